@@ -37,14 +37,14 @@ def main() -> None:
     """Exit status 1 after wrong answers or, with --short, ratios that have fallen; then nothing is written down."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by way of the `with` blocks, which stop all processes
     if command := COMMANDS.get(next(iter(sys.argv[1:]), "")):
-        guarded(command, sys.argv[2:])
+        run_command(command, sys.argv[2:])
         return
     chosen = settings.parse(sys.argv[1:])
     try:
-        samples = measured(chosen)
-        section = "\n\n".join(described(samples, chosen))
+        samples = take_samples(chosen)
+        section = "\n\n".join(render(samples, chosen))
         print(section)
-        if mistakes := defects(samples, chosen):
+        if mistakes := find_defects(samples, chosen):
             raise BenchError("\n".join(mistakes))
         write_down(samples, chosen, section)
     except BenchError as error:
@@ -54,8 +54,8 @@ def main() -> None:
 
 
 def write_down(samples: Sequence[Sample], chosen: Settings, section: str) -> None:
-    """The page, and before it what it shows."""
-    if plot.wanted(chosen):
+    """Writes the plot, and then the page that shows it."""
+    if plot.is_drawn(chosen):
         plot.write(samples, chosen.rows)
     if chosen.output:
         report.write(chosen.output, section)
@@ -75,12 +75,12 @@ COMMANDS = {
     "traces": traces.main,
 }
 """Measurements of their own: executors alone, what a gateway costs besides requests, how soon an edit is live,
-what recording exchanges and policies that ship cost, streams and large bodies, TLS, what a gateway tells of itself,
+the cost of recordings and of policies that ship, streams and large bodies, TLS, the cost of metrics and logs,
 traces."""
 
 
-def guarded(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> None:
-    """One of COMMANDS."""
+def run_command(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> None:
+    """Runs one of COMMANDS."""
     try:
         command(arguments)
     except BenchError as error:
@@ -89,8 +89,8 @@ def guarded(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) 
         sys.exit(130)
 
 
-def measured(chosen: Settings) -> list[Sample]:
-    """All samples, with a line on standard error for each as it comes."""
+def take_samples(chosen: Settings) -> list[Sample]:
+    """Takes all samples and prints a line on standard error for each."""
     print("bench: building and starting what is measured …", file=sys.stderr, flush=True)
     amount = chosen.rounds * sum(len(chosen.measured_at(count)) for count in chosen.connections)
     samples = list[Sample]()
@@ -100,14 +100,14 @@ def measured(chosen: Settings) -> list[Sample]:
     return samples
 
 
-def described(samples: Sequence[Sample], chosen: Settings) -> Iterator[str]:
+def render(samples: Sequence[Sample], chosen: Settings) -> Iterator[str]:
     """How it was measured, what was to be reached, and all figures."""
     yield machine.describe(chosen, sys.argv[1:])
     if chosen.compare:
         yield comparison.markdown(samples, chosen)
     elif goals.CONNECTIONS in chosen.connections and not chosen.short:
         yield f"### Goals\n\n{goal.markdown(goals.goals(samples))}"
-    if plot.wanted(chosen):
+    if plot.is_drawn(chosen):
         yield plot.SHOWN
     yield table.markdown(samples, chosen)
 
@@ -119,9 +119,9 @@ def progress(sample: Sample) -> str:
     return f"{sample.row} at {sample.connections}: {figures}, foreign load {100 * sample.foreign:.0f} %{wrong}"
 
 
-def defects(samples: Sequence[Sample], chosen: Settings) -> list[str]:
+def find_defects(samples: Sequence[Sample], chosen: Settings) -> list[str]:
     """Why the figures cannot stand."""
-    fallen = ratios.fallen(ratios.found(samples), ratios.read()) if chosen.short else ()
+    fallen = ratios.find_regressions(ratios.costs_of(samples), ratios.read()) if chosen.short else ()
     return [*sanity.wrong_answers(samples), *fallen]
 
 

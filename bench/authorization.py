@@ -1,4 +1,4 @@
-"""What the rows of policies that authorize need: a signature, and a server that decides."""
+"""The needs of the rows of authorization policies: a signature, and a server that decides."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.rows import Attachment, Row
 SIGNED_WITH = "a secret of the bench"
 
 
-def signed() -> Row:
+def hmac_row() -> Row:
     """hmac-auth, of a request without a body, which is what GitHub's way of signing makes the same each time."""
     params = {"style": "github", "keys": [{"name": "bench", "secret": SIGNED_WITH}]}
     attachment: Attachment = {"name": "hmac-auth", "version": "v1", "params": params}
@@ -24,7 +24,7 @@ def signed() -> Row:
 
 
 @contextlib.contextmanager
-def asked() -> Iterator[Row]:
+def opa_row() -> Iterator[Row]:
     """opa-authz, which asks for each request; the server runs within, says true, and takes less time than OPA would."""
     with _deciding() as port:
         params = {"url": f"http://127.0.0.1:{port}", "path": "bench/allow", "timeoutMilliseconds": 5000}

@@ -1,4 +1,4 @@
-"""All samples of a run, interleaved: what the machine does to one row it does to all."""
+"""Takes all samples of a run, interleaved: the machine disturbs all rows alike."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.gateway import gateway
 from bench.peers import PEERS
 from bench.peers.site import Site
 from bench.rows import Row
-from bench.sample import Bench, Sample, undisturbed
+from bench.sample import Bench, Sample, take_undisturbed
 from bench.settings import Settings
 from bench.target import Target
 
@@ -30,22 +30,24 @@ def run(settings: Settings) -> Iterator[Sample]:
     rows.write_expectations(settings.rows, expectations)
     with (
         load_tool.upstream(binary, expectations, FOLDER) as (upstream_pid, address),
-        targets(settings, address) as found,
+        targets(settings, address) as measured_targets,
         SAMPLES.open("w") as record,
     ):
-        for sample in measure(settings, found, Bench(binary, upstream_pid, FOLDER)):
+        for sample in measure(settings, measured_targets, Bench(binary, upstream_pid, FOLDER)):
             record.write(json.dumps(asdict(sample)) + "\n")
             yield sample
 
 
-def measure(settings: Settings, found: Mapping[str, Target], bench: Bench) -> Iterator[Sample]:
+def measure(settings: Settings, measured_targets: Mapping[str, Target], bench: Bench) -> Iterator[Sample]:
     """Round by round, within it number by number of connections, within that row by row."""
     for round_ in range(settings.rounds):
         for connections in settings.connections:
             for row in in_order(settings.measured_at(connections), round_):
-                port = found[row.key].port
-                load = load_tool.of(row, port, connections, settings.warmup, settings.duration, settings.rate)
-                yield undisturbed(partial(bench.measure, row.key, round_, found[row.key], load), settings.repeats)
+                port = measured_targets[row.key].port
+                load = load_tool.load_of(row, port, connections, settings.warmup, settings.duration, settings.rate)
+                yield take_undisturbed(
+                    partial(bench.measure, row.key, round_, measured_targets[row.key], load), settings.repeats
+                )
 
 
 def in_order(all_rows: Sequence[Row], round_: int) -> Sequence[Row]:
@@ -55,19 +57,18 @@ def in_order(all_rows: Sequence[Row], round_: int) -> Sequence[Row]:
 
 @contextlib.contextmanager
 def targets(settings: Settings, upstream: str) -> Iterator[dict[str, Target]]:
-    """Row → what it is measured through. Rows with an API share one gateway for each commit; without such rows there is
-    none."""
+    """Row → its target. Rows with an API share one gateway for each commit; without such rows there is none."""
     with contextlib.ExitStack() as stack:
-        found: dict[str, Target] = {}
+        by_row: dict[str, Target] = {}
         for row in settings.rows:
             if row.key in PEERS:
-                found[row.key] = stack.enter_context(PEERS[row.key].start(site(settings, row, upstream)))
+                by_row[row.key] = stack.enter_context(PEERS[row.key].start(site(settings, row, upstream)))
         with_api = [row for row in settings.rows if row.key not in PEERS]
         for commit in dict.fromkeys(row.revision for row in with_api):
             served = tuple(row for row in with_api if row.revision == commit)
-            one = stack.enter_context(of_commit(commit, settings, served, upstream))
-            found |= {row.key: one for row in served}
-        yield found
+            served_gateway = stack.enter_context(of_commit(commit, settings, served, upstream))
+            by_row |= {row.key: served_gateway for row in served}
+        yield by_row
 
 
 def of_commit(

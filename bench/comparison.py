@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from bench import summary
-from bench.rows import Row, then
+from bench.rows import Row, key_at_commit
 from bench.sample import Sample
 from bench.settings import Settings
 from bench.summary import Spread
@@ -34,9 +34,9 @@ def markdown(samples: Sequence[Sample], settings: Settings) -> str:
 
 
 def _cells(samples: Sequence[Sample], row: Row, connections: int) -> Iterator[str]:
-    now, before = (summary.of(samples, key, connections) for key in (row.key, then(row.key)))
+    now, before = (summary.of(samples, key, connections) for key in (row.key, key_at_commit(row.key)))
     return (_with_range(summary.ratios(now, before, figure)) for figure in FIGURES.values())
 
 
-def _with_range(found: Spread) -> str:
-    return "–" if math.isnan(found.median) else f"{found.median:.2f} ({found.low:.2f}–{found.high:.2f})"
+def _with_range(spread: Spread) -> str:
+    return "–" if math.isnan(spread.median) else f"{spread.median:.2f} ({spread.low:.2f}–{spread.high:.2f})"

@@ -57,21 +57,21 @@ API = {
 class Lines:
     """Lines of the gateway as they come: (seconds since the epoch, line), and the bytes of all of them."""
 
-    came: list[tuple[float, bytes]] = field(default_factory=list)
+    timed: list[tuple[float, bytes]] = field(default_factory=list)
     count: int = 0
 
     def read(self, pipe: IO[bytes]) -> None:
-        """Until the pipe ends."""
+        """Reads until the pipe ends."""
         rest = b""
         while piece := os.read(pipe.fileno(), 1 << 20):
             now = time.time()
             *whole, rest = (rest + piece).split(b"\n")
-            self.came += [(now, line) for line in whole]
+            self.timed += [(now, line) for line in whole]
             self.count += len(piece)
 
 
 @dataclass(frozen=True)
-class Held:
+class ResidentMemory:
     """Memory of one process, in MiB."""
 
     rss: float
@@ -98,7 +98,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--log-format", choices=["text", "json"], default="text")
     chosen, options = parser.parse_known_args(arguments)
     if os.geteuid() != 0:
-        parser.error("expected to be root: a gateway's processes let nobody else of their user see how they use memory")
+        parser.error("expected to be root: other processes of a gateway's user cannot see its use of memory")
     with tempfile.TemporaryDirectory(prefix="costs-") as folder, contextlib.ExitStack() as stack:
         home = Path(folder)
         tool = load_tool.build(home)
@@ -109,79 +109,88 @@ def main(arguments: Sequence[str]) -> None:
             pass
         lines, status = stack.enter_context(_gateway(home, address, started))
         time.sleep(WARMUP_SECONDS)
-        used, held = _used(status, chosen.idle), memory(status)
-        figures = [_loaded(tool, status, lines, rate, chosen.load, home) for rate in (chosen.rate, FEW)]
-    print(table(used, held))
-    for rate, one in zip((chosen.rate, FEW), figures, strict=True):
-        print(described(one, rate))
+        used, memory_by_process = _measure_use(status, chosen.idle), memory(status)
+        figures = [_measure_logs(tool, status, lines, rate, chosen.load, home) for rate in (chosen.rate, FEW)]
+    print(table(used, memory_by_process))
+    for rate, figure in zip((chosen.rate, FEW), figures, strict=True):
+        print(describe(figure, rate))
 
 
-def table(used: Mapping[str, float], held: Mapping[str, Held]) -> str:
-    """What an idle node costs."""
-    rows = [f"| {name} | {100 * used[name]:.2f} | {one.rss:.1f} | {one.pss:.1f} |" for name, one in held.items()]
-    rss, pss = sum(one.rss for one in held.values()), sum(one.pss for one in held.values())
+def table(used: Mapping[str, float], memory_by_process: Mapping[str, ResidentMemory]) -> str:
+    """A table of the costs of an idle node."""
+    rows = [
+        f"| {name} | {100 * used[name]:.2f} | {resident.rss:.1f} | {resident.pss:.1f} |"
+        for name, resident in memory_by_process.items()
+    ]
+    rss = sum(resident.rss for resident in memory_by_process.values())
+    pss = sum(resident.pss for resident in memory_by_process.values())
     head = ["| idle | % of a core | RSS, MiB | PSS, MiB |", "| --- | --- | --- | --- |"]
     return "\n".join([*head, *rows, f"| all | {100 * sum(used.values()):.2f} | {rss:.1f} | {pss:.1f} |", ""])
 
 
-def described(logs: LogFigures, rate: float) -> str:
-    """What log lines cost under load, in a sentence."""
+def describe(logs: LogFigures, rate: float) -> str:
+    """The cost of log lines under load, in a sentence."""
     late = sorted(logs.late)
-    came = f"{late[len(late) // 2]:.2f} s after their request (median), {late[-1]:.2f} s at most" if late else "as text"
+    delays = "as text"
+    if late:
+        delays = f"{late[len(late) // 2]:.2f} s after their request (median), {late[-1]:.2f} s at most"
     return (
         f"At {rate:g} requests a second: supervisor {100 * logs.supervisor:.1f} % of a core, {logs.lines:.2f} lines "
-        f"and {logs.size:.0f} bytes a request; access lines come {came}, {logs.disordered} after one of a later second."
+        f"and {logs.size:.0f} bytes a request; access lines come {delays}, "
+        f"{logs.disordered} after one of a later second."
     )
 
 
-def memory(status: Path) -> dict[str, Held]:
+def memory(status: Path) -> dict[str, ResidentMemory]:
     """By process."""
-    return {name: _held(Path(f"/proc/{pid}/smaps_rollup").read_text()) for name, pid in _pids(status).items()}
+    return {name: _parse_memory(Path(f"/proc/{pid}/smaps_rollup").read_text()) for name, pid in _pids(status).items()}
 
 
-def _held(rollup: str) -> Held:
+def _parse_memory(rollup: str) -> ResidentMemory:
     values = dict(line.split(":", 1) for line in rollup.splitlines()[1:])
     rss, pss = (int(values[key].split()[0]) / 1024 for key in ("Rss", "Pss"))
-    return Held(rss, pss)
+    return ResidentMemory(rss, pss)
 
 
-def _used(status: Path, seconds: float) -> dict[str, float]:
+def _measure_use(status: Path, seconds: float) -> dict[str, float]:
     """Share of a core by process, over so many seconds."""
-    pids, before, began = _pids(status), cpu.snapshot(), time.monotonic()
+    pids, before, start = _pids(status), cpu.snapshot(), time.monotonic()
     time.sleep(seconds)
-    after, span = cpu.snapshot(), time.monotonic() - began
+    after, span = cpu.snapshot(), time.monotonic() - start
     return {name: cpu.own(before, after, pid) / span for name, pid in pids.items()}
 
 
-def _loaded(tool: Path, status: Path, lines: Lines, rate: float, seconds: float, home: Path) -> LogFigures:
+def _measure_logs(tool: Path, status: Path, lines: Lines, rate: float, seconds: float, home: Path) -> LogFigures:
     load = load_tool.Load(f"http://{HOST}:{_port(status)}/hello/x", CONNECTIONS, 2.0, seconds, rate)
     pid, shots, marks = _pids(status)[SUPERVISOR], list[cpu.Snapshot](), list[tuple[int, int]]()
 
     def mark(_: int) -> None:
         shots.append(cpu.snapshot())
-        marks.append((len(lines.came), lines.count))
+        marks.append((len(lines.timed), lines.count))
 
     result = load_tool.generate(tool, load, home, mark, mark)
     if result.failures:
         raise BenchError(f"expected right answers, got {result.failures} others: {result.first_failure}")
-    came = lines.came[marks[0][0] : marks[1][0]]
-    access = [(at, json.loads(line)) for at, line in came if line.startswith(b"{") and b'"access"' in line]
+    output = lines.timed[marks[0][0] : marks[1][0]]
+    access = [(at, json.loads(line)) for at, line in output if line.startswith(b"{") and b'"access"' in line]
     return LogFigures(
         cpu.own(shots[0], shots[1], pid) / seconds,
-        len(came) / result.count,
+        len(output) / result.count,
         (marks[1][1] - marks[0][1]) / result.count,
-        [at - _ended(record) for at, record in access],
-        sum(_ended(one) > _ended(two) + 1.0 for (_, one), (_, two) in itertools.pairwise(access)),
+        [at - _end_of(record) for at, record in access],
+        sum(
+            _end_of(record) > _end_of(next_record) + 1.0 for (_, record), (_, next_record) in itertools.pairwise(access)
+        ),
     )
 
 
-def _ended(record: Mapping[str, object]) -> float:
+def _end_of(record: Mapping[str, object]) -> float:
     return datetime.fromisoformat(str(record["time"])).timestamp() + float(str(record["durationMs"])) / 1000
 
 
 def _pids(status: Path) -> dict[str, int]:
-    found = json.loads(status.read_text())
-    return {SUPERVISOR: found["pid"]} | {each["name"]: each["pid"] for each in found["processes"]}
+    document = json.loads(status.read_text())
+    return {SUPERVISOR: document["pid"]} | {process["name"]: process["pid"] for process in document["processes"]}
 
 
 def _port(status: Path) -> int:
@@ -220,8 +229,8 @@ def _gateway(home: Path, upstream: str, options: Sequence[str]) -> Iterator[tupl
 
 def _await_ready(process: subprocess.Popen[bytes], lines: Lines) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while not any(line.startswith(b"ready ") for _, line in lines.came):
+    while not any(line.startswith(b"ready ") for _, line in lines.timed):
         if process.poll() is not None or time.monotonic() > deadline:
-            said = b"\n".join(line for _, line in lines.came[-15:]).decode(errors="backslashreplace")
-            raise BenchError(f"the gateway did not start\n{said}")
+            output = b"\n".join(line for _, line in lines.timed[-15:]).decode(errors="backslashreplace")
+            raise BenchError(f"the gateway did not start\n{output}")
         time.sleep(0.05)

@@ -34,17 +34,17 @@ class Snapshot:
 
     def descendants(self, root: int) -> set[int]:
         """`root`, its children, their children …"""
-        found: set[int] = set()
+        pids: set[int] = set()
         following = {root}
         while following:
-            found |= following
-            following = {each.pid for each in self.processes.values() if each.parent in following} - found
-        return found
+            pids |= following
+            following = {process.pid for process in self.processes.values() if process.parent in following} - pids
+        return pids
 
 
 def snapshot(proc: Path = PROC) -> Snapshot:
     """Now."""
-    processes = {each.pid: each for each in _processes(proc)}
+    processes = {process.pid: process for process in _processes(proc)}
     machine, stolen = parse_machine((proc / "stat").read_text())
     return Snapshot(processes, machine, stolen)
 
@@ -73,22 +73,22 @@ def parse_process(stat: str) -> ProcessTime:
 
 def parse_machine(stat: str) -> tuple[float, float]:
     """The first line of /proc/stat as (run by processes, stolen)."""
-    user, nice, system, _idle, _iowait, _irq, _softirq, steal = (int(each) for each in stat.split()[1:9])
+    user, nice, system, _idle, _iowait, _irq, _softirq, steal = (int(ticks) for ticks in stat.split()[1:9])
     return (user + nice + system) / TICKS, steal / TICKS
 
 
 def own(before: Snapshot, after: Snapshot, pid: int) -> float:
-    """What the process used. Raises BenchError when it was not there all the time."""
+    """The CPU time of the process. Raises BenchError if it did not run all the time."""
     if pid not in before.processes or pid not in after.processes:
         raise BenchError(f"expected process {pid} to be there during a whole sample, got none: see the logs of the run")
     return after.processes[pid].own - before.processes[pid].own
 
 
 def foreign(before: Snapshot, after: Snapshot, root: int) -> float:
-    """What was used by others than `root` and its descendants.
+    """The CPU time of all processes but `root` and its descendants.
 
-    Others that this process may not see (it may live in a container) show only in what the machine ran; the clock of
-    that figure is coarse, so the larger one counts.
+    Processes that are hidden from this one (it may live in a container) show only in the machine's own figure; its
+    clock is coarse, so the larger figure counts.
     """
     ours = before.descendants(root) | after.descendants(root)
     theirs = _sum(after, ours, inside=False) - _sum(before, ours, inside=False)
@@ -97,5 +97,5 @@ def foreign(before: Snapshot, after: Snapshot, root: int) -> float:
 
 
 def _sum(at: Snapshot, pids: set[int], inside: bool) -> float:
-    """With what ended children had used, so that a process that ends meanwhile is not lost."""
-    return sum(each.own + each.reaped for each in at.processes.values() if (each.pid in pids) == inside)
+    """The sum includes the time of ended children, so that a process that ends meanwhile is not lost."""
+    return sum(process.own + process.reaped for process in at.processes.values() if (process.pid in pids) == inside)

@@ -17,12 +17,12 @@ NO_DATES = {"Date": None, "Creator": None}
 
 
 def main() -> None:
-    given = json.load(sys.stdin)
-    bars = given["bars"]
+    document = json.load(sys.stdin)
+    bars = document["bars"]
     with pyplot.rc_context(STYLE):
         size = (10, 0.8 + 0.28 * len(bars))
         figure, (rate, cpu) = pyplot.subplots(1, 2, sharey=True, layout="constrained", figsize=size)
-        panel(rate, bars, "rate", f"requests/s at {given['connections']} connections: more is better")
+        panel(rate, bars, "rate", f"requests/s at {document['connections']} connections: more is better")
         panel(cpu, bars, "cpu", "µs of CPU per request: less is better")
         rate.invert_yaxis()
         figure.savefig(sys.argv[1], format="svg", transparent=True, metadata=NO_DATES)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.error import BenchError
-from bench.load_tool import bounded
+from bench.load_tool import kill_after
 from bench.processes import environment, program, running, tail
 
 START_SECONDS = 900.0
@@ -65,7 +65,7 @@ class Shape:
     """A folder to run.
 
     make: writes it. edited: the file that is saved, in which `old` becomes `new`, whose {mark} is another each time.
-    header: of an answer; it holds the mark once the new code serves. wanted: seconds, on a machine with nothing else to
+    header: of an answer; it holds the mark once the new code serves. aim: seconds, on a machine with nothing else to
     do.
     """
 
@@ -76,7 +76,7 @@ class Shape:
     old: str
     new: str
     header: str
-    wanted: float
+    aim: float
 
     def edit(self, folder: Path, original: str, mark: str) -> None:
         """Saves the file, otherwise than before."""
@@ -84,7 +84,7 @@ class Shape:
 
 
 def starter(folder: Path) -> None:
-    """What `gatewright init` writes."""
+    """Writes what `gatewright init` writes."""
     subprocess.run([_gatewright(), "init", str(folder)], check=True, capture_output=True)
 
 
@@ -121,7 +121,7 @@ SHAPES = (
 
 @dataclass(frozen=True)
 class Edits:
-    """What a shape's edits took until they were live, in seconds, and the lines that the reloads logged."""
+    """The seconds until a shape's edits were live, and the lines that the reloads logged."""
 
     shape: Shape
     seconds: tuple[float, ...]
@@ -141,11 +141,11 @@ def measure(shape: Shape, rounds: int) -> Edits:
 
 
 def _edit(shape: Shape, folder: Path, original: str, port: int, run_dir: Path, mark: str) -> float:
-    began = time.monotonic()
+    start = time.monotonic()
     shape.edit(folder, original, mark)
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as client:
         _until(lambda: _header(client, shape.header) == mark, "the new code to answer")
-    took = time.monotonic() - began
+    took = time.monotonic() - start
     _until(lambda: not _leaving(run_dir), "the old processes to go")
     time.sleep(REST_SECONDS)
     return took
@@ -193,7 +193,7 @@ def _command(run_dir: Path) -> list[str]:
 
 
 def _ready(process: subprocess.Popen[str], log: Path) -> int:
-    with bounded(process, START_SECONDS):
+    with kill_after(process, START_SECONDS):
         for line in process.stdout or ():
             if line.startswith("ready "):
                 return int(line.split()[1].rpartition(":")[2])
@@ -203,20 +203,20 @@ def _ready(process: subprocess.Popen[str], log: Path) -> int:
 def main(arguments: Sequence[str]) -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m bench edit", description=(__doc__ or "").splitlines()[0])
-    keys = [one.key for one in SHAPES]
+    keys = [shape.key for shape in SHAPES]
     parser.add_argument(
         "--rounds", type=int, choices=range(1, 1001), default=10, metavar="N", help="edits of each (10)"
     )
     parser.add_argument("--shape", nargs="+", choices=keys, default=keys, help="what is edited (all)")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     for shape in SHAPES:
-        if shape.key in given.shape:
-            _print(measure(shape, given.rounds))
+        if shape.key in options.shape:
+            _print(measure(shape, options.rounds))
 
 
 def _print(edits: Edits) -> None:
     median, low, high = statistics.median(edits.seconds), min(edits.seconds), max(edits.seconds)
-    took = f"{median:.2f} s ({low:.2f}–{high:.2f}, wanted at most {edits.shape.wanted:g})"
+    took = f"{median:.2f} s ({low:.2f}–{high:.2f}, wanted at most {edits.shape.aim:g})"
     print(f"{edits.shape.title}: {took}, {len(edits.seconds)} edits", flush=True)
     for line in edits.reloads[-1:]:
         print(f"  {line}", flush=True)

@@ -30,15 +30,15 @@ def python(name: str) -> Path:
 
 
 def versions(name: str) -> str:
-    """ "aiohttp 3.14.3": what the peer asks for, without what that brings along."""
-    asked = re.findall(r"^[\w.-]+", (REQUIREMENTS / f"{name}.in").read_text(), re.MULTILINE)
-    command = [str(python(name)), "-c", VERSIONS, *asked]
+    """ "aiohttp 3.14.3": the direct requirements of the peer, with their versions."""
+    names = re.findall(r"^[\w.-]+", (REQUIREMENTS / f"{name}.in").read_text(), re.MULTILINE)
+    command = [str(python(name)), "-c", VERSIONS, *names]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _uv(*arguments: str) -> None:
     command = [program("uv", "`make setup` installs it"), *arguments, "--quiet"]
     variables = {key: value for key, value in environment().items() if key != "VIRTUAL_ENV"}
-    done = subprocess.run(command, capture_output=True, text=True, env=variables, check=False)
-    if done.returncode != 0:
-        raise BenchError(f"expected `{' '.join(command)}` to succeed, got\n{done.stderr}")
+    result = subprocess.run(command, capture_output=True, text=True, env=variables, check=False)
+    if result.returncode != 0:
+        raise BenchError(f"expected `{' '.join(command)}` to succeed, got\n{result.stderr}")

@@ -1,4 +1,4 @@
-"""What ends a run: said to the person who measures, with the cure."""
+"""An error that ends a run: its message has the cure."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.error import BenchError
-from bench.load_tool import bounded
+from bench.load_tool import kill_after
 from bench.processes import environment, program, running, tail
 from bench.settings import Settings
 from bench.target import COLUMNS, ENVOY, GO, PYTHON, REST, Pids, Target
@@ -58,7 +58,7 @@ def gateway(
 def command(
     settings: Settings, apis: Path, home: Path, run_dir: Path, tree: Path | None = None, build: Build = BUILD
 ) -> list[str]:
-    """Access log lines are made and thrown away, as in plain Envoy: where they go is not what is measured."""
+    """Access log lines are made and thrown away, as in plain Envoy: their destination is not measured."""
     return [
         program("gatewright", "`make setup` installs it", environment(tree)), "run",
         "--manifest", str(build.manifest), "--output", str(build.output),
@@ -73,15 +73,15 @@ def command(
 
 def pids(status: dict[str, object]) -> Pids:
     """The processes that status.json lists, by column. Raises BenchError when one of them is not running."""
-    found: dict[str, list[int]] = {column: [] for column in COLUMNS}
-    found[REST].append(int(str(status["pid"])))
-    listed = status["processes"]
-    for process in listed if isinstance(listed, list) else []:
+    pids_by_column: dict[str, list[int]] = {column: [] for column in COLUMNS}
+    pids_by_column[REST].append(int(str(status["pid"])))
+    processes = status["processes"]
+    for process in processes if isinstance(processes, list) else []:
         name, pid = process["name"], process["pid"]
         if not isinstance(pid, int):
             raise BenchError(f"expected the gateway's process {name} to run, got state {process['state']}")
-        found[column_of(name)].append(pid)
-    return {column: tuple(numbers) for column, numbers in found.items()}
+        pids_by_column[column_of(name)].append(pid)
+    return {column: tuple(numbers) for column, numbers in pids_by_column.items()}
 
 
 def column_of(name: str) -> str:
@@ -92,7 +92,7 @@ def column_of(name: str) -> str:
 
 
 def _await_ready(process: subprocess.Popen[str], log: Path) -> None:
-    with bounded(process, START_SECONDS):
+    with kill_after(process, START_SECONDS):
         for line in process.stdout or ():
             if line.startswith("ready "):
                 return
@@ -100,7 +100,7 @@ def _await_ready(process: subprocess.Popen[str], log: Path) -> None:
 
 
 def _read(status: Path) -> dict[str, object]:
-    found = json.loads(status.read_text())
-    if not isinstance(found, dict):
-        raise BenchError(f"expected an object in {status}, got {found!r}")
-    return found
+    document = json.loads(status.read_text())
+    if not isinstance(document, dict):
+        raise BenchError(f"expected an object in {status}, got {document!r}")
+    return document

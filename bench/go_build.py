@@ -11,7 +11,7 @@ from bench.error import BenchError
 from bench.processes import environment, program
 
 LINKED = Path("build") / "bench-go"
-"""Where each program stays: go links one that is there, and of the same sources, no second time."""
+"""The place of each program: go does not link it again while its sources are the same."""
 
 
 def build(package: str, binary: Path) -> Path:

@@ -1,4 +1,4 @@
-"""What is to be reached."""
+"""A goal of a measurement."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Goal:
     more: bool = True
 
     def verdict(self) -> str:
-        """In a word."""
+        """The verdict in a word."""
         if math.isnan(self.value):
             return "–"
         for limit, word in ((self.aim, "aim"), (self.must, "must")):
@@ -36,5 +36,5 @@ def markdown(goals: Iterable[Goal]) -> str:
 def _line(goal: Goal) -> str:
     sign = "≥" if goal.more else "≤"
     limits = [f"{sign} {limit:g}" if limit is not None else "" for limit in (goal.must, goal.aim)]
-    got = "–" if math.isnan(goal.value) else f"{goal.value:.3g}"
-    return f"| {goal.title} | {got} | {' | '.join(limits)} | {goal.verdict()} |"
+    value = "–" if math.isnan(goal.value) else f"{goal.value:.3g}"
+    return f"| {goal.title} | {value} | {' | '.join(limits)} | {goal.verdict()} |"

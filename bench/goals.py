@@ -13,11 +13,11 @@ from bench.summary import Figure
 from bench.target import GO as ENGINE
 
 CONNECTIONS = 64
-"""What the goals are about."""
+"""The rows that the goals are about."""
 
 
 def goals(samples: Sequence[Sample]) -> Iterator[Goal]:
-    """All of them. A value is nan where a row was not measured."""
+    """All goals. A value is nan if a row was not measured."""
 
     def ratio(row: str, reference: str, figure: Figure = summary.rate) -> float:
         ours, theirs = (summary.of(samples, key, CONNECTIONS) for key in (row, reference))

@@ -21,12 +21,12 @@ GRACE = 5.0
 ONE_CORE = {"GOMAXPROCS": "1", "GOGC": "400"}
 """Neither end needs a second core, and a Go program that has one spends CPU time on looking for work there."""
 PREEMPTS_NOBODY = os.SCHED_BATCH
-"""Elsewhere, client and upstream have machines of their own: here they take no core away from what is measured."""
+"""Elsewhere, client and upstream have machines of their own: here they take no core from the measured processes."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What the generator saw: right answers in `seconds`, wrong ones since the warm-up began, latencies in µs."""
+    """The generator's figures: right answers in `seconds`, wrong ones since the warm-up began, latencies in µs."""
 
     seconds: float
     count: int
@@ -42,8 +42,8 @@ class Result:
 @dataclass(frozen=True)
 class Load:
     """One sample's load. `rate` 0: a closed loop. body: bytes of each request's; with one it is a POST. marks: how many
-    times an answer's body has the mark; with none it may have anything. authority: for a URL of https, who has signed
-    its certificate. anew: a connection for each request, and with TLS a whole handshake. sent: headers
+    times an answer's body has the mark; with none it may have anything. authority: for a URL of https, the
+    authority of its certificate. anew: a connection for each request, and with TLS a whole handshake. sent: headers
     beyond those of bench.request, or in the place of one of them."""
 
     url: str
@@ -89,7 +89,10 @@ def drive(
 ) -> Result:
     """As `generate`, for any command line of the program."""
     log = folder / "generate.log"
-    with running(command, log, ONE_CORE, scheduling=PREEMPTS_NOBODY) as process, bounded(process, seconds + 2 * GRACE):
+    with (
+        running(command, log, ONE_CORE, scheduling=PREEMPTS_NOBODY) as process,
+        kill_after(process, seconds + 2 * GRACE),
+    ):
         for word, call in (("begin", begin), ("end", end)):
             if (line := _line(process)) != word:
                 raise BenchError(f"the load generator: expected {word!r}, got {line!r}\n{tail(log)}")
@@ -113,15 +116,15 @@ def generate_command(binary: Path, load: Load) -> list[str]:
 def parse_result(line: str) -> Result:
     """The generator's last line."""
     try:
-        found = json.loads(line)
-        first = found.get("firstFailure", "")
-        rest = {name: found[name] for name in ("seconds", "count", "failures", "unsent", "p50", "p90", "p99", "max")}
+        document = json.loads(line)
+        first = document.get("firstFailure", "")
+        rest = {name: document[name] for name in ("seconds", "count", "failures", "unsent", "p50", "p90", "p99", "max")}
     except (ValueError, KeyError, AttributeError) as error:
         raise BenchError(f"the load generator: expected its result as JSON, got {line!r}") from error
     return Result(first_failure=first, **rest)
 
 
-def of(row: Row, port: int, connections: int, warmup: float, duration: float, rate: float) -> Load:
+def load_of(row: Row, port: int, connections: int, warmup: float, duration: float, rate: float) -> Load:
     """The load of one sample of a row."""
     url = f"http://{HOST}:{port}{row.path}"
     return Load(url, connections, warmup, duration, rate, row.client, row.body, row.mark, row.events, sent=row.sent)
@@ -132,8 +135,8 @@ def _line(process: subprocess.Popen[str]) -> str:
 
 
 @contextlib.contextmanager
-def bounded(process: subprocess.Popen[str], seconds: float) -> Iterator[None]:
-    """Kills a process that hangs, so that whoever reads from it comes back."""
+def kill_after(process: subprocess.Popen[str], seconds: float) -> Iterator[None]:
+    """Kills a process that hangs, so that reads from its pipe end."""
     timer = threading.Timer(seconds, process.kill)
     timer.start()
     try:

@@ -1,4 +1,4 @@
-"""Where and with what a run was made."""
+"""The machine and the versions of a run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,11 @@ def describe(settings: Settings, arguments: Sequence[str]) -> str:
     lines = (
         f"`{' '.join(['python -m bench', *arguments])}`, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {commit()}",
         f"{envoy_version()}, {go_version()}, {executor_versions()}",
-        *(f"peers: {'; '.join(found)}" for found in [peers.versions(row.key for row in settings.rows)] if found),
+        *(
+            f"peers: {'; '.join(versions)}"
+            for versions in [peers.versions(row.key for row in settings.rows)]
+            if versions
+        ),
         f"{os.cpu_count()} cores, {cpu_model(Path('/proc/cpuinfo').read_text())}, Linux {platform.release()}",
         f"rounds: {settings.rounds}, samples of {settings.duration:g} s after {settings.warmup:g} s of warm-up, "
         f"{loop(settings)}, {settings.concurrency} Envoy workers, "
@@ -63,8 +67,8 @@ def envoy_version() -> str:
 
 def parse_envoy_version(text: str) -> str:
     """The number in "envoy  version: HASH/1.40.0/Clean/RELEASE/BoringSSL"."""
-    found = re.search(r"/(\d+\.\d+\.\d+[^/]*)/", text)
-    return found[1] if found else "of an unknown version"
+    match = re.search(r"/(\d+\.\d+\.\d+[^/]*)/", text)
+    return match[1] if match else "of an unknown version"
 
 
 def go_version() -> str:
@@ -73,17 +77,17 @@ def go_version() -> str:
 
 
 def executor_versions() -> str:
-    """Of the environment that the executor runs in; of ours where there is none."""
+    """Versions in the environment of the executor, or in our own if there is none."""
     python = EXECUTOR_PYTHON if EXECUTOR_PYTHON.exists() else Path(sys.executable)
     return _output(str(python), "-c", OF_EXECUTOR)
 
 
 def cpu_model(cpuinfo: str) -> str:
     """The first processor's name."""
-    found = re.search(r"^model name\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
-    return found[1].strip() if found else platform.machine()
+    match = re.search(r"^model name\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
+    return match[1].strip() if match else platform.machine()
 
 
 def _output(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
-    return done.stdout.strip() if done.returncode == 0 else "unknown"
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
+    return result.stdout.strip() if result.returncode == 0 else "unknown"

@@ -1,4 +1,4 @@
-"""The plot: what each row serves and what it costs."""
+"""The plot: the rate and the cost of each row."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SHOWN = f"""![Requests per second, and CPU per request, of each row at {CONNECTI
 Blue: our gateway. Grey: plain Envoy, and peers. Whiskers: the range over all rounds."""
 
 
-def wanted(settings: Settings) -> bool:
+def is_drawn(settings: Settings) -> bool:
     """Whether the run writes the page that shows it, with figures to draw."""
     return settings.output == README and CONNECTIONS in settings.connections
 
@@ -35,14 +35,13 @@ def write(samples: Sequence[Sample], rows: Sequence[Row], file: Path = FILE) -> 
     """Draws the rows that were measured at CONNECTIONS, in the order of the table, as SVG."""
     command = [str(environment.python(REQUIREMENTS)), str(PROGRAM), str(file)]
     text = json.dumps({"connections": CONNECTIONS, "bars": [*bars(samples, rows)]})
-    done = subprocess.run(command, input=text, capture_output=True, text=True, env=_variables(), check=False)
-    if done.returncode != 0:
-        raise BenchError(f"expected {PROGRAM.name} to draw {file}, got\n{done.stderr}")
+    result = subprocess.run(command, input=text, capture_output=True, text=True, env=_variables(), check=False)
+    if result.returncode != 0:
+        raise BenchError(f"expected {PROGRAM.name} to draw {file}, got\n{result.stderr}")
 
 
 def bars(samples: Sequence[Sample], rows: Sequence[Row]) -> Iterator[dict[str, object]]:
-    """What is drawn of each row: medians and ranges, in requests/s and in µs of CPU. An answer of many events is no
-    request like the others."""
+    """The bars of each row: medians and ranges, in requests/s and in µs of CPU. Rows of event streams have none."""
     for row in (row for row in rows if not row.events):
         if measured := summary.of(samples, row.key, CONNECTIONS):
             rate, cpu = (asdict(summary.spread(measured, figure)) for figure in (summary.rate, summary.total))

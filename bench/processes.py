@@ -29,11 +29,11 @@ def environment(tree: Path | None = None) -> dict[str, str]:
 
 
 def program(name: str, cure: str, variables: Mapping[str, str] | None = None) -> str:
-    """Where the program is."""
-    found = shutil.which(name, path=(variables or environment())["PATH"])
-    if found is None:
+    """The path of a program."""
+    path = shutil.which(name, path=(variables or environment())["PATH"])
+    if path is None:
         raise BenchError(f"expected the program {name} on PATH, got none: {cure}")
-    return found
+    return path
 
 
 @contextlib.contextmanager
@@ -46,7 +46,7 @@ def running(
 ) -> Iterator[subprocess.Popen[str]]:
     """The process, in `folder`, its standard output in a pipe, its standard error in `log`. Stops it with SIGTERM, then
     SIGKILL. scheduling: of sched(7); None: ours."""
-    with log.open("w") as errors, _scheduled(scheduling):
+    with log.open("w") as errors, _scheduling_policy(scheduling):
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -64,8 +64,8 @@ def running(
 
 
 @contextlib.contextmanager
-def _scheduled(policy: int | None) -> Iterator[None]:
-    """What this thread starts in here inherits the policy."""
+def _scheduling_policy(policy: int | None) -> Iterator[None]:
+    """Processes started by this thread in the block inherit the scheduling policy."""
     before = os.sched_getscheduler(0)
     os.sched_setscheduler(0, before if policy is None else policy, os.sched_param(0))
     try:

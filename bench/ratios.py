@@ -1,4 +1,4 @@
-"""What rows cost against plain Envoy, recorded by a full run, so that a short one on any machine can notice a fall."""
+"""The costs of rows relative to plain Envoy, recorded by a full run: a short run on any machine notices regressions."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ FILE = Path("bench/ratios.json")
 CONNECTIONS = 64
 ROWS = (NONE, GO, PYTHON)
 LIMIT = 0.6
-"""Of the recorded performance: what is below is no noise."""
+"""A share of the recorded performance: a lower figure is no noise."""
 
 
-def found(samples: Sequence[Sample]) -> dict[str, float]:
+def costs_of(samples: Sequence[Sample]) -> dict[str, float]:
     """Row → CPU of its request, in units of plain Envoy's. Rows without a figure are not in it."""
     plain = summary.of(samples, PLAIN, CONNECTIONS)
     costs = {row: summary.ratio(summary.of(samples, row, CONNECTIONS), plain, summary.total) for row in ROWS}
@@ -26,19 +26,19 @@ def found(samples: Sequence[Sample]) -> dict[str, float]:
 
 
 def read() -> dict[str, float]:
-    """What was recorded."""
+    """The recorded ratios."""
     recorded: dict[str, float] = json.loads(FILE.read_text())["cpu × plain Envoy"]
     return recorded
 
 
 def write(samples: Sequence[Sample]) -> None:
-    """Records a run that has all of the rows; leaves the file as it is after any other."""
-    if len(costs := found(samples)) == len(ROWS):
+    """Records a run that has all of the rows; any other run leaves the file as it is."""
+    if len(costs := costs_of(samples)) == len(ROWS):
         FILE.write_text(json.dumps({"cpu × plain Envoy": costs}, indent=2, ensure_ascii=False) + "\n")
 
 
-def fallen(costs: Mapping[str, float], recorded: Mapping[str, float]) -> Iterator[str]:
-    """One sentence for each row that costs far more than it did."""
+def find_regressions(costs: Mapping[str, float], recorded: Mapping[str, float]) -> Iterator[str]:
+    """A sentence for each row that costs far more than recorded."""
     for row, cost in costs.items():
         if recorded[row] / cost < LIMIT:
             limit = f"at most {recorded[row] / LIMIT:.2f} × plain Envoy's CPU, for {recorded[row]:.2f} is recorded"

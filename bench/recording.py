@@ -1,7 +1,7 @@
 """`python -m bench recording`: what recording every exchange costs, in one gateway that records and does not by turns.
 
-Go → Go and Go → Python → Go at 64 connections, round by round; "followed" has somebody who reads every exchange as it
-ends, too. Ratios are medians of those within a round.
+Go → Go and Go → Python → Go at 64 connections, round by round; "followed" also has a client that reads every exchange
+as it ends. Ratios are medians of those within a round.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from bench import machine
 from bench.error import BenchError
-from bench.rounds import Named, gateway_with, mark, of, ratio, started, take, turns
+from bench.rounds import Named, gateway_with, mark, ratio, samples_of, start_bench, take_sample, turns
 from bench.rows import GO as GO_ROW
 from bench.rows import PYTHON, ROWS
 from bench.settings import Settings
@@ -43,11 +43,11 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _samples(settings: Settings, stack: contextlib.ExitStack, folder: Path) -> Iterator[Named]:
-    bench, _ = started(MEASURED, folder, stack)
+    bench, _ = start_bench(MEASURED, folder, stack)
     target = stack.enter_context(gateway_with({}, settings, folder, "gateway"))
     for number, row, mode in turns(MEASURED, MODES, settings.rounds):
         with recording(target, mode):
-            sample = take(bench, row, number, target, settings)
+            sample = take_sample(bench, row, number, target, settings)
         yield mode, sample
 
 
@@ -61,10 +61,10 @@ def recording(target: Target, mode: str) -> Iterator[None]:
         engine = stack.enter_context(contextlib.closing(_Admin(target)))
         before = engine.ask("GET", "/recordings")
         if mode == FOLLOWED:
-            stack.enter_context(_followed(target))
+            stack.enter_context(_follow(target))
         else:
-            made = engine.ask("POST", "/recordings", {"filter": {}, "seconds": 3600})
-            stack.callback(engine.ask, "DELETE", f"/recordings/{made['id']}")
+            answer = engine.ask("POST", "/recordings", {"filter": {}, "seconds": 3600})
+            stack.callback(engine.ask, "DELETE", f"/recordings/{answer['id']}")
         yield
         after = engine.ask("GET", "/recordings")
         if after["recorded"] <= before["recorded"] or after["keptBytes"] > after["maxBytes"] / 2 or after["refused"]:
@@ -72,8 +72,8 @@ def recording(target: Target, mode: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _followed(target: Target) -> Iterator[None]:
-    """Somebody reads every exchange."""
+def _follow(target: Target) -> Iterator[None]:
+    """A client that reads every exchange meanwhile."""
     with contextlib.closing(_Admin(target)) as engine:
         engine.request("GET", "/exchanges")
         answer = engine.getresponse()
@@ -117,17 +117,17 @@ class _Admin(http.client.HTTPConnection):
         text = answer.read()
         if answer.status >= http.client.BAD_REQUEST:
             raise BenchError(f"{method} {path}: {answer.status} {text.decode()}")
-        found: dict[str, float] = json.loads(text) if text else {}
-        return found
+        document: dict[str, float] = json.loads(text) if text else {}
+        return document
 
 
 def _table(samples: Sequence[Named]) -> Iterator[str]:
     yield "| row | recording | req/s | CPU engine, µs | CPU all, µs | × off |"
     yield "| --- | --- | ---: | ---: | ---: | ---: |"
     for row in MEASURED:
-        off = of(samples, row, OFF)
+        off = samples_of(samples, row, OFF)
         for mode in MODES:
-            own = of(samples, row, mode)
+            own = samples_of(samples, row, mode)
             figures = (
                 f"{statistics.median(sample.rate for sample in own):,.0f}",
                 f"{statistics.median(sample.cpu[GO] for sample in own):,.1f}",

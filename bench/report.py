@@ -13,12 +13,12 @@ EXECUTORS_BEGIN, EXECUTORS_END = "<!-- executors: begin -->", "<!-- executors: e
 def write(file: Path, section: str, begin: str = BEGIN, end: str = END) -> None:
     """Replaces what stands between the markers; all else stays."""
     try:
-        file.write_text(replaced(file.read_text(), section, begin, end))
+        file.write_text(replace_section(file.read_text(), section, begin, end))
     except (OSError, ValueError) as error:
         raise BenchError(f"{file}: {error}") from error
 
 
-def replaced(text: str, section: str, begin: str = BEGIN, end: str = END) -> str:
+def replace_section(text: str, section: str, begin: str = BEGIN, end: str = END) -> str:
     """Raises ValueError unless each marker is there once, in order."""
     before, found_begin, rest = text.partition(begin)
     _, found_end, after = rest.partition(end)

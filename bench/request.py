@@ -1,4 +1,4 @@
-"""What a client sends."""
+"""The request that clients send."""
 
 from __future__ import annotations
 

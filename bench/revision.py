@@ -12,10 +12,10 @@ from bench.error import BenchError
 def resolve(text: str) -> str:
     """The short hash of a commit by any name that git knows it by. Raises BenchError for other text."""
     command = ["git", "rev-parse", "--verify", "--quiet", "--short=12", f"{text}^{{commit}}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
         raise BenchError(f"expected a commit, as git names it, got {text!r}")
-    return done.stdout.strip()
+    return result.stdout.strip()
 
 
 def checkout(revision: str, folder: Path) -> Path:
@@ -29,6 +29,6 @@ def checkout(revision: str, folder: Path) -> Path:
 
 
 def _run(*command: str) -> None:
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    if done.returncode != 0:
-        raise BenchError(f"expected `{' '.join(command)}` to succeed, got\n{done.stdout}")
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if result.returncode != 0:
+        raise BenchError(f"expected `{' '.join(command)}` to succeed, got\n{result.stdout}")

@@ -17,7 +17,7 @@ from bench import load_tool, rows
 from bench.error import BenchError
 from bench.gateway import BUILD, Build, gateway
 from bench.rows import Row
-from bench.sample import Bench, Sample, undisturbed
+from bench.sample import Bench, Sample, take_undisturbed
 from bench.settings import Settings
 from bench.target import Target
 
@@ -26,7 +26,7 @@ Named = tuple[str, Sample]
 """A variant's name and a sample of it."""
 
 
-def started(measured: tuple[Row, ...], folder: Path, stack: contextlib.ExitStack) -> tuple[Bench, str]:
+def start_bench(measured: tuple[Row, ...], folder: Path, stack: contextlib.ExitStack) -> tuple[Bench, str]:
     """The upstream of these rows, HOST:PORT, and their APIs in folder/apis."""
     binary, expectations = load_tool.build(folder), folder / "expectations.json"
     rows.write_expectations(measured, expectations)
@@ -38,7 +38,7 @@ def started(measured: tuple[Row, ...], folder: Path, stack: contextlib.ExitStack
 def gateway_with(
     spec: Mapping[str, object], settings: Settings, folder: Path, name: str, build: Build = BUILD
 ) -> contextlib.AbstractContextManager[Target]:
-    """A gateway with the APIs of `started`, whose Gateway has this spec. JSON is YAML."""
+    """A gateway with the APIs of `start_bench`, whose Gateway has this spec. JSON is YAML."""
     own = folder / name
     own.mkdir()
     document = {"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": spec}
@@ -48,32 +48,32 @@ def gateway_with(
 
 def turns(measured: Sequence[Row], variants: Sequence[str], rounds: int) -> Iterator[tuple[int, Row, str]]:
     """Round, row and variant of each sample, in order."""
-    each = [(row, name) for row in measured for name in variants]
+    combinations = [(row, name) for row in measured for name in variants]
     for number in range(rounds):
-        yield from ((number, row, name) for row, name in (each if number % 2 else each[::-1]))
+        yield from ((number, row, name) for row, name in (combinations if number % 2 else combinations[::-1]))
 
 
-def take(bench: Bench, row: Row, number: int, target: Target, settings: Settings) -> Sample:
-    """One sample. BenchError on wrong answers."""
-    load = load_tool.of(row, target.port, CONNECTIONS, settings.warmup, settings.duration, settings.rate)
-    sample = undisturbed(partial(bench.measure, row.key, number, target, load), settings.repeats)
+def take_sample(bench: Bench, row: Row, number: int, target: Target, settings: Settings) -> Sample:
+    """Takes one sample. BenchError on wrong answers."""
+    load = load_tool.load_of(row, target.port, CONNECTIONS, settings.warmup, settings.duration, settings.rate)
+    sample = take_undisturbed(partial(bench.measure, row.key, number, target, load), settings.repeats)
     if sample.result.failures:
         raise BenchError(f"{row.key}: {sample.result.failures} wrong answers: {sample.result.first_failure}")
     return sample
 
 
-def of(samples: Sequence[Named], row: Row, variant: str) -> list[Sample]:
-    """Those of a row in a variant, by round."""
-    found = [sample for name, sample in samples if (name, sample.row) == (variant, row.key)]
-    return sorted(found, key=lambda sample: sample.round)
+def samples_of(samples: Sequence[Named], row: Row, variant: str) -> list[Sample]:
+    """The samples of a row in a variant, by round."""
+    matching = [sample for name, sample in samples if (name, sample.row) == (variant, row.key)]
+    return sorted(matching, key=lambda sample: sample.round)
 
 
 def ratio(values: Sequence[float], base: Sequence[float], digits: int = 3) -> str:
-    """Of values and what they are compared with, both by round: the median, and the range."""
+    """The median and the range of the ratios of two series of values by round."""
     ratios = [value / other for value, other in zip(values, base, strict=True)]
     return f"{statistics.median(ratios):.{digits}f} ({min(ratios):.2f}–{max(ratios):.2f})"
 
 
 def mark(samples: Sequence[Sample]) -> str:
-    """Behind the title of a row that others have disturbed."""
+    """The mark behind the title of a disturbed row."""
     return " \\*" if any(sample.disturbed for sample in samples) else ""

@@ -1,4 +1,4 @@
-"""What is measured: our gateway with the chains of a row, and peers. Each says what headers must arrive."""
+"""The measured rows: our gateway with a chain of policies, and peers. Each names the headers that must arrive."""
 
 from __future__ import annotations
 
@@ -91,16 +91,16 @@ def python_chain(key: str, length: int) -> Row:
 
 
 def body_row(key: str, title: str, policy: str, size: int = BODY_BYTES, connections: tuple[int, ...] = (1, 64)) -> Row:
-    """The policy tells how much it has seen, the upstream how much has come."""
-    told = {"X-Body-Length": "told", "X-Received-Bytes": str(size)}
+    """Policy and upstream each report the bytes that they received."""
+    headers = {"X-Body-Length": "told", "X-Received-Bytes": str(size)}
     attached: Attachment = {"name": policy, "version": "v1"}
-    return Row(key, title, (attached,), {"X-Body-Length": str(size)}, told, size, connections)
+    return Row(key, title, (attached,), {"X-Body-Length": str(size)}, headers, size, connections)
 
 
-def events_row(key: str, what: str, *policies: str) -> Row:
+def events_row(key: str, subject: str, *policies: str) -> Row:
     """The policy turns the mark of each event into another."""
     attached = tuple({"name": policy, "version": "v1"} for policy in policies)
-    title = f"gateway, {what}, {EVENTS} events"
+    title = f"gateway, {subject}, {EVENTS} events"
     return Row(key, title, attached, connections=(64,), events=EVENTS, mark="#" if policies else "~")
 
 
@@ -143,17 +143,17 @@ ROWS = (
 adds to its parameter what it has read."""
 
 
-def then(key: str) -> str:
+def key_at_commit(key: str) -> str:
     """The key of the same row at another commit."""
     return f"then-{key}"
 
 
-def paired(rows: Sequence[Row], revision: str) -> Iterator[Row]:
+def pair_with_commit(rows: Sequence[Row], revision: str) -> Iterator[Row]:
     """Each row with an API is followed by the same one at the commit, so that they are measured close together."""
     for row in rows:
         yield row
         if row.policies is not None:
-            yield replace(row, key=then(row.key), title=f"{row.title}, {revision}", revision=revision)
+            yield replace(row, key=key_at_commit(row.key), title=f"{row.title}, {revision}", revision=revision)
 
 
 def api(row: Row, upstream: str) -> dict[str, object]:
@@ -174,7 +174,7 @@ def api(row: Row, upstream: str) -> dict[str, object]:
 
 
 def write_apis(rows: tuple[Row, ...], upstream: str, folder: Path) -> None:
-    """One file for each row that has an API, and no other from an earlier run. JSON is YAML."""
+    """Writes a file for each row that has an API, and deletes those of earlier runs. JSON is YAML."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for row in rows:
@@ -183,5 +183,5 @@ def write_apis(rows: tuple[Row, ...], upstream: str, folder: Path) -> None:
 
 
 def write_expectations(rows: tuple[Row, ...], file: Path) -> None:
-    """What the upstream must see, for `load upstream -expect`."""
+    """Writes the headers that the upstream must receive, for `load upstream -expect`."""
     file.write_text(json.dumps({row.prefix: dict(row.upstream) for row in rows}, indent=2))

@@ -1,4 +1,4 @@
-"""One sample: load on one row for a few seconds, and what it cost each process."""
+"""One sample: load on one row for a few seconds, and its cost in each process."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Sample:
 
     @property
     def total(self) -> float:
-        """CPU of what is measured: without upstream and load generator."""
+        """CPU without that of the upstream and the load generator."""
         return sum(self.cpu.get(column, 0.0) for column in COLUMNS)
 
     @property
@@ -58,7 +58,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Bench:
-    """What all samples share: the load tool, the upstream's pid, where logs go."""
+    """The tools of all samples: the load tool, the upstream's pid, the folder of logs."""
 
     binary: Path
     upstream: int
@@ -94,7 +94,7 @@ def per_answer(before: Mark, after: Mark, processes: Pids, result: Result) -> di
     return {column: seconds / answers * 1e6 if answers else float("nan") for column, seconds in used.items()}
 
 
-def undisturbed(measure: Callable[[], Sample], repeats: int) -> Sample:
+def take_undisturbed(measure: Callable[[], Sample], repeats: int) -> Sample:
     """Takes a sample again, up to `repeats` times, while others disturb it; the least disturbed one in the end."""
     taken = [measure()]
     while taken[-1].disturbed and len(taken) <= repeats:

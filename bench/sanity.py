@@ -1,4 +1,4 @@
-"""What must hold on any machine, however busy."""
+"""Conditions that hold on any machine, however busy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from bench.sample import Sample
 
 
 def wrong_answers(samples: Sequence[Sample]) -> Iterator[str]:
-    """One sentence for each sample that has some, or no right one."""
+    """A sentence for each sample with wrong answers, or without a right one."""
     for sample in samples:
         where = f"{sample.row} at {sample.connections} connections, round {sample.round + 1}"
         if sample.result.failures:

@@ -25,7 +25,7 @@ from bench.load_tool import Load
 from bench.peers.envoy import BOOTSTRAP, LISTENER, LOG, bootstrap, command
 from bench.processes import HOST, free_port, running, tail
 from bench.rows import NONE, PLAIN, PYTHON_1, ROWS, Row
-from bench.sample import Bench, Sample, undisturbed
+from bench.sample import Bench, Sample, take_undisturbed
 from bench.settings import Settings
 from bench.target import ENVOY, Target
 
@@ -60,8 +60,8 @@ def main(arguments: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory(prefix="tls-") as home, contextlib.ExitStack() as stack:
         samples = {kind: list(_samples(settings, kind, stack, Path(home) / kind)) for kind in CONNECTIONS}
     print(machine.describe(settings, ["tls", *arguments]))
-    for kind, taken in samples.items():
-        print("", f"### {CONNECTIONS[kind]} connections, {_words(kind)}", "", *_table(taken), sep="\n")
+    for kind, samples_of_kind in samples.items():
+        print("", f"### {CONNECTIONS[kind]} connections, {_words(kind)}", "", *_table(samples_of_kind), sep="\n")
 
 
 def _words(kind: str) -> str:
@@ -83,7 +83,9 @@ def _samples(settings: Settings, kind: str, stack: contextlib.ExitStack, folder:
     for number in range(settings.rounds):
         for row in MEASURED if number % 2 else MEASURED[::-1]:
             target = plain if row.key == PLAIN else ours
-            sample = undisturbed(_measure(bench, row, number, target, settings, kind, certificate), settings.repeats)
+            sample = take_undisturbed(
+                _measure(bench, row, number, target, settings, kind, certificate), settings.repeats
+            )
             if sample.result.failures:
                 raise BenchError(f"{row.key}: {sample.result.failures} wrong answers: {sample.result.first_failure}")
             yield sample
@@ -101,13 +103,13 @@ def _measure(
 
 
 def _certificate(folder: Path) -> Certificate:
-    made = Certificate(folder / "own.pem", folder / "own.key")
+    certificate = Certificate(folder / "own.pem", folder / "own.key")
     arguments = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=bench"
-    names = ["-addext", f"subjectAltName=IP:{HOST}", "-keyout", str(made.key), "-out", str(made.chain)]
-    done = subprocess.run(["openssl", *arguments.split(), *names], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise BenchError(f"openssl has made no certificate: {done.stderr}")
-    return made
+    names = ["-addext", f"subjectAltName=IP:{HOST}", "-keyout", str(certificate.key), "-out", str(certificate.chain)]
+    result = subprocess.run(["openssl", *arguments.split(), *names], capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise BenchError(f"openssl has made no certificate: {result.stderr}")
+    return certificate
 
 
 def _document(certificate: Certificate, file: Path) -> Path:
@@ -124,12 +126,12 @@ def _document(certificate: Certificate, file: Path) -> Path:
 def _plain(settings: Settings, upstream: str, certificate: Certificate, folder: Path) -> Iterator[Target]:
     """Plain Envoy as in the other rows, with TLS as the gateway has it."""
     row, port, log = MEASURED[0], free_port(), folder / LOG
-    found = bootstrap(BOOTSTRAP.read_text(), LISTENER.read_text(), port, row.prefix, upstream)
-    resources = found["static_resources"]
+    document = bootstrap(BOOTSTRAP.read_text(), LISTENER.read_text(), port, row.prefix, upstream)
+    resources = document["static_resources"]
     for chain in resources["listeners"][0]["filter_chains"]:  # type: ignore[index]
         chain["transport_socket"] = _transport_socket(certificate)
     config = folder / "envoy.json"
-    config.write_text(json.dumps(found))
+    config.write_text(json.dumps(document))
     with running(command(config, settings.concurrency), log) as process:
         _await_port(port, log)
         yield Target(port, lambda: {ENVOY: (process.pid,)}, log)

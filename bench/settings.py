@@ -1,4 +1,4 @@
-"""What is measured, and how long."""
+"""The settings of a run: rows, connections, durations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench import revision
 from bench.error import BenchError
-from bench.rows import COUNTS, GO, NONE, PLAIN, PYTHON, ROWS, Row, paired
+from bench.rows import COUNTS, GO, NONE, PLAIN, PYTHON, ROWS, Row, pair_with_commit
 
 README = Path("bench/README.md")
 STDOUT = "-"
@@ -48,37 +48,39 @@ class Settings:
         return tuple(row for row in self.rows if connections in row.connections or connections not in COUNTS)
 
 
-def everywhere(rows: Sequence[Row]) -> tuple[Row, ...]:
+def with_all_connections(rows: Sequence[Row]) -> tuple[Row, ...]:
     """Rows that were asked for by name are measured with all numbers of connections."""
     return tuple(replace(row, connections=COUNTS) for row in rows)
 
 
 def parse(arguments: Sequence[str]) -> Settings:
     """A command line as settings. `--short` and `--compare` change the defaults of the others."""
-    given = _parser().parse_args(arguments)
-    short = bool(given.short)
-    few = short or bool(given.compare)
-    output = given.output or (STDOUT if few else str(README))
+    options = _parser().parse_args(arguments)
+    short = bool(options.short)
+    few = short or bool(options.compare)
+    output = options.output or (STDOUT if few else str(README))
     return Settings(
-        rounds=given.rounds or (3 if short else 5),
-        duration=given.duration or (1.0 if short else 2.0),
+        rounds=options.rounds or (3 if short else 5),
+        duration=options.duration or (1.0 if short else 2.0),
         warmup=0.5 if short else 1.0,
         repeats=0 if short else 3,
-        connections=given.connections or ((64,) if few else COUNTS),
-        rows=_chosen(given.rows, short, given.compare),
-        rate=given.rate,
-        concurrency=given.concurrency,
-        executors=given.executors,
-        workers=given.workers,
+        connections=options.connections or ((64,) if few else COUNTS),
+        rows=_choose_rows(options.rows, short, options.compare),
+        rate=options.rate,
+        concurrency=options.concurrency,
+        executors=options.executors,
+        workers=options.workers,
         output=None if output == STDOUT else Path(output),
         short=short,
-        compare=given.compare or "",
+        compare=options.compare or "",
     )
 
 
-def _chosen(named: Sequence[Row] | None, short: bool, compare: str | None) -> tuple[Row, ...]:
-    rows = everywhere(named) if named else SHORT_ROWS if short else COMPARED_ROWS if compare else ROWS
-    return tuple(paired(rows, compare)) if compare else rows
+def _choose_rows(named_rows: Sequence[Row] | None, short: bool, compare: str | None) -> tuple[Row, ...]:
+    rows = (
+        with_all_connections(named_rows) if named_rows else SHORT_ROWS if short else COMPARED_ROWS if compare else ROWS
+    )
+    return tuple(pair_with_commit(rows, compare)) if compare else rows
 
 
 def _parser() -> argparse.ArgumentParser:

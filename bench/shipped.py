@@ -1,6 +1,6 @@
-"""`python -m bench shipped`: what a policy that ships costs a request, beyond one of its language that sets a header.
+"""`python -m bench shipped`: the cost of a policy that ships, above that of one in its language that sets a header.
 
-Each alone on a route at 64 connections, and in turn with that one; the unit is what a request costs plain Envoy.
+Each alone on a route at 64 connections, and in turn with that one; the unit is the cost of a request in plain Envoy.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bench.error import BenchError
 from bench.gateway import MANIFEST, Build
 from bench.peers import envoy
 from bench.peers.site import Site
-from bench.rounds import Named, gateway_with, mark, of, ratio, started, take
+from bench.rounds import Named, gateway_with, mark, ratio, samples_of, start_bench, take_sample
 from bench.rows import PLAIN, ROWS, Row
 from bench.settings import Settings
 
@@ -39,14 +39,14 @@ BASES = {
 }  # fmt: skip
 """By language, of which each policy that ships is compared with its own."""
 BODY_LENGTH = Row("shipped-body-length", "body-length", ({"name": "body-length", "version": "v1"},), body=1024)
-"""What reading a body costs any policy: one in Python that counts its bytes."""
+"""The cost of reading a body for any policy: one in Python that counts its bytes."""
 API_KEY = "partner-key-of-128-bits-and-more"
 KEYS = [
-    {"hash": f"sha256:{hashlib.sha256(f'{API_KEY}-{number}'.encode()).hexdigest()}", "owner": "o"}
-    for number in range(1000)
+    {"hash": f"sha256:{hashlib.sha256(f'{API_KEY}-{index}'.encode()).hexdigest()}", "owner": "o"}
+    for index in range(1000)
 ]
 FIELDS = {"params", "timeout", "headers", "body"}
-NETWORKS = [f"10.{number}.0.0/16" for number in range(100)]
+NETWORKS = [f"10.{index}.0.0/16" for index in range(100)]
 LONG = {
     "api-key-auth": {"params": {"keys": KEYS}, "headers": {"x-api-key": f"{API_KEY}-7"}},
     "ip-restriction": {"params": {"allow": [*NETWORKS, "127.0.0.0/8"]}},
@@ -65,18 +65,18 @@ def main(arguments: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory(prefix="shipped-") as home, contextlib.ExitStack() as stack:
         operator = {SYSTEM_PARAMETERS: json.dumps({"audit-log": {"folder": home}})}
         stack.enter_context(mock.patch.dict(os.environ, operator))
-        rows = measured(stack)
+        rows = measured_rows(stack)
         samples = list(_samples(settings, rows, stack, Path(home)))
     print(machine.describe(settings, ["shipped", *arguments]), "", *table(samples, rows), sep="\n")
 
 
-def measured(stack: contextlib.ExitStack) -> tuple[Row, ...]:
+def measured_rows(stack: contextlib.ExitStack) -> tuple[Row, ...]:
     """The rows of all that ships; what they need ends with the stack."""
     written = {path.parent.name: yaml.safe_load(path.read_text()) for path in POLICIES.glob("*/bench.yaml")}
     plain = [row_of(name, document) for name, document in (written | LONG).items()]
-    authorized = [authorization.signed(), stack.enter_context(authorization.asked())]
-    asked_who = [tokens.signed(), stack.enter_context(tokens.introspected()), tokens.in_session()]
-    return tuple(sorted([*plain, BODY_LENGTH, *authorized, *asked_who], key=lambda row: row.title))
+    authorized = [authorization.hmac_row(), stack.enter_context(authorization.opa_row())]
+    identified = [tokens.jwt_row(), stack.enter_context(tokens.introspection_row()), tokens.oidc_row()]
+    return tuple(sorted([*plain, BODY_LENGTH, *authorized, *identified], key=lambda row: row.title))
 
 
 def row_of(policy: str, document: dict[str, Any]) -> Row:
@@ -101,9 +101,9 @@ def row_of(policy: str, document: dict[str, Any]) -> Row:
 def write_manifest(folder: Path) -> Path:
     """A build.yaml of the policies of the bench and all that ship, whose rows need no line of it."""
     document = yaml.safe_load(MANIFEST.read_text())
-    listed = {path.parent.name: path.parent for path in POLICIES.glob("*/policy-definition.yaml")}
-    listed |= {policy["name"]: (MANIFEST.parent / policy["filePath"]).resolve() for policy in document["policies"]}
-    policies = [{"name": name, "filePath": str(path)} for name, path in sorted(listed.items())]
+    folders = {path.parent.name: path.parent for path in POLICIES.glob("*/policy-definition.yaml")}
+    folders |= {policy["name"]: (MANIFEST.parent / policy["filePath"]).resolve() for policy in document["policies"]}
+    policies = [{"name": name, "filePath": str(path)} for name, path in sorted(folders.items())]
     path = folder / "build.yaml"
     path.write_text(yaml.safe_dump({"version": "v1", "policies": policies}))
     return path
@@ -111,21 +111,21 @@ def write_manifest(folder: Path) -> Path:
 
 def _samples(settings: Settings, rows: tuple[Row, ...], stack: contextlib.ExitStack, folder: Path) -> Iterator[Named]:
     every = (ENVOY_ALONE, *BASES.values(), *rows)
-    bench, upstream = started(every, folder, stack)
+    bench, upstream = start_bench(every, folder, stack)
     build = Build(write_manifest(folder), Path("build/bench/shipped"))
     ours = stack.enter_context(gateway_with({}, settings, folder, "gateway", build))
     plain = stack.enter_context(envoy.plain_envoy(Site(settings, ENVOY_ALONE, upstream, folder)))
     for number in range(settings.rounds):
-        yield "", take(bench, ENVOY_ALONE, number, plain, settings)
+        yield "", take_sample(bench, ENVOY_ALONE, number, plain, settings)
         for row in rows:
             pair = [(row.key, BASES[language(row.title)]), ("", row)]
-            for name, each in pair if number % 2 else pair[::-1]:
-                yield name, take(bench, each, number, ours, settings)
+            for name, measured_row in pair if number % 2 else pair[::-1]:
+                yield name, take_sample(bench, measured_row, number, ours, settings)
 
 
 def table(samples: Sequence[Named], rows: Sequence[Row]) -> Iterator[str]:
-    """A line for each policy: what it costs more than the base of its language, which is measured right beside it, in
-    requests of plain Envoy.
+    """A line for each policy: its cost above the base of its language, which is measured right beside it, in requests
+    of plain Envoy.
     """
     yield "| policy | CPU µs | beyond one that sets a header, × plain Envoy |"
     yield "| --- | ---: | ---: |"
@@ -137,13 +137,13 @@ def table(samples: Sequence[Named], rows: Sequence[Row]) -> Iterator[str]:
     for row in rows:
         own, base_beside = totals(samples, row), totals(samples, BASES[language(row.title)], row.key)
         beyond = [value - other for value, other in zip(own, base_beside, strict=True)]
-        cost = f"{row.title}{mark(of(samples, row, ''))} | {statistics.median(own):.1f}"
+        cost = f"{row.title}{mark(samples_of(samples, row, ''))} | {statistics.median(own):.1f}"
         yield f"| {cost} | {ratio(beyond, plain, 2)} |"
 
 
 def totals(samples: Sequence[Named], row: Row, beside: str = "") -> list[float]:
     """By round. beside: of a base, the row with which it was measured."""
-    return [sample.total for sample in of(samples, row, beside)]
+    return [sample.total for sample in samples_of(samples, row, beside)]
 
 
 def language(policy: str) -> str:

@@ -53,7 +53,7 @@ class Streams:
 
 @dataclass(frozen=True)
 class Transfer:
-    """One way of a large body. grown: the most by which RSS was above what it was before, in bytes, by column."""
+    """One direction of a large body. grown: the greatest growth of RSS, in bytes, by column."""
 
     seconds: float
     grown: Mapping[str, int]
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str]) -> None:
     """Prints tables in Markdown. BenchError on wrong answers."""
     options = _parse(arguments)
     with tempfile.TemporaryDirectory(prefix="streams-") as home, contextlib.ExitStack() as stack:
-        begin = stack.enter_context(_prepared(Path(home)))
+        begin = stack.enter_context(_prepare(Path(home)))
         with begin() as bench:
             firsts = {row.key: bench.first_event(row, options.seconds) for row in EVENT_ROWS}
             size = options.mebibytes * MIB
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str]) -> None:
                 bench.first_event(row, 1.0)
                 many[row.key] = bench.streams(row, options.streams, options.seconds)
     print(machine.describe(Settings(rounds=1, duration=options.seconds), ["streams", *arguments]))
-    print(*_described(firsts, many, moved, options.mebibytes), sep="\n")
+    print(*_render(firsts, many, moved, options.mebibytes), sep="\n")
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class _Bench:
     def first_event(self, row: Row, seconds: float) -> int:
         """µs from the request to the end of an answer of one event, the median."""
         load = Load(self._url(row, "events=1"), 1, 1.0, seconds, mark=row.mark, marks=1)
-        return _right(load_tool.generate(self.tool, load, self.home, _nothing, _nothing)).p50
+        return _check_answers(load_tool.generate(self.tool, load, self.home, _nothing, _nothing)).p50
 
     def streams(self, row: Row, count: int, seconds: float) -> Streams:
         """Many of them, opened one after the other, then open for so long."""
@@ -104,11 +104,11 @@ class _Bench:
         result = load_tool.drive(
             command, opened + SETTLE_SECONDS + seconds, self.home, lambda _: shots.append(self.resident()), _nothing
         )
-        each = {column: (shots[0][column] - before[column]) / count for column in MEASURED}
-        return Streams(count, _right(result), each)
+        per_stream = {column: (shots[0][column] - before[column]) / count for column in MEASURED}
+        return Streams(count, _check_answers(result), per_stream)
 
     def transfer(self, row: Row, way: str, size: int) -> Transfer:
-        """One body, after a small one."""
+        """Transfers one body, after a small one."""
         path = f"/{BYTES}{row.key}/x"
         WAYS[way](self.target.port, path, MIB)
         before, most = self.resident(), dict.fromkeys(MEASURED, 0)
@@ -142,8 +142,8 @@ class _Bench:
 
 
 @contextlib.contextmanager
-def _prepared(home: Path) -> Iterator[Callable[[], contextlib.AbstractContextManager[_Bench]]]:
-    """What begins with a gateway that has done nothing yet."""
+def _prepare(home: Path) -> Iterator[Callable[[], contextlib.AbstractContextManager[_Bench]]]:
+    """Prepares measurements that begin with a fresh gateway."""
     tool = load_tool.build(home)
     rows.write_expectations(EVENT_ROWS, home / "expect.json")
     with (
@@ -174,7 +174,7 @@ def bytes_api(row: Row, upstream: str) -> dict[str, object]:
     return definition | {"metadata": {"name": f"{BYTES}{row.key}"}, "spec": spec}
 
 
-def _described(
+def _render(
     firsts: Mapping[str, int],
     many: Mapping[str, Streams],
     moved: Mapping[tuple[str, str], Transfer],
@@ -185,9 +185,12 @@ def _described(
     late = "lateness p50 ms | p99 ms | max ms"
     yield f"\n| row | first event, p50 µs | {late} | KiB a stream: Envoy | engine | executor |"
     yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
-    for key, one in many.items():
-        times = [f"{each / 1000:.1f}" for each in (one.lateness.p50, one.lateness.p99, one.lateness.max)]
-        memory = [f"{one.each[column] / KIB:.1f}" for column in MEASURED]
+    for key, streams in many.items():
+        times = [
+            f"{microseconds / 1000:.1f}"
+            for microseconds in (streams.lateness.p50, streams.lateness.p99, streams.lateness.max)
+        ]
+        memory = [f"{streams.each[column] / KIB:.1f}" for column in MEASURED]
         yield f"| {titles[key]} | {firsts[key]} | {' | '.join([*times, *memory])} |"
     yield f"\n| row, {mebibytes} MiB | MiB/s | MiB of RSS more: Envoy | engine | executor |"
     yield "| --- | ---: | ---: | ---: | ---: |"
@@ -199,7 +202,7 @@ def _described(
 def goals(
     firsts: Mapping[str, int], many: Mapping[str, Streams], moved: Mapping[tuple[str, str], Transfer]
 ) -> Iterator[Goal]:
-    """What is to be reached by the Python policy."""
+    """The goals of the Python policy."""
     python = many[EVENTS_PYTHON]
     added = (firsts[EVENTS_PYTHON] - firsts[EVENTS_NONE]) / 1000
     yield Goal("first event through a Python policy: added ms, p50", added, 5.0, more=False)
@@ -215,14 +218,14 @@ def goals(
         yield Goal(f"{way}: RSS more, executor, MB", ours.grown[PYTHON] / 1e6, 64.0, more=False)
 
 
-def _right(result: Result) -> Result:
+def _check_answers(result: Result) -> Result:
     if result.failures or not result.count:
         raise BenchError(f"expected right answers alone, got {result.failures} others: {result.first_failure}")
     return result
 
 
 def _nothing(_: int) -> None:
-    """For a moment at which nothing is looked at."""
+    """Does nothing: a mark of the load tool that is not used."""
 
 
 def _resident(pid: int) -> int:

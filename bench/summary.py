@@ -25,7 +25,7 @@ class Spread:
 
 
 def spread(samples: Sequence[Sample], figure: Figure) -> Spread:
-    """Over rounds without a right answer there is no figure: nan, and all of it is nan without any."""
+    """Rounds without a right answer have no figure; the spread is nan without any round."""
     return _spread(map(figure, samples))
 
 
@@ -35,7 +35,7 @@ def ratio(samples: Iterable[Sample], reference: Iterable[Sample], figure: Figure
 
 
 def ratios(samples: Iterable[Sample], reference: Iterable[Sample], figure: Figure) -> Spread:
-    """Of the ratios within a round, since what disturbs it disturbs both. nan without a common round."""
+    """The spread of the ratios within rounds, since a disturbance hits both rows. nan without a common round."""
     theirs = {sample.round: figure(sample) for sample in reference}
     pairs = [(figure(sample), theirs.get(sample.round, math.nan)) for sample in samples]
     return _spread(ours / other for ours, other in pairs if other)
@@ -73,9 +73,9 @@ def of(samples: Iterable[Sample], row: str, connections: int) -> list[Sample]:
 
 
 def python_execution(samples: Sequence[Sample], connections: int) -> tuple[float, float] | None:
-    """What one Python execution adds: µs of CPU over all processes, and that in units of plain Envoy's whole request.
+    """The cost of one Python execution: µs of CPU over all processes, and that in units of plain Envoy's whole request.
 
-    None when the rows that it takes were not measured.
+    None if its rows were not measured.
     """
     by_row = {row: of(samples, row, connections) for row in (PLAIN, GO, PYTHON)}
     if not all(by_row.values()):

@@ -19,7 +19,7 @@ HEADINGS = (
 
 
 def markdown(samples: Sequence[Sample], settings: Settings) -> str:
-    """One table for each number of connections, and what is to be said about it."""
+    """One table for each number of connections, with its notes."""
     return "\n\n".join(_block(samples, settings, connections) for connections in settings.connections)
 
 

@@ -1,4 +1,4 @@
-"""What a row is measured through: a port, and the processes behind it by the column that shows their CPU time."""
+"""The target of a row: a port, and the processes behind it by the column that shows their CPU time."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""`python -m bench telemetry`: what it costs that a gateway tells of itself.
+"""`python -m bench telemetry`: the cost of metrics, logs and traces.
 
 The same gateway several times, side by side, each with another Gateway document: one that observes nothing, and one
-for each thing that is told. Round by round, row after row, every other round backwards; ratios are medians of those
+for each kind of telemetry. Round by round, row after row, every other round backwards; ratios are medians of those
 within a round, of the CPU that a request takes.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bench import machine
-from bench.rounds import Named, gateway_with, mark, of, ratio, started, take, turns
+from bench.rounds import Named, gateway_with, mark, ratio, samples_of, start_bench, take_sample, turns
 from bench.rows import GO, PYTHON, PYTHON_1, ROWS
 from bench.settings import Settings
 
@@ -25,7 +25,7 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
     OFF: {"metrics": {"enabled": False}},
     "metrics": {},
 }
-"""Name → spec of the Gateway; what a node tells by default is `metrics`."""
+"""Name → spec of the Gateway; the default is `metrics`."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -43,20 +43,20 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _samples(settings: Settings, stack: contextlib.ExitStack, home: Path) -> Iterator[Named]:
-    bench, _ = started(MEASURED, home, stack)
-    found = {name: stack.enter_context(gateway_with(spec, settings, home, name)) for name, spec in VARIANTS.items()}
+    bench, _ = start_bench(MEASURED, home, stack)
+    gateways = {name: stack.enter_context(gateway_with(spec, settings, home, name)) for name, spec in VARIANTS.items()}
     for number, row, name in turns(MEASURED, list(VARIANTS), settings.rounds):
-        yield name, take(bench, row, number, found[name], settings)
+        yield name, take_sample(bench, row, number, gateways[name], settings)
 
 
 def table(samples: Sequence[Named]) -> Iterator[str]:
-    """A line for each row and each thing that is told, with its ratio to `off`."""
+    """A line for each row and each kind of telemetry, with its ratio to `off`."""
     yield "| row | told | req/s | CPU µs | × off | p99 µs | × off |"
     yield "| --- | --- | ---: | ---: | ---: | ---: | ---: |"
     for row in MEASURED:
-        off = of(samples, row, OFF)
+        off = samples_of(samples, row, OFF)
         for variant in VARIANTS:
-            own = of(samples, row, variant)
+            own = samples_of(samples, row, variant)
             cells = (
                 f"{statistics.median(sample.rate for sample in own):,.0f}",
                 f"{statistics.median(sample.total for sample in own):.1f}",

@@ -1,8 +1,7 @@
-"""What the rows of policies that ask who it is need: a key that signs, a server that says that a token is active, and a
-session.
+"""What the rows of authentication policies need: a key that signs, a server that introspects tokens, and a session.
 
-They are made for each run. The policies remember a token, so a row has one: what is measured is the request that comes
-again, and not the first one.
+They are made for each run. The policies remember a token, so a row has one: repeated requests are measured,
+not the first one.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ POLICIES = Path(__file__).resolve().parent.parent / "policies"
 ISSUER, AUDIENCE, HOURS = "https://id.example", "orders", 24
 
 
-def signed() -> Row:
+def jwt_row() -> Row:
     """jwt-auth, with a key of RSA in its parameters, and a token of RS256."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     public = json.loads(RSAAlgorithm.to_jwk(key.public_key())) | {"kid": "bench"}
@@ -43,13 +42,13 @@ def signed() -> Row:
 
 
 def row(attachment: Attachment, sent: Headers) -> Row:
-    """Upstream has to be told of ada, who sends these headers."""
+    """A row of a client that sends these headers; the upstream must receive the user ada."""
     name = str(attachment["name"])
     return Row(f"shipped-{name}", name, (attachment,), upstream={"X-User": "ada"}, sent=sent)
 
 
-def in_session() -> Row:
-    """oidc-login, with a session that the policy's own code has made; its provider is away, and nobody misses it."""
+def oidc_row() -> Row:
+    """oidc-login, with a session that the policy's own code has made; its provider is away, which costs nothing."""
     issuer, client, origin, key = "http://127.0.0.1:1", "bench", "http://127.0.0.1", secrets.token_urlsafe(32)
     params = {
         "issuer": issuer, "clientId": client, "clientSecret": "bench", "origin": origin, "cookieKeys": [key],
@@ -65,7 +64,7 @@ def in_session() -> Row:
 
 
 @contextlib.contextmanager
-def introspected() -> Iterator[Row]:
+def introspection_row() -> Iterator[Row]:
     """oauth2-introspection, whose server runs within."""
     with ThreadingHTTPServer(("127.0.0.1", 0), _Introspection) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -91,4 +90,4 @@ class _Introspection(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Nothing."""
+        """Logs nothing."""

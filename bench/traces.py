@@ -19,7 +19,7 @@ from pathlib import Path
 from bench import machine
 from bench.error import BenchError
 from bench.processes import HOST, free_port, running
-from bench.rounds import Named, gateway_with, mark, of, ratio, started, take, turns
+from bench.rounds import Named, gateway_with, mark, ratio, samples_of, start_bench, take_sample, turns
 from bench.rows import GO as GO_ROW
 from bench.rows import NONE, PYTHON, ROWS
 from bench.settings import Settings
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _samples(settings: Settings, stack: contextlib.ExitStack, folder: Path) -> Iterator[Named]:
-    (bench, _), receiver = started(MEASURED, folder, stack), stack.enter_context(_collector(folder))
+    (bench, _), receiver = start_bench(MEASURED, folder, stack), stack.enter_context(_collector(folder))
     specs: dict[str, Mapping[str, object]] = {
         mode: {} if share is None else {"tracing": {"collector": receiver, "sample": share}}
         for mode, share in SHARES.items()
@@ -53,17 +53,17 @@ def _samples(settings: Settings, stack: contextlib.ExitStack, folder: Path) -> I
         for at, (mode, spec) in enumerate(specs.items())
     }
     for number, row, mode in turns(MEASURED, list(SHARES), settings.rounds):
-        yield mode, take(bench, row, number, targets[mode], settings)
+        yield mode, take_sample(bench, row, number, targets[mode], settings)
 
 
 @contextlib.contextmanager
 def _collector(folder: Path) -> Iterator[str]:
-    """One that throws away what it gets: where it listens."""
-    made = subprocess.run(
+    """Runs a collector that drops all spans; its address."""
+    build = subprocess.run(
         [sys.executable, "tools/go_tool.py", "collector"], capture_output=True, text=True, check=False
     )
-    if made.returncode:
-        raise BenchError(made.stderr)
+    if build.returncode:
+        raise BenchError(build.stderr)
     receiver, config, log = f"{HOST}:{free_port()}", folder / "collector.yaml", folder / "collector.log"
     pipeline = {"receivers": ["otlp"], "exporters": ["file"]}
     content = {
@@ -72,7 +72,7 @@ def _collector(folder: Path) -> Iterator[str]:
         "service": {"pipelines": {"traces": pipeline}, "telemetry": {"metrics": {"level": "none"}}},
     }
     config.write_text(json.dumps(content))
-    with running([made.stdout.strip(), f"--config=file:{config}"], log):
+    with running([build.stdout.strip(), f"--config=file:{config}"], log):
         yield receiver
 
 
@@ -80,9 +80,9 @@ def _table(samples: Sequence[Named]) -> Iterator[str]:
     yield "| row | traced | req/s | CPU Envoy, µs | CPU engine, µs | CPU all, µs | × none |"
     yield "| --- | --- | ---: | ---: | ---: | ---: | ---: |"
     for row in MEASURED:
-        off = of(samples, row, OFF)
+        off = samples_of(samples, row, OFF)
         for mode in SHARES:
-            own = of(samples, row, mode)
+            own = samples_of(samples, row, mode)
             figures = (
                 f"{statistics.median(sample.rate for sample in own):,.0f}",
                 f"{statistics.median(sample.cpu[ENVOY] for sample in own):,.1f}",

@@ -16,13 +16,13 @@ from bench.processes import HOST
 
 BLOCK = bytes(64 << 10)
 SECONDS = 60.0
-"""Without a byte, after which either end gives up."""
+"""The time without a byte after which either end gives up."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = SECONDS
-    counted: Counts
+    counts: Counts
 
     def do_GET(self) -> None:
         """Sends as many bytes as the query says."""
@@ -31,7 +31,7 @@ class _Handler(BaseHTTPRequestHandler):
         with contextlib.suppress(OSError):
             while left:
                 sent = self.connection.send(BLOCK[:left])
-                self.counted.sent += sent
+                self.counts.sent += sent
                 left -= sent
         self.close_connection = left > 0
 
@@ -40,10 +40,10 @@ class _Handler(BaseHTTPRequestHandler):
         took = 0
         for size in self._body():
             took += size
-            self.counted.taken += size
-        said = str(took).encode()
-        self._begin(len(said))
-        self.wfile.write(said)
+            self.counts.taken += size
+        count_text = str(took).encode()
+        self._begin(len(count_text))
+        self.wfile.write(count_text)
 
     def _begin(self, length: int) -> None:
         self.send_response(200)
@@ -70,7 +70,7 @@ class _Handler(BaseHTTPRequestHandler):
             yield part
 
     def log_message(self, *_: object) -> None:
-        """Nothing."""
+        """Logs nothing."""
 
 
 @dataclass
@@ -90,43 +90,43 @@ class _Server(ThreadingHTTPServer):
 
 @contextlib.contextmanager
 def byte_upstream() -> Iterator[tuple[str, Counts]]:
-    """Its HOST:PORT, on a free port, and what has passed: `GET /…?bytes=N` has an answer of N bytes, a POST is told how
-    many bytes have come."""
-    counted = Counts()
-    with _Server((HOST, 0), type("Handler", (_Handler,), {"counted": counted})) as server:
+    """Runs an upstream; its HOST:PORT and its counts. `GET /…?bytes=N` has an answer of N bytes, a POST is answered
+    with the number of bytes received."""
+    counts = Counts()
+    with _Server((HOST, 0), type("Handler", (_Handler,), {"counts": counts})) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"{HOST}:{server.server_address[1]}", counted
+        yield f"{HOST}:{server.server_address[1]}", counts
         server.shutdown()
 
 
 def download(port: int, path: str, size: int) -> float:
     """Seconds for an answer of so many bytes. BenchError where it has others."""
     with _connection(port) as client:
-        began = time.monotonic()
+        start = time.monotonic()
         client.request("GET", f"{path}?bytes={size}")
         answer = client.getresponse()
-        room, got = bytearray(1 << 20), 0
+        room, received = bytearray(1 << 20), 0
         while count := answer.readinto(room):
-            got += count
-        if (answer.status, got) != (http.client.OK, size):
-            raise BenchError(f"expected an answer of {size} bytes, got {answer.status} with {got}")
-        return time.monotonic() - began
+            received += count
+        if (answer.status, received) != (http.client.OK, size):
+            raise BenchError(f"expected an answer of {size} bytes, got {answer.status} with {received}")
+        return time.monotonic() - start
 
 
 def upload(port: int, path: str, size: int) -> float:
     """Seconds until upstream has a body of so many bytes. BenchError where it has others."""
     with _connection(port) as client:
-        began = time.monotonic()
+        start = time.monotonic()
         client.putrequest("POST", path)
         client.putheader("content-length", str(size))
         client.endheaders()
         for left in range(size, 0, -len(BLOCK)):
             client.send(BLOCK[:left])
         answer = client.getresponse()
-        said = answer.read()
-        if (answer.status, said) != (http.client.OK, str(size).encode()):
-            raise BenchError(f"expected {size} bytes to arrive, got {answer.status}: {said[:200]!r}")
-        return time.monotonic() - began
+        body = answer.read()
+        if (answer.status, body) != (http.client.OK, str(size).encode()):
+            raise BenchError(f"expected {size} bytes to arrive, got {answer.status}: {body[:200]!r}")
+        return time.monotonic() - start
 
 
 @contextlib.contextmanager

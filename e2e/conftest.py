@@ -75,7 +75,7 @@ def gateway(shared_gateway: Gateway) -> Gateway:
 
 @pytest.fixture
 def upstream(recording_upstream: Upstream) -> Iterator[Upstream]:
-    """What a test has it reply ends with the test: the gateways of other files send there too."""
+    """A reply set by a test ends with the test: the gateways of other files use the upstream too."""
     recording_upstream.reset()
     yield recording_upstream
     recording_upstream.reset()

@@ -47,9 +47,9 @@ def main() -> None:
 def hand_written() -> list[str]:
     """Tracked Python, Go, JavaScript and CSS files, without generated ones and the inputs of tests."""
     command = ["git", "ls-files", "*.py", "*.go", "*.js", "*.css"]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     generated = re.compile(r"/(_gen|gen|testdata)/")
-    return [name for name in listed.stdout.split() if not generated.search(name) and (ROOT / name).exists()]
+    return [name for name in result.stdout.split() if not generated.search(name) and (ROOT / name).exists()]
 
 
 def measure(name: str) -> File:
@@ -109,7 +109,7 @@ def packages() -> Iterator[str]:
     """The import packages of all members of the workspace."""
     workspace = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["workspace"]
     for member in workspace["members"]:
-        yield from sorted(found.parent.name for found in (ROOT / member / "src").glob("*/__init__.py"))
+        yield from sorted(path.parent.name for path in (ROOT / member / "src").glob("*/__init__.py"))
 
 
 def cycles() -> Iterator[str]:

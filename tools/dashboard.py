@@ -44,21 +44,21 @@ def dashboard() -> Json:
         "timezone": "browser",
         "templating": {"list": [source_variable(), *map(variable, VARIABLES)]},
         "annotations": {"list": [firing_alerts()]},
-        "panels": list(laid_out()),
+        "panels": list(lay_out()),
     }
 
 
-def laid_out() -> Iterator[Json]:
+def lay_out() -> Iterator[Json]:
     """Rows from top to bottom, panels of a row from left to right; ids in that order."""
     number, top = 1, 0
     for row in ROWS:
         yield row_header(row, number, top)
         number, top, left = number + 1, top + 1, 0
-        for one in row.panels:
-            if left + one.width > COLUMNS:
+        for chart in row.panels:
+            if left + chart.width > COLUMNS:
                 top, left = top + row.height, 0
-            yield panel(one, number, {"x": left, "y": top, "w": one.width, "h": row.height})
-            number, left = number + 1, left + one.width
+            yield panel(chart, number, {"x": left, "y": top, "w": chart.width, "h": row.height})
+            number, left = number + 1, left + chart.width
         top += row.height
 
 
@@ -67,57 +67,66 @@ def row_header(row: Row, number: int, top: int) -> Json:
     return {"id": number, "type": "row", "title": row.title, "collapsed": False, "gridPos": place, "panels": []}
 
 
-def panel(one: Panel, number: int, place: Json) -> Json:
+def panel(chart: Panel, number: int, place: Json) -> Json:
     return {
         "id": number,
-        "type": one.type,
-        "title": one.title,
-        "description": one.description,
+        "type": chart.type,
+        "title": chart.title,
+        "description": chart.description,
         "datasource": SOURCE,
         "gridPos": place,
-        "fieldConfig": {"defaults": {"unit": one.unit, "min": 0, **custom(one)}, "overrides": overrides(one)},
-        "options": options(one),
-        "targets": [target(one, index) for index in range(len(one.queries))],
-        **({"transformations": [{"id": "merge", "options": {}}]} if one.type == "table" else {}),
+        "fieldConfig": {"defaults": {"unit": chart.unit, "min": 0, **custom(chart)}, "overrides": overrides(chart)},
+        "options": options(chart),
+        "targets": [target(chart, index) for index in range(len(chart.queries))],
+        **({"transformations": [{"id": "merge", "options": {}}]} if chart.type == "table" else {}),
     }
 
 
-def target(one: Panel, index: int) -> Json:
-    legend, query = list(one.queries.items())[index]
-    found = {"refId": chr(ord("A") + index), "datasource": SOURCE, "expr": query, "legendFormat": legend}
-    if one.type == "timeseries":
-        return found | {"range": True, "instant": False}
-    return found | {"range": False, "instant": True, "format": "table" if one.type == "table" else "time_series"}
+def target(chart: Panel, index: int) -> Json:
+    legend, query = list(chart.queries.items())[index]
+    query_target = {"refId": chr(ord("A") + index), "datasource": SOURCE, "expr": query, "legendFormat": legend}
+    if chart.type == "timeseries":
+        return query_target | {"range": True, "instant": False}
+    return query_target | {
+        "range": False,
+        "instant": True,
+        "format": "table" if chart.type == "table" else "time_series",
+    }
 
 
-def custom(one: Panel) -> Json:
-    if one.type != "timeseries":
+def custom(chart: Panel) -> Json:
+    if chart.type != "timeseries":
         return {}
-    stacking = {"mode": "normal" if one.stacked else "none", "group": "A"}
+    stacking = {"mode": "normal" if chart.stacked else "none", "group": "A"}
     return {
-        "custom": {"fillOpacity": 20 if one.stacked else 0, "lineWidth": 1, "showPoints": "never", "stacking": stacking}
+        "custom": {
+            "fillOpacity": 20 if chart.stacked else 0,
+            "lineWidth": 1,
+            "showPoints": "never",
+            "stacking": stacking,
+        }
     }
 
 
-def options(one: Panel) -> Json:
-    if one.type == "timeseries":
+def options(chart: Panel) -> Json:
+    if chart.type == "timeseries":
         legend = {"displayMode": "table", "placement": "bottom", "showLegend": True, "calcs": ["lastNotNull", "max"]}
         return {"legend": legend, "tooltip": {"mode": "multi", "sort": "desc"}}
-    if one.type == "table":
-        return {"showHeader": True, "sortBy": [{"displayName": next(iter(one.queries)), "desc": True}]}
+    if chart.type == "table":
+        return {"showHeader": True, "sortBy": [{"displayName": next(iter(chart.queries)), "desc": True}]}
     return {"reduceOptions": {"calcs": ["lastNotNull"]}, "colorMode": "none", "textMode": "value_and_name"}
 
 
-def overrides(one: Panel) -> list[Json]:
-    """Of a table: each query's column is named as the query, and has the unit of its own."""
-    if one.type != "table":
+def overrides(chart: Panel) -> list[Json]:
+    """Overrides of a table: each query's column has the query's name and its own unit."""
+    if chart.type != "table":
         return []
     columns = [
         by_name(
             f"Value #{chr(ord('A') + index)}",
-            {"displayName": title, "unit": one.units.get(title, one.unit), "decimals": 3},
+            {"displayName": title, "unit": chart.units.get(title, chart.unit), "decimals": 3},
         )
-        for index, title in enumerate(one.queries)
+        for index, title in enumerate(chart.queries)
     ]
     return [*columns, by_name("Time", {"custom.hidden": True})]
 
@@ -133,20 +142,20 @@ def source_variable() -> Json:
     return {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "refresh": 1}
 
 
-def variable(one: Variable) -> Json:
-    query = {"query": one.query, "refId": one.name}
+def variable(definition: Variable) -> Json:
+    query = {"query": definition.query, "refId": definition.name}
     whole = {"includeAll": True, "multi": True, "allValue": ".*", "current": {"text": "All", "value": "$__all"}}
     return {
-        "name": one.name,
-        "label": one.label,
+        "name": definition.name,
+        "label": definition.label,
         "type": "query",
         "datasource": SOURCE,
-        "definition": one.query,
+        "definition": definition.query,
         "query": query,
-        "regex": one.regex,
+        "regex": definition.regex,
         "refresh": 2,
         "sort": 1,
-        **(whole if one.several else {"includeAll": False, "multi": False}),
+        **(whole if definition.several else {"includeAll": False, "multi": False}),
     }
 
 

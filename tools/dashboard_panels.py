@@ -1,4 +1,4 @@
-"""What the Grafana dashboard shows: rows of panels, with the query of each line in them. `dashboard.py` makes it JSON.
+"""The panels of the Grafana dashboard: rows of panels, with the query of each line. `dashboard.py` makes it JSON.
 
 Names of metrics are those of docs/reference/metrics.md; queries of Envoy's hold for any Envoy, so they name the job.
 """

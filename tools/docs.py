@@ -29,7 +29,7 @@ FROM_ROOT = ("ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"
 FOLDERS = ("docs", "bench")
 LISTED = re.compile(
     r"docs/decisions/0|docs/README\.md$"
-)  # in docs/decisions/README.md; a page for who reads in the repository
+)  # in docs/decisions/README.md; a page for readers of the repository
 SUFFIXES = (".md", ".svg", ".css")
 LINK = re.compile(r"\[([^]]+)\]\(([^)#\s:]+)\)")
 
@@ -75,12 +75,12 @@ def copy(source: str, target: str) -> None:
         shutil.copyfile(ROOT / source, PAGES / target)
 
 
-def link(folder: Path, found: re.Match[str]) -> str:
+def link(folder: Path, match: re.Match[str]) -> str:
     """A link to a file or folder that the site does not have, but the repository has, becomes its name."""
-    target = (folder / found[2]).resolve()
+    target = (folder / match[2]).resolve()
     if not target.exists() or not target.is_relative_to(ROOT) or target.suffix in SUFFIXES or target.name in FROM_ROOT:
-        return found[0]
-    return f"{found[1]} (`{target.relative_to(ROOT)}`)"
+        return match[0]
+    return f"{match[1]} (`{target.relative_to(ROOT)}`)"
 
 
 def write_settings() -> None:

@@ -15,7 +15,7 @@ NAME = re.compile(r"(?P<slug>[a-z][a-z0-9]*(-[a-z0-9]+)*)\.(?P<type>[a-z]+)\.md"
 
 def main() -> None:
     types = [
-        each["directory"] for each in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["towncrier"]["type"]
+        kind["directory"] for kind in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["towncrier"]["type"]
     ]
     files = sorted(path for path in FOLDER.iterdir() if path.name not in OTHERS)
     if mistakes := [mistake for file in files for mistake in mistakes_of(file, types)]:
@@ -23,11 +23,11 @@ def main() -> None:
 
 
 def mistakes_of(file: Path, types: list[str]) -> Iterator[str]:
-    named = NAME.fullmatch(file.name)
-    if not named or named["type"] not in types:
+    match = NAME.fullmatch(file.name)
+    if not match or match["type"] not in types:
         yield f"  changes/{file.name}: expected SLUG.TYPE.md, the type one of {', '.join(types)}; see changes/README.md"
     elif not file.read_text().strip():
-        yield f"  changes/{file.name}: expected what changes for whom, got an empty file"
+        yield f"  changes/{file.name}: expected a description of the change, got an empty file"
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ FAILURES = ROOT / "build" / "fuzz"
 RAPID_PASSED = re.compile(r"\[rapid\] OK, passed (\d+) tests")
 HYPOTHESIS_PASSED = re.compile(r"(\d+) passing")
 TIME_IS_OVER = re.compile(r"^--- FAIL: \w+ \([0-9.]+s\)\n    context deadline exceeded\nFAIL$", re.MULTILINE)
-FIRST_ROUND, ROUND_SECONDS = 200, 60  # of what is drawn, which has a seed for each round: inputs, then about how long
+FIRST_ROUND, ROUND_SECONDS = 200, 60  # of drawn input, with a seed for each round: inputs, then the approximate seconds
 DRAWS = "GATEWRIGHT_FUZZ_DRAWS"
 ROUND_LIMIT_SECONDS = 600  # for a round, which no input should ever need
 FILES = ("*_test.go", "test_*.py", "*/test_*.py")
@@ -54,7 +54,7 @@ class Target:
 
     @property
     def share(self) -> float:
-        """Of the time that a target gets."""
+        """The share of the time that a target gets."""
         return 1.0 if self.file.suffix == ".go" or self.file.name == OF_PARSERS else PROPERTY_SHARE
 
     @property
@@ -75,14 +75,14 @@ class Run:
 def main() -> int:
     arguments = _arguments()
     targets = find()
-    wanted = [target for target in targets if any(word in target.name for word in arguments.targets or [""])]
-    if not wanted:
+    chosen = [target for target in targets if any(word in target.name for word in arguments.targets or [""])]
+    if not chosen:
         known = "\n  ".join(target.name for target in targets)
         print(f"expected a part of a target's name, got {arguments.targets}; there are\n  {known}", file=sys.stderr)
         return 2
     seconds = arguments.seconds or arguments.minutes * 60
-    broken = [target.name for target in wanted if not _try(target, seconds * target.share)]
-    print(f"fuzz: {len(wanted)} targets, broken: {', '.join(broken) or 'none'}")
+    broken = [target.name for target in chosen if not _try(target, seconds * target.share)]
+    print(f"fuzz: {len(chosen)} targets, broken: {', '.join(broken) or 'none'}")
     return 1 if broken else 0
 
 
@@ -103,10 +103,10 @@ def find() -> list[Target]:
 
 
 def functions_in(file: Path, text: str) -> list[str]:
-    """Those of a file's tests that are targets."""
+    """The tests of a file that are targets."""
     if file.suffix == ".go":
-        found = GO_FUNCTION.findall(text)
-        return [name for name, body in found if not name.startswith("Test") or "property.Check(" in body]
+        names = GO_FUNCTION.findall(text)
+        return [name for name, body in names if not name.startswith("Test") or "property.Check(" in body]
     if "hypothesis" not in text or file.relative_to(ROOT).parts[0] == BY_THEMSELVES:
         return []
     functions = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
@@ -121,13 +121,13 @@ def _is_given(decorator: ast.expr) -> bool:
 def _try(target: Target, seconds: float) -> bool:
     """Prints what came of it, and keeps what has broken it. Whether nothing has."""
     begun = time.monotonic()
-    run = _guided(target, seconds) if target.function.startswith("Fuzz") else _drawn(target, seconds)
+    run = _fuzz(target, seconds) if target.function.startswith("Fuzz") else _draw(target, seconds)
     print(f"{target.name}: {run.inputs:,} inputs in {time.monotonic() - begun:.0f} s", flush=True)
     if run.failure:
         FAILURES.mkdir(parents=True, exist_ok=True)
-        kept = FAILURES / f"{target.name.replace('/', '-')}.txt"
-        kept.write_text(run.failure)
-        print(f"{run.failure}\n{target.name}: broken; this is {kept.relative_to(ROOT)}", flush=True)
+        failure_file = FAILURES / f"{target.name.replace('/', '-')}.txt"
+        failure_file.write_text(run.failure)
+        print(f"{run.failure}\n{target.name}: broken; this is {failure_file.relative_to(ROOT)}", flush=True)
         print(f"{target.name}: {TO_DO[target.file.suffix]}", flush=True)
     return not run.failure
 
@@ -135,39 +135,39 @@ def _try(target: Target, seconds: float) -> bool:
 # ------------------------------------------------------------------ guided by what code an input reaches
 
 
-def _guided(target: Target, seconds: float) -> Run:
+def _fuzz(target: Target, seconds: float) -> Run:
     """Inputs that reach new code stay in Go's build cache. They are hardly made shorter, which takes minutes each."""
     fuzz = ["-run", "^$", "-fuzz", f"^{target.function}$", "-fuzztime", f"{seconds}s", "-fuzzminimizetime", "20x"]
-    done = subprocess.run(
+    result = subprocess.run(
         ["go", "test", ".", *fuzz], cwd=target.file.parent, check=False, capture_output=True, text=True
     )
-    counts = re.findall(r"execs: (\d+)", done.stdout)
-    said = done.stdout + done.stderr
-    return Run(int(counts[-1]) if counts else 0, said if done.returncode and not ended_by_time(said) else "")
+    counts = re.findall(r"execs: (\d+)", result.stdout)
+    output = result.stdout + result.stderr
+    return Run(int(counts[-1]) if counts else 0, output if result.returncode and not ended_by_time(output) else "")
 
 
-def ended_by_time(said: str) -> bool:
+def ended_by_time(output: str) -> bool:
     """Whether all that has failed is that the time was over while an input was tried: Go calls that a failure at times.
 
     An input that breaks the target is written to a file, and Go says to which.
     """
-    return TIME_IS_OVER.search(said) is not None and "Failing input" not in said and "panic" not in said
+    return TIME_IS_OVER.search(output) is not None and "Failing input" not in output and "panic" not in output
 
 
 # ------------------------------------------------------------------ drawn by rapid or hypothesis
 
 
-def _drawn(target: Target, seconds: float) -> Run:
+def _draw(target: Target, seconds: float) -> Run:
     """Rounds in processes of their own, the first one short: it says how many inputs a round has time for."""
     until = time.monotonic() + seconds
     inputs, draws = 0, FIRST_ROUND
     play, passing = (_rapid, RAPID_PASSED) if target.file.suffix == ".go" else (_hypothesis, HYPOTHESIS_PASSED)
     while (left := until - time.monotonic()) > 0:
         begun, seed = time.monotonic(), random.getrandbits(32) + 1  # rapid takes 0 for none
-        done = play(target, draws, seed)
-        inputs += sum(map(int, passing.findall(done.stdout)))
-        if done.returncode:
-            return Run(inputs, f"seed {seed}\n{done.stdout}{done.stderr}")
+        result = play(target, draws, seed)
+        inputs += sum(map(int, passing.findall(result.stdout)))
+        if result.returncode:
+            return Run(inputs, f"seed {seed}\n{result.stdout}{result.stderr}")
         a_second = draws / (time.monotonic() - begun)
         draws = max(FIRST_ROUND, int(min(left, ROUND_SECONDS) * a_second))
     return Run(inputs)

@@ -30,15 +30,15 @@ Words = Callable[[dict[str, Any]], str]
 
 
 def sections(takes: Words) -> Iterator[str]:
-    """One for each object. takes: what a schema lets a value be, in words."""
+    """The sections of the page, one for each object. takes: what a schema lets a value be, in words."""
     fields = list(settings_fields(GatewaySpec, ("spec",)))
     schemas = msgspec.json.schema(Gateway)["$defs"]
     for place in dict.fromkeys(map(_place, fields)):
         inside = (field for field in fields if _place(field) == place)
         rows = "\n".join(_row(field, _schema(field, schemas), takes) for field in inside)
         yield f"## {_title(place)}\n\n{HEAD}\n{rows}"
-    named = ((variable_of(field), _title(field.path)) for field in fields)
-    rows = "\n".join(f"| `{variable}` | `{path}` |" for variable, path in named if variable)
+    titles = ((variable_of(field), _title(field.path)) for field in fields)
+    rows = "\n".join(f"| `{variable}` | `{path}` |" for variable, path in titles if variable)
     yield f"## Variables\n\n| variable | field |\n| --- | --- |\n{rows}"
 
 
@@ -54,14 +54,14 @@ def _title(path: tuple[str, ...]) -> str:
 
 
 def _schema(field: SettingsField, schemas: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = schemas[field.owner]["properties"][field.path[-1]]
-    return found
+    properties: dict[str, Any] = schemas[field.owner]["properties"][field.path[-1]]
+    return properties
 
 
 def _row(field: SettingsField, schema: dict[str, Any], takes: Words) -> str:
     restart = " *Restart.*" if field.restart else ""
-    said = {key: value for key, value in schema.items() if key != "description"}
-    values = "fields of its own" if field.kind != "value" else takes(said)
+    rules = {key: value for key, value in schema.items() if key != "description"}
+    values = "fields of its own" if field.kind != "value" else takes(rules)
     cells = (f"`{field.path[-1]}`", values, _default(field), field.comment + restart, _code(field.behind))
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 

@@ -64,10 +64,10 @@ def protoc(*arguments: str) -> None:
     subprocess.run([sys.executable, "-m", "grpc_tools.protoc", *arguments], check=True)
 
 
-def generated(root: Path) -> dict[Path, Path]:
+def generated_files(root: Path) -> dict[Path, Path]:
     folders = [
         *(root / source / package for source, (package, _) in PYTHON.items()),
-        *(root / each / "gen" for each in GO),
+        *(root / module / "gen" for module in GO),
     ]
     files = (
         file for folder in folders for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts
@@ -76,20 +76,20 @@ def generated(root: Path) -> dict[Path, Path]:
 
 
 def check(out: Path) -> None:
-    new, old = generated(out), generated(ROOT)
+    new, old = generated_files(out), generated_files(ROOT)
     stale = sorted(str(name) for name in new.keys() | old.keys() if not same(new.get(name), old.get(name)))
     if stale:
         raise SystemExit("generate: not what proto/ generates, run `make generate`:\n  " + "\n  ".join(stale))
 
 
-def same(one: Path | None, other: Path | None) -> bool:
-    return one is not None and other is not None and filecmp.cmp(one, other, shallow=False)
+def same(left: Path | None, right: Path | None) -> bool:
+    return left is not None and right is not None and filecmp.cmp(left, right, shallow=False)
 
 
 def write(out: Path) -> None:
-    for name in generated(ROOT).keys() - generated(out).keys():
+    for name in generated_files(ROOT).keys() - generated_files(out).keys():
         (ROOT / name).unlink()
-    for name, file in generated(out).items():
+    for name, file in generated_files(out).items():
         (ROOT / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, ROOT / name)
 

@@ -1,4 +1,4 @@
-"""What the reference needs of Go's sources: the flags of a program, and structs that are answered as JSON."""
+"""Facts of the Go sources for the reference: the flags of a program, and structs that are encoded as JSON."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Field:
 
     json: str
     type: str
-    said: str
+    meaning: str
 
 
 def statistics() -> str:
@@ -49,19 +49,19 @@ def statistics() -> str:
 
 def section(package: str, name: str, known: dict[tuple[str, str], Struct], seen: set[tuple[str, str]]) -> Iterator[str]:
     """A struct's table, and below it those of the structs in it."""
-    found = known.get((package, name))
-    if found is None:
+    struct = known.get((package, name))
+    if struct is None:
         raise SystemExit(f"reference: expected the struct {package}.{name} in {ENGINE}, found none")
     seen.add((package, name))
-    doc = re.sub(rf"^{name} (is|are) ", "", found.doc)
+    doc = re.sub(rf"^{name} (is|are) ", "", struct.doc)
     yield doc[0].upper() + doc[1:]
     lines = ["| key | type | meaning |", "| --- | --- | --- |"]
     inner: list[tuple[str, tuple[str, str]]] = []
-    for each in flat(found, known):
-        target = named(each.type, package, known)
-        lines.append(f"| `{each.json}` | {shown(each.type, target)} | {each.said} |")
+    for member in flatten(struct, known):
+        target = struct_key(member.type, package, known)
+        lines.append(f"| `{member.json}` | {type_in_words(member.type, target)} | {member.meaning} |")
         if target and target not in seen:
-            inner.append((each.json, target))
+            inner.append((member.json, target))
     yield "\n".join(lines)
     for key, target in inner:
         if target not in seen:
@@ -69,28 +69,28 @@ def section(package: str, name: str, known: dict[tuple[str, str], Struct], seen:
             yield from section(*target, known, seen)
 
 
-def flat(struct: Struct, known: dict[tuple[str, str], Struct]) -> Iterator[Field]:
+def flatten(struct: Struct, known: dict[tuple[str, str], Struct]) -> Iterator[Field]:
     """The fields, with those of embedded structs."""
-    for each in struct.fields:
-        if each.json:
-            yield each
-        elif target := named(each.type, struct.package, known):
-            yield from flat(known[target], known)
+    for member in struct.fields:
+        if member.json:
+            yield member
+        elif target := struct_key(member.type, struct.package, known):
+            yield from flatten(known[target], known)
 
 
-def named(type_: str, package: str, known: dict[tuple[str, str], Struct]) -> tuple[str, str] | None:
+def struct_key(type_: str, package: str, known: dict[tuple[str, str], Struct]) -> tuple[str, str] | None:
     """The struct that a type is made of: `[]pythonbridge.ProcessStats` has (pythonbridge, ProcessStats)."""
-    found = re.search(r"(?:(\w+)\.)?(\w+)$", type_)
-    assert found
-    key = (found[1] or package, found[2])
+    match = re.search(r"(?:(\w+)\.)?(\w+)$", type_)
+    assert match
+    key = (match[1] or package, match[2])
     return key if key in known else None
 
 
-def shown(type_: str, target: object) -> str:
+def type_in_words(type_: str, target: object) -> str:
     if type_.startswith("[]"):
-        return "list of " + shown(type_[2:], target)
+        return "list of " + type_in_words(type_[2:], target)
     if keyed := re.match(r"map\[([\w.]+)\](.*)", type_):
-        return "object of " + shown(keyed[2], target)
+        return "object of " + type_in_words(keyed[2], target)
     if target:
         return "object"
     kind = type_.lstrip("*")
@@ -116,8 +116,8 @@ def fields_of(body: str) -> Iterator[Field]:
     for line in map(str.strip, body.splitlines()):
         if line.startswith("//"):
             above.append(line.removeprefix("//").strip())
-        elif found := FIELD.match(line):
-            yield Field(found["json"], found["type"], " ".join([*above, found["said"] or ""]).strip())
+        elif match := FIELD.match(line):
+            yield Field(match["json"], match["type"], " ".join([*above, match["said"] or ""]).strip())
             above = []
         elif EMBEDDED.match(line):
             yield Field("", line, "")
@@ -126,10 +126,10 @@ def fields_of(body: str) -> Iterator[Field]:
 
 
 def named_value(name: str) -> str:
-    """What a constant stands for: `128 << 20`."""
+    """The value of a constant: `128 << 20`."""
     for file in ENGINE.rglob("*.go"):
-        if found := re.search(rf"^(?:const |\t){name}\b[^=\n]*= (.*?)(?: //.*)?$", file.read_text(), re.MULTILINE):
-            return found[1]
+        if match := re.search(rf"^(?:const |\t){name}\b[^=\n]*= (.*?)(?: //.*)?$", file.read_text(), re.MULTILINE):
+            return match[1]
     return name
 
 
@@ -138,10 +138,10 @@ def flags(program: str) -> list[tuple[str, str, str]]:
     sources = [file.read_text() for file in ENGINE.rglob("*.go") if not file.name.endswith("_test.go")]
     (source,) = [text for text in sources if f'NewFlagSet("{program}"' in text]
     rows = []
-    for kind, name, given, usage in FLAG.findall(source):
+    for kind, name, default, usage in FLAG.findall(source):
         quoted = re.search(r"`([^`]+)`", usage)
         metavar = f" `{quoted[1]}`" if quoted else ""
-        given = "" if kind == "Var" else given.strip('"').replace("*time.Second", "s")
-        value = named_value(given) if given.isalpha() else given
+        default = "" if kind == "Var" else default.strip('"').replace("*time.Second", "s")
+        value = named_value(default) if default.isalpha() else default
         rows.append((f"`--{name}`{metavar}".replace("|", "\\|"), f"`{value}`" if value else "", usage.replace("`", "")))
     return rows

@@ -36,7 +36,7 @@ WITHOUT_DISCOVERY = "remove_all_sd"  # of Prometheus' targets in clouds, which i
 BUILD = ("go", "build", "-buildvcs=false", "-tags", WITHOUT_DISCOVERY)
 BUILT_IN = {"GOWORK": "off", "CGO_ENABLED": "0"}
 GO_SETTINGS = ("GOVERSION", "GOFLAGS", "GOEXPERIMENT", "GOOS", "GOARCH", "GOAMD64", "GOARM64")
-"""What `go env` says of the compiler, and of what it is told by the machine."""
+"""The settings of `go env` about the compiler and the machine."""
 
 
 def binary(name: str) -> Path:
@@ -53,7 +53,7 @@ def binary(name: str) -> Path:
 
 
 def digest_of(module: Path) -> str:
-    """Of what its tools are built of: their sources and versions, the command, the compiler and its settings."""
+    """The digest of the inputs of a build: sources and versions, the command, the compiler and its settings."""
     digest = hashlib.sha256()
     for file in sorted([*module.glob("*.go"), module / "go.mod", module / "go.sum"]):
         digest.update(f"{file.name}\0".encode() + file.read_bytes())
@@ -63,16 +63,20 @@ def digest_of(module: Path) -> str:
 
 def go_settings(module: Path) -> str:
     command = ["go", "env", *GO_SETTINGS]
-    return subprocess.run(command, cwd=module, env=os.environ | BUILT_IN, check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        command, cwd=module, env=os.environ | BUILT_IN, check=True, capture_output=True, text=True
+    ).stdout
 
 
 def build(module: Path, home: Path) -> None:
-    """Into a folder aside first: who is interrupted leaves no half of a program."""
+    """Builds into another folder first: an interrupted build leaves no half of a program."""
     with tempfile.TemporaryDirectory(dir=home) as aside:
         command = [*BUILD, "-o", f"{aside}/", "tool"]
-        done = subprocess.run(command, cwd=module, env=os.environ | BUILT_IN, check=False, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise SystemExit(f"{module.name}: failed in {module}: {' '.join(command)}\n{done.stderr}")
+        result = subprocess.run(
+            command, cwd=module, env=os.environ | BUILT_IN, check=False, capture_output=True, text=True
+        )
+        if result.returncode != 0:
+            raise SystemExit(f"{module.name}: failed in {module}: {' '.join(command)}\n{result.stderr}")
         for program in Path(aside).iterdir():
             program.replace(home / program.name)
 

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ROOT / "tools" / "javascript"
 HELD = ROOT / ".tools" / "javascript"
 PROJECT = ROOT / "gateway-controller"
-"""Where tsconfig.json and biome.jsonc are, which editors read too."""
+"""The folder of tsconfig.json and biome.jsonc, which editors read too."""
 TESTS = "tests/inspector"
 """Has a tsconfig.json of its own, for the tests may use what Node.js has, and the pages may not."""
 OLDEST_NPM = (7,)
@@ -46,21 +46,21 @@ def main() -> int:
     parser.add_argument("--test-name-pattern", metavar="PATTERN", help="with --test: tests with such a name alone")
     parser.add_argument("--run", type=Path, metavar="FILE", help="run a script in Node.js")
     parser.add_argument("paths", nargs="*", type=Path, help="with --test: files or folders of tests, else all")
-    given = parser.parse_args()
-    if given.run:
-        return run(given.project, str(node()), str(given.run.absolute()))
-    if given.test:
-        options = ["--test-name-pattern", given.test_name_pattern] if given.test_name_pattern else []
-        return test(given.project, given.paths, given.junit, *options)
+    arguments = parser.parse_args()
+    if arguments.run:
+        return run(arguments.project, str(node()), str(arguments.run.absolute()))
+    if arguments.test:
+        options = ["--test-name-pattern", arguments.test_name_pattern] if arguments.test_name_pattern else []
+        return test(arguments.project, arguments.paths, arguments.junit, *options)
     packages = installed()
     biome = (str(native(packages, "@biomejs", "cli", "biome")), "check")
-    written = [name for name in ("src", "tests") if (given.project / name).is_dir()]
-    if given.format:
-        return run(given.project, *biome, "--write", *written)
+    written = [name for name in ("src", "tests") if (arguments.project / name).is_dir()]
+    if arguments.format:
+        return run(arguments.project, *biome, "--write", *written)
     tsc = (str(native(packages, "@typescript", "typescript", "lib/tsc")), "--typeRoots", str(packages / "@types"))
-    typed = [folder for folder in (".", TESTS) if (given.project / folder / "tsconfig.json").is_file()]
-    types = [run(given.project, *tsc, "--project", folder) for folder in typed]
-    style = run(given.project, *biome, "--error-on-warnings", *written)
+    typed = [folder for folder in (".", TESTS) if (arguments.project / folder / "tsconfig.json").is_file()]
+    types = [run(arguments.project, *tsc, "--project", folder) for folder in typed]
+    style = run(arguments.project, *biome, "--error-on-warnings", *written)
     return max(*types, style)
 
 
@@ -81,13 +81,13 @@ def test(project: Path, paths: list[Path], junit: Path | None, *options: str) ->
     if junit:
         junit.parent.mkdir(parents=True, exist_ok=True)
         command += ["--test-reporter=junit", f"--test-reporter-destination={junit.absolute()}"]
-    done = subprocess.run([*command, *map(str, files)], cwd=project, stdout=subprocess.PIPE, text=True, check=False)
-    print(what_failed(done.stdout))
-    return done.returncode
+    result = subprocess.run([*command, *map(str, files)], cwd=project, stdout=subprocess.PIPE, text=True, check=False)
+    print(failures_of(result.stdout))
+    return result.returncode
 
 
-def what_failed(report: str) -> str:
-    """What was written and what failed, then how many; without a line for each test that passed or was left out."""
+def failures_of(report: str) -> str:
+    """The output and the failures of the tests, then the counts; without lines for passed or skipped tests."""
     lines = report.partition("failing tests:")[0].splitlines()
     shown = [line for line in lines[:-1] if not re.match("[✔\ufe63\u2139]|$", line)]
     counts = re.findall(r"^. ((?:tests|pass|fail|skipped) \d+|duration_ms \d+)", report, re.MULTILINE)
@@ -99,7 +99,7 @@ def tests_in(path: Path) -> list[Path]:
 
 
 def installed() -> Path:
-    """The folder node_modules of what the lock says; installed once, and for all who ask at the same time."""
+    """The folder node_modules of the lock; installed once, also for concurrent callers."""
     digest = hashlib.sha256((PACKAGES / "package-lock.json").read_bytes()).hexdigest()[:16]
     home = HELD / digest
     HELD.mkdir(parents=True, exist_ok=True)
@@ -118,9 +118,9 @@ def install(home: Path) -> None:
     for name in ("package.json", "package-lock.json"):
         shutil.copy(PACKAGES / name, scratch)
     command = (*npm(), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
-    done = subprocess.run(command, cwd=scratch, check=False, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise SystemExit(f"javascript: failed: {' '.join(command)}\n{done.stdout}{done.stderr}")
+    result = subprocess.run(command, cwd=scratch, check=False, capture_output=True, text=True)
+    if result.returncode != 0:
+        raise SystemExit(f"javascript: failed: {' '.join(command)}\n{result.stdout}{result.stderr}")
     scratch.replace(home)
 
 
@@ -138,8 +138,8 @@ def node() -> Path:
 
 def version(program: str) -> tuple[int, ...]:
     """() where it does not say."""
-    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
-    return tuple(int(number) for number in re.findall(r"\d+", said)[:3])
+    output = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+    return tuple(int(number) for number in re.findall(r"\d+", output)[:3])
 
 
 def of_wheel(name: str) -> Path:
@@ -157,9 +157,9 @@ def of_wheel(name: str) -> Path:
 
 def native(packages: Path, scope: str, name: str, program: str) -> Path:
     """The program for this machine that npm has chosen; both tools have a wrapper for Node.js, which is not needed."""
-    found = sorted(packages.glob(f"{scope}/{name}-*/{program}"))
+    paths = sorted(packages.glob(f"{scope}/{name}-*/{program}"))
     musl = platform.libc_ver()[0] != "glibc"
-    fitting = [path for path in found if ("-musl" in str(path)) == musl] or found
+    fitting = [path for path in paths if ("-musl" in str(path)) == musl] or paths
     if not fitting:
         raise SystemExit(
             f"javascript: expected {scope}/{name}-SYSTEM-PROCESSOR in {packages}, got none: "

@@ -29,8 +29,8 @@ def main() -> None:
     compile_requirements("requirements/node")
     compile_requirements("requirements/docs")
     compile_requirements("requirements/postgresql")
-    for listed in sorted((ROOT / "bench" / "requirements").glob("*.in")):
-        compile_requirements(str(listed.with_suffix("").relative_to(ROOT)))
+    for requirements in sorted((ROOT / "bench" / "requirements").glob("*.in")):
+        compile_requirements(str(requirements.with_suffix("").relative_to(ROOT)))
 
 
 def compile_requirements(name: str, *more: str) -> None:

@@ -33,28 +33,28 @@ class MachineProgram:
 
     def main(self, arguments: list[str]) -> int:
         """Prints the path, or what to do; fails where the program is required."""
-        found = self.find() or (None if "--find" in arguments else self.install())
-        if found is None:
+        path = self.find() or (None if "--find" in arguments else self.install())
+        if path is None:
             print(f"no {self.name}: {self.cure}, or name its program in {self.variable}", file=sys.stderr)
             return 1 if os.environ.get(self.required, "") not in {"", "0"} else 0
-        print(found)
+        print(path)
         return 0
 
     def find(self) -> str | None:
         """The first that starts on this machine."""
-        named = os.environ.get(self.variable)
-        if named and not self.starts(named):
-            raise SystemExit(f"{self.name}: expected {self.variable} to name a program that starts, got {named}")
-        programs = [named] if named else [shutil.which(name) for name in self.names]
+        path_named = os.environ.get(self.variable)
+        if path_named and not self.starts(path_named):
+            raise SystemExit(f"{self.name}: expected {self.variable} to name a program that starts, got {path_named}")
+        programs = [path_named] if path_named else [shutil.which(name) for name in self.names]
         return next((program for program in programs if program and self.starts(program)), None)
 
     def starts(self, program: str) -> bool:
         """Ubuntu's chromium-browser, for one, is a script that may only say how to install it."""
         try:
-            done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False, timeout=60)
+            result = subprocess.run([program, "--version"], capture_output=True, text=True, check=False, timeout=60)
         except (OSError, subprocess.TimeoutExpired):
             return False
-        return done.returncode == 0 and self.version in done.stdout
+        return result.returncode == 0 and self.version in result.stdout
 
     def install(self) -> str | None:
         """By apt, where there is one and we may; None where not, or where it has failed (it says why)."""
@@ -63,9 +63,9 @@ class MachineProgram:
             return None
         print(f"{self.name}: installing {self.packages[0]} by apt (a minute, once) …", file=sys.stderr, flush=True)
         apt_get(rights, "update")  # and where it fails, lists that are there may do
-        done = apt_get(rights, "install", "--yes", "--no-install-recommends", *self.packages)
-        if done.returncode != 0:
-            print(f"{self.name}: apt-get install has failed\n{done.stdout}{done.stderr}", file=sys.stderr)
+        result = apt_get(rights, "install", "--yes", "--no-install-recommends", *self.packages)
+        if result.returncode != 0:
+            print(f"{self.name}: apt-get install has failed\n{result.stdout}{result.stderr}", file=sys.stderr)
             return None
         return self.find()
 
@@ -77,7 +77,7 @@ class MachineProgram:
 
 
 def privileges() -> tuple[str, ...] | None:
-    """What stands before a command that root runs; None where that would ask for a password."""
+    """The words before a command to run it as root; None if that would need a password."""
     if os.geteuid() == 0:
         return ()
     sudo = shutil.which("sudo")
@@ -87,14 +87,14 @@ def privileges() -> tuple[str, ...] | None:
 
 
 def apt_get(rights: tuple[str, ...], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Without a prompt, again where the registry stumbles, and after another apt that holds a lock."""
+    """Runs apt-get without a prompt, again after failures of the registry, and after another apt that holds a lock."""
     settings = ("Acquire::Retries=3", f"DPkg::Lock::Timeout={SECONDS:.0f}", "Dpkg::Options::=--force-confold")
     options = [word for setting in settings for word in ("-o", setting)]
     command = [*rights, "env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get", "-q", *options, *arguments]
     end = time.monotonic() + SECONDS
     while True:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-        held = any(word in done.stderr for word in LOCKED)  # of its lists, for which apt does not wait by itself
-        if done.returncode == 0 or not held or time.monotonic() > end:
-            return done
+        result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        is_locked = any(word in result.stderr for word in LOCKED)  # of its lists, for which apt does not wait by itself
+        if result.returncode == 0 or not is_locked or time.monotonic() > end:
+            return result
         time.sleep(2)

@@ -30,7 +30,7 @@ LIST = Path(__file__).with_suffix(".toml")
 COPY = ROOT / "build" / "planted"
 OUTPUTS = ROOT / "build" / "planted-faults"
 TEST_LIMIT_SECONDS, RUN_LIMIT_SECONDS = 180, 900
-ENDS_AFTER_SECONDS = 20.0  # how long a run that is stopped may take to stop what it has started
+ENDS_AFTER_SECONDS = 20.0  # the time that a stopped run has to stop its own processes
 FAILED_TEST = {
     "pytest": re.compile(r"^(?:FAILED|ERROR) (\S+\.py\b.*?)(?: - .*)?$", re.MULTILINE),
     "go": re.compile(r"^\s*--- FAIL: (\S+)|^FAIL\s+(\S+)", re.MULTILINE),
@@ -58,7 +58,7 @@ class Fault:
 
     @property
     def words(self) -> set[str]:
-        """Those that it is selected by."""
+        """The words that select the fault."""
         return {self.name, *self.name.split("-"), self.component, *self.component.split("/")}
 
 
@@ -74,12 +74,12 @@ def main() -> int:
     arguments = parse_arguments()
     faults = select(read_faults(), arguments.words)
     OUTPUTS.mkdir(parents=True, exist_ok=True)
-    with locked():
+    with lock_copy():
         prepare_copy()
         begun = time.monotonic()
         missed = [fault.name for fault in faults if not try_fault(fault)]
-    found = len(faults) - len(missed)
-    print(f"planted faults: {found} of {len(faults)} found in {time.monotonic() - begun:.0f} s", end="")
+    found_count = len(faults) - len(missed)
+    print(f"planted faults: {found_count} of {len(faults)} found in {time.monotonic() - begun:.0f} s", end="")
     print(f"; not found: {', '.join(missed)}" if missed else "")
     return 1 if missed else 0
 
@@ -145,13 +145,13 @@ def command_of(tests: tuple[str, ...], root: Path) -> list[str]:
 
 def locate(test: str, root: Path) -> str:
     """An argument of pytest or node. An end-to-end test is named by its file alone, which is found below e2e."""
-    if named := END_TO_END.fullmatch(test):
-        files = sorted((root / "e2e").rglob(f"{named[1]}.py"))
+    if match := END_TO_END.fullmatch(test):
+        files = sorted((root / "e2e").rglob(f"{match[1]}.py"))
         if len(files) != 1:
             raise FaultListError(
-                f"expected one file {named[1]}.py below e2e, got {len(files)}: name where the test is now"
+                f"expected one file {match[1]}.py below e2e, got {len(files)}: name where the test is now"
             )
-        return f"{files[0].relative_to(root)}{named[2]}"
+        return f"{files[0].relative_to(root)}{match[2]}"
     if "/" in test and not (root / test.partition("::")[0]).exists():
         raise FaultListError(f"expected a file or folder of tests, got {test}: name where they are now")
     return test
@@ -161,8 +161,8 @@ def locate(test: str, root: Path) -> str:
 
 
 @contextmanager
-def locked() -> Iterator[None]:
-    """One run at a time: there is one copy."""
+def lock_copy() -> Iterator[None]:
+    """Allows one run at a time, since there is one copy."""
     with (OUTPUTS / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -188,16 +188,16 @@ def prepare_copy() -> None:
 def environment() -> dict[str, str]:
     """The caller's, with the copy's programs in the place of ours."""
     ours = ("VIRTUAL_ENV", "PYTHONPATH", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTEST_ADDOPTS")
-    kept = {name: value for name, value in os.environ.items() if name not in ours}
+    variables = {name: value for name, value in os.environ.items() if name not in ours}
     folders = [str(COPY / ".venv" / "bin"), str(COPY / ".tools" / "go"), os.environ["PATH"]]
     # Tests that would be skipped for want of a browser or a store find nothing: they fail instead.
     required = {"BROWSER_REQUIRED": "1", "VALKEY_REQUIRED": "1"}
-    return {**kept, **required, "GOTOOLCHAIN": "local", "PATH": os.pathsep.join(folders)}
+    return {**variables, **required, "GOTOOLCHAIN": "local", "PATH": os.pathsep.join(folders)}
 
 
 @contextmanager
-def planted(fault: Fault, root: Path) -> Iterator[None]:
-    """With the fault in the file. It gets its old time back, by which Python knows compiled modules."""
+def plant(fault: Fault, root: Path) -> Iterator[None]:
+    """Puts the fault into the file, which gets its old time back: Python identifies compiled modules by it."""
     path = root / fault.file
     text, times = path.read_text(), path.stat()
     path.write_text(faulty_text(fault, root))
@@ -219,19 +219,19 @@ def try_fault(fault: Fault) -> bool:
             result = Result(problem=f"its tests do not pass without it: {failed}")
         else:
             begun = time.monotonic()
-            with planted(fault, COPY):
+            with plant(fault, COPY):
                 result = run_tests(fault.tests, fault.name)
     except FaultListError as error:
         result = Result(problem=str(error))
     seconds = time.monotonic() - begun
-    found = result.found_by or (f"NOT TRIED: {result.problem}" if result.problem else "NOT FOUND")
-    print(f"{fault.name:38} {fault.component:20} {seconds:4.0f} s  {found}", flush=True)
+    outcome = result.found_by or (f"NOT TRIED: {result.problem}" if result.problem else "NOT FOUND")
+    print(f"{fault.name:38} {fault.component:20} {seconds:4.0f} s  {outcome}", flush=True)
     return bool(result.found_by)
 
 
 @cache
 def failure_without_fault(tests: tuple[str, ...]) -> str:
-    """What fails of the tests on HEAD as it is; "" where they pass."""
+    """The failures of the tests on HEAD without a fault, or ""."""
     name = re.sub(r"[^A-Za-z0-9]+", "-", " ".join(tests)).strip("-")
     result = run_tests(tests, f"without-a-fault-{name}")
     return result.found_by or result.problem
@@ -269,7 +269,7 @@ def run(command: list[str]) -> tuple[int | None, str]:
 
 
 def stop(process: subprocess.Popen[str]) -> str:
-    """Ends the command's process group; what it had printed."""
+    """Ends the command's process group; returns its output."""
     output = ""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
@@ -281,7 +281,7 @@ def stop(process: subprocess.Popen[str]) -> str:
 
 
 def read_result(runner: str, status: int | None, output: str) -> Result:
-    """What a run of pytest, go test or node says of the tests."""
+    """The results of the tests in a run of pytest, go test or node."""
     if status is None:
         return Result(problem=f"no end within {RUN_LIMIT_SECONDS} s")
     if status == 0:

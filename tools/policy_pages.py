@@ -21,7 +21,7 @@ from gatewright_documents.definition_words import one_line, phases, together
 ROOT = Path(__file__).resolve().parent.parent
 POLICIES = ROOT / "policies"
 COSTS = ROOT / "bench" / "shipped.md"
-"""What `python -m bench shipped` has printed; there may be none."""
+"""The output of `python -m bench shipped`, if there is one."""
 MADE = "*This page is made from `policies/{}`.*"
 MEASURED = (
     "CPU of a request, of all of the gateway's processes, each policy alone on its route at 64 connections.\n"
@@ -36,14 +36,15 @@ Json = dict[str, Any]
 
 
 def pages(costs: Path = COSTS) -> dict[str, str]:
-    """File name to Markdown: one for each policy, and one that lists them, with what they cost where that is known."""
-    named = {folder.name: read(folder) for folder in folders()}
+    """File name to Markdown: one for each policy, and one that lists them, with their cost where it was measured."""
+    policies = {folder.name: read(folder) for folder in folders()}
     rows = [
-        f"| [`{name}`](policy-{name}.md) | {one_line(found['description'])} |" for name, (found, _) in named.items()
+        f"| [`{name}`](policy-{name}.md) | {one_line(definition['description'])} |"
+        for name, (definition, _) in policies.items()
     ]
-    listed = "\n".join(["# Policies that ship", "", "| policy | |", "| --- | --- |", *rows])
-    return {"policies-that-ship.md": "\n\n".join([listed, *measured(costs)]) + "\n"} | {
-        f"policy-{name}.md": page(name, definition, examples) for name, (definition, examples) in named.items()
+    index = "\n".join(["# Policies that ship", "", "| policy | |", "| --- | --- |", *rows])
+    return {"policies-that-ship.md": "\n\n".join([index, *cost_section(costs)]) + "\n"} | {
+        f"policy-{name}.md": page(name, definition, examples) for name, (definition, examples) in policies.items()
     }
 
 
@@ -56,7 +57,7 @@ def read(folder: Path) -> tuple[Json, list[Json]]:
     return definition, yaml.safe_load((folder / "example.yaml").read_text())
 
 
-def measured(costs: Path) -> Iterator[str]:
+def cost_section(costs: Path) -> Iterator[str]:
     """The section of figures, where there are any. ValueError: the file has no table."""
     if not costs.exists():
         return
@@ -79,7 +80,7 @@ def page(name: str, document: Json, examples: list[Json]) -> str:
         "## Parameters",
         parameters(document.get("parameters", {})),
         *operators(name, document.get("systemParameters", {})),
-        *(part for example in examples for part in shown(example)),
+        *(part for example in examples for part in example_section(example)),
         MADE.format(name),
     ]
     return "\n\n".join(parts) + "\n"
@@ -97,16 +98,16 @@ def operators(name: str, schema: Json) -> Iterator[str]:
 
 
 def parameters(schema: Json) -> str:
-    found = list(map(row, definition_words.parameters(schema, code)))
-    if not found:
+    rows = list(map(row, definition_words.parameters(schema, code)))
+    if not rows:
         return "It has none."
     rule = [f"Together: {rule}.", ""] if (rule := together(schema, code)) else []
-    return "\n".join([*rule, "| parameter | | default | |", "| --- | --- | --- | --- |", *found])
+    return "\n".join([*rule, "| parameter | | default | |", "| --- | --- | --- | --- |", *rows])
 
 
-def row(found: definition_words.Parameter) -> str:
-    default = "required" if found.required else found.default and code(found.default)
-    cells = (code(found.path), found.kind, default, found.description)
+def row(parameter: definition_words.Parameter) -> str:
+    default = "required" if parameter.required else parameter.default and code(parameter.default)
+    cells = (code(parameter.path), parameter.kind, default, parameter.description)
     return f"| {' | '.join(cell.replace('|', PIPE) for cell in cells)} |".replace("  ", " ")
 
 
@@ -120,13 +121,13 @@ def code(value: object) -> str:
 # ---------------------------------------------------------------- examples
 
 
-def shown(example: Json) -> Iterator[str]:
+def example_section(example: Json) -> Iterator[str]:
     yield f"## {example['title']}"
     if paths := example.get("paths"):
         yield f"With operations at {', '.join(f'`{path}`' for path in paths)}:"
     if secrets := example.get("secrets"):
-        named = ", ".join(f"`{name}` (`{value}`)" for name, value in secrets.items())
-        yield f"With these [secrets](../how-to/secrets.md) of the operator's: {named}."
+        listing = ", ".join(f"`{name}` (`{value}`)" for name, value in secrets.items())
+        yield f"With these [secrets](../how-to/secrets.md) of the operator's: {listing}."
     if names := dict.fromkeys(STAND_IN.findall(json.dumps(example))):
         yield f"Replace {', '.join(f'`${name}`' for name in names)} by your own."
     attachments = yaml.safe_dump({"policies": example["attachments"]}, sort_keys=False, width=110)
@@ -134,7 +135,7 @@ def shown(example: Json) -> Iterator[str]:
     for request in example["requests"]:
         yield request["says"]
         yield "\n".join(["```sh", command(request), "```"])
-        yield answered(request)
+        yield describe_answer(request)
 
 
 def command(request: Json) -> str:
@@ -145,15 +146,15 @@ def command(request: Json) -> str:
         words += ["-H", f"{name}: {value}"]
     if "body" in request:
         words += ["-d", request["body"]]
-    return " ".join(map(quoted, [*words, URL + request.get("path", "/")]))
+    return " ".join(map(quote_word, [*words, URL + request.get("path", "/")]))
 
 
-def quoted(word: str) -> str:
+def quote_word(word: str) -> str:
     """As a shell takes it, which puts in what variables say that have the names of stand-ins."""
     return f'"{word}"' if STAND_IN.search(word) and not re.search(r'["\\`]', word) else quote(word)
 
 
-def answered(request: Json) -> str:
+def describe_answer(request: Json) -> str:
     answer, upstream = request["answer"], request.get("upstream", {})
     lines = [f"- The client gets {answer['status']}."]
     lines += [

@@ -14,10 +14,10 @@ def main(files: list[str]) -> int:
     """1 where a file has mistakes, which are printed with its name."""
     wrong = 0
     for file in files:
-        said, complaint, status = api.run([file])
+        output, complaint, status = api.run([file])
         if status:
             wrong += 1
-            print(said + complaint, end="")
+            print(output + complaint, end="")
     print(f"policy_types: {len(files)} files, {wrong} with mistakes")
     return int(wrong > 0)
 

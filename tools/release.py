@@ -1,4 +1,4 @@
-"""Makes all that a release consists of, in dist/VERSION/, and says what is to be published. It publishes nothing.
+"""Makes the files of a release in dist/VERSION/ and prints the commands that publish them. It publishes nothing.
 
     python tools/release.py        `make release`
 
@@ -34,13 +34,13 @@ class Checkout:
     root: Path
 
     def git(self, *arguments: str) -> str:
-        done = subprocess.run(("git", "-C", str(self.root), *arguments), capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise SystemExit(f"release: git {' '.join(arguments)} failed: {done.stderr.strip()}")
-        return done.stdout.strip()
+        result = subprocess.run(("git", "-C", str(self.root), *arguments), capture_output=True, text=True, check=False)
+        if result.returncode != 0:
+            raise SystemExit(f"release: git {' '.join(arguments)} failed: {result.stderr.strip()}")
+        return result.stdout.strip()
 
     def obstacles(self) -> Iterator[str]:
-        """Why HEAD is not to be released as it is, with the cure."""
+        """The reasons why HEAD cannot be released, each with its cure."""
         version = read_version(self.root)
         if not VERSION.fullmatch(version):
             yield f"expected a version MAJOR.MINOR.PATCH, got {version}: make version VERSION=0.2.0"
@@ -68,8 +68,8 @@ class Checkout:
 
 def newest_section(changelog: str) -> str:
     """The version of the first section; "" where there is none."""
-    found = SECTION.search(changelog)
-    return found["version"] if found else ""
+    match = SECTION.search(changelog)
+    return match["version"] if match else ""
 
 
 def notes_of(changelog: str, version: str) -> str:
@@ -83,7 +83,7 @@ def notes_of(changelog: str, version: str) -> str:
 
 
 def write_sources(checkout: Checkout, version: str, target: Path) -> None:
-    """All that is committed; the same bytes for the same commit."""
+    """Archives the committed files; the same bytes for the same commit."""
     prefix = f"gatewright-{version}/"
     command = ("git", "-C", str(checkout.root), "archive", "--format=tar", f"--prefix={prefix}", "HEAD")
     archive = subprocess.run(command, capture_output=True, check=True).stdout
@@ -115,15 +115,15 @@ def run(*command: str) -> None:
 
 
 def report(checkout: Checkout, version: str, folder: Path) -> str:
-    """What was made, and the commands that publish it."""
+    """The files made, and the commands that publish them."""
     place = folder.relative_to(checkout.root)
     files = sorted(path for path in folder.iterdir() if path.name != CHECKSUMS)
     width = max(len(path.name) for path in files)
-    made = [f"  {path.name:{width}}  {path.stat().st_size:>12,} bytes" for path in files]
+    lines = [f"  {path.name:{width}}  {path.stat().st_size:>12,} bytes" for path in files]
     return "\n".join(
         [
             f"release {version} of {checkout.git('rev-parse', '--short', 'HEAD')}, in {place}:",
-            *made,
+            *lines,
             f"  {CHECKSUMS}",
             "",
             "Nothing is published. What would be:",

@@ -1,11 +1,11 @@
 """Runs the test suite: `make test`.
 
-    python tools/run_tests.py                 what may have changed since it passed: it says what it leaves out, and why
+    python tools/run_tests.py                 components that changed since they passed; prints those left out, and why
     python tools/run_tests.py --all           everything, Go's tests in random order too
     python tools/run_tests.py --part cli      the tests of one component, whether it has changed or not
     python tools/run_tests.py --list          the components
 
-A failure in one component keeps no other from running. build/tests has what the runners wrote: a line of JSON and a
+A failure in one component keeps no other from running. build/tests has the runners' outputs: a line of JSON and a
 JUnit case for each test.
 """
 
@@ -33,11 +33,11 @@ def main() -> int:
     if arguments.list:
         print("\n".join(component.name for component in known))
         return 0
-    wanted = _select_part(known, arguments.part) if arguments.part else known
+    candidates = _select_part(known, arguments.part) if arguments.part else known
     begun = time.monotonic()
-    digests = {component.name: component.digest() for component in wanted}
-    reasons = {} if arguments.all or arguments.part else _find_left_out(wanted, digests)
-    selected = [component for component in wanted if component.name not in reasons]
+    digests = {component.name: component.digest() for component in candidates}
+    reasons = {} if arguments.all or arguments.part else _find_left_out(candidates, digests)
+    selected = [component for component in candidates if component.name not in reasons]
     seed = arguments.seed if arguments.seed is not None else secrets.randbits(32)
     _print_plan(selected, reasons, seed)
     RESULTS.mkdir(parents=True, exist_ok=True)
@@ -73,24 +73,24 @@ def _print_plan(selected: list[Component], reasons: dict[str, str], seed: int) -
 def _select_part(known: tuple[Component, ...], part: str) -> tuple[Component, ...]:
     """The components of this name, of this word of a name, or with tests below this folder."""
     name = part.strip("/")
-    wanted = tuple(
+    selected = tuple(
         component
         for component in known
         if component.name == name
         or name in component.name.split("/")
         or any(components.lies_in(path, [name]) for path in component.tests)
     )
-    if not wanted:
+    if not selected:
         names = ", ".join(sorted(component.name for component in known))
         print(f"test: expected a component of the project, got PART={part}; there are: {names}", file=sys.stderr)
         raise SystemExit(2)
-    return wanted
+    return selected
 
 
-def _find_left_out(wanted: tuple[Component, ...], digests: dict[str, str]) -> dict[str, str]:
-    """Of each component that need not run, why. Go's are not asked: go test has a cache of its own."""
+def _find_left_out(selected: tuple[Component, ...], digests: dict[str, str]) -> dict[str, str]:
+    """The reasons of components that need not run. Go's are not checked: go test has its own cache."""
     reasons = {}
-    for component in wanted:
+    for component in selected:
         where = record.passed_before(component, digests[component.name])
         if where and component.kind != "go":
             reasons[component.name] = f"it passed {where}, and nothing that it depends on has changed since"
@@ -127,19 +127,19 @@ def _run(selected: list[Component], seed: int, arguments: argparse.Namespace) ->
     return finished
 
 
-def _paths_of(wanted: Iterable[Component]) -> list[str]:
-    return [path for component in wanted for path in component.tests]
+def _paths_of(selected: Iterable[Component]) -> list[str]:
+    return [path for component in selected for path in component.tests]
 
 
-def _prepare(wanted: Iterable[Component]) -> None:
+def _prepare(selected: Iterable[Component]) -> None:
     """Compiled or installed beside tests, what they ask for would be in the way of those that measure."""
-    for command in dict.fromkeys(command for component in wanted for command in component.prepare):
+    for command in dict.fromkeys(command for component in selected for command in component.prepare):
         if subprocess.run([sys.executable, *command.split()], cwd=ROOT, check=False).returncode != 0:
             raise SystemExit(f"tests: failed: python {command}")
 
 
 def _keep(selected: list[Component], finished: list[Finished], digests: dict[str, str], recorded: bool) -> None:
-    """Which components passed as a whole: a test that was skipped has not."""
+    """Notes the components that passed as a whole: a skipped test does not count as passed."""
     outcomes = [outcome for command in finished for outcome in command.outcomes]
     failed = {report.component_of(outcome, selected) for outcome in outcomes if outcome.outcome != "passed"}
     if any(command.mistake for command in finished):

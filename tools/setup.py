@@ -44,14 +44,14 @@ def main() -> None:
 
 def members() -> list[str]:
     """The folders of our own distributions."""
-    import tomllib  # here, because an older python3 has none and is to be told what to do
+    import tomllib  # here, because an older python3 has none and must get the message below
 
     workspace: dict[str, list[str]] = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["workspace"]
     return workspace["members"]
 
 
 def inputs_digest() -> str:
-    """What the environment is made of: change one of these and it is made again."""
+    """The inputs of the environment: it is made again when one of them changes."""
     files = [*sorted(ROOT.glob("requirements/*.txt")), *(ROOT / member / "pyproject.toml" for member in members())]
     content = b"\0".join(file.read_bytes() for file in (Path(__file__), *files))
     return hashlib.sha256(content + sys.version.encode() + str(ROOT).encode()).hexdigest()
@@ -80,8 +80,8 @@ def pip() -> tuple[str, ...]:
     return (str(home / "bin" / "python"), "-m", "pip")
 
 
-def install(uv: str, *what: str) -> None:
-    run(uv, "pip", "install", "--quiet", "--python", str(VENV / "bin" / "python"), *what)
+def install(uv: str, *packages: str) -> None:
+    run(uv, "pip", "install", "--quiet", "--python", str(VENV / "bin" / "python"), *packages)
 
 
 def machine_go() -> tuple[int, ...]:
@@ -89,8 +89,8 @@ def machine_go() -> tuple[int, ...]:
     if go is None:
         return (0,)
     version = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, check=False).stdout
-    found = re.match(r"go(\d+)\.(\d+)", version)
-    return tuple(map(int, found.groups())) if found else (0,)
+    match = re.match(r"go(\d+)\.(\d+)", version)
+    return tuple(map(int, match.groups())) if match else (0,)
 
 
 def run(*command: str) -> None:
@@ -99,8 +99,8 @@ def run(*command: str) -> None:
         raise SystemExit(f"setup: failed: {' '.join(command)}")
 
 
-def say(what: str) -> None:
-    print(f"setup: {what} …", file=sys.stderr, flush=True)
+def say(message: str) -> None:
+    print(f"setup: {message} …", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

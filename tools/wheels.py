@@ -45,7 +45,7 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 class Project(TypedDict):
-    """What is read of a component's pyproject.toml."""
+    """The fields read from a component's pyproject.toml."""
 
     name: str
     version: str
@@ -129,29 +129,32 @@ def pyproject() -> str:
 
 
 def project(part: str) -> Project:
-    found: Project = tomllib.loads((ROOT / part / "pyproject.toml").read_text())["project"]
-    return found
+    metadata: Project = tomllib.loads((ROOT / part / "pyproject.toml").read_text())["project"]
+    return metadata
 
 
 def package(part: str) -> str:
-    (found,) = (ROOT / part / "src").glob("gatewright_*")
-    return found.name
+    (folder,) = (ROOT / part / "src").glob("gatewright_*")
+    return folder.name
 
 
 def dependencies(projects: Iterable[Project], sdk: Project) -> list[str]:
-    """What any of the parts asks for, one line each; the SDK of this very version in place of our own parts."""
+    """The requirements of all parts, one line each, with the SDK of this very version in place of our own parts."""
     projects = list(projects)
-    own = {each["name"] for each in (*projects, sdk)}
-    asked = {line for each in projects for line in each["dependencies"] if NAME.match(line)[0] not in own}  # type: ignore[index]
-    return sorted([*asked, f"{sdk['name']}=={sdk['version']}"])
+    own = {metadata["name"] for metadata in (*projects, sdk)}
+    lines = {line for metadata in projects for line in metadata["dependencies"]}
+    requirements = {line for line in lines if NAME.match(line)[0] not in own}  # type: ignore[index]
+    return sorted([*requirements, f"{sdk['name']}=={sdk['version']}"])
 
 
 def extras() -> dict[str, list[str]]:
-    """What the parts ask for by choice, under the names that they have for it."""
-    found: dict[str, list[str]] = {}
+    """The optional requirements of the parts, by the names of their extras."""
+    dependencies_by_extra: dict[str, list[str]] = {}
     for part in PARTS:
-        found |= tomllib.loads((ROOT / part / "pyproject.toml").read_text())["project"].get("optional-dependencies", {})
-    return found
+        dependencies_by_extra |= tomllib.loads((ROOT / part / "pyproject.toml").read_text())["project"].get(
+            "optional-dependencies", {}
+        )
+    return dependencies_by_extra
 
 
 def for_this_platform(pure: Path, target: Path) -> None:
@@ -159,7 +162,7 @@ def for_this_platform(pure: Path, target: Path) -> None:
     with zipfile.ZipFile(pure) as wheel:
         files = {name: wheel.read(name) for name in sorted(wheel.namelist()) if not name.endswith("/")}
     (info,) = {name.partition("/")[0] for name in files if name.endswith(".dist-info/WHEEL")}
-    files[f"{info}/WHEEL"] = tagged(files[f"{info}/WHEEL"].decode()).encode()
+    files[f"{info}/WHEEL"] = add_tag(files[f"{info}/WHEEL"].decode()).encode()
     del files[f"{info}/RECORD"]
     files[f"{info}/RECORD"] = record(files, f"{info}/RECORD").encode()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as wheel:
@@ -170,7 +173,7 @@ def for_this_platform(pure: Path, target: Path) -> None:
             wheel.writestr(entry, content)
 
 
-def tagged(text: str) -> str:
+def add_tag(text: str) -> str:
     """WHEEL, https://packaging.python.org/en/latest/specifications/binary-distribution-format/."""
     text = re.sub(r"^Root-Is-Purelib: .*$", "Root-Is-Purelib: false", text, flags=re.MULTILINE)
     return re.sub(r"^Tag: .*$", f"Tag: {PLATFORM}", text, flags=re.MULTILINE)

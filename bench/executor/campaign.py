@@ -1,4 +1,4 @@
-"""All samples of executors, interleaved."""
+"""Takes all samples of executors, interleaved."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench import cpu, load_tool
 from bench.executor import messages, start, streams
-from bench.executor.cases import CASES, BUILT_IN, REGISTRY, SATURATION, SERVERS, V0, V1, Case, Server
+from bench.executor.cases import BUILT_IN, CASES, REGISTRY, SATURATION, SERVERS, V0, V1, Case, Server
 from bench.executor.messages import REQUEST
 from bench.load_tool import Result
 from bench.processes import environment, running
@@ -30,7 +30,7 @@ STREAM_RATE, STREAM_EVENT, STREAM_IDLE = "stream: MB/s", "stream: CPU µs of an 
 
 @dataclass(frozen=True)
 class Sample:
-    """cpu: of the server's processes, µs per right answer. result: None for what is no load, then `value` is it."""
+    """cpu: of the server's processes, µs per right answer. result: None without load; then `value` is the figure."""
 
     case: str
     server: str
@@ -59,7 +59,7 @@ class Running:
 
 
 class Campaign:
-    """Servers that run, and what is measured of them."""
+    """The running servers, and the measurements of them."""
 
     def __init__(self, binary: Path, folder: Path, duration: float, cases: Sequence[Case]) -> None:
         self._binary = binary
@@ -70,7 +70,7 @@ class Campaign:
 
     @contextlib.contextmanager
     def started(self) -> Iterator[Campaign]:
-        """With all servers that the cases need."""
+        """A campaign with all servers that the cases need."""
         with contextlib.ExitStack() as stack:
             for server in SERVERS:
                 if any(case.server == server for case in self._cases):
@@ -78,7 +78,7 @@ class Campaign:
             yield self
 
     def round(self, number: int) -> Iterator[Sample]:
-        """One sample of everything; every other round backwards, but what needs V0's rate comes after it."""
+        """Takes one sample of everything, every other round backwards; cases at V0's rate come after V0."""
         saturation = 0.0
         cases = [case for case in self._cases if not case.times_v0]
         for case in cases if number % 2 == 0 else cases[::-1]:
@@ -99,16 +99,16 @@ class Campaign:
 
     @contextlib.contextmanager
     def _start(self, server: Server) -> Iterator[Running]:
-        found = Running()
+        executors = Running()
         with contextlib.ExitStack() as stack:
             for number in range(server.processes):
                 path = self._folder / f"{server.key}-{number}.sock"
                 log = self._folder / f"{server.key}-{number}.log"
                 process = stack.enter_context(running(server.command(f"unix:{path}"), log))
                 start.await_socket(path, process, log)
-                found.sockets.append(f"unix:{path}")
-                found.pids.append(process.pid)
-            yield found
+                executors.sockets.append(f"unix:{path}")
+                executors.pids.append(process.pid)
+            yield executors
 
     def resident(self) -> float:
         """MB of an executor that nothing was sent to yet."""
@@ -121,13 +121,13 @@ class Campaign:
             marks.append(Mark.now())
 
         result = load_tool.drive(self._command(case, server, rate), WARMUP + self._duration, self._folder, mark, mark)
-        before, after = (one.snapshot for one in marks)
+        before, after = (mark.snapshot for mark in marks)
         seconds = marks[1].at - marks[0].at
         used = sum(cpu.own(before, after, pid) for pid in server.pids)
         answers = result.count / result.seconds * seconds
         foreign = cpu.foreign(before, after, os.getpid()) / seconds
-        each = used / answers * 1e6 if answers else 0.0
-        return Sample(case.key, case.server.key, number, result=result, cpu=each, foreign=foreign)
+        microseconds = used / answers * 1e6 if answers else 0.0
+        return Sample(case.key, case.server.key, number, result=result, cpu=microseconds, foreign=foreign)
 
     def _command(self, case: Case, server: Running, rate: float) -> list[str]:
         spans = ["-warmup", f"{WARMUP}s", "-duration", f"{self._duration}s"]
@@ -137,33 +137,33 @@ class Campaign:
 
     def _protocol(self, case: Case) -> list[str]:
         if case.server.key == V1:
-            message = messages.written(self._folder, "naive.bin", messages.naive_execution(case.sent))
+            message = messages.write_message(self._folder, "naive.bin", messages.naive_execution(case.sent))
             return ["-method", NAIVE_METHOD, "-message", str(message), "-expect", messages.PARAMS["headerName"]]
-        message = messages.written(self._folder, "execution.bin", messages.execution(case.sent))
+        message = messages.write_message(self._folder, "execution.bin", messages.execution(case.sent))
         if case.server.key == V0:
             return ["-method", NAIVE_METHOD, "-message", str(message), "-expect", messages.EXPECT]
         first = messages.configure(case.policy, case.params, case.server.workers)
-        configure = str(messages.written(self._folder, "configure.bin", first))
+        configure = str(messages.write_message(self._folder, "configure.bin", first))
         expect = messages.PARAMS["headerName"].lower()
         return ["-method", OWN_METHOD, "-message", str(message), "-configure", configure, "-expect", expect]
 
 
 def _streams(folder: Path) -> Iterator[Sample]:
-    found = streams.measure(folder)
-    yield Sample(STREAM_RATE, BUILT_IN, 0, found.megabytes)
-    yield Sample(STREAM_EVENT, BUILT_IN, 0, found.event)
-    yield Sample(STREAM_IDLE, BUILT_IN, 0, found.idle)
+    measured = streams.measure(folder)
+    yield Sample(STREAM_RATE, BUILT_IN, 0, measured.megabytes)
+    yield Sample(STREAM_EVENT, BUILT_IN, 0, measured.event)
+    yield Sample(STREAM_IDLE, BUILT_IN, 0, measured.idle)
 
 
 def _inproc(kind: str, folder: Path) -> float:
-    execution = messages.written(folder, "inproc.bin", messages.execution(kind))
+    execution = messages.write_message(folder, "inproc.bin", messages.execution(kind))
     command = [
         sys.executable, INPROC_PROGRAM, "--registry", str(REGISTRY), "--policy", "headers:v1.0.0",
         "--parameters", json.dumps(messages.PARAMS), "--execution", str(execution),
     ]  # fmt: skip
     policies = {"PYTHONPATH": "."}  # the registry names them as modules of this repository
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment() | policies)
-    return float(json.loads(done.stdout)["us"])
+    result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment() | policies)
+    return float(json.loads(result.stdout)["us"])
 
 
 def run(rounds: int, duration: float, cases: Sequence[Case] = CASES) -> Iterator[Sample]:
@@ -183,7 +183,7 @@ Figures = Mapping[tuple[str, str], Sequence[Sample]]
 
 def by_case(samples: Sequence[Sample]) -> Figures:
     """(case, server) → its samples."""
-    found: dict[tuple[str, str], list[Sample]] = {}
+    cases: dict[tuple[str, str], list[Sample]] = {}
     for sample in samples:
-        found.setdefault((sample.case, sample.server), []).append(sample)
-    return found
+        cases.setdefault((sample.case, sample.server), []).append(sample)
+    return cases

@@ -1,4 +1,4 @@
-"""What is measured of executors: a server, what is sent to it, and how much of it."""
+"""The cases in which executors are measured: a server, its executions, and their number."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SERVERS = (ECHO, NAIVE, EXECUTOR, EIGHT, MANY, PAIR)
 
 @dataclass(frozen=True)
 class Case:
-    """One line of the table. rate: executions per second; 0: a closed loop; times_v0: that many times V0's rate."""
+    """A line of the table. rate: executions per second; 0: a closed loop; times_v0: that many times V0's rate."""
 
     key: str
     server: Server

@@ -23,8 +23,8 @@ MAX_REFUSED = 0.01
 def main(arguments: Sequence[str]) -> None:
     """Measures, prints the tables, and writes them down. BenchError on wrong answers; then nothing is written."""
     options = _parse(arguments)
-    cases = chosen(options.cases)
-    samples = _measured(options.rounds, options.duration, cases)
+    cases = choose_cases(options.cases)
+    samples = _take_samples(options.rounds, options.duration, cases)
     words = " ".join(["python -m bench executor", *arguments])
     described = machine.describe_executors(words, options.rounds, options.duration)
     section = f"{described}\n\n{table.markdown(samples)}"
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> None:
         report.write(Path(options.output), section, report.EXECUTORS_BEGIN, report.EXECUTORS_END)
 
 
-def _measured(rounds: int, duration: float, cases: Sequence[Case]) -> list[Sample]:
+def _take_samples(rounds: int, duration: float, cases: Sequence[Case]) -> list[Sample]:
     samples = list[Sample]()
     SAMPLES.parent.mkdir(parents=True, exist_ok=True)
     with SAMPLES.open("w") as record:
@@ -61,9 +61,13 @@ def _progress(sample: Sample) -> str:
     return f"{sample.case} of {sample.server}: {figures}, foreign load {100 * sample.foreign:.0f} %"
 
 
-def chosen(words: str) -> Sequence[Case]:
-    wanted = [word for word in words.split(",") if word]
-    cases = [case for case in CASES if not wanted or any(f"{case.key}/{case.server.key}".startswith(w) for w in wanted)]
+def choose_cases(words: str) -> Sequence[Case]:
+    prefixes = [word for word in words.split(",") if word]
+    cases = [
+        case
+        for case in CASES
+        if not prefixes or any(f"{case.key}/{case.server.key}".startswith(prefix) for prefix in prefixes)
+    ]
     if not cases:
         known = ", ".join(f"{case.key}/{case.server.key}" for case in CASES)
         raise BenchError(f"expected some of {known}, got {words}")

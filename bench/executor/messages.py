@@ -1,4 +1,4 @@
-"""What is sent: one execution, with the headers of a browser's request, in the words of each protocol."""
+"""The messages sent: one execution, with the headers of a browser's request, in each protocol."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ RESPONSE_HEADERS = {
 
 
 def execution(kind: str) -> bytes:
-    """Of python_executor.proto, without its id."""
+    """An execution of python_executor.proto, without its id."""
     message = pb.Execution(
         instance=1,
         phase=pb.PHASE_REQUEST,
@@ -68,7 +68,7 @@ def configure(policy: str, params: Mapping[str, object], workers: int) -> bytes:
 
 
 def naive_execution(kind: str) -> bytes:
-    """Of naive.proto, without its id."""
+    """An execution of naive.proto, without its id."""
     message = naive.Execution(
         policy_name="headers",
         policy_version="v1.0.0",
@@ -97,7 +97,7 @@ def blob(headers: Mapping[str, str]) -> bytes:
     return "".join(f"{name}\0{value}\0" for name, value in headers.items()).encode()
 
 
-def written(folder: Path, name: str, data: bytes) -> Path:
+def write_message(folder: Path, name: str, data: bytes) -> Path:
     """`data` as a file."""
     file = folder / name
     file.write_bytes(data)

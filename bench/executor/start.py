@@ -16,7 +16,7 @@ POLL_SECONDS = 0.002
 
 
 def await_socket(path: Path, process: subprocess.Popen[str], log: Path) -> None:
-    """Until somebody listens."""
+    """Waits until a server listens."""
     deadline = time.monotonic() + START_SECONDS
     while not _listens(path):
         if process.poll() is not None or time.monotonic() > deadline:
@@ -30,19 +30,19 @@ def _listens(path: Path) -> bool:
 
 
 def executor_seconds(folder: Path) -> float:
-    """From the start of an executor process to its socket."""
+    """Seconds from the start of an executor process to its socket."""
     path, log = folder / "start.sock", folder / "start.log"
-    began = time.monotonic()
+    start = time.monotonic()
     with running(EXECUTOR.command(f"unix:{path}"), log, _compiled(folder)) as process:
         await_socket(path, process, log)
-        return time.monotonic() - began
+        return time.monotonic() - start
 
 
 def import_seconds(folder: Path) -> float:
     """`import grpc` in a fresh interpreter."""
-    began = time.monotonic()
+    start = time.monotonic()
     subprocess.run([sys.executable, "-c", "import grpc"], check=True, env=environment() | _compiled(folder))
-    return time.monotonic() - began
+    return time.monotonic() - start
 
 
 def _compiled(folder: Path) -> dict[str, str]:

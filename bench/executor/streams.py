@@ -96,16 +96,16 @@ class Engine:
 
     def events(self, numbers: list[int], seconds: int) -> tuple[int, float]:
         """An event a second on each, spread over the second; how many came back, and the p99 of their delay in ms."""
-        began, sent, came = time.monotonic(), 0, 0
+        start_time, sent, received = time.monotonic(), 0, 0
         delays: list[float] = []
         total = len(numbers) * seconds * EVENTS_PER_SECOND
         batch = max(1, len(numbers) * EVENTS_PER_SECOND // 100)  # every 10 ms
-        while came < total:
-            while sent < total and time.monotonic() >= began + sent / len(numbers) / EVENTS_PER_SECOND:
+        while received < total:
+            while sent < total and time.monotonic() >= start_time + sent / len(numbers) / EVENTS_PER_SECOND:
                 stamp = b"%020.6f" % time.monotonic() + bytes(EVENT_BYTES - 20)
                 pieces = [
-                    pb.Piece(id=numbers[each % len(numbers)], data=stamp)
-                    for each in range(sent, min(total, sent + batch))
+                    pb.Piece(id=numbers[index % len(numbers)], data=stamp)
+                    for index in range(sent, min(total, sent + batch))
                 ]
                 sent += len(pieces)
                 self.requests.put(pb.RequestFrame(pieces=pieces))
@@ -113,19 +113,19 @@ class Engine:
             now = time.monotonic()
             for piece in reply.pieces:
                 delays += [now - float(piece.data[at : at + 20]) for at in range(0, len(piece.data), EVENT_BYTES)]
-            came = len(delays)
-            if came == sent < total:
-                time.sleep(max(0.0, began + sent / len(numbers) / EVENTS_PER_SECOND - time.monotonic()))
-        return came, sorted(delays)[int(0.99 * len(delays))] * 1e3
+            received = len(delays)
+            if received == sent < total:
+                time.sleep(max(0.0, start_time + sent / len(numbers) / EVENTS_PER_SECOND - time.monotonic()))
+        return received, sorted(delays)[int(0.99 * len(delays))] * 1e3
 
     def await_pieces(self, count: int) -> None:
-        """Until so many have come."""
+        """Waits until so many pieces have come."""
         while count > 0:
             count -= len(next(self.replies).pieces)
 
 
 def measure(folder: Path) -> Figures:
-    """In a process of its own."""
+    """Measures streams of an executor process of its own."""
     path, log = folder / "streams.sock", folder / "streams.log"
     with running(EXECUTOR.command(f"unix:{path}"), log) as process:
         start.await_socket(path, process, log)
@@ -145,9 +145,9 @@ def measure(folder: Path) -> Figures:
         engine.requests.put(pb.RequestFrame(cancel=waiting))
         numbers = [*range(100, 100 + AT_ONCE)]
         engine.open(numbers)
-        began, before = time.monotonic(), _cpu(process.pid)
+        start_time, before = time.monotonic(), _cpu(process.pid)
         engine.pass_through(numbers, BYTES // AT_ONCE)
-        took = time.monotonic() - began
+        took = time.monotonic() - start_time
         figures = Figures(BYTES / took / 1e6, (_cpu(process.pid) - before) / took, event, late, idle)
         engine.requests.put(None)
     return figures

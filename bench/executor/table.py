@@ -1,4 +1,4 @@
-"""What came out, in Markdown."""
+"""The results, in Markdown."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from bench.table import number
 
 def markdown(samples: Sequence[Sample]) -> str:
     """The goals, then all figures."""
-    found = by_case(samples)
+    cases = by_case(samples)
     lines = [
-        goal.markdown(goals(found)),
+        goal.markdown(goals(cases)),
         "",
         "| case | server | executions/s | p50 µs | p99 µs | CPU µs | refused | other |",
     ]
-    lines += ["| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |", *_figures(found)]
+    lines += ["| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |", *_figures(cases)]
     disturbed = sum(sample.disturbed for sample in samples)
     if disturbed:
         most = f"others took more than {100 * FOREIGN_LIMIT:.0f} % of a core"
@@ -28,12 +28,12 @@ def markdown(samples: Sequence[Sample]) -> str:
     return "\n".join(lines)
 
 
-def _figures(found: Figures) -> Iterator[str]:
-    for (case, server), samples in sorted(found.items(), key=lambda item: item[0]):
+def _figures(figures: Figures) -> Iterator[str]:
+    for (case, server), samples in sorted(figures.items(), key=lambda item: item[0]):
         if samples[0].result is None:
             yield f"| {case} | {server} | | | | | | {median(map(value, samples)):.3g} |"
             continue
         p99 = median(float(sample.result.p99) for sample in samples if sample.result)
         refused = sum(sample.result.failures for sample in samples if sample.result)
-        figures = (median(map(rate, samples)), median(map(p50, samples)), p99, median(map(cpu, samples)), refused)
-        yield f"| {case} | {server} | {' | '.join(map(number, figures))} | |"
+        columns = (median(map(rate, samples)), median(map(p50, samples)), p99, median(map(cpu, samples)), refused)
+        yield f"| {case} | {server} | {' | '.join(map(number, columns))} | |"

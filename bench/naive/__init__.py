@@ -1,1 +1,1 @@
-"""What the bench measures against: an executor as one writes it first."""
+"""The executor that the bench compares with: a first, naive one."""

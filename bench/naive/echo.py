@@ -12,7 +12,7 @@ from bench.naive.executor import SERVICE, listen, run
 
 
 async def echo(messages: AsyncIterator[bytes], _stream: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[bytes]:
-    """One message for each."""
+    """Answers each message with one message."""
     async for message in messages:
         yield message
 

@@ -27,13 +27,13 @@ HOOKS: dict[str, Hook] = {"on_request": policy.on_request, "on_response": policy
 
 
 class NaiveExecutor:
-    """One task for each execution, which waits for a thread of the pool."""
+    """Runs a task for each execution, which waits for a thread of the pool."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(WORKERS)
 
     async def execute_stream(self, executions: AsyncIterator[pb.Execution], stream: Stream[Any, Any]) -> None:
-        """Answers each as it is finished."""
+        """Answers each execution when it has finished."""
         tasks, writing = set[asyncio.Task[None]](), asyncio.Lock()
         async for execution in executions:
             task = asyncio.create_task(self._execute(execution, stream, writing))
@@ -54,7 +54,7 @@ class NaiveExecutor:
 
 
 def context_of(execution: pb.Execution) -> Context:
-    """What the policy is called with."""
+    """The context of a call of the policy."""
     return Context(
         message_of(execution.request),
         message_of(execution.response) if execution.HasField("response") else None,
@@ -95,7 +95,7 @@ def _plain(value: Any) -> Any:
 
 
 async def serve(address: str) -> None:
-    """Until SIGTERM."""
+    """Serves until SIGTERM."""
     execute = grpc.stream_stream_rpc_method_handler(
         NaiveExecutor().execute_stream,
         request_deserializer=pb.Execution.FromString,

@@ -21,7 +21,7 @@ class Message:
 
 @dataclass
 class Context:
-    """What the policy is called with."""
+    """The context of a call of the policy."""
 
     request: Message
     response: Message | None
@@ -33,7 +33,7 @@ class Context:
 
 @dataclass
 class Action:
-    """What it returns."""
+    """The result of a call."""
 
     set_headers: dict[str, list[str]] = field(default_factory=dict)
     remove_headers: list[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What stands beside our gateway: each a row of its own, set up by the bench itself."""
+"""The peers that our gateway is compared with: each is a row, set up by the bench itself."""
 
 from __future__ import annotations
 
@@ -37,6 +37,6 @@ PEERS: Mapping[str, Peer] = {
 
 
 def versions(keys: Iterable[str]) -> list[str]:
-    """What the peers of these rows are made of, each once."""
+    """The versions of the peers of these rows, each once."""
     used = {PEERS[key].requirements for key in keys if key in PEERS}
     return [environment.versions(name) for name in sorted(used) if name]

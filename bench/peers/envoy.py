@@ -21,7 +21,7 @@ LISTENER = Path("gateway-runtime/envoy/listener.json")
 CLUSTER, EXT_PROC_CLUSTER = "upstream", "gatewright_policy_engine"
 ROUTER, EXT_PROC = "envoy.filters.http.router", "envoy.filters.http.ext_proc"
 ENGINES_LOG = "envoy.access_loggers.http_grpc"
-"""What a listener tells the engine of Envoy's own answers."""
+"""The fields by which a listener reports Envoy's own answers to the engine."""
 LOG = "envoy.log"
 
 
@@ -45,8 +45,8 @@ def envoy(site: Site, ext_proc: Path | None = None) -> Iterator[tuple[int, int]]
     """Envoy with one static route to the upstream, answering: its port and its pid. ext_proc: the socket of a server
     that it asks about the headers of each request and each response."""
     port, log, config = free_port(), site.folder / LOG, site.folder / "envoy.json"
-    found = bootstrap(BOOTSTRAP.read_text(), LISTENER.read_text(), port, site.row.prefix, site.upstream, ext_proc)
-    config.write_text(json.dumps(found, indent=2))
+    document = bootstrap(BOOTSTRAP.read_text(), LISTENER.read_text(), port, site.row.prefix, site.upstream, ext_proc)
+    config.write_text(json.dumps(document, indent=2))
     with running(command(config, site.settings.concurrency), log) as process:
         await_answer(port, site.row.path, process, log)
         yield port, process.pid
@@ -65,30 +65,30 @@ def bootstrap(
     """The template without xDS and admin, with the listener of a Gateway that says nothing and a route for `prefix`; of
     its filters only the router and, where there is a socket for it, ext_proc."""
     fields = {"max_connections": "50000", "envoy_heap_bytes": str(1 << 30), "ext_proc_socket": str(ext_proc)}
-    found = yaml.safe_load(string.Template(template).safe_substitute(fields))
+    document = yaml.safe_load(string.Template(template).safe_substitute(fields))
     for gateway_only in ("admin", "dynamic_resources", "node"):
-        del found[gateway_only]
+        del document[gateway_only]
     own = json.loads(listener.replace("/dev/stdout", "/dev/null"))
     own["address"] = {"socket_address": {"address": HOST, "port_value": port}}
     for chain in own["filter_chains"]:
         del chain["filters"][:-1]  # the name of the listener, for routes that ask for it
         _route_statically(chain["filters"], prefix, [EXT_PROC, ROUTER] if ext_proc else [ROUTER])
-    found["static_resources"]["listeners"] = [own]
-    clusters = found["static_resources"]["clusters"]
-    servers = [each for each in clusters if ext_proc and each["name"] == EXT_PROC_CLUSTER]
-    found["static_resources"]["clusters"] = [_cluster(upstream), *servers]
-    return dict(found)
+    document["static_resources"]["listeners"] = [own]
+    clusters = document["static_resources"]["clusters"]
+    servers = [cluster for cluster in clusters if ext_proc and cluster["name"] == EXT_PROC_CLUSTER]
+    document["static_resources"]["clusters"] = [_cluster(upstream), *servers]
+    return dict(document)
 
 
-def _route_statically(filters: list[Filter], prefix: str, kept: list[str]) -> None:
-    for each in filters:
-        manager = each["typed_config"]
+def _route_statically(filters: list[Filter], prefix: str, kept_filters: list[str]) -> None:
+    for network_filter in filters:
+        manager = network_filter["typed_config"]
         del manager["rds"]
         manager.pop("early_header_mutation_extensions", None)  # the gateway's own work, and no peer's
         manager["access_log"] = [log for log in _listed(manager, "access_log") if log["name"] != ENGINES_LOG]
         route = {"match": {"prefix": prefix}, "route": {"cluster": CLUSTER}}
         manager["route_config"] = {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]}
-        inner = [filter_ for filter_ in _listed(manager, "http_filters") if filter_["name"] in kept]
+        inner = [filter_ for filter_ in _listed(manager, "http_filters") if filter_["name"] in kept_filters]
         for filter_ in inner:
             if filter_["name"] == EXT_PROC:
                 _enable(filter_)
@@ -96,7 +96,7 @@ def _route_statically(filters: list[Filter], prefix: str, kept: list[str]) -> No
 
 
 def _enable(ext_proc: Filter) -> None:
-    """For all routes, both kinds of headers, and nothing more: a peer needs no attributes and sends no metadata."""
+    """Enables ext_proc for all routes, for headers alone: a peer needs no attributes and sends no metadata."""
     ext_proc.pop("disabled", None)
     settings = ext_proc["typed_config"]
     for engine_only in ("request_attributes", "metadata_options"):
@@ -106,8 +106,8 @@ def _enable(ext_proc: Filter) -> None:
 
 
 def _listed(manager: dict[str, object], member: str) -> list[Filter]:
-    listed = manager[member]
-    return listed if isinstance(listed, list) else []
+    entries = manager[member]
+    return entries if isinstance(entries, list) else []
 
 
 def _cluster(upstream: str) -> dict[str, object]:

@@ -23,7 +23,7 @@ AS_OUR_ENGINE = {"GOGC": "400"}
 
 @contextlib.contextmanager
 def go_ext_proc(site: Site) -> Iterator[Target]:
-    """The least that one in Go can be."""
+    """The smallest ext_proc server in Go."""
     binary = go_build.build(MINIMAL, site.folder / "minimal")
     with _behind_envoy(site, GO, [str(binary), "-listen"], **AS_OUR_ENGINE) as target:
         yield target
@@ -31,14 +31,14 @@ def go_ext_proc(site: Site) -> Iterator[Target]:
 
 @contextlib.contextmanager
 def aio_ext_proc(site: Site) -> Iterator[Target]:
-    """In Python, by grpc.aio."""
+    """An ext_proc server in Python, by grpc.aio."""
     with _behind_envoy(site, PYTHON, _python("aio_ext_proc.py")) as target:
         yield target
 
 
 @contextlib.contextmanager
 def sync_ext_proc(site: Site) -> Iterator[Target]:
-    """In Python, by threads."""
+    """An ext_proc server in Python, by threads."""
     with _behind_envoy(site, PYTHON, _python("sync_ext_proc.py")) as target:
         yield target
 

@@ -1,4 +1,4 @@
-"""Where a peer is set up."""
+"""The surroundings of a peer."""
 
 from __future__ import annotations
 

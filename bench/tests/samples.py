@@ -20,5 +20,5 @@ def sample(
 ) -> Sample:
     """`rate` right answers in a second. cpu: µs per answer by column."""
     first = "expected status 200, got 418" if failures else ""
-    seen = Result(2.0, int(rate * 2), failures, first, unsent, p50, p50 * 2, p50 * 3, p50 * 4)
-    return Sample(row, connections, round_, seen, cpu or {"Envoy": 50.0}, foreign)
+    load_result = Result(2.0, int(rate * 2), failures, first, unsent, p50, p50 * 2, p50 * 3, p50 * 4)
+    return Sample(row, connections, round_, load_result, cpu or {"Envoy": 50.0}, foreign)

@@ -10,40 +10,40 @@ from bench.tests.samples import sample
 
 
 @pytest.fixture
-def chosen(monkeypatch: pytest.MonkeyPatch) -> Settings:
+def compared_settings(monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setattr(revision, "resolve", lambda text: {"v1": "0123456789ab"}[text])
     return parse(["--compare", "v1"])
 
 
-def test_each_row_is_measured_beside_the_same_one_of_the_other_commit(chosen: Settings) -> None:
-    assert [(row.key, row.revision) for row in in_order(chosen.measured_at(64), 0)] == [
+def test_each_row_is_measured_beside_the_same_one_of_the_other_commit(compared_settings: Settings) -> None:
+    assert [(row.key, row.revision) for row in in_order(compared_settings.measured_at(64), 0)] == [
         ("no-policies", ""), ("then-no-policies", "0123456789ab"),
         ("go", ""), ("then-go", "0123456789ab"),
         ("go-python-go", ""), ("then-go-python-go", "0123456789ab"),
     ]  # fmt: skip
-    assert (chosen.connections, chosen.output, chosen.rounds) == ((64,), None, 5)
+    assert (compared_settings.connections, compared_settings.output, compared_settings.rounds) == ((64,), None, 5)
 
 
-def test_both_have_the_same_policies_under_paths_of_their_own(chosen: Settings) -> None:
-    for now, then in zip(chosen.rows[::2], chosen.rows[1::2], strict=True):
+def test_both_have_the_same_policies_under_paths_of_their_own(compared_settings: Settings) -> None:
+    for now, then in zip(compared_settings.rows[::2], compared_settings.rows[1::2], strict=True):
         assert (now.policies, now.upstream, now.client) == (then.policies, then.upstream, then.client)
         assert (then.prefix, then.title) == (f"/then-{now.key}", f"{now.title}, 0123456789ab")
 
 
-@pytest.mark.usefixtures("chosen")
-def test_what_has_no_other_commit_is_measured_once() -> None:
+@pytest.mark.usefixtures("compared_settings")
+def test_peers_are_measured_once() -> None:
     named = parse(["--compare", "v1", "--rows", "plain,go"])
     assert [row.key for row in named.rows] == [PLAIN, "go", "then-go"]
 
 
-def test_ratios_are_of_the_same_round(chosen: Settings) -> None:
+def test_ratios_are_of_the_same_round(compared_settings: Settings) -> None:
     samples = [
         sample("go", 0, 1200, connections=64, p50=50, Envoy=60, Go=20),
         sample("then-go", 0, 1000, connections=64, p50=100, Envoy=80, Go=40),
         sample("go", 1, 500, connections=64, p50=90, Envoy=90, Go=30),
         sample("then-go", 1, 500, connections=64, p50=90, Envoy=90, Go=30),
     ]
-    lines = comparison.markdown(samples, chosen).splitlines()
+    lines = comparison.markdown(samples, compared_settings).splitlines()
     assert lines[0] == "### This tree / 0123456789ab"
     assert lines[2] == "| connections | row | req/s | p50 | p99 | CPU Envoy | CPU Go | CPU Python | CPU all |"
     assert lines[5] == (
@@ -53,7 +53,7 @@ def test_ratios_are_of_the_same_round(chosen: Settings) -> None:
     assert lines[4].endswith("| – | – | – | – | – | – | – |")
 
 
-def test_what_git_does_not_know_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_commit_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse(["--compare", "no-such-commit"])
     assert "expected a commit, as git names it, got 'no-such-commit'" in capsys.readouterr().err

@@ -18,9 +18,9 @@ NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=
 def test_a_process_is_parsed_whatever_its_name(name: str, pid: int, ticks: tuple[int, int, int, int]) -> None:
     user, system, reaped_user, reaped_system = ticks
     middle = "7 7 0 -1 4194560 1 2 3 4"
-    found = cpu.parse_process(f"{pid} ({name}) S 42 {middle} {user} {system} {reaped_user} {reaped_system} 20 0 1\n")
+    process = cpu.parse_process(f"{pid} ({name}) S 42 {middle} {user} {system} {reaped_user} {reaped_system} 20 0 1\n")
     expected = ProcessTime(pid, 42, (user + system) / TICKS, (reaped_user + reaped_system) / TICKS)
-    assert found == expected
+    assert process == expected
 
 
 def test_the_machine_is_parsed_without_idle_time_and_interrupts() -> None:
@@ -28,7 +28,7 @@ def test_the_machine_is_parsed_without_idle_time_and_interrupts() -> None:
     assert (busy * TICKS, stolen * TICKS) == (123, 9)
 
 
-def test_a_snapshot_reads_processes_and_passes_by_what_ends_meanwhile(tmp_path: Path) -> None:
+def test_a_snapshot_skips_processes_that_end_meanwhile(tmp_path: Path) -> None:
     (tmp_path / "stat").write_text("cpu  100 0 0 0 0 0 0 0 0 0\n")
     for name in ("12", "13", "self"):
         (tmp_path / name).mkdir()
@@ -46,7 +46,7 @@ def test_a_snapshot_of_this_machine_shows_this_process() -> None:
 
 
 def snapshot(*processes: ProcessTime, machine: float = 0.0, stolen: float = 0.0) -> Snapshot:
-    return Snapshot({each.pid: each for each in processes}, machine, stolen)
+    return Snapshot({process.pid: process for process in processes}, machine, stolen)
 
 
 def test_descendants_are_children_at_any_depth() -> None:
@@ -56,7 +56,7 @@ def test_descendants_are_children_at_any_depth() -> None:
     assert tree.descendants(2) == {2, 3, 4}
 
 
-def test_foreign_is_what_neither_we_nor_our_children_used() -> None:
+def test_foreign_time_excludes_our_processes_and_their_children() -> None:
     before = snapshot(ProcessTime(1, 0, 0.0), ProcessTime(2, 1, 0.0), ProcessTime(3, 2, 0.0))
     after = snapshot(ProcessTime(1, 0, 0.25), ProcessTime(2, 1, 5.0), ProcessTime(3, 2, 7.0), machine=12.25)
     assert cpu.foreign(before, after, root=2) == pytest.approx(0.25)
@@ -68,7 +68,7 @@ def test_a_foreign_process_that_ended_is_not_lost() -> None:
     assert cpu.foreign(before, after, root=2) == pytest.approx(1.5)
 
 
-def test_foreign_processes_that_cannot_be_seen_show_in_what_the_machine_ran() -> None:
+def test_hidden_foreign_processes_show_in_the_machines_time() -> None:
     before, after = snapshot(ProcessTime(2, 1, 0.0)), snapshot(ProcessTime(2, 1, 3.0), machine=4.0, stolen=0.5)
     assert cpu.foreign(before, after, root=2) == pytest.approx(1.5)
 

@@ -8,7 +8,7 @@ from bench.edit import SHAPES, Shape
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.key)
-def test_an_edit_changes_what_an_answer_says(shape: Shape, tmp_path: Path) -> None:
+def test_an_edit_changes_the_answer(shape: Shape, tmp_path: Path) -> None:
     shape.make(tmp_path)
     original = (tmp_path / shape.edited).read_text()
     assert original.count(shape.old) == 1

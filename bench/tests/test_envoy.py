@@ -16,8 +16,8 @@ THEIRS["static_resources"]["listeners"] = [json.loads(DEFAULT)]
 
 def manager(bootstrap: object) -> dict[str, object]:
     """The HTTP connection manager's settings."""
-    found = json.loads(json.dumps(bootstrap))["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][-1]
-    return dict(found["typed_config"])
+    listener = json.loads(json.dumps(bootstrap))["static_resources"]["listeners"][0]
+    return dict(listener["filter_chains"][0]["filters"][-1]["typed_config"])
 
 
 def test_plain_envoy_has_the_gateways_settings_without_its_own_parts() -> None:
@@ -34,7 +34,7 @@ def test_plain_envoy_has_the_gateways_settings_without_its_own_parts() -> None:
     assert json.dumps(changed["http_filters"]).count('"name"') == 1
 
 
-def test_with_ext_proc_it_asks_a_peer_about_headers_alone() -> None:
+def test_with_ext_proc_envoy_asks_a_peer_about_headers_alone() -> None:
     ours = bootstrap(TEMPLATE, DEFAULT, 8081, "/peer", "127.0.0.1:9", Path("/s/x.sock"))
     assert "$" not in json.dumps(ours)
     ext_proc, router = json.loads(json.dumps(manager(ours)["http_filters"]))
@@ -48,7 +48,7 @@ def test_with_ext_proc_it_asks_a_peer_about_headers_alone() -> None:
         "request_header_mode",
         "response_header_mode",
     ]
-    assert [each["name"] for each in json.loads(json.dumps(ours))["static_resources"]["clusters"]] == [
+    assert [cluster["name"] for cluster in json.loads(json.dumps(ours))["static_resources"]["clusters"]] == [
         "upstream",
         "gatewright_policy_engine",
     ]

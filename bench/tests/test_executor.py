@@ -25,20 +25,20 @@ SAMPLES = [
 ]
 
 
-def found(title: str) -> Goal:
+def find_goal(title: str) -> Goal:
     return next(goal for goal in goals.goals(by_case(SAMPLES)) if goal.title.startswith(title))
 
 
 def test_ratios_are_of_one_round() -> None:
-    assert (found("64 in flight: executions/s × V0").value, found("64 in flight: CPU × V0").value) == (8, 0.095)
-    assert math.isnan(found("1 in flight").value)
+    assert (find_goal("64 in flight: executions/s × V0").value, find_goal("64 in flight: CPU × V0").value) == (8, 0.095)
+    assert math.isnan(find_goal("1 in flight").value)
 
 
-def test_what_is_met() -> None:
-    assert found("64 in flight: executions/s × V0").verdict() == "must"
-    assert found("64 in flight: CPU × V0").verdict() == "aim"
-    assert found("start to serving").verdict() == "**missed**"
-    assert found("1 in flight").verdict() == "–"
+def test_a_goal_says_which_limit_it_meets() -> None:
+    assert find_goal("64 in flight: executions/s × V0").verdict() == "must"
+    assert find_goal("64 in flight: CPU × V0").verdict() == "aim"
+    assert find_goal("start to serving").verdict() == "**missed**"
+    assert find_goal("1 in flight").verdict() == "–"
 
 
 def test_the_table_has_a_line_for_each_goal_and_each_case() -> None:
@@ -48,14 +48,14 @@ def test_the_table_has_a_line_for_each_goal_and_each_case() -> None:
     assert "| start | ours | | | | | | 0.3 |" in lines
 
 
-def test_many_wrong_answers_spoil_it() -> None:
+def test_many_wrong_answers_fail_a_run() -> None:
     few, many = (load("heavy", "ours", 0, 1000, 1.0, failures) for failures in (10, 11))
     assert [*command.wrong_answers([few])] == []
     (sentence,) = command.wrong_answers([few, many])
     assert sentence == "heavy of ours: 11 wrong answers beside 1000 right ones, the first: refused"
 
 
-def test_cases_are_chosen_by_how_they_begin() -> None:
-    assert {case.server.key for case in command.chosen("request-64/")} == {"V0", "V1", "ours"}
+def test_cases_are_chosen_by_prefix() -> None:
+    assert {case.server.key for case in command.choose_cases("request-64/")} == {"V0", "V1", "ours"}
     with pytest.raises(BenchError, match="request-64/ours"):
-        command.chosen("nothing")
+        command.choose_cases("nothing")

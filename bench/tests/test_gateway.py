@@ -7,8 +7,8 @@ from bench.error import BenchError
 
 
 def status(engine: int | None = 12) -> dict[str, object]:
-    listed = [("controller", 10), ("executor-0", 11), ("executor-1", 14), ("engine", engine), ("envoy", 13)]
-    return {"pid": 9, "processes": [{"name": name, "pid": pid, "state": "restarting"} for name, pid in listed]}
+    processes = [("controller", 10), ("executor-0", 11), ("executor-1", 14), ("engine", engine), ("envoy", 13)]
+    return {"pid": 9, "processes": [{"name": name, "pid": pid, "state": "restarting"} for name, pid in processes]}
 
 
 def test_processes_go_to_their_columns() -> None:

@@ -13,7 +13,7 @@ from bench.tests.samples import sample
 
 RATES = {"go": 5000, "go-python-go": 3500, "naive": 1000, "ext-proc-aio": 2000, "python-1": 4000, "python-5": 1200}
 CPU = {"plain": (50, 0), "go": (200, 60), "go-python-go": (300, 120), "ext-proc-go": (180, 50)}
-"""Of Envoy and of what is in Go."""
+"""CPU of Envoy and of the Go programs."""
 
 
 def measured(row: str) -> Sample:
@@ -21,9 +21,11 @@ def measured(row: str) -> Sample:
     return sample(row, 0, float(RATES.get(row, 1000)), connections=64, Envoy=envoy, Go=go)
 
 
-def found(title: str) -> Goal:
+def find_goal(title: str) -> Goal:
     """The goal by how it begins."""
-    return next(each for each in goals([measured(row.key) for row in ROWS]) if each.title.startswith(title))
+    return next(
+        candidate for candidate in goals([measured(row.key) for row in ROWS]) if candidate.title.startswith(title)
+    )
 
 
 @pytest.mark.parametrize(
@@ -37,11 +39,13 @@ def found(title: str) -> Goal:
         ("Go → Go: engine's CPU", 1.2, "must"),
     ],
 )
-def test_a_goal_is_a_ratio_and_says_what_it_meets(title: str, value: float, verdict: str) -> None:
-    assert found(title).value == pytest.approx(value)
-    assert found(title).verdict() == verdict
+def test_a_goal_is_a_ratio_with_a_verdict(title: str, value: float, verdict: str) -> None:
+    assert find_goal(title).value == pytest.approx(value)
+    assert find_goal(title).verdict() == verdict
 
 
-def test_what_was_not_measured_meets_nothing() -> None:
-    assert all(math.isnan(each.value) and each.verdict() == "–" for each in goals([sample(connections=64)]))
+def test_a_goal_without_measurements_has_no_verdict() -> None:
+    assert all(
+        math.isnan(unmeasured.value) and unmeasured.verdict() == "–" for unmeasured in goals([sample(connections=64)])
+    )
     assert "| – | ≥ 0.55 | ≥ 0.72 | – |" in goal.markdown(goals([]))

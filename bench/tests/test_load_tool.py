@@ -17,13 +17,13 @@ def test_a_result_is_parsed() -> None:
 
 
 @pytest.mark.parametrize("line", ["", "[]", "{}", "killed"])
-def test_anything_else_is_refused(line: str) -> None:
+def test_a_malformed_result_is_refused(line: str) -> None:
     with pytest.raises(BenchError, match="expected its result as JSON"):
         load_tool.parse_result(line)
 
 
-def test_the_generator_is_told_what_each_answer_must_carry() -> None:
-    load = load_tool.of(ROWS[3], 8080, connections=16, warmup=0.5, duration=4.0, rate=0.0)
+def test_the_generators_command_names_required_headers() -> None:
+    load = load_tool.load_of(ROWS[3], 8080, connections=16, warmup=0.5, duration=4.0, rate=0.0)
     words = load_tool.generate_command(Path("load"), load)
     assert words[words.index("-url") + 1] == "http://127.0.0.1:8080/go-python-go/orders/4711"
     expected = [words[i + 1] for i, word in enumerate(words) if word == "-expect"]

@@ -13,11 +13,11 @@ NAMES = sorted({plot.REQUIREMENTS, *(peer.requirements for peer in PEERS.values(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_an_environment_is_made_of_is_pinned_and_hashed(name: str) -> None:
-    asked = re.findall(r"^[\w.-]+", (environment.REQUIREMENTS / f"{name}.in").read_text(), re.MULTILINE)
+def test_requirements_of_environments_are_pinned_and_hashed(name: str) -> None:
+    names = re.findall(r"^[\w.-]+", (environment.REQUIREMENTS / f"{name}.in").read_text(), re.MULTILINE)
     text = (environment.REQUIREMENTS / f"{name}.txt").read_text()
-    assert asked
-    assert {each.lower() for each in asked} <= set(re.findall(r"^([\w.-]+)(?:\[.*\])?==", text, re.MULTILINE))
+    assert names
+    assert {name.lower() for name in names} <= set(re.findall(r"^([\w.-]+)(?:\[.*\])?==", text, re.MULTILINE))
     assert len(re.findall("==", text)) <= len(re.findall("--hash=sha256:", text))
     assert "://" not in text
 

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from bench import plot
-from bench.__main__ import described
+from bench.__main__ import render
 from bench.rows import ROWS
 from bench.settings import README, parse
 from bench.tests.samples import sample
@@ -20,7 +20,7 @@ RECORDED = [
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def plot_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The plot of RECORDED."""
     file = tmp_path_factory.mktemp("recorded") / "bench.svg"
     plot.write(RECORDED, ROWS, file)
@@ -32,29 +32,29 @@ def texts_of(file: Path) -> list[str]:
     return ["".join(text.itertext()) for text in root.iter("{http://www.w3.org/2000/svg}text")]
 
 
-def test_each_row_is_drawn_with_its_figures(recorded: Path) -> None:
-    texts = texts_of(recorded)
-    wanted = [(number, row.title) for number, row in enumerate(ROWS, 1) if not row.events]
-    assert [text for text in texts if text in {row.title for row in ROWS}] == [title for _, title in wanted]
-    medians = chain.from_iterable((f"{1000 * number + 1:,}", f"{61 + number}") for number, _ in wanted)
+def test_each_row_is_drawn_with_its_figures(plot_file: Path) -> None:
+    texts = texts_of(plot_file)
+    expected = [(number, row.title) for number, row in enumerate(ROWS, 1) if not row.events]
+    assert [text for text in texts if text in {row.title for row in ROWS}] == [title for _, title in expected]
+    medians = chain.from_iterable((f"{1000 * number + 1:,}", f"{61 + number}") for number, _ in expected)
     assert set(medians) <= set(texts)
 
 
-def test_what_was_not_measured_is_not_drawn(tmp_path: Path) -> None:
+def test_rows_without_samples_are_not_drawn(tmp_path: Path) -> None:
     other = sample("go", connections=16)
     plot.write([*RECORDED[:3], other], ROWS, tmp_path / "bench.svg")
     texts = texts_of(tmp_path / "bench.svg")
     assert [text for text in texts if text in {row.title for row in ROWS}] == ["plain Envoy"]
 
 
-def test_the_same_figures_are_the_same_bytes_on_any_background(recorded: Path, tmp_path: Path) -> None:
+def test_the_same_figures_are_the_same_bytes_on_any_background(plot_file: Path, tmp_path: Path) -> None:
     again = tmp_path / "again.svg"
     plot.write(RECORDED, ROWS, again)
-    assert again.read_bytes() == recorded.read_bytes()
+    assert again.read_bytes() == plot_file.read_bytes()
     assert "#ffffff" not in again.read_text()
 
 
-def test_a_run_shows_what_it_draws() -> None:
+def test_only_a_recorded_run_draws_the_plot() -> None:
     for chosen, shown in ((parse([]), True), (parse(["--output", "-"]), False), (parse(["--connections", "1"]), False)):
-        assert (plot.SHOWN in list(described(RECORDED, chosen))) is shown
+        assert (plot.SHOWN in list(render(RECORDED, chosen))) is shown
     assert plot.FILE.parent == README.parent

@@ -17,18 +17,18 @@ ALL = [
 
 
 def test_costs_are_in_units_of_plain_envoy() -> None:
-    assert ratios.found(ALL) == {"no-policies": 1.2, "go": 4.0, "go-python-go": 10.0}
-    assert ratios.found(ALL[2:]) == {}
+    assert ratios.costs_of(ALL) == {"no-policies": 1.2, "go": 4.0, "go-python-go": 10.0}
+    assert ratios.costs_of(ALL[2:]) == {}
 
 
-def test_what_costs_little_more_than_recorded_has_not_fallen() -> None:
+def test_a_ratio_near_the_recorded_one_is_no_regression() -> None:
     recorded = {"no-policies": 1.2, "go": 2.5, "go-python-go": 12.0}
-    assert list(ratios.fallen(ratios.found(ALL), recorded)) == []
+    assert list(ratios.find_regressions(ratios.costs_of(ALL), recorded)) == []
 
 
-def test_what_costs_far_more_is_named() -> None:
+def test_a_ratio_far_above_the_recorded_one_is_named() -> None:
     recorded = {"no-policies": 1.2, "go": 2.3, "go-python-go": 10.0}
-    assert list(ratios.fallen(ratios.found(ALL), recorded)) == [
+    assert list(ratios.find_regressions(ratios.costs_of(ALL), recorded)) == [
         "go at 64 connections: expected at most 3.83 × plain Envoy's CPU, for 2.30 is recorded, got 4.00"
     ]
 
@@ -38,8 +38,8 @@ def test_only_a_run_with_all_rows_is_recorded(tmp_path: Path, monkeypatch: pytes
     ratios.write(ALL[:3])
     assert not ratios.FILE.exists()
     ratios.write(ALL)
-    assert json.loads(ratios.FILE.read_text()) == {"cpu × plain Envoy": ratios.found(ALL)}
-    assert ratios.read() == ratios.found(ALL)
+    assert json.loads(ratios.FILE.read_text()) == {"cpu × plain Envoy": ratios.costs_of(ALL)}
+    assert ratios.read() == ratios.costs_of(ALL)
 
 
 def test_the_record_has_all_rows() -> None:

@@ -10,7 +10,7 @@ from bench.error import BenchError
 EMPTY = f"# Bench\n\n{report.BEGIN}\n{report.END}\n\nrest\n"
 
 
-def test_only_what_stands_between_the_markers_changes(tmp_path: Path) -> None:
+def test_only_the_text_between_the_markers_changes(tmp_path: Path) -> None:
     file = tmp_path / "README.md"
     file.write_text(EMPTY)
     report.write(file, "first")
@@ -29,4 +29,4 @@ def test_a_file_without_its_markers_is_left_alone(text: str, tmp_path: Path) -> 
 
 def test_the_readme_has_its_markers() -> None:
     readme = (Path(report.__file__).parent / "README.md").read_text()
-    assert "figures" in report.replaced(readme, "figures")
+    assert "figures" in report.replace_section(readme, "figures")

@@ -10,8 +10,8 @@ from bench.error import BenchError
 
 
 def git(*arguments: str) -> None:
-    who = ("-c", "user.name=bench", "-c", "user.email=bench@example.org", "-c", "commit.gpgsign=false")
-    subprocess.run(["git", *who, *arguments], check=True, capture_output=True)
+    identity = ("-c", "user.name=bench", "-c", "user.email=bench@example.org", "-c", "commit.gpgsign=false")
+    subprocess.run(["git", *identity, *arguments], check=True, capture_output=True)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_a_work_tree_that_is_there_is_set_up_again_and_one_that_was_deleted_is_m
     assert (revision.checkout(commit, Path("tree")) / "set-up").read_text() == "first\n"
 
 
-def test_a_setup_that_fails_says_what_it_said(repository: Path) -> None:
+def test_a_failed_setup_reports_its_output(repository: Path) -> None:
     (repository / "Makefile").write_text("setup:\n\t@echo no network && exit 1\n")
     git("commit", "--all", "--quiet", "--message", "broken")
     with pytest.raises(BenchError, match=r"make -C tree setup` to succeed, got\n(.*\n)*no network"):

@@ -27,8 +27,8 @@ def test_a_definition_of_an_earlier_run_is_gone(tmp_path: Path) -> None:
 
 def test_each_policy_of_a_row_must_be_seen_in_both_directions() -> None:
     for row in ROWS:
-        seen = row.upstream if not row.events else row.policies
-        assert len(seen or ()) == len(row.policies or row.upstream)
+        headers = row.upstream if not row.events else row.policies
+        assert len(headers or ()) == len(row.policies or row.upstream)
         assert set(row.upstream) <= set(row.client)
 
 
@@ -38,8 +38,8 @@ def test_a_body_must_have_been_read_by_the_policy_and_must_have_arrived() -> Non
 
 
 def test_each_event_must_have_been_marked_by_the_policy() -> None:
-    found = {row.key: (row.mark, row.path) for row in ROWS if row.events}
-    assert found == {
+    marks = {row.key: (row.mark, row.path) for row in ROWS if row.events}
+    assert marks == {
         "events-no-policies": ("~", "/events-no-policies/orders/4711?events=20&every=2ms"),
         "events-go": ("#", "/events-go/orders/4711?events=20&every=2ms"),
         "events-python": ("#", "/events-python/orders/4711?events=20&every=2ms"),
@@ -60,8 +60,8 @@ def test_the_python_row_differs_from_the_go_row_by_the_python_policy_alone() -> 
     assert [policy for policy in python or () if policy["name"] != "add-python-header"] == list(go or ())
 
 
-def test_the_upstream_expects_what_the_rows_say(tmp_path: Path) -> None:
+def test_the_upstream_expects_the_headers_of_the_rows(tmp_path: Path) -> None:
     rows.write_expectations(ROWS, tmp_path / "expect.json")
-    found = json.loads((tmp_path / "expect.json").read_text())
-    assert found["/plain"] == {}
-    assert found["/go-python-go"] == {"X-Go-First": "1", "X-Go-Last": "1", "X-Python-Policy": "1"}
+    expectations = json.loads((tmp_path / "expect.json").read_text())
+    assert expectations["/plain"] == {}
+    assert expectations["/go-python-go"] == {"X-Go-First": "1", "X-Go-Last": "1", "X-Python-Policy": "1"}

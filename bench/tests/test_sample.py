@@ -15,7 +15,7 @@ from bench.tests.samples import sample
 
 
 def taking(*foreign: float) -> tuple[Callable[[], Sample], list[float]]:
-    """A `take` that returns samples so disturbed, one after the other, and what is left of them."""
+    """A `take` that returns samples with these disturbances in turn, and the list of those left."""
     left = list(foreign)
     return lambda: sample(foreign=left.pop(0)), left
 
@@ -32,13 +32,13 @@ def taking(*foreign: float) -> tuple[Callable[[], Sample], list[float]]:
 )
 def test_a_disturbed_sample_is_taken_again(foreign: tuple[float, ...], chosen: float, left: int) -> None:
     take, rest = taking(*foreign)
-    assert sampling.undisturbed(take, repeats=3).foreign == chosen
+    assert sampling.take_undisturbed(take, repeats=3).foreign == chosen
     assert len(rest) == left
 
 
 def test_without_repeats_the_first_sample_counts() -> None:
     take, rest = taking(0.3, 0.0)
-    assert sampling.undisturbed(take, repeats=0).foreign == 0.3
+    assert sampling.take_undisturbed(take, repeats=0).foreign == 0.3
     assert rest == [0.0]
 
 
@@ -53,18 +53,18 @@ def result(seconds: float, count: int) -> Result:
 
 def test_cpu_per_answer_sums_the_processes_of_a_column() -> None:
     before, after = mark(10.0, p5=1.0, p6=0.0, p7=3.0), mark(14.0, p5=1.5, p6=0.25, p7=3.0)
-    found = sampling.per_answer(before, after, {"Python": (5, 6), "Envoy": (7,), "rest": ()}, result(4.0, 1000))
-    assert found == pytest.approx({"Python": 750.0, "Envoy": 0.0, "rest": 0.0})
+    per_answer = sampling.per_answer(before, after, {"Python": (5, 6), "Envoy": (7,), "rest": ()}, result(4.0, 1000))
+    assert per_answer == pytest.approx({"Python": 750.0, "Envoy": 0.0, "rest": 0.0})
 
 
 def test_marks_that_are_further_apart_than_the_span_do_not_make_answers_dearer() -> None:
-    found = sampling.per_answer(mark(0.0, p5=0.0), mark(5.0, p5=5.0), {"Envoy": (5,)}, result(4.0, 4000))
-    assert found == pytest.approx({"Envoy": 1000.0})
+    per_answer = sampling.per_answer(mark(0.0, p5=0.0), mark(5.0, p5=5.0), {"Envoy": (5,)}, result(4.0, 4000))
+    assert per_answer == pytest.approx({"Envoy": 1000.0})
 
 
 def test_without_answers_there_is_no_cpu_per_answer() -> None:
-    found = sampling.per_answer(mark(0.0, p5=0.0), mark(4.0, p5=1.0), {"Envoy": (5,)}, result(4.0, 0))
-    assert math.isnan(found["Envoy"])
+    per_answer = sampling.per_answer(mark(0.0, p5=0.0), mark(4.0, p5=1.0), {"Envoy": (5,)}, result(4.0, 0))
+    assert math.isnan(per_answer["Envoy"])
 
 
 def test_every_other_round_runs_backwards() -> None:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from bench.error import BenchError
-from bench.shipped import POLICIES, measured, row_of, write_manifest
+from bench.shipped import POLICIES, measured_rows, row_of, write_manifest
 
 WITHOUT_ROW = {"add-headers", "log-message", "mtls-auth", "redirect", "respond", "response-cache"}
 """The base that others are compared with, and policies whose cost is not that of a request which goes upstream."""
@@ -17,13 +17,13 @@ WITHOUT_ROW = {"add-headers", "log-message", "mtls-auth", "redirect", "respond",
 
 def test_each_policy_that_ships_has_a_row() -> None:
     with contextlib.ExitStack() as stack:
-        rows = {row.title for row in measured(stack)}
+        rows = {row.title for row in measured_rows(stack)}
     assert {
         path.name for path in POLICIES.iterdir() if (path / "policy-definition.yaml").exists()
     } - rows == WITHOUT_ROW
 
 
-def test_a_row_is_what_bench_yaml_says() -> None:
+def test_a_row_follows_from_its_bench_yaml() -> None:
     row = row_of("pii-mask", {"params": {"directions": ["request"]}, "timeout": "2s", "headers": {"x": "1"}, "body": 8})
     assert row.policies == (
         {"name": "pii-mask", "version": "v1", "params": {"directions": ["request"]}, "timeout": "2s"},
@@ -38,7 +38,7 @@ def test_an_unknown_field_is_refused() -> None:
         row_of("cors", {"param": {}})
 
 
-def test_the_manifest_has_all_that_ship_and_those_of_the_bench(tmp_path: Path) -> None:
+def test_the_manifest_has_policies_that_ship_and_those_of_the_bench(tmp_path: Path) -> None:
     listed = yaml.safe_load(write_manifest(tmp_path).read_text())["policies"]
     folders = {policy["name"]: Path(policy["filePath"]) for policy in listed}
     assert {path.parent.name for path in POLICIES.glob("*/policy-definition.yaml")} <= set(folders)

@@ -15,11 +15,11 @@ RATES = st.lists(st.integers(1, 10**6).map(float), min_size=1, max_size=9)
 
 @given(RATES)
 def test_a_spread_holds_its_median(rates: list[float]) -> None:
-    found = summary.spread([sample(rate=rate) for rate in rates], summary.rate)
-    assert found.low == min(rates)
-    assert found.high == max(rates)
-    assert sum(rate < found.median for rate in rates) * 2 <= len(rates)
-    assert sum(rate > found.median for rate in rates) * 2 <= len(rates)
+    spread = summary.spread([sample(rate=rate) for rate in rates], summary.rate)
+    assert spread.low == min(rates)
+    assert spread.high == max(rates)
+    assert sum(rate < spread.median for rate in rates) * 2 <= len(rates)
+    assert sum(rate > spread.median for rate in rates) * 2 <= len(rates)
 
 
 def test_a_round_without_answers_has_no_latency_and_spoils_no_other() -> None:
@@ -30,7 +30,7 @@ def test_a_round_without_answers_has_no_latency_and_spoils_no_other() -> None:
 
 
 @given(RATES, st.integers(1, 8))
-def test_a_ratio_is_not_moved_by_what_moves_a_whole_round(rates: list[float], factor: int) -> None:
+def test_a_ratio_is_unaffected_by_changes_of_a_whole_round(rates: list[float], factor: int) -> None:
     reference = [sample("plain", n, rate) for n, rate in enumerate(rates)]
     ours = [sample("go", n, rate * factor) for n, rate in enumerate(rates)]
     assert summary.ratio(reversed(ours), reference, summary.rate) == pytest.approx(factor)
@@ -48,8 +48,8 @@ def test_without_a_reference_there_is_no_ratio() -> None:
 
 
 def test_a_line_has_the_samples_of_its_row_and_connections() -> None:
-    wanted = sample("go", connections=1)
-    assert summary.of([sample("go"), wanted, sample("plain", connections=1)], "go", 1) == [wanted]
+    expected = sample("go", connections=1)
+    assert summary.of([sample("go"), expected, sample("plain", connections=1)], "go", 1) == [expected]
 
 
 def test_total_leaves_upstream_and_load_generator_out() -> None:
@@ -58,9 +58,9 @@ def test_total_leaves_upstream_and_load_generator_out() -> None:
 
 def test_a_python_execution_is_half_of_what_the_python_row_adds() -> None:
     rounds = [
-        each
+        measured
         for n, slow in enumerate((1.0, 3.0, 2.0))
-        for each in (
+        for measured in (
             sample("plain", n, Envoy=40 * slow),
             sample("go", n, Envoy=60 * slow, Go=40 * slow),
             sample("go-python-go", n, Envoy=70 * slow, Go=50 * slow, Python=60 * slow),

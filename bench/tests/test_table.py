@@ -26,16 +26,16 @@ def test_figures_stand_under_their_headings() -> None:
         sample("plain", 1, 1200, Envoy=40, upstream=9, load=8),
         sample("go", 1, 600, p50=150, Envoy=60, Go=20, upstream=9.5, load=8),
     ]
-    found = dict(zip(table.HEADINGS[1:4], cells(table.markdown(samples, settings))["gateway, Go → Go"], strict=False))
-    assert found == {"req/s": "425 (250–600)", "× plain": "0.38", "× Go": "1.00"}
+    figures = dict(zip(table.HEADINGS[1:4], cells(table.markdown(samples, settings))["gateway, Go → Go"], strict=False))
+    assert figures == {"req/s": "425 (250–600)", "× plain": "0.38", "× Go": "1.00"}
     assert cells(table.markdown(samples, settings))["gateway, Go → Go"][3:] == [
         "150", "1.50", "450", "60.0", "20.0", "0", "0", "80.0", "2.00", "9.5", "8.0",
     ]  # fmt: skip
 
 
 def test_a_row_that_is_not_measured_against_plain_has_dashes() -> None:
-    found = cells(table.markdown([sample("go")], Settings(connections=(16,), rows=ROWS[2:3])))
-    assert [found["gateway, Go → Go"][i] for i in (1, 2, 4, 11)] == ["–", "1.00", "–", "–"]
+    rows = cells(table.markdown([sample("go")], Settings(connections=(16,), rows=ROWS[2:3])))
+    assert [rows["gateway, Go → Go"][i] for i in (1, 2, 4, 11)] == ["–", "1.00", "–", "–"]
 
 
 def test_each_number_of_connections_has_a_table() -> None:
@@ -47,7 +47,7 @@ def test_each_number_of_connections_has_a_table() -> None:
     ]
 
 
-def test_what_disturbs_and_what_fails_is_said() -> None:
+def test_disturbances_and_failures_have_notes() -> None:
     samples = [sample(foreign=0.25), sample(round_=1, failures=3), sample(round_=2, unsent=7)]
     markdown = table.markdown(samples, Settings(connections=(16,), rows=ROWS[:1]))
     assert "| plain Envoy \\* |" in markdown
@@ -56,7 +56,7 @@ def test_what_disturbs_and_what_fails_is_said() -> None:
     assert "7 requests were due and could not be sent" in markdown
 
 
-def test_of_event_streams_it_says_what_an_event_takes() -> None:
+def test_event_streams_have_a_note_on_the_cost_of_an_event() -> None:
     settings = Settings(connections=(64,), rows=tuple(row for row in ROWS if row.key == "events-python"))
     samples = [
         sample("events-python", number, connections=64, Envoy=cpu) for number, cpu in enumerate((900, 1000, 1200))
@@ -65,7 +65,7 @@ def test_of_event_streams_it_says_what_an_event_takes() -> None:
     assert note in table.markdown(samples, settings)
 
 
-def test_nothing_is_said_where_nothing_is_to_be_said() -> None:
+def test_a_clean_run_has_no_notes() -> None:
     assert "\n- " not in table.markdown([sample()], Settings(connections=(16,), rows=ROWS[:1]))
 
 

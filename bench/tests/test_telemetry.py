@@ -12,13 +12,13 @@ from bench.tests.samples import sample
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_what_is_compared_is_a_gateway(variant: str, tmp_path: Path) -> None:
+def test_each_variant_is_a_valid_gateway(variant: str, tmp_path: Path) -> None:
     file = tmp_path / "gateway.json"
     spec = dict(VARIANTS[variant])
     file.write_text(json.dumps({"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": spec}))
     command = [sys.executable, "-m", "gatewright_controller", "--print-listeners", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 0, result.stderr
 
 
 def test_ratios_are_those_within_a_round() -> None:

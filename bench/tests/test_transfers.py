@@ -10,25 +10,25 @@ from bench.error import BenchError
 SIZE = 3 * len(transfers.BLOCK) + 7
 
 
-def test_what_is_sent_is_taken_whole() -> None:
-    with transfers.byte_upstream() as (address, counted):
+def test_the_upstream_takes_a_whole_upload() -> None:
+    with transfers.byte_upstream() as (address, counts):
         port = int(address.rpartition(":")[2])
         assert transfers.download(port, "/x", SIZE) > 0
         assert transfers.upload(port, "/x", SIZE) > 0
-        assert (counted.sent, counted.taken) == (SIZE, SIZE)
+        assert (counts.sent, counts.taken) == (SIZE, SIZE)
 
 
 def test_a_body_in_chunks_is_counted_without_them() -> None:
-    with transfers.byte_upstream() as (address, counted):
+    with transfers.byte_upstream() as (address, counts):
         client = http.client.HTTPConnection(address)
         client.request(
             "POST", "/x", iter([b"ab", b"cde"]), encode_chunked=True, headers={"transfer-encoding": "chunked"}
         )
         assert client.getresponse().read() == b"5"
         client.close()
-        assert counted.taken == 5
+        assert counts.taken == 5
 
 
-def test_another_answer_is_an_error() -> None:
+def test_an_unexpected_answer_is_an_error() -> None:
     with transfers.byte_upstream() as (address, _), pytest.raises(BenchError, match="expected an answer of 5 bytes"):
         transfers.download(int(address.rpartition(":")[2]), "/x?bytes=3&a", 5)

@@ -138,7 +138,7 @@ def changed(chunks: AsyncIterator[bytes], step: dict[str, Any]) -> AsyncIterator
     if step.get("holds"):
         chunks = gathered(chunks)
     if "replaces" in step:
-        from_, to = (octets(each) or b"" for each in step["replaces"])
+        from_, to = (octets(encoded) or b"" for encoded in step["replaces"])
         chunks = streams.replaced(chunks, re.compile(re.escape(from_)), lambda _: to, longest=len(from_))
     return chunks
 
@@ -167,13 +167,13 @@ def seen_at_the_end(ctx: Any, name: str, received: bytes, look: Callable[[Any, s
     if name == "received":
         return received.decode("latin-1")
     if name.startswith("trailer."):
-        wanted = name.removeprefix("trailer.").encode()
-        return [value.decode("latin-1") for key, value in ctx.trailers.raw if key == wanted]
+        trailer = name.removeprefix("trailer.").encode()
+        return [value.decode("latin-1") for key, value in ctx.trailers.raw if key == trailer]
     return look(ctx, name)
 
 
 def run(ctx: RequestContext | ResponseContext, step: dict[str, Any]) -> dict[str, Any] | None:
-    """What comes before the action, and the action."""
+    """Performs the step's writes, pauses and errors, and returns its action."""
     write(ctx, step)
     if "sleepMs" in step:
         time.sleep(step["sleepMs"] / 1000)
@@ -212,8 +212,8 @@ def seen(ctx: RequestContext | ResponseContext, name: str) -> Any:
         return None if ctx.body is None else ctx.body.decode("latin-1")
     if name == "metadata":
         return ctx.metadata.to_dict()
-    wanted = name.removeprefix("header.").encode()
-    return [value.decode("latin-1") for key, value in ctx.headers.raw if key == wanted]
+    header = name.removeprefix("header.").encode()
+    return [value.decode("latin-1") for key, value in ctx.headers.raw if key == header]
 
 
 def set_headers(action: dict[str, Any], saw: dict[str, Any]) -> dict[str, list[bytes]]:
@@ -226,10 +226,10 @@ def set_headers(action: dict[str, Any], saw: dict[str, Any]) -> dict[str, list[b
 
 def lines(headers: list[Any]) -> dict[str, list[bytes]]:
     """A name that stands twice has both values."""
-    found: dict[str, list[bytes]] = {}
+    values: dict[str, list[bytes]] = {}
     for name, value in headers:
-        found.setdefault(text(name), []).append(text(value).encode("latin-1"))
-    return found
+        values.setdefault(text(name), []).append(text(value).encode("latin-1"))
+    return values
 
 
 def text(value: Any) -> str:

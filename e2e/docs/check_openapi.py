@@ -38,7 +38,7 @@ def test_every_document_is_imported_served_and_answered(
         print(f"{answered:5} operations of {document.name} ({document.stat().st_size:,} bytes)")
 
 
-def test_every_document_comes_back_as_it_went(tmp_path: Path) -> None:
+def test_every_document_survives_import_and_export(tmp_path: Path) -> None:
     folder = tmp_path / "apis"
     folder.mkdir()
     apis = import_all(documents_of_modules(tmp_path), "http://a.example", folder)

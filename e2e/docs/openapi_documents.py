@@ -26,8 +26,8 @@ NOWHERE = "/".join(["", *"abcdefghijklmnopqrst"])
 
 
 @dataclass(frozen=True)
-class Served:
-    """What has become of a document: its API, and how many of its operations were answered."""
+class ServedDocument:
+    """An imported document: its API, and the number of its operations that were answered."""
 
     api: Json
     answered: int
@@ -51,17 +51,19 @@ def _modules() -> list[Json]:
 
 
 def _files(module: Json, kind: str, folder: Path) -> Iterator[Path]:
-    wanted = f"{module['path']}@{module['version']}"
-    command = ["go", "mod", "download", "-json", wanted]
-    environment = os.environ | {"GONOSUMDB": "*", "GOFLAGS": "-mod=mod"}  # the hash below is what is held to
-    done = subprocess.run(
+    module_version = f"{module['path']}@{module['version']}"
+    command = ["go", "mod", "download", "-json", module_version]
+    environment = os.environ | {"GONOSUMDB": "*", "GOFLAGS": "-mod=mod"}  # the hash below is checked
+    result = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300
     )
-    said = json.loads(done.stdout or "{}")
-    why = said.get("Error", done.stderr)
-    assert done.returncode == 0, f"{wanted} cannot be had from the Go module proxy, and nothing was tested: {why}"
-    assert said["Sum"] == module["sum"], f"{wanted} is another one than {MANIFEST.name} says"
-    return (Path(said["Dir"]) / name for name in module.get(kind, []))
+    module_info = json.loads(result.stdout or "{}")
+    why = module_info.get("Error", result.stderr)
+    assert result.returncode == 0, (
+        f"{module_version} cannot be had from the Go module proxy, and nothing was tested: {why}"
+    )
+    assert module_info["Sum"] == module["sum"], f"{module_version} differs from the one in {MANIFEST.name}"
+    return (Path(module_info["Dir"]) / name for name in module.get(kind, []))
 
 
 def convert(*arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
@@ -78,16 +80,16 @@ def import_all(documents: Sequence[Path], upstream: str, folder: Path) -> dict[s
         name = f"document-{number}"
         file = folder / f"{name}.yaml"
         options = ["--name", name, "--context", f"/{name}", "--upstream", upstream, "-o", str(file)]
-        done = convert("import", str(document), *options)
-        assert done.returncode == 0, f"{document.name}: {done.stderr}"
+        result = convert("import", str(document), *options)
+        assert result.returncode == 0, f"{document.name}: {result.stderr}"
         apis[name] = yaml.safe_load(file.read_text())
     return apis
 
 
 def apply(gateway: Gateway, folder: Path) -> None:
     command = ["gatewright", "apply", "--run-dir", str(gateway.run_dir), "-f", str(folder), "--timeout", "60s"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def served(gateway: Gateway, upstream: Upstream, api: Json) -> int:
@@ -95,28 +97,30 @@ def served(gateway: Gateway, upstream: Upstream, api: Json) -> int:
     spec = api["spec"]
     base = urlsplit(spec["upstream"]["main"]["url"]).path.rstrip("/")
     upstream.received.clear()
-    asked: list[tuple[str, str]] = []
+    requests: list[tuple[str, str]] = []
     with httpx.Client(base_url=gateway.url, timeout=30) as client:
         for operation in spec["operations"]:
-            path = sampled(operation["path"])
+            path = fill_parameters(operation["path"])
             answer = client.request(operation["method"], f"{spec['context']}{path}")
             assert answer.status_code == 200, f"{operation}: {answer.status_code} {answer.text}"
-            asked.append((operation["method"], f"{base}{path}" if path != "/" or not base else base))
+            requests.append((operation["method"], f"{base}{path}" if path != "/" or not base else base))
         if not any(operation["path"].endswith("/*") for operation in spec["operations"]):
             assert client.get(f"{spec['context']}{NOWHERE}").status_code == 404
-    assert [(one.method, as_asked(one, base)) for one in upstream.received] == asked
-    return len(asked)
+    assert [(request.method, requested_path(request, base)) for request in upstream.received] == requests
+    return len(requests)
 
 
-def as_asked(request: Recorded, base: str) -> str:
+def requested_path(request: Recorded, base: str) -> str:
     return request.target if request.target != f"{base}/" or not base else base
 
 
-def sampled(path: str) -> str:
+def fill_parameters(path: str) -> str:
     """A request's path for an operation's."""
     return re.sub(r"\*$", "below/it", PARAMETER.sub("sample-0", path))
 
 
 def operations(text: str) -> list[str]:
-    """Those of an API in YAML, in order of their names."""
-    return sorted(f"{one['method']} {one['path']}" for one in yaml.safe_load(text)["spec"]["operations"])
+    """The operations of an API in YAML, sorted."""
+    return sorted(
+        f"{operation['method']} {operation['path']}" for operation in yaml.safe_load(text)["spec"]["operations"]
+    )

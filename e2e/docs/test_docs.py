@@ -75,17 +75,17 @@ def streams(folder: Path, definition: str) -> None:
 
 def python_with(word: str) -> str:
     """The first block of the pages about policies that has it."""
-    return next(block for block in blocks(of_policies(), "python") if word in block)
+    return next(block for block in blocks(policy_pages(), "python") if word in block)
 
 
-def of_policies() -> str:
+def policy_pages() -> str:
     """The page about policies, and those behind it."""
     behind = ("contract", "life", "streams", "tests")
     return "\n".join(page(f"docs/how-to/{name}.md") for name in ("policies", *(f"policy-{topic}" for topic in behind)))
 
 
 @pytest.fixture(scope="module")
-def documented(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def docs_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway built from docs/how-to/policies.md's build.yaml, README's policy in it, and what its APIs attach."""
     place = tmp_path_factory.mktemp("documented")
     quota(place / "policies" / "quota", blocks(page("README.md"), "python")[0])
@@ -103,7 +103,7 @@ def documented(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 
 def publish(gateway: Gateway, definition: str) -> None:
     """By the very command of docs/how-to/apis.md."""
-    (command,) = (one for one in commands(page("docs/how-to/apis.md"), "curl") if "-X POST" in one)
+    (command,) = (command for command in commands(page("docs/how-to/apis.md"), "curl") if "-X POST" in command)
     words = shlex.split(command)
     assert words[:3] == ["curl", "-X", "POST"]
     assert words[4] == "-H"
@@ -120,17 +120,15 @@ def publish(gateway: Gateway, definition: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "number"), [("docs/how-to/policies.md", 2), ("docs/how-to/apis.md", 0)])
-def test_the_apis_that_are_shown_run_as_they_stand(
-    documented: Gateway, upstream: Upstream, name: str, number: int
-) -> None:
+def test_shown_apis_run_unchanged(docs_gateway: Gateway, upstream: Upstream, name: str, number: int) -> None:
     definition = blocks(page(name), "yaml")[number]
     assert UPSTREAM in definition
-    publish(documented, definition.replace(UPSTREAM, upstream.url))
+    publish(docs_gateway, definition.replace(UPSTREAM, upstream.url))
     try:
-        assert httpx.get(f"{documented.url}/orders/v1.0/7").status_code == 200
-        assert httpx.get(f"{documented.url}/orders/v1.0/7/8").status_code == 404
+        assert httpx.get(f"{docs_gateway.url}/orders/v1.0/7").status_code == 200
+        assert httpx.get(f"{docs_gateway.url}/orders/v1.0/7/8").status_code == 404
     finally:
-        with documented.controller() as client:
+        with docs_gateway.controller() as client:
             name = yaml.safe_load(definition)["metadata"]["name"]
             assert client.delete(f"/v1/apis/{name}", params={"wait": "10"}).is_success
     (request,) = upstream.received
@@ -138,21 +136,21 @@ def test_the_apis_that_are_shown_run_as_they_stand(
     assert request.value("x-python-policy")
 
 
-def test_the_policy_that_is_shown_runs_as_it_stands(documented: Gateway, upstream: Upstream) -> None:
-    documented.deploy(api("quotas", upstream.url, [attach("tenant-quota", {"quotas": {"blue": 7}})]))
-    refused = httpx.get(f"{documented.url}/quotas/x")
+def test_the_shown_policy_runs_unchanged(docs_gateway: Gateway, upstream: Upstream) -> None:
+    docs_gateway.deploy(api("quotas", upstream.url, [attach("tenant-quota", {"quotas": {"blue": 7}})]))
+    refused = httpx.get(f"{docs_gateway.url}/quotas/x")
     assert (refused.status_code, refused.text) == (401, "which tenant?")
     for tenant in ("blue", "green"):
-        assert httpx.get(f"{documented.url}/quotas/x", headers={"x-tenant": tenant}).status_code == 200
+        assert httpx.get(f"{docs_gateway.url}/quotas/x", headers={"x-tenant": tenant}).status_code == 200
     assert [request.value("x-quota") for request in upstream.received] == ["7", "0"]
 
 
-def test_the_stream_that_is_shown_runs_as_it_stands(documented: Gateway, upstream: Upstream) -> None:
-    documented.deploy(api("cards", upstream.url, [attach("mask-cards")]))
+def test_the_shown_stream_policy_runs_unchanged(docs_gateway: Gateway, upstream: Upstream) -> None:
+    docs_gateway.deploy(api("cards", upstream.url, [attach("mask-cards")]))
     upstream.reply = lambda _: Reply(200, [("content-type", "text/plain")], b"paid by 4111 1111 1111 1111.")
-    paid = httpx.post(f"{documented.url}/cards/x", content=b"\x89PNG and more")
+    paid = httpx.post(f"{docs_gateway.url}/cards/x", content=b"\x89PNG and more")
     assert (paid.status_code, paid.text) == (200, "paid by ****.")
-    refused = httpx.post(f"{documented.url}/cards/x", content=b"GIF89a")
+    refused = httpx.post(f"{docs_gateway.url}/cards/x", content=b"GIF89a")
     assert (refused.status_code, refused.text) == (415, "expected a PNG")
     assert [request.body for request in upstream.received] == [b"\x89PNG and more"]
 
@@ -165,7 +163,7 @@ SHOWN = [
 ]
 
 
-def test_the_events_that_are_shown_are_counted(tmp_path: Path) -> None:
+def test_the_shown_event_policy_counts_events(tmp_path: Path) -> None:
     (tmp_path / "policy.py").write_text(python_with("sse_events"))
     policy = testing.load_policy(str(tmp_path / "test_policy.py"))
     events = b"data: a\n\n: still here\n\ndata: b\n\ndata: [DONE]\n\n"
@@ -175,30 +173,30 @@ def test_the_events_that_are_shown_are_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shown", SHOWN)
-def test_the_test_that_is_shown_passes_with_the_policy_that_is_shown(tmp_path: Path, shown: tuple[str, str]) -> None:
+def test_the_shown_test_passes_with_the_shown_policy(tmp_path: Path, shown: tuple[str, str]) -> None:
     policy, test = map(python_with, shown)
     folder = quota(tmp_path / "quota", policy)
     (folder / "test_quota.py").write_text(test)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
-    assert "1 passed" in done.stdout, done.stdout
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert "1 passed" in result.stdout, result.stdout
 
 
-def test_all_that_a_context_has_is_listed() -> None:
-    text = of_policies()
-    listed = {name.removesuffix("()") for name in inline(text[text.index("| `ctx` of") : text.index("| you return")])}
+def test_all_members_of_a_context_are_listed() -> None:
+    text = policy_pages()
+    names = {name.removesuffix("()") for name in inline(text[text.index("| `ctx` of") : text.index("| you return")])}
     for context in (RequestContext, ResponseContext):
-        assert {name for name in vars(context) if not name.startswith("_")} <= listed
+        assert {name for name in vars(context) if not name.startswith("_")} <= names
     streamed = set(inline(section(text, "Stream a body")))
     for stream in (RequestStreamContext, ResponseStreamContext):
         assert {f"ctx.{name}" for name in vars(stream) if not name.startswith("_")} <= streamed
-    for held in (TraceContext, PolicyMetadata):
-        assert set(held.__annotations__) <= listed | {"api_name", "api_version"}
+    for kind in (TraceContext, PolicyMetadata):
+        assert set(kind.__annotations__) <= names | {"api_name", "api_version"}
     assert set(Peer.__annotations__) <= set(inline(section(text, "Who the client is")))
     assert set(Identity.__annotations__) <= set(inline(section(text, "Who the client is")))
 
 
-def test_the_policy_that_looks_at_the_client_lets_billing_in_alone(tmp_path: Path) -> None:
+def test_the_shown_peer_policy_admits_billing_alone(tmp_path: Path) -> None:
     (tmp_path / "policy.py").write_text(python_with("ctx.peer"))
     policy = testing.load_policy(str(tmp_path / "test_policy.py"))
     billing, other = (Peer(uris=(f"spiffe://example.org/{name}",)) for name in ("billing", "billing2"))
@@ -207,7 +205,7 @@ def test_the_policy_that_looks_at_the_client_lets_billing_in_alone(tmp_path: Pat
         assert isinstance(policy.on_request(testing.request(peer=peer), {}), ImmediateResponse)
 
 
-def test_the_policy_that_edits_query_and_cookies(tmp_path: Path) -> None:
+def test_the_shown_policy_edits_query_and_cookies(tmp_path: Path) -> None:
     (tmp_path / "policy.py").write_text(python_with("ctx.query_params"))
     policy = testing.load_policy(str(tmp_path / "test_policy.py"))
     query = "token=s3cret&q=%7Ex+y&tag=old"
@@ -216,7 +214,7 @@ def test_the_policy_that_edits_query_and_cookies(tmp_path: Path) -> None:
     assert (action.remove_headers, action.append_headers) == (["cookie"], {"cookie": "a=1"})
 
 
-def test_the_policy_that_says_who_the_request_is_from(tmp_path: Path) -> None:
+def test_the_shown_policy_sets_the_identity(tmp_path: Path) -> None:
     (tmp_path / "policy.py").write_text(python_with("ctx.identity = "))
     policy = testing.load_policy(str(tmp_path / "test_policy.py"))
     params = testing.params(keys={"k1": "ann"})
@@ -226,7 +224,7 @@ def test_the_policy_that_says_who_the_request_is_from(tmp_path: Path) -> None:
     assert policy.on_request(testing.request(), params) == ImmediateResponse(401)
 
 
-def test_the_policy_that_reads_the_text_of_a_body(tmp_path: Path) -> None:
+def test_the_shown_policy_reads_the_text_of_a_body(tmp_path: Path) -> None:
     (tmp_path / "policy.py").write_text(python_with("charsets.decode"))
     policy = testing.load_policy(str(tmp_path / "test_policy.py"))
 
@@ -240,7 +238,7 @@ def test_the_policy_that_reads_the_text_of_a_body(tmp_path: Path) -> None:
     assert status(b"a secret", "text/plain; charset=utf-7") == 415
 
 
-def test_the_policy_that_signs_what_the_upstream_will_see(tmp_path: Path) -> None:
+def test_the_shown_policy_signs_the_upstream_path(tmp_path: Path) -> None:
     (tmp_path / "policy.py").write_text(python_with("ctx.upstream_path is None"))
     policy = testing.load_policy(str(tmp_path / "test_policy.py"))
     params = testing.params(key=testing.secret("k"))
@@ -250,7 +248,7 @@ def test_the_policy_that_signs_what_the_upstream_will_see(tmp_path: Path) -> Non
     assert policy.on_request(testing.request(path="/orders/7"), params) == ImmediateResponse(503)
 
 
-def test_the_policy_that_reads_bearer_tokens(tmp_path: Path) -> None:
+def test_the_shown_policy_reads_bearer_tokens(tmp_path: Path) -> None:
     (tmp_path / "policy.py").write_text(python_with("bearer.token"))
     policy = testing.load_policy(str(tmp_path / "test_policy.py"))
     params = testing.params(tokens={"ann": testing.secret("t1")})
@@ -269,7 +267,7 @@ def test_the_policy_that_reads_bearer_tokens(tmp_path: Path) -> None:
     }
 
 
-def test_the_policy_whose_attachments_share_a_client(tmp_path: Path, upstream: Upstream) -> None:
+def test_the_shown_policy_shares_a_client(tmp_path: Path, upstream: Upstream) -> None:
     (tmp_path / "policy.py").write_text(python_with("async def setup"))
     policy = testing.load_policy(str(tmp_path / "test_policy.py"))
     upstream.reply = lambda _: Reply(200, [], b"gold")
@@ -281,12 +279,13 @@ def test_the_policy_whose_attachments_share_a_client(tmp_path: Path, upstream: U
                 return await policy.on_request(testing.request(prepared=plan, shared=client), params)
 
     assert asyncio.run(ask()) == UpstreamRequestModifications(set_headers={"x-plan": "gold"})
-    assert [(one.method, one.target) for one in upstream.received] == [("GET", "/plans/blue"), ("HEAD", "/open")]
+    assert [(request.method, request.target) for request in upstream.received] == [
+        ("GET", "/plans/blue"),
+        ("HEAD", "/open"),
+    ]
 
 
-def test_the_span_that_is_shown_is_a_child_of_its_execution_and_the_parent_of_its_call(
-    tmp_path: Path, upstream: Upstream
-) -> None:
+def test_the_shown_span_lies_between_its_execution_and_its_call(tmp_path: Path, upstream: Upstream) -> None:
     (tmp_path / "policy.py").write_text(python_with("get_tracer"))
     policy = testing.load_policy(str(tmp_path / "test_policy.py"))
     exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
@@ -311,7 +310,7 @@ def test_the_span_that_is_shown_is_a_child_of_its_execution_and_the_parent_of_it
     assert call.value("traceparent") == f"00-4bf92f3577b34da6a3ce929d0e0e4736-{own.span_id:016x}-01"
 
 
-def test_the_settings_and_requests_of_the_api_page(documented: Gateway, upstream: Upstream) -> None:
+def test_the_settings_and_requests_of_the_api_page_work(docs_gateway: Gateway, upstream: Upstream) -> None:
     rows = page("docs/how-to/apis.md").partition("| setting of an attachment |")[2].partition("\n\n")[0]
     table = dict(re.findall(r"^\| `(\w+)` \| `?([^`|]+?)`? \|", rows, re.MULTILINE))
     assert table.keys() == {
@@ -331,7 +330,7 @@ def test_the_settings_and_requests_of_the_api_page(documented: Gateway, upstream
         "maxBodyBytes": int(table["maxBodyBytes"]),
     }
     definition = api("settings", upstream.url, [attach("tenant-quota", {}, maxConcurrency=3, **defaults)])
-    with documented.controller() as client:
+    with docs_gateway.controller() as client:
         assert client.post("/v1/apis", json=definition).status_code == 201
         assert client.post("/v1/apis", json=definition).status_code == 409
         (bad := api("wrong", upstream.url, [attach("tenant-quota", {}, patience="1s")]))["spec"]["context"] = "wrong"
@@ -349,10 +348,12 @@ def test_the_figures_of_the_readme_are_those_of_the_bench() -> None:
     rows = [line.strip("| ").split(" | ") for line in measured.splitlines() if line.startswith("| ")]
     serves, costs = rows[0].index("req/s"), rows[0].index("CPU all")
     figures = {row[0].removesuffix(" \\*"): (row[serves].split()[0], row[costs].split()[0]) for row in rows}
-    shown = section(page("README.md"), "What it costs").splitlines()
-    said = {name: (serves, costs) for name, serves, costs in (line.strip("| ").split(" | ") for line in shown[5:-2])}
-    assert len(said) >= 6
-    assert said == {name: figures[name] for name in said}
+    table = section(page("README.md"), "What it costs").splitlines()
+    readme_figures = {
+        name: (serves, costs) for name, serves, costs in (line.strip("| ").split(" | ") for line in table[5:-2])
+    }
+    assert len(readme_figures) >= 6
+    assert readme_figures == {name: figures[name] for name in readme_figures}
 
 
 # ---------------------------------------------------------------- names
@@ -362,9 +363,9 @@ PARTS = ("cli", "gateway-builder", "gateway-controller", "gateway-runtime")  # w
 
 
 @pages
-def test_links_lead_somewhere(path: Path) -> None:
-    made = {f"policy-{each.name}.md" for each in (ROOT / "policies").iterdir()}  # of the policies that ship
-    targets = [target for target in links(path.read_text()) if Path(target).name not in made]
+def test_links_have_targets(path: Path) -> None:
+    generated_pages = {f"policy-{folder.name}.md" for folder in (ROOT / "policies").iterdir()}
+    targets = [target for target in links(path.read_text()) if Path(target).name not in generated_pages]
     assert [target for target in targets if not (path.parent / target).exists()] == []
 
 
@@ -374,23 +375,21 @@ def root_folders() -> set[str]:
 
 
 @pages
-def test_folders_and_files_that_are_named_are_there(path: Path) -> None:
-    """What begins with a folder of the repository's root is a path in it, or in the folder that `gatewright init`
-    writes.
-    """
+def test_named_folders_and_files_exist(path: Path) -> None:
+    """A token that begins with a folder of the root is a path there or in the folder of `gatewright init`."""
     folders = root_folders()
-    named = [token for token in inline(path.read_text()) if re.fullmatch(r"[\w./-]+/[\w./-]*", token)]
-    inside = [token for token in named if token.split("/")[0] in folders]
+    names = [token for token in inline(path.read_text()) if re.fullmatch(r"[\w./-]+/[\w./-]*", token)]
+    inside = [token for token in names if token.split("/")[0] in folders]
     assert [token for token in inside if not any((root / token).exists() for root in (ROOT, STARTER))] == []
 
 
-def test_what_the_make_targets_leave_is_no_part_of_the_repository() -> None:
+def test_outputs_of_make_targets_are_not_in_the_repository() -> None:
     assert {"docs", "cli", ".github"} <= root_folders()
     assert not root_folders() & {"build", "dist", ".gatewright", ".venv", ".tools"}
 
 
 @pages
-def test_tests_that_are_named_are_there(path: Path) -> None:
+def test_named_tests_exist(path: Path) -> None:
     for file, test in named_tests(path.read_text()):
         place = next((base / file for base in (ROOT, GO_TESTS) if (base / file).is_file()), None)
         assert place, f"no file {file} for {test}"
@@ -409,34 +408,34 @@ def test_every_line_of_these_tables_names_a_test(name: str) -> None:
 
 
 @pages
-def test_make_targets_that_are_named_are_there(path: Path) -> None:
+def test_named_make_targets_exist(path: Path) -> None:
     targets = set(re.findall(r"^([a-z0-9-]+):.*##", page("Makefile"), re.MULTILINE))
-    said = [command.split() for command in commands(path.read_text(), "make")]
-    assert {words[1] for words in said if len(words) > 1} <= targets
+    make_commands = [command.split() for command in commands(path.read_text(), "make")]
+    assert {words[1] for words in make_commands if len(words) > 1} <= targets
 
 
 @pages
-def test_commands_that_are_named_take_their_options(path: Path) -> None:
+def test_named_commands_accept_their_options(path: Path) -> None:
     for command in commands(path.read_text(), "gatewright [a-z-]+"):
         words = command.split()[1:]
         known = options("gatewright", *subcommand(words), "--help")
-        asked = {word.partition("=")[0] for word in words if word.startswith("--")}
-        assert asked <= known, command
+        options_named = {word.partition("=")[0] for word in words if word.startswith("--")}
+        assert options_named <= known, command
 
 
 def subcommand(words: list[str]) -> list[str]:
-    """What comes before the options, and names a command: `build`, `new policy`."""
+    """The words before the options that name a command: `build`, `new policy`."""
     return words[: 2 if words[:1] == ["new"] else 1] if words and not words[0].startswith("--") else []
 
 
 @functools.cache
 def options(*command: str) -> set[str]:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, f"{shlex.join(command)}: {done.stderr}"
-    return {"--" + name for name in re.findall(r"(?:^|\s)--?([a-z][\w-]*)", done.stdout + done.stderr)}
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 0, f"{shlex.join(command)}: {result.stderr}"
+    return {"--" + name for name in re.findall(r"(?:^|\s)--?([a-z][\w-]*)", result.stdout + result.stderr)}
 
 
-def test_the_processes_of_the_architecture_take_their_options(build: Path) -> None:
+def test_the_processes_of_the_architecture_accept_their_options(build: Path) -> None:
     text = page("ARCHITECTURE.md")
     python = str(build / "python-env" / "default" / "bin" / "python")
     for process, helps in {
@@ -449,15 +448,15 @@ def test_the_processes_of_the_architecture_take_their_options(build: Path) -> No
         assert set(re.findall(r"--[\w-]+", shown[0])) <= options(*helps), process
 
 
-def test_bench_takes_its_options() -> None:
-    said = re.findall(r'make bench ARGS=("[^"]+"|\S+)', page("bench/README.md"))
-    assert len(said) >= 3
-    asked = {word for words in said for word in shlex.split(words.strip('"')) if word.startswith("--")}
-    assert asked <= options(sys.executable, "-m", "bench", "--help")
+def test_bench_accepts_its_documented_options() -> None:
+    arguments = re.findall(r'make bench ARGS=("[^"]+"|\S+)', page("bench/README.md"))
+    assert len(arguments) >= 3
+    options_named = {word for words in arguments for word in shlex.split(words.strip('"')) if word.startswith("--")}
+    assert options_named <= options(sys.executable, "-m", "bench", "--help")
 
 
 @pages
-def test_variables_that_are_named_are_read(path: Path) -> None:
+def test_named_variables_are_read(path: Path) -> None:
     names = set(re.findall(r"\bGATEWRIGHT_\w+", path.read_text()))
     sources = [file for file in repository_files() if file.parts[0] in PARTS and file.suffix in {".py", ".go", ".sh"}]
     read = "".join((ROOT / file).read_text() for file in sources if names)
@@ -471,8 +470,8 @@ def controller_settings() -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
-def test_variables_that_are_read_are_listed() -> None:
-    """Those of the controller's settings by their common beginning: the site has a page of them, made from the code."""
+def test_variables_read_are_listed() -> None:
+    """Variables of the controller's settings share a prefix: the site has a page of them, generated from the code."""
     text = page("docs/reference/environment.md")
     files = [file for file in repository_files() if file.parts[0] in PARTS and file.suffix == ".py"]
     sources = ((ROOT / file).read_text() for file in files if "src" in file.parts)
@@ -490,7 +489,7 @@ def test_variables_that_are_read_are_listed() -> None:
         ("graphql", "docs/how-to/what-policies-do.md", "GraphQL"),
     ],
 )
-def test_what_people_search_for_has_a_heading(words: str, name: str, heading: str) -> None:
+def test_usual_search_terms_have_a_heading(words: str, name: str, heading: str) -> None:
     """The site's search wants all words in one section, and ranks those first that have them in their heading."""
     assert re.search(rf"^#+ {heading}$", page(name), re.MULTILINE)
     assert all(word.lower() in heading.lower() for word in words.split())

@@ -1,4 +1,4 @@
-"""What docs/how-to/apis.md shows of edits, by its own commands: as YAML, what would change, two who write."""
+"""The edits of docs/how-to/apis.md by its own commands: as YAML, as a dry run, and with two writers."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def orders(gateway: Gateway, upstream: Upstream) -> Iterator[Json]:
         client.delete(f"/v1/apis/{NAME}", params={"wait": "10"})
 
 
-def shown(gateway: Gateway, method: str, body: bytes = b"", **more: str) -> httpx.Response:
-    """What the page's command for it is answered with."""
-    (command,) = (one for one in commands(page(PAGE), "curl") if SHOWN[method] in one)
+def run_shown_command(gateway: Gateway, method: str, body: bytes = b"", **more: str) -> httpx.Response:
+    """Sends the request of the page's command; its answer."""
+    (command,) = (command for command in commands(page(PAGE), "curl") if SHOWN[method] in command)
     words = shlex.split(command)
     (url,) = (word for word in words if word.startswith("http"))
     headers = dict(word.split(": ", 1) for word in words if re.match("(accept|content-type): ", word))
@@ -44,17 +44,17 @@ def shown(gateway: Gateway, method: str, body: bytes = b"", **more: str) -> http
 
 
 def test_an_edit_is_a_get_a_change_and_a_put(gateway: Gateway, orders: Json, upstream: Upstream) -> None:
-    read = shown(gateway, "GET")
+    read = run_shown_command(gateway, "GET")
     text = read.text
     assert yaml.safe_load(text)["spec"] == orders["spec"]
-    assert shown(gateway, "PUT", text.encode()).json()["status"]["change"]["kind"] == "unchanged"
+    assert run_shown_command(gateway, "PUT", text.encode()).json()["status"]["change"]["kind"] == "unchanged"
     changed = text.replace("first", "second").encode()
-    told = shown(gateway, "PUT", changed).json()["status"]
-    assert told.keys() == {"policies", "change"}
+    status = run_shown_command(gateway, "PUT", changed).json()["status"]
+    assert status.keys() == {"policies", "change"}
     rows = page(PAGE).partition("| in `status` | |")[2].partition("\n\n")[0]
     named = [name.removeprefix("change.") for name in re.findall(r"^\| `([a-z.]+)` \|", rows, re.MULTILINE)]
-    assert named == ["policies", *told["change"]]
-    assert re.search(r"^-.*first\n\+.*second$", told["change"]["diff"], re.MULTILINE)
+    assert named == ["policies", *status["change"]]
+    assert re.search(r"^-.*first\n\+.*second$", status["change"]["diff"], re.MULTILINE)
     upstream.reset()
     httpx.get(f"{gateway.url}/{NAME}/x")
     assert "first" in str(upstream.received[0].headers)
@@ -70,19 +70,19 @@ def test_an_edit_is_a_get_a_change_and_a_put(gateway: Gateway, orders: Json, ups
     assert "second" in str(upstream.received[0].headers)
 
 
-def test_apply_tells_what_would_change(gateway: Gateway, orders: Json, tmp_path: Path) -> None:
-    (command,) = (one for one in commands(page(PAGE), "gatewright apply") if "--dry-run" in one)
+def test_apply_prints_the_change(gateway: Gateway, orders: Json, tmp_path: Path) -> None:
+    (command,) = (command for command in commands(page(PAGE), "gatewright apply") if "--dry-run" in command)
     _, _, *options = shlex.split(command)
     assert options == ["-f", "orders.yaml", "--dry-run"]
     path = tmp_path / "orders.yaml"
     orders["spec"]["policies"][0]["params"]["name"] = "second"
     path.write_text(yaml.safe_dump(orders))
-    done = apply(gateway, "-f", str(path), "--dry-run")
-    assert done.returncode == 0, done.stderr
-    where, mistakes = done.stderr.splitlines()[0], done.stderr.splitlines()[1:]
+    result = apply(gateway, "-f", str(path), "--dry-run")
+    assert result.returncode == 0, result.stderr
+    where, mistakes = result.stderr.splitlines()[0], result.stderr.splitlines()[1:]
     assert where.startswith("comparing with http://")
     assert mistakes == []
-    assert done.stdout.startswith(f"{NAME} would be changed\n--- {NAME} of revision ")
+    assert result.stdout.startswith(f"{NAME} would be changed\n--- {NAME} of revision ")
     path.write_text(path.read_text().replace("mark", "no-such-policy"))
     refused = apply(gateway, "-f", str(path), "--dry-run")
     assert (refused.returncode, refused.stdout) == (1, "")

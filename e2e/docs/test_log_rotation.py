@@ -35,7 +35,7 @@ def rotate(configuration: str, folder: Path) -> None:
     subprocess.run(["sh", "-ec", script], check=True, timeout=60)
 
 
-def test_the_files_are_rotated(build: Path, upstream: Upstream, tmp_path: Path) -> None:
+def test_log_files_are_rotated(build: Path, upstream: Upstream, tmp_path: Path) -> None:
     (document,), (configuration,) = blocks(PAGE, "yaml"), blocks(PAGE, "text")
     logs = tmp_path / "logs"
     logs.mkdir()
@@ -44,7 +44,7 @@ def test_the_files_are_rotated(build: Path, upstream: Upstream, tmp_path: Path) 
         configuration = configuration.replace("/var/log/gatewright", str(logs))
         configuration = configuration.replace("/run/gatewright", str(gateway.run_dir))
         gateway.deploy(api("rotated", upstream.url))
-        pids = {each["name"]: each["pid"] for each in gateway.status()["processes"]}
+        pids = {process["name"]: process["pid"] for process in gateway.status()["processes"]}
         for number in range(3):
             path = f"/rotated/{number}"
             assert httpx.get(gateway.url + path).status_code == 200
@@ -52,12 +52,12 @@ def test_the_files_are_rotated(build: Path, upstream: Upstream, tmp_path: Path) 
             rotate(configuration, tmp_path)
             eventually(
                 "it is reopened",
-                lambda number=number: len(gateway.logged(message="log files reopened")) == number + 1,  # type: ignore[misc]
+                lambda number=number: len(gateway.find_records(message="log files reopened")) == number + 1,  # type: ignore[misc]
             )
             assert paths_of(logs / "access.log.1") == [path]
         for name, pid in pids.items():  # as `systemctl kill` does, which sends to all of a service
             if name != "envoy":
                 os.kill(pid, signal.SIGUSR1)
         assert httpx.get(f"{gateway.url}/rotated/after").status_code == 200
-        assert {each["name"]: each["pid"] for each in gateway.status()["processes"]} == pids
-        assert [record["accessLogs"] for record in gateway.logged(message="log files reopened")] == [True] * 3
+        assert {process["name"]: process["pid"] for process in gateway.status()["processes"]} == pids
+        assert [record["accessLogs"] for record in gateway.find_records(message="log files reopened")] == [True] * 3

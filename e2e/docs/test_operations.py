@@ -47,7 +47,7 @@ class Run:
 
 @pytest.fixture
 def places() -> Iterator[Path]:
-    """Where run directories are: short, for there are sockets in them."""
+    """The folder of run directories, with a short path, for they hold sockets."""
     with tempfile.TemporaryDirectory(prefix="gw-") as folder:
         yield Path(folder)
 
@@ -57,18 +57,18 @@ def gateway_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("operated")
     for command in (["init"], ["build"]):
         subprocess.run(["gatewright", *command], cwd=folder, check=True, stdout=subprocess.PIPE)
-    (folder / "apis" / "hello.yaml").unlink()  # its upstream is at a port that everybody has
+    (folder / "apis" / "hello.yaml").unlink()  # its upstream has a fixed port
     (folder / "apis").rmdir()
     return folder
 
 
-def documented(heading: str, number: int) -> list[str]:
+def commands_of_block(heading: str, number: int) -> list[str]:
     """The commands of a block."""
     return blocks(section(page("docs/how-to/operations.md"), heading), "sh")[number].splitlines()
 
 
 @contextmanager
-def serving(command: str, folder: Path, places: Path, *arguments: str) -> Iterator[Run]:
+def run_documented(command: str, folder: Path, places: Path, *arguments: str) -> Iterator[Run]:
     """Runs a documented `gatewright run` with free ports, its run directory among `places`."""
     command = re.sub(r"--port \d+", "", command.replace("/tmp/gateway-", f"{places}/gateway-"))  # noqa: S108
     words = [*shlex.split(command), *arguments, "--port", "0", "--controller-port", "0", "--log-format", "json"]
@@ -120,18 +120,20 @@ def publish(controller: str, headers: dict[str, str], name: str, upstream: Upstr
 def test_a_second_node_takes_its_apis_from_the_controller_of_the_first(
     gateway_folder: Path, places: Path, upstream: Upstream
 ) -> None:
-    first, second = documented("A second node on one machine", 0)
+    first, second = commands_of_block("A second node on one machine", 0)
     with contextlib.ExitStack() as stack:
-        one = stack.enter_context(serving(first, gateway_folder, places))
-        two = stack.enter_context(serving(second, gateway_folder, places))
-        nodes = httpx.get(f"{one.controller}/v1/nodes", headers=one.credentials).json()["nodes"]
+        first_node = stack.enter_context(run_documented(first, gateway_folder, places))
+        two = stack.enter_context(run_documented(second, gateway_folder, places))
+        nodes = httpx.get(f"{first_node.controller}/v1/nodes", headers=first_node.credentials).json()["nodes"]
         assert [node["id"] for node in nodes] == ["one", "two"]
-        assert {node["node"] for node in publish(one.controller, one.credentials, "both", upstream)["nodes"]} == {
+        assert {
+            node["node"] for node in publish(first_node.controller, first_node.credentials, "both", upstream)["nodes"]
+        } == {
             "one",
             "two",
         }
-        assert (one.answer("/both/x"), two.answer("/both/x")) == (200, 200)
-        stop(one.process)
+        assert (first_node.answer("/both/x"), two.answer("/both/x")) == (200, 200)
+        stop(first_node.process)
         assert two.answer("/both/x") == 200
 
 
@@ -153,9 +155,9 @@ def test_a_controller_of_its_own_reads_a_settings_file(gateway_folder: Path, pla
     try:
         line = next(line for line in controller.stderr if '"ready"' in line)
         address = json.loads(line)["listen"]
-        second = documented("A second node on one machine", 0)[1]
+        second = commands_of_block("A second node on one machine", 0)[1]
         second = second.replace("/tmp/gateway-one/controller.sock", f"{places}/controller.sock")  # noqa: S108
-        with serving(second, gateway_folder, places) as node:
+        with run_documented(second, gateway_folder, places) as node:
             publish(f"http://{address}", {}, "alone", upstream)
             assert node.answer("/alone/x") == 200
     finally:
@@ -164,19 +166,19 @@ def test_a_controller_of_its_own_reads_a_settings_file(gateway_folder: Path, pla
 
 
 @pytest.mark.slow("a gateway is started three times")
-def test_what_is_backed_up_comes_back(gateway_folder: Path, places: Path, upstream: Upstream) -> None:
+def test_a_backup_is_restored(gateway_folder: Path, places: Path, upstream: Upstream) -> None:
     names = [f"kept-{number}" for number in range(4)]
-    (backup,) = documented("Backup", 0)
-    *restore, run = documented("Backup", 1)
-    with serving("gatewright run", gateway_folder, places) as before:
+    (backup,) = commands_of_block("Backup", 0)
+    *restore, run = commands_of_block("Backup", 1)
+    with run_documented("gatewright run", gateway_folder, places) as before:
         for name in names:
             publish(before.controller, before.credentials, name, upstream)
-        done = subprocess.run(backup, shell=True, cwd=gateway_folder, check=True, capture_output=True, text=True)  # noqa: S602
+        result = subprocess.run(backup, shell=True, cwd=gateway_folder, check=True, capture_output=True, text=True)  # noqa: S602
         count = len(httpx.get(f"{before.controller}/v1/apis", headers=before.credentials).json()["apis"])
-        assert done.stdout == f"{count} APIs in apis.db\n"
+        assert result.stdout == f"{count} APIs in apis.db\n"
     assert stat.S_IMODE((gateway_folder / "apis.db").stat().st_mode) == 0o600
     subprocess.run("\n".join(restore), shell=True, cwd=gateway_folder, check=True)  # noqa: S602
-    with serving(run, gateway_folder, places) as after:
+    with run_documented(run, gateway_folder, places) as after:
         assert {after.answer(f"/{name}/x") for name in names} == {200}
 
 
@@ -187,9 +189,9 @@ def test_the_log_levels_are_options(gateway_folder: Path, places: Path) -> None:
     assert options == ["--log-level", "--py.log-level", "--pe.log-level", "--envoy.log-level"]
     (parts,) = re.findall(r"`(--envoy\.component-log-level \S+)`", text)
     levels = [word for option in options for word in (option, "warning" if "envoy" in option else "error")]
-    with serving("gatewright run", gateway_folder, places, *levels, *parts.split()) as run:
+    with run_documented("gatewright run", gateway_folder, places, *levels, *parts.split()) as run:
         httpx.get(f"{run.url}/nothing")
     records = [json.loads(line) for line in run.log]
-    assert [one for one in records if one["component"] == "envoy" and one["level"] == "debug"]
-    quiet = {one["level"] for one in records if one["component"] in {"python-executor", "policy-engine"}}
+    assert [record for record in records if record["component"] == "envoy" and record["level"] == "debug"]
+    quiet = {record["level"] for record in records if record["component"] in {"python-executor", "policy-engine"}}
     assert quiet <= {"error"}

@@ -1,5 +1,5 @@
-"""What README, the quickstart, and the pages of the Inspector and of requests show of requests that pass, run as it
-stands there, in what `gatewright init` makes.
+"""README, the quickstart, and the pages of the Inspector and of requests: their commands run unchanged, in the folder
+that `gatewright init` makes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
 @pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def quickstart_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     folder = tmp_path_factory.mktemp("quickstart")
     subprocess.run(["gatewright", "init", str(folder)], check=True, capture_output=True)
     echo = ["--with-echo", "--echo-port", "0"]  # its own: that of another run may end
@@ -36,7 +36,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 
 
 def shell(gateway: Gateway, script: str, **environment: str) -> str:
-    """What it prints, with this gateway's ports and directory."""
+    """The output of a script, with this gateway's ports and directory."""
     controller = gateway.status()["controller"].removeprefix("http://")
     places = {"127.0.0.1:8080": f"127.0.0.1:{gateway.port}", "127.0.0.1:9901": address(gateway)}
     places |= {"127.0.0.1:9090": controller, "RUN/": f"{gateway.run_dir}/"}
@@ -45,57 +45,62 @@ def shell(gateway: Gateway, script: str, **environment: str) -> str:
     script = re.sub(r"(^|\$\()gatewright [a-z]+", rf"\g<0> --run-dir {gateway.run_dir}", script, flags=re.MULTILINE)
     env = {**os.environ, **environment}
     command = ["bash", "-euo", "pipefail", "-c", script]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=env)
-    assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=env)
+    assert result.returncode == 0, f"{script}\n{result.stdout}\n{result.stderr}"
+    return result.stdout
 
 
 def executions(metrics: str) -> int:
-    """Of greet, on the way to the upstream, that let the request pass."""
+    """The number of executions of greet, in the request phase, that let the request pass."""
     line = r'^gatewright_executions_total\{api="hello",.*,outcome="ok",phase="request",policy="greet:v1.0.0"\} (\d+)$'
-    found = re.search(line, metrics, re.MULTILINE)
-    return int(found[1]) if found else 0
+    match = re.search(line, metrics, re.MULTILINE)
+    return int(match[1]) if match else 0
 
 
-def test_a_request_is_recorded_explained_and_counted(started: Gateway) -> None:
+def test_a_request_is_recorded_explained_and_counted(quickstart_gateway: Gateway) -> None:
     text = section(page("docs/tutorial/quickstart.md"), "See what became of a request")
     record, inspect, count = blocks(text, "sh")
-    before = executions(httpx.get(f"http://{address(started)}/metrics").text)
-    said = shell(started, record)
+    before = executions(httpx.get(f"http://{address(quickstart_gateway)}/metrics").text)
+    output = shell(quickstart_gateway, record)
     (beginning,) = re.findall(r"begins with `(.*)`, and goes on", text)
-    assert f"GET /hello/there: {beginning}; " in said
-    (line,) = re.findall(rf"^.*  400 .*  greet:v1.0.0 answered  ({ID})$", said, re.MULTILINE)
-    assert f"request id  {line}" in said
-    assert executions(shell(started, count)) == before + 1
-    assert "#token=" in shell(started, inspect)
+    assert f"GET /hello/there: {beginning}; " in output
+    (line,) = re.findall(rf"^.*  400 .*  greet:v1.0.0 answered  ({ID})$", output, re.MULTILINE)
+    assert f"request id  {line}" in output
+    assert executions(shell(quickstart_gateway, count)) == before + 1
+    assert "#token=" in shell(quickstart_gateway, inspect)
     inspector, watch, explain, scrape = README[:4]
     assert inspector.startswith("gatewright inspector --open ")  # executed below
-    assert shell(started, watch.replace("--errors", "--errors --kept")) == ""
-    assert shell(started, explain.replace("REQUEST_ID", line)) in said
-    assert "gatewright_executions_total{" in shell(started, scrape)
+    assert shell(quickstart_gateway, watch.replace("--errors", "--errors --kept")) == ""
+    assert shell(quickstart_gateway, explain.replace("REQUEST_ID", line)) in output
+    assert "gatewright_executions_total{" in shell(quickstart_gateway, scrape)
 
 
 @pytest.mark.parametrize("command", [OPEN, README[0]])
-def test_it_is_opened(started: Gateway, tmp_path: Path, command: str) -> None:
+def test_the_inspector_is_opened(quickstart_gateway: Gateway, tmp_path: Path, command: str) -> None:
     (tmp_path / "browser").write_text(f'#!/bin/sh\necho "$1" > {tmp_path / "opened"}\n')
     (tmp_path / "browser").chmod(0o700)
-    shell(started, command, BROWSER=f"{tmp_path / 'browser'} %s")
-    assert (tmp_path / "opened").read_text().strip() == (started.run_dir / "inspector.html").as_uri()
+    shell(quickstart_gateway, command, BROWSER=f"{tmp_path / 'browser'} %s")
+    assert (tmp_path / "opened").read_text().strip() == (quickstart_gateway.run_dir / "inspector.html").as_uri()
 
 
-def test_its_address_is_printed(started: Gateway) -> None:
-    printed = shell(started, PRINT)
-    assert printed.startswith(f"{started.status()['controller']}/#token=")
+def test_the_inspectors_address_is_printed(quickstart_gateway: Gateway) -> None:
+    printed = shell(quickstart_gateway, PRINT)
+    assert printed.startswith(f"{quickstart_gateway.status()['controller']}/#token=")
     elsewhere = re.search(r"^    (GATEWRIGHT_CONTROLLER_TOKEN_FILE=.*)$", HOW_TO, re.MULTILINE)
     assert elsewhere
-    assert shell(started, f"cd {started.run_dir}; cp management-token token; {elsewhere[1]}; rm token") == printed
+    assert (
+        shell(
+            quickstart_gateway, f"cd {quickstart_gateway.run_dir}; cp management-token token; {elsewhere[1]}; rm token"
+        )
+        == printed
+    )
 
 
-def test_a_request_is_sent_and_explained(started: Gateway) -> None:
-    (short,) = (one for one in commands(REFERENCE, "curl") if "-X POST" in one)
+def test_a_request_is_sent_and_explained(quickstart_gateway: Gateway) -> None:
+    (short,) = (command for command in commands(REFERENCE, "curl") if "-X POST" in command)
     for command in (SEND, f"{short} -sS"):
-        answer = json.loads(shell(started, command))
+        answer = json.loads(shell(quickstart_gateway, command))
         assert (answer["status"], answer["recorded"]) == (200, True), answer
         assert "hello Ada" in answer["body"]["text"]
-        explained = shell(started, f"gatewright explain {answer['requestId']}")
+        explained = shell(quickstart_gateway, f"gatewright explain {answer['requestId']}")
         assert "greet:v1.0.0" in explained

@@ -24,7 +24,7 @@ FILE = r"\d{8}T[\d.]+Z-GET-hello-again-[0-9a-f]{8}"
 
 @dataclass(frozen=True)
 class Project:
-    """With exchanges recorded in it."""
+    """A project with recorded exchanges."""
 
     folder: Path
     gateway: Gateway
@@ -47,14 +47,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         command = record.replace("gatewright record", f"exec gatewright record --run-dir {gateway.run_dir}")
         with subprocess.Popen(["bash", "-c", command], cwd=folder, stdout=subprocess.DEVNULL) as recording:
             eventually("the node records", lambda: followers(gateway) == 1, 30)
-            made = Project(folder, gateway)
-            assert made.shell(send.replace("127.0.0.1:8080", f"127.0.0.1:{gateway.port}")).returncode == 0
+            replay_project = Project(folder, gateway)
+            assert replay_project.shell(send.replace("127.0.0.1:8080", f"127.0.0.1:{gateway.port}")).returncode == 0
             assert recording.wait(60) == 0
-        yield made
+        yield replay_project
 
 
 def names(text: str) -> str:
-    """With files' names, and what is as wide as they are, put aside."""
+    """The lines without files' names and the columns as wide as these."""
     return re.sub(r" +", " ", re.sub(FILE, "FILE", text)).strip()
 
 
@@ -68,13 +68,13 @@ def test_the_change_differs_as_the_page_says(project: Project) -> None:
     before = policy.read_text()
     policy.write_text(re.sub(r"^LONGEST_NAME = .*\n", change, before, flags=re.MULTILINE))
     assert policy.read_text() != before
-    done = project.shell(command)
+    result = project.shell(command)
     policy.write_text(before)
-    assert done.returncode == 1
-    assert names(done.stdout) == names(shown)
+    assert result.returncode == 1
+    assert names(result.stdout) == names(shown)
 
 
-def test_the_test_that_is_shown_passes_and_fails_with_what_differs(project: Project, tmp_path: Path) -> None:
+def test_the_shown_test_passes_and_fails_with_the_differences(project: Project, tmp_path: Path) -> None:
     (test,) = blocks(section(PAGE, "In the policy's test"), "python")
     folder = shutil.copytree(project.folder / "policies" / "greet", tmp_path / "greet")
     (recorded,) = (project.folder / "requests").glob("*GET-hello-there-*.exchange.json")
@@ -99,6 +99,6 @@ def test_the_test_that_is_shown_passes_and_fails_with_what_differs(project: Proj
 
 
 def test_a_build_is_replayed(project: Project) -> None:
-    done = project.shell("gatewright replay requests --build build --api apis/hello.yaml")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "greet:v1.0.0: 2 exchanges replayed: none differ" in done.stdout
+    result = project.shell("gatewright replay requests --build build --api apis/hello.yaml")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "greet:v1.0.0: 2 exchanges replayed: none differ" in result.stdout

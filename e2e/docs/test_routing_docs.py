@@ -19,12 +19,12 @@ NAMES = ("orders", "canary", "shadow", "stock-a", "stock-b", "shop", "events")
 
 @pytest.fixture(scope="module")
 def hosts() -> Iterator[dict[str, Target]]:
-    with targets(*NAMES) as made:
-        yield {target.name: target for target in made}
+    with targets(*NAMES) as members:
+        yield {target.name: target for target in members}
 
 
 @pytest.fixture
-def deployed(gateway: Gateway, hosts: dict[str, Target], request: pytest.FixtureRequest) -> Iterator[str]:
+def sample_url(gateway: Gateway, hosts: dict[str, Target], request: pytest.FixtureRequest) -> Iterator[str]:
     """The sample of this number, deployed."""
     text = blocks(page(PAGE), "yaml")[request.param]
     for name, target in hosts.items():
@@ -36,72 +36,72 @@ def deployed(gateway: Gateway, hosts: dict[str, Target], request: pytest.Fixture
     gateway.remove(document["metadata"]["name"])
 
 
-def one(name: int) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("deployed", [name], indirect=True)
+def with_sample(name: int) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("sample_url", [name], indirect=True)
 
 
-def test_each_sample_is_executed_here() -> None:
+def test_each_sample_of_the_page_has_a_test() -> None:
     assert len(blocks(page(PAGE), "yaml")) == 4
     assert len(blocks(page(PAGE), "python")) == 1
 
 
-@one(0)
-def test_to_a_pool(deployed: str, hosts: dict[str, Target]) -> None:
-    assert httpx.get(f"{deployed}/7").text == "orders"
-    assert httpx.put(f"{deployed}/7").text == "canary"
+@with_sample(0)
+def test_requests_go_to_a_pool(sample_url: str, hosts: dict[str, Target]) -> None:
+    assert httpx.get(f"{sample_url}/7").text == "orders"
+    assert httpx.put(f"{sample_url}/7").text == "canary"
     assert hosts["canary"].heads[0][1] == "/v2/7"
     with httpx.Client() as client:
-        assert {client.delete(f"{deployed}/7").text for _ in range(300)} == {"orders", "canary"}
+        assert {client.delete(f"{sample_url}/7").text for _ in range(300)} == {"orders", "canary"}
         for _ in range(300):
-            assert client.post(f"{deployed}/").text == "orders"
+            assert client.post(f"{sample_url}/").text == "orders"
     eventually("a copy", lambda: hosts["shadow"].count > 0)
     assert hosts["shadow"].requests.keys() == {"POST /api/"}
 
 
-@one(1)
-def test_once_more(deployed: str, hosts: dict[str, Target]) -> None:
+@with_sample(1)
+def test_requests_are_retried(sample_url: str, hosts: dict[str, Target]) -> None:
     hosts["stock-a"].status = 503
     for number in range(4):
-        assert httpx.get(f"{deployed}/{number}").text == "stock-b"
-        assert httpx.put(f"{deployed}/{number}").text == "stock-b"
-        assert httpx.post(f"{deployed}/searches").text == "stock-b"
+        assert httpx.get(f"{sample_url}/{number}").text == "stock-b"
+        assert httpx.put(f"{sample_url}/{number}").text == "stock-b"
+        assert httpx.post(f"{sample_url}/searches").text == "stock-b"
     hosts["stock-b"].status = 503
     hosts["stock-a"].requests.clear()
     hosts["stock-b"].requests.clear()
-    assert httpx.post(f"{deployed}/reservations").status_code == 503
+    assert httpx.post(f"{sample_url}/reservations").status_code == 503
     assert hosts["stock-a"].count + hosts["stock-b"].count == 1
 
 
-@one(2)
-def test_in_another_form(deployed: str, hosts: dict[str, Target]) -> None:
+@with_sample(2)
+def test_paths_are_rewritten_and_clients_redirected(sample_url: str, hosts: dict[str, Target]) -> None:
     shop = hosts["shop"]
-    for asked, sent in {
+    for path, sent in {
         "/items/7": "/api/v2/goods/7",
         "/files/a/b": "/api/static/a/b",
         "/carts/7": "/api/v3/carts/7",
         "/old/7": "/api/v2/goods/7",
     }.items():
         shop.clear()
-        assert httpx.get(f"{deployed}{asked}", follow_redirects=True).status_code == 200
+        assert httpx.get(f"{sample_url}{path}", follow_redirects=True).status_code == 200
         assert shop.heads[0][1] == sent
-    assert httpx.get(f"{deployed}/carts/7").status_code == 200
+    assert httpx.get(f"{sample_url}/carts/7").status_code == 200
     assert shop.heads[-1][2]["host"] == "carts.internal"
-    moved = httpx.get(f"{deployed}/help/a")
+    moved = httpx.get(f"{sample_url}/help/a")
     assert (moved.status_code, moved.headers["location"]) == (302, "https://help.example:443/shop/help/a")
-    health = httpx.get(f"{deployed}/health")
+    health = httpx.get(f"{sample_url}/health")
     assert (health.json(), health.headers["content-type"]) == ({"up": True}, "application/json")
 
 
-@one(3)
-def test_times_and_websockets(deployed: str, hosts: dict[str, Target]) -> None:
-    asked = {"connection": "upgrade", "upgrade": "websocket"}
-    assert httpx.get(f"{deployed}/report", headers=asked).status_code == 403
+@with_sample(3)
+def test_timeouts_and_websockets_are_set(sample_url: str, hosts: dict[str, Target]) -> None:
+    headers = {"connection": "upgrade", "upgrade": "websocket"}
+    assert httpx.get(f"{sample_url}/report", headers=headers).status_code == 403
     assert hosts["events"].count == 0
-    assert httpx.get(f"{deployed}/live", headers=asked).status_code == 200  # by a target that does not switch
-    assert httpx.get(f"{deployed}/report").text == "events"
+    assert httpx.get(f"{sample_url}/live", headers=headers).status_code == 200  # by a target that does not switch
+    assert httpx.get(f"{sample_url}/report").text == "events"
 
 
-def test_the_policy_is_one() -> None:
+def test_the_shown_policy_is_valid() -> None:
     (text,) = blocks(page(PAGE), "python")
     names: dict[str, object] = {"UpstreamRequestModifications": dict}
     exec(compile(text, Path(PAGE).name, "exec"), names)  # noqa: S102 - our own page

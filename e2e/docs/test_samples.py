@@ -22,7 +22,7 @@ from jwt.algorithms import OKPAlgorithm
 
 from e2e.kit import model_events
 from e2e.kit.counterparts import postgresql
-from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh, running
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh_name, running
 from e2e.kit.markdown import blocks, page
 from e2e.kit.model_upstream import ModelUpstream
 from e2e.kit.places import ROOT
@@ -34,7 +34,7 @@ PLANS_TOKEN = "token-of-the-plans"  # noqa: S105
 
 
 def plans(request: Recorded) -> Reply:
-    """Tells those who have PLANS_TOKEN which plans there are."""
+    """Answers requests that carry PLANS_TOKEN with the plans."""
     if request.value("authorization") != f"Bearer {PLANS_TOKEN}":
         return Reply(401)
     return Reply(200, [("content-type", "application/json")], b'{"blue": "gold"}')
@@ -80,7 +80,7 @@ def samples(
 # ---------------------------------------------------------------- choose-upstream
 
 
-def test_who_asks_for_the_canary_gets_it_and_a_share_of_the_others(samples: Gateway, upstream: Upstream) -> None:
+def test_the_canary_serves_requests_for_it_and_a_share_of_the_others(samples: Gateway, upstream: Upstream) -> None:
     asks = {"name": "X-Canary", "values": ["1"]}
     with Upstream() as canary:
         for name, percent in (("none", 0), ("all", 100), ("half", 50)):
@@ -119,14 +119,14 @@ def member_of(tenant: str, signing_key: Ed25519PrivateKey) -> dict[str, str]:
 def test_members_of_a_tenant_pass_where_its_plan_is_one_of_the_operations(
     samples: Gateway, upstream: Upstream, plan_service: Upstream
 ) -> None:
-    """One client asks for the plans with the operator's token, however many attachments there are: setup makes it. What
-    a tenant has asked is in the node's store.
+    """All attachments share one client with the operator's token, which setup makes. The counts of tenants are in the
+    node's store.
     """
-    name, signing_key = fresh("tenants"), Ed25519PrivateKey.generate()
+    name, signing_key = fresh_name("tenants"), Ed25519PrivateKey.generate()
     gold, silver = (attach("tenant-plan", {"requestsPerDay": {plan: 2}}) for plan in ("gold", "silver"))
     reports = {"method": "GET", "path": "/{tenant}/reports", "policies": [gold]}
     lists = {"method": "GET", "path": "/{tenant}/lists", "policies": [silver]}
-    asked = len(plan_service.received)
+    count = len(plan_service.received)
     samples.deploy(api(name, upstream.url, [members(signing_key)], [reports, lists]))
     blue, green = (member_of(tenant, signing_key) for tenant in ("blue", "green"))
     answers = [
@@ -135,7 +135,7 @@ def test_members_of_a_tenant_pass_where_its_plan_is_one_of_the_operations(
     ]
     assert answers == [200, 403, 403, 401]
     assert upstream.to("/blue/reports")[-1].value("x-plan") == "gold"
-    assert len(plan_service.received) == asked + 1
+    assert len(plan_service.received) == count + 1
     more = [httpx.get(f"{samples.url}/{name}/blue/reports", headers=blue) for _ in range(5)]
     assert {answer.status_code for answer in more} == {200, 429}  # whether or not midnight is in between
     refused = next(answer for answer in more if answer.status_code == 429)
@@ -185,22 +185,22 @@ def test_a_json_call_becomes_a_soap_call_and_its_answer_json(samples: Gateway, u
 # ---------------------------------------------------------------- mask-pii-stream, count-tokens
 
 
-def test_what_a_model_says_is_masked_and_counted_while_it_says_it(samples: Gateway) -> None:
-    """Of the two, the one that stands first has the answer last: it counts what the client is given."""
+def test_a_models_answer_is_masked_and_counted_while_it_streams(samples: Gateway) -> None:
+    """The first of the two policies sees the answer last: it counts the bytes that the client receives."""
     policies = [attach("count-tokens", timeout="5s"), attach("mask-pii-stream", {"mask": "***"}, timeout="5s")]
     events = model_events.completion(["Ask ", "ada@", "example", ".org", " now"])
-    with ModelUpstream() as model, model.saying(events, permits=1):
+    with ModelUpstream() as model, model.answer_with(events, permits=1):
         samples.deploy(api("said", model.url, policies))
-        asked = {"messages": [{"role": "user", "content": "Whom?"}]}
-        with httpx.stream("POST", f"{samples.url}/said/chat", json=asked, timeout=20) as answer:
+        question = {"messages": [{"role": "user", "content": "Whom?"}]}
+        with httpx.stream("POST", f"{samples.url}/said/chat", json=question, timeout=20) as answer:
             body = b""
             for part in answer.iter_bytes():
                 body += part
                 model.permit()
-    said = [event.data or "" for event in SseParser().feed(body)]
-    assert said[-1] == "[DONE]"
-    chunks = [json.loads(data) for data in said[:-1]]
-    assert "".join(one["choices"][0]["delta"].get("content", "") for one in chunks[:-1]) == "Ask *** now"
+    chunk_texts = [event.data or "" for event in SseParser().feed(body)]
+    assert chunk_texts[-1] == "[DONE]"
+    chunks = [json.loads(data) for data in chunk_texts[:-1]]
+    assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks[:-1]) == "Ask *** now"
     assert chunks[-1]["choices"] == []
     assert chunks[-1]["usage"] == {"prompt_tokens": 2, "completion_tokens": 6, "total_tokens": 8}
 
@@ -219,16 +219,16 @@ def test_fields_are_redacted_in_documents_and_in_lines(samples: Gateway, upstrea
         return Reply(200, [("content-type", kind)], body)
 
     upstream.reply = reply
-    wanted = {"name": "Ada", "papers": [{"ssn": "***", "of": "GB"}]}
+    expected = {"name": "Ada", "papers": [{"ssn": "***", "of": "GB"}]}
     url = f"{samples.url}/people"
-    assert httpx.get(f"{url}/one").json() == wanted
-    assert [json.loads(line) for line in httpx.get(f"{url}/all").text.splitlines()] == [wanted] * 1000
+    assert httpx.get(f"{url}/one").json() == expected
+    assert [json.loads(line) for line in httpx.get(f"{url}/all").text.splitlines()] == [expected] * 1000
 
 
 # ---------------------------------------------------------------- validate-upload
 
 
-def test_an_upload_that_is_wrong_never_ends_upstream(samples: Gateway, upstream: Upstream) -> None:
+def test_a_wrong_upload_never_completes_upstream(samples: Gateway, upstream: Upstream) -> None:
     schema = {"type": "object", "required": ["id"], "properties": {"id": {"type": "integer"}}}
     samples.deploy(api("orders", upstream.url, [attach("validate-upload", {"schema": schema})]))
     url, lines = f"{samples.url}/orders/x", {"content-type": "application/x-ndjson"}
@@ -259,7 +259,7 @@ def test_an_upload_is_decided_on_by_its_first_bytes(samples: Gateway, upstream: 
     assert passed.body == picture
 
 
-def test_who_is_refused_hears_so_while_it_still_sends(samples: Gateway, upstream: Upstream) -> None:
+def test_a_refused_client_is_answered_while_it_still_sends(samples: Gateway, upstream: Upstream) -> None:
     samples.deploy(api("early", upstream.url, [attach("decide-on-upload", {"allow": ["png"]})]))
     with socket.create_connection(("127.0.0.1", samples.port), timeout=20) as client:
         client.sendall(b"POST /early/x HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\nno picture at all")
@@ -270,14 +270,14 @@ def test_who_is_refused_hears_so_while_it_still_sends(samples: Gateway, upstream
 # ---------------------------------------------------------------- postgresql-lookup, sqlite-lookup
 
 
-def test_what_the_page_shows_is_the_samples() -> None:
+def test_the_page_shows_the_code_of_the_samples() -> None:
     samples = ("postgresql-lookup", "sqlite-lookup")
     for shown, sample in zip(blocks(page("docs/how-to/policy-databases.md"), "python"), samples, strict=True):
         assert shown in (ROOT / "sample-policies" / sample / "policy.py").read_text()
 
 
 async def plans_of(port: int) -> None:
-    """A table with one tenant, of whom no other is made by what a client sends."""
+    """A table with one tenant, to which no request of a client can add another."""
     where = {"host": "127.0.0.1", "port": port, "database": postgresql.DATABASE}
     connection = await asyncpg.connect(user=postgresql.USER, password=postgresql.PASSWORD, **where)
     await connection.execute("CREATE TABLE IF NOT EXISTS plans (tenant text PRIMARY KEY, plan text NOT NULL)")
@@ -305,8 +305,8 @@ def test_a_plan_is_looked_up_in_postgresql_and_its_absence_is_a_503(
     eventually("it is asked again", lambda: status("blue") == 200)
 
 
-def test_a_plan_is_looked_up_in_a_file_of_sqlites(tmp_path: Path, upstream: Upstream) -> None:
-    """The sample, made for this test's folder, as an author who copies it makes it for another folder."""
+def test_a_plan_is_looked_up_in_an_sqlite_file(tmp_path: Path, upstream: Upstream) -> None:
+    """The sample adapted to this test's folder, as an author adapts a copy."""
     folder, copied = tmp_path / "plans", tmp_path / "policies" / "sqlite_lookup"
     folder.mkdir()
     shutil.copytree(ROOT / "sample-policies" / "sqlite-lookup", copied)

@@ -26,7 +26,7 @@ STARTS_SECONDS = 120
 
 @pytest.fixture
 def unit(tmp_path: Path) -> dict[str, str]:
-    """Its settings, with folders of this test's; that of sockets has a short name, as they have to have."""
+    """The settings of the unit, with folders of the test; the one of sockets has a short path."""
     gatewright = shutil.which("gatewright")
     assert gatewright
     text = UNIT.read_text().replace(PROGRAM, gatewright)
@@ -38,7 +38,7 @@ def unit(tmp_path: Path) -> dict[str, str]:
 
 
 @contextmanager
-def started(unit: dict[str, str], build: Path, log: Path) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, str]]]:
+def run_unit(unit: dict[str, str], build: Path, log: Path) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, str]]]:
     """The service, with the environment that its commands have. It is not to build here, and takes any port."""
     environment = dict(os.environ) | dict([unit["Environment"].split("=", 1)])
     command = [*shlex.split(unit["ExecStart"]), "--build", str(build), "--port", "0", "--controller-port", "0"]
@@ -51,7 +51,7 @@ def started(unit: dict[str, str], build: Path, log: Path) -> Iterator[tuple[subp
 
 def test_the_unit_starts_reloads_and_stops(unit: dict[str, str], build: Path, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with started(unit, build, log) as (service, environment):
+    with run_unit(unit, build, log) as (service, environment):
         begun = shlex.split(unit["ExecStartPost"])
         subprocess.run(begun, env=environment, check=True, timeout=STARTS_SECONDS, capture_output=True)
         assert '"message":"ready"' in log.read_text().replace('": "', '":"')
@@ -63,15 +63,15 @@ def test_the_unit_starts_reloads_and_stops(unit: dict[str, str], build: Path, tm
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not on this machine")
-def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     copied = tmp_path / UNIT.name
     copied.write_text(UNIT.read_text().replace(PROGRAM, sys.executable))
-    done = subprocess.run(["systemd-analyze", "verify", str(copied)], capture_output=True, text=True, check=False)
-    said = [line for line in done.stderr.splitlines() if UNIT.name in line]
-    assert said == [], done.stderr
+    result = subprocess.run(["systemd-analyze", "verify", str(copied)], capture_output=True, text=True, check=False)
+    warnings = [line for line in result.stderr.splitlines() if UNIT.name in line]
+    assert warnings == [], result.stderr
 
 
-def test_a_rollback_as_it_is_shown_takes_the_backup(tmp_path: Path) -> None:
+def test_the_shown_rollback_restores_the_backup(tmp_path: Path) -> None:
     """The commands between stop and start, with folders of this test's."""
     state, backup = tmp_path / "state", tmp_path / "gateway-0.1.0.db"
     state.mkdir()

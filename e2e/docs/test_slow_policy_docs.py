@@ -31,23 +31,23 @@ SLOW = "directory:v1.0.0"
 
 
 @dataclass(frozen=True)
-class Followed:
+class Walkthrough:
     """A gateway under load, and the Prometheus that scrapes it."""
 
     prometheus: Prometheus
     admin: str
 
     def answer(self, command: str) -> str:
-        """What a command of the page prints, on the ports that are free here."""
+        """The output of a command of the page, with this test's ports."""
         command = command.replace("127.0.0.1:9901", self.admin).replace("http://127.0.0.1:9095", self.prometheus.url)
         command = re.sub(r"^promtool ", f"{shlex.quote(program('promtool'))} ", command)
-        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=30)
-        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
-        return done.stdout
+        result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=30)
+        assert result.returncode == 0, f"{command}: {result.stdout}{result.stderr}"
+        return result.stdout
 
 
 @pytest.fixture(scope="module")
-def followed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Followed]:
+def walkthrough(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walkthrough]:
     folder = tmp_path_factory.mktemp("slow")
     project = PolicyProject(folder, "e2e-slow-policy")
     project.write_policy("directory", POLICY + LOOK_UP + NEITHER)
@@ -63,11 +63,11 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Followed]:
             urls = [f"{gateway.url}/{name}/x" for name in ("shop", "other")]
             with traffic(*urls, clients=1, pause=0.05):
                 wait_for_rules(server)
-                yield Followed(server, f"127.0.0.1:{admin}")
+                yield Walkthrough(server, f"127.0.0.1:{admin}")
 
 
 def wait_for_rules(server: Prometheus) -> None:
-    """Until all that the rules record of executions and exchanges is there: of three attachments, and two APIs."""
+    """Waits for all recordings of the rules about executions and exchanges: of three attachments and two APIs."""
     for rule in deployed.recordings():
         count = 2 if "exchange" in rule["record"] else 3
         if "failures" not in rule["record"]:
@@ -80,32 +80,32 @@ def commands(heading: str) -> list[str]:
     return [block.strip() for block in blocks(section(PAGE, heading), "sh")]
 
 
-def listed(answer: str) -> list[tuple[Json, float]]:
+def parse_samples(answer: str) -> list[tuple[Json, float]]:
     """Labels and value of each line of promtool's, in its order."""
-    found = re.findall(r"^(?:[\w:]+)?\{(.*)\} => (\S+) @", answer, re.MULTILINE)
-    return [(dict(re.findall(r'(\w+)="([^"]*)"', labels)), float(value)) for labels, value in found]
+    matches = re.findall(r"^(?:[\w:]+)?\{(.*)\} => (\S+) @", answer, re.MULTILINE)
+    return [(dict(re.findall(r'(\w+)="([^"]*)"', labels)), float(value)) for labels, value in matches]
 
 
-def test_the_node_says_how_long_each_policy_worked(followed: Followed) -> None:
+def test_the_node_reports_the_work_of_each_policy(walkthrough: Walkthrough) -> None:
     (command,) = blocks(PAGE.split("\n## ")[0], "sh")
-    lines = followed.answer(command.strip()).splitlines()
+    lines = walkthrough.answer(command.strip()).splitlines()
     seconds = {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines}
     assert len(seconds) >= 3
     assert SLOW in max(seconds, key=lambda line: seconds[line])
 
 
-def test_the_upstream_is_not_what_is_slow(followed: Followed) -> None:
-    exchanges, upstream = (followed.answer(command) for command in commands("Is it a policy at all?"))
-    slow = {labels["api"]: value for labels, value in listed(exchanges)}
+def test_the_upstream_is_not_slow(walkthrough: Walkthrough) -> None:
+    exchanges, upstream = (walkthrough.answer(command) for command in commands("Is it a policy at all?"))
+    slow = {labels["api"]: value for labels, value in parse_samples(exchanges)}
     assert slow["shop"] > SECONDS
     assert slow["shop"] > slow["other"]
-    ((labels, milliseconds),) = listed(upstream)
+    ((labels, milliseconds),) = parse_samples(upstream)
     assert labels["envoy_cluster_name"].startswith("127-0-0-1")
     assert 0 < milliseconds < slow["shop"] * 1000
 
 
-def test_the_slow_policy_is_the_first_of_each_list(followed: Followed) -> None:
-    answers = [listed(followed.answer(command)) for command in commands("Which one?")]
+def test_the_slow_policy_is_the_first_of_each_list(walkthrough: Walkthrough) -> None:
+    answers = [parse_samples(walkthrough.answer(command)) for command in commands("Which one?")]
     assert len(answers) == 3
     for answer in answers:
         assert len(answer) >= 2
@@ -114,15 +114,17 @@ def test_the_slow_policy_is_the_first_of_each_list(followed: Followed) -> None:
     assert (answers[2][0][0]["phase"], answers[2][0][0]["operation"]) == ("request", "GET /*")
 
 
-def test_work_and_waiting_are_told_apart(followed: Followed) -> None:
-    waiting, p50 = (listed(followed.answer(command)) for command in commands("Does it work, or does it wait?"))
+def test_work_and_waiting_are_distinguished(walkthrough: Walkthrough) -> None:
+    waiting, p50 = (
+        parse_samples(walkthrough.answer(command)) for command in commands("Does it work, or does it wait?")
+    )
     assert {labels["policy"] for labels, _ in waiting} == {SLOW, "quick:v1.0.0"}
     (half,) = [value for labels, value in p50 if (labels["policy"], labels["phase"]) == (SLOW, "request")]
     assert half > 0.1
 
 
-def test_its_own_metric_says_which_step_it_is(followed: Followed) -> None:
+def test_the_policys_own_metric_names_the_slow_step(walkthrough: Walkthrough) -> None:
     (command,) = commands("What in it is slow?")
-    ((labels, value),) = listed(followed.answer(command))
+    ((labels, value),) = parse_samples(walkthrough.answer(command))
     assert labels["policy"] == SLOW
     assert value > 0.1

@@ -1,4 +1,4 @@
-"""docs/tutorial/tls-in-production.md, followed: its files, its commands in one shell, and what it says that comes."""
+"""docs/tutorial/tls-in-production.md step by step: its files, its commands in one shell, and their shown outputs."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ def script(text: str) -> str:
 
     The output of each block of commands is behind a line `## HEADING NUMBER`.
     """
-    made, numbers = ["set -eu"], dict[str, int]()
-    for found in BLOCK.finditer(text):
-        before = text[: found.start()].rstrip()
+    lines, numbers = ["set -eu"], dict[str, int]()
+    for match in BLOCK.finditer(text):
+        before = text[: match.start()].rstrip()
         heading = before.rpartition("\n## ")[2].splitlines()[0]
-        language, content = found.groups()
+        language, content = match.groups()
         if language == "sh":
             numbers[heading] = numbers.get(heading, 0) + 1
-            made.append(f"echo '## {heading} {numbers[heading]}'\n{content}")
+            lines.append(f"echo '## {heading} {numbers[heading]}'\n{content}")
         else:
             name = re.findall(r"`([\w/.]+\.\w+)`", before.splitlines()[-1])[0]
-            made.append(f"cat > {name} <<'EOF'\n{content}EOF\n")
-    return "\n".join(made)
+            lines.append(f"cat > {name} <<'EOF'\n{content}EOF\n")
+    return "\n".join(lines)
 
 
 def on_this_machine(text: str, folder: Path) -> str:
-    """With ports that are free, and a folder of the test's own in place of /etc/gateway."""
+    """The script with free ports, and with a folder of the test in place of /etc/gateway."""
     assert text.count("\ngatewright run\n") == 1
-    ports = {wanted: str(free_port()) for wanted in ("80", "443", "9001", "9002")}
+    ports = {port: str(free_port()) for port in ("80", "443", "9001", "9002")}
     text = text.replace("\ngatewright run\n", f"\n{READY}\n").replace("/etc/gateway", str(folder))
     text = text.replace("redirect: {}", f"redirect: {{port: {ports['443']}}}")
     text = text.replace("http://127.0.0.1:9090", STATUS % "controller").replace(
@@ -61,14 +61,14 @@ def on_this_machine(text: str, folder: Path) -> str:
     text = re.sub(r"(http://shop\.example\.com)", rf"\1:{ports['80']}", text)
     return re.sub(
         r"(port: |example\.com:|connect 127\.0\.0\.1:|http://127\.0\.0\.1:|http\.server )(80|443|9001|9002)\b",
-        lambda found: found[1] + ports[found[2]],
+        lambda match: match[1] + ports[match[2]],
         text,
     )
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """What each block of commands has printed."""
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The output of each block of commands."""
     if missing := [program for program in ("curl", "openssl") if not shutil.which(program)]:
         pytest.skip(f"NOT TESTED: {' and '.join(missing)} is not on this machine")
     place = tmp_path_factory.mktemp("tutorial")
@@ -77,7 +77,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         file.write_text(on_this_machine(script(page(PAGE)), place / "etc"))
         environment = {**os.environ, "XDG_RUNTIME_DIR": runtime}
         try:
-            done = subprocess.run(
+            result = subprocess.run(
                 ["bash", str(file)],
                 cwd=place,
                 env=environment,
@@ -89,23 +89,23 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         finally:
             stop(place / "gateway")
         log = place / "gateway" / "run.log"
-        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{log.read_text() if log.exists() else ''}"
-        parts = re.split(r"^## (.*)\n", done.stdout, flags=re.MULTILINE)
+        assert result.returncode == 0, f"{result.stdout}\n{result.stderr}\n{log.read_text() if log.exists() else ''}"
+        parts = re.split(r"^## (.*)\n", result.stdout, flags=re.MULTILINE)
         yield dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
-def test_strict_clients_take_its_certificates(tmp_path: Path) -> None:
+def test_strict_clients_accept_its_certificates(tmp_path: Path) -> None:
     """As those of Python 3.13 and later are, which ask an authority for its key usage (RFC 5280, 4.2.1.3)."""
     if not shutil.which("openssl"):
         pytest.skip("NOT TESTED: openssl is not on this machine")
     section = page(PAGE).partition("\n## A certificate\n")[2].partition("\n## ")[0]
     commands = script(f"\n## A certificate\n{section}").replace("/etc/gateway", "etc")
     verify = "openssl verify -x509_strict -purpose sslserver -CAfile ca/ca.pem etc/tls/shop.example.com.pem"
-    done = subprocess.run(
+    result = subprocess.run(
         ["bash", "-c", f"{commands}\n{verify}"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith("etc/tls/shop.example.com.pem: OK\n")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.endswith("etc/tls/shop.example.com.pem: OK\n")
 
 
 def stop(folder: Path) -> None:
@@ -116,34 +116,34 @@ def stop(folder: Path) -> None:
         eventually(f"{file.name} has ended", lambda pid=pid: not Path(f"/proc/{pid}/exe").exists(), 30)  # type: ignore[misc]
 
 
-def test_https_is_served_and_http_is_sent_there(said: dict[str, str]) -> None:
-    served, redirected = said["Start 2"].rstrip().splitlines()
+def test_https_is_served_and_http_redirects_to_it(outputs: dict[str, str]) -> None:
+    served, redirected = outputs["Start 2"].rstrip().splitlines()
     assert served in {"from one", "from two"}
     assert re.fullmatch(r"308 https://shop\.example\.com(:\d+)?/api/cart", redirected)
-    assert said["Start 3"] == "refused\n"
+    assert outputs["Start 3"] == "refused\n"
 
 
-def test_a_certificate_is_renewed(said: dict[str, str]) -> None:
-    before, after = said["A certificate is renewed 1"].splitlines()
+def test_a_certificate_is_renewed(outputs: dict[str, str]) -> None:
+    before, after = outputs["A certificate is renewed 1"].splitlines()
     assert before.startswith("serial=")
     assert before != after
 
 
-def test_a_target_fails_and_no_request_does(said: dict[str, str]) -> None:
-    assert said["A target fails 1"] == "from two\n" * 6
+def test_a_target_fails_and_no_request_does(outputs: dict[str, str]) -> None:
+    assert outputs["A target fails 1"] == "from two\n" * 6
 
 
-def test_a_client_with_a_certificate_is_answered(said: dict[str, str]) -> None:
-    assert re.fullmatch(r"(.*\n)*from (one|two)\nrefused\n", said["Clients with certificates 1"]), said[
+def test_a_client_with_a_certificate_is_answered(outputs: dict[str, str]) -> None:
+    assert re.fullmatch(r"(.*\n)*from (one|two)\nrefused\n", outputs["Clients with certificates 1"]), outputs[
         "Clients with certificates 1"
     ]
 
 
-def test_what_to_look_at(said: dict[str, str]) -> None:
-    assert "shop" in said["What to look at 1"]
-    assert '"deployed"' in said["What to look at 1"]
+def test_status_and_metrics_show_the_certificate(outputs: dict[str, str]) -> None:
+    assert "shop" in outputs["What to look at 1"]
+    assert '"deployed"' in outputs["What to look at 1"]
 
 
-def test_the_page_is_found() -> None:
+def test_the_navigation_has_the_page() -> None:
     for name in ("README.md", "docs/README.md", "mkdocs.yml"):
         assert Path(PAGE).name in (ROOT / name).read_text()

@@ -1,4 +1,4 @@
-"""docs/tutorial/streams.md, followed: its files as they stand, its commands, what it says that comes."""
+"""docs/tutorial/streams.md step by step: its files unchanged, its commands, and their documented outputs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 
 @pytest.fixture(scope="module")
-def followed(model: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gateway, Path]]:
+def tutorial(model: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gateway, Path]]:
     """A gateway in the folder of the quickstart, after all that the page says to write and to run there."""
     folder = tmp_path_factory.mktemp("tutorial")
     subprocess.run(["gatewright", "init", str(folder)], check=True, capture_output=True)
@@ -56,40 +56,40 @@ def followed(model: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[t
         }.items():
             file.write_text(text)
         for command in CHANGES.splitlines():
-            done = subprocess.run(
+            result = subprocess.run(
                 [*shlex.split(command), "--run-dir", str(gateway.run_dir)],
                 cwd=folder,
                 capture_output=True,
                 text=True,
                 check=False,
             )
-            assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+            assert result.returncode == 0, f"{command}: {result.stdout}{result.stderr}"
         yield gateway, folder
 
 
-def test_its_test_passes(followed: tuple[Gateway, Path]) -> None:
+def test_the_tutorials_test_passes(tutorial: tuple[Gateway, Path]) -> None:
     command = [sys.executable, "-m", *shlex.split(PYTEST), "-q", "-p", "no:cacheprovider"]
-    done = subprocess.run(command, cwd=followed[1], capture_output=True, text=True, check=False)
-    assert "4 passed" in done.stdout, done.stdout + done.stderr
+    result = subprocess.run(command, cwd=tutorial[1], capture_output=True, text=True, check=False)
+    assert "4 passed" in result.stdout, result.stdout + result.stderr
 
 
-def test_curl_is_given_what_it_says(followed: tuple[Gateway, Path]) -> None:
-    gateway, folder = followed
+def test_curl_receives_the_shown_answer(tutorial: tuple[Gateway, Path]) -> None:
+    gateway, folder = tutorial
     command = shlex.split(CURL.replace("8080", str(gateway.port)))
-    done = subprocess.run([*command, "-sS"], cwd=folder, capture_output=True, text=True, check=True)
-    data = re.findall(r"^data: (.*)$", done.stdout, re.MULTILINE)
+    result = subprocess.run([*command, "-sS"], cwd=folder, capture_output=True, text=True, check=True)
+    data = re.findall(r"^data: (.*)$", result.stdout, re.MULTILINE)
     assert data[-1] == "[DONE]"
-    said = [json.loads(one)["choices"][0]["delta"]["content"] for one in data[:-1]]
-    assert "".join(said) in PAGE
-    assert "[card]," in said
-    assert said.count("") >= 3
+    deltas = [json.loads(event)["choices"][0]["delta"]["content"] for event in data[:-1]]
+    assert "".join(deltas) in PAGE
+    assert "[card]," in deltas
+    assert deltas.count("") >= 3
 
 
-def test_the_client_prints_what_it_says(followed: tuple[Gateway, Path]) -> None:
-    gateway, folder = followed
+def test_the_client_prints_the_shown_text(tutorial: tuple[Gateway, Path]) -> None:
+    gateway, folder = tutorial
     script = CLIENT.replace("8080", str(gateway.port))
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", script], cwd=folder, env=dict(os.environ), capture_output=True, text=True, check=True
     )
-    (wanted,) = re.findall(r"^prints `(.*)`$", PAGE, re.MULTILINE)
-    assert done.stdout == wanted
+    (expected,) = re.findall(r"^prints `(.*)`$", PAGE, re.MULTILINE)
+    assert result.stdout == expected

@@ -17,7 +17,7 @@ SHIPPED = {path.parent.name for path in ROOT.glob("policies/*/policy-definition.
 SAMPLES = {f"sample-policies/{path.parent.name}" for path in ROOT.glob("sample-policies/*/test_policy.py")}
 
 
-def test_there_are_rows() -> None:
+def test_the_table_has_rows() -> None:
     assert len(ROWS) >= 25
 
 
@@ -32,5 +32,5 @@ def test_each_row_leads_to_a_policy_a_sample_or_a_page(row: list[str]) -> None:
     assert ships or samples or links(others), "expected a policy that ships, a sample or a page, got none"
 
 
-def test_all_that_ships_is_in_the_table() -> None:
+def test_all_policies_that_ship_are_in_the_table() -> None:
     assert {name for row in ROWS for name in inline(row[1])} >= SHIPPED

@@ -22,15 +22,15 @@ from e2e.kit.listening import free_port
 from e2e.kit.lone_envoy import cluster
 from e2e.kit.pebble import program
 from e2e.kit.places import ROOT
-from e2e.kit.secured import Secured, secured
+from e2e.kit.secured import TlsListener, add_tls_listener
 from e2e.kit.upstream import Upstream
 
 EXTENSIONS = "type.googleapis.com/envoy.extensions"
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
-"""What h2spec writes into its report, and XML does not take."""
+"""Characters that h2spec writes into its report, and that XML does not allow."""
 
 KNOWN = ROOT / "e2e" / "edge" / "testdata" / "h2spec-envoy-1.40.txt"
-"""What plain Envoy fails, a case each line."""
+"""The cases that plain Envoy fails, one on each line."""
 
 
 @pytest.fixture(scope="module")
@@ -40,31 +40,31 @@ def h2spec() -> Path:
 
 
 @pytest.fixture(scope="module")
-def tls(shared_gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
-    with secured(shared_gateway, tmp_path_factory.mktemp("tls")) as listener:
+def tls(shared_gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsListener]:
+    with add_tls_listener(shared_gateway, tmp_path_factory.mktemp("tls")) as listener:
         yield listener
 
 
-def failed(h2spec: Path, port: int, path: str, folder: Path) -> tuple[set[str], int]:
+def failing_cases(h2spec: Path, port: int, path: str, folder: Path) -> tuple[set[str], int]:
     """The cases that fail twice, as SECTION: WHAT, and how many there are in all. A case that waits may fail once."""
-    first, count = failed_once(h2spec, port, path, folder)
-    again, _ = failed_once(h2spec, port, path, folder)
+    first, count = run_h2spec(h2spec, port, path, folder)
+    again, _ = run_h2spec(h2spec, port, path, folder)
     return first & again, count
 
 
-def failed_once(h2spec: Path, port: int, path: str, folder: Path) -> tuple[set[str], int]:
-    """The same of one run."""
+def run_h2spec(h2spec: Path, port: int, path: str, folder: Path) -> tuple[set[str], int]:
+    """The failing cases of one run, and the number of all cases."""
     report = folder / f"{port}.xml"
     command = [str(h2spec), "-t", "-k", "-S", "-p", str(port), "-P", path, "-o", "2", "-j", str(report)]
     subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     text = CONTROL.sub("", report.read_text(errors="replace"))
     cases = list(Xml.fromstring(text).iter("testcase"))  # noqa: S314 - our own program's
-    bad = [one for one in cases if one.find("failure") is not None or one.find("error") is not None]
-    return {f"{one.get('package')}: {one.get('classname')}" for one in bad}, len(cases)
+    bad = [case for case in cases if case.find("failure") is not None or case.find("error") is not None]
+    return {f"{case.get('package')}: {case.get('classname')}" for case in bad}, len(cases)
 
 
 @contextmanager
-def plain_envoy(tls: Secured, upstream: Upstream) -> Iterator[int]:
+def plain_envoy(tls: TlsListener, upstream: Upstream) -> Iterator[int]:
     """An Envoy with nothing but a certificate, a route and a cluster, and its defaults. Its port."""
     port = free_port()
     pair = {
@@ -114,7 +114,7 @@ def plain_envoy(tls: Secured, upstream: Upstream) -> Iterator[int]:
                 process.kill()
 
 
-def answers(tls: Secured, port: int) -> bool:
+def answers(tls: TlsListener, port: int) -> bool:
     try:
         return httpx.get(f"https://127.0.0.1:{port}/x", verify=tls.trust).status_code == 200
     except httpx.TransportError:
@@ -123,13 +123,13 @@ def answers(tls: Secured, port: int) -> bool:
 
 @pytest.mark.parametrize("policies", [0, 1])
 def test_no_case_fails_that_plain_envoy_passes(
-    h2spec: Path, tls: Secured, recording_upstream: Upstream, tmp_path: Path, policies: int
+    h2spec: Path, tls: TlsListener, recording_upstream: Upstream, tmp_path: Path, policies: int
 ) -> None:
     document = api("h2spec", recording_upstream.url, [attach("mark", {"name": "m"})] * policies)
     tls.gateway.deploy(document)
-    ours, count = failed(h2spec, tls.port, "/h2spec/x", tmp_path)
+    ours, count = failing_cases(h2spec, tls.port, "/h2spec/x", tmp_path)
     with plain_envoy(tls, recording_upstream) as port:
-        plain, _ = failed(h2spec, port, "/x", tmp_path)
+        plain, _ = failing_cases(h2spec, port, "/x", tmp_path)
     print(f"\n{count} cases; ours fails {len(ours)}, plain Envoy {len(plain)}")
     assert count >= 140
     assert sorted(ours - plain) == []

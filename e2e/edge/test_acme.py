@@ -55,9 +55,9 @@ class Site:
             yield gateway
 
 
-def sample() -> Json:
+def documented_gateway() -> Json:
     """The Gateway that the page about certificates shows."""
-    (text,) = [one for one in re.findall(r"^```yaml\n(.*?)^```", PAGE.read_text(), re.M | re.S) if "acme:" in one]
+    (text,) = [block for block in re.findall(r"^```yaml\n(.*?)^```", PAGE.read_text(), re.M | re.S) if "acme:" in block]
     document: Json = yaml.safe_load(text)
     return document
 
@@ -66,7 +66,7 @@ def sample() -> Json:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder, ports = tmp_path_factory.mktemp("acme"), (free_port(), free_port(), free_port())
     pebble = Pebble(folder, ports[0], LIFETIME)
-    document = sample()
+    document = documented_gateway()
     spec = document["spec"]
     for listener, port in zip(spec["listeners"], ports, strict=False):
         listener |= {"address": "127.0.0.1", "port": port}
@@ -86,13 +86,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.fixture(scope="module")
-def obtaining(site: Site, build: Path, recording_upstream: Upstream) -> Iterator[Gateway]:
+def acme_gateway(site: Site, build: Path, recording_upstream: Upstream) -> Iterator[Gateway]:
     with site.running(build) as gateway:
         gateway.deploy(api("acme", recording_upstream.url))
         yield gateway
 
 
-def served(site: Site, host: str, trust: ssl.SSLContext) -> str:
+def served_serial(site: Site, host: str, trust: ssl.SSLContext) -> str:
     """The serial number of the certificate that a client which trusts the authority is shown; "" where it refuses."""
     try:
         with connected(site.https, trust, host) as connection:
@@ -102,41 +102,41 @@ def served(site: Site, host: str, trust: ssl.SSLContext) -> str:
         return ""
 
 
-def another(site: Site, trust: ssl.SSLContext, than: str = "") -> str:
-    """What is served once it is not that one. The bound is far: how long an authority takes is the machine's."""
-    found = [""]
+def wait_for_serial(site: Site, trust: ssl.SSLContext, than: str = "") -> str:
+    """Waits for another serial number to be served. The bound is far: the authority is as slow as the machine."""
+    serial_numbers = [""]
 
     def is_there() -> bool:
-        found[0] = served(site, HOSTS[0], trust)
-        return found[0] not in ("", than)
+        serial_numbers[0] = served_serial(site, HOSTS[0], trust)
+        return serial_numbers[0] not in ("", than)
 
     eventually("another certificate is served", is_there, 60)
-    return found[0]
+    return serial_numbers[0]
 
 
 def certificate(gateway: Gateway) -> Json:
     with gateway.controller() as client:
-        found: Json = client.get("/v1/gateway").json()["status"]["certificates"]["web"]
-        return found
+        status: Json = client.get("/v1/gateway").json()["status"]["certificates"]["web"]
+        return status
 
 
-def test_it_is_obtained_for_all_hosts_and_served(site: Site, obtaining: Gateway) -> None:
+def test_a_certificate_is_obtained_for_all_hosts_and_served(site: Site, acme_gateway: Gateway) -> None:
     trust = site.pebble.trust()
-    another(site, trust)
+    wait_for_serial(site, trust)
     answer = request(site.https, HOSTS[1], tls=trust, server_name=HOSTS[1], path="/acme/x")
     assert answer.status == 200
     assert answer.tls
     assert set(answer.tls.names) == set(HOSTS)
-    eventually("it is told", lambda: certificate(obtaining)["obtained"])
-    told = certificate(obtaining)
-    assert (told["error"], told["failures"], told["hosts"]) == ("", 0, list(HOSTS))
-    assert told["next"] < told["notAfter"]
-    kept = [file for file in (site.state / "acme").rglob("*") if file.is_file()]
-    assert {file.suffix for file in kept} == {".pem", ".json"}
-    assert {file.stat().st_mode & 0o777 for file in kept} == {0o600}
+    eventually("the certificate is reported", lambda: certificate(acme_gateway)["obtained"])
+    status = certificate(acme_gateway)
+    assert (status["error"], status["failures"], status["hosts"]) == ("", 0, list(HOSTS))
+    assert status["next"] < status["notAfter"]
+    files = [file for file in (site.state / "acme").rglob("*") if file.is_file()]
+    assert {file.suffix for file in files} == {".pem", ".json"}
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
 
 
-@pytest.mark.usefixtures("obtaining")
+@pytest.mark.usefixtures("acme_gateway")
 def test_challenges_are_answered_before_redirects_and_apis(site: Site) -> None:
     token = site.state / "acme" / "challenges" / "a-token_1"
     token.write_text("a-token_1.of-the-account")
@@ -150,17 +150,17 @@ def test_challenges_are_answered_before_redirects_and_apis(site: Site) -> None:
     assert request(site.plain, "any.example", path="/acme/x").status == 200
 
 
-def ends(gateway: Gateway) -> float:
+def expiry_of(gateway: Gateway) -> float:
     return datetime.fromisoformat(certificate(gateway)["notAfter"]).timestamp()
 
 
 EXPIRED = "certificate has expired"
 IN_TIME = LIFETIME - 3
-"""Seconds behind the certificate before: what is issued by then is served before that one ends."""
+"""Seconds after the earlier certificate: one issued by then is served before the earlier one expires."""
 
 
-def test_it_is_renewed_under_requests(site: Site, obtaining: Gateway) -> None:
-    """All are answered; none is refused for a certificate that has ended, unless the authority has taken as long."""
+def test_a_certificate_is_renewed_under_requests(site: Site, acme_gateway: Gateway) -> None:
+    """All requests are answered; none fails for an expired certificate, unless the authority was that slow."""
     trust, ended, outcomes = site.pebble.trust(), threading.Event(), Counter[object]()
 
     def client(host: str) -> None:
@@ -172,18 +172,18 @@ def test_it_is_renewed_under_requests(site: Site, obtaining: Gateway) -> None:
             time.sleep(0.005)
 
     def more_answers() -> None:
-        wanted = outcomes[200] + 50
-        eventually("50 are answered", lambda: outcomes[200] >= wanted, 60)
+        expected = outcomes[200] + 50
+        eventually("50 are answered", lambda: outcomes[200] >= expected, 60)
 
     threads = [threading.Thread(target=client, args=(host,)) for host in HOSTS]
-    first_ends, first = ends(obtaining), another(site, trust)
+    first_ends, first = expiry_of(acme_gateway), wait_for_serial(site, trust)
     for thread in threads:
         thread.start()
     try:
         more_answers()
-        another(site, trust, first)
-        eventually("it is told", lambda: ends(obtaining) > first_ends)
-        later = ends(obtaining) - first_ends
+        wait_for_serial(site, trust, first)
+        eventually("the renewal is reported", lambda: expiry_of(acme_gateway) > first_ends)
+        later = expiry_of(acme_gateway) - first_ends
         more_answers()
     finally:
         ended.set()
@@ -192,39 +192,41 @@ def test_it_is_renewed_under_requests(site: Site, obtaining: Gateway) -> None:
     assert outcomes.keys() == {200} or (later > IN_TIME and outcomes.keys() == {200, EXPIRED}), (outcomes, later)
 
 
-def test_a_directory_that_is_away_is_told_and_tried_again(site: Site, obtaining: Gateway) -> None:
-    eventually("a certificate is obtained", lambda: certificate(obtaining)["obtained"], 60)
+def test_an_unreachable_directory_is_reported_and_tried_again(site: Site, acme_gateway: Gateway) -> None:
+    eventually("a certificate is obtained", lambda: certificate(acme_gateway)["obtained"], 60)
     site.pebble.stop()
     try:
-        eventually("the failure is told", lambda: certificate(obtaining)["failures"], 60)
-        told = certificate(obtaining)
-        assert "cannot be reached" in told["error"]
-        assert told["obtained"]
-        shown = subprocess.run(
-            ["gatewright", "status", "--run-dir", str(obtaining.run_dir), "--json"], capture_output=True, check=False
+        eventually("the failure is reported", lambda: certificate(acme_gateway)["failures"], 60)
+        status = certificate(acme_gateway)
+        assert "cannot be reached" in status["error"]
+        assert status["obtained"]
+        process = subprocess.run(
+            ["gatewright", "status", "--run-dir", str(acme_gateway.run_dir), "--json"], capture_output=True, check=False
         )
-        found = json.loads(shown.stdout)
-        assert shown.returncode == 3
-        said = [text for text in found["shortcomings"] if not text.startswith("certificate web ")]
-        assert said == ["1 certificate not obtained or renewed"], "its end may be near by now, on a slow machine"
-        assert found["acme"][0]["error"] == told["error"]
-        (logged,) = obtaining.logged(component="controller", level="error")[:1]
+        status = json.loads(process.stdout)
+        assert process.returncode == 3
+        shortcomings = [text for text in status["shortcomings"] if not text.startswith("certificate web ")]
+        assert shortcomings == ["1 certificate not obtained or renewed"], (
+            "its end may be near by now, on a slow machine"
+        )
+        assert status["acme"][0]["error"] == status["error"]
+        (logged,) = acme_gateway.find_records(component="controller", level="error")[:1]
         assert logged["message"] == "certificate cannot be obtained; what is served stays"
     finally:
-        site.pebble.start()  # another authority, to whom the account is unknown
-    eventually("it is obtained", lambda: not certificate(obtaining)["failures"], 20)
+        site.pebble.start()  # another authority, which does not know the account
+    eventually("it is obtained", lambda: not certificate(acme_gateway)["failures"], 20)
     trust = site.pebble.trust()
-    eventually("it is served", lambda: served(site, HOSTS[0], trust))
+    eventually("it is served", lambda: served_serial(site, HOSTS[0], trust))
 
 
-def test_a_restart_obtains_nothing_anew(site: Site, obtaining: Gateway, build: Path) -> None:
+def test_a_restart_obtains_nothing_anew(site: Site, acme_gateway: Gateway, build: Path) -> None:
     site.pebble.stop()
-    site.pebble.issue_for(3600)  # longer than a restart takes, on any machine
+    site.pebble.set_validity(3600)  # longer than a restart takes, on any machine
     site.pebble.start()
-    before = another(site, site.pebble.trust())
+    before = wait_for_serial(site, site.pebble.trust())
     trust, issued = site.pebble.trust(), site.pebble.issued
-    obtaining.stop()
+    acme_gateway.stop()
     with site.running(build) as again:
-        assert served(site, HOSTS[0], trust) == before
+        assert served_serial(site, HOSTS[0], trust) == before
         assert site.pebble.issued == issued
         assert certificate(again)["obtained"]

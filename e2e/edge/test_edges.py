@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from e2e.kit.gateway import Gateway, api, attach
-from e2e.kit.secured import Secured, secured
+from e2e.kit.secured import TlsListener, add_tls_listener
 from e2e.kit.tunnel import tunnel
 from e2e.kit.upstream import Upstream
 from e2e.kit.wire import Answer, Shape, http1, http2
@@ -34,8 +34,8 @@ WIDE = 32 * MIB
 
 
 @pytest.fixture(scope="module")
-def tls(shared_gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
-    with secured(shared_gateway, tmp_path_factory.mktemp("tls")) as listener:
+def tls(shared_gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsListener]:
+    with add_tls_listener(shared_gateway, tmp_path_factory.mktemp("tls")) as listener:
         yield listener
 
 
@@ -46,7 +46,7 @@ def client(request: pytest.FixtureRequest, shared_gateway: Gateway) -> Iterator[
     if not request.param.startswith("tls"):
         yield partial(send, shared_gateway.port)
         return
-    listener: Secured = request.getfixturevalue("tls")
+    listener: TlsListener = request.getfixturevalue("tls")
     with tunnel(listener.port, listener.trust, alpn) as port:
         yield partial(send, port)
 
@@ -94,7 +94,7 @@ def test_a_large_body_at_full_speed_is_denied(upstream: Upstream, client: Client
 
 @small
 @pytest.mark.parametrize("name", ["allow", "allow-body"])
-def test_what_is_allowed_arrives_whole(upstream: Upstream, client: Client, shape: Shape, name: str) -> None:
+def test_an_allowed_request_arrives_whole(upstream: Upstream, client: Client, shape: Shape, name: str) -> None:
     answer = client(f"/{name}/x", shape)
     assert answer.status == 200
     (request,) = upstream.received
@@ -104,7 +104,7 @@ def test_what_is_allowed_arrives_whole(upstream: Upstream, client: Client, shape
 
 
 @pytest.mark.parametrize("name", ["allow", "allow-body-wide"])
-def test_what_is_allowed_and_large_arrives_whole(upstream: Upstream, client: Client, name: str) -> None:
+def test_a_large_allowed_request_arrives_whole(upstream: Upstream, client: Client, name: str) -> None:
     assert client(f"/{name}/x", LARGE).status == 200
     (request,) = upstream.received
     assert request.body == LARGE.body

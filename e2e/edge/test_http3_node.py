@@ -37,7 +37,7 @@ WORDS = ["Write ", "to ", "ada@example.org", " now", ". "]
 
 @dataclass
 class Node:
-    """A gateway in clear on its first listener, and with HTTP/3 on two: for anybody, and for partners alone."""
+    """A gateway in clear on its first listener, and with HTTP/3 on two: one public, and one for partners alone."""
 
     gateway: Gateway
     file: Path
@@ -46,29 +46,29 @@ class Node:
     port: int
     partners: int
 
-    def run(self, asked: Any, port: int | None = None, **how: Any) -> Any:
-        """What `asked` makes of one connection."""
+    def run(self, coroutine: Any, port: int | None = None, **how: Any) -> Any:
+        """The result of a coroutine function with a connection."""
 
-        async def one() -> Any:
+        async def run_once() -> Any:
             async with connected(port or self.port, self.ca.file, **how) as connection:
-                return await asked(connection)
+                return await coroutine(connection)
 
-        return asyncio.run(one())
+        return asyncio.run(run_once())
 
     def get(self, path: str, *headers: tuple[str, str], **how: Any) -> Answer:
         answer: Answer = self.run(lambda connection: connection.get(path, *headers), **how)
         return answer
 
     def write(self, *, public: Json | None = None, partners: Json | None = None, **spec: object) -> None:
-        """The Gateway, with these fields of its listeners changed; None where there is one leaves it as it is."""
+        """Writes the Gateway with these fields of its listeners changed."""
         tls: Json = {"certificates": ["web"]}
-        asked = {"clientCertificates": {"mode": "require", "authority": "partners"}}
+        settings = {"clientCertificates": {"mode": "require", "authority": "partners"}}
         shared = {"protocol": "https", "http3": True}
         web, signer = self.ca.folder / "web", self.ca
         listeners = [
             {"name": "clear", "port": self.clear},
             {"name": "public", "port": self.port, **shared, "tls": tls, **(public or {})},
-            {"name": "partners", "port": self.partners, **shared, "tls": {**tls, **asked}, **(partners or {})},
+            {"name": "partners", "port": self.partners, **shared, "tls": {**tls, **settings}, **(partners or {})},
         ]
         write(
             self.file,
@@ -79,71 +79,77 @@ class Node:
         )
 
     def reload(self) -> None:
-        done = self.gateway.reload()
-        assert done.returncode == 0, done.stderr
-        assert "listeners: as the Gateway says now" in done.stdout
+        result = self.gateway.reload()
+        assert result.returncode == 0, result.stderr
+        assert "listeners: as the Gateway says now" in result.stdout
 
 
 def revoke(ca: Authority, *files: Path) -> None:
-    """Writes the authority's list of what it has revoked."""
+    """Writes the authority's revocation list."""
     now = datetime.datetime.now(datetime.UTC)
-    made = x509.CertificateRevocationListBuilder().issuer_name(ca.certificate.subject)
-    made = made.last_update(now - DAY).next_update(now + DAY)
+    builder = x509.CertificateRevocationListBuilder().issuer_name(ca.certificate.subject)
+    builder = builder.last_update(now - DAY).next_update(now + DAY)
     for file in files:
         serial = x509.load_pem_x509_certificate(file.read_bytes()).serial_number
-        one = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now - DAY).build()
-        made = made.add_revoked_certificate(one)
-    signed = made.sign(ca.key, hashes.SHA256())
+        entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now - DAY).build()
+        builder = builder.add_revoked_certificate(entry)
+    signed = builder.sign(ca.key, hashes.SHA256())
     (ca.folder / "crl.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
 
 
 @contextmanager
-def noded(build: Path, folder: Path) -> Iterator[Node]:
+def run_node(build: Path, folder: Path) -> Iterator[Node]:
     (folder / "tls").mkdir(parents=True)
     ca = authority(folder / "tls")
-    ca.signed("web", "127.0.0.1")
+    ca.issue("web", "127.0.0.1")
     revoke(ca)
     clear, port, partners = free_port(), free_port(), free_port()
     file = folder / "gateway.yaml"
-    made = Node(None, file, ca, clear, port, partners)  # type: ignore[arg-type] # it needs the file first
-    made.write()
+    http3_node = Node(None, file, ca, clear, port, partners)  # type: ignore[arg-type] # it needs the file first
+    http3_node.write()
     with running(build, folder / "state", "--gateway", str(file), "--port", str(clear)) as gateway:
-        made.gateway = gateway
-        yield made
+        http3_node.gateway = gateway
+        yield http3_node
 
 
 @pytest.fixture(scope="module")
 def node(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    """Its listeners stay as they are."""
-    with noded(build, tmp_path_factory.mktemp("http3")) as made:
-        yield made
+    """A node whose listeners no test changes."""
+    with run_node(build, tmp_path_factory.mktemp("http3")) as http3_node:
+        yield http3_node
 
 
 @pytest.fixture
-def own(build: Path, tmp_path: Path) -> Iterator[Node]:
-    with noded(build, tmp_path / "node") as made:
-        yield made
+def own_node(build: Path, tmp_path: Path) -> Iterator[Node]:
+    with run_node(build, tmp_path / "node") as http3_node:
+        yield http3_node
 
 
 # ---------------------------------------------------------------- through policies
 
 
-def test_what_is_ready_is_said(node: Node) -> None:
+def test_the_status_names_listeners_with_http3(node: Node) -> None:
     line = f"HTTP/3 on https://127.0.0.1:{node.port} (listener public)"
     eventually("it is printed behind the first line", lambda: line in node.gateway.printed)
-    found = {one["name"]: one["http3"] for one in node.gateway.status()["listeners"]}
-    assert found == {"clear": False, "public": True, "partners": True}
+    http3_by_listener = {listener["name"]: listener["http3"] for listener in node.gateway.status()["listeners"]}
+    assert http3_by_listener == {"clear": False, "public": True, "partners": True}
 
 
-def test_get_and_post_through_a_policy_in_python(node: Node, upstream: Upstream) -> None:
+def test_get_and_post_pass_a_policy_in_python(node: Node, upstream: Upstream) -> None:
     node.gateway.deploy(api("both", upstream.url, [attach("body-length")]))
     assert node.get("/both/x").status == 200
     answer = node.run(lambda connection: connection.post("/both/x", b"a" * 1000))
     assert answer.status == 200
-    assert [(one.method, one.value("x-body-length")) for one in upstream.received] == [("GET", "0"), ("POST", "1000")]
+    assert [(request.method, request.value("x-body-length")) for request in upstream.received] == [
+        ("GET", "0"),
+        ("POST", "1000"),
+    ]
     assert upstream.received[1].body == b"a" * 1000
-    eventually("both have a line", lambda: len(node.gateway.access("both")) == 2)
-    assert [(one["method"], one["status"]) for one in node.gateway.access("both")] == [("GET", 200), ("POST", 200)]
+    eventually("both have a line", lambda: len(node.gateway.access_records("both")) == 2)
+    assert [(record["method"], record["status"]) for record in node.gateway.access_records("both")] == [
+        ("GET", 200),
+        ("POST", 200),
+    ]
 
 
 def test_large_bodies_go_both_ways(node: Node, upstream: Upstream) -> None:
@@ -177,19 +183,23 @@ def test_a_stream_comes_event_by_event(node: Node, model: ModelUpstream) -> None
             model.permit()
         return (await exchange.whole()).body
 
-    with model.saying(events, permits=1):
+    with model.answer_with(events, permits=1):
         assert b"three" in node.run(read)
-    with model.saying(model_events.completion(WORDS)):
+    with model.answer_with(model_events.completion(WORDS)):
         answer = node.get("/model/x")
     assert b"[masked]" in answer.body
     assert b"ada@example.org" not in answer.body
 
 
 @pytest.mark.parametrize("how", ["the request is cancelled", "the connection is closed"])
-def test_who_leaves_in_the_middle_frees_the_policy_and_upstream(node: Node, model: ModelUpstream, how: str) -> None:
+def test_a_client_that_leaves_in_the_middle_frees_policy_and_upstream(
+    node: Node, model: ModelUpstream, how: str
+) -> None:
     def closed() -> int:
-        said = [str(one.get("message")) for one in node.gateway.logged(policy="pass-stream:v1.0.0")]
-        return len([one for one in said if re.match("response ended by (GeneratorExit|CancelledError)", one)])
+        messages = [str(record.get("message")) for record in node.gateway.find_records(policy="pass-stream:v1.0.0")]
+        return len(
+            [message for message in messages if re.match("response ended by (GeneratorExit|CancelledError)", message)]
+        )
 
     before = closed()
 
@@ -200,7 +210,7 @@ def test_who_leaves_in_the_middle_frees_the_policy_and_upstream(node: Node, mode
             exchange.cancel()
             await asyncio.to_thread(eventually, "the policy's finally has run", lambda: closed() > before)
 
-    with model.saying(model_events.completion(["one ", "two ", "three ", "four "]), permits=2):
+    with model.answer_with(model_events.completion(["one ", "two ", "three ", "four "]), permits=2):
         node.run(leave)
         eventually("the policy's finally has run", lambda: closed() > before)
         eventually("upstream is left too", model.gone.is_set)
@@ -212,7 +222,7 @@ def test_who_leaves_in_the_middle_frees_the_policy_and_upstream(node: Node, mode
     ([("upgrade", "websocket"), ("connection", "upgrade")], 0),
     ([(":path", "/forged/..%2f..%2fadmin")], 400),
 ], ids=lambda value: str(value)[:30])  # fmt: skip
-def test_what_is_refused_over_http2_is_refused(
+def test_requests_refused_over_http2_are_refused_over_http3(
     node: Node, upstream: Upstream, headers: list[tuple[str, str]], status: int
 ) -> None:
     """0: with the stream, or with the connection."""
@@ -239,17 +249,17 @@ def test_what_is_refused_over_http2_is_refused(
 # ---------------------------------------------------------------- certificates
 
 
-def test_a_certificate_that_is_revoked_is_refused(own: Node, upstream: Upstream) -> None:
-    own.gateway.deploy(api("mutual", upstream.url))
-    partner = own.ca.signed("partner", "p.example")
+def test_a_certificate_that_is_revoked_is_refused(own_node: Node, upstream: Upstream) -> None:
+    own_node.gateway.deploy(api("mutual", upstream.url))
+    partner = own_node.ca.issue("partner", "p.example")
     tickets: list[SessionTicket] = []
-    how = {"port": own.partners, "certificate": partner, "tickets": tickets}
-    assert own.get("/mutual/x", **how).status == 200
+    how = {"port": own_node.partners, "certificate": partner, "tickets": tickets}
+    assert own_node.get("/mutual/x", **how).status == 200
     assert tickets == []
     with pytest.raises(RefusedError):
-        own.get("/mutual/x", port=own.partners)
-    revoke(own.ca, partner[0])
-    eventually("it is refused", lambda: _is_refused(own, **how))
+        own_node.get("/mutual/x", port=own_node.partners)
+    revoke(own_node.ca, partner[0])
+    eventually("it is refused", lambda: _is_refused(own_node, **how))
 
 
 def _is_refused(node: Node, **how: Any) -> bool:
@@ -260,8 +270,8 @@ def _is_refused(node: Node, **how: Any) -> bool:
     return False
 
 
-def test_no_session_of_before_gets_past_a_certificate_that_is_asked_for(own: Node, upstream: Upstream) -> None:
-    own.gateway.deploy(api("mutual", upstream.url))
+def test_no_earlier_session_gets_past_a_required_certificate(own_node: Node, upstream: Upstream) -> None:
+    own_node.gateway.deploy(api("mutual", upstream.url))
     tickets: list[SessionTicket] = []
 
     async def ask(connection: Client) -> bool:
@@ -269,22 +279,22 @@ def test_no_session_of_before_gets_past_a_certificate_that_is_asked_for(own: Nod
         await until(lambda: tickets)
         return connection.resumed
 
-    assert own.run(ask, tickets=tickets) is False
-    eventually("a worker knows its session again", lambda: own.run(ask, ticket=tickets[0]))
-    asked = {"certificates": ["web"], "clientCertificates": {"mode": "require", "authority": "partners"}}
-    own.write(public={"tls": asked})
-    own.reload()
-    eventually("the new listener has taken over", lambda: _is_refused(own, seconds=5))
-    assert all(_is_refused(own, ticket=tickets[0]) for _ in range(10)), "expected it of each worker"
+    assert own_node.run(ask, tickets=tickets) is False
+    eventually("a worker knows its session again", lambda: own_node.run(ask, ticket=tickets[0]))
+    settings = {"certificates": ["web"], "clientCertificates": {"mode": "require", "authority": "partners"}}
+    own_node.write(public={"tls": settings})
+    own_node.reload()
+    eventually("the new listener has taken over", lambda: _is_refused(own_node, seconds=5))
+    assert all(_is_refused(own_node, ticket=tickets[0]) for _ in range(10)), "expected it of each worker"
 
 
-def test_certificates_are_rotated_without_a_failed_request(own: Node, upstream: Upstream) -> None:
-    own.gateway.deploy(api("rotated", upstream.url))
-    with asking(own, "/rotated/x") as flow:
+def test_certificates_are_rotated_without_a_failed_request(own_node: Node, upstream: Upstream) -> None:
+    own_node.gateway.deploy(api("rotated", upstream.url))
+    with run_clients(own_node, "/rotated/x") as flow:
         for _ in range(3):
-            chain, _ = own.ca.signed("web", "127.0.0.1")
+            chain, _ = own_node.ca.issue("web", "127.0.0.1")
             serial = f"{x509.load_pem_x509_certificate(chain.read_bytes()).serial_number:X}"
-            eventually("the new one is shown", partial(_is_shown, own, serial))
+            eventually("the new one is shown", partial(_is_shown, own_node, serial))
         eventually("requests have come", lambda: flow["200"] > 500)
     assert set(flow) == {"200"}, flow
 
@@ -300,10 +310,10 @@ async def _certificate(connection: Client) -> str:
 # ---------------------------------------------------------------- changes
 
 
-class Asking:
-    """One client that keeps its connection until it is told that this ends, and one with a new one each time.
+class Clients:
+    """One client that keeps its connection until a GOAWAY, and one with a new connection for each request.
 
-    found: answers by their status; "told to end": connections, what was not looked at by then is asked again.
+    found: answers by their status; "goaway": connections that received a GOAWAY; rejected requests are repeated.
     """
 
     def __init__(self, node: Node, path: str) -> None:
@@ -323,14 +333,14 @@ class Asking:
                 async with connected(self._node.port, self._node.ca.file) as connection:
                     await ask(connection)
             except UnservedError:
-                self.found["told to end"] += 1
+                self.found["goaway"] += 1
             except (RefusedError, ResetError) as error:
                 self.found[repr(error)] += 1
 
     async def _keep(self, connection: Client) -> None:
         while not self.ended.is_set():
             if connection.unserved_from is not None:
-                self.found["told to end"] += 1
+                self.found["goaway"] += 1
                 return
             await self._anew(connection)
 
@@ -339,45 +349,45 @@ class Asking:
 
 
 @contextmanager
-def asking(node: Node, path: str) -> Iterator[Counter[str]]:
-    asked = Asking(node, path)
-    thread = threading.Thread(target=asked.run)
+def run_clients(node: Node, path: str) -> Iterator[Counter[str]]:
+    flows = Clients(node, path)
+    thread = threading.Thread(target=flows.run)
     thread.start()
     try:
-        yield asked.found
+        yield flows.found
     finally:
-        asked.ended.set()
+        flows.ended.set()
         thread.join()
 
 
-def test_listeners_change_without_a_failed_request(own: Node, upstream: Upstream) -> None:
-    own.gateway.deploy(
+def test_listeners_change_without_a_failed_request(own_node: Node, upstream: Upstream) -> None:
+    own_node.gateway.deploy(
         api("changing", upstream.url, [attach("add-python-header", {"headerName": "x", "headerValue": "y"})])
     )
-    with asking(own, "/changing/x") as flow:
+    with run_clients(own_node, "/changing/x") as flow:
         for idle in ("40s", "41s", "42s"):
-            told = flow["told to end"]
-            own.write(timeouts={"connectionIdle": idle})
-            own.reload()
+            goaways = flow["goaway"]
+            own_node.write(timeouts={"connectionIdle": idle})
+            own_node.reload()
             eventually("it goes on", partial(_has_more, flow, "200", flow["200"] + 50))
-            eventually("connections of before are told to end", partial(_has_more, flow, "told to end", told), 30)
-    assert set(flow) == {"200", "told to end"}, flow
+            eventually("earlier connections receive a GOAWAY", partial(_has_more, flow, "goaway", goaways), 30)
+    assert set(flow) == {"200", "goaway"}, flow
 
 
-def _has_more(flow: Counter[str], what: str, than: int) -> bool:
-    return flow[what] > than
+def _has_more(flow: Counter[str], outcome: str, than: int) -> bool:
+    return flow[outcome] > than
 
 
-def test_http3_comes_and_goes(own: Node, upstream: Upstream) -> None:
-    own.gateway.deploy(api("going", upstream.url))
-    assert own.get("/going/x").status == 200
-    own.write(public={"http3": False})
-    own.reload()
-    eventually("nobody answers", lambda: _is_away(own))
-    own.write()
-    own.reload()
-    eventually("it is back", lambda: not _is_away(own))
-    assert own.get("/going/x").status == 200
+def test_http3_comes_and_goes(own_node: Node, upstream: Upstream) -> None:
+    own_node.gateway.deploy(api("going", upstream.url))
+    assert own_node.get("/going/x").status == 200
+    own_node.write(public={"http3": False})
+    own_node.reload()
+    eventually("no listener answers", lambda: _is_away(own_node))
+    own_node.write()
+    own_node.reload()
+    eventually("it is back", lambda: not _is_away(own_node))
+    assert own_node.get("/going/x").status == 200
 
 
 def _is_away(node: Node) -> bool:
@@ -387,30 +397,30 @@ def _is_away(node: Node) -> bool:
         return True
 
 
-def test_a_port_of_udp_that_is_taken_is_said(own: Node, upstream: Upstream) -> None:
-    own.gateway.deploy(api("going", upstream.url))
+def test_a_taken_udp_port_is_reported(own_node: Node, upstream: Upstream) -> None:
+    own_node.gateway.deploy(api("going", upstream.url))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-        own.write(partners={"port": port})
-        done = own.gateway.reload()
-        assert done.returncode == 1
-        assert f"UDP port {port} on 127.0.0.1 is taken (by " in done.stderr
-    assert own.get("/going/x").status == 200
+        own_node.write(partners={"port": port})
+        result = own_node.gateway.reload()
+        assert result.returncode == 1
+        assert f"UDP port {port} on 127.0.0.1 is taken (by " in result.stderr
+    assert own_node.get("/going/x").status == 200
 
 
-def test_a_stop_loses_no_request_that_is_under_way(own: Node, upstream: Upstream) -> None:
-    """New connections find nobody, and go to TCP; a connection that is there is told to end, and its request ends."""
-    own.gateway.deploy(api("stopping", upstream.url, [attach("sleep", {"seconds": 1.5}, timeout="10s")]))
+def test_a_stop_loses_no_request_that_is_under_way(own_node: Node, upstream: Upstream) -> None:
+    """New connections find no listener and go to TCP; an open connection receives a GOAWAY, and its request ends."""
+    own_node.gateway.deploy(api("stopping", upstream.url, [attach("sleep", {"seconds": 1.5}, timeout="10s")]))
     upstream.reply = lambda _: Reply(200, [], b"done")
 
     async def ask(connection: Client) -> tuple[int, bytes]:
         exchange = connection.request("/stopping/x")
-        await asyncio.to_thread(eventually, "the request is under way", lambda: own.gateway.is_busy("stopping"))
-        stop = asyncio.create_task(asyncio.to_thread(own.gateway.stop))
+        await asyncio.to_thread(eventually, "the request is under way", lambda: own_node.gateway.is_busy("stopping"))
+        stop = asyncio.create_task(asyncio.to_thread(own_node.gateway.stop))
         answer = await exchange.whole()
         assert await stop == 0
         return answer.status, answer.body
 
-    assert own.run(ask) == (200, b"done")
-    assert "could not be drained" not in "".join(own.gateway.log)
+    assert own_node.run(ask) == (200, b"done")
+    assert "could not be drained" not in "".join(own_node.gateway.log)

@@ -1,4 +1,4 @@
-"""What a node listens on: several listeners, certificates from files, and changes of both while requests come."""
+"""Listeners of a node: several of them, certificates from files, and changes of both while requests come."""
 
 from __future__ import annotations
 
@@ -45,22 +45,22 @@ class Node:
         return port
 
     def listen(self, *listeners: Json, **spec: object) -> str:
-        """What the reload prints that takes over other listeners."""
+        """Reloads with these listeners; the output."""
         write(self.file, *listeners, **spec)
-        done = self.gateway.reload()
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        result = self.gateway.reload()
+        assert result.returncode == 0, result.stderr
+        return result.stdout
 
     def refuse(self, *listeners: Json, **spec: object) -> str:
-        """What the reload says that does not."""
+        """Reloads with listeners that must be refused; the error output."""
         write(self.file, *listeners, **spec)
-        done = self.gateway.reload()
-        assert done.returncode == 1, done.stdout
-        return done.stderr
+        result = self.gateway.reload()
+        assert result.returncode == 1, result.stdout
+        return result.stderr
 
 
 @pytest.fixture(scope="module")
-def started(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+def shared_node(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     folder, http = tmp_path_factory.mktemp("node"), {"name": "http", "port": free_port()}
     file = write(folder / "gateway.yaml", http)
     options = ("--gateway", str(file), "--port", str(http["port"]))
@@ -69,10 +69,10 @@ def started(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 
 
 @pytest.fixture
-def node(started: Node) -> Iterator[Node]:
-    """With one listener, to begin and to end with."""
-    yield started
-    started.listen(started.http)
+def node(shared_node: Node) -> Iterator[Node]:
+    """A node with one listener, before and after each test."""
+    yield shared_node
+    shared_node.listen(shared_node.http)
 
 
 @pytest.fixture(scope="module")
@@ -82,16 +82,16 @@ def ca(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture
 def trust(ca: Authority) -> ssl.SSLContext:
-    return _trusting(ca)
+    return _trust_only(ca)
 
 
-def _trusting(ca: Authority) -> ssl.SSLContext:
+def _trust_only(ca: Authority) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(ca.file)
     return context
 
 
-def shown(port: int, trust: ssl.SSLContext) -> bytes:
+def shown_certificate(port: int, trust: ssl.SSLContext) -> bytes:
     """The certificate that a new connection is shown, none where there is no connection."""
     try:
         with (
@@ -106,30 +106,30 @@ def shown(port: int, trust: ssl.SSLContext) -> bytes:
 def test_a_broken_certificate_leaves_the_one_before_and_keys_stand_nowhere(
     node: Node, ca: Authority, trust: ssl.SSLContext
 ) -> None:
-    """That certificates change without a failed request is in test_live_changes.py."""
+    """Changes of certificates without a failed request are in test_live_changes.py."""
     gateway, port = node.gateway, free_port()
-    chain, key = ca.signed("web", "127.0.0.1")
+    chain, key = ca.issue("web", "127.0.0.1")
     node.listen(node.http, https(port), certificates=certificates(chain, key))
-    ca.signed("web", "127.0.0.1")
-    wanted = ssl.PEM_cert_to_DER_cert(chain.read_text())
-    eventually("the new one is shown", lambda: shown(port, trust) == wanted)
+    ca.issue("web", "127.0.0.1")
+    expected = ssl.PEM_cert_to_DER_cert(chain.read_text())
+    eventually("the new one is shown", lambda: shown_certificate(port, trust) == expected)
     chain.write_text("-----BEGIN CERTIFICATE-----\n")
     broken = "certificate files cannot be used; their previous content is still served"
-    eventually("a broken file is said", lambda: gateway.logged(message=broken))
-    assert str(chain) in gateway.logged(message=broken)[0]["reason"]
-    assert shown(port, trust) == wanted, "expected the old one to stay"
+    eventually("a broken file is reported", lambda: gateway.find_records(message=broken))
+    assert str(chain) in gateway.find_records(message=broken)[0]["reason"]
+    assert shown_certificate(port, trust) == expected, "expected the old one to stay"
     gateway.kill("envoy")
-    eventually("a new Envoy shows it too", lambda: shown(port, trust) == wanted, 30)
+    eventually("a new Envoy shows it too", lambda: shown_certificate(port, trust) == expected, 30)
     keys = key.read_text().splitlines()[1]
     assert not [line for line in gateway.log if keys in line]
     state = node.file.parent / "state"
-    assert keys.encode() not in b"".join(each.read_bytes() for each in state.rglob("*") if each.is_file())
+    assert keys.encode() not in b"".join(path.read_bytes() for path in state.rglob("*") if path.is_file())
 
 
 def test_listeners_change_without_a_failed_request(
     node: Node, upstream: Upstream, ca: Authority, trust: ssl.SSLContext
 ) -> None:
-    web = certificates(*ca.signed("web", "127.0.0.1"))
+    web = certificates(*ca.issue("web", "127.0.0.1"))
     gateway, http, second = node.gateway, node.http, free_port()
     gateway.deploy(
         api("changing", upstream.url, [attach("add-python-header", {"headerName": "x", "headerValue": "y"})])
@@ -138,7 +138,7 @@ def test_listeners_change_without_a_failed_request(
         assert "listeners: as the Gateway says now" in node.listen(http, https(second), certificates=web)
         secure = f"https://127.0.0.1:{second}"
         assert httpx.get(f"{secure}/changing/x", verify=trust).status_code == 200
-        assert [each["url"] for each in gateway.status()["listeners"]] == [gateway.url, secure]
+        assert [listener["url"] for listener in gateway.status()["listeners"]] == [gateway.url, secure]
         for idle in ("40s", "41s", "42s"):  # the listener that is under load
             node.listen(http, https(second), certificates=web, timeouts={"connectionIdle": idle})
         node.listen(http)
@@ -156,28 +156,30 @@ def _is_closed(port: int) -> bool:
     return False
 
 
-def test_what_is_wrong_with_a_reload_leaves_the_listeners(node: Node, tmp_path: Path, upstream: Upstream) -> None:
+def test_a_refused_reload_keeps_the_listeners(node: Node, tmp_path: Path, upstream: Upstream) -> None:
     http = node.http
     node.gateway.deploy(api("stays", upstream.url))
 
     def refused(*listeners: Json, **spec: object) -> str:
-        said = node.refuse(*listeners, **spec)
+        message = node.refuse(*listeners, **spec)
         assert httpx.get(f"{node.gateway.url}/stays/x").status_code == 200
-        return said
+        return message
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         other = taken.getsockname()[1]
-        said = refused(http, {"name": "other", "port": other})
-    assert f"port {other} on 127.0.0.1 is taken (by " in said
-    assert f"choose another in {node.file}, listener other" in said
+        message = refused(http, {"name": "other", "port": other})
+    assert f"port {other} on 127.0.0.1 is taken (by " in message
+    assert f"choose another in {node.file}, listener other" in message
     assert f"{node.file}:" in refused(http, {"name": "other", "port": "x"})
     missing = tmp_path / "none.pem"
-    said = refused(http, https(free_port()), certificates=certificates(missing, missing))
-    assert f"certificate web: {missing}: expected a file that can be read, got: No such file" in said
+    message = refused(http, https(free_port()), certificates=certificates(missing, missing))
+    assert f"certificate web: {missing}: expected a file that can be read, got: No such file" in message
     assert "nothing to reload" in node.listen(http)
 
 
-def test_what_envoy_refuses_is_said_and_the_listeners_stay(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+def test_a_listener_that_envoy_refuses_is_reported_and_others_stay(
+    build: Path, tmp_path: Path, upstream: Upstream
+) -> None:
     """An address of another machine, by the management API: the node finds out."""
     with running(build, tmp_path / "state") as gateway, gateway.controller() as client:
         gateway.deploy(api("stays", upstream.url))
@@ -208,7 +210,7 @@ def _status_of(url: str) -> int:
 def test_a_node_listens_and_reloads_without_a_controller(
     build: Path, tmp_path: Path, upstream: Upstream, ca: Authority, trust: ssl.SSLContext
 ) -> None:
-    web = certificates(*ca.signed("web", "127.0.0.1"))
+    web = certificates(*ca.issue("web", "127.0.0.1"))
     port, secure = free_port(), free_port()
     http: Json = {"name": "http", "port": port}
     file = write(tmp_path / "gateway.yaml", http)
@@ -236,33 +238,33 @@ def test_a_stop_loses_no_request_on_any_listener(build: Path, tmp_path: Path, up
     file = write(tmp_path / "gateway.yaml", *listeners)
     with running(build, tmp_path / "state", "--gateway", str(file), "--port", str(ports[0])) as gateway:
         gateway.deploy(api("stopping", upstream.url))
-        urls = [each["url"] for each in gateway.status()["listeners"]]
+        urls = [listener["url"] for listener in gateway.status()["listeners"]]
         assert urls[1].endswith(f":{ports[1]}")
         with (
-            clients.asking(f"{urls[0]}/stopping/x", keep_alive=False, clients=2) as one,
-            clients.asking(f"{urls[1]}/stopping/x", keep_alive=False, clients=2) as two,
+            clients.run_clients(f"{urls[0]}/stopping/x", keep_alive=False, clients=2) as first_clients,
+            clients.run_clients(f"{urls[1]}/stopping/x", keep_alive=False, clients=2) as two,
         ):
-            eventually("traffic flows", lambda: min(one.answered, two.answered) > 200)
+            eventually("traffic flows", lambda: min(first_clients.answered, two.answered) > 200)
             assert gateway.stop() == 0
-    for each in (one, two):
-        assert each.lost == []
-        assert each.first_refusal > each.last_answered_connect
+    for client in (first_clients, two):
+        assert client.lost == []
+        assert client.first_refusal > client.last_answered_connect
     assert "could not be drained" not in "".join(gateway.log)
 
 
-def statuses(gateway: Gateway) -> tuple[int, list[str]]:
-    """Of `gatewright status`: the exit status, and what falls short."""
+def shortcomings_of(gateway: Gateway) -> tuple[int, list[str]]:
+    """The exit status of `gatewright status`, and the shortcomings."""
     command = ["gatewright", "status", "--json", "--run-dir", str(gateway.run_dir)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    return done.returncode, json.loads(done.stdout)["shortcomings"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return result.returncode, json.loads(result.stdout)["shortcomings"]
 
 
-def test_files_that_cannot_be_used_close_nothing_but_what_needs_them(
+def test_unusable_files_close_only_the_listeners_that_need_them(
     build: Path, tmp_path: Path, ca: Authority, upstream: Upstream
 ) -> None:
     """At a start, while it runs, and after the engine was started again."""
-    (good, good_key), (bad, bad_key) = ca.signed("good", "127.0.0.1"), ca.signed("bad", "127.0.0.1")
-    named = {
+    (good, good_key), (bad, bad_key) = ca.issue("good", "127.0.0.1"), ca.issue("bad", "127.0.0.1")
+    certificates_by_name = {
         "good": {"certificateFile": str(good), "keyFile": str(good_key)},
         "bad": {"certificateFile": str(bad), "keyFile": str(bad_key)},
     }
@@ -274,7 +276,7 @@ def test_files_that_cannot_be_used_close_nothing_but_what_needs_them(
         {"name": "both", "port": both, "protocol": "https", "tls": {"certificates": ["good", "bad"]}},
         {"name": "lone", "port": lone, "protocol": "https", "tls": {"certificates": ["bad"]}},
     ]
-    file = write(tmp_path / "gateway.yaml", *listeners, certificates=named, admin={"port": admin})
+    file = write(tmp_path / "gateway.yaml", *listeners, certificates=certificates_by_name, admin={"port": admin})
     trusting = ssl.create_default_context(cafile=str(ca.file))
     with running(build, tmp_path / "state", "--gateway", str(file)) as gateway:
         gateway.deploy(api("files", upstream.url))
@@ -291,75 +293,83 @@ def test_files_that_cannot_be_used_close_nothing_but_what_needs_them(
         assert "  closed   the listener lone" in gateway.printed
         assert any(reason in line for line in gateway.printed)
         assert answered(both) == 200
-        code, said = statuses(gateway)
-        assert (code, said[0].partition(" (")[0]) == (3, "the listener lone is closed")
-        assert reason in said[1]
+        code, shortcomings = shortcomings_of(gateway)
+        assert (code, shortcomings[0].partition(" (")[0]) == (3, "the listener lone is closed")
+        assert reason in shortcomings[1]
         ready = httpx.get(f"http://127.0.0.1:{admin}/ready")
         assert ready.status_code == 503
         assert reason in ready.json()["reason"]
         more = {"name": "more", "port": free_port()}
-        write(file, *listeners, more, certificates=named, admin={"port": admin})
+        write(file, *listeners, more, certificates=certificates_by_name, admin={"port": admin})
         reloaded = gateway.reload()
         assert reloaded.returncode == 0, reloaded.stderr
         assert f"note: certificate bad: {bad}: expected a PEM block CERTIFICATE" in reloaded.stderr
         assert httpx.get(f"http://127.0.0.1:{more['port']}/files/x").status_code == 200
-        code, said = statuses(gateway)
-        assert (code, said[0].partition(" (")[0]) == (3, "the listener lone is closed")
-        write(file, *listeners, certificates={**named, "worse": named["bad"]}, admin={"port": admin})
+        code, shortcomings = shortcomings_of(gateway)
+        assert (code, shortcomings[0].partition(" (")[0]) == (3, "the listener lone is closed")
+        write(
+            file,
+            *listeners,
+            certificates={**certificates_by_name, "worse": certificates_by_name["bad"]},
+            admin={"port": admin},
+        )
         reloaded = gateway.reload()
         assert (reloaded.returncode, "error: certificate worse: " in reloaded.stderr) == (1, True)
-        write(file, *listeners, more, certificates=named, admin={"port": admin})
+        write(file, *listeners, more, certificates=certificates_by_name, admin={"port": admin})
         bad.write_text(mended)
         eventually("all are open", lambda: is_open(lone) and is_open(both))
-        assert statuses(gateway) == (0, [])
+        assert shortcomings_of(gateway) == (0, [])
         assert httpx.get(f"http://127.0.0.1:{admin}/ready").status_code == 200
         good.write_text("hello")
-        eventually("it is said", lambda: statuses(gateway)[0] == 3)
+        eventually("the status reports it", lambda: shortcomings_of(gateway)[0] == 3)
         assert is_open(both), "by what the file held before"
         gateway.kill("engine")
-        eventually("the engine is back", lambda: "restarted" in " ".join(statuses(gateway)[1]))
+        eventually("the engine is back", lambda: "restarted" in " ".join(shortcomings_of(gateway)[1]))
         eventually("by the certificate that is left", lambda: is_open(both) and is_open(lone))
-        assert any("the files of the certificate good cannot be used" in each for each in statuses(gateway)[1])
+        assert any(
+            "the files of the certificate good cannot be used" in status for status in shortcomings_of(gateway)[1]
+        )
 
 
-def test_a_gateway_without_a_listener_that_opens_does_not_start(build: Path, tmp_path: Path, ca: Authority) -> None:
-    chain, key = ca.signed("gone", "127.0.0.1")
+def test_a_gateway_whose_listeners_all_fail_does_not_start(build: Path, tmp_path: Path, ca: Authority) -> None:
+    chain, key = ca.issue("gone", "127.0.0.1")
     chain.unlink()
     file = write(tmp_path / "gateway.yaml", https(free_port()), certificates=certificates(chain, key))
     command = ["gatewright", "run", "--gateway", str(file), "--build", str(build), "--controller-port", "0"]
     with tempfile.TemporaryDirectory(prefix="gw-") as run_dir:  # pytest's own paths are too long for sockets
         command += ["--state-dir", str(tmp_path / "state"), "--run-dir", run_dir]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 1
-    assert "no listener can be opened: the files of the certificate web cannot be used" in done.stderr
-    assert f"{chain}: expected a PEM file, got none" in done.stderr
+        result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 1
+    assert "no listener can be opened: the files of the certificate web cannot be used" in result.stderr
+    assert f"{chain}: expected a PEM file, got none" in result.stderr
 
 
-def test_what_cannot_be_used_is_said_before_anything_is_built(tmp_path: Path, ca: Authority) -> None:
-    chain, key = ca.signed("web", "127.0.0.1")
-    _, others = ca.signed("other", "127.0.0.1")
+def test_unusable_files_are_reported_before_the_build(tmp_path: Path, ca: Authority) -> None:
+    chain, key = ca.issue("web", "127.0.0.1")
+    _, others = ca.issue("other", "127.0.0.1")
     port = free_port()
-    named = {
+    certificates_by_name = {
         "mismatched": {"certificateFile": str(chain), "keyFile": str(others)},
         "absent": {"certificateFile": str(tmp_path / "none"), "keyFile": str(key)},
     }
     tls = {"certificates": ["mismatched", "absent"]}
     file = write(
-        tmp_path / "gateway.yaml", {"name": "a", "port": port, "protocol": "https", "tls": tls}, certificates=named,
+        tmp_path / "gateway.yaml", {"name": "a", "port": port, "protocol": "https", "tls": tls},
+        certificates=certificates_by_name,
         authorities={"text": {"file": str(file_with(tmp_path / "text", "hello"))}},
     )  # fmt: skip
-    done = subprocess.run(
+    result = subprocess.run(
         ["gatewright", "run", "--strict", "--gateway", str(file), "--build", str(tmp_path / "nothing")],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
-    assert done.returncode == 1
-    said = " ".join(done.stderr.split())
+    assert result.returncode == 1
+    output = " ".join(result.stderr.split())
     for expected in (
         f"certificate mismatched: {others}: expected the key of the first certificate in {chain}, got another one",
         f"certificate absent: {tmp_path / 'none'}: expected a file that can be read, got: No such file or directory",
         f"authority text: {tmp_path / 'text'}: expected a PEM file of the certificates that sign others",
     ):
-        assert expected in said
+        assert expected in output
 
 
 def file_with(path: Path, text: str) -> Path:
@@ -368,7 +378,7 @@ def file_with(path: Path, text: str) -> Path:
 
 
 def test_a_listener_gets_another_address_or_name_on_its_port(node: Node, upstream: Upstream) -> None:
-    """Without a failed request where it listens on before and after."""
+    """No request fails at an address that stays."""
     port, other = node.port, free_port()
     node.gateway.deploy(api("stays", upstream.url))
 
@@ -384,7 +394,7 @@ def test_a_listener_gets_another_address_or_name_on_its_port(node: Node, upstrea
         listening({"name": "renamed", "port": port})
         listening({"name": "renamed", "port": port}, {"name": "second", "port": other})
         # Two that change places are refused by Envoy: they go by way of a third port.
-        said = node.refuse({"name": "second", "port": port}, {"name": "renamed", "port": other})
-        assert "duplicate address" in said
+        message = node.refuse({"name": "second", "port": port}, {"name": "renamed", "port": other})
+        assert "duplicate address" in message
         eventually("steady", flow.is_steady)
     assert set(flow.counts()) == {200}, flow.problems[:3]

@@ -1,4 +1,4 @@
-"""Who a client is by its certificate, as policies are told it: in Go and in Python, through a listener of a Gateway."""
+"""The peer of a client certificate as policies see it: in Go and in Python, through a listener of a Gateway."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ class Door:
     gateway: Gateway
     signer: Authority
 
-    def ask(self, path: str, shown: ClientCertificate | None, *, http2: bool = False) -> httpx.Response:
-        with httpx.Client(verify=client_tls(self.signer, shown), http2=http2, http1=not http2) as client:
+    def ask(self, path: str, certificate: ClientCertificate | None, *, http2: bool = False) -> httpx.Response:
+        with httpx.Client(verify=client_tls(self.signer, certificate), http2=http2, http1=not http2) as client:
             return client.get(f"https://localhost:{self.gateway.port}{path}", headers=FORGED)
 
-    def ask_over_http3(self, path: str, shown: ClientCertificate | None) -> http3.Answer:
+    def ask_over_http3(self, path: str, certificate: ClientCertificate | None) -> http3.Answer:
         async def asked() -> http3.Answer:
-            files = (shown.file, shown.key_file) if shown else None
+            files = (certificate.file, certificate.key_file) if certificate else None
             port, trusted = self.gateway.port, self.signer.file
             async with http3.connected(port, trusted, server_name="localhost", certificate=files) as connection:
                 return await connection.get(path, *FORGED.items(), host="localhost")
@@ -63,8 +63,8 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     place = tmp_path_factory.mktemp("door")
     manifest = write_twins(place)
     signer = authority(place)
-    chain, key = signer.signed("localhost", "localhost")
-    asked = {"mode": "request", "authority": "clients"}
+    chain, key = signer.issue("localhost", "localhost")
+    settings = {"mode": "request", "authority": "clients"}
     document = {
         "apiVersion": "gatewright.dev/v1",
         "kind": "Gateway",
@@ -75,7 +75,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
                     "address": "127.0.0.1",
                     "protocol": "https",
                     "http3": True,
-                    "tls": {"certificates": ["own"], "clientCertificates": asked},
+                    "tls": {"certificates": ["own"], "clientCertificates": settings},
                 },
             ],
             "certificates": {"own": {"certificateFile": str(chain), "keyFile": str(key)}},
@@ -96,23 +96,23 @@ def alice(door: Door) -> ClientCertificate:
     return client_certificate(door.signer, "alice", *ALL_KINDS, subject=HARD_SUBJECT)
 
 
-def seen(runtime: str) -> Json:
+def report_peer(runtime: str) -> Json:
     looks = {"onRequest": {"sees": ["peer"]}}
     return attach(f"twin-{runtime}-headers", looks)
 
 
-def told(upstream: Upstream) -> object:
-    """What the policy has seen, and put into a header."""
+def peer_seen(upstream: Upstream) -> object:
+    """The peer that the policy has seen and put into a header."""
     value = upstream.received[-1].value("x-saw")
     assert value is not None
     return json.loads(base64.b64decode(value))["peer"]
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_a_policy_is_told_all_names_and_nothing_that_a_client_says(
+def test_a_policy_sees_all_names_and_no_header_of_a_client(
     door: Door, alice: ClientCertificate, upstream: Upstream, runtime: str
 ) -> None:
-    door.gateway.deploy(api(f"who-{runtime}", upstream.url, [seen(runtime)]))
+    door.gateway.deploy(api(f"who-{runtime}", upstream.url, [report_peer(runtime)]))
     path = f"/who-{runtime}/x"
     for version in (1, 2, 3):
         status = (
@@ -121,7 +121,7 @@ def test_a_policy_is_told_all_names_and_nothing_that_a_client_says(
             else door.ask(path, alice, http2=version == 2).status_code
         )
         assert status == 200
-        assert told(upstream) == {
+        assert peer_seen(upstream) == {
             "subject": HARD_SUBJECT_TEXT,
             "issuer": "CN=authority",
             "dnsNames": ["a.example", "b,DNS:c.example"],
@@ -135,11 +135,11 @@ def test_a_policy_is_told_all_names_and_nothing_that_a_client_says(
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_without_a_certificate_there_is_no_peer(door: Door, upstream: Upstream, runtime: str) -> None:
-    door.gateway.deploy(api(f"nobody-{runtime}", upstream.url, [seen(runtime)]))
+    door.gateway.deploy(api(f"nobody-{runtime}", upstream.url, [report_peer(runtime)]))
     assert door.ask(f"/nobody-{runtime}/x", None).status_code == 200
-    assert told(upstream) is None
+    assert peer_seen(upstream) is None
     assert door.ask_over_http3(f"/nobody-{runtime}/x", None).status == 200
-    assert told(upstream) is None
+    assert peer_seen(upstream) is None
 
 
 def test_a_certificate_of_another_authority_is_no_connection(door: Door, tmp_path: Path, upstream: Upstream) -> None:
@@ -151,10 +151,10 @@ def test_a_certificate_of_another_authority_is_no_connection(door: Door, tmp_pat
     assert upstream.received == []
 
 
-def test_a_listener_without_client_certificates_has_nothing_of_it(door: Door, gateway: Gateway) -> None:
+def test_a_listener_without_client_certificates_reports_no_peer(door: Door, gateway: Gateway) -> None:
     """It pays for no filter and no attribute."""
     asks, asks_not = (
-        each.admin("envoy", "/config_dump?resource=dynamic_listeners") for each in (door.gateway, gateway)
+        node.admin("envoy", "/config_dump?resource=dynamic_listeners") for node in (door.gateway, gateway)
     )
     assert "%DOWNSTREAM_PEER_CERT%" in asks
     assert "filter_state['gatewright.peer']" in asks

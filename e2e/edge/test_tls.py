@@ -1,4 +1,4 @@
-"""TLS at the door of a whole gateway: what clients may speak, which certificate they are shown, who is let in."""
+"""TLS of a whole gateway: versions and ciphers, the certificates shown to clients, and client certificates."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ WWW, RSA, SHOP = "www.example.com", "rsa.example.com", "a.shops.example.com"
 EC_CIPHERS = [number for number, name in MODERN.items() if "ECDSA" in name]
 ROOM = "any", "hosts", "modern", "partners", "guests"
 OFFERED_BY_NOBODY = [0x0A0A, 0x1A1A]
-"""Of RFC 8701: numbers that stand for nothing."""
+"""Reserved numbers of RFC 8701 (GREASE)."""
 
 
-def needed(program: str) -> str:
-    found = shutil.which(program)
-    if not found:
+def find_program(program: str) -> str:
+    path = shutil.which(program)
+    if not path:
         pytest.skip(f"NOT TESTED: {program} is not on this machine")
-    return found
+    return path
 
 
 @dataclass
@@ -47,17 +47,19 @@ class Door:
     signer: Authority
     partners: Authority
 
-    def ask(self, name: str, shown: ClientCertificate | None = None, host: str = WWW, asked: str = WWW) -> Answer:
+    def ask(
+        self, name: str, certificate: ClientCertificate | None = None, host: str = WWW, server_name: str = WWW
+    ) -> Answer:
         """host: what the request says. asked: the server name, "" for none."""
-        context = client_tls(self.signer, shown)
-        context.check_hostname = bool(asked)
-        return request(self.ports[name], host, tls=context, server_name=asked or None, path="/tls/x")
+        context = client_tls(self.signer, certificate)
+        context.check_hostname = bool(server_name)
+        return request(self.ports[name], host, tls=context, server_name=server_name or None, path="/tls/x")
 
-    def names(self, name: str, asked: str) -> tuple[str, ...]:
-        """Those of the certificate that is shown."""
+    def names(self, name: str, server_name: str) -> tuple[str, ...]:
+        """The names in the certificate that the gateway shows."""
         context = client_tls(self.signer)
         context.check_hostname = False
-        answer = request(self.ports[name], WWW, tls=context, server_name=asked or None, path="/tls/x")
+        answer = request(self.ports[name], WWW, tls=context, server_name=server_name or None, path="/tls/x")
         assert answer.tls
         assert answer.status == 200
         return answer.tls.names
@@ -67,10 +69,10 @@ class Door:
 def door(build: Path, recording_upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     folder = tmp_path_factory.mktemp("door")
     signer, partners = authority(folder), authority(folder, "partners")
-    named = {
-        "www": signer.signed("www", WWW, "127.0.0.1"),
-        "rsa": signer.signed("rsa", RSA, kind="rsa"),
-        "shops": signer.signed("shops", "*.shops.example.com"),
+    certificates = {
+        "www": signer.issue("www", WWW, "127.0.0.1"),
+        "rsa": signer.issue("rsa", RSA, kind="rsa"),
+        "shops": signer.issue("shops", "*.shops.example.com"),
     }
     ports = {name: free_port() for name in ("http", *ROOM)}
     tls: Json = {
@@ -81,7 +83,12 @@ def door(build: Path, recording_upstream: Upstream, tmp_path_factory: pytest.Tem
         "guests": {"clientCertificates": {"mode": "request", "authority": "partners"}},
     }
     listeners = [
-        {"name": name, "port": ports[name], "protocol": "https", "tls": {"certificates": list(named), **tls[name]}}
+        {
+            "name": name,
+            "port": ports[name],
+            "protocol": "https",
+            "tls": {"certificates": list(certificates), **tls[name]},
+        }
         for name in ROOM
     ]
     listeners[1]["hosts"] = [WWW, "*.shops.example.com"]
@@ -89,7 +96,9 @@ def door(build: Path, recording_upstream: Upstream, tmp_path_factory: pytest.Tem
         folder / "gateway.yaml",
         {"name": "http", "port": ports["http"], "redirect": {"port": ports["any"]}},
         *listeners,
-        certificates={name: {"certificateFile": str(pair[0]), "keyFile": str(pair[1])} for name, pair in named.items()},
+        certificates={
+            name: {"certificateFile": str(pair[0]), "keyFile": str(pair[1])} for name, pair in certificates.items()
+        },
         authorities={"partners": {"file": str(partners.file), "revocationFile": str(partners.revoke())}},
     )
     arguments = ["--gateway", str(file), "--port", str(ports["http"])]
@@ -103,28 +112,30 @@ def door(build: Path, recording_upstream: Upstream, tmp_path_factory: pytest.Tem
 
 @pytest.mark.parametrize("version", [client_hello.SSL_3, client_hello.TLS_1_0, client_hello.TLS_1_1])
 @pytest.mark.parametrize("name", ["any", "modern"])
-def test_what_is_older_than_1_2_is_refused(door: Door, name: str, version: int) -> None:
-    said = offer(door.ports[name], WWW, [*EC_CIPHERS, *WEAK["CBC"]], version)
-    assert said.alert == client_hello.PROTOCOL_VERSION
+def test_versions_older_than_1_2_are_refused(door: Door, name: str, version: int) -> None:
+    answer = offer(door.ports[name], WWW, [*EC_CIPHERS, *WEAK["CBC"]], version)
+    assert answer.alert == client_hello.PROTOCOL_VERSION
 
 
 @pytest.mark.parametrize("cipher", MODERN, ids=MODERN.values())
-def test_each_cipher_of_today_is_spoken(door: Door, cipher: int) -> None:
+def test_each_modern_cipher_is_accepted(door: Door, cipher: int) -> None:
     """Alone, in TLS 1.2: with a key that is agreed on for this connection alone, and by X25519."""
-    said = offer(door.ports["any"], RSA if "RSA" in MODERN[cipher] and "ECDSA" not in MODERN[cipher] else WWW, [cipher])
-    assert (said.alert, said.version, said.cipher) == (None, client_hello.TLS_1_2, cipher)
-    assert said.group == 0x001D
+    answer = offer(
+        door.ports["any"], RSA if "RSA" in MODERN[cipher] and "ECDSA" not in MODERN[cipher] else WWW, [cipher]
+    )
+    assert (answer.alert, answer.version, answer.cipher) == (None, client_hello.TLS_1_2, cipher)
+    assert answer.group == 0x001D
 
 
 @pytest.mark.parametrize("server_name", [WWW, RSA])
 @pytest.mark.parametrize("ciphers", WEAK.values(), ids=WEAK)
 def test_weak_ciphers_are_refused(door: Door, ciphers: list[int], server_name: str) -> None:
-    """All of a kind together: what is refused is what none of them is taken of."""
+    """Offers all ciphers of a kind at once: a refusal means that none of them is accepted."""
     assert offer(door.ports["any"], server_name, ciphers).alert == client_hello.HANDSHAKE_FAILURE
     assert offer(door.ports["any"], server_name, [*ciphers, *MODERN]).cipher in MODERN
 
 
-def test_no_cipher_at_all_but_those_of_today(door: Door) -> None:
+def test_no_other_ciphers_are_accepted(door: Door) -> None:
     """Every number that there is, a thousand at a time, but for these and for TLS 1.3's."""
     known = {*MODERN, *range(0x1301, 0x1306), client_hello.FALLBACK}
     numbers = [number for high in (0x00, 0x13, 0xC0, 0xCC, 0xD0) for number in range(high << 8, (high << 8) + 256)]
@@ -133,38 +144,38 @@ def test_no_cipher_at_all_but_those_of_today(door: Door) -> None:
         assert offer(door.ports["any"], server_name, rest).alert == client_hello.HANDSHAKE_FAILURE
 
 
-def test_numbers_that_stand_for_nothing_are_ignored(door: Door) -> None:
-    said = offer(door.ports["any"], WWW, [*OFFERED_BY_NOBODY, *EC_CIPHERS], extensions={0x2A2A: b""})
-    assert said.cipher in EC_CIPHERS
+def test_unassigned_numbers_are_ignored(door: Door) -> None:
+    answer = offer(door.ports["any"], WWW, [*OFFERED_BY_NOBODY, *EC_CIPHERS], extensions={0x2A2A: b""})
+    assert answer.cipher in EC_CIPHERS
 
 
-def test_the_gateway_prefers_and_not_the_client(door: Door) -> None:
+def test_the_gateways_order_of_ciphers_counts(door: Door) -> None:
     """But for ciphers of one strength, of which a client's processor knows best: AES or ChaCha20."""
-    said = {offer(door.ports["any"], WWW, order).cipher for order in (EC_CIPHERS, EC_CIPHERS[::-1])}
-    assert said == {EC_CIPHERS[0]}
+    ciphers = {offer(door.ports["any"], WWW, order).cipher for order in (EC_CIPHERS, EC_CIPHERS[::-1])}
+    assert ciphers == {EC_CIPHERS[0]}
 
 
-def test_a_handshake_that_was_made_older_by_somebody_is_refused(door: Door) -> None:
+def test_a_downgraded_handshake_is_refused(door: Door) -> None:
     """RFC 7507: a client that falls back says so, and a gateway that speaks 1.3 knows that it need not have."""
-    said = offer(door.ports["any"], WWW, [*EC_CIPHERS, client_hello.FALLBACK])
-    assert said.alert == client_hello.INAPPROPRIATE_FALLBACK
+    answer = offer(door.ports["any"], WWW, [*EC_CIPHERS, client_hello.FALLBACK])
+    assert answer.alert == client_hello.INAPPROPRIATE_FALLBACK
 
 
-def test_extensions_of_a_handshake(door: Door) -> None:
+def test_extensions_of_a_handshake_are_answered(door: Door) -> None:
     offered = {
         client_hello.EXTENDED_MASTER_SECRET: b"",
         client_hello.RENEGOTIATION_INFO: b"\0",
         client_hello.HEARTBEAT: b"\1",
         client_hello.STATUS_REQUEST: b"\1\0\0\0\0",
     }
-    said = offer(door.ports["any"], WWW, EC_CIPHERS, extensions=offered, compressions=b"\1\0")
-    assert said.compression == 0, "CRIME"
-    assert client_hello.HEARTBEAT not in said.extensions, "Heartbleed"
-    assert client_hello.STATUS_REQUEST not in said.extensions, "OCSP stapling is left out"
-    assert {client_hello.EXTENDED_MASTER_SECRET, client_hello.RENEGOTIATION_INFO} <= said.extensions
+    answer = offer(door.ports["any"], WWW, EC_CIPHERS, extensions=offered, compressions=b"\1\0")
+    assert answer.compression == 0, "CRIME"
+    assert client_hello.HEARTBEAT not in answer.extensions, "Heartbleed"
+    assert client_hello.STATUS_REQUEST not in answer.extensions, "OCSP stapling is left out"
+    assert {client_hello.EXTENDED_MASTER_SECRET, client_hello.RENEGOTIATION_INFO} <= answer.extensions
 
 
-def test_tls_1_3_alone(door: Door) -> None:
+def test_a_listener_may_require_tls_1_3(door: Door) -> None:
     assert offer(door.ports["modern"], WWW, EC_CIPHERS).alert == client_hello.PROTOCOL_VERSION
     answer = door.ask("modern")
     assert answer.tls
@@ -176,7 +187,7 @@ VERSIONS = pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVe
 
 
 def session(door: Door, name: str, context: ssl.SSLContext) -> ssl.SSLSession:
-    """One that the listener has given."""
+    """A session that the listener has issued."""
     with connected(door.ports[name], context, WWW) as connection:
         assert isinstance(connection, ssl.SSLSocket)
         connection.sendall(f"GET /tls/x HTTP/1.1\r\nhost: {WWW}\r\n\r\n".encode())
@@ -195,7 +206,7 @@ def test_sessions_are_resumed(door: Door, version: ssl.TLSVersion) -> None:
 
 
 @pytest.mark.parametrize("offered", [["h2", "http/1.1"], ["http/1.1", "h2"], ["h2"], ["http/1.1"], ["spdy/1"], []])
-def test_alpn(door: Door, offered: list[str]) -> None:
+def test_alpn_chooses_http2_for_clients_that_know_it(door: Door, offered: list[str]) -> None:
     """HTTP/2 where the client knows it, whatever it would rather have; HTTP/1.1 where it says nothing that is known."""
     context = client_tls(door.signer)
     if offered:
@@ -212,40 +223,40 @@ def test_alpn(door: Door, offered: list[str]) -> None:
 # ---------------------------------------------------------------- programs that people use
 
 
-def s_client(door: Door, name: str, *options: str, said: str = "") -> str:
-    command = [needed("openssl"), "s_client", "-connect", f"127.0.0.1:{door.ports[name]}", "-CAfile"]
-    done = subprocess.run(
+def s_client(door: Door, name: str, *options: str, typed: str = "") -> str:
+    command = [find_program("openssl"), "s_client", "-connect", f"127.0.0.1:{door.ports[name]}", "-CAfile"]
+    result = subprocess.run(
         [*command, str(door.signer.file), "-servername", WWW, *options],
-        input=said, capture_output=True, text=True, check=False, timeout=30,
+        input=typed, capture_output=True, text=True, check=False, timeout=30,
     )  # fmt: skip
-    return done.stdout + done.stderr
+    return result.stdout + result.stderr
 
 
-def test_openssl_is_told_all_there_is(door: Door) -> None:
-    said = s_client(door, "any")
+def test_openssl_reports_secure_parameters(door: Door) -> None:
+    output = s_client(door, "any")
     for expected in ("Verification: OK", "New, TLSv1.3", "Compression: NONE", "Server Temp Key: X25519"):
-        assert expected in said
-    assert "Max Early Data: 0" in s_client(door, "any", "-ign_eof", said=f"GET /tls/x HTTP/1.0\r\nhost: {WWW}\r\n\r\n")
-    said = s_client(door, "any", "-tls1_2")
-    assert "Secure Renegotiation IS supported" in said
-    assert "Extended master secret: yes" in said
+        assert expected in output
+    assert "Max Early Data: 0" in s_client(door, "any", "-ign_eof", typed=f"GET /tls/x HTTP/1.0\r\nhost: {WWW}\r\n\r\n")
+    output = s_client(door, "any", "-tls1_2")
+    assert "Secure Renegotiation IS supported" in output
+    assert "Extended master secret: yes" in output
 
 
 @pytest.mark.parametrize("option", ["-tls1", "-tls1_1"])
-def test_openssl_speaks_nothing_older(door: Door, option: str) -> None:
-    said = s_client(door, "any", option, "-cipher", "ALL:@SECLEVEL=0")
-    assert "alert protocol version" in said
-    assert "Cipher is (NONE)" in said
+def test_openssl_cannot_connect_with_older_versions(door: Door, option: str) -> None:
+    output = s_client(door, "any", option, "-cipher", "ALL:@SECLEVEL=0")
+    assert "alert protocol version" in output
+    assert "Cipher is (NONE)" in output
 
 
 def test_a_client_cannot_begin_another_handshake(door: Door) -> None:
-    """`R` has openssl ask for one. A connection on which nobody asks goes on."""
-    asked = "GET /tls/x HTTP/1.1\r\nhost: www.example.com\r\nconnection: close\r\n\r\n"
-    assert "HTTP/1.1 200 OK" in s_client(door, "any", "-tls1_2", "-ign_eof", said=asked)
-    said = s_client(door, "any", "-tls1_2", said="R\n" + asked)
-    assert "RENEGOTIATING" in said
-    assert "no renegotiation" in said or "unexpected message" in said, said
-    assert "HTTP/1.1 " not in said
+    """`R` has openssl ask for one. A connection on which the client does not ask goes on."""
+    http_request = "GET /tls/x HTTP/1.1\r\nhost: www.example.com\r\nconnection: close\r\n\r\n"
+    assert "HTTP/1.1 200 OK" in s_client(door, "any", "-tls1_2", "-ign_eof", typed=http_request)
+    output = s_client(door, "any", "-tls1_2", typed="R\n" + http_request)
+    assert "RENEGOTIATING" in output
+    assert "no renegotiation" in output or "unexpected message" in output, output
+    assert "HTTP/1.1 " not in output
 
 
 @pytest.mark.parametrize(("options", "status", "version"), [
@@ -255,24 +266,32 @@ def test_a_client_cannot_begin_another_handshake(door: Door) -> None:
     (["--tlsv1.3"], "200", "2"),
     (["--tls-max", "1.1", "--tlsv1.0", "--ciphers", "DEFAULT:@SECLEVEL=0"], "000", "0"),
 ])  # fmt: skip
-def test_curl(door: Door, options: list[str], status: str, version: str) -> None:
-    command = [needed("curl"), "-sS", "-o", "/dev/null", "-w", "%{http_code} %{http_version}", *options]
+def test_curl_connects(door: Door, options: list[str], status: str, version: str) -> None:
+    command = [find_program("curl"), "-sS", "-o", "/dev/null", "-w", "%{http_code} %{http_version}", *options]
     there = ["--cacert", str(door.signer.file), "--resolve", f"{WWW}:{door.ports['any']}:127.0.0.1"]
     url = f"https://{WWW}:{door.ports['any']}/tls/x"
-    done = subprocess.run([*command, *there, url], capture_output=True, text=True, check=False, timeout=30)
-    assert (done.stdout, done.returncode == 0) == (f"{status} {version}", status == "200"), done.stderr
+    result = subprocess.run([*command, *there, url], capture_output=True, text=True, check=False, timeout=30)
+    assert (result.stdout, result.returncode == 0) == (f"{status} {version}", status == "200"), result.stderr
 
 
 def test_curl_follows_from_http_to_https(door: Door) -> None:
-    command = [needed("curl"), "-sS", "-L", "-o", "/dev/null", "-w", "%{http_code} %{url_effective} %{num_redirects}"]
+    command = [
+        find_program("curl"),
+        "-sS",
+        "-L",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code} %{url_effective} %{num_redirects}",
+    ]
     names = [f"{WWW}:{door.ports[name]}:127.0.0.1" for name in ("http", "any")]
     there = ["--cacert", str(door.signer.file), "--resolve", names[0], "--resolve", names[1]]
     url = f"http://{WWW}:{door.ports['http']}/tls/x?y=%2F"
-    done = subprocess.run([*command, *there, url], capture_output=True, text=True, check=False, timeout=30)
-    assert done.stdout == f"200 https://{WWW}:{door.ports['any']}/tls/x?y=%2F 1", done.stderr
+    result = subprocess.run([*command, *there, url], capture_output=True, text=True, check=False, timeout=30)
+    assert result.stdout == f"200 https://{WWW}:{door.ports['any']}/tls/x?y=%2F 1", result.stderr
 
 
-def test_http_in_clear_on_a_port_with_tls_is_no_request(door: Door, upstream: Upstream) -> None:
+def test_http_in_clear_on_a_tls_port_is_refused(door: Door, upstream: Upstream) -> None:
     with pytest.raises(RefusedError):
         request(door.ports["any"], WWW, path="/tls/x")
     assert upstream.received == []
@@ -281,7 +300,7 @@ def test_http_in_clear_on_a_port_with_tls_is_no_request(door: Door, upstream: Up
 # ---------------------------------------------------------------- names
 
 
-@pytest.mark.parametrize(("asked", "shown"), [
+@pytest.mark.parametrize(("server_name", "names"), [
     (WWW, (WWW, "127.0.0.1")),
     ("WWW.Example.COM", (WWW, "127.0.0.1")),
     (RSA, (RSA,)),
@@ -291,20 +310,20 @@ def test_http_in_clear_on_a_port_with_tls_is_no_request(door: Door, upstream: Up
     ("unknown.example", (WWW, "127.0.0.1")),
     ("", (WWW, "127.0.0.1")),
 ])  # fmt: skip
-def test_the_certificate_is_that_of_the_server_name(door: Door, asked: str, shown: tuple[str, ...]) -> None:
-    """A wildcard is one label; who asks for what is not there sees the first, and does not trust it."""
-    assert door.names("any", asked) == shown
+def test_the_certificate_is_that_of_the_server_name(door: Door, server_name: str, names: tuple[str, ...]) -> None:
+    """A wildcard is one label. A client that asks for an unknown name is shown the first certificate."""
+    assert door.names("any", server_name) == names
 
 
 def test_a_server_name_that_is_not_there_is_not_trusted(door: Door) -> None:
     with pytest.raises(RefusedError, match="mismatch"):
-        door.ask("any", asked="unknown.example")
+        door.ask("any", server_name="unknown.example")
 
 
-@pytest.mark.parametrize("asked", ["unknown.example", RSA, "shops.example.com", ""])
-def test_where_there_are_hosts_others_are_not_connected(door: Door, asked: str) -> None:
+@pytest.mark.parametrize("server_name", ["unknown.example", RSA, "shops.example.com", ""])
+def test_a_listener_with_hosts_refuses_other_server_names(door: Door, server_name: str) -> None:
     with pytest.raises(RefusedError, match=r"closed|EOF|reset"):
-        door.ask("hosts", asked=asked)
+        door.ask("hosts", server_name=server_name)
 
 
 @pytest.mark.parametrize(("name", "host", "status"), [
@@ -314,7 +333,9 @@ def test_where_there_are_hosts_others_are_not_connected(door: Door, asked: str) 
     ("hosts", "unknown.example", 421),
     ("any", "unknown.example", 200),
 ])  # fmt: skip
-def test_a_host_that_is_not_the_server_name(door: Door, upstream: Upstream, name: str, host: str, status: int) -> None:
+def test_a_host_other_than_the_server_name_is_misdirected(
+    door: Door, upstream: Upstream, name: str, host: str, status: int
+) -> None:
     """One connection may serve all hosts of its listener (RFC 9113, 9.1.1), and no other."""
     answer = door.ask(name, host=host)
     assert answer.status == status
@@ -327,31 +348,31 @@ def test_a_host_that_is_not_the_server_name(door: Door, upstream: Upstream, name
 
 
 @pytest.mark.parametrize("name", ["partners", "guests"])
-def test_a_client_of_the_authority_is_let_in(door: Door, upstream: Upstream, name: str) -> None:
+def test_a_client_of_the_authority_is_admitted(door: Door, upstream: Upstream, name: str) -> None:
     assert door.ask(name, client_certificate(door.partners, "alice")).status == 200
     assert len(upstream.received) == 1
 
 
-def test_a_client_without_a_certificate_is_let_in_where_none_is_required(door: Door) -> None:
+def test_a_client_without_a_certificate_is_admitted_if_it_is_optional(door: Door) -> None:
     assert door.ask("guests").status == 200
     with pytest.raises(RefusedError):
         door.ask("partners")
 
 
 @pytest.mark.parametrize("name", ["partners", "guests"])
-@pytest.mark.parametrize("who", ["expired", "stranger", "impostor", "server"])
-def test_a_client_whose_certificate_is_not_good_is_no_client(
-    door: Door, upstream: Upstream, tmp_path: Path, name: str, who: str
+@pytest.mark.parametrize("kind", ["expired", "stranger", "impostor", "server"])
+def test_a_client_with_an_invalid_certificate_is_refused(
+    door: Door, upstream: Upstream, tmp_path: Path, name: str, kind: str
 ) -> None:
-    """Where none is required, too. server: one that the gateway's own authority has signed."""
-    shown = {
+    """Also where none is required. server: a certificate of the gateway's own authority."""
+    certificates = {
         "expired": client_certificate(door.partners, "expired", lasts=-HOUR),
         "stranger": client_certificate(authority(tmp_path, "strangers"), "alice"),
         "impostor": client_certificate(authority(tmp_path, "partners"), "alice"),
         "server": client_certificate(door.signer, "alice"),
-    }[who]
+    }[kind]
     with pytest.raises(RefusedError):
-        door.ask(name, shown)
+        door.ask(name, certificates)
     assert upstream.received == []
 
 
@@ -360,7 +381,7 @@ def test_a_certificate_is_revoked_while_the_gateway_runs(door: Door, upstream: U
     good, lost = (client_certificate(door.partners, name) for name in ("good", "lost"))
     assert door.ask("partners", lost).status == 200
     door.partners.revoke(lost.certificate)
-    eventually("it is let in no more", lambda: not admitted(door, lost))
+    eventually("it is let in no more", lambda: not is_admitted(door, lost))
     before = len(upstream.received)
     for name in ("partners", "guests"):
         with pytest.raises(RefusedError):
@@ -368,45 +389,45 @@ def test_a_certificate_is_revoked_while_the_gateway_runs(door: Door, upstream: U
         assert door.ask(name, good).status == 200
     assert len(upstream.received) == before + 2
     door.partners.revoke()
-    eventually("it is let in again", lambda: admitted(door, lost))
+    eventually("it is let in again", lambda: is_admitted(door, lost))
 
 
-def admitted(door: Door, shown: ClientCertificate) -> bool:
+def is_admitted(door: Door, certificate: ClientCertificate) -> bool:
     try:
-        return door.ask("partners", shown).status == 200
+        return door.ask("partners", certificate).status == 200
     except RefusedError:
         return False
 
 
 @VERSIONS
 def test_a_session_of_one_listener_opens_no_other(door: Door, version: ssl.TLSVersion) -> None:
-    """Whoever has a session where no certificate is asked for has none where one is required."""
+    """A session of a listener without client certificates cannot be resumed where one is required."""
     context = client_tls(door.signer)
     context.minimum_version = context.maximum_version = version
-    had = session(door, "any", context)
+    first_session = session(door, "any", context)
     with pytest.raises(OSError, match=r"handshake|certificate|reset|EOF"):
-        first_byte(door, "partners", context, had)
+        first_byte(door, "partners", context, first_session)
 
 
 @VERSIONS
 @pytest.mark.parametrize("name", ["partners", "guests"])
-def test_no_session_goes_on_where_clients_have_certificates(door: Door, name: str, version: ssl.TLSVersion) -> None:
-    """Nothing would look at the certificate again: one that has expired since would be let in."""
+def test_no_session_is_resumed_where_clients_have_certificates(door: Door, name: str, version: ssl.TLSVersion) -> None:
+    """A resumed session verifies no certificate: one that has expired since would be admitted."""
     context = client_tls(door.signer, client_certificate(door.partners, "alice"))
     context.minimum_version = context.maximum_version = version
     with connected(door.ports[name], context, WWW) as first:
         assert isinstance(first, ssl.SSLSocket)
         first.sendall(f"GET /tls/x HTTP/1.1\r\nhost: {WWW}\r\n\r\n".encode())
         assert first.recv(15) == b"HTTP/1.1 200 OK"
-        had = first.session
-    with connected(door.ports[name], context, WWW, session=had) as again:
+        first_session = first.session
+    with connected(door.ports[name], context, WWW, session=first_session) as again:
         assert isinstance(again, ssl.SSLSocket)
         assert not again.session_reused
 
 
-def first_byte(door: Door, name: str, context: ssl.SSLContext, had: ssl.SSLSession) -> None:
-    """Of an answer: in TLS 1.3, a client whose certificate is missing is told behind its handshake."""
-    with connected(door.ports[name], context, WWW, session=had) as connection:
+def first_byte(door: Door, name: str, context: ssl.SSLContext, earlier_session: ssl.SSLSession) -> None:
+    """Reads the first byte of an answer: in TLS 1.3, a missing certificate is reported after the handshake."""
+    with connected(door.ports[name], context, WWW, session=earlier_session) as connection:
         connection.sendall(f"GET /tls/x HTTP/1.1\r\nhost: {WWW}\r\n\r\n".encode())
         assert connection.recv(1) == b"", "expected no answer"
         raise OSError("EOF")

@@ -1,4 +1,4 @@
-"""What goes over TLS besides plain requests: gRPC, WebSockets, events, by clients that people use."""
+"""Protocols over TLS besides plain requests: gRPC, WebSockets, events, by common clients."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from e2e.kit import model_events
 from e2e.kit.gateway import Gateway, api, attach
 from e2e.kit.model_upstream import ModelUpstream
 from e2e.kit.raw_http import connected
-from e2e.kit.secured import Secured, secured
-from e2e.kit.upgrading import CRLF, SMUGGLED, SWITCHED, WEBSOCKET, Raw, asking
+from e2e.kit.secured import TlsListener, add_tls_listener
+from e2e.kit.upgrading import CRLF, SMUGGLED, SWITCHED, WEBSOCKET, RawUpstream, upgrade_request
 
 pytestmark = pytest.mark.timeout(60)
 SECONDS = 15.0
@@ -30,8 +30,8 @@ SERVICE = "test.Words"
 
 
 @pytest.fixture(scope="module")
-def tls(shared_gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
-    with secured(shared_gateway, tmp_path_factory.mktemp("tls")) as listener:
+def tls(shared_gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsListener]:
+    with add_tls_listener(shared_gateway, tmp_path_factory.mktemp("tls")) as listener:
         yield listener
 
 
@@ -50,14 +50,14 @@ async def unary(request: bytes, context: Any) -> bytes:
 async def stream(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
     """Each word comes back before the next one is sent."""
     count = 0
-    async for one in requests:
+    async for request in requests:
         count += 1
-        yield one.upper()
+        yield request.upper()
     context.set_trailing_metadata((("x-count", str(count)),))
 
 
 @asynccontextmanager
-async def words(tls: Secured) -> AsyncIterator[grpc.aio.Channel]:
+async def words(tls: TlsListener) -> AsyncIterator[grpc.aio.Channel]:
     """A client of a service behind the gateway, whose calls pass a policy in Python."""
     server = grpc.aio.server()
     handlers: dict[str, Any] = {
@@ -76,7 +76,7 @@ async def words(tls: Secured) -> AsyncIterator[grpc.aio.Channel]:
     await server.stop(0)
 
 
-def test_a_unary_call_with_its_metadata_and_trailers(tls: Secured) -> None:
+def test_a_unary_call_passes_with_its_metadata_and_trailers(tls: TlsListener) -> None:
     async def run() -> None:
         async with words(tls) as channel:
             unary_unary: Any = channel.unary_unary(f"/{SERVICE}/Unary")
@@ -94,7 +94,7 @@ def test_a_unary_call_with_its_metadata_and_trailers(tls: Secured) -> None:
     asyncio.run(run())
 
 
-def test_a_call_that_streams_in_both_directions(tls: Secured) -> None:
+def test_a_bidirectional_call_passes(tls: TlsListener) -> None:
     async def run() -> None:
         async with words(tls) as channel:
             call: Any = channel.stream_stream(f"/{SERVICE}/Stream")(timeout=SECONDS)
@@ -112,17 +112,17 @@ def test_a_call_that_streams_in_both_directions(tls: Secured) -> None:
 
 
 @pytest.fixture(scope="module")
-def bare(shared_gateway: Gateway) -> Raw:
-    upstream = Raw()
+def raw_upstream(shared_gateway: Gateway) -> RawUpstream:
+    upstream = RawUpstream()
     shared_gateway.deploy(api("wss", upstream.url, [attach("mark", {"name": "m"})]))
     return upstream
 
 
-def test_a_websocket_over_tls(tls: Secured, bare: Raw) -> None:
+def test_a_websocket_passes_over_tls(tls: TlsListener, raw_upstream: RawUpstream) -> None:
     """wss: over HTTP/1.1. The policy sees the handshake, and bytes pass both ways as they are."""
-    bare.answer = SWITCHED
+    raw_upstream.answer = SWITCHED
     with connected(tls.port, tls.trust, "localhost") as connection:
-        connection.sendall(asking("/wss/x", WEBSOCKET))
+        connection.sendall(upgrade_request("/wss/x", WEBSOCKET))
         head = b""
         while not head.endswith(CRLF * 2):
             head += connection.recv(1)
@@ -130,37 +130,37 @@ def test_a_websocket_over_tls(tls: Secured, bare: Raw) -> None:
         assert b"x-order: m()" in head
         for frame in (b"\x81\x85\x00\x00\x00\x00hello", b"\x82\xfe\x10\x00\x00\x00\x00\x00" + bytes(4096)):
             connection.sendall(frame)
-            came = b""
-            while len(came) < len(frame):
-                came += connection.recv(65536)
-            assert came == frame
-    assert b"x-order: m()" in bare.heads[-1]
+            data = b""
+            while len(data) < len(frame):
+                data += connection.recv(65536)
+            assert data == frame
+    assert b"x-order: m()" in raw_upstream.heads[-1]
 
 
-def test_an_upstream_that_does_not_switch_gets_no_more_over_tls(tls: Secured, bare: Raw) -> None:
-    bare.answer, bare.behind = b"HTTP/1.1 426 Upgrade Required\r\ncontent-length: 0\r\n\r\n", b""
+def test_an_upstream_that_does_not_switch_gets_no_more_over_tls(tls: TlsListener, raw_upstream: RawUpstream) -> None:
+    raw_upstream.answer, raw_upstream.behind = b"HTTP/1.1 426 Upgrade Required\r\ncontent-length: 0\r\n\r\n", b""
     with connected(tls.port, tls.trust, "localhost") as connection:
-        connection.sendall(asking("/wss/x", WEBSOCKET) + SMUGGLED)
+        connection.sendall(upgrade_request("/wss/x", WEBSOCKET) + SMUGGLED)
         assert connection.recv(12) == b"HTTP/1.1 426"
         while connection.recv(65536):
             pass
-    assert bare.behind == b""
+    assert raw_upstream.behind == b""
 
 
-def test_websockets_over_http2_are_not_offered(tls: Secured) -> None:
-    """RFC 8441, 3: who is not told of ENABLE_CONNECT_PROTOCOL opens another connection, with HTTP/1.1."""
+def test_websockets_over_http2_are_not_offered(tls: TlsListener) -> None:
+    """RFC 8441, 3: without ENABLE_CONNECT_PROTOCOL a client opens another connection, with HTTP/1.1."""
     trust = tls.trust
     trust.set_alpn_protocols(["h2"])
     with connected(tls.port, trust, "localhost") as connection:
         http2 = h2.connection.H2Connection()
         http2.initiate_connection()
         connection.sendall(http2.data_to_send())
-        told: dict[Any, Any] = {}
-        while not told:
+        settings: dict[Any, Any] = {}
+        while not settings:
             for event in http2.receive_data(connection.recv(65536)):
                 if isinstance(event, h2.events.RemoteSettingsChanged):
-                    told = event.changed_settings
-    offered = told.get(h2.settings.SettingCodes.ENABLE_CONNECT_PROTOCOL)
+                    settings = event.changed_settings
+    offered = settings.get(h2.settings.SettingCodes.ENABLE_CONNECT_PROTOCOL)
     assert offered is None or offered.new_value == 0
 
 
@@ -168,23 +168,23 @@ def test_websockets_over_http2_are_not_offered(tls: Secured) -> None:
 
 
 @pytest.mark.parametrize("http2", [False, True])
-def test_events_come_one_by_one(tls: Secured, http2: bool) -> None:
+def test_events_come_one_by_one(tls: TlsListener, http2: bool) -> None:
     """Through a policy that looks at each; the next one is sent when the client has the one before."""
-    said = [f"{word} " for word in ("Write", "to", "ada@example.org", "today", "please")]
+    words = [f"{word} " for word in ("Write", "to", "ada@example.org", "today", "please")]
     with ModelUpstream() as model:
         tls.gateway.deploy(api("events-tls", model.url, [attach("mask-pii-stream", timeout="10s")]))
         trust: ssl.SSLContext = tls.trust
-        events, text = model_events.completion(said), ""
+        events, text = model_events.completion(words), ""
         with (
             httpx.Client(verify=trust, http1=not http2, http2=http2, timeout=SECONDS) as client,
-            model.saying(events, permits=1),
+            model.answer_with(events, permits=1),
             client.stream("POST", f"https://localhost:{tls.port}/events-tls/v1", json={}) as answer,
         ):
             assert answer.http_version == ("HTTP/2" if http2 else "HTTP/1.1")
-            for got, data in enumerate(line[6:] for line in answer.iter_lines() if line.startswith("data: ")):
+            for count, data in enumerate(line[6:] for line in answer.iter_lines() if line.startswith("data: ")):
                 if data != "[DONE]":
                     text += json.loads(data)["choices"][0]["delta"].get("content") or ""
-                assert model.sent <= got + 2
+                assert model.sent <= count + 2
                 model.permit()
     assert text.startswith("Write to ")
     assert "ada@" not in text

@@ -1,1 +1,1 @@
-"""What Envoy itself does, with our bootstrap and with what the controller renders: all that we rely on in it."""
+"""The behaviour of Envoy itself that we rely on, with our bootstrap and the controller's configuration."""

@@ -1,5 +1,5 @@
-"""An Envoy with the listeners of a Gateway, as the controller prints them, and nothing else of a node: what is behind
-them is one upstream, and their certificates come from files. What Envoy itself makes of a Gateway."""
+"""An Envoy with the listeners of a Gateway, as the controller renders them, and nothing else of a node: behind them is
+one upstream, and their certificates come from files."""
 
 from __future__ import annotations
 
@@ -39,8 +39,10 @@ class LoneListeners:
 
     def wait_ready(self) -> LoneListeners:
         eventually("Envoy is ready", self._answers, 20)
-        found = self.admin("/listeners?format=json").json()["listener_statuses"]
-        self.ports = {one["name"]: one["local_address"]["socket_address"]["port_value"] for one in found}
+        statuses = self.admin("/listeners?format=json").json()["listener_statuses"]
+        self.ports = {
+            listener["name"]: listener["local_address"]["socket_address"]["port_value"] for listener in statuses
+        }
         return self
 
     def _answers(self) -> bool:
@@ -52,7 +54,7 @@ class LoneListeners:
         return sum(int(line.rsplit(" ", 1)[1]) for line in lines)
 
     def lines(self) -> list[str]:
-        """Of the access log on stdout."""
+        """The lines of the access log on stdout."""
         return self.access_log.read_text().splitlines()
 
     def stop(self) -> None:
@@ -85,7 +87,7 @@ def lone_listeners(
         for listener in printed["listeners"]:
             change(listener)
         secrets = {name: _write_secret(name, secret, directory) for name, secret in printed["secrets"].items()}
-        listeners = [_alone(listener, secrets) for listener in printed["listeners"]]
+        listeners = [_detach(listener, secrets) for listener in printed["listeners"]]
         envoy = LoneListeners(directory, _config(directory, listeners, upstream))
         try:
             yield envoy.wait_ready()
@@ -98,9 +100,9 @@ def _print(gateway: Json, directory: Path) -> Json:
     file = directory / "gateway.json"
     file.write_text(json.dumps(gateway))
     command = [sys.executable, "-m", "gatewright_controller", "--print-listeners", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stderr
-    printed: Json = json.loads(done.stdout)
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 0, result.stderr
+    printed: Json = json.loads(result.stdout)
     return printed
 
 
@@ -117,13 +119,13 @@ def _config(directory: Path, listeners: list[Json], upstream: int) -> Json:
 
 
 def _write_secret(name: str, content: Json, directory: Path) -> Path:
-    """What the engine would serve by SDS, in a file."""
+    """Writes a secret that the engine would serve by SDS into a file."""
     file = directory / f"{name.replace('/', '-')}.json"
     file.write_text(json.dumps({"resources": [{"@type": f"{TLS}.Secret", "name": name, **content}]}))
     return file
 
 
-def _alone(value: Json, secrets: Mapping[str, Path]) -> Json:
+def _detach(value: Json, secrets: Mapping[str, Path]) -> Json:
     """The listener on a free port, with one route, and with files in the place of the engine."""
     value["address"]["socket_address"]["port_value"] = 0
     for chain in value["filter_chains"]:
@@ -132,15 +134,15 @@ def _alone(value: Json, secrets: Mapping[str, Path]) -> Json:
             route = {"name": "all", "match": {"prefix": "/"}, "route": {"cluster": "upstream"}}
             hosts = [{"name": "all", "domains": ["*"], "routes": [route]}]
             manager["route_config"] = {"name": "lone", "virtual_hosts": hosts}
-    _from_files(value, secrets)
+    _read_secrets_from_files(value, secrets)
     return value
 
 
-def _from_files(value: object, secrets: Mapping[str, Path]) -> None:
+def _read_secrets_from_files(value: object, secrets: Mapping[str, Path]) -> None:
     if isinstance(value, dict):
         if "sds_config" in value:
             value["sds_config"] = {"path_config_source": {"path": str(secrets[value["name"]])}}
         value = list(value.values())
     if isinstance(value, list):
         for item in value:
-            _from_files(item, secrets)
+            _read_secrets_from_files(item, secrets)

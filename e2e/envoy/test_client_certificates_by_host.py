@@ -24,8 +24,8 @@ from e2e.envoy.lone_listeners import LoneListeners, lone_listeners
 from e2e.kit import http3
 from e2e.kit.certificates import Authority, authority
 from e2e.kit.client_certificates import ClientCertificate, client_certificate
-from e2e.kit.gateway import Json, eventually, fresh
-from e2e.kit.raw_http import RefusedError, connected, received
+from e2e.kit.gateway import Json, eventually, fresh_name
+from e2e.kit.raw_http import RefusedError, connected, receive_answer
 from e2e.kit.upstream import Upstream
 
 pytestmark = pytest.mark.timeout(120)
@@ -39,7 +39,7 @@ Pairs = list[tuple[str, str]]
 class Door:
     """Two listeners with the same rules: `any` has every host, `named` has hosts of its own.
 
-    certificates: of clients, by who they are. path: of all requests.
+    certificates: of clients, by name. path: of all requests.
     """
 
     listeners: LoneListeners
@@ -48,26 +48,31 @@ class Door:
     path: str = "/x"
 
     def ask(
-        self, version: int, server_name: str | None, host: str, who: str = "nobody", listener: str = "any"
+        self, version: int, server_name: str | None, host: str, client_name: str = "nobody", listener: str = "any"
     ) -> tuple[int, bytes]:
-        """One request on a connection of its own. Raises `RefusedError`."""
-        (answer,) = self.ask_all(version, server_name, [host], who, listener)
+        """Sends one request on a connection of its own. Raises `RefusedError`."""
+        (answer,) = self.ask_all(version, server_name, [host], client_name, listener)
         return answer
 
     def ask_all(
-        self, version: int, server_name: str | None, hosts: list[str], who: str = "nobody", listener: str = "any"
+        self,
+        version: int,
+        server_name: str | None,
+        hosts: list[str],
+        client_name: str = "nobody",
+        listener: str = "any",
     ) -> list[tuple[int, bytes]]:
         """Requests for these hosts on one connection, one after the other."""
-        return self.send_all(version, server_name, [[(":authority", host)] for host in hosts], who, listener)
+        return self.send_all(version, server_name, [[(":authority", host)] for host in hosts], client_name, listener)
 
     def send_all(
-        self, version: int, server_name: str | None, requests: list[Pairs], who: str, listener: str = "any"
+        self, version: int, server_name: str | None, requests: list[Pairs], client_name: str, listener: str = "any"
     ) -> list[tuple[int, bytes]]:
         """Requests with these headers beside method, scheme and path."""
         if version == 3:
-            return asyncio.run(self._over_http3(server_name, requests, who, listener))
+            return asyncio.run(self._over_http3(server_name, requests, client_name, listener))
         try:
-            context = self.context(who, "h2" if version == 2 else "http/1.1")
+            context = self.context(client_name, "h2" if version == 2 else "http/1.1")
             with connected(self.listeners.ports[listener], context, server_name) as connection:
                 if version == 2:
                     return _over_http2(connection, self.path, requests)
@@ -75,20 +80,20 @@ class Door:
         except OSError as error:
             raise RefusedError(str(error)) from None
 
-    def context(self, who: str, *alpn: str) -> ssl.SSLContext:
+    def context(self, client_name: str, *alpn: str) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False  # the tests say any server name
         context.load_verify_locations(self.signer.file)
         context.set_alpn_protocols(list(alpn))
-        if shown := self.certificates.get(who):
-            context.load_cert_chain(shown.file, shown.key_file)
+        if certificate := self.certificates.get(client_name):
+            context.load_cert_chain(certificate.file, certificate.key_file)
         return context
 
     async def _over_http3(
-        self, server_name: str | None, requests: list[Pairs], who: str, listener: str
+        self, server_name: str | None, requests: list[Pairs], client_name: str, listener: str
     ) -> list[tuple[int, bytes]]:
-        shown, answers = self.certificates.get(who), []
-        files = (shown.file, shown.key_file) if shown else None
+        certificate, answers = self.certificates.get(client_name), []
+        files = (certificate.file, certificate.key_file) if certificate else None
         port = self.listeners.ports[f"{listener}/http3"]
         try:
             async with http3.connected(port, self.signer.file, server_name=server_name, certificate=files) as client:
@@ -105,7 +110,7 @@ def _over_http1(connection: object, path: str, headers: Pairs) -> tuple[int, byt
     assert isinstance(connection, ssl.SSLSocket)
     lines = "".join(f"{'Host' if name == ':authority' else name}: {value}\r\n" for name, value in headers)
     connection.sendall(f"GET {path} HTTP/1.1\r\n{lines}\r\n".encode())
-    answer = received(connection)
+    answer = receive_answer(connection)
     return answer.status, answer.body
 
 
@@ -152,13 +157,16 @@ def door(tmp_path_factory: pytest.TempPathFactory, recording_upstream: Upstream)
         }
         for at, (name, hosts) in enumerate({"any": [], "named": ["*.example.com", PARTNERS]}.items())
     ]  # fmt: skip
-    certificates = {"main": signer.signed("main", *EVERY, "127.0.0.1")}
-    who = {"partner": client_certificate(partners, "partner"), "employee": client_certificate(staff, "employee")}
+    certificates = {"main": signer.issue("main", *EVERY, "127.0.0.1")}
+    client_name = {
+        "partner": client_certificate(partners, "partner"),
+        "employee": client_certificate(staff, "employee"),
+    }
     fields = {name: name for name in ("path", "authority", "serverName", "peerSubject", "status")}
     spec: Json = {"listeners": listeners, "accessLog": {"fields": fields}}
     upstream = recording_upstream.port
     with lone_listeners(spec, upstream, certificates, partners=partners.file, staff=staff.file) as opened:
-        yield Door(opened, signer, who)
+        yield Door(opened, signer, client_name)
 
 
 LISTENERS = pytest.mark.parametrize("listener", ["any", "named"])
@@ -174,28 +182,28 @@ def test_each_host_asks_for_its_own_certificates(
     door: Door, upstream: Upstream, version: int, listener: str, host: str, admitted: str
 ) -> None:
     """A host that asks for none does not look at what a client would show."""
-    for who in ("nobody", "partner", "employee"):
+    for client_name in ("nobody", "partner", "employee"):
         before = len(upstream.received)
-        if who in admitted.split():
-            assert door.ask(version, host, host, who, listener)[0] == 200
+        if client_name in admitted.split():
+            assert door.ask(version, host, host, client_name, listener)[0] == 200
             assert len(upstream.received) == before + 1
         else:
             with pytest.raises(RefusedError):
-                door.ask(version, host, host, who, listener)
+                door.ask(version, host, host, client_name, listener)
             assert len(upstream.received) == before
 
 
 @VERSIONS
 @LISTENERS
 @pytest.mark.parametrize(
-    ("server_name", "who"), [(WWW, "nobody"), (PARTNERS, "partner"), (STAFF, "employee"), (GUESTS, "nobody")]
+    ("server_name", "client_name"), [(WWW, "nobody"), (PARTNERS, "partner"), (STAFF, "employee"), (GUESTS, "nobody")]
 )
 def test_a_request_for_a_host_with_another_rule_is_misdirected(
-    door: Door, upstream: Upstream, version: int, listener: str, server_name: str, who: str
+    door: Door, upstream: Upstream, version: int, listener: str, server_name: str, client_name: str
 ) -> None:
     """And the connection goes on. 421 is what has a client open another one (RFC 9110, 15.5.20)."""
     others = [host for host in EVERY if host != server_name]
-    answers = door.ask_all(version, server_name, [*others, server_name], who, listener)
+    answers = door.ask_all(version, server_name, [*others, server_name], client_name, listener)
     assert [status for status, _ in answers] == [421, 421, 421, 200]
     assert len(upstream.received) == 1
     problem = json.loads(answers[0][1])
@@ -210,8 +218,8 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
     "a dot and a port": "{}.:8443".format,
     "no port": "{}:".format,
     "a port that is none": "{}:x".format,
-    "somebody": "me@{}".format,
-    "a host that is served, and somebody": f"{WWW}:443@{{}}".format,
+    "userinfo": "me@{}".format,
+    "a host that is served, and userinfo": f"{WWW}:443@{{}}".format,
 }
 
 
@@ -221,38 +229,40 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
 def test_no_spelling_of_a_host_gets_past_its_rule(
     door: Door, upstream: Upstream, version: int, host: str, spelling: str
 ) -> None:
-    """What Envoy does not take for a host is refused before."""
+    """Envoy refuses invalid hosts before."""
     with contextlib.suppress(RefusedError):
         status, _ = door.ask(version, WWW, SPELLINGS[spelling](host))
         assert status in {400, 421}
     assert upstream.received == []
 
 
-@pytest.mark.parametrize("who", ["nobody", "employee"])
+@pytest.mark.parametrize("client_name", ["nobody", "employee"])
 @pytest.mark.parametrize("version", [2, 3])
-def test_no_host_beside_the_authority_gets_past_a_rule(door: Door, upstream: Upstream, version: int, who: str) -> None:
+def test_no_host_beside_the_authority_gets_past_a_rule(
+    door: Door, upstream: Upstream, version: int, client_name: str
+) -> None:
     """It counts for nothing, and alone it is the authority."""
     with contextlib.suppress(RefusedError):
         both, alone = door.send_all(
-            version, WWW, [[(":authority", WWW), ("host", PARTNERS)], [("host", PARTNERS)]], who
+            version, WWW, [[(":authority", WWW), ("host", PARTNERS)], [("host", PARTNERS)]], client_name
         )
         assert (both[0], alone[0]) in {(200, 421), (200, 400), (400, 421), (400, 400)}
-    assert [one.value("host") for one in upstream.received] in ([], [WWW])
+    assert [request.value("host") for request in upstream.received] in ([], [WWW])
 
 
 def test_no_form_of_a_request_gets_past_a_rule(door: Door, upstream: Upstream) -> None:
     """An absolute target is what counts (RFC 9112, 3.2.2). Two hosts are joined, and routes of a node refuse them."""
     with connected(door.listeners.ports["any"], door.context("nobody", "http/1.1"), WWW) as connection:
         connection.sendall(f"GET https://{PARTNERS}/x HTTP/1.1\r\nHost: {WWW}\r\n\r\n".encode())
-        assert received(connection).status == 421
+        assert receive_answer(connection).status == 421
     assert upstream.received == []
 
 
 @pytest.mark.parametrize("server_name", [None, "127.0.0.1", "other.example.org", f"{PARTNERS}.", "staff.example.com"])
-def test_without_a_name_that_asks_no_host_that_asks_is_reached(
+def test_other_server_names_reach_no_host_that_requires_certificates(
     door: Door, upstream: Upstream, server_name: str | None
 ) -> None:
-    """Where the listener has hosts, such a connection is none, unless one of them covers the name."""
+    """A listener with hosts refuses such a connection, unless one of them covers the name."""
     for host in (PARTNERS, STAFF):
         with contextlib.suppress(RefusedError):
             assert door.ask(1, server_name, host)[0] == 421
@@ -272,9 +282,9 @@ def test_a_server_name_in_upper_case_is_the_same(door: Door, upstream: Upstream,
 
 
 @VERSIONS
-def test_who_showed_a_certificate_is_known_where_it_was_asked_for(door: Door, version: int) -> None:
+def test_a_client_is_identified_where_its_certificate_was_requested(door: Door, version: int) -> None:
     expected = {PARTNERS: "CN=partner", GUESTS: "CN=partner", WWW: None}
-    asking = dataclasses.replace(door, path=f"/{fresh('known')}")
+    asking = dataclasses.replace(door, path=f"/{fresh_name('known')}")
     for host in expected:
         assert asking.ask(version, host, host, "partner")[0] == 200
 

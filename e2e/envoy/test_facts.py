@@ -1,7 +1,7 @@
-"""What Envoy's ext_proc does, and what is built on it: a new Envoy that does otherwise must not go unseen.
+"""The behaviour of Envoy's ext_proc that the gateway relies on: a new Envoy that behaves otherwise must be noticed.
 
-docs/reference/envoy.md lists the facts. Those in which Envoy does what nobody would want are here too: the day one of
-these tests fails, a decision may be taken back.
+docs/reference/envoy.md lists the facts. Unwelcome ones are here too: the day one of these tests fails, a decision
+may be taken back.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from e2e.kit.lone_envoy import (
     LoneEnvoy,
     Messages,
     bootstrap,
-    changed,
     cluster,
-    denied,
+    continue_unchanged,
+    continue_with_headers,
     ext_proc_filter,
+    immediate_response,
     lone_envoy,
-    piece,
     route,
-    unchanged,
+    streamed_piece,
 )
 from e2e.kit.places import ROOT
 from e2e.kit.upstream import Upstream
@@ -51,7 +51,7 @@ GET = Shape("GET", "GET")
 
 def passes(messages: Messages, _: grpc.ServicerContext) -> Iterator[object]:
     for message in messages:
-        yield unchanged(message.WhichOneof("request"))
+        yield continue_unchanged(message.WhichOneof("request"))
 
 
 def passes_and_ends(messages: Messages, _: grpc.ServicerContext) -> Iterator[object]:
@@ -68,15 +68,15 @@ def breaks_off(messages: Messages, context: grpc.ServicerContext) -> Iterator[ob
 
 def denies(messages: Messages, _: grpc.ServicerContext) -> Iterator[object]:
     next(messages)
-    yield denied()
+    yield immediate_response()
 
 
 def denies_the_body(messages: Messages, _: grpc.ServicerContext) -> Iterator[object]:
     for message in messages:
         if message.WhichOneof("request") == "request_body":
-            yield denied()
+            yield immediate_response()
             return
-        yield unchanged(message.WhichOneof("request"))
+        yield continue_unchanged(message.WhichOneof("request"))
 
 
 def holds_until_the_end(messages: Messages, _: grpc.ServicerContext) -> Iterator[object]:
@@ -87,14 +87,14 @@ def holds_until_the_end(messages: Messages, _: grpc.ServicerContext) -> Iterator
         trailers = message.WhichOneof("request") == "request_trailers"
         if message.request_body.end_of_stream or trailers:
             break
-    yield changed(x_length=str(len(body)))
-    yield piece(body, not trailers)
+    yield continue_with_headers(x_length=str(len(body)))
+    yield streamed_piece(body, not trailers)
     if trailers:
-        yield unchanged("request_trailers")
+        yield continue_unchanged("request_trailers")
 
 
 def never_answers(messages: Messages, _: grpc.ServicerContext) -> Iterator[object]:
-    """Until Envoy gives the stream up."""
+    """Waits until Envoy gives the stream up."""
     with contextlib.suppress(grpc.RpcError):
         for _ in messages:
             pass
@@ -109,7 +109,7 @@ def routes(**modes: str) -> list[Json]:
 # ---------------------------------------------------------------- 1: bodies
 
 
-def test_1_a_request_without_data_passes_a_buffered_body_by_and_not_a_streamed_one(upstream: Upstream) -> None:
+def test_1_a_request_without_data_skips_buffered_body_messages_but_not_streamed_ones(upstream: Upstream) -> None:
     engine = Engine(buffered=denies_the_body, duplex=holds_until_the_end)
     with lone_envoy(upstream, engine, routes(buffered="SEND BUFFERED SKIP SKIP NONE SKIP", duplex=BODY)) as envoy:
         assert http2(envoy.port, "/buffered/x", TRAILERS_ONLY).status == 200
@@ -120,7 +120,7 @@ def test_1_a_request_without_data_passes_a_buffered_body_by_and_not_a_streamed_o
         assert engine.kinds == ["request_headers", "request_trailers"]
 
 
-def test_1_what_a_streamed_body_is_held_for_is_not_on_the_clock(upstream: Upstream) -> None:
+def test_1_time_that_a_streamed_body_is_held_does_not_count(upstream: Upstream) -> None:
     def change(config: Json) -> None:
         ext_proc_filter(config)["message_timeout"] = "0.8s"
 
@@ -153,7 +153,7 @@ def test_3_a_stream_that_ends_well_lets_the_request_go_on_and_an_error_stops_it(
 
 def moves(messages: Messages, _: grpc.ServicerContext) -> Iterator[object]:
     next(messages)
-    answer = changed(pseudo_path="/other/x")
+    answer = continue_with_headers(pseudo_path="/other/x")
     answer.request_headers.response.clear_route_cache = True
     yield answer
 
@@ -181,7 +181,7 @@ def test_6_routing_headers_change_only_where_the_rules_allow_it(upstream: Upstre
 
     def retargets(messages: Messages, _: grpc.ServicerContext) -> Iterator[object]:
         next(messages)
-        yield changed(pseudo_method="PUT", pseudo_authority="other.test")
+        yield continue_with_headers(pseudo_method="PUT", pseudo_authority="other.test")
 
     with lone_envoy(upstream, Engine(a=retargets), routes(a=HEADERS), change) as envoy:
         assert http1(envoy.port, "/a/x", GET).status == 200, "what is not allowed is dropped without a word"
@@ -238,25 +238,25 @@ def wants_the_response(answer: Any, modes: str) -> Any:
 
 def asks_for_the_response(messages: Messages, _: grpc.ServicerContext) -> Iterator[object]:
     next(messages)
-    yield wants_the_response(unchanged("request_headers"), HEADERS_BOTH_WAYS)
-    yield unchanged(next(messages).WhichOneof("request"))
+    yield wants_the_response(continue_unchanged("request_headers"), HEADERS_BOTH_WAYS)
+    yield continue_unchanged(next(messages).WhichOneof("request"))
 
 
 def asks_beside_a_body(messages: Messages, _: grpc.ServicerContext) -> Iterator[object]:
     next(messages)
-    yield wants_the_response(unchanged("request_headers"), BODY_AND_RESPONSE)
+    yield wants_the_response(continue_unchanged("request_headers"), BODY_AND_RESPONSE)
     for message in messages:
         if message.WhichOneof("request") == "response_headers":
-            yield unchanged("response_headers")
+            yield continue_unchanged("response_headers")
             return
-        yield piece(message.request_body.body, message.request_body.end_of_stream)
+        yield streamed_piece(message.request_body.body, message.request_body.end_of_stream)
 
 
 def asks_before(messages: Messages, _: grpc.ServicerContext) -> Iterator[object]:
     next(messages)
     yield wants_the_response(ProcessingResponse(), HEADERS_BOTH_WAYS)
-    yield unchanged("request_headers")
-    yield unchanged(next(messages).WhichOneof("request"))
+    yield continue_unchanged("request_headers")
+    yield continue_unchanged(next(messages).WhichOneof("request"))
 
 
 def test_an_answer_to_the_headers_may_ask_for_the_response_and_no_other_message(upstream: Upstream) -> None:
@@ -264,8 +264,8 @@ def test_an_answer_to_the_headers_may_ask_for_the_response_and_no_other_message(
         assert ext_proc_filter(config)["allow_mode_override"], "expected the listener that ships to allow it"
 
     engine = Engine(headers=asks_for_the_response, body=asks_beside_a_body, before=asks_before)
-    made = routes(headers=HEADERS, body=BODY, before=HEADERS)
-    with lone_envoy(upstream, engine, made, change) as envoy:
+    routes_of_test = routes(headers=HEADERS, body=BODY, before=HEADERS)
+    with lone_envoy(upstream, engine, routes_of_test, change) as envoy:
         assert http1(envoy.port, "/headers/x", GET).status == 200
         assert engine.kinds == ["request_headers", "response_headers"]
         engine.kinds.clear()
@@ -283,8 +283,8 @@ def test_an_answer_to_the_headers_may_ask_for_the_response_and_no_other_message(
 
 def breaks_off_in_the_body(messages: Messages, context: grpc.ServicerContext) -> Iterator[object]:
     next(messages)
-    yield unchanged("request_headers")
-    yield piece(next(messages).request_body.body, last=False)
+    yield continue_unchanged("request_headers")
+    yield streamed_piece(next(messages).request_body.body, last=False)
     context.abort(grpc.StatusCode.INTERNAL, "no")
 
 
@@ -305,7 +305,7 @@ def test_11_a_route_may_go_on_without_the_engine_until_body_bytes_went_out(upstr
 def test_14_append_action_of_0_overwrites(upstream: Upstream) -> None:
     def appends(messages: Messages, _: grpc.ServicerContext) -> Iterator[object]:
         next(messages)
-        yield changed(append_x_a="2")
+        yield continue_with_headers(append_x_a="2")
 
     with lone_envoy(upstream, Engine(a=appends), routes(a=HEADERS)) as envoy:
         http1(envoy.port, "/a/x", Shape("x", "GET", headers=[("x-a", "1")]))
@@ -313,24 +313,24 @@ def test_14_append_action_of_0_overwrites(upstream: Upstream) -> None:
 
 
 def test_14_a_control_character_in_a_header_is_an_error_of_the_exchange(upstream: Upstream) -> None:
-    """Of all characters up to U+00FF (as UTF-8), those alone that conformance/action-values.json refuses."""
+    """Of all characters up to U+00FF (as UTF-8), only those that conformance/action-values.json refuses are errors."""
 
     def sets(messages: Messages, _: grpc.ServicerContext) -> Iterator[object]:
         target = next(header for header in next(messages).request_headers.headers.headers if header.key == ":path")
-        yield changed(x_a=f"b{chr(int(target.raw_value.rsplit(b'/', 1)[1]))}c")
+        yield continue_with_headers(x_a=f"b{chr(int(target.raw_value.rsplit(b'/', 1)[1]))}c")
 
     refused = json.loads(ACTION_VALUES.read_text())["headerValue"]["allBut"]
     with lone_envoy(upstream, Engine(a=sets), routes(a=HEADERS)) as envoy:
         for number in range(256):
-            wanted = 503 if number in refused else 200
-            assert http1(envoy.port, f"/a/{number}", GET).status == wanted, hex(number)
+            expected = 503 if number in refused else 200
+            assert http1(envoy.port, f"/a/{number}", GET).status == expected, hex(number)
     assert len(upstream.received) == 256 - len(refused)
 
 
 def test_14_replacing_the_body_with_the_headers_takes_the_length_away(upstream: Upstream) -> None:
     def adds(messages: Messages, _: grpc.ServicerContext) -> Iterator[object]:
         next(messages)
-        yield changed("CONTINUE_AND_REPLACE", b"added", content_length="5")
+        yield continue_with_headers("CONTINUE_AND_REPLACE", b"added", content_length="5")
 
     with lone_envoy(upstream, Engine(a=adds), routes(a=HEADERS)) as envoy:
         assert http1(envoy.port, "/a/x", GET).status == 200
@@ -342,9 +342,9 @@ def test_14_replacing_the_body_with_the_headers_takes_the_length_away(upstream: 
 def test_pieces_for_a_request_of_headers_and_trailers_are_an_error(upstream: Upstream) -> None:
     def adds(messages: Messages, _: grpc.ServicerContext) -> Iterator[object]:
         assert [next(messages).WhichOneof("request") for _ in range(2)] == ["request_headers", "request_trailers"]
-        yield changed()
-        yield piece(b"added", last=False)
-        yield unchanged("request_trailers")
+        yield continue_with_headers()
+        yield streamed_piece(b"added", last=False)
+        yield continue_unchanged("request_trailers")
 
     with lone_envoy(upstream, Engine(a=adds), routes(a=BODY)) as envoy:
         assert http2(envoy.port, "/a/x", TRAILERS_ONLY).status == 503, "status_on_error of the bootstrap"
@@ -355,7 +355,7 @@ def test_a_change_beyond_the_limits_of_headers_is_an_error_without_a_name(upstre
     def sets(messages: Messages, _: grpc.ServicerContext) -> Iterator[object]:
         path = next(h.raw_value for h in next(messages).request_headers.headers.headers if h.key == ":path")
         count, size = map(int, path.rsplit(b"/", 1)[1].split(b"x"))
-        yield changed("CONTINUE", None, **{f"x_{n}": "v" * size for n in range(count)})
+        yield continue_with_headers("CONTINUE", None, **{f"x_{n}": "v" * size for n in range(count)})
 
     with lone_envoy(upstream, Engine(a=sets), routes(a=HEADERS)) as envoy:
         for few in ("200x1", "2x64000"):
@@ -375,8 +375,8 @@ def test_the_first_message_says_the_modes_of_the_route_and_its_name(upstream: Up
         http1(envoy.port, "/a/x", GET)
         http1(envoy.port, "/b/x", GET)
     modes = processing_mode_pb2.ProcessingMode
-    said = [message.protocol_config.request_body_mode for message in engine.messages]
-    assert said == [modes.FULL_DUPLEX_STREAMED, modes.NONE]
+    announced_modes = [message.protocol_config.request_body_mode for message in engine.messages]
+    assert announced_modes == [modes.FULL_DUPLEX_STREAMED, modes.NONE]
     (attributes,) = (message.attributes for message in engine.messages[:1])
     assert attributes["envoy.filters.http.ext_proc"]["xds.route_name"] == "a"
     assert attributes["envoy.filters.http.ext_proc"]["source.address"].startswith("127.0.0.1:")
@@ -388,7 +388,7 @@ def test_the_first_message_says_the_modes_of_the_route_and_its_name(upstream: Up
 def test_19_envoys_own_answers_are_problems_and_those_of_policies_stay(upstream: Upstream) -> None:
     def answers(messages: Messages, _: grpc.ServicerContext) -> Iterator[object]:
         path = next(h.raw_value for h in next(messages).request_headers.headers.headers if h.key == ":path")
-        yield denied(int(path.rsplit(b"/", 1)[1]), b"of a policy")
+        yield immediate_response(int(path.rsplit(b"/", 1)[1]), b"of a policy")
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
 
@@ -413,10 +413,10 @@ def test_19_envoys_own_answers_are_problems_and_those_of_policies_stay(upstream:
 def own_answer(envoy: LoneEnvoy, path: str) -> tuple[int, str, str]:
     answer = httpx.get(f"http://127.0.0.1:{envoy.port}{path}")
     assert answer.headers["content-type"] == "application/problem+json"
-    said = answer.json()
-    assert (said["type"], said["status"]) == ("about:blank", answer.status_code)
-    assert said["requestId"]
-    return answer.status_code, said["title"], said["detail"]
+    problem = answer.json()
+    assert (problem["type"], problem["status"]) == ("about:blank", answer.status_code)
+    assert problem["requestId"]
+    return answer.status_code, problem["title"], problem["detail"]
 
 
 # ---------------------------------------------------------------- 25: xDS

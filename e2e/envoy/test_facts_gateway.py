@@ -12,10 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh, running
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh_name, running
 from e2e.kit.streams import OpenStreams
 from e2e.kit.upstream import Reply, Upstream
-from e2e.kit.wire import Answer, Shape, http1, http2, raw
+from e2e.kit.wire import Answer, Shape, http1, http2, send_raw
 
 GET = Shape("GET", "GET")
 MARK = attach("mark", {"name": "m"})
@@ -35,8 +35,8 @@ def apis(shared_gateway: Gateway, recording_upstream: Upstream) -> None:
 
 
 def stats(gateway: Gateway) -> Json:
-    said: Json = json.loads(gateway.admin("engine", "/stats"))
-    return said
+    statistics: Json = json.loads(gateway.admin("engine", "/stats"))
+    return statistics
 
 
 def exchanges(gateway: Gateway) -> Json:
@@ -47,9 +47,9 @@ def exchanges(gateway: Gateway) -> Json:
 def problem(answer: Answer) -> tuple[int, str]:
     """Status and title of an answer that must be application/problem+json."""
     assert answer.value("content-type") == "application/problem+json", answer
-    said = json.loads(answer.body)
-    assert said["status"] == answer.status
-    return answer.status, said["title"]
+    document = json.loads(answer.body)
+    assert document["status"] == answer.status
+    return answer.status, document["title"]
 
 
 def connect(gateway: Gateway) -> socket.socket:
@@ -69,7 +69,7 @@ def test_4_a_path_that_a_policy_chose_meets_no_other_routes_policies(gateway: Ga
 
 
 @pytest.mark.parametrize("path", ["/f-denied%2Fx", "/f-bare/..%2ff-denied/x", "/f-bare/%2e%2e%5cf-denied/x"])
-def test_17_an_escaped_slash_passes_no_policy_by(gateway: Gateway, upstream: Upstream, path: str) -> None:
+def test_17_an_escaped_slash_bypasses_no_policy(gateway: Gateway, upstream: Upstream, path: str) -> None:
     assert http1(gateway.port, path, GET).status in {400, 404}
     loose = api("f-loose", upstream.url)
     loose["spec"]["strictPaths"] = False
@@ -82,7 +82,7 @@ def test_17_an_escaped_slash_passes_no_policy_by(gateway: Gateway, upstream: Ups
     assert upstream.received == []
 
 
-def test_14_envoys_own_headers_reach_nobody(gateway: Gateway, upstream: Upstream) -> None:
+def test_14_envoys_own_headers_reach_neither_side(gateway: Gateway, upstream: Upstream) -> None:
     steering = [("x-envoy-retry-on", "5xx"), ("x-envoy-original-path", "/x"), ("x-envoy-upstream-rq-timeout-ms", "1")]
     steering += [("x-envoy-peer-metadata", "e30="), ("X-Gatewright-Route", "admin")]
     answer = http1(gateway.port, "/f-headers/x", Shape("steering", "GET", headers=steering))
@@ -115,7 +115,7 @@ def test_an_operator_may_let_such_requests_in(
             assert (request.value("x_order"), request.value("x-order"), request.value("x-plain")) == (seen, "m()", "1")
 
 
-def test_a_101_that_nobody_asked_for_ends_the_exchange_and_nothing_passes_behind_it(gateway: Gateway) -> None:
+def test_an_unrequested_101_ends_the_exchange_and_nothing_passes_behind_it(gateway: Gateway) -> None:
     """Envoy hands it on; what an upstream sends behind it is no response, and the connection to it ends."""
     with switching_upstream() as port:
         gateway.deploy(api("f-switches", f"http://127.0.0.1:{port}"))
@@ -187,10 +187,10 @@ def test_10_a_websocket_is_refused_where_a_body_is_wanted_and_does_not_hang(
     ],
     ids=["HTTP/1.0", "nonsense", "NUL", "two lengths", "257 headers", "256 KiB of headers"],
 )  # fmt: skip
-def test_19_what_is_no_request_is_a_problem(
+def test_19_malformed_requests_are_answered_with_a_problem(
     gateway: Gateway, upstream: Upstream, request_: bytes, status: int, title: str
 ) -> None:
-    answer = raw(gateway.port, request_)
+    answer = send_raw(gateway.port, request_)
     assert problem(answer) == (status, title)
     detail = "The request was refused before it was read."
     assert json.loads(answer.body) == {"type": "about:blank", "title": title, "status": status, "detail": detail}
@@ -208,8 +208,8 @@ def test_19_what_is_no_request_is_a_problem(
     ],
     ids=["no host", "NUL in the path", "broken chunk", "upgrade", "method"],
 )
-def test_19_what_has_no_flag_is_a_problem_too(gateway: Gateway, request_: bytes, title: str) -> None:
-    answer = raw(gateway.port, request_)
+def test_19_refusals_without_a_response_flag_are_problems_too(gateway: Gateway, request_: bytes, title: str) -> None:
+    answer = send_raw(gateway.port, request_)
     assert problem(answer)[1] == title
     known = {"Bad Request": "broken chunk" in str(answer), "Forbidden": True, "Method Not Allowed": True}[title]
     assert "requestId" in json.loads(answer.body) or not known
@@ -241,23 +241,23 @@ def test_90_headers_and_59_kib_pass(gateway: Gateway, upstream: Upstream) -> Non
 
 
 def test_two_host_headers_are_refused(gateway: Gateway, upstream: Upstream) -> None:
-    """Envoy joins them: without us, upstream and policies would be told of a host "a,b"."""
+    """Envoy joins them: without our check, upstream and policies would see a host "a,b"."""
     for path in (b"/f-headers/x", b"/f-bare/x", b"/nowhere"):
-        answer = raw(gateway.port, b"GET " + path + b" HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n")
+        answer = send_raw(gateway.port, b"GET " + path + b" HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n")
         assert problem(answer) == (400, "Bad Request")
         assert json.loads(answer.body)["detail"] == "The request has two Host headers."
-        assert raw(gateway.port, b"GET " + path + b" HTTP/1.1\r\nhost: a, b\r\n\r\n").status == 400
+        assert send_raw(gateway.port, b"GET " + path + b" HTTP/1.1\r\nhost: a, b\r\n\r\n").status == 400
     handshake = b"connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\r\n"
-    answer = raw(gateway.port, b"GET /f-bare/x HTTP/1.1\r\nhost: a\r\nhost: b\r\n" + handshake)
+    answer = send_raw(gateway.port, b"GET /f-bare/x HTTP/1.1\r\nhost: a\r\nhost: b\r\n" + handshake)
     assert problem(answer) == (400, "Bad Request")
     assert upstream.received == []
 
 
 def test_an_absolute_request_target_meets_the_same_policies(gateway: Gateway, upstream: Upstream) -> None:
-    assert raw(gateway.port, b"GET http://b.test/f-headers/x?q HTTP/1.1\r\nhost: a\r\n\r\n").status == 200
+    assert send_raw(gateway.port, b"GET http://b.test/f-headers/x?q HTTP/1.1\r\nhost: a\r\n\r\n").status == 200
     (request,) = upstream.received
     assert (request.target, request.value("x-order")) == ("/x?q", "m()")
-    assert raw(gateway.port, b"GET http://b.test/f-denied/x HTTP/1.1\r\nhost: a\r\n\r\n").status == 403
+    assert send_raw(gateway.port, b"GET http://b.test/f-denied/x HTTP/1.1\r\nhost: a\r\n\r\n").status == 403
 
 
 # ---------------------------------------------------------------- answers at the edges
@@ -265,7 +265,7 @@ def test_an_absolute_request_target_meets_the_same_policies(gateway: Gateway, up
 
 @pytest.mark.parametrize("when", ["request", "response"])
 @pytest.mark.parametrize("status", [299, 418, 499, 599])
-def test_a_status_that_envoys_enum_does_not_know(gateway: Gateway, upstream: Upstream, status: int, when: str) -> None:
+def test_a_status_outside_of_envoys_enum_passes(gateway: Gateway, upstream: Upstream, status: int, when: str) -> None:
     gateway.deploy(api("f-status", upstream.url, [attach("answer", {"status": status, "body": "hello", "when": when})]))
     for client in (http1, http2):
         answer = client(gateway.port, "/f-status/x", GET)
@@ -275,14 +275,14 @@ def test_a_status_that_envoys_enum_does_not_know(gateway: Gateway, upstream: Ups
 
 
 @pytest.mark.parametrize("status", [0, 100, 199, 600, -1, 2**31])
-def test_a_status_that_nobody_knows_is_the_policys_fault(gateway: Gateway, upstream: Upstream, status: int) -> None:
+def test_an_invalid_status_is_the_policys_fault(gateway: Gateway, upstream: Upstream, status: int) -> None:
     gateway.deploy(api("f-status", upstream.url, [attach("answer", {"status": status})]))
     assert problem(http1(gateway.port, "/f-status/x", GET)) == (500, "Internal Server Error")
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("status", [204, 304])
-def test_an_answer_that_has_no_body(gateway: Gateway, upstream: Upstream, status: int, method: str) -> None:
+def test_an_answer_may_have_no_body(gateway: Gateway, upstream: Upstream, status: int, method: str) -> None:
     for when in ("request", "response"):
         policy = attach("answer", {"status": status, "body": "hello", "when": when})
         gateway.deploy(api("f-status", upstream.url, [policy]))
@@ -326,8 +326,10 @@ def test_12_more_exchanges_are_open_at_once_than_envoys_default_allows(gateway: 
 
 @pytest.mark.parametrize("client", ["HTTP/1.1", "HTTP/2"])
 def test_nothing_more_runs_for_a_client_that_has_gone(gateway: Gateway, upstream: Upstream, client: str) -> None:
-    slow = attach("sleep", {"seconds": 1.5}, timeout="9s")  # longer than a busy machine needs to tell that it has gone
-    name = fresh(f"f-gone-{client[-1]}")
+    slow = attach(
+        "sleep", {"seconds": 1.5}, timeout="9s"
+    )  # longer than a busy machine needs to notice that it has gone
+    name = fresh_name(f"f-gone-{client[-1]}")
     gateway.deploy(api(name, upstream.url, [slow, attach("mark", {"name": "after"})]))
     before = exchanges(gateway)
     asleep = f"asleep: /{name}/x"
@@ -335,9 +337,11 @@ def test_nothing_more_runs_for_a_client_that_has_gone(gateway: Gateway, upstream
     with leaving as connection:
         if isinstance(connection, socket.socket):
             connection.sendall(f"GET /{name}/x HTTP/1.1\r\nhost: a\r\n\r\n".encode())
-        eventually("the policy runs", lambda: gateway.logged(message=asleep))
+        eventually("the policy runs", lambda: gateway.find_records(message=asleep))
     eventually("it is cancelled", lambda: exchanges(gateway)["cancelled"] == before["cancelled"] + 1)
-    eventually("the policy has ended", lambda: all(each["underWay"] == 0 for each in stats(gateway)["executors"]))
+    eventually(
+        "the policy has ended", lambda: all(executor["underWay"] == 0 for executor in stats(gateway)["executors"])
+    )
     assert executions(gateway, name) == {"sleep:v1.0.0": 1, "mark:v1.0.0": 0}
     assert exchanges(gateway)["failed"] == before["failed"]
     assert upstream.received == []
@@ -345,11 +349,13 @@ def test_nothing_more_runs_for_a_client_that_has_gone(gateway: Gateway, upstream
 
 def executions(gateway: Gateway, name: str) -> dict[str, int]:
     """How often each policy ran in all operations of the API."""
-    found: dict[str, int] = {}
-    for one in stats(gateway)["policies"]:
-        if one["api"] == name:
-            found[one["policy"]] = found.get(one["policy"], 0) + one["executions"]
-    return found
+    executions_of_policies: dict[str, int] = {}
+    for policy in stats(gateway)["policies"]:
+        if policy["api"] == name:
+            executions_of_policies[policy["policy"]] = (
+                executions_of_policies.get(policy["policy"], 0) + policy["executions"]
+            )
+    return executions_of_policies
 
 
 @contextmanager
@@ -372,9 +378,9 @@ def _answer_hastily(server: socket.socket) -> None:
         except OSError:
             return
         with connection:
-            seen = b""
-            while b"\r\n\r\n" not in seen:
-                seen += connection.recv(1 << 16)
+            data = b""
+            while b"\r\n\r\n" not in data:
+                data += connection.recv(1 << 16)
             connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nearly")
             while connection.recv(1 << 16):
                 pass
@@ -398,11 +404,11 @@ def test_an_answer_may_come_before_the_request_has_ended(gateway: Gateway, polic
             connection.sendall(
                 b"POST /f-hasty/x HTTP/1.1\r\nhost: a\r\ncontent-length: 300000\r\n\r\n" + b"x" * 100_000
             )
-            said = b""
-            while not said.endswith(b"early"):
-                said += connection.recv(1 << 16)
-        assert said.startswith(b"HTTP/1.1 200 ")
-        assert (b"x-response-length: 5" in said) == any(each["name"] == "response-length" for each in policies)
+            data = b""
+            while not data.endswith(b"early"):
+                data += connection.recv(1 << 16)
+        assert data.startswith(b"HTTP/1.1 200 ")
+        assert (b"x-response-length: 5" in data) == any(policy["name"] == "response-length" for policy in policies)
         eventually("the exchange is over", lambda: exchanges(gateway)["active"] == 0)
     assert exchanges(gateway)["failed"] == before
 

@@ -1,5 +1,5 @@
-"""What a Gateway's listeners take of clients, and what they tell of them: the real Envoy with what the controller
-renders, and one upstream."""
+"""The limits and the access logs of a Gateway's listeners: the real Envoy with the controller's configuration, and one
+upstream."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from opentelemetry.proto.collector.logs.v1 import logs_service_pb2
 from e2e.envoy.lone_listeners import LoneListeners, lone_listeners
 from e2e.kit.certificates import authority
 from e2e.kit.gateway import eventually
-from e2e.kit.raw_http import RefusedError, connected, received, request
+from e2e.kit.raw_http import RefusedError, connected, receive_answer, request
 from e2e.kit.upstream import Recorded, Reply, Upstream
 
 pytestmark = pytest.mark.timeout(60)
@@ -31,7 +31,9 @@ SERVICE = "opentelemetry.proto.collector.logs.v1.LogsService"
 
 
 @pytest.fixture(scope="module")
-def limited(recording_upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoneListeners]:
+def limited_listeners(
+    recording_upstream: Upstream, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LoneListeners]:
     spec = {
         "listeners": [
             {"name": "http"},
@@ -44,84 +46,84 @@ def limited(recording_upstream: Upstream, tmp_path_factory: pytest.TempPathFacto
         },
         "timeouts": {"requestHeaders": "500ms", "handshake": "500ms", "connectionIdle": "1500ms"},
     }  # fmt: skip
-    certificates = {"main": authority(tmp_path_factory.mktemp("limited")).signed("main", "127.0.0.1")}
+    certificates = {"main": authority(tmp_path_factory.mktemp("limited")).issue("main", "127.0.0.1")}
     with lone_listeners(spec, recording_upstream.port, certificates) as listeners:
         yield listeners
 
 
-def test_headers_are_limited(limited: LoneListeners) -> None:
-    port = limited.ports["http"]
+def test_headers_are_limited(limited_listeners: LoneListeners) -> None:
+    port = limited_listeners.ports["http"]
     assert request(port, headers={f"x-{n}": "1" for n in range(10)}).status == 200
     assert request(port, headers={f"x-{n}": "1" for n in range(30)}).status == 431
     assert request(port, headers={"x": "1" * 7000}).status == 200
     assert request(port, headers={"x": "1" * 9000}).status == 431
 
 
-def test_requests_of_a_connection_are_limited(limited: LoneListeners) -> None:
-    with connected(limited.ports["http"]) as connection:
+def test_requests_of_a_connection_are_limited(limited_listeners: LoneListeners) -> None:
+    with connected(limited_listeners.ports["http"]) as connection:
         for last in (False, True):
             connection.sendall(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
-            assert (received(connection).headers.get("connection") == "close") is last
+            assert (receive_answer(connection).headers.get("connection") == "close") is last
         assert connection.recv(1) == b""
 
 
-def test_http2_clients_are_told_how_many_streams(limited: LoneListeners) -> None:
-    with connected(limited.ports["http"]) as connection:
+def test_http2_clients_receive_the_limit_of_streams(limited_listeners: LoneListeners) -> None:
+    with connected(limited_listeners.ports["http"]) as connection:
         http2 = h2.connection.H2Connection()
         http2.initiate_connection()
         connection.sendall(http2.data_to_send())
         while not (
-            told := [
+            settings := [
                 e for e in http2.receive_data(connection.recv(65536)) if isinstance(e, h2.events.RemoteSettingsChanged)
             ]
         ):
             pass
-        assert told
+        assert settings
         assert http2.remote_settings.max_concurrent_streams == 7
 
 
-def test_connections_of_a_listener_are_limited(limited: LoneListeners) -> None:
-    held = [connected(limited.ports["few"]) for _ in range(2)]
-    for connection in held:
+def test_connections_of_a_listener_are_limited(limited_listeners: LoneListeners) -> None:
+    connections = [connected(limited_listeners.ports["few"]) for _ in range(2)]
+    for connection in connections:
         connection.sendall(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
-        assert received(connection).status == 200
+        assert receive_answer(connection).status == 200
     with pytest.raises(RefusedError):
-        request(limited.ports["few"])
-    assert request(limited.ports["http"]).status == 200
-    for connection in held:
+        request(limited_listeners.ports["few"])
+    assert request(limited_listeners.ports["http"]).status == 200
+    for connection in connections:
         connection.close()
-    eventually("there is room again", lambda: admitted(limited.ports["few"]))
+    eventually("there is room again", lambda: is_admitted(limited_listeners.ports["few"]))
 
 
-def admitted(port: int) -> bool:
+def is_admitted(port: int) -> bool:
     try:
         return request(port).status == 200
     except RefusedError:
         return False
 
 
-def test_new_connections_are_limited(limited: LoneListeners) -> None:
+def test_new_connections_are_limited(limited_listeners: LoneListeners) -> None:
     begun = time.monotonic()
     with ThreadPoolExecutor(10) as clients:  # at once, or a slow machine would keep to the limit by itself
-        answers = list(clients.map(admitted, [limited.ports["slow"]] * 10))
+        answers = list(clients.map(is_admitted, [limited_listeners.ports["slow"]] * 10))
     most = 3 + 3 * int(time.monotonic() - begun + 1)
     assert 3 <= sum(answers) <= most
     assert not all(answers)
-    eventually("one is admitted again", lambda: admitted(limited.ports["slow"]))
+    eventually("one is admitted again", lambda: is_admitted(limited_listeners.ports["slow"]))
 
 
 def test_the_rate_of_requests_of_a_connection_is_limited(upstream: Upstream) -> None:
     def statuses(connection: socket.socket, count: int) -> list[int]:
-        found = []
+        received_statuses = []
         for _ in range(count):
             connection.sendall(b"GET /x HTTP/1.1\r\nhost: a\r\n\r\n")
-            answer = received(connection)
-            found.append(answer.status)
+            answer = receive_answer(connection)
+            received_statuses.append(answer.status)
             if answer.status == 429:
                 assert answer.headers["retry-after"] == "1"
                 assert answer.headers["content-type"] == "application/problem+json"
                 assert "x-envoy-ratelimited" not in answer.headers
-        return found
+        return received_statuses
 
     with (
         lone_listeners({"limits": {"requestsPerSecond": 2}}, upstream.port) as listeners,
@@ -129,22 +131,22 @@ def test_the_rate_of_requests_of_a_connection_is_limited(upstream: Upstream) -> 
         connected(listeners.ports["http"]) as other,
     ):
         begun = time.monotonic()
-        found = statuses(connection, 20)
+        received_statuses = statuses(connection, 20)
         most = 2 + 2 * int(time.monotonic() - begun + 1)
-        assert found[:2] == [200] * 2
-        assert 429 in found
-        assert found.count(200) == len(upstream.received) <= most
+        assert received_statuses[:2] == [200] * 2
+        assert 429 in received_statuses
+        assert received_statuses.count(200) == len(upstream.received) <= most
         assert statuses(other, 2) == [200] * 2
         eventually("it may go on", lambda: statuses(connection, 1) == [200])
 
 
-def test_who_is_slow_is_not_waited_for(limited: LoneListeners) -> None:
-    with connected(limited.ports["http"]) as connection:
+def test_slow_clients_are_disconnected(limited_listeners: LoneListeners) -> None:
+    with connected(limited_listeners.ports["http"]) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\n")
-        assert received(connection).status == 408
-    with connected(limited.ports["https"]) as connection:
+        assert receive_answer(connection).status == 408
+    with connected(limited_listeners.ports["https"]) as connection:
         assert connection.recv(1) == b"", "expected a handshake that does not begin to end"
-    with connected(limited.ports["http"]) as connection:
+    with connected(limited_listeners.ports["http"]) as connection:
         assert connection.recv(1) == b"", "expected an idle connection to end"
 
 
@@ -176,12 +178,12 @@ class Collector:
         for resource in request.resource_logs:
             for scope in resource.scope_logs:
                 for record in scope.log_records:
-                    attributes = {one.key: one.value.string_value for one in record.attributes}
+                    attributes = {attribute.key: attribute.value.string_value for attribute in record.attributes}
                     self.records.append({"body": record.body.string_value, **attributes})
         return otlp.ExportLogsServiceResponse()
 
 
-def test_lines_go_where_they_should_with_the_fields_that_were_chosen(upstream: Upstream, tmp_path: Path) -> None:
+def test_access_lines_have_the_chosen_fields_and_destination(upstream: Upstream, tmp_path: Path) -> None:
     fields = {
         "id": "requestId", "verb": "method", "url": "path", "status": "status", "agent": "requestHeader:User-Agent",
         "kind": "responseHeader:content-type", "at": "listener", "tls": "tlsVersion",
@@ -208,7 +210,7 @@ def test_lines_go_where_they_should_with_the_fields_that_were_chosen(upstream: U
     assert (record["body"], record["verb"], record["status"], record["at"]) == ("request", "GET", "200", "http")
 
 
-def test_no_lines_and_a_share_of_them(upstream: Upstream) -> None:
+def test_access_lines_may_be_off_or_sampled(upstream: Upstream) -> None:
     def failing(received: Recorded) -> Reply:
         return Reply(500 if received.target == "/fails" else 200)
 
@@ -248,6 +250,6 @@ def test_responses_are_compressed_where_it_pays(upstream: Upstream) -> None:
                 assert answer.content == b"x" * 5000
 
 
-def test_envoy_has_the_fields_that_our_protos_lack(limited: LoneListeners) -> None:
+def test_envoy_has_fields_that_our_protos_lack(limited_listeners: LoneListeners) -> None:
     """xds-protos knows no allow_content_length_header; what we send of it arrives."""
-    assert '"allow_content_length_header": true' in limited.admin("/config_dump").text
+    assert '"allow_content_length_header": true' in limited_listeners.admin("/config_dump").text

@@ -1,1 +1,1 @@
-"""What breaks while real load runs, and what it may cost: a row breaks one thing and accounts for every request."""
+"""Faults under real load, and their allowed cost: a row breaks one thing and accounts for every request."""

@@ -1,7 +1,7 @@
-"""A policy that waits, as many do: what it serves with nothing set, and what the others notice of that.
+"""A policy that waits, as many do: its rate with default settings, and its effect on other policies.
 
 Rounds under its load alternate with rounds under the same number of requests to a policy that does not wait, so that
-what differs is the waiting and not how much there is to do.
+the difference is the waiting and not the load.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from e2e.faults.measure import Measurement
 from e2e.faults.quantile import latencies, lower_quartile, p99
 from e2e.kit.answers import Answer
 from e2e.kit.gateway import attach
-from e2e.kit.load import Flow, loading
+from e2e.kit.load import Flow, run_load
 
 SLEEP = 0.05
 CONNECTIONS = 64
@@ -37,13 +37,13 @@ def blocking(environment: Environment) -> list[Figure]:
     rounds: dict[str, list[list[Answer]]] = {"asleep": [], "awake": []}
     failures = alone.failures
     for _ in range(ROUNDS):
-        with loading(environment.tool, environment.address, mix(RATE)) as load:
+        with run_load(environment.tool, environment.address, mix(RATE)) as load:
             beside = sleepers(environment, ROUND_SECONDS)
             rounds["asleep"].append(load.stop())
         failures += beside.failures
         awake = Flow("awake", "/awake/x", beside.count / beside.seconds)
         rounds["awake"].append(environment.under([*mix(RATE), awake], WARMUP_SECONDS + ROUND_SECONDS))
-    wrong = [a for kind in rounds.values() for one in kind for a in one if a.outcome != "200"]
+    wrong = [a for kind in rounds.values() for answers in kind for a in answers if a.outcome != "200"]
     return [
         Figure("ms for each right answer", 1000 * alone.seconds / alone.count, 1000 / WANTED_PER_SECOND),
         Figure("p99, s", alone.p99 / 1e6),
@@ -54,19 +54,19 @@ def blocking(environment: Environment) -> list[Figure]:
 
 
 def sleepers(environment: Environment, seconds: float) -> Result:
-    """What became of a closed loop of requests to the policy that sleeps. Failures are those of the warm-up too."""
+    """The result of a closed loop of requests to the policy that sleeps. Failures include those of the warm-up."""
     load = load_tool.Load(f"http://{environment.address}/asleep/x", CONNECTIONS, WARMUP_SECONDS, seconds)
     with tempfile.TemporaryDirectory(prefix="blocking-") as folder:
         return load_tool.generate(environment.tool, load, Path(folder), lambda _: None, lambda _: None)
 
 
 def ratio(rounds: dict[str, list[list[Answer]]], flow: str) -> float:
-    asleep, awake = (quiet(rounds[kind], flow) for kind in ("asleep", "awake"))
+    asleep, awake = (quiet_p99(rounds[kind], flow) for kind in ("asleep", "awake"))
     return asleep / awake
 
 
-def quiet(rounds: Sequence[Sequence[Answer]], flow: str) -> float:
-    return lower_quartile([p99(latencies(one, flow=flow)) for one in rounds])
+def quiet_p99(rounds: Sequence[Sequence[Answer]], flow: str) -> float:
+    return lower_quartile([p99(latencies(answers, flow=flow)) for answers in rounds])
 
 
 BLOCKING = Measurement(f"a policy that sleeps 50 ms, {CONNECTIONS} connections", blocking, SETTING)

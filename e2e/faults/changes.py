@@ -23,25 +23,25 @@ BROKEN = {
 
 def reload_often(environment: LoadedEnvironment, times: int) -> Fault:
     """So many new generations, each of them seen to answer."""
-    began = now()
+    start = now()
     for number in range(times):
         write(environment, MARK.format(word=f"word-{number}"))
-        done = environment.gateway.reload()
-        assert done.returncode == 0, done.stderr
+        result = environment.gateway.reload()
+        assert result.returncode == 0, result.stderr
         assert word(environment) == f"word-{number}"
-    return Fault(began, now())
+    return Fault(start, now())
 
 
 def reload_broken(environment: LoadedEnvironment) -> Fault:
-    """Each is refused, and says where."""
-    began = now()
-    for what, lines in BROKEN.items():
+    """Reloads broken policies: each is refused with its place."""
+    start = now()
+    for kind, lines in BROKEN.items():
         write(environment, MARK.format(word="broken") + lines)
-        done = environment.gateway.reload()
-        assert done.returncode == 1, f"{what} was not refused"
-        assert "policy.py:" in done.stderr, f"{what}: expected file and line, got {done.stderr}"
+        result = environment.gateway.reload()
+        assert result.returncode == 1, f"{kind} was not refused"
+        assert "policy.py:" in result.stderr, f"{kind}: expected file and line, got {result.stderr}"
     assert word(environment) == "first"
-    return Fault(began, now())
+    return Fault(start, now())
 
 
 def write(environment: LoadedEnvironment, source: str) -> None:

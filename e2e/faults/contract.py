@@ -1,4 +1,4 @@
-"""What a fault may cost, and whether it cost more. Plain values in, plain values out."""
+"""The allowed cost of a fault, and the verdict on a run. Plain values in, plain values out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Contract:
-    """Which outcomes, besides 200, are as specified.
+    """The outcomes, besides 200, that are allowed.
 
     meanwhile: by flow, for requests under way between the fault's begin and `recovery` seconds after its end.
     always: by flow, for the requests that are themselves the fault; 200 is then allowed only if it is listed.
@@ -48,7 +48,7 @@ class Contract:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a row came to. `outcomes` counts by flow and outcome; `failed` has what broke the contract."""
+    """The verdict of a row. `outcomes` counts by flow and outcome; `failed` are the answers that break the contract."""
 
     sent: int
     failed: Sequence[Answer]

@@ -37,16 +37,16 @@ def refuse(environment: LoadedEnvironment, name: str) -> None:
 
 def fill(environment: LoadedEnvironment) -> Fault:
     """A change under a full disk, and one when there is room again."""
-    began = now()
+    start = now()
     with full_disk(environment.state / "engine"):
         refuse(environment, "unsaved")
         pause(1.0)
     environment.gateway.deploy(api("saved", f"{environment.upstream}/python", [PYTHON_POLICY]))
-    return Fault(began, now())
+    return Fault(start, now())
 
 
-def made_up_for(environment: LoadedEnvironment) -> list[str]:
-    """What was refused for want of room is tried again, without being asked for."""
+def check_retry(environment: LoadedEnvironment) -> list[str]:
+    """A change refused for lack of room is retried without a request."""
     eventually(
         "the refused change is live", lambda: _status(environment, "unsaved")["state"] == "deployed", RETRY_SECONDS
     )
@@ -59,4 +59,4 @@ def _status(environment: LoadedEnvironment, name: str) -> Json:
     return status
 
 
-ROWS = [Row("disk full under the engine's state", fill, check=made_up_for, skip_reason=skip_reason)]
+ROWS = [Row("disk full under the engine's state", fill, check=check_retry, skip_reason=skip_reason)]

@@ -13,7 +13,7 @@ from pathlib import Path
 from e2e.faults.contract import Fault
 from e2e.kit.answers import Answer
 from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
-from e2e.kit.load import Flow, Load, ask, checking_upstream, loading, pause
+from e2e.kit.load import Flow, Load, ask, pause, run_checking_upstream, run_load
 from e2e.kit.policy_project import PolicyProject
 
 EXPECTED: dict[str, dict[str, str]] = {
@@ -44,9 +44,9 @@ MIX = (Flow("go", "/go/x", 0.3), Flow("python", "/python/x", 0.4), Flow("bare", 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a row needs: options of `gatewright run`, policies by the names of its own APIs, whether the code of the
+    """The needs of a row: options of `gatewright run`, policies by the names of its own APIs, whether the code of the
     policy "mark" can be changed (then "stream" is beside it, nothing of e2e/kit/policies), flows beside the mix, and
-    what starts the gateway.
+    the start of the gateway.
     """
 
     options: tuple[str, ...] = ()
@@ -72,15 +72,15 @@ class Environment:
         return f"127.0.0.1:{self.gateway.port}"
 
     def under(self, flows: Sequence[Flow], seconds: float) -> list[Answer]:
-        """What became of so many seconds of load."""
-        with loading(self.tool, self.address, flows) as load:
+        """Runs so many seconds of load; the answers."""
+        with run_load(self.tool, self.address, flows) as load:
             pause(seconds)
             return load.stop()
 
 
 @dataclass
 class LoadedEnvironment(Environment):
-    """Where a fault is injected: a gateway under load."""
+    """The environment of a fault: a gateway under load."""
 
     load: Load
     others: list[Answer] = field(default_factory=list)  # to requests beside the load
@@ -91,18 +91,18 @@ class LoadedEnvironment(Environment):
 
     def logged_at(self, message: str) -> float:
         """When this was logged first, in seconds since the epoch."""
-        records = self.gateway.logged(message=message)
+        records = self.gateway.find_records(message=message)
         assert records, f"expected {message!r} in the log, found no such line"
         return datetime.fromisoformat(str(records[0]["time"])).timestamp()
 
     def ask(self, flow: Flow) -> Fault:
         """Sends a counted flow and waits for its answers; the time that this took."""
-        began = now()
+        start_time = now()
         self.others += ask(self.tool, self.address, flow)
-        return Fault(began, now())
+        return Fault(start_time, now())
 
     def answers(self) -> list[Answer]:
-        """All of them, at the end of the row."""
+        """Ends the load; all answers of the row."""
         return sorted([*self.load.stop(), *self.others], key=lambda answer: answer.ended)
 
 
@@ -118,7 +118,7 @@ def started_environment(tool: Path, build: Path, setting: Setting) -> Iterator[E
     expected = {f"/{name}": dict[str, str]() for name, _ in setting.apis} | EXPECTED
     with (
         tempfile.TemporaryDirectory(prefix="faults-") as state,
-        checking_upstream(tool, expected) as upstream,
+        run_checking_upstream(tool, expected) as upstream,
         code_of(setting) as project,
         start(setting, build, project, Path(state), *options) as gateway,
     ):
@@ -129,7 +129,7 @@ def started_environment(tool: Path, build: Path, setting: Setting) -> Iterator[E
 def start(
     setting: Setting, build: Path, project: PolicyProject | None, state: Path, *options: str
 ) -> AbstractContextManager[Gateway]:
-    """The build, or, where there is a project, what is built from it."""
+    """The build, or the one made from the project."""
     if project is None:
         return setting.start(build, state, *options)
     return setting.start(None, state, *options, *project.arguments)
@@ -139,7 +139,7 @@ def start(
 def loaded_environment(tool: Path, build: Path, setting: Setting) -> Iterator[LoadedEnvironment]:
     """A gateway that has been under load for a moment."""
     flows = [*mix(setting.rate), *setting.flows]
-    with started_environment(tool, build, setting) as bare, loading(tool, bare.address, flows) as load:
+    with started_environment(tool, build, setting) as bare, run_load(tool, bare.address, flows) as load:
         load.flowing()
         pause(1.0)
         yield LoadedEnvironment(bare.gateway, tool, bare.upstream, bare.state, bare.project, load)
@@ -159,7 +159,7 @@ def code_of(setting: Setting) -> Iterator[PolicyProject | None]:
 
 
 def deploy(gateway: Gateway, upstream: str, apis: Sequence[tuple[str, Json]]) -> None:
-    """The row's APIs and those of the mix; each upstream request can be told apart by its first segment."""
+    """The row's APIs and those of the mix; each upstream request is identified by its first segment."""
     for name, policy in [("go", GO_POLICY), ("python", PYTHON_POLICY), *apis]:
         gateway.deploy(api(name, f"{upstream}/{name}", [policy]))
     gateway.deploy(api("bare", f"{upstream}/bare"))

@@ -23,25 +23,27 @@ KINDS = {"awake": [BESIDE], "blocked": [BESIDE, BLOCKING], "control": [BESIDE]}
 
 def alternate(environment: Environment) -> list[Figure]:
     first = environment.under(KINDS["blocked"], FIRST_SECONDS)
-    eventually("it has a loop of its own", lambda: logged(environment, "has an event loop of its own"))
+    eventually("it has a loop of its own", lambda: has_logged(environment, "has an event loop of its own"))
     rounds: dict[str, list[list[Answer]]] = {name: [] for name in KINDS}
     for number in range(ROUNDS):
         for name in [*KINDS][:: -1 if number % 2 else 1]:
             rounds[name].append(environment.under(KINDS[name], ROUND_SECONDS))
-    answers = [answer for kind in rounds.values() for one in kind for answer in one if answer.flow == BESIDE.name]
+    answers = [
+        answer for kind in rounds.values() for answers in kind for answer in answers if answer.flow == BESIDE.name
+    ]
     names_it, names_others = (
-        logged(environment, f"policy linger:v1.0.0 of API {name} blocks") for name in ("blocking", "async")
+        has_logged(environment, f"policy linger:v1.0.0 of API {name} blocks") for name in ("blocking", "async")
     )
     return [
         Figure("p99 of async against undisturbed", ratio(rounds, "blocked", BESIDE.name), LIMIT),
         Figure("p99 of async, undisturbed twice", ratio(rounds, "control", BESIDE.name)),
         Figure("answers of async other than 200", sum(answer.outcome != "200" for answer in answers), 0),
         Figure("the same, before it was caught", sum(a.outcome != "200" for a in first if a.flow == BESIDE.name)),
-        Figure("the log does not name it and nobody else", 0 if names_it and not names_others else 1, 0),
+        Figure("the log does not name it alone", 0 if names_it and not names_others else 1, 0),
     ]
 
 
-def logged(environment: Environment, words: str) -> bool:
+def has_logged(environment: Environment, words: str) -> bool:
     return any(words in str(record.get("message")) for record in environment.gateway.records())
 
 

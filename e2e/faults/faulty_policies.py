@@ -46,27 +46,27 @@ def is_quarantined(environment: LoadedEnvironment) -> list[str]:
         capture_output=True,
         check=False,
     )
-    named = {(one["policy"], one["api"]) for one in json.loads(status.stdout)["quarantined"]}
-    logged = {(one["policy"], one["api"]) for one in environment.gateway.logged(message=QUARANTINE)}
+    quarantines = {(instance["policy"], instance["api"]) for instance in json.loads(status.stdout)["quarantined"]}
+    logged = {(record["policy"], record["api"]) for record in environment.gateway.find_records(message=QUARANTINE)}
     return [
         *([f"expected at most {MOST_DEATHS} deaths, got {deaths}"] if deaths > MOST_DEATHS else []),
-        *([f"expected the status to name the policy alone, got {named}"] if named != {FAULTY} else []),
+        *([f"expected the status to name the policy alone, got {quarantines}"] if quarantines != {FAULTY} else []),
         *([f"expected the log to name the policy alone, got {logged}"] if logged != {FAULTY} else []),
     ]
 
 
 def is_held_once(environment: LoadedEnvironment) -> list[str]:
-    """One process is lost, and the log says at which line of which policy."""
+    """One process is lost, and the log names the policy and the line."""
     gateway = environment.gateway
-    lost = [*gateway.logged(message="executor is replaced"), *gateway.logged(message="executor is killed")]
-    named = all(record.get("policy") == FAULTY[0] and "/policy.py:" in str(record.get("at")) for record in lost)
-    if len({record["process"] for record in lost}) != 1 or not named:  # killed, where its successor takes long
+    lost = [*gateway.find_records(message="executor is replaced"), *gateway.find_records(message="executor is killed")]
+    are_named = all(record.get("policy") == FAULTY[0] and "/policy.py:" in str(record.get("at")) for record in lost)
+    if len({record["process"] for record in lost}) != 1 or not are_named:  # killed, where its successor takes long
         return [f"expected one executor to be lost, to {FAULTY[0]} at a line of its policy.py, got {lost}"]
     return []
 
 
 def names_the_policy(environment: LoadedEnvironment) -> list[str]:
-    """The log must tell which policy it was."""
+    """The log must name the policy."""
     records = environment.gateway.records()
     if any("faulty" in str(record) for record in records if record.get("level") in {"warning", "error"}):
         return []

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Figure:
-    """`value` has to be at most `limit`; None: it is told only."""
+    """`value` has to be at most `limit`; None: it is only reported."""
 
-    what: str
+    name: str
     value: float
     limit: float | None = None
 
@@ -18,4 +18,4 @@ class Figure:
         return self.limit is None or self.value <= self.limit
 
     def __str__(self) -> str:
-        return f"{self.what} {self.value:.3g}" + ("" if self.limit is None else f" (at most {self.limit:.3g})")
+        return f"{self.name} {self.value:.3g}" + ("" if self.limit is None else f" (at most {self.limit:.3g})")

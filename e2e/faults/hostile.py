@@ -11,9 +11,9 @@ from e2e.faults.contract import Contract, Fault, Verdict, judge
 from e2e.faults.environment import LoadedEnvironment, Setting, loaded_environment, now
 from e2e.hostile import level as levels
 from e2e.hostile import node, page
-from e2e.hostile.found import Found
 from e2e.hostile.level import LEVELS, Level
 from e2e.hostile.tries import TRIES, Subject, Try
+from e2e.hostile.try_result import TryResult
 from e2e.hostile.where import other_programs, where
 from e2e.kit.gateway import Gateway, attach
 from e2e.kit.load import pause
@@ -50,7 +50,7 @@ class Hostile:
 
             @contextmanager
             def start(_: Path | None, __: Path, *options: str) -> Iterator[Gateway]:
-                with node.started(self.level, folders, options) as gateway:
+                with node.run_node(self.level, folders, options) as gateway:
                     yield gateway
 
             setting = Setting(options=OPTIONS, apis=APIS, rate=RATE, start=start)
@@ -60,22 +60,26 @@ class Hostile:
 
     def _judge(self, environment: LoadedEnvironment, subject: Subject) -> Verdict:
         """The last try ends the gateway: the load ends before it."""
-        began = now()
-        found = {each: print_found(each, each.run(subject)) for each in self.tries if each is not TRIES[-1]}
+        start = now()
+        results = {
+            attempt: print_result(attempt, attempt.run(subject)) for attempt in self.tries if attempt is not TRIES[-1]
+        }
         pause(EXTRA_SECONDS)
         answers = environment.answers()
-        found |= {each: print_found(each, each.run(subject)) for each in self.tries if each is TRIES[-1]}
-        violations = TABLE.compare(self.level, {each: one.cell for each, one in found.items()})
+        results |= {
+            attempt: print_result(attempt, attempt.run(subject)) for attempt in self.tries if attempt is TRIES[-1]
+        }
+        violations = TABLE.compare(self.level, {attempt: result.cell for attempt, result in results.items()})
         flows = [flow.name for flow in environment.load.flows]
-        return judge(answers, Fault(began, now()), Contract(), violations, flows)
+        return judge(answers, Fault(start, now()), Contract(), violations, flows)
 
 
-def print_found(this: Try, found: Found) -> Found:
-    """Says at once what it came to, with the evidence."""
-    print(f"  {this.name}: {found.cell}", flush=True)
-    for target, proof in {**found.reached, **found.refused}.items():
-        print(f"    {'+' if target in found.reached else '-'} {target}: {proof[:160]!r}", flush=True)
-    return found
+def print_result(attempt: Try, result: TryResult) -> TryResult:
+    """Prints the result at once, with the evidence."""
+    print(f"  {attempt.name}: {result.cell}", flush=True)
+    for target, proof in {**result.reached, **result.refused}.items():
+        print(f"    {'+' if target in result.reached else '-'} {target}: {proof[:160]!r}", flush=True)
+    return result
 
 
-ROWS = [Hostile(each) for each in LEVELS]
+ROWS = [Hostile(level) for level in LEVELS]

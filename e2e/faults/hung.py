@@ -22,17 +22,17 @@ APIS = (
 )
 
 
-def replaced_whole(environment: LoadedEnvironment) -> list[str]:
+def check_replacement(environment: LoadedEnvironment) -> list[str]:
     """Waits for the replacement, then asks every instance for its parameters."""
-    eventually("the process is replaced", lambda: environment.gateway.logged(message="executor replaced"), 30)
+    eventually("the process is replaced", lambda: environment.gateway.find_records(message="executor replaced"), 30)
     return [*wrong_instances(environment), *missing_in_log(environment)]
 
 
 def wrong_instances(environment: LoadedEnvironment) -> list[str]:
-    found = {name: answer_of(environment, name) for name in KEPT}
+    answers = {name: answer_of(environment, name) for name in KEPT}
     return [
         f"expected instance {name} to be itself, it answered {order!r}"
-        for name, order in found.items()
+        for name, order in answers.items()
         if order != f"{name}()"
     ]
 
@@ -43,14 +43,14 @@ def answer_of(environment: LoadedEnvironment, name: str) -> str:
 
 def missing_in_log(environment: LoadedEnvironment) -> list[str]:
     """The log must name policy, attachment and age of the oldest."""
-    found = [
+    records = [
         record
         for record in environment.gateway.records()
         if str(record.get("message")).startswith("executions of a policy hang")
     ]
-    if any((r["policy"], r["api"]) == ("faulty:v1.0.0", "faulty") and r["instance"] and r["oldest"] for r in found):
+    if any((r["policy"], r["api"]) == ("faulty:v1.0.0", "faulty") and r["instance"] and r["oldest"] for r in records):
         return []
-    return [f"expected the log to name policy, API, instance and age of what hangs, got {found}"]
+    return [f"expected the log to name policy, API, instance and age of what hangs, got {records}"]
 
 
 ROWS = [
@@ -60,6 +60,6 @@ ROWS = [
         Contract(recovery=0.0, always={"faulty": TIMEOUT | GONE}),
         Setting(options=("--py.hung-seconds", "2", "--executor-drain", "2s"), apis=APIS),
         extra_seconds=6.0,
-        check=replaced_whole,
+        check=check_replacement,
     ),
 ]

@@ -36,7 +36,7 @@ def alternate(environment: Environment) -> list[Figure]:
         for name in [*SLEEPS][:: -1 if number % 2 else 1]:
             flows = [*mix(RATE), Flow(name, f"/{name}/x", SLEEPY_RATE)]
             rounds[name].append(environment.under(flows, ROUND_SECONDS))
-    wrong = [a for kind in rounds.values() for one in kind for a in one if a.outcome != "200"]
+    wrong = [a for kind in rounds.values() for answers in kind for a in answers if a.outcome != "200"]
     flows_beside = [flow.name for flow in mix(RATE)]
     return [
         *(Figure(f"p99 of {flow} against undisturbed", ratio(rounds, "asleep", flow), LIMIT) for flow in flows_beside),
@@ -47,7 +47,7 @@ def alternate(environment: Environment) -> list[Figure]:
 
 def ratio(rounds: Rounds, kind: str, flow: str) -> float:
     quiet, undisturbed = (
-        lower_quartile([p99(latencies(one, flow=flow)) for one in rounds[name]]) for name in (kind, "awake")
+        lower_quartile([p99(latencies(answers, flow=flow)) for answers in rounds[name]]) for name in (kind, "awake")
     )
     return quiet / undisturbed
 

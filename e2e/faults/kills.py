@@ -11,7 +11,7 @@ from e2e.faults.contract import Contract, Fault, Outcomes
 from e2e.faults.environment import LoadedEnvironment, Setting, now
 from e2e.faults.row import Row
 from e2e.kit.gateway import attach
-from e2e.kit.load import Flow, loading, pause
+from e2e.kit.load import Flow, pause, run_load
 
 POLICY_ERRORS: Outcomes = frozenset({"503", "504"})  # crashed, unavailable, overloaded; timeout
 NO_ENGINE: Outcomes = frozenset({"503"})
@@ -26,21 +26,21 @@ NOTICED_SECONDS = 20.0
 
 def kill(environment: LoadedEnvironment, name: str) -> Fault:
     """kill -9; returns when another process runs in its place."""
-    began = now()
+    start = now()
     environment.restarted(name, environment.gateway.kill(name))
-    return Fault(began, began)
+    return Fault(start, start)
 
 
 def stop_executor(environment: LoadedEnvironment) -> Fault:
     """The fault ends when it has been noticed."""
-    began = now()
-    with stopped(environment, EXECUTOR):
+    start = now()
+    with pause_process(environment, EXECUTOR):
         pause(STOPPED_SECONDS)
-    return Fault(began, environment.logged_at("executor is replaced"))
+    return Fault(start, environment.logged_at("executor is replaced"))
 
 
 @contextmanager
-def stopped(environment: LoadedEnvironment, name: str) -> Iterator[int]:
+def pause_process(environment: LoadedEnvironment, name: str) -> Iterator[int]:
     """SIGSTOP: it is there, keeps its sockets, and does nothing. Its pid."""
     pid = environment.gateway.kill(name, signal.SIGSTOP)
     try:
@@ -51,24 +51,24 @@ def stopped(environment: LoadedEnvironment, name: str) -> Iterator[int]:
 
 
 def stop_for_good(environment: LoadedEnvironment, name: str) -> Fault:
-    """Nobody wakes it up: it has to be noticed, killed and started again."""
-    began = now()
-    with stopped(environment, name) as pid:
+    """The process is never continued: the supervisor has to notice, kill and restart it."""
+    start = now()
+    with pause_process(environment, name) as pid:
         environment.restarted(name, pid, NOTICED_SECONDS)
-    return Fault(began, environment.logged_at("process is killed"))
+    return Fault(start, environment.logged_at("process is killed"))
 
 
 def engine_without_controller(environment: LoadedEnvironment) -> Fault:
     """The engine comes back from its disk: the controller is stopped meanwhile."""
-    with stopped(environment, "controller"):
+    with pause_process(environment, "controller"):
         return kill(environment, "engine")
 
 
 def terminate(environment: LoadedEnvironment) -> Fault:
-    """SIGTERM to the gateway: it answers what it took in, then takes nothing more. The fault is the moment when it
-    stops listening: connections that nobody had accepted then, the kernel resets.
+    """SIGTERM to the gateway: it answers accepted requests, then accepts no more. The fault is the moment when it
+    stops listening: the kernel resets connections that were not accepted by then.
     """
-    with loading(environment.tool, environment.address, [SLOW]) as slow:
+    with run_load(environment.tool, environment.address, [SLOW]) as slow:
         slow.flowing()
         environment.gateway.process.send_signal(signal.SIGTERM)
         environment.gateway.process.wait(40)
@@ -77,7 +77,7 @@ def terminate(environment: LoadedEnvironment) -> Fault:
     return Fault(closed - UNACCEPTED_SECONDS, closed)
 
 
-def ended_well(environment: LoadedEnvironment) -> list[str]:
+def check_exit_status(environment: LoadedEnvironment) -> list[str]:
     status = environment.gateway.process.poll()
     return [] if status == 0 else [f"expected exit status 0, got {status}"]
 
@@ -136,6 +136,6 @@ ROWS = [
             afterwards=dict.fromkeys((*ALL, "faulty"), frozenset({"refused"})),
         ),
         Setting(apis=(("faulty", attach("faulty", {"how": "sleep", "seconds": 0.7})),)),
-        check=ended_well,
+        check=check_exit_status,
     ),
 ]

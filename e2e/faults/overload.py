@@ -1,4 +1,4 @@
-"""Three times as much as a policy can do: what is accepted is served as usual, the rest hears so at once."""
+"""Three times the load that a policy can take: accepted requests are served as usual, the rest is refused at once."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from e2e.faults.figure import Figure
 from e2e.faults.measure import Measurement
 from e2e.faults.quantile import latencies, p99
 from e2e.kit.gateway import attach
-from e2e.kit.load import Flow, loading
-from e2e.kit.processes import resident
+from e2e.kit.load import Flow, run_load
+from e2e.kit.processes import resident_memory
 
 SECONDS_EACH = 0.2
-WORKERS = 32  # and no more of them, or there were slots for what is too much here: it waits
+WORKERS = 32  # and no more of them, or the excess here would find slots: it waits
 SLOTS = WORKERS // 2  # what an attachment gets that does not say
 CAPACITY = SLOTS / SECONDS_EACH
 USUAL_SECONDS = 12.0
@@ -24,7 +24,7 @@ LATENCY_LIMIT, REFUSAL_SECONDS, GROWTH_LIMIT, SERVED_SHARE = 2.0, 0.05, 1.1, 0.9
 
 def overload(environment: Environment) -> list[Figure]:
     usual = environment.under([flow(0.8)], USUAL_SECONDS)
-    with loading(environment.tool, environment.address, [flow(3.0), BARE]) as load:
+    with run_load(environment.tool, environment.address, [flow(3.0), BARE]) as load:
         memory = [resident_after(environment, OVERLOAD_SECONDS / SAMPLES) for _ in range(SAMPLES)]
         answers = load.stop()
     served, refused, bare = (
@@ -52,7 +52,7 @@ def flow(load: float) -> Flow:
 
 def resident_after(environment: Environment, seconds: float) -> dict[str, int]:
     time.sleep(seconds)
-    return {name: memory for name, memory in resident(environment.gateway).items() if name != "controller"}
+    return {name: memory for name, memory in resident_memory(environment.gateway).items() if name != "controller"}
 
 
 def growth(name: str, samples: list[int]) -> Figure:

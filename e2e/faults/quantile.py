@@ -19,5 +19,5 @@ def latencies(answers: Sequence[Answer], outcome: str = "200", flow: str | None 
 
 
 def lower_quartile(values: Sequence[float]) -> float:
-    """Of rounds of one kind: what they come to where little else runs on the machine. Two values at least."""
+    """The figure of rounds of one kind on a quiet machine. Two values at least."""
     return quantiles(values, n=4)[0]

@@ -1,4 +1,4 @@
-"""A row: one fault, what it may cost, and the run that finds out."""
+"""A row: one fault, its allowed cost, and the run that measures it."""
 
 from __future__ import annotations
 

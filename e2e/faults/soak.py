@@ -22,11 +22,11 @@ from e2e.faults.__main__ import build_output
 from e2e.faults.changes import write
 from e2e.faults.contract import Contract, Fault, judge
 from e2e.faults.environment import GO_POLICY, MARK, PYTHON_POLICY, LoadedEnvironment, Setting, loaded_environment, now
-from e2e.faults.leak_check import Sample, grown, report
+from e2e.faults.leak_check import Sample, find_growth, report
 from e2e.faults.table import Line, table
 from e2e.kit.gateway import api, attach
 from e2e.kit.load import Flow, pause
-from e2e.kit.processes import folders, held
+from e2e.kit.processes import folders, resources_of
 
 RATE = 100.0
 CHANGE_SECONDS, RELOAD_SECONDS, SAMPLE_SECONDS = 1.0, 10.0, 10.0
@@ -41,7 +41,7 @@ WARMUP_SHARE = 0.4  # of a run too short for that
 def main() -> int:
     arguments = _parse()
     if os.geteuid() != 0:
-        sys.exit("expected to be root: a gateway's processes let nobody else of their user count their open files")
+        sys.exit("expected to be root: other processes of a gateway's user cannot count its open files")
     seconds = arguments.minutes * 60
     with tempfile.TemporaryDirectory(prefix="gatewright-soak-") as folder:
         tool, build = load_tool.build(Path(folder)), build_output()
@@ -49,18 +49,18 @@ def main() -> int:
             chance = random.Random(arguments.seed)  # noqa: S311 — which API changes is no secret
             samples, violations = soak(environment, seconds, chance)
             verdict = judge(environment.answers(), Fault(now(), now()), Contract(recovery=0.0), violations)
-    measured = [one for one in samples if one.at >= min(WARMUP_SECONDS, WARMUP_SHARE * seconds)]
-    growth = grown(measured)
+    measured = [reading for reading in samples if reading.at >= min(WARMUP_SECONDS, WARMUP_SHARE * seconds)]
+    growth = find_growth(measured)
     print(table([Line(f"soak, {arguments.minutes:g} min", verdict)]), report(measured), *growth, sep="\n\n")
     return 0 if verdict.kept and not growth else 1
 
 
 def soak(environment: LoadedEnvironment, seconds: float, chance: random.Random) -> tuple[list[Sample], list[str]]:
-    """What the processes held, and what went wrong beside the load."""
+    """The resources of the processes, and the violations beside the load."""
     samples: list[Sample] = []
     violations: list[str] = []
-    began, deployed, reloads = time.monotonic(), set[str](), Reloads(environment)
-    for at in ticks(began, seconds):
+    start, deployed, reloads = time.monotonic(), set[str](), Reloads(environment)
+    for at in ticks(start, seconds):
         violations += change(environment, deployed, chance)
         if at >= reloads.due:
             violations += reloads.again(at)
@@ -119,15 +119,15 @@ class Reloads:
     def finished(self) -> list[str]:
         if self._running is None:
             return []
-        _, said = self._running.communicate(timeout=120)
-        return [] if self._running.returncode == 0 else [f"reload {self.count} was refused: {said}"]
+        _, output = self._running.communicate(timeout=120)
+        return [] if self._running.returncode == 0 else [f"reload {self.count} was refused: {output}"]
 
 
 def sample(environment: LoadedEnvironment, at: float) -> Sample:
-    """What each process holds; executors by their number, whichever process has it now."""
+    """The resources of each process; executors by their number, across restarts."""
     everyone = folders(environment.gateway) | {"supervisor": Path(f"/proc/{environment.gateway.process.pid}")}
-    found = {name: held(folder) for name, folder in everyone.items()}
-    held_by = {name.partition(".")[0]: values for name, values in found.items() if values}
+    held_by_process = {name: resources_of(folder) for name, folder in everyone.items()}
+    held_by = {name.partition(".")[0]: values for name, values in held_by_process.items() if values}
     held_by["engine"] |= {"goroutines": json.loads(environment.gateway.admin("engine", "/stats"))["goroutines"]}
     return Sample(at, held_by)
 

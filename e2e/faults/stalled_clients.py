@@ -20,11 +20,11 @@ DECLARED, SENT = 1 << 20, 1_000_000
 PIECE = 64 << 10
 BODY = bytes(PIECE)
 LITTLE = 4096
-"""What a client that reads nothing has room for in its socket."""
+"""The socket buffer of a client that reads nothing."""
 
 
 class Client(Protocol):
-    """A connection's part in HTTP. `pending`: what is to be sent now; `received` takes what came."""
+    """The HTTP side of a connection. `pending`: the bytes to be sent now; `received` handles incoming bytes."""
 
     reads: bool
 
@@ -138,9 +138,9 @@ class StalledClients:
         self._thread.join()
 
     def _run(self) -> None:
-        began, opened = time.monotonic(), 0
+        start, opened = time.monotonic(), 0
         while not self._ended.is_set():
-            due = min(len(self._clients), int((time.monotonic() - began) * self._per_second) + 1)
+            due = min(len(self._clients), int((time.monotonic() - start) * self._per_second) + 1)
             for client in self._clients[opened:due]:
                 self._open(client())
             opened = due
@@ -189,8 +189,8 @@ class StalledClients:
 
 @contextlib.contextmanager
 def stalled_clients(port: int, clients: Sequence[Callable[[], Client]], per_second: float) -> Iterator[StalledClients]:
-    made = StalledClients(port, clients, per_second)
+    clients_of_run = StalledClients(port, clients, per_second)
     try:
-        yield made
+        yield clients_of_run
     finally:
-        made.close()
+        clients_of_run.close()

@@ -17,7 +17,7 @@ from e2e.faults.faulty_policies import EXCEPTION, GONE, TIMEOUT, names_the_polic
 from e2e.faults.kills import EXECUTOR, POLICY_ERRORS, kill
 from e2e.faults.row import Row
 from e2e.kit.gateway import attach, eventually
-from e2e.kit.load import Flow, loading, pause
+from e2e.kit.load import Flow, pause, run_load
 
 WHOLE: Outcomes = frozenset({"200"})
 RESET: Outcomes = frozenset({"broken"})
@@ -37,7 +37,7 @@ def ask(environment: LoadedEnvironment, method: str = "GET") -> Fault:
     return environment.ask(Flow("faulty", f"/faulty/x{EVENTS}", 10.0, method, count=20))
 
 
-def behaves(
+def row_of_behaviour(
     name: str, outcomes: Outcomes, how: str, method: str = "GET", seconds: float = 0.0, **params: object
 ) -> Row:
     """A policy that does so at each request; the fault is over with its answers, and the process lives on."""
@@ -47,22 +47,22 @@ def behaves(
         Contract(recovery=seconds, always={"faulty": outcomes}),
         setting(how, seconds=seconds, **params),
     )
-    return replace(row, check=lambda environment: [*still_runs(environment), *left_well(environment)])
+    return replace(row, check=lambda environment: [*still_runs(environment), *check_policy_and_rest(environment)])
 
 
-def left_well(environment: LoadedEnvironment) -> list[str]:
-    return [*names_the_policy(environment), *nothing_left(environment)]
+def check_policy_and_rest(environment: LoadedEnvironment) -> list[str]:
+    return [*names_the_policy(environment), *check_nothing_left(environment)]
 
 
-def computes() -> Row:
+def row_of_computing() -> Row:
     """Twenty at once compute for longer than their timeout: the process hangs, and another takes its place."""
-    row = behaves("a stream that computes for 2 s", RESET | TIMEOUT | GONE, "computes", seconds=2.0)
-    return replace(row, check=left_well)
+    row = row_of_behaviour("a stream that computes for 2 s", RESET | TIMEOUT | GONE, "computes", seconds=2.0)
+    return replace(row, check=check_policy_and_rest)
 
 
 def while_open(environment: LoadedEnvironment, inject: Callable[[LoadedEnvironment], Fault]) -> Fault:
     """Injects when many streams are in their middle, and waits for their ends."""
-    with loading(environment.tool, environment.address, [OPEN]) as load:
+    with run_load(environment.tool, environment.address, [OPEN]) as load:
         load.flowing()
         pause(1.0)
         fault = inject(environment)
@@ -71,58 +71,58 @@ def while_open(environment: LoadedEnvironment, inject: Callable[[LoadedEnvironme
     return fault
 
 
-def were_cut(environment: LoadedEnvironment) -> list[str]:
+def check_streams_cut(environment: LoadedEnvironment) -> list[str]:
     cut = [answer for answer in environment.others if answer.outcome == "broken"]
     return [] if len(cut) > 20 else [f"expected more than 20 streams to be cut, got {len(cut)}"]
 
 
 def reload(environment: LoadedEnvironment) -> Fault:
-    began = now()
+    start = now()
     write(environment, MARK.format(word="second"))
-    done = environment.gateway.reload()
-    assert done.returncode == 0, done.stderr
-    return Fault(began, now())
+    result = environment.gateway.reload()
+    assert result.returncode == 0, result.stderr
+    return Fault(start, now())
 
 
 def reset_everywhere(environment: LoadedEnvironment) -> Fault:
     """Each client gets a little further before it resets its connection."""
-    began, request = now(), request_to("stream")
+    start, request = now(), request_to("stream")
     for sent in range(1, len(request), 3):
         reset_after(environment.gateway.port, request[:sent], 0)
     leave(environment, "stream")
-    return Fault(began, now())
+    return Fault(start, now())
 
 
 def leave(environment: LoadedEnvironment, api: str) -> Fault:
     """Clients that have sent all, and reset while the answer comes, after each of its events."""
-    began = now()
+    start = now()
     for events in range(10):
         reset_after(environment.gateway.port, request_to(api), events)
-    return Fault(began, now())
+    return Fault(start, now())
 
 
 def request_to(api: str) -> bytes:
     return f"POST /{api}/x{EVENTS} HTTP/1.1\r\nhost: test.local\r\ncontent-length: 9\r\n\r\nsome body".encode()
 
 
-def recycled(environment: LoadedEnvironment) -> Fault:
+def recycle(environment: LoadedEnvironment) -> Fault:
     """Another process takes its place."""
-    began, before = now(), environment.gateway.pid(EXECUTOR)
-    eventually("the executor is replaced", lambda: environment.gateway.logged(message="executor replaced"), 20)
+    start, before = now(), environment.gateway.pid(EXECUTOR)
+    eventually("the executor is replaced", lambda: environment.gateway.find_records(message="executor replaced"), 20)
     assert environment.gateway.executors()[0]["pid"] != before
-    return Fault(began, now())
+    return Fault(start, now())
 
 
 def reset_after(port: int, sent: bytes, events: int) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.sendall(sent)
-        got = b""
-        while got.count(b"data: ") < events:
-            got += client.recv(1 << 16)
+        data = b""
+        while data.count(b"data: ") < events:
+            data += client.recv(1 << 16)
 
 
-def nothing_left(environment: LoadedEnvironment) -> list[str]:
+def check_nothing_left(environment: LoadedEnvironment) -> list[str]:
     """No execution of a policy that streams is under way any more, a while after."""
     end = time.monotonic() + LEFT_SECONDS
     while left := under_way(environment):
@@ -134,16 +134,16 @@ def nothing_left(environment: LoadedEnvironment) -> list[str]:
 
 def under_way(environment: LoadedEnvironment) -> int:
     policies = json.loads(environment.gateway.admin("engine", "/stats"))["policies"]
-    return sum(each["active"] for each in policies if each["policy"].partition(":")[0].endswith("-stream"))
+    return sum(policy["active"] for policy in policies if policy["policy"].partition(":")[0].endswith("-stream"))
 
 
 ROWS = [
-    behaves("a stream that raises before its first chunk", EXCEPTION, "raises-before"),
-    behaves("a stream that raises after its first chunk", RESET, "raises-after"),
-    behaves("a stream that yields no bytes", RESET, "wrong-type"),
-    behaves("a stream that never ends", RESET, "never-ends"),
-    behaves("a request's stream that never ends", TIMEOUT, "never-ends", "POST", direction="request"),
-    computes(),
+    row_of_behaviour("a stream that raises before its first chunk", EXCEPTION, "raises-before"),
+    row_of_behaviour("a stream that raises after its first chunk", RESET, "raises-after"),
+    row_of_behaviour("a stream that yields no bytes", RESET, "wrong-type"),
+    row_of_behaviour("a stream that never ends", RESET, "never-ends"),
+    row_of_behaviour("a request's stream that never ends", TIMEOUT, "never-ends", "POST", direction="request"),
+    row_of_computing(),
     Row(
         "a stream that ignores GeneratorExit",
         partial(leave, api="faulty"),
@@ -152,7 +152,7 @@ ROWS = [
         check=lambda environment: [
             *still_runs(environment),
             *names_the_policy(environment),
-            *nothing_left(environment),
+            *check_nothing_left(environment),
         ],
     ),
     Row(
@@ -160,7 +160,7 @@ ROWS = [
         partial(while_open, inject=lambda environment: kill(environment, EXECUTOR)),
         Contract(meanwhile={"python": POLICY_ERRORS}, always={"stream": WHOLE | RESET | POLICY_ERRORS}),
         PASSES,
-        check=were_cut,
+        check=check_streams_cut,
     ),
     Row(
         "hot code reload with 50 streams open",
@@ -170,7 +170,7 @@ ROWS = [
     ),
     Row(
         "executor recycled with 50 streams open",
-        partial(while_open, inject=recycled),
+        partial(while_open, inject=recycle),
         Contract(recovery=0.0, always={"stream": WHOLE}),
         Setting(options=("--recycle-after", "6s"), apis=PASSES.apis),
     ),
@@ -179,6 +179,6 @@ ROWS = [
         reset_everywhere,
         Contract(recovery=0.0),
         PASSES,
-        check=nothing_left,
+        check=check_nothing_left,
     ),
 ]

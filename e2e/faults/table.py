@@ -48,8 +48,10 @@ def cells(line: Line) -> tuple[str, ...]:
 
 def errors(outcomes: Mapping[tuple[str, str], int]) -> str:
     """ "python 503 ×12, harm 504 ×50" """
-    found = [f"{flow} {outcome} ×{count}" for (flow, outcome), count in sorted(outcomes.items()) if outcome != "200"]
-    return ", ".join(found) or "none"
+    errors_by_flow = [
+        f"{flow} {outcome} ×{count}" for (flow, outcome), count in sorted(outcomes.items()) if outcome != "200"
+    ]
+    return ", ".join(errors_by_flow) or "none"
 
 
 def reasons(line: Line) -> Iterator[str]:
@@ -64,5 +66,5 @@ def reasons(line: Line) -> Iterator[str]:
     groups = Counter((answer.flow, answer.outcome) for answer in line.verdict.failed)
     for (flow, outcome), count in groups.most_common(MOST_EXAMPLES):
         first = next(a for a in line.verdict.failed if (a.flow, a.outcome) == (flow, outcome))
-        said = f"the first {first.took:.3f} s after it was due: {first.problem!r}"
-        yield f"✗ {line.name}: {flow}: {outcome} ×{count}, {said}"
+        sentence = f"the first {first.took:.3f} s after it was due: {first.problem!r}"
+        yield f"✗ {line.name}: {flow}: {outcome} ×{count}, {sentence}"

@@ -9,7 +9,7 @@ import pytest
 from e2e.faults.contract import Contract, Fault, Verdict, judge
 from e2e.faults.figure import Figure
 from e2e.faults.table import Line, table
-from e2e.kit.answers import Answer, read
+from e2e.kit.answers import Answer, read_answers
 
 FAULT = Fault(begin=100.0, end=101.0)
 KILL = Contract(recovery=2.0, meanwhile={"python": frozenset({"503"})})
@@ -24,29 +24,29 @@ def verdict(*answers: Answer, contract: Contract = KILL) -> Verdict:
 
 
 @pytest.mark.parametrize(
-    ("one", "allowed"),
+    ("answered", "allowed"),
     [
         (answer(99.0), False),  # before there was a fault
         (answer(99.99, took=0.02), True),  # under way when it began
         (answer(100.5), True),
         (answer(103.0), True),  # within the time for recovery
         (answer(103.1), False),  # and after it
-        (answer(100.5, status=500), False),  # another error than the one that is specified
-        (answer(100.5, flow="go"), False),  # another flow than the one that it may cost
+        (answer(100.5, status=500), False),  # another error than the specified one
+        (answer(100.5, flow="go"), False),  # a flow that it may not affect
         (answer(100.5, problem="bare: text/plain"), False),  # not what the gateway promises of an error
         (answer(100.5, status=0, problem="broken"), False),
         (answer(103.1, status=200), True),
     ],
 )
-def test_an_answer_is_allowed_by_its_flow_outcome_and_time(one: Answer, allowed: bool) -> None:
-    assert (not verdict(one).failed) is allowed
+def test_an_answer_is_allowed_by_its_flow_outcome_and_time(answered: Answer, allowed: bool) -> None:
+    assert (not verdict(answered).failed) is allowed
 
 
-def test_a_503_that_does_not_say_when_to_come_back_fails() -> None:
+def test_a_503_without_retry_after_fails() -> None:
     assert verdict(Answer("python", 100.5, 0.01, 503, "", "")).failed
 
 
-def test_what_is_the_fault_itself_has_outcomes_of_its_own_at_any_time() -> None:
+def test_flows_of_the_fault_have_their_own_outcomes_at_any_time() -> None:
     contract = Contract(always={"faulty": frozenset({"504"})})
     late, served = answer(500.0, 504, "faulty"), answer(100.5, 200, "faulty")
     assert verdict(late, served, contract=contract).failed == [served]
@@ -55,8 +55,8 @@ def test_what_is_the_fault_itself_has_outcomes_of_its_own_at_any_time() -> None:
 def test_a_gateway_that_stopped_does_not_come_back() -> None:
     contract = Contract(recovery=0.0, afterwards={"go": frozenset({"refused"})})
     late = answer(500.0, 0, "go", problem="refused")
-    found = verdict(late, answer(99.0, 0, "go", problem="refused"), contract=contract)
-    assert [one.due for one in found.failed] == [99.0]
+    judgement = verdict(late, answer(99.0, 0, "go", problem="refused"), contract=contract)
+    assert [failure.due for failure in judgement.failed] == [99.0]
 
 
 def test_recovery_is_from_the_faults_end_to_the_last_victim() -> None:
@@ -66,9 +66,9 @@ def test_recovery_is_from_the_faults_end_to_the_last_victim() -> None:
 
 
 def test_a_flow_without_an_answer_proves_nothing() -> None:
-    found = judge([answer(100.5, 200)], FAULT, KILL, flows=("python", "go"))
-    assert not found.kept
-    assert "go" in found.violations[0]
+    judgement = judge([answer(100.5, 200)], FAULT, KILL, flows=("python", "go"))
+    assert not judgement.kept
+    assert "go" in judgement.violations[0]
 
 
 def test_a_violation_breaks_the_contract_without_a_failed_answer() -> None:
@@ -76,9 +76,9 @@ def test_a_violation_breaks_the_contract_without_a_failed_answer() -> None:
 
 
 def test_the_table_accounts_for_every_request_and_says_why_a_row_failed() -> None:
-    found = verdict(answer(100.5), answer(100.6, 500, problem="bare: text/html"), answer(100.7, 200))
+    judgement = verdict(answer(100.5), answer(100.6, 500, problem="bare: text/html"), answer(100.7, 200))
     others = [Line("another", skipped="skipped: no root"), Line("third", crashed="KeyError")]
-    text = table([Line("a fault", found), *others])
+    text = table([Line("a fault", judgement), *others])
     assert "| a fault | 3 | 2 | 1 |" in text
     assert "✗ a fault: python: 500 bare ×1" in text
     assert "skipped: no root" in text
@@ -95,4 +95,4 @@ def test_a_figure_beyond_its_limit_breaks_a_row() -> None:
 def test_a_line_that_is_still_being_written_is_left_for_the_next_reading(tmp_path: Path) -> None:
     lines = tmp_path / "lines"
     lines.write_text("go\t1.0\t0.5\t200\t\t\ngo\t2.0\t0.5\t503\t1\tbare: x\ngo\t3.0\t0.")
-    assert [one.outcome for one in read(lines)] == ["200", "503 bare"]
+    assert [exchange.outcome for exchange in read_answers(lines)] == ["200", "503 bare"]

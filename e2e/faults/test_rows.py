@@ -37,22 +37,22 @@ def test_the_short_form_has_all_the_rows_that_it_names() -> None:
 
 
 @pytest.mark.parametrize("row", SHORT, ids=lambda row: row.name)
-def test_a_fault_costs_what_it_may(row: Row, tool: Path, build: Path) -> None:
+def test_a_fault_keeps_its_contract(row: Row, tool: Path, build: Path) -> None:
     line = Line(row.name, row.run(tool, build))
     assert line.kept, "\n".join([" | ".join(cells(line)), *reasons(line)])
 
 
 @pytest.mark.skipif(bool(level.skip_reason()), reason=str(level.skip_reason()))
 @pytest.mark.slow("a gateway, and all that a hostile policy tries")
-def test_a_hostile_policy_reaches_by_default_what_the_page_says(tool: Path, build: Path) -> None:
-    row = Hostile(level.DEFAULT, [each for each in TRIES if each.name in TRIED])
+def test_a_hostile_policy_reaches_only_the_documented_targets(tool: Path, build: Path) -> None:
+    row = Hostile(level.DEFAULT, [attempt for attempt in TRIES if attempt.name in TRIED])
     assert len(row.tries) == len(TRIED)
     line = Line(row.name, row.run(tool, build))
     assert line.kept, "\n".join([" | ".join(cells(line)), *reasons(line)])
 
 
-def test_a_policy_that_waits_is_served_with_nothing_set(tool: Path, build: Path) -> None:
-    """With no more than the first 16 slots it were 320 a second, and more refused than answered. `make faults` wants
+def test_a_waiting_policy_is_served_with_default_settings(tool: Path, build: Path) -> None:
+    """With the first 16 slots alone it would be 320 a second, and more refused than answered. `make faults` wants
     1,000, of a quiet machine."""
     with started_environment(tool, build, blocking.SETTING) as environment:
         result = blocking.sleepers(environment, 4.0)

@@ -1,4 +1,4 @@
-"""What has no end: requests that come in too slowly, and bodies that together are more than the engine holds."""
+"""Unfinished messages: requests that come too slowly, and bodies that together exceed the engine's memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from e2e.faults import unfinished
 from e2e.faults.environment import Setting, started_environment
 from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
 from e2e.kit.grpc_upstream import GrpcUpstream
-from e2e.kit.lone_envoy import HEADERS, Engine, connection_manager, denied, lone_envoy, route
+from e2e.kit.lone_envoy import HEADERS, Engine, connection_manager, immediate_response, lone_envoy, route
 from e2e.kit.upstream import Upstream
 from e2e.kit.websocket_upstream import WebsocketUpstream
 
@@ -60,7 +60,7 @@ def apis(gateway: Gateway, upstream: Upstream) -> None:
 
 
 def answer_of(gateway: Gateway, *pieces: bytes, gap: float = 0.3) -> tuple[bytes, int]:
-    """What comes back of a request whose last piece is sent again and again, after so many of them."""
+    """The answer to a request whose last piece is sent again and again, after so many of them."""
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=SOON_SECONDS) as connection:
         for piece in pieces[:-1]:
             connection.sendall(piece)
@@ -85,7 +85,7 @@ def test_a_body_that_a_policy_wants_whole_and_that_comes_too_slowly_is_a_408(
     assert pieces > 1, "expected it to be waited for"
     assert not upstream.received
     late = {"status": 408, "details": "request_overall_timeout"}
-    eventually("the line comes", lambda: any(late.items() <= line.items() for line in gateway.access(name)))
+    eventually("the line comes", lambda: any(late.items() <= line.items() for line in gateway.access_records(name)))
 
 
 def test_headers_that_come_too_slowly_are_a_408(gateway: Gateway) -> None:
@@ -94,11 +94,11 @@ def test_headers_that_come_too_slowly_are_a_408(gateway: Gateway) -> None:
 
 
 @contextmanager
-def answering(at_once: bool) -> Iterator[tuple[str, queue.SimpleQueue[bytes]]]:
+def run_upstream(at_once: bool) -> Iterator[tuple[str, queue.SimpleQueue[bytes]]]:
     """An upstream that answers when a request begins, with a piece for each one that comes, or when it has ended. Its
-    URL, and what comes.
+    URL, and the bytes received.
     """
-    came: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    received: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
     def serve(listener: socket.socket) -> None:
         connection, _ = listener.accept()
@@ -108,7 +108,7 @@ def answering(at_once: bool) -> Iterator[tuple[str, queue.SimpleQueue[bytes]]]:
             if at_once:
                 connection.sendall(head)
             while data and not data.endswith(b"0\r\n\r\n"):
-                came.put(data)
+                received.put(data)
                 if at_once:
                     connection.sendall(b"2\r\nok\r\n")
                 data = connection.recv(65536)
@@ -116,25 +116,25 @@ def answering(at_once: bool) -> Iterator[tuple[str, queue.SimpleQueue[bytes]]]:
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=serve, args=(listener,), daemon=True).start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}", came
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", received
 
 
 def time_is_over(gateway: Gateway) -> None:
-    """For a request that begins now: its headers do not come in."""
+    """Waits out the limit for a request that begins now and whose headers do not come."""
     assert answer_of(gateway, SLOW_HEADERS, b"x")[0].startswith(b"HTTP/1.1 408 ")
 
 
 @pytest.mark.parametrize(
     "policies", [[], [attach("mark", {"name": "slow"})], [attach("pass-on")]], ids=["no policy", "headers", "a stream"]
 )
-def test_an_upload_that_is_not_held_has_any_time(gateway: Gateway, policies: list[Json]) -> None:
-    with answering(at_once=False) as (url, came):
+def test_an_upload_that_is_not_buffered_has_no_limit(gateway: Gateway, policies: list[Json]) -> None:
+    with run_upstream(at_once=False) as (url, received):
         gateway.deploy(api("uploads", url, policies))
         with socket.create_connection(("127.0.0.1", gateway.port), timeout=SOON_SECONDS) as connection:
             connection.sendall(b"POST /uploads/x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n")
             for number in range(3):
                 connection.sendall(b"1\r\n%d\r\n" % number)
-                while b"1\r\n%d\r\n" % number not in came.get(timeout=SOON_SECONDS):
+                while b"1\r\n%d\r\n" % number not in received.get(timeout=SOON_SECONDS):
                     pass  # the headers
                 if number < 2:
                     time_is_over(gateway)
@@ -144,29 +144,29 @@ def test_an_upload_that_is_not_held_has_any_time(gateway: Gateway, policies: lis
 
 def test_a_stream_whose_answer_has_begun_lives_on(gateway: Gateway) -> None:
     """As calls of gRPC with streams both ways do."""
-    with answering(at_once=True) as (url, came):
+    with run_upstream(at_once=True) as (url, received):
         gateway.deploy(api("both-ways", url, [attach("mark", {"name": "both"})]))
         with socket.create_connection(("127.0.0.1", gateway.port), timeout=SOON_SECONDS) as connection:
             connection.sendall(b"POST /both-ways/x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n")
-            answer = piece_for_piece(connection)
+            answer = exchange_piece(connection)
             for _ in range(2):
                 time_is_over(gateway)
-                answer += piece_for_piece(connection)
+                answer += exchange_piece(connection)
             connection.sendall(b"0\r\n\r\n")
             while not answer.endswith(b"0\r\n\r\n"):
                 answer += connection.recv(65536)
         assert answer.startswith(b"HTTP/1.1 200 ")
-        assert came.qsize() >= 3
+        assert received.qsize() >= 3
 
 
-def piece_for_piece(connection: socket.socket) -> bytes:
-    """Sends a piece and waits for what it is answered with."""
+def exchange_piece(connection: socket.socket) -> bytes:
+    """Sends a piece and waits for the answer to it."""
     connection.sendall(b"1\r\nx\r\n")
     return connection.recv(65536)
 
 
 def test_a_websocket_outlives_the_limit(gateway: Gateway) -> None:
-    """Its handshake is the request; what comes behind it is none."""
+    """Its handshake is the request; data behind it is not limited."""
 
     async def talk() -> None:
         there = WebsocketUpstream()
@@ -193,7 +193,7 @@ def test_a_call_in_which_the_client_alone_streams_outlives_the_limit(gateway: Ga
             yield message
             await asyncio.to_thread(time_is_over, gateway)
 
-    assert asyncio.run(uploaded(gateway, policies, messages())) == b"one|two|three"
+    assert asyncio.run(upload(gateway, policies, messages())) == b"one|two|three"
 
 
 def test_a_call_that_a_policy_wants_whole_ends_at_the_limit(gateway: Gateway) -> None:
@@ -203,13 +203,13 @@ def test_a_call_that_a_policy_wants_whole_ends_at_the_limit(gateway: Gateway) ->
             await asyncio.sleep(0.1)  # the pace of the stream
 
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        asyncio.run(uploaded(gateway, [attach("body-length")], messages()))
+        asyncio.run(upload(gateway, [attach("body-length")], messages()))
     assert caught.value.code() is grpc.StatusCode.UNKNOWN, "what 408 is to gRPC"
     assert caught.value.details() == "The request did not arrive completely within the time limit."
 
 
-async def uploaded(gateway: Gateway, policies: list[Json], messages: AsyncIterator[bytes]) -> bytes:
-    """What an upstream of gRPC answers to the messages."""
+async def upload(gateway: Gateway, policies: list[Json], messages: AsyncIterator[bytes]) -> bytes:
+    """The answer of a gRPC upstream to the messages."""
     there = GrpcUpstream()
     await there.start()
     await asyncio.to_thread(gateway.deploy, api("calls", f"grpc://127.0.0.1:{there.port}", policies))
@@ -226,13 +226,13 @@ async def uploaded(gateway: Gateway, policies: list[Json], messages: AsyncIterat
 
 
 def bodies(gateway: Gateway) -> dict[str, int]:
-    found: dict[str, int] = json.loads(gateway.admin("engine", "/stats"))["bodies"]
-    return found
+    statistics: dict[str, int] = json.loads(gateway.admin("engine", "/stats"))["bodies"]
+    return statistics
 
 
 @pytest.mark.usefixtures("apis")
 @pytest.mark.parametrize("chunked", [False, True], ids=["declared", "chunked"])
-def test_a_body_for_which_there_is_never_room_is_a_413(gateway: Gateway, upstream: Upstream, chunked: bool) -> None:
+def test_a_body_beyond_all_memory_is_a_413(gateway: Gateway, upstream: Upstream, chunked: bool) -> None:
     upstream.received.clear()
     body = bytes(2 * BUDGET)
     answer = httpx.post(f"{gateway.url}/reads/x", content=iter([body]) if chunked else body)
@@ -246,17 +246,15 @@ def test_a_body_for_which_there_is_never_room_is_a_413(gateway: Gateway, upstrea
 
 
 @pytest.mark.usefixtures("apis")
-def test_a_body_for_which_there_is_no_room_passes_where_the_publisher_says_so(
-    gateway: Gateway, upstream: Upstream
-) -> None:
+def test_a_body_without_room_passes_if_the_publisher_allows_it(gateway: Gateway, upstream: Upstream) -> None:
     upstream.received.clear()
     body = bytes(range(256)) * (2 * BUDGET // 256)
     assert httpx.post(f"{gateway.url}/reads-if/x", content=iter([body])).status_code == 200
-    (seen,) = upstream.received
-    assert (seen.body, seen.value("x-body-length")) == (body, None)
+    (request_seen,) = upstream.received
+    assert (request_seen.body, request_seen.value("x-body-length")) == (body, None)
 
 
-def test_who_holds_all_the_room_stops_no_route_without_bodies(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+def test_a_full_body_budget_stops_no_route_without_bodies(build: Path, tmp_path: Path, upstream: Upstream) -> None:
     """And gives it back when its time is over: on a gateway that gives requests more of it, so that a slow machine sees
     the room full."""
     options = ("--request-limit", "8s", "--body-memory", str(BUDGET))
@@ -273,10 +271,10 @@ def hold_all_the_room(gateway: Gateway) -> None:
         return httpx.post(f"{gateway.url}/reads/x", content=bytes(BUDGET // 4))
 
     with (
-        socket.create_connection(("127.0.0.1", gateway.port)) as one,
+        socket.create_connection(("127.0.0.1", gateway.port)) as first,
         socket.create_connection(("127.0.0.1", gateway.port)) as another,
     ):
-        one.sendall(part)
+        first.sendall(part)
         another.sendall(part)
         eventually("both have what they sent", lambda: bodies(gateway)["heldBytes"] >= 2 * (LARGE_PART - 1))
         refused = third()
@@ -294,7 +292,7 @@ def soon_idle(config: Json) -> None:
 
 
 def test_an_unread_answer_is_in_envoys_heap_and_ends_with_its_connection(upstream: Upstream) -> None:
-    engine = Engine(large=lambda *_: iter([denied(200, bytes(LARGE))]))
+    engine = Engine(large=lambda *_: iter([immediate_response(200, bytes(LARGE))]))
     with lone_envoy(upstream, engine, [route("large", HEADERS)], soon_idle) as envoy, socket.socket() as client:
 
         def heap() -> int:
@@ -322,9 +320,9 @@ def test_an_unread_answer_is_in_envoys_heap_and_ends_with_its_connection(upstrea
 def test_bodies_that_stop_halfway_are_held_within_the_budget(
     build: Path, tool: Path, load: unfinished.Stalling
 ) -> None:
-    """Without it, 200 MB come to be held, and more than twice that in memory."""
+    """Without the budget, 200 MB would be held, in more than twice the memory."""
     setting = Setting(options=("--body-memory", "32MiB"), apis=unfinished.APIS)
     with started_environment(tool, build, setting) as environment:
         figures = unfinished.measure(replace(load, growth=128 * unfinished.MIB, undisturbed_seconds=3.0), environment)
-    judged = [figure for figure in figures if "p99" not in figure.what]  # other tests run beside this one
+    judged = [figure for figure in figures if "p99" not in figure.name]  # other tests run beside this one
     assert all(figure.kept for figure in judged), "; ".join(map(str, judged))

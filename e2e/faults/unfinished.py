@@ -1,4 +1,4 @@
-"""Clients that stop in the middle of a request, or read nothing of its answer: what is held, what others notice."""
+"""Clients that stop in the middle of a request or read nothing of its answer: the memory held, the effect on others."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from e2e.faults.stalled_clients import (
 )
 from e2e.kit.answers import Answer
 from e2e.kit.gateway import attach
-from e2e.kit.load import loading, pause
-from e2e.kit.processes import resident
+from e2e.kit.load import pause, run_load
+from e2e.kit.processes import resident_memory
 
 MIB = 2**20
 RATE = 200.0  # of the others
@@ -56,50 +56,51 @@ class Stalling:
 
 def measure(stalling: Stalling, environment: Environment) -> list[Figure]:
     usual = environment.under(mix(RATE), stalling.undisturbed_seconds)
-    idle = resident(environment.gateway)
-    with loading(environment.tool, environment.address, mix(RATE)) as load:
+    idle = resident_memory(environment.gateway)
+    with run_load(environment.tool, environment.address, mix(RATE)) as load:
         load.flowing()
         with stalled_clients(environment.gateway.port, stalling.clients, stalling.per_second) as clients:
-            most, begun = held(
+            most, begun = most_held(
                 environment, lambda: clients.begun.is_set() and not replying(environment), stalling.seconds
             )
         answers = load.stop()
     back = seconds_until(
-        lambda: resident(environment.gateway)["engine"] - idle["engine"] <= stalling.left, stalling.back_seconds * 2
+        lambda: resident_memory(environment.gateway)["engine"] - idle["engine"] <= stalling.left,
+        stalling.back_seconds * 2,
     )
     wrong = [answer for answer in answers if answer.outcome != "200"]
     return [
         Figure("engine above idle, MiB", (most["engine"] - idle["engine"]) / MIB, stalling.growth / MIB),
         Figure("back after, s", back, stalling.back_seconds),
         Figure("Envoy above idle, MiB", (most["envoy"] - idle["envoy"]) / MIB, stalling.heap and stalling.heap / MIB),
-        *p99s("while they come", [one for one in answers if one.due < begun], usual, stalling.slower),
-        *p99s("while they stay", [one for one in answers if one.due >= begun], usual, SLOWER),
+        *p99s("while they come", [answer for answer in answers if answer.due < begun], usual, stalling.slower),
+        *p99s("while they stay", [answer for answer in answers if answer.due >= begun], usual, SLOWER),
         Figure("answers of others other than 200", len(wrong), 0),
     ]
 
 
 def p99s(when: str, answers: Sequence[Answer], usual: Sequence[Answer], limit: float | None) -> list[Figure]:
     return [
-        Figure(f"p99 of {flow.name} against undisturbed, {when}", slower(flow.name, answers, usual), limit)
+        Figure(f"p99 of {flow.name} against undisturbed, {when}", slowdown(flow.name, answers, usual), limit)
         for flow in mix(RATE)
     ]
 
 
-def slower(flow: str, answers: Sequence[Answer], usual: Sequence[Answer]) -> float:
+def slowdown(flow: str, answers: Sequence[Answer], usual: Sequence[Answer]) -> float:
     return p99(latencies(answers, flow=flow)) / p99(latencies(usual, flow=flow))
 
 
-def held(environment: Environment, begun: Callable[[], bool], seconds: float) -> tuple[dict[str, int], float]:
+def most_held(environment: Environment, begun: Callable[[], bool], seconds: float) -> tuple[dict[str, int], float]:
     """The most that each process held until so many seconds after all had begun; and when that was, since the epoch."""
     most: dict[str, int] = {}
-    began = None
-    while began is None or time.time() < began + seconds:
-        if began is None and begun():
-            began = time.time()
-        for name, memory in resident(environment.gateway).items():
+    start = None
+    while start is None or time.time() < start + seconds:
+        if start is None and begun():
+            start = time.time()
+        for name, memory in resident_memory(environment.gateway).items():
             most[name] = max(most.get(name, 0), memory)
         pause(0.2)
-    return most, began
+    return most, start
 
 
 def replying(environment: Environment) -> bool:
@@ -111,10 +112,10 @@ def replying(environment: Environment) -> bool:
 
 
 def seconds_until(reached: Callable[[], bool], most: float) -> float:
-    began = time.monotonic()
-    while not reached() and time.monotonic() < began + most:
+    start = time.monotonic()
+    while not reached() and time.monotonic() < start + most:
         pause(0.5)
-    return time.monotonic() - began
+    return time.monotonic() - start
 
 
 def stalling(kind: Callable[[], Client], count: int, per_second: float, seconds: float = 30.0) -> Stalling:
@@ -122,15 +123,15 @@ def stalling(kind: Callable[[], Client], count: int, per_second: float, seconds:
 
 
 GARBAGE = 80 * MIB
-"""What the engine may keep of answers that passed it: 64 MiB of garbage, which stays until Go collects it (two minutes,
-where nothing else runs), and what a heap that has been in use has in fragments. Bodies that it has held itself it gives
-back at once.
+"""The memory that the engine may keep after answers have passed: 64 MiB of garbage, which stays until Go collects it
+(two minutes, where nothing else runs), and the fragments of a used heap. Bodies that it has held itself it gives back
+at once.
 """
 
 
 def in_little_memory(load: Stalling) -> Stalling:
-    """On a node whose Envoy may take a third of this, and has to do without the machine's. How much longer others wait
-    while they come is told only: to make so many answers of 1 MiB takes processor time from them, read or not.
+    """Measures a node whose Envoy has a third of this memory, and not the machine's. The delay of others while they
+    come is only reported: to make so many answers of 1 MiB takes CPU from them, read or not.
     """
     return replace(load, memory="1536MiB", heap=512 * MIB, slower=None, left=GARBAGE)
 

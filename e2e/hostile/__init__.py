@@ -1,1 +1,1 @@
-"""A hostile policy in a gateway that is full of secrets: what it reaches at each level of isolation."""
+"""A hostile policy in a gateway that is full of secrets: the targets that it reaches at each level of isolation."""

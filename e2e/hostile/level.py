@@ -1,4 +1,4 @@
-"""The levels of isolation that `gatewright run --isolation` knows, and as whom a node runs to show what each holds."""
+"""The levels of isolation of `gatewright run --isolation`, and the user of the node on which each is tried."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LANDLOCK = Level("landlock", ("--isolation", "landlock"))
 USER = Level("user", ("--isolation", "user"), as_root=True)
 LEVELS = (NONE, LANDLOCK, USER)
 DEFAULT = replace(LANDLOCK, options=())
-"""What a run has that is not told."""
+"""The level of a run without options."""
 
 
 def skip_reason() -> str | None:

@@ -34,7 +34,7 @@ shift 2 && exec "$@"
 
 
 class NodeFolders:
-    """The folders of one node, all below one that everybody may pass through; `owner` is its user's number."""
+    """The folders of one node, all below one that every user may traverse; `owner` is its user's number."""
 
     def __init__(self, folder: Path, owner: int) -> None:
         self.folder, self.owner = folder, owner
@@ -45,13 +45,13 @@ class NodeFolders:
     def fill(self) -> None:
         """Puts there what an operator may have: keys, files of another program, and the build."""
         folder = self.folder
-        for each in (self.home / ".ssh", self.state, self.run):
-            each.mkdir(mode=0o700, parents=True)
+        for folder in (self.home / ".ssh", self.state, self.run):
+            folder.mkdir(mode=0o700, parents=True)
         self.home.chmod(0o700)
         self._python.mkdir()
-        for each in (self.home / ".ssh" / "id_ed25519", self.home / ".profile", self.other / "note"):
-            each.write_text(CANARY)
-            each.chmod(0o600)
+        for file in (self.home / ".ssh" / "id_ed25519", self.home / ".profile", self.other / "note"):
+            file.write_text(CANARY)
+            file.chmod(0o600)
         shutil.copytree(OUTPUT, self.build, symlinks=True, ignore=shutil.ignore_patterns("generations"))
         subprocess.run(["chown", "-R", f"{self.owner}:{self.owner}", folder, self.other], check=True)
         folder.chmod(0o755)
@@ -82,18 +82,18 @@ def build() -> None:
 
 @contextmanager
 def node_folders(level: Level) -> Iterator[NodeFolders]:
-    """Where the node of a level has its files, until the block ends."""
+    """The folders of a node, which are removed at the end of the block."""
     owner = 0 if level.as_root or os.geteuid() != 0 else USER
-    found = NodeFolders(Path(tempfile.mkdtemp(prefix="hostile-")), owner if os.geteuid() == 0 else os.geteuid())
+    folders = NodeFolders(Path(tempfile.mkdtemp(prefix="hostile-")), owner if os.geteuid() == 0 else os.geteuid())
     try:
-        found.fill()
-        yield found
+        folders.fill()
+        yield folders
     finally:
-        found.remove()
+        folders.remove()
 
 
 @contextmanager
-def started(level: Level, folders: NodeFolders, options: Sequence[str]) -> Iterator[Gateway]:
+def run_node(level: Level, folders: NodeFolders, options: Sequence[str]) -> Iterator[Gateway]:
     """The node itself, ready."""
     more = (*level.options, *options)
     with running(folders.build, folders.state, *more, within=folders.within(), run_dir=folders.run) as gateway:

@@ -27,35 +27,38 @@ def cells(text: str) -> Cells:
     return {(row[0], level): cell for row in tries for level, cell in zip(levels, row[1:], strict=True)}
 
 
-def drawn(found: Cells) -> str:
+def render_table(written_cells: Cells) -> str:
     head = ["what it is after", *(f"`{level.name}`" for level in LEVELS)]
     rows = [head, ["---"] * len(head)]
     for section, tries in SECTIONS.items():
         rows.append([f"**{section}**", *[""] * len(LEVELS)])
-        rows += [[each.says, *(found.get((each.says, level.name), UNKNOWN) for level in LEVELS)] for each in tries]
+        rows += [
+            [attempt.says, *(written_cells.get((attempt.says, level.name), UNKNOWN) for level in LEVELS)]
+            for attempt in tries
+        ]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 class Page:
-    """Holds what is found against the page; `writing`: writes it there instead."""
+    """Compares results with the page; `writing`: writes them there instead."""
 
     def __init__(self, path: Path = PAGE) -> None:
         self._path, self.writing = path, False
 
-    def compare(self, level: Level, found: Mapping[Try, str]) -> list[str]:
-        """What the page says otherwise, in sentences; none where it is written."""
+    def compare(self, level: Level, results: Mapping[Try, str]) -> list[str]:
+        """The differences from the page, in sentences; none if the results are written."""
         text = self._path.read_text()
         written = dict(cells(text))
         if self.writing:
-            written |= {(each.says, level.name): cell for each, cell in found.items()}
-            table = f"{BEGIN}\n\n{drawn(written)}\n\n{END}"
+            written |= {(attempt.says, level.name): cell for attempt, cell in results.items()}
+            table = f"{BEGIN}\n\n{render_table(written)}\n\n{END}"
             self._path.write_text(
                 re.sub(rf"{re.escape(BEGIN)}.*{re.escape(END)}", lambda _: table, text, flags=re.DOTALL)
             )
             return []
-        said = {each: written.get((each.says, level.name), UNKNOWN) for each in found}
+        expected = {attempt: written.get((attempt.says, level.name), UNKNOWN) for attempt in results}
         return [
-            f"{each.name}: expected {said[each]!r}, as docs/explanation/isolation.md says, got {cell!r}"
-            for each, cell in found.items()
-            if cell != said[each]
+            f"{attempt.name}: expected {expected[attempt]!r}, as docs/explanation/isolation.md says, got {cell!r}"
+            for attempt, cell in results.items()
+            if cell != expected[attempt]
         ]

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from e2e.hostile.found import Found
 from e2e.hostile.level import LANDLOCK, NONE
 from e2e.hostile.page import BEGIN, END, Page, cells
 from e2e.hostile.tries import TRIES
+from e2e.hostile.try_result import TryResult
 
-MEMORY = next(each for each in TRIES if each.name == "memory")
+MEMORY = next(attempt for attempt in TRIES if attempt.name == "memory")
 
 
 @pytest.fixture
@@ -29,18 +29,18 @@ def page(tmp_path: Path) -> Path:
         ({"a": "read", "b": "read"}, {"c": "EPERM"}, "reached: a, b"),
     ],
 )
-def test_a_cell_says_what_was_reached(reached: dict[str, str], refused: dict[str, str], cell: str) -> None:
-    assert Found(reached, refused).cell == cell
+def test_a_cell_names_the_targets_reached(reached: dict[str, str], refused: dict[str, str], cell: str) -> None:
+    assert TryResult(reached, refused).cell == cell
 
 
-def test_what_is_written_is_what_is_read_and_the_rest_of_the_page_stays(page: Path) -> None:
+def test_a_written_table_is_read_back_and_the_rest_of_the_page_stays(page: Path) -> None:
     table = Page(page)
     table.writing = True
     assert table.compare(NONE, {MEMORY: "reached: Envoy"}) == []
     assert table.compare(LANDLOCK, {MEMORY: "refused"}) == []
     text = page.read_text()
-    told = cells(text)
-    assert (told[MEMORY.says, "none"], told[MEMORY.says, "landlock"]) == ("reached: Envoy", "refused")
+    cells_of_page = cells(text)
+    assert (cells_of_page[MEMORY.says, "none"], cells_of_page[MEMORY.says, "landlock"]) == ("reached: Envoy", "refused")
     assert text.startswith("before\n\n")
     assert text.endswith("\n\nbehind\n")
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import httpx
 
-from e2e.hostile.found import Found
 from e2e.hostile.node import BEARER
+from e2e.hostile.try_result import TryResult
 from e2e.hostile.where import OWN_GROUP, executor
 from e2e.kit.gateway import Gateway, Json, eventually
 
@@ -28,28 +28,28 @@ GROUPS = {"neighbour": "a policy of its group", "key-check": "a policy of anothe
 
 @dataclass(frozen=True)
 class Subject:
-    """The gateway that is tried, and where the policy is told that everything is."""
+    """The gateway under attack, and the places of its secrets that the policy is given."""
 
     gateway: Gateway
     where: Callable[[], Json]
 
-    def ask(self, name: str, policy: str = "hostile") -> Found:
-        """What the policy says that the try came to."""
+    def ask(self, name: str, policy: str = "hostile") -> TryResult:
+        """The result of the try as the policy reports it."""
         headers = {"x-where": json.dumps(self.where(), separators=(",", ":"))}
         answer = httpx.get(f"{self.gateway.url}/{policy}/{name}", headers=headers, timeout=SECONDS)
         assert answer.status_code == 200, f"the try {name} was answered {answer.status_code}: {answer.text}"
-        return Found.of(answer.json())
+        return TryResult.of(answer.json())
 
 
-Judge = Callable[[Subject, "Try"], Found]
+Judge = Callable[[Subject, "Try"], TryResult]
 
 
-def as_answered(subject: Subject, this: Try) -> Found:
+def judge_answer(subject: Subject, this: Try) -> TryResult:
     """The answer has the proof: what was read, answered, or returned by the kernel."""
     return subject.ask(this.name)
 
 
-def by_another(subject: Subject, this: Try) -> Found:
+def judge_other_policy(subject: Subject, this: Try) -> TryResult:
     """Another policy tries it, whose definition asks for less; the try has its name."""
     return subject.ask(this.name, this.name)
 
@@ -58,27 +58,27 @@ def by_another(subject: Subject, this: Try) -> Found:
 class Try:
     name: str
     says: str
-    judge: Judge = as_answered
+    judge: Judge = judge_answer
 
-    def run(self, subject: Subject) -> Found:
+    def run(self, subject: Subject) -> TryResult:
         return self.judge(subject, self)
 
 
-def passes(subject: Subject, this: Try) -> Found:
-    """What it put in another policy's place counts where a request passes that was denied before, with its token."""
-    found, headers = Found(), {"authorization": f"Bearer {BEARER}"}
+def judge_bypass(subject: Subject, this: Try) -> TryResult:
+    """A replaced policy counts as reached if a request passes that was denied before, and its token is read."""
+    result, headers = TryResult(), {"authorization": f"Bearer {BEARER}"}
     replaced = subject.ask(this.name)
     for policy, target in GROUPS.items():
         status = httpx.get(f"{subject.gateway.url}/{policy}/x", headers=headers).status_code
         loot = subject.ask("loot").reached.get(target, "")
         if status == 200 and BEARER in loot:
-            found.reached[target] = "the request passed, and its token was read"
+            result.reached[target] = "the request passed, and its token was read"
         else:
-            found.refused[target] = f"{status}; {replaced.refused.get(target, '')}"
-    return found
+            result.refused[target] = f"{status}; {replaced.refused.get(target, '')}"
+    return result
 
 
-def steals(subject: Subject, this: Try) -> Found:
+def judge_theft(subject: Subject, this: Try) -> TryResult:
     """Clients come meanwhile, each with a connection and a token of its own."""
 
     def client(_: int) -> str:
@@ -90,11 +90,11 @@ def steals(subject: Subject, this: Try) -> Found:
     with ThreadPoolExecutor(CLIENTS + 1) as pool:
         answer = pool.submit(subject.ask, this.name)
         stolen = sum(answer == "stolen" for answer in pool.map(client, range(REQUESTS)))
-        found = answer.result()
-    return found if stolen or not found.reached else found.but("", "no client had its answer")
+        result = answer.result()
+    return result if stolen or not result.reached else result.but("", "no client had its answer")
 
 
-def forges(subject: Subject, this: Try) -> Found:
+def judge_forgery(subject: Subject, this: Try) -> TryResult:
     """A line counts as forged where the log has it as another process's, or with another time than its own."""
     subject.ask(this.name)
     gateway = subject.gateway
@@ -103,38 +103,42 @@ def forges(subject: Subject, this: Try) -> Found:
         return [record for record in gateway.records() if FORGED in str(record)]
 
     eventually("the log has the lines", lambda: len(lines()) >= FORGED_LINES)
-    forged = [one for one in lines() if one["component"] != "python-executor" or str(one["time"]).startswith("2001")]
-    return Found({"": str(forged[0])}) if forged else Found(refused={"": "all are messages of python-executor"})
+    forged = [
+        record
+        for record in lines()
+        if record["component"] != "python-executor" or str(record["time"]).startswith("2001")
+    ]
+    return TryResult({"": str(forged[0])}) if forged else TryResult(refused={"": "all are messages of python-executor"})
 
 
-def stays(subject: Subject, this: Try) -> Found:
-    """Its executor is killed; then, of another child, the gateway ends. The last try: no gateway is left."""
-    found, gateway = Found(), subject.gateway
+def judge_survival(subject: Subject, this: Try) -> TryResult:
+    """Kills the executor of one child, and stops the gateway with another. The last try: no gateway is left."""
+    result, gateway = TryResult(), subject.gateway
     first = int(subject.ask(this.name).reached[""])
     killed = executor(gateway, OWN_GROUP)
     os.kill(killed, signal.SIGKILL)
     eventually("the executor has ended", lambda: not Path(f"/proc/{killed}").exists())
-    _expect_ended(found, "its executor", first)
+    _expect_ended(result, "its executor", first)
     eventually("the policy answers again", lambda: _answers(subject), 30)
     second = int(subject.ask(this.name).reached[""])
     gateway.stop()
-    _expect_ended(found, "the gateway", second)
-    return found
+    _expect_ended(result, "the gateway", second)
+    return result
 
 
-def _expect_ended(found: Found, target: str, pid: int) -> None:
+def _expect_ended(result: TryResult, target: str, pid: int) -> None:
     """Whether a child still runs, after it had the time to be ended. What does is ended here."""
     with suppress(AssertionError):
         eventually("the child has ended", lambda: not _is_child(pid), OUTLIVED_SECONDS)
     if _is_child(pid):
-        found.reached[target] = f"process {pid} lives on"
+        result.reached[target] = f"process {pid} lives on"
         os.kill(pid, signal.SIGKILL)
     else:
-        found.refused[target] = f"process {pid} has ended"
+        result.refused[target] = f"process {pid} has ended"
 
 
 def _is_child(pid: int) -> bool:
-    """Its number came from itself, and may be another's by now."""
+    """The policy reported the pid, which may be another process's by now."""
     try:
         return b"main.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
@@ -151,7 +155,7 @@ SECTIONS: dict[str, tuple[Try, ...]] = {
         Try("environment", "secrets in its own environment"),
         Try("inherited-descriptors", "files that others have opened, inherited"),
         Try("parameters", "parameters and system parameters of other policies"),
-        Try("hooks", "other policies' functions: denied requests pass, clients' tokens are read", passes),
+        Try("hooks", "other policies' functions: denied requests pass, clients' tokens are read", judge_bypass),
     ),
     "Other processes": (
         Try("process-list", "which ones run"),
@@ -178,11 +182,11 @@ SECTIONS: dict[str, tuple[Try, ...]] = {
         Try("private-sockets", "an answer from the node's private sockets"),
         Try("management-api", "an answer from the management API"),
         Try("other-sockets", "an answer from another program's Unix sockets"),
-        Try("listening-port", "clients' requests at the gateway's port, by `SO_REUSEPORT`", steals),
+        Try("listening-port", "clients' requests at the gateway's port, by `SO_REUSEPORT`", judge_theft),
         Try("other-port", "to listen on another TCP port"),
         Try("raw-sockets", "raw packets"),
         Try("elsewhere", "servers of the network, where its definition says nothing"),
-        Try("offline", "servers of the network, where its definition says `network: none`", by_another),
+        Try("offline", "servers of the network, where its definition says `network: none`", judge_other_policy),
     ),
     "The kernel": (
         Try("shared-memory", "what another program keeps in it: shared memory, messages"),
@@ -197,9 +201,9 @@ SECTIONS: dict[str, tuple[Try, ...]] = {
         Try("memory-storm", "2 GiB of memory, with `--executor-memory-limit 512MiB`"),
     ),
     "What others see of it": (
-        Try("forged-logs", "log lines in another's name, access lines", forges),
-        Try("child", "children that outlive", stays),
+        Try("forged-logs", "log lines in another's name, access lines", judge_forgery),
+        Try("child", "children that outlive", judge_survival),
     ),
 }
 """The last one ends the gateway."""
-TRIES = tuple(each for section in SECTIONS.values() for each in section)
+TRIES = tuple(attempt for section in SECTIONS.values() for attempt in section)

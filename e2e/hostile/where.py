@@ -1,6 +1,4 @@
-"""Where everything of a node is, as the hostile policy is told it: what it is refused, it is not for want of
-knowing.
-"""
+"""The places of everything in a node, as the hostile policy is given them: it does not fail for lack of knowledge."""
 
 from __future__ import annotations
 
@@ -48,8 +46,8 @@ def other_programs(folders: NodeFolders) -> Iterator[OtherPrograms]:
         memory.touch(0o600)
         memory.write_text(CANARY)
         stack.callback(memory.unlink)
-        for each in (path, memory):
-            os.chown(each, folders.owner, folders.owner)
+        for folder in (path, memory):
+            os.chown(folder, folders.owner, folders.owner)
         for listener in (abstract, named, server):
             listener.listen(4)
             stack.callback(listener.shutdown, socket.SHUT_RDWR)  # wakes its thread, which would keep it open
@@ -72,8 +70,8 @@ def _serve(listener: socket.socket) -> None:
 def _kept(owner: int, remove: str, *make: str) -> Iterator[int]:
     """The number of a System V object of this user's, 0600."""
     as_owner = ["setpriv", f"--reuid={owner}", f"--regid={owner}", "--clear-groups"] if os.geteuid() != owner else []
-    made = subprocess.run([*as_owner, "ipcmk", *make, "-p", "0600"], capture_output=True, text=True, check=True)
-    number = made.stdout.split()[-1]
+    result = subprocess.run([*as_owner, "ipcmk", *make, "-p", "0600"], capture_output=True, text=True, check=True)
+    number = result.stdout.split()[-1]
     try:
         yield int(number)
     finally:
@@ -81,7 +79,7 @@ def _kept(owner: int, remove: str, *make: str) -> Iterator[int]:
 
 
 def where(gateway: Gateway, folders: NodeFolders, others: OtherPrograms) -> Json:
-    """All that the tries of e2e/kit/policies/hostile ask for."""
+    """All places that the tries of e2e/kit/policies/hostile need."""
     own, other = executor(gateway, OWN_GROUP), executor(gateway, OTHER_GROUP)
     pids = {"supervisor": gateway.process.pid, **_pids(gateway), OTHER: other}
     code = Path(f"/proc/{own}/cwd").readlink()
@@ -136,7 +134,7 @@ def _write(gateway: Gateway, folders: NodeFolders, code: Path, own: Path, other:
 
 
 def _sockets(run_dir: Path) -> Iterator[tuple[str, Json]]:
-    """Those of the other executor too; the policy's own is left out."""
+    """The sockets of the node, those of the other executor included, without the policy's own."""
     for path in sorted(run_dir.rglob("*.sock")):
         name = path.relative_to(run_dir).as_posix().removesuffix(".sock")
         if OWN_GROUP in name:
@@ -148,7 +146,7 @@ def _sockets(run_dir: Path) -> Iterator[tuple[str, Json]]:
 
 
 def _with_setuid(environment: Path) -> Path:
-    """A program with root's set-user-id bit where a policy may execute what is there: more than its path is to hold."""
+    """A program with root's set-user-id bit at a place where a policy may execute files."""
     program = environment / "bin" / "id"
     if not program.exists() and os.geteuid() == 0:
         shutil.copy("/usr/bin/id", program)
@@ -162,19 +160,19 @@ def _environment(pid: int) -> Path:
 
 
 def _a_file(path: Path) -> Path:
-    return next(each for each in sorted(path.rglob("*")) if each.is_file()) if path.is_dir() else path
+    return next(file for file in sorted(path.rglob("*")) if file.is_file()) if path.is_dir() else path
 
 
 def executor(gateway: Gateway, group: str) -> int:
     """The pid of the process that serves the group."""
-    (found,) = [each for each in gateway.executors() if each["group"] == group]
-    return int(found["pid"])
+    (process_of_group,) = [process for process in gateway.executors() if process["group"] == group]
+    return int(process_of_group["pid"])
 
 
 def _pids(gateway: Gateway) -> dict[str, int]:
     names = {"controller": "controller", "engine": "engine", "envoy": "Envoy"}
-    found = {said: gateway.pid(name) for name, said in names.items()}
-    return {said: pid for said, pid in found.items() if pid}
+    pids = {purpose: gateway.pid(name) for name, purpose in names.items()}
+    return {purpose: pid for purpose, pid in pids.items() if pid}
 
 
 def _mapped(pid: int) -> int:

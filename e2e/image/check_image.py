@@ -1,4 +1,4 @@
-"""What the image is, and how it behaves when it is started as anyone would: `make image-test`.
+"""The contents of the image, and its behaviour when it is started as usual: `make image-test`.
 
 Not named test_*.py, because it needs root and Debian's packages: pytest runs it when it is named.
 """
@@ -15,10 +15,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from e2e.image.container import HARDENED, LIMITS, Container, started
-from e2e.image.engine import BUILDAH, called, inspect, podman
+from e2e.image.container import HARDENED, LIMITS, Container, run_container
+from e2e.image.engine import BUILDAH, inspect, output_of, podman
 from e2e.kit.attachments import GO_HEADERS, SAMPLE
-from e2e.kit.clients import asking
+from e2e.kit.clients import run_clients
 from e2e.kit.gateway import api, attach, eventually
 from e2e.kit.markdown import blocks, page
 from e2e.kit.places import ROOT
@@ -39,7 +39,7 @@ def python_processes(container: Container) -> list[list[str]]:
     return [line for line in container.command_lines() if "python" in line[0]]
 
 
-def test_it_runs_as_nobody_on_a_read_only_root_under_tini(shared_container: Container) -> None:
+def test_the_image_runs_as_nobody_on_a_read_only_root_under_tini(shared_container: Container) -> None:
     assert shared_container.shell("id -u") == "10001"
     assert shared_container.shell("cat /proc/1/comm") == "tini"
     assert shared_container.command_lines()[0][:3] == ["/usr/bin/tini", "--", "docker-entrypoint.sh"]
@@ -48,7 +48,7 @@ def test_it_runs_as_nobody_on_a_read_only_root_under_tini(shared_container: Cont
     assert set(owners) == {"10001"}
 
 
-def test_the_image_says_how_it_is_run(image: str) -> None:
+def test_the_image_has_labels_and_defaults(image: str) -> None:
     config = inspect(image)["Config"]
     assert config["User"] == "10001:10001"
     assert config["Entrypoint"] == ["/usr/bin/tini", "--", "docker-entrypoint.sh"]
@@ -60,21 +60,21 @@ def test_the_health_check_passes_and_fails(image: str, shared_container: Contain
     test = inspect(shared_container.id)["Config"]["Healthcheck"]["Test"]
     assert test[0] == "CMD"
     podman("healthcheck", "run", shared_container.id)
-    with started(image) as container:
+    with run_container(image) as container:
         container.shell("mv $GATEWRIGHT_RUN_DIR/status.json /tmp/elsewhere")
         with pytest.raises(AssertionError, match="exit code 1"):
             podman("healthcheck", "run", container.id)
 
 
-def test_no_compiler_and_no_installer_is_in_it(image: str) -> None:
+def test_the_image_has_no_compiler_and_no_installer(image: str) -> None:
     names = " -o ".join(f"-name '{name}'" for name in ("tini", *COMPILERS))
     script = f"find / -xdev -perm /111 ! -type d \\( {names} \\) -print 2>/dev/null"
-    found = podman("run", "--rm", *HARDENED, "--entrypoint", "sh", image, "-c", f"{script} || true")
-    assert found.split() == ["/usr/bin/tini"]
+    programs = podman("run", "--rm", *HARDENED, "--entrypoint", "sh", image, "-c", f"{script} || true")
+    assert programs.split() == ["/usr/bin/tini"]
 
 
 def test_no_key_or_credential_beside_the_sources_reaches_a_build_stage(tmp_path: Path) -> None:
-    kept = ["policies/limit/policy.py", "policies/limit/authority.crt", "environment.py", "my-build.yaml"]
+    files_kept = ["policies/limit/policy.py", "policies/limit/authority.crt", "environment.py", "my-build.yaml"]
     secret = [
         ".env", ".env.production", "prod.env", "policies/limit/.env", "tls/server.pem", "tls/server.key", "a/b.p12",
         "a/b.pfx", "a/b.jks", "id_rsa", ".ssh/id_ed25519", ".git/config", "vendor/x/.git/config", ".netrc", "a/.npmrc",
@@ -82,18 +82,18 @@ def test_no_key_or_credential_beside_the_sources_reaches_a_build_stage(tmp_path:
         "terraform.tfstate", ".git-credentials", ".gnupg/secring.gpg",
     ]  # fmt: skip
     context = tmp_path / "context"
-    for path in (*kept, *secret):
+    for path in (*files_kept, *secret):
         file = context / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"x")
     (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY . /context/\n")
     tag = "gatewright:context"
     ignored = ("--ignorefile", str(ROOT / ".dockerignore"))
-    called(*BUILDAH, "build", *ignored, "--file", str(tmp_path / "Dockerfile"), "--tag", tag, str(context))
+    output_of(*BUILDAH, "build", *ignored, "--file", str(tmp_path / "Dockerfile"), "--tag", tag, str(context))
     archive = tmp_path / "image.tar"
     podman("save", "--output", str(archive), tag)
-    found = {name for layer in layers(archive) for name in layer}
-    assert found == {f"context/{path}" for path in kept}
+    names_in_layers = {name for layer in layers(archive) for name in layer}
+    assert names_in_layers == {f"context/{path}" for path in files_kept}
 
 
 def layers(archive: Path) -> Iterator[list[str]]:
@@ -105,9 +105,9 @@ def layers(archive: Path) -> Iterator[list[str]]:
                 yield [member.name for member in files if member.isfile()]
 
 
-def test_only_what_running_needs_is_in_it(shared_container: Container) -> None:
-    kept = set(shared_container.shell("ls -A /app/build").split())
-    assert kept == {
+def test_the_image_has_only_what_running_needs(shared_container: Container) -> None:
+    entries = set(shared_container.shell("ls -A /app/build").split())
+    assert entries == {
         "bin", "manifest.json", "policy-definitions", "python-executor", "python-env", "requirements", "sbom.cdx.json",
     }  # fmt: skip
     packages = shared_container.shell("ls /app/venv/lib/python3*/site-packages")
@@ -124,7 +124,7 @@ def test_the_runtimes_own_python3_has_installed_what_the_policies_need(shared_co
     assert extension.startswith(f"/app/build/python-env/default/lib/{runtime.rpartition('/')[2]}/site-packages/")
 
 
-def test_go_python_go(shared_container: Container, upstream: Upstream) -> None:
+def test_a_go_python_go_chain_runs(shared_container: Container, upstream: Upstream) -> None:
     shared_container.deploy(api("sample", upstream.url, SAMPLE))
     answer = httpx.get(f"{shared_container.url}/sample/7")
     request = upstream.to("/7")[0]
@@ -134,7 +134,7 @@ def test_go_python_go(shared_container: Container, upstream: Upstream) -> None:
     assert answer.headers["X-Python-Policy"]
 
 
-def test_the_operators_page_runs_it_as_it_stands(image: str) -> None:
+def test_the_operators_page_runs_unchanged(image: str) -> None:
     """docs/how-to/operations.md: build, run and stop, with podman in docker's place, and the limits of this machine."""
     build, run, stop = (line.split() for line in blocks(page("docs/how-to/operations.md"), "sh")[0].splitlines())
     assert " ".join(build) == BUILD
@@ -156,7 +156,7 @@ def test_the_operators_page_runs_it_as_it_stands(image: str) -> None:
 
 def test_options_are_passed_on(image: str) -> None:
     options = ("--py.workers", "8", "--pe.drain-timeout=3s", "--envoy.concurrency", "1")
-    with started(image, *options) as container:
+    with run_container(image, *options) as container:
         lines = {line[0].rpartition("/")[2]: " ".join(line) for line in container.command_lines() if line[0] != "sh"}
         executor = next(" ".join(line) for line in container.command_lines() if "main.py" in line)
     assert "--workers 8" in executor
@@ -164,23 +164,23 @@ def test_options_are_passed_on(image: str) -> None:
     assert "--concurrency 1" in lines["envoy"]
 
 
-def test_another_command_runs_in_its_place(image: str) -> None:
+def test_the_command_can_be_replaced(image: str) -> None:
     assert podman("run", "--rm", *HARDENED, image, "gatewright", "version").startswith("gatewright ")
 
 
 @pytest.mark.parametrize("keep_alive", [True, False], ids=["keep-alive", "new-connections"])
 def test_a_stop_loses_no_request(image: str, upstream: Upstream, keep_alive: bool) -> None:
-    with started(image) as container:
+    with run_container(image) as container:
         container.deploy(api("stopping", upstream.url, SAMPLE))
-        with asking(f"{container.url}/stopping/x", keep_alive=keep_alive) as clients:
+        with run_clients(f"{container.url}/stopping/x", keep_alive=keep_alive) as clients:
             eventually("traffic flows", lambda: clients.answered > 500)
             assert container.stop() == 0, "expected it to stop before it is killed"
     assert clients.lost == []
     assert clients.first_refusal > clients.last_answered_connect
 
 
-def test_what_is_killed_comes_back(image: str, upstream: Upstream) -> None:
-    with started(image) as container:
+def test_killed_processes_are_restarted(image: str, upstream: Upstream) -> None:
+    with run_container(image) as container:
         container.deploy(api("go", upstream.url, [GO_HEADERS]))
         container.deploy(api("python", upstream.url, [attach("add-python-header")]))
         container.deploy(api("bare", upstream.url))
@@ -212,7 +212,7 @@ def _kill(container: Container, name: str, spared: set[str]) -> None:
 
 
 def test_without_its_supervisor_the_container_ends_with_all_its_processes(image: str) -> None:
-    with started(image) as container:
+    with run_container(image) as container:
         pid = container.status()["pid"]
         envoy = next(line for line in podman("top", container.id, "hpid", "args").splitlines() if "envoy " in line)
         container.shell(f"kill -9 {pid}", check=False)
@@ -225,16 +225,16 @@ def test_without_python_policies_no_executor_and_nothing_for_one(go_only_image: 
     volume = podman("volume", "create").strip()
     options = ("--volume", f"{volume}:/var/lib/gatewright")
     try:
-        with started(go_only_image, options=options) as container:
+        with run_container(go_only_image, options=options) as container:
             container.deploy(api("go-only", upstream.url, [attach("log-message"), GO_HEADERS]))
             assert httpx.get(f"{container.url}/go-only/x").headers["X-Go-Policy"] == "go"
-            assert not [each for each in container.status()["processes"] if "executor" in each["name"]]
+            assert not [process for process in container.status()["processes"] if "executor" in process["name"]]
             assert container.shell("ls -A /app/build /app/build/python-executor").split() == [
                 "/app/build:", "bin", "manifest.json", "policy-definitions", "python-executor", "sbom.cdx.json",
                 "/app/build/python-executor:", ".keep",
             ]  # fmt: skip
             assert container.stop() == 0
-        with started(go_only_image, "--no-controller", options=options) as container:
+        with run_container(go_only_image, "--no-controller", options=options) as container:
             assert httpx.get(f"{container.url}/go-only/x").headers["X-Go-Policy"] == "go"
             (supervisor,) = python_processes(container)
             assert supervisor[1].endswith(f"/{SUPERVISOR}")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from e2e.image.container import Container, started
+from e2e.image.container import Container, run_container
 from e2e.image.engine import build_image, install, make_base
 from e2e.kit.upstream import Upstream
 
@@ -30,7 +30,7 @@ def go_only_image(container_engine: None) -> str:  # noqa: ARG001
 
 @pytest.fixture(scope="session")
 def shared_container(image: str) -> Iterator[Container]:
-    with started(image) as container:
+    with run_container(image) as container:
         yield container
 
 

@@ -1,4 +1,4 @@
-"""One container of the image, started by its real entrypoint: what it prints, runs, and answers."""
+"""One container of the image, started by its real entrypoint: its output, processes and answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from e2e.image.engine import inspect, podman
 from e2e.kit.gateway import Json, eventually
 
 LIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")
-"""What any machine may give: podman asks for more, which needs a capability."""
+"""A limit that any machine allows: podman sets a higher one, which needs a capability."""
 HARDENED = (
     "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges",  # noqa: S108
     *LIMITS, "--network", "host", "--pull", "never",
@@ -31,9 +31,9 @@ class Container:
         self.id = podman(*command).strip()
 
     def logs(self) -> str:
-        """What it printed, on either output; without what podman says itself."""
-        said = podman("logs", self.id, merged=True).splitlines()
-        return "\n".join(line for line in said if not line.startswith("time="))
+        """Its stdout and stderr, without podman's own messages."""
+        lines = podman("logs", self.id, merged=True).splitlines()
+        return "\n".join(line for line in lines if not line.startswith("time="))
 
     def wait_ready(self) -> Container:
         eventually("the container is ready", self._ready, 60)
@@ -48,7 +48,7 @@ class Container:
         return next(line.split()[1] for line in self.logs().splitlines() if line.startswith("ready "))
 
     def shell(self, script: str, check: bool = True) -> str:
-        """What a shell in the container prints; nothing of the entrypoint's environment is missing there."""
+        """The output of a shell in the container, in the entrypoint's environment."""
         return podman("exec", self.id, "sh", "-c", script, check=check).strip()
 
     def status(self) -> Json:
@@ -56,9 +56,9 @@ class Container:
         return status
 
     def process(self, name: str) -> Json:
-        found: list[Json] = [each for each in self.status()["processes"] if each["name"] == name]
-        assert found, f"no process {name}"
-        return found[0]
+        processes: list[Json] = [process for process in self.status()["processes"] if process["name"] == name]
+        assert processes, f"no process {name}"
+        return processes[0]
 
     def kill(self, name: str) -> int:
         """SIGKILL to a process, by the pid that it has in the container."""
@@ -85,7 +85,7 @@ class Container:
         assert answer.json()["status"]["state"] == "deployed", answer.text
 
     def stop(self) -> int:
-        """What `docker stop` does: SIGTERM, and SIGKILL after ten seconds; answers the exit code."""
+        """Stops it as `docker stop` does: SIGTERM, and SIGKILL after ten seconds; returns the exit code."""
         podman("stop", self.id)
         return self.exit_code()
 
@@ -97,7 +97,7 @@ class Container:
 
 
 @contextmanager
-def started(image: str, *arguments: str, options: tuple[str, ...] = ()) -> Iterator[Container]:
+def run_container(image: str, *arguments: str, options: tuple[str, ...] = ()) -> Iterator[Container]:
     """A ready container, removed at the end with its volume."""
     container = Container(image, arguments, options)
     try:

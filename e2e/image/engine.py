@@ -25,18 +25,18 @@ PODMAN = ("podman", *STORAGE, "--cgroup-manager", "cgroupfs", "--runtime", "runc
 BUILDAH = ("buildah", *STORAGE)
 
 
-def called(*command: str, seconds: float = 60, check: bool = True, merged: bool = False) -> str:
-    """What the command printed on stdout, or `merged` on both outputs; fails with what it last said on stderr.
+def output_of(*command: str, seconds: float = 60, check: bool = True, merged: bool = False) -> str:
+    """The stdout of the command, or `merged` both outputs; fails with its last lines on stderr.
 
     A command that hangs, a download mostly, is tried twice.
     """
     try:
-        done = _run(command, seconds, merged)
+        result = _run(command, seconds, merged)
     except subprocess.TimeoutExpired:
-        done = _run(command, seconds, merged)
-    said = "\n".join((done.stderr or done.stdout).splitlines()[-30:])
-    assert done.returncode == 0 or not check, f"{' '.join(command)}: exit code {done.returncode}\n{said}"
-    return done.stdout
+        result = _run(command, seconds, merged)
+    output = "\n".join((result.stderr or result.stdout).splitlines()[-30:])
+    assert result.returncode == 0 or not check, f"{' '.join(command)}: exit code {result.returncode}\n{output}"
+    return result.stdout
 
 
 def _run(command: tuple[str, ...], seconds: float, merged: bool) -> subprocess.CompletedProcess[str]:
@@ -45,7 +45,7 @@ def _run(command: tuple[str, ...], seconds: float, merged: bool) -> subprocess.C
 
 
 def podman(*arguments: str, seconds: float = 60, check: bool = True, merged: bool = False) -> str:
-    return called(*PODMAN, *arguments, seconds=seconds, check=check, merged=merged)
+    return output_of(*PODMAN, *arguments, seconds=seconds, check=check, merged=merged)
 
 
 def install() -> None:
@@ -55,8 +55,8 @@ def install() -> None:
     if not missing:
         return
     assert shutil.which("apt-get"), f"the image test needs {', '.join(missing)}: install them (there is no apt-get)"
-    called("apt-get", "update", seconds=120)
-    called("apt-get", "install", "-y", "--no-install-recommends", *missing, seconds=300)
+    output_of("apt-get", "update", seconds=120)
+    output_of("apt-get", "install", "-y", "--no-install-recommends", *missing, seconds=300)
 
 
 def make_base() -> None:
@@ -70,32 +70,32 @@ def make_base() -> None:
     archive = HOME / "base.tar"
     if not archive.exists():
         partial = HOME / "partial.tar"
-        called("mmdebstrap", "--variant=minbase", "--mode=root", "bookworm", str(partial), seconds=240)
+        output_of("mmdebstrap", "--variant=minbase", "--mode=root", "bookworm", str(partial), seconds=240)
         partial.rename(archive)
     _commit_base(archive)
 
 
 def _commit_base(archive: Path) -> None:
-    container = called(*BUILDAH, "from", "scratch").strip()
-    called(*BUILDAH, "add", "--quiet", container, str(archive), "/", seconds=120)
+    container = output_of(*BUILDAH, "from", "scratch").strip()
+    output_of(*BUILDAH, "add", "--quiet", container, str(archive), "/", seconds=120)
     for authority in sorted(AUTHORITIES.glob("*.crt")):
-        called(*BUILDAH, "add", "--quiet", container, str(authority), f"{AUTHORITIES}/")
-    called(*BUILDAH, "config", "--cmd", "/bin/bash", "--env", f"PATH={SEARCH_PATH}", container)
-    called(*BUILDAH, "commit", "--quiet", "--rm", container, BASE, seconds=120)
+        output_of(*BUILDAH, "add", "--quiet", container, str(authority), f"{AUTHORITIES}/")
+    output_of(*BUILDAH, "config", "--cmd", "/bin/bash", "--env", f"PATH={SEARCH_PATH}", container)
+    output_of(*BUILDAH, "commit", "--quiet", "--rm", container, BASE, seconds=120)
 
 
 def build_image(tag: str, manifest: str = "build.yaml") -> str:
-    """Builds the Dockerfile as it is; answers the tag. Docker's format, because OCI's has no HEALTHCHECK."""
+    """Builds the Dockerfile unchanged; returns the tag. Docker's format, because OCI's has no HEALTHCHECK."""
     command = (
         *BUILDAH, "build", "--isolation", "chroot", "--pull-never", "--layers", "--format", "docker",
         "--build-arg", f"MANIFEST={manifest}", "--file", str(ROOT / "gateway-runtime" / "Dockerfile"), "--tag", tag,
         str(ROOT),
     )  # fmt: skip
-    called(*command, seconds=900)
+    output_of(*command, seconds=900)
     return tag
 
 
 def inspect(name: str) -> dict[str, Any]:
     """An image's or a container's description."""
-    found: list[dict[str, Any]] = json.loads(podman("inspect", name))
-    return found[0]
+    documents: list[dict[str, Any]] = json.loads(podman("inspect", name))
+    return documents[0]

@@ -1,4 +1,4 @@
-"""What WCAG 2.2 AA asks of each page, as far as a program can tell: axe-core's rules, the keyboard, reflow."""
+"""The checks of WCAG 2.2 AA that a program can make on each page: axe-core's rules, the keyboard, reflow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
-from e2e.inspector.chromium import DARK, NARROW, WIDE, Look, looks, put_on
+from e2e.inspector.chromium import DARK, NARROW, WIDE, Look, apply_look, looks
 
 HERE = Path(__file__).resolve().parent
 CONTRAST = "color-contrast"
@@ -25,30 +25,34 @@ MOST_STOPS = 400
 
 
 def check_looks(page: Page, screenshot: Callable[[], None]) -> list[str]:
-    """All checks of this file of a page that is wide, then those that another look may fail in the narrow look and the
-    dark one, and a screenshot in each. Returns what Tab stopped at; the page is wide again.
+    """Runs all checks of this file on the wide page, then those that depend on the look on the narrow and the dark one,
+    with a screenshot in each. Returns what Tab stopped at; the page is wide again.
     """
     axe(page)
     stops = keyboard(page)
     reflow(page)
     screenshot()
     for look in (NARROW, DARK):
-        put_on(page, look)
+        apply_look(page, look)
         axe(page)
         screenshot()
-    put_on(page, WIDE)
+    apply_look(page, WIDE)
     return stops
 
 
 def axe(page: Page) -> None:
     """Fails with what axe-core finds of impact serious or critical, and all that breaks WCAG's levels A and AA."""
     options = {"resultTypes": ["violations"], **OPTIONS[looks.get(page, WIDE)]}
-    found: list[dict[str, Any]] = Axe().run(page, options=options).response["violations"]
-    wrong = [each for each in found if each["impact"] in IMPACTS or any(tag[:4] == "wcag" for tag in each["tags"])]
-    assert not wrong, f"axe-core, at {page.url}:\n" + "\n".join(_told(each) for each in wrong)
+    violations: list[dict[str, Any]] = Axe().run(page, options=options).response["violations"]
+    wrong = [
+        violation
+        for violation in violations
+        if violation["impact"] in IMPACTS or any(tag[:4] == "wcag" for tag in violation["tags"])
+    ]
+    assert not wrong, f"axe-core, at {page.url}:\n" + "\n".join(_describe(violation) for violation in wrong)
 
 
-def _told(violation: dict[str, Any]) -> str:
+def _describe(violation: dict[str, Any]) -> str:
     nodes = [
         f"    {' '.join(map(str, node['target']))}\n      {node['html'][:160]}\n      "
         + node["failureSummary"].replace("\n", "\n      ")
@@ -64,7 +68,7 @@ STOPS = (HERE / "keyboard.js").read_text()
 
 
 def keyboard(page: Page) -> list[str]:
-    """Goes through the page by Tab, from its top, and answers what it stopped at, in order.
+    """Goes through the page by Tab, from its top, and returns the stops in order.
 
     Fails where something interactive is not reached, where the focus is not to be seen or hidden behind something, and
     where it is caught.
@@ -77,7 +81,7 @@ def keyboard(page: Page) -> list[str]:
         if stop is None:
             break
         stops.append(stop["name"])
-        wrong += [f"{stop['name']}: {each}" for each in stop["wrong"]]
+        wrong += [f"{stop['name']}: {mistake}" for mistake in stop["wrong"]]
     else:
         wrong.append(f"after {MOST_STOPS} stops there are still others")
     wrong += [f"{name}: Tab does not reach it" for name in page.evaluate("() => globalThis.keyboardTest.missed()")]
@@ -93,12 +97,12 @@ WIDER = (HERE / "reflow.js").read_text()
 def reflow(page: Page) -> None:
     """Fails where the page has to be scrolled sideways: at a width of 320 px (400 % zoom), at 200 % zoom, and with
     letters of twice the size. The page has its size again when this returns."""
-    for what, width, height, text in (
+    for condition, width, height, text in (
         ("320 px wide", 320, 640, "100%"), ("at 200 % zoom", 640, 400, "100%"), ("with large text", 1280, 800, "200%"),
     ):  # fmt: skip
         with _resized(page, width, height, text):
             wider = page.evaluate(WIDER)
-            assert not wider, f"{what}, at {page.url}:\n  " + "\n  ".join(wider)
+            assert not wider, f"{condition}, at {page.url}:\n  " + "\n  ".join(wider)
 
 
 @contextmanager

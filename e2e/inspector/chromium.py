@@ -51,14 +51,14 @@ WIDE, NARROW, DARK = Look("wide"), Look("narrow", 360, 740), Look("dark", dark=T
 def program() -> str:
     """The browser's program. Skips the test where there is none, or fails it where there has to be one."""
     command = [sys.executable, str(ROOT / "tools" / "browser.py"), "--find"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if not done.stdout:
-        (pytest.fail if done.returncode else pytest.skip)(done.stderr.strip())
-    return done.stdout.strip()
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if not result.stdout:
+        (pytest.fail if result.returncode else pytest.skip)(result.stderr.strip())
+    return result.stdout.strip()
 
 
 @contextmanager
-def browsing() -> Iterator[Browser]:
+def run_browser() -> Iterator[Browser]:
     """A browser, until the block ends; meanwhile this thread has an event loop of Playwright's: no asyncio.run."""
     executable = program()
     with sync_playwright() as playwright:
@@ -70,18 +70,18 @@ def browsing() -> Iterator[Browser]:
 
 
 @contextmanager
-def opened(browser: Browser, look: Look, origin: str, faults: Faults) -> Iterator[Page]:
+def open_context(browser: Browser, look: Look, origin: str, faults: Faults) -> Iterator[Page]:
     """A page in a context of its own, at no address yet."""
     context = _new_context(browser, look, origin)
     try:
-        with faults.watching(context, origin), _opened_in(context, look) as page:
+        with faults.watching(context, origin), _open_in(context, look) as page:
             yield page
     finally:
         context.close()
 
 
 class SharedContexts:
-    """One context for each look and origin, for pages that come one after the other.
+    """A context for each look and origin, which pages share one after the other.
 
     A page finds its files in the cache, and what the browser has compiled of them in the process of a page that stays
     open: it costs half of one in a new context. It finds no storage, no cookies and no permissions.
@@ -98,7 +98,7 @@ class SharedContexts:
             self._contexts[look, origin] = _new_context(self._browser, look, origin)
             _open_empty_page(self._contexts[look, origin], origin)
         context = self._contexts[look, origin]
-        with faults.watching(context, origin), _opened_in(context, look) as page:
+        with faults.watching(context, origin), _open_in(context, look) as page:
             session = context.new_cdp_session(page)
             session.send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"})
             session.detach()
@@ -135,7 +135,7 @@ def _new_context(browser: Browser, look: Look, origin: str) -> BrowserContext:
 
 
 @contextmanager
-def _opened_in(context: BrowserContext, look: Look) -> Iterator[Page]:
+def _open_in(context: BrowserContext, look: Look) -> Iterator[Page]:
     before = context.pages
     page = context.new_page()
     looks[page] = look
@@ -148,10 +148,10 @@ def _opened_in(context: BrowserContext, look: Look) -> Iterator[Page]:
 
 
 looks: dict[Page, Look] = {}
-"""Of the pages that are open."""
+"""The looks of open pages."""
 
 
-def put_on(page: Page, look: Look) -> None:
+def apply_look(page: Page, look: Look) -> None:
     """Gives the page another look, and returns once it is drawn."""
     page.set_viewport_size({"width": look.width, "height": look.height})
     page.emulate_media(color_scheme="dark" if look.dark else "light")
@@ -161,10 +161,10 @@ def put_on(page: Page, look: Look) -> None:
 
 @dataclass
 class Faults:
-    """What a page did that none may do: errors on its console, exceptions, violations of its policy, requests that
-    leave its origin. `allow` says which errors a test has provoked."""
+    """The faults of a page: errors on its console, exceptions, violations of its policy, requests to other origins.
+    `allow` names the errors that a test provokes."""
 
-    found: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
     _allowed: list[re.Pattern[str]] = field(default_factory=list)
 
     def allow(self, pattern: str) -> None:
@@ -173,15 +173,15 @@ class Faults:
 
     @contextmanager
     def watching(self, context: BrowserContext, origin: str) -> Iterator[None]:
-        """All pages of the context, and their workers."""
+        """Watches all pages of the context, and their workers."""
 
         def leaves(request: Request) -> None:
             address = urlsplit(request.url)
             if address.scheme not in {"data", "blob"} and f"{address.scheme}://{address.netloc}" != origin:
-                self.found.append(f"a request that leaves {origin}: {request.method} {request.url}")
+                self.messages.append(f"a request that leaves {origin}: {request.method} {request.url}")
 
         def uncaught(error: WebError) -> None:
-            self.found.append(f"an exception that nobody caught: {error.error}")
+            self.messages.append(f"an uncaught exception: {error.error}")
 
         context.on("request", leaves)
         context.on("console", self._console)
@@ -195,9 +195,9 @@ class Faults:
 
     def _console(self, message: ConsoleMessage) -> None:
         if message.type == "error":
-            self.found.append(f"console: {message.text} ({message.location.get('url', '')})")
+            self.messages.append(f"console: {message.text} ({message.location.get('url', '')})")
 
     def check(self) -> None:
-        """Fails with all that was found and not allowed."""
-        wrong = [each for each in self.found if not any(pattern.search(each) for pattern in self._allowed)]
+        """Fails with all messages that are not allowed."""
+        wrong = [message for message in self.messages if not any(pattern.search(message) for pattern in self._allowed)]
         assert not wrong, "expected no fault of the page, got:\n  " + "\n  ".join(wrong)

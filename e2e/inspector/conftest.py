@@ -1,7 +1,7 @@
-"""A gateway that only the Inspector's tests look at, and a browser that is signed in at its controller.
+"""A gateway for the Inspector's tests alone, and a browser that is signed in at its controller.
 
-`page` is wide and light; `narrow` is what it says; `accessibility.check_looks` gives a page each look in turn.
-Each is a new page, and fails the test if it did what none may do (`Faults`).
+`page` is wide and light, `narrow` is narrow; `accessibility.check_looks` gives a page each look in turn.
+Each is a new page, and fails the test if the page had faults (`Faults`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from e2e.inspector.chromium import NARROW, WIDE, Faults, Look, SharedContexts, browsing, opened
+from e2e.inspector.chromium import NARROW, WIDE, Faults, Look, SharedContexts, open_context, run_browser
 from e2e.inspector.lone_controller import LoneController
 from e2e.inspector.pages import inspector_of, management_token, sign_in
 from e2e.inspector.pretended_node import PretendedNode
@@ -52,8 +52,8 @@ def inspected_build() -> Path:
 
 @pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
-    """One for all tests of this folder, and not of the session: others call asyncio.run in the same thread."""
-    with browsing() as browser:
+    """One browser for all tests of this folder, but not of the session: others call asyncio.run in the same thread."""
+    with run_browser() as browser:
         yield browser
 
 
@@ -71,7 +71,7 @@ def inspected_upstream() -> Iterator[Upstream]:
 
 
 @pytest.fixture(scope="package")
-def inspected(
+def sample_gateway(
     chromium: Browser,  # noqa: ARG001 - first, or a gateway would start for tests that are skipped
     inspected_build: Path,
     inspected_upstream: Upstream,
@@ -83,9 +83,9 @@ def inspected(
 
 
 @pytest.fixture
-def gateway(inspected: Gateway) -> Gateway:
+def gateway(sample_gateway: Gateway) -> Gateway:
     """The Inspector's own, with the sample APIs (`sample.py`): what a test adds it removes, and it kills nothing."""
-    return inspected
+    return sample_gateway
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def upstream(inspected_upstream: Upstream) -> Iterator[Upstream]:
 
 @pytest.fixture
 def faults() -> Iterator[Faults]:
-    """What pages did that none may do; `faults.allow(PATTERN)` is for errors that the test provokes."""
+    """The faults of pages; `faults.allow(PATTERN)` is for errors that the test provokes."""
     faults = Faults()
     yield faults
     faults.check()
@@ -105,7 +105,7 @@ def faults() -> Iterator[Faults]:
 
 @pytest.fixture
 def lone_controller(inspected_build: Path, tmp_path: Path) -> Iterator[LoneController]:
-    """One that is not started yet, with the sample policies, for tests that stop it."""
+    """A controller with the sample policies, not yet started, for tests that stop it."""
     controller = LoneController(inspected_build / "policy-definitions", tmp_path)
     yield controller
     controller.stop()
@@ -121,12 +121,12 @@ def open_page(
     by themselves, or whose controller is their own.
     """
     with contextlib.ExitStack() as pages:
-        yield lambda look, origin: pages.enter_context(opened(chromium, look, origin, faults))
+        yield lambda look, origin: pages.enter_context(open_context(chromium, look, origin, faults))
 
 
 @pytest.fixture
 def next_page(contexts: SharedContexts, faults: Faults) -> Iterator[Open]:
-    """The same in a context that tests share, one after the other."""
+    """As `open_page`, in a context that tests share one after the other."""
     with contextlib.ExitStack() as pages:
         yield lambda look, origin: pages.enter_context(contexts.opened(look, origin, faults))
 
@@ -138,26 +138,26 @@ def pretended_nodes(lone_controller: LoneController) -> Iterator[contextlib.Exit
 
 
 @pytest.fixture
-def pretended(
+def pretend(
     pretended_nodes: contextlib.ExitStack, open_page: Open, lone_controller: LoneController
 ) -> Pretended:  # pages are closed before their node goes
-    """`pretended(look, documents)` signs in at a controller with the sample APIs and one node. documents: what that
-    tells of itself; a test may change them. rejects: APIs that it does not run, and why.
+    """`pretend(look, documents)` signs in at a controller with the sample APIs and one node. documents: the
+    node's documents; a test may change them. rejects: APIs that the node does not run, and the reasons.
     """
 
     def made(look: Look, documents: Documents, rejects: Mapping[str, str] | None = None) -> PretendedPage:
-        node = with_samples(lone_controller, documents, rejects or {})
+        node = node_with_samples(lone_controller, documents, rejects or {})
         pretended_nodes.enter_context(node.connected())
         return sign_in(open_page(look, lone_controller.origin), lone_controller.origin, PRETENDED_TOKEN), node
 
     return made
 
 
-def with_samples(controller: LoneController, documents: Documents, rejects: Mapping[str, str]) -> PretendedNode:
+def node_with_samples(controller: LoneController, documents: Documents, rejects: Mapping[str, str]) -> PretendedNode:
     """Starts the controller, with the sample APIs; the node that it is to have."""
     with controller.start(PRETENDED_TOKEN).client() as client:
-        for each in sample_apis("http://127.0.0.1:1"):
-            assert client.post("/v1/apis", json=each).status_code == 201
+        for api in sample_apis("http://127.0.0.1:1"):
+            assert client.post("/v1/apis", json=api).status_code == 201
     return PretendedNode(controller, "pretended", documents, rejects)
 
 
@@ -166,7 +166,7 @@ def kept_node(inspected_build: Path, tmp_path_factory: pytest.TempPathFactory) -
     """A node that tests of a file share, and its controller's origin."""
     controller = LoneController(inspected_build / "policy-definitions", tmp_path_factory.mktemp("kept"))
     try:
-        node = with_samples(controller, well(), {})
+        node = node_with_samples(controller, well(), {})
         with node.connected():
             yield controller.origin, node
     finally:
@@ -174,8 +174,8 @@ def kept_node(inspected_build: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture
-def looking(kept_node: KeptNode, next_page: Open) -> Looking:
-    """`looking(look, documents)` is a page of `pretended`, for tests that only look: they share a controller."""
+def show_node(kept_node: KeptNode, next_page: Open) -> Looking:
+    """`show_node(look, documents)` is a page of `pretend`, for tests that only look: they share a controller."""
     origin, node = kept_node
 
     def made(look: Look, documents: Documents) -> Page:
@@ -186,18 +186,18 @@ def looking(kept_node: KeptNode, next_page: Open) -> Looking:
 
 
 @pytest.fixture
-def page(next_page: Open, inspected: Gateway) -> Page:
+def page(next_page: Open, sample_gateway: Gateway) -> Page:
     """1280×800, light, signed in, at `#/`."""
-    return signed_in(next_page, WIDE, inspected)
+    return open_signed_in(next_page, WIDE, sample_gateway)
 
 
 @pytest.fixture
-def narrow(next_page: Open, inspected: Gateway) -> Page:
+def narrow(next_page: Open, sample_gateway: Gateway) -> Page:
     """360×740."""
-    return signed_in(next_page, NARROW, inspected)
+    return open_signed_in(next_page, NARROW, sample_gateway)
 
 
-def signed_in(open_page: Open, look: Look, gateway: Gateway) -> Page:
+def open_signed_in(open_page: Open, look: Look, gateway: Gateway) -> Page:
     origin = inspector_of(gateway)
     return sign_in(open_page(look, origin), origin, management_token(gateway))
 

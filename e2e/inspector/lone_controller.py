@@ -14,9 +14,9 @@ from e2e.kit.listening import free_port
 
 
 class LoneController:
-    """Start it, stop it, start it with another token: it has the same address, and the same APIs.
+    """It can be stopped and started again, with another token: it keeps its address and its APIs.
 
-    definitions: the folder of a build's policy definitions. folder: for what it keeps. last_good: where it is there, a
+    definitions: the folder of a build's policy definitions. folder: for its files. last_good: if the file exists, a
     node serves without the database, and the controller waits for that.
     """
 
@@ -62,10 +62,10 @@ class LoneController:
             self._process = None
 
     def client(self) -> httpx.Client:
-        """Of its management API."""
+        """A client of its management API."""
         headers = {"authorization": f"Bearer {self.token}"} if self.token else {}
         return httpx.Client(base_url=self.origin, headers=headers, timeout=30)
 
     def log(self) -> str:
-        """All that it has said since it was first started."""
+        """Its whole log since the first start."""
         return self._log.read_text()

@@ -35,7 +35,7 @@ def sign_in(page: Page, origin: str, token: str) -> Page:
 def show(page: Page, fragment: str) -> Page:
     """Goes to a page (`#/nodes`) as a link does, without loading all anew, and returns once it is shown.
 
-    A page's first heading says that it is there; what it shows may still be on its way.
+    A page is there once its first heading is; its content may still be loading.
     """
     page.evaluate(
         """(fragment) => {

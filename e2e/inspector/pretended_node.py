@@ -1,4 +1,4 @@
-"""A node that a test pretends to be: it runs what its controller asks for, and tells of itself what the test says."""
+"""A node that a test simulates: it acknowledges its controller's state and serves the test's documents."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class PretendedNode:
 
     @contextmanager
     def connected(self) -> Iterator[PretendedNode]:
-        """Until the block ends; it has told what it makes of the controller's APIs by then."""
+        """Connects the node for the block, which begins once it has acknowledged the controller's APIs."""
         self._thread.start()
         try:
             assert self._ready.wait(READY_SECONDS), "expected the controller to answer the node"
@@ -67,8 +67,10 @@ class PretendedNode:
 
     async def _sync(self, call: Any) -> None:
         policies = [
-            node_pb2.PolicyRef(name=one["name"], version=one["version"], definition_digest=one["definitionDigest"])
-            for one in self._policies
+            node_pb2.PolicyRef(
+                name=policy["name"], version=policy["version"], definition_digest=policy["definitionDigest"]
+            )
+            for policy in self._policies
         ]
         hello = node_pb2.Hello(node_id=self._id, engine_version="0.1.0", policies=policies)
         await call.write(node_pb2.NodeMessage(hello=hello))
@@ -87,11 +89,11 @@ class PretendedNode:
         known = [DOCUMENTS[name] for name in self.documents]
         await call.write(node_pb2.Observed(node_id=self._id, documents=known))
         names = {number: name for name, number in DOCUMENTS.items()}
-        async for asked in _messages(call):
-            if asked.document:
-                told = self.documents[names[asked.document]].encode()
-                await call.write(node_pb2.Observed(observation=asked.id, piece=told))
-                await call.write(node_pb2.Observed(observation=asked.id, ended=True))
+        async for observation in _messages(call):
+            if observation.document:
+                document = self.documents[names[observation.document]].encode()
+                await call.write(node_pb2.Observed(observation=observation.id, piece=document))
+                await call.write(node_pb2.Observed(observation=observation.id, ended=True))
 
 
 async def _messages(call: Any) -> AsyncIterator[Any]:

@@ -1,4 +1,4 @@
-"""What the Inspector's tests look at: APIs whose names and policies stay the same, for pages are compared."""
+"""The sample of the Inspector's tests: APIs whose names and policies are fixed, since pages are compared."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def sample_apis(upstream: str) -> list[Json]:
 
 
 def deploy(gateway: Gateway, apis: Sequence[Json]) -> None:
-    for each in apis:
-        gateway.deploy(each)
+    for document in apis:
+        gateway.deploy(document)
 
 
 def ask_each(gateway: Gateway) -> dict[str, int]:
-    """One request to each sample API; the statuses by name, which are always the same."""
+    """Sends one request to each sample API; the statuses by name, which are always the same."""
     with httpx.Client(base_url=gateway.url, timeout=30) as client:
         return {
             "orders": client.get("/orders/items/7?page=2", headers={"accept": "application/json"}).status_code,
@@ -59,4 +59,4 @@ def ask_each(gateway: Gateway) -> dict[str, int]:
 ANSWERED = {
     "orders": 200, "broken": 500, "broken-late": 500, "slow": 504, "denied": 401, "answered": 200, "plain": 200,
 }  # fmt: skip
-"""What `ask_each` answers."""
+"""The statuses that `ask_each` returns."""

@@ -1,4 +1,4 @@
-"""What a pretended node tells of itself: one that is well, and one of which much is wrong."""
+"""The documents of a simulated node: of one that is well, and of one with many troubles."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ LABELS = 'api="orders",operation="GET /items",policy="log-message:v1.0.0",phase=
 
 def histogram(name: str, labels: str, count: int) -> list[str]:
     """As if all of it were in the third bucket."""
-    told = [f'{name}_bucket{{{labels},le="{bound}"}} {0 if bound < 0.005 else count}' for bound in BOUNDS]
-    return [*told, f'{name}_bucket{{{labels},le="+Inf"}} {count}', f"{name}_count{{{labels}}} {count}"]
+    lines = [f'{name}_bucket{{{labels},le="{bound}"}} {0 if bound < 0.005 else count}' for bound in BOUNDS]
+    return [*lines, f'{name}_bucket{{{labels},le="+Inf"}} {count}', f"{name}_count{{{labels}}} {count}"]
 
 
 def metrics(*, up: int = 1, restarts: int = 0, executions: int = 40, overloaded: int = 0) -> str:
@@ -70,15 +70,15 @@ def documents(stats: Json, text: str, notes: list[Json]) -> dict[str, str]:
 
 def well() -> dict[str, str]:
     stats = copy.deepcopy(STATS)
-    stats["node"]["certificates"] = {"web": _ending(200, 170)}
+    stats["node"]["certificates"] = {"web": _certificate_ending(200, 170)}
     return documents(stats, metrics(), [])
 
 
 def unwell() -> dict[str, str]:
-    """All that a node tells of what is wrong, at once."""
+    """Documents of a node that has every trouble at once."""
     stats = copy.deepcopy(STATS)
     stats["xds"]["envoyConnected"] = False
-    certificates = {"web": _ending(-1, -30), "partners": _ending(5.5, -1)}
+    certificates = {"web": _certificate_ending(-1, -30), "partners": _certificate_ending(5.5, -1)}
     stats["node"] |= {
         "unserved": 1,
         "stateErrors": 2,
@@ -137,10 +137,10 @@ UNWELL = [
     "No metrics of envoy on pretended",
     "python-executor was restarted 4 times on pretended",
 ]
-"""What pages say of `unwell`, the worst first."""
+"""The troubles of `unwell` as pages show them, the worst first."""
 
 
-def _ending(days: float, soon: float) -> Json:
+def _certificate_ending(days: float, soon: float) -> Json:
     """A certificate that ends in so many days, and is warned of in so many."""
     return {"ends": _in_days(days), "soon": _in_days(soon), "urgent": _in_days(days), "last": _in_days(days)}
 

@@ -37,7 +37,7 @@ WIDEST, HIGHEST = 10_000, 1600
 STRICT_LEVEL, STRICT_SHARE = 48, 0.0005
 """A pixel differs if one of its colours differs by so many of 255; so many of all may."""
 LOOSE_LEVEL, LOOSE_SHARE, LOOSE_HEIGHT = 64, 0.05, 0.05
-"""The same of blurred pixels of a quarter of the size, and how much higher or lower the page may be."""
+"""The tolerance of blurred pixels of a quarter of the size, and of the height of the page."""
 
 STEADY = (Path(__file__).resolve().parent / "steady.js").read_text()
 """Puts one word in the place of each that is another every time: ids, times, durations, sizes, ports, releases."""
@@ -62,23 +62,23 @@ class Screenshots:
     def __call__(self, page: Page, name: str, mask: Sequence[Locator] = (), of: Locator | None = None) -> None:
         """Compares the page, as soon as it has come to rest, with the file of this name in the page's look.
 
-        mask: what is another each time, and is not text of the kinds of `STEADY`: charts, counts. of: one element, and
-        not the whole page.
+        mask: parts that vary and are no text of the kinds of `STEADY`: charts, counts. of: one element instead of the
+        whole page.
         """
         file = FOLDER / f"{name}-{looks[page].name}.png"
-        made_with = _made_with(page)
-        take = functools.partial(_taken, page, mask, of)
+        made_with = _rendering_of(page)
+        take = functools.partial(_take, page, mask, of)
         if self.update:
-            _write(file, _at_rest(take), made_with)
+            _write(file, _take_at_rest(take), made_with)
             return
         assert file.exists(), f"no screenshot {file.name}: look at the page, and write it with --update"
         expected = Image.open(file)
         strict = STRICT and expected.info.get("made-with") == made_with
-        differs = _strictly if strict else _loosely
+        differs = _compare_strictly if strict else _compare_loosely
         end = time.monotonic() + SECONDS
         while wrong := differs(actual := take(), expected.convert("RGB")):
             if time.monotonic() > end:
-                _keep(file.stem, actual, expected.convert("RGB"))
+                _write_difference(file.stem, actual, expected.convert("RGB"))
                 how = "" if strict else " (its layout)"
                 raise AssertionError(
                     f"{file.name}: {wrong}{how}; see {OUTPUT}/{file.stem}.*.png, and if the page is meant to be so, "
@@ -86,10 +86,10 @@ class Screenshots:
                 )
 
 
-def _taken(page: Page, mask: Sequence[Locator], of: Locator | None) -> Image.Image:
+def _take(page: Page, mask: Sequence[Locator], of: Locator | None) -> Image.Image:
     page.evaluate(STEADY)
     how: dict[str, Any] = {"animations": "disabled", "caret": "hide", "scale": "css", "mask_color": "#808080"}
-    clip: FloatRect = {"x": 0, "y": 0, "width": WIDEST, "height": HIGHEST}  # what is outside of the page is cut off
+    clip: FloatRect = {"x": 0, "y": 0, "width": WIDEST, "height": HIGHEST}  # parts outside of the page are cut off
     data = (
         of.screenshot(mask=list(mask), **how)
         if of
@@ -98,30 +98,30 @@ def _taken(page: Page, mask: Sequence[Locator], of: Locator | None) -> Image.Ima
     return Image.open(io.BytesIO(data)).convert("RGB")
 
 
-def _at_rest(take: functools.partial[Image.Image]) -> Image.Image:
-    """One that is like the one before it, half a second later."""
+def _take_at_rest(take: functools.partial[Image.Image]) -> Image.Image:
+    """A screenshot equal to the one taken half a second before."""
     end = time.monotonic() + SECONDS
     last = take()
     while time.monotonic() < end:
         time.sleep(0.5)
         now = take()
-        if not _strictly(now, last):
+        if not _compare_strictly(now, last):
             return now
         last = now
     raise AssertionError("expected a page that comes to rest, got one that goes on changing: mask what changes")
 
 
-def _made_with(page: Page) -> str:
+def _rendering_of(page: Page) -> str:
     browser = page.context.browser
     assert browser
     return json.dumps({"chromium": browser.version.partition(".")[0], "widths": page.evaluate(WIDTHS)})
 
 
 def _write(file: Path, image: Image.Image, made_with: str) -> None:
-    """With few colours, and only where it looks otherwise: a repository keeps all that ever was."""
+    """Writes the file with few colours, and only if it looks different: a repository keeps every version."""
     if file.exists():
         before = Image.open(file)
-        if before.info.get("made-with") == made_with and not _strictly(image, before.convert("RGB")):
+        if before.info.get("made-with") == made_with and not _compare_strictly(image, before.convert("RGB")):
             return
     about = PngInfo()
     about.add_text("made-with", made_with)
@@ -129,25 +129,25 @@ def _write(file: Path, image: Image.Image, made_with: str) -> None:
     image.quantize(COLOURS, dither=Image.Dither.NONE).save(file, optimize=True, pnginfo=about)
 
 
-def _strictly(actual: Image.Image, expected: Image.Image) -> str:
-    """How they differ; "" where they do not."""
+def _compare_strictly(actual: Image.Image, expected: Image.Image) -> str:
+    """The difference; "" if there is none."""
     if actual.size != expected.size:
         return f"expected {_size(expected)}, got {_size(actual)}"
     return _share(_difference(actual, expected), STRICT_LEVEL, STRICT_SHARE)
 
 
-def _loosely(actual: Image.Image, expected: Image.Image) -> str:
-    """The same of the layout alone."""
+def _compare_loosely(actual: Image.Image, expected: Image.Image) -> str:
+    """The difference of the layouts alone; "" if there is none."""
     if actual.width != expected.width or abs(actual.height / expected.height - 1) > LOOSE_HEIGHT:
         return f"expected about {_size(expected)}, got {_size(actual)}"
     size = (expected.width // 4, expected.height // 4)
-    one, other = (image.resize(size).filter(ImageFilter.GaussianBlur(2)) for image in (actual, expected))
-    return _share(_difference(one, other), LOOSE_LEVEL, LOOSE_SHARE)
+    left, right = (image.resize(size).filter(ImageFilter.GaussianBlur(2)) for image in (actual, expected))
+    return _share(_difference(left, right), LOOSE_LEVEL, LOOSE_SHARE)
 
 
-def _difference(one: Image.Image, other: Image.Image) -> Image.Image:
-    """For each pixel, the greatest of the differences of its colours."""
-    red, green, blue = ImageChops.difference(one, other).split()
+def _difference(left: Image.Image, right: Image.Image) -> Image.Image:
+    """The greatest difference of the colours of each pixel."""
+    red, green, blue = ImageChops.difference(left, right).split()
     return ImageChops.lighter(ImageChops.lighter(red, green), blue)
 
 
@@ -164,20 +164,20 @@ def _size(image: Image.Image) -> str:
     return f"{image.width}×{image.height}"
 
 
-def _keep(stem: str, actual: Image.Image, expected: Image.Image) -> None:
+def _write_difference(stem: str, actual: Image.Image, expected: Image.Image) -> None:
     """Actual, expected, and both with what differs in red, under build/."""
     OUTPUT.mkdir(parents=True, exist_ok=True)
     actual.save(OUTPUT / f"{stem}.actual.png")
     expected.save(OUTPUT / f"{stem}.expected.png")
     size = (max(actual.width, expected.width), max(actual.height, expected.height))
-    one, other = (_padded(image, size) for image in (actual, expected))
-    mask = _difference(one, other).point(lambda value: 255 * (value > STRICT_LEVEL))
-    faint = ImageOps.grayscale(one).point(lambda value: 160 + value // 3).convert("RGB")
+    left, right = (_pad(image, size) for image in (actual, expected))
+    mask = _difference(left, right).point(lambda value: 255 * (value > STRICT_LEVEL))
+    faint = ImageOps.grayscale(left).point(lambda value: 160 + value // 3).convert("RGB")
     faint.paste((220, 0, 0), mask=mask)
     faint.save(OUTPUT / f"{stem}.diff.png")
 
 
-def _padded(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+def _pad(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     padded = Image.new("RGB", size, "magenta")
     padded.paste(image)
     return padded

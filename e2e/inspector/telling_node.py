@@ -1,9 +1,9 @@
-"""A node that tells a controller of exchanges, as many a second as it is told to: it stands for an engine under load.
+"""A node that sends exchanges to a controller at a given rate: it stands for an engine under load.
 
     python -m e2e.inspector.telling_node ADDRESS FILE --rate 5000 --total 60000
 
-FILE has recorded exchanges, a line each, which it tells again and again with other ids and times; begins once somebody
-watches, and prints how many it has told in how many seconds, as JSON, once it has told all.
+FILE has recorded exchanges, a line each, which it sends again and again with other ids and times. It begins once a
+client watches, and in the end prints how many it sent in how many seconds, as JSON.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class TellingNode:
     templates: list[dict[str, Any]]
     rate: int
     total: int
-    told: int = 0
+    sent: int = 0
     _watched: set[int] = field(default_factory=set)
     _is_watched: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -42,35 +42,35 @@ class TellingNode:
         async with aio.insecure_channel(self.address) as channel:
             call = node_pb2_grpc.NodeServiceStub(channel).Observe()
             await call.write(node_pb2.Observed(node_id="telling"))
-            asked = asyncio.create_task(self._listen(call))
+            listener = asyncio.create_task(self._listen(call))
             await self._is_watched.wait()
-            began = time.monotonic()
-            while self.told < self.total:
-                await self._tell(call, min(self.total, int((time.monotonic() - began) * self.rate)))
+            start = time.monotonic()
+            while self.sent < self.total:
+                await self._send(call, min(self.total, int((time.monotonic() - start) * self.rate)))
                 await asyncio.sleep(TICK_SECONDS)
-            took = time.monotonic() - began
-            print(json.dumps({"told": self.told, "seconds": took}), flush=True)
-            await asked  # the page may still have much to read
+            took = time.monotonic() - start
+            print(json.dumps({"sent": self.sent, "seconds": took}), flush=True)
+            await listener  # the page may still have much to read
             return took
 
     async def _listen(self, call: Any) -> None:
-        while isinstance(asked := await call.read(), node_pb2.Observation):
-            if asked.stop:
-                self._watched.discard(asked.id)
-            elif asked.kept:
-                await call.write(node_pb2.Observed(observation=asked.id, ended=True))
-            elif not asked.untold:
-                await call.write(node_pb2.Observed(observation=asked.id))  # it has begun
-                self._watched.add(asked.id)
+        while isinstance(observation := await call.read(), node_pb2.Observation):
+            if observation.stop:
+                self._watched.discard(observation.id)
+            elif observation.kept:
+                await call.write(node_pb2.Observed(observation=observation.id, ended=True))
+            elif not observation.untold:
+                await call.write(node_pb2.Observed(observation=observation.id))  # it has begun
+                self._watched.add(observation.id)
                 self._is_watched.set()
 
-    async def _tell(self, call: Any, until: int) -> None:
-        while self.told < until and self._watched:
-            count = min(IN_A_MESSAGE, until - self.told)
-            exchanges = [self._exchange(number) for number in range(self.told, self.told + count)]
+    async def _send(self, call: Any, until: int) -> None:
+        while self.sent < until and self._watched:
+            count = min(IN_A_MESSAGE, until - self.sent)
+            exchanges = [self._exchange(number) for number in range(self.sent, self.sent + count)]
             for observation in list(self._watched):
                 await call.write(node_pb2.Observed(observation=observation, exchanges=exchanges))
-            self.told += count
+            self.sent += count
 
     def _exchange(self, number: int) -> bytes:
         template = self.templates[number % len(self.templates)]
@@ -84,9 +84,9 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--rate", type=int, required=True)
     parser.add_argument("--total", type=int, required=True)
-    given = parser.parse_args()
-    templates = [json.loads(line) for line in given.file.read_text().splitlines()]
-    asyncio.run(TellingNode(given.address, templates, given.rate, given.total).run())
+    options = parser.parse_args()
+    templates = [json.loads(line) for line in options.file.read_text().splitlines()]
+    asyncio.run(TellingNode(options.address, templates, options.rate, options.total).run())
 
 
 if __name__ == "__main__":

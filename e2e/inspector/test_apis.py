@@ -18,7 +18,7 @@ from e2e.kit.closed_port import closed_port
 from e2e.kit.gateway import Gateway, Json, api, attach
 from e2e.kit.upstream import Upstream
 
-SAMPLES = sorted(each["metadata"]["name"] for each in sample_apis(""))
+SAMPLES = sorted(document["metadata"]["name"] for document in sample_apis(""))
 RARE = """
 name: rare
 version: v1.0.0
@@ -28,7 +28,7 @@ processingMode: {requestHeaderMode: PROCESS}
 
 
 @pytest.fixture
-def added(gateway: Gateway) -> Iterator[list[str]]:
+def added_names(gateway: Gateway) -> Iterator[list[str]]:
     """Names of APIs that a test adds: they are gone at its end."""
     names: list[str] = []
     yield names
@@ -45,13 +45,13 @@ def names(page: Page) -> list[str]:
     return rows(page).locator("th a").all_inner_texts()
 
 
-def test_all_apis(page: Page, screenshot: Screenshots) -> None:
+def test_the_list_shows_all_apis(page: Page, screenshot: Screenshots) -> None:
     show(page, "#/apis")
     expect(rows(page)).to_have_count(len(SAMPLES))
     check_looks(page, lambda: screenshot(page, "apis"))
 
 
-def test_apis_are_found_by_what_they_are_called_and_by_their_state(page: Page) -> None:
+def test_apis_are_found_by_name_and_by_state(page: Page) -> None:
     show(page, "#/apis")
     expect(page.get_by_role("status").filter(has_text="APIs")).to_have_text(f"{len(SAMPLES)} APIs")
     assert names(page) == SAMPLES
@@ -67,12 +67,12 @@ def test_apis_are_found_by_what_they_are_called_and_by_their_state(page: Page) -
     assert names(page) == ["broken", "broken-late"]
 
 
-def test_the_list_follows_what_happens_and_the_focus_stays(
-    page: Page, gateway: Gateway, upstream: Upstream, added: list[str]
+def test_the_list_follows_changes_and_keeps_the_focus(
+    page: Page, gateway: Gateway, upstream: Upstream, added_names: list[str]
 ) -> None:
     show(page, "#/apis")
     page.get_by_role("link", name="plain", exact=True).focus()
-    added.append("newcomer")
+    added_names.append("newcomer")
     gateway.deploy(api("newcomer", upstream.url))
     expect(page.get_by_role("link", name="newcomer")).to_be_visible()
     expect(page.get_by_role("link", name="plain", exact=True)).to_be_focused()
@@ -81,7 +81,7 @@ def test_the_list_follows_what_happens_and_the_focus_stays(
     expect(page.get_by_role("link", name="plain", exact=True)).to_be_focused()
 
 
-def test_one_api(page: Page, screenshot: Screenshots) -> None:
+def test_the_page_of_an_api_is_for_everybody(page: Page, screenshot: Screenshots) -> None:
     show(page, "#/apis/orders")
     expect(page.get_by_role("region", name="Nodes")).to_be_visible()
 
@@ -99,7 +99,7 @@ def test_one_api(page: Page, screenshot: Screenshots) -> None:
 
 
 def test_an_api_shows_the_chains_of_its_operations_at_their_versions(
-    page: Page, gateway: Gateway, upstream: Upstream, added: list[str]
+    page: Page, gateway: Gateway, upstream: Upstream, added_names: list[str]
 ) -> None:
     operations: list[Json] = [
         {"method": "GET", "path": "/a", "policies": [attach("python-deny", timeout="200ms"), attach("log-message")]},
@@ -109,7 +109,7 @@ def test_an_api_shows_the_chains_of_its_operations_at_their_versions(
     definition = api("chains", upstream.url, [{"name": "log-message", "version": "v1.0.0"}], operations)
     definition["spec"]["upstream"]["second"] = {"url": "http://127.0.0.1:9", "protocol": "http2"}
     operations[1]["upstream"] = "second"
-    added.append("chains")
+    added_names.append("chains")
     gateway.deploy(definition)
     show(page, "#/apis/chains")
     table = page.get_by_role("region", name="Operations of chains").locator("tbody tr")
@@ -134,8 +134,8 @@ def test_an_api_shows_the_chains_of_its_operations_at_their_versions(
     assert nodes.get_by_role("link", name="node-1").get_attribute("href") == "#/nodes/node-1"
 
 
-def test_what_a_node_says_of_an_api_is_shown(page: Page, gateway: Gateway, added: list[str]) -> None:
-    """One that it cannot serve now, and one that it refuses: its build has no such policy, the controller's has."""
+def test_a_nodes_report_of_an_api_is_shown(page: Page, gateway: Gateway, added_names: list[str]) -> None:
+    """An API that the node cannot serve now, and one that it refuses because its build lacks a policy."""
     folder = definitions_of(gateway)
     more = folder / "rare-v1.0.0.yaml"
     more.write_text(RARE)
@@ -146,7 +146,7 @@ def test_what_a_node_says_of_an_api_is_shown(page: Page, gateway: Gateway, added
                 ("unresolved", "http://nowhere.invalid:8080", []),
                 ("refused", "http://127.0.0.1:9", [attach("rare")]),
             ):
-                added.append(name)
+                added_names.append(name)
                 written = client.post("/v1/apis", params={"wait": "15"}, json=api(name, upstream, policies))
                 assert written.status_code == 201, written.text
         show(page, "#/apis?state=pending")
@@ -162,7 +162,7 @@ def test_what_a_node_says_of_an_api_is_shown(page: Page, gateway: Gateway, added
     finally:
         more.unlink()
         with gateway.controller() as client:
-            for name in added:
+            for name in added_names:
                 client.delete(f"/v1/apis/{name}", params={"wait": "15"})
             assert client.post("/v1/policies/reload").is_success
 
@@ -171,22 +171,22 @@ def test_an_api_whose_upstream_is_away_says_so_on_each_page(page: Page, gateway:
     with closed_port() as port:
         gateway.deploy(api("dead", f"http://127.0.0.1:{port}"))
         assert httpx.get(f"{gateway.url}/dead/x", timeout=30).status_code == 503
-        said = re.compile(r"connections to its upstream 127\.0\.0\.1:\d+ failed, none is open")
+        sentence = re.compile(r"connections to its upstream 127\.0\.0\.1:\d+ failed, none is open")
         show(page, "#/apis")
         line = page.get_by_role("row").filter(has=page.get_by_role("link", name="dead", exact=True))
-        expect(line).to_contain_text(said, timeout=30_000)
+        expect(line).to_contain_text(sentence, timeout=30_000)
         expect(line.locator(".badge.warn")).to_have_text("deployed")
         show(page, "#/apis/dead")
-        expect(page.locator("main")).to_contain_text(said)
+        expect(page.locator("main")).to_contain_text(sentence)
         show(page, "#/")
         expect(page.locator(".troubles")).to_contain_text("The upstream of API dead cannot be reached")
     gateway.remove("dead")
 
 
-def test_an_api_is_deleted_by_who_writes_its_name(
-    page: Page, gateway: Gateway, upstream: Upstream, added: list[str]
+def test_an_api_is_deleted_once_its_name_is_typed(
+    page: Page, gateway: Gateway, upstream: Upstream, added_names: list[str]
 ) -> None:
-    added.append("doomed")
+    added_names.append("doomed")
     gateway.deploy(api("doomed", upstream.url))
     assert httpx.get(f"{gateway.url}/doomed/x").status_code == 200
     show(page, "#/apis/doomed")
@@ -210,12 +210,12 @@ def test_an_api_is_deleted_by_who_writes_its_name(
     assert httpx.get(f"{gateway.url}/doomed/x").status_code == 404
 
 
-def test_an_api_that_was_written_meanwhile_is_not_deleted(
-    page: Page, gateway: Gateway, upstream: Upstream, added: list[str], faults: Faults
+def test_an_api_changed_meanwhile_is_not_deleted(
+    page: Page, gateway: Gateway, upstream: Upstream, added_names: list[str], faults: Faults
 ) -> None:
     """The page learns of the other revision only after the request: it is held until then."""
     faults.allow("status of 412")
-    added.append("contested")
+    added_names.append("contested")
     gateway.deploy(api("contested", upstream.url))
     show(page, "#/apis/contested")
     expect(page.get_by_role("region", name="Nodes")).to_be_visible()
@@ -228,7 +228,7 @@ def test_an_api_that_was_written_meanwhile_is_not_deleted(
     assert httpx.get(f"{gateway.url}/contested/x").status_code == 200
 
 
-def test_an_api_that_is_not_there_says_so(page: Page, faults: Faults) -> None:
+def test_the_page_of_an_unknown_api_says_so(page: Page, faults: Faults) -> None:
     faults.allow("status of 404")
     show(page, "#/apis/no-such-api")
     expect(page.get_by_role("alert")).to_contain_text("There is no API no-such-api")

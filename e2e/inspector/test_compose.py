@@ -25,10 +25,10 @@ HOSTILE = '<img src=x onerror="globalThis.ran = true"><script>globalThis.ran = t
 
 @pytest.fixture
 def compose(page: Page) -> Page:
-    return shown(page)
+    return open_composer(page)
 
 
-def shown(page: Page, query: str = "") -> Page:
+def open_composer(page: Page, query: str = "") -> Page:
     show(page, f"#/compose{query}")
     expect(page.get_by_role("button", name="Send")).to_be_visible()
     return page
@@ -87,12 +87,12 @@ def test_an_operation_is_chosen_sent_and_explained(compose: Page, gateway: Gatew
     expect(body(compose)).to_have_text('{"id":12345678901234567890,"a":[]}', use_inner_text=True)
     answer(compose).get_by_role("tab", name=re.compile("^Headers")).click()
     expect(answer(compose).get_by_role("row", name="content-type application/json")).to_be_visible()
-    (came,) = upstream.received
-    assert (came.method, came.target) == ("GET", "/items/7")
-    assert (came.value("x-user"), came.value("x-tier"), came.value("x-python")) == ("ann", "gold", "yes")
+    (received,) = upstream.received
+    assert (received.method, received.target) == ("GET", "/items/7")
+    assert (received.value("x-user"), received.value("x-tier"), received.value("x-python")) == ("ann", "gold", "yes")
 
     link = answer(compose).get_by_role("link", name="What each policy did")
-    request_id = came.value("x-request-id") or ""
+    request_id = received.value("x-request-id") or ""
     assert link.get_attribute("href") == f"#/exchanges/{request_id}"
     with gateway.controller() as client:
         exchange = client.get(f"/v1/exchanges/{request_id}").json()
@@ -106,12 +106,12 @@ def test_a_body_goes_with_its_type_by_the_keyboard_alone(compose: Page, upstream
     fill(compose, "Body", '{"grüße": 1}')
     compose.keyboard.press("Control+Enter")
     expect(answer(compose).get_by_role("heading")).to_have_text("Answer 200")
-    (came,) = upstream.received
-    assert (came.method, came.target, came.body.decode()) == ("POST", "/items?q=1", '{"grüße": 1}')
-    assert came.value("content-type") == "application/json"
+    (received,) = upstream.received
+    assert (received.method, received.target, received.body.decode()) == ("POST", "/items?q=1", '{"grüße": 1}')
+    assert received.value("content-type") == "application/json"
 
 
-def test_what_is_wrong_is_said_where_it_is(compose: Page, faults: Faults) -> None:
+def test_mistakes_are_shown_at_their_fields(compose: Page, faults: Faults) -> None:
     faults.allow("status of 422")
     add_header(compose, "connection", "close")
     fill(compose, "Path", "no-slash")
@@ -131,15 +131,15 @@ ANSWERS = {
 
 
 @pytest.mark.usefixtures("upstream")
-def test_answers_of_all_kinds(compose: Page) -> None:
-    for path, (status, said) in ANSWERS.items():
+def test_answers_of_all_kinds_are_shown(compose: Page) -> None:
+    for path, (status, text) in ANSWERS.items():
         fill(compose, "Path", path)
         send(compose)
         expect(answer(compose).get_by_role("heading")).to_have_text(f"Answer {status}")
-        expect(answer(compose)).to_contain_text(said)
+        expect(answer(compose)).to_contain_text(text)
 
 
-def test_what_an_upstream_writes_is_text(compose: Page, upstream: Upstream) -> None:
+def test_an_upstreams_markup_is_shown_as_text(compose: Page, upstream: Upstream) -> None:
     upstream.reply = lambda _: Reply(200, [("content-type", "text/html"), ("x-evil", HOSTILE)], HOSTILE.encode())
     fill(compose, "Path", "/plain/items")
     send(compose)
@@ -150,7 +150,7 @@ def test_what_an_upstream_writes_is_text(compose: Page, upstream: Upstream) -> N
     assert compose.locator("main img, main script").count() == 0
 
 
-def test_bytes_and_long_texts(compose: Page, upstream: Upstream) -> None:
+def test_bytes_and_long_texts_are_shown(compose: Page, upstream: Upstream) -> None:
     fill(compose, "Path", "/plain/items")
     upstream.reply = lambda _: Reply(200, [], b"\xff\x00\xc3")
     send(compose)
@@ -186,12 +186,12 @@ def test_a_request_can_be_cancelled(compose: Page, gateway: Gateway) -> None:
 # ---------------------------------------------------------------- from elsewhere
 
 
-def test_the_address_fills_it(page: Page) -> None:
+def test_the_address_fills_the_form(page: Page) -> None:
     query = f"?method=PUT&path={quote('/orders/items?a=b')}&headers={quote('x-a: 1' + chr(10) + 'x-b: 2')}&body=text"
-    shown(page, query)
+    open_composer(page, query)
     expect(page.get_by_label("Path", exact=True)).to_have_value("/orders/items?a=b")
     assert (value(page, "Method"), value(page, "Body"), headers(page)) == ("PUT", "text", [("x-a", "1"), ("x-b", "2")])
-    shown(page, "?api=orders")
+    open_composer(page, "?api=orders")
     expect(page.get_by_label("Path", exact=True)).to_have_value("/orders/items")
 
 
@@ -202,13 +202,13 @@ def test_a_recorded_exchange_is_composed_again(compose: Page, upstream: Upstream
     send(compose)
     expect(answer(compose)).to_be_visible()
     request_id = upstream.received[0].value("x-request-id") or ""
-    shown(compose, f"?exchange={request_id}")
+    open_composer(compose, f"?exchange={request_id}")
     expect(compose.get_by_text("the value of authorization was redacted: fill it in")).to_be_visible()
     assert value(compose, "Path") == "/orders/items?page=2"
     assert headers(compose) == [("authorization", ""), ("x-user", "ann")]
 
 
-def test_what_was_sent_is_kept_without_secrets(compose: Page, upstream: Upstream) -> None:
+def test_sent_requests_are_kept_without_secrets(compose: Page, upstream: Upstream) -> None:
     secret = f"planted-{uuid.uuid4().hex}"
     fill(compose, "Path", f"/orders/items?page=2&access_token={secret}")
     for name in ("Authorization", "cookie", "x-api-key"):
@@ -230,8 +230,8 @@ def test_what_was_sent_is_kept_without_secrets(compose: Page, upstream: Upstream
 # ---------------------------------------------------------------- curl
 
 
-def test_a_command_that_is_copied_sends_the_same(compose: Page, gateway: Gateway, upstream: Upstream) -> None:
-    """A real shell and a real curl take it as it is written."""
+def test_a_copied_command_sends_the_same_request(compose: Page, gateway: Gateway, upstream: Upstream) -> None:
+    """A real shell and a real curl run the command unchanged."""
     fill(compose, "Method", "POST")
     fill(compose, "Path", "/orders/items?a=it's")
     compose.get_by_label("API", exact=True).select_option("")
@@ -250,9 +250,9 @@ def test_a_command_that_is_copied_sends_the_same(compose: Page, gateway: Gateway
     by_curl, by_controller = upstream.received
     assert by_curl.body == by_controller.body == 'it\'s\n$(id) "x" ü'.encode()
     assert by_curl.target == by_controller.target
-    for one in (by_curl, by_controller):
-        assert (one.method, one.value("x-a"), one.value("x-empty")) == ("POST", "1 'two' $HOME", "")
-        assert one.value("content-type") is None
+    for request in (by_curl, by_controller):
+        assert (request.method, request.value("x-a"), request.value("x-empty")) == ("POST", "1 'two' $HOME", "")
+        assert request.value("content-type") is None
 
 
 def test_a_command_is_pasted_into_the_path_or_its_own_field(compose: Page) -> None:
@@ -278,9 +278,9 @@ def test_a_command_is_pasted_into_the_path_or_its_own_field(compose: Page) -> No
 # ---------------------------------------------------------------- for everybody
 
 
-def test_it_is_for_everybody(page: Page, upstream: Upstream, screenshot: Screenshots) -> None:
+def test_the_composer_is_for_everybody(page: Page, upstream: Upstream, screenshot: Screenshots) -> None:
     upstream.reply = lambda _: Reply(200, [("content-type", "application/json")], json.dumps({"id": 7}).encode())
-    shown(page, "?api=orders")
+    open_composer(page, "?api=orders")
     page.get_by_label("Operation", exact=True).select_option(label="GET /items/{id}")
     fill(page, "{id}", "7")
     add_header(page, "x-user", "ann")

@@ -1,4 +1,4 @@
-"""The editor of APIs: mistakes at their lines, what would change, what becomes of it, and that no text is lost."""
+"""The editor of APIs: mistakes at their lines, the diff, the deployment, and drafts that are never lost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HEADER = {"headerName": "x-word", "headerValue": "before"}
 
 
 @pytest.fixture
-def edited(gateway: Gateway, upstream: Upstream) -> Iterator[str]:
+def edited_api(gateway: Gateway, upstream: Upstream) -> Iterator[str]:
     """An API whose upstream is sent `x-word: before`; a test may have deleted it."""
     gateway.deploy(api("edited", upstream.url, [attach("add-python-header", HEADER)]))
     yield "edited"
@@ -28,8 +28,8 @@ def edited(gateway: Gateway, upstream: Upstream) -> Iterator[str]:
 
 
 @pytest.fixture
-def still(gateway: Gateway) -> Iterator[str]:
-    """An API that is the same each time, its port too: for screenshots. Nobody asks it."""
+def still_api(gateway: Gateway) -> Iterator[str]:
+    """An API that is the same each time, its port too: for screenshots. It gets no requests."""
     policies = [attach("add-python-header", HEADER), attach("log-message", timeout="200ms")]
     gateway.deploy(api("still", "http://127.0.0.1:9", policies, [{"method": "GET", "path": "/items/{id}"}]))
     yield "still"
@@ -45,19 +45,19 @@ def text_of(page: Page) -> Locator:
     return page.get_by_label("The API as YAML")
 
 
-def said(page: Page) -> Locator:
+def messages(page: Page) -> Locator:
     return page.locator(".editor-message")
 
 
 def editor(page: Page, name: str) -> Page:
     """The editor of an API, once the controller has looked at the text."""
     show(page, f"#/apis/{name}/edit")
-    expect(said(page)).to_have_text("Valid. Nothing would change.")
+    expect(messages(page)).to_have_text("Valid. Nothing would change.")
     return page
 
 
 def change(page: Page, before: str, after: str) -> None:
-    """As somebody does who selects a part of the text and types another."""
+    """Selects a part of the text and types another, as a user does."""
     text = text_of(page).input_value()
     assert text.count(before) == 1, text
     start = text.index(before)
@@ -72,25 +72,25 @@ def line_of(page: Page, part: str) -> int:
     return text[: text.index(part)].count("\n") + 1
 
 
-def word(gateway: Gateway, upstream: Upstream) -> str | None:
-    """What the upstream is sent in a request through the data plane."""
+def word_sent(gateway: Gateway, upstream: Upstream) -> str | None:
+    """The word that the upstream receives in a request through the gateway."""
     upstream.reset()
     assert httpx.get(f"{gateway.url}/edited/x").status_code == 200
     return upstream.received[0].value("x-word")
 
 
 def test_a_mistake_is_shown_at_its_line(
-    page: Page, gateway: Gateway, upstream: Upstream, edited: str, faults: Faults
+    page: Page, gateway: Gateway, upstream: Upstream, edited_api: str, faults: Faults
 ) -> None:
     faults.allow("status of 422")
     faults.allow("status of 400")
-    editor(page, edited)
+    editor(page, edited_api)
     change(page, "headerValue: before", "headerColour: red")
     change(page, "context: /edited", "context: edited")
     lines = [line_of(page, "context: edited"), line_of(page, "headerColour")]
-    listed = page.locator(".mistakes li")
-    expect(said(page)).to_have_text(re.compile(rf"^2 mistakes\. Line {min(lines)}: spec\."))
-    expect(listed).to_have_count(2)
+    mistakes = page.locator(".mistakes li")
+    expect(messages(page)).to_have_text(re.compile(rf"^2 mistakes\. Line {min(lines)}: spec\."))
+    expect(mistakes).to_have_count(2)
     expect(page.get_by_role("button", name=f"Line {lines[0]}")).to_be_visible()
     numbers = page.locator(".code-numbers").inner_text().split("\n")
     assert [number for number in numbers if "✗" in number] == [f"✗ {line}" for line in sorted(lines)]
@@ -104,35 +104,35 @@ def test_a_mistake_is_shown_at_its_line(
     assert chosen.strip() == "headerColour: red"
     expect(page.get_by_role("button", name="Apply")).to_be_disabled()
     page.get_by_role("button", name="Apply").click(force=True)
-    expect(said(page)).to_have_text(re.compile(r"^2 mistakes\."))
-    assert word(gateway, upstream) == "before"
+    expect(messages(page)).to_have_text(re.compile(r"^2 mistakes\."))
+    assert word_sent(gateway, upstream) == "before"
 
     change(page, "spec:", "spec: [")
-    expect(said(page)).to_have_text(re.compile(r"^1 mistake\. Line \d+: "))
+    expect(messages(page)).to_have_text(re.compile(r"^1 mistake\. Line \d+: "))
     expect(page.get_by_text("the body cannot be read:")).to_be_visible()
 
 
-def test_a_change_is_shown_applied_and_live(page: Page, gateway: Gateway, upstream: Upstream, edited: str) -> None:
-    editor(page, edited)
+def test_a_change_is_shown_applied_and_live(page: Page, gateway: Gateway, upstream: Upstream, edited_api: str) -> None:
+    editor(page, edited_api)
     change(page, "headerValue: before", "headerValue: after")
-    expect(said(page)).to_have_text("Valid. 1 line would be added, 1 removed.")
+    expect(messages(page)).to_have_text("Valid. 1 line would be added, 1 removed.")
     diff = page.get_by_role("list", name="What would change")
     assert diff.locator(".added").all_inner_texts() == ["        headerValue: after"]
     assert diff.locator(".removed").all_inner_texts() == ["        headerValue: before"]
-    assert word(gateway, upstream) == "before", "nothing is written by looking"
+    assert word_sent(gateway, upstream) == "before", "nothing is written by looking"
     page.get_by_role("button", name="Apply").click()
     expect(page.get_by_role("status").filter(has_text="Live on")).to_have_text("Live on 1 of 1 node.")
     expect(page.get_by_role("region", name="Nodes")).to_contain_text("deployed")
-    assert word(gateway, upstream) == "after"
-    expect(said(page)).to_have_text("Valid. Nothing would change.")
+    assert word_sent(gateway, upstream) == "after"
+    expect(messages(page)).to_have_text("Valid. Nothing would change.")
     axe(page)
 
 
-def test_what_a_node_cannot_serve_is_shown_with_its_reason_until_it_can(
-    page: Page, gateway: Gateway, upstream: Upstream, edited: str
+def test_an_unserved_api_is_shown_with_its_reason_until_it_serves(
+    page: Page, gateway: Gateway, upstream: Upstream, edited_api: str
 ) -> None:
-    """What was good goes on meanwhile."""
-    editor(page, edited)
+    """The last good version serves meanwhile."""
+    editor(page, edited_api)
     change(page, upstream.url, "http://nowhere.invalid:8080")
     page.get_by_role("button", name="Apply").click()
     row = page.get_by_role("region", name="Nodes").locator("tbody tr")
@@ -140,12 +140,12 @@ def test_what_a_node_cannot_serve_is_shown_with_its_reason_until_it_can(
     expect(page.get_by_role("status").filter(has_text="Live on")).to_contain_text(
         "Live on 0 of 1 node; pending on others: "
     )
-    assert word(gateway, upstream) == "before"
-    expect(said(page)).to_have_text("Valid. Nothing would change.")
+    assert word_sent(gateway, upstream) == "before"
+    expect(messages(page)).to_have_text("Valid. Nothing would change.")
     change(page, "http://nowhere.invalid:8080", upstream.url)
     page.get_by_role("button", name="Apply").click()
     expect(page.get_by_role("status").filter(has_text="Live on")).to_have_text("Live on 1 of 1 node.")
-    expect(said(page)).to_have_text("Valid. Nothing would change.")
+    expect(messages(page)).to_have_text("Valid. Nothing would change.")
 
 
 def test_a_new_api_begins_with_an_example_that_is_valid(
@@ -154,7 +154,7 @@ def test_a_new_api_begins_with_an_example_that_is_valid(
     faults.allow("status of 422")
     faults.allow("status of 409")
     show(page, "#/apis/new")
-    expect(said(page)).to_have_text("Valid. The API would be created.")
+    expect(messages(page)).to_have_text("Valid. The API would be created.")
     change(page, "http://upstream.example:8080", upstream.url)
     change(page, "name: my-api", "name: orders")
     expect(page.get_by_text("There is an API orders already")).to_be_visible()
@@ -162,7 +162,7 @@ def test_a_new_api_begins_with_an_example_that_is_valid(
     change(page, "context: /my-api", "context: /orders")
     expect(page.locator(".mistakes")).to_contain_text("expected a context that no other API has")
     change(page, "context: /orders", "context: /brand-new")
-    expect(said(page)).to_have_text("Valid. The API would be created.")
+    expect(messages(page)).to_have_text("Valid. The API would be created.")
 
     page.get_by_text("Insert a policy").click()
     page.get_by_label("Policy").select_option("log-message v1.0.0")
@@ -176,24 +176,24 @@ def test_a_new_api_begins_with_an_example_that_is_valid(
         assert httpx.get(f"{gateway.url}/brand-new/items/7").status_code == 200
         expect(page).to_have_url(re.compile("#/apis/brand-new/edit$"))
         expect(page.get_by_role("heading", name="Edit brand-new")).to_be_visible()
-        expect(said(page)).to_have_text("Valid. Nothing would change.")
+        expect(messages(page)).to_have_text("Valid. Nothing would change.")
     finally:
         remove(gateway, "brand-new")
 
 
 def test_each_policy_can_be_inserted(page: Page, gateway: Gateway, faults: Faults) -> None:
-    """What it requires is there, of the kind that it asks for; what it should be, its author says."""
+    """Required parameters are there with the right type; the author fills in the values."""
     faults.allow("status of 422")
     with gateway.controller() as client:
         policies = client.get("/v1/policies").json()["policies"]
     assert len(policies) >= 8
     show(page, "#/apis/new")
-    expect(said(page)).to_have_text("Valid. The API would be created.")
+    expect(messages(page)).to_have_text("Valid. The API would be created.")
     page.get_by_text("Insert a policy").click()
     for policy in policies:
         page.get_by_label("Policy").select_option(f"{policy['name']} {policy['version']}")
         page.get_by_role("button", name="Insert", exact=True).click()
-    expect(said(page)).to_have_text("Valid. The API would be created.")
+    expect(messages(page)).to_have_text("Valid. The API would be created.")
     text = text_of(page).input_value()
     order = [text.index(f"- name: {policy['name']}\n") for policy in policies]
     assert order == sorted(order), "each behind the last"
@@ -201,13 +201,13 @@ def test_each_policy_can_be_inserted(page: Page, gateway: Gateway, faults: Fault
     assert text_of(page).input_value() != text
 
 
-def test_somebody_else_has_written_meanwhile(
-    page: Page, gateway: Gateway, upstream: Upstream, edited: str, faults: Faults
+def test_a_concurrent_change_is_shown_before_it_is_overwritten(
+    page: Page, gateway: Gateway, upstream: Upstream, edited_api: str, faults: Faults
 ) -> None:
     faults.allow("status of 412")
-    editor(page, edited)
+    editor(page, edited_api)
     change(page, "headerValue: before", "headerValue: mine")
-    expect(said(page)).to_have_text(re.compile("^Valid. 1 line"))
+    expect(messages(page)).to_have_text(re.compile("^Valid. 1 line"))
     theirs = api("edited", upstream.url, [attach("add-python-header", HEADER | {"headerValue": "theirs"})])
     gateway.deploy(theirs)
     page.get_by_role("button", name="Apply").click()
@@ -215,11 +215,11 @@ def test_somebody_else_has_written_meanwhile(
     expect(alert).to_contain_text("Another author has changed edited")
     expect(alert.get_by_label("Live version")).to_contain_text("headerValue: theirs")
     assert "headerValue: mine" in text_of(page).input_value()
-    assert word(gateway, upstream) == "theirs"
+    assert word_sent(gateway, upstream) == "theirs"
     axe(page)
     page.get_by_role("button", name="Apply").click()
     expect(alert).to_be_visible()
-    assert word(gateway, upstream) == "theirs", "it is not overwritten by trying again"
+    assert word_sent(gateway, upstream) == "theirs", "it is not overwritten by trying again"
 
     alert.get_by_role("button", name="Keep my text").click()
     expect(alert).to_have_count(0)
@@ -227,74 +227,74 @@ def test_somebody_else_has_written_meanwhile(
     expect(diff.locator(".removed")).to_have_text("        headerValue: theirs")
     page.get_by_role("button", name="Apply").click()
     expect(page.get_by_role("status").filter(has_text="Live on")).to_have_text("Live on 1 of 1 node.")
-    assert word(gateway, upstream) == "mine"
+    assert word_sent(gateway, upstream) == "mine"
 
     gateway.deploy(theirs)
     change(page, "headerValue: mine", "headerValue: late")
     expect(alert).to_contain_text("Another author has changed edited")  # found by looking, before anything is applied
     alert.get_by_role("button", name="Take the live version").click()
-    expect(said(page)).to_have_text("Valid. Nothing would change.")
+    expect(messages(page)).to_have_text("Valid. Nothing would change.")
     assert "headerValue: theirs" in text_of(page).input_value()
 
 
-def test_an_api_that_somebody_has_deleted_can_be_created_anew(
-    page: Page, gateway: Gateway, upstream: Upstream, edited: str, faults: Faults
+def test_an_api_deleted_meanwhile_can_be_created_anew(
+    page: Page, gateway: Gateway, upstream: Upstream, edited_api: str, faults: Faults
 ) -> None:
     faults.allow("status of 404")
-    editor(page, edited)
-    gateway.remove(edited)
+    editor(page, edited_api)
+    gateway.remove(edited_api)
     change(page, "headerValue: before", "headerValue: again")
     expect(page.get_by_role("alert")).to_contain_text("edited was deleted by another author.")
     page.get_by_role("button", name="Create it again").click()
-    expect(said(page)).to_have_text("Valid. The API would be created.")
+    expect(messages(page)).to_have_text("Valid. The API would be created.")
     page.get_by_role("button", name="Apply").click()
     expect(page.get_by_role("status").filter(has_text="Live on")).to_have_text("Live on 1 of 1 node.")
-    assert word(gateway, upstream) == "again"
+    assert word_sent(gateway, upstream) == "again"
 
 
-def test_a_text_is_kept_by_who_goes_away_and_comes_back(
-    page: Page, gateway: Gateway, upstream: Upstream, edited: str
+def test_a_draft_is_kept_while_its_page_is_left(
+    page: Page, gateway: Gateway, upstream: Upstream, edited_api: str
 ) -> None:
-    editor(page, edited)
+    editor(page, edited_api)
     change(page, "headerValue: before", "headerValue: kept")
     show(page, "#/apis")
-    show(page, f"#/apis/{edited}/edit")
+    show(page, f"#/apis/{edited_api}/edit")
     expect(page.get_by_text("This is your draft: it was not applied.")).to_be_visible()
     assert "headerValue: kept" in text_of(page).input_value()
-    expect(said(page)).to_have_text(re.compile("^Valid. 1 line"))
+    expect(messages(page)).to_have_text(re.compile("^Valid. 1 line"))
 
-    asked: list[str] = []
+    requests: list[str] = []
 
     def stay(dialog: Dialog) -> None:
-        asked.append(dialog.type)
+        requests.append(dialog.type)
         dialog.accept()
 
     page.on("dialog", stay)
     page.reload()
     expect(page.get_by_text("This is your draft: it was not applied.")).to_be_visible()
-    assert asked == ["beforeunload"]
+    assert requests == ["beforeunload"]
     assert "headerValue: kept" in text_of(page).input_value()
     page.get_by_role("button", name="Discard it").click()
-    expect(said(page)).to_have_text("Valid. Nothing would change.")
+    expect(messages(page)).to_have_text("Valid. Nothing would change.")
     page.reload()
-    expect(said(page)).to_have_text("Valid. Nothing would change.")
-    assert asked == ["beforeunload"], "nothing is asked where nothing is lost"
+    expect(messages(page)).to_have_text("Valid. Nothing would change.")
+    assert requests == ["beforeunload"], "nothing is asked where nothing is lost"
     assert "headerValue: before" in text_of(page).input_value()
 
     change(page, "headerValue: before", "headerValue: stale")
     show(page, "#/apis")
     gateway.deploy(api("edited", upstream.url, [attach("add-python-header", HEADER | {"headerValue": "theirs"})]))
-    show(page, f"#/apis/{edited}/edit")
+    show(page, f"#/apis/{edited_api}/edit")
     expect(page.get_by_role("alert")).to_contain_text("Another author has changed edited")
     assert "headerValue: stale" in text_of(page).input_value()
     show(page, "#/apis")
 
 
-def test_a_text_is_kept_where_the_token_is_no_longer_taken(
-    page: Page, gateway: Gateway, edited: str, faults: Faults
+def test_a_draft_is_kept_when_the_token_is_no_longer_accepted(
+    page: Page, gateway: Gateway, edited_api: str, faults: Faults
 ) -> None:
     faults.allow("status of 401")
-    editor(page, edited)
+    editor(page, edited_api)
     page.evaluate("() => sessionStorage.setItem('gatewright.token', 'of-yesterday')")
     change(page, "headerValue: before", "headerValue: kept")
     dialog = page.get_by_role("dialog", name="Sign in")
@@ -302,12 +302,12 @@ def test_a_text_is_kept_where_the_token_is_no_longer_taken(
     assert "headerValue: kept" in text_of(page).input_value()
     dialog.get_by_label("Management token").fill(management_token(gateway))
     dialog.get_by_role("button", name="Sign in").click()
-    expect(said(page)).to_have_text(re.compile("^Valid. 1 line"))
+    expect(messages(page)).to_have_text(re.compile("^Valid. 1 line"))
     assert "headerValue: kept" in text_of(page).input_value()
 
 
-def test_keys_leave_the_text_and_move_its_lines(page: Page, still: str) -> None:
-    editor(page, still)
+def test_keys_leave_the_text_and_move_its_lines(page: Page, still_api: str) -> None:
+    editor(page, still_api)
     before = text_of(page).input_value()
     area = text_of(page)
     area.focus()
@@ -325,7 +325,7 @@ def test_keys_leave_the_text_and_move_its_lines(page: Page, still: str) -> None:
     page.keyboard.type("timeout: continue")
     expected = "    - name: log-message\n      onError:\n        timeout: continue\n      version: v1\n"
     assert expected in area.input_value()
-    expect(said(page)).to_have_text("Valid. 2 lines would be added, 0 removed.")
+    expect(messages(page)).to_have_text("Valid. 2 lines would be added, 0 removed.")
 
     area.evaluate("(area, [from, to]) => area.setSelectionRange(from, to)", [start, start + 40])
     moved = area.input_value()
@@ -340,13 +340,13 @@ def test_keys_leave_the_text_and_move_its_lines(page: Page, still: str) -> None:
     assert area.input_value() == before, "all of it can be undone"
 
 
-def test_the_editor_is_for_everybody(page: Page, still: str, screenshot: Screenshots, faults: Faults) -> None:
+def test_the_editor_is_for_everybody(page: Page, still_api: str, screenshot: Screenshots, faults: Faults) -> None:
     faults.allow("status of 422")
-    editor(page, still)
+    editor(page, still_api)
     change(page, "headerValue: before", "headerValue: after")
-    expect(said(page)).to_have_text(re.compile("^Valid. 1 line"))
+    expect(messages(page)).to_have_text(re.compile("^Valid. 1 line"))
     check_looks(page, lambda: screenshot(page, "editor"))
     change(page, "version: v1.0", "version: 1.0")
     change(page, "path: /items/{id}", "path: items/{id}")
-    expect(said(page)).to_have_text(re.compile("^2 mistakes"))
+    expect(messages(page)).to_have_text(re.compile("^2 mistakes"))
     check_looks(page, lambda: screenshot(page, "editor-mistakes"))

@@ -1,4 +1,4 @@
-"""One exchange explained: who answered and why, what each policy took and changed, and what can be done with it."""
+"""The page of one exchange: the responder and its reason, the time and the changes of each policy, and its commands."""
 
 from __future__ import annotations
 
@@ -15,72 +15,72 @@ from e2e.inspector.accessibility import axe, check_looks, reflow
 from e2e.inspector.chromium import Faults
 from e2e.inspector.exchanges import (
     details,
+    execution_row,
+    expect_passed,
     explain,
-    keeping,
+    keep_exchanges,
     last_id,
-    passed,
+    open_list,
     rows,
     tab,
-    told,
-    turn,
+    transcript,
     verdict,
-    watch,
 )
 from e2e.inspector.pages import inspector_of, management_token, show
 from e2e.inspector.screenshots import Screenshots
 from e2e.kit.closed_port import closed_port
 from e2e.kit.gateway import Gateway, api, attach, eventually
-from e2e.kit.recorded import forget, recorded, recording
+from e2e.kit.recorded import forget_exchanges, record_exchanges, wait_for_exchanges
 from e2e.kit.upstream import Upstream
 
 TIER = attach("add-headers", {"requestHeaders": [{"name": "x-tier", "value": "gold"}]})
 QUIET = attach("log-message")
 
 
-def refused(gateway: Gateway, name: str, path: str = "/items") -> str:
+def send_refused(gateway: Gateway, name: str, path: str = "/items") -> str:
     """The request id of a request to a sample API."""
-    forget(gateway)
-    with keeping(gateway, name) as client:
+    forget_exchanges(gateway)
+    with keep_exchanges(gateway, name) as client:
         client.get(f"/{name}{path}")
         return last_id(gateway, name)
 
 
-def five(gateway: Gateway, upstream: Upstream, name: str) -> str:
+def send_through_five(gateway: Gateway, upstream: Upstream, name: str) -> str:
     """The request id of one through five policies, of which the third changes a header, and the fourth adds one."""
     marked = attach("add-python-header", {"headerName": "x-python", "headerValue": "yes"})
     gateway.deploy(api(name, upstream.url, [QUIET, QUIET, TIER, marked, QUIET]))
-    with keeping(gateway, name) as client:
+    with keep_exchanges(gateway, name) as client:
         headers = {"x-tier": "none", "authorization": "Bearer secret-of-ann"}
         assert client.get(f"/{name}/x?a=1", headers=headers).status_code == 200
         return last_id(gateway, name)
 
 
-def test_five_policies_are_for_everybody(
+def test_the_page_of_five_policies_is_for_everybody(
     page: Page, gateway: Gateway, upstream: Upstream, screenshot: Screenshots
 ) -> None:
-    explain(page, five(gateway, upstream, "five"))
+    explain(page, send_through_five(gateway, upstream, "five"))
     page.reload()
     expect(page.locator(".verdict")).to_be_visible()
-    check_looks(page, lambda: screenshot(page, "exchange", mask=masked(page)))
+    check_looks(page, lambda: screenshot(page, "exchange", mask=varying_parts(page)))
     tab(page, "As forwarded").locator(".touched button").first.click()
-    turn(page, "add-headers:v1.0.0").get_by_role("button").click()
+    execution_row(page, "add-headers:v1.0.0").get_by_role("button").click()
     axe(page)
     reflow(page)
     gateway.remove("five")
 
 
-def masked(page: Page) -> list[Locator]:
+def varying_parts(page: Page) -> list[Locator]:
     return [page.locator(".timeline td.number, .track, .axis")]
 
 
-def test_an_error_is_for_everybody(page: Page, gateway: Gateway, screenshot: Screenshots) -> None:
-    explain(page, refused(gateway, "broken"))
-    check_looks(page, lambda: screenshot(page, "exchange-error", mask=masked(page)))
+def test_the_page_of_an_error_is_for_everybody(page: Page, gateway: Gateway, screenshot: Screenshots) -> None:
+    explain(page, send_refused(gateway, "broken"))
+    check_looks(page, lambda: screenshot(page, "exchange-error", mask=varying_parts(page)))
 
 
 def test_the_policy_that_changed_a_header_is_named(page: Page, gateway: Gateway, upstream: Upstream) -> None:
-    """From its header: the third of five, with what it was and what it is."""
-    explain(page, five(gateway, upstream, "named"))
+    """From its header: the third of five, with the values before and after."""
+    explain(page, send_through_five(gateway, upstream, "named"))
     forwarded = tab(page, "As forwarded")
     row = forwarded.locator("tr.touched", has_text="x-tier")
     expect(row).to_contain_text("changed by add-headers:v1.0.0")
@@ -90,7 +90,7 @@ def test_the_policy_that_changed_a_header_is_named(page: Page, gateway: Gateway,
     expect(touch.locator(".added")).to_have_text("gold")
     assert forwarded.locator("tr.touched").locator("button").all_inner_texts() == ["x-tier", "x-python"]
     touch.get_by_role("button").click()
-    expect(turn(page, "add-headers:v1.0.0").get_by_role("button")).to_be_focused()
+    expect(execution_row(page, "add-headers:v1.0.0").get_by_role("button")).to_be_focused()
     changes = details(page, "add-headers:v1.0.0")
     expect(changes.locator(".change h4")).to_have_text("header x-tier")
     expect(changes.locator(".diff li")).to_have_text(["none", "gold"])
@@ -99,20 +99,20 @@ def test_the_policy_that_changed_a_header_is_named(page: Page, gateway: Gateway,
     expect(row).to_contain_text("changed by add-python-header:v1.0.0")
     row.get_by_role("button").click()
     response.locator(".touches").get_by_role("button", name="add-python-header:v1.0.0, response").click()
-    expect(turn(page, "add-python-header:v1.0.0", "response").get_by_role("button")).to_be_focused()
+    expect(execution_row(page, "add-python-header:v1.0.0", "response").get_by_role("button")).to_be_focused()
     gateway.remove("named")
 
 
 def test_the_timeline_has_each_execution_and_the_upstream(page: Page, gateway: Gateway, upstream: Upstream) -> None:
-    request_id = five(gateway, upstream, "timed")
-    (exchange,) = recorded(gateway, id=request_id)
+    request_id = send_through_five(gateway, upstream, "timed")
+    (exchange,) = wait_for_exchanges(gateway, id=request_id)
     explain(page, request_id)
     assert verdict(page) == "the upstream answered 200"
-    shown = page.locator(".timeline tbody tr:not(.details)")
-    names = [text.split("\n")[0] for text in shown.locator("th").all_inner_texts()]
+    timeline_rows = page.locator(".timeline tbody tr:not(.details)")
+    names = [text.split("\n")[0] for text in timeline_rows.locator("th").all_inner_texts()]
     ran = [execution["policy"] for execution in exchange["executions"]]
     assert names == [*ran[:5], "(upstream)", *ran[5:]]
-    took = shown.locator("td.took").all_inner_texts()
+    took = timeline_rows.locator("td.took").all_inner_texts()
     upstream_ms = exchange["upstreamResponse"]["atMs"] - exchange["forwarded"]["atMs"]
     assert float(took[5]) == pytest.approx(upstream_ms, rel=0.005, abs=0.001), "expected three digits that count"
     bars = [(bar["x"], bar["width"]) for bar in map(bounds, page.locator("td.time .bar").all())]
@@ -131,13 +131,13 @@ def bounds(locator: Locator) -> FloatRect:
     return box
 
 
-def test_an_exception_has_file_and_line_and_leads_to_what_it_is_of(page: Page, gateway: Gateway) -> None:
-    request_id = refused(gateway, "broken")
+def test_an_exception_has_file_and_line_and_links_to_its_policy(page: Page, gateway: Gateway) -> None:
+    request_id = send_refused(gateway, "broken")
     explain(page, request_id)
     failure = page.locator(".failure")  # open without a click
     expect(failure).to_contain_text("exception: raise-error:v1.0.0 on_request: RuntimeError: no price for item 7")
     expect(failure.locator(".place")).to_have_text(re.compile(r"sample-policies/raise-error/policy\.py:10$"))
-    expect(turn(page, "raise-error:v1.0.0").locator(".outcome")).to_have_text("failed: exception")
+    expect(execution_row(page, "raise-error:v1.0.0").locator(".outcome")).to_have_text("failed: exception")
     links = {link.inner_text(): link.get_attribute("href") for link in page.locator("main a").all()}
     assert links["broken v1.0"] == "#/apis/broken"
     assert links["node-1"] == "#/nodes/node-1"
@@ -145,22 +145,22 @@ def test_an_exception_has_file_and_line_and_leads_to_what_it_is_of(page: Page, g
     assert links["Compose again"] == f"#/compose?exchange={request_id}"
 
 
-def test_what_was_late_says_so(page: Page, gateway: Gateway) -> None:
-    explain(page, refused(gateway, "slow"))
+def test_a_late_policy_is_named(page: Page, gateway: Gateway) -> None:
+    explain(page, send_refused(gateway, "slow"))
     assert verdict(page).startswith(
         "the gateway answered 504 because sleep:v1.0.0 failed in the request phase: timeout: "
     )
     expect(page.locator(".failure")).to_contain_text("timeout: the execution got no answer within its timeout")
-    expect(turn(page, "sleep:v1.0.0").locator(".outcome")).to_have_text("failed: timeout")
+    expect(execution_row(page, "sleep:v1.0.0").locator(".outcome")).to_have_text("failed: timeout")
     expect(page.locator(".facts").first).to_contain_text("Not runlog-message:v1.0.0")
 
 
 def test_an_upstream_that_refuses_is_at_fault(page: Page, gateway: Gateway) -> None:
     with closed_port() as port:
         gateway.deploy(api("refuses", f"http://127.0.0.1:{port}", [QUIET]))
-        request_id = refused(gateway, "refuses")
+        request_id = send_refused(gateway, "refuses")
     explain(page, request_id)
-    assert verdict(page) == told(gateway, request_id)
+    assert verdict(page) == transcript(gateway, request_id)
     assert verdict(page) == f"the gateway answered 503 because the upstream 127.0.0.1:{port} refused the connection"
     expect(page.locator(".facts").first).to_contain_text("Faultthe upstream's: connection_refused (UF)")
     expect(page.locator("tr.upstream .outcome")).to_have_text("no answer")
@@ -168,32 +168,32 @@ def test_an_upstream_that_refuses_is_at_fault(page: Page, gateway: Gateway) -> N
     gateway.remove("refuses")
 
 
-def test_a_path_of_no_api_is_told_what_lies_near(page: Page, gateway: Gateway) -> None:
-    with recording(gateway, path="/brokn"), httpx.Client(base_url=gateway.url, timeout=30) as client:
+def test_a_path_of_no_api_is_shown_the_nearest_apis(page: Page, gateway: Gateway) -> None:
+    with record_exchanges(gateway, path="/brokn"), httpx.Client(base_url=gateway.url, timeout=30) as client:
         assert client.get("/brokn/items").status_code == 404
-        (exchange,) = recorded(gateway, path="/brokn")
+        (exchange,) = wait_for_exchanges(gateway, path="/brokn")
     explain(page, exchange["id"])
     assert verdict(page) == "the gateway answered 404 because no API has the path /brokn/items"
     expect(page.locator(".facts").first).to_contain_text(re.compile(r"Cureask for a path .*\(/broken, "))
 
 
-def test_what_was_shed_says_so(page: Page, gateway: Gateway, upstream: Upstream) -> None:
+def test_a_shed_request_is_named(page: Page, gateway: Gateway, upstream: Upstream) -> None:
     busy = attach("sleep", {"seconds": 5}, timeout="30s", maxConcurrency=1)
     gateway.deploy(api("shed", upstream.url, [busy]))
-    with recording(gateway, api="shed"):
+    with record_exchanges(gateway, api="shed"):
         first = threading.Thread(target=httpx.get, args=(f"{gateway.url}/shed/x",), kwargs={"timeout": 60}, daemon=True)
         first.start()
         eventually("the one place is taken", lambda: gateway.is_busy("shed"))
         assert httpx.get(f"{gateway.url}/shed/x").status_code == 503
-        (exchange,) = recorded(gateway, api="shed", status="503")
+        (exchange,) = wait_for_exchanges(gateway, api="shed", status="503")
         first.join()
     explain(page, exchange["id"])
     expect(page.locator(".verdict")).to_contain_text("because sleep:v1.0.0 failed in the request phase: overloaded: ")
     gateway.remove("shed")
 
 
-def test_an_answer_of_a_policys_is_all_its_own(page: Page, gateway: Gateway) -> None:
-    explain(page, refused(gateway, "denied"))
+def test_a_policys_answer_is_shown_as_its_own(page: Page, gateway: Gateway) -> None:
+    explain(page, send_refused(gateway, "denied"))
     assert verdict(page) == "python-deny:v1.0.0 answered 401 in the request phase"
     answer = page.locator(".change", has_text="answer 401")
     expect(answer.locator(".added").first).to_be_visible()
@@ -203,10 +203,10 @@ def test_an_answer_of_a_policys_is_all_its_own(page: Page, gateway: Gateway) -> 
     expect(page.get_by_role("tab", name="Upstream's response")).to_have_count(0)
 
 
-def test_what_the_client_did_not_send_stands_apart(page: Page, gateway: Gateway, upstream: Upstream) -> None:
-    """And a form that is none is taken out with a reason; what can be tried on the exchange is said."""
+def test_headers_added_by_the_gateway_stand_apart(page: Page, gateway: Gateway, upstream: Upstream) -> None:
+    """An invalid filter is removed with a reason, and the tries on the exchange are listed."""
     gateway.deploy(api("formless", upstream.url, [attach("rewrite-json", {"field": "seen", "value": True})]))
-    with keeping(gateway, "formless") as client:
+    with keep_exchanges(gateway, "formless") as client:
         headers = {"content-type": "application/x-www-form-urlencoded", "x-tenant": "blue"}
         client.post("/formless/items", content=b'{"token": "x"}', headers=headers)
         explain(page, last_id(gateway, "formless"))
@@ -226,7 +226,7 @@ def test_what_the_client_did_not_send_stands_apart(page: Page, gateway: Gateway,
 def test_a_body_is_shown_as_a_diff_of_lines(page: Page, gateway: Gateway, upstream: Upstream) -> None:
     rewrite = attach("rewrite-json", {"field": "seen", "value": "by a policy"})
     gateway.deploy(api("rewritten", upstream.url, [rewrite]))
-    with keeping(gateway, "rewritten") as client:
+    with keep_exchanges(gateway, "rewritten") as client:
         items = {f"item-{number}": number for number in range(10)}
         assert client.post("/rewritten/x", json=items).status_code == 200
         explain(page, last_id(gateway, "rewritten"))
@@ -240,12 +240,12 @@ def test_a_body_is_shown_as_a_diff_of_lines(page: Page, gateway: Gateway, upstre
 
 
 def test_a_command_asks_the_same_again(page: Page, gateway: Gateway, upstream: Upstream) -> None:
-    """Run by a shell, it makes the same request; what is redacted is not in it, and it says so."""
+    """Run by a shell, it sends the same request without the redacted values, which it names."""
     gateway.deploy(api("asked", upstream.url, [attach("rewrite-json", {"field": "seen", "value": True})]))
     body = 'it\'s $HOME, `id` and "more"\n\x1b[31m end\t\\n'
     headers = {"x-quoted": "a'b\"c", "cookie": "session=secret-of-ann", "content-type": "text/plain"}
     path = "/asked/x/%2e%2e/y?q=[1]{2}'&r=%20"
-    with keeping(gateway, "asked") as client:
+    with keep_exchanges(gateway, "asked") as client:
         assert client.post(path, content=body.encode(), headers=headers).status_code == 200
         explain(page, last_id(gateway, "asked"))
     first = upstream.to("/asked")[-1] if upstream.to("/asked") else upstream.received[-1]
@@ -255,8 +255,8 @@ def test_a_command_asks_the_same_again(page: Page, gateway: Gateway, upstream: U
     command = page.evaluate("() => navigator.clipboard.readText()")
     assert "secret-of-ann" not in command
     before = len(upstream.received)
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True, timeout=30)
-    assert done.stdout.startswith("HTTP/1.1 200")
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True, timeout=30)
+    assert result.stdout.startswith("HTTP/1.1 200")
     again = upstream.received[before]
     assert (again.method, again.target, again.body) == (first.method, first.target, first.body)
     assert again.value("x-quoted") == "a'b\"c"
@@ -264,8 +264,8 @@ def test_a_command_asks_the_same_again(page: Page, gateway: Gateway, upstream: U
     gateway.remove("asked")
 
 
-def test_the_download_is_what_the_engine_has_made(page: Page, gateway: Gateway, tmp_path: Path) -> None:
-    request_id = refused(gateway, "broken")
+def test_the_download_is_the_engines_document(page: Page, gateway: Gateway, tmp_path: Path) -> None:
+    request_id = send_refused(gateway, "broken")
     explain(page, request_id)
     with page.expect_download() as waited:
         page.get_by_role("button", name="Download").click()
@@ -275,12 +275,12 @@ def test_the_download_is_what_the_engine_has_made(page: Page, gateway: Gateway, 
     waited.value.save_as(file)
     with gateway.controller() as client:
         assert file.read_bytes().rstrip() == client.get(f"/v1/exchanges/{request_id}").content.rstrip()
-    assert told(gateway, str(file)) == verdict(page)
+    assert transcript(gateway, str(file)) == verdict(page)
 
 
-def test_what_is_not_kept_says_what_to_do(page: Page, gateway: Gateway, faults: Faults) -> None:
+def test_an_exchange_that_is_not_kept_has_a_cure(page: Page, gateway: Gateway, faults: Faults) -> None:
     faults.allow("status of 404")
-    forget(gateway)
+    forget_exchanges(gateway)
     show(page, "#/exchanges/00000000-0000-4000-8000-000000000000")
     expect(page.get_by_role("alert")).to_contain_text("No node has an exchange 00000000-0000-4000-8000-000000000000")
     axe(page)
@@ -288,13 +288,13 @@ def test_what_is_not_kept_says_what_to_do(page: Page, gateway: Gateway, faults: 
     expect(page.get_by_label("Request id")).to_have_value("00000000-0000-4000-8000-000000000000")
 
 
-def test_older_and_newer_are_those_of_the_list(page: Page, gateway: Gateway) -> None:
-    forget(gateway)
-    watch(page, "?api=orders")
+def test_older_and_newer_follow_the_list(page: Page, gateway: Gateway) -> None:
+    forget_exchanges(gateway)
+    open_list(page, "?api=orders")
     with httpx.Client(base_url=gateway.url) as client:
         for number in range(3):
             client.get(f"/orders/items/{number}")
-    passed(page, 3)
+    expect_passed(page, 3)
     rows(page).nth(1).click()
     heading = page.get_by_role("heading", level=1)
     expect(heading).to_have_text("GET /orders/items/1")
@@ -308,9 +308,9 @@ def test_older_and_newer_are_those_of_the_list(page: Page, gateway: Gateway) -> 
     expect(page.get_by_label("API", exact=True)).to_have_value("orders")
 
 
-def test_who_is_not_signed_in_is_asked_and_comes_back(page: Page, gateway: Gateway, faults: Faults) -> None:
+def test_a_visitor_signs_in_and_returns_to_the_exchange(page: Page, gateway: Gateway, faults: Faults) -> None:
     faults.allow("status of 401")
-    request_id = refused(gateway, "broken")
+    request_id = send_refused(gateway, "broken")
     page.evaluate("() => sessionStorage.clear()")
     page.goto(f"{inspector_of(gateway)}/#/exchanges/{request_id}")
     page.get_by_label("Management token").fill(management_token(gateway))

@@ -1,4 +1,4 @@
-"""What pages say where something dies, hangs or keeps silent; and what they never say.
+"""Pages when something dies, hangs or keeps silent; and the secrets that they never show.
 
 On a gateway of their own: its processes are killed.
 """
@@ -16,24 +16,24 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from e2e.inspector.chromium import WIDE, Faults
-from e2e.inspector.conftest import Open, signed_in
+from e2e.inspector.conftest import Open, open_signed_in
 from e2e.inspector.exchanges import (
-    asked,
     details,
+    execution_row,
+    expect_passed,
     explain,
-    keeping,
+    keep_exchanges,
     last_id,
-    passed,
+    open_list,
+    requests_shown,
     rows,
     tab,
-    turn,
     verdict,
-    watch,
-    watching,
+    wait_until_live,
 )
 from e2e.inspector.pages import figure, show, table, trouble_titles
-from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh, running
-from e2e.kit.recorded import admin, forget, recorded, recording
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh_name, running
+from e2e.kit.recorded import admin, forget_exchanges, record_exchanges, wait_for_exchanges
 from e2e.kit.upstream import Upstream
 
 pytestmark = pytest.mark.timeout(240)
@@ -45,7 +45,7 @@ PLANTED = {
 TRIES_AGAIN = """() => document.querySelector(".counts").dataset.state === "waiting"
   && document.querySelector(".nodes").textContent === ""
   && document.body.innerText.includes("The page tries again.")"""
-"""All of it at once, and in the page: the controller may soon be back."""
+"""Reads the whole page at once: the controller may soon be back."""
 
 
 @pytest.fixture(scope="module")
@@ -57,12 +57,12 @@ def gateway(chromium: Browser, build: Path, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def page(next_page: Open, gateway: Gateway) -> Page:
-    return signed_in(next_page, WIDE, gateway)
+    return open_signed_in(next_page, WIDE, gateway)
 
 
-def test_a_policy_that_ends_its_process_and_is_quarantined(page: Page, gateway: Gateway, upstream: Upstream) -> None:
+def test_a_quarantined_policy_is_shown(page: Page, gateway: Gateway, upstream: Upstream) -> None:
     gateway.deploy(api("dies", upstream.url, [attach("faulty", {"how": "exit"})]))
-    with keeping(gateway, "dies") as client:
+    with keep_exchanges(gateway, "dies") as client:
         assert client.get("/dies/x").status_code == 503
         explain(page, last_id(gateway, "dies"))
         expect(page.locator(".verdict")).to_contain_text("because faulty:v1.0.0 failed in the request phase: crashed: ")
@@ -70,7 +70,7 @@ def test_a_policy_that_ends_its_process_and_is_quarantined(page: Page, gateway: 
 
         def quarantined() -> bool:
             assert client.get("/dies/x").status_code == 503
-            return "quarantine" in str(recorded(gateway, api="dies")[-1]["executions"])
+            return "quarantine" in str(wait_for_exchanges(gateway, api="dies")[-1]["executions"])
 
         eventually("the policy is under quarantine", quarantined, 60)
     explain(page, last_id(gateway, "dies"))
@@ -84,34 +84,34 @@ def test_the_list_goes_on_when_the_controller_is_back(
 ) -> None:
     faults.allow("ERR_|Failed to load resource")
     gateway.deploy(api("goes-on", upstream.url, [attach("mark", {"name": "one"})]))
-    forget(gateway)
-    watch(page, "?api=goes-on")
+    forget_exchanges(gateway)
+    open_list(page, "?api=goes-on")
     httpx.get(f"{gateway.url}/goes-on/1")
-    passed(page, 1)
+    expect_passed(page, 1)
     pid = gateway.kill("controller")
     page.wait_for_function(TRIES_AGAIN)
     eventually("the controller is back", lambda: gateway.pid("controller") not in (None, pid), 30)
-    watching(page)
+    wait_until_live(page)
     httpx.get(f"{gateway.url}/goes-on/2")
-    passed(page, 2)
-    assert asked(page) == ["GET /goes-on/2", "GET /goes-on/1"]
+    expect_passed(page, 2)
+    assert requests_shown(page) == ["GET /goes-on/2", "GET /goes-on/1"]
 
 
-def test_a_node_that_does_not_tell_says_why(page: Page, gateway: Gateway) -> None:
+def test_a_node_that_sends_no_exchanges_is_shown_with_the_reason(page: Page, gateway: Gateway) -> None:
     with admin(gateway) as client:
-        made = [client.post("/recordings", json={"filter": {}, "seconds": 60}) for _ in range(70)]
+        answers = [client.post("/recordings", json={"filter": {}, "seconds": 60}) for _ in range(70)]
         try:
-            assert made[-1].status_code == 409
-            watch(page)
+            assert answers[-1].status_code == 409
+            open_list(page)
             expect(page.locator(".nodes")).to_contain_text("refused")
             expect(page.locator(".nodes")).to_contain_text("64")
         finally:
-            for each in made:
-                if each.status_code == 201:
-                    client.delete(f"/recordings/{each.json()['id']}")
+            for answer in answers:
+                if answer.status_code == 201:
+                    client.delete(f"/recordings/{answer.json()['id']}")
 
 
-def leaking(upstream: Upstream) -> list[Json]:
+def leaking_apis(upstream: Upstream) -> list[Json]:
     raises = {"password": PLANTED["parameter"], "raises": True}
     return [
         api("leaks", upstream.url, [attach("leak", {"password": PLANTED["parameter"]})]),
@@ -125,58 +125,58 @@ def leaking(upstream: Upstream) -> list[Json]:
 
 
 def test_planted_secrets_stand_on_no_page(page: Page, gateway: Gateway, upstream: Upstream) -> None:
-    for each in leaking(upstream):
-        gateway.deploy(each)
+    for document in leaking_apis(upstream):
+        gateway.deploy(document)
     headers = {"authorization": f"Bearer {PLANTED['bearer']}", "cookie": f"session={PLANTED['cookie']}"}
-    watch(page, "?path=/")
-    with recording(gateway), httpx.Client(base_url=gateway.url, headers=headers) as client:
+    open_list(page, "?path=/")
+    with record_exchanges(gateway), httpx.Client(base_url=gateway.url, headers=headers) as client:
         for name in ("leaks", "leaks-out", "answers"):
             client.post(f"/{name}/x?token={PLANTED['query']}&page=2", json={"password": PLANTED["body"], "name": "ann"})
-    passed(page, 3)
-    shown = [page.content(), page.inner_text("body")]
-    for exchange in recorded(gateway, 3, path="/")[-3:]:
+    expect_passed(page, 3)
+    texts = [page.content(), page.inner_text("body")]
+    for exchange in wait_for_exchanges(gateway, 3, path="/")[-3:]:
         explain(page, exchange["id"])
         page.get_by_role("button", name="Expand all").click()
-        shown.append(page.content())
+        texts.append(page.content())
         for name in page.get_by_role("tab").all_inner_texts():
             panel = tab(page, name)
             for button in panel.locator(".expander").all():
                 button.click()
-            shown.append(page.content())
+            texts.append(page.content())
         page.get_by_role("button", name="Copy as curl").click()
         expect(page.locator(".curl")).to_be_visible()
-        shown += [page.content(), page.inner_text("body")]
+        texts += [page.content(), page.inner_text("body")]
     for name, secret in PLANTED.items():
-        assert [text[max(0, text.find(secret) - 200) :][:300] for text in shown if secret in text] == [], name
-    assert "[redacted]" in shown[-1]
-    assert "page=2" in shown[-1]
+        assert [text[max(0, text.find(secret) - 200) :][:300] for text in texts if secret in text] == [], name
+    assert "[redacted]" in texts[-1]
+    assert "page=2" in texts[-1]
     assert rows(page).count() == 0
 
 
-def test_what_streams_and_what_is_passed_over(page: Page, gateway: Gateway, upstream: Upstream) -> None:
+def test_streams_and_skipped_policies_are_shown(page: Page, gateway: Gateway, upstream: Upstream) -> None:
     raises = attach("misbehave", {"how": "raise"}, onError="continue")
     gateway.deploy(api("streams", upstream.url, [attach("pass-stream"), raises]))
-    with keeping(gateway, "streams") as client:
+    with keep_exchanges(gateway, "streams") as client:
         assert client.post("/streams/x", content=b"x" * 5000).status_code == 200
         explain(page, last_id(gateway, "streams"))
     expect(details(page, "pass-stream:v1.0.0", "request stream")).to_contain_text(
         "The body as a stream: 4.9 KiB in, 4.9 KiB out."
     )
-    expect(turn(page, "misbehave:v1.0.0").locator(".outcome")).to_have_text("continued: exception")
+    expect(execution_row(page, "misbehave:v1.0.0").locator(".outcome")).to_have_text("continued: exception")
     expect(page.locator(".failure .place")).to_have_text(re.compile(r"policies/misbehave/policy\.py:\d+$"))
     expect(page.locator(".verdict")).to_contain_text("The upstream answered 200")
-    watch(page, "?api=streams")
+    open_list(page, "?api=streams")
     expect(rows(page).locator(".badge")).to_have_text(["200", "passed over"])
 
 
-def test_a_client_that_goes_away(page: Page, gateway: Gateway, upstream: Upstream) -> None:
+def test_a_client_that_goes_away_is_shown(page: Page, gateway: Gateway, upstream: Upstream) -> None:
     gateway.deploy(api("left", upstream.url, [attach("sleep", {"seconds": 1}, timeout="30s")]))
-    with recording(gateway, api="left"):
+    with record_exchanges(gateway, api="left"):
         with socket.create_connection(("127.0.0.1", gateway.port)) as client:
             client.sendall(b"GET /left/x HTTP/1.1\r\nhost: left.test\r\n\r\n")
             eventually("the policy runs", lambda: gateway.is_busy("left"))
-        recorded(gateway, api="left")
-    watch(page, "?api=left")
+        wait_for_exchanges(gateway, api="left")
+    open_list(page, "?api=left")
     expect(rows(page).locator(".badge")).to_have_text(["none", "cancelled"])
     rows(page).first.click()
     expect(page.locator(".verdict")).to_contain_text("Not answered because the client went away")
@@ -185,19 +185,19 @@ def test_a_client_that_goes_away(page: Page, gateway: Gateway, upstream: Upstrea
 def test_a_policy_that_hangs_is_named_everywhere(page: Page, gateway: Gateway, upstream: Upstream) -> None:
     gateway.deploy(api("hangs", upstream.url, [attach("sleep", {"seconds": 45}, timeout="100ms")]))
     assert httpx.get(f"{gateway.url}/hangs/x").status_code == 504
-    said = re.compile(r"^sleep:v1\.0\.0 hangs in executor default \(pid \d+\) on wounded$")
+    sentence = re.compile(r"^sleep:v1\.0\.0 hangs in executor default \(pid \d+\) on wounded$")
     for fragment in ("#/", "#/nodes", "#/nodes/wounded"):
         show(page, fragment)
-        expect(page.locator(".troubles").get_by_role("heading", name=said)).to_be_visible(timeout=30_000)
+        expect(page.locator(".troubles").get_by_role("heading", name=sentence)).to_be_visible(timeout=30_000)
     row = table(page, "Hung executions").get_by_role("row").nth(1)
     expect(row).to_contain_text(re.compile(r"sleep:v1\.0\.0.*hangs.*1"))
-    page.locator(".troubles").get_by_role("link", name=said).click()
+    page.locator(".troubles").get_by_role("link", name=sentence).click()
     expect(page).to_have_url(re.compile("#/policies/sleep/v1.0.0$"))
     expect(page.get_by_role("alert")).to_contain_text("for API hangs on wounded: 1 execution still runs")
 
 
 def test_a_crash_is_a_restart_and_several_are_a_quarantine(page: Page, gateway: Gateway, upstream: Upstream) -> None:
-    name = fresh("crashes")
+    name = fresh_name("crashes")
     gateway.deploy(api(name, upstream.url, [attach("faulty", {"how": "exit"})]))
     show(page, "#/nodes/wounded")
     restarts = figure(page, "Restarts")
@@ -212,18 +212,18 @@ def test_a_crash_is_a_restart_and_several_are_a_quarantine(page: Page, gateway: 
     def quarantined() -> bool:
         httpx.get(f"{gateway.url}/{name}/x")
         page.wait_for_timeout(100)
-        told = json.loads(gateway.admin("engine", "/stats"))["quarantined"]
-        return [each["deaths"] for each in told if each["api"] == name] == [2]
+        quarantines = json.loads(gateway.admin("engine", "/stats"))["quarantined"]
+        return [instance["deaths"] for instance in quarantines if instance["api"] == name] == [2]
 
     eventually("it is quarantined", quarantined, 60)
-    said = f"Policy faulty:v1.0.0 of API {name} is quarantined on wounded"
-    expect(page.locator(".troubles").get_by_role("heading", name=said)).to_be_visible(timeout=30_000)
+    sentence = f"Policy faulty:v1.0.0 of API {name} is quarantined on wounded"
+    expect(page.locator(".troubles").get_by_role("heading", name=sentence)).to_be_visible(timeout=30_000)
     row = table(page, "Quarantined policy instances").get_by_role("row").filter(has_text=name)
     expect(row).to_contain_text(re.compile(rf"faulty:v1\.0\.0.*{name}.*default.*2.*in .* at \d\d:\d\d:\d\d"))
     show(page, "#/")
     expect(figure(page, "Quarantined")).to_contain_text(re.compile(r"^[1-9]"))
-    assert said in trouble_titles(page)
-    page.get_by_role("link", name=said).click()
+    assert sentence in trouble_titles(page)
+    page.get_by_role("link", name=sentence).click()
     expect(page.get_by_role("alert").first).to_contain_text("2 executor processes crashed while it ran")
     classes = table(page, "Failures by class")
     expect(classes.get_by_role("row").filter(has_text="crashed")).to_contain_text("quarantined")

@@ -1,4 +1,4 @@
-"""What clients, upstreams, publishers and policies have written is text on every page, whatever it looks like."""
+"""Texts of clients, upstreams, publishers and policies are shown as text on every page, even if they are markup."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MARKUP = """<img src=x onerror="globalThis.ran = true">'"`{{7*7}}</td></script><
 
 
 def check(page: Page) -> None:
-    """Nothing of it became an element, or ran; `faults` sees what the content security policy has stopped."""
+    """No markup became an element or ran; `faults` sees what the content security policy has stopped."""
     assert page.locator("main img").count() == 0
     assert page.locator("main script").count() == 0
     assert not page.evaluate("() => globalThis.ran ?? false")
@@ -36,7 +36,7 @@ def hostile_api(gateway: Gateway, upstream: Upstream) -> Iterator[dict[str, Any]
     gateway.remove(NAME)
 
 
-def test_a_publishers_text(page: Page, hostile_api: dict[str, Any]) -> None:
+def test_a_publishers_markup_is_shown_as_text(page: Page, hostile_api: dict[str, Any]) -> None:
     assert hostile_api["spec"]["displayName"] == MARKUP
     for fragment in ("#/", "#/apis", f"#/apis/{NAME}", f"#/apis/{NAME}/edit", "#/compose"):
         show(page, fragment)
@@ -46,7 +46,7 @@ def test_a_publishers_text(page: Page, hostile_api: dict[str, Any]) -> None:
         check(page)
 
 
-def test_what_clients_upstreams_and_policies_say(
+def test_markup_of_clients_upstreams_and_policies_is_shown_as_text(
     page: Page, gateway: Gateway, upstream: Upstream, hostile_api: dict[str, Any]
 ) -> None:
     upstream.reply = hostile_reply
@@ -89,7 +89,7 @@ def hostile_policy(gateway: Gateway) -> Iterator[str]:
         assert client.post("/v1/policies/reload").is_success
 
 
-def test_what_a_policys_author_says(page: Page, hostile_policy: str) -> None:
+def test_a_policy_authors_markup_is_shown_as_text(page: Page, hostile_policy: str) -> None:
     """Of a definition: its names, its descriptions, its schema."""
     for fragment in ("#/policies", f"#/policies/{hostile_policy}/v1.0.0"):
         show(page, fragment)

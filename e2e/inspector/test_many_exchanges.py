@@ -30,28 +30,28 @@ MOST_NODES = 3000
 TOKEN = "the-token-of-this-test"  # noqa: S105
 
 
-def recorded(gateway: Gateway, file: Path) -> Path:
+def record_each(gateway: Gateway, file: Path) -> Path:
     """One exchange of each sample API as an engine has recorded it, a line each."""
     headers = {"authorization": f"Bearer {management_token(gateway)}", "accept": "application/x-ndjson"}
     with httpx.Client(base_url=inspector_of(gateway), headers=headers, timeout=30) as client:
-        made = client.post("/v1/recordings", json={"seconds": 60})
-        assert made.status_code == 201, made.text
+        answer = client.post("/v1/recordings", json={"seconds": 60})
+        assert answer.status_code == 201, answer.text
         assert ask_each(gateway) == ANSWERED
 
-        def kept() -> list[str]:
+        def kept_exchanges() -> list[str]:
             lines = client.get("/v1/exchanges", params={"kept": "true"}).text.splitlines()
             events = [json.loads(line) for line in lines if line]
-            found = [json.dumps(event["exchange"]) for event in events if "exchange" in event]
-            return found if len(found) >= len(ANSWERED) - 1 else []  # `plain` passes no engine
+            exchanges = [json.dumps(event["exchange"]) for event in events if "exchange" in event]
+            return exchanges if len(exchanges) >= len(ANSWERED) - 1 else []  # `plain` passes no engine
 
-        eventually("the exchanges are recorded", kept, 30)
-        file.write_text("\n".join(kept()))
-        client.delete(f"/v1/recordings/{made.json()['id']}")
+        eventually("the exchanges are recorded", kept_exchanges, 30)
+        file.write_text("\n".join(kept_exchanges()))
+        client.delete(f"/v1/recordings/{answer.json()['id']}")
     return file
 
 
 @contextmanager
-def telling(address: str, file: Path, rate: int, total: int) -> Iterator[subprocess.Popen[str]]:
+def run_telling_node(address: str, file: Path, rate: int, total: int) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "e2e.inspector.telling_node", address, str(file)]
     command += ["--rate", str(rate), "--total", str(total)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -65,7 +65,7 @@ def telling(address: str, file: Path, rate: int, total: int) -> Iterator[subproc
 
 
 def wait_for(page: Page, seconds: float) -> None:
-    """Until what a node tells in so many seconds has passed, or was dropped."""
+    """Waits until the exchanges that a node sends in so many seconds have passed or were dropped."""
     page.wait_for_function(
         """(count) => {
           const { passed, dropped } = document.querySelector(".counts").dataset;
@@ -79,7 +79,7 @@ def wait_for(page: Page, seconds: float) -> None:
 def test_the_live_page_stays_quick_and_small(
     open_page: Open, gateway: Gateway, lone_controller: LoneController, tmp_path: Path
 ) -> None:
-    templates = recorded(gateway, tmp_path / "exchanges.ndjson")
+    templates = record_each(gateway, tmp_path / "exchanges.ndjson")
     lone_controller.start(TOKEN)
     page = sign_in(open_page(WIDE, lone_controller.origin), lone_controller.origin, TOKEN)
     probe = MemoryProbe(page)
@@ -89,7 +89,7 @@ def test_the_live_page_stays_quick_and_small(
     page.wait_for_timeout(2000)
     idle = end_frames(page)
     begin_frames(page)
-    with telling(lone_controller.node_address, templates, RATE, RATE * SECONDS) as node:
+    with run_telling_node(lone_controller.node_address, templates, RATE, RATE * SECONDS) as node:
         wait_for(page, 5)
         early = probe.read()
         wait_for(page, 8)
@@ -107,9 +107,9 @@ def test_the_live_page_stays_quick_and_small(
         wait_for(page, SECONDS)
         busy = end_frames(page)
         assert node.stdout
-        told = json.loads(node.stdout.readline())
+        summary = json.loads(node.stdout.readline())
     counts = page.locator(".counts")
-    figures = f"idle: {idle}; busy: {busy}; early: {early}; late: {late}; told: {told}; {counts.inner_text()}"
+    figures = f"idle: {idle}; busy: {busy}; early: {early}; late: {late}; told: {summary}; {counts.inner_text()}"
     print(figures)
     assert int(counts.get_attribute("data-passed") or 0) >= RATE * SECONDS // 2, figures
     assert probe.workers == 1, "expected the page's worker to be measured"

@@ -24,7 +24,7 @@ from e2e.kit.scraping import scrape
 pytestmark = pytest.mark.timeout(240)
 
 
-def drawn(page: Page) -> None:
+def wait_for_charts(page: Page) -> None:
     """Charts have a first point."""
     for slider in page.get_by_role("slider").all():
         expect(slider).not_to_have_attribute("aria-valuetext", "no data yet")
@@ -33,7 +33,7 @@ def drawn(page: Page) -> None:
 # ---------------------------------------------------------------- a node that is well
 
 
-def test_a_node_is_shown_as_it_is(page: Page, gateway: Gateway) -> None:
+def test_a_nodes_documents_are_shown(page: Page, gateway: Gateway) -> None:
     ask_each(gateway)
     with gateway.controller() as client:
         node = client.get("/v1/nodes/node-1").json()
@@ -53,18 +53,18 @@ def test_a_node_is_shown_as_it_is(page: Page, gateway: Gateway) -> None:
     expect(group.get_by_role("row").nth(1)).to_contain_text(f"pid {gateway.executors()[0]['pid']}")
     expect(figure(page, "APIs served")).to_contain_text(re.compile(rf"^{served} of \d+"))
     expect(page.get_by_text(f"http://{stats['listener']}/metrics")).to_be_visible()
-    for one in node["apis"]:
-        expect(table(page, "APIs").get_by_role("row").filter(has_text=one["name"]).first).to_contain_text("deployed")
+    for api in node["apis"]:
+        expect(table(page, "APIs").get_by_role("row").filter(has_text=api["name"]).first).to_contain_text("deployed")
     processes = table(page, "Processes")
     for component in ("supervisor", "controller", "python-executor", "policy-engine", "envoy"):
         expect(processes.get_by_role("row").filter(has_text=component)).to_contain_text(re.compile("ready.*MiB"))
     expect(table(page, "Policies of the build").get_by_role("row")).to_have_count(len(node["policies"]) + 1)
 
 
-def test_the_overview_counts_what_passes(page: Page, gateway: Gateway) -> None:
+def test_the_overview_counts_exchanges(page: Page, gateway: Gateway) -> None:
     """Requests and errors as a client sees them, while it sends them."""
     show(page, "#/")
-    drawn(page)
+    wait_for_charts(page)
     before = scrape(gateway)
     names = ("envoy_http_downstream_rq_total", "envoy_http_downstream_rq_xx")
 
@@ -93,11 +93,11 @@ MINUTE = 60_000
 """In ms, of the page's clock."""
 
 
-def test_nothing_is_asked_once_another_page_is_shown_or_while_nobody_looks(page: Page, gateway: Gateway) -> None:
-    asked: list[str] = []
+def test_hidden_pages_send_no_requests(page: Page, gateway: Gateway) -> None:
+    requests: list[str] = []
 
     def note(request: Request) -> None:
-        asked.append(request.url)
+        requests.append(request.url)
 
     page.on("request", note)
     page.clock.install()
@@ -105,7 +105,7 @@ def test_nothing_is_asked_once_another_page_is_shown_or_while_nobody_looks(page:
 
     def asks() -> bool:
         page.wait_for_timeout(50)
-        return sum(url.endswith("/metrics") for url in asked) >= 2
+        return sum(url.endswith("/metrics") for url in requests) >= 2
 
     eventually("it looks", asks, 30)
     hide = """(hidden) => {
@@ -114,19 +114,19 @@ def test_nothing_is_asked_once_another_page_is_shown_or_while_nobody_looks(page:
     }"""
     page.evaluate(hide, True)
     page.wait_for_load_state("networkidle")
-    asked.clear()
+    requests.clear()
     page.clock.run_for(MINUTE)
     page.wait_for_load_state("networkidle")
-    assert [url for url in asked if "/v1/" in url] == []
+    assert [url for url in requests if "/v1/" in url] == []
     page.evaluate(hide, False)
     eventually("it looks again", asks, 30)
     page.goto(f"{page.url.split('#')[0]}#/no-such-page")
     expect(page.get_by_role("heading", name="Page not found")).to_be_visible()
     page.wait_for_load_state("networkidle")
-    asked.clear()
+    requests.clear()
     page.clock.run_for(MINUTE)
     page.wait_for_load_state("networkidle")
-    assert [url for url in asked if "/nodes" in url] == []
+    assert [url for url in requests if "/nodes" in url] == []
     with gateway.controller() as client:
         assert client.get("/healthz").status_code == 200
 
@@ -134,9 +134,9 @@ def test_nothing_is_asked_once_another_page_is_shown_or_while_nobody_looks(page:
 # ---------------------------------------------------------------- one that is not
 
 
-def test_all_that_can_be_wrong_is_said_the_worst_first(pretended: Pretended, lone_controller: LoneController) -> None:
-    """And that a node does not tell."""
-    page, node = pretended(WIDE, unwell(), {"plain": "Envoy: no such regex"})
+def test_all_troubles_are_shown_the_worst_first(pretend: Pretended, lone_controller: LoneController) -> None:
+    """Including that a node sends no documents."""
+    page, node = pretend(WIDE, unwell(), {"plain": "Envoy: no such regex"})
     show(page, "#/")
     expect(page.locator(".troubles")).to_be_visible()
     assert trouble_titles(page) == ["API plain is rejected", *UNWELL]
@@ -164,11 +164,11 @@ def test_all_that_can_be_wrong_is_said_the_worst_first(pretended: Pretended, lon
 
 
 @pytest.mark.parametrize("how", ["well", "unwell"])
-def test_they_are_for_everybody(looking: Looking, screenshot: Screenshots, how: str) -> None:
-    page = looking(WIDE, well() if how == "well" else unwell())
+def test_the_pages_are_for_everybody(show_node: Looking, screenshot: Screenshots, how: str) -> None:
+    page = show_node(WIDE, well() if how == "well" else unwell())
     for fragment, name in (("#/", "overview"), ("#/nodes", "nodes"), ("#/nodes/pretended", "node")):
         show(page, fragment)
         expect(page.locator("table:visible").first).to_be_visible()
-        drawn(page)
+        wait_for_charts(page)
         shot = functools.partial(screenshot, page, f"{name}-{how}", mask=[page.locator(".horizontal")])
         check_looks(page, shot)

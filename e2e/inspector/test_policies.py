@@ -32,9 +32,9 @@ def row(page: Page, name: str) -> Locator:
 
 
 def cells(page: Page, name: str) -> list[str]:
-    found = row(page, name)
-    expect(found).to_have_count(1)
-    return found.locator("th, td").all_inner_texts()
+    policy_row = row(page, name)
+    expect(policy_row).to_have_count(1)
+    return policy_row.locator("th, td").all_inner_texts()
 
 
 def milliseconds(text: str) -> float:
@@ -42,8 +42,8 @@ def milliseconds(text: str) -> float:
     return float(value) * UNITS[unit]
 
 
-def settled(gateway: Gateway) -> Scrape:
-    """Once no execution is under way: a client has its answer a moment before."""
+def settled_metrics(gateway: Gateway) -> Scrape:
+    """Scrapes once no execution is under way: a client has its answer a moment before."""
     last = scrape(gateway)
 
     def same() -> bool:
@@ -56,7 +56,7 @@ def settled(gateway: Gateway) -> Scrape:
     return last
 
 
-def test_the_list_is_what_the_build_has_and_what_apis_attach(page: Page, gateway: Gateway) -> None:
+def test_the_list_has_the_builds_policies_and_their_attachments(page: Page, gateway: Gateway) -> None:
     with gateway.controller() as client:
         policies = client.get("/v1/policies").json()["policies"]
         apis = client.get("/v1/apis").json()["apis"]
@@ -67,9 +67,9 @@ def test_the_list_is_what_the_build_has_and_what_apis_attach(page: Page, gateway
             f"{policy['name']}\n{policy['description']}", policy["version"], policy["runtime"],
         )  # fmt: skip
     assert cells(page, "raise-error")[3].split() == ["broken", "broken-late"]
-    attaching = sum(any(one["name"] == "log-message" for one in api["status"]["policies"]) for api in apis)
-    *named, more = cells(page, "log-message")[3].split("\n")
-    assert more == f"and {attaching - len(named)} more"
+    attaching = sum(any(policy["name"] == "log-message" for policy in api["status"]["policies"]) for api in apis)
+    *policy_names, more = cells(page, "log-message")[3].split("\n")
+    assert more == f"and {attaching - len(policy_names)} more"
     assert cells(page, "rewrite-json")[3] == "no API"
     page.get_by_label("Find").fill("PYTHON deny")
     expect(page.locator("tbody tr")).to_have_count(1)
@@ -94,23 +94,23 @@ def test_figures_are_those_of_the_gateway(page: Page, gateway: Gateway) -> None:
     """Counts exactly; quantiles in the same bucket."""
     for _ in range(5):
         ask_each(gateway)
-    found = settled(gateway)
-    bounds = found.bounds(WORK)
+    figures = settled_metrics(gateway)
+    bounds = figures.bounds(WORK)
     show(page, "#/policies")
     page.get_by_label("Figures").select_option("since the nodes started")
     for name in ("log-message", "add-python-header", "raise-error", "python-deny", "sleep"):
         own = {"policy": f"{name}:v1.0.0"}
-        total = found.value("gatewright_executions_total", **own)
-        failed = total - found.value("gatewright_executions_total", outcome="ok", **own)
+        total = figures.value("gatewright_executions_total", **own)
+        failed = total - figures.value("gatewright_executions_total", outcome="ok", **own)
         expect(row(page, name).locator("td").nth(3)).to_have_text(f"{total:,.0f}")
-        shown = cells(page, name)
-        assert (shown[5].split(" (")[0] or "0") == f"{failed:,.0f}"
-        if found.value(f"{WORK}_count", **own):
+        texts = cells(page, name)
+        assert (texts[5].split(" (")[0] or "0") == f"{failed:,.0f}"
+        if figures.value(f"{WORK}_count", **own):
             for at, quantile in ((6, 0.5), (7, 0.95)):
-                place = bisect.bisect_left(bounds, milliseconds(shown[at]) / 1000)
-                assert abs(place - found.quantile(WORK, quantile, bounds, **own)) <= 1, shown
+                place = bisect.bisect_left(bounds, milliseconds(texts[at]) / 1000)
+                assert abs(place - figures.quantile(WORK, quantile, bounds, **own)) <= 1, texts
     show(page, "#/policies/raise-error/v1.0.0")
-    count = found.value("gatewright_executions_total", policy="raise-error:v1.0.0", outcome="exception")
+    count = figures.value("gatewright_executions_total", policy="raise-error:v1.0.0", outcome="exception")
     classes = page.get_by_role("region", name="Failures by class")
     expect(classes.get_by_role("row", name="exception")).to_contain_text(f"{count:,.0f}")
     expect(classes).to_contain_text("the policy raised an exception")
@@ -130,21 +130,21 @@ def test_a_policy_that_sleeps_50_ms_works_50_ms(page: Page, gateway: Gateway, sl
     expect(page.get_by_role("slider", name="Executions")).to_have_attribute("aria-valuetext", re.compile("ended"))
     for _ in range(30):
         assert httpx.get(f"{sleepy}/x").status_code == 200
-    bounds = settled(gateway).bounds(WORK)
+    bounds = settled_metrics(gateway).bounds(WORK)
     expected = bisect.bisect_left(bounds, 0.0502)
     for name in ("Work p50", "Work p95"):
         expect(figure(page, name)).to_have_text(re.compile(r"^\d"))
-        shown = figure(page, name).inner_text().split("\n")[0]
-        assert abs(bisect.bisect_left(bounds, milliseconds(shown) / 1000) - expected) <= 1, shown
+        work_time = figure(page, name).inner_text().split("\n")[0]
+        assert abs(bisect.bisect_left(bounds, milliseconds(work_time) / 1000) - expected) <= 1, work_time
     (line,) = page.get_by_role("region", name="Attachments").get_by_role("row").filter(has_text="sleeps-a-little").all()
     expect(line).to_contain_text(re.compile(r"/s.*0 %.*\d ms"))
     page.get_by_label("Executions for").select_option("sleeps-a-little")
     work.focus()
-    seen = set()
+    texts = set()
     for _ in range(60):
-        seen.add(work.get_attribute("aria-valuetext") or "")
+        texts.add(work.get_attribute("aria-valuetext") or "")
         page.keyboard.press("ArrowLeft")
-    assert any(re.search(r"p50 \d+ ms, p95 \d+ ms, p99 \d+ ms", text) for text in seen), seen
+    assert any(re.search(r"p50 \d+ ms, p95 \d+ ms, p99 \d+ ms", text) for text in texts), texts
 
 
 def test_parameters_are_explained(page: Page) -> None:
@@ -163,7 +163,7 @@ def test_parameters_are_explained(page: Page) -> None:
     expect(modes.get_by_role("row", name="Request body")).to_contain_text("not seen")
 
 
-def test_a_policy_that_there_is_not(page: Page) -> None:
+def test_the_page_of_an_unknown_policy_says_so(page: Page) -> None:
     page.evaluate("() => { location.hash = '#/policies/none/v1.0.0'; }")
     expect(page.get_by_role("alert")).to_contain_text("No policy none:v1.0.0 is in the build")
 
@@ -171,31 +171,31 @@ def test_a_policy_that_there_is_not(page: Page) -> None:
 # ---------------------------------------------------------------- how they look
 
 
-def drawn(page: Page) -> None:
+def wait_for_charts(page: Page) -> None:
     """Charts have a first point."""
     for slider in page.get_by_role("slider").all():
         expect(slider).not_to_have_attribute("aria-valuetext", "no data yet")
 
 
-def test_they_are_for_everybody(looking: Looking, screenshot: Screenshots) -> None:
-    page = looking(WIDE, well())
+def test_they_are_for_everybody(show_node: Looking, screenshot: Screenshots) -> None:
+    page = show_node(WIDE, well())
     for fragment, name in (("#/policies", "policies"), ("#/policies/add-headers/v1.0.0", "policy")):
         show(page, fragment)
         expect(page.locator("table:visible").first).to_be_visible()
-        drawn(page)
+        wait_for_charts(page)
         shot = functools.partial(screenshot, page, name, mask=[page.locator(".horizontal")])
         stops = check_looks(page, shot)
         assert any("“Work”" in stop for stop in stops) is (name == "policy")
 
 
-def test_a_chart_says_its_values_in_three_ways(looking: Looking, kept_node: KeptNode) -> None:
-    """As lines, to who goes through its times by keyboard, and as a table."""
+def test_a_chart_has_its_values_as_graph_text_and_table(show_node: Looking, kept_node: KeptNode) -> None:
+    """As lines, as text when its times are walked through by keyboard, and as a table."""
     _, node = kept_node
-    steady = looking(WIDE, well())
+    steady = show_node(WIDE, well())
     executions = iter(range(100, 100_000, 60))
 
-    def more(asked: Request) -> None:
-        if asked.url.endswith("/metrics"):
+    def more(request: Request) -> None:
+        if request.url.endswith("/metrics"):
             node.documents["metrics"] = metrics(executions=next(executions))
 
     steady.on("request", more)
@@ -215,6 +215,6 @@ def test_a_chart_says_its_values_in_three_ways(looking: Looking, kept_node: Kept
     for text in (first, second):
         clock, ended, failed = re.match(r"([\d:]+): ended (\S+), failed (\S+)", text).groups()  # type: ignore[union-attr]
         assert f"{clock}\t{ended}\t{failed}" in rows
-    assert any(float(found[1]) > 0 for row in rows if (found := re.search(r"\t([\d.]+)/s\t", row)))
+    assert any(float(match[1]) > 0 for row in rows if (match := re.search(r"\t([\d.]+)/s\t", row)))
     path = figure_of.locator("path.style-0").get_attribute("d") or ""
     assert re.fullmatch(r"M[\d.]+ [\d.]+h0(L[\d.]+ [\d.]+)+", path)

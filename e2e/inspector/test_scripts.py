@@ -1,12 +1,12 @@
-"""What the Inspector's modules do with a document; what needs none is tested in gateway-controller/tests/inspector."""
+"""The Inspector's modules that need a document; the others are tested in gateway-controller/tests/inspector."""
 
 from __future__ import annotations
 
 from playwright.sync_api import Page
 
 
-def test_a_patch_leaves_alone_what_is_the_same(page: Page) -> None:
-    """The focus, what is open, and what was written stay; what differs does not."""
+def test_a_patch_leaves_unchanged_nodes_alone(page: Page) -> None:
+    """The focus, open details and typed text stay; only differences are replaced."""
     script = """async () => {
       const { patch } = await import("/assets/lib/patch.js");
       const { el } = await import("/assets/lib/dom.js");

@@ -50,7 +50,7 @@ def test_the_frame_is_for_everybody(page: Page) -> None:
 # ---------------------------------------------------------------- signing in
 
 
-def test_who_is_not_signed_in_is_asked_for_the_token(
+def test_a_visitor_is_asked_for_the_token(
     next_page: Open, gateway: Gateway, faults: Faults, screenshot: Screenshots
 ) -> None:
     faults.allow(REFUSED)
@@ -83,8 +83,8 @@ def test_the_token_of_the_address_is_kept_for_the_tab_and_nowhere_else(
     lone_controller.start(TOKEN)
     page = open_page(WIDE, lone_controller.origin)
     page.goto("/healthz")
-    asked: list[Request] = []
-    page.on("request", lambda request: asked.append(request))
+    requests: list[Request] = []
+    page.on("request", lambda request: requests.append(request))
     sign_in(page, lone_controller.origin, TOKEN)
     assert page.url == f"{lone_controller.origin}/#/"
     known = page.evaluate("""() => ({
@@ -94,9 +94,9 @@ def test_the_token_of_the_address_is_kept_for_the_tab_and_nowhere_else(
     assert list(known["session"].values()) == [TOKEN]
     assert (known["local"], known["cookies"], TOKEN in known["text"]) == ({}, "", False)
     assert page.context.cookies() == []
-    assert len(asked) > 5
-    assert [each.url for each in asked if TOKEN in each.url.partition("#")[0]] == []
-    signed = {each.url: each.headers.get("authorization") for each in asked if "/v1/" in each.url}
+    assert len(requests) > 5
+    assert [request.url for request in requests if TOKEN in request.url.partition("#")[0]] == []
+    signed = {request.url: request.headers.get("authorization") for request in requests if "/v1/" in request.url}
     assert set(signed.values()) == {f"Bearer {TOKEN}"}
     assert lone_controller.log()
     assert TOKEN not in lone_controller.log()
@@ -104,9 +104,9 @@ def test_the_token_of_the_address_is_kept_for_the_tab_and_nowhere_else(
 
 def test_signing_in_is_of_one_tab_and_ends_with_signing_out(page: Page, faults: Faults) -> None:
     faults.allow(REFUSED)
-    other = page.context.new_page()
-    other.goto("/")
-    expect(dialog(other)).to_be_visible()
+    other_tab = page.context.new_page()
+    other_tab.goto("/")
+    expect(dialog(other_tab)).to_be_visible()
     page.get_by_role("button", name="Sign out").click()
     expect(dialog(page)).to_be_visible()
     assert page.evaluate("() => sessionStorage.length") == 0
@@ -165,7 +165,7 @@ def luminance(page: Page) -> int:
     return sum(int(part) for part in re.findall(r"\d+", colour)[:3]) // 3
 
 
-def test_colours_are_the_systems_until_somebody_chooses(page: Page) -> None:
+def test_colours_are_the_systems_until_the_user_chooses(page: Page) -> None:
     assert luminance(page) > 200
     page.emulate_media(color_scheme="dark")
     assert luminance(page) < 60
@@ -188,17 +188,17 @@ def test_colours_are_the_systems_until_somebody_chooses(page: Page) -> None:
 def test_a_controller_that_goes_away_is_waited_for(
     open_page: Open, lone_controller: LoneController, faults: Faults
 ) -> None:
-    """By a page that is shown, by one that is asked for meanwhile, and where the token is another one afterwards."""
+    """By an open page, by one requested meanwhile, and with another token afterwards."""
     faults.allow(f"{REFUSED}|{AWAY}")
     lone_controller.start(TOKEN)
     page = sign_in(open_page(WIDE, lone_controller.origin), lone_controller.origin, TOKEN)
     page.evaluate("() => { globalThis.sameDocument = true; }")
     lone_controller.stop()
-    told = page.get_by_role("status").filter(has_text="The controller does not answer")
-    expect(told).to_be_visible()
+    notice = page.get_by_role("status").filter(has_text="The controller does not answer")
+    expect(notice).to_be_visible()
     axe(page)
     lone_controller.start(TOKEN)
-    expect(told).to_have_count(0)
+    expect(notice).to_have_count(0)
     expect(heading(page, "Overview")).to_be_visible()
     expect(page.get_by_role("alert")).to_have_count(0)
 
@@ -232,15 +232,15 @@ def test_a_controller_without_its_database_says_why_and_pages_go_on(
     lone_controller.start(TOKEN)
     page = open_page(WIDE, lone_controller.origin)
     page.goto(f"/#token={TOKEN}")
-    told = page.get_by_role("alert")
+    notice = page.get_by_role("alert")
     for name in ("Overview", "APIs"):
         page.get_by_role("link", name=name, exact=True).click()
-        expect(told).to_contain_text("The controller cannot open its database: ")
-        expect(told).to_contain_text("is damaged: file is not a database; put a backup in its place")
+        expect(notice).to_contain_text("The controller cannot open its database: ")
+        expect(notice).to_contain_text("is damaged: file is not a database; put a backup in its place")
     page.get_by_role("link", name="Overview", exact=True).click()
     lone_controller.database.unlink()
     expect(page.get_by_role("heading", name="What needs attention")).to_be_visible(timeout=30_000)
-    expect(told).to_have_count(0)
+    expect(notice).to_have_count(0)
 
 
 # ---------------------------------------------------------------- what pages may not do
@@ -269,11 +269,13 @@ HOSTILE = {
 
 
 def test_the_policy_holds_in_this_browser(page: Page, faults: Faults) -> None:
-    """What a flaw in the page would let a client's header do; and this shows that the tests would see it."""
-    for what, script in HOSTILE.items():
-        with page.expect_console_message(lambda said: said.type == "error" and "content security policy" in said.text):
+    """The effect that a client's header could have through a flaw in the page: shows that the tests would notice it."""
+    for attempt, script in HOSTILE.items():
+        with page.expect_console_message(
+            lambda message: message.type == "error" and "content security policy" in message.text
+        ):
             page.evaluate(f"async () => {{ try {{ await ({script}); }} catch {{ /* it is on the console */ }} }}")
-        assert not page.evaluate("() => globalThis.ran ?? false"), what
+        assert not page.evaluate("() => globalThis.ran ?? false"), attempt
         with pytest.raises(AssertionError, match="content security policy"):
             faults.check()
-        faults.found.clear()
+        faults.messages.clear()

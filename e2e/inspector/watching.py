@@ -92,7 +92,7 @@ class MemoryProbe:
         self._answers: dict[int, Any] = {}
         self._last = 0
         self._page.on("Target.attachedToTarget", self._attached)
-        self._page.on("Target.detachedFromTarget", lambda told: self._workers.remove(told["sessionId"]))
+        self._page.on("Target.detachedFromTarget", lambda event: self._workers.remove(event["sessionId"]))
         self._page.on("Target.receivedMessageFromTarget", self._received)
         attach = {"autoAttach": True, "waitForDebuggerOnStart": False, "flatten": False}
         self._page.send("Target.setAutoAttach", attach)
@@ -104,19 +104,19 @@ class MemoryProbe:
 
     def read(self) -> Memory:
         self._page.send("HeapProfiler.collectGarbage")
-        metrics = {each["name"]: each["value"] for each in self._page.send("Performance.getMetrics")["metrics"]}
+        metrics = {metric["name"]: metric["value"] for metric in self._page.send("Performance.getMetrics")["metrics"]}
         heap = self._page.send("Runtime.getHeapUsage")["usedSize"]
         for worker in list(self._workers):
             self._ask(worker, "HeapProfiler.collectGarbage")
             heap += self._ask(worker, "Runtime.getHeapUsage")["usedSize"]
         return Memory(int(heap), int(metrics["Nodes"]), int(metrics["JSEventListeners"]))
 
-    def _attached(self, told: Any) -> None:
-        if told["targetInfo"]["type"] == "worker":
-            self._workers.append(told["sessionId"])
+    def _attached(self, event: Any) -> None:
+        if event["targetInfo"]["type"] == "worker":
+            self._workers.append(event["sessionId"])
 
-    def _received(self, told: Any) -> None:
-        message = json.loads(told["message"])
+    def _received(self, event: Any) -> None:
+        message = json.loads(event["message"])
         if "id" in message:
             self._answers[message["id"]] = message
 

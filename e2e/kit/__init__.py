@@ -1,1 +1,1 @@
-"""What the rooms share, with no test in it: gateways, clients, upstreams, certificates, and programs of others."""
+"""What the rooms of tests share: gateways, clients, upstreams, certificates, and programs of others. No tests."""

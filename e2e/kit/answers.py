@@ -1,4 +1,4 @@
-"""What became of each request, as `load mix` writes it."""
+"""The outcome of each request, as `load mix` writes it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ RETRY = frozenset({503})
 
 @dataclass(frozen=True)
 class Answer:
-    """One request. Times in seconds, `due` since the epoch; `status` 0 and `problem` the reason if none came."""
+    """The answer to one request. Times in seconds, `due` since the epoch; without an answer, `status` is 0 and
+    `problem` the reason."""
 
     flow: str
     due: float
@@ -38,8 +39,8 @@ class Answer:
         return str(self.status)
 
 
-def read(path: Path) -> list[Answer]:
-    """All whole lines of the file, by the time that the answers came."""
+def read_answers(path: Path) -> list[Answer]:
+    """The answers of all complete lines of the file, in the order in which they came."""
     return sorted(_lines(path), key=lambda answer: answer.ended)
 
 

@@ -11,7 +11,7 @@ GO_HEADERS = attach(
         "responseHeaders": [{"name": "X-Go-Policy", "value": "go"}],
     },
 )
-"""A Go policy that sets x-go-policy, both ways."""
+"""A Go policy that sets x-go-policy in requests and responses."""
 
 SAMPLE = [attach("log-message"), attach("add-python-header"), GO_HEADERS]
 """Go, Python, Go."""

@@ -1,4 +1,4 @@
-"""Certificates for tests: an authority, and what it has signed."""
+"""Certificates for tests: an authority, and the certificates that it issues."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 
 @dataclass(frozen=True)
 class Authority:
-    """Signs certificates, and keeps the files in its folder. file: its own certificate, PEM."""
+    """Issues certificates and keeps their files in its folder. file: its own certificate, PEM."""
 
     folder: Path
     name: str
@@ -36,10 +36,10 @@ class Authority:
 
     @property
     def key_identifier(self) -> x509.AuthorityKeyIdentifier:
-        """For what it signs: strict clients ask for it (RFC 5280, 4.2.1.1)."""
+        """The key identifier of certificates that it issues: strict clients require it (RFC 5280, 4.2.1.1)."""
         return x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
 
-    def signed(
+    def issue(
         self, name: str, *hosts: str, kind: Literal["ec", "rsa"] = "ec", lived: datetime.timedelta = DAY
     ) -> tuple[Path, Path]:
         """The files of a certificate for these host names and addresses, and of its key. It ends in a day. lived: since
@@ -59,29 +59,29 @@ class Authority:
         return chain, key_file
 
     def revoke(self, *certificates: x509.Certificate) -> Path:
-        """The file of a new list that has these, and no others."""
+        """Writes a revocation list of these certificates alone, and returns its file."""
         now = datetime.datetime.now(datetime.UTC)
         built = x509.CertificateRevocationListBuilder(self.certificate.subject, now - DAY, now + DAY)
-        for each in certificates:
-            revoked = x509.RevokedCertificateBuilder(each.serial_number, now - DAY).build()
+        for certificate in certificates:
+            revoked = x509.RevokedCertificateBuilder(certificate.serial_number, now - DAY).build()
             built = built.add_revoked_certificate(revoked)
-        file, made = self.folder / f"{self.name}.crl", self.folder / f"{self.name}.crl.new"
-        made.write_bytes(built.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-        return made.rename(file)
+        file, new_file = self.folder / f"{self.name}.crl", self.folder / f"{self.name}.crl.new"
+        new_file.write_bytes(built.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+        return new_file.rename(file)
 
 
 def authority(folder: Path, name: str = "authority") -> Authority:
-    """A new one, which strict clients take, such as those of Python 3.13."""
+    """A new authority whose certificates strict clients accept, such as those of Python 3.13."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    built = _builder(name, subject, key.public_key())
-    built = built.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-    built = built.add_extension(SIGNS, critical=True)
-    built = built.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-    certificate = built.sign(key, hashes.SHA256())
-    made = Authority(folder, name, key, certificate)
-    made.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    return made
+    builder = _builder(name, subject, key.public_key())
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    builder = builder.add_extension(SIGNS, critical=True)
+    builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    certificate = builder.sign(key, hashes.SHA256())
+    new_authority = Authority(folder, name, key, certificate)
+    new_authority.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    return new_authority
 
 
 def _builder(name: str, issuer: x509.Name, key: PublicKey, lived: datetime.timedelta = DAY) -> x509.CertificateBuilder:

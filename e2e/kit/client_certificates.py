@@ -39,7 +39,7 @@ HARD_SUBJECT_TEXT = 'CN=alice,O=Ex\\, \\"amplé\\" \\+ Co'
 
 @dataclass(frozen=True)
 class ClientCertificate:
-    """What a client shows: files in PEM, the certificate with its issuer's name."""
+    """The certificate and key of a client: files in PEM, the certificate with its issuer's name."""
 
     file: Path
     key_file: Path
@@ -66,8 +66,8 @@ def client_certificate(
     subject: Sequence[x509.NameAttribute[str]] = (),
     lasts: datetime.timedelta = DAY,
 ) -> ClientCertificate:
-    """One with these alternative names; without a subject, its common name is `name`. lasts: from now on; of one that
-    has ended, less than nothing."""
+    """A certificate with these alternative names; without a subject, its common name is `name`. lasts: from now on,
+    negative for one that has expired."""
     key = ec.generate_private_key(ec.SECP256R1())
     now = datetime.datetime.now(datetime.UTC)
     own = x509.Name(subject or [x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -79,19 +79,19 @@ def client_certificate(
     builder = builder.add_extension(authority.key_identifier, critical=False)
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-    made = builder.sign(authority.key, hashes.SHA256())
+    certificate = builder.sign(authority.key, hashes.SHA256())
     file, key_file = authority.folder / f"client-{name}.pem", authority.folder / f"client-{name}.key"
-    file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     private = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     key_file.write_bytes(key.private_bytes(serialization.Encoding.PEM, *private))
-    return ClientCertificate(file, key_file, made.public_bytes(serialization.Encoding.DER))
+    return ClientCertificate(file, key_file, certificate.public_bytes(serialization.Encoding.DER))
 
 
-def client_tls(server: Authority, shown: ClientCertificate | None = None) -> ssl.SSLContext:
-    """Of a client that trusts what the authority has signed, and shows the certificate, if any."""
+def client_tls(server: Authority, certificate: ClientCertificate | None = None) -> ssl.SSLContext:
+    """The TLS context of a client that trusts the authority and shows the certificate, if there is one."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.verify_flags |= ssl.VERIFY_X509_STRICT  # as Python 3.13 has it by default
     context.load_verify_locations(server.file)
-    if shown is not None:
-        context.load_cert_chain(shown.file, shown.key_file)
+    if certificate is not None:
+        context.load_cert_chain(certificate.file, certificate.key_file)
     return context

@@ -1,4 +1,4 @@
-"""ClientHellos by hand: versions and ciphers that no library offers any more, and what a server says to them.
+"""ClientHellos by hand: versions and ciphers that no library offers any more, and the answers of servers to them.
 
 RFC 5246 has TLS 1.2, RFC 6101 SSL 3.0; https://www.iana.org/assignments/tls-parameters the numbers.
 """
@@ -16,7 +16,7 @@ ALERT, HANDSHAKE, SERVER_HELLO, SERVER_KEY_EXCHANGE, SERVER_HELLO_DONE = 21, 22,
 HANDSHAKE_FAILURE, PROTOCOL_VERSION, INAPPROPRIATE_FALLBACK, NO_RENEGOTIATION = 40, 70, 86, 100
 EXTENDED_MASTER_SECRET, HEARTBEAT, RENEGOTIATION_INFO, STATUS_REQUEST = 23, 15, 0xFF01, 5
 FALLBACK = 0x5600
-"""TLS_FALLBACK_SCSV: the client speaks an older version than it could, for a handshake has failed."""
+"""TLS_FALLBACK_SCSV: the client offers an older version than it could, because a handshake has failed."""
 
 MODERN = {
     0xC02B: "ECDHE-ECDSA-AES128-GCM-SHA256",
@@ -26,7 +26,7 @@ MODERN = {
     0xC030: "ECDHE-RSA-AES256-GCM-SHA384",
     0xCCA8: "ECDHE-RSA-CHACHA20-POLY1305",
 }
-"""With a key for each connection alone, and what is encrypted is authenticated."""
+"""Ciphers with ephemeral keys and authenticated encryption."""
 
 WEAK = {
     "NULL": [0x0001, 0x0002, 0x003B, 0xC006, 0xC010],
@@ -40,11 +40,11 @@ WEAK = {
     "finite-field DHE": [0x0033, 0x0039, 0x0067, 0x006B, 0x009E, 0x009F, 0xCCAA],
     "shared keys and passwords": [0x008C, 0x008D, 0x00A8, 0x00A9, 0xC01D, 0xC020, 0xC035, 0xCCAC],
 }
-"""What testssl.sh and its like look for, by kind."""
+"""Weak ciphers that testssl.sh and its like look for, by kind."""
 
 
 @dataclass(frozen=True)
-class Said:
+class ServerReply:
     """A server's answer. alert: its description, -1 where the connection ended without one, None for a ServerHello."""
 
     alert: int | None = None
@@ -62,11 +62,11 @@ def offer(
     version: int = TLS_1_2,
     extensions: Mapping[int, bytes] | None = None,
     compressions: bytes = b"\0",
-) -> Said:
-    """What is said to a ClientHello of this version as its newest. extensions: more of them."""
+) -> ServerReply:
+    """The server's reply to a ClientHello with this newest version. extensions: further extensions of the hello."""
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(_record(_hello(server_name, ciphers, version, extensions or {}, compressions)))
-        return _said(_Messages(connection))
+        return _parse_reply(_Messages(connection))
 
 
 def _record(message: bytes) -> bytes:
@@ -76,14 +76,16 @@ def _record(message: bytes) -> bytes:
 def _hello(
     server_name: str, ciphers: Sequence[int], version: int, more: Mapping[int, bytes], compressions: bytes
 ) -> bytes:
-    suites = b"".join(struct.pack(">H", one) for one in ciphers)
+    suites = b"".join(struct.pack(">H", cipher) for cipher in ciphers)
     body = struct.pack(">H", version) + os.urandom(32) + b"\0" + _sized(suites, 2) + _sized(compressions, 1)
     if version > SSL_3:
         name = _sized(b"\0" + _sized(server_name.encode(), 2), 2)
         groups, points = _sized(struct.pack(">HH", 0x001D, 0x0017), 2), b"\1\0"
         signatures = _sized(struct.pack(">8H", 0x0403, 0x0503, 0x0804, 0x0805, 0x0401, 0x0501, 0x0203, 0x0201), 2)
         all_of_them = {0: name, 10: groups, 11: points, 13: signatures, **more}
-        body += _sized(b"".join(struct.pack(">H", kind) + _sized(one, 2) for kind, one in all_of_them.items()), 2)
+        body += _sized(
+            b"".join(struct.pack(">H", kind) + _sized(extension, 2) for kind, extension in all_of_them.items()), 2
+        )
     return b"\1" + _sized(body, 3)
 
 
@@ -92,13 +94,13 @@ def _sized(value: bytes, width: int) -> bytes:
 
 
 class _Messages:
-    """Handshake messages and alerts, out of records."""
+    """Reads handshake messages and alerts out of TLS records."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection, self._handshake = connection, b""
 
     def next(self) -> tuple[int, bytes]:
-        """(type of a handshake message, its body), or (ALERT, level and description); b"" where nothing comes."""
+        """(type of a handshake message, its body), or (ALERT, level and description): b"" if the connection ends."""
         while len(self._handshake) < 4 or len(self._handshake) < 4 + int.from_bytes(self._handshake[1:4], "big"):
             head = self._exactly(5)
             if not head:
@@ -112,22 +114,22 @@ class _Messages:
         return message[0], message[4:]
 
     def _exactly(self, size: int) -> bytes:
-        came = b""
-        while len(came) < size:
+        data = b""
+        while len(data) < size:
             try:
-                piece = self._connection.recv(size - len(came))
+                piece = self._connection.recv(size - len(data))
             except ConnectionError:
                 return b""
             if not piece:
                 return b""
-            came += piece
-        return came
+            data += piece
+        return data
 
 
-def _said(messages: _Messages) -> Said:
+def _parse_reply(messages: _Messages) -> ServerReply:
     kind, body = messages.next()
     if kind == ALERT:
-        return Said(alert=body[1] if body else -1)
+        return ServerReply(alert=body[1] if body else -1)
     assert kind == SERVER_HELLO, kind
     version, after = int.from_bytes(body[:2], "big"), 35 + body[34]
     cipher, compression = int.from_bytes(body[after : after + 2], "big"), body[after + 2]
@@ -141,4 +143,4 @@ def _said(messages: _Messages) -> Said:
         assert kind != ALERT, body
         if kind == SERVER_KEY_EXCHANGE:
             group = int.from_bytes(body[1:3], "big")  # body[0] is 3: named_curve
-    return Said(None, version, cipher, compression, frozenset(extensions), group)
+    return ServerReply(None, version, cipher, compression, frozenset(extensions), group)

@@ -1,7 +1,7 @@
-"""Clients that go on asking while a gateway stops: what became of every single request.
+"""Clients that go on sending requests while a gateway stops, and the outcome of every single request.
 
-`answered`: status 200. Refused: the connection was refused, so no request was sent, and a client goes elsewhere. All
-else is a lost request, and stands in `lost` in words.
+`answered`: status 200. Refused: the connection was refused, so no request was sent, and a client goes elsewhere. Any
+other outcome is a lost request, which `lost` describes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ REFUSALS = 3
 
 @dataclass
 class Clients:
-    """Each runs until it was refused REFUSALS times. Times are time.monotonic()."""
+    """Each client runs until it was refused REFUSALS times. Times are time.monotonic()."""
 
     url: str
     keep_alive: bool
@@ -38,7 +38,7 @@ class Clients:
         while refusals < REFUSALS:
             if connection.sock is None or not self.keep_alive:
                 connection.close()
-                began = time.monotonic()
+                start = time.monotonic()
                 try:
                     connection.connect()
                 except ConnectionRefusedError:
@@ -46,10 +46,10 @@ class Clients:
                     refusals += 1
                     continue
                 except OSError as error:
-                    connection.close()  # of a handshake that has failed, http.client keeps the socket
-                    self._lose(f"connect: {error!r}", began)
+                    connection.close()  # after a failed handshake, http.client keeps the socket
+                    self._lose(f"connect: {error!r}", start)
                     continue
-            self._ask(connection, began)
+            self._ask(connection, start)
         connection.close()
 
     def _connection(self) -> http.client.HTTPConnection:
@@ -61,7 +61,7 @@ class Clients:
         return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT_SECONDS)
 
     def _ask(self, connection: http.client.HTTPConnection, connected: float) -> None:
-        """The connection is closed afterwards if the server said so: http.client does that."""
+        """http.client closes the connection afterwards if the server said so."""
         try:
             connection.request("GET", urlsplit(self.url).path)
             answer = connection.getresponse()
@@ -80,14 +80,16 @@ class Clients:
         with self._lock:
             self.first_refusal = min(self.first_refusal, time.monotonic())
 
-    def _lose(self, what: str, connected: float) -> None:
+    def _lose(self, event: str, connected: float) -> None:
         with self._lock:
             ago = time.monotonic() - connected
-            self.lost.append(f"{what}, connected {ago:.3f} s ago, after {self.answered} answers")
+            self.lost.append(f"{event}, connected {ago:.3f} s ago, after {self.answered} answers")
 
 
 @contextmanager
-def asking(url: str, *, keep_alive: bool, clients: int = 8, trust: ssl.SSLContext | None = None) -> Iterator[Clients]:
+def run_clients(
+    url: str, *, keep_alive: bool, clients: int = 8, trust: ssl.SSLContext | None = None
+) -> Iterator[Clients]:
     """Runs clients beside the block, which has to stop the gateway: they end when they are refused.
 
     trust: for a URL of https."""

@@ -1,4 +1,4 @@
-"""A port of loopback at which nobody listens, and that nobody else on the machine is given meanwhile."""
+"""A port of loopback with no listener, which the kernel gives to no other process meanwhile."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def closed_port() -> Iterator[int]:
-    """Connections are refused there, until somebody listens who shares the port (SO_REUSEPORT, socket(7))."""
+    """A port that refuses connections until a server listens that shares it (SO_REUSEPORT, socket(7))."""
     with socket.socket() as reserved:
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         reserved.bind(("127.0.0.1", 0))
@@ -18,7 +18,7 @@ def closed_port() -> Iterator[int]:
 
 
 class SharedPortServer(http.server.ThreadingHTTPServer):
-    """A server that may listen there."""
+    """A server that may listen at such a port."""
 
     def server_bind(self) -> None:
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

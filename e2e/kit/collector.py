@@ -1,4 +1,4 @@
-"""OpenTelemetry's collector, of the parts that tests need: it receives OTLP, and writes what came to a file."""
+"""OpenTelemetry's collector, of the parts that tests need: it receives OTLP and writes it to a file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KINDS = {1: "internal", 2: "server", 3: "client", 4: "producer", 5: "consumer"}
 
 @dataclass(frozen=True)
 class Span:
-    """A span as the collector got it. parent: "" of the first of its trace. error: the reason, where it has failed."""
+    """A span as the collector received it. parent: "" for the first of its trace. error: the reason of a failure."""
 
     trace: str
     id: str
@@ -43,7 +43,7 @@ class Span:
 
 
 class Collector:
-    """A collector that can be stopped and started: then it has the same ports, and goes on in the same file."""
+    """A collector that can be stopped and started again, with the same ports and the same file."""
 
     def __init__(self, folder: Path) -> None:
         self.grpc, self.http = free_port(), free_port()
@@ -86,54 +86,54 @@ class Collector:
             self._process = None
 
     def text(self) -> str:
-        """All that it got."""
+        """The whole file."""
         return self.file.read_text() if self.file.exists() else ""
 
     def spans(self, trace: str = "") -> list[Span]:
-        """Those that it got; of one trace, if it is named."""
+        """The spans received, of one trace if it is named."""
         lines = [json.loads(line) for line in self.text().splitlines() if line.endswith("}")]
-        found = [span for line in lines for group in line.get("resourceSpans", []) for span in _spans(group)]
-        return [span for span in found if trace in ("", span.trace)]
+        spans = [span for line in lines for group in line.get("resourceSpans", []) for span in _spans(group)]
+        return [span for span in spans if trace in ("", span.trace)]
 
 
 def _spans(group: Json) -> Iterator[Span]:
     resource = _values(group.get("resource", {}))
     for scope in group.get("scopeSpans", []):
-        for one in scope["spans"]:
-            status = one.get("status", {})
+        for span in scope["spans"]:
+            status = span.get("status", {})
             yield Span(
-                one["traceId"], one["spanId"], one.get("parentSpanId", ""), one["name"], KINDS[one["kind"]],
-                int(one["startTimeUnixNano"]), int(one["endTimeUnixNano"]), _values(one), resource,
+                span["traceId"], span["spanId"], span.get("parentSpanId", ""), span["name"], KINDS[span["kind"]],
+                int(span["startTimeUnixNano"]), int(span["endTimeUnixNano"]), _values(span), resource,
                 scope.get("scope", {}).get("name", ""), status.get("message", "") if status.get("code") == 2 else None,
-                one.get("traceState", ""), one.get("events", []),
+                span.get("traceState", ""), span.get("events", []),
             )  # fmt: skip
 
 
 def _values(holder: Json) -> Json:
-    return {one["key"]: _value(one["value"]) for one in holder.get("attributes", [])}
+    return {attribute["key"]: _value(attribute["value"]) for attribute in holder.get("attributes", [])}
 
 
 def _value(value: Json) -> Any:
-    ((kind, held),) = value.items()
+    ((kind, content),) = value.items()
     match kind:
         case "intValue":
-            return int(held)
+            return int(content)
         case "arrayValue":
-            return [_value(one) for one in held.get("values", [])]
-    return held
+            return [_value(value) for value in content.get("values", [])]
+    return content
 
 
 @contextmanager
 def collector(folder: Path) -> Iterator[Collector]:
-    made = Collector(folder).start()
+    running_collector = Collector(folder).start()
     try:
-        yield made
+        yield running_collector
     finally:
-        made.stop()
+        running_collector.stop()
 
 
 def program() -> str:
-    """Its path; built once, from the Go module proxy."""
+    """The path of the program, which is built once, from the Go module proxy."""
     command = [sys.executable, str(ROOT / "tools" / "go_tool.py"), "collector"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ.copy())
-    return done.stdout.strip()
+    result = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ.copy())
+    return result.stdout.strip()

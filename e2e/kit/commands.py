@@ -46,22 +46,22 @@ class Tail:
         return self.timed()[1]
 
     def timed(self) -> tuple[float, str]:
-        """When the next line came, and the line."""
+        """The time at which the next line came, and the line."""
         return self._lines.get(timeout=LIMIT_SECONDS)
 
     def end(self, number: int | None = None) -> tuple[int, str]:
-        """Its exit status, and what it said on stderr."""
+        """Ends the command; its exit status and its stderr."""
         if number is not None:
             self.process.send_signal(number)
         status = self.process.wait(LIMIT_SECONDS)
         assert self.process.stderr
-        with self.process.stderr as said:
-            return status, said.read()
+        with self.process.stderr as stderr:
+            return status, stderr.read()
 
 
 @contextmanager
-def tailing(gateway: Gateway, *arguments: str) -> Iterator[Tail]:
-    """Of exchanges from now on: it watches when this returns."""
+def run_tail(gateway: Gateway, *arguments: str) -> Iterator[Tail]:
+    """Tails exchanges from now on: the command is watching when this returns."""
     before = followers(gateway)
     tail = Tail(gateway, "tail", *arguments)
     try:
@@ -73,24 +73,24 @@ def tailing(gateway: Gateway, *arguments: str) -> Iterator[Tail]:
 
 
 def followers(gateway: Gateway) -> int:
-    """How many observations the engine is asked for."""
+    """The number of observations that the engine serves."""
     return len(json.loads(gateway.admin("engine", "/recordings"))["recordings"])
 
 
-def explained(gateway: Gateway, request_id: str) -> str:
-    done = subprocess.run(
+def run_explain(gateway: Gateway, request_id: str) -> str:
+    result = subprocess.run(
         command(gateway, "explain", request_id), capture_output=True, text=True, check=False, timeout=LIMIT_SECONDS
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
-def id_of(line: str) -> str:
+def request_id_of(line: str) -> str:
     return line.split()[-1]
 
 
-def normal(text: str) -> str:
-    """Without what is another each time: times, ids, ports, the chain, the node, and blanks that make up for them."""
+def normalize(text: str) -> str:
+    """The text without what varies: times, ids, ports, the chain, the node, and the blanks that align them."""
     for pattern, word in (
         (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ID"), (r"(?m)^([0-9]{4}-.{5}T)?[0-9:]{8}.[0-9]+", "TIME"),
         (r"[0-9.]+ m?s", "DURATION"), (r"chain [0-9a-f]{32}", "chain C"), (r"127.0.0.1:[0-9]+", "CLIENT"),

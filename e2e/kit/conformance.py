@@ -45,14 +45,14 @@ class Case:
 
 @cache
 def chain_cases() -> tuple[Case, ...]:
-    """Those of cases/*.yaml."""
+    """The cases of cases/*.yaml."""
     files = sorted((CONFORMANCE / "cases").glob("*.yaml"))
     return _named_once(Case(**case) for file in files for case in yaml.safe_load(file.read_text()))
 
 
 @cache
 def table_cases() -> tuple[Case, ...]:
-    """One for each action and each value of the tables."""
+    """A case for each action and each value of the tables."""
     return _named_once([*_of_actions(), *_of_values()])
 
 
@@ -71,12 +71,12 @@ def _table(name: str) -> Json:
 
 def _of_actions() -> Iterator[Case]:
     for verdict, actions in _table("actions.json").items():
-        for each in (each for each in actions if not each.get("unread")):
-            name = f"{verdict}-{each['hook']}-{'-'.join(each['name'].split())}".replace(",", "").replace("'", "")
-            action: Json = each["action"]
-            policies = [{"modes": each.get("modes", "headers"), each["hook"]: {"action": action}}]
-            expect: Json = _refused(each["hook"]) if verdict == "refused" else {"client": {"status": _status(action)}}
-            if action["kind"] == "answer" and each["hook"] == "onRequest":
+        for case in (case for case in actions if not case.get("unread")):
+            name = f"{verdict}-{case['hook']}-{'-'.join(case['name'].split())}".replace(",", "").replace("'", "")
+            action: Json = case["action"]
+            policies = [{"modes": case.get("modes", "headers"), case["hook"]: {"action": action}}]
+            expect: Json = _refused(case["hook"]) if verdict == "refused" else {"client": {"status": _status(action)}}
+            if action["kind"] == "answer" and case["hook"] == "onRequest":
                 expect["upstream"] = None
             yield Case(name, policies, expect=expect)
 
@@ -103,9 +103,11 @@ def _of_values() -> Iterator[Case]:
 
 
 def _of_all_characters(kind: str, table: Json) -> str:
-    """A value in which each character is that it may have."""
-    taken = table.get("characters") or "".join(chr(number) for number in range(256) if number not in table["allBut"])
-    return f"{CONTEXT}/x{taken}y" if kind == "path" else f"x{taken}y"
+    """A value with every character that is allowed in it."""
+    characters = table.get("characters") or "".join(
+        chr(number) for number in range(256) if number not in table["allBut"]
+    )
+    return f"{CONTEXT}/x{characters}y" if kind == "path" else f"x{characters}y"
 
 
 def _setting(kind: str, value: str) -> Json:
@@ -158,12 +160,12 @@ def document(cases: list[Case], runtimes: tuple[str, ...], upstream: str) -> Jso
     """
     operations = [
         case.operation
-        | {"policies": [_attachment(each, runtimes[n % len(runtimes)]) for n, each in enumerate(case.policies)]}
+        | {"policies": [_attachment(policy, runtimes[n % len(runtimes)]) for n, policy in enumerate(case.policies)]}
         for case in cases
     ]
-    made = api(CONTEXT.removeprefix("/"), upstream, operations=operations)
-    made["spec"]["upstream"]["canary"] = {"url": f"{upstream}/canary"}
-    return made
+    deployed = api(CONTEXT.removeprefix("/"), upstream, operations=operations)
+    deployed["spec"]["upstream"]["canary"] = {"url": f"{upstream}/canary"}
+    return deployed
 
 
 def _attachment(policy: Json, runtime: str) -> Json:
@@ -177,11 +179,11 @@ def _attachment(policy: Json, runtime: str) -> Json:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a case's request: the client's answer, None where the connection broke, and what upstream
-    received."""
+    """The outcome of a case's request: the client's answer, None if the connection broke, and the requests that the
+    upstream received."""
 
     answer: httpx.Response | None
-    asked: list[Recorded]
+    received: list[Recorded]
 
     @property
     def client(self) -> httpx.Response:
@@ -219,47 +221,47 @@ def octets(characters: str) -> bytes:
 
 
 def check(gateway: Gateway, case: Case, outcome: Outcome) -> None:
-    """Fails with the case's part that is otherwise than it expects."""
+    """Fails with the part of the case that differs from what it expects."""
     expect = case.expect
     problem = _check_client(case, outcome, expect.get("client", {"status": 200}))
     if "upstream" in expect and expect["upstream"] is None:
-        assert outcome.asked == [], f"{case.name}: expected no request upstream"
+        assert outcome.received == [], f"{case.name}: expected no request upstream"
     else:
-        assert len(outcome.asked) == 1, f"{case.name}: expected one request upstream: {problem}"
-        for part, wanted in expect.get("upstream", {}).items():
-            wanted = wanted.replace("/CASE/", f"/{case.name}/") if part == "target" else wanted
-            wanted = text(wanted) if part == "body" else wanted
-            assert _of_upstream(outcome.asked[0], part, wanted) == wanted, f"{case.name}: upstream: {part}"
-    for phase, wanted in expect.get("saw", {}).items():
-        assert (seen := saw(outcome, phase)) == wanted, f"{case.name}: what the {phase} phase saw: {seen}"
+        assert len(outcome.received) == 1, f"{case.name}: expected one request upstream: {problem}"
+        for part, expected in expect.get("upstream", {}).items():
+            expected = expected.replace("/CASE/", f"/{case.name}/") if part == "target" else expected
+            expected = text(expected) if part == "body" else expected
+            assert _of_upstream(outcome.received[0], part, expected) == expected, f"{case.name}: upstream: {part}"
+    for phase, expected in expect.get("saw", {}).items():
+        assert (report := read_x_saw(outcome, phase)) == expected, f"{case.name}: what the {phase} phase saw: {report}"
     _check_failures(gateway, case, outcome)
 
 
-def _check_client(case: Case, outcome: Outcome, wanted: Any) -> str:
-    """What the gateway says that was wrong."""
-    if wanted == "broken":
+def _check_client(case: Case, outcome: Outcome, expect: Any) -> str:
+    """Checks the client's answer and returns the problem that the gateway reports in it, or an empty string."""
+    if expect == "broken":
         assert outcome.answer is None, f"{case.name}: client: expected a connection that breaks, got {outcome.answer}"
         return ""
     problem = outcome.client.text if outcome.client.status_code >= 400 else ""
-    for part, value in wanted.items():
+    for part, value in expect.items():
         expected = text(value) if part == "body" else value
         assert _of_client(outcome.client, part, value) == expected, f"{case.name}: client: {part}: {problem}"
     return problem
 
 
-def _of_client(answer: httpx.Response, part: str, wanted: Any) -> Any:
+def _of_client(answer: httpx.Response, part: str, expected: Any) -> Any:
     match part:
         case "status":
             return answer.status_code
         case "headers":
-            return _values(answer.headers.raw, wanted)
+            return _values(answer.headers.raw, expected)
     return answer.content.partition(SAW)[0].decode("latin-1")
 
 
-def _of_upstream(request: Recorded, part: str, wanted: Any) -> Any:
+def _of_upstream(request: Recorded, part: str, expected: Any) -> Any:
     match part:
         case "headers":
-            return _values(request.headers, wanted)
+            return _values(request.headers, expected)
         case "body":
             return request.body.partition(SAW)[0].decode("latin-1")
     return getattr(request, part)
@@ -269,33 +271,33 @@ def _values(headers: list[tuple[bytes, bytes]], names: Iterable[str]) -> dict[st
     return {name: [value.decode("latin-1") for key, value in headers if key.decode().lower() == name] for name in names}
 
 
-def saw(outcome: Outcome, phase: str) -> Any:
-    """In the header x-saw; a stream's at the end of the body."""
+def read_x_saw(outcome: Outcome, phase: str) -> Any:
+    """What the policy reports that it saw: in the header x-saw, and for a stream at the end of the body."""
     if phase.endswith("Stream"):
-        body = outcome.asked[0].body if phase == "requestStream" else outcome.client.content
+        body = outcome.received[0].body if phase == "requestStream" else outcome.client.content
         return json.loads(base64.b64decode(body.partition(SAW)[2]))
-    headers = outcome.asked[0].headers if phase == "request" else outcome.client.headers.raw
+    headers = outcome.received[0].headers if phase == "request" else outcome.client.headers.raw
     (value,) = _values(headers, ["x-saw"])["x-saw"]
     return json.loads(base64.b64decode(value))
 
 
 def _check_failures(gateway: Gateway, case: Case, outcome: Outcome) -> None:
-    """By the engine's log lines about the request."""
-    wanted, request_id = case.expect.get("failures", []), _request_id(outcome)
+    """Checks the failures that the engine logged for the request."""
+    expected, request_id = case.expect.get("failures", []), _request_id(outcome)
 
     def failures() -> list[str]:
         lines = [json.loads(line) for line in gateway.log if request_id and request_id in line and FAILED in line]
         return [f"{line['class']} {line['phase']}" for line in lines]
 
-    if wanted:
-        eventually(f"{case.name}: the log has {wanted}", lambda: len(failures()) >= len(wanted))
-    assert (failed := failures()) == wanted, f"{case.name}: failures: {failed}"
+    if expected:
+        eventually(f"{case.name}: the log has {expected}", lambda: len(failures()) >= len(expected))
+    assert (failed := failures()) == expected, f"{case.name}: failures: {failed}"
     assert outcome.answer is None or "secret" not in outcome.answer.text
 
 
 def _request_id(outcome: Outcome) -> str:
-    """Of the gateway's own answer, or as upstream was told; a policy's answer says none."""
+    """The request id in the gateway's own answer or in the upstream's request; a policy's answer has none."""
     if outcome.answer is not None and outcome.answer.headers.get("content-type") == "application/problem+json":
-        said: str = outcome.answer.json()["requestId"]
-        return said
-    return (outcome.asked[0].value("x-request-id") or "") if outcome.asked else ""
+        request_id: str = outcome.answer.json()["requestId"]
+        return request_id
+    return (outcome.received[0].value("x-request-id") or "") if outcome.received else ""

@@ -1,10 +1,10 @@
-"""Both ends of an HTTP exchange, told what to say one step after the other: HTTP/1.1 and HTTP/2 alike.
+"""Both ends of an HTTP exchange, which a test leads step by step: HTTP/1.1 and HTTP/2 alike.
 
-A test is client and upstream at once. It sends as the one, and reads as the other what the gateway made of it:
+A test is client and upstream at once. It sends as the client, and reads as the upstream what the gateway made of it:
 
-    asked = await client.ask("POST", "/a/x", length=3)
-    heard = await upstream.asked()
-    await heard.answer(200)
+    sent = await client.ask("POST", "/a/x", length=3)
+    request = await upstream.next_request()
+    await request.answer(200)
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ Version = Literal["HTTP/1.1", "HTTP/2"]
 Kind = Literal["request", "informational", "response", "data", "end", "reset"]
 
 
-async def came(what: Awaitable[object], seconds: float = SECONDS) -> bool:
-    """Whether it comes, or is held back for so long."""
+async def arrives(awaitable: Awaitable[object], seconds: float = SECONDS) -> bool:
+    """Whether the awaitable finishes within the time."""
     try:
         async with asyncio.timeout(seconds):
-            await what
+            await awaitable
     except TimeoutError:
         return False
     return True
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What has come of the other end. An "end" has the trailers as headers."""
+class PeerEvent:
+    """An event of the other end's message. An "end" has the trailers as headers."""
 
     kind: Kind
     status: int = 0
@@ -50,7 +50,7 @@ class Heard:
     scheme: str = ""
 
     def values(self, name: str) -> list[str]:
-        """Of the header, in order."""
+        """The values of the header, in order."""
         return [value for key, value in self.headers if key == name]
 
     def value(self, name: str) -> str | None:
@@ -68,63 +68,63 @@ class _Sender(Protocol):
 
 
 class Exchange:
-    """One request with its answer, as one end has it."""
+    """One request with its answer, as one end sees it."""
 
     def __init__(self, sender: _Sender) -> None:
         self._sender = sender
-        self._heard: asyncio.Queue[Heard] = asyncio.Queue()
+        self._events: asyncio.Queue[PeerEvent] = asyncio.Queue()
 
-    def hear(self, heard: Heard) -> None:
-        """Called by the connection."""
-        self._heard.put_nowait(heard)
+    def receive(self, event: PeerEvent) -> None:
+        """Takes an event from the connection."""
+        self._events.put_nowait(event)
 
-    async def next(self) -> Heard:
-        """What comes next; fails where nothing does."""
+    async def next(self) -> PeerEvent:
+        """The next event; fails if none comes in time."""
         async with asyncio.timeout(SECONDS):
-            return await self._heard.get()
+            return await self._events.get()
 
-    async def expect(self, kind: Kind) -> Heard:
-        """What comes next, which must be of this kind."""
-        heard = await self.next()
-        assert heard.kind == kind, f"expected {kind}, got {heard}"
-        return heard
+    async def expect(self, kind: Kind) -> PeerEvent:
+        """The next event, which must be of this kind."""
+        event = await self.next()
+        assert event.kind == kind, f"expected {kind}, got {event}"
+        return event
 
     async def read(self, size: int) -> bytes:
-        """So many bytes of the body, which come together again where they were cut."""
-        got = b""
-        while len(got) < size:
-            got += (await self.expect("data")).data
-        return got
+        """Reads so many bytes of the body, from as many pieces as they come in."""
+        data = b""
+        while len(data) < size:
+            data += (await self.expect("data")).data
+        return data
 
     async def rest(self) -> tuple[bytes, list[tuple[str, str]]]:
-        """The body until its end, and the trailers."""
+        """Reads the body until its end, and the trailers."""
         body = b""
-        while (heard := await self.next()).kind == "data":
-            body += heard.data
-        assert heard.kind == "end", f"expected the end of a body, got {heard} behind {len(body)} bytes"
-        return body, list(heard.headers)
+        while (event := await self.next()).kind == "data":
+            body += event.data
+        assert event.kind == "end", f"expected the end of a body, got {event} behind {len(body)} bytes"
+        return body, list(event.headers)
 
     async def answer(self, status: int, headers: Headers = (), *, last: bool = False) -> None:
-        """As the upstream: the head of the answer."""
+        """Sends the head of the answer, as the upstream."""
         await self._sender.head([(":status", str(status)), *headers], last=last, informational=False)
 
     async def inform(self, status: int, headers: Headers = ()) -> None:
-        """As the upstream: 1xx."""
+        """Sends an informational answer (1xx), as the upstream."""
         await self._sender.head([(":status", str(status)), *headers], last=False, informational=True)
 
     async def ask(self, method: str, target: str, headers: Headers = (), *, last: bool = False) -> None:
-        """As the client: the head of the request."""
+        """Sends the head of the request, as the client."""
         head = [(":method", method), (":path", target), (":scheme", "http"), (":authority", "test.local")]
         pseudo_first = sorted([*head, *headers], key=lambda pair: not pair[0].startswith(":"))
         await self._sender.head(pseudo_first, last=last, informational=False)
 
     async def send(self, data: bytes) -> None:
-        """A piece of the body; waits for room."""
+        """Sends a piece of the body; waits for room."""
         async with asyncio.timeout(SECONDS):
             await self._sender.data(data)
 
     async def end(self, trailers: Headers = ()) -> None:
-        """Of the body."""
+        """Ends the body."""
         await self._sender.end(trailers)
 
     def reset(self) -> None:
@@ -133,7 +133,7 @@ class Exchange:
 
 
 Begun = Callable[[str, Exchange], None]
-"""Told of each exchange that the other end has begun, by its target."""
+"""Called with each exchange that the other end begins, by its target."""
 
 # ---------------------------------------------------------------- HTTP/1.1
 
@@ -184,40 +184,40 @@ class _Http1:
         if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
             self._h11.start_next_cycle()
             self.exchange = Exchange(self)
-            self._take_all()
+            self._handle_all()
 
     async def run(self) -> None:
         with contextlib.suppress(ConnectionError, h11.RemoteProtocolError):
             while data := await self._reader.read(1 << 16):
                 self._h11.receive_data(data)
-                self._take_all()
+                self._handle_all()
             self._h11.receive_data(b"")
-            self._take_all()
-        self.exchange.hear(Heard("reset"))
+            self._handle_all()
+        self.exchange.receive(PeerEvent("reset"))
         self._writer.close()
 
-    def _take_all(self) -> None:
+    def _handle_all(self) -> None:
         while (event := self._h11.next_event()) not in (h11.NEED_DATA, h11.PAUSED):
             if isinstance(event, h11.ConnectionClosed):
                 return
-            self._take(event)
+            self._handle(event)
 
-    def _take(self, event: object) -> None:
+    def _handle(self, event: object) -> None:
         exchange = self.exchange
         if isinstance(event, h11.Request):
-            if event.http_version != b"1.1":  # the preface of HTTP/2 looks like a request
+            if event.http_version != b"1.1":  # the preface of HTTP/2 parses as a request
                 raise h11.RemoteProtocolError("expected HTTP/1.1")
             self._begun(event.target.decode(), exchange)
             headers = _text(event.headers)
-            exchange.hear(Heard("request", 0, event.method.decode(), event.target.decode(), headers))
+            exchange.receive(PeerEvent("request", 0, event.method.decode(), event.target.decode(), headers))
         elif isinstance(event, h11.InformationalResponse):
-            exchange.hear(Heard("informational", event.status_code, headers=_text(event.headers)))
+            exchange.receive(PeerEvent("informational", event.status_code, headers=_text(event.headers)))
         elif isinstance(event, h11.Response):
-            exchange.hear(Heard("response", event.status_code, headers=_text(event.headers)))
+            exchange.receive(PeerEvent("response", event.status_code, headers=_text(event.headers)))
         elif isinstance(event, h11.Data):
-            exchange.hear(Heard("data", data=bytes(event.data)))
+            exchange.receive(PeerEvent("data", data=bytes(event.data)))
         elif isinstance(event, h11.EndOfMessage):
-            exchange.hear(Heard("end", headers=_text(event.headers)))
+            exchange.receive(PeerEvent("end", headers=_text(event.headers)))
             self._start_next()
 
 
@@ -229,7 +229,7 @@ def _text(headers: object) -> Headers:
 
 
 class _Stream:
-    """What an exchange sends, on its stream."""
+    """Sends an exchange's messages on its stream."""
 
     def __init__(self, connection: _Http2, number: int) -> None:
         self._connection, self._number = connection, number
@@ -306,48 +306,48 @@ class _Http2:
         with contextlib.suppress(ConnectionError):
             while data := await self._reader.read(1 << 16):
                 for event in self._h2.receive_data(data):
-                    self._take(event)
+                    self._handle(event)
                 self._flush()
         for exchange in self._exchanges.values():
-            exchange.hear(Heard("reset"))
+            exchange.receive(PeerEvent("reset"))
         self._writer.close()
 
-    def _take(self, event: object) -> None:
+    def _handle(self, event: object) -> None:
         self._room.set()
         if isinstance(event, h2.events.RemoteSettingsChanged):
             self.settled.set()
         if isinstance(event, h2.events.RequestReceived):
             exchange = self._exchanges[event.stream_id] = Exchange(_Stream(self, event.stream_id))
             self._begun(_split(event.headers)[0][":path"], exchange)
-        heard = self._heard(event)
-        if heard:
-            self._exchanges[event.stream_id].hear(heard)  # type: ignore[attr-defined]
+        message = self._to_peer_event(event)
+        if message:
+            self._exchanges[event.stream_id].receive(message)  # type: ignore[attr-defined]
 
-    def _heard(self, event: object) -> Heard | None:
+    def _to_peer_event(self, event: object) -> PeerEvent | None:
         if isinstance(event, h2.events.RequestReceived):
             pseudo, plain = _split(event.headers)
-            return Heard("request", 0, pseudo[":method"], pseudo[":path"], plain, scheme=pseudo[":scheme"])
+            return PeerEvent("request", 0, pseudo[":method"], pseudo[":path"], plain, scheme=pseudo[":scheme"])
         if isinstance(event, h2.events.InformationalResponseReceived):
             pseudo, plain = _split(event.headers)
-            return Heard("informational", int(pseudo[":status"]), headers=plain)
+            return PeerEvent("informational", int(pseudo[":status"]), headers=plain)
         if isinstance(event, h2.events.ResponseReceived):
             pseudo, plain = _split(event.headers)
-            return Heard("response", int(pseudo[":status"]), headers=plain)
+            return PeerEvent("response", int(pseudo[":status"]), headers=plain)
         if isinstance(event, h2.events.DataReceived):
             if event.flow_controlled_length:
                 self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-            return Heard("data", data=event.data) if event.data else None
+            return PeerEvent("data", data=event.data) if event.data else None
         if isinstance(event, h2.events.StreamReset):
-            return Heard("reset")
+            return PeerEvent("reset")
         return self._ended(event)
 
-    def _ended(self, event: object) -> Heard | None:
-        """Trailers are the end; the event of that comes behind them all the same."""
+    def _ended(self, event: object) -> PeerEvent | None:
+        """Trailers end the message; h2 reports the end of the stream behind them all the same."""
         if isinstance(event, h2.events.TrailersReceived):
             self._trailed.add(event.stream_id)
-            return Heard("end", headers=_split(event.headers)[1])
+            return PeerEvent("end", headers=_split(event.headers)[1])
         if isinstance(event, h2.events.StreamEnded) and event.stream_id not in self._trailed:
-            return Heard("end")
+            return PeerEvent("end")
         return None
 
 
@@ -360,7 +360,7 @@ def _split(headers: object) -> tuple[dict[str, str], Headers]:
 
 
 class Upstream:
-    """Takes the gateway's connections, with TLS where it is given a context. Use `upstream`."""
+    """Accepts the gateway's connections, with TLS if it has a context. Use `upstream`."""
 
     def __init__(self, version: Version, tls: ssl.SSLContext | None = None) -> None:
         self._version, self._tls = version, tls
@@ -381,8 +381,8 @@ class Upstream:
     def _begun(self, target: str, exchange: Exchange) -> None:
         self._asked.setdefault(target, asyncio.Queue()).put_nowait(exchange)
 
-    async def asked(self, target: str) -> tuple[Exchange, Heard]:
-        """The exchange that comes to this target, and the head of its request."""
+    async def next_request(self, target: str) -> tuple[Exchange, PeerEvent]:
+        """Waits for the exchange of this target; returns it and the head of its request."""
         async with asyncio.timeout(SECONDS):
             exchange = await self._asked.setdefault(target, asyncio.Queue()).get()
         return exchange, await exchange.expect("request")
@@ -410,12 +410,12 @@ class Client:
 @contextlib.asynccontextmanager
 async def upstream(version: Version, tls: ssl.SSLContext | None = None) -> AsyncIterator[Upstream]:
     """An upstream that speaks this version, on a free port of loopback."""
-    made = Upstream(version, tls)
-    await made.start()
+    recording_upstream = Upstream(version, tls)
+    await recording_upstream.start()
     try:
-        yield made
+        yield recording_upstream
     finally:
-        await made.stop()
+        await recording_upstream.stop()
 
 
 @contextlib.asynccontextmanager

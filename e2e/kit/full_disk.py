@@ -12,13 +12,13 @@ PAGE = 4096
 
 
 def skip_reason() -> str | None:
-    """Why there can be none here; None where there can."""
+    """The reason why this machine cannot make one, or None."""
     return None if os.geteuid() == 0 else "a full disk is a tiny tmpfs, and to mount one takes root"
 
 
 @contextmanager
 def small_disk(folder: Path, pages: int) -> Iterator[None]:
-    """A file system of so many pages over the folder."""
+    """Mounts a file system of so many pages over the folder."""
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={pages * PAGE}", "full", str(folder)], check=True)
     try:
         yield
@@ -27,7 +27,7 @@ def small_disk(folder: Path, pages: int) -> Iterator[None]:
 
 
 def fill(folder: Path) -> Path:
-    """A file that takes all the room that there is."""
+    """Writes a file that takes all the room that is left."""
     filler = folder / "filler"
     try:
         with filler.open("wb", buffering=0) as file:

@@ -1,4 +1,4 @@
-"""A whole gateway under test: started by our own command, known by what it prints and by its sockets."""
+"""A whole gateway under test: it is started by our own command and observed by its output and its sockets."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ import httpx
 
 Json = dict[str, Any]
 READY_SECONDS, BUILD_SECONDS = 120.0, 600.0
-"""Bounds of what never takes so long: of a start, and of one that builds first, with a compilation in it."""
+"""Upper bounds, far above the usual time: of a start, and of a start that builds and compiles first."""
 
 
 SHORTEST_PAUSE, LONGEST_PAUSE, LONGER = 0.01, 1.0, 1.2
-"""Between two looks at what is waited for: the second is a sixth of the time that was waited already."""
+"""The pause between two checks of a condition grows to a sixth of the time waited so far."""
 
 
 def eventually(what: str, condition: Callable[[], object], seconds: float = 30.0) -> None:
     """Waits until the condition holds; fails with `what` when it does not within the bound.
 
-    The longer it has waited, the less often it looks: most looks are requests, which take CPU from what is waited for.
+    The longer it has waited, the less often it checks: most checks are requests, which take CPU from the gateway.
     """
     end, pause = time.monotonic() + seconds, SHORTEST_PAUSE
     while not condition():
@@ -39,14 +39,14 @@ def eventually(what: str, condition: Callable[[], object], seconds: float = 30.0
 
 
 def credentials(run_dir: Path) -> dict[str, str]:
-    """What a run's management API asks for, as headers."""
+    """The headers that authenticate at a run's management API."""
     return {"authorization": f"Bearer {(run_dir / 'management-token').read_text().strip()}"}
 
 
 class Gateway:
-    """`gatewright run`, its management API, and what it logged. Without a build, `arguments` say what to build.
+    """`gatewright run`, its management API, and its log. Without a build, `arguments` say what to build.
 
-    within: words before the command, that it is to run under. run_dir: where, if not in a new directory.
+    within: words before the command, such as `setpriv …`. run_dir: the run directory, by default a new one.
     """
 
     def __init__(
@@ -56,7 +56,10 @@ class Gateway:
         self._start_seconds = READY_SECONDS if build else BUILD_SECONDS
         self.log: list[str] = []
         self.printed: list[str] = []
-        self._parsed: tuple[list[Json | None], list[Json | None]] = ([], [])  # the lines of each that are read already
+        self._parsed: tuple[list[Json | None], list[Json | None]] = (
+            [],
+            [],
+        )  # the lines of each that are parsed already
         self._parsing = threading.Lock()
         self._ready = threading.Event()
         command = [
@@ -99,14 +102,18 @@ class Gateway:
         return status
 
     def process_status(self, name: str) -> Json:
-        found: list[Json] = [each for each in self.status()["processes"] if each["name"] == name]
-        assert found, f"no process {name}: {[each['name'] for each in self.status()['processes']]}"
-        return found[0]
+        processes: list[Json] = [process for process in self.status()["processes"] if process["name"] == name]
+        assert processes, f"no process {name}: {[process['name'] for process in self.status()['processes']]}"
+        return processes[0]
 
     def executors(self) -> list[Json]:
-        """The processes that serve Python policies now; those that only finish what they have are left out."""
+        """The processes that serve Python policies now, without those that drain."""
         processes: list[Json] = self.status()["processes"]
-        return [each for each in processes if "generation" in each and not each["leaving"] and each["state"] == "ready"]
+        return [
+            process
+            for process in processes
+            if "generation" in process and not process["leaving"] and process["state"] == "ready"
+        ]
 
     def reload(self) -> subprocess.CompletedProcess[str]:
         command = ["gatewright", "reload", "--run-dir", str(self.run_dir)]
@@ -128,7 +135,7 @@ class Gateway:
         return httpx.Client(base_url=f"http://{address}", headers=credentials(self.run_dir), timeout=30)
 
     def deploy(self, api: Json) -> None:
-        """Creates or replaces the API, and returns when it is deployed."""
+        """Creates or replaces the API and returns when it is deployed."""
         name = api["metadata"]["name"]
         with self.controller() as client:
             exists = client.get(f"/v1/apis/{name}").status_code == 200
@@ -143,13 +150,13 @@ class Gateway:
         assert state["state"] == "deployed", state
 
     def remove(self, name: str) -> None:
-        """Takes the API away, and returns when it is gone."""
+        """Deletes the API and returns when it is gone."""
         with self.controller() as client:
             answer = client.delete(f"/v1/apis/{name}", params={"wait": "15"})
             assert answer.status_code == 204, answer.text
 
     def admin(self, name: str, path: str) -> str:
-        """What the admin socket of `engine` or `envoy` answers."""
+        """The answer of the admin socket of `engine` or `envoy`."""
         socket = {"engine": "engine-admin.sock", "envoy": "envoy-admin.sock"}[name]
         transport = httpx.HTTPTransport(uds=str(self.run_dir / socket))
         with httpx.Client(transport=transport, base_url="http://admin") as client:
@@ -160,30 +167,31 @@ class Gateway:
         return sum(int(line.rsplit(" ", 1)[1]) for line in lines)
 
     def cluster_stat(self, api: str, counter: str) -> int:
-        """A counter of Envoy's, of all clusters of the API."""
+        """The sum of one of Envoy's counters over all clusters of the API."""
         clusters = json.loads(self.admin("engine", "/clusters"))[api]
         return sum(self.envoy_stat(f"cluster.{name}.{counter}$".replace("|", "%5C%7C")) for name in clusters)
 
     def records(self) -> Iterator[Json]:
-        """What was logged, as JSON objects, the access log too."""
-        with self._parsing:  # tests ask again and again, until a line is there
+        """All log records as JSON objects, those of the access log included."""
+        with self._parsing:  # tests poll until a line is there
             for lines, parsed in zip((self.log, self.printed), self._parsed, strict=True):
                 parsed += [json.loads(line) if line.startswith("{") else None for line in lines[len(parsed) :]]
-            found = [record for parsed in self._parsed for record in parsed if record is not None]
-        yield from found
+            records = [record for parsed in self._parsed for record in parsed if record is not None]
+        yield from records
 
     def is_busy(self, api: str) -> bool:
-        """Whether an execution of the API's policies is under way."""
+        """Whether a policy of the API is being executed."""
         chains = [chain for chain in json.loads(self.admin("engine", "/chains")) if chain["api"] == api]
         return any(instance["active"] for chain in chains for instance in chain["instances"])
 
-    def logged(self, **fields: object) -> list[Json]:
+    def find_records(self, **fields: object) -> list[Json]:
         """The log records that have all these fields."""
         return [record for record in self.records() if all(record.get(k) == v for k, v in fields.items())]
 
-    def access(self, api: str) -> list[Json]:
-        """The access lines of requests to the API's paths, in the order in which they came."""
-        return [line for line in self.logged(component="access") if str(line.get("path", "")).startswith(f"/{api}/")]
+    def access_records(self, api: str) -> list[Json]:
+        """The access log records of requests to the API's paths, in their order."""
+        records = self.find_records(component="access")
+        return [record for record in records if str(record.get("path", "")).startswith(f"/{api}/")]
 
     def stop(self) -> int:
         if self.process.poll() is None:
@@ -209,8 +217,8 @@ def running(
         gateway.stop()
 
 
-def refused(gateway: Gateway, definition: Json) -> dict[str, str]:
-    """The mistakes by field."""
+def mistakes_of(gateway: Gateway, definition: Json) -> dict[str, str]:
+    """Creates an API that the controller must refuse; the mistakes by field."""
     with gateway.controller() as client:
         answer = client.post("/v1/apis", json=definition)
         assert answer.status_code == 422, answer.text
@@ -222,9 +230,9 @@ def refused(gateway: Gateway, definition: Json) -> dict[str, str]:
 _numbers = itertools.count(1)
 
 
-def fresh(name: str) -> str:
-    """A name that nothing in this process had before: counters and logs of a gateway keep what earlier tests did, and
-    earlier tries of the same test.
+def fresh_name(name: str) -> str:
+    """A name that nothing in this process had before: counters and logs of a gateway outlive a test, and a second try
+    of it.
     """
     return f"{name}-{next(_numbers)}"
 

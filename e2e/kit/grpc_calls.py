@@ -9,7 +9,7 @@ import grpc
 
 
 class Calls(grpc.GenericRpcHandler):
-    """Fails each method's first calls with UNAVAILABLE, and then answers with the count."""
+    """A service that fails each method's first calls with UNAVAILABLE, then answers with the number of calls."""
 
     def __init__(self, failures: int) -> None:
         self.failures, self.calls = failures, Counter[str]()

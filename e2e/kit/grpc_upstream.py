@@ -1,4 +1,4 @@
-"""A gRPC upstream: the health service, and calls of each kind that say one message after the other."""
+"""A gRPC upstream: the health service, and calls of each kind, one message after the other."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 
-from e2e.kit.conversation import SECONDS, came
+from e2e.kit.conversation import SECONDS, arrives
 
 Bytes = bytes
 
@@ -50,21 +50,21 @@ class GrpcUpstream:
         await self._server.stop(0)
 
     async def _unary(self, request: Bytes, context: Any) -> Bytes:
-        """The message; the metadata `x-sent`, and whether a policy has set `x-passed`, in trailers."""
+        """Returns the message; trailers have the metadata `x-sent` and whether a policy has set `x-passed`."""
         sent = dict(context.invocation_metadata())
         await context.send_initial_metadata([("x-initial", "yes")])
         context.set_trailing_metadata([("x-trailing", sent.get("x-sent", "")), ("x-raw-bin", b"\x00\xff")])
         return request
 
     async def _fail(self, request: Bytes, context: Any) -> Bytes:
-        """A failure without a message: HEADERS alone, which are trailers too."""
+        """Fails without a message: HEADERS alone, which are trailers too."""
         del request
         context.set_trailing_metadata([("x-why", "because")])
         await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "nö: 100 %")
         return b""
 
     async def _fail_late(self, request: Bytes, context: Any) -> AsyncIterator[Bytes]:
-        """A message, and then a failure: its status is in trailers."""
+        """Sends a message and then fails: the status is in trailers."""
         yield request
         await context.abort(grpc.StatusCode.DATA_LOSS, "half of it")
 
@@ -87,7 +87,7 @@ class GrpcUpstream:
         del context
         for number in range(int(request)):
             yield b"%d" % number
-            self.one_by_one = await came(self.taken.get(), self.patience) and self.one_by_one
+            self.one_by_one = await arrives(self.taken.get(), self.patience) and self.one_by_one
 
     async def _echo(self, requests: AsyncIterator[Bytes], context: Any) -> AsyncIterator[Bytes]:
         del context

@@ -1,4 +1,4 @@
-"""HTTP/3 as clients speak it, by aioquic: requests and their answers, and frames that no client should send."""
+"""HTTP/3 clients, by aioquic: requests and their answers, and frames that no client should send."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ CONTROL, GOAWAY = 3, bytes([FrameType.GOAWAY])
 
 
 class RefusedError(Exception):
-    """The connection ended, or never was one."""
+    """The connection ended or was never made."""
 
 
 class UnservedError(RefusedError):
-    """The server has not looked at the request, and said so: a client asks again, on another connection."""
+    """The server has rejected the request unprocessed: a client sends it again, on another connection."""
 
 
 class ResetError(Exception):
@@ -38,7 +38,7 @@ class ResetError(Exception):
 
 @dataclass
 class Answer:
-    """headers: without trailers. body: what has come so far."""
+    """headers: without trailers. body: the bytes received so far."""
 
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
@@ -50,7 +50,7 @@ class Answer:
 
 
 class Exchange:
-    """A request, and what comes of its answer."""
+    """A request and the events of its answer."""
 
     def __init__(self, client: Client, stream: int) -> None:
         self._client, self._stream = client, stream
@@ -58,7 +58,7 @@ class Exchange:
         self.answer = Answer()
         self.ended = False
 
-    def take(self, event: H3Event | Exception) -> None:
+    def receive(self, event: H3Event | Exception) -> None:
         self._events.put_nowait(event)
 
     def send(self, data: bytes, *, end: bool = False) -> None:
@@ -70,19 +70,19 @@ class Exchange:
         self._client.transmit()
 
     def cancel(self) -> None:
-        """Wants no more of the answer: H3_REQUEST_CANCELLED, RFC 9114, 8.1."""
+        """Cancels the request: H3_REQUEST_CANCELLED, RFC 9114, 8.1."""
         self._client._quic.stop_stream(self._stream, 0x10C)
         self._client._quic.reset_stream(self._stream, 0x10C)
         self._client.transmit()
 
     async def head(self) -> Answer:
-        """Once the headers of the answer are there."""
+        """Waits for the headers of the answer."""
         while not self.answer.headers:
             await self._next()
         return self.answer
 
     async def until(self, data: bytes) -> None:
-        """Until the body has these bytes in it."""
+        """Waits until the body contains these bytes."""
         while data not in self.answer.body:
             await self._next()
 
@@ -96,11 +96,11 @@ class Exchange:
         if isinstance(event, Exception):
             raise event
         if isinstance(event, HeadersReceived):
-            said = {name.decode(): value.decode() for name, value in event.headers}
-            if self.answer.headers and ":status" not in said:
-                self.answer.trailers = said
+            headers = {name.decode(): value.decode() for name, value in event.headers}
+            if self.answer.headers and ":status" not in headers:
+                self.answer.trailers = headers
             else:
-                self.answer.headers = said
+                self.answer.headers = headers
         elif isinstance(event, DataReceived):
             self.answer.body += event.data
         if isinstance(event, HeadersReceived | DataReceived):
@@ -108,14 +108,14 @@ class Exchange:
 
 
 async def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
-    """Returns once it holds."""
+    """Returns once the condition holds."""
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.01)
 
 
 class Client(QuicConnectionProtocol):
-    """One connection."""
+    """A connection of a client."""
 
     def __init__(self, quic: QuicConnection) -> None:
         super().__init__(quic)
@@ -123,48 +123,48 @@ class Client(QuicConnectionProtocol):
         self.exchanges: dict[int, Exchange] = {}
         self.closed: ConnectionTerminated | None = None
         self.unserved_from: int | None = None
-        """The first stream that the server will not serve, once it has said so: GOAWAY, RFC 9114, 5.2."""
+        """The first stream that the server will not serve, by its GOAWAY (RFC 9114, 5.2); None before."""
 
     def quic_event_received(self, event: QuicEvent) -> None:
         if isinstance(event, ConnectionTerminated):
             self.closed = event
             for number, exchange in self.exchanges.items():
                 unserved = self.unserved_from is not None and number >= self.unserved_from
-                refused = UnservedError if unserved else RefusedError
-                exchange.take(refused(f"{event.error_code:#x} {event.reason_phrase}"))
+                error = UnservedError if unserved else RefusedError
+                exchange.receive(error(f"{event.error_code:#x} {event.reason_phrase}"))
         if isinstance(event, StreamDataReceived) and event.stream_id == CONTROL and event.data[:1] == GOAWAY:
-            self.unserved_from = int(Buffer(data=event.data[2:]).pull_uint_var())  # aioquic passes it over
+            self.unserved_from = int(Buffer(data=event.data[2:]).pull_uint_var())  # aioquic ignores it
         if isinstance(event, StreamReset) and event.stream_id in self.exchanges:
-            self.exchanges[event.stream_id].take(ResetError(f"{event.error_code:#x}"))
-        for made in self.http.handle_event(event):
-            stream = getattr(made, "stream_id", None)
+            self.exchanges[event.stream_id].receive(ResetError(f"{event.error_code:#x}"))
+        for http_event in self.http.handle_event(event):
+            stream = getattr(http_event, "stream_id", None)
             if stream in self.exchanges:
-                self.exchanges[stream].take(made)
+                self.exchanges[stream].receive(http_event)
 
     def vanish(self) -> None:
-        """Leaves without a word: nothing is sent any more."""
+        """Goes away silently: nothing is sent any more."""
         assert self._transport
         self._transport.abort()
 
     @property
     def certificate(self) -> str:
-        """The server's, its serial number in hex."""
-        shown = self._quic.tls._peer_certificate
-        assert shown
-        return f"{shown.serial_number:X}"
+        """The serial number of the server's certificate, in hex."""
+        certificate = self._quic.tls._peer_certificate
+        assert certificate
+        return f"{certificate.serial_number:X}"
 
     @property
     def resumed(self) -> bool:
-        """Whether it went on with a session of before."""
+        """Whether an earlier session was resumed."""
         return bool(self._quic.tls.session_resumed)
 
     @property
     def streams_allowed(self) -> int:
-        """How many exchanges the server has allowed, from the first one on."""
+        """The number of streams that the server has allowed since the start."""
         return int(self._quic._remote_max_streams_bidi)
 
     def begin(self, headers: Iterable[tuple[str, str]], *, end: bool) -> Exchange:
-        """A request of these headers, pseudo-headers among them, sent as they are."""
+        """Sends a request with exactly these headers, pseudo-headers among them."""
         stream = self._quic.get_next_available_stream_id()
         exchange = self.exchanges[stream] = Exchange(self, stream)
         self.http.send_headers(stream, _encoded(headers), end_stream=end)
@@ -203,11 +203,11 @@ async def connected(
     ticket: SessionTicket | None = None,
     tickets: list[SessionTicket] | None = None,
 ) -> AsyncIterator[Client]:
-    """A connection. Raises `RefusedError`.
+    """Opens a connection. Raises `RefusedError`.
 
-    trusted: who has signed the server's certificate. certificate: of the client. source: from which address.
-    seconds: for the handshake, which nobody may answer.
-    ticket: of a session to go on with; tickets: where those go that come.
+    trusted: the authority of the server's certificate. certificate: the client's. source: the address to connect from.
+    seconds: the bound of the handshake, which the server may leave unanswered.
+    ticket: of the session to resume; tickets: called with each ticket received.
     """
     configuration = QuicConfiguration(is_client=True, alpn_protocols=H3_ALPN, server_name=server_name)
     configuration.load_verify_locations(str(trusted))

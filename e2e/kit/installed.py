@@ -26,7 +26,7 @@ def make_wheels(folder: Path) -> dict[str, Path]:
 
 
 class Installation:
-    """A virtual environment with the wheels in it. `run` is how a person would: its commands, first on PATH."""
+    """A virtual environment with the wheels in it. `run` has its commands first on PATH, as a person would."""
 
     def __init__(self, folder: Path, cache: Path) -> None:
         self.folder = folder
@@ -40,30 +40,30 @@ class Installation:
         }
 
     def run(self, *command: str, cwd: Path, seconds: float = INSTALL_SECONDS) -> str:
-        """Stdout; fails with what it said."""
-        done = subprocess.run(
+        """The stdout of a command; fails with its output."""
+        result = subprocess.run(
             command, cwd=cwd, env=self.environment, capture_output=True, text=True, timeout=seconds, check=False
         )
-        assert done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
-        return done.stdout
+        assert result.returncode == 0, f"{command}: {result.stdout}\n{result.stderr}"
+        return result.stdout
 
     @contextmanager
     def gateway(self, folder: Path, *arguments: str) -> Iterator[tuple[str, float]]:
-        """`gatewright run` in a folder: its address, and the seconds until it was ready."""
-        began = time.monotonic()
+        """Runs `gatewright run` in a folder: its address, and the seconds until it was ready."""
+        start = time.monotonic()
         process = subprocess.Popen(
             ["gatewright", "run", *arguments], cwd=folder,
             env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
-        said: list[str] = []
+        lines: list[str] = []
         assert process.stdout
         assert process.stderr
-        reader = threading.Thread(target=said.extend, args=(process.stderr,), daemon=True)
+        reader = threading.Thread(target=lines.extend, args=(process.stderr,), daemon=True)
         reader.start()
         try:
             line = process.stdout.readline()
-            assert line.startswith("ready "), "".join(said)
-            yield line.split()[1], time.monotonic() - began
+            assert line.startswith("ready "), "".join(lines)
+            yield line.split()[1], time.monotonic() - start
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(30)

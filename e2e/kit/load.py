@@ -49,12 +49,12 @@ class Load:
             self._process = subprocess.Popen(command, stdout=out, start_new_session=True)
 
     def answers(self) -> list[Answer]:
-        return answers.read(self._lines)
+        return answers.read_answers(self._lines)
 
     def flowing(self) -> None:
         """Returns once every flow has had an answer."""
-        wanted = {flow.name for flow in self.flows}
-        eventually("every flow has answers", lambda: wanted <= {answer.flow for answer in self.answers()}, 30)
+        expected = {flow.name for flow in self.flows}
+        eventually("every flow has answers", lambda: expected <= {answer.flow for answer in self.answers()}, 30)
 
     def stop(self) -> list[Answer]:
         """Sends no more; all answers, once the last one is there."""
@@ -63,7 +63,7 @@ class Load:
         return self.finish(STOP_SECONDS)
 
     def finish(self, seconds: float) -> list[Answer]:
-        """All answers, once the counted flows have ended by themselves; fails if they have not within `seconds`."""
+        """Waits until the counted flows have ended, at most `seconds`; all answers."""
         try:
             self._process.wait(seconds)
         finally:
@@ -78,7 +78,7 @@ class Load:
 
 
 @contextmanager
-def loading(tool: Path, address: str, flows: Sequence[Flow]) -> Iterator[Load]:
+def run_load(tool: Path, address: str, flows: Sequence[Flow]) -> Iterator[Load]:
     load = Load(tool, address, flows)
     try:
         yield load
@@ -87,7 +87,7 @@ def loading(tool: Path, address: str, flows: Sequence[Flow]) -> Iterator[Load]:
 
 
 @contextmanager
-def checking_upstream(tool: Path, expected: dict[str, dict[str, str]]) -> Iterator[str]:
+def run_checking_upstream(tool: Path, expected: dict[str, dict[str, str]]) -> Iterator[str]:
     """An upstream's URL. A request at "/go" without the headers of expected["/go"] is answered 418."""
     with tempfile.TemporaryDirectory(prefix="upstream-") as folder:
         expectations = Path(folder) / "expect.json"
@@ -98,10 +98,10 @@ def checking_upstream(tool: Path, expected: dict[str, dict[str, str]]) -> Iterat
 
 def ask(tool: Path, address: str, flow: Flow) -> list[Answer]:
     """Sends a counted flow; returns with its last answer."""
-    with loading(tool, address, [flow]) as load:
+    with run_load(tool, address, [flow]) as load:
         return load.finish(flow.count / flow.rate + flow.seconds + STOP_SECONDS)
 
 
 def pause(seconds: float) -> None:
-    """Lets load run on: here a span of time is what is asked for, and nothing is waited for."""
+    """Lets load run for a span of time: the one place where a test waits for no condition."""
     time.sleep(seconds)

@@ -1,4 +1,4 @@
-"""An Envoy from the bootstrap that ships, with routes and an engine that do as a test says: what Envoy itself does."""
+"""An Envoy from the bootstrap that ships, with the routes and the engine of a test: for facts about Envoy itself."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Script = Callable[[Messages, grpc.ServicerContext], Iterator[Any]]
 
 
 class Engine(ext_proc_grpc.ExternalProcessorServicer):  # type: ignore[misc] # the package has no types
-    """Answers each exchange by the script that the first segment of its path names; records the messages."""
+    """An engine that runs the script named by the first segment of an exchange's path, and records the messages."""
 
     def __init__(self, **scripts: Script) -> None:
         self.scripts = scripts
@@ -50,7 +50,7 @@ class Engine(ext_proc_grpc.ExternalProcessorServicer):  # type: ignore[misc] # t
         first = next(messages)
         headers = {header.key: header.raw_value.decode() for header in first.request_headers.headers.headers}
         name = headers.get(":path", "/refused").split("/")[1]
-        yield from self.scripts[name](_again(first, messages), context)
+        yield from self.scripts[name](prepend(first, messages), context)
 
     def _recorded(self, messages: Messages) -> Messages:
         for message in messages:
@@ -59,19 +59,19 @@ class Engine(ext_proc_grpc.ExternalProcessorServicer):  # type: ignore[misc] # t
             yield message
 
 
-def _again(first: Any, rest: Messages) -> Messages:
+def prepend(first: Any, rest: Messages) -> Messages:
     yield first
     yield from rest
 
 
-def unchanged(kind: str) -> Any:
+def continue_unchanged(kind: str) -> Any:
     """The answer to a message that changes nothing."""
     if kind.endswith("trailers"):
         return ext_proc.ProcessingResponse(**{kind: ext_proc.TrailersResponse()})
     return ext_proc.ProcessingResponse(**{kind: ext_proc.HeadersResponse()})
 
 
-def changed(status: str = "CONTINUE", body: bytes | None = None, **headers: str) -> Any:
+def continue_with_headers(status: str = "CONTINUE", body: bytes | None = None, **headers: str) -> Any:
     """Request headers with changes; "append_" before a name appends, by append_action alone. _ stands for -."""
     mutation = ext_proc.HeaderMutation()
     for key, value in headers.items():
@@ -85,13 +85,13 @@ def changed(status: str = "CONTINUE", body: bytes | None = None, **headers: str)
     return ext_proc.ProcessingResponse(request_headers=ext_proc.HeadersResponse(response=common))
 
 
-def piece(body: bytes, last: bool) -> Any:
+def streamed_piece(body: bytes, last: bool) -> Any:
     streamed = ext_proc.StreamedBodyResponse(body=body, end_of_stream=last)
     common = ext_proc.CommonResponse(body_mutation=ext_proc.BodyMutation(streamed_response=streamed))
     return ext_proc.ProcessingResponse(request_body=ext_proc.BodyResponse(response=common))
 
 
-def denied(status: int = 403, body: bytes = b"denied") -> Any:
+def immediate_response(status: int = 403, body: bytes = b"denied") -> Any:
     answer = ext_proc.ImmediateResponse(body=body)
     answer.status.code = status
     return ext_proc.ProcessingResponse(immediate_response=answer)
@@ -101,15 +101,20 @@ def denied(status: int = 403, body: bytes = b"denied") -> Any:
 
 
 def route(name: str, modes: str | None, cluster: str = "upstream", **overrides: object) -> Json:
-    """The route of /NAME/ with these ext_proc modes (`HEADERS`), None for none; it says its name to the client."""
+    """The route of /NAME/ with these ext_proc modes (`HEADERS`), None for none; the answer names the route."""
     action = {"cluster": cluster, "timeout": overrides.pop("timeout", "5s")}
     mark = {"header": {"key": "x-route", "value": name}}
-    made: Json = {"name": name, "match": {"prefix": f"/{name}/"}, "route": action, "response_headers_to_add": [mark]}
+    document: Json = {
+        "name": name,
+        "match": {"prefix": f"/{name}/"},
+        "route": action,
+        "response_headers_to_add": [mark],
+    }
     if modes is not None:
         mode = dict(zip(MODES, modes.split(), strict=True))
         per_route = {"@type": PER_ROUTE, "overrides": {"processing_mode": mode, **overrides}}
-        made["typed_per_filter_config"] = {"envoy.filters.http.ext_proc": per_route}
-    return made
+        document["typed_per_filter_config"] = {"envoy.filters.http.ext_proc": per_route}
+    return document
 
 
 def bootstrap(directory: Path) -> Json:
@@ -118,25 +123,27 @@ def bootstrap(directory: Path) -> Json:
     """
     fields = {"node_id": "lone", "max_connections": "1000", "envoy_heap_bytes": str(1 << 30)}
     sockets = {f"{name}_socket": str(directory / name) for name in ("admin", "ext_proc", "xds", "challenges")}
-    made: Json = yaml.safe_load(Template(BOOTSTRAP.read_text()).substitute(fields | sockets))
+    document: Json = yaml.safe_load(Template(BOOTSTRAP.read_text()).substitute(fields | sockets))
     listener = json.loads(LISTENER.read_text().replace("/dev/stdout", "/dev/null"))
     listener["address"]["socket_address"]["port_value"] = 0
-    made["static_resources"]["listeners"] = [listener]
-    return made
+    document["static_resources"]["listeners"] = [listener]
+    return document
 
 
 def connection_manager(config: Json) -> Json:
-    made: Json = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][-1]["typed_config"]
-    return made
+    document: Json = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][-1]["typed_config"]
+    return document
 
 
 def ext_proc_filter(config: Json) -> Json:
     filters = connection_manager(config)["http_filters"]
-    made: Json = next(each for each in filters if each["name"] == "envoy.filters.http.ext_proc")["typed_config"]
-    return made
+    document: Json = next(
+        http_filter for http_filter in filters if http_filter["name"] == "envoy.filters.http.ext_proc"
+    )["typed_config"]
+    return document
 
 
-def with_routes(config: Json, routes: list[Json], upstream: Upstream) -> Json:
+def add_static_routes(config: Json, routes: list[Json], upstream: Upstream) -> Json:
     """The configuration without xDS: these routes instead, to the cluster `upstream` or to `nowhere`."""
     del config["dynamic_resources"], connection_manager(config)["rds"]
     hosts = [{"name": "all", "domains": ["*"], "routes": routes}]
@@ -152,7 +159,7 @@ def cluster(name: str, port: int) -> Json:
 
 
 class LoneEnvoy:
-    """A running Envoy with one worker."""
+    """A running Envoy with one worker thread."""
 
     def __init__(self, directory: Path, config: Json) -> None:
         self._admin = directory / "admin"
@@ -174,7 +181,7 @@ class LoneEnvoy:
         return self
 
     def answers(self) -> bool:
-        """Whether its admin socket does."""
+        """Whether its admin socket answers."""
         assert self._process.poll() is None, "Envoy has ended: see its words above"
         return self._listening.exists()
 
@@ -191,10 +198,10 @@ class LoneEnvoy:
 def lone_envoy(
     upstream: Upstream, engine: Engine, routes: list[Json], change: Callable[[Json], None] = lambda _: None
 ) -> Iterator[LoneEnvoy]:
-    """An Envoy with these routes and this engine; `change` may change the configuration."""
+    """Runs an Envoy with these routes and this engine; `change` may change the configuration."""
     with tempfile.TemporaryDirectory(prefix="gw-") as name:
         directory = Path(name)
-        config = with_routes(bootstrap(directory), routes, upstream)
+        config = add_static_routes(bootstrap(directory), routes, upstream)
         change(config)
         server = grpc.server(ThreadPoolExecutor(8))
         ext_proc_grpc.add_ExternalProcessorServicer_to_server(engine, server)

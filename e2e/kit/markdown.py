@@ -18,9 +18,9 @@ GO_TESTS = ROOT / "gateway-runtime" / "policy-engine"
 
 @functools.cache
 def repository_files() -> tuple[Path, ...]:
-    """The files that git has, relative to the root: what a run, a build or a tool leaves beside them is no part."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
-    return tuple(Path(name) for name in listed.stdout.split("\0") if name)
+    """The files that git tracks, relative to the root, without what runs, builds and tools leave beside them."""
+    result = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return tuple(Path(name) for name in result.stdout.split("\0") if name)
 
 
 def page(name: str) -> str:
@@ -33,19 +33,19 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 def section(text: str, heading: str) -> str:
-    """What stands below a heading of the second level, up to the next one."""
-    (found,) = re.findall(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-    return str(found)
+    """The text below a heading of the second level, up to the next one."""
+    (body,) = re.findall(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    return str(body)
 
 
 def commands(text: str, program: str) -> Iterator[str]:
-    """What stands in a line of code, or between backticks, and begins with the program; without a comment behind it."""
-    for found in re.finditer(rf"(?:^    |`)({program}(?: [^`\n]*)?)", text, re.MULTILINE):
-        yield re.split(r"   +| #", found[1])[0].strip()
+    """The commands of a program, in blocks of code and between backticks, without a comment behind them."""
+    for match in re.finditer(rf"(?:^    |`)({program}(?: [^`\n]*)?)", text, re.MULTILINE):
+        yield re.split(r"   +| #", match[1])[0].strip()
 
 
 def inline(text: str) -> list[str]:
-    """What stands between backticks, blocks of code left out."""
+    """The texts between backticks, blocks of code left out."""
     return re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL))
 
 

@@ -1,4 +1,4 @@
-"""What models answer, as event streams: of OpenAI's chat completions and of Anthropic's messages."""
+"""Answers of models as event streams: OpenAI's chat completions and Anthropic's messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gatewright.streams import SseEvent
 
 
 def completion(tokens: Sequence[str]) -> list[bytes]:
-    """Events of a chat completion that says the tokens, one each."""
+    """The events of a chat completion, one for each token."""
     deltas: list[tuple[dict[str, str], str | None]] = [({"role": "assistant", "content": ""}, None)]
     deltas += [({"content": token}, None) for token in tokens]
     deltas.append(({}, "stop"))
@@ -24,11 +24,11 @@ def completion(tokens: Sequence[str]) -> list[bytes]:
         }
         for delta, reason in deltas
     ]
-    return [SseEvent(json.dumps(one)).encode() for one in documents] + [SseEvent("[DONE]").encode()]
+    return [SseEvent(json.dumps(document)).encode() for document in documents] + [SseEvent("[DONE]").encode()]
 
 
 def message(tokens: Sequence[str]) -> list[bytes]:
-    """Events of a message that says the tokens, one each."""
+    """The events of a message, one for each token."""
     begin: dict[str, Any] = {
         "id": "msg-1",
         "type": "message",
@@ -55,4 +55,4 @@ def message(tokens: Sequence[str]) -> list[bytes]:
         },
         {"type": "message_stop"},
     ]
-    return [SseEvent(json.dumps(one), event=one["type"]).encode() for one in documents]
+    return [SseEvent(json.dumps(document), event=document["type"]).encode() for document in documents]

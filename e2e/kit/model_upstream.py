@@ -1,4 +1,4 @@
-"""An upstream that says pieces, each when the test has allowed it. HTTP/1.1, on a free port of loopback."""
+"""An upstream that sends pieces, each when the test permits it. HTTP/1.1, on a free port of loopback."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         upstream = self.upstream
-        permits = upstream.permits  # of this answer; later ones have others
+        permits = upstream.permits  # of this answer; later answers have others
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with contextlib.suppress(OSError):
             self.send_response(200)
@@ -50,7 +50,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def _is_permitted(self, permits: threading.Semaphore) -> bool:
-        """Waits for a permit; False when the other end has gone meanwhile."""
+        """Waits for a permit; False if the other end has gone meanwhile."""
         while not permits.acquire(timeout=LOOK_SECONDS):
             readable, _, _ = select.select([self.connection], [], [], 0)
             if readable and not self.connection.recv(1, socket.MSG_PEEK):
@@ -58,20 +58,20 @@ class _Handler(BaseHTTPRequestHandler):
         return True
 
     def log_message(self, *_: object) -> None:
-        """Nothing."""
+        """Logs nothing."""
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_: object) -> None:
-        """A connection that breaks is the other end's affair."""
+        """Ignores connections that break: tests look at the other end."""
 
 
 class ModelUpstream:
-    """Use as a context manager, then `saying` for each answer.
+    """Use as a context manager, then `answer_with` for each answer.
 
-    sent: how many pieces have gone out. gone: set when the gateway has left in the middle.
+    sent: the number of pieces sent. gone: set when the gateway has closed the connection in the middle.
     """
 
     def __init__(self) -> None:
@@ -84,8 +84,8 @@ class ModelUpstream:
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     @contextlib.contextmanager
-    def saying(self, pieces: Sequence[bytes], permits: int | None = None) -> Iterator[ModelUpstream]:
-        """Each answer has these pieces. permits: how many of them may go at once, before `permit`; None: all."""
+    def answer_with(self, pieces: Sequence[bytes], permits: int | None = None) -> Iterator[ModelUpstream]:
+        """Each answer has these pieces. permits: how many are sent before the first `permit`; None: all."""
         self.pieces, self.sent = pieces, 0
         self.permits = None if permits is None else threading.Semaphore(permits)
         self.gone = threading.Event()
@@ -96,7 +96,7 @@ class ModelUpstream:
                 self.permits.release(len(pieces) * 100)
 
     def permit(self, count: int = 1) -> None:
-        """So many pieces more may go."""
+        """Permits so many more pieces."""
         assert self.permits is not None
         self.permits.release(count)
 

@@ -14,7 +14,7 @@ import pytest
 
 
 class NameServer:
-    """Answers for names of its own with addresses that may change (RFC 1035), over UDP; of all else there is none.
+    """Answers for its own names with addresses that may change (RFC 1035), over UDP, and with NXDOMAIN for all others.
 
     is_silent: it answers nothing.
     """
@@ -48,11 +48,11 @@ class NameServer:
             at += 1 + length
         (kind,) = struct.unpack("!H", question[at + 1 : at + 3])
         addresses = self.known.get(".".join(name))
-        found = addresses if addresses and kind == 1 else []
-        self.asked += bool(found)
+        answers = addresses if addresses and kind == 1 else []
+        self.asked += bool(answers)
         flags = 0x8180 if addresses is not None else 0x8183  # NXDOMAIN
-        head = question[:2] + struct.pack("!HHHHH", flags, 1, len(found), 0, 0)
-        records = [b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 1, 4) + socket.inet_aton(one) for one in found]
+        head = question[:2] + struct.pack("!HHHHH", flags, 1, len(answers), 0, 0)
+        records = [b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 1, 4) + socket.inet_aton(address) for address in answers]
         return head + question[12 : at + 5] + b"".join(records)
 
     def close(self) -> None:
@@ -64,10 +64,12 @@ class NameServer:
 @contextmanager
 def name_server() -> Iterator[NameServer]:
     try:
-        made = NameServer(f"127.53.{os.getpid() >> 8 & 255}.{os.getpid() & 255 or 1}")  # other workers have others
+        server = NameServer(
+            f"127.53.{os.getpid() >> 8 & 255}.{os.getpid() & 255 or 1}"
+        )  # an address of this worker alone
     except PermissionError:
         pytest.skip("this user may not listen on port 53")
     try:
-        yield made
+        yield server
     finally:
-        made.close()
+        server.close()

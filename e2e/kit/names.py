@@ -13,10 +13,10 @@ MOUNTED = f'mount --bind "$0" {HOSTS} && mount --bind "$1" {RESOLVER} && shift &
 
 
 class Names:
-    """`within` are the words before a command that is to know these names. server: the address of the one that it asks
-    for others.
+    """`within` are the words before a command that is to resolve these names. server: the name server for other
+    names.
 
-    Names that it does not know are asked for at the machine's own name server; one in `.test` is not there (RFC 6761).
+    Other names are looked up at the machine's own name server; one in `.test` is not there (RFC 6761).
     """
 
     def __init__(self, folder: Path, server: str | None = None) -> None:
@@ -24,9 +24,9 @@ class Names:
             pytest.skip("this machine gives no mount namespace, and names cannot be changed without one")
         self._hosts, resolver = folder / "hosts", folder / "resolv.conf"
         resolver.write_text(f"nameserver {server}\n" if server else RESOLVER.read_text())
-        self.know()
+        self.resolve_to_loopback()
         self.within = (*NAMESPACE, "sh", "-c", MOUNTED, str(self._hosts), str(resolver))
 
-    def know(self, *names: str) -> None:
-        """These are 127.0.0.1 from now on, and no others. The file is written in place: it is mounted elsewhere."""
+    def resolve_to_loopback(self, *names: str) -> None:
+        """Resolves these names alone, to 127.0.0.1. The file is written in place, since it is mounted elsewhere."""
         self._hosts.write_text("".join(f"127.0.0.1 {name}\n" for name in ("localhost", *names)))

@@ -24,13 +24,13 @@ BAD_NONCES = 15
 
 
 class Pebble:
-    """An authority. folder: for what it needs. http_port: where it asks whether hosts are ours. seconds: the validity
-    of what it issues. Start it, stop it; started again, it knows nobody any more, and is another authority."""
+    """An authority. folder: for its files. http_port: the port of its HTTP challenges. seconds: the validity of its
+    certificates. After another start it has no accounts, and is another authority."""
 
     def __init__(self, folder: Path, http_port: int, seconds: int) -> None:
         self._port, self._management, self._dns = free_port(), free_port(), free_port()
         self._own = authority(folder, "directory")
-        chain, key = self._own.signed("pebble", "localhost", "127.0.0.1")
+        chain, key = self._own.issue("pebble", "localhost", "127.0.0.1")
         self._config, self._log = folder / "pebble.json", folder / "pebble.log"
         self._settings = {
             "listenAddress": f"127.0.0.1:{self._port}",
@@ -43,11 +43,11 @@ class Pebble:
             "externalAccountBindingRequired": False,
             "retryAfter": {"authz": 1, "order": 1},
         }
-        self.issue_for(seconds)
+        self.set_validity(seconds)
         self._process: subprocess.Popen[bytes] | None = None
 
-    def issue_for(self, seconds: int) -> None:
-        """Certificates are valid that long from the next start on."""
+    def set_validity(self, seconds: int) -> None:
+        """Sets the validity of certificates, from the next start on."""
         profiles = {"default": {"description": "of the test", "validityPeriod": seconds}}
         self._config.write_text(json.dumps({"pebble": {**self._settings, "profiles": profiles}}))
 
@@ -57,17 +57,17 @@ class Pebble:
 
     @property
     def authority_file(self) -> Path:
-        """Who signs the directory's own certificate."""
+        """The authority of the directory's own certificate."""
         return self._own.file
 
     @property
     def issued(self) -> int:
-        """How many certificates it has issued since its first start."""
+        """The number of certificates issued since the first start."""
         return self._log.read_text().count("Issued certificate serial")
 
     @contextmanager
     def names(self) -> Iterator[None]:
-        """While this lasts, every host is 127.0.0.1."""
+        """Runs a name server by which every host is 127.0.0.1."""
         off = [word for name in ("http01", "https01", "tlsalpn01", "doh") for word in (f"-{name}", "")]
         where = ["-dnsserver", f"127.0.0.1:{self._dns}", "-management", f"127.0.0.1:{free_port()}"]
         here = ["-defaultIPv4", "127.0.0.1", "-defaultIPv6", ""]
@@ -93,7 +93,7 @@ class Pebble:
             self._process.wait()
 
     def trust(self) -> ssl.SSLContext:
-        """What it has issued since it was started is trusted by this."""
+        """A context that trusts the certificates issued since the last start."""
         own = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         own.load_verify_locations(self._own.file)
         root = httpx.get(f"https://localhost:{self._management}/roots/0", verify=own).text
@@ -110,6 +110,8 @@ class Pebble:
 
 
 def program(name: str) -> str:
-    """Its path; built once, from the Go module proxy."""
+    """The path of the program, which is built once, from the Go module proxy."""
     command = [sys.executable, str(ROOT / "tools" / "go_tool.py"), name]
-    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()  # stderr says why not
+    return subprocess.run(
+        command, stdout=subprocess.PIPE, text=True, check=True
+    ).stdout.strip()  # stderr has the reason of a failure

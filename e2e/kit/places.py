@@ -1,4 +1,4 @@
-"""Where the files are that tests read and build from."""
+"""The folders that tests read and build from."""
 
 from __future__ import annotations
 

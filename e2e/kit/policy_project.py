@@ -21,7 +21,7 @@ parameters: {{type: object}}
 
 
 class PolicyProject:
-    """build.yaml with Go policies and what `write_policy` has put there; `arguments` make `gatewright run` build it."""
+    """build.yaml with Go policies and those of `write_policy`; `arguments` make `gatewright run` build it."""
 
     def __init__(self, folder: Path, output: str, go: Sequence[str] = ("log-message",)) -> None:
         self.folder = folder
@@ -40,23 +40,23 @@ class PolicyProject:
     def write_policy(
         self, name: str, source: str, version: str = "v1.0.0", group: str = "", more: str = "", **files: str
     ) -> Path:
-        """Writes a policy, or writes it anew; other files as NAME_py="…" or NAME_txt="…". Answers its policy.py.
+        """Writes a policy, or replaces it; other files as NAME_py="…" or NAME_txt="…". Returns its policy.py.
 
-        more: YAML at the end of the definition; each member of it takes the place of the line that stood there.
+        more: YAML at the end of the definition; each of its members replaces the line of the same key.
         """
         folder = self.folder / f"{name}-{version}"
         folder.mkdir(exist_ok=True)
-        said = {line.partition(":")[0] for line in textwrap.dedent(more).splitlines() if line[:1].strip()}
+        keys = {line.partition(":")[0] for line in textwrap.dedent(more).splitlines() if line[:1].strip()}
         lines = DEFINITION.format(name=name, version=version).splitlines(keepends=True)
-        definition = "".join(line for line in lines if line.partition(":")[0] not in said) + textwrap.dedent(more)
-        for file, text in {"policy-definition.yaml": definition, "policy.py": source, **_named(files)}.items():
+        definition = "".join(line for line in lines if line.partition(":")[0] not in keys) + textwrap.dedent(more)
+        for file, text in {"policy-definition.yaml": definition, "policy.py": source, **_file_names(files)}.items():
             write_whole(folder / file, textwrap.dedent(text))
         self._entries[f"{name}:{version}"] = folder.name + (f", group: {group}" if group else "")
         self._write_manifest()
         return folder / "policy.py"
 
     def remove_policy(self, name: str, version: str = "v1.0.0") -> None:
-        """Takes a policy out of build.yaml."""
+        """Removes a policy from build.yaml."""
         del self._entries[f"{name}:{version}"]
         self._write_manifest()
 
@@ -65,12 +65,12 @@ class PolicyProject:
         write_whole(self.manifest, "\n".join(["version: v1", "policies:", *lines, ""]))
 
 
-def _named(files: dict[str, str]) -> dict[str, str]:
+def _file_names(files: dict[str, str]) -> dict[str, str]:
     return {re.sub("_(py|txt)$", r".\1", name): text for name, text in files.items()}
 
 
 def write_whole(path: Path, text: str) -> None:
-    """As an editor does, and only where it changes something."""
+    """Replaces the file in one step, as an editor does, and only if the text differs."""
     if not path.exists() or path.read_text() != text:
         scratch = path.with_name(f".{path.name}.new")
         scratch.write_text(text)

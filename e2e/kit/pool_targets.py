@@ -23,8 +23,8 @@ SLOW_SECONDS = 0.1
 class Target:
     """A context manager. `mode` may change at any time; `gone` also closes its port, which it takes again afterwards.
 
-    `seen` are the paths of requests but for health checks, `checks` how many of these there were, `first` what its
-    connections began with, `server_names` what TLS clients asked for. socket: the path of a Unix socket.
+    `seen` are the paths of requests without health checks, `checks` the number of these, `first` the first bytes of its
+    connections, `server_names` the names in TLS handshakes. socket: the path of a Unix socket.
     """
 
     def __init__(self, name: str, host: str = "127.0.0.1", port: int = 0, socket: Path | None = None) -> None:
@@ -62,7 +62,7 @@ class Target:
         return self._mode
 
     def become(self, mode: Mode) -> None:
-        """What it does from now on; requests that were held are answered when it is fine."""
+        """Changes the mode; requests that are held are answered once it is `fine`."""
         self._run(self._become(mode))
 
     async def _become(self, mode: Mode) -> None:
@@ -91,12 +91,12 @@ class Target:
         await asyncio.sleep(0)
 
     async def _end(self) -> None:
-        """A connection that came as the last others went ends too: what is left open fails whichever test is next."""
+        """Also ends a connection that came as the last others went: an open one would fail a later test."""
         await self._close()
-        left = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in left:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.sleep(0)
 
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -148,23 +148,23 @@ class Target:
 
 
 def tls_of(signer: Authority, name: str, *hosts: str) -> ssl.SSLContext:
-    """For a target with a certificate of these hosts."""
-    chain, key = signer.signed(f"target-{name}", *hosts)
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    made.load_cert_chain(chain, key)
-    return made
+    """The TLS context of a target with a certificate for these hosts."""
+    chain, key = signer.issue(f"target-{name}", *hosts)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain, key)
+    return context
 
 
 @contextmanager
 def targets(*names: str) -> Iterator[list[Target]]:
-    """One of each name."""
+    """Runs a target for each name."""
     with ExitStack() as stack:
         yield [stack.enter_context(Target(name)) for name in names]
 
 
-def counted(made: Sequence[Target]) -> Counter[str]:
-    """Requests by target, since this was asked last."""
-    found = Counter({one.name: len(one.seen) for one in made})
-    for one in made:
-        one.seen.clear()
-    return found
+def take_counts(members: Sequence[Target]) -> Counter[str]:
+    """The number of requests by target since the last call."""
+    counts = Counter({target.name: len(target.seen) for target in members})
+    for target in members:
+        target.seen.clear()
+    return counts

@@ -15,7 +15,7 @@ USER, PASSWORD, TOKEN = "robot", "s3cret-index-w0rd", "t0p-secret-t0ken"
 
 
 class Publisher(Upstream):
-    """`files` is what it has, by path. Below /simple it asks for the index's credentials, elsewhere for the token."""
+    """`files` are its files by path. Below /simple it requires the index's credentials, elsewhere the token."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -24,8 +24,8 @@ class Publisher(Upstream):
 
     def _serve_file(self, request: Recorded) -> Reply:
         basic = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-        wanted = basic if request.target.startswith("/simple") else f"Bearer {TOKEN}"
-        if request.value("authorization") != wanted:
+        credential = basic if request.target.startswith("/simple") else f"Bearer {TOKEN}"
+        if request.value("authorization") != credential:
             return Reply(401, [("www-authenticate", "Basic")])
         if request.target not in self.files:
             return Reply(404)
@@ -33,7 +33,7 @@ class Publisher(Upstream):
         return Reply(200, [("content-type", kind)], self.files[request.target])
 
     def publish_repository(self, name: str, ref: str, folders: dict[str, Path]) -> None:
-        """The tarball that GitHub would make of name (ORGANISATION/REPOSITORY) at ref."""
+        """Serves the tarball that GitHub would make of name (ORGANISATION/REPOSITORY) at ref."""
         file = io.BytesIO()
         with tarfile.open(fileobj=file, mode="w:gz") as archive:
             for inside, folder in folders.items():
@@ -42,7 +42,7 @@ class Publisher(Upstream):
         self.files[f"/{name}/tar.gz/{ref}"] = file.getvalue()
 
     def publish_package(self, name: str, version: str, folder: Path, requires: str) -> None:
-        """A wheel whose one module folder is a policy."""
+        """Serves a wheel whose one module folder is a policy."""
         module = name.replace("-", "_")
         info, wheel = f"{module}-{version}.dist-info", f"{module}-{version}-py3-none-any.whl"
         fields = {"Metadata-Version": "2.4", "Name": name, "Version": version, "License-Expression": "MIT"}
@@ -50,7 +50,7 @@ class Publisher(Upstream):
         about = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
         content = {f"{module}/{path.name}": path.read_bytes() for path in folder.iterdir()}
         content |= {f"{info}/METADATA": metadata.encode(), f"{info}/WHEEL": about.encode()}
-        content[f"{info}/RECORD"] = "".join(f"{one},,\n" for one in content).encode()
+        content[f"{info}/RECORD"] = "".join(f"{path},,\n" for path in content).encode()
         self.files[f"/simple/{name}/{wheel}"] = _zipped(content)
         self.files[f"/simple/{name}/"] = f'<a href="{wheel}">{wheel}</a>'.encode()
 
@@ -61,7 +61,7 @@ class Publisher(Upstream):
 
 
 def publish_module(proxy: Path, module: str, version: str, folder: Path) -> None:
-    """A version of a Go module, into a folder that GOPROXY may name."""
+    """Writes a version of a Go module into a folder that GOPROXY may name."""
     files = {f"{module}@{version}/{path.name}": path.read_bytes() for path in folder.iterdir()}
     at = proxy / module / "@v"
     at.mkdir(parents=True)

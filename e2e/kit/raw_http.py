@@ -1,4 +1,4 @@
-"""One request on one connection, with or without TLS, from any loopback address: what HTTP clients let no test say."""
+"""Single requests, with or without TLS, from any loopback address, for what HTTP clients cannot send."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Tls:
-    """What a connection speaks. names: the alternative names in the server's certificate."""
+    """The TLS parameters of a connection. names: the alternative names in the server's certificate."""
 
     version: str
     cipher: str
@@ -36,7 +36,7 @@ class Answer:
 
 
 class RefusedError(Exception):
-    """The connection was closed, or never was one."""
+    """The connection was closed or was never made."""
 
 
 def request(
@@ -50,15 +50,15 @@ def request(
     path: str = "/x",
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
-    """One GET on a connection of its own. Raises `RefusedError`.
+    """Sends one GET on a connection of its own. Raises `RefusedError`.
 
-    server_name: what TLS asks for. source: who connects. first: bytes before it.
+    server_name: the name in the TLS handshake. source: the address to connect from. first: bytes before the request.
     """
     lines = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
     try:
         with connected(port, tls, server_name, source) as connection:
             connection.sendall(first + f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n".encode())
-            return received(connection)
+            return receive_answer(connection)
     except OSError as error:
         raise RefusedError(str(error)) from None
 
@@ -70,7 +70,7 @@ def connected(
     source: str = "127.0.0.1",
     session: ssl.SSLSession | None = None,
 ) -> socket.socket:
-    """A connection, secured where `tls` is given; `session`: of one before, to be resumed."""
+    """Opens a connection, with TLS if `tls` is given; `session`: an earlier one, to be resumed."""
     plain = socket.create_connection(("127.0.0.1", port), timeout=10, source_address=(source, 0))
     try:
         return tls.wrap_socket(plain, server_hostname=server_name, session=session) if tls else plain
@@ -79,7 +79,7 @@ def connected(
         raise
 
 
-def received(connection: socket.socket) -> Answer:
+def receive_answer(connection: socket.socket) -> Answer:
     head, body = b"", b""
     while b"\r\n\r\n" not in head:
         if not (piece := connection.recv(65536)):

@@ -1,4 +1,4 @@
-"""What /metrics of a gateway tells, by the parsers of Prometheus' own client."""
+"""The metrics of a gateway, read by the parsers of Prometheus' own client."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ SECONDS = 30.0
 
 
 def status(run_dir: Path) -> Json:
-    """What `gatewright status` says."""
+    """The output of `gatewright status`."""
     command = ["gatewright", "status", "--json", "--run-dir", str(run_dir)]
-    found: Json = json.loads(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
-    return found
+    document: Json = json.loads(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
+    return document
 
 
 def address(gateway: Gateway) -> str:
-    """HOST:PORT of the admin listener; "" where there is none."""
+    """HOST:PORT of the admin listener, or "" without one."""
     listener: str = json.loads(gateway.admin("engine", "/stats"))["listener"]
     return listener
 
@@ -44,10 +44,10 @@ class Scrape:
 
     def samples(self, name: str) -> Iterator[Sample]:
         for family in self.families.values():
-            yield from (Sample(one.labels, one.value) for one in family.samples if one.name == name)
+            yield from (Sample(sample.labels, sample.value) for sample in family.samples if sample.name == name)
 
     def quantile(self, name: str, quantile: float, bounds: list[float], **labels: str) -> int:
-        """The place among `bounds` of the bucket of a histogram in which the quantile lies."""
+        """The index in `bounds` of the histogram bucket in which the quantile lies."""
         counts = dict.fromkeys(bounds, 0.0)
         for sample in self.samples(f"{name}_bucket"):
             if labels.items() <= sample.labels.items():
@@ -66,19 +66,19 @@ class Sample:
 
 
 def scrape(gateway: Gateway) -> Scrape:
-    """As Prometheus' text."""
+    """Scrapes in Prometheus' text format."""
     return scrape_at(f"http://{address(gateway)}/metrics")
 
 
 def scrape_at(url: str) -> Scrape:
-    """As Prometheus' text, of any gateway."""
+    """Scrapes the admin listener at an address, in Prometheus' text format."""
     answer = httpx.get(url, timeout=SECONDS)
     assert answer.status_code == 200, answer.text
     return Scrape({family.name: family for family in plain_text(answer.text)})
 
 
 def scrape_open_metrics(gateway: Gateway) -> Scrape:
-    """As OpenMetrics."""
+    """Scrapes in the OpenMetrics format."""
     answer = httpx.get(f"http://{address(gateway)}/metrics", headers={"accept": OPEN_METRICS}, timeout=SECONDS)
     assert answer.headers["content-type"].startswith("application/openmetrics-text"), answer.headers
     return Scrape({family.name: family for family in open_metrics(answer.text)})  # type: ignore[no-untyped-call]

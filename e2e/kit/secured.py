@@ -15,7 +15,7 @@ from e2e.kit.listening import free_port
 
 
 @dataclass(frozen=True)
-class Secured:
+class TlsListener:
     """A listener with TLS, on 127.0.0.1, with a certificate of that address and of localhost."""
 
     gateway: Gateway
@@ -28,15 +28,15 @@ class Secured:
 
     @property
     def trust(self) -> ssl.SSLContext:
-        """A client's, new each time."""
+        """A new TLS context of a client."""
         return client_tls(self.signer)
 
 
 @contextmanager
-def secured(gateway: Gateway, folder: Path) -> Iterator[Secured]:
-    """Adds the listener by the management API, while the gateway runs, and takes it away. folder: for certificates."""
+def add_tls_listener(gateway: Gateway, folder: Path) -> Iterator[TlsListener]:
+    """Adds the listener by the management API while the gateway runs, and removes it. folder: for certificates."""
     signer = authority(folder)
-    chain, key = signer.signed("own", "127.0.0.1", "localhost")
+    chain, key = signer.issue("own", "127.0.0.1", "localhost")
     port = free_port()
     with gateway.controller() as controller:
         document: Json = controller.get("/v1/gateway").json()
@@ -48,5 +48,5 @@ def secured(gateway: Gateway, folder: Path) -> Iterator[Secured]:
         put = controller.put("/v1/gateway", json=document, params={"wait": "15"})
         assert put.is_success, put.text
         assert put.json()["status"]["state"] == "deployed", put.text
-        yield Secured(gateway, port, signer)
+        yield TlsListener(gateway, port, signer)
         assert controller.delete("/v1/gateway", params={"wait": "15"}).is_success

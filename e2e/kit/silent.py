@@ -1,4 +1,4 @@
-"""An upstream that says nothing, or the same whatever it is asked."""
+"""An upstream that never answers, or answers every request alike."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 
 
 class Silent:
-    """An upstream that takes connections, and answers each request with the same bytes, or never."""
+    """An upstream that accepts connections and answers each request with the same bytes, or never."""
 
     def __init__(self, answer: bytes | None, *, hangs_up: bool = False) -> None:
         self._answer, self._hangs_up = answer, hangs_up

@@ -17,7 +17,7 @@ class _Handler(BaseHTTPRequestHandler):
     ended: threading.Event
 
     def do_POST(self) -> None:
-        """With a content-length."""
+        """Reads a body that has a content-length."""
         self.rfile.read(int(self.headers["content-length"]))
         self.do_GET()
 
@@ -48,7 +48,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
 
     def log_message(self, *_: object) -> None:
-        """Nothing."""
+        """Logs nothing."""
 
 
 class StreamingUpstream:

@@ -19,7 +19,9 @@ class OpenStreams:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=SECONDS)
         self._h2 = h2.connection.H2Connection(h2.config.H2Configuration())
         self._h2.initiate_connection()
-        self._until(lambda event: isinstance(event, h2.events.RemoteSettingsChanged))  # it says how many may be open
+        self._until(
+            lambda event: isinstance(event, h2.events.RemoteSettingsChanged)
+        )  # the setting allows so many streams
         head = [(":method", "POST"), (":path", path), (":scheme", "http"), (":authority", "test.local")]
         self._streams = [self._open(head) for _ in range(count)]
         self.statuses: list[int] = []
@@ -60,7 +62,7 @@ class OpenStreams:
             data = self._socket.recv(1 << 16)
             assert data, "the connection was closed"
             events = self._h2.receive_data(data)
-            seen = [is_last(event) for event in events]
-            if any(seen):
+            ends = [is_last(event) for event in events]
+            if any(ends):
                 self._flush()
                 return

@@ -1,4 +1,4 @@
-"""Targets that answer, fail, are slow or gone as a test says, each counting what it was sent. HTTP/1.1."""
+"""Targets that answer, fail, are slow or gone as a test says, and count their requests. HTTP/1.1."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RESET = struct.pack("ii", 1, 0)
 
 
 class Target(ThreadingHTTPServer):
-    """`status` is what it answers, after `seconds`; reset: it reads a request and resets the connection instead."""
+    """`status` is its answer, after `seconds`; reset: it reads a request and resets the connection instead."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -27,7 +27,7 @@ class Target(ThreadingHTTPServer):
         self.name = name
         self.status, self.seconds, self.reset = 200, 0.0, False
         self.requests: Counter[str] = Counter()
-        """By "METHOD /path"."""
+        """The number of requests by "METHOD /path"."""
         self.heads: list[tuple[str, str, dict[str, str]]] = []
         self.bodies: list[bytes] = []
         self.url = f"http://127.0.0.1:{self.server_port}"
@@ -43,7 +43,7 @@ class Target(ThreadingHTTPServer):
         self.bodies.clear()
 
     def handle_error(self, *_: Any) -> None:
-        """Clients that go away are what some tests are about."""
+        """Ignores clients that go away: some tests are about them."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -83,15 +83,15 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = handle_one  # noqa: N815 - the base class' names
 
     def log_message(self, *_: object) -> None:
-        """Nothing: the tests say what they see."""
+        """Logs nothing."""
 
 
 @contextmanager
 def targets(*names: str) -> Iterator[list[Target]]:
-    """One of each name, serving."""
+    """Runs a target for each name."""
     with ExitStack() as stack:
-        made = [stack.enter_context(_serving(name)) for name in names]
-        yield made
+        running_targets = [stack.enter_context(_serving(name)) for name in names]
+        yield running_targets
 
 
 @contextmanager

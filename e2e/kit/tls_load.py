@@ -1,4 +1,4 @@
-"""Clients that ask over TLS without a pause, beside a test: every answer is accounted for."""
+"""Clients that send requests over TLS without a pause, beside a test. Every answer is accounted for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GOAWAY = 7
 
 
 class Load:
-    """found: answers by status; what there was in place of one, in words."""
+    """found: the number of answers by status, and of failures by their text."""
 
     def __init__(self, url: str, trust: Callable[[], ssl.SSLContext], at_least: int, pause: float) -> None:
         self.url, self.at_least, self.pause = url, at_least, pause
@@ -29,44 +29,44 @@ class Load:
         self._lock = threading.Lock()
 
     @property
-    def goes_on(self) -> bool:
-        """Until the block has ended, and so many answers have come."""
+    def is_going(self) -> bool:
+        """Whether the block is running, or answers are missing."""
         return not self.ended or self.found.total() < self.at_least
 
-    def keep(self) -> None:
-        """On one connection, as long as the gateway keeps it."""
+    def send_on_one_connection(self) -> None:
+        """Sends on one connection, as long as the gateway keeps it open."""
         with httpx.Client(verify=self._trust(), timeout=10) as client:
-            while self.goes_on:
+            while self.is_going:
                 self._count(lambda: client.get(self.url).status_code)
 
-    def keep_http2(self) -> None:
-        """The same, over HTTP/2."""
+    def send_over_http2(self) -> None:
+        """Sends on one connection over HTTP/2."""
         with Http2Client(self.url, self._trust()) as client:
-            while self.goes_on:
+            while self.is_going:
                 self._count(client.get)
 
-    def anew(self) -> None:
-        """On a new connection each time."""
+    def send_on_new_connections(self) -> None:
+        """Sends each request on a new connection."""
         trust = self._trust()
-        while self.goes_on:
+        while self.is_going:
             with httpx.Client(verify=trust, timeout=10) as client:
                 self._count(lambda client=client: client.get(self.url).status_code)  # type: ignore[misc]
 
     def _count(self, get: Callable[[], int]) -> None:
         try:
-            said = str(get())
+            outcome = str(get())
         except (httpx.HTTPError, OSError) as error:
-            said = repr(error)
+            outcome = repr(error)
         with self._lock:
-            self.found[said] += 1
+            self.found[outcome] += 1
         time.sleep(self.pause)
 
 
 class Http2Client:
-    """One request after the other on one connection, and on another once it is told to go (RFC 9113, 6.8).
+    """Sends one request after the other on one connection, and on another after a GOAWAY (RFC 9113, 6.8).
 
-    h2, and with it httpx, refuses whatever comes behind a GOAWAY, the answer to a request under way too: so that frame
-    is kept from it. Use as a context manager.
+    h2, and with it httpx, refuses all frames behind a GOAWAY, even the answer to a request under way: so that frame is
+    kept from it. Use as a context manager.
     """
 
     def __init__(self, url: str, trust: ssl.SSLContext) -> None:
@@ -83,7 +83,7 @@ class Http2Client:
         self._close()
 
     def get(self) -> int:
-        """The status, once the answer is there whole. Raises OSError."""
+        """The status of a complete answer. Raises OSError."""
         connection = self._socket or self._connect()
         stream = self._h2.get_next_available_stream_id()
         where, path = self._parts.netloc, self._parts.path
@@ -105,7 +105,7 @@ class Http2Client:
                     return status
 
     def _received(self, connection: ssl.SSLSocket, stream: int) -> Sequence[h2.events.Event]:
-        """What the next frame says."""
+        """The events of the next frame."""
         frame = self._frame(connection)
         if frame[3] != GOAWAY:
             return self._h2.receive_data(frame)
@@ -129,14 +129,14 @@ class Http2Client:
         return head + self._exactly(connection, int.from_bytes(head[:3], "big"))
 
     def _exactly(self, connection: ssl.SSLSocket, size: int) -> bytes:
-        came = b""
-        while len(came) < size:
-            piece = connection.recv(size - len(came))
+        data = b""
+        while len(data) < size:
+            piece = connection.recv(size - len(data))
             if not piece:
                 self._close()
                 raise ConnectionError("closed")
-            came += piece
-        return came
+            data += piece
+        return data
 
     def _close(self) -> None:
         if self._socket:
@@ -148,12 +148,15 @@ class Http2Client:
 def tls_load(url: str, trust: Callable[[], ssl.SSLContext], at_least: int, pause: float = 0) -> Iterator[Load]:
     """Two clients over HTTP/1.1, one that keeps its connection and one that does not, and one over HTTP/2.
 
-    They go on until the block has ended and `at_least` requests have been answered.
+    They run until the block has ended and `at_least` requests have been answered.
 
-    trust: makes a client's context. pause: s of each client between two requests.
+    trust: makes a client's context. pause: seconds between two requests of a client.
     """
     load = Load(url, trust, at_least, pause)
-    threads = [threading.Thread(target=run) for run in (load.keep, load.keep_http2, load.anew)]
+    threads = [
+        threading.Thread(target=run)
+        for run in (load.send_on_one_connection, load.send_over_http2, load.send_on_new_connections)
+    ]
     for thread in threads:
         thread.start()
     try:

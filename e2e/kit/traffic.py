@@ -19,14 +19,14 @@ IN_A_ROW = 20
 
 @dataclass
 class Traffic:
-    """Answers by status; "error" where there was none. `problems` are the bodies of what was not 200, `asked` is how
-    often each client has asked."""
+    """Answers by status, "error" without an answer. `problems` are the bodies of answers other than 200, `sent` the
+    number of requests of each client."""
 
     url: str
     answers: list[int | str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     host: str | None = None
-    asked: list[int] = field(default_factory=list)
+    sent: list[int] = field(default_factory=list)
 
     def counts(self) -> Counter[int | str]:
         return Counter(self.answers)
@@ -36,31 +36,31 @@ class Traffic:
         return self.answers[-IN_A_ROW:] == [200] * IN_A_ROW
 
     def wait_for(self, count: int) -> None:
-        """Until so many more answers have come."""
+        """Waits for so many more answers."""
         before = len(self.answers)
         eventually(f"{count} more answers", lambda: len(self.answers) >= before + count, 60)
 
     def wait_for_each(self) -> None:
-        """Until what is under way now, of all clients, has ended."""
-        before = list(self.asked)
-        eventually("each client goes on", lambda: all(map(operator.gt, self.asked, before)), 60)
+        """Waits until the requests under way, of all clients, have ended."""
+        before = list(self.sent)
+        eventually("each client goes on", lambda: all(map(operator.gt, self.sent, before)), 60)
 
     def failures(self) -> int:
-        """How many answers were not 200."""
+        """The number of answers other than 200."""
         return sum(status != 200 for status in self.answers)
 
     def run(self, number: int, ended: threading.Event, pause: float) -> None:
-        """The client of this number."""
+        """Runs the client of this number."""
         split = urlsplit(self.url)
         connection = http.client.HTTPConnection(str(split.hostname), split.port, timeout=10)
         with closing(connection):
             while not ended.is_set():
-                self._one(connection, split.path)
-                self.asked[number] += 1
+                self._send_one(connection, split.path)
+                self.sent[number] += 1
                 ended.wait(pause)
 
-    def _one(self, connection: http.client.HTTPConnection, path: str) -> None:
-        if connection.sock and select.select([connection.sock], [], [], 0)[0]:  # nothing but its end can come now
+    def _send_one(self, connection: http.client.HTTPConnection, path: str) -> None:
+        if connection.sock and select.select([connection.sock], [], [], 0)[0]:  # only the end can come now
             connection.close()
         try:
             connection.request("GET", path, headers={"host": self.host} if self.host else {})
@@ -78,10 +78,10 @@ class Traffic:
 
 @contextmanager
 def traffic(*urls: str, clients: int = 2, pause: float = 0.01, host: str | None = None) -> Iterator[list[Traffic]]:
-    """Clients that ask each URL one request after another, until the block ends. host: what they name, if not the
-    URL's."""
+    """Runs clients that send one request after another to each URL, until the block ends. host: the host header, by
+    default the URL's."""
     ended = threading.Event()
-    flows = [Traffic(url, host=host, asked=[0] * clients) for url in urls]
+    flows = [Traffic(url, host=host, sent=[0] * clients) for url in urls]
     threads = [
         threading.Thread(target=flow.run, args=(number, ended, pause)) for flow in flows for number in range(clients)
     ]

@@ -1,4 +1,4 @@
-"""What speaks to a port in clear, to the byte and the frame, speaks to a listener with TLS: through a tunnel."""
+"""A tunnel by which clients that speak in clear, to the byte and the frame, reach a listener with TLS."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def tunnel(port: int, trust: ssl.SSLContext, alpn: str, server_name: str = "127.
                 assert chosen == alpn, chosen
                 up, down = (asyncio.ensure_future(_copy(*ends)) for ends in ((reader, there), (there_reader, here)))
                 await asyncio.wait([up, down], return_when=asyncio.FIRST_COMPLETED)
-                if not down.done():  # else the client has yet to be told all that there was
+                if not down.done():  # else the client has not yet received everything
                     here.transport.abort()
                 for way in (up, down):
                     way.cancel()
@@ -51,8 +51,8 @@ def tunnel(port: int, trust: ssl.SSLContext, alpn: str, server_name: str = "127.
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
-        await asyncio.sleep(0.01)  # transports that were aborted say so with the next turn of the loop
-        gc.collect()  # while there is a loop that writers may close in
+        await asyncio.sleep(0.01)  # aborted transports report it in the next turn of the loop
+        gc.collect()  # while the loop runs in which writers close
 
     server = run(asyncio.start_server(serve, "127.0.0.1", 0, limit=1 << 20))
     try:

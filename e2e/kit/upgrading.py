@@ -14,8 +14,8 @@ SWITCHED = CRLF.join([b"HTTP/1.1 101 Switching Protocols", *WEBSOCKET[:2], b"", 
 SMUGGLED = CRLF.join([b"POST /admin HTTP/1.1", b"host: a", b"content-length: 0", b"", b""])
 
 
-class Raw:
-    """An upstream that answers each connection's first request with given bytes, and notes all that comes after it."""
+class RawUpstream:
+    """An upstream that answers each connection's first request with given bytes and records all that follows it."""
 
     def __init__(self) -> None:
         self.answer = b""
@@ -32,12 +32,12 @@ class Raw:
 
     def _talk(self, connection: socket.socket) -> None:
         with connection:
-            came = b""
-            while CRLF * 2 not in came:
+            received = b""
+            while CRLF * 2 not in received:
                 if not (data := connection.recv(65536)):
                     return
-                came += data
-            head, _, behind = came.partition(CRLF * 2)
+                received += data
+            head, _, behind = received.partition(CRLF * 2)
             self.heads.append(head)
             self.behind += behind
             connection.sendall(self.answer)
@@ -46,12 +46,12 @@ class Raw:
                 connection.sendall(data)
 
 
-def asking(path: str, lines: list[bytes], method: str = "GET") -> bytes:
+def upgrade_request(path: str, lines: list[bytes], method: str = "GET") -> bytes:
     return CRLF.join([f"{method} {path} HTTP/1.1".encode(), b"host: test.local", *lines, b"", b""])
 
 
 class Socket:
-    """A client's connection, to the byte."""
+    """A client's connection, read and written to the byte."""
 
     def __init__(self, gateway: Gateway, request: bytes) -> None:
         self._connection = socket.create_connection(("127.0.0.1", gateway.port), timeout=15)
@@ -68,24 +68,24 @@ class Socket:
             self._connection.sendall(data)
 
     def head(self) -> bytes:
-        """Of the answer."""
-        came = b""
-        while not came.endswith(CRLF * 2):
+        """Reads the head of the answer."""
+        received = b""
+        while not received.endswith(CRLF * 2):
             data = self._connection.recv(1)
-            assert data, f"expected an answer, got the end behind {came!r}"
-            came += data
-        return came
+            assert data, f"expected an answer, got the end behind {received!r}"
+            received += data
+        return received
 
     def read(self, size: int) -> bytes:
-        came = b""
-        while len(came) < size and (data := self._connection.recv(size - len(came))):
-            came += data
-        return came
+        received = b""
+        while len(received) < size and (data := self._connection.recv(size - len(received))):
+            received += data
+        return received
 
     def rest(self) -> bytes:
-        """Until the gateway ends the connection."""
-        came = b""
+        """Reads until the gateway ends the connection."""
+        received = b""
         with contextlib.suppress(ConnectionError):
             while data := self._connection.recv(65536):
-                came += data
-        return came
+                received += data
+        return received

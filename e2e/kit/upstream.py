@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Recorded:
-    """A request as it reached upstream; header names in lower case, in wire order."""
+    """A request as it reached the upstream; header names in lower case, in wire order."""
 
     method: str
     target: str
@@ -28,7 +28,7 @@ class Recorded:
         return [value for key, value in self.headers if key == name.lower().encode()]
 
     def value(self, name: str) -> str | None:
-        """The only value of the header, None if it is not there."""
+        """The only value of the header, or None without the header."""
         values = self.values(name)
         assert len(values) <= 1, f"{name} stands {len(values)} times: {values}"
         return values[0].decode() if values else None
@@ -47,7 +47,7 @@ def echo(request: Recorded) -> Reply:
 
 
 class Upstream:
-    """Use as a context manager. `received` is what came in, in order; `reply` makes the answers."""
+    """Use as a context manager. `received` are the requests, in order; `reply` makes the answers."""
 
     def __init__(self) -> None:
         self.received: list[Recorded] = []

@@ -1,4 +1,4 @@
-"""A WebSocket upstream that says what it was asked with, and then everything back."""
+"""A WebSocket upstream that first sends the `x-passed` of the handshake, and then echoes everything."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ Headers = list[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Shape:
-    """A request: what its HEADERS say, and the DATA and trailers that follow. No data: END_STREAM on HEADERS."""
+    """A request: the content of its HEADERS, and the DATA and trailers behind. No data: END_STREAM on HEADERS."""
 
     name: str
     method: str = "POST"
@@ -62,8 +62,8 @@ def http1(port: int, path: str, shape: Shape) -> Answer:
             sender.join(SECONDS)
 
 
-def raw(port: int, request: bytes) -> Answer:
-    """The answer to these very bytes, in HTTP/1.1."""
+def send_raw(port: int, request: bytes) -> Answer:
+    """Sends these bytes and reads the answer, in HTTP/1.1."""
     with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as connection:
         _send(connection, request)
         return _read_http1(connection, "GET")
@@ -117,7 +117,7 @@ def http2(port: int, path: str, shape: Shape) -> Answer:
 
 
 class _Http2:
-    """One stream: sends as the windows allow, reads as it goes."""
+    """One stream: sends as the windows allow, and reads meanwhile."""
 
     def __init__(self, connection: socket.socket, path: str, shape: Shape) -> None:
         self._socket, self._shape, self._answer = connection, shape, Answer()
@@ -162,9 +162,9 @@ class _Http2:
         if not data:
             self._answer.reset = self._done = True
         for event in self._h2.receive_data(data):
-            self._take(event)
+            self._handle(event)
 
-    def _take(self, event: object) -> None:
+    def _handle(self, event: object) -> None:
         if isinstance(event, h2.events.ResponseReceived):
             pairs = [(str(k), str(v)) for k, v in event.headers]
             self._answer.status = int(dict(pairs)[":status"])

@@ -33,7 +33,7 @@ ONE_STEP = "change both in one step, `gatewright apply --reload -f FILE`"
 STRICT = "parameters: {type: object, required: [text], properties: {text: {type: string}}}\n"
 
 
-def old(project: PolicyProject, version: str = "v1.0.0", word: str = "old") -> None:
+def write_old_version(project: PolicyProject, version: str = "v1.0.0", word: str = "old") -> None:
     project.write_policy(
         "says", SAYS.format(field='["word"]'), version, more=OLD.replace("default: old", f"default: {word}")
     )
@@ -41,13 +41,13 @@ def old(project: PolicyProject, version: str = "v1.0.0", word: str = "old") -> N
 
 @pytest.fixture
 def project(tmp_path: Path) -> PolicyProject:
-    made = PolicyProject(tmp_path, "e2e-definitions", ("log-message",))
-    old(made)
-    return made
+    policies = PolicyProject(tmp_path, "e2e-definitions", ("log-message",))
+    write_old_version(policies)
+    return policies
 
 
 @pytest.fixture
-def changing(project: PolicyProject, tmp_path: Path, upstream: Upstream) -> Iterator[Gateway]:
+def changing_gateway(project: PolicyProject, tmp_path: Path, upstream: Upstream) -> Iterator[Gateway]:
     upstream.reply = show_word
     with running(None, tmp_path / "state", *project.arguments, "--executors", "2") as gateway:
         gateway.deploy(api("says", upstream.url, [attach("says")]))
@@ -67,36 +67,36 @@ def status(gateway: Gateway, name: str = "says") -> Json:
 
 
 def test_a_changed_definition_is_taken_over_with_its_apis_and_fails_no_request(
-    changing: Gateway, project: PolicyProject
+    changing_gateway: Gateway, project: PolicyProject
 ) -> None:
-    with load(f"{changing.url}/says/x") as flow:
+    with load(f"{changing_gateway.url}/says/x") as flow:
         eventually("some traffic before", lambda: len(flow.answers) > 50)
         project.write_policy(
             "says", SAYS.format(field='["text"]'), more=NEW
         )  # the new code cannot take the old parameters
-        done = changing.reload()
-        assert done.returncode == 0, done.stderr
-        eventually("the new default", lambda: word(changing) == "new")
+        result = changing_gateway.reload()
+        assert result.returncode == 0, result.stderr
+        eventually("the new default", lambda: word(changing_gateway) == "new")
         counted = len(flow.answers)
         eventually("some traffic after", lambda: len(flow.answers) > counted + 50)
     assert flow.failures() == []
     assert flow.crossed() == []
     assert {answer[2] for answer in flow.answers} == {"old", "new"}
-    assert status(changing)["state"] == "deployed"
-    eventually("the old executors go", lambda: len(changing.executors()) == 2, 60)
+    assert status(changing_gateway)["state"] == "deployed"
+    eventually("the old executors go", lambda: len(changing_gateway.executors()) == 2, 60)
 
 
 def test_a_changed_definition_that_an_api_does_not_fit_is_refused_with_the_cure(
-    changing: Gateway, project: PolicyProject
+    changing_gateway: Gateway, project: PolicyProject
 ) -> None:
-    with load(f"{changing.url}/says/x") as flow:
+    with load(f"{changing_gateway.url}/says/x") as flow:
         project.write_policy("says", SAYS.format(field='["text"]'), more=STRICT)
-        done = changing.reload()
-    assert done.returncode == 1
-    assert f"API says: spec.policies[0].params.text: expected a string, got nothing; {ONE_STEP}" in done.stderr
+        result = changing_gateway.reload()
+    assert result.returncode == 1
+    assert f"API says: spec.policies[0].params.text: expected a string, got nothing; {ONE_STEP}" in result.stderr
     assert flow.failures() == []
     assert {answer[2] for answer in flow.answers} == {"old"}
-    assert len(changing.executors()) == 2
+    assert len(changing_gateway.executors()) == 2
 
 
 CODE_AND_PARAMS = """\
@@ -120,69 +120,71 @@ def api_file(folder: Path, *definitions: Json) -> str:
 
 
 def test_a_required_parameter_and_the_api_that_sets_it_change_in_one_step(
-    changing: Gateway, project: PolicyProject, upstream: Upstream, tmp_path: Path
+    changing_gateway: Gateway, project: PolicyProject, upstream: Upstream, tmp_path: Path
 ) -> None:
-    """No request meets the new policy with the old parameters, nor the reverse; what is refused leaves both."""
+    """No request meets the new policy with the old parameters, nor the reverse; a refused change leaves both."""
     project.write_policy("says", CODE_AND_PARAMS.replace("CODE", "old"), more=OLD)
-    assert changing.reload().returncode == 0
+    assert changing_gateway.reload().returncode == 0
     new = api("says", upstream.url, [attach("says", {"text": "hello"})])
     wrong = api("wrong", upstream.url, [attach("says", {"text": 7})])
-    with load(f"{changing.url}/says/x") as flow:
+    with load(f"{changing_gateway.url}/says/x") as flow:
         eventually("some traffic before", lambda: len(flow.answers) > 50)
-        api_first = apply(changing, "-f", api_file(tmp_path, new))
-        assert (api_first.returncode, word(changing)) == (1, "old sees word=old")
+        api_first = apply(changing_gateway, "-f", api_file(tmp_path, new))
+        assert (api_first.returncode, word(changing_gateway)) == (1, "old sees word=old")
         assert "comes with it: `gatewright apply --reload -f FILE`" in api_first.stderr
         project.write_policy("says", CODE_AND_PARAMS.replace("CODE", "new"), more=STRICT)
-        policy_first = changing.reload()
-        assert (policy_first.returncode, word(changing)) == (1, "old sees word=old")
+        policy_first = changing_gateway.reload()
+        assert (policy_first.returncode, word(changing_gateway)) == (1, "old sees word=old")
         assert ONE_STEP in policy_first.stderr
-        before = status(changing)
-        with_a_mistake = apply(changing, "--reload", "-f", api_file(tmp_path, new, wrong))
+        before = status(changing_gateway)
+        with_a_mistake = apply(changing_gateway, "--reload", "-f", api_file(tmp_path, new, wrong))
         assert (with_a_mistake.returncode, with_a_mistake.stdout) == (1, "")
         assert "apis.yaml:" in with_a_mistake.stderr
         assert "spec.policies[0].params.text: expected a string, got 7" in with_a_mistake.stderr
-        assert (status(changing), word(changing)) == (before, "old sees word=old")
-        done = apply(changing, "--reload", "-f", api_file(tmp_path, new))
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.startswith("reloaded generation=")
-        assert done.stdout.endswith("says changed, deployed\n")
-        assert word(changing) == "new sees text=hello"
+        assert (status(changing_gateway), word(changing_gateway)) == (before, "old sees word=old")
+        result = apply(changing_gateway, "--reload", "-f", api_file(tmp_path, new))
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.startswith("reloaded generation=")
+        assert result.stdout.endswith("says changed, deployed\n")
+        assert word(changing_gateway) == "new sees text=hello"
         counted = len(flow.answers)
         eventually("some traffic after", lambda: len(flow.answers) > counted + 50)
     assert flow.failures() == []
     assert flow.crossed() == []
     assert {answer[2] for answer in flow.answers} == {"old sees word=old", "new sees text=hello"}
-    eventually("the old executors go", lambda: len(changing.executors()) == 2, 60)
-    again = apply(changing, "--reload", "-f", api_file(tmp_path, new))
+    eventually("the old executors go", lambda: len(changing_gateway.executors()) == 2, 60)
+    again = apply(changing_gateway, "--reload", "-f", api_file(tmp_path, new))
     assert (again.returncode, again.stdout.splitlines()[-1]) == (0, "says unchanged, deployed")
 
 
 def test_a_policy_without_the_system_parameters_that_it_needs_is_refused(
-    changing: Gateway, project: PolicyProject
+    changing_gateway: Gateway, project: PolicyProject
 ) -> None:
     more = "systemParameters: {type: object, required: [issuer], properties: {issuer: {type: string}}}\n"
     project.write_policy("needs", SAYS.format(field='["word"]'), more=OLD + more)
-    done = changing.reload()
-    assert done.returncode == 1
-    said = "systemParameters.needs.issuer: expected a string, got nothing"
-    assert f"{said}; set it in GATEWRIGHT_CONTROLLER_SYSTEM_PARAMETERS" in done.stderr
+    result = changing_gateway.reload()
+    assert result.returncode == 1
+    message = "systemParameters.needs.issuer: expected a string, got nothing"
+    assert f"{message}; set it in GATEWRIGHT_CONTROLLER_SYSTEM_PARAMETERS" in result.stderr
 
 
-def test_an_api_that_asks_for_v1_moves_when_its_version_is_gone(changing: Gateway, project: PolicyProject) -> None:
-    old(project, "v1.1.0", "newer")
-    assert changing.reload().returncode == 0
-    assert word(changing) == "old"  # it keeps what it has
-    with load(f"{changing.url}/says/x") as flow:
+def test_an_api_that_asks_for_v1_moves_when_its_version_is_gone(
+    changing_gateway: Gateway, project: PolicyProject
+) -> None:
+    write_old_version(project, "v1.1.0", "newer")
+    assert changing_gateway.reload().returncode == 0
+    assert word(changing_gateway) == "old"  # it keeps its version
+    with load(f"{changing_gateway.url}/says/x") as flow:
         project.remove_policy("says")
-        done = changing.reload()
-        assert done.returncode == 0, done.stderr
-        assert "API says has says v1.1.0, since the build no longer has v1.0.0" in done.stdout + done.stderr
-        eventually("it has moved", lambda: word(changing) == "newer")
+        result = changing_gateway.reload()
+        assert result.returncode == 0, result.stderr
+        assert "API says has says v1.1.0, since the build no longer has v1.0.0" in result.stdout + result.stderr
+        eventually("it has moved", lambda: word(changing_gateway) == "newer")
     assert flow.failures() == []
-    assert [one["version"] for one in status(changing)["policies"]] == ["v1.1.0"]
+    assert [policy["version"] for policy in status(changing_gateway)["policies"]] == ["v1.1.0"]
 
 
-def test_versions_move_over_a_restart_and_what_cannot_says_why(
+def test_versions_move_over_a_restart_or_the_status_has_the_reason(
     project: PolicyProject, tmp_path: Path, upstream: Upstream
 ) -> None:
     upstream.reply = show_word
@@ -190,18 +192,18 @@ def test_versions_move_over_a_restart_and_what_cannot_says_why(
         first.deploy(api("says", upstream.url, [attach("says")]))
         first.deploy(api("exact", upstream.url, [{"name": "says", "version": "v1.0.0", "params": {}}]))
     project.remove_policy("says")
-    old(project, "v1.0.1", "patched")
+    write_old_version(project, "v1.0.1", "patched")
     with running(None, tmp_path / "state", *project.arguments) as second:
         eventually("it serves", lambda: httpx.get(f"{second.url}/says/x").status_code == 200)
         assert word(second) == "patched"
-        assert [one["version"] for one in status(second)["policies"]] == ["v1.0.1"]
-        assert second.logged(message="an API of the last good state waits for the controller", api="says")
-        assert not second.logged(level="error", api="says"), "it was served a moment later"
+        assert [policy["version"] for policy in status(second)["policies"]] == ["v1.0.1"]
+        assert second.find_records(message="an API of the last good state waits for the controller", api="says")
+        assert not second.find_records(level="error", api="says"), "it was served a moment later"
         answer = httpx.get(f"{second.url}/exact/x")
         assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
         assert status(second, "exact")["state"] == "rejected"
         assert "expected a version of says in this build, v1.0.1, got 'v1.0.0'" in status(second, "exact")["reason"]
-        old(project)
+        write_old_version(project)
         assert second.reload().returncode == 0
         eventually("it is back", lambda: httpx.get(f"{second.url}/exact/x").status_code == 200)
 
@@ -211,12 +213,14 @@ def test_a_saved_definition_goes_live_with_its_apis(project: PolicyProject, tmp_
     with running(None, tmp_path / "state", *project.arguments, "--watch") as gateway:
         gateway.deploy(api("says", upstream.url, [attach("says")]))
         assert word(gateway) == "old"
-        old(project, word="saved")
+        write_old_version(project, word="saved")
         eventually("the new default", lambda: word(gateway) == "saved", 30)
         project.write_policy("says", SAYS.format(field='["text"]'), more=STRICT)
-        eventually("the refusal", lambda: [one for one in gateway.records() if "got nothing" in one["message"]], 30)
+        eventually(
+            "the refusal", lambda: [record for record in gateway.records() if "got nothing" in record["message"]], 30
+        )
         assert word(gateway) == "saved"
         assert [record for record in gateway.records() if ONE_STEP in record["message"]]
         new = api("says", upstream.url, [attach("says", {"text": "both"})])
-        done = apply(gateway, "--reload", "-f", api_file(tmp_path, new))
-        assert (done.returncode, word(gateway)) == (0, "both"), done.stderr
+        result = apply(gateway, "--reload", "-f", api_file(tmp_path, new))
+        assert (result.returncode, word(gateway)) == (0, "both"), result.stderr

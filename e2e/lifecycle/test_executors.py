@@ -63,11 +63,11 @@ def on_response(ctx, params):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> PolicyProject:
-    made = PolicyProject(tmp_path_factory.mktemp("project"), "e2e-executors")
-    made.write_policy("moody", MOODY)
-    made.write_policy("forgetful", FORGETFUL)
-    made.write_policy("holds", HOLDS)
-    return made
+    policies = PolicyProject(tmp_path_factory.mktemp("project"), "e2e-executors")
+    policies.write_policy("moody", MOODY)
+    policies.write_policy("forgetful", FORGETFUL)
+    policies.write_policy("holds", HOLDS)
+    return policies
 
 
 @pytest.fixture
@@ -84,11 +84,11 @@ def start(project: PolicyProject, tmp_path: Path) -> Iterator[Start]:
 
 
 def pids(gateway: Gateway) -> set[int]:
-    return {each["pid"] for each in gateway.executors()}
+    return {executor["pid"] for executor in gateway.executors()}
 
 
 def replacements(gateway: Gateway) -> list[Json]:
-    return gateway.logged(message="executor replaced")
+    return gateway.find_records(message="executor replaced")
 
 
 def value(url: str) -> str:
@@ -106,11 +106,11 @@ def test_recycling_under_load_fails_nothing(start: Start, upstream: Upstream) ->
         eventually("2,000 requests", lambda: len(flow.answers) > 2000, 60)
     assert flow.counts().keys() == {200}, flow.problems[:3]
     assert not before & pids(gateway)
-    reasons = {record["reason"].split(" of ")[0] for record in gateway.logged(message="executor is replaced")}
+    reasons = {record["reason"].split(" of ")[0] for record in gateway.find_records(message="executor is replaced")}
     assert all(reason.startswith("it has run ") for reason in reasons), reasons
 
 
-def test_one_that_leaks_is_replaced_before_it_hurts(start: Start, upstream: Upstream) -> None:
+def test_a_leaking_executor_is_replaced_before_it_fails(start: Start, upstream: Upstream) -> None:
     gateway = start("--executors", "2", "--executor-memory-limit", "110MiB")
     gateway.deploy(api("leaking", upstream.url, [attach("moody", {"value": "a", "leak": True})]))
     with traffic(f"{gateway.url}/leaking/x", clients=2, pause=0.01) as (flow,):
@@ -118,7 +118,7 @@ def test_one_that_leaks_is_replaced_before_it_hurts(start: Start, upstream: Upst
         counted = len(flow.answers)
         eventually("traffic goes on", lambda: len(flow.answers) > counted + 50, 30)
     assert flow.counts().keys() == {200}, flow.problems[:3]
-    assert "MiB of memory" in gateway.logged(message="executor is replaced")[0]["reason"]
+    assert "MiB of memory" in gateway.find_records(message="executor is replaced")[0]["reason"]
 
 
 def test_a_policy_that_holds_the_interpreter_is_named_and_costs_one_restart(start: Start, upstream: Upstream) -> None:
@@ -133,27 +133,31 @@ def test_a_policy_that_holds_the_interpreter_is_named_and_costs_one_restart(star
         eventually("the neighbour is served again", flow.is_steady, 60)
     assert statuses[0] == 504
     assert statuses[-1] == 503
-    (quarantine,) = [line for line in gateway.logged() if line["message"].startswith("policy under quarantine")]
-    ends = [*gateway.logged(message="executor is replaced"), *gateway.logged(message="executor is killed")]
+    (quarantine,) = [line for line in gateway.find_records() if line["message"].startswith("policy under quarantine")]
+    ends = [*gateway.find_records(message="executor is replaced"), *gateway.find_records(message="executor is killed")]
     # It is killed where its successor takes long to begin.
-    held = [record for record in ends if record["process"] == "executor-default-0"]
-    assert held
+    records = [record for record in ends if record["process"] == "executor-default-0"]
+    assert records
     assert len({record["process"] for record in ends}) <= 2, "a busy machine may know of it when a second has begun"
-    for record in quarantine, *held:
+    for record in quarantine, *records:
         assert record["policy"] == "holds:v1.0.0"
         assert record["at"].endswith("holds-v1.0.0/policy.py:5"), record
-    for record in held:
+    for record in records:
         assert "holds:v1.0.0 holds the interpreter at" in record["reason"]
         assert "in on_request" in record["stack"]
-    said = f"it held the interpreter of an executor process at {quarantine['at']}"
-    refused = gateway.logged(message="policy failed", policy="holds:v1.0.0", **{"class": "crashed"})
-    assert all(said in line["reason"] for line in refused)
-    (told,) = json.loads(gateway.admin("engine", "/executors"))["quarantined"]
-    assert (told["policy"], told["deaths"], told["heldAt"]) == ("holds:v1.0.0", 1, quarantine["at"])
+    reason = f"it held the interpreter of an executor process at {quarantine['at']}"
+    refused = gateway.find_records(message="policy failed", policy="holds:v1.0.0", **{"class": "crashed"})
+    assert all(reason in line["reason"] for line in refused)
+    (quarantined,) = json.loads(gateway.admin("engine", "/executors"))["quarantined"]
+    assert (quarantined["policy"], quarantined["deaths"], quarantined["heldAt"]) == (
+        "holds:v1.0.0",
+        1,
+        quarantine["at"],
+    )
 
 
 @pytest.mark.parametrize("how", ["allocate", "recurse"])
-def test_what_a_policy_takes_without_end_stays_its_own_error(start: Start, upstream: Upstream, how: str) -> None:
+def test_endless_recursion_and_allocation_stay_the_policys_error(start: Start, upstream: Upstream, how: str) -> None:
     gateway = start("--executors", "2", "--executor-memory-limit", "128MiB")
     gateway.deploy(api("well", upstream.url, [attach("moody", {"value": "well"})]))
     gateway.deploy(api("taking", upstream.url, [attach("forgetful", {"how": how}, timeout="20s")]))
@@ -163,10 +167,10 @@ def test_what_a_policy_takes_without_end_stays_its_own_error(start: Start, upstr
     assert value(f"{gateway.url}/well/x") == "well"
     if how == "allocate" and 500 in answers:  # it raised MemoryError, and the process did not end of it
         eventually("a process without memory is replaced", lambda: replacements(gateway), 30)
-        assert any("memory" in record["reason"] for record in gateway.logged(message="executor is replaced"))
+        assert any("memory" in record["reason"] for record in gateway.find_records(message="executor is replaced"))
 
 
-def test_fifty_hung_calls_hold_up_nobody_and_the_process_is_replaced_whole(start: Start, upstream: Upstream) -> None:
+def test_fifty_hung_calls_delay_no_other_and_the_process_is_replaced(start: Start, upstream: Upstream) -> None:
     gateway = start("--py.hung-seconds", "2")
     names = [f"other-{number}" for number in range(5)]
     gateway.deploy(api("hung", upstream.url, [attach("moody", {"value": "hung", "hang": True}, timeout="500ms")]))
@@ -174,7 +178,7 @@ def test_fifty_hung_calls_hold_up_nobody_and_the_process_is_replaced_whole(start
         gateway.deploy(api(name, upstream.url, [attach("moody", {"value": name})]))
     (before,) = pids(gateway)
     with traffic(*(f"{gateway.url}/{name}/x" for name in names), clients=1, pause=0.02) as flows:
-        hang(f"{gateway.url}/hung/x", 50)
+        send_hanging(f"{gateway.url}/hung/x", 50)
         eventually("it is replaced", lambda: replacements(gateway), 30)
         eventually("the old one is gone", lambda: len(gateway.executors()) == 1 and before not in pids(gateway))
     for flow in flows:
@@ -184,7 +188,7 @@ def test_fifty_hung_calls_hold_up_nobody_and_the_process_is_replaced_whole(start
     assert_logged(gateway)
 
 
-def hang(url: str, count: int) -> None:
+def send_hanging(url: str, count: int) -> None:
     """Sends so many requests that hang, at once, and waits: those that got a slot time out, others may be refused."""
     statuses: list[int] = []
     threads = [
@@ -209,12 +213,12 @@ def assert_logged(gateway: Gateway) -> None:
     assert (hung[0]["policy"], hung[0]["api"]) == ("moody:v1.0.0", "hung")
     assert hung[0]["instance"]
     assert hung[0]["oldest"].endswith("s")
-    reason = gateway.logged(message="executor is replaced")[0]["reason"]
-    found = re.match(
+    reason = gateway.find_records(message="executor is replaced")[0]["reason"]
+    match = re.match(
         r"(\d+) of its 32 workers hang: moody:v1.0.0 of API hung, instance \w+ \(\d+, the oldest for", reason
     )
-    assert found, reason
-    assert 8 <= int(found[1]) <= 16  # the limit, and all that one attachment may have under way
+    assert match, reason
+    assert 8 <= int(match[1]) <= 16  # the limit, and all that one attachment may have under way
 
 
 def test_a_stopped_process_is_replaced(start: Start, upstream: Upstream) -> None:
@@ -223,7 +227,7 @@ def test_a_stopped_process_is_replaced(start: Start, upstream: Upstream) -> None
     with traffic(f"{gateway.url}/moody/x", clients=2, pause=0.01) as (flow,):
         eventually("some traffic", lambda: len(flow.answers) > 20)
         stopped = gateway.kill(gateway.executors()[0]["name"], signal.SIGSTOP)
-        eventually("it is silent for too long", lambda: gateway.logged(message="executor is replaced"))
+        eventually("it is silent for too long", lambda: gateway.find_records(message="executor is replaced"))
         eventually("another has come", lambda: len(pids(gateway)) == 2 and stopped not in pids(gateway))
         eventually("requests pass again", flow.is_steady)
         failures = flow.failures()

@@ -1,4 +1,4 @@
-"""What dies comes back by itself, and takes nothing along that does not need it."""
+"""A killed process is restarted, and only the routes that need it fail meanwhile."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_killed_controller_is_not_missed(own_gateway: Gateway, upstream: Upstr
 def _lists(gateway: Gateway, names: set[str]) -> bool:
     try:
         with gateway.controller() as client:
-            return names <= {each["metadata"]["name"] for each in client.get("/v1/apis").json()["apis"]}
+            return names <= {document["metadata"]["name"] for document in client.get("/v1/apis").json()["apis"]}
     except httpx.HTTPError:
         return False
 
@@ -88,7 +88,7 @@ def test_a_restart_serves_the_last_good_state_without_a_controller(
     assert upstream.received[-1].values("x-order") == [b"kept()"]
 
 
-def test_one_clients_odd_bytes_fail_nobody_else(gateway: Gateway, upstream: Upstream) -> None:
+def test_one_clients_odd_bytes_fail_no_other_client(gateway: Gateway, upstream: Upstream) -> None:
     gateway.deploy(api("odd", upstream.url, [attach("see-bytes")]))
     with traffic(f"{gateway.url}/odd/good", clients=16, pause=0.005) as (good,):
         for _ in range(100):

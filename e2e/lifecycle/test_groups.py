@@ -1,4 +1,4 @@
-"""One build of policies from everywhere, in groups that could not share an environment, behind a real gateway."""
+"""A build of policies from all sources, in groups that could not share an environment, behind a real gateway."""
 
 from __future__ import annotations
 
@@ -33,40 +33,40 @@ pytestmark = pytest.mark.timeout(300)
 
 
 def go_proxies() -> str:
-    """Where Go finds modules on this machine."""
+    """The proxies of Go modules on this machine."""
     return subprocess.run(["go", "env", "GOPROXY"], capture_output=True, text=True, check=True).stdout.strip()
 
 
 @dataclass
 class Builds:
-    """A build.yaml, where its sources are published, and all that its builds said."""
+    """A build.yaml, the server of its sources, and the output of its builds."""
 
     folder: Path
     environment: dict[str, str]
-    said: str = ""
+    output: str = ""
 
     def build(self, output: str, *arguments: str, **environment: str) -> list[Json]:
         """The events of `gatewright build --json`."""
         manifest = str(self.folder / "build.yaml")
         command = ["gatewright", "build", "--json", "--manifest", manifest, "--output", output]
-        done = subprocess.run(
+        result = subprocess.run(
             [*command, *arguments], cwd=self.folder, env=self.environment | environment, capture_output=True, text=True,
             timeout=240, check=False,
         )  # fmt: skip
-        self.said += done.stdout + done.stderr
-        assert done.returncode == 0, done.stdout + done.stderr
-        return [json.loads(line) for line in done.stdout.splitlines()]
+        self.output += result.stdout + result.stderr
+        assert result.returncode == 0, result.stdout + result.stderr
+        return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 @pytest.fixture(scope="module")
 def publisher() -> Iterator[Publisher]:
-    made = Publisher()
-    with made:
+    package_server = Publisher()
+    with package_server:
         for number in ("1", "2"):
             folders = {"policies/greet": SOURCES / f"greet-v{number}", "elsewhere": SOURCES / "stamp"}
-            made.publish_repository("acme/gateway", f"v{number}.0.0", folders)
-        made.publish_package("acme-old-models", "1.3.0", SOURCES / "old-models", "pydantic<2")
-        yield made
+            package_server.publish_repository("acme/gateway", f"v{number}.0.0", folders)
+        package_server.publish_package("acme-old-models", "1.3.0", SOURCES / "old-models", "pydantic<2")
+        yield package_server
 
 
 @pytest.fixture(scope="module")
@@ -86,24 +86,24 @@ def builds(tmp_path_factory: pytest.TempPathFactory, publisher: Publisher) -> Bu
 
 
 @pytest.fixture(scope="module")
-def first(builds: Builds) -> tuple[Path, list[Json]]:
+def first_build(builds: Builds) -> tuple[Path, list[Json]]:
     return builds.folder / "out" / "first", builds.build("out/first")
 
 
-def test_the_build_says_what_it_fetches(first: tuple[Path, list[Json]]) -> None:
-    _, events = first
+def test_the_build_prints_its_downloads(first_build: tuple[Path, list[Json]]) -> None:
+    _, events = first_build
     fetched = {event["what"] for event in events if event["event"] == "download" and event["done"]}
     assert fetched == {f"github.com/acme/gateway/policies/greet@v{number}.0.0" for number in (1, 2)}
     assert events[-1]["event"] == "built"
 
 
 def test_six_policies_of_four_kinds_in_two_groups_answer(
-    first: tuple[Path, list[Json]], tmp_path: Path, upstream: Upstream
+    first_build: tuple[Path, list[Json]], tmp_path: Path, upstream: Upstream
 ) -> None:
     both = [{**attach("greet"), "version": version} for version in ("v1.0.0", "v2.0.0")]
     chain = [attach("log-message"), attach("stamp"), *both, attach("old-models"), attach("new-models")]
-    with running(first[0], tmp_path, "--executors", "2") as gateway:
-        names = [each["name"] for each in gateway.status()["processes"] if each["name"].startswith("executor")]
+    with running(first_build[0], tmp_path, "--executors", "2") as gateway:
+        names = [process["name"] for process in gateway.status()["processes"] if process["name"].startswith("executor")]
         assert names == [f"executor-{group}-{number}" for group in ("default", "old") for number in (0, 1)]
         gateway.deploy(api("everything", upstream.url, chain))
         assert httpx.get(f"{gateway.url}/everything/x").status_code == 200
@@ -128,43 +128,48 @@ def hashes(output: Path) -> dict[str, str]:
 
 
 def test_the_same_lock_gives_the_same_bytes_in_another_folder_without_any_server(
-    first: tuple[Path, list[Json]], builds: Builds
+    first_build: tuple[Path, list[Json]], builds: Builds
 ) -> None:
     lock = (builds.folder / "build.lock").read_bytes()
     offline = {"GATEWRIGHT_GITHUB_URL": "http://127.0.0.1:1", "GOPROXY": "off", "UV_OFFLINE": "1"}
     events = builds.build("out/deeper/second", "--locked", **offline)
     assert not [event for event in events if event["event"] == "download"]
     assert (builds.folder / "build.lock").read_bytes() == lock
-    one, other = hashes(first[0]), hashes(builds.folder / "out" / "deeper" / "second")
-    assert one == other
-    assert {"bin/policy-engine", "sbom.cdx.json", "requirements/old.lock", "python-executor/main.py"} <= one.keys()
-    assert [name for name in one if name.startswith("python-env/old/") and name.endswith(".pyc")]
+    first_hashes, second_hashes = hashes(first_build[0]), hashes(builds.folder / "out" / "deeper" / "second")
+    assert first_hashes == second_hashes
+    assert {
+        "bin/policy-engine",
+        "sbom.cdx.json",
+        "requirements/old.lock",
+        "python-executor/main.py",
+    } <= first_hashes.keys()
+    assert [name for name in first_hashes if name.startswith("python-env/old/") and name.endswith(".pyc")]
 
 
-def test_manifest_and_sbom_name_what_from_where_with_hash_and_licence(first: tuple[Path, list[Json]]) -> None:
-    manifest = json.loads((first[0] / "manifest.json").read_text())
-    assert {(one["kind"], one["source"]) for one in manifest["policies"] if one["kind"] != "filePath"} == {
+def test_manifest_and_sbom_have_sources_hashes_and_licences(first_build: tuple[Path, list[Json]]) -> None:
+    manifest = json.loads((first_build[0] / "manifest.json").read_text())
+    assert {(policy["kind"], policy["source"]) for policy in manifest["policies"] if policy["kind"] != "filePath"} == {
         ("gomodule", "example.com/policies/stamp@v1.2.0"),
         ("pythonmodule", "github.com/acme/gateway/policies/greet@v1.0.0"),
         ("pythonmodule", "github.com/acme/gateway/policies/greet@v2.0.0"),
         ("pipPackage", "acme-old-models==1.3.0"),
     }
-    assert all(len(one["sourceDigest"]) == 64 for one in manifest["policies"])
-    assert [one["licence"] for one in manifest["policies"] if one["name"] == "old-models"] == ["MIT"]
-    components = json.loads((first[0] / "sbom.cdx.json").read_text())["components"]
-    pydantic = [one for one in components if one["name"] == "pydantic"]
-    assert sorted(one["version"].split(".")[0] for one in pydantic) == ["1", "2"]
-    assert all(one["hashes"] and one["licenses"] for one in pydantic)
-    assert "pkg:golang/google.golang.org/grpc@" in " ".join(one.get("purl", "") for one in components)
+    assert all(len(policy["sourceDigest"]) == 64 for policy in manifest["policies"])
+    assert [policy["licence"] for policy in manifest["policies"] if policy["name"] == "old-models"] == ["MIT"]
+    components = json.loads((first_build[0] / "sbom.cdx.json").read_text())["components"]
+    pydantic = [component for component in components if component["name"] == "pydantic"]
+    assert sorted(component["version"].split(".")[0] for component in pydantic) == ["1", "2"]
+    assert all(component["hashes"] and component["licenses"] for component in pydantic)
+    assert "pkg:golang/google.golang.org/grpc@" in " ".join(component.get("purl", "") for component in components)
 
 
-def test_no_credential_is_in_anything_that_a_build_leaves_or_says(
-    first: tuple[Path, list[Json]], builds: Builds, publisher: Publisher
+def test_no_credential_is_in_the_outputs_of_a_build(
+    first_build: tuple[Path, list[Json]], builds: Builds, publisher: Publisher
 ) -> None:
-    asked = {request.target for request in publisher.received if request.value("authorization")}
-    assert {"/acme/gateway/tar.gz/v1.0.0", "/simple/acme-old-models/"} <= asked, "both secrets were really used"
+    targets = {request.target for request in publisher.received if request.value("authorization")}
+    assert {"/acme/gateway/tar.gz/v1.0.0", "/simple/acme-old-models/"} <= targets, "both secrets were really used"
     files = [path for path in builds.folder.rglob("*") if path.is_file()]
-    assert first[0] / "manifest.json" in files
+    assert first_build[0] / "manifest.json" in files
     for secret in (PASSWORD, TOKEN):
-        assert secret not in builds.said
+        assert secret not in builds.output
         assert [str(path) for path in files if secret.encode() in path.read_bytes()] == []

@@ -1,4 +1,4 @@
-"""What a change costs: a changed or a new Python policy of the product builds nothing of Go and installs nothing."""
+"""The cost of a change: a changed or a new Python policy of the product compiles no Go and installs nothing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.timeout(300)
 
 @dataclass
 class Build:
-    """One run of `gatewright build`: its last event, its steps, and what Go was asked for."""
+    """A run of `gatewright build`: its last event, its steps, and the subcommands of go."""
 
     built: Json
     steps: list[str]
@@ -40,9 +40,9 @@ def build(project: PolicyProject, folder: Path) -> Build:
     go.chmod(0o755)
     command = [sys.executable, "-m", "gatewright_cli", "build", "--json", *project.arguments]
     environment = os.environ | {"PATH": f"{go.parent}:{os.environ['PATH']}"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0, done.stdout
-    *events, built = map(json.loads, done.stdout.splitlines())
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    assert result.returncode == 0, result.stdout
+    *events, built = map(json.loads, result.stdout.splitlines())
     return Build(built, [event["text"] for event in events if event["event"] == "step"], set(calls.read_text().split()))
 
 
@@ -59,6 +59,6 @@ def test_python_policies_change_and_come_without_go_and_without_an_installation(
     project.write_policy("third", SOURCE.format("None"))
     added = build(project, tmp_path)
     assert not [part for part in added.built["changed"] if part == "bin" or part.startswith("python-env")]
-    for one in (changed, added):
-        assert one.steps == ["importing the Python policies"]
-        assert one.go <= {"env"}, "Go may be asked for its version, and no more"
+    for rebuild in (changed, added):
+        assert rebuild.steps == ["importing the Python policies"]
+        assert rebuild.go <= {"env"}, "Go may be asked for its version, and no more"

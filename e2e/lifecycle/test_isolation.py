@@ -41,8 +41,8 @@ PARAMETERS = "parameters: {type: object, properties: {files: {type: array, items
 def look(gateway: Gateway) -> Json:
     answer = httpx.get(f"{gateway.url}/look/", timeout=10)
     assert answer.status_code == 200, answer.text
-    found: Json = answer.json()
-    return found
+    evidence: Json = answer.json()
+    return evidence
 
 
 def deploy(gateway: Gateway, upstream: Upstream, *files: Path) -> None:
@@ -51,19 +51,19 @@ def deploy(gateway: Gateway, upstream: Upstream, *files: Path) -> None:
 
 @pytest.fixture
 def project(tmp_path: Path) -> PolicyProject:
-    made = PolicyProject(tmp_path, "e2e-isolation")
-    made.write_policy("look", LOOK, more=PARAMETERS)
-    return made
+    policies = PolicyProject(tmp_path, "e2e-isolation")
+    policies.write_policy("look", LOOK, more=PARAMETERS)
+    return policies
 
 
 @pytest.fixture
 def secret(tmp_path: Path) -> Path:
     path = tmp_path / "secret"
-    path.write_text("of somebody else")
+    path.write_text("of another user")
     return path
 
 
-def test_by_default_files_of_others_are_closed_until_a_definition_names_them(
+def test_by_default_a_policy_reads_only_files_that_its_definition_names(
     project: PolicyProject, secret: Path, tmp_path: Path, upstream: Upstream
 ) -> None:
     with running(None, tmp_path / "state", *project.arguments) as gateway:
@@ -71,24 +71,26 @@ def test_by_default_files_of_others_are_closed_until_a_definition_names_them(
         (before,) = gateway.executors()
         assert (before["isolation"]["level"], before["isolation"]["lacks"]) == ("landlock", [])
         closed = "Permission denied"
-        found = look(gateway)
-        assert (found[str(secret)], found[f"{gateway.run_dir}/status.json"]) == (closed, closed)
-        assert list(Path(found["temporary"]).iterdir())
+        evidence = look(gateway)
+        assert (evidence[str(secret)], evidence[f"{gateway.run_dir}/status.json"]) == (closed, closed)
+        assert list(Path(evidence["temporary"]).iterdir())
         project.write_policy("look", LOOK, more=f"{PARAMETERS}files: {{read: [{secret}]}}\n")
         assert gateway.reload().returncode == 0
         (after,) = gateway.executors()
         assert after["pid"] != before["pid"]
         assert after["isolation"]["access"]["read"] == [str(secret)]
         assert look(gateway)[str(secret)] == "read"
-        shown = subprocess.run(
+        output = subprocess.run(
             ["gatewright", "status", "--run-dir", str(gateway.run_dir)], capture_output=True, text=True, check=False
         )
-        assert "ISOLATION" in shown.stdout
-        assert "landlock" in next(line for line in shown.stdout.splitlines() if line.startswith("executor-default-0"))
-    assert not Path(found["temporary"]).parent.exists()
+        assert "ISOLATION" in output.stdout
+        assert "landlock" in next(line for line in output.stdout.splitlines() if line.startswith("executor-default-0"))
+    assert not Path(evidence["temporary"]).parent.exists()
 
 
-def test_none_is_as_the_user_is(project: PolicyProject, secret: Path, tmp_path: Path, upstream: Upstream) -> None:
+def test_level_none_has_the_users_rights(
+    project: PolicyProject, secret: Path, tmp_path: Path, upstream: Upstream
+) -> None:
     with running(None, tmp_path / "state", *project.arguments, "--isolation", "none") as gateway:
         deploy(gateway, upstream, secret)
         assert look(gateway)[str(secret)] == "read"
@@ -114,25 +116,25 @@ def open_build(project: PolicyProject) -> Iterator[Path]:
     shutil.rmtree(build)
 
 
-def test_a_user_of_its_own_for_each_group(open_build: Path, secret: Path, tmp_path: Path, upstream: Upstream) -> None:
+def test_each_group_has_a_user_of_its_own(open_build: Path, secret: Path, tmp_path: Path, upstream: Upstream) -> None:
     secret.chmod(0o600)
     with running(open_build, tmp_path / "state", "--isolation", "user", "--executors", "2") as gateway:
         deploy(gateway, upstream, secret)
-        found, one = look(gateway), gateway.executors()[0]
-        assert found["uid"] == one["isolation"]["uid"] == Path(f"/proc/{one['pid']}").stat().st_uid != 0
-        assert one["isolation"]["level"] == "user"
-        assert found[str(secret)] == "Permission denied"
-        temporary = Path(found["temporary"])
-        assert (temporary.stat().st_uid, temporary.stat().st_mode & 0o777) == (found["uid"], 0o700)
+        evidence, executor = look(gateway), gateway.executors()[0]
+        assert evidence["uid"] == executor["isolation"]["uid"] == Path(f"/proc/{executor['pid']}").stat().st_uid != 0
+        assert executor["isolation"]["level"] == "user"
+        assert evidence[str(secret)] == "Permission denied"
+        temporary = Path(evidence["temporary"])
+        assert (temporary.stat().st_uid, temporary.stat().st_mode & 0o777) == (evidence["uid"], 0o700)
         gateway.kill("executor-default-0")
         gateway.kill("executor-default-1")
         for _ in range(2):
-            assert look_again(gateway)["uid"] == found["uid"]
+            assert look_again(gateway)["uid"] == evidence["uid"]
     assert not temporary.parent.exists()
 
 
 def look_again(gateway: Gateway) -> Json:
-    """Once an executor is back."""
+    """Looks once an executor is back."""
     eventually("an answer", lambda: httpx.get(f"{gateway.url}/look/", timeout=10).status_code == 200)
     return look(gateway)
 
@@ -146,7 +148,7 @@ def test_an_interpreter_in_a_home_folder_is_refused_with_the_cure(project: Polic
                       "--isolation", "user")  # fmt: skip
     assert gateway.process.wait(timeout=120) == 1
     gateway.stop()
-    said = "\n".join(gateway.log)
-    assert "executor-default-0 did not start" in said
-    assert "without privileges, can read" in said
-    assert "open it (chmod o+rx)" in said
+    log = "\n".join(gateway.log)
+    assert "executor-default-0 did not start" in log
+    assert "without privileges, can read" in log
+    assert "open it (chmod o+rx)" in log

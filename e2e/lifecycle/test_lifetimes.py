@@ -1,4 +1,4 @@
-"""What prepare makes ends with its instance: when its API changes or is deleted, and when the gateway stops."""
+"""Resources made by prepare end with their instance: when its API changes or is deleted, and when the gateway stops."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ PUTS = 20
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> PolicyProject:
-    made = PolicyProject(tmp_path_factory.mktemp("project"), "e2e-lifetimes")
-    made.write_policy("polls", POLLS, more=f"files: {{write: [{made.folder}]}}\n")
-    return made
+    policies = PolicyProject(tmp_path_factory.mktemp("project"), "e2e-lifetimes")
+    policies.write_policy("polls", POLLS, more=f"files: {{write: [{policies.folder}]}}\n")
+    return policies
 
 
 @pytest.fixture
 def gateway(project: PolicyProject, tmp_path: Path) -> Iterator[Gateway]:
-    with running(None, tmp_path / "state", *project.arguments, "--access-log", "/dev/null") as one:
-        yield one
+    with running(None, tmp_path / "state", *project.arguments, "--access-log", "/dev/null") as own_gateway:
+        yield own_gateway
 
 
 def polls(name: str, upstream: Upstream, log: Path, number: int) -> Json:

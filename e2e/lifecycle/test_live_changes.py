@@ -1,4 +1,4 @@
-"""Certificates and listeners change under load over TLS: no request fails, and what is new is there.
+"""Certificates and listeners change under load over TLS: no request fails, and the change is live.
 
 Pools that change under load are in test_upstreams.py, listeners in clear in test_listeners.py."""
 
@@ -59,22 +59,22 @@ class Site:
         return client_tls(self.signer)
 
     def write(self, *listeners: Json, **spec: object) -> None:
-        named = {"web": {"certificateFile": str(self.chain), "keyFile": str(self.key)}}
-        write(self.file, *(listeners or (self.http, self.https)), certificates=named, **spec)
+        certificates = {"web": {"certificateFile": str(self.chain), "keyFile": str(self.key)}}
+        write(self.file, *(listeners or (self.http, self.https)), certificates=certificates, **spec)
 
     def reload(self, *listeners: Json, **spec: object) -> None:
         self.write(*listeners, **spec)
-        done = self.gateway.reload()
-        assert done.returncode == 0, done.stderr
+        result = self.gateway.reload()
+        assert result.returncode == 0, result.stderr
 
-    def signed(self) -> tuple[bytes, bytes]:
+    def issue(self) -> tuple[bytes, bytes]:
         """Another certificate and its key."""
-        chain, key = self.signer.signed("next", "127.0.0.1")
+        chain, key = self.signer.issue("next", "127.0.0.1")
         return chain.read_bytes(), key.read_bytes()
 
     def refusals(self) -> int:
         """How many pairs could not be used."""
-        return len(self.gateway.logged(message=BROKEN))
+        return len(self.gateway.find_records(message=BROKEN))
 
     def has_refused_since(self, count: int) -> bool:
         return self.refusals() > count
@@ -94,8 +94,8 @@ def der(chain: bytes) -> bytes:
 
 @pytest.fixture
 def site(running_site: Site) -> Site:
-    """With a certificate that can be used, whatever the test before has left."""
-    by_link(running_site, *running_site.signed())
+    """A site with a valid certificate, whatever the test before has left."""
+    by_link(running_site, *running_site.issue())
     return running_site
 
 
@@ -104,12 +104,12 @@ def running_site(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     folder = tmp_path_factory.mktemp("site")
     http: Json = {"name": "http", "port": free_port()}
     https: Json = {"name": "https", "port": free_port(), "protocol": "https", "tls": {"certificates": ["web"]}}
-    one = Site(None, folder / "gateway.yaml", http, https, authority(folder), folder)  # type: ignore[arg-type]
-    by_link(one, *one.signed())
-    one.write()
-    arguments = ["--gateway", str(one.file), "--port", str(http["port"])]
-    with running(build, folder / "state", *arguments) as one.gateway:
-        yield one
+    new_site = Site(None, folder / "gateway.yaml", http, https, authority(folder), folder)  # type: ignore[arg-type]
+    by_link(new_site, *new_site.issue())
+    new_site.write()
+    arguments = ["--gateway", str(new_site.file), "--port", str(http["port"])]
+    with running(build, folder / "state", *arguments) as new_site.gateway:
+        yield new_site
 
 
 # ---------------------------------------------------------------- certificates
@@ -134,12 +134,12 @@ def in_place(site: Site, chain: bytes, key: bytes) -> None:
 
 def by_link(site: Site, chain: bytes, key: bytes) -> None:
     """A link leads to another folder: what Kubernetes does with a mounted Secret, and certbot with its `live`."""
-    made = site.folder / f"{time.monotonic_ns()}"
-    made.mkdir()
-    (made / "web.pem").write_bytes(chain)
-    (made / "web.key").write_bytes(key)
+    folder = site.folder / f"{time.monotonic_ns()}"
+    folder.mkdir()
+    (folder / "web.pem").write_bytes(chain)
+    (folder / "web.key").write_bytes(key)
     new = site.folder / "live.new"
-    new.symlink_to(made.name)
+    new.symlink_to(folder.name)
     new.rename(site.folder / "live")
 
 
@@ -149,12 +149,12 @@ def test_certificates_change_without_a_failed_request(site: Site, upstream: Upst
     site.gateway.deploy(api("rotated", upstream.url))
     with tls_load(f"{site.url}/rotated/x", site.trust, REQUESTS, pause=PAUSE_SECONDS) as load:
         for replace in (by_name, in_place, by_link) * 3:
-            chain, key = site.signed()
+            chain, key = site.issue()
             replace(site, chain, key)
             eventually(f"the new one is shown, {replace.__name__}", partial(site.shows, chain))
-            said = site.refusals()
-            replace(site, chain, site.signed()[1])  # of another certificate
-            eventually("it is said that they do not fit", partial(site.has_refused_since, said))
+            refusals = site.refusals()
+            replace(site, chain, site.issue()[1])  # of another certificate
+            eventually("the log reports that they do not fit", partial(site.has_refused_since, refusals))
             assert site.shows(chain), "expected the one before to stay"
         before = load.found.total()
         replace(site, b"-----BEGIN CERTIFICATE-----\n", b"")
@@ -168,14 +168,14 @@ def test_certificates_change_without_a_failed_request(site: Site, upstream: Upst
 
 
 def test_limits_of_a_listener_change_without_a_failed_request(site: Site, upstream: Upstream) -> None:
-    """Of the one under load; others come and go beside it. What has changed holds for new connections at once."""
+    """Limits of the listener under load change, others come and go. New connections have the new limits at once."""
     site.gateway.deploy(api("limited", upstream.url, [attach("mark", {"name": "m"})]))
     other = {**site.https, "name": "other", "port": free_port()}
     with tls_load(f"{site.url}/limited/x", site.trust, 1_000, pause=PAUSE_SECONDS) as load:
         for number in (20, 30):
             site.reload(limits={"headerCount": number})
             for lines, status in ((number - 15, 200), (number + 5, 431)):
-                headers = {f"x-{each}": "1" for each in range(lines)}
+                headers = {f"x-{index}": "1" for index in range(lines)}
                 answer = httpx.get(f"{site.url}/limited/x", headers=headers, verify=site.trust())
                 assert answer.status_code == status
             site.reload(site.http, site.https, other, limits={"headerCount": number})
@@ -192,10 +192,10 @@ def test_limits_of_a_listener_change_without_a_failed_request(site: Site, upstre
 
 
 def test_a_port_changes_without_a_failed_request(site: Site, upstream: Upstream) -> None:
-    """Who is connected to the old one, or waits to be, is answered, and told to go. Who comes later is refused."""
+    """Clients that are connected to the old port, or queued, are answered and disconnected. Later ones are refused."""
     site.gateway.deploy(api("moved", upstream.url))
     before = site.https["port"]
-    with clients.asking(f"{site.url}/moved/x", keep_alive=True, clients=4, trust=site.trust()) as flow:
+    with clients.run_clients(f"{site.url}/moved/x", keep_alive=True, clients=4, trust=site.trust()) as flow:
         eventually("traffic flows", lambda: flow.answered > 300)
         site.https = {**site.https, "port": free_port()}
         site.reload()

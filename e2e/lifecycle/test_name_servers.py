@@ -19,9 +19,7 @@ FOUND_SECONDS = 90.0
 
 
 @pytest.mark.slow("a name server that says nothing is waited for")
-def test_a_name_server_that_says_nothing_holds_up_a_start_for_seconds_only(
-    build: Path, tmp_path: Path, upstream: Upstream
-) -> None:
+def test_a_silent_name_server_delays_a_start_by_seconds_only(build: Path, tmp_path: Path, upstream: Upstream) -> None:
     with name_server() as server:
         server.known["orders.test"] = ["127.0.0.1"]
         names = Names(tmp_path, server=server.address)

@@ -1,4 +1,4 @@
-"""What `gatewright new policy` writes is built and serves: Python while the gateway runs with --watch, Go at its start.
+"""Policies of `gatewright new policy` are built and serve: Python while the gateway runs with --watch, Go at its start.
 
 And the part of docs/tutorial/quickstart.md about it, by its own commands.
 """
@@ -24,26 +24,26 @@ pytestmark = pytest.mark.timeout(180)
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
-    new(folder, "init")
-    new(folder, "new", "policy", "in-go", "--go")
+    run_gatewright(folder, "init")
+    run_gatewright(folder, "new", "policy", "in-go", "--go")
     return folder
 
 
 @pytest.fixture(scope="module")
-def watched(project: Path) -> Iterator[Gateway]:
+def watching_gateway(project: Path) -> Iterator[Gateway]:
     output = ROOT / "build" / "e2e-new-policy"  # the same each time, so that Go is compiled once
     manifest = ["--manifest", str(project / "build.yaml"), "--output", str(output)]
     with running(None, project / "state", *manifest, "--with-echo", "--echo-port", "0", "--watch") as gateway:
         yield gateway
 
 
-def new(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(["gatewright", *arguments], cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+def run_gatewright(folder: Path, *arguments: str) -> str:
+    result = subprocess.run(["gatewright", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
 
 
-def live(gateway: Gateway, name: str, upstream: str, params: Json) -> str:
+def deploy_when_built(gateway: Gateway, name: str, upstream: str, params: Json) -> str:
     """The URL of an API that attaches it, once the gateway has it."""
     definition = api(name, upstream, [attach(name, params)])
     with gateway.controller() as client:
@@ -52,16 +52,16 @@ def live(gateway: Gateway, name: str, upstream: str, params: Json) -> str:
     return f"{gateway.url}/{name}/x"
 
 
-def test_one_in_go(watched: Gateway, upstream: Upstream) -> None:
-    url = live(watched, "in-go", upstream.url, {})
+def test_a_new_policy_in_go_runs(watching_gateway: Gateway, upstream: Upstream) -> None:
+    url = deploy_when_built(watching_gateway, "in-go", upstream.url, {})
     assert (httpx.get(url).status_code, upstream.received) == (400, [])
     assert httpx.get(url, headers={"x-tenant": "blue"}).status_code == 200
     assert upstream.received[0].value("x-seen-tenant") == "blue"
 
 
-def test_a_plain_one(watched: Gateway, project: Path, upstream: Upstream) -> None:
-    new(project, "new", "policy", "plain-one")
-    url = live(watched, "plain-one", upstream.url, {"header": "x-shop"})
+def test_a_new_plain_policy_runs(watching_gateway: Gateway, project: Path, upstream: Upstream) -> None:
+    run_gatewright(project, "new", "policy", "plain-one")
+    url = deploy_when_built(watching_gateway, "plain-one", upstream.url, {"header": "x-shop"})
     refused = httpx.get(url, headers=[("x-shop", "blue"), ("x-shop", "green")])
     assert (refused.status_code, refused.text) == (400, "expected one header x-shop, got 2\n")
     assert httpx.get(url, headers={"x-shop": "blue"}).status_code == 200
@@ -73,47 +73,47 @@ def plans(request: Recorded) -> Reply:
     return Reply(200, [("content-type", "application/json")], plan)
 
 
-def test_one_that_asks_a_service(watched: Gateway, project: Path, upstream: Upstream) -> None:
-    new(project, "new", "policy", "asks-one", "--async")
+def test_a_new_policy_that_calls_a_service_runs(watching_gateway: Gateway, project: Path, upstream: Upstream) -> None:
+    run_gatewright(project, "new", "policy", "asks-one", "--async")
     upstream.reply = plans
-    url = live(watched, "asks-one", upstream.url, {"url": f"{upstream.url}/plans"})
+    url = deploy_when_built(watching_gateway, "asks-one", upstream.url, {"url": f"{upstream.url}/plans"})
     refused = httpx.get(url, headers={"x-tenant": "green"})
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
     assert httpx.get(url, headers={"x-tenant": "blue"}).status_code == 200
-    asked, again, passed = upstream.received
-    assert [asked.target, again.target] == ["/plans?tenant=green", "/plans?tenant=blue"]
+    first, again, passed = upstream.received
+    assert [first.target, again.target] == ["/plans?tenant=green", "/plans?tenant=blue"]
     assert passed.value("x-plan") == "gold"
 
 
-def test_one_that_streams(watched: Gateway, project: Path, upstream: Upstream) -> None:
-    new(project, "new", "policy", "streams-one", "--stream")
+def test_a_new_stream_policy_runs(watching_gateway: Gateway, project: Path, upstream: Upstream) -> None:
+    run_gatewright(project, "new", "policy", "streams-one", "--stream")
     upstream.reply = lambda _: Reply(200, [("content-type", "text/plain")], b"a secret, secretly")
-    url = live(watched, "streams-one", upstream.url, {})
+    url = deploy_when_built(watching_gateway, "streams-one", upstream.url, {})
     assert httpx.get(url).text == "a ***, ***ly"
 
 
-def test_the_quickstarts_policy_goes_live(watched: Gateway, project: Path) -> None:
+def test_the_quickstarts_policy_goes_live(watching_gateway: Gateway, project: Path) -> None:
     text = section(page("docs/tutorial/quickstart.md"), "A policy of your own")
     write, attached, edit = blocks(text, "sh")
-    assert "2 passed" in shell(watched, project, write)
-    answers = shell(watched, project, attached)
-    said = [one for one in inline(text) if one.startswith(("expected one", "x-seen-tenant"))]
-    assert said == ["expected one header x-tenant, got 0", "x-seen-tenant: blue"]
-    assert f"{said[0]}\n" in answers
+    assert "2 passed" in shell(watching_gateway, project, write)
+    answers = shell(watching_gateway, project, attached)
+    codes = [code for code in inline(text) if code.startswith(("expected one", "x-seen-tenant"))]
+    assert codes == ["expected one header x-tenant, got 0", "x-seen-tenant: blue"]
+    assert f"{codes[0]}\n" in answers
     assert '"x-seen-tenant", "blue"' in answers.replace('","', '", "')
-    answers = shell(watched, project, edit)
+    answers = shell(watching_gateway, project, edit)
     assert "2 passed" in answers
-    assert answers.endswith(f"{said[0]}; ask the shop for yours\n")
+    assert answers.endswith(f"{codes[0]}; ask the shop for yours\n")
     for option in re.findall(r"`(--[a-z]+)`", text):
-        assert option in new(project, "new", "policy", "--help")
+        assert option in run_gatewright(project, "new", "policy", "--help")
 
 
 def shell(gateway: Gateway, folder: Path, script: str) -> str:
-    """What the commands print, with this gateway's port and directory."""
+    """The output of the commands, with this gateway's port and directory."""
     script = script.replace("127.0.0.1:8080", f"127.0.0.1:{gateway.port}")
     script = re.sub(r"gatewright (reload|apply)", rf"\g<0> --run-dir {gateway.run_dir}", script)
-    done = subprocess.run(
+    result = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script], cwd=folder, capture_output=True, text=True, check=False, timeout=100
     )
-    assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+    assert result.returncode == 0, f"{script}\n{result.stdout}\n{result.stderr}"
+    return result.stdout

@@ -1,4 +1,4 @@
-"""A start without the controller's database: the node serves its last good state, and says what is wrong."""
+"""A start without the controller's database: the node serves its last good state, and reports the trouble."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def state(tmp_path: Path) -> Iterator[Path]:
 
 
 def damage(state: Path) -> Undo:
-    database, kept = state / "controller.db", state / "kept"
-    database.rename(kept)
+    database, kept_copy = state / "controller.db", state / "kept"
+    database.rename(kept_copy)
     database.write_text("no database" * 100)
-    return lambda: kept.replace(database)
+    return lambda: kept_copy.replace(database)
 
 
 def fill(state: Path) -> Undo:
@@ -47,11 +47,11 @@ def fill(state: Path) -> Undo:
 
 
 def status(gateway: Gateway) -> tuple[int, list[str], str]:
-    """Of `gatewright status`: the exit status, what falls short, and what it prints for people."""
+    """`gatewright status`: its exit status, the shortcomings, and its output for people."""
     command = ["gatewright", "status", "--run-dir", str(gateway.run_dir)]
-    found = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=60, check=False)
     table = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    return found.returncode, json.loads(found.stdout)["shortcomings"], table.stdout
+    return result.returncode, json.loads(result.stdout)["shortcomings"], table.stdout
 
 
 @pytest.mark.parametrize(("spoil", "reason"), [(damage, DAMAGED), (fill, FULL)])
@@ -85,8 +85,8 @@ def test_a_node_whose_controller_cannot_open_its_database_serves_its_last_good_s
 def test_a_first_start_without_a_database_is_refused(build: Path, state: Path) -> None:
     (state / "controller.db").write_text("no database" * 100)
     command = ["gatewright", "run", "--build", str(build), "--port", "0", "--controller-port", "0"]
-    done = subprocess.run(
+    result = subprocess.run(
         [*command, "--state-dir", str(state)], capture_output=True, text=True, timeout=120, check=False
     )
-    assert done.returncode == 1
-    assert DAMAGED in done.stderr
+    assert result.returncode == 1
+    assert DAMAGED in result.stderr

@@ -1,4 +1,4 @@
-"""What `ready` and `gatewright status` say: who serves, and why another does not; and that nobody else waits for it."""
+"""`ready` and `gatewright status`: the APIs that serve, and the reasons of those that do not, which delay no other."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ DEPLOY_LIMIT_SECONDS = 10.0
 def write_apis(folder: Path, *apis: Json) -> tuple[str, str]:
     """A file for each; the option that names the folder."""
     folder.mkdir(exist_ok=True)
-    for each in apis:
-        (folder / f"{each['metadata']['name']}.yaml").write_text(yaml.safe_dump(each))
+    for document in apis:
+        (folder / f"{document['metadata']['name']}.yaml").write_text(yaml.safe_dump(document))
     return "--apis", str(folder)
 
 
@@ -68,13 +68,13 @@ def status(gateway: Gateway, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 def states(gateway: Gateway) -> dict[str, Json]:
-    return {each["name"]: each for each in json.loads(status(gateway, "--json").stdout)["apis"]}
+    return {entry["name"]: entry for entry in json.loads(status(gateway, "--json").stdout)["apis"]}
 
 
 def ready_record(gateway: Gateway) -> Json:
-    """What the supervisor logs when it is ready: how long each part of the start took. The log may be a moment late."""
-    eventually("ready is logged", lambda: gateway.logged(message="ready", component="supervisor"))
-    (record,) = gateway.logged(message="ready", component="supervisor")
+    """The supervisor's log record of `ready`, with the duration of each part of the start. It may be a moment late."""
+    eventually("ready is logged", lambda: gateway.find_records(message="ready", component="supervisor"))
+    (record,) = gateway.find_records(message="ready", component="supervisor")
     return record
 
 
@@ -85,15 +85,15 @@ def test_no_request_of_ours_reaches_an_upstream_and_one_that_fails_is_no_obstacl
     apis = write_apis(tmp_path / "apis", api("failing", upstream.url, [attach("mark", {"name": "m"})]))
     with running(build, tmp_path / "state", *apis) as gateway:
         assert gateway.printed[0] == f"ready {gateway.url} (1 of 1 APIs serve)"
-        assert not gateway.logged(message="Envoy has not acknowledged all that the engine gave it")
+        assert not gateway.find_records(message="Envoy has not acknowledged all that the engine gave it")
         assert gateway.reload().returncode == 0
         assert status(gateway).returncode == 0
         assert httpx.get(f"{gateway.url}/failing/x").status_code == 503
     assert len(upstream.received) == 1
 
 
-def test_what_is_deployed_is_with_each_of_envoys_workers(build: Path, tmp_path: Path, upstream: Upstream) -> None:
-    """On connections that were there before, over all workers, and at once: nobody tries until it passes."""
+def test_a_deployed_api_is_served_by_each_of_envoys_workers(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+    """On connections that were open before, over all workers, and at the first try."""
     with running(build, tmp_path, "--envoy.concurrency", "8") as gateway:
         connections = [http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10) for _ in range(48)]
         for number in range(10):
@@ -108,9 +108,9 @@ def test_what_is_deployed_is_with_each_of_envoys_workers(build: Path, tmp_path: 
             connection.close()
 
 
-def test_listeners_of_a_file_one_of_them_with_tls(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+def test_a_file_may_have_listeners_with_and_without_tls(build: Path, tmp_path: Path, upstream: Upstream) -> None:
     signs = authority(tmp_path)
-    chain, key = signs.signed("web", "127.0.0.1")
+    chain, key = signs.issue("web", "127.0.0.1")
     https = free_port()
     written = {
         "apiVersion": "gatewright.dev/v1",
@@ -130,8 +130,8 @@ def test_listeners_of_a_file_one_of_them_with_tls(build: Path, tmp_path: Path, u
         assert httpx.get(f"https://127.0.0.1:{https}/secret/x", verify=trusted).status_code == 200
         assert httpx.get(f"{gateway.url}/secret/x").status_code == 200, "expected --port to be the first listener's"
         eventually("both are printed", lambda: f"also https://127.0.0.1:{https} (listener https)" in gateway.printed)
-        named = json.loads(status(gateway, "--json").stdout)["listeners"]
-        assert [each["url"] for each in named] == [gateway.url, f"https://127.0.0.1:{https}"]
+        listeners = json.loads(status(gateway, "--json").stdout)["listeners"]
+        assert [listener["url"] for listener in listeners] == [gateway.url, f"https://127.0.0.1:{https}"]
 
 
 @pytest.fixture
@@ -143,9 +143,7 @@ def one_of_each(tmp_path: Path, upstream: Upstream) -> Path:
     return tmp_path / "apis"
 
 
-def test_a_wrong_file_keeps_no_other_from_serving_until_it_is_mended(
-    build: Path, tmp_path: Path, upstream: Upstream, one_of_each: Path
-) -> None:
+def test_a_wrong_file_stops_no_other_api(build: Path, tmp_path: Path, upstream: Upstream, one_of_each: Path) -> None:
     with running(build, tmp_path / "state", "--apis", str(one_of_each)) as gateway:
         assert httpx.get(f"{gateway.url}/good/x").status_code == 200
         assert gateway.printed[0] == f"ready {gateway.url} (1 of 3 APIs serve)"
@@ -156,18 +154,18 @@ def test_a_wrong_file_keeps_no_other_from_serving_until_it_is_mended(
         ):
             eventually(f"{line!r} is printed", lambda line=line: line in "\n".join(gateway.printed))  # type: ignore[misc]
         refused = "API file refused; it is tried again when it is saved"
-        eventually("the log has both", lambda: len(gateway.logged(message=refused)) == 2)
-        said = status(gateway)
-        assert said.returncode == 3
-        assert said.stdout.startswith("degraded: 2 API files refused\n")
-        assert f"{one_of_each}/wrong.yaml:3: expected a YAML document: " in said.stdout
+        eventually("the log has both", lambda: len(gateway.find_records(message=refused)) == 2)
+        result = status(gateway)
+        assert result.returncode == 3
+        assert result.stdout.startswith("degraded: 2 API files refused\n")
+        assert f"{one_of_each}/wrong.yaml:3: expected a YAML document: " in result.stdout
         assert status(gateway, "--healthcheck").returncode == 0
         write_apis(one_of_each, api("wrong", upstream.url), api("unknown", upstream.url))
         eventually("what was mended serves", lambda: status(gateway).returncode == 0, 20)
         assert {httpx.get(f"{gateway.url}/{name}/x").status_code for name in ("good", "wrong", "unknown")} == {200}
 
 
-def test_who_wants_the_start_to_fail_is_told_all_of_it(build: Path, tmp_path: Path, one_of_each: Path) -> None:
+def test_a_strict_start_fails_with_all_reasons(build: Path, tmp_path: Path, one_of_each: Path) -> None:
     command = ["gatewright", "run", "--build", str(build), "--port", "0", "--controller-port", "0", "--strict"]
     command += ["--state-dir", str(tmp_path / "state"), "--apis", str(one_of_each)]
     refused = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -179,14 +177,14 @@ def test_who_wants_the_start_to_fail_is_told_all_of_it(build: Path, tmp_path: Pa
     assert f"error: not deployed:\n  rejected: {one_of_each}/unknown.yaml:" in refused.stderr
 
 
-def test_sighup_reloads_and_one_that_fails_changes_nothing(tmp_path: Path, upstream: Upstream) -> None:
+def test_sighup_reloads_and_a_failed_reload_changes_nothing(tmp_path: Path, upstream: Upstream) -> None:
     project = PolicyProject(tmp_path, "e2e-ready")
     project.write_policy("plain", PLAIN)
     with running(None, tmp_path / "state", *project.arguments) as gateway:
         gateway.deploy(api("plain", upstream.url, [attach("plain")]))
         project.write_policy("plain", PLAIN.replace("yes", "again"))
         gateway.process.send_signal(signal.SIGHUP)
-        eventually("it is reloaded", lambda: gateway.logged(message="reloaded"), 60)
+        eventually("it is reloaded", lambda: gateway.find_records(message="reloaded"), 60)
         project.write_policy("plain", "import no_such_module\n")
         gateway.process.send_signal(signal.SIGHUP)
         eventually("it is refused", lambda: [r for r in gateway.records() if "refused" in r["message"]], 60)
@@ -195,11 +193,11 @@ def test_sighup_reloads_and_one_that_fails_changes_nothing(tmp_path: Path, upstr
 
 
 def test_the_health_check_fails_as_soon_as_a_stop_begins(build: Path, tmp_path: Path, upstream: Upstream) -> None:
-    held, let_go = threading.Event(), threading.Event()
+    loading, let_go = threading.Event(), threading.Event()
     answers: list[int] = []
 
     def wait(_: object) -> Reply:
-        held.set()
+        loading.set()
         let_go.wait(30)
         return Reply(200)
 
@@ -210,13 +208,15 @@ def test_the_health_check_fails_as_soon_as_a_stop_begins(build: Path, tmp_path: 
         url = f"{gateway.url}/slow/x"
         client = threading.Thread(target=lambda: answers.append(httpx.get(url, timeout=30).status_code))
         client.start()
-        assert held.wait(10)
+        assert loading.wait(10)
         gateway.process.send_signal(signal.SIGTERM)
-        eventually("the stop has begun", lambda: gateway.logged(message="stopping (send the signal again to force it)"))
-        said = [status(gateway, "--healthcheck").returncode, status(gateway).returncode]
+        eventually(
+            "the stop has begun", lambda: gateway.find_records(message="stopping (send the signal again to force it)")
+        )
+        exit_codes = [status(gateway, "--healthcheck").returncode, status(gateway).returncode]
         let_go.set()
         client.join()
-        assert said == [1, 1]
+        assert exit_codes == [1, 1]
     assert answers == [200]
 
 
@@ -255,18 +255,18 @@ def identity_provider(port: int) -> Iterator[None]:
 
 
 def is_deployed(gateway: Gateway, name: str) -> bool:
-    return name in (found := states(gateway)) and found[name]["state"] == "deployed"
+    return name in (apis_by_name := states(gateway)) and apis_by_name[name]["state"] == "deployed"
 
 
 @pytest.fixture
 def closed_ports() -> Iterator[tuple[int, int]]:
-    with closed_port() as one, closed_port() as another:
-        yield one, another
+    with closed_port() as first_port, closed_port() as second_port:
+        yield first_port, second_port
 
 
 @pytest.mark.timeout(400)
 @pytest.mark.slow("twenty APIs, and what four of them need is waited for")
-def test_of_twenty_apis_sixteen_serve_whatever_the_others_wait_for(
+def test_of_twenty_apis_sixteen_serve_while_four_wait(
     tmp_path: Path, upstream: Upstream, closed_ports: tuple[int, int]
 ) -> None:
     project = PolicyProject(tmp_path, "e2e-ready")
@@ -293,37 +293,37 @@ def test_of_twenty_apis_sixteen_serve_whatever_the_others_wait_for(
         assert {answers[name].status_code for name in good} == {200}
         ready = ready_record(gateway)
         assert (ready["serving"], ready["apis"]) == (16, 20)
-        assert float(ready["deploy"].rstrip("s")) < DEPLOY_LIMIT_SECONDS, "expected nobody to be waited for"
-        _each_says_why(gateway, answers)
-        _each_heals(gateway, upstream, project, tmp_path / "apis", ports, names)
+        assert float(ready["deploy"].rstrip("s")) < DEPLOY_LIMIT_SECONDS, "expected no wait for the others"
+        _assert_reasons(gateway, answers)
+        _assert_recovery(gateway, upstream, project, tmp_path / "apis", ports, names)
 
 
-def _each_says_why(gateway: Gateway, answers: dict[str, httpx.Response]) -> None:
+def _assert_reasons(gateway: Gateway, answers: dict[str, httpx.Response]) -> None:
     for name in ("dead", "unresolved", "keys", "fading"):
         assert answers[name].status_code == 503, name
         assert answers[name].headers["content-type"] == "application/problem+json", name
         assert answers[name].json()["requestId"], name
     for name in ("keys", "fading"):
         assert int(answers[name].headers["retry-after"]) > 0, name
-    found, said = states(gateway), status(gateway)
-    assert said.returncode == 3
-    assert found["dead"]["state"] == "deployed"
-    assert "connections to its upstream 127.0.0.1" in found["dead"]["note"]
-    assert "resolve" in found["unresolved"]["reason"] + found["unresolved"].get("note", "")
-    assert found["keys"]["state"] == "pending"
-    assert "refused" in found["keys"]["reason"].lower()
-    assert found["fading"]["state"] == "rejected"
-    assert "fading" in found["fading"]["reason"]
-    assert "wrong.yaml:2: expected a YAML document" in said.stdout
-    not_deployed = {r["api"] for r in gateway.logged(message="API is not deployed", component="supervisor")}
+    apis_by_name, result = states(gateway), status(gateway)
+    assert result.returncode == 3
+    assert apis_by_name["dead"]["state"] == "deployed"
+    assert "connections to its upstream 127.0.0.1" in apis_by_name["dead"]["note"]
+    assert "resolve" in apis_by_name["unresolved"]["reason"] + apis_by_name["unresolved"].get("note", "")
+    assert apis_by_name["keys"]["state"] == "pending"
+    assert "refused" in apis_by_name["keys"]["reason"].lower()
+    assert apis_by_name["fading"]["state"] == "rejected"
+    assert "fading" in apis_by_name["fading"]["reason"]
+    assert "wrong.yaml:2: expected a YAML document" in result.stdout
+    not_deployed = {r["api"] for r in gateway.find_records(message="API is not deployed", component="supervisor")}
     assert {"keys", "fading"} <= not_deployed <= {"keys", "fading", "unresolved"}
 
 
-def _each_heals(
+def _assert_recovery(
     gateway: Gateway, upstream: Upstream, project: PolicyProject, folder: Path, ports: dict[str, int], names: Names
 ) -> None:
     """By itself, when its cause goes away: nothing is deployed again."""
-    names.know("orders.test")
+    names.resolve_to_loopback("orders.test")
     project.write_policy("fading", PLAIN)
     assert gateway.reload().returncode == 0
     write_apis(folder, api("wrong", upstream.url))
@@ -335,11 +335,11 @@ def _each_heals(
             url = f"{gateway.url}/{name}/x"
             eventually(f"{name} serves", lambda url=url: httpx.get(url).status_code == 200, HEALED_SECONDS)  # type: ignore[misc]
         eventually("all are deployed", lambda: status(gateway).returncode == 0)
-        eventually("the log says who", lambda: {"keys", "fading"} <= _said_to_be_deployed(gateway))
+        eventually("the log names them", lambda: {"keys", "fading"} <= _logged_as_deployed(gateway))
         dead.shutdown()
         serving.join()
-    assert {each.value("x-keys") for each in upstream.received} >= {"key"}
+    assert {request.value("x-keys") for request in upstream.received} >= {"key"}
 
 
-def _said_to_be_deployed(gateway: Gateway) -> set[str]:
-    return {record["api"] for record in gateway.logged(message="API deployed", component="supervisor")}
+def _logged_as_deployed(gateway: Gateway) -> set[str]:
+    return {record["api"] for record in gateway.find_records(message="API deployed", component="supervisor")}

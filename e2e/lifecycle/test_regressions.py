@@ -19,7 +19,7 @@ from e2e.kit.places import ROOT
 MEMBERS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["workspace"]["members"]
 SOURCES = [ROOT / member for member in MEMBERS]
 
-# Each module of ours alone in a process of its own, forked from one that has what others made loaded already.
+# Each module of ours alone in a process of its own, forked from one that has third-party modules loaded already.
 IMPORT_EACH = """
 import importlib, os, sys, traceback
 folder, *names = sys.argv[1:]
@@ -66,8 +66,8 @@ def import_each(python: Path, folder: Path, modules: list[str], cwd: Path, **env
     assert modules, f"no modules in {folder}"
     command = [str(python), "-W", "error", "-c", IMPORT_EACH, str(folder), *modules]
     env = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"} | environment
-    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=120)
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.slow("a process for each module")
@@ -105,11 +105,11 @@ def test_generated_stubs_are_no_top_level_modules(build: Path, tmp_path: Path) -
     ):
         names = [name for name in modules_in(folder) if name.startswith(package)]
         assert len(names) >= 2
-        done = subprocess.run(
+        result = subprocess.run(
             [str(python), "-c", STUBS, str(folder), *names],
             cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
-        assert done.returncode == 0, done.stderr
+        assert result.returncode == 0, result.stderr
 
 
 def test_every_part_is_type_checked() -> None:
@@ -123,8 +123,8 @@ def test_every_part_is_type_checked() -> None:
 
 def test_the_generated_registry_is_typed(build: Path) -> None:
     registry = build / "python-executor" / "python_policy_registry.py"
-    done = subprocess.run(["mypy", "--strict", str(registry)], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
+    result = subprocess.run(["mypy", "--strict", str(registry)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout
 
 
 def test_the_executor_runs_on_the_interpreter_that_its_dependencies_were_installed_by(

@@ -1,4 +1,4 @@
-"""Code changes while requests pass: a new generation of executors takes over, and nobody notices but for the change."""
+"""Code changes while requests pass: a new generation of executors takes over, and clients notice the change alone."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def words(word: str) -> str:
 
 @dataclass
 class Load:
-    """Clients that ask one URL over and over, and what each answer said: status, request's word, response's word."""
+    """Clients that request one URL over and over, and each answer: status, request's word, response's word."""
 
     url: str
     answers: list[tuple[int | str, str, str]] = field(default_factory=list)
@@ -60,8 +60,8 @@ class Load:
                 client.close()
                 self.answers.append((repr(error), "", ""))
                 continue
-            said = answer.headers
-            self.answers.append((answer.status, said.get("x-seen", ""), said.get("x-response-word", "")))
+            headers = answer.headers
+            self.answers.append((answer.status, headers.get("x-seen", ""), headers.get("x-response-word", "")))
         client.close()
 
     def failures(self) -> list[tuple[int | str, str, str]]:
@@ -92,23 +92,23 @@ def show_word(request: Recorded) -> Reply:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> PolicyProject:
-    made = PolicyProject(tmp_path_factory.mktemp("project"), "e2e-reload")
-    made.write_policy("stamp", STAMP, words_py=words("first"))
-    return made
+    policies = PolicyProject(tmp_path_factory.mktemp("project"), "e2e-reload")
+    policies.write_policy("stamp", STAMP, words_py=words("first"))
+    return policies
 
 
 @pytest.fixture(scope="module")
-def changing(project: PolicyProject, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def changing_gateway(project: PolicyProject, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     with running(None, tmp_path_factory.mktemp("state"), *project.arguments, "--executors", "2") as gateway:
         yield gateway
 
 
 @pytest.fixture
-def stamped(changing: Gateway, upstream: Upstream) -> str:
+def stamped_url(changing_gateway: Gateway, upstream: Upstream) -> str:
     """The URL of an API with the policy stamp:v1.0.0."""
     upstream.reply = show_word
-    changing.deploy(api("stamped", upstream.url, [{"name": "stamp", "version": "v1.0.0", "params": {}}]))
-    return f"{changing.url}/stamped/x"
+    changing_gateway.deploy(api("stamped", upstream.url, [{"name": "stamp", "version": "v1.0.0", "params": {}}]))
+    return f"{changing_gateway.url}/stamped/x"
 
 
 def word(url: str) -> str:
@@ -119,25 +119,26 @@ def word(url: str) -> str:
 
 @pytest.mark.slow("four reloads under load, each of two processes")
 def test_reloads_under_load_fail_nothing_and_no_exchange_crosses(
-    changing: Gateway, project: PolicyProject, stamped: str
+    changing_gateway: Gateway, project: PolicyProject, stamped_url: str
 ) -> None:
-    with load(stamped) as flow:
+    with load(stamped_url) as flow:
         for number in range(RELOADS):
             counted = len(flow.answers)
             eventually("some traffic before", lambda counted=counted: len(flow.answers) > counted + 100, 30)  # type: ignore[misc]
             project.write_policy("stamp", STAMP, words_py=words(f"word-{number}"))
-            done = changing.reload()
-            assert done.returncode == 0, done.stderr
-            assert "reloaded generation=" in done.stdout
-            assert word(stamped) == f"word-{number}"
+            result = changing_gateway.reload()
+            assert result.returncode == 0, result.stderr
+            assert "reloaded generation=" in result.stdout
+            assert word(stamped_url) == f"word-{number}"
         eventually("enough requests", lambda: len(flow.answers) > 250 * RELOADS, 60)
     assert flow.failures() == []
     assert flow.crossed() == []
     assert {answer[2] for answer in flow.answers} >= {f"word-{number}" for number in range(RELOADS)}
     eventually(
-        "the old processes are gone", lambda: len(changing.status()["processes"]) == len(changing.executors()) + 3
+        "the old processes are gone",
+        lambda: len(changing_gateway.status()["processes"]) == len(changing_gateway.executors()) + 3,
     )
-    assert len(changing.executors()) == 2
+    assert len(changing_gateway.executors()) == 2
     eventually("the old generations' files are gone", lambda: len([*project.output.glob("generations/*/[0-9]*")]) == 1)
 
 
@@ -149,65 +150,66 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("what", BROKEN)
+@pytest.mark.parametrize("fault", BROKEN)
 def test_a_broken_change_is_refused_with_its_place(
-    changing: Gateway, project: PolicyProject, stamped: str, what: str
+    changing_gateway: Gateway, project: PolicyProject, stamped_url: str, fault: str
 ) -> None:
-    source, place = BROKEN[what]
-    before = word(stamped)
-    with load(stamped, clients=2) as flow:
+    source, place = BROKEN[fault]
+    before = word(stamped_url)
+    with load(stamped_url, clients=2) as flow:
         project.write_policy("stamp", source, words_py=words("broken"))
-        done = changing.reload()
+        result = changing_gateway.reload()
         counted = len(flow.answers)
         eventually("traffic goes on", lambda: len(flow.answers) > counted + 20)
     project.write_policy("stamp", STAMP, words_py=words(before))
-    assert done.returncode == 1
-    assert f"stamp-v1.0.0/{place}" in done.stderr, done.stderr
-    assert done.stderr.count("error: ") == 1, done.stderr
+    assert result.returncode == 1
+    assert f"stamp-v1.0.0/{place}" in result.stderr, result.stderr
+    assert result.stderr.count("error: ") == 1, result.stderr
     assert flow.failures() == []
     assert {answer[1:] for answer in flow.answers} == {(before, before)}
-    assert changing.logged(level="error", component="supervisor")[-1]["message"].startswith("reload refused: ")
+    errors = changing_gateway.find_records(level="error", component="supervisor")
+    assert errors[-1]["message"].startswith("reload refused: ")
 
 
 def test_a_new_policy_and_a_new_version_can_be_attached_after_a_reload(
-    changing: Gateway, project: PolicyProject, stamped: str, upstream: Upstream
+    changing_gateway: Gateway, project: PolicyProject, stamped_url: str, upstream: Upstream
 ) -> None:
     project.write_policy("stamp", STAMP, "v1.1.0", words_py=words("newer version"))
     project.write_policy("fresh", STAMP, words_py=words("fresh"))
-    before = word(stamped)
-    done = changing.reload()
-    assert done.returncode == 0, done.stderr
-    assert word(stamped) == before  # it stays with the version that it was deployed with
-    changing.deploy(api("newer", upstream.url, [attach("stamp")]))
-    changing.deploy(api("exact", upstream.url, [{"name": "stamp", "version": "v1.0.0", "params": {}}]))
-    changing.deploy(api("fresh", upstream.url, [attach("fresh")]))
-    assert [word(f"{changing.url}/{name}/x") for name in ("newer", "exact", "fresh")] == [
+    before = word(stamped_url)
+    result = changing_gateway.reload()
+    assert result.returncode == 0, result.stderr
+    assert word(stamped_url) == before  # it stays with the version that it was deployed with
+    changing_gateway.deploy(api("newer", upstream.url, [attach("stamp")]))
+    changing_gateway.deploy(api("exact", upstream.url, [{"name": "stamp", "version": "v1.0.0", "params": {}}]))
+    changing_gateway.deploy(api("fresh", upstream.url, [attach("fresh")]))
+    assert [word(f"{changing_gateway.url}/{name}/x") for name in ("newer", "exact", "fresh")] == [
         "newer version",
         before,
         "fresh",
     ]
     project.remove_policy("fresh")
-    refused = changing.reload()
+    refused = changing_gateway.reload()
     assert refused.returncode == 1
     assert "API fresh: spec.policies[0].name: expected a policy of this build, got 'fresh'" in refused.stderr
-    assert word(f"{changing.url}/fresh/x") == "fresh"
+    assert word(f"{changing_gateway.url}/fresh/x") == "fresh"
     project.write_policy("fresh", STAMP, words_py=words("fresh"))
     for name in ("newer", "exact", "fresh"):
-        changing.remove(name)
+        changing_gateway.remove(name)
 
 
 def test_an_engine_that_is_killed_comes_back_with_the_present_generation(
-    changing: Gateway, project: PolicyProject, stamped: str
+    changing_gateway: Gateway, project: PolicyProject, stamped_url: str
 ) -> None:
     project.write_policy("stamp", STAMP, words_py=words("after the reload"))
-    assert changing.reload().returncode == 0
-    killed = changing.kill("engine")
-    eventually("the engine is back", lambda: changing.pid("engine") not in {None, killed}, 20)
-    eventually("Python policies answer", lambda: httpx.get(stamped).status_code == 200, 20)
-    assert word(stamped) == "after the reload"
+    assert changing_gateway.reload().returncode == 0
+    killed = changing_gateway.kill("engine")
+    eventually("the engine is back", lambda: changing_gateway.pid("engine") not in {None, killed}, 20)
+    eventually("Python policies answer", lambda: httpx.get(stamped_url).status_code == 200, 20)
+    assert word(stamped_url) == "after the reload"
     project.write_policy("stamp", STAMP, words_py=words("and another"))
-    assert changing.reload().returncode == 0
-    assert word(stamped) == "and another"
+    assert changing_gateway.reload().returncode == 0
+    assert word(stamped_url) == "and another"
 
 
 COUNTS = """\
@@ -235,25 +237,25 @@ def test_a_group_that_has_not_changed_keeps_its_processes_and_their_state(tmp_pa
     project.write_policy("counts", COUNTS, group="steady")
     with running(None, tmp_path / "state", *project.arguments) as gateway:
         gateway.deploy(api("both", upstream.url, [attach("stamp"), attach("counts")]))
-        url, began = f"{gateway.url}/both/x", httpx.get(f"{gateway.url}/both/x").headers
+        url, start = f"{gateway.url}/both/x", httpx.get(f"{gateway.url}/both/x").headers
         with load(url) as flow:
             for number in range(3):
                 counted = len(flow.answers)
                 eventually("some traffic", lambda counted=counted: len(flow.answers) > counted + 100, 30)  # type: ignore[misc]
                 project.write_policy("stamp", STAMP, words_py=words(f"word-{number}"))
-                done = gateway.reload()
-                assert done.returncode == 0, done.stderr
-                assert "executors restarted: default; as they were: steady" in done.stdout, done.stdout
+                result = gateway.reload()
+                assert result.returncode == 0, result.stderr
+                assert "executors restarted: default; as they were: steady" in result.stdout, result.stdout
                 assert word(url) == f"word-{number}"
-            seen = len(flow.answers)
+            answer_count = len(flow.answers)
         assert flow.failures() == []
         assert flow.crossed() == []
         after = httpx.get(url).headers
-        assert after["x-pid"] == began["x-pid"]
-        assert int(after["x-count"]) > seen
+        assert after["x-pid"] == start["x-pid"]
+        assert int(after["x-count"]) > answer_count
         eventually("one generation between goes", lambda: generations(project) == {"1", "4"})
         gateway.kill("executor-steady-0")
-        eventually("it is back", lambda: httpx.get(url).headers.get("x-pid", began["x-pid"]) != began["x-pid"], 20)
+        eventually("it is back", lambda: httpx.get(url).headers.get("x-pid", start["x-pid"]) != start["x-pid"], 20)
         project.write_policy("counts", COUNTS + "# changed\n", group="steady")
         changed = gateway.reload()
         assert "executors restarted: steady; as they were: default" in changed.stdout, changed.stdout
@@ -276,11 +278,11 @@ def test_a_file_that_is_saved_at_the_moment_of_ready_is_seen(tmp_path: Path, ups
 
 
 LOOPING = f"looping{os.getpid()}"
-"""What the process of such an import calls itself: it may not write where a test would look."""
+"""The process name of such an import, which cannot write to a file for the test."""
 LOOPS = STAMP + f"\nimport ctypes\nctypes.CDLL(None).prctl(15, b'{LOOPING}')\nwhile True:\n    pass\n"  # PR_SET_NAME
 
 
-def test_a_newer_save_takes_the_place_of_an_import_that_does_not_end(tmp_path: Path, upstream: Upstream) -> None:
+def test_a_newer_save_replaces_an_import_that_does_not_end(tmp_path: Path, upstream: Upstream) -> None:
     upstream.reply = show_word
     project = PolicyProject(tmp_path, "e2e-watch-loop")
     project.write_policy("stamp", STAMP, words_py=words("first"))
@@ -291,11 +293,13 @@ def test_a_newer_save_takes_the_place_of_an_import_that_does_not_end(tmp_path: P
         project.write_policy("stamp", LOOPS, words_py=words("loop"))
         eventually("the import has begun", importing, 30)
         (first,) = importing()
-        eventually("it is said", lambda: gateway.logged(component="supervisor", message=IMPORTING), 30)
+        eventually(
+            "the import is reported", lambda: gateway.find_records(component="supervisor", message=IMPORTING), 30
+        )
         project.write_policy("stamp", STAMP, words_py=words("mended"))
         eventually("the mended one", lambda: word(url) == "mended", 20)
         assert is_gone(first)
-        assert not [one for one in gateway.logged(level="error") if "reload" in one["message"]]
+        assert not [record for record in gateway.find_records(level="error") if "reload" in record["message"]]
         project.write_policy("stamp", LOOPS, words_py=words("loop again"))
         eventually("another import has begun", importing, 30)
         (second,) = importing()
@@ -323,12 +327,12 @@ def test_an_import_check_ends_with_a_run_that_is_killed(tmp_path: Path) -> None:
 
 def importing() -> list[int]:
     """The processes in which the looping policy is imported."""
-    found = []
+    imports = []
     for name in Path("/proc").glob("[0-9]*/comm"):
         with contextlib.suppress(OSError):  # it has ended
             if name.read_text().strip() == LOOPING:
-                found.append(int(name.parent.name))
-    return [pid for pid in found if not is_gone(pid)]
+                imports.append(int(name.parent.name))
+    return [pid for pid in imports if not is_gone(pid)]
 
 
 def is_gone(pid: int) -> bool:
@@ -348,8 +352,8 @@ def test_a_saved_file_is_live_in_seconds(tmp_path: Path, upstream: Upstream) -> 
         assert word(url) == "first"
         project.write_policy("stamp", STAMP, words_py=words("second"))
         eventually("the new word", lambda: word(url) == "second", 20)
-        eventually("the line that says so", lambda: gateway.logged(message="reloaded"))
-        (line,) = gateway.logged(message="reloaded")
+        eventually("the line of the reload", lambda: gateway.find_records(message="reloaded"))
+        (line,) = gateway.find_records(message="reloaded")
         assert line["took"].endswith("s")
         project.write_policy("stamp", "def (", words_py=words("second"))
         eventually("the refusal", lambda: [r for r in gateway.records() if "policy.py:1" in r["message"]], 30)
@@ -358,7 +362,8 @@ def test_a_saved_file_is_live_in_seconds(tmp_path: Path, upstream: Upstream) -> 
         project.write_policy("stamp", STAMP, words_py=words("third"))
         eventually("the third word", lambda: word(url) == "third", 30)
         eventually(
-            "the controller knows", lambda: gateway.logged(message="definitions read again", added=["added:v1.0.0"])
+            "the controller knows",
+            lambda: gateway.find_records(message="definitions read again", added=["added:v1.0.0"]),
         )
         gateway.deploy(api("added", upstream.url, [attach("added")]))
         project.write_policy("added", STAMP, words_py=words("watched too"))
@@ -367,7 +372,7 @@ def test_a_saved_file_is_live_in_seconds(tmp_path: Path, upstream: Upstream) -> 
         listeners = [{"name": "http", "port": gateway.port}, {"name": "other", "port": other}]
         document = {"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": {"listeners": listeners}}
         (tmp_path / "gateway.yaml").write_text(json.dumps(document))
-        eventually("a gateway.yaml that was not there", lambda: gateway.logged(message="reloaded", listeners="changed"))
+        eventually("a new gateway.yaml", lambda: gateway.find_records(message="reloaded", listeners="changed"))
         assert word(f"http://127.0.0.1:{other}/stamped/x") == "third"
         (tmp_path / "gateway.yaml").write_text("")
         eventually("an empty one is refused", lambda: [r for r in gateway.records() if "got null" in r["message"]])

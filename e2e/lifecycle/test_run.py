@@ -1,4 +1,4 @@
-"""`gatewright run` as a person meets it: what it prints, refuses and leaves behind."""
+"""`gatewright run` from the outside: its output, its refusals, and the files and processes that it leaves."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ REQUESTS = 2000
 
 
 def processes_of(group: int) -> list[str]:
-    listed = subprocess.run(["ps", "-eo", "pid,sess,args"], capture_output=True, text=True, check=True).stdout
-    return [line for line in listed.splitlines()[1:] if int(line.split()[1]) == group]
+    result = subprocess.run(["ps", "-eo", "pid,sess,args"], capture_output=True, text=True, check=True).stdout
+    return [line for line in result.splitlines()[1:] if int(line.split()[1]) == group]
 
 
-def test_the_stock_build_with_the_sample_api_and_the_curl_line_it_prints(tmp_path: Path) -> None:
+def test_the_stock_build_serves_the_sample_api_by_the_printed_curl_line(tmp_path: Path) -> None:
     subprocess.run(["gatewright", "build", "--output", "build/stock"], cwd=ROOT, check=True)
     arguments = ("--with-echo", "--echo-port", "0", "--apis", str(ROOT / "samples"))
     with running(ROOT / "build" / "stock", tmp_path, *arguments) as gateway:
@@ -57,7 +57,7 @@ def test_without_python_policies_there_is_no_executor(tmp_path: Path, upstream: 
     with running(output, tmp_path / "state") as gateway:
         gateway.deploy(api("go-only", upstream.url, [attach("log-message"), GO_HEADERS]))
         assert httpx.get(f"{gateway.url}/go-only/x").headers["X-Go-Policy"] == "go"
-        assert [each["name"] for each in gateway.status()["processes"] if "executor" in each["name"]] == []
+        assert [process["name"] for process in gateway.status()["processes"] if "executor" in process["name"]] == []
     assert upstream.received[0].value("X-Go-Policy") == "go"
 
 

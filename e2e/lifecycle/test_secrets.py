@@ -1,4 +1,4 @@
-"""What an operator gives a run in confidence: who can see it, where it stands, and who is asked for it."""
+"""The secrets that an operator gives a run: the processes and files that have them, and the clients that need one."""
 
 from __future__ import annotations
 
@@ -28,36 +28,36 @@ def processes(root: int) -> Iterator[int]:
 
 
 @pytest.fixture
-def secretive(build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
+def gateway_with_secrets(build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
     for name, value in GIVEN.items():
         monkeypatch.setenv(name, value)
     with running(build, tmp_path / "state") as gateway:
         yield gateway
 
 
-def test_no_process_of_a_run_has_its_secrets_in_its_environment(secretive: Gateway) -> None:
-    found = list(processes(secretive.process.pid))
-    assert len(found) >= 5, "supervisor, controller, executor, engine, Envoy"
-    environments = {pid: Path(f"/proc/{pid}/environ").read_bytes() for pid in found}
+def test_no_process_of_a_run_has_its_secrets_in_its_environment(gateway_with_secrets: Gateway) -> None:
+    pids = list(processes(gateway_with_secrets.process.pid))
+    assert len(pids) >= 5, "supervisor, controller, executor, engine, Envoy"
+    environments = {pid: Path(f"/proc/{pid}/environ").read_bytes() for pid in pids}
     assert all(b"PATH=" in environment for environment in environments.values())
     for secret in (TOKEN, SYSTEM):
         assert [pid for pid, environment in environments.items() if secret.encode() in environment] == []
-    assert [pid for pid in found if SYSTEM.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()] == []
+    assert [pid for pid in pids if SYSTEM.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()] == []
 
 
-def test_the_operators_token_is_the_runs_and_no_other_is_taken(secretive: Gateway) -> None:
-    url = f"http://{secretive.process_status('controller')['listen']}/v1/apis"
+def test_the_operators_token_is_the_runs_and_no_other_is_taken(gateway_with_secrets: Gateway) -> None:
+    url = f"http://{gateway_with_secrets.process_status('controller')['listen']}/v1/apis"
     assert httpx.get(url).status_code == 401
     assert httpx.get(url, headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
     for name, content in (("management-token", TOKEN), ("system-parameters.yaml", SYSTEM), ("inspector.html", TOKEN)):
-        file = secretive.run_dir / name
+        file = gateway_with_secrets.run_dir / name
         assert content in file.read_text()
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert secretive.status()["tokenFile"] == str(secretive.run_dir / "management-token")
-    secretive.stop()
-    assert not (secretive.run_dir / "management-token").exists()
-    assert not (secretive.run_dir / "system-parameters.yaml").exists()
-    assert not (secretive.run_dir / "inspector.html").exists()
+    assert gateway_with_secrets.status()["tokenFile"] == str(gateway_with_secrets.run_dir / "management-token")
+    gateway_with_secrets.stop()
+    assert not (gateway_with_secrets.run_dir / "management-token").exists()
+    assert not (gateway_with_secrets.run_dir / "system-parameters.yaml").exists()
+    assert not (gateway_with_secrets.run_dir / "inspector.html").exists()
 
 
 def test_a_run_that_is_given_no_token_makes_one(gateway: Gateway) -> None:

@@ -1,4 +1,4 @@
-"""tools/setup.py: what it would run."""
+"""tools/setup.py: the commands that it would run."""
 
 from __future__ import annotations
 

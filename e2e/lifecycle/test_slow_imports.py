@@ -24,7 +24,7 @@ import os, time
 time.sleep({{again}} if os.path.exists({{imported!r}}) else 3)
 {ANSWERS}"""
 AGAIN_SECONDS = 90
-"""What an import of the slow policy takes once a test has written its mark: more than any edit of another one."""
+"""The duration of an import of the slow policy once a test has written its mark: longer than any edit of another."""
 REQUEST_ONLY = "processingMode: {requestHeaderMode: PROCESS}"
 
 
@@ -32,11 +32,11 @@ REQUEST_ONLY = "processingMode: {requestHeaderMode: PROCESS}"
 def project(tmp_path: Path) -> PolicyProject:
     folder = tmp_path / "project"
     folder.mkdir()
-    made = PolicyProject(folder, "e2e-slow-imports")
-    made.write_policy("greet", ANSWERS.format(text="one"), more=REQUEST_ONLY)
+    policies = PolicyProject(folder, "e2e-slow-imports")
+    policies.write_policy("greet", ANSWERS.format(text="one"), more=REQUEST_ONLY)
     slow = SLOW.format(text="heavy", again=AGAIN_SECONDS, imported=str(folder / "imported"))
-    made.write_policy("heavy", slow, more=REQUEST_ONLY)
-    return made
+    policies.write_policy("heavy", slow, more=REQUEST_ONLY)
+    return policies
 
 
 @pytest.fixture
@@ -59,14 +59,14 @@ def groups(gateway: Gateway) -> dict[str, int]:
 def test_an_edit_waits_for_no_import_of_its_neighbour(project: PolicyProject, gateway: Gateway) -> None:
     before = groups(gateway)
     assert set(before) == {"default", "default~1"}
-    (note,) = [line for line in gateway.logged(level="warning") if "takes" in line["message"]]
+    (note,) = [line for line in gateway.find_records(level="warning") if "takes" in line["message"]]
     assert "heavy:v1.0.0 takes 3." in note["message"]
     assert "`group: heavy` in build.yaml does so everywhere" in note["message"]
     (project.folder / "imported").touch()
     project.write_policy("greet", ANSWERS.format(text="two"), more=REQUEST_ONLY)
     eventually("the edit is live", lambda: body(gateway, "greet") == "two", AGAIN_SECONDS)
-    eventually("it is said", lambda: gateway.logged(message="reloaded"), 30)
-    (reloaded,) = gateway.logged(message="reloaded")
+    eventually("the reload is reported", lambda: gateway.find_records(message="reloaded"), 30)
+    (reloaded,) = gateway.find_records(message="reloaded")
     assert (reloaded["restarted"], reloaded["kept"]) == (["default"], ["default~1"])
     spent = [float(reloaded[part].removesuffix("s")) for part in ("build", "executors")]
     assert sum(spent) < AGAIN_SECONDS, reloaded
@@ -83,7 +83,7 @@ def test_a_policy_moves_to_another_group_under_traffic(project: PolicyProject, g
         eventually("the policy answers from its new group", lambda: body(gateway, "greet") == "moved", 60)
         flow.wait_for(20)
     assert flow.counts().keys() == {200}, flow.problems[:3]
-    assert gateway.logged(message="policies run in the executor groups that they have moved to", api="greet")
+    assert gateway.find_records(message="policies run in the executor groups that they have moved to", api="greet")
     assert "apart" in groups(gateway)
     project.write_policy("greet", ANSWERS.format(text="back"), more=REQUEST_ONLY)
     eventually("it moves back", lambda: body(gateway, "greet") == "back", 60)

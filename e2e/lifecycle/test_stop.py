@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from e2e.kit.attachments import GO_HEADERS
-from e2e.kit.clients import asking
+from e2e.kit.clients import run_clients
 from e2e.kit.gateway import api, attach, eventually, running
 from e2e.kit.upstream import Upstream
 
@@ -18,7 +18,7 @@ CHAIN = [GO_HEADERS, attach("mark", {"name": "stopping"})]
 def test_a_stop_under_load_loses_no_request(build: Path, tmp_path: Path, upstream: Upstream, keep_alive: bool) -> None:
     with running(build, tmp_path) as gateway:
         gateway.deploy(api("stopping", upstream.url, CHAIN))
-        with asking(f"{gateway.url}/stopping/x", keep_alive=keep_alive) as clients:
+        with run_clients(f"{gateway.url}/stopping/x", keep_alive=keep_alive) as clients:
             eventually("traffic flows", lambda: clients.answered > 500)
             assert gateway.stop() == 0
     assert clients.lost == []
@@ -26,13 +26,11 @@ def test_a_stop_under_load_loses_no_request(build: Path, tmp_path: Path, upstrea
     assert "could not be drained" not in "".join(gateway.log)
 
 
-def test_who_connects_after_the_stop_began_is_served_while_load_balancers_look_away(
-    build: Path, tmp_path: Path, upstream: Upstream
-) -> None:
+def test_new_connections_are_served_while_load_balancers_drain(build: Path, tmp_path: Path, upstream: Upstream) -> None:
     with running(build, tmp_path, "--envoy.drain-time-s", "2") as gateway:
         gateway.deploy(api("late", upstream.url, CHAIN))
         gateway.process.terminate()
-        with asking(f"{gateway.url}/late/x", keep_alive=False, clients=1) as clients:
+        with run_clients(f"{gateway.url}/late/x", keep_alive=False, clients=1) as clients:
             eventually("the stop has begun", lambda: gateway.status()["state"] == "stopping")
             before = clients.answered
             eventually("a late client is served", lambda: clients.answered > before + 2)

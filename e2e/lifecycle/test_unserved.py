@@ -1,4 +1,4 @@
-"""APIs that cannot be served: each says why, is answered 503, holds nobody back, and comes up by itself."""
+"""APIs that cannot be served: each has its reason, answers 503, delays no other, and comes up by itself."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def on_response(ctx, params):
 
 
 class KeyServer:
-    """What a policy asks when it is prepared, at a closed port. Away until `open`, and after `close`; while `silent` it
-    says nothing.
+    """A server that a policy needs when it is prepared. Its port is closed until `open` and after `close`; while
+    `silent` it does not answer.
     """
 
     def __init__(self, port: int) -> None:
@@ -68,9 +68,9 @@ def keys() -> Iterator[KeyServer]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> PolicyProject:
-    made = PolicyProject(tmp_path_factory.mktemp("project"), "e2e-unserved")
-    made.write_policy("asks", ASKS)
-    return made
+    policies = PolicyProject(tmp_path_factory.mktemp("project"), "e2e-unserved")
+    policies.write_policy("asks", ASKS)
+    return policies
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def status(gateway: Gateway, name: str) -> Json:
     return answer
 
 
-def wants_503(url: str) -> None:
+def assert_503(url: str) -> None:
     answer = httpx.get(url)
     assert answer.status_code == 503, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
@@ -98,15 +98,17 @@ def wants_503(url: str) -> None:
     assert answer.json()["requestId"]
 
 
-def test_a_server_that_is_away_when_a_policy_is_prepared(node: Gateway, keys: KeyServer, upstream: Upstream) -> None:
+def test_a_policy_is_served_once_the_server_it_prepares_with_is_back(
+    node: Gateway, keys: KeyServer, upstream: Upstream
+) -> None:
     node.deploy(api("healthy", upstream.url))
     with node.controller() as client:
         policies = [attach("asks", {"port": keys.port})]
-        client.timeout = httpx.Timeout(10, read=20)  # shorter than `wait`: what is tried again is not waited for
+        client.timeout = httpx.Timeout(10, read=20)  # shorter than `wait`: retries are not waited for
         created = client.post("/v1/apis", json=api("asking", upstream.url, policies), params={"wait": "25"})
     assert created.json()["status"]["state"] == "pending"
     assert "Connection refused" in created.json()["status"]["reason"]
-    wants_503(f"{node.url}/asking/x")
+    assert_503(f"{node.url}/asking/x")
     assert httpx.get(f"{node.url}/healthy/x").status_code == 200
     assert httpx.get(f"{node.url}/nobodys/x").status_code == 404
     keys.open()
@@ -117,25 +119,25 @@ def test_a_server_that_is_away_when_a_policy_is_prepared(node: Gateway, keys: Ke
     node.kill("executor-default-0")
     eventually("what serves has noticed", lambda: status(node, "asking")["state"] == "pending", 20)
     assert "Connection refused" in status(node, "asking")["reason"]
-    wants_503(f"{node.url}/asking/x")
+    assert_503(f"{node.url}/asking/x")
     assert httpx.get(f"{node.url}/healthy/x").status_code == 200
     keys.open()
     eventually("it is ready again", lambda: status(node, "asking")["state"] == "deployed", 40)
     assert httpx.get(f"{node.url}/asking/x").status_code == 200
 
 
-def test_a_server_that_says_nothing_holds_nobody_back(node: Gateway, keys: KeyServer, upstream: Upstream) -> None:
+def test_a_silent_server_delays_no_other_api(node: Gateway, keys: KeyServer, upstream: Upstream) -> None:
     keys.open(silent=True)
     with node.controller() as client:
         policies = [attach("asks", {"port": keys.port, "patience": 60})]  # longer than a deployment is waited for
         client.post("/v1/apis", json=api("silent", upstream.url, policies))
         node.deploy(api("beside", upstream.url))
-        wants_503(f"{node.url}/silent/x")
+        assert_503(f"{node.url}/silent/x")
         client.delete("/v1/apis/silent", params={"wait": "10"})
-    eventually("what is gone is nobody's", lambda: httpx.get(f"{node.url}/silent/x").status_code == 404)
+    eventually("the API is gone", lambda: httpx.get(f"{node.url}/silent/x").status_code == 404)
 
 
-def test_a_server_that_is_away_at_the_start(
+def test_a_server_that_is_away_at_the_start_delays_its_api_alone(
     project: PolicyProject, keys: KeyServer, upstream: Upstream, tmp_path: Path
 ) -> None:
     keys.open()
@@ -145,7 +147,7 @@ def test_a_server_that_is_away_at_the_start(
     keys.close()
     with running(None, tmp_path / "state", *project.arguments) as second:
         eventually("the healthy one serves", lambda: httpx.get(f"{second.url}/healthy/x").status_code == 200)
-        wants_503(f"{second.url}/asking/x")
+        assert_503(f"{second.url}/asking/x")
         eventually("the reason", lambda: "Connection refused" in status(second, "asking")["reason"])
         assert status(second, "asking")["state"] == "pending"
         keys.open()
@@ -153,12 +155,12 @@ def test_a_server_that_is_away_at_the_start(
         eventually("it is known to", lambda: status(second, "asking")["state"] == "deployed")
 
 
-def test_an_upstream_that_does_not_resolve_is_named_and_holds_nobody_back(node: Gateway, upstream: Upstream) -> None:
+def test_an_upstream_that_does_not_resolve_is_named_and_delays_no_other(node: Gateway, upstream: Upstream) -> None:
     with node.controller() as client:
         created = client.post("/v1/apis", json=api("lost", "http://nowhere.invalid:8080"), params={"wait": "20"})
         assert created.json()["status"]["state"] == "pending"
         assert "the name nowhere.invalid does not resolve" in created.json()["status"]["reason"]
-        wants_503(f"{node.url}/lost/x")
+        assert_503(f"{node.url}/lost/x")
         node.deploy(api("found", upstream.url))
         moved = client.put("/v1/apis/lost", json=api("lost", upstream.url), params={"wait": "10"})
     assert moved.json()["status"]["state"] == "deployed"

@@ -22,7 +22,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return make_wheels(tmp_path_factory.mktemp("wheels"))
 
 
-def test_two_distributions_and_every_package_under_a_name_of_ours(wheels: dict[str, Path]) -> None:
+def test_two_distributions_have_every_package_under_our_names(wheels: dict[str, Path]) -> None:
     assert wheels.keys() == {"gatewright", "gatewright_sdk"}
     packages = {
         name: {entry.partition("/")[0] for entry in zipfile.ZipFile(wheel).namelist()} for name, wheel in wheels.items()
@@ -37,14 +37,14 @@ def test_two_distributions_and_every_package_under_a_name_of_ours(wheels: dict[s
     }
 
 
-def test_nothing_of_this_machine_is_in_them(wheels: dict[str, Path]) -> None:
+def test_the_wheels_have_nothing_of_this_machine(wheels: dict[str, Path]) -> None:
     root = str(ROOT).encode()
     with zipfile.ZipFile(wheels["gatewright"]) as wheel:
         assert [name for name in wheel.namelist() if root in wheel.read(name)] == []
 
 
 @pytest.mark.slow("builds two wheels, and installs them with pip")
-def test_install_init_run(wheels: dict[str, Path], tmp_path: Path) -> None:
+def test_the_installed_product_initializes_and_runs(wheels: dict[str, Path], tmp_path: Path) -> None:
     installed = Installation(tmp_path / "venv", tmp_path / "cache")
     installed.run("python3", "-m", "venv", "--without-pip", str(installed.folder), cwd=tmp_path)
     folder = tmp_path / "gateway"
@@ -70,14 +70,14 @@ def assert_greeted(url: str, greeting: str = "hello") -> None:
 
 
 def assert_observed(installed: Installation, folder: Path) -> None:
-    """Every process tells its metrics; the Inspector's page is there with its modules."""
-    found = json.loads(installed.run("gatewright", "status", "--json", cwd=folder))
-    told = scrape_at(found["metrics"])
-    up = {sample.labels["source"]: sample.value for sample in told.samples("gatewright_metrics_source_up")}
+    """Every process exposes its metrics; the Inspector's page is there with its modules."""
+    document = json.loads(installed.run("gatewright", "status", "--json", cwd=folder))
+    metrics = scrape_at(document["metrics"])
+    up = {sample.labels["source"]: sample.value for sample in metrics.samples("gatewright_metrics_source_up")}
     assert up == {"envoy": 1, "supervisor": 1, "controller": 1}
-    ready = {sample.labels["component"]: sample.value for sample in told.samples("gatewright_process_up")}
+    ready = {sample.labels["component"]: sample.value for sample in metrics.samples("gatewright_process_up")}
     assert ready == dict.fromkeys(("supervisor", "controller", "echo", "python-executor", "policy-engine", "envoy"), 1)
-    versions = {sample.labels["version"] for sample in told.samples("gatewright_build_info")}
+    versions = {sample.labels["version"] for sample in metrics.samples("gatewright_build_info")}
     assert versions == {"0.1.0"}, "one for all"
     after = json.loads(installed.run("gatewright", "status", "--json", cwd=folder))
     assert (after["health"], after["metricsFailing"]) == ("healthy", {})

@@ -28,8 +28,8 @@ def test_python_policies_are_built_with_an_empty_path_and_serve(
 ) -> None:
     assert build.is_dir(), "an earlier build, with Go, has put the stock engine into the cache"
     (tmp_path / "bin").mkdir()
-    named = shutil.copytree(POLICY, tmp_path / SHIPPED)
-    definition = named / "policy-definition.yaml"
+    folder = shutil.copytree(POLICY, tmp_path / SHIPPED)
+    definition = folder / "policy-definition.yaml"
     definition.write_text(definition.read_text().replace("name: add-python-header", f"name: {SHIPPED}"))
     (tmp_path / "build.yaml").write_text(
         f"version: v1\npolicies:\n  - {{name: add-python-header, filePath: {POLICY}}}\n"
@@ -37,11 +37,11 @@ def test_python_policies_are_built_with_an_empty_path_and_serve(
     )
     command = [sys.executable, "-m", "gatewright_cli", "build", "--output", "out"]
     environment = os.environ | {"PATH": str(tmp_path / "bin")}
-    done = subprocess.run(
+    result = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
     )
-    assert done.returncode == 0, done.stderr
-    assert "engine" not in done.stderr, "expected nothing to be compiled"
+    assert result.returncode == 0, result.stderr
+    assert "engine" not in result.stderr, "expected nothing to be compiled"
     with running(tmp_path / "out", tmp_path / "state") as gateway:
         own = attach(SHIPPED, {"headerName": "x-of-ones-own"})
         gateway.deploy(api("no-go", upstream.url, [attach("add-python-header"), own]))

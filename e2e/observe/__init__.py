@@ -1,1 +1,1 @@
-"""What a node tells of itself and of exchanges: metrics, traces, logs, recordings, explanations and replays."""
+"""The observability of nodes and exchanges: metrics, traces, logs, recordings, explanations and replays."""

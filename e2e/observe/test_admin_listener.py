@@ -1,4 +1,4 @@
-"""Where a node answers who scrapes it: the Gateway says, `gatewright status` tells, and both change while it runs."""
+"""The admin listener of a node: the Gateway sets it, `gatewright status` shows it, and both change while it runs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Node:
     file: Path
 
     def listen(self, **admin: object) -> str:
-        """Where it answers once it has taken over another `spec.admin`, "" for nowhere."""
+        """The address of the admin listener after a change of `spec.admin`, "" if there is none."""
         write(self.file, HTTP, admin=admin)
         assert self.gateway.reload().returncode == 0
         port = str(admin.get("port", ""))
@@ -52,15 +52,15 @@ def node(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node
         yield Node(gateway, file)
 
 
-def test_it_moves_with_the_gateway_and_status_names_it(node: Node) -> None:
+def test_the_admin_listener_moves_with_the_gateway_and_status_names_it(node: Node) -> None:
     first = node.listen(port=free_port())
     assert all(answers(first, path) for path in ("/metrics", "/healthz", "/ready"))
     assert not answers(first, "/stats"), "the admin socket's own answers are private"
     assert httpx.post(f"http://{first}/executors").status_code == 404
     assert status(node.gateway.run_dir)["metrics"] == f"http://{first}/metrics"
     command = ["gatewright", "status", "--run-dir", str(node.gateway.run_dir)]
-    shown = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-    assert f"metrics http://{first}/metrics\n" in shown
+    output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert f"metrics http://{first}/metrics\n" in output
 
     second = node.listen(port=free_port())
     assert answers(second)
@@ -71,21 +71,21 @@ def test_it_moves_with_the_gateway_and_status_names_it(node: Node) -> None:
     assert status(node.gateway.run_dir)["metrics"] == ""
 
 
-def test_a_port_that_is_taken_is_said_and_it_stays_where_it_was(node: Node) -> None:
+def test_a_taken_port_is_reported_and_the_admin_listener_stays(node: Node) -> None:
     before = node.listen(port=free_port())
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         write(node.file, HTTP, admin={"port": taken.getsockname()[1]})
         assert node.gateway.reload().returncode == 0
-        eventually("it is said", lambda: node.gateway.logged(component="policy-engine", level="error"))
-    (said,) = node.gateway.logged(component="policy-engine", level="error")
-    assert "choose another spec.admin.port" in said["message"]
+        eventually("the log has the error", lambda: node.gateway.find_records(component="policy-engine", level="error"))
+    (record,) = node.gateway.find_records(component="policy-engine", level="error")
+    assert "choose another spec.admin.port" in record["message"]
     assert address(node.gateway) == before
     assert answers(before)
 
 
-def test_an_api_whose_upstream_it_comes_to_is_rejected_as_long_as_it_is_there(node: Node) -> None:
+def test_an_api_whose_upstream_is_the_admin_listener_is_rejected(node: Node) -> None:
     port = free_port()
     node.listen(port=free_port())
     node.gateway.deploy(api("caught", f"http://127.0.0.1:{port}"))
@@ -103,31 +103,31 @@ def test_an_api_whose_upstream_it_comes_to_is_rejected_as_long_as_it_is_there(no
     node.gateway.remove("caught")
 
 
-def test_an_option_goes_over_the_gateway(build: Path, tmp_path: Path) -> None:
+def test_an_option_overrides_the_gateway(build: Path, tmp_path: Path) -> None:
     port = free_port()
     file = write(tmp_path / "gateway.yaml", HTTP, admin={"port": free_port()})
     with running(build, tmp_path / "state", "--gateway", str(file), "--admin-port", str(port)) as gateway:
         assert address(gateway) == f"127.0.0.1:{port}"
 
 
-def test_nodes_of_a_machine_have_one_each_of_their_own_choice(build: Path, gateway: Gateway, tmp_path: Path) -> None:
-    """None of the two was told where."""
+def test_each_node_of_a_machine_has_its_own_admin_port(build: Path, gateway: Gateway, tmp_path: Path) -> None:
+    """Neither node was given a port."""
     with running(build, tmp_path / "another") as another:
         assert address(gateway) != address(another)
         assert answers(address(gateway))
         assert answers(address(another))
 
 
-def test_who_can_be_reached_from_elsewhere_is_warned(node: Node) -> None:
+def test_an_address_reachable_from_elsewhere_is_warned_about(node: Node) -> None:
     port = free_port("0.0.0.0")  # noqa: S104
     node.listen(address="0.0.0.0", port=port)  # noqa: S104
     assert answers(f"127.0.0.1:{port}")
-    warnings = node.gateway.logged(component="policy-engine", level="warning")
+    warnings = node.gateway.find_records(component="policy-engine", level="warning")
     assert any("other machines" in warning["message"] for warning in warnings)
 
 
-def test_the_page_about_it_is_true(node: Node) -> None:
-    """Its command prints the address, and its Gateways are served."""
+def test_the_page_about_the_admin_listener_is_true(node: Node) -> None:
+    """The page's command prints the address, and its Gateways are served."""
     text = page("docs/how-to/metrics.md")
     (command,) = blocks(text, "sh")
     gateways = [yaml.safe_load(block) for block in blocks(text, "yaml") if "kind: Gateway" in block]

@@ -17,7 +17,7 @@ import pytest
 
 from e2e.kit.certificates import DAY, authority
 from e2e.kit.closed_port import closed_port
-from e2e.kit.commands import Tail, explained, id_of, tailing
+from e2e.kit.commands import Tail, request_id_of, run_explain, run_tail
 from e2e.kit.gateway import Gateway, Json, api, attach, credentials, eventually, running
 from e2e.kit.listening import free_port, write
 from e2e.kit.places import ROOT
@@ -25,7 +25,7 @@ from e2e.kit.prometheus import deployed
 from e2e.kit.prometheus.server import Prometheus, prometheus, wait_for
 from e2e.kit.silent import Silent
 from e2e.kit.upstream import Upstream
-from e2e.observe.told_faults import FAULTS, PAGE, TOOLS, Fault, mark, settled, with_tables
+from e2e.observe.told_faults import FAULTS, PAGE, TOOLS, Fault, mark_of, normalize, replace_tables
 
 pytestmark = [
     pytest.mark.timeout(600),
@@ -49,16 +49,16 @@ COUNTED = (
     ('sum by (api) (gatewright_proxy_answers_total{party="upstream"}) > 0', 5),
     ('sum by (api) (gatewright_executions_total{api="raises", outcome="exception"}) > 0', 1),
 )
-"""What a scrape has once the first requests are in it, and how many series."""
+"""The state of a scrape once the first requests are in it, and the number of series."""
 
 
 @dataclass
 class Node:
-    """The node with its faults. told: what is said, by fault and tool. ids: of the requests that were asked."""
+    """The node with its faults. reports: by fault and tool. ids: of the requests that were sent."""
 
     gateway: Gateway
     prometheus: Prometheus
-    told: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(lambda: dict.fromkeys(TOOLS, "")))
+    reports: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(lambda: dict.fromkeys(TOOLS, "")))
     ids: dict[str, str] = field(default_factory=dict)
 
     # ------------------------------------------------------------ requests
@@ -68,11 +68,13 @@ class Node:
         answer = httpx.request(method, f"{self.gateway.url}{path}", timeout=60)
         assert answer.status_code == status, answer.text
         line = next(line for line in iter(tail.line, "") if f"  {method} {path}  " in line and f"  {status}  " in line)
-        self.ids[fault] = id_of(line)
-        self.told[fault]["tail"] = settled(line.partition(f"  {method} {path}  ")[2].replace(id_of(line), ""))
+        self.ids[fault] = request_id_of(line)
+        self.reports[fault]["tail"] = normalize(
+            line.partition(f"  {method} {path}  ")[2].replace(request_id_of(line), "")
+        )
 
     def plant_all(self) -> None:
-        with tailing(self.gateway) as tail:
+        with run_tail(self.gateway) as tail:
             for fault, (method, path, status) in REQUESTS.items():
                 self.ask(tail, fault, method, path, status)
             for query, series in COUNTED:
@@ -93,39 +95,41 @@ class Node:
 
     def explain_all(self) -> None:
         for fault, request_id in self.ids.items():
-            first, *rest = explained(self.gateway, request_id).splitlines()
+            first, *rest = run_explain(self.gateway, request_id).splitlines()
             facts = [line for line in rest if re.match(r"(fault|cure)  ", line) or re.fullmatch(r"  \S+\.py:\d+", line)]
-            self.told[fault]["explain"] = settled("; ".join([re.sub(r"; [\d.]+ m?s$", "", first), *facts]))
+            self.reports[fault]["explain"] = normalize("; ".join([re.sub(r"; [\d.]+ m?s$", "", first), *facts]))
 
     def note_status(self, faults: Sequence[str]) -> None:
-        """What `gatewright status` says of these; nothing else is wrong with the node."""
+        """Notes the report of `gatewright status` on these faults; the node has no other trouble."""
         command = ["gatewright", "status", "--json", "--run-dir", str(self.gateway.run_dir)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 3, done.stdout
-        found = json.loads(done.stdout)
-        left = {said for said in found["shortcomings"] if not IN_PASSING.search(said)}
+        result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert result.returncode == 3, result.stdout
+        document = json.loads(result.stdout)
+        unclaimed = {shortcoming for shortcoming in document["shortcomings"] if not IN_PASSING.search(shortcoming)}
         for name in faults:
-            claimed, notes = status_of(FAULTS[name], found)
-            left -= set(claimed)
+            claimed, notes = status_of(FAULTS[name], document)
+            unclaimed -= set(claimed)
             health = "degraded (3)" if claimed else "healthy (0)"
-            self.told[name]["status"] = settled(f"{health}: {'; '.join([*claimed, *notes])}") if claimed + notes else ""
-        assert left == set(), "expected each shortcoming to be of one of the faults"
+            self.reports[name]["status"] = (
+                normalize(f"{health}: {'; '.join([*claimed, *notes])}") if claimed + notes else ""
+            )
+        assert unclaimed == set(), "expected each shortcoming to be of one of the faults"
 
     def note_inspector(self, faults: Sequence[str]) -> None:
-        said = inspector(self.gateway, list(self.ids.values()))
-        assert said["problem"] == ""
-        exchanges = dict(zip(self.ids, said["exchanges"], strict=True))
+        pages = inspector(self.gateway, list(self.ids.values()))
+        assert pages["problem"] == ""
+        exchanges = dict(zip(self.ids, pages["exchanges"], strict=True))
         for name in faults:
             words = [
-                f"{trouble['title']}: {trouble['meaning']} {trouble['cure']}{responsible(trouble)}"
-                for trouble in said["troubles"]
+                f"{trouble['title']}: {trouble['meaning']} {trouble['cure']}{responsible_party(trouble)}"
+                for trouble in pages["troubles"]
                 if names_any(FAULTS[name], trouble["title"])
             ]
             if exchange := exchanges.get(name):
                 parts = {"Fault": exchange["fault"], "Cure": exchange["cure"], "Raised at": exchange["place"]}
                 facts = [f"{label}: {value}" for label, value in parts.items() if value]
                 words.append("; ".join([f"Exchange: {exchange['verdict']}", *facts]))
-            self.told[name]["inspector"] = settled(" ".join(words))
+            self.reports[name]["inspector"] = normalize(" ".join(words))
 
     def wait_for_alerts(self, faults: Sequence[str]) -> None:
         """Keeps the words of those that fire: they have none once they are over."""
@@ -139,9 +143,9 @@ class Node:
                     *(cluster for api in FAULTS[name].names for cluster in clusters.get(api, [])),
                 }
                 for alert in firing:
-                    if is_of(FAULTS[name], about, alert["labels"]) and not self.told[name]["alert"]:
-                        self.told[name]["alert"] = words_of(alert)
-            return {name for name in faults if FAULTS[name].alert and not self.told[name]["alert"]}
+                    if is_of(FAULTS[name], about, alert["labels"]) and not self.reports[name]["alert"]:
+                        self.reports[name]["alert"] = words_of(alert)
+            return {name for name in faults if FAULTS[name].alert and not self.reports[name]["alert"]}
 
         try:
             eventually("they fire", lambda: not missing(), 90)
@@ -159,27 +163,31 @@ class Node:
         eventually("it is noticed", lambda: self.gateway.status()["databaseTrouble"], 60)
         self.wait_for_alerts([DATABASE])
         self.note_status(list(FAULTS))
-        self.told[DATABASE]["inspector"] = settled(inspector(self.gateway, [])["problem"])
+        self.reports[DATABASE]["inspector"] = normalize(inspector(self.gateway, [])["problem"])
 
 
-def status_of(fault: Fault, found: Json) -> tuple[list[str], list[str]]:
+def status_of(fault: Fault, document: Json) -> tuple[list[str], list[str]]:
     """The shortcomings that are the fault's, and what the tables have of it besides."""
-    wanted = [said for said in found["shortcomings"] if names_any(fault, said)]
+    shortcomings = [shortcoming for shortcoming in document["shortcomings"] if names_any(fault, shortcoming)]
     if fault.shortcoming:
-        wanted += [said for said in found["shortcomings"] if re.search(fault.shortcoming, said) and said not in wanted]
-    apis = [api for api in found["apis"] if api["name"] in fault.names and (api["reason"] or api.get("note"))]
+        shortcomings += [
+            shortcoming
+            for shortcoming in document["shortcomings"]
+            if re.search(fault.shortcoming, shortcoming) and shortcoming not in shortcomings
+        ]
+    apis = [api for api in document["apis"] if api["name"] in fault.names and (api["reason"] or api.get("note"))]
     rows = [f"{api['name']}: {api.get('note') or api['reason']}" for api in apis]
-    notes = [note for note in found["notes"] if note["about"]["kind"] != "api" and names_any(fault, note["title"])]
-    return wanted, rows + [words_of_note(note, wanted) for note in notes]
+    notes = [note for note in document["notes"] if note["about"]["kind"] != "api" and names_any(fault, note["title"])]
+    return shortcomings, rows + [words_of_note(note, shortcomings) for note in notes]
 
 
 def words_of_note(note: Json, shortcomings: Sequence[str]) -> str:
     """The reason stands in a shortcoming, or in the note alone."""
-    reason = "" if any(note["reason"] in said for said in shortcomings) else f"{note['reason']}; "
+    reason = "" if any(note["reason"] in shortcoming for shortcoming in shortcomings) else f"{note['reason']}; "
     return f"{note['title']}: {reason}{note['party']}; {note['cure']}"
 
 
-def responsible(trouble: Json) -> str:
+def responsible_party(trouble: Json) -> str:
     return f" Responsible: the {trouble['party']}." if "party" in trouble else ""
 
 
@@ -188,27 +196,27 @@ def names_any(fault: Fault, text: str) -> bool:
 
 
 def is_of(fault: Fault, about: set[str], labels: dict[str, str]) -> bool:
-    """Whether an alert is the fault's. One that names no API, cluster or certificate is of the node."""
-    named = {labels[key] for key in ("api", "name", "envoy_cluster_name") if key in labels}
-    return labels["alertname"] == fault.alert and (not named or bool(named & about))
+    """Whether an alert belongs to the fault. An alert without an API, cluster or certificate belongs to the node."""
+    names = {labels[key] for key in ("api", "name", "envoy_cluster_name") if key in labels}
+    return labels["alertname"] == fault.alert and (not names or bool(names & about))
 
 
 def words_of(alert: Json) -> str:
     labels, notes = alert["labels"], alert["annotations"]
-    said = f"{labels['alertname']} ({labels['severity']}): {notes['summary']}. {notes['description']} {notes['action']}"
-    return settled(said)
+    text = f"{labels['alertname']} ({labels['severity']}): {notes['summary']}. {notes['description']} {notes['action']}"
+    return normalize(text)
 
 
 def inspector(gateway: Gateway, ids: list[str]) -> Json:
-    """What the modules of the Inspector make of what the controller says."""
+    """The texts that the modules of the Inspector make of the controller's answers."""
     token = credentials(gateway.run_dir)["authorization"].removeprefix("Bearer ")
     origin = f"http://{gateway.process_status('controller')['listen']}"
     command = [sys.executable, str(ROOT / "tools" / "javascript.py"), "--run", str(DRIVER)]
-    asked = json.dumps({"origin": origin, "token": token, "ids": ids})
-    done = subprocess.run(command, input=asked, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    found: Json = json.loads(done.stdout)
-    return found
+    arguments = json.dumps({"origin": origin, "token": token, "ids": ids})
+    result = subprocess.run(command, input=arguments, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stderr
+    pages: Json = json.loads(result.stdout)
+    return pages
 
 
 # ------------------------------------------------------------------ the node
@@ -217,8 +225,8 @@ def inspector(gateway: Gateway, ids: list[str]) -> Json:
 def gateway_file(folder: Path, admin: int) -> Path:
     """A Gateway with a certificate that ends within a day, and one whose file holds something else."""
     signs = authority(folder)
-    ending, ending_key = signs.signed("ending", "127.0.0.1", lived=60 * DAY)
-    broken, broken_key = signs.signed("broken", "127.0.0.1")
+    ending, ending_key = signs.issue("ending", "127.0.0.1", lived=60 * DAY)
+    broken, broken_key = signs.issue("broken", "127.0.0.1")
     broken.write_text("hello")
     listeners = [
         {"name": "http", "port": free_port()},
@@ -236,9 +244,9 @@ def publish(gateway: Gateway, upstream: Upstream, stack: ExitStack) -> None:
     """An API for each fault."""
 
     def silent(answer: bytes | None, *, hangs_up: bool) -> str:
-        made = Silent(answer, hangs_up=hangs_up)
-        stack.callback(made.close)
-        return made.address
+        server = Silent(answer, hangs_up=hangs_up)
+        stack.callback(server.close)
+        return server.address
 
     not_tls = silent(b"HTTP/1.1 200 OK\r\n\r\n", hangs_up=True)
     closed, other = (f"http://127.0.0.1:{stack.enter_context(closed_port())}" for _ in range(2))
@@ -262,7 +270,7 @@ def publish(gateway: Gateway, upstream: Upstream, stack: ExitStack) -> None:
 
 
 @contextmanager
-def planted(build: Path, folder: Path, upstream: Upstream) -> Iterator[Node]:
+def run_planted(build: Path, folder: Path, upstream: Upstream) -> Iterator[Node]:
     admin = free_port()
     options = ("--gateway", str(gateway_file(folder, admin)), "--node-id", "node", "--access-log", "/dev/null")
     with ExitStack() as stack:
@@ -275,44 +283,46 @@ def planted(build: Path, folder: Path, upstream: Upstream) -> Iterator[Node]:
 
 
 @pytest.fixture(scope="module")
-def told(
+def reports(
     build: Path, tmp_path_factory: pytest.TempPathFactory, recording_upstream: Upstream
 ) -> dict[str, dict[str, str]]:
-    """What is said of each, by tool: all of it once."""
-    with planted(build, tmp_path_factory.mktemp("told"), recording_upstream) as node:
+    """The reports on each fault by tool, collected once."""
+    with run_planted(build, tmp_path_factory.mktemp("told"), recording_upstream) as node:
         before = [name for name in FAULTS if name != DATABASE]
         node.plant_all()
         node.wait_for_alerts(before)
         node.explain_all()
         node.note_inspector(before)
         node.note_status(before)
-        kept = {name: node.told[name]["status"] for name in before}
+        texts = {name: node.reports[name]["status"] for name in before}
         node.damage_database()
         for name in before:
-            node.told[name]["status"] = kept[name]
-        return {name: dict(node.told[name]) for name in FAULTS}
+            node.reports[name]["status"] = texts[name]
+        return {name: dict(node.reports[name]) for name in FAULTS}
 
 
 # ------------------------------------------------------------------ what holds
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_who_can_tell_a_fault_names_its_party_or_cure_and_one_both(told: dict[str, dict[str, str]], name: str) -> None:
+def test_each_tool_names_party_or_cure_and_one_tool_names_both(reports: dict[str, dict[str, str]], name: str) -> None:
     fault = FAULTS[name]
-    silent = {tool for tool in TOOLS if not told[name][tool]}
-    assert silent == set(fault.silent), told[name]
-    marks = {tool: mark(fault, told[name][tool]) for tool in TOOLS if tool not in silent}
-    assert "" not in marks.values(), (marks, told[name])
-    assert {"party, cure"} <= set(marks.values()), (marks, told[name])
+    silent = {tool for tool in TOOLS if not reports[name][tool]}
+    assert silent == set(fault.silent), reports[name]
+    marks = {tool: mark_of(fault, reports[name][tool]) for tool in TOOLS if tool not in silent}
+    assert "" not in marks.values(), (marks, reports[name])
+    assert {"party, cure"} <= set(marks.values()), (marks, reports[name])
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_nobody_says_that_an_upstream_has_answered(told: dict[str, dict[str, str]], name: str) -> None:
-    assert not [said for said in told[name].values() if "by the upstream" in said]
+def test_no_tool_claims_that_the_upstream_answered(reports: dict[str, dict[str, str]], name: str) -> None:
+    assert not [text for text in reports[name].values() if "by the upstream" in text]
 
 
-def test_the_page_says_what_is_told(told: dict[str, dict[str, str]], request: pytest.FixtureRequest) -> None:
-    made = with_tables(PAGE.read_text(), told)
+def test_the_page_has_the_reports_of_this_run(
+    reports: dict[str, dict[str, str]], request: pytest.FixtureRequest
+) -> None:
+    page = replace_tables(PAGE.read_text(), reports)
     if request.config.getoption("--update"):
-        PAGE.write_text(made)
-    assert PAGE.read_text() == made, "pytest --update writes it anew"
+        PAGE.write_text(page)
+    assert PAGE.read_text() == page, "pytest --update writes it anew"

@@ -19,8 +19,8 @@ pytestmark = pytest.mark.timeout(180)
 
 @pytest.fixture
 def received(tmp_path: Path) -> Iterator[Collector]:
-    with collector(tmp_path) as made:
-        yield made
+    with collector(tmp_path) as running_collector:
+        yield running_collector
 
 
 def gateway_file(folder: Path, **logs: object) -> Path:
@@ -31,25 +31,27 @@ def gateway_file(folder: Path, **logs: object) -> Path:
 
 
 def records(received: Collector) -> list[Json]:
-    """What came: `service` and the fields of a line, besides the record's own."""
+    """The exported records: `service` and the fields of a line, besides the record's own."""
     lines = [json.loads(line) for line in received.text().splitlines() if line.endswith("}")]
     return [
-        {"service": values(group["resource"])["service.name"], **values(one), "record": one}
+        {"service": values(group["resource"])["service.name"], **values(record), "record": record}
         for line in lines
         for group in line.get("resourceLogs", [])
         for scope in group["scopeLogs"]
-        for one in scope["logRecords"]
+        for record in scope["logRecords"]
     ]
 
 
 def values(holder: Json) -> Json:
-    return {one["key"]: next(iter(one["value"].values()), None) for one in holder.get("attributes", [])}
+    return {
+        attribute["key"]: next(iter(attribute["value"].values()), None) for attribute in holder.get("attributes", [])
+    }
 
 
-def said(received: Collector, service: str, message: str) -> list[Json]:
+def exported_records(received: Collector, service: str, message: str) -> list[Json]:
     return [
-        one for one in records(received)
-        if one["service"] == service and message in one["record"]["body"].get("stringValue", "")
+        record for record in records(received)
+        if record["service"] == service and message in record["record"]["body"].get("stringValue", "")
     ]  # fmt: skip
 
 
@@ -67,10 +69,10 @@ def test_all_components_are_services_of_the_collector(
             "supervisor": "starting", "controller": "API written", "policy-engine": "ready", "envoy": "",
             "python-executor": "it failed", "access": "request",
         }.items():  # fmt: skip
-            eventually(f"{service} is there", lambda at=(service, message): said(received, *at), 30)  # type: ignore[misc]
-        (failed,) = said(received, "python-executor", "it failed")
-        (access,) = said(received, "access", "request")
-        (line,) = node.logged(component="python-executor", message="it failed")
+            eventually(f"{service} is there", lambda at=(service, message): exported_records(received, *at), 30)  # type: ignore[misc]
+        (failed,) = exported_records(received, "python-executor", "it failed")
+        (access,) = exported_records(received, "access", "request")
+        (line,) = node.find_records(component="python-executor", message="it failed")
     assert (failed["record"]["severityNumber"], failed["record"]["severityText"]) == (17, "error")
     assert failed["policy"] == "say:v1.0.0"
     assert failed["requestId"] == line["requestId"] == access["requestId"]
@@ -79,11 +81,11 @@ def test_all_components_are_services_of_the_collector(
 
 
 def stats(node: Gateway) -> Json:
-    found: Json = json.loads(node.admin("engine", "/logs"))
-    return found
+    statistics: Json = json.loads(node.admin("engine", "/logs"))
+    return statistics
 
 
-def test_a_collector_that_is_away_costs_nobody_anything_and_comes_back(
+def test_a_collector_that_is_away_costs_no_request_and_is_used_again(
     build: Path, tmp_path: Path, received: Collector, upstream: Upstream
 ) -> None:
     received.stop()
@@ -94,16 +96,16 @@ def test_a_collector_that_is_away_costs_nobody_anything_and_comes_back(
             for number in range(200):
                 assert client.get(f"{node.url}/away/{number}").status_code == 200
         eventually("they are counted", lambda: stats(node)["failed"] > 200, 60)
-        assert len(node.logged(component="policy-engine", level="warning", message=AWAY)) == 1
+        assert len(node.find_records(component="policy-engine", level="warning", message=AWAY)) == 1
         received.start()
         eventually("it accepts them again", lambda: httpx.get(f"{node.url}/away/x") and stats(node)["exported"], 60)
-        eventually("lines come", lambda: said(received, "access", "request"), 30)
+        eventually("lines come", lambda: exported_records(received, "access", "request"), 30)
 
 
 AWAY = "the collector does not accept log lines; they are dropped until it does"
 
 
-def test_a_gateway_changes_it_while_the_node_runs(build: Path, tmp_path: Path, received: Collector) -> None:
+def test_log_export_changes_while_the_node_runs(build: Path, tmp_path: Path, received: Collector) -> None:
     with running(build, tmp_path / "state") as node:
         assert stats(node)["exporting"] is False
         with node.controller() as management:
@@ -112,8 +114,14 @@ def test_a_gateway_changes_it_while_the_node_runs(build: Path, tmp_path: Path, r
             answer = management.put("/v1/gateway", json=document, params={"wait": "15"})
             assert answer.status_code == 200, answer.text
         eventually("it exports", lambda: stats(node)["exporting"])
-        eventually("lines come", lambda: httpx.get(f"{node.url}/nowhere") and said(received, "access", "request"), 30)
+        eventually(
+            "lines come",
+            lambda: httpx.get(f"{node.url}/nowhere") and exported_records(received, "access", "request"),
+            30,
+        )
         node.kill("engine")
         eventually(
-            "what is said while the engine is away comes too", lambda: said(received, "supervisor", "process ended"), 60
+            "what is said while the engine is away comes too",
+            lambda: exported_records(received, "supervisor", "process ended"),
+            60,
         )

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(180)
 
 @pytest.fixture(scope="module")
 def node(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """One whose levels nobody else counts on."""
+    """A node whose levels no other test relies on."""
     with running(build, tmp_path_factory.mktemp("state")) as gateway:
         yield gateway
 
@@ -31,17 +31,17 @@ def log_level(node: Gateway, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def levels(node: Gateway, *words: str) -> dict[str, Json]:
-    done = log_level(node, "--json", *words)
-    assert done.returncode == 0, done.stderr
-    return {one["component"]: one for one in json.loads(done.stdout)["levels"]}
+    result = log_level(node, "--json", *words)
+    assert result.returncode == 0, result.stderr
+    return {level["component"]: level for level in json.loads(result.stdout)["levels"]}
 
 
 def debug_lines(node: Gateway, component: str) -> int:
-    return len(node.logged(component=component, level="debug"))
+    return len(node.find_records(component=component, level="debug"))
 
 
-def test_each_component_says_more_and_less_while_it_runs(node: Gateway, upstream: Upstream) -> None:
-    assert {name: one["level"] for name, one in levels(node).items()} == {
+def test_each_components_level_changes_while_it_runs(node: Gateway, upstream: Upstream) -> None:
+    assert {name: level["level"] for name, level in levels(node).items()} == {
         "supervisor": "info", "controller": "info", "python-executor": "info", "policy-engine": "info",
         "envoy": "warning",
     }  # fmt: skip
@@ -51,16 +51,16 @@ def test_each_component_says_more_and_less_while_it_runs(node: Gateway, upstream
     levels(node, *(f"{name}=debug" for name in ("supervisor", *components)))
     assert httpx.get(f"{node.url}/says/x").status_code == 200
     node.deploy(api("says-too", upstream.url, [attach("say", {"what": "traceback"})]))
-    eventually("Envoy says more", lambda: debug_lines(node, "envoy") > before)
+    eventually("Envoy logs more", lambda: debug_lines(node, "envoy") > before)
     for name in ("policy-engine", "python-executor", "controller"):
-        assert node.logged(component=name, message="log level changed", to="debug"), name
+        assert node.find_records(component=name, message="log level changed", to="debug"), name
     levels(node, *(f"{name}=default" for name in ("supervisor", *components)))
 
 
-def test_a_part_of_envoy_says_more_and_an_unknown_one_is_refused(node: Gateway) -> None:
+def test_a_logger_of_envoy_changes_and_an_unknown_one_is_refused(node: Gateway) -> None:
     levels(node, "envoy.http=debug")
     httpx.get(f"{node.url}/nowhere")
-    eventually("Envoy tells of the request", lambda: debug_lines(node, "envoy"))
+    eventually("Envoy logs the request", lambda: debug_lines(node, "envoy"))
     refused = log_level(node, "envoy.no_such_part=debug")
     assert refused.returncode == 1
     assert "envoy.no_such_part: Envoy knows no such part" in refused.stderr
@@ -68,15 +68,15 @@ def test_a_part_of_envoy_says_more_and_an_unknown_one_is_refused(node: Gateway) 
     assert "envoy.http" not in levels(node, "envoy.http=default")
 
 
-def test_processes_that_are_started_anew_have_the_level_too(node: Gateway) -> None:
+def test_restarted_processes_have_the_level_too(node: Gateway) -> None:
     levels(node, "policy-engine=debug", "python-executor=debug", "envoy=info")
     try:
         for name in ("engine", node.executors()[0]["name"], "envoy"):
             pid = node.kill(name)
             eventually(f"{name} is back", lambda name=name, pid=pid: back(node, name, pid), 60)  # type: ignore[misc]
             command = Path(f"/proc/{node.pid(name)}/cmdline").read_bytes().split(b"\0")
-            wanted = b"info" if name == "envoy" else b"debug"
-            assert command[command.index(b"--log-level") + 1] == wanted, command
+            expected = b"info" if name == "envoy" else b"debug"
+            assert command[command.index(b"--log-level") + 1] == expected, command
     finally:
         levels(node, "policy-engine=default", "python-executor=default", "envoy=default")
 
@@ -86,12 +86,13 @@ def back(node: Gateway, name: str, before: int) -> bool:
     return status["state"] == "ready" and status["pid"] not in (None, before)
 
 
-def test_it_goes_back_by_itself(node: Gateway) -> None:
-    shown = levels(node, "policy-engine=debug", "--for", "1s")["policy-engine"]
-    assert (shown["level"], shown["then"]) == ("debug", "info")
+def test_a_temporary_level_is_reset(node: Gateway) -> None:
+    level = levels(node, "policy-engine=debug", "--for", "1s")["policy-engine"]
+    assert (level["level"], level["then"]) == ("debug", "info")
     eventually("it is back", lambda: levels(node)["policy-engine"] == {"component": "policy-engine", "level": "info"})
     eventually(
-        "the engine says so", lambda: node.logged(component="policy-engine", message="log level changed", to="info")
+        "the engine logs it",
+        lambda: node.find_records(component="policy-engine", message="log level changed", to="info"),
     )
 
 
@@ -104,21 +105,21 @@ def test_it_goes_back_by_itself(node: Gateway) -> None:
         ("policy-engine=loud", "policy-engine: expected one of debug, info, warning, error, default, got 'loud'"),
     ],
 )
-def test_a_mistake_is_told(node: Gateway, change: str, sentence: str) -> None:
-    done = log_level(node, change)
-    assert done.returncode != 0
-    assert sentence in done.stderr
+def test_a_wrong_level_is_reported(node: Gateway, change: str, sentence: str) -> None:
+    result = log_level(node, change)
+    assert result.returncode != 0
+    assert sentence in result.stderr
 
 
 def test_the_documentations_commands_work(node: Gateway) -> None:
-    (block,) = (one for one in blocks(page("docs/how-to/logs.md"), "sh") if "log-level" in one)
+    (block,) = (block for block in blocks(page("docs/how-to/logs.md"), "sh") if "log-level" in block)
     for command in block.splitlines():
-        done = log_level(node, *shlex.split(command)[2:])
-        assert done.returncode == 0, f"{command}: {done.stderr}"
-    assert {one["level"] for one in levels(node).values()} == {"info", "warning"}
+        result = log_level(node, *shlex.split(command)[2:])
+        assert result.returncode == 0, f"{command}: {result.stderr}"
+    assert {level["level"] for level in levels(node).values()} == {"info", "warning"}
 
 
-def test_people_are_shown_a_table(node: Gateway) -> None:
+def test_the_default_output_is_a_table(node: Gateway) -> None:
     lines = log_level(node).stdout.splitlines()
     assert lines[0].split() == ["supervisor", "info"]
     assert [line.split()[0] for line in lines][-1] == "envoy"

@@ -1,4 +1,4 @@
-"""What a node says: the access log, and log lines of one form from all that run in it, whatever these write."""
+"""The logs of a node: the access log, and log lines of one form from all its processes, whatever these write."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
-from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh, running
-from e2e.kit.processes import resident_of
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh_name, running
+from e2e.kit.processes import resident_memory_of
 from e2e.kit.upstream import Recorded, Reply, Upstream
 from e2e.kit.wire import Shape, http1, http2
 
@@ -27,10 +27,10 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 MANY = 100_000
 CLAIM = [("x-forwarded-host", "evil.test"), ("x-envoy-original-path", "/evil")]
 ENVOYS_OWN_SECONDS = 10.0
-"""After which Envoy writes its access log if it is told nothing else."""
+"""The interval after which Envoy flushes its access log by default."""
 
 
-def failing(request: Recorded) -> Reply:
+def fail_by_target(request: Recorded) -> Reply:
     return Reply(503 if "fails" in request.target else 200)
 
 
@@ -47,22 +47,22 @@ def test_access_lines_come_in_order_within_a_second(gateway: Gateway, upstream: 
     with httpx.Client() as client:
         for number in range(300):
             client.get(f"{gateway.url}/prompt/{number}")
-    eventually("the lines come", lambda: len(gateway.access("prompt")) == 300, 0.8 * ENVOYS_OWN_SECONDS)
-    assert [line["path"] for line in gateway.access("prompt")] == [f"/prompt/{number}" for number in range(300)]
+    eventually("the lines come", lambda: len(gateway.access_records("prompt")) == 300, 0.8 * ENVOYS_OWN_SECONDS)
+    assert [line["path"] for line in gateway.access_records("prompt")] == [f"/prompt/{number}" for number in range(300)]
 
 
 def test_a_request_has_one_short_line_on_stdout(gateway: Gateway, upstream: Upstream) -> None:
     gateway.deploy(api("short", upstream.url))
     answer = httpx.get(f"{gateway.url}/short/x?y=1")
     assert answer.status_code == 200
-    eventually("the line comes", lambda: gateway.access("short"))
-    (line,) = gateway.access("short")
+    eventually("the line comes", lambda: gateway.access_records("short"))
+    (line,) = gateway.access_records("short")
     assert (line["method"], line["path"], line["status"], line["message"]) == ("GET", "/short/x?y=1", 200, "request")
     assert TIME.fullmatch(line["time"])
     assert None not in line.values()
     assert len(json.dumps(line)) < 500
-    assert any('"path":"/short/x' in said for said in gateway.printed)
-    assert not any('"path":"/short/x' in said for said in gateway.log)
+    assert any('"path":"/short/x' in line for line in gateway.printed)
+    assert not any('"path":"/short/x' in line for line in gateway.log)
 
 
 CHOSEN = {"path": "/asked/elsewhere", "query": "n=2", "authority": "elsewhere.test"}
@@ -75,23 +75,23 @@ ASKED = {
 }
 
 
-def test_a_line_says_what_the_client_asked_for_whatever_became_of_it(gateway: Gateway, upstream: Upstream) -> None:
-    gateway.deploy(asked_api("asked", upstream.url))
+def test_an_access_line_has_the_clients_original_request(gateway: Gateway, upstream: Upstream) -> None:
+    gateway.deploy(sampled_api("asked", upstream.url))
     for path, status in ASKED.items():
         answer = http1(gateway.port, path, Shape("asked", "GET", headers=CLAIM))
         assert answer.status == status, path
     assert http1(gateway.port, "/asked/plain/x", Shape("asked", "OPTIONS", headers=CLAIM)).status == 204
-    gateway.deploy(asked_api("asked", "http://127.0.0.1:9"))
+    gateway.deploy(sampled_api("asked", "http://127.0.0.1:9"))
     for path in ("/asked/plain/away", "/asked/chosen/away"):
         assert http1(gateway.port, path, Shape("asked", "GET", headers=CLAIM)).status == 503
     paths = [*ASKED, "/asked/plain/x", "/asked/plain/away", "/asked/chosen/away"]
-    eventually("the lines come", lambda: len(gateway.access("asked")) == len(paths))
-    lines = gateway.access("asked")
+    eventually("the lines come", lambda: len(gateway.access_records("asked")) == len(paths))
+    lines = gateway.access_records("asked")
     assert [line["path"] for line in lines] == paths
     assert {line["authority"] for line in lines} == {"test.local"}
 
 
-def asked_api(name: str, url: str) -> Json:
+def sampled_api(name: str, url: str) -> Json:
     refusing, choosing = attach("deny-headers"), attach("retarget", CHOSEN)
     operations: list[Json] = [
         {"method": "GET", "path": "/plain/*"},
@@ -108,12 +108,12 @@ def test_a_stop_loses_no_line(build: Path, tmp_path: Path, upstream: Upstream) -
             for number in range(200):
                 client.get(f"{gateway.url}/last/{number}")
         gateway.stop()
-    assert [line["path"] for line in gateway.access("last")] == [f"/last/{number}" for number in range(200)]
-    assert len(gateway.logged(component="policy-engine", message="request", api="last")) == 400
+    assert [line["path"] for line in gateway.access_records("last")] == [f"/last/{number}" for number in range(200)]
+    assert len(gateway.find_records(component="policy-engine", message="request", api="last")) == 400
 
 
-def test_a_sample_has_lines_and_every_error_has_one(build: Path, tmp_path: Path, upstream: Upstream) -> None:
-    upstream.reply = failing
+def test_sampling_keeps_the_line_of_every_error(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+    upstream.reply = fail_by_target
     with running(build, tmp_path, "--access-log-sample", "0.2") as gateway:
         gateway.deploy(api("some", upstream.url))
         with httpx.Client() as client:
@@ -122,70 +122,72 @@ def test_a_sample_has_lines_and_every_error_has_one(build: Path, tmp_path: Path,
             for number in range(20):
                 assert client.get(f"{gateway.url}/some/fails-{number}").status_code == 503
         gateway.stop()
-    lines = gateway.access("some")
+    lines = gateway.access_records("some")
     assert sum(line["status"] == 503 for line in lines) == 20
     assert 120 < sum(line["status"] == 200 for line in lines) < 300  # 200 ± 6 standard deviations
 
 
-def test_an_api_says_which_of_its_requests_have_lines(gateway: Gateway, upstream: Upstream) -> None:
-    upstream.reply = failing
-    every, errors, quiet = fresh("every"), fresh("errors"), fresh("quiet")
+def test_an_api_chooses_which_requests_have_access_lines(gateway: Gateway, upstream: Upstream) -> None:
+    upstream.reply = fail_by_target
+    every, errors, quiet = fresh_name("every"), fresh_name("errors"), fresh_name("quiet")
     for name, lines in ((every, "all"), (errors, "errors"), (quiet, "none")):
         gateway.deploy(with_setting(api(name, upstream.url, [attach("mark", {"name": name})]), accessLog=lines))
     for path in ("x", "fails"):
         for name in (quiet, errors, every):
             httpx.get(f"{gateway.url}/{name}/{path}")
-    eventually("the last line comes", lambda: len(gateway.access(every)) == 2)
-    assert [line["status"] for line in gateway.access(every)] == [200, 503]
-    assert [line["status"] for line in gateway.access(errors)] == [503]
-    assert gateway.access(quiet) == []
+    eventually("the last line comes", lambda: len(gateway.access_records(every)) == 2)
+    assert [line["status"] for line in gateway.access_records(every)] == [200, 503]
+    assert [line["status"] for line in gateway.access_records(errors)] == [503]
+    assert gateway.access_records(quiet) == []
     gateway.deploy(with_setting(api(quiet, upstream.url), accessLog="all"))
     httpx.get(f"{gateway.url}/{quiet}/x")
-    eventually("now it has lines", lambda: gateway.access(quiet))
+    eventually("now it has lines", lambda: gateway.access_records(quiet))
 
 
 GRPC = Shape("gRPC", headers=[("content-type", "application/grpc"), ("te", "trailers")], data=[b"\0\0\0\0\0"])
 
 
-def test_a_grpc_call_says_its_status(gateway: Gateway, upstream: Upstream) -> None:
-    upstream.reply = failing
+def test_an_access_line_of_a_grpc_call_has_its_status(gateway: Gateway, upstream: Upstream) -> None:
+    upstream.reply = fail_by_target
     gateway.deploy(api("denies-calls", upstream.url, [attach("deny-headers")]))
     assert http2(gateway.port, "/denies-calls/x", GRPC).value("grpc-status") == "7"
     assert httpx.get(f"{gateway.url}/denies-calls/x").status_code == 403
-    eventually("the lines come", lambda: len(gateway.access("denies-calls")) == 2)
-    call, request = gateway.access("denies-calls")
+    eventually("the lines come", lambda: len(gateway.access_records("denies-calls")) == 2)
+    call, request = gateway.access_records("denies-calls")
     assert (call["status"], call["grpcStatus"]) == (200, 7)
     assert request["status"] == 403
     assert "grpcStatus" not in request
 
 
 def test_a_grpc_call_that_fails_is_an_error(gateway: Gateway, upstream: Upstream) -> None:
-    upstream.reply = failing
+    upstream.reply = fail_by_target
     for name, policy in (
         ("calls-denied", attach("deny-headers")),
         ("calls-fail", attach("misbehave", {"how": "raise"})),
     ):
         gateway.deploy(with_setting(api(name, upstream.url, [policy]), accessLog="errors"))
         assert http2(gateway.port, f"/{name}/x", GRPC).status == 200
-    eventually("the line comes", lambda: gateway.access("calls-fail"))
-    (line,) = gateway.access("calls-fail")
+    eventually("the line comes", lambda: gateway.access_records("calls-fail"))
+    (line,) = gateway.access_records("calls-fail")
     assert (line["status"], line["grpcStatus"]) == (200, 13)
-    assert gateway.access("calls-denied") == []
+    assert gateway.access_records("calls-denied") == []
 
 
 # ---------------------------------------------------------------- all other lines
 
 
 @pytest.fixture(scope="module")
-def troubled(build: Path, tmp_path_factory: pytest.TempPathFactory, recording_upstream: Upstream) -> Iterator[Gateway]:
-    """A gateway in which much has gone wrong, stopped: what it wrote is all there."""
+def stopped_gateway(
+    build: Path, tmp_path_factory: pytest.TempPathFactory, recording_upstream: Upstream
+) -> Iterator[Gateway]:
+    """A stopped gateway after many failures: its log is complete."""
     with (
         pytest.MonkeyPatch.context() as patch,
         running_in("UTC-9", patch, build, tmp_path_factory.mktemp("state"), "--envoy.log-level", "info") as gateway,
     ):
-        for what in ("forged", "garbage", "long", "traceback"):
-            gateway.deploy(api(what, recording_upstream.url, [attach("say", {"what": what})]))
-            assert httpx.get(f"{gateway.url}/{what}/x").status_code == 200
+        for trouble in ("forged", "garbage", "long", "traceback"):
+            gateway.deploy(api(trouble, recording_upstream.url, [attach("say", {"what": trouble})]))
+            assert httpx.get(f"{gateway.url}/{trouble}/x").status_code == 200
         gateway.deploy(api("raises", recording_upstream.url, [attach("misbehave", {"how": "raise"})]))
         assert httpx.get(f"{gateway.url}/raises/x").status_code == 500
         with gateway.controller() as client:
@@ -203,16 +205,16 @@ def running_in(zone: str, patch: pytest.MonkeyPatch, *arguments: Any) -> Abstrac
 
 
 def _pids(gateway: Gateway) -> list[int]:
-    return [each["pid"] for each in gateway.status()["processes"]]
+    return [process["pid"] for process in gateway.status()["processes"]]
 
 
 def _all_ready(gateway: Gateway) -> bool:
-    return all(each["state"] == "ready" for each in gateway.status()["processes"])
+    return all(process["state"] == "ready" for process in gateway.status()["processes"])
 
 
-def test_every_line_of_every_component_has_the_same_form(troubled: Gateway) -> None:
-    assert [line for line in troubled.log if not FORM.match(line)] == []
-    records = [json.loads(line) for line in troubled.log]
+def test_every_line_of_every_component_has_the_same_form(stopped_gateway: Gateway) -> None:
+    assert [line for line in stopped_gateway.log if not FORM.match(line)] == []
+    records = [json.loads(line) for line in stopped_gateway.log]
     components = {record["component"] for record in records}
     assert components == {"supervisor", "controller", "python-executor", "policy-engine", "envoy"}
     assert {"info", "warning", "error"} <= {record["level"] for record in records}
@@ -221,16 +223,16 @@ def test_every_line_of_every_component_has_the_same_form(troubled: Gateway) -> N
     assert all(timedelta(0) < now - datetime.fromisoformat(record["time"]) < timedelta(hours=1) for record in records)
 
 
-def test_nobody_speaks_for_another_process(troubled: Gateway) -> None:
-    forged = [record for record in troubled.records() if "forged" in record["message"]]
-    said = [record for record in forged if record["message"].startswith("{")]
-    assert len(said) == 3
-    assert {(record["component"], record["level"]) for record in said} == {("python-executor", "info")}
+def test_no_process_writes_lines_for_another(stopped_gateway: Gateway) -> None:
+    forged = [record for record in stopped_gateway.records() if "forged" in record["message"]]
+    records = [record for record in forged if record["message"].startswith("{")]
+    assert len(records) == 3
+    assert {(record["component"], record["level"]) for record in records} == {("python-executor", "info")}
     assert all(record["time"] > "2020" for record in forged)
 
 
-def test_garbage_and_long_lines_lose_nothing_else(troubled: Gateway) -> None:
-    messages = [record["message"] for record in troubled.logged(component="python-executor")]
+def test_garbage_and_long_lines_lose_nothing_else(stopped_gateway: Gateway) -> None:
+    messages = [record["message"] for record in stopped_gateway.find_records(component="python-executor")]
     assert "\x00\\xff\x1b[2J" in messages
     assert "no end" in messages
     (long,) = (message for message in messages if message.startswith("long "))
@@ -238,19 +240,19 @@ def test_garbage_and_long_lines_lose_nothing_else(troubled: Gateway) -> None:
     assert len(long) < 70_000
 
 
-def test_a_traceback_is_one_field(troubled: Gateway) -> None:
-    (line,) = troubled.logged(message="it failed")
+def test_a_traceback_is_one_field(stopped_gateway: Gateway) -> None:
+    (line,) = stopped_gateway.find_records(message="it failed")
     assert (line["level"], line["policy"]) == ("error", "say:v1.0.0")
     assert line["error"].endswith("ValueError: why")
 
 
-def test_as_text_a_traceback_has_lines(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+def test_a_traceback_in_text_format_has_several_lines(build: Path, tmp_path: Path, upstream: Upstream) -> None:
     with running(build, tmp_path, "--log-format", "text") as gateway:
         gateway.deploy(api("told", upstream.url, [attach("misbehave", {"how": "raise"})]))
         assert httpx.get(f"{gateway.url}/told/x").status_code == 500
         eventually("its last line", lambda: any("RuntimeError: secret" in line for line in gateway.log))
         eventually(
-            "the access line", lambda: any("access             │ GET /told/x 500" in one for one in gateway.printed)
+            "the access line", lambda: any("access             │ GET /told/x 500" in line for line in gateway.printed)
         )
     at = next(number for number, line in enumerate(gateway.log) if "Traceback (most recent call last)" in line)
     assert "│ ERROR on_request failed" in gateway.log[at - 1]
@@ -258,17 +260,17 @@ def test_as_text_a_traceback_has_lines(build: Path, tmp_path: Path, upstream: Up
     assert gateway.log[at + 1].index("│") == gateway.log[at].index("│") == gateway.log[at - 1].index("│")
 
 
-def test_one_option_says_how_much_is_logged(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+def test_one_option_sets_the_log_level(build: Path, tmp_path: Path, upstream: Upstream) -> None:
     with running(build, tmp_path, "--log-level", "warning") as gateway:
         gateway.deploy(api("calm", upstream.url, [attach("log-message")]))
         httpx.get(f"{gateway.url}/calm/x")
-        eventually("the access line comes", lambda: gateway.access("calm"))
+        eventually("the access line comes", lambda: gateway.access_records("calm"))
         gateway.stop()
     assert [line for line in gateway.log if '"level":"info"' in line] == []
 
 
 class Unread(Gateway):
-    """A gateway whose log nobody reads until `read` is set."""
+    """A gateway whose log is unread until `read` is set."""
 
     def __init__(self, *arguments: Any) -> None:
         self.read = threading.Event()
@@ -280,25 +282,27 @@ class Unread(Gateway):
         super()._read(pipe, lines)
 
 
-def test_a_log_that_nobody_reads_stops_nobody(build: Path, tmp_path: Path, upstream: Upstream) -> None:
-    """Of half a million lines those are kept for which there is room: the rest is dropped, and counted."""
+def test_an_unread_log_stops_no_request(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+    """Half a million lines are more than there is room for: the rest is dropped and counted."""
     gateway = Unread(build, tmp_path)
     try:
         gateway.wait_ready()
         gateway.deploy(api("burst", upstream.url, [attach("say", {"what": "many"}, timeout="30s")]))
         gateway.deploy(api("beside", upstream.url, [attach("mark", {"name": "beside"})]))
-        before = resident_of(gateway.process.pid)
+        before = resident_memory_of(gateway.process.pid)
         with httpx.Client(timeout=40) as client:
             for _ in range(5):
                 assert client.get(f"{gateway.url}/burst/x").status_code == 200
                 assert client.get(f"{gateway.url}/beside/x", timeout=20).status_code == 200
-        grown = resident_of(gateway.process.pid) - before
+        grown = resident_memory_of(gateway.process.pid) - before
         gateway.read.set()
-        eventually("what was dropped is said", lambda: _dropped(gateway) + _kept(gateway) == 5 * MANY, 30)
+        eventually(
+            "dropped lines are reported", lambda: _count_dropped(gateway) + _count_lines(gateway) == 5 * MANY, 30
+        )
     finally:
         gateway.read.set()
         gateway.stop()
-    assert _dropped(gateway) > 0
+    assert _count_dropped(gateway) > 0
     assert grown < 40 << 20
     numbers = [int(record["message"].split()[1]) for record in _lines(gateway)]
     assert numbers[:1000] == list(range(1000))
@@ -308,10 +312,10 @@ def _lines(gateway: Gateway) -> list[Json]:
     return [record for record in gateway.records() if str(record["message"]).endswith(" of many")]
 
 
-def _kept(gateway: Gateway) -> int:
+def _count_lines(gateway: Gateway) -> int:
     return len(_lines(gateway))
 
 
-def _dropped(gateway: Gateway) -> int:
+def _count_dropped(gateway: Gateway) -> int:
     message = "log lines dropped: the output did not take them"
-    return sum(int(record["lines"]) for record in gateway.logged(message=message))
+    return sum(int(record["lines"]) for record in gateway.find_records(message=message))

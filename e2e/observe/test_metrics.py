@@ -1,4 +1,4 @@
-"""What a node tells by /metrics is what its clients have seen: of each operation, policy, phase and failure."""
+"""The metrics of a node are what its clients have seen: of each operation, policy, phase and failure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from e2e.kit.certificates import authority
-from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh, running
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh_name, running
 from e2e.kit.listening import free_port, write
 from e2e.kit.markdown import page
 from e2e.kit.scraping import Scrape, scrape, scrape_open_metrics
@@ -33,19 +33,19 @@ ENVOY_OWN = "gatewright"
 
 
 @pytest.fixture(scope="module")
-def own(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def own_gateway(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway that only these tests use."""
     folder = tmp_path_factory.mktemp("metrics")
     with running(build, folder, "--py.hung-seconds", "1") as gateway:
         yield gateway
 
 
-def executed(found: Scrape, name: str, outcome: str = "ok", **labels: str) -> float:
-    return found.value("gatewright_executions_total", api=name, outcome=outcome, **labels)
+def count_executions(scrape_result: Scrape, name: str, outcome: str = "ok", **labels: str) -> float:
+    return scrape_result.value("gatewright_executions_total", api=name, outcome=outcome, **labels)
 
 
-def ended(gateway: Gateway, name: str, count: int) -> Scrape:
-    """What is told once so many exchanges of the API have ended: a client has its answer a moment before."""
+def scrape_after(gateway: Gateway, name: str, count: int) -> Scrape:
+    """Scrapes once so many exchanges of the API have ended: a client has its answer a moment before."""
     eventually(
         f"{count} exchanges of {name} have ended",
         lambda: scrape(gateway).value("gatewright_exchanges_total", api=name) >= count,
@@ -54,32 +54,32 @@ def ended(gateway: Gateway, name: str, count: int) -> Scrape:
     return scrape(gateway)
 
 
-def test_counts_are_those_of_the_clients(own: Gateway, upstream: Upstream) -> None:
+def test_counts_are_those_of_the_clients(own_gateway: Gateway, upstream: Upstream) -> None:
     operations = [{"method": "GET", "path": "/fast"}, {"method": "GET", "path": "/slow"}]
     operations[1]["policies"] = [attach("sleep", {"seconds": 0.15})]  # type: ignore[assignment]
-    name = fresh("counted")
-    own.deploy(api(name, upstream.url, [GO, PYTHON], operations))
-    before = scrape(own)
+    name = fresh_name("counted")
+    own_gateway.deploy(api(name, upstream.url, [GO, PYTHON], operations))
+    before = scrape(own_gateway)
     paths = ["/slow" if number % 10 == 0 else "/fast" for number in range(300)]
-    durations(own, [f"/{name}{path}" for path in paths])
-    found = ended(own, name, len(paths))
+    durations(own_gateway, [f"/{name}{path}" for path in paths])
+    metrics = scrape_after(own_gateway, name, len(paths))
     for path, count in (("/fast", 270), ("/slow", 30)):
         labels = {"api": name, "operation": f"GET {path}"}
-        assert found.value("gatewright_exchanges_total", result="completed", **labels) == count
-        assert found.value("gatewright_exchange_duration_seconds_count", **labels) == count
+        assert metrics.value("gatewright_exchanges_total", result="completed", **labels) == count
+        assert metrics.value("gatewright_exchange_duration_seconds_count", **labels) == count
         for policy in (GO_NAME, PYTHON_NAME):
             for phase in ("request", "response"):
-                who = {**labels, "policy": policy, "phase": phase}
-                assert found.value("gatewright_executions_total", outcome="ok", **who) == count
+                executed_labels = {**labels, "policy": policy, "phase": phase}
+                assert metrics.value("gatewright_executions_total", outcome="ok", **executed_labels) == count
                 if policy == GO_NAME:
-                    assert found.value("gatewright_execution_work_seconds_count", **who) == count
+                    assert metrics.value("gatewright_execution_work_seconds_count", **executed_labels) == count
                 else:
-                    assert found.value("gatewright_execution_waiting_seconds_count", **who) == count
-    assert executed(found, name) == 300 * 4 + 30
-    assert found.value("gatewright_executions_total", api=name) == 300 * 4 + 30
+                    assert metrics.value("gatewright_execution_waiting_seconds_count", **executed_labels) == count
+    assert count_executions(metrics, name) == 300 * 4 + 30
+    assert metrics.value("gatewright_executions_total", api=name) == 300 * 4 + 30
     through = "envoy_http_downstream_rq_total"
     envoy = {"envoy_http_conn_manager_prefix": ENVOY_OWN}
-    assert found.value(through, **envoy) - before.value(through, **envoy) == len(paths)
+    assert metrics.value(through, **envoy) - before.value(through, **envoy) == len(paths)
 
 
 SECONDS_OF_POLICY = {"fast": 0.06, "slow": 0.3}
@@ -97,58 +97,58 @@ def durations(gateway: Gateway, paths: list[str]) -> list[float]:
         return list(clients.map(ask, paths))
 
 
-def test_quantiles_are_those_of_the_clients(own: Gateway, upstream: Upstream) -> None:
-    """In the bucket of the clients' one, or beside it: a client sees its connection, too. A policy takes most of the
-    time, so that a busy machine makes no difference."""
+def test_quantiles_are_those_of_the_clients(own_gateway: Gateway, upstream: Upstream) -> None:
+    """The quantile lies in the bucket of the clients' quantile, or beside it: a client sees its connection, too. A
+    policy takes most of the time, so that a busy machine makes no difference."""
     operations: list[Json] = [{"method": "GET", "path": f"/{name}"} for name in SECONDS_OF_POLICY]
     for operation, seconds in zip(operations, SECONDS_OF_POLICY.values(), strict=True):
         operation["policies"] = [attach("sleep", {"seconds": seconds})]
-    name = fresh("quantiles")
-    own.deploy(api(name, upstream.url, [GO, PYTHON], operations))
-    took = durations(own, [f"/{name}/{'slow' if number % 10 == 0 else 'fast'}" for number in range(200)])
-    found = ended(own, name, len(took))
+    name = fresh_name("quantiles")
+    own_gateway.deploy(api(name, upstream.url, [GO, PYTHON], operations))
+    took = durations(own_gateway, [f"/{name}/{'slow' if number % 10 == 0 else 'fast'}" for number in range(200)])
+    metrics = scrape_after(own_gateway, name, len(took))
     histogram = "gatewright_exchange_duration_seconds"
-    bounds = found.bounds(histogram)
+    bounds = metrics.bounds(histogram)
     assert len(bounds) == 15
     for quantile in (0.5, 0.99):
-        seen = bisect.bisect_left(bounds, sorted(took)[int(quantile * len(took))])
-        assert 0 <= seen - found.quantile(histogram, quantile, bounds, api=name) <= 1
+        index = bisect.bisect_left(bounds, sorted(took)[int(quantile * len(took))])
+        assert 0 <= index - metrics.quantile(histogram, quantile, bounds, api=name) <= 1
 
 
-def test_bodies_are_counted(own: Gateway, upstream: Upstream) -> None:
-    own.deploy(api("bodied", upstream.url, [attach("body-length")]))
+def test_bodies_are_counted(own_gateway: Gateway, upstream: Upstream) -> None:
+    own_gateway.deploy(api("bodied", upstream.url, [attach("body-length")]))
     for size in (1, 1000, 200_000):
-        assert httpx.post(f"{own.url}/bodied/x", content=b"x" * size).status_code == 200
-    found = ended(own, "bodied", 3)
-    assert found.value("gatewright_body_bytes_total", api="bodied", direction="request") == 201_001
+        assert httpx.post(f"{own_gateway.url}/bodied/x", content=b"x" * size).status_code == 200
+    metrics = scrape_after(own_gateway, "bodied", 3)
+    assert metrics.value("gatewright_body_bytes_total", api="bodied", direction="request") == 201_001
 
 
-def test_both_formats_say_the_same(own: Gateway, upstream: Upstream) -> None:
-    own.deploy(api("formats", upstream.url, [GO, PYTHON]))
-    assert httpx.get(f"{own.url}/formats/x").status_code == 200
-    text, found = ended(own, "formats", 1), scrape_open_metrics(own)
-    names = {sample.name for family in found.families.values() for sample in family.samples}
+def test_both_formats_have_the_same_values(own_gateway: Gateway, upstream: Upstream) -> None:
+    own_gateway.deploy(api("formats", upstream.url, [GO, PYTHON]))
+    assert httpx.get(f"{own_gateway.url}/formats/x").status_code == 200
+    text, metrics = scrape_after(own_gateway, "formats", 1), scrape_open_metrics(own_gateway)
+    names = {sample.name for family in metrics.families.values() for sample in family.samples}
     assert {"gatewright_executions_total", "envoy_http_downstream_rq_xx", "gatewright_generation"} <= names
     assert names == {sample.name for family in text.families.values() for sample in family.samples}
-    assert executed(found, "formats") == executed(text, "formats") == 4
+    assert count_executions(metrics, "formats") == count_executions(text, "formats") == 4
 
 
-def test_envoy_tells_what_it_is_asked_for(own: Gateway, upstream: Upstream) -> None:
-    """Of each kind of what is chosen; of what is not, as of every cluster's bytes, nothing comes here."""
-    own.deploy(api("through", upstream.url))
-    assert httpx.get(f"{own.url}/through/x").status_code == 200
-    wanted = {
+def test_envoys_metrics_are_those_chosen(own_gateway: Gateway, upstream: Upstream) -> None:
+    """Chosen metrics of each kind are there; others, such as the bytes of every cluster, are not."""
+    own_gateway.deploy(api("through", upstream.url))
+    assert httpx.get(f"{own_gateway.url}/through/x").status_code == 200
+    expected = {
         "envoy_http_downstream_rq_total", "envoy_http_downstream_rq_xx", "envoy_http_downstream_rq_time_bucket",
         "envoy_cluster_upstream_rq_total", "envoy_cluster_upstream_rq_xx", "envoy_cluster_upstream_rq_time_bucket",
         "envoy_cluster_membership_healthy", "envoy_listener_downstream_cx_total", "envoy_server_memory_allocated",
         "envoy_overload_envoy_resource_monitors_fixed_heap_pressure",
     }  # fmt: skip
 
-    def told() -> set[str]:
-        return {one.name for family in scrape(own).families.values() for one in family.samples}
+    def exposed_samples() -> set[str]:
+        return {sample.name for family in scrape(own_gateway).families.values() for sample in family.samples}
 
-    eventually("all of it is told", lambda: wanted <= told())  # histograms are told some seconds later
-    assert not {"envoy_cluster_upstream_cx_rx_bytes_total", "envoy_cluster_manager_cds_version"} & told()
+    eventually("all are exposed", lambda: expected <= exposed_samples())  # histograms are exposed some seconds later
+    assert not {"envoy_cluster_upstream_cx_rx_bytes_total", "envoy_cluster_manager_cds_version"} & exposed_samples()
 
 
 FAILURES: dict[str, tuple[Json, Json, int]] = {
@@ -163,110 +163,110 @@ FAILURES: dict[str, tuple[Json, Json, int]] = {
         415,
     ),
 }
-"""Class → what is attached, the request, the status of the answer."""
+"""Class → the attachments, the request, the status of the answer."""
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-def test_failures_are_counted_by_their_class(own: Gateway, upstream: Upstream, failure: str) -> None:
+def test_failures_are_counted_by_their_class(own_gateway: Gateway, upstream: Upstream, failure: str) -> None:
     attached, request, status = FAILURES[failure]
     name = f"fails-{failure.lower()}"
-    own.deploy(api(name, upstream.url, [attached]))
-    assert httpx.post(f"{own.url}/{name}/x", timeout=30, **request).status_code == status
-    found = ended(own, name, 1)
-    assert executed(found, name, failure, phase="request") == 1
-    assert found.value("gatewright_executions_total", api=name) == 1
-    assert found.value("gatewright_exchanges_total", api=name, result="completed") == 1
+    own_gateway.deploy(api(name, upstream.url, [attached]))
+    assert httpx.post(f"{own_gateway.url}/{name}/x", timeout=30, **request).status_code == status
+    metrics = scrape_after(own_gateway, name, 1)
+    assert count_executions(metrics, name, failure, phase="request") == 1
+    assert metrics.value("gatewright_executions_total", api=name) == 1
+    assert metrics.value("gatewright_exchanges_total", api=name, result="completed") == 1
 
 
-def test_what_goes_on_in_spite_of_a_failure_is_counted_too(own: Gateway, upstream: Upstream) -> None:
+def test_failures_that_the_exchange_survives_are_counted_too(own_gateway: Gateway, upstream: Upstream) -> None:
     raises = attach("misbehave", {"when": "request", "how": "raise"}, onError="continue")
-    own.deploy(api("goes-on", upstream.url, [raises]))
-    assert httpx.get(f"{own.url}/goes-on/x").status_code == 200
-    found = ended(own, "goes-on", 1)
-    assert executed(found, "goes-on", "exception", phase="request") == 1
-    assert executed(found, "goes-on", phase="response") == 1
-    assert found.value("gatewright_executions_continued_total", api="goes-on") == 1
+    own_gateway.deploy(api("goes-on", upstream.url, [raises]))
+    assert httpx.get(f"{own_gateway.url}/goes-on/x").status_code == 200
+    metrics = scrape_after(own_gateway, "goes-on", 1)
+    assert count_executions(metrics, "goes-on", "exception", phase="request") == 1
+    assert count_executions(metrics, "goes-on", phase="response") == 1
+    assert metrics.value("gatewright_executions_continued_total", api="goes-on") == 1
 
 
-def test_what_is_shed_is_counted(own: Gateway, upstream: Upstream) -> None:
-    """One of them holds the only place; the queue behind it has room for none."""
-    held = attach("sleep", {"seconds": 3}, timeout="20s", maxConcurrency=1)
-    own.deploy(api("shed", upstream.url, [held]))
+def test_shed_requests_are_counted(own_gateway: Gateway, upstream: Upstream) -> None:
+    """One request holds the only slot; the queue behind it has no room."""
+    sleeping = attach("sleep", {"seconds": 3}, timeout="20s", maxConcurrency=1)
+    own_gateway.deploy(api("shed", upstream.url, [sleeping]))
 
     def ask(_: int) -> int:
-        return httpx.get(f"{own.url}/shed/x", timeout=60).status_code
+        return httpx.get(f"{own_gateway.url}/shed/x", timeout=60).status_code
 
     with ThreadPoolExecutor(16) as clients:
         answers = list(clients.map(ask, range(16)))
-    found = ended(own, "shed", 16)
-    assert executed(found, "shed", "overloaded") == answers.count(503) > 0
-    assert executed(found, "shed") == answers.count(200) > 0
+    metrics = scrape_after(own_gateway, "shed", 16)
+    assert count_executions(metrics, "shed", "overloaded") == answers.count(503) > 0
+    assert count_executions(metrics, "shed") == answers.count(200) > 0
 
 
-def test_a_client_that_goes_away_is_counted(own: Gateway, upstream: Upstream) -> None:
-    own.deploy(api("leaves", upstream.url, [attach("sleep", {"seconds": 2}, timeout="20s")]))
-    with socket.create_connection(("127.0.0.1", own.port)) as client:
+def test_a_client_that_goes_away_is_counted(own_gateway: Gateway, upstream: Upstream) -> None:
+    own_gateway.deploy(api("leaves", upstream.url, [attach("sleep", {"seconds": 2}, timeout="20s")]))
+    with socket.create_connection(("127.0.0.1", own_gateway.port)) as client:
         client.sendall(b"GET /leaves/x HTTP/1.1\r\nhost: a\r\n\r\n")
-        eventually("the policy runs", lambda: own.is_busy("leaves"))
-    found = ended(own, "leaves", 1)
-    assert found.value("gatewright_exchanges_total", api="leaves", result="cancelled") == 1
-    assert executed(found, "leaves", "cancelled") == 1
+        eventually("the policy runs", lambda: own_gateway.is_busy("leaves"))
+    metrics = scrape_after(own_gateway, "leaves", 1)
+    assert metrics.value("gatewright_exchanges_total", api="leaves", result="cancelled") == 1
+    assert count_executions(metrics, "leaves", "cancelled") == 1
 
 
 def unavailable(gateway: Gateway) -> bool:
     """Whether one more request has found no executor, or one before."""
     assert httpx.get(f"{gateway.url}/outlives/x").status_code == 503
-    return executed(scrape(gateway), "outlives", "unavailable") > 0
+    return count_executions(scrape(gateway), "outlives", "unavailable") > 0
 
 
-def test_counts_outlive_the_executor_and_one_that_is_away_is_counted(
+def test_counts_outlive_the_executor_and_its_absence_is_counted(
     build: Path, tmp_path: Path, upstream: Upstream
 ) -> None:
-    """Nobody starts it again while the supervisor is stopped. Then Envoy cannot be asked either; all else is told."""
+    """A paused supervisor restarts no executor. Envoy cannot be scraped then either; all other metrics are exposed."""
     with running(build, tmp_path) as gateway:
         gateway.deploy(api("outlives", upstream.url, [PYTHON]))
         for _ in range(5):
             assert httpx.get(f"{gateway.url}/outlives/x").status_code == 200
-        assert executed(ended(gateway, "outlives", 5), "outlives") == 10
+        assert count_executions(scrape_after(gateway, "outlives", 5), "outlives") == 10
         os.kill(gateway.process.pid, signal.SIGSTOP)
         try:
             gateway.kill(gateway.executors()[0]["name"])
-            eventually("the engine knows that nobody runs Python", lambda: unavailable(gateway), 30)
-            found = scrape(gateway)
-            assert executed(found, "outlives") == 10
-            assert found.value("gatewright_metrics_source_up", source="envoy") == 0
+            eventually("the engine knows that no executor runs", lambda: unavailable(gateway), 30)
+            metrics = scrape(gateway)
+            assert count_executions(metrics, "outlives") == 10
+            assert metrics.value("gatewright_metrics_source_up", source="envoy") == 0
             failing = json.loads(gateway.admin("engine", "/stats"))["metricsFailing"]
             assert failing == dict.fromkeys(("envoy", "supervisor"), "no answer within 1s")
         finally:
             os.kill(gateway.process.pid, signal.SIGCONT)
         eventually("it is back", lambda: httpx.get(f"{gateway.url}/outlives/x").status_code == 200, 30)
-        eventually("all of it is counted", lambda: executed(scrape(gateway), "outlives") == 12)
+        eventually("all of it is counted", lambda: count_executions(scrape(gateway), "outlives") == 12)
         assert scrape(gateway).value("gatewright_metrics_source_up", source="envoy") == 1
         assert "metricsFailing" not in json.loads(gateway.admin("engine", "/stats"))
 
 
 @pytest.mark.slow("the chains before are kept for half a minute")
-def test_an_api_takes_its_series_along(own: Gateway, upstream: Upstream) -> None:
-    own.deploy(api("goes", upstream.url, [GO]))
-    assert httpx.get(f"{own.url}/goes/x").status_code == 200
-    assert executed(ended(own, "goes", 1), "goes") == 2
-    with own.controller() as client:
+def test_the_series_of_a_deleted_api_disappear(own_gateway: Gateway, upstream: Upstream) -> None:
+    own_gateway.deploy(api("goes", upstream.url, [GO]))
+    assert httpx.get(f"{own_gateway.url}/goes/x").status_code == 200
+    assert count_executions(scrape_after(own_gateway, "goes", 1), "goes") == 2
+    with own_gateway.controller() as client:
         assert client.delete("/v1/apis/goes").status_code in (200, 204)
 
     def left() -> list[str]:
-        families = scrape(own).families.values()
-        return [one.name for family in families for one in family.samples if one.labels.get("api") == "goes"]
+        families = scrape(own_gateway).families.values()
+        return [sample.name for family in families for sample in family.samples if sample.labels.get("api") == "goes"]
 
-    eventually("nothing is told of it", lambda: not left(), 90)
+    eventually("its series are gone", lambda: not left(), 90)
 
 
 def test_more_operations_than_series_stay_within_the_bound(build: Path, tmp_path: Path, upstream: Upstream) -> None:
     most, operations = 200, 800
     file = write(tmp_path / "gateway.yaml", {"name": "http"}, metrics={"maxSeries": most})
     with running(build, tmp_path / "state", "--gateway", str(file)) as gateway:
-        listed = [{"method": "GET", "path": f"/{number}"} for number in range(operations // 2)]
+        attached_operations = [{"method": "GET", "path": f"/{number}"} for number in range(operations // 2)]
         for name in ("first", "second"):
-            gateway.deploy(api(name, upstream.url, [GO], listed))
+            gateway.deploy(api(name, upstream.url, [GO], attached_operations))
         with httpx.Client(base_url=gateway.url, timeout=30) as client, ThreadPoolExecutor(4) as pool:
 
             def ask(number: int) -> int:
@@ -274,36 +274,36 @@ def test_more_operations_than_series_stay_within_the_bound(build: Path, tmp_path
 
             assert set(pool.map(ask, range(operations))) == {200}
         eventually("all are counted", lambda: scrape(gateway).value("gatewright_exchanges_total") >= operations, 30)
-        found = scrape(gateway)
+        metrics = scrape(gateway)
         for name, count in {
             "gatewright_exchanges_total": operations,
             "gatewright_exchange_duration_seconds_count": operations,
             "gatewright_executions_total": 2 * operations,
             "gatewright_execution_work_seconds_count": 2 * operations,
         }.items():
-            samples = list(found.samples(name))
+            samples = list(metrics.samples(name))
             assert len(samples) <= most, name
             assert sum(sample.value for sample in samples) == count, name
-            assert found.value(name, api="other", operation="other") > 0, name
+            assert metrics.value(name, api="other", operation="other") > 0, name
 
 
 ROW = re.compile(r"^\| `(gatewright_\w+)` \|([^|]*)\| (counter|gauge|histogram)\b", re.MULTILINE)
 
 
-def documented() -> dict[str, tuple[str, set[str]]]:
+def documented_metrics() -> dict[str, tuple[str, set[str]]]:
     """Name → type and labels."""
     rows = ROW.findall(page("docs/reference/metrics.md"))
     return {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, labels, kind in rows if name not in ELSEWHERE}
 
 
 ELSEWHERE = {"gatewright_executor_recycled_total", "gatewright_metric_observations_refused_total"}
-"""What has no series in the gateway of that test: test_policy_metrics.py, and internal/policymetrics."""
+"""Metrics without series in the gateway of that test: see test_policy_metrics.py and internal/policymetrics."""
 
 
-def told(found: Scrape) -> dict[str, tuple[str, set[str]]]:
-    """The same of what a gateway tells."""
+def exposed_metrics(scrape_result: Scrape) -> dict[str, tuple[str, set[str]]]:
+    """The metrics that a gateway exposes, in the same form."""
     names: dict[str, tuple[str, set[str]]] = {}
-    for family in found.families.values():
+    for family in scrape_result.families.values():
         name = f"{family.name}_total" if family.type == "counter" else family.name
         if name.startswith("gatewright_"):
             labels = {label for sample in family.samples for label in sample.labels} - {"le"}
@@ -312,15 +312,15 @@ def told(found: Scrape) -> dict[str, tuple[str, set[str]]]:
 
 
 @pytest.mark.slow("a gateway that has been through all that has metrics")
-def test_the_page_lists_what_a_gateway_tells(build: Path, tmp_path: Path, upstream: Upstream) -> None:
-    """Everything has happened there that a metric needs to be told."""
+def test_the_page_lists_the_metrics_of_a_gateway(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+    """Every event has happened there that a metric needs to be exposed."""
     signer = authority(tmp_path)
-    (chain, key), (damaged, its_key) = signer.signed("web", "127.0.0.1"), signer.signed("damaged", "127.0.0.1")
+    (chain, key), (damaged, its_key) = signer.issue("web", "127.0.0.1"), signer.issue("damaged", "127.0.0.1")
     damaged.write_text("hello")
     port = free_port()
     https = {"name": "https", "port": port, "protocol": "https", "tls": {"certificates": ["web"]}}
     closed = {"name": "closed", "port": free_port(), "protocol": "https", "tls": {"certificates": ["damaged"]}}
-    fields = {"path": "path", "who": "identitySubject", "by": "identityIssuer", "how": "identityMethod"}
+    fields = {"path": "path", "user": "identitySubject", "by": "identityIssuer", "how": "identityMethod"}
     spec = {
         "certificates": {
             "web": {"certificateFile": str(chain), "keyFile": str(key)},
@@ -340,15 +340,17 @@ def test_the_page_lists_what_a_gateway_tells(build: Path, tmp_path: Path, upstre
         assert httpx.get(f"{gateway.url}/skips/x").status_code == 200
         gateway.deploy(api("shadowed", upstream.url, [attach("body-length", mode="shadow")]))
         assert httpx.post(f"{gateway.url}/shadowed/x", content=b"x").status_code == 200
-        gateway.deploy(api("identifies", upstream.url, [attach("identify")], [{"method": "GET", "path": "/{who}"}]))
+        gateway.deploy(api("identifies", upstream.url, [attach("identify")], [{"method": "GET", "path": "/{user}"}]))
         assert httpx.get(f"{gateway.url}/identifies/ann").status_code == 200
-        eventually("the access log says who", lambda: gateway.access("identifies"))
-        (line,) = gateway.access("identifies")
-        assert (line["who"], line["by"], line["how"]) == ("ann", "the path", "path")
+        eventually("the access log has the line", lambda: gateway.access_records("identifies"))
+        (line,) = gateway.access_records("identifies")
+        assert (line["user"], line["by"], line["how"]) == ("ann", "the path", "path")
         gateway.deploy(api("crashes", upstream.url, [attach("faulty", {"how": "exit"})]))
         assert httpx.get(f"{gateway.url}/crashes/x").status_code == 503
         gateway.deploy(api("hangs", upstream.url, [attach("sleep", {"seconds": 60}, timeout="100ms")]))
         assert httpx.get(f"{gateway.url}/hangs/x").status_code == 504
         assert httpx.get(f"{gateway.url}/nowhere").status_code == 404
-        eventually("all of it is told", lambda: documented().keys() <= told(scrape(gateway)).keys(), 30)
-        assert told(scrape(gateway)) == documented()
+        eventually(
+            "all of it is told", lambda: documented_metrics().keys() <= exposed_metrics(scrape(gateway)).keys(), 30
+        )
+        assert exposed_metrics(scrape(gateway)) == documented_metrics()

@@ -1,4 +1,4 @@
-"""What a node tells of itself through the controller is what it tells at its own sockets."""
+"""The documents of a node are the same through the controller and at its own sockets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as plain_text
 
-from e2e.kit.gateway import Gateway, api, attach, eventually, fresh
+from e2e.kit.gateway import Gateway, api, attach, eventually, fresh_name
 from e2e.kit.scraping import Scrape, scrape
 from e2e.kit.upstream import Upstream
 
@@ -32,35 +32,35 @@ def only_node(management: httpx.Client) -> str:
 
 
 def test_documents_are_those_of_the_node(gateway: Gateway, management: httpx.Client, upstream: Upstream) -> None:
-    name = fresh("documents")
+    name = fresh_name("documents")
     gateway.deploy(api(name, upstream.url, [PYTHON]))
     for _ in range(7):
         assert httpx.get(f"{gateway.url}/{name}/x").status_code == 200
     node = only_node(management)
 
-    def told() -> Scrape:
+    def node_metrics() -> Scrape:
         answer = management.get(f"{node}/metrics")
         assert (answer.status_code, answer.headers["content-type"].split(";")[0]) == (200, "text/plain")
         return Scrape({family.name: family for family in plain_text(answer.text)})
 
-    counted = ("gatewright_exchanges_total", "gatewright_executions_total")
-    eventually("all are counted", lambda: told().value("gatewright_exchanges_total", api=name) == 7)
+    names = ("gatewright_exchanges_total", "gatewright_executions_total")
+    eventually("all are counted", lambda: node_metrics().value("gatewright_exchanges_total", api=name) == 7)
     own = scrape(gateway)
-    found = told()
-    assert found.families.keys() == own.families.keys()
-    assert [found.value(metric, api=name) for metric in counted] == [7, 14]
-    assert [own.value(metric, api=name) for metric in counted] == [7, 14]
+    totals = node_metrics()
+    assert totals.families.keys() == own.families.keys()
+    assert [totals.value(metric, api=name) for metric in names] == [7, 14]
+    assert [own.value(metric, api=name) for metric in names] == [7, 14]
     for source in ("envoy", "supervisor", "controller"):
-        assert found.value("gatewright_metrics_source_up", source=source) == 1
+        assert totals.value("gatewright_metrics_source_up", source=source) == 1
 
     def executed() -> list[tuple[str, int]]:
-        """What is told may be a second old: a test before has asked for it, too."""
+        """A document may be a second old: an earlier test has requested it, too."""
         stats = management.get(f"{node}/stats").json()
         assert stats.keys() == json.loads(gateway.admin("engine", "/stats")).keys()
         policies = stats["policies"]
         return [(policy["policy"], policy["executions"]) for policy in policies if policy["api"] == name]
 
-    eventually("its executions are told", executed, 10)
+    eventually("its executions are in the document", executed, 10)
     assert {policy for policy, _ in executed()} == {"add-python-header:v1.0.0"}
     assert sum(executions for _, executions in executed()) == 14
     for kind in ("chains", "clusters"):
@@ -71,7 +71,7 @@ def test_documents_are_those_of_the_node(gateway: Gateway, management: httpx.Cli
     gateway.remove(name)
 
 
-def test_many_who_ask_cost_the_node_as_one(management: httpx.Client) -> None:
+def test_many_readers_cost_the_node_as_much_as_one(management: httpx.Client) -> None:
     node = only_node(management)
     before = management.get(f"{node}/stats").json()
 
@@ -88,12 +88,12 @@ def test_many_who_ask_cost_the_node_as_one(management: httpx.Client) -> None:
     ("path", "status"),
     [("/v1/nodes/nobody", 404), ("/v1/nodes/nobody/stats", 404), ("/v1/nodes/nobody/metrics", 404)],
 )
-def test_a_node_that_there_is_not(management: httpx.Client, path: str, status: int) -> None:
+def test_an_unknown_node_is_a_404(management: httpx.Client, path: str, status: int) -> None:
     answer = management.get(path)
     assert (answer.status_code, "no node nobody is connected" in answer.json()["detail"]) == (status, True)
 
 
-def test_who_has_no_token_is_told_nothing(management: httpx.Client) -> None:
+def test_requests_without_the_token_are_refused(management: httpx.Client) -> None:
     address = f"{str(management.base_url).rstrip('/')}{only_node(management)}"
     for name in ("", "/metrics", "/stats", "/chains", "/clusters", "/notes"):
         assert httpx.get(f"{address}{name}").status_code == 401

@@ -1,5 +1,5 @@
-"""Secrets that clients, publishers and operators confide stand in nothing that a node says: at level debug, in the
-access log, in what is exported, in what its sockets answer, in the files of its run."""
+"""Secrets of clients, publishers and operators appear in no output of a node: at level debug, in the access log, in
+exports, in the answers of its sockets, in the files of its run."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ FIELDS = {
 
 @pytest.fixture
 def received(tmp_path: Path) -> Iterator[Collector]:
-    with collector(tmp_path) as made:
-        yield made
+    with collector(tmp_path) as running_collector:
+        yield running_collector
 
 
 @pytest.fixture
@@ -65,7 +65,9 @@ def node(build: Path, tmp_path: Path, received: Collector) -> Iterator[Gateway]:
         yield gateway
 
 
-def test_planted_secrets_stand_nowhere(node: Gateway, received: Collector, upstream: Upstream, tmp_path: Path) -> None:
+def test_planted_secrets_appear_in_no_output(
+    node: Gateway, received: Collector, upstream: Upstream, tmp_path: Path
+) -> None:
     leaks = [attach("leak", {"password": PLANTED["parameter"]})]
     raises = [attach("leak", {"password": PLANTED["parameter"], "raises": True})]
     node.deploy(api("leaks", upstream.url, leaks))
@@ -75,7 +77,7 @@ def test_planted_secrets_stand_nowhere(node: Gateway, received: Collector, upstr
     with node.controller() as management:
         answer = management.post("/v1/apis", json=refused)
         assert answer.status_code == 422
-        shown = [answer.text, management.get("/v1/apis").text, management.get("/v1/gateway").text]
+        texts = [answer.text, management.get("/v1/apis").text, management.get("/v1/gateway").text]
     for name, status in (("leaks", 200), ("raises", 500), ("plain", 200), ("nowhere", 404)):
         for path in ASKED:
             assert httpx.get(f"{node.url}/{name}{path}", headers=HEADERS).status_code == status
@@ -83,23 +85,23 @@ def test_planted_secrets_stand_nowhere(node: Gateway, received: Collector, upstr
     eventually("they are exported", lambda: received.text().count("/raises/z?") >= 2, 30)
     eventually("they are in the file", lambda: "/nowhere/z" in (tmp_path / "access.log").read_text())
 
-    shown += [node.admin("engine", f"/{page}") for page in ("stats", "chains", "clusters", "executors", "logs")]
+    texts += [node.admin("engine", f"/{page}") for page in ("stats", "chains", "clusters", "executors", "logs")]
     with node.controller() as management:
-        told = management.get("/v1/nodes")
-        address = f"/v1/nodes/{told.json()['nodes'][0]['id']}"
+        nodes = management.get("/v1/nodes")
+        address = f"/v1/nodes/{nodes.json()['nodes'][0]['id']}"
         documents = [management.get(f"{address}/{page}") for page in ("metrics", "stats", "chains", "clusters")]
     assert [(page.status_code, "leaks" in page.text) for page in documents] == [(200, True)] * 4
-    shown += [page.text for page in (told, *documents)]
-    shown += [asked_by_people(node, command) for command in ("status", "log-level")]
-    shown += [path.read_text(errors="replace") for path in node.run_dir.iterdir() if is_public(path)]
-    shown += ["\n".join(node.log), "\n".join(node.printed), (tmp_path / "access.log").read_text(), received.text()]
+    texts += [page.text for page in (nodes, *documents)]
+    texts += [run_command(node, command) for command in ("status", "log-level")]
+    texts += [path.read_text(errors="replace") for path in node.run_dir.iterdir() if is_public(path)]
+    texts += ["\n".join(node.log), "\n".join(node.printed), (tmp_path / "access.log").read_text(), received.text()]
     for name, secret in [*PLANTED.items(), ("jwt", JWT)]:
-        found = [text[max(0, text.find(secret) - 300) :][:400] for text in shown if secret in text]
-        assert found == [], name
-    assert len(node.logged(component="envoy", level="debug")) > 10, "expected Envoy to have told of headers"
+        found_secrets = [text[max(0, text.find(secret) - 300) :][:400] for text in texts if secret in text]
+        assert found_secrets == [], name
+    assert len(node.find_records(component="envoy", level="debug")) > 10, "expected Envoy to have logged headers"
 
 
-def asked_by_people(node: Gateway, command: str) -> str:
+def run_command(node: Gateway, command: str) -> str:
     words = ["gatewright", command, "--run-dir", str(node.run_dir), "--json"]
     return subprocess.run(words, capture_output=True, text=True, check=False).stdout
 
@@ -108,15 +110,15 @@ CONFIDED = ("management-token", "system-parameters.yaml", "inspector.html", "gat
 
 
 def is_public(path: Path) -> bool:
-    """Not what the operator confides to the run, and to nobody else: the Gateway's file has headers for a collector."""
+    """All files but those with secrets of the operator's: the Gateway's file has headers for a collector."""
     return path.is_file() and path.name not in CONFIDED
 
 
 def lines_of(node: Gateway) -> list[Json]:
-    return [line for line in node.logged(component="access") if "path" in line]
+    return [line for line in node.find_records(component="access") if "path" in line]
 
 
-def test_what_is_no_secret_is_still_said(node: Gateway, upstream: Upstream) -> None:
+def test_values_that_are_no_secrets_still_appear(node: Gateway, upstream: Upstream) -> None:
     node.deploy(api("leaks", upstream.url, [attach("leak", {"password": PLANTED["parameter"]})]))
     node.deploy(api("plain", upstream.url))
     for name in ("leaks", "plain"):

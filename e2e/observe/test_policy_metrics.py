@@ -56,28 +56,28 @@ class Client:
             }
         self.sent += count
 
-    def told(self, name: str, **labels: str) -> float:
-        """What a scrape tells of the policy."""
+    def value(self, name: str, **labels: str) -> float:
+        """The value of a metric of the policy in a scrape."""
         return scrape(self.gateway).value(f"gatewright_policy_{name}", **COUNTED, **labels)
 
     def all_are_counted(self) -> None:
         """Every request once, within the second that it may take, and no other."""
-        eventually("all are counted", lambda: self.told("seen_total") >= self.sent, 30)
-        assert self.told("seen_total") == self.told("sizes_count") == self.sent
+        eventually("all are counted", lambda: self.value("seen_total") >= self.sent, 30)
+        assert self.value("seen_total") == self.value("sizes_count") == self.sent
 
     def restarts(self) -> float:
         return scrape(self.gateway).value("gatewright_process_restarts_total", component="python-executor")
 
     def pids(self) -> set[int]:
-        return {each["pid"] for each in self.gateway.executors()}
+        return {executor["pid"] for executor in self.gateway.executors()}
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> PolicyProject:
-    made = PolicyProject(tmp_path_factory.mktemp("project"), "e2e-policy-metrics")
-    made.write_policy("counts", COUNTS, more=MODE)
-    made.write_policy("key-counts", POLICY, more=MODE, test_policy_py=TEST)
-    return made
+    policies = PolicyProject(tmp_path_factory.mktemp("project"), "e2e-policy-metrics")
+    policies.write_policy("counts", COUNTS, more=MODE)
+    policies.write_policy("key-counts", POLICY, more=MODE, test_policy_py=TEST)
+    return policies
 
 
 PAGE = page("docs/how-to/policy-metrics.md")
@@ -85,39 +85,39 @@ POLICY, TEST = blocks(PAGE, "python")
 
 
 @pytest.fixture(scope="module")
-def counting(project: PolicyProject, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def counting_gateway(project: PolicyProject, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     with running(None, tmp_path_factory.mktemp("state"), *project.arguments, "--executors", "2") as gateway:
         yield gateway
 
 
 @pytest.fixture(scope="module")
-def client(counting: Gateway) -> Iterator[Client]:
+def client(counting_gateway: Gateway) -> Iterator[Client]:
     with Upstream() as upstream:
-        counting.deploy(api("keys", upstream.url, [attach("key-counts")]))
-        yield Client(counting, upstream)
+        counting_gateway.deploy(api("keys", upstream.url, [attach("key-counts")]))
+        yield Client(counting_gateway, upstream)
 
 
-def test_what_policies_count_is_told(client: Client) -> None:
+def test_metrics_of_policies_are_exposed(client: Client) -> None:
     client.ask(6)
     client.ask(4, "POST")
     client.all_are_counted()
-    assert client.told("seen_total", method="POST") == 4
-    assert client.told("sizes_bucket", le="1") == 0
-    assert client.told("sizes_bucket", le="10") == client.sent
+    assert client.value("seen_total", method="POST") == 4
+    assert client.value("sizes_bucket", le="1") == 0
+    assert client.value("sizes_bucket", le="10") == client.sent
 
 
-def test_it_is_the_sum_over_processes_and_gauges_are_of_those_that_live(client: Client) -> None:
-    """One that is killed takes its share of a gauge along; what it has counted stays."""
+def test_counters_are_sums_over_processes_and_gauges_of_live_ones(client: Client) -> None:
+    """A killed executor takes its share of a gauge along; its counts stay."""
 
     def both() -> bool:
         client.ask()
-        return client.told("prepared") == 2
+        return client.value("prepared") == 2
 
     eventually("both processes have set the gauge", both, 60)
     client.all_are_counted()
     victim, before = min(client.pids()), client.restarts()
     os.kill(victim, signal.SIGKILL)
-    eventually("its gauge is gone", lambda: client.told("prepared") == 1, 30)
+    eventually("its gauge is gone", lambda: client.value("prepared") == 1, 30)
     eventually("another one is there", lambda: len(client.pids() - {victim}) == 2, 30)
     assert client.restarts() == before + 1
     client.all_are_counted()
@@ -130,21 +130,21 @@ def test_a_reload_loses_nothing(client: Client, project: PolicyProject) -> None:
     before = client.pids()
     client.ask()
     project.write_policy("counts", COUNTS + "\n# changed\n", more=MODE)
-    done = client.gateway.reload()
-    assert done.returncode == 0, done.stderr
+    result = client.gateway.reload()
+    assert result.returncode == 0, result.stderr
     client.ask()
     eventually("the old processes are gone", lambda: not before & client.pids(), 30)
     client.all_are_counted()
     assert scrape(client.gateway).value("gatewright_reloads_total", result="reloaded") == 1
 
 
-def test_a_metric_that_cannot_be_is_refused(client: Client, project: PolicyProject) -> None:
+def test_an_invalid_metric_is_refused(client: Client, project: PolicyProject) -> None:
     project.write_policy("counts", COUNTS.replace('"seen_total"', '"seen"'), more=MODE)
-    done = client.gateway.reload()
+    result = client.gateway.reload()
     project.write_policy("counts", COUNTS, more=MODE)
-    assert done.returncode == 1
-    assert "error: counts-v1.0.0/policy.py" in done.stderr
-    assert "expected the name of a counter to end with _total; call it seen_total" in done.stderr
+    assert result.returncode == 1
+    assert "error: counts-v1.0.0/policy.py" in result.stderr
+    assert "expected the name of a counter to end with _total; call it seen_total" in result.stderr
     client.ask()
     client.all_are_counted()
     assert scrape(client.gateway).value("gatewright_reloads_total", result="refused") == 1
@@ -164,38 +164,38 @@ def test_a_recycle_loses_nothing(project: PolicyProject, tmp_path_factory: pytes
         def recycled() -> float:
             return scrape(gateway).value("gatewright_executor_recycled_total", reason="executions", group="default")
 
-        eventually("it is told", lambda: recycled() >= 1, 30)
+        eventually("the recycling is counted", lambda: recycled() >= 1, 30)
 
 
-def test_the_pages_policy_counts_as_the_page_says(client: Client) -> None:
+def test_the_shown_policy_counts_as_documented(client: Client) -> None:
     for headers in ({"x-api-key": "k-2"}, {}, {}):
         assert httpx.get(f"{client.gateway.url}/keys/x", headers=headers).status_code == 401
     (lines,) = [block.splitlines() for block in blocks(PAGE, "text")]
-    told: set[str] = set()
+    kinds: set[str] = set()
 
-    def all_are_told() -> bool:
-        told.update(httpx.get(f"http://{address(client.gateway)}/metrics").text.splitlines())
-        return set(lines) <= told
+    def all_are_exposed() -> bool:
+        kinds.update(httpx.get(f"http://{address(client.gateway)}/metrics").text.splitlines())
+        return set(lines) <= kinds
 
-    eventually("what the page says is told", all_are_told, 30)
+    eventually("the page's lines are exposed", all_are_exposed, 30)
 
 
-def test_the_pages_test_passes(project: PolicyProject) -> None:
+def test_the_shown_test_of_metrics_passes(project: PolicyProject) -> None:
     folder = project.folder / "key-counts-v1.0.0"
-    done = subprocess.run([sys.executable, "-m", "pytest", "-q", folder], capture_output=True, text=True, cwd=folder)
-    assert done.returncode == 0, done.stdout
-    assert "1 passed" in done.stdout
+    result = subprocess.run([sys.executable, "-m", "pytest", "-q", folder], capture_output=True, text=True, cwd=folder)
+    assert result.returncode == 0, result.stdout
+    assert "1 passed" in result.stdout
 
 
-def test_the_whole_node_tells(client: Client) -> None:
-    told = scrape(client.gateway)
-    sources = {sample.labels["source"]: sample.value for sample in told.samples("gatewright_metrics_source_up")}
+def test_the_nodes_metrics_include_those_of_policies(client: Client) -> None:
+    metrics = scrape(client.gateway)
+    sources = {sample.labels["source"]: sample.value for sample in metrics.samples("gatewright_metrics_source_up")}
     assert sources == {"envoy": 1, "supervisor": 1, "controller": 1}
-    assert told.value("gatewright_process_up", component="python-executor") == 2
-    assert told.value("gatewright_process_up", component="envoy") == 1
-    assert told.value("gatewright_process_memory_bytes", component="policy-engine") > 1 << 20
-    assert told.value("gatewright_controller_apis", state="deployed") == 3
-    assert told.value("gatewright_controller_nodes") == 1
-    assert told.value("gatewright_controller_requests_total", route="/v1/apis", method="POST", status="201") == 3
-    components = {sample.labels["component"] for sample in told.samples("gatewright_build_info")}
+    assert metrics.value("gatewright_process_up", component="python-executor") == 2
+    assert metrics.value("gatewright_process_up", component="envoy") == 1
+    assert metrics.value("gatewright_process_memory_bytes", component="policy-engine") > 1 << 20
+    assert metrics.value("gatewright_controller_apis", state="deployed") == 3
+    assert metrics.value("gatewright_controller_nodes") == 1
+    assert metrics.value("gatewright_controller_requests_total", route="/v1/apis", method="POST", status="201") == 3
+    components = {sample.labels["component"] for sample in metrics.samples("gatewright_build_info")}
     assert components >= {"supervisor", "controller"}

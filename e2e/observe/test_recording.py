@@ -13,7 +13,14 @@ import pytest
 from e2e.kit.attachments import GO_HEADERS
 from e2e.kit.gateway import Gateway, api, attach, eventually, running
 from e2e.kit.places import ROOT
-from e2e.kit.recorded import admin, executions, failure, kept, recorded, recording
+from e2e.kit.recorded import (
+    admin,
+    execution_members,
+    failed_execution,
+    kept_exchanges,
+    record_exchanges,
+    wait_for_exchanges,
+)
 from e2e.kit.upstream import Upstream
 
 SECRET = "hunter2-hunter2"  # noqa: S105 - looked for in what is recorded
@@ -24,9 +31,9 @@ def test_the_third_of_five_changes_a_header(gateway: Gateway, upstream: Upstream
     tier = attach("add-headers", {"requestHeaders": [{"name": "x-tier", "value": "gold"}]})
     quiet, marked = attach("pass-on"), attach("mark", {"name": "four"})
     gateway.deploy(api("five", upstream.url, [attach("log-message"), quiet, tier, marked, quiet]))
-    with recording(gateway, api="five"):
+    with record_exchanges(gateway, api="five"):
         answer = httpx.get(f"{gateway.url}/five/x?a=1", headers={"x-tier": "none", "authorization": SECRET})
-        (exchange,) = recorded(gateway, api="five")
+        (exchange,) = wait_for_exchanges(gateway, api="five")
     assert exchange["policies"] == [
         "log-message:v1.0.0", "pass-on:v1.0.0", "add-headers:v1.0.0", "mark:v1.0.0", "pass-on:v1.0.0",
     ]  # fmt: skip
@@ -43,14 +50,14 @@ def test_the_third_of_five_changes_a_header(gateway: Gateway, upstream: Upstream
     assert 0 < exchange["forwarded"]["atMs"] < exchange["upstreamResponse"]["atMs"] < exchange["durationMs"]
 
 
-def test_a_secret_of_a_policy_stands_in_no_recording(gateway: Gateway, upstream: Upstream) -> None:
-    """Its API has chosen the header, which no list of names knows."""
+def test_a_policys_secret_appears_in_no_recording(gateway: Gateway, upstream: Upstream) -> None:
+    """The API has chosen the header, which is in no list of names."""
     token = "purge-token-that-nobody-is-to-see"  # noqa: S105 - looked for in what is recorded
     purge = {"header": "x-flush", "token": token}
     gateway.deploy(api("purged", upstream.url, [attach("response-cache", {"where": "store", "purge": purge})]))
-    with recording(gateway, api="purged"):
+    with record_exchanges(gateway, api="purged"):
         assert httpx.get(f"{gateway.url}/purged/x?again={token}", headers={"x-flush": token}).status_code == 204
-        (exchange,) = recorded(gateway, api="purged")
+        (exchange,) = wait_for_exchanges(gateway, api="purged")
     assert token not in json.dumps(exchange)
     assert ["x-flush", "[redacted]"] in exchange["request"]["headers"]
     assert exchange["redacted"] == 2
@@ -59,45 +66,45 @@ def test_a_secret_of_a_policy_stands_in_no_recording(gateway: Gateway, upstream:
 def test_a_policy_that_raises_is_named_with_file_and_line(gateway: Gateway, upstream: Upstream) -> None:
     policies = [GO_HEADERS, attach("misbehave", {"how": "raise"}), GO_HEADERS]
     gateway.deploy(api("raises", upstream.url, policies))
-    with recording(gateway, api="raises", errors=True):
+    with record_exchanges(gateway, api="raises", errors=True):
         answer = httpx.get(f"{gateway.url}/raises/x")
-        (exchange,) = recorded(gateway, api="raises")
+        (exchange,) = wait_for_exchanges(gateway, api="raises")
     assert answer.status_code == 500
-    found = failure(exchange)
-    assert (found["policy"], found["class"], found["outcome"]) == ("misbehave", "exception", "failed")
+    failed = failed_execution(exchange)
+    assert (failed["policy"], failed["class"], failed["outcome"]) == ("misbehave", "exception", "failed")
     source = ROOT / "e2e" / "kit" / "policies" / "misbehave" / "policy.py"
-    assert found["file"].endswith("policies/misbehave/policy.py")
-    assert "secret detail" in source.read_text().splitlines()[found["line"] - 1]
+    assert failed["file"].endswith("policies/misbehave/policy.py")
+    assert "secret detail" in source.read_text().splitlines()[failed["line"] - 1]
     assert (exchange["answeredBy"], exchange["details"]) == ("failure", "policy_exception")
     assert "forwarded" not in exchange
-    assert executions(exchange, "index", "phase") == [(0, "request"), (1, "request"), (0, "response")]
+    assert execution_members(exchange, "index", "phase") == [(0, "request"), (1, "request"), (0, "response")]
 
 
 def test_a_policy_that_is_late_is_named(gateway: Gateway, upstream: Upstream) -> None:
     late = attach("sleep", {"seconds": 0.5}, timeout="50ms")
     gateway.deploy(api("late", upstream.url, [GO_HEADERS, late, GO_HEADERS]))
-    with recording(gateway, api="late"):
+    with record_exchanges(gateway, api="late"):
         assert httpx.get(f"{gateway.url}/late/x").status_code == 504
-        (exchange,) = recorded(gateway, api="late")
-    found = failure(exchange)
-    assert (found["policy"], found["class"], found["outcome"]) == ("sleep", "timeout", "failed")
-    assert "its timeout is 50ms" in found["message"]
+        (exchange,) = wait_for_exchanges(gateway, api="late")
+    failed = failed_execution(exchange)
+    assert (failed["policy"], failed["class"], failed["outcome"]) == ("sleep", "timeout", "failed")
+    assert "its timeout is 50ms" in failed["message"]
     assert exchange["details"] == "policy_timeout"
 
 
 def test_a_policy_that_is_shed_is_named(gateway: Gateway, upstream: Upstream) -> None:
     busy = attach("sleep", {"seconds": 5}, timeout="30s", maxConcurrency=1)
     gateway.deploy(api("busy", upstream.url, [busy]))
-    with recording(gateway, api="busy", status="503"):
+    with record_exchanges(gateway, api="busy", status="503"):
         first = threading.Thread(target=httpx.get, args=(f"{gateway.url}/busy/x",), kwargs={"timeout": 60})
         first.start()
         eventually("the one place is taken", lambda: _runs(gateway, "busy"))
         assert httpx.get(f"{gateway.url}/busy/x").status_code == 503
         first.join()
-        (exchange,) = recorded(gateway, api="busy")
-    found = failure(exchange)
-    assert (found["policy"], found["class"], found["outcome"]) == ("sleep", "overloaded", "failed")
-    assert "maxConcurrency" in found["message"]
+        (exchange,) = wait_for_exchanges(gateway, api="busy")
+    failed = failed_execution(exchange)
+    assert (failed["policy"], failed["class"], failed["outcome"]) == ("sleep", "overloaded", "failed")
+    assert "maxConcurrency" in failed["message"]
 
 
 def _runs(gateway: Gateway, name: str) -> bool:
@@ -109,18 +116,18 @@ def _runs(gateway: Gateway, name: str) -> bool:
 def test_a_failure_that_the_exchange_goes_on_after_is_named(gateway: Gateway, upstream: Upstream) -> None:
     policies = [attach("misbehave", {"how": "raise"}, onError="continue"), GO_HEADERS]
     gateway.deploy(api("goes-on", upstream.url, policies))
-    with recording(gateway, api="goes-on", errors=True):
+    with record_exchanges(gateway, api="goes-on", errors=True):
         assert httpx.get(f"{gateway.url}/goes-on/x").status_code == 200
-        (exchange,) = recorded(gateway, api="goes-on")
-    assert failure(exchange)["outcome"] == "continued"
+        (exchange,) = wait_for_exchanges(gateway, api="goes-on")
+    assert failed_execution(exchange)["outcome"] == "continued"
     assert exchange["answeredBy"] == "upstream"
 
 
 def test_a_policys_answer_is_named(gateway: Gateway, upstream: Upstream) -> None:
     gateway.deploy(api("denied", upstream.url, [GO_HEADERS, attach("python-deny"), GO_HEADERS]))
-    with recording(gateway, api="denied"):
+    with record_exchanges(gateway, api="denied"):
         answer = httpx.get(f"{gateway.url}/denied/x")
-        (exchange,) = recorded(gateway, api="denied")
+        (exchange,) = wait_for_exchanges(gateway, api="denied")
     (answered,) = [execution for execution in exchange["executions"] if execution["outcome"] == "answered"]
     assert answered["policy"].startswith("python-deny:")
     (change,) = [change for change in answered["changes"] if change["what"] == "answer"]
@@ -132,37 +139,37 @@ def test_bodies_and_streams_are_recorded(gateway: Gateway, upstream: Upstream) -
     gateway.deploy(
         api("masked", upstream.url, [attach("rewrite-json", {"field": "seen", "value": "yes"}), attach("pass-stream")])
     )
-    with recording(gateway, api="masked"):
+    with record_exchanges(gateway, api="masked"):
         body = {"kept": 1, "password": SECRET}
         assert httpx.post(f"{gateway.url}/masked/x?token={SECRET}", json=body).status_code == 200
-        (exchange,) = recorded(gateway, api="masked")
+        (exchange,) = wait_for_exchanges(gateway, api="masked")
     assert SECRET not in str(exchange)
     assert '"kept":1' in exchange["request"]["body"]["text"]
     assert exchange["request"]["query"] == "token=[redacted]"
     assert exchange["redacted"] >= 2
     assert exchange["forwarded"]["body"]["size"] == len(upstream.received[-1].body)
-    assert "stream" in str(executions(exchange, "phase"))
+    assert "stream" in str(execution_members(exchange, "phase"))
 
 
-def test_what_is_no_policys_fault_is_recorded(gateway: Gateway, upstream: Upstream) -> None:
+def test_faults_outside_of_policies_are_recorded(gateway: Gateway, upstream: Upstream) -> None:
     gateway.deploy(api("large", upstream.url, [GO_HEADERS]))
-    with recording(gateway, api="large"):
+    with record_exchanges(gateway, api="large"):
         assert httpx.get(f"{gateway.url}/large/x", headers={f"x-{n}": "1" for n in range(120)}).status_code == 431
-        (exchange,) = recorded(gateway, api="large")
+        (exchange,) = wait_for_exchanges(gateway, api="large")
     assert (exchange["answeredBy"], exchange["details"]) == ("gateway", "headers_too_large")
     assert exchange["executions"] == []
 
 
-def test_nothing_is_recorded_unless_somebody_asks(gateway: Gateway, upstream: Upstream) -> None:
+def test_nothing_is_recorded_unless_it_is_requested(gateway: Gateway, upstream: Upstream) -> None:
     gateway.deploy(api("quiet", upstream.url, [GO_HEADERS]))
     assert httpx.get(f"{gateway.url}/quiet/x").status_code == 200
-    with recording(gateway, api="quiet", header={"name": "x-debug"}):
+    with record_exchanges(gateway, api="quiet", header={"name": "x-debug"}):
         assert httpx.get(f"{gateway.url}/quiet/x").status_code == 200
         assert httpx.get(f"{gateway.url}/quiet/y", headers={"x-debug": "1"}).status_code == 200
-        (exchange,) = recorded(gateway, api="quiet")
+        (exchange,) = wait_for_exchanges(gateway, api="quiet")
     assert exchange["request"]["path"] == "/quiet/y"
     assert httpx.get(f"{gateway.url}/quiet/x", headers={"x-debug": "1"}).status_code == 200
-    assert len(kept(gateway, api="quiet")) == 1
+    assert len(kept_exchanges(gateway, api="quiet")) == 1
 
 
 @pytest.fixture
@@ -179,14 +186,17 @@ def test_a_policy_that_ends_its_process_is_named_and_so_is_its_quarantine(
 
     def quarantined() -> bool:
         assert httpx.get(f"{own_gateway.url}/dies/x", timeout=30).status_code == 503
-        return any("quarantine" in failure(exchange)["message"] for exchange in kept(own_gateway, api="dies"))
+        return any(
+            "quarantine" in failed_execution(exchange)["message"]
+            for exchange in kept_exchanges(own_gateway, api="dies")
+        )
 
-    with recording(own_gateway, api="dies"):
+    with record_exchanges(own_gateway, api="dies"):
         eventually("the policy is under quarantine", quarantined, 60)
-        exchanges = kept(own_gateway, api="dies")
-    crashed = [found for found in map(failure, exchanges) if found["class"] == "crashed"]
-    assert {found["policy"] for found in crashed} == {"faulty"}
-    assert {"quarantine" in found["message"] for found in crashed} == {True, False}
+        exchanges = kept_exchanges(own_gateway, api="dies")
+    crashed = [failed for failed in map(failed_execution, exchanges) if failed["class"] == "crashed"]
+    assert {failed["policy"] for failed in crashed} == {"faulty"}
+    assert {"quarantine" in failed["message"] for failed in crashed} == {True, False}
     with admin(own_gateway) as client:
         stats = client.get("/recordings").json()
     assert stats["keptBytes"] <= stats["maxBytes"] / 2 == 8 * 1024**2

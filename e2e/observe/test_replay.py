@@ -1,4 +1,4 @@
-"""What a gateway has recorded is replayed: the same code gives the same, and other code exactly its differences."""
+"""Recorded exchanges are replayed: the same code gives the same results, and other code exactly its differences."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from e2e.kit.attachments import GO_HEADERS
 from e2e.kit.gateway import Gateway, Json, api, attach
 from e2e.kit.places import ROOT
 from e2e.kit.policy_project import PolicyProject
-from e2e.kit.recorded import recorded, recording
+from e2e.kit.recorded import record_exchanges, wait_for_exchanges
 from e2e.kit.upstream import Recorded, Reply, Upstream
 
 MARK = attach("mark", {"name": "one", "look": ["x-go-policy", "authorization"]})
@@ -53,7 +53,7 @@ def policy_folder(name: str) -> Path:
 
 
 def requests(chosen: random.Random) -> Iterator[Json]:
-    """Of all kinds that policies treat in different ways."""
+    """Requests of all kinds that policies treat differently."""
     documents = [
         b'{"a": 1, "password": "' + SECRET.encode() + b'"}',
         b'{"b": "\xc3\xa9"}',
@@ -78,7 +78,7 @@ def requests(chosen: random.Random) -> Iterator[Json]:
 
 
 def reply(request: Recorded) -> Reply:
-    """JSON with what is looked for in it, now and then encoded, or without a body."""
+    """JSON with the searched values, sometimes encoded, or without a body."""
     seed = random.Random(request.target)  # noqa: S311 - the same for the same request
     if seed.random() < 0.2:
         return Reply(204)
@@ -96,30 +96,30 @@ def exchanges(shared_gateway: Gateway, recording_upstream: Upstream) -> dict[str
     """By chain: what was recorded, in no order."""
     recording_upstream.reply = reply
     try:
-        return {name: recorded_by(shared_gateway, recording_upstream, name) for name in CHAINS}
+        return {name: record_chain(shared_gateway, recording_upstream, name) for name in CHAINS}
     finally:
         recording_upstream.reset()
 
 
-def recorded_by(gateway: Gateway, upstream: Upstream, chain: str) -> list[Json]:
+def record_chain(gateway: Gateway, upstream: Upstream, chain: str) -> list[Json]:
     own = f"replay-{chain}"
     patient = [{**attachment, "timeout": "9s"} for attachment in CHAINS[chain]]  # on a machine that is busy
     gateway.deploy(api(own, upstream.url, patient))
     try:
-        with recording(gateway, api=own):
+        with record_exchanges(gateway, api=own):
             for request in requests(random.Random(chain)):  # noqa: S311
                 httpx.request(timeout=60, **{**request, "url": f"{gateway.url}/{own}{request['url']}"})
-            return recorded(gateway, REQUESTS, api=own)
+            return wait_for_exchanges(gateway, REQUESTS, api=own)
     finally:
         gateway.remove(own)
 
 
-def replayed(exchange: Json, attachment: Json, index: int) -> testing.Replay:
+def replay(exchange: Json, attachment: Json, index: int) -> testing.Replay:
     policy = testing.load_policy(str(policy_folder(attachment["name"]) / "policy.py"))
     return testing.replay(exchange, policy, params=attachment["params"], index=index)
 
 
-def test_the_same_code_differs_in_nothing(exchanges: dict[str, list[Json]]) -> None:
+def test_a_replay_of_the_same_code_has_no_differences(exchanges: dict[str, list[Json]]) -> None:
     """Each Python policy in each exchange: request and response, bodies, streams, answers and failures."""
     run = 0
     for name, policies in CHAINS.items():
@@ -127,12 +127,12 @@ def test_the_same_code_differs_in_nothing(exchanges: dict[str, list[Json]]) -> N
             for index, attachment in enumerate(policies):
                 if attachment["name"] in ("add-headers", "log-message"):
                     continue
-                own = [one for one in exchange["executions"] if one["index"] == index]
+                own = [execution for execution in exchange["executions"] if execution["index"] == index]
                 if not own:  # another policy has answered before
                     continue
-                result = replayed(exchange, attachment, index)
+                result = replay(exchange, attachment, index)
                 assert not result.differences, f"{name}: {result.differences!r}"
-                assert [one.phase for one in result.executions] == [one["phase"] for one in own]
+                assert [execution.phase for execution in result.executions] == [execution["phase"] for execution in own]
                 run += len(own)
     assert run > 300
 
@@ -159,7 +159,7 @@ LIMIT_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
-class Saved:
+class Recordings:
     """Exchanges in files, and a policy of the name `mark` that is changed. cache: of environments."""
 
     folder: Path
@@ -191,142 +191,158 @@ MARK_DEFINITION = "parameters: {type: object, properties: {name: {type: string},
 
 
 @pytest.fixture(scope="module")
-def saved(exchanges: dict[str, list[Json]], tmp_path_factory: pytest.TempPathFactory) -> Saved:
+def recordings(exchanges: dict[str, list[Json]], tmp_path_factory: pytest.TempPathFactory) -> Recordings:
     """As `gatewright record` saves them, of the chains with `mark`, each of which is run in both phases or one."""
     folder, project = tmp_path_factory.mktemp("saved"), tmp_path_factory.mktemp("project")
-    kept = [one for name in ("bodies", "raised", "answered") for one in exchanges[name]]
-    for number, exchange in enumerate(kept):
+    all_exchanges = [exchange for name in ("bodies", "raised", "answered") for exchange in exchanges[name]]
+    for number, exchange in enumerate(all_exchanges):
         (folder / f"{number:02}.exchange.json").write_text(json.dumps(exchange))
-    return Saved(folder, kept, PolicyProject(project, "unused"), tmp_path_factory.mktemp("cache"))
+    return Recordings(folder, all_exchanges, PolicyProject(project, "unused"), tmp_path_factory.mktemp("cache"))
 
 
-def told(done: subprocess.CompletedProcess[str]) -> list[Json]:
-    assert done.returncode in (0, 1), done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+def parse_replays(result: subprocess.CompletedProcess[str]) -> list[Json]:
+    assert result.returncode in (0, 1), result.stderr
+    return [json.loads(line) for line in result.stdout.splitlines()]
 
 
-def test_the_command_finds_no_difference_in_the_same_code(saved: Saved) -> None:
-    done = saved.replay(MARKING)
-    assert done.returncode == 0, done.stdout + done.stderr
-    ran = [one for one in saved.exchanges if any(each["policy"] == "mark:v1.0.0" for each in one["executions"])]
-    assert 0 < len(ran) < len(saved.exchanges)
-    assert f"mark:v1.0.0: {len(ran)} exchanges replayed: none differ" in done.stdout
-    assert f"{len(saved.exchanges) - len(ran)} exchanges skipped" in done.stderr
+def test_the_command_finds_no_difference_in_the_same_code(recordings: Recordings) -> None:
+    result = recordings.replay(MARKING)
+    assert result.returncode == 0, result.stdout + result.stderr
+    ran = [
+        exchange
+        for exchange in recordings.exchanges
+        if any(execution["policy"] == "mark:v1.0.0" for execution in exchange["executions"])
+    ]
+    assert 0 < len(ran) < len(recordings.exchanges)
+    assert f"mark:v1.0.0: {len(ran)} exchanges replayed: none differ" in result.stdout
+    assert f"{len(recordings.exchanges) - len(ran)} exchanges skipped" in result.stderr
 
 
-def test_the_command_finds_exactly_what_differs(saved: Saved) -> None:
+def test_the_command_finds_exactly_the_differences(recordings: Recordings) -> None:
     """A policy that marks requests with a body otherwise, and responses as ever."""
     changed = MARKING.replace('name in ctx.headers)})"', 'name in ctx.headers)}){chr(33) * is_post(ctx)}"')
     changed += "\n\ndef is_post(ctx):\n    return getattr(ctx, 'method', '') == 'POST'\n"
-    done = saved.replay(changed, "--json")
-    assert done.returncode == 1
-    found = {one["id"]: [change for each in one["executions"] for change in each["differences"]] for one in told(done)}
-    for exchange in saved.exchanges:
-        turns = [one for one in exchange["executions"] if one["policy"] == "mark:v1.0.0" and one["phase"] == "request"]
+    result = recordings.replay(changed, "--json")
+    assert result.returncode == 1
+    differences = {
+        replay["id"]: [change for execution in replay["executions"] for change in execution["differences"]]
+        for replay in parse_replays(result)
+    }
+    for exchange in recordings.exchanges:
+        turns = [
+            execution
+            for execution in exchange["executions"]
+            if execution["policy"] == "mark:v1.0.0" and execution["phase"] == "request"
+        ]
         if exchange["request"]["method"] == "POST" and turns:
             (was,) = [change["after"] for change in turns[0]["changes"] if change["name"] == "x-order"]
-            wanted = [{"what": "header", "name": "x-order", "before": was, "after": [f"{was[0]}!"]}]
-            assert found[exchange["id"]] == wanted
+            expected = [{"what": "header", "name": "x-order", "before": was, "after": [f"{was[0]}!"]}]
+            assert differences[exchange["id"]] == expected
         else:
-            assert found.get(exchange["id"], []) == []
-    shown = saved.replay(changed)
-    assert shown.returncode == 1
-    assert "      - one(x-go-policy authorization)\n      + one(x-go-policy authorization)!\n" in shown.stdout
-    assert re.search(r"^EXCHANGE +REQUEST +RECORDED +REPLAYED +DIFFERENCES$", shown.stdout, re.MULTILINE)
+            assert differences.get(exchange["id"], []) == []
+    output = recordings.replay(changed)
+    assert output.returncode == 1
+    assert "      - one(x-go-policy authorization)\n      + one(x-go-policy authorization)!\n" in output.stdout
+    assert re.search(r"^EXCHANGE +REQUEST +RECORDED +REPLAYED +DIFFERENCES$", output.stdout, re.MULTILINE)
 
 
-def test_a_policy_that_raises_answers_or_is_async(saved: Saved) -> None:
-    raising = saved.replay(MARKING.replace("    return UpstreamRequest", "    {}['tier']\n    return UpstreamRequest"))
+def test_policies_that_raise_answer_or_are_async_are_replayed(recordings: Recordings) -> None:
+    raising = recordings.replay(
+        MARKING.replace("    return UpstreamRequest", "    {}['tier']\n    return UpstreamRequest")
+    )
     assert raising.returncode == 1
     assert re.search(r"\+ exception: KeyError: 'tier' \(.*mark-v1.0.0/policy.py:6\)", raising.stdout)
     answer = (
         "    from sdk.policy import ImmediateResponse\n    return ImmediateResponse(429)\n    return UpstreamRequest"
     )
-    answering = saved.replay(MARKING.replace("    return UpstreamRequest", answer))
+    answering = recordings.replay(MARKING.replace("    return UpstreamRequest", answer))
     assert answering.returncode == 1
     assert "answer 429" in answering.stdout
     waiting = MARKING.replace("def on_", "async def on_").replace(
         "    return Upstream", "    import asyncio\n    await asyncio.sleep(0)\n    return Upstream"
     )
-    assert saved.replay(waiting).returncode == 0
+    assert recordings.replay(waiting).returncode == 0
 
 
 @pytest.mark.parametrize("hang", ["threading.Event().wait()", "await asyncio.Event().wait()"])
-def test_a_policy_that_hangs_is_ended_and_the_others_go_on(saved: Saved, hang: str) -> None:
-    hangs = [one["id"] for one in saved.exchanges if one["request"]["method"] == "POST"][:2]
+def test_a_policy_that_hangs_is_ended_and_the_others_go_on(recordings: Recordings, hang: str) -> None:
+    hangs = [exchange["id"] for exchange in recordings.exchanges if exchange["request"]["method"] == "POST"][:2]
     lines = "    import asyncio, threading", f"    if ctx.request_id in {hangs}:", f"        {hang}"
     source = MARKING.replace("    return UpstreamRequest", "\n".join([*lines, "    return UpstreamRequest"]))
     source = source.replace("def on_request", "async def on_request") if "await" in hang else source
-    done = saved.replay(source, "--timeout", "5s", "--json")
-    assert done.returncode == 1
-    assert {one["id"] for one in told(done) if one["error"]} == {*hangs}
-    for one in told(done):
-        if one["id"] in hangs:
-            assert re.fullmatch(r"timeout: no end after 5 s; it is at .*mark-v1.0.0/policy.py:8", one["error"])
+    result = recordings.replay(source, "--timeout", "5s", "--json")
+    assert result.returncode == 1
+    assert {replay["id"] for replay in parse_replays(result) if replay["error"]} == {*hangs}
+    for replay in parse_replays(result):
+        if replay["id"] in hangs:
+            assert re.fullmatch(r"timeout: no end after 5 s; it is at .*mark-v1.0.0/policy.py:8", replay["error"])
         else:
-            assert one["differences"] == 0
+            assert replay["differences"] == 0
 
 
-def test_a_policy_that_ends_its_process_is_named(saved: Saved) -> None:
+def test_a_policy_that_ends_its_process_is_named(recordings: Recordings) -> None:
     source = MARKING.replace("    return UpstreamResponse", "    import os; os._exit(3)\n    return UpstreamResponse")
-    lines = told(saved.replay(source, "--json"))
-    ended = [one["error"] for one in lines if one["error"]]
+    lines = parse_replays(recordings.replay(source, "--json"))
+    ended = [line["error"] for line in lines if line["error"]]
     assert ended
     assert set(ended) == {"crashed: the policy ended its process, exit code 3"}
-    assert len(ended) < len(lines) or all(one["executions"] == [] for one in lines)
+    assert len(ended) < len(lines) or all(line["executions"] == [] for line in lines)
 
 
-def test_a_policy_with_requirements_has_its_environment(saved: Saved) -> None:
-    policy = saved.write("import packaging.version\n" + MARKING, "v1.0.1")
+def test_a_policy_with_requirements_has_its_environment(recordings: Recordings) -> None:
+    policy = recordings.write("import packaging.version\n" + MARKING, "v1.0.1")
     (policy / "requirements.txt").write_text("packaging>=24\n")
-    done = saved.run(str(saved.folder), "--policy", str(policy), "--params", PARAMS)
-    assert done.returncode == 0, done.stdout + done.stderr
+    result = recordings.run(str(recordings.folder), "--policy", str(policy), "--params", PARAMS)
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_parameters_come_from_the_api(saved: Saved, tmp_path: Path) -> None:
-    policy = saved.write(MARKING)
+def test_parameters_come_from_the_api(recordings: Recordings, tmp_path: Path) -> None:
+    policy = recordings.write(MARKING)
     file = tmp_path / "api.json"
     file.write_text(json.dumps(api("replay-bodies", "http://127.0.0.1:1", CHAINS["bodies"])))
-    files = [str(path) for path in saved.folder.iterdir() if json.loads(path.read_text())["api"] == "replay-bodies"]
-    done = saved.run(*files, "--policy", str(policy), "--api", str(file))
-    assert done.returncode == 0, done.stdout + done.stderr
+    files = [
+        str(path) for path in recordings.folder.iterdir() if json.loads(path.read_text())["api"] == "replay-bodies"
+    ]
+    result = recordings.run(*files, "--policy", str(policy), "--api", str(file))
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_all_policies_of_a_build_are_replayed(saved: Saved, build: Path, tmp_path: Path) -> None:
+def test_all_policies_of_a_build_are_replayed(recordings: Recordings, build: Path, tmp_path: Path) -> None:
     lines = tmp_path / "kept.jsonl"
-    exchanges = [one for one in saved.exchanges if one["api"] == "replay-bodies"]
-    lines.write_text("".join(json.dumps(one) + "\n" for one in exchanges))
+    exchanges = [exchange for exchange in recordings.exchanges if exchange["api"] == "replay-bodies"]
+    lines.write_text("".join(json.dumps(exchange) + "\n" for exchange in exchanges))
     file = tmp_path / "api.json"
     file.write_text(json.dumps(api("replay-bodies", "http://127.0.0.1:1", CHAINS["bodies"])))
-    done = saved.run(str(lines), "--build", str(build), "--api", str(file))
-    assert done.returncode == 0, done.stdout + done.stderr
+    result = recordings.run(str(lines), "--build", str(build), "--api", str(file))
+    assert result.returncode == 0, result.stdout + result.stderr
     for name in ("rewrite-json", "mark", "share", "add-python-header"):
-        assert f"{name}:v1.0.0: {REQUESTS} exchanges replayed: none differ" in done.stdout
+        assert f"{name}:v1.0.0: {REQUESTS} exchanges replayed: none differ" in result.stdout
 
 
-def test_what_is_refused(saved: Saved, tmp_path: Path) -> None:
-    go = saved.run(str(saved.folder), "--policy", str(ROOT / "policies" / "add-headers"))
+def test_wrong_arguments_are_refused(recordings: Recordings, tmp_path: Path) -> None:
+    go = recordings.run(str(recordings.folder), "--policy", str(ROOT / "policies" / "add-headers"))
     assert go.returncode == 2
     assert "expected a Python policy, got add-headers:v1.0.0, which is written in Go" in go.stderr
     assert "mode: shadow" in go.stderr
-    absent = saved.replay(MARKING, "--params", '{"look": 3}')
+    absent = recordings.replay(MARKING, "--params", '{"look": 3}')
     assert absent.returncode == 2
     assert "look" in absent.stderr
-    broken = saved.replay("import nothing_of_this_name\n" + MARKING)
+    broken = recordings.replay("import nothing_of_this_name\n" + MARKING)
     assert broken.returncode == 2
     assert "policy.py:1" in broken.stderr
     (tmp_path / "bad.json").write_text("{")
     assert (
-        saved.run(str(tmp_path / "bad.json"), "--policy", str(ROOT / "sample-policies" / "python-deny")).returncode == 2
+        recordings.run(str(tmp_path / "bad.json"), "--policy", str(ROOT / "sample-policies" / "python-deny")).returncode
+        == 2
     )
     for options in ((), ("--build", "build", "--params", "{}"), ("--build", "a", "--policy", "b"), ("--header", "x")):
-        assert saved.run(str(saved.folder), *options).returncode == 2
-    (tmp_path / "other.json").write_text(json.dumps({**saved.exchanges[0], "version": 9}))
-    assert "expected a recording of version 1, got 9" in saved.replay(MARKING, str(tmp_path / "other.json")).stderr
+        assert recordings.run(str(recordings.folder), *options).returncode == 2
+    (tmp_path / "other.json").write_text(json.dumps({**recordings.exchanges[0], "version": 9}))
+    assert "expected a recording of version 1, got 9" in recordings.replay(MARKING, str(tmp_path / "other.json")).stderr
 
 
-def test_a_body_that_was_cut_is_named(saved: Saved, tmp_path: Path) -> None:
-    files = saved.copied(tmp_path / "cut")
+def test_a_body_that_was_cut_is_named(recordings: Recordings, tmp_path: Path) -> None:
+    files = recordings.copied(tmp_path / "cut")
     for file in files:
         exchange = json.loads(file.read_text())
         if exchange["api"] == "replay-bodies":
@@ -335,7 +351,9 @@ def test_a_body_that_was_cut_is_named(saved: Saved, tmp_path: Path) -> None:
                     exchange[message]["body"] |= {"text": "{", "truncated": True}
             file.write_text(json.dumps(exchange))
     options = "--params", json.dumps(REWRITE["params"]), "--json"
-    lines = told(saved.run(str(tmp_path / "cut"), "--policy", str(policy_folder("rewrite-json")), *options))
-    cut = [one for one in lines if one["error"]]
+    lines = parse_replays(
+        recordings.run(str(tmp_path / "cut"), "--policy", str(policy_folder("rewrite-json")), *options)
+    )
+    cut = [line for line in lines if line["error"]]
     assert cut
-    assert all("body: expected all of it, got the first 1 of" in one["error"] for one in cut)
+    assert all("body: expected all of it, got the first 1 of" in line["error"] for line in cut)

@@ -73,14 +73,14 @@ class Site:
     def reload(self, **tracing: object) -> None:
         """The new settings count when this returns."""
         self.write(**tracing)
-        done = self.gateway.reload()
-        assert done.returncode == 0, done.stderr
+        result = self.gateway.reload()
+        assert result.returncode == 0, result.stderr
 
     def get(self, path: str, headers: Json | None = None) -> httpx.Response:
         return httpx.get(f"{self.gateway.url}{path}", headers=headers)
 
     def trace(self, upstream: Upstream, path: str, spans: int, headers: Json | None = None) -> list[Span]:
-        """The spans of one request, once the collector has so many; the trace is the one that upstream was told."""
+        """The spans of one request, once the collector has so many; the trace is that of the upstream's headers."""
         before = len(upstream.received)
         self.get(path, headers)
         return self.spans(traceparent_of(upstream.received[before])[0], spans)
@@ -92,9 +92,9 @@ class Site:
 
 def traceparent_of(request: Recorded) -> tuple[str, str, str]:
     """Trace, span and flags that a request came with."""
-    found = re.fullmatch(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})", request.value("traceparent") or "none")
-    assert found, request.headers
-    return found[1], found[2], found[3]
+    match = re.fullmatch(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})", request.value("traceparent") or "none")
+    assert match, request.headers
+    return match[1], match[2], match[3]
 
 
 @pytest.fixture(scope="module")
@@ -104,25 +104,25 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def site(folder: Path) -> Iterator[Site]:
-    with collector(folder) as receiver, served(folder, receiver) as made:
-        yield made
+    with collector(folder) as receiver, run_site(folder, receiver) as traced_site:
+        yield traced_site
 
 
 @contextmanager
-def served(folder: Path, receiver: Collector) -> Iterator[Site]:
+def run_site(folder: Path, receiver: Collector) -> Iterator[Site]:
     project = PolicyProject(folder, "e2e-traces", go=("add-headers",))
     project.write_policy("records-spans", RECORDS, requirements_txt="opentelemetry-sdk>=1.30\n")
     project.write_policy("fails", FAILS)
-    made = Site(folder, receiver)
-    made.write()
-    arguments = [*project.arguments, "--gateway", str(made.file)]
-    with running(None, folder / "state", *arguments) as made.gateway:
-        yield made
+    traced_site = Site(folder, receiver)
+    traced_site.write()
+    arguments = [*project.arguments, "--gateway", str(traced_site.file)]
+    with running(None, folder / "state", *arguments) as traced_site.gateway:
+        yield traced_site
 
 
 @pytest.fixture
 def settings(site: Site) -> Iterator[Site]:
-    """For a test that writes other settings: the first ones count again behind it."""
+    """For a test that writes other settings: restores the first ones afterwards."""
     yield site
     site.reload()
 
@@ -135,29 +135,29 @@ def go_python_go(name: str, upstream: Upstream) -> Json:
     return api(name, upstream.url, [marks("First"), attach("records-spans"), marks("Last")])
 
 
-def by_name(spans: list[Span]) -> dict[str, Span]:
-    named = {span.name: span for span in spans}
+def spans_by_name(spans: list[Span]) -> dict[str, Span]:
+    span_by_name = {span.name: span for span in spans}
     assert len({span.id for span in spans}) == len(spans), "each span once"
-    return named
+    return span_by_name
 
 
 # ---------------------------------------------------------------- what a trace is
 
 
-def test_a_trace_of_go_python_go(site: Site, upstream: Upstream) -> None:
+def test_a_go_python_go_chain_has_a_span_for_each_execution(site: Site, upstream: Upstream) -> None:
     """One trace: executions and the upstream's span are the exchange's children, a policy's own its execution's."""
     site.gateway.deploy(go_python_go("gpg", upstream))
     spans = site.trace(upstream, "/gpg/orders/1?page=2", 11, {"authorization": f"Bearer {SECRET}"})
     sent = upstream.received[-1]
-    named = by_name([span for span in spans if not span.name.startswith("add-headers")])
-    exchange = named["gpg GET /*"]
+    span_by_name = spans_by_name([span for span in spans if not span.name.startswith("add-headers")])
+    exchange = span_by_name["gpg GET /*"]
     assert (exchange.kind, exchange.parent, exchange.error) == ("server", "", None)
     go = [span for span in spans if span.name.startswith("add-headers")]
-    assert [span.name.split()[1] for span in sorted(go, key=lambda one: one.start)] == ["request"] * 2 + [
+    assert [span.name.split()[1] for span in sorted(go, key=lambda span: span.start)] == ["request"] * 2 + [
         "response"
     ] * 2
-    request, response = named["records-spans:v1.0.0 request"], named["records-spans:v1.0.0 response"]
-    to_upstream = named["upstream GET"]
+    request, response = span_by_name["records-spans:v1.0.0 request"], span_by_name["records-spans:v1.0.0 response"]
+    to_upstream = span_by_name["upstream GET"]
     for child in (*go, request, response, to_upstream):
         assert (child.trace, child.parent) == (exchange.trace, exchange.id), child
         assert exchange.start <= child.start, child
@@ -165,49 +165,51 @@ def test_a_trace_of_go_python_go(site: Site, upstream: Upstream) -> None:
     assert to_upstream.kind == "client"
     assert request.end <= to_upstream.start
     assert to_upstream.start <= response.start, "its end may come later: the policy reads the head alone"
-    assert (named["look up"].parent, named["price"].parent) == (request.id, response.id)
-    assert named["ask"].parent == named["look up"].id
+    assert (span_by_name["look up"].parent, span_by_name["price"].parent) == (request.id, response.id)
+    assert span_by_name["ask"].parent == span_by_name["look up"].id
     assert traceparent_of(sent) == (exchange.trace, to_upstream.id, "01")
     assert len(spans) == 11
     assert {span.resource["service.name"] for span in spans} == {"gatewright"}
 
 
-def test_what_the_spans_say(site: Site, upstream: Upstream) -> None:
+def test_spans_have_the_attributes_of_the_request(site: Site, upstream: Upstream) -> None:
     site.gateway.deploy(go_python_go("says", upstream))
     upstream.reply = lambda _: Reply(404, body=b"no")
-    named = {span.name: span for span in site.trace(upstream, "/says/orders/1?page=2", 11, {"user-agent": "test/1"})}
-    exchange, to_upstream = named["says GET /*"], named["upstream GET"]
-    wanted = {
+    span_by_name = {
+        span.name: span for span in site.trace(upstream, "/says/orders/1?page=2", 11, {"user-agent": "test/1"})
+    }
+    exchange, to_upstream = span_by_name["says GET /*"], span_by_name["upstream GET"]
+    expected = {
         "http.request.method": "GET", "url.path": "/says/orders/1", "url.query": "page=2", "url.scheme": "http",
         "http.response.status_code": 404, "network.protocol.version": "1.1", "server.address": "127.0.0.1",
         "server.port": site.gateway.port, "client.address": "127.0.0.1", "user_agent.original": "test/1",
         "gatewright.api": "says", "gatewright.operation": "GET /*", "gatewright.details": "via_upstream",
         "gatewright.request_id": upstream.received[-1].value("x-request-id"), "http.response.body.size": 2,
     }  # fmt: skip
-    assert {name: exchange.attributes.get(name) for name in wanted} == wanted
+    assert {name: exchange.attributes.get(name) for name in expected} == expected
     assert to_upstream.attributes["server.port"] == upstream.port
     assert (to_upstream.attributes["http.response.status_code"], to_upstream.attributes["error.type"]) == (404, "404")
-    execution = named["records-spans:v1.0.0 request"]
+    execution = span_by_name["records-spans:v1.0.0 request"]
     assert execution.attributes == {
         "gatewright.policy": "records-spans:v1.0.0", "gatewright.phase": "request", "gatewright.api": "says",
         "gatewright.operation": "GET /*", "gatewright.outcome": "ok",
     }  # fmt: skip
 
 
-def test_a_failed_execution_says_why(site: Site, upstream: Upstream) -> None:
-    """Without what it says of secrets. The log line and the access line name the trace."""
+def test_a_failed_executions_span_has_the_reason(site: Site, upstream: Upstream) -> None:
+    """Without secrets in its reason. The log line and the access line name the trace."""
     site.gateway.deploy(api("bad", upstream.url, [attach("fails")]))
     trace = "4" * 32
     answer = site.get("/bad/x", traceparent(True, trace))
     assert answer.status_code == 500
-    named = by_name(site.spans(trace, 2))
-    execution, exchange = named["fails:v1.0.0 request"], named["bad GET /*"]
+    span_by_name = spans_by_name(site.spans(trace, 2))
+    execution, exchange = span_by_name["fails:v1.0.0 request"], span_by_name["bad GET /*"]
     assert execution.attributes["gatewright.outcome"] == execution.attributes["error.type"] == "exception"
     assert "ValueError" in str(execution.error)
     assert (exchange.attributes["error.type"], exchange.attributes["gatewright.details"]) == ("500", exchange.error)
     assert exchange.parent == CLIENT_SPAN
-    eventually("the access line comes", lambda: site.gateway.access("bad"))
-    assert site.gateway.access("bad")[0]["traceId"] == trace
+    eventually("the access line comes", lambda: site.gateway.access_records("bad"))
+    assert site.gateway.access_records("bad")[0]["traceId"] == trace
 
 
 def test_a_route_without_policies_has_spans_too(site: Site, upstream: Upstream) -> None:
@@ -219,24 +221,24 @@ def test_a_route_without_policies_has_spans_too(site: Site, upstream: Upstream) 
     assert {span.name for span in site.spans(trace, 2)} == {"none GET /*", "upstream GET"}
 
 
-def test_an_upstream_that_is_away(site: Site) -> None:
+def test_the_span_of_an_unreachable_upstream_has_the_reason(site: Site) -> None:
     site.gateway.deploy(api("away", "http://127.0.0.1:9", [attach("add-headers")]))
     trace = "1" * 32
     site.get("/away/x", traceparent(False, trace))
-    named = by_name(site.spans(trace, 3))
-    assert named["away GET /*"].attributes["http.response.status_code"] == 503
-    assert (named["upstream GET"].attributes["error.type"], named["upstream GET"].parent) == (
+    span_by_name = spans_by_name(site.spans(trace, 3))
+    assert span_by_name["away GET /*"].attributes["http.response.status_code"] == 503
+    assert (span_by_name["upstream GET"].attributes["error.type"], span_by_name["upstream GET"].parent) == (
         "UF",
-        named["away GET /*"].id,
+        span_by_name["away GET /*"].id,
     )
-    assert named["upstream GET"].error
+    assert span_by_name["upstream GET"].error
 
 
 # ---------------------------------------------------------------- which exchanges are traced
 
 
-def test_a_share_is_traced_whatever_clients_say(settings: Site, upstream: Upstream) -> None:
-    """None of those whose clients set the flag; what is not traced goes upstream as it came."""
+def test_a_share_is_traced_regardless_of_clients(settings: Site, upstream: Upstream) -> None:
+    """Not those whose clients set the flag; headers of untraced requests go upstream unchanged."""
     settings.gateway.deploy(go_python_go("share", upstream))
     settings.reload(sample=0.0)
     settings.get("/share/x", traceparent(True))
@@ -245,18 +247,18 @@ def test_a_share_is_traced_whatever_clients_say(settings: Site, upstream: Upstre
     settings.reload(sample=0.5)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: settings.get(f"/share/{n}", traceparent(True)), range(200)))
-    own = [one for one in upstream.received if one.value("traceparent") != traceparent(True)["traceparent"]]
+    own = [request for request in upstream.received if request.value("traceparent") != traceparent(True)["traceparent"]]
     assert 50 < len(own) < 150
-    assert {traceparent_of(one)[0] for one in own} == {CLIENT_TRACE}
-    assert {one.value("tracestate") for one in own} == {"vendor=1"}
+    assert {traceparent_of(request)[0] for request in own} == {CLIENT_TRACE}
+    assert {request.value("tracestate") for request in own} == {"vendor=1"}
 
 
-def test_clients_that_are_trusted_decide(settings: Site, upstream: Upstream) -> None:
+def test_trusted_clients_decide_on_sampling(settings: Site, upstream: Upstream) -> None:
     settings.gateway.deploy(go_python_go("trust", upstream))
     settings.reload(sample=0.0, trustClients=True)
     trace = "2" * 32
     spans = settings.trace(upstream, "/trust/x", 11, {"traceparent": f"00-{trace}-{CLIENT_SPAN}-01"})
-    assert [(one.name, one.parent) for one in spans if one.kind == "server"] == [("trust GET /*", CLIENT_SPAN)]
+    assert [(span.name, span.parent) for span in spans if span.kind == "server"] == [("trust GET /*", CLIENT_SPAN)]
     settings.reload(sample=1.0, trustClients=True)
     settings.get("/trust/y", traceparent(False))
     assert traceparent_of(upstream.received[-1]) == (CLIENT_TRACE, CLIENT_SPAN, "00")
@@ -280,7 +282,7 @@ def test_a_token_forces_a_trace(settings: Site, upstream: Upstream) -> None:
         for span in settings.collector.spans()
         if span.attributes.get("url.path") in {"/forced/y", "/forced-none/y"}
     ]
-    assert not [one for one in upstream.received if one.values("x-gatewright-trace")]
+    assert not [request for request in upstream.received if request.values("x-gatewright-trace")]
     settings.get("/forced/z", {"x-gatewright-other": "1", "x-gatewright-tracer": "1"})
     assert not [name for name, _ in upstream.received[-1].headers if name.startswith(b"x-gatewright")]
 
@@ -295,7 +297,7 @@ def test_a_header_that_is_no_traceparent_begins_a_trace(site: Site, upstream: Up
 # ---------------------------------------------------------------- how they are exported
 
 
-def test_over_http_with_headers_of_its_own(settings: Site, upstream: Upstream) -> None:
+def test_spans_are_exported_over_http_with_configured_headers(settings: Site, upstream: Upstream) -> None:
     settings.gateway.deploy(go_python_go("http", upstream))
     settings.reload(
         collector=f"http://127.0.0.1:{settings.collector.http}",
@@ -310,19 +312,20 @@ def test_over_http_with_headers_of_its_own(settings: Site, upstream: Upstream) -
     }
 
 
-def test_a_collector_that_is_away_costs_no_request_and_gets_what_waited(site: Site, upstream: Upstream) -> None:
+def test_a_collector_that_is_away_costs_no_request_and_gets_the_backlog(site: Site, upstream: Upstream) -> None:
     site.gateway.deploy(go_python_go("outage", upstream))
-    before = len(site.gateway.logged(message="traces are not exported"))
+    before = len(site.gateway.find_records(message="traces are not exported"))
     site.collector.stop()
     assert all(site.get(f"/outage/{n}").status_code == 200 for n in range(20))
-    eventually("the log says so", lambda: len(site.gateway.logged(message="traces are not exported")) == before + 1, 20)
+    message = "traces are not exported"
+    eventually("the log reports it", lambda: len(site.gateway.find_records(message=message)) == before + 1, 20)
     assert site.get("/outage/last").status_code == 200
     site.collector.start()
-    traces = {traceparent_of(one)[0] for one in upstream.received}
+    traces = {traceparent_of(request)[0] for request in upstream.received}
     assert len(traces) == 21
     eventually("all are received", lambda: traces <= {span.trace for span in site.collector.spans()}, 30)
-    eventually("the log says so", lambda: site.gateway.logged(message="traces are exported again"))
-    assert len(site.gateway.logged(message="traces are not exported")) == before + 1
+    eventually("the log reports it", lambda: site.gateway.find_records(message="traces are exported again"))
+    assert len(site.gateway.find_records(message="traces are not exported")) == before + 1
 
 
 def test_no_secret_is_in_any_span(site: Site, upstream: Upstream) -> None:
@@ -338,7 +341,7 @@ def test_no_secret_is_in_any_span(site: Site, upstream: Upstream) -> None:
         assert planted not in site.collector.text()
 
 
-def test_off_again(settings: Site, upstream: Upstream) -> None:
+def test_tracing_can_be_disabled(settings: Site, upstream: Upstream) -> None:
     settings.gateway.deploy(go_python_go("off", upstream))
     settings.file.write_text("apiVersion: gatewright.dev/v1\nkind: Gateway\n")
     assert settings.gateway.reload().returncode == 0

@@ -1,8 +1,8 @@
-"""Twelve faults, what names their parties and cures, and the page of what is said of each.
+"""Twelve faults, the words for their parties and cures, and the page with the tools' reports on each.
 
 These are the rows of docs/reference/told-faults.md:
 
-pytest e2e/observe/test_faults_are_told.py --update        writes what is said
+pytest e2e/observe/test_faults_are_told.py --update        writes the reports
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ NO_CONNECTION = "a client gets no connection, so that there is no request"
 
 @dataclass(frozen=True)
 class Fault:
-    """names: those by which tools name what it is about: an API, a listener, a certificate. party, cure: expressions of
-    the words for them. alert: which one it sets off. shortcoming: an expression of the status's words that have none of
-    the names. silent: who rightly says nothing, and why."""
+    """names: of its API, listener or certificate, as tools write them. party, cure: expressions of the words for them.
+    alert: the one that it sets off. shortcoming: an expression of the status's words without the names. silent: the
+    tools that rightly report nothing, and the reason."""
 
     whose: str
     names: Sequence[str]
@@ -100,36 +100,38 @@ VARYING = (
     (r"\d[\d.]*%", "N %"),
     (r"(does not resolve): [^.;()]*?(?=\s*(?:[.;()]|$))", r"\1"),
 )
-"""What is another each time."""
+"""Texts that vary, and their replacements."""
 
 
-def settled(text: str) -> str:
-    """On one line, and the same each time."""
+def normalize(text: str) -> str:
+    """The text on one line, without what varies."""
     text = " ".join(text.split())
     for pattern, word in VARYING:
         text = re.sub(pattern, word, text)
     return text
 
 
-def mark(fault: Fault, text: str) -> str:
-    """Which of party and cure the words have; "–": there are none."""
-    found = [name for name, words in (("party", fault.party), ("cure", fault.cure)) if re.search(words, text)]
-    return ", ".join(found) if text else "–"
+def mark_of(fault: Fault, text: str) -> str:
+    """The parts named by the words: party, cure or both; "–" without words."""
+    named_by = [name for name, words in (("party", fault.party), ("cure", fault.cure)) if re.search(words, text)]
+    return ", ".join(named_by) if text else "–"
 
 
-def with_tables(page: str, told: Mapping[str, Mapping[str, str]]) -> str:
-    """The page with what is said, by fault and tool."""
-    head, found, _ = page.partition("the reason stands below.\n")
-    assert found, "expected the line before the table"
+def replace_tables(page: str, texts: Mapping[str, Mapping[str, str]]) -> str:
+    """The page with the reports by fault and tool."""
+    head, line, _ = page.partition("the reason stands below.\n")
+    assert line, "expected the line before the table"
     rows = [["fault", "whose", *TOOLS.values()], ["---"] * (len(TOOLS) + 2)]
-    rows += [[name, one.whose, *(mark(one, told[name][tool]) for tool in TOOLS)] for name, one in FAULTS.items()]
-    sections = [_section(name, fault, told[name]) for name, fault in FAULTS.items()]
-    return "\n".join([head + found, _table(rows), "## In their words", "", *sections]).rstrip("\n") + "\n"
+    rows += [
+        [name, fault.whose, *(mark_of(fault, texts[name][tool]) for tool in TOOLS)] for name, fault in FAULTS.items()
+    ]
+    sections = [_section(name, fault, texts[name]) for name, fault in FAULTS.items()]
+    return "\n".join([head + line, _table(rows), "## In their words", "", *sections]).rstrip("\n") + "\n"
 
 
-def _section(name: str, fault: Fault, told: Mapping[str, str]) -> str:
-    said = [[word, _escaped(told[tool]) or f"– ({fault.silent.get(tool, '')})"] for tool, word in TOOLS.items()]
-    return "\n".join([f"### {name[0].upper()}{name[1:]}", "", _table([["who", "says"], ["---", "---"], *said])])
+def _section(name: str, fault: Fault, texts: Mapping[str, str]) -> str:
+    rows = [[word, _escaped(texts[tool]) or f"– ({fault.silent.get(tool, '')})"] for tool, word in TOOLS.items()]
+    return "\n".join([f"### {name[0].upper()}{name[1:]}", "", _table([["who", "says"], ["---", "---"], *rows])])
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

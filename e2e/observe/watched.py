@@ -19,7 +19,7 @@ from e2e.kit.certificates import DAY, authority
 from e2e.kit.closed_port import closed_port
 from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
 from e2e.kit.listening import free_port
-from e2e.kit.load import Flow, loading
+from e2e.kit.load import Flow, run_load
 from e2e.kit.policy_project import PolicyProject
 from e2e.kit.prometheus.server import Prometheus
 from e2e.kit.traffic import traffic
@@ -46,7 +46,7 @@ PAUSES = (0.015,) * 24 + (0.06,) * 12 + (0.2,) * 4
 
 
 @dataclass(frozen=True)
-class Paced:
+class PacedRequest:
     """A request that asked for a pause: seconds of the policy's own clock, and of the client's."""
 
     worked: float
@@ -55,13 +55,13 @@ class Paced:
 
 @dataclass
 class Watched:
-    """What there is once all has happened. counted: the load generator's answers. paced: requests with pauses. started,
-    calm and ended: seconds since the epoch, before all of it, behind what is counted, behind the faults."""
+    """The results once all has happened. counted: the load generator's answers. paced: requests with pauses. started,
+    calm and ended: seconds since the epoch, before all of it, after the counted requests, after the faults."""
 
     gateway: Gateway
     prometheus: Prometheus
     counted: list[Answer]
-    paced: list[Paced]
+    paced: list[PacedRequest]
     started: float
     calm: float = 0.0
     ended: float = 0.0
@@ -70,7 +70,7 @@ class Watched:
 @contextmanager
 def gateway_with_tls(folder: Path, project: PolicyProject) -> Iterator[tuple[Gateway, str]]:
     """Listens with TLS too, with a certificate that ends within a day; and HOST:PORT of its admin listener."""
-    chain, key = authority(folder).signed(CERTIFICATE, "127.0.0.1", lived=60 * DAY)
+    chain, key = authority(folder).issue(CERTIFICATE, "127.0.0.1", lived=60 * DAY)
     https = {"name": "https", "port": free_port(), "protocol": "https", "tls": {"certificates": [CERTIFICATE]}}
     admin = free_port()
     with running(None, folder / "state", *project.arguments, *OPTIONS) as gateway:
@@ -83,7 +83,7 @@ def gateway_with_tls(folder: Path, project: PolicyProject) -> Iterator[tuple[Gat
 
 
 def gateway_document(gateway: Gateway) -> Json:
-    """What it listens on, as its controller has it."""
+    """The Gateway document of its controller."""
     with gateway.controller() as controller:
         document: Json = controller.get("/v1/gateway").json()
     document.pop("status")
@@ -91,7 +91,7 @@ def gateway_document(gateway: Gateway) -> Json:
 
 
 def put_gateway(gateway: Gateway, document: Json, wait: bool) -> None:
-    """wait: until it is so; else nobody asks what becomes of it."""
+    """wait: until it is deployed; else the outcome is not awaited."""
     with gateway.controller() as controller:
         answer = controller.put("/v1/gateway", json=document, params={"wait": "15"} if wait else {})
     assert answer.is_success, answer.text
@@ -99,7 +99,7 @@ def put_gateway(gateway: Gateway, document: Json, wait: bool) -> None:
 
 
 def deploy(gateway: Gateway, upstream: Upstream) -> None:
-    """All APIs that are served. Each faulty policy whose process suffers has a group of its own."""
+    """Deploys all served APIs. Each faulty policy that harms its process has a group of its own."""
     own: dict[str, list[Json]] = {
         "go": [
             attach("add-headers", {"requestHeaders": [{"name": "x-go", "value": "1"}]}),
@@ -121,27 +121,27 @@ def deploy(gateway: Gateway, upstream: Upstream) -> None:
 
 def count(gateway: Gateway, tool: Path) -> list[Answer]:
     """Sends the counted flows, and returns with their last answer."""
-    with loading(tool, f"127.0.0.1:{gateway.port}", COUNTED) as load:
+    with run_load(tool, f"127.0.0.1:{gateway.port}", COUNTED) as load:
         return load.finish(120)
 
 
-def pace(gateway: Gateway) -> list[Paced]:
-    """One request after the other, so that none waits for another one."""
-    found = []
+def pace(gateway: Gateway) -> list[PacedRequest]:
+    """Sends one request after the other, so that none waits for another."""
+    answers = []
     with httpx.Client(base_url=gateway.url, timeout=30) as client:
         for pause in PAUSES:
-            began = time.perf_counter()
+            start = time.perf_counter()
             answer = client.get("/measured/x", headers={"x-seconds": f"{pause}"})
-            took = time.perf_counter() - began
+            took = time.perf_counter() - start
             assert answer.status_code == 200, answer.text
-            found.append(Paced(float(answer.headers["x-worked"]), took))
-    return found
+            answers.append(PacedRequest(float(answer.headers["x-worked"]), took))
+    return answers
 
 
 def firing(prometheus: Prometheus) -> set[str]:
     """Names of alerts: those of the job as deploy/ has it, and those of no job."""
     labels = [alert["labels"] for alert in prometheus.firing()]
-    return {found["alertname"] for found in labels if found.get("job", JOB) == JOB}
+    return {alert["alertname"] for alert in labels if alert.get("job", JOB) == JOB}
 
 
 class Faults:
@@ -174,10 +174,10 @@ class Faults:
 
     def fires(self, *names: str) -> None:
         """Waits until these are firing."""
-        wanted = set(names)
+        expected = set(names)
 
         def missing() -> set[str]:
-            return wanted - firing(self.prometheus)
+            return expected - firing(self.prometheus)
 
         try:
             eventually("they fire", lambda: not missing(), FIRES_SECONDS)
@@ -188,10 +188,10 @@ class Faults:
         return httpx.get(f"{self.gateway.url}{path}", timeout=30).status_code
 
     def reload(self) -> None:
-        """One that is served, and one that is refused."""
+        """Crashes: one that is served, and one that is refused."""
         watched_policies.change(self.project)
-        done = self.gateway.reload()
-        assert done.returncode == 0, done.stdout + done.stderr
+        result = self.gateway.reload()
+        assert result.returncode == 0, result.stdout + result.stderr
         assert httpx.get(f"{self.gateway.url}/paced/x").headers["x-version"] == "2"
         watched_policies.damage(self.project)
         assert self.gateway.reload().returncode == 1
@@ -199,7 +199,7 @@ class Faults:
         watched_policies.change(self.project)
 
     def errors(self) -> None:
-        """What the counted flows have left: a fifth of all answers is 500. And a policy that may fail, and is late."""
+        """The counted flows have left a fifth of all answers as 500. Adds a policy that may fail, and is late."""
         assert [self.get("/passing/x") for _ in range(5)] == [200] * 5
         assert [self.get("/late/x") for _ in range(3)] == [504] * 3
         self.fires("GatewrightErrorsToClients", "GatewrightPolicyFails")
@@ -213,7 +213,7 @@ class Faults:
         """Clients that leave; then three times as much as four workers can do. The policy may have eight executions, so
         that four wait for a worker."""
         self.leave("/slow/x")
-        with loading(self.tool, f"127.0.0.1:{self.gateway.port}", [Flow("slow", "/slow/x", 20.0)]) as load:
+        with run_load(self.tool, f"127.0.0.1:{self.gateway.port}", [Flow("slow", "/slow/x", 20.0)]) as load:
             load.flowing()
             self.fires("GatewrightOverloaded", "GatewrightPolicySlow", "GatewrightPolicyWaits", "GatewrightWorkersBusy")
             assert {answer.status for answer in load.stop()} == {200, 503}
@@ -226,11 +226,11 @@ class Faults:
                 time.sleep(SENT_SECONDS)
 
     def hang(self) -> None:
-        """One call, which its process outlives; then as many as make it be replaced."""
+        """Sends one call that hangs, and then as many as lead to a replacement of the process."""
         assert self.get("/hanging/x") == 504
         self.fires("GatewrightExecutionsHang")
         assert {self.get("/hanging/x") for _ in range(2)} <= {503, 504}
-        eventually("it is replaced", lambda: self.gateway.logged(message="executor replaced"), 60)
+        eventually("it is replaced", lambda: self.gateway.find_records(message="executor replaced"), 60)
 
     def bodies(self) -> None:
         """More than there is room for, of clients that do not end."""
@@ -242,7 +242,7 @@ class Faults:
             self.fires("GatewrightBodiesRefused")
 
     def upstreams(self) -> None:
-        """One that takes no connection, one whose target fails its health checks, and one that never answers."""
+        """Upstreams: one that refuses connections, one that fails its health checks, and one that never answers."""
         with closed_port() as port, socket.create_server(("127.0.0.1", 0)) as silent:
             away = f"http://127.0.0.1:{port}"
             self.deploy("away", away, retries=True)
@@ -259,7 +259,7 @@ class Faults:
 
     @contextmanager
     def asking(self, path: str) -> Iterator[None]:
-        """One request after the other until the block ends; all are answered 503."""
+        """Sends one request after the other until the block ends; all are answered 503."""
         with traffic(f"{self.gateway.url}{path}", clients=1, pause=0.2) as (flow,):
             yield
         assert flow.counts().keys() == {503}, flow.problems[:3]
@@ -273,7 +273,7 @@ class Faults:
             assert controller.delete("/v1/apis/unserved", params={"wait": "15"}).is_success
 
     def refused_listener(self) -> None:
-        """One at a port that somebody else has."""
+        """A listener at a port that another process has."""
         before = gateway_document(self.gateway)
         with socket.create_server(("127.0.0.1", 0)) as taken:
             listener = {"name": "taken", "port": taken.getsockname()[1]}
@@ -295,34 +295,34 @@ class Faults:
         self.fires("GatewrightSeriesLimit")
 
     def certificate_files(self) -> None:
-        """Those of the only certificate of a listener: at first what they held is served, and then nothing is."""
+        """Damages the files of a listener's only certificate: at first the old one is served, then none."""
         files = gateway_document(self.gateway)["spec"]["certificates"][CERTIFICATE]
         chain = Path(files["certificateFile"])
-        kept = chain.read_text()
+        content = chain.read_text()
         chain.write_text("hello")
         self.fires("GatewrightCertificateFilesFail")
         self.gateway.kill("engine")
         self.fires("GatewrightListenerClosed")
-        chain.write_text(kept)
+        chain.write_text(content)
         eventually("it is open", lambda: not self.prometheus.query("gatewright_listener_closed == 1"), 60)
 
     def controller_away(self) -> None:
         """It ends, and does not get ready without its token."""
         token = self.gateway.run_dir / "management-token"
-        kept = token.rename(token.with_suffix(".kept"))
+        kept_token = token.rename(token.with_suffix(".kept"))
         self.gateway.kill("controller")
         self.fires("GatewrightProcessDown", "GatewrightControllerAway")
         again = 'ALERTS{alertname="GatewrightProcessRestarts", alertstate="firing", component="controller"}'
         eventually("it is started again and again", lambda: self.prometheus.query(again), FIRES_SECONDS)
-        kept.rename(token)
+        kept_token.rename(token)
         eventually("it is back", lambda: self.prometheus.query("min(gatewright_process_up) == 1"), 60)
 
     def no_database(self) -> None:
         """The controller starts again, and something else is in the place of its database."""
         state = Path(self.gateway.status()["stateDir"])
-        kept = state / "kept"
-        kept.mkdir()
-        files = [file.rename(kept / file.name) for file in state.glob("controller.db*")]
+        kept_database = state / "kept"
+        kept_database.mkdir()
+        files = [file.rename(kept_database / file.name) for file in state.glob("controller.db*")]
         (state / "controller.db").write_text("no database" * 100)
         self.gateway.kill("controller")
         self.fires("GatewrightControllerDatabase")

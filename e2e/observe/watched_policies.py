@@ -1,4 +1,4 @@
-"""Python policies for a gateway that is watched: one that measures itself, and one that fails in every way."""
+"""Python policies for a gateway that is watched: a policy that measures itself, and one that fails in every way."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What policies do to exchanges: the contract, conditions, streams, shared state, and each policy that ships."""
+"""The effects of policies on exchanges: the contract, conditions, streams, shared state, and each policy that ships."""

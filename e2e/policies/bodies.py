@@ -1,8 +1,8 @@
-"""Policies that read bodies, and bodies that are no text, or not the text that they are said to be.
+"""Policies that read bodies, and bodies that are no text or not in the declared charset.
 
 These are the columns and rows of docs/reference/bodies.md:
 
-pytest e2e/policies/test_text_of_bodies.py --update        writes what comes of each
+pytest e2e/policies/test_text_of_bodies.py --update        writes the outcomes
 """
 
 from __future__ import annotations
@@ -93,18 +93,18 @@ SHAPES = {
 }
 
 
-def with_tables(page: str, outcomes: Mapping[str, Mapping[str, Mapping[str, str]]]) -> str:
+def replace_tables(page: str, outcomes: Mapping[str, Mapping[str, Mapping[str, str]]]) -> str:
     """The page with what came of each shape: by direction, policy and shape."""
     for direction, by_policy in outcomes.items():
         section = re.compile(rf"(^## {direction.capitalize()}s\n[^|]*)(\|[^\n]*\n)+", re.MULTILINE)
-        made = table(by_policy)
-        page, found = section.subn(lambda match, made=made: match[1] + made, page)  # type: ignore[misc]
-        assert found == 1, f"expected one section of {direction}s with a table, got {found}"
+        new_table = table(by_policy)
+        page, replacements = section.subn(lambda match, made=new_table: match[1] + made, page)  # type: ignore[misc]
+        assert replacements == 1, f"expected one section of {direction}s with a table, got {replacements}"
     return page
 
 
 def table(by_policy: Mapping[str, Mapping[str, str]]) -> str:
-    """One line a shape, one field a policy."""
+    """A table with a line for each shape and a field for each policy."""
     head = ["", *(f"`{policy}`" for policy in by_policy)]
     lines = [[shape, *(outcomes[shape] for outcomes in by_policy.values())] for shape in SHAPES]
     return "".join(f"| {' | '.join(line)} |\n" for line in [head, ["---"] * len(head), *lines])

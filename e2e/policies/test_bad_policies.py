@@ -1,11 +1,11 @@
-"""What a policy may not do is an error of that policy, named in the log and hidden from the client."""
+"""A forbidden action is an error of its policy, named in the log and hidden from the client."""
 
 from __future__ import annotations
 
 import httpx
 import pytest
 
-from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh_name
 from e2e.kit.upstream import Reply, Upstream
 from e2e.kit.wire import Shape, http1
 
@@ -35,7 +35,7 @@ def test_a_bad_action_is_500_and_named_in_the_log(
     request_id = answer.json()["requestId"]
 
     def named() -> bool:
-        texts = [str(record).lower() for record in gateway.logged(requestId=request_id)]
+        texts = [str(record).lower() for record in gateway.find_records(requestId=request_id)]
         return any(all(word.lower() in text for word in words) for text in texts)
 
     eventually(f"the log names {words} for request {request_id}", named)
@@ -48,7 +48,7 @@ SLEEPS = attach("sleep", {"seconds": 1}, timeout="300ms")
 
 
 def errors(gateway: Gateway, request_id: str) -> list[Json]:
-    return [line for line in gateway.logged(requestId=request_id) if line["level"] == "error"]
+    return [line for line in gateway.find_records(requestId=request_id) if line["level"] == "error"]
 
 
 @pytest.mark.parametrize(
@@ -61,10 +61,10 @@ def errors(gateway: Gateway, request_id: str) -> list[Json]:
     ],
     ids=["raises", "waits", "sleeps", "returns"],
 )
-def test_a_failure_is_one_line_that_says_where(
+def test_a_failure_is_one_line_with_its_place(
     gateway: Gateway, upstream: Upstream, policy: Json, status: int, message: str, words: list[str]
 ) -> None:
-    name, more = fresh("says"), fresh("says-more")
+    name, more = fresh_name("says"), fresh_name("says-more")
     gateway.deploy(api(name, upstream.url, [policy]))
     answer = httpx.get(f"{gateway.url}/{name}/x")
     assert answer.status_code == status
@@ -109,7 +109,7 @@ def test_repeated_set_cookie_is_never_joined(gateway: Gateway, upstream: Upstrea
 
 
 @pytest.mark.parametrize("length", [0, 1 << 20])
-def test_bodies_of_nothing_and_of_a_mebibyte(gateway: Gateway, upstream: Upstream, length: int) -> None:
+def test_empty_bodies_and_bodies_of_a_mebibyte_pass(gateway: Gateway, upstream: Upstream, length: int) -> None:
     gateway.deploy(api("sizes", upstream.url, [attach("body-length")]))
     body = b"b" * length
     assert httpx.post(f"{gateway.url}/sizes/x", content=body).status_code == 200

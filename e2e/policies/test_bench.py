@@ -13,7 +13,7 @@ from e2e.kit.places import ROOT
 @pytest.mark.slow("measures rows of the bench")
 @pytest.mark.alone
 @pytest.mark.timeout(600)  # it builds a gateway and the load tool, where they are not there yet
-def test_nothing_costs_far_more_than_it_did() -> None:
+def test_no_policy_costs_far_more_than_recorded() -> None:
     command = [sys.executable, "-m", "bench", "--short"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr

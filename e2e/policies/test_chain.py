@@ -12,7 +12,7 @@ from e2e.kit.gateway import Gateway, api, attach, eventually
 from e2e.kit.upstream import Recorded, Reply, Upstream
 
 
-def test_go_python_go_in_both_phases(gateway: Gateway, upstream: Upstream) -> None:
+def test_a_go_python_go_chain_runs_in_both_phases(gateway: Gateway, upstream: Upstream) -> None:
     gateway.deploy(api("sample", upstream.url, SAMPLE))
     answer = httpx.get(f"{gateway.url}/sample/7?q=1")
     assert answer.status_code == 200
@@ -25,7 +25,7 @@ def test_go_python_go_in_both_phases(gateway: Gateway, upstream: Upstream) -> No
     assert answer.headers["x-upstream"] == "yes"
 
 
-def test_order_is_the_list_going_in_and_its_reverse_coming_back(gateway: Gateway, upstream: Upstream) -> None:
+def test_requests_pass_the_list_in_order_and_responses_in_reverse(gateway: Gateway, upstream: Upstream) -> None:
     look = ["x-go-policy"]
     first, last = (attach("mark", {"name": name, "look": look}) for name in ("first", "last"))
     gateway.deploy(api("order", upstream.url, [attach("log-message", {"message": "order"}), first, GO_HEADERS, last]))
@@ -82,7 +82,7 @@ def test_a_python_policy_that_raises_is_a_500_without_internals(gateway: Gateway
     assert upstream.received == []
 
 
-def test_the_sample_of_the_documentation_works_to_the_letter(gateway: Gateway, upstream: Upstream) -> None:
+def test_the_sample_of_the_documentation_works_as_written(gateway: Gateway, upstream: Upstream) -> None:
     gateway.deploy(api("design", upstream.url, [attach("design-sample")]))
     assert httpx.get(f"{gateway.url}/design/x").status_code == 200
     assert upstream.received[0].value("X-Custom") == "value"
@@ -108,8 +108,8 @@ def test_parameters_and_metadata_are_plain_python_values(gateway: Gateway, upstr
     answer = httpx.get(f"{gateway.url}/plain/x")
     request = upstream.received[0].value("x-params")
     assert request is not None
-    got, is_dict, inner = json.loads(request)
-    assert got == value
+    parameters, is_dict, inner = json.loads(request)
+    assert parameters == value
     assert is_dict == isinstance(value, dict)
     if isinstance(value, dict):
         assert inner == {"list": "list", "none": "NoneType", "yes": "bool", "n": "int", "f": "float", "s": "str"}

@@ -11,12 +11,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from e2e.kit.commands import explained
-from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh, refused, running
+from e2e.kit.commands import run_explain
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh_name, mistakes_of, running
 from e2e.kit.listening import write
 from e2e.kit.markdown import blocks, page
 from e2e.kit.places import ROOT
-from e2e.kit.recorded import executions, recorded, recording
+from e2e.kit.recorded import execution_members, record_exchanges, wait_for_exchanges
 from e2e.kit.scraping import scrape
 from e2e.kit.upstream import Recorded, Reply, Upstream
 
@@ -26,20 +26,20 @@ PAGE = "docs/how-to/conditions.md"
 METHODS = [{"method": method, "path": "/*"} for method in ("GET", "POST", "OPTIONS")]
 
 
-def marked(answer: httpx.Response, request: Recorded) -> tuple[bool, bool]:
+def phases_marked(answer: httpx.Response, request: Recorded) -> tuple[bool, bool]:
     """Whether `mark` ran in the request phase, and in the response phase."""
     return bool(request.values("x-order")), "x-order" in answer.headers
 
 
-def counted(gateway: Gateway, name: str) -> dict[str, int]:
+def count_mark(gateway: Gateway, name: str) -> dict[str, int]:
     """The engine's own counters of `mark` in an API, all operations together."""
     stats = json.loads(gateway.admin("engine", "/stats"))["policies"]
-    mine = [one for one in stats if one["api"] == name and one["policy"] == "mark:v1.0.0"]
-    return {member: sum(one[member] for one in mine) for member in ("executions", "skipped")}
+    mine = [counter for counter in stats if counter["api"] == name and counter["policy"] == "mark:v1.0.0"]
+    return {member: sum(counter[member] for counter in mine) for member in ("executions", "skipped")}
 
 
 def test_a_policy_runs_where_its_condition_is_true(gateway: Gateway, upstream: Upstream) -> None:
-    name = fresh("when-beta")
+    name = fresh_name("when-beta")
     mark = attach("mark", {"name": "beta"}, when=BETA)
     gateway.deploy(api(name, upstream.url, [mark], METHODS))
     cases: list[tuple[str, dict[str, str], bool]] = [
@@ -55,18 +55,18 @@ def test_a_policy_runs_where_its_condition_is_true(gateway: Gateway, upstream: U
             answer = httpx.request(method, f"{gateway.url}/{name}/x", headers=headers)
             assert answer.status_code == 200
             (request,) = upstream.received
-            assert marked(answer, request) == (applies, applies), (method, headers)
+            assert phases_marked(answer, request) == (applies, applies), (method, headers)
         # Two phases of two exchanges, and no execution of the others.
-        eventually("counts", lambda: counted(gateway, name) == {"executions": 4, "skipped": 3})
-        told = scrape(gateway)
-        assert told.value("gatewright_executions_total", api=name, policy="mark:v1.0.0") == 4
-        assert told.value("gatewright_executions_skipped_total", api=name, policy="mark:v1.0.0") == 3
-        assert told.value("gatewright_execution_waiting_seconds_count", api=name) == 4
+        eventually("counts", lambda: count_mark(gateway, name) == {"executions": 4, "skipped": 3})
+        metrics = scrape(gateway)
+        assert metrics.value("gatewright_executions_total", api=name, policy="mark:v1.0.0") == 4
+        assert metrics.value("gatewright_executions_skipped_total", api=name, policy="mark:v1.0.0") == 3
+        assert metrics.value("gatewright_execution_waiting_seconds_count", api=name) == 4
     finally:
         gateway.remove(name)
 
 
-def test_a_preflight_passes_a_policy_that_wants_a_key(gateway: Gateway, upstream: Upstream) -> None:
+def test_a_condition_lets_preflights_skip_a_policy_that_requires_a_key(gateway: Gateway, upstream: Upstream) -> None:
     guard = attach("python-deny", when='request.method != "OPTIONS"')
     gateway.deploy(api("when-preflight", upstream.url, [guard], METHODS))
     try:
@@ -104,75 +104,77 @@ def test_conditions_see_what_clients_send_and_policies_leave(gateway: Gateway, u
                 headers=[("x-many", "a"), ("x-many", "b"), ("host", "Shop.Example.org:8080")],
             )
             assert answer.status_code == 200, name
-            assert marked(answer, upstream.received[0])[0] == (name != "false"), name
+            assert phases_marked(answer, upstream.received[0])[0] == (name != "false"), name
     finally:
         gateway.remove("when-sees")
 
 
 def test_a_condition_without_an_answer_fails_closed(gateway: Gateway, upstream: Upstream) -> None:
-    """Whatever onError says: a client could break the condition to be let by."""
-    name = fresh("when-broken")
+    """Regardless of onError: a client could break the condition to bypass the policy."""
+    name = fresh_name("when-broken")
     broken = attach("mark", {"name": "counts"}, when='int(request.headers["x-count"]) > 3', onError="continue")
     gateway.deploy(api(name, upstream.url, [broken]))
     try:
         url = f"{gateway.url}/{name}/x"
         assert httpx.get(url, headers={"x-count": "4"}).status_code == 200
         upstream.reset()
-        with recording(gateway, api=name):
+        with record_exchanges(gateway, api=name):
             answer = httpx.get(url, headers={"x-count": "many"})
-            (exchange,) = recorded(gateway, api=name)
+            (exchange,) = wait_for_exchanges(gateway, api=name)
         assert answer.status_code == 500
         assert answer.headers["content-type"] == "application/problem+json"
         assert "x-count" not in answer.text
         assert upstream.received == []
         assert exchange["details"] == "policy_condition"
-        assert executions(exchange, "phase", "outcome") == [("request", "failed")]
+        assert execution_members(exchange, "phase", "outcome") == [("request", "failed")]
         assert exchange["executions"][0]["failure"]["class"] == "condition"
         assert scrape(gateway).value("gatewright_executions_total", api=name, outcome="condition") == 1
         eventually(
             "the log says why",
             lambda: [
-                one
-                for one in gateway.logged(component="policy-engine", api=name)
-                if "type conversion error" in json.dumps(one)
+                record
+                for record in gateway.find_records(component="policy-engine", api=name)
+                if "type conversion error" in json.dumps(record)
             ],
         )
         eventually(
             "the access log has it",
-            lambda: [one for one in gateway.access(name) if one.get("details") == "policy_condition"],
+            lambda: [record for record in gateway.access_records(name) if record.get("details") == "policy_condition"],
         )
     finally:
         gateway.remove(name)
 
 
-def test_a_body_passes_by_a_policy_that_does_not_apply(gateway: Gateway, upstream: Upstream) -> None:
-    """One that is larger than the policy may be given, in both directions, and is not held for it."""
+def test_a_body_is_not_buffered_for_a_policy_that_does_not_apply(gateway: Gateway, upstream: Upstream) -> None:
+    """A body above the policy's limit, in both directions, that is not buffered."""
     small = attach("body-length", maxBodyBytes=10, when='request.headers["x-measure"] == "1"')
     answers = attach("response-length", maxBodyBytes=10, when='request.headers["x-measure"] == "1"')
     gateway.deploy(api("when-body", upstream.url, [small, answers]))
     body = b"0123456789" * 300_000
     try:
         url = f"{gateway.url}/when-body/x"
-        with recording(gateway, api="when-body"):
+        with record_exchanges(gateway, api="when-body"):
             answer = httpx.post(url, content=body, timeout=30)
-            (exchange,) = recorded(gateway, api="when-body")
+            (exchange,) = wait_for_exchanges(gateway, api="when-body")
         assert answer.status_code == 200
         assert answer.json()["length"] == len(body)
-        assert [each[1:] for each in executions(exchange, "index", "phase", "outcome")] == [("request", "skipped")] * 2
+        assert [execution[1:] for execution in execution_members(exchange, "index", "phase", "outcome")] == [
+            ("request", "skipped")
+        ] * 2
         assert httpx.post(url, content=body, headers={"x-measure": "1"}, timeout=30).status_code == 413
     finally:
         gateway.remove("when-body")
 
 
-def test_what_did_not_apply_is_explained(gateway: Gateway, upstream: Upstream) -> None:
+def test_policies_that_did_not_apply_are_explained(gateway: Gateway, upstream: Upstream) -> None:
     gateway.deploy(api("when-explained", upstream.url, [attach("mark", {"name": "beta"}, when=BETA)]))
     try:
-        with recording(gateway, api="when-explained"):
+        with record_exchanges(gateway, api="when-explained"):
             httpx.get(f"{gateway.url}/when-explained/x")
-            (exchange,) = recorded(gateway, api="when-explained")
-            said = explained(gateway, exchange["id"])
-        assert "mark:v1.0.0, request: skipped" in said
-        assert f"did not apply: when {BETA}" in said
+            (exchange,) = wait_for_exchanges(gateway, api="when-explained")
+            explanation = run_explain(gateway, exchange["id"])
+        assert "mark:v1.0.0, request: skipped" in explanation
+        assert f"did not apply: when {BETA}" in explanation
     finally:
         gateway.remove("when-explained")
 
@@ -213,39 +215,42 @@ def _says_order(request: Recorded) -> Reply:
     return Reply(200, [("x-saw", "yes" if request.values("x-order") else "no")])
 
 
-def test_what_is_no_condition_is_refused_with_its_place(gateway: Gateway, upstream: Upstream) -> None:
-    """All of conformance/conditions.json at once, one on each operation: the controller says what the engine says."""
-    refusals = [one for one in TABLE["refused"] if one["when"]]
+def test_an_invalid_condition_is_refused_with_its_place(gateway: Gateway, upstream: Upstream) -> None:
+    """All refused conditions of conformance/conditions.json at once, one on each operation: the controller reports the
+    engine's words."""
+    refusals = [case for case in TABLE["refused"] if case["when"]]
     operations: list[Json] = [
-        {"method": "GET", "path": f"/{number}", "policies": [attach("mark", {"name": "x"}, when=one["when"])]}
-        for number, one in enumerate(refusals)
+        {"method": "GET", "path": f"/{number}", "policies": [attach("mark", {"name": "x"}, when=case["when"])]}
+        for number, case in enumerate(refusals)
     ]
-    errors = refused(gateway, api("when-bad", upstream.url, [], operations))
+    errors = mistakes_of(gateway, api("when-bad", upstream.url, [], operations))
     assert len(errors) == len(refusals)
-    for number, one in enumerate(refusals):
-        said = errors[f"spec.operations[{number}].policies[0].when"]
-        assert one["says"] in said, said
-        place = f"(at character {one.get('column')}" + (f" of its line {one['line']}" if one.get("line", 0) > 1 else "")
-        assert (place in said) == ("column" in one), said
+    for number, case in enumerate(refusals):
+        message = errors[f"spec.operations[{number}].policies[0].when"]
+        assert case["says"] in message, message
+        place = f"(at character {case.get('column')}" + (
+            f" of its line {case['line']}" if case.get("line", 0) > 1 else ""
+        )
+        assert (place in message) == ("column" in case), message
 
 
 @pytest.mark.parametrize("text", ["", "x" * 2049, 7])
-def test_what_is_no_text_of_a_condition_is_refused(gateway: Gateway, upstream: Upstream, text: object) -> None:
-    errors = refused(gateway, api("when-bad", upstream.url, [attach("mark", {"name": "x"}, when=text)]))
+def test_a_condition_that_is_no_text_is_refused(gateway: Gateway, upstream: Upstream, text: object) -> None:
+    errors = mistakes_of(gateway, api("when-bad", upstream.url, [attach("mark", {"name": "x"}, when=text)]))
     assert "expected a condition in CEL" in errors["spec.policies[0].when"]
 
 
-def test_the_page_does_what_it_says(gateway: Gateway, upstream: Upstream, tmp_path: Path) -> None:
-    """Its API is applied, and its requests are sent, by its own commands; only the addresses are others."""
+def test_the_pages_commands_print_what_it_shows(gateway: Gateway, upstream: Upstream, tmp_path: Path) -> None:
+    """Applies its API and sends its requests by its own commands, with other addresses."""
     (sample,) = blocks(page(PAGE), "yaml")
     (tmp_path / "shop.yaml").write_text(sample.replace("http://shop.internal:8080", upstream.url))
     (commands,) = blocks(page(PAGE), "sh")
     apply, *requests = commands.replace("localhost:8080", gateway.url.removeprefix("http://")).splitlines()
     words = [*shlex.split(apply), "--run-dir", str(gateway.run_dir)]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0, result.stderr
     try:
-        answers = [sent(line) for line in requests]
+        answers = [output_of(line) for line in requests]
         assert [answer.split()[1] for answer in answers] == ["401", "200", "200"]
         assert "x-beta: on" in answers[2]
         assert [request.value("x-beta") for request in upstream.received] == [None, "on"]
@@ -254,8 +259,8 @@ def test_the_page_does_what_it_says(gateway: Gateway, upstream: Upstream, tmp_pa
         gateway.remove("shop-v1")
 
 
-def sent(line: str) -> str:
-    """What a command of the page prints."""
+def output_of(line: str) -> str:
+    """The output of a command of the page."""
     words = shlex.split(line, comments=True)
     return subprocess.run(words, capture_output=True, text=True, timeout=60, check=True).stdout
 
@@ -266,9 +271,9 @@ def test_a_clients_address_has_one_form(build: Path, tmp_path: Path, upstream: U
     inside = 'cidr("198.51.100.0/24").containsIP(request.client_ip) && request.client_ip == "198.51.100.7"'
     with running(build, tmp_path / "state", "--gateway", str(file)) as gateway:
         gateway.deploy(api("addresses", upstream.url, [attach("mark", {"name": "inside"}, when=inside)]))
-        for said, applies in (("198.51.100.7", True), ("::ffff:198.51.100.7", True), ("::ffff:192.0.2.1", False)):
+        for address, applies in (("198.51.100.7", True), ("::ffff:198.51.100.7", True), ("::ffff:192.0.2.1", False)):
             upstream.reset()
-            answer = httpx.get(f"{gateway.url}/addresses/x", headers={"x-forwarded-for": said})
+            answer = httpx.get(f"{gateway.url}/addresses/x", headers={"x-forwarded-for": address})
             assert answer.status_code == 200, answer.text
             (request,) = upstream.received
-            assert marked(answer, request) == (applies, applies), said
+            assert phases_marked(answer, request) == (applies, applies), address

@@ -56,7 +56,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[int], 
 
 
 @pytest.fixture(scope="module")
-def deployed(
+def deployed_run(
     request: pytest.FixtureRequest, start: Callable[[int], Gateway], recording_upstream: Upstream
 ) -> tuple[Run, Gateway]:
     run: Run = request.param
@@ -67,23 +67,25 @@ def deployed(
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[httpx.Client]:
-    """One for all cases: to make one takes longer than a case."""
+    """One client for all cases: to make one takes longer than a case."""
     with httpx.Client(timeout=30) as client:
         yield client
 
 
 @pytest.mark.parametrize(
-    ("deployed", "case"),
+    ("deployed_run", "case"),
     [pytest.param(run, case, id=f"{run.name}-{case.name}") for run in RUNS for case in run.cases()],
-    indirect=["deployed"],
+    indirect=["deployed_run"],
     scope="module",
 )
-def test_case(deployed: tuple[Run, Gateway], client: httpx.Client, upstream: Upstream, case: Case) -> None:
-    run, gateway = deployed
+def test_the_gateway_conforms_to_the_case(
+    deployed_run: tuple[Run, Gateway], client: httpx.Client, upstream: Upstream, case: Case
+) -> None:
+    run, gateway = deployed_run
     for _ in range(run.processes):  # each may be another process's
         check(gateway, case, ask(client, gateway, upstream, case))
 
 
-def test_the_cases_are_read_from_everywhere() -> None:
+def test_cases_of_all_files_and_tables_are_read() -> None:
     assert {"the-request", "an-answer-ends-the-request", "raises-and-goes-on"} <= {case.name for case in chain_cases()}
     assert {"taken-authority-0", "refused-onRequest-host"} <= {case.name for case in table_cases()}

@@ -1,4 +1,4 @@
-"""What policies and publishers are promised: hooks, bodies in both phases, encodings, limits of headers, timeouts."""
+"""The contract with policies and publishers: hooks, bodies in both phases, encodings, limits of headers, timeouts."""
 
 from __future__ import annotations
 
@@ -135,25 +135,27 @@ def definition(name: str, modes: Json, more: str = "") -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> PolicyProject:
-    made = PolicyProject(tmp_path_factory.mktemp("project"), "e2e-contract", go=())
+    policies_project = PolicyProject(tmp_path_factory.mktemp("project"), "e2e-contract", go=())
     for modes in COMBINATIONS:
         name = combination_name(modes)
-        made.write_policy(name, SAMPLE, **definition(name, modes))
+        policies_project.write_policy(name, SAMPLE, **definition(name, modes))
     bodies = {"requestBodyMode": "BUFFER", "responseBodyMode": "BUFFER"}
     free = "parameters: {type: object, additionalProperties: true}"
     both = {"requestBodyMode": "BUFFER", "responseHeaderMode": "PROCESS", "requestBodyInResponse": "true"}
-    made.write_policy("recalls", RECALLS, **definition("recalls", both, free))
-    made.write_policy("forgets", RECALLS, **definition("forgets", {**both, "requestBodyInResponse": "false"}, free))
-    made.write_policy("masks", MASKS, **definition("masks", bodies))
+    policies_project.write_policy("recalls", RECALLS, **definition("recalls", both, free))
+    policies_project.write_policy(
+        "forgets", RECALLS, **definition("forgets", {**both, "requestBodyInResponse": "false"}, free)
+    )
+    policies_project.write_policy("masks", MASKS, **definition("masks", bodies))
     streams = {"requestBodyMode": "STREAM", "responseBodyMode": "STREAM"}
-    made.write_policy("masks-streams", MASKS_STREAMS, **definition("masks-streams", streams))
-    made.write_policy("refuses", MASKS, **definition("refuses", {**bodies, "encodedBodies": "REFUSE"}))
-    made.write_policy(
+    policies_project.write_policy("masks-streams", MASKS_STREAMS, **definition("masks-streams", streams))
+    policies_project.write_policy("refuses", MASKS, **definition("refuses", {**bodies, "encodedBodies": "REFUSE"}))
+    policies_project.write_policy(
         "decodes", DECODES, **definition("decodes", {"responseBodyMode": "BUFFER", "encodedBodies": "PASS"})
     )
     phases = {"requestHeaderMode": "PROCESS", "responseHeaderMode": "PROCESS"}
-    made.write_policy("sets-many", SETS_MANY, **definition("sets-many", phases, free))
-    return made
+    policies_project.write_policy("sets-many", SETS_MANY, **definition("sets-many", phases, free))
+    return policies_project
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +164,7 @@ def gateway(project: PolicyProject, tmp_path_factory: pytest.TempPathFactory) ->
         yield gateway
 
 
-def deployed(gateway: Gateway, document: Json, **spec: object) -> str:
+def deploy(gateway: Gateway, document: Json, **spec: object) -> str:
     """The URL of the API's context."""
     document["spec"] |= spec
     gateway.deploy(document)
@@ -180,9 +182,9 @@ def failure_of(gateway: Gateway, problem: Json) -> Json:
     """The engine's line about it."""
 
     def lines() -> list[Json]:
-        return gateway.logged(message="policy failed", requestId=problem["requestId"])
+        return gateway.find_records(message="policy failed", requestId=problem["requestId"])
 
-    eventually("the log says what failed", lines)
+    eventually("the log names the failure", lines)
     (line,) = lines()
     return line
 
@@ -194,16 +196,18 @@ def failure_of(gateway: Gateway, problem: Json) -> Json:
 def test_the_customers_sample_runs_under_all_modes(gateway: Gateway, upstream: Upstream, modes: Json) -> None:
     name = combination_name(modes)
     upstream.reply = lambda request: Reply(200, [("x-answered", "yes")], request.body + b" answered")
-    url = deployed(gateway, api(name, upstream.url, [attach(name)]))
+    url = deploy(gateway, api(name, upstream.url, [attach(name)]))
     answers = [httpx.get(f"{url}/x"), httpx.post(f"{url}/x", content=b"asked"), httpx.head(f"{url}/x")]
-    assert [(one.status_code, one.content, one.headers["x-answered"]) for one in answers] == [
+    assert [(answer.status_code, answer.content, answer.headers["x-answered"]) for answer in answers] == [
         (200, b" answered", "yes"), (200, b"asked answered", "yes"), (200, b"", "yes"),
     ]  # fmt: skip
     asks = modes["requestHeaderMode"] != "SKIP" or modes["requestBodyMode"] != "SKIP"
     answers_ = modes["responseHeaderMode"] != "SKIP" or modes["responseBodyMode"] != "SKIP"
-    assert [one.value("x-custom") for one in upstream.to("/x")] == 3 * ["value" if asks else None]
+    assert [request.value("x-custom") for request in upstream.to("/x")] == 3 * ["value" if asks else None]
     counters = json.loads(gateway.admin("engine", "/stats"))["policies"]
-    executions = {each["operation"]: each["executions"] for each in counters if each["policy"] == f"{name}:v1.0.0"}
+    executions = {
+        counter["operation"]: counter["executions"] for counter in counters if counter["policy"] == f"{name}:v1.0.0"
+    }
     each_time = asks + answers_
     expected = {"GET /*": 2 * each_time, "POST /*": each_time, "OPTIONS /*": 0}
     assert executions == expected, "an unused hook is never called"
@@ -213,33 +217,33 @@ def test_the_customers_sample_runs_under_all_modes(gateway: Gateway, upstream: U
     )
 
 
-def test_an_unused_hook_is_told_at_a_reload_too(gateway: Gateway, project: PolicyProject) -> None:
+def test_an_unused_hook_is_reported_at_a_reload_too(gateway: Gateway, project: PolicyProject) -> None:
     project.write_policy("late", SAMPLE, **definition("late", {"requestHeaderMode": "PROCESS"}))
-    done = gateway.reload()
-    assert done.returncode == 0, done.stderr
-    assert "on_response of late:v1.0.0 is never called" in done.stdout + done.stderr
-    assert "write responseHeaderMode: PROCESS" in done.stdout + done.stderr
+    result = gateway.reload()
+    assert result.returncode == 0, result.stderr
+    assert "on_response of late:v1.0.0 is never called" in result.stdout + result.stderr
+    assert "write responseHeaderMode: PROCESS" in result.stdout + result.stderr
 
 
 # ------------------------------------------------------------------ the request's body in the response phase
 
 
-def test_the_response_phase_has_the_requests_body_where_it_is_asked_for(gateway: Gateway, upstream: Upstream) -> None:
+def test_the_response_phase_has_the_requests_body_on_demand(gateway: Gateway, upstream: Upstream) -> None:
     grows = attach("recalls", {"adds": "+more"})
-    for name, policies, seen in [
+    for name, policies, expected in [
         ("recalls", [attach("recalls")], "what was asked"),
         ("recalls-grown", [attach("recalls"), grows], "what was asked+more"),
         ("forgets", [attach("forgets")], "none"),
     ]:
-        url = deployed(gateway, api(name, upstream.url, policies))
-        assert httpx.post(f"{url}/x", content=b"what was asked").headers["x-request-body"] == seen
+        url = deploy(gateway, api(name, upstream.url, policies))
+        assert httpx.post(f"{url}/x", content=b"what was asked").headers["x-request-body"] == expected
         assert httpx.get(f"{url}/x").headers["x-request-body"] == ("none" if len(policies) == 1 else "+more")
 
 
 def test_the_requests_body_crosses_processes_and_generations(
     gateway: Gateway, upstream: Upstream, project: PolicyProject
 ) -> None:
-    url = deployed(gateway, api("recalls-across", upstream.url, [attach("recalls")]))
+    url = deploy(gateway, api("recalls-across", upstream.url, [attach("recalls")]))
     (before,) = gateway.executors()
 
     def reply(_: object) -> Reply:
@@ -253,7 +257,7 @@ def test_the_requests_body_crosses_processes_and_generations(
     upstream.reply = reply
     answer = httpx.post(f"{url}/x", content=b"from before", timeout=120)
     assert (answer.status_code, answer.headers["x-request-body"]) == (200, "from before")
-    assert before["pid"] not in [each["pid"] for each in gateway.executors()]
+    assert before["pid"] not in [executor["pid"] for executor in gateway.executors()]
 
 
 # ------------------------------------------------------------------ encoded bodies
@@ -271,8 +275,8 @@ MASKED = CARD.replace(b"4111", b"****")
 
 
 @pytest.mark.parametrize("way", ENCODED)
-def test_a_body_policy_is_given_bodies_decoded(gateway: Gateway, upstream: Upstream, way: str) -> None:
-    url = deployed(gateway, api("masks", upstream.url, [attach("masks")]))
+def test_a_body_policy_receives_decoded_bodies(gateway: Gateway, upstream: Upstream, way: str) -> None:
+    url = deploy(gateway, api("masks", upstream.url, [attach("masks")]))
     coding = {"content-encoding": way.removesuffix(" alone")}
     assert httpx.post(f"{url}/x", content=ENCODED[way], headers=coding).status_code == 200
     (request,) = upstream.to("/x")
@@ -289,8 +293,8 @@ def test_a_body_policy_is_given_bodies_decoded(gateway: Gateway, upstream: Upstr
 
 
 @pytest.mark.parametrize("way", ENCODED)
-def test_a_python_stream_is_given_bodies_decoded(gateway: Gateway, upstream: Upstream, way: str) -> None:
-    url = deployed(gateway, api("masks-streams", upstream.url, [attach("masks-streams")]))
+def test_a_python_stream_receives_decoded_bodies(gateway: Gateway, upstream: Upstream, way: str) -> None:
+    url = deploy(gateway, api("masks-streams", upstream.url, [attach("masks-streams")]))
     coding = {"content-encoding": way.removesuffix(" alone")}
     upstream.reply = lambda _: Reply(200, [*coding.items()], ENCODED[way])
     answer = httpx.post(f"{url}/x", content=ENCODED[way], headers=coding)
@@ -301,7 +305,7 @@ def test_a_python_stream_is_given_bodies_decoded(gateway: Gateway, upstream: Ups
 
 
 def test_a_response_is_encoded_as_it_came_for_clients_that_accept_it(gateway: Gateway, upstream: Upstream) -> None:
-    url = deployed(gateway, api("encodes", upstream.url, [attach("masks")]), encodedResponses=True)
+    url = deploy(gateway, api("encodes", upstream.url, [attach("masks")]), encodedResponses=True)
     upstream.reply = lambda _: Reply(200, [("content-encoding", "gzip")], ENCODED["gzip"])
     with httpx.stream("GET", f"{url}/x", headers={"accept-encoding": "gzip, br, compress"}) as answer:
         assert answer.headers["content-encoding"] == "gzip"
@@ -311,13 +315,13 @@ def test_a_response_is_encoded_as_it_came_for_clients_that_accept_it(gateway: Ga
     answer = httpx.get(f"{url}/x", headers={"accept-encoding": "br"})
     assert (answer.content, "content-encoding" in answer.headers) == (MASKED, False)
     answer = httpx.get(f"{url}/x", headers={"accept-encoding": "gzip", "range": "bytes=0-9"})
-    asked = upstream.to("/x")[-1]
-    assert (asked.value("accept-encoding"), asked.value("range"), answer.status_code) == ("gzip", None, 200)
+    request = upstream.to("/x")[-1]
+    assert (request.value("accept-encoding"), request.value("range"), answer.status_code) == ("gzip", None, 200)
 
 
 def test_a_body_policy_never_sees_encoded_bytes(gateway: Gateway, upstream: Upstream) -> None:
-    url = deployed(gateway, api("masks", upstream.url, [attach("masks")]))
-    strict = deployed(gateway, api("refuses", upstream.url, [attach("refuses")]))
+    url = deploy(gateway, api("masks", upstream.url, [attach("masks")]))
+    strict = deploy(gateway, api("refuses", upstream.url, [attach("refuses")]))
     packed = {"content-encoding": "GZip"}
     whole = ENCODED["gzip"]
     for where, body in [
@@ -346,20 +350,20 @@ def test_a_body_policy_never_sees_encoded_bytes(gateway: Gateway, upstream: Upst
         assert httpx.get(f"{url}/x").status_code == status
 
 
-def test_a_bomb_is_refused(gateway: Gateway, upstream: Upstream) -> None:
-    url = deployed(gateway, api("bombs", upstream.url, [attach("masks", maxBodyBytes=64 << 20, timeout="20s")]))
+def test_a_decompression_bomb_is_refused(gateway: Gateway, upstream: Upstream) -> None:
+    url = deploy(gateway, api("bombs", upstream.url, [attach("masks", maxBodyBytes=64 << 20, timeout="20s")]))
     header, block = bytes.fromhex("28b52ffd0038"), (128 << 10 << 3 | 2).to_bytes(3, "little") + b"x"
     bomb = header + block * (10 << 13)  # 10 GiB: each block says 128 KiB of one byte
     is_problem(httpx.post(f"{url}/x", content=bomb, headers={"content-encoding": "zstd"}), 415)
     assert upstream.received == []
 
 
-def test_who_goes_on_or_decodes_sees_to_it_himself(gateway: Gateway, upstream: Upstream) -> None:
+def test_a_policy_that_opts_out_of_decoding_receives_encoded_bytes(gateway: Gateway, upstream: Upstream) -> None:
     upstream.reply = lambda _: Reply(200, [("content-encoding", "gzip")], gzip.compress(CARD))
-    goes_on = deployed(gateway, api("masks-not", upstream.url, [attach("refuses", onError={"badBody": "continue"})]))
+    goes_on = deploy(gateway, api("masks-not", upstream.url, [attach("refuses", onError={"badBody": "continue"})]))
     answer = httpx.get(f"{goes_on}/x")
     assert (answer.headers["content-encoding"], answer.content) == ("gzip", CARD)
-    decodes = deployed(gateway, api("decodes", upstream.url, [attach("refuses"), attach("decodes")]))
+    decodes = deploy(gateway, api("decodes", upstream.url, [attach("refuses"), attach("decodes")]))
     answer = httpx.get(f"{decodes}/x")
     assert answer.content == CARD.replace(b"4111", b"****")
     assert "content-encoding" not in answer.headers
@@ -374,27 +378,27 @@ def headers(count: int, size: int = 1) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def sets(gateway: Gateway, recording_upstream: Upstream) -> str:
-    return deployed(gateway, api("sets-one", recording_upstream.url, [attach("sets-many", many("request", 90))]))
+def many_headers_url(gateway: Gateway, recording_upstream: Upstream) -> str:
+    return deploy(gateway, api("sets-one", recording_upstream.url, [attach("sets-many", many_headers("request", 90))]))
 
 
-def many(when: str, count: int, size: int = 1, answers: bool = False) -> Json:
+def many_headers(when: str, count: int, size: int = 1, answers: bool = False) -> Json:
     return {"when": when, "count": count, "size": size, "answers": answers}
 
 
 @pytest.mark.parametrize("client", [{"http1": True}, {"http1": False, "http2": True}], ids=["h1", "h2"])
-def test_a_clients_headers_leave_policies_their_room(upstream: Upstream, sets: str, client: Json) -> None:
+def test_a_clients_headers_leave_policies_their_room(upstream: Upstream, many_headers_url: str, client: Json) -> None:
     with httpx.Client(**client) as talking:
-        assert talking.get(f"{sets}/x", headers=headers(85)).status_code == 200
+        assert talking.get(f"{many_headers_url}/x", headers=headers(85)).status_code == 200
         assert len(upstream.to("/x")[0].headers) > 175
-        problem = is_problem(talking.get(f"{sets}/x", headers=headers(110)), 431)
+        problem = is_problem(talking.get(f"{many_headers_url}/x", headers=headers(110)), 431)
         assert "expected at most 100 header lines" in problem["detail"]
-        problem = is_problem(talking.get(f"{sets}/x", headers=headers(70, 1000)), 431)
+        problem = is_problem(talking.get(f"{many_headers_url}/x", headers=headers(70, 1000)), 431)
         assert "expected at most 65536 bytes of headers" in problem["detail"]
 
 
-def test_what_envoy_itself_refuses_is_a_problem_too(gateway: Gateway, upstream: Upstream) -> None:
-    url = deployed(gateway, api("plain", upstream.url))
+def test_envoys_own_refusals_are_problems_too(gateway: Gateway, upstream: Upstream) -> None:
+    url = deploy(gateway, api("plain", upstream.url))
     assert httpx.get(f"{url}/x", headers=headers(200)).status_code == 200
     refused = httpx.get(f"{url}/x", headers=headers(260))
     assert (refused.status_code, refused.headers["content-type"]) == (431, PROBLEM)
@@ -409,7 +413,7 @@ def test_a_policys_headers_beyond_the_limit_are_its_fault(
     gateway: Gateway, upstream: Upstream, when: str, count: int, size: int, answers: bool
 ) -> None:
     name = f"sets-{when}-{count}-{'answers' if answers else 'modifies'}"
-    url = deployed(gateway, api(name, upstream.url, [attach("sets-many", many(when, count, size, answers))]))
+    url = deploy(gateway, api(name, upstream.url, [attach("sets-many", many_headers(when, count, size, answers))]))
     problem = is_problem(httpx.get(f"{url}/x"), 500)
     line = failure_of(gateway, problem)
     assert (line["policy"], line["class"]) == ("sets-many:v1.0.0", "badAction")
@@ -420,20 +424,20 @@ def test_a_policys_headers_beyond_the_limit_are_its_fault(
 @pytest.mark.parametrize("when", ["request", "response"])
 def test_a_policy_may_set_many_headers(gateway: Gateway, upstream: Upstream, when: str, count: int, size: int) -> None:
     name = f"sets-{when}-{count}"
-    url = deployed(gateway, api(name, upstream.url, [attach("sets-many", many(when, count, size))]))
+    url = deploy(gateway, api(name, upstream.url, [attach("sets-many", many_headers(when, count, size))]))
     answer = httpx.get(f"{url}/x")
     assert answer.status_code == 200
-    seen = dict(upstream.to("/x")[0].headers) if when == "request" else answer.headers
-    assert len([name for name in seen if b"x-many-" in bytes(str(name), "ascii")]) == count
+    headers_seen = dict(upstream.to("/x")[0].headers) if when == "request" else answer.headers
+    assert len([name for name in headers_seen if b"x-many-" in bytes(str(name), "ascii")]) == count
 
 
 def test_too_many_headers_of_an_upstream_are_a_502(gateway: Gateway) -> None:
     with StreamingUpstream() as upstream:
-        url = deployed(gateway, api("upstreams-many", upstream.url, [attach("sets-many", many("response", 1))]))
+        url = deploy(gateway, api("upstreams-many", upstream.url, [attach("sets-many", many_headers("response", 1))]))
         assert httpx.get(f"{url}/x?headers=90").status_code == 200
         is_problem(httpx.get(f"{url}/x?headers=120"), 502)
         is_problem(httpx.get(f"{url}/x?headers=300"), 502)
-        plain = deployed(gateway, api("upstreams-many-plain", upstream.url))
+        plain = deploy(gateway, api("upstreams-many-plain", upstream.url))
         assert httpx.get(f"{plain}/x?headers=120").status_code == 200
         is_problem(httpx.get(f"{plain}/x?headers=300"), 502)
 
@@ -442,42 +446,42 @@ def test_too_many_headers_of_an_upstream_are_a_502(gateway: Gateway) -> None:
 
 
 @pytest.fixture(scope="module")
-def streaming(gateway: Gateway) -> Iterator[str]:
+def streaming_url(gateway: Gateway) -> Iterator[str]:
     """An API whose upstream has 2 s to begin, and 4 s between two pieces."""
     late = {"method": "GET", "path": "/late", "requestTimeout": "8s", "idleTimeout": "10s"}
     operations: list[Json] = [{"method": "GET", "path": "/*"}, late]
     with StreamingUpstream() as upstream:
         document = api(
-            "streams", upstream.url, [attach("sets-many", many("response", 1), timeout="1900ms")], operations
+            "streams", upstream.url, [attach("sets-many", many_headers("response", 1), timeout="1900ms")], operations
         )
-        yield deployed(gateway, document, requestTimeout="2s", idleTimeout="4s")
+        yield deploy(gateway, document, requestTimeout="2s", idleTimeout="4s")
 
 
-def test_a_stream_lives_as_long_as_it_moves(streaming: str) -> None:
+def test_a_stream_lives_while_data_flows(streaming_url: str) -> None:
     """The upstream waits before each piece: together for longer than the idle timeout, which begins anew with each."""
     pieces, gap = 7, 0.7
     assert gap < 4 < pieces * gap
-    answer = httpx.get(f"{streaming}/x?pieces={pieces}&gap={gap}", timeout=30)
+    answer = httpx.get(f"{streaming_url}/x?pieces={pieces}&gap={gap}", timeout=30)
     assert (answer.status_code, answer.text.count("data: ")) == (200, pieces)
 
 
-def test_a_silent_stream_ends(streaming: str) -> None:
-    with httpx.stream("GET", f"{streaming}/x?silent&pieces=1", timeout=30) as answer:
+def test_a_silent_stream_ends(streaming_url: str) -> None:
+    with httpx.stream("GET", f"{streaming_url}/x?silent&pieces=1", timeout=30) as answer:
         assert answer.status_code == 200
         with pytest.raises(httpx.RemoteProtocolError):
             answer.read()
 
 
-def test_a_slow_first_byte_is_a_504(streaming: str) -> None:
+def test_a_slow_first_byte_is_a_504(streaming_url: str) -> None:
     """An upstream that begins after 4 s is too slow for one operation, and not for the other."""
-    problem = is_problem(httpx.get(f"{streaming}/x?first=4&pieces=1", timeout=30), 504)
+    problem = is_problem(httpx.get(f"{streaming_url}/x?first=4&pieces=1", timeout=30), 504)
     assert problem["detail"] == "The upstream did not answer in time."
-    assert httpx.get(f"{streaming}/late?first=4&pieces=1", timeout=30).status_code == 200
+    assert httpx.get(f"{streaming_url}/late?first=4&pieces=1", timeout=30).status_code == 200
 
 
 def test_the_time_until_the_answer_begins_counts_from_the_requests_end(gateway: Gateway) -> None:
     with StreamingUpstream() as upstream:
-        url = deployed(gateway, api("late-posts", upstream.url, [attach("masks")]), requestTimeout="1s")
+        url = deploy(gateway, api("late-posts", upstream.url, [attach("masks")]), requestTimeout="1s")
 
         def longer_than_another_may_wait() -> Iterator[bytes]:
             yield b"1234567890"
@@ -490,7 +494,7 @@ def test_the_time_until_the_answer_begins_counts_from_the_requests_end(gateway: 
 
 def test_a_request_that_stops_coming_is_a_408(gateway: Gateway) -> None:
     with StreamingUpstream() as upstream:
-        url = deployed(gateway, api("stops", upstream.url, [attach("masks")]), idleTimeout="1500ms")
+        url = deploy(gateway, api("stops", upstream.url, [attach("masks")]), idleTimeout="1500ms")
         head = f"POST {url.removeprefix(gateway.url)}/x HTTP/1.1\r\nhost: a\r\ncontent-length: 20\r\n\r\n"
         with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as connection:
             connection.sendall(f"{head}some".encode())
@@ -503,11 +507,14 @@ def test_a_request_that_stops_coming_is_a_408(gateway: Gateway) -> None:
 # ------------------------------------------------------------------ the host that the client named
 
 
-def test_an_upstream_is_told_the_host_that_the_client_named(gateway: Gateway, upstream: Upstream) -> None:
+def test_the_upstream_receives_the_host_that_the_client_named(gateway: Gateway, upstream: Upstream) -> None:
     for name, policies in [("hosts", []), ("hosts-policy", [attach("masks")])]:
-        url = deployed(gateway, api(name, upstream.url, policies))
+        url = deploy(gateway, api(name, upstream.url, policies))
         for host in ("api.example.com", "api.example.com:8443"):
             upstream.received.clear()
             httpx.get(f"{url}/x", headers={"host": host, "x-forwarded-host": "evil.example"})
-            (seen,) = upstream.received
-            assert (seen.value("x-forwarded-host"), seen.value("host")) == (host, upstream.url.removeprefix("http://"))
+            (request,) = upstream.received
+            assert (request.value("x-forwarded-host"), request.value("host")) == (
+                host,
+                upstream.url.removeprefix("http://"),
+            )

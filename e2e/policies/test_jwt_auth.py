@@ -31,17 +31,17 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway with the policies of tokens alone."""
     folder, output = tmp_path_factory.mktemp("tokens"), ROOT / "build" / "tokens"
     manifest = folder / "build.yaml"
-    listed = [{"name": name, "filePath": str(ROOT / "policies" / name)} for name in POLICIES]
-    manifest.write_text(yaml.safe_dump({"version": "v1", "policies": listed}))
+    entries = [{"name": name, "filePath": str(ROOT / "policies" / name)} for name in POLICIES]
+    manifest.write_text(yaml.safe_dump({"version": "v1", "policies": entries}))
     subprocess.run(["gatewright", "build", "--manifest", str(manifest), "--output", str(output)], check=True)
     with running(output, folder / "state") as gateway:
         yield gateway
 
 
 @pytest.fixture(scope="module")
-def issuing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
-    with provider(tmp_path_factory.mktemp("provider")) as made:
-        yield made
+def identity_provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
+    with provider(tmp_path_factory.mktemp("provider")) as identity_provider:
+        yield identity_provider
 
 
 class Client:
@@ -87,85 +87,85 @@ Serving = Callable[[Json], Client]
 
 
 @pytest.fixture
-def serving(node: Gateway, upstream: Upstream) -> Iterator[Serving]:
+def new_client(node: Gateway, upstream: Upstream) -> Iterator[Serving]:
     """Deploys an API with one attachment."""
     with ExitStack() as clients:
         yield lambda attachment: clients.enter_context(closing(Client(node, upstream, attachment)))
 
 
-def verified(issuer: str) -> Json:
+def jwt_auth(issuer: str) -> Json:
     """timeout: 504 is an answer of a machine that is too slow, not of the policy."""
     params = {"issuers": [{"issuer": issuer, "audiences": ["orders"]}], "refreshSeconds": 86400}
     return attach("jwt-auth", params, timeout="25s")
 
 
-def of_unknown_key(issuer: str) -> str:
+def token_of_unknown_key(issuer: str) -> str:
     header = {"alg": "RS256", "kid": uuid.uuid4().hex}
     claims = {"iss": issuer, "aud": "orders", "exp": time.time() + 60}
     parts = (json.dumps(part).encode() for part in (header, claims))
     return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in (*parts, b"signature"))
 
 
-def test_keys_change_under_requests(serving: Serving, issuing: Provider) -> None:
-    client, old, began = serving(verified(issuing.issuer)), issuing.token(), time.monotonic()
+def test_keys_change_under_requests(new_client: Serving, identity_provider: Provider) -> None:
+    client, old, start = new_client(jwt_auth(identity_provider.issuer)), identity_provider.token(), time.monotonic()
     eventually("the keys are there", lambda: client.status(old) == 200, 60)
-    before = issuing.asked(KEYS)
+    before = identity_provider.asked(KEYS)
     with client.asking(old) as answers:
-        issuing.rotate("ES256")
-        new, seen = issuing.token(), []
+        identity_provider.rotate("ES256")
+        new, statuses = identity_provider.token(), []
 
         def passes() -> bool:
-            seen.append(client.status(new))
-            return seen[-1] == 200
+            statuses.append(client.status(new))
+            return statuses[-1] == 200
 
         eventually("the new key is known", passes, 30)
-        assert set(seen) <= {503, 200}, "a good token is never called a bad one"
-        unknown = [client.status(of_unknown_key(issuing.issuer)) for _ in range(50)]
-        minutes = int((time.monotonic() - began) / 60)
+        assert set(statuses) <= {503, 200}, "a good token is never called a bad one"
+        unknown = [client.status(token_of_unknown_key(identity_provider.issuer)) for _ in range(50)]
+        minutes = int((time.monotonic() - start) / 60)
         assert set(unknown) == {401} or minutes
-        assert issuing.asked(KEYS) - before <= 1 + minutes
+        assert identity_provider.asked(KEYS) - before <= 1 + minutes
         count = len(answers)
         eventually("the old key goes on", lambda: len(answers) > count)
     assert set(answers) == {200}
 
 
-def test_a_provider_that_is_away_and_comes_back(serving: Serving, tmp_path: Path) -> None:
+def test_tokens_are_accepted_while_the_provider_is_away(new_client: Serving, tmp_path: Path) -> None:
     late = Provider(tmp_path)
     try:
-        client = serving(verified(late.issuer))
-        assert client.status(of_unknown_key(late.issuer)) == 503
-        assert client.status("a.b.c") == 401, "for that nobody is needed"
+        client = new_client(jwt_auth(late.issuer))
+        assert client.status(token_of_unknown_key(late.issuer)) == 503
+        assert client.status("a.b.c") == 401, "no provider is needed for that"
         token = late.start().token()
         eventually("the keys are there", lambda: client.status(token) == 200, 60)
         late.stop()
         assert client.status(token) == 200
-        assert client.status(of_unknown_key(late.issuer)) in {401, 503}
+        assert client.status(token_of_unknown_key(late.issuer)) in {401, 503}
         assert client.status(token) == 200
     finally:
         late.close()
 
 
-def introspected(issuer: str, **more: object) -> Json:
+def introspection(issuer: str, **more: object) -> Json:
     params = {"url": f"{issuer}{INTROSPECTION}", "clientId": GATEWAY, "clientSecret": SECRET}
     return attach("oauth2-introspection", {**params, "timeoutMilliseconds": 20_000, **more}, timeout="25s")
 
 
-def test_a_token_that_is_revoked(serving: Serving, issuing: Provider) -> None:
-    client = serving(introspected(issuing.issuer, cacheSeconds=3600))
-    uncached = serving(introspected(issuing.issuer, cacheSeconds=0))
-    token, before = issuing.token(client="opaque"), issuing.asked(INTROSPECTION)
+def test_a_revoked_token_is_refused(new_client: Serving, identity_provider: Provider) -> None:
+    client = new_client(introspection(identity_provider.issuer, cacheSeconds=3600))
+    uncached = new_client(introspection(identity_provider.issuer, cacheSeconds=0))
+    token, before = identity_provider.token(client="opaque"), identity_provider.asked(INTROSPECTION)
     assert [client.status(token) for _ in range(5)] == [200] * 5
-    assert issuing.asked(INTROSPECTION) == before + 1
+    assert identity_provider.asked(INTROSPECTION) == before + 1
     assert uncached.status(token) == 200
-    issuing.revoke(token)
+    identity_provider.revoke(token)
     assert uncached.status(token) == 401
     assert client.status(token) == 200, "as long as the answer is believed"
 
 
-def test_a_server_that_is_away_and_comes_back(serving: Serving, tmp_path: Path) -> None:
+def test_introspection_recovers_from_an_outage(new_client: Serving, tmp_path: Path) -> None:
     late = Provider(tmp_path)
     try:
-        client = serving(introspected(late.issuer))
+        client = new_client(introspection(late.issuer))
         assert client.status("abc") == 503
         token = late.start().token(client="opaque")
         assert client.status(token) == 200
@@ -211,7 +211,7 @@ def test_a_user_logs_in_and_out(node: Gateway, upstream: Upstream, tmp_path: Pat
             assert (reached.value("x-user"), reached.value("cookie")) == ("id1", None)
             assert browser.get(f"{at}/data", headers=script).status_code == 200
             out = browser.get(f"{at}/logout")
-            passed = [each.url.path for each in out.history]
+            passed = [answer.url.path for answer in out.history]
             assert passed[:3] == [f"/{name}/logout", "/end_session", f"/{name}{LOGGED_OUT}"]
             assert browser.get(f"{at}/data", headers=script).status_code == 401
             upstream.reset()

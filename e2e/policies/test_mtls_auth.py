@@ -1,4 +1,4 @@
-"""mtls-auth on a listener that asks clients for certificates: who may ask, and what upstream is told of them."""
+"""mtls-auth on a listener that requests client certificates: the clients admitted, and the headers sent upstream."""
 
 from __future__ import annotations
 
@@ -33,9 +33,14 @@ class Door:
         self.gateway, self.signer = gateway, signer
 
     def ask(
-        self, path: str, shown: ClientCertificate | None, headers: Mapping[str, str] = FORGED, *, http2: bool = False
+        self,
+        path: str,
+        certificate: ClientCertificate | None,
+        headers: Mapping[str, str] = FORGED,
+        *,
+        http2: bool = False,
     ) -> httpx.Response:
-        with httpx.Client(verify=client_tls(self.signer, shown), http2=http2, http1=not http2) as client:
+        with httpx.Client(verify=client_tls(self.signer, certificate), http2=http2, http1=not http2) as client:
             return client.get(f"https://localhost:{self.gateway.port}{path}", headers=headers)
 
 
@@ -43,7 +48,7 @@ class Door:
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     place = tmp_path_factory.mktemp("door")
     signer = authority(place)
-    chain, key = signer.signed("localhost", "localhost")
+    chain, key = signer.issue("localhost", "localhost")
     tls = {"certificates": ["own"], "clientCertificates": {"mode": "request", "authority": "clients"}}
     document = {
         "apiVersion": "gatewright.dev/v1",
@@ -63,7 +68,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
         yield Door(gateway, signer)
 
 
-def test_who_is_named_may_ask_and_upstream_is_told_who_it_is(door: Door, upstream: Upstream) -> None:
+def test_named_clients_are_admitted_and_upstream_receives_their_identity(door: Door, upstream: Upstream) -> None:
     till = client_certificate(door.signer, "till", x509.UniformResourceIdentifier(ORDERS))
     other = client_certificate(door.signer, "other", x509.UniformResourceIdentifier(ORDERS.replace("orders", "bills")))
     params = {"allow": [{"uris": ["spiffe://example.org/ns/orders/sa/*"]}], "identity": "uri", "headers": HEADERS}
@@ -94,5 +99,5 @@ def test_a_certificate_is_denied_by_its_fingerprint(door: Door, upstream: Upstre
     stolen, kept = (client_certificate(door.signer, name) for name in ("stolen", "kept"))
     params = {"deny": [{"fingerprints": [stolen.fingerprint]}], "statusCode": 404, "withoutCertificate": 401}
     door.gateway.deploy(api("keys", upstream.url, [attach("mtls-auth", params)]))
-    statuses = [door.ask("/keys/x", shown).status_code for shown in (kept, stolen, None)]
+    statuses = [door.ask("/keys/x", certificate).status_code for certificate in (kept, stolen, None)]
     assert statuses == [200, 404, 401]

@@ -55,13 +55,13 @@ class Nodes:
         lock = threading.Lock()
         begin = time.monotonic()
         asking = [
-            threading.Thread(target=self._ask, args=(each, path, key, begin + seconds, statuses, lock))
-            for each in self.gateways
+            threading.Thread(target=self._ask, args=(gateway, path, key, begin + seconds, statuses, lock))
+            for gateway in self.gateways
         ]
-        for each in asking:
-            each.start()
-        for each in asking:
-            each.join()
+        for thread in asking:
+            thread.start()
+        for thread in asking:
+            thread.join()
         return statuses, time.monotonic() - begin
 
     def _ask(
@@ -73,26 +73,28 @@ class Nodes:
                 status = client.get(path).status_code
                 with lock:
                     statuses[status] += 1
-                turn += 1 / RATE  # what is late is made up for
+                turn += 1 / RATE  # late requests are caught up
                 time.sleep(max(0.0, turn - time.monotonic()))
 
     def share(self, path: str) -> float:
-        """What passes of a second's requests: a third of what is offered where the limit is one for all nodes."""
+        """The requests of a second that pass: a third of those sent, if all nodes share the limit."""
         statuses, _ = self.offer(path, 1.0)
         return statuses[200] / statuses.total()
 
     def are_all(self, path: str, status: int) -> bool:
         headers = {"x-key": self.new_key()}
-        return all(httpx.get(f"{each.url}{path}", headers=headers).status_code == status for each in self.gateways)
+        return all(
+            httpx.get(f"{gateway.url}{path}", headers=headers).status_code == status for gateway in self.gateways
+        )
 
 
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory, recording_upstream: Upstream) -> Iterator[Nodes]:
-    """Without executors: all policies are Go."""
+    """Nodes without executors: all policies are Go."""
     folder = tmp_path_factory.mktemp("rate-limit")
     manifest = folder / "build.yaml"
-    listed = [{"name": each, "filePath": str(ROOT / "policies" / each)} for each in ("rate-limit", "quota")]
-    manifest.write_text(yaml.safe_dump({"version": "v1", "policies": listed}))
+    entries = [{"name": name, "filePath": str(ROOT / "policies" / name)} for name in ("rate-limit", "quota")]
+    manifest.write_text(yaml.safe_dump({"version": "v1", "policies": entries}))
     output = ROOT / "build" / "rate-limit"
     subprocess.run(["gatewright", "build", "--manifest", str(manifest), "--output", str(output)], check=True)
     with ExitStack() as stack:
@@ -102,17 +104,17 @@ def nodes(tmp_path_factory: pytest.TempPathFactory, recording_upstream: Upstream
         for number in range(3):
             file = write(folder / f"{number}.yaml", {"name": "http"}, store=store)
             gateways.append(stack.enter_context(running(output, folder / f"{number}", "--gateway", str(file))))
-        for each in gateways:
+        for gateway in gateways:
             for mode in ("local", "allow", "refuse"):
                 limited = attach("rate-limit", {**PARAMS, "whenUnavailable": mode})
-                each.deploy(api(mode, recording_upstream.url, [limited]))
+                gateway.deploy(api(mode, recording_upstream.url, [limited]))
             for mode in ("allow", "refuse"):
                 monthly = attach("quota", {**QUOTA, "whenUnavailable": mode})
-                each.deploy(api(f"quota-{mode}", recording_upstream.url, [monthly]))
+                gateway.deploy(api(f"quota-{mode}", recording_upstream.url, [monthly]))
         yield Nodes(gateways, valkey)
 
 
-def test_what_passes_of_three_times_the_limit_is_the_limit(nodes: Nodes) -> None:
+def test_under_three_times_the_limit_exactly_the_limit_passes(nodes: Nodes) -> None:
     statuses, took = nodes.offer("/local/x", SECONDS)
     assert set(statuses) == {200, 429}
     assert_limited(statuses, took, WITHIN)
@@ -124,25 +126,25 @@ def assert_limited(statuses: Counter[int], took: float, within: float) -> None:
 
     Where it was not, it has stood still for moments in which nothing was offered and nothing could pass.
     """
-    wanted = BURST + RATE * took
-    assert statuses[200] <= wanted * (1 + within), (statuses, wanted)
+    expected = BURST + RATE * took
+    assert statuses[200] <= expected * (1 + within), (statuses, expected)
     if statuses.total() >= 2.95 * RATE * took:
-        assert statuses[200] >= wanted * (1 - within), (statuses, wanted)
+        assert statuses[200] >= expected * (1 - within), (statuses, expected)
     else:
-        assert statuses[200] >= 0.5 * min(wanted, statuses.total()), (statuses, wanted)
+        assert statuses[200] >= 0.5 * min(expected, statuses.total()), (statuses, expected)
 
 
 def test_a_quota_is_exact_over_all_nodes(nodes: Nodes) -> None:
-    """Three times as much as it allows, at all nodes at once; what is refused is not counted."""
+    """Three times the quota, at all nodes at once; refused requests do not count."""
     headers = {"x-key": nodes.new_key()}
-    urls = [f"{each.url}/quota-refuse/x" for each in nodes.gateways] * 20
+    urls = [f"{gateway.url}/quota-refuse/x" for gateway in nodes.gateways] * 20
     with ThreadPoolExecutor(12) as asking:
         statuses = Counter(asking.map(lambda url: httpx.get(url, headers=headers).status_code, urls))
     assert statuses == {200: 20, 429: 40}
     assert b"quota-refuse" in nodes.valkey.ask("KEYS gatewright:quota:quota-refuse:*"), "they have asked the Valkey"
 
 
-def test_while_the_valkey_is_away_each_policy_does_as_it_says(nodes: Nodes) -> None:
+def test_while_the_valkey_is_away_each_policy_follows_its_setting(nodes: Nodes) -> None:
     with nodes.valkey.away():
         eventually("local: each node by itself", lambda: nodes.share("/local/x") > 0.5, 60)
         eventually("allow: all passes", lambda: set(nodes.offer("/allow/x", 1.0)[0]) == {200}, 30)
@@ -150,7 +152,7 @@ def test_while_the_valkey_is_away_each_policy_does_as_it_says(nodes: Nodes) -> N
         eventually("a quota refuses", lambda: nodes.are_all("/quota-refuse/x", 503), 30)
         eventually("or lets pass", lambda: nodes.are_all("/quota-allow/x", 200), 30)
         statuses, took = nodes.offer("/local/x", 2.0)
-        assert set(statuses) <= {200, 429}, "nobody sees an error"
+        assert set(statuses) <= {200, 429}, "no client sees an error"
         assert statuses[200] <= 3 * (BURST + RATE * took)
     eventually("back", lambda: nodes.are_all("/refuse/x", 200), 30)
     nodes.offer("/local/x", 2.0)  # within that each node knows

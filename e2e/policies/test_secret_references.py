@@ -15,7 +15,7 @@ import yaml
 from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
 from e2e.kit.markdown import blocks, page
 from e2e.kit.policy_project import PolicyProject, write_whole
-from e2e.kit.recorded import recorded, recording
+from e2e.kit.recorded import record_exchanges, wait_for_exchanges
 from e2e.kit.upstream import Recorded, Reply, Upstream
 
 PAGE = "docs/how-to/secrets.md"
@@ -51,7 +51,7 @@ parameters:
 """
 
 
-def fresh(text: str) -> str:
+def unique(text: str) -> str:
     """A name or a value that no test has had before."""
     return f"{text}-{uuid.uuid4().hex[:12]}"
 
@@ -79,8 +79,8 @@ class Node:
 
     def status(self, name: str) -> Json:
         with self.gateway.controller() as client:
-            found: Json = client.get(f"/v1/apis/{name}/status").json()
-        return found
+            status: Json = client.get(f"/v1/apis/{name}/status").json()
+        return status
 
     def metrics(self) -> str:
         with self.gateway.controller() as client:
@@ -88,7 +88,7 @@ class Node:
             return client.get(f"/v1/nodes/{node['id']}/metrics").text
 
     def key(self, name: str) -> str:
-        """That upstream is sent."""
+        """The key that the upstream receives."""
         return httpx.get(f"{self.gateway.url}/{name}/x").raise_for_status().headers["x-api-key"]
 
 
@@ -97,7 +97,7 @@ def echo_key(request: Recorded) -> Reply:
 
 
 @pytest.fixture(scope="module")
-def signed() -> Iterator[Upstream]:
+def key_upstream() -> Iterator[Upstream]:
     with Upstream() as upstream:
         upstream.reply = echo_key
         yield upstream
@@ -114,87 +114,87 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         yield Node(gateway, project)
 
 
-def naming(name: str) -> list[Json]:
+def sign_with(name: str) -> list[Json]:
     return [attach("sign", {"key": {"secretRef": name}})]
 
 
-def test_a_secret_changes_while_requests_pass(node: Node, signed: Upstream) -> None:
-    name, secret = fresh("rotates"), fresh("key")
-    before, after = fresh("planted-before"), fresh("planted-after")
+def test_a_secret_changes_while_requests_pass(node: Node, key_upstream: Upstream) -> None:
+    name, secret = unique("rotates"), unique("key")
+    before, after = unique("planted-before"), unique("planted-after")
     node.put(secret, before)
-    assert node.publish(name, signed, naming(secret))["state"] == "deployed"
-    seen: list[str] = []
+    assert node.publish(name, key_upstream, sign_with(secret))["state"] == "deployed"
+    keys_seen: list[str] = []
     ended = threading.Event()
 
     def ask() -> None:
         with httpx.Client() as client:
             while not ended.wait(0.005):
                 answer = client.get(f"{node.gateway.url}/{name}/x")
-                seen.append(answer.headers.get("x-api-key", "") if answer.status_code == 200 else answer.text)
+                keys_seen.append(answer.headers.get("x-api-key", "") if answer.status_code == 200 else answer.text)
 
     asking = threading.Thread(target=ask)
     asking.start()
     try:
-        eventually("requests pass", lambda: len(seen) > 20)
+        eventually("requests pass", lambda: len(keys_seen) > 20)
         node.put(secret, after)
-        eventually("the new one is used", lambda: after in seen, 30)
-        count = len(seen)
-        eventually("requests pass", lambda: len(seen) > count + 20)
+        eventually("the new one is used", lambda: after in keys_seen, 30)
+        count = len(keys_seen)
+        eventually("requests pass", lambda: len(keys_seen) > count + 20)
     finally:
         ended.set()
         asking.join()
-    changes = [one for one, previous in zip(seen, ["", *seen], strict=False) if one != previous]
+    changes = [value for value, previous in zip(keys_seen, ["", *keys_seen], strict=False) if value != previous]
     assert changes == [before, after], "expected no error, and no way back"
 
 
-def test_an_api_waits_for_its_secret_and_its_own_goes_first(node: Node, signed: Upstream) -> None:
-    one, other, secret = fresh("waits"), fresh("waits"), fresh("key")
-    of_all, own = fresh("planted-of-all"), fresh("planted-own")
-    told = node.publish(one, signed, naming(secret))
-    assert told["state"] == "pending", told
-    for expected in (f"secret {secret}: expected a file", str(node.folder / one / secret), str(node.folder / secret)):
-        assert expected in str(told), told
-    assert httpx.get(f"{node.gateway.url}/{one}/x").status_code == 503
+def test_an_api_waits_for_its_secret_and_its_own_goes_first(node: Node, key_upstream: Upstream) -> None:
+    first, second, secret = unique("waits"), unique("waits"), unique("key")
+    of_all, own = unique("planted-of-all"), unique("planted-own")
+    status = node.publish(first, key_upstream, sign_with(secret))
+    assert status["state"] == "pending", status
+    for expected in (f"secret {secret}: expected a file", str(node.folder / first / secret), str(node.folder / secret)):
+        assert expected in str(status), status
+    assert httpx.get(f"{node.gateway.url}/{first}/x").status_code == 503
     node.put(secret, of_all)
-    eventually("it is served", lambda: node.status(one)["state"] == "deployed", 60)
-    assert node.publish(other, signed, naming(secret))["state"] == "deployed"
-    assert (node.key(one), node.key(other)) == (of_all, of_all)
-    node.put(f"{one}/{secret}", own)
-    eventually("its own goes first", lambda: node.key(one) == own, 30)
-    assert node.key(other) == of_all
+    eventually("it is served", lambda: node.status(first)["state"] == "deployed", 60)
+    assert node.publish(second, key_upstream, sign_with(secret))["state"] == "deployed"
+    assert (node.key(first), node.key(second)) == (of_all, of_all)
+    node.put(f"{first}/{secret}", own)
+    eventually("its own goes first", lambda: node.key(first) == own, 30)
+    assert node.key(second) == of_all
 
 
 @pytest.mark.slow("what a deployment used is kept for half a minute")
-def test_a_secret_that_is_gone_stays_in_use_over_executors_and_generations(node: Node, signed: Upstream) -> None:
-    name, secret, value = fresh("keeps"), fresh("key"), fresh("planted-kept")
+def test_a_secret_that_is_gone_stays_in_use_over_executors_and_generations(node: Node, key_upstream: Upstream) -> None:
+    name, secret, value = unique("keeps"), unique("key"), unique("planted-kept")
     node.put(secret, value)
-    assert node.publish(name, signed, naming(secret))["state"] == "deployed"
+    assert node.publish(name, key_upstream, sign_with(secret))["state"] == "deployed"
     (node.folder / secret).unlink()
 
-    def said() -> list[Json]:
-        return node.gateway.logged(reference=secret, level="error")
+    def errors() -> list[Json]:
+        return node.gateway.find_records(reference=secret, level="error")
 
-    eventually("it is said", said, 30)
+    eventually("the error is logged", errors, 30)
     assert '"failingFiles":1' in node.gateway.admin("engine", "/stats").replace(" ", "")
     assert 'gatewright_secrets_failing{what="file"} 1' in node.metrics()
     assert node.key(name) == value
-    word = fresh("word")
+    word = unique("word")
     node.project.write_policy("sign", SIGN, more=DEFINITION, words_py=f"WORD = {word!r}\n")
-    done = node.gateway.reload()
-    assert done.returncode == 0, done.stdout + done.stderr
+    result = node.gateway.reload()
+    assert result.returncode == 0, result.stdout + result.stderr
     answer = httpx.get(f"{node.gateway.url}/{name}/x")
     assert (answer.headers["x-api-key"], answer.headers["x-word"]) == (value, word)
-    assert len(said()) == 1
+    assert len(errors()) == 1
     node.gateway.remove(name)
     eventually("it is forgotten", lambda: 'what="file"} 0' in node.metrics(), 60)
 
 
-def test_a_go_policy_is_given_a_list_of_keys_that_changes(node: Node, signed: Upstream) -> None:
-    name, secret = fresh("keys"), fresh("list")
-    first, second = fresh("planted-first-key-of-128-bits"), fresh("planted-second-key-of-128-bits")
+def test_a_go_policy_receives_changes_of_a_list_of_keys(node: Node, key_upstream: Upstream) -> None:
+    name, secret = unique("keys"), unique("list")
+    first, second = unique("planted-first-key-of-128-bits"), unique("planted-second-key-of-128-bits")
     node.put(secret, f'{{"key": "{first}", "owner": "partner"}}')
-    listed = [attach("api-key-auth", {"keyLists": [{"secretRef": secret}]})]
-    assert node.publish(name, signed, listed)["state"] == "deployed"
+    attachments = [attach("api-key-auth", {"keyLists": [{"secretRef": secret}]})]
+    assert node.publish(name, key_upstream, attachments)["state"] == "deployed"
 
     def asked(key: str) -> int:
         return httpx.get(f"{node.gateway.url}/{name}/x", headers={"x-api-key": key}).status_code
@@ -206,47 +206,49 @@ def test_a_go_policy_is_given_a_list_of_keys_that_changes(node: Node, signed: Up
     node.planted += [first, second]
 
 
-def test_the_page(node: Node, signed: Upstream) -> None:
+def test_the_pages_commands_rotate_a_secret(node: Node, key_upstream: Upstream) -> None:
     """docs/how-to/secrets.md, as it stands."""
     put, change = blocks(page(PAGE), "sh")
     policies = yaml.safe_load(blocks(page(PAGE), "yaml")[1])["policies"]
-    name = fresh("page")
+    name = unique("page")
     for commands, key in ((put, "first-key-of-all"), (change, "second-key-of-all")):
         assert subprocess.run(["bash", "-ec", commands], cwd=node.project.folder, check=False).returncode == 0
         if key == "first-key-of-all":
-            assert node.publish(name, signed, policies)["state"] == "deployed"
-        eventually(key, partial(lambda wanted: node.key(name) == wanted, key), 30)
+            assert node.publish(name, key_upstream, policies)["state"] == "deployed"
+        eventually(key, partial(lambda expected: node.key(name) == expected, key), 30)
     node.planted += ["first-key-of-all", "second-key-of-all"]
 
 
-def test_no_secret_stands_anywhere(node: Node, signed: Upstream) -> None:
+def test_no_secret_appears_in_any_output(node: Node, key_upstream: Upstream) -> None:
     """Last: what the tests above have planted, too."""
-    name, secret, value = fresh("planted"), fresh("key"), fresh("planted-value")
-    text = fresh("planted-text")
+    name, secret, value = unique("planted"), unique("key"), unique("planted-value")
+    text = unique("planted-text")
     node.put(secret, value)
-    shown: list[str] = []
-    with recording(node.gateway), node.gateway.controller() as client:
+    texts: list[str] = []
+    with record_exchanges(node.gateway), node.gateway.controller() as client:
         for number, key in enumerate(({"secretRef": secret}, text)):
             policies = [attach("sign", {"key": key})]
-            answer = client.post("/v1/apis", json=api(f"{name}{number}", signed.url, policies), params={"wait": "15"})
+            answer = client.post(
+                "/v1/apis", json=api(f"{name}{number}", key_upstream.url, policies), params={"wait": "15"}
+            )
             assert answer.status_code == 201, answer.text
-            shown.append(answer.text)
+            texts.append(answer.text)
             for headers in ({}, {"x-raise": "1"}):
                 httpx.get(f"{node.gateway.url}/{name}{number}/x", headers=headers)
-        refused = api(f"{name}2", signed.url, [attach("sign", {"key": {"secretRef": secret, "value": value}})])
+        refused = api(f"{name}2", key_upstream.url, [attach("sign", {"key": {"secretRef": secret, "value": value}})])
         answer = client.post("/v1/apis", json=refused)
         assert answer.status_code == 422
         stored = client.get(f"/v1/apis/{name}0").json()
         assert stored["spec"]["policies"][0]["params"] == {"key": {"secretRef": secret}}
-        shown += [answer.text, client.get("/v1/apis").text]
-        shown += [str(recorded(node.gateway, 2, api=f"{name}{number}")) for number in range(2)]
-    shown += [node.metrics()]
-    shown += [node.gateway.admin("engine", f"/{page}") for page in ("stats", "chains", "clusters", "executors", "logs")]
-    eventually("what the policy says is there", lambda: sum("not signed" in line for line in node.gateway.log) >= 2)
-    shown += [*node.gateway.log, *node.gateway.printed]
-    shown += [path.read_text(errors="replace") for path in node.gateway.run_dir.iterdir() if path.is_file()]
+        texts += [answer.text, client.get("/v1/apis").text]
+        texts += [str(wait_for_exchanges(node.gateway, 2, api=f"{name}{number}")) for number in range(2)]
+    texts += [node.metrics()]
+    texts += [node.gateway.admin("engine", f"/{page}") for page in ("stats", "chains", "clusters", "executors", "logs")]
+    eventually("the policy's lines are there", lambda: sum("not signed" in line for line in node.gateway.log) >= 2)
+    texts += [*node.gateway.log, *node.gateway.printed]
+    texts += [path.read_text(errors="replace") for path in node.gateway.run_dir.iterdir() if path.is_file()]
     for secret_text in [*node.planted, text]:
-        assert [one for one in shown if secret_text in one] == []
+        assert [text for text in texts if secret_text in text] == []
     state = [path.read_bytes() for path in (node.project.folder / "state").rglob("*") if path.is_file()]
     assert any(secret.encode() in content for content in state), "expected the reference in the state"
     for secret_text in node.planted:

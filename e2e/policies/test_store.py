@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from e2e.kit.counterparts.valkey import Server, server
-from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh, running
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh_name, running
 from e2e.kit.listening import write
 from e2e.kit.markdown import blocks, page
 from e2e.kit.scraping import scrape, status
@@ -22,7 +22,7 @@ from e2e.kit.upstream import Reply, Upstream
 
 
 def tally(gateway: Gateway, upstream: Upstream, path: str) -> int:
-    """What the policy has told upstream of this request."""
+    """The count that the policy has sent upstream."""
     upstream.received.clear()
     assert httpx.get(f"{gateway.url}/{path}").status_code == 200
     (request,) = upstream.received
@@ -48,7 +48,7 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield started
 
 
-def shared_by(valkey: Server, **more: object) -> dict[str, object]:
+def store_at(valkey: Server, **more: object) -> dict[str, object]:
     return {"valkey": {"address": valkey.address, **more}}
 
 
@@ -56,22 +56,22 @@ def shared_by(valkey: Server, **more: object) -> dict[str, object]:
 class Nodes:
     """Two that share a Valkey: one asks it over TLS, the other in clear."""
 
-    one: Gateway
-    other: Gateway
+    first: Gateway
+    second: Gateway
     valkey: Server
 
     def deploy(self, name: str, upstream: Upstream, attachment: Json) -> None:
-        for each in (self.one, self.other):
-            each.deploy(api(name, upstream.url, [attachment]))
+        for node in (self.first, self.second):
+            node.deploy(api(name, upstream.url, [attachment]))
 
 
 @pytest.fixture(scope="module")
 def nodes(build: Path, tmp_path_factory: pytest.TempPathFactory, valkey: Server) -> Iterator[Nodes]:
     folder = tmp_path_factory.mktemp("nodes")
     by_tls = {"address": valkey.tls_address, "tls": {"authorityFile": str(valkey.authority)}}
-    stores = {"one": {"valkey": by_tls}, "other": shared_by(valkey)}
+    stores = {"one": {"valkey": by_tls}, "other": store_at(valkey)}
     with ExitStack() as stack:
-        one, other = (
+        first, second = (
             stack.enter_context(
                 running(
                     build, folder / f"state-{name}",
@@ -80,31 +80,39 @@ def nodes(build: Path, tmp_path_factory: pytest.TempPathFactory, valkey: Server)
             )
             for name, store in stores.items()
         )  # fmt: skip
-        yield Nodes(one, other, valkey)
+        yield Nodes(first, second, valkey)
 
 
 def test_nodes_share_a_valkey_and_fail_at_once_while_it_is_away(nodes: Nodes, upstream: Upstream) -> None:
-    one, other, valkey, counts, opens = nodes.one, nodes.other, nodes.valkey, fresh("counts"), fresh("opens")
+    first, second, valkey, counts, opens = (
+        nodes.first,
+        nodes.second,
+        nodes.valkey,
+        fresh_name("counts"),
+        fresh_name("opens"),
+    )
     nodes.deploy(counts, upstream, attach("tally"))
     nodes.deploy(opens, upstream, attach("tally", onError={"unavailable": "continue"}))
-    told = [tally(node, upstream, f"{counts}/x") for _ in range(5) for node in (one, other)]
-    assert told == list(range(1, 11))
+    counts_seen = [tally(node, upstream, f"{counts}/x") for _ in range(5) for node in (first, second)]
+    assert counts_seen == list(range(1, 11))
     with valkey.away():
-        eventually("the node says so", lambda: scrape(one).value("gatewright_store_connected") == 0, 30)
-        began = time.monotonic()
-        assert {httpx.get(f"{one.url}/{counts}/x").status_code for _ in range(10)} == {503}
-        assert {httpx.get(f"{one.url}/{opens}/x").status_code for _ in range(10)} == {200}
-        assert time.monotonic() - began < 20, "each call may take 5 s, and takes none of it"
-        assert status(one.run_dir)["shortcomings"][0].startswith(f"the store at {valkey.tls_address} does not answer (")
-    began = time.monotonic()
-    urls = [f"{node.url}/{counts}/x" for node in (one, other)]
+        eventually("the node reports it", lambda: scrape(first).value("gatewright_store_connected") == 0, 30)
+        start = time.monotonic()
+        assert {httpx.get(f"{first.url}/{counts}/x").status_code for _ in range(10)} == {503}
+        assert {httpx.get(f"{first.url}/{opens}/x").status_code for _ in range(10)} == {200}
+        assert time.monotonic() - start < 20, "each call may take 5 s, and takes none of it"
+        assert status(first.run_dir)["shortcomings"][0].startswith(
+            f"the store at {valkey.tls_address} does not answer ("
+        )
+    start = time.monotonic()
+    urls = [f"{node.url}/{counts}/x" for node in (first, second)]
     eventually("it is back for both", lambda: all(httpx.get(url).status_code == 200 for url in urls), 10)
-    print(f"the store is used again {time.monotonic() - began:.2f} s after it answers")
-    before = tally(one, upstream, f"{counts}/x")
-    assert tally(other, upstream, f"{counts}/x") > before
+    print(f"the store is used again {time.monotonic() - start:.2f} s after it answers")
+    before = tally(first, upstream, f"{counts}/x")
+    assert tally(second, upstream, f"{counts}/x") > before
 
 
-PURGE = "known to who publishes the prices"
+PURGE = "known to the publisher of the prices"
 CACHED = {"where": "store", "lifetimes": {"200": 300}, "purge": {"token": PURGE}}
 STORED, HIT, NOT_STORED = (
     "gatewright; fwd=uri-miss; stored",
@@ -117,23 +125,23 @@ class Shop:
     """An API of both nodes whose answers are kept. Upstream's answers are numbered, for each path anew."""
 
     def __init__(self, nodes: Nodes, upstream: Upstream) -> None:
-        self._nodes, self._name = nodes, fresh("cached")
+        self._nodes, self._name = nodes, fresh_name("cached")
         self._upstream = upstream
         upstream.reply = lambda request: Reply(body=str(len(self._upstream.to(request.target))).encode())
         nodes.deploy(self._name, upstream, attach("response-cache", CACHED, timeout="25s"))
 
     def ask(self, node: Gateway, path: str, **headers: str) -> tuple[int, str, str]:
-        """The status, what is said of the cache, and the body."""
-        asked = {"host": "shop.example", **headers}
-        answer = httpx.get(f"{node.url}/{self._name}/{path}", headers=asked, timeout=30)
+        """The status, the cache status, and the body."""
+        request_headers = {"host": "shop.example", **headers}
+        answer = httpx.get(f"{node.url}/{self._name}/{path}", headers=request_headers, timeout=30)
         return answer.status_code, answer.headers.get("cache-status", "").partition("; ttl=")[0], answer.text
 
     def round(self) -> list[tuple[int, str, str]]:
-        """One node is asked, then the other, which then drops what is kept of the path; then both once more."""
-        one, other, path = self._nodes.one, self._nodes.other, fresh("price")
-        got = [self.ask(one, path), self.ask(other, path)]
-        got.append((self.ask(other, path, **{"x-cache-purge": PURGE})[0], "", ""))
-        return [*got, self.ask(one, path), self.ask(other, path)]
+        """Sends a request to one node, then to the other, which then purges the path; then to both once more."""
+        first, second, path = self._nodes.first, self._nodes.second, fresh_name("price")
+        answers = [self.ask(first, path), self.ask(second, path)]
+        answers.append((self.ask(second, path, **{"x-cache-purge": PURGE})[0], "", ""))
+        return [*answers, self.ask(first, path), self.ask(second, path)]
 
 
 SHARED = [(200, STORED, "1"), (200, HIT, "1"), (204, "", ""), (200, STORED, "2"), (200, HIT, "2")]
@@ -158,7 +166,7 @@ def test_the_gateway_names_another_store_while_it_runs(
     with running(build, tmp_path / "state", "--gateway", str(file)) as gateway:
         gateway.deploy(api("moves", upstream.url, [attach("tally")]))
         assert [tally(gateway, upstream, "moves/x") for _ in range(3)] == [1, 2, 3]
-        write(file, {"name": "http"}, store=shared_by(valkey, prefix=f"{tmp_path.name}:"))
+        write(file, {"name": "http"}, store=store_at(valkey, prefix=f"{tmp_path.name}:"))
         assert gateway.reload().returncode == 0
         eventually("it is elsewhere", lambda: _count(gateway, upstream) in {1, 2}, 30)
         assert f"{tmp_path.name}:tally:moves:k:tally:all".encode() in valkey.ask(f"KEYS {tmp_path.name}:*")
@@ -174,12 +182,12 @@ def _count(gateway: Gateway, upstream: Upstream) -> int:
     return int(upstream.received[-1].value("x-tally") or 0) if upstream.received else 0
 
 
-def test_the_page_does_what_it_says(tmp_path: Path) -> None:
+def test_the_shown_test_of_the_store_passes(tmp_path: Path) -> None:
     policy, test = blocks(page("docs/how-to/store.md"), "python")
     (tmp_path / "policy.py").write_text(policy)
     (tmp_path / "test_policy.py").write_text(test)
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert "1 passed" in done.stdout, done.stdout
+    assert "1 passed" in result.stdout, result.stdout

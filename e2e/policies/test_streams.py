@@ -1,4 +1,4 @@
-"""What a model says, through a policy that masks it: by the clients that people use, token by token."""
+"""A model's answer through a policy that masks it: by common clients, token by token."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Tokens = Iterator[tuple[str, object]]
 
 
 def openai_tokens(gateway: Gateway) -> Tokens:
-    """What the client is given, event by event, and the stream that it comes from."""
+    """The texts that the client receives, event by event, and their stream."""
     import openai  # here, for it takes seconds, in each process that collects this file
 
     client = openai.OpenAI(base_url=f"{gateway.url}/model/v1", api_key="k", max_retries=0, timeout=SECONDS)
@@ -68,22 +68,22 @@ def model() -> Iterator[ModelUpstream]:
 
 
 @pytest.fixture(scope="module")
-def masked(shared_gateway: Gateway, model: ModelUpstream) -> Gateway:
-    """A gateway with an API whose answers are masked, by a policy that stands before one that says how they ended."""
+def masking_gateway(shared_gateway: Gateway, model: ModelUpstream) -> Gateway:
+    """A gateway with an API whose answers are masked, by a policy before one that reports how they ended."""
     reports = attach("pass-stream", {"reports": True}, timeout="10s")
     shared_gateway.deploy(api("model", model.url, [attach("mask-pii-stream", timeout="10s"), reports]))
     return shared_gateway
 
 
-def wanted(text: str) -> str:
+def mask_text(text: str) -> str:
     """As the policy masks it when it has it whole."""
     spec = importlib.util.spec_from_file_location("masking", ROOT / "sample-policies/mask-pii-stream/policy.py")
     assert spec is not None
     assert spec.loader is not None
     policy = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(policy)
-    made: str = policy.prepare({"kinds": ["email", "card", "phone"], "mask": MASKED}).masked(text)
-    return made
+    masked_text: str = policy.prepare({"kinds": ["email", "card", "phone"], "mask": MASKED}).masked(text)
+    return masked_text
 
 
 def words(text: str) -> list[str]:
@@ -91,62 +91,62 @@ def words(text: str) -> list[str]:
 
 
 @CLIENTS
-def test_tokens_come_one_by_one(ask: Ask, make: Make, masked: Gateway, model: ModelUpstream) -> None:
-    """Each is sent when the client has the one before: a gateway that holds one back waits for ever. Of a ping, the
-    client says nothing."""
+def test_tokens_come_one_by_one(ask: Ask, make: Make, masking_gateway: Gateway, model: ModelUpstream) -> None:
+    """Each is sent when the client has the one before: a gateway that holds one back waits for ever. Clients do
+    not report pings."""
     events = [event for event in make(words(SAID)) if b"ping" not in event]
-    got = []
-    with model.saying(events, permits=1):
-        for text, _ in ask(masked):
-            got.append(text)
-            assert model.sent <= len(got) + 1
+    texts = []
+    with model.answer_with(events, permits=1):
+        for text, _ in ask(masking_gateway):
+            texts.append(text)
+            assert model.sent <= len(texts) + 1
             model.permit()
-    assert "".join(got) == wanted(SAID + " ")
+    assert "".join(texts) == mask_text(SAID + " ")
 
 
 @CLIENTS
-def test_wherever_it_is_cut_the_text_is_the_masked_one(
-    ask: Ask, make: Make, masked: Gateway, model: ModelUpstream
+def test_the_text_is_masked_wherever_it_is_cut(
+    ask: Ask, make: Make, masking_gateway: Gateway, model: ModelUpstream
 ) -> None:
-    chance, whole = random.Random(17), wanted(SAID)  # noqa: S311 — no secret
+    chance, whole = random.Random(17), mask_text(SAID)  # noqa: S311 — no secret
     for _ in range(CUTS):
-        tokens = cut(SAID, chance.randint(0, 25), chance)
+        tokens = cut_at_random(SAID, chance.randint(0, 25), chance)
         body = b"".join(make(tokens))
-        with model.saying(cut(body, chance.randint(0, 40), chance)):
-            assert "".join(text for text, _ in ask(masked)) == whole, tokens
+        with model.answer_with(cut_at_random(body, chance.randint(0, 40), chance)):
+            assert "".join(text for text, _ in ask(masking_gateway)) == whole, tokens
 
 
-def cut(whole: Any, times: int, chance: random.Random) -> list[Any]:
-    """In so many places at most; no part is empty."""
+def cut_at_random(whole: Any, times: int, chance: random.Random) -> list[Any]:
+    """Cuts in at most so many places; no part is empty."""
     at = sorted({0, len(whole), *(chance.randrange(1, len(whole)) for _ in range(times))})
     return [whole[begin:end] for begin, end in itertools.pairwise(at)]
 
 
 @CLIENTS
-def test_who_leaves_in_the_middle_frees_the_policy_and_upstream(
-    ask: Ask, make: Make, masked: Gateway, model: ModelUpstream
+def test_a_client_that_leaves_in_the_middle_frees_policy_and_upstream(
+    ask: Ask, make: Make, masking_gateway: Gateway, model: ModelUpstream
 ) -> None:
-    before = len(closed(masked))
-    with model.saying(make(words(SAID)), permits=8):
-        tokens = ask(masked)
+    before = len(streams_closed(masking_gateway))
+    with model.answer_with(make(words(SAID)), permits=8):
+        tokens = ask(masking_gateway)
         for _ in range(4):
             _, stream = next(tokens)
         stream.close()  # type: ignore[attr-defined]
-        eventually("the policy's finally has run", lambda: len(closed(masked)) > before)
+        eventually("the policy's finally has run", lambda: len(streams_closed(masking_gateway)) > before)
         eventually("upstream is left too", model.gone.is_set)
 
 
-def closed(gateway: Gateway) -> list[str]:
-    """What pass-stream has said, in its `finally`, of responses that have not come to their end."""
-    said = [str(record.get("message")) for record in gateway.logged(policy="pass-stream:v1.0.0")]
-    return [message for message in said if re.match("response ended by (GeneratorExit|CancelledError)", message)]
+def streams_closed(gateway: Gateway) -> list[str]:
+    """The log messages of pass-stream, in its `finally`, about unfinished responses."""
+    messages = [str(record.get("message")) for record in gateway.find_records(policy="pass-stream:v1.0.0")]
+    return [message for message in messages if re.match("response ended by (GeneratorExit|CancelledError)", message)]
 
 
-def test_an_answer_in_one_piece_is_masked_too(masked: Gateway, model: ModelUpstream) -> None:
+def test_an_answer_in_one_piece_is_masked_too(masking_gateway: Gateway, model: ModelUpstream) -> None:
     model.content_type = "application/json"
     try:
-        with model.saying([b'{"text": "ask ada@', b'example.org"}']):
-            answer = httpx.post(f"{masked.url}/model/x", json={})
+        with model.answer_with([b'{"text": "ask ada@', b'example.org"}']):
+            answer = httpx.post(f"{masking_gateway.url}/model/x", json={})
     finally:
         model.content_type = "text/event-stream"
     assert answer.json() == {"text": f"ask {MASKED}"}

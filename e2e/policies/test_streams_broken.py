@@ -24,7 +24,7 @@ CUT = (httpx.RemoteProtocolError, httpx.ReadError)
 
 
 @pytest.fixture(scope="module")
-def broken(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def own_gateway(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway of this module's own: executors die here."""
     with running(build, tmp_path_factory.mktemp("broken"), "--executor-drain", "5s") as gateway:
         yield gateway
@@ -37,7 +37,7 @@ def model() -> Iterator[ModelUpstream]:
         yield upstream
 
 
-def faulty(how: str, **params: object) -> Json:
+def faulty_stream(how: str, **params: object) -> Json:
     return attach("faulty-stream", {"how": how, **params}, timeout="1500ms")
 
 
@@ -67,11 +67,11 @@ COMPLETE = {
 
 
 @pytest.mark.parametrize("how", COMPLETE)
-def test_what_a_policy_may_yield(how: str, broken: Gateway, model: ModelUpstream) -> None:
-    broken.deploy(api("faulty", model.url, [faulty(how)]))
-    with model.saying(PIECES, permits=1):
+def test_a_policy_may_yield_each_valid_chunk(how: str, own_gateway: Gateway, model: ModelUpstream) -> None:
+    own_gateway.deploy(api("faulty", model.url, [faulty_stream(how)]))
+    with model.answer_with(PIECES, permits=1):
         model.permit(len(PIECES))
-        status, body, is_whole = outcome(broken, "faulty")
+        status, body, is_whole = outcome(own_gateway, "faulty")
     assert (status, is_whole) == (200, True)
     if how == "more":  # chunks may have been joined before the policy saw them
         assert len(body) == 3 * len(WHOLE)
@@ -82,11 +82,11 @@ def test_what_a_policy_may_yield(how: str, broken: Gateway, model: ModelUpstream
 @pytest.mark.parametrize(("how", "status"), [("raises-before", 500), ("rejects-before", 418)])
 @pytest.mark.parametrize("direction", ["request", "response"])
 def test_before_the_headers_are_out_the_client_is_answered(
-    how: str, status: int, direction: str, broken: Gateway, model: ModelUpstream
+    how: str, status: int, direction: str, own_gateway: Gateway, model: ModelUpstream
 ) -> None:
-    broken.deploy(api("faulty", model.url, [faulty(how, direction=direction)]))
-    with model.saying(PIECES):
-        answer = outcome(broken, "faulty", content=b"a body")
+    own_gateway.deploy(api("faulty", model.url, [faulty_stream(how, direction=direction)]))
+    with model.answer_with(PIECES):
+        answer = outcome(own_gateway, "faulty", content=b"a body")
     assert (answer[0], answer[2]) == (status, True)
     assert model.sent == 0 or direction == "response"
     if status == 500:
@@ -94,85 +94,87 @@ def test_before_the_headers_are_out_the_client_is_answered(
 
 
 @pytest.mark.parametrize("how", ["wrong-type", "never-ends", "raises-after", "raises-at-end", "rejects-after"])
-def test_after_that_the_stream_is_reset(how: str, broken: Gateway, model: ModelUpstream) -> None:
-    broken.deploy(api("faulty", model.url, [faulty(how)]))
-    with model.saying(PIECES, permits=1):
+def test_after_the_headers_are_out_the_stream_is_reset(how: str, own_gateway: Gateway, model: ModelUpstream) -> None:
+    own_gateway.deploy(api("faulty", model.url, [faulty_stream(how)]))
+    with model.answer_with(PIECES, permits=1):
         body = bytearray()
-        with httpx.stream("POST", f"{broken.url}/faulty/x", timeout=20) as answer:
+        with httpx.stream("POST", f"{own_gateway.url}/faulty/x", timeout=20) as answer:
             assert answer.status_code == 200
             with pytest.raises(CUT):
-                body.extend(itertools.chain.from_iterable(permitting(answer, model)))
+                body.extend(itertools.chain.from_iterable(read_and_permit(answer, model)))
     assert WHOLE.startswith(bytes(body))
-    eventually("the log names it", lambda: any("faulty-stream" in json.dumps(record) for record in broken.records()))
+    eventually(
+        "the log names it", lambda: any("faulty-stream" in json.dumps(record) for record in own_gateway.records())
+    )
 
 
 @pytest.mark.parametrize("how", ["blocks", "computes"])
-def test_who_holds_up_its_event_loop_is_late_like_any_other(how: str, broken: Gateway, model: ModelUpstream) -> None:
+def test_a_policy_that_blocks_its_event_loop_is_late(how: str, own_gateway: Gateway, model: ModelUpstream) -> None:
     """It is a 504 where its first chunk had not yet left when the loop was held up."""
-    broken.deploy(api("faulty", model.url, [faulty(how, seconds=4)]))
-    broken.deploy(api("passing", model.url, [attach("pass-stream")]))
-    with model.saying(PIECES):
-        status, body, is_whole = outcome(broken, "faulty")
+    own_gateway.deploy(api("faulty", model.url, [faulty_stream(how, seconds=4)]))
+    own_gateway.deploy(api("passing", model.url, [attach("pass-stream")]))
+    with model.answer_with(PIECES):
+        status, body, is_whole = outcome(own_gateway, "faulty")
         assert (status, is_whole) == (504, True) or (status, is_whole) == (200, False), body
-        eventually("streams pass again", lambda: outcome(broken, "passing") == (200, WHOLE, True), 20)
+        eventually("streams pass again", lambda: outcome(own_gateway, "passing") == (200, WHOLE, True), 20)
 
 
-def permitting(answer: httpx.Response, model: ModelUpstream) -> Iterator[bytes]:
-    """What comes; upstream may send the next piece when this one is here."""
+def read_and_permit(answer: httpx.Response, model: ModelUpstream) -> Iterator[bytes]:
+    """Yields the pieces of the answer, and permits the upstream's next piece after each."""
     for part in answer.iter_raw():
         yield part
         model.permit()
 
 
 @pytest.mark.parametrize("how", ["raises-after", "never-ends", "rejects-after"])
-def test_a_request_that_was_cut_is_never_whole_upstream(how: str, broken: Gateway, model: ModelUpstream) -> None:
+def test_a_request_that_was_cut_is_never_whole_upstream(how: str, own_gateway: Gateway, model: ModelUpstream) -> None:
     """Upstream answers only a body that has ended: here none does, and the client hears why."""
-    broken.deploy(api("faulty", model.url, [faulty(how, direction="request")]))
-    with model.saying(PIECES):
-        status, _, _ = outcome(broken, "faulty", content=iter([b"one", b"two"]))
+    own_gateway.deploy(api("faulty", model.url, [faulty_stream(how, direction="request")]))
+    with model.answer_with(PIECES):
+        status, _, _ = outcome(own_gateway, "faulty", content=iter([b"one", b"two"]))
         assert model.sent == 0
     assert status == {"raises-after": 500, "never-ends": 504, "rejects-after": 418}[how]
 
 
-def test_who_yields_without_end_waits_for_its_reader(broken: Gateway, model: ModelUpstream) -> None:
-    broken.deploy(api("faulty", model.url, [faulty("endless")]))
-    with model.saying(PIECES), httpx.stream("POST", f"{broken.url}/faulty/x", timeout=20) as answer:
-        got = 0
+def test_a_policy_that_yields_endlessly_waits_for_its_reader(own_gateway: Gateway, model: ModelUpstream) -> None:
+    own_gateway.deploy(api("faulty", model.url, [faulty_stream("endless")]))
+    with model.answer_with(PIECES), httpx.stream("POST", f"{own_gateway.url}/faulty/x", timeout=20) as answer:
+        received = 0
         for part in answer.iter_raw():
-            got += len(part)
-            if got > 8 << 20:
+            received += len(part)
+            if received > 8 << 20:
                 break
-    eventually("nothing is left", lambda: open_streams(broken) == 0)
+    eventually("nothing is left", lambda: open_streams(own_gateway) == 0)
 
 
-def test_a_policy_that_takes_no_leave_is_left(broken: Gateway, model: ModelUpstream) -> None:
-    broken.deploy(api("faulty", model.url, [faulty("swallows-exit")]))
-    before = len(broken.logged(message="swallowed"))
-    with model.saying(PIECES, permits=2):
-        with httpx.stream("POST", f"{broken.url}/faulty/x", timeout=20) as answer:
+def test_a_policy_that_ignores_its_cancellation_is_abandoned(own_gateway: Gateway, model: ModelUpstream) -> None:
+    own_gateway.deploy(api("faulty", model.url, [faulty_stream("swallows-exit")]))
+    before = len(own_gateway.find_records(message="swallowed"))
+    with model.answer_with(PIECES, permits=2):
+        with httpx.stream("POST", f"{own_gateway.url}/faulty/x", timeout=20) as answer:
             assert next(answer.iter_raw())
-        eventually("it has swallowed it", lambda: len(broken.logged(message="swallowed")) > before)
+        eventually("it has swallowed it", lambda: len(own_gateway.find_records(message="swallowed")) > before)
         eventually("upstream is left", model.gone.is_set)
-    eventually("nothing is left", lambda: open_streams(broken) == 0)
+    eventually("nothing is left", lambda: open_streams(own_gateway) == 0)
 
 
 # ---------------------------------------------------------------- what clients do
 
 
-def test_clients_that_reset_at_every_stage_leave_nothing(broken: Gateway, model: ModelUpstream) -> None:
-    broken.deploy(api("passing", model.url, [attach("pass-stream", {"reports": True})]))
+def test_clients_that_reset_at_every_stage_leave_nothing(own_gateway: Gateway, model: ModelUpstream) -> None:
+    own_gateway.deploy(api("passing", model.url, [attach("pass-stream", {"reports": True})]))
     head = b"POST /passing/x HTTP/1.1\r\nhost: x\r\ncontent-length: 20\r\n"
     stages = [head[:9], head, head + b"\r\n", head + b"\r\n" + b"x" * 10, head + b"\r\n" + b"x" * 20]
-    with model.saying(PIECES, permits=0):
+    with model.answer_with(PIECES, permits=0):
         for sent in stages * 4:
-            reset_after(broken, sent, 0)
+            reset_after(own_gateway, sent, 0)
     for count in range(1, len(PIECES)):
-        eventually("nobody else takes its pieces", lambda: open_streams(broken) == 0)
-        with model.saying(PIECES, permits=count):
-            reset_after(broken, stages[-1], count)
-    eventually("nothing is left", lambda: open_streams(broken) == 0)
-    with model.saying(PIECES):
-        assert outcome(broken, "passing") == (200, WHOLE, True)
+        eventually("no other client takes its pieces", lambda: open_streams(own_gateway) == 0)
+        with model.answer_with(PIECES, permits=count):
+            reset_after(own_gateway, stages[-1], count)
+    eventually("nothing is left", lambda: open_streams(own_gateway) == 0)
+    with model.answer_with(PIECES):
+        assert outcome(own_gateway, "passing") == (200, WHOLE, True)
 
 
 def reset_after(gateway: Gateway, sent: bytes, pieces: int) -> None:
@@ -180,41 +182,42 @@ def reset_after(gateway: Gateway, sent: bytes, pieces: int) -> None:
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=20) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.sendall(sent)
-        got = b""
-        while got.count(b"piece") < pieces:
-            got += client.recv(1 << 16)
+        data = b""
+        while data.count(b"piece") < pieces:
+            data += client.recv(1 << 16)
 
 
 def open_streams(gateway: Gateway) -> int:
     """Exchanges and executions that are under way."""
     stats = json.loads(gateway.admin("engine", "/stats"))
-    return int(stats["extProc"]["active"] + sum(each["underWay"] for each in stats["executors"]))
+    return int(stats["extProc"]["active"] + sum(executor["underWay"] for executor in stats["executors"]))
 
 
 # ---------------------------------------------------------------- what becomes of executors
 
 
-def test_an_executor_that_dies_cuts_its_streams(broken: Gateway, model: ModelUpstream) -> None:
-    broken.deploy(api("passing", model.url, [attach("pass-stream")]))
-    with model.saying(PIECES, permits=2), httpx.stream("POST", f"{broken.url}/passing/x", timeout=20) as answer:
+def test_an_executor_that_dies_cuts_its_streams(own_gateway: Gateway, model: ModelUpstream) -> None:
+    own_gateway.deploy(api("passing", model.url, [attach("pass-stream")]))
+    url = f"{own_gateway.url}/passing/x"
+    with model.answer_with(PIECES, permits=2), httpx.stream("POST", url, timeout=20) as answer:
         parts = answer.iter_raw()
         assert next(parts)
-        killed = broken.kill(EXECUTOR)
+        killed = own_gateway.kill(EXECUTOR)
         with pytest.raises(CUT):
             list(parts)
-    eventually("the executor is back", lambda: broken.pid(EXECUTOR) not in {None, killed}, 20)
-    with model.saying(PIECES):
-        eventually("streams pass again", lambda: outcome(broken, "passing") == (200, WHOLE, True), 20)
+    eventually("the executor is back", lambda: own_gateway.pid(EXECUTOR) not in {None, killed}, 20)
+    with model.answer_with(PIECES):
+        eventually("streams pass again", lambda: outcome(own_gateway, "passing") == (200, WHOLE, True), 20)
 
 
-def test_before_the_first_chunk_its_death_is_an_answer(broken: Gateway, model: ModelUpstream) -> None:
-    broken.deploy(api("faulty", model.url, [faulty("exits", direction="request")]))
-    with model.saying(PIECES):
-        status, body, is_whole = outcome(broken, "faulty", content=b"a body")
+def test_an_executor_that_dies_before_the_first_chunk_is_an_answer(own_gateway: Gateway, model: ModelUpstream) -> None:
+    own_gateway.deploy(api("faulty", model.url, [faulty_stream("exits", direction="request")]))
+    with model.answer_with(PIECES):
+        status, body, is_whole = outcome(own_gateway, "faulty", content=b"a body")
     assert (status, is_whole) == (503, True), body
-    broken.deploy(api("passing", model.url, [attach("pass-stream")]))
-    with model.saying(PIECES):
-        eventually("streams pass again", lambda: outcome(broken, "passing") == (200, WHOLE, True), 20)
+    own_gateway.deploy(api("passing", model.url, [attach("pass-stream")]))
+    with model.answer_with(PIECES):
+        eventually("streams pass again", lambda: outcome(own_gateway, "passing") == (200, WHOLE, True), 20)
 
 
 PASSING = """\
@@ -230,24 +233,24 @@ def test_a_stream_ends_where_it_began_while_code_changes(model: ModelUpstream, t
     project.write_policy("word", PASSING.format(word="first"), more=STREAMING)
     with running(None, tmp_path / "state", *project.arguments) as gateway:
         gateway.deploy(api("word", model.url, [attach("word")]))
-        with model.saying(PIECES, permits=1), httpx.stream("POST", f"{gateway.url}/word/x", timeout=20) as answer:
+        with model.answer_with(PIECES, permits=1), httpx.stream("POST", f"{gateway.url}/word/x", timeout=20) as answer:
             parts = answer.iter_raw()
-            got = next(parts)
+            received = next(parts)
             project.write_policy("word", PASSING.format(word="later"), more=STREAMING)
-            done = gateway.reload()
-            assert done.returncode == 0, done.stderr
+            result = gateway.reload()
+            assert result.returncode == 0, result.stderr
             model.permit(len(PIECES) * 100)  # this one's, and those that follow
             eventually("new streams see the new code", lambda: b"later 0" in outcome(gateway, "word")[1])
-            got += b"".join(parts)
-        assert got == WHOLE.replace(b"piece", b"first")
+            received += b"".join(parts)
+        assert received == WHOLE.replace(b"piece", b"first")
 
 
-def test_beyond_the_drain_it_is_cut(model: ModelUpstream, tmp_path: Path) -> None:
+def test_a_stream_beyond_the_drain_is_cut(model: ModelUpstream, tmp_path: Path) -> None:
     project = PolicyProject(tmp_path, "streams")
     project.write_policy("word", PASSING.format(word="first"), more=STREAMING)
     with running(None, tmp_path / "state", *project.arguments, "--executor-drain", "1s") as gateway:
         gateway.deploy(api("word", model.url, [attach("word")]))
-        with model.saying(PIECES, permits=1), httpx.stream("POST", f"{gateway.url}/word/x", timeout=20) as answer:
+        with model.answer_with(PIECES, permits=1), httpx.stream("POST", f"{gateway.url}/word/x", timeout=20) as answer:
             parts = answer.iter_raw()
             assert next(parts)
             project.write_policy("word", PASSING.format(word="later"), more=STREAMING)

@@ -1,6 +1,6 @@
-"""Policies that read bodies × bodies that are no text, or not the text that they are said to be.
+"""Policies that read bodies × bodies that are no text or not in the declared charset.
 
-Each is read, passed or refused, in both directions: no policy fails (500), and what is there to hide hides.
+Each is read, passed or refused, in both directions: no policy fails (500), and no secret passes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import yaml
 from e2e.kit.gateway import BUILD_SECONDS, Gateway, api, attach, running
 from e2e.kit.places import ROOT
 from e2e.kit.upstream import Recorded, Reply, Upstream
-from e2e.policies.bodies import HIDE, JSON, MAIL, PAGE, POLICIES, SHAPES, XML, Shape, with_tables
+from e2e.policies.bodies import HIDE, JSON, MAIL, PAGE, POLICIES, SHAPES, XML, Shape, replace_tables
 
 PLAIN = Reply(200, [("content-type", "application/json")], b'{"a": 1}')
 ENVELOPE = Reply(
@@ -32,8 +32,8 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, recording_upstream: Upstre
     """A gateway with an API for each of these policies."""
     folder = tmp_path_factory.mktemp("bodies")
     manifest, output = folder / "build.yaml", ROOT / "build" / "bodies"
-    listed = [{"name": name, "filePath": str(folder_of(name))} for name in POLICIES]
-    manifest.write_text(yaml.safe_dump({"version": "v1", "policies": listed}))
+    entries = [{"name": name, "filePath": str(folder_of(name))} for name in POLICIES]
+    manifest.write_text(yaml.safe_dump({"version": "v1", "policies": entries}))
     command = ["gatewright", "build", "--manifest", str(manifest), "--output", str(output)]
     subprocess.run(command, check=True, timeout=BUILD_SECONDS)
     with running(output, folder / "state") as started:
@@ -55,7 +55,7 @@ def leaks(policy: str, direction: str, shape: Shape, body: bytes) -> bool:
 
 
 class Trials:
-    """What comes of each shape, by policy, each tried once."""
+    """The outcome of each shape by policy, each tried once."""
 
     def __init__(self, gateway: Gateway, upstream: Upstream) -> None:
         self._gateway, self._upstream = gateway, upstream
@@ -86,11 +86,11 @@ class Trials:
         with self._client(policy) as client:
             for name, shape in SHAPES.items():
                 self._upstream.reply = answer_of(shape)
-                status, got, is_whole = response_of(client)
-                if status not in {200, 206, 502} or got == b"" or leaks(policy, "response", shape, got):
-                    self.wrong["response", policy, name] = status, got
-                came = outcome_of(shape, got) if is_whole else "cut off"
-                outcomes[name] = came if status < 300 else str(status)
+                status, body, is_whole = response_of(client)
+                if status not in {200, 206, 502} or body == b"" or leaks(policy, "response", shape, body):
+                    self.wrong["response", policy, name] = status, body
+                outcome = outcome_of(shape, body) if is_whole else "cut off"
+                outcomes[name] = outcome if status < 300 else str(status)
         return outcomes
 
 
@@ -107,26 +107,26 @@ def trials(gateway: Gateway, recording_upstream: Upstream) -> Trials:
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_request_is_read_passed_or_refused(trials: Trials, policy: str) -> None:
     assert trials.requests(policy)
-    assert {key: what for key, what in trials.wrong.items() if key[:2] == ("request", policy)} == {}
+    assert {key: outcome for key, outcome in trials.wrong.items() if key[:2] == ("request", policy)} == {}
 
 
 @pytest.mark.usefixtures("upstream")
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_response_is_read_passed_or_refused(trials: Trials, policy: str) -> None:
     assert trials.responses(policy)
-    assert {key: what for key, what in trials.wrong.items() if key[:2] == ("response", policy)} == {}
+    assert {key: outcome for key, outcome in trials.wrong.items() if key[:2] == ("response", policy)} == {}
 
 
 @pytest.mark.usefixtures("upstream")
-def test_the_page_says_what_comes_of_each(trials: Trials, request: pytest.FixtureRequest) -> None:
+def test_the_page_has_the_outcomes_of_this_run(trials: Trials, request: pytest.FixtureRequest) -> None:
     outcomes = {
         "request": {policy: trials.requests(policy) for policy in POLICIES},
         "response": {policy: trials.responses(policy) for policy in POLICIES},
     }
-    made = with_tables(PAGE.read_text(), outcomes)
+    page = replace_tables(PAGE.read_text(), outcomes)
     if request.config.getoption("--update"):
-        PAGE.write_text(made)
-    assert PAGE.read_text() == made, "pytest --update writes it anew"
+        PAGE.write_text(page)
+    assert PAGE.read_text() == page, "pytest --update writes it anew"
 
 
 def reads_responses(policy: str) -> bool:
@@ -144,8 +144,8 @@ WHOLE = {
 
 @pytest.mark.parametrize("policy", [policy for policy in POLICIES if reads_responses(policy)])
 @pytest.mark.parametrize("asked", ["bytes=0-0,1-", "bytes=0-12", "bytes=12-", "lines=1-2"])
-def test_no_range_passes_a_policy_by(gateway: Gateway, upstream: Upstream, policy: str, asked: str) -> None:
-    """An upstream that serves ranges is asked for the whole; one that sends a part all the same is not believed."""
+def test_no_range_request_bypasses_a_policy(gateway: Gateway, upstream: Upstream, policy: str, asked: str) -> None:
+    """An upstream that serves ranges is asked for the whole; a partial answer is refused."""
     asks = {"range": asked, "if-range": '"v1"'}
     with httpx.Client(base_url=f"{gateway.url}/{policy}", timeout=30) as client:
         for media_type in WHOLE:
@@ -176,27 +176,27 @@ def range_server(media_type: bytes, *, always: bool = False) -> Callable[[Record
 
 
 def response_of(client: httpx.Client) -> tuple[int, bytes, bool]:
-    """The status, as much of the body as comes, and whether that is all.
+    """The status, the body as far as it came, and whether it is complete.
 
-    What is refused once a part of it has passed is cut off.
+    A response refused after its beginning has passed is cut off.
     """
-    got = b""
+    data = b""
     with client.stream("POST", "/x", json={}) as answer:
         try:
             for chunk in answer.iter_raw():
-                got += chunk
+                data += chunk
         except httpx.RemoteProtocolError:
-            return answer.status_code, got, False
-    return answer.status_code, got, True
+            return answer.status_code, data, False
+    return answer.status_code, data, True
 
 
 def headers_of(shape: Shape) -> list[tuple[bytes, bytes]]:
-    named = [
+    headers = [
         (b"content-type", shape.content_type),
         (b"content-encoding", shape.encoding.encode()),
         (b"content-range", shape.content_range.encode()),
     ]
-    return [(name, value) for name, value in named if value]
+    return [(name, value) for name, value in headers if value]
 
 
 def answer_of(shape: Shape) -> Callable[[Recorded], Reply]:

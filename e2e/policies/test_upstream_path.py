@@ -1,4 +1,4 @@
-"""A policy signs the path that the upstream will see; the upstream verifies what it got."""
+"""A policy signs the path that the upstream will see; the upstream verifies the path that it received."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ WENT = {
 
 
 @pytest.fixture(scope="module")
-def signing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def signing_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     project = PolicyProject(tmp_path_factory.mktemp("project"), "e2e-upstream-path")
     project.write_policy("sign", SIGN)
     project.write_policy("choose", CHOOSE)
@@ -67,10 +67,10 @@ def signing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         yield gateway
 
 
-def deployed(gateway: Gateway, upstream: Upstream, name: str, *policies: Json) -> str:
-    made = api(name, upstream.url, list(policies), OPERATIONS)
-    made["spec"]["upstream"] = {"main": {"url": f"{upstream.url}/api"}, "other": {"url": f"{upstream.url}/next"}}
-    gateway.deploy(made)
+def deploy(gateway: Gateway, upstream: Upstream, name: str, *policies: Json) -> str:
+    document = api(name, upstream.url, list(policies), OPERATIONS)
+    document["spec"]["upstream"] = {"main": {"url": f"{upstream.url}/api"}, "other": {"url": f"{upstream.url}/next"}}
+    gateway.deploy(document)
     return f"{gateway.url}/{name}"
 
 
@@ -83,28 +83,28 @@ def check_signature(upstream: Upstream, answer: httpx.Response, path: str) -> No
     assert answer.headers["x-went"] == path
 
 
-def test_the_upstream_verifies_what_was_signed(signing: Gateway, upstream: Upstream) -> None:
-    url = deployed(signing, upstream, "signed", attach("sign"))
-    for asked, path in WENT.items():
+def test_the_upstream_verifies_the_signed_path(signing_gateway: Gateway, upstream: Upstream) -> None:
+    url = deploy(signing_gateway, upstream, "signed", attach("sign"))
+    for target, path in WENT.items():
         upstream.reset()
-        answer = httpx.get(f"{url}{asked}")
+        answer = httpx.get(f"{url}{target}")
         if path is None:
             assert (answer.status_code, upstream.received) == (400, []), "paths that are read in two ways are refused"
         else:
             check_signature(upstream, answer, path)
 
 
-def test_a_policy_before_changes_what_is_signed(signing: Gateway, upstream: Upstream) -> None:
+def test_an_earlier_policys_path_is_signed(signing_gateway: Gateway, upstream: Upstream) -> None:
     chosen = attach("choose", {"upstream": "other", "path": "/chosen/split/x%2Cy"})
-    url = deployed(signing, upstream, "chosen", chosen, attach("sign"))
+    url = deploy(signing_gateway, upstream, "chosen", chosen, attach("sign"))
     upstream.reset()
     check_signature(upstream, httpx.get(f"{url}/split/7"), "/next/split/x%2Cy")
 
 
-def test_what_is_not_decided_yet_or_goes_nowhere_is_not_said(signing: Gateway, upstream: Upstream) -> None:
-    url = deployed(signing, upstream, "undecided", attach("sign"))
+def test_an_undecided_or_missing_upstream_path_is_none(signing_gateway: Gateway, upstream: Upstream) -> None:
+    url = deploy(signing_gateway, upstream, "undecided", attach("sign"))
     upstream.reset()
-    for asked in ("/split/7", "/redirect/7"):
-        answer = httpx.get(f"{url}{asked}")
+    for path in ("/split/7", "/redirect/7"):
+        answer = httpx.get(f"{url}{path}")
         assert (answer.status_code, answer.text) == (503, "not known yet")
     assert upstream.received == []

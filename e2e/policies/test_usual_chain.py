@@ -36,7 +36,7 @@ POLICIES = ROOT / "policies"
 GO, PYTHON = ("cors", "rate-limit", "set-headers"), ("jwt-auth", "validate-request")
 ORIGIN = "https://app.example"
 LIMIT = 10  # requests a second of a tenant, and at once after a pause
-TENANTS = 60  # among whom the requests are shared that are to pass: each stays far below the limit
+TENANTS = 60  # the tenants that share the requests that must pass: each stays far below the limit
 ORDER = {
     "type": "object",
     "required": ["item", "count"],
@@ -101,7 +101,7 @@ class Load:
             self.wrong.append(f"{kind.name}: upstream was told of {answer.headers.get('x-seen')!r}")
 
     async def offer(self, client: aiohttp.ClientSession, kinds: Iterator[Kind], rate: float) -> None:
-        """Until it is cancelled. What is late is made up for, so that the machine's pace changes nothing."""
+        """Sends until it is cancelled. Late requests are caught up, so that the machine's pace changes nothing."""
         async with asyncio.TaskGroup() as group:
             begin = time.monotonic()
             for number in itertools.count():
@@ -110,7 +110,7 @@ class Load:
 
 
 @asynccontextmanager
-async def offered(load: Load) -> AsyncIterator[None]:
+async def offer_load(load: Load) -> AsyncIterator[None]:
     """Within it requests of all kinds are made. Its end waits for answers to none, for they are cut off."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as client:
         tasks = [
@@ -138,9 +138,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("usual")
     for name in PYTHON:
         shutil.copytree(POLICIES / name, folder / name)
-    listed = [{"name": name, "filePath": str(POLICIES / name)} for name in GO]
-    listed += [{"name": name, "filePath": name} for name in PYTHON]
-    (manifest := folder / "build.yaml").write_text(yaml.safe_dump({"version": "v1", "policies": listed}))
+    entries = [{"name": name, "filePath": str(POLICIES / name)} for name in GO]
+    entries += [{"name": name, "filePath": name} for name in PYTHON]
+    (manifest := folder / "build.yaml").write_text(yaml.safe_dump({"version": "v1", "policies": entries}))
     output = ROOT / "build" / "usual"
     with provider(tmp_path_factory.mktemp("provider")) as issuing, server(folder) as valkey:
         file = write(folder / "gateway.yaml", {"name": "http"}, store={"valkey": {"address": valkey.address}})
@@ -149,7 +149,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             yield Site(gateway, issuing, valkey, folder)
 
 
-def deployed(site: Site, upstream: Upstream) -> str:
+def deploy_chain(site: Site, upstream: Upstream) -> str:
     """The URL of the chain."""
     issuer = {"issuer": site.issuing.issuer, "audiences": ["orders"]}
     limit = {"limits": [{"requests": LIMIT, "per": "1s"}], "key": [{"from": "header", "name": "x-tenant"}]}
@@ -165,8 +165,8 @@ def deployed(site: Site, upstream: Upstream) -> str:
     return f"{site.gateway.url}/usual/orders"
 
 
-async def changed_key(site: Site, load: Load) -> None:
-    """A new key signs. Whoever first brings a token of it may have to come again: 503 says so, with Retry-After."""
+async def change_key(site: Site, load: Load) -> None:
+    """A new key signs. The first client with a token of it may have to retry: it gets a 503 with Retry-After."""
     await asyncio.to_thread(site.issuing.rotate)
     probe = Load(load.url, await asyncio.to_thread(site.issuing.token))
     kind = Kind("probe", frozenset({200, 503}))
@@ -178,26 +178,26 @@ async def changed_key(site: Site, load: Load) -> None:
     load.token = probe.token
 
 
-async def restarted_valkey(site: Site, _: Load) -> None:
+async def restart_valkey(site: Site, _: Load) -> None:
     await asyncio.to_thread(site.valkey.kill)
     await asyncio.sleep(1)
     await asyncio.to_thread(site.valkey.start)
 
 
-async def reloaded(site: Site, _: Load) -> None:
+async def reload(site: Site, _: Load) -> None:
     before = site.gateway.executors()
     for name in PYTHON:
         with (site.folder / name / "policy.py").open("a") as source:
             source.write(f"# changed at {time.monotonic()}\n")
-    done = await asyncio.to_thread(site.gateway.reload)
-    assert done.returncode == 0, done.stderr
+    result = await asyncio.to_thread(site.gateway.reload)
+    assert result.returncode == 0, result.stderr
     await asyncio.to_thread(eventually, "others serve", lambda: site.gateway.executors() != before, 60)
 
 
 async def under_load(site: Site, load: Load) -> float:
     begin = time.monotonic()
-    async with offered(load):
-        for number, change in enumerate((changed_key, restarted_valkey, reloaded), 1):
+    async with offer_load(load):
+        for number, change in enumerate((change_key, restart_valkey, reload), 1):
             await asyncio.sleep(begin + number * SECONDS / 4 - time.monotonic())
             await change(site, load)
         await asyncio.sleep(begin + SECONDS - time.monotonic())
@@ -205,7 +205,7 @@ async def under_load(site: Site, load: Load) -> float:
 
 
 def test_no_answer_is_wrong_whatever_changes(site: Site, upstream: Upstream) -> None:
-    load = Load(deployed(site, upstream), site.issuing.token())
+    load = Load(deploy_chain(site, upstream), site.issuing.token())
     took = asyncio.run(under_load(site, load))
     assert load.wrong == [], f"{len(load.wrong)} of {load.answers.total()}: {load.wrong[:5]}"
     assert {name for name, _ in load.answers} == {kind.name for kind in (GREEDY, *KINDS)}

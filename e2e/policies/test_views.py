@@ -1,4 +1,4 @@
-"""One view of a request for all that decide by it, however a client writes it; upstream gets it as it came."""
+"""All that decide by a request see the same, however a client writes it; the upstream receives it unchanged."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from e2e.kit.counterparts import opa
 from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
 from e2e.kit.listening import write
 from e2e.kit.policy_project import PolicyProject
-from e2e.kit.raw_http import connected, received
+from e2e.kit.raw_http import connected, receive_answer
 from e2e.kit.upstream import Recorded, Upstream
-from e2e.policies.views import CONDITIONS, PAGE, VIEW, WAYS, Way, with_table
+from e2e.policies.views import CONDITIONS, PAGE, VIEW, WAYS, Way, replace_table
 
 SEES = """
 import json
@@ -73,10 +73,10 @@ def apis(upstream: str, opa_url: str) -> Iterator[Json]:
         attach("set-headers", {"request": {"set": [{"name": f"x-when-{name}", "value": "true"}]}}, when=condition)
         for name, condition in CONDITIONS.items()
     ]
-    asked = {"url": opa_url, "path": "orders/view", "headers": ["x-many"], "upstreamHeaders": ["x-opa"]}
+    settings = {"url": opa_url, "path": "orders/view", "headers": ["x-many"], "upstreamHeaders": ["x-opa"]}
     readers = [
         attach("audit-log", {"file": "views.jsonl", "requestHeaders": ["x-many"]}),
-        attach("opa-authz", asked),
+        attach("opa-authz", settings),
         attach("set-headers", {"request": {"set": placeholders}}),
         *marks,
         attach("sees"),
@@ -96,29 +96,29 @@ def ask_for(stage: Stage, way: Way, api_name: str = "views") -> int:
     lines += [f"X-Many: {value}" for value in way.headers]
     with connected(httpx.URL(stage.gateway.url).port or 80) as connection:
         connection.sendall("\r\n".join([*lines, "", ""]).encode())
-        return received(connection).status
+        return receive_answer(connection).status
 
 
 @pytest.mark.parametrize("way", [Way(), *(way for ways in WAYS.values() for way in ways)], ids=str)
-def test_all_see_the_same(stage: Stage, upstream: Upstream, way: Way) -> None:
-    lines = audited(stage)
+def test_all_ways_to_apply_a_policy_see_the_same(stage: Stage, upstream: Upstream, way: Way) -> None:
+    lines = audit_lines(stage)
     assert ask_for(stage, way) == 200
     (request,) = upstream.received
     assert json.loads(request.value("x-python") or "") == VIEW
-    assert stripped(json.loads(request.value("x-opa") or "")) == VIEW
+    assert strip_values(json.loads(request.value("x-opa") or "")) == VIEW
     assert {name: request.value(f"x-when-{name}") for name in CONDITIONS} == dict.fromkeys(CONDITIONS, "true")
     texts = {name: request.value(f"x-text-{name}") for name in PLACEHOLDERS}
     joined = {name: value.replace(" , ", ", ").replace(",2", ", 2") for name, value in texts.items() if value}
     assert joined == {"path": VIEW["path"], "client": VIEW["client"], "header": "1, 2", "parameter": "1, 2"}
-    eventually("the audit has a line", lambda: len(audited(stage)) > len(lines))
-    line = audited(stage)[-1]
+    eventually("the audit has a line", lambda: len(audit_lines(stage)) > len(lines))
+    line = audit_lines(stage)[-1]
     assert (line["path"], line["client"]) == (VIEW["path"], VIEW["client"])
     assert request.value("x-context") == "/views"
     assert below(request.value("x-raw") or "") == request.target.partition("?")[0]
-    assert came_as_it_was(request, way)
+    assert is_unchanged(request, way)
 
 
-def came_as_it_was(request: Recorded, way: Way) -> bool:
+def is_unchanged(request: Recorded, way: Way) -> bool:
     """But for what Envoy resolves: slashes, dot segments, letters and digits that need no encoding."""
     resolved = way.path.replace("%75", "u").replace("/x/..", "").replace("/./", "/").replace("//", "/")
     return request.target == f"{below(resolved)}?{way.query}" and request.value("x-forwarded-host") == way.host
@@ -128,11 +128,11 @@ def below(path: str) -> str:
     return path.removeprefix("/views")
 
 
-def stripped(view: Json) -> Json:
+def strip_values(view: Json) -> Json:
     return view | {"header": [part.strip() for part in view["header"]]}
 
 
-def audited(stage: Stage) -> list[Json]:
+def audit_lines(stage: Stage) -> list[Json]:
     file = stage.audits / "views.jsonl"
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
@@ -151,4 +151,4 @@ def test_a_rule_refuses_all_ways(stage: Stage, upstream: Upstream) -> None:
 
 def test_the_page_has_the_table() -> None:
     page = PAGE.read_text()
-    assert page == with_table(page), "python -m e2e.policies.views writes it anew"
+    assert page == replace_table(page), "python -m e2e.policies.views writes it anew"

@@ -1,4 +1,4 @@
-"""What all that decides by a request sees of it, however a client writes it: a table of docs/reference/passing.md.
+"""The parts of a request that decisions see, in every way to write it: a table of docs/reference/passing.md.
 
 python -m e2e.policies.views        writes it
 """
@@ -18,7 +18,7 @@ TITLE = "What decisions go by"
 
 @dataclass(frozen=True)
 class Way:
-    """How a client writes a request: what is not said is written in the plainest way."""
+    """A way to write a request: the parts that are not set are written in the plainest form."""
 
     path: str = "/views/users:delete/caf%C3%A9"
     host: str = "shop.example"
@@ -35,7 +35,7 @@ VIEW: Json = {
     "header": ["1", "2"],
     "parameter": ["1", "2"],
 }
-"""What all see, of each way."""
+"""The values that all see, of each way."""
 
 WAYS: Mapping[str, Sequence[Way]] = {
     "path": [
@@ -128,17 +128,17 @@ TABLE: Mapping[str, Sequence[str]] = {
 }
 
 
-def with_table(page: str) -> str:
-    """The page, with the table as it is here."""
+def replace_table(page: str) -> str:
+    """The page with this table."""
     head = ["", *READERS]
     lines = [head, ["---"] * len(head), *([title, *cells] for title, cells in TABLE.items())]
     table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-    page, found = re.subn(
+    page, replacements = re.subn(
         rf"(^## {TITLE}\n[^|]*)(\|[^\n]*\n)+", lambda match: match[1] + table, page, flags=re.MULTILINE
     )
-    assert found == 1, f"expected one section {TITLE} with a table, got {found}"
+    assert replacements == 1, f"expected one section {TITLE} with a table, got {replacements}"
     return page
 
 
 if __name__ == "__main__":
-    PAGE.write_text(with_table(PAGE.read_text()))
+    PAGE.write_text(replace_table(PAGE.read_text()))

@@ -52,8 +52,8 @@ def test_an_upstream_that_does_not_answer_is_problem_json(gateway: Gateway) -> N
 def test_a_policy_chooses_path_query_method_and_authority(gateway: Gateway, upstream: Upstream) -> None:
     chosen = {"path": "/retarget/b/c", "query": "n=2", "method": "POST", "authority": "elsewhere.test"}
     gateway.deploy(api("retarget", upstream.url, [attach("retarget", chosen)], [{"method": "GET", "path": "/*"}]))
-    named = {"host": "asked.test", "x-forwarded-host": "evil.test"}
-    assert httpx.get(f"{gateway.url}/retarget/a?n=1", headers=named).status_code == 200
+    headers = {"host": "asked.test", "x-forwarded-host": "evil.test"}
+    assert httpx.get(f"{gateway.url}/retarget/a?n=1", headers=headers).status_code == 200
     (request,) = upstream.received
     assert (request.method, request.target, request.value("host")) == ("POST", "/b/c?n=2", "elsewhere.test")
     assert request.values("x-forwarded-host") == [b"asked.test"]

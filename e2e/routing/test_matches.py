@@ -1,4 +1,4 @@
-"""Which operation a request meets by its method, its headers and its query: docs/reference/matching.md."""
+"""The operation of a request by its method, its headers and its query: docs/reference/matching.md."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ BOTH = pytest.mark.parametrize("ask", [http1, http2])
 
 
 def operation(mark: str, method: str, path: str, **more: object) -> Json:
-    """One that says in x-order that it was met."""
+    """An operation that reports in x-order that it matched."""
     return {"method": method, "path": path, "policies": [attach("mark", {"name": mark})], **more}
 
 
-def header(name: str, **said: object) -> Json:
-    return {"name": name, **said}
+def header(name: str, **condition: object) -> Json:
+    return {"name": name, **condition}
 
 
-def met(ask: Ask, gateway: Gateway, target: str, *headers: tuple[str, str], method: str = "GET") -> str:
+def matched_operation(ask: Ask, gateway: Gateway, target: str, *headers: tuple[str, str], method: str = "GET") -> str:
     answer = ask(gateway.port, target, Shape("match", method, list(headers)))
     return (answer.value("x-order") or "").removesuffix("()") or str(answer.status)
 
@@ -53,13 +53,13 @@ def test_operations_of_one_path_differ_by_headers(gateway: Gateway, upstream: Up
         "both": [("x-version", "2"), ("x-team", "")],
         "none": [("x-old", "")],
     }.items():
-        assert met(ask, gateway, "/by-header/x", *headers) == expected
-        assert met(ask, gateway, "/by-header/x", *headers, method="HEAD") == expected
+        assert matched_operation(ask, gateway, "/by-header/x", *headers) == expected
+        assert matched_operation(ask, gateway, "/by-header/x", *headers, method="HEAD") == expected
     for other in ([], [("x-version", "22")], [("x-version", "")], [("x-version", "20267")], [("x-old", "1")]):
-        assert met(ask, gateway, "/by-header/x", *other) == "else", other
+        assert matched_operation(ask, gateway, "/by-header/x", *other) == "else", other
     # Of a header with several lines, one that fits is enough; a line is one value, whatever commas it has.
-    assert met(ask, gateway, "/by-header/x", ("x-version", "9"), ("x-version", "2")) == "exact"
-    assert met(ask, gateway, "/by-header/x", ("x-version", "9, 2")) == "else"
+    assert matched_operation(ask, gateway, "/by-header/x", ("x-version", "9"), ("x-version", "2")) == "exact"
+    assert matched_operation(ask, gateway, "/by-header/x", ("x-version", "9, 2")) == "else"
 
 
 @BOTH
@@ -94,10 +94,10 @@ def test_operations_of_one_path_differ_by_query_in_any_spelling(gateway: Gateway
         "Action=view:": "else",
         "id=4x": "else",
     }.items():
-        assert met(ask, gateway, f"/by-query/x?{query}", method="GET") == expected, query
+        assert matched_operation(ask, gateway, f"/by-query/x?{query}", method="GET") == expected, query
     # Upstreams take the first of two, the last, or both, and decode names: none of that passes an operation by.
     for query in ("action=view:&action=42", "action=1&b&action", "%61ction=42", "action=1&actio%6E=2", "id=%34%32"):
-        assert met(ask, gateway, f"/by-query/x?{query}") == "400", query
+        assert matched_operation(ask, gateway, f"/by-query/x?{query}") == "400", query
     answer = ask(gateway.port, "/by-query/x?action=1&action=2", Shape("twice", "GET"))
     problem = json.loads(answer.body)
     assert (answer.value("content-type"), problem["status"]) == ("application/problem+json", 400)
@@ -111,11 +111,11 @@ def test_with_loose_paths_the_first_of_two_parameters_counts(gateway: Gateway, u
     loose["spec"]["strictPaths"] = False
     gateway.deploy(loose)
     for query, expected in {"v=1&v=2": "one", "v=2&v=1": "else", "%76=1": "else", "v=%31": "one"}.items():
-        assert met(http1, gateway, f"/loose-query/x?{query}") == expected, query
+        assert matched_operation(http1, gateway, f"/loose-query/x?{query}") == expected, query
 
 
 @BOTH
-def test_what_fits_no_operation_goes_on_to_the_next_path_and_is_else_404(
+def test_a_request_that_fits_no_operation_falls_to_the_next_path_or_404(
     gateway: Gateway, upstream: Upstream, ask: Ask
 ) -> None:
     gateway.deploy(
@@ -127,28 +127,28 @@ def test_what_fits_no_operation_goes_on_to_the_next_path_and_is_else_404(
             operation("options", "OPTIONS", "/b", headers=[header("x-v", exact="1")]),
         ])
     )  # fmt: skip
-    one = ("x-v", "1")
-    assert met(ask, gateway, "/falls/a/x", one) == "narrow"
-    assert met(ask, gateway, "/falls/a/x") == "wide"
-    assert met(ask, gateway, "/falls/a/x", method="POST") == "405"
-    assert met(ask, gateway, "/falls/b", one) == "alone"
-    assert met(ask, gateway, "/falls/b", one, method="HEAD") == "alone"
-    assert met(ask, gateway, "/falls/b", method="POST") == "post"
-    assert met(ask, gateway, "/falls/b", one, method="OPTIONS") == "options"
+    matching = ("x-v", "1")
+    assert matched_operation(ask, gateway, "/falls/a/x", matching) == "narrow"
+    assert matched_operation(ask, gateway, "/falls/a/x") == "wide"
+    assert matched_operation(ask, gateway, "/falls/a/x", method="POST") == "405"
+    assert matched_operation(ask, gateway, "/falls/b", matching) == "alone"
+    assert matched_operation(ask, gateway, "/falls/b", matching, method="HEAD") == "alone"
+    assert matched_operation(ask, gateway, "/falls/b", method="POST") == "post"
+    assert matched_operation(ask, gateway, "/falls/b", matching, method="OPTIONS") == "options"
     for method in ("GET", "HEAD"):
         answer = ask(gateway.port, "/falls/b", Shape("falls", method))
         assert (answer.status, answer.value("content-type")) == (404, "application/problem+json")
     preflight = ask(gateway.port, "/falls/b", Shape("falls", "OPTIONS"))
     assert (preflight.status, preflight.value("allow")) == (204, "GET, HEAD, OPTIONS, POST")
-    refused = ask(gateway.port, "/falls/b", Shape("falls", "DELETE", [one]))
+    refused = ask(gateway.port, "/falls/b", Shape("falls", "DELETE", [matching]))
     assert (refused.status, refused.value("allow")) == (405, "GET, HEAD, OPTIONS, POST")
 
 
 @BOTH
-def test_any_method_that_is_a_token(gateway: Gateway, upstream: Upstream, ask: Ask) -> None:
+def test_any_token_is_a_method(gateway: Gateway, upstream: Upstream, ask: Ask) -> None:
     gateway.deploy(
         api("tokens", upstream.url, [], [
-            *(operation(each, each, "/x") for each in TOKENS),
+            *(operation(token, token, "/x") for token in TOKENS),
             operation("named", "GET", "/any"),
             operation("any", "*", "/any"),
             operation("open", "*", "/open/*"),
@@ -156,7 +156,7 @@ def test_any_method_that_is_a_token(gateway: Gateway, upstream: Upstream, ask: A
     )  # fmt: skip
     typed = [("content-type", "text/plain"), ("content-length", "0")]  # without a content type Envoy refuses a QUERY
     for method in TOKENS:
-        assert met(ask, gateway, "/tokens/x", *typed, method=method) == method
+        assert matched_operation(ask, gateway, "/tokens/x", *typed, method=method) == method
         assert upstream.received[-1].method == method
     refused = ask(gateway.port, "/tokens/x", Shape("token", "GET"))
     assert (refused.status, refused.value("allow")) == (
@@ -164,18 +164,22 @@ def test_any_method_that_is_a_token(gateway: Gateway, upstream: Upstream, ask: A
         "A|B%, LIST, M-SEARCH, OPTIONS, PROPFIND, PURGE, QUERY, list",
     )
     for method in ("Purge", "purge", "TRACE"):
-        assert met(ask, gateway, "/tokens/x", method=method) == "405", method
-    assert met(ask, gateway, "/tokens/any") == met(ask, gateway, "/tokens/any", method="HEAD") == "named"
+        assert matched_operation(ask, gateway, "/tokens/x", method=method) == "405", method
+    assert (
+        matched_operation(ask, gateway, "/tokens/any")
+        == matched_operation(ask, gateway, "/tokens/any", method="HEAD")
+        == "named"
+    )
     for method in ("POST", "DELETE", "OPTIONS", "PURGE", "BREW"):
-        assert met(ask, gateway, "/tokens/any", method=method) == "any", method
-        assert met(ask, gateway, "/tokens/open/a/b", method=method) == "open", method
+        assert matched_operation(ask, gateway, "/tokens/any", method=method) == "any", method
+        assert matched_operation(ask, gateway, "/tokens/open/a/b", method=method) == "open", method
     # What an upstream may take for GET, and is none, is not let in by "any"; nor is what would show it to scripts.
     for method in ("get", "Get", "TRACE", "trace"):
         refused = ask(gateway.port, "/tokens/any", Shape("token", method))
         assert (refused.status, refused.value("allow")) == (405, "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"), method
 
 
-def test_chains_counters_and_the_access_log_tell_operations_apart(gateway: Gateway, upstream: Upstream) -> None:
+def test_chains_counters_and_the_access_log_distinguish_operations(gateway: Gateway, upstream: Upstream) -> None:
     by = [header("x-v", exact="1|2"), header("x-w", regex="(?i)a.*")]
     gateway.deploy(
         api("apart", upstream.url, [attach("mark", {"name": "shared"})], [
@@ -188,19 +192,19 @@ def test_chains_counters_and_the_access_log_tell_operations_apart(gateway: Gatew
         for _ in range(times):
             assert http1(gateway.port, f"/apart{target}", Shape("apart", "GET", headers)).status == 200
     counters = json.loads(gateway.admin("engine", "/stats"))["policies"]
-    found = {one["operation"]: one for one in counters if one["api"] == "apart"}
-    assert set(names) <= set(found), set(found)
-    executions = [json.dumps(found[name], sort_keys=True) for name in names]
+    counters_by_operation = {counter["operation"]: counter for counter in counters if counter["api"] == "apart"}
+    assert set(names) <= set(counters_by_operation), set(counters_by_operation)
+    executions = [json.dumps(counters_by_operation[name], sort_keys=True) for name in names]
     assert len(set(executions)) == 3, executions
     chains = json.loads(gateway.admin("engine", "/chains"))
     chains = chains["chains"] if isinstance(chains, dict) else chains
-    operations = [one["operation"] for one in chains if one["api"] == "apart"]
+    operations = [chain["operation"] for chain in chains if chain["api"] == "apart"]
     assert sorted(operations) == sorted([*names, "OPTIONS /x"])
 
 
-def test_a_long_literal_in_all_its_spellings_is_taken_by_envoy(gateway: Gateway, upstream: Upstream) -> None:
-    """Its regular expression has more instructions than Envoy takes by default."""
+def test_envoy_accepts_a_long_literal_in_all_its_spellings(gateway: Gateway, upstream: Upstream) -> None:
+    """Its regular expression has more instructions than Envoy allows by default."""
     text = "/".join(["a:b", "%C3%A9,=(x)"] * 25)
     gateway.deploy(api("long", upstream.url, [], [operation("long", "GET", f"/{text}")]))
-    assert met(http1, gateway, f"/long/{text}") == "long"
-    assert met(http1, gateway, f"/long/{text.replace(':', '%3A')}") == "long"
+    assert matched_operation(http1, gateway, f"/long/{text}") == "long"
+    assert matched_operation(http1, gateway, f"/long/{text.replace(':', '%3A')}") == "long"

@@ -12,7 +12,7 @@ import pytest
 
 from e2e.kit.gateway import Gateway, Json, api, attach, eventually
 from e2e.kit.upstream import Upstream
-from e2e.kit.wire import Shape, http1, http2, raw
+from e2e.kit.wire import Shape, http1, http2, send_raw
 
 GET = Shape("spelling", "GET")
 LITERALS: tuple[str, ...] = (
@@ -29,33 +29,33 @@ LITERALS: tuple[str, ...] = (
     "admin.x",
 )
 LOOSE_LITERALS: tuple[str, ...] = ("a;b", ";", "a%41")
-"""Those that an API with strictPaths cannot have."""
+"""Spellings that an API with strictPaths refuses."""
 
 
-def defined(literal: str) -> str:
+def quote_literal(literal: str) -> str:
     """How a definition writes it."""
     return quote(literal, safe="!$&'()+,;=:@~")
 
 
-def denied(name: str, upstream: Upstream, literals: tuple[str, ...], **spec: object) -> Json:
+def denying_api(name: str, upstream: Upstream, literals: tuple[str, ...], **spec: object) -> Json:
     """Each literal is denied, at the end of a path, in its middle and with a parameter; all else is open."""
     deny = [attach("deny-headers")]
-    paths = [f"/{defined(literal)}{rest}" for literal in literals for rest in ("", "/x", "/{id}/y")]
+    paths = [f"/{quote_literal(literal)}{rest}" for literal in literals for rest in ("", "/x", "/{id}/y")]
     own = [{"method": "GET", "path": path, "policies": deny} for path in paths]
-    made = api(name, upstream.url, [], [*own, {"method": "GET", "path": "/*"}, {"method": "GET", "path": "/{id}"}])
-    made["spec"] |= spec
-    return made
+    document = api(name, upstream.url, [], [*own, {"method": "GET", "path": "/*"}, {"method": "GET", "path": "/{id}"}])
+    document["spec"] |= spec
+    return document
 
 
 def spellings(literal: str, chosen: random.Random) -> Iterator[str]:
     """Ways to write it that are decoded alike: each character in each of its own, and all of them mixed."""
     ways = [list(spellings_of(character)) for character in literal]
-    plain = [one[0] for one in ways]
-    for place, one in enumerate(ways):
-        for way in one:
-            yield "".join([*plain[:place], way, *plain[place + 1 :]])
+    plain = [spellings_of_character[0] for spellings_of_character in ways]
+    for place, choices in enumerate(ways):
+        for spelling in choices:
+            yield "".join([*plain[:place], spelling, *plain[place + 1 :]])
     for _ in range(10):
-        yield "".join(chosen.choice(one) for one in ways)
+        yield "".join(chosen.choice(choices) for choices in ways)
 
 
 def spellings_of(character: str) -> Iterator[str]:
@@ -69,21 +69,21 @@ def spellings_of(character: str) -> Iterator[str]:
 @pytest.mark.parametrize("strict", [True, False])
 def test_no_spelling_of_a_denied_path_passes(gateway: Gateway, upstream: Upstream, strict: bool) -> None:
     literals = LITERALS if strict else LITERALS + LOOSE_LITERALS
-    gateway.deploy(denied("spelled", upstream, literals, strictPaths=strict))
-    chosen, asked = random.Random(7), 0  # noqa: S311 - no secret
+    gateway.deploy(denying_api("spelled", upstream, literals, strictPaths=strict))
+    chosen, count = random.Random(7), 0  # noqa: S311 - no secret
     for literal in literals:
         for text in {*spellings(literal, chosen)}:
             assert unquote(text) == literal
             for rest in ("", "/x", "/%78", "/7/y"):
-                asked += 1
+                count += 1
                 answer = http1(gateway.port, f"/spelled/{text}{rest}", GET)
                 assert answer.status == 403, (text, rest, answer)
-    assert asked > 500
+    assert count > 500
     assert upstream.received == []
 
 
 def test_no_spelling_passes_over_http2_either(gateway: Gateway, upstream: Upstream) -> None:
-    gateway.deploy(denied("spelled-h2", upstream, ("u@v", "café", "{t}")))
+    gateway.deploy(denying_api("spelled-h2", upstream, ("u@v", "café", "{t}")))
     chosen = random.Random(7)  # noqa: S311 - no secret
     for literal in ("u@v", "café", "{t}"):
         for text in {*spellings(literal, chosen), literal}:
@@ -101,9 +101,9 @@ DOUBTFUL = [
 ]  # fmt: skip
 
 
-def mixed(name: str, upstream: Upstream, **spec: object) -> Json:
+def mixed_api(name: str, upstream: Upstream, **spec: object) -> Json:
     deny = [attach("deny-headers")]
-    made = api(name, upstream.url, [], [
+    document = api(name, upstream.url, [], [
         {"method": "GET", "path": "/mix/secret", "policies": deny},
         {"method": "GET", "path": "/mix/{id}/lines", "policies": deny},
         {"method": "GET", "path": "/mix/both", "policies": deny},
@@ -112,15 +112,15 @@ def mixed(name: str, upstream: Upstream, **spec: object) -> Json:
         {"method": "GET", "path": "/*"},
         {"method": "POST", "path": "/{anything}/secret/"},
     ])  # fmt: skip
-    made["spec"] |= spec
-    return made
+    document["spec"] |= spec
+    return document
 
 
 @pytest.mark.parametrize("path", DOUBTFUL)
 def test_a_strict_api_refuses_what_upstreams_read_in_different_ways(
     gateway: Gateway, upstream: Upstream, path: str
 ) -> None:
-    gateway.deploy(mixed("strict", upstream))
+    gateway.deploy(mixed_api("strict", upstream))
     answer = http1(gateway.port, f"/strict{path}?a=b;c%2f%252f", GET)
     assert (answer.status, answer.value("content-type")) == (400, "application/problem+json")
     assert json.loads(answer.body)["requestId"]
@@ -129,15 +129,24 @@ def test_a_strict_api_refuses_what_upstreams_read_in_different_ways(
 
 
 def test_a_strict_api_leaves_queries_and_other_encodings_alone(gateway: Gateway, upstream: Upstream) -> None:
-    gateway.deploy(mixed("strict", upstream))
+    gateway.deploy(mixed_api("strict", upstream))
     for path in ("/x?a=;%2F%252e%", "/a%20b", "/a%3Ab", "/100%25", "/caf%C3%A9", "/a%25-b", "/x/", "/%2ehidden"):
         assert http1(gateway.port, f"/strict{path}", GET).status == 200, path
-    seen = [request.target for request in upstream.received]
-    assert seen == ["/x?a=;%2F%252e%", "/a%20b", "/a%3Ab", "/100%25", "/caf%C3%A9", "/a%25-b", "/x/", "/.hidden"]
+    targets_seen = [request.target for request in upstream.received]
+    assert targets_seen == [
+        "/x?a=;%2F%252e%",
+        "/a%20b",
+        "/a%3Ab",
+        "/100%25",
+        "/caf%C3%A9",
+        "/a%25-b",
+        "/x/",
+        "/.hidden",
+    ]
 
 
 def test_in_a_strict_api_a_slash_at_the_end_makes_no_other_path(gateway: Gateway, upstream: Upstream) -> None:
-    gateway.deploy(mixed("strict", upstream))
+    gateway.deploy(mixed_api("strict", upstream))
     for path in (
         "/mix/secret",
         "/mix/secret/",
@@ -153,8 +162,8 @@ def test_in_a_strict_api_a_slash_at_the_end_makes_no_other_path(gateway: Gateway
     assert [request.target for request in upstream.received] == ["/mix/both/"]
 
 
-def test_other_apis_take_paths_as_they_come_but_for_escaped_slashes(gateway: Gateway, upstream: Upstream) -> None:
-    gateway.deploy(mixed("loose", upstream, strictPaths=False))
+def test_lenient_apis_accept_all_paths_but_escaped_slashes(gateway: Gateway, upstream: Upstream) -> None:
+    gateway.deploy(mixed_api("loose", upstream, strictPaths=False))
     for path in ("/mix/secret;x", "/mix/secret%3bx", "/mix/%252e%252e/x", "/mix/secret/", "/mix/%zz"):
         assert http1(gateway.port, f"/loose{path}", GET).status == 200, path
         assert upstream.received[-1].target == path
@@ -175,7 +184,7 @@ def test_policies_have_the_parameters_of_a_path(gateway: Gateway, upstream: Upst
     paths = ("/{tenant}/items/{item-id}", "/files/{name}/*", "/plain")
     operations = [{"method": "GET", "path": path} for path in paths]
     gateway.deploy(api("params", upstream.url, [elsewhere, attach("identify"), only], operations))
-    for path, told, blue in (
+    for path, parameters, blue in (
         ("/params/blue%3A1/items/7", "tenant=blue%3A1;item-id=7", "1"),
         ("/params/bl%C3%BCe/items/%ff%20", "tenant=bl%C3%BCe;item-id=%FF%20", ""),
         ("/params/a/../green/items/x,y?q=/z", "tenant=green;item-id=x%2Cy", ""),
@@ -187,31 +196,31 @@ def test_policies_have_the_parameters_of_a_path(gateway: Gateway, upstream: Upst
         assert http1(gateway.port, path, GET).status == 200, path
         (request,) = upstream.received
         assert request.target.partition("?")[0] == "/elsewhere/1/2"
-        assert (request.value("x-path-params"), request.value("x-blue") or "") == (told, blue), path
+        assert (request.value("x-path-params"), request.value("x-blue") or "") == (parameters, blue), path
 
 
 def test_a_refused_path_has_its_line_in_the_access_log_as_the_api_says(gateway: Gateway, upstream: Upstream) -> None:
-    gateway.deploy(mixed("strict-seen", upstream))
-    gateway.deploy(mixed("strict-unseen", upstream, accessLog="none"))
+    gateway.deploy(mixed_api("strict-seen", upstream))
+    gateway.deploy(mixed_api("strict-unseen", upstream, accessLog="none"))
     for name in ("strict-unseen", "strict-seen"):
         assert http1(gateway.port, f"/{name}/a;b", GET).status == 400
-    eventually("the line is there", lambda: gateway.access("strict-seen"))
-    (line,) = gateway.access("strict-seen")
+    eventually("the line is there", lambda: gateway.access_records("strict-seen"))
+    (line,) = gateway.access_records("strict-seen")
     assert (line["status"], line["route"], line["path"]) == (400, "strict-seen|400|", "/strict-seen/a;b")
-    assert gateway.access("strict-unseen") == []
+    assert gateway.access_records("strict-unseen") == []
 
 
-def test_what_comes_to_routes_is_ascii(gateway: Gateway, upstream: Upstream) -> None:
-    gateway.deploy(mixed("ascii", upstream, strictPaths=False))
+def test_paths_reach_routes_as_ascii(gateway: Gateway, upstream: Upstream) -> None:
+    gateway.deploy(mixed_api("ascii", upstream, strictPaths=False))
     for number in (*range(0x21), *range(0x7F, 0x100)):
         request = b"GET /ascii/x%b HTTP/1.1\r\nhost: a\r\n\r\n" % (bytes([number]) + b"y")
-        assert raw(gateway.port, request).status == 400 or number in b"\n\r ", hex(number)
-    assert raw(gateway.port, b"GET /ascii/x%00y HTTP/1.1\r\nhost: a\r\n\r\n").status == 400
+        assert send_raw(gateway.port, request).status == 400 or number in b"\n\r ", hex(number)
+    assert send_raw(gateway.port, b"GET /ascii/x%00y HTTP/1.1\r\nhost: a\r\n\r\n").status == 400
     for path in ("/ascii/x\x7fy", "/ascii/x\x01y", "/ascii/x%00y"):
         refused = http2(gateway.port, path, GET)
         assert refused.reset or refused.status == 400, path
     assert upstream.received == []
-    assert raw(gateway.port, b'GET /ascii/"<>^`{|}!$ HTTP/1.1\r\nhost: a\r\n\r\n').status == 200
+    assert send_raw(gateway.port, b'GET /ascii/"<>^`{|}!$ HTTP/1.1\r\nhost: a\r\n\r\n').status == 200
     assert upstream.received.pop().target == "/%22%3C%3E%5E%60%7B%7C%7D!$"
     assert http2(gateway.port, "/ascii/é", GET).status == 200
     assert upstream.received.pop().target == "/%C3%A9"
@@ -227,6 +236,6 @@ def test_a_path_of_any_length_is_served(gateway: Gateway, upstream: Upstream, se
     definition = api("long-paths", upstream.url, operations=[{"method": "GET", "path": path}])
     definition["spec"]["context"] = "/" + "long-paths-" * 93
     gateway.deploy(definition)
-    asked = path.replace("{", "").replace("}", "")
-    assert http1(gateway.port, definition["spec"]["context"] + asked, GET).status == 200
-    assert [request.target for request in upstream.received] == [asked]
+    target = path.replace("{", "").replace("}", "")
+    assert http1(gateway.port, definition["spec"]["context"] + target, GET).status == 200
+    assert [request.target for request in upstream.received] == [target]

@@ -25,7 +25,7 @@ def canary() -> Iterator[Upstream]:
         yield upstream
 
 
-def chosen(name: str, main: Upstream, canary: Upstream, *policies: Json, **spec: object) -> Json:
+def api_of_two_pools(name: str, main: Upstream, canary: Upstream, *policies: Json, **spec: object) -> Json:
     """An API of two pools, the second of which has another base path."""
     document = api(name, f"{main.url}/main", list(policies), list(OPERATIONS))
     document["spec"]["upstream"]["canary"] = {"url": f"{canary.url}/other/base"}
@@ -37,22 +37,20 @@ def test_a_policy_chooses_a_pool_with_its_authority_and_its_base_path(
     gateway: Gateway, upstream: Upstream, canary: Upstream
 ) -> None:
     canary.reset()
-    gateway.deploy(chosen("choice", upstream, canary, attach("retarget", {"upstream": "canary"})))
+    gateway.deploy(api_of_two_pools("choice", upstream, canary, attach("retarget", {"upstream": "canary"})))
     for method in ("GET", "POST"):
         assert httpx.request(method, f"{gateway.url}/choice/items/7?a=b").status_code == 200
     assert upstream.received == []
-    assert [(one.method, one.target) for one in canary.received] == [
+    assert [(request.method, request.target) for request in canary.received] == [
         ("GET", "/other/base/items/7?a=b"),
         ("POST", "/other/base/items/7?a=b"),
     ]
     assert canary.received[0].value("host") == f"127.0.0.1:{canary.port}"
 
 
-def test_a_policy_that_chooses_nothing_leaves_it_to_the_operation(
-    gateway: Gateway, upstream: Upstream, canary: Upstream
-) -> None:
+def test_without_a_choice_the_operations_pool_is_used(gateway: Gateway, upstream: Upstream, canary: Upstream) -> None:
     canary.reset()
-    gateway.deploy(chosen("unchosen", upstream, canary, attach("mark", {"name": "m"})))
+    gateway.deploy(api_of_two_pools("unchosen", upstream, canary, attach("mark", {"name": "m"})))
     assert httpx.get(f"{gateway.url}/unchosen/items/7").status_code == 200
     (request,) = upstream.received
     assert (request.target, request.value("host")) == ("/main/items/7", f"127.0.0.1:{upstream.port}")
@@ -70,7 +68,7 @@ def test_a_choice_goes_with_other_changes(gateway: Gateway, upstream: Upstream, 
         "authority": "elsewhere.test",
         "method": "PUT",
     }
-    document = chosen("mixed", upstream, canary, attach("retarget", changes))
+    document = api_of_two_pools("mixed", upstream, canary, attach("retarget", changes))
     document["spec"]["operations"] += own
     gateway.deploy(document)
     assert httpx.get(f"{gateway.url}/mixed/items/7").status_code == 200
@@ -85,16 +83,16 @@ def test_a_choice_goes_with_other_changes(gateway: Gateway, upstream: Upstream, 
 
 def test_no_header_of_a_client_chooses(gateway: Gateway, upstream: Upstream, canary: Upstream) -> None:
     canary.reset()
-    gateway.deploy(chosen("headers", upstream, canary, attach("mark", {"name": "m"})))
+    gateway.deploy(api_of_two_pools("headers", upstream, canary, attach("mark", {"name": "m"})))
     names = ("gatewright.upstream", "x-gatewright-upstream", "upstream", "gatewright.choice", "x-envoy-upstream-alt")
     assert httpx.get(f"{gateway.url}/headers/a", headers=dict.fromkeys(names, "canary")).status_code == 200
     assert (len(upstream.received), len(canary.received)) == (1, 0)
 
 
 @pytest.mark.parametrize("name", ["nope", "CANARY", "-"])
-def test_another_name_is_a_bad_action(gateway: Gateway, upstream: Upstream, canary: Upstream, name: str) -> None:
+def test_an_unknown_pool_is_a_bad_action(gateway: Gateway, upstream: Upstream, canary: Upstream, name: str) -> None:
     canary.reset()
-    gateway.deploy(chosen("unknown", upstream, canary, attach("retarget", {"upstream": name})))
+    gateway.deploy(api_of_two_pools("unknown", upstream, canary, attach("retarget", {"upstream": name})))
     assert httpx.get(f"{gateway.url}/unknown/a").status_code == 500
     assert upstream.received == canary.received == []
 
@@ -102,7 +100,9 @@ def test_another_name_is_a_bad_action(gateway: Gateway, upstream: Upstream, cana
 def test_a_choice_goes_before_a_split(gateway: Gateway, upstream: Upstream, canary: Upstream) -> None:
     canary.reset()
     split = [{"upstream": "main", "weight": 1}, {"upstream": "canary", "weight": 1}]
-    gateway.deploy(chosen("choice-split", upstream, canary, attach("retarget", {"upstream": "main"}), split=split))
+    gateway.deploy(
+        api_of_two_pools("choice-split", upstream, canary, attach("retarget", {"upstream": "main"}), split=split)
+    )
     for _ in range(40):
         assert httpx.get(f"{gateway.url}/choice-split/items/7").status_code == 200
     assert (len(upstream.received), len(canary.received)) == (40, 0)
@@ -113,19 +113,23 @@ def test_a_split_with_policies_that_choose_nothing_has_its_shares(
 ) -> None:
     canary.reset()
     split = [{"upstream": "main", "weight": 3}, {"upstream": "canary", "weight": 1}]
-    gateway.deploy(chosen("split-chain", upstream, canary, attach("mark", {"name": "m"}), split=split))
+    gateway.deploy(api_of_two_pools("split-chain", upstream, canary, attach("mark", {"name": "m"}), split=split))
     with httpx.Client() as client:
         for _ in range(800):
             assert client.get(f"{gateway.url}/split-chain/items/7").status_code == 200
     assert abs(len(canary.received) - 200) < 5 * (0.25 * 0.75 * 800) ** 0.5
-    assert {one.target for one in canary.received} == {"/other/base/items/7"}
-    assert {one.target for one in upstream.received} == {"/main/items/7"}
+    assert {request.target for request in canary.received} == {"/other/base/items/7"}
+    assert {request.target for request in upstream.received} == {"/main/items/7"}
 
 
 @pytest.mark.parametrize("policy", ["body-length", "pass-stream"])
-def test_a_choice_where_bodies_are_wanted(gateway: Gateway, upstream: Upstream, canary: Upstream, policy: str) -> None:
+def test_a_choice_works_where_bodies_are_buffered(
+    gateway: Gateway, upstream: Upstream, canary: Upstream, policy: str
+) -> None:
     canary.reset()
-    gateway.deploy(chosen("choice-body", upstream, canary, attach(policy), attach("retarget", {"upstream": "canary"})))
+    gateway.deploy(
+        api_of_two_pools("choice-body", upstream, canary, attach(policy), attach("retarget", {"upstream": "canary"}))
+    )
     for body in (b"", b"x" * 100_000):
         canary.reset()
         assert httpx.post(f"{gateway.url}/choice-body/items/7", content=body).status_code == 200
@@ -136,7 +140,7 @@ def test_a_choice_where_bodies_are_wanted(gateway: Gateway, upstream: Upstream, 
 def test_a_choice_is_sent_again_to_the_same_pool(gateway: Gateway, upstream: Upstream, canary: Upstream) -> None:
     canary.reset()
     canary.reply = lambda _: Reply(503)
-    document = chosen(
+    document = api_of_two_pools(
         "choice-again", upstream, canary, attach("retarget", {"upstream": "canary"}), retries={"attempts": 3}
     )
     gateway.deploy(document)
@@ -148,19 +152,19 @@ def test_a_pool_that_is_chosen_is_not_sent_a_copy_as_well(
     gateway: Gateway, upstream: Upstream, canary: Upstream
 ) -> None:
     canary.reset()
-    document = chosen("choice-copy", upstream, canary, attach("retarget", {"upstream": "canary"}))
+    document = api_of_two_pools("choice-copy", upstream, canary, attach("retarget", {"upstream": "canary"}))
     document["spec"]["upstream"]["canary"] = {"url": f"{canary.url}/main"}
     document["spec"]["mirror"] = [{"upstream": "canary"}]
     gateway.deploy(document)
     assert httpx.get(f"{gateway.url}/choice-copy/items/7").status_code == 200
-    assert [one.target for one in canary.received] == ["/main/items/7"]
+    assert [request.target for request in canary.received] == ["/main/items/7"]
 
 
 def test_a_choice_on_a_route_that_goes_nowhere_is_without_effect(
     gateway: Gateway, upstream: Upstream, canary: Upstream
 ) -> None:
     canary.reset()
-    document = chosen("choice-none", upstream, canary, attach("retarget", {"upstream": "canary"}))
+    document = api_of_two_pools("choice-none", upstream, canary, attach("retarget", {"upstream": "canary"}))
     document["spec"]["operations"] = [{"method": "GET", "path": "/a", "answer": {"body": "here"}}]
     gateway.deploy(document)
     assert httpx.get(f"{gateway.url}/choice-none/a").text == "here"
@@ -183,17 +187,17 @@ def test_a_websocket_goes_to_the_pool_that_a_policy_chose_and_has_its_own_idle_t
         assert connection.recv(65536).startswith(b"HTTP/1.1 101 ")
         for _ in range(3):
             time.sleep(0.5)  # longer than requestTimeout
-            began = time.monotonic()
+            start = time.monotonic()
             connection.sendall(b"ping")
             assert connection.recv(65536) == b"ping"
         assert connection.recv(65536) == b"", "expected its end, before the 30 s of the operation"
-        assert time.monotonic() - began >= 3
+        assert time.monotonic() - start >= 3
     assert there.heads[0].startswith(b"GET /base/a HTTP/1.1\r\n")
     assert upstream.received == []
 
 
 class Switching:
-    """An upstream that switches to another protocol and sends back what it is sent."""
+    """An upstream that switches to another protocol and echoes."""
 
     def __init__(self) -> None:
         self.heads: list[bytes] = []

@@ -22,19 +22,19 @@ RATE, SECONDS = 60, 3
 
 
 @pytest.fixture(scope="module")
-def both() -> Iterator[list[Target]]:
-    with targets("good", "bad") as made:
-        yield made
+def both_targets() -> Iterator[list[Target]]:
+    with targets("good", "bad") as members:
+        yield members
 
 
 @pytest.fixture
-def pair(both: list[Target]) -> list[Target]:
-    for target in both:
+def pair(both_targets: list[Target]) -> list[Target]:
+    for target in both_targets:
         target.clear()
-    return both
+    return both_targets
 
 
-def retried(name: str, pair: list[Target], *policies: Json, method: str = "GET", **operation: object) -> Json:
+def retrying_api(name: str, pair: list[Target], *policies: Json, method: str = "GET", **operation: object) -> Json:
     """A pool of both targets, neither of which is taken out for its failures."""
     document = api(name, "", list(policies), [{"method": method, "path": "/*", **operation}])
     pool = {"targets": [{"url": target.url} for target in pair], "ejection": {"consecutiveGatewayErrors": 0}}
@@ -42,7 +42,7 @@ def retried(name: str, pair: list[Target], *policies: Json, method: str = "GET",
     return document
 
 
-def alone(name: str, target: Target, *policies: Json, method: str = "GET", **operation: object) -> Json:
+def single_target_api(name: str, target: Target, *policies: Json, method: str = "GET", **operation: object) -> Json:
     return api(name, target.url, list(policies), [{"method": method, "path": "/*", **operation}])
 
 
@@ -50,18 +50,18 @@ async def load(url: str, method: str = "GET") -> Counter[int]:
     """Statuses of RATE requests a second."""
     async with httpx.AsyncClient(limits=httpx.Limits(max_connections=100), timeout=120) as client:
 
-        async def one(number: int) -> int:
+        async def send_one(number: int) -> int:
             await asyncio.sleep(number / RATE)
             return (await client.request(method, f"{url}/{number}")).status_code
 
-        return Counter(await asyncio.gather(*(one(number) for number in range(RATE * SECONDS))))
+        return Counter(await asyncio.gather(*(send_one(number) for number in range(RATE * SECONDS))))
 
 
 @pytest.mark.slow("a target that is slow is waited for, again and again")
 @pytest.mark.parametrize("failure", ["503", "reset", "refused", "slow"])
 def test_no_client_sees_that_one_of_two_targets_fails(gateway: Gateway, pair: list[Target], failure: str) -> None:
     good, bad = pair
-    document = retried("retried", pair, retries={"perTryTimeout": "3s"})
+    document = retrying_api("retried", pair, retries={"perTryTimeout": "3s"})
     if failure == "refused":
         document["spec"]["upstream"]["main"]["targets"][1] = {"url": "http://127.0.0.1:9"}
     gateway.deploy(document)
@@ -77,10 +77,12 @@ def test_no_client_sees_that_one_of_two_targets_fails(gateway: Gateway, pair: li
 
 @pytest.mark.parametrize("failure", ["503", "reset", "slow"])
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
-def test_what_is_not_idempotent_is_sent_once(gateway: Gateway, pair: list[Target], failure: str, method: str) -> None:
+def test_requests_that_are_not_idempotent_are_sent_once(
+    gateway: Gateway, pair: list[Target], failure: str, method: str
+) -> None:
     """The API says that it retries; for a POST that alone allows nothing."""
     target = pair[1]
-    document = alone("once", target, method=method)
+    document = single_target_api("once", target, method=method)
     document["spec"] |= {
         "retries": {"conditions": ["reset", "serverError", 503], "attempts": 5},
         "requestTimeout": "300ms",
@@ -98,7 +100,7 @@ def test_what_is_not_idempotent_is_sent_once(gateway: Gateway, pair: list[Target
 
 def test_a_post_is_sent_twice_where_that_is_allowed(gateway: Gateway, pair: list[Target]) -> None:
     good, bad = pair
-    gateway.deploy(retried("allowed", pair, method="POST", retries={"methods": ["POST"]}))
+    gateway.deploy(retrying_api("allowed", pair, method="POST", retries={"methods": ["POST"]}))
     bad.status = 503
     for number in range(20):
         answer = httpx.post(f"{gateway.url}/allowed/{number}", content=b"body")
@@ -111,7 +113,7 @@ def test_a_method_that_a_policy_chose_decides(gateway: Gateway, pair: list[Targe
     """A GET that a policy has made a POST is a POST."""
     target = pair[1]
     target.status = 503
-    gateway.deploy(alone("turned", target, attach("retarget", {"method": "POST"}), retries={"attempts": 3}))
+    gateway.deploy(single_target_api("turned", target, attach("retarget", {"method": "POST"}), retries={"attempts": 3}))
     assert httpx.get(f"{gateway.url}/turned/a").status_code == 503
     assert target.requests == {"POST /a": 1}
 
@@ -122,7 +124,7 @@ def test_a_request_is_sent_as_often_as_attempts_says(
 ) -> None:
     target = pair[1]
     target.status = 503
-    gateway.deploy(alone("attempts", target, retries={"attempts": attempts}))
+    gateway.deploy(single_target_api("attempts", target, retries={"attempts": attempts}))
     assert httpx.get(f"{gateway.url}/attempts/a").status_code == 503
     assert target.count == sent
 
@@ -134,38 +136,40 @@ def test_a_request_is_sent_as_often_as_attempts_says(
         ([429], 503, 1), (["connectFailure", "refusedStream"], 503, 1), (["reset"], 503, 1),
     ],
 )  # fmt: skip
-def test_conditions(gateway: Gateway, pair: list[Target], on: list[object], status: int, sent: int) -> None:
+def test_retry_conditions_decide(
+    gateway: Gateway, pair: list[Target], on: list[object], status: int, sent: int
+) -> None:
     target = pair[1]
     target.status = status
-    gateway.deploy(alone("conditions", target, retries={"conditions": on}))
+    gateway.deploy(single_target_api("conditions", target, retries={"conditions": on}))
     assert httpx.get(f"{gateway.url}/conditions/a").status_code == status
     assert target.count == sent
 
 
-def test_each_try_has_its_time(gateway: Gateway, pair: list[Target]) -> None:
+def test_each_try_has_its_timeout(gateway: Gateway, pair: list[Target]) -> None:
     target = pair[1]
     target.seconds = 3
-    said = {"attempts": 3, "perTryTimeout": "200ms", "backOff": {"base": "1ms"}}
-    gateway.deploy(alone("tries", target, retries=said))
+    retries = {"attempts": 3, "perTryTimeout": "200ms", "backOff": {"base": "1ms"}}
+    gateway.deploy(single_target_api("tries", target, retries=retries))
     assert httpx.get(f"{gateway.url}/tries/a").status_code == 504
     assert target.count == 3, "expected each try to end before the target answers"
 
 
-def test_back_off_is_waited(gateway: Gateway, pair: list[Target]) -> None:
+def test_the_back_off_is_waited_for(gateway: Gateway, pair: list[Target]) -> None:
     """Random up to base: ten requests do not all go on at once."""
     target = pair[1]
     target.status = 503
-    gateway.deploy(alone("waits", target, retries={"backOff": {"base": "400ms", "max": "400ms"}}))
-    began = time.monotonic()
+    gateway.deploy(single_target_api("waits", target, retries={"backOff": {"base": "400ms", "max": "400ms"}}))
+    start = time.monotonic()
     for _ in range(10):
         httpx.get(f"{gateway.url}/waits/a")
-    assert time.monotonic() - began > 0.4
+    assert time.monotonic() - start > 0.4
 
 
 def test_policies_run_once_and_see_the_last_answer(gateway: Gateway, pair: list[Target]) -> None:
     good, bad = pair
     bad.status = 503
-    gateway.deploy(retried("seen", pair, attach("mark", {"name": "m"}), retries=True))
+    gateway.deploy(retrying_api("seen", pair, attach("mark", {"name": "m"}), retries=True))
     for _ in range(10):
         answer = httpx.get(f"{gateway.url}/seen/a")
         assert (answer.status_code, answer.headers.get_list("x-order")) == (200, ["m()"])
@@ -181,16 +185,16 @@ def test_policies_run_once_and_see_the_last_answer(gateway: Gateway, pair: list[
 def test_a_body_is_sent_again_if_it_is_small(
     gateway: Gateway, pair: list[Target], size: int, policies: list[Json]
 ) -> None:
-    """What is larger than Envoy keeps goes once: the upstream's own answer is the client's."""
+    """A body larger than Envoy's buffer is sent once: the client gets the upstream's own answer."""
     good, bad = pair
     policies = [policy | {"maxBodyBytes": 8_000_000} for policy in policies]
-    gateway.deploy(retried("bodies", pair, *policies, method="PUT", retries=True))
+    gateway.deploy(retrying_api("bodies", pair, *policies, method="PUT", retries=True))
     bad.status = 503
     body = b"x" * size
     statuses = Counter(httpx.put(f"{gateway.url}/bodies/{number}", content=body).status_code for number in range(10))
     assert bad.count >= 4
     for target in pair:
-        assert {len(one) for one in target.bodies} == {size}
+        assert {len(body) for body in target.bodies} == {size}
     if size < 32_768:
         assert statuses == {200: 10}
     else:
@@ -199,7 +203,7 @@ def test_a_body_is_sent_again_if_it_is_small(
 
 
 def test_nothing_is_sent_again_once_an_answer_has_begun(gateway: Gateway) -> None:
-    """The connection ends in the middle of the body: the client is told so, and nobody is asked again."""
+    """The connection ends in the middle of the body: the client sees it, and no target is asked again."""
     listener = _Cut()
     gateway.deploy(api("begun", listener.url, [], [{"method": "GET", "path": "/*", "retries": {"attempts": 5}}]))
     with pytest.raises(httpx.RemoteProtocolError):

@@ -61,14 +61,14 @@ COOKIES = {
 }
 
 
-def deployed(gateway: Gateway, upstream: Upstream, base: str = "", **spec: object) -> Json:
+def deploy(gateway: Gateway, upstream: Upstream, base: str = "", **spec: object) -> Json:
     document = api("mapped", f"{upstream.url}{base}")
     document["spec"] |= {"mapUpstreamPaths": True, **spec}
     gateway.deploy(document)
     return document
 
 
-def say(upstream: Upstream, gateway: Gateway, name: str) -> Callable[[str], str]:
+def header_sender(upstream: Upstream, gateway: Gateway, name: str) -> Callable[[str], str]:
     """Asks for an answer with the header, of which it is the value."""
     authorities = {GATEWAY: urlsplit(gateway.url).netloc, UPSTREAM: urlsplit(upstream.url).netloc}
 
@@ -88,10 +88,10 @@ def say(upstream: Upstream, gateway: Gateway, name: str) -> Callable[[str], str]
 @pytest.mark.parametrize("name", ["location", "content-location"])
 @pytest.mark.parametrize("policies", [[], [attach("mark", {"name": "maps"})]], ids=["no policy", "a policy"])
 def test_references_stay_in_the_api(gateway: Gateway, upstream: Upstream, name: str, policies: list[Json]) -> None:
-    deployed(gateway, upstream, policies=policies)
-    ask = say(upstream, gateway, name)
+    deploy(gateway, upstream, policies=policies)
+    ask = header_sender(upstream, gateway, name)
     assert {text: ask(text) for text in AT_ROOT} == AT_ROOT
-    deployed(gateway, upstream, "/store", policies=policies)
+    deploy(gateway, upstream, "/store", policies=policies)
     assert {text: ask(text) for text in BELOW_BASE} == BELOW_BASE
 
 
@@ -100,26 +100,26 @@ def answer_with(reply: Reply, _: Recorded) -> Reply:
 
 
 def test_no_path_becomes_a_host(gateway: Gateway, upstream: Upstream) -> None:
-    """What is behind the upstream's path may begin with two slashes."""
-    deployed(gateway, upstream, "/store", context="/", hosts=["mapped.example"])
-    found = {}
+    """The path behind the upstream's own may begin with two slashes."""
+    deploy(gateway, upstream, "/store", context="/", hosts=["mapped.example"])
+    hosts = {}
     for text in AT_THE_ROOT_OF_THE_GATEWAY:
         reply = Reply(200, [("location", text)])
         upstream.reply = partial(answer_with, reply)
         answer = httpx.get(f"{gateway.url}/x", headers={"host": "mapped.example"})
-        found[text] = answer.headers["location"]
-    assert found == AT_THE_ROOT_OF_THE_GATEWAY
+        hosts[text] = answer.headers["location"]
+    assert hosts == AT_THE_ROOT_OF_THE_GATEWAY
 
 
 def test_cookies_are_sent_to_the_api(gateway: Gateway, upstream: Upstream) -> None:
-    deployed(gateway, upstream)
+    deploy(gateway, upstream)
     upstream.reply = lambda _: Reply(200, [("set-cookie", line) for line in COOKIES])
     assert httpx.get(f"{gateway.url}/mapped/x").headers.get_list("set-cookie") == list(COOKIES.values())
 
 
 def test_a_client_that_follows_redirects_arrives(gateway: Gateway, upstream: Upstream) -> None:
     """Through a policy, with a cookie that the upstream asks for again."""
-    deployed(gateway, upstream, policies=[attach("mark", {"name": "follows"})])
+    deploy(gateway, upstream, policies=[attach("mark", {"name": "follows"})])
 
     def reply(request: Recorded) -> Reply:
         if request.target == "/done":
@@ -133,7 +133,7 @@ def test_a_client_that_follows_redirects_arrives(gateway: Gateway, upstream: Ups
 
 def test_cookies_of_other_paths_of_the_upstream_stay(gateway: Gateway, upstream: Upstream) -> None:
     """The root is another path than that at which the upstream is asked."""
-    deployed(gateway, upstream, "/store")
+    deploy(gateway, upstream, "/store")
     lines = {"a=1; Path=/": "a=1; Path=/", "a=1; Path=/store": "a=1; Path=/mapped", "a=1; Path=/x": "a=1; Path=/x"}
     upstream.reply = lambda _: Reply(200, [("set-cookie", line) for line in lines])
     assert httpx.get(f"{gateway.url}/mapped/x").headers.get_list("set-cookie") == list(lines.values())
@@ -141,7 +141,7 @@ def test_cookies_of_other_paths_of_the_upstream_stay(gateway: Gateway, upstream:
 
 def test_an_upstream_expires_its_cookie_without_a_path(gateway: Gateway, upstream: Upstream) -> None:
     """A client gives a cookie without Path the folder of the request's path: that must be where "/" was mapped to."""
-    deployed(gateway, upstream)
+    deploy(gateway, upstream)
     lines = {"/set": "seen=1; Path=/", "/expire": "seen=; Max-Age=0"}
     upstream.reply = lambda request: Reply(200, [("set-cookie", lines[request.target])])
     with httpx.Client() as client:
@@ -151,14 +151,14 @@ def test_an_upstream_expires_its_cookie_without_a_path(gateway: Gateway, upstrea
         assert not client.cookies
 
 
-def test_what_the_gateway_answers_is_the_apis_own(gateway: Gateway, upstream: Upstream) -> None:
-    said = {"status": 302, "headers": {"location": "/elsewhere"}}
-    deployed(gateway, upstream, operations=[{"method": "GET", "path": "/x", "answer": said}])
+def test_the_gateways_own_answers_are_not_rewritten(gateway: Gateway, upstream: Upstream) -> None:
+    answer = {"status": 302, "headers": {"location": "/elsewhere"}}
+    deploy(gateway, upstream, operations=[{"method": "GET", "path": "/x", "answer": answer}])
     assert httpx.get(f"{gateway.url}/mapped/x").headers["location"] == "/elsewhere"
     assert upstream.received == []
 
 
-def test_without_the_field_all_stays(gateway: Gateway, upstream: Upstream) -> None:
-    deployed(gateway, upstream, mapUpstreamPaths=False)
-    ask = say(upstream, gateway, "location")
+def test_without_the_field_nothing_is_rewritten(gateway: Gateway, upstream: Upstream) -> None:
+    deploy(gateway, upstream, mapUpstreamPaths=False)
+    ask = header_sender(upstream, gateway, "location")
     assert [ask(text) for text in AT_ROOT] == list(AT_ROOT)

@@ -1,4 +1,4 @@
-"""What is spoken with upstreams: HTTP/1.1, HTTP/2, or what TLS or the client chooses."""
+"""The protocol with upstreams: HTTP/1.1, HTTP/2, or the one that TLS or the client chooses."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ HTTP2: Version = "HTTP/2"
 
 @dataclass(frozen=True)
 class Certificate:
-    """Of 127.0.0.1, signed by itself."""
+    """A self-signed certificate of 127.0.0.1."""
 
     key: Path
     chain: Path
 
     def context(self, *protocols: str) -> ssl.SSLContext:
-        """For a server that knows these in ALPN."""
-        made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        made.load_cert_chain(self.chain, self.key)
+        """The TLS context of a server that offers these in ALPN."""
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(self.chain, self.key)
         if protocols:
-            made.set_alpn_protocols(list(protocols))
-        return made
+            tls.set_alpn_protocols(list(protocols))
+        return tls
 
 
 @pytest.fixture(scope="module")
@@ -57,15 +57,17 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     built = built.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
     signed = built.add_extension(x509.SubjectAlternativeName([address]), critical=False).sign(key, hashes.SHA256())
     folder = tmp_path_factory.mktemp("certificate")
-    made = Certificate(folder / "key.pem", folder / "chain.pem")
+    files = Certificate(folder / "key.pem", folder / "chain.pem")
     pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
-    made.key.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
-    made.chain.write_bytes(signed.public_bytes(pem))
-    return made
+    files.key.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
+    files.chain.write_bytes(signed.public_bytes(pem))
+    return files
 
 
 @pytest.fixture(scope="module")
-def trusting(build: Path, certificate: Certificate, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def trusting_gateway(
+    build: Path, certificate: Certificate, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateway]:
     """A gateway that trusts the certificate."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GATEWRIGHT_CONTROLLER_TRUSTED_CA", str(certificate.chain))
@@ -73,7 +75,7 @@ def trusting(build: Path, certificate: Certificate, tmp_path_factory: pytest.Tem
             yield gateway
 
 
-def to(name: str, url: str, protocol: str | None = None, policies: list[Json] | None = None) -> Json:
+def api_with_protocol(name: str, url: str, protocol: str | None = None, policies: list[Json] | None = None) -> Json:
     document = api(name, url, policies or [])
     if protocol:
         document["spec"]["upstream"]["main"]["protocol"] = protocol
@@ -83,14 +85,16 @@ def to(name: str, url: str, protocol: str | None = None, policies: list[Json] | 
 Deploy = Callable[[int], None]
 
 
-async def asked(port: int, name: str, ends: tuple[Version, Version], tls: ssl.SSLContext | None, deploy: Deploy) -> str:
-    """What reaches an upstream that takes this version: the scheme, or the status where nothing does."""
+async def scheme_at_upstream(
+    port: int, name: str, ends: tuple[Version, Version], tls: ssl.SSLContext | None, deploy: Deploy
+) -> str:
+    """The scheme that reaches an upstream of this version, or the status if no request does."""
     downstream, takes = ends
     async with upstream(takes, tls) as there, client(downstream, port) as connection:
         await asyncio.to_thread(deploy, there.port)
-        asking = await connection.ask("GET", f"/{name}/x", last=True)
-        arrived = asyncio.ensure_future(there.asked("/x"))
-        answered = asyncio.ensure_future(asking.next())
+        sent = await connection.ask("GET", f"/{name}/x", last=True)
+        arrived = asyncio.ensure_future(there.next_request("/x"))
+        answered = asyncio.ensure_future(sent.next())
         await asyncio.wait([arrived, answered], return_when=asyncio.FIRST_COMPLETED)
         if answered.done():
             arrived.cancel()
@@ -114,16 +118,16 @@ async def asked(port: int, name: str, ends: tuple[Version, Version], tls: ssl.SS
     ],
     ids=["auto, h2", "auto, http/1.1", "auto, none", "http2", "http1", "http2 where there is none"],
 )
-def test_over_tls(
-    trusting: Gateway, certificate: Certificate, downstream: Version, case: tuple[str, Version, list[str], str]
+def test_the_protocol_over_tls_is_negotiated_or_set(
+    trusting_gateway: Gateway, certificate: Certificate, downstream: Version, case: tuple[str, Version, list[str], str]
 ) -> None:
     protocol, takes, alpn, seen = case
 
     def deploy(port: int) -> None:
-        trusting.deploy(to("tls", f"https://127.0.0.1:{port}", protocol))
+        trusting_gateway.deploy(api_with_protocol("tls", f"https://127.0.0.1:{port}", protocol))
 
     tls = certificate.context(*alpn)
-    assert asyncio.run(asked(trusting.port, "tls", (downstream, takes), tls, deploy)) == seen
+    assert asyncio.run(scheme_at_upstream(trusting_gateway.port, "tls", (downstream, takes), tls, deploy)) == seen
 
 
 @pytest.mark.parametrize(
@@ -136,17 +140,23 @@ def test_over_tls(
         (None, HTTP2, HTTP1, HTTP1),
     ],
 )
-def test_in_clear(gateway: Gateway, protocol: str | None, downstream: Version, takes: Version, seen: str) -> None:
+def test_the_protocol_in_clear_is_as_configured(
+    gateway: Gateway, protocol: str | None, downstream: Version, takes: Version, seen: str
+) -> None:
     """auto: what the client speaks."""
 
     def deploy(port: int) -> None:
-        gateway.deploy(to("clear", f"http://127.0.0.1:{port}", protocol, [attach("mark", {"name": "m"})]))
+        gateway.deploy(
+            api_with_protocol("clear", f"http://127.0.0.1:{port}", protocol, [attach("mark", {"name": "m"})])
+        )
 
-    assert asyncio.run(asked(gateway.port, "clear", (downstream, takes), None, deploy)) == seen
+    assert asyncio.run(scheme_at_upstream(gateway.port, "clear", (downstream, takes), None, deploy)) == seen
 
 
 @pytest.mark.parametrize("secure", [False, True], ids=["grpc", "grpcs"])
-def test_a_grpc_service_by_its_own_paths(trusting: Gateway, certificate: Certificate, secure: bool) -> None:
+def test_a_grpc_service_is_served_at_its_own_paths(
+    trusting_gateway: Gateway, certificate: Certificate, secure: bool
+) -> None:
     """The context is the service's name, and so is the base: a client needs to know of no prefix."""
 
     async def call() -> int:
@@ -159,11 +169,11 @@ def test_a_grpc_service_by_its_own_paths(trusting: Gateway, certificate: Certifi
         listening = server.add_secure_port if secure else server.add_insecure_port
         port = listening("127.0.0.1:0", *([credentials] if secure else []))
         await server.start()
-        (shown,) = (one for one in blocks(page("docs/how-to/apis.md"), "yaml") if "grpc://health" in one)
+        (example,) = (block for block in blocks(page("docs/how-to/apis.md"), "yaml") if "grpc://health" in block)
         url = f"{'grpcs' if secure else 'grpc'}://127.0.0.1:{port}"
-        document = yaml.safe_load(shown.replace("grpc://health.internal:9000", url))
-        await asyncio.to_thread(trusting.deploy, document)
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{trusting.port}") as channel:
+        document = yaml.safe_load(example.replace("grpc://health.internal:9000", url))
+        await asyncio.to_thread(trusting_gateway.deploy, document)
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{trusting_gateway.port}") as channel:
             answer = await health_pb2_grpc.HealthStub(channel).Check(  # type: ignore[attr-defined]
                 health_pb2.HealthCheckRequest(), timeout=SECONDS
             )
@@ -173,10 +183,10 @@ def test_a_grpc_service_by_its_own_paths(trusting: Gateway, certificate: Certifi
     assert asyncio.run(call()) == health_pb2.HealthCheckResponse.SERVING
 
 
-def test_grpc_through_an_upstream_that_is_asked_in_http1_is_an_error_that_says_so(gateway: Gateway) -> None:
+def test_grpc_over_an_http1_upstream_is_an_error_with_the_reason(gateway: Gateway) -> None:
     async def status() -> grpc.StatusCode:
         async with upstream(HTTP1) as there:
-            await asyncio.to_thread(gateway.deploy, to("no-grpc", f"grpc://127.0.0.1:{there.port}"))
+            await asyncio.to_thread(gateway.deploy, api_with_protocol("no-grpc", f"grpc://127.0.0.1:{there.port}"))
             async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}") as channel:
                 call: Any = channel.unary_unary
                 try:

@@ -1,4 +1,4 @@
-"""Pools by behaviour: who is asked, and what clients see when targets fail."""
+"""Pools by behaviour: the targets that get requests, and the answers when targets fail."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import httpx
 import pytest
 
 from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
-from e2e.kit.pool_targets import HEALTH, Mode, Target, counted, targets
+from e2e.kit.pool_targets import HEALTH, Mode, Target, take_counts, targets
 from e2e.kit.traffic import Traffic, traffic
 
 REQUESTS = 600
 DEVIATIONS = 5
-"""Of a binomial distribution: chance leaves this bound once in a million."""
+"""Standard deviations of a binomial distribution: chance leaves this bound once in a million."""
 CLIENTS, PAUSE = 4, 0.018
 """About 200 requests a second."""
 ENOUGH = 40
@@ -25,16 +25,16 @@ ENOUGH = 40
 
 
 @pytest.fixture(scope="module")
-def pooled(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def pool_gateway(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway of this file's own: its counters are read."""
     with running(build, tmp_path_factory.mktemp("state")) as gateway:
         yield gateway
 
 
-def pool(name: str, made: Sequence[Target], policies: list[Json] | None = None, **fields: object) -> Json:
+def pool(name: str, members: Sequence[Target], policies: list[Json] | None = None, **fields: object) -> Json:
     """An API whose main pool has these targets."""
     document = api(name, "", policies)
-    document["spec"]["upstream"]["main"] = {"targets": [{"url": one.url} for one in made], **fields}
+    document["spec"]["upstream"]["main"] = {"targets": [{"url": target.url} for target in members], **fields}
     return document
 
 
@@ -44,11 +44,11 @@ def stat(gateway: Gateway, name: str, counter: str) -> str:
     return f"cluster.{cluster}.{counter}$".replace("|", "%5C%7C")
 
 
-def asked(gateway: Gateway, name: str, count: int, **headers: str) -> list[str]:
+def send_requests(gateway: Gateway, name: str, count: int, **headers: str) -> list[str]:
     """The bodies of as many answers: the targets' names, or statuses."""
     with httpx.Client(headers={key.replace("_", "-"): value for key, value in headers.items()}) as client:
         answers = [client.get(f"{gateway.url}/{name}/x") for _ in range(count)]
-    return [one.text if one.status_code == 200 else str(one.status_code) for one in answers]
+    return [answer.text if answer.status_code == 200 else str(answer.status_code) for answer in answers]
 
 
 @pytest.mark.parametrize(
@@ -56,45 +56,45 @@ def asked(gateway: Gateway, name: str, count: int, **headers: str) -> list[str]:
     [("leastRequest", (3, 1)), ("leastRequest", (1, 1)), ("roundRobin", (3, 1)), ("random", (1, 1))],
     ids=str,
 )
-def test_targets_have_their_shares(pooled: Gateway, algorithm: str, weights: tuple[int, int]) -> None:
-    with targets("a", "b") as made:
-        document = pool("shares", made, loadBalancing={"algorithm": algorithm})
+def test_targets_have_their_shares(pool_gateway: Gateway, algorithm: str, weights: tuple[int, int]) -> None:
+    with targets("a", "b") as members:
+        document = pool("shares", members, loadBalancing={"algorithm": algorithm})
         for target, weight in zip(document["spec"]["upstream"]["main"]["targets"], weights, strict=True):
             target["weight"] = weight
-        pooled.deploy(document)
-        found = asked(pooled, "shares", REQUESTS)
+        pool_gateway.deploy(document)
+        counts = send_requests(pool_gateway, "shares", REQUESTS)
         share = weights[0] / sum(weights)
         bound = DEVIATIONS * math.sqrt(REQUESTS * share * (1 - share))
-        assert abs(found.count("a") - REQUESTS * share) < bound
-        assert found.count("a") + found.count("b") == REQUESTS
+        assert abs(counts.count("a") - REQUESTS * share) < bound
+        assert counts.count("a") + counts.count("b") == REQUESTS
 
 
-def test_zones_have_the_shares_of_their_targets(pooled: Gateway) -> None:
-    with targets("a", "b", "c") as made:
-        document = pool("zones", made)
+def test_zones_have_the_shares_of_their_targets(pool_gateway: Gateway) -> None:
+    with targets("a", "b", "c") as members:
+        document = pool("zones", members)
         for target, zone in zip(document["spec"]["upstream"]["main"]["targets"], ("one", "one", "two"), strict=True):
             target["zone"] = zone
-        pooled.deploy(document)
-        found = asked(pooled, "zones", REQUESTS)
+        pool_gateway.deploy(document)
+        counts = send_requests(pool_gateway, "zones", REQUESTS)
         for name in "abc":
             bound = DEVIATIONS * math.sqrt(REQUESTS * (1 / 3) * (2 / 3))
-            assert abs(found.count(name) - REQUESTS / 3) < bound
+            assert abs(counts.count(name) - REQUESTS / 3) < bound
 
 
-def test_a_ring_hash_sticks_and_moves_little(pooled: Gateway) -> None:
+def test_a_ring_hash_sticks_and_moves_little(pool_gateway: Gateway) -> None:
     users = [f"user-{number}" for number in range(200)]
 
     def homes() -> dict[str, str]:
         with httpx.Client() as client:
-            return {user: client.get(f"{pooled.url}/ring/x", headers={"x-user": user}).text for user in users}
+            return {user: client.get(f"{pool_gateway.url}/ring/x", headers={"x-user": user}).text for user in users}
 
-    with targets("a", "b", "c", "d") as made:
+    with targets("a", "b", "c", "d") as members:
         ring = {"algorithm": "ringHash", "hashOn": {"header": "x-user"}}
-        pooled.deploy(pool("ring", made[:3], loadBalancing=ring))
+        pool_gateway.deploy(pool("ring", members[:3], loadBalancing=ring))
         before = homes()
         assert homes() == before
         assert len(set(before.values())) == 3
-        pooled.deploy(pool("ring", made, loadBalancing=ring))
+        pool_gateway.deploy(pool("ring", members, loadBalancing=ring))
         after = homes()
         moved = [user for user in users if before[user] != after[user]]
         # A quarter moves to the new one; Envoy's ring, which keeps its size, moves some more.
@@ -102,27 +102,27 @@ def test_a_ring_hash_sticks_and_moves_little(pooled: Gateway) -> None:
         assert sum(after[user] == "d" for user in moved) > len(moved) / 2
 
 
-def test_a_cookie_is_given_and_sticks(pooled: Gateway) -> None:
-    with targets("a", "b", "c") as made:
+def test_a_cookie_is_set_and_sticks(pool_gateway: Gateway) -> None:
+    with targets("a", "b", "c") as members:
         hash_on = {"cookie": "home", "cookieTtl": "60s"}
-        pooled.deploy(pool("cookie", made, loadBalancing={"algorithm": "ringHash", "hashOn": hash_on}))
+        pool_gateway.deploy(pool("cookie", members, loadBalancing={"algorithm": "ringHash", "hashOn": hash_on}))
         homes = set()
         for _ in range(20):
             with httpx.Client() as client:
-                first = client.get(f"{pooled.url}/cookie/x")
+                first = client.get(f"{pool_gateway.url}/cookie/x")
                 assert "Max-Age=60" in first.headers["set-cookie"]
-                again = [client.get(f"{pooled.url}/cookie/x") for _ in range(5)]
-                assert {one.text for one in again} == {first.text}
-                assert not any("set-cookie" in one.headers for one in again)
+                again = [client.get(f"{pool_gateway.url}/cookie/x") for _ in range(5)]
+                assert {answer.text for answer in again} == {first.text}
+                assert not any("set-cookie" in answer.headers for answer in again)
                 homes.add(first.text)
         assert len(homes) > 1
 
 
-def test_a_clients_address_sticks(pooled: Gateway) -> None:
-    with targets("a", "b", "c") as made:
+def test_a_clients_address_sticks(pool_gateway: Gateway) -> None:
+    with targets("a", "b", "c") as members:
         ring = {"algorithm": "ringHash", "hashOn": {"clientAddress": True}}
-        pooled.deploy(pool("address", made, loadBalancing=ring))
-        assert len(set(asked(pooled, "address", 30))) == 1
+        pool_gateway.deploy(pool("address", members, loadBalancing=ring))
+        assert len(set(send_requests(pool_gateway, "address", 30))) == 1
 
 
 FAILING: list[tuple[Mode, Json, set[int | str]]] = [
@@ -134,30 +134,30 @@ FAILING: list[tuple[Mode, Json, set[int | str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("mode", "ejection", "statuses"), FAILING, ids=[one[0] for one in FAILING])
+@pytest.mark.parametrize(("mode", "ejection", "statuses"), FAILING, ids=[case[0] for case in FAILING])
 def test_a_target_that_fails_is_ejected_and_comes_back(
-    pooled: Gateway, mode: Mode, ejection: Json, statuses: set[int | str]
+    pool_gateway: Gateway, mode: Mode, ejection: Json, statuses: set[int | str]
 ) -> None:
     """Clients see no more failures than it takes to eject it; it is tried again after its time, and stays when fine."""
-    with targets("a", "b") as made:
-        document = pool("ejected", made, ejection={"baseTime": "6s", **ejection})
+    with targets("a", "b") as members:
+        document = pool("ejected", members, ejection={"baseTime": "6s", **ejection})
         if mode == "silent":
             document["spec"]["requestTimeout"] = "1s"
-        pooled.deploy(document)
-        bad = made[1]
-        with traffic(f"{pooled.url}/ejected/x", clients=CLIENTS, pause=PAUSE) as (flow,):
-            eventually("both are asked", lambda: all(one.seen for one in made))
+        pool_gateway.deploy(document)
+        bad = members[1]
+        with traffic(f"{pool_gateway.url}/ejected/x", clients=CLIENTS, pause=PAUSE) as (flow,):
+            eventually("both are asked", lambda: all(target.seen for target in members))
             bad.become(mode)
             eventually("a client has seen it", lambda: flow.counts().keys() - {200})
-            ejected = stat(pooled, "ejected", "outlier_detection.ejections_active")
-            eventually("it is out", lambda: pooled.envoy_stat(ejected) == 1)
-            eventually("workers know", lambda: left_alone(bad, flow))
+            ejected = stat(pool_gateway, "ejected", "outlier_detection.ejections_active")
+            eventually("it is out", lambda: pool_gateway.envoy_stat(ejected) == 1)
+            eventually("workers know", lambda: is_left_alone(bad, flow))
             flow.wait_for_each()
             failures = flow.failures()
-            counted(made)
+            take_counts(members)
             flow.wait_for(ENOUGH)
             assert flow.failures() == failures
-            assert counted(made)["b"] == 0
+            assert take_counts(members)["b"] == 0
             bad.become("fine")
             eventually("it is asked again", lambda: len(bad.seen) > 20)
         assert set(flow.counts()) - {200} <= statuses
@@ -165,8 +165,8 @@ def test_a_target_that_fails_is_ejected_and_comes_back(
         assert failures <= 5 + 2 * CLIENTS
 
 
-def left_alone(target: Target, flow: Traffic) -> bool:
-    """Whether nobody asks it any more."""
+def is_left_alone(target: Target, flow: Traffic) -> bool:
+    """Whether it gets no more requests."""
     target.seen.clear()
     flow.wait_for(ENOUGH)
     return not target.seen
@@ -174,165 +174,167 @@ def left_alone(target: Target, flow: Traffic) -> bool:
 
 @pytest.mark.parametrize(("algorithm", "least", "most"), [("leastRequest", 0, 0.4), ("roundRobin", 0.4, 0.6)])
 def test_a_slow_target_gets_fewer_requests_unless_they_take_turns(
-    pooled: Gateway, algorithm: str, least: float, most: float
+    pool_gateway: Gateway, algorithm: str, least: float, most: float
 ) -> None:
-    with targets("a", "b") as made:
-        pooled.deploy(pool("slow", made, loadBalancing={"algorithm": algorithm}))
-        made[1].become("slow")
-        with traffic(f"{pooled.url}/slow/x", clients=8, pause=0.005) as (flow,):
+    with targets("a", "b") as members:
+        pool_gateway.deploy(pool("slow", members, loadBalancing={"algorithm": algorithm}))
+        members[1].become("slow")
+        with traffic(f"{pool_gateway.url}/slow/x", clients=8, pause=0.005) as (flow,):
             eventually("enough are asked", lambda: len(flow.answers) > 400, 30)
-        shares = counted(made)
+        shares = take_counts(members)
         share = shares["b"] / shares.total()
         assert least < share < most
         assert set(flow.counts()) == {200}
 
 
-def test_statuses_of_an_application_eject_nobody_unless_said(pooled: Gateway) -> None:
-    with targets("a", "b") as made:
-        pooled.deploy(pool("provoked", made))
-        made[1].become("500")
-        found = asked(pooled, "provoked", 200)
-        assert found.count("500") > 50
+def test_statuses_of_an_application_eject_no_target_by_default(pool_gateway: Gateway) -> None:
+    with targets("a", "b") as members:
+        pool_gateway.deploy(pool("provoked", members))
+        members[1].become("500")
+        counts = send_requests(pool_gateway, "provoked", 200)
+        assert counts.count("500") > 50
 
 
-def test_a_single_target_is_never_ejected(pooled: Gateway) -> None:
+def test_a_single_target_is_never_ejected(pool_gateway: Gateway) -> None:
     with targets("a") as (target,):
-        pooled.deploy(pool("single", [target]))
+        pool_gateway.deploy(pool("single", [target]))
         target.become("reset")
-        assert set(asked(pooled, "single", 30)) == {"503"}
+        assert set(send_requests(pool_gateway, "single", 30)) == {"503"}
         target.become("fine")
-        assert asked(pooled, "single", 1) == ["a"]
+        assert send_requests(pool_gateway, "single", 1) == ["a"]
 
 
 @pytest.mark.parametrize("mode", ["gone", "503", "silent"])
-def test_a_health_check_takes_a_target_out_and_back(pooled: Gateway, mode: Mode) -> None:
-    """Of idle targets too: nobody's request has to fail first. Requests that were under way may."""
-    with targets("a", "b") as made:
+def test_a_health_check_takes_a_target_out_and_back(pool_gateway: Gateway, mode: Mode) -> None:
+    """Of idle targets too: no request has to fail first. Requests under way may."""
+    with targets("a", "b") as pool_members:
         check = {"http": {"path": HEALTH}, "interval": "200ms", "timeout": "200ms", "unhealthyThreshold": 2}
-        document = pool("checked", made, healthCheck=check, ejection={"consecutiveGatewayErrors": 0})
-        pooled.deploy(document)
-        made[1].become(mode)
-        members = stat(pooled, "checked", "membership_healthy")
-        eventually("it is out", lambda: pooled.envoy_stat(members) == 1)
-        eventually("workers know", lambda: set(asked(pooled, "checked", 50)) == {"a"})
-        assert made[0].checks > 1
-        made[1].become("fine")
-        eventually("it is back", lambda: pooled.envoy_stat(members) == 2)
-        eventually("workers know", lambda: set(asked(pooled, "checked", 50)) == {"a", "b"})
+        document = pool("checked", pool_members, healthCheck=check, ejection={"consecutiveGatewayErrors": 0})
+        pool_gateway.deploy(document)
+        pool_members[1].become(mode)
+        members = stat(pool_gateway, "checked", "membership_healthy")
+        eventually("it is out", lambda: pool_gateway.envoy_stat(members) == 1)
+        eventually("workers know", lambda: set(send_requests(pool_gateway, "checked", 50)) == {"a"})
+        assert pool_members[0].checks > 1
+        pool_members[1].become("fine")
+        eventually("it is back", lambda: pool_gateway.envoy_stat(members) == 2)
+        eventually("workers know", lambda: set(send_requests(pool_gateway, "checked", 50)) == {"a", "b"})
 
 
-def test_a_health_check_under_load_costs_few_requests(pooled: Gateway) -> None:
-    with targets("a", "b") as made:
+def test_a_health_check_under_load_costs_few_requests(pool_gateway: Gateway) -> None:
+    with targets("a", "b") as pool_members:
         check = {"http": {"path": HEALTH}, "interval": "200ms", "timeout": "200ms", "unhealthyThreshold": 2}
-        pooled.deploy(pool("loaded", made, healthCheck=check, ejection={"consecutiveGatewayErrors": 0}))
-        with traffic(f"{pooled.url}/loaded/x", clients=CLIENTS, pause=PAUSE) as (flow,):
-            eventually("both are asked", lambda: all(one.seen for one in made))
-            made[1].become("gone")
+        pool_gateway.deploy(pool("loaded", pool_members, healthCheck=check, ejection={"consecutiveGatewayErrors": 0}))
+        with traffic(f"{pool_gateway.url}/loaded/x", clients=CLIENTS, pause=PAUSE) as (flow,):
+            eventually("both are asked", lambda: all(target.seen for target in pool_members))
+            pool_members[1].become("gone")
             eventually("a client has seen it", lambda: flow.counts()[503])
-            members = stat(pooled, "loaded", "membership_healthy")
-            eventually("it is out", lambda: pooled.envoy_stat(members) == 1)
+            members = stat(pool_gateway, "loaded", "membership_healthy")
+            eventually("it is out", lambda: pool_gateway.envoy_stat(members) == 1)
             eventually("workers know", flow.is_steady)
             failures = flow.failures()
             flow.wait_for(ENOUGH)
-            made[1].become("fine")
-            eventually("it is asked again", lambda: len(made[1].seen) > 20)
+            pool_members[1].become("fine")
+            eventually("it is asked again", lambda: len(pool_members[1].seen) > 20)
             flow.wait_for(ENOUGH)
         assert flow.failures() == failures
         assert set(flow.counts()) == {200, 503}
 
 
-def test_where_all_targets_are_down_clients_are_told_at_once(pooled: Gateway) -> None:
+def test_if_all_targets_are_down_clients_are_answered_at_once(pool_gateway: Gateway) -> None:
     """Envoy's own default would give requests to targets that it knows to be down."""
-    with targets("a", "b") as made:
-        for one in made:
-            one.become("503")
+    with targets("a", "b") as members:
+        for target in members:
+            target.become("503")
         check = {"http": {"path": HEALTH}, "interval": "200ms"}
-        pooled.deploy(pool("down", made, healthCheck=check))
-        answer = httpx.get(f"{pooled.url}/down/x")
+        pool_gateway.deploy(pool("down", members, healthCheck=check))
+        answer = httpx.get(f"{pool_gateway.url}/down/x")
         assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
         assert answer.json()["detail"] == "The upstream is not available."
-        assert counted(made).total() == 0
+        assert take_counts(members).total() == 0
 
 
 @pytest.mark.parametrize("policies", [[], [attach("pass-on")]], ids=["no policies", "policies"])
-def test_a_circuit_breaker_answers_503_and_when_to_try_again(pooled: Gateway, policies: list[Json]) -> None:
+def test_a_circuit_breaker_answers_503_and_when_to_try_again(pool_gateway: Gateway, policies: list[Json]) -> None:
     with targets("a") as (target,), ThreadPoolExecutor(2) as waiting:
-        pooled.deploy(pool("breaker", [target], policies, circuitBreaker={"maxRequests": 2}))
+        pool_gateway.deploy(pool("breaker", [target], policies, circuitBreaker={"maxRequests": 2}))
         target.become("silent")
-        held = [waiting.submit(httpx.get, f"{pooled.url}/breaker/{number}", timeout=20) for number in range(2)]
+        waiting_requests = [
+            waiting.submit(httpx.get, f"{pool_gateway.url}/breaker/{number}", timeout=20) for number in range(2)
+        ]
         eventually("two are under way", lambda: target.under_way == 2)
-        answer = httpx.get(f"{pooled.url}/breaker/third")
+        answer = httpx.get(f"{pool_gateway.url}/breaker/third")
         assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
         assert (answer.headers["retry-after"], answer.json()["title"]) == ("1", "Service Unavailable")
         assert answer.json()["detail"] == "The upstream has as many requests as it is given at once."
         target.become("fine")
-        assert [one.result().status_code for one in held] == [200, 200]
-        assert httpx.get(f"{pooled.url}/breaker/fourth").status_code == 200
+        assert [future.result().status_code for future in waiting_requests] == [200, 200]
+        assert httpx.get(f"{pool_gateway.url}/breaker/fourth").status_code == 200
         assert "/third" not in target.seen
 
 
-def test_a_pool_changes_under_load_without_a_failed_request(pooled: Gateway) -> None:
-    with targets("a", "b", "c") as made:
+def test_a_pool_changes_under_load_without_a_failed_request(pool_gateway: Gateway) -> None:
+    with targets("a", "b", "c") as members:
         changes: list[Json] = [
-            pool("changing", made[:1]),
-            pool("changing", made[:2], loadBalancing={"algorithm": "roundRobin"}),
-            pool("changing", made, healthCheck={"http": {"path": HEALTH}}),
-            pool("changing", made[1:], connectTimeout="1s", idleTimeout="5s"),
-            pool("changing", made[2:]),
+            pool("changing", members[:1]),
+            pool("changing", members[:2], loadBalancing={"algorithm": "roundRobin"}),
+            pool("changing", members, healthCheck={"http": {"path": HEALTH}}),
+            pool("changing", members[1:], connectTimeout="1s", idleTimeout="5s"),
+            pool("changing", members[2:]),
         ]
-        pooled.deploy(changes[0])
-        with traffic(f"{pooled.url}/changing/x", clients=CLIENTS, pause=PAUSE) as (flow,):
+        pool_gateway.deploy(changes[0])
+        with traffic(f"{pool_gateway.url}/changing/x", clients=CLIENTS, pause=PAUSE) as (flow,):
             for document in changes * 2:
-                pooled.deploy(document)
-                counted(made)
-                wanted = {one["url"] for one in document["spec"]["upstream"]["main"]["targets"]}
-                eventually("all are asked", lambda: all(one.seen for one in made if one.url in wanted))  # noqa: B023
+                pool_gateway.deploy(document)
+                take_counts(members)
+                urls = {target["url"] for target in document["spec"]["upstream"]["main"]["targets"]}
+                eventually("all are asked", lambda: all(target.seen for target in members if target.url in urls))  # noqa: B023
         assert set(flow.counts()) == {200}, flow.problems[:3]
 
 
-def test_a_host_of_the_pool_is_what_targets_are_told(pooled: Gateway) -> None:
-    with targets("a", "b") as made:
-        pooled.deploy(pool("hosted", made, host="orders.example:8080"))
-        asked(pooled, "hosted", 20)
-        assert {host for one in made for host in one.hosts} == {"orders.example:8080"}
-        pooled.deploy(pool("hosted", made))
-        for one in made:
-            one.hosts.clear()
-        asked(pooled, "hosted", 20)
-        assert {host for one in made for host in one.hosts} == {f"127.0.0.1:{made[0].port}"}
+def test_targets_receive_the_host_of_the_pool(pool_gateway: Gateway) -> None:
+    with targets("a", "b") as members:
+        pool_gateway.deploy(pool("hosted", members, host="orders.example:8080"))
+        send_requests(pool_gateway, "hosted", 20)
+        assert {host for target in members for host in target.hosts} == {"orders.example:8080"}
+        pool_gateway.deploy(pool("hosted", members))
+        for target in members:
+            target.hosts.clear()
+        send_requests(pool_gateway, "hosted", 20)
+        assert {host for target in members for host in target.hosts} == {f"127.0.0.1:{members[0].port}"}
 
 
-def test_connections_end_when_they_are_said_to(pooled: Gateway) -> None:
+def test_connections_end_at_their_configured_limits(pool_gateway: Gateway) -> None:
     with targets("a") as (target,):
-        pooled.deploy(pool("aging", [target], maxRequestsPerConnection=1))
-        asked(pooled, "aging", 10)
+        pool_gateway.deploy(pool("aging", [target], maxRequestsPerConnection=1))
+        send_requests(pool_gateway, "aging", 10)
         assert len(target.first) == 10
-        pooled.deploy(pool("aging", [target]))
+        pool_gateway.deploy(pool("aging", [target]))
         target.first.clear()
-        asked(pooled, "aging", 10)
+        send_requests(pool_gateway, "aging", 10)
         assert len(target.first) <= 2  # each of Envoy's workers has its own
-        pooled.deploy(pool("aging", [target], idleTimeout="200ms"))
+        pool_gateway.deploy(pool("aging", [target], idleTimeout="200ms"))
         target.first.clear()
         with httpx.Client() as client:
-            connections = stat(pooled, "aging", "upstream_cx_active")
+            connections = stat(pool_gateway, "aging", "upstream_cx_active")
             for _ in range(3):
-                client.get(f"{pooled.url}/aging/x")
-                eventually("it has ended", lambda: pooled.envoy_stat(connections) == 0)
+                client.get(f"{pool_gateway.url}/aging/x")
+                eventually("it has ended", lambda: pool_gateway.envoy_stat(connections) == 0)
         assert len(target.first) == 3
 
 
-def test_apis_with_one_upstream_share_a_cluster_until_the_last_has_gone(pooled: Gateway) -> None:
+def test_apis_with_one_upstream_share_a_cluster_until_the_last_has_gone(pool_gateway: Gateway) -> None:
     with targets("a") as (target,):
         names = [f"sharing-{number}" for number in range(30)]
         for name in names:
-            pooled.deploy(api(name, target.url))
-        found = json.loads(pooled.admin("engine", "/clusters"))
-        shared = {cluster for name in names for cluster in found[name]}
+            pool_gateway.deploy(api(name, target.url))
+        clusters = json.loads(pool_gateway.admin("engine", "/clusters"))
+        shared = {cluster for name in names for cluster in clusters[name]}
         assert len(shared) == 1
-        with pooled.controller() as client:
+        with pool_gateway.controller() as client:
             for name in names[:-1]:
                 assert client.delete(f"/v1/apis/{name}", params={"wait": "10"}).is_success
-        assert asked(pooled, names[-1], 5) == ["a"] * 5
-        assert set(json.loads(pooled.admin("engine", "/clusters"))) & set(names) == {names[-1]}
-        status = pooled.admin("envoy", "/clusters?format=json")
-        assert sum(one["name"] in shared for one in json.loads(status)["cluster_statuses"]) == 1
+        assert send_requests(pool_gateway, names[-1], 5) == ["a"] * 5
+        assert set(json.loads(pool_gateway.admin("engine", "/clusters"))) & set(names) == {names[-1]}
+        status = pool_gateway.admin("envoy", "/clusters?format=json")
+        assert sum(cluster["name"] in shared for cluster in json.loads(status)["cluster_statuses"]) == 1

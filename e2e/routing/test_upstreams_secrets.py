@@ -19,7 +19,7 @@ from e2e.kit.traffic import traffic
 
 
 @dataclass
-class Secured:
+class TlsNode:
     """Its Gateway names `internal`, an authority, and `gateway`, a certificate that `clients` has signed."""
 
     gateway: Gateway
@@ -28,10 +28,10 @@ class Secured:
 
 
 @pytest.fixture(scope="module")
-def secured(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+def tls_node(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsNode]:
     place = tmp_path_factory.mktemp("secured")
     internal, clients = authority(place, "internal"), authority(place, "clients")
-    chain, key = clients.signed("gateway", "gateway.internal")
+    chain, key = clients.issue("gateway", "gateway.internal")
     listener = {"name": "http", "port": 8080}
     spec = {
         "listeners": [listener],
@@ -41,17 +41,17 @@ def secured(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     document = {"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": spec}
     (place / "gateway.yaml").write_text(yaml.safe_dump(document))
     with running(build, place / "state", "--gateway", str(place / "gateway.yaml"), "--port", "0") as gateway:
-        yield Secured(gateway, internal, clients)
+        yield TlsNode(gateway, internal, clients)
 
 
-def toward(name: str, target: Target, **tls: str) -> Json:
+def api_with_tls(name: str, target: Target, **tls: str) -> Json:
     document = api(name, target.url)
     document["spec"]["upstream"]["main"] = {"url": target.url, "tls": tls}
     return document
 
 
-def wanting(secured: Secured, name: str) -> Target:
-    """A target that lets nobody in without a certificate that `clients` has signed."""
+def target_requiring_certificates(secured: TlsNode, name: str) -> Target:
+    """A target that requires a certificate that `clients` has signed."""
     target = Target(name)
     target.tls = tls_of(secured.internal, name, "127.0.0.1")
     target.tls.load_verify_locations(secured.clients.file)
@@ -59,52 +59,52 @@ def wanting(secured: Secured, name: str) -> Target:
     return target
 
 
-def test_an_authority_of_ones_own(secured: Secured) -> None:
+def test_an_upstream_is_verified_by_a_named_authority(tls_node: TlsNode) -> None:
     target = Target("own")
-    target.tls = tls_of(secured.internal, "own", "127.0.0.1")
+    target.tls = tls_of(tls_node.internal, "own", "127.0.0.1")
     with target:
-        secured.gateway.deploy(toward("own", target, authority="internal"))
-        assert httpx.get(f"{secured.gateway.url}/own/x").text == "own"
-        secured.gateway.deploy(toward("own", target))  # by the operator's file, which has it not
-        assert httpx.get(f"{secured.gateway.url}/own/x").status_code == 503
+        tls_node.gateway.deploy(api_with_tls("own", target, authority="internal"))
+        assert httpx.get(f"{tls_node.gateway.url}/own/x").text == "own"
+        tls_node.gateway.deploy(api_with_tls("own", target))  # by the operator's file, which has it not
+        assert httpx.get(f"{tls_node.gateway.url}/own/x").status_code == 503
 
 
-def test_a_client_certificate_is_shown_where_it_is_named(secured: Secured) -> None:
-    with wanting(secured, "mutual") as target:
-        secured.gateway.deploy(toward("mutual", target, authority="internal", clientCertificate="gateway"))
-        assert httpx.get(f"{secured.gateway.url}/mutual/x").text == "mutual"
-        secured.gateway.deploy(toward("mutual", target, authority="internal"))
-        assert httpx.get(f"{secured.gateway.url}/mutual/x").status_code == 503
+def test_a_client_certificate_is_shown_where_it_is_named(tls_node: TlsNode) -> None:
+    with target_requiring_certificates(tls_node, "mutual") as target:
+        tls_node.gateway.deploy(api_with_tls("mutual", target, authority="internal", clientCertificate="gateway"))
+        assert httpx.get(f"{tls_node.gateway.url}/mutual/x").text == "mutual"
+        tls_node.gateway.deploy(api_with_tls("mutual", target, authority="internal"))
+        assert httpx.get(f"{tls_node.gateway.url}/mutual/x").status_code == 503
         assert len(target.seen) == 1
 
 
-def test_a_certificate_that_changes_is_shown_without_a_failed_request(secured: Secured) -> None:
-    with wanting(secured, "rotated") as target:
-        document = toward("rotated", target, authority="internal", clientCertificate="gateway")
+def test_a_certificate_that_changes_is_shown_without_a_failed_request(tls_node: TlsNode) -> None:
+    with target_requiring_certificates(tls_node, "rotated") as target:
+        document = api_with_tls("rotated", target, authority="internal", clientCertificate="gateway")
         document["spec"]["upstream"]["main"]["maxRequestsPerConnection"] = 10
-        secured.gateway.deploy(document)
-        with traffic(f"{secured.gateway.url}/rotated/x", clients=4, pause=0.018) as (flow,):
+        tls_node.gateway.deploy(document)
+        with traffic(f"{tls_node.gateway.url}/rotated/x", clients=4, pause=0.018) as (flow,):
             for _ in range(3):
                 before = len(target.seen)
-                secured.clients.signed("gateway", "gateway.internal")
+                tls_node.clients.issue("gateway", "gateway.internal")
                 eventually("requests go on", lambda: len(target.seen) > before + 100)  # noqa: B023
         assert set(flow.counts()) == {200}, flow.problems[:3]
 
 
 @pytest.mark.parametrize("proxied", [{}, {"proxyProtocol": "v1"}], ids=["plain", "behind the PROXY protocol"])
-def test_a_name_that_the_gateway_has_not_is_refused(secured: Secured, proxied: Json) -> None:
+def test_an_unknown_certificate_name_is_refused(tls_node: TlsNode, proxied: Json) -> None:
     document = api("unknown", "")
     document["spec"]["upstream"]["main"] = {"url": "https://127.0.0.1:9", "tls": {"authority": "other"}, **proxied}
-    with secured.gateway.controller() as client:
+    with tls_node.gateway.controller() as client:
         answer = client.post("/v1/apis", json=document)
     assert answer.status_code == 422
     assert "expected one that the Gateway names (internal), got 'other'" in answer.text
 
 
-def test_a_listener_and_an_upstream_may_name_the_same(build: Path, tmp_path: Path) -> None:
+def test_a_listener_and_an_upstream_may_name_the_same_certificate(build: Path, tmp_path: Path) -> None:
     """Also once the listener has gone, whose certificate its connections keep for a while."""
     signs = authority(tmp_path)
-    chain, key = signs.signed("both", "127.0.0.1")
+    chain, key = signs.issue("both", "127.0.0.1")
     tls = {"certificates": ["both"], "clientCertificates": {"mode": "request", "authority": "both"}}
     http, secure = (
         {"name": "http", "port": 8080},
@@ -121,12 +121,12 @@ def test_a_listener_and_an_upstream_may_name_the_same(build: Path, tmp_path: Pat
     target.tls.load_verify_locations(signs.file)
     target.tls.verify_mode = ssl.CERT_REQUIRED
     with target, running(build, tmp_path / "state", "--gateway", str(file), "--port", "0") as gateway:
-        gateway.deploy(toward("both", target, authority="both", clientCertificate="both"))
+        gateway.deploy(api_with_tls("both", target, authority="both", clientCertificate="both"))
         assert httpx.get(f"{gateway.url}/both/x").text == "both"
         spec["listeners"] = [http]
         file.write_text(yaml.safe_dump({"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": spec}))
         assert gateway.reload().returncode == 0
-        gateway.deploy(toward("another", target, authority="both"))
+        gateway.deploy(api_with_tls("another", target, authority="both"))
         assert httpx.get(f"{gateway.url}/another/x").status_code == 503, "it shows no certificate"
-        gateway.deploy(toward("another", target, authority="both", clientCertificate="both"))
+        gateway.deploy(api_with_tls("another", target, authority="both", clientCertificate="both"))
         assert httpx.get(f"{gateway.url}/another/x").text == "both"

@@ -34,41 +34,41 @@ def sockets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trusted(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+def trusted_authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return authority(tmp_path_factory.mktemp("trusted"))
 
 
 @pytest.fixture(scope="module")
-def reaching(
-    build: Path, sockets: Path, trusted: Authority, tmp_path_factory: pytest.TempPathFactory
+def socket_gateway(
+    build: Path, sockets: Path, trusted_authority: Authority, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Gateway]:
     """A gateway whose operator lets publishers name the sockets in a folder, and trusts an authority."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GATEWRIGHT_CONTROLLER_ALLOWED_UPSTREAMS", f'["unix:{sockets}/"]')
-        patch.setenv("GATEWRIGHT_CONTROLLER_TRUSTED_CA", str(trusted.file))
+        patch.setenv("GATEWRIGHT_CONTROLLER_TRUSTED_CA", str(trusted_authority.file))
         with running(build, tmp_path_factory.mktemp("state")) as gateway:
             yield gateway
 
 
-def toward(name: str, pool: Json) -> Json:
+def api_with_pool(name: str, pool: Json) -> Json:
     document = api(name, "")
     document["spec"]["upstream"]["main"] = pool
     return document
 
 
-def test_unix_sockets(reaching: Gateway, sockets: Path) -> None:
+def test_unix_sockets_are_upstreams_if_allowed(socket_gateway: Gateway, sockets: Path) -> None:
     with Target("a", socket=sockets / "a.sock") as a, Target("b", socket=sockets / "b.sock") as b:
-        reaching.deploy(toward("sockets", {"targets": [{"url": a.url}, {"url": b.url}]}))
-        answers = {httpx.get(f"{reaching.url}/sockets/x").text for _ in range(40)}
+        socket_gateway.deploy(api_with_pool("sockets", {"targets": [{"url": a.url}, {"url": b.url}]}))
+        answers = {httpx.get(f"{socket_gateway.url}/sockets/x").text for _ in range(40)}
         assert answers == {"a", "b"}
         assert set(a.hosts) == {"localhost"}
-    with reaching.controller() as client:
-        refused = client.post("/v1/apis", json=toward("outside", {"url": "unix:/run/other.sock"}))
+    with socket_gateway.controller() as client:
+        refused = client.post("/v1/apis", json=api_with_pool("outside", {"url": "unix:/run/other.sock"}))
     assert refused.status_code == 422
     assert "allowedUpstreams" in refused.text
 
 
-def proxied(head: bytes) -> tuple[tuple[str, int], tuple[str, int], bytes]:
+def parse_proxy_header(head: bytes) -> tuple[tuple[str, int], tuple[str, int], bytes]:
     """Source and destination that a connection begins with, and what follows."""
     if head.startswith(b"PROXY TCP4 "):
         line, _, rest = head.partition(b"\r\n")
@@ -82,87 +82,91 @@ def proxied(head: bytes) -> tuple[tuple[str, int], tuple[str, int], bytes]:
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
-def test_the_proxy_protocol_names_the_clients_connection(reaching: Gateway, version: str) -> None:
+def test_the_proxy_protocol_names_the_clients_connection(socket_gateway: Gateway, version: str) -> None:
     """Each client's connection has one of its own: another client's requests never go behind its header."""
     with targets("a") as (target,):
-        reaching.deploy(toward("proxied", {"url": target.url, "proxyProtocol": version}))
+        socket_gateway.deploy(api_with_pool("proxied", {"url": target.url, "proxyProtocol": version}))
         sources = []
         for _ in range(3):
-            with contextlib.closing(http.client.HTTPConnection("127.0.0.1", reaching.port)) as client:
+            with contextlib.closing(http.client.HTTPConnection("127.0.0.1", socket_gateway.port)) as client:
                 for _ in range(2):
                     client.request("GET", "/proxied/x")
                     assert client.getresponse().read() == b"a"
                 sources.append(client.sock.getsockname())
-        begun = [proxied(head) for head in target.first]
+        begun = [parse_proxy_header(head) for head in target.first]
         assert [source for source, _, _ in begun] == sources
-        assert {destination for _, destination, _ in begun} == {("127.0.0.1", reaching.port)}
+        assert {destination for _, destination, _ in begun} == {("127.0.0.1", socket_gateway.port)}
         assert all(rest.startswith(b"GET /x HTTP/1.1\r\n") for _, _, rest in begun)
 
 
-def secure(name: str, signer: Authority, *hosts: str) -> tuple[Target, list[str | None]]:
+def tls_target(name: str, signer: Authority, *hosts: str) -> tuple[Target, list[str | None]]:
     """A target with TLS, and the server names that it is asked for."""
-    made = Target(name)
-    made.tls = tls_of(signer, name, *hosts)
-    asked: list[str | None] = []
-    made.tls.sni_callback = lambda _socket, server_name, _context: asked.append(server_name)
-    return made, asked
+    target = Target(name)
+    target.tls = tls_of(signer, name, *hosts)
+    server_names: list[str | None] = []
+    target.tls.sni_callback = lambda _socket, server_name, _context: server_names.append(server_name)
+    return target, server_names
 
 
-def test_a_server_name_is_asked_for_and_verified(reaching: Gateway, trusted: Authority) -> None:
-    target, asked = secure("named", trusted, "orders.example")
+def test_a_server_name_is_sent_and_verified(socket_gateway: Gateway, trusted_authority: Authority) -> None:
+    target, server_names = tls_target("named", trusted_authority, "orders.example")
     with target:
-        reaching.deploy(toward("named", {"url": target.url, "tls": {"serverName": "orders.example"}}))
-        assert httpx.get(f"{reaching.url}/named/x").text == "named"
-        assert set(asked) == {"orders.example"}
+        socket_gateway.deploy(api_with_pool("named", {"url": target.url, "tls": {"serverName": "orders.example"}}))
+        assert httpx.get(f"{socket_gateway.url}/named/x").text == "named"
+        assert set(server_names) == {"orders.example"}
         for wrong in ({}, {"serverName": "other.example"}):
-            reaching.deploy(toward("named", {"url": target.url, "tls": wrong}))
-            assert httpx.get(f"{reaching.url}/named/x").status_code == 503
+            socket_gateway.deploy(api_with_pool("named", {"url": target.url, "tls": wrong}))
+            assert httpx.get(f"{socket_gateway.url}/named/x").status_code == 503
         assert len(target.seen) == 1
 
 
-def test_an_authority_that_is_not_trusted_is_refused(reaching: Gateway, tmp_path: Path) -> None:
-    target, _ = secure("stranger", authority(tmp_path, "other"), "127.0.0.1")
+def test_an_authority_that_is_not_trusted_is_refused(socket_gateway: Gateway, tmp_path: Path) -> None:
+    target, _ = tls_target("stranger", authority(tmp_path, "other"), "127.0.0.1")
     with target:
-        reaching.deploy(toward("stranger", {"url": target.url}))
-        assert httpx.get(f"{reaching.url}/stranger/x").status_code == 503
+        socket_gateway.deploy(api_with_pool("stranger", {"url": target.url}))
+        assert httpx.get(f"{socket_gateway.url}/stranger/x").status_code == 503
         assert target.seen == []
 
 
 @pytest.mark.parametrize("lowest", ["1.2", "1.3"])
-def test_the_lowest_version_of_tls(reaching: Gateway, trusted: Authority, lowest: str) -> None:
-    old, _ = secure("old", trusted, "127.0.0.1")
+def test_the_lowest_version_of_tls_is_enforced(
+    socket_gateway: Gateway, trusted_authority: Authority, lowest: str
+) -> None:
+    old, _ = tls_target("old", trusted_authority, "127.0.0.1")
     assert old.tls
     old.tls.maximum_version = ssl.TLSVersion.TLSv1_2
-    new, _ = secure("new", trusted, "127.0.0.1")
+    new, _ = tls_target("new", trusted_authority, "127.0.0.1")
     assert new.tls
     new.tls.minimum_version = ssl.TLSVersion.TLSv1_3
     with old, new:
-        found = {}
+        outcomes = {}
         for target in (old, new):
-            reaching.deploy(toward("lowest", {"url": target.url, "tls": {"minVersion": lowest}}))
-            found[target.name] = httpx.get(f"{reaching.url}/lowest/x").status_code
-        assert found == {"old": 200 if lowest == "1.2" else 503, "new": 200}
+            socket_gateway.deploy(api_with_pool("lowest", {"url": target.url, "tls": {"minVersion": lowest}}))
+            outcomes[target.name] = httpx.get(f"{socket_gateway.url}/lowest/x").status_code
+        assert outcomes == {"old": 200 if lowest == "1.2" else 503, "new": 200}
 
 
-def test_targets_of_one_pool_are_verified_by_their_own_names(build: Path, trusted: Authority, tmp_path: Path) -> None:
-    """With one Host for all of them."""
+def test_targets_of_one_pool_are_verified_by_their_own_names(
+    build: Path, trusted_authority: Authority, tmp_path: Path
+) -> None:
+    """The targets share one Host."""
     names = Names(tmp_path)
-    names.know("a.test", "b.test")
-    a, asked_a = secure("a", trusted, "a.test")
-    b, asked_b = secure("b", trusted, "b.test")
+    names.resolve_to_loopback("a.test", "b.test")
+    a, asked_a = tls_target("a", trusted_authority, "a.test")
+    b, asked_b = tls_target("b", trusted_authority, "b.test")
     with pytest.MonkeyPatch.context() as patch, a, b:
-        patch.setenv("GATEWRIGHT_CONTROLLER_TRUSTED_CA", str(trusted.file))
+        patch.setenv("GATEWRIGHT_CONTROLLER_TRUSTED_CA", str(trusted_authority.file))
         with running(build, tmp_path / "state", within=names.within) as gateway:
-            urls = [{"url": f"https://{one.name}.test:{one.port}"} for one in (a, b)]
-            gateway.deploy(toward("both", {"targets": urls, "host": "orders.example"}))
+            urls = [{"url": f"https://{target.name}.test:{target.port}"} for target in (a, b)]
+            gateway.deploy(api_with_pool("both", {"targets": urls, "host": "orders.example"}))
             answers = {httpx.get(f"{gateway.url}/both/x").text for _ in range(40)}
             assert answers == {"a", "b"}
             assert (set(asked_a), set(asked_b)) == ({"a.test"}, {"b.test"})
             assert set(a.hosts) | set(b.hosts) == {"orders.example"}
 
 
-def test_a_grpc_health_check(reaching: Gateway) -> None:
-    """Over HTTP/2: who says NOT_SERVING is asked nothing else."""
+def test_a_grpc_health_check_ejects_a_target(socket_gateway: Gateway) -> None:
+    """Over HTTP/2: a target that answers NOT_SERVING gets no requests."""
 
     async def statuses() -> list[grpc.StatusCode]:
         server = grpc.aio.server()
@@ -172,20 +176,20 @@ def test_a_grpc_health_check(reaching: Gateway) -> None:
         await servicer.set("orders.Orders", health_pb2.HealthCheckResponse.SERVING)
         await server.start()
         check = {"grpc": {"service": "orders.Orders"}, "interval": "200ms", "unhealthyThreshold": 1}
-        document = toward("rpc", {"url": f"grpc://127.0.0.1:{port}/grpc.health.v1.Health", "healthCheck": check})
+        document = api_with_pool("rpc", {"url": f"grpc://127.0.0.1:{port}/grpc.health.v1.Health", "healthCheck": check})
         document["spec"]["context"] = "/grpc.health.v1.Health"
-        await asyncio.to_thread(reaching.deploy, document)
-        found = []
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{reaching.port}") as channel:
+        await asyncio.to_thread(socket_gateway.deploy, document)
+        received_statuses = []
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{socket_gateway.port}") as channel:
             stub = health_pb2_grpc.HealthStub(channel)
             serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
-            for status, wanted in ((serving, "OK"), (not_serving, "UNAVAILABLE"), (serving, "OK")):
+            for status, expected in ((serving, "OK"), (not_serving, "UNAVAILABLE"), (serving, "OK")):
                 await servicer.set("orders.Orders", status)
-                found.append(await until(stub, wanted))
+                received_statuses.append(await until(stub, expected))
         await server.stop(0)
-        return found
+        return received_statuses
 
-    async def until(stub: health_pb2_grpc.HealthStub, wanted: str) -> grpc.StatusCode:
+    async def until(stub: health_pb2_grpc.HealthStub, expected: str) -> grpc.StatusCode:
         end = time.monotonic() + 10
         while True:
             try:
@@ -195,7 +199,7 @@ def test_a_grpc_health_check(reaching: Gateway) -> None:
                 code = grpc.StatusCode.OK
             except grpc.aio.AioRpcError as error:
                 code = error.code()
-            if code.name == wanted or time.monotonic() > end:
+            if code.name == expected or time.monotonic() > end:
                 return code
             await asyncio.sleep(0.05)
 
@@ -203,8 +207,8 @@ def test_a_grpc_health_check(reaching: Gateway) -> None:
 
 
 @pytest.mark.parametrize("discovery", ["strict", "logical"])
-def test_a_name_whose_addresses_change(build: Path, tmp_path: Path, discovery: str) -> None:
-    """Requests move without one that fails. logical: those of new connections."""
+def test_a_names_addresses_are_followed(build: Path, tmp_path: Path, discovery: str) -> None:
+    """Requests move without a failure. logical: only those of new connections."""
     with name_server() as server, Target("a", "127.0.0.1") as a, Target("b", "127.0.0.2", a.port) as b:
         server.known["orders.test"] = ["127.0.0.1"]
         names = Names(tmp_path, server=server.address)
@@ -213,7 +217,7 @@ def test_a_name_whose_addresses_change(build: Path, tmp_path: Path, discovery: s
             pool: Json = {"url": f"http://orders.test:{a.port}", "dns": dns}
             if discovery == "logical":
                 pool["maxRequestsPerConnection"] = 20
-            gateway.deploy(toward("moving", pool))
+            gateway.deploy(api_with_pool("moving", pool))
             with traffic(f"{gateway.url}/moving/x", clients=CLIENTS, pause=PAUSE) as (flow,):
                 eventually("a is asked", lambda: len(a.seen) > 20)
                 server.known["orders.test"] = ["127.0.0.2"]
@@ -223,11 +227,11 @@ def test_a_name_whose_addresses_change(build: Path, tmp_path: Path, discovery: s
                     a.seen.clear()
                     eventually("both are asked", lambda: len(a.seen) > 20)
                 else:
-                    eventually("a is left", lambda: _is_left(a))
+                    eventually("a is left", lambda: _gets_no_requests(a))
             assert set(flow.counts()) == {200}, flow.problems[:3]
 
 
-def _is_left(target: Target) -> bool:
+def _gets_no_requests(target: Target) -> bool:
     before = len(target.seen)
     time.sleep(0.5)
     return len(target.seen) == before

@@ -15,18 +15,18 @@ from suite.components import ROOT
 
 STAMP = RESULTS / "compiled"
 ENVIRONMENT = ROOT / ".venv" / ".ready"
-"""What tools/setup.py writes: the digest of what is installed."""
+"""The file of tools/setup.py with the digest of the installed packages."""
 
 
 def compile_once(tests: Sequence[str], workers: int) -> None:
-    """One process imports the tests that no process has compiled yet, so that all workers find the compiled modules.
+    """Imports the tests without compiled modules in one process, so that all workers find these.
     The workers report a test that cannot be imported.
     """
     if workers < 2 or not tests or not ENVIRONMENT.exists():
         return
-    wanted = ENVIRONMENT.read_text()
-    if STAMP.exists() and STAMP.read_text() == wanted:
+    environment = ENVIRONMENT.read_text()
+    if STAMP.exists() and STAMP.read_text() == environment:
         return
     command = [sys.executable, "-m", "pytest", "--collect-only", "-qq", *tests]
     subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    STAMP.write_text(wanted)
+    STAMP.write_text(environment)

@@ -87,8 +87,8 @@ def _run(command: Sequence[str], environment: dict[str, str], output: int | None
 
 def _folders_of_packages(packages: Sequence[str]) -> dict[str, str]:
     command = ["go", "list", "-e", "-f", "{{.ImportPath}} {{.Dir}}", *packages]
-    listed = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True).stdout
-    pairs = [line.split(" ", 1) for line in listed.splitlines()]
+    result = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True).stdout
+    pairs = [line.split(" ", 1) for line in result.splitlines()]
     return {path: str(Path(folder).relative_to(ROOT)) for path, folder in pairs if folder}
 
 

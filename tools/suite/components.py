@@ -47,7 +47,7 @@ class Component:
         return self.tests[0].startswith("e2e")
 
     def digest(self) -> str:
-        """Of all files that the outcome of its tests depends on: where it is the same, they have nothing new to say."""
+        """The digest of all files that the outcome of its tests depends on: while it is the same, they need not run."""
         files = [name for name in repository_files() if self._depends_on(name)]
         digest = hashlib.sha256()
         for name in files:
@@ -78,15 +78,15 @@ def find_word(word: str, places: Iterable[str]) -> Iterator[str]:
     takes longer than the few.
     """
     places = tuple(places)
-    found = re.compile(rf"\b{word}\b", re.IGNORECASE)
+    pattern = re.compile(rf"\b{word}\b", re.IGNORECASE)
     for name in repository_files():
-        if Path(name).match("test_*.py") and lies_in(name, places) and found.search((ROOT / name).read_text()):
+        if Path(name).match("test_*.py") and lies_in(name, places) and pattern.search((ROOT / name).read_text()):
             yield name
 
 
 @cache
 def repository_files() -> tuple[str, ...]:
-    """All files that git knows, or would take in, sorted."""
+    """All files that git tracks or would add, sorted."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
     return tuple(sorted({name for name in names if name and (ROOT / name).is_file()}))

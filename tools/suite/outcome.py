@@ -1,4 +1,4 @@
-"""What came of a test, as the runners write it: one line of JSON for each."""
+"""The outcome of a test as the runners write it: one line of JSON for each."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def read_go(events: Path, packages: dict[str, str]) -> Iterator[Outcome]:
     failed_in: set[str] = set()
     reasons: dict[tuple[str, str], str] = {}
     for event in _lines(events):
-        if said := SLOW_IN_GO.search(event.get("Output", "")):
-            reasons[event["Package"], event["Test"].partition("/")[0]] = said["reason"]
+        if match := SLOW_IN_GO.search(event.get("Output", "")):
+            reasons[event["Package"], event["Test"].partition("/")[0]] = match["reason"]
         outcome = GO_OUTCOMES.get(event["Action"])
         if outcome is None or "Package" not in event:
             continue
@@ -86,7 +86,7 @@ def read_go(events: Path, packages: dict[str, str]) -> Iterator[Outcome]:
 
 
 def read_junit(file: Path, tests: Sequence[str]) -> Iterator[Outcome]:
-    """What Node's reporter `junit` writes: a case's name, and not its file, which is the first of `tests` here.
+    """Reads the output of Node's reporter `junit`, which has a case's name without its file: the first of `tests`.
 
     A file that cannot be loaded counts as a test of its own path.
     """

@@ -59,7 +59,7 @@ def _group_of(file: str) -> str:
 
 
 class Meter:
-    """In the process that runs tests: what each test costs, and what its file reads."""
+    """Measures, in the process that runs tests, the cost of each test and the files that its file reads."""
 
     def __init__(self) -> None:
         self._reads = Reads()
@@ -88,13 +88,13 @@ class Meter:
 
 
 def cpu_seconds() -> float:
-    """Of this process and of its children that have ended."""
-    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    """CPU seconds of this process and of its ended children."""
+    usages = [resource.getrusage(scope) for scope in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Of several processes only the one that reports writes: a worker of xdist has `workerinput`."""
+    """Only the process that reports writes: a worker of xdist has `workerinput`."""
     if not (path := config.getoption("--costs")):
         return
     config.pluginmanager.register(Meter())

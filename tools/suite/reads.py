@@ -1,7 +1,7 @@
-"""Which files of the repository each file of tests opens: what a component's `depends` is checked against.
+"""The files of the repository that each file of tests opens: a component's `depends` is checked against it.
 
 Modules that are imported are left out: a process imports each once, for whichever test comes first, and import-linter's
-layers hold who may import whom. A command that is started with a file of the repository as an argument has read it.
+layers hold the rules of imports. A command that is started with a file of the repository as an argument has read it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from suite.components import ROOT
 PREFIX = f"{ROOT}{os.sep}"
 MODULES = (".py", ".pyc")
 NOT_OURS = (".git", ".venv", ".tools", "build", "dist", "__pycache__", ".gatewright")
-"""Folders that no component depends on: what is in them was made of what is elsewhere."""
+"""Folders that no component depends on, because their files are made from others."""
 
 
 class Reads:
@@ -29,7 +29,7 @@ class Reads:
 
     @contextmanager
     def of(self, test_file: str) -> Iterator[None]:
-        """Counts what is opened meanwhile as read by this file of tests."""
+        """Attributes files opened meanwhile to this file of tests."""
         before, self._current = self._current, self._found.setdefault(test_file, set())
         try:
             yield
@@ -37,9 +37,9 @@ class Reads:
             self._current = before
 
     def take(self, test_file: str) -> list[str]:
-        """What the file has read since this was asked last."""
-        found = sorted(self._found.pop(test_file, ()))
-        return [name.encode("utf-8", "replace").decode() for name in found]  # xdist carries no other text
+        """The files that the test file has read since the last call."""
+        files = sorted(self._found.pop(test_file, ()))
+        return [name.encode("utf-8", "replace").decode() for name in files]  # xdist carries no other text
 
     def _note(self, event: str, arguments: tuple[object, ...]) -> None:
         if self._current is None:

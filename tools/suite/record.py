@@ -1,7 +1,7 @@
-"""What an earlier run has shown, as `recorded.json` keeps it: the seconds of each file, and what passed.
+"""The results of an earlier run in `recorded.json`: the seconds of each file, and the components that passed.
 
-`make test ALL=1 RECORD=1` writes that file, which is committed. build/tests/passed.json has what passed in this
-checkout.
+`make test ALL=1 RECORD=1` writes that file, which is committed. build/tests/passed.json has the components that
+passed in this checkout.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def read_file_seconds() -> dict[str, float]:
 
 
 def passed_before(component: Component, digest: str) -> str:
-    """Where it stands that the component's tests passed on exactly these files; "" if it stands nowhere."""
+    """The record by which the component's tests passed on exactly these files, or ""."""
     if _read(PASSED).get(component.name) == digest:
         return "in this checkout"
     if component.nightly and _read(RECORDED).get("passed", {}).get(component.name) == digest:
@@ -45,7 +45,7 @@ def note_passed(digests: dict[str, str], failed: Iterable[str]) -> None:
 
 
 def write_recorded(outcomes: list[Outcome], digests: dict[str, str]) -> None:
-    """What this run has shown, beside what is recorded of files that it left out. digests: those of the components
+    """Writes the results of this run, and keeps those of files that it left out. digests: those of the components
     that passed as a whole.
     """
     recorded = _read(RECORDED)

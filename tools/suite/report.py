@@ -53,7 +53,7 @@ def _render_components(components: Sequence[Component], outcomes: list[Outcome])
         seconds, cpu = sum(test.seconds for test in tests), sum(test.cpu for test in tests)
         numbers = (len(tests), counts["failed"], counts["skipped"], round(seconds), round(cpu))
         rows.append([name, *(f"{number:,}" if number else "-" for number in numbers)])
-    return "\n".join(_aligned(rows))
+    return "\n".join(_align(rows))
 
 
 def _render_commands(finished: Sequence[Finished]) -> str:
@@ -62,16 +62,16 @@ def _render_commands(finished: Sequence[Finished]) -> str:
         [command.name, f"{len(command.outcomes):,}", f"{command.seconds:.0f}", f"{command.cpu:.0f}"]
         for command in finished
     ]
-    return "\n".join(_aligned(rows))
+    return "\n".join(_align(rows))
 
 
 def _render_slowest(outcomes: list[Outcome]) -> str:
     slowest = sorted(outcomes, key=lambda outcome: -outcome.call)
-    listed = slowest[:SLOWEST] + [test for test in slowest[SLOWEST:] if test.call > BOUND_SECONDS and not test.slow]
-    if not listed:
+    tests = slowest[:SLOWEST] + [test for test in slowest[SLOWEST:] if test.call > BOUND_SECONDS and not test.slow]
+    if not tests:
         return ""
-    rows = [[f"{test.call:.1f} s", test.test, test.slow or _missing_reason(test)] for test in listed]
-    return "\n".join(["the slowest tests, without their fixtures:", *_aligned(rows)])
+    rows = [[f"{test.call:.1f} s", test.test, test.slow or _missing_reason(test)] for test in tests]
+    return "\n".join(["the slowest tests, without their fixtures:", *_align(rows)])
 
 
 def _missing_reason(test: Outcome) -> str:
@@ -86,7 +86,7 @@ def _render_left_out(left_out: dict[str, str], finished: Sequence[Finished]) -> 
 
 
 def find_undeclared(components: Sequence[Component], outcomes: Iterable[Outcome]) -> dict[str, list[str]]:
-    """By component, the files that its tests open, and that are not among what it depends on."""
+    """By component, the files that its tests open but that it does not depend on."""
     by_name = {component.name: component for component in components}
     known = frozenset(repository_files())
     undeclared: dict[str, set[str]] = {}
@@ -124,7 +124,7 @@ def _render_failures(outcomes: list[Outcome], finished: Sequence[Finished]) -> s
     return "\n".join(["failed; each one again, alone:", *lines]) if lines else ""
 
 
-def _aligned(rows: list[list[str]]) -> Iterator[str]:
+def _align(rows: list[list[str]]) -> Iterator[str]:
     """Numbers, which begin in the second row, to the right; the first column and the last of text to the left."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     for row in rows:

@@ -1,4 +1,4 @@
-"""What has failed, once more and alone: what passes then is no proof of a fault in this change, and is to be mended.
+"""Runs failed tests once more and alone: one that passes then proves no fault in this change, and is to be fixed.
 
 For a machine that others share, where a change has to land (`.ci/run`). `make test` tries nothing again.
 """
@@ -13,18 +13,18 @@ from suite.commands import Finished
 from suite.outcome import UNSTABLE, Outcome
 
 MOST = 20
-"""Where more have failed, the change has broken something."""
+"""If more tests have failed, the change has broken something."""
 
 
 def run(finished: Sequence[Finished], seed: int) -> list[Finished]:
-    """The same, with the tests that have passed now as unstable."""
+    """The results, with the tests that passed now marked as unstable."""
     failed = [outcome for command in finished for outcome in command.outcomes if outcome.outcome == "failed"]
     if not failed or len(failed) > MOST:
         return list(finished)
     again = [outcome for command in _run_alone(failed, seed) for outcome in command.outcomes]
     failed_again = {outcome.test for outcome in again if outcome.outcome == "failed"}
     passed = {outcome.test for outcome in again if outcome.outcome == "passed"} - failed_again
-    return [_with_unstable(command, passed) for command in finished]
+    return [_mark_unstable(command, passed) for command in finished]
 
 
 def _run_alone(failed: list[Outcome], seed: int) -> list[Finished]:
@@ -38,7 +38,7 @@ def _run_alone(failed: list[Outcome], seed: int) -> list[Finished]:
     return finished
 
 
-def _with_unstable(command: Finished, passed: set[str]) -> Finished:
+def _mark_unstable(command: Finished, passed: set[str]) -> Finished:
     """The command, whose tests that failed and have passed now are unstable."""
     outcomes = (
         replace(test, outcome=UNSTABLE) if test.outcome == "failed" and test.test in passed else test

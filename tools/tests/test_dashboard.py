@@ -21,9 +21,11 @@ UNITS = {"s", "ms", "bytes", "Bps", "ops", "reqps", "cps", "percentunit", "short
 GIVEN = {"datasource", "__rate_interval"}
 
 
-def test_it_is_what_its_source_says() -> None:
-    done = subprocess.run([sys.executable, "tools/dashboard.py", "--check"], cwd=ROOT, check=False, capture_output=True)
-    assert done.returncode == 0, done.stderr
+def test_the_dashboard_is_generated_from_its_source() -> None:
+    result = subprocess.run(
+        [sys.executable, "tools/dashboard.py", "--check"], cwd=ROOT, check=False, capture_output=True
+    )
+    assert result.returncode == 0, result.stderr
 
 
 def test_ids_and_titles_are_there_once() -> None:
@@ -39,43 +41,48 @@ def test_ids_and_titles_are_there_once() -> None:
 def test_no_panel_lies_on_another_one() -> None:
     places = [(panel["title"], panel["gridPos"]) for panel in DASHBOARD["panels"]]
     assert all(place["x"] + place["w"] <= 24 for _, place in places)
-    assert [(a, b) for (a, one), (b, other) in combinations(places, 2) if overlap(one, other)] == []
+    assert [(a, b) for (a, place), (b, other_place) in combinations(places, 2) if overlap(place, other_place)] == []
 
 
-def overlap(one: dict[str, int], other: dict[str, int]) -> bool:
+def overlap(left: dict[str, int], right: dict[str, int]) -> bool:
     return all(
-        one[start] < other[start] + other[size] and other[start] < one[start] + one[size]
+        left[start] < right[start] + right[size] and right[start] < left[start] + left[size]
         for start, size in (("x", "w"), ("y", "h"))
     )
 
 
-def test_all_comes_from_the_data_source_that_is_chosen() -> None:
+def test_all_panels_use_the_chosen_data_source() -> None:
     chosen = {"type": "prometheus", "uid": "${datasource}"}
-    assert {json.dumps(one["datasource"]) for one in [*PANELS, *TARGETS]} == {json.dumps(chosen)}
+    assert {json.dumps(holder["datasource"]) for holder in [*PANELS, *TARGETS]} == {json.dumps(chosen)}
     first, *others = DASHBOARD["templating"]["list"]
     assert (first["name"], first["type"], first["query"]) == ("datasource", "datasource", "prometheus")
-    assert all(one["datasource"] == chosen for one in others)
+    assert all(panel["datasource"] == chosen for panel in others)
 
 
-def test_units_are_grafanas() -> None:
+def test_units_are_known_to_grafana() -> None:
     used = {panel["fieldConfig"]["defaults"]["unit"] for panel in PANELS}
-    properties = [one for panel in PANELS for each in panel["fieldConfig"]["overrides"] for one in each["properties"]]
-    used |= {one["value"] for one in properties if one["id"] == "unit"}
+    properties = [
+        setting
+        for panel in PANELS
+        for override in panel["fieldConfig"]["overrides"]
+        for setting in override["properties"]
+    ]
+    used |= {setting["value"] for setting in properties if setting["id"] == "unit"}
     assert used <= UNITS, used - UNITS
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target["expr"][:60])
-def test_a_query_uses_variables_that_there_are_and_its_legend_labels_that_it_keeps(target: dict[str, Any]) -> None:
-    known = {one["name"] for one in DASHBOARD["templating"]["list"]} | GIVEN
+def test_queries_and_legends_use_existing_variables_and_labels(target: dict[str, Any]) -> None:
+    known = {variable["name"] for variable in DASHBOARD["templating"]["list"]} | GIVEN
     assert set(re.findall(r"\$\{?(\w+)", target["expr"])) <= known
     assert "$job" in target["expr"]
-    kept = {label.strip() for group in re.findall(r"by \(([^)]*)\)", target["expr"]) for label in group.split(",")}
-    kept |= {"api", "policy"} if "job_api_policy:" in target["expr"] else set()
-    assert set(re.findall(r"{{(\w+)}}", target["legendFormat"])) <= kept
+    labels = {label.strip() for group in re.findall(r"by \(([^)]*)\)", target["expr"]) for label in group.split(",")}
+    labels |= {"api", "policy"} if "job_api_policy:" in target["expr"] else set()
+    assert set(re.findall(r"{{(\w+)}}", target["legendFormat"])) <= labels
 
 
 def test_each_variable_is_asked_of_the_nodes_of_the_job() -> None:
-    for one in DASHBOARD["templating"]["list"][1:]:
-        assert one["definition"] == one["query"]["query"]
-        assert re.fullmatch(r"label_values\(.+, \w+\)", one["definition"])
-        assert one["name"] == "job" or "$job" in one["definition"]
+    for variable in DASHBOARD["templating"]["list"][1:]:
+        assert variable["definition"] == variable["query"]["query"]
+        assert re.fullmatch(r"label_values\(.+, \w+\)", variable["definition"])
+        assert variable["name"] == "job" or "$job" in variable["definition"]

@@ -1,4 +1,4 @@
-"""Which tests are targets, what counts as broken in Go, and what is drawn: by a seed in `make fuzz`, else the same."""
+"""The targets of fuzzing, broken targets in Go, and drawn inputs: by a seed in `make fuzz`, else the same."""
 
 from __future__ import annotations
 
@@ -43,12 +43,14 @@ FAIL
 """
 
 
-@pytest.mark.parametrize(("said", "ended"), [(ENDED, True), (BROKEN, False), (ENDED + BROKEN, False), ("FAIL", False)])
-def test_the_end_of_its_time_breaks_no_target(said: str, ended: bool) -> None:
-    assert ended_by_time(said) == ended
+@pytest.mark.parametrize(
+    ("output", "ended"), [(ENDED, True), (BROKEN, False), (ENDED + BROKEN, False), ("FAIL", False)]
+)
+def test_a_target_that_ends_by_time_is_not_broken(output: str, ended: bool) -> None:
+    assert ended_by_time(output) == ended
 
 
-def test_each_test_whose_input_is_drawn_is_a_target_and_those_of_parsers_get_all_of_the_time() -> None:
+def test_each_test_with_drawn_input_is_a_target_and_parsers_get_all_of_the_time() -> None:
     shares = {target.name: target.share for target in fuzz["find"]()}
     for name in ("documents/a_body_is_a_document_or_has_mistakes", "extproc/FuzzDecode"):
         assert shares[name] == 1
@@ -80,15 +82,15 @@ def drawn(folder: Path, *options: str, draws: str = "", imported: str = "") -> s
     (folder / "test_it.py").write_text(imported + PROPERTY)
     (folder / "constants_of_ours.py").write_text(CONSTANTS)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "conftest", *options, "test_it.py"]
-    storage = folder.parent / ".hypothesis"  # where hypothesis keeps what it has computed of Unicode, too
+    storage = folder.parent / ".hypothesis"  # where hypothesis caches tables of Unicode, too
     ours = {"PYTHONPATH": f"{ROOT}{os.pathsep}{folder}", "HYPOTHESIS_STORAGE_DIRECTORY": str(storage)}
     environment = {**os.environ, **ours, **({DRAWS: draws} if draws else {})}
-    done = subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    result = subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
     return (folder / "drawn").read_text()
 
 
-def test_a_test_draws_the_same_input_whatever_else_is_loaded(tmp_path: Path) -> None:
+def test_a_test_draws_the_same_input_regardless_of_other_tests(tmp_path: Path) -> None:
     first = drawn(tmp_path / "first")
     assert len(first.splitlines()) == 100
     assert drawn(tmp_path / "second", "--hypothesis-seed=1", imported="import constants_of_ours") == first
@@ -98,12 +100,12 @@ def test_a_test_draws_the_same_input_whatever_else_is_loaded(tmp_path: Path) -> 
 
 def test_fuzzing_draws_by_its_seed(tmp_path: Path) -> None:
     as_fuzz = ("-p", "tools.fuzz")
-    one = drawn(tmp_path / "one", *as_fuzz, "--hypothesis-seed=1", draws="20")
-    assert len(one.splitlines()) == 20
-    assert drawn(tmp_path / "again", *as_fuzz, "--hypothesis-seed=1", draws="20") == one
-    assert drawn(tmp_path / "two", *as_fuzz, "--hypothesis-seed=2", draws="20") != one
+    first_draw = drawn(tmp_path / "one", *as_fuzz, "--hypothesis-seed=1", draws="20")
+    assert len(first_draw.splitlines()) == 20
+    assert drawn(tmp_path / "again", *as_fuzz, "--hypothesis-seed=1", draws="20") == first_draw
+    assert drawn(tmp_path / "two", *as_fuzz, "--hypothesis-seed=2", draws="20") != first_draw
 
 
-def test_what_is_drawn_is_a_target_and_a_plain_test_is_none() -> None:
+def test_tests_with_drawn_input_are_targets_and_plain_tests_are_not() -> None:
     assert functions_in(ROOT / "a_test.go", GO) == ["FuzzRead", "TestDrawn"]
     assert functions_in(ROOT / "cli" / "test_it.py", PROPERTY + "\n\ndef test_plain() -> None: ...\n") == ["test_it"]

@@ -24,19 +24,19 @@ def module(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_same_is_built_once_wherever_it_lies(module: Path, tmp_path: Path) -> None:
+def test_a_program_is_built_once_wherever_its_module_lies(module: Path, tmp_path: Path) -> None:
     shutil.copytree(module, tmp_path / "another")
     assert go_tool.digest_of(tmp_path / "another") == go_tool.digest_of(module)
 
 
-def test_another_version_of_what_it_is_built_of_is_another_program(module: Path) -> None:
+def test_another_version_of_a_dependency_is_another_program(module: Path) -> None:
     before = go_tool.digest_of(module)
     (module / "go.sum").write_text("example.com/used v1.0.0 h1:digest\n")
     assert go_tool.digest_of(module) != before
 
 
 @pytest.mark.parametrize(("name", "value"), [("GOFLAGS", "-ldflags=-s"), ("GOARCH", "riscv64")])
-def test_so_are_other_settings_of_the_machine(
+def test_other_settings_of_the_machine_are_another_program(
     module: Path, name: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = go_tool.digest_of(module)
@@ -44,14 +44,14 @@ def test_so_are_other_settings_of_the_machine(
     assert go_tool.digest_of(module) != before
 
 
-def test_so_are_other_flags_of_ours(module: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_build_flags_are_another_program(module: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = go_tool.digest_of(module)
     monkeypatch.setattr(go_tool, "BUILD", (*go_tool.BUILD, "-trimpath"))
     assert go_tool.digest_of(module) != before
 
 
-def test_so_is_another_compiler(module: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that says nothing but its version: what else `go env` is asked for, it leaves out."""
+def test_another_compiler_is_another_program(module: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compiler that prints its version alone, and no other setting of `go env`."""
     before = go_tool.digest_of(module)
     other = tmp_path / "bin" / "go"
     other.parent.mkdir()

@@ -1,4 +1,4 @@
-"""tools/javascript.py: what it installs is held by digests, its tools find what they are for, and it runs tests."""
+"""tools/javascript.py: its packages are pinned by digests, its tools find mistakes, and it runs tests."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ LOCK = json.loads((PACKAGES / "package-lock.json").read_text())
 
 
 def test_the_lock_has_a_digest_for_each_package_and_no_address() -> None:
-    packages = {name: each for name, each in LOCK["packages"].items() if name}
+    packages = {name: package for name, package in LOCK["packages"].items() if name}
     assert len(packages) > 10
-    assert {name for name, each in packages.items() if not each.get("integrity", "").startswith("sha512-")} == set()
-    assert {name for name, each in packages.items() if "resolved" in each} == set()
-    assert {name for name, each in packages.items() if each.get("hasInstallScript")} == set()
+    assert {
+        name for name, package in packages.items() if not package.get("integrity", "").startswith("sha512-")
+    } == set()
+    assert {name for name, package in packages.items() if "resolved" in package} == set()
+    assert {name for name, package in packages.items() if package.get("hasInstallScript")} == set()
 
 
-def test_what_is_wanted_is_what_is_locked() -> None:
-    wanted = json.loads((PACKAGES / "package.json").read_text())["devDependencies"]
-    assert {name: LOCK["packages"][f"node_modules/{name}"]["version"] for name in wanted} == wanted
-    assert LOCK["packages"][""]["devDependencies"] == wanted
+def test_the_lock_has_exactly_the_required_packages() -> None:
+    expected = json.loads((PACKAGES / "package.json").read_text())["devDependencies"]
+    assert {name: LOCK["packages"][f"node_modules/{name}"]["version"] for name in expected} == expected
+    assert LOCK["packages"][""]["devDependencies"] == expected
 
 
 @pytest.mark.parametrize(
-    ("source", "found"),
+    ("source", "mistake"),
     [
         ("/** @param {number} n */\nexport const twice = (n) => n * 2;\n", ""),
         ("/** @param {number} n */\nexport const twice = (n) => n.length;\n", "TS2339"),
@@ -38,33 +40,35 @@ def test_what_is_wanted_is_what_is_locked() -> None:
     ],
     ids=["good", "no such member", "no type", "eval"],
 )
-def test_mistakes_are_found(tmp_path: Path, source: str, found: str) -> None:
-    """In a project as the controller is one, with its configuration."""
+def test_mistakes_are_found(tmp_path: Path, source: str, mistake: str) -> None:
+    """In a project like the controller's, with its configuration."""
     static = tmp_path / "src" / "gatewright_controller" / "inspector" / "static"
     static.mkdir(parents=True)
     (static / "app.js").write_text(source)
     for name in ("tsconfig.json", "biome.jsonc"):
         (tmp_path / name).write_text((ROOT / "gateway-controller" / name).read_text())
     command = [sys.executable, str(ROOT / "tools" / "javascript.py"), "--project", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert (done.returncode == 0) == (found == ""), done.stdout + done.stderr
-    assert found in done.stdout + done.stderr
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert (result.returncode == 0) == (mistake == ""), result.stdout + result.stderr
+    assert mistake in result.stdout + result.stderr
 
 
-def test_what_fails_is_shown_and_all_is_written(tmp_path: Path) -> None:
+def test_failures_are_shown_and_all_results_are_written(tmp_path: Path) -> None:
     tests, report = tmp_path / "tests" / "inspector", tmp_path / "build" / "junit.xml"
     tests.mkdir(parents=True)
     (tmp_path / "package.json").write_text('{"type": "module"}')
     begin = 'import test from "node:test";\nimport assert from "node:assert/strict";\n'
     (tests / "good.test.js").write_text(f'{begin}test("a good one", () => assert.equal(1, 1));\n')
     command = [sys.executable, str(ROOT / "tools" / "javascript.py"), "--project", str(tmp_path), "--test"]
-    done = subprocess.run([*command, "--junit", str(report)], capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "tests 1 · pass 1 · fail 0" in done.stdout
+    result = subprocess.run(
+        [*command, "--junit", str(report)], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "tests 1 · pass 1 · fail 0" in result.stdout
     assert 'name="a good one"' in report.read_text()
     (tests / "bad.test.js").write_text(f'{begin}test("a bad one", () => assert.equal("got", "expected"));\n')
     (tests / "broken.test.js").write_text("import 'node:no-such-module';\n")
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 1
-    assert all(text in done.stdout for text in ("a bad one", "'expected'", "no-such-module", "fail 2"))
-    assert "a good one" not in done.stdout
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert result.returncode == 1
+    assert all(text in result.stdout for text in ("a bad one", "'expected'", "no-such-module", "fail 2"))
+    assert "a good one" not in result.stdout

@@ -1,4 +1,4 @@
-"""tools/browser.py and tools/valkey.py: where a program is, and what is said where there is none."""
+"""tools/browser.py and tools/valkey.py: the place of a program, and the message without one."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ class Tool:
     cure: str
 
     def find(self, path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-        """With nothing on PATH but what is in the folder, and what a test says."""
-        kept = {name: value for name, value in os.environ.items() if name not in {self.variable, self.required}}
+        """With PATH set to the folder alone, and with the test's variables."""
+        variables = {name: value for name, value in os.environ.items() if name not in {self.variable, self.required}}
         return subprocess.run(
             [sys.executable, str(ROOT / "tools" / self.script), "--find"],
-            env={**kept, "PATH": str(path), **environment}, capture_output=True, text=True, check=False, timeout=60,
+            env={**variables, "PATH": str(path), **environment},
+            capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
 
 
@@ -51,7 +52,7 @@ def program(folder: Path, name: str, line: str) -> Path:
 
 @each_tool
 @pytest.mark.parametrize("broken", [SAYS_HOW_TO_INSTALL, DOES_NOT_START])
-def test_the_first_that_starts_is_taken(tmp_path: Path, tool: Tool, broken: str) -> None:
+def test_the_first_program_that_starts_is_chosen(tmp_path: Path, tool: Tool, broken: str) -> None:
     program(tmp_path, tool.names[0], broken)
     second = program(tmp_path, tool.names[1], tool.version)
     assert tool.find(tmp_path).stdout == f"{second}\n"
@@ -60,22 +61,22 @@ def test_the_first_that_starts_is_taken(tmp_path: Path, tool: Tool, broken: str)
 
 
 @each_tool
-def test_where_there_is_none_it_says_how_to_get_one(tmp_path: Path, tool: Tool) -> None:
+def test_a_missing_program_has_a_cure(tmp_path: Path, tool: Tool) -> None:
     for value, status in (("", 0), ("0", 0), ("1", 1)):
-        done = tool.find(tmp_path, **{tool.required: value})
-        assert (done.returncode, done.stdout) == (status, "")
-        assert tool.cure in done.stderr
+        result = tool.find(tmp_path, **{tool.required: value})
+        assert (result.returncode, result.stdout) == (status, "")
+        assert tool.cure in result.stderr
 
 
 @each_tool
-def test_one_that_is_named_has_to_start(tmp_path: Path, tool: Tool) -> None:
-    named = program(tmp_path, "another-name", tool.version)
-    assert tool.find(tmp_path, **{tool.variable: str(named)}).stdout == f"{named}\n"
-    done = tool.find(tmp_path, **{tool.variable: str(program(tmp_path, "broken", DOES_NOT_START))})
-    assert done.returncode == 1
-    assert f"expected {tool.variable} to name a program that starts" in done.stderr
+def test_a_named_program_has_to_start(tmp_path: Path, tool: Tool) -> None:
+    path = program(tmp_path, "another-name", tool.version)
+    assert tool.find(tmp_path, **{tool.variable: str(path)}).stdout == f"{path}\n"
+    result = tool.find(tmp_path, **{tool.variable: str(program(tmp_path, "broken", DOES_NOT_START))})
+    assert result.returncode == 1
+    assert f"expected {tool.variable} to name a program that starts" in result.stderr
 
 
 @each_tool
-def test_ci_has_to_have_one(tool: Tool) -> None:
+def test_ci_requires_the_program(tool: Tool) -> None:
     assert f"{tool.required}=1" in (ROOT / ".ci" / "run").read_text()

@@ -1,4 +1,4 @@
-"""What `make` says to who contributes: one part's tests, fragments of changes."""
+"""What `make` does for contributors: one part's tests, fragments of changes."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
-    # Without what a make that runs the tests has told them: it passes on the variables that it was given.
-    told = {"ALL", "PART", "RECORD", "SECOND_TRY", "SEED", "WORKERS"}
-    environment = {name: os.environ[name] for name in os.environ.keys() - told if not name.startswith("MAKE")}
+    # Without the variables that a make that runs the tests passes on.
+    variables = {"ALL", "PART", "RECORD", "SECOND_TRY", "SEED", "WORKERS"}
+    environment = {name: os.environ[name] for name in os.environ.keys() - variables if not name.startswith("MAKE")}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60)
 
 
-def test_make_passes_on_what_is_to_be_tested() -> None:
-    done = run("make", "-n", "test", "PART=cli", "SEED=7", "ALL=1")
-    assert done.stdout.splitlines()[-1] == "python tools/run_tests.py --workers 4 --all   --part cli --seed 7"
+def test_make_passes_its_arguments_to_the_suite() -> None:
+    result = run("make", "-n", "test", "PART=cli", "SEED=7", "ALL=1")
+    assert result.stdout.splitlines()[-1] == "python tools/run_tests.py --workers 4 --all   --part cli --seed 7"
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_make_passes_on_what_is_to_be_tested() -> None:
         ("a-header.added.md", "A header.\n", ""),
         ("2026-11-26-a-header.md", "A header.\n", "expected SLUG.TYPE.md, the type one of security, "),
         ("a-header.removal.md", "A header.\n", "expected SLUG.TYPE.md, the type one of security, "),
-        ("a-header.added.md", "\n", "expected what changes for whom, got an empty file"),
+        ("a-header.added.md", "\n", "expected a description of the change, got an empty file"),
     ],
 )
 def test_a_fragment_is_named_by_its_type(tmp_path: Path, name: str, text: str, mistake: str) -> None:
@@ -42,12 +42,12 @@ def test_a_fragment_is_named_by_its_type(tmp_path: Path, name: str, text: str, m
     shutil.copy(ROOT / "tools" / "fragments.py", project / "tools")
     shutil.copy(ROOT / "pyproject.toml", project)
     (project / "changes" / name).write_text(text)
-    done = run(sys.executable, str(project / "tools" / "fragments.py"))
-    assert (done.returncode == 0) == (mistake == "")
-    assert mistake in done.stderr
+    result = run(sys.executable, str(project / "tools" / "fragments.py"))
+    assert (result.returncode == 0) == (mistake == "")
+    assert mistake in result.stderr
 
 
 def test_dependabot_looks_at_every_go_module() -> None:
     modules = re.findall(r"^\t\./(\S+)", (ROOT / "go.work").read_text(), re.MULTILINE)
-    listed = (ROOT / ".github" / "dependabot.yml").read_text().partition("of go.work\n")[2].partition("schedule")[0]
-    assert re.findall(r"- /(\S+)", listed) == sorted(modules), "expected the folders of go.work, sorted"
+    updates = (ROOT / ".github" / "dependabot.yml").read_text().partition("of go.work\n")[2].partition("schedule")[0]
+    assert re.findall(r"- /(\S+)", updates) == sorted(modules), "expected the folders of go.work, sorted"

@@ -1,4 +1,4 @@
-"""tools/planted_faults.py: its list fits the code that there is, and what it makes of a run. The runs are `make`'s."""
+"""tools/planted_faults.py: its list fits the code, and its verdicts on runs. The runs themselves are `make`'s."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_each_fault_can_be_planted(fault: Any) -> None:
 
 
 @each_fault
-def test_the_tests_that_find_it_are_there(fault: Any) -> None:
+def test_the_tests_of_a_fault_exist(fault: Any) -> None:
     command = tool.command_of(fault.tests, ROOT)
     for argument in command:
         file, _, function = argument.partition("::")
@@ -36,7 +36,7 @@ def test_the_tests_that_find_it_are_there(fault: Any) -> None:
             assert re.search(rf"^func Test\w*{name.removeprefix('Test')}", text, re.MULTILINE), name
 
 
-def test_each_component_has_three() -> None:
+def test_each_component_has_three_faults() -> None:
     assert min(Counter(fault.component for fault in FAULTS).values()) >= 3
 
 
@@ -48,13 +48,13 @@ def test_a_file_is_as_before_afterwards(tmp_path: Path) -> None:
     file = tmp_path / "module.py"
     file.write_text("x = 1\ny = 1\n")
     before = file.stat().st_mtime_ns
-    with tool.planted(fault_in(file, "x = 1"), tmp_path):
+    with tool.plant(fault_in(file, "x = 1"), tmp_path):
         assert file.read_text() == "x = 2\ny = 1\n"
     assert (file.read_text(), file.stat().st_mtime_ns) == ("x = 1\ny = 1\n", before)
 
 
 @pytest.mark.parametrize(("find", "count"), [("= 1", 2), ("z = 1", 0)])
-def test_what_does_not_stand_there_once_is_refused(tmp_path: Path, find: str, count: int) -> None:
+def test_a_passage_that_does_not_occur_once_is_refused(tmp_path: Path, find: str, count: int) -> None:
     file = tmp_path / "module.py"
     file.write_text("x = 1\ny = 1\n")
     with pytest.raises(tool.FaultListError, match=f"expected `find` once in module.py, got it {count} times"):
@@ -62,7 +62,7 @@ def test_what_does_not_stand_there_once_is_refused(tmp_path: Path, find: str, co
 
 
 @pytest.mark.parametrize("tests", [("./tools",), ("test_of_nothing",), ("tools/tests/test_of_nothing.py",)])
-def test_tests_that_are_not_there_are_refused(tests: tuple[str, ...]) -> None:
+def test_unknown_tests_are_refused(tests: tuple[str, ...]) -> None:
     with pytest.raises(tool.FaultListError, match=r"name (where|them)"):
         tool.command_of(tests, ROOT)
 

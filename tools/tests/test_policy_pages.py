@@ -48,9 +48,9 @@ def test_figures_stand_below_the_list_with_how_they_were_measured(tmp_path: Path
     assert behind.endswith(f"on your machine.\n\n{FIGURES}")
 
 
-@pytest.mark.parametrize("said", ["", "bench: wrong answers\n"])
-def test_what_is_no_table_is_refused(said: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("reason", ["", "bench: wrong answers\n"])
+def test_figures_without_a_table_are_refused(reason: str, tmp_path: Path) -> None:
     costs = tmp_path / "shipped.md"
-    costs.write_text(said)
+    costs.write_text(reason)
     with pytest.raises(ValueError, match=r"shipped\.md: expected the table that `python -m bench shipped` prints, got"):
         listed(costs)

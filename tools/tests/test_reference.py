@@ -24,9 +24,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def options(*command: str) -> set[str]:
-    done = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True, timeout=60)
-    listed = re.split(r"^options:$", done.stdout, flags=re.MULTILINE | re.IGNORECASE)[1]
-    return set(re.findall(r"^  (?:-\w, )?(--[\w-]+)", listed, re.MULTILINE)) - {"--help"}
+    result = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True, timeout=60)
+    options_text = re.split(r"^options:$", result.stdout, flags=re.MULTILINE | re.IGNORECASE)[1]
+    return set(re.findall(r"^  (?:-\w, )?(--[\w-]+)", options_text, re.MULTILINE)) - {"--help"}
 
 
 @pytest.mark.parametrize(
@@ -47,33 +47,33 @@ def options(*command: str) -> set[str]:
         "schema",
     ],
 )
-def test_every_option_of_a_command_is_there(pages: dict[str, str], command: str) -> None:
+def test_every_option_of_a_command_is_documented(pages: dict[str, str], command: str) -> None:
     section = pages["command-line.md"].partition(f"## gatewright {command}\n")[2].partition("\n## ")[0]
     assert section
     assert {option for option in options("gatewright", *command.split()) if f"`{option}`" not in section} == set()
 
 
-def test_every_option_of_the_controller_and_of_the_executor_is_there(pages: dict[str, str]) -> None:
-    named = options(sys.executable, "-m", "gatewright_controller")
-    assert len(named) >= 8
-    named |= {"--workers", "--max-workers", "--hung-seconds", "--memory-limit"}
-    assert {option for option in named if f"`{option}`" not in pages["processes.md"]} == set()
+def test_every_option_of_controller_and_executor_is_documented(pages: dict[str, str]) -> None:
+    options_named = options(sys.executable, "-m", "gatewright_controller")
+    assert len(options_named) >= 8
+    options_named |= {"--workers", "--max-workers", "--hung-seconds", "--memory-limit"}
+    assert {option for option in options_named if f"`{option}`" not in pages["processes.md"]} == set()
 
 
-def test_every_flag_of_the_engine_is_there(pages: dict[str, str]) -> None:
+def test_every_flag_of_the_engine_is_documented(pages: dict[str, str]) -> None:
     sources = (ROOT / "gateway-runtime" / "policy-engine").rglob("*.go")
     flags = {flag for path in sources for flag in re.findall(r'flags\.\w*Var\([^"\n]*"([\w-]+)"', path.read_text())}
     assert len(flags) >= 15
     assert {flag for flag in flags if f"`--{flag}`" not in pages["processes.md"]} == set()
 
 
-def test_every_field_of_a_pool_has_envoys_behind_it(pages: dict[str, str]) -> None:
+def test_every_field_of_a_pool_names_envoys_field(pages: dict[str, str]) -> None:
     rows = [line for line in pages["upstreams.md"].splitlines() if line.startswith("| `")]
     assert len(rows) > 50
     assert [row for row in rows if row.split(" | ")[-1].strip(" |").count("`") < 2] == []
 
 
-def test_documents_and_counters_have_their_keys(pages: dict[str, str]) -> None:
+def test_documents_and_counters_have_documented_keys(pages: dict[str, str]) -> None:
     for page, keys in {
         "api-definition.md": ("strictPaths", "maxConcurrency", "requestTimeout", "badBody"),
         "build-yaml.md": ("sdists", "pythonmodule", "group"),
@@ -84,7 +84,7 @@ def test_documents_and_counters_have_their_keys(pages: dict[str, str]) -> None:
         assert {key for key in keys if f"`{key}`" not in pages[page]} == set(), page
 
 
-def test_every_field_of_a_gateway_is_there_with_what_it_means(pages: dict[str, str]) -> None:
+def test_every_field_of_a_gateway_has_its_meaning(pages: dict[str, str]) -> None:
     text = pages["gateway.md"]
     fields = list(settings_fields(GatewaySpec, ("spec",)))
     assert len(fields) >= 50

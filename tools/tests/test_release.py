@@ -1,4 +1,4 @@
-"""What a release needs before it is made, and the files that are made of the checkout alone."""
+"""The conditions of a release, and the files that are made of the checkout alone."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def commit(root: Path) -> None:
     git(root, "commit", "--quiet", "--allow-empty", "--message", "a change")
 
 
-def test_a_checkout_that_is_whole_has_no_obstacle(checkout: release.Checkout) -> None:
+def test_a_complete_checkout_has_no_obstacle(checkout: release.Checkout) -> None:
     assert list(checkout.obstacles()) == []
     git(checkout.root, "tag", "v1.2.0")
     assert list(checkout.obstacles()) == [], "the very commit that is tagged may be made again"
@@ -129,7 +129,7 @@ def test_notes_are_the_section_of_the_version() -> None:
         release.notes_of(CHANGELOG, "1.0.0")
 
 
-def test_sources_are_what_is_committed_the_same_bytes_each_time(checkout: release.Checkout, tmp_path: Path) -> None:
+def test_sources_are_the_committed_files_and_reproducible(checkout: release.Checkout, tmp_path: Path) -> None:
     (checkout.root / "not-committed").write_text("")
     first, second = tmp_path / "first.tar.gz", tmp_path / "second.tar.gz"
     release.write_sources(checkout, "1.2.0", first)

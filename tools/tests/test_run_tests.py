@@ -1,4 +1,4 @@
-"""The test suite's own runner, on a small project: what runs, what is left out, and what the end of a run says."""
+"""The test suite's own runner, on a small project: components that run or are left out, and the report at the end."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def project(tmp_path: Path) -> Project:
 
 
 @pytest.mark.slow("runs the tests of a project of its own many times")
-def test_what_passed_is_left_out_until_something_that_it_depends_on_changes(project: Project) -> None:
+def test_a_passed_component_is_left_out_until_a_dependency_changes(project: Project) -> None:
     first = project.run()
     assert first.returncode == 0, first.stdout + first.stderr
     assert first.stdout.startswith("tests: sums, words, e2e/pages (SEED=")
@@ -134,32 +134,32 @@ def test_what_passed_is_left_out_until_something_that_it_depends_on_changes(proj
     assert project.run("--all").stdout.startswith("tests: sums, words, e2e/pages (SEED=")
 
 
-def test_a_failure_keeps_nothing_from_running_and_is_repeated_by_the_command_at_the_end(project: Project) -> None:
+def test_a_failure_stops_no_other_component_and_has_a_command_to_repeat_it(project: Project) -> None:
     project.write("sums/src/data.txt", "wrong")
     project.write("words/tests/test_broken.py", "import nothing_of_this_name\n")
-    done = project.run()
-    assert done.returncode == 1
-    assert done.stdout.endswith("tests: 2 passed, 2 failed, 0 skipped\n")
-    (repeat,) = [line.strip() for line in done.stdout.splitlines() if line.startswith("  pytest") and "sums" in line]
+    result = project.run()
+    assert result.returncode == 1
+    assert result.stdout.endswith("tests: 2 passed, 2 failed, 0 skipped\n")
+    (repeat,) = [line.strip() for line in result.stdout.splitlines() if line.startswith("  pytest") and "sums" in line]
     assert repeat == "pytest 'sums/tests/test_sums.py::test_sums'"
-    assert "pytest 'words/tests/test_broken.py'" in done.stdout
-    assert (project.folder / "build" / "tests" / "report.txt").read_text() in done.stdout
+    assert "pytest 'words/tests/test_broken.py'" in result.stdout
+    assert (project.folder / "build" / "tests" / "report.txt").read_text() in result.stdout
     project.write("sums/src/data.txt", "right")
     assert project.run().stdout.startswith("tests: sums, words (SEED="), "what failed runs again"
 
 
-def test_a_second_try_is_of_what_failed_alone_and_is_listed(project: Project) -> None:
+def test_a_second_try_runs_only_failed_tests_and_is_listed(project: Project) -> None:
     project.write("tools/suite/components.toml", UNITS)
     project.write("words/tests/test_tries.py", TRIES)
     project.write("sums/src/data.txt", "wrong")
-    done = project.run("--second-try")
-    assert done.returncode == 1
-    assert done.stdout.endswith("tests: 2 passed, 1 failed, 0 skipped\n")
-    assert "mend them:\n  pytest 'words/tests/test_tries.py::test_now_and_then'\n" in done.stdout
+    result = project.run("--second-try")
+    assert result.returncode == 1
+    assert result.stdout.endswith("tests: 2 passed, 1 failed, 0 skipped\n")
+    assert "mend them:\n  pytest 'words/tests/test_tries.py::test_now_and_then'\n" in result.stdout
     project.write("sums/src/data.txt", "right")
     project.write("build/tries", "")
-    done = project.run("--second-try")
-    assert done.returncode == 0
+    result = project.run("--second-try")
+    assert result.returncode == 0
     assert project.run("--second-try").stdout.startswith("tests: words (SEED="), "what is unstable has not passed"
 
 
@@ -170,9 +170,11 @@ def test_tests_of_javascript_run_in_node_and_are_left_out_and_repeated_as_others
     project.write("gateway-controller/src/data.txt", "wrong")
     project.write("gateway-controller/tests/inspector/says.test.js", SCRIPT)
     project.write("gateway-controller/tests/inspector/broken.test.js", "import 'node:no-such-module';\n")
-    done = project.run("--part", "scripts")
-    assert done.stdout.endswith("tests: 0 passed, 2 failed, 1 skipped\n"), done.stdout + done.stderr
-    commands = [shlex.split(line) for line in done.stdout.splitlines() if line.startswith("  python tools/javascript")]
+    result = project.run("--part", "scripts")
+    assert result.stdout.endswith("tests: 0 passed, 2 failed, 1 skipped\n"), result.stdout + result.stderr
+    commands = [
+        shlex.split(line) for line in result.stdout.splitlines() if line.startswith("  python tools/javascript")
+    ]
     broken, says = sorted(commands, key=lambda command: "--test-name-pattern" in command)
     assert broken[-1] == str(project.folder / "gateway-controller/tests/inspector/broken.test.js")
     again = subprocess.run([sys.executable, *says[1:]], cwd=project.folder, capture_output=True, text=True, check=False)
@@ -198,22 +200,22 @@ def test_alone():
 """
 
 
-def test_what_wants_the_machine_to_itself_comes_last_and_no_other_file_is_collected_for_it(project: Project) -> None:
+def test_tests_that_need_the_machine_alone_run_last_and_are_collected_alone(project: Project) -> None:
     project.write("e2e/pages/test_alone.py", ALONE)
-    done = project.run("--part", "pages")
-    assert done.stdout.endswith("tests: 3 passed, 0 failed, 0 skipped\n"), done.stdout + done.stderr
-    rows = [line.split()[:2] for line in done.stdout.splitlines()]
+    result = project.run("--part", "pages")
+    assert result.stdout.endswith("tests: 3 passed, 0 failed, 0 skipped\n"), result.stdout + result.stderr
+    rows = [line.split()[:2] for line in result.stdout.splitlines()]
     assert ["e2e", "2"] in rows
     assert ["alone", "1"] in rows
     (project.folder / "e2e" / "pages" / "test_alone.py").unlink()
     assert "\n  alone " not in project.run("--part", "pages").stdout
 
 
-def test_a_run_that_did_not_come_to_its_tests_has_failed(project: Project) -> None:
+def test_a_run_that_ends_before_its_tests_has_failed(project: Project) -> None:
     project.write("conftest.py", "raise RuntimeError('no')\n")
-    done = project.run("--part", "sums")
-    assert done.returncode == 1
-    assert "units: pytest ended with 4" in done.stdout
+    result = project.run("--part", "sums")
+    assert result.returncode == 1
+    assert "units: pytest ended with 4" in result.stdout
     assert "sums" not in json.loads((project.folder / "build" / "tests" / "passed.json").read_text())
 
 
@@ -231,16 +233,18 @@ def test_a_nightly_component_is_left_out_where_the_recorded_run_has_passed_it(pr
     assert project.run().returncode == 1
 
 
-def test_tests_that_read_what_they_do_not_depend_on_are_named(project: Project) -> None:
+def test_undeclared_reads_of_tests_are_named(project: Project) -> None:
     project.write("tools/suite/components.toml", UNITS)
     project.write("words/tests/test_words.py", READS.format(name="words", path="sums/src/data.txt"))
     assert "\n  words: sums/src/data.txt\n" in project.run().stdout
 
 
-def test_an_unknown_component_is_answered_with_those_that_there_are(project: Project) -> None:
-    done = project.run("--part", "sum")
-    assert done.returncode == 2
-    assert done.stderr == "test: expected a component of the project, got PART=sum; there are: e2e/pages, sums, words\n"
+def test_an_unknown_component_is_refused_with_the_known_ones(project: Project) -> None:
+    result = project.run("--part", "sum")
+    assert result.returncode == 2
+    assert (
+        result.stderr == "test: expected a component of the project, got PART=sum; there are: e2e/pages, sums, words\n"
+    )
 
 
 def test_the_longest_files_come_first_and_those_that_share_a_fixture_together() -> None:

@@ -1,4 +1,4 @@
-"""One version of the product, however it is installed: gatewright.__version__ of the SDK, which always is there."""
+"""The product has one version, however it is installed: gatewright.__version__ of the SDK, which is always there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from product_version import DISTRIBUTIONS, PLACES, differing_places, read_versio
 
 
 @pytest.fixture
-def copied(tmp_path: Path) -> Path:
+def copy_folder(tmp_path: Path) -> Path:
     """The files that have the version, in a folder of their own."""
     for place in PLACES:
         (tmp_path / place.file).parent.mkdir(parents=True, exist_ok=True)
@@ -24,34 +24,34 @@ def copied(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_every_place_has_the_same() -> None:
+def test_every_place_has_the_same_version() -> None:
     assert read_version() == gatewright.__version__
     assert list(differing_places()) == []
 
 
 def test_every_distribution_is_a_place() -> None:
-    found = {
+    distributions = {
         path.parent.relative_to(ROOT).as_posix()
         for path in (*ROOT.glob("*/pyproject.toml"), *ROOT.glob("*/python*/pyproject.toml"))
         if tomllib.loads(path.read_text()).get("project", {}).get("name", "").startswith("gatewright-")
     }
-    assert found == set(DISTRIBUTIONS)
+    assert distributions == set(DISTRIBUTIONS)
 
 
-def test_another_one_is_written_to_every_place(copied: Path) -> None:
-    write_version("1.20.3", copied)
-    assert [place.read(copied) for place in PLACES] == ["1.20.3"] * len(PLACES)
-    assert all((copied / place.file).read_text().count("1.20.3") == 1 for place in PLACES)
+def test_a_new_version_is_written_to_every_place(copy_folder: Path) -> None:
+    write_version("1.20.3", copy_folder)
+    assert [place.read(copy_folder) for place in PLACES] == ["1.20.3"] * len(PLACES)
+    assert all((copy_folder / place.file).read_text().count("1.20.3") == 1 for place in PLACES)
 
 
-def test_a_place_that_is_not_there_has_nothing_written(copied: Path) -> None:
-    engine = copied / "gateway-runtime/policy-engine/engine/engine.go"
+def test_nothing_is_written_if_a_place_is_missing(copy_folder: Path) -> None:
+    engine = copy_folder / "gateway-runtime/policy-engine/engine/engine.go"
     engine.write_text(engine.read_text().replace("const Version", "const Release"))
     with pytest.raises(SystemExit, match=r'engine\.go: expected one line const Version = "VERSION", got 0'):
-        write_version("1.20.3", copied)
-    assert read_version(copied) == gatewright.__version__
+        write_version("1.20.3", copy_folder)
+    assert read_version(copy_folder) == gatewright.__version__
 
 
-def test_a_place_with_another_one_is_named(copied: Path) -> None:
-    PLACES[2].write(copied, "9.9.9")
-    assert list(differing_places(copied)) == [f"{PLACES[2].file}: 9.9.9"]
+def test_a_place_with_another_version_is_named(copy_folder: Path) -> None:
+    PLACES[2].write(copy_folder, "9.9.9")
+    assert list(differing_places(copy_folder)) == [f"{PLACES[2].file}: 9.9.9"]

@@ -1,4 +1,4 @@
-"""What a build generates, by hand: the policies of this folder."""
+"""The registry that a build would generate, by hand: the policies of this folder."""
 
 PYTHON_POLICIES: dict[str, str] = {
     "blocking:v1.0.0": "bench.executor.policies.blocking",

@@ -1,4 +1,4 @@
-"""What both ext_proc servers answer: one header is set, each way. Made once, since it is always the same."""
+"""The answers of both ext_proc servers, which set one header in each direction. Made once, since they never change."""
 
 from envoy.config.core.v3 import base_pb2
 from envoy.service.ext_proc.v3 import external_processor_pb2 as pb
@@ -12,7 +12,7 @@ ANSWERS = {
     "request_headers": pb.ProcessingResponse(request_headers=SET_PEER),
     "response_headers": pb.ProcessingResponse(response_headers=SET_PEER),
 }
-"""By what is asked."""
+"""The answer to a kind of message."""
 
 
 def answer(request: pb.ProcessingRequest) -> pb.ProcessingResponse:

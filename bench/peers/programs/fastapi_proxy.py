@@ -15,8 +15,8 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 @asynccontextmanager
 async def client(app: FastAPI) -> AsyncIterator[None]:
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-    async with httpx.AsyncClient(base_url=app.state.upstream, limits=limits) as found:
-        app.state.client = found
+    async with httpx.AsyncClient(base_url=app.state.upstream, limits=limits) as client:
+        app.state.client = client
         yield
 
 

@@ -44,7 +44,7 @@ def test_a_command_that_asks_a_controller_or_a_run_imports_neither() -> None:
 async def tls_before(port: int, signer: Authority, *hosts: str) -> AsyncIterator[int]:
     """A TLS proxy that forwards to a port of this machine; its port."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*signer.signed("controller", *hosts))
+    context.load_cert_chain(*signer.issue("controller", *hosts))
 
     async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):

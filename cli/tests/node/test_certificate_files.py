@@ -17,7 +17,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("tls")
     signs = authority(made)
     for name in ("web", "other"):
-        signs.signed(name, f"{name}.example")
+        signs.issue(name, f"{name}.example")
     key = serialization.load_pem_private_key((made / "web.key").read_bytes(), None)
     locking = serialization.BestAvailableEncryption(b"word")
     (made / "locked").write_bytes(

@@ -1,1 +1,1 @@
-"""What passes through a gateway: rows of a table, each a conversation of client and upstream."""
+"""Messages that pass through a gateway: rows of a table, each a conversation of client and upstream."""

@@ -58,11 +58,11 @@ TITLES = {
 
 def project(folder: Path) -> PolicyProject:
     """A build with the policies of all columns."""
-    made = PolicyProject(folder, "e2e-passing", go=("add-headers",))
-    made.write_policy("sets-headers", HEADERS)
-    made.write_policy("buffers", BUFFERS, **bodies("buffers", "BUFFER"))
-    made.write_policy("streams", STREAMS, **bodies("streams", "STREAM"))
-    return made
+    policies = PolicyProject(folder, "e2e-passing", go=("add-headers",))
+    policies.write_policy("sets-headers", HEADERS)
+    policies.write_policy("buffers", BUFFERS, **bodies("buffers", "BUFFER"))
+    policies.write_policy("streams", STREAMS, **bodies("streams", "STREAM"))
+    return policies
 
 
 def bodies(name: str, mode: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from e2e.edge.passing.columns import BUFFERING as BUFFERS
 from e2e.edge.passing.rows import PASSES, WHOLE, Row, row
 from e2e.edge.passing.stage import QUICK, Stage, patience
-from e2e.kit.conversation import SECONDS, came
+from e2e.kit.conversation import SECONDS, arrives
 
 IDLE = "held until `idleTimeout`, then"
 
@@ -57,15 +57,15 @@ async def unary(calls: Calls) -> str:
 
 
 def health(calls: Calls) -> Any:
-    """The stub of the health service, as it is generated."""
+    """The generated stub of the health service."""
     return health_pb2_grpc.HealthStub(calls)  # type: ignore[arg-type] # it takes what makes calls
 
 
 @row("Health `Check`, and the error of an unknown service")
 async def check(calls: Calls) -> str:
     stub = health(calls)
-    asked = health_pb2.HealthCheckRequest(service="up")
-    assert (await stub.Check(asked, timeout=SECONDS)).status == health_pb2.HealthCheckResponse.SERVING
+    request = health_pb2.HealthCheckRequest(service="up")
+    assert (await stub.Check(request, timeout=SECONDS)).status == health_pb2.HealthCheckResponse.SERVING
     error = await failure(stub.Check(health_pb2.HealthCheckRequest(service="nobody"), timeout=SECONDS))
     assert error.code() is grpc.StatusCode.NOT_FOUND
     return PASSES
@@ -75,7 +75,7 @@ async def check(calls: Calls) -> str:
 async def watch(calls: Calls) -> str:
     call = health(calls).Watch(health_pb2.HealthCheckRequest(service="up"), timeout=SECONDS)
     first = asyncio.ensure_future(call.read())
-    if not await came(asyncio.shield(first), calls.patience):
+    if not await arrives(asyncio.shield(first), calls.patience):
         return f"{IDLE} {(await failure(first)).code().name}"
     assert (await first).status == health_pb2.HealthCheckResponse.SERVING
     await calls.upstream.health.set("up", health_pb2.HealthCheckResponse.NOT_SERVING)
@@ -87,10 +87,10 @@ async def watch(calls: Calls) -> str:
 
 async def failure(call: Any) -> grpc.aio.AioRpcError:
     try:
-        got = await call
+        answer = await call
     except grpc.aio.AioRpcError as error:
         return error
-    raise AssertionError(f"expected an error, got {got}")
+    raise AssertionError(f"expected an error, got {answer}")
 
 
 @row("An error without a message: its status in the headers (trailers-only)")
@@ -113,11 +113,11 @@ async def error_trailers(calls: Calls) -> str:
 @row("A server's stream, message by message", {BUFFERS: WHOLE})
 async def server_stream(calls: Calls) -> str:
     calls.upstream.one_by_one = True
-    got = []
+    answers = []
     async for message in calls.unary_stream("/passing.Calls/Count")(b"2", timeout=SECONDS):
-        got.append(message)
+        answers.append(message)
         calls.upstream.taken.put_nowait(None)
-    assert got == [b"0", b"1"]
+    assert answers == [b"0", b"1"]
     while not calls.upstream.taken.empty():
         calls.upstream.taken.get_nowait()
     return PASSES if calls.upstream.one_by_one else WHOLE
@@ -139,7 +139,7 @@ async def both_ways(calls: Calls) -> str:
     for number in range(3):
         await call.write(b"%d" % number)
         answered = asyncio.ensure_future(call.read())
-        if not await came(asyncio.shield(answered), calls.patience):
+        if not await arrives(asyncio.shield(answered), calls.patience):
             return f"{IDLE} {(await failure(answered)).code().name}"
         assert await answered == b"%d" % number
     await call.done_writing()
@@ -153,7 +153,7 @@ async def one_after_the_other(calls: Calls) -> str:
     call = calls.stream_stream("/passing.Calls/Echo")(timeout=SECONDS)
     await call.write(b"0")
     first = asyncio.ensure_future(call.read())
-    at_once = await came(asyncio.shield(first), calls.patience)
+    at_once = await arrives(asyncio.shield(first), calls.patience)
     await call.write(b"1")
     await call.done_writing()
     assert (await first, await call.read(), await call.read()) == (b"0", b"1", grpc.aio.EOF)

@@ -7,7 +7,7 @@ import asyncio
 from e2e.edge.passing.columns import BUFFERING as BUFFERS
 from e2e.edge.passing.rows import HELD, HTTP1, HTTP2, PASSES, WHOLE, Row, row
 from e2e.edge.passing.stage import IDLE_SECONDS, REQUEST_SECONDS, Way
-from e2e.kit.conversation import Exchange, came
+from e2e.kit.conversation import Exchange, arrives
 
 BODY = bytes(range(256)) * 800
 STREAMS = "python-streams"
@@ -17,19 +17,19 @@ ALL = "200, the whole"
 @row("A body each way, 200 KB, with its length", {STREAMS: "without its length"})
 async def bodies(way: Way) -> str:
     async with way.connect() as connection:
-        asking, coming = await way.ask(connection, "POST", [("content-length", str(len(BODY)))])
+        sent, coming = await way.ask(connection, "POST", [("content-length", str(len(BODY)))])
         async with asyncio.TaskGroup() as both:
-            both.create_task(whole(asking, BODY))
-            asked, head = await coming.arrived()
-            assert (await asked.rest())[0] == BODY
-        kept = [head.value("content-length")]
-        await asked.answer(200, [("content-length", str(len(BODY))), ("x-answered", "yes")])
+            both.create_task(whole(sent, BODY))
+            received, head = await coming.arrived()
+            assert (await received.rest())[0] == BODY
+        lengths = [head.value("content-length")]
+        await received.answer(200, [("content-length", str(len(BODY))), ("x-answered", "yes")])
         async with asyncio.TaskGroup() as both:
-            both.create_task(whole(asked, BODY))
-            answer = await asking.expect("response")
-            assert (answer.status, answer.value("x-answered"), (await asking.rest())[0]) == (200, "yes", BODY)
-    kept.append(answer.value("content-length"))
-    return PASSES if kept == [str(len(BODY))] * 2 else "without its length"
+            both.create_task(whole(received, BODY))
+            answer = await sent.expect("response")
+            assert (answer.status, answer.value("x-answered"), (await sent.rest())[0]) == (200, "yes", BODY)
+    lengths.append(answer.value("content-length"))
+    return PASSES if lengths == [str(len(BODY))] * 2 else "without its length"
 
 
 async def whole(exchange: Exchange, body: bytes) -> None:
@@ -40,18 +40,18 @@ async def whole(exchange: Exchange, body: bytes) -> None:
 @row("An upload without a length, piece by piece", {BUFFERS: WHOLE})
 async def upload(way: Way) -> str:
     async with way.connect() as connection:
-        asking, coming = await way.ask(connection, "POST", chunked(way.downstream))
-        await asking.send(b"one")
+        sent, coming = await way.ask(connection, "POST", chunked(way.downstream))
+        await sent.send(b"one")
         arrived = asyncio.ensure_future(coming.arrived())
-        at_once = await came(asyncio.shield(arrived), way.patience)
+        at_once = await arrives(asyncio.shield(arrived), way.patience)
         if at_once:
             assert await (await arrived)[0].read(3) == b"one"
-        await asking.send(b"two")
-        await asking.end()
-        asked, _ = await arrived
-        assert (await asked.rest())[0] == (b"two" if at_once else b"onetwo")
-        await asked.answer(204, last=True)
-        assert (await asking.expect("response")).status == 204
+        await sent.send(b"two")
+        await sent.end()
+        received, _ = await arrived
+        assert (await received.rest())[0] == (b"two" if at_once else b"onetwo")
+        await received.answer(204, last=True)
+        assert (await sent.expect("response")).status == 204
     return PASSES if at_once else WHOLE
 
 
@@ -62,22 +62,22 @@ def chunked(version: str) -> list[tuple[str, str]]:
 @row("Events: an answer without a length, piece by piece", {BUFFERS: WHOLE})
 async def events(way: Way) -> str:
     async with way.connect() as connection:
-        asking, coming = await way.ask(connection, "GET", last=True)
-        asked, _ = await coming.arrived()
-        await asked.answer(200, [("content-type", "text/event-stream"), *chunked(way.upstream)])
-        await asked.send(b"data: 0\n\n")
-        first = asyncio.ensure_future(asking.next())
-        if not await came(asyncio.shield(first), way.patience):
-            await asked.send(b"data: 1\n\n")
-            await asked.end()
+        sent, coming = await way.ask(connection, "GET", last=True)
+        received, _ = await coming.arrived()
+        await received.answer(200, [("content-type", "text/event-stream"), *chunked(way.upstream)])
+        await received.send(b"data: 0\n\n")
+        first = asyncio.ensure_future(sent.next())
+        if not await arrives(asyncio.shield(first), way.patience):
+            await received.send(b"data: 1\n\n")
+            await received.end()
             assert (await first).status == 200
-            assert (await asking.rest())[0] == b"data: 0\n\ndata: 1\n\n"
+            assert (await sent.rest())[0] == b"data: 0\n\ndata: 1\n\n"
             return WHOLE
-        assert ((await first).status, await asking.read(9)) == (200, b"data: 0\n\n")
-        await asked.send(b"data: 1\n\n")
-        assert await asking.read(9) == b"data: 1\n\n"
-        await asked.end()
-        assert await asking.rest() == (b"", [])
+        assert ((await first).status, await sent.read(9)) == (200, b"data: 0\n\n")
+        await received.send(b"data: 1\n\n")
+        assert await sent.read(9) == b"data: 1\n\n"
+        await received.end()
+        assert await sent.rest() == (b"", [])
     return PASSES
 
 
@@ -85,27 +85,27 @@ async def events(way: Way) -> str:
 async def expect_continue(way: Way) -> str:
     """The gateway says it by itself, before policies decide."""
     async with way.connect() as connection:
-        asking, coming = await way.ask(connection, "POST", [("content-length", "3"), ("expect", "100-continue")])
-        assert (await asking.expect("informational")).status == 100
-        await asking.send(b"abc")
-        await asking.end()
-        asked, head = await coming.arrived()
-        assert (await asked.rest())[0] == b"abc"
-        await asked.answer(200, [("content-length", "0")], last=True)
-        assert (await asking.expect("response")).status == 200
+        sent, coming = await way.ask(connection, "POST", [("content-length", "3"), ("expect", "100-continue")])
+        assert (await sent.expect("informational")).status == 100
+        await sent.send(b"abc")
+        await sent.end()
+        received, head = await coming.arrived()
+        assert (await received.rest())[0] == b"abc"
+        await received.answer(200, [("content-length", "0")], last=True)
+        assert (await sent.expect("response")).status == 200
     return PASSES if head.value("expect") is None else "passes to the upstream"
 
 
 @row("HEAD: the length of what GET would bring")
 async def head_request(way: Way) -> str:
     async with way.connect() as connection:
-        asking, coming = await way.ask(connection, "HEAD", last=True)
-        asked, head = await coming.arrived()
+        sent, coming = await way.ask(connection, "HEAD", last=True)
+        received, head = await coming.arrived()
         assert head.method == "HEAD"
-        await asked.answer(200, [("content-length", "1234"), ("etag", '"a"')], last=True)
-        answer = await asking.expect("response")
+        await received.answer(200, [("content-length", "1234"), ("etag", '"a"')], last=True)
+        answer = await sent.expect("response")
         assert (answer.status, answer.value("content-length"), answer.value("etag")) == (200, "1234", '"a"')
-        assert await asking.rest() == (b"", [])
+        assert await sent.rest() == (b"", [])
     return PASSES
 
 
@@ -113,12 +113,12 @@ async def head_request(way: Way) -> str:
 async def empty_answers(way: Way) -> str:
     async with way.connect() as connection:
         for status, asks in ((204, []), (304, [("if-none-match", '"a"')])):
-            asking, coming = await way.ask(connection, "GET", asks, last=True)
-            asked, head = await coming.arrived()
+            sent, coming = await way.ask(connection, "GET", asks, last=True)
+            received, head = await coming.arrived()
             assert head.value("if-none-match") == ('"a"' if asks else None)
-            await asked.answer(status, [("etag", '"a"')], last=True)
-            answer = await asking.expect("response")
-            assert (answer.status, answer.value("etag"), await asking.rest()) == (status, '"a"', (b"", []))
+            await received.answer(status, [("etag", '"a"')], last=True)
+            answer = await sent.expect("response")
+            assert (answer.status, answer.value("etag"), await sent.rest()) == (status, '"a"', (b"", []))
     return PASSES
 
 
@@ -126,49 +126,49 @@ async def empty_answers(way: Way) -> str:
 async def ranges(way: Way) -> str:
     async with way.connect() as connection:
         asks = [("range", "bytes=2-4"), ("if-range", '"a"')]
-        asking, coming = await way.ask(connection, "GET", asks, last=True)
-        asked, head = await coming.arrived()
+        sent, coming = await way.ask(connection, "GET", asks, last=True)
+        received, head = await coming.arrived()
         if (head.value("range"), head.value("if-range")) == (None, None):
-            await asked.answer(200, [("content-length", "10"), ("accept-ranges", "bytes")])
-            await whole(asked, b"abcdefghij")
-            answer = await asking.expect("response")
+            await received.answer(200, [("content-length", "10"), ("accept-ranges", "bytes")])
+            await whole(received, b"abcdefghij")
+            answer = await sent.expect("response")
             assert (answer.status, answer.value("accept-ranges")) == (200, None)
-            assert (await asking.rest())[0] == b"abcdefghij"
+            assert (await sent.rest())[0] == b"abcdefghij"
             return ALL
         assert (head.value("range"), head.value("if-range")) == ("bytes=2-4", '"a"')
         part = [("content-range", "bytes 2-4/10"), ("content-length", "3"), ("etag", '"a"')]
-        await asked.answer(206, part)
-        await whole(asked, b"cde")
-        answer = await asking.expect("response")
+        await received.answer(206, part)
+        await whole(received, b"cde")
+        answer = await sent.expect("response")
         assert (answer.status, answer.value("content-range"), answer.value("etag")) == (206, "bytes 2-4/10", '"a"')
-        assert (await asking.rest())[0] == b"cde"
+        assert (await sent.rest())[0] == b"cde"
     return PASSES
 
 
 @row("Trailers of a request", versions=[(HTTP1, HTTP1), (HTTP2, HTTP1), (HTTP1, HTTP2), (HTTP2, HTTP2)])
 async def request_trailers(way: Way) -> str:
     async with way.connect() as connection:
-        asking, coming = await way.ask(connection, "POST", [*chunked(way.downstream), ("trailer", "x-sum")])
-        await asking.send(b"abc")
-        await asking.end([("x-sum", "6")])
-        asked, _ = await coming.arrived()
-        body, trailers = await asked.rest()
+        sent, coming = await way.ask(connection, "POST", [*chunked(way.downstream), ("trailer", "x-sum")])
+        await sent.send(b"abc")
+        await sent.end([("x-sum", "6")])
+        received, _ = await coming.arrived()
+        body, trailers = await received.rest()
         assert body == b"abc"
-        await asked.answer(204, last=True)
-        assert (await asking.expect("response")).status == 204
+        await received.answer(204, last=True)
+        assert (await sent.expect("response")).status == 204
     return PASSES if list(trailers) == [("x-sum", "6")] else "dropped"
 
 
 @row("Trailers of an answer")
 async def response_trailers(way: Way) -> str:
     async with way.connect() as connection:
-        asking, coming = await way.ask(connection, "GET", [("te", "trailers")], last=True)
-        asked, _ = await coming.arrived()
-        await asked.answer(200, [*chunked(way.upstream), ("trailer", "x-sum")])
-        await asked.send(b"abc")
-        await asked.end([("x-sum", "6")])
-        assert (await asking.expect("response")).status == 200
-        body, trailers = await asking.rest()
+        sent, coming = await way.ask(connection, "GET", [("te", "trailers")], last=True)
+        received, _ = await coming.arrived()
+        await received.answer(200, [*chunked(way.upstream), ("trailer", "x-sum")])
+        await received.send(b"abc")
+        await received.end([("x-sum", "6")])
+        assert (await sent.expect("response")).status == 200
+        body, trailers = await sent.rest()
         assert body == b"abc"
     return PASSES if list(trailers) == [("x-sum", "6")] else "dropped"
 
@@ -176,61 +176,61 @@ async def response_trailers(way: Way) -> str:
 @row("103 Early Hints", dict.fromkeys(("none", "go-headers", "python-headers", BUFFERS, STREAMS), "dropped"))
 async def early_hints(way: Way) -> str:
     async with way.connect() as connection:
-        asking, coming = await way.ask(connection, "GET", last=True)
-        asked, _ = await coming.arrived()
-        await asked.inform(103, [("link", "</a.css>; rel=preload")])
-        await asked.answer(200, [("content-length", "0")], last=True)
-        heard = await asking.next()
-        if heard.kind == "response":
-            assert (heard.status, await asking.rest()) == (200, (b"", []))
+        sent, coming = await way.ask(connection, "GET", last=True)
+        received, _ = await coming.arrived()
+        await received.inform(103, [("link", "</a.css>; rel=preload")])
+        await received.answer(200, [("content-length", "0")], last=True)
+        event = await sent.next()
+        if event.kind == "response":
+            assert (event.status, await sent.rest()) == (200, (b"", []))
             return "dropped"
-        assert (heard.status, (await asking.expect("response")).status) == (103, 200)
+        assert (event.status, (await sent.expect("response")).status) == (103, 200)
     return PASSES
 
 
 @row("An answer before the upload has ended", {BUFFERS: "the upload first"})
 async def early_answer(way: Way) -> str:
     async with way.connect() as connection:
-        asking, coming = await way.ask(connection, "POST", chunked(way.downstream))
-        await asking.send(b"part")
+        sent, coming = await way.ask(connection, "POST", chunked(way.downstream))
+        await sent.send(b"part")
         arrived = asyncio.ensure_future(coming.arrived())
-        if not await came(asyncio.shield(arrived), way.patience):
-            await asking.end()
-            asked, _ = await arrived
-            assert (await asked.rest())[0] == b"part"
-            await asked.answer(413, [("content-length", "0")], last=True)
-            assert (await asking.expect("response")).status == 413
+        if not await arrives(asyncio.shield(arrived), way.patience):
+            await sent.end()
+            received, _ = await arrived
+            assert (await received.rest())[0] == b"part"
+            await received.answer(413, [("content-length", "0")], last=True)
+            assert (await sent.expect("response")).status == 413
             return "the upload first"
-        asked, _ = await arrived
-        await asked.answer(413, [("content-length", "2")])
-        await whole(asked, b"no")
-        assert (await asking.expect("response")).status == 413
-        assert (await asking.rest())[0] == b"no"
+        received, _ = await arrived
+        await received.answer(413, [("content-length", "2")])
+        await whole(received, b"no")
+        assert (await sent.expect("response")).status == 413
+        assert (await sent.rest())[0] == b"no"
     return PASSES
 
 
 @row("An answer that goes on while the upload does", {BUFFERS: HELD}, times_out=True)
 async def both_at_once(way: Way) -> str:
     async with way.connect() as connection:
-        asking, coming = await way.ask(connection, "POST", chunked(way.downstream))
+        sent, coming = await way.ask(connection, "POST", chunked(way.downstream))
         arrived = asyncio.ensure_future(coming.arrived())
         for number in range(3):
-            await asking.send(b"%d" % number)
-            if not await came(asyncio.shield(arrived), way.patience):
+            await sent.send(b"%d" % number)
+            if not await arrives(asyncio.shield(arrived), way.patience):
                 arrived.cancel()
-                return f"{HELD}" if (await asking.expect("response")).status == 408 else "other"
-            asked, _ = await arrived
-            assert await asked.read(1) == b"%d" % number
+                return f"{HELD}" if (await sent.expect("response")).status == 408 else "other"
+            received, _ = await arrived
+            assert await received.read(1) == b"%d" % number
             if number == 0:
-                await asked.answer(200, chunked(way.upstream))
-            await asked.send(b"%d" % number)
+                await received.answer(200, chunked(way.upstream))
+            await received.send(b"%d" % number)
             if number == 0:
-                assert (await asking.expect("response")).status == 200
-            assert await asking.read(1) == b"%d" % number
-        await asking.end()
-        assert await asked.rest() == (b"", [])
-        await asked.end()
-        assert await asking.rest() == (b"", [])
+                assert (await sent.expect("response")).status == 200
+            assert await sent.read(1) == b"%d" % number
+        await sent.end()
+        assert await received.rest() == (b"", [])
+        await received.end()
+        assert await sent.rest() == (b"", [])
     return PASSES
 
 
@@ -249,11 +249,11 @@ PROXIES_SAY = {
 )
 async def headers_of_proxies(way: Way) -> str:
     async with way.connect() as connection:
-        asking, coming = await way.ask(connection, "GET", [*PROXIES_SAY.items(), ("via", "1.1 client")], last=True)
-        asked, head = await coming.arrived()
+        sent, coming = await way.ask(connection, "GET", [*PROXIES_SAY.items(), ("via", "1.1 client")], last=True)
+        received, head = await coming.arrived()
         assert head.value("via") == "1.1 client"
-        await asked.answer(200, [("content-length", "0")], last=True)
-        assert (await asking.expect("response")).status == 200
+        await received.answer(200, [("content-length", "0")], last=True)
+        assert (await sent.expect("response")).status == 200
     passed = [name for name in PROXIES_SAY if head.value(name) is not None]
     return f"passes: {', '.join(passed)}" if passed else "dropped"
 
@@ -278,23 +278,23 @@ async def after_early_http2(way: Way) -> str:
 
 async def after_an_early_answer(way: Way) -> str:
     async with way.connect() as connection:
-        asking, coming = await way.ask(connection, "POST", [("content-length", "6")])
-        await asking.send(b"abc")
+        sent, coming = await way.ask(connection, "POST", [("content-length", "6")])
+        await sent.send(b"abc")
         arrived = asyncio.ensure_future(coming.arrived())
-        early = await came(asyncio.shield(arrived), way.patience)
+        early = await arrives(asyncio.shield(arrived), way.patience)
         if not early:
-            await asking.send(b"def")
-            await asking.end()
-        asked, _ = await arrived
-        await asked.answer(413, [("content-length", "0")], last=True)
-        answer = await asking.expect("response")
-        assert (answer.status, await asking.rest()) == (413, (b"", []))
+            await sent.send(b"def")
+            await sent.end()
+        received, _ = await arrived
+        await received.answer(413, [("content-length", "0")], last=True)
+        answer = await sent.expect("response")
+        assert (answer.status, await sent.rest()) == (413, (b"", []))
         if answer.value("connection") == "close":
             return CLOSED
-        asking, coming = await way.ask(connection, "GET", last=True)
-        asked, _ = await coming.arrived()
-        await asked.answer(200, [("content-length", "0")], last=True)
-        assert (await asking.expect("response")).status == 200
+        sent, coming = await way.ask(connection, "GET", last=True)
+        received, _ = await coming.arrived()
+        await received.answer(200, [("content-length", "0")], last=True)
+        assert (await sent.expect("response")).status == 200
     return PASSES
 
 
@@ -306,54 +306,54 @@ async def after_an_early_answer(way: Way) -> str:
 async def silences(way: Way) -> str:
     assert REQUEST_SECONDS + 0.2 < IDLE_SECONDS
     async with way.connect() as connection:
-        asking, coming = await way.ask(connection, "POST", chunked(way.downstream))
-        await asking.send(b"one")
+        sent, coming = await way.ask(connection, "POST", chunked(way.downstream))
+        await sent.send(b"one")
         arrived = asyncio.ensure_future(coming.arrived())
-        at_once = await came(asyncio.shield(arrived), way.patience)
+        at_once = await arrives(asyncio.shield(arrived), way.patience)
         await asyncio.sleep(REQUEST_SECONDS + 0.2)  # the silence
-        await asking.send(b"two")
-        await asking.end()
-        asked, _ = await arrived
-        assert (await asked.rest())[0] == b"onetwo"
-        await asked.answer(200, chunked(way.upstream))
-        await asked.send(b"one")
+        await sent.send(b"two")
+        await sent.end()
+        received, _ = await arrived
+        assert (await received.rest())[0] == b"onetwo"
+        await received.answer(200, chunked(way.upstream))
+        await received.send(b"one")
         await asyncio.sleep(REQUEST_SECONDS + 0.2)
-        await asked.send(b"two")
-        await asked.end()
-        assert (await asking.expect("response")).status == 200
-        assert (await asking.rest())[0] == b"onetwo"
+        await received.send(b"two")
+        await received.end()
+        assert (await sent.expect("response")).status == 200
+        assert (await sent.rest())[0] == b"onetwo"
     return PASSES if at_once else WHOLE
 
 
 @row("A client that goes away is gone for the upstream too")
 async def client_gone(way: Way) -> str:
     async with way.connect() as connection:
-        asking, coming = await way.ask(connection, "GET", last=True)
-        asked, _ = await coming.arrived()
-        await asked.expect("end")
-        await asked.answer(200, chunked(way.upstream))
-        await asked.send(b"x")
-        asking.reset()
-        while (heard := await asked.next()).kind == "end":
+        sent, coming = await way.ask(connection, "GET", last=True)
+        received, _ = await coming.arrived()
+        await received.expect("end")
+        await received.answer(200, chunked(way.upstream))
+        await received.send(b"x")
+        sent.reset()
+        while (event := await received.next()).kind == "end":
             pass
-        assert heard.kind == "reset"
+        assert event.kind == "reset"
     return PASSES
 
 
 @row("An upstream that breaks off in its answer: never a complete one", {BUFFERS: "502 or 503"})
 async def broken_off(way: Way) -> str:
     async with way.connect() as connection:
-        asking, coming = await way.ask(connection, "GET", last=True)
-        asked, _ = await coming.arrived()
-        await asked.answer(200, chunked(way.upstream))
-        await asked.send(b"half")
-        answered = asyncio.ensure_future(asking.next())
-        early = await came(asyncio.shield(answered), way.patience)
-        asked.reset()
+        sent, coming = await way.ask(connection, "GET", last=True)
+        received, _ = await coming.arrived()
+        await received.answer(200, chunked(way.upstream))
+        await received.send(b"half")
+        answered = asyncio.ensure_future(sent.next())
+        early = await arrives(asyncio.shield(answered), way.patience)
+        received.reset()
         if not early:
             return "502 or 503" if (await answered).status in {502, 503} else f"{await answered}"
-        assert ((await answered).status, await asking.read(4)) == (200, b"half")
-        await asking.expect("reset")
+        assert ((await answered).status, await sent.read(4)) == (200, b"half")
+        await sent.expect("reset")
     return PASSES
 
 

@@ -17,20 +17,22 @@ PAGE = ROOT / "docs" / "reference" / "passing.md"
 SECTIONS = {"HTTP": http_rows.ROWS, "gRPC": grpc_rows.ROWS, "WebSocket and CONNECT": websocket_rows.ROWS}
 
 
-def with_tables(page: str) -> str:
+def replace_tables(page: str) -> str:
     """The page, with the table of each section as the rows have it."""
     for title, rows in SECTIONS.items():
-        page, found = re.subn(rf"(^## {title}\n[^|]*)(\|[^\n]*\n)+", rf"\1{table(rows)}", page, flags=re.MULTILINE)
-        assert found == 1, f"expected one section {title} with a table, got {found}"
+        page, replacements = re.subn(
+            rf"(^## {title}\n[^|]*)(\|[^\n]*\n)+", rf"\1{table(rows)}", page, flags=re.MULTILINE
+        )
+        assert replacements == 1, f"expected one section {title} with a table, got {replacements}"
     return page
 
 
 def table(rows: Sequence[Row]) -> str:
-    """One line a row, one field a column of policies."""
+    """A table with a line for each row and a field for each column of policies."""
     head = ["", *(TITLES[column] for column in COLUMNS)]
     lines = [head, ["---"] * len(head), *([row.title, *map(row.expected, COLUMNS)] for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 if __name__ == "__main__":
-    PAGE.write_text(with_tables(PAGE.read_text()))
+    PAGE.write_text(replace_tables(PAGE.read_text()))

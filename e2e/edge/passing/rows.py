@@ -1,4 +1,4 @@
-"""What a row of the table is."""
+"""The rows of the table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from e2e.kit.conversation import Version
 
 HTTP1: Version = "HTTP/1.1"
 HTTP2: Version = "HTTP/2"
-EVERY_WAY: list[tuple[Version, Version]] = [(one, other) for one in (HTTP1, HTTP2) for other in (HTTP1, HTTP2)]
+EVERY_WAY: list[tuple[Version, Version]] = [
+    (client, upstream) for client in (HTTP1, HTTP2) for upstream in (HTTP1, HTTP2)
+]
 """Versions of client and upstream."""
 
 Run = Callable[[Any], Coroutine[Any, Any, str]]
@@ -33,7 +35,7 @@ class Row:
     times_out: bool = False
 
     def expected(self, column: str) -> str:
-        """What the table says of the column."""
+        """The table's cell of the column."""
         return self.differs.get(column, PASSES)
 
 

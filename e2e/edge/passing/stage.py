@@ -1,4 +1,4 @@
-"""What a row runs on: a gateway with an API for each column and kind of upstream, and these upstreams."""
+"""The stage of a row: a gateway with an API for each column and kind of upstream, and these upstreams."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from e2e.edge.passing.columns import BUFFERING, COLUMNS
-from e2e.kit.conversation import SECONDS, Client, Exchange, Headers, Heard, Upstream, Version, client
+from e2e.kit.conversation import SECONDS, Client, Exchange, Headers, PeerEvent, Upstream, Version, client
 from e2e.kit.gateway import Gateway, api
 from e2e.kit.grpc_upstream import GrpcUpstream
 from e2e.kit.websocket_upstream import WebsocketUpstream
@@ -97,7 +97,7 @@ _numbers = itertools.count()
 
 @dataclass(frozen=True)
 class Way:
-    """From a client of one version to an upstream of another, through a column's policies."""
+    """The way from a client of one version to an upstream of another, through a column's policies."""
 
     stage: Stage
     column: str
@@ -112,7 +112,7 @@ class Way:
 
     @property
     def context(self) -> str:
-        """Of the column's API for the upstream."""
+        """The context of the column's API for the upstream."""
         return f"/{QUICK if self.times_out else ''}{self.column}-{name_of(self.upstream)}"
 
     @property
@@ -139,6 +139,6 @@ class Coming:
     upstream: Upstream
     target: str
 
-    async def arrived(self) -> tuple[Exchange, Heard]:
+    async def arrived(self) -> tuple[Exchange, PeerEvent]:
         """As the upstream has it, with the head of the request."""
-        return await self.upstream.asked(self.target)
+        return await self.upstream.next_request(self.target)

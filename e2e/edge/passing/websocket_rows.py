@@ -27,7 +27,7 @@ BODIES = dict.fromkeys(("python-buffers", "python-streams"), REFUSED)
 
 @dataclass(frozen=True)
 class Socket:
-    """Where a column's WebSocket is."""
+    """The WebSocket of a column."""
 
     stage: Stage
     column: str
@@ -58,15 +58,15 @@ async def websocket(socket: Socket) -> str:
             await connection.send("close")
             await connection.wait_closed()
     except InvalidStatus as error:
-        refused = error.response
+        response = error.response
     else:
-        assert (connection.close_code, connection.close_reason) == (4001, "as asked")
+        assert (connection.close_code, connection.close_reason) == (4001, "as received")
         passed = connection.response and connection.response.headers.get("x-passed")
         assert passed == (None if socket.column == "none" else "response")
         return PASSES
     assert socket.stage.websocket.opened == opened
-    assert refused.headers["content-type"] == "application/problem+json"
-    return str(refused.status_code)
+    assert response.headers["content-type"] == "application/problem+json"
+    return str(response.status_code)
 
 
 @row("A WebSocket that is silent for longer than `requestTimeout`", BODIES, times_out=True)
@@ -89,35 +89,35 @@ ALL_COLUMNS = ("none", "go-headers", "python-headers", "python-buffers", "python
 @row("An upgrade to anything else", dict.fromkeys(ALL_COLUMNS, REFUSED))
 async def other_upgrade(socket: Socket) -> str:
     async with client(HTTP1, socket.port) as connection:
-        asking = await connection.ask("GET", socket.path, [("connection", "upgrade"), ("upgrade", "foo")], last=True)
-        return str((await asking.expect("response")).status)
+        sent = await connection.ask("GET", socket.path, [("connection", "upgrade"), ("upgrade", "foo")], last=True)
+        return str((await sent.expect("response")).status)
 
 
 @row("A WebSocket over HTTP/2 (RFC 8441), or anything else by extended CONNECT", dict.fromkeys(ALL_COLUMNS, RESET))
 async def extended_connect(socket: Socket) -> str:
     """It is not offered (SETTINGS_ENABLE_CONNECT_PROTOCOL): clients then open an HTTP/1.1 connection."""
-    heard = set()
+    events = set()
     for protocol in ("websocket", "foo"):
         async with client(HTTP2, socket.port) as connection:
-            asking = await connection.ask("CONNECT", socket.path, [(":protocol", protocol)])
-            heard.add((await asking.next()).kind)
-    return RESET if heard == {"reset"} else str(heard)
+            sent = await connection.ask("CONNECT", socket.path, [(":protocol", protocol)])
+            events.add((await sent.next()).kind)
+    return RESET if events == {"reset"} else str(events)
 
 
 @row("A WebSocket to an upstream that speaks HTTP/2, and takes it (RFC 8441)", BODIES)
 async def to_http2(socket: Socket) -> str:
     async with client(HTTP1, socket.port) as connection:
         target = f"/ws{next(_numbers)}"
-        asking = await connection.ask("GET", f"/{socket.column}-h2{target}", HANDSHAKE, last=True)
-        arrived = asyncio.ensure_future(socket.stage.http[HTTP2].asked(target))
-        answered = asyncio.ensure_future(asking.next())
+        sent = await connection.ask("GET", f"/{socket.column}-h2{target}", HANDSHAKE, last=True)
+        arrived = asyncio.ensure_future(socket.stage.http[HTTP2].next_request(target))
+        answered = asyncio.ensure_future(sent.next())
         await asyncio.wait([arrived, answered], return_when=asyncio.FIRST_COMPLETED)
         if not arrived.done():
             arrived.cancel()
             return str((await answered).status)
-        asked, head = await arrived
+        received, head = await arrived
         assert head.method == "CONNECT"
-        await asked.answer(200)
+        await received.answer(200)
         switched = await answered
         assert (switched.status, switched.value("upgrade")) == (101, "websocket")
     return PASSES
@@ -126,8 +126,8 @@ async def to_http2(socket: Socket) -> str:
 @row("CONNECT", dict.fromkeys(ALL_COLUMNS, "404"))
 async def tunnel(socket: Socket) -> str:
     async with client(HTTP1, socket.port) as connection:
-        asking = await connection.ask("CONNECT", "example.com:80", last=True)
-        return str((await asking.expect("response")).status)
+        sent = await connection.ask("CONNECT", "example.com:80", last=True)
+        return str((await sent.expect("response")).status)
 
 
 ROWS: list[Row] = [value for value in globals().values() if isinstance(value, Row)]

@@ -1,7 +1,7 @@
-"""The real things that policies work with: a provider of identities, a store, an engine of rules.
+"""The real servers that policies work with: an identity provider, a store, a policy decision point.
 
-Each module here is one, and has `running(folder)`, a context manager: within it the thing runs, with its files in
-`folder`, and what it yields are the values that examples write as $NAME, by name. An example says `needs: [MODULE]`.
+Each module here is one and has `running(folder)`, a context manager that runs the server with its files in `folder`
+and yields the values that examples write as $NAME, by name. An example says `needs: [MODULE]`.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from typing import Any
 
 
 class Counterparts:
-    """Each is started when an example first needs it, and ended with all."""
+    """Starts each server when an example first needs it, and ends all of them together."""
 
     def __init__(self, folder: Path, running: ExitStack) -> None:
         self._folder, self._running = folder, running
         self._values: dict[str, dict[str, str]] = {}
 
-    def filled(self, example: dict[str, Any]) -> dict[str, Any]:
-        """The example with the values of what it needs in the place of $NAME; $$ is a dollar sign."""
+    def fill(self, example: dict[str, Any]) -> dict[str, Any]:
+        """The example with the values of its servers in place of $NAME; $$ is a dollar sign."""
         values: dict[str, str] = {}
         for name in example.get("needs", []):
-            values |= self._started(name)
-        return _filled(example, values) if values else example
+            values |= self._start(name)
+        return _fill(example, values) if values else example
 
-    def _started(self, name: str) -> dict[str, str]:
+    def _start(self, name: str) -> dict[str, str]:
         if name not in self._values:
             folder = self._folder / name
             folder.mkdir()
@@ -43,11 +43,11 @@ def counterparts(folder: Path) -> Iterator[Counterparts]:
         yield Counterparts(folder, running)
 
 
-def _filled(value: Any, values: dict[str, str]) -> Any:
+def _fill(value: Any, values: dict[str, str]) -> Any:
     if isinstance(value, str):
         return Template(value).substitute(values)
     if isinstance(value, dict):
-        return {key: _filled(each, values) for key, each in value.items()}
+        return {key: _fill(member, values) for key, member in value.items()}
     if isinstance(value, list):
-        return [_filled(each, values) for each in value]
+        return [_fill(item, values) for item in value]
     return value

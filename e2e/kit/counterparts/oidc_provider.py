@@ -17,13 +17,13 @@ from e2e.kit.places import ROOT
 
 SECRET = "a-secret-of-tests"  # noqa: S105 - of all its clients
 GATEWAY = "gateway"
-"""The client that may ask of tokens, and log users in."""
+"""The client that may introspect tokens and log users in."""
 CALLBACK, LOGGED_OUT = "/callback", "/bye"
 USER, PASSWORD = "test-user@127.0.0.1", "verysecure"
 
 
 class Provider:
-    """A provider that can be stopped and started: then it has the same address, and other keys and tokens."""
+    """A provider that can be stopped and started again, with the same address and with other keys and tokens."""
 
     def __init__(self, folder: Path, origin: str = "http://127.0.0.1", api: str = "/app") -> None:
         """origin and api: of the API that users log in at. They come back to CALLBACK and LOGGED_OUT of it."""
@@ -60,7 +60,7 @@ class Provider:
         self._client.close()
 
     def token(self, scope: str = "read write", client: str = "reporting") -> str:
-        """An access token for `orders`: a JWT for `reporting`, one that says nothing for `opaque`."""
+        """An access token for `orders`: a JWT for `reporting`, an opaque one for `opaque`."""
         form = {"grant_type": "client_credentials", "scope": scope}
         answer = self._client.post("/oauth/token", data=form, auth=(client, SECRET)).raise_for_status()
         return str(answer.json()["access_token"])
@@ -69,41 +69,41 @@ class Provider:
         self._client.post("/revoke", data={"token": token}, auth=(GATEWAY, SECRET)).raise_for_status()
 
     def rotate(self, algorithm: str = "RS256") -> str:
-        """A new key, which signs from now on, beside those that there are; its id."""
+        """Adds a key, which signs from now on; its id. Earlier keys stay valid."""
         answer = self._client.post("/control/keys", params={"algorithm": algorithm}).raise_for_status()
         return str(answer.json())
 
     def asked(self, path: str) -> int:
-        """How often a path was asked, since it was started."""
+        """The number of requests to a path since the start."""
         return int(self._client.get("/control/requests").raise_for_status().json().get(path, 0))
 
 
 @contextmanager
 def provider(folder: Path) -> Iterator[Provider]:
-    made = Provider(folder)
+    running_provider = Provider(folder)
     try:
-        yield made.start()
+        yield running_provider.start()
     finally:
-        made.close()
+        running_provider.close()
 
 
 @contextmanager
 def running(folder: Path) -> Iterator[dict[str, str]]:
-    with provider(folder) as made:
+    with provider(folder) as running_provider:
         yield {
-            "ISSUER": made.issuer,
-            "INTROSPECTION": f"{made.issuer}/oauth/introspect",
+            "ISSUER": running_provider.issuer,
+            "INTROSPECTION": f"{running_provider.issuer}/oauth/introspect",
             "CLIENT": GATEWAY,
             "SECRET": SECRET,
-            "TOKEN": made.token(),
-            "READER": made.token("read"),
-            "OPAQUE": made.token(client="opaque"),
-            "OPAQUE_READER": made.token("read", client="opaque"),
+            "TOKEN": running_provider.token(),
+            "READER": running_provider.token("read"),
+            "OPAQUE": running_provider.token(client="opaque"),
+            "OPAQUE_READER": running_provider.token("read", client="opaque"),
         }
 
 
 def program() -> str:
-    """Its path; built once, from the Go module proxy."""
+    """The path of the program, which is built once, from the Go module proxy."""
     command = [sys.executable, str(ROOT / "tools" / "go_tool.py"), "oidc_provider"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ.copy())
-    return done.stdout.strip()
+    result = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ.copy())
+    return result.stdout.strip()

@@ -18,7 +18,7 @@ RULES = Path(__file__).with_suffix(".rego")
 
 @contextmanager
 def running(folder: Path) -> Iterator[dict[str, str]]:
-    """$OPA is its address."""
+    """Runs the server; $OPA is its address."""
     address = f"127.0.0.1:{free_port()}"
     with (folder / "opa.log").open("wb") as log:
         process = subprocess.Popen([program("opa"), address, str(RULES)], stdout=log, stderr=log)

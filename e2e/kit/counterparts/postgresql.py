@@ -19,11 +19,11 @@ from e2e.kit.places import ROOT
 TOOL = ROOT / "tools" / "postgresql.py"
 USER, PASSWORD, DATABASE = "gateway", "s3cret-of-the-database", "postgres"
 NOBODY = 65534
-"""It does not run as root."""
+"""The user of the server, which refuses to run as root."""
 
 
 class Server:
-    """Its process. It may be stopped and started again, with what it had."""
+    """A server that can be stopped and started again, and keeps its data."""
 
     def __init__(self, programs: Path, folder: Path) -> None:
         self.port = free_port()
@@ -39,7 +39,7 @@ class Server:
         self.start()
 
     def start(self) -> None:
-        """Returns when it answers."""
+        """Starts the server and returns when it answers."""
         options = ("-p", str(self.port), "-c", "listen_addresses=127.0.0.1", "-k", str(self._folder), "-F")
         command = [str(self._programs / "postgres"), "-D", str(self._folder / "data"), *options]
         log = (self._folder / "log").open("ab")
@@ -52,8 +52,8 @@ class Server:
         return "ready to accept connections" in (self._folder / "log").read_text()
 
     def stop(self) -> None:
-        """Ends it, and all connections, at once."""
-        self._process.send_signal(signal.SIGINT)  # fast: without waiting for who is connected
+        """Stops the server, and closes all its connections, at once."""
+        self._process.send_signal(signal.SIGINT)  # fast: without waiting for connected clients
         self._process.wait(30)
         (self._folder / "log").write_bytes(b"")  # of the next start
 
@@ -64,10 +64,10 @@ class Server:
 
 @contextmanager
 def server() -> Iterator[Server]:
-    """In a folder that its user gets to, which a test's own is not."""
-    done = subprocess.run([sys.executable, str(TOOL)], capture_output=True, text=True, check=True)
+    """Runs a server in a folder that its user can reach, unlike a test's own."""
+    result = subprocess.run([sys.executable, str(TOOL)], capture_output=True, text=True, check=True)
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
-    started = Server(Path(done.stdout.strip()), folder)
+    started = Server(Path(result.stdout.strip()), folder)
     try:
         yield started
     finally:

@@ -22,16 +22,16 @@ TOOL = ROOT / "tools" / "valkey.py"
 
 
 class Server:
-    """Its process. It may be killed, stopped for a while, and started again: then it knows nothing.
+    """A server that can be killed, paused and started again, which loses its data.
 
-    Who connects to `address` speaks in clear, to `tls_address` TLS; `authority`: who has signed its certificate.
+    `address` is in clear, `tls_address` speaks TLS; `authority` has signed its certificate.
     """
 
     def __init__(self, program: str, folder: Path) -> None:
         self.port, tls_port = free_port(), free_port()
         self.address, self.tls_address = f"127.0.0.1:{self.port}", f"127.0.0.1:{tls_port}"
         signer = authority(folder, "valkey-authority")
-        self.authority, (chain, key) = signer.file, signer.signed("valkey", "127.0.0.1")
+        self.authority, (chain, key) = signer.file, signer.issue("valkey", "127.0.0.1")
         self._command = [
             program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
             "--tls-port", str(tls_port), "--tls-auth-clients", "no",
@@ -41,18 +41,18 @@ class Server:
         self.start()
 
     def start(self) -> None:
-        """Returns when it answers."""
+        """Starts the server and returns when it answers."""
         self._process = subprocess.Popen(self._command, cwd=self._folder, stdout=subprocess.DEVNULL)
         eventually("Valkey answers", lambda: self.ask("PING") == b"+PONG\r\n", 30)
 
     def kill(self) -> None:
-        """Ends it at once."""
+        """Kills the server."""
         self._process.kill()
         self._process.wait()
 
     @contextmanager
     def away(self) -> Iterator[None]:
-        """While this lasts, it is not there."""
+        """Kills the server for the length of the block."""
         self.kill()
         try:
             yield
@@ -60,11 +60,11 @@ class Server:
             self.start()
 
     def hang(self) -> None:
-        """It holds its connections, and answers nothing, until it is killed or goes on."""
+        """Stops the process (SIGSTOP): it keeps its connections and answers nothing until it is killed or continues."""
         self._process.send_signal(signal.SIGSTOP)
 
     def ask(self, command: str) -> bytes:
-        """The answer to one inline command, up to 64 KiB; nothing where it is away."""
+        """The answer to one inline command, up to 64 KiB; empty if the server is away."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), 10) as connection:
                 connection.sendall(f"{command}\r\n".encode())
@@ -75,13 +75,13 @@ class Server:
 
 @contextmanager
 def server(folder: Path) -> Iterator[Server]:
-    """Skips the test where there is none, unless VALKEY_REQUIRED says that there must be."""
-    done = subprocess.run([sys.executable, str(TOOL)], capture_output=True, text=True, check=False)
-    program = done.stdout.strip()
+    """Runs a server. Skips the test if the machine has none, unless VALKEY_REQUIRED is set."""
+    result = subprocess.run([sys.executable, str(TOOL)], capture_output=True, text=True, check=False)
+    program = result.stdout.strip()
     if not program:
         if os.environ.get("VALKEY_REQUIRED", "") not in {"", "0"}:
-            pytest.fail(done.stderr)
-        pytest.skip(done.stderr)
+            pytest.fail(result.stderr)
+        pytest.skip(result.stderr)
     started = Server(program, folder)
     try:
         yield started

@@ -1,1 +1,1 @@
-"""A real Prometheus beside a gateway: its programs, its process, and what the files of deploy/ ask of it."""
+"""A real Prometheus beside a gateway: its programs, its process, and the files of deploy/."""

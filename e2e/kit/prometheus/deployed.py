@@ -1,4 +1,4 @@
-"""The files of deploy/ as a test uses them: quicker, and on ports that are free."""
+"""The files of deploy/ as a test uses them: with shorter intervals, and on free ports."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ INTERVAL = "1s"
 
 @dataclass(frozen=True)
 class Query:
-    """Of a panel. legend: with `{{label}}` for what differs between its series."""
+    """A query of a panel. legend: with `{{label}}` for what differs between its series."""
 
     panel: str
     legend: str
@@ -41,9 +41,9 @@ def _rules(file: Path) -> list[Json]:
     return [rule for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"]]
 
 
-def hurried(folder: Path) -> list[str]:
-    """The files of rules, written anew: an alert waits for a second where it waits for minutes. Expressions, and so
-    the times that they look back, are as they are."""
+def write_hurried_rules(folder: Path) -> list[str]:
+    """Writes the files of rules with a `for` of a second instead of minutes. Expressions stay as they are, with
+    the ranges that they look back."""
     return [_hurry(RULES / name, folder) for name in ("recording.yaml", "alerts.yaml")]
 
 
@@ -62,7 +62,7 @@ def configuration(folder: Path, target: str, **more: Json) -> Json:
     what their name has behind "gatewright-"."""
     config: Json = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yaml").read_text())
     config["global"] = {"scrape_interval": INTERVAL, "evaluation_interval": INTERVAL}
-    config["rule_files"] = hurried(folder)
+    config["rule_files"] = write_hurried_rules(folder)
     (job,) = config["scrape_configs"]
     job["static_configs"] = [{"targets": [target]}]
     config["scrape_configs"] += [job | settings | {"job_name": f"gatewright-{name}"} for name, settings in more.items()]
@@ -70,14 +70,16 @@ def configuration(folder: Path, target: str, **more: Json) -> Json:
 
 
 def queries(choices: Mapping[str, str]) -> Iterator[Query]:
-    """Of every panel of the dashboard. choices: of its variables, by name; one without a choice is "All"."""
+    """The queries of every panel of the dashboard. choices: values of its variables, "All" by default."""
     document = json.loads(DASHBOARD.read_text())
-    values = {one["name"]: one.get("allValue", "") for one in document["templating"]["list"]} | dict(choices)
+    values = {variable["name"]: variable.get("allValue", "") for variable in document["templating"]["list"]} | dict(
+        choices
+    )
     for panel in document["panels"]:
         for target in panel.get("targets", []):
-            yield Query(panel["title"], target["legendFormat"], filled(target["expr"], values))
+            yield Query(panel["title"], target["legendFormat"], fill_variables(target["expr"], values))
 
 
-def filled(expression: str, values: Mapping[str, str]) -> str:
+def fill_variables(expression: str, values: Mapping[str, str]) -> str:
     """$name and ${name}, as Grafana fills them in."""
-    return re.sub(r"\$(\w+)|\$\{(\w+)\}", lambda found: values[found[1] or found[2]], expression)
+    return re.sub(r"\$(\w+)|\$\{(\w+)\}", lambda match: values[match[1] or match[2]], expression)

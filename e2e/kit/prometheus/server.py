@@ -53,29 +53,29 @@ class Prometheus:
             return False
 
     def ask(self, path: str, **parameters: str) -> Any:
-        """The `data` of /api/v1/PATH."""
+        """The member `data` of /api/v1/PATH."""
         answer = self._client.post(path, data=parameters) if parameters else self._client.get(path)
-        found = answer.json()
-        assert found["status"] == "success", f"{parameters.get('query', path)}: {found}"
-        assert not found.get("warnings"), f"{parameters.get('query', path)}: {found['warnings']}"
-        notes = [note for note in found.get("infos", []) if not OF_ENVOY.search(note)]
+        document = answer.json()
+        assert document["status"] == "success", f"{parameters.get('query', path)}: {document}"
+        assert not document.get("warnings"), f"{parameters.get('query', path)}: {document['warnings']}"
+        notes = [note for note in document.get("infos", []) if not OF_ENVOY.search(note)]
         assert not notes, f"{parameters.get('query', path)}: {notes}"
-        return found["data"]
+        return document["data"]
 
     def query(self, expression: str, when: float | None = None) -> list[Series]:
         """when: seconds since the epoch; None: now."""
         time = {} if when is None else {"time": f"{when}"}
-        return [_series(one) for one in self.ask("/api/v1/query", query=expression, **time)["result"]]
+        return [_series(series) for series in self.ask("/api/v1/query", query=expression, **time)["result"]]
 
     def value(self, expression: str, when: float | None = None) -> float:
-        """Of what has one series."""
-        found = self.query(expression, when)
-        assert len(found) == 1, f"expected one series of {expression}, got {found}"
-        return found[0].value
+        """The value of an expression that has one series."""
+        series = self.query(expression, when)
+        assert len(series) == 1, f"expected one series of {expression}, got {series}"
+        return series[0].value
 
     def query_range(self, expression: str, start: float, end: float, step: float) -> list[Series]:
         data = self.ask("/api/v1/query_range", query=expression, start=f"{start}", end=f"{end}", step=f"{step}")
-        return [_series(one) for one in data["result"]]
+        return [_series(series) for series in data["result"]]
 
     def rules(self) -> list[Json]:
         return [rule for group in self.ask("/api/v1/rules")["groups"] for rule in group["rules"]]
@@ -85,21 +85,21 @@ class Prometheus:
 
 
 def wait_for(server: Prometheus, query: str, count: int) -> None:
-    """Until a query has so many series."""
+    """Waits until a query has so many series."""
     eventually(f"{query} has {count} series", lambda: len(server.query(query)) >= count, 60)
 
 
-def _series(one: Json) -> Series:
-    histograms = one.get("histograms") or ([one["histogram"]] if "histogram" in one else [])
-    values = one.get("values") or ([one["value"]] if "value" in one else [])
-    found = [(when, float(value)) for when, value in values]
-    found += [(when, float(value["count"])) for when, value in histograms]
-    return Series(one["metric"], tuple(sorted(found)), bool(histograms))
+def _series(document: Json) -> Series:
+    histograms = document.get("histograms") or ([document["histogram"]] if "histogram" in document else [])
+    values = document.get("values") or ([document["value"]] if "value" in document else [])
+    points = [(when, float(value)) for when, value in values]
+    points += [(when, float(value["count"])) for when, value in histograms]
+    return Series(document["metric"], tuple(sorted(points)), bool(histograms))
 
 
 @contextmanager
 def prometheus(folder: Path, config: Json, port: int | None = None) -> Iterator[Prometheus]:
-    """Runs until the block ends. folder: for its configuration and data. config: with absolute paths."""
+    """Runs a Prometheus. folder: for its configuration and data. config: with absolute paths."""
     file, log, port = folder / "prometheus.yaml", folder / "prometheus.log", port or free_port()
     file.write_text(yaml.safe_dump(config))
     command = [program("prometheus"), f"--config.file={file}", f"--storage.tsdb.path={folder / 'data'}"]

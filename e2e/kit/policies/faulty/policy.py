@@ -26,9 +26,9 @@ def recurse(seconds: float) -> None:
 
 
 def allocate(seconds: float) -> None:
-    held = []
+    memory = []
     while True:
-        held.append(bytearray(b"x") * (1 << 20))
+        memory.append(bytearray(b"x") * (1 << 20))
 
 
 def raise_exit(seconds: float) -> None:

@@ -21,9 +21,9 @@ PIDFD_GETFD = 438
 
 
 def syscall(number: int, *arguments: object) -> int:
-    """Its result. Raises OSError."""
+    """Makes a system call; its result. Raises OSError."""
     ctypes.set_errno(0)
-    result = int(LIBC.syscall(ctypes.c_long(number), *(_wide(each) for each in arguments)))
+    result = int(LIBC.syscall(ctypes.c_long(number), *(_wide(argument) for argument in arguments)))
     if result == -1:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return result

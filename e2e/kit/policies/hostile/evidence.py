@@ -1,4 +1,4 @@
-"""What tries came to, target by target."""
+"""The results of tries, target by target."""
 
 import errno
 from collections.abc import Callable, Mapping
@@ -7,17 +7,17 @@ Evidence = dict[str, dict[str, str]]
 
 
 class RefusedError(Exception):
-    """The target did not give what was asked for; the message says what it did instead."""
+    """The target refused; the message says how."""
 
 
 def evidence(attempts: Mapping[str, Callable[[], object]]) -> Evidence:
-    """Runs each attempt: what it returns is the proof that it reached its target."""
-    found: Evidence = {"reached": {}, "refused": {}}
+    """Runs each attempt: its return value is the proof that it reached its target."""
+    result: Evidence = {"reached": {}, "refused": {}}
     for target, attempt in attempts.items():
         try:
-            found["reached"][target] = str(attempt())
+            result["reached"][target] = str(attempt())
         except OSError as error:
-            found["refused"][target] = f"{errno.errorcode.get(error.errno or 0, type(error).__name__)}: {error}"
+            result["refused"][target] = f"{errno.errorcode.get(error.errno or 0, type(error).__name__)}: {error}"
         except (RefusedError, RuntimeError, MemoryError, ValueError) as error:
-            found["refused"][target] = f"{type(error).__name__}: {error}"
-    return found
+            result["refused"][target] = f"{type(error).__name__}: {error}"
+    return result

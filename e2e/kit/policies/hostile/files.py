@@ -23,7 +23,7 @@ def of_each(key: str, attempt: Callable[[Path], object]) -> Callable[[dict[str, 
 
 def read(path: Path) -> str:
     if path.is_dir() or not path.is_file():
-        return ", ".join(sorted(each.name for each in path.iterdir()))[:200]
+        return ", ".join(sorted(entry.name for entry in path.iterdir()))[:200]
     return path.read_bytes()[:40].decode("utf-8", "backslashreplace")
 
 
@@ -40,35 +40,35 @@ def write(path: Path) -> str:
 
 def change(path: Path) -> str:
     """Mode and times are set to what they are."""
-    done, refusal = [], OSError()
+    changes, refusal = [], OSError()
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError as error:
         raise RefusedError(f"is not seen: {error}") from error
     acts: dict[str, Callable[[], object]] = {
-        "mode": lambda: path.chmod(found.st_mode & 0o7777),
-        "times": lambda: os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns)),
-        "owner": lambda: os.chown(path, found.st_uid, found.st_gid),
+        "mode": lambda: path.chmod(status.st_mode & 0o7777),
+        "times": lambda: os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns)),
+        "owner": lambda: os.chown(path, status.st_uid, status.st_gid),
         "attributes": lambda: os.setxattr(path, "user.hostile", b"1"),
     }
-    for what, act in acts.items():
+    for description, act in acts.items():
         try:
             act()
-            done.append(what)
+            changes.append(description)
         except OSError as error:
             refusal = error
-    if not done:
+    if not changes:
         raise refusal
-    return ", ".join(done)
+    return ", ".join(changes)
 
 
 def see(path: Path) -> str:
-    """That it is there, how large it is, when it was changed."""
+    """Reads the existence, the size and the times of a file."""
     return str(path.stat().st_size)
 
 
 def watch(path: Path) -> str:
-    """To be told of changes, with the names of files (inotify(7))."""
+    """Watches for changes, which shows the names of files (inotify(7))."""
     instance = LIBC.inotify_init1(os.O_CLOEXEC)
     try:
         ctypes.set_errno(0)
@@ -83,9 +83,9 @@ def become_another(where: dict[str, Any]) -> Evidence:
     """A program with the set-user-id bit of root."""
 
     def attempt() -> str:
-        done = subprocess.run([where["setuid"], "-u"], capture_output=True, text=True, check=False)
-        if done.stdout.strip() != "0":
-            raise RefusedError(f"it ran as {done.stdout.strip() or done.stderr.strip()}")
+        result = subprocess.run([where["setuid"], "-u"], capture_output=True, text=True, check=False)
+        if result.stdout.strip() != "0":
+            raise RefusedError(f"it ran as {result.stdout.strip() or result.stderr.strip()}")
         return "ran as root"
 
     return evidence({"": attempt})

@@ -1,4 +1,4 @@
-"""What the kernel offers to whoever asks: each has been a way out of a sandbox."""
+"""Calls that the kernel offers to every process: each has been a way out of a sandbox."""
 
 import ctypes
 import errno
@@ -75,7 +75,7 @@ def interfaces(_: dict[str, Any]) -> Evidence:
 
 
 def shared_memory(where: dict[str, Any]) -> Evidence:
-    """What another program of the operator's keeps in the kernel."""
+    """Objects that another program of the operator's keeps in the kernel."""
     LIBC.shmat.restype = ctypes.c_void_p
 
     def attempt() -> str:
@@ -83,9 +83,9 @@ def shared_memory(where: dict[str, Any]) -> Evidence:
         at = LIBC.shmat(where["shared-memory"], None, SHM_RDONLY)
         if at in {None, ctypes.c_void_p(-1).value}:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-        found = ctypes.string_at(at, 8)
+        content = ctypes.string_at(at, 8)
         LIBC.shmdt(ctypes.c_void_p(at))
-        return found.hex()
+        return content.hex()
 
     def message() -> str:
         room = ctypes.create_string_buffer(64)

@@ -35,9 +35,9 @@ def of_each(attempt: Callable[[int, int], object]) -> Callable[[dict[str, Any]],
 
 
 def environment(pid: int, _: int) -> str:
-    found = Path(f"/proc/{pid}/environ").read_bytes()
-    names = re.findall(rb"([A-Z_]*(?:TOKEN|SECRET|PARAMETERS)[A-Z_]*)=", found)
-    return f"{len(found)} bytes, with {b', '.join(names).decode() or 'no secret'}"
+    variables = Path(f"/proc/{pid}/environ").read_bytes()
+    names = re.findall(rb"([A-Z_]*(?:TOKEN|SECRET|PARAMETERS)[A-Z_]*)=", variables)
+    return f"{len(variables)} bytes, with {b', '.join(names).decode() or 'no secret'}"
 
 
 def memory(pid: int, address: int) -> str:
@@ -55,20 +55,20 @@ def memory_by_call(pid: int, address: int) -> str:
 
 
 def trace(pid: int, _: int) -> str:
-    """In a thread of its own: when that ends, the process is let go."""
-    found: list[OSError] = []
+    """Traces in a thread of its own: when it ends, the process is released."""
+    errors: list[OSError] = []
 
     def seize() -> None:
         try:
             syscall(PTRACE, PTRACE_SEIZE, pid, 0, 0)
         except OSError as error:
-            found.append(error)
+            errors.append(error)
 
     tracer = threading.Thread(target=seize)
     tracer.start()
     tracer.join()
-    if found:
-        raise found[0]
+    if errors:
+        raise errors[0]
     return "seized"
 
 
@@ -77,7 +77,7 @@ def descriptors(pid: int, _: int) -> str:
     names: list[str] = []
     refusal: OSError | None = None
     try:
-        names += [str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir()]
+        names += [str(descriptor.readlink()) for descriptor in Path(f"/proc/{pid}/fd").iterdir()]
     except OSError as error:
         refusal = error
     try:
@@ -99,23 +99,23 @@ def command_line(pid: int, _: int) -> str:
 
 
 def signalled(pid: int, _: int) -> str:
-    """What every program ignores unless it wants to know of its window; whoever may send it may send SIGKILL."""
+    """SIGWINCH, which programs ignore by default: a process that may send it may send SIGKILL."""
     os.kill(pid, signal.SIGWINCH)
     return "sent"
 
 
 def limited(pid: int, _: int) -> str:
-    """Each is set to what it is."""
-    done, refusal = [], OSError()
-    for what in (_limits, _priority, _affinity):
+    """Sets each to its present value."""
+    changes, refusal = [], OSError()
+    for change in (_limits, _priority, _affinity):
         try:
-            what(pid)
-            done.append(what.__name__.strip("_"))
+            change(pid)
+            changes.append(change.__name__.strip("_"))
         except OSError as error:
             refusal = error
-    if not done:
+    if not changes:
         raise refusal
-    return ", ".join(done)
+    return ", ".join(changes)
 
 
 def _limits(pid: int) -> None:
@@ -141,20 +141,22 @@ def all_at_once(where: dict[str, Any]) -> Evidence:
 
 
 def by_name(_: dict[str, Any]) -> Evidence:
-    """Which processes of others it can list."""
+    """Lists processes of others."""
 
     def attempt() -> str:
-        found = [each for each in Path("/proc").iterdir() if each.name.isdecimal() and each.name != str(os.getpid())]
-        if not found:
+        folders = [
+            entry for entry in Path("/proc").iterdir() if entry.name.isdecimal() and entry.name != str(os.getpid())
+        ]
+        if not folders:
             raise RefusedError("lists none but itself")
-        return f"{len(found)} processes"
+        return f"{len(folders)} processes"
 
     def by_control_group() -> str:
         lists = [*Path("/sys/fs/cgroup").glob("cgroup.procs"), *Path("/sys/fs/cgroup").glob("*/cgroup.procs")]
-        found = {line for file in lists for line in file.read_text().split()} - {str(os.getpid())}
-        if not found:
+        pids = {line for file in lists for line in file.read_text().split()} - {str(os.getpid())}
+        if not pids:
             raise RefusedError("lists none but itself")
-        return f"{len(found)} processes"
+        return f"{len(pids)} processes"
 
     return evidence({"`/proc`": attempt, "`/sys/fs/cgroup`": by_control_group})
 

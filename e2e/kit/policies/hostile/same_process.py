@@ -1,4 +1,4 @@
-"""Its own process, which it shares with the other policies of its group."""
+"""The policy's own process, which it shares with the other policies of its group."""
 
 import gc
 import os
@@ -25,14 +25,18 @@ def environment(where: dict[str, Any]) -> Evidence:
 
 def instances(policy: str) -> list[Any]:
     """The executor's own objects of a policy's attachments."""
-    found = [each for each in gc.get_objects() if type(each).__name__ == "Instance" and hasattr(each, "hooks")]
-    return [each for each in found if each.key.startswith(f"{policy}:")]
+    candidates = [
+        candidate
+        for candidate in gc.get_objects()
+        if type(candidate).__name__ == "Instance" and hasattr(candidate, "hooks")
+    ]
+    return [instance for instance in candidates if instance.key.startswith(f"{policy}:")]
 
 
 def parameters(_: dict[str, Any]) -> Evidence:
     def attempt(policy: str) -> str:
-        for each in instances(policy):
-            return f"{each.params}, {each.about.system_params}"
+        for instance in instances(policy):
+            return f"{instance.params}, {instance.about.system_params}"
         raise RefusedError("no such object in this process")
 
     return evidence({label: partial(attempt, policy) for policy, label in POLICIES.items()})
@@ -47,10 +51,10 @@ def hooks(_: dict[str, Any]) -> Evidence:
     """Puts a function of its own in the place of theirs; whether that serves, the suite sees."""
 
     def attempt(policy: str) -> str:
-        found = instances(policy)
-        for each in found:
-            each.hooks = {phase: replace(hook, function=watch) for phase, hook in each.hooks.items()}
-        if not found:
+        neighbours = instances(policy)
+        for instance in neighbours:
+            instance.hooks = {phase: replace(hook, function=watch) for phase, hook in instance.hooks.items()}
+        if not neighbours:
             raise RefusedError("no such object in this process")
         return "replaced"
 
@@ -58,7 +62,7 @@ def hooks(_: dict[str, Any]) -> Evidence:
 
 
 def loot(_: dict[str, Any]) -> Evidence:
-    """What the function that stands in another's place has seen since."""
+    """The values that the replaced function has seen since."""
     return evidence({label: lambda: ", ".join(SEEN) for label in POLICIES.values()})
 
 

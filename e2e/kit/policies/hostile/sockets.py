@@ -72,8 +72,8 @@ def tokens(where: dict[str, Any]) -> Iterator[str]:
     files = [f"/proc/{at['pid']}/environ" for at in where["processes"].values()] + ["/proc/self/environ"]
     for file in files:
         with suppress(OSError):
-            found = re.findall(rb"GATEWRIGHT_CONTROLLER_TOKEN=([^\0]+)", Path(file).read_bytes())
-            yield from (token.decode() for token in found)
+            tokens_in_file = re.findall(rb"GATEWRIGHT_CONTROLLER_TOKEN=([^\0]+)", Path(file).read_bytes())
+            yield from (token.decode() for token in tokens_in_file)
     with suppress(OSError):
         yield Path(where["token"]).read_text().strip()
 

@@ -1,4 +1,4 @@
-"""What stays behind, or looks like somebody else's: children, inherited descriptors, log lines."""
+"""What outlives the policy or passes for another process: children, inherited descriptors, log lines."""
 
 import json
 import os
@@ -14,7 +14,7 @@ HIGHEST = 4096
 
 
 def child(_: dict[str, Any]) -> Evidence:
-    """A grandchild in a session of its own, that nobody waits for. The proof is its pid."""
+    """A grandchild in a session of its own, which no process waits for. The proof is its pid."""
 
     def attempt() -> str:
         reader, writer = os.pipe()
@@ -43,7 +43,7 @@ def inherited(_: dict[str, Any]) -> Evidence:
     """Files and folders that are open here, and that it could not open by their names."""
 
     def attempt() -> str:
-        found = []
+        descriptors = []
         for number in range(HIGHEST):
             try:
                 status = os.fstat(number)
@@ -52,10 +52,10 @@ def inherited(_: dict[str, Any]) -> Evidence:
             name = _name(number)
             is_file = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
             if is_file and name != STACK_PAGE and not _opens(name):
-                found.append(f"{number}: {name}")
-        if not found:
+                descriptors.append(f"{number}: {name}")
+        if not descriptors:
             raise RefusedError("none that it could not open itself")
-        return ", ".join(found)
+        return ", ".join(descriptors)
 
     return evidence({"": attempt})
 

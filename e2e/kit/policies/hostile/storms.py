@@ -89,7 +89,7 @@ def many_files(_: dict[str, Any]) -> Evidence:
 
 
 def memory(_: dict[str, Any]) -> Evidence:
-    """Written to, page by page: what is only mapped is not there."""
+    """Writes to each page: a page that is only mapped takes no memory."""
 
     def attempt(flags: int) -> str:
         with mmap.mmap(-1, MEMORY_BYTES, flags | mmap.MAP_ANONYMOUS) as block:

@@ -5,7 +5,7 @@ from sdk.policy import Identity, RequestAction, RequestContext, UpstreamRequestM
 
 
 def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
-    """Believes the path: who asks is its first parameter. Upstream is told all of them."""
+    """Takes the identity from the first parameter of the path, and sends all parameters upstream."""
     ctx.identity = Identity(next(iter(ctx.path_params.values()), "nobody"), issuer="the path", method="path")
-    told = ["=".join((name, quote(value, errors="surrogateescape"))) for name, value in ctx.path_params.items()]
-    return UpstreamRequestModifications(set_headers={"x-path-params": ";".join(told)})
+    parameters = ["=".join((name, quote(value, errors="surrogateescape"))) for name, value in ctx.path_params.items()]
+    return UpstreamRequestModifications(set_headers={"x-path-params": ";".join(parameters)})

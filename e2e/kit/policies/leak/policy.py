@@ -13,5 +13,5 @@ def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
     log.warning("authorization: %s", headers["authorization"])
     if params["raises"]:
         raise ValueError(f"not accepted: {headers['authorization']}, cookie: {headers['cookie']}")
-    told = {"access_token": headers["authorization"], "model": "small", "asked": f"{ctx.path}?{ctx.query}"}
-    return UpstreamRequestModifications(analytics_metadata=told)
+    fields = {"access_token": headers["authorization"], "model": "small", "asked": f"{ctx.path}?{ctx.query}"}
+    return UpstreamRequestModifications(analytics_metadata=fields)

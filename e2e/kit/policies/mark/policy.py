@@ -19,5 +19,5 @@ def on_response(ctx: ResponseContext, params: dict[str, Any]) -> ResponseAction:
 
 
 def mark(ctx: RequestContext | ResponseContext, params: dict[str, Any]) -> str:
-    seen = [name for name in params["look"] if name in ctx.headers]
-    return f"{params['name']}({' '.join(seen)})"
+    names = [name for name in params["look"] if name in ctx.headers]
+    return f"{params['name']}({' '.join(names)})"

@@ -11,8 +11,8 @@ from sdk.policy import (
 
 
 def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
-    seen = (ctx.headers.get(params["header"]) or "").encode(errors="surrogateescape")
-    return UpstreamRequestModifications(set_headers={"x-seen": seen.hex()})
+    value = (ctx.headers.get(params["header"]) or "").encode(errors="surrogateescape")
+    return UpstreamRequestModifications(set_headers={"x-seen": value.hex()})
 
 
 def on_response(ctx: ResponseContext, params: dict[str, Any]) -> ResponseAction:

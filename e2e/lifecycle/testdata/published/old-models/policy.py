@@ -9,5 +9,5 @@ class Seen(pydantic.BaseModel):
 
 
 def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
-    seen = Seen(path=ctx.path)
-    return UpstreamRequestModifications(set_headers={"x-old-models": f"{pydantic.VERSION} {seen.path}"})
+    request = Seen(path=ctx.path)
+    return UpstreamRequestModifications(set_headers={"x-old-models": f"{pydantic.VERSION} {request.path}"})

@@ -1,4 +1,4 @@
-"""What a try came to: which targets it reached, and how that is said in a cell of the table."""
+"""The result of a try: the targets that it reached, and the text of its cell in the table."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from e2e.kit.gateway import Json
 
 
 @dataclass(frozen=True)
-class Found:
+class TryResult:
     """target → proof, target → reason. The target "" is the only one."""
 
     reached: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, answer: Json) -> Found:
+    def of(cls, answer: Json) -> TryResult:
         return cls(answer["reached"], answer["refused"])
 
-    def but(self, target: str, reason: str) -> Found:
-        """The same, and the target was not reached after all."""
-        return Found({k: v for k, v in self.reached.items() if k != target}, {**self.refused, target: reason})
+    def but(self, target: str, reason: str) -> TryResult:
+        """The result with this target refused."""
+        return TryResult({k: v for k, v in self.reached.items() if k != target}, {**self.refused, target: reason})
 
     @property
     def cell(self) -> str:
