@@ -25,7 +25,7 @@ DEFAULTS = {"users": USERS, "realm": "shop", "cacheSeconds": 60, "hashesAtOnce":
 
 
 class Hashing:
-    """What was hashed, and how many at a time at most."""
+    """The hashed passwords, and the most that were hashed at a time."""
 
     def __init__(self) -> None:
         self.hashed: list[str] = []
@@ -107,7 +107,7 @@ async def instance(**more: Any) -> AsyncIterator[Asked]:
         ([], 401),
     ],
 )  # fmt: skip
-def test_who_is_let_in(lines: list[str], expected: int) -> None:
+def test_only_valid_passwords_pass(lines: list[str], expected: int) -> None:
     async def run() -> None:
         async with instance() as asked:
             action, ctx = await asked.ask(*lines)
@@ -123,7 +123,7 @@ def test_who_is_let_in(lines: list[str], expected: int) -> None:
     asyncio.run(run())
 
 
-def test_what_upstream_is_told() -> None:
+def test_the_headers_that_upstream_gets() -> None:
     async def run() -> None:
         async with instance(userHeader="x-user") as asked:
             action, ctx = await asked.ask(basic("bøb", "bob's password"), headers={"x-user": "ann"})
@@ -145,7 +145,7 @@ def test_what_is_right_is_believed_for_a_time_and_what_is_wrong_never(hashing: H
         right, wrong = basic("ann", "ann's pässword"), basic("ann", "other")
         with testing.clock() as clock:
             async with instance() as asked:
-                assert [await asked.status(one) for one in (right, right, wrong, wrong, right)] == [0, 0, 401, 401, 0]
+                assert [await asked.status(pair) for pair in (right, right, wrong, wrong, right)] == [0, 0, 401, 401, 0]
                 assert hashing.hashed == ["ann's pässword", "other", "other"]
                 clock.advance(61)
                 assert await asked.status(right) == 0
@@ -157,8 +157,8 @@ def test_what_is_right_is_believed_for_a_time_and_what_is_wrong_never(hashing: H
     asyncio.run(run())
 
 
-def test_nobody_learns_who_there_is_by_what_an_answer_costs(hashing: Hashing) -> None:
-    """One hash for each try, of a known user or not; and for what is no try at all none."""
+def test_the_time_of_an_answer_does_not_tell_which_users_exist(hashing: Hashing) -> None:
+    """One hash for each attempt, by a known user or not; none for malformed credentials."""
 
     async def run() -> None:
         async with instance() as asked:
@@ -230,7 +230,7 @@ def test_users_of_a_file() -> None:
     ("htpasswd", "expected"),
     [
         ("ann", "htpasswd: line 1: expected USER:HASH, got something else"),
-        ("# nobody\n", "htpasswd: expected a user, got none"),
+        ("# no user\n", "htpasswd: expected a user, got none"),
         ("ann:planted", "htpasswd: line 1: expected a hash, $argon2id$… or $2y$…, got something else; make one by"),
         ("ann:{SHA}planted=", "expected a hash"),
         ("ann:$apr1$planted", "expected a hash"),
@@ -242,7 +242,7 @@ def test_users_of_a_file() -> None:
     ],
     ids=range(10),  # hashes are other ones in each process
 )
-def test_what_is_wrong_is_said_without_the_hash(htpasswd: str, expected: str) -> None:
+def test_errors_do_not_contain_the_hash(htpasswd: str, expected: str) -> None:
     with pytest.raises(ValueError, match="expected") as told:
         policy.users_of({"htpasswd": testing.secret(htpasswd)})
     assert expected in str(told.value)

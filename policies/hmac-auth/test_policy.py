@@ -39,7 +39,7 @@ def params(style: str, keys: list[dict[str, str]] = KEYS, *, once: bool = False,
     return testing.params(style=style, keys=secret, toleranceSeconds=300, replayProtection=once, **more)
 
 
-def asked(params: dict[str, Any], headers: Any, body: bytes | None = BODY, **more: Any) -> tuple[Any, RequestContext]:
+def execute(params: dict[str, Any], headers: Any, body: bytes | None = BODY, **more: Any) -> tuple[Any, RequestContext]:
     with testing.prepared(policy, params) as made:
         ctx = testing.request("POST", headers=headers, body=body, prepared=made, **more)
         return policy.on_request(ctx, params), ctx
@@ -47,7 +47,7 @@ def asked(params: dict[str, Any], headers: Any, body: bytes | None = BODY, **mor
 
 def signer(params: dict[str, Any], headers: Any, body: bytes | None = BODY, **more: Any) -> str:
     """Whose key it was; why not, where it was none."""
-    action, ctx = asked(params, headers, body, **more)
+    action, ctx = execute(params, headers, body, **more)
     if action is None:
         assert ctx.identity is not None
         assert ctx.identity.method == "hmac"
@@ -107,7 +107,7 @@ def test_slacks_own_example(time: MovedClock) -> None:
 
 @pytest.mark.parametrize(("secret", "name"), [(OLD, "shop"), (NEW, "shop"), (TILL, "till")])
 @pytest.mark.parametrize("body", [BODY, b"", None])
-def test_any_key_is_good_and_says_who_it_was(secret: str, name: str, body: bytes | None) -> None:
+def test_any_key_is_accepted_and_becomes_the_identity(secret: str, name: str, body: bytes | None) -> None:
     sent = body or b""
     assert signer(params("github"), github(secret, sent), body) == name
     assert signer(params("slack"), slack(secret, body=sent), body) == name
@@ -137,7 +137,7 @@ def test_a_scheme_of_ones_own(algorithm: str) -> None:
         assert "signature" in signer(own, headers, path=path, query=query)
     unpadded = {**headers, "x-signature": f"sig {signature.rstrip('=')}"}
     assert "signature" in signer(own, unpadded, path="/a%20b", query="x=1&y")
-    action, _ = asked(own, {})
+    action, _ = execute(own, {})
     assert action.headers["www-authenticate"] == f"HMAC-{algorithm.upper()}"
 
 
@@ -243,7 +243,7 @@ def test_what_has_been_used_is_refused_as_long_as_it_would_be_good(time: MovedCl
 
 
 def test_each_of_several_signatures_is_used_up() -> None:
-    """Who has recorded one with those of two keys has two requests that are good, and may send neither."""
+    """An attacker can make two valid requests of one with the signatures of two keys, and may send neither."""
     once = params("stripe", [{"name": "old", "secret": OLD}, {"name": "new", "secret": NEW}], once=True)
     with testing.store():
         assert signer(once, stripe(v1(OLD), v1(NEW))) == "old"
@@ -278,7 +278,7 @@ def test_where_the_store_is_full_nothing_passes_and_nothing_is_forgotten() -> No
         assert "used before" in signer(once, slack(OLD))
 
 
-def test_without_a_time_a_replay_cannot_be_told() -> None:
+def test_without_a_time_a_replay_cannot_be_detected() -> None:
     with (
         pytest.raises(ValueError, match="replayProtection: expected"),
         testing.prepared(policy, params("github", once=True)),

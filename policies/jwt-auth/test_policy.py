@@ -82,8 +82,8 @@ def token(key: Any = RSA_KEY, algorithm: str = "RS256", kid: str | None = "one",
     )
 
 
-def asked(made: Any, given: dict[str, Any], headers: Any = None, **request: Any) -> tuple[Any, Any]:
-    """What the policy does, and who it says the request is from."""
+def execute(made: Any, given: dict[str, Any], headers: Any = None, **request: Any) -> tuple[Any, Any]:
+    """What the policy does, and the identity that it sets."""
     ctx = testing.request(headers=headers or [], prepared=made, **request)
     action = policy.on_request(ctx, given)
     return action, ctx.identity
@@ -92,15 +92,15 @@ def asked(made: Any, given: dict[str, Any], headers: Any = None, **request: Any)
 def ask(given: dict[str, Any], *tokens: str, headers: Any = None, **request: Any) -> tuple[Any, Any]:
     async def run() -> tuple[Any, Any]:
         async with testing.prepared(policy, given) as made:
-            lines = [("authorization", f"Bearer {each}") for each in tokens]
-            return asked(made, given, [*lines, *(headers or [])], **request)
+            lines = [("authorization", f"Bearer {token}") for token in tokens]
+            return execute(made, given, [*lines, *(headers or [])], **request)
 
     with testing.clock():
         return asyncio.run(run())
 
 
 def refused(given: dict[str, Any], *tokens: str, **request: Any) -> tuple[int, str]:
-    """The status, and what the client is told; it is never told what it has sent."""
+    """The status and the text of the answer, which never contains what the client has sent."""
     action, identity = ask(given, *tokens, **request)
     assert isinstance(action, ImmediateResponse), action
     assert identity is None
@@ -127,7 +127,7 @@ TIMES = (401, INVALID.format("expected exp, and numbers as exp, nbf and iat"))
 # ------------------------------------------------------------------ good tokens
 
 
-def test_a_good_token_passes_and_says_who() -> None:
+def test_a_valid_token_passes_and_becomes_the_identity() -> None:
     action, identity = ask(params(), token(scp=["write", "admin"], tenant="blue"))
     assert identity == Identity(
         "ada", ISSUER, ("read", "write", "admin"), {**CLAIMS, "scp": ["write", "admin"], "tenant": "blue"}, "jwt"
@@ -147,7 +147,7 @@ KEYS: list[tuple[str, Any]] = [
 @pytest.mark.parametrize(("algorithm", "key"), KEYS, ids=[name for name, _ in KEYS])
 def test_each_algorithm_with_its_own_keys_alone(algorithm: str, key: Any) -> None:
     names = [name for name, _ in KEYS]
-    every = [jwk(RSA_KEY, "RSA"), *(jwk(each, name) for name, each in EC_KEYS.items()), jwk(ED_KEY, "EdDSA")]
+    every = [jwk(RSA_KEY, "RSA"), *(jwk(key, name) for name, key in EC_KEYS.items()), jwk(ED_KEY, "EdDSA")]
     own = "RSA" if key is RSA_KEY else "EdDSA" if key is ED_KEY else algorithm
     for kid in ("RSA", "ES256", "ES384", "ES512", "EdDSA"):
         given = params(issuer(*every, algorithms=names))
@@ -238,7 +238,7 @@ EVIL = jwk(OTHER_KEY, "evil")
         {"jwk": EVIL, "kid": "evil"}, {"jku": "https://evil.example/keys", "kid": "evil"},
     ],
 )  # fmt: skip
-def test_what_a_token_says_of_keys_is_not_followed(more: dict[str, Any]) -> None:
+def test_keys_that_a_token_names_are_ignored(more: dict[str, Any]) -> None:
     header = {"alg": "RS256", "kid": "one", **more}
     assert refused(params(), signed(CLAIMS, OTHER_KEY, header=header)) == (NO_KEY if "kid" in more else SIGNATURE)
 
@@ -266,7 +266,7 @@ def test_types_that_do_not_count(typ: str) -> None:
     assert refused(params(), signed(CLAIMS, header={"alg": "RS256", "kid": "one", "typ": typ})) == TYPE
 
 
-def test_signatures_of_somebody_else() -> None:
+def test_signatures_by_another_key() -> None:
     given = params(issuer(jwk(RSA_KEY), jwk(EC_KEYS["ES256"], "two")))
     good = token()
     assert refused(given, token(OTHER_KEY)) == SIGNATURE
@@ -387,7 +387,7 @@ def test_a_subject_that_is_no_text() -> None:
 
 
 def test_what_is_too_long_is_not_read() -> None:
-    """Not even that it is none is said of it."""
+    """It gets the same answer whether it is a valid token or not."""
     long = (401, INVALID.format("the token is too long"))
     good = token()
     assert ask(params(maxTokenBytes=len(good)), good)[1]
@@ -451,16 +451,16 @@ def test_headers_that_no_policy_may_set(name: str) -> None:
 # ------------------------------------------------------------------ where the token is
 
 
-def test_who_brings_no_token_is_asked_for_one() -> None:
+def test_a_request_without_a_token_is_challenged() -> None:
     for headers in ([], [("authorization", "Basic YTpi")], [("authorization", "")], [("x-token", token())]):
         assert refused(params(), headers=headers) == (401, "Bearer")
 
 
 def test_two_tokens() -> None:
     several = (400, 'Bearer error="invalid_request", error_description="expected one token, got several"')
-    for given in (params(), params(required=False)):
-        assert refused(given, token(), token()) == several
-        assert refused(given, token(), headers=[("authorization", "Basic YTpi")]) == several
+    for parameters in (params(), params(required=False)):
+        assert refused(parameters, token(), token()) == several
+        assert refused(parameters, token(), headers=[("authorization", "Basic YTpi")]) == several
     in_query = params(token={"in": "query", "name": "t"})
     assert refused(in_query, query=f"t={token()}&%74={token()}") == several
     in_cookie = params(token={"in": "cookie", "name": "t"})
@@ -501,8 +501,8 @@ def test_other_places(forward: bool) -> None:
     assert action.query == (None if forward else "a=%20&b")
     bearer = params(forwardToken=forward)
     assert list(ask(bearer, good)[0].remove_headers) == ([] if forward else ["authorization"])
-    for given in (header, cookie, query):
-        assert refused(given, good) == (401, "Bearer")
+    for parameters in (header, cookie, query):
+        assert refused(parameters, good) == (401, "Bearer")
 
 
 # ------------------------------------------------------------------ parameters that are wrong

@@ -121,9 +121,9 @@ def test_a_token_that_was_good_ends_with_its_key_and_with_its_time() -> None:
             async with provider.prepared() as ask:
                 long, short = provider.token(exp=NOW + 900), provider.token(exp=NOW + 10)
                 early = provider.token(exp=NOW + 900, nbf=NOW + 40)
-                assert [ask(each) for each in (long, short, early)] == [200, 200, 401]
+                assert [ask(token) for token in (long, short, early)] == [200, 200, 401]
                 await clock.advance_async(40)
-                assert [ask(each) for each in (long, short, early)] == [200, 401, 200]
+                assert [ask(token) for token in (long, short, early)] == [200, 401, 200]
                 provider.keys = [jwk(OTHER_KEY, "one")]
                 await clock.advance_async(300)
                 assert ask(long) == 401
@@ -164,7 +164,7 @@ def test_a_key_that_is_not_known_is_asked_for_at_most_once_a_minute() -> None:
             async with provider.prepared() as ask:
                 provider.keys.append(jwk(OTHER_KEY, "two"))
                 new = provider.token(OTHER_KEY, "two", exp=NOW + 900)
-                assert [ask(new) for _ in range(5)] == [503] * 5, "nobody knows yet"
+                assert [ask(new) for _ in range(5)] == [503] * 5, "the key is not known yet"
                 assert ask(provider.token()) == 200, "others go on"
                 await clock.advance_async(0)
                 assert provider.asked.count("/keys") == 2
@@ -184,7 +184,7 @@ def test_a_key_that_is_not_known_is_asked_for_at_most_once_a_minute() -> None:
 
 @pytest.mark.parametrize("place", ["KeySet.knows", "Fresh.refresh_soon"])
 def test_a_good_token_is_not_refused_where_its_key_comes_meanwhile(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Requests are served by other threads than the one that fetches, and any may be held up anywhere."""
+    """Other threads serve requests than the one that fetches, and any may be delayed anywhere."""
     holding, coming = threading.Event(), threading.Event()
     name, method = place.split(".")
     original = getattr(getattr(policy, name), method)
@@ -315,7 +315,7 @@ def found(**document: Any) -> Callable[[web.Request], Any]:
         (published({"kty": "oct", "kid": "one", "k": "c2VjcmV0"}), "got none among 1"),
     ],
 )
-def test_an_issuer_that_lies(
+def test_an_issuer_with_invalid_documents(
     answer: Callable[[web.Request], Any], says: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(policy, "FETCH_SECONDS", 0.5 if answer in {slowly, drip} else 30)
@@ -337,7 +337,7 @@ def test_an_issuer_that_lies(
     assert re.search(says, failure), failure
 
 
-def test_keys_that_are_of_no_use_are_left_out_beside_those_that_are(caplog: pytest.LogCaptureFixture) -> None:
+def test_unusable_keys_are_ignored(caplog: pytest.LogCaptureFixture) -> None:
     async def run() -> None:
         provider = Provider()
         weak = jwk(WEAK_KEY, "weak")

@@ -47,10 +47,10 @@ class Server:
 
     @asynccontextmanager
     async def prepared(self, **more: Any) -> AsyncIterator[Ask]:
-        """What asks: it returns what the policy does, and who it says the request is from."""
+        """Sends a token: returns what the policy does, and the identity that it sets."""
         application = web.Application()
         application.router.add_post("/introspect", self.answer)
-        application.router.add_route("*", "/elsewhere", said(json.dumps(GOOD)))
+        application.router.add_route("*", "/elsewhere", says(json.dumps(GOOD)))
         async with TestServer(application) as server:
             params = testing.params({**DEFAULTS, "url": str(server.make_url("/introspect")), **more})
             async with testing.prepared(policy, params) as made:
@@ -64,7 +64,7 @@ class Server:
 
 
 async def status(asking: Awaitable[tuple[Any, Any]]) -> int:
-    """Of the answer; 200 where the request passes. Who is refused has no identity, and no identity is for who is."""
+    """The answer's status; 200 if the request passes. A request has an identity exactly if it passes."""
     action, identity = await asking
     assert isinstance(action, ImmediateResponse) is (identity is None)
     return action.status_code if isinstance(action, ImmediateResponse) else 200
@@ -80,7 +80,7 @@ def run(test: Callable[[Any], Awaitable[None]]) -> None:
     asyncio.run(within())
 
 
-def test_an_active_token_passes_and_says_who() -> None:
+def test_an_active_token_passes_and_becomes_the_identity() -> None:
     async def test(_: Any) -> None:
         server = Server(good=GOOD)
         async with server.prepared(scopes=["write"], audiences=["orders"]) as ask:
@@ -143,7 +143,7 @@ def test_any_other_is_refused(lines: list[str], code: int, says: str) -> None:
         assert action.headers["content-type"] == "application/problem+json"
         assert json.loads(action.body)["status"] == code
         asked = [line.removeprefix("Bearer ") for line in lines if line.endswith((" other", " weak", " alien"))]
-        assert server.asked == asked, "nobody is asked of what is no token"
+        assert server.asked == asked, "the server is not asked about what is no token"
 
     run(test)
 
@@ -279,7 +279,7 @@ async def flood(request: web.Request) -> web.StreamResponse:
     return answer
 
 
-def said(
+def says(
     text: str | bytes, code: int = 200, headers: Any = None
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def answer(_: web.Request) -> web.StreamResponse:
@@ -292,16 +292,16 @@ def said(
 @pytest.mark.parametrize(
     "answer",
     [
-        slow, flood, said("<html>"), said(""), said("[]"), said("{}"), said('{"active": "yes"}'), said('{"active": 1}'),
-        said('{"active": null}'), said('{"active": false, "active": true}'), said('{"active": true, "exp": 1e400}'),
-        said('{"active": true, "exp": true}'), said('{"active": true, "exp": "1"}'), said('{"active": true, "x": NaN}'),
-        said('{"active": true, "sub": 1}'), said('{"active": true, "a": "\\ud800"}'), said("[" * 60_000), said(b"\xff"),
-        said(json.dumps(GOOD), 500), said(json.dumps(GOOD), 401), said(json.dumps(GOOD), 201),
-        said("", 302, {"location": "/elsewhere"}), said("", 307, {"location": "/elsewhere"}),
-        said(b"x", 200, {"content-encoding": "gzip"}),
+        slow, flood, says("<html>"), says(""), says("[]"), says("{}"), says('{"active": "yes"}'), says('{"active": 1}'),
+        says('{"active": null}'), says('{"active": false, "active": true}'), says('{"active": true, "exp": 1e400}'),
+        says('{"active": true, "exp": true}'), says('{"active": true, "exp": "1"}'), says('{"active": true, "x": NaN}'),
+        says('{"active": true, "sub": 1}'), says('{"active": true, "a": "\\ud800"}'), says("[" * 60_000), says(b"\xff"),
+        says(json.dumps(GOOD), 500), says(json.dumps(GOOD), 401), says(json.dumps(GOOD), 201),
+        says("", 302, {"location": "/elsewhere"}), says("", 307, {"location": "/elsewhere"}),
+        says(b"x", 200, {"content-encoding": "gzip"}),
     ],
 )  # fmt: skip
-def test_while_the_server_says_nothing_of_use_the_answer_is_503(answer: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_invalid_responses_of_the_server_are_answered_503(answer: Any, caplog: pytest.LogCaptureFixture) -> None:
     async def test(_: Any) -> None:
         server = Server(good=GOOD)
         async with server.prepared(timeoutMilliseconds=100 if answer is slow else 30_000) as ask:
@@ -336,7 +336,7 @@ def test_what_is_known_outlives_the_server() -> None:
         server = Server(good=GOOD)
         async with server.prepared() as ask:
             assert await status(ask()) == 200
-            server.other = said("", 503)
+            server.other = says("", 503)
             assert await status(ask()) == 200
             assert await status(ask("Bearer other")) == 503
 

@@ -1,4 +1,4 @@
-"""Who may log a user out: a page of the same origin, and the user."""
+"""A user is logged out by the user, or by a page of the same origin, and by no other site."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Ask = Callable[..., Awaitable[Any]]
 
 
 def run(test: Callable[[Ask], Awaitable[None]], **more: Any) -> None:
-    """Of a user who has a session."""
+    """Runs `test` with a user who has a session."""
     params = testing.params(PARAMS | more)
 
     async def within() -> None:
@@ -43,7 +43,7 @@ def run(test: Callable[[Ask], Awaitable[None]], **more: Any) -> None:
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "what is not known", ""])
-def test_another_site_logs_nobody_out(site: str) -> None:
+def test_another_site_cannot_log_a_user_out(site: str) -> None:
     async def test(ask: Ask) -> None:
         for sites in ([site], [site, "none"], ["none", site]):
             answer = await ask("/app/logout", *sites)

@@ -116,7 +116,7 @@ class Browser:
     def _keep(self, line: str) -> None:
         pair, *attributes = line.split("; ")
         assert {"Path=/", "Secure", "HttpOnly", "SameSite=Lax"} <= set(attributes)
-        assert not any(each.startswith("Domain") for each in attributes)
+        assert not any(attribute.startswith("Domain") for attribute in attributes)
         name, _, value = pair.partition("=")
         assert name.startswith("__Host-")
         assert len(line) < 4096
@@ -252,7 +252,7 @@ def test_a_session_is_of_its_client_and_of_nothing_else() -> None:
     run(test)
 
 
-def test_cookies_that_somebody_has_changed() -> None:
+def test_changed_cookies() -> None:
     async def test(_: Any) -> None:
         async with served() as (_provider, browser):
             asked = await browser.sent_to_login()
@@ -325,7 +325,7 @@ def test_an_answer_counts_in_the_browser_that_has_asked() -> None:
 
 
 def test_a_login_asks_the_provider_so_often_and_no_more() -> None:
-    """Or one cookie, which anybody gets, would make any number of requests to it with the client's secret."""
+    """Or one cookie, which every client gets, would make any number of requests to it with the client's secret."""
 
     async def test(_: Any) -> None:
         async with served() as (provider, browser):
@@ -358,7 +358,7 @@ def test_a_login_counts_in_all_processes() -> None:
     run(test)
 
 
-def test_a_store_that_is_away_locks_nobody_out() -> None:
+def test_users_stay_logged_in_without_the_store() -> None:
     async def test(_: Any) -> None:
         with testing.store(away=True):
             async with served() as (_provider, browser):

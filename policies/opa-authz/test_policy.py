@@ -166,7 +166,7 @@ def test_a_redirect_is_not_followed() -> None:
 
 
 def test_of_a_large_answer_little_is_read() -> None:
-    """10 MiB, and as much again until somebody hangs up."""
+    """10 MiB, and as much again until the client hangs up."""
     written = 0
 
     async def large(request: web.Request) -> web.StreamResponse:
@@ -201,7 +201,7 @@ def test_a_slow_answer_ends_with_its_time() -> None:
 
 
 def test_while_opa_is_away_the_answer_is_503() -> None:
-    with socket.socket() as held:  # bound and not listening: nobody else takes the port
+    with socket.socket() as held:  # bound and not listening: no other process takes the port
         held.bind(("127.0.0.1", 0))
         params = testing.params(DEFAULTS | {"url": f"http://127.0.0.1:{held.getsockname()[1]}"})
 
@@ -227,7 +227,7 @@ def test_a_connection_that_had_been_closed_costs_no_request() -> None:
     assert asyncio.run(run()) == ([0, 0, 0], 4)
 
 
-def test_a_refusal_is_as_opa_says() -> None:
+def test_a_refusal_has_opas_answer() -> None:
     result: dict[str, Any] = {"allow": False, "status": 302, "headers": {"location": "/login"}, "body": "Sign in."}
     action, _ = asked_once(says({"result": result}))
     headers = {"location": "/login", "content-type": "text/plain; charset=utf-8"}
@@ -248,7 +248,7 @@ def test_what_would_inject_a_header_is_refused() -> None:
         asked_once(says({"result": {"allow": True, "headers": {"x-role": "a\nb"}}}), {"upstreamHeaders": ["x-role"]})
 
 
-def test_upstream_gets_what_opa_says_and_never_what_a_client_says() -> None:
+def test_upstream_gets_opas_headers_and_never_the_clients() -> None:
     params = {"upstreamHeaders": ["X-Role", "x-tenant"]}
     forged = {"x-role": "admin", "x-tenant": "blue"}
     action, _ = asked_once(says({"result": {"allow": True, "headers": {"X-ROLE": "reader"}}}), params, headers=forged)
@@ -259,7 +259,7 @@ def test_upstream_gets_what_opa_says_and_never_what_a_client_says() -> None:
     assert action == UpstreamRequestModifications(remove_headers=["X-Role", "x-tenant"])
 
 
-def test_opa_may_say_who_the_client_is() -> None:
+def test_opa_may_set_the_identity() -> None:
     identity = {"subject": "alice", "issuer": "ldap", "scopes": ["read"], "claims": {"team": 7}}
     _, ctx = asked_once(says({"result": {"allow": True, "identity": identity}}))
     assert ctx.identity is not None
@@ -359,4 +359,4 @@ def test_decisions_are_counted() -> None:
     for document in ({"result": True}, {}, {"result": 7}, {"result": False}):
         asked_once(says(document))
     decisions = testing.metric(policy, "opa_decisions_total")
-    assert [decisions.value(decision=each) for each in ("allow", "deny", "none")] == [1, 2, 1]
+    assert [decisions.value(decision=decision) for decision in ("allow", "deny", "none")] == [1, 2, 1]

@@ -381,28 +381,28 @@ def candidate(parts: list[str]) -> list[Any]:
     return [{"candidates": [{"index": 0, "content": {"parts": [{"text": part}]}}]} for part in parts]
 
 
-def said(document: Any) -> str:
+def text_of(document: Any) -> str:
     """The part of a text that a document has."""
     found = ""
     for choice in document.get("choices", []):
         found += choice["delta"].get("content", "")
-        found += "".join(each["function"]["arguments"] for each in choice["delta"].get("tool_calls", []))
-    for each in document.get("candidates", []):
-        found += "".join(part["text"] for part in each["content"]["parts"])
+        found += "".join(call["function"]["arguments"] for call in choice["delta"].get("tool_calls", []))
+    for candidate in document.get("candidates", []):
+        found += "".join(part["text"] for part in candidate["content"]["parts"])
     delta = document.get("delta", "")
     return found + (delta if isinstance(delta, str) else delta.get("text", ""))
 
 
 def documents(body: bytes) -> list[Any]:
     data = [event.data for event in SseParser().feed(body)]
-    return [json.loads(each) for each in data if each not in (None, "[DONE]")]
+    return [json.loads(event) for event in data if event not in (None, "[DONE]")]
 
 
 @pytest.mark.parametrize("made", [chat, calls, message, response, candidate])
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(text=TEXTS, chance=st.randoms(use_true_random=False))
 @example(text=" ".join(PII), chance=Random(1))  # noqa: S311 — no secret
-def test_what_a_model_says_comes_to_the_same_wherever_its_tokens_are_cut(made: Any, text: str, chance: Random) -> None:
+def test_a_models_text_is_the_same_wherever_its_tokens_are_cut(made: Any, text: str, chance: Random) -> None:
     text = text.replace("\udc80", "\U0001f600")
 
     async def each() -> None:
@@ -417,7 +417,7 @@ def test_what_a_model_says_comes_to_the_same_wherever_its_tokens_are_cut(made: A
                 ctx = testing.response(headers={"content-type": "text/event-stream"}, request=request)
                 result = await testing.collect_stream(policy.on_response_stream, chunks, ctx=ctx, params=DEFAULTS)
             came = documents(result.body)
-            assert "".join(map(said, came)) == MASKING.masked(text)
+            assert "".join(map(text_of, came)) == MASKING.masked(text)
             assert came[-1].get("text", "") in ("", MASKING.masked(text))
 
     asyncio.run(each())
@@ -427,7 +427,7 @@ def test_each_event_goes_on_with_the_chunk_that_ends_it() -> None:
     parts = ["My ", "card ", "is 41", "11 1111 ", CARD[10:], " ok?"]
     events = [SseEvent(json.dumps(document)).encode() for document in chat(parts)]
     result = run(events, "text/event-stream", patterns=[], detect=["creditCard"])
-    assert [said(document) for document in documents(result.body)] == ["My ", "card ", "is ", "", "", "*** ok?", ""]
+    assert [text_of(document) for document in documents(result.body)] == ["My ", "card ", "is ", "", "", "*** ok?", ""]
     assert result.chunks[:2] == events[:2], "what is not touched goes on as it came"
     assert len(result.chunks) == len(events)
 
@@ -437,7 +437,7 @@ def test_data_that_is_no_json_is_one_text() -> None:
         b"data: mail ada@ex\n\ndata: ample.org now\n\n: keep\n\ndata: 4111 1111\n\ndata:  1111 1111\n\ndata: [DONE]\n\n"
     )
     found = [event.data for event in SseParser().feed(run(events, "text/event-stream", 3).body)]
-    assert "".join(each for each in found if each is not None) == "mail *** now***[DONE]"
+    assert "".join(text for text in found if text is not None) == "mail *** now***[DONE]"
 
 
 def test_other_strings_of_an_event_are_masked_too() -> None:
@@ -452,7 +452,7 @@ def test_so_many_texts_are_followed_at_once() -> None:
     ]
     came = documents(run(events, "text/event-stream", patterns=[]).body)
     assert len(came) == 1000, "of each text two parts"
-    assert [said(each) for each in came[64:70]] == ["64 ", "ada@", "65 ", "ada@", "66 ", "ada@"]
+    assert [text_of(event) for event in came[64:70]] == ["64 ", "ada@", "65 ", "ada@", "66 ", "ada@"]
 
 
 # ------------------------------------------------------------------ what stands in its place
@@ -493,7 +493,7 @@ def test_headers_and_query() -> None:
         assert policy.on_response(testing.response(request=request), params) is None
 
 
-def test_what_is_masked_is_counted_and_not_told() -> None:
+def test_masked_values_are_counted_and_not_logged() -> None:
     testing.reset_metrics(policy)
     masked(f"{CARD} {CARD} sk-abcdefgh1", sizes=3)
     counted = testing.metric(policy, "pii_masked_total")

@@ -1,4 +1,4 @@
-"""Answers in the store: what is read is what was written, all processes have it, and lose it."""
+"""Responses in the store: they are read as they were written, and all processes share and drop them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def answer(body: bytes = b"kept", fresh: float = 60, **more: Any) -> Any:
 
 
 @given(st.binary(max_size=200), st.text(max_size=20))
-def test_what_is_written_is_read_back(body: bytes, key: str) -> None:
+def test_a_decoded_entry_is_the_encoded_one(body: bytes, key: str) -> None:
     kept = answer(body, grace=7.0, on_error=9.0)
     assert in_store.decode("k", in_store.encode("k", kept)) == kept
     index = in_store.Index("g", ("accept", key))
@@ -50,13 +50,13 @@ def test_what_is_written_is_read_back(body: bytes, key: str) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_what_anybody_else_has_written_is_not_there(value: bytes) -> None:
+def test_values_that_others_have_written_are_ignored(value: bytes) -> None:
     assert in_store.decode("k", value) is None
     assert in_store.decode("k", in_store.checksum("k", value) + value) is None
 
 
 @given(st.data())
-def test_what_is_changed_or_cut_is_not_there(data: st.DataObject) -> None:
+def test_changed_or_truncated_entries_are_ignored(data: st.DataObject) -> None:
     value = bytearray(in_store.encode("k", answer(b"a body of some length")))
     at = data.draw(st.integers(0, len(value) - 1))
     assert in_store.decode("k", bytes(value[:at])) is None
@@ -69,7 +69,7 @@ def of_version(version: bytes, rest: bytes) -> bytes:
     return zlib.crc32(rest, zlib.crc32(version + b"k")).to_bytes(4, "big") + rest
 
 
-def test_what_another_version_or_another_key_has_is_not_there() -> None:
+def test_entries_of_another_version_or_key_are_ignored() -> None:
     value = in_store.encode("k", answer())
     assert in_store.decode("l", value) is None
     assert in_store.decode("k", of_version(in_store.FORMAT, value[4:])) is not None
@@ -80,7 +80,7 @@ def test_what_another_version_or_another_key_has_is_not_there() -> None:
     {"x-a": ["1\r\nset-cookie: a=1"]}, {"x-a\n": ["1"]}, {":status": ["200"]}, {"content-length": ["0"]}, {"x-a": [1]},
     {"x-a": []}, {"x-a": None}, {"x-a": "\ud800"},
 ])  # fmt: skip
-def test_what_no_client_could_be_given_is_not_there(headers: Any) -> None:
+def test_entries_that_no_response_could_have_are_ignored(headers: Any) -> None:
     fields = ["id", 200, headers, True, 0.0, 60.0, 0.0, 0.0]
     assert in_store.decode("k", in_store.add_checksum("k", fields, b"")) is None
     assert in_store.decode("k", in_store.add_checksum("k", [*fields[:2], {}, *fields[3:]], b"")) is not None
@@ -89,7 +89,7 @@ def test_what_no_client_could_be_given_is_not_there(headers: Any) -> None:
 
 
 def test_an_answer_costs_a_call_or_two_where_it_varies(store: StoreInMemory) -> None:
-    async def asked() -> None:
+    async def scenario() -> None:
         cache = in_store.StoreCache("one", 60)
         assert await cache.put("k", (), ONE, answer()) == ""
         assert await cache.put("v", NAMES, ONE, answer(b"a")) == ""
@@ -100,13 +100,13 @@ def test_an_answer_costs_a_call_or_two_where_it_varies(store: StoreInMemory) -> 
             assert store.calls - before == calls
         assert await cache.get("v", {}) is None
 
-    asyncio.run(asked())
+    asyncio.run(scenario())
 
 
 def test_an_answer_of_an_index_that_has_gone_is_not_found_again(store: StoreInMemory) -> None:
     """Also where it goes while another answer of it is being written."""
 
-    async def asked() -> None:
+    async def scenario() -> None:
         cache, other = (in_store.StoreCache("one", 60) for _ in range(2))
         await cache.put("k", NAMES, ONE, answer())
         await other.forget("k")
@@ -125,23 +125,23 @@ def test_an_answer_of_an_index_that_has_gone_is_not_found_again(store: StoreInMe
             assert await cache.put("k", NAMES, ONE, answer()) == "store"
         assert await cache.get("k", OTHER) is None
 
-    asyncio.run(asked())
+    asyncio.run(scenario())
 
 
 @pytest.mark.usefixtures("store")
 def test_what_an_answer_varies_by_may_change() -> None:
-    async def asked() -> None:
+    async def scenario() -> None:
         cache = in_store.StoreCache("one", 60)
         for names in (NAMES, (), ("accept", "accept-language"), NAMES):
             await cache.put("k", names, ONE, answer(str(names).encode()))
             assert (await cache.get("k", ONE)).body == str(names).encode()
             assert (await cache.get("k", OTHER) is None) == bool(names)
 
-    asyncio.run(asked())
+    asyncio.run(scenario())
 
 
 def test_an_entry_ends_when_it_is_good_for_nothing(time: MovedClock, store: StoreInMemory) -> None:
-    async def asked() -> None:
+    async def scenario() -> None:
         cache = in_store.StoreCache("one", 120)
         await cache.put("k", (), {}, answer(grace=10.0, on_error=20.0))
         await cache.put("old", (), {}, answer(fresh=-1.0))
@@ -152,7 +152,7 @@ def test_an_entry_ends_when_it_is_good_for_nothing(time: MovedClock, store: Stor
         assert await cache.get("k", {}) is None
         assert all(ends <= policy.clock.monotonic() for _, ends in store._values.values())
 
-    asyncio.run(asked())
+    asyncio.run(scenario())
 
 
 def test_an_answer_of_a_node_whose_clock_is_ahead_is_not_fresh_for_longer(time: MovedClock) -> None:
@@ -164,18 +164,18 @@ def test_an_answer_of_a_node_whose_clock_is_ahead_is_not_fresh_for_longer(time: 
 
 @pytest.mark.usefixtures("store")
 def test_what_is_too_large_is_not_kept() -> None:
-    async def asked() -> None:
+    async def scenario() -> None:
         cache = in_store.StoreCache("one", 60)
         for key, names in (("k", ()), ("v", NAMES)):
             assert await cache.put(key, names, ONE, answer(bytes(MAX_VALUE))) == "too-large"
             assert await cache.get(key, ONE) is None
             assert await cache.put(key, names, ONE, answer(bytes(MAX_VALUE - 1000))) == ""
 
-    asyncio.run(asked())
+    asyncio.run(scenario())
 
 
 def test_a_store_that_is_away_is_counted_and_no_error(store: StoreInMemory) -> None:
-    async def asked() -> None:
+    async def scenario() -> None:
         cache = in_store.StoreCache("one", 60)
         store.away = True
         before = {use: in_store.UNANSWERED.value(use=use) for use in ("get", "put", "forget", "claim")}
@@ -188,22 +188,22 @@ def test_a_store_that_is_away_is_counted_and_no_error(store: StoreInMemory) -> N
         assert all(uses.values())
         assert {use: in_store.UNANSWERED.value(use=use) - before[use] for use in uses} == dict.fromkeys(uses, 1)
 
-    asyncio.run(asked())
+    asyncio.run(scenario())
 
 
 @pytest.mark.usefixtures("store")
 def test_a_stale_answer_is_claimed_once_by_all(time: MovedClock) -> None:
-    async def asked() -> None:
+    async def scenario() -> None:
         one, other = (in_store.StoreCache("one", 60) for _ in range(2))
         stale = answer()
         assert [await one.claim(stale), await other.claim(stale), await other.claim(answer())] == [True, False, True]
         time.advance(30)
         assert await other.claim(stale)
 
-    asyncio.run(asked())
+    asyncio.run(scenario())
 
 
-PURGER = "of who may purge this"
+PURGER = "token for purges of this cache"
 PARAMS: dict[str, Any] = {
     "where": "store", "maxBytes": 1 << 20, "vary": ["accept"], "lifetimes": {}, "maxLifetimeSeconds": 86400,
     "clientDirectives": "honour", "cacheStatus": True, "version": "", "staleWhileRevalidateSeconds": 0,
@@ -212,28 +212,28 @@ PARAMS: dict[str, Any] = {
 
 
 class Process:
-    """One that has an instance of the policy; asked: how often upstream was."""
+    """A process with an instance of the policy. upstream_requests: how many requests upstream got."""
 
     def __init__(self, params: dict[str, Any] = PARAMS, operation: str = "") -> None:
-        self.params, self.asked = testing.params(params), 0
+        self.params, self.upstream_requests = testing.params(params), 0
         about = PolicyMetadata("response-cache", "v1.0.0", operation=operation)
         with testing.prepared(policy, self.params, about) as made:
             self._made = made
 
     async def get(self, query: str = "", body: bytes = b"", method: str = "GET", headers: Any = ()) -> Any:
-        """What the client is given; upstream varies by Accept. body: its, by default the count of `asked`."""
+        """The client's response; upstream varies by Accept. body: of upstream, by default `upstream_requests`."""
         ctx = testing.request(method, "/x", query=query, headers=headers, prepared=self._made)
         if said := await policy.on_request(ctx, self.params):
             return said
-        self.asked += 1
-        body = body or str(self.asked).encode()
+        self.upstream_requests += 1
+        body = body or str(self.upstream_requests).encode()
         kept = {"cache-control": "max-age=60", "vary": "accept"}
         changes = await policy.on_response(testing.response(headers=kept, body=body, request=ctx), self.params)
         return ImmediateResponse(200, dict(changes.append_headers) if changes else {}, body)
 
 
 def test_a_purge_drops_all_of_a_url_and_nothing_else() -> None:
-    async def asked() -> None:
+    async def scenario() -> None:
         process = Process()
         ways: list[dict[str, Any]] = [{"headers": {"accept": "a"}}, {"headers": {"accept": "b"}}, {"query": "a=1"}]
         for way in ways:
@@ -242,12 +242,12 @@ def test_a_purge_drops_all_of_a_url_and_nothing_else() -> None:
             assert (await process.get(method=method, headers={"x-cache-purge": PURGER})).status_code == 204
         assert [(await process.get(**way)).body for way in ways] == [b"4", b"5", b"3"]
 
-    asyncio.run(asked())
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("token", ["", "x", PURGER[:-1], PURGER + " ", [PURGER, PURGER], "\udcff", "ü"])
-def test_nobody_purges_without_the_token(token: Any) -> None:
-    async def asked() -> None:
+def test_without_the_token_a_purge_is_refused(token: Any) -> None:
+    async def scenario() -> None:
         process = Process()
         await process.get()
         refused = await process.get(headers={"x-cache-purge": token})
@@ -255,7 +255,7 @@ def test_nobody_purges_without_the_token(token: Any) -> None:
         assert PURGER not in refused.body
         assert (await process.get()).body == b"1"
 
-    asyncio.run(asked())
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize(("params", "says"), [
@@ -269,7 +269,7 @@ def test_a_purge_that_would_not_hold_is_refused(params: dict[str, Any], says: st
 
 @pytest.mark.usefixtures("store")
 def test_all_processes_have_what_one_keeps_and_lose_what_one_drops() -> None:
-    async def asked() -> None:
+    async def scenario() -> None:
         one, other = Process(), Process()
         drops: list[dict[str, Any]] = [{"method": "PUT"}, {"headers": {"x-cache-purge": PURGER}}]
         for drop in drops:
@@ -279,7 +279,7 @@ def test_all_processes_have_what_one_keeps_and_lose_what_one_drops() -> None:
             assert (await one.get(body=b"new")).body == b"new"
             await one.get(**drop)
 
-    asyncio.run(asked())
+    asyncio.run(scenario())
 
 
 @pytest.mark.usefixtures("store")
@@ -287,18 +287,18 @@ def test_all_processes_have_what_one_keeps_and_lose_what_one_drops() -> None:
     (PARAMS | {"version": "2"}, ""), (PARAMS | {"vary": ["accept", "x-a"]}, ""), (PARAMS, "GET /x"),
 ], ids=str)  # fmt: skip
 def test_attachments_of_an_api_share_nothing(other: tuple[dict[str, Any], str]) -> None:
-    async def asked() -> None:
+    async def scenario() -> None:
         await Process().get()
         assert (await Process(*other).get(body=b"of the other")).body == b"of the other"
         turned = testing.secret("a token that has been changed")
         same = Process(PARAMS | {"purge": {"header": "x-cache-purge", "token": turned}})
         assert (await same.get(body=b"of the other")).body == b"1"
 
-    asyncio.run(asked())
+    asyncio.run(scenario())
 
 
 def test_without_the_store_upstream_is_asked_and_a_purge_says_so(store: StoreInMemory) -> None:
-    async def asked() -> None:
+    async def scenario() -> None:
         process = Process()
         await process.get()
         store.away = True
@@ -308,4 +308,4 @@ def test_without_the_store_upstream_is_asked_and_a_purge_says_so(store: StoreInM
         store.away = False
         assert (await process.get()).body == b"1"
 
-    asyncio.run(asked())
+    asyncio.run(scenario())

@@ -1,4 +1,4 @@
-"""What is kept, for whom, for how long, and what nobody can put into the memory."""
+"""Which responses are kept, for which clients, for how long, and what no client can put into the memory."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def time() -> Iterator[MovedClock]:
 
 @pytest.fixture(autouse=True, params=["process", "store"])
 def where(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """All holds wherever answers are kept, unless a test says where."""
+    """Each test runs with both places for responses, unless it names one."""
     monkeypatch.setitem(DEFAULTS, "where", request.param)
     return str(request.param)
 
@@ -47,17 +47,17 @@ in_process = pytest.mark.parametrize("where", ["process"], indirect=True)
 
 
 class Exchanges:
-    """Requests through one instance of the policy; `asked` is how many upstream was sent."""
+    """Requests through one instance of the policy. upstream_requests: how many of them upstream got."""
 
     def __init__(self, made: Any, params: dict[str, Any]) -> None:
         self._made, self._params = made, params
-        self.asked = 0
+        self.upstream_requests = 0
 
     async def get(self, path: str = "/x", headers: Any = (), answer: Any = None, **request: Any) -> Any:
-        """The answer that the client gets: what the policy says, or upstream's body, as its status, headers and body.
+        """The response that the client gets, of the policy or of upstream.
 
-        answer: upstream's headers, its status and its body, each by default: FRESH, 200, the count of `asked`.
-        behind: what policies behind this one do to the request.
+        answer: upstream's headers, status and body; by default FRESH, 200 and `upstream_requests`.
+        behind: changes the request as policies after this one do.
         """
         behind: Callable[[RequestContext], RequestContext] = request.pop("behind", lambda ctx: ctx)
         method, identity = request.pop("method", "GET"), request.pop("identity", None)
@@ -66,9 +66,9 @@ class Exchanges:
         said = await policy.on_request(ctx, self._params)
         if said is not None:
             return said
-        self.asked += 1
+        self.upstream_requests += 1
         upstream = behind(ctx)
-        given_answer = {"headers": FRESH, "status": 200, "body": str(self.asked).encode()} | (answer or {})
+        given_answer = {"headers": FRESH, "status": 200, "body": str(self.upstream_requests).encode()} | (answer or {})
         status, body = given_answer["status"], given_answer["body"]
         res = testing.response(status, headers=given_answer["headers"], body=body, request=upstream)
         changes = await policy.on_response(res, self._params)
@@ -88,21 +88,21 @@ def run(test: Callable[[Exchanges], Awaitable[None]], **params: Any) -> None:
 
 
 def is_kept(answer: dict[str, Any], params: dict[str, Any] | None = None, **request: Any) -> bool:
-    """Whether upstream is asked once for two requests that are the same."""
-    asked = 0
+    """Whether upstream gets only the first of two equal requests."""
+    requests = 0
 
     async def twice(exchanges: Exchanges) -> None:
-        nonlocal asked
+        nonlocal requests
         for _ in range(2):
             await exchanges.get(answer=answer, **request)
-        asked = exchanges.asked
+        requests = exchanges.upstream_requests
 
     run(twice, **(params or {}))
-    return asked == 1
+    return requests == 1
 
 
 def test_a_fresh_answer_is_given_until_it_is_stale(time: MovedClock) -> None:
-    async def asked(exchanges: Exchanges) -> None:
+    async def scenario(exchanges: Exchanges) -> None:
         headers = {"cache-control": "max-age=60", "content-type": "text/plain", "etag": '"1"', "connection": "x-own",
                    "x-own": "1", "age": "20", "set-cookie2": "a", "content-length": "1", "x-2": ["a", "b"]}  # fmt: skip
         first = await exchanges.get(answer={"headers": headers})
@@ -116,9 +116,9 @@ def test_a_fresh_answer_is_given_until_it_is_stale(time: MovedClock) -> None:
         }  # fmt: skip
         time.advance(1)
         assert (await exchanges.get()).body == b"2"
-        assert exchanges.asked == 2
+        assert exchanges.upstream_requests == 2
 
-    run(asked)
+    run(scenario)
 
 
 @pytest.mark.parametrize("headers", [
@@ -180,12 +180,12 @@ def test_other_statuses_are_not_kept(status: int) -> None:
     ("age", {"headers": FRESH | {"age": "many"}}, {}),
     ("too-large", {"headers": FRESH, "body": bytes(MAX_VALUE)}, {}),
 ])  # fmt: skip
-def test_an_answer_that_is_not_kept_says_why(why: str, answer: dict[str, Any], request_headers: dict[str, Any]) -> None:
-    async def asked(exchanges: Exchanges) -> None:
+def test_why_a_response_is_not_kept(why: str, answer: dict[str, Any], request_headers: dict[str, Any]) -> None:
+    async def scenario(exchanges: Exchanges) -> None:
         given = await exchanges.get(answer=answer, headers=request_headers)
         assert given.headers["cache-status"] == f"gatewright; fwd=uri-miss; detail={why}"
 
-    run(asked)
+    run(scenario)
 
 
 def test_errors_are_kept_by_rule() -> None:
@@ -209,13 +209,13 @@ def test_expires_counts_from_the_date_of_the_answer() -> None:
 
 
 def test_nothing_is_kept_longer_than_its_publisher_says(time: MovedClock) -> None:
-    async def asked(exchanges: Exchanges) -> None:
+    async def scenario(exchanges: Exchanges) -> None:
         await exchanges.get(answer={"headers": {"cache-control": "max-age=9999999999"}})
         time.advance(10)
         await exchanges.get()
-        assert exchanges.asked == 2
+        assert exchanges.upstream_requests == 2
 
-    run(asked, maxLifetimeSeconds=10)
+    run(scenario, maxLifetimeSeconds=10)
 
 
 KNOWN: list[dict[str, Any]] = [
@@ -225,14 +225,14 @@ KNOWN: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("who", KNOWN, ids=str)
-def test_what_came_for_a_known_client_is_kept_only_where_upstream_says_so(who: dict[str, Any]) -> None:
+def test_responses_for_known_clients_are_kept_only_if_upstream_allows_it(who: dict[str, Any]) -> None:
     assert not is_kept({"headers": FRESH}, **who)
-    for said in ("public, max-age=60", "s-maxage=60", "must-revalidate, max-age=60"):
-        assert is_kept({"headers": {"cache-control": said}}, **who)
+    for cache_control in ("public, max-age=60", "s-maxage=60", "must-revalidate, max-age=60"):
+        assert is_kept({"headers": {"cache-control": cache_control}}, **who)
 
     async def mixed(exchanges: Exchanges) -> None:
-        await exchanges.get(answer={"headers": FRESH})  # of somebody
-        assert (await exchanges.get(**who)).body == b"2"  # who is known does not get it
+        await exchanges.get(answer={"headers": FRESH})  # of an unknown client
+        assert (await exchanges.get(**who)).body == b"2"  # a known client does not get it
         assert (await exchanges.get()).body == b"1"
         await exchanges.get("/all", answer={"headers": FOR_ALL})
         assert (await exchanges.get("/all", **who)).body == b"3"
@@ -254,16 +254,16 @@ def test_an_identity_that_is_found_behind_the_memory_counts_too() -> None:
     {"path": "/X"}, {"path": "/x/"}, {"query": "b=1&a=1"}, {"method": "HEAD"}, {"method": "OPTIONS"},
 ])  # fmt: skip
 def test_another_request_has_another_answer(other: dict[str, Any]) -> None:
-    async def asked(exchanges: Exchanges) -> None:
+    async def scenario(exchanges: Exchanges) -> None:
         await exchanges.get()
         assert (await exchanges.get(**other)).body == b"2"
         assert (await exchanges.get()).body == b"1"
 
-    run(asked)
+    run(scenario)
 
 
 def test_answers_vary_by_what_upstream_names() -> None:
-    async def asked(exchanges: Exchanges) -> None:
+    async def scenario(exchanges: Exchanges) -> None:
         vary = {"headers": {**FRESH, "vary": "Accept-Language, ACCEPT"}}
         ways = [{"accept-language": "de"}, {"accept-language": "en"}, {"accept-language": "de", "accept": "a/b"}, {}]
         for _ in range(2):
@@ -273,21 +273,21 @@ def test_answers_vary_by_what_upstream_names() -> None:
         two = [("accept-language", "de"), ("accept-language", "en")]
         assert (await exchanges.get(headers=two, answer=vary)).body == b"5"
 
-    run(asked)
+    run(scenario)
 
 
 @in_process
-def test_nobody_fills_the_memory_with_ways_to_ask() -> None:
-    async def asked(exchanges: Exchanges) -> None:
+def test_variants_of_a_request_cannot_fill_the_memory() -> None:
+    async def scenario(exchanges: Exchanges) -> None:
         await exchanges.get("/other")
         for number in range(MOST_VARIANTS * 3):
             await exchanges.get(headers={"accept": f"a/{number}"}, answer={"headers": {**FRESH, "vary": "accept"}})
-        before = exchanges.asked
+        before = exchanges.upstream_requests
         await exchanges.get("/other")
-        assert exchanges.asked == before
+        assert exchanges.upstream_requests == before
         assert exchanges._made.bytes <= (MOST_VARIANTS + 1) * 2 * OVERHEAD
 
-    run(asked)
+    run(scenario)
 
 
 @pytest.mark.parametrize("name", [
@@ -313,10 +313,10 @@ HEADERS_THAT_BYPASS: list[dict[str, str]] = [
 BODY_OF_HTTP_2 = {"has_body": True}  # no header need tell of it
 
 
-@pytest.mark.parametrize("asked", [*({"headers": headers} for headers in HEADERS_THAT_BYPASS), BODY_OF_HTTP_2], ids=str)
-def test_a_body_a_range_or_a_condition_poisons_nothing(asked: dict[str, Any]) -> None:
+@pytest.mark.parametrize("given", [*({"headers": headers} for headers in HEADERS_THAT_BYPASS), BODY_OF_HTTP_2], ids=str)
+def test_a_body_a_range_or_a_condition_poisons_nothing(given: dict[str, Any]) -> None:
     async def attacked(exchanges: Exchanges) -> None:
-        answer = await exchanges.get(**asked, answer={"headers": FOR_ALL, "body": b"part"})
+        answer = await exchanges.get(**given, answer={"headers": FOR_ALL, "body": b"part"})
         assert answer.headers == {"cache-status": "gatewright; fwd=bypass"}
         assert (await exchanges.get()).body == b"2"
 
@@ -336,17 +336,17 @@ def test_what_policies_behind_have_changed_is_not_kept(changed: dict[str, Any]) 
 
     assert not is_kept({"headers": {**FRESH, "vary": "accept"}}, behind=elsewhere)
 
-    async def asked(exchanges: Exchanges) -> None:
+    async def scenario(exchanges: Exchanges) -> None:
         given = await exchanges.get(answer={"headers": {**FRESH, "vary": "accept"}}, behind=elsewhere)
         assert given.headers["cache-status"] == "gatewright; fwd=uri-miss; detail=request-changed"
 
-    run(asked)
+    run(scenario)
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "X-OWN"])
 @pytest.mark.parametrize("status", [200, 204, 303, 404, 500])
 def test_what_an_unsafe_method_has_changed_is_taken_out(method: str, status: int) -> None:
-    async def asked(exchanges: Exchanges) -> None:
+    async def scenario(exchanges: Exchanges) -> None:
         for path in ("/x", "/x/7", "/y"):
             await exchanges.get(path)
         elsewhere = ["http://other.example/y", "http://[", "/x/7"]
@@ -354,7 +354,7 @@ def test_what_an_unsafe_method_has_changed_is_taken_out(method: str, status: int
         bodies = [(await exchanges.get(path)).body for path in ("/x", "/x/7", "/y")]
         assert bodies == ([b"5", b"6", b"3"] if status < 400 else [b"1", b"2", b"3"])
 
-    run(asked)
+    run(scenario)
 
 
 @pytest.mark.parametrize(("said", "body"), [
@@ -363,12 +363,12 @@ def test_what_an_unsafe_method_has_changed_is_taken_out(method: str, status: int
     ("only-if-cached", b"1"), ("max-age=10, max-age=0", b"2"), ("x" * 65536 + '"', b"2"), ("public", b"1"),
 ])  # fmt: skip
 def test_a_client_may_ask_for_what_is_fresher(time: MovedClock, said: str, body: bytes) -> None:
-    async def asked(exchanges: Exchanges) -> None:
+    async def scenario(exchanges: Exchanges) -> None:
         await exchanges.get()
         time.advance(10)
         assert (await exchanges.get(headers={"cache-control": said})).body == body
 
-    run(asked)
+    run(scenario)
 
     async def ignored(exchanges: Exchanges) -> None:
         await exchanges.get()
@@ -381,38 +381,38 @@ def test_a_client_may_ask_for_what_is_fresher(time: MovedClock, said: str, body:
 def test_what_a_client_asks_to_keep_out_is_not_kept() -> None:
     assert not is_kept({"headers": FRESH}, headers={"cache-control": "no-store"})
 
-    async def asked(exchanges: Exchanges) -> None:
+    async def scenario(exchanges: Exchanges) -> None:
         answer = await exchanges.get(headers={"cache-control": "only-if-cached"})
         assert answer.status_code == 504
-        assert exchanges.asked == 0
+        assert exchanges.upstream_requests == 0
         await exchanges.get(headers={"cache-control": "no-cache"})
         assert (await exchanges.get()).body == b"1"  # it has refreshed what others get
 
-    run(asked)
+    run(scenario)
 
 
 @pytest.mark.parametrize(("asked_for", "status"), [
     ('"1"', 304), ('W/"1"', 304), ('"0", W/"1"', 304), ("*", 304), ('"2"', 200), ("1", 200), ("", 200),
 ])  # fmt: skip
-def test_who_has_the_answer_is_told_that_it_holds(asked_for: str, status: int) -> None:
-    async def asked(exchanges: Exchanges) -> None:
+def test_a_304_for_a_client_that_has_the_response(asked_for: str, status: int) -> None:
+    async def scenario(exchanges: Exchanges) -> None:
         await exchanges.get(answer={"headers": {**FRESH, "etag": 'W/"1"', "content-type": "text/plain"}})
         answer = await exchanges.get(headers={"if-none-match": asked_for})
         assert answer.status_code == status
         assert (answer.body == b"") == (status == 304)
         assert ("content-type" in answer.headers) == (status == 200)
         assert answer.headers["etag"] == ['W/"1"']
-        assert exchanges.asked == 1
+        assert exchanges.upstream_requests == 1
 
-    run(asked)
+    run(scenario)
 
 
 def test_a_304_of_upstream_is_not_kept() -> None:
-    async def asked(exchanges: Exchanges) -> None:
+    async def scenario(exchanges: Exchanges) -> None:
         await exchanges.get(headers={"if-none-match": '"1"'}, answer={"status": 304, "body": b""})
         assert (await exchanges.get()).body == b"2"
 
-    run(asked)
+    run(scenario)
 
 
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE"])
@@ -422,51 +422,51 @@ def test_other_safe_methods_pass(method: str) -> None:
 
 @in_process
 def test_the_memory_is_bounded() -> None:
-    async def asked(exchanges: Exchanges) -> None:
+    async def scenario(exchanges: Exchanges) -> None:
         for number in range(100):
             await exchanges.get(f"/{number}", answer={"body": b"x" * 4096})
             assert exchanges._made.bytes <= 65536
         await exchanges.get("/99")
-        assert exchanges.asked == 100
+        assert exchanges.upstream_requests == 100
         await exchanges.get("/0")
-        assert exchanges.asked == 101
+        assert exchanges.upstream_requests == 101
         await exchanges.get("/large", answer={"body": b"x" * 20_000})  # would push out a quarter of the others
         await exchanges.get("/large")
-        assert exchanges.asked == 103
+        assert exchanges.upstream_requests == 103
 
-    run(asked, maxBytes=65536)
+    run(scenario, maxBytes=65536)
 
 
 @in_process
 def test_what_was_asked_for_least_lately_goes_first() -> None:
-    async def asked(exchanges: Exchanges) -> None:
+    async def scenario(exchanges: Exchanges) -> None:
         for path in ("/a", "/b", "/c"):
             await exchanges.get(path, answer={"body": b"x" * 15_000})
         await exchanges.get("/a")
         for path in ("/d", "/e"):
             await exchanges.get(path, answer={"body": b"x" * 15_000})
-        before = exchanges.asked
+        before = exchanges.upstream_requests
         await exchanges.get("/a")
-        assert exchanges.asked == before
+        assert exchanges.upstream_requests == before
         await exchanges.get("/b")
-        assert exchanges.asked == before + 1
+        assert exchanges.upstream_requests == before + 1
 
-    run(asked, maxBytes=65536)
+    run(scenario, maxBytes=65536)
 
 
-def test_without_cache_status_nothing_is_said() -> None:
-    async def asked(exchanges: Exchanges) -> None:
+def test_without_cache_status_there_is_no_header() -> None:
+    async def scenario(exchanges: Exchanges) -> None:
         assert (await exchanges.get()).headers == {}
         assert "cache-status" not in (await exchanges.get()).headers
 
-    run(asked, cacheStatus=False)
+    run(scenario, cacheStatus=False)
 
 
 STALE: dict[str, Any] = {"staleWhileRevalidateSeconds": 60, "staleIfErrorSeconds": 60}
 
 
 def test_one_client_waits_for_a_new_answer_while_others_get_the_stale_one(time: MovedClock) -> None:
-    async def asked(exchanges: Exchanges) -> None:
+    async def scenario(exchanges: Exchanges) -> None:
         await exchanges.get()
         time.advance(70)
         first = await exchanges.get(answer={"status": 503, "headers": {}})  # whose request brings none
@@ -482,7 +482,7 @@ def test_one_client_waits_for_a_new_answer_while_others_get_the_stale_one(time: 
         time.advance(120)
         assert (await exchanges.get()).headers == {"cache-status": "gatewright; fwd=uri-miss; stored"}
 
-    run(asked, **STALE)
+    run(scenario, **STALE)
 
 
 @pytest.mark.parametrize("said", [
@@ -490,17 +490,17 @@ def test_one_client_waits_for_a_new_answer_while_others_get_the_stale_one(time: 
     "while-revalidate=0", "max-age=60, stale-while-revalidate=x, stale-if-error=-1",
 ])  # fmt: skip
 def test_what_upstream_wants_never_stale_is_not(time: MovedClock, said: str) -> None:
-    async def asked(exchanges: Exchanges) -> None:
+    async def scenario(exchanges: Exchanges) -> None:
         await exchanges.get(answer={"headers": {"cache-control": said}})
         time.advance(60)
         failed = [await exchanges.get(answer={"status": 500, "headers": {}, "body": b"no"}) for _ in range(2)]
-        assert [(one.status_code, one.body) for one in failed] == [(500, b"no")] * 2
+        assert [(response.status_code, response.body) for response in failed] == [(500, b"no")] * 2
 
-    run(asked, **STALE)
+    run(scenario, **STALE)
 
 
 def test_upstream_may_allow_less_and_not_more(time: MovedClock) -> None:
-    async def asked(exchanges: Exchanges) -> None:
+    async def scenario(exchanges: Exchanges) -> None:
         for path, seconds in (("/less", 5), ("/more", 999)):
             said = f"max-age=60, stale-while-revalidate={seconds}"
             await exchanges.get(path, answer={"headers": {"cache-control": said}})
@@ -509,26 +509,26 @@ def test_upstream_may_allow_less_and_not_more(time: MovedClock) -> None:
             kept = [
                 await exchanges.get(path, headers={"cache-control": "only-if-cached"}) for path in ("/less", "/more")
             ]
-            assert [one.status_code for one in kept] == statuses
+            assert [response.status_code for response in kept] == statuses
 
-    run(asked, staleWhileRevalidateSeconds=60)
+    run(scenario, staleWhileRevalidateSeconds=60)
 
 
 @pytest.mark.parametrize("wish", ["no-cache", "max-age=99", "min-fresh=1", "no-store", "max-age=1, max-age=2"])
 def test_a_client_that_asks_for_an_age_gets_nothing_stale(time: MovedClock, wish: str) -> None:
-    async def asked(exchanges: Exchanges) -> None:
+    async def scenario(exchanges: Exchanges) -> None:
         await exchanges.get()
         time.advance(70)
         failed = await exchanges.get(headers={"cache-control": wish}, answer={"status": 503, "headers": {}})
         assert failed.status_code == 503
-        assert (await exchanges.get(headers={"cache-control": "only-if-cached"})).body == b"1"  # takes nobody's turn
+        assert (await exchanges.get(headers={"cache-control": "only-if-cached"})).body == b"1"  # does not wait
         assert (await exchanges.get()).body == b"3"
 
-    run(asked, **STALE)
+    run(scenario, **STALE)
 
 
-def test_a_stale_answer_is_for_those_alone_who_got_it_fresh(time: MovedClock) -> None:
-    async def asked(exchanges: Exchanges) -> None:
+def test_a_stale_response_is_only_for_clients_that_could_get_it_fresh(time: MovedClock) -> None:
+    async def scenario(exchanges: Exchanges) -> None:
         await exchanges.get()
         time.advance(70)
         for who in KNOWN:
@@ -537,11 +537,11 @@ def test_a_stale_answer_is_for_those_alone_who_got_it_fresh(time: MovedClock) ->
             answer = await exchanges.get(answer={"status": failing, "headers": {"x-failed": "1"}})
             assert (answer.status_code, answer.body) == (200, b"1")
 
-    run(asked, **STALE)
+    run(scenario, **STALE)
 
 
 def test_an_answer_that_is_not_to_be_kept_ends_the_stale_one(time: MovedClock) -> None:
-    async def asked(exchanges: Exchanges) -> None:
+    async def scenario(exchanges: Exchanges) -> None:
         await exchanges.get()
         time.advance(70)
         await exchanges.get(answer={"status": 404, "headers": {}})
@@ -550,7 +550,7 @@ def test_an_answer_that_is_not_to_be_kept_ends_the_stale_one(time: MovedClock) -
         await exchanges.get(headers={"if-none-match": '"1"'}, answer={"status": 304, "headers": {}})  # of its own copy
         assert (await exchanges.get()).body == b"3"
 
-    run(asked, **STALE)
+    run(scenario, **STALE)
 
 
 REQUESTS = st.fixed_dictionaries({
@@ -564,10 +564,10 @@ REQUESTS = st.fixed_dictionaries({
 
 
 @given(st.lists(REQUESTS, max_size=30))
-def test_nobody_is_given_what_was_made_for_another(requests: list[dict[str, Any]]) -> None:
-    """Whatever is asked in whatever order, by whatever upstream varies its answers: a body says whom it is for."""
+def test_no_client_gets_a_response_made_for_another(requests: list[dict[str, Any]]) -> None:
+    """For any requests in any order, and any Vary of upstream. Each body says which request it was made for."""
 
-    async def asked(exchanges: Exchanges) -> None:
+    async def scenario(exchanges: Exchanges) -> None:
         for one in requests:
             clock.advance(one["after"])
             sent = {"accept": one["accept"], "accept-language": one["language"]}
@@ -589,7 +589,7 @@ def test_nobody_is_given_what_was_made_for_another(requests: list[dict[str, Any]
             assert all(found.get(name, value) == value for name, value in sent.items())
 
     with testing.clock() as clock:
-        run(asked, **STALE)
+        run(scenario, **STALE)
 
 
 @given(st.lists(st.text(max_size=60), max_size=3), st.text(max_size=60), st.text(max_size=60))

@@ -19,7 +19,7 @@ DEFAULTS: dict[str, Any] = {
 SENT = {"content-type": "application/json; charset=utf-8"}
 
 
-def asked(body: Any, expression: str, headers: Any = None, **changed: Any) -> Any:
+def execute(body: Any, expression: str, headers: Any = None, **changed: Any) -> Any:
     params = testing.params({**DEFAULTS, "request": expression, **changed})
     sent = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
     with testing.prepared(policy, params) as made:
@@ -28,7 +28,7 @@ def asked(body: Any, expression: str, headers: Any = None, **changed: Any) -> An
 
 
 def made_of(value: Any, expression: str, **changed: Any) -> Any:
-    action = asked(value, expression, **changed)
+    action = execute(value, expression, **changed)
     assert action.set_headers == {"content-type": "application/json"}
     assert "content-digest" in action.remove_headers
     return json.loads(action.body)
@@ -55,7 +55,7 @@ def test_expressions(expression: str, result: Any) -> None:
 
 
 def test_a_large_integer_stays_what_it_is() -> None:
-    assert asked(b"[123456789012345678901234567890]", "[0]").body == b"123456789012345678901234567890"
+    assert execute(b"[123456789012345678901234567890]", "[0]").body == b"123456789012345678901234567890"
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_large_integer_stays_what_it_is() -> None:
 )
 def test_an_expression_that_is_wrong_is_refused_when_it_is_published(expression: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        asked({}, expression)
+        execute({}, expression)
 
 
 FAILING = [
@@ -97,10 +97,10 @@ FAILING = [
 
 @pytest.mark.parametrize(("body", "expression"), FAILING)
 def test_a_body_that_cannot_be_transformed(body: bytes, expression: str) -> None:
-    answer = asked(body, expression)
+    answer = execute(body, expression)
     assert answer.status_code == 400
     assert json.loads(answer.body)["detail"] == "the body cannot be transformed"
-    assert asked(body, expression, onFailure="pass") is None
+    assert execute(body, expression, onFailure="pass") is None
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_body_that_cannot_be_transformed(body: bytes, expression: str) -> None
 )
 def test_a_result_that_is_too_large_is_never_made(body: Any, expression: str) -> None:
     began = time.process_time()
-    assert asked(body, expression).status_code == 400
+    assert execute(body, expression).status_code == 400
     assert time.process_time() - began < 10
 
 
@@ -124,12 +124,12 @@ def test_an_expression_that_goes_deep() -> None:
 
 
 def test_other_types_and_no_body() -> None:
-    assert asked(None, "a") is None
-    assert asked({}, "a", {}) is None
-    assert asked({}, "a", {"content-type": "text/plain"}) is None
-    assert asked({}, "a", {"content-type": "text/plain"}, otherTypes="refuse").status_code == 415
-    assert asked({}, "a", {"content-type": ["application/json"] * 2}).status_code == 415
-    assert asked({}, "a", {"content-type": "application/vnd.x+json"}).body == b"null"
+    assert execute(None, "a") is None
+    assert execute({}, "a", {}) is None
+    assert execute({}, "a", {"content-type": "text/plain"}) is None
+    assert execute({}, "a", {"content-type": "text/plain"}, otherTypes="refuse").status_code == 415
+    assert execute({}, "a", {"content-type": ["application/json"] * 2}).status_code == 415
+    assert execute({}, "a", {"content-type": "application/vnd.x+json"}).body == b"null"
 
 
 def answered(body: bytes, status: int = 200, headers: Any = None, **changed: Any) -> Any:
@@ -165,7 +165,7 @@ VALUES = st.recursive(
 @settings(deadline=None)
 @given(value=VALUES)
 def test_the_value_itself_stays_the_same(value: Any) -> None:
-    assert json.loads(asked(json.dumps(value).encode(), "@").body) == value
+    assert json.loads(execute(json.dumps(value).encode(), "@").body) == value
 
 
 @settings(deadline=None)
@@ -173,5 +173,5 @@ def test_the_value_itself_stays_the_same(value: Any) -> None:
     value=VALUES, expression=st.sampled_from(["a[*].b", "sum(@)", "keys(@)", "[?a > b]", "sort_by(@, &a)", "max(@)"])
 )
 def test_any_value_gets_an_answer(value: Any, expression: str) -> None:
-    action = asked(json.dumps(value).encode(), expression)
+    action = execute(json.dumps(value).encode(), expression)
     assert getattr(action, "status_code", 400) == 400

@@ -25,7 +25,7 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def asked(body: bytes | None = None, *, headers: Any = None, operation: str = "", **more: Any) -> Any:
+def execute(body: bytes | None = None, *, headers: Any = None, operation: str = "", **more: Any) -> Any:
     """What becomes of a request: None, or the problem."""
     request = {name: more.pop(name) for name in ("path", "query") if name in more}
     params = testing.params({**DEFAULTS, **more})
@@ -72,21 +72,21 @@ NAMED = {"properties": {"name": {"maxLength": 5}}, "additionalProperties": False
 )
 @pytest.mark.parametrize("schema", [NAMED, True, {"properties": {"name": {"pattern": "^a"}}}])
 def test_half_of_a_surrogate_pair_is_the_clients_mistake(body: bytes, pointer: str, schema: Any) -> None:
-    (error,) = errors(asked(body, schema=schema))
+    (error,) = errors(execute(body, schema=schema))
     assert (error["in"], error["pointer"]) == ("body", pointer)
     assert error["message"].startswith("expected U")
-    assert asked(body, schema=schema, onInvalid="report") is None
+    assert execute(body, schema=schema, onInvalid="report") is None
 
 
 def test_a_pair_that_is_whole_passes() -> None:
-    assert asked(rb'{"name": "\ud83d\ude00"}', schema=NAMED) is None
-    assert asked(rb'{"name": "\\ud83d"}', schema={"properties": {"name": {"const": r"\ud83d"}}}) is None
+    assert execute(rb'{"name": "\ud83d\ude00"}', schema=NAMED) is None
+    assert execute(rb'{"name": "\\ud83d"}', schema={"properties": {"name": {"const": r"\ud83d"}}}) is None
 
 
 @pytest.mark.parametrize("charset", ["idna", "utf-7", "undefined", "\udcff", "x" * 50_000, "utf-8; charset=latin1"])
 def test_a_charset_that_is_not_known_is_the_clients_mistake(charset: str) -> None:
     sent = {"content-type": f"application/json; charset={charset}"}
-    (error,) = errors(asked(b"{}", schema=True, headers=sent))
+    (error,) = errors(execute(b"{}", schema=True, headers=sent))
     assert "expected" in error["message"]
     assert len(error["message"]) < 300
 
@@ -94,7 +94,7 @@ def test_a_charset_that_is_not_known_is_the_clients_mistake(charset: str) -> Non
 def test_json_is_in_utf_8_whatever_its_charset() -> None:
     for charset, passes in (("utf-8", True), ("us-ascii", True), ("iso-8859-1", True), ("utf-16", False)):
         sent = {"content-type": f"application/json; charset={charset}"}
-        answer = asked('{"name": "é"}'.encode(), schema={"properties": {"name": {"const": "é"}}}, headers=sent)
+        answer = execute('{"name": "é"}'.encode(), schema={"properties": {"name": {"const": "é"}}}, headers=sent)
         assert (answer is None) == passes
 
 
@@ -142,18 +142,18 @@ READ = {"operation": "GET /names/{id}", "openapi": STRINGS}
 )
 def test_bytes_that_are_no_utf_8_are_the_clients_mistake(name: str, request_: Any) -> None:
     sent = {"path": "/names/a", "headers": {}, **READ, **request_}
-    (error,) = errors(asked(**sent))
+    (error,) = errors(execute(**sent))
     assert error["name"] == name
     assert error["message"].startswith("expected Unicode")
-    assert asked(**sent, onInvalid="report") is None
+    assert execute(**sent, onInvalid="report") is None
 
 
 def test_in_a_form_too() -> None:
     sent: dict[str, Any] = {"operation": "POST /names/{id}", "path": "/names/a", "openapi": STRINGS}
     sent["headers"] = {"content-type": FORM}
-    assert asked(b"a=%C3%A9", **sent) is None
+    assert execute(b"a=%C3%A9", **sent) is None
     for form, pointer in ((b"a=%ff", "/a"), (b"%ff=a", ""), (b"b=1&b=%ff", "/b/1")):
-        (error,) = errors(asked(form, **sent))
+        (error,) = errors(execute(form, **sent))
         assert (error["in"], error["pointer"]) == ("body", pointer)
 
 

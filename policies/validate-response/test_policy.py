@@ -72,7 +72,7 @@ def passes(*args: Any, **more: Any) -> bool:
     return action is None
 
 
-def test_a_schema_is_for_the_statuses_that_it_is_said_for() -> None:
+def test_a_schema_applies_to_its_statuses() -> None:
     schema = {"required": ["id"]}
     assert passes(b'{"id": 1}', schema=schema)
     assert not passes(b"{}", schema=schema)
@@ -124,7 +124,7 @@ def test_what_is_wrong_is_logged_without_the_values(caplog: pytest.LogCaptureFix
     assert "hunter2" not in record.getMessage()
 
 
-def test_a_document_says_it_for_each_status() -> None:
+def test_a_document_has_a_schema_for_each_status() -> None:
     assert passes(b'{"id": 1}', openapi=DOCUMENT), "what is write-only is not required of a response"
     assert not passes(b'{"id": "1"}', openapi=DOCUMENT)
     assert not passes(b"{}", 404, openapi=DOCUMENT)

@@ -24,7 +24,7 @@ DEFAULTS: dict[str, Any] = {
 BEGIN = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
 
-def asked(body: Any, headers: Any, **changed: Any) -> Any:
+def execute(body: Any, headers: Any, **changed: Any) -> Any:
     params = testing.params({**DEFAULTS, **changed})
     sent = body.encode() if isinstance(body, str) else body
     with testing.prepared(policy, params) as made:
@@ -32,14 +32,14 @@ def asked(body: Any, headers: Any, **changed: Any) -> Any:
 
 
 def to_json(xml: Any, content_type: str = "application/xml", **changed: Any) -> Any:
-    action = asked(xml, {"content-type": content_type}, request="xml-to-json", **changed)
+    action = execute(xml, {"content-type": content_type}, request="xml-to-json", **changed)
     assert action.set_headers == {"content-type": "application/json"}
     return json.loads(action.body)
 
 
 def to_xml(value: Any, **changed: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
-    action = asked(text, {"content-type": "application/json"}, request="json-to-xml", **changed)
+    action = execute(text, {"content-type": "application/json"}, request="json-to-xml", **changed)
     assert action.set_headers == {"content-type": "application/xml; charset=utf-8"}
     made = action.body.decode()
     assert made.startswith(BEGIN)
@@ -47,9 +47,9 @@ def to_xml(value: Any, **changed: Any) -> str:
 
 
 def why(body: Any, conversion: str, **changed: Any) -> str:
-    """What the client is told of a body that cannot be converted."""
+    """The detail of the answer to a body that cannot be converted."""
     sent = {"content-type": "text/xml" if conversion == "xml-to-json" else "application/json"}
-    answer = asked(body, sent, request=conversion, **changed)
+    answer = execute(body, sent, request=conversion, **changed)
     assert answer.status_code == 400
     return str(json.loads(answer.body)["detail"])
 
@@ -80,7 +80,7 @@ def test_the_rules(xml: str, value: Any) -> None:
     assert to_json(xml) == value
 
 
-def test_lists_are_what_they_are_said_to_be() -> None:
+def test_named_elements_become_lists() -> None:
     assert to_json("<a><b/><c/></a>", lists=["b", "other"]) == {"a": {"b": [None], "c": None}}
 
 
@@ -146,7 +146,7 @@ NAMES = ["klingon", "utf-7", "idna", "undefined", "punycode", "\udcff", "x" * 50
 @pytest.mark.parametrize("charset", NAMES)
 def test_a_charset_that_is_not_known_is_refused(charset: str) -> None:
     for conversion, media_type, body in (("xml-to-json", "text/xml", "<a/>"), ("json-to-xml", "a/json", '{"a": 1}')):
-        answer = asked(body, {"content-type": f"{media_type}; charset={charset}"}, request=conversion)
+        answer = execute(body, {"content-type": f"{media_type}; charset={charset}"}, request=conversion)
         assert answer.status_code == 400
         assert len(answer.body) < 400
 
@@ -157,16 +157,16 @@ def test_names_of_charsets_take_no_memory() -> None:
     before = len(encodings._cache)
     for _ in range(5_000):
         name = f"x-{chance.getrandbits(64):x}"
-        assert asked("<a/>", {"content-type": f"text/xml; charset={name}"}, request="xml-to-json").status_code == 400
+        assert execute("<a/>", {"content-type": f"text/xml; charset={name}"}, request="xml-to-json").status_code == 400
         xml = f"<?xml version='1.0' encoding='{name}'?><a/>"
-        assert asked(xml, {"content-type": "text/xml"}, request="xml-to-json").status_code == 400
+        assert execute(xml, {"content-type": "text/xml"}, request="xml-to-json").status_code == 400
     assert len(encodings._cache) == before
 
 
 def test_json_is_read_by_its_charset() -> None:
     for charset, encoding in (("", "utf-8"), ("utf-8", "utf-8-sig"), ("iso-8859-15", "iso-8859-15"), ("", "utf-16")):
         sent = {"content-type": f"application/json; charset={charset}" if charset else "application/json"}
-        action = asked('{"a": "é€"}'.encode(encoding), sent, request="json-to-xml")
+        action = execute('{"a": "é€"}'.encode(encoding), sent, request="json-to-xml")
         assert action.body.decode() == f"{BEGIN}<a>é€</a>"
 
 
@@ -273,7 +273,7 @@ def test_there_and_back_is_the_same(value: Any) -> None:
 def test_any_bytes_get_an_answer(body: bytes) -> None:
     for conversion in ("xml-to-json", "json-to-xml"):
         sent = {"content-type": "text/xml" if conversion == "xml-to-json" else "application/json"}
-        action = asked(body, sent, request=conversion, rootName="a")
+        action = execute(body, sent, request=conversion, rootName="a")
         assert getattr(action, "status_code", 400) == 400
 
 
@@ -302,10 +302,10 @@ def test_responses(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_other_types() -> None:
-    assert asked("a", {"content-type": "text/plain"}, request="xml-to-json") is None
-    assert asked("a", {}, request="xml-to-json") is None
-    assert asked("a", {"content-type": "text/plain"}, request="xml-to-json", otherTypes="refuse").status_code == 415
-    assert asked("<a/>", {"content-type": ["text/xml", "a/b"]}, request="xml-to-json").status_code == 415
+    assert execute("a", {"content-type": "text/plain"}, request="xml-to-json") is None
+    assert execute("a", {}, request="xml-to-json") is None
+    assert execute("a", {"content-type": "text/plain"}, request="xml-to-json", otherTypes="refuse").status_code == 415
+    assert execute("<a/>", {"content-type": ["text/xml", "a/b"]}, request="xml-to-json").status_code == 415
     assert answered(b"<html>", content_type="text/html") is None
     assert answered(b"<html>", content_type="text/html", otherTypes="refuse").status_code == 502
 

@@ -16,12 +16,12 @@ def chosen(address: str = "10.0.0.1:4000", headers: list[tuple[str, str]] | None
 
 
 @pytest.mark.parametrize("values", [["1"], ["yes"], ["0", "1"]])
-def test_who_asks_for_it_goes_there(values: list[str]) -> None:
+def test_a_request_with_the_header_goes_there(values: list[str]) -> None:
     assert chosen(headers=[("x-canary", value) for value in values], header=HEADER) == CANARY
 
 
 @pytest.mark.parametrize("headers", [[], ["x-canary=0"], ["x-canary="], ["x-other=1"], ["x-canary=11"]])
-def test_nobody_else_does(headers: list[str]) -> None:
+def test_other_requests_do_not(headers: list[str]) -> None:
     lines = [(name, value) for name, _, value in (line.partition("=") for line in headers)]
     assert chosen(headers=lines, header=HEADER) is None
     assert chosen(headers=lines) is None
@@ -47,7 +47,7 @@ def test_a_client_stays_where_it_is_whatever_its_port(address: str) -> None:
         assert len(went) == 1
 
 
-def test_more_of_a_hundred_takes_nobody_back() -> None:
+def test_a_higher_percentage_keeps_those_chosen_before() -> None:
     clients = [f"10.0.{n}.1:4000" for n in range(200)]
     early = {client for client in clients if chosen(client, percent=10, sticky=True)}
     late = {client for client in clients if chosen(client, percent=40, sticky=True)}

@@ -49,6 +49,6 @@ def test_each_kind_is_known() -> None:
 
 
 def test_it_is_decided_by_the_first_bytes_alone() -> None:
-    """The rest goes on as it comes."""
+    """The rest passes unchanged."""
     body = FILES["png"]
     assert [len(chunk) for chunk in run(body, 5).chunks] == [15, 5, 5, 3]

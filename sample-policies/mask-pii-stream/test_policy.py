@@ -54,20 +54,20 @@ def message(parts: list[str]) -> str:
         {"type": "content_block_stop", "index": 0},
         {"type": "message_stop"},
     ]
-    return b"".join(SseEvent(json.dumps(one), event=str(one["type"])).encode() for one in documents).decode()
+    return b"".join(SseEvent(json.dumps(event), event=str(event["type"])).encode() for event in documents).decode()
 
 
 def documents(body: str) -> list[Any]:
     data = [event.data for event in SseParser().feed(body.encode())]
-    return [json.loads(one) for one in data if one is not None and one != "[DONE]"]
+    return [json.loads(event) for event in data if event is not None and event != "[DONE]"]
 
 
-def said(body: str, choice: int = 0) -> str:
+def text_of(body: str, choice: int = 0) -> str:
     """The text that a client puts together."""
     chunks = documents(body)
-    choices = [one for chunk in chunks for one in chunk.get("choices", []) if one["index"] == choice]
+    choices = [found for chunk in chunks for found in chunk.get("choices", []) if found["index"] == choice]
     of_messages = [chunk["delta"].get("text", "") for chunk in chunks if chunk.get("type") == "content_block_delta"]
-    return "".join([one["delta"].get("content", "") for one in choices] + of_messages)
+    return "".join([found["delta"].get("content", "") for found in choices] + of_messages)
 
 
 WORDS = st.text('ab.@-+ (12\n"\\ü😀', max_size=12)
@@ -92,7 +92,7 @@ def test_wherever_tokens_and_chunks_are_cut_the_text_is_the_masked_one(made: Any
             result = await testing.collect_stream(
                 policy.on_response_stream, testing.stream(made(parts), sizes=sizes), ctx=ctx, params=PARAMS
             )
-            assert said(result.body.decode()) == MASKING.masked(whole)
+            assert text_of(result.body.decode()) == MASKING.masked(whole)
 
     asyncio.run(each())
 
@@ -109,7 +109,7 @@ def test_each_event_goes_out_with_the_chunk_that_ends_it(made: Any) -> None:
             chunks,
         )
         out = policy.on_response_stream(ctx, chunks, PARAMS)
-        return [said((await anext(out)).decode()) for _ in events]
+        return [text_of((await anext(out)).decode()) for _ in events]
 
     assert [part for part in asyncio.run(each()) if part] == ["My ", "card ", "is ", "*** ok?"]
 
@@ -117,16 +117,16 @@ def test_each_event_goes_out_with_the_chunk_that_ends_it(made: Any) -> None:
 def test_what_is_held_back_comes_before_the_end_in_an_event_of_its_own() -> None:
     for body in (completion(["call ", "+41 44 668"]), completion(["call ", "+41 44 668"], done=False)):
         result = documents(masked(body))
-        assert [one["choices"][0]["delta"].get("content") for one in result] == ["", "call ", "", "***", None]
-        assert [one["choices"][0]["finish_reason"] for one in result] == [None] * 4 + ["stop"]
+        assert [chunk["choices"][0]["delta"].get("content") for chunk in result] == ["", "call ", "", "***", None]
+        assert [chunk["choices"][0]["finish_reason"] for chunk in result] == [None] * 4 + ["stop"]
     result = documents(masked(message(["call ", "+41 44 668"])))
-    assert [one["type"] for one in result[-3:]] == ["content_block_delta", "content_block_stop", "message_stop"]
+    assert [chunk["type"] for chunk in result[-3:]] == ["content_block_delta", "content_block_stop", "message_stop"]
     assert result[-3]["delta"]["text"] == "***"
 
 
 def test_the_last_event_may_have_text_too() -> None:
     chunk = {"choices": [{"index": 0, "delta": {"content": "ada@x.org"}, "finish_reason": "length"}]}
-    assert said(masked(f"data: {json.dumps(chunk)}\n\n")) == "***"
+    assert text_of(masked(f"data: {json.dumps(chunk)}\n\n")) == "***"
 
 
 def test_several_choices_are_texts_of_their_own() -> None:
@@ -134,7 +134,7 @@ def test_several_choices_are_texts_of_their_own() -> None:
     chunks = [{"choices": [{"index": index, "delta": {"content": part}}]} for part, index in parts]
     body = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
     result = masked(body)
-    assert (said(result, 0), said(result, 1)) == ("*** ", "***")
+    assert (text_of(result, 0), text_of(result, 1)) == ("*** ", "***")
     assert result.endswith("data: [DONE]\n\n")
 
 
@@ -188,7 +188,7 @@ def test_json_beyond_the_limit_is_refused() -> None:
     assert (result.body, result.rejected and result.rejected.status_code) == (b"", 502)
 
 
-@pytest.mark.parametrize("whole", [*PII, *(f"({one})" for one in PII)])
+@pytest.mark.parametrize("whole", [*PII, *(f"({pii})" for pii in PII)])
 def test_what_is_masked(whole: str) -> None:
     assert re.fullmatch(r"\(?\*\*\*\)?", MASKING.masked(whole))
 

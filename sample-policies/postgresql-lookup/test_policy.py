@@ -14,7 +14,7 @@ PARAMS = testing.params(header="x-tenant")
 
 
 def answer(*tenants: str) -> object:
-    """Where nobody listens at the database's port."""
+    """Without a listener at the database's port."""
 
     async def ask(port: int) -> object:
         system = {"host": "127.0.0.1", "port": port, "database": "d", "user": "u", "password": testing.secret("p")}

@@ -13,7 +13,7 @@ ENVELOPE = '<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:B
 XML = {"content-type": "text/xml; charset=utf-8"}
 
 
-def asked(body: bytes | None) -> Any:
+def execute(body: bytes | None) -> Any:
     return policy.on_request(testing.request("POST", body=body), PARAMS)
 
 
@@ -23,7 +23,7 @@ def answered(body: bytes, status: int = 200, headers: Any = XML) -> Any:
 
 def test_an_object_becomes_an_envelope() -> None:
     document = {"symbol": "A<&ü", "days": [1, 2], "limit": {"max": 1.5, "hard": True}, "note": None, "none": []}
-    action = asked(json.dumps(document).encode())
+    action = execute(json.dumps(document).encode())
     assert isinstance(action, UpstreamRequestModifications)
     assert action.set_headers == {"content-type": "text/xml; charset=utf-8", "soapaction": '"urn:shop#GetPrice"'}
     assert isinstance(action.body, bytes)
@@ -38,7 +38,7 @@ def test_an_object_becomes_an_envelope() -> None:
 
 @pytest.mark.parametrize("body", [None, b""])
 def test_no_body_is_an_operation_without_fields(body: bytes | None) -> None:
-    assert len(etree.fromstring(asked(body).body)[0][0]) == 0
+    assert len(etree.fromstring(execute(body).body)[0][0]) == 0
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_no_body_is_an_operation_without_fields(body: bytes | None) -> None:
     ],
 )  # fmt: skip
 def test_what_no_xml_can_hold_is_refused(body: bytes) -> None:
-    action = asked(body)
+    action = execute(body)
     assert isinstance(action, ImmediateResponse)
     assert action.status_code == 400
 

@@ -18,7 +18,7 @@ PARAMS = testing.params(requestsPerDay={"gold": 2, "silver": 1})
 
 
 class Server:
-    """Says who has its token which plans there are, or what a test wants it to."""
+    """Answers clients that have its token with the plans, or with what a test sets."""
 
     def __init__(self, said: Any = None) -> None:
         self.said = said
@@ -69,7 +69,7 @@ def with_plans(steps: Callable[[Any, Any, Any], Awaitable[None]]) -> None:
 
 
 @pytest.mark.parametrize(("tenant", "plan"), [("blue", "gold"), ("a/b", "silver")])
-def test_upstream_is_told_the_plan_of_the_tenant_in_the_path(tenant: str, plan: str) -> None:
+def test_upstream_gets_the_plan_of_the_tenant_in_the_path(tenant: str, plan: str) -> None:
     assert answered(PLANS, tenant, tenant) == UpstreamRequestModifications(set_headers={"x-plan": plan})
 
 
@@ -85,14 +85,14 @@ def test_upstream_is_told_the_plan_of_the_tenant_in_the_path(tenant: str, plan: 
         ("", None),
     ],
 )
-def test_any_other_is_refused_and_counts_for_nobody(tenant: str, member_of: object) -> None:
+def test_any_other_is_refused_and_not_counted(tenant: str, member_of: object) -> None:
     with testing.store() as store:
         assert answered(PLANS, tenant, member_of) == ImmediateResponse(403)
         assert store.calls == 0
 
 
 @pytest.mark.parametrize("said", [None, [], {"blue": 7}, "gold"])
-def test_without_plans_nobody_passes(said: Any) -> None:
+def test_without_plans_no_request_passes(said: Any) -> None:
     assert answered(said) == ImmediateResponse(503, {"retry-after": "5"})
 
 
@@ -122,7 +122,7 @@ def test_the_names_of_tenants_may_be_long() -> None:
         assert store.calls == 1
 
 
-def test_while_the_store_is_away_nobody_passes() -> None:
+def test_without_the_store_no_request_passes() -> None:
     async def steps(shared: Any, _clock: Any, store: Any) -> None:
         store.away = True
         with pytest.raises(StoreUnavailableError):

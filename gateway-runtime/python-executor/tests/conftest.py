@@ -125,7 +125,7 @@ def serve(
 
 @pytest.fixture
 def engine(serve: Callable[..., Path]) -> Iterator[Callable[..., Engine]]:
-    """engine(name=source, …) → an engine with a stream to an executor of its own."""
+    """engine(name=source, …) → an engine with a stream to a new executor."""
     engines: list[Engine] = []
 
     def engine(workers: int = 4, clock: Callable[[], float] = time.monotonic, **sources: str) -> Engine:
@@ -133,5 +133,5 @@ def engine(serve: Callable[..., Path]) -> Iterator[Callable[..., Engine]]:
         return engines[-1]
 
     yield engine
-    for one in engines:
-        one.__exit__(None, None, None)
+    for started in engines:
+        started.__exit__(None, None, None)

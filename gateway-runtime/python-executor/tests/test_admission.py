@@ -16,7 +16,7 @@ SLOTS = 16
 INSTANCE = Instance(PolicyMetadata("slow", "v1.0.0", "orders", "v1.0"), {})
 
 
-class Nobody:
+class NoRunner:
     def flush(self) -> None:
         raise NotImplementedError
 
@@ -29,7 +29,7 @@ class Nobody:
 
 
 def execution(number: int, deadline: float) -> Execution:
-    return Execution(pb.Execution(id=number), INSTANCE, deadline, Nobody())
+    return Execution(pb.Execution(id=number), INSTANCE, deadline, NoRunner())
 
 
 class Load:
@@ -88,7 +88,7 @@ def test_a_burst_waits_and_is_served() -> None:
     queue: AdmissionQueue[Execution] = AdmissionQueue()
     assert [queue.offer(execution(n, 1.0), SLOTS, 0.0) for n in range(200)] == [None] * 200
     taken = [queue.pop(0.001 * n) for n in range(201)]
-    assert [each.id for each in taken if each is not None] == list(range(200))
+    assert [execution.id for execution in taken if execution is not None] == list(range(200))
 
 
 @pytest.mark.parametrize("slots", [16, 32, 200])
@@ -129,7 +129,7 @@ def test_a_queue_of_an_instance_whose_slots_grow_is_no_overload() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.2, 0.3, 0.45])
-def test_what_a_stall_of_the_machine_held_back_is_served(seconds: float) -> None:
+def test_executions_that_a_stall_of_the_machine_delayed_are_served(seconds: float) -> None:
     load = Load(service=0.05, rate=200, stall=(2.0, 2.0 + seconds)).run(5)
     assert load.refused == 0
     assert max(load.waits) < seconds
@@ -139,10 +139,10 @@ def test_what_a_stall_of_the_machine_held_back_is_served(seconds: float) -> None
 def test_a_stall_is_no_end_of_the_load(seconds: float) -> None:
     load = Load(service=0.2, rate=3 * SLOTS / 0.2, stall=(10.0, 10.0 + seconds)).run(20)
     late = [wait for wait in load.waits[len(load.waits) // 10 :] if wait > 0.21]
-    assert len(late) <= SLOTS, "only who waited already when it began"
+    assert len(late) <= SLOTS, "only those that waited already when it began"
 
 
-def test_a_policy_whose_slots_all_hang_is_said_to_be_full() -> None:
+def test_a_policy_whose_slots_all_hang_is_reported_as_full() -> None:
     queue: AdmissionQueue[Execution] = AdmissionQueue()
     assert queue.offer(execution(1, 1.0), SLOTS, 0.0) is None
     refusal = queue.offer(execution(2, 2.5), SLOTS, 1.5)

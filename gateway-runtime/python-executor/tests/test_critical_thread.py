@@ -1,4 +1,4 @@
-"""Threads of the executor's own that fail: what they leave undone is nobody's, and another process is asked for."""
+"""Threads of the executor's own that fail: no other thread does their work, so the process asks to be replaced."""
 
 import threading
 from collections.abc import Callable

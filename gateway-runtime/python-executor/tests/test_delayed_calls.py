@@ -1,4 +1,4 @@
-"""What is done later is done in order, in one thread."""
+"""Delayed calls run in order, in one thread."""
 
 import threading
 
@@ -24,4 +24,4 @@ def test_the_sooner_is_called_first_whatever_came_first() -> None:
     clock.move(5000)
     delayed.schedule(0, note_last)
     assert all_called.wait(SECONDS)
-    assert called == [(what, "delayed-calls") for what in ("first", "second", "third", "last")]
+    assert called == [(name, "delayed-calls") for name in ("first", "second", "third", "last")]

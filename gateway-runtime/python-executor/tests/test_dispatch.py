@@ -20,7 +20,7 @@ MANY = 1000
 
 
 class Sink:
-    """Sends what has ended when it is told to, as a stream does."""
+    """Records ended executions, and which of them a flush has sent, as a stream does."""
 
     def __init__(self) -> None:
         self.ended: list[int] = []
@@ -80,7 +80,7 @@ def submit(dispatcher: Dispatcher, gate: Gate, sinks: list[Sink], count: int, li
 
 
 def finishable(waits: list[bool], threads: int) -> set[int]:
-    """Those that end although the others wait: they are begun in order, and each that waits holds a thread."""
+    """The executions that end although the others wait: they start in order, and each that waits occupies a thread."""
     found, free = set[int](), threads
     for number, waiting in enumerate(waits):
         if not free:
@@ -120,7 +120,7 @@ def test_what_a_worker_finishes_in_a_row_is_sent_together() -> None:
         assert sink.flushes < MANY / 4
 
 
-def test_who_goes_on_with_its_slot_lets_others_run() -> None:
+def test_an_execution_that_keeps_its_slot_lets_others_run() -> None:
     backlog, held, before = Sink(), Gate([True]), list[int]()
     all_submitted = threading.Event()
 

@@ -132,9 +132,9 @@ def test_a_secret_is_no_text(engine: Start) -> None:
         def prepare(params, metadata):
             return [metadata.system_params["key"], params["list"][0]["key"], params["text"]]
         def on_request(ctx, params):
-            assert all(isinstance(each, Secret) for each in ctx.prepared), ctx.prepared
+            assert all(isinstance(secret, Secret) for secret in ctx.prepared), ctx.prepared
             print(params, ctx.prepared)
-            headers = {each.name or "none": each.reveal() for each in ctx.prepared}
+            headers = {secret.name or "none": secret.reveal() for secret in ctx.prepared}
             return Changes(set_headers={**headers, "shown": str(ctx.prepared), "other": str(params["other"])})
     """
     one = engine(sign=source)
@@ -159,7 +159,7 @@ def test_a_secret_is_no_text(engine: Start) -> None:
     "secret",
     ["kumquat-text", "two\nlines of kumquat 'text'", "kumquat " + 200 * "long\n", """é's "kumquat", in both quotes"""],
 )
-def test_what_a_policy_says_in_errors_has_none_of_its_secrets(
+def test_a_policys_errors_contain_none_of_its_secrets(
     engine: Start, secret: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whatever fails: prepare, a hook, or an action with a value that no header may have."""
@@ -185,8 +185,8 @@ def test_what_a_policy_says_in_errors_has_none_of_its_secrets(
         assert "kumquat" not in one.statuses[number].failure.message
     told = [f"{record.getMessage()} {record.__dict__}" for record in caplog.records if "failed" in record.getMessage()]
     assert len(told) == 2, "what is no exception is the engine's to log"
-    assert not any("kumquat" in each for each in told)
-    assert all("[secret]" in each for each in told)
+    assert not any("kumquat" in line for line in told)
+    assert all("[secret]" in line for line in told)
 
 
 def test_what_is_returned_against_the_contract_names_the_hooks_line(engine: Start) -> None:

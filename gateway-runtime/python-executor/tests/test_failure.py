@@ -1,4 +1,4 @@
-"""What the log says of a policy's fault: what, where, and nothing of the executor's own."""
+"""The log of a policy's exception: the error and the policy's lines, and none of the executor's."""
 
 import contextlib
 import errno
@@ -93,7 +93,7 @@ def test_a_file_that_cannot_be_parsed_is_named_with_its_line() -> None:
     assert describe(error) == "SyntaxError: invalid syntax (policy.py:1)"
 
 
-def test_what_breaks_the_contract_says_itself_what_was_expected() -> None:
+def test_an_error_of_the_contract_names_what_was_expected() -> None:
     error = PolicyError("expected a, got b", FailureClass.BAD_BODY)
     assert (describe(error), classify(error)) == ("expected a, got b", FailureClass.BAD_BODY)
     assert classify(PolicyError("…")) is FailureClass.BAD_ACTION
@@ -164,7 +164,7 @@ def _raised(call: Callable[[], object]) -> str:
     return describe(caught.value)
 
 
-def test_what_python_says_of_an_actions_fields_has_a_cure() -> None:
+def test_pythons_error_for_a_field_of_an_action_gets_a_cure() -> None:
     headers: dict[str, object] = {"headers": {"x-a": "b"}}
     assert _raised(lambda: UpstreamRequestModifications(**headers)).endswith("; write set_headers=…")  # type: ignore[arg-type]
     status: dict[str, object] = {"status": 200}
@@ -174,7 +174,7 @@ def test_what_python_says_of_an_actions_fields_has_a_cure() -> None:
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM])
-def test_isolation_says_its_name_where_the_permissions_of_a_file_allow_it(number: int, tmp_path: Path) -> None:
+def test_isolation_is_named_if_the_permissions_of_the_file_allow_access(number: int, tmp_path: Path) -> None:
     def refused(path: Path | None) -> str:
         error = (
             OSError(number, os.strerror(number)) if path is None else OSError(number, os.strerror(number), str(path))

@@ -235,7 +235,7 @@ def test_a_violation_is_one_to_h2_too(said: bytes) -> None:
 
 
 class Judge:
-    """Holds what the server says to the rules, as far as what it was told allows."""
+    """Checks that the server keeps to HTTP/2, as far as the client's own frames allow."""
 
     def __init__(self, said: bytes) -> None:
         self.pings, self.settings = 0, 0

@@ -116,7 +116,7 @@ def test_an_instance_grows_by_what_ends_in_time() -> None:
     assert instance.limit == 7
     assert instance.grow() == []
     assert end_one(instance, in_time=False) is not None
-    assert instance.grow() == [], "nobody waited for that one any more"
+    assert instance.grow() == [], "no execution waited for that one any more"
     assert instance.release(execution_of(0, instance), time.monotonic()) is not None
     assert instance.grow() == [], "that one was not even started"
 
@@ -168,7 +168,7 @@ def test_a_process_whose_threads_wait_has_room() -> None:
     assert all(room.record(late=0.0002, cores=0.3) for _ in range(100))
 
 
-def test_one_look_that_is_late_says_little() -> None:
+def test_one_late_check_changes_little() -> None:
     room = Room()
     assert not room.record(late=0.02, cores=0.0)
     assert room.record(late=0.0, cores=0.0)

@@ -416,7 +416,7 @@ def test_headers_are_remembered_as_far_as_the_client_allows() -> None:
 
 
 def test_any_number_of_changes_of_the_table_of_headers_take_two_updates() -> None:
-    """RFC 7541, 4.2: the smallest and the last; nothing of the others is kept."""
+    """RFC 7541, 4.2: only the smallest and the last size count."""
     peer = Peer()
     peer.say(b"".join(setting(1, size) for _ in range(2000) for size in (4096, 0, 100)))
     peer.open(1)
@@ -426,7 +426,7 @@ def test_any_number_of_changes_of_the_table_of_headers_take_two_updates() -> Non
     assert len(block) < 100
 
 
-def test_the_same_size_of_the_table_twice_is_said_once_all_the_same() -> None:
+def test_an_equal_size_of_the_table_is_still_sent_once() -> None:
     peer = Peer()
     peer.say(setting(1, 100) + setting(1, 100))
     peer.open(1)

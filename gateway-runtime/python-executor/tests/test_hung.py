@@ -1,4 +1,4 @@
-"""Executions that never return hold their own instance's slots, and are told of."""
+"""Executions that never return occupy slots of their own instance only, and are reported."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -60,7 +60,7 @@ def test_a_hundred_hung_executions_of_one_instance_leave_the_others_alone(one: E
     assert health.executions_finished == 200, "all of them while those hung"
 
 
-def test_the_health_check_names_who_hangs(one: Engine, clock: Clock) -> None:
+def test_the_health_check_names_the_policies_that_hang(one: Engine, clock: Clock) -> None:
     one.send(
         configure=[configuration(1, "hangs:v1.0.0", {"hang": True, "value": ""}, max_concurrency=3, instance_id="i-1")]
     )
@@ -93,7 +93,7 @@ def test_one_that_is_slow_within_its_time_does_not_hang(one: Engine, clock: Cloc
     assert (health.oldest_execution_ms, health.workers_hung, len(health.hung)) == (29_000, 0, 0)
 
 
-def test_a_coroutine_that_hangs_holds_no_worker_but_is_told_of(one: Engine, clock: Clock) -> None:
+def test_a_coroutine_that_hangs_occupies_no_worker_but_is_reported(one: Engine, clock: Clock) -> None:
     one.configure(1, "loop:v1.0.0")
     one.send(request_execution(1, 1))
     one.wait(lambda: one.health().oldest_execution_policy)

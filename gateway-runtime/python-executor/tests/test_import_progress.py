@@ -38,7 +38,7 @@ def heard(caplog: pytest.LogCaptureFixture) -> Iterator[Heard]:
     import_progress.log.removeHandler(handler)
 
 
-def test_a_long_import_is_told_of_again_and_again(heard: Heard) -> None:
+def test_a_long_import_is_logged_repeatedly(heard: Heard) -> None:
     clock = Clock()
     with ImportProgress(3, first=0.01, every=0.01, clock=clock) as progress:
         progress.start_import("quick:v1.0.0")

@@ -1,4 +1,4 @@
-"""Executions that the thread which read them runs itself: nobody sees a difference, but for the time it takes."""
+"""Executions that the thread which read them runs itself: only the time that it takes differs."""
 
 import math
 import threading
@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 
-class Nobody:
+class NoRunner:
     def claim(self, _execution: Execution) -> bool:
         return True
 
@@ -116,7 +116,7 @@ def test_each_execution_is_answered_once_whichever_stalls(
     one.wait(lambda: one.ended)
 
 
-def test_one_that_stalls_after_all_holds_nobody_up(engine: Callable[..., Engine]) -> None:
+def test_a_quick_execution_that_stalls_after_all_delays_no_other(engine: Callable[..., Engine]) -> None:
     one = engine(gated=SAYS_WHERE)
     one.configure(1, "gated:v1.0.0")
     one.configure(2, "gated:v1.0.0")
@@ -212,7 +212,7 @@ def test_a_long_batch_sends_what_it_has_while_it_goes_on() -> None:
     assert (slow.ran, len(executions)) == (17, 83), "after 5 ms the rest is the workers'"
 
 
-class Stalls(Nobody):
+class Stalls(NoRunner):
     """A sink that notes what it is given. `fails`: it cannot send."""
 
     def __init__(self) -> None:
@@ -238,7 +238,7 @@ class Scene:
     def __init__(self, count: int, stalling: int) -> None:
         self.clock, self.sink = Clock(), Stalls()
         self.dispatcher = Dispatcher(4, clock=self.clock)
-        self.led: list[int] = []  # terms of whoever has read on
+        self.led: list[int] = []  # the terms of the threads that have read on
         self.runner = InlineRunner(self.dispatcher, self.led.append)
         self.entered = [threading.Event() for _ in range(stalling)]
         self.gates = [threading.Event() for _ in range(stalling)]
@@ -298,7 +298,7 @@ def test_another_thread_does_what_is_left_and_reads_on_while_the_first_ends(
     one = scene(3, 1)
     first = one.start()
     one.stall(0)
-    assert [each.instance.latency.is_quick for each in one.executions] == [False, True, True]
+    assert [execution.instance.latency.is_quick for execution in one.executions] == [False, True, True]
     assert eventually(lambda: one.led == [1]), "another thread leads"
     assert sorted(one.sink.delivered) == [1, 2]
     workers = one.dispatcher.watchdog.workers
@@ -329,7 +329,7 @@ def test_what_is_left_of_an_instance_that_stalled_is_the_workers(scene: Callable
         execution.instance = one.executions[0].instance
     one.start()
     one.stall(0)
-    assert eventually(lambda: one.led == [1]), "nobody waits for the second one, which stalls too"
+    assert eventually(lambda: one.led == [1]), "nothing waits for the second one, which stalls too"
     one.gates[0].set()
     one.gates[1].set()
     assert eventually(lambda: sorted(one.sink.delivered) == [0, 1, 2, 3])
@@ -398,7 +398,7 @@ def test_what_is_quick_no_more_is_the_workers_in_the_same_batch() -> None:
 
 
 def test_each_execution_goes_to_one_thread_however_many_drain() -> None:
-    executions = executions_of(Nobody(), 20_000)
+    executions = executions_of(NoRunner(), 20_000)
     found: list[list[int]] = [[] for _ in range(4)]
     takers = [
         threading.Thread(target=lambda mine=mine: mine.extend(c.id for c in drained(executions))) for mine in found

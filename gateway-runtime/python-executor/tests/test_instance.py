@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 HOOKS: dict[int, Hook] = {pb.PHASE_REQUEST: Hook("on_request", lambda _ctx, _params: None)}
 
 
-class Nobody:
+class NoRunner:
     def claim(self, _execution: Execution) -> bool:
         return True
 
@@ -38,7 +38,7 @@ def ready(slots: int) -> Instance:
 
 
 def execution_of(number: int, instance: Instance) -> Execution:
-    return Execution(request_execution(number), instance, time.monotonic() + 30, Nobody())
+    return Execution(request_execution(number), instance, time.monotonic() + 30, NoRunner())
 
 
 def admit(instance: Instance, numbers: range) -> list[Admission]:
@@ -68,7 +68,7 @@ def test_what_cannot_be_prepared_runs_nothing_ever() -> None:
 def test_one_that_waits_can_be_taken_out() -> None:
     instance = ready(1)
     executions = [execution_of(number, instance) for number in range(3)]
-    assert [instance.admit(each) for each in executions] == [Admission.RUN, Admission.WAIT, Admission.WAIT]
+    assert [instance.admit(execution) for execution in executions] == [Admission.RUN, Admission.WAIT, Admission.WAIT]
     instance.remove_waiting(executions[1])
     assert instance.release(executions[0]) is executions[2]
 
@@ -124,7 +124,7 @@ def test_it_need_not_wait_for_the_last_one() -> None:
     assert closed == ["closed"]
 
 
-def test_parameters_are_nobodys_to_change() -> None:
+def test_parameters_cannot_be_changed() -> None:
     with pytest.raises(TypeError):
         unprepared().params["list"] = 1
     with pytest.raises((TypeError, AttributeError)):

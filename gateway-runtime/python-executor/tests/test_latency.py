@@ -41,7 +41,7 @@ def test_strikes_are_forgotten_after_another_run() -> None:
 
 
 @pytest.mark.parametrize("one_in", [50, 100, 200])
-def test_who_blocks_now_and_then_is_soon_never_taken_for_a_quick_one(one_in: int) -> None:
+def test_a_policy_that_sometimes_blocks_is_soon_never_treated_as_quick(one_in: int) -> None:
     latency, stood = LatencyClass(), 0
     for number in range(100_000):
         if number % one_in:
@@ -64,7 +64,7 @@ def test_however_it_went_it_can_be_promoted_again(executions: list[bool]) -> Non
     assert latency.is_quick
 
 
-def test_who_was_only_held_up_by_others_has_it_back() -> None:
+def test_a_policy_that_only_others_delayed_is_quick_again() -> None:
     latency = noted(LatencyClass(), *[QUICK] * RUN)
     latency.demote()
     latency.undo_demotion()

@@ -53,7 +53,7 @@ def test_each_connection_is_served_in_a_thread_of_its_own(tmp_path: Path) -> Non
         connect(tmp_path / "s.sock")
 
 
-def test_who_may_not_connect_is_sent_away(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_process_that_may_not_connect_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     served = Served()
     (tmp_path / "peers.json").write_text("{}")
     listener = Listener(served, 1 << 20, tmp_path / "peers.json")
@@ -65,7 +65,7 @@ def test_who_may_not_connect_is_sent_away(tmp_path: Path, caplog: pytest.LogCapt
     listener.go_away()
 
 
-def test_a_socket_that_nobody_listens_on_any_more_is_replaced(tmp_path: Path) -> None:
+def test_a_socket_without_a_listener_is_replaced(tmp_path: Path) -> None:
     left = socket.socket(socket.AF_UNIX)
     left.bind(str(tmp_path / "s.sock"))
     left.close()

@@ -135,7 +135,7 @@ def test_what_is_too_long_for_a_line_is_cut_and_stays_tied(
         assert own[0]["message"].endswith(" characters cut]")
 
 
-def test_what_the_engine_says_of_an_action_is_not_said_twice(set_up: Callable[[], Lines], engine: Start) -> None:
+def test_what_the_engine_logs_of_an_action_is_not_logged_twice(set_up: Callable[[], Lines], engine: Start) -> None:
     lines = set_up()
     one = engine(returns="def on_request(ctx, params):\n    return 5")
     one.configure(1, "returns:v1.0.0")
@@ -184,7 +184,7 @@ BEGINNING = re.compile(
 
 
 def test_every_line_has_the_form_of_all_log_lines(set_up: Callable[[], Lines]) -> None:
-    """Which the supervisor passes as they are; also where a library has levels of its own."""
+    """The supervisor passes these lines on unchanged; a library may define its own levels."""
     set_up()
     formatter, said = logs.JsonFormatter(), list[str]()
     for number in (5, 10, 15, 20, 25, 30, 40, 45, 50):
@@ -196,7 +196,7 @@ def test_every_line_has_the_form_of_all_log_lines(set_up: Callable[[], Lines]) -
     assert said == ["debug", "debug", "debug", "info", "info", "warning", "error", "error", "error"]
 
 
-def test_what_is_printed_says_nothing_of_itself(set_up: Callable[[], Lines]) -> None:
+def test_printed_lines_cannot_forge_fields(set_up: Callable[[], Lines]) -> None:
     lines = set_up()
     print('{"time":"2001-01-01T00:00:00.000Z","level":"error","component":"envoy","message":"forged"}')
     (line,) = lines()
@@ -263,7 +263,7 @@ def test_an_exception_of_a_policys_own_thread_or_task_is_one_record_with_its_pol
 
 
 @pytest.mark.usefixtures("policy_threads_set_up")
-def test_a_thread_that_no_policy_started_is_nobodys(set_up: Callable[[], Lines]) -> None:
+def test_a_thread_that_no_policy_started_belongs_to_no_policy(set_up: Callable[[], Lines]) -> None:
     lines = set_up()
 
     def fail() -> None:

@@ -1,4 +1,4 @@
-"""An async policy that blocks the event loop: who it is, where it stands, and what becomes of it."""
+"""An async policy that blocks the event loop: which one it is, at which line, and what happens to it."""
 
 import json
 import logging
@@ -88,7 +88,7 @@ def seen(one: Engine, number: int) -> list[list[object]]:
 
 @pytest.fixture
 def two(engine: Start) -> Engine:
-    """Instance 1 blocks where it is told to, instance 2 says on which thread it runs."""
+    """Instance 1 blocks if a request asks for it, instance 2 answers with its thread."""
     one = engine(blocks=BLOCKS, looks=LOOKS)
     wanted = configuration(1, "blocks:v1.0.0")
     wanted.api_name = "orders-v1"
@@ -101,7 +101,7 @@ def blocked(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     return [record for record in caplog.records if "blocks the event loop" in record.message]
 
 
-def test_who_blocks_is_named_once_with_its_line(two: Engine, block: Blocks, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_blocks_is_named_once_with_its_line(two: Engine, block: Blocks, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     block(two, 1, lambda: bool(blocked(caplog)))
     block(two, 2, for_so_long(0.2))
@@ -114,7 +114,7 @@ def test_who_blocks_is_named_once_with_its_line(two: Engine, block: Blocks, capl
     assert "asyncio" not in trace
 
 
-def test_who_blocks_again_and_again_gets_a_loop_of_its_own(
+def test_a_policy_that_blocks_repeatedly_gets_its_own_loop(
     two: Engine, block: Blocks, caplog: pytest.LogCaptureFixture
 ) -> None:
     block_until_it_moves(two, block, caplog)
@@ -135,7 +135,7 @@ def test_who_blocks_again_and_again_gets_a_loop_of_its_own(
     assert ["closed on", second[1]] not in seen(two, 300)
 
 
-def test_who_has_blocked_in_prepare_still_gets_one(
+def test_a_policy_that_has_blocked_in_prepare_still_gets_one(
     engine: Start, block: Blocks, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     """What it did then does not count for a move: there was nothing yet that could be replaced."""
@@ -193,13 +193,13 @@ def test_a_background_task_is_caught_too(engine: Start, caplog: pytest.LogCaptur
     one = engine(polls=source)
     one.configure(1, "polls:v1.0.0")
     one.execute(request_execution(1))
-    one.send(request_execution(2))  # while nothing waits for the loop, nobody looks
+    one.send(request_execution(2))  # while nothing waits for the loop, the watchdog does not look
     assert eventually(lambda: "policy polls:v1.0.0 blocks the event loop" in caplog.text)
     noticed.touch()
     assert not one.action(2).HasField("failure")
 
 
-def test_what_awaits_blocks_nobody(engine: Start, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_policy_that_awaits_blocks_no_other(engine: Start, caplog: pytest.LogCaptureFixture) -> None:
     one = engine(naps="import asyncio\nasync def on_request(ctx, params): await asyncio.sleep(0.3)")
     one.configure(1, "naps:v1.0.0")
     one.send(*map(request_execution, range(50)))

@@ -1,4 +1,4 @@
-"""Which event loop an instance's coroutines run on, and what is counted of loops that are gone."""
+"""Which event loop runs the coroutines of an instance, and the counts of loops that have ended."""
 
 import threading
 from collections.abc import Iterator
@@ -54,7 +54,7 @@ def test_a_loop_of_its_own_ends_with_its_instance(loops: Loops) -> None:
     loops.give_own(own)
     assert loops.of(own).loop.is_running() or loops.of(own).thread_id
     thread = loops.of(own).thread_id
-    threads = [each for each in threading.enumerate() if each.ident == thread]
+    threads = [found for found in threading.enumerate() if found.ident == thread]
     loops.end_own(own)
     threads[0].join(10)
     assert not threads[0].is_alive()
@@ -70,12 +70,12 @@ def test_one_that_has_ended_already_can_be_stopped_again(loops: Loops) -> None:
     loops.stop(10)
 
 
-def test_only_those_that_share_the_loop_are_held_up_by_others(loops: Loops) -> None:
+def test_only_policies_that_share_the_loop_delay_each_other(loops: Loops) -> None:
     culprit, victim, own, no_coroutine = instance_of(), instance_of(), instance_of(), instance_of(is_coroutine=False)
     loops.give_own(own)
     loops.watchdog._blocks.append(Block(culprit, 10.0, 10.5))
     assert loops.blocked(victim, 10.25, 11.0) == f"{culprit.title} blocked the event loop for 0.25 s of it"
     assert loops.blocked(victim, 10.5, 11.0) == "", "it was over"
-    assert loops.blocked(culprit, 10.0, 11.0) == "", "nobody is held up by itself"
+    assert loops.blocked(culprit, 10.0, 11.0) == "", "a policy does not delay itself"
     assert loops.blocked(own, 10.0, 11.0) == ""
     assert loops.blocked(no_coroutine, 10.0, 11.0) == ""

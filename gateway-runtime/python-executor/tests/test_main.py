@@ -120,7 +120,7 @@ def until(word: str, stream: IO[str]) -> Iterator[str]:
             return
 
 
-def test_a_thread_says_where_it_is_although_a_policy_holds_the_interpreter(start: Start, tmp_path: Path) -> None:
+def test_a_stack_is_written_although_a_policy_holds_the_interpreter(start: Start, tmp_path: Path) -> None:
     with (tmp_path / "stacks").open("w+b") as stacks:
         process = start("--stacks", f"fd:{stacks.fileno()}", passed=[stacks.fileno()])
         with Engine(tmp_path / "s.sock") as one:
@@ -179,7 +179,7 @@ def test_a_signal_counts_whichever_thread_the_kernel_gives_it_to(start: Start, t
 
 
 def test_a_process_of_the_same_user_cannot_look_into_it(start: Start, tmp_path: Path) -> None:
-    """What prctl(2), PR_GET_DUMPABLE, says inside: the tests' own user may be root, who may look into everything."""
+    """What prctl(2), PR_GET_DUMPABLE, says inside: the tests may run as root, which may look into everything."""
     start()
     with Engine(tmp_path / "s.sock") as one:
         one.configure(1, "private:v1.0.0")
@@ -248,7 +248,7 @@ sys.exit(f"cannot be imported alone: {broken}" if broken else 0)
 
 
 def test_every_module_imports_alone_from_anywhere(tmp_path: Path) -> None:
-    """Each in a child of its own, of a process that has none of ours."""
+    """Each is imported in a new child of a process that has imported nothing of the executor."""
     names = [f"gatewright_executor.{module}" for module in MODULES]
     command = [sys.executable, "-W", "error", "-c", IMPORTS_EACH, *names]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)

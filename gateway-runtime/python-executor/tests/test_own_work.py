@@ -286,7 +286,7 @@ def test_one_that_swallows_its_cancellation_gives_its_slot_back_and_is_hung(
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Python's own, when it is collected
-def test_one_that_yields_after_generator_exit_is_said_so_once(
+def test_a_stream_that_yields_after_generator_exit_is_logged_once(
     one: Callable[..., Engine], caplog: pytest.LogCaptureFixture
 ) -> None:
     source = """
@@ -397,7 +397,7 @@ def test_one_that_takes_and_never_yields_gives_credit_all_the_same(one: Callable
     assert json.loads(engine.yielded(1)) == sent
 
 
-def test_one_that_yields_more_than_it_takes_feeds_nobody_ahead_of_credit(one: Callable[..., Engine]) -> None:
+def test_a_stream_that_yields_more_than_it_takes_sends_no_more_than_its_credit(one: Callable[..., Engine]) -> None:
     source = """
         async def on_request_stream(ctx, chunks, params):
             async for chunk in chunks:

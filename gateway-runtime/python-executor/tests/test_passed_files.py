@@ -71,7 +71,7 @@ def trace() -> Iterator[Trace]:
 
 
 def test_an_execution_passes_the_listed_files(trace: Trace, engine: Callable[..., Engine]) -> None:
-    """By a clock that stands still, each of them is quick, however busy the machine is."""
+    """By a stopped clock each of them is quick, however busy the machine is."""
     section, one = Section("Files of one execution"), engine(clock=lambda: 1.0, passes=PASSES)
     assert 0 < len(section.listed) <= MOST_FILES
     one.configure(1, "passes:v1.0.0")

@@ -1,4 +1,4 @@
-"""Who may connect, by the file that the supervisor keeps: conformance/messages/peers.json is one."""
+"""Which processes may connect, by the file that the supervisor writes: conformance/messages/peers.json is one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GOLDEN = json.loads((Path(__file__).parents[3] / "conformance" / "messages" / "p
 
 
 def refusal(file: Path, content: str) -> str | None:
-    """What is said of this very process, which connects to itself."""
+    """The result for this process, which connects to itself."""
     file.write_text(content)
     ours, theirs = socket.socketpair(socket.AF_UNIX)
     with ours, theirs:
@@ -29,13 +29,13 @@ def test_engine_and_supervisor_are_heard(tmp_path: Path, role: str, heard: bool)
 
 
 @pytest.mark.parametrize("content", ["", "{", "{}"])
-def test_a_file_that_says_nothing_lets_nobody_in(tmp_path: Path, content: str) -> None:
+def test_an_invalid_file_allows_no_process_to_connect(tmp_path: Path, content: str) -> None:
     why = refusal(tmp_path / "peers.json", content)
     assert why is not None
     assert why.startswith(f"pid {os.getpid()}: ")
 
 
-def test_without_the_file_nobody_is_let_in(tmp_path: Path) -> None:
+def test_without_the_file_no_process_may_connect(tmp_path: Path) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX)
     with ours, theirs:
         assert "No such file" in str(peers.refusal(ours, tmp_path / "none.json"))

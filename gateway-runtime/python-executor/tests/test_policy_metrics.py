@@ -61,7 +61,7 @@ def test_metrics_are_collected(engine: Callable[..., Engine]) -> None:
         ("other:v1.0.0", "prepared"): 1,
         ("other:v1.0.0", "sizes_bytes"): 5,
     }
-    (sizes,) = [each for each in first.metrics if (each.policy, each.name) == ("counts:v1.0.0", "sizes_bytes")]
+    (sizes,) = [metric for metric in first.metrics if (metric.policy, metric.name) == ("counts:v1.0.0", "sizes_bytes")]
     assert sizes.kind == pb.PolicyMetric.KIND_HISTOGRAM
     assert (sizes.help, [*sizes.bounds], [*sizes.samples[0].buckets]) == ("Sizes.", [1, 10], [0, 2, 0])
     assert first.process

@@ -1,4 +1,4 @@
-"""Who serves what comes on a connection, in which thread, and until when."""
+"""Which thread serves the messages of a connection, and until when."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Talk:
         self.client.send_data(stream_id, b"".join(map(frame_message, messages)), end_stream=last)
 
     def leave(self) -> None:
-        """After all that was said."""
+        """Closes the connection after all that was sent."""
         self.socket.sendall(self.client.data_to_send())
         self.socket.shutdown(socket.SHUT_WR)
 

@@ -8,7 +8,7 @@ from gatewright_executor.session.replies import MAX_FRAME_BYTES, Replies
 
 
 class Sent:
-    """A writer, and what is behind it: executions that wait, and what is called at the end."""
+    """A writer, with waiting executions and a function to call at the end."""
 
     def __init__(self) -> None:
         self.frames: list[pb.ReplyFrame] = []
@@ -39,7 +39,7 @@ def test_all_that_is_there_leaves_in_one_frame() -> None:
     assert sent.events == ["sent"]
     frame = sent.frames[0]
     assert (frame.hello.pid, frame.instances[0].instance, frame.frames_acknowledged) == (7, 3, 1)
-    assert [each.id for each in frame.actions] == [0, 1, 2]
+    assert [action.id for action in frame.actions] == [0, 1, 2]
     sent.replies.flush()
     assert sent.events == ["sent"], "there is no reason for a frame"
 
@@ -49,8 +49,8 @@ def test_a_frame_ends_with_the_answer_that_passes_its_limit() -> None:
     for number in range(5):
         sent.replies.put_action(action(number, MAX_FRAME_BYTES // 2))
     sent.replies.flush()
-    assert [[each.id for each in frame.actions] for frame in sent.frames] == [[0, 1, 2], [3, 4]] or [
-        [each.id for each in frame.actions] for frame in sent.frames
+    assert [[action.id for action in frame.actions] for frame in sent.frames] == [[0, 1, 2], [3, 4]] or [
+        [action.id for action in frame.actions] for frame in sent.frames
     ] == [[0, 1], [2, 3], [4]]
     assert all(frame.ByteSize() < 2 * MAX_FRAME_BYTES for frame in sent.frames)
 
@@ -63,11 +63,11 @@ def test_a_batch_of_spans_has_a_frame_of_its_own_or_shares_it_with_no_other_one(
     sent.replies.end_when(lambda: True)
     sent.replies.flush()
     assert [frame.spans for frame in sent.frames] == [[b"%d" % number] for number in range(module.MAX_SPANS)]
-    assert [[each.id for each in frame.actions] for frame in sent.frames] == [[1], *[[]] * (module.MAX_SPANS - 1)]
+    assert [[action.id for action in frame.actions] for frame in sent.frames] == [[1], *[[]] * (module.MAX_SPANS - 1)]
     assert sent.events == [*["sent"] * module.MAX_SPANS, "finished", "ended"]
     assert sent.replies.put_spans(b"late")
     sent.replies.flush()
-    assert sent.events[-1] == "ended", "nobody takes it any more"
+    assert sent.events[-1] == "ended", "the stream takes no frames any more"
 
 
 def test_frames_are_not_acknowledged_while_too_many_executions_wait() -> None:
@@ -111,4 +111,4 @@ def test_what_comes_while_one_thread_sends_that_one_sends_too() -> None:
     sent.send = send_and_more  # type: ignore[method-assign]
     sent.replies.put_action(action(1))
     sent.replies.flush()
-    assert [[each.id for each in frame.actions] for frame in sent.frames] == [[1], [2]]
+    assert [[action.id for action in frame.actions] for frame in sent.frames] == [[1], [2]]

@@ -119,7 +119,7 @@ def test_frames_are_acknowledged_before_they_are_answered(engine: Start) -> None
     one.wait(lambda: len(one.actions) == 2)
 
 
-def test_a_slow_policy_stalls_nobody_and_answers_come_out_of_order(engine: Start) -> None:
+def test_a_slow_policy_delays_no_other_and_answers_come_out_of_order(engine: Start) -> None:
     one = engine(gate=GATE, add=ADD)
     one.configure(1, "gate:v1.0.0")
     one.configure(2, "add:v1.0.0")
@@ -365,7 +365,7 @@ def test_a_stale_socket_is_removed_and_a_live_one_left_alone(serve: Callable[...
     server.stop(0)
 
 
-def test_a_socket_that_was_handed_over_is_served_and_goes_to_nobody_else(tmp_path: Path) -> None:
+def test_a_socket_that_was_handed_over_is_served_and_not_inherited(tmp_path: Path) -> None:
     handed = socket.socket(socket.AF_UNIX)
     handed.bind(str(tmp_path / "handed.sock"))
     handed.listen()

@@ -44,7 +44,7 @@ def made(one: Engine, instance: int, number: int) -> list[object]:
 
 
 def status(one: Engine, instance: int) -> pb.InstanceStatus:
-    """What is said of an instance, once that is known."""
+    """The status of an instance, once it has one."""
     return one.wait(lambda: one.statuses.get(instance))
 
 
@@ -146,7 +146,7 @@ def test_its_time_is_that_of_prepare(engine: Start, start: str, wait: str) -> No
     one.configure(8, "opens:v1.0.0")
     one.execute(request_execution(1, 8))  # it may go on now
     ended = ["closed"] if start == "def" else []  # an async one is cancelled before its yield
-    runs = len([each for each in made(one, 9, 2) if each == "late"])
+    runs = len([name for name in made(one, 9, 2) if name == "late"])
     assert eventually(lambda: made(one, 9, 100 + len(one.frames)).count("closed") == runs * len(ended))
 
 

@@ -1,4 +1,4 @@
-"""What waits to go to the engine is bounded, leaves together, and what is dropped is counted."""
+"""Spans wait in a bounded queue and are sent in batches; dropped spans are counted."""
 
 import logging
 
@@ -58,7 +58,7 @@ def test_what_ends_at_about_the_same_time_leaves_together_by_scope() -> None:
     assert eventually(lambda: sink.flushed == 1)
     export.stop()
     batch = ResourceSpans.FromString(sink.batches[0])
-    assert [(each.scope.name, each.schema_url, len(each.spans)) for each in batch.scope_spans] == [
+    assert [(s.scope.name, s.schema_url, len(s.spans)) for s in batch.scope_spans] == [
         ("mine", "https://schema", 2),
         ("", "", 1),
     ]

@@ -49,11 +49,11 @@ def test_it_looks_on_while_something_runs(watchdog: StallWatchdog) -> None:
     assert eventually(lambda: not watchdog._awake.is_set())
 
 
-def test_it_looks_at_nobody_who_is_gone(watchdog: StallWatchdog) -> None:
+def test_it_no_longer_looks_at_what_is_unwatched(watchdog: StallWatchdog) -> None:
     here, gone = Looked(), Looked()
     here.is_running = True
-    for each in (here, gone):
-        watchdog.watch(each)
+    for runner in (here, gone):
+        watchdog.watch(runner)
     watchdog.unwatch(gone)
     watchdog.wake()
     assert eventually(lambda: here.looks > 5)

@@ -1,4 +1,4 @@
-"""Policies that use the engine's store, in a real executor: who waits, and what becomes of those who wait."""
+"""Policies that use the engine's store, in a real executor: which executions wait, and what happens to them."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -105,7 +105,7 @@ def test_no_answer_in_time_is_unavailable_and_a_late_one_is_dropped(engine: Star
     assert one.action(2).failure.failure_class == UNAVAILABLE
 
 
-def test_a_quick_policy_that_asks_the_store_holds_up_nobody(engine: Start) -> None:
+def test_a_quick_policy_that_asks_the_store_delays_no_other(engine: Start) -> None:
     """The thread that reads runs it: another one reads on before it waits, else no result would ever come."""
     one = engine(count=COUNT, passes=PASSES)
     for number, policy in ((1, "count:v1.0.0"), (2, "passes:v1.0.0")):
@@ -153,7 +153,7 @@ def test_results_are_read_though_nothing_is_acknowledged(engine: Start) -> None:
     for instance in instances:
         one.configure(instance, "count:v1.0.0")
     for instance in instances:
-        one.send(*(request_execution(instance * 100 + each, instance=instance) for each in range(5)))
+        one.send(*(request_execution(instance * 100 + number, instance=instance) for number in range(5)))
     one.store_call(4)
     assert one.acknowledged < 2 * len(instances)
     for number in range(1, 5 * len(instances) + 1):
@@ -164,7 +164,7 @@ def test_results_are_read_though_nothing_is_acknowledged(engine: Start) -> None:
 
 
 @pytest.mark.parametrize("source", [COUNT, COUNT_ASYNC])
-def test_where_the_stream_ends_who_waits_goes_on_at_once(serve: Callable[..., Path], source: str) -> None:
+def test_a_call_that_waits_returns_at_once_when_the_stream_ends(serve: Callable[..., Path], source: str) -> None:
     socket = serve(count=source)
     with Engine(socket) as one:
         one.configure(1, "count:v1.0.0", {"timeout": 60})

@@ -197,7 +197,7 @@ def test_each_execution_is_answered_exactly_once(process: Process, steps: list[S
 
 
 class Engine:
-    """Who the stream speaks to: sends frames as a connection does, from another thread once one has stalled."""
+    """The other end of the stream: sends frames as a connection does, from another thread once one has stalled."""
 
     def __init__(self, process: Process, frames: list[pb.RequestFrame], configured: int) -> None:
         self.replies: list[pb.ReplyFrame] = []
@@ -251,7 +251,7 @@ class NotedPreparer(Preparer):
 
 
 def test_what_was_accepted_before_its_instance_was_replaced_runs_before_that_one_is_closed() -> None:
-    """An instance gets a loop of its own while one of its executions is accepted and has not begun."""
+    """An instance gets its own loop while one of its executions is accepted and has not started."""
     dispatcher = Dispatcher(WORKERS)
     dispatcher.pool.start()  # and no watchdog: no other thread takes over in the middle of a frame
     replaced, used = threading.Event(), list[int]()
@@ -273,7 +273,7 @@ def test_what_was_accepted_before_its_instance_was_replaced_runs_before_that_one
     ]
     preparer = NotedPreparer(dispatcher.loops)
     retired = preparer.retired
-    process = Process({one.key: one for one in policies}, dispatcher, preparer, pb.Hello())
+    process = Process({policy.key: policy for policy in policies}, dispatcher, preparer, pb.Hello())
     engine = Engine(process, [], 2)
     stream = engine.stream
 

@@ -379,7 +379,7 @@ def test_a_stream_needs_no_input_to_end_and_what_comes_after_is_dropped(engine: 
     one = started(engine, ends=source)
     one.send(request_stream(1))
     one.action(1)
-    one.send(pieces=[piece(1, b"late"), piece(99, b"of nobody")], credit={1: 5, 99: 5})
+    one.send(pieces=[piece(1, b"late"), piece(99, b"of no stream")], credit={1: 5, 99: 5})
     one.send(request_stream(2))
     one.action(2)
     assert (one.yielded(1), one.credit(1), one.credit(99)) == (b"whole", 0, 0)

@@ -68,7 +68,7 @@ def seen(one: Engine, number: int) -> bytes:
     [(b"wait", b"CancelledError"), (b"sleep", b"CancelledError"), (b"x" * PIECE_BYTES, b"GeneratorExit")],
 )
 def test_a_cancelled_stream_is_closed_wherever_it_stands(engine: Start, said: bytes, raised: bytes) -> None:
-    """It waits for a chunk, for something of its own, or at a yield, for credit."""
+    """It waits for a chunk, in its own code, or at a yield for credit."""
     one = started(engine, closes=CLOSES)
     pieces = [piece(1, said)] * (5 if len(said) == PIECE_BYTES else 1)
     one.send(request_stream(1), pieces=pieces[:4])
@@ -76,7 +76,7 @@ def test_a_cancelled_stream_is_closed_wherever_it_stands(engine: Start, said: by
         one.wait(lambda: one.credit(1) > 0)
         one.send(pieces=more)
         one.wait(lambda: one.credit(1) == len(pieces) * PIECE_BYTES)  # the last one is taken, too
-    one.wait(lambda: len(one.yielded(1)) == min(WINDOW_BYTES, sum(len(each.data) for each in pieces)))
+    one.wait(lambda: len(one.yielded(1)) == min(WINDOW_BYTES, sum(len(piece.data) for piece in pieces)))
     one.send(cancel=[1])
     numbers = iter(range(100, 10_000))
     one.wait(lambda: seen(one, next(numbers)) == raised + b" finally")

@@ -46,13 +46,13 @@ POLICIES = [LoadedPolicy("cuts", "v1", on_request_stream=Hook("on_request_stream
 def process() -> Iterator[Process]:
     dispatcher = Dispatcher(2)
     dispatcher.start()
-    yield Process({one.key: one for one in POLICIES}, dispatcher, Preparer(dispatcher.loops), pb.Hello())
+    yield Process({policy.key: policy for policy in POLICIES}, dispatcher, Preparer(dispatcher.loops), pb.Hello())
     dispatcher.stop()
 
 
 @dataclass
 class Body:
-    """What is sent to one stream, and what has come of it."""
+    """What one stream was sent, and what it has answered."""
 
     data: bytes
     cuts: list[int]
@@ -80,8 +80,8 @@ class Conversation:
         frame = pb.ReplyFrame.FromString(message)
         with self.changed:
             self.statuses += len(frame.instances)
-            for each in frame.pieces:
-                self._piece(self.bodies[each.id], each)
+            for piece in frame.pieces:
+                self._piece(self.bodies[piece.id], piece)
             for credit in frame.credit:
                 self.bodies[credit.id].credit += credit.bytes
             for action in frame.actions:

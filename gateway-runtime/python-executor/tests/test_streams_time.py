@@ -57,7 +57,7 @@ def test_one_that_yields_while_a_task_of_its_own_waits_for_a_chunk_is_not_late(
     assert one.yielded(1).endswith(b".end 0.2")
 
 
-def test_one_that_reads_ahead_is_not_late_while_nobody_reads_what_it_yields(
+def test_a_stream_that_reads_ahead_is_not_late_while_its_output_is_not_read(
     engine: Start, clock: Clock, pass_time: Any
 ) -> None:
     source = """
@@ -81,7 +81,7 @@ def test_one_that_reads_ahead_is_not_late_while_nobody_reads_what_it_yields(
     one.wait(lambda: len(one.yielded(1)) >= WINDOW_BYTES)
     one.send(pieces=[piece(1, b"b", last=True)])
     pass_time(one)
-    assert 1 not in {action.id for action in one.actions}, "it waits for whoever reads"
+    assert 1 not in {action.id for action in one.actions}, "it waits for its reader"
     one.send(credit={1: WINDOW_BYTES})
     one.send(credit={1: WINDOW_BYTES})
     assert one.action(1) == pb.Action(id=1)
@@ -272,7 +272,7 @@ def seen(one: Engine) -> bytes:
 def left() -> Callable[[], list[object]]:
     """All that is kept of streams in this process, or for them, and was not before the test."""
     kinds = StreamExecution, Streams, Stream
-    known = {id(each): each for each in gc.get_objects() if type(each) in kinds}  # kept, so the numbers stay theirs
+    known = {id(kept): kept for kept in gc.get_objects() if type(kept) in kinds}  # kept, so the numbers stay theirs
 
     def left() -> list[object]:
         kept: list[object] = []
@@ -366,7 +366,7 @@ def test_a_call_that_is_gone_leaves_none_of_a_thousand_streams(engine: Start, le
     with Engine(socket_of(one)) as two:
         two.configure(1, "open:v1.0.0")
         two.send(*map(request_stream, numbers), pieces=[piece(number, b"a") for number in numbers if number % 2])
-        two.wait(lambda: {each.id for frame in two.frames for each in frame.pieces} == {*numbers})
+        two.wait(lambda: {piece.id for frame in two.frames for piece in frame.pieces} == {*numbers})
     assert eventually(lambda: seen(one) == b"1000")
     assert eventually(lambda: not left())
 

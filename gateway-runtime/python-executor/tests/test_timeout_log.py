@@ -1,4 +1,4 @@
-"""What the log says of executions whose time is over: how long they had, where they are, and who held them up."""
+"""What the log says of executions that exceed their time limit: the limit, their line, and what delayed them."""
 
 import logging
 import re
@@ -111,7 +111,7 @@ def test_one_that_had_not_begun(engine: Start, caplog: pytest.LogCaptureFixture)
     assert "of 30.000 s; it had not begun, and waited for a slot or a thread" in one_line(caplog).message
 
 
-def test_a_second_line_is_said_too(engine: Start, caplog: pytest.LogCaptureFixture, of_test: ModuleType) -> None:
+def test_a_second_line_is_logged_too(engine: Start, caplog: pytest.LogCaptureFixture, of_test: ModuleType) -> None:
     of_test.both = both = threading.Barrier(3)  # type: ignore[attr-defined]
     waits = """
         import of_test, threading
@@ -137,7 +137,7 @@ def test_a_second_line_is_said_too(engine: Start, caplog: pytest.LogCaptureFixtu
     one.send(response_execution(9))
 
 
-def test_of_many_the_first_is_said_and_the_others_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+def test_of_many_the_first_is_logged_and_the_others_are_counted(caplog: pytest.LogCaptureFixture) -> None:
     later: list[tuple[float, Callable[[], object]]] = []
 
     def schedule(seconds: float, function: Callable[[], object]) -> None:
@@ -158,7 +158,9 @@ def test_of_many_the_first_is_said_and_the_others_are_counted(caplog: pytest.Log
     assert len(lines(caplog)) == 4, "there were no others"
 
 
-def test_who_is_cancelled_in_time_is_not_said(engine: Start, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+def test_executions_cancelled_in_time_are_not_logged(
+    engine: Start, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
     one = engine(clock=clock, fetches=FETCHES.format(**ASYNC))
     started(one)
     one.send(cancel=[1])
@@ -166,7 +168,9 @@ def test_who_is_cancelled_in_time_is_not_said(engine: Start, clock: Clock, caplo
     assert not lines(caplog)
 
 
-def test_a_victim_names_who_blocked_its_loop(engine: Start, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+def test_a_late_execution_names_what_blocked_its_loop(
+    engine: Start, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
     noticed = tmp_path / "noticed"
     blocks = f"""
         import pathlib, time

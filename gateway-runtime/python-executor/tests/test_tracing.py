@@ -22,7 +22,7 @@ class Recorded(NamedTuple):
 
 
 def traceparent(number: int, *, flags: str = "01") -> str:
-    """Each number is a trace of its own."""
+    """Each number is another trace."""
     return f"00-{number:032x}-{EXECUTION_SPAN}-{flags}"
 
 
@@ -101,7 +101,7 @@ def test_a_response_has_its_own_parent(engine: Start) -> None:
     assert all_recorded(one) == [Recorded("response", f"{7:032x}", EXECUTION_SPAN)]
 
 
-def test_what_is_sent_says_whose_it_is(engine: Start) -> None:
+def test_sent_spans_name_their_policy(engine: Start) -> None:
     one = engine(sync=SYNC, marks=MARKS)
     one.configure(1, "sync:v1.0.0")
     one.execute(request_execution(1, traceparent=traceparent(1)))

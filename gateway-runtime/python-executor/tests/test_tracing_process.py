@@ -1,4 +1,4 @@
-"""Spans of policies in a process of its own: what OpenTelemetry keeps is the whole process's."""
+"""Spans of policies, each test in a new process, since OpenTelemetry keeps its state for the whole process."""
 
 import subprocess
 import sys
@@ -42,8 +42,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
         return engines[-1]
 
     yield start
-    for one in engines:
-        one.__exit__(None, None, None)
+    for engine in engines:
+        engine.__exit__(None, None, None)
     for process in processes:
         process.kill()
         process.wait()
@@ -126,7 +126,7 @@ from gatewright.policy import UpstreamRequestModifications
 from opentelemetry import propagate, trace
 
 def on_request(ctx, params):
-    with trace.get_tracer("mine").start_as_current_span("nobody records it"):
+    with trace.get_tracer("mine").start_as_current_span("not recorded"):
         carrier = {}
         propagate.inject(carrier)
     return UpstreamRequestModifications(set_headers=carrier)
@@ -185,7 +185,7 @@ def on_request(ctx, params):
 """
 
 
-def test_a_release_that_does_not_fit_is_said_once_and_hurts_no_execution(start: Start, log: Callable[[], str]) -> None:
+def test_an_incompatible_release_is_logged_once_and_harms_no_execution(start: Start, log: Callable[[], str]) -> None:
     one = start(BROKEN)
     for number in (1, 2):
         assert not one.execute(request_execution(number, traceparent=TRACEPARENT)).HasField("failure")
@@ -207,7 +207,7 @@ def on_request(ctx, params):
 """
 
 
-def test_a_span_that_cannot_be_encoded_is_said_once_and_hurts_nobody(start: Start, log: Callable[[], str]) -> None:
+def test_a_span_that_cannot_be_encoded_is_logged_once_and_harms_no_other(start: Start, log: Callable[[], str]) -> None:
     one = start(ODD)
     assert not one.execute(request_execution(1, traceparent=TRACEPARENT)).HasField("failure")
     one.wait(lambda: one.spans)

@@ -51,7 +51,7 @@ def test_a_request_as_a_policy_sees_it() -> None:
     assert request_context(request_execution(1), ABOUT, None, 0.0).body is None
 
 
-def test_who_the_client_is_and_where_the_request_goes() -> None:
+def test_the_peer_and_the_upstream() -> None:
     execution = request_execution(1)
     ctx = request_context(execution, ABOUT, None, 0.0)
     assert (ctx.peer, ctx.upstream) == (None, None)

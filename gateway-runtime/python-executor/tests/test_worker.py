@@ -1,4 +1,4 @@
-"""Slow executions are told from those that had to wait for a core."""
+"""Slow executions are distinguished from those that waited for a core."""
 
 import math
 import os
@@ -14,7 +14,7 @@ from gatewright_executor.running.worker import Worker
 from gatewright_executor.testing import request_execution
 
 
-class Nobody:
+class NoRunner:
     def claim(self, _execution: Execution) -> bool:
         return True
 
@@ -36,12 +36,12 @@ class Clock:
 
 def slow(run: Callable[[], object], took: float, before: float = 0.0) -> bool:
     """Whether the execution `run`, which took so long by the clock, counts as slow. before: CPU seconds of another one
-    of the same batch. By the clock it took twice as long: what the machine adds to its CPU time is nobody's doing."""
+    of the same batch. By the clock it took twice as long: what the machine adds to its CPU time is not the policy's."""
     worker = Worker(clock := Clock())
     worker.measure_from_here()
     compute(before)
     clock.now = 2 * before
-    execution = Execution(request_execution(1), instance(), math.inf, Nobody())
+    execution = Execution(request_execution(1), instance(), math.inf, NoRunner())
     worker.note_start(execution, clock.now)
     assert worker.execution is execution
     run()
@@ -62,20 +62,20 @@ def compute(seconds: float) -> None:
         pass
 
 
-def test_who_waits_is_slow() -> None:
+def test_an_execution_that_waits_is_slow() -> None:
     assert slow(lambda: time.sleep(0.001), took=QUICK_SECONDS)
 
 
-def test_who_computes_is_slow() -> None:
+def test_an_execution_that_computes_is_slow() -> None:
     assert slow(lambda: compute(2 * QUICK_SECONDS), took=2 * QUICK_SECONDS)
 
 
-def test_who_is_soon_done_is_not() -> None:
+def test_a_short_execution_is_not_slow() -> None:
     assert not slow(lambda: time.sleep(0.001), took=QUICK_SECONDS / 2)
 
 
 def test_what_one_before_has_computed_is_not_counted() -> None:
-    """In a process of its own, whose other threads do not hold it up: for that it would have to wait."""
+    """In a new process, whose other threads cannot delay it: for that it would have to wait."""
     run_alone("follow_one_that_computes")
 
 
@@ -90,8 +90,8 @@ def run_alone(function: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_who_has_to_share_the_core_is_not_slow() -> None:
-    """In a process of its own: other threads of this one would hold it up too, by the GIL."""
+def test_an_execution_that_shares_the_core_is_not_slow() -> None:
+    """In a new process: other threads of this one would delay it too, by the GIL."""
     run_alone("share_the_core")
 
 
@@ -105,7 +105,7 @@ def share_the_core() -> None:
     try:
         held_up, taken_for_slow = 0, 0
         while held_up < 50:
-            worker, execution = Worker(), Execution(request_execution(1), instance(), math.inf, Nobody())
+            worker, execution = Worker(), Execution(request_execution(1), instance(), math.inf, NoRunner())
             worker.measure_from_here()
             worker.note_start(execution, time.monotonic())
             compute(QUICK_SECONDS / 10)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 SECONDS = 30.0  # that anything waits here: longer than eventually does
 
 
-class Nobody:
+class NoRunner:
     def claim(self, _execution: Execution) -> bool:
         return True
 
@@ -50,7 +50,7 @@ class Work:
 
 
 def execution_of(number: int) -> Execution:
-    return Execution(request_execution(number), INSTANCE, time.monotonic() + SECONDS, Nobody())
+    return Execution(request_execution(number), INSTANCE, time.monotonic() + SECONDS, NoRunner())
 
 
 @contextmanager
@@ -75,7 +75,7 @@ def test_each_runs_once_as_long_as_one_thread_is_free(size: int, waiting: int, q
             for number in range(one, waiting + quick, submitters):
                 pool.submit(execution_of(WAITS + number if number < waiting else number))
 
-        threads = [threading.Thread(target=submit, args=(one,)) for one in range(submitters)]
+        threads = [threading.Thread(target=submit, args=(submitter,)) for submitter in range(submitters)]
         for thread in threads:
             thread.start()
         assert eventually(lambda: len(work.ran) == quick and len(work.begun) == waiting + quick)
@@ -163,8 +163,8 @@ def test_each_runs_once_while_threads_come_and_go(size: int, rounds: list[int]) 
     with working(size, most=size + 8, idle_seconds=0.0005) as (pool, work):
         work.gate.set()
         for number, count in enumerate(rounds):
-            for one in range(count):
-                pool.submit(execution_of(WAITS + 100 * number + one))
+            for index in range(count):
+                pool.submit(execution_of(WAITS + 100 * number + index))
             pool.grow()
         assert eventually(lambda: len(work.ran) == sum(rounds))
         assert len({*work.ran}) == sum(rounds)

@@ -306,16 +306,16 @@ def _regex(template: str) -> re.Pattern[str]:
 def _adapted(value: Any, not_required: str, *, old: bool, names: bool = False) -> Any:
     """The document with its schemas as JSON Schema 2020-12 has them, for one direction. names: it is of NAMED."""
     if isinstance(value, list):
-        return [_adapted(each, not_required, old=old) for each in value]
+        return [_adapted(member, not_required, old=old) for member in value]
     if not isinstance(value, dict):
         return value
     made = {
-        name: each if name in VALUES and not names else _adapted(each, not_required, old=old, names=name in NAMED)
-        for name, each in value.items()
+        name: part if name in VALUES and not names else _adapted(part, not_required, old=old, names=name in NAMED)
+        for name, part in value.items()
     }
     members, required = made.get("properties"), made.get("required")
     if isinstance(members, dict) and isinstance(required, list):
-        optional = {name for name, each in members.items() if isinstance(each, dict) and each.get(not_required) is True}
+        optional = {name for name, part in members.items() if isinstance(part, dict) and part.get(not_required) is True}
         made["required"] = [name for name in required if name not in optional]
     return _of_3_0(made) if old else made
 

@@ -141,11 +141,11 @@ def test_a_realm_stands_first() -> None:
     assert answer.headers["www-authenticate"] == 'Bearer realm="orders", error="invalid_token"'
 
 
-def test_where_nobody_knows_there_is_no_challenge() -> None:
-    answer = RefusedError("away", "nobody knows", "unavailable").answer(realm="orders")
+def test_an_answer_503_has_no_challenge() -> None:
+    answer = RefusedError("away", "not known yet", "unavailable").answer(realm="orders")
     assert answer.headers == {"content-type": "application/problem+json", "retry-after": "5"}
     assert json.loads(answer.body) == {
-        "type": "about:blank", "title": "Service Unavailable", "status": 503, "detail": "nobody knows",
+        "type": "about:blank", "title": "Service Unavailable", "status": 503, "detail": "not known yet",
     }  # fmt: skip
 
 

@@ -55,7 +55,7 @@ def test_claims_are_json_and_read_only() -> None:
         {"subject": "a", "claims": []},
     ],
 )
-def test_something_else_is_nobody(said: object) -> None:
+def test_anything_else_is_no_identity(said: object) -> None:
     assert testing.request(metadata={"identity": said}).identity is None
 
 

@@ -60,7 +60,7 @@ def test_what_policies_import_is_what_the_page_lists() -> None:
     assert re.findall(r"^\| `sdk\.(\w+)` \|", section, re.MULTILINE) == PUBLIC
 
 
-def test_a_folder_named_sdk_hurts_nobody_who_imports_gatewright(tmp_path: Path) -> None:
+def test_a_folder_named_sdk_does_not_affect_imports_of_gatewright(tmp_path: Path) -> None:
     (tmp_path / "sdk").mkdir()
     (tmp_path / "sdk" / "__init__.py").write_text("raise ImportError('this is the author's own')")
     code = "".join(f"import gatewright.{name}\n" for name in NAMES)

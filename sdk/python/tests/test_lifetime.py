@@ -66,7 +66,7 @@ def test_an_async_prepare_needs_a_loop(load: Load, source: str) -> None:
     ("arguments", "expected"),
     [("params, metadata", True), ("params, metadata=None", True), ("params", False), ("params, cache=None", False)],
 )
-def test_metadata_is_given_to_who_names_it(load: Load, arguments: str, expected: bool) -> None:
+def test_metadata_is_passed_if_the_function_names_it(load: Load, arguments: str, expected: bool) -> None:
     policy = load(f"def prepare({arguments}): return locals().get('metadata')")
     with testing.prepared(policy, {}, ABOUT) as made:
         assert made is (ABOUT if expected else None)
@@ -85,7 +85,7 @@ def test_metadata_is_given_to_who_names_it(load: Load, arguments: str, expected:
         ("params, **more", {"more": {}}),
     ],
 )
-def test_what_is_shared_is_given_to_who_names_it(load: Load, arguments: str, expected: dict[str, Any]) -> None:
+def test_shared_state_is_passed_if_the_function_names_it(load: Load, arguments: str, expected: dict[str, Any]) -> None:
     policy = load(f"def prepare({arguments}):\n given = dict(locals())\n del given['params']\n return given")
     with testing.prepared(policy, {}, ABOUT, shared="made") as made:
         assert made == expected

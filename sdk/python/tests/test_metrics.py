@@ -33,7 +33,7 @@ def serve(registry: Registry) -> Serve:
 
 
 def collected(registry: Registry, name: str) -> MetricSnapshot:
-    (found,) = [each for each in registry.collect()[1] if each.name == name]
+    (found,) = [metric for metric in registry.collect()[1] if metric.name == name]
     return found
 
 
@@ -156,7 +156,7 @@ def test_two_policies_have_metrics_of_one_name(registry: Registry, serve: Serve)
     Counter("seen_total", "x").inc()
     serve("b:v1.0.0")
     Counter("seen_total", "x", ["kind"]).inc(2, kind="k")
-    found = {each.policy: [sample.value for sample in each.samples] for each in registry.collect()[1]}
+    found = {metric.policy: [sample.value for sample in metric.samples] for metric in registry.collect()[1]}
     assert found == {"a:v1.0.0": [1], "b:v1.0.0": [2]}
 
 
@@ -228,8 +228,8 @@ def test_and_in_a_gateway_it_is_counted_and_logged_once(
             eval(observation, made)  # noqa: S307
     assert len(caplog.records) == 1
     assert BAD_OBSERVATIONS[observation] in caplog.text
-    assert sum(each.refused for each in registry.collect()[1]) == 3
-    assert all(sample.value == 0 for each in registry.collect()[1] for sample in each.samples)
+    assert sum(metric.refused for metric in registry.collect()[1]) == 3
+    assert all(sample.value == 0 for metric in registry.collect()[1] for sample in metric.samples)
 
 
 def test_label_sets_are_bounded(registry: Registry, serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
@@ -252,15 +252,15 @@ def test_label_sets_are_bounded(registry: Registry, serve: Serve, caplog: pytest
 def test_only_what_has_changed_is_collected(registry: Registry) -> None:
     one, two = Counter("one_total", "x"), Gauge("two", "x")
     version, all_of_it = registry.collect()
-    assert {each.name for each in all_of_it} == {"one_total", "two"}
+    assert {metric.name for metric in all_of_it} == {"one_total", "two"}
     assert registry.collect(version) == (version, [])
     two.set(1)
     later, changed = registry.collect(version)
     assert later > version
-    assert [each.name for each in changed] == ["two"]
+    assert [metric.name for metric in changed] == ["two"]
     one.inc()
-    assert {each.name for each in registry.collect(version)[1]} == {"one_total", "two"}
-    assert {each.name for each in registry.collect()[1]} == {"one_total", "two"}
+    assert {metric.name for metric in registry.collect(version)[1]} == {"one_total", "two"}
+    assert {metric.name for metric in registry.collect()[1]} == {"one_total", "two"}
 
 
 def test_threads_lose_nothing() -> None:
@@ -277,7 +277,7 @@ def test_threads_lose_nothing() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sum(counter.value(a=str(each)) for each in range(7)) == 20_000
+    assert sum(counter.value(a=str(number)) for number in range(7)) == 20_000
     assert histogram.count() == 20_000
 
 

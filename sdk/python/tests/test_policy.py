@@ -34,7 +34,7 @@ def test_the_sample_of_the_contract() -> None:
     assert on_response(testing.response(), testing.params()) is None
 
 
-def test_a_request_says_what_came() -> None:
+def test_the_fields_of_a_request() -> None:
     ctx = testing.request(
         "POST", "/orders/7", query="a=b", headers=[("X-A", "1"), ("x-a", b"\xff")], body=b"{}", authority="api:80",
         metadata={"n": 1}, prepared="ready", policy=PolicyMetadata("p", "v1.0.0", "orders-v1", "v1.0"),
@@ -61,7 +61,7 @@ def test_a_request_says_what_came() -> None:
 
 
 @given(st.builds(Peer, *[st.text()] * 2, *[st.lists(st.text(), max_size=3).map(tuple)] * 4, st.text()))
-def test_a_peer_is_who_it_was_whatever_its_names_are(peer: Peer) -> None:
+def test_any_peer_is_passed_on_unchanged(peer: Peer) -> None:
     assert testing.request(peer=peer).peer == peer
     assert testing.response(request=testing.request(peer=peer)).request.peer == peer
 

@@ -67,12 +67,12 @@ LINES = st.lists(st.tuples(NAMES, VALUES), max_size=5)
 def test_changes_make_after_of_before(before: list[tuple[str, str]], after: list[tuple[str, str]]) -> None:
     was, now = Moment(Message(headers=before)), Moment(Message(headers=after))
     found = changes(was, now, "request")
-    for each in found:
-        was.apply(each, "request")
+    for change in found:
+        was.apply(change, "request")
     assert {name: was.request.values(name) for name in "xyz"} == {name: now.request.values(name) for name in "xyz"}
-    for each in reversed(found):
-        was.apply(each, "request", "before")
-    back = {name: [value for each, value in before if each == name] for name in "xyz"}
+    for change in reversed(found):
+        was.apply(change, "request", "before")
+    back = {name: [value for header, value in before if header == name] for name in "xyz"}
     assert {name: was.request.values(name) for name in "xyz"} == back
 
 

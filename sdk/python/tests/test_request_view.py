@@ -31,7 +31,7 @@ def test_a_host_has_one_form(view: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("case", UPSTREAM_PATHS, ids=lambda case: case["name"])
 def test_what_becomes_of_a_path_upstream(case: dict[str, Any]) -> None:
-    """As replays work it out from what is recorded."""
+    """As replays compute it from a recording."""
     for path, upstream, wanted in case["paths"]:
         assert path_upstream(case["rows"], upstream, case["context"], path) == wanted
 

@@ -130,7 +130,7 @@ def test_a_chunk_is_bytes_or_text(value: Chunk, sent: bytes) -> None:
     assert testing.run_stream(on_request_stream).chunks == [sent]
 
 
-def test_a_buffer_that_is_used_again_hurts_nobody() -> None:
+def test_a_buffer_can_be_used_again() -> None:
     async def on_request_stream(
         ctx: RequestStreamContext, chunks: Chunks, params: dict[str, Any]
     ) -> AsyncIterator[Chunk]:
@@ -228,7 +228,7 @@ def test_the_client_may_go_in_the_middle(stop_after: int) -> None:
         result.trailers.get("x-a")
 
 
-def test_a_policy_that_yields_after_it_was_closed_is_told_so() -> None:
+def test_a_policy_that_yields_after_it_was_closed_gets_an_error() -> None:
     async def on_response_stream(
         ctx: ResponseStreamContext, chunks: Chunks, params: dict[str, Any]
     ) -> AsyncIterator[Chunk]:

@@ -1,4 +1,4 @@
-"""Recorded exchanges as a gateway writes them, of which the policy `tag` is to be replayed."""
+"""Recorded exchanges as a gateway writes them, to replay the policy `tag`."""
 
 from __future__ import annotations
 

@@ -160,10 +160,10 @@ def test_values_that_were_taken_out_are_supplied_or_named(write: Write) -> None:
     )
     before = copy.deepcopy(recorded)
     result = testing.replay(recorded, policy)
-    assert [one.partition(": ")[2].partition(":")[0] for one in result.warnings] == [
+    assert [warning.partition(": ")[2].partition(":")[0] for warning in result.warnings] == [
         "headers authorization", "query", "metadata password",
     ]  # fmt: skip
-    assert [one["name"] for one in result.differences] == ["x-tag"]
+    assert [difference["name"] for difference in result.differences] == ["x-tag"]
     supplied: Json = {"headers": {"Authorization": "Bearer abc"}, "query": "token=t", "metadata": {"password": "p"}}
     result = testing.replay(recorded, policy, **supplied)
     assert not result.differences

@@ -49,7 +49,7 @@ def test_the_same_differs_in_nothing(write: Write) -> None:
     assert not result.differences
     assert (result.outcome, result.policy) == ("changed", "tag:v1.0.0")
     assert result.changes == [{"what": "header", "name": "x-tag", "after": ["gold"]}]
-    assert [one.phase for one in result.executions] == ["request", "response"]
+    assert [execution.phase for execution in result.executions] == ["request", "response"]
     assert result.warnings == []
 
 
@@ -70,7 +70,7 @@ def test_what_it_does_no_more_is_a_difference(write: Write) -> None:
 
 def test_a_phase_that_it_has_no_more_is_a_difference(write: Write) -> None:
     result = testing.replay(exchange(TAGGED), write(QUIET, "{responseHeaderMode: PROCESS}"))
-    assert [one["what"] for one in result.differences] == ["outcome", "header"]
+    assert [difference["what"] for difference in result.differences] == ["outcome", "header"]
     assert result.differences[0] == change("outcome", before="passed", after="not run")
 
 
@@ -94,8 +94,8 @@ def test_a_policy_that_the_chain_has_not_sees_what_client_and_upstream_sent(writ
         policies=["first:v1.0.0", "other:v1.0.0", "last:v1.0.0"],
     )
     result = testing.replay(recorded, write(source))
-    assert {each["name"]: each["after"] for each in result.differences} == {"seen": "none", "x-seen": ["none"]}
-    assert [one.index for one in result.executions] == [-1, -1]
+    assert {d["name"]: d["after"] for d in result.differences} == {"seen": "none", "x-seen": ["none"]}
+    assert [execution.index for execution in result.executions] == [-1, -1]
 
 
 def test_it_sees_the_exchange_as_it_was_when_its_turn_came(write: Write) -> None:

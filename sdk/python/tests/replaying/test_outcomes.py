@@ -1,4 +1,4 @@
-"""Answers and failures of a replayed policy, how it is prepared, and what is no recording."""
+"""Answers and failures of a replayed policy, its preparation, and invalid recordings."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ def test_answers_are_compared(write: Write) -> None:
     (found,) = testing.replay(recorded, policy, params={"status": 401}).differences
     assert (found["before"]["status"], found["after"]["status"]) == (403, 401)
     passing = testing.replay(recorded, write("def on_request(ctx, params): return None\n" + QUIET))
-    assert [one["what"] for one in passing.differences] == ["outcome", "answer"]
+    assert [difference["what"] for difference in passing.differences] == ["outcome", "answer"]
     assert passing.differences[0] == change("outcome", before="answered", after="passed")
     assert "its response phase was not run" in passing.warnings[0]
 
 
-def test_who_answers_has_no_response_phase(write: Write) -> None:
+def test_a_policy_that_answers_has_no_response_phase(write: Write) -> None:
     recorded = exchange(execution(1, "request"), execution(1, "response"))
     result = testing.replay(recorded, write(DENY + QUIET), params={"status": 403})
-    assert [(one.phase, one.outcome) for one in result.executions] == [("request", "answered"), ("response", "")]
-    assert [one["what"] for one in result.differences] == ["outcome", "answer", "outcome"]
+    assert [(run.phase, run.outcome) for run in result.executions] == [("request", "answered"), ("response", "")]
+    assert [difference["what"] for difference in result.differences] == ["outcome", "answer", "outcome"]
     assert result.differences[2] == change("outcome", before="passed", after="not run")
 
 
@@ -58,12 +58,12 @@ def test_a_policy_that_raises_says_where(write: Write, tmp_path: Path) -> None:
     assert result.failure["message"].startswith("KeyError: 'tier' (")
     assert Path(result.failure["file"]).resolve() == tmp_path / "policy.py"
     assert result.failure["line"] == 3
-    assert [one["what"] for one in result.differences] == ["outcome", "failure", "header"]
+    assert [difference["what"] for difference in result.differences] == ["outcome", "failure", "header"]
     failed = {"class": "exception", "message": "tag:v1.0.0 on_request: KeyError: 'tier' (policies/tag/policy.py:9)"}
     was = execution(1, "request", outcome="failed", failure=failed)
     assert not testing.replay(exchange(was), policy).differences
     failed["message"] = "tag:v1.0.0 on_request: KeyError: 'other' (policies/tag/policy.py:9)"
-    assert [one["what"] for one in testing.replay(exchange(was), policy).differences] == ["failure"]
+    assert [difference["what"] for difference in testing.replay(exchange(was), policy).differences] == ["failure"]
 
 
 @pytest.mark.parametrize("action", ["'text'", "UpstreamRequestModifications(path='/elsewhere')",
@@ -105,7 +105,7 @@ def test_turns_that_did_not_run_are_no_differences(write: Write) -> None:
     late = execution(1, "response", outcome="cancelled")
     result = testing.replay(exchange(TAGGED, late), write(TAGGING + QUIET))
     assert not result.differences
-    assert [bool(one.skipped) for one in result.executions] == [False, True]
+    assert [bool(execution.skipped) for execution in result.executions] == [False, True]
 
 
 @pytest.mark.parametrize("prepare", ["def prepare(params):", "async def prepare(params):"])
