@@ -13,6 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from envoy_names import write_constants
 from go_tool import binary
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,6 +36,7 @@ def main() -> None:
             generate_python(out / root, package, ROOT / protos)
         for root, (module, protos) in GO.items():
             generate_go(out / root, module, ROOT / protos)
+        write_constants(out)
         (check if "--check" in sys.argv else write)(out)
 
 
