@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from gatewright_controller._gen import envoy_names
 
 from gatewright_cli.node import listener_gate
 from gatewright_cli.node.ports import join_address
@@ -98,6 +99,6 @@ async def _addresses(client: LocalClient) -> list[str]:
 
 async def _active(client: LocalClient, kind: str) -> int:
     """How many connections ("cx") or requests ("rq") of clients there are."""
-    answer = await client.get("/stats", params={"filter": f"^http.gatewright.downstream_{kind}_active$"})
+    answer = await client.get("/stats", params={"filter": f"^http.{envoy_names.STAT_PREFIX}.downstream_{kind}_active$"})
     _, _, value = answer.text.partition(": ")
     return int(value.strip() or 0)

@@ -6,13 +6,13 @@ import contextlib
 import logging
 from pathlib import Path
 
+from gatewright_controller._gen import envoy_names
 from gatewright_controller.local.acme_folder import challenge_file
 from gatewright_controller.local.peers import PeerCheck, Rule, in_file
 from gatewright_controller.local.private_http import http_socket
 from gatewright_controller.local.private_socket import PrivateSocket
 
 log = logging.getLogger(__name__)
-PREFIX = "/.well-known/acme-challenge/"
 ENVOY = "envoy"
 MEDIA_TYPE = "application/octet-stream"
 
@@ -31,7 +31,8 @@ def challenge_socket(at: Path, folder: Path, peers: Path) -> PrivateSocket:
 
 def challenge(folder: Path, path: str) -> bytes | None:
     """The answer to what is asked at a path; None where nothing is expected there."""
-    file = challenge_file(folder, path.removeprefix(PREFIX)) if path.startswith(PREFIX) else None
+    prefix = envoy_names.CHALLENGE_PATH
+    file = challenge_file(folder, path.removeprefix(prefix)) if path.startswith(prefix) else None
     if file is not None:
         with contextlib.suppress(OSError):
             return file.read_bytes() or None

@@ -17,6 +17,7 @@ from gatewright_documents.values import JsonObject, JsonValue
 from gatewright_documents.yaml_reader import read_yaml
 from msgspec import UNSET
 
+from gatewright_controller._gen import envoy_names
 from gatewright_controller.local.acme_folder import OBTAINED
 from gatewright_controller.model import GatewaySpec, gateway_from_document, gateway_to_document
 from gatewright_controller.model.settings_fields import SettingsField, settings_fields
@@ -94,7 +95,7 @@ def envoy_listeners(document: JsonObject, obtained: FilePath = OBTAINED) -> Json
 
     rendered = translate_gateway(gateway_from_document(document), obtained)
     secrets: JsonObject = {
-        f"certificate/{certificate.name}": {
+        f"{envoy_names.CERTIFICATE_SECRET_PREFIX}{certificate.name}": {
             "tls_certificate": {
                 "certificate_chain": {"filename": certificate.certificate_file},
                 "private_key": {"filename": certificate.key_file},
@@ -105,7 +106,7 @@ def envoy_listeners(document: JsonObject, obtained: FilePath = OBTAINED) -> Json
     for authority in rendered.authorities:
         revoked: JsonObject = {"crl": {"filename": authority.revocation_file}} if authority.revocation_file else {}
         context: JsonObject = {"trusted_ca": {"filename": authority.file}, **revoked}
-        secrets[f"authority/{authority.name}"] = {"validation_context": context}
+        secrets[f"{envoy_names.AUTHORITY_SECRET_PREFIX}{authority.name}"] = {"validation_context": context}
     return {"listeners": [document_of(LISTENER, listener) for listener in rendered.listeners], "secrets": secrets}
 
 

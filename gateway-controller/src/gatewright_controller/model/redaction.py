@@ -8,6 +8,7 @@ import msgspec
 from gatewright_documents.strict import expecting
 from msgspec import Meta
 
+from gatewright_controller._gen import envoy_names
 from gatewright_controller.model.common import Strict, doc
 
 SecretName = Annotated[
@@ -26,7 +27,8 @@ DEFAULT_HEADERS = (
     "x-csrf-token", "csrf-token", "x-xsrf-token", "x-amz-security-token", "x-amz-content-sha256",
     "x-goog-api-key", "x-goog-iap-jwt-assertion", "x-jwt-assertion", "x-functions-key", "ocp-apim-subscription-key",
     "x-vault-token", "private-token", "job-token", "x-gitlab-token", "x-hub-signature*", "x-signature", "x-password",
-    "x-cache-purge", "x-forwarded-access-token", "x-auth-request-access-token", "x-gatewright-trace",
+    "x-cache-purge", "x-forwarded-access-token", "x-auth-request-access-token",
+    envoy_names.TRACE_TOKEN_HEADER,
 )  # fmt: skip
 DEFAULT_PARAMETERS = (
     "token", "access_token", "id_token", "refresh_token", "auth_token", "csrf_token", "session_token", "id_token_hint",

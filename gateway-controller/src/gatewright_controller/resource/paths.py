@@ -13,6 +13,8 @@ from enum import IntEnum
 from functools import cached_property
 from urllib.parse import unquote
 
+from gatewright_controller._gen import envoy_names
+
 LITERAL = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})+")
 ENCODED = re.compile("%[0-9A-Fa-f]{2}")
 UNRESERVED = re.compile(r"[A-Za-z0-9\-._~]+")
@@ -20,8 +22,8 @@ RAW = frozenset("!$&'()*+,;=:@[]")
 """Reserved characters as Envoy passes them on: raw or encoded, as they came. All others but unreserved are encoded."""
 CHARACTER = re.compile(r"%[0-9A-F]{2}|.")
 """Of a literal in the one spelling that is kept."""
-DOUBTFUL = re.compile(r";|%25[0-9A-Fa-f]{2}")
-"""What of a literal is refused under `strictPaths`. The engine has the rule for requests: internal/xds/front.go."""
+DOUBTFUL = re.compile(envoy_names.DOUBTFUL_PATH_PATTERN)
+"""The literals that are refused under `strictPaths`, as the engine has Envoy refuse paths of requests."""
 PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]*)\}")
 LONGEST = 1024
 
@@ -77,7 +79,7 @@ class PathTemplate:
     def doubtful(self) -> str:
         """The first literal that an API with `strictPaths` cannot have; empty if there is none."""
         literals = (segment.text for segment in self.segments if segment.kind is Kind.LITERAL)
-        return next((text for text in literals if DOUBTFUL.search(text)), "")
+        return next((text for text in literals if DOUBTFUL.fullmatch(text)), "")
 
     @property
     def shape(self) -> PathTemplate:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from gatewright_controller._gen import node_pb2
+from gatewright_controller._gen import envoy_names, node_pb2
 from gatewright_controller.model import AccessLog, Answer, Operation, OperationRedirect
 from gatewright_controller.resource.matches import ANY_METHOD, NO_MATCHES, Matches, matches_of
 from gatewright_controller.resource.paths import Kind, PathIndex, PathTemplate, Segment, is_plain, parse_path, spellings
@@ -237,7 +237,7 @@ def _preflight_route(
 def _ambiguity_routes(routed: RoutedPath, place: envoy.PathMatch, target: Target) -> Iterator[envoy.EnvoyMessage]:
     for headers, query in ambiguous(operation.matches.query for operation in routed.operations):
         match = envoy.route_match(place, envoy.EVERY_METHOD, headers, query)
-        yield envoy.refusing_route(f"{target.api}|400|", match, AMBIGUOUS, _filters(None, target))
+        yield envoy.refusing_route(_refusal_name(target.api, 400), match, AMBIGUOUS, _filters(None, target))
 
 
 def _conditional(covering: Sequence[RoutedPath]) -> set[str]:
@@ -253,13 +253,13 @@ def _mismatch_route(place: envoy.PathMatch, methods: set[str], target: Target) -
     """404: the method would be right, so that 405 would be a lie."""
     others = methods >= STANDARD
     match = envoy.route_match(place, envoy.Methods(sorted(methods), other=others))
-    return envoy.refusing_route(f"{target.api}|404|", match, MISMATCH, _filters(None, target))
+    return envoy.refusing_route(_refusal_name(target.api, 404), match, MISMATCH, _filters(None, target))
 
 
 def _refusing_route(place: envoy.PathMatch, allowed: str, target: Target) -> envoy.EnvoyMessage:
     match = envoy.route_match(place)
     headers = {"allow": allowed, "content-type": "application/problem+json"}
-    name = f"{target.api}|405|"
+    name = _refusal_name(target.api, 405)
     return envoy.answering_route(name, match, envoy.Answer(405, headers, NOT_ALLOWED), _filters(None, target))
 
 
@@ -269,7 +269,12 @@ def _allowed(covering: Sequence[RoutedPath]) -> str:
 
 def route_name(api: str, operation: RoutedOperation | RoutedAnswer) -> str:
     """`API|OPERATION|CHAIN_ID`; the engine finds the chain by it."""
-    return f"{api}|{operation.name}|{operation.chain.id if operation.chain else ''}"
+    return envoy_names.ROUTE_NAME_SEPARATOR.join([api, operation.name, operation.chain.id if operation.chain else ""])
+
+
+def _refusal_name(api: str, status: int) -> str:
+    """`API|STATUS|`, of a route that refuses what it matches."""
+    return envoy_names.ROUTE_NAME_SEPARATOR.join([api, str(status), ""])
 
 
 def _filters(chain: node_pb2.Chain | None, target: Target) -> envoy.Filters:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from gatewright_documents.mistake import Mistake, shown
 from msgspec import UNSET
 
+from gatewright_controller._gen import envoy_names
 from gatewright_controller.model import HeaderMatch, QueryMatch
 from gatewright_controller.resource.matches import KINDS, Matches, kinds_of
 from gatewright_controller.resource.paths import PathTemplate
@@ -30,7 +31,7 @@ BOUND = {
     "upgrade": "it is for one connection alone",
     "x-request-id": "the gateway sets it by itself",
 }
-SET = ("x-envoy-", "x-gatewright-", "x-forwarded-")
+SET = ("x-envoy-", envoy_names.OWN_HEADER_PREFIX, "x-forwarded-")
 
 
 def check_method(drafted: DraftOperation) -> Iterator[Mistake]:

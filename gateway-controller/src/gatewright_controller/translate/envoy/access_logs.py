@@ -6,17 +6,19 @@ import json
 
 from gatewright_documents.values import JsonObject
 
+from gatewright_controller._gen import envoy_names
 from gatewright_controller.model import AccessLogging, Destination, Redaction
 from gatewright_controller.translate.envoy.local_replies import cel
 from gatewright_controller.translate.envoy.messages import extension, typed
-from gatewright_controller.translate.envoy.routes import ACCESS_LOG, KEPT_PATH, UPGRADE_NAMESPACE
 from gatewright_controller.translate.envoy.secret_parameters import has_secret
 
 MILLION = 1_000_000
 FORMATTER = "extensions.formatter.req_without_query.v3"
-TRACE_NAMESPACE = "gatewright.trace"
-IDENTITY_NAMESPACE = "gatewright.identity"
-"""Dynamic metadata: what the engine has told of the exchange's trace, internal/extproc/trace.go."""
+
+
+def _metadata(namespace: str, key: str) -> str:
+    """The operator that gives a value of dynamic metadata."""
+    return f"%DYNAMIC_METADATA({namespace}:{key})%"
 
 
 def _first_of(*operators: tuple[str, str]) -> str:
@@ -28,7 +30,7 @@ def _first_of(*operators: tuple[str, str]) -> str:
 OPERATORS = {
     "requestId": "%REQ(X-REQUEST-ID)%",
     "method": "%REQ(:METHOD)%",
-    "path": _first_of(("DYNAMIC_METADATA", f"{KEPT_PATH}:value"), ("REQ", ":PATH")),
+    "path": _first_of(("DYNAMIC_METADATA", f"{envoy_names.LOGGED_PATH_FILTER}:value"), ("REQ", ":PATH")),
     # The first once the request goes upstream, whose host is another.
     "authority": "%REQ(X-FORWARDED-HOST?:AUTHORITY)%",
     "status": "%RESPONSE_CODE%",
@@ -41,22 +43,22 @@ OPERATORS = {
     "route": "%ROUTE_NAME%",
     "client": "%DOWNSTREAM_REMOTE_ADDRESS%",
     "upstream": "%UPSTREAM_HOST%",
-    "analytics": "%DYNAMIC_METADATA(gatewright)%",
+    "analytics": f"%DYNAMIC_METADATA({envoy_names.ANALYTICS_NAMESPACE})%",
     "protocol": "%PROTOCOL%",
     "serverName": "%REQUESTED_SERVER_NAME%",
     "tlsVersion": "%DOWNSTREAM_TLS_VERSION%",
     "tlsCipher": "%DOWNSTREAM_TLS_CIPHER%",
     "peerSubject": "%DOWNSTREAM_PEER_SUBJECT%",
     "peerFingerprint": "%DOWNSTREAM_PEER_FINGERPRINT_256%",
-    "identitySubject": f"%DYNAMIC_METADATA({IDENTITY_NAMESPACE}:subject)%",
-    "identityIssuer": f"%DYNAMIC_METADATA({IDENTITY_NAMESPACE}:issuer)%",
-    "identityMethod": f"%DYNAMIC_METADATA({IDENTITY_NAMESPACE}:method)%",
-    "traceId": f"%DYNAMIC_METADATA({TRACE_NAMESPACE}:traceId)%",
-    "spanId": f"%DYNAMIC_METADATA({TRACE_NAMESPACE}:spanId)%",
+    "identitySubject": _metadata(envoy_names.IDENTITY_NAMESPACE, envoy_names.IDENTITY_SUBJECT_KEY),
+    "identityIssuer": _metadata(envoy_names.IDENTITY_NAMESPACE, envoy_names.IDENTITY_ISSUER_KEY),
+    "identityMethod": _metadata(envoy_names.IDENTITY_NAMESPACE, envoy_names.IDENTITY_METHOD_KEY),
+    "traceId": _metadata(envoy_names.TRACE_NAMESPACE, envoy_names.TRACE_ID_KEY),
+    "spanId": _metadata(envoy_names.TRACE_NAMESPACE, envoy_names.TRACE_SPAN_ID_KEY),
 }
 """What a field holds, in Envoy's words."""
 
-PATH_WITHOUT_QUERY = _first_of(("DYNAMIC_METADATA", f"{KEPT_PATH}:value"), ("PATH", "NQ"))
+PATH_WITHOUT_QUERY = _first_of(("DYNAMIC_METADATA", f"{envoy_names.LOGGED_PATH_FILTER}:value"), ("PATH", "NQ"))
 """Where the query has a secret, and no filter has taken it out: no policy is there, and nothing is rewritten."""
 
 URL_HEADERS = ("referer", "x-original-url", "x-original-uri", "x-rewrite-url", "x-forwarded-uri", "x-forwarded-url")
@@ -73,7 +75,7 @@ UPGRADE_REFUSED = {
     "requestId": "%REQ(X-REQUEST-ID)%",
     "path": "%PATH(NQ)%",  # as the client sent it: no filter has run
     "upgrade": "%REQ(UPGRADE)%",
-    "reason": f"%METADATA(ROUTE:{UPGRADE_NAMESPACE}:refused)%",
+    "reason": f"%METADATA(ROUTE:{envoy_names.UPGRADE_NAMESPACE}:refused)%",
     "route": "%ROUTE_NAME%",
     "client": "%DOWNSTREAM_REMOTE_ADDRESS%",
 }
@@ -101,7 +103,7 @@ def access_logs(settings: AccessLogging, redaction: Redaction, listener: str) ->
 def _operator(source: str, listener: str) -> str:
     kind, _, name = source.partition(":")
     if source.startswith("analytics."):
-        return f"%DYNAMIC_METADATA(gatewright:{source.removeprefix('analytics.').replace('.', ':')})%"
+        return _metadata(envoy_names.ANALYTICS_NAMESPACE, source.removeprefix("analytics.").replace(".", ":"))
     if kind == "requestHeader" and name.lower() in URL_HEADERS:
         return f"%REQ_WITHOUT_QUERY({name.upper()})%"
     if name:
@@ -154,7 +156,11 @@ def _open_telemetry(collector: str, fields: dict[str, str]) -> JsonObject:
 
 def _lines_setting_is(lines: str) -> JsonObject:
     """Whether the route's API says so, or nothing: docs/how-to/apis.md. No filter of metadata can say "is not"."""
-    matcher = {"filter": ACCESS_LOG, "path": [{"key": "lines"}], "value": {"string_match": {"exact": lines}}}
+    matcher = {
+        "filter": envoy_names.ACCESS_LOG_FILTER,
+        "path": [{"key": "lines"}],
+        "value": {"string_match": {"exact": lines}},
+    }
     return {"metadata_filter": {"matcher": matcher, "match_if_key_not_found": True}}
 
 
@@ -162,11 +168,11 @@ def _line_filter(sample: float) -> JsonObject:
     """What says nothing has lines, and nothing says "all": so a share of those, and all errors."""
     share = {"numerator": round(sample * MILLION), "denominator": "MILLION"}
     sampled = {
-        "runtime_key": "gatewright.access_log.sample",
+        "runtime_key": envoy_names.ACCESS_LOG_SAMPLE_KEY,
         "percent_sampled": share,
         "use_independent_randomness": True,
     }
-    worst = {"default_value": 500, "runtime_key": "gatewright.access_log.errors"}
+    worst = {"default_value": 500, "runtime_key": envoy_names.ACCESS_LOG_ERRORS_KEY}
     failed = {"status_code_filter": {"comparison": {"op": "GE", "value": worst}}}
     return all_of(
         _lines_setting_is("errors"),

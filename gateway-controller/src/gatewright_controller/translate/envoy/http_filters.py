@@ -6,32 +6,16 @@ import re
 
 from gatewright_documents.values import JsonObject
 
+from gatewright_controller._gen import envoy_names
 from gatewright_controller.model import Compression, GatewaySpec, Limits, Redaction, Tracing
-from gatewright_controller.translate.envoy.access_logs import IDENTITY_NAMESPACE, TRACE_NAMESPACE
 from gatewright_controller.translate.envoy.host_groups import HostGroup
-from gatewright_controller.translate.envoy.local_replies import OTHER_HOSTS, OTHER_SERVER_NAMES, WATCHED
 from gatewright_controller.translate.envoy.messages import extension
 from gatewright_controller.translate.envoy.quic import alt_svc
-from gatewright_controller.translate.envoy.routes import (
-    ACCESS_LOG,
-    AUTHORITY_NAMESPACE,
-    CHOICE,
-    EXT_PROC,
-    KEPT_PATH,
-    UPSTREAM_NAMESPACE,
-    coalesced,
-)
+from gatewright_controller.translate.envoy.routes import coalesced
 from gatewright_controller.translate.envoy.secret_parameters import SUBSTITUTION, secret_parameters
 from gatewright_controller.translate.envoy.traces import forced, presented_token
 
 FILTERS = "extensions.filters.http"
-POLICY_ENGINE = "gatewright_policy_engine"
-"""A cluster of the bootstrap."""
-
-PEER = "gatewright.peer"
-"""Filter state, on listeners that ask for client certificates: the client's, PEM that is URL-encoded."""
-PEER_ATTRIBUTE = f"filter_state['{PEER}']"
-"""What the engine is sent it as: internal/extproc/incoming.go."""
 
 LIBRARIES = {
     "br": ("brotli", "extensions.compression.brotli.compressor.v3.Brotli"),
@@ -55,7 +39,7 @@ def http_filters(group: HostGroup, spec: GatewaySpec, *, udp: bool = False) -> l
         return [*first, last]
     compressed = _compressors(listener.compression) if listener.compression else []
     certificate = [_peer()] if peers else []
-    engine = _ext_proc([PEER_ATTRIBUTE] if peers else [], spec.tracing)
+    engine = _ext_proc([envoy_names.PEER_ATTRIBUTE] if peers else [], spec.tracing)
     token = [presented_token()] if forced(spec.tracing) else []
     kept = _kept_path(spec.redaction)
     return [*token, *first, *certificate, kept, _lines_setting(), *compressed, engine, _choice(), last]
@@ -66,9 +50,9 @@ def _refused_hosts(group: HostGroup) -> list[JsonObject]:
     rules: JsonObject = {}
     if hosts := group.listener.hosts:
         own = {"name": ":authority", "string_match": {"safe_regex": {"regex": host_pattern(hosts)}}}
-        rules[OTHER_HOSTS] = _unless({"header": own})
+        rules[envoy_names.OTHER_HOSTS_RULE] = _unless({"header": own})
     if group.own:
-        rules[OTHER_SERVER_NAMES] = _unless(group.own)
+        rules[envoy_names.OTHER_SERVER_NAMES_RULE] = _unless(group.own)
     refused = {"action": "DENY", "policies": rules}
     return [extension("envoy.filters.http.rbac", f"{FILTERS}.rbac.v3.RBAC", rules=refused)] if rules else []
 
@@ -89,10 +73,10 @@ def host_pattern(hosts: list[str]) -> str:
 def _kept_path(redaction: Redaction) -> JsonObject:
     """The path that the client asked for, for the access log: enabled by routes that rewrite it or have policies."""
     shown = {"pattern": {"regex": secret_parameters(redaction)}, "substitution": SUBSTITUTION}
-    kept = {"metadata_namespace": KEPT_PATH, "key": "value", "regex_value_rewrite": shown}
+    kept = {"metadata_namespace": envoy_names.LOGGED_PATH_FILTER, "key": "value", "regex_value_rewrite": shown}
     kind = f"{FILTERS}.header_to_metadata.v3.Config"
     rules = [{"header": ":path", "on_header_present": kept}]
-    return {**extension(KEPT_PATH, kind, request_rules=rules), "disabled": True}
+    return {**extension(envoy_names.LOGGED_PATH_FILTER, kind, request_rules=rules), "disabled": True}
 
 
 def _kept(key: str, value: str) -> JsonObject:
@@ -109,7 +93,7 @@ def _rate(limits: Limits) -> list[JsonObject]:
     limited = extension(
         "envoy.filters.http.local_ratelimit",
         f"{FILTERS}.local_ratelimit.v3.LocalRateLimit",
-        stat_prefix="gatewright",
+        stat_prefix=envoy_names.STAT_PREFIX,
         token_bucket={"max_tokens": rate, "tokens_per_fill": rate, "fill_interval": "1s"},
         filter_enabled=always,
         filter_enforced=always,
@@ -120,7 +104,7 @@ def _rate(limits: Limits) -> list[JsonObject]:
 
 def _lines_setting() -> JsonObject:
     """What an API says of its access log lines: enabled, with the value, by the routes of those that say something."""
-    return {**extension(ACCESS_LOG, f"{FILTERS}.set_metadata.v3.Config"), "disabled": True}
+    return {**extension(envoy_names.ACCESS_LOG_FILTER, f"{FILTERS}.set_metadata.v3.Config"), "disabled": True}
 
 
 def _compressors(compression: Compression) -> list[JsonObject]:
@@ -128,7 +112,7 @@ def _compressors(compression: Compression) -> list[JsonObject]:
     common = {"min_content_length": compression.min_bytes, "content_type": compression.content_types}
     return [
         extension(
-            f"gatewright.compressor.{encoding}",
+            f"{envoy_names.COMPRESSOR_FILTER_PREFIX}{encoding}",
             f"{FILTERS}.compressor.v3.Compressor",
             response_direction_config={"common_config": common},
             choose_first=position == 0,
@@ -141,8 +125,13 @@ def _compressors(compression: Compression) -> list[JsonObject]:
 def _peer() -> JsonObject:
     """The client's certificate, for the engine to read: what it says stands in no header."""
     text = {"omit_empty_values": True, "text_format_source": {"inline_string": "%DOWNSTREAM_PEER_CERT%"}}
-    kept = {"object_key": PEER, "factory_key": "envoy.string", "skip_if_empty": True, "format_string": text}
-    return extension(PEER, f"{FILTERS}.set_filter_state.v3.Config", on_request_headers=[kept])
+    kept = {
+        "object_key": envoy_names.PEER_FILTER,
+        "factory_key": "envoy.string",
+        "skip_if_empty": True,
+        "format_string": text,
+    }
+    return extension(envoy_names.PEER_FILTER, f"{FILTERS}.set_filter_state.v3.Config", on_request_headers=[kept])
 
 
 def _ext_proc(attributes: list[str], tracing: Tracing) -> JsonObject:
@@ -156,20 +145,26 @@ def _ext_proc(attributes: list[str], tracing: Tracing) -> JsonObject:
         "request_trailer_mode": "SKIP",
         "response_trailer_mode": "SKIP",
     }
-    namespaces = ["gatewright", AUTHORITY_NAMESPACE, UPSTREAM_NAMESPACE, IDENTITY_NAMESPACE, WATCHED]
-    received = [*namespaces, *([TRACE_NAMESPACE] if tracing.on else [])]
+    received = [
+        envoy_names.ANALYTICS_NAMESPACE,
+        envoy_names.AUTHORITY_NAMESPACE,
+        envoy_names.UPSTREAM_NAMESPACE,
+        envoy_names.IDENTITY_NAMESPACE,
+        envoy_names.WATCHED_NAMESPACE,
+        *([envoy_names.TRACE_NAMESPACE] if tracing.on else []),
+    ]
     metadata: JsonObject = {"receiving_namespaces": {"untyped": received}}
     if forced(tracing):
-        metadata["forwarding_namespaces"] = {"untyped": [TRACE_NAMESPACE]}
+        metadata["forwarding_namespaces"] = {"untyped": [envoy_names.TRACE_NAMESPACE]}
     configured = extension(
-        EXT_PROC,
+        envoy_names.EXT_PROC_FILTER,
         f"{FILTERS}.ext_proc.v3.ExternalProcessor",
-        grpc_service={"envoy_grpc": {"cluster_name": POLICY_ENGINE, "skip_envoy_headers": True}},
+        grpc_service={"envoy_grpc": {"cluster_name": envoy_names.POLICY_ENGINE_CLUSTER, "skip_envoy_headers": True}},
         failure_mode_allow=False,
         status_on_error={"code": "ServiceUnavailable"},  # no engine, no policies, no answer but this
         message_timeout="60s",  # per filter, not per route: attachments have their own, shorter ones
         processing_mode=mode,
-        request_attributes=["xds.route_name", "source.address", *attributes],
+        request_attributes=[envoy_names.ROUTE_NAME_ATTRIBUTE, envoy_names.CLIENT_ADDRESS_ATTRIBUTE, *attributes],
         route_cache_action="RETAIN",  # a cleared route cache re-routes without the new route's policies
         allow_content_length_header=True,
         allow_mode_override=True,  # to record an exchange, the engine asks for the response too
@@ -183,7 +178,13 @@ def _ext_proc(attributes: list[str], tracing: Tracing) -> JsonObject:
 def _choice() -> JsonObject:
     """Enabled by the routes between whose pools policies choose: Envoy looks for the route again by this alone, so that
     nothing that policies have made of a request leads to a route with others. The engine's choices.go places them."""
-    chosen = coalesced("DYNAMIC_METADATA", f"{UPSTREAM_NAMESPACE}:value", "METADATA", f"ROUTE:{CHOICE}:upstream")
-    key = _kept(CHOICE, f"%METADATA(ROUTE:{CHOICE}:route)%/{chosen}")
+    chosen = f"{envoy_names.UPSTREAM_NAMESPACE}:{envoy_names.CHOSEN_VALUE_KEY}"
+    own = f"ROUTE:{envoy_names.CHOICE_FILTER}:{envoy_names.CHOICE_UPSTREAM_KEY}"
+    upstream = coalesced("DYNAMIC_METADATA", chosen, "METADATA", own)
+    route = f"%METADATA(ROUTE:{envoy_names.CHOICE_FILTER}:{envoy_names.CHOICE_ROUTE_KEY})%"
+    key = _kept(envoy_names.CHOICE_FILTER, f"{route}{envoy_names.CHOICE_SEPARATOR}{upstream}")
     kind = f"{FILTERS}.set_filter_state.v3.Config"
-    return {**extension(CHOICE, kind, on_request_headers=[key], clear_route_cache=True), "disabled": True}
+    return {
+        **extension(envoy_names.CHOICE_FILTER, kind, on_request_headers=[key], clear_route_cache=True),
+        "disabled": True,
+    }

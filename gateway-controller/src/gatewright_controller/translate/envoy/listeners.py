@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from gatewright_documents.values import JsonObject
 
+from gatewright_controller._gen import envoy_names
 from gatewright_controller.model import GatewaySpec, Listener, Redirect, milliseconds
 from gatewright_controller.translate.envoy import quic
 from gatewright_controller.translate.envoy.access_logs import access_logs
@@ -38,14 +39,6 @@ WHO_CONNECTS: JsonObject = {"use_remote_address": True, "xff_num_trusted_hops": 
 CERTIFIED_CONNECTION_MAXIMUM = "900s"
 """The age of a client's connection where listeners ask for certificates and `connectionMaximum` is unset. Envoy looks
 at a certificate in the handshake alone, so this bounds how long one that has ended, or was revoked, goes on."""
-
-LISTENER_STATE = "gatewright.listener"
-"""Filter state of a connection: the name of the listener that took it."""
-
-ROUTES = "gatewright"
-"""The one route configuration, which the engine serves."""
-CHALLENGES = "gatewright_challenges"
-"""A cluster of the bootstrap: this process, where it answers challenges of ACME."""
 
 
 def listeners(listener: Listener, spec: GatewaySpec) -> list[EnvoyMessage]:
@@ -143,7 +136,7 @@ def _filter_chain(
 def _listener_name(listener: Listener) -> JsonObject:
     """By which the routes of APIs that name their listeners are found: internal/xds/listener_views.go."""
     text = {"text_format_source": {"inline_string": listener.name}}
-    kept = {"object_key": LISTENER_STATE, "factory_key": "envoy.string", "format_string": text}
+    kept = {"object_key": envoy_names.LISTENER_STATE, "factory_key": "envoy.string", "format_string": text}
     kind = "extensions.filters.network.set_filter_state.v3.Config"
     return extension("envoy.filters.network.set_filter_state", kind, on_new_connection=[kept])
 
@@ -156,7 +149,7 @@ def _connection_limit(listener: Listener, most: int) -> JsonObject:
 def _manager(group: HostGroup, spec: GatewaySpec, trusted: list[JsonObject]) -> JsonObject:
     listener, limits, timeouts = group.listener, spec.limits, spec.timeouts
     return {
-        "stat_prefix": "gatewright",
+        "stat_prefix": envoy_names.STAT_PREFIX,
         "codec_type": "AUTO",  # HTTP/1.1, and HTTP/2 by prior knowledge or ALPN
         "http_protocol_options": {"enable_trailers": True, "allow_custom_methods": True},
         # Without allow_connect: to a client whose WebSocket over HTTP/2 it refuses, Envoy answers nothing.
@@ -237,7 +230,7 @@ def _routes(listener: Listener, challenges: bool) -> JsonObject:
         return {"route_config": redirecting, "strip_any_host_port": True}
     source = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
     # Upgrades are the routes' business, where their policies want no body: then nothing passes a policy by.
-    return {"rds": {"route_config_name": ROUTES, "config_source": source}}
+    return {"rds": {"route_config_name": envoy_names.ROUTE_CONFIGURATION, "config_source": source}}
 
 
 def _redirecting(redirect: Redirect, challenges: bool) -> JsonObject:
@@ -248,9 +241,9 @@ def _redirecting(redirect: Redirect, challenges: bool) -> JsonObject:
         to["port_redirect"] = redirect.port
     refused: JsonObject = {"match": {"prefix": "/", "headers": [TWO_HOSTS]}, "direct_response": {"status": 400}}
     answered: JsonObject = {
-        "name": "|challenges|",
-        "match": {"prefix": "/.well-known/acme-challenge/"},
-        "route": {"cluster": CHALLENGES, "timeout": "10s"},
+        "name": envoy_names.CHALLENGES_ROUTE,
+        "match": {"prefix": envoy_names.CHALLENGE_PATH},
+        "route": {"cluster": envoy_names.CHALLENGES_CLUSTER, "timeout": "10s"},
     }
     routes = [refused, *([answered] if challenges else []), {"match": {"prefix": "/"}, "redirect": to}]
     return {"name": "redirect", "domains": ["*"], "routes": routes}

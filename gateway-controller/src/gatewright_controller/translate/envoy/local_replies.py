@@ -8,29 +8,24 @@ from __future__ import annotations
 
 from gatewright_documents.values import JsonObject
 
+from gatewright_controller._gen import envoy_names
 from gatewright_controller.translate.envoy.messages import typed
 
 TWO_HOSTS: JsonObject = {"name": ":authority", "string_match": {"contains": ","}}
 """Envoy joins two Host headers into one; RFC 9112, 3.2 wants such a request refused. The first of all routes does that:
-internal/xds/twohosts.go."""
-
-OTHER_HOSTS = "other-hosts"
-"""The rule that refuses requests for hosts that the listener has not."""
-
-OTHER_SERVER_NAMES = "other-server-names"
-"""The rule that refuses requests for hosts that ask for other client certificates than the connection's server name."""
-
-WATCHED = "gatewright.watched"
-"""Dynamic metadata of watched exchanges: {"token": …}. Only the engine and Envoy know the token, for the engine takes
-the header away (internal/extproc/proxy_answer.go)."""
-
-PROXY_ANSWER = "x-gatewright-proxy-answer"
-"""The header by which Envoy reports to the engine that it has answered a watched exchange itself, and why."""
+internal/xds/host_front.go."""
 
 FACTS = ("RESPONSE_FLAGS", "RESPONSE_CODE_DETAILS", "UPSTREAM_HOST", "UPSTREAM_TRANSPORT_FAILURE_REASON")
-"""The values of that header behind the token, in this order."""
+"""The values of the header that reports an answer to the engine, behind the token, in this order. Only the engine and
+Envoy know the token, for the engine removes the header (internal/extproc/proxy_answer.go)."""
 
-OF_THE_ENGINE = ("policy_", "headers_too_large", "request_overall_timeout", "ext_proc_error", "header_mutation_")
+OF_THE_ENGINE = (
+    envoy_names.POLICY_DETAILS_PREFIX,
+    envoy_names.HEADERS_TOO_LARGE_DETAILS,
+    envoy_names.REQUEST_TIMEOUT_DETAILS,
+    "ext_proc_error",
+    "header_mutation_",
+)
 """Prefixes of the details of answers that may take the place of one of Envoy's: the engine's, and Envoy's for it.
 
 They have its flags, too, and are not reported to the engine."""
@@ -57,12 +52,21 @@ def local_reply_config(*, hosts: bool, groups: bool, rate: bool) -> JsonObject:
 
 def _report_to_engine(mapper: JsonObject) -> JsonObject:
     """The mapper for watched exchanges: it adds the header that reports the answer to the engine."""
-    token = {"filter": WATCHED, "path": [{"key": "token"}], "value": {"present_match": True}}
+    token = {
+        "filter": envoy_names.WATCHED_NAMESPACE,
+        "path": [{"key": envoy_names.WATCHED_TOKEN_KEY}],
+        "value": {"present_match": True},
+    }
     watched = {"metadata_filter": {"matcher": token, "match_if_key_not_found": False}}
-    value = " ".join([f"%DYNAMIC_METADATA({WATCHED}:token)%", *(f"%{fact}%" for fact in FACTS)])
+    value = " ".join(
+        [
+            f"%DYNAMIC_METADATA({envoy_names.WATCHED_NAMESPACE}:{envoy_names.WATCHED_TOKEN_KEY})%",
+            *(f"%{fact}%" for fact in FACTS),
+        ]
+    )
     return mapper | {
         "filter": {"and_filter": {"filters": [watched, mapper["filter"]]}},
-        "headers_to_add": [*mapper.get("headers_to_add", []), _header(PROXY_ANSWER, value)],
+        "headers_to_add": [*mapper.get("headers_to_add", []), _header(envoy_names.PROXY_ANSWER_HEADER, value)],
     }
 
 
@@ -75,13 +79,15 @@ def _of_hosts(hosts: bool, groups: bool) -> list[JsonObject]:
     two = {"header_filter": {"header": TWO_HOSTS}}
     found = [_problem(two, "Bad Request", "The request has two Host headers.") | {"status_code": 400}]
     if hosts:
-        found.append(_misdirected(OTHER_HOSTS, "This listener does not serve the host that the request is for."))
+        found.append(
+            _misdirected(envoy_names.OTHER_HOSTS_RULE, "This listener does not serve the host that the request is for.")
+        )
     if groups:
         detail = (
             "The host that the request is for asks for other client certificates than the server name (SNI) of this "
             "connection: the client must open a connection whose server name is that host."
         )
-        found.append(_misdirected(OTHER_SERVER_NAMES, detail))
+        found.append(_misdirected(envoy_names.OTHER_SERVER_NAMES_RULE, detail))
     return found
 
 
@@ -133,8 +139,9 @@ def _too_long() -> JsonObject:
 def _by_details() -> list[JsonObject]:
     """Of answers without a flag. Those of the engine and its policies have details of their own."""
     away = cel("response.code_details.matches('^(ext_proc_error|header_mutation_)')")
+    route, refusal = envoy_names.ROUTE_NAME_ATTRIBUTE, "405".join([envoy_names.ROUTE_NAME_SEPARATOR] * 2)
     # Not one that an API answers by itself.
-    method = cel("response.code_details == 'direct_response' && xds.route_name.endsWith('|405|')")
+    method = cel(f"response.code_details == 'direct_response' && {route}.endsWith('{refusal}')")
     upgrade = cel("response.code_details == 'upgrade_failed'")
     details = "^(missing_host_header|path_normalization_failed|http[123][.])"
     malformed = cel(f"response.code == 400 && response.code_details.matches('{details}')")

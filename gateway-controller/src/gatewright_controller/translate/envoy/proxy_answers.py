@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from gatewright_documents.values import JsonObject
 
+from gatewright_controller._gen import envoy_names
 from gatewright_controller.translate.envoy.access_logs import OPERATORS, all_of, any_of
 from gatewright_controller.translate.envoy.local_replies import cel
 from gatewright_controller.translate.envoy.traces import grpc_log
@@ -19,17 +20,25 @@ FLAGS = ("NR", "UH", "UF", "UO", "UT", "UC", "UR", "UPE", "LR", "LH", "URX", "NC
 BEFORE_POLICIES = ("rbac_", "local_rate_limited", "ext_proc_error")
 """Prefixes of the details of answers that Envoy makes before the policies of a route have run, or in their place."""
 
-TAGS = {name: OPERATORS[name] for name in ("method", "path", "authority", "flags")}
+TAGS = {
+    envoy_names.METHOD_TAG: OPERATORS["method"],
+    envoy_names.PATH_TAG: OPERATORS["path"],
+    envoy_names.AUTHORITY_TAG: OPERATORS["authority"],
+    envoy_names.FLAGS_TAG: OPERATORS["flags"],
+}
 """Beside what such a log has by itself: internal/accesslog/answers.go."""
 
 
 def answers_log(listener: str) -> JsonObject:
     """The access log of Envoy's own answers at the listener of this name. Those without a flag are looked at where the
     engine has not seen them."""
-    at_least_400 = {"comparison": {"op": "GE", "value": {"default_value": 400, "runtime_key": "gatewright.answers"}}}
-    chainless = "xds.route_name == '' || xds.route_name.endsWith('|')"
+    at_least_400 = {
+        "comparison": {"op": "GE", "value": {"default_value": 400, "runtime_key": envoy_names.ANSWERS_STATUS_KEY}}
+    }
+    route = envoy_names.ROUTE_NAME_ATTRIBUTE
+    chainless = f"{route} == '' || {route}.endsWith('{envoy_names.ROUTE_NAME_SEPARATOR}')"
     before = " || ".join(f"response.code_details.startsWith('{prefix}')" for prefix in BEFORE_POLICIES)
     unseen = cel(f"response.code_details != 'via_upstream' && ({chainless} || {before})")
     unflagged = all_of({"status_code_filter": at_least_400}, unseen)
     wanted = any_of({"response_flag_filter": {"flags": list(FLAGS)}}, unflagged)
-    return grpc_log("answers", {**TAGS, "listener": listener}) | {"filter": wanted}
+    return grpc_log(envoy_names.ANSWERS_LOG, {**TAGS, envoy_names.LISTENER_TAG: listener}) | {"filter": wanted}

@@ -7,9 +7,9 @@ from collections.abc import Collection, Sequence
 
 from gatewright_documents.values import JsonObject
 
+from gatewright_controller._gen import envoy_names
 from gatewright_controller.resource.proxy_headers import NAMES, PREFIXES
 from gatewright_controller.translate.envoy.messages import extension
-from gatewright_controller.translate.envoy.traces import PRESENTED_IN
 
 APPENDED = ("x-forwarded-for",)
 """Envoy adds the client's address behind what is there."""
@@ -21,8 +21,8 @@ def removed_headers(*, proxy_headers: bool, passed: Collection[str], request_id:
     proxy_headers: those of `proxy_headers.py` too, but for `passed`. request_id: `x-request-id`, so that Envoy makes
     one. trace_token: the header that forces a trace; else the first filter removes it.
     """
-    kept_token = () if trace_token else (PRESENTED_IN,)
-    patterns = [_prefix("x-envoy-"), _prefix("x-gatewright-", kept_token)]
+    kept_token = () if trace_token else (envoy_names.TRACE_TOKEN_HEADER,)
+    patterns = [_prefix("x-envoy-"), _prefix(envoy_names.OWN_HEADER_PREFIX, kept_token)]
     if proxy_headers:
         patterns.append(_proxy_headers(passed))
     names = ["x-forwarded-host", *(["x-request-id"] if request_id else [])]  # routes set the first: the client's host

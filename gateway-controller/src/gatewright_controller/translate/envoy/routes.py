@@ -16,35 +16,10 @@ from envoy.type.matcher.v3 import regex_pb2, string_pb2
 from envoy.type.v3 import percent_pb2
 from google.protobuf import wrappers_pb2
 
+from gatewright_controller._gen import envoy_names
 from gatewright_controller.translate.envoy.common import EnvoyMessage, duration, header, packed_any, regex, struct
 from gatewright_controller.translate.envoy.matches import method_match
-from gatewright_controller.translate.envoy.upstream_paths import NAMESPACE as UPSTREAM_PATHS
 from gatewright_controller.translate.envoy.upstream_paths import UpstreamPaths
-
-EXT_PROC = "envoy.filters.http.ext_proc"
-"""The filter's name in the bootstrap. An entry of this name enables the filter on a route."""
-
-ACCESS_LOG = "gatewright.access_log"
-"""A filter of the bootstrap, set_metadata, and the namespace that it writes: what the access log's filter reads."""
-
-CHOICE = "gatewright.choice"
-"""A filter of the listener, behind ext_proc, that turns to the route of the pool that a policy chose. Also what the
-routes say between which it chooses: {"route": of which one, "upstream": the pool's name}."""
-
-UPSTREAM_NAMESPACE = "gatewright.upstream"
-"""Dynamic metadata in which the engine tells which pool a policy chose: {"value": "canary"}."""
-
-KEPT_PATH = "gatewright.logged_path"
-"""A filter of listeners, header_to_metadata, and the namespace in which it keeps the client's path for the access log,
-without secrets: {"value": "/a?b=c"}. An entry of this name enables it on a route: on those whose policies or rewriting
-may change the path."""
-
-AUTHORITY_NAMESPACE = "gatewright.authority"
-"""Dynamic metadata in which the engine tells an authority that a policy chose: {"value": "other.example"}."""
-
-UPGRADE_NAMESPACE = "gatewright.upgrade"
-"""A route's metadata that the bootstrap's log of refused upgrades reads: {"refused": "why"}."""
-
 
 HOST_SELECTIONS = 5
 """How often another target is looked for than those that have failed, before one of these is asked again."""
@@ -195,7 +170,9 @@ def forwarding_route(name: str, match: EnvoyMessage, forward: Forward, filters: 
     to.request_mirror_policies.extend(map(_mirror, forward.mirrors))
     if forward.policies_choose_authority:
         to.host_rewrite = _chosen_or_own_authority()
-        route.metadata.filter_metadata[AUTHORITY_NAMESPACE].CopyFrom(struct({"value": forward.authority}))
+        route.metadata.filter_metadata[envoy_names.AUTHORITY_NAMESPACE].CopyFrom(
+            struct({envoy_names.CHOSEN_VALUE_KEY: forward.authority})
+        )
     else:
         to.host_rewrite_literal = forward.authority
     if forward.choice:
@@ -203,7 +180,9 @@ def forwarding_route(name: str, match: EnvoyMessage, forward: Forward, filters: 
     if forward.websocket.allowed:
         to.upgrade_configs.add(upgrade_type="websocket")
     elif forward.websocket.refused:
-        route.metadata.filter_metadata[UPGRADE_NAMESPACE].CopyFrom(struct({"refused": forward.websocket.refused}))
+        route.metadata.filter_metadata[envoy_names.UPGRADE_NAMESPACE].CopyFrom(
+            struct({"refused": forward.websocket.refused})
+        )
     _map_paths(route, forward)
     return cast("EnvoyMessage", route)
 
@@ -214,7 +193,7 @@ def _map_paths(route: route_components_pb2.Route, forward: Forward) -> None:
         _keep_path(route)
         _substitute(route.route.regex_rewrite, forward.rewrite)
     if forward.paths:
-        route.metadata.filter_metadata[UPSTREAM_PATHS].CopyFrom(struct(asdict(forward.paths)))
+        route.metadata.filter_metadata[envoy_names.UPSTREAM_PATHS_FILTER].CopyFrom(struct(asdict(forward.paths)))
 
 
 def _retry(policy: route_components_pb2.RetryPolicy, retries: Retrying) -> None:
@@ -241,10 +220,10 @@ def _mirror(mirror: Mirroring) -> EnvoyMessage:
 
 
 def _let_policies_choose(route: route_components_pb2.Route, choice: Choice) -> None:
-    metadata = struct({"route": choice.route, "upstream": choice.upstream})
-    route.metadata.filter_metadata[CHOICE].CopyFrom(metadata)
+    metadata = struct({envoy_names.CHOICE_ROUTE_KEY: choice.route, envoy_names.CHOICE_UPSTREAM_KEY: choice.upstream})
+    route.metadata.filter_metadata[envoy_names.CHOICE_FILTER].CopyFrom(metadata)
     enabled = set_filter_state_pb2.Config()  # the listener's own has what there is to do
-    route.typed_per_filter_config[CHOICE].CopyFrom(packed_any(cast("EnvoyMessage", enabled)))
+    route.typed_per_filter_config[envoy_names.CHOICE_FILTER].CopyFrom(packed_any(cast("EnvoyMessage", enabled)))
 
 
 def _substitute(into: regex_pb2.RegexMatchAndSubstitute, substitution: tuple[str, str]) -> None:
@@ -254,8 +233,8 @@ def _substitute(into: regex_pb2.RegexMatchAndSubstitute, substitution: tuple[str
 
 def _chosen_or_own_authority() -> str:
     """A literal would overwrite what a policy set: Envoy rewrites hosts after all filters have run."""
-    own, chosen = f"ROUTE:{AUTHORITY_NAMESPACE}:value", f"DYNAMIC:{AUTHORITY_NAMESPACE}:value"
-    return coalesced("METADATA", chosen, "METADATA", own)
+    value = f"{envoy_names.AUTHORITY_NAMESPACE}:{envoy_names.CHOSEN_VALUE_KEY}"
+    return coalesced("METADATA", f"DYNAMIC:{value}", "METADATA", f"ROUTE:{value}")
 
 
 def coalesced(*commands: str) -> str:
@@ -317,10 +296,12 @@ def refusing_route(name: str, match: EnvoyMessage, problem: Problem, filters: Fi
 def _route(name: str, match: EnvoyMessage, filters: Filters) -> route_components_pb2.Route:
     route = route_components_pb2.Route(name=name, match=match)
     if filters.ext_proc:
-        route.typed_per_filter_config[EXT_PROC].CopyFrom(packed_any(_per_route(filters.ext_proc)))
+        route.typed_per_filter_config[envoy_names.EXT_PROC_FILTER].CopyFrom(packed_any(_per_route(filters.ext_proc)))
         _keep_path(route)
     if filters.access_log != "all":
-        route.typed_per_filter_config[ACCESS_LOG].CopyFrom(packed_any(_access_log(filters.access_log)))
+        route.typed_per_filter_config[envoy_names.ACCESS_LOG_FILTER].CopyFrom(
+            packed_any(_access_log(filters.access_log))
+        )
     return route
 
 
@@ -328,11 +309,13 @@ def _keep_path(route: route_components_pb2.Route) -> None:
     """What there is to keep is the filter's own to say: it is enabled, and given no settings of the route."""
     enabled = route_components_pb2.FilterConfig()
     enabled.config.SetInParent()
-    route.typed_per_filter_config[KEPT_PATH].CopyFrom(packed_any(cast("EnvoyMessage", enabled)))
+    route.typed_per_filter_config[envoy_names.LOGGED_PATH_FILTER].CopyFrom(packed_any(cast("EnvoyMessage", enabled)))
 
 
 def _access_log(lines: str) -> EnvoyMessage:
-    metadata = set_metadata_pb2.Metadata(metadata_namespace=ACCESS_LOG, value=struct({"lines": lines}))
+    metadata = set_metadata_pb2.Metadata(
+        metadata_namespace=envoy_names.ACCESS_LOG_FILTER, value=struct({"lines": lines})
+    )
     return cast("EnvoyMessage", set_metadata_pb2.Config(metadata=[metadata]))
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from gatewright_documents.values import JsonObject
 
+from gatewright_controller._gen import envoy_names
+
 FETCH_SECONDS = 5
 """A listener that waits for a certificate must not hold up Envoy's start, and all others, for ever."""
 SOURCE: JsonObject = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": f"{FETCH_SECONDS}s"}
@@ -15,9 +17,9 @@ SOURCE: JsonObject = {"ads": {}, "resource_api_version": "V3", "initial_fetch_ti
 
 def certificate_secret(name: str) -> JsonObject:
     """An SdsSecretConfig: a certificate of the Gateway."""
-    return {"name": f"certificate/{name}", "sds_config": SOURCE}
+    return {"name": f"{envoy_names.CERTIFICATE_SECRET_PREFIX}{name}", "sds_config": SOURCE}
 
 
 def authority_secret(name: str) -> JsonObject:
     """An SdsSecretConfig: an authority of the Gateway."""
-    return {"name": f"authority/{name}", "sds_config": SOURCE}
+    return {"name": f"{envoy_names.AUTHORITY_SECRET_PREFIX}{name}", "sds_config": SOURCE}

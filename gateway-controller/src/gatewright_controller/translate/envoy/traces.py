@@ -9,21 +9,18 @@ from __future__ import annotations
 from gatewright_documents.values import JsonObject
 from msgspec import UNSET
 
+from gatewright_controller._gen import envoy_names
 from gatewright_controller.model import Tracing
-from gatewright_controller.translate.envoy.access_logs import MILLION, OPERATORS, TRACE_NAMESPACE, all_of, any_of
+from gatewright_controller.translate.envoy.access_logs import MILLION, OPERATORS, all_of, any_of
 from gatewright_controller.translate.envoy.messages import extension, typed
 
-ENGINE = "gatewright_xds"
-"""A cluster of the bootstrap: the engine's gRPC server."""
-PRESENTED_IN = "x-gatewright-trace"
-"""The header with the token that forces a trace."""
 TAGS = {
-    "method": "%REQ(:METHOD)%",
-    "path": OPERATORS["path"],
-    "authority": OPERATORS["authority"],
-    "flags": "%RESPONSE_FLAGS%",
-    "traceparent": "%REQ(TRACEPARENT)%",
-    "tracestate": "%REQ(TRACESTATE)%",
+    envoy_names.METHOD_TAG: "%REQ(:METHOD)%",
+    envoy_names.PATH_TAG: OPERATORS["path"],
+    envoy_names.AUTHORITY_TAG: OPERATORS["authority"],
+    envoy_names.FLAGS_TAG: "%RESPONSE_FLAGS%",
+    envoy_names.TRACEPARENT_TAG: "%REQ(TRACEPARENT)%",
+    envoy_names.TRACESTATE_TAG: "%REQ(TRACESTATE)%",
 }
 """Beside what such a log has by itself: internal/tracing/accesslog.go."""
 
@@ -32,14 +29,14 @@ def trace_log(tracing: Tracing) -> list[JsonObject]:
     """The access log that goes to the engine."""
     if not tracing.on:
         return []
-    return [grpc_log("traces", TAGS) | {"filter": any_of(*_trace_filters(tracing))}]
+    return [grpc_log(envoy_names.TRACES_LOG, TAGS) | {"filter": any_of(*_trace_filters(tracing))}]
 
 
 def grpc_log(name: str, tags: dict[str, str]) -> JsonObject:
     """An access log that goes to the engine, which knows it by its name."""
     common = {
         "log_name": name,
-        "grpc_service": {"envoy_grpc": {"cluster_name": ENGINE}, "timeout": "10s"},
+        "grpc_service": {"envoy_grpc": {"cluster_name": envoy_names.XDS_CLUSTER}, "timeout": "10s"},
         "transport_api_version": "V3",
         "buffer_flush_interval": "1s",
         "custom_tags": [{"tag": tag, "value": value} for tag, value in tags.items()],
@@ -49,11 +46,14 @@ def grpc_log(name: str, tags: dict[str, str]) -> JsonObject:
 
 
 def _trace_filters(tracing: Tracing) -> list[JsonObject]:
-    chosen = [_has_trace_metadata("traceId"), *([_has_trace_metadata("token")] if forced(tracing) else [])]
+    chosen = [
+        _has_trace_metadata(envoy_names.TRACE_ID_KEY),
+        *([_has_trace_metadata(envoy_names.TRACE_TOKEN_KEY)] if forced(tracing) else []),
+    ]
     share = {"numerator": round(tracing.sample * MILLION), "denominator": "MILLION"}
     by_chance: JsonObject = {
         "runtime_filter": {
-            "runtime_key": "gatewright.traces.sample",
+            "runtime_key": envoy_names.TRACES_SAMPLE_KEY,
             "percent_sampled": share,
             "use_independent_randomness": True,
         }
@@ -66,7 +66,7 @@ def _trace_filters(tracing: Tracing) -> list[JsonObject]:
 
 def _has_trace_metadata(key: str) -> JsonObject:
     """Whether the metadata of the exchange's trace has this."""
-    matcher = {"filter": TRACE_NAMESPACE, "path": [{"key": key}], "value": {"present_match": True}}
+    matcher = {"filter": envoy_names.TRACE_NAMESPACE, "path": [{"key": key}], "value": {"present_match": True}}
     return {"metadata_filter": {"matcher": matcher, "match_if_key_not_found": False}}
 
 
@@ -81,7 +81,7 @@ def forced(tracing: Tracing) -> bool:
 
 def presented_token() -> JsonObject:
     """The first filter where a token forces traces: takes it out of the request, for the engine alone to read."""
-    kept = {"metadata_namespace": TRACE_NAMESPACE, "key": "token", "type": "STRING"}
-    rule = {"header": PRESENTED_IN, "on_header_present": kept, "remove": True}
+    kept = {"metadata_namespace": envoy_names.TRACE_NAMESPACE, "key": envoy_names.TRACE_TOKEN_KEY, "type": "STRING"}
+    rule = {"header": envoy_names.TRACE_TOKEN_HEADER, "on_header_present": kept, "remove": True}
     kind = "extensions.filters.http.header_to_metadata.v3.Config"
     return extension("envoy.filters.http.header_to_metadata", kind, request_rules=[rule])

@@ -14,10 +14,8 @@ from envoy.extensions.filters.http.lua.v3 import lua_pb2
 from envoy.extensions.filters.http.upstream_codec.v3 import upstream_codec_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 
+from gatewright_controller._gen import envoy_names
 from gatewright_controller.translate.envoy.common import EnvoyMessage, packed_any
-
-NAMESPACE = "gatewright.upstream_paths"
-"""The filter, and a route's metadata, which upstream_paths.lua reads."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,10 @@ def upstream_filters() -> Iterator[EnvoyMessage]:
     """Those of a cluster; the last one sends the request."""
     mapping = lua_pb2.Lua()
     mapping.default_source_code.inline_string = _source()
-    named = {NAMESPACE: mapping, "envoy.filters.http.upstream_codec": upstream_codec_pb2.UpstreamCodec()}
+    named = {
+        envoy_names.UPSTREAM_PATHS_FILTER: mapping,
+        "envoy.filters.http.upstream_codec": upstream_codec_pb2.UpstreamCodec(),
+    }
     for name, settings in named.items():
         made = http_connection_manager_pb2.HttpFilter(name=name)
         made.typed_config.CopyFrom(packed_any(cast("EnvoyMessage", settings)))
