@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/http"
 
+	"gatewright.dev/policy-engine/gen/envoynames"
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/accesslog"
 	"gatewright.dev/policy-engine/internal/admin"
@@ -87,5 +88,5 @@ func (e *Engine) newTracing(options Options) *slog.Logger {
 // accessLogs are the readers of the parts of Envoy's access log that the engine uses.
 func (e *Engine) accessLogs() map[string]accesslog.Reader {
 	answers := &accesslog.Answers{Counter: e.proxyAnswers, Recorder: e.recorder, Near: e.node.Near, Obstacle: e.node.Obstacle}
-	return map[string]accesslog.Reader{tracing.Log: e.traces.Read, accesslog.AnswersLog: answers.Read}
+	return map[string]accesslog.Reader{envoynames.TracesLog: e.traces.Read, envoynames.AnswersLog: answers.Read}
 }

@@ -10,18 +10,13 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
 
+	"gatewright.dev/policy-engine/gen/envoynames"
 	"gatewright.dev/policy-engine/internal/exchange"
 	"gatewright.dev/policy-engine/internal/node"
 	"gatewright.dev/policy-engine/internal/proxyanswer"
 	"gatewright.dev/policy-engine/internal/recording"
 	"gatewright.dev/policy-engine/internal/xds"
 )
-
-// AnswersLog is the log of the exchanges that Envoy has answered by itself: translate/envoy/proxy_answers.py.
-const AnswersLog = "answers"
-
-// The tags that listeners add to Envoy's log entries.
-const methodTag, pathTag, authorityTag, flagsTag, listenerTag = "method", "path", "authority", "flags", "listener"
 
 // Answers reads the log of Envoy's own answers: it counts them, and records those of exchanges that the engine has
 // not seen if a recording is under way.
@@ -68,12 +63,12 @@ func (a *Answers) Read(entry *accesslogv3.HTTPAccessLogEntry) {
 		RequestID: request.GetRequestId(), Client: addressOf(common.GetDownstreamRemoteAddress()), Scheme: request.GetScheme(),
 		UserAgent: request.GetUserAgent(), StartedAt: common.GetStartTime().AsTime(), Lasted: common.GetDuration().AsDuration(),
 	}
-	path, query, _ := strings.Cut(tags[pathTag], "?")
+	path, query, _ := strings.Cut(tags[envoynames.PathTag], "?")
 	api, operation, chainID := exchange.RouteParts(common.GetRouteName())
 	x.Query, x.Answer = query, proxyanswer.Answer{
-		Status: int(response.GetResponseCode().GetValue()), Flags: orEmpty(tags[flagsTag]), Details: response.GetResponseCodeDetails(),
+		Status: int(response.GetResponseCode().GetValue()), Flags: orEmpty(tags[envoynames.FlagsTag]), Details: response.GetResponseCodeDetails(),
 		Upstream: addressOf(common.GetUpstreamRemoteAddress()), Transport: common.GetUpstreamTransportFailureReason(),
-		Method: tags[methodTag], Authority: tags[authorityTag], Path: path, API: api, Operation: operation,
+		Method: tags[envoynames.MethodTag], Authority: tags[envoynames.AuthorityTag], Path: path, API: api, Operation: operation,
 	}
 	if x.Answer.IsUnserved() {
 		obstacle := a.Obstacle(api)
@@ -85,7 +80,7 @@ func (a *Answers) Read(entry *accesslogv3.HTTPAccessLogEntry) {
 		return
 	}
 	if cause.Code == proxyanswer.NoRoute && a.near.spend(x.StartedAt) {
-		near := a.Near(tags[listenerTag], x.Answer.Authority, path)
+		near := a.Near(tags[envoynames.ListenerTag], x.Answer.Authority, path)
 		x.Answer.API, cause.Reason, cause.Cure = near.API, near.Reason, near.Cure
 	}
 	a.Recorder.RecordUnseen(x, &cause)

@@ -55,9 +55,12 @@ func (x *exchange) refuseResponse(head Head) {
 	}
 }
 
+// headersTooLarge is what the access log says then.
+const headersTooLarge = "headers_too_large"
+
 func (x *exchange) refuse(phase, reason string, f fault) {
 	x.chain.spec.Observer.MessageRefused(RefusedMessage{
 		RequestID: x.head.RequestID, Phase: phase, API: x.chain.spec.API, Operation: x.chain.spec.Operation, Reason: reason,
 	})
-	x.answerFault(f, "headers_too_large")
+	x.answerFault(f, headersTooLarge)
 }

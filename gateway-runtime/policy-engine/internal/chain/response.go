@@ -177,8 +177,11 @@ func (x *exchange) modifyResponse(m *v1alpha.UpstreamResponseModifications) *v1a
 	return nil
 }
 
-// policyAnswer marks a policy's answer in the access log.
-const policyAnswer = "policy_answer"
+// policyDetails marks answers and failures of policies in the access log, policyAnswer a policy's answer.
+const (
+	policyDetails = "policy_"
+	policyAnswer  = policyDetails + "answer"
+)
 
 // applyImmediate makes a policy's answer the response, in either phase.
 func (x *exchange) applyImmediate(a *v1alpha.ImmediateResponse) *v1alpha.Failure {
@@ -199,7 +202,7 @@ func (x *exchange) applyImmediate(a *v1alpha.ImmediateResponse) *v1alpha.Failure
 
 // answerProblem makes the response an error about the failure. A gRPC client gets a status and a message.
 func (x *exchange) answerProblem(failure *v1alpha.Failure, request bool) {
-	x.answerFault(faultOf(failure.Class, request), "policy_"+string(failure.Class))
+	x.answerFault(faultOf(failure.Class, request), policyDetails+string(failure.Class))
 }
 
 func (x *exchange) answerFault(f fault, details string) {

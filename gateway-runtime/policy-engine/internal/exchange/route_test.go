@@ -1,8 +1,10 @@
 package exchange_test
 
 import (
+	"strings"
 	"testing"
 
+	"gatewright.dev/policy-engine/gen/envoynames"
 	"gatewright.dev/policy-engine/internal/exchange"
 )
 
@@ -14,5 +16,12 @@ func TestRouteParts(t *testing.T) {
 		if got := [3]string{api, operation, chainID}; got != want {
 			t.Errorf("%q: expected %q, got %q", name, want, got)
 		}
+	}
+}
+
+func TestRoutesOfTheControllersNames(t *testing.T) {
+	name := strings.Join([]string{"orders", "GET /{id}", "c1"}, envoynames.RouteNameSeparator)
+	if api, operation, chainID := exchange.RouteParts(name); api != "orders" || operation != "GET /{id}" || chainID != "c1" {
+		t.Errorf("%q: expected its three parts, got %q, %q and %q", name, api, operation, chainID)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 	"pgregory.net/rapid"
 
+	"gatewright.dev/policy-engine/gen/envoynames"
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/property"
 	"gatewright.dev/sdk/policy/v1alpha"
@@ -40,7 +41,7 @@ var (
 	anyStruct = rapid.Custom(func(t *rapid.T) *structpb.Struct {
 		list := structpb.NewListValue(&structpb.ListValue{Values: []*structpb.Value{structpb.NewNumberValue(1)}})
 		values := rapid.SampledFrom([]*structpb.Value{structpb.NewStringValue("a|b"), structpb.NewBoolValue(true), list, {}, structpb.NewNullValue()})
-		names := rapid.SampledFrom([]string{"xds.route_name", "source.address", peerAttribute, TraceToken, "other"})
+		names := rapid.SampledFrom([]string{envoynames.RouteNameAttribute, envoynames.ClientAddressAttribute, envoynames.PeerAttribute, envoynames.TraceTokenKey, "other"})
 		return &structpb.Struct{Fields: rapid.MapOfN(names, values, 0, 3).Draw(t, "fields")}
 	})
 )
@@ -57,7 +58,7 @@ var anyRequest = rapid.Custom(func(t *rapid.T) *servicev3.ProcessingRequest {
 	}
 	if rapid.Bool().Draw(t, "metadata") {
 		message.MetadataContext = &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{
-			"a": anyStruct.Draw(t, "context"), TraceNamespace: anyStruct.Draw(t, "trace")}}
+			"a": anyStruct.Draw(t, "context"), envoynames.TraceNamespace: anyStruct.Draw(t, "trace")}}
 	}
 	ended := rapid.Bool().Draw(t, "ended")
 	headers := &servicev3.HttpHeaders{Headers: anyHeaders.Draw(t, "headers"), EndOfStream: ended}
@@ -86,9 +87,9 @@ func read(message *servicev3.ProcessingRequest) incoming {
 	for _, group := range message.GetAttributes() {
 		want.route = group.GetFields()["xds.route_name"].GetStringValue()
 		want.client = group.GetFields()["source.address"].GetStringValue()
-		want.certificate = group.GetFields()[peerAttribute].GetStringValue()
+		want.certificate = group.GetFields()[envoynames.PeerAttribute].GetStringValue()
 	}
-	want.token = message.GetMetadataContext().GetFilterMetadata()[TraceNamespace].GetFields()[TraceToken].GetStringValue()
+	want.token = message.GetMetadataContext().GetFilterMetadata()[envoynames.TraceNamespace].GetFields()[envoynames.TraceTokenKey].GetStringValue()
 	headers, body := message.GetRequestHeaders(), message.GetRequestBody()
 	switch message.GetRequest().(type) {
 	case *servicev3.ProcessingRequest_RequestHeaders:
@@ -237,13 +238,13 @@ func withResponse(answer *servicev3.HeadersResponse, changes *chain.Changes, res
 	}
 	namespaces := map[string]any{}
 	if changes.Authority != "" {
-		namespaces[authorityNamespace] = map[string]any{"value": changes.Authority}
+		namespaces[envoynames.AuthorityNamespace] = map[string]any{"value": changes.Authority}
 	}
 	if changes.Upstream != "" {
-		namespaces[upstreamNamespace] = map[string]any{"value": changes.Upstream}
+		namespaces[envoynames.UpstreamNamespace] = map[string]any{"value": changes.Upstream}
 	}
 	if changes.Analytics != nil {
-		namespaces[analyticsNamespace] = changes.Analytics
+		namespaces[envoynames.AnalyticsNamespace] = changes.Analytics
 	}
 	if len(namespaces) > 0 {
 		message.DynamicMetadata = must(structpb.NewStruct(namespaces))
@@ -299,7 +300,7 @@ func TestGeneratedCodeReadsAnImmediateAnswer(t *testing.T) {
 			immediate.GetGrpcStatus().GetStatus() != 7 || string(immediate.GetHeaders().GetSetHeaders()[0].GetHeader().GetRawValue()) != "no" {
 			t.Errorf("%d bytes: got %.300v", size, immediate)
 		}
-		if fields := got.GetDynamicMetadata().GetFields(); fields[analyticsNamespace].GetStructValue().GetFields()["who"].GetStringValue() != "me" {
+		if fields := got.GetDynamicMetadata().GetFields(); fields[envoynames.AnalyticsNamespace].GetStructValue().GetFields()["who"].GetStringValue() != "me" {
 			t.Errorf("%d bytes: got the metadata %v", size, fields)
 		}
 	}

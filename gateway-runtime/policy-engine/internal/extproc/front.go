@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"gatewright.dev/policy-engine/gen/envoynames"
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/clientcert"
 	"gatewright.dev/policy-engine/internal/exchange"
@@ -114,7 +115,7 @@ func (f *front) Open(ctx context.Context) (exchange.Opening, error) {
 	f.directions[chain.Request].mode, f.directions[chain.Response].mode = f.message.requestMode, f.message.responseMode
 	f.directions[chain.Request].ended = f.message.ended
 	route := f.message.route
-	return exchange.Opening{RequestID: f.head.RequestID, Route: route, ChainID: route[strings.LastIndexByte(route, '|')+1:], TraceToken: f.message.token}, nil
+	return exchange.Opening{RequestID: f.head.RequestID, Route: route, ChainID: route[strings.LastIndex(route, envoynames.RouteNameSeparator)+1:], TraceToken: f.message.token}, nil
 }
 
 // CheckMode refuses a route whose body modes are not those the chain needs.

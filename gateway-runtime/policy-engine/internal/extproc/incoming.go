@@ -8,6 +8,7 @@ import (
 
 	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 
+	"gatewright.dev/policy-engine/gen/envoynames"
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -255,20 +256,17 @@ func (m *incoming) decodeAttributes(text string) error {
 	return err
 }
 
-// peerAttribute is the request attribute of ext_proc in which listeners that request client certificates send them.
-const peerAttribute = "filter_state['gatewright.peer']"
-
 func (m *incoming) decodeAttribute(text string) error {
 	name, value, err := decodeEntry(text)
 	if err != nil {
 		return err
 	}
 	switch name {
-	case "xds.route_name":
+	case envoynames.RouteNameAttribute:
 		m.route, err = decodeString(value)
-	case "source.address":
+	case envoynames.ClientAddressAttribute:
 		m.client, err = decodeString(value)
-	case peerAttribute:
+	case envoynames.PeerAttribute:
 		m.certificate, err = decodeString(value)
 	}
 	return err

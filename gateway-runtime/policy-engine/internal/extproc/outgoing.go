@@ -13,18 +13,9 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"gatewright.dev/policy-engine/gen/envoynames"
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/sdk/policy/v1alpha"
-)
-
-// Namespaces of Envoy's dynamic metadata. A route rewrites the host to its upstream's own, and goes to its own
-// upstream, unless a policy has chosen another: the route reads the field "value" in the namespaces of authority and
-// upstream.
-const (
-	analyticsNamespace = "gatewright"
-	authorityNamespace = "gatewright.authority"
-	upstreamNamespace  = "gatewright.upstream"
-	identityNamespace  = "gatewright.identity"
 )
 
 // outgoing is an encoded ProcessingResponse in two parts: what stands before a body, and the body, which is the last
@@ -240,36 +231,37 @@ func (b *builder) metadata(analytics map[string]any, identity *chain.Identity, a
 	}
 	fields := map[string]*structpb.Value{}
 	if authority != "" {
-		fields[authorityNamespace] = choiceValue(authority)
+		fields[envoynames.AuthorityNamespace] = choiceValue(authority)
 	}
 	if upstream != "" {
-		fields[upstreamNamespace] = choiceValue(upstream)
+		fields[envoynames.UpstreamNamespace] = choiceValue(upstream)
 	}
 	if identity != nil {
-		fields[identityNamespace] = identityValue(identity)
+		fields[envoynames.IdentityNamespace] = identityValue(identity)
 	}
 	if len(analytics) > 0 {
 		values, err := structOf(analytics)
 		if err != nil {
 			return fmt.Errorf("analytics metadata: %w", err)
 		}
-		fields[analyticsNamespace] = structpb.NewStructValue(values)
+		fields[envoynames.AnalyticsNamespace] = structpb.NewStructValue(values)
 	}
 	metadata := &servicev3.ProcessingResponse{DynamicMetadata: &structpb.Struct{Fields: fields}}
 	*b, err = proto.MarshalOptions{}.MarshalAppend(*b, metadata) // concatenated messages are merged
 	return err
 }
 
-// choiceValue wraps a policy's choice the way that routes read it.
+// choiceValue wraps a policy's choice the way that routes read it: without one, a route rewrites the host to its
+// upstream's own, and goes to its own upstream.
 func choiceValue(value string) *structpb.Value {
-	return structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{"value": structpb.NewStringValue(value)}})
+	return structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{envoynames.ChosenValueKey: structpb.NewStringValue(value)}})
 }
 
 // identityValue has the fields that an access log reads. The identity came as JSON, so all of it is UTF-8.
 func identityValue(identity *chain.Identity) *structpb.Value {
 	return structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{
-		"subject": structpb.NewStringValue(identity.Subject), "issuer": structpb.NewStringValue(identity.Issuer),
-		"method": structpb.NewStringValue(identity.Method),
+		envoynames.IdentitySubjectKey: structpb.NewStringValue(identity.Subject), envoynames.IdentityIssuerKey: structpb.NewStringValue(identity.Issuer),
+		envoynames.IdentityMethodKey: structpb.NewStringValue(identity.Method),
 	}})
 }
 

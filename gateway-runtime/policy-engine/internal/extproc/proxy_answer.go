@@ -8,22 +8,18 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"gatewright.dev/policy-engine/gen/envoynames"
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/proxyanswer"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
+// proxyAnswers recognises Envoy's own answers, by a token that lasts as long as the engine's process.
+//
 // Envoy's own answers reach the engine like any response. For a watched exchange the engine sends Envoy a token, in
 // dynamic metadata. An answer that Envoy makes for such an exchange has a header with the token and with what Envoy
 // knows about its cause (translate/envoy/local_replies.py). The engine reads the header and removes it: no policy,
 // client or upstream ever sees the token, so no upstream can forge the header.
-const (
-	watchedNamespace  = "gatewright.watched"
-	watchedToken      = "token"
-	proxyAnswerHeader = "x-gatewright-proxy-answer"
-)
-
-// proxyAnswers recognises Envoy's own answers, by a token that lasts as long as the engine's process.
 type proxyAnswers struct {
 	token   string
 	message []byte // a ProcessingResponse with the token alone
@@ -31,8 +27,8 @@ type proxyAnswers struct {
 
 func newProxyAnswers() *proxyAnswers {
 	p := &proxyAnswers{token: rand.Text()}
-	fields := &structpb.Struct{Fields: map[string]*structpb.Value{watchedToken: structpb.NewStringValue(p.token)}}
-	metadata := &structpb.Struct{Fields: map[string]*structpb.Value{watchedNamespace: structpb.NewStructValue(fields)}}
+	fields := &structpb.Struct{Fields: map[string]*structpb.Value{envoynames.WatchedTokenKey: structpb.NewStringValue(p.token)}}
+	metadata := &structpb.Struct{Fields: map[string]*structpb.Value{envoynames.WatchedNamespace: structpb.NewStructValue(fields)}}
 	p.message, _ = proto.Marshal(&servicev3.ProcessingResponse{DynamicMetadata: metadata}) // texts in UTF-8
 	return p
 }
@@ -50,7 +46,7 @@ func (f *front) addToken(message *outgoing) {
 //go:noinline
 func (f *front) extractProxyAnswer(response *chain.Head) {
 	for n, header := range response.Headers {
-		if header.Name != proxyAnswerHeader {
+		if header.Name != envoynames.ProxyAnswerHeader {
 			continue
 		}
 		if answer, ok := f.proxy.read(header.Value); ok {
@@ -81,7 +77,7 @@ func (p *proxyAnswers) read(text string) (proxyanswer.Answer, bool) {
 
 // withoutProxyAnswer adds to the changes of a response of Envoy's own that its header is removed.
 func withoutProxyAnswer(changes chain.Changes) chain.Changes {
-	changes.Headers.Remove = append(changes.Headers.Remove[:len(changes.Headers.Remove):len(changes.Headers.Remove)], proxyAnswerHeader)
+	changes.Headers.Remove = append(changes.Headers.Remove[:len(changes.Headers.Remove):len(changes.Headers.Remove)], envoynames.ProxyAnswerHeader)
 	return changes
 }
 

@@ -8,21 +8,10 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"gatewright.dev/policy-engine/gen/envoynames"
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/exchange"
 	"gatewright.dev/sdk/policy/v1alpha"
-)
-
-// The keys of dynamic metadata by which Envoy learns the trace of an exchange, for its access log. All values but the
-// state are hexadecimal. A listener puts the client's trace token there, for the engine to read.
-const (
-	TraceNamespace = "gatewright.trace"
-	TraceID        = "traceId"
-	TraceSpan      = "spanId" // of the exchange
-	TraceParent    = "parentId"
-	TraceUpstream  = "upstreamId"
-	TraceState     = "state"
-	TraceToken     = "token"
 )
 
 const traceparent, tracestate = "traceparent", "tracestate"
@@ -67,16 +56,16 @@ func (f *front) sendTrace(message outgoing) error {
 // traceMetadata is a message with the trace's ids for Envoy.
 func traceMetadata(trace *exchange.Trace) ([]byte, error) {
 	fields := map[string]*structpb.Value{
-		TraceID:       structpb.NewStringValue(hex.EncodeToString(trace.ID[:])),
-		TraceSpan:     structpb.NewStringValue(hex.EncodeToString(trace.Exchange[:])),
-		TraceUpstream: structpb.NewStringValue(hex.EncodeToString(trace.Upstream[:])),
+		envoynames.TraceIDKey:         structpb.NewStringValue(hex.EncodeToString(trace.ID[:])),
+		envoynames.TraceSpanIDKey:     structpb.NewStringValue(hex.EncodeToString(trace.Exchange[:])),
+		envoynames.TraceUpstreamIDKey: structpb.NewStringValue(hex.EncodeToString(trace.Upstream[:])),
 	}
 	if trace.Parent != [8]byte{} {
-		fields[TraceParent] = structpb.NewStringValue(hex.EncodeToString(trace.Parent[:]))
-		fields[TraceState] = structpb.NewStringValue(trace.State)
+		fields[envoynames.TraceParentIDKey] = structpb.NewStringValue(hex.EncodeToString(trace.Parent[:]))
+		fields[envoynames.TraceStateKey] = structpb.NewStringValue(trace.State)
 	}
 	return proto.Marshal(&servicev3.ProcessingResponse{DynamicMetadata: &structpb.Struct{Fields: map[string]*structpb.Value{
-		TraceNamespace: structpb.NewStructValue(&structpb.Struct{Fields: fields})}}})
+		envoynames.TraceNamespace: structpb.NewStructValue(&structpb.Struct{Fields: fields})}}})
 }
 
 // decodeMetadata reads Metadata (envoy.config.core.v3): the token that a client has presented to have its exchange
@@ -92,7 +81,7 @@ func (m *incoming) decodeMetadata(text string) error {
 			continue
 		}
 		name, group, err := decodeEntry(f.value)
-		if err == nil && name == TraceNamespace {
+		if err == nil && name == envoynames.TraceNamespace {
 			err = m.decodeToken(group)
 		}
 		if err != nil {
@@ -115,7 +104,7 @@ func (m *incoming) decodeToken(group string) error {
 			continue
 		}
 		key, value, err := decodeEntry(f.value)
-		if err == nil && key == TraceToken {
+		if err == nil && key == envoynames.TraceTokenKey {
 			m.token, err = decodeString(value)
 		}
 		if err != nil {

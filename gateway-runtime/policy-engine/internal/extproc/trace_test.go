@@ -7,6 +7,7 @@ import (
 	servicev3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"google.golang.org/protobuf/proto"
 
+	"gatewright.dev/policy-engine/gen/envoynames"
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/exchange"
 	"gatewright.dev/sdk/policy/v1alpha"
@@ -59,9 +60,9 @@ func TestATracedRequestGoesUpstreamWithItsTrace(t *testing.T) {
 		t.Errorf("expected traceparent %s and x-a alone, got %v, removed %v", want, got, mutation.GetRemoveHeaders())
 	}
 	metadata := stream.sent[0].GetDynamicMetadata().GetFields()
-	fields := metadata[TraceNamespace].GetStructValue().GetFields()
-	if fields[TraceSpan].GetStringValue() != "0300000000000000" || fields[TraceParent].GetStringValue() != "0200000000000000" ||
-		fields[TraceState].GetStringValue() != "vendor=1" || metadata["gatewright"] == nil {
+	fields := metadata[envoynames.TraceNamespace].GetStructValue().GetFields()
+	if fields[envoynames.TraceSpanIDKey].GetStringValue() != "0300000000000000" || fields[envoynames.TraceParentIDKey].GetStringValue() != "0200000000000000" ||
+		fields[envoynames.TraceStateKey].GetStringValue() != "vendor=1" || metadata["gatewright"] == nil {
 		t.Errorf("expected the ids beside the analytics, got %v", metadata)
 	}
 	if again := stream.sent[1].GetDynamicMetadata(); again != nil || stream.sent[1].GetResponseHeaders().GetResponse().GetHeaderMutation() != nil {
@@ -90,7 +91,7 @@ func TestEnvoyGetsTheTraceOfAnAnswer(t *testing.T) {
 	if err := f.Answer(chain.Answer{Status: 403, Body: []byte("no")}); err != nil {
 		t.Fatal(err)
 	}
-	if sent := stream.sent[0]; sent.GetDynamicMetadata().GetFields()[TraceNamespace] == nil || string(sent.GetImmediateResponse().GetBody()) != "no" {
+	if sent := stream.sent[0]; sent.GetDynamicMetadata().GetFields()[envoynames.TraceNamespace] == nil || string(sent.GetImmediateResponse().GetBody()) != "no" {
 		t.Errorf("expected the answer with the trace, got %v", sent)
 	}
 }

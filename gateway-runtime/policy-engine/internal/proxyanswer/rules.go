@@ -3,6 +3,8 @@ package proxyanswer
 import (
 	"slices"
 	"strings"
+
+	"gatewright.dev/policy-engine/gen/envoynames"
 )
 
 // rule is one cause. The first rule that fits an answer explains it: by a flag, if the rule has any; by the beginning
@@ -25,6 +27,9 @@ const NoRoute = "no_route"
 
 // nameUnresolved is the code if the name of an upstream does not resolve: at a request, or when its API starts.
 const nameUnresolved = "name_unresolved"
+
+// deniedBy begins the details of what Envoy's RBAC filter refuses; the name of the rule and "]" follow.
+const deniedBy = "rbac_access_denied_matched_policy["
 
 const (
 	spec   = "spec.upstream"
@@ -110,9 +115,9 @@ var rules = []rule{
 		cure:   "send what matches of the operations asks for"},
 	{code: "malformed_path", party: Client, status: 400, refusing: true,
 		reason: "the path or the query can be read in several ways", cure: "send each parameter once, and no escaped slash or ';' in the path"},
-	{code: "unknown_host", party: Client, details: []string{"rbac_access_denied_matched_policy[other-hosts]"},
+	{code: "unknown_host", party: Client, details: []string{deniedBy + envoynames.OtherHostsRule + "]"},
 		reason: "the listener does not serve the host {authority}", cure: "ask for one of the listener's hosts, or add the host to the listener in the Gateway"},
-	{code: "other_server_name", party: Client, details: []string{"rbac_access_denied_matched_policy[other-server-names]"},
+	{code: "other_server_name", party: Client, details: []string{deniedBy + envoynames.OtherServerNamesRule + "]"},
 		reason: "the host {authority} asks for other client certificates than the server name (SNI) of the connection",
 		cure:   "have the client open a connection whose server name is the request's host; clientCertificatesByHost of the listener in the Gateway says which certificates it asks for"},
 	{code: "rate_limited", party: Client, details: []string{"local_rate_limited"},

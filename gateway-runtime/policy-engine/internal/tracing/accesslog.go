@@ -13,22 +13,13 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"gatewright.dev/policy-engine/gen/envoynames"
 	"gatewright.dev/policy-engine/internal/exchange"
-	"gatewright.dev/policy-engine/internal/extproc"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// The tags and headers that listeners add to Envoy's log entries: translate/envoy/traces.py.
-const (
-	methodTag, pathTag, authorityTag, flagsTag = "method", "path", "authority", "flags"
-	parentTag, stateTag                        = "traceparent", "tracestate"
-)
-
-// Log is the part of Envoy's access log that spans are made of: exchanges that are traced, and a share of those
+// Read makes the spans of an exchange and of its upstream request: of exchanges that are traced, and of a share of those
 // on routes without policies, which the engine does not see otherwise.
-const Log = "traces"
-
-// Read makes the spans of an exchange and of its upstream request.
 func (t *Tracing) Read(entry *accesslogv3.HTTPAccessLogEntry) {
 	common := entry.GetCommonProperties()
 	api, operation, chainID := exchange.RouteParts(common.GetRouteName())
@@ -39,8 +30,8 @@ func (t *Tracing) Read(entry *accesslogv3.HTTPAccessLogEntry) {
 	request, response, tags := entry.GetRequest(), entry.GetResponse(), common.GetCustomTags()
 	start := common.GetStartTime().AsTime()
 	s := &serverSpan{
-		trace: traced, api: api, operation: operation, method: tags[methodTag], scheme: request.GetScheme(), authority: tags[authorityTag],
-		path: tags[pathTag], client: addressOf(common.GetDownstreamRemoteAddress()), userAgent: request.GetUserAgent(), requestID: request.GetRequestId(),
+		trace: traced, api: api, operation: operation, method: tags[envoynames.MethodTag], scheme: request.GetScheme(), authority: tags[envoynames.AuthorityTag],
+		path: tags[envoynames.PathTag], client: addressOf(common.GetDownstreamRemoteAddress()), userAgent: request.GetUserAgent(), requestID: request.GetRequestId(),
 		protocol: protocols[entry.GetProtocolVersion()], start: start, end: start.Add(common.GetDuration().AsDuration()),
 		status: int(response.GetResponseCode().GetValue()), details: response.GetResponseCodeDetails(), flags: flagsOf(tags),
 		received: request.GetRequestBodyBytes(), sent: response.GetResponseBodyBytes(),
@@ -58,7 +49,7 @@ var protocols = map[accesslogv3.HTTPAccessLogEntry_HTTPVersion]string{
 
 // flagsOf returns Envoy's response flags; "" if there are none.
 func flagsOf(tags map[string]string) string {
-	if flags := tags[flagsTag]; flags != "-" {
+	if flags := tags[envoynames.FlagsTag]; flags != "-" {
 		return flags
 	}
 	return ""
@@ -67,7 +58,7 @@ func flagsOf(tags map[string]string) string {
 // traceOf returns the trace of a logged exchange; nil if it has none. For exchanges with a chain the engine decided
 // earlier, and the metadata contains its decision; for others it decides here.
 func (t *Tracing) traceOf(entry *accesslogv3.HTTPAccessLogEntry, chainID string) *exchange.Trace {
-	fields := entry.GetCommonProperties().GetMetadata().GetFilterMetadata()[extproc.TraceNamespace].GetFields()
+	fields := entry.GetCommonProperties().GetMetadata().GetFilterMetadata()[envoynames.TraceNamespace].GetFields()
 	if engineTrace := readTrace(fields); engineTrace != nil {
 		return engineTrace
 	}
@@ -75,12 +66,12 @@ func (t *Tracing) traceOf(entry *accesslogv3.HTTPAccessLogEntry, chainID string)
 	if chainID != "" || s == nil {
 		return nil
 	}
-	token, tags := fields[extproc.TraceToken].GetStringValue(), entry.GetCommonProperties().GetCustomTags()
+	token, tags := fields[envoynames.TraceTokenKey].GetStringValue(), entry.GetCommonProperties().GetCustomTags()
 	if token != "" && !s.token.matches(token) {
 		return nil // logged only for the token, or by chance
 	}
 	var headers v1alpha.Headers
-	for name, tag := range map[string]string{"traceparent": tags[parentTag], "tracestate": tags[stateTag]} {
+	for name, tag := range map[string]string{"traceparent": tags[envoynames.TraceparentTag], "tracestate": tags[envoynames.TracestateTag]} {
 		if tag != "" {
 			headers = append(headers, v1alpha.Header{Name: name, Value: tag})
 		}
@@ -90,17 +81,17 @@ func (t *Tracing) traceOf(entry *accesslogv3.HTTPAccessLogEntry, chainID string)
 
 // readTrace returns the trace that the engine put into the metadata; nil if there is none.
 func readTrace(fields map[string]*structpb.Value) *exchange.Trace {
-	result := &exchange.Trace{State: fields[extproc.TraceState].GetStringValue()}
+	result := &exchange.Trace{State: fields[envoynames.TraceStateKey].GetStringValue()}
 	for _, field := range []struct {
 		into []byte
 		from string
-	}{{result.ID[:], extproc.TraceID}, {result.Exchange[:], extproc.TraceSpan}, {result.Upstream[:], extproc.TraceUpstream}} {
+	}{{result.ID[:], envoynames.TraceIDKey}, {result.Exchange[:], envoynames.TraceSpanIDKey}, {result.Upstream[:], envoynames.TraceUpstreamIDKey}} {
 		text := fields[field.from].GetStringValue()
 		if n, err := hex.Decode(field.into, []byte(text)[:min(len(text), 2*len(field.into))]); err != nil || n != len(field.into) {
 			return nil
 		}
 	}
-	if text := fields[extproc.TraceParent].GetStringValue(); len(text) == 2*len(result.Parent) {
+	if text := fields[envoynames.TraceParentIDKey].GetStringValue(); len(text) == 2*len(result.Parent) {
 		_, _ = hex.Decode(result.Parent[:], []byte(text)) // it is what we wrote
 	}
 	return result

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
+	"gatewright.dev/policy-engine/gen/envoynames"
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 )
 
@@ -29,9 +30,6 @@ const (
 
 // sendingOrder sorts the types so that a resource is sent before the resources that name it.
 var sendingOrder = []string{SecretType, ClusterType, ListenerType, RouteType}
-
-// RouteConfigName is the name of the one route configuration of all listeners.
-const RouteConfigName = "gatewright"
 
 // Resource is one xDS resource, serialized. Its version is a digest of its content.
 type Resource struct {
@@ -138,7 +136,7 @@ func operationsOf(routes []*routev3.Route) []string {
 	var operations []string
 	for _, route := range routes {
 		name := route.GetName()
-		first, last := strings.IndexByte(name, '|'), strings.LastIndexByte(name, '|')
+		first, last := strings.Index(name, envoynames.RouteNameSeparator), strings.LastIndex(name, envoynames.RouteNameSeparator)
 		if first < 0 || !strings.Contains(name[first+1:last+1], " ") {
 			continue
 		}
@@ -168,7 +166,7 @@ func parseList(field string, texts [][]byte, chains map[string]*nodev1.Chain) ([
 
 // chainID returns the chain at the end of a route's name.
 func chainID(route *routev3.Route) string {
-	return route.GetName()[strings.LastIndexByte(route.GetName(), '|')+1:]
+	return route.GetName()[strings.LastIndex(route.GetName(), envoynames.RouteNameSeparator)+1:]
 }
 
 // checkRoute checks a route against its chain: a chain that is not in the bundle would be answered 503.

@@ -5,25 +5,21 @@ import (
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	"gatewright.dev/policy-engine/gen/envoynames"
 )
 
-const (
-	// challengePrefix is the path by which an authority checks that a host is ours (RFC 8555, 8.3).
-	challengePrefix = "/.well-known/acme-challenge/"
-	// challengesCluster is a cluster of the bootstrap: the controller, which answers challenges.
-	challengesCluster = "gatewright_challenges"
-	challengesTimeout = 10 * time.Second
-)
+const challengesTimeout = 10 * time.Second
 
 var toChallenges = mustRoutes(challengesRoute())
 
 // challengesRoute belongs to no API and has no chain. Listeners that redirect have the same: the controller's listeners.py.
 func challengesRoute() *routev3.Route {
 	return &routev3.Route{
-		Name:  "|challenges|",
-		Match: &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: challengePrefix}},
+		Name:  envoynames.ChallengesRoute,
+		Match: &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: envoynames.ChallengePath}},
 		Action: &routev3.Route_Route{Route: &routev3.RouteAction{
-			ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: challengesCluster},
+			ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: envoynames.ChallengesCluster},
 			Timeout:          durationpb.New(challengesTimeout),
 		}},
 	}

@@ -14,15 +14,9 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
+	"gatewright.dev/policy-engine/gen/envoynames"
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 )
-
-// choice is the name of the listener's filter behind ext_proc that has Envoy look for a route again once policies have
-// run, of the metadata of the routes that enable it, and of the filter state by which the route is found.
-const choice = "gatewright.choice"
-
-// choiceSeparator stands in the filter state between the two parts of a route's metadata. Nothing else has it.
-const choiceSeparator = "/"
 
 // chosen are the routes of pools that policies choose between, as serialized RouteLists, by GROUP/POOL.
 type chosen map[string][]byte
@@ -31,34 +25,34 @@ type chosen map[string][]byte
 type target struct{ group, upstream string }
 
 func targetOf(route *routev3.Route) target {
-	fields := route.GetMetadata().GetFilterMetadata()[choice].GetFields()
-	return target{fields["route"].GetStringValue(), fields["upstream"].GetStringValue()}
+	fields := route.GetMetadata().GetFilterMetadata()[envoynames.ChoiceFilter].GetFields()
+	return target{fields[envoynames.ChoiceRouteKey].GetStringValue(), fields[envoynames.ChoiceUpstreamKey].GetStringValue()}
 }
 
-func (t target) key() string { return t.group + choiceSeparator + t.upstream }
+func (t target) key() string { return t.group + envoynames.ChoiceSeparator + t.upstream }
 
 // checkChoice checks a route against the pools that its chain (nil: none) may choose. Without the filter a choice would
 // have no effect; with it, and without a choice, Envoy would look for a route that does not exist.
 func checkChoice(route *routev3.Route, chain *nodev1.Chain) error {
-	packed, metadata := route.GetTypedPerFilterConfig()[choice], targetOf(route)
+	packed, metadata := route.GetTypedPerFilterConfig()[envoynames.ChoiceFilter], targetOf(route)
 	if route.GetRoute() == nil || len(chain.GetUpstreams()) < 2 {
 		if packed != nil || metadata != (target{}) {
-			return fmt.Errorf("typed_per_filter_config, metadata: expected no %s, since no policy chooses a pool here", choice)
+			return fmt.Errorf("typed_per_filter_config, metadata: expected no %s, since no policy chooses a pool here", envoynames.ChoiceFilter)
 		}
 		return nil
 	}
 	if packed == nil {
-		return fmt.Errorf("typed_per_filter_config: expected %s, since the chain's policies choose between pools", choice)
+		return fmt.Errorf("typed_per_filter_config: expected %s, since the chain's policies choose between pools", envoynames.ChoiceFilter)
 	}
 	config := &setstatev3.Config{}
 	if err := packed.UnmarshalTo(config); err != nil {
-		return fmt.Errorf("typed_per_filter_config[%s]: %w", choice, err)
+		return fmt.Errorf("typed_per_filter_config[%s]: %w", envoynames.ChoiceFilter, err)
 	}
 	if proto.Size(config) > 0 {
-		return fmt.Errorf("typed_per_filter_config[%s]: expected an empty config, got %v", choice, config)
+		return fmt.Errorf("typed_per_filter_config[%s]: expected an empty config, got %v", envoynames.ChoiceFilter, config)
 	}
 	if metadata.group == "" || !slices.Contains(chain.GetUpstreams(), metadata.upstream) {
-		return fmt.Errorf("metadata[%s]: expected a route and one of the upstreams %q, got %q and %q", choice, chain.GetUpstreams(), metadata.group, metadata.upstream)
+		return fmt.Errorf("metadata[%s]: expected a route and one of the upstreams %q, got %q and %q", envoynames.ChoiceFilter, chain.GetUpstreams(), metadata.group, metadata.upstream)
 	}
 	return nil
 }
@@ -77,7 +71,7 @@ func parseChosen(routes []*routev3.Route) (chosenRoutes, error) {
 		key := targetOf(route).key()
 		switch {
 		case targetOf(route).group == "":
-			errs = append(errs, fmt.Errorf("chosen_routes[%d]: expected metadata %s, got none", i, choice))
+			errs = append(errs, fmt.Errorf("chosen_routes[%d]: expected metadata %s, got none", i, envoynames.ChoiceFilter))
 		case !proto.Equal(route.GetMatch(), anything):
 			errs = append(errs, fmt.Errorf(`chosen_routes[%d].match: expected prefix "/", got %v`, i, route.GetMatch()))
 		case result.routes[key] != nil:
@@ -116,7 +110,7 @@ func checkChoices(routes []*routev3.Route, chains map[string]*nodev1.Chain, chos
 	return errors.Join(errs...)
 }
 
-var choiceInput = mustInput("choice", &inputsv3.FilterStateInput{Key: choice})
+var choiceInput = mustInput("choice", &inputsv3.FilterStateInput{Key: envoynames.ChoiceFilter})
 
 // choicesBefore matches the routes of choices, and only these, once a policy has chosen: whatever policies have changed in a
 // request, no route with other policies than those that have run can match it.
@@ -138,7 +132,7 @@ func choicesBefore(tree *xdsmatcherv3.Matcher, choices chosen) *xdsmatcherv3.Mat
 	return &xdsmatcherv3.Matcher{
 		MatcherType: &xdsmatcherv3.Matcher_MatcherList_{MatcherList: &xdsmatcherv3.Matcher_MatcherList{
 			Matchers: []*xdsmatcherv3.Matcher_MatcherList_FieldMatcher{{
-				Predicate: matches(choiceInput, &xdsmatcherv3.StringMatcher{MatchPattern: &xdsmatcherv3.StringMatcher_Contains{Contains: choiceSeparator}}),
+				Predicate: matches(choiceInput, &xdsmatcherv3.StringMatcher{MatchPattern: &xdsmatcherv3.StringMatcher_Contains{Contains: envoynames.ChoiceSeparator}}),
 				OnMatch:   &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Matcher{Matcher: byChoice}},
 			}},
 		}},
@@ -148,7 +142,7 @@ func choicesBefore(tree *xdsmatcherv3.Matcher, choices chosen) *xdsmatcherv3.Mat
 
 // unknownChoice answers an impossible choice: the engine refuses choices outside of the chain's pools.
 var unknownChoice = func() *xdsmatcherv3.Matcher_OnMatch {
-	route := answering("|500|", 500, "Internal Server Error", "The gateway has no such upstream.")
+	route := answering(refusalName("", 500), 500, "Internal Server Error", "The gateway has no such upstream.")
 	route.Match = &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}}
 	text, err := marshal(&routev3.RouteList{Routes: []*routev3.Route{route}})
 	if err != nil {

@@ -14,6 +14,8 @@ import (
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"gatewright.dev/policy-engine/gen/envoynames"
 )
 
 // envoysOwn are headers that Envoy adds to requests by itself, and that upstreams must not see.
@@ -45,7 +47,7 @@ var forwardedHost = &corev3.HeaderValueOption{
 // bundles do not exist.
 func Compose(bundles []*Bundle, front Front) (Resource, error) {
 	config := &routev3.RouteConfiguration{
-		Name: RouteConfigName, RequestHeadersToRemove: envoysOwn, RequestHeadersToAdd: []*corev3.HeaderValueOption{forwardedHost},
+		Name: envoynames.RouteConfiguration, RequestHeadersToRemove: envoysOwn, RequestHeadersToAdd: []*corev3.HeaderValueOption{forwardedHost},
 		IgnorePortInHostMatching:       true,
 		MaxDirectResponseBodySizeBytes: wrapperspb.UInt32(answerBytes),
 	}
@@ -54,7 +56,7 @@ func Compose(bundles []*Bundle, front Front) (Resource, error) {
 	if err != nil {
 		return Resource{}, fmt.Errorf("serialize route configuration: %w", err)
 	}
-	return newResource(RouteConfigName, RouteType, text), nil
+	return newResource(envoynames.RouteConfiguration, RouteType, text), nil
 }
 
 // Clusters returns the clusters of all bundles.

@@ -10,6 +10,8 @@ import (
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
+
+	"gatewright.dev/policy-engine/gen/envoynames"
 )
 
 // talk is a conversation between a connection and an Envoy that the test plays.
@@ -109,7 +111,7 @@ func TestANewEnvoyIsSentEverythingClustersFirst(t *testing.T) {
 	s := fresh(t)
 	generation := s.set(ClusterType, clusters("a", "b"))
 	k := begin(t, s)
-	k.asks(RouteType, nil, RouteConfigName)
+	k.asks(RouteType, nil, envoynames.RouteConfiguration)
 	k.asks(ClusterType, nil)
 	k.isSent("+a +b")
 	clustersNonce := k.nonce
@@ -148,7 +150,7 @@ func TestAReconnectingEnvoyIsNotSentWhatItHas(t *testing.T) {
 	routes, routeGeneration := s.desiredOf(RouteType)
 	k := begin(t, s)
 	k.asks(ClusterType, map[string]string{"a": clusters("a")["a"].Version, "old": "x"})
-	k.asks(RouteType, map[string]string{RouteConfigName: routes[RouteConfigName].Version}, RouteConfigName)
+	k.asks(RouteType, map[string]string{envoynames.RouteConfiguration: routes[envoynames.RouteConfiguration].Version}, envoynames.RouteConfiguration)
 	k.isSent("+b -old")
 	k.answers(ClusterType, k.nonce, "")
 	expect(t, k.outcome(ClusterType, generation), "yes")
@@ -246,12 +248,12 @@ func TestOtherTypesAndStrayNoncesAreIgnored(t *testing.T) {
 
 func TestARouteConfigurationThatIsRequestedAgainIsSentAgain(t *testing.T) {
 	k := begin(t, fresh(t))
-	k.asks(RouteType, nil, RouteConfigName)
-	k.isSent("+" + RouteConfigName)
+	k.asks(RouteType, nil, envoynames.RouteConfiguration)
+	k.isSent("+" + envoynames.RouteConfiguration)
 	k.answers(RouteType, k.nonce, "")
-	k.asks(RouteType, nil, RouteConfigName)
-	k.isSent("+" + RouteConfigName)
-	k.envoy.receive(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: RouteType, ResourceNamesUnsubscribe: []string{RouteConfigName}})
-	k.state.set(RouteType, Resources{RouteConfigName: newResource(RouteConfigName, RouteType, []byte(fmt.Sprint(1)))})
+	k.asks(RouteType, nil, envoynames.RouteConfiguration)
+	k.isSent("+" + envoynames.RouteConfiguration)
+	k.envoy.receive(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: RouteType, ResourceNamesUnsubscribe: []string{envoynames.RouteConfiguration}})
+	k.state.set(RouteType, Resources{envoynames.RouteConfiguration: newResource(envoynames.RouteConfiguration, RouteType, []byte(fmt.Sprint(1)))})
 	k.isSent("")
 }

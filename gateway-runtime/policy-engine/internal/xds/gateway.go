@@ -12,6 +12,7 @@ import (
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/proto"
 
+	"gatewright.dev/policy-engine/gen/envoynames"
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/certificates"
 )
@@ -158,11 +159,11 @@ func checkManagers(listener *listenerv3.Listener) error {
 		if !ok || manager.GetRds() == nil {
 			return
 		}
-		if rds := manager.GetRds(); rds.GetRouteConfigName() != RouteConfigName || rds.GetConfigSource().GetAds() == nil {
-			errs = append(errs, fmt.Errorf("rds: expected route_config_name %q by ads, got %q", RouteConfigName, rds.GetRouteConfigName()))
+		if rds := manager.GetRds(); rds.GetRouteConfigName() != envoynames.RouteConfiguration || rds.GetConfigSource().GetAds() == nil {
+			errs = append(errs, fmt.Errorf("rds: expected route_config_name %q by ads, got %q", envoynames.RouteConfiguration, rds.GetRouteConfigName()))
 		}
-		if !slices.ContainsFunc(manager.GetHttpFilters(), func(f *hcmv3.HttpFilter) bool { return f.GetName() == extProcFilter }) {
-			errs = append(errs, fmt.Errorf("http_filters: expected %s, got none: no policy would run", extProcFilter))
+		if !slices.ContainsFunc(manager.GetHttpFilters(), func(f *hcmv3.HttpFilter) bool { return f.GetName() == envoynames.ExtProcFilter }) {
+			errs = append(errs, fmt.Errorf("http_filters: expected %s, got none: no policy would run", envoynames.ExtProcFilter))
 		}
 		if len(manager.GetUpgradeConfigs()) > 0 {
 			errs = append(errs, errors.New("upgrade_configs: expected none, since routes have them, where no policy wants a body"))
@@ -174,10 +175,10 @@ func checkManagers(listener *listenerv3.Listener) error {
 func (g *Gateway) sourceNames() string {
 	var names []string
 	for name := range g.Sources.Certificates {
-		names = append(names, certificatePrefix+name)
+		names = append(names, envoynames.CertificateSecretPrefix+name)
 	}
 	for name := range g.Sources.Authorities {
-		names = append(names, authorityPrefix+name)
+		names = append(names, envoynames.AuthoritySecretPrefix+name)
 	}
 	slices.Sort(names)
 	return fmt.Sprint(names)

@@ -9,6 +9,8 @@ import (
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
+
+	"gatewright.dev/policy-engine/gen/envoynames"
 )
 
 var (
@@ -36,7 +38,7 @@ func behindFront(rest *xdsmatcherv3.Matcher, challenges bool) *xdsmatcherv3.Matc
 	joined := &xdsmatcherv3.StringMatcher{MatchPattern: &xdsmatcherv3.StringMatcher_Contains{Contains: ","}}
 	front := []*xdsmatcherv3.Matcher_MatcherList_FieldMatcher{{Predicate: matches(authorityInput, joined), OnMatch: twoHosts}}
 	if challenges {
-		below := &xdsmatcherv3.StringMatcher{MatchPattern: &xdsmatcherv3.StringMatcher_Prefix{Prefix: challengePrefix}}
+		below := &xdsmatcherv3.StringMatcher{MatchPattern: &xdsmatcherv3.StringMatcher_Prefix{Prefix: envoynames.ChallengePath}}
 		front = append(front, &xdsmatcherv3.Matcher_MatcherList_FieldMatcher{Predicate: pathIs(below), OnMatch: toChallenges})
 	}
 	matcher := &xdsmatcherv3.Matcher{MatcherType: &xdsmatcherv3.Matcher_MatcherList_{
@@ -50,7 +52,7 @@ func behindFront(rest *xdsmatcherv3.Matcher, challenges bool) *xdsmatcherv3.Matc
 
 // twoHostsRoute belongs to no API and has no chain. Listeners use the same texts for their own refusals.
 func twoHostsRoute() *routev3.Route {
-	route := answering("|400|", 400, "Bad Request", "The request has two Host headers.")
+	route := answering(refusalName("", 400), 400, "Bad Request", "The request has two Host headers.")
 	route.Match = &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}}
 	return route
 }

@@ -6,12 +6,11 @@ import (
 
 	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
 	inputsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/matching/common_inputs/network/v3"
+
+	"gatewright.dev/policy-engine/gen/envoynames"
 )
 
-// listenerState is the filter state in which a connection has the name of the listener that took it.
-const listenerState = "gatewright.listener"
-
-var listenerInput = mustInput("listener", &inputsv3.FilterStateInput{Key: listenerState})
+var listenerInput = mustInput("listener", &inputsv3.FilterStateInput{Key: envoynames.ListenerState})
 
 // Front is the Gateway's part of the routes. It is comparable: routes of equal fronts are equal.
 type Front struct {

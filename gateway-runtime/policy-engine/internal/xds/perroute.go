@@ -8,28 +8,26 @@ import (
 	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	"google.golang.org/protobuf/proto"
 
+	"gatewright.dev/policy-engine/gen/envoynames"
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 )
-
-// extProcFilter is the filter's name in the bootstrap, where it is disabled. An entry of this name enables it on a route.
-const extProcFilter = "envoy.filters.http.ext_proc"
 
 // checkExtProc checks that a route sends the engine exactly what the policies of its chain need (nil: no chain). With less,
 // requests would bypass policies; with more, they would end in errors, since the engine refuses unexpected messages.
 func checkExtProc(route *routev3.Route, chain *nodev1.Chain) error {
 	for i, weighted := range route.GetRoute().GetWeightedClusters().GetClusters() {
-		if weighted.GetTypedPerFilterConfig()[extProcFilter] != nil {
-			return fmt.Errorf("route.weighted_clusters.clusters[%d].typed_per_filter_config: expected no %s: it would overrule the route's", i, extProcFilter)
+		if weighted.GetTypedPerFilterConfig()[envoynames.ExtProcFilter] != nil {
+			return fmt.Errorf("route.weighted_clusters.clusters[%d].typed_per_filter_config: expected no %s: it would overrule the route's", i, envoynames.ExtProcFilter)
 		}
 	}
-	packed := route.GetTypedPerFilterConfig()[extProcFilter]
+	packed := route.GetTypedPerFilterConfig()[envoynames.ExtProcFilter]
 	switch {
 	case packed == nil && chain == nil:
 		return nil
 	case packed == nil:
-		return fmt.Errorf("typed_per_filter_config: expected %s, since the route has a chain: without it no policy would run", extProcFilter)
+		return fmt.Errorf("typed_per_filter_config: expected %s, since the route has a chain: without it no policy would run", envoynames.ExtProcFilter)
 	case chain == nil:
-		return fmt.Errorf("typed_per_filter_config: expected no %s, since the route's name ends in no chain: every request would be refused", extProcFilter)
+		return fmt.Errorf("typed_per_filter_config: expected no %s, since the route's name ends in no chain: every request would be refused", envoynames.ExtProcFilter)
 	}
 	config := &filterv3.ExtProcPerRoute{}
 	err := packed.UnmarshalTo(config)
@@ -37,7 +35,7 @@ func checkExtProc(route *routev3.Route, chain *nodev1.Chain) error {
 		err = checkPerRoute(config, chain)
 	}
 	if err != nil {
-		return fmt.Errorf("typed_per_filter_config[%s]: %w", extProcFilter, err)
+		return fmt.Errorf("typed_per_filter_config[%s]: %w", envoynames.ExtProcFilter, err)
 	}
 	return nil
 }

@@ -12,17 +12,14 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/anypb"
 
+	"gatewright.dev/policy-engine/gen/envoynames"
 	"gatewright.dev/policy-engine/internal/certificates"
 )
 
-// The prefixes of the SDS names of certificates and of authorities.
-const (
-	certificatePrefix = "certificate/"
-	authorityPrefix   = "authority/"
-)
-
-func certificateOf(secret string) string { return nameAfter(certificatePrefix, secret) }
-func authorityOf(secret string) string   { return nameAfter(authorityPrefix, secret) }
+func certificateOf(secret string) string {
+	return nameAfter(envoynames.CertificateSecretPrefix, secret)
+}
+func authorityOf(secret string) string { return nameAfter(envoynames.AuthoritySecretPrefix, secret) }
 
 func nameAfter(prefix, secret string) string {
 	name, found := strings.CutPrefix(secret, prefix)
@@ -36,7 +33,7 @@ func nameAfter(prefix, secret string) string {
 func Secrets(contents certificates.Contents) (Resources, error) {
 	resources := Resources{}
 	for name, content := range contents.Certificates {
-		secret := &tlsv3.Secret{Name: certificatePrefix + name, Type: &tlsv3.Secret_TlsCertificate{TlsCertificate: &tlsv3.TlsCertificate{
+		secret := &tlsv3.Secret{Name: envoynames.CertificateSecretPrefix + name, Type: &tlsv3.Secret_TlsCertificate{TlsCertificate: &tlsv3.TlsCertificate{
 			CertificateChain: inline(content.Chain), PrivateKey: inline(content.Key)}}}
 		if err := resources.addSecret(secret); err != nil {
 			return nil, err
@@ -48,7 +45,7 @@ func Secrets(contents certificates.Contents) (Resources, error) {
 			trust.Crl = inline(content.RevocationLists)
 			trust.OnlyVerifyLeafCertCrl = !content.EachHasList // otherwise clients below an authority without a list are refused
 		}
-		secret := &tlsv3.Secret{Name: authorityPrefix + name, Type: &tlsv3.Secret_ValidationContext{ValidationContext: trust}}
+		secret := &tlsv3.Secret{Name: envoynames.AuthoritySecretPrefix + name, Type: &tlsv3.Secret_ValidationContext{ValidationContext: trust}}
 		if err := resources.addSecret(secret); err != nil {
 			return nil, err
 		}

@@ -11,6 +11,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"gatewright.dev/policy-engine/gen/envoynames"
 )
 
 // Server serves one Envoy by delta ADS and reports its answers. All methods may be called at any time.
@@ -108,7 +110,7 @@ func (s *Server) Stats() Stats {
 		Listeners: len(listeners.resources), ListenerGeneration: listeners.generation, ListenersConfirmed: listeners.confirmed,
 		Secrets:         len(s.state.types[SecretType].resources),
 		RouteGeneration: routes.generation, RoutesConfirmed: routesConfirmed,
-		RouteConfigVersion: routes.resources[RouteConfigName].Version,
+		RouteConfigVersion: routes.resources[envoynames.RouteConfiguration].Version,
 		Updates: map[string]UpdateStats{
 			"clusters": clusters.updates, "listeners": listeners.updates, "routes": routes.updates,
 			"secrets": s.state.types[SecretType].updates,

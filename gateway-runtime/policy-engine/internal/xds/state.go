@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"sync"
+
+	"gatewright.dev/policy-engine/gen/envoynames"
 )
 
 // ErrNoEnvoy is returned while no Envoy is connected: the resources are kept, and served once one connects.
@@ -56,7 +58,7 @@ func newState() (*state, error) {
 			SecretType:   {resources: Resources{}, generation: 1},
 			ClusterType:  {resources: Resources{}, generation: 1},
 			ListenerType: {resources: Resources{}, generation: 1},
-			RouteType:    {resources: Resources{RouteConfigName: empty}, generation: 1},
+			RouteType:    {resources: Resources{envoynames.RouteConfiguration: empty}, generation: 1},
 		},
 	}, nil
 }

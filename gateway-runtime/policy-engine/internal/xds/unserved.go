@@ -27,7 +27,7 @@ func Unserved(message *nodev1.ApiBundle) (*Bundle, error) {
 }
 
 func unavailable(api string) *routev3.Route {
-	route := answering(api+"|503|", 503, "Service Unavailable", "The API is not available at present.")
+	route := answering(refusalName(api, 503), 503, "Service Unavailable", "The API is not available at present.")
 	route.Match = &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}}
 	route.ResponseHeadersToAdd = []*corev3.HeaderValueOption{{
 		Header:       &corev3.HeaderValue{Key: "retry-after", Value: unservedRetrySeconds},
