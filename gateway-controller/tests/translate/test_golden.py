@@ -33,7 +33,7 @@ from .goldens import check, differences
 
 GOLDEN = Path(__file__).parent.parent / "testdata" / "golden"
 WHOLE = GOLDEN / "whole.bundle.yaml"
-PARTS = ("routes", "chosen_routes", "clusters", "chains")
+PARTS = ("first_route", "routes", "chosen_routes", "clusters", "chains")
 INPUTS = sorted(GOLDEN.glob("*.in.yaml"))
 ID = re.compile(r"\b[0-9a-f]{32,64}\b")
 
@@ -48,6 +48,7 @@ def readable(source: Path, definitions: Definitions) -> JsonObject:
     api = validate(parse_yaml(source.read_bytes()), definitions, {})
     bundle = translate(api, definitions, EdgeSettings()).message
     shown = plain(bundle)
+    shown["first_route"] = [plain(route_components_pb2.Route.FromString(bundle.first_route))]
     shown["routes"] = [plain(route_components_pb2.Route.FromString(route)) for route in bundle.routes]
     if bundle.chosen_routes:
         shown["chosen_routes"] = [plain(route_components_pb2.Route.FromString(one)) for one in bundle.chosen_routes]

@@ -26,6 +26,7 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/policy-engine/internal/logtest"
+	"gatewright.dev/policy-engine/internal/xds/bundletest"
 	"gatewright.dev/policy-engine/internal/xds/envoytest"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -277,7 +278,7 @@ func (c *controller) until(t *testing.T, api, digest string, state nodev1.ApiSta
 func api(t *testing.T, name, digest string, upstream int, value string) *nodev1.ApiBundle {
 	t.Helper()
 	chain, perRoute, cluster := "", "", name+"|"+digest
-	message := &nodev1.ApiBundle{Api: name, Digest: digest, Context: "/" + name, Version: "v1.0"}
+	message := &nodev1.ApiBundle{Api: name, Digest: digest, Context: "/" + name, Version: "v1.0", FirstRoute: bundletest.FirstRoute(name)}
 	if value != "" {
 		chain = (fmt.Sprintf("%x", name+digest+value) + strings.Repeat("0", 32))[:32]
 		perRoute = `,"typedPerFilterConfig":{"envoy.filters.http.ext_proc":{"@type":"type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute",

@@ -31,12 +31,17 @@ CHALLENGE_PATH = "/.well-known/acme-challenge/"
 the controller's acme/challenges.py."""
 
 ESCAPED_SLASH_PATTERN = "%(?:2[Ff]|5[Cc])"
-"""Written by xds/front.go, as RE2 of what the first route of an API without strictPaths replaces by a slash, since
-upstreams decode it. Read by Envoy."""
+"""Written by the controller's translate/routes.py, as RE2 of what the first route of an API without strictPaths
+replaces by a slash, since upstreams decode it. Read by Envoy."""
+
+ESCAPED_SLASH_PATH_PATTERN = ".*%(?:2[Ff]|5[Cc]).*"
+"""Written by the controller's translate/routes.py, as RE2 of the paths that the first route of an API without
+strictPaths takes. Read by xds/front.go, which refuses a bundle whose first route does not take them."""
 
 DOUBTFUL_PATH_PATTERN = ".*(?:;|%3[Bb]|%(?:2[Ff]|5[Cc])|%25[0-9A-Fa-f]{2}|%[^0-9A-Fa-f]|%[0-9A-Fa-f][^0-9A-Fa-f]).*|.*%.?"
-"""Written by xds/front.go, as RE2 of the paths that the first route of an API with strictPaths refuses, since upstreams
-read them in different ways. Read by the controller's paths.py, which refuses literals of operations that it matches."""
+"""Written by the controller's translate/routes.py, as RE2 of the paths that the first route of an API with strictPaths
+refuses, since upstreams read them in different ways. Read by xds/front.go, which refuses a bundle whose first route
+does not take them, and the controller's resource/paths.py, which refuses operations that have them."""
 
 CERTIFICATE_SECRET_PREFIX = "certificate/"
 """Written by sds.py and gateway_file.py, before a certificate's name. Read by xds/secrets.go."""
@@ -49,12 +54,12 @@ EXT_PROC_FILTER = "envoy.filters.http.ext_proc"
 xds/perroute.go and xds/gateway.go, which check both."""
 
 ACCESS_LOG_FILTER = "gatewright.access_log"
-"""Written by http_filters.py, as a disabled filter that sets metadata, and routes.py and xds/front.go, on routes whose
-API chooses its lines. Read by access_logs.py, in the metadata namespace of the same name."""
+"""Written by http_filters.py, as a disabled filter that sets metadata, and routes.py, on routes whose API chooses its
+lines. Read by access_logs.py, in the metadata namespace of the same name."""
 
 LOGGED_PATH_FILTER = "gatewright.logged_path"
-"""Written by http_filters.py, as a disabled filter that keeps the client's path without secrets, and routes.py and
-xds/front.go, on routes that may change the path. Read by access_logs.py, in the metadata namespace of the same name."""
+"""Written by http_filters.py, as a disabled filter that keeps the client's path without secrets, and routes.py, on
+routes that may change the path. Read by access_logs.py, in the metadata namespace of the same name."""
 
 CHOICE_FILTER = "gatewright.choice"
 """Written by http_filters.py, as a disabled filter behind ext_proc that looks for the route again, and its filter

@@ -388,7 +388,7 @@ class CertificateAuthority(_message.Message):
     def __init__(self, name: _Optional[str] = ..., file: _Optional[str] = ..., revocation_file: _Optional[str] = ...) -> None: ...
 
 class ApiBundle(_message.Message):
-    __slots__ = ("api", "digest", "hosts", "context", "routes", "clusters", "chains", "version", "unserved", "strict_paths", "chosen_routes", "listeners", "unresolved")
+    __slots__ = ("api", "digest", "hosts", "context", "routes", "clusters", "chains", "version", "unserved", "strict_paths", "chosen_routes", "listeners", "unresolved", "first_route")
     API_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     HOSTS_FIELD_NUMBER: _ClassVar[int]
@@ -402,6 +402,7 @@ class ApiBundle(_message.Message):
     CHOSEN_ROUTES_FIELD_NUMBER: _ClassVar[int]
     LISTENERS_FIELD_NUMBER: _ClassVar[int]
     UNRESOLVED_FIELD_NUMBER: _ClassVar[int]
+    FIRST_ROUTE_FIELD_NUMBER: _ClassVar[int]
     api: str
     digest: str
     hosts: _containers.RepeatedScalarFieldContainer[str]
@@ -415,7 +416,8 @@ class ApiBundle(_message.Message):
     chosen_routes: _containers.RepeatedScalarFieldContainer[bytes]
     listeners: _containers.RepeatedScalarFieldContainer[str]
     unresolved: str
-    def __init__(self, api: _Optional[str] = ..., digest: _Optional[str] = ..., hosts: _Optional[_Iterable[str]] = ..., context: _Optional[str] = ..., routes: _Optional[_Iterable[bytes]] = ..., clusters: _Optional[_Iterable[bytes]] = ..., chains: _Optional[_Iterable[_Union[Chain, _Mapping]]] = ..., version: _Optional[str] = ..., unserved: _Optional[str] = ..., strict_paths: _Optional[bool] = ..., chosen_routes: _Optional[_Iterable[bytes]] = ..., listeners: _Optional[_Iterable[str]] = ..., unresolved: _Optional[str] = ...) -> None: ...
+    first_route: bytes
+    def __init__(self, api: _Optional[str] = ..., digest: _Optional[str] = ..., hosts: _Optional[_Iterable[str]] = ..., context: _Optional[str] = ..., routes: _Optional[_Iterable[bytes]] = ..., clusters: _Optional[_Iterable[bytes]] = ..., chains: _Optional[_Iterable[_Union[Chain, _Mapping]]] = ..., version: _Optional[str] = ..., unserved: _Optional[str] = ..., strict_paths: _Optional[bool] = ..., chosen_routes: _Optional[_Iterable[bytes]] = ..., listeners: _Optional[_Iterable[str]] = ..., unresolved: _Optional[str] = ..., first_route: _Optional[bytes] = ...) -> None: ...
 
 class Chain(_message.Message):
     __slots__ = ("id", "operation", "attachments", "processing_mode", "encoded_responses", "upstreams", "upstream_paths")

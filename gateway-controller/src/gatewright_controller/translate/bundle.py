@@ -21,6 +21,7 @@ from gatewright_controller.translate.routes import (
     RoutedPath,
     Target,
     by_path,
+    first_route,
     render_chosen_routes,
     render_routes,
 )
@@ -78,6 +79,7 @@ def translate(api: Api, definitions: Definitions, settings: EdgeSettings) -> Bun
         context=context_of(api.spec.context, api.spec.version),
         version=api.spec.version,
         strict_paths=api.spec.strict_paths,
+        first_route=envoy.serialized(first_route(target)),
         routes=[envoy.serialized(route) for route in render_routes(paths, target)],
         chosen_routes=[envoy.serialized(route) for route in render_chosen_routes(paths, target)],
         clusters=[envoy.serialized(cluster) for cluster in pools.clusters(used_pools(api))],

@@ -36,6 +36,12 @@ STANDARD = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"
 MISMATCH = envoy.Problem(
     404, "Not Found", "No operation at this path and method takes a request with these headers and query parameters."
 )
+DOUBTFUL = envoy.Problem(
+    400,
+    "Bad Request",
+    "The path has a ';', an escaped slash, or a part that is not encoded exactly once: "
+    "upstreams read it in different ways.",
+)
 AMBIGUOUS = envoy.Problem(
     400,
     "Bad Request",
@@ -116,6 +122,21 @@ def _precedence(operation: Operation) -> tuple[bool, bool, str, tuple[int, int]]
     equal stays in the order in which it is written."""
     method = operation.method
     return method == ANY_METHOD, method != "HEAD", method, matches_of(operation).precedence
+
+
+def first_route(target: Target) -> envoy.EnvoyMessage:
+    """The route before all others, which takes the paths that none of them may.
+
+    An API with `strictPaths` refuses paths that upstreams read in different ways. Any other sends a client that escapes
+    slashes to the path that upstream would see, as RFC 3986 has them differ.
+    """
+    filters = _filters(None, target)
+    if target.strict:
+        match = envoy.route_match(envoy.PathMatch("regex", envoy_names.DOUBTFUL_PATH_PATTERN))
+        return envoy.refusing_route(_refusal_name(target.api, 400), match, DOUBTFUL, filters)
+    match = envoy.route_match(envoy.PathMatch("regex", envoy_names.ESCAPED_SLASH_PATH_PATTERN))
+    plain = envoy.Redirect(307, None, None, None, (envoy_names.ESCAPED_SLASH_PATTERN, "/"))
+    return envoy.redirecting_route(_refusal_name(target.api, 307), match, plain, filters)
 
 
 def render_routes(paths: Sequence[RoutedPath], target: Target) -> Iterator[envoy.EnvoyMessage]:

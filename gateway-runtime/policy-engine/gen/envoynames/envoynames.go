@@ -36,13 +36,19 @@ const (
 	// 8555, 8.3). Read by the controller's acme/challenges.py.
 	ChallengePath = "/.well-known/acme-challenge/"
 
-	// EscapedSlashPattern: written by xds/front.go, as RE2 of what the first route of an API without strictPaths replaces
-	// by a slash, since upstreams decode it. Read by Envoy.
+	// EscapedSlashPattern: written by the controller's translate/routes.py, as RE2 of what the first route of an API
+	// without strictPaths replaces by a slash, since upstreams decode it. Read by Envoy.
 	EscapedSlashPattern = "%(?:2[Ff]|5[Cc])"
 
-	// DoubtfulPathPattern: written by xds/front.go, as RE2 of the paths that the first route of an API with strictPaths
-	// refuses, since upstreams read them in different ways. Read by the controller's paths.py, which refuses literals of
-	// operations that it matches.
+	// EscapedSlashPathPattern: written by the controller's translate/routes.py, as RE2 of the paths that the first route
+	// of an API without strictPaths takes. Read by xds/front.go, which refuses a bundle whose first route does not take
+	// them.
+	EscapedSlashPathPattern = ".*%(?:2[Ff]|5[Cc]).*"
+
+	// DoubtfulPathPattern: written by the controller's translate/routes.py, as RE2 of the paths that the first route of an
+	// API with strictPaths refuses, since upstreams read them in different ways. Read by xds/front.go, which refuses a
+	// bundle whose first route does not take them, and the controller's resource/paths.py, which refuses operations that
+	// have them.
 	DoubtfulPathPattern = ".*(?:;|%3[Bb]|%(?:2[Ff]|5[Cc])|%25[0-9A-Fa-f]{2}|%[^0-9A-Fa-f]|%[0-9A-Fa-f][^0-9A-Fa-f]).*|.*%.?"
 
 	// CertificateSecretPrefix: written by sds.py and gateway_file.py, before a certificate's name. Read by xds/secrets.go.
@@ -55,14 +61,12 @@ const (
 	// by xds/perroute.go and xds/gateway.go, which check both.
 	ExtProcFilter = "envoy.filters.http.ext_proc"
 
-	// AccessLogFilter: written by http_filters.py, as a disabled filter that sets metadata, and routes.py and
-	// xds/front.go, on routes whose API chooses its lines. Read by access_logs.py, in the metadata namespace of the same
-	// name.
+	// AccessLogFilter: written by http_filters.py, as a disabled filter that sets metadata, and routes.py, on routes whose
+	// API chooses its lines. Read by access_logs.py, in the metadata namespace of the same name.
 	AccessLogFilter = "gatewright.access_log"
 
 	// LoggedPathFilter: written by http_filters.py, as a disabled filter that keeps the client's path without secrets, and
-	// routes.py and xds/front.go, on routes that may change the path. Read by access_logs.py, in the metadata namespace of
-	// the same name.
+	// routes.py, on routes that may change the path. Read by access_logs.py, in the metadata namespace of the same name.
 	LoggedPathFilter = "gatewright.logged_path"
 
 	// ChoiceFilter: written by http_filters.py, as a disabled filter behind ext_proc that looks for the route again, and

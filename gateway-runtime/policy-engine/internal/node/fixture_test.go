@@ -24,6 +24,7 @@ import (
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/redaction"
 	"gatewright.dev/policy-engine/internal/xds"
+	"gatewright.dev/policy-engine/internal/xds/bundletest"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -121,7 +122,7 @@ func bundleWith(api, digest string, attachments ...*nodev1.Attachment) *nodev1.A
 		Match:                &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
 		Action:               &routev3.Route_Route{Route: &routev3.RouteAction{ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster}}},
 		TypedPerFilterConfig: map[string]*anypb.Any{"envoy.filters.http.ext_proc": sendsRequestHeaders()}}
-	return &nodev1.ApiBundle{Api: api, Digest: digest, Context: "/" + api, Version: "v1.0",
+	return &nodev1.ApiBundle{Api: api, Digest: digest, Context: "/" + api, Version: "v1.0", FirstRoute: bundletest.FirstRoute(api),
 		Routes:   [][]byte{wire(route)},
 		Clusters: [][]byte{wire(&clusterv3.Cluster{Name: cluster})},
 		Chains: []*nodev1.Chain{{Id: id, Operation: "GET /" + digest, Attachments: attachments,

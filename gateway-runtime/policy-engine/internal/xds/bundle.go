@@ -113,9 +113,10 @@ func parseRoutes(message *nodev1.ApiBundle) (list []byte, choices chosen, operat
 	for _, chain := range message.GetChains() {
 		chains[chain.GetId()] = chain
 	}
+	first, firstErr := parseFirst(message.GetFirstRoute(), message.GetStrictPaths())
 	routes, err := parseList("routes", message.GetRoutes(), chains)
 	targets, targetsErr := parseList("chosen_routes", message.GetChosenRoutes(), chains)
-	if err := errors.Join(err, targetsErr); err != nil {
+	if err := errors.Join(firstErr, err, targetsErr); err != nil {
 		return nil, nil, nil, err
 	}
 	pools, err := parseChosen(targets)
@@ -126,8 +127,7 @@ func parseRoutes(message *nodev1.ApiBundle) (list []byte, choices chosen, operat
 		return nil, nil, nil, err
 	}
 	operations = operationsOf(routes)
-	front := front(message.GetApi(), message.GetStrictPaths(), routes)
-	list, err = marshal(&routev3.RouteList{Routes: slices.Insert(routes, 0, front)})
+	list, err = marshal(&routev3.RouteList{Routes: slices.Insert(routes, 0, first)})
 	return list, pools.serialized, operations, err
 }
 

@@ -17,6 +17,7 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/policy-engine/internal/xds"
+	"gatewright.dev/policy-engine/internal/xds/bundletest"
 	"gatewright.dev/policy-engine/internal/xds/envoytest"
 )
 
@@ -81,7 +82,7 @@ func TestEnvoyAcknowledgesStagedClustersAndRoutes(t *testing.T) {
 	server, directory := startServer(t)
 	envoy := envoytest.Start(t, directory)
 	waitConnected(t, server)
-	api := bundle(t, &nodev1.ApiBundle{Api: "a", Context: "/a",
+	api := bundle(t, &nodev1.ApiBundle{Api: "a", Context: "/a", FirstRoute: bundletest.FirstRoute("a"),
 		Routes:   [][]byte{route(t, `{"name":"a|GET /|","match":{"prefix":"/a"},"route":{"cluster":"a|1"}}`)},
 		Clusters: [][]byte{staticCluster(t, "a|1", upstream)}})
 	if err := server.SetClusters(within(t, await.Limit), xds.Clusters([]*xds.Bundle{api})); err != nil {
@@ -109,7 +110,7 @@ func TestEnvoyRefusalIsReportedAndTheLastGoodRoutesStay(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A per-filter configuration of a filter type that Envoy does not have: no validator of ours can know.
-	bad := bundle(t, &nodev1.ApiBundle{Api: "bad", Context: "/bad", Routes: [][]byte{route(t,
+	bad := bundle(t, &nodev1.ApiBundle{Api: "bad", Context: "/bad", FirstRoute: bundletest.FirstRoute("bad"), Routes: [][]byte{route(t,
 		`{"name":"bad|GET /|","match":{"prefix":"/"},"directResponse":{"status":200},"typedPerFilterConfig":{"x":{"@type":"type.googleapis.com/google.protobuf.Duration","value":"1s"}}}`)}})
 	err := server.SetRoutes(within(t, await.Limit), compose(t, good, bad))
 	var refused *xds.RefusedError
@@ -138,8 +139,8 @@ func TestAnUnresolvedUpstreamHoldsBackClustersUntilItIsRemoved(t *testing.T) {
 			"@type":"type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig",
 			"resolvers":[{"socketAddress":{"address":"127.0.0.1","portValue":%d}}]}}}`, silent))
 	both := xds.Clusters([]*xds.Bundle{
-		bundle(t, &nodev1.ApiBundle{Api: "good", Context: "/good", Clusters: [][]byte{good}}),
-		bundle(t, &nodev1.ApiBundle{Api: "held", Context: "/held", Clusters: [][]byte{held}})})
+		bundle(t, &nodev1.ApiBundle{Api: "good", Context: "/good", FirstRoute: bundletest.FirstRoute("good"), Clusters: [][]byte{good}}),
+		bundle(t, &nodev1.ApiBundle{Api: "held", Context: "/held", FirstRoute: bundletest.FirstRoute("held"), Clusters: [][]byte{held}})})
 	if err := server.SetClusters(within(t, time.Second), both); !errors.Is(err, xds.ErrNoAnswer) {
 		t.Fatalf("expected no answer while the name does not resolve, got %v", err)
 	}

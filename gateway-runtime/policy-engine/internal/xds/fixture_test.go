@@ -13,6 +13,7 @@ import (
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/xds"
+	"gatewright.dev/policy-engine/internal/xds/bundletest"
 )
 
 var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
@@ -53,7 +54,7 @@ func answering(t fails, api, context string, hosts ...string) *xds.Bundle {
 }
 
 func answeringMessage(t fails, api, context string, hosts ...string) *nodev1.ApiBundle {
-	return &nodev1.ApiBundle{Api: api, Digest: "1", Context: context, Hosts: hosts, Routes: [][]byte{route(t, fmt.Sprintf(
+	return &nodev1.ApiBundle{Api: api, Digest: "1", Context: context, Hosts: hosts, FirstRoute: bundletest.FirstRoute(api), Routes: [][]byte{route(t, fmt.Sprintf(
 		`{"name":"%s|GET /*|","match":{"prefix":"/"},"directResponse":{"status":200,"body":{"inlineString":"%s"}}}`, api, api))}}
 }
 

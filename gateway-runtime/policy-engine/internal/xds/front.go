@@ -1,49 +1,52 @@
 package xds
 
 import (
+	"errors"
+	"fmt"
 	"strconv"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
-	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"gatewright.dev/policy-engine/gen/envoynames"
 )
 
-// pathKept enables the filter that keeps the client's path, on a route whose requests may lose it.
-var pathKept = mustAny(&routev3.FilterConfig{Config: &anypb.Any{}})
+// parseFirst decodes the route before all others of a bundle, and holds it to taking the paths that none of them may. With
+// strict these are all that upstreams read in different ways: with parameters of segments, escaped slashes, characters that
+// are encoded twice, and percent signs that begin no encoding. (Envoy has decoded all that is unreserved, `%2e`, and passes
+// on ASCII only.) Without strict they are those with escaped slashes: upstream would decode another path than the one whose
+// policies have run.
+func parseFirst(text []byte, strict bool) (*routev3.Route, error) {
+	if len(text) == 0 {
+		return nil, errors.New("first_route: expected a route, got none: the controller is of an older release than the engine")
+	}
+	route := &routev3.Route{}
+	err := parse(text, route)
+	if err == nil {
+		err = errors.Join(checkRoute(route, nil), checkFirst(route, strict))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("first_route: %w", err)
+	}
+	return route, nil
+}
 
-// front returns the first route of a bundle, which matches the paths that no other route may match. If strict, it refuses doubtful
-// paths; otherwise it redirects a client that escapes slashes to the path that upstream would see, as RFC 3986 distinguishes them.
-func front(api string, strict bool, routes []*routev3.Route) *routev3.Route {
-	var first *routev3.Route
+func checkFirst(route *routev3.Route, strict bool) error {
+	paths := envoynames.EscapedSlashPathPattern
 	if strict {
-		first = answering(refusalName(api, 400), 400, "Bad Request", "The path has a ';', an escaped slash, or a part that is not encoded exactly once: upstreams read it in different ways.")
-		first.Match = pathMatches(envoynames.DoubtfulPathPattern)
-	} else {
-		first = &routev3.Route{
-			Name:  refusalName(api, 307),
-			Match: pathMatches(".*" + envoynames.EscapedSlashPattern + ".*"),
-			Action: &routev3.Route_Redirect{Redirect: &routev3.RedirectAction{
-				ResponseCode: routev3.RedirectAction_TEMPORARY_REDIRECT,
-				PathRewriteSpecifier: &routev3.RedirectAction_RegexRewrite{RegexRewrite: &matcherv3.RegexMatchAndSubstitute{
-					Pattern: &matcherv3.RegexMatcher{Regex: envoynames.EscapedSlashPattern}, Substitution: "/",
-				}},
-			}},
-			TypedPerFilterConfig: map[string]*anypb.Any{envoynames.LoggedPathFilter: pathKept},
-		}
+		paths = envoynames.DoubtfulPathPattern
 	}
-	if len(routes) > 0 {
-		if lines := routes[0].GetTypedPerFilterConfig()[envoynames.AccessLogFilter]; lines != nil {
-			if first.TypedPerFilterConfig == nil {
-				first.TypedPerFilterConfig = map[string]*anypb.Any{}
-			}
-			first.TypedPerFilterConfig[envoynames.AccessLogFilter] = lines
-		}
+	var errs []error
+	if !proto.Equal(route.GetMatch(), pathMatches(paths)) {
+		errs = append(errs, fmt.Errorf("match: expected all requests whose path matches %s, got %v", paths, route.GetMatch()))
 	}
-	return first
+	if route.GetDirectResponse() == nil && route.GetRedirect() == nil {
+		errs = append(errs, fmt.Errorf("action: expected direct_response or redirect, got %T", route.GetAction()))
+	}
+	return errors.Join(errs...)
 }
 
 func pathMatches(regex string) *routev3.RouteMatch {

@@ -26,6 +26,7 @@ import (
 	"gatewright.dev/policy-engine/internal/certificates"
 	"gatewright.dev/policy-engine/internal/certificates/certificatestest"
 	"gatewright.dev/policy-engine/internal/xds"
+	"gatewright.dev/policy-engine/internal/xds/bundletest"
 	"gatewright.dev/policy-engine/internal/xds/envoytest"
 )
 
@@ -219,7 +220,7 @@ func TestAChangedListenerCutsNoRequest(t *testing.T) {
 		<-goOn
 		_, _ = io.WriteString(w, "whole")
 	})
-	api := bundle(t, &nodev1.ApiBundle{Api: "a", Context: "/a",
+	api := bundle(t, &nodev1.ApiBundle{Api: "a", Context: "/a", FirstRoute: bundletest.FirstRoute("a"),
 		Routes:   [][]byte{route(t, `{"name":"a|GET /|","match":{"prefix":"/a"},"route":{"cluster":"a|1"}}`)},
 		Clusters: [][]byte{staticCluster(t, "a|1", upstream)}})
 	_ = server.SetClusters(t.Context(), xds.Clusters([]*xds.Bundle{api}))
@@ -442,7 +443,7 @@ func TestAListenerOpensWithTheHostsWhoseAuthorityExists(t *testing.T) {
 }
 
 func TestClustersNameTheirSecrets(t *testing.T) {
-	parsed := bundle(t, &nodev1.ApiBundle{Api: "a", Context: "/a", Clusters: [][]byte{cluster(t, `{"name":"a|1","transportSocket":{"name":"tls","typedConfig":{
+	parsed := bundle(t, &nodev1.ApiBundle{Api: "a", Context: "/a", FirstRoute: bundletest.FirstRoute("a"), Clusters: [][]byte{cluster(t, `{"name":"a|1","transportSocket":{"name":"tls","typedConfig":{
 		"@type":"type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext","commonTlsContext":{
 		"tlsCertificateSdsSecretConfigs":[{"name":"certificate/own","sdsConfig":`+ads+`}],"combinedValidationContext":{"defaultValidationContext":{},
 		"validationContextSdsSecretConfig":{"name":"authority/theirs","sdsConfig":`+ads+`}}}}}}`)}})

@@ -40,7 +40,7 @@ func TestASecretFromAnywhereElseIsRefused(t *testing.T) {
 	text := withSocket(`{"name":"a","type":"STATIC","transportSocket":`+strings.ReplaceAll(proxied, "TLS", upstreamTLS)+`}`, file)
 	message := answeringMessage(t, "a", "/a")
 	message.Clusters = [][]byte{cluster(t, text)}
-	if _, err := xds.ParseBundle(&nodev1.ApiBundle{Api: "a", Context: "/a", Routes: message.GetRoutes(), Clusters: message.GetClusters()}); err == nil {
+	if _, err := xds.ParseBundle(message); err == nil {
 		t.Error("expected a secret from a file to be refused")
 	}
 }

@@ -162,7 +162,7 @@ def _manager(group: HostGroup, spec: GatewaySpec, trusted: list[JsonObject]) -> 
         # `..` and `//` would pass route policies by, and so would %2F.
         "normalize_path": True,
         "merge_slashes": True,
-        "path_with_escaped_slashes_action": "KEEP_UNCHANGED",  # the first route of each API has them: xds/front.go
+        "path_with_escaped_slashes_action": "KEEP_UNCHANGED",  # the first route of each API takes them
         # No request_timeout: the engine bounds the time for bodies that it gathers.
         "request_headers_timeout": seconds(milliseconds(timeouts.request_headers)),
         # The engine's own limits are lower, and leave policies room: chain/limits.go. Clusters have these too.

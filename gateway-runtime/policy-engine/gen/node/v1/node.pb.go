@@ -2060,7 +2060,8 @@ type ApiBundle struct {
 	// none, requests under its context are answered 503. No status is reported of it.
 	Unserved string `protobuf:"bytes,9,opt,name=unserved,proto3" json:"unserved,omitempty"`
 	// Whether paths that an upstream may read as others (";", escaped slashes, doubly encoded characters) are refused.
-	// Without it only escaped slashes are anything special: the client is sent to the unescaped path.
+	// Without it only escaped slashes are anything special: the client is sent to the unescaped path. `first_route` does
+	// both, and the engine refuses a bundle whose first route does not.
 	StrictPaths bool `protobuf:"varint,10,opt,name=strict_paths,json=strictPaths,proto3" json:"strict_paths,omitempty"`
 	// envoy.config.route.v3.Route, serialized: where a policy's choice of an upstream sends a request. Each of `routes` among
 	// whose pools policies choose says in its metadata "gatewright.choice" which one it is ("route") and whose pool it is
@@ -2071,7 +2072,9 @@ type ApiBundle struct {
 	Listeners []string `protobuf:"bytes,12,rep,name=listeners,proto3" json:"listeners,omitempty"`
 	// With `unserved`, in the state that a node keeps: the name of the API's upstream that does not resolve; "": the reason
 	// is another.
-	Unresolved    string `protobuf:"bytes,13,opt,name=unresolved,proto3" json:"unresolved,omitempty"`
+	Unresolved string `protobuf:"bytes,13,opt,name=unresolved,proto3" json:"unresolved,omitempty"`
+	// envoy.config.route.v3.Route, serialized: takes the paths that none of `routes` may, and stands before them.
+	FirstRoute    []byte `protobuf:"bytes,14,opt,name=first_route,json=firstRoute,proto3" json:"first_route,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2195,6 +2198,13 @@ func (x *ApiBundle) GetUnresolved() string {
 		return x.Unresolved
 	}
 	return ""
+}
+
+func (x *ApiBundle) GetFirstRoute() []byte {
+	if x != nil {
+		return x.FirstRoute
+	}
+	return nil
 }
 
 // The ordered policy instances of one route. An instance that stands in several chains (API level) has one id.
@@ -2758,7 +2768,7 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\x14CertificateAuthority\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04file\x18\x02 \x01(\tR\x04file\x12'\n" +
-	"\x0frevocation_file\x18\x03 \x01(\tR\x0erevocationFile\"\x88\x03\n" +
+	"\x0frevocation_file\x18\x03 \x01(\tR\x0erevocationFile\"\xa9\x03\n" +
 	"\tApiBundle\x12\x10\n" +
 	"\x03api\x18\x01 \x01(\tR\x03api\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x14\n" +
@@ -2775,7 +2785,9 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\tlisteners\x18\f \x03(\tR\tlisteners\x12\x1e\n" +
 	"\n" +
 	"unresolved\x18\r \x01(\tR\n" +
-	"unresolved\"\xd8\x02\n" +
+	"unresolved\x12\x1f\n" +
+	"\vfirst_route\x18\x0e \x01(\fR\n" +
+	"firstRoute\"\xd8\x02\n" +
 	"\x05Chain\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\toperation\x18\x02 \x01(\tR\toperation\x12@\n" +
