@@ -6,7 +6,7 @@ import sys
 from matplotlib import pyplot
 
 INK = "#808890"  # on white and on black alike, since the file is shown on both
-OURS, PEERS = "#2f81f7", "#a0a8b0"
+BUILT_IN, PEERS = "#2f81f7", "#a0a8b0"
 STYLE = {
     "svg.fonttype": "none",  # text, not outlines
     "svg.hashsalt": "bench",  # the same bytes from the same figures
@@ -32,7 +32,7 @@ def panel(axes, bars, kind, label) -> None:
     """One bar a row, with its median and a whisker over the range of the rounds."""
     low, middle, high = ([bar[kind][end] for bar in bars] for end in ("low", "median", "high"))
     whiskers = [[abs(median - end) for median, end in zip(middle, ends, strict=True)] for ends in (low, high)]
-    colors = [OURS if bar["ours"] else PEERS for bar in bars]
+    colors = [BUILT_IN if bar["ours"] else PEERS for bar in bars]
     axes.barh([bar["title"] for bar in bars], middle, xerr=whiskers, color=colors, ecolor=INK, capsize=2)
     for place, (median, end) in enumerate(zip(middle, high, strict=True)):
         beside = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
-from gatewright_controller.gateway_file import variable_of
+from gatewright_controller.gateway.gateway_file import variable_of
 from gatewright_controller.model import Gateway, GatewaySpec
 from gatewright_controller.model.settings_fields import SettingsField, settings_fields
 

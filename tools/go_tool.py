@@ -34,7 +34,7 @@ MODULES = {
 }
 WITHOUT_DISCOVERY = "remove_all_sd"  # of Prometheus' targets in clouds, which is most of what there is to compile
 BUILD = ("go", "build", "-buildvcs=false", "-tags", WITHOUT_DISCOVERY)
-OURS = {"GOWORK": "off", "CGO_ENABLED": "0"}
+BUILT_IN = {"GOWORK": "off", "CGO_ENABLED": "0"}
 GO_SETTINGS = ("GOVERSION", "GOFLAGS", "GOEXPERIMENT", "GOOS", "GOARCH", "GOAMD64", "GOARM64")
 """The settings of `go env` about the compiler and the machine."""
 
@@ -63,14 +63,18 @@ def digest_of(module: Path) -> str:
 
 def go_settings(module: Path) -> str:
     command = ["go", "env", *GO_SETTINGS]
-    return subprocess.run(command, cwd=module, env=os.environ | OURS, check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        command, cwd=module, env=os.environ | BUILT_IN, check=True, capture_output=True, text=True
+    ).stdout
 
 
 def build(module: Path, home: Path) -> None:
     """Builds into another folder first: an interrupted build leaves no half of a program."""
     with tempfile.TemporaryDirectory(dir=home) as aside:
         command = [*BUILD, "-o", f"{aside}/", "tool"]
-        result = subprocess.run(command, cwd=module, env=os.environ | OURS, check=False, capture_output=True, text=True)
+        result = subprocess.run(
+            command, cwd=module, env=os.environ | BUILT_IN, check=False, capture_output=True, text=True
+        )
         if result.returncode != 0:
             raise SystemExit(f"{module.name}: failed in {module}: {' '.join(command)}\n{result.stderr}")
         for program in Path(aside).iterdir():

@@ -129,7 +129,7 @@ def example_section(example: Json) -> Iterator[str]:
         listing = ", ".join(f"`{name}` (`{value}`)" for name, value in secrets.items())
         yield f"With these [secrets](../how-to/secrets.md) of the operator's: {listing}."
     if names := dict.fromkeys(STAND_IN.findall(json.dumps(example))):
-        yield f"Put your own in the place of {', '.join(f'`${name}`' for name in names)}."
+        yield f"Replace {', '.join(f'`${name}`' for name in names)} by your own."
     attachments = yaml.safe_dump({"policies": example["attachments"]}, sort_keys=False, width=110)
     yield f"```yaml\n{attachments.rstrip()}\n```"
     for request in example["requests"]:

@@ -1,19 +1,26 @@
-"""Checks words and lines: nothing says a word of tools/words.toml, and a line of Markdown holds one sentence.
+"""Checks words and lines.
 
-    python tools/words.py [FILE…]        (default: all that git knows of)
+    python tools/words.py [FILE…]             default: all files that git knows of
+    python tools/words.py --as-held FOLDER    as if FOLDER were among the held folders, to clean it before it is added
 
-Decisions and the changelog are history, and say what was said then.
+No file uses a retired word of tools/words.toml, and a line of Markdown holds one sentence.
+Code of the held folders (`held.folders` of tools/words.toml) names variables and functions by what they are, and its
+comments name their subject.
+Decisions and the changelog are history: retired words may stay in them.
 """
 
 from __future__ import annotations
 
+import argparse
 import re
 import subprocess
-import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from words_of_code import CodeRules
 
 ROOT = Path(__file__).resolve().parent.parent
 LIST = Path(__file__).with_name("words.toml")
@@ -31,17 +38,20 @@ NOT_OURS = re.compile(
 class Mistake:
     file: str
     line: int
-    says: str
+    text: str
 
     def __str__(self) -> str:
-        return f"  {self.file}:{self.line}: {self.says}"
+        return f"  {self.file}:{self.line}: {self.text}"
 
 
 def main() -> None:
-    retired = Retired(tomllib.loads(LIST.read_text()))
-    mistakes = [
-        mistake for name in sys.argv[1:] or tracked() for mistake in mistakes_of(name.removeprefix("./"), retired)
-    ]
+    parser = argparse.ArgumentParser(description="Checks words and lines.")
+    parser.add_argument("--as-held", metavar="FOLDER", help="check the code of FOLDER as that of held folders")
+    parser.add_argument("files", nargs="*", metavar="FILE")
+    options = parser.parse_args()
+    rules = Rules.read(tomllib.loads(LIST.read_text()), options.as_held)
+    names = options.files or [name for name in tracked() if is_below(name, options.as_held or "")]
+    mistakes = [mistake for name in names for mistake in mistakes_of(name.removeprefix("./"), rules)]
     if mistakes:
         raise SystemExit("\n".join(["words: failed", *map(str, mistakes)]))
 
@@ -51,17 +61,41 @@ def tracked() -> list[str]:
     return [name for name in listed.stdout.split("\0") if name]
 
 
-def mistakes_of(name: str, retired: Retired) -> Iterator[Mistake]:
+def mistakes_of(name: str, rules: Rules) -> Iterator[Mistake]:
     path = ROOT / name
     if HISTORY.search(name) or NOT_OURS.search(name) or not path.is_file():
         return
-    yield from (Mistake(name, 0, f"in its name: {said}") for _, said in retired.in_text(name))
+    yield from (Mistake(name, 0, f"in its name: {mistake}") for _, mistake in rules.retired.in_text(name))
     if path.suffix not in SUFFIXES and path.name not in NAMES:
         return
     text = path.read_text()
-    yield from (Mistake(name, number, said) for number, said in retired.in_text(text))
+    findings = [*rules.retired.in_text(text)]
     if path.suffix == ".md":
-        yield from (Mistake(name, number, said) for number, said in sentences(text))
+        findings += sentences(text)
+    if any(is_below(name, folder) for folder in rules.held):
+        findings += rules.code.findings(path.suffix, text)
+    yield from (Mistake(name, number, mistake) for number, mistake in findings)
+
+
+def is_below(name: str, folder: str) -> bool:
+    """Whether a file lies in a folder; "" is the repository's root."""
+    return not folder or name.startswith(f"{folder.rstrip('/')}/")
+
+
+@dataclass(frozen=True)
+class Rules:
+    retired: Retired
+    code: CodeRules
+    held: tuple[str, ...]
+
+    @classmethod
+    def read(cls, document: dict[str, Any], as_held: str | None) -> Rules:
+        """Raises SystemExit for a held folder that is not there."""
+        held = (*document["held"]["folders"], *([as_held] if as_held else []))
+        if missing := [folder for folder in held if not (ROOT / folder).is_dir()]:
+            raise SystemExit(f"words: expected held folders to exist, got {', '.join(missing)}: see tools/words.toml")
+        retired = Retired({kind: words for kind, words in document.items() if kind in FORMS})
+        return cls(retired, CodeRules.of(document["code"]), held)
 
 
 # ---------------------------------------------------------------- words
@@ -83,17 +117,17 @@ class Retired:
         self._pattern = re.compile("|".join(patterns))
 
     def in_text(self, text: str) -> Iterator[tuple[int, str]]:
-        """Numbers of lines, and what they say and should say."""
+        """The numbers of lines with a retired word, and the word to use."""
         lowered = text.lower()
-        letters = [each for each in self._letters if each in lowered]
-        if not letters:
+        spellings = [spelling for spelling in self._letters if spelling in lowered]
+        if not spellings:
             return
         for number, line in enumerate(text.splitlines(), 1):
             low = line.lower()
-            if any(each in low for each in letters):
-                for found in self._pattern.finditer(line):
-                    assert found.lastindex
-                    yield number, f"{found[0]!r} is not said here any more; say: {self._say[found.lastindex - 1]}"
+            if any(spelling in low for spelling in spellings):
+                for match in self._pattern.finditer(line):
+                    assert match.lastindex
+                    yield number, f"{match[0]!r} is not said here any more; say: {self._say[match.lastindex - 1]}"
 
 
 def spellings(key: str) -> set[str]:
@@ -117,7 +151,7 @@ FORMS: dict[str, Callable[[str], Iterable[str]]] = {
     "identifiers": lambda key: [rf"\b{re.escape(key)}\b"],
     "phrases": lambda key: [rf"(?i:\b{re.escape(key)}\b)"],
 }
-"""By the tables of the list: patterns of what each finds."""
+"""The patterns of a key, by its table in the list."""
 
 
 # ---------------------------------------------------------------- lines
@@ -125,7 +159,7 @@ FORMS: dict[str, Callable[[str], Iterable[str]]] = {
 FENCE = re.compile(r"^\s*(```|~~~)")
 NO_PROSE = re.compile(r"^(\||#|    |\t|<|\[[^]]+\]: |!\[|:::|\s*$|---)")
 ITEM = re.compile(r"^\s*([-*]|\d+\.)\s+")
-LEAD = re.compile(r"^(\s*(?:[-*]|\d+\.)\s+)?\*\*[^*]*\*\* ")  # what a paragraph is about, in bold
+LEAD = re.compile(r"^(\s*(?:[-*]|\d+\.)\s+)?\*\*[^*]*\*\* ")  # the bold lead of a paragraph
 CODE = re.compile(r"`[^`]*`|\]\([^)]*\)|<[^>]*>")
 ABBREVIATION = re.compile(r"\b(e\.g|i\.e|etc|cf|vs|approx|No)\.$")
 NEXT_SENTENCE = re.compile(r"[.!?][\"')\]*_]*\s+(?=[\"'(\[*_]*[A-Z])")
@@ -133,19 +167,19 @@ ENDS = re.compile(r"[.!?:;…][\"')\]*_`]*$")
 
 
 def sentences(text: str) -> Iterator[tuple[int, str]]:
-    """Lines with more than one sentence, or with less than one. Tables, code and headings are no prose."""
+    """Lines with more than one sentence, or with a part of one. Tables, code and headings are no prose."""
     lines = [(number, LEAD.sub(r"\1", line)) for number, line in prose(text)]
     for index, (number, line) in enumerate(lines):
-        bare = CODE.sub(lambda found: "x" * len(found[0]), ITEM.sub("", line).strip())
-        if second := next((each for each in NEXT_SENTENCE.finditer(bare) if one_ends(bare, each)), None):
+        bare = CODE.sub(lambda match: "x" * len(match[0]), ITEM.sub("", line).strip())
+        if second := next((match for match in NEXT_SENTENCE.finditer(bare) if ends_sentence(bare, match)), None):
             yield number, f"expected one sentence a line, got a second one at column {second.end() + 1}: break it there"
         goes_on = index + 1 < len(lines) and lines[index + 1][0] == number + 1 and not ITEM.match(lines[index + 1][1])
         if goes_on and not ENDS.search(bare):
             yield number, "expected a whole sentence on one line, got a part of one: join it with the next line"
 
 
-def one_ends(line: str, found: re.Match[str]) -> bool:
-    return not ABBREVIATION.search(line[: found.start() + 1])
+def ends_sentence(line: str, match: re.Match[str]) -> bool:
+    return not ABBREVIATION.search(line[: match.start() + 1])
 
 
 def prose(text: str) -> list[tuple[int, str]]:

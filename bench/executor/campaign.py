@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench import cpu, load_tool
 from bench.executor import messages, start, streams
-from bench.executor.cases import CASES, OURS, REGISTRY, SATURATION, SERVERS, V0, V1, Case, Server
+from bench.executor.cases import BUILT_IN, CASES, REGISTRY, SATURATION, SERVERS, V0, V1, Case, Server
 from bench.executor.messages import REQUEST
 from bench.load_tool import Result
 from bench.processes import environment, running
@@ -92,10 +92,10 @@ class Campaign:
         yield from self._without_load(number)
 
     def _without_load(self, number: int) -> Iterator[Sample]:
-        yield Sample(IMPORT, OURS, number, start.import_seconds(self._folder))
-        yield Sample(START, OURS, number, start.executor_seconds(self._folder))
+        yield Sample(IMPORT, BUILT_IN, number, start.import_seconds(self._folder))
+        yield Sample(START, BUILT_IN, number, start.executor_seconds(self._folder))
         for kind in (REQUEST, messages.RESPONSE, messages.BODY):
-            yield Sample(f"{INPROC}-{kind}", OURS, number, _inproc(kind, self._folder))
+            yield Sample(f"{INPROC}-{kind}", BUILT_IN, number, _inproc(kind, self._folder))
 
     @contextlib.contextmanager
     def _start(self, server: Server) -> Iterator[Running]:
@@ -112,7 +112,7 @@ class Campaign:
 
     def resident(self) -> float:
         """MB of an executor that nothing was sent to yet."""
-        return start.resident_mb(self._servers[OURS].pids[0])
+        return start.resident_mb(self._servers[BUILT_IN].pids[0])
 
     def _take(self, case: Case, number: int, rate: float) -> Sample:
         server, marks = self._servers[case.server.key], list[Mark]()
@@ -150,9 +150,9 @@ class Campaign:
 
 def _streams(folder: Path) -> Iterator[Sample]:
     measured = streams.measure(folder)
-    yield Sample(STREAM_RATE, OURS, 0, measured.megabytes)
-    yield Sample(STREAM_EVENT, OURS, 0, measured.event)
-    yield Sample(STREAM_IDLE, OURS, 0, measured.idle)
+    yield Sample(STREAM_RATE, BUILT_IN, 0, measured.megabytes)
+    yield Sample(STREAM_EVENT, BUILT_IN, 0, measured.event)
+    yield Sample(STREAM_IDLE, BUILT_IN, 0, measured.idle)
 
 
 def _inproc(kind: str, folder: Path) -> float:
@@ -171,8 +171,8 @@ def run(rounds: int, duration: float, cases: Sequence[Case] = CASES) -> Iterator
     with tempfile.TemporaryDirectory() as scratch:  # a socket's path must be short
         folder = Path(scratch)
         with Campaign(load_tool.build(folder), folder, duration, cases).started() as campaign:
-            if any(case.server.key == OURS for case in cases):
-                yield Sample(RESIDENT, OURS, 0, campaign.resident())
+            if any(case.server.key == BUILT_IN for case in cases):
+                yield Sample(RESIDENT, BUILT_IN, 0, campaign.resident())
                 yield from _streams(folder)
             for number in range(rounds):
                 yield from campaign.round(number)

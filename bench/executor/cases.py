@@ -11,7 +11,7 @@ from bench.executor.messages import BODY, REQUEST, RESPONSE
 
 REGISTRY = Path("bench/executor/policies/python_policy_registry.py")
 RUN = "from gatewright_executor.main import main; main()"
-V0, V1, OURS = "V0", "V1", "ours"
+V0, V1, BUILT_IN = "V0", "V1", "ours"
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Server:
 
 ECHO = Server(V0, "grpc.aio echo, one message per execution", "bench.naive.echo")
 NAIVE = Server(V1, "naive executor", "bench.naive.executor")
-EXECUTOR = Server(OURS, "the executor")
+EXECUTOR = Server(BUILT_IN, "the executor")
 EIGHT = Server("ours-8", "the executor, 8 workers", workers=8)
 MANY = Server("ours-72", "the executor, 72 workers", workers=72)
 PAIR = Server("ours-pair", "the executor, 2 processes", processes=2)

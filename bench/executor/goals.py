@@ -7,7 +7,20 @@ from collections.abc import Callable, Iterator, Sequence
 from statistics import median
 
 from bench.executor.campaign import IMPORT, INPROC, RESIDENT, START, STREAM_IDLE, Figures, Sample
-from bench.executor.cases import COMPUTING, EIGHT, HEAVY, LIGHT, MANY, ONE_PERCENT, OURS, PAIR, QUIET, SLEEPY, V0, V1
+from bench.executor.cases import (
+    BUILT_IN,
+    COMPUTING,
+    EIGHT,
+    HEAVY,
+    LIGHT,
+    MANY,
+    ONE_PERCENT,
+    PAIR,
+    QUIET,
+    SLEEPY,
+    V0,
+    V1,
+)
 from bench.goal import Goal
 
 Figure = Callable[[Sample], float]
@@ -49,15 +62,15 @@ def _closed(figures: Figures) -> Iterator[Goal]:
         return figures.get((case, server), ())
 
     at = "request-64"
-    yield Goal("64 in flight: executions/s × V0", ratio(of(at, OURS), of(at, V0), rate), 6, 9)
-    yield Goal("64 in flight: executions/s × V1", ratio(of(at, OURS), of(at, V1), rate), 18, 24)
-    yield Goal("64 in flight: CPU × V0", ratio(of(at, OURS), of(at, V0), cpu), 0.16, 0.10, more=False)
-    yield Goal("64 in flight: CPU × V1", ratio(of(at, OURS), of(at, V1), cpu), 0.055, 0.038, more=False)
+    yield Goal("64 in flight: executions/s × V0", ratio(of(at, BUILT_IN), of(at, V0), rate), 6, 9)
+    yield Goal("64 in flight: executions/s × V1", ratio(of(at, BUILT_IN), of(at, V1), rate), 18, 24)
+    yield Goal("64 in flight: CPU × V0", ratio(of(at, BUILT_IN), of(at, V0), cpu), 0.16, 0.10, more=False)
+    yield Goal("64 in flight: CPU × V1", ratio(of(at, BUILT_IN), of(at, V1), cpu), 0.055, 0.038, more=False)
     alone = "request-1"
-    yield Goal("1 in flight: p50 × V0", ratio(of(alone, OURS), of(alone, V0), p50), 1.6, 1.0, more=False)
-    yield Goal("1 in flight: p50 × V1", ratio(of(alone, OURS), of(alone, V1), p50), 0.7, 0.4, more=False)
+    yield Goal("1 in flight: p50 × V0", ratio(of(alone, BUILT_IN), of(alone, V0), p50), 1.6, 1.0, more=False)
+    yield Goal("1 in flight: p50 × V1", ratio(of(alone, BUILT_IN), of(alone, V1), p50), 0.7, 0.4, more=False)
     for case in ("response-64", "body-64"):
-        yield Goal(f"{case.partition('-')[0]}, 64 in flight: CPU × V1", ratio(of(case, OURS), of(case, V1), cpu))
+        yield Goal(f"{case.partition('-')[0]}, 64 in flight: CPU × V1", ratio(of(case, BUILT_IN), of(case, V1), cpu))
 
 
 def _mixes(figures: Figures) -> Iterator[Goal]:
@@ -73,20 +86,20 @@ def _mixes(figures: Figures) -> Iterator[Goal]:
     yield Goal(f"{title}: p50 × undisturbed", ratio(free, quiet, p50))
     sleepy, v1 = figures.get((SLEEPY, MANY.key), ()), figures.get(("request-64", V1), ())
     yield Goal("each sleeps 1 ms, 72 workers: executions/s × V1 without sleep", ratio(sleepy, v1, rate))
-    pair, single = (figures.get((COMPUTING, server), ()) for server in (PAIR.key, OURS))
+    pair, single = (figures.get((COMPUTING, server), ()) for server in (PAIR.key, BUILT_IN))
     yield Goal("computing policy, 2 processes: executions/s × 1 process", ratio(pair, single, rate), 1.5)
-    heavy, light = (figures.get((case, OURS), ()) for case in (HEAVY, LIGHT))
+    heavy, light = (figures.get((case, BUILT_IN), ()) for case in (HEAVY, LIGHT))
     yield Goal("open loop at 5 × V0: p50 × light load", ratio(heavy, light, p50), 2.5, 1.5, more=False)
 
 
 def _start(figures: Figures) -> Iterator[Goal]:
-    begun, imported, resident = (figures.get((case, OURS), ()) for case in (START, IMPORT, RESIDENT))
+    begun, imported, resident = (figures.get((case, BUILT_IN), ()) for case in (START, IMPORT, RESIDENT))
     yield Goal("start to serving × `import grpc`", ratio(begun, imported, value), 1.8, 1.4, more=False)
     yield Goal("MB at rest", median([s.value for s in resident]) if resident else math.nan, 48, 40, more=False)
-    idle = figures.get((STREAM_IDLE, OURS), ())
+    idle = figures.get((STREAM_IDLE, BUILT_IN), ())
     title = "KB of a stream that waits, of 2,000"
     yield Goal(title, median([s.value for s in idle]) if idle else math.nan, 30, 12, more=False)
-    at, inproc = (figures.get((case, OURS), ()) for case in ("request-64", f"{INPROC}-request"))
+    at, inproc = (figures.get((case, BUILT_IN), ()) for case in ("request-64", f"{INPROC}-request"))
     by_round = {sample.round: sample.value for sample in inproc}
     shares = [sample.cpu / by_round[sample.round] for sample in at if by_round.get(sample.round)]
     yield Goal("64 in flight: CPU × INPROC", median(shares) if shares else math.nan)

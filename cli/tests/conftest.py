@@ -27,7 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 LIMIT_SECONDS = 60.0
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
 NO_MORE_THAN_A_USER = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
-"""Words before a command: root without capabilities may to other processes what any user may to his own."""
+"""Words before a command: they run it as root without capabilities, which has the rights of any user."""
 
 LISTENER = """
 import os, signal, socket, sys
@@ -43,7 +43,7 @@ signal.signal(signal.SIGTERM, stop)
 say("start")
 server = socket.socket(socket.AF_UNIX)
 server.bind(path)
-say("listen")  # before it does, for whoever waits for that may stop it at once
+say("listen")  # before it does, since a waiting test may stop it at once
 server.listen()
 while True:
     server.accept()[0].close()
@@ -51,7 +51,7 @@ while True:
 
 
 class KeptOutput(LogOutput):
-    """A LogOutput that keeps what it is given, in order, and writes nothing."""
+    """A LogOutput that keeps all lines, in order, and writes nothing."""
 
     def __init__(self) -> None:
         self.lines: list[tuple[str, bytes]] = []
@@ -65,7 +65,7 @@ class KeptOutput(LogOutput):
 
 
 class Bench:
-    """A short folder, real processes that listen on Unix sockets in it, and what they did, in order."""
+    """A short folder, real processes that listen on Unix sockets in it, and their actions in order."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -73,7 +73,7 @@ def status(folder: Path) -> dict[str, Any]:
 
 def engine_pid(folder: Path) -> int | None:
     try:
-        pid: int | None = next(each["pid"] for each in status(folder)["processes"] if each["name"] == "engine")
+        pid: int | None = next(process["pid"] for process in status(folder)["processes"] if process["name"] == "engine")
     except FileNotFoundError:
         return None
     return pid
@@ -87,37 +87,37 @@ def until(condition: Callable[[], object]) -> None:
 
 
 def test_version() -> None:
-    said = gatewright("version")
-    assert (said.returncode, said.stderr) == (0, "")
-    assert [line.split()[0] for line in said.stdout.splitlines()] == ["gatewright", "envoy", "python"]
+    done = gatewright("version")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["gatewright", "envoy", "python"]
 
 
 def test_version_as_an_option() -> None:
-    said = gatewright("--version")
-    assert (said.returncode, said.stdout) == (0, gatewright("version").stdout.splitlines()[0] + "\n")
+    done = gatewright("--version")
+    assert (done.returncode, done.stdout) == (0, gatewright("version").stdout.splitlines()[0] + "\n")
 
 
 def test_a_taken_port_is_one_sentence_and_nothing_is_started(bench: Bench) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        said = gatewright(*run_arguments(bench.folder, FAILS), "--port", str(port))
-    who = Path("/proc/self/comm").read_text().strip()
-    assert said.returncode == 1
-    assert said.stderr == (
-        f"error: port {port} on 127.0.0.1 is taken (by {who}, pid {os.getpid()}): choose another with --port\n"
+        done = gatewright(*run_arguments(bench.folder, FAILS), "--port", str(port))
+    program = Path("/proc/self/comm").read_text().strip()
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"error: port {port} on 127.0.0.1 is taken (by {program}, pid {os.getpid()}): choose another with --port\n"
     )
-    assert said.stdout == ""
+    assert done.stdout == ""
     assert not (bench.folder / "run").exists()
 
 
 def test_several_mistakes_are_named_at_once(bench: Bench) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        said = gatewright(
+        done = gatewright(
             "run", "--build", "no-build", "--port", str(server.getsockname()[1]), "--controller-port", "0",
             "--apis", "no.yaml", "--bootstrap", "no-bootstrap", "--colour", "red", cwd=bench.folder,
         )  # fmt: skip
-    lines = said.stderr.splitlines()
-    assert said.returncode == 1
+    lines = done.stderr.splitlines()
+    assert done.returncode == 1
     assert all(line.startswith("error: ") for line in lines)
     words = [
         "is taken",
@@ -130,16 +130,16 @@ def test_several_mistakes_are_named_at_once(bench: Bench) -> None:
 
 
 def test_a_build_that_fails_is_sentences_too(bench: Bench) -> None:
-    said = gatewright("build", "--manifest", "no.yaml", cwd=bench.folder)
-    assert (said.returncode, said.stdout) == (1, "")
-    assert said.stderr.startswith("error: no.yaml: ")
-    assert "Traceback" not in said.stderr
+    done = gatewright("build", "--manifest", "no.yaml", cwd=bench.folder)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: no.yaml: ")
+    assert "Traceback" not in done.stderr
 
 
 def test_an_engine_that_cannot_start(bench: Bench) -> None:
-    said = gatewright(*run_arguments(bench.folder, FAILS))
-    assert (said.returncode, said.stdout) == (1, "")
-    report = said.stderr.splitlines()[-4:]
+    done = gatewright(*run_arguments(bench.folder, FAILS))
+    assert (done.returncode, done.stdout) == (1, "")
+    report = done.stderr.splitlines()[-4:]
     assert report[:2] == ["error: engine did not start: exited with code 2", "  │ no such flag: --colour"]
     assert report[2].startswith(f"  its command: {bench.folder}/build/bin/policy-engine --manifest ")
     assert report[3].endswith("another --state-dir starts with none.")
@@ -147,8 +147,8 @@ def test_an_engine_that_cannot_start(bench: Bench) -> None:
 
 
 def test_as_json_every_line_of_the_log_is_an_object(bench: Bench) -> None:
-    said = gatewright(*run_arguments(bench.folder, FAILS), "--log-format", "json")
-    records = [json.loads(line) for line in said.stderr.splitlines()]
+    done = gatewright(*run_arguments(bench.folder, FAILS), "--log-format", "json")
+    records = [json.loads(line) for line in done.stderr.splitlines()]
     assert {record["component"] for record in records} == {"supervisor", "policy-engine"}
     assert records[-1]["level"] == "error"
     assert records[-1]["message"].startswith("engine did not start: exited with code 2\n  │ no such flag")
@@ -160,7 +160,7 @@ def test_a_signal_in_the_middle_of_a_start_stops_in_order_and_leaves_nothing(ben
         until(lambda: engine_pid(bench.folder))
         found, pid = status(bench.folder), engine_pid(bench.folder)
         assert (found["state"], found["pid"], found["version"]) == ("starting", process.pid, 1)
-        assert [each["name"] for each in found["processes"]] == ["engine", "envoy"]
+        assert [entry["name"] for entry in found["processes"]] == ["engine", "envoy"]
         assert found["processes"][1] == {
             "name": "envoy", "state": "waiting", "pid": None, "restarts": 0, "restartedAt": [],
             "listen": found["url"].removeprefix("http://"), "leaving": False,
@@ -180,10 +180,10 @@ def test_signals_that_ask_for_no_stop_end_nothing(bench: Bench) -> None:
         until(lambda: engine_pid(bench.folder))
         for name in ("SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGIO", "SIGPWR"):
             process.send_signal(signal.Signals[name])
-            logged_at(process, "log files reopened" if name == "SIGUSR1" else f"{name} means nothing here")
+            logged_at(process, "log files reopened" if name == "SIGUSR1" else f"{name} has no meaning here")
         assert (process.poll(), bench.alive(engine_pid(bench.folder))) == (None, True)
         process.send_signal(signal.SIGQUIT)
-        logged_at(process, "stopping (once more to force it)")
+        logged_at(process, "stopping (send the signal again to force it)")
         assert process.wait(LIMIT_SECONDS) == 0
 
 
@@ -210,7 +210,7 @@ def test_a_second_signal_forces_it(bench: Bench) -> None:
         logged_at(process, "deaf")
         pid = engine_pid(bench.folder)
         process.send_signal(signal.SIGINT)
-        stopping = logged_at(process, "stopping (once more to force it)")
+        stopping = logged_at(process, "stopping (send the signal again to force it)")
         assert bench.alive(pid)
 
         # Those that come at once are parts of the first.
@@ -259,11 +259,11 @@ def test_a_process_of_the_same_user_cannot_look_into_the_supervisor(bench: Bench
 
 def test_a_bootstrap_with_unknown_fields(bench: Bench) -> None:
     (bench.folder / "bootstrap.yaml").write_text("node: {id: $colour}")
-    said = gatewright(*run_arguments(bench.folder, FAILS), "--bootstrap", str(bench.folder / "bootstrap.yaml"))
-    assert said.returncode == 1
-    assert "error: " in said.stderr
-    assert "unknown fields $colour" in said.stderr
-    assert "Traceback" not in said.stderr
+    done = gatewright(*run_arguments(bench.folder, FAILS), "--bootstrap", str(bench.folder / "bootstrap.yaml"))
+    assert done.returncode == 1
+    assert "error: " in done.stderr
+    assert "unknown fields $colour" in done.stderr
+    assert "Traceback" not in done.stderr
     assert not (bench.folder / "run").exists()
 
 
@@ -271,15 +271,15 @@ def test_a_state_directory_in_use(bench: Bench) -> None:
     arguments = run_arguments(bench.folder, NEVER_READY)
     with running(arguments) as process:
         until(lambda: engine_pid(bench.folder))
-        said = gatewright(*arguments)
-    assert said.returncode == 1
-    assert f"is in use (by gatewright, pid {process.pid})" in said.stderr
+        done = gatewright(*arguments)
+    assert done.returncode == 1
+    assert f"is in use (by gatewright, pid {process.pid})" in done.stderr
 
 
 def test_the_status_of_no_node(bench: Bench) -> None:
-    said = gatewright("status", "--run-dir", str(bench.folder))
-    assert said.returncode == 1
-    assert said.stderr.startswith(f"error: no node runs in {bench.folder} (status.json: No such file or directory)")
+    done = gatewright("status", "--run-dir", str(bench.folder))
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: no node runs in {bench.folder} (status.json: No such file or directory)")
 
 
 def test_the_status_of_the_node_of_a_folder(bench: Bench) -> None:
@@ -332,6 +332,6 @@ def given_run_dir(folder: Path) -> tuple[str, str]:
     return "--run-dir", str(folder / "run")
 
 
-def test_echo_refuses_what_is_no_address() -> None:
-    said = gatewright("echo", "--listen", "8080")
-    assert (said.returncode, said.stderr) == (1, "error: --listen: expected HOST:PORT, got '8080'\n")
+def test_echo_refuses_an_invalid_address() -> None:
+    done = gatewright("echo", "--listen", "8080")
+    assert (done.returncode, done.stderr) == (1, "error: --listen: expected HOST:PORT, got '8080'\n")

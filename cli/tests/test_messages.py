@@ -1,4 +1,4 @@
-"""What other components tell the command line and are told, as JSON: the golden messages in conformance/messages."""
+"""The messages between the command line and other components: the goldens in conformance/messages."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def within(read: Any, message: Any) -> bool:
         ("manifest.json", build_output._Manifest),
     ],
 )
-def test_what_is_read_is_there(name: str, kind: type[msgspec.Struct]) -> None:
+def test_golden_messages_have_the_members_that_are_read(name: str, kind: type[msgspec.Struct]) -> None:
     """No default stands in for a field that goes by another name."""
     message = golden(name)
     read = json.loads(msgspec.json.encode(msgspec.convert(message, kind)))
@@ -58,13 +58,13 @@ def test_what_is_read_is_there(name: str, kind: type[msgspec.Struct]) -> None:
     assert within(read, message), read
 
 
-def listen(bench: Bench, asked: list[bytes]) -> AbstractAsyncContextManager[None]:
-    """An engine that takes what it is told; `asked` gets the bodies."""
+def listen(bench: Bench, bodies: list[bytes]) -> AbstractAsyncContextManager[None]:
+    """An engine that accepts everything; `bodies` gets the bodies of requests."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
-        asked.append(await reader.readexactly(length))
+        bodies.append(await reader.readexactly(length))
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
         await writer.drain()
 
@@ -77,25 +77,25 @@ def test_the_notes_of_the_engine() -> None:
     assert msgspec.to_builtins(msgspec.convert(message, engine_admin.Note)) == message
 
 
-def test_what_the_engine_is_told_to_deploy(bench: Bench) -> None:
+def test_the_message_that_deploys_executors(bench: Bench) -> None:
     """The engine's own test reads the same file, and takes no key that it does not know."""
-    asked: list[bytes] = []
+    bodies: list[bytes] = []
 
     async def ask() -> None:
         engine = EngineAdmin(bench.folder / engine_admin.ENGINE_SOCKET)
-        async with listen(bench, asked):
+        async with listen(bench, bodies):
             executors = {"default": ["unix:/r/executor-default-0.2.sock"]}
             await engine.deploy(2, Path("/b/2/manifest.json"), executors, ["greet:v1.0.0"])
 
     bench.run(ask())
-    assert json.loads(asked[0]) == golden("engine-deployment.json")
+    assert json.loads(bodies[0]) == golden("engine-deployment.json")
 
 
 def test_the_lines_of_a_reload() -> None:
-    """control.jsonl: what is asked, a step, what came of it, a refusal; and the other command with its answer."""
+    """control.jsonl: a request, a step, its result, a refusal; and the other command with its answer."""
     lines = (MESSAGES / "control.jsonl").read_bytes().splitlines()
-    asked, step, done, refused, asked_status, status = lines
-    for line, command in ((asked, "reload"), (asked_status, "status")):
+    reload_request, step, done, refused, status_request, status = lines
+    for line, command in ((reload_request, "reload"), (status_request, "status")):
         assert msgspec.json.decode(line, type=control._Command) == control._Command(command)
         assert msgspec.json.encode(control._Command(command)) == line
     written = Answer(

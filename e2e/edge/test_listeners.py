@@ -114,7 +114,7 @@ def test_a_broken_certificate_leaves_the_one_before_and_keys_stand_nowhere(
     expected = ssl.PEM_cert_to_DER_cert(chain.read_text())
     eventually("the new one is shown", lambda: shown_certificate(port, trust) == expected)
     chain.write_text("-----BEGIN CERTIFICATE-----\n")
-    broken = "certificate files cannot be used; what they held before goes on being served"
+    broken = "certificate files cannot be used; their previous content is still served"
     eventually("a broken file is reported", lambda: gateway.find_records(message=broken))
     assert str(chain) in gateway.find_records(message=broken)[0]["reason"]
     assert shown_certificate(port, trust) == expected, "expected the old one to stay"

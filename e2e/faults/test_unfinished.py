@@ -205,7 +205,7 @@ def test_a_call_that_a_policy_wants_whole_ends_at_the_limit(gateway: Gateway) ->
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         asyncio.run(upload(gateway, [attach("body-length")], messages()))
     assert caught.value.code() is grpc.StatusCode.UNKNOWN, "what 408 is to gRPC"
-    assert caught.value.details() == "The request did not come in whole in the time that requests have."
+    assert caught.value.details() == "The request did not arrive completely within the time limit."
 
 
 async def upload(gateway: Gateway, policies: list[Json], messages: AsyncIterator[bytes]) -> bytes:

@@ -59,7 +59,7 @@ def test_apis_are_found_by_name_and_by_state(page: Page) -> None:
     expect(rows(page)).to_have_count(2)
     expect(page.get_by_role("status").filter(has_text="APIs")).to_have_text(f"2 of {len(SAMPLES)} APIs")
     page.get_by_label("State").select_option("rejected")
-    expect(page.get_by_text("None fits the filter.")).to_be_visible()
+    expect(page.get_by_text("No API matches the filter.")).to_be_visible()
     assert page.url.endswith("#/apis?text=%2FBROKEN&state=rejected")
     page.get_by_label("State").select_option("deployed")
     page.reload()
@@ -116,8 +116,8 @@ def test_an_api_shows_the_chains_of_its_operations_at_their_versions(
     expect(table).to_have_count(3)
     assert table.nth(0).locator("li").all_inner_texts() == [
         "log-message v1.0.0 (API)",
-        "python-deny v1.0.0 (operation, asked for as v1, timeout 200ms)",
-        "log-message v1.0.0 (operation, asked for as v1)",
+        "python-deny v1.0.0 (operation, requested as v1, timeout 200ms)",
+        "log-message v1.0.0 (operation, requested as v1)",
     ]
     expect(table.nth(1).locator("th")).to_have_text("GET /bheader x-version exact 2")
     assert [table.nth(index).locator("td").last.inner_text() for index in range(3)] == [
@@ -194,7 +194,7 @@ def test_an_api_is_deleted_once_its_name_is_typed(
     page.get_by_role("button", name="Delete …").click()
     dialog = page.get_by_role("dialog", name="Delete doomed?")
     axe(page)
-    dialog.get_by_label("Write doomed to delete it").fill("domed")
+    dialog.get_by_label("Type doomed to delete it").fill("domed")
     dialog.get_by_role("button", name="Delete").click()
     expect(dialog.get_by_role("alert")).to_have_text("Expected doomed, got domed.")
     dialog.get_by_role("button", name="Cancel").click()
@@ -202,7 +202,7 @@ def test_an_api_is_deleted_once_its_name_is_typed(
     assert httpx.get(f"{gateway.url}/doomed/x").status_code == 200
 
     page.get_by_role("button", name="Delete …").click()
-    dialog.get_by_label("Write doomed to delete it").fill("doomed")
+    dialog.get_by_label("Type doomed to delete it").fill("doomed")
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("#/apis$"))
     expect(page.get_by_role("link", name="plain", exact=True)).to_be_visible()
@@ -222,7 +222,7 @@ def test_an_api_changed_meanwhile_is_not_deleted(
     page.get_by_role("button", name="Delete …").click()
     dialog = page.get_by_role("dialog", name="Delete contested?")
     gateway.deploy(api("contested", upstream.url, [attach("log-message")]))
-    dialog.get_by_label("Write contested to delete it").fill("contested")
+    dialog.get_by_label("Type contested to delete it").fill("contested")
     dialog.get_by_role("button", name="Delete").click()
     expect(dialog.get_by_role("alert").last).to_contain_text("has been written since")
     assert httpx.get(f"{gateway.url}/contested/x").status_code == 200

@@ -83,7 +83,7 @@ def test_an_operation_is_chosen_sent_and_explained(compose: Page, gateway: Gatew
     send(compose)
     expect(answer(compose).get_by_role("heading")).to_have_text("Answer 200")
     expect(body(compose)).to_have_text('{\n  "id": 12345678901234567890,\n  "a": []\n}', use_inner_text=True)
-    answer(compose).get_by_label("As it came").check()
+    answer(compose).get_by_label("As received").check()
     expect(body(compose)).to_have_text('{"id":12345678901234567890,"a":[]}', use_inner_text=True)
     answer(compose).get_by_role("tab", name=re.compile("^Headers")).click()
     expect(answer(compose).get_by_role("row", name="content-type application/json")).to_be_visible()
@@ -154,7 +154,7 @@ def test_bytes_and_long_texts_are_shown(compose: Page, upstream: Upstream) -> No
     fill(compose, "Path", "/plain/items")
     upstream.reply = lambda _: Reply(200, [], b"\xff\x00\xc3")
     send(compose)
-    expect(answer(compose)).to_contain_text("It is no text. As base64:")
+    expect(answer(compose)).to_contain_text("The body is not text. In base64:")
     expect(body(compose)).to_have_text("/wDD")
     upstream.reply = lambda _: Reply(200, [], b"x" * 300_000)
     send(compose)
@@ -203,7 +203,7 @@ def test_a_recorded_exchange_is_composed_again(compose: Page, upstream: Upstream
     expect(answer(compose)).to_be_visible()
     request_id = upstream.received[0].value("x-request-id") or ""
     open_composer(compose, f"?exchange={request_id}")
-    expect(compose.get_by_text("the value of authorization was redacted: write it in")).to_be_visible()
+    expect(compose.get_by_text("the value of authorization was redacted: fill it in")).to_be_visible()
     assert value(compose, "Path") == "/orders/items?page=2"
     assert headers(compose) == [("authorization", ""), ("x-user", "ann")]
 
@@ -223,7 +223,7 @@ def test_sent_requests_are_kept_without_secrets(compose: Page, upstream: Upstrea
     compose.reload()
     compose.get_by_role("button", name="Fill in GET /orders/items?page=2&access_token=", exact=True).click()
     assert headers(compose) == [("Authorization", ""), ("cookie", ""), ("x-api-key", ""), ("x-user", "ann")]
-    compose.get_by_role("button", name="Forget them").click()
+    compose.get_by_role("button", name="Clear the list").click()
     expect(compose.get_by_text("Nothing yet.")).to_be_visible()
 
 
@@ -259,7 +259,7 @@ def test_a_command_is_pasted_into_the_path_or_its_own_field(compose: Page) -> No
     compose.get_by_text("From a curl command").click()
     fill(
         compose,
-        "A command, as people or a browser's “Copy as cURL” write it",
+        "A curl command, for example from a browser's “Copy as cURL”",
         "curl -X DELETE http://localhost/orders/items/7 --compressed -H 'te: x'",
     )
     compose.get_by_role("button", name="Fill in", exact=True).click()

@@ -46,7 +46,7 @@ def text_of(page: Page) -> Locator:
 
 
 def messages(page: Page) -> Locator:
-    return page.locator(".said")
+    return page.locator(".editor-message")
 
 
 def editor(page: Page, name: str) -> Page:
@@ -154,7 +154,7 @@ def test_a_new_api_begins_with_an_example_that_is_valid(
     faults.allow("status of 422")
     faults.allow("status of 409")
     show(page, "#/apis/new")
-    expect(messages(page)).to_have_text("Valid. It would be created.")
+    expect(messages(page)).to_have_text("Valid. The API would be created.")
     change(page, "http://upstream.example:8080", upstream.url)
     change(page, "name: my-api", "name: orders")
     expect(page.get_by_text("There is an API orders already")).to_be_visible()
@@ -162,14 +162,14 @@ def test_a_new_api_begins_with_an_example_that_is_valid(
     change(page, "context: /my-api", "context: /orders")
     expect(page.locator(".mistakes")).to_contain_text("expected a context that no other API has")
     change(page, "context: /orders", "context: /brand-new")
-    expect(messages(page)).to_have_text("Valid. It would be created.")
+    expect(messages(page)).to_have_text("Valid. The API would be created.")
 
     page.get_by_text("Insert a policy").click()
     page.get_by_label("Policy").select_option("log-message v1.0.0")
     page.get_by_role("button", name="Insert", exact=True).click()
     assert "  policies:  " in text_of(page).input_value()
     assert "\n    - name: log-message\n      version: v1\n  operations:" in text_of(page).input_value()
-    expect(page.get_by_text("log-message v1.0.0, asked for as v1")).to_be_visible()
+    expect(page.get_by_text("log-message v1.0.0, requested as v1")).to_be_visible()
     try:
         page.get_by_role("button", name="Apply").click()
         expect(page.get_by_role("status").filter(has_text="Live on")).to_have_text("Live on 1 of 1 node.")
@@ -188,12 +188,12 @@ def test_each_policy_can_be_inserted(page: Page, gateway: Gateway, faults: Fault
         policies = client.get("/v1/policies").json()["policies"]
     assert len(policies) >= 8
     show(page, "#/apis/new")
-    expect(messages(page)).to_have_text("Valid. It would be created.")
+    expect(messages(page)).to_have_text("Valid. The API would be created.")
     page.get_by_text("Insert a policy").click()
     for policy in policies:
         page.get_by_label("Policy").select_option(f"{policy['name']} {policy['version']}")
         page.get_by_role("button", name="Insert", exact=True).click()
-    expect(messages(page)).to_have_text("Valid. It would be created.")
+    expect(messages(page)).to_have_text("Valid. The API would be created.")
     text = text_of(page).input_value()
     order = [text.index(f"- name: {policy['name']}\n") for policy in policies]
     assert order == sorted(order), "each behind the last"
@@ -212,8 +212,8 @@ def test_a_concurrent_change_is_shown_before_it_is_overwritten(
     gateway.deploy(theirs)
     page.get_by_role("button", name="Apply").click()
     alert = page.get_by_role("alert")
-    expect(alert).to_contain_text("Somebody else has written edited")
-    expect(alert.get_by_label("What is live")).to_contain_text("headerValue: theirs")
+    expect(alert).to_contain_text("Another author has changed edited")
+    expect(alert.get_by_label("Live version")).to_contain_text("headerValue: theirs")
     assert "headerValue: mine" in text_of(page).input_value()
     assert word_sent(gateway, upstream) == "theirs"
     axe(page)
@@ -221,7 +221,7 @@ def test_a_concurrent_change_is_shown_before_it_is_overwritten(
     expect(alert).to_be_visible()
     assert word_sent(gateway, upstream) == "theirs", "it is not overwritten by trying again"
 
-    alert.get_by_role("button", name="Go on with my text").click()
+    alert.get_by_role("button", name="Keep my text").click()
     expect(alert).to_have_count(0)
     diff = page.get_by_role("list", name="What would change")
     expect(diff.locator(".removed")).to_have_text("        headerValue: theirs")
@@ -231,8 +231,8 @@ def test_a_concurrent_change_is_shown_before_it_is_overwritten(
 
     gateway.deploy(theirs)
     change(page, "headerValue: mine", "headerValue: late")
-    expect(alert).to_contain_text("Somebody else has written edited")  # found by looking, before anything is applied
-    alert.get_by_role("button", name="Take what is live").click()
+    expect(alert).to_contain_text("Another author has changed edited")  # found by looking, before anything is applied
+    alert.get_by_role("button", name="Take the live version").click()
     expect(messages(page)).to_have_text("Valid. Nothing would change.")
     assert "headerValue: theirs" in text_of(page).input_value()
 
@@ -244,9 +244,9 @@ def test_an_api_deleted_meanwhile_can_be_created_anew(
     editor(page, edited_api)
     gateway.remove(edited_api)
     change(page, "headerValue: before", "headerValue: again")
-    expect(page.get_by_role("alert")).to_contain_text("Somebody has deleted edited.")
-    page.get_by_role("button", name="Create it anew").click()
-    expect(messages(page)).to_have_text("Valid. It would be created.")
+    expect(page.get_by_role("alert")).to_contain_text("edited was deleted by another author.")
+    page.get_by_role("button", name="Create it again").click()
+    expect(messages(page)).to_have_text("Valid. The API would be created.")
     page.get_by_role("button", name="Apply").click()
     expect(page.get_by_role("status").filter(has_text="Live on")).to_have_text("Live on 1 of 1 node.")
     assert word_sent(gateway, upstream) == "again"
@@ -259,7 +259,7 @@ def test_a_draft_is_kept_while_its_page_is_left(
     change(page, "headerValue: before", "headerValue: kept")
     show(page, "#/apis")
     show(page, f"#/apis/{edited_api}/edit")
-    expect(page.get_by_text("This is what you had written here and not applied.")).to_be_visible()
+    expect(page.get_by_text("This is your draft: it was not applied.")).to_be_visible()
     assert "headerValue: kept" in text_of(page).input_value()
     expect(messages(page)).to_have_text(re.compile("^Valid. 1 line"))
 
@@ -271,7 +271,7 @@ def test_a_draft_is_kept_while_its_page_is_left(
 
     page.on("dialog", stay)
     page.reload()
-    expect(page.get_by_text("This is what you had written here and not applied.")).to_be_visible()
+    expect(page.get_by_text("This is your draft: it was not applied.")).to_be_visible()
     assert requests == ["beforeunload"]
     assert "headerValue: kept" in text_of(page).input_value()
     page.get_by_role("button", name="Discard it").click()
@@ -285,7 +285,7 @@ def test_a_draft_is_kept_while_its_page_is_left(
     show(page, "#/apis")
     gateway.deploy(api("edited", upstream.url, [attach("add-python-header", HEADER | {"headerValue": "theirs"})]))
     show(page, f"#/apis/{edited_api}/edit")
-    expect(page.get_by_role("alert")).to_contain_text("Somebody else has written edited")
+    expect(page.get_by_role("alert")).to_contain_text("Another author has changed edited")
     assert "headerValue: stale" in text_of(page).input_value()
     show(page, "#/apis")
 

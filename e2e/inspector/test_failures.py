@@ -44,7 +44,7 @@ PLANTED = {
 
 TRIES_AGAIN = """() => document.querySelector(".counts").dataset.state === "waiting"
   && document.querySelector(".nodes").textContent === ""
-  && document.body.innerText.includes("It is tried again.")"""
+  && document.body.innerText.includes("The page tries again.")"""
 """Reads the whole page at once: the controller may soon be back."""
 
 
@@ -65,7 +65,7 @@ def test_a_quarantined_policy_is_shown(page: Page, gateway: Gateway, upstream: U
     with keep_exchanges(gateway, "dies") as client:
         assert client.get("/dies/x").status_code == 503
         explain(page, last_id(gateway, "dies"))
-        expect(page.locator(".verdict")).to_contain_text("because faulty:v1.0.0 failed in its request phase: crashed: ")
+        expect(page.locator(".verdict")).to_contain_text("because faulty:v1.0.0 failed in the request phase: crashed: ")
         assert "quarantine" not in verdict(page)
 
         def quarantined() -> bool:
@@ -164,7 +164,7 @@ def test_streams_and_skipped_policies_are_shown(page: Page, gateway: Gateway, up
     )
     expect(execution_row(page, "misbehave:v1.0.0").locator(".outcome")).to_have_text("continued: exception")
     expect(page.locator(".failure .place")).to_have_text(re.compile(r"policies/misbehave/policy\.py:\d+$"))
-    expect(page.locator(".verdict")).to_contain_text("Answered 200 by the upstream")
+    expect(page.locator(".verdict")).to_contain_text("The upstream answered 200")
     open_list(page, "?api=streams")
     expect(rows(page).locator(".badge")).to_have_text(["200", "passed over"])
 
@@ -193,7 +193,7 @@ def test_a_policy_that_hangs_is_named_everywhere(page: Page, gateway: Gateway, u
     expect(row).to_contain_text(re.compile(r"sleep:v1\.0\.0.*hangs.*1"))
     page.locator(".troubles").get_by_role("link", name=sentence).click()
     expect(page).to_have_url(re.compile("#/policies/sleep/v1.0.0$"))
-    expect(page.get_by_role("alert")).to_contain_text("for API hangs on wounded: 1 execution runs on")
+    expect(page.get_by_role("alert")).to_contain_text("for API hangs on wounded: 1 execution still runs")
 
 
 def test_a_crash_is_a_restart_and_several_are_a_quarantine(page: Page, gateway: Gateway, upstream: Upstream) -> None:

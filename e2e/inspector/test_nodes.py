@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(240)
 def wait_for_charts(page: Page) -> None:
     """Charts have a first point."""
     for slider in page.get_by_role("slider").all():
-        expect(slider).not_to_have_attribute("aria-valuetext", "nothing is measured yet")
+        expect(slider).not_to_have_attribute("aria-valuetext", "no data yet")
 
 
 # ---------------------------------------------------------------- a node that is well
@@ -58,7 +58,7 @@ def test_a_nodes_documents_are_shown(page: Page, gateway: Gateway) -> None:
     processes = table(page, "Processes")
     for component in ("supervisor", "controller", "python-executor", "policy-engine", "envoy"):
         expect(processes.get_by_role("row").filter(has_text=component)).to_contain_text(re.compile("ready.*MiB"))
-    expect(table(page, "Policies of its build").get_by_role("row")).to_have_count(len(node["policies"]) + 1)
+    expect(table(page, "Policies of the build").get_by_role("row")).to_have_count(len(node["policies"]) + 1)
 
 
 def test_the_overview_counts_exchanges(page: Page, gateway: Gateway) -> None:
@@ -121,7 +121,7 @@ def test_hidden_pages_send_no_requests(page: Page, gateway: Gateway) -> None:
     page.evaluate(hide, False)
     eventually("it looks again", asks, 30)
     page.goto(f"{page.url.split('#')[0]}#/no-such-page")
-    expect(page.get_by_role("heading", name="There is no such page")).to_be_visible()
+    expect(page.get_by_role("heading", name="Page not found")).to_be_visible()
     page.wait_for_load_state("networkidle")
     requests.clear()
     page.clock.run_for(MINUTE)
@@ -144,18 +144,18 @@ def test_all_troubles_are_shown_the_worst_first(pretend: Pretended, lone_control
     show(page, "#/nodes")
     expect(page.locator(".troubles")).to_be_visible()
     assert trouble_titles(page) == UNWELL
-    expect(table(page, "Nodes").get_by_role("row").nth(1)).to_contain_text("17 to look at")
+    expect(table(page, "Nodes").get_by_role("row").nth(1)).to_contain_text("17 problems")
     show(page, "#/nodes/pretended")
     expect(table(page, "Certificates").get_by_role("row").filter(has_text="web")).to_contain_text("expired")
     expect(table(page, "Executors of group models")).to_contain_text("not connected")
     expect(table(page, "APIs").get_by_role("row").nth(1)).to_contain_text("Envoy: no such regex")
     node.documents |= well()
-    expect(page.get_by_text("This node is as it should be.")).to_be_visible()
+    expect(page.get_by_text("This node has no problems.")).to_be_visible()
     expect(page.locator(".troubles")).to_have_count(0)
     with PretendedNode(lone_controller, "silent", {}, {}).connected():
         show(page, "#/nodes")
-        expect(page.locator(".troubles")).to_contain_text("Node silent does not tell how it is")
-        expect(page.locator(".troubles")).to_contain_text("start the node with this controller's version")
+        expect(page.locator(".troubles")).to_contain_text("Node silent does not report its state")
+        expect(page.locator(".troubles")).to_contain_text("update the node to the controller's version")
         show(page, "#/nodes/silent")
         expect(table(page, "APIs").get_by_role("row")).to_have_count(8)
 

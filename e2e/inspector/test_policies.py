@@ -74,7 +74,7 @@ def test_the_list_has_the_builds_policies_and_their_attachments(page: Page, gate
     page.get_by_label("Find").fill("PYTHON deny")
     expect(page.locator("tbody tr")).to_have_count(1)
     page.get_by_label("Find").fill("")
-    page.get_by_label("attached ones alone").check()
+    page.get_by_label("attached only").check()
     expect(row(page, "rewrite-json")).to_have_count(0)
     row(page, "sleep").get_by_role("link", name="sleep").click()
     expect(page).to_have_url(re.compile("#/policies/sleep/v1.0.0$"))
@@ -113,7 +113,7 @@ def test_figures_are_those_of_the_gateway(page: Page, gateway: Gateway) -> None:
     count = figures.value("gatewright_executions_total", policy="raise-error:v1.0.0", outcome="exception")
     classes = page.get_by_role("region", name="Failures by class")
     expect(classes.get_by_role("row", name="exception")).to_contain_text(f"{count:,.0f}")
-    expect(classes).to_contain_text("its function raised")
+    expect(classes).to_contain_text("the policy raised an exception")
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def test_parameters_are_explained(page: Page) -> None:
 
 def test_the_page_of_an_unknown_policy_says_so(page: Page) -> None:
     page.evaluate("() => { location.hash = '#/policies/none/v1.0.0'; }")
-    expect(page.get_by_role("alert")).to_contain_text("No policy none:v1.0.0 is among those of the build")
+    expect(page.get_by_role("alert")).to_contain_text("No policy none:v1.0.0 is in the build")
 
 
 # ---------------------------------------------------------------- how they look
@@ -174,7 +174,7 @@ def test_the_page_of_an_unknown_policy_says_so(page: Page) -> None:
 def wait_for_charts(page: Page) -> None:
     """Charts have a first point."""
     for slider in page.get_by_role("slider").all():
-        expect(slider).not_to_have_attribute("aria-valuetext", "nothing is measured yet")
+        expect(slider).not_to_have_attribute("aria-valuetext", "no data yet")
 
 
 def test_they_are_for_everybody(show_node: Looking, screenshot: Screenshots) -> None:

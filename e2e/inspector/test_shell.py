@@ -40,8 +40,8 @@ def heading(page: Page, text: str) -> Locator:
 def test_the_frame_is_for_everybody(page: Page) -> None:
     """The frame around a page that has nothing; those that have something are looked at where they are tested."""
     show(page, "#/nothing/here")
-    expect(heading(page, "There is no such page")).to_be_visible()
-    expect(page).to_have_title(re.compile("^No such page"))
+    expect(heading(page, "Page not found")).to_be_visible()
+    expect(page).to_have_title(re.compile("^Page not found"))
     axe(page)
     assert keyboard(page)[:3] == ["<a> “Skip to the content”", "<a> “Gatewright”", "<a> “Overview”"]
     reflow(page)
@@ -59,12 +59,12 @@ def test_a_visitor_is_asked_for_the_token(
     expect(dialog(page)).to_be_visible()
     expect(page.get_by_label("Management token")).to_be_focused()
     expect(page.locator("main .notice")).to_have_count(0)
-    expect(page.locator("main")).to_have_text("Nobody is signed in.")
+    expect(page.locator("main")).to_have_text("You are not signed in.")
     axe(page)
     fill_in(page, "clé")
     expect(dialog(page).get_by_role("alert")).to_contain_text("printable ASCII")
     fill_in(page, "no-such-token")
-    expect(dialog(page).get_by_role("alert")).to_have_text("The controller does not take this token.")
+    expect(dialog(page).get_by_role("alert")).to_have_text("The controller does not accept this token.")
     stops = check_looks(page, lambda: screenshot(page, "sign-in", of=dialog(page)))
     assert stops == ["<input id=token> “token”", "<button> “Sign in”"], "expected nothing behind the dialog"
     page.keyboard.press("Escape")
@@ -213,7 +213,7 @@ def test_a_controller_that_goes_away_is_waited_for(
     lone_controller.stop()
     lone_controller.start(OTHER)
     expect(dialog(page)).to_be_visible()
-    expect(dialog(page).get_by_role("alert")).to_contain_text("does not take the token that was used until now")
+    expect(dialog(page).get_by_role("alert")).to_contain_text("no longer accepts the token that was used until now")
     fill_in(page, OTHER)
     expect(dialog(page)).to_be_hidden()
     expect(heading(page, "Overview")).to_be_visible()

@@ -127,7 +127,7 @@ def test_the_quickstart_works_as_written(wheels: Path, runtime_dir: str, tmp_pat
     assert '["x-greeting", "good day world"]' in result.stdout.replace('","', '", "')
     assert '["x-greeting", "hello Ada"]' in result.stdout.replace('","', '", "')
     assert "hello changed, deployed\n" in result.stdout
-    assert "GET /hello/there: answered 400 by greet:v1.0.0 in its request phase; " in result.stdout
+    assert "GET /hello/there: greet:v1.0.0 answered 400 in the request phase; " in result.stdout
     pattern = r'^gatewright_executions_total\{api="hello",.*outcome="ok",phase="request",policy="greet:v1.0.0"\} [1-9]'
     assert re.search(pattern, result.stdout, re.MULTILINE)
     assert "4 passed" in result.stdout

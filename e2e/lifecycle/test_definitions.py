@@ -178,7 +178,7 @@ def test_an_api_that_asks_for_v1_moves_when_its_version_is_gone(
         project.remove_policy("says")
         result = changing_gateway.reload()
         assert result.returncode == 0, result.stderr
-        assert "API says has says v1.1.0, for the build no longer has v1.0.0" in result.stdout + result.stderr
+        assert "API says has says v1.1.0, since the build no longer has v1.0.0" in result.stdout + result.stderr
         eventually("it has moved", lambda: word(changing_gateway) == "newer")
     assert flow.failures() == []
     assert [policy["version"] for policy in status(changing_gateway)["policies"]] == ["v1.1.0"]

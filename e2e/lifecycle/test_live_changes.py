@@ -29,7 +29,7 @@ pytestmark = pytest.mark.timeout(180)
 REQUESTS = 2000
 PAUSE_SECONDS = 0.02
 """Of each of three clients. They ask for as long as a test takes, which leaves it less CPU the shorter this is."""
-BROKEN = "certificate files cannot be used; what they held before goes on being served"
+BROKEN = "certificate files cannot be used; their previous content is still served"
 
 
 @dataclass

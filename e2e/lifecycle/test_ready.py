@@ -210,7 +210,9 @@ def test_the_health_check_fails_as_soon_as_a_stop_begins(build: Path, tmp_path: 
         client.start()
         assert loading.wait(10)
         gateway.process.send_signal(signal.SIGTERM)
-        eventually("the stop has begun", lambda: gateway.find_records(message="stopping (once more to force it)"))
+        eventually(
+            "the stop has begun", lambda: gateway.find_records(message="stopping (send the signal again to force it)")
+        )
         exit_codes = [status(gateway, "--healthcheck").returncode, status(gateway).returncode]
         let_go.set()
         client.join()

@@ -1,5 +1,5 @@
-// What the Inspector says of a controller and its nodes, by its own modules: what needs attention, and exchanges.
-// Asks by standard input: {"origin": …, "token": …, "ids": […]}. Answers on standard output.
+// The Inspector's texts about a controller and its nodes, by its own modules: what needs attention, and exchanges.
+// Reads its task from standard input: {"origin": …, "token": …, "ids": […]}. Answers on standard output.
 
 import { readFileSync } from "node:fs";
 
@@ -19,8 +19,8 @@ const { signal } = new AbortController();
 /** As the overview asks. */
 async function attention() {
   const wanted = { stats: true, metrics: () => true, notes: true };
-  const [{ apis }, told] = await Promise.all([get("/v1/apis", { signal }), askNodes(signal, wanted)]);
-  return troubles(apis, told);
+  const [{ apis }, reports] = await Promise.all([get("/v1/apis", { signal }), askNodes(signal, wanted)]);
+  return troubles(apis, reports);
 }
 
 /** As the page of an exchange asks. */

@@ -37,7 +37,7 @@ def test_explain_names_the_third_of_five_that_changes_a_header(gateway: Gateway,
     assert "  200  " in line
     assert "  GET /explained/x?a=1  explained GET /*  " in line
     explanation = run_explain(gateway, request_id_of(line))
-    assert explanation.startswith("GET /explained/x?a=1: answered 200 by the upstream; ")
+    assert explanation.startswith("GET /explained/x?a=1: the upstream answered 200; ")
     changes = explanation[explanation.index("add-headers:v1.0.0, request: changed") :]
     assert changes.startswith("add-headers:v1.0.0, request: changed\n  header x-tier\n    - none\n    + gold\n")
     assert explanation.count("header x-tier") == 1, "expected one policy to be named for it"
@@ -85,7 +85,7 @@ def test_explain_of_an_exception_has_file_and_line(gateway: Gateway, upstream: U
         line = tail.line()
     assert "misbehave:v1.0.0 failed: exception" in line
     explanation = run_explain(gateway, request_id_of(line))
-    assert "answered 500 by the gateway because misbehave:v1.0.0 failed in its request phase: exception" in explanation
+    assert "the gateway answered 500 because misbehave:v1.0.0 failed in the request phase: exception" in explanation
     assert re.search(r"policies/misbehave/policy.py:\d+\n", explanation)
     assert re.search(r'^  > +\d+ +raise RuntimeError\("secret detail of the policy"\)$', explanation, re.MULTILINE)
 
@@ -97,7 +97,7 @@ def test_explain_names_the_late_policy(gateway: Gateway, upstream: Upstream) -> 
         line = tail.line()
     assert "sleep:v1.0.0 failed: timeout" in line
     explanation = run_explain(gateway, request_id_of(line))
-    assert "failed in its request phase: timeout: " in explanation
+    assert "failed in the request phase: timeout: " in explanation
     assert re.search(r"; it was at \S*policies/sleep/policy.py:\d+;", explanation), "expected where it hung"
     assert re.search(r"^  > +\d+ +time.sleep", explanation, re.MULTILINE)
 
@@ -129,7 +129,7 @@ def test_explain_names_the_shed_request(gateway: Gateway, upstream: Upstream) ->
         line = tail.line()
         first.join()
     assert "sleep:v1.0.0 failed: overloaded" in line
-    assert "answered 503 by the gateway because sleep:v1.0.0 failed" in run_explain(gateway, request_id_of(line))
+    assert "the gateway answered 503 because sleep:v1.0.0 failed" in run_explain(gateway, request_id_of(line))
 
 
 def test_a_policys_answer_is_explained(gateway: Gateway, upstream: Upstream) -> None:
@@ -139,7 +139,7 @@ def test_a_policys_answer_is_explained(gateway: Gateway, upstream: Upstream) -> 
         line = tail.line()
     assert "python-deny:v1.0.0 answered" in line
     explanation = run_explain(gateway, request_id_of(line))
-    assert f"answered {status} by python-deny:v1.0.0 in its request phase" in explanation
+    assert f"python-deny:v1.0.0 answered {status} in the request phase" in explanation
     assert f"  answer {status}\n" in explanation
 
 
@@ -220,7 +220,7 @@ def test_a_recorded_exchange_is_explained_afterwards(gateway: Gateway, upstream:
             lambda: client.get(f"/v1/exchanges/{refused['requestId']}").status_code == 200,
         )
         assert client.delete(f"/v1/recordings/{begun.split()[1]}").status_code == 204
-    assert "misbehave:v1.0.0 failed in its request phase" in run_explain(gateway, refused["requestId"])
+    assert "misbehave:v1.0.0 failed in the request phase" in run_explain(gateway, refused["requestId"])
     eventually("the node records nothing more", lambda: followers(gateway) == 0, 30)
 
 
@@ -242,7 +242,7 @@ def test_tail_survives_a_restart_and_explains_a_crash(own_gateway: Gateway, upst
         assert "faulty:v1.0.0 failed: crashed" in line
         explanation = run_explain(gateway, request_id_of(line))
         assert (
-            "failed in its request phase: crashed: the executor process ended while it ran"
+            "failed in the request phase: crashed: the executor process ended while it ran"
             in explanation.splitlines()[0]
         )
         assert "rpc error" not in explanation

@@ -98,11 +98,11 @@ def test_a_collector_that_is_away_costs_no_request_and_is_used_again(
         eventually("they are counted", lambda: stats(node)["failed"] > 200, 60)
         assert len(node.find_records(component="policy-engine", level="warning", message=AWAY)) == 1
         received.start()
-        eventually("it takes them again", lambda: httpx.get(f"{node.url}/away/x") and stats(node)["exported"], 60)
+        eventually("it accepts them again", lambda: httpx.get(f"{node.url}/away/x") and stats(node)["exported"], 60)
         eventually("lines come", lambda: exported_records(received, "access", "request"), 30)
 
 
-AWAY = "the collector of log lines does not take them; they are dropped until it does"
+AWAY = "the collector does not accept log lines; they are dropped until it does"
 
 
 def test_log_export_changes_while_the_node_runs(build: Path, tmp_path: Path, received: Collector) -> None:

@@ -215,7 +215,7 @@ def test_the_command_finds_no_difference_in_the_same_code(recordings: Recordings
     ]
     assert 0 < len(ran) < len(recordings.exchanges)
     assert f"mark:v1.0.0: {len(ran)} exchanges replayed: none differ" in result.stdout
-    assert f"{len(recordings.exchanges) - len(ran)} exchanges left aside" in result.stderr
+    assert f"{len(recordings.exchanges) - len(ran)} exchanges skipped" in result.stderr
 
 
 def test_the_command_finds_exactly_the_differences(recordings: Recordings) -> None:

@@ -101,7 +101,7 @@ def test_a_fault_of_the_upstream_is_explained(gateway: Gateway, chain: str, faul
     assert cause["reason"].startswith(fault_in_place.reason)
     assert cause["cure"]
     explanation = run_explain(gateway, exchange["id"])
-    assert f"answered {fault_in_place.status} by the gateway because {fault_in_place.reason}" in " ".join(
+    assert f"the gateway answered {fault_in_place.status} because {fault_in_place.reason}" in " ".join(
         explanation.split()
     )
     assert "by the upstream" not in explanation

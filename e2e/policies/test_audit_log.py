@@ -139,4 +139,4 @@ def test_an_api_waits_for_the_operators_folder_and_then_is_served(
         (folder / "no-file.jsonl").rmdir()
         eventually("it is served", lambda: client.get("/v1/apis/nowhere/status").json()["state"] == "deployed", 45)
     assert "is a directory" in str(status)
-    assert "the operator says where by the system parameter folder of audit-log" in str(status)
+    assert "the operator sets the folder by the system parameter folder of audit-log" in str(status)

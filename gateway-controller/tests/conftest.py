@@ -8,15 +8,15 @@ from pathlib import Path
 import httpx
 import pytest
 from gatewright_controller._gen import node_pb2
-from gatewright_controller.api import ApiLimits, create_app
-from gatewright_controller.controller import Controller
-from gatewright_controller.definitions import Definitions, load_definitions
-from gatewright_controller.deployment import Node
-from gatewright_controller.gateways import Gateways
-from gatewright_controller.observations import Observations
+from gatewright_controller.apis.controller import Controller
+from gatewright_controller.gateway.gateways import Gateways
+from gatewright_controller.management.api import ApiLimits, create_app
+from gatewright_controller.nodes.deployment import Node
+from gatewright_controller.nodes.observations import Observations
+from gatewright_controller.nodes.watching import Watching
+from gatewright_controller.resource.definitions import Definitions, load_definitions
 from gatewright_controller.store import SqliteStore
 from gatewright_controller.translate import EdgeSettings
-from gatewright_controller.watching import Watching
 from gatewright_documents.values import JsonObject
 
 TESTDATA = Path(__file__).parent / "testdata"

@@ -8,8 +8,8 @@ from pathlib import Path
 import gatewright_controller.inspector as inspector
 import httpx
 import pytest
-from gatewright_controller.access import Access
 from gatewright_controller.inspector import HEADERS, inspector_routes
+from gatewright_controller.management.access import Access
 from starlette.applications import Starlette
 
 pytestmark = pytest.mark.anyio

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from gatewright_controller.peers import ENGINE, SUPERVISOR, in_file
+from gatewright_controller.local.peers import ENGINE, SUPERVISOR, in_file
 from gatewright_documents.values import JsonObject
 
 MESSAGES = Path(__file__).parents[2] / "conformance" / "messages"

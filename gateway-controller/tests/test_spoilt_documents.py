@@ -16,12 +16,12 @@ from typing import Any
 import httpx
 import yaml
 from gatewright_controller._gen import node_pb2
-from gatewright_controller.api import create_app
-from gatewright_controller.api_text import api_text
-from gatewright_controller.controller import Controller
-from gatewright_controller.definitions import Definitions
-from gatewright_controller.gateways import Gateways
+from gatewright_controller.apis.controller import Controller
+from gatewright_controller.gateway.gateways import Gateways
+from gatewright_controller.management.api import create_app
 from gatewright_controller.model import to_document
+from gatewright_controller.resource.api_text import api_text
+from gatewright_controller.resource.definitions import Definitions
 from gatewright_controller.store import open_store
 from gatewright_controller.translate import EdgeSettings, translate, translate_gateway
 from gatewright_controller.validation import GatewayNames, validate

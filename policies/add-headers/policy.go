@@ -9,7 +9,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// policy holds its two actions ready: they are the same for every exchange.
+// policy has its two actions ready: they are the same for every exchange.
 type policy struct {
 	request  *v1alpha.UpstreamRequestModifications
 	response *v1alpha.UpstreamResponseModifications
@@ -36,7 +36,7 @@ type header struct {
 	Value string `json:"value"`
 }
 
-// modifications set what a header may have once, and add cookies to those that are there.
+// modifications sets headers that may occur once, and appends cookies to existing ones.
 func modifications(headers []header) v1alpha.HeaderModifications {
 	var m v1alpha.HeaderModifications
 	for _, h := range headers {
@@ -62,5 +62,5 @@ func (p *policy) OnResponse(context.Context, *v1alpha.ResponseContext) (v1alpha.
 // Close does nothing.
 func (*policy) Close() error { return nil }
 
-// NeverBlocks says that the policy waits for nothing.
+// NeverBlocks marks a policy that never waits.
 func (*policy) NeverBlocks() {}

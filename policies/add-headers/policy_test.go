@@ -11,7 +11,7 @@ import (
 
 var _ v1alpha.Factory = addheaders.GetPolicy
 
-// actions are what the policy does to a request and to its response.
+// actions returns the policy's actions on a request and on its response.
 func actions(t *testing.T, params string) (*v1alpha.UpstreamRequestModifications, *v1alpha.UpstreamResponseModifications) {
 	t.Helper()
 	policy, err := addheaders.GetPolicy(v1alpha.Metadata{}, v1alpha.Params(params))

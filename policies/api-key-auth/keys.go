@@ -13,10 +13,10 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// leastKey is how many characters 128 bits take in base64.
+// leastKey is the length of 128 bits in base64.
 const leastKey = 22
 
-// key is one of keys.
+// key is a key in the parameters.
 type key struct {
 	Hash    string          `json:"hash"`
 	Key     *v1alpha.Secret `json:"key"`
@@ -25,13 +25,13 @@ type key struct {
 	Expires string          `json:"expires"`
 }
 
-// listed is one of a list that is a secret itself.
+// listed is a key in a list that is a secret itself.
 type listed struct {
 	key
 	Key string `json:"key"`
 }
 
-// owner is who has a key, and what the key is good for.
+// owner is the owner of a key, with the key's rights.
 type owner struct {
 	name     string
 	scopes   []string
@@ -39,21 +39,21 @@ type owner struct {
 	identity map[string]any
 }
 
-func (o *owner) expired(now time.Time) bool { return !o.expires.IsZero() && !now.Before(o.expires) }
+func (o *owner) isExpired(now time.Time) bool { return !o.expires.IsZero() && !now.Before(o.expires) }
 
-// addAll adds all keys, or says all that is wrong.
-func (p *policy) addAll(given parameters) error {
+// addAll adds all keys, or returns all mistakes.
+func (p *policy) addAll(params parameters) error {
 	var errs []error
-	for i, one := range given.Keys {
+	for i, k := range params.Keys {
 		text := ""
-		if one.Key != nil {
-			text = one.Key.Reveal()
+		if k.Key != nil {
+			text = k.Key.Reveal()
 		}
-		if err := p.add(one, text); err != nil {
+		if err := p.add(k, text); err != nil {
 			errs = append(errs, fmt.Errorf("keys[%d]: %w", i, err))
 		}
 	}
-	for i, list := range given.KeyLists {
+	for i, list := range params.KeyLists {
 		if err := p.addList(list.Reveal()); err != nil {
 			errs = append(errs, fmt.Errorf("keyLists[%d]: %w", i, err))
 		}
@@ -62,20 +62,20 @@ func (p *policy) addAll(given parameters) error {
 		return err
 	}
 	if len(p.owners) == 0 {
-		return errors.New("expected a key, got none: a list has no line with one")
+		return errors.New("expected a key, got none: the lists contain none")
 	}
 	return nil
 }
 
-// addList adds those of a list: a JSON list, or an object a line.
+// addList adds the keys of a list: a JSON list, or an object a line.
 func (p *policy) addList(text string) error {
 	if strings.HasPrefix(strings.TrimSpace(text), "[") {
-		var all []listed
-		if err := decode([]byte(text), &all); err != nil {
+		var entries []listed
+		if err := decode([]byte(text), &entries); err != nil {
 			return err
 		}
-		for i, one := range all {
-			if err := p.add(one.key, one.Key); err != nil {
+		for i, entry := range entries {
+			if err := p.add(entry.key, entry.Key); err != nil {
 				return fmt.Errorf("[%d]: %w", i, err)
 			}
 		}
@@ -88,10 +88,10 @@ func (p *policy) addList(text string) error {
 		if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
-		var one listed
-		err := decode([]byte(line), &one)
+		var entry listed
+		err := decode([]byte(line), &entry)
 		if err == nil {
-			err = p.add(one.key, one.Key)
+			err = p.add(entry.key, entry.Key)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("line %d: %w", number, err))
@@ -100,7 +100,7 @@ func (p *policy) addList(text string) error {
 	return errors.Join(errs...)
 }
 
-// decode quotes nothing of the text: it may have keys.
+// decode returns an error that quotes nothing of the text, which may contain keys.
 func decode(text []byte, into any) error {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()
@@ -110,27 +110,27 @@ func decode(text []byte, into any) error {
 	return nil
 }
 
-func (p *policy) add(one key, text string) error {
-	digest, err := digestOf(one.Hash, text)
+func (p *policy) add(k key, text string) error {
+	digest, err := digestOf(k.Hash, text)
 	if err != nil {
 		return err
 	}
-	if one.Owner == "" || len(one.Owner) > 256 || strings.ContainsFunc(one.Owner, func(r rune) bool { return r < ' ' || r > '~' }) {
+	if k.Owner == "" || len(k.Owner) > 256 || strings.ContainsFunc(k.Owner, func(r rune) bool { return r < ' ' || r > '~' }) {
 		return errors.New("owner: expected 1 to 256 printable ASCII characters")
 	}
-	made := &owner{name: one.Owner, scopes: one.Scopes, identity: map[string]any{"subject": one.Owner, "method": "api-key"}}
-	if len(one.Scopes) > 0 {
-		made.identity["scopes"] = one.Scopes
+	holder := &owner{name: k.Owner, scopes: k.Scopes, identity: map[string]any{"subject": k.Owner, "method": "api-key"}}
+	if len(k.Scopes) > 0 {
+		holder.identity["scopes"] = k.Scopes
 	}
-	if one.Expires != "" {
-		if made.expires, err = time.Parse(time.RFC3339, one.Expires); err != nil {
-			return fmt.Errorf("expires: expected a time like 2027-01-01T00:00:00Z, got %q", one.Expires)
+	if k.Expires != "" {
+		if holder.expires, err = time.Parse(time.RFC3339, k.Expires); err != nil {
+			return fmt.Errorf("expires: expected a time like 2027-01-01T00:00:00Z, got %q", k.Expires)
 		}
 	}
-	if other := p.owners[digest]; other != nil {
-		return fmt.Errorf("expected another key for %s than that of %s, got the same", one.Owner, other.name)
+	if existing := p.owners[digest]; existing != nil {
+		return fmt.Errorf("expected another key for %s than that of %s, got the same", k.Owner, existing.name)
 	}
-	p.owners[digest] = made
+	p.owners[digest] = holder
 	return nil
 }
 

@@ -1,4 +1,4 @@
-// Package apikeyauth is the policy api-key-auth: it lets requests pass that have one of its keys.
+// Package apikeyauth is the policy api-key-auth: it admits requests that have one of its keys.
 package apikeyauth
 
 import (
@@ -12,7 +12,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// mostBytes of a key that is looked up: nobody has a longer one.
+// mostBytes is the longest key that is looked up.
 const mostBytes = 4096
 
 type parameters struct {
@@ -39,42 +39,42 @@ type policy struct {
 	now         func() time.Time
 }
 
-// GetPolicy builds an instance; its parameters are in policy-definition.yaml. A key that is none, and one that stands
-// there twice, are errors, which quote no key.
+// GetPolicy builds an instance; its parameters are in policy-definition.yaml. Invalid keys, and keys that occur
+// twice, are errors, which quote no key.
 func GetPolicy(_ v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error) {
-	var given parameters
-	if err := params.Decode(&given); err != nil {
+	var parsed parameters
+	if err := params.Decode(&parsed); err != nil {
 		return nil, err
 	}
 	p := &policy{
-		places:  places{header: strings.ToLower(given.Header), query: given.Query, cookie: given.Cookie},
-		forward: given.Forward, ownerHeader: strings.ToLower(given.OwnerHeader), required: given.RequiredScopes,
+		places:  places{header: strings.ToLower(parsed.Header), query: parsed.Query, cookie: parsed.Cookie},
+		forward: parsed.Forward, ownerHeader: strings.ToLower(parsed.OwnerHeader), required: parsed.RequiredScopes,
 		owners: map[[sha256.Size]byte]*owner{}, now: time.Now,
 	}
 	if p.places == (places{}) {
 		return nil, fmt.Errorf("expected a place for the key, got none: name a header, a query parameter or a cookie")
 	}
 	if p.ownerHeader != "" && (p.ownerHeader == p.places.header || p.ownerHeader == "cookie") {
-		return nil, fmt.Errorf("ownerHeader: expected another header than that of the key, got %s", given.OwnerHeader)
+		return nil, fmt.Errorf("ownerHeader: expected another header than that of the key, got %s", parsed.OwnerHeader)
 	}
-	challenge := fmt.Sprintf("ApiKey realm=%q", given.Realm)
+	challenge := fmt.Sprintf("ApiKey realm=%q", parsed.Realm)
 	p.missing = refusal(401, "This API wants a key.", challenge)
 	p.wrong = refusal(401, "The key is not accepted.", challenge+`, error="invalid_key"`)
 	p.forbidden = refusal(403, "The key is not good for this.", "")
-	return p, p.addAll(given)
+	return p, p.addAll(parsed)
 }
 
-// OnRequest answers who has no key, and says whose it is.
+// OnRequest refuses clients without a valid key, and identifies the others.
 func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
-	key, found := p.places.find(req)
+	key, count := p.places.find(req)
 	switch {
-	case found == 0:
+	case count == 0:
 		return p.missing, nil
-	case found > 1 || len(key) > mostBytes: // upstream might see another one than we do
+	case count > 1 || len(key) > mostBytes: // upstream might read another key than this policy
 		return p.wrong, nil
 	}
 	owner := p.owners[sha256.Sum256([]byte(key))]
-	if owner == nil || owner.expired(p.now()) {
+	if owner == nil || owner.isExpired(p.now()) {
 		return p.wrong, nil
 	}
 	for _, scope := range p.required {
@@ -88,18 +88,18 @@ func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1al
 	return p.changes(req, owner), nil
 }
 
-// changes are what upstream is sent otherwise; nil: nothing.
+// changes returns the changes to the upstream request; nil: none.
 func (p *policy) changes(req *v1alpha.RequestContext, owner *owner) v1alpha.RequestAction {
-	made := &v1alpha.UpstreamRequestModifications{}
+	modifications := &v1alpha.UpstreamRequestModifications{}
 	if !p.forward {
-		p.places.remove(req, made)
+		p.places.remove(req, modifications)
 	} else if p.ownerHeader == "" {
 		return nil
 	}
 	if p.ownerHeader != "" {
-		made.Headers.Set = append(made.Headers.Set, v1alpha.Header{Name: p.ownerHeader, Value: owner.name})
+		modifications.Headers.Set = append(modifications.Headers.Set, v1alpha.Header{Name: p.ownerHeader, Value: owner.name})
 	}
-	return made
+	return modifications
 }
 
 func refusal(status int, detail, challenge string) *v1alpha.ImmediateResponse {
@@ -120,5 +120,5 @@ func (*policy) OnResponse(context.Context, *v1alpha.ResponseContext) (v1alpha.Re
 // Close does nothing.
 func (*policy) Close() error { return nil }
 
-// NeverBlocks says that the policy waits for nothing.
+// NeverBlocks marks a policy that never waits.
 func (*policy) NeverBlocks() {}

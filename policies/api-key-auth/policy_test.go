@@ -47,7 +47,7 @@ func ask(t *testing.T, policy v1alpha.Policy, query string, headers ...v1alpha.H
 
 func header(name, value string) v1alpha.Header { return v1alpha.Header{Name: name, Value: value} }
 
-// status is what a client gets; 0: the request passes.
+// status returns the status that a client receives; 0: the request passes.
 func status(action v1alpha.RequestAction) int {
 	if refused, ok := action.(*v1alpha.ImmediateResponse); ok {
 		return refused.StatusCode
@@ -57,7 +57,7 @@ func status(action v1alpha.RequestAction) int {
 
 const everywhere = `,"header":"X-API-Key","query":"api_key","cookie":"key"`
 
-func TestWhoIsLetIn(t *testing.T) {
+func TestAdmittedClients(t *testing.T) {
 	for name, c := range map[string]struct {
 		more, query string
 		headers     []v1alpha.Header
@@ -90,22 +90,22 @@ func TestWhoIsLetIn(t *testing.T) {
 			t.Errorf("%s: identity %v", name, has)
 		}
 		if refused, ok := action.(*v1alpha.ImmediateResponse); ok {
-			told := fmt.Sprintf("%v %s", refused.Headers, refused.Body)
-			if c.want == 401 && !strings.Contains(told, `ApiKey realm="shop"`) || strings.Contains(told, "key-of-128") {
-				t.Errorf("%s: %s", name, told)
+			text := fmt.Sprintf("%v %s", refused.Headers, refused.Body)
+			if c.want == 401 && !strings.Contains(text, `ApiKey realm="shop"`) || strings.Contains(text, "key-of-128") {
+				t.Errorf("%s: %s", name, text)
 			}
 		}
 	}
 }
 
-func TestWhoseKeyItIsIsTheIdentity(t *testing.T) {
+func TestTheOwnerOfTheKeyIsTheIdentity(t *testing.T) {
 	_, metadata := ask(t, policyWith(t, everywhere), "", header("x-api-key", partner))
 	if got, err := metadata.JSON(); err != nil || string(got) != `{"identity":{"method":"api-key","scopes":["read"],"subject":"partner"}}` {
 		t.Errorf("got %s, %v", got, err)
 	}
 }
 
-func TestTheKeyDoesNotGoUpstreamAndAllElseDoes(t *testing.T) {
+func TestOnlyTheKeyIsRemovedFromTheUpstreamRequest(t *testing.T) {
 	policy := policyWith(t, everywhere+`,"ownerHeader":"X-Owner"`)
 	action, _ := ask(t, policy, "", header("x-api-key", partner), header("x-owner", "staff"))
 	made := action.(*v1alpha.UpstreamRequestModifications)
@@ -149,7 +149,7 @@ func TestAListIsReadLineByLineOrAsJSON(t *testing.T) {
 	}
 }
 
-func TestWhatIsWrongIsSaidWithoutTheKey(t *testing.T) {
+func TestMistakesAreReportedWithoutTheKey(t *testing.T) {
 	for params, want := range map[string]string{
 		`{"keys":[{"hash":"sha256:12","owner":"a"}],"header":"k"}`:                                                      "keys[0]: hash: expected sha256: and 64 hex digits",
 		`{"keys":[{"key":{"secretRef":"a","value":"short-planted"},"owner":"a"}],"header":"k"}`:                         "keys[0]: key: expected at least 22 characters",
@@ -170,8 +170,8 @@ func TestWhatIsWrongIsSaidWithoutTheKey(t *testing.T) {
 	}
 }
 
-// TestWhateverStandsAroundItTheKeyIsTakenOutAlone: what remains is what there would be without it.
-func TestWhateverStandsAroundItTheKeyIsTakenOutAlone(t *testing.T) {
+// TestOnlyTheKeyIsRemovedFromAnyRequest: the rest is the request without the key.
+func TestOnlyTheKeyIsRemovedFromAnyRequest(t *testing.T) {
 	policy := policyWith(t, everywhere)
 	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // no secret
 	for range 500 {

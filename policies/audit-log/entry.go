@@ -16,15 +16,15 @@ const (
 	redacted = "[redacted]"
 )
 
-// entry is a line, in the order of its members.
+// entry is a line; its fields are in the order of the JSON members.
 type entry struct {
 	Time       string `json:"time"`
-	Event      string `json:"event"` // request: upstream has not been asked yet; response: the exchange has ended
+	Event      string `json:"event"` // request: before the request goes upstream; response: the exchange has ended
 	RequestID  string `json:"requestId"`
 	API        string `json:"api"`
 	APIVersion string `json:"apiVersion"`
 	Operation  string `json:"operation"`
-	// Who it was: as a policy has found out, by the connection, by the certificate.
+	// The client: as identified by a policy, by the connection, by the certificate.
 	Subject     string `json:"subject,omitempty"`
 	Issuer      string `json:"issuer,omitempty"`
 	Client      string `json:"client"`
@@ -40,8 +40,8 @@ type entry struct {
 	Chain           *link               `json:"chain,omitempty"`
 }
 
-// encoded is the entry as a line. No byte of a request can end it early: JSON escapes control characters.
-func (e *entry) encoded() ([]byte, error) {
+// encode returns the entry as a line. No byte of a request can end it early: JSON escapes control characters.
+func (e *entry) encode() ([]byte, error) {
 	var line bytes.Buffer
 	encoder := json.NewEncoder(&line)
 	encoder.SetEscapeHTML(false)
@@ -52,51 +52,51 @@ func (e *entry) encoded() ([]byte, error) {
 // recorder makes entries of exchanges.
 type recorder struct {
 	secret                          names
-	requestHeaders, responseHeaders []string // those that are wanted
+	requestHeaders, responseHeaders []string // names of the headers to record
 }
 
 func (r recorder) request(req *v1alpha.RequestContext) *entry {
-	made := r.about(req)
-	made.Event = "request"
-	return made
+	e := r.newEntry(req)
+	e.Event = "request"
+	return e
 }
 
 func (r recorder) response(res *v1alpha.ResponseContext) *entry {
-	made := r.about(res.Request)
-	made.Event, made.Status, made.Outcome = "response", res.StatusCode, outcome(res.StatusCode)
-	made.ResponseHeaders = r.headers(res.Headers, r.responseHeaders)
-	return made
+	e := r.newEntry(res.Request)
+	e.Event, e.Status, e.Outcome = "response", res.StatusCode, outcome(res.StatusCode)
+	e.ResponseHeaders = r.headers(res.Headers, r.responseHeaders)
+	return e
 }
 
-func (r recorder) about(req *v1alpha.RequestContext) *entry {
-	made := &entry{
+func (r recorder) newEntry(req *v1alpha.RequestContext) *entry {
+	e := &entry{
 		Time: time.Now().UTC().Format(timeForm), RequestID: req.RequestID,
 		API: req.APIName, APIVersion: req.APIVersion, Operation: req.Operation,
 		Client: address(req.ClientAddress), Method: req.Method, Path: req.Path,
 		RequestHeaders: r.headers(req.Headers, r.requestHeaders),
 	}
-	made.Subject, made.Issuer = identity(req.Metadata)
+	e.Subject, e.Issuer = identity(req.Metadata)
 	if req.Peer != nil {
-		made.PeerSubject, made.Peer = req.Peer.Subject, req.Peer.Fingerprint
+		e.PeerSubject, e.Peer = req.Peer.Subject, req.Peer.Fingerprint
 	}
-	return made
+	return e
 }
 
-func (r recorder) headers(headers v1alpha.Headers, wanted []string) map[string][]string {
-	found := map[string][]string{}
-	for _, name := range wanted {
+func (r recorder) headers(headers v1alpha.Headers, listed []string) map[string][]string {
+	result := map[string][]string{}
+	for _, name := range listed {
 		name = strings.ToLower(name)
 		for value := range headers.Values(name) {
 			if r.secret.has(name) {
 				value = redacted
 			}
-			found[name] = append(found[name], value)
+			result[name] = append(result[name], value)
 		}
 	}
-	return found
+	return result
 }
 
-// identity is who the request is from as a policy before has noted it: ctx.identity in Python.
+// identity returns the client that an earlier policy has identified: ctx.identity in Python.
 func identity(metadata *v1alpha.ExchangeMetadata) (subject, issuer string) {
 	noted, _ := metadata.Get("identity")
 	members, _ := noted.(map[string]any)
@@ -105,7 +105,7 @@ func identity(metadata *v1alpha.ExchangeMetadata) (subject, issuer string) {
 	return subject, issuer
 }
 
-// address is the client's without its port.
+// address returns the client's address without its port.
 func address(client string) string {
 	host, _, err := net.SplitHostPort(client)
 	if err != nil {
@@ -126,7 +126,7 @@ func outcome(status int) string {
 	return "ok"
 }
 
-// names are the same whatever their case, and with or without "-" and "_"; one that ends in "*" has any rest.
+// names are compared without case, "-" and "_"; a name that ends in "*" matches by prefix.
 type names struct {
 	exact    map[string]bool
 	prefixes []string

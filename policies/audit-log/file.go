@@ -14,30 +14,30 @@ import (
 )
 
 const (
-	// looked is how often a file is looked for at its path: what has been moved away is followed by a new one.
-	looked = time.Second
-	mode   = 0o640
+	// checkInterval is the time between two checks whether the path still names the open file, which log rotation moves away.
+	checkInterval = time.Second
+	mode          = 0o640
 
-	// patience is how long a line waits for another process that writes to the file: one that was stopped meanwhile may
-	// never be done. Lines after one that has waited in vain wait for less, until one is written again.
+	// patience is how long a line waits for another process that writes to the file: a stopped process may
+	// never be done. After a wait in vain, lines wait for less, until a line is written again.
 	patience     = time.Second
 	lessPatience = 20 * time.Millisecond
 	pause        = time.Millisecond // between two tries
 )
 
-// file is what lines are appended to, each whole or not at all. Others may append to the same path at the same time, in
-// this process or in another one: while one writes, the others wait (flock), but not for ever.
+// file appends lines, each whole or not at all. Others may append to the same path at the same time, in
+// this process or in another one: while one writes, the others wait (flock), but not forever.
 type file struct {
 	path     string
-	interval time.Duration // that a line may wait for the disk; 0: none waits; less: they are not synced
+	interval time.Duration // the longest time until a line is on the disk; 0: at once; negative: lines are not synced
 
 	mutex    sync.Mutex
 	open     *os.File
-	checked  time.Time // that open is the file at the path
-	waited   bool      // in vain for another process
+	checked  time.Time // when open was last compared with the path
+	waited   bool      // the last wait for another process was in vain
 	unsynced bool
 	timer    *time.Timer
-	chain    *chain // nil: lines have none
+	chain    *chain // nil: lines are not chained
 }
 
 func newFile(path string, interval time.Duration, chained bool) (*file, error) {
@@ -52,7 +52,7 @@ func newFile(path string, interval time.Duration, chained bool) (*file, error) {
 	return f, nil
 }
 
-// openFile makes it where it is not there. It follows no link, and takes nothing but a file.
+// openFile opens the file, and creates it if necessary. It follows no link, and accepts only a regular file.
 func openFile(path string) (*os.File, error) {
 	opened, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, mode)
 	if err != nil {
@@ -68,20 +68,20 @@ func openFile(path string) (*os.File, error) {
 	return opened, nil
 }
 
-// append writes the entry as one line. Where that fails, nothing of it is left in the file.
-func (f *file) append(made *entry) error {
+// append writes the entry as one line. If that fails, nothing of it is left in the file.
+func (f *file) append(e *entry) error {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
 	if f.open == nil {
 		return os.ErrClosed
 	}
-	if err := f.followed(); err != nil {
+	if err := f.reopenIfMoved(); err != nil {
 		return err
 	}
 	if f.chain != nil {
-		made.Chain = f.chain.next()
+		e.Chain = f.chain.next()
 	}
-	line, err := made.encoded()
+	line, err := e.encode()
 	if err != nil {
 		return err
 	}
@@ -89,22 +89,22 @@ func (f *file) append(made *entry) error {
 		return err
 	}
 	if f.chain != nil {
-		f.chain.last(line)
+		f.chain.advance(line)
 	}
-	return f.synced()
+	return f.syncInTime()
 }
 
-// followed opens the path anew where another file, or none, is there by now: a log's rotation has moved ours away. Where
-// it cannot be opened, each line looks again: what is written to a file that was deleted is lost.
-func (f *file) followed() error {
-	if time.Since(f.checked) < looked {
+// reopenIfMoved opens the path again if it no longer names the open file, which log rotation has moved away. If the path
+// cannot be opened, each line tries again: lines in a deleted file would be lost.
+func (f *file) reopenIfMoved() error {
+	if time.Since(f.checked) < checkInterval {
 		return nil
 	}
 	ours, err := f.open.Stat()
 	if err != nil {
 		return err
 	}
-	if there, err := os.Lstat(f.path); err == nil && os.SameFile(ours, there) {
+	if info, err := os.Lstat(f.path); err == nil && os.SameFile(ours, info) {
 		f.checked = time.Now()
 		return nil
 	}
@@ -117,7 +117,7 @@ func (f *file) followed() error {
 	return err
 }
 
-// write appends the line in one call, and takes back what was written of one that did not fit.
+// write appends the line in one call, and removes an incomplete line.
 func (f *file) write(line []byte) (err error) {
 	to := f.open
 	if err := f.lock(); err != nil {
@@ -129,7 +129,7 @@ func (f *file) write(line []byte) (err error) {
 		return err
 	}
 	info, failed := to.Stat()
-	if failed == nil && info.Size() >= int64(written) { // what truncates it without our lock may have been there
+	if failed == nil && info.Size() >= int64(written) { // a program without our lock may have truncated it
 		failed = to.Truncate(info.Size() - int64(written))
 	}
 	return errors.Join(err, failed)
@@ -153,8 +153,8 @@ func (f *file) lock() error {
 	}
 }
 
-// synced sees to it that the disk has the line in time.
-func (f *file) synced() error {
+// syncInTime has the line written to the disk within the interval.
+func (f *file) syncInTime() error {
 	switch {
 	case f.interval == 0:
 		return f.open.Sync()
@@ -196,14 +196,14 @@ func (f *file) close() error {
 	return err
 }
 
-// chain ties each line of a writer to the one before: who takes one out, or changes it, breaks it.
+// chain links each line of a writer to the previous one, so that removing or changing a line breaks the chain.
 type chain struct {
 	writer   string
 	sequence uint64
 	previous string
 }
 
-// link is what a line has of its chain. Previous is the SHA-256, in hex, of the writer's line before, without its line
+// link is a line's part of its chain. Previous is the SHA-256, in hex, of the writer's previous line, without its line
 // end; "" in the first.
 type link struct {
 	Writer   string `json:"writer"`
@@ -213,7 +213,7 @@ type link struct {
 
 func (c *chain) next() *link { return &link{c.writer, c.sequence + 1, c.previous} }
 
-func (c *chain) last(line []byte) {
+func (c *chain) advance(line []byte) {
 	digest := sha256.Sum256(line[:len(line)-1])
 	c.sequence, c.previous = c.sequence+1, hex.EncodeToString(digest[:])
 }

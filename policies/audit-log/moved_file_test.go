@@ -11,7 +11,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// moved is a policy whose file was moved away, with a folder in its place, in a synctest bubble: time passes as the test
+// moved is a policy whose file was moved away, with a folder in its place, in a synctest bubble, where time passes as the test
 // says.
 type moved struct {
 	t      *testing.T
@@ -42,7 +42,7 @@ func (m *moved) begins() bool {
 	return err == nil
 }
 
-func TestNoExchangeBeginsWhileItsFileCannotBeMade(t *testing.T) {
+func TestNoExchangeBeginsWhileItsFileCannotBeCreated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMoved(t, "refuse")
 		time.Sleep(time.Second - time.Nanosecond)
@@ -56,8 +56,8 @@ func TestNoExchangeBeginsWhileItsFileCannotBeMade(t *testing.T) {
 			}
 			time.Sleep(time.Second / 3)
 		}
-		if found := lines(t, m.path+".1"); len(found) != 1 {
-			t.Errorf("expected the line of before in the file that was moved away, got %v", found)
+		if entries := lines(t, m.path+".1"); len(entries) != 1 {
+			t.Errorf("expected the line of before in the file that was moved away, got %v", entries)
 		}
 		if err := os.Remove(m.path); err != nil {
 			t.Fatal(err)
@@ -65,13 +65,13 @@ func TestNoExchangeBeginsWhileItsFileCannotBeMade(t *testing.T) {
 		if !m.begins() {
 			t.Error("expected an exchange to begin as soon as its file can be made")
 		}
-		if found := lines(t, m.path); len(found) != 1 {
-			t.Errorf("expected its line in the new file, got %v", found)
+		if entries := lines(t, m.path); len(entries) != 1 {
+			t.Errorf("expected its line in the new file, got %v", entries)
 		}
 	})
 }
 
-func TestExchangesGoOnWithoutLinesWhileTheirFileCannotBeMade(t *testing.T) {
+func TestExchangesGoOnWithoutLinesWhileTheirFileCannotBeCreated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMoved(t, "continue")
 		time.Sleep(time.Second)
@@ -80,8 +80,8 @@ func TestExchangesGoOnWithoutLinesWhileTheirFileCannotBeMade(t *testing.T) {
 				t.Error("expected the exchange to go on")
 			}
 		}
-		if found := lines(t, m.path+".1"); len(found) != 0 {
-			t.Errorf("expected no line in the file that was moved away, got %v", found)
+		if entries := lines(t, m.path+".1"); len(entries) != 0 {
+			t.Errorf("expected no line in the file that was moved away, got %v", entries)
 		}
 	})
 }

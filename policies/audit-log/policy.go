@@ -1,4 +1,4 @@
-// Package auditlog is the policy audit-log: a line of JSON for each exchange, appended to a file that the operator keeps.
+// Package auditlog is the policy audit-log: it appends a line of JSON for each exchange to a file of the operator's.
 package auditlog
 
 import (
@@ -21,8 +21,8 @@ type policy struct {
 	name     string // audit-log:v1.0.0
 	file     *file
 	recorder recorder
-	begin    bool // a line before upstream is asked, too
-	refuses  bool // where a line cannot be written
+	begin    bool // also write a line before the request goes upstream
+	refuses  bool // refuse exchanges whose line cannot be written
 	lost     *v1alpha.Counter
 	failing  atomic.Bool
 }
@@ -38,23 +38,23 @@ type settings struct {
 	HashChain       bool     `json:"hashChain"`
 }
 
-// operator is what the operator sets.
+// operator has the operator's settings.
 type operator struct {
 	Folder          string   `json:"folder"`
 	RedactedHeaders []string `json:"redactedHeaders"`
 }
 
-// GetPolicy builds an instance, and opens its file. Parameters are those of its definition, with their defaults.
+// GetPolicy builds an instance, and opens its file. The definition describes the parameters and their defaults.
 func GetPolicy(metadata v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error) {
-	var given settings
-	if err := params.Decode(&given); err != nil {
+	var parsed settings
+	if err := params.Decode(&parsed); err != nil {
 		return nil, err
 	}
-	var kept operator
-	if err := metadata.SystemParams.Decode(&kept); err != nil {
+	var system operator
+	if err := metadata.SystemParams.Decode(&system); err != nil {
 		return nil, fmt.Errorf("system parameters: %w", err)
 	}
-	interval, err := syncInterval(given.Sync)
+	interval, err := syncInterval(parsed.Sync)
 	if err != nil {
 		return nil, err
 	}
@@ -62,24 +62,24 @@ func GetPolicy(metadata v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy
 	if err != nil {
 		return nil, err
 	}
-	if !filepath.IsAbs(kept.Folder) || given.File == "" || filepath.Base(given.File) != given.File {
-		return nil, fmt.Errorf("expected an absolute folder and a file's name in it, got %q and %q", kept.Folder, given.File)
+	if !filepath.IsAbs(system.Folder) || parsed.File == "" || filepath.Base(parsed.File) != parsed.File {
+		return nil, fmt.Errorf("expected an absolute folder and a file's name in it, got %q and %q", system.Folder, parsed.File)
 	}
-	opened, err := newFile(filepath.Join(kept.Folder, given.File), interval, given.HashChain)
+	opened, err := newFile(filepath.Join(system.Folder, parsed.File), interval, parsed.HashChain)
 	if err != nil {
-		return nil, fmt.Errorf("%w; the operator says where by the system parameter folder of %s", err, metadata.PolicyName)
+		return nil, fmt.Errorf("%w; the operator sets the folder by the system parameter folder of %s", err, metadata.PolicyName)
 	}
 	return &policy{
 		name:     metadata.PolicyName + ":" + metadata.PolicyVersion,
 		file:     opened,
-		recorder: recorder{newNames(kept.RedactedHeaders), given.RequestHeaders, given.ResponseHeaders},
-		begin:    given.Begin,
-		refuses:  given.OnFailure == refuse,
+		recorder: recorder{newNames(system.RedactedHeaders), parsed.RequestHeaders, parsed.ResponseHeaders},
+		begin:    parsed.Begin,
+		refuses:  parsed.OnFailure == refuse,
 		lost:     lost,
 	}, nil
 }
 
-// syncInterval is how long a line may wait until it is on the disk: 0 for not at all, less where nobody asks for it.
+// syncInterval returns the longest time until a line is on the disk: 0 for at once, negative if lines are not synced.
 func syncInterval(text string) (time.Duration, error) {
 	if text == never {
 		return -1, nil
@@ -91,7 +91,7 @@ func syncInterval(text string) (time.Duration, error) {
 	return interval, nil
 }
 
-// OnRequest appends a line where one is wanted before upstream is asked.
+// OnRequest appends a line if one is wanted before the request goes upstream.
 func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
 	if !p.begin {
 		return nil, nil
@@ -104,7 +104,7 @@ func (p *policy) OnResponse(_ context.Context, res *v1alpha.ResponseContext) (v1
 	return nil, p.append(p.recorder.response(res), res.Request.APIName)
 }
 
-// append fails where the line is not written and nothing may go on without it.
+// append fails if the line is not written and the exchange must not go on without it.
 func (p *policy) append(line *entry, api string) error {
 	err := p.file.append(line)
 	if err == nil {
@@ -123,5 +123,5 @@ func (p *policy) append(line *entry, api string) error {
 	return nil
 }
 
-// Close gives the file back, with all of it on the disk.
+// Close syncs the file to the disk and closes it.
 func (p *policy) Close() error { return p.file.close() }

@@ -21,7 +21,7 @@ var _ v1alpha.Factory = auditlog.GetPolicy
 
 const defaults = `"file": "audit.jsonl", "begin": false, "requestHeaders": [], "responseHeaders": [], "onFailure": "refuse", "sync": "never", "hashChain": false`
 
-// params are the defaults with what is written over them: the last of a key counts.
+// params returns the defaults, overridden by further members: the last one of a key counts.
 func params(more string) v1alpha.Params {
 	if more != "" {
 		more = ", " + more
@@ -76,18 +76,18 @@ func lines(t *testing.T, path string) []map[string]any {
 	if len(content) > 0 && !bytes.HasSuffix(content, []byte("\n")) {
 		t.Fatalf("expected a line end at the end, got %q", content[max(0, len(content)-80):])
 	}
-	var found []map[string]any
+	var entries []map[string]any
 	for line := range bytes.Lines(content) {
-		var one map[string]any
-		if err := json.Unmarshal(line, &one); err != nil {
+		var entry map[string]any
+		if err := json.Unmarshal(line, &entry); err != nil {
 			t.Fatalf("%v: %q", err, line)
 		}
-		found = append(found, one)
+		entries = append(entries, entry)
 	}
-	return found
+	return entries
 }
 
-func TestALineSaysWhenWhoWhatAndWithWhichOutcome(t *testing.T) {
+func TestALineHasTimeClientRequestAndOutcome(t *testing.T) {
 	folder := t.TempDir()
 	policy := newPolicy(t, folder, `"requestHeaders": ["User-Agent", "Authorization", "x-secret-1", "x-none"], "responseHeaders": ["server"]`)
 	req := request(v1alpha.Header{Name: "user-agent", Value: "curl"}, v1alpha.Header{Name: "user-agent", Value: "<again>"},
@@ -118,18 +118,18 @@ func TestALineSaysWhenWhoWhatAndWithWhichOutcome(t *testing.T) {
 func TestOutcomes(t *testing.T) {
 	folder := t.TempDir()
 	policy := newPolicy(t, folder, "")
-	wanted := map[int]string{200: "ok", 304: "ok", 401: "denied", 403: "denied", 404: "refused", 429: "refused", 500: "failed", 504: "failed"}
-	for status := range wanted {
+	outcomes := map[int]string{200: "ok", 304: "ok", 401: "denied", 403: "denied", 404: "refused", 429: "refused", 500: "failed", 504: "failed"}
+	for status := range outcomes {
 		answered(t, policy, request(), status)
 	}
 	for _, line := range lines(t, filepath.Join(folder, "audit.jsonl")) {
-		if want := wanted[int(line["status"].(float64))]; line["outcome"] != want {
+		if want := outcomes[int(line["status"].(float64))]; line["outcome"] != want {
 			t.Errorf("%v: expected %s, got %v", line["status"], want, line["outcome"])
 		}
 	}
 }
 
-func TestNothingOfARequestEndsALine(t *testing.T) {
+func TestNoTextOfARequestEndsALine(t *testing.T) {
 	folder := t.TempDir()
 	policy := newPolicy(t, folder, `"requestHeaders": ["x-a"]`)
 	for _, hostile := range []string{"a\nb", "\"}\n{\"event\":\"forged\"}", "\u2028\u2029", "\xff\xfe", "a\x00b", strings.Repeat("x", 60_000), "é"} {
@@ -140,18 +140,18 @@ func TestNothingOfARequestEndsALine(t *testing.T) {
 		}
 		answered(t, policy, req, 200)
 	}
-	found := lines(t, filepath.Join(folder, "audit.jsonl"))
-	if len(found) != 7 {
-		t.Fatalf("expected 7 lines, got %d", len(found))
+	entries := lines(t, filepath.Join(folder, "audit.jsonl"))
+	if len(entries) != 7 {
+		t.Fatalf("expected 7 lines, got %d", len(entries))
 	}
-	for _, line := range found {
+	for _, line := range entries {
 		if line["event"] != "response" || line["subject"] != nil {
-			t.Errorf("expected a response of nobody, got %v", line)
+			t.Errorf("expected no client in the line of the response, got %v", line)
 		}
 	}
 }
 
-func TestALineBeforeUpstreamIsAsked(t *testing.T) {
+func TestALineIsWrittenBeforeTheRequestGoesUpstream(t *testing.T) {
 	folder := t.TempDir()
 	for _, begin := range []bool{false, true} {
 		policy := newPolicy(t, folder, fmt.Sprintf(`"file": "%t", "begin": %t`, begin, begin))
@@ -159,9 +159,9 @@ func TestALineBeforeUpstreamIsAsked(t *testing.T) {
 			t.Fatal(action, err)
 		}
 		answered(t, policy, request(), 200)
-		found := lines(t, filepath.Join(folder, fmt.Sprint(begin)))
-		if begin && (len(found) != 2 || found[0]["event"] != "request" || found[0]["status"] != nil) || !begin && len(found) != 1 {
-			t.Errorf("begin %t: got %v", begin, found)
+		entries := lines(t, filepath.Join(folder, fmt.Sprint(begin)))
+		if begin && (len(entries) != 2 || entries[0]["event"] != "request" || entries[0]["status"] != nil) || !begin && len(entries) != 1 {
+			t.Errorf("begin %t: got %v", begin, entries)
 		}
 	}
 }
@@ -186,15 +186,15 @@ func TestMovedAndTruncatedFilesAreFollowed(t *testing.T) {
 	}
 	before := len(lines(t, path+".1"))
 	answered(t, policy, request(), 202)
-	if found := lines(t, path); len(found) != 2 || len(lines(t, path+".1")) != before {
-		t.Fatalf("expected two lines in the new file, got %v", found)
+	if entries := lines(t, path); len(entries) != 2 || len(lines(t, path+".1")) != before {
+		t.Fatalf("expected two lines in the new file, got %v", entries)
 	}
 	if err := os.Truncate(path, 0); err != nil { // logrotate, copytruncate
 		t.Fatal(err)
 	}
 	answered(t, policy, request(), 203)
-	if found := lines(t, path); len(found) != 1 || found[0]["status"] != 203.0 {
-		t.Errorf("expected one line, got %v", found)
+	if entries := lines(t, path); len(entries) != 1 || entries[0]["status"] != 203.0 {
+		t.Errorf("expected one line, got %v", entries)
 	}
 }
 
@@ -222,7 +222,7 @@ func TestAChainShowsWhatIsMissingOrChanged(t *testing.T) {
 	}
 }
 
-// broken says where a chain is.
+// broken returns the first place where a chain is broken.
 func broken(content []byte) string {
 	type link struct {
 		Writer   string
@@ -231,16 +231,16 @@ func broken(content []byte) string {
 	}
 	last := map[string]link{}
 	for line := range bytes.Lines(content) {
-		var one struct{ Chain link }
-		if err := json.Unmarshal(line, &one); err != nil {
+		var entry struct{ Chain link }
+		if err := json.Unmarshal(line, &entry); err != nil {
 			return err.Error()
 		}
-		before := last[one.Chain.Writer]
-		if one.Chain.Sequence != before.Sequence+1 || one.Chain.Previous != before.Previous {
-			return fmt.Sprintf("at %d of %s", one.Chain.Sequence, one.Chain.Writer)
+		before := last[entry.Chain.Writer]
+		if entry.Chain.Sequence != before.Sequence+1 || entry.Chain.Previous != before.Previous {
+			return fmt.Sprintf("at %d of %s", entry.Chain.Sequence, entry.Chain.Writer)
 		}
 		digest := sha256.Sum256(bytes.TrimSuffix(line, []byte("\n")))
-		last[one.Chain.Writer] = link{"", one.Chain.Sequence, hex.EncodeToString(digest[:])}
+		last[entry.Chain.Writer] = link{"", entry.Chain.Sequence, hex.EncodeToString(digest[:])}
 	}
 	return ""
 }
@@ -253,12 +253,12 @@ func TestExchangesAtTheSameTime(t *testing.T) {
 		exchanges.Go(func() { answered(t, writers[n%2], request(), 200) })
 	}
 	exchanges.Wait()
-	if found := lines(t, filepath.Join(folder, "audit.jsonl")); len(found) != 100 {
-		t.Errorf("expected 100 lines, got %d", len(found))
+	if entries := lines(t, filepath.Join(folder, "audit.jsonl")); len(entries) != 100 {
+		t.Errorf("expected 100 lines, got %d", len(entries))
 	}
 }
 
-func TestWhatCannotBeAFileIsRefused(t *testing.T) {
+func TestInvalidFilesAreRefused(t *testing.T) {
 	folder := t.TempDir()
 	if err := os.Symlink("/etc/passwd", filepath.Join(folder, "link")); err != nil {
 		t.Fatal(err)
@@ -267,7 +267,7 @@ func TestWhatCannotBeAFileIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, test := range []struct{ folder, params, says string }{
-		{folder + "/none", "", "no such file or directory; the operator says where by the system parameter folder of audit-log"},
+		{folder + "/none", "", "no such file or directory; the operator sets the folder by the system parameter folder of audit-log"},
 		{"logs", "", `expected an absolute folder and a file's name in it, got "logs" and "audit.jsonl"`},
 		{folder, `"file": "../a"`, `got "` + folder + `" and "../a"`},
 		{folder, `"file": ""`, `and ""`},

@@ -22,7 +22,7 @@ const (
 	moreVariable   = "AUDIT_LOG_PARAMS"
 )
 
-// TestMain is a process of its own that writes lines where a test has asked for one.
+// TestMain is also the main function of writer processes that tests start.
 func TestMain(m *testing.M) {
 	if folder := os.Getenv(folderVariable); folder != "" {
 		os.Exit(write(folder))
@@ -67,28 +67,28 @@ func writer(t *testing.T, variables ...string) *exec.Cmd {
 	return command
 }
 
-func TestTwoProcessesTearNoLine(t *testing.T) {
+func TestTwoProcessesWriteWholeLines(t *testing.T) {
 	folder := t.TempDir()
 	var writers []*exec.Cmd
 	for range 2 {
-		one := writer(t, folderVariable+"="+folder, moreVariable+`="hashChain": true`)
-		if err := one.Start(); err != nil {
+		process := writer(t, folderVariable+"="+folder, moreVariable+`="hashChain": true`)
+		if err := process.Start(); err != nil {
 			t.Fatal(err)
 		}
-		writers = append(writers, one)
+		writers = append(writers, process)
 	}
-	for _, one := range writers {
-		if err := one.Wait(); err != nil {
+	for _, process := range writers {
+		if err := process.Wait(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	path := filepath.Join(folder, "audit.jsonl")
-	found, ids := lines(t, path), map[any]bool{}
-	for _, line := range found {
+	entries, ids := lines(t, path), map[any]bool{}
+	for _, line := range entries {
 		ids[line["requestId"]] = true
 	}
-	if len(found) != 1000 || len(ids) != 1000 {
-		t.Errorf("expected 1000 lines, got %d of %d requests", len(found), len(ids))
+	if len(entries) != 1000 || len(ids) != 1000 {
+		t.Errorf("expected 1000 lines, got %d of %d requests", len(entries), len(ids))
 	}
 	content, err := os.ReadFile(path)
 	if where := broken(content); err != nil || where != "" {
@@ -96,14 +96,14 @@ func TestTwoProcessesTearNoLine(t *testing.T) {
 	}
 }
 
-func TestWhereNothingFitsNoPartOfALineIsLeft(t *testing.T) {
+func TestNoPartialLineIsLeft(t *testing.T) {
 	for _, test := range []struct {
 		onFailure   string
 		refusesThem bool
 	}{{"refuse", true}, {"continue", false}} {
 		folder := t.TempDir()
-		one := writer(t, folderVariable+"="+folder, limitVariable+"=100000", moreVariable+`="onFailure": "`+test.onFailure+`"`)
-		printed, err := one.Output()
+		process := writer(t, folderVariable+"="+folder, limitVariable+"=100000", moreVariable+`="onFailure": "`+test.onFailure+`"`)
+		printed, err := process.Output()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -121,7 +121,7 @@ func TestWhereNothingFitsNoPartOfALineIsLeft(t *testing.T) {
 	}
 }
 
-func TestAProcessThatStoppedWhileItWroteHoldsNobodyUp(t *testing.T) {
+func TestAStoppedWriterBlocksNoOtherProcess(t *testing.T) {
 	folder := t.TempDir()
 	policy := newPolicy(t, folder, "")
 	stopped, err := os.OpenFile(filepath.Join(folder, "audit.jsonl"), os.O_APPEND|os.O_WRONLY, 0)
@@ -142,7 +142,7 @@ func TestAProcessThatStoppedWhileItWroteHoldsNobodyUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	answered(t, policy, request(), 200)
-	if found := lines(t, filepath.Join(folder, "audit.jsonl")); len(found) != 1 {
-		t.Errorf("expected the line that was written, got %d", len(found))
+	if entries := lines(t, filepath.Join(folder, "audit.jsonl")); len(entries) != 1 {
+		t.Errorf("expected the line that was written, got %d", len(entries))
 	}
 }

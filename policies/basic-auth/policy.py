@@ -1,11 +1,11 @@
-"""Lets a request pass whose user and password are known (RFC 7617).
+"""Lets a request pass if its user and password are known (RFC 7617).
 
-Hashes of passwords cost tens of milliseconds by design. What was right is kept for `cacheSeconds`, as a keyed digest of
-the credentials and nothing else; hashes are computed in threads, so many at a time; who asks for the same one meanwhile
-waits for it. A user who is unknown pays for the hash of another one, chosen by the name, whose result is thrown away:
-what an answer costs does not tell whether there is such a user.
+Hashes of passwords cost tens of milliseconds by design. Valid credentials are cached for `cacheSeconds`, only as a
+keyed digest. A limited number of threads computes hashes; requests with the same credentials share one computation. For
+an unknown user the hash of another user, chosen by the name, is computed and ignored, so that the time of an answer
+does not show whether the user exists.
 
-It does not count tries: put something in front that does. Whatever is wrong with credentials, the answer is the same.
+The policy does not count failed tries: put a policy in front that does. All refusals have the same answer.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ from sdk import clock
 MAX_CACHED = 10_000
 MAX_WAITING = 64
 MAX_CREDENTIALS = 4096
-"""Characters of the header's value."""
+"""The most characters of the header's value."""
 PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 BCRYPT = re.compile(r"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}")
 BCRYPT_ROUNDS = range(10, 14)
-"""From what is thought safe to what is done well within an attachment's timeout."""
+"""From the least cost that is considered safe to one that fits well within an attachment's timeout."""
 BCRYPT_BYTES = 72
-"""Of a password: bcrypt sees no more."""
+"""Bytes of a password that bcrypt uses."""
 ARGON2_KIB = range(7 * 1024, 256 * 1024 + 1)
 ARGON2_PASSES = range(1, 11)
 CURE = "make one by `htpasswd -nBC 10 USER`, or by argon2-cffi's PasswordHasher"
 HASHER = argon2.PasswordHasher()
 
 
-class Overloaded(Exception):  # noqa: N818 - it says what is the matter
-    """More wait for a hash than will be waited for."""
+class Overloaded(Exception):  # noqa: N818 - named for what it means
+    """Too many requests wait for a hash."""
 
 
 class Verifier:
-    """Knows the users of one instance. All of it runs in one event loop, but for the hashes."""
+    """Verifies the users of one instance. It runs in one event loop, except for the hashes."""
 
     def __init__(self, users: dict[str, User], cache_seconds: float, at_once: int) -> None:
         self._users, self._names = users, list(users)
@@ -60,41 +60,41 @@ class Verifier:
         self._slots = asyncio.Semaphore(at_once)
         self._waiting = 0
         self._key = os.urandom(32)
-        self._right: OrderedDict[bytes, float] = OrderedDict()  # digest of credentials: until when they are believed
+        self._valid_until: OrderedDict[bytes, float] = OrderedDict()  # by the digest of valid credentials
         self._under_way: dict[bytes, asyncio.Task[bool]] = {}
 
     async def check(self, name: str, password: str) -> User | None:
-        """The user, if this is the password. Raises Overloaded."""
+        """The user if the password is right, else None. Raises Overloaded."""
         digest = self._digest(name, password)
-        if self._right.get(digest, 0.0) > clock.monotonic():
+        if self._valid_until.get(digest, 0.0) > clock.monotonic():
             return self._users[name]
         task = self._under_way.get(digest)
         if task is None:
             task = self._under_way[digest] = asyncio.create_task(self._hash(name, password))
-            task.add_done_callback(lambda done: self._ended(digest, done))
-        right = await asyncio.shield(task)  # others may wait for it when this request's client has gone
-        return self._users[name] if right else None
+            task.add_done_callback(lambda done: self._record(digest, done))
+        is_right = await asyncio.shield(task)  # other requests may wait for it when this one is cancelled
+        return self._users[name] if is_right else None
 
     async def _hash(self, name: str, password: str) -> bool:
         user = self._users.get(name)
-        known = user or self._users[self._names[int.from_bytes(self._digest(name)[:8]) % len(self._names)]]
+        hashed = user or self._users[self._names[int.from_bytes(self._digest(name)[:8]) % len(self._names)]]
         if self._waiting >= MAX_WAITING:
             raise Overloaded
         self._waiting += 1
         try:
             async with self._slots:
-                right = await asyncio.to_thread(verify, known.password_hash, password)
+                is_right = await asyncio.to_thread(verify, hashed.password_hash, password)
         finally:
             self._waiting -= 1
-        return right and user is not None
+        return is_right and user is not None
 
-    def _ended(self, digest: bytes, task: asyncio.Task[bool]) -> None:
+    def _record(self, digest: bytes, task: asyncio.Task[bool]) -> None:
         del self._under_way[digest]
         if not task.cancelled() and task.exception() is None and task.result() and self._cache_seconds:
-            self._right[digest] = clock.monotonic() + self._cache_seconds
-            self._right.move_to_end(digest)
-            if len(self._right) > MAX_CACHED:
-                self._right.popitem(last=False)
+            self._valid_until[digest] = clock.monotonic() + self._cache_seconds
+            self._valid_until.move_to_end(digest)
+            if len(self._valid_until) > MAX_CACHED:
+                self._valid_until.popitem(last=False)
 
     def _digest(self, *texts: str) -> bytes:
         return hmac.digest(self._key, "\0".join(texts).encode(), hashlib.sha256)
@@ -105,9 +105,9 @@ async def prepare(params: dict[str, Any]) -> Verifier:
 
 
 async def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
-    given = credentials(ctx)
+    pair = credentials(ctx)
     try:
-        user = await ctx.prepared.check(*given) if given else None
+        user = await ctx.prepared.check(*pair) if pair else None
     except Overloaded:
         return problem(503, "Service Unavailable", {"retry-after": "1"})
     if user is None:
@@ -121,9 +121,9 @@ async def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestActi
 
 
 def credentials(ctx: RequestContext) -> tuple[str, str] | None:
-    """User and password; None where there are none, or what they are is not certain."""
+    """User and password; None if there are none, or they are ambiguous."""
     lines = ctx.headers.get_all("authorization")
-    scheme, _, value = lines[0].partition(" ") if len(lines) == 1 else ("", "", "")  # upstream would see the others too
+    scheme, _, value = lines[0].partition(" ") if len(lines) == 1 else ("", "", "")  # upstream might use another
     if scheme.lower() != "basic" or len(value) > MAX_CREDENTIALS:
         return None
     try:
@@ -148,7 +148,7 @@ def problem(status: int, title: str, headers: dict[str, str]) -> ImmediateRespon
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who may be let in."""
+    """A user of the parameters."""
 
     name: str
     password_hash: Secret
@@ -156,36 +156,36 @@ class User:
 
 
 def verify(password_hash: Secret, password: str) -> bool:
-    """Whether it is the hash of this password. Takes tens of milliseconds, and the GIL for none of them."""
-    known, given = password_hash.reveal(), password.encode()
-    if known.startswith("$2"):
-        right = bcrypt.checkpw(given[:BCRYPT_BYTES], known.encode())
-        return right and len(given) <= BCRYPT_BYTES
+    """Whether the hash is that of the password. Takes tens of milliseconds, without holding the GIL."""
+    hashed, plain = password_hash.reveal(), password.encode()
+    if hashed.startswith("$2"):
+        is_right = bcrypt.checkpw(plain[:BCRYPT_BYTES], hashed.encode())
+        return is_right and len(plain) <= BCRYPT_BYTES
     try:
-        return HASHER.verify(known, given)
+        return HASHER.verify(hashed, plain)
     except argon2.exceptions.VerificationError:
         return False
 
 
 def users_of(params: dict[str, Any]) -> dict[str, User]:
-    """All users by their names. Raises ValueError with all that is wrong, and quotes no hash."""
-    found: dict[str, User] = {}
+    """All users by their names. ValueError has all mistakes, and quotes no hash."""
+    known: dict[str, User] = {}
     mistakes: list[str] = []
     for where, user in _listed(params, mistakes):
-        if mistake := _mistake(user, found):
+        if mistake := _mistake(user, known):
             mistakes.append(f"{where}: {mistake}")
-        found[user.name] = user
-    if not found and not mistakes:
+        known[user.name] = user
+    if not known and not mistakes:
         mistakes.append("htpasswd: expected a user, got none")
     if mistakes:
         raise ValueError("\n".join(mistakes))
-    return found
+    return known
 
 
 def _listed(params: dict[str, Any], mistakes: list[str]) -> Iterator[tuple[str, User]]:
     users, htpasswd = params.get("users", []), params.get("htpasswd")
-    for number, one in enumerate(users):
-        yield f"users[{number}]", User(normal(one["username"]), one["passwordHash"], tuple(one.get("scopes", ())))
+    for number, entry in enumerate(users):
+        yield f"users[{number}]", User(normal(entry["username"]), entry["passwordHash"], tuple(entry.get("scopes", ())))
     for number, line in enumerate(htpasswd.reveal().splitlines() if isinstance(htpasswd, Secret) else [], 1):
         if not line.strip() or line.startswith("#"):
             continue
@@ -204,17 +204,17 @@ def _mistake(user: User, known: dict[str, User]) -> str:
         rounds = int(match[1])
         return "" if rounds in BCRYPT_ROUNDS else f"expected bcrypt of cost 10 to 13, got {rounds}; {CURE}"
     try:
-        found = argon2.extract_parameters(text)
+        cost = argon2.extract_parameters(text)
     except (argon2.exceptions.InvalidHashError, ValueError):
         return f"expected a hash, $argon2id$… or $2y$…, got something else; {CURE}"
-    if found.type is not argon2.Type.ID:
+    if cost.type is not argon2.Type.ID:
         return f"expected argon2id, got another kind of argon2; {CURE}"
-    if found.memory_cost not in ARGON2_KIB or found.time_cost not in ARGON2_PASSES or found.parallelism > 8:
-        return f"expected argon2id with 7 to 256 MiB, 1 to 10 passes and up to 8 lanes, got {found.memory_cost} KiB, " \
-               f"{found.time_cost} and {found.parallelism}; {CURE}"  # fmt: skip
+    if cost.memory_cost not in ARGON2_KIB or cost.time_cost not in ARGON2_PASSES or cost.parallelism > 8:
+        return f"expected argon2id with 7 to 256 MiB, 1 to 10 passes and up to 8 lanes, got {cost.memory_cost} KiB, " \
+               f"{cost.time_cost} and {cost.parallelism}; {CURE}"  # fmt: skip
     return ""
 
 
 def normal(text: str) -> str:
-    """As names and passwords are compared (RFC 7617, 2.1; RFC 8265): in the form C of Unicode."""
+    """The form in which names and passwords are compared (RFC 7617, 2.1; RFC 8265): Unicode's NFC."""
     return unicodedata.normalize("NFC", text)

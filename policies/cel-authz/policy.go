@@ -1,4 +1,4 @@
-// Package celauthz is the policy cel-authz: it lets requests pass by rules in CEL.
+// Package celauthz is the policy cel-authz: it admits requests by rules in CEL.
 package celauthz
 
 import (
@@ -10,23 +10,23 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// analytics is the name of the rule that has refused a request, in the access log.
+// analytics is the name in the access log of the rule that has refused a request.
 const analytics = "cel_authz"
 
 type parameters struct {
-	Deny       []given `json:"deny"`
-	Allow      []given `json:"allow"`
-	StatusCode int     `json:"statusCode"`
+	Deny       []ruleSpec `json:"deny"`
+	Allow      []ruleSpec `json:"allow"`
+	StatusCode int        `json:"statusCode"`
 }
 
-// given is a rule as a publisher writes it.
-type given struct {
+// ruleSpec is a rule in the parameters.
+type ruleSpec struct {
 	When string `json:"when"`
 	Name string `json:"name"`
 }
 
 type policy struct {
-	deny, allow []rule // allow is nil where all may pass that deny lets by
+	deny, allow []rule // allow is nil if every request that deny admits may pass
 	status      int
 }
 
@@ -35,39 +35,39 @@ type rule struct {
 	when        v1alpha.Condition
 }
 
-// GetPolicy builds an instance; its parameters are in policy-definition.yaml. A rule that is no condition is an error.
+// GetPolicy builds an instance; its parameters are in policy-definition.yaml. A rule whose condition does not compile is an error.
 func GetPolicy(metadata v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error) {
-	var said parameters
-	if err := params.Decode(&said); err != nil {
+	var parsed parameters
+	if err := params.Decode(&parsed); err != nil {
 		return nil, err
 	}
-	deny, err := rules(metadata, "deny", said.Deny)
+	deny, err := compileRules(metadata, "deny", parsed.Deny)
 	if err != nil {
 		return nil, err
 	}
-	allow, err := rules(metadata, "allow", said.Allow)
+	allow, err := compileRules(metadata, "allow", parsed.Allow)
 	if err != nil {
 		return nil, err
 	}
-	return &policy{deny: deny, allow: allow, status: said.StatusCode}, nil
+	return &policy{deny: deny, allow: allow, status: parsed.StatusCode}, nil
 }
 
-func rules(metadata v1alpha.Metadata, field string, said []given) ([]rule, error) {
-	var made []rule
-	for n, each := range said {
+func compileRules(metadata v1alpha.Metadata, field string, specs []ruleSpec) ([]rule, error) {
+	var compiled []rule
+	for n, spec := range specs {
 		place := fmt.Sprintf("%s[%d]", field, n)
-		when, err := metadata.Compile(each.When)
+		when, err := metadata.Compile(spec.When)
 		if err != nil {
 			return nil, fmt.Errorf("%s.when: %w", place, err)
 		}
-		made = append(made, rule{place: place, name: cmp.Or(each.Name, place), when: when})
+		compiled = append(compiled, rule{place: place, name: cmp.Or(spec.Name, place), when: when})
 	}
-	return made, nil
+	return compiled, nil
 }
 
-// OnRequest answers what may not pass.
+// OnRequest refuses requests by the rules.
 func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
-	denied, err := first(p.deny, req)
+	denied, err := firstMatch(p.deny, req)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1al
 	if p.allow == nil {
 		return nil, nil
 	}
-	allowed, err := first(p.allow, req)
+	allowed, err := firstMatch(p.allow, req)
 	if err != nil {
 		return nil, err
 	}
@@ -87,20 +87,20 @@ func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1al
 	return nil, nil
 }
 
-// first is the first rule that is true; nil: none is. As with CEL's own ||, what one cannot say does not count where
-// another one decides, and is an error where none does.
-func first(rules []rule, req *v1alpha.RequestContext) (*rule, error) {
-	var unknown error
+// firstMatch returns the first rule that applies; nil: none does. As with CEL's own ||, an error of one rule is ignored if
+// another rule applies, and is returned otherwise.
+func firstMatch(rules []rule, req *v1alpha.RequestContext) (*rule, error) {
+	var failure error
 	for n := range rules {
 		applies, err := rules[n].when.Applies(req)
 		if applies && err == nil {
 			return &rules[n], nil
 		}
-		if err != nil && unknown == nil {
-			unknown = fmt.Errorf("%s.when: %w", rules[n].place, err)
+		if err != nil && failure == nil {
+			failure = fmt.Errorf("%s.when: %w", rules[n].place, err)
 		}
 	}
-	return nil, unknown
+	return nil, failure
 }
 
 func (p *policy) refusal(name string) *v1alpha.ImmediateResponse {
@@ -122,5 +122,5 @@ func (*policy) OnResponse(context.Context, *v1alpha.ResponseContext) (v1alpha.Re
 // Close does nothing.
 func (*policy) Close() error { return nil }
 
-// NeverBlocks says that the policy waits for nothing.
+// NeverBlocks marks a policy that never waits.
 func (*policy) NeverBlocks() {}

@@ -11,8 +11,8 @@ import (
 
 var _ v1alpha.Factory = celauthz.GetPolicy
 
-// header is a condition that a policy of Go can have without an engine: it is true where the request has `yes` in the
-// header of its text, and cannot be said where that is `?`. The engine's own are in example.yaml.
+// header is a condition for tests without an engine: it is true if the request has `yes` in the
+// header of its text, and an error if the value is `?`. The engine's own conditions are in example.yaml.
 type header string
 
 func (h header) Applies(req *v1alpha.RequestContext) (bool, error) {
@@ -43,7 +43,7 @@ func instance(t *testing.T, params string) v1alpha.Policy {
 
 const both = `{"deny": [{"when": "d0", "name": "no robots"}, {"when": "d1"}], "allow": [{"when": "a0"}, {"when": "a1"}], "statusCode": 403}`
 
-func TestWhatMayPass(t *testing.T) {
+func TestAdmittedRequests(t *testing.T) {
 	for _, test := range []struct {
 		params, headers string
 		want            string // the rule that refuses, "": it passes, or a part of the error
@@ -85,7 +85,7 @@ func TestWhatMayPass(t *testing.T) {
 	}
 }
 
-func TestARefusalSaysNothingOfItsRule(t *testing.T) {
+func TestARefusalDoesNotRevealItsRule(t *testing.T) {
 	request := &v1alpha.RequestContext{Headers: v1alpha.Headers{{Name: "d0", Value: "yes"}}}
 	for params, want := range map[string]string{
 		both: `{"type":"about:blank","title":"Forbidden","status":403}`,
@@ -102,7 +102,7 @@ func TestARefusalSaysNothingOfItsRule(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoConditionIsRefused(t *testing.T) {
+func TestInvalidConditionsAreRefused(t *testing.T) {
 	for params, want := range map[string]string{
 		`{"deny": [{"when": "ok"}, {"when": "int(x)"}]}`:         "deny[1].when: expected a header",
 		`{"deny": [{"when": "ok"}], "allow": [{"when": "a b"}]}`: "allow[0].when: expected a header",

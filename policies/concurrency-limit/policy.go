@@ -1,9 +1,9 @@
-// Package concurrencylimit is the policy concurrency-limit: so many exchanges of a key are under way at once on a node, the
-// others are answered at once.
+// Package concurrencylimit is the policy concurrency-limit: it admits a number of concurrent exchanges of a key on a node, and
+// refuses further ones at once.
 //
-// A place is given back when the response comes to the policy on its way to the client, so that a client that asks again as
-// soon as it is answered finds it free. Where no response comes, the exchange gives it back: it holds the place as a lease,
-// which the chain ends with the exchange, however that ends (v1alpha.ExchangeMetadata.Lease). So none is lost.
+// A place is released when the response comes to the policy on its way to the client, so that a client that sends its next request
+// on receiving the response finds it free. Without a response, the exchange releases it: it holds the place as a lease,
+// which the chain ends with the exchange in every case (v1alpha.ExchangeMetadata.Lease). So no place is lost.
 package concurrencylimit
 
 import (
@@ -34,16 +34,16 @@ type policy struct {
 
 const shards = 16
 
-// shard has a part of the keys: those that have exchanges under way, and how many.
+// shard has a part of the keys: those with exchanges under way, and the number of these.
 type shard struct {
-	mu    sync.Mutex
-	under map[requestkey.Hash]int64
+	mu     sync.Mutex
+	active map[requestkey.Hash]int64
 }
 
 // GetPolicy builds an instance; its parameters are in policy-definition.yaml.
 func GetPolicy(metadata v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error) {
-	given := parameters{Status: http.StatusServiceUnavailable, RetryAfter: 1}
-	if err := params.Decode(&given); err != nil {
+	parsed := parameters{Status: http.StatusServiceUnavailable, RetryAfter: 1}
+	if err := params.Decode(&parsed); err != nil {
 		return nil, err
 	}
 	refused, err := metadata.Metrics.Counter("concurrency_limited_total", "Requests that a limit of those under way has refused.", "api")
@@ -51,80 +51,80 @@ func GetPolicy(metadata v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy
 		return nil, err
 	}
 	p := &policy{
-		max: given.Max, key: requestkey.New(metadata.Operation, given.Key), refused: refused,
+		max: parsed.Max, key: requestkey.New(metadata.Operation, parsed.Key), refused: refused,
 		refusal: &v1alpha.ImmediateResponse{
-			StatusCode: given.Status,
+			StatusCode: parsed.Status,
 			Headers: []v1alpha.Header{
 				{Name: "content-type", Value: "application/problem+json"},
-				{Name: "retry-after", Value: strconv.FormatInt(given.RetryAfter, 10)},
+				{Name: "retry-after", Value: strconv.FormatInt(parsed.RetryAfter, 10)},
 			},
-			Body: fmt.Appendf(nil, `{"type":"about:blank","title":%q,"status":%d}`, http.StatusText(given.Status), given.Status),
+			Body: fmt.Appendf(nil, `{"type":"about:blank","title":%q,"status":%d}`, http.StatusText(parsed.Status), parsed.Status),
 		},
 	}
 	for i := range p.shards {
-		p.shards[i].under = map[requestkey.Hash]int64{}
+		p.shards[i].active = map[requestkey.Hash]int64{}
 	}
 	return p, nil
 }
 
-// OnRequest takes a place for the exchange, or answers it.
+// OnRequest acquires a place for the exchange, or refuses it.
 func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
 	hash, err := p.key.Of(req)
 	if err != nil {
 		return nil, err
 	}
-	taken := &place{shard: &p.shards[hash[0]%shards], key: hash}
-	if !taken.shard.take(hash, p.max) {
+	acquired := &place{shard: &p.shards[hash[0]%shards], key: hash}
+	if !acquired.shard.acquire(hash, p.max) {
 		p.refused.Inc(req.APIName)
 		return p.refusal, nil
 	}
-	req.Metadata.Lease(p, func() v1alpha.Lease { return taken })
+	req.Metadata.Lease(p, func() v1alpha.Lease { return acquired })
 	return nil, nil
 }
 
-// OnResponse gives the place back.
+// OnResponse releases the place.
 func (p *policy) OnResponse(_ context.Context, res *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
 	res.Metadata.Lease(p, func() v1alpha.Lease { return nothing{} }).Release()
 	return nil, nil
 }
 
-// Close has nothing to give back.
+// Close has nothing to release.
 func (*policy) Close() error { return nil }
 
-// NeverBlocks says that the policy waits for nothing.
+// NeverBlocks marks a policy that never waits.
 func (*policy) NeverBlocks() {}
 
-func (s *shard) take(key requestkey.Hash, most int64) bool {
+func (s *shard) acquire(key requestkey.Hash, most int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.under[key] >= most {
+	if s.active[key] >= most {
 		return false
 	}
-	s.under[key]++
+	s.active[key]++
 	return true
 }
 
-// place is that of an exchange.
+// place is the place of an exchange.
 type place struct {
-	shard *shard
-	key   requestkey.Hash
-	given bool // back; the shard's mutex guards it
+	shard    *shard
+	key      requestkey.Hash
+	released bool // guarded by the shard's mutex
 }
 
-// Release gives the place back, once. Keys without exchanges take no memory.
+// Release releases the place, once. Keys without exchanges use no memory.
 func (p *place) Release() {
 	p.shard.mu.Lock()
 	defer p.shard.mu.Unlock()
-	if p.given {
+	if p.released {
 		return
 	}
-	p.given = true
-	if p.shard.under[p.key]--; p.shard.under[p.key] == 0 {
-		delete(p.shard.under, p.key)
+	p.released = true
+	if p.shard.active[p.key]--; p.shard.active[p.key] == 0 {
+		delete(p.shard.active, p.key)
 	}
 }
 
-// nothing is what an exchange holds that has no place: it was refused, or the policy has failed.
+// nothing is the lease of an exchange without a place: it was refused, or the policy has failed.
 type nothing struct{}
 
 func (nothing) Release() {}

@@ -41,13 +41,13 @@ func answer(t testing.TB, policy v1alpha.Policy, req *v1alpha.RequestContext) *v
 
 const keyed = `{"max": %d, "key": [{"from": "header", "name": "X-Key"}]}`
 
-func TestSoManyOfAKeyAreUnderWay(t *testing.T) {
+func TestTheExchangesOfAKeyAreLimited(t *testing.T) {
 	policy := built(t, fmt.Sprintf(keyed, 2))
 	first, second := request("a"), request("a")
 	if answer(t, policy, first) != nil || answer(t, policy, second) != nil {
 		t.Fatal("expected two to pass")
 	}
-	for range 5 { // a refused one takes no place, and gives none back
+	for range 5 { // a refused one acquires no place, and releases none
 		third := request("a")
 		if answer(t, policy, third) == nil {
 			t.Fatal("expected a third one to be refused")
@@ -60,11 +60,11 @@ func TestSoManyOfAKeyAreUnderWay(t *testing.T) {
 	first.Metadata.End() // there was no response
 	first.Metadata.End()
 	if answer(t, policy, request("a")) != nil || answer(t, policy, request("a")) == nil {
-		t.Error("expected one place, whatever is told twice")
+		t.Error("expected one place, however often it is released")
 	}
 }
 
-func TestAResponseGivesThePlaceBackAndItsEndNotOnceMore(t *testing.T) {
+func TestAResponseReleasesThePlaceExactlyOnce(t *testing.T) {
 	policy := built(t, fmt.Sprintf(keyed, 1))
 	respond := func(req *v1alpha.RequestContext) {
 		t.Helper()
@@ -86,7 +86,7 @@ func TestAResponseGivesThePlaceBackAndItsEndNotOnceMore(t *testing.T) {
 	respond(refused)
 	refused.Metadata.End()
 	if answer(t, policy, request("a")) == nil {
-		t.Error("expected who was refused to give nothing back")
+		t.Error("expected a refused exchange to release no place")
 	}
 }
 
@@ -108,8 +108,8 @@ func TestTheRefusal(t *testing.T) {
 	}
 }
 
-// TestAnExchangeThatHasEndedTakesNoPlace: a hook that is late comes after the end.
-func TestAnExchangeThatHasEndedTakesNoPlace(t *testing.T) {
+// TestAnEndedExchangeAcquiresNoPlace: a late hook may run after the end.
+func TestAnEndedExchangeAcquiresNoPlace(t *testing.T) {
 	policy := built(t, fmt.Sprintf(keyed, 1))
 	late := request("a")
 	late.Metadata.End()
@@ -118,7 +118,7 @@ func TestAnExchangeThatHasEndedTakesNoPlace(t *testing.T) {
 	}
 }
 
-// TestNeverMoreThanMaxUnderWay: many at once, of some keys; at the end all places are free.
+// TestNeverMoreThanMaxUnderWay: many exchanges at once, of some keys; at the end all places are free.
 func TestNeverMoreThanMaxUnderWay(t *testing.T) {
 	const most, keys = 7, 5
 	policy := built(t, fmt.Sprintf(keyed, most))
@@ -157,7 +157,7 @@ func TestNeverMoreThanMaxUnderWay(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoLimitIsRefused(t *testing.T) {
+func TestInvalidLimitsAreRefused(t *testing.T) {
 	if _, err := concurrencylimit.GetPolicy(v1alpha.Metadata{}, v1alpha.Params(`{"max": 1, "queue": 2}`)); err == nil || !strings.Contains(err.Error(), "queue") {
 		t.Errorf("expected an error that names the parameter, got %v", err)
 	}

@@ -1,4 +1,4 @@
-// Package cors is the policy cors: it answers preflight requests, and says in every response which origin may read it
+// Package cors is the policy cors: it answers preflight requests, and names in every response the origin that may read it
 // (https://fetch.spec.whatwg.org/#http-cors-protocol).
 package cors
 
@@ -26,8 +26,8 @@ const (
 	problem             = `{"type":"about:blank","title":"Forbidden","status":403,"detail":"`
 )
 
-// ours are the headers of a response that are this policy's alone to set: an upstream that knows CORS too has another
-// opinion, and a browser refuses two values.
+// ours are the response headers that this policy alone sets: an upstream that knows CORS too would add a second
+// value, and a browser refuses two values.
 var ours = []string{allowOrigin, allowCredentials, allowMethods, allowHeaders, allowPrivateNetwork, exposeHeaders, maxAge}
 
 type parameters struct {
@@ -41,17 +41,17 @@ type parameters struct {
 }
 
 type policy struct {
-	origins     map[string]bool
-	wildcards   []wildcard
-	everybody   bool
-	methods     []string
-	headers     map[string]bool // in lower case
-	allHeaders  bool
-	private     bool
-	common      []v1alpha.Header // of each response to an origin that is let in, but for the origin
-	preflight   []v1alpha.Header // of each preflight that is let in, but for what it asks for
-	toEverybody *v1alpha.UpstreamResponseModifications
-	toNobody    *v1alpha.UpstreamResponseModifications
+	origins    map[string]bool
+	wildcards  []wildcard
+	anyOrigin  bool
+	methods    []string
+	headers    map[string]bool // in lower case
+	allHeaders bool
+	private    bool
+	common     []v1alpha.Header // of each response to an allowed origin, except for the origin
+	preflight  []v1alpha.Header // of each allowed preflight, except for the requested method and headers
+	forAny     *v1alpha.UpstreamResponseModifications
+	forNone    *v1alpha.UpstreamResponseModifications
 }
 
 // wildcard is an origin with "*." at the beginning of its host.
@@ -59,37 +59,37 @@ type wildcard struct{ before, after string }
 
 // GetPolicy builds an instance; its parameters are in policy-definition.yaml.
 func GetPolicy(_ v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error) {
-	var given parameters
-	if err := params.Decode(&given); err != nil {
+	var parsed parameters
+	if err := params.Decode(&parsed); err != nil {
 		return nil, err
 	}
-	p := &policy{origins: map[string]bool{}, headers: map[string]bool{}, methods: given.AllowMethods, private: given.AllowPrivateNetwork}
-	for _, origin := range given.AllowOrigins {
+	p := &policy{origins: map[string]bool{}, headers: map[string]bool{}, methods: parsed.AllowMethods, private: parsed.AllowPrivateNetwork}
+	for _, origin := range parsed.AllowOrigins {
 		if before, after, found := strings.Cut(origin, "*"); !found {
 			p.origins[origin] = true
 		} else if before == "" {
-			p.everybody = true
+			p.anyOrigin = true
 		} else {
 			p.wildcards = append(p.wildcards, wildcard{before, after})
 		}
 	}
-	for _, name := range given.AllowHeaders {
+	for _, name := range parsed.AllowHeaders {
 		p.allHeaders = p.allHeaders || name == "*"
 		p.headers[strings.ToLower(name)] = true
 	}
-	if given.AllowCredentials {
+	if parsed.AllowCredentials {
 		p.common = append(p.common, v1alpha.Header{Name: allowCredentials, Value: "true"})
 	}
-	p.preflight = append(slices.Clone(p.common), v1alpha.Header{Name: maxAge, Value: strconv.Itoa(given.MaxAgeSeconds)})
-	if len(given.ExposeHeaders) > 0 {
-		p.common = append(p.common, v1alpha.Header{Name: exposeHeaders, Value: strings.Join(given.ExposeHeaders, ", ")})
+	p.preflight = append(slices.Clone(p.common), v1alpha.Header{Name: maxAge, Value: strconv.Itoa(parsed.MaxAgeSeconds)})
+	if len(parsed.ExposeHeaders) > 0 {
+		p.common = append(p.common, v1alpha.Header{Name: exposeHeaders, Value: strings.Join(parsed.ExposeHeaders, ", ")})
 	}
-	p.toEverybody, p.toNobody = p.response("*"), p.response("")
+	p.forAny, p.forNone = p.response("*"), p.response("")
 	return p, nil
 }
 
-// OnRequest answers preflight requests, of which upstream never hears. It has no word on others: who may ask is another
-// policy's business, and a browser shows a page nothing of an answer that does not name the page's origin.
+// OnRequest answers preflight requests, which upstream never sees. It refuses no other request: that is other
+// policies' task, and a browser shows a page only responses that name the page's origin.
 func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
 	if req.Method != http.MethodOptions || !req.Headers.Has("origin") || !req.Headers.Has(requestMethod) {
 		return nil, nil
@@ -99,29 +99,29 @@ func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1al
 
 func (p *policy) answer(headers v1alpha.Headers) *v1alpha.ImmediateResponse {
 	origin, method := headers.Get("origin"), headers.Get(requestMethod)
-	if !p.lets(origin) {
-		return refused("no page of this origin may call this API")
+	if !p.allows(origin) {
+		return refusal("no page of this origin may call this API")
 	}
 	if !simple(method) && !slices.Contains(p.methods, method) {
-		return refused("no page may call this API by this method")
+		return refusal("no page may call this API by this method")
 	}
-	var asked []string
+	var names []string
 	for line := range headers.Values(requestHeaders) {
 		for name := range strings.SplitSeq(line, ",") {
 			if name = strings.ToLower(strings.Trim(name, " \t")); name != "" {
-				asked = append(asked, name)
+				names = append(names, name)
 			}
 		}
 	}
-	for _, name := range asked {
+	for _, name := range names {
 		if !p.allHeaders && !p.headers[name] || !token(name) {
-			return refused("no page may send this API one of the headers that are asked for")
+			return refusal("no page may send this API one of the requested headers")
 		}
 	}
-	answer := append(slices.Clone(p.preflight), v1alpha.Header{Name: allowOrigin, Value: p.named(origin)},
+	answer := append(slices.Clone(p.preflight), v1alpha.Header{Name: allowOrigin, Value: p.originValue(origin)},
 		v1alpha.Header{Name: allowMethods, Value: method})
-	if len(asked) > 0 {
-		answer = append(answer, v1alpha.Header{Name: allowHeaders, Value: strings.Join(asked, ", ")})
+	if len(names) > 0 {
+		answer = append(answer, v1alpha.Header{Name: allowHeaders, Value: strings.Join(names, ", ")})
 	}
 	if p.private && headers.Get(requestPrivate) == "true" {
 		answer = append(answer, v1alpha.Header{Name: allowPrivateNetwork, Value: "true"})
@@ -129,23 +129,23 @@ func (p *policy) answer(headers v1alpha.Headers) *v1alpha.ImmediateResponse {
 	return &v1alpha.ImmediateResponse{StatusCode: http.StatusNoContent, Headers: answer}
 }
 
-// OnResponse says who may read the response.
+// OnResponse sets which origin may read the response.
 func (p *policy) OnResponse(_ context.Context, res *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
 	headers := res.Request.Headers
 	if res.Request.Method == http.MethodOptions && headers.Has("origin") && headers.Has(requestMethod) {
-		return varies(), nil // its answer is made
+		return varies(), nil // the preflight is answered already
 	}
 	switch origin := headers.Get("origin"); {
-	case p.everybody:
-		return p.toEverybody, nil
-	case origin == "" || !p.lets(origin):
-		return p.toNobody, nil
+	case p.anyOrigin:
+		return p.forAny, nil
+	case origin == "" || !p.allows(origin):
+		return p.forNone, nil
 	default:
 		return p.response(origin), nil
 	}
 }
 
-// response is what OnResponse does for an origin that may read the response; "" is none.
+// response returns the changes for an origin that may read the response; "" is no origin.
 func (p *policy) response(origin string) *v1alpha.UpstreamResponseModifications {
 	if origin == "" {
 		return &v1alpha.UpstreamResponseModifications{Headers: v1alpha.HeaderModifications{Remove: ours, Append: vary}}
@@ -158,21 +158,21 @@ func (p *policy) response(origin string) *v1alpha.UpstreamResponseModifications 
 	return &v1alpha.UpstreamResponseModifications{Headers: modifications}
 }
 
-// vary tells caches that the response is another one for another origin, also where this one names none.
+// vary tells caches that the response depends on the origin, even if it names none.
 var vary = []v1alpha.Header{{Name: "vary", Value: "Origin"}}
 
-// varies is for the answer to a preflight.
+// varies is the change of the answer to a preflight.
 func varies() *v1alpha.UpstreamResponseModifications {
 	return &v1alpha.UpstreamResponseModifications{Headers: v1alpha.HeaderModifications{Append: []v1alpha.Header{
 		{Name: "vary", Value: "Origin, Access-Control-Request-Method, Access-Control-Request-Headers"},
 	}}}
 }
 
-func (p *policy) lets(origin string) bool {
-	return p.everybody || p.origins[origin] || slices.ContainsFunc(p.wildcards, func(w wildcard) bool { return w.fits(origin) })
+func (p *policy) allows(origin string) bool {
+	return p.anyOrigin || p.origins[origin] || slices.ContainsFunc(p.wildcards, func(w wildcard) bool { return w.fits(origin) })
 }
 
-// fits reports whether the origin has one or more labels in the place of the "*", and nothing else.
+// fits reports whether the origin has one or more labels in place of the "*", and nothing else.
 func (w wildcard) fits(origin string) bool {
 	labels, found := strings.CutPrefix(origin, w.before)
 	if !found {
@@ -183,25 +183,25 @@ func (w wildcard) fits(origin string) bool {
 		!strings.HasPrefix(labels, ".") && !strings.HasSuffix(labels, ".") && !strings.Contains(labels, "..")
 }
 
-// named is the value of access-control-allow-origin.
-func (p *policy) named(origin string) string {
-	if p.everybody {
+// originValue returns the value of access-control-allow-origin.
+func (p *policy) originValue(origin string) string {
+	if p.anyOrigin {
 		return "*"
 	}
 	return origin
 }
 
-// simple methods need no leave (https://fetch.spec.whatwg.org/#cors-safelisted-method).
+// simple reports whether a method needs no permission (https://fetch.spec.whatwg.org/#cors-safelisted-method).
 func simple(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == http.MethodPost
 }
 
-// token reports whether a name is one, RFC 9110, 5.6.2: what is none is not sent back.
+// token reports whether a name is a token (RFC 9110, 5.6.2): other names are not sent back.
 func token(name string) bool {
 	return strings.Trim(name, "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz") == ""
 }
 
-func refused(detail string) *v1alpha.ImmediateResponse {
+func refusal(detail string) *v1alpha.ImmediateResponse {
 	return &v1alpha.ImmediateResponse{
 		StatusCode: http.StatusForbidden,
 		Headers:    []v1alpha.Header{{Name: "content-type", Value: "application/problem+json"}},
@@ -212,5 +212,5 @@ func refused(detail string) *v1alpha.ImmediateResponse {
 // Close does nothing.
 func (*policy) Close() error { return nil }
 
-// NeverBlocks says that the policy waits for nothing.
+// NeverBlocks marks a policy that never waits.
 func (*policy) NeverBlocks() {}

@@ -23,7 +23,7 @@ func made(t *testing.T, params string) v1alpha.Policy {
 	return policy
 }
 
-// asked is what a preflight request gets.
+// asked returns the answer to a preflight request.
 func asked(t *testing.T, params string, headers ...string) *v1alpha.ImmediateResponse {
 	t.Helper()
 	action, err := made(t, params).OnRequest(t.Context(), request("OPTIONS", headers...))
@@ -41,7 +41,7 @@ func request(method string, headers ...string) *v1alpha.RequestContext {
 	return req
 }
 
-// set is what a response to a request with this origin has: "name: value" lines, those of vary last.
+// set returns the headers of a response to a request with this origin: "name: value" lines, those of vary last.
 func set(t *testing.T, params, origin string) string {
 	t.Helper()
 	req := request("GET")
@@ -60,14 +60,14 @@ func set(t *testing.T, params, origin string) string {
 }
 
 func lines(headers []v1alpha.Header) string {
-	var found []string
+	var lines []string
 	for _, header := range headers {
-		found = append(found, strings.TrimPrefix(header.Name, "access-control-")+": "+header.Value)
+		lines = append(lines, strings.TrimPrefix(header.Name, "access-control-")+": "+header.Value)
 	}
-	return strings.Join(found, "\n")
+	return strings.Join(lines, "\n")
 }
 
-func TestAPreflightThatIsLetIn(t *testing.T) {
+func TestAnAllowedPreflight(t *testing.T) {
 	answer := asked(t, app, "origin", "https://app.example", "access-control-request-method", "PUT",
 		"access-control-request-headers", "content-type, X-TENANT")
 	want := "allow-credentials: true\nmax-age: 60\nallow-origin: https://app.example\nallow-methods: PUT\nallow-headers: content-type, x-tenant"
@@ -133,20 +133,20 @@ func TestResponses(t *testing.T) {
 	}
 }
 
-func TestForEverybody(t *testing.T) {
-	everybody := `{"allowOrigins": ["*"], "allowHeaders": ["*"], "maxAgeSeconds": 5, "allowPrivateNetwork": true}`
+func TestAWildcardOrigin(t *testing.T) {
+	anyOrigin := `{"allowOrigins": ["*"], "allowHeaders": ["*"], "maxAgeSeconds": 5, "allowPrivateNetwork": true}`
 	for _, origin := range []string{"", "null", "https://a.example"} {
-		if got := set(t, everybody, origin); got != "allow-origin: *" {
+		if got := set(t, anyOrigin, origin); got != "allow-origin: *" {
 			t.Errorf("%q: got %s", origin, got)
 		}
 	}
-	answer := asked(t, everybody, "origin", "null", "access-control-request-method", "POST",
+	answer := asked(t, anyOrigin, "origin", "null", "access-control-request-method", "POST",
 		"access-control-request-headers", "authorization,x-a", "access-control-request-private-network", "true")
 	want := "max-age: 5\nallow-origin: *\nallow-methods: POST\nallow-headers: authorization, x-a\nallow-private-network: true"
 	if got := lines(answer.Headers); answer.StatusCode != 204 || got != want {
 		t.Errorf("got %d %s", answer.StatusCode, got)
 	}
-	if answer = asked(t, everybody, "origin", "null", "access-control-request-method", "POST",
+	if answer = asked(t, anyOrigin, "origin", "null", "access-control-request-method", "POST",
 		"access-control-request-headers", "a b"); answer.StatusCode != 403 {
 		t.Errorf("what is no name: got %d %s", answer.StatusCode, lines(answer.Headers))
 	}

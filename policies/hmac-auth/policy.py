@@ -1,11 +1,11 @@
 """Lets a request pass only if its sender has signed it with a shared secret.
 
-The body counts byte for byte as it was sent. All keys are tried, each compared in constant time: how long an answer
-takes tells neither how near a signature was nor which key is good. The identity's subject is the name of the key.
+The signature covers the body byte for byte as it was sent. All keys are tried, each in constant time, so that the time
+of an answer shows neither how close a signature was nor which key matches. The identity's subject is the key's name.
 
-Limits: without `replayProtection` a request passes again within `toleranceSeconds`, and for ever where no time is
-signed (`github`); with it a sender cannot send the very same twice in a second. What is not in the signed text is not
-protected: with the styles of services that is all but the body and the time.
+Limits: without `replayProtection` a request can be replayed within `toleranceSeconds`, and without limit if no time is
+signed (`github`). With it, a sender cannot send the same request twice in a second. Parts of the request that are not
+in the signed text are not protected: in the styles of services these are all but the body and the time.
 
 GitHub: https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
 Stripe: https://docs.stripe.com/webhooks#verify-manually
@@ -29,9 +29,9 @@ from sdk.store import Store
 from sdk import clock
 
 MOST_SIGNATURES = 16
-"""Of one request."""
+"""Signatures of one request."""
 LEAST_SECRET = 16
-"""Characters, which the schema does not count where a secret is named."""
+"""Characters of a secret. The schema cannot check the length of a named secret."""
 SECONDS = re.compile(r"[0-9]{1,12}")
 FIELD = re.compile(r"\{(timestamp|method|path|query|body)\}")
 
@@ -44,43 +44,43 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Verifier:
-    """What `prepare` makes."""
+    """Verifies the signatures of an instance."""
 
     scheme: Scheme
     keys: list[Key]
     tolerance: int
     used: Store | None
-    """The signatures that have been used; None: they may be used again."""
+    """The used signatures; None: signatures may be used again."""
 
     def is_recent(self, signed: Signed) -> bool:
-        """Whether the time of signing is near enough, where one is signed."""
+        """Whether the time of signing is within the tolerance; true if no time is signed."""
         if not self.scheme.has_time:
             return True
         is_time = SECONDS.fullmatch(signed.timestamp) is not None
         return is_time and abs(clock.now() - int(signed.timestamp)) <= self.tolerance
 
     def signers(self, signed: Signed, message: bytes) -> list[str]:
-        """The names of the keys that give one of these signatures, each once, in their order."""
-        given = [self._written(signature) for signature in signed.signatures]
-        found: dict[str, None] = {}
+        """The names of the keys that match one of the signatures, without repetitions, in their order."""
+        signatures = [self._normalize(signature) for signature in signed.signatures]
+        names: dict[str, None] = {}
         for key in self.keys:
-            wanted = self._signature(key, message)
-            matches = [hmac.compare_digest(one, wanted) for one in given]
+            expected = self._signature(key, message)
+            matches = [hmac.compare_digest(signature, expected) for signature in signatures]
             if any(matches):
-                found[key.name] = None
-        return list(found)
+                names[key.name] = None
+        return list(names)
 
     def is_first(self, names: list[str], message: bytes) -> bool:
-        """Whether what these have signed has not been here before, by none of them: who has recorded the signatures of
-        several could send them one by one. StoreUnavailableError: nobody knows."""
+        """Whether none of these keys' signatures of the message was used before: otherwise an attacker who has recorded
+        the signatures of several keys could replay them one by one. StoreUnavailableError: the store cannot tell."""
         if (used := self.used) is None:
             return True
-        seconds = 2 * self.tolerance + 1  # as long as the time of signing, which may be ahead, is near enough
+        seconds = 2 * self.tolerance + 1  # while the time of signing, which may be ahead, is within the tolerance
         keys = [hashlib.sha256(f"{name}\0".encode() + message).digest() for name in names]
-        first = [used.set(key, b"", ttl=seconds, if_absent=True) for key in keys]  # each is used from now on
+        first = [used.set(key, b"", ttl=seconds, if_absent=True) for key in keys]  # marks each as used
         return all(first)
 
-    def _written(self, signature: str) -> bytes:
+    def _normalize(self, signature: str) -> bytes:
         text = signature.lower() if self.scheme.encoding == "hex" else signature
         return text.encode("utf-8", "surrogateescape")
 
@@ -90,20 +90,20 @@ class Verifier:
 
 
 def prepare(params: dict[str, Any]) -> Verifier:
-    """ValueError: two requests may have the same signature, a replay cannot be told, or a secret is too short."""
+    """ValueError: two requests may have the same signature, replays cannot be detected, or a secret is too short."""
     scheme = scheme_of(params)
     if params["replayProtection"] and not scheme.has_time:
-        raise ValueError("replayProtection: expected a way of signing that has a time, got one without")
+        raise ValueError("replayProtection: expected a style whose signature covers a time, got one without")
     used = Store("used", keep=True) if params["replayProtection"] else None
     return Verifier(scheme, list(keys_of(params)), params["toleranceSeconds"], used)
 
 
 def keys_of(params: dict[str, Any]) -> Iterator[Key]:
-    for number, one in enumerate(params["keys"]):
-        secret = one["secret"].reveal()
+    for number, entry in enumerate(params["keys"]):
+        secret = entry["secret"].reveal()
         if len(secret) < LEAST_SECRET:
             raise ValueError(f"keys[{number}].secret: expected {LEAST_SECRET} characters and more, got fewer")
-        yield Key(one["name"], secret.encode())
+        yield Key(entry["name"], secret.encode())
 
 
 def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
@@ -117,7 +117,7 @@ def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
     message = verifier.scheme.message(ctx, signed.timestamp)
     names = verifier.signers(signed, message)
     if not names:
-        return refused(verifier, "the signature is not that of this request with a key that is known here")
+        return refused(verifier, "the signature matches this request with none of the known keys")
     if not verifier.is_first(names, message):
         return refused(verifier, "the signature has been used before")
     ctx.identity = Identity(names[0], method="hmac")
@@ -138,11 +138,11 @@ def refused(verifier: Verifier, why: str) -> ImmediateResponse:
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """What a sender says of its signature."""
+    """The signatures of a request, and the time of signing."""
 
     signatures: list[str]
     timestamp: str = ""
-    """Seconds since 1970, as they are written."""
+    """Seconds since 1970, as the sender wrote them."""
 
 
 class MissingError(Exception):
@@ -151,7 +151,7 @@ class MissingError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """A way of signing."""
+    """A style of signing."""
 
     read: Callable[[RequestContext], Signed]
     """Raises MissingError."""
@@ -161,34 +161,34 @@ class Scheme:
 
     @property
     def has_time(self) -> bool:
-        """Whether the time of signing is signed."""
+        """Whether the signature covers the time of signing."""
         return "{timestamp}" in self.template
 
     def message(self, ctx: RequestContext, timestamp: str) -> bytes:
-        """What is signed of a request."""
+        """The signed text of a request."""
         text = {"timestamp": timestamp, "method": ctx.method, "path": ctx.raw_path, "query": ctx.query}
-        head = FIELD.sub(lambda found: text[found[1]], self.template.removesuffix("{body}"))
+        head = FIELD.sub(lambda match: text[match[1]], self.template.removesuffix("{body}"))
         return head.encode("utf-8", "surrogateescape") + (ctx.body or b"")
 
 
 def scheme_of(params: Mapping[str, Any]) -> Scheme:
-    """The one that the parameters name. ValueError: a template by which two requests may have the same signature."""
+    """The style that the parameters name. ValueError: two requests may have the same text by the template."""
     if params["style"] == "github":
         return Scheme(_lines("X-Hub-Signature-256", "sha256="), "{body}")
     if params["style"] == "slack":
         return Scheme(_lines("X-Slack-Signature", "v0=", "X-Slack-Request-Timestamp"), "v0:{timestamp}:{body}")
     if params["style"] == "stripe":
         return Scheme(_stripe, "{timestamp}.{body}")
-    said = params["generic"]
-    template = said["signed"]
+    generic = params["generic"]
+    template = generic["signed"]
     _check(template)
-    time_header = said["timestampHeader"] if "{timestamp}" in template else ""
-    read = _lines(said["signatureHeader"], said["prefix"], time_header)
-    return Scheme(read, template, said["algorithm"], said["encoding"])
+    time_header = generic["timestampHeader"] if "{timestamp}" in template else ""
+    read = _lines(generic["signatureHeader"], generic["prefix"], time_header)
+    return Scheme(read, template, generic["algorithm"], generic["encoding"])
 
 
 ENDS = {"timestamp": "[^0-9]", "method": "[ :\n]", "path": "[ ?\n]", "query": "[ \n]"}
-"""What may follow each field in a template: it never stands in the field itself."""
+"""The pattern of the text that may follow each field in a template: it never occurs in the field itself."""
 ENDS_IN_WORDS = {
     "timestamp": "anything but a digit", "method": "a space, a colon or a line end",
     "path": "a space, a question mark or a line end", "query": "a space or a line end",
@@ -196,8 +196,8 @@ ENDS_IN_WORDS = {
 
 
 def _check(template: str) -> None:
-    for found in FIELD.finditer(template):
-        name, behind = found[1], template[found.end() :]
+    for match in FIELD.finditer(template):
+        name, behind = match[1], template[match.end() :]
         if name != "body" and (behind.startswith("{") or not re.match(ENDS[name], behind)):
             raise ValueError(
                 f"generic.signed: expected {ENDS_IN_WORDS[name]} behind {{{name}}}, got {behind[:1]!r}; "
@@ -206,7 +206,7 @@ def _check(template: str) -> None:
 
 
 def _lines(header: str, prefix: str, time_header: str = "") -> Callable[[RequestContext], Signed]:
-    """A signature in one header, a time in another one."""
+    """A reader of a signature in one header, and a time in another."""
 
     def read(ctx: RequestContext) -> Signed:
         signature = _only(ctx, header)
@@ -218,7 +218,7 @@ def _lines(header: str, prefix: str, time_header: str = "") -> Callable[[Request
 
 
 def _stripe(ctx: RequestContext) -> Signed:
-    """`t=1764115200,v1=5257…,v1=9a1c…,v0=…`: what is not v1 is not looked at."""
+    """`t=1764115200,v1=5257…,v1=9a1c…,v0=…`: other versions than v1 are ignored."""
     pairs = [part.strip().partition("=") for part in _only(ctx, "Stripe-Signature").split(",")]
     times = [value for name, _, value in pairs if name == "t"]
     signatures = [value for name, _, value in pairs if name == "v1"]
@@ -228,7 +228,7 @@ def _stripe(ctx: RequestContext) -> Signed:
 
 
 def _only(ctx: RequestContext, name: str) -> str:
-    """The header's one line: upstream sees the others too, and may take another one."""
+    """The header's only line. Several are refused, since the upstream might use another one."""
     lines = ctx.headers.get_all(name)
     if len(lines) != 1:
         raise MissingError(f"expected one line of {name}, got {len(lines)}")

@@ -1,4 +1,4 @@
-// Package iprestriction is the policy ip-restriction: it lets requests pass by the address of the client.
+// Package iprestriction is the policy ip-restriction: it admits requests by the address of the client.
 package iprestriction
 
 import (
@@ -12,33 +12,33 @@ import (
 )
 
 type policy struct {
-	allow, deny *networks // allow is nil where all may ask that are not in deny
+	allow, deny *networks // allow is nil if all addresses outside of deny are admitted
 	refusal     *v1alpha.ImmediateResponse
 }
 
-// GetPolicy builds an instance. Parameters: {"allow": ["10.0.0.0/8"…], "deny": […], "statusCode": 403}. An address that
-// is none, and a network with bits below its prefix, are errors.
+// GetPolicy builds an instance. Parameters: {"allow": ["10.0.0.0/8"…], "deny": […], "statusCode": 403}. Invalid
+// addresses, and networks with bits below their prefix, are errors.
 func GetPolicy(_ v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error) {
-	var given struct {
+	var parsed struct {
 		Allow      []string `json:"allow"`
 		Deny       []string `json:"deny"`
 		StatusCode int      `json:"statusCode"`
 	}
-	if err := params.Decode(&given); err != nil {
+	if err := params.Decode(&parsed); err != nil {
 		return nil, err
 	}
-	p := &policy{refusal: refusal(given.StatusCode)}
+	p := &policy{refusal: refusal(parsed.StatusCode)}
 	var err error
-	if p.deny, err = newNetworks("deny", given.Deny); err != nil {
+	if p.deny, err = newNetworks("deny", parsed.Deny); err != nil {
 		return nil, err
 	}
-	if given.Allow != nil {
-		p.allow, err = newNetworks("allow", given.Allow)
+	if parsed.Allow != nil {
+		p.allow, err = newNetworks("allow", parsed.Allow)
 	}
 	return p, err
 }
 
-// OnRequest answers those who may not ask.
+// OnRequest refuses clients that are not admitted.
 func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
 	client, err := netip.ParseAddrPort(req.ClientAddress)
 	if err != nil {
@@ -51,8 +51,8 @@ func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1al
 	return nil, nil
 }
 
-// networks are prefixes by their lengths: an address is looked up once for each length that there is, however many
-// networks there are.
+// networks are prefixes by their lengths: looking up an address takes one step for each length that occurs, for any number of
+// networks.
 type networks struct {
 	lengths []int
 	held    map[netip.Prefix]bool
@@ -60,15 +60,15 @@ type networks struct {
 
 func newNetworks(field string, texts []string) (*networks, error) {
 	n := &networks{held: map[netip.Prefix]bool{}}
-	known := map[int]bool{}
+	seen := map[int]bool{}
 	for i, text := range texts {
 		prefix, err := parse(text)
 		if err != nil {
 			return nil, fmt.Errorf("%s[%d]: %w", field, i, err)
 		}
 		n.held[prefix] = true
-		if !known[prefix.Bits()] {
-			known[prefix.Bits()] = true
+		if !seen[prefix.Bits()] {
+			seen[prefix.Bits()] = true
 			n.lengths = append(n.lengths, prefix.Bits())
 		}
 	}
@@ -124,5 +124,5 @@ func (*policy) OnResponse(context.Context, *v1alpha.ResponseContext) (v1alpha.Re
 // Close does nothing.
 func (*policy) Close() error { return nil }
 
-// NeverBlocks says that the policy waits for nothing.
+// NeverBlocks marks a policy that never waits.
 func (*policy) NeverBlocks() {}

@@ -30,7 +30,7 @@ func refused(t *testing.T, params, client string) int {
 	return 0
 }
 
-func TestWhoMayAsk(t *testing.T) {
+func TestAdmittedClients(t *testing.T) {
 	for _, test := range []struct {
 		params, client string
 		want           int
@@ -57,8 +57,8 @@ func TestWhoMayAsk(t *testing.T) {
 	}
 }
 
-// TestItIsWhatEachNetworkSays compares with asking every network.
-func TestItIsWhatEachNetworkSays(t *testing.T) {
+// TestLookupAgreesWithEachNetwork compares look-ups with a search of all networks.
+func TestLookupAgreesWithEachNetwork(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // no secret
 	address := func() netip.Addr {
 		return netip.AddrFrom4([4]byte{10, byte(random.IntN(4)), byte(random.IntN(4)), byte(random.IntN(256))})
@@ -86,7 +86,7 @@ func TestItIsWhatEachNetworkSays(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoNetworkIsRefused(t *testing.T) {
+func TestInvalidNetworksAreRefused(t *testing.T) {
 	for network, want := range map[string]string{
 		"10.0.0.1/8":          "did you mean 10.0.0.0/8?",
 		"10.0.0.256":          "expected an address",
@@ -103,7 +103,7 @@ func TestWhatIsNoNetworkIsRefused(t *testing.T) {
 	}
 }
 
-func TestAnAddressThatIsNoneIsAFailure(t *testing.T) {
+func TestAnInvalidAddressIsAFailure(t *testing.T) {
 	policy, err := iprestriction.GetPolicy(v1alpha.Metadata{}, v1alpha.Params(`{"deny": ["::1"]}`))
 	if err != nil {
 		t.Fatal(err)

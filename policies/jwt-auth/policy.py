@@ -1,15 +1,15 @@
 """Lets a request pass only with a JWT (RFC 7519) that one of its issuers has signed for this API.
 
-A token is checked as RFC 8725 asks: the issuer that its `iss` names says which algorithms and keys count, a key is used
-for algorithms of its own type and curve alone, and nothing that the token itself says of keys (`jku`, `x5u`, `jwk`) is
-followed. What has been verified is remembered until the keys are fetched again, so a key that the issuer withdraws ends
-its tokens; how long a token is valid is asked for each request.
+A token is checked as RFC 8725 requires: the issuer in its `iss` determines the algorithms and keys, a key is used only
+for algorithms of its type and curve, and keys that the token itself names (`jku`, `x5u`, `jwk`) are ignored. A verified
+token is cached until the keys are fetched again, so that a withdrawn key ends its tokens; its times are checked for
+each request.
 
-The keys are fetched in the background. While there are none yet, or while they are fetched for a key that is not known,
-the answer is 503: nobody can say whether the token is good. An issuer that is away later takes nothing away: the keys
-that are known go on. Policies behind this one find who asks in `ctx.identity`.
+The keys are fetched in the background. Until they are there, and while they are fetched for an unknown key, the answer
+is 503, since the token cannot be verified. If an issuer cannot be reached later, its known keys remain in use. Later
+policies find the token's subject in `ctx.identity`.
 
-Its limits: no shared secrets (HS256), no encrypted tokens, no curves beyond P-256, P-384, P-521 and Ed25519.
+Limits: no shared secrets (HS256), no encrypted tokens, no curves other than P-256, P-384, P-521 and Ed25519.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from sdk.policy import Identity, RequestAction, RequestContext, UpstreamRequestM
 
 from sdk import bearer, clock
 
-FETCH_SECONDS = 5.0  # for all that it takes to get an issuer's keys
-NEW_KEY_SECONDS = 60.0  # tokens with keys that are not known have the keys fetched at most so often
-MAX_DOCUMENT = 1 << 20  # bytes of what an issuer publishes
-MAX_VERIFIED = 1000  # tokens that an attachment remembers, and as many older ones
+FETCH_SECONDS = 5.0  # for all requests that get an issuer's keys
+NEW_KEY_SECONDS = 60.0  # between two fetches because of tokens with unknown keys
+MAX_DOCUMENT = 1 << 20  # bytes of an issuer's document
+MAX_VERIFIED = 1000  # tokens in an attachment's cache, and as many older ones
 RSA_BITS = range(2048, 8193)
 ALGORITHMS = get_default_algorithms() | {"Ed25519": OKPAlgorithm()}
 ED25519 = ("EdDSA", "Ed25519")  # two names of one algorithm, the older one first (RFC 9864)
-FITS: dict[str, tuple[str, str]] = {  # type and curve of the keys that an algorithm takes (RFC 7518, 3.1)
+FITS: dict[str, tuple[str, str]] = {  # type and curve of the keys of an algorithm (RFC 7518, 3.1)
     **dict.fromkeys(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"), ("RSA", "")),
     "ES256": ("EC", "P-256"),
     "ES384": ("EC", "P-384"),
@@ -63,7 +63,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A public key. algorithms: those of its type and curve, or the one that it names, by each of that one's names."""
+    """A public key. algorithms: those of its type and curve, or the one that it names, by all names of that."""
 
     id: str
     algorithms: frozenset[str]
@@ -71,17 +71,17 @@ class Key:
 
 
 def read_key(jwk: object) -> Key | None:
-    """A JWK (RFC 7517), or None where it is for something else. ValueError says why it must not be used."""
+    """The key of a JWK (RFC 7517); None if it is for another use. ValueError says why it must not be used."""
     if not isinstance(jwk, dict) or not isinstance(kid := jwk.get("kid", ""), str):
         raise ValueError("expected an object with a text as kid")
     if "d" in jwk or "k" in jwk:
-        raise ValueError("expected a public key, got a private or a shared one, which is known to all by now")
+        raise ValueError("expected a public key, got a private or a shared one, which is no longer secret")
     operations = jwk.get("key_ops", ["verify"])
     if jwk.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations:
         return None
     kind = (str(jwk.get("kty")), "" if jwk.get("kty") == "RSA" else str(jwk.get("crv")))
     named = ED25519 if jwk.get("alg") in ED25519 else [jwk["alg"]] if "alg" in jwk else list(FITS)
-    fitting = frozenset(name for name, wanted in FITS.items() if wanted == kind and name in named)
+    fitting = frozenset(name for name, required in FITS.items() if required == kind and name in named)
     return Key(kid, fitting, read_public(jwk, kind[0])) if fitting else None
 
 
@@ -96,13 +96,13 @@ def read_public(jwk: dict[str, Any], kind: str) -> Any:
 
 
 class KeySet:
-    """An issuer's keys, as they were at one time."""
+    """An issuer's keys at one time."""
 
     fetch = 0
-    """The number of the fetch that they came by."""
+    """The number of the fetch that returned them."""
 
     def __init__(self, document: Mapping[str, Any], algorithms: Iterable[str], *, strict: bool = False) -> None:
-        """strict: each key has to be of use. ValueError: the document is no JWK Set, or none of it is of use."""
+        """strict: each key must be usable. ValueError: the document is no JWK Set, or has no usable key."""
         if not isinstance(listed := document.get("keys"), list):
             raise ValueError("expected a JWK Set, an object with a list of keys")
         self._by_id: dict[tuple[str, str], Key] = {}
@@ -115,7 +115,7 @@ class KeySet:
             except ValueError as error:
                 if strict:
                     raise ValueError(f"keys[{number}]: {error}") from None
-                log.warning("keys[%d] is left out: %s", number, error)
+                log.warning("keys[%d] is ignored: %s", number, error)
         if not self._by_id:
             raise ValueError(f"expected a key for {', '.join(algorithms)}, got none among {len(listed)}")
 
@@ -127,27 +127,27 @@ class KeySet:
                 raise ValueError("expected each kid once")
 
     def get(self, key_id: str | None, algorithm: str) -> Key | None:
-        """The key of this id for the algorithm; without an id the only one that there is for it."""
+        """The key of this id for the algorithm; without an id, the only key for it."""
         return self._only.get(algorithm) if key_id is None else self._by_id.get((key_id, algorithm))
 
     def knows(self, key_id: str | None) -> bool:
-        """Whether a key has this id: then a signature that is not valid stays so, whatever the issuer publishes."""
+        """Whether a key has this id: then new keys would not make an invalid signature valid."""
         return key_id in self._ids
 
 
 class Keys(Protocol):
-    """Where an issuer's keys are."""
+    """A source of an issuer's keys."""
 
     def current(self) -> KeySet:
-        """NotReadyError: there are none yet."""
+        """The present keys. NotReadyError: there are none yet."""
 
     def newer(self, than: KeySet) -> bool:
-        """Asks for newer ones. Whether some may come soon, or have come since these were looked at."""
+        """Requests newer keys. Returns whether some may come soon, or have come since `than` was read."""
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """Those of the parameters, which never change."""
+class FixedKeys:
+    """The keys of the parameters, which never change."""
 
     keys: KeySet
 
@@ -159,39 +159,39 @@ class Given:
 
 
 class Published:
-    """Those that an issuer publishes: found by discovery, or at a URI."""
+    """The keys that an issuer publishes, found by discovery or at a URI."""
 
     def __init__(self, session: aiohttp.ClientSession, issuer: Mapping[str, Any], seconds: float) -> None:
         self._session, self._issuer = session, issuer
-        self._begun = self._wanted = 0  # fetches by their numbers
-        self._wanted_at = -math.inf
+        self._begun = self._requested = 0  # numbers of fetches
+        self._requested_at = -math.inf
         self.fresh: Fresh[KeySet] = Fresh(seconds, self._fetch, name=f"keys of {issuer['issuer']}")
 
     def current(self) -> KeySet:
         return self.fresh.value
 
     def newer(self, than: KeySet) -> bool:
-        """Other threads may ask, and the keys come, between any two lines: so the number is there before it is told."""
-        if (now := clock.monotonic()) - self._wanted_at >= NEW_KEY_SECONDS:
-            self._wanted = self._begun + 1
-            self._wanted_at = now
+        # Between any two lines other threads may ask, and keys may come, so _requested is set before the fetch begins.
+        if (now := clock.monotonic()) - self._requested_at >= NEW_KEY_SECONDS:
+            self._requested = self._begun + 1
+            self._requested_at = now
             self.fresh.refresh_soon(0)
-        return than.fetch < self._wanted
+        return than.fetch < self._requested
 
     async def _fetch(self) -> KeySet:
         self._begun = number = self._begun + 1
         async with asyncio.timeout(FETCH_SECONDS):
-            uri = self._issuer.get("jwksUri") or await self._discovered()
-            found = await self._document(uri)
+            uri = self._issuer.get("jwksUri") or await self._discover()
+            jwks = await self._document(uri)
         try:
-            keys = KeySet(found, self._issuer["algorithms"])
+            keys = KeySet(jwks, self._issuer["algorithms"])
         except ValueError as error:
             raise ValueError(f"{uri}: {error}") from None
         keys.fetch = number
         return keys
 
-    async def _discovered(self) -> str:
-        """OpenID Connect Discovery 1.0, 4."""
+    async def _discover(self) -> str:
+        """The URI of the keys (OpenID Connect Discovery 1.0, 4)."""
         issuer = self._issuer["issuer"]
         at = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
         document = await self._document(at)
@@ -223,7 +223,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """What its tokens have to be."""
+    """The requirements for the tokens of an issuer."""
 
     audiences: frozenset[str]
     algorithms: frozenset[str]
@@ -233,17 +233,17 @@ class Issuer:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A token that was good but for the time."""
+    """A token that is valid except for its times, which change."""
 
     issuer: Issuer
-    keys: KeySet  # which have verified it
+    keys: KeySet  # that verified it
     identity: Identity
     headers: dict[str, str]
     times: dict[str, float]
 
 
 def read(token: str) -> tuple[dict[str, Any], dict[str, Any], bytes, bytes]:
-    """A JWS in compact form: its header, its claims, what is signed, the signature. Nothing of it is verified."""
+    """Parses a JWS in compact form: its header, claims, signed bytes and signature. Nothing is verified yet."""
     parts = SIGNED.fullmatch(token)
     if parts is None:
         raise RefusedError("malformed", "expected a signed token of three parts")
@@ -255,41 +255,41 @@ def read(token: str) -> tuple[dict[str, Any], dict[str, Any], bytes, bytes]:
 
 
 def verify(token: str, issuers: Mapping[str, Issuer]) -> tuple[Issuer, KeySet, dict[str, Any]]:
-    """Who has signed the token, with which keys, and its claims, of which no more is verified."""
+    """Verifies the signature. Returns the issuer, its keys, and the claims, of which only `iss` is verified."""
     header, claims, signed, signature = read(token)
     name = claims.get("iss")
     issuer = issuers.get(name) if isinstance(name, str) else None
     if issuer is None:
-        raise RefusedError("issuer", "the token is of an issuer that is not known here")
+        raise RefusedError("issuer", "the token's issuer is not accepted")
     algorithm, key_id = check_header(header, issuer)
     try:
         keys = issuer.keys.current()
     except NotReadyError:
-        raise RefusedError("unavailable", "the issuer's keys are not known yet", "unavailable") from None
+        raise RefusedError("unavailable", "the issuer's keys have not been fetched yet", "unavailable") from None
     key = keys.get(key_id, algorithm)
     if key is not None and ALGORITHMS[algorithm].verify(signed, key.public, signature):
         return issuer, keys, claims
     if not keys.knows(key_id) and issuer.keys.newer(keys):
-        raise RefusedError("unavailable", "the issuer is being asked for the token's key", "unavailable")
+        raise RefusedError("unavailable", "the token's key is being fetched from the issuer", "unavailable")
     if key is None:
         raise RefusedError("key", "the token is signed by a key that the issuer does not publish")
     raise RefusedError("signature", "the token's signature is not valid")
 
 
 def check_header(header: Mapping[str, Any], issuer: Issuer) -> tuple[str, str | None]:
-    """The algorithm, which is one of the issuer's, and the key's id."""
+    """The algorithm, which the issuer may use, and the key's id."""
     algorithm, key_id, kind = header.get("alg"), header.get("kid"), header.get("typ", "JWT")
     if not isinstance(algorithm, str) or algorithm not in issuer.algorithms:
-        raise RefusedError("algorithm", "the token is signed by an algorithm that does not count here")
+        raise RefusedError("algorithm", "the token's algorithm is not accepted")
     if "crit" in header or not isinstance(key_id, str | None) or not isinstance(kind, str):
-        raise RefusedError("malformed", "the token's header has what is not understood here")
+        raise RefusedError("malformed", "the token's header has an unsupported member")
     if kind.lower().removeprefix("application/") not in issuer.types:
-        raise RefusedError("type", "the token is of a type that does not count here")
+        raise RefusedError("type", "the token's type is not accepted")
     return algorithm, key_id
 
 
 def times_of(claims: Mapping[str, Any]) -> dict[str, float]:
-    """exp, nbf and iat, as far as they are there: seconds since 1970 (RFC 7519, 2)."""
+    """exp, and nbf and iat if they are there: seconds since 1970 (RFC 7519, 2)."""
     times = {name: claims[name] for name in ("exp", "nbf", "iat") if name in claims}
     if "exp" not in times or any(isinstance(at, bool) or not isinstance(at, int | float) for at in times.values()):
         raise RefusedError("malformed", "expected exp, and numbers as exp, nbf and iat")
@@ -305,10 +305,10 @@ def check_time(times: Mapping[str, float], skew: float) -> None:
 
 
 def texts(value: object, separator: str | None = None) -> list[str]:
-    """The texts of a claim that is a list of them, or one, which may be several."""
+    """The texts of a claim that is a list of texts, or one text, which a separator may split."""
     if isinstance(value, str):
         return value.split(separator) if separator else [value]
-    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
 # ------------------------------------------------------------------ an attachment
@@ -316,13 +316,13 @@ def texts(value: object, separator: str | None = None) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a request has its token."""
+    """The place of a token in a request."""
 
     kind: str
     name: str
 
     def find(self, ctx: RequestContext) -> str | None:
-        """The token; None where there is none."""
+        """The token; None if there is none."""
         if self.kind == "authorization":
             return bearer.raw_token(ctx.headers)
         if self.kind == "header":
@@ -330,7 +330,7 @@ class Place:
         return bearer.only((ctx.cookies if self.kind == "cookie" else ctx.query_params).get_all(self.name))
 
     def without(self, ctx: RequestContext) -> UpstreamRequestModifications:
-        """What takes it out of the request."""
+        """The modifications that remove the token from the request."""
         if self.kind == "cookie":
             left = ctx.cookies.without(self.name).headers
             return UpstreamRequestModifications(remove_headers=["cookie"], append_headers=dict(left))
@@ -341,21 +341,21 @@ class Place:
 
 @dataclass(slots=True)
 class Gate:
-    """What an attachment asks of a request."""
+    """The requirements of an attachment."""
 
     issuers: Mapping[str, Issuer]
     place: Place
     params: Mapping[str, Any]
-    claims: Mapping[str, frozenset[str]]  # that are required: values as JSON, none for any
+    claims: Mapping[str, frozenset[str]]  # required claims: values as JSON; an empty set for any value
     max_verified: int = MAX_VERIFIED
     _verified: dict[bytes, Verified] = field(default_factory=dict)
     _verified_before: dict[bytes, Verified] = field(default_factory=dict)
 
     def verified(self, token: str) -> Verified:
-        """RefusedError: the token is not good."""
+        """The verified token. RefusedError: it is not valid."""
         if len(token) > self.params["maxTokenBytes"]:
             raise RefusedError("too_long", "the token is too long")
-        digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()  # no token stays in memory
+        digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()  # so that no token stays in memory
         known = self._verified.get(digest) or self._verified_before.get(digest)
         if known is None or known.keys is not known.issuer.keys.current():
             known = self._verify(token)
@@ -382,21 +382,20 @@ class Gate:
         )
 
     def _check_claims(self, claims: Mapping[str, Any]) -> None:
-        for name, wanted in self.claims.items():
+        for name, required in self.claims.items():
             value = claims.get(name)
             values = value if isinstance(value, list) else [value]
-            if name not in claims or (wanted and wanted.isdisjoint(map(json.dumps, values))):
-                raise RefusedError("claims", "the token has not the claims that are asked for", "insufficient_scope")
+            if name not in claims or (required and required.isdisjoint(map(json.dumps, values))):
+                raise RefusedError("claims", "the token lacks a required claim", "insufficient_scope")
 
     def _check_scopes(self, scopes: set[str]) -> None:
-        wanted = self.params["scopes"]
+        required = self.params["scopes"]
         fits = all if self.params["scopesMatch"] == "all" else any
-        if wanted and not fits(each in scopes for each in wanted):
-            text = "the token has not the scopes that are asked for"
-            raise RefusedError("scopes", text, "insufficient_scope", " ".join(wanted))
+        if required and not fits(scope in scopes for scope in required):
+            raise RefusedError("scopes", "the token lacks a required scope", "insufficient_scope", " ".join(required))
 
     def _headers(self, claims: Mapping[str, Any]) -> dict[str, str]:
-        """Headers that tell of claims. RefusedError: one would have a control character in it."""
+        """Headers with claims. RefusedError: a claim has a control character."""
         headers = {}
         for name, claim in self.params["claimHeaders"].items():
             if claim in claims:
@@ -409,7 +408,7 @@ class Gate:
         return headers
 
     def onward(self, ctx: RequestContext, headers: dict[str, str]) -> UpstreamRequestModifications:
-        """The request as it goes on: headers of claims are none but these."""
+        """The request for upstream, with these headers of claims and no others."""
         claimed = list(self.params["claimHeaders"])
         if self.params["forwardToken"]:
             return UpstreamRequestModifications(remove_headers=claimed, set_headers=headers)
@@ -439,7 +438,7 @@ def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
 async def prepare(params: dict[str, Any]) -> AsyncIterator[Gate]:
     place = Place(params["token"]["in"], params["token"].get("name", ""))
     if (place.kind == "authorization") is not (place.name == ""):
-        raise ValueError("token: expected a name with a header, a cookie or a query parameter, and none else")
+        raise ValueError("token: expected a name for a header, a cookie or a query parameter, and no name otherwise")
     check("on_request", UpstreamRequestModifications(set_headers=dict.fromkeys(params["claimHeaders"], "")))
     required = {name: frozenset(map(json.dumps, values)) for name, values in params["requiredClaims"].items()}
     async with AsyncExitStack() as stack:
@@ -448,32 +447,32 @@ async def prepare(params: dict[str, Any]) -> AsyncIterator[Gate]:
 
 
 async def issuers_of(params: Mapping[str, Any], stack: AsyncExitStack) -> dict[str, Issuer]:
-    """Issuers by their names, with keys as far as they are there by now. ValueError: the parameters are wrong."""
-    # what is compressed is not read: nobody knows how much of it there will be
+    """Issuers by their names, with the keys that could be fetched by now. ValueError: the parameters are wrong."""
+    # Compressed documents are not read, since their size is not known in advance.
     headers, cookies = {"accept-encoding": "identity"}, aiohttp.DummyCookieJar()
     session = aiohttp.ClientSession(auto_decompress=False, headers=headers, cookie_jar=cookies)
     await stack.enter_async_context(session)
     issuers: dict[str, Issuer] = {}
     published: list[Published] = []
-    for number, given in enumerate(params["issuers"]):
-        name, where = given["issuer"], f"issuers[{number}]"
+    for number, entry in enumerate(params["issuers"]):
+        name, where = entry["issuer"], f"issuers[{number}]"
         if name in issuers:
             raise ValueError(f"{where}.issuer: expected each issuer once, got {name} again")
-        keys: Given | Published
-        if "jwks" in given:
-            keys = Given(given_keys(given, where))
-        elif "jwksUri" in given or re.fullmatch(r"https?://[!-~]+", name):
-            published.append(keys := Published(session, given, params["refreshSeconds"]))
+        keys: FixedKeys | Published
+        if "jwks" in entry:
+            keys = FixedKeys(fixed_keys(entry, where))
+        elif "jwksUri" in entry or re.fullmatch(r"https?://[!-~]+", name):
+            published.append(keys := Published(session, entry, params["refreshSeconds"]))
         else:
             raise ValueError(f"{where}.issuer: expected a URL, or jwksUri or jwks beside it, got {name!r:.200}")
-        types = frozenset(each.lower().removeprefix("application/") for each in given["types"])
-        issuers[name] = Issuer(frozenset(given["audiences"]), frozenset(given["algorithms"]), types, keys)
-    await asyncio.gather(*(stack.enter_async_context(each.fresh) for each in published))
+        types = frozenset(kind.lower().removeprefix("application/") for kind in entry["types"])
+        issuers[name] = Issuer(frozenset(entry["audiences"]), frozenset(entry["algorithms"]), types, keys)
+    await asyncio.gather(*(stack.enter_async_context(source.fresh) for source in published))
     return issuers
 
 
-def given_keys(given: Mapping[str, Any], where: str) -> KeySet:
+def fixed_keys(issuer: Mapping[str, Any], where: str) -> KeySet:
     try:
-        return KeySet(given["jwks"], given["algorithms"], strict=True)
+        return KeySet(issuer["jwks"], issuer["algorithms"], strict=True)
     except ValueError as error:
         raise ValueError(f"{where}.jwks.{error}") from None

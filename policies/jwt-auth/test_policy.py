@@ -112,12 +112,12 @@ def refused(given: dict[str, Any], *tokens: str, **request: Any) -> tuple[int, s
 INVALID = 'Bearer error="invalid_token", error_description="{}"'
 MALFORMED = (401, INVALID.format("the token is not well-formed"))
 PARTS = (401, INVALID.format("expected a signed token of three parts"))
-ALGORITHM = (401, INVALID.format("the token is signed by an algorithm that does not count here"))
+ALGORITHM = (401, INVALID.format("the token's algorithm is not accepted"))
 SIGNATURE = (401, INVALID.format("the token's signature is not valid"))
 NO_KEY = (401, INVALID.format("the token is signed by a key that the issuer does not publish"))
-NO_ISSUER = (401, INVALID.format("the token is of an issuer that is not known here"))
-HEADER = (401, INVALID.format("the token's header has what is not understood here"))
-TYPE = (401, INVALID.format("the token is of a type that does not count here"))
+NO_ISSUER = (401, INVALID.format("the token's issuer is not accepted"))
+HEADER = (401, INVALID.format("the token's header has an unsupported member"))
+TYPE = (401, INVALID.format("the token's type is not accepted"))
 AUDIENCE = (401, INVALID.format("the token is for another audience"))
 EXPIRED = (401, INVALID.format("the token has expired"))
 EARLY = (401, INVALID.format("the token is not valid yet"))
@@ -401,7 +401,7 @@ def test_what_is_too_long_is_not_read() -> None:
 
 def test_scopes() -> None:
     def insufficient(scopes: str) -> tuple[int, str]:
-        text = "the token has not the scopes that are asked for"
+        text = "the token lacks a required scope"
         return 403, f'Bearer error="insufficient_scope", error_description="{text}", scope="{scopes}"'
 
     every, some = params(scopes=["read", "admin"]), params(scopes=["read", "admin"], scopesMatch="any")
@@ -418,7 +418,7 @@ def test_required_claims() -> None:
     given = params(requiredClaims={"tenant": ["blue", 1, True], "email": []})
     for tenant in ("blue", 1, True, ["red", "blue"], [1]):
         assert ask(given, token(tenant=tenant, email=""))[1]
-    text = "the token has not the claims that are asked for"
+    text = "the token lacks a required claim"
     wanted = (403, f'Bearer error="insufficient_scope", error_description="{text}"')
     others: list[Any] = [None, "1", "true", "Blue", [], {"blue": 1}, ["red"], [["blue"]], 2]
     for other in others:
@@ -517,8 +517,8 @@ PRIVATE = json.loads(RSAAlgorithm.to_jwk(RSA_KEY))
     [
         (params(issuer(), issuer()), r"issuers\[1\].issuer: expected each issuer once, got https://id.example again"),
         (params(WITHOUT_KEYS), r"issuers\[0\].issuer: expected a URL, or jwksUri or jwks beside it, got 'a b'"),
-        (params(token={"in": "cookie"}), "token: expected a name with a header"),
-        (params(token={"in": "authorization", "name": "x"}), "token: expected a name with a header"),
+        (params(token={"in": "cookie"}), "token: expected a name for a header"),
+        (params(token={"in": "authorization", "name": "x"}), "token: expected a name for a header"),
         (params(issuer(jwk(RSA_KEY), PRIVATE)), r"issuers\[0\].jwks.keys\[1\]: expected a public key, got a private"),
         (params(issuer({"kty": "oct", "k": "c2VjcmV0"})), "expected a public key, got a private or a shared"),
         (params(issuer(jwk(WEAK_KEY))), "2048 to 8192 bits, got 1024"),

@@ -293,7 +293,7 @@ def found(**document: Any) -> Callable[[web.Request], Any]:
             lambda _: web.Response(status=302, headers={"location": "http://evil.example/keys"}),
             "got 302; redirects are not followed",
         ),
-        (lambda _: web.Response(text="[" * 100_000), "expected JSON of less depth"),
+        (lambda _: web.Response(text="[" * 100_000), "expected JSON that is not nested so deeply"),
         (lambda _: web.Response(body=b"\xff"), "UnicodeDecodeError|can't decode"),
         (lambda _: web.Response(body=b"x", headers={"content-encoding": "gzip"}), "Expecting value"),
         (slowly, "TimeoutError"),
@@ -333,7 +333,7 @@ def test_an_issuer_that_lies(
                 assert ask(provider.token()) == 200
 
     asyncio.run(run())
-    (failure,) = [record.getMessage() for record in caplog.records if "is tried again" in record.getMessage()]
+    (failure,) = [record.getMessage() for record in caplog.records if "will be retried" in record.getMessage()]
     assert re.search(says, failure), failure
 
 
@@ -349,7 +349,7 @@ def test_keys_that_are_of_no_use_are_left_out_beside_those_that_are(caplog: pyte
 
     asyncio.run(run())
     said = [record.getMessage() for record in caplog.records]
-    assert [text.partition(":")[0] for text in said] == ["keys[0] is left out", "keys[1] is left out"]
+    assert [text.partition(":")[0] for text in said] == ["keys[0] is ignored", "keys[1] is ignored"]
 
 
 def test_discovery_of_https_finds_no_keys_in_the_clear() -> None:

@@ -9,7 +9,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// policy logs to slog's default logger, which the engine has set up.
+// policy logs to slog's default logger, which the engine configures.
 type policy struct {
 	message string
 	name    string // log-message:v1.0.0
@@ -28,17 +28,17 @@ func GetPolicy(metadata v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy
 
 // OnRequest logs the request.
 func (p *policy) OnRequest(ctx context.Context, r *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
-	slog.LogAttrs(ctx, slog.LevelInfo, p.message, append(p.about("request", r), slog.String("authority", r.Authority))...)
+	slog.LogAttrs(ctx, slog.LevelInfo, p.message, append(p.attributes("request", r), slog.String("authority", r.Authority))...)
 	return nil, nil
 }
 
 // OnResponse logs the response's status, with the request it belongs to.
 func (p *policy) OnResponse(ctx context.Context, r *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
-	slog.LogAttrs(ctx, slog.LevelInfo, p.message, append(p.about("response", r.Request), slog.Int("status", r.StatusCode))...)
+	slog.LogAttrs(ctx, slog.LevelInfo, p.message, append(p.attributes("response", r.Request), slog.Int("status", r.StatusCode))...)
 	return nil, nil
 }
 
-func (p *policy) about(phase string, r *v1alpha.RequestContext) []slog.Attr {
+func (p *policy) attributes(phase string, r *v1alpha.RequestContext) []slog.Attr {
 	return []slog.Attr{
 		slog.String("policy", p.name), slog.String("phase", phase), slog.String("requestId", r.RequestID),
 		slog.String("method", r.Method), slog.String("path", r.Path), slog.String("api", r.APIName),
@@ -48,5 +48,5 @@ func (p *policy) about(phase string, r *v1alpha.RequestContext) []slog.Attr {
 // Close does nothing.
 func (*policy) Close() error { return nil }
 
-// NeverBlocks says that the policy waits for nothing.
+// NeverBlocks marks a policy that never waits.
 func (*policy) NeverBlocks() {}

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// attributes says whether a distinguished name has exactly these values of each of these attributes.
-func attributes(wanted map[string]values) func(dn string) bool {
-	if wanted == nil {
+// attributes returns a test whether a distinguished name has exactly these values of each of these attributes.
+func attributes(required map[string]values) func(dn string) bool {
+	if required == nil {
 		return nil
 	}
 	return func(dn string) bool {
@@ -16,8 +16,8 @@ func attributes(wanted map[string]values) func(dn string) bool {
 		if !ok {
 			return false
 		}
-		for name, all := range wanted {
-			if !slices.Equal(got[name], all) {
+		for name, expected := range required {
+			if !slices.Equal(got[name], expected) {
 				return false
 			}
 		}
@@ -25,32 +25,32 @@ func attributes(wanted map[string]values) func(dn string) bool {
 	}
 }
 
-// parse reads a distinguished name as RFC 4514 writes it: the values of each attribute, in order. It is false where the
-// text is none. A value that is no text, which RFC 4514 writes as "#" and hex, is like no text.
+// parse parses a distinguished name of RFC 4514: the values of each attribute, in order. It returns false for an invalid
+// text. A value that is no text, which RFC 4514 writes as "#" and hex, becomes noText.
 func parse(dn string) (map[string]values, bool) {
-	found := map[string]values{}
+	result := map[string]values{}
 	for rest := dn; rest != ""; {
 		name, behind, ok := strings.Cut(rest, "=")
 		if !ok || name == "" {
 			return nil, false
 		}
 		value, end, ok := unescaped(behind)
-		if !ok || end == len(behind)-1 { // a separator with nothing behind it
+		if !ok || end == len(behind)-1 { // a separator at the end
 			return nil, false
 		}
 		if strings.HasPrefix(behind, "#") {
 			value = noText
 		}
-		found[name] = append(found[name], value)
+		result[name] = append(result[name], value)
 		rest = behind[min(end+1, len(behind)):]
 	}
-	return found, true
+	return result, true
 }
 
-// noText stands for a value that is none; no attribute is asked for a control character.
+// noText stands for a value that is no text; no rule can contain a control character.
 const noText = "\x00"
 
-// unescaped is the value that text begins with, and where its separator, "," or "+", stands; the text's length: nowhere.
+// unescaped returns the value at the beginning of text, and the index of its separator, "," or "+", or the text's length.
 func unescaped(text string) (value string, end int, ok bool) {
 	var b strings.Builder
 	for at := 0; at < len(text); at++ {

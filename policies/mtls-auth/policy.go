@@ -1,5 +1,5 @@
-// Package mtlsauth is the policy mtls-auth: it lets requests pass by the client's certificate, which the gateway has
-// verified, and says who the client is.
+// Package mtlsauth is the policy mtls-auth: it admits requests by the client's certificate, which the gateway has
+// verified, and identifies the client.
 package mtlsauth
 
 import (
@@ -21,46 +21,46 @@ type parameters struct {
 	StatusCode         int      `json:"statusCode"`
 }
 
-// header tells upstream of the certificate.
+// header is a header that reports the certificate to upstream.
 type header struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
 }
 
 type policy struct {
-	allow, deny     []matcher // allow is nil where every certificate may ask that is not in deny
-	identity        string
-	headers         []header
-	refusal, nobody *v1alpha.ImmediateResponse
+	allow, deny            []matcher // allow is nil if every certificate outside of deny is admitted
+	identity               string
+	headers                []header
+	refusal, noCertificate *v1alpha.ImmediateResponse
 }
 
-// GetPolicy builds an instance; its parameters are in policy-definition.yaml. A network with bits below its prefix, and an
-// address that is none, are errors.
+// GetPolicy builds an instance; its parameters are in policy-definition.yaml. Networks with bits below their prefix, and
+// invalid addresses, are errors.
 func GetPolicy(_ v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error) {
-	var given parameters
-	if err := params.Decode(&given); err != nil {
+	var parsed parameters
+	if err := params.Decode(&parsed); err != nil {
 		return nil, err
 	}
-	p := &policy{identity: given.Identity, headers: given.Headers}
+	p := &policy{identity: parsed.Identity, headers: parsed.Headers}
 	var err error
-	if p.allow, err = matchers("allow", given.Allow); err != nil {
+	if p.allow, err = matchers("allow", parsed.Allow); err != nil {
 		return nil, err
 	}
-	if p.deny, err = matchers("deny", given.Deny); err != nil {
+	if p.deny, err = matchers("deny", parsed.Deny); err != nil {
 		return nil, err
 	}
-	p.nobody = refusal(given.WithoutCertificate, "a client certificate is needed here")
-	p.refusal = refusal(given.StatusCode, "this client certificate may not be used here")
+	p.noCertificate = refusal(parsed.WithoutCertificate, "a client certificate is needed here")
+	p.refusal = refusal(parsed.StatusCode, "this client certificate may not be used here")
 	return p, nil
 }
 
-// OnRequest answers those who may not ask.
+// OnRequest refuses clients that are not admitted.
 func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
 	peer := req.Peer
 	if peer == nil {
-		return p.nobody, nil
+		return p.noCertificate, nil
 	}
-	by := p.letIn(peer)
+	by := p.admit(peer)
 	if by == nil {
 		return p.refusal, nil
 	}
@@ -72,11 +72,11 @@ func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1al
 	if !ok {
 		return p.refusal, nil
 	}
-	who := map[string]any{"subject": subject, "method": "mtls", "claims": map[string]any{"fingerprint": peer.Fingerprint}}
+	identity := map[string]any{"subject": subject, "method": "mtls", "claims": map[string]any{"fingerprint": peer.Fingerprint}}
 	if peer.Issuer != "" {
-		who["issuer"] = peer.Issuer
+		identity["issuer"] = peer.Issuer
 	}
-	if err := req.Metadata.Set("identity", who); err != nil {
+	if err := req.Metadata.Set("identity", identity); err != nil {
 		return nil, fmt.Errorf("the client's identity: %w", err)
 	}
 	if len(p.headers) == 0 {
@@ -85,17 +85,17 @@ func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1al
 	return &v1alpha.UpstreamRequestModifications{Headers: v1alpha.HeaderModifications{Remove: removed, Set: lines}}, nil
 }
 
-// everybody is what lets in where there are no rules.
-var everybody matcher
+// anyClient is the rule that admits clients if there are no rules.
+var anyClient matcher
 
-// letIn is the rule by which the client may ask; nil where it may not.
-func (p *policy) letIn(peer *v1alpha.Peer) *matcher {
-	unread := isUnread(peer)
+// admit returns the rule that admits the client; nil if none does.
+func (p *policy) admit(peer *v1alpha.Peer) *matcher {
+	unread := hasUncertainNames(peer)
 	if slices.ContainsFunc(p.deny, func(m matcher) bool { return m.fits(peer) || unread && m.mayFit(peer) }) {
 		return nil
 	}
 	if p.allow == nil {
-		return &everybody
+		return &anyClient
 	}
 	for n := range p.allow {
 		if p.allow[n].fits(peer) {
@@ -105,7 +105,7 @@ func (p *policy) letIn(peer *v1alpha.Peer) *matcher {
 	return nil
 }
 
-// subject is who the client is; "" where the certificate does not say.
+// subject returns the client's subject; "" if the certificate has none.
 func (p *policy) subject(peer *v1alpha.Peer, by *matcher) string {
 	switch p.identity {
 	case "subject":
@@ -113,18 +113,18 @@ func (p *policy) subject(peer *v1alpha.Peer, by *matcher) string {
 	case "fingerprint":
 		return peer.Fingerprint
 	case "dnsName":
-		return chosen(peer.DNSNames, by.dnsName)
+		return firstNamed(peer.DNSNames, by.dnsName)
 	case "uri":
-		return chosen(peer.URIs, by.uri)
+		return firstNamed(peer.URIs, by.uri)
 	case "emailAddress":
-		return chosen(peer.EmailAddresses, by.emailAddress)
+		return firstNamed(peer.EmailAddresses, by.emailAddress)
 	default:
-		return chosen(peer.IPAddresses, by.ipAddress)
+		return firstNamed(peer.IPAddresses, by.ipAddress)
 	}
 }
 
-// chosen is the first of the names that the rule names, where it names any; "" where there is none.
-func chosen(names []string, named test) string {
+// firstNamed returns the first of the names that matches the rule's names, or the first of all if it has none; "": no match.
+func firstNamed(names []string, named nameTest) string {
 	for _, name := range names {
 		if named == nil || named(name) {
 			return name
@@ -133,8 +133,8 @@ func chosen(names []string, named test) string {
 	return ""
 }
 
-// lines are the headers that upstream is sent, and the names of those that it is not. It is false where a value cannot
-// stand in a header such that it is told from another one.
+// lines returns the headers for upstream, and the names of headers to remove. It returns false if a value cannot
+// be written unambiguously in a header.
 func (p *policy) lines(peer *v1alpha.Peer, subject string) (lines []v1alpha.Header, removed []string, ok bool) {
 	for _, header := range p.headers {
 		values, isList := valuesOf(header.Value, peer, subject)
@@ -193,5 +193,5 @@ func (*policy) OnResponse(context.Context, *v1alpha.ResponseContext) (v1alpha.Re
 // Close does nothing.
 func (*policy) Close() error { return nil }
 
-// NeverBlocks says that the policy waits for nothing.
+// NeverBlocks marks a policy that never waits.
 func (*policy) NeverBlocks() {}

@@ -54,14 +54,14 @@ func status(t testing.TB, params string, peer *v1alpha.Peer) int {
 	action, identity := asked(t, params, peer)
 	if answer, ok := action.(*v1alpha.ImmediateResponse); ok {
 		if identity != nil {
-			t.Errorf("%s: expected no identity of who is refused, got %v", params, identity)
+			t.Errorf("%s: expected no identity of a refused client, got %v", params, identity)
 		}
 		return answer.StatusCode
 	}
 	return 0
 }
 
-func TestWhoMayAsk(t *testing.T) {
+func TestAdmittedClients(t *testing.T) {
 	named := func(peer *v1alpha.Peer) *v1alpha.Peer {
 		if peer.Subject == "" {
 			peer.Subject = "CN=x"
@@ -129,7 +129,7 @@ func TestWhoMayAsk(t *testing.T) {
 	}
 }
 
-func TestWhoTheClientIs(t *testing.T) {
+func TestTheIdentityOfTheClient(t *testing.T) {
 	peer := &v1alpha.Peer{
 		Subject: "CN=alice,O=Example", Issuer: "CN=ca", Fingerprint: fingerprint,
 		DNSNames: []string{"a.example", "b.example"}, URIs: []string{"urn:x", "spiffe://example.org/a"},
@@ -146,9 +146,9 @@ func TestWhoTheClientIs(t *testing.T) {
 		`{"identity": "dnsName", "allow": [{"dnsNames": ["b.example"]}]}`:                           "b.example",
 	} {
 		_, identity := asked(t, params, peer)
-		wanted := map[string]any{"subject": want, "issuer": "CN=ca", "method": "mtls", "claims": map[string]any{"fingerprint": fingerprint}}
-		if !reflect.DeepEqual(identity, wanted) {
-			t.Errorf("%s: expected %v, got %v", params, wanted, identity)
+		expected := map[string]any{"subject": want, "issuer": "CN=ca", "method": "mtls", "claims": map[string]any{"fingerprint": fingerprint}}
+		if !reflect.DeepEqual(identity, expected) {
+			t.Errorf("%s: expected %v, got %v", params, expected, identity)
 		}
 	}
 }
@@ -158,7 +158,7 @@ const headers = `{"identity": "fingerprint", "headers": [
 	{"name": "X-Dns", "value": "dnsNames"}, {"name": "X-Uri", "value": "uris"}, {"name": "X-Email", "value": "emailAddresses"},
 	{"name": "X-Ip", "value": "ipAddresses"}, {"name": "X-Print", "value": "fingerprint"}]}`
 
-func TestUpstreamIsTold(t *testing.T) {
+func TestUpstreamReceivesHeaders(t *testing.T) {
 	action, _ := asked(t, headers, &v1alpha.Peer{
 		Subject: `CN=a\, b`, Fingerprint: fingerprint, DNSNames: []string{"a", "b"}, URIs: []string{}, IPAddresses: []string{"::1"},
 	})
@@ -178,7 +178,7 @@ func TestUpstreamIsTold(t *testing.T) {
 	}
 }
 
-// TestANameThatLooksLikeSeveralIsRefused: an authority may let anything stand in a name.
+// TestANameThatLooksLikeSeveralIsRefused: an authority may permit any text in a name.
 func TestANameThatLooksLikeSeveralIsRefused(t *testing.T) {
 	for _, peer := range []*v1alpha.Peer{
 		{Fingerprint: fingerprint, DNSNames: []string{"a,admin"}},
@@ -192,7 +192,7 @@ func TestANameThatLooksLikeSeveralIsRefused(t *testing.T) {
 	}
 }
 
-func TestARefusalSaysNothingOfWhoMayAsk(t *testing.T) {
+func TestARefusalDoesNotRevealWhichClientsAreAdmitted(t *testing.T) {
 	action, _ := asked(t, `{"allow": [{"subject": {"CN": "secret"}}], "statusCode": 401}`, &v1alpha.Peer{Subject: "CN=mallory"})
 	answer := action.(*v1alpha.ImmediateResponse)
 	if strings.Contains(string(answer.Body), "secret") || strings.Contains(string(answer.Body), "mallory") || !json.Valid(answer.Body) {
@@ -203,7 +203,7 @@ func TestARefusalSaysNothingOfWhoMayAsk(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoNetworkIsRefused(t *testing.T) {
+func TestInvalidNetworksAreRefused(t *testing.T) {
 	for text, want := range map[string]string{
 		"10.0.0.1/8": "allow[0].ipAddresses[0]: expected no bits below the prefix, such as 10.0.0.0/8, got", "10.0.0.256": "expected an address",
 		"::ffff:10.0.0.0/104": "expected an address",
@@ -215,7 +215,7 @@ func TestWhatIsNoNetworkIsRefused(t *testing.T) {
 	}
 }
 
-// FuzzASubject: no text that stands where a name should is a panic, or a pass.
+// FuzzASubject: no text in place of a name causes a panic, or is admitted.
 func FuzzASubject(f *testing.F) {
 	for _, seed := range []string{"", "CN", "CN=", "CN=a,", `CN=\`, `CN=\4`, `CN=a\2`, "=a", "CN=a,,CN=alice", "+CN=alice", "CN=#"} {
 		f.Add(seed)

@@ -11,7 +11,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// rule is what a publisher writes.
+// rule is a rule in the parameters.
 type rule struct {
 	Subject        map[string]values `json:"subject"`
 	Issuer         map[string]values `json:"issuer"`
@@ -25,27 +25,27 @@ type rule struct {
 // values are one text, or several.
 type values []string
 
-// UnmarshalJSON takes a text for a list of one.
+// UnmarshalJSON accepts a text in place of a list of one.
 func (v *values) UnmarshalJSON(text []byte) error {
-	var one string
-	if err := json.Unmarshal(text, &one); err == nil {
-		*v = values{one}
+	var single string
+	if err := json.Unmarshal(text, &single); err == nil {
+		*v = values{single}
 		return nil
 	}
 	return json.Unmarshal(text, (*[]string)(v))
 }
 
-// test says whether a name is one of a rule's.
-type test func(name string) bool
+// nameTest reports whether a name matches one of a rule's.
+type nameTest func(name string) bool
 
-// matcher is a rule, made ready; what it does not name is nil.
+// matcher is a compiled rule; parts that the rule does not name are nil.
 type matcher struct {
 	subject, issuer                       func(dn string) bool
-	dnsName, uri, emailAddress, ipAddress test
-	fingerprint                           test
+	dnsName, uri, emailAddress, ipAddress nameTest
+	fingerprint                           nameTest
 }
 
-// fits reports whether the certificate has something of each kind that the rule names.
+// fits reports whether the certificate matches the rule in each part that the rule names.
 func (m matcher) fits(peer *v1alpha.Peer) bool {
 	return (m.subject == nil || m.subject(peer.Subject)) &&
 		(m.issuer == nil || m.issuer(peer.Issuer)) &&
@@ -54,70 +54,72 @@ func (m matcher) fits(peer *v1alpha.Peer) bool {
 		(m.fingerprint == nil || m.fingerprint(peer.Fingerprint))
 }
 
-// mayFit reports the same of one whose names are not certain.
+// mayFit reports whether a certificate with uncertain names may match.
 func (m matcher) mayFit(peer *v1alpha.Peer) bool {
 	return m.fingerprint == nil || m.fingerprint(peer.Fingerprint)
 }
 
-// isUnread reports whether nobody knows what names the certificate has: every one that can be read has an issuer's.
-func isUnread(peer *v1alpha.Peer) bool {
+// hasUncertainNames reports whether the certificate's names could not be read: a readable certificate always has an issuer.
+func hasUncertainNames(peer *v1alpha.Peer) bool {
 	return peer.Subject == "" && peer.Issuer == "" &&
 		len(peer.DNSNames)+len(peer.URIs)+len(peer.EmailAddresses)+len(peer.IPAddresses) == 0
 }
 
-func has(names []string, named test) bool { return named == nil || slices.ContainsFunc(names, named) }
+func has(names []string, named nameTest) bool {
+	return named == nil || slices.ContainsFunc(names, named)
+}
 
 func matchers(field string, rules []rule) ([]matcher, error) {
 	if rules == nil {
 		return nil, nil
 	}
-	made := make([]matcher, 0, len(rules))
-	for n, each := range rules {
-		addresses, err := networks(each.IPAddresses)
+	result := make([]matcher, 0, len(rules))
+	for n, spec := range rules {
+		addresses, err := networks(spec.IPAddresses)
 		if err != nil {
 			return nil, fmt.Errorf("%s[%d].ipAddresses%w", field, n, err)
 		}
-		made = append(made, matcher{
-			subject: attributes(each.Subject), issuer: attributes(each.Issuer), dnsName: dnsNames(each.DNSNames), uri: uris(each.URIs),
-			emailAddress: oneOf(each.EmailAddresses, hostInLowerCase), ipAddress: addresses,
-			fingerprint: oneOf(each.Fingerprints, func(text string) string { return strings.ToLower(strings.ReplaceAll(text, ":", "")) }),
+		result = append(result, matcher{
+			subject: attributes(spec.Subject), issuer: attributes(spec.Issuer), dnsName: dnsNames(spec.DNSNames), uri: uris(spec.URIs),
+			emailAddress: matchAny(spec.EmailAddresses, hostInLowerCase), ipAddress: addresses,
+			fingerprint: matchAny(spec.Fingerprints, func(text string) string { return strings.ToLower(strings.ReplaceAll(text, ":", "")) }),
 		})
 	}
-	return made, nil
+	return result, nil
 }
 
-// oneOf compares names once both have their normal form.
-func oneOf(texts []string, normal func(string) string) test {
+// matchAny returns a test that compares names in their normal form.
+func matchAny(texts []string, normal func(string) string) nameTest {
 	if texts == nil {
 		return nil
 	}
-	known := map[string]bool{}
+	normalized := map[string]bool{}
 	for _, text := range texts {
-		known[normal(text)] = true
+		normalized[normal(text)] = true
 	}
-	return func(name string) bool { return known[normal(name)] }
+	return func(name string) bool { return normalized[normal(name)] }
 }
 
-// hostInLowerCase: the case of what stands before the host may mean something (RFC 5321, 2.4).
+// hostInLowerCase keeps the case of the local part, which may be significant (RFC 5321, 2.4).
 func hostInLowerCase(address string) string {
 	at := strings.LastIndexByte(address, '@')
 	return address[:at+1] + strings.ToLower(address[at+1:])
 }
 
-func dnsNames(texts []string) test {
-	exact := oneOf(texts, strings.ToLower)
+func dnsNames(texts []string) nameTest {
+	exact := matchAny(texts, strings.ToLower)
 	if exact == nil {
 		return nil
 	}
 	return func(name string) bool {
-		first, rest, found := strings.Cut(name, ".")
-		return exact(name) || found && first != "" && exact("*."+rest)
+		first, rest, ok := strings.Cut(name, ".")
+		return exact(name) || ok && first != "" && exact("*."+rest)
 	}
 }
 
-// uris compares letter by letter, and segment by segment where a pattern has a "*". Dots could lead out again, to whoever
-// reads them as a path, and so are no segment that a "*" takes.
-func uris(texts []string) test {
+// uris compares exactly, and segment by segment if a pattern has a "*". A "*" does not match dot segments, since a reader that
+// takes the URI as a path would resolve them.
+func uris(texts []string) nameTest {
 	if texts == nil {
 		return nil
 	}
@@ -131,17 +133,17 @@ func uris(texts []string) test {
 		}
 	}
 	return func(name string) bool {
-		return exact[name] || slices.ContainsFunc(patterns, func(pattern []string) bool { return takes(pattern, strings.Split(name, "/")) })
+		return exact[name] || slices.ContainsFunc(patterns, func(pattern []string) bool { return matchSegments(pattern, strings.Split(name, "/")) })
 	}
 }
 
-func takes(pattern, segments []string) bool {
-	return slices.EqualFunc(pattern, segments, func(wanted, got string) bool {
-		return wanted == got || wanted == "*" && got != "" && got != "." && got != ".."
+func matchSegments(pattern, segments []string) bool {
+	return slices.EqualFunc(pattern, segments, func(want, got string) bool {
+		return want == got || want == "*" && got != "" && got != "." && got != ".."
 	})
 }
 
-func networks(texts []string) (test, error) {
+func networks(texts []string) (nameTest, error) {
 	if texts == nil {
 		return nil, nil
 	}

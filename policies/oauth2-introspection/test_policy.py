@@ -113,7 +113,7 @@ def test_the_client_may_show_its_secret_in_the_form() -> None:
 
 MALFORMED = 'Bearer error="invalid_token", error_description="the token is not well-formed"'
 SEVERAL = 'Bearer error="invalid_request", error_description="expected one token, got several"'
-SCOPES = "the token has not the scopes that are asked for"
+SCOPES = "the token lacks a required scope"
 
 
 @pytest.mark.parametrize(
@@ -318,7 +318,7 @@ def test_while_the_server_says_nothing_of_use_the_answer_is_503(answer: Any, cap
                 assert await status(ask()) == 200
 
     run(test)
-    warnings = [record for record in caplog.records if "gives no answer" in record.getMessage()]
+    warnings = [record for record in caplog.records if "does not answer" in record.getMessage()]
     assert len(warnings) == 1, "one line for many"
     assert "p ß" not in caplog.text
 

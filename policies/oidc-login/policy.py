@@ -1,14 +1,14 @@
 """Lets a browser pass once its user has logged in at an OpenID provider (OpenID Connect Core 1.0, 3.1, with PKCE).
 
-The session is a cookie, encrypted and authenticated (AES-256-GCM) with a key of the parameters, and no node keeps any
-of it; it holds what the ID token says of the user, and the token itself where a logout needs it. What a login needs
-until it comes back (state, nonce, the code's verifier, the page that was asked for) is another such cookie, so an
-answer of the provider counts in the browser that has asked for it alone, and for LOGIN_SECONDS. The store counts
-how often a login has asked the provider for a token, MAX_ATTEMPTS at most: a cookie that anybody gets is not to make
-any number of requests to it. Policies behind this one find who asks in `ctx.identity`.
+The session is a cookie, encrypted and authenticated (AES-256-GCM) with a key of the parameters; nodes keep nothing. It
+holds the claims of the ID token, and the token itself if a logout needs it. Another such cookie holds the data of a
+login until the user comes back (state, nonce, the code's verifier, the requested page), so that an answer of the
+provider is valid only in the browser that began the login, and for LOGIN_SECONDS. The store counts the requests for
+tokens of each login, at most MAX_ATTEMPTS, since anybody can get a login cookie and repeat its last step. Later
+policies find the user in `ctx.identity`.
 
-While the provider is away, sessions go on, and who has none gets 503. Its limits: a session cannot be ended before its
-time but by its own browser, or by a change of the keys for all; access and refresh tokens are thrown away.
+While the provider does not answer, sessions remain valid, and requests without one get 503. Limits: a session can be
+ended early only by its own browser, or by a change of the keys for all users; access and refresh tokens are discarded.
 """
 
 from __future__ import annotations
@@ -46,19 +46,19 @@ from sdk import clock
 
 FETCH_SECONDS = 5.0  # for the provider's documents
 REFRESH_SECONDS = 300.0
-LOGIN_SECONDS = 600  # that a login may take
-MAX_ATTEMPTS = 3  # of one login to get a token: where the provider was away, a user loads the page again
-MAX_LOGINS = 4  # under way in one browser; a further one forgets those before
+LOGIN_SECONDS = 600  # for a login
+MAX_ATTEMPTS = 3  # of one login to get a token: if the provider does not answer, the user reloads the page
+MAX_LOGINS = 4  # under way in one browser; a further login drops the others
 MAX_DOCUMENT = 1 << 20  # bytes of an answer of the provider
-LEAST_KEY = 32  # characters, which the schema does not count where a key is named
+LEAST_KEY = 32  # characters of a key; the schema cannot check the length of a named secret
 CHUNK, MAX_CHUNKS = 3800, 4  # characters of a cookie, which browsers keep up to 4096 bytes; cookies of a session
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"]
-LOGIN = re.compile(r"[A-Za-z0-9_-]{8}")  # how the cookie of a login ends
+LOGIN = re.compile(r"[A-Za-z0-9_-]{8}")  # the end of a login cookie's name
 log = logging.getLogger(__name__)
 
 
 class RefusedError(Exception):
-    """The request does not pass. text: what the client is told, never anything that it has sent."""
+    """The request is refused. text: for the client; it repeats nothing that the client has sent."""
 
     def __init__(self, status: int, title: str, text: str) -> None:
         super().__init__(text)
@@ -67,7 +67,7 @@ class RefusedError(Exception):
     def answer(self) -> ImmediateResponse:
         headers = {"content-type": "application/problem+json", "cache-control": "no-store"}
         if self.status == 401:
-            headers["www-authenticate"] = "Cookie"  # RFC 9110, 15.5.2, asks for one; there is no scheme for logins
+            headers["www-authenticate"] = "Cookie"  # RFC 9110, 15.5.2, requires a challenge, and no scheme fits
         if self.status == 503:
             headers["retry-after"] = "5"
         body = {"type": "about:blank", "title": self.title, "status": self.status, "detail": self.text}
@@ -75,15 +75,15 @@ class RefusedError(Exception):
 
 
 def unavailable() -> RefusedError:
-    return RefusedError(503, "Service Unavailable", "the provider of logins gives no answer")
+    return RefusedError(503, "Service Unavailable", "the login provider does not answer")
 
 
 def failed_login() -> RefusedError:
-    return RefusedError(400, "Bad Request", "the login has failed; ask for the page again")
+    return RefusedError(400, "Bad Request", "the login has failed; load the page again")
 
 
 def context(params: Mapping[str, Any]) -> str:
-    """What a cookie is bound to."""
+    """The parameters that a cookie is bound to."""
     return "\n".join(params[name] for name in ("issuer", "clientId", "origin"))
 
 
@@ -91,21 +91,21 @@ def context(params: Mapping[str, Any]) -> str:
 
 
 class Seal:
-    """Encrypts JSON objects with the first key, and opens what any of the keys has encrypted."""
+    """Encrypts JSON objects with the first key, and decrypts those that any of the keys has encrypted."""
 
     def __init__(self, keys: Iterable[Secret], context: str) -> None:
-        """context: what else has to be the same, such as the client. ValueError: a key is too short."""
+        """context: a text that must be the same for both, such as the client. ValueError: a key is too short."""
         self._ciphers = [self._cipher(key.reveal(), number) for number, key in enumerate(keys)]
         self._context = context
 
     def close(self, kind: str, value: Mapping[str, Any]) -> str:
-        """kind: what it is for; it opens as nothing else."""
+        """Encrypts a value. kind: its purpose, which `open` must name too."""
         nonce = secrets.token_bytes(12)
         sealed = self._ciphers[0].encrypt(nonce, json.dumps(value).encode(), self._bound(kind))
         return base64.urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode()
 
     def open(self, kind: str, text: str) -> dict[str, Any] | None:
-        """None: nobody with one of the keys has made it for this."""
+        """Decrypts a value; None if no key fits, it is of another kind, or it has expired."""
         try:
             raw = base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
         except ValueError:
@@ -135,33 +135,33 @@ class Jar:
     name: str
     secure: bool
 
-    def made(self, name: str, value: str, seconds: int) -> str:
+    def cookie(self, name: str, value: str, seconds: int) -> str:
         return set_cookie(name, value, max_age=seconds, secure=self.secure)
 
     def chunks(self, sealed: str, seconds: int) -> list[str]:
-        """A session as set-cookie headers; the first one says how many there are."""
+        """A session as set-cookie headers; the first cookie has their number."""
         parts = [sealed[at : at + CHUNK] for at in range(0, len(sealed), CHUNK)]
         if len(parts) > MAX_CHUNKS:
-            raise RefusedError(502, "Bad Gateway", "the provider says more of the user than cookies can hold")
+            raise RefusedError(502, "Bad Gateway", "the provider's claims about the user do not fit into cookies")
         values = [f"{len(parts)}.{parts[0]}", *parts[1:]]
-        return [self.made(self._part(number), value, seconds) for number, value in enumerate(values)]
+        return [self.cookie(self._part(number), value, seconds) for number, value in enumerate(values)]
 
     def sealed(self, ctx: RequestContext) -> str | None:
-        """The session of a request, sealed."""
+        """The encrypted session of a request; None if it has none."""
         count, _, first = self._only(ctx, self.name).partition(".")
         if count not in {str(number) for number in range(1, MAX_CHUNKS + 1)}:
             return None
         return first + "".join(self._only(ctx, self._part(number)) for number in range(1, int(count)))
 
     def login(self, state: str) -> str:
-        """The name of the cookie of one login."""
+        """The name of a login's cookie."""
         return f"{self.name}-login-{state[:8]}"
 
     def of_login(self, ctx: RequestContext, state: str) -> str:
         return self._only(ctx, self.login(state))
 
     def logins(self, ctx: RequestContext) -> list[str]:
-        """Those that may be ours: no response can name what a client may send."""
+        """The names of login cookies. Others are ignored, since a response cannot name all that a client may send."""
         start = f"{self.name}-login-"
         return [name for name in ctx.cookies if name.startswith(start) and LOGIN.fullmatch(name, len(start))]
 
@@ -169,14 +169,14 @@ class Jar:
         every = {self._part(number) for number in range(MAX_CHUNKS)}
         return [name for name in ctx.cookies if name in every]
 
-    def gone(self, names: Iterable[str]) -> list[str]:
-        return [self.made(name, "", 0) for name in names]
+    def expire(self, names: Iterable[str]) -> list[str]:
+        return [self.cookie(name, "", 0) for name in names]
 
     def _part(self, number: int) -> str:
         return f"{self.name}-{number}" if number else self.name
 
     def _only(self, ctx: RequestContext, name: str) -> str:
-        """The cookie's value; "" where there is none, or somebody has put another one beside it."""
+        """The cookie's value; "" if there is none, or several."""
         values = ctx.cookies.get_all(name)
         return values[0] if len(values) == 1 else ""
 
@@ -186,7 +186,7 @@ class Jar:
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What a provider publishes: where it is asked for what, and its keys by their ids."""
+    """A provider's metadata: its endpoints, and its keys by their ids."""
 
     authorization: str
     token: str
@@ -202,22 +202,22 @@ class Provider:
         self.metadata: Fresh[Metadata] = Fresh(REFRESH_SECONDS, self.fetch, name=f"provider {params['issuer']}")
 
     async def fetch(self) -> Metadata:
-        """OpenID Connect Discovery 1.0, 4. ValueError, aiohttp.ClientError or TimeoutError: it does not say."""
+        """Fetches the metadata (OpenID Connect Discovery 1.0, 4). ValueError, aiohttp.ClientError, TimeoutError."""
         issuer = self._params["issuer"]
         async with asyncio.timeout(FETCH_SECONDS):
-            found = await self._get(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
-            if found.get("issuer") != issuer:
-                raise ValueError(f"expected the issuer {issuer}, got {found.get('issuer')!r:.200}")
+            discovered = await self._get(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
+            if discovered.get("issuer") != issuer:
+                raise ValueError(f"expected the issuer {issuer}, got {discovered.get('issuer')!r:.200}")
             authorization, token, keys = (
-                self._endpoint(found, name) for name in ("authorization_endpoint", "token_endpoint", "jwks_uri")
+                self._endpoint(discovered, name) for name in ("authorization_endpoint", "token_endpoint", "jwks_uri")
             )
-            listed = await self._get(keys)
-        end = self._endpoint(found, "end_session_endpoint") if "end_session_endpoint" in found else ""
-        return Metadata(authorization, token, end, keys_of(listed))
+            jwks = await self._get(keys)
+        end = self._endpoint(discovered, "end_session_endpoint") if "end_session_endpoint" in discovered else ""
+        return Metadata(authorization, token, end, keys_of(jwks))
 
-    def _endpoint(self, found: Mapping[str, Any], name: str) -> str:
+    def _endpoint(self, discovered: Mapping[str, Any], name: str) -> str:
         schemes = ("https://",) if self._params["issuer"].startswith("https://") else ("https://", "http://")
-        url = found.get(name)
+        url = discovered.get(name)
         if not isinstance(url, str) or not url.startswith(schemes) or not url.isascii() or not url.isprintable():
             raise ValueError(f"expected {name} with {' or '.join(schemes)}, got {url!r:.200}")
         return url
@@ -227,59 +227,59 @@ class Provider:
             return await document(answer)
 
     async def id_token(self, code: str, verifier: str, redirect: str, seconds: float) -> str:
-        """What the provider gives for the code. RefusedError: nothing."""
+        """Exchanges the code for an ID token. RefusedError: the provider returns none."""
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect, "code_verifier": verifier}
-        known_as = quote_plus(self._params["clientId"]), quote_plus(self._params["clientSecret"].reveal())
-        headers = {"authorization": aiohttp.encode_basic_auth(*known_as), "accept": "application/json"}
+        credentials = quote_plus(self._params["clientId"]), quote_plus(self._params["clientSecret"].reveal())
+        headers = {"authorization": aiohttp.encode_basic_auth(*credentials), "accept": "application/json"}
         url = self.metadata.value.token
         try:
             async with (
                 asyncio.timeout(seconds),
                 self._session.post(url, data=form, headers=headers, allow_redirects=False) as answer,
             ):
-                if answer.status in {400, 403}:  # RFC 6749, 5.2: the code is no good, or used
+                if answer.status in {400, 403}:  # RFC 6749, 5.2: the code is invalid or used
                     raise failed_login()
                 token = (await document(answer)).get("id_token")
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            log.warning("%s gives no token: %s: %s", url, type(error).__name__, error)
+            log.warning("%s returns no token: %s: %s", url, type(error).__name__, error)
             raise unavailable() from None
         if not isinstance(token, str):
             raise failed_login()
         return token
 
     async def claims(self, token: str, nonce: str) -> dict[str, Any]:
-        """Of an ID token (OpenID Connect Core 1.0, 3.1.3.7). RefusedError: it is not good."""
+        """The claims of a valid ID token (OpenID Connect Core 1.0, 3.1.3.7). RefusedError: it is not valid."""
         try:
             header = jwt.get_unverified_header(token)
-            key = renamed(await self._key(header.get("kid")), header.get("alg"))
-            found: dict[str, Any] = jwt.decode(
+            key = rename_algorithm(await self._key(header.get("kid")), header.get("alg"))
+            claims: dict[str, Any] = jwt.decode(
                 token, key, algorithms=ALGORITHMS, audience=self._params["clientId"], issuer=self._params["issuer"],
                 options={"require": ["exp", "iat", "iss", "aud", "sub"], "verify_exp": False, "verify_iat": False,
                          "verify_nbf": False},
             )  # fmt: skip
-            self._check(found, nonce)
+            self._check(claims, nonce)
         except (jwt.PyJWTError, ValueError, KeyError, RecursionError) as error:
             log.warning("an ID token is refused: %s: %s", type(error).__name__, error)
             raise failed_login() from None
-        return found
+        return claims
 
     def _check(self, claims: Mapping[str, Any], nonce: str) -> None:
-        """What PyJWT does not, or not by a clock that tests move."""
+        """The checks that PyJWT does not do, or not by `sdk.clock`."""
         skew, now = self._params["clockSkewSeconds"], clock.now()
         for name in ("exp", "iat"):
             if isinstance(claims[name], bool) or not isinstance(claims[name], int | float):
                 raise ValueError(f"expected a number as {name}")
         if not claims["iat"] - skew <= now < claims["exp"] + skew:
             raise ValueError("it has expired, or is not valid yet")
-        if not isinstance(said := claims.get("nonce"), str) or not hmac.compare_digest(said.encode(), nonce.encode()):
+        if not isinstance(own := claims.get("nonce"), str) or not hmac.compare_digest(own.encode(), nonce.encode()):
             raise ValueError("expected the nonce of this login")
         several = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
-        json.dumps(claims, allow_nan=False, ensure_ascii=False).encode()  # or no cookie and no identity could hold it
+        json.dumps(claims, allow_nan=False, ensure_ascii=False).encode()  # raises if no cookie can hold them
         if claims.get("azp", None if several else self._params["clientId"]) != self._params["clientId"]:
             raise ValueError("expected this client as azp")
 
     async def _key(self, key_id: object) -> jwt.PyJWK:
-        """The provider has just signed with it, so where it is not known, the keys are fetched."""
+        """The key of this id. The provider has just signed with it, so if it is unknown the keys are fetched."""
         if not isinstance(key_id, str | None):
             raise KeyError("kid")
         keys = self.metadata.value.keys
@@ -293,30 +293,30 @@ class Provider:
 
 
 def as_eddsa(jwk: Any) -> Any:
-    """A JWK whose `alg` is Ed25519, by the older name, which alone PyJWT knows (RFC 9864)."""
+    """A JWK with `alg` EdDSA instead of Ed25519, the newer name (RFC 9864), which PyJWT does not know."""
     is_ed25519 = isinstance(jwk, dict) and (jwk.get("crv"), jwk.get("alg")) == ("Ed25519", "Ed25519")
     return jwk | {"alg": "EdDSA"} if is_ed25519 else jwk
 
 
-def renamed(key: jwt.PyJWK, algorithm: object) -> jwt.PyJWK:
-    """The key by the name that a token has for its algorithm: Ed25519 is EdDSA with that curve."""
+def rename_algorithm(key: jwt.PyJWK, algorithm: object) -> jwt.PyJWK:
+    """The key with the token's name for its algorithm: Ed25519 is EdDSA with that curve."""
     if algorithm == "Ed25519" and key.algorithm_name == "EdDSA" and isinstance(key.key, Ed25519PublicKey):
         key = copy.copy(key)
         key.algorithm_name = "Ed25519"
     return key
 
 
-def keys_of(listed: dict[str, Any]) -> dict[str | None, jwt.PyJWK]:
-    """Public keys for signatures, by their ids. ValueError: there are none."""
+def keys_of(document: dict[str, Any]) -> dict[str | None, jwt.PyJWK]:
+    """The public keys for signatures of a JWK Set, by their ids. ValueError: there are none."""
     try:
-        jwks = listed.get("keys")
-        found = jwt.PyJWKSet([as_eddsa(jwk) for jwk in jwks] if isinstance(jwks, list) else []).keys
+        jwks = document.get("keys")
+        listed = jwt.PyJWKSet([as_eddsa(jwk) for jwk in jwks] if isinstance(jwks, list) else []).keys
     except jwt.PyJWTError as error:
-        raise ValueError(f"expected a JWK Set with keys of use: {error}") from None
+        raise ValueError(f"expected a JWK Set with usable keys: {error}") from None
     keys = {
-        each.key_id: each for each in found
-        if each.algorithm_name in ALGORITHMS and each.public_key_use in {None, "sig"} and not hasattr(each.key, "sign")
-        and getattr(each.key, "key_size", 2048) >= (2048 if each.key_type == "RSA" else 0)
+        key.key_id: key for key in listed
+        if key.algorithm_name in ALGORITHMS and key.public_key_use in {None, "sig"} and not hasattr(key.key, "sign")
+        and getattr(key.key, "key_size", 2048) >= (2048 if key.key_type == "RSA" else 0)
     }  # fmt: skip
     if not keys:
         raise ValueError("expected public keys for signatures, got none")
@@ -324,7 +324,7 @@ def keys_of(listed: dict[str, Any]) -> dict[str | None, jwt.PyJWK]:
 
 
 async def document(answer: aiohttp.ClientResponse) -> dict[str, Any]:
-    """A JSON object. ValueError: it is none."""
+    """The JSON object in an answer. ValueError: there is none."""
     if answer.status != 200:
         raise ValueError(f"expected the status 200, got {answer.status}; redirects are not followed")
     body = bytearray()
@@ -333,12 +333,12 @@ async def document(answer: aiohttp.ClientResponse) -> dict[str, Any]:
         if len(body) > MAX_DOCUMENT:
             raise ValueError(f"expected at most {MAX_DOCUMENT} bytes")
     try:
-        found = json.loads(body)
+        value = json.loads(body)
     except RecursionError:
-        raise ValueError("expected JSON of less depth") from None
-    if not isinstance(found, dict):
+        raise ValueError("expected JSON that is not nested so deeply") from None
+    if not isinstance(value, dict):
         raise ValueError("expected a JSON object")
-    return found
+    return value
 
 
 # ------------------------------------------------------------------ a request
@@ -346,30 +346,30 @@ async def document(answer: aiohttp.ClientResponse) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """An attachment."""
+    """Decides on the requests of an attachment."""
 
     provider: Provider
     seal: Seal
     jar: Jar
     attempts: AsyncStore
-    """How often logins have asked the provider, by the digests of their states."""
+    """The numbers of token requests of logins, by the digests of their states."""
     params: Mapping[str, Any]
 
     async def answer(self, ctx: RequestContext) -> RequestAction:
-        """RefusedError: the request does not pass."""
+        """The action for a request. RefusedError: the request is refused."""
         if ctx.path == self.params["callbackPath"]:
-            return await self._back(ctx)
+            return await self._finish_login(ctx)
         sealed = self.jar.sealed(ctx)
         session = self.seal.open("session", sealed) if sealed else None
         if ctx.path == self.params.get("logoutPath"):
             return self._log_out(ctx, session)
         if session is None:
-            return self._log_in(ctx)
+            return self._begin_login(ctx)
         claims = session["claims"]
         ctx.identity = Identity(claims["sub"], claims["iss"], (), claims, "oidc")
-        return self._onward(ctx, claims)
+        return self._pass_on(ctx, claims)
 
-    def _onward(self, ctx: RequestContext, claims: Mapping[str, Any]) -> UpstreamRequestModifications:
+    def _pass_on(self, ctx: RequestContext, claims: Mapping[str, Any]) -> UpstreamRequestModifications:
         names = self.params["claimHeaders"]
         remove, append = list(names), {}
         if not self.params["forwardCookie"]:
@@ -379,17 +379,17 @@ class Gate:
             remove_headers=remove, set_headers=headers_of(claims, names), append_headers=append
         )
 
-    def _log_in(self, ctx: RequestContext) -> ImmediateResponse:
-        """To the provider, where a user asks for a page."""
+    def _begin_login(self, ctx: RequestContext) -> ImmediateResponse:
+        """Redirects the request for a page to the provider."""
         navigates = ctx.headers.get("sec-fetch-mode", "navigate") == "navigate"
         if ctx.method != "GET" or not navigates or "text/html" not in ctx.headers.get("accept", ""):
-            raise RefusedError(401, "Unauthorized", "a login is needed, which a page of this host leads to")
+            raise RefusedError(401, "Unauthorized", "a login is required; open a page of this host in the browser")
         state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
-        asked = ctx.raw_path + (f"?{ctx.query}" if ctx.query else "")
-        login = {"state": state, "nonce": nonce, "verifier": verifier, "asked": asked}
+        page = ctx.raw_path + (f"?{ctx.query}" if ctx.query else "")
+        login = {"state": state, "nonce": nonce, "verifier": verifier, "asked": page}
         sealed = self.seal.close("login", {**login, "until": clock.now() + LOGIN_SECONDS})
         if len(sealed) > CHUNK:
-            raise RefusedError(414, "URI Too Long", "the page's address is too long to come back to")
+            raise RefusedError(414, "URI Too Long", "the page's address is too long to return to after a login")
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
         query = {
             "response_type": "code", "client_id": self.params["clientId"], "redirect_uri": self._callback,
@@ -397,42 +397,42 @@ class Gate:
             "code_challenge": challenge, "code_challenge_method": "S256",
         }  # fmt: skip
         others = self.jar.logins(ctx)
-        old = self.jar.gone(others) if len(others) >= MAX_LOGINS else []
-        cookies = [*old, self.jar.made(self.jar.login(state), sealed, LOGIN_SECONDS)]
+        old = self.jar.expire(others) if len(others) >= MAX_LOGINS else []
+        cookies = [*old, self.jar.cookie(self.jar.login(state), sealed, LOGIN_SECONDS)]
         return redirect(self._metadata().authorization, query, cookies)
 
-    async def _back(self, ctx: RequestContext) -> ImmediateResponse:
-        """From the provider, with a code."""
-        said = {name: ctx.query_params.get_all(name) for name in ("state", "code", "iss", "error")}
-        if ctx.method != "GET" or any(len(values) > 1 for values in said.values()) or not said["state"]:
+    async def _finish_login(self, ctx: RequestContext) -> ImmediateResponse:
+        """Answers the browser that comes back from the provider with a code."""
+        answer = {name: ctx.query_params.get_all(name) for name in ("state", "code", "iss", "error")}
+        if ctx.method != "GET" or any(len(values) > 1 for values in answer.values()) or not answer["state"]:
             raise failed_login()
-        state = said["state"][0]
+        state = answer["state"][0]
         login = self.seal.open("login", self.jar.of_login(ctx, state))
         if login is None or not hmac.compare_digest(login["state"].encode(), state.encode("utf-8", "surrogateescape")):
-            raise failed_login()  # another browser's, or too late
-        if said["iss"] not in ([], [self.params["issuer"]]):  # RFC 9207
+            raise failed_login()  # the login of another browser, or an expired one
+        if answer["iss"] not in ([], [self.params["issuer"]]):  # RFC 9207
             raise failed_login()
-        if said["error"] or not said["code"]:
-            raise RefusedError(403, "Forbidden", "the provider has not let the user log in")
+        if answer["error"] or not answer["code"]:
+            raise RefusedError(403, "Forbidden", "the provider has refused the login")
         self._metadata()
-        if await self._attempts(state) > MAX_ATTEMPTS:
+        if await self._count_attempt(state) > MAX_ATTEMPTS:
             raise failed_login()
         seconds = ctx.time_remaining() * 0.9
-        token = await self.provider.id_token(said["code"][0], login["verifier"], self._callback, seconds)
+        token = await self.provider.id_token(answer["code"][0], login["verifier"], self._callback, seconds)
         claims = await self.provider.claims(token, login["nonce"])
         headers_of(claims, self.params["claimHeaders"])
-        lasts = self.params["sessionSeconds"]
-        session = {"until": clock.now() + lasts, "claims": claims}
+        lifetime = self.params["sessionSeconds"]
+        session = {"until": clock.now() + lifetime, "claims": claims}
         if self.params.get("logoutPath"):
             session["id_token"] = token
-        done = self.jar.gone([self.jar.login(state)])
+        expired = self.jar.expire([self.jar.login(state)])
         return redirect(self.params["origin"] + login["asked"], {}, [
-            *self.jar.chunks(self.seal.close("session", session), lasts), *done,
+            *self.jar.chunks(self.seal.close("session", session), lifetime), *expired,
         ])  # fmt: skip
 
-    async def _attempts(self, state: str) -> int:
-        """How often this login has asked the provider for a token, with this time. While the store is away each is the
-        first: the provider takes a code once, whatever is counted here."""
+    async def _count_attempt(self, state: str) -> int:
+        """Counts the token requests of this login, this one included. While the store does not answer each counts as
+        the first, since the provider accepts a code only once anyway."""
         try:
             return await self.attempts.increment(hashlib.sha256(state.encode()).digest(), ttl=LOGIN_SECONDS)
         except StoreUnavailableError as error:
@@ -440,10 +440,10 @@ class Gate:
             return 1
 
     def _log_out(self, ctx: RequestContext, session: Mapping[str, Any] | None) -> ImmediateResponse:
-        """OpenID Connect RP-Initiated Logout 1.0, 2. Another site may lead a user here, but not log the user out."""
+        """OpenID Connect RP-Initiated Logout 1.0, 2. A link on another site must not log the user out unasked."""
         if not set(ctx.headers.get_all("sec-fetch-site")) <= {"same-origin", "none"}:
             return question(self.params["origin"] + self.params["logoutPath"])
-        cookies = self.jar.gone([*self.jar.of_session(ctx), *self.jar.logins(ctx)])
+        cookies = self.jar.expire([*self.jar.of_session(ctx), *self.jar.logins(ctx)])
         home = self.params["origin"] + self.params["loggedOutPath"]
         try:
             end = self.provider.metadata.value.end_session
@@ -466,26 +466,26 @@ class Gate:
 
 
 def redirect(url: str, query: Mapping[str, str], cookies: list[str]) -> ImmediateResponse:
-    joined = f"{url}{'&' if '?' in url else '?'}{urlencode(query)}" if query else url
-    headers: dict[str, Any] = {"location": joined, "cache-control": "no-store"}
+    location = f"{url}{'&' if '?' in url else '?'}{urlencode(query)}" if query else url
+    headers: dict[str, Any] = {"location": location, "cache-control": "no-store"}
     return ImmediateResponse(302, headers | ({"set-cookie": cookies} if cookies else {}))
 
 
 def question(logout: str) -> ImmediateResponse:
-    """The page that asks a user who comes from another site. A link of it is followed from this one."""
+    """A page that asks a user who comes from another site. A click on its link comes from this site."""
     headers = {
         "content-type": "text/html; charset=utf-8", "cache-control": "no-store",
         "content-security-policy": "default-src 'none'; frame-ancestors 'none'", "x-frame-options": "DENY",
     }  # fmt: skip
     page = (
         '<!doctype html>\n<html lang="en"><meta name="viewport" content="width=device-width"><title>Log out</title>\n'
-        f'<p>Another site has led you here.</p>\n<p><a href="{html.escape(logout)}">Log out</a></p>\n</html>\n'
+        f'<p>Another site has sent you here.</p>\n<p><a href="{html.escape(logout)}">Log out</a></p>\n</html>\n'
     )
     return ImmediateResponse(200, headers, page)
 
 
 def headers_of(claims: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, str]:
-    """Headers that tell of claims. RefusedError: one would have a control character in it."""
+    """Headers with claims. RefusedError: a claim has a control character."""
     values = {name: claims[claim] for name, claim in names.items() if claim in claims}
     headers = {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
     try:
@@ -509,8 +509,8 @@ async def prepare(params: dict[str, Any]) -> AsyncIterator[Gate]:
     secure = params["origin"].startswith("https://")
     jar = Jar(f"__Host-{params['cookieName']}" if secure else params["cookieName"], secure)
     seal = Seal(params["cookieKeys"], context(params))
-    attempts = AsyncStore("logins", shared=True)  # a cookie is good at all APIs with this client and origin
-    # what is compressed is not read: nobody knows how much of it there will be
+    attempts = AsyncStore("logins", shared=True)  # a cookie is valid at all APIs with this client and origin
+    # Compressed documents are not read, since their size is not known in advance.
     async with aiohttp.ClientSession(
         auto_decompress=False, headers={"accept-encoding": "identity"}, cookie_jar=aiohttp.DummyCookieJar()
     ) as session:

@@ -1,13 +1,12 @@
 """Asks Open Policy Agent whether a request may pass: https://www.openpolicyagent.org/docs/rest-api#data-api
 
-The names of the input are those of conditions (docs/reference/conditions.md), without `request.`; beside them there are
-`path_segments` (each decoded), `identity`, `api` and `metadata`. One client with its pool of connections serves the
-instance as long as it lives.
+The input has the names of conditions (docs/reference/conditions.md), without `request.`, and `path_segments` (each
+decoded), `identity`, `api` and `metadata`. An instance has one HTTP client with a pool of connections.
 
-It fails closed: a decision that is undefined is a refusal, and what is no decision (no answer in time, a status other
-than 200, a redirect, another format, more than MAX_ANSWER bytes) is answered by 503.
+The policy fails closed: an undefined decision is a refusal, and without a valid decision (no answer in time, a status
+other than 200, a redirect, another format, more than MAX_ANSWER bytes) the client gets 503.
 
-Limits: a decision that is believed for `cacheSeconds` is so by each process on its own.
+Limits: each process has its own cache of decisions.
 """
 
 from __future__ import annotations
@@ -41,15 +40,15 @@ log = logging.getLogger(__name__)
 
 
 class UselessError(Exception):
-    """What OPA has said is no decision. Its text is for the log."""
+    """OPA's answer is no valid decision. The text is for the log."""
 
 
 Decision = dict[str, Any]
-"""As OPA gives it: {"allow": bool, "status": int, "headers": {…}, "body": …, "identity": {…}}, checked."""
+"""OPA's decision, checked: {"allow": bool, "status": int, "headers": {…}, "body": …, "identity": {…}}."""
 
 
 class Opa:
-    """Asks OPA, and remembers its last decisions. All of it runs in one event loop."""
+    """Asks OPA, and caches its last decisions. It runs in one event loop."""
 
     def __init__(self, session: aiohttp.ClientSession, params: Mapping[str, Any]) -> None:
         self._session = session
@@ -59,14 +58,14 @@ class Opa:
         self._may_set = {name.lower() for name in params["upstreamHeaders"]}
         self._cached: OrderedDict[bytes, tuple[float, Decision]] = OrderedDict()
 
-    async def decide(self, about: Mapping[str, Any], seconds: float, traceparent: str) -> Decision:
-        """Raises aiohttp.ClientError, TimeoutError or UselessError."""
-        question = _json({"input": about})
+    async def decide(self, document: Mapping[str, Any], seconds: float, traceparent: str) -> Decision:
+        """OPA's decision on an input document. Raises aiohttp.ClientError, TimeoutError or UselessError."""
+        question = _json({"input": document})
         key = hashlib.sha256(question).digest()
         until, decision = self._cached.get(key, (0.0, {}))
         if clock.monotonic() < until:
             return decision
-        limit = aiohttp.ClientTimeout(total=max(min(self._seconds, seconds), 0.001))  # which takes 0 for no limit
+        limit = aiohttp.ClientTimeout(total=max(min(self._seconds, seconds), 0.001))  # for aiohttp 0 is no limit
         decision = checked(await self._ask(question, limit, traceparent), self._may_set)
         if self._cache_seconds:
             self._cached[key] = (clock.monotonic() + self._cache_seconds, decision)
@@ -79,12 +78,12 @@ class Opa:
         headers = {"traceparent": traceparent} if traceparent else {}
         try:
             return await self._post(question, limit, headers)
-        except aiohttp.ServerDisconnectedError:  # of a connection that had been idle: to ask again changes nothing
+        except aiohttp.ServerDisconnectedError:  # on an idle connection; asking again is safe
             return await self._post(question, limit, headers)
 
     async def _post(self, question: bytes, limit: aiohttp.ClientTimeout, headers: Mapping[str, str]) -> bytes:
-        asked = self._session.post(self._url, data=question, timeout=limit, headers=headers, allow_redirects=False)
-        async with asked as answer:
+        posting = self._session.post(self._url, data=question, timeout=limit, headers=headers, allow_redirects=False)
+        async with posting as answer:
             if answer.status != 200:
                 raise UselessError(f"expected the status 200, got {answer.status}")
             text = bytearray()
@@ -108,7 +107,7 @@ async def prepare(params: dict[str, Any]) -> AsyncIterator[Opa]:
 
 
 def token_of(params: dict[str, Any]) -> str:
-    """ValueError: no header can hold it. The schema does not look at a token that is named."""
+    """The token. ValueError: no header can hold it, which the schema cannot check for a named secret."""
     token: str = params["token"].reveal()
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise ValueError("token: expected printable ASCII characters without spaces, got others")
@@ -120,25 +119,25 @@ async def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestActi
         decision = await ctx.prepared.decide(input_of(ctx, params), ctx.time_remaining() * 0.9, ctx.traceparent)
     except (aiohttp.ClientError, TimeoutError, UselessError) as error:
         DECISIONS.inc(decision="none")
-        log.warning("OPA gave no decision: %s: %s", type(error).__name__, error)
+        log.warning("OPA returned no decision: %s: %s", type(error).__name__, error)
         return problem(503, {"retry-after": "1"})
     DECISIONS.inc(decision="allow" if decision["allow"] else "deny")
     if not decision["allow"]:
         return refused(decision, params["statusCode"])
-    if who := decision.get("identity"):
-        scopes, claims = tuple(who.get("scopes", ())), who.get("claims", {})
-        ctx.identity = Identity(who["subject"], who.get("issuer", ""), scopes, claims, "opa")
+    if identity := decision.get("identity"):
+        scopes, claims = tuple(identity.get("scopes", ())), identity.get("claims", {})
+        ctx.identity = Identity(identity["subject"], identity.get("issuer", ""), scopes, claims, "opa")
     if params["upstreamHeaders"]:
         headers = decision.get("headers", {})
         return UpstreamRequestModifications(remove_headers=params["upstreamHeaders"], set_headers=headers)
     return None
 
 
-# ---------------------------------------------------------------- what OPA is asked
+# ---------------------------------------------------------------- the input
 
 
 def input_of(ctx: RequestContext, params: Mapping[str, Any]) -> dict[str, Any]:
-    """As JSON values."""
+    """The input document for a request, as JSON values."""
     metadata = ctx.metadata.to_dict()
     return {
         "method": ctx.method,
@@ -180,23 +179,23 @@ def _peer(peer: Peer | None) -> dict[str, Any] | None:
 
 
 def _json(value: Mapping[str, Any]) -> bytes:
-    """As JSON in UTF-8; what a client has sent in other bytes becomes U+FFFD."""
+    """JSON in UTF-8; bytes of a client that are not UTF-8 become U+FFFD."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
     return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace").encode()
 
 
-# ---------------------------------------------------------------- what OPA says
+# ---------------------------------------------------------------- the decision
 
 
 def checked(text: bytes, may_set: set[str]) -> Decision:
-    """The decision in an answer of OPA's. UselessError: there is none."""
+    """The decision in OPA's answer. UselessError: there is none."""
     try:
         answer = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UselessError(f"expected JSON, got something else: {error}") from None
     if not isinstance(answer, dict):
         raise UselessError(f"expected an object with result, got {_kind(answer)}")
-    result = answer.get("result", False)  # undefined: no rule has anything to say
+    result = answer.get("result", False)  # undefined: no rule applies
     if isinstance(result, bool):
         return {"allow": result}
     if not isinstance(result, dict) or not isinstance(result.get("allow"), bool):
@@ -219,13 +218,13 @@ def _check_headers(headers: Any, may_set: set[str] | None) -> None:
         raise UselessError(f"expected headers of upstreamHeaders alone, got {', '.join(sorted(others))}")
 
 
-def _check_identity(who: Any) -> None:
-    if who is None:
+def _check_identity(identity: Any) -> None:
+    if identity is None:
         return
     kinds = {"subject": str, "issuer": str, "scopes": list, "claims": dict}
-    if not isinstance(who, dict) or not who.get("subject"):
+    if not isinstance(identity, dict) or not identity.get("subject"):
         raise UselessError("expected an identity with a subject, got none")
-    for name, value in who.items():
+    for name, value in identity.items():
         if name not in kinds or not isinstance(value, kinds[name]):
             raise UselessError(
                 f"expected an identity of subject, issuer, scopes and claims, got {name} as {_kind(value)}"
@@ -236,7 +235,7 @@ def _kind(value: object) -> str:
     return type(value).__name__
 
 
-# ---------------------------------------------------------------- what the client gets
+# ---------------------------------------------------------------- the client's answer
 
 
 def refused(decision: Decision, status: int) -> ImmediateResponse:
@@ -254,9 +253,9 @@ TITLES = {401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 503: "Service
 
 
 def problem(status: int, headers: Mapping[str, str]) -> ImmediateResponse:
-    about = {"type": "about:blank", "title": TITLES.get(status, "Refused"), "status": status}
+    body = {"type": "about:blank", "title": TITLES.get(status, "Refused"), "status": status}
     named = {name.lower() for name in headers}
     more = {"content-type": "application/problem+json"} if "content-type" not in named else {}
     if status == 401 and "www-authenticate" not in named:
         more["www-authenticate"] = "Bearer"
-    return ImmediateResponse(status, {**headers, **more}, json.dumps(about))
+    return ImmediateResponse(status, {**headers, **more}, json.dumps(body))

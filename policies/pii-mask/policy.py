@@ -1,14 +1,14 @@
-"""Masks card numbers, IBANs, e-mail addresses, phone numbers, further kinds, and what patterns of one's own say.
+"""Masks card numbers, IBANs, e-mail addresses, phone numbers, further kinds, and matches of the publisher's patterns.
 
-Text is masked while it comes: a number that is cut, by chunks or by the tokens of a model in an event stream, is found
-as if it were whole. Documents of JSON are gathered, up to `maxBytes`, and refused where they cannot be read; of JSON
-lines each goes on by itself. Forms, values of the query, and headers that are named are masked too.
+Text is masked while it streams: a number that is split over chunks, or over the tokens of a model in an event stream,
+is found as if it were whole. JSON documents are buffered, up to `maxBytes`, and refused if they cannot be parsed; JSON
+lines go on line by line. Forms, values of the query, and headers that the parameters name are masked too.
 
-Know its limits. It finds what its patterns describe, in ASCII digits and letters; of JSON in strings, not in names of
-members and numbers; of XML not behind entities. Several parts (multipart), and what is neither text, JSON, XML, events
-nor a form, are refused, or pass as they are, as `otherTypes` says. Text is read by its byte order mark, its charset or
-what XML declares, and refused where that is not one of `sdk.charsets`. A JSON document in which something is masked is
-written anew, so that blanks and the notation of numbers may differ. Path and trailers are not looked at.
+Limits. It finds matches of its patterns, in ASCII digits and letters: in JSON in strings only, not in member names and
+numbers; in XML not in entities. Multipart bodies, and bodies that are neither text, JSON, XML, events nor a form, are
+refused, or pass unmasked, as `otherTypes` says. Text is decoded by its byte order mark, its charset or its XML
+declaration, and refused if that is not one of `sdk.charsets`. A JSON document in which something is masked is written
+anew, so that whitespace and the notation of numbers may differ. Path and trailers are not masked.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ from sdk import charsets
 
 if TYPE_CHECKING:  # the folder's name is none of a package's
     from masking import bodies
-    from masking.detectors import OURS, Detector, custom
+    from masking.detectors import BUILT_IN, Detector, custom
     from masking.events import masked_events
     from masking.replacing import Masking, Replace, fixed, hashed, keep_last, masking
 else:
     from .masking import bodies
-    from .masking.detectors import OURS, Detector, custom
+    from .masking.detectors import BUILT_IN, Detector, custom
     from .masking.events import masked_events
     from .masking.replacing import Masking, Replace, fixed, hashed, keep_last, masking
 
 Json = dict[str, Any]
 Kind = Literal["json", "lines", "form", "events", "xml", "text", "other"]
-MASKED = Counter("pii_masked_total", "What has been masked.", ["direction", "detector"])
+MASKED = Counter("pii_masked_total", "Values that were masked.", ["direction", "detector"])
 LINES = {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"}
 TEXT = {
     "",
@@ -60,11 +60,11 @@ TEXT = {
     "application/yaml",
     "application/sql",
 }
-"""Beside text/* and XML; "" is a body whose type nobody says."""
+"""Text types besides text/* and XML; "" is a body without a content type."""
 FORM = "application/x-www-form-urlencoded"
 EVENTS = "text/event-stream"
 LEAST_KEY = 16
-"""Characters, which the schema does not count where the key is named."""
+"""Characters of a key. The schema cannot check the length of a named secret."""
 
 
 class OtherTypeError(Exception):
@@ -73,7 +73,7 @@ class OtherTypeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Refusals:
-    """Statuses of the answers to a body that cannot be read, and to one of a kind that is not masked."""
+    """Statuses of the answers to bodies that cannot be read, and to bodies of a kind that is not masked."""
 
     unreadable: int
     other_type: int
@@ -81,7 +81,7 @@ class Refusals:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """None: the direction is left alone."""
+    """The masking of each direction; None: the direction is not masked."""
 
     request: Masking | None
     response: Masking | None
@@ -90,35 +90,38 @@ class Prepared:
 
 def prepare(params: Json) -> Prepared:
     patterns = params["patterns"]
-    names = [*params["detect"], *(each["name"] for each in patterns)]
-    twice = sorted({name for name in names if names.count(name) > 1} | ({*OURS} & {each["name"] for each in patterns}))
+    own_names = [pattern["name"] for pattern in patterns]
+    names = [*params["detect"], *own_names]
+    twice = sorted({name for name in names if names.count(name) > 1} | ({*BUILT_IN} & {*own_names}))
     if twice:
-        raise ValueError(f"expected a name for each pattern that nothing else has, got {', '.join(twice)} again")
+        raise ValueError(f"expected a unique name for each pattern, got {', '.join(twice)} again")
     if not names:
-        raise ValueError("expected detect or patterns to name what is masked, got neither")
+        raise ValueError("expected something to mask in detect or patterns, got nothing")
     unknown = sorted({*params["replacements"]} - {*names})
     if unknown:
         raise ValueError(f"expected replacements for {', '.join(names)}, got one for {', '.join(unknown)}")
-    found: list[Detector] = [
-        *(OURS[name] for name in params["detect"]),
-        *(custom(each["name"], each["regex"]) for each in patterns),
+    detectors: list[Detector] = [
+        *(BUILT_IN[name] for name in params["detect"]),
+        *(custom(pattern["name"], pattern["regex"]) for pattern in patterns),
     ]
     replaced = {name: _replace(name, params["replacements"].get(name, params["replacement"]), params) for name in names}
 
     def of(direction: str) -> Masking | None:
-        counted = {name: MASKED.labels(direction=direction, detector=name) for name in names}
-        return masking(found, replaced, lambda name: counted[name].inc()) if direction in params["directions"] else None
+        counters = {name: MASKED.labels(direction=direction, detector=name) for name in names}
+        if direction not in params["directions"]:
+            return None
+        return masking(detectors, replaced, lambda name: counters[name].inc())
 
-    include, exclude = (tuple(map(bodies.steps_of, params[each])) for each in ("include", "exclude"))
+    include, exclude = (tuple(map(bodies.steps_of, params[name])) for name in ("include", "exclude"))
     return Prepared(of("request"), of("response"), bodies.Places(include, exclude))
 
 
-def _replace(name: str, given: Json, params: Json) -> Replace:
-    match given["with"]:
+def _replace(name: str, replacement: Json, params: Json) -> Replace:
+    match replacement["with"]:
         case "text":
-            return fixed(given.get("text", "[masked]"))
+            return fixed(replacement.get("text", "[masked]"))
         case "keepLast":
-            return keep_last(given.get("keep", 4))
+            return keep_last(replacement.get("keep", 4))
         case _:
             if "hashKey" not in params:
                 raise ValueError(f"expected hashKey, since {name} is replaced by a hash, got none")
@@ -149,10 +152,10 @@ def on_response(ctx: ResponseContext, params: Json) -> ResponseAction:
 
 
 def masked_headers(headers: Headers, names: list[str], masked: Callable[[str], str]) -> dict[str, list[str]]:
-    """The lines of those in which something is masked."""
+    """The masked lines of the headers in which something is masked."""
     lines = {name: headers.get_all(name) for name in names}
-    made = {name: [masked(line) for line in values] for name, values in lines.items()}
-    return {name: values for name, values in made.items() if values != lines[name]}
+    results = {name: [masked(line) for line in values] for name, values in lines.items()}
+    return {name: values for name, values in results.items() if values != lines[name]}
 
 
 # ------------------------------------------------------------------ bodies
@@ -192,11 +195,11 @@ async def masked_body(
 async def _masked(content_type: str, chunks: Chunks, of: Masking, places: bodies.Places, params: Json) -> Chunks:
     kind = kind_of(content_type.partition(";")[0].strip().lower())
     if kind == "other":
-        made = unmasked(chunks, params["otherTypes"])
+        result = unmasked(chunks, params["otherTypes"])
     else:
         body = await bodies.begin_body(chunks, content_type, xml=kind == "xml")
-        made = masked_kind(kind, body, of, places, params["maxBytes"])
-    async for chunk in made:
+        result = masked_kind(kind, body, of, places, params["maxBytes"])
+    async for chunk in result:
         yield chunk
 
 

@@ -505,7 +505,7 @@ def test_what_is_masked_is_counted_and_not_told() -> None:
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"detect": [], "patterns": []}, "got neither"),
+        ({"detect": [], "patterns": []}, "got nothing"),
         ({"patterns": [TOKEN, TOKEN]}, "got token again"),
         ({"patterns": [{"name": "email", "regex": "a"}], "detect": ["phone"]}, "got email again"),
         ({"replacements": {"other": {"with": "text"}}}, "got one for other"),

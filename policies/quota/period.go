@@ -8,7 +8,7 @@ import (
 	"gatewright.dev/sdk/policy/ratelimitheader"
 )
 
-// The periods that there are.
+// The supported periods.
 const (
 	day   = "day"
 	week  = "week"
@@ -26,13 +26,13 @@ func newCalendar(period, zone string) (calendar, error) {
 		return calendar{}, fmt.Errorf("period: expected day, week or month, got %q", period)
 	}
 	location, err := time.LoadLocation(zone)
-	if err != nil || zone == "" || zone == "Local" { // which is the node's own, and another at each
+	if err != nil || zone == "" || zone == "Local" { // the node's own zone, which differs between nodes
 		return calendar{}, fmt.Errorf("timeZone: expected a name of the IANA time zone database, as Europe/Berlin or UTC, got %q", zone)
 	}
 	return calendar{period, location}, nil
 }
 
-// begin is when the period begins that the day belongs to, or one that lies so many behind it.
+// begin returns the beginning of the period that contains a day, or of one that lies so many periods before it.
 func (c calendar) begin(at time.Time, behind int) time.Time {
 	year, month, date := at.Date()
 	switch c.period {
@@ -46,8 +46,8 @@ func (c calendar) begin(at time.Time, behind int) time.Time {
 	}
 }
 
-// at is the period that a time lies in. Where clocks are changed at midnight, there may be none or two of it on a day: then
-// the time may lie beside the period that its date says.
+// at returns the period that contains a time. If clocks change at midnight, a day may have no midnight or two: then
+// the time may lie outside of the period of its date.
 func (c calendar) at(now time.Time) (from, to time.Time) {
 	local, behind := now.In(c.zone), 0
 	for now.Before(c.begin(local, behind)) {
@@ -59,21 +59,21 @@ func (c calendar) at(now time.Time) (from, to time.Time) {
 	return c.begin(local, behind), c.begin(local, behind+1)
 }
 
-// span is a period, with what is the same for all of its requests.
+// span is a period, with the values that all of its requests share.
 type span struct {
 	from, to     time.Time
 	suffix       string // of keys in the store
 	policyHeader string
 }
 
-// span is the one that now lies in; a period's first request makes it.
+// span returns the present period; the first request of a period creates it.
 func (p *policy) span(now time.Time) *span {
-	if known := p.known.Load(); known != nil && !now.Before(known.from) && now.Before(known.to) {
-		return known
+	if current := p.current.Load(); current != nil && !now.Before(current.from) && now.Before(current.to) {
+		return current
 	}
 	from, to := p.calendar.at(now)
-	made := &span{from: from, to: to, suffix: fmt.Sprintf("/%d", from.Unix())}
-	made.policyHeader = string(ratelimitheader.AppendPolicy(nil, p.name, p.limit, to.Sub(from)))
-	p.known.Store(made)
-	return made
+	next := &span{from: from, to: to, suffix: fmt.Sprintf("/%d", from.Unix())}
+	next.policyHeader = string(ratelimitheader.AppendPolicy(nil, p.name, p.limit, to.Sub(from)))
+	p.current.Store(next)
+	return next
 }

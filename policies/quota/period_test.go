@@ -12,7 +12,7 @@ var zones = []string{
 	"Pacific/Apia", "Africa/Cairo", "Asia/Kathmandu",
 }
 
-// TestEachMomentLiesInOnePeriod: periods abut, none is empty, and whatever is asked within one says the same one.
+// TestEachMomentLiesInOnePeriod: periods abut, none is empty, and all times within one give the same one.
 func TestEachMomentLiesInOnePeriod(t *testing.T) {
 	const step = 29*time.Minute + 13*time.Second
 	begin := time.Date(2011, time.March, 1, 0, 0, 0, 0, time.UTC)

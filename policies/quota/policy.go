@@ -1,8 +1,8 @@
-// Package quota is the policy quota: so many requests of a key pass in a day, week or month of the calendar, the others are
-// answered with 429.
+// Package quota is the policy quota: it admits a number of requests of a key per day, week or month of the calendar, and
+// answers further ones with 429.
 //
-// The store counts, and each request waits for it: what it says is exact over all nodes that share it. A count's name has
-// the period's begin, so that a new period begins at 0, and the entry ends by itself a day after its period.
+// The store counts, and each request waits for it, so the count is exact over all nodes that share it. A count's key contains
+// the beginning of the period, so that a new period begins at 0, and expires a day after its period.
 package quota
 
 import (
@@ -34,27 +34,27 @@ type policy struct {
 	limit    int64
 	key      requestkey.Key
 	store    v1alpha.Store
-	patience time.Duration // of a call of the store
-	passes   bool          // what cannot be counted
+	patience time.Duration // timeout of a call of the store
+	passes   bool          // requests that cannot be counted pass
 	warnAt   int64         // percent; 0: never
 	headers  bool
 	refused  *v1alpha.Counter
-	known    atomic.Pointer[span]
+	current  atomic.Pointer[span]
 }
 
-// slack is how much longer than its period a count is kept: nodes' clocks may differ.
+// slack is how much longer than its period a count is kept, since nodes' clocks may differ.
 const slack = 24 * time.Hour
 
 // GetPolicy builds an instance; its parameters are in policy-definition.yaml.
 func GetPolicy(metadata v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error) {
-	given := parameters{TimeZone: "UTC", Name: "quota"}
-	if err := params.Decode(&given); err != nil {
+	parsed := parameters{TimeZone: "UTC", Name: "quota"}
+	if err := params.Decode(&parsed); err != nil {
 		return nil, err
 	}
 	if metadata.Store == nil {
 		return nil, errors.New("expected a store that counts, got none")
 	}
-	calendar, err := newCalendar(given.Period, given.TimeZone)
+	calendar, err := newCalendar(parsed.Period, parsed.TimeZone)
 	if err != nil {
 		return nil, err
 	}
@@ -63,14 +63,14 @@ func GetPolicy(metadata v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy
 		return nil, err
 	}
 	return &policy{
-		calendar: calendar, name: given.Name, limit: given.Requests, store: metadata.Store, refused: refused,
-		key:      requestkey.New(metadata.Operation, given.Key, given.Name, given.Period),
-		patience: metadata.Timeout / 2, // of the attachment's: so that there is time for an answer of its own
-		passes:   given.WhenUnavailable == "allow", warnAt: given.WarnAt, headers: given.Headers,
+		calendar: calendar, name: parsed.Name, limit: parsed.Requests, store: metadata.Store, refused: refused,
+		key:      requestkey.New(metadata.Operation, parsed.Key, parsed.Name, parsed.Period),
+		patience: metadata.Timeout / 2, // half of the attachment's, which leaves time for an answer of its own
+		passes:   parsed.WhenUnavailable == "allow", warnAt: parsed.WarnAt, headers: parsed.Headers,
 	}, nil
 }
 
-// OnRequest counts the request, and lets it pass or answers it.
+// OnRequest counts the request, and admits or refuses it.
 func (p *policy) OnRequest(ctx context.Context, req *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
 	hash, err := p.key.Of(req)
 	if err != nil {
@@ -80,23 +80,23 @@ func (p *policy) OnRequest(ctx context.Context, req *v1alpha.RequestContext) (v1
 	span := p.span(now)
 	used, err := p.count(ctx, hash.String()+span.suffix, span.to.Sub(now)+slack)
 	if err != nil {
-		return p.uncounted(ctx, err)
+		return p.answerUncounted(ctx, err)
 	}
 	stands := &standing{span, min(used, p.limit), span.to.Sub(now)}
 	if used > p.limit {
 		p.refused.Inc(req.APIName)
-		return ratelimitheader.Exceeded([]string{p.name}, stands.reset, p.told(stands)), nil
+		return ratelimitheader.Exceeded([]string{p.name}, stands.reset, p.standingHeaders(stands)), nil
 	}
-	if p.headers || p.warns(stands) {
+	if p.headers || p.exceedsWarning(stands) {
 		req.Metadata.Lease(p, func() v1alpha.Lease { return stands })
 	}
 	return nil, nil
 }
 
-// uncounted is what becomes of a request that the store has not counted.
-func (p *policy) uncounted(ctx context.Context, err error) (v1alpha.RequestAction, error) {
+// answerUncounted handles a request that the store has not counted.
+func (p *policy) answerUncounted(ctx context.Context, err error) (v1alpha.RequestAction, error) {
 	switch {
-	case ctx.Err() != nil || errors.Is(err, v1alpha.ErrStoreInput): // nobody waits; or it is not the store's fault
+	case ctx.Err() != nil || errors.Is(err, v1alpha.ErrStoreInput): // the client is gone; or the store is not at fault
 		return nil, err
 	case p.passes:
 		return nil, nil
@@ -105,8 +105,8 @@ func (p *policy) uncounted(ctx context.Context, err error) (v1alpha.RequestActio
 	}
 }
 
-// count is how many requests there are with this one. One that is beyond the quota is taken out again, so that whoever is
-// given a larger quota has all that is new of it; one that cannot be taken out is in nobody's way before that.
+// count counts a request, and returns the new count. A request beyond the quota is uncounted again, so that after an increase
+// of the quota all of the increase is available; if that fails, the request only counts against a larger quota.
 func (p *policy) count(ctx context.Context, key string, ttl time.Duration) (int64, error) {
 	if p.patience > 0 {
 		var cancel context.CancelFunc
@@ -120,31 +120,31 @@ func (p *policy) count(ctx context.Context, key string, ttl time.Duration) (int6
 	return used, err
 }
 
-// OnResponse says how it stands.
+// OnResponse reports the state of the quota.
 func (p *policy) OnResponse(_ context.Context, res *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
 	if !p.headers && p.warnAt == 0 {
 		return nil, nil
 	}
-	stands, ok := res.Metadata.Lease(p, func() v1alpha.Lease { return nothing{} }).(*standing)
+	state, ok := res.Metadata.Lease(p, func() v1alpha.Lease { return nothing{} }).(*standing)
 	if !ok {
-		return nil, nil // it was not counted, or there is nothing to be told
+		return nil, nil // not counted, or nothing to report
 	}
-	headers := p.told(stands)
-	if p.warns(stands) {
-		headers = append(headers, v1alpha.Header{Name: "x-quota-warning", Value: p.warning(stands)})
+	headers := p.standingHeaders(state)
+	if p.exceedsWarning(state) {
+		headers = append(headers, v1alpha.Header{Name: "x-quota-warning", Value: p.warning(state)})
 	}
 	return &v1alpha.UpstreamResponseModifications{Headers: v1alpha.HeaderModifications{Append: headers}}, nil
 }
 
-// Close has nothing to give back: the store is the engine's.
+// Close has nothing to release: the store is the engine's.
 func (*policy) Close() error { return nil }
 
-// KeepsDeadlines says that the policy waits for nothing but the store, which heeds ctx.
+// KeepsDeadlines marks a policy that waits only for the store, which observes ctx.
 func (*policy) KeepsDeadlines() {}
 
-// ---------------------------------------------------------------- what clients are told
+// ---------------------------------------------------------------- headers of responses
 
-// standing is how the quota stands with a request; an exchange holds it for its response.
+// standing is the state of the quota after a request; an exchange keeps it for its response.
 type standing struct {
 	span  *span
 	used  int64
@@ -154,12 +154,12 @@ type standing struct {
 // Release does nothing.
 func (*standing) Release() {}
 
-// nothing is what an exchange holds that was not counted.
+// nothing is the lease of an exchange that was not counted.
 type nothing struct{}
 
 func (nothing) Release() {}
 
-func (p *policy) told(s *standing) []v1alpha.Header {
+func (p *policy) standingHeaders(s *standing) []v1alpha.Header {
 	if !p.headers {
 		return nil
 	}
@@ -167,9 +167,11 @@ func (p *policy) told(s *standing) []v1alpha.Header {
 	return ratelimitheader.Headers(s.span.policyHeader, string(text))
 }
 
-func (p *policy) warns(s *standing) bool { return p.warnAt > 0 && s.used*100 >= p.warnAt*p.limit }
+func (p *policy) exceedsWarning(s *standing) bool {
+	return p.warnAt > 0 && s.used*100 >= p.warnAt*p.limit
+}
 
-// warning is an item of a structured field (RFC 9651), as those of RateLimit: the whole percent that are used.
+// warning returns an item of a structured field (RFC 9651), like those of RateLimit: the percentage used, rounded down.
 func (p *policy) warning(s *standing) string {
 	return `"` + p.name + `";used=` + strconv.FormatInt(s.used*100/p.limit, 10)
 }

@@ -19,7 +19,7 @@ import (
 
 var _ v1alpha.Factory = quota.GetPolicy
 
-// counting counts as the engine's store does; takes is how long a call is under way.
+// counting counts as the engine's store does; takes is the duration of a call.
 type counting struct {
 	v1alpha.Store
 	takes time.Duration
@@ -82,8 +82,8 @@ func passes(t testing.TB, policy v1alpha.Policy, key string) bool {
 	return answer(t, policy, request(key)) == nil
 }
 
-// told are the headers of an answer's, by their names.
-func told(t testing.TB, policy v1alpha.Policy, req *v1alpha.RequestContext) map[string]string {
+// headersOf returns the headers of an answer by name.
+func headersOf(t testing.TB, policy v1alpha.Policy, req *v1alpha.RequestContext) map[string]string {
 	t.Helper()
 	action, err := policy.OnResponse(t.Context(), &v1alpha.ResponseContext{Request: req, Metadata: req.Metadata})
 	if err != nil {
@@ -98,8 +98,8 @@ func told(t testing.TB, policy v1alpha.Policy, req *v1alpha.RequestContext) map[
 
 func named(headers []v1alpha.Header) map[string]string {
 	all := map[string]string{}
-	for _, one := range headers {
-		all[one.Name] = one.Value
+	for _, header := range headers {
+		all[header.Name] = header.Value
 	}
 	return all
 }
@@ -140,7 +140,7 @@ func TestADayEndsAtMidnight(t *testing.T) {
 	})
 }
 
-func TestThePeriodIsThatOfTheTimeZone(t *testing.T) {
+func TestThePeriodFollowsTheTimeZone(t *testing.T) {
 	for _, test := range []struct{ period, zone, retry string }{
 		{"day", "UTC", "86400"},
 		{"day", "Asia/Tokyo", "54000"}, // 09:00 there
@@ -179,7 +179,7 @@ func TestRefusedRequestsAreNotCounted(t *testing.T) {
 	})
 }
 
-func TestWhatHasAnotherNameOrPeriodIsCountedApart(t *testing.T) {
+func TestOtherNamesAndPeriodsHaveSeparateCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &counting{}
 		for _, params := range []string{
@@ -207,35 +207,35 @@ func TestAnswersWarn(t *testing.T) {
 			if used >= 8 { // 75 % of 10 are 7.5
 				want = fmt.Sprintf(`"quota";used=%d`, used*10)
 			}
-			for _, each := range []v1alpha.Policy{policy, silent} {
+			for _, p := range []v1alpha.Policy{policy, silent} {
 				req := request("a")
-				if refused := answer(t, each, req); refused != nil {
+				if refused := answer(t, p, req); refused != nil {
 					t.Fatalf("expected %d to pass, got %+v", used, refused)
 				}
-				headers := told(t, each, req)
+				headers := headersOf(t, p, req)
 				if headers["x-quota-warning"] != want {
 					t.Errorf("expected the warning %q, got %v", want, headers)
 				}
-				if wanted := each == policy; strings.HasPrefix(headers["ratelimit"], fmt.Sprintf(`"quota";r=%d;t=`, 10-used)) != wanted {
-					t.Errorf("expected RateLimit to be %t, got %v", wanted, headers)
+				if want := p == policy; strings.HasPrefix(headers["ratelimit"], fmt.Sprintf(`"quota";r=%d;t=`, 10-used)) != want {
+					t.Errorf("expected RateLimit to be %t, got %v", want, headers)
 				}
 			}
 		}
 		uncounted := request("a")
-		if headers := told(t, policy, uncounted); headers != nil {
-			t.Errorf("expected nothing to be told of a request that was not counted, got %v", headers)
+		if headers := headersOf(t, policy, uncounted); headers != nil {
+			t.Errorf("expected no headers for a request that was not counted, got %v", headers)
 		}
 	})
 }
 
-// TestWhileTheStoreIsAway: an error, no room, and no answer, which costs half of the attachment's timeout.
+// TestWhileTheStoreIsAway: an error, a full store, and no answer, which costs half of the attachment's timeout.
 func TestWhileTheStoreIsAway(t *testing.T) {
-	for what, store := range map[string]*counting{
+	for name, store := range map[string]*counting{
 		"away": {fails: v1alpha.Failf(v1alpha.ClassUnavailable, "away")},
 		"full": {fails: fmt.Errorf("%w: %w", v1alpha.ErrStoreFull, v1alpha.Failf(v1alpha.ClassUnavailable, "full"))},
 		"slow": {takes: time.Hour},
 	} {
-		t.Run(what, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				params := `{"requests": 1, "period": "day", "whenUnavailable": %q, ` + keyed + `}`
 				refused := answer(t, built(t, fmt.Sprintf(params, "refuse"), store), request("a"))
@@ -244,7 +244,7 @@ func TestWhileTheStoreIsAway(t *testing.T) {
 				}
 				allows, began := built(t, fmt.Sprintf(params, "allow"), store), time.Now()
 				req := request("a")
-				if refused := answer(t, allows, req); refused != nil || told(t, allows, req) != nil {
+				if refused := answer(t, allows, req); refused != nil || headersOf(t, allows, req) != nil {
 					t.Errorf("expected it to pass without a word, got %+v", refused)
 				}
 				if took := time.Since(began); took > 500*time.Millisecond {
@@ -255,7 +255,7 @@ func TestWhileTheStoreIsAway(t *testing.T) {
 	}
 }
 
-func TestARequestThatNobodyWaitsForIsNoAnswer(t *testing.T) {
+func TestACancelledRequestIsNotAnswered(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	policy := built(t, `{"requests": 1, "period": "day", "whenUnavailable": "allow", `+keyed+`}`, &counting{takes: time.Hour})
@@ -272,7 +272,7 @@ func TestARequestThatNobodyWaitsForIsNoAnswer(t *testing.T) {
 	}
 }
 
-// TestManyAtOnceAreCountedOnce: at several nodes, while others are refused and taken out again.
+// TestManyAtOnceAreCountedOnce: at several nodes, while other requests are refused and uncounted.
 func TestManyAtOnceAreCountedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &counting{takes: time.Microsecond}
@@ -287,7 +287,7 @@ func TestManyAtOnceAreCountedOnce(t *testing.T) {
 				for j := range 20 {
 					if req := request(strconv.Itoa(j % 2)); answer(t, nodes[i%3], req) == nil {
 						passed.Add(1)
-						told(t, nodes[i%3], req)
+						headersOf(t, nodes[i%3], req)
 					}
 				}
 			})
@@ -299,7 +299,7 @@ func TestManyAtOnceAreCountedOnce(t *testing.T) {
 	})
 }
 
-func TestWhatIsNoQuotaIsRefused(t *testing.T) {
+func TestInvalidQuotasAreRefused(t *testing.T) {
 	for params, want := range map[string]string{
 		`{"requests": 1, "period": "year"}`:                            `period: expected day, week or month, got "year"`,
 		`{"requests": 1, "period": "day", "timeZone": "Mars/Olympus"}`: `timeZone: expected a name of the IANA`,

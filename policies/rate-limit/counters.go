@@ -14,45 +14,45 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// counters decide, each node at once by what it knows, and tell the store afterwards what has passed.
+// counters decide at once by the node's own state, and report to the store afterwards what has passed.
 //
-// For each key a node has a view: the time at which all of the burst is there again (GCRA), as the store has last said it,
-// moved on by what the node has let pass since. A request passes where the view lets it. Then, beside the request, what has
-// passed is added to the store's time, whether that lets it or not, and the answer is the next view. One such call of a key
-// is under way at a time, the next one begins tellEvery later and carries all that has passed meanwhile: a slow store is
-// asked more seldom, for more.
+// For each key a node has a view: the time at which the whole burst is available again (GCRA), as the store has last reported
+// it, advanced by the requests that the node has admitted since. A request passes if the view allows it. Then, in the
+// background, the requests that have passed are added to the store's time, whether it allows them or not, and the answer is the
+// next view. A key has one such call under way at a time; the next one begins syncInterval later and carries all requests that
+// have passed meanwhile: a slow store gets fewer and larger calls.
 //
-// So no request waits. What passes beyond the limit is what other nodes let pass between two such calls, not heard of yet.
-// It is owed: the store's time lies that much further in the future, all nodes refuse until it is over, and over a
-// longer time as much passes as the limit says. Nothing is refused too early, for others only ever add.
+// So no request waits. Beyond the limit pass only the requests that other nodes admit between two such calls.
+// They are owed: the store's time lies that much further in the future, all nodes refuse until then, and over a
+// longer time the limit holds. No request is refused too early, since other nodes only ever add to the time.
 type counters struct {
 	limits  []limit
-	store   v1alpha.Store // nil: nobody is told
+	store   v1alpha.Store // nil: counts are not shared
 	now     func() time.Time
 	start   time.Time
 	shards  [shards]shard
 	most    int          // keys of a shard in one generation
-	telling atomic.Int64 // calls of the store under way
-	away    atomic.Bool  // the last one failed
-	probed  atomic.Int64 // when the store was last asked whether it is back, in microseconds
+	syncing atomic.Int64 // calls of the store under way
+	away    atomic.Bool  // the last call failed
+	probed  atomic.Int64 // time of the last probe while the store is away, in microseconds
 
-	ctx  context.Context //nolint:containedctx // of all calls: they belong to the instance, not to a request
+	ctx  context.Context //nolint:containedctx // for all calls, which belong to the instance, not to a request
 	end  context.CancelFunc
 	wait sync.WaitGroup
 }
 
 const (
-	shards      = 16
-	defaultKeys = 131_072
-	maxLimits   = 4
-	maxTelling  = 1024
-	probeEvery  = 250_000 // microseconds
-	callLimit   = 2 * time.Second
-	tellEvery   = 5 * time.Millisecond
+	shards       = 16
+	defaultKeys  = 131_072
+	maxLimits    = 4
+	maxSyncing   = 1024
+	probeEvery   = 250_000 // microseconds
+	callLimit    = 2 * time.Second
+	syncInterval = 5 * time.Millisecond
 )
 
-// shard has a part of the keys. Those that are used move to the recent generation; when that is full it becomes the one
-// before, and a key that was not used since is forgotten, unless its next request would be refused (rotate).
+// shard has a part of the keys. Used keys move to the recent generation; when that is full it becomes the previous
+// one, and keys that were not used since are dropped, unless their next request would be refused (rotate).
 type shard struct {
 	mu             sync.Mutex
 	recent, before map[requestkey.Hash]*counter
@@ -61,21 +61,21 @@ type shard struct {
 // counter is the view of one key. The mutex of its shard guards it.
 type counter struct {
 	tats    [maxLimits]float64 // microseconds since start
-	untold  int64
-	telling bool
+	unsent  int64
+	syncing bool
 }
 
-// decision is what becomes of a request.
+// decision is the decision on a request.
 type decision struct {
 	allowed    bool
 	retryAfter time.Duration
 	answers    [maxLimits]v1alpha.Throttled
 }
 
-// Release does nothing: an exchange holds the decision for its response.
+// Release does nothing: an exchange keeps the decision for its response.
 func (*decision) Release() {}
 
-// newCounters makes counters that know maxKeys at most, in two generations of each shard.
+// newCounters makes counters for at most maxKeys keys, in two generations of each shard.
 func newCounters(limits []limit, store v1alpha.Store, maxKeys int, now func() time.Time) *counters {
 	ctx, end := context.WithCancel(context.Background())
 	c := &counters{limits: limits, store: store, now: now, start: now(), most: maxKeys / 2 / shards, ctx: ctx, end: end}
@@ -90,79 +90,79 @@ func (c *counters) close() {
 	c.wait.Wait()
 }
 
-// micros are microseconds since start, by a clock that does not go back.
+// micros returns the microseconds since start, by a monotonic clock.
 func (c *counters) micros() float64 { return float64(c.now().Sub(c.start)) / float64(time.Microsecond) }
 
-// take decides on a request.
-func (c *counters) take(key requestkey.Hash) (d decision) {
+// decide decides on a request.
+func (c *counters) decide(key requestkey.Hash) (d decision) {
 	now := c.micros()
 	s := &c.shards[key[0]%shards]
 	s.mu.Lock()
-	one := c.find(s, key, now)
+	entry := c.find(s, key, now)
 	var next [maxLimits]float64
 	d.allowed = true
 	for i, limit := range c.limits {
-		next[i], d.answers[i] = limit.Decide(one.tats[i], now, 1)
+		next[i], d.answers[i] = limit.Decide(entry.tats[i], now, 1)
 		if !d.answers[i].Allowed {
 			d.allowed = false
-			owed := max(0, one.tats[i]-now-d.answers[i].ResetAfter.Seconds()*1e6)
+			owed := max(0, entry.tats[i]-now-d.answers[i].ResetAfter.Seconds()*1e6)
 			d.retryAfter = max(d.retryAfter, d.answers[i].RetryAfter+time.Duration(owed)*time.Microsecond)
 		}
 	}
-	tell := false
+	report := false
 	if d.allowed {
-		one.tats = next
-		one.untold++
-		tell = c.store != nil && !one.telling && c.telling.Load() < maxTelling
-		one.telling = one.telling || tell
+		entry.tats = next
+		entry.unsent++
+		report = c.store != nil && !entry.syncing && c.syncing.Load() < maxSyncing
+		entry.syncing = entry.syncing || report
 	} else {
-		c.giveBack(one, now, &d)
+		c.refund(entry, now, &d)
 	}
 	s.mu.Unlock()
-	if tell {
-		c.telling.Add(1)
-		c.wait.Go(func() { c.tell(s, one, key) })
+	if report {
+		c.syncing.Add(1)
+		c.wait.Go(func() { c.sync(s, entry, key) })
 	}
 	return d
 }
 
-// giveBack has the limits that would have let a refused request pass say how they stand without it.
-func (c *counters) giveBack(one *counter, now float64, d *decision) {
+// refund recomputes the answers of the limits that would have admitted a refused request, without it.
+func (c *counters) refund(entry *counter, now float64, d *decision) {
 	for i, limit := range c.limits {
 		if d.answers[i].Allowed {
-			_, d.answers[i] = limit.Decide(one.tats[i], now, 0)
+			_, d.answers[i] = limit.Decide(entry.tats[i], now, 0)
 		}
 	}
 }
 
 func (c *counters) find(s *shard, key requestkey.Hash, now float64) *counter {
-	one := s.recent[key]
-	if one != nil {
-		return one
+	entry := s.recent[key]
+	if entry != nil {
+		return entry
 	}
-	if one = s.before[key]; one == nil {
-		one = &counter{}
+	if entry = s.before[key]; entry == nil {
+		entry = &counter{}
 	}
 	if len(s.recent) >= c.most {
 		c.rotate(s, now)
 	}
-	s.recent[key] = one
-	return one
+	s.recent[key] = entry
+	return entry
 }
 
-// rotate begins a generation. Of the keys that would be forgotten by that, those stay whose next request is refused, or a
-// flood of other keys would free them. They fill half of the generation at most: where there are more, those go that are
-// refused for the shortest time.
+// rotate begins a generation. Of the keys that would be dropped, those whose next request would be refused stay, since otherwise a
+// flood of other keys would free them. They fill half of the generation at most: beyond that, the keys with the shortest
+// wait are dropped.
 func (c *counters) rotate(s *shard, now float64) {
 	waits := make(map[requestkey.Hash]time.Duration, len(s.before))
-	for key, one := range s.before {
+	for key, entry := range s.before {
 		if s.recent[key] == nil {
-			if wait := c.untilAllowed(one, now); wait > 0 {
+			if wait := c.untilAllowed(entry, now); wait > 0 {
 				waits[key] = wait
 			}
 		}
 	}
-	least := leastOf(c.most/2, waits)
+	least := minWait(c.most/2, waits)
 	next := make(map[requestkey.Hash]*counter, c.most)
 	for key, wait := range waits {
 		if wait >= least && len(next) < c.most/2 {
@@ -172,8 +172,8 @@ func (c *counters) rotate(s *shard, now float64) {
 	s.before, s.recent = s.recent, next
 }
 
-// leastOf returns the shortest of the longest waits, so many of them.
-func leastOf(most int, waits map[requestkey.Hash]time.Duration) time.Duration {
+// minWait returns the shortest of the longest waits, as many as most.
+func minWait(most int, waits map[requestkey.Hash]time.Duration) time.Duration {
 	if len(waits) <= most {
 		return 0
 	}
@@ -181,10 +181,10 @@ func leastOf(most int, waits map[requestkey.Hash]time.Duration) time.Duration {
 	return sorted[len(sorted)-most]
 }
 
-// untilAllowed is the time until all limits let a request of the key pass.
-func (c *counters) untilAllowed(one *counter, now float64) (wait time.Duration) {
+// untilAllowed returns the time until all limits admit a request of the key.
+func (c *counters) untilAllowed(entry *counter, now float64) (wait time.Duration) {
 	for i, limit := range c.limits {
-		_, answer := limit.Decide(one.tats[i], now, 1)
+		_, answer := limit.Decide(entry.tats[i], now, 1)
 		wait = max(wait, answer.RetryAfter)
 	}
 	return wait
@@ -192,35 +192,35 @@ func (c *counters) untilAllowed(one *counter, now float64) (wait time.Duration) 
 
 // ---------------------------------------------------------------- the store
 
-// withDebt is the limit as the store counts it: what was let pass is added although the burst is used up. More than that is
-// not owed.
-func withDebt(l v1alpha.Limit) v1alpha.Limit {
+// withOwed returns the limit for the store's count: requests that have passed are added although the burst is used up. No more
+// than that is owed.
+func withOwed(l v1alpha.Limit) v1alpha.Limit {
 	l.Burst = 2*l.Burst + l.Rate
 	return l
 }
 
-// tell adds what has passed to the store's count until nothing more has, or the store does not answer.
-func (c *counters) tell(s *shard, one *counter, key requestkey.Hash) {
-	defer c.telling.Add(-1)
+// sync adds the requests that have passed to the store's count until there are no more, or the store does not answer.
+func (c *counters) sync(s *shard, entry *counter, key requestkey.Hash) {
+	defer c.syncing.Add(-1)
 	for {
 		s.mu.Lock()
-		passed := one.untold
-		one.untold = 0
-		one.telling = passed > 0
+		passed := entry.unsent
+		entry.unsent = 0
+		entry.syncing = passed > 0
 		s.mu.Unlock()
 		if passed == 0 {
 			return
 		}
 		views, err := c.add(key, passed)
 		s.mu.Lock()
-		if err != nil { // what has passed meanwhile counts here alone
-			one.untold, one.telling = 0, false
+		if err != nil { // requests that have passed meanwhile count on this node alone
+			entry.unsent, entry.syncing = 0, false
 			s.mu.Unlock()
 			return
 		}
 		for i, limit := range c.limits {
 			interval := float64(limit.Per.Microseconds()) / float64(limit.Rate)
-			one.tats[i] = views[i] + float64(one.untold)*interval
+			entry.tats[i] = views[i] + float64(entry.unsent)*interval
 		}
 		s.mu.Unlock()
 		c.pause()
@@ -228,7 +228,7 @@ func (c *counters) tell(s *shard, one *counter, key requestkey.Hash) {
 }
 
 func (c *counters) pause() {
-	timer := time.NewTimer(tellEvery)
+	timer := time.NewTimer(syncInterval)
 	defer timer.Stop()
 	select {
 	case <-c.ctx.Done():
@@ -236,25 +236,25 @@ func (c *counters) pause() {
 	}
 }
 
-// add adds what has passed, and returns the store's times.
+// add adds requests that have passed, and returns the store's times.
 func (c *counters) add(key requestkey.Hash, passed int64) (views [maxLimits]float64, err error) {
 	ctx, cancel := context.WithTimeout(c.ctx, callLimit)
 	defer cancel()
 	for i, limit := range c.limits {
-		owed := withDebt(limit.Limit)
-		asked := c.micros()
+		owed := withOwed(limit.Limit)
+		begin := c.micros()
 		answer, err := c.store.Throttle(ctx, c.name(key, i), owed, min(passed, owed.Burst))
 		if err != nil {
 			c.away.Store(true)
 			return views, err
 		}
-		views[i] = (asked+c.micros())/2 + float64(answer.ResetAfter.Microseconds())
+		views[i] = (begin+c.micros())/2 + float64(answer.ResetAfter.Microseconds())
 	}
 	c.away.Store(false)
 	return views, nil
 }
 
-// name is the key of a limit in the store: another limit, or another place in the list, is another one.
+// name returns the key of a limit in the store. Another limit, or another place in the list, has another key.
 func (c *counters) name(key requestkey.Hash, i int) string {
 	limit := c.limits[i]
 	name := append(hex.AppendEncode(make([]byte, 0, 64), key[:]), '/')
@@ -262,15 +262,15 @@ func (c *counters) name(key requestkey.Hash, i int) string {
 	return string(strconv.AppendInt(name, int64(limit.Per.Seconds()), 10))
 }
 
-// isAway is whether the store has not answered the last call. Now and then it has the store asked again: where requests are
-// refused meanwhile, nothing passes that it would be told.
+// isAway reports whether the store has failed to answer the last call. Now and then it probes the store, since while requests are
+// refused, there is nothing to add.
 func (c *counters) isAway() bool {
 	if c.store == nil || !c.away.Load() {
 		return false
 	}
 	now := int64(c.micros())
-	before := c.probed.Load()
-	if now-before >= probeEvery && c.probed.CompareAndSwap(before, now) {
+	last := c.probed.Load()
+	if now-last >= probeEvery && c.probed.CompareAndSwap(last, now) {
 		c.wait.Go(func() {
 			if _, err := c.add(requestkey.Hash{}, 0); err == nil {
 				c.away.Store(false)

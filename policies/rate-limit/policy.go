@@ -1,7 +1,7 @@
-// Package ratelimit is the policy rate-limit: so many requests pass in a time, the others are answered with 429.
+// Package ratelimit is the policy rate-limit: it admits a number of requests in a time, and answers further ones with 429.
 //
-// Each node decides by what it knows, at once, and tells the store what it has let pass afterwards: see counters.go. What
-// a client writes is part of a key only by its hash.
+// Each node decides at once by its own state, and reports to the store afterwards what it has admitted: see counters.go.
+// A client's text is part of a key only by its hash.
 package ratelimit
 
 import (
@@ -32,13 +32,13 @@ type limitParameters struct {
 	Name     string `json:"name"`
 }
 
-// limit is one of the attachment's.
+// limit is a limit of the attachment.
 type limit struct {
 	v1alpha.Limit
 	name string
 }
 
-// What whenUnavailable says.
+// The values of whenUnavailable.
 const (
 	allow  = "allow"
 	refuse = "refuse"
@@ -48,7 +48,7 @@ type policy struct {
 	key             requestkey.Key
 	counters        *counters
 	whenUnavailable string
-	policyHeader    string // "" where answers do not say how it stands
+	policyHeader    string // "" if responses do not report the limits
 	refused         *v1alpha.Counter
 }
 
@@ -58,11 +58,11 @@ var units = map[byte]time.Duration{'s': time.Second, 'm': time.Minute, 'h': time
 
 // GetPolicy builds an instance; its parameters are in policy-definition.yaml.
 func GetPolicy(metadata v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error) {
-	var given parameters
-	if err := params.Decode(&given); err != nil {
+	var parsed parameters
+	if err := params.Decode(&parsed); err != nil {
 		return nil, err
 	}
-	limits, err := limitsOf(given.Limits)
+	limits, err := limitsOf(parsed.Limits)
 	if err != nil {
 		return nil, err
 	}
@@ -70,43 +70,43 @@ func GetPolicy(metadata v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy
 	if err != nil {
 		return nil, err
 	}
-	p := &policy{key: requestkey.New(metadata.Operation, given.Key), whenUnavailable: given.WhenUnavailable, refused: refused}
+	p := &policy{key: requestkey.New(metadata.Operation, parsed.Key), whenUnavailable: parsed.WhenUnavailable, refused: refused}
 	var store v1alpha.Store
-	if given.Scope == "global" {
+	if parsed.Scope == "global" {
 		store = metadata.Store
 	}
-	p.counters = newCounters(limits, store, cmp.Or(given.MaxKeys, defaultKeys), time.Now)
-	if given.Headers {
+	p.counters = newCounters(limits, store, cmp.Or(parsed.MaxKeys, defaultKeys), time.Now)
+	if parsed.Headers {
 		p.policyHeader = policyHeader(limits)
 	}
 	return p, nil
 }
 
-func limitsOf(given []limitParameters) ([]limit, error) {
-	var all []limit
+func limitsOf(specs []limitParameters) ([]limit, error) {
+	var limits []limit
 	names := map[string]bool{}
-	for i, one := range given {
-		per, err := duration(one.Per)
+	for i, spec := range specs {
+		per, err := duration(spec.Per)
 		if err != nil {
 			return nil, fmt.Errorf("limits[%d].per: %w", i, err)
 		}
-		made := limit{v1alpha.Limit{Rate: one.Requests, Per: per, Burst: one.Burst}, one.Name}
-		if made.Burst == 0 {
-			made.Burst = made.Rate
+		l := limit{v1alpha.Limit{Rate: spec.Requests, Per: per, Burst: spec.Burst}, spec.Name}
+		if l.Burst == 0 {
+			l.Burst = l.Rate
 		}
-		if made.name == "" {
-			made.name = strconv.Itoa(i + 1)
+		if l.name == "" {
+			l.name = strconv.Itoa(i + 1)
 		}
-		if names[made.name] {
-			return nil, fmt.Errorf("limits[%d].name: expected names that differ, got %q twice", i, made.name)
+		if names[l.name] {
+			return nil, fmt.Errorf("limits[%d].name: expected names that differ, got %q twice", i, l.name)
 		}
-		names[made.name] = true
-		if err := withDebt(made.Limit).Check(1); err != nil {
+		names[l.name] = true
+		if err := withOwed(l.Limit).Check(1); err != nil {
 			return nil, fmt.Errorf("limits[%d]: %w", i, err)
 		}
-		all = append(all, made)
+		limits = append(limits, l)
 	}
-	return all, nil
+	return limits, nil
 }
 
 func duration(text string) (time.Duration, error) {
@@ -121,19 +121,19 @@ func duration(text string) (time.Duration, error) {
 	return time.Duration(count) * unit, nil
 }
 
-// OnRequest lets the request pass, or answers it.
+// OnRequest admits or refuses the request.
 func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
 	hash, err := p.key.Of(req)
 	if err != nil {
 		return nil, err
 	}
-	if p.whenUnavailable != "local" && p.counters.isAway() { //nolint:contextcheck // the store is asked beside requests
+	if p.whenUnavailable != "local" && p.counters.isAway() { //nolint:contextcheck // the store is called in the background
 		if p.whenUnavailable == refuse {
 			return ratelimitheader.Unavailable(), nil
 		}
 		return nil, nil
 	}
-	decision := p.counters.take(hash) //nolint:contextcheck // as above
+	decision := p.counters.decide(hash) //nolint:contextcheck // as above
 	if !decision.allowed {
 		p.refused.Inc(req.APIName)
 		return p.refusal(&decision), nil
@@ -144,33 +144,33 @@ func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1al
 	return nil, nil
 }
 
-// OnResponse says how it stands.
+// OnResponse reports the state of the limits.
 func (p *policy) OnResponse(_ context.Context, res *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
 	if p.policyHeader == "" {
 		return nil, nil
 	}
-	held, ok := res.Metadata.Lease(p, func() v1alpha.Lease { return nothing{} }).(*decision)
+	d, ok := res.Metadata.Lease(p, func() v1alpha.Lease { return nothing{} }).(*decision)
 	if !ok {
-		return nil, nil // nothing was counted
+		return nil, nil // the request was not counted
 	}
-	return &v1alpha.UpstreamResponseModifications{Headers: v1alpha.HeaderModifications{Append: p.headers(held)}}, nil
+	return &v1alpha.UpstreamResponseModifications{Headers: v1alpha.HeaderModifications{Append: p.headers(d)}}, nil
 }
 
-// Close ends what is under way to the store.
+// Close ends the calls of the store.
 func (p *policy) Close() error {
 	p.counters.close()
 	return nil
 }
 
-// NeverBlocks says that the policy waits for nothing.
+// NeverBlocks marks a policy that never waits.
 func (*policy) NeverBlocks() {}
 
-// nothing is what an exchange holds that was not counted.
+// nothing is the lease of an exchange that was not counted.
 type nothing struct{}
 
 func (nothing) Release() {}
 
-// ---------------------------------------------------------------- what clients are told
+// ---------------------------------------------------------------- headers of responses
 
 func (p *policy) refusal(d *decision) *v1alpha.ImmediateResponse {
 	var violated []string

@@ -85,9 +85,9 @@ func passes(t testing.TB, policy v1alpha.Policy, change func(*v1alpha.RequestCon
 }
 
 func value(headers []v1alpha.Header, name string) string {
-	for _, one := range headers {
-		if one.Name == name {
-			return one.Value
+	for _, header := range headers {
+		if header.Name == name {
+			return header.Value
 		}
 	}
 	return ""
@@ -118,7 +118,7 @@ func TestABurstThenEvenly(t *testing.T) {
 	})
 }
 
-func TestWhatOneLimitRefusesTakesNothingFromTheOthers(t *testing.T) {
+func TestARefusalOfOneLimitDoesNotCountForTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		policy := built(t, `{"limits": [{"requests": 1, "per": "1s"}, {"requests": 3, "per": "1h", "name": "hour"}], "headers": true}`, nil)
 		if !passes(t, policy, nil) {
@@ -147,7 +147,7 @@ func TestWhatOneLimitRefusesTakesNothingFromTheOthers(t *testing.T) {
 	})
 }
 
-func TestAnswersSayHowItStands(t *testing.T) {
+func TestAnswersReportTheStateOfLimits(t *testing.T) {
 	policy := built(t, `{"limits": [{"requests": 5, "per": "1m", "name": "minute"}], "headers": true}`, nil)
 	req := request(nil)
 	if _, err := policy.OnRequest(t.Context(), req); err != nil {
@@ -157,17 +157,17 @@ func TestAnswersSayHowItStands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	told := action.(*v1alpha.UpstreamResponseModifications).Headers.Append
-	if value(told, "ratelimit-policy") != `"minute";q=5;w=60` || value(told, "ratelimit") != `"minute";r=4;t=12` {
-		t.Errorf("expected 4 left of 5 in 60 s, got %v", told)
+	headers := action.(*v1alpha.UpstreamResponseModifications).Headers.Append
+	if value(headers, "ratelimit-policy") != `"minute";q=5;w=60` || value(headers, "ratelimit") != `"minute";r=4;t=12` {
+		t.Errorf("expected 4 left of 5 in 60 s, got %v", headers)
 	}
 	other := request(nil)
 	if action, err := policy.OnResponse(t.Context(), &v1alpha.ResponseContext{Request: other, Metadata: other.Metadata}); action != nil || err != nil {
-		t.Errorf("expected nothing to be told of a request that was not counted, got %v, %v", action, err)
+		t.Errorf("expected no headers for a request that was not counted, got %v, %v", action, err)
 	}
 }
 
-// TestNoValueReadsAsOthers: what clients write in one part of a key is no other part, and no other client's.
+// TestNoValueReadsAsOthers: a client's text in one part of a key equals no other part, and no other client's.
 func TestNoValueReadsAsOthers(t *testing.T) {
 	two := `{"limits": [{"requests": 1, "per": "1h"}], "key": [{"from": "header", "name": "X-A"}, {"from": "header", "name": "X-B"}]}`
 	with := func(headers ...v1alpha.Header) func(*v1alpha.RequestContext) {
@@ -189,7 +189,7 @@ func TestNoValueReadsAsOthers(t *testing.T) {
 	}
 }
 
-func TestWhatIsCountedApart(t *testing.T) {
+func TestSeparateCounts(t *testing.T) {
 	identity := func(subject string) func(*v1alpha.RequestContext) {
 		return func(req *v1alpha.RequestContext) {
 			_ = req.Metadata.Set("identity", map[string]any{"subject": subject, "issuer": "i"})
@@ -241,7 +241,7 @@ func TestABadAddressIsAFailure(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoLimitIsRefused(t *testing.T) {
+func TestInvalidLimitsAreRefused(t *testing.T) {
 	for params, want := range map[string]string{
 		`{"limits": [{"requests": 1, "per": "32d"}]}`:                                                        "limits[0].per: expected",
 		`{"limits": [{"requests": 1, "per": "9999999999999999999s"}]}`:                                       "limits[0].per: expected",
@@ -301,7 +301,7 @@ func TestManyKeysTakeBoundedMemoryAndKeepTheLastOnes(t *testing.T) {
 
 const global = `{"limits": [{"requests": 300, "per": "1s", "burst": 30}], "key": [{"from": "client"}], "scope": "global", "whenUnavailable": %q}`
 
-// offered is what passes of so many requests in a second at each of some nodes.
+// offered returns how many of the requests pass that several nodes receive per second.
 func offered(t *testing.T, nodes []v1alpha.Policy, rate int, lasts time.Duration) (passed int64) {
 	t.Helper()
 	var count atomic.Int64
@@ -337,8 +337,8 @@ func closeAll(t *testing.T, nodes []v1alpha.Policy) {
 	}
 }
 
-// TestThreeNodesKeepOneLimit: three times the limit is offered for 30 s, by stores that are quick and slow. What passes in
-// the long run is the limit; what is let pass too early is made up for.
+// TestThreeNodesKeepOneLimit: three times the limit is offered for 30 s, with fast and slow stores. In
+// the long run the limit holds; requests that passed too early are compensated.
 func TestThreeNodesKeepOneLimit(t *testing.T) {
 	for _, takes := range []time.Duration{300 * time.Microsecond, 20 * time.Millisecond, 80 * time.Millisecond} {
 		t.Run(takes.String(), func(t *testing.T) {
@@ -359,8 +359,8 @@ func TestThreeNodesKeepOneLimit(t *testing.T) {
 	}
 }
 
-// TestLimitsCountApartInTheStore: of the same number of requests, in a second and in an hour.
-func TestLimitsCountApartInTheStore(t *testing.T) {
+// TestLimitsHaveSeparateCountsInTheStore: limits with the same number of requests, in a second and in an hour.
+func TestLimitsHaveSeparateCountsInTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		policy := built(t, `{"limits": [{"requests": 100, "per": "1s"}, {"requests": 100, "per": "1h"}], "key": [{"from": "client"}], "scope": "global"}`, &remoteStore{})
 		defer closeAll(t, []v1alpha.Policy{policy})
@@ -398,13 +398,13 @@ func TestWhileTheStoreIsAway(t *testing.T) {
 	}
 }
 
-func TestARefusalForWantOfAStoreIs503(t *testing.T) {
+func TestWithoutAStoreTheAnswerIs503(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &remoteStore{}
 		store.away.Store(true)
 		policy := built(t, fmt.Sprintf(global, "refuse"), store)
 		defer closeAll(t, []v1alpha.Policy{policy})
-		passes(t, policy, nil) // nobody knows yet
+		passes(t, policy, nil) // the failure is not known yet
 		synctest.Wait()
 		if refused := answer(t, policy, nil); refused == nil || refused.StatusCode != http.StatusServiceUnavailable || value(refused.Headers, "retry-after") == "" {
 			t.Errorf("expected 503 with Retry-After, got %+v", refused)

@@ -17,23 +17,23 @@ type policy struct {
 // GetPolicy builds an instance. Parameters: {"to": "https://new.example/store", "prefix": "/shop", "keepQuery": true,
 // "statusCode": 307}.
 func GetPolicy(_ v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error) {
-	var given struct {
+	var parsed struct {
 		To         string `json:"to"`
 		Prefix     string `json:"prefix"`
 		KeepQuery  bool   `json:"keepQuery"`
 		StatusCode int    `json:"statusCode"`
 	}
-	if err := params.Decode(&given); err != nil {
+	if err := params.Decode(&parsed); err != nil {
 		return nil, err
 	}
-	return &policy{given.To, given.Prefix, given.KeepQuery, given.StatusCode}, nil
+	return &policy{parsed.To, parsed.Prefix, parsed.KeepQuery, parsed.StatusCode}, nil
 }
 
-// OnRequest answers with the address.
+// OnRequest answers with a redirect.
 func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
 	location := p.to
 	if rest, found := strings.CutPrefix(req.RawPath, p.prefix); p.prefix != "" && found && strings.HasPrefix(rest, "/") {
-		// what clients write begins with one slash, so that it is a path below "to" and never a host (browsers read \ as /)
+		// the client's part begins with exactly one slash, so that it is a path below "to" and never a host (browsers read \ as /)
 		location = strings.TrimRight(p.to, "/") + "/" + strings.TrimLeft(rest, `/\`)
 	}
 	if p.keepQuery && req.Query != "" {
@@ -53,5 +53,5 @@ func (*policy) OnResponse(context.Context, *v1alpha.ResponseContext) (v1alpha.Re
 // Close does nothing.
 func (*policy) Close() error { return nil }
 
-// NeverBlocks says that the policy waits for nothing.
+// NeverBlocks marks a policy that never waits.
 func (*policy) NeverBlocks() {}

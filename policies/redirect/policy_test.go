@@ -29,7 +29,7 @@ func location(t *testing.T, params, path, query string) string {
 	return answer.Headers[0].Value
 }
 
-func TestWhereTo(t *testing.T) {
+func TestTargets(t *testing.T) {
 	for _, test := range []struct{ params, path, query, want string }{
 		{`{"to": "https://new.example/store", "prefix": "/shop", "keepQuery": true, "statusCode": 308}`, "/shop/orders/7", "a=1", "https://new.example/store/orders/7?a=1"},
 		{`{"to": "https://new.example/store", "prefix": "/shop", "keepQuery": false, "statusCode": 308}`, "/shop/orders/7", "a=1", "https://new.example/store/orders/7"},

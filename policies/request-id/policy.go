@@ -1,4 +1,4 @@
-// Package requestid is the policy request-id: each request has an id that upstream, and the client's answer, have too.
+// Package requestid is the policy request-id: it gives each request an id, for upstream and in the client's response.
 package requestid
 
 import (
@@ -15,12 +15,12 @@ import (
 
 type policy struct {
 	header  string
-	accepts *regexp.Regexp // nil: no client's id is taken
+	accepts *regexp.Regexp // nil: no client's id is accepted
 	makeID  func(req *v1alpha.RequestContext) string
 	echo    bool
 }
 
-// kinds of ids, by their names in the parameters.
+// kinds are the kinds of ids, by their names in the parameters.
 var kinds = map[string]func(req *v1alpha.RequestContext) string{
 	"uuidv7":  func(*v1alpha.RequestContext) string { return uuid(timed(), 7) },
 	"uuidv4":  func(*v1alpha.RequestContext) string { return uuid(random(), 4) },
@@ -29,32 +29,32 @@ var kinds = map[string]func(req *v1alpha.RequestContext) string{
 }
 
 // GetPolicy builds an instance. Parameters: {"header": "x-correlation-id", "accept": "PATTERN", "format": "uuidv7",
-// "echo": true}. A pattern that RE2 does not take is an error.
+// "echo": true}. A pattern that RE2 does not accept is an error.
 func GetPolicy(_ v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error) {
-	given := struct {
+	parsed := struct {
 		Header string `json:"header"`
 		Accept string `json:"accept"`
 		Format string `json:"format"`
 		Echo   bool   `json:"echo"`
 	}{Header: "x-correlation-id", Format: "uuidv7", Echo: true}
-	if err := params.Decode(&given); err != nil {
+	if err := params.Decode(&parsed); err != nil {
 		return nil, err
 	}
-	made := &policy{header: given.Header, makeID: kinds[given.Format], echo: given.Echo}
-	if made.makeID == nil {
-		return nil, fmt.Errorf("format: expected uuidv7, uuidv4, ulid or gateway, got %q", given.Format)
+	p := &policy{header: parsed.Header, makeID: kinds[parsed.Format], echo: parsed.Echo}
+	if p.makeID == nil {
+		return nil, fmt.Errorf("format: expected uuidv7, uuidv4, ulid or gateway, got %q", parsed.Format)
 	}
-	if given.Accept != "" {
-		pattern, err := regexp.Compile("^(?:" + given.Accept + ")$")
+	if parsed.Accept != "" {
+		pattern, err := regexp.Compile("^(?:" + parsed.Accept + ")$")
 		if err != nil {
-			return nil, fmt.Errorf("accept: expected a regular expression (RE2), got %q: %w", given.Accept, err)
+			return nil, fmt.Errorf("accept: expected a regular expression (RE2), got %q: %w", parsed.Accept, err)
 		}
-		made.accepts = pattern
+		p.accepts = pattern
 	}
-	return made, nil
+	return p, nil
 }
 
-// OnRequest leaves a client's id that is accepted, and sets one of its own in place of any other.
+// OnRequest keeps an acceptable id of the client, and sets a new one in place of any other.
 func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
 	if p.accepts != nil {
 		lines, sent := 0, ""
@@ -70,16 +70,16 @@ func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1al
 	return &v1alpha.UpstreamRequestModifications{Headers: v1alpha.HeaderModifications{Set: set}}, nil
 }
 
-// longest is how many bytes of a client's id are taken, whatever the pattern says.
+// longest is the largest length in bytes of a client's id, for any pattern.
 const longest = 256
 
-// OnResponse tells the client the id that upstream was given.
+// OnResponse sends the client the id that upstream received.
 func (p *policy) OnResponse(_ context.Context, res *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
 	if !p.echo {
 		return nil, nil
 	}
 	id := res.Request.Headers.Get(p.header)
-	if id == "" { // a policy behind this one has removed it
+	if id == "" { // a later policy has removed it
 		return nil, nil
 	}
 	set := []v1alpha.Header{{Name: p.header, Value: id}}
@@ -89,17 +89,17 @@ func (p *policy) OnResponse(_ context.Context, res *v1alpha.ResponseContext) (v1
 // Close does nothing.
 func (*policy) Close() error { return nil }
 
-// NeverBlocks says that the policy waits for nothing.
+// NeverBlocks marks a policy that never waits.
 func (*policy) NeverBlocks() {}
 
 // ---------------------------------------------------------------- ids
 
 func random() (id [16]byte) {
-	_, _ = rand.Read(id[:]) // it never fails
+	_, _ = rand.Read(id[:]) // never fails
 	return id
 }
 
-// timed begins with the milliseconds since 1970, in 48 bits, so that ids sort as they were made.
+// timed returns random bytes that begin with the milliseconds since 1970, in 48 bits, so that ids sort by time.
 func timed() [16]byte {
 	id, now := random(), time.Now().UnixMilli()
 	for n := range 6 {
@@ -108,7 +108,7 @@ func timed() [16]byte {
 	return id
 }
 
-// uuid is the text of one (RFC 9562, 4 and 5.4, 5.7).
+// uuid formats an UUID (RFC 9562, 4 and 5.4, 5.7).
 func uuid(id [16]byte, version byte) string {
 	id[6] = version<<4 | id[6]&0x0f
 	id[8] = 0x80 | id[8]&0x3f
@@ -125,7 +125,7 @@ func uuid(id [16]byte, version byte) string {
 // crockford is the alphabet of ULIDs (https://github.com/ulid/spec).
 var crockford = base32.NewEncoding("0123456789ABCDEFGHJKMNPQRSTVWXYZ").WithPadding(base32.NoPadding)
 
-// ulid is the text of one: 130 bits in 26 characters, of which the first two bits are 0.
+// ulid formats an ULID: 130 bits in 26 characters, of which the first two bits are 0.
 func ulid(id [16]byte) string {
 	var shifted [17]byte // two zero bits before it: base 32 begins with the highest
 	for n, octet := range id {

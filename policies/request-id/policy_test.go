@@ -12,8 +12,8 @@ import (
 
 var _ v1alpha.Factory = requestid.GetPolicy
 
-// sent is the id that upstream gets, and what the client is told, of a client's lines.
-func sent(t *testing.T, params string, lines ...string) (upstream, told string) {
+// sent returns the id that upstream receives, and the id in the client's response, for the client's header lines.
+func sent(t *testing.T, params string, lines ...string) (upstream, returned string) {
 	t.Helper()
 	policy, err := requestid.GetPolicy(v1alpha.Metadata{}, v1alpha.Params(params))
 	if err != nil {
@@ -35,9 +35,9 @@ func sent(t *testing.T, params string, lines ...string) (upstream, told string) 
 		t.Fatal(err)
 	}
 	if changes, ok := answer.(*v1alpha.UpstreamResponseModifications); ok {
-		told = changes.Headers.Set[0].Value
+		returned = changes.Headers.Set[0].Value
 	}
-	return req.Headers.Get("x-correlation-id"), told
+	return req.Headers.Get("x-correlation-id"), returned
 }
 
 func TestAClientsIDIsKeptWhereItIsAccepted(t *testing.T) {
@@ -53,20 +53,20 @@ func TestAClientsIDIsKeptWhereItIsAccepted(t *testing.T) {
 		{[]string{"order-4711\n"}, false},
 		{[]string{"order-4711 x"}, false},
 		{[]string{"order-4711\r\nx-admin: 1"}, false},
-		{[]string{"order-4711", "order-4712"}, false}, // upstream might take either
+		{[]string{"order-4711", "order-4712"}, false}, // upstream might read either
 		{[]string{""}, false},
 		{nil, false},
 	} {
-		upstream, told := sent(t, params, test.lines...)
-		if kept := slices.Contains(test.lines, upstream) && upstream != ""; kept != test.kept || told != upstream || upstream == "" {
-			t.Errorf("%q: expected it kept: %t, got %q, and the client is told %q", test.lines, test.kept, upstream, told)
+		upstream, returned := sent(t, params, test.lines...)
+		if kept := slices.Contains(test.lines, upstream) && upstream != ""; kept != test.kept || returned != upstream || upstream == "" {
+			t.Errorf("%q: expected it kept: %t, got %q, and %q for the client", test.lines, test.kept, upstream, returned)
 		}
 	}
 	if upstream, _ := sent(t, `{"accept": ""}`, "order-4711"); upstream == "order-4711" {
 		t.Error("expected a new one where none is accepted")
 	}
-	if _, told := sent(t, `{"accept": "", "echo": false}`, "order-4711"); told != "" {
-		t.Errorf("expected the client to be told nothing, got %q", told)
+	if _, returned := sent(t, `{"accept": "", "echo": false}`, "order-4711"); returned != "" {
+		t.Errorf("expected no id for the client, got %q", returned)
 	}
 }
 
@@ -90,7 +90,7 @@ func TestAnIDHasItsForm(t *testing.T) {
 	}
 }
 
-// TestIDsSortByTheirTime, which is what they begin with, in milliseconds.
+// TestIDsSortByTheirTime: they begin with the time in milliseconds.
 func TestIDsSortByTheirTime(t *testing.T) {
 	for format, length := range map[string]int{"uuidv7": len("01234567-89ab"), "ulid": 10} {
 		params := `{"format": "` + format + `"}`
@@ -103,7 +103,7 @@ func TestIDsSortByTheirTime(t *testing.T) {
 	}
 }
 
-func TestAPatternThatIsNoneIsRefused(t *testing.T) {
+func TestAnInvalidPatternIsRefused(t *testing.T) {
 	for params, says := range map[string]string{
 		`{"accept": "("}`:       "accept: expected a regular expression (RE2), got \"(\"",
 		`{"format": "uuidv1"}`:  "format: expected uuidv7, uuidv4, ulid or gateway, got \"uuidv1\"",

@@ -1,4 +1,4 @@
-// Package respond is the policy respond: it answers each request with what stands in its parameters.
+// Package respond is the policy respond: it answers each request with the response in its parameters.
 package respond
 
 import (
@@ -9,12 +9,12 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// policy holds its answer ready.
+// policy has its answer ready.
 type policy struct{ answer *v1alpha.ImmediateResponse }
 
 // GetPolicy builds an instance. Parameters: {"statusCode": 200, "contentType", "body", "headers": [{"name", "value"}…]}.
 func GetPolicy(_ v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error) {
-	var given struct {
+	var parsed struct {
 		StatusCode  int    `json:"statusCode"`
 		ContentType string `json:"contentType"`
 		Body        string `json:"body"`
@@ -23,17 +23,17 @@ func GetPolicy(_ v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error
 			Value string `json:"value"`
 		} `json:"headers"`
 	}
-	if err := params.Decode(&given); err != nil {
+	if err := params.Decode(&parsed); err != nil {
 		return nil, err
 	}
-	answer := &v1alpha.ImmediateResponse{StatusCode: given.StatusCode, Body: []byte(given.Body)}
-	if bodiless := given.StatusCode == http.StatusNoContent || given.StatusCode == http.StatusNotModified; bodiless && given.Body != "" {
-		return nil, fmt.Errorf("body: expected none with status %d (RFC 9110, 6.4.1)", given.StatusCode)
+	answer := &v1alpha.ImmediateResponse{StatusCode: parsed.StatusCode, Body: []byte(parsed.Body)}
+	if bodiless := parsed.StatusCode == http.StatusNoContent || parsed.StatusCode == http.StatusNotModified; bodiless && parsed.Body != "" {
+		return nil, fmt.Errorf("body: expected none with status %d (RFC 9110, 6.4.1)", parsed.StatusCode)
 	}
-	if given.Body != "" {
-		answer.Headers = append(answer.Headers, v1alpha.Header{Name: "content-type", Value: given.ContentType})
+	if parsed.Body != "" {
+		answer.Headers = append(answer.Headers, v1alpha.Header{Name: "content-type", Value: parsed.ContentType})
 	}
-	for _, header := range given.Headers {
+	for _, header := range parsed.Headers {
 		answer.Headers = append(answer.Headers, v1alpha.Header(header))
 	}
 	return &policy{answer}, nil
@@ -52,5 +52,5 @@ func (*policy) OnResponse(context.Context, *v1alpha.ResponseContext) (v1alpha.Re
 // Close does nothing.
 func (*policy) Close() error { return nil }
 
-// NeverBlocks says that the policy waits for nothing.
+// NeverBlocks marks a policy that never waits.
 func (*policy) NeverBlocks() {}

@@ -11,7 +11,7 @@ import (
 
 var _ v1alpha.Factory = respond.GetPolicy
 
-func TestItAnswersWhatItIsTold(t *testing.T) {
+func TestItAnswersWithItsParameters(t *testing.T) {
 	policy, err := respond.GetPolicy(v1alpha.Metadata{}, v1alpha.Params(
 		`{"statusCode": 503, "contentType": "text/html", "body": "<p>Back at 5</p>", "headers": [{"name": "retry-after", "value": "60"}]}`))
 	if err != nil {

@@ -1,23 +1,23 @@
-"""Answers GET requests from what is kept while it is fresh: a shared cache, as RFC 9111 has it.
+"""Answers GET requests with cached responses while these are fresh: a shared cache (RFC 9111).
 
-An answer is kept under scheme, authority, path, query and the upstream that was chosen, and under the headers that it
-varies by. Nothing else of a request is to change what others get: requests with a body, a range, or one of the headers
-that have upstreams take another host, path or method than the key has (OVERRIDES) pass, and their answers are not kept;
-nor are those of requests that a policy behind this one has sent elsewhere, or changed in what the answer varies by.
+The cache key consists of scheme, authority, path, query, the chosen upstream, and the headers in Vary. Other parts of a
+request must not affect cached responses: requests with a body, a range, or a header by which upstreams use another
+host, path or method than the key's (OVERRIDES) bypass the cache, and so do responses to requests that a later policy
+has sent elsewhere, or in which it has changed a header of Vary.
 
-Stale answers (RFC 5861): a policy cannot ask upstream by itself, so it is a client's request that goes for a new
-answer, and that client waits; those that come meanwhile get the stale one. Where that request brings none, the next one
-goes after REVALIDATION seconds.
+Stale responses (RFC 5861): since a policy cannot send requests upstream itself, a client's request goes upstream for
+revalidation, and that client waits; other requests meanwhile get the stale response. If no new response comes, the
+next request goes after REVALIDATION seconds.
 
-Answers are in the process (caching.in_process) or in the store (caching.in_store), where an unsafe method and a purge
-take them from all. An answer that was on its way from upstream meanwhile is kept all the same, old as it may be; and
-what is to go while the store is away stays until its time is over: of a purge the client is told.
+Responses are cached in the process (caching.in_process) or in the store (caching.in_store), where unsafe methods and
+purges remove them for all processes. A response that was on its way from upstream then is cached all the same. While
+the store does not answer nothing is removed; a purge reports that to its client.
 
-Left out: validation of stale answers by upstream, answers to HEAD, ranges, warnings, purges of more than one URL. Where
-the RFC leaves a choice, the answer is not kept: `no-cache="x"` is `no-cache`, and directives that contradict each other
-are none.
+Not supported: validation of stale responses by upstream, answers to HEAD, ranges, warnings, purges of several URLs.
+Where the RFC leaves a choice, the response is not cached: `no-cache="x"` counts as `no-cache`, and contradictory
+directives prevent caching.
 
-Both phases may run in different processes; what the response phase needs is in the exchange's metadata.
+The two phases may run in different processes, so the response phase gets its data from the exchange's metadata.
 """
 
 from __future__ import annotations
@@ -69,70 +69,68 @@ OVERRIDES = {
 }  # fmt: skip
 CONDITIONS = {"if-match", "if-modified-since", "if-unmodified-since", "if-range", "range"}
 UNSETTABLE = NOT_KEPT | {"host"}
-"""Headers of a response that no policy may change, and those that are set anyway."""
+"""Headers of a response that policies may not change, or that are set anyway."""
 FOR_ALL = {"public", "s-maxage", "must-revalidate"}
-"""Directives that allow answers for clients that are known, too (RFC 9111, 3.5)."""
+"""Directives that allow responses to authenticated clients to be cached (RFC 9111, 3.5)."""
 FAILURES = {500, 502, 503, 504}
-"""For which a stale answer may stand in, RFC 5861, 4."""
+"""Statuses that a stale response may replace (RFC 5861, 4)."""
 OF_304 = ("cache-control", "content-location", "date", "etag", "expires", "vary")
 
 LEAST_TOKEN = 16
-"""Characters, which the schema does not count where a secret is named."""
+"""Characters of a token. The schema cannot check the length of a named secret."""
 
-LOOKUPS = Counter("cache_lookups_total", "Requests that a kept answer could be given to.", labels=["result"])
+LOOKUPS = Counter("cache_lookups_total", "Requests that the cache could answer.", labels=["result"])
 
 
 def prepare(params: dict[str, Any], metadata: PolicyMetadata) -> Cache:
-    """ValueError: there is a purge that would not reach all, or a token that is too short."""
+    """ValueError: a purge would not reach all processes, or its token is too short."""
     if "purge" in params:
         if params["where"] != "store":
-            raise ValueError("purge: expected `where: store`, for a purge reaches one process of many otherwise")
+            raise ValueError("purge: expected `where: store`, since else a purge would reach only one process of many")
         if len(params["purge"]["token"].reveal()) < LEAST_TOKEN:
             raise ValueError(f"purge.token: expected {LEAST_TOKEN} characters and more, got fewer")
     if params["where"] == "process":
         return ProcessCache(params["maxBytes"])
-    kept_by = {name: value for name, value in params.items() if name != "purge"}  # its token may change
-    whose = json.dumps([metadata.operation, kept_by], sort_keys=True)  # the API's policies share what the store has
+    settings = {name: value for name, value in params.items() if name != "purge"}  # its token may change
+    owner = json.dumps([metadata.operation, settings], sort_keys=True)  # attachments alike share their cache
     longest = params["maxLifetimeSeconds"] + max(params["staleWhileRevalidateSeconds"], params["staleIfErrorSeconds"])
-    return StoreCache(hashlib.sha256(whose.encode()).hexdigest()[:32], longest)
+    return StoreCache(hashlib.sha256(owner.encode()).hexdigest()[:32], longest)
 
 
 async def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
     key = key_of(ctx, ctx.raw_path, ctx.query)
-    ctx.metadata.pop(NOTE, None)  # nobody but this policy has a say in it
+    ctx.metadata.pop(NOTE, None)  # other policies must not set it
     if "purge" in params and params["purge"]["header"] in ctx.headers:
-        return await purged(ctx, key, params["purge"])
+        return await purge(ctx, key, params["purge"])
     if ctx.method not in SAFE:
         ctx.metadata[NOTE] = {"forget": key}
         return None
     wishes = directives(ctx.headers.get_all("cache-control")) if params["clientDirectives"] == "honour" else {}
-    if why := bypassed(ctx):
-        return passed_by(ctx, why, wishes, params)
-    return await looked_up(ctx, key, wishes, params)
+    if reason := bypass_reason(ctx):
+        return pass_on(ctx, reason, wishes, params)
+    return await look_up(ctx, key, wishes, params)
 
 
-async def looked_up(
-    ctx: RequestContext, key: str, wishes: Mapping[str, str], params: Mapping[str, Any]
-) -> RequestAction:
+async def look_up(ctx: RequestContext, key: str, wishes: Mapping[str, str], params: Mapping[str, Any]) -> RequestAction:
     values, result = values_of(ctx.headers, params["vary"]), "miss"
     answer: Answer | None = await ctx.prepared.get(key, values)
     if answer is not None and (answer.for_all or not is_known(ctx)):
-        result = await use_of(answer, wishes, ctx.prepared)
+        result = await lookup_result(answer, wishes, ctx.prepared)
     LOOKUPS.inc(result=result)
     if answer is not None and result in {"hit", "stale"}:
-        return answered(ctx, answer, params)
+        return cached_response(ctx, answer, params)
     if "only-if-cached" in wishes or "no-store" in wishes:
-        return passed_by(ctx, "request", wishes, params)
-    note = {"key": key, "values": values, "known": is_known(ctx), "takes_stale": takes_stale(wishes)}
+        return pass_on(ctx, "request", wishes, params)
+    note = {"key": key, "values": values, "known": is_known(ctx), "takes_stale": accepts_stale(wishes)}
     ctx.metadata[NOTE] = note | {"why": "stale" if result == "revalidate" else "uri-miss"}
     return None
 
 
-async def use_of(answer: Answer, wishes: Mapping[str, str], cache: Cache) -> str:
-    """hit: it is given; stale: it is, while another request asks upstream; revalidate: this one does; miss."""
+async def lookup_result(answer: Answer, wishes: Mapping[str, str], cache: Cache) -> str:
+    """hit: the answer is fresh; stale: another request revalidates it; revalidate: this request does; miss: neither."""
     if is_fresh_enough(answer, wishes):
         return "hit"
-    if not (-answer.grace < answer.left <= 0 and takes_stale(wishes)):
+    if not (-answer.grace < answer.left <= 0 and accepts_stale(wishes)):
         return "miss"
     return "revalidate" if "only-if-cached" not in wishes and await cache.claim(answer) else "stale"
 
@@ -142,17 +140,17 @@ async def on_response(ctx: ResponseContext, params: dict[str, Any]) -> ResponseA
     if not isinstance(note, dict):
         return None
     if "forget" in note:
-        await forget(cache, ctx, note["forget"])
+        await invalidate(cache, ctx, note["forget"])
         return None
-    if "key" in note and ctx.status_code in FAILURES and (instead := await stand_in(ctx, note, params)):
-        return instead
-    unkept = await keep(cache, ctx, note, params) if "key" in note else ""
-    stored = "key" in note and not unkept
+    if "key" in note and ctx.status_code in FAILURES and (stale := await stale_response(ctx, note, params)):
+        return stale
+    refusal = await store(cache, ctx, note, params) if "key" in note else ""
+    stored = "key" in note and not refusal
     if note["why"] == "stale" and not stored and ctx.status_code < 500 and ctx.status_code != 304:
-        await cache.forget(note["key"])  # upstream has another answer by now, one that is not to be kept
+        await cache.forget(note["key"])  # upstream now has another response, which must not be cached
     if not params["cacheStatus"]:
         return None
-    outcome = "; stored" if stored else f"; detail={unkept}" if unkept else ""
+    outcome = "; stored" if stored else f"; detail={refusal}" if refusal else ""
     return UpstreamResponseModifications(append_headers={"cache-status": f"gatewright; fwd={note['why']}{outcome}"})
 
 
@@ -160,13 +158,13 @@ async def on_response(ctx: ResponseContext, params: dict[str, Any]) -> ResponseA
 
 
 def key_of(ctx: RequestContext, path: str, query: str) -> str:
-    """Of what a GET of this path would be answered with."""
+    """The cache key of a GET of this path."""
     parts = json.dumps([ctx.scheme, ctx.authority.lower(), path, query, ctx.upstream])
     return hashlib.sha256(parts.encode()).hexdigest()
 
 
 def values_of(headers: Headers, names: list[str]) -> dict[str, str]:
-    """What each of these headers says: a digest, which is as long whatever a client has sent."""
+    """A digest of each of these headers that the request has, of a fixed length whatever the client has sent."""
     return {
         name.lower(): hashlib.sha256(ascii(headers.get_all(name)).encode()).hexdigest()[:32]
         for name in names
@@ -174,23 +172,23 @@ def values_of(headers: Headers, names: list[str]) -> dict[str, str]:
     }
 
 
-def bypassed(ctx: RequestContext) -> str:
-    """Why a request has nothing to do with the memory, as Cache-Status calls it; "" where it has."""
+def bypass_reason(ctx: RequestContext) -> str:
+    """Why a request bypasses the cache, in the words of Cache-Status; "" if it does not."""
     if ctx.method != "GET":
         return "method"
-    names = {name.lower().replace("_", "-") for name in ctx.headers}  # upstreams may take one for the other
-    tells_of_one = names & {"transfer-encoding", "content-type"} or ctx.headers.get("content-length", "0") != "0"
-    return "bypass" if ctx.has_body or tells_of_one or names & OVERRIDES or names & CONDITIONS else ""
+    names = {name.lower().replace("_", "-") for name in ctx.headers}  # upstreams may take _ for -
+    announces_body = names & {"transfer-encoding", "content-type"} or ctx.headers.get("content-length", "0") != "0"
+    return "bypass" if ctx.has_body or announces_body or names & OVERRIDES or names & CONDITIONS else ""
 
 
 def is_known(ctx: RequestContext) -> bool:
-    """Whether an answer may be for this client alone (RFC 9111, 3.5, and what else says who asks)."""
+    """Whether the client is authenticated, so that an answer may be for it alone (RFC 9111, 3.5)."""
     has_credentials = "authorization" in ctx.headers or "cookie" in ctx.headers
     return has_credentials or ctx.identity is not None or ctx.peer is not None
 
 
 def is_fresh_enough(answer: Answer, wishes: Mapping[str, str]) -> bool:
-    """RFC 9111, 5.2.1. What cannot be read asks for the freshest."""
+    """Whether the answer satisfies the client (RFC 9111, 5.2.1). An invalid directive counts as no-cache."""
     if "no-cache" in wishes or CONTRADICTION in wishes:
         return False
     oldest, least = seconds(wishes.get("max-age")), seconds(wishes.get("min-fresh"))
@@ -199,43 +197,43 @@ def is_fresh_enough(answer: Answer, wishes: Mapping[str, str]) -> bool:
     return (oldest is None or answer.age <= oldest) and answer.left >= (least or 0) and answer.left > 0
 
 
-def takes_stale(wishes: Mapping[str, str]) -> bool:
-    """Whether a client is content with a stale answer: one that asks for an age is not (RFC 9111, 5.2.1.1)."""
+def accepts_stale(wishes: Mapping[str, str]) -> bool:
+    """Whether a client accepts a stale answer: not if it limits the age (RFC 9111, 5.2.1.1)."""
     return not wishes.keys() & {"no-cache", "no-store", "max-age", "min-fresh", CONTRADICTION}
 
 
-def passed_by(ctx: RequestContext, why: str, wishes: Mapping[str, str], params: Mapping[str, Any]) -> RequestAction:
-    """For a request whose answer is not kept."""
+def pass_on(ctx: RequestContext, reason: str, wishes: Mapping[str, str], params: Mapping[str, Any]) -> RequestAction:
+    """Passes on a request whose answer is not cached."""
     if "only-if-cached" in wishes:
-        return unanswered(params)
-    ctx.metadata[NOTE] = {"why": why}
+        return not_cached(params)
+    ctx.metadata[NOTE] = {"why": reason}
     return None
 
 
-async def purged(ctx: RequestContext, key: str, purge: Mapping[str, Any]) -> ImmediateResponse:
-    lines = ctx.headers.get_all(purge["header"])
-    if len(lines) != 1 or not purge["token"].matches(lines[0]):
-        return problem(403, "Forbidden", "expected the token that purges need")
+async def purge(ctx: RequestContext, key: str, settings: Mapping[str, Any]) -> ImmediateResponse:
+    lines = ctx.headers.get_all(settings["header"])
+    if len(lines) != 1 or not settings["token"].matches(lines[0]):
+        return problem(403, "Forbidden", "expected the purge token")
     if not await ctx.prepared.forget(key):
-        return problem(503, "Service Unavailable", "the store does not answer; what it keeps may still be given")
+        return problem(503, "Service Unavailable", "the store does not answer; the response may remain cached")
     return ImmediateResponse(204)
 
 
 def problem(status: int, title: str, detail: str, headers: Mapping[str, str] | None = None) -> ImmediateResponse:
-    said = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    return ImmediateResponse(status, {"content-type": "application/problem+json", **(headers or {})}, json.dumps(said))
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    return ImmediateResponse(status, {"content-type": "application/problem+json", **(headers or {})}, json.dumps(body))
 
 
-def unanswered(params: Mapping[str, Any]) -> ImmediateResponse:
-    """To only-if-cached, RFC 9111, 5.2.1.7."""
-    return problem(504, "Gateway Timeout", "no fresh answer is kept", status_header("miss", params))
+def not_cached(params: Mapping[str, Any]) -> ImmediateResponse:
+    """The answer to only-if-cached without a cached response (RFC 9111, 5.2.1.7)."""
+    return problem(504, "Gateway Timeout", "no fresh response is cached", status_header("miss", params))
 
 
-def status_header(said: str, params: Mapping[str, Any]) -> dict[str, str]:
-    return {"cache-status": f"gatewright; {said}"} if params["cacheStatus"] else {}
+def status_header(status: str, params: Mapping[str, Any]) -> dict[str, str]:
+    return {"cache-status": f"gatewright; {status}"} if params["cacheStatus"] else {}
 
 
-def answered(ctx: RequestContext, answer: Answer, params: Mapping[str, Any]) -> ImmediateResponse:
+def cached_response(ctx: RequestContext, answer: Answer, params: Mapping[str, Any]) -> ImmediateResponse:
     more = {"age": str(answer.age), **status_header(f"hit; ttl={int(answer.left)}", params)}
     if matches(ctx.headers.get_all("if-none-match"), answer):
         headers = {name: answer.headers[name] for name in OF_304 if name in answer.headers}
@@ -244,38 +242,38 @@ def answered(ctx: RequestContext, answer: Answer, params: Mapping[str, Any]) -> 
 
 
 def matches(lines: list[str], answer: Answer) -> bool:
-    """Weak comparison, RFC 9110, 13.1.2."""
+    """Whether If-None-Match names the answer's ETag, by weak comparison (RFC 9110, 13.1.2)."""
     tags = answer.headers.get("etag", [])
     if not lines or answer.status != 200 or len(tags) != 1:
         return False
-    asked = [tag.strip().removeprefix("W/") for line in lines for tag in line.split(",")]
-    return "*" in asked or tags[0].removeprefix("W/") in asked
+    requested = [tag.strip().removeprefix("W/") for line in lines for tag in line.split(",")]
+    return "*" in requested or tags[0].removeprefix("W/") in requested
 
 
 # ---------------------------------------------------------------- responses
 
 
-async def forget(cache: Cache, ctx: ResponseContext, key: str) -> None:
-    """What an unsafe method has changed, if it has."""
+async def invalidate(cache: Cache, ctx: ResponseContext, key: str) -> None:
+    """Drops the answers of the resources that an unsafe method has changed, if it has succeeded."""
     if 200 <= ctx.status_code < 400:
-        for each in {key, *others_of(ctx)}:
-            await cache.forget(each)
+        for changed in {key, *other_keys(ctx)}:
+            await cache.forget(changed)
 
 
-async def keep(cache: Cache, ctx: ResponseContext, note: Mapping[str, Any], params: Mapping[str, Any]) -> str:
-    """Keeps the answer where it may be given to others. "", or in a word why it is not (`detail`, RFC 9211, 2.8)."""
-    request, names = ctx.request, varies_by(ctx.headers, params["vary"])
-    said = directives(ctx.headers.get_all("cache-control"))
-    if why := forbidden_by(ctx, said):
-        return why
+async def store(cache: Cache, ctx: ResponseContext, note: Mapping[str, Any], params: Mapping[str, Any]) -> str:
+    """Caches the response if other requests may get it. Returns "", or the reason in a word (RFC 9211, 2.8)."""
+    request, names = ctx.request, vary_names(ctx.headers, params["vary"])
+    control = directives(ctx.headers.get_all("cache-control"))
+    if reason := uncacheable_reason(ctx, control):
+        return reason
     if names is None:
         return "vary"
-    lifetime, for_all = lifetime_of(ctx, said, params), bool(said.keys() & FOR_ALL)
+    lifetime, for_all = lifetime_of(ctx, control, params), bool(control.keys() & FOR_ALL)
     if lifetime <= 0:
         return "lifetime"
     if (note["known"] or is_known(request)) and not for_all:
         return "known-client"
-    values = values_of(request.headers, list(names))  # as policies behind this one have left them
+    values = values_of(request.headers, list(names))  # as later policies have left them
     is_another = request.method != "GET" or key_of(request, request.raw_path, request.query) != note["key"]
     if is_another or any(values.get(name) != note["values"].get(name) for name in names):
         return "request-changed"
@@ -285,7 +283,7 @@ async def keep(cache: Cache, ctx: ResponseContext, note: Mapping[str, Any], para
     nominated = {name.strip().lower() for line in ctx.headers.get_all("connection") for name in line.split(",")}
     headers = {name: ctx.headers.get_all(name) for name in settable(ctx.headers) if name not in nominated}
     born = clock.monotonic() - age
-    stale = stale_of(ctx.headers, params)
+    stale = stale_windows(ctx.headers, params)
     answer = Answer(ctx.status_code, headers, ctx.body or b"", born, born + lifetime, for_all, *stale)
     return await cache.put(note["key"], names, values, answer)
 
@@ -294,8 +292,8 @@ def settable(headers: Headers) -> list[str]:
     return [name for name in headers if name not in UNSETTABLE and not name.startswith("x-gatewright-")]
 
 
-async def stand_in(ctx: ResponseContext, note: Mapping[str, Any], params: Mapping[str, Any]) -> ResponseAction:
-    """A stale answer in the place of upstream's failure, where there is one that may be given."""
+async def stale_response(ctx: ResponseContext, note: Mapping[str, Any], params: Mapping[str, Any]) -> ResponseAction:
+    """A stale response instead of upstream's failure, if stale-if-error allows it (RFC 5861, section 4); else None."""
     if not note["takes_stale"] or not params["staleIfErrorSeconds"]:
         return None
     answer = await ctx.request.prepared.get(note["key"], note["values"])
@@ -303,21 +301,21 @@ async def stand_in(ctx: ResponseContext, note: Mapping[str, Any], params: Mappin
     if answer is None or answer.left <= -answer.on_error or (is_known_now and not answer.for_all):
         return None
     LOOKUPS.inc(result="stale")
-    said = f"fwd=stale; fwd-status={ctx.status_code}; detail=stale-if-error"
-    headers = {**answer.headers, "age": str(answer.age), **status_header(said, params)}
+    status = f"fwd=stale; fwd-status={ctx.status_code}; detail=stale-if-error"
+    headers = {**answer.headers, "age": str(answer.age), **status_header(status, params)}
     return UpstreamResponseModifications(
         remove_headers=settable(ctx.headers), set_headers=headers, body=answer.body, status_code=answer.status
     )
 
 
-def stale_of(headers: Headers, params: Mapping[str, Any]) -> tuple[float, float]:
-    """For how many seconds a stale answer may be given while another is asked for, and where upstream fails."""
-    said = directives(headers.get_all("cache-control"))
-    if said.keys() & {"must-revalidate", "proxy-revalidate", "s-maxage"}:  # RFC 9111, 4.2.4
+def stale_windows(headers: Headers, params: Mapping[str, Any]) -> tuple[float, float]:
+    """The seconds in which a stale response may be used during revalidation, and if upstream fails."""
+    control = directives(headers.get_all("cache-control"))
+    if control.keys() & {"must-revalidate", "proxy-revalidate", "s-maxage"}:  # RFC 9111, 4.2.4
         return 0.0, 0.0
 
     def window(name: str, most: int) -> float:
-        return float(min(seconds(said[name]) or 0, most) if name in said else most)
+        return float(min(seconds(control[name]) or 0, most) if name in control else most)
 
     return (
         window("stale-while-revalidate", params["staleWhileRevalidateSeconds"]),
@@ -325,8 +323,8 @@ def stale_of(headers: Headers, params: Mapping[str, Any]) -> tuple[float, float]
     )
 
 
-def varies_by(headers: Headers, allowed: list[str]) -> Names | None:
-    """The names of Vary, sorted; None where the answer may not be given to another request."""
+def vary_names(headers: Headers, allowed: list[str]) -> Names | None:
+    """The sorted names of Vary; None if the response must not be used for other requests."""
     names = {name.strip().lower() for line in headers.get_all("vary") for name in line.split(",")} - {""}
     if names - {name.lower() for name in allowed}:
         return None
@@ -335,23 +333,23 @@ def varies_by(headers: Headers, allowed: list[str]) -> Names | None:
     return tuple(sorted(names))
 
 
-def forbidden_by(ctx: ResponseContext, said: Mapping[str, str]) -> str:
-    """What of the answer has it not kept: a directive, a header or its status; "" for nothing."""
+def uncacheable_reason(ctx: ResponseContext, control: Mapping[str, str]) -> str:
+    """The part of the response that prevents caching: a directive, a header or its status; "" if none does."""
     if ctx.status_code not in KEPT_STATUSES:
         return "status"
-    if CONTRADICTION in said:
+    if CONTRADICTION in control:
         return "contradiction"
-    words = [word for word in ("no-store", "no-cache", "private") if word in said]
+    words = [word for word in ("no-store", "no-cache", "private") if word in control]
     words += [word for word in ("set-cookie", "content-range") if word in ctx.headers]
     return words[0] if words else ""
 
 
-def lifetime_of(ctx: ResponseContext, said: Mapping[str, str], params: Mapping[str, Any]) -> int:
-    """For how many seconds from its making the answer is fresh, by what its Cache-Control has said."""
+def lifetime_of(ctx: ResponseContext, control: Mapping[str, str], params: Mapping[str, Any]) -> int:
+    """The freshness lifetime of the response in seconds, by its Cache-Control, its Expires or the parameters."""
     most: int = params["maxLifetimeSeconds"]
     for name in ("s-maxage", "max-age"):
-        if name in said:
-            return min(seconds(said[name]) or 0, most)
+        if name in control:
+            return min(seconds(control[name]) or 0, most)
     if "expires" in ctx.headers:
         expires, date = moment(ctx.headers.get_all("expires")), moment(ctx.headers.get_all("date"))
         lifetime = int(expires - (clock.now() if date is None else date)) if expires is not None else 0
@@ -361,21 +359,21 @@ def lifetime_of(ctx: ResponseContext, said: Mapping[str, str], params: Mapping[s
 
 
 def age_of(headers: Headers) -> int | None:
-    """How old an answer is when it comes (RFC 9111, 4.2.3); None where it says what is no number."""
+    """The age of a response when it comes (RFC 9111, 4.2.3); None if its Age is no number."""
     lines = headers.get_all("age")
-    said = seconds(lines[0]) if len(lines) == 1 else None
-    if lines and said is None:
+    age = seconds(lines[0]) if len(lines) == 1 else None
+    if lines and age is None:
         return None
     date = moment(headers.get_all("date"))
     apparent = max(0, int(clock.now() - date)) if date is not None else 0
-    return max(apparent, said or 0)
+    return max(apparent, age or 0)
 
 
-def others_of(ctx: ResponseContext) -> list[str]:
-    """The keys of what an unsafe method says that it has changed, of the same origin (RFC 9111, 4.4)."""
+def other_keys(ctx: ResponseContext) -> list[str]:
+    """The keys of the URLs in Location and Content-Location, if they are of the same origin (RFC 9111, 4.4)."""
     request = ctx.request
     base = f"{request.scheme}://{request.authority}{request.raw_path}"
-    found = []
+    keys = []
     for name in ("location", "content-location"):
         for line in ctx.headers.get_all(name):
             try:
@@ -383,5 +381,5 @@ def others_of(ctx: ResponseContext) -> list[str]:
             except ValueError:
                 continue
             if (target.scheme, target.netloc.lower()) == (request.scheme, request.authority.lower()):
-                found.append(key_of(request, target.path, target.query))
-    return found
+                keys.append(key_of(request, target.path, target.query))
+    return keys

@@ -11,9 +11,9 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// pathRewrite makes another path of one: both are below the API's context, "" or begin with "/", percent-encoded. changed:
-// it is another one. An error is the client's: the request has not what the path is made of.
-type pathRewrite func(req *v1alpha.RequestContext, below string) (made string, changed bool, err error)
+// pathRewrite rewrites a path: both are below the API's context, "" or begin with "/", percent-encoded. changed
+// reports whether it has changed. An error is the client's: the request lacks a part that the path needs.
+type pathRewrite func(req *v1alpha.RequestContext, below string) (result string, changed bool, err error)
 
 type writtenPath struct {
 	Prefix *struct {
@@ -52,7 +52,7 @@ func byPrefix(from, to string) (pathRewrite, error) {
 	}, nil
 }
 
-// byTemplate makes the path of a text, whatever it was.
+// byTemplate makes the path from a template, for any original path.
 func byTemplate(text, operation string) (pathRewrite, error) {
 	parsed, err := template.Parse(text, operation)
 	if err != nil {
@@ -65,21 +65,21 @@ func byTemplate(text, operation string) (pathRewrite, error) {
 	}
 	return func(req *v1alpha.RequestContext, _ string) (string, bool, error) {
 		outside := false
-		made, whole := parsed.Of(req, func(value string) string {
+		result, whole := parsed.Of(req, func(value string) string {
 			outside = outside || !isOneSegment(value)
 			return template.URIComponent(value)
 		})
 		if !whole {
-			return "", false, errors.New("a part of the request that names what is asked for is missing")
+			return "", false, errors.New("the request lacks a value that the upstream path needs")
 		}
 		if outside {
 			return "", false, errOutside
 		}
-		return made, true, nil
+		return result, true, nil
 	}, nil
 }
 
-// isOneSegment reports whether a value stays within the segment that it is inserted in, also for an upstream that decodes
+// isOneSegment reports whether a value stays within its segment, even for an upstream that decodes
 // it once more.
 func isOneSegment(value string) bool {
 	for range 2 {
@@ -91,10 +91,10 @@ func isOneSegment(value string) bool {
 	return true
 }
 
-// mostInstructions bounds a regular expression's program, as those of conditions are.
+// mostInstructions bounds a regular expression's program; conditions have the same bound.
 const mostInstructions = 500
 
-// byRegex replaces what a pattern matches, of the path as it came: what a group has is encoded already.
+// byRegex replaces the matches of a pattern in the original path, whose parts are encoded already.
 func byRegex(pattern, replacement string) (pathRewrite, error) {
 	compiled, err := regexp.Compile(pattern)
 	if err != nil {
@@ -117,7 +117,7 @@ func byRegex(pattern, replacement string) (pathRewrite, error) {
 func instructions(pattern string) int {
 	parsed, err := syntax.Parse(pattern, syntax.Perl)
 	if err != nil {
-		return 0 // regexp.Compile has said so
+		return 0 // regexp.Compile has reported the mistake
 	}
 	program, err := syntax.Compile(parsed.Simplify())
 	if err != nil {
@@ -128,16 +128,16 @@ func instructions(pattern string) int {
 
 var group = regexp.MustCompile(`\$(?:\{(\w+)\}|(\w+)|\$)?`)
 
-// checkGroups refuses what Go's Expand would make nothing of.
+// checkGroups refuses references that Go's Expand would replace by nothing.
 func checkGroups(pattern *regexp.Regexp, replacement string) error {
-	for _, found := range group.FindAllStringSubmatch(replacement, -1) {
-		name := found[1] + found[2]
+	for _, match := range group.FindAllStringSubmatch(replacement, -1) {
+		name := match[1] + match[2]
 		switch {
-		case found[0] == "$$":
+		case match[0] == "$$":
 		case name == "":
 			return fmt.Errorf(`expected "$1", "${1}", "${name}" or "$$", got a "$" alone in %q`, replacement)
 		case pattern.SubexpIndex(name) < 0 && !isGroupNumber(name, pattern.NumSubexp()):
-			return fmt.Errorf(`expected a group of the pattern, got %q; write "${1}x" for a group with a letter behind it`, found[0])
+			return fmt.Errorf(`expected a group of the pattern, got %q; write "${1}x" for a group with a letter behind it`, match[0])
 		}
 	}
 	return nil
@@ -156,7 +156,7 @@ func isGroupNumber(name string, groups int) bool {
 
 var errOutside = errors.New("a part of the path would lead out of its place")
 
-// checkPath refuses, before the engine does, what a path must not be: made of what a client sent, that is the client's.
+// checkPath checks a path before the engine does: an invalid path made from the client's values is the client's mistake.
 func checkPath(below string) error {
 	if below != "" && below[0] != '/' {
 		return errors.New(`expected a path that begins with "/"`)
@@ -173,7 +173,7 @@ func checkPath(below string) error {
 	return nil
 }
 
-// belowContext is the path without the API's context.
+// belowContext returns the path without the API's context.
 func belowContext(req *v1alpha.RequestContext) string {
 	return strings.TrimPrefix(req.RawPath, strings.TrimSuffix(req.APIContext, "/"))
 }

@@ -1,4 +1,4 @@
-// Package rewrite is the policy rewrite: it changes what is asked of upstream: path, query, host and method.
+// Package rewrite is the policy rewrite: it changes the path, query, host and method of the upstream request.
 package rewrite
 
 import (
@@ -9,40 +9,40 @@ import (
 )
 
 type policy struct {
-	path         pathRewrite // nil: it stays
-	query        *queryEdits // nil: it stays
+	path         pathRewrite // nil: unchanged
+	query        *queryEdits // nil: unchanged
 	host, method *string
 }
 
 // GetPolicy builds an instance. Parameters: {"path": {"prefix": {"from", "to"}} or {"template": "…"} or {"regex":
 // {"pattern", "replacement"}}, "query": {"set": [{"name", "value"}…], "remove": ["a"…]}, "host": "…", "method": "POST"}.
-// A placeholder that is unknown, a pattern that is none, and a path that can never be one are errors.
+// An unknown placeholder, an invalid pattern, and a path that can never be valid are errors.
 func GetPolicy(metadata v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error) {
-	var given struct {
+	var parsed struct {
 		Path   *writtenPath  `json:"path"`
 		Query  *writtenQuery `json:"query"`
 		Host   *string       `json:"host"`
 		Method *string       `json:"method"`
 	}
-	if err := params.Decode(&given); err != nil {
+	if err := params.Decode(&parsed); err != nil {
 		return nil, err
 	}
-	made := &policy{host: given.Host, method: given.Method}
+	p := &policy{host: parsed.Host, method: parsed.Method}
 	var err error
-	if given.Path != nil {
-		if made.path, err = given.Path.parse(metadata.Operation); err != nil {
+	if parsed.Path != nil {
+		if p.path, err = parsed.Path.parse(metadata.Operation); err != nil {
 			return nil, fmt.Errorf("path: %w", err)
 		}
 	}
-	if given.Query != nil {
-		if made.query, err = given.Query.parse(metadata.Operation); err != nil {
+	if parsed.Query != nil {
+		if p.query, err = parsed.Query.parse(metadata.Operation); err != nil {
 			return nil, fmt.Errorf("query: %w", err)
 		}
 	}
-	return made, nil
+	return p, nil
 }
 
-// OnRequest rewrites the request, or answers 400 where that cannot be done with what the client sent.
+// OnRequest rewrites the request, or answers 400 if the client's request does not allow it.
 func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
 	changes := &v1alpha.UpstreamRequestModifications{Authority: p.host, Method: p.method}
 	if p.path != nil {
@@ -65,12 +65,12 @@ func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1al
 	return changes, nil
 }
 
-// badRequest says what the client sent wrong, in words that have nothing of it.
-func badRequest(why string) *v1alpha.ImmediateResponse {
+// badRequest explains the client's mistake without quoting the request.
+func badRequest(detail string) *v1alpha.ImmediateResponse {
 	return &v1alpha.ImmediateResponse{
 		StatusCode: 400,
 		Headers:    []v1alpha.Header{{Name: "content-type", Value: "application/problem+json"}},
-		Body:       fmt.Appendf(nil, `{"type":"about:blank","title":"Bad Request","status":400,"detail":%q}`, why),
+		Body:       fmt.Appendf(nil, `{"type":"about:blank","title":"Bad Request","status":400,"detail":%q}`, detail),
 	}
 }
 
@@ -82,5 +82,5 @@ func (*policy) OnResponse(context.Context, *v1alpha.ResponseContext) (v1alpha.Re
 // Close does nothing.
 func (*policy) Close() error { return nil }
 
-// NeverBlocks says that the policy waits for nothing.
+// NeverBlocks marks a policy that never waits.
 func (*policy) NeverBlocks() {}

@@ -76,8 +76,8 @@ func TestPaths(t *testing.T) {
 	}
 }
 
-// TestNothingLeadsOutOfItsPlace, in whatever way a client has spelt it.
-func TestNothingLeadsOutOfItsPlace(t *testing.T) {
+// TestNoValueLeavesItsSegment, in any spelling of a client.
+func TestNoValueLeavesItsSegment(t *testing.T) {
 	for value, want := range map[string]string{
 		"7": "/shop/v2/7/x", "a b": "/shop/v2/a%20b/x", "é;?#%": "/shop/v2/%C3%A9%3B%3F%23%25/x", "..a": "/shop/v2/..a/x",
 		"..": "400", ".": "400", "a/b": "400", "../..": "400", `a\b`: "400", "%2e%2e": "400", "a%2Fb": "400", "a%5cb": "400", "%2E": "400",

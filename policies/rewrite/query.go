@@ -16,7 +16,7 @@ type writtenQuery struct {
 	Remove []string `json:"remove"`
 }
 
-// queryEdits leave all that they do not name as it came, byte for byte.
+// queryEdits keep all parameters that they do not name, byte for byte.
 type queryEdits struct {
 	gone map[string]bool // names, decoded
 	set  []parameter
@@ -32,25 +32,25 @@ func (w *writtenQuery) parse(operation string) (*queryEdits, error) {
 	for _, name := range w.Remove {
 		edits.gone[name] = true
 	}
-	for n, one := range w.Set {
-		value, err := template.Parse(one.Value, operation)
+	for n, p := range w.Set {
+		value, err := template.Parse(p.Value, operation)
 		if err != nil {
 			return nil, fmt.Errorf("set[%d].value: %w", n, err)
 		}
-		edits.gone[one.Name] = true
-		edits.set = append(edits.set, parameter{template.URIComponent(one.Name), value})
+		edits.gone[p.Name] = true
+		edits.set = append(edits.set, parameter{template.URIComponent(p.Name), value})
 	}
 	return edits, nil
 }
 
-// of is the query with the edits. A parameter whose value comes out empty is not there.
+// of returns the query with the edits. A parameter with an empty value is left out.
 func (e *queryEdits) of(req *v1alpha.RequestContext) string {
-	var made strings.Builder
+	var result strings.Builder
 	add := func(pair string) {
-		if made.Len() > 0 {
-			made.WriteByte('&')
+		if result.Len() > 0 {
+			result.WriteByte('&')
 		}
-		made.WriteString(pair)
+		result.WriteString(pair)
 	}
 	for pair := range strings.SplitSeq(req.Query, "&") {
 		name, _, _ := strings.Cut(pair, "=")
@@ -58,12 +58,12 @@ func (e *queryEdits) of(req *v1alpha.RequestContext) string {
 			add(pair)
 		}
 	}
-	for _, one := range e.set {
-		if value, _ := one.value.Of(req, identity); value != "" {
-			add(one.name + "=" + template.URIComponent(value))
+	for _, p := range e.set {
+		if value, _ := p.value.Of(req, identity); value != "" {
+			add(p.name + "=" + template.URIComponent(value))
 		}
 	}
-	return made.String()
+	return result.String()
 }
 
 func identity(value string) string { return value }

@@ -40,7 +40,7 @@ func headersOf(t *testing.T, policy v1alpha.Policy, req *v1alpha.RequestContext)
 	return action.(*v1alpha.UpstreamRequestModifications).Headers
 }
 
-// TestEachPlaceholder is what it says, and what it cannot be is empty: then there is no header.
+// TestEachPlaceholder: a placeholder without a value gives no header.
 func TestEachPlaceholder(t *testing.T) {
 	identified := request()
 	if err := identified.Metadata.Set("identity", map[string]any{"subject": "ann", "issuer": "https://id.example", "method": "jwt"}); err != nil {
@@ -79,7 +79,7 @@ func TestEachPlaceholder(t *testing.T) {
 	}
 }
 
-func TestWhatAClientSendsCannotEndAHeader(t *testing.T) {
+func TestAClientsTextCannotEndAHeader(t *testing.T) {
 	policy := made(t, "", `{"request": {"set": [{"name": "x-a", "value": "<${query.a}${header.b}${path.c}>"}]}}`)
 	for c := range 256 {
 		req := request()
@@ -106,7 +106,7 @@ func TestOrderAndNames(t *testing.T) {
 		Remove: []string{"x-e", "X-User"}, Set: []v1alpha.Header{{Name: "x-a", Value: "1"}},
 		Append: []v1alpha.Header{{Name: "x-b", Value: "2"}, {Name: "x-c", Value: "2001:db8::1"}},
 	}
-	for range 2 { // what is made for one request is not another's
+	for range 2 { // the values of one request do not appear in another
 		if got := headersOf(t, policy, request()); !reflect.DeepEqual(got, want) {
 			t.Errorf("expected %+v, got %+v", want, got)
 		}

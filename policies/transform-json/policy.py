@@ -1,11 +1,11 @@
-"""Makes another JSON of a JSON body, by an expression of JMESPath (https://jmespath.org), in either direction.
+"""Transforms a JSON body by an expression of JMESPath (https://jmespath.org), in either direction.
 
-An expression is checked when the API is published: its syntax, the names of functions and how many arguments they are
-given. What is wrong with a body only shows when one comes: no JSON, text where a function takes numbers.
+An expression is checked when the API is published: its syntax, the names of functions and the number of their
+arguments. Mistakes in bodies appear only when they come: no JSON, or text where a function needs numbers.
 
-Know its limits: a body has at most the attachment's `maxBodyBytes`, and both directions are gathered, whichever is
-transformed. JMESPath sees one value and what is in it, and has no names for others. Of an object in which a name stands
-twice the last one counts. The result is written anew: numbers with a fraction are doubles.
+Limits: a body has at most the attachment's `maxBodyBytes`, and both directions are buffered, even if only one is
+transformed. JMESPath sees the body only, and no other values of the request. If an object has a name twice, the last
+one counts. The result is written anew: numbers with a fraction are doubles.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ from sdk.policy import (
 Json = dict[str, Any]
 JSON = {"content-type": "application/json"}
 DIGESTS = ["digest", "content-digest", "repr-digest", "content-md5", "accept-ranges"]
-"""Of the body that is replaced."""
+"""Headers about the old body."""
 
 log = logging.getLogger(__name__)
 
 
 class FailedError(ValueError):
-    """A body cannot be transformed. The text says why, and may quote the body: it is for the log."""
+    """A body cannot be transformed. The text says why, and is for the log only, since it may quote the body."""
 
 
 class OtherTypeError(Exception):
-    """A body is not said to be JSON."""
+    """The content type of a body is not JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transformation:
-    """depth: of values in values, in the body. size: bytes of the result, and of each text that is joined."""
+    """depth: the most levels of the body. size: the most bytes of the result, and of each joined text."""
 
     expression: Any
     options: jmespath.Options
@@ -65,19 +65,19 @@ class Transformation:
             raise FailedError(str(error)) from None
         check_size(result, self.size)
         try:
-            made = json.dumps(result, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
-        except (ValueError, RecursionError) as error:  # of infinity, or half of a character
+            text = json.dumps(result, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        except (ValueError, RecursionError) as error:  # infinity, or half of a character
             raise FailedError(f"expected a result that JSON can have: {error}") from None
-        if len(made) > self.size:
+        if len(text) > self.size:
             raise too_large(self.size)
-        return made
+        return text
 
 
 # ------------------------------------------------------------------ expressions
 
 
 def prepare(params: Json) -> dict[str, Transformation]:
-    """By "request" and "response", those that there are."""
+    """The transformations by "request" and "response"."""
     return {
         direction: Transformation(
             compiled(params[direction], direction),
@@ -91,37 +91,37 @@ def prepare(params: Json) -> dict[str, Transformation]:
 
 
 def compiled(expression: str, name: str) -> Any:
-    """ValueError says what is wrong with an expression."""
+    """The compiled expression. ValueError says what is wrong with it."""
     try:
-        found = jmespath.compile(expression)
-        wrong = next(wrong_calls(found.parsed), None)
+        result = jmespath.compile(expression)
+        wrong = next(wrong_calls(result.parsed), None)
     except (JMESPathError, RecursionError) as error:
         raise ValueError(f"expected an expression of JMESPath for {name}, got a mistake: {error}") from None
     if wrong is not None:
         raise ValueError(f"expected an expression of JMESPath for {name}, got {wrong}")
-    return found
+    return result
 
 
 def wrong_calls(node: Json) -> Iterator[str]:
-    """Calls of functions that there are not, or with too few or too many arguments."""
+    """Calls of unknown functions, or with a wrong number of arguments."""
     if node["type"] == "function_expression":
         name, count = node["value"], len(node["children"])
         known = Functions.FUNCTION_TABLE.get(name)
         if known is None:
-            yield f"the function {name}, where there are {', '.join(sorted(Functions.FUNCTION_TABLE))}"
+            yield f"the function {name}; known are {', '.join(sorted(Functions.FUNCTION_TABLE))}"
         else:
-            wanted = known["signature"]
-            is_open = bool(wanted) and wanted[-1].get("variadic", False)
-            if count < len(wanted) or (count > len(wanted) and not is_open):
-                yield f"{name} with {count} arguments, where it takes {len(wanted)}{' or more' if is_open else ''}"
+            signature = known["signature"]
+            is_open = bool(signature) and signature[-1].get("variadic", False)
+            if count < len(signature) or (count > len(signature) and not is_open):
+                yield f"{name} with {count} arguments; it takes {len(signature)}{' or more' if is_open else ''}"
     for child in node["children"]:
         if isinstance(child, dict):
             yield from wrong_calls(child)
 
 
 def bounded(size: int) -> Functions:
-    """JMESPath's functions, with a `join` that makes no text larger than the result may be: it is the one that makes
-    much of little, a long separator between many texts."""
+    """JMESPath's functions, with a `join` whose text is not larger than the result may be: it is the only one that
+    makes a large text of small ones, by a long separator."""
 
     class Bounded(Functions):  # type: ignore[misc]  # it has no types
         @signature({"types": ["string"]}, {"types": ["array-string"]})  # type: ignore[untyped-decorator]
@@ -144,7 +144,7 @@ def read(body: bytes, depth: int) -> Any:
     level: list[Any] = [value]
     for _ in range(depth):
         level = [inner for outer in level if isinstance(outer, dict | list) for inner in inner_of(outer)]
-    if any(isinstance(each, dict | list) for each in level):
+    if any(isinstance(inner, dict | list) for inner in level):
         raise FailedError(f"expected JSON with at most {depth} levels, got more")
     return value
 
@@ -165,10 +165,10 @@ def no_constant(_: str) -> None:
 
 
 def check_size(value: Any, size: int) -> None:
-    """Before it is written: an expression may name one value many times. Each costs a byte, and a text its length."""
+    """Estimates the size before writing, since a value may occur many times: a byte each, and the length of texts."""
     level, cost = [value], 1
     while level:
-        cost += sum(len(each) for each in level if isinstance(each, dict | list | str))
+        cost += sum(len(inner) for inner in level if isinstance(inner, dict | list | str))
         if cost > size:
             raise too_large(size)
         level = [inner for outer in level if isinstance(outer, dict | list) for inner in inner_of(outer)]
@@ -183,29 +183,29 @@ def too_large(size: int) -> FailedError:
 
 def on_request(ctx: RequestContext, params: Json) -> RequestAction:
     try:
-        made = transformed(ctx.headers, ctx.body, ctx.prepared.get("request"), params.get("otherTypes", "pass"))
+        body = transformed(ctx.headers, ctx.body, ctx.prepared.get("request"), params.get("otherTypes", "pass"))
     except OtherTypeError:
         return problem(415, "expected a body of JSON")
     except FailedError as error:
         log.info("a request cannot be transformed: %s", error)
         return None if params["onFailure"] == "pass" else problem(400, "the body cannot be transformed")
-    return None if made is None else UpstreamRequestModifications(set_headers=JSON, remove_headers=DIGESTS, body=made)
+    return None if body is None else UpstreamRequestModifications(set_headers=JSON, remove_headers=DIGESTS, body=body)
 
 
 def on_response(ctx: ResponseContext, params: Json) -> ResponseAction:
     if not {str(ctx.status_code), f"{ctx.status_code // 100}XX"} & {*params["statuses"]}:
         return None
     try:
-        made = transformed(ctx.headers, ctx.body, ctx.prepared.get("response"), params.get("otherTypes", "refuse"))
+        body = transformed(ctx.headers, ctx.body, ctx.prepared.get("response"), params.get("otherTypes", "refuse"))
     except (OtherTypeError, FailedError) as error:
         log.warning("a response with status %d cannot be transformed: %s", ctx.status_code, error or "its type")
         is_passed = isinstance(error, FailedError) and params["onFailure"] == "pass"
         return None if is_passed else problem(502, "upstream's answer cannot be transformed")
-    return None if made is None else UpstreamResponseModifications(set_headers=JSON, remove_headers=DIGESTS, body=made)
+    return None if body is None else UpstreamResponseModifications(set_headers=JSON, remove_headers=DIGESTS, body=body)
 
 
 def transformed(headers: Headers, body: bytes | None, by: Transformation | None, other_types: str) -> bytes | None:
-    """None: it stays as it is."""
+    """The transformed body; None if it stays as it is."""
     if not body or by is None:
         return None
     lines = headers.get_all("content-type")

@@ -1,13 +1,13 @@
-"""Lets requests pass that are as a JSON Schema or an OpenAPI document says; the others get a problem (RFC 9457).
+"""Validates requests by a JSON Schema or an OpenAPI document; invalid ones are answered with a problem (RFC 9457).
 
-With a `schema` it is the body alone that is looked at. With `openapi` it is the operation's parameters in path, query,
-headers and cookies, and the body by its content type: JSON, forms and text; others are let in by their type alone.
+With a `schema` only the body is validated. With `openapi` the operation's parameters in path, query, headers and
+cookies are, and the body by its content type: JSON, forms and text; of other bodies only the type is checked.
 
-Half of a surrogate pair in JSON, bytes that are no UTF-8 in a parameter that is described, and a charset that is none
-of `sdk.charsets` are mistakes like any other. JSON is in UTF-8, whatever its charset; forms and text are read by it.
+Half of a surrogate pair in JSON, bytes that are no UTF-8 in a described parameter, and a charset that is not one of
+`sdk.charsets` are mistakes like any other. JSON is in UTF-8, whatever its charset; forms and text are decoded by it.
 
-Know its limits: a body has at most the attachment's `maxBodyBytes`. Cookies and headers that the document does not
-name pass, and so do further parameters of the query. `discriminator` is not read; `oneOf` and `anyOf` are.
+Limits: a body has at most the attachment's `maxBodyBytes`. Cookies, headers and query parameters that the document does
+not describe pass. `discriminator` is ignored; `oneOf` and `anyOf` are not.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from sdk.metrics import Counter
 from sdk.policy import ImmediateResponse, PolicyMetadata, RequestAction, RequestContext
 
-if TYPE_CHECKING:  # the folder's name is none of a package's
+if TYPE_CHECKING:  # the folder's name cannot be a package's
     from validation import parameters
     from validation.content import Content, Finding, finding, inline
     from validation.json_schema import Rules
@@ -31,9 +31,9 @@ else:
     from .validation.json_schema import Rules
     from .validation.openapi import Operations, parsed
 
-INVALID = Counter("invalid_requests_total", "Requests that are not as the schema says.", ["reason"])
+INVALID = Counter("invalid_requests_total", "Requests that do not match the schema.", ["reason"])
 STATUS = {"content-type": 415, "operation": 404}
-"""By the reason; of all others it is the attachment's `statusCode`."""
+"""The status by the reason; for all others it is the attachment's `statusCode`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +53,10 @@ class Document:
     rules: Rules
 
     def wrong(self, ctx: RequestContext) -> Finding | None:
-        found = self.operations.find(ctx.method, ctx.path, ctx.operation)
-        if found is None:
+        match = self.operations.find(ctx.method, ctx.path, ctx.operation)
+        if match is None:
             return None if self.undescribed_pass else finding("operation", "path", "no such operation is described")
-        operation, path = found
+        operation, path = match
         return parameters.wrong(operation.parameters, ctx, path, self.rules) or body_wrong(
             ctx, operation.body, operation.body_required, self.rules
         )
@@ -79,22 +79,22 @@ def prepare(params: dict[str, Any], metadata: PolicyMetadata) -> Schema | Docume
 
 
 def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
-    found: Finding | None = ctx.prepared.wrong(ctx)
-    if found is None:
+    mistake: Finding | None = ctx.prepared.wrong(ctx)
+    if mistake is None:
         return None
-    INVALID.inc(reason=found.reason)
+    INVALID.inc(reason=mistake.reason)
     if params["onInvalid"] == "report":
-        ctx.metadata[ctx.policy.policy_name] = {"reason": found.reason, "errors": found.errors}
+        ctx.metadata[ctx.policy.policy_name] = {"reason": mistake.reason, "errors": mistake.errors}
         return None
-    return problem(STATUS.get(found.reason, params["statusCode"]), found)
+    return problem(STATUS.get(mistake.reason, params["statusCode"]), mistake)
 
 
-def problem(status: int, found: Finding) -> ImmediateResponse:
+def problem(status: int, mistake: Finding) -> ImmediateResponse:
     body = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
-        "detail": "the request is not as this operation describes it",
-        "errors": found.errors,
+        "detail": "the request does not match the description of this operation",
+        "errors": mistake.errors,
     }
     return ImmediateResponse(status, {"content-type": "application/problem+json"}, json.dumps(body))

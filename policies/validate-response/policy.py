@@ -1,13 +1,13 @@
-"""Lets responses pass that are as a JSON Schema or an OpenAPI document says; instead of others the client gets a 502.
+"""Validates responses by a JSON Schema or an OpenAPI document; instead of invalid ones the client gets a 502.
 
-It tells the client nothing of what is wrong: that is in the log. With `openapi` the body is held against what the
-document says of the operation, the status and the content type; headers of responses are not looked at.
+The mistakes are in the log; the client does not see them. With `openapi` the body is validated by the operation, the
+status and the content type; headers of responses are not validated.
 
 Text that is no Unicode, and a charset that is not one of `sdk.charsets`, are mistakes like any other.
 
-Know its limits: a body has at most the attachment's `maxBodyBytes`, and is gathered, so that streams of events come all
-at once at their end: attach it to operations whose answers are documents. Bodies that are neither JSON nor text are
-known by their type alone. A response without a body (HEAD, 204, 304) passes.
+Limits: a body has at most the attachment's `maxBodyBytes`, and is buffered, so that streams of events arrive at once at
+their end: attach the policy to operations whose answers are documents. Of bodies that are neither JSON nor text only
+the type is checked. A response without a body (HEAD, 204, 304) passes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from sdk.metrics import Counter
 from sdk.policy import ImmediateResponse, PolicyMetadata, ResponseAction, ResponseContext
 
-if TYPE_CHECKING:  # the folder's name is none of a package's
+if TYPE_CHECKING:  # the folder's name cannot be a package's
     from validation.content import Content, Finding, finding, inline
     from validation.json_schema import Rules
     from validation.openapi import Operations, parsed
@@ -29,7 +29,7 @@ else:
     from .validation.json_schema import Rules
     from .validation.openapi import Operations, parsed
 
-INVALID = Counter("invalid_responses_total", "Responses that are not as the schema says.", ["reason"])
+INVALID = Counter("invalid_responses_total", "Responses that do not match the schema.", ["reason"])
 BODILESS = {204, 304}
 PROBLEM = {"type": "about:blank", "title": "Bad Gateway", "status": 502, "detail": "upstream's answer is invalid"}
 
@@ -56,13 +56,13 @@ class Document:
 
     def wrong(self, ctx: ResponseContext) -> Finding | None:
         request = ctx.request
-        found = self.operations.find(request.method, request.path, request.operation)
-        content = None if found is None else found[0].response(ctx.status_code)
+        match = self.operations.find(request.method, request.path, request.operation)
+        content = None if match is None else match[0].response(ctx.status_code)
         if content is not None:
             return body_wrong(ctx, content, self.rules)
         if self.undescribed_pass:
             return None
-        if found is None:
+        if match is None:
             return finding("operation", "path", "no such operation is described")
         return finding("status", "status", f"the status {ctx.status_code} is not described")
 
@@ -84,12 +84,12 @@ def prepare(params: dict[str, Any], metadata: PolicyMetadata) -> Schema | Docume
 
 
 def on_response(ctx: ResponseContext, params: dict[str, Any]) -> ResponseAction:
-    found: Finding | None = ctx.prepared.wrong(ctx)
-    if found is None:
+    mistake: Finding | None = ctx.prepared.wrong(ctx)
+    if mistake is None:
         return None
-    INVALID.inc(reason=found.reason)
-    log.warning("invalid response with status %d: %s: %s", ctx.status_code, found.reason, json.dumps(found.errors))
+    INVALID.inc(reason=mistake.reason)
+    log.warning("invalid response with status %d: %s: %s", ctx.status_code, mistake.reason, json.dumps(mistake.errors))
     if params["onInvalid"] == "report":
-        ctx.metadata[ctx.policy.policy_name] = {"reason": found.reason, "errors": found.errors}
+        ctx.metadata[ctx.policy.policy_name] = {"reason": mistake.reason, "errors": mistake.errors}
         return None
     return ImmediateResponse(502, {"content-type": "application/problem+json"}, json.dumps(PROBLEM))

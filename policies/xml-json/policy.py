@@ -1,13 +1,13 @@
-"""Makes JSON of XML and XML of JSON, of requests, responses or both: the rules stand in conversion/xml_reader.py.
+"""Converts XML to JSON and JSON to XML, in requests, responses or both, by the rules in conversion/xml_reader.py.
 
-Document types, and with them entities and what is outside of a document, are refused; depth and size are bounded. What
-cannot be converted is refused: of a request with a 400 that says why, of a response with a 502 that says nothing.
+Document types, and with them entities and external references, are refused; depth and size are bounded. If a body
+cannot be converted, a request is answered with a 400 that says why, a response is replaced by a 502 without details.
 
-Text is read by its byte order mark, its charset or what XML declares, each of which has to be one of `sdk.charsets`.
+Text is decoded by its byte order mark, its charset or its XML declaration, each of which must be one of `sdk.charsets`.
 
-Know its limits: a body has at most the attachment's `maxBodyBytes`, and both directions are gathered, whichever is
-converted. XML says nothing of numbers, so that all values of the JSON are texts, lists, objects or null; and nothing of
-a list with one entry, which `lists` says. Prefixes are taken as they are written, declared or not.
+Limits: a body has at most the attachment's `maxBodyBytes`, and both directions are buffered, even if only one is
+converted. XML has no numbers, so all values of the JSON are texts, lists, objects or null. XML does not show that a
+list has one entry; name such elements in `lists`. Prefixes are kept as they are written, declared or not.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from sdk.policy import (
 
 from sdk import charsets
 
-if TYPE_CHECKING:  # the folder's name is none of a package's
+if TYPE_CHECKING:  # the folder's name cannot be a package's
     from conversion.limits import ConversionError, Limits
     from conversion.xml_reader import json_of
     from conversion.xml_writer import checked, xml_of
@@ -40,7 +40,7 @@ else:
     from .conversion.xml_writer import checked, xml_of
 
 DIGESTS = ["digest", "content-digest", "repr-digest", "content-md5", "accept-ranges"]
-"""Of the body that is replaced."""
+"""Headers about the old body."""
 MADE = {"xml-to-json": "application/json", "json-to-xml": "application/xml; charset=utf-8"}
 FORMS = {"xml-to-json": "xml", "json-to-xml": "json"}
 
@@ -59,33 +59,33 @@ def prepare(params: dict[str, Any]) -> Limits:
 
 def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
     try:
-        made = converted(ctx.headers, ctx.body, params["request"], params, ctx.prepared)
+        body = converted(ctx.headers, ctx.body, params["request"], params, ctx.prepared)
     except OtherTypeError:
         return problem(415, f"expected a body of {FORMS[params['request']].upper()}")
     except ConversionError as error:
         return problem(400, f"the body cannot be converted: {error}")
-    if made is None:
+    if body is None:
         return None
     headers = {"content-type": MADE[params["request"]]}
-    return UpstreamRequestModifications(set_headers=headers, remove_headers=DIGESTS, body=made)
+    return UpstreamRequestModifications(set_headers=headers, remove_headers=DIGESTS, body=body)
 
 
 def on_response(ctx: ResponseContext, params: dict[str, Any]) -> ResponseAction:
     try:
-        made = converted(ctx.headers, ctx.body, params["response"], params, ctx.prepared)
+        body = converted(ctx.headers, ctx.body, params["response"], params, ctx.prepared)
     except (OtherTypeError, ConversionError) as error:
         log.warning("a response with status %d cannot be converted: %s", ctx.status_code, error or "its type")
         return problem(502, "upstream's answer cannot be converted")
-    if made is None:
+    if body is None:
         return None
     headers = {"content-type": MADE[params["response"]]}
-    return UpstreamResponseModifications(set_headers=headers, remove_headers=DIGESTS, body=made)
+    return UpstreamResponseModifications(set_headers=headers, remove_headers=DIGESTS, body=body)
 
 
 def converted(
     headers: Headers, body: bytes | None, conversion: str, params: dict[str, Any], limits: Limits
 ) -> bytes | None:
-    """None: it stays as it is."""
+    """The converted body; None if it stays as it is."""
     if not body or conversion == "none":
         return None
     lines = headers.get_all("content-type")

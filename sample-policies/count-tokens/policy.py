@@ -1,11 +1,11 @@
-"""Tells the client at the end of a streamed chat completion how many tokens it took.
+"""Adds the number of tokens to the end of a streamed chat completion.
 
-`on_request` counts those of the prompt, `on_response_stream` those of what the model says, and adds an event with
-`usage` before the one that says `[DONE]`. All other events go on as they came, at once. Where upstream tells the usage
-itself (`stream_options: {"include_usage": true}`), nothing is added.
+`on_request` counts the tokens of the prompt, `on_response_stream` those of the model's text, and adds an event with
+`usage` before `[DONE]`. All other events go on unchanged, at once. If upstream sends the usage itself
+(`stream_options: {"include_usage": true}`), nothing is added.
 
-Know its limits. A token is here a word or a piece of one, up to three digits, or a sign: an estimate. For a model's own
-figure, give `tokens` its tokenizer, in `requirements.txt` and `prepare`.
+Limits: a token is estimated as a word or a part of one, up to three digits, or a sign. For exact numbers let `tokens`
+use the model's tokenizer, installed by `requirements.txt` and loaded in `prepare`.
 """
 
 import json
@@ -21,8 +21,8 @@ TOKEN = re.compile(r" ?[^\W\d_]{1,8}|\d{1,3}|[^\w\s]|_|\s+")
 
 
 def on_request(ctx: RequestContext, params: Json) -> RequestAction:
-    asked = parsed(ctx.body or b"")
-    messages = asked.get("messages")
+    completion_request = parse_object(ctx.body or b"")
+    messages = completion_request.get("messages")
     ctx.metadata[NOTE] = sum(map(tokens, contents(messages if isinstance(messages, list) else [])))
     return None
 
@@ -32,20 +32,20 @@ async def on_response_stream(ctx: ResponseStreamContext, chunks: Chunks, params:
         async for chunk in chunks:
             yield chunk
         return
-    said: list[str] = []
+    answer: list[str] = []
     last: Json = {}
     async for event in sse_events(chunks, params["maxEventBytes"]):
-        document = parsed(event.data or "")
+        document = parse_object(event.data or "")
         if document.get("object") == "chat.completion.chunk":
             last = document if document.get("usage") is None else {}
-            said += texts(document)
+            answer += texts(document)
         if (event.data or "").strip() == "[DONE]" and last:
-            yield usage_event(last, ctx.metadata.get(NOTE, 0), tokens("".join(said))).encode()
+            yield usage_event(last, ctx.metadata.get(NOTE, 0), tokens("".join(answer))).encode()
         yield event.raw
 
 
 def usage_event(last: Json, prompt: int, completion: int) -> SseEvent:
-    """As upstream itself would send it: a chunk without choices."""
+    """The event that upstream itself would send: a chunk without choices."""
     usage = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
     return SseEvent(json.dumps({**last, "choices": [], "usage": usage}, separators=(",", ":")))
 
@@ -55,20 +55,21 @@ def tokens(text: str) -> int:
 
 
 def contents(messages: list[Any]) -> list[str]:
-    """The texts of messages: each has one, or parts that have."""
-    found = [message.get("content") for message in messages if isinstance(message, dict)]
-    parts = [part.get("text") for parts in found if isinstance(parts, list) for part in parts if isinstance(part, dict)]
-    return [text for text in [*found, *parts] if isinstance(text, str)]
+    """The texts of messages: each has a text, or parts with texts."""
+    bodies = [message.get("content") for message in messages if isinstance(message, dict)]
+    parts = [part.get("text") for body in bodies if isinstance(body, list) for part in body if isinstance(part, dict)]
+    return [text for text in [*bodies, *parts] if isinstance(text, str)]
 
 
 def texts(document: Json) -> list[str]:
-    """Of all choices of a chunk."""
+    """The texts of all choices of a chunk."""
     choices = document.get("choices")
-    return contents([one.get("delta") for one in choices if isinstance(one, dict)] if isinstance(choices, list) else [])
+    items = choices if isinstance(choices, list) else []
+    return contents([choice.get("delta") for choice in items if isinstance(choice, dict)])
 
 
-def parsed(data: str | bytes) -> Json:
-    """{} of what is no JSON object."""
+def parse_object(data: str | bytes) -> Json:
+    """The JSON object; {} if the data is none."""
     try:
         document = json.loads(data)
     except (ValueError, RecursionError):

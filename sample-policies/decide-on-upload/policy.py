@@ -1,17 +1,17 @@
-"""Lets an upload go on by its first bytes, or refuses it with a 415 before upstream hears of it.
+"""Lets an upload pass by its first bytes, or refuses it with a 415 before the upstream gets any of it.
 
-What a file is, its first bytes say; a content-type says what a client likes. As soon as they are there it is decided,
-and the rest passes as it comes: an upload of any size needs no memory, and a client whose upload is refused hears so
-while it still sends.
+The first bytes show the kind of a file, while a client may send any content-type. The policy decides as soon as they
+are there, and the rest passes as it comes: an upload of any size needs no memory, and the client of a refused upload
+gets the answer while it still sends.
 
-Know its limits: it looks at no more than the beginning. A file may be two things at once.
+Limits: only the beginning is checked, and a file may be of two kinds at once.
 """
 
 from typing import Any
 
 from sdk.policy import Chunks, ImmediateResponse, Reject, RequestStreamContext
 
-MAGIC = {  # each of a kind: what stands where
+MAGIC = {  # for each kind its beginnings: bytes by their position
     "gif": [{0: b"GIF87a"}, {0: b"GIF89a"}],
     "jpeg": [{0: b"\xff\xd8\xff"}],
     "pdf": [{0: b"%PDF-"}],
@@ -20,7 +20,7 @@ MAGIC = {  # each of a kind: what stands where
     "zip": [{0: b"PK\x03\x04"}, {0: b"PK\x05\x06"}],
 }
 ENOUGH = 12
-"""Bytes after which every kind is known."""
+"""The number of bytes that shows every kind."""
 
 
 async def on_request_stream(ctx: RequestStreamContext, chunks: Chunks, params: dict[str, Any]) -> Chunks:
@@ -38,16 +38,16 @@ async def on_request_stream(ctx: RequestStreamContext, chunks: Chunks, params: d
 
 
 def decide(first: bytes, allowed: list[str]) -> None:
-    """Raises Reject where none of the kinds begins so."""
+    """Raises Reject unless the file is of an allowed kind."""
     if kind_of(first) not in allowed:
         expected = ", ".join(allowed)
         raise Reject(ImmediateResponse(415, {"content-type": "text/plain"}, f"expected a file of {expected}\n"))
 
 
 def kind_of(first: bytes) -> str | None:
-    kinds = (kind for kind, ways in MAGIC.items() if any(begins_so(first, way) for way in ways))
+    kinds = (kind for kind, beginnings in MAGIC.items() if any(begins_with(first, parts) for parts in beginnings))
     return next(kinds, None)
 
 
-def begins_so(first: bytes, way: dict[int, bytes]) -> bool:
-    return all(first.startswith(magic, at) for at, magic in way.items())
+def begins_with(first: bytes, parts: dict[int, bytes]) -> bool:
+    return all(first.startswith(magic, at) for at, magic in parts.items())

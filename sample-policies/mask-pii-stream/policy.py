@@ -1,14 +1,14 @@
-"""Masks e-mail addresses, card numbers and phone numbers in what a model says, while it says it.
+"""Masks e-mail addresses, card numbers and phone numbers in a model's text while it streams.
 
 In an event stream (text/event-stream) it follows the text of chat completions (`choices[].delta.content`) and of
-messages (`content_block_delta` with `delta.text`) from event to event, so that a number is found that came in several
-tokens. Each event goes on at once: what may be the beginning of something is taken out of its text, and goes with the
-next event, or, where the text ends, in an event of its own. All other strings are looked at one by one, also in JSON
-that comes as a whole; text/* is one text.
+messages (`content_block_delta` with `delta.text`) from event to event, so that it finds a number that comes in several
+tokens. Each event goes on at once; the possible beginning of a match is held back, and goes with the next event, or, if
+the text ends, in an event of its own. All other strings are masked one by one, also in whole JSON documents; text/* is
+one text.
 
-Know its limits. It finds what its patterns describe. A tool call's arguments come as JSON in parts, and are looked at
-part by part; so are `logprobs`. What is neither text nor JSON passes as it is. Text in UTF-16, or in a charset that is
-none of `sdk.charsets`, is refused with a 502.
+Limits: it finds matches of its patterns. The arguments of a tool call, which come as JSON in parts, are masked part by
+part, and so are `logprobs`. Bodies that are neither text nor JSON pass unmasked. Text in UTF-16, or in a charset that
+is not one of `sdk.charsets`, is refused with a 502.
 """
 
 import json
@@ -24,9 +24,9 @@ from sdk import charsets
 
 Json = dict[str, Any]
 Part = tuple[Json, str, Hashable]
-"""Where a part of a text is: its object, the member's name, and which text it is of."""
+"""The place of a part of a text: its object, the member's name, and the text's key."""
 
-KINDS = {  # a pattern, and what whatever may begin a match of it matches
+KINDS = {  # a pattern, and one that matches every beginning of its matches
     "email": (
         r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,3}",
         r"[A-Za-z0-9._%+-]{1,64}(?:@[A-Za-z0-9.-]{0,256})?",
@@ -35,7 +35,7 @@ KINDS = {  # a pattern, and what whatever may begin a match of it matches
     "phone": (r"\+[0-9](?:[ ()-]{0,2}[0-9]){6,14}(?![0-9])", r"\+[0-9 ()-]{0,44}"),
 }
 LONGEST = 64 + 1 + 4 * 64
-"""Characters of the longest match, an e-mail address."""
+"""The length of the longest match, an e-mail address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +45,13 @@ class Masking:
     mask: str
 
     def masked(self, whole: str) -> str:
-        return self.pattern.sub(self.in_place_of, whole)
+        return self.pattern.sub(self.replace, whole)
 
-    def in_place_of(self, found: re.Match[str]) -> str:
-        return found[0] if found.lastgroup == "card" and not luhn(found[0]) else self.mask
+    def replace(self, match: re.Match[str]) -> str:
+        return match[0] if match.lastgroup == "card" and not luhn(match[0]) else self.mask
 
     def replacer(self) -> Replacer[str]:
-        return Replacer(self.pattern, self.in_place_of, longest=LONGEST, begins=self.begins)
+        return Replacer(self.pattern, self.replace, longest=LONGEST, begins=self.begins)
 
 
 def prepare(params: Json) -> Masking:
@@ -73,8 +73,8 @@ async def on_response_stream(ctx: ResponseStreamContext, chunks: Chunks, params:
     elif is_json:
         yield masked_json(await whole(chunks, params["maxBytes"]), masking)
     elif media_type.startswith("text/"):
-        shown = text(chunks, errors="surrogateescape")
-        async for part in replaced(shown, masking.pattern, masking.in_place_of, longest=LONGEST, begins=masking.begins):
+        parts = text(chunks, errors="surrogateescape")
+        async for part in replaced(parts, masking.pattern, masking.replace, longest=LONGEST, begins=masking.begins):
             yield part.encode(errors="surrogateescape")
     else:
         async for chunk in chunks:
@@ -82,7 +82,7 @@ async def on_response_stream(ctx: ResponseStreamContext, chunks: Chunks, params:
 
 
 async def readable(chunks: Chunks, content_type: str) -> Chunks:
-    """The chunks of a text that has ASCII as ASCII, which is all that the patterns look at."""
+    """The chunks of a text in a charset that encodes ASCII as ASCII, as the patterns require."""
     try:
         encoding, chunks = await charsets.detect_stream(chunks, charsets.of_content_type(content_type))
     except charsets.CharsetError:
@@ -93,7 +93,7 @@ async def readable(chunks: Chunks, content_type: str) -> Chunks:
 
 
 class MaskedEvents:
-    """Events in, bytes out: a Parser."""
+    """A Parser that takes events and returns masked bytes."""
 
     def __init__(self, masking: Masking) -> None:
         self._masking = masking
@@ -101,7 +101,7 @@ class MaskedEvents:
 
     def feed(self, event: SseEvent) -> Iterator[bytes]:
         if not event.is_whole:
-            return  # its end is missing: nobody hears of it
+            return  # clients ignore an event without its end
         if event.data is None:
             yield event.raw
         elif isinstance(document := parsed(event.data), dict):
@@ -117,9 +117,9 @@ class MaskedEvents:
         return self._rests(set(self._texts))
 
     def _masked(self, event: SseEvent, document: Json, parts: list[Part], ends: set[Hashable]) -> bytes:
-        came = [holder[name] for holder, name, _ in parts]
+        values = [holder[name] for holder, name, _ in parts]
         mask_strings(document, self._masking)
-        for (holder, name, key), value in zip(parts, came, strict=True):
+        for (holder, name, key), value in zip(parts, values, strict=True):
             if key not in self._texts:
                 self._texts[key] = Text(self._masking.replacer())
             holder[name] = self._texts[key].next(value)
@@ -128,7 +128,7 @@ class MaskedEvents:
         encoded = encode(event, document)
         for holder, name, key in parts:
             if key in self._texts:
-                self._texts[key].came_with(event, document, parts, (holder, name))
+                self._texts[key].remember(event, document, parts, (holder, name))
         return encoded
 
     def _rests(self, keys: set[Hashable]) -> Iterator[bytes]:
@@ -148,11 +148,11 @@ class Text:
     def rest(self) -> str:
         return "".join(self._replacer.end())
 
-    def came_with(self, event: SseEvent, document: Json, parts: list[Part], place: tuple[Json, str]) -> None:
+    def remember(self, event: SseEvent, document: Json, parts: list[Part], place: tuple[Json, str]) -> None:
         self._event, self._document, self._parts, self._place = event, document, parts, place
 
     def rest_event(self) -> Iterator[bytes]:
-        """An event like the last one of this text, with what has been held back of it, if anything has."""
+        """An event like the last one of this text, with the text held back, if there is any."""
         if rest := self.rest():
             for holder, name, _ in self._parts:
                 holder[name] = ""
@@ -164,15 +164,15 @@ class Text:
 def parts_of_texts(document: Json) -> Iterator[Part]:
     choices, delta = document.get("choices"), document.get("delta")
     for choice in choices if isinstance(choices, list) else []:
-        said = choice.get("delta") if isinstance(choice, dict) else None
-        if isinstance(said, dict) and isinstance(said.get("content"), str):
-            yield said, "content", ("choice", choice.get("index"))
+        message = choice.get("delta") if isinstance(choice, dict) else None
+        if isinstance(message, dict) and isinstance(message.get("content"), str):
+            yield message, "content", ("choice", choice.get("index"))
     if isinstance(delta, dict) and isinstance(delta.get("text"), str):
         yield delta, "text", ("block", document.get("index"))
 
 
 def ended_texts(document: Json) -> Iterator[Hashable]:
-    """Those that the document is the last event of, or comes after."""
+    """The keys of texts that end with this document."""
     choices = document.get("choices")
     for choice in choices if isinstance(choices, list) else []:
         if isinstance(choice, dict) and choice.get("finish_reason") is not None:
@@ -193,10 +193,10 @@ def mask_strings(value: Any, masking: Masking) -> Any:
 
 
 def masked_json(body: bytes, masking: Masking) -> bytes:
-    """What is no JSON is a text."""
-    shown = body.decode("utf-8", "surrogateescape")
-    document = parsed(shown)
-    result = masking.masked(shown) if document is None else dumped(mask_strings(document, masking))
+    """The masked body, as JSON, or as a text if it is no JSON."""
+    content = body.decode("utf-8", "surrogateescape")
+    document = parsed(content)
+    result = masking.masked(content) if document is None else dumped(mask_strings(document, masking))
     return result.encode("utf-8", "surrogateescape")
 
 
@@ -210,7 +210,7 @@ async def whole(chunks: Chunks, limit: int) -> bytes:
 
 
 def parsed(data: str) -> Any:
-    """None of what is no JSON."""
+    """The JSON value; None if the data is no JSON."""
     try:
         return json.loads(data)
     except (ValueError, RecursionError):
@@ -226,6 +226,6 @@ def encode(event: SseEvent, document: Json) -> bytes:
 
 
 def luhn(number: str) -> bool:
-    """Whether the last digit is right (ISO/IEC 7812-1), as a card's is."""
+    """Whether the check digit of a card number is right (ISO/IEC 7812-1)."""
     digits = [int(digit) for digit in reversed(number) if digit.isdigit()]
     return sum(digits[::2] + [sum(divmod(2 * digit, 10)) for digit in digits[1::2]]) % 10 == 0

@@ -1,7 +1,7 @@
-"""Tells upstream the plan of the request's tenant, by a table of PostgreSQL's; a tenant that it does not have gets 403.
+"""Sends the plan of the request's tenant to upstream, from a table in PostgreSQL; unknown tenants get 403.
 
-All attachments in a process share a pool of connections, which `setup` makes. Connections come when they are needed, so
-that a gateway starts while the database is away. While that gives no answer in time, the client gets 503.
+All attachments in a process share a pool of connections, which `setup` makes. Connections are opened on demand, so that
+a gateway starts while the database is down. If the database does not answer in time, the client gets 503.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import asyncpg
 from sdk.policy import ImmediateResponse, RequestAction, RequestContext, UpstreamRequestModifications
 
 CONNECTIONS = 10
-"""At most, of each executor process."""
+"""The most connections of each executor process."""
 CONNECT_SECONDS, QUERY_SECONDS = 0.4, 0.4
 PLAN = "SELECT plan FROM plans WHERE tenant = $1"
 AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 async def setup(system_params: dict[str, Any]) -> AsyncIterator[Pool]:
-    """The connections of this process, for all attachments."""
+    """The connection pool of this process, for all attachments."""
     where = {name: system_params[name] for name in ("host", "port", "database", "user")}
     pool = asyncpg.create_pool(
         **where,
@@ -39,13 +39,13 @@ async def setup(system_params: dict[str, Any]) -> AsyncIterator[Pool]:
 
 async def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
     tenants = ctx.headers.get_all(params["header"])
-    if len(tenants) != 1:  # upstream would get all of them, and might take another one than we do
+    if len(tenants) != 1:  # upstream would get all of them, and might use another one
         return ImmediateResponse(400, body=b"which tenant?")
     pool: Pool = ctx.shared
     try:
         plan = await pool.fetchval(PLAN, tenants[0], timeout=QUERY_SECONDS)
     except AWAY as error:
-        log.warning("the database gives no answer: %s", error or type(error).__name__)
+        log.warning("the database does not answer: %s", error or type(error).__name__)
         return ImmediateResponse(503, {"retry-after": "5"})
     if plan is None:
         return ImmediateResponse(403)

@@ -1,4 +1,4 @@
-"""Answers 401 by itself to requests that lack a header; upstream never sees them."""
+"""Answers requests that lack a header with 401; the upstream never gets them."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Raises, in the phase that its parameters name. The log has the message and this file's line, the client neither."""
+"""Raises an exception in the phase that its parameters name. The log has its message and line, the client neither."""
 
 from typing import Any
 

@@ -1,11 +1,11 @@
-"""Replaces the values of JSON fields in answers, by the fields' names, at any depth.
+"""Replaces the values of JSON fields in responses, by the fields' names, at any depth.
 
 JSON lines (application/x-ndjson, application/jsonl) go on line by line, so that an export of any size needs the memory
-of a line. One that holds none of the names is not touched. A JSON document is gathered, and refused with a 502 where it
-is larger than `maxBytes`, or no JSON where it seems to name a field, or in a charset that is none of `sdk.charsets`.
-Anything else passes as it is.
+of a line. A line or document without the names stays unchanged. A JSON document is buffered, and refused with a 502 if
+it is larger than `maxBytes`, has a name but is no JSON, or is in a charset that is not one of `sdk.charsets`. Other
+bodies pass unchanged.
 
-Know its limits: what is touched is written anew, so that blanks and the notation of numbers may differ.
+Limits: changed JSON is written anew, so that whitespace and the notation of numbers may differ.
 """
 
 import json
@@ -40,10 +40,10 @@ async def on_response_stream(ctx: ResponseStreamContext, chunks: Chunks, params:
 
 async def redacted_lines(chunks: Chunks, encoding: str, params: dict[str, Any]) -> Chunks:
     if encoding == "utf-16":
-        raise refused("lines that end with a byte")
+        raise refused("lines in an encoding with one byte for a line end")
     async for line in lines(chunks, params["maxBytes"]):
-        done = redacted(line, encoding, params) if line.strip() else line
-        yield done if done is line else done + b"\n"
+        result = redacted(line, encoding, params) if line.strip() else line
+        yield result if result is line else result + b"\n"
 
 
 async def document(chunks: Chunks, encoding: str, params: dict[str, Any]) -> Chunks:
@@ -56,9 +56,9 @@ async def document(chunks: Chunks, encoding: str, params: dict[str, Any]) -> Chu
 
 
 def redacted(body: bytes, encoding: str, params: dict[str, Any]) -> bytes:
-    """The body itself where it names none of the fields; else ValueError where it is no JSON."""
+    """The redacted body; the body itself if it has none of the names. ValueError: it has one, but is no JSON."""
     text, fields = body.decode(encoding), frozenset(params["fields"])
-    if "\\" not in text and not any(field in text for field in fields):  # an escape may be a part of a name
+    if "\\" not in text and not any(field in text for field in fields):  # an escape may be part of a name
         return body
     return json.dumps(without(json.loads(text), fields, params["value"]), separators=(",", ":")).encode(encoding)
 

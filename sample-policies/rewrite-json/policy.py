@@ -1,4 +1,4 @@
-"""Adds a field to JSON objects, both ways. Bodies that are not JSON objects pass as they are."""
+"""Adds a field to JSON objects in both directions. Bodies that are not JSON objects pass unchanged."""
 
 import json
 from typing import Any
@@ -25,7 +25,7 @@ def on_response(ctx: ResponseContext, params: dict[str, Any]) -> ResponseAction:
 
 
 def rewritten(headers: Headers, body: bytes | None, params: dict[str, Any]) -> bytes | None:
-    """The body with the field in it; None where it is no JSON object, or is compressed."""
+    """The body with the field; None if it is no JSON object, or is compressed."""
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if not body or "content-encoding" in headers or not media_type.endswith(("/json", "+json")):
         return None

@@ -1,12 +1,12 @@
-"""A SOAP 1.1 service as a JSON API: attach it to a POST operation, with the service's operation as its parameters.
+"""Offers a SOAP 1.1 service as a JSON API: attach it to a POST operation, with the service's operation as parameters.
 
     {"name": "ACME", "day": [1, 2]}   ⇄   <GetPrice xmlns="…"><name>ACME</name><day>1</day><day>2</day></GetPrice>
 
-Objects become elements, lists repeated ones, null one with xsi:nil. Back come objects, lists where a name repeats, and
-text: XML says nothing of numbers and booleans, and nothing of a list with one element. Attributes are left out. A SOAP
-fault is a 502 that names the fault.
+Objects become elements, lists repeated elements, null an element with xsi:nil. The answer has objects, lists for
+repeated names, and text: XML has no numbers and booleans, and does not show that a list has one element. Attributes are
+dropped. A SOAP fault becomes a 502 that names it.
 
-What upstream sends is read without entities, document types and network, and neither body is larger than the
+The upstream's answer is parsed without entities, document types and network access, and neither body is larger than the
 attachment's `maxBodyBytes`.
 """
 
@@ -34,7 +34,7 @@ def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
         if not isinstance(document, dict):
             return problem(400, "expected a JSON object")
         envelope = enveloped(document, params["operation"], params["namespace"])
-    except (ValueError, RecursionError) as error:  # no JSON, or what no XML can hold: a name with a space, a control
+    except (ValueError, RecursionError) as error:  # no JSON, or a name or character that XML cannot contain
         return problem(400, f"expected a JSON object that fits into XML: {error}")
     return UpstreamRequestModifications(
         set_headers={"content-type": "text/xml; charset=utf-8", "soapaction": f'"{params["soapAction"]}"'},
@@ -45,7 +45,7 @@ def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
 
 def on_response(ctx: ResponseContext, params: dict[str, Any]) -> ResponseAction:
     if ctx.status_code >= 400 and "xml" not in ctx.headers.get("content-type", ""):
-        return None  # of a proxy, or of a policy behind this one
+        return None  # the answer of a proxy, or of a later policy
     try:
         content = content_of(ctx.body or b"")
     except ValueError as error:
@@ -57,7 +57,7 @@ def on_response(ctx: ResponseContext, params: dict[str, Any]) -> ResponseAction:
 
 
 def enveloped(document: dict[str, Any], operation: str, namespace: str) -> bytes:
-    """Raises ValueError for names and text that XML does not have."""
+    """The SOAP envelope of a document. ValueError for names and text that XML cannot contain."""
     envelope = etree.Element(f"{SOAP}Envelope", nsmap={"soap": SOAP.strip("{}")})
     body = etree.SubElement(envelope, f"{SOAP}Body", nsmap={"op": namespace})
     add(etree.SubElement(body, etree.QName(namespace, operation)), document, namespace)
@@ -68,8 +68,8 @@ def add(parent: etree._Element, value: Any, namespace: str) -> None:
     """Puts a JSON value into an element."""
     if isinstance(value, dict):
         for name, inner in value.items():
-            for one in inner if isinstance(inner, list) else [inner]:
-                add(etree.SubElement(parent, etree.QName(namespace, name)), one, namespace)
+            for item in inner if isinstance(inner, list) else [inner]:
+                add(etree.SubElement(parent, etree.QName(namespace, name)), item, namespace)
     elif isinstance(value, list):
         raise ValueError("a list in a list")
     elif value is None:
@@ -79,7 +79,7 @@ def add(parent: etree._Element, value: Any, namespace: str) -> None:
 
 
 def content_of(answer: bytes) -> etree._Element:
-    """The element in the envelope's body. Raises ValueError."""
+    """The element in the envelope's body. ValueError: there is none."""
     parser = etree.XMLParser(
         resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True, remove_pis=True
     )
@@ -102,7 +102,7 @@ def value_of(element: etree._Element) -> Any:
     values: dict[str, list[Any]] = {}
     for child in element:
         values.setdefault(etree.QName(child).localname, []).append(value_of(child))
-    return {name: found[0] if len(found) == 1 else found for name, found in values.items()}
+    return {name: items[0] if len(items) == 1 else items for name, items in values.items()}
 
 
 def problem(status: int, detail: str) -> ImmediateResponse:

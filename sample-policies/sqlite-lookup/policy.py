@@ -1,7 +1,7 @@
-"""Tells upstream the plan of the request's tenant, by a table in a file of SQLite's; other tenants get 403.
+"""Sends the plan of the request's tenant to upstream, from a table in a SQLite file; unknown tenants get 403.
 
-The definition opens the folder of the file, to be read alone. The file may be replaced by another one (`mv`): it is
-looked at once a second. The writer leaves `journal_mode` at `DELETE`: who reads a WAL wants to write beside the file.
+The definition gives read access to the file's folder. The file may be replaced (`mv`), which the policy checks once a
+second. Leave `journal_mode` at `DELETE` when you write it: readers of a WAL need write access beside the file.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from sdk.policy import ImmediateResponse, RequestAction, RequestContext, Upstrea
 
 from sdk import clock
 
-FOLDER = "/etc/gatewright/plans"  # as files.read of policy-definition.yaml has it
-LOOK_SECONDS = 1.0
+FOLDER = "/etc/gatewright/plans"  # files.read of policy-definition.yaml names it too
+CHECK_SECONDS = 1.0
 PLAN = "SELECT plan FROM plans WHERE tenant = ?"
 
 
@@ -31,21 +31,21 @@ class Lookup:
 
     def _open(self) -> None:
         self._inode = self._path.stat().st_ino
-        self._looked_at = clock.monotonic()
+        self._checked_at = clock.monotonic()
         self._connection = sqlite3.connect(f"file:{quote(str(self._path))}?mode=ro", uri=True, check_same_thread=False)
-        self._connection.execute("SELECT tenant, plan FROM plans LIMIT 1")  # an instance without the table is not ready
+        self._connection.execute("SELECT tenant, plan FROM plans LIMIT 1")  # or the instance is not ready
 
     def plan(self, tenant: str) -> str | None:
-        """None where there is no such tenant."""
-        if clock.monotonic() - self._looked_at > LOOK_SECONDS:
-            self._look()
-        found = self._connection.execute(PLAN, (tenant,)).fetchone()
-        return None if found is None else str(found[0])
+        """The plan of a tenant; None if the tenant is unknown."""
+        if clock.monotonic() - self._checked_at > CHECK_SECONDS:
+            self._reopen_if_replaced()
+        row = self._connection.execute(PLAN, (tenant,)).fetchone()
+        return None if row is None else str(row[0])
 
-    def _look(self) -> None:
-        """Takes the file that is in the place of the one before, which is closed with the last request in it."""
-        self._looked_at = clock.monotonic()
-        with contextlib.suppress(OSError, sqlite3.Error):  # while it is being replaced, the one before answers
+    def _reopen_if_replaced(self) -> None:
+        """Opens the file if it was replaced. The old one is closed after the last request that reads it."""
+        self._checked_at = clock.monotonic()
+        with contextlib.suppress(OSError, sqlite3.Error):  # while it is being replaced, the old file remains in use
             if self._path.stat().st_ino != self._inode:
                 self._open()
 
@@ -54,14 +54,14 @@ class Lookup:
 
 
 def prepare(params: dict[str, Any]) -> Iterator[Lookup]:
-    """What reads the file, for all requests of this attachment."""
+    """The reader of the file, for all requests of this attachment."""
     with contextlib.closing(Lookup(Path(FOLDER, params["file"]))) as lookup:
         yield lookup
 
 
 def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
     tenants = ctx.headers.get_all(params["header"])
-    if len(tenants) != 1:  # upstream would get all of them, and might take another one than we do
+    if len(tenants) != 1:  # upstream would get all of them, and might use another one
         return ImmediateResponse(400, body=b"which tenant?")
     lookup: Lookup = ctx.prepared
     plan = lookup.plan(tenants[0])

@@ -1,11 +1,11 @@
-"""Lets members of the tenant that the path names pass, as many requests in a day as the tenant's plan has.
+"""Lets members of the tenant in the path pass, with a number of requests in a day that depends on the tenant's plan.
 
-The plans are one table for all attachments in a process, fetched in the background by one client, which has the token
-of their service: `setup` makes both. A policy before this one has found out who asks (`ctx.identity`), and of which
-tenant, in the claim `tenant`. Upstream is told the plan in x-plan. Until there are plans, the answer is 503.
+All attachments in a process share the table of plans, which one HTTP client with the service's token fetches in the
+background: `setup` makes both. A policy before this one sets `ctx.identity`, whose claim `tenant` names the client's
+tenant. The upstream gets the plan in x-plan. Until the plans are fetched, the answer is 503.
 
-What a tenant has asked on a day (UTC) is counted in the store, for all processes, and with a Valkey for all nodes. What
-is refused with 429 counts too. While the store does not answer nobody passes: that is the failure `unavailable`.
+The store counts the requests of a tenant on each day (UTC), for all processes, and with a Valkey for all nodes.
+Requests that get 429 count too. While the store does not answer, executions fail with the class `unavailable`.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ Plans: TypeAlias = Fresh[dict[str, str]]
 
 
 class Prepared(NamedTuple):
-    """Of one attachment."""
+    """The prepared value of one attachment."""
 
     requests_per_day: Mapping[str, int]
     store: AsyncStore
@@ -40,17 +40,17 @@ async def setup(system_params: dict[str, Any]) -> AsyncIterator[Plans]:
 
         async def plans() -> dict[str, str]:
             async with client.get(system_params["url"], raise_for_status=True, allow_redirects=False) as answer:
-                found = await answer.json()
-            if not isinstance(found, dict) or not all(isinstance(plan, str) for plan in found.values()):
+                table = await answer.json()
+            if not isinstance(table, dict) or not all(isinstance(plan, str) for plan in table.values()):
                 raise TypeError(f"{system_params['url']}: expected an object from tenants to plans")
-            return found
+            return table
 
         async with Fresh(system_params["refreshSeconds"], plans, name="plans") as fresh:
             yield fresh
 
 
 def prepare(params: dict[str, Any], metadata: PolicyMetadata) -> Prepared:
-    """The plans that may ask, and where their requests are counted."""
+    """The allowed plans, and the store that counts requests."""
     if metadata.operation and "/{tenant}" not in metadata.operation:
         raise ValueError(f"expected an operation with {{tenant}} in its path, got {metadata.operation}")
     return Prepared(params["requestsPerDay"], AsyncStore())
@@ -69,11 +69,11 @@ async def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestActi
     if plan not in prepared.requests_per_day:
         return ImmediateResponse(403)
     day, since = divmod(clock.now(), DAY)
-    if await asked(prepared.store, tenant, int(day)) > prepared.requests_per_day[plan]:
+    if await count_request(prepared.store, tenant, int(day)) > prepared.requests_per_day[plan]:
         return ImmediateResponse(429, {"retry-after": str(math.ceil(DAY - since))})
     return UpstreamRequestModifications(set_headers={"x-plan": plan})
 
 
-async def asked(store: AsyncStore, tenant: str, day: int) -> int:
-    """How often the tenant has asked on that day, with this time. What clients name is hashed: it may be long."""
+async def count_request(store: AsyncStore, tenant: str, day: int) -> int:
+    """The tenant's requests on that day, this one included. The name is hashed, since clients may make it long."""
     return await store.increment(f"{day} {hashlib.sha256(tenant.encode()).hexdigest()}", ttl=DAY)

@@ -1,11 +1,11 @@
-"""Refuses an upload that does not match a JSON Schema: 400, with what was expected, and where.
+"""Refuses an upload that does not match a JSON Schema with a 400 that says what was expected, and where.
 
-A JSON document is gathered, up to `maxBytes`, and goes upstream when it is right. Of JSON lines (application/x-ndjson,
-application/jsonl) each goes on when it is right, so that an upload of any size needs the memory of a line. Anything
-else is refused with a 415.
+A JSON document is buffered, up to `maxBytes`, and goes upstream if it is valid. Of JSON lines (application/x-ndjson,
+application/jsonl) each valid line goes on at once, so that an upload of any size needs the memory of a line. Other
+bodies are refused with a 415.
 
-Know its limits: of JSON lines, upstream has those before the wrong one. It sees a body that is cut off, never one that
-ends; it is for it to drop what it has of such a body.
+Limits: the upstream gets the JSON lines before an invalid one. Its body is then cut off without an end, and the
+upstream has to discard it.
 """
 
 import json
@@ -60,14 +60,14 @@ async def whole(chunks: Chunks, limit: int) -> bytes:
     return bytes(body)
 
 
-def check(text: bytes, validator: Validator, what: str) -> None:
+def check(text: bytes, validator: Validator, name: str) -> None:
     try:
         validator.validate(json.loads(text))
     except jsonschema_rs.ValidationError as error:
         where = "".join(f"/{step}" for step in error.instance_path)
-        raise refused(400, f"{what}{where and ', at ' + where}: {error.message}") from None
+        raise refused(400, f"{name}{where and ', at ' + where}: {error.message}") from None
     except (ValueError, RecursionError) as error:
-        raise refused(400, f"{what}: expected JSON, got something else: {error}") from None
+        raise refused(400, f"{name}: expected JSON, got something else: {error}") from None
 
 
 def refused(status: int, text: str) -> Reject:

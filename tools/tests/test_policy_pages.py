@@ -31,9 +31,9 @@ def test_each_policy_that_ships_is_listed_and_has_a_page() -> None:
 
 def test_stand_ins_are_named_and_filled_by_the_shell() -> None:
     page = TOOL["pages"]()["policy-jwt-auth.md"]
-    assert "Put your own in the place of `$ISSUER`, `$TOKEN`, `$READER`.\n\n```yaml\n" in page
+    assert "Replace `$ISSUER`, `$TOKEN`, `$READER` by your own.\n\n```yaml\n" in page
     assert "\ncurl -i -H \"authorization: Bearer $TOKEN\" -H 'x-user: root' http" in page
-    assert not [name for name in ("rewrite", "basic-auth") if "Put your own" in TOOL["pages"]()[f"policy-{name}.md"]]
+    assert not [name for name in ("rewrite", "basic-auth") if " by your own." in TOOL["pages"]()[f"policy-{name}.md"]]
 
 
 def test_figures_stand_below_the_list_with_how_they_were_measured(tmp_path: Path) -> None:

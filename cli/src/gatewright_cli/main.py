@@ -69,7 +69,7 @@ for command in (
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The entry point: what the user can cure is one sentence a mistake, on stderr, and exit status 1.
+    """The entry point. Mistakes that the user can correct go to stderr, a sentence each; the exit status is then 1.
 
     arguments: those of the process by default.
     """

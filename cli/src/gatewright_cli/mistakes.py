@@ -1,10 +1,10 @@
-"""What the operator has to change, said all at once. `main` prints it; any room but supervision may raise it."""
+"""The mistakes that an operator has to correct, all at once. Any room but supervision may raise them; `main` prints."""
 
 from __future__ import annotations
 
 
 class PreflightError(Exception):
-    """Found before anything was changed; `mistakes` has one sentence for each: expected, got, where, the cure."""
+    """Raised before anything was changed; `mistakes` has one sentence for each: expected, got, where, the cure."""
 
     def __init__(self, mistakes: list[str]) -> None:
         super().__init__("\n".join(mistakes))
@@ -12,6 +12,6 @@ class PreflightError(Exception):
 
 
 def refuse(mistakes: list[str]) -> None:
-    """Raises PreflightError where there are any."""
+    """Raises PreflightError if there are any."""
     if mistakes:
         raise PreflightError(mistakes)

@@ -51,7 +51,7 @@ def policies(generation: Generation) -> dict[str, list[str]]:
     return {group.name: sorted(read_registry(group.registry).modules) for group in generation.build.groups}
 
 
-def test_what_is_slow_to_import_has_a_group_of_its_own(place: Place) -> None:
+def test_a_policy_that_is_slow_to_import_gets_a_group_of_its_own(place: Place) -> None:
     first = place.generations.first()
     assert policies(first) == {"default": ["greet:v1.0.0", "other:v1.0.0"], "default~1": ["heavy:v1.0.0"]}
     assert [group.policies for group in first.build.groups] == [("greet_v1_0_0", "other_v1_0_0"), ("heavy_v1_0_0",)]
@@ -62,7 +62,7 @@ def test_what_is_slow_to_import_has_a_group_of_its_own(place: Place) -> None:
     assert len(read_registry(place.output / "python-executor" / "default.py").modules) == 3, "the output's own"
 
 
-def test_an_edit_restarts_the_group_of_what_was_edited_alone(place: Place) -> None:
+def test_an_edit_restarts_only_the_group_of_the_edited_policy(place: Place) -> None:
     first = place.generations.first()
     place.write(greet="2")
     second = place.generations.next(first)

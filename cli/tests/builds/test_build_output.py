@@ -38,7 +38,7 @@ def test_groups_of_python_policies(tmp_path: Path) -> None:
     )
 
 
-def test_what_is_missing_is_named(tmp_path: Path) -> None:
+def test_missing_files_are_named(tmp_path: Path) -> None:
     lacks = "lacks python-executor/main.py, python-env/slow/bin/python, python-executor/slow.py: make it again"
     with pytest.raises(BuildOutputError, match=lacks):
         load(output(tmp_path, PYTHON, groups={"slow": GROUPS["slow"]}))

@@ -40,7 +40,7 @@ class Place:
         return self.runs._process.pid if self.runs._process else None
 
     def never_ends(self) -> None:
-        """A pipe that nobody writes to: whoever reads the policy's files waits."""
+        """A pipe without a writer: reading the policy's files blocks."""
         (self.policy / "policy-definition.yaml").write_text(DEFINITION)
         os.mkfifo(self.policy / "policy.py")
 
@@ -53,7 +53,7 @@ class Place:
 
 
 def children(pid: int) -> list[int]:
-    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_mistakes_are_sentences_and_the_process_stays(bench: Bench) -> None:
@@ -137,10 +137,10 @@ print(json.dumps(dict(os.environ)))
 """
 
 
-def test_the_process_of_builds_forgets_what_none_needs() -> None:
+def test_the_process_of_builds_drops_other_variables() -> None:
     others = ("GATEWRIGHT_CONTROLLER_TOKEN", "AWS_SECRET_ACCESS_KEY", "GOOGLE_KEY")
-    given = os.environ | dict.fromkeys((*others, "GITHUB_TOKEN", "UV_DEFAULT_INDEX"), "s3cr3t-t0ken")
-    said = subprocess.run([sys.executable, "-c", FORGETS], env=given, capture_output=True, check=True).stdout
-    kept = json.loads(said)
+    environment = os.environ | dict.fromkeys((*others, "GITHUB_TOKEN", "UV_DEFAULT_INDEX"), "s3cr3t-t0ken")
+    output = subprocess.run([sys.executable, "-c", FORGETS], env=environment, capture_output=True, check=True).stdout
+    kept = json.loads(output)
     assert {"PATH", "GITHUB_TOKEN", "UV_DEFAULT_INDEX"} <= kept.keys()
     assert not kept.keys() & set(others)

@@ -61,7 +61,7 @@ def result(path: Path) -> BuildResult:
     return BuildResult(path, path, path, path, None, {}, ("bin",), {"read": 0.12345}, policies, is_stock=False)
 
 
-def test_as_json_what_goes_on_is_events(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_as_json_progress_is_events(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for event in EVENTS:
         building.say_as_json(event)
     building.say_built_as_json(result(tmp_path))
@@ -78,7 +78,7 @@ def test_as_json_what_goes_on_is_events(tmp_path: Path, capsys: pytest.CaptureFi
     ]  # fmt: skip
 
 
-def test_a_person_is_told_what_was_built(tmp_path: Path) -> None:
+def test_the_summary_of_a_build(tmp_path: Path) -> None:
     assert build_command.summary(result(tmp_path)).splitlines() == [
         f"built {tmp_path} in 0.1 s",
         "  limit v1.2.0   go",
@@ -93,9 +93,9 @@ def test_an_output_that_cannot_be_written_is_a_sentence(
 ) -> None:
     (tmp_path / "build.yaml").write_text("version: v1\npolicies: []\n")
     assert status_of("--manifest", str(tmp_path / "build.yaml"), "--output", place) == 1
-    said = capsys.readouterr().err
-    assert said.startswith(f"error: {place}: expected an output folder that can be written, got /"), said
-    assert said.count("\n") == 1
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: {place}: expected an output folder that can be written, got /"), err
+    assert err.count("\n") == 1
 
 
 INTERRUPTED_IMPORT = """
@@ -117,7 +117,7 @@ def test_ctrl_c_while_it_is_still_importing_is_no_traceback(tmp_path: Path) -> N
 
 
 def test_a_person_reads_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    with building.shown() as show:
+    with building.progress_display() as show:
         for event in EVENTS:
             show.say(event)
     assert capsys.readouterr().err.splitlines() == [
@@ -129,7 +129,7 @@ def test_a_person_reads_lines(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(("arguments", "seconds"), [((), 60.0), (("--import-limit", "5m"), 300.0)])
-def test_an_import_is_given_as_long_as_was_asked_for(arguments: tuple[str, ...], seconds: float) -> None:
+def test_the_import_limit_reaches_the_builder(arguments: tuple[str, ...], seconds: float) -> None:
     params = build_command.build.make_context("build", list(arguments)).params
     assert params.pop("as_json") is False
     assert build_command.build_options(**params).import_seconds == seconds

@@ -8,7 +8,7 @@ from gatewright_cli.builds.difference import Difference, difference
 from cli.tests.outputs import policy, put, write_output
 
 
-def test_what_a_build_has_otherwise(tmp_path: Path) -> None:
+def test_the_difference_of_two_builds(tmp_path: Path) -> None:
     stays = policy("stays", group="steady")
     before = write_output(tmp_path / "1", policy("changes"), policy("goes"), stays, policy("moves", group="old"))
     after = write_output(
@@ -33,7 +33,7 @@ def test_another_interpreter_is_another_group(tmp_path: Path) -> None:
     assert difference(before, load(tmp_path / "b")).restarts == ("default",)
 
 
-def test_a_build_that_does_not_say_what_it_runs_is_never_the_same(tmp_path: Path) -> None:
+def test_a_build_without_digests_is_never_the_same(tmp_path: Path) -> None:
     one, other = (write_output(tmp_path / name, policy("one")) for name in "ab")
     for folder in ("a", "b"):
         (tmp_path / folder / "python-env" / "default" / "gatewright-inputs").unlink()

@@ -33,7 +33,7 @@ def opened() -> Iterator[Open]:
 
 def names(generation: Generation) -> list[str]:
     content = json.loads(generation.build.manifest.read_text())
-    return [f"{one['name']}:{one['version']}" for one in content["policies"]]
+    return [f"{policy['name']}:{policy['version']}" for policy in content["policies"]]
 
 
 def test_a_generation_stays_as_it_was_when_the_output_is_built_anew(opened: Open, tmp_path: Path) -> None:
@@ -43,14 +43,14 @@ def test_a_generation_stays_as_it_was_when_the_output_is_built_anew(opened: Open
     second = generations.next(first)
     assert (first.build.executor / "main.py").read_text() == "old"
     assert (second.build.executor / "main.py").read_text() == "new"
-    assert (first.number, second.number, [one.name for one in second.build.groups]) == (1, 2, ["default"])
+    assert (first.number, second.number, [group.name for group in second.build.groups]) == (1, 2, ["default"])
     assert second.build.group("default").python.is_relative_to(second.build.path)
     assert second.build.group("default").python.exists()
     generations.close()
     assert not (tmp_path / "generations").exists()
 
 
-def test_other_users_reach_what_the_output_lets_them_reach_whatever_the_umask_is(opened: Open, tmp_path: Path) -> None:
+def test_a_generation_is_as_open_as_the_output_under_any_umask(opened: Open, tmp_path: Path) -> None:
     output = write_output(tmp_path, policy("one"))
     mask = os.umask(0o077)
     try:
@@ -155,7 +155,7 @@ def test_generations_whose_definitions_differ_are_known(opened: Open, tmp_path: 
         assert difference(first.build, generations.next(first).build).definitions, others
 
 
-def test_what_a_killed_run_left_goes_and_what_a_live_one_uses_stays(opened: Open, tmp_path: Path) -> None:
+def test_folders_of_killed_runs_are_removed_and_those_of_live_runs_stay(opened: Open, tmp_path: Path) -> None:
     output = write_output(tmp_path, policy("one"))
     live = opened(output).first()
     left = tmp_path / "generations" / "run-killed" / "1"
@@ -169,7 +169,7 @@ def test_what_a_killed_run_left_goes_and_what_a_live_one_uses_stays(opened: Open
 
 
 def test_an_output_that_cannot_be_written_to_is_used_in_place(opened: Open) -> None:
-    output = BuildOutput(Path("/sys"), ())  # where nobody makes a folder, not even root
+    output = BuildOutput(Path("/sys"), ())  # where not even root can make a folder
     generations = opened(output)
     first = generations.first()
     assert (first.build, generations.definitions) == (output, output.definitions)
@@ -191,9 +191,11 @@ def test_a_full_disk_refuses_the_generation_in_words(
         patch.setattr(generation, "_link_file", full)
         with pytest.raises(GenerationError) as refused:
             generations.next(first)
-    said = str(refused.value)
-    assert said.startswith(f"{tmp_path}: the run's own copy of the build cannot be made: {tmp_path}/generations/run-")
-    assert "No space left on device" in said
-    assert said.endswith("; make room, or build into another folder with --output")
-    assert "Errno" not in said
+    message = str(refused.value)
+    assert message.startswith(
+        f"{tmp_path}: the run's own copy of the build cannot be made: {tmp_path}/generations/run-"
+    )
+    assert "No space left on device" in message
+    assert message.endswith("; make room, or build into another folder with --output")
+    assert "Errno" not in message
     assert generations.next(first).number == 3

@@ -18,7 +18,7 @@ POLICY_SOURCES: dict[str, str] = {
 '''
 
 
-def test_what_is_generated_is_read_and_a_part_of_it_is_a_registry_too(tmp_path: Path) -> None:
+def test_a_generated_registry_is_read_and_a_part_of_it_is_a_registry_too(tmp_path: Path) -> None:
     file = tmp_path / "registry.py"
     file.write_text(GENERATED)
     part = read_registry(file).only({"other:v1.0.0"})

@@ -1,4 +1,4 @@
-"""Against the real controller; no node is connected, so that what it takes stays pending."""
+"""Against the real controller; no node is connected, so that accepted APIs stay pending."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from gatewright_cli.commands.apply_apis import STDIN, Target, applied, load, target, tried
+from gatewright_cli.commands.apply_apis import STDIN, Target, apply_files, find_target, load, try_files
 from gatewright_cli.commands.options import NamedController
 from gatewright_cli.mistakes import PreflightError
 from gatewright_cli.node.api_files import ApiFiles
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 def nothing() -> bytes:
-    raise AssertionError("standard input is read where nobody names it")
+    raise AssertionError("standard input is read although it is not named")
 
 
-class Told:
+class Printed:
     """What an apply has printed."""
 
     def __init__(self) -> None:
@@ -35,57 +35,57 @@ class Told:
     async def apply(self, management: Management, files: ApiFiles, seconds: float | None = None) -> bool:
         self.out.clear()
         self.err.clear()
-        return await applied(Target(management), files, seconds, self.out.append, self.err.append)
+        return await apply_files(Target(management), files, seconds, self.out.append, self.err.append)
 
 
-def test_what_is_new_is_created_and_what_is_the_same_is_unchanged(bench: Bench) -> None:
+def test_new_apis_are_created_and_the_same_ones_are_unchanged(bench: Bench) -> None:
     one, two = written(bench.folder, "one"), written(bench.folder, "two")
 
     async def work(management: Management) -> None:
-        told = Told()
-        assert await told.apply(management, load([one, two], nothing))
-        assert told.out == ["one created", "two created"]
+        printed = Printed()
+        assert await printed.apply(management, load([one, two], nothing))
+        assert printed.out == ["one created", "two created"]
         written(bench.folder, "two", API.replace("GET", "POST"))
-        assert await told.apply(management, load([one, two], nothing))
-        assert told.out == ["one unchanged", "two changed"]
-        assert told.err == []
+        assert await printed.apply(management, load([one, two], nothing))
+        assert printed.out == ["one unchanged", "two changed"]
+        assert printed.err == []
         assert [api.status.revision for api in (await management.apis()).values()] == [1, 3]
 
     with_controller(bench, work)
 
 
-def test_a_dry_run_tells_what_would_change_and_changes_nothing(bench: Bench) -> None:
+def test_a_dry_run_prints_changes_and_makes_none(bench: Bench) -> None:
     one, two = written(bench.folder, "one"), written(bench.folder, "two")
     wrong = written(bench.folder, "three", API.replace("GET", "G T"))
 
     async def work(management: Management) -> None:
         out: list[str] = []
         err: list[str] = []
-        assert await tried(Target(management), load([one], nothing), out.append, err.append)
+        assert await try_files(Target(management), load([one], nothing), out.append, err.append)
         assert out[0] == "one would be created"
         assert out[1].startswith("--- /dev/null\n+++ one\n")
         assert await management.apis() == {}
-        await Told().apply(management, load([one, two], nothing))
+        await Printed().apply(management, load([one, two], nothing))
         before = await management.apis()
         written(bench.folder, "two", API.replace("GET", "POST"))
         out.clear()
-        assert not await tried(Target(management), load([one, wrong, two], nothing), out.append, err.append)
+        assert not await try_files(Target(management), load([one, wrong, two], nothing), out.append, err.append)
         assert out[:2] == ["one would be unchanged", "two would be changed"]
         assert "-    - method: GET\n+    - method: POST\n" in out[2]
-        (said,) = err
-        assert said.startswith(f"{wrong}:")
+        (mistake,) = err
+        assert mistake.startswith(f"{wrong}:")
         assert await management.apis() == before
 
     with_controller(bench, work)
 
 
-def test_what_is_not_deployed_in_time_is_said_with_its_reason(bench: Bench) -> None:
+def test_an_api_that_is_not_deployed_in_time_is_reported_with_its_reason(bench: Bench) -> None:
     path = written(bench.folder, "one")
 
     async def work(management: Management) -> None:
-        told = Told()
-        assert not await told.apply(management, load([path], nothing), seconds=0.2)
-        assert (told.out, told.err) == (["one created, pending: no node is connected"], [])
+        printed = Printed()
+        assert not await printed.apply(management, load([path], nothing), seconds=0.2)
+        assert (printed.out, printed.err) == (["one created, pending: no node is connected"], [])
 
     with_controller(bench, work)
 
@@ -97,10 +97,10 @@ def test_mistakes_have_their_lines_and_keep_no_other_out(bench: Bench) -> None:
     path.write_text(f"---\n{good}---\n{wrong}---\nkind: [\n")
 
     async def work(management: Management) -> None:
-        told = Told()
-        assert not await told.apply(management, load([path, STDIN], lambda: b"kind: Api\nmetadata: {name: x}\n"))
-        assert told.out == ["good created"]
-        assert [line.partition(", got ")[0] for line in told.err] == [
+        printed = Printed()
+        assert not await printed.apply(management, load([path, STDIN], lambda: b"kind: Api\nmetadata: {name: x}\n"))
+        assert printed.out == ["good created"]
+        assert [line.partition(", got ")[0] for line in printed.err] == [
             f"{path}:23: expected a YAML document: while parsing a flow node: did not find expected node content"
             "; mend the syntax",
             "stdin:1: spec: expected an object",
@@ -112,10 +112,10 @@ def test_mistakes_have_their_lines_and_keep_no_other_out(bench: Bench) -> None:
 
 def test_standard_input_is_a_file_of_yaml(bench: Bench) -> None:
     async def work(management: Management) -> None:
-        told = Told()
+        printed = Printed()
         text = API.replace("NAME", "a") + "---\n" + API.replace("NAME", "b")
-        assert await told.apply(management, load([STDIN], text.encode))
-        assert told.out == ["a created", "b created"]
+        assert await printed.apply(management, load([STDIN], text.encode))
+        assert printed.out == ["a created", "b created"]
 
     with_controller(bench, work)
 
@@ -127,21 +127,25 @@ def alone(bench: Bench, work: Callable[[], Awaitable[None]]) -> None:
     bench.run(live())
 
 
-def test_no_controller_and_no_token_are_said(bench: Bench) -> None:
+def test_no_controller_and_no_token_are_reported(bench: Bench) -> None:
     path = written(bench.folder, "one")
 
     async def away() -> None:
-        told = Told()
-        assert not await told.apply(Management(f"http://127.0.0.1:{free_port('127.0.0.1')}", ""), load([path], nothing))
-        assert told.err[0].startswith("error: the controller gave no answer")
+        printed = Printed()
+        assert not await printed.apply(
+            Management(f"http://127.0.0.1:{free_port('127.0.0.1')}", ""), load([path], nothing)
+        )
+        assert printed.err[0].startswith("error: the controller gave no answer")
 
     alone(bench, away)
 
     async def work(management: Management) -> None:
-        told = Told()
+        printed = Printed()
         del management._client.headers["authorization"]
-        assert not await told.apply(management, load([path], nothing))
-        assert told.err == ["error: 401 expected the header 'Authorization: Bearer TOKEN' with the controller's token"]
+        assert not await printed.apply(management, load([path], nothing))
+        assert printed.err == [
+            "error: 401 expected the header 'Authorization: Bearer TOKEN' with the controller's token"
+        ]
 
     with_controller(bench, work)
 
@@ -158,38 +162,38 @@ def test_files_that_are_none_are_all_named_before_anything_is_sent(tmp_path: Pat
 def test_the_run_that_is_meant(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     with pytest.raises(PreflightError, match=r"expected a run with .*, got none.*or another machine's"):
-        target(None, None)
+        find_target(None, None)
     with pytest.raises(PreflightError, match="expected --run-dir or --controller, got both"):
-        target(tmp_path, NamedController("http://127.0.0.1:1"))
+        find_target(tmp_path, NamedController("http://127.0.0.1:1"))
     with pytest.raises(PreflightError, match=r"--controller: expected a URL such as https://.*, got '127"):
-        target(None, NamedController("127.0.0.1:1"))
+        find_target(None, NamedController("127.0.0.1:1"))
     run_dir = RunDir.open(bench.folder / "run")
     run_dir.write_status({"controller": None, "echo": None})
     with pytest.raises(PreflightError, match="has no controller: name another's with --controller, and no --run-dir"):
-        target(run_dir.path, None)
+        find_target(run_dir.path, None)
     run_dir.write_status({"controller": "http://127.0.0.1:1", "echo": "http://127.0.0.1:7"})
     with pytest.raises(PreflightError, match="management-token: expected a file with the management API's token"):
-        target(run_dir.path, None)
+        find_target(run_dir.path, None)
     run_dir.write("management-token", "s3cret\n")
-    found = target(run_dir.path, None)
+    found = find_target(run_dir.path, None)
     assert found.place == f"http://127.0.0.1:1, the run in {run_dir.path}"
     made = {"manifest": "/a/build.yaml", "folder": "/a", "stateDir": "/a/.gatewright", "build": "/a/build/stock"}
     run_dir.write_status({"controller": "http://127.0.0.1:1", "echo": "http://127.0.0.1:7", **made})
     place = f"http://127.0.0.1:1, the run of manifest /a/build.yaml (--run-dir {run_dir.path})"
-    assert target(run_dir.path, None).place == place
+    assert find_target(run_dir.path, None).place == place
     assert (found.management._client.headers, found.echo_port) == ({"authorization": "Bearer s3cret"}, 7)
     (tmp_path / "token").write_text("other\n")
     monkeypatch.setenv("GATEWRIGHT_CONTROLLER_TOKEN_FILE", str(tmp_path / "token"))
     gateway = NamedController("https://gateway:9090")
-    assert target(None, gateway).management._client.headers == {"authorization": "Bearer other"}
+    assert find_target(None, gateway).management._client.headers == {"authorization": "Bearer other"}
     monkeypatch.setenv("GATEWRIGHT_RUN_DIR", str(run_dir.path))
-    assert target(None, gateway).place == "https://gateway:9090"
-    assert target(None, None).place == place
+    assert find_target(None, gateway).place == "https://gateway:9090"
+    assert find_target(None, None).place == place
     run_dir.remove()
 
 
 @pytest.mark.parametrize("text", ["openapi: 3.1.0\ninfo: {title: a}\n", '{"swagger": "2.0"}'])
-def test_an_openapi_document_is_said_with_the_command_that_imports_it(bench: Bench, text: str) -> None:
+def test_an_openapi_document_is_refused_with_the_command_that_imports_it(bench: Bench, text: str) -> None:
     file = bench.folder / "orders.yaml"
     file.write_text(text)
     with pytest.raises(PreflightError) as refused:

@@ -20,7 +20,7 @@ NAMES = ["one", "two", "three", "four"]
 
 @pytest.fixture
 def state(tmp_path: Path) -> Iterator[Path]:
-    """A state directory whose controller runs, and has just been given four APIs."""
+    """A state directory whose controller runs, and has just got four APIs."""
     folder = tmp_path / "state"
     folder.mkdir()
     store = SqliteStore(str(folder / "controller.db"))
@@ -34,7 +34,7 @@ def state(tmp_path: Path) -> Iterator[Path]:
 def names(database: Path) -> list[str]:
     store = SqliteStore(str(database))
     try:
-        return [one.name for one in store.list()]
+        return [api.name for api in store.list()]
     finally:
         store.close()
 
@@ -63,7 +63,7 @@ def test_without_a_database_none_is_made(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no database" * 1000])
-def test_what_is_no_database_of_ours_leaves_no_file(tmp_path: Path, content: bytes) -> None:
+def test_a_foreign_database_leaves_no_file(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "controller.db").write_bytes(content)
     with pytest.raises(PreflightError, match=r"apis\.db: (file is not a database|no such table: apis); the file"):
         back_up(tmp_path / "controller.db", tmp_path / "apis.db")

@@ -1,4 +1,4 @@
-"""A controller elsewhere: over TLS, by real sockets, and in clear only where somebody says so."""
+"""A controller elsewhere: over TLS, by real sockets, and in clear only with the option."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_command_that_asks_a_controller_or_a_run_imports_neither() -> None:
 
 @contextlib.asynccontextmanager
 async def tls_before(port: int, signer: Authority, *hosts: str) -> AsyncIterator[int]:
-    """A proxy that speaks TLS, and passes on what it hears to a port of this machine; its port."""
+    """A TLS proxy that forwards to a port of this machine; its port."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*signer.issue("controller", *hosts))
 
@@ -78,7 +78,7 @@ def test_a_controller_behind_tls(bench: Bench, tmp_path: Path, monkeypatch: pyte
         async with tls_before(own, signer, "127.0.0.1") as port:
             url = f"https://127.0.0.1:{port}"
             assert await elsewhere(url, monkeypatch, signer).apis() == {}
-            untrusted = r"certificate is not trusted: .*; --controller-authority names who signs it"
+            untrusted = r"certificate is not trusted: .*; name the authority that signs it with --controller-authority"
             for trusting in (None, stranger):
                 with pytest.raises(NoAnswerError, match=untrusted):
                     await elsewhere(url, monkeypatch, trusting).apis()
@@ -95,13 +95,13 @@ def test_a_controller_behind_tls(bench: Bench, tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("url", ["http://gateway.example:9090", "http://192.0.2.7:9090", "http://[2001:db8::1]:9090"])
-def test_a_token_goes_to_another_machine_in_clear_only_where_somebody_says_so(url: str) -> None:
+def test_a_token_goes_to_another_machine_in_clear_only_with_the_option(url: str) -> None:
     with pytest.raises(PreflightError) as caught:
         controller_address(None, NamedController(url))
-    (said,) = caught.value.mistakes
+    (mistake,) = caught.value.mistakes
     host = url.removeprefix("http://").removesuffix(":9090").strip("[]")
-    for what in (f"got {url}", f"`ssh -L 9090:127.0.0.1:9090 {host}`", "https://", "--controller-in-clear"):
-        assert what in said
+    for part in (f"got {url}", f"`ssh -L 9090:127.0.0.1:9090 {host}`", "https://", "--controller-in-clear"):
+        assert part in mistake
     assert controller_address(None, NamedController(url, in_clear=True)).url == url
 
 
@@ -113,18 +113,18 @@ def test_this_machine_is_spoken_to_in_clear() -> None:
 
 def test_an_authority_is_a_file_of_certificates_for_https(tmp_path: Path) -> None:
     (tmp_path / "empty.pem").touch()
-    for file, said in (
+    for file, reason in (
         (tmp_path / "none.pem", "No such file"),
         (tmp_path / "empty.pem", "holds no certificate in PEM"),
     ):
-        with pytest.raises(PreflightError, match=f"--controller-authority: {file}: .*{said}"):
+        with pytest.raises(PreflightError, match=f"--controller-authority: {file}: .*{reason}"):
             controller_address(None, NamedController("https://gateway.example", file))
     with pytest.raises(PreflightError, match="expected an https URL with --controller-authority"):
         controller_address(None, NamedController("http://127.0.0.1:1", tmp_path / "empty.pem"))
 
 
 @pytest.mark.parametrize("options", [["--controller-authority", "ca.pem"], ["--controller-in-clear"]])
-def test_what_is_said_of_a_controller_needs_one(options: list[str]) -> None:
+def test_options_of_a_controller_need_a_controller(options: list[str]) -> None:
     done = CliRunner().invoke(export, ["hello", *options])
     assert isinstance(done.exception, PreflightError)
     assert str(done.exception.mistakes[0]).startswith(f"expected --controller URL with {options[0]}, got none")

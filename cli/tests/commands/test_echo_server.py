@@ -41,10 +41,10 @@ def test_the_request_as_it_came(port: int) -> None:
     headers = [("X-One", "1"), ("x-one", "2")]
     answer = httpx.post(f"http://127.0.0.1:{port}/a%2Fb//c?x=1&x=2", headers=headers, content="grüße", trust_env=False)
     assert (answer.status_code, answer.headers["x-upstream"]) == (200, "echo")
-    told = answer.json()
-    assert (told["method"], told["path"], told["query"]) == ("POST", "/a%2Fb//c", "x=1&x=2")
-    assert (told["body"], told["bodyEncoding"]) == ("grüße", "utf-8")
-    assert [value for name, value in told["headers"] if name == "x-one"] == ["1", "2"]
+    description = answer.json()
+    assert (description["method"], description["path"], description["query"]) == ("POST", "/a%2Fb//c", "x=1&x=2")
+    assert (description["body"], description["bodyEncoding"]) == ("grüße", "utf-8")
+    assert [value for name, value in description["headers"] if name == "x-one"] == ["1", "2"]
 
 
 def test_bytes_that_are_no_text_are_not_lost(port: int) -> None:
@@ -52,9 +52,9 @@ def test_bytes_that_are_no_text_are_not_lost(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
         client.sendall(request)
         _, _, body = b"".join(iter(lambda: client.recv(65536), b"")).partition(b"\r\n\r\n")
-    told = json.loads(body)
-    assert ["x-bin", "\xff\xfe"] in told["headers"]
-    assert (told["body"], told["bodyEncoding"]) == ("\xff\x00", "latin-1")
+    description = json.loads(body)
+    assert ["x-bin", "\xff\xfe"] in description["headers"]
+    assert (description["body"], description["bodyEncoding"]) == ("\xff\x00", "latin-1")
 
 
 def test_a_head_request_has_the_headers_alone(port: int) -> None:

@@ -32,7 +32,7 @@ LINE = f"17:10:51.123  200   12.3 ms  GET /orders/v1.0/7?x=1  orders GET /{{id}}
 
 
 LOOKED = b'{"id":"-"}'
-"""What nodes are asked while a test looks whether they are there."""
+"""The observations of nodes while a test waits for their connection."""
 
 
 class Controller:
@@ -108,31 +108,31 @@ class Node:
         except grpc.RpcError:
             pass
 
-    def asked(self, *, kept: bool = False) -> node_pb2.Observation:
-        """The next thing that it is asked for and that is no stop."""
+    def next_observation(self, *, kept: bool = False) -> node_pb2.Observation:
+        """The next observation that is no stop."""
         while (found := self._seen.get(timeout=LIMIT_SECONDS)).stop:
             pass
         assert found.kept == kept
         return found
 
     def stopped(self, observation: int) -> bool:
-        """Whether that is what it is told next, but for others that are stopped."""
+        """Whether the next message stops this observation, apart from stops of others."""
         while (found := self._seen.get(timeout=LIMIT_SECONDS)).stop and found.id != observation:
             pass
         return found.stop
 
     def tell(self, observation: int, *documents: Json, **more: object) -> None:
-        for one in documents:
-            exchange = json.dumps(one).encode()
+        for recorded in documents:
+            exchange = json.dumps(recorded).encode()
             self._messages.put(node_pb2.Observed(observation=observation, exchanges=[exchange]))
         if more:
             self._messages.put(node_pb2.Observed(observation=observation, **more))  # type: ignore[arg-type]
 
     def answer_kept(self, *documents: Json) -> Json:
-        """Tells these as what it has kept; the filter that it was asked with."""
-        asked = self.asked(kept=True)
-        self.tell(asked.id, *documents, ended=True)
-        found: Json = json.loads(asked.filter)
+        """Sends these as the kept exchanges; returns the filter of the observation."""
+        next_observation = self.next_observation(kept=True)
+        self.tell(next_observation.id, *documents, ended=True)
+        found: Json = json.loads(next_observation.filter)
         return found
 
     def close(self) -> None:
@@ -182,7 +182,7 @@ class Command:
         return self.process.stderr.readline()
 
     def end(self) -> tuple[int, str, str]:
-        """Its exit status, and what it has printed since."""
+        """The exit status, and the output since the last call."""
         out, err = self.process.communicate(timeout=LIMIT_SECONDS)
         return self.process.returncode, out, err
 
@@ -205,53 +205,53 @@ def test_tail_prints_a_line_for_each_as_it_comes(controller: Controller, node: N
         "--shadow",
         "different",
     )
-    asked = node.asked()
-    assert json.loads(asked.filter) == {
+    observation = node.next_observation()
+    assert json.loads(observation.filter) == {
         "status": ["5xx", "200"], "header": {"name": "x-user", "value": "ann"}, "errors": True, "shadow": "different",
     }  # fmt: skip
-    node.tell(asked.id, document())
+    node.tell(observation.id, document())
     assert tail.line() == LINE
-    node.tell(asked.id, document(FAILED, status=504, answeredBy="failure"))
+    node.tell(observation.id, document(FAILED, status=504, answeredBy="failure"))
     assert "slow:v1.0.0 failed: timeout" in tail.line()
     assert tail.interrupt() == (0, "", "")
-    assert node.stopped(asked.id)
+    assert node.stopped(observation.id)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_in_order(controller: Controller, node: Node, number: int) -> None:
     tail = Command(controller, "tail")
-    asked = node.asked()
-    node.tell(asked.id, document())
+    observation = node.next_observation()
+    node.tell(observation.id, document())
     assert tail.line() == LINE
     assert tail.interrupt(number) == (0, "", "")
-    assert node.stopped(asked.id)
+    assert node.stopped(observation.id)
 
 
-def test_as_json_it_is_what_the_node_has_told(controller: Controller, node: Node) -> None:
+def test_as_json_it_is_the_nodes_own_document(controller: Controller, node: Node) -> None:
     tail = Command(controller, "tail", "--json", "--limit", "2")
     found = [document(), document(FAILED)]
-    node.tell(node.asked().id, *found)
+    node.tell(node.next_observation().id, *found)
     status, out, err = tail.end()
     assert (status, err) == (0, "")
-    assert out == "".join(f"{json.dumps(one)}\n" for one in found)
+    assert out == "".join(f"{json.dumps(item)}\n" for item in found)
 
 
-def test_what_does_not_come_is_said_on_stderr(controller: Controller, node: Node) -> None:
+def test_missing_exchanges_are_reported_on_stderr(controller: Controller, node: Node) -> None:
     tail = Command(controller, "tail", "--seconds", "1")
-    asked = node.asked()
-    node.tell(asked.id, dropped=3)
-    node.tell(asked.id, ended=True, refused="expected at most 8 observations, got 9")
-    said = {tail.complaint() for _ in range(3)}
-    assert said == {
-        "3 exchanges dropped: they came faster than they were taken; watch fewer with a filter, or --sample\n",
-        "node node-1 does not tell: expected at most 8 observations, got 9\n",
-        "ended, for its time is over (--seconds)\n",
+    observation = node.next_observation()
+    node.tell(observation.id, dropped=3)
+    node.tell(observation.id, ended=True, refused="expected at most 8 observations, got 9")
+    messages = {tail.complaint() for _ in range(3)}
+    assert messages == {
+        "3 exchanges dropped: they came faster than this command reads them; watch fewer with a filter, or --sample\n",
+        "node node-1 sends no exchanges: expected at most 8 observations, got 9\n",
+        "ended: the time is over (--seconds)\n",
     }
     assert tail.end() == (0, "", "")
 
 
 @pytest.mark.parametrize("command", ["tail", "record"])
-def test_who_looks_at_a_terminal_is_told_what_it_waits_for(
+def test_a_terminal_shows_which_nodes_are_watched(
     controller: Controller, node: Node, command: str, tmp_path: Path
 ) -> None:
     primary, terminal = pty.openpty()
@@ -259,22 +259,22 @@ def test_who_looks_at_a_terminal_is_told_what_it_waits_for(
     with os.fdopen(primary, "rb", buffering=0) as screen:
         waiting = Command(controller, command, *folder, "--seconds", "300", errors=terminal)
         os.close(terminal)
-        asked = node.asked()
-        said = b""
-        while not said.endswith(b"\n"):
-            said += screen.read(1000)
-        assert b"watching node-1 for 300 s; Ctrl-C ends it" in said
+        observation = node.next_observation()
+        output = b""
+        while not output.endswith(b"\n"):
+            output += screen.read(1000)
+        assert b"watching node-1 for 300 s; Ctrl-C ends it" in output
         assert waiting.interrupt()[0] == 0
-    assert node.stopped(asked.id)
+    assert node.stopped(observation.id)
 
 
-def test_where_nothing_is_kept_it_says_so(controller: Controller, node: Node) -> None:
+def test_no_kept_exchange_is_reported(controller: Controller, node: Node) -> None:
     tail = Command(controller, "tail", "--kept")
     node.answer_kept()
     assert tail.end() == (
         0,
         "",
-        "nodes have kept no exchange that fits; they keep what `gatewright tail` or `gatewright record` asks for\n",
+        "no node has kept a matching exchange; `gatewright tail` and `gatewright record` have nodes keep them\n",
     )
 
 
@@ -282,7 +282,7 @@ def _began(second: int) -> Json:
     return document(id=f"request-{second}", startedAt=f"2026-11-26T17:10:{second:02}.000000Z")
 
 
-def test_of_what_is_kept_a_limit_gives_the_newest(controller: Controller, node: Node) -> None:
+def test_a_limit_on_kept_exchanges_returns_the_newest(controller: Controller, node: Node) -> None:
     tail = Command(controller, "tail", "--kept", "--limit", "2", "--json")
     node.answer_kept(_began(1), _began(5), _began(3), _began(2))
     status, out, err = tail.end()
@@ -299,7 +299,7 @@ def test_explain_takes_the_last_that_is_kept(controller: Controller, node: Node)
     node.answer_kept()
     status, out, err = explain.end()
     assert (status, out) == (1, "")
-    assert "nodes have kept no exchange that fits" in err
+    assert "no node has kept a matching exchange" in err
 
 
 @pytest.mark.parametrize("arguments", [["x", "--last"], []])
@@ -310,19 +310,19 @@ def test_explain_takes_one_or_the_other(controller: Controller, arguments: list[
 
 def test_without_a_node_it_waits_for_one(controller: Controller) -> None:
     tail = Command(controller, "tail", "--limit", "1")
-    assert tail.complaint() == "no node is connected to the controller; what comes is shown once one is\n"
+    assert tail.complaint() == "no node is connected to the controller; exchanges are shown once one is\n"
     with telling(controller, "node-2") as late:
-        late.tell(late.asked().id, document())
+        late.tell(late.next_observation().id, document())
         assert tail.end() == (0, LINE, "")
 
 
 @pytest.mark.parametrize("command", [["tail"], ["record"], ["explain", "x"]])
-def test_a_wrong_token_is_told_where_it_comes_from(controller: Controller, tmp_path: Path, command: list[str]) -> None:
+def test_a_wrong_token_is_reported_with_its_source(controller: Controller, tmp_path: Path, command: list[str]) -> None:
     (tmp_path / "token").write_text("another")
     refused = Command(controller, *command, token=tmp_path / "token")
     status, out, err = refused.end()
     assert (status, out) == (1, "")
-    assert err.endswith("; for --controller, the file GATEWRIGHT_CONTROLLER_TOKEN_FILE names has it\n")
+    assert err.endswith("; for --controller, name the file with the token in GATEWRIGHT_CONTROLLER_TOKEN_FILE\n")
 
 
 @pytest.mark.parametrize("command", ["tail", "record"])
@@ -338,9 +338,9 @@ def test_what_the_controller_refuses_is_one_sentence(controller: Controller, com
 def test_a_controller_that_ends_or_is_away(tmp_path: Path) -> None:
     with controlling(tmp_path) as controller, telling(controller, "node-1") as node:
         tail = Command(controller, "tail")
-        node.asked()
+        node.next_observation()
         controller.end()
-        assert tail.end() == (1, "", "error: the controller stops\n")
+        assert tail.end() == (1, "", "error: the controller is stopping\n")
         for command in (["tail"], ["explain", "x"], ["record"]):
             status, out, err = Command(controller, *command).end()
             assert (status, out) == (1, "")
@@ -351,7 +351,7 @@ def test_a_controller_that_ends_or_is_away(tmp_path: Path) -> None:
 def test_a_controller_that_is_killed(tmp_path: Path) -> None:
     with controlling(tmp_path) as controller, telling(controller, "node-1") as node:
         tail = Command(controller, "tail")
-        node.tell(node.asked().id, document())
+        node.tell(node.next_observation().id, document())
         assert tail.line() == LINE
         controller.end(signal.SIGKILL)
         status, out, err = tail.end()
@@ -359,13 +359,13 @@ def test_a_controller_that_is_killed(tmp_path: Path) -> None:
         assert err.startswith("error: the controller no longer answers (")
 
 
-def test_explain_tells_all_of_one(controller: Controller, node: Node) -> None:
+def test_explain_prints_one_exchange_in_full(controller: Controller, node: Node) -> None:
     explain = Command(controller, "explain", ID)
     assert node.answer_kept(document(FAILED, status=504, answeredBy="failure")) == {"id": ID}
     status, out, err = explain.end()
     assert (status, err) == (0, "")
     assert out.startswith(
-        "GET /orders/v1.0/7?x=1: answered 504 by the gateway because slow:v1.0.0 failed in its request phase: timeout: "
+        "GET /orders/v1.0/7?x=1: the gateway answered 504 because slow:v1.0.0 failed in the request phase: timeout: "
         "late after 1s; 12.3 ms\n\n"
     )
     explain = Command(controller, "explain", ID, "--json")
@@ -373,7 +373,7 @@ def test_explain_tells_all_of_one(controller: Controller, node: Node) -> None:
     assert explain.end() == (0, f"{json.dumps(document())}\n", "")
 
 
-def test_explain_says_how_to_record_what_nobody_has(controller: Controller, node: Node) -> None:
+def test_explain_of_an_unknown_exchange_says_how_to_record_one(controller: Controller, node: Node) -> None:
     explain = Command(controller, "explain", "no/such id")
     assert node.answer_kept() == {"id": "no/such id"}
     status, out, err = explain.end()
@@ -396,7 +396,7 @@ def test_record_saves_each_in_a_file_of_its_own_and_overwrites_none(
         refused = record.end()
         assert refused[0] == 1, "there is no API orders"
         record = Command(controller, "record", str(folder), "--limit", str(limit))
-        node.tell(node.asked().id, *(document(number=number) for number in range(limit)))
+        node.tell(node.next_observation().id, *(document(number=number) for number in range(limit)))
         assert record.end() == (
             0, "".join(f"{path}\n" for path in paths), f"{limit} exchange{'s' * (limit > 1)} in {folder}\n",
         )  # fmt: skip
@@ -407,7 +407,7 @@ def test_record_saves_each_in_a_file_of_its_own_and_overwrites_none(
     assert expected[1].read_text() == f"{json.dumps(document(number=1))}\n"
     shown = Command(controller, "explain", str(expected[0])).end()
     assert shown[0] == 0
-    assert shown[1].startswith("GET /orders/v1.0/7?x=1: answered 200 by the upstream; 12.3 ms\n")
+    assert shown[1].startswith("GET /orders/v1.0/7?x=1: the upstream answered 200; 12.3 ms\n")
     named = expected[0].rename(tmp_path / "login.json")
     assert Command(controller, "explain", str(named)).end() == shown, "expected any name to do"
 
@@ -435,24 +435,24 @@ def test_record_without_a_folder_leaves_it_to_the_nodes(controller: Controller, 
         "4xx,503",
     ]
     record = Command(controller, "record", *arguments)
-    asked = node.asked()
+    observation = node.next_observation()
     node.answer_kept()
     status, out, err = record.end()
     assert (status, err) == (0, "")
     assert out.startswith("recording ")
-    assert json.loads(asked.filter) == {
+    assert json.loads(observation.filter) == {
         "client": "10.1.2.3", "errors": True, "header": {"name": "x-user", "value": "ann"}, "sample": 0.5,
         "status": ["4xx", "503"],
     }  # fmt: skip
-    assert asked.untold
-    assert 0 < asked.seconds <= 60
+    assert observation.untold
+    assert 0 < observation.seconds <= 60
     url = f"{controller.url}/v1/recordings/{out.split()[1]}"
     assert httpx.delete(url, headers={"authorization": f"Bearer {TOKEN}"}).status_code == 204
-    assert node.stopped(asked.id)
+    assert node.stopped(observation.id)
 
 
 @pytest.mark.parametrize("option", [["--kept"], ["--limit", "3"]])
-def test_what_needs_a_folder_says_so(controller: Controller, option: list[str]) -> None:
+def test_options_that_need_a_folder_are_refused_without_one(controller: Controller, option: list[str]) -> None:
     assert Command(controller, "record", *option).end() == (
         1, "", f"error: expected DIR with {option[0]}, got none: name a folder for the files\n",
     )  # fmt: skip
@@ -472,14 +472,14 @@ def test_a_folder_that_cannot_be_one_is_named(controller: Controller, tmp_path: 
 def test_a_reader_that_has_enough_ends_it(controller: Controller, node: Node) -> None:
     """As `gatewright tail | head -1`."""
     tail = Command(controller, "tail")
-    asked = node.asked()
-    node.tell(asked.id, document())
+    observation = node.next_observation()
+    node.tell(observation.id, document())
     assert tail.line() == LINE
     assert tail.process.stdout
     tail.process.stdout.close()
-    node.tell(asked.id, document(), document())
+    node.tell(observation.id, document(), document())
     assert tail.process.wait(LIMIT_SECONDS) != 0
     assert tail.process.stderr
     assert "Traceback" not in tail.process.stderr.read()
     tail.process.stderr.close()
-    assert node.stopped(asked.id)
+    assert node.stopped(observation.id)

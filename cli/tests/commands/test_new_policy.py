@@ -1,4 +1,4 @@
-"""`gatewright new policy`: what it makes is right as it is, and it never writes over what is there."""
+"""`gatewright new policy`: its policies are valid as they are, and it never overwrites files."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("go", ["go -C policies/limit test ."]),
     ],
 )
-def test_it_says_what_it_wrote_and_what_comes_next(empty: Path, form: str, tests: list[str]) -> None:
+def test_it_prints_the_new_files_and_the_next_steps(empty: Path, form: str, tests: list[str]) -> None:
     lines = new("limit", *FORMS[form]).stdout.splitlines()
     written, following = lines[: lines.index("")], [line.strip() for line in lines[lines.index("Next:") + 1 :]]
     assert written[-1] == "build.yaml"
@@ -137,7 +137,7 @@ def test_no_add_leaves_the_manifest_alone_and_needs_none(empty: Path) -> None:
 
 
 def refused(*arguments: str) -> str:
-    """What it says; nothing is written."""
+    """The message of a refusal, which writes nothing."""
     before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
     done = new(*arguments)
     assert isinstance(done.exception, PreflightError), done.output
@@ -151,21 +151,21 @@ def refused(*arguments: str) -> str:
 )
 @pytest.mark.usefixtures("empty")
 def test_a_name_is_lower_case_words_joined_by_hyphens(name: str) -> None:
-    said = refused("--", name)
+    message = refused("--", name)
     wanted = "a policy name: lower-case letters, digits and single dashes, a letter first"
-    assert said.startswith(f"NAME: expected {wanted}, got ")
-    assert said.endswith("write one like add-headers")
+    assert message.startswith(f"NAME: expected {wanted}, got ")
+    assert message.endswith("write one like add-headers")
 
 
 @pytest.mark.usefixtures("empty")
 def test_a_name_that_is_long_or_taken_is_refused() -> None:
     assert "expected at most 100 characters, got 101" in refused("a" * 101)
     assert "build.yaml:3: has a policy log-message already" in refused("log-message")
-    assert "NAME: expected a name that no policy which ships has, got cors" in refused("cors")
+    assert "NAME: expected a name that no shipped policy has, got cors" in refused("cors")
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "link"])
-def test_what_is_there_is_never_written_over(empty: Path, kind: str) -> None:
+def test_existing_files_are_never_overwritten(empty: Path, kind: str) -> None:
     place = empty / "policies" / "tenant_limit"
     place.parent.mkdir()
     if kind == "folder":
@@ -178,11 +178,13 @@ def test_what_is_there_is_never_written_over(empty: Path, kind: str) -> None:
 
 
 @pytest.mark.usefixtures("empty")
-def test_outside_of_a_project_it_says_so() -> None:
+def test_outside_of_a_project_it_is_refused() -> None:
     Path("build.yaml").unlink()
-    said = refused("limit")
-    assert said.startswith("build.yaml: expected the build.yaml of a project, got no such file; run it in the folder")
-    assert "gatewright init" in said
+    message = refused("limit")
+    assert message.startswith(
+        "build.yaml: expected the build.yaml of a project, got no such file; run it in the folder"
+    )
+    assert "gatewright init" in message
 
 
 @pytest.mark.parametrize(
@@ -201,12 +203,12 @@ def test_a_manifest_that_cannot_be_read_is_refused(empty: Path, text: str, says:
 
 def test_a_manifest_with_no_simple_place_is_left_to_its_author(empty: Path) -> None:
     (empty / "build.yaml").write_text("version: v1\npolicies: &all []\n")
-    said = refused("limit")
-    assert said.startswith("build.yaml: expected a list of policies that one more can be put behind; say --no-add")
-    assert said.endswith("write {name: limit, filePath: policies/limit} into it")
+    message = refused("limit")
+    assert message.startswith("build.yaml: expected a list of policies that an entry can be added to; use --no-add")
+    assert message.endswith("write {name: limit, filePath: policies/limit} into it")
 
 
-def test_an_installation_without_go_sources_says_so(tmp_path: Path) -> None:
+def test_an_installation_without_go_sources_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PreflightError, match=r"--go: expected a checkout of Gatewright, .*, got an installation"):
         new_policy.go_sdk(Sources(tmp_path / "product"))
 

@@ -64,7 +64,9 @@ def test_each_policy_that_ships_is_listed_with_its_first_sentence() -> None:
         "v1.0.0", "Python", "Lets requests pass whose user and password are known (RFC 7617).",
     ]  # fmt: skip
     listed = json.loads(says("--json"))
-    assert [(one["name"], one["runtime"]) for one in listed] == [(name, shipped(name)["runtime"]) for name in NAMES]
+    assert [(policy["name"], policy["runtime"]) for policy in listed] == [
+        (name, shipped(name)["runtime"]) for name in NAMES
+    ]
 
 
 def test_a_line_of_the_list_fits_the_terminal() -> None:
@@ -99,7 +101,7 @@ def test_the_words_of_a_page() -> None:
     text = says("jwt-auth")
     assert "\n  [] is each entry of a list, * each key of a map.\n" in text
     assert "\n  issuers[].issuer\n      string, 1 or more characters, at most 2048 characters; required\n" in text
-    assert "\n  Put your own in the place of $ISSUER.\n" in text
+    assert "\n  Replace $ISSUER by your own.\n" in text
     assert "\n  Together: at least one of users, htpasswd.\n" in says("basic-auth")
 
 
@@ -136,9 +138,9 @@ def test_a_version(wanted: str, version: str, build: Path) -> None:
 
 
 def test_what_there_is_not(build: Path) -> None:
-    own = "say --build build/stock for those of your own, once they are built"
-    assert refusal("jwt-atuh") == f"NAME: expected a policy that ships, got 'jwt-atuh'; was jwt-auth meant?; {own}"
-    assert "; was one of api-key-auth, basic-auth, hmac-auth, jwt-auth, mtls-auth meant?; " in refusal("auth")
+    own = "use --build build/stock for your own, once they are built"
+    assert refusal("jwt-atuh") == f"NAME: expected a policy that ships, got 'jwt-atuh'; did you mean jwt-auth?; {own}"
+    assert "; did you mean one of api-key-auth, basic-auth, hmac-auth, jwt-auth, mtls-auth?; " in refusal("auth")
     assert refusal("x") == f"NAME: expected a policy that ships, got 'x'; there are {', '.join(NAMES)}; {own}"
     expected = f"NAME: expected a policy of the build in {build}, got 'nothing'; there are cors, greet"
     assert refusal("nothing", build) == expected
@@ -146,7 +148,7 @@ def test_what_there_is_not(build: Path) -> None:
     assert refusal("greet:v1.1", build).startswith(expected)
 
 
-def test_what_is_no_build_is_said_with_the_cure(build: Path) -> None:
+def test_an_invalid_build_is_refused_with_the_cure(build: Path) -> None:
     assert refusal("cors", build / "none").startswith(
         f"--build {build}/none: expected a build output with policy-definitions in it, got none; name the folder"
     )

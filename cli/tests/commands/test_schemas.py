@@ -1,4 +1,4 @@
-"""The schemas for editors are as strict as what reads the files, as far as a field by itself goes."""
+"""The schemas for editors are as strict as the readers of the files, for each field by itself."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from gatewright_builder.mistake import BuildError
 from gatewright_cli.commands.schema_command import KINDS
 from gatewright_cli.commands.schemas import SCHEMAS, write_schemas
 from gatewright_cli.main import cli
-from gatewright_controller.definitions import Definitions, load_definitions
-from gatewright_controller.editor_schemas import api_schema
-from gatewright_controller.exchange_filter import ExchangeFilter
 from gatewright_controller.model import Api, Gateway
+from gatewright_controller.resource.definitions import Definitions, load_definitions
+from gatewright_controller.resource.editor_schemas import api_schema
+from gatewright_controller.resource.exchange_filter import ExchangeFilter
 from gatewright_controller.validation import validate
 from gatewright_documents.document import read_file
 from gatewright_documents.mistake import Invalid
@@ -63,8 +63,8 @@ def keywords(schema: Any) -> Iterator[str]:
             yield key
             yield from keywords(value)
     elif isinstance(schema, list):
-        for one in schema:
-            yield from keywords(one)
+        for item in schema:
+            yield from keywords(item)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -78,7 +78,7 @@ def test_it_is_a_schema_of_its_own_in_words_that_editors_know(kind: str) -> None
     assert tuple(SCHEMAS) == KINDS
 
 
-def test_fields_have_what_is_said_of_them_and_examples() -> None:
+def test_fields_have_descriptions_and_examples() -> None:
     attachment = api_schema()["$defs"]["PolicyAttachment"]["properties"]
     assert attachment["timeout"]["description"].startswith("Time one execution may take.")
     assert attachment["timeout"]["examples"] == ["200ms", "1s"]
@@ -210,7 +210,7 @@ MISTAKES = [
 
 
 def refuses(kind: str, text: str, tmp_path: Path) -> bool:
-    """Whether what reads such a file refuses it."""
+    """Whether the reader of such a file refuses it."""
     path = tmp_path / "file.yaml"
     path.write_text(text)
     structs: dict[str, Any] = {"api": Api, "gateway": Gateway, "exchange-filter": ExchangeFilter}
@@ -224,7 +224,7 @@ def refuses(kind: str, text: str, tmp_path: Path) -> bool:
 
 
 @pytest.mark.parametrize("kind", TEXTS)
-def test_what_is_right_is_taken_by_both(kind: str, tmp_path: Path) -> None:
+def test_valid_documents_pass_the_schema_and_the_reader(kind: str, tmp_path: Path) -> None:
     assert list(validator(kind).iter_errors(read_yaml(TEXTS[kind].encode()))) == []
     assert not refuses(kind, TEXTS[kind], tmp_path)
 
@@ -287,11 +287,11 @@ def test_parameters_are_those_of_the_policy(attachment: str, right: bool) -> Non
     assert with_policies().is_valid(document) == taken_by_the_controller(document) == right
 
 
-@pytest.mark.parametrize("one", [*definitions()], ids=lambda one: f"{one.name}:{one.version}")
-def test_an_attachment_with_nothing_is_as_right_as_the_controller_says(one: Any) -> None:
-    for version in (one.version, one.version.partition(".")[0]):
+@pytest.mark.parametrize("policy", [*definitions()], ids=lambda policy: f"{policy.name}:{policy.version}")
+def test_an_attachment_with_nothing_is_as_right_as_the_controller_says(policy: Any) -> None:
+    for version in (policy.version, policy.version.partition(".")[0]):
         text = API.replace(
-            "{name: add-headers, version: v1, params: {headers: []}", f"{{name: {one.name}, version: {version}"
+            "{name: add-headers, version: v1, params: {headers: []}", f"{{name: {policy.name}, version: {version}"
         )
         document = read_yaml(text.encode())
         assert with_policies().is_valid(document) == taken_by_the_controller(document), version
@@ -376,7 +376,7 @@ def test_the_runs_own_folder_stays_its_users_alone(tmp_path: Path) -> None:
         (("api", "--build", "none"), "expected a folder of policy definitions; `gatewright build` writes one"),
     ],
 )
-def test_what_cannot_be_is_said(arguments: tuple[str, ...], says: str) -> None:
+def test_invalid_arguments_are_reported(arguments: tuple[str, ...], says: str) -> None:
     done = run(*arguments)
     assert done.exit_code != 0
     assert says in done.output + str(done.exception)

@@ -50,7 +50,7 @@ def test_a_policy_that_streams_comes_with_it(tmp_path: Path) -> None:
     assert "Success: no issues found in 4 source files" in says(tmp_path, "mypy")
 
 
-def test_what_is_there_stays_and_nothing_is_written(tmp_path: Path) -> None:
+def test_existing_files_stay_and_nothing_is_written(tmp_path: Path) -> None:
     (tmp_path / "build.yaml").write_text("mine")
     (tmp_path / "apis").mkdir()
     (tmp_path / "apis" / "hello.yaml").write_text("mine too")
@@ -73,7 +73,7 @@ def test_a_place_where_nothing_can_be_written_is_named(tmp_path: Path) -> None:
         write_starter(tmp_path / "file")
 
 
-def test_a_project_keeps_its_own_files_and_is_told_what_they_lack(tmp_path: Path) -> None:
+def test_a_project_keeps_its_own_files_and_the_missing_lines_are_printed(tmp_path: Path) -> None:
     own = {".gitignore": "/build/\n", "pyproject.toml": '[project]\nname = "shop"\n'}
     for name, text in own.items():
         (tmp_path / name).write_text(text)
@@ -98,14 +98,14 @@ def test_ruff_leaves_out_what_a_build_has_made(tmp_path: Path) -> None:
     assert files == {"policies/greet/policy.py", "policies/greet/test_policy.py", "pyproject.toml"}
 
 
-def test_it_says_what_it_wrote_what_is_lacking_and_what_comes_next(tmp_path: Path) -> None:
+def test_it_prints_new_files_missing_lines_and_the_next_steps(tmp_path: Path) -> None:
     (tmp_path / ".gitignore").write_text("__pycache__/\n/build/\n")
     done = CliRunner().invoke(cli, ["init", str(tmp_path)])
     assert done.exit_code == 0
     lines = done.stdout.splitlines()
     assert f"{tmp_path}/build.yaml" in lines
     assert f"{tmp_path}/.gitignore" not in lines
-    kept = lines.index(f"{tmp_path}/.gitignore was there and stays as it is. It should have:")
+    kept = lines.index(f"{tmp_path}/.gitignore exists and was not changed. It should have:")
     assert lines[kept + 1 : kept + 4] == ["    /build/", "    /.gatewright/", "    __pycache__/"]
     assert lines[-4:] == [
         "Next:",
@@ -145,7 +145,7 @@ def test_pytest_needs_no_folder_names_that_python_takes(three: Path) -> None:
     assert "12 passed" in says(three, "pytest", "policies")
 
 
-def test_mypy_checks_them_all_and_finds_what_is_wrong_in_each(three: Path) -> None:
+def test_mypy_checks_all_policies_and_finds_the_mistake_in_each(three: Path) -> None:
     for arguments in ([], ["policies"], ["--strict", "policies"], ["policies/caller"]):
         assert "Success: no issues found in" in says(three, "mypy", *arguments)
     for name in ("caller", "greet", "rate_limit"):

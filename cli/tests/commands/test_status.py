@@ -27,14 +27,14 @@ def process(name: str, state: str = "ready", leaving: bool = False, restarted: I
 
 
 def status(*processes: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    given = {each["name"]: each for each in processes}
-    names = {"controller": None, "executor-default-0": None, "engine": None, "envoy": None, **given}
+    by_name = {entry["name"]: entry for entry in processes}
+    names = {"controller": None, "executor-default-0": None, "engine": None, "envoy": None, **by_name}
     return {
         "state": "running",
         "pid": 1,
         "url": "http://127.0.0.1:8080",
         "build": "/build",
-        "processes": [given.get(name, process(name)) for name in names],
+        "processes": [by_name.get(name, process(name)) for name in names],
         "apis": [],
         "refusedFiles": [],
         "quarantined": [],
@@ -75,7 +75,7 @@ QUARANTINED = {"policy": "harm:v1.0.0", "api": "orders", "instance": "i", "death
 
 
 @pytest.mark.parametrize(
-    ("found", "expected", "said"),
+    ("found", "expected", "texts"),
     [
         (status(), Health.HEALTHY, []),
         (status(apis=[api("deployed")]), Health.HEALTHY, []),
@@ -95,7 +95,7 @@ QUARANTINED = {"policy": "harm:v1.0.0", "api": "orders", "instance": "i", "death
         (status(process("executor-default-0", restarted=(4.3,))), Health.DEGRADED,
          ["executor-default-0 was restarted 4 s ago"]),
         (status(process("engine", restarted=(-2,))), Health.DEGRADED,
-         ["engine was restarted 0 s ago"]),  # somebody has set the clock
+         ["engine was restarted 0 s ago"]),  # the clock was set
         (status(process("executor-default-0", restarted=(70, 60, 59, 4))), Health.DEGRADED,
          ["executor-default-0 was restarted 4 s ago (2 times in the last minute)"]),
         (status(process("executor-default-0", restarted=(4000, 60))), Health.HEALTHY, []),
@@ -110,9 +110,9 @@ QUARANTINED = {"policy": "harm:v1.0.0", "api": "orders", "instance": "i", "death
         (status(state="stopping"), Health.NOT_SERVING, ["the run is stopping"]),
     ],
 )  # fmt: skip
-def test_how_a_run_is(found: dict[str, Any], expected: Health, said: list[str]) -> None:
+def test_the_health_of_a_run(found: dict[str, Any], expected: Health, texts: list[str]) -> None:
     assert health(found, NOW) is expected
-    assert shortcomings(found, NOW) == said
+    assert shortcomings(found, NOW) == texts
 
 
 @pytest.mark.parametrize("case", NOTES, ids=lambda case: case["name"])
@@ -145,7 +145,7 @@ def test_a_note_of_an_api_that_is_not_deployed_adds_the_cure_to_its_reason() -> 
     assert _with_note(rejected, notes)["note"] == f"no such policy; {notes[0].reason} ({notes[0].cure})"
 
 
-def test_a_certificate_that_has_expired_is_said_once() -> None:
+def test_an_expired_certificate_is_reported_once() -> None:
     """The engine notes those of the Gateway; Envoy may have others, and authorities."""
     expired = [certificate("a", -1), certificate("old", -1), certificate("a", -1) | {"kind": "authority"}]
     (note,) = (note for case in NOTES for note in case["notes"] if note["title"] == "certificate a has expired")
@@ -158,7 +158,7 @@ def test_the_exit_status_that_is_documented() -> None:
     assert (int(Health.HEALTHY), int(Health.DEGRADED), int(Health.NOT_SERVING)) == (0, 3, 1)
 
 
-def test_a_table_where_nobody_looks_is_plain_text() -> None:
+def test_a_table_for_a_program_is_plain_text() -> None:
     out = io.StringIO()
     pending = api("pending", "the [red]server\x1b[31m is away " + "x" * 300)
     found = status(
@@ -212,7 +212,7 @@ def test_in_a_terminal_it_has_colour(monkeypatch: pytest.MonkeyPatch) -> None:
     assert out.getvalue().startswith("\x1b[32mhealthy")
 
 
-@pytest.mark.parametrize(("lacks", "shown"), [([], "landlock"), (["TCP ports"], "landlock (not whole)")])
+@pytest.mark.parametrize(("lacks", "shown"), [([], "landlock"), (["TCP ports"], "landlock (incomplete)")])
 def test_the_level_of_each_executor_is_shown(lacks: list[str], shown: str) -> None:
     executor = process("executor-default-0") | {"isolation": {"level": "landlock", "lacks": lacks}}
     written = io.StringIO()

@@ -12,7 +12,7 @@ def test_amounts(kind: click.ParamType, text: str, value: float) -> None:  # typ
 
 
 @pytest.mark.parametrize(("kind", "text"), [(DURATION, "24"), (DURATION, "-1s"), (SIZE, "5MB"), (SIZE, "much")])
-def test_what_is_none(kind: click.ParamType, text: str) -> None:  # type: ignore[type-arg]
+def test_invalid_values(kind: click.ParamType, text: str) -> None:  # type: ignore[type-arg]
     with pytest.raises(click.BadParameter, match="expected a number and one of"):
         kind.convert(text, None, None)
 

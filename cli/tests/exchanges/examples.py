@@ -21,7 +21,7 @@ def execution(index: int, policy: str, outcome: str = "unchanged", phase: str = 
 
 
 def change(what: str, before: object = None, after: object = None, name: str = "") -> Json:
-    """Without what there was not, or is not."""
+    """A change without the members that are empty."""
     members = {"name": name or None, "before": before, "after": after}
     return {"what": what, **{key: value for key, value in members.items() if value is not None}}
 
@@ -31,7 +31,7 @@ def failure(kind: str, message: str, file: str = "", line: int = 0) -> Json:
 
 
 def document(*executions: Json, status: int = 200, **more: object) -> Json:
-    """One of GET /orders/v1.0/7?x=1 that the upstream has answered, unless `more` says otherwise."""
+    """An exchange of GET /orders/v1.0/7?x=1 that the upstream answered; `more` overrides members."""
     return {
         "version": 1, "id": ID, "node": "node-1", "startedAt": "2026-11-26T17:10:51.123456Z", "durationMs": 12.345,
         "api": "orders", "apiVersion": "v1.0", "context": "/orders/v1.0", "operation": "GET /{id}",

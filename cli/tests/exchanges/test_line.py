@@ -13,7 +13,7 @@ ASKED = "GET /orders/v1.0/7?x=1  orders GET /{id}"
 FAILED = execution(0, "slow", "failed", failure=failure("timeout", "late"))
 PASSED_OVER = execution(1, "frail", "continued", failure=failure("crashed", "gone"))
 HEAD = f"{BEGINS}  200   12.3 ms  {ASKED}"
-NOBODY = HEAD.replace("200", "---")
+NO_STATUS_HEAD = HEAD.replace("200", "---")
 LINES = [
     (exchange(execution(0, "first", "changed")), f"{HEAD}  {ID}"),
     (
@@ -35,22 +35,22 @@ LINES = [
         exchange(status=503, answeredBy="proxy", details="no_healthy_upstream"),
         f"{HEAD.replace('200', '503')}  Envoy answered: no_healthy_upstream  {ID}",
     ),
-    (exchange(response=None, answeredBy=""), f"{NOBODY}  {ID}"),
+    (exchange(response=None, answeredBy=""), f"{NO_STATUS_HEAD}  {ID}"),
     (
         exchange(status=431, answeredBy="gateway", details="headers_too_large"),
         f"{HEAD.replace('200', '431')}  the gateway answered: headers_too_large  {ID}",
     ),
-    (exchange(response=None, outcome="cancelled"), f"{NOBODY}  the client went away  {ID}"),
-    (exchange(response=None, outcome="failed", error="no stream"), f"{NOBODY}  failed: no stream  {ID}"),
+    (exchange(response=None, outcome="cancelled"), f"{NO_STATUS_HEAD}  the client went away  {ID}"),
+    (exchange(response=None, outcome="failed", error="no stream"), f"{NO_STATUS_HEAD}  failed: no stream  {ID}"),
 ]
 
 
-@pytest.mark.parametrize(("found", "said"), LINES)
-def test_one_line_where_nobody_looks_but_a_program(found: Exchange, said: str) -> None:
-    assert line(found, Paint()) == said
+@pytest.mark.parametrize(("found", "expected"), LINES)
+def test_one_line_for_a_program(found: Exchange, expected: str) -> None:
+    assert line(found, Paint()) == expected
 
 
-def test_a_terminal_is_given_as_many_lines_as_it_takes() -> None:
+def test_a_terminal_gets_as_many_lines_as_its_width_needs() -> None:
     found = LINES[2][0]
     assert line(found, Paint(width=80)).splitlines() == [
         f"{BEGINS}  403   12.3 ms  {ASKED}",
@@ -70,12 +70,12 @@ def test_a_status_has_the_colour_of_its_class() -> None:
 
 
 @pytest.mark.parametrize(
-    ("milliseconds", "said"),
+    ("milliseconds", "expected"),
     [
         (0.0, "0.000 ms"), (0.0314, "0.031 ms"), (0.9994, "0.999 ms"), (0.99951, "1.00 ms"), (1.234, "1.23 ms"),
         (12.34, "12.3 ms"), (99.96, "100 ms"), (999.4, "999 ms"), (999.6, "1.00 s"), (1234.0, "1.23 s"),
         (3_600_000.0, "3600 s"),
     ],
 )  # fmt: skip
-def test_durations_have_three_digits_that_count(milliseconds: float, said: str) -> None:
-    assert duration(milliseconds) == said
+def test_durations_have_three_significant_digits(milliseconds: float, expected: str) -> None:
+    assert duration(milliseconds) == expected

@@ -136,12 +136,12 @@ PRINTED = [
 
 
 @pytest.mark.parametrize(("name", "width"), PRINTED)
-def test_what_is_printed(name: str, width: str, request: pytest.FixtureRequest) -> None:
-    said = "".join(f"{line}\n" for line in report(EXCHANGES[name], Paint(width=WIDTHS[width])))
+def test_reports_are_their_goldens(name: str, width: str, request: pytest.FixtureRequest) -> None:
+    text = "".join(f"{line}\n" for line in report(EXCHANGES[name], Paint(width=WIDTHS[width])))
     golden = TESTDATA / f"{name}.{width}.txt"
     if request.config.getoption("--update"):
-        golden.write_text(said)
-    assert said == golden.read_text()
+        golden.write_text(text)
+    assert text == golden.read_text()
 
 
 @pytest.mark.parametrize("width", WIDTHS.values())
@@ -150,7 +150,7 @@ def test_no_line_is_wider_than_the_terminal(name: str, width: int) -> None:
     assert max(map(len, report(EXCHANGES[name], Paint(width=width)))) <= width
 
 
-def test_each_golden_is_of_what_is_printed() -> None:
+def test_each_golden_has_a_report() -> None:
     assert {file.name for file in TESTDATA.glob("*.txt")} == {f"{name}.{width}.txt" for name, width in PRINTED}
 
 
@@ -160,7 +160,7 @@ def test_a_failure_has_its_file_and_the_lines_around(tmp_path: Path) -> None:
     found = exchange(execution(0, "quota", "failed", failure=raised), status=500, answeredBy="failure")
     lines = report(found, Paint())
     assert lines[0] == (
-        "GET /orders/v1.0/7?x=1: answered 500 by the gateway because quota:v1.0.0 failed in its request phase: "
+        "GET /orders/v1.0/7?x=1: the gateway answered 500 because quota:v1.0.0 failed in the request phase: "
         "exception: KeyError: 'tenant'; 12.3 ms"
     )
     assert lines[-7:] == [
@@ -199,7 +199,7 @@ def test_where_the_file_is_not_here_it_is_named_alone(tmp_path: Path, file: str,
     assert report(found, Paint())[-1] == f"  {file}:{line}"
 
 
-def test_a_terminal_is_told_nothing_by_what_clients_and_policies_write() -> None:
+def test_control_characters_of_clients_and_policies_do_not_reach_a_terminal() -> None:
     evil = "a\x1b[31m\u202eb\nc\x00"
     changes = [
         change("header", [evil], [evil], evil),
@@ -209,11 +209,11 @@ def test_a_terminal_is_told_nothing_by_what_clients_and_policies_write() -> None
     changes.append(change("answer", after={"status": 200, "headers": [[evil, evil]], "body": body(evil)}))
     executions = [execution(0, evil, "failed", evil, failure=failure(evil, evil, evil, 1), changes=changes)]
     members = ("id", "node", "startedAt", "api", "operation", "chain", "traceId", "details", "error", "answeredBy")
-    given = {**document(*executions), **dict.fromkeys(members, evil), "response": None}
-    given["request"] = {"method": evil, "path": evil, "query": evil}
-    given["client"] = {"address": evil}
-    del given["executions"]
-    text = "\n".join(report(exchange(*executions, **given), Paint()))
+    fields = {**document(*executions), **dict.fromkeys(members, evil), "response": None}
+    fields["request"] = {"method": evil, "path": evil, "query": evil}
+    fields["client"] = {"address": evil}
+    del fields["executions"]
+    text = "\n".join(report(exchange(*executions, **fields), Paint()))
     assert not set(text) & set("\x1b\u202e\x00")
     assert "a\\x1b[31m\\u202eb" in text
 
@@ -234,7 +234,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_what_is_no_recording_is_refused() -> None:
+def test_an_invalid_recording_is_refused() -> None:
     with pytest.raises(UnreadableError, match="expected a recorded exchange as JSON"):
         read(b"{}")
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""What `gatewright explain` says became of an exchange, of cases that the Inspector's tests read too."""
+"""The verdicts of `gatewright explain`, for cases that the Inspector's tests read too."""
 
 from __future__ import annotations
 

@@ -23,13 +23,13 @@ def test_no_two_groups_have_one_user_however_small_the_range() -> None:
         users.uid("e")
 
 
-def test_a_user_that_is_in_the_database_is_nobodys() -> None:
-    first = max(one.pw_uid for one in pwd.getpwall() if one.pw_uid < 60_000)
+def test_a_user_in_the_database_is_not_taken() -> None:
+    first = max(user.pw_uid for user in pwd.getpwall() if user.pw_uid < 60_000)
     assert ExecutorUsers(first, first + 1).uid("a") == first + 1
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs to be root")
-def test_a_user_whose_processes_run_is_nobodys() -> None:
+def test_a_user_with_running_processes_is_not_taken() -> None:
     with subprocess.Popen(["setpriv", "--reuid=61190", "--clear-groups", "cat"], stdin=subprocess.PIPE) as process:
         while Path(f"/proc/{process.pid}").stat().st_uid != 61190:
             assert process.poll() is None
@@ -37,7 +37,7 @@ def test_a_user_whose_processes_run_is_nobodys() -> None:
         process.kill()
 
 
-def test_what_this_process_lacks_is_what_the_kernel_says() -> None:
+def test_missing_capabilities_are_those_of_the_kernel() -> None:
     lacks = missing_capabilities()
     assert set(lacks) <= set(executor_users.NEEDED)
     if os.getuid() != 0:

@@ -8,7 +8,7 @@ from gatewright_cli.isolation.seccomp import MACHINES
 from gatewright_cli.supervision import sandbox
 
 
-def test_it_tells_of_this_kernel_and_leaves_this_process_as_it_was() -> None:
+def test_the_probe_describes_this_kernel_and_does_not_change_this_process() -> None:
     before = os.sched_getaffinity(0), no_new_privileges()
     found = probe()
     assert found.machine == os.uname().machine

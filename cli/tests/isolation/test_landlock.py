@@ -20,7 +20,7 @@ RULES = Rules(read=("/usr", "/usr"), write=("/tmp/one",), ports=(53,), names=("/
 
 
 @pytest.mark.parametrize("abi", range(1, 9))
-def test_no_rule_gives_what_the_kernel_does_not_know(abi: int) -> None:
+def test_no_rule_has_a_right_that_the_kernel_does_not_know(abi: int) -> None:
     """landlock_add_rule(2) refuses such a rule, and then nothing would start."""
     made: dict[str, Any] = ruleset(abi, RULES)
     files, net, scoped = made["handled"]
@@ -45,6 +45,6 @@ def test_all_ports_or_those_that_are_named() -> None:
     assert ruleset(3, Rules((), (), (53,)))["ports"] == []
 
 
-def test_what_a_kernel_cannot_enforce_is_named() -> None:
+def test_features_that_a_kernel_lacks_are_named() -> None:
     assert lacks(max(LACKS)) == []
     assert len(lacks(1)) == len(LACKS)

@@ -1,4 +1,4 @@
-"""What a process in which policies run can reach, and what it still has: tried by programs that are started as one."""
+"""What a process that runs policies can reach, tried by programs that are started like one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gatewright_cli.builds.build_output import Access, BuildOutput, Group
 from gatewright_cli.isolation import kernel_probe, landlock, seccomp
 from gatewright_cli.isolation.executor_users import ExecutorUsers, IsolationError, missing_capabilities
 from gatewright_cli.isolation.levels import Isolation, Kernel, Level, Limits
-from gatewright_cli.supervision.launch_plan import launched
+from gatewright_cli.supervision.launch_plan import launch_command
 from gatewright_cli.supervision.temporary_folder import TemporaryFolder
 
 from cli.tests.conftest import NO_MORE_THAN_A_USER
@@ -161,7 +161,7 @@ print(json.dumps("all"))
 
 @dataclass
 class Site:
-    """A build's folder, an interpreter, and things of somebody else's for a program to try."""
+    """A build's folder, an interpreter, and another user's things for a program to try."""
 
     folder: Path
     python: Path
@@ -186,7 +186,7 @@ class Site:
         if temporary.user:
             os.chown(temporary.path, *temporary.user)
         sandbox = isolated.sandbox(BuildOutput(self.folder / "build", (group,)), group, temporary, 1)
-        command = launched((str(self.python), "-c", program, json.dumps(self.things)), sandbox=sandbox.plan)
+        command = launch_command((str(self.python), "-c", program, json.dumps(self.things)), sandbox=sandbox.plan)
         environment = {**os.environ, **sandbox.environment}
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
@@ -227,8 +227,8 @@ def site() -> Iterator[Site]:
     yield Site(folder, Path(sys.executable), things)
     victim.kill()
     victim.communicate()
-    for each in (stream, abstract, datagrams, server):
-        each.close()
+    for opened in (stream, abstract, datagrams, server):
+        opened.close()
     shutil.rmtree(folder)
 
 
@@ -244,7 +244,7 @@ def test_the_kernel_of_this_machine_is_known() -> None:
     assert found == kernel_probe.probe()
 
 
-def test_at_level_none_a_policy_reaches_what_its_user_can(site: Site) -> None:
+def test_at_level_none_a_policy_reaches_everything_that_its_user_can(site: Site) -> None:
     """So that each try is known to be one."""
     found = site.run("none", TRIES)
     assert isinstance(found, dict)
@@ -275,7 +275,7 @@ def test_a_user_of_its_own_keeps_most_of_it_without_landlock(open_site: Site) ->
 
 
 @pytest.mark.parametrize("level", ["landlock", pytest.param("user", marks=AS_OTHERS)])
-def test_what_policies_live_on_is_there(site: Site, open_site: Site, level: Level) -> None:
+def test_policies_reach_what_they_need(site: Site, open_site: Site, level: Level) -> None:
     server = socket.create_server(("localhost", 0))
     used = open_site if level == "user" else site
     used.things["port"] = server.getsockname()[1]
@@ -318,7 +318,7 @@ print(json.dumps(found))
     (["unix"], [False, False, False, True, True]),
     (["any", "unix"], [True, True, True, True, True]),
 ])  # fmt: skip
-def test_what_a_definition_says_of_the_network(site: Site, network: list[str], reached: list[bool]) -> None:
+def test_network_in_a_definition_opens_the_network(site: Site, network: list[str], reached: list[bool]) -> None:
     """TCP; TCP without connect(2); UDP; a Unix socket at a path; a pair of them."""
     entries = [entry.replace("PORT", str(site.things["port"])) for entry in network]
     assert site.run("landlock", CONNECTS, Access(network=entries)) == reached
@@ -337,7 +337,7 @@ print(json.dumps(found))
 """
 
 
-def test_what_a_definition_says_of_files(site: Site) -> None:
+def test_files_in_a_definition_opens_files(site: Site) -> None:
     file = str(site.things["file"])
     assert site.run("landlock", OPENS) == [False, False]
     assert site.run("landlock", OPENS, Access(read=[file])) == [True, False]
@@ -356,7 +356,7 @@ def test_a_link_that_a_policy_puts_into_its_folder_opens_nothing(site: Site) -> 
     sandbox = Isolation("landlock", WHOLE).sandbox(build, group, temporary, 1)
     (data / "cache").rmdir()
     (data / "cache").symlink_to(site.folder / "private")
-    command = launched((str(site.python), "-c", OPENS, json.dumps(site.things)), sandbox=sandbox.plan)
+    command = launch_command((str(site.python), "-c", OPENS, json.dumps(site.things)), sandbox=sandbox.plan)
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert json.loads(result.stdout) == [False, False]
     assert f"files: {data}/cache: " in result.stderr
@@ -392,22 +392,24 @@ def test_a_path_that_is_not_there_is_named(site: Site) -> None:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("asked", ["/tmp/site", "/tmp", "/tmp/site/run/status.json"])  # noqa: S108
-def test_what_is_the_gateways_own_is_for_no_policy(asked: str) -> None:
+@pytest.mark.parametrize("requested", ["/tmp/site", "/tmp", "/tmp/site/run/status.json"])  # noqa: S108
+def test_no_policy_may_ask_for_the_gateways_own_files(requested: str) -> None:
     build, temporary = BuildOutput(Path("/build"), ()), TemporaryFolder(Path("/own"))
-    group = Group("default", Path("/build/env/bin/python"), Path("/build/r.py"), access=Access(write=[asked]))
-    with pytest.raises(IsolationError, match=f"group default: .* got {asked} under files, and /tmp/site/run is ours"):
+    group = Group("default", Path("/build/env/bin/python"), Path("/build/r.py"), access=Access(write=[requested]))
+    with pytest.raises(
+        IsolationError, match=f"group default: .* got {requested} under files, and /tmp/site/run is the gateway's"
+    ):
         Isolation("landlock", WHOLE).sandbox(build, group, temporary, 1, [Path("/tmp/site/run")])  # noqa: S108
     Isolation("none", WHOLE).sandbox(build, group, temporary, 1, [Path("/tmp/site/run")])  # noqa: S108
 
 
 def test_no_policy_writes_to_the_build_that_it_runs_from(site: Site) -> None:
-    with pytest.raises(IsolationError, match=r"got .*/build/bin under files, and .*/build is ours"):
+    with pytest.raises(IsolationError, match=r"got .*/build/bin under files, and .*/build is the gateway's"):
         site.run("landlock", OPENS, Access(write=[f"{site.folder}/build/bin"]))
     assert site.run("landlock", OPENS, Access(read=[f"{site.folder}/build"])) == [False, False]
 
 
-def test_where_there_are_no_semaphores_joblib_is_told_not_to_look_for_them(site: Site) -> None:
+def test_joblib_does_not_try_semaphores_where_they_are_refused(site: Site) -> None:
     """It would warn of that at each start."""
     program = (
         "import json, multiprocessing, os\n"
@@ -489,11 +491,11 @@ def test_users_differ_by_group_and_stay_the_same() -> None:
 OBSTACLES = "from gatewright_cli.isolation.levels import obstacles; print(obstacles('landlock'), obstacles('user'))"
 
 
-def test_root_is_nobody_to_run_as_others_without_its_capabilities() -> None:
+def test_root_without_capabilities_cannot_run_processes_as_others() -> None:
     command = [*NO_MORE_THAN_A_USER, sys.executable, "-c", OBSTACLES]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert said.startswith("[] ['--isolation user: expected a supervisor that may run processes as other users")
-    assert re.search(r"without .*CAP_SETUID.*: start it as root", said)
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert output.startswith("[] ['--isolation user: expected a supervisor that may run processes as other users")
+    assert re.search(r"without .*CAP_SETUID.*: start it as root", output)
 
 
 @pytest.mark.parametrize(("kernel", "level", "lacks"), [
@@ -514,7 +516,7 @@ def test_what_a_kernel_lacks_is_named(kernel: Kernel, level: str, lacks: tuple[s
 
 @pytest.mark.parametrize("abi", range(1, 8))
 def test_each_abi_is_asked_for_what_it_knows_and_no_more(site: Site, abi: int) -> None:
-    """This kernel takes the older ones' rules too, and they hold what they say."""
+    """This kernel enforces the rules of older ABIs too."""
     assert site.run("landlock", OPENS, kernel=Kernel(abi, WHOLE.machine, True)) == [False, False]
     handled = landlock.ruleset(abi, landlock.Rules((), (), ()))["handled"]
     known = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16, 6: 16, 7: 16}

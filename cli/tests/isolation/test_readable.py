@@ -20,12 +20,12 @@ def group(tmp_path: Path) -> Group:
 
 
 def test_what_a_group_needs_is_its_own_and_the_interpreter_behind_it(tmp_path: Path, group: Group) -> None:
-    needed = readable.needed(BuildOutput(tmp_path, (group,)), group)
-    assert str(tmp_path / "python-env" / "default") in needed
-    assert str(Path(sys.executable).resolve()) in needed
+    required = readable.required_paths(BuildOutput(tmp_path, (group,)), group)
+    assert str(tmp_path / "python-env" / "default") in required
+    assert str(Path(sys.executable).resolve()) in required
     library = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    assert any((Path(path) / library / "os.py").is_file() for path in needed)
-    assert str(tmp_path) not in needed
+    assert any((Path(path) / library / "os.py").is_file() for path in required)
+    assert str(tmp_path) not in required
 
 
 def test_a_group_reads_the_executor_and_its_own_policies_and_no_other_groups(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_a_group_reads_the_executor_and_its_own_policies_and_no_other_groups(tmp
     (output.executor / "policies" / "__init__.py").touch()
     found = {
         path.removeprefix(f"{output.executor}/")
-        for path in readable.needed(output, output.group("strangers"))
+        for path in readable.required_paths(output, output.group("strangers"))
         if path.startswith(str(output.executor))
     }
     own = {"policies/__init__.py", "policies/add_two_v1_2_0", "strangers.py"}

@@ -10,7 +10,7 @@ from gatewright_cli.node.api_files import (
     RefusedFile,
     http_address,
     load,
-    moved,
+    move_upstreams,
     read,
     stamp,
 )
@@ -90,22 +90,24 @@ def test_each_wrong_file_is_named_and_keeps_no_other_out(tmp_path: Path) -> None
     (tmp_path / "j.yaml").write_text("apiVersion: gatewright.dev/v1\nkind: Api\nspec: {}")
     (tmp_path / "k.yaml").write_text("# a policy's\nname: greet\nversion: v1.0.0")
     found = load(tmp_path)
-    said = [line.removeprefix(f"{tmp_path}/") for file in found.refused for line in file.sentences]
+    sentences = [line.removeprefix(f"{tmp_path}/") for file in found.refused for line in file.sentences]
     assert [api.name for api in found.apis] == ["good"]
-    assert said[0] == "a.yaml:1: kind: expected 'Api', got 'Other'; write `kind: Api` where it is one"
-    assert said[1] == (
+    assert sentences[0] == "a.yaml:1: kind: expected 'Api', got 'Other'; write `kind: Api` where it is one"
+    assert sentences[1] == (
         "b.yaml:3: expected a YAML document: while parsing a flow mapping: did not find expected ',' or '}'"
         "; mend the syntax"
     )
-    assert said[2:5] == [
+    assert sentences[2:5] == [
         "c.yaml:2: metadata.name: expected a string, got 7",
         "d.yaml:3: spec: expected an object, got an array",
         "e.yaml: Is a directory",
     ]
-    assert said[5].startswith("f.yaml:1: ")
-    assert said[6] == (f"h.yaml:1: metadata.name: {tmp_path}/g.yaml has an API 'good' already: give it another name")
-    assert said[7].startswith("i.yaml:1: ")
-    assert said[8:] == [
+    assert sentences[5].startswith("f.yaml:1: ")
+    assert sentences[6] == (
+        f"h.yaml:1: metadata.name: {tmp_path}/g.yaml has an API 'good' already: give it another name"
+    )
+    assert sentences[7].startswith("i.yaml:1: ")
+    assert sentences[8:] == [
         "j.yaml:1: metadata.name: expected a string, got nothing",
         "k.yaml:2: kind: expected 'Api', got nothing; write `kind: Api` where it is one",
     ]
@@ -143,7 +145,7 @@ def test_a_file_may_have_several_documents(tmp_path: Path) -> None:
     assert [(api.name, api.above) for api in found.apis] == [("one", 1), ("two", 8)]
     assert b"--- no separator" in found.apis[1].content
     place = tmp_path / "all.yaml"
-    assert [said for file in found.refused for said in file.sentences] == [
+    assert [sentence for file in found.refused for sentence in file.sentences] == [
         f"{place}:17: metadata.name: expected a string, got 3",
         f"{place}:16: spec: expected an object, got nothing",
         f"{place}:18: metadata.name: {place} has an API 'one' already: give it another name",
@@ -161,7 +163,7 @@ def test_a_file_without_a_document_is_refused(tmp_path: Path, text: str) -> None
 
 
 @pytest.mark.parametrize("value", ["!!bool maybe", "&a [*a]", "9" * 5000, "!!python/object:x y", "[" * 5000])
-def test_whatever_stands_in_a_file_is_told_with_its_line(tmp_path: Path, value: str) -> None:
+def test_any_content_is_an_api_or_a_mistake_with_its_line(tmp_path: Path, value: str) -> None:
     (tmp_path / "a.yaml").write_text(f"kind: Api\nspec: {value}\n")
     (refused,) = read(tmp_path / "a.yaml")
     assert isinstance(refused, RefusedFile)
@@ -204,6 +206,6 @@ def test_where_an_upstream_is(tmp_path: Path) -> None:
     ],
 )
 def test_an_api_is_pointed_at_another_port(tmp_path: Path, before: str, after: str) -> None:
-    found = moved(api(tmp_path, upstream=before), ("127.0.0.1", "localhost"), 9091, 7)
+    found = move_upstreams(api(tmp_path, upstream=before), ("127.0.0.1", "localhost"), 9091, 7)
     assert found.upstreams == (after, "https://orders.internal/api")
     assert f"url: {after}}}".encode() in found.content

@@ -14,7 +14,7 @@ def test_fields_are_filled_in(tmp_path: Path) -> None:
     assert filled == "# $fields\nport: 1\nid: 'n' # lds_config\n"
 
 
-def test_a_field_that_nobody_fills_in(tmp_path: Path) -> None:
+def test_an_unknown_field_of_a_template(tmp_path: Path) -> None:
     template = tmp_path / "bootstrap.yaml"
     template.write_text("$port $colour")
     with pytest.raises(BootstrapError, match=r"unknown fields \$colour; known are \$host, \$port"):

@@ -31,15 +31,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def said(folder: Path, **spec: object) -> list[str]:
-    return [one.replace(f"{folder}/", "") for one in mistakes(Gateway({"spec": spec}))]
+def mistakes_of(folder: Path, **spec: object) -> list[str]:
+    return [mistake.replace(f"{folder}/", "") for mistake in mistakes(Gateway({"spec": spec}))]
 
 
 def pair(folder: Path, chain: str, key: str) -> dict[str, dict[str, str]]:
     return {"web": {"certificateFile": str(folder / chain), "keyFile": str(folder / key)}}
 
 
-def test_what_was_named_before_is_no_mistake_of_a_change(folder: Path) -> None:
+def test_unchanged_files_are_no_mistakes_of_a_change(folder: Path) -> None:
     bad, good = pair(folder, "text", "web.key"), pair(folder, "web.pem", "web.key")
     authorities = {"clients": {"file": str(folder / "text")}}
     before = Gateway({"spec": {"certificates": bad, "authorities": authorities}})
@@ -52,9 +52,9 @@ def test_what_was_named_before_is_no_mistake_of_a_change(folder: Path) -> None:
     assert unchanged == []
 
 
-def test_what_is_good_is_no_mistake(folder: Path) -> None:
+def test_usable_files_are_no_mistakes(folder: Path) -> None:
     authorities = {"clients": {"file": str(folder / "web.pem")}}
-    assert said(folder, certificates=pair(folder, "web.pem", "web.key"), authorities=authorities) == []
+    assert mistakes_of(folder, certificates=pair(folder, "web.pem", "web.key"), authorities=authorities) == []
 
 
 @pytest.mark.parametrize(
@@ -72,8 +72,8 @@ def test_what_is_good_is_no_mistake(folder: Path) -> None:
         ("broken", "web.key", "expected a certificate and its key in PEM, got broken and web.key: "),
     ],
 )  # fmt: skip
-def test_what_cannot_be_used_is_said(folder: Path, chain: str, key: str, expected: str) -> None:
-    (mistake,) = said(folder, certificates=pair(folder, chain, key))
+def test_unusable_certificates_are_mistakes(folder: Path, chain: str, key: str, expected: str) -> None:
+    (mistake,) = mistakes_of(folder, certificates=pair(folder, chain, key))
     assert mistake.startswith("certificate web: ")
     assert expected in mistake
 
@@ -88,15 +88,15 @@ def test_what_cannot_be_used_is_said(folder: Path, chain: str, key: str, expecte
         ({"file": "web.pem", "revocationFile": "web.pem"}, "web.pem: expected a PEM file of revocation lists"),
     ],
 )  # fmt: skip
-def test_an_authority_that_cannot_be_used_is_said(folder: Path, files: dict[str, str], expected: str) -> None:
+def test_unusable_authorities_are_mistakes(folder: Path, files: dict[str, str], expected: str) -> None:
     named = {name: str(folder / file) for name, file in files.items()}
-    (mistake,) = said(folder, authorities={"clients": named})
+    (mistake,) = mistakes_of(folder, authorities={"clients": named})
     assert mistake.startswith(f"authority clients: {expected}")
 
 
-def test_what_is_obtained_has_no_files_and_needs_a_controller(folder: Path) -> None:
+def test_certificates_by_acme_have_no_files_and_need_a_controller(folder: Path) -> None:
     acme = {"web": {"acme": {"hosts": ["a.example"], "termsOfServiceAgreed": True}}}
-    assert said(folder, certificates=acme) == []
+    assert mistakes_of(folder, certificates=acme) == []
     gateway = Gateway({"spec": {"certificates": acme | pair(folder, "web.pem", "web.key")}})
     assert list(unobtained(gateway, controller=False)) == []
     gateway = Gateway({"spec": {"certificates": acme}})

@@ -25,7 +25,7 @@ def test_a_url_of_a_controller(text: str, url: str, encrypted: bool, is_here: bo
     assert (found.text, found.encrypted, found.is_here) == (url, encrypted, is_here)
 
 
-@pytest.mark.parametrize(("text", "said"), [
+@pytest.mark.parametrize(("text", "expected"), [
     ("", "expected a URL such as https://gateway.example:9443 or http://127.0.0.1:9090, got ''"),
     ("127.0.0.1:9090", "expected a URL such as"),
     ("gateway:9090", "expected a URL such as"),
@@ -40,7 +40,7 @@ def test_a_url_of_a_controller(text: str, url: str, encrypted: bool, is_here: bo
     ("https://gateway.example/?a=b", "expected a URL without a path, a query and a fragment, got"),
     ("https://gateway.example/#token=s", "expected a URL without a path, a query and a fragment, got"),
 ])  # fmt: skip
-def test_what_is_no_url_of_a_controller(text: str, said: str) -> None:
-    with pytest.raises(ControllerUrlError, match=said) as caught:
+def test_invalid_urls_of_a_controller(text: str, expected: str) -> None:
+    with pytest.raises(ControllerUrlError, match=expected) as caught:
         read_controller_url(text)
     assert "secret" not in str(caught.value)

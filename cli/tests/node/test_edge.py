@@ -55,9 +55,10 @@ def test_bodies_get_an_eighth_of_little_memory() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bodies", "said"), [(0, "at least 1 byte"), (400 * MIB, "at most a third of .*, 341MiB of 1024MiB, got 400MiB")]
+    ("bodies", "expected"),
+    [(0, "at least 1 byte"), (400 * MIB, "at most a third of .*, 341MiB of 1024MiB, got 400MiB")],
 )
-def test_bodies_that_do_not_fit_are_a_mistake(bodies: int, said: str) -> None:
+def test_bodies_that_do_not_fit_are_a_mistake(bodies: int, expected: str) -> None:
     (mistake,) = Edge(memory=1024 * MIB, bodies=bodies).mistakes()
-    assert re.search(said, mistake)
+    assert re.search(expected, mistake)
     assert not list(Edge(memory=1024 * MIB, bodies=341 * MIB).mistakes())

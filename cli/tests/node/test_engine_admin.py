@@ -1,4 +1,4 @@
-"""Against a small HTTP server of the tests' own: what the engine says, and what becomes of that here."""
+"""The client of the engine's admin socket, against a small HTTP server of the tests' own."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ PROCESS = {
 QUARANTINED = {"group": "default", "policy": "p:v1", "api": "a", "instance": "i", "deaths": 3, "leftMs": 500}
 
 
-def engine(bench: Bench, status: int, body: str, asked: list[str]) -> AbstractAsyncContextManager[None]:
+def engine(bench: Bench, status: int, body: str, requests: list[str]) -> AbstractAsyncContextManager[None]:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         length = next((int(line[15:]) for line in head.lower().splitlines() if line.startswith("content-length:")), 0)
-        asked.append(head.splitlines()[0] + " " + (await reader.readexactly(length)).decode())
+        requests.append(head.splitlines()[0] + " " + (await reader.readexactly(length)).decode())
         writer.write(f"HTTP/1.1 {status} X\r\ncontent-length: {len(body.encode())}\r\n\r\n{body}".encode())
         await writer.drain()
 
@@ -42,16 +42,16 @@ def engine(bench: Bench, status: int, body: str, asked: list[str]) -> AbstractAs
 
 
 def ask(bench: Bench, status: int, body: Any, work: Coroutine[Any, Any, Any]) -> tuple[Any, list[str]]:
-    """What `work` returns, and what the engine was asked meanwhile."""
+    """What `work` returns, and the requests that the engine got meanwhile."""
     found: list[Any] = []
-    asked: list[str] = []
+    requests: list[str] = []
 
     async def live() -> None:
-        async with engine(bench, status, body if isinstance(body, str) else json.dumps(body), asked):
+        async with engine(bench, status, body if isinstance(body, str) else json.dumps(body), requests):
             found.append(await work)
 
     bench.run(live())
-    return found[0], asked
+    return found[0], requests
 
 
 def admin(bench: Bench) -> EngineAdmin:
@@ -60,8 +60,8 @@ def admin(bench: Bench) -> EngineAdmin:
 
 def test_how_the_engine_sees_the_processes(bench: Bench) -> None:
     content = {"generation": 2, "processes": [PROCESS], "quarantined": [QUARANTINED]}
-    found, asked = ask(bench, 200, content, admin(bench).executors())
-    assert asked == ["GET /executors HTTP/1.1 "]
+    found, requests = ask(bench, 200, content, admin(bench).executors())
+    assert requests == ["GET /executors HTTP/1.1 "]
     one = found.at("unix:/run/a")
     assert (one.pid, one.silent_ms, one.stalled, one.hung[0].oldest_ms) == (7, 12, False, 6000)
     assert found.at("unix:/run/b") is None
@@ -95,8 +95,8 @@ def test_an_engine_that_fails_knows_of_no_envoy(bench: Bench) -> None:
 
 def test_executors_are_named_with_their_generation(bench: Bench) -> None:
     deploying = admin(bench).deploy(2, Path("/g/2/manifest.json"), {"default": ["unix:/run/a"]}, ["greet:v1.0.0"])
-    _, (asked,) = ask(bench, 200, {}, deploying)
-    line, _, body = asked.partition("HTTP/1.1 ")
+    _, (requests,) = ask(bench, 200, {}, deploying)
+    line, _, body = requests.partition("HTTP/1.1 ")
     assert line == "POST /executors "
     assert json.loads(body) == {
         "generation": 2,

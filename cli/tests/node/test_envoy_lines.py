@@ -21,7 +21,7 @@ DEPRECATED = "Using deprecated option 'envoy.config.cluster.v3.Cluster.http2_pro
 
 
 def bootstrap() -> dict[str, Any]:
-    """With the field that we use knowingly, and one that is deprecated."""
+    """With the work-in-progress field that listeners need, and a deprecated one."""
     manager = {
         "@type": f"type.googleapis.com/{HTTP}",
         "stat_prefix": "x",
@@ -37,7 +37,7 @@ def bootstrap() -> dict[str, Any]:
 
 
 def validated(bench: Bench, tmp_path: Path, *unshown: bytes) -> list[str]:
-    """What Envoy says of it, as far as it is passed on."""
+    """Envoy's log lines on it that are passed on."""
     file = tmp_path / "bootstrap.json"
     file.write_text(json.dumps(bootstrap()))
     command = (str(find_envoy()), "--mode", "validate", "-c", str(file), "-l", "warning", "--log-format", ENVOY_LOG)

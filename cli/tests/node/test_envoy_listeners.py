@@ -1,4 +1,4 @@
-"""What Envoy says of its listeners, by a small HTTP server of the tests' own in its place."""
+"""Envoy's listeners and certificates, with a small HTTP server of the tests' own in its place."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gatewright_cli.node.envoy_listeners import DAY, served
+from gatewright_cli.node.envoy_listeners import DAY, read_served
 
 NOW = 1_800_000_000
 EXPIRATION = "expiration_unix_time_seconds"
@@ -63,7 +63,7 @@ def envoy(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_listeners_with_their_urls_and_the_certificate_that_ends_first(envoy: Path) -> None:
-    found = served(envoy, NOW)
+    found = read_served(envoy, NOW)
     assert found is not None
     assert found.listeners == [
         {"name": "http", "url": "http://127.0.0.1:80"},
@@ -76,4 +76,4 @@ def test_listeners_with_their_urls_and_the_certificate_that_ends_first(envoy: Pa
 
 
 def test_without_envoy_nothing_is_known(tmp_path: Path) -> None:
-    assert served(tmp_path / "admin", NOW) is None
+    assert read_served(tmp_path / "admin", NOW) is None

@@ -25,7 +25,7 @@ HUNG = Hung(policy="p:v1.0.0", api="a", instance="i-1", count=3, oldest_ms=7000,
         ({"silent_ms": 1600}, {}, Limits(), "answered no health check for 1.6 s", False),
         ({"silent_ms": 2900}, {}, Limits(), "answered no health check for 2.9 s", False),
         ({"silent_ms": 3100}, {}, Limits(), "answered no health check for 3.1 s", True),
-        ({"silent_ms": 9000, "pid": 6}, {}, Limits(), None, False),  # said of the process before
+        ({"silent_ms": 9000, "pid": 6}, {}, Limits(), None, False),  # about the previous process
         ({"stalled": True}, {}, Limits(), "hung executions hold all its workers", True),
         ({"memory_exhausted": True}, {}, Limits(), "run out of memory", False),
         ({"thread_failed": True}, {}, Limits(), "thread that it needs has failed", False),

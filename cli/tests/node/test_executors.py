@@ -26,7 +26,7 @@ SOON = RestartPolicy(first_delay=0.01, jitter=0.0)
 
 
 class Admin(EngineAdmin):
-    """An engine that takes what it is given, or refuses it, and lets go of processes when the test says so."""
+    """An engine that deploys executors, or refuses them, and releases processes when the test says so."""
 
     def __init__(self) -> None:
         self.refusal = ""
@@ -71,13 +71,16 @@ class Fleet:
         self.run_dir = RunDir.open(self.bench.folder / "run")
         first = Generation(1, build)
         roster = processes.first_executors(self.settings, self.run_dir)
-        specs = [processes.executor(self.settings, self.run_dir, first, one, socket) for one, socket in roster.items()]
+        specs = [
+            processes.executor(self.settings, self.run_dir, first, executor_id, socket)
+            for executor_id, socket in roster.items()
+        ]
         self.supervisor = Supervisor([*specs, self.bench.listener("engine")], self.bench.output, SOON)
         self.executors = Executors(
             self.settings, self.run_dir, self.supervisor, self.bench.output, self.admin, first,
             lambda generation: self.unused.append(generation.number),
         )  # fmt: skip
-        self.admin.has = {one.address for one in self.executors.serving}
+        self.admin.has = {executor.address for executor in self.executors.serving}
 
     async def __aenter__(self) -> Fleet:
         await self.supervisor.start()
@@ -102,15 +105,18 @@ class Fleet:
 def test_a_generation_takes_over_and_the_old_one_goes_when_the_engine_lets_go(bench: Bench) -> None:
     async def live() -> None:
         async with Fleet(bench) as fleet:
-            old = {one.address for one in fleet.executors.serving}
-            pids = [one.process.pid for one in fleet.executors.serving]
+            old = {executor.address for executor in fleet.executors.serving}
+            pids = [executor.process.pid for executor in fleet.executors.serving]
             left = await fleet.executors.switch_to(fleet.next())
-            assert [one.id.name for one in fleet.executors.serving] == ["executor-default-0.2", "executor-default-1.2"]
+            assert [executor.id.name for executor in fleet.executors.serving] == [
+                "executor-default-0.2",
+                "executor-default-1.2",
+            ]
             assert fleet.admin.deployed[0][0] == 2
             assert "--generation 2" in fleet.engine_command()
             assert f"{bench.folder}/next2/manifest.json" in fleet.engine_command()
             assert all(bench.alive(pid) for pid in pids)
-            assert [each.status()["leaving"] for each in fleet.supervisor.processes] == [
+            assert [process.status()["leaving"] for process in fleet.supervisor.processes] == [
                 True,
                 True,
                 False,
@@ -129,7 +135,7 @@ def test_a_generation_takes_over_and_the_old_one_goes_when_the_engine_lets_go(be
     bench.run(live())
 
 
-def test_what_the_engine_refuses_is_stopped_again(bench: Bench) -> None:
+def test_processes_that_the_engine_refuses_are_stopped_again(bench: Bench) -> None:
     async def live() -> None:
         async with Fleet(bench) as fleet:
             fleet.admin.refusal = "prepare: KeyError"
@@ -190,7 +196,11 @@ def test_a_stop_in_the_middle_leaves_nothing(bench: Bench) -> None:
 def test_a_group_that_is_the_same_goes_on_and_its_files_stay_as_long(bench: Bench) -> None:
     async def live() -> None:
         async with Fleet(bench, others=(policy("two", group="steady"),)) as fleet:
-            steady = {one.id.name: one.process.pid for one in fleet.executors.serving if one.id.group == "steady"}
+            steady = {
+                executor.id.name: executor.process.pid
+                for executor in fleet.executors.serving
+                if executor.id.group == "steady"
+            }
             for number in (2, 3):
                 left = await fleet.executors.switch_to(fleet.next(number=number, source=str(number)))
                 (_, roster) = fleet.admin.deployed[-1]
@@ -202,12 +212,16 @@ def test_a_group_that_is_the_same_goes_on_and_its_files_stay_as_long(bench: Benc
                 "executor-default-0.3",
                 "executor-default-1.3",
             ]
-            now = {one.id.name: one.process.pid for one in fleet.executors.serving if one.id.group == "steady"}
+            now = {
+                executor.id.name: executor.process.pid
+                for executor in fleet.executors.serving
+                if executor.id.group == "steady"
+            }
             assert now == steady
-            for one in [one for one in fleet.executors.serving if one.id.group == "steady"]:
-                replaced = await fleet.executors.replace(one)
+            for executor in [executor for executor in fleet.executors.serving if executor.id.group == "steady"]:
+                replaced = await fleet.executors.replace(executor)
                 assert replaced is not None
-                fleet.admin.has.discard(one.address)
+                fleet.admin.has.discard(executor.address)
                 await replaced
             assert fleet.unused == [2, 1]
 

@@ -1,4 +1,4 @@
-"""Which run a command means: tests/node/test_run_dir.py has what a run directory is."""
+"""How a command finds its run; tests/node/test_run_dir.py tests the run directory itself."""
 
 from __future__ import annotations
 
@@ -91,20 +91,20 @@ def test_a_project_that_does_not_run_is_not_the_run_above_it(runs: Runs, monkeyp
             find_run()
 
 
-def test_two_runs_of_other_folders_are_named_with_all_that_tells_them_apart(
+def test_two_runs_of_other_folders_are_named_with_their_differences(
     runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a, b = runs.start("a"), runs.start("b", manifest=None)
     monkeypatch.chdir(runs.folder("c"))
     with pytest.raises(RunDirError) as refused:
         find_run()
-    said = str(refused.value).splitlines()
-    assert said[0].endswith("got 2 of other folders:")
-    assert sorted(said[1:-1]) == [
+    lines = str(refused.value).splitlines()
+    assert lines[0].endswith("got 2 of other folders:")
+    assert sorted(lines[1:-1]) == [
         f"  manifest {runs.projects}/a/build.yaml, started in {runs.projects}/a: --run-dir {a}",
         f"  state directory {runs.projects}/b/.gatewright, started in {runs.projects}/b: --run-dir {b}",
     ]
-    assert said[-1] == "go to the folder of one, or name it with --run-dir or GATEWRIGHT_RUN_DIR"
+    assert lines[-1] == "go to the folder of one, or name it with --run-dir or GATEWRIGHT_RUN_DIR"
 
 
 def test_two_runs_of_one_folder_are_named(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,10 +112,10 @@ def test_two_runs_of_one_folder_are_named(runs: Runs, monkeypatch: pytest.Monkey
     monkeypatch.chdir(runs.folder("a"))
     with pytest.raises(RunDirError) as refused:
         find_run()
-    said = str(refused.value)
-    assert said.startswith(f"expected one run whose manifest or state directory is in {runs.projects}/a, got 2:\n")
-    assert f"--run-dir {one}\n" in said
-    assert f"manifest {runs.projects}/a/other.yaml, started in {runs.projects}/a: --run-dir {two}\n" in said
+    message = str(refused.value)
+    assert message.startswith(f"expected one run whose manifest or state directory is in {runs.projects}/a, got 2:\n")
+    assert f"--run-dir {one}\n" in message
+    assert f"manifest {runs.projects}/a/other.yaml, started in {runs.projects}/a: --run-dir {two}\n" in message
     monkeypatch.chdir(runs.folder("a/.second"))
     assert find_run() == two
 

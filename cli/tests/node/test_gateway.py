@@ -46,9 +46,9 @@ def test_without_a_file_it_is_one_listener() -> None:
     assert effective(None, {}).listeners == (Listener("http"),) == Gateway().listeners
 
 
-def test_what_the_file_and_the_options_say(file: Path) -> None:
+def test_options_override_the_file(file: Path) -> None:
     found = effective(file, {"port": 8081})
-    assert [one.url for one in found.listeners] == ["http://[::1]:8081", "https://127.0.0.1:443"]
+    assert [listener.url for listener in found.listeners] == ["http://[::1]:8081", "https://127.0.0.1:443"]
     assert (found.connections, found.heap, found.addresses) == (7, 268435456, "[::]:8081, 127.0.0.1:443")
     assert found.files("certificates") == {"web": {"certificateFile": "/c.pem", "keyFile": "/k.pem"}}
     assert found.files("authorities") == {}
@@ -59,20 +59,22 @@ def test_mistakes_have_their_places(file: Path, monkeypatch: pytest.MonkeyPatch)
     file.write_text(WRITTEN.replace("port: 443", "port: many"))
     with pytest.raises(GatewayError) as found:
         effective(file, {"access_log_sample": 7})
-    (option,) = [one for one in found.value.mistakes if one.startswith("--access-log-sample: ")]
-    (variable,) = [one for one in found.value.mistakes if one.startswith("GATEWRIGHT_GATEWAY_LIMITS_HEADER_COUNT: ")]
+    (option,) = [mistake for mistake in found.value.mistakes if mistake.startswith("--access-log-sample: ")]
+    (variable,) = [
+        mistake for mistake in found.value.mistakes if mistake.startswith("GATEWRIGHT_GATEWAY_LIMITS_HEADER_COUNT: ")
+    ]
     assert f"{file}:7: spec.listeners[1].port: expected a whole number, got 'many'" in found.value.mistakes
     assert str(file) not in option + variable
 
 
-@pytest.mark.parametrize(("text", "said"), [
+@pytest.mark.parametrize(("text", "expected"), [
     ("[]", "expected a document with `kind: Gateway`, got an array; write one"),
     ("", "expected a document with `kind: Gateway`, got null; write one"),
     ("{", "gateway.yaml:"),
 ])  # fmt: skip
-def test_what_is_no_document(file: Path, text: str, said: str) -> None:
+def test_invalid_documents(file: Path, text: str, expected: str) -> None:
     file.write_text(text)
-    with pytest.raises(GatewayError, match=said):
+    with pytest.raises(GatewayError, match=expected):
         effective(file, {})
 
 
@@ -81,18 +83,18 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         effective(tmp_path / "gateway.yaml", {})
 
 
-def test_what_is_rendered_is_what_an_engine_reads(file: Path, tmp_path: Path) -> None:
+def test_the_rendered_gateway_is_the_engines_message(file: Path, tmp_path: Path) -> None:
     message = node_pb2.Gateway.FromString(base64.b64decode(rendered(file, {}, tmp_path)))
     assert len(message.listeners) == 2
-    assert [one.name for one in message.certificates] == ["web"]
+    assert [certificate.name for certificate in message.certificates] == ["web"]
 
 
-def test_a_process_of_its_own_says_the_same(file: Path, tmp_path: Path) -> None:
-    asked = json.dumps({"file": str(file), "options": {"port": 8081}, "stateDir": str(tmp_path)})
+def test_a_process_of_its_own_returns_the_same(file: Path, tmp_path: Path) -> None:
+    request = json.dumps({"file": str(file), "options": {"port": 8081}, "stateDir": str(tmp_path)})
     command = [sys.executable, "-m", "gatewright_cli.node.gateway_process"]
-    said = subprocess.run(command, input=asked, capture_output=True, text=True, check=True).stdout
-    assert gateway.told(json.loads(said)) == effective(file, {"port": 8081})
-    assert json.loads(said)["rendered"] == rendered(file, {"port": 8081}, tmp_path)
+    output = subprocess.run(command, input=request, capture_output=True, text=True, check=True).stdout
+    assert gateway.gateway_from_json(json.loads(output)) == effective(file, {"port": 8081})
+    assert json.loads(output)["rendered"] == rendered(file, {"port": 8081}, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def test_the_innermost_line_of_the_policys_own_is_where_it_is() -> None:
 
 
 @pytest.mark.parametrize("lines", [[], STACK[:1] + STACK[3:], [f'  File "{COPY}/unknown_v1/policy.py", line 4 in f']])
-def test_a_stack_without_a_policys_code_is_nobodys(lines: list[str]) -> None:
+def test_a_stack_without_a_policys_code_is_no_hold(lines: list[str]) -> None:
     assert hold_in(lines, REGISTRY) is None
 
 
@@ -78,11 +78,11 @@ threads[0].join()
         ({"waits": WAITS, "holds": HOLDS}, "src/holds/policy.py:3"),
         ({"keeps": KEEPS}, "src/keeps/policy.py:7"),
         ({"waits": WAITS, "keeps": KEEPS}, None),  # either may be it
-        ({"waits": WAITS}, "src/waits/policy.py:3"),  # asked of a process that answers nothing
+        ({"waits": WAITS}, "src/waits/policy.py:3"),  # in a process that does not answer
     ],
 )
-def test_what_holds_a_real_process_is_found(bench: Bench, policies: dict[str, str], found: str | None) -> None:
-    folder, said = bench.folder / "python-executor", list[bytes]()
+def test_the_hold_in_a_real_process_is_found(bench: Bench, policies: dict[str, str], found: str | None) -> None:
+    folder, lines = bench.folder / "python-executor", list[bytes]()
     for name, source in policies.items():
         policy = folder / "policies" / name
         policy.mkdir(parents=True)
@@ -95,9 +95,9 @@ def test_what_holds_a_real_process_is_found(bench: Bench, policies: dict[str, st
     holds: list[InterpreterHold | None] = []
 
     async def live() -> None:
-        child = Child(ProcessSpec("child", command, Accepts(), writes_stacks=True), said.extend)
+        child = Child(ProcessSpec("child", command, Accepts(), writes_stacks=True), lines.extend)
         try:
-            await bench.until(lambda: len(said) == len(policies))
+            await bench.until(lambda: len(lines) == len(policies))
             begun = child.cpu_seconds()
             await bench.until(lambda: "holds" not in policies or child.cpu_seconds() > begun + 0.2)
             assert child.stack_page is not None
@@ -107,5 +107,5 @@ def test_what_holds_a_real_process_is_found(bench: Bench, policies: dict[str, st
             await child.exited
 
     bench.run(live())
-    assert (holds[0].at if holds[0] else None) == found, (holds, said)
+    assert (holds[0].at if holds[0] else None) == found, (holds, lines)
     assert found is None or re.match(r"\w+:v1\.0\.0$", holds[0].policy if holds[0] else "")

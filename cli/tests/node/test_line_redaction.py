@@ -40,7 +40,7 @@ def line(message: str, **fields: object) -> bytes:
         ('{"clientSecret": "a\\"b", "n": 1}', '{"clientSecret": [redacted], "n": 1}'),
     ],
 )
-def test_what_a_message_shows(message: str, shown: str) -> None:
+def test_the_redaction_of_messages(message: str, shown: str) -> None:
     assert REDACT.text(message) == shown
     found = json.loads(REDACT(line(message)))
     assert found == {**BEGINS, "message": shown}
@@ -73,7 +73,9 @@ TEXT = st.text(max_size=20)
 
 
 @given(before=TEXT, name=NAMES, sign=st.sampled_from(["=", ": ", '": ', "' : '", ':"']), value=VALUES, after=TEXT)
-def test_what_stands_behind_a_name_is_shown_nowhere(before: str, name: str, sign: str, value: str, after: str) -> None:
+def test_the_value_behind_a_secret_name_is_never_shown(
+    before: str, name: str, sign: str, value: str, after: str
+) -> None:
     message = f"{before} {name}{sign}{value} {after}"
     shown = REDACT(line(message, list=[message], object={"a": message}))
     json.loads(shown)

@@ -16,14 +16,14 @@ def listening(host: str, port: int, count: int) -> Iterator[list[socket.socket]]
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sockets = [socket.socket(family, socket.SOCK_STREAM) for _ in range(count)]
     try:
-        for each in sockets:
-            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            each.bind((host, port))
-            each.listen(64)
+        for listener in sockets:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            listener.bind((host, port))
+            listener.listen(64)
         yield sockets
     finally:
-        for each in sockets:
-            each.close()
+        for listener in sockets:
+            listener.close()
 
 
 def connected(host: str, port: int) -> socket.socket:
@@ -45,7 +45,7 @@ def host(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
-def test_who_is_in_is_served_and_nobody_else_gets_in(host: str, workers: int) -> None:
+def test_accepted_connections_are_served_and_new_ones_wait(host: str, workers: int) -> None:
     port = free_port(host)
     gate = ListenerGate(join_address(host, port))
     with listening(host, port, workers) as theirs:
@@ -87,14 +87,14 @@ def test_it_waits_for_the_queue_and_for_the_listeners() -> None:
             waiting = asyncio.create_task(gate.until_accepted())
             await asyncio.wait({waiting}, timeout=0.5)
             assert not waiting.done()
-            for each in theirs:
-                serve(each)
+            for listener in theirs:
+                serve(listener)
             await asyncio.wait_for(waiting, 60.0)
             waiting = asyncio.create_task(gate.until_gone())
             await asyncio.wait({waiting}, timeout=0.1)
             assert not waiting.done()
-            for each in theirs:
-                each.close()
+            for listener in theirs:
+                listener.close()
             await asyncio.wait_for(waiting, 60.0)
             gate.close()
             client.close()
@@ -102,7 +102,7 @@ def test_it_waits_for_the_queue_and_for_the_listeners() -> None:
     asyncio.run(live())
 
 
-def test_a_listener_that_shares_its_port_with_nobody_stays_as_it_is() -> None:
+def test_a_listener_without_reuseport_is_left_alone() -> None:
     host, port = "127.0.0.1", free_port("127.0.0.1")
     with socket.create_server((host, port)) as alone:
         gate = ListenerGate(join_address(host, port))

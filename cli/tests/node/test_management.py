@@ -1,4 +1,4 @@
-"""Against the real controller; no node is connected, so that what it takes stays pending."""
+"""Against the real controller; no node is connected, so that accepted APIs stay pending."""
 
 from __future__ import annotations
 
@@ -77,18 +77,18 @@ def written(folder: Path, name: str, text: str = API) -> Path:
     return path
 
 
-def test_what_the_controller_refuses_is_said_with_its_lines(bench: Bench) -> None:
+def test_mistakes_of_the_controller_have_lines(bench: Bench) -> None:
     sample = load(SAMPLE).apis[0]
 
     async def work(management: Management) -> None:
-        for wrong, said in (
+        for wrong, place in (
             (sample, ":11: spec.policies[0].name: expected a policy of this build, got 'log-message'"),
             (replace(sample, content=b"kind: Api"), ":1: apiVersion: "),
             (replace(sample, content=b"\xff"), ":1: expected text in UTF-8"),
         ):
             with pytest.raises(InvalidError) as caught:
                 await management.write(wrong)
-            assert str(replace(caught.value.mistakes[0], file="api.yaml")).startswith(f"api.yaml{said}")
+            assert str(replace(caught.value.mistakes[0], file="api.yaml")).startswith(f"api.yaml{place}")
 
     with_controller(bench, work)
 

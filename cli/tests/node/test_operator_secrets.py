@@ -27,8 +27,10 @@ print(json.dumps([os.getpid(), sys.argv[1:], environ, own.token, own.system_para
 def test_a_process_leaves_an_environment_with_secrets(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(LEAVES)
-    given = {**os.environ, TOKEN: "s3cret", SYSTEM: "{quota: {key: s3cret-t00}}", "TENANT": "blue"}
-    process = subprocess.Popen([sys.executable, script, "an argument"], env=given, stdout=subprocess.PIPE, text=True)
+    environment = {**os.environ, TOKEN: "s3cret", SYSTEM: "{quota: {key: s3cret-t00}}", "TENANT": "blue"}
+    process = subprocess.Popen(
+        [sys.executable, script, "an argument"], env=environment, stdout=subprocess.PIPE, text=True
+    )
     pid, arguments, environ, token, system, left = json.loads(process.communicate(timeout=30)[0])
     assert (pid, arguments) == (process.pid, ["an argument"])
     assert "s3cret" not in environ
@@ -46,7 +48,7 @@ def test_files_that_the_environment_names_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("descriptor", ["x", "987654"])
-def test_a_variable_of_our_own_that_somebody_has_set_is_named(descriptor: str) -> None:
+def test_a_reserved_variable_in_the_environment_is_a_mistake(descriptor: str) -> None:
     with pytest.raises(PreflightError, match="GATEWRIGHT_SECRETS_FD is a variable of gatewright's own: unset it"):
         from_environment({"GATEWRIGHT_SECRETS_FD": descriptor})
 
@@ -57,14 +59,14 @@ def test_without_a_token_each_run_has_another_one() -> None:
 
 
 @pytest.mark.parametrize("content", ["", "  \n", "two words", "tökén"])
-def test_what_is_no_token_is_refused_and_not_shown(tmp_path: Path, content: str) -> None:
+def test_an_invalid_token_is_refused_and_not_shown(tmp_path: Path, content: str) -> None:
     (tmp_path / "token").write_text(content)
     with pytest.raises(PreflightError, match="expected a token of printable ASCII") as caught:
         from_environment({f"{TOKEN}_FILE": str(tmp_path / "token")})
     assert content.strip() == "" or content not in str(caught.value)
 
 
-def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff")
     environment = {f"{TOKEN}_FILE": str(tmp_path / "none"), f"{SYSTEM}_FILE": str(tmp_path / "binary")}
     with pytest.raises(PreflightError) as caught:
@@ -84,7 +86,7 @@ def test_a_client_has_its_token_from_a_variable_or_a_file(tmp_path: Path) -> Non
         client_token({f"{TOKEN}_FILE": str(tmp_path / "none")})
 
 
-def test_what_is_written_is_its_owners_alone_and_is_not_printed(tmp_path: Path) -> None:
+def test_secrets_are_written_for_their_owner_alone_and_not_printed(tmp_path: Path) -> None:
     run_dir = RunDir(tmp_path, made=False)
     secrets = OperatorSecrets("s3cret", "quota: {key: s3cret}")
     secrets.write(run_dir)

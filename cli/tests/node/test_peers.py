@@ -71,8 +71,8 @@ def test_of_others_nothing_is_written(bench: Bench) -> None:
     run_dir.remove()
 
 
-def test_what_is_somebody_elses_stays(bench: Bench) -> None:
-    """A run directory may be one that was there, and so may a folder in it."""
+def test_processes_of_other_programs_stay(bench: Bench) -> None:
+    """A run directory may have existed before, and so may a folder in it."""
     theirs = bench.folder / "run" / "peers" / "theirs"
     theirs.parent.mkdir(parents=True)
     theirs.parent.parent.chmod(0o700)

@@ -17,18 +17,18 @@ def taken() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-def test_a_taken_port_names_who_has_it(taken: int) -> None:
-    said = obstacle("127.0.0.1", taken)
-    assert said is not None
-    assert said.startswith(f"port {taken} on 127.0.0.1 is taken (by ")
-    assert said.endswith(f", pid {os.getpid()})")
+def test_a_taken_port_names_the_process_that_has_it(taken: int) -> None:
+    message = obstacle("127.0.0.1", taken)
+    assert message is not None
+    assert message.startswith(f"port {taken} on 127.0.0.1 is taken (by ")
+    assert message.endswith(f", pid {os.getpid()})")
 
 
 def test_a_free_port_has_no_obstacle() -> None:
     assert obstacle("127.0.0.1", free_port("127.0.0.1")) is None
 
 
-def test_what_is_left_of_closed_connections_is_no_obstacle() -> None:
+def test_closed_connections_are_no_obstacle() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         client = socket.create_connection(("127.0.0.1", port))

@@ -118,8 +118,8 @@ def test_the_engine_alone_takes_no_core_away(settings: NodeSettings, run_dir: Ru
 
 
 def test_forwarded_options_reach_their_process(settings: NodeSettings, run_dir: RunDir) -> None:
-    given = Forwarded(py={"workers": "8"}, pe={"x": "1"}, envoy={"concurrency": "1", "log-level": "info"})
-    specs = by_name(replace(settings, forwarded=given), run_dir)
+    forwarded = Forwarded(py={"workers": "8"}, pe={"x": "1"}, envoy={"concurrency": "1", "log-level": "info"})
+    specs = by_name(replace(settings, forwarded=forwarded), run_dir)
     assert specs["executor-default-0"].command[8:10] == ("--workers", "8")
     assert ("--x", "1") in list(zip(specs["engine"].command, specs["engine"].command[1:], strict=False))
     assert specs["envoy"].command.count("--log-level") == 1
@@ -127,9 +127,9 @@ def test_forwarded_options_reach_their_process(settings: NodeSettings, run_dir: 
 
 
 def test_the_drain_knows_how_long_envoy_takes_connections(settings: NodeSettings, run_dir: RunDir) -> None:
-    given = replace(settings, forwarded=Forwarded(envoy={"drain-time-s": "7"}), drain_seconds=20.0)
+    changed = replace(settings, forwarded=Forwarded(envoy={"drain-time-s": "7"}), drain_seconds=20.0)
     admin = run_dir.path / "envoy-admin.sock"
-    assert by_name(given, run_dir)["envoy"].drain == EnvoyDrain(admin, seconds=20.0, accepts_seconds=7)
+    assert by_name(changed, run_dir)["envoy"].drain == EnvoyDrain(admin, seconds=20.0, accepts_seconds=7)
     assert by_name(settings, run_dir)["envoy"].drain == EnvoyDrain(admin, seconds=10.0, accepts_seconds=None)
 
 
@@ -153,7 +153,7 @@ def test_the_bootstrap_and_the_gateway_are_written(settings: NodeSettings, run_d
     assert specs["envoy"].listen == "0.0.0.0:8081, [::]:8443"
 
 
-def test_the_bootstrap_has_what_clients_may_take(settings: NodeSettings, run_dir: RunDir) -> None:
+def test_the_bootstrap_has_the_limits_for_clients(settings: NodeSettings, run_dir: RunDir) -> None:
     chosen = Edge(memory=3 << 30, bodies=1, request_seconds=5, connections=77)
     at_start(replace(settings, edge=chosen), run_dir)
     written = yaml.safe_load((run_dir.path / "bootstrap.yaml").read_text())
@@ -185,12 +185,12 @@ def test_the_url_for_clients_here(settings: NodeSettings, host: str, url: str) -
     assert listeners[1].url == url.replace("http:", "https:").removesuffix(":80") + ":443"
 
 
-def given_to(settings: NodeSettings, run_dir: RunDir) -> dict[str, dict[str, str]]:
+def environments_of(settings: NodeSettings, run_dir: RunDir) -> dict[str, dict[str, str]]:
     """Process → its environment; of the executors, those of one."""
     return {name: environment(spec) for name, spec in by_name(settings, run_dir).items()}
 
 
-def test_a_process_gets_what_is_on_its_list_and_nothing_else(
+def test_a_process_gets_the_variables_on_its_list_and_no_others(
     settings: NodeSettings, run_dir: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secrets = (
@@ -201,34 +201,42 @@ def test_a_process_gets_what_is_on_its_list_and_nothing_else(
         monkeypatch.setenv(name, "secret")
     for name in ("LC_ALL", "TZ", "SSL_CERT_FILE", "https_proxy", "PATH"):
         monkeypatch.setenv(name, "wanted")
-    given = given_to(replace(settings, echo="127.0.0.1:1"), run_dir)
-    found = {process: {name for name, value in has.items() if value == "secret"} for process, has in given.items()}
+    environments = environments_of(replace(settings, echo="127.0.0.1:1"), run_dir)
+    found = {
+        process: {name for name, value in has.items() if value == "secret"} for process, has in environments.items()
+    }
     assert found.pop("controller") == {"GATEWRIGHT_CONTROLLER_TOKEN"}
     assert set(map(frozenset, found.values())) == {frozenset()}
-    for has in given.values():
+    for has in environments.values():
         assert {name for name, value in has.items() if value == "wanted"} >= {"LC_ALL", "SSL_CERT_FILE", "PATH"}
-    assert given["envoy"]["TZ"] == "UTC0"
+    assert environments["envoy"]["TZ"] == "UTC0"
 
 
 def test_python_is_tuned_and_not_steered_by_variables(
     settings: NodeSettings, run_dir: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another module path makes an executor run what the lock does not have; the controller is our own Python's."""
+    """With another module path an executor would run code that its lock file lacks; the controller runs our Python."""
     for name in ("PYTHONPATH", "PYTHONHASHSEED", "GOGC"):
         monkeypatch.setenv(name, "0")
-    given = given_to(settings, run_dir)
-    has = {name: {process for process, each in given.items() if name in each} for name in ("PYTHONPATH", "GOGC")}
+    environments = environments_of(settings, run_dir)
+    has = {
+        name: {process for process, variables in environments.items() if name in variables}
+        for name in ("PYTHONPATH", "GOGC")
+    }
     assert has == {"PYTHONPATH": {"controller"}, "GOGC": {"engine"}}
-    assert {process for process, each in given.items() if "PYTHONHASHSEED" in each} == {
+    assert {process for process, variables in environments.items() if "PYTHONHASHSEED" in variables} == {
         "controller", "executor-default-0"
     }  # fmt: skip
 
 
-def test_policies_get_what_is_passed_on_purpose(
+def test_policies_get_variables_that_are_passed_on(
     settings: NodeSettings, run_dir: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TENANT", "blue")
     monkeypatch.setenv("OTHER", "blue")
-    given = given_to(replace(settings, pass_env=("TENANT",)), run_dir)
-    assert {process for process, each in given.items() if each.get("TENANT")} == {"executor-default-0", "engine"}
-    assert not any("OTHER" in each for each in given.values())
+    environments = environments_of(replace(settings, pass_env=("TENANT",)), run_dir)
+    assert {process for process, variables in environments.items() if variables.get("TENANT")} == {
+        "executor-default-0",
+        "engine",
+    }
+    assert not any("OTHER" in variables for variables in environments.values())

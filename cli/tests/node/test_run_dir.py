@@ -29,7 +29,7 @@ def test_a_new_one_is_private_and_goes_with_all_that_is_in_it(monkeypatch: pytes
     assert not run_dir.path.exists()
 
 
-def test_a_given_one_is_used_and_left(bench: Bench) -> None:
+def test_a_named_directory_is_used_and_stays(bench: Bench) -> None:
     (bench.folder / "own").touch()
     run_dir = RunDir.open(bench.folder)
     run_dir.write("bootstrap.yaml", "x")
@@ -37,7 +37,7 @@ def test_a_given_one_is_used_and_left(bench: Bench) -> None:
     assert names(bench.folder) == ["events", "own"]
 
 
-def test_what_a_killed_run_left_is_no_status(bench: Bench) -> None:
+def test_the_status_of_a_killed_run_is_refused(bench: Bench) -> None:
     run_dir = RunDir.open(bench.folder / "run")
     run_dir.write_status({"pid": 1})
     left = (run_dir.path / "status.json").read_text()
@@ -61,7 +61,7 @@ def test_one_whose_sockets_would_be_too_long_is_refused_and_not_left(tmp_path: P
     assert not long.exists()
 
 
-def test_what_nobody_holds_is_taken_away_and_nothing_else(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_directories_without_a_lock_are_removed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(bench.folder))
     for left in ("gatewright-left", "gatewright-without-status", "another"):
         (bench.folder / left).mkdir()

@@ -38,11 +38,11 @@ def test_processes_are_counted_by_component() -> None:
     envoy = process("envoy")
     metrics = SupervisorMetrics(lambda: [*executors, envoy])
     executors[0].state = State.READY
-    told = samples(metrics.text())
-    assert told["gatewright_process_up", "python-executor"] == told["gatewright_process_up", "supervisor"] == 1
-    assert told["gatewright_process_up", "envoy"] == told["gatewright_process_memory_bytes", "envoy"] == 0
-    assert 0 < told["gatewright_process_memory_bytes", "supervisor"] < 2 * resident(os.getpid())
-    assert told["gatewright_build_info", "supervisor", "0.1.0"] == 1
+    values = samples(metrics.text())
+    assert values["gatewright_process_up", "python-executor"] == values["gatewright_process_up", "supervisor"] == 1
+    assert values["gatewright_process_up", "envoy"] == values["gatewright_process_memory_bytes", "envoy"] == 0
+    assert 0 < values["gatewright_process_memory_bytes", "supervisor"] < 2 * resident(os.getpid())
+    assert values["gatewright_build_info", "supervisor", "0.1.0"] == 1
 
 
 def test_a_wheel_has_no_distribution_of_the_supervisors(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,30 +58,30 @@ def test_restarts_of_processes_that_are_gone_still_count() -> None:
     metrics = SupervisorMetrics(lambda: processes)
     metrics.count_restarts()
     assert samples(metrics.text())["gatewright_process_restarts_total", "envoy"] == 0
-    for one in processes:
-        one.restarts.delay_after(0)
-        one.restarts.delay_after(0)
+    for restarted in processes:
+        restarted.restarts.delay_after(0)
+        restarted.restarts.delay_after(0)
         metrics.count_restarts()
     metrics.count_restarts()
     processes[0] = process("executor-default-0.2", "python-executor")
     metrics.count_restarts()
     processes[0].restarts.delay_after(0)
     metrics.count_restarts()
-    told = samples(metrics.text())
-    assert told["gatewright_process_restarts_total", "python-executor"] == 3
-    assert told["gatewright_process_restarts_total", "envoy"] == 2
+    values = samples(metrics.text())
+    assert values["gatewright_process_restarts_total", "python-executor"] == 3
+    assert values["gatewright_process_restarts_total", "envoy"] == 2
 
 
-def test_reloads_and_what_is_recycled() -> None:
+def test_reloads_and_recycled_executors_are_counted() -> None:
     metrics = SupervisorMetrics(list)
     assert samples(metrics.text())["gatewright_reloads_total", "refused"] == 0
     metrics.count_reload("refused", 0.2)
     metrics.count_reload("reloaded", 3)
     metrics.count_recycled("default", "memory")
-    told = samples(metrics.text())
-    assert told["gatewright_reloads_total", "refused"] == told["gatewright_reloads_total", "reloaded"] == 1
-    assert told["gatewright_reload_duration_seconds_sum",] == 3.2
-    assert told["gatewright_executor_recycled_total", "default", "memory"] == 1
+    values = samples(metrics.text())
+    assert values["gatewright_reloads_total", "refused"] == values["gatewright_reloads_total", "reloaded"] == 1
+    assert values["gatewright_reload_duration_seconds_sum",] == 3.2
+    assert values["gatewright_executor_recycled_total", "default", "memory"] == 1
 
 
 def test_a_failure_is_answered_with_its_reason_and_logged_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,12 +106,12 @@ def test_a_failure_is_answered_with_its_reason_and_logged_once(tmp_path: Path, m
         output = LogOutput(file.fileno())
         assert asyncio.run(ask(output)) == 2 * ["LookupError: no version of it\n"]
         output.close()
-    said = log.read_text()
-    assert said.count("metrics cannot be told") == said.count("Traceback") == 1, said
-    assert 'raise LookupError("no version of it")' in said
+    text = log.read_text()
+    assert text.count("metrics cannot be told") == text.count("Traceback") == 1, text
+    assert 'raise LookupError("no version of it")' in text
 
 
-def test_they_are_told_on_a_socket_of_its_own(tmp_path: Path) -> None:
+def test_metrics_are_served_on_a_socket_of_their_own(tmp_path: Path) -> None:
     at = tmp_path / "metrics.sock"
 
     async def ask() -> tuple[int, bytes]:

@@ -34,7 +34,7 @@ def test_a_folder_is_private_and_empty_at_each_start() -> None:
     folders.close()
 
 
-def test_where_nothing_can_be_written_the_start_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unwritable_temporary_folder_is_a_mistake_with_a_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a read-only root without a /tmp, say."""
     for folder in ("/proc/none", "/proc"):
         monkeypatch.setattr(tempfile, "tempdir", folder)
@@ -66,7 +66,7 @@ import asyncio, os, sys
 from pathlib import Path
 from gatewright_cli.supervision.temporary_folder import TemporaryFolder
 asyncio.run(asyncio.to_thread(int))  # so that all is imported
-if os.getuid() == 0:  # whom no mode keeps out
+if os.getuid() == 0:  # whom file modes do not restrict
     os.setresuid(65500, 65500, 65500)
 one = TemporaryFolder(Path(sys.argv[1]) / "one")
 asyncio.run(one.make())
@@ -85,7 +85,7 @@ def test_folders_that_a_policy_has_closed_go_too() -> None:
     assert (result.stdout, result.stderr) == ("False\n", "")
 
 
-def test_what_a_killed_run_left_is_taken_away_and_what_a_live_one_has_is_not(home: Path) -> None:
+def test_temporary_folders_of_killed_runs_are_removed_and_those_of_live_runs_stay(home: Path) -> None:
     program = (
         "import os\nfrom gatewright_cli.node.temporary_folders import TemporaryFolders\n"
         "print(TemporaryFolders.open().path, flush=True)\nos._exit(9)\n"
@@ -96,8 +96,8 @@ def test_what_a_killed_run_left_is_taken_away_and_what_a_live_one_has_is_not(hom
     assert not Path(killed.stdout.strip()).exists()
     other = TemporaryFolders.open()
     assert sorted(home.iterdir()) == sorted([live.path, other.path])
-    for each in (live, other):
-        each.close()
+    for folders in (live, other):
+        folders.close()
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs to be root")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from gatewright_cli.openapi import Choices, exported, imported
-from gatewright_controller.definitions import Definitions
+from gatewright_cli.openapi import Choices, export_openapi, import_openapi
 from gatewright_controller.model import Operation
-from gatewright_controller.paths import PathSyntaxError, PathTemplate, parse_path
+from gatewright_controller.resource.definitions import Definitions
+from gatewright_controller.resource.paths import PathSyntaxError, PathTemplate, parse_path
 from gatewright_controller.validation import validate
 from gatewright_documents.mistake import Invalid
 from gatewright_documents.values import JsonObject
@@ -31,7 +31,7 @@ def api(*routes: tuple[str, str], **fields: object) -> JsonObject:
 
 
 def test_an_api_becomes_this_document() -> None:
-    made = exported(
+    made = export_openapi(
         api(("GET", "/"), ("GET", "/{id}"), ("PUT", "/{number}"), ("GET", "/files/*")), "https://gw.example/"
     )
     answer = {"default": {"description": "What the upstream, or a policy, answers"}}
@@ -57,13 +57,13 @@ def test_an_api_becomes_this_document() -> None:
 
 
 def test_upstreams_and_policies_stay_inside() -> None:
-    said = json.dumps(exported(api(("GET", "/{id}"))))
-    assert "secret" not in said
-    assert "guard" not in said
+    text = json.dumps(export_openapi(api(("GET", "/{id}"))))
+    assert "secret" not in text
+    assert "guard" not in text
 
 
 def test_ids_differ() -> None:
-    paths = exported(api(("GET", "/a-b"), ("GET", "/a/b"), ("GET", "/a_b")))["paths"]
+    paths = export_openapi(api(("GET", "/a-b"), ("GET", "/a/b"), ("GET", "/a_b")))["paths"]
     assert [item["get"]["operationId"] for item in paths.values()] == ["getAB", "getAB2", "getAB3"]
 
 
@@ -76,9 +76,9 @@ def test_ids_differ() -> None:
         (api(("GET", "/"), colour="red"), "spec.colour: "),
     ],
 )
-def test_what_is_no_api_is_refused(document: JsonObject, sentence: str) -> None:
+def test_an_invalid_api_is_refused(document: JsonObject, sentence: str) -> None:
     with pytest.raises(Invalid) as caught:
-        exported(document)
+        export_openapi(document)
     assert str(caught.value.mistakes[0]).startswith(sentence)
 
 
@@ -91,15 +91,15 @@ PATHS = st.builds(
 
 
 @given(st.lists(st.tuples(st.sampled_from(METHODS), PATHS), min_size=1, max_size=8), st.booleans())
-def test_what_is_exported_and_imported_has_the_same_operations(routes: list[tuple[str, str]], strict: bool) -> None:
+def test_an_exported_and_imported_api_has_the_same_operations(routes: list[tuple[str, str]], strict: bool) -> None:
     document = api(*routes, strictPaths=strict, policies=[])
     try:
         before = validate(document, Definitions(), {})
     except (Invalid, PathSyntaxError):
         assume(False)
-    text = json.dumps(exported(document)).encode()
+    text = json.dumps(export_openapi(document)).encode()
     back = parse_yaml(
-        imported(text, "api.json", Choices(upstream="http://a.example", strict_paths=strict)).text.encode()
+        import_openapi(text, "api.json", Choices(upstream="http://a.example", strict_paths=strict)).text.encode()
     )
     after = validate(back, Definitions(), {})
     assert routes_of(after.spec.operations) == routes_of(before.spec.operations)
@@ -108,4 +108,4 @@ def test_what_is_exported_and_imported_has_the_same_operations(routes: list[tupl
 
 
 def routes_of(operations: list[Operation]) -> set[tuple[str, PathTemplate]]:
-    return {(one.method, parse_path(one.path).shape) for one in operations}
+    return {(operation.method, parse_path(operation.path).shape) for operation in operations}

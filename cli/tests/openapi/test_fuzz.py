@@ -1,12 +1,12 @@
-"""OpenAPI documents as nobody would write them: `make fuzz`."""
+"""Arbitrary OpenAPI documents: `make fuzz`."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 
-from gatewright_cli.openapi import Choices, exported, imported
-from gatewright_controller.definitions import Definitions
+from gatewright_cli.openapi import Choices, export_openapi, import_openapi
+from gatewright_controller.resource.definitions import Definitions
 from gatewright_controller.validation import validate
 from gatewright_documents.mistake import Invalid
 from gatewright_documents.values import JsonObject
@@ -35,15 +35,15 @@ DOCUMENTS = st.fixed_dictionaries(
 @given(DOCUMENTS, st.sampled_from([None, "http://a.example"]), st.sampled_from([None, "pets"]))
 def test_any_document_is_imported_or_refused(document: JsonObject, upstream: str | None, name: str | None) -> None:
     try:
-        text = imported(json.dumps(document).encode(), "any.json", Choices(name=name, upstream=upstream)).text
+        text = import_openapi(json.dumps(document).encode(), "any.json", Choices(name=name, upstream=upstream)).text
     except Invalid:
         return
     api = parse_yaml(text.encode())
     validate(api, Definitions(), {})
-    exported(api)
+    export_openapi(api)
 
 
 @given(st.binary(max_size=200) | st.builds(lambda text: b"openapi: 3.0.0\n" + text, st.binary(max_size=100)))
 def test_any_bytes_are_imported_or_refused(body: bytes) -> None:
     with contextlib.suppress(Invalid):
-        imported(body, "any.yaml", Choices())
+        import_openapi(body, "any.yaml", Choices())

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from gatewright_cli.openapi import Choices, imported, security
-from gatewright_controller.definitions import Definitions
+from gatewright_cli.openapi import Choices, import_openapi, security
+from gatewright_controller.resource.definitions import Definitions
 from gatewright_controller.validation import validate
 from gatewright_documents.mistake import Invalid
 from gatewright_documents.values import JsonObject
@@ -29,22 +29,22 @@ def document(**fields: object) -> JsonObject:
     return {"openapi": "3.1.0", "info": info, "servers": servers, "paths": {"/pets": {"get": {}}}, **fields}
 
 
-def api(given: JsonObject, **choices: object) -> JsonObject:
+def api(source: JsonObject, **choices: object) -> JsonObject:
     """The API that an import writes."""
-    return parse_yaml(imported(json.dumps(given).encode(), "pets.json", Choices(**choices)).text.encode())  # type: ignore[arg-type]
+    return parse_yaml(import_openapi(json.dumps(source).encode(), "pets.json", Choices(**choices)).text.encode())  # type: ignore[arg-type]
 
 
-def mistakes(given: JsonObject, **choices: object) -> list[str]:
+def mistakes(source: JsonObject, **choices: object) -> list[str]:
     with pytest.raises(Invalid) as caught:
-        api(given, **choices)
-    return [str(one) for one in caught.value.mistakes]
+        api(source, **choices)
+    return [str(mistake) for mistake in caught.value.mistakes]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_a_document_becomes_this_api(path: Path, request: pytest.FixtureRequest) -> None:
-    found = imported(path.read_bytes(), path.name, Choices())
-    said = "".join(f"{path.name}:{note.line}: {note.message}\n" for note in found.notes)
-    for golden, text in {".api.yaml": found.text, ".notes.txt": said}.items():
+    found = import_openapi(path.read_bytes(), path.name, Choices())
+    notes = "".join(f"{path.name}:{note.line}: {note.message}\n" for note in found.notes)
+    for golden, text in {".api.yaml": found.text, ".notes.txt": notes}.items():
         file = path.with_suffix(golden)
         if request.config.getoption("--update"):
             file.write_text(text)
@@ -55,7 +55,10 @@ def test_a_document_becomes_this_api(path: Path, request: pytest.FixtureRequest)
 def test_a_reference_names_a_path_with_a_tilde() -> None:
     """`~01` is `~1`, and no slash (RFC 6901, 4)."""
     made = api(document(paths={"/a~1b": {"get": {}}, "/c": {"$ref": "#/paths/~1a~01b"}}))
-    assert [(one["method"], one["path"]) for one in made["spec"]["operations"]] == [("GET", "/a~1b"), ("GET", "/c")]
+    assert [(operation["method"], operation["path"]) for operation in made["spec"]["operations"]] == [
+        ("GET", "/a~1b"),
+        ("GET", "/c"),
+    ]
 
 
 @pytest.mark.parametrize("path", BAD, ids=lambda path: path.name)
@@ -63,20 +66,20 @@ def test_every_mistake_has_its_line(path: Path) -> None:
     text = path.read_text()
     expected = [line.removeprefix("# expect: ") for line in text.splitlines() if line.startswith("# expect: ")]
     with pytest.raises(Invalid) as caught:
-        imported(text.encode(), path.name, Choices())
-    found = sorted(caught.value.mistakes, key=lambda one: one.line)
-    assert [str(one).removeprefix(f"{path.name}:") for one in found] == expected
+        import_openapi(text.encode(), path.name, Choices())
+    found = sorted(caught.value.mistakes, key=lambda mistake: mistake.line)
+    assert [str(mistake).removeprefix(f"{path.name}:") for mistake in found] == expected
 
 
 def test_json_has_the_same_lines() -> None:
     text = json.dumps(document(paths={"/a": {"get": 1}, "/b": {"get": {}}}), indent=2)
     with pytest.raises(Invalid) as caught:
-        imported(text.encode(), "pets.json", Choices())
+        import_openapi(text.encode(), "pets.json", Choices())
     (mistake,) = caught.value.mistakes
     assert '"get": 1' in text.splitlines()[mistake.line - 1]
 
 
-def test_what_is_said_goes_before_the_document() -> None:
+def test_choices_override_the_document() -> None:
     chosen = {"name": "animals", "context": "/zoo", "upstream": "http://10.0.0.1:8080"}
     made = api(document(), **chosen)
     assert made["metadata"] == {"name": "animals"}
@@ -90,7 +93,7 @@ def test_what_is_said_goes_before_the_document() -> None:
 def test_notes_and_comments_are_lines_of_text() -> None:
     odd = {"url": "http://a.example/\x1b[2J\n- x: y"}
     paths = {"/pets": {"get": {"servers": [odd], "summary": "a\u2028b\x85c\n  # d"}}}
-    found = imported(json.dumps(document(paths=paths)).encode(), "pets.json", Choices())
+    found = import_openapi(json.dumps(document(paths=paths)).encode(), "pets.json", Choices())
     assert [note.message for note in found.notes if "\x1b" in note.message or "\n" in note.message] == []
     assert "    # a b c # d\n" in found.text
     assert "    # server in the document: http://a.example/ [2J - x: y\n" in found.text
@@ -102,7 +105,7 @@ def test_a_server_that_is_a_bare_host_gives_way_to_the_upstream() -> None:
     assert made["spec"]["context"] == "/"
 
 
-def test_what_is_said_wrongly_is_no_mistake_of_the_document() -> None:
+def test_a_wrong_choice_is_no_mistake_of_the_document() -> None:
     assert mistakes(document(), name="No Name", context="zoo", upstream="ftp://x") == [
         "--context: expected a path that starts with '/', got 'zoo'",
         "--name: expected 1 to 63 lower-case letters, digits and inner hyphens, such as 'orders-v1', got 'No Name'",
@@ -140,7 +143,7 @@ def test_semicolons_want_loose_paths() -> None:
 def test_numbers_are_keys_and_a_brace_begins_yaml_too() -> None:
     servers = "servers: [{url: http://a.example}]"
     text = f"{{openapi: 3.0.0, info: {{title: a, version: 1}}, {servers}, paths: {{/a: {{get: {{200: x}}}}}}}}".encode()
-    assert 'version: "1"' in imported(text, "stdin", Choices()).text
+    assert 'version: "1"' in import_openapi(text, "stdin", Choices()).text
 
 
 HINTS = (security.JWT, security.TOKEN, security.OPENID, security.API_KEY, security.PASSWORD, security.CERTIFICATE)
@@ -173,10 +176,10 @@ def test_hints_name_policies_that_there_are() -> None:
         (None, security.OWN),
     ],
 )
-def test_what_is_asked_for_has_the_policy_that_asks_it(scheme: JsonObject | None, hint: str) -> None:
+def test_a_security_scheme_names_the_policy_that_requires_it(scheme: JsonObject | None, hint: str) -> None:
     components = {"securitySchemes": {} if scheme is None else {"one": scheme}}
-    given = document(security=[{"one": []}], components=components)
-    text = imported(json.dumps(given).encode(), "pets.json", Choices()).text
+    source = document(security=[{"one": []}], components=components)
+    text = import_openapi(json.dumps(source).encode(), "pets.json", Choices()).text
     assert f"  # for one, attach {hint}\n" in text
 
 
@@ -220,19 +223,19 @@ CHOICES = st.builds(
 
 
 @given(ANY, CHOICES, st.booleans())
-def test_any_document_becomes_an_api_that_the_controller_takes_or_says_where_it_is_wrong(
-    given: JsonObject, choices: Choices, as_yaml: bool
+def test_any_document_becomes_a_valid_api_or_has_mistakes_with_lines(
+    source: JsonObject, choices: Choices, as_yaml: bool
 ) -> None:
-    written = yaml.safe_dump(given, allow_unicode=True) if as_yaml else json.dumps(given, indent=1)
+    written = yaml.safe_dump(source, allow_unicode=True) if as_yaml else json.dumps(source, indent=1)
     lines = sum(map(written.count, "\n\x85\u2028\u2029")) + 1  # as YAML 1.1 counts them
     try:
-        text = imported(written.encode(), "any.yaml", choices).text
+        text = import_openapi(written.encode(), "any.yaml", choices).text
     except Invalid as invalid:
-        for one in invalid.mistakes:
-            assert one.line in range(1, lines + 1) or one.field.startswith("--"), str(one)
+        for mistake in invalid.mistakes:
+            assert mistake.line in range(1, lines + 1) or mistake.field.startswith("--"), str(mistake)
         return
     document = parse_yaml(text.encode())
     assert document == read_yaml(text.encode(), YAML_1_1)
     made = validate(document, Definitions(), {})
-    methods = sum(name in operations for operations in given["paths"].values() for name in operations)
+    methods = sum(name in operations for operations in source["paths"].values() for name in operations)
     assert len(made.spec.operations) <= methods

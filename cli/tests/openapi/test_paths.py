@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from gatewright_cli.openapi.paths import translated
-from gatewright_controller.paths import PathSyntaxError, parse_path
+from gatewright_cli.openapi.paths import translate_path
+from gatewright_controller.resource.paths import PathSyntaxError, parse_path
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,17 +45,17 @@ WIDER = {
 
 @pytest.mark.parametrize("path", SAME)
 def test_what_both_can_say_stays_as_it_is(path: str) -> None:
-    assert (translated(path).path, translated(path).changes) == (path, ())
+    assert (translate_path(path).path, translate_path(path).changes) == (path, ())
 
 
 @pytest.mark.parametrize(("path", "ours"), SPELLED.items())
 def test_another_spelling_is_no_other_path(path: str, ours: str) -> None:
-    assert (translated(path).path, translated(path).changes) == (ours, ())
+    assert (translate_path(path).path, translate_path(path).changes) == (ours, ())
 
 
 @pytest.mark.parametrize(("path", "ours"), WIDER.items())
-def test_what_ours_cannot_say_becomes_wider_and_is_said(path: str, ours: str) -> None:
-    made = translated(path)
+def test_a_path_that_an_api_cannot_express_becomes_wider_with_a_note(path: str, ours: str) -> None:
+    made = translate_path(path)
     assert made.path == ours
     assert made.changes
 
@@ -72,24 +72,24 @@ def test_what_ours_cannot_say_becomes_wider_and_is_said(path: str, ours: str) ->
 )
 def test_what_no_path_of_ours_takes_is_refused(path: str, sentence: str) -> None:
     with pytest.raises(PathSyntaxError) as caught:
-        translated(path)
+        translate_path(path)
     assert str(caught.value) == sentence
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])).map(lambda text: "/" + text))
 def test_any_path_becomes_one_of_ours_or_is_refused(path: str) -> None:
     try:
-        made = translated(path)
+        made = translate_path(path)
     except PathSyntaxError:
         return
     assert parse_path(made.path)
-    assert translated(made.path).path == made.path
+    assert translate_path(made.path).path == made.path
 
 
 @given(st.lists(st.from_regex(r"[a-z0-9\-._~:@!$&'()+,=]+|\{[a-z_][a-z0-9_-]*\}", fullmatch=True), max_size=5))
 def test_a_path_of_whole_segments_keeps_what_it_matches(segments: list[str]) -> None:
     path = "/" + "/".join(part for part in segments if part not in (".", ".."))
-    made = translated(path)
+    made = translate_path(path)
     assert made.changes == ()
     unnamed = [part if part[0] != "{" else "{}" for part in path.split("/")[1:] if part]
     assert [part.text if part.kind == 0 else "{}" for part in parse_path(made.path).segments] == unnamed

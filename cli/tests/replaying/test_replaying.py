@@ -1,4 +1,4 @@
-"""Files of exchanges, parameters, the process that runs a policy, and what is said of it."""
+"""Files of exchanges, parameters, the process that runs a policy, and the report."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def exchange(number: int = 1, **members: Any) -> Json:
     }  # fmt: skip
 
 
-def given(document: Json) -> Input:
+def as_input(document: Json) -> Input:
     return Input(f"{document['id']}.exchange.json", read(json.dumps(document).encode()), document)
 
 
@@ -63,7 +63,7 @@ def replayed(
     folder: Path, source: str, count: int = 3, seconds: float = 10.0, grace_seconds: float = GRACE_SECONDS
 ) -> list[Replayed]:
     job = Job(candidate(folder, source), {"headers": {}}, seconds, grace_seconds=grace_seconds)
-    return list(replay(job, [(given(exchange(number)), [{"tag": "gold"}]) for number in range(count)]))
+    return list(replay(job, [(as_input(exchange(number)), [{"tag": "gold"}]) for number in range(count)]))
 
 
 SEES_PATHS = """
@@ -75,7 +75,7 @@ def on_request(ctx, params):
 
 
 def test_a_policy_sees_the_paths_that_its_api_had(tmp_path: Path) -> None:
-    """A recording says it; of a former release, which does not, the Api."""
+    """A recording has the setting; for one of a former release, the Api has it."""
     change = {"what": "header", "name": "x-tag", "after": ["/shop/1/ /api/1/"]}
     turn = {"index": 0, "policy": "tag:v1.0.0", "phase": "request", "outcome": "changed", "changes": [change]}
     request = {"method": "GET", "path": "/shop/1/", "headers": []}
@@ -84,9 +84,9 @@ def test_a_policy_sees_the_paths_that_its_api_had(tmp_path: Path) -> None:
 
     def differences(document: Json, parameters: Parameters) -> int:
         job = Job(candidate(tmp_path, SEES_PATHS), {"headers": {}}, 10.0)
-        (one,) = replay(job, [(parameters.with_paths(given(document)), [{"tag": "gold"}])])
-        assert not one.error
-        return one.differences
+        (result,) = replay(job, [(parameters.with_paths(as_input(document)), [{"tag": "gold"}])])
+        assert not result.error
+        return result.differences
 
     assert differences({**recorded, "loosePaths": True}, Parameters()) == 0
     assert differences(recorded, Parameters()) == 1
@@ -102,11 +102,11 @@ def test_files_lines_and_folders_are_read(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(exchange(number)) + "\n" for number in (3, 4)))
     (tmp_path / "notes.txt").write_text("not one")
     found = read_inputs([tmp_path, tmp_path / "b.exchange.json"])
-    assert [one.exchange.id for one in found] == ["id-3", "id-4", "id-2", "id-2"]
-    assert [one.name for one in found][:2] == [f"{tmp_path / 'a.jsonl'}:1", f"{tmp_path / 'a.jsonl'}:2"]
+    assert [item.exchange.id for item in found] == ["id-3", "id-4", "id-2", "id-2"]
+    assert [item.name for item in found][:2] == [f"{tmp_path / 'a.jsonl'}:1", f"{tmp_path / 'a.jsonl'}:2"]
 
 
-def test_all_that_is_wrong_with_files_is_said_at_once(tmp_path: Path) -> None:
+def test_all_mistakes_of_files_are_reported_at_once(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken.json").write_text("{")
     (tmp_path / "other.json").write_text('{"version": 7, "id": "x"}')
@@ -125,9 +125,9 @@ def test_all_that_is_wrong_with_files_is_said_at_once(tmp_path: Path) -> None:
 
 
 def test_an_exchange_in_which_the_policy_had_no_turn_has_no_attachments_of_it() -> None:
-    assert given(exchange()).attachments("tag") == [0]
-    assert given(exchange(executions=[])).attachments("tag") == []
-    assert given(exchange()).attachments("other") == []
+    assert as_input(exchange()).attachments("tag") == [0]
+    assert as_input(exchange(executions=[])).attachments("tag") == []
+    assert as_input(exchange()).attachments("other") == []
 
 
 # ------------------------------------------------------------------ parameters
@@ -137,7 +137,7 @@ def test_parameters_have_defaults_and_fit_the_schema(tmp_path: Path) -> None:
     policy, shop = candidate(tmp_path), read(json.dumps(exchange()).encode())
     assert Parameters().of(policy, shop) == [{"tag": "gold", "list": []}]
     assert Parameters({"tag": "silver"}).of(policy, shop) == [{"tag": "silver", "list": []}]
-    with pytest.raises(PreflightError, match=r"--params: .*tag.*no recording has parameters"):
+    with pytest.raises(PreflightError, match=r"--params: .*tag.*recordings hold no parameters"):
         Parameters({"tag": 3}).of(policy, shop)
 
 
@@ -154,9 +154,9 @@ spec:
 """)
     policy, parameters = candidate(tmp_path), Parameters(None, read_api(file))
     found = parameters.of(policy, read(json.dumps(exchange(operation="GET /{id} [x-v=2]")).encode()))
-    assert [each["tag"] for each in found] == ["api", "one", "gold"]
+    assert [params["tag"] for params in found] == ["api", "one", "gold"]
     other = parameters.of(policy, read(json.dumps(exchange(api="other")).encode()))
-    assert [each["tag"] for each in other] == ["gold"]
+    assert [params["tag"] for params in other] == ["gold"]
 
 
 def test_parameters_are_json_or_a_file(tmp_path: Path) -> None:
@@ -183,40 +183,40 @@ def test_each_attachment_has_its_own_parameters(tmp_path: Path) -> None:
     second["changes"] = [{"what": "header", "name": "x-tag", "before": ["gold"], "after": ["silver"]}]
     twice["executions"] = [twice["executions"][0], second]
     job = Job(candidate(tmp_path), {}, 10)
-    (one,) = replay(job, [(given(twice), [{"tag": "gold"}, {"tag": "silver"}])])
-    assert one.differences == 0
-    (one,) = replay(job, [(given(twice), [{"tag": "gold"}])])
-    assert [change.after for each in one.executions for change in each.differences] == [["gold"]]
+    (result,) = replay(job, [(as_input(twice), [{"tag": "gold"}, {"tag": "silver"}])])
+    assert result.differences == 0
+    (result,) = replay(job, [(as_input(twice), [{"tag": "gold"}])])
+    assert [change.after for execution in result.executions for change in execution.differences] == [["gold"]]
 
 
-def test_what_an_operator_sets_is_there(tmp_path: Path) -> None:
+def test_the_policy_gets_its_system_parameters(tmp_path: Path) -> None:
     policy = candidate(tmp_path, TAGGING.replace('params["tag"]', 'ctx.policy.system_params["tag"]'))
     policy = replace(policy, definition={**DEFINITION, "systemParameters": SCHEMA})
-    for told, count in ((None, 0), ({"tag": "silver"}, 1)):
-        job = Job(policy, {}, 10, Parameters(system=told).of_operator(policy))
-        assert [one.differences for one in replay(job, [(given(exchange()), [{}])])] == [count]
+    for system, count in ((None, 0), ({"tag": "silver"}, 1)):
+        job = Job(policy, {}, 10, Parameters(system=system).of_operator(policy))
+        assert [result.differences for result in replay(job, [(as_input(exchange()), [{}])])] == [count]
     with pytest.raises(PreflightError, match="--system-params"):
         Parameters(system={"tag": 3}).of_operator(policy)
 
 
-def test_what_a_policy_prints_is_no_report(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_policys_output_is_not_read_as_a_report(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     printing = TAGGING.replace("    return", "    import os; print('{\"number\": 1}'); os.write(1, b'[]')\n    return")
-    assert [one.differences for one in replayed(tmp_path, printing)] == [0, 0, 0]
+    assert [result.differences for result in replayed(tmp_path, printing)] == [0, 0, 0]
     assert '{"number": 1}' in capfd.readouterr().err
 
 
 def test_a_process_that_ends_takes_one_exchange_with_it(tmp_path: Path) -> None:
     ending = TAGGING.replace("    return", "    if ctx.path == '/shop/1':\n        import os; os._exit(7)\n    return")
-    errors = {one.input.exchange.id: one.error for one in replayed(tmp_path, ending)}
+    errors = {result.input.exchange.id: result.error for result in replayed(tmp_path, ending)}
     assert errors == {"id-0": "", "id-1": "crashed: the policy ended its process, exit code 7", "id-2": ""}
 
 
-def test_what_holds_the_interpreter_is_killed(tmp_path: Path) -> None:
+def test_a_policy_that_holds_the_interpreter_is_killed(tmp_path: Path) -> None:
     """A regular expression that never ends lets no other thread run, the process's own watch included."""
     hanging = "import re\n" + TAGGING.replace(
         "    return", "    if ctx.path == '/shop/0':\n        re.match('(a+)+$', 'a' * 99 + 'b')\n    return"
     )
-    errors = [one.error for one in replayed(tmp_path, hanging, 2, 2.0, grace_seconds=1.0)]
+    errors = [result.error for result in replayed(tmp_path, hanging, 2, 2.0, grace_seconds=1.0)]
     assert sorted(errors) == ["", "timeout: no end after 2 s"]
 
 
@@ -226,7 +226,7 @@ def test_what_holds_the_interpreter_is_killed(tmp_path: Path) -> None:
         ("import nothing_of_this_name", r"cannot be imported: ModuleNotFoundError: .*policy.py:1\)"),
         ("def on_request(", r"cannot be imported: SyntaxError: .*policy.py:1\)"),
         ("raise SystemExit(3)", r"cannot be imported: SystemExit: 3 \(.*policy.py:1\)"),
-        ("import os; os._exit(3)", "expected its process to replay, it ended before it began"),
+        ("import os; os._exit(3)", "expected its process to replay exchanges, but it ended before the first"),
     ],
 )
 def test_a_policy_that_cannot_be_imported_is_refused(tmp_path: Path, source: str, expected: str) -> None:
@@ -240,7 +240,7 @@ def test_an_import_that_hangs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         PreflightError, match=r"cannot be imported: no end after 1 s; it is at .*policy.py:2; if it has"
     ):
-        list(replay(job, [(given(exchange()), [{}])]))
+        list(replay(job, [(as_input(exchange()), [{}])]))
 
 
 # ------------------------------------------------------------------ candidates
@@ -259,14 +259,14 @@ def test_folders_that_hold_no_python_policy(tmp_path: Path) -> None:
         of_build(tmp_path)
 
 
-# ------------------------------------------------------------------ what is said
+# ------------------------------------------------------------------ the report
 
 
 def test_the_report_is_safe_for_a_terminal_and_fits_it(tmp_path: Path) -> None:
     odd = exchange(request={"method": "GET", "path": "/shop/\x1b[2J" + "x" * 200, "headers": []})
     odd["forwarded"] = odd["request"]
     job = Job(candidate(tmp_path, TAGGING.replace('params["tag"]', '"\\u202e"')), {}, 10)
-    found = list(replay(job, [(given(odd), [{"tag": "gold"}]), (given(exchange(2)), [{"tag": "gold"}])]))
+    found = list(replay(job, [(as_input(odd), [{"tag": "gold"}]), (as_input(exchange(2)), [{"tag": "gold"}])]))
     lines = list(report.report("tag:v1.0.0", found, Paint(width=100)))
     text = "\n".join(lines)
     assert "\x1b" not in text
@@ -274,9 +274,9 @@ def test_the_report_is_safe_for_a_terminal_and_fits_it(tmp_path: Path) -> None:
     assert "      - gold\n      + \\u202e" in text
     assert max(map(len, lines)) <= 100
     assert lines[-1] == "tag:v1.0.0: 2 exchanges replayed: 2 differ"
-    said = json.loads(report.as_json("tag:v1.0.0", found[1]))
-    assert (said["file"], said["id"], said["differences"]) == ("id-2.exchange.json", "id-2", 1)
-    (difference,) = said["executions"][0]["differences"]
+    record = json.loads(report.as_json("tag:v1.0.0", found[1]))
+    assert (record["file"], record["id"], record["differences"]) == ("id-2.exchange.json", "id-2", 1)
+    (difference,) = record["executions"][0]["differences"]
     assert difference == {"what": "header", "name": "x-tag", "before": ["gold"], "after": ["\u202e"]}
 
 
@@ -290,25 +290,25 @@ from sdk.policy import ImmediateResponse
 def on_request(ctx, params):
     return ImmediateResponse(401, {"x-why": "who", "x-same": "1"}, "no")
 """
-    found = list(replay(Job(candidate(tmp_path, source), {}, 10), [(given(document), [{}])]))
+    found = list(replay(Job(candidate(tmp_path, source), {}, 10), [(as_input(document), [{}])]))
     text = "\n".join(report.report("tag:v1.0.0", found, Paint()))
     assert "answer 403 → 401\n      - x-why: no\n      + x-why: who\n        x-same: 1" in text
     found = list(
-        replay(Job(candidate(tmp_path, "def on_request(ctx, params): 1 / 0"), {}, 10), [(given(document), [{}])])
+        replay(Job(candidate(tmp_path, "def on_request(ctx, params): 1 / 0"), {}, 10), [(as_input(document), [{}])])
     )
     text = "\n".join(report.report("tag:v1.0.0", found, Paint()))
     assert re.search(r"failure\n +\+ exception: ZeroDivisionError: .* \(.*policy.py:1\)", text)
     assert "answer 403\n      - x-why: no\n      - x-same: 1\n      -\n      - no" in text
 
 
-def test_a_secret_is_given_as_text_and_not_by_name(tmp_path: Path) -> None:
+def test_a_secret_has_to_be_text_and_not_a_name(tmp_path: Path) -> None:
     schema = {"type": "object", "properties": {"tag": {"type": "string", "format": "secret"}}}
     policy = candidate(tmp_path, TAGGING.replace('params["tag"]', 'params["tag"].reveal()'))
     policy = replace(policy, definition={**DEFINITION, "parameters": schema})
     shop = read(json.dumps(exchange()).encode())
     found = Parameters({"tag": "gold"}).of(policy, shop)
     assert found == [{"tag": {"secretRef": "", "value": "gold"}}]
-    (one,) = replay(Job(policy, {"headers": {}}, 10), [(given(exchange()), found)])
-    assert (one.error, one.differences) == ("", 0)
+    (result,) = replay(Job(policy, {"headers": {}}, 10), [(as_input(exchange()), found)])
+    assert (result.error, result.differences) == ("", 0)
     with pytest.raises(PreflightError, match=r"tag: expected the secret itself, got its name"):
         Parameters({"tag": {"secretRef": "upstream-key"}}).of(policy, shop)

@@ -126,7 +126,7 @@ def test_the_status_of_this_moment(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("raw", [b"reload\n", b'{"command": "explode"}\n', b"\n"])
-def test_what_is_no_command(bench: Bench, raw: bytes) -> None:
+def test_invalid_commands(bench: Bench, raw: bytes) -> None:
     answer, steps = ask(bench, Reloaded(1, 1.0), raw)
     assert answer.reasons[0].startswith("expected ")
     assert steps == []
@@ -188,10 +188,10 @@ asyncio.run(live())
     )  # fmt: skip
     try:
         assert process.stdout is not None
-        said = [process.stdout.readline().strip() for _ in range(2)]
+        statuses = [process.stdout.readline().strip() for _ in range(2)]
         received = control.status(bench.folder)
-        _, told = process.communicate("\n", timeout=60)
+        _, log = process.communicate("\n", timeout=60)
     finally:
         process.kill()
         process.communicate()
-    assert (said, received, told.count("connection refused")) == (["0", "0"], {"state": "running"}, 2), told
+    assert (statuses, received, log.count("connection refused")) == (["0", "0"], {"state": "running"}, 2), log

@@ -1,4 +1,4 @@
-"""The APIs of a run, at the real controller; no node is connected, so that what it takes stays pending."""
+"""The APIs of a run, at the real controller; no node is connected, so that accepted APIs stay pending."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gatewright_cli.node.management import (
     StoredApi,
 )
 from gatewright_cli.node.processes import controller
-from gatewright_cli.run.deployment import Deployment, Rests
+from gatewright_cli.run.deployment import Deployment, Pauses
 from gatewright_cli.supervision.managed_process import ManagedProcess
 
 from cli.tests.node.test_management import API, SECRETS, run_dir_with_secrets, settings, with_controller, written
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from cli.tests.conftest import Bench
 
 
-SHORT = Rests(poll_seconds=0.0, unsettled_seconds=0.01)
+SHORT = Pauses(poll_seconds=0.0, unsettled_seconds=0.01)
 
 
 class Scripted(Management):
-    """A controller that answers only when it is asked for the third time."""
+    """A controller that answers only the third request."""
 
     def __init__(self) -> None:
         super().__init__("http://127.0.0.1:9", "")
@@ -47,7 +47,7 @@ class Scripted(Management):
 
 def test_a_start_asks_again_until_the_controller_has_answered(bench: Bench) -> None:
     management = Scripted()
-    found = Deployment(management, ApiFiles(), read, bench.output, rests=SHORT)
+    found = Deployment(management, ApiFiles(), read, bench.output, pauses=SHORT)
     bench.run(found.start(time.monotonic() + 3600.0))
     first, *others = management.waits
     assert first == 0.0
@@ -57,7 +57,7 @@ def test_a_start_asks_again_until_the_controller_has_answered(bench: Bench) -> N
 
 def test_a_start_ends_in_time_without_an_answer(bench: Bench) -> None:
     management = Scripted()
-    bench.run(Deployment(management, ApiFiles(), read, bench.output, rests=SHORT).start(time.monotonic()))
+    bench.run(Deployment(management, ApiFiles(), read, bench.output, pauses=SHORT).start(time.monotonic()))
     assert management.waits == [0.0]
 
 
@@ -67,16 +67,16 @@ class WithoutDatabase(Management):
     def __init__(self) -> None:
         super().__init__("http://127.0.0.1:9", "")
         self.opened = False
-        self.told: list[str] = []
+        self.calls: list[str] = []
 
     async def apis(self, wait: float = 0.0) -> dict[str, StoredApi]:  # noqa: ARG002 - of Management
         self._refuse()
-        self.told.append("apis")
+        self.calls.append("apis")
         return {"one": StoredApi(Status("deployed"), {"name": "one"})}
 
     async def write(self, api: ApiFile) -> StoredApi:
         self._refuse()
-        self.told.append(api.name)
+        self.calls.append(api.name)
         return StoredApi(Status("deployed"), {"name": api.name})
 
     def _refuse(self) -> None:
@@ -89,20 +89,20 @@ def test_a_start_without_a_database_waits_for_nothing_and_publishes_once_there_i
     files = load(written(bench.folder, "one"))
 
     async def work() -> None:
-        found = Deployment(management, files, read, bench.output, rests=SHORT)
+        found = Deployment(management, files, read, bench.output, pauses=SHORT)
         await found.start(time.monotonic() + 3600.0)
         assert found.database_trouble == "the controller cannot open its database: the disk is full"
-        ((state, said),) = found.shortcomings()
+        ((state, text),) = found.shortcomings()
         assert state == "degraded"
-        assert said.endswith("the disk is full; the node serves its last good state meanwhile")
+        assert text.endswith("the disk is full; the node serves its last good state meanwhile")
         assert found.serving_words() == " (its last good state)"
         with pytest.raises(DeployError, match="cannot open its database"):
             found.require_all_deployed()
         following = asyncio.create_task(found.follow())
         management.opened = True
-        await bench.until(lambda: "one" in management.told)
+        await bench.until(lambda: "one" in management.calls)
         await bench.until(lambda: not found.shortcomings())
-        assert management.told[:2] == ["apis", "one"], "what was stored is known before a file is written over it"
+        assert management.calls[:2] == ["apis", "one"], "what was stored is known before a file is written over it"
         assert found.database_trouble == ""
         following.cancel()
 
@@ -117,12 +117,12 @@ def test_a_start_names_what_does_not_serve_and_goes_on(bench: Bench) -> None:
     written(folder, "yaml", "{")
 
     async def work(management: Management) -> None:
-        found = Deployment(management, load(folder), read, bench.output, rests=SHORT)
+        found = Deployment(management, load(folder), read, bench.output, pauses=SHORT)
         await found.start(time.monotonic())
         await found.log_undeployed()
         assert found.serving() == (0, 3)
         assert [state for state, _ in found.shortcomings()] == ["pending", "rejected", "rejected"]
-        pending, yaml, policy = (said for _, said in found.shortcomings())
+        pending, yaml, policy = (text for _, text in found.shortcomings())
         assert pending == "good: no node is connected"
         assert yaml.startswith(f"{folder}/yaml.yaml:1: expected a YAML document: ")
         assert policy.startswith(f"{folder}/policy.yaml:9: spec.policies[0].name: expected a policy of this build")
@@ -137,16 +137,16 @@ def test_a_start_names_what_does_not_serve_and_goes_on(bench: Bench) -> None:
             found.require_all_deployed()
 
     with_controller(bench, work)
-    said = bench.output.text()
-    assert "API is not deployed" in said
-    assert said.count("API file refused; it is tried again when it is saved") == 2
+    log = bench.output.text()
+    assert "API is not deployed" in log
+    assert log.count("API file refused; it is tried again when it is saved") == 2
 
 
 def test_a_refused_file_is_tried_again_when_it_is_saved(bench: Bench) -> None:
     path = written(bench.folder, "wrong", "{")
 
     async def work(management: Management) -> None:
-        found = Deployment(management, load(path), read, bench.output, rests=SHORT)
+        found = Deployment(management, load(path), read, bench.output, pauses=SHORT)
         await found.start(time.monotonic())
         following = asyncio.create_task(found.follow())
         written(bench.folder, "wrong", API.replace("GET", "get"))
@@ -170,7 +170,7 @@ def test_a_refused_file_is_tried_again_when_there_are_other_policies(bench: Benc
 
     async def work(management: Management) -> None:
         files = ApiFiles((replace(load(path).apis[0], content=b"kind: Api"),))
-        found = Deployment(management, files, read_again, bench.output, rests=SHORT)
+        found = Deployment(management, files, read_again, bench.output, pauses=SHORT)
         await found.start(time.monotonic())
         following = asyncio.create_task(found.follow())
         assert reads == []
@@ -190,7 +190,7 @@ def test_a_file_with_the_name_of_another_ones_api_stays_refused_until_it_has_its
     second.write_text(API.replace("NAME", "first").replace("/first/", "/another/"))
 
     async def work(management: Management) -> None:
-        found = Deployment(management, load(folder), read, bench.output, rests=SHORT)
+        found = Deployment(management, load(folder), read, bench.output, pauses=SHORT)
         await found.start(time.monotonic())
         following = asyncio.create_task(found.follow())
         tried = bench.output.text().count("API file refused")
@@ -209,7 +209,7 @@ def test_a_refused_file_that_is_taken_away_is_forgotten(bench: Bench) -> None:
     path = written(bench.folder, "wrong", "{")
 
     async def work(management: Management) -> None:
-        found = Deployment(management, load(path), read, bench.output, rests=SHORT)
+        found = Deployment(management, load(path), read, bench.output, pauses=SHORT)
         await found.start(time.monotonic())
         path.unlink()
         following = asyncio.create_task(found.follow())
@@ -219,7 +219,7 @@ def test_a_refused_file_that_is_taken_away_is_forgotten(bench: Bench) -> None:
     with_controller(bench, work)
 
 
-def test_what_a_file_overwrites_and_what_has_no_file_is_said(bench: Bench) -> None:
+def test_overwritten_apis_and_those_without_a_file_are_logged(bench: Bench) -> None:
     for name in ("changed", "same", "left"):
         written(bench.folder, name)
 
@@ -228,14 +228,14 @@ def test_what_a_file_overwrites_and_what_has_no_file_is_said(bench: Bench) -> No
             await management.write(load(bench.folder / f"{name}.yaml").apis[0])
         (bench.folder / "left.yaml").unlink()
         written(bench.folder, "changed", API.replace("GET", "POST"))
-        await Deployment(management, load(bench.folder), read, bench.output, rests=SHORT).start(time.monotonic())
+        await Deployment(management, load(bench.folder), read, bench.output, pauses=SHORT).start(time.monotonic())
 
     with_controller(bench, work)
-    said = [line for line in bench.output.text().splitlines() if line.startswith("supervisor")]
-    overwritten = [line for line in said if "a file overwrites what the controller had" in line]
+    lines = [line for line in bench.output.text().splitlines() if line.startswith("supervisor")]
+    overwritten = [line for line in lines if "a file overwrites what the controller had" in line]
     assert len(overwritten) == 1
     assert '"api":"changed"' in overwritten[0]
-    (left,) = (line for line in said if "DELETE /v1/apis/NAME" in line)
+    (left,) = (line for line in lines if "DELETE /v1/apis/NAME" in line)
     assert '"apis":["left"]' in left
 
 
@@ -245,7 +245,7 @@ def test_a_controller_that_is_away_at_the_start_gets_the_apis_later(bench: Bench
 
     async def live() -> None:
         management = Management(f"http://{node.controller}", SECRETS.token)
-        found = Deployment(management, load(path), read, bench.output, rests=SHORT)
+        found = Deployment(management, load(path), read, bench.output, pauses=SHORT)
         await found.start(time.monotonic())
         assert found.serving() == (0, 1)
         assert [(file["api"], file["state"]) for file in found.refused_files()] == [("late", "pending")]

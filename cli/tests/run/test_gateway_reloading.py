@@ -49,7 +49,7 @@ def reloads(run_dir: RunDir, engine: Engine) -> GatewayReloads:
     )
 
 
-def test_what_is_taken_is_current(run_dir: RunDir) -> None:
+def test_an_applied_gateway_is_the_current_one(run_dir: RunDir) -> None:
     engine = Engine(run_dir)
     listening = reloads(run_dir, engine)
     asyncio.run(listening.apply(prepared(b"second")))

@@ -1,4 +1,4 @@
-"""What SIGHUP says, with real terminals: a process in a pseudo-terminal that is closed under it."""
+"""The meaning of SIGHUP, with real terminals: a process in a pseudo-terminal that closes."""
 
 from __future__ import annotations
 
@@ -73,11 +73,11 @@ def test_without_a_terminal_it_asks_for_a_reload(program: Callable[..., Heard]) 
     assert [daemon.kill(), daemon.kill()] == ["RELOAD", "RELOAD"]
 
 
-def test_a_signal_of_somebody_reloads_in_a_terminal_too(program: Callable[..., Heard]) -> None:
+def test_a_sent_signal_reloads_in_a_terminal_too(program: Callable[..., Heard]) -> None:
     assert program(True).kill() == "RELOAD"
 
 
-def test_a_terminal_that_closes_ends_what_is_in_its_foreground(program: Callable[..., Heard]) -> None:
+def test_a_closing_terminal_ends_the_run_in_its_foreground(program: Callable[..., Heard]) -> None:
     assert program(True).hang_up() == "STOP"
 
 

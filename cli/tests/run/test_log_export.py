@@ -12,7 +12,7 @@ from gatewright_cli.supervision.log_output import LogOutput
 
 
 class Engine(EngineAdmin):
-    """What it was given. settings: what it says; None: it is away."""
+    """An engine that keeps the lines it gets. settings: its answer; None: it does not answer."""
 
     def __init__(self) -> None:
         self.settings: LogSettings | None = None
@@ -45,7 +45,7 @@ def live(steps: Steps, **limits: int) -> None:
 def test_lines_wait_for_the_engine_and_come_in_order() -> None:
     async def steps(export: LogExport, engine: Engine, output: LogOutput) -> None:
         output.event("first")
-        assert await export.flush(), "expected it to be asked again soon"
+        assert await export.flush(), "expected another flush soon"
         output.event("second")
         engine.settings = LogSettings(exporting=True)
         assert await export.flush()
@@ -60,7 +60,7 @@ def test_lines_wait_for_the_engine_and_come_in_order() -> None:
     live(steps)
 
 
-def test_nothing_is_kept_where_nobody_is_to_have_it() -> None:
+def test_no_line_is_kept_without_a_collector() -> None:
     async def steps(export: LogExport, engine: Engine, output: LogOutput) -> None:
         output.event("before")
         engine.settings = LogSettings(exporting=False)
@@ -75,7 +75,7 @@ def test_nothing_is_kept_where_nobody_is_to_have_it() -> None:
     live(steps)
 
 
-def test_what_does_not_fit_is_counted_and_said() -> None:
+def test_lines_that_do_not_fit_are_counted_and_reported() -> None:
     async def steps(export: LogExport, engine: Engine, _: LogOutput) -> None:
         export.take(b"x" * 900 + b"\n", 1)
         export.take(b"y" * 200 + b"\n", 7)
@@ -97,7 +97,7 @@ def test_an_engine_that_goes_away_loses_nothing() -> None:
         batch = export._batch()
         engine.settings = None
         try:
-            await export._give(batch)
+            await export._send(batch)
         except LocalHttpError:
             engine.settings = LogSettings(exporting=True)
         export.take(b"3\n", 1)

@@ -20,20 +20,20 @@ LOUD = "trace, debug, info, warning, error, critical, off"
 
 
 class Processes:
-    """What each component logs from, as it was told last. away: they do not answer. told: set after each."""
+    """The last level applied to each component. away: those that do not answer. applied: set after each change."""
 
     def __init__(self) -> None:
         self.levels: dict[str, Mapping[str, str]] = {}
         self.away: set[str] = set()
         self.tries = 0
-        self.told = asyncio.Event()
+        self.applied = asyncio.Event()
 
     async def apply(self, component: str, levels: Mapping[str, str]) -> None:
         self.tries += 1
         if component in self.away:
             raise NotAppliedError("it gave no answer")
         self.levels[component] = dict(levels)
-        self.told.set()
+        self.applied.set()
 
 
 def live(
@@ -48,7 +48,7 @@ def live(
     bench.run(run())
 
 
-def test_what_is_set_counts_for_processes_that_are_started_later(bench: Bench) -> None:
+def test_a_level_applies_to_processes_that_start_later(bench: Bench) -> None:
     async def steps(levels: LogLevels, processes: Processes) -> None:
         engine = ProcessSpec(
             "engine", ("engine", "--log-level", "info", "--x", "y"), Answers("/"), component="policy-engine"
@@ -64,7 +64,7 @@ def test_what_is_set_counts_for_processes_that_are_started_later(bench: Bench) -
         assert processes.levels["policy-engine"]["policy-engine"] == "debug"
         assert processes.levels["envoy"]["envoy.ext_proc"] == "debug"
         assert await levels.change({"envoy.http": "default", "policy-engine": "default"}) == []
-        assert levels.shown() == [
+        assert levels.report() == [
             Level("supervisor", "info"), Level("python-executor", "warning"), Level("policy-engine", "info"),
             Level("envoy", "warning"), Level("envoy.ext_proc", "debug"),
         ]  # fmt: skip
@@ -72,41 +72,41 @@ def test_what_is_set_counts_for_processes_that_are_started_later(bench: Bench) -
     live(bench, steps)
 
 
-def test_what_is_set_for_a_time_goes_back_to_what_was_set_before(bench: Bench) -> None:
+def test_a_temporary_level_is_reset_to_the_previous_one(bench: Bench) -> None:
     async def steps(levels: LogLevels, processes: Processes) -> None:
         await levels.change({"policy-engine": "error"})
         assert await levels.change({"policy-engine": "debug", "envoy.http": "debug"}, 0.01) == []
-        shown = {one.component: one for one in levels.shown()}
+        shown = {level.component: level for level in levels.report()}
         assert (shown["policy-engine"].level, shown["policy-engine"].then) == ("debug", "error")
         assert shown["policy-engine"].until.endswith("Z")
         while (
             processes.levels["policy-engine"]["policy-engine"] != "error" or "envoy.http" in processes.levels["envoy"]
         ):
-            processes.told.clear()
-            await processes.told.wait()
-        assert {one.component: one.level for one in levels.shown()} == STARTED | {"policy-engine": "error"}
+            processes.applied.clear()
+            await processes.applied.wait()
+        assert {level.component: level.level for level in levels.report()} == STARTED | {"policy-engine": "error"}
 
     live(bench, steps)
 
 
-def test_what_is_set_anew_does_not_go_back(bench: Bench) -> None:
+def test_a_level_that_is_set_again_is_not_reset(bench: Bench) -> None:
     async def steps(levels: LogLevels, _: Processes) -> None:
         await levels.change({"supervisor": "debug"}, 3600)
         (timer,) = [task for task in asyncio.all_tasks() if task.get_name() == "log level of supervisor"]
         await levels.change({"supervisor": "error"})
         await asyncio.wait({timer})
         assert timer.cancelled()
-        assert levels.shown()[0] == Level("supervisor", "error")
+        assert levels.report()[0] == Level("supervisor", "error")
 
     live(bench, steps)
 
 
-def test_one_that_does_not_answer_keeps_its_level_and_says_why(bench: Bench) -> None:
+def test_a_process_that_does_not_answer_keeps_its_level(bench: Bench) -> None:
     async def steps(levels: LogLevels, processes: Processes) -> None:
         processes.away = {"envoy"}
         reasons = await levels.change({"envoy": "debug", "supervisor": "debug"})
         assert reasons == ["envoy: it gave no answer"]
-        assert {one.component: one.level for one in levels.shown()} == STARTED | {"supervisor": "debug"}
+        assert {level.component: level.level for level in levels.report()} == STARTED | {"supervisor": "debug"}
 
     live(bench, steps)
 
@@ -117,10 +117,10 @@ def test_one_that_is_away_when_the_time_is_over_is_asked_again(bench: Bench) -> 
         processes.away, before = {"envoy"}, processes.tries
         while processes.tries < before + 3:
             await asyncio.sleep(0)
-        assert levels.shown()[-1] == Level("envoy", "warning"), "expected one that starts now to have it"
+        assert levels.report()[-1] == Level("envoy", "warning"), "expected one that starts now to have it"
         processes.away.clear()
-        processes.told.clear()
-        await processes.told.wait()
+        processes.applied.clear()
+        await processes.applied.wait()
         assert processes.levels["envoy"]["envoy"] == "warning"
 
     live(bench, steps, again_seconds=0.001)
@@ -137,7 +137,7 @@ def test_one_that_is_away_when_the_time_is_over_is_asked_again(bench: Bench) -> 
         ("envoy", "loud", f"envoy: expected one of {LOUD}, default, got 'loud'"),
     ],
 )  # fmt: skip
-def test_mistakes_are_told_and_nothing_is_changed(bench: Bench, target: str, level: str, mistake: str) -> None:
+def test_mistakes_are_returned_and_nothing_is_changed(bench: Bench, target: str, level: str, mistake: str) -> None:
     async def steps(levels: LogLevels, processes: Processes) -> None:
         assert await levels.change({"supervisor": "debug", target: level}) == [mistake]
         assert processes.tries == 0

@@ -46,7 +46,7 @@ def starter(folder: Path, upstream: str) -> tuple[str, str]:
     return "--manifest", str(folder / "build.yaml")
 
 
-def test_a_starters_apis_go_without_saying_and_its_echo_unless_somebody_has_the_port(project: Path) -> None:
+def test_a_starters_apis_are_a_default_and_its_echo_too_unless_the_port_is_taken(project: Path) -> None:
     manifest = starter(project, f"http://127.0.0.1:{ECHO_PORT}")
     assert with_defaults(options(*manifest)).apis == project / "apis"
     with contextlib.ExitStack() as stack:
@@ -56,7 +56,7 @@ def test_a_starters_apis_go_without_saying_and_its_echo_unless_somebody_has_the_
 
 
 @pytest.mark.parametrize("upstream", ["http://127.0.0.1:PORT", "http://localhost:PORT", "http://127.0.0.1:PORT/base"])
-def test_the_echo_starts_at_whatever_port_it_is_given(project: Path, free: int, upstream: str) -> None:
+def test_the_echo_starts_at_any_echo_port(project: Path, free: int, upstream: str) -> None:
     manifest = starter(project, upstream.replace("PORT", str(free)))
     assert with_defaults(options(*manifest, "--echo-port", str(free))).with_echo is True
     with socket.create_server(("127.0.0.1", free)):
@@ -94,10 +94,10 @@ def test_what_has_no_use_for_the_apis_leaves_them_alone(project: Path, more: tup
     assert (found.apis, found.with_echo) == (None, False)
 
 
-def test_what_is_said_counts(project: Path) -> None:
+def test_options_override_the_defaults(project: Path) -> None:
     (project / "others").mkdir()
-    said = ("--apis", str(project / "others"), "--with-echo")
-    found = with_defaults(options("--manifest", str(project / "build.yaml"), *said))
+    arguments = ("--apis", str(project / "others"), "--with-echo")
+    found = with_defaults(options("--manifest", str(project / "build.yaml"), *arguments))
     assert (found.apis, found.with_echo) == (project / "others", True)
 
 
@@ -107,7 +107,7 @@ def test_a_file_that_cannot_be_read_keeps_no_echo_away(project: Path, free: int)
     assert with_defaults(options(*manifest, "--echo-port", str(free))).with_echo is True
 
 
-def test_secrets_are_beside_the_manifest_or_where_it_is_said(project: Path) -> None:
+def test_secrets_are_beside_the_manifest_or_where_the_option_says(project: Path) -> None:
     manifest = ("--manifest", str(project / "build.yaml"))
     assert secrets_place(options(*manifest)) == project / "secrets", "expected a place even before the folder is there"
     assert secrets_place(options(*manifest, "--secrets", str(project / "other"))) == project / "other"

@@ -16,11 +16,12 @@ def test_every_taken_port_is_named_with_its_option() -> None:
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
         taken = [server.getsockname()[1] for server in (one, two)]
         listeners = {"--port": Place("127.0.0.1", taken[0]), "--echo-port": Place("127.0.0.1", taken[1])}
-        said = list(port_mistakes(listeners))
+        mistakes = list(port_mistakes(listeners))
     assert [
-        mistake.startswith(f"port {port} on 127.0.0.1 is taken (by ") for mistake, port in zip(said, taken, strict=True)
+        mistake.startswith(f"port {port} on 127.0.0.1 is taken (by ")
+        for mistake, port in zip(mistakes, taken, strict=True)
     ]
-    assert [mistake.rpartition(" ")[2] for mistake in said] == ["--port", "--echo-port"]
+    assert [mistake.rpartition(" ")[2] for mistake in mistakes] == ["--port", "--echo-port"]
 
 
 def test_one_port_for_two() -> None:
@@ -31,14 +32,14 @@ def test_one_port_for_two() -> None:
 
 def test_a_port_of_udp_that_is_taken_is_named_with_its_owner() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-        with socket.create_server(("127.0.0.1", 0)) as of_tcp:  # a port that nobody has for TCP
+        with socket.create_server(("127.0.0.1", 0)) as of_tcp:  # a port that is free for TCP
             port = of_tcp.getsockname()[1]
             taken.bind(("127.0.0.1", port))
         assert list(port_mistakes({"--port": Place("127.0.0.1", port)})) == []
-        (said,) = port_mistakes({"--port": Place("127.0.0.1", port, udp=True)})
-    assert said.startswith(f"UDP port {port} on 127.0.0.1 is taken (by ")
-    assert f"pid {os.getpid()})" in said
-    assert said.endswith("choose another with --port")
+        (mistake,) = port_mistakes({"--port": Place("127.0.0.1", port, udp=True)})
+    assert mistake.startswith(f"UDP port {port} on 127.0.0.1 is taken (by ")
+    assert f"pid {os.getpid()})" in mistake
+    assert mistake.endswith("choose another with --port")
 
 
 def test_a_state_directory_belongs_to_one_node(tmp_path: Path) -> None:
@@ -56,17 +57,21 @@ def test_a_state_directory_that_cannot_be_made(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "expected"),
     [
         ("TENANT=blue", "--pass-env: expected the name of a variable, got 'TENANT=blue'"),
         ("NO_SUCH_TENANT", "--pass-env: expected a variable that is set, got NO_SUCH_TENANT"),
         ("GATEWRIGHT_CONTROLLER_TOKEN", "--pass-env: expected a variable that policies may read, got GATEWRIGHT_"),
     ],
 )
-def test_a_variable_that_cannot_be_passed_is_a_mistake(name: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_that_cannot_be_passed_is_a_mistake(
+    name: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("GATEWRIGHT_CONTROLLER_TOKEN", "t")
-    given = options("--port", str(free_port("127.0.0.1")), "--no-controller", "--pass-env", name, "--pass-env", "PATH")
+    run_options = options(
+        "--port", str(free_port("127.0.0.1")), "--no-controller", "--pass-env", name, "--pass-env", "PATH"
+    )
     with pytest.raises(PreflightError) as found:
-        check(given, [])
-    (mistake,) = [each for each in found.value.mistakes if "--pass-env" in each]
-    assert mistake.startswith(said)
+        check(run_options, [])
+    (mistake,) = [text for text in found.value.mistakes if "--pass-env" in text]
+    assert mistake.startswith(expected)

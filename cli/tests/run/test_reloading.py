@@ -78,10 +78,10 @@ class Taking(Executors):
 
 
 class Stored(Management):
-    """A controller's client that notes the APIs it is asked to store. refusals: of the first times."""
+    """A controller's client that records the APIs it should store. refusals: for the first requests."""
 
     def __init__(self, *refusals: DeployError) -> None:
-        self.asked: list[list[ApiDocument]] = []
+        self.requests: list[list[ApiDocument]] = []
         self._refusals = list(refusals)
 
     async def check_policies(self, definitions: Path, apis: Sequence[ApiDocument] = ()) -> PolicyImpact:
@@ -90,14 +90,14 @@ class Stored(Management):
         return PolicyImpact()
 
     async def reload_policies(self, apis: Sequence[ApiDocument] = ()) -> PolicyImpact:
-        self.asked.append(list(apis))
+        self.requests.append(list(apis))
         if self._refusals:
             raise self._refusals.pop(0)
         return PolicyImpact()
 
 
 class Run:
-    """A run's reloads, with what they need."""
+    """A run's reloads, with their collaborators."""
 
     def __init__(self, bench: Bench, stored: Stored | None = None) -> None:
         self.bench, self.builds = bench, Builds(bench)
@@ -105,7 +105,7 @@ class Run:
         self.generations = Generations.open(write_output(bench.folder / "build", policy("one", sourceDigest="0")))
         self.executors = Taking(self.generations.first())
         self.reloads = Reloads(self.generations, self.executors, bench.output, self.builds, stored)
-        self.said: list[str] = []
+        self.steps: list[str] = []
 
     async def __aenter__(self) -> Run:
         return self
@@ -117,7 +117,7 @@ class Run:
     async def begin(self) -> asyncio.Task[Reloaded]:
         """A reload whose build has begun."""
         before = self.builds.begun
-        task = asyncio.create_task(self.reloads.reload(self.said.append))
+        task = asyncio.create_task(self.reloads.reload(self.steps.append))
         await self.bench.until(lambda: self.builds.begun > before)
         return task
 
@@ -125,7 +125,7 @@ class Run:
         return sorted(path.name for path in (self.bench.folder / "build").glob("generations/*/[0-9]*"))
 
 
-def test_what_is_said_of_a_reload(bench: Bench) -> None:
+def test_the_log_of_a_reload(bench: Bench) -> None:
     async def live() -> None:
         async with Run(bench) as run:
             run.builds.go.set()
@@ -134,12 +134,12 @@ def test_what_is_said_of_a_reload(bench: Bench) -> None:
             assert (done.changed.policies, done.changed.restarts) == (("one:v1.0.0",), ("default",))
             assert list(done.spent) == ["build", "files", "executors", "controller"]
             waited = "importing one:v1.0.0 … 4 s"
-            assert run.said == ["building", "build 1", waited, "starting new executors of default"]
+            assert run.steps == ["building", "build 1", waited, "starting new executors of default"]
 
     bench.run(live())
-    said = bench.output.text()
-    assert '"the reload waits for the build: importing one:v1.0.0","since":"4s"' in said
-    assert '"changed":["one:v1.0.0"],"restarted":["default"]' in said
+    log = bench.output.text()
+    assert '"the reload waits for the build: importing one:v1.0.0","since":"4s"' in log
+    assert '"changed":["one:v1.0.0"],"restarted":["default"]' in log
 
 
 def test_a_newer_reload_takes_the_place_of_one_that_builds(bench: Bench) -> None:
@@ -190,7 +190,7 @@ def test_one_that_brings_apis_is_waited_for_and_the_others_behind_it_are_one(ben
             assert ((await bringing).generation, (await bringing).apis) == (2, ("hello",))
             assert [done.generation for done in await asyncio.gather(saved, again)] == [3, 3]
             assert run.builds.begun == 2
-            assert run.stored.asked == [[HELLO], []]
+            assert run.stored.requests == [[HELLO], []]
 
     bench.run(live())
     assert '"apis":["hello"]' in bench.output.text()
@@ -205,12 +205,12 @@ def test_apis_whose_policies_serve_are_stored_as_soon_as_the_controller_is_back(
         async with Run(bench, Stored(NoAnswerError("it is away"), NoAnswerError("still"))) as run:
             run.builds.go.set()
             assert (await run.reloads.reload(apis=[HELLO])).generation == 2
-            assert run.stored.asked == [[HELLO]] * 3
+            assert run.stored.requests == [[HELLO]] * 3
 
     bench.run(live())
 
 
-def test_apis_that_are_not_stored_after_all_are_said_with_what_serves(bench: Bench) -> None:
+def test_apis_that_were_not_stored_are_reported_with_the_state_of_the_policies(bench: Bench) -> None:
     async def live() -> None:
         async with Run(bench, Stored(DeployError("no room"), DeployError("no room"))) as run:
             run.builds.go.set()
@@ -236,7 +236,7 @@ def test_a_run_without_a_controller_takes_no_apis(bench: Bench) -> None:
     bench.run(live())
 
 
-def test_what_the_newest_is_refused_for_is_said_to_all(bench: Bench) -> None:
+def test_the_refusal_of_the_newest_reload_reaches_all_callers(bench: Bench) -> None:
     async def live() -> None:
         async with Run(bench) as run:
             older, newer = await run.begin(), await run.begin()
@@ -251,8 +251,8 @@ def test_what_the_newest_is_refused_for_is_said_to_all(bench: Bench) -> None:
     assert bench.output.text().count("reload refused") == 1
 
 
-def test_a_fault_of_ours_is_a_refusal_that_says_so(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever asked: what reloads when a file is saved or at a signal goes on with the next one."""
+def test_an_internal_fault_is_a_refusal_that_says_so(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For every caller: the watcher and the signal handler go on with the next reload."""
 
     async def live() -> None:
         async with Run(bench) as run:

@@ -43,7 +43,7 @@ def test_the_folders_that_a_manifest_names(tmp_path: Path) -> None:
     assert policy_folders(manifest) is None
 
 
-def test_what_is_saved_reloads_and_what_is_not_ours_does_not(bench: Bench) -> None:
+def test_saved_files_of_the_project_reload_and_others_do_not(bench: Bench) -> None:
     folder, reloads = bench.folder.resolve(), Counted()
     for name in ("one", "two", "elsewhere"):
         (folder / name).mkdir()

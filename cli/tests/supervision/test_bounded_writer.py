@@ -32,7 +32,7 @@ def lost(lines: int) -> bytes:
     return b"lost %d\n" % lines
 
 
-def test_what_is_written_comes_out_whole_and_in_order(pipe: tuple[int, int]) -> None:
+def test_output_is_complete_and_in_order(pipe: tuple[int, int]) -> None:
     writer = BoundedWriter(pipe[1], lost, threading.Lock())
     for number in range(100):
         writer.write(b"%d\n" % number, 1)
@@ -41,7 +41,7 @@ def test_what_is_written_comes_out_whole_and_in_order(pipe: tuple[int, int]) -> 
     assert read_all(pipe[0]) == b"".join(b"%d\n" % number for number in range(100))
 
 
-def test_where_nobody_reads_it_drops_and_says_how_many_lines_once_there_is_room(pipe: tuple[int, int]) -> None:
+def test_without_a_reader_lines_are_dropped_and_their_number_is_reported(pipe: tuple[int, int]) -> None:
     writer = BoundedWriter(pipe[1], lost, threading.Lock(), 4 * len(LINE))
     lock = threading.Lock()
     written = 0

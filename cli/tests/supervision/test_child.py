@@ -22,48 +22,48 @@ def python(program: str) -> ProcessSpec:
     return ProcessSpec("child", (sys.executable, "-c", program), Accepts())
 
 
-def said_by(bench: Bench, program: str) -> tuple[int, list[bytes]]:
-    said: list[bytes] = []
+def lines_of(bench: Bench, program: str) -> tuple[int, list[bytes]]:
+    lines: list[bytes] = []
     statuses = []
 
     async def live() -> None:
-        child = Child(python(program), said.extend)
+        child = Child(python(program), lines.extend)
         statuses.append(await child.exited)
 
     bench.run(live())
-    return statuses[0], said
+    return statuses[0], lines
 
 
 def test_stdout_and_stderr_are_read_to_the_last_byte(bench: Bench) -> None:
-    status, said = said_by(bench, "import os; os.write(1, b'out\\n'); os.write(2, b'err\\xff\\nlast'); os._exit(3)")
-    assert (status, said) == (3, [b"out", b"err\xff", b"last"])
+    status, lines = lines_of(bench, "import os; os.write(1, b'out\\n'); os.write(2, b'err\\xff\\nlast'); os._exit(3)")
+    assert (status, lines) == (3, [b"out", b"err\xff", b"last"])
 
 
-def test_lines_that_are_for_nobody_are_read_and_not_passed_on(bench: Bench) -> None:
+def test_unshown_lines_are_read_and_not_passed_on(bench: Bench) -> None:
     spec = replace(python("print('one\\nnot this one\\nnot that\\ntwo')"), unshown=(b"this", b"that"))
-    said: list[bytes] = []
+    lines: list[bytes] = []
 
     async def live() -> None:
-        child = Child(spec, said.extend)
+        child = Child(spec, lines.extend)
         await child.exited
         assert child.lines_read == 4
         assert list(child.last_lines) == [b"one", b"two"]
 
     bench.run(live())
-    assert said == [b"one", b"two"]
+    assert lines == [b"one", b"two"]
 
 
-def test_a_huge_line_costs_no_memory_and_blocks_nobody(bench: Bench) -> None:
+def test_a_huge_line_costs_no_memory_and_does_not_block(bench: Bench) -> None:
     program = "import os\nfor _ in range(400): os.write(1, b'x' * 65536)\nos.write(1, b'\\nafter\\n')"
-    status, said = said_by(bench, program)
+    status, lines = lines_of(bench, program)
     assert status == 0
-    assert [len(line) < 70_000 for line in said] == [True, True]
-    assert said[1] == b"after"
+    assert [len(line) < 70_000 for line in lines] == [True, True]
+    assert lines[1] == b"after"
 
 
 def test_many_lines_arrive_in_order(bench: Bench) -> None:
-    _, said = said_by(bench, "print('\\n'.join(map(str, range(100_000))))")
-    assert said == [str(number).encode() for number in range(100_000)]
+    _, lines = lines_of(bench, "print('\\n'.join(map(str, range(100_000))))")
+    assert lines == [str(number).encode() for number in range(100_000)]
 
 
 def test_a_program_that_is_not_there(bench: Bench) -> None:
@@ -78,14 +78,14 @@ def test_a_program_that_the_system_cannot_execute(bench: Bench) -> None:
     broken = bench.folder / "broken"
     broken.write_bytes(b"\x7fELF nonsense")
     broken.chmod(0o700)
-    said: list[bytes] = []
+    lines: list[bytes] = []
 
     async def live() -> None:
-        child = Child(ProcessSpec("child", (str(broken),), Accepts()), said.extend)
+        child = Child(ProcessSpec("child", (str(broken),), Accepts()), lines.extend)
         assert await child.exited == 126
 
     bench.run(live())
-    assert said == [f"cannot execute {broken}: Exec format error".encode()]
+    assert lines == [f"cannot execute {broken}: Exec format error".encode()]
 
 
 @pytest.mark.parametrize(
@@ -93,19 +93,19 @@ def test_a_program_that_the_system_cannot_execute(bench: Bench) -> None:
 )
 def test_a_child_is_scheduled_as_its_spec_says(bench: Bench, scheduling: Scheduling, expected: tuple[int, int]) -> None:
     """And how late its timers may be, in ns (prctl(2), PR_GET_TIMERSLACK)."""
-    said: list[bytes] = []
+    lines: list[bytes] = []
     program = "import ctypes, os; print((os.sched_getscheduler(0), ctypes.CDLL(None).prctl(30)))"
 
     async def live() -> None:
         spec = replace(python(program), scheduling=scheduling)
-        assert await Child(spec, said.extend).exited == 0
+        assert await Child(spec, lines.extend).exited == 0
 
     bench.run(live())
-    assert said == [str(expected).encode()]
+    assert lines == [str(expected).encode()]
 
 
 def test_sigterm_first_then_sigkill_to_the_whole_group(bench: Bench) -> None:
-    said: list[bytes] = []
+    lines: list[bytes] = []
     program = (
         "import os, signal, subprocess, sys\n"
         "signal.signal(signal.SIGTERM, lambda *_: os.write(1, b'deaf\\n'))\n"  # print may be interrupted by itself
@@ -115,17 +115,17 @@ def test_sigterm_first_then_sigkill_to_the_whole_group(bench: Bench) -> None:
     )
 
     async def live() -> None:
-        child = Child(python(program), said.extend)
-        await bench.until(lambda: said)
+        child = Child(python(program), lines.extend)
+        await bench.until(lambda: lines)
         stopping = asyncio.create_task(child.stop(seconds=20.0))
-        await bench.until(lambda: b"deaf" in said)
+        await bench.until(lambda: b"deaf" in lines)
         bench.pass_time(20.0)
         await stopping
         assert child.exited.result() == -signal.SIGKILL
-        await bench.until(lambda: not bench.alive(int(said[0])))
+        await bench.until(lambda: not bench.alive(int(lines[0])))
 
     bench.run(live())
-    assert said[1:] == [b"deaf", b"did not end within 20 s of SIGTERM: killed"]
+    assert lines[1:] == [b"deaf", b"did not end within 20 s of SIGTERM: killed"]
 
 
 def test_files_and_sockets_of_a_child_are_private(bench: Bench) -> None:
@@ -154,17 +154,17 @@ def test_no_descriptor_is_left(bench: Bench) -> None:
 
 
 def test_a_child_has_its_three_descriptors_and_no_other(bench: Bench) -> None:
-    """Not even one that this process has been handed by whoever started it."""
+    """Not even one that this process inherited."""
     read_end, write_end = os.pipe()
     os.set_inheritable(write_end, True)
     try:
-        _, said = said_by(
+        _, lines = lines_of(
             bench, "import os; print(*sorted(os.listdir('/proc/self/fd'), key=int), os.readlink('/proc/self/fd/0'))"
         )
     finally:
         os.close(read_end)
         os.close(write_end)
-    *descriptors, stdin = said[0].decode().split()
+    *descriptors, stdin = lines[0].decode().split()
     assert (descriptors[:3], len(descriptors)) == (["0", "1", "2"], 4)  # the last is that of the list itself
     assert stdin == os.devnull
 
@@ -216,17 +216,17 @@ def test_cpu_time_is_that_of_the_process(bench: Bench) -> None:
 
 
 def test_a_socket_that_is_handed_over_is_there_once(bench: Bench) -> None:
-    """What a policy starts would get another one too, which nobody closes."""
+    """A program that a policy starts would inherit another descriptor."""
     program = "import os, stat\nfor n in range(3, 256):\n  try: print(n, stat.S_ISSOCK(os.fstat(n).st_mode))\n"
     program += "  except OSError: pass"
-    said: list[bytes] = []
+    lines: list[bytes] = []
 
     async def live() -> None:
-        child = Child(replace(python(program), handed=HandedSocket(bench.folder / "one.sock")), said.extend)
+        child = Child(replace(python(program), handed=HandedSocket(bench.folder / "one.sock")), lines.extend)
         await child.exited
 
     bench.run(live())
-    assert said == [b"3 True"]
+    assert lines == [b"3 True"]
 
 
 def test_signals_for_the_supervisor_that_go_to_all_its_processes_end_none(bench: Bench) -> None:
@@ -237,4 +237,4 @@ def test_signals_for_the_supervisor_that_go_to_all_its_processes_end_none(bench:
             os.kill(os.getpid(), number)
         print("goes on")
     """
-    assert said_by(bench, program) == (0, [b"goes on"])
+    assert lines_of(bench, program) == (0, [b"goes on"])

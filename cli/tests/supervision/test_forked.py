@@ -57,9 +57,9 @@ def test_another_failure_ends_with_its_status(capfd: pytest.CaptureFixture[str])
 
 def test_a_conversation_has_one_child_that_keeps_what_it_has_found() -> None:
     def counting() -> Generator[Any, str, None]:
-        said = [str(os.getpid())]
+        texts = [str(os.getpid())]
         while True:
-            said.append((yield said))
+            texts.append((yield texts))
 
     with closing(Conversation(counting)) as child:
         (pid,) = child.receive()
@@ -72,7 +72,7 @@ def test_a_conversation_has_one_child_that_keeps_what_it_has_found() -> None:
         os.kill(int(pid), 0)
 
 
-def test_a_conversation_may_end_before_all_is_said() -> None:
+def test_a_conversation_may_end_before_the_generator() -> None:
     def answering() -> Generator[Any, str, None]:
         yield "first"
         yield "x" * 1_000_000  # more than a pipe holds

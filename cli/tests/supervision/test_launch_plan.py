@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from gatewright_cli.supervision.launch_plan import LAUNCHER, LONGEST_ARGUMENT, launched
+from gatewright_cli.supervision.launch_plan import LAUNCHER, LONGEST_ARGUMENT, launch_command
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +15,7 @@ PLANS = st.dictionaries(st.text(max_size=8), st.text(max_size=20) | st.integers(
 @settings(deadline=None)
 @given(PLANS, st.sampled_from(["normal", "batch"]))
 def test_the_pieces_are_the_plan(sandbox: dict[str, object], scheduling: str) -> None:
-    words = launched(("/bin/true", "a"), scheduling, [(7, 3)], sandbox)  # type: ignore[arg-type]
+    words = launch_command(("/bin/true", "a"), scheduling, [(7, 3)], sandbox)  # type: ignore[arg-type]
     at = words.index(str(LAUNCHER)) + 1
     count = int(words[at])
     plan = eval("".join(words[at + 1 : at + 1 + count]), {"__builtins__": {}})  # noqa: S307 - as launch.py does
@@ -33,13 +33,13 @@ def test_a_plan_that_is_longer_than_an_argument_may_be_comes_whole() -> None:
         "landlock": None,
         "seccomp": None,
     }
-    words = launched(program, sandbox={**long, "named": ["/x" * LONGEST_ARGUMENT]})
+    words = launch_command(program, sandbox={**long, "named": ["/x" * LONGEST_ARGUMENT]})
     assert max(map(len, words)) <= LONGEST_ARGUMENT
     assert subprocess.run(words, capture_output=True, check=True).stdout.strip().isdigit()
 
 
 def test_a_program_that_is_not_there_is_named() -> None:
-    done = subprocess.run(launched(("/no/such/program",)), capture_output=True, text=True, check=False)
+    done = subprocess.run(launch_command(("/no/such/program",)), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (126, "cannot execute /no/such/program: No such file or directory\n")
 
 
@@ -47,7 +47,9 @@ def test_a_program_that_is_not_there_is_named() -> None:
 def test_it_has_the_scheduling_and_the_descriptors_of_the_plan() -> None:
     read, write = os.pipe()
     program = "import os; os.write(3, str(os.sched_getscheduler(0)).encode())"
-    subprocess.run(launched((sys.executable, "-c", program), "batch", [(write, 3)]), pass_fds=(write,), check=True)
+    subprocess.run(
+        launch_command((sys.executable, "-c", program), "batch", [(write, 3)]), pass_fds=(write,), check=True
+    )
     assert os.read(read, 10) == str(os.SCHED_BATCH).encode()
     os.close(read)
     os.close(write)

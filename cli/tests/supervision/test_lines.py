@@ -13,7 +13,7 @@ def test_lines_across_pieces() -> None:
     assert splitter.finish() == []
 
 
-def test_a_long_line_is_given_once_and_cut() -> None:
+def test_a_long_line_is_returned_once_and_cut() -> None:
     splitter = LineSplitter(longest=4)
     assert splitter.feed(b"abcdef") == [b"abcd" + CUT]
     assert splitter.feed(b"ghi" * 1000) == []

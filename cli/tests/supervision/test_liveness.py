@@ -25,7 +25,7 @@ while True:
 
 
 def first_verdict(signs: list[Snapshot], limit: float = 5.0) -> float | None:
-    """After how many seconds a process that gives one of these signs a second is given up."""
+    """After how many seconds a process that shows one of these signs each second is killed."""
     silence = Liveness(limit)
     for second, sign in enumerate(signs):
         if silence.verdict(sign, float(second)):
@@ -33,7 +33,7 @@ def first_verdict(signs: list[Snapshot], limit: float = 5.0) -> float | None:
     return None
 
 
-def test_one_that_is_silent_and_idle_is_given_up_at_the_limit() -> None:
+def test_a_silent_idle_process_is_killed_at_the_limit() -> None:
     assert first_verdict([Snapshot("", 3, 1.0), *[Snapshot("timeout", 3, 1.0)] * 10]) == 5.0
 
 
@@ -50,7 +50,7 @@ def test_one_that_uses_cpu_or_logs_gets_much_longer_but_not_for_ever() -> None:
     assert first_verdict(works) == first_verdict(logs) == 5.0 * BUSY_FACTOR
 
 
-def test_one_that_stops_working_is_given_up_when_it_has_been_idle_for_so_long() -> None:
+def test_a_process_that_stops_working_is_killed_after_the_limit() -> None:
     assert (
         first_verdict([*(Snapshot("timeout", 0, float(cpu)) for cpu in range(10)), *[Snapshot("timeout", 0, 9.0)] * 10])
         == 14.0
@@ -69,4 +69,4 @@ def test_a_process_that_is_stopped_is_killed_and_comes_back(bench: Bench) -> Non
         await process.stop()
 
     bench.run(live())
-    assert "it has answered nothing and done nothing for" in bench.output.text()
+    assert "it has neither answered nor made progress for" in bench.output.text()

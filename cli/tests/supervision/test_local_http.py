@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 Ask = Callable[[LocalClient], Coroutine[Any, Any, Answer]]
 
 
-def asked(bench: Bench, reply: bytes, ask: Ask, pieces: int = 1) -> tuple[Answer, bytes]:
-    """The answer, and what was sent for it."""
+def ask_server(bench: Bench, reply: bytes, ask: Ask, pieces: int = 1) -> tuple[Answer, bytes]:
+    """The answer, and the bytes of the request."""
     path, sent, answers = bench.folder / "s", bytearray(), list[Answer]()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -47,16 +47,16 @@ REPLIES = {
 @pytest.mark.parametrize("rest", REPLIES)
 @pytest.mark.parametrize("pieces", [1, 7, 40])
 def test_an_answer_however_it_is_framed_and_cut(bench: Bench, rest: bytes, pieces: int) -> None:
-    answer, sent = asked(
-        bench, b"HTTP/1.1 200 OK\r\nX-One: 1\r\n" + rest, lambda one: one.get("/x", {"a": "b c"}), pieces
+    answer, sent = ask_server(
+        bench, b"HTTP/1.1 200 OK\r\nX-One: 1\r\n" + rest, lambda client: client.get("/x", {"a": "b c"}), pieces
     )
     assert (answer.status_code, answer.headers["x-one"], answer.content) == (200, "1", REPLIES[rest])
     assert sent == b"GET /x?a=b+c HTTP/1.1\r\nhost: process\r\nconnection: close\r\n\r\n"
 
 
 def test_a_body_is_sent_with_its_length(bench: Bench) -> None:
-    answer, sent = asked(
-        bench, b"HTTP/1.1 503 No\r\ncontent-length: 2\r\n\r\nno", lambda one: one.post("/x", {"one": [1]})
+    answer, sent = ask_server(
+        bench, b"HTTP/1.1 503 No\r\ncontent-length: 2\r\n\r\nno", lambda client: client.post("/x", {"one": [1]})
     )
     assert (answer.is_error, answer.is_server_error, answer.text) == (True, True, "no")
     assert sent.endswith(b"content-length: 11\r\ncontent-type: application/json\r\n\r\n" + b'{"one":[1]}')
@@ -65,7 +65,7 @@ def test_a_body_is_sent_with_its_length(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "said"),
+    ("reply", "expected"),
     [
         (b"", "no answer"),
         (b"nonsense\r\n\r\n", "HttpParser"),
@@ -73,12 +73,12 @@ def test_a_body_is_sent_with_its_length(bench: Bench) -> None:
         (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\n[1,\r\n", "cut off"),
     ],
 )
-def test_what_is_no_answer(bench: Bench, reply: bytes, said: str) -> None:
-    with pytest.raises(LocalHttpError, match=said):
-        asked(bench, reply, lambda one: one.get("/x"))
+def test_invalid_answers(bench: Bench, reply: bytes, expected: str) -> None:
+    with pytest.raises(LocalHttpError, match=expected):
+        ask_server(bench, reply, lambda client: client.get("/x"))
 
 
-def test_nobody_answers_in_time_or_listens(bench: Bench) -> None:
+def test_no_answer_in_time_and_no_listener(bench: Bench) -> None:
     async def live() -> None:
         path = bench.folder / "s"
 

@@ -53,7 +53,7 @@ def test_two_descriptors_of_one_file_stay_one(log: tuple[Path, int]) -> None:
     assert path.read_text() == "one\ntwo\n"
 
 
-def test_what_is_as_it_was_is_left(log: tuple[Path, int]) -> None:
+def test_an_unmoved_file_stays_open(log: tuple[Path, int]) -> None:
     path, descriptor = log
     before = os.fstat(descriptor)
     assert LogFiles([descriptor]).reopen() == []

@@ -46,7 +46,7 @@ def test_lines_are_written_in_order() -> None:
     assert lines == [f"engine             │ {number}" for number in range(100)]
 
 
-def test_an_output_that_takes_nothing_blocks_nobody_and_what_was_lost_is_said() -> None:
+def test_a_blocked_output_blocks_no_writer_and_lost_lines_are_reported() -> None:
     read_end, write_end = os.pipe()
     output = LogOutput(write_end, "json")
     line = b"x" * 50_000
@@ -59,7 +59,7 @@ def test_an_output_that_takes_nothing_blocks_nobody_and_what_was_lost_is_said() 
     assert dropped[0]["message"] == "log lines dropped: the output did not take them"
 
 
-def test_lost_lines_of_the_access_log_are_said_in_the_other_one() -> None:
+def test_lost_lines_of_the_access_log_are_reported_in_the_log() -> None:
     log_read, log_write = os.pipe()
     read_end, write_end = os.pipe()
     output = LogOutput(log_write, "json", access_fd=write_end)
@@ -67,10 +67,10 @@ def test_lost_lines_of_the_access_log_are_said_in_the_other_one() -> None:
         output.relay_access([ACCESS_LINE] * 1000)
     lines = written(output, read_end, write_end)
     os.close(log_write)
-    said = [json.loads(line) for line in read_all(log_read).splitlines()]
+    events = [json.loads(line) for line in read_all(log_read).splitlines()]
     assert set(lines) == {ACCESS_LINE}
-    assert {one["message"] for one in said} == {"access log lines dropped: the output did not take them"}
-    assert sum(one["lines"] for one in said) + len(lines) == 1_000_000
+    assert {event["message"] for event in events} == {"access log lines dropped: the output did not take them"}
+    assert sum(event["lines"] for event in events) + len(lines) == 1_000_000
 
 
 def test_the_access_log_has_an_output_of_its_own_and_passes_as_it_is() -> None:
@@ -98,7 +98,7 @@ def test_lines_of_both_logs_stay_whole_where_one_slow_reader_gets_both() -> None
     assert [json.loads(line)["message"] for line in lines if line != access_line] == 60 * [long_line.decode()]
 
 
-def test_own_events_below_the_level_are_not_said() -> None:
+def test_own_events_below_the_level_are_not_logged() -> None:
     read_end, write_end = os.pipe()
     output = LogOutput(write_end, "json", level="warning")
     output.event("starting")
@@ -143,7 +143,7 @@ os.write(2, b'{"time":"')
 
 
 def test_whatever_a_policy_writes_is_its_processs_and_of_now(bench: Bench) -> None:
-    """To the descriptors themselves, past all that its executor does with what is printed."""
+    """To the descriptors themselves, past the executor's handling of printed lines."""
     read_end, write_end = os.pipe()
     output = LogOutput(write_end, "json")
     source = Source("executor-default-0", "python-executor")

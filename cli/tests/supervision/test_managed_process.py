@@ -34,7 +34,7 @@ time.sleep(600)
 
 @dataclass(frozen=True)
 class Recorded:
-    """A drain that says that it ran, and what the process did meanwhile."""
+    """A drain that records that it ran, and the process's actions meanwhile."""
 
     bench: Bench
     ran: list[list[str]] = field(default_factory=list)
@@ -88,14 +88,14 @@ def test_a_start_that_fails_is_reported_with_the_last_lines_and_the_cure(bench: 
         with pytest.raises(StartError) as caught:
             await process.start()
         await process.stop()
-        said = str(caught.value).splitlines()
-        assert said[:3] == [
+        lines = str(caught.value).splitlines()
+        assert lines[:3] == [
             "a did not start: exited with code 1",
             "  │ reading settings",
             "  │ no such setting: colour",
         ]
-        assert said[3].startswith("  its command: ")
-        assert said[4] == "  Set a colour."
+        assert lines[3].startswith("  its command: ")
+        assert lines[4] == "  Set a colour."
 
     bench.run(live())
     assert bench.output.text().count("a: reading settings") == SOON.start_attempts

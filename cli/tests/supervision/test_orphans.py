@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cli.tests.conftest import Bench
 
 DEAF = "trap '' TERM HUP INT; while [ -d FOLDER ]; do sleep 0.2; done"
-"""Ends with the test's folder, where nothing else has ended it."""
+"""Ends with the test's folder, unless it was ended before."""
 LEAVES = f"""#!/bin/sh
 cd FOLDER
 setsid sh -c 'echo $$ > session; {DEAF}' &
@@ -49,20 +49,20 @@ def test_what_leaves_its_parent_ends_soon_and_the_rest_with_its_process(bench: B
         until(lambda: not bench.exists(daemon) and not bench.exists(short))
         stays = [pid(bench, name) for name in ("session", "above", "below")]
         engine = engine_pid(bench.folder)
-        assert [bench.alive(one) for one in stays] == [True] * 3
+        assert [bench.alive(number) for number in stays] == [True] * 3
         assert engine is not None
         for name in ("session", "daemon", "short", "above", "below"):
             (bench.folder / name).unlink()
         os.kill(engine, signal.SIGKILL)
-        until(lambda: not any(bench.exists(one) for one in stays))
+        until(lambda: not any(bench.exists(number) for number in stays))
         until(lambda: engine_pid(bench.folder) not in {None, engine})
         again = [pid(bench, name) for name in ("session", "above", "below")]
         process.send_signal(signal.SIGTERM)
         assert process.wait(LIMIT_SECONDS) == 0
-        assert not any(bench.exists(one) for one in again)
+        assert not any(bench.exists(number) for number in again)
 
 
-def test_who_starts_a_run_keeps_its_own_processes(bench: Bench) -> None:
+def test_children_from_before_the_run_stay(bench: Bench) -> None:
     """As a script that has something in the background and ends with `exec gatewright run`."""
     command = ["sh", "-c", 'sleep 600 & echo $!; exec "$@"', "sh", sys.executable, "-m", "gatewright_cli"]
     process = subprocess.Popen(
@@ -100,7 +100,7 @@ def test_what_a_killed_run_left_is_ended_by_the_next(bench: Bench, requested: bo
     for name in ("session", "daemon", "short", "above", "below"):
         (bench.folder / name).unlink(missing_ok=True)
     with running(options, home):
-        until(lambda: not any(bench.alive(one) for one in left))
+        until(lambda: not any(bench.alive(number) for number in left))
 
 
 CHAIN = """
@@ -115,7 +115,7 @@ while os.path.exists(FILE) and time.time() < UNTIL:
 
 
 def test_what_forks_and_ends_all_the_time_ends_too(bench: Bench) -> None:
-    """Each pid of it is gone before anybody can do much about it."""
+    """Each of its pids is gone before the supervisor can act on it."""
     grows = bench.folder / "grows"
     (bench.folder / "chain.py").write_text(
         CHAIN.replace("FILE", repr(str(grows))).replace("UNTIL", str(time.time() + 120))
@@ -131,7 +131,7 @@ def test_what_forks_and_ends_all_the_time_ends_too(bench: Bench) -> None:
 
 
 def test_what_a_run_left_is_found_by_its_mark_or_its_arguments(bench: Bench) -> None:
-    """A fork of an executor shows nobody its variables, but has its arguments."""
+    """A fork of an executor does not show its variables, but its arguments."""
     run, named = bench.folder / "run", bench.folder / "run" / "peers" / "peers.json"
     command = (sys.executable, "-c", "import signal; print(flush=True); signal.pause()")
     started = [
@@ -139,16 +139,16 @@ def test_what_a_run_left_is_found_by_its_mark_or_its_arguments(bench: Bench) -> 
         for more, mark in (([], str(run)), ([str(named)], ""), ([str(run)], f"{run}2"), ([f"{named}2"], ""))
     ]
     try:
-        for each in started:
-            assert each.stdout is not None
-            each.stdout.readline()
-        assert sorted(kill_left_by(run, named)) == sorted(each.pid for each in started[:2])
-        assert [each.wait(LIMIT_SECONDS) for each in started[:2]] == [-signal.SIGKILL] * 2
-        assert [each.poll() for each in started[2:]] == [None, None]
+        for process in started:
+            assert process.stdout is not None
+            process.stdout.readline()
+        assert sorted(kill_left_by(run, named)) == sorted(process.pid for process in started[:2])
+        assert [process.wait(LIMIT_SECONDS) for process in started[:2]] == [-signal.SIGKILL] * 2
+        assert [process.poll() for process in started[2:]] == [None, None]
     finally:
-        for each in started:
-            each.kill()
-            each.communicate()
+        for process in started:
+            process.kill()
+            process.communicate()
 
 
 def test_an_own_process_that_the_kernel_once_leaves_out_of_its_list_is_no_orphan(

@@ -45,7 +45,7 @@ def test_a_socket_that_accepts(bench: Bench) -> None:
 
 
 def test_a_socket_that_is_served(bench: Bench) -> None:
-    """To be connected to is not enough: it may listen before anybody serves it."""
+    """A connection is not enough: a process may listen before it serves."""
 
     async def live() -> None:
         path = bench.folder / "s"
@@ -53,16 +53,16 @@ def test_a_socket_that_is_served(bench: Bench) -> None:
         with socket.socket(socket.AF_UNIX) as listening:
             listening.bind(str(path))
             listening.listen()
-            asked = asyncio.create_task(Speaks(path).obstacle())
+            probe = asyncio.create_task(Speaks(path).obstacle())
             await asyncio.sleep(0)
             accepted, _ = await asyncio.to_thread(listening.accept)
-            assert not asked.done()
+            assert not probe.done()
             accepted.send(b"x")
-            assert await asked is None
-            asked = asyncio.create_task(Speaks(path).obstacle())
+            assert await probe is None
+            probe = asyncio.create_task(Speaks(path).obstacle())
             accepted.close()
             (await asyncio.to_thread(listening.accept))[0].close()
-            assert await asked == f"{path}: closed"
+            assert await probe == f"{path}: closed"
 
     bench.run(live())
 
@@ -83,7 +83,7 @@ def test_an_answer(bench: Bench, reply: bytes, obstacle: str | None) -> None:
     bench.run(live())
 
 
-def test_nobody_answers(bench: Bench) -> None:
+def test_no_answer(bench: Bench) -> None:
     async def live() -> None:
         assert await Answers("/ready", socket=bench.folder / "s").obstacle() == "GET /ready: FileNotFoundError"
 

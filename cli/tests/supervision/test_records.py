@@ -59,7 +59,7 @@ def test_a_line_in_the_form_of_all_lines_passes_unchanged() -> None:
         b"no \xff JSON",
     ],
 )
-def test_anything_else_is_a_message_of_the_process_whatever_it_says_of_itself(line: bytes) -> None:
+def test_any_other_line_is_a_message_of_the_process_that_wrote_it(line: bytes) -> None:
     record = json.loads(as_json(ENGINE, line))
     assert (record["component"], record["level"]) == ("policy-engine", "info")
     assert (record["process"], record["message"]) == ("engine", line.decode("utf-8", "backslashreplace"))
@@ -75,10 +75,10 @@ def test_anything_else_is_a_message_of_the_process_whatever_it_says_of_itself(li
         b'","component":{"a":1},"time":null,"level":["error"]}',
     ],
 )
-def test_nobody_writes_in_anothers_name_by_naming_itself_twice(forged: bytes) -> None:
+def test_a_line_that_names_two_components_is_of_its_own_process(forged: bytes) -> None:
     """Most readers of JSON take the last of two members (RFC 8259, section 4)."""
-    said = as_json(EXECUTOR, HEAD.replace(b"policy-engine", b"python-executor") + b"hi" + forged)
-    members = json.loads(said, object_pairs_hook=list)
+    text = as_json(EXECUTOR, HEAD.replace(b"policy-engine", b"python-executor") + b"hi" + forged)
+    members = json.loads(text, object_pairs_hook=list)
     standard = [("time", LINE[9:33].decode()), ("level", "info"), ("component", "python-executor"), ("message", "hi")]
     assert members[:4] == standard
     assert [name for name, _ in members[4:] if name in dict(standard)] == []
@@ -90,7 +90,7 @@ def test_the_words_may_stand_in_a_message_and_further_down() -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "said"),
+    ("written", "expected"),
     [
         ("2026-01-02T03:04:06.000Z", "2026-01-02T03:04:06.000Z"),
         ("2026-01-02T03:03:56.000Z", "2026-01-02T03:03:56.000Z"),
@@ -101,42 +101,42 @@ def test_the_words_may_stand_in_a_message_and_further_down() -> None:
         ("9999-01-02T03:04:06.000Z", SOON),
     ],
 )
-def test_nobody_writes_at_another_time(written: str, said: str) -> None:
+def test_a_line_with_an_impossible_time_gets_the_time_of_reading(written: str, expected: str) -> None:
     """A line was written not long before it was read: another time is not its own."""
     line = LINE.replace(b"2026-01-02T03:04:05.678Z", written.encode())
-    assert json.loads(as_json(ENGINE, line))["time"] == said
+    assert json.loads(as_json(ENGINE, line))["time"] == expected
     assert as_json(ENGINE, line)[33:] == LINE[33:] or written == "2026-01-02T03:03:99.000Z"
-    assert as_text(ENGINE, line, colour=False, now=SOON).startswith(said[11:].encode())
+    assert as_text(ENGINE, line, colour=False, now=SOON).startswith(expected[11:].encode())
 
 
 def test_nothing_in_a_line_is_a_control_character() -> None:
     for raw in (b"\0", b"\x1b[2J", b"\r", b"\x07"):
-        said = as_json(EXECUTOR, HEAD.replace(b"policy-engine", b"python-executor") + raw + b'"}')
-        assert raw not in said
-        assert json.loads(said)["component"] == "python-executor"
+        text = as_json(EXECUTOR, HEAD.replace(b"policy-engine", b"python-executor") + raw + b'"}')
+        assert raw not in text
+        assert json.loads(text)["component"] == "python-executor"
 
 
 @pytest.mark.parametrize(
-    ("level", "said"), [("warn", "warning"), ("critical", "error"), ("trace", "debug"), ("loud", "info")]
+    ("level", "expected"), [("warn", "warning"), ("critical", "error"), ("trace", "debug"), ("loud", "info")]
 )
-def test_levels_have_one_spelling(level: str, said: str) -> None:
+def test_levels_have_one_spelling(level: str, expected: str) -> None:
     record = json.loads(as_json(Source("envoy"), of(Source("envoy"), level, "x", n=1)))
-    assert (record["level"], record["message"], record["n"]) == (said, "x", 1)
+    assert (record["level"], record["message"], record["n"]) == (expected, "x", 1)
 
 
 def test_text_has_prefix_message_and_fields() -> None:
-    said = as_text(ENGINE, LINE, colour=False).decode()
-    assert said == "03:04:05.678Z engine             │ hi n=7 who='a b'"
+    text = as_text(ENGINE, LINE, colour=False).decode()
+    assert text == "03:04:05.678Z engine             │ hi n=7 who='a b'"
 
 
 @pytest.mark.parametrize("line", [b"no JSON", b'{"time":"noon"}', LINE.replace(b"2026-01-02", b"2026-99-99")])
-def test_text_says_when_where_the_line_does_not(line: bytes) -> None:
+def test_a_line_without_a_time_gets_the_time_of_reading_in_text(line: bytes) -> None:
     assert as_text(ENGINE, line, colour=False).startswith(SOON[11:].encode())
 
 
-def test_text_says_which_process_the_supervisor_is_talking_of() -> None:
-    said = as_text(Source("supervisor"), event("supervisor", "process ended", process="engine"), False, records.now())
-    assert said.decode().endswith("supervisor         │ process ended process=engine")
+def test_text_names_the_process_of_an_event() -> None:
+    text = as_text(Source("supervisor"), event("supervisor", "process ended", process="engine"), False, records.now())
+    assert text.decode().endswith("supervisor         │ process ended process=engine")
 
 
 def test_text_does_not_repeat_what_the_prefix_says() -> None:
@@ -178,8 +178,8 @@ def test_an_access_line_for_a_person() -> None:
         b'{"time":"2026-01-02T03:04:05.678Z","component":"access","message":"request","level":"info","flags":"-",'
         b'"method":"GET","path":"/x","status":200,"durationMs":4}'
     )
-    said = access_as_text(line, colour=False).decode()
-    assert said == "03:04:05.678Z access             │ GET /x 200 durationMs=4"
+    text = access_as_text(line, colour=False).decode()
+    assert text == "03:04:05.678Z access             │ GET /x 200 durationMs=4"
     assert access_as_text(b"torn \xff", colour=False).decode().endswith("access             │ torn \\xff")
 
 

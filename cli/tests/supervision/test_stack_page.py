@@ -24,13 +24,13 @@ holds()
 
 
 def test_a_thread_writes_its_stack_while_another_holds_the_interpreter(bench: Bench) -> None:
-    said: list[bytes] = []
+    lines: list[bytes] = []
     stacks: dict[int, str] = {}
 
     async def live() -> None:
-        child = Child(ProcessSpec("child", (sys.executable, "-c", WRITES), Accepts(), writes_stacks=True), said.extend)
+        child = Child(ProcessSpec("child", (sys.executable, "-c", WRITES), Accepts(), writes_stacks=True), lines.extend)
         try:
-            await bench.until(lambda: said == [b"ready"])
+            await bench.until(lambda: lines == [b"ready"])
             assert child.stack_page is not None
             await bench.until(lambda: child.cpu_seconds() > 0.1)
             for thread in [int(task.name) for task in Path(f"/proc/{child.pid}/task").iterdir()]:

@@ -27,8 +27,8 @@ def test_in_order_up_and_in_reverse_down(bench: Bench) -> None:
     async def live() -> None:
         supervisor = Supervisor([bench.listener(name) for name in NAMES], bench.output, SOON)
         started = await supervisor.start()
-        assert [one.name for one in started] == list(NAMES)
-        assert all(one.seconds > 0 for one in started)
+        assert [process.name for process in started] == list(NAMES)
+        assert all(process.seconds > 0 for process in started)
         await supervisor.stop()
 
     bench.run(live())

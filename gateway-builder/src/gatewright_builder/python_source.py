@@ -92,7 +92,7 @@ def _close_mistakes(policy: Policy, close: ast.stmt, prepare: ast.stmt | None) -
         expected, cure = "prepare(params) beside close(prepared)", "write it, or give close another name"
         yield policy.mistake(POLICY_FILE, expected, "no prepare", cure, close.lineno)
     elif isinstance(prepare, Function) and _yields(prepare):
-        expected, cure = "close(prepared), or a prepare that yields", "write what closes after the yield"
+        expected, cure = "close(prepared), or a prepare that yields", "write the code that closes after the yield"
         yield policy.mistake(POLICY_FILE, expected, "both", cure, close.lineno)
 
 

@@ -16,8 +16,8 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's core reads it at impor
 
 from gatewright_documents.mistake import Invalid
 
-from gatewright_controller import logs
-from gatewright_controller.private import keep_private
+from gatewright_controller.local import logs
+from gatewright_controller.local.private import keep_private
 from gatewright_controller.settings import Settings, load_settings, reference
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def main() -> int:
 
 
 def _print_listeners(written: Path) -> int:
-    from gatewright_controller.gateway_file import envoy_listeners, read_effective
+    from gatewright_controller.gateway.gateway_file import envoy_listeners, read_effective
 
     json.dump(envoy_listeners(read_effective(written)), sys.stdout, indent=2)
     sys.stdout.write("\n")
@@ -61,7 +61,7 @@ def _run(arguments: dict[str, Any]) -> int:
 
 def _serve(settings: Settings) -> int:
     gc.disable()  # what is imported stays: a collection would go over all of it and find nothing
-    from gatewright_controller.node_server import ListenError  # here, for what only prints does without a server
+    from gatewright_controller.nodes.node_server import ListenError  # here, for what only prints does without a server
     from gatewright_controller.server import serve
     from gatewright_controller.store import StoreError
 

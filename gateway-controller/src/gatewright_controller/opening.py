@@ -20,12 +20,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
-from gatewright_controller.access import Access
 from gatewright_controller.inspector import inspector_routes
-from gatewright_controller.management_server import management_server
-from gatewright_controller.metrics import Metrics, telling_metrics
-from gatewright_controller.problem_types import NO_DATABASE
-from gatewright_controller.problems import RETRY_SECONDS, problem_response
+from gatewright_controller.local.metrics import Metrics, telling_metrics
+from gatewright_controller.management.access import Access
+from gatewright_controller.management.management_server import management_server
+from gatewright_controller.management.problem_types import NO_DATABASE
+from gatewright_controller.management.problems import RETRY_SECONDS, problem_response
 from gatewright_controller.settings import Settings
 from gatewright_controller.store import NoDatabaseError, Store, open_store
 

@@ -15,24 +15,24 @@ from gatewright_documents.mistake import Invalid, Mistake
 
 from gatewright_controller.acme.certificates import AcmeCertificates, listening
 from gatewright_controller.acme.challenges import challenge_socket
-from gatewright_controller.api import create_app
-from gatewright_controller.conditions import Conditions
-from gatewright_controller.controller import Controller
-from gatewright_controller.definitions import definitions_of, load_definitions
-from gatewright_controller.deployment import Deployment
-from gatewright_controller.gateways import Gateways
-from gatewright_controller.loopback import is_loopback
-from gatewright_controller.management_server import STOP_SECONDS, management_server
-from gatewright_controller.metrics import Metrics, telling_metrics
+from gatewright_controller.apis.controller import Controller
+from gatewright_controller.gateway.gateways import Gateways
+from gatewright_controller.local.loopback import is_loopback
+from gatewright_controller.local.metrics import Metrics, telling_metrics
+from gatewright_controller.management.api import create_app
+from gatewright_controller.management.management_server import STOP_SECONDS, management_server
 from gatewright_controller.model import milliseconds
-from gatewright_controller.node_server import ListenError, start_node_server
-from gatewright_controller.observations import Observations
+from gatewright_controller.nodes.deployment import Deployment
+from gatewright_controller.nodes.node_server import ListenError, start_node_server
+from gatewright_controller.nodes.observations import Observations
+from gatewright_controller.nodes.watching import Watching
 from gatewright_controller.opening import open_database
-from gatewright_controller.private_upstreams import AllowedUpstreamError, PrivateUpstreams
+from gatewright_controller.resource.conditions import Conditions
+from gatewright_controller.resource.definitions import definitions_of, load_definitions
+from gatewright_controller.resource.private_upstreams import AllowedUpstreamError, PrivateUpstreams
 from gatewright_controller.settings import PREFIX, Settings
 from gatewright_controller.store import Store
 from gatewright_controller.translate import EdgeSettings
-from gatewright_controller.watching import Watching
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from gatewright_controller.acme import certificates as acme_certificates
 from gatewright_controller.acme.certificates import AcmeCertificates, AcmeTimes, Told
-from gatewright_controller.acme.folder import certificate_file, record_file, write_private
 from gatewright_controller.acme.schedule import Wanted
+from gatewright_controller.local.acme_folder import certificate_file, record_file, write_private
 from gatewright_controller.model import Gateway, gateway_from_document
 
 pytestmark = pytest.mark.anyio

@@ -9,13 +9,13 @@ from pathlib import Path
 import httpx
 import pytest
 import uvicorn
-from gatewright_controller.api import ApiLimits, create_app
-from gatewright_controller.connections import BoundedProtocol, Limits
-from gatewright_controller.controller import Controller
-from gatewright_controller.gateways import Gateways
-from gatewright_controller.node_server import NodeServer, start_node_server
-from gatewright_controller.observations import Observations
-from gatewright_controller.watching import Watching, WatchLimits
+from gatewright_controller.apis.controller import Controller
+from gatewright_controller.gateway.gateways import Gateways
+from gatewright_controller.management.api import ApiLimits, create_app
+from gatewright_controller.management.connections import BoundedProtocol, Limits
+from gatewright_controller.nodes.node_server import NodeServer, start_node_server
+from gatewright_controller.nodes.observations import Observations
+from gatewright_controller.nodes.watching import Watching, WatchLimits
 
 from .telling import Served, until
 

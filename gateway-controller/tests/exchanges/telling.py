@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 import httpx
 from gatewright_controller._gen import node_pb2, node_pb2_grpc
-from gatewright_controller.observations import Observations
+from gatewright_controller.nodes.observations import Observations
 from grpc import aio
 
 JSON_LINES = {"accept": "application/x-ndjson"}

@@ -7,10 +7,10 @@ import json
 
 import httpx
 import pytest
-from gatewright_controller import exchange_api
 from gatewright_controller._gen import node_pb2
-from gatewright_controller.api import ApiLimits
-from gatewright_controller.exchange_api import ExchangeTimes
+from gatewright_controller.management import exchange_api
+from gatewright_controller.management.api import ApiLimits
+from gatewright_controller.management.exchange_api import ExchangeTimes
 
 from .telling import TELLS, Served, TellingNode, exchange
 

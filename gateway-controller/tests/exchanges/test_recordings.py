@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 import pytest
 from gatewright_controller._gen import node_pb2
-from gatewright_controller.api import ApiLimits
-from gatewright_controller.exchange_api import ExchangeTimes
-from gatewright_controller.watching import WatchLimits
+from gatewright_controller.management.api import ApiLimits
+from gatewright_controller.management.exchange_api import ExchangeTimes
+from gatewright_controller.nodes.watching import WatchLimits
 
 from .telling import TELLS, Served, TellingNode
 

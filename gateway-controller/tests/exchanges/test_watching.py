@@ -10,10 +10,10 @@ import grpc
 import httpx
 import pytest
 from gatewright_controller._gen import node_pb2, node_pb2_grpc
-from gatewright_controller.api import ApiLimits
-from gatewright_controller.controller import Controller
-from gatewright_controller.exchange_api import ExchangeTimes
-from gatewright_controller.watching import WatchLimits
+from gatewright_controller.apis.controller import Controller
+from gatewright_controller.management.api import ApiLimits
+from gatewright_controller.management.exchange_api import ExchangeTimes
+from gatewright_controller.nodes.watching import WatchLimits
 from gatewright_documents.values import JsonObject
 from grpc import aio
 
@@ -186,7 +186,7 @@ async def test_a_node_that_does_not_tell_is_named(
             node = await served.node("n1")
             await node.asked()
             told = await stream.next()
-            reason = "its engine 0.1.0 does not tell of exchanges; start the node with this controller's version"
+            reason = "its engine 0.1.0 cannot report exchanges; update the node to the controller's version"
             assert told == ("nodes", [{"id": "n1", **TELLS}, {"id": "old", "state": "unobserved", "reason": reason}])
 
 

@@ -33,16 +33,16 @@ z NaN
   ]);
 });
 
-test("a line that is no sample is left out", () => {
+test("lines other than samples are left out", () => {
   const text = 'x{a="b" 12\nx{a=b} 1\nx{a="b"}\nx{a="b} 1\n{"x"} 1\n 1\nx one\nx{a="b"} 1.2.3\nok 7\n';
   assert.deepEqual(samplesOf(text), [["ok", {}, 7]]);
 });
 
-test("names that are not wanted are not read", () => {
+test("only wanted names are read", () => {
   assert.deepEqual([...parse("a 1\nb 2\nc 3\n", (name) => name !== "b").keys()], ["a", "c"]);
 });
 
-test("a counter that began anew or has just appeared counts from zero, and none goes back", () => {
+test("a counter that began anew or has just appeared counts from zero, and no increase is negative", () => {
   const before = parse('c{k="grows"} 5\nc{k="same"} 5\nc{k="again"} 5\nc{k="gone"} 5\n');
   const now = parse('c{k="grows"} 8\nc{k="same"} 5\nc{k="again"} 2\nc{k="new"} 4\n');
   const grown = increases(before, now, "c").map(({ labels, value }) => [labels.k, value]);
@@ -87,10 +87,10 @@ test("quantiles are those of Prometheus", () => {
       return /** @type {[number, number]} */ ([bound, total]);
     });
     const q = [0, 0.5, 0.95, 0.99, 1, next(1000) / 1000][next(6)];
-    const [found, expected] = [quantile(q, new Map(buckets.toReversed())), expectedQuantile(q, buckets)];
+    const [actual, expected] = [quantile(q, new Map(buckets.toReversed())), expectedQuantile(q, buckets)];
     const message = `of ${q} in ${JSON.stringify(buckets)}`;
-    if (found === null || expected === null) assert.equal(found, expected, message);
-    else assert.ok(Math.abs(found - expected) <= 1e-9 * Math.abs(expected), `expected ${expected}, got ${found}, ${message}`);
+    if (actual === null || expected === null) assert.equal(actual, expected, message);
+    else assert.ok(Math.abs(actual - expected) <= 1e-9 * Math.abs(expected), `expected ${expected}, got ${actual}, ${message}`);
     known += Number(expected !== null);
   }
   assert.ok(known > 200, `expected mostly histograms with observations, got ${known} of 300`);

@@ -5,7 +5,7 @@ import { troubles } from "#lib/troubles.js";
 import { conformance } from "./conformance.js";
 
 /** @param {any} notes @param {string} id */
-function told(notes, id) {
+function report(notes, id) {
   return { node: { id, gateway: { state: "deployed", reason: "" } }, stats: null, metrics: null, notes, problem: "" };
 }
 
@@ -16,26 +16,26 @@ function apisOf(notes) {
 }
 
 for (const { name, notes, status, inspector } of conformance("notes.json").cases) {
-  test(`what a node notes is shown: ${name}`, () => {
+  test(`notes of a node are shown: ${name}`, () => {
     const bySeverity = [...inspector].sort((a, b) => ["bad", "warn"].indexOf(a.kind) - ["bad", "warn"].indexOf(b.kind));
-    assert.deepEqual(troubles(apisOf(notes), [told(notes, "n1")]), bySeverity);
-    assert.deepEqual(Object.fromEntries(upstreamNotes([told(notes, "n1")])), status.apis);
+    assert.deepEqual(troubles(apisOf(notes), [report(notes, "n1")]), bySeverity);
+    assert.deepEqual(Object.fromEntries(upstreamNotes([report(notes, "n1")])), status.apis);
   });
 }
 
-test("of several nodes each note says where", () => {
+test("with several nodes each note names its node", () => {
   const about = { kind: "api", name: "orders" };
   const note = { severity: "warn", party: "upstream", about, title: "the upstream of API orders has no address", reason: "its name does not resolve", cure: "mend it" };
-  const nodes = [told([note], "n1"), told([note], "n2"), told(null, "old")];
-  const said = "its name does not resolve on n1 (mend it); its name does not resolve on n2 (mend it)";
-  assert.deepEqual([...upstreamNotes(nodes)], [["orders", said]]);
+  const nodes = [report([note], "n1"), report([note], "n2"), report(null, "old")];
+  const expected = "its name does not resolve on n1 (mend it); its name does not resolve on n2 (mend it)";
+  assert.deepEqual([...upstreamNotes(nodes)], [["orders", expected]]);
   const titles = troubles(apisOf([note]), nodes).map(({ title }) => title);
   assert.deepEqual(titles, ["The upstream of API orders has no address on n1", "The upstream of API orders has no address on n2"]);
   const [pending, ...others] = troubles([{ metadata: { name: "orders" }, status: { state: "pending", reason: "x" } }], nodes);
   assert.deepEqual([pending.title, pending.cure, others], ["API orders is pending", "Nodes try again by themselves. Mend it.", []]);
 });
 
-test("a name keeps its small letter", () => {
+test("a name at the beginning of a sentence keeps its lower case", () => {
   for (const text of ["broken.pem: no such file", "add-headers:v1.0.0 failed", "/run/a.sock fails", "127.0.0.1 fails"]) assert.equal(capital(text), text);
   assert.equal(capital("it ended, and so on"), "It ended, and so on");
 });

@@ -19,16 +19,16 @@ const FRAGMENTS = [
 
 for (const [fragment, pattern, params = {}] of FRAGMENTS) {
   test(`“${fragment}” is ${pattern ?? "no page"}`, () => {
-    const found = match(ROUTES, fragment);
-    assert.equal(found?.route.pattern, pattern);
-    if (found) assert.deepEqual({ ...found.params, query: [...found.params.query] }, { ...params, query: [] });
+    const matched = match(ROUTES, fragment);
+    assert.equal(matched?.route.pattern, pattern);
+    if (matched) assert.deepEqual({ ...matched.params, query: [...matched.params.query] }, { ...params, query: [] });
   });
 }
 
 test("an address has its parts and its query encoded, and is read again", () => {
   const address = href(["apis", "a/b?c#d"], { text: "x&y=1?", state: "" });
   assert.equal(address, "#/apis/a%2Fb%3Fc%23d?text=x%26y%3D1%3F&state=");
-  const found = match(ROUTES, address);
-  assert.equal(found?.params.name, "a/b?c#d");
-  assert.deepEqual([...(found?.params.query ?? [])], [["text", "x&y=1?"], ["state", ""]]);
+  const matched = match(ROUTES, address);
+  assert.equal(matched?.params.name, "a/b?c#d");
+  assert.deepEqual([...(matched?.params.query ?? [])], [["text", "x&y=1?"], ["state", ""]]);
 });

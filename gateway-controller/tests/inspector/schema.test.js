@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { rowsOf } from "#lib/schema.js";
 
-test("a schema has a row for each value that can be given", () => {
+test("a schema has a row for each parameter", () => {
   const rows = rowsOf({
     type: "object",
     required: ["quotas"],

@@ -3,10 +3,10 @@ import test from "node:test";
 import { diffLines, hunks } from "#lib/text_diff.js";
 import { random } from "./random.js";
 
-/** How many lines two texts can have in common, in order. @param {string[]} one @param {string[]} other */
-function mostInCommon(one, other) {
+/** The length of the longest common subsequence of two texts' lines. @param {string[]} lines @param {string[]} other */
+function mostInCommon(lines, other) {
   let above = new Array(other.length + 1).fill(0);
-  for (const line of one) {
+  for (const line of lines) {
     const row = [0];
     for (const [at, text] of other.entries()) row.push(line === text ? above[at] + 1 : Math.max(above[at + 1], row[at]));
     above = row;
@@ -14,7 +14,7 @@ function mostInCommon(one, other) {
   return above[other.length];
 }
 
-test("a difference is both texts, and none is shorter", () => {
+test("a difference has both texts, and is the shortest", () => {
   const next = random(7);
   const text = () => Array.from({ length: next(13) }, () => ["a", "b", "c", "", "é"][next(5)]);
   for (let number = 0; number < 2000; number += 1) {
@@ -40,7 +40,7 @@ test("texts that are too long, or differ in too much, are replaced between their
 
 test("changes are shown with so many lines around each", () => {
   const lines = diffLines([..."abcdefghij"], [..."abcXdefghiYj"]);
-  const shown = hunks(lines, 1).map((one) => ("skipped" in one ? one.skipped : one.sign + one.text));
+  const shown = hunks(lines, 1).map((row) => ("skipped" in row ? row.skipped : row.sign + row.text));
   assert.deepEqual(shown, [2, " c", "+X", " d", 4, " i", "+Y", " j"]);
   assert.deepEqual(hunks(diffLines(["a", "b"], ["a", "b"])), [{ skipped: 2 }]);
 });

@@ -4,7 +4,7 @@ import { cut, visible } from "#lib/visible_text.js";
 import { conformance } from "./conformance.js";
 
 for (const { text, shown } of conformance("visible_text.json")) {
-  test(`characters that are not seen are escaped as in the terminal: “${shown}”`, () => {
+  test(`invisible characters are escaped as in the terminal: “${shown}”`, () => {
     assert.equal(visible(text), shown);
   });
 }

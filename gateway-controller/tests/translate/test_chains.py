@@ -7,8 +7,8 @@ import functools
 
 import pytest
 from gatewright_controller._gen import node_pb2
-from gatewright_controller.definitions import Definitions, UnknownPolicyError
 from gatewright_controller.model import from_document
+from gatewright_controller.resource.definitions import Definitions, UnknownPolicyError
 from gatewright_controller.translate import EdgeSettings, translate
 from gatewright_controller.translate.chains import goes_on_when_crashed
 from gatewright_controller.validation import validate

@@ -28,8 +28,8 @@ from envoy.extensions.filters.http.ext_proc.v3 import ext_proc_pb2  # noqa: F401
 from envoy.extensions.transport_sockets.tls.v3 import tls_pb2  # noqa: F401
 from envoy.service.ext_proc.v3 import external_processor_pb2, external_processor_pb2_grpc
 from gatewright_controller._gen import node_pb2
-from gatewright_controller.definitions import Definitions
 from gatewright_controller.model import GatewaySpec, Listener
+from gatewright_controller.resource.definitions import Definitions
 from gatewright_controller.translate import EdgeSettings, translate
 from gatewright_controller.translate.envoy.host_groups import HostGroup
 from gatewright_controller.translate.envoy.http_filters import http_filters

@@ -21,7 +21,7 @@ from envoy.extensions.filters.http.set_filter_state.v3 import set_filter_state_p
 from envoy.extensions.filters.http.set_metadata.v3 import set_metadata_pb2  # noqa: F401
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2  # noqa: F401
 from envoy.extensions.transport_sockets.tls.v3 import tls_pb2  # noqa: F401
-from gatewright_controller.definitions import Definitions
+from gatewright_controller.resource.definitions import Definitions
 from gatewright_controller.translate import EdgeSettings, translate
 from gatewright_controller.validation import validate
 from gatewright_documents.values import JsonObject, JsonValue

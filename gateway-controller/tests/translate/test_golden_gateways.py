@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from envoy.config.bootstrap.v3 import bootstrap_pb2
 from gatewright_controller._gen import node_pb2
-from gatewright_controller.gateway_file import effective, render
+from gatewright_controller.gateway.gateway_file import effective, render
 from gatewright_controller.model import LINE_BEGINS
 from gatewright_controller.model.gateway import CIPHERS, FIELD_SOURCES
 from gatewright_controller.translate.envoy.messages import LISTENER, document_of

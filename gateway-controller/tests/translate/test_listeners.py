@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from gatewright_controller._gen import node_pb2
-from gatewright_controller.gateway_file import effective, render
+from gatewright_controller.gateway.gateway_file import effective, render
 from gatewright_controller.translate.envoy.messages import LISTENER, document_of, message
 from gatewright_documents.values import JsonObject
 from google.protobuf.json_format import ParseError
@@ -38,8 +38,6 @@ def test_a_field_that_envoy_does_not_have_is_no_message() -> None:
 
 def test_the_same_gateway_is_the_same_bytes_in_any_process() -> None:
     """Maps of protobuf have an order of their own in each process, and what an Any holds is bytes."""
-    code = (
-        "from gatewright_controller.gateway_file import effective, render; print(render(effective({}, {}, {})).hex())"
-    )
+    code = "from gatewright_controller.gateway.gateway_file import *; print(render(effective({}, {}, {})).hex())"
     said = {subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout for _ in range(3)}
     assert len(said) == 1

@@ -19,9 +19,9 @@ from urllib.parse import unquote, unquote_plus
 
 import pytest
 from envoy.config.route.v3 import route_components_pb2
-from gatewright_controller.definitions import Definitions
-from gatewright_controller.matches import matches_of, operation_name
 from gatewright_controller.model import Api, HeaderMatch, Operation
+from gatewright_controller.resource.definitions import Definitions
+from gatewright_controller.resource.matches import matches_of, operation_name
 from gatewright_controller.translate import EdgeSettings, translate
 from gatewright_controller.validation import validate
 from gatewright_documents.mistake import Invalid

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.extensions.load_balancing_policies.ring_hash.v3 import ring_hash_pb2  # noqa: F401 - Any needs it to be known
-from gatewright_controller.definitions import Definitions
-from gatewright_controller.private_upstreams import PrivateUpstreams
+from gatewright_controller.resource.definitions import Definitions
+from gatewright_controller.resource.private_upstreams import PrivateUpstreams
 from gatewright_controller.translate import EdgeSettings, translate
 from gatewright_controller.validation import validate
 from gatewright_documents.values import JsonObject

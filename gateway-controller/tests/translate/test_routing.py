@@ -15,7 +15,6 @@ import msgspec
 import pytest
 from envoy.config.route.v3 import route_components_pb2
 from gatewright_controller._gen import node_pb2
-from gatewright_controller.definitions import Definitions
 from gatewright_controller.model import (
     Answer,
     BackOff,
@@ -27,7 +26,8 @@ from gatewright_controller.model import (
     Split,
     Websocket,
 )
-from gatewright_controller.paths import parse_path
+from gatewright_controller.resource.definitions import Definitions
+from gatewright_controller.resource.paths import parse_path
 from gatewright_controller.translate import translate
 from gatewright_controller.translate.forwarding import CONDITIONS
 from gatewright_controller.translate.rewrites import upstream_path
@@ -159,9 +159,9 @@ def engine_accepts(tmp_path_factory: pytest.TempPathFactory) -> EngineAccepts:
         folder = tmp_path_factory.mktemp("bundles")
         for index, bundle in enumerate(bundles):
             (folder / f"{index}.bundle").write_bytes(bundle.SerializeToString())
-        command = [str(program), "-test.v", "-test.run", "^TestBundlesOfTheControllerAreTaken$"]
+        command = [str(program), "-test.v", "-test.run", "^TestBundlesOfTheControllerAreAccepted$"]
         said = run(command, ENGINE / "internal" / "xds", GATEWRIGHT_BUNDLES=str(folder))
-        assert "--- PASS: TestBundlesOfTheControllerAreTaken" in said
+        assert "--- PASS: TestBundlesOfTheControllerAreAccepted" in said
 
     return engine_accepts
 

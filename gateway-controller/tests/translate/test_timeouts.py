@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from envoy.config.route.v3 import route_components_pb2
-from gatewright_controller.definitions import Definitions
+from gatewright_controller.resource.definitions import Definitions
 from gatewright_controller.translate import EdgeSettings, translate
 from gatewright_controller.validation import validate
 from gatewright_documents.values import JsonObject

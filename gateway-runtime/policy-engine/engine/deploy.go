@@ -9,36 +9,36 @@ import (
 	"gatewright.dev/policy-engine/internal/pythonbridge"
 )
 
-// deploy makes other executor processes serve, and with them the policies of another manifest. An error says why nothing
-// has changed. What runs of policies that move to another group stays in the processes that leave, until the node has built
-// it in the other group.
-func (e *Engine) deploy(ctx context.Context, wanted admin.Deployment) error {
+// deploy switches to other executor processes, and with them to the policies of another manifest. If there is an error,
+// nothing has changed. Instances of policies that move to another group stay in the leaving processes until the node
+// has built them in the other group.
+func (e *Engine) deploy(ctx context.Context, deployment admin.Deployment) error {
 	if !e.ready.Load() {
 		return errors.New("the engine is not ready; try again when it is")
 	}
 	e.deployMutex.Lock()
 	defer e.deployMutex.Unlock()
 	next := e.manifest
-	if wanted.Manifest != "" {
-		read, err := readManifest(wanted.Manifest)
+	if deployment.Manifest != "" {
+		read, err := readManifest(deployment.Manifest)
 		if err != nil {
 			return err
 		}
 		next = read
 	}
-	if err := e.manifest.checkSuccessor(next, wanted.Superseded); err != nil {
+	if err := e.manifest.checkSuccessor(next, deployment.Superseded); err != nil {
 		return err
 	}
-	moved := e.manifest.moved(next)
+	moved := e.manifest.movedPolicies(next)
 	policies, err := e.registry.policies(next) //nolint:contextcheck // policies outlive the request that brought them
 	if err != nil {
 		return err
 	}
-	if err := e.groups.Deploy(ctx, pythonbridge.Roster{Generation: wanted.Generation, Executors: wanted.Executors,
-		Superseded: slices.Concat(wanted.Superseded, moved)}); err != nil {
+	if err := e.groups.Deploy(ctx, pythonbridge.Roster{Generation: deployment.Generation, Executors: deployment.Executors,
+		Superseded: slices.Concat(deployment.Superseded, moved)}); err != nil {
 		return err
 	}
-	if wanted.Manifest != "" {
+	if deployment.Manifest != "" {
 		for _, id := range moved {
 			e.moves[id]++
 		}

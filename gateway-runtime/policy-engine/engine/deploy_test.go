@@ -12,7 +12,7 @@ import (
 	"gatewright.dev/policy-engine/internal/xds/envoytest"
 )
 
-// post asks for a deployment, and returns the status and the body as text.
+// post requests a deployment, and returns the status and the body as text.
 func (e *testEngine) post(body string) (status int, text string) {
 	e.t.Helper()
 	request, err := http.NewRequestWithContext(context.Background(), http.MethodPost, "http://engine/executors", strings.NewReader(body))

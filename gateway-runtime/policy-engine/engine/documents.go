@@ -13,7 +13,7 @@ import (
 	"gatewright.dev/policy-engine/internal/recording"
 )
 
-// adminSources are what the admin socket's answers are made of, once the engine is complete.
+// adminSources are the sources of the admin socket's answers, once the engine is complete.
 func (e *Engine) adminSources() admin.Sources {
 	return admin.Sources{
 		Ready: e.ready.Load, Node: e.node.Stats, Clusters: e.node.Clusters, Notes: e.notes, XDS: e.xds.Stats, Exchanges: e.counters.Stats,
@@ -24,8 +24,8 @@ func (e *Engine) adminSources() admin.Sources {
 	}
 }
 
-// documents are what the controller may ask the node for, as it asks for exchanges: what the admin listener and socket
-// answer to who only reads.
+// documents are the node's documents that a controller may request: the same as the read-only ones of the admin
+// listener and socket.
 func (e *Engine) documents() recording.Documents {
 	return recording.Documents{
 		nodev1.Document_DOCUMENT_METRICS:  func(w io.Writer) error { return e.metrics.WriteText(w) },
@@ -36,11 +36,11 @@ func (e *Engine) documents() recording.Documents {
 	}
 }
 
-// notes says what is not as it should be at the node. While Envoy does not answer they have nothing of upstreams.
+// notes are the node's problems. While Envoy does not answer there are none about upstreams.
 func (e *Engine) notes() []notes.Note {
 	targets, err := notes.Envoy{Socket: e.envoySocket()}.Targets(context.Background())
 	if err != nil {
-		e.options.Log.Debug("notes say nothing of upstreams: Envoy does not tell its targets", "error", err.Error())
+		e.options.Log.Debug("notes leave out upstreams: Envoy's targets could not be read", "error", err.Error())
 	}
 	stats := e.node.Stats()
 	return notes.Make(&notes.Facts{
@@ -50,7 +50,7 @@ func (e *Engine) notes() []notes.Note {
 	}, time.Now())
 }
 
-// envoySocket is Envoy's admin socket, which its metrics are read from; "": the engine is given none.
+// envoySocket is Envoy's admin socket, from which its metrics are read; "": the engine has none.
 func (e *Engine) envoySocket() string {
 	for _, source := range e.options.MetricsSources {
 		if source.Name == metrics.Envoy {

@@ -13,8 +13,8 @@ import (
 	"gatewright.dev/policy-engine/internal/xds/envoytest"
 )
 
-// TestTheControllerIsToldDocuments as the admin socket and the admin listener answer them.
-func TestTheControllerIsToldDocuments(t *testing.T) {
+// TestTheControllerGetsDocuments, the same as from the admin socket and the admin listener.
+func TestTheControllerGetsDocuments(t *testing.T) {
 	directory := envoytest.Directory(t)
 	c, address := startController(t, directory)
 	engine := startEngine(t, directory, markManifest, registerMark, withController(address))
@@ -28,25 +28,25 @@ func TestTheControllerIsToldDocuments(t *testing.T) {
 		t.Fatalf("expected five documents, got %v, %v", first, err)
 	}
 	for number, document := range first.GetDocuments() {
-		told := documentOf(t, stream, uint64(number)+1, document) //nolint:gosec // small
+		content := documentOf(t, stream, uint64(number)+1, document) //nolint:gosec // small
 		switch document {
 		case nodev1.Document_DOCUMENT_METRICS:
-			if !strings.Contains(told, "\n# TYPE gatewright_node_apis gauge\ngatewright_node_apis{state=\"pending\"} 0\n") || !strings.Contains(told, `gatewright_build_info{component="policy-engine",version="`+Version+`"} 1`) {
-				t.Errorf("expected Prometheus' text, got %s", told)
+			if !strings.Contains(content, "\n# TYPE gatewright_node_apis gauge\ngatewright_node_apis{state=\"pending\"} 0\n") || !strings.Contains(content, `gatewright_build_info{component="policy-engine",version="`+Version+`"} 1`) {
+				t.Errorf("expected Prometheus' text, got %s", content)
 			}
 		case nodev1.Document_DOCUMENT_STATS:
 			var stats admin.Stats
-			if err := json.Unmarshal([]byte(told), &stats); err != nil || stats.Node.APIs != 1 || !stats.Node.ControllerConnected {
-				t.Errorf("expected counters, got %v, %s", err, told)
+			if err := json.Unmarshal([]byte(content), &stats); err != nil || stats.Node.APIs != 1 || !stats.Node.ControllerConnected {
+				t.Errorf("expected counters, got %v, %s", err, content)
 			}
 		case nodev1.Document_DOCUMENT_NOTES:
-			if want := text(t, engine, "/notes"); told != want || want != "[]\n" {
-				t.Errorf("expected a node without notes, got %s and %s", told, want)
+			if want := text(t, engine, "/notes"); content != want || want != "[]\n" {
+				t.Errorf("expected a node without notes, got %s and %s", content, want)
 			}
 		default:
 			path := map[nodev1.Document]string{nodev1.Document_DOCUMENT_CHAINS: "/chains", nodev1.Document_DOCUMENT_CLUSTERS: "/clusters"}[document]
-			if want := text(t, engine, path); told != want || !strings.Contains(told, "orders") {
-				t.Errorf("%v: expected %s, got %s", document, want, told)
+			if want := text(t, engine, path); content != want || !strings.Contains(content, "orders") {
+				t.Errorf("%v: expected %s, got %s", document, want, content)
 			}
 		}
 	}
@@ -55,7 +55,7 @@ func TestTheControllerIsToldDocuments(t *testing.T) {
 	}
 }
 
-// documentOf asks for one, and returns all of it.
+// documentOf requests a document, and returns all of it.
 func documentOf(t *testing.T, stream nodev1.NodeService_ObserveServer, id uint64, which nodev1.Document) string {
 	t.Helper()
 	if err := stream.Send(&nodev1.Observation{Id: id, Document: which}); err != nil {
@@ -74,7 +74,7 @@ func documentOf(t *testing.T, stream nodev1.NodeService_ObserveServer, id uint64
 	}
 }
 
-// text is what the admin socket answers.
+// text is the admin socket's answer.
 func text(t *testing.T, engine *testEngine, path string) string {
 	t.Helper()
 	response, err := engine.get(path)

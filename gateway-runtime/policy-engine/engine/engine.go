@@ -28,25 +28,25 @@ import (
 // Version is the engine's version.
 const Version = "0.1.0"
 
-// ErrStopped is what Start returns where its context ended before the engine was ready.
+// ErrStopped is Start's error if its context ended before the engine was ready.
 var ErrStopped = errors.New("the engine was stopped while it started")
 
-// Engine is a policy engine that runs.
+// Engine is a running policy engine.
 type Engine struct {
 	options       Options
 	groups        *pythonbridge.Groups
 	registry      *Registry
 	deployMutex   sync.Mutex // one deployment at a time; it guards manifest and moves
 	manifest      *manifest
-	moves         map[string]int // of Python policies to another group, by name:version
+	moves         map[string]int // number of moves of Python policies to another group, by name:version
 	table         *chain.Table
 	bodies        *chain.Budget
 	shadows       *chain.Shadows
 	counters      *exchange.Counters
-	watches       exchange.Watches // who may look at exchanges
+	watches       exchange.Watches // the sources of watchers
 	recorder      *recording.Recorder
 	proxyAnswers  *proxyanswer.Counter
-	values        redaction.Values // the secrets of policies, which no recording shows
+	values        redaction.Values // the policies' secrets, which recordings leave out
 	traces        *tracing.Tracing
 	node          *node.Node
 	xds           *xds.Server
@@ -55,17 +55,18 @@ type Engine struct {
 	logs          *logexport.Exporter
 	store         *store.Store
 	redaction     atomic.Pointer[redaction.List]   // nil: not known yet
-	secretNames   atomic.Pointer[nodev1.Redaction] // what it was made of
+	secretNames   atomic.Pointer[nodev1.Redaction] // the source of redaction
 	ready         atomic.Bool
 
 	done chan struct{}
-	err  error // once done is closed
+	err  error // set before done is closed
 }
 
-// Start starts an engine, in the order that loses nothing, and returns once it serves: it has built the chains of its
-// last good state, and listens. It runs until ctx is done; then it drains. The caller waits for its end with Wait.
+// Start starts an engine, in the order that loses no request, and returns once it serves: it has built the chains of
+// its last good state, and listens. It runs until ctx is done; then it drains. The caller waits for its end with Wait.
 //
-// An error names all that is wrong with the options at once, or what could not be started; then nothing is left behind.
+// An error lists all mistakes in the options at once, or names the part that could not be started; then all parts are
+// closed.
 func Start(ctx context.Context, options Options) (*Engine, error) {
 	if err := options.check(); err != nil {
 		return nil, err
@@ -76,34 +77,34 @@ func Start(ctx context.Context, options Options) (*Engine, error) {
 	}
 	servers, err := e.listen(ctx)
 	if err != nil {
-		e.close() //nolint:contextcheck // what is under way ends after the stop signal
+		e.close() //nolint:contextcheck // work under way ends after the stop signal
 		return nil, err
 	}
 	failed := make(chan error, 3)
 	servers.start(servers.admin, failed)
-	// Before Envoy can connect: one that has outlived the last engine must not be served an empty state.
-	disarm := context.AfterFunc(ctx, e.groups.Close) // a stop must not wait for chains that are being built
+	// Before Envoy can connect: an Envoy that has outlived the last engine must not receive an empty state.
+	disarm := context.AfterFunc(ctx, e.groups.Close) // a stop must not wait until chains are built
 	e.node.Restore(ctx)
 	if !disarm() {
 		servers.close()
-		e.close() //nolint:contextcheck // what is under way ends after the stop signal
+		e.close() //nolint:contextcheck // work under way ends after the stop signal
 		return nil, ErrStopped
 	}
 	servers.start(servers.extProc, failed)
 	servers.start(servers.xds, failed)
-	e.ready.Store(true) // before run, which takes it back
+	e.ready.Store(true) // before run, which resets it
 	e.options.Log.Info("ready", "pid", os.Getpid())
 	go e.run(ctx, servers, failed)
 	return e, nil
 }
 
-// Wait waits for the engine's end. It returns nil after an orderly stop, else why the engine could not go on.
+// Wait waits for the engine's end. It returns nil after an orderly stop, otherwise the reason of the failure.
 func (e *Engine) Wait() error {
 	<-e.done
 	return e.err
 }
 
-// run keeps the node at work until ctx is done or a server has failed, and stops all in reverse.
+// run runs the node until ctx is done or a server has failed, and then stops all parts in reverse order.
 func (e *Engine) run(ctx context.Context, servers *servers, failed <-chan error) {
 	defer close(e.done)
 	running, cancel := context.WithCancel(ctx)
@@ -121,13 +122,13 @@ func (e *Engine) run(ctx context.Context, servers *servers, failed <-chan error)
 	cancel()
 	servers.drain(e.options.DrainTimeout, e.options.Log)
 	e.shadows.Close()
-	e.groups.Close() // no exchange needs them now, and a chain that is being built must not wait for them
+	e.groups.Close() // no exchange needs them now, and the building of a chain must not wait for them
 	<-stopped
 	servers.close()
-	e.close() //nolint:contextcheck // what is under way ends after the stop signal
+	e.close() //nolint:contextcheck // work under way ends after the stop signal
 }
 
-// shadowShare is which part of --body-memory the copies that shadow attachments are given may take beside it.
+// shadowShare is the divisor of --body-memory for the copies of shadow attachments, which are held in addition.
 const shadowShare = 4
 
 func build(options Options) (*Engine, error) {
@@ -183,10 +184,10 @@ func (e *Engine) complete() error {
 	return nil
 }
 
-// close ends what chains need, then the chains: no exchange is under way.
+// close closes the dependencies of chains, then the chains: no exchange is under way.
 func (e *Engine) close() {
 	e.groups.Close()
-	var ending sync.WaitGroup // each waits a few seconds for who may not answer, and the supervisor as long for all
+	var ending sync.WaitGroup // each may wait a few seconds for an answer, and the supervisor waits as long for all of them
 	ending.Go(e.logs.Close)
 	ending.Go(e.traces.Close)
 	if e.adminListener != nil {
@@ -199,13 +200,13 @@ func (e *Engine) close() {
 	ending.Wait()
 }
 
-// apiObserver is told of chains, and of APIs that go.
+// apiObserver observes chains, and the removal of APIs.
 type apiObserver struct {
 	*exchange.Counters
 	proxyAnswers *proxyanswer.Counter
 }
 
-// APIRemoved drops what was counted of the API.
+// APIRemoved drops the counts of the API.
 func (o apiObserver) APIRemoved(api string) {
 	o.Counters.APIRemoved(api)
 	o.proxyAnswers.APIRemoved(api)

@@ -32,7 +32,7 @@ const (
 
 func registerMark(r *Registry) { r.Register("mark", "v1.0.0", markFactory(nil)) }
 
-func TestAnEngineServesWhatItsControllerSays(t *testing.T) {
+func TestAnEngineServesTheStateOfItsController(t *testing.T) {
 	directory, upstream := envoytest.Directory(t), startUpstream(t)
 	c, address := startController(t, directory)
 	engine := startEngine(t, directory, markManifest, registerMark, withController(address))
@@ -115,7 +115,7 @@ func TestAnEngineRestartsFromTheLastGoodStateWithoutItsController(t *testing.T) 
 		t.Errorf("expected 503 from a route with policies while there is no engine, got %d", status)
 	}
 
-	second := startEngine(t, directory, markManifest, registerMark, withController("unix:"+directory+"/nobody"))
+	second := startEngine(t, directory, markManifest, registerMark, withController("unix:"+directory+"/absent"))
 	for !strings.Contains(second.log.String(), "Envoy serves the node's state") {
 		if status, body := envoy.Get("h", "/plain"); body != "mark=" {
 			t.Fatalf("the route without policies failed during the restart: %d %q", status, body)
@@ -176,7 +176,7 @@ func TestADrainIsBounded(t *testing.T) {
 	}
 }
 
-func TestWhatStopsAnEngineAtItsStartIsNamed(t *testing.T) {
+func TestAFailedStartNamesItsReason(t *testing.T) {
 	directory := envoytest.Directory(t)
 	alive, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", directory+"/alive")
 	if err != nil {
@@ -192,7 +192,7 @@ func TestWhatStopsAnEngineAtItsStartIsNamed(t *testing.T) {
 		reason   string
 	}{
 		"not compiled in": {markManifest, func(r *Registry) { r.Register("other", "v2.0.0", markFactory(nil)) }, nil, 1,
-			"mark:v1.0.0 stands in the manifest but is not compiled into this engine, which has other:v2.0.0"},
+			"mark:v1.0.0 is in the manifest but not compiled into this engine, which has other:v2.0.0"},
 		"twice":          {markManifest, func(r *Registry) { registerMark(r); registerMark(r) }, nil, 1, "mark:v1.0.0 is registered twice"},
 		"other manifest": {`{"version":2}`, registerMark, nil, 1, "version: expected 1, got 2"},
 		"no group": {`{"version":1,"policies":[{"name":"p","version":"v1.0.0","runtime":"python","definitionDigest":"d"}]}`, registerMark, nil, 1,
@@ -311,13 +311,13 @@ func TestHelpIsNoError(t *testing.T) {
 	}
 }
 
-// TestTheAdminListenerComesWithTheGateway, and answers as the admin socket does what it answers at all.
+// TestTheAdminListenerComesWithTheGateway, and gives the same answers as the admin socket.
 func TestTheAdminListenerComesWithTheGateway(t *testing.T) {
 	directory := envoytest.Directory(t)
 	c, address := startController(t, directory)
 	engine := startEngine(t, directory, markManifest, registerMark, func(o *Options) {
 		withController(address)(o)
-		o.MetricsSources = []metrics.Source{{Name: "nobody", Socket: "/no/such/socket", Path: "/metrics"}}
+		o.MetricsSources = []metrics.Source{{Name: "absent", Socket: "/no/such/socket", Path: "/metrics"}}
 	})
 	if stats := ask[admin.Stats](engine, "/stats"); stats.Listener != "" || len(stats.MetricsFailing) != 0 {
 		t.Errorf("expected no listener without a Gateway, and no scrape, got %q and %q", stats.Listener, stats.MetricsFailing)
@@ -344,7 +344,7 @@ func TestTheAdminListenerComesWithTheGateway(t *testing.T) {
 			t.Errorf("%s: expected %s, got %s", path, want, body.String())
 		}
 	}
-	if failing := ask[admin.Stats](engine, "/stats").MetricsFailing; !strings.Contains(failing["nobody"], "no such file") {
+	if failing := ask[admin.Stats](engine, "/stats").MetricsFailing; !strings.Contains(failing["absent"], "no such file") {
 		t.Errorf("expected the reason of the source that is not there, got %q", failing)
 	}
 	send(2, &nodev1.Telemetry{Admin: &nodev1.Admin{Disabled: true}})

@@ -83,7 +83,7 @@ type testEngine struct {
 	admin     *http.Client
 }
 
-// optionsIn are the options of an engine of that manifest with all its files in directory, but for Register and Log.
+// optionsIn are the options of an engine with that manifest and all its files in directory, but for Register and Log.
 func optionsIn(t *testing.T, directory, manifest string) Options {
 	t.Helper()
 	writeFile(t, directory+"/manifest.json", manifest)
@@ -122,7 +122,7 @@ func withController(address string) func(*Options) {
 	return func(o *Options) { o.Controller = address }
 }
 
-// runProgram runs the program, which is to stop by itself, and returns its exit code and its log.
+// runProgram runs the program, which must stop by itself, and returns its exit code and its log.
 func runProgram(t *testing.T, directory, manifest string, register func(*Registry), more ...string) (int, string) {
 	t.Helper()
 	var log logtest.Log
@@ -130,7 +130,7 @@ func runProgram(t *testing.T, directory, manifest string, register func(*Registr
 	return code, log.String()
 }
 
-// programArguments are those of an engine of that manifest with all its files in directory.
+// programArguments are the arguments of an engine with that manifest and all its files in directory.
 func programArguments(t *testing.T, directory, manifest string) []string {
 	t.Helper()
 	writeFile(t, directory+"/manifest.json", manifest)
@@ -154,7 +154,7 @@ func (e *testEngine) end() error {
 	}
 }
 
-// get asks the admin socket.
+// get requests a document of the admin socket.
 func (e *testEngine) get(path string) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://engine"+path, nil)
 	if err != nil {
@@ -193,7 +193,7 @@ func ask[T any](e *testEngine, path string) T {
 	return value
 }
 
-// controller sends what it is told to, and keeps what it is reported.
+// controller sends the states that the test sets, and keeps the reports.
 type controller struct {
 	nodev1.UnimplementedNodeServiceServer
 	updates  chan *nodev1.Update

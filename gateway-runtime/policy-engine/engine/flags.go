@@ -11,19 +11,19 @@ import (
 	"gatewright.dev/policy-engine/internal/metrics"
 )
 
-// commandLine is what the program is started with.
+// commandLine is the result of reading the program's arguments.
 type commandLine struct {
 	options     Options
 	logLevel    slog.Level
 	memoryLimit int64 // bytes
 }
 
-// parseCommandLine reads the arguments. An error says all that is wrong with them; for --help it is flag.ErrHelp, once
-// usage has been written.
+// parseCommandLine reads the arguments. An error lists all mistakes in them; for --help it is flag.ErrHelp, once usage
+// has been written.
 func parseCommandLine(arguments []string, usage io.Writer) (*commandLine, error) {
 	line := &commandLine{options: DefaultOptions()}
 	flags := line.flags()
-	flags.SetOutput(io.Discard) // a mistake is a line of the log
+	flags.SetOutput(io.Discard) // mistakes are logged
 	var errs []error
 	for left := arguments; ; {
 		err := flags.Parse(left)
@@ -35,7 +35,7 @@ func parseCommandLine(arguments []string, usage io.Writer) (*commandLine, error)
 		before := len(left)
 		if left = flags.Args(); err == nil && len(left) > 0 {
 			err, left = fmt.Errorf("expected flags only, got %q", left[0]), left[1:]
-		} else if err != nil && len(left) == before { // it does not take away what is no flag by its form, as ---x
+		} else if err != nil && len(left) == before { // Parse leaves malformed flags, such as ---x, in place
 			left = left[1:]
 		}
 		if err == nil {
@@ -55,30 +55,30 @@ func (line *commandLine) flags() *flag.FlagSet {
 	o.Executors = map[string][]string{}
 	flags := flag.NewFlagSet("policy-engine", flag.ContinueOnError)
 	flags.StringVar(&o.Manifest, "manifest", "", "manifest.json of the build `PATH`")
-	flags.StringVar(&o.ExtProc, "ext-proc", "", "where Envoy sends requests to, `unix:PATH`")
-	flags.StringVar(&o.XDS, "xds", "", "where Envoy gets its configuration from, `unix:PATH`")
-	flags.StringVar(&o.Admin, "admin", "", "where /healthz, /ready, /stats, /chains and /executors are answered, `unix:PATH`")
+	flags.StringVar(&o.ExtProc, "ext-proc", "", "socket to which Envoy sends requests, `unix:PATH`")
+	flags.StringVar(&o.XDS, "xds", "", "socket from which Envoy gets its configuration, `unix:PATH`")
+	flags.StringVar(&o.Admin, "admin", "", "socket that answers /healthz, /ready, /stats, /chains and /executors, `unix:PATH`")
 	flags.StringVar(&o.NodeID, "node-id", "", "this node's `ID`, also in its Envoy's bootstrap")
-	flags.StringVar(&o.Controller, "controller", "", "the controller's `ADDRESS`, unix:PATH or host:port; none: live by the last good state")
-	flags.StringVar(&o.Gateway, "gateway", "", "`FILE` with a serialized Gateway to listen by until the controller sends another; none: nowhere")
-	flags.BoolVar(&o.KeepGateway, "keep-gateway", false, "listen by --gateway's file, whatever the controller's Gateway is")
+	flags.StringVar(&o.Controller, "controller", "", "the controller's `ADDRESS`, unix:PATH or host:port; none: run on the last good state")
+	flags.StringVar(&o.Gateway, "gateway", "", "`FILE` with a serialized Gateway that applies until the controller sends another; none: no listeners")
+	flags.BoolVar(&o.KeepGateway, "keep-gateway", false, "apply --gateway's file even if the controller sends another Gateway")
 	flags.StringVar(&o.StateDir, "state-dir", "", "`DIR` for the last good state")
 	flags.StringVar(&o.Secrets, "secrets", "", "`DIR` of the files of secrets that parameters name; none: there are no secrets")
-	flags.StringVar(&o.Peers, "peers", "", "`FILE` in which a supervisor names the pids that may connect, peers.json; none: any process of this user")
+	flags.StringVar(&o.Peers, "peers", "", "`FILE` in which a supervisor lists the pids that may connect, peers.json; none: any process of this user")
 	flags.Var(executors(o.Executors), "executor", "executor processes of a group, `GROUP=unix:PATH[,unix:PATH…]`; may be repeated")
-	flags.Var(metricsSources{&o.MetricsSources}, "metrics-source", "another process of the node, whose metrics /metrics has too, `NAME=unix:PATH[:/path]`; may be repeated")
+	flags.Var(metricsSources{&o.MetricsSources}, "metrics-source", "another process of the node whose metrics /metrics includes, `NAME=unix:PATH[:/path]`; may be repeated")
 	flags.Var(levelFlag{&line.logLevel}, "log-level", "`LEVEL`: debug, info, warning or error (default info)")
 	flags.DurationVar(&o.DrainTimeout, "drain-timeout", o.DrainTimeout, "how long exchanges under way may take to end when the engine is stopped")
-	flags.Uint64Var(&o.Generation, "generation", o.Generation, "`NUMBER` of the generation that the executors and the manifest are of")
-	flags.DurationVar(&o.ExecutorDrain, "executor-drain", o.ExecutorDrain, "how long executor processes that are replaced may go on with what they have")
-	flags.IntVar(&o.QuarantineDeaths, "quarantine-deaths", o.QuarantineDeaths, "how many executor processes within 30 s may die while a policy runs; then it is not executed for a while")
-	flags.Int64Var(&o.BodyMemory, "body-memory", o.BodyMemory, "`BYTES` that the bodies held in all exchanges together may take; what does not fit is answered 503")
-	flags.DurationVar(&o.RequestLimit, "request-limit", o.RequestLimit, "how long a request's body may take to come in, where a policy wants it whole; then it is answered 408; 0s: any time")
-	flags.Int64Var(&line.memoryLimit, "memory-limit", 0, "`BYTES` from which on memory is collected more eagerly, as by GOMEMLIMIT, which goes before it; 0: none")
+	flags.Uint64Var(&o.Generation, "generation", o.Generation, "generation `NUMBER` of the executors and the manifest")
+	flags.DurationVar(&o.ExecutorDrain, "executor-drain", o.ExecutorDrain, "how long replaced executor processes may finish their exchanges")
+	flags.IntVar(&o.QuarantineDeaths, "quarantine-deaths", o.QuarantineDeaths, "deaths of executor processes within 30 s while a policy runs, after which it is put under quarantine")
+	flags.Int64Var(&o.BodyMemory, "body-memory", o.BodyMemory, "`BYTES` for the bodies held in all exchanges together; a request that does not fit is answered 503")
+	flags.DurationVar(&o.RequestLimit, "request-limit", o.RequestLimit, "how long a request's body may take to arrive if a policy needs it whole, before it is answered 408; 0s: no limit")
+	flags.Int64Var(&line.memoryLimit, "memory-limit", 0, "soft memory limit in `BYTES`, as by GOMEMLIMIT, which takes precedence; 0: none")
 	return flags
 }
 
-// metricsSources is a flag.Value: processes that tell metrics.
+// metricsSources is a flag.Value: processes with metrics.
 type metricsSources struct{ all *[]metrics.Source }
 
 func (m metricsSources) String() string { return "" }
@@ -88,8 +88,8 @@ func (m metricsSources) Set(text string) error {
 	if err != nil {
 		return err
 	}
-	for _, one := range *m.all {
-		if one.Name == source.Name {
+	for _, known := range *m.all {
+		if known.Name == source.Name {
 			return fmt.Errorf("expected one source %s, got another", source.Name)
 		}
 	}

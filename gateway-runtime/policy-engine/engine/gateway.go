@@ -12,7 +12,7 @@ import (
 	"gatewright.dev/policy-engine/internal/xds"
 )
 
-// readGateway reads the Gateway that a node begins with; nil where no file is named.
+// readGateway reads the Gateway with which a node starts; nil if no file is named.
 func readGateway(path string) (*nodev1.Gateway, error) {
 	if path == "" {
 		return nil, nil
@@ -31,7 +31,7 @@ func readGateway(path string) (*nodev1.Gateway, error) {
 	return gateway, nil
 }
 
-// gatewayDigest is that of the Gateway's file as it is now; "" where there is none, or none that can be read.
+// gatewayDigest is the digest of the Gateway's file as it is now; "" if there is none, or it cannot be read.
 func (e *Engine) gatewayDigest() string {
 	gateway, err := readGateway(e.options.Gateway)
 	if err != nil {
@@ -40,8 +40,8 @@ func (e *Engine) gatewayDigest() string {
 	return gateway.GetDigest()
 }
 
-// reloadGateway reads the Gateway's file again and makes it the node's, as long as no controller says otherwise. An error
-// says why nothing has changed.
+// reloadGateway reads the Gateway's file again and applies it, unless a controller has sent another. If there is an
+// error, nothing has changed.
 func (e *Engine) reloadGateway(ctx context.Context) error {
 	if !e.ready.Load() || e.options.Gateway == "" {
 		return errors.New("expected an engine that is ready, and that was started with --gateway")

@@ -20,12 +20,12 @@ const (
 const logTime = "2006-01-02T15:04:05.000Z"
 
 // newLogger writes JSON lines that begin with time, level (debug, info, warning, error), component and message. The
-// supervisor passes lines that begin like this as they are.
+// supervisor passes lines in this form on unchanged.
 func newLogger(to io.Writer, level slog.Leveler) *slog.Logger {
-	return slog.New(slog.NewJSONHandler(to, &slog.HandlerOptions{Level: level, ReplaceAttr: ownForm}))
+	return slog.New(slog.NewJSONHandler(to, &slog.HandlerOptions{Level: level, ReplaceAttr: rewriteAttr}))
 }
 
-func ownForm(groups []string, attr slog.Attr) slog.Attr {
+func rewriteAttr(groups []string, attr slog.Attr) slog.Attr {
 	if len(groups) > 0 {
 		return attr
 	}
@@ -38,7 +38,7 @@ func ownForm(groups []string, attr slog.Attr) slog.Attr {
 		attr.Key = "message"
 	case slog.LevelKey:
 		if level, ok := attr.Value.Any().(slog.Level); ok {
-			// A group without a name is written as its members: so the component comes before the message.
+			// A group without a name is written as its members, which puts the component before the message.
 			return slog.Attr{Value: slog.GroupValue(slog.String(slog.LevelKey, levelName(level)), slog.String("component", component))}
 		}
 	}
@@ -84,18 +84,18 @@ func parseLevel(text string) (slog.Level, error) {
 	return 0, fmt.Errorf("expected debug, info, warning or error, got %q", text)
 }
 
-// setLogLevel changes from which level on a component logs: the engine itself, or all its executors.
-func (e *Engine) setLogLevel(ctx context.Context, named, text string) error {
+// setLogLevel changes the log level of a component: the engine itself, or all its executors.
+func (e *Engine) setLogLevel(ctx context.Context, componentName, text string) error {
 	level, err := parseLevel(text)
 	switch {
 	case err != nil:
 		return err
-	case named == executorComponent:
+	case componentName == executorComponent:
 		return e.groups.SetLogLevel(ctx, text)
-	case named != component:
-		return fmt.Errorf("expected the component %s or %s, got %q", component, executorComponent, named)
+	case componentName != component:
+		return fmt.Errorf("expected the component %s or %s, got %q", component, executorComponent, componentName)
 	case e.options.LogLevel == nil:
-		return errors.New("the log of this engine is its owner's: its level is changed there")
+		return errors.New("this engine logs to the logger of the program that started it; change the level there")
 	}
 	e.options.LogLevel.Set(level)
 	e.options.Log.Info("log level changed", "to", text)

@@ -15,20 +15,20 @@ func TestTheLogLevelChangesWhileTheEngineRuns(t *testing.T) {
 	e := &Engine{options: Options{Log: newLogger(&out, level), LogLevel: level}, groups: pythonbridge.NewGroups(nil, pythonbridge.Options{}, slog.Default())}
 	defer e.groups.Close()
 	e.options.Log.Debug("before")
-	for _, one := range []struct{ component, level, mistake string }{
+	for _, c := range []struct{ component, level, mistake string }{
 		{component, "debug", ""},
 		{executorComponent, "debug", ""},
 		{component, "loud", `expected debug, info, warning or error, got "loud"`},
 		{"envoy", "debug", `expected the component policy-engine or python-executor, got "envoy"`},
 	} {
-		err := e.setLogLevel(t.Context(), one.component, one.level)
-		if got := errText(err); got != one.mistake {
-			t.Errorf("%s=%s: expected %q, got %q", one.component, one.level, one.mistake, got)
+		err := e.setLogLevel(t.Context(), c.component, c.level)
+		if got := errText(err); got != c.mistake {
+			t.Errorf("%s=%s: expected %q, got %q", c.component, c.level, c.mistake, got)
 		}
 	}
 	e.options.Log.Debug("after")
-	if said := out.String(); strings.Contains(said, "before") || !strings.Contains(said, "after") {
-		t.Errorf("expected debug lines since the change, got %s", said)
+	if logged := out.String(); strings.Contains(logged, "before") || !strings.Contains(logged, "after") {
+		t.Errorf("expected debug lines since the change, got %s", logged)
 	}
 	e.options.LogLevel = nil
 	if err := e.setLogLevel(t.Context(), component, "info"); err == nil {

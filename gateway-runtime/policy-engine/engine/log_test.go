@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// form is that of all log lines of a node: the supervisor passes what begins like this as it is.
+// form is the form of all log lines of a node: the supervisor passes lines in it on unchanged.
 var form = regexp.MustCompile(`^\{"time":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z","level":"(debug|info|warning|error)","component":"policy-engine","message":"`)
 
 func TestLinesHaveTheFormOfAllLogLines(t *testing.T) {

@@ -16,15 +16,17 @@ import (
 	"gatewright.dev/policy-engine/internal/condition"
 )
 
-// checkConditions is the argument by which a controller asks what nodes will say of conditions.
+// checkConditions is the argument by which a controller asks for the verdict of its nodes on conditions.
 const checkConditions = "check-conditions"
 
 // Main runs the engine until SIGTERM or SIGINT and exits: 0 after an orderly stop, 2 for a wrong command line, else 1.
 // register is called once, before anything runs. A second signal ends the process at once.
 //
-// With the one argument check-conditions it runs nothing, and says of the conditions on stdin what is wrong with them.
+// With the single argument check-conditions it does not run an engine, but writes the mistakes in the conditions on
+// stdin.
 //
-// It alone sets what a process has but once: signals, umask, the garbage collector, the loggers of slog and of grpc-go.
+// Only Main changes the global state of a process: signals, umask, the garbage collector, the loggers of slog and
+// grpc-go.
 func Main(register func(*Registry)) {
 	if slices.Equal(os.Args[1:], []string{checkConditions}) {
 		if err := condition.Check(os.Stdin, os.Stdout); err != nil {
@@ -41,7 +43,7 @@ func Main(register func(*Registry)) {
 	os.Exit(run(ctx, os.Args[1:], os.Stderr, register, setProcess))
 }
 
-// setProcess sets what a process has but once.
+// setProcess sets the global state of the process.
 func setProcess(log *slog.Logger, line *commandLine) {
 	slog.SetDefault(log)
 	logGRPC(log)
@@ -50,14 +52,15 @@ func setProcess(log *slog.Logger, line *commandLine) {
 	setMemory(line.memoryLimit)
 }
 
-// keepPrivate lets no other process of this user trace this one or read its /proc/PID/environ, mem and fd (prctl(2)).
+// keepPrivate keeps other processes of this user from tracing this one, and from reading its /proc/PID/environ, mem and
+// fd (prctl(2)).
 func keepPrivate(log *slog.Logger) {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		log.Warn("other processes of this user can read this one", "error", err.Error())
 	}
 }
 
-// run is the program but for its process, which set is given before anything runs. It returns the exit code.
+// run is the program without its global state, which set changes before the engine starts. It returns the exit code.
 func run(ctx context.Context, arguments []string, stderr io.Writer, register func(*Registry), set func(*slog.Logger, *commandLine)) int {
 	line, err := parseCommandLine(arguments, stderr)
 	if errors.Is(err, flag.ErrHelp) {
@@ -80,7 +83,7 @@ func run(ctx context.Context, arguments []string, stderr io.Writer, register fun
 	return 0
 }
 
-// runEngine runs an engine, and tunes the garbage collector meanwhile.
+// runEngine runs an engine, and tunes the garbage collector until it ends.
 func runEngine(ctx context.Context, options Options) error {
 	engine, err := Start(ctx, options)
 	if err != nil {

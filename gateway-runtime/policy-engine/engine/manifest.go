@@ -12,7 +12,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// manifest is a build's manifest.json, as far as the engine needs it.
+// manifest is the part of a build's manifest.json that the engine needs.
 type manifest struct {
 	Version  int             `json:"version"`
 	Policies []manifestEntry `json:"policies"`
@@ -29,9 +29,9 @@ type manifestEntry struct {
 
 func (e manifestEntry) id() string { return e.Name + ":" + e.Version }
 
-// prepareTimeout is the definition's; 0 where that has none.
+// prepareTimeout is the definition's; 0 if it has none.
 func (e manifestEntry) prepareTimeout() time.Duration {
-	timeout, _ := time.ParseDuration(e.Definition.PrepareTimeout) // check has refused what is none
+	timeout, _ := time.ParseDuration(e.Definition.PrepareTimeout) // check has refused invalid ones
 	return timeout
 }
 
@@ -39,8 +39,9 @@ func (m *manifest) hasPython() bool {
 	return slices.ContainsFunc(m.Policies, func(e manifestEntry) bool { return e.Runtime == v1alpha.RuntimePython })
 }
 
-// checkSuccessor says what of another manifest cannot take this one's place while the engine runs. Of Python policies
-// that are superseded, what runs is replaced, so that everything may change. A Python policy may move to another group.
+// checkSuccessor lists the parts of another manifest that cannot replace this one's while the engine runs. Instances of
+// superseded Python policies are replaced, so that everything about these may change. A Python policy may move to
+// another group.
 func (m *manifest) checkSuccessor(next *manifest, superseded []string) error {
 	present := map[string]manifestEntry{}
 	for _, entry := range m.Policies {
@@ -61,8 +62,8 @@ func (m *manifest) checkSuccessor(next *manifest, superseded []string) error {
 	return errors.Join(errs...)
 }
 
-// moved are the Python policies that another manifest has in another executor group.
-func (m *manifest) moved(next *manifest) (ids []string) {
+// movedPolicies are the Python policies that are in another executor group in the next manifest.
+func (m *manifest) movedPolicies(next *manifest) (ids []string) {
 	groups := map[string]string{}
 	for _, entry := range m.Policies {
 		groups[entry.id()] = entry.Group

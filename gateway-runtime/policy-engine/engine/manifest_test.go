@@ -37,10 +37,10 @@ func TestAPythonPolicyMayMoveToAnotherGroup(t *testing.T) {
 	if err := manifestOf(python).checkSuccessor(manifestOf(moved), nil); err != nil {
 		t.Error(err)
 	}
-	if got := manifestOf(python).moved(manifestOf(moved)); !reflect.DeepEqual(got, []string{"a:v1.0.0"}) {
+	if got := manifestOf(python).movedPolicies(manifestOf(moved)); !reflect.DeepEqual(got, []string{"a:v1.0.0"}) {
 		t.Errorf("expected the policy to have moved, got %v", got)
 	}
-	if got := manifestOf(python).moved(manifestOf(python)); got != nil {
+	if got := manifestOf(python).movedPolicies(manifestOf(python)); got != nil {
 		t.Errorf("expected no policy to have moved, got %v", got)
 	}
 	if err := manifestOf(python).checkSuccessor(manifestOf(compiled), nil); err == nil {

@@ -9,19 +9,19 @@ import (
 	"gatewright.dev/policy-engine/internal/chain"
 )
 
-// What the garbage collector is told. Exchanges leave much garbage and little state, so that there may be four times as
-// much garbage as state; but of bodies that are held, an eighth.
+// The settings of the garbage collector. Exchanges leave much garbage and little state, so there may be four times as
+// much garbage as state; but only an eighth of the held bodies.
 const (
 	usualPercent  = 400
 	usualGarbage  = 64 << 20
 	usualState    = usualGarbage * 100 / usualPercent
-	heldShare     = 8                    // one part in so many
-	burst         = 2 * chain.BudgetStep // bytes of bodies: after so many, memory is given back
-	burstIsOver   = 5 * time.Second
+	heldShare     = 8                    // garbage may grow by held bodies / heldShare
+	burst         = 2 * chain.BudgetStep // bytes of bodies after which memory is returned to the system
+	burstTimeout  = 5 * time.Second
 	defaultBodies = 128 << 20
 )
 
-// setMemory sets what holds for the process, unless its environment says otherwise.
+// setMemory sets the process's limits, unless its environment has set them.
 func setMemory(limit int64) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(usualPercent)
@@ -31,22 +31,22 @@ func setMemory(limit int64) {
 	}
 }
 
-// garbagePercent is how much garbage there may be beside what is in use, in percent of it, where bodies take so much.
+// garbagePercent is GOGC, the percentage of garbage over live memory, while held bytes of bodies are live.
 func garbagePercent(held int64) int {
 	return int((usualGarbage + held/heldShare) * 100 / (usualState + held))
 }
 
-// tuneGarbageCollector lets the garbage collector run more often while many bodies are held, and gives memory back to
-// the system after that, until ctx is done.
+// tuneGarbageCollector has the garbage collector run more often while many bodies are held, and returns memory to the
+// system afterwards, until ctx is done.
 func tuneGarbageCollector(ctx context.Context, bodies *chain.Budget) {
-	over := time.NewTimer(burstIsOver)
-	over.Stop()
+	timer := time.NewTimer(burstTimeout)
+	timer.Stop()
 	high, waiting := false, false
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-over.C:
+		case <-timer.C:
 			high, waiting = false, false
 			debug.FreeOSMemory()
 		case <-bodies.Changed():
@@ -57,10 +57,10 @@ func tuneGarbageCollector(ctx context.Context, bodies *chain.Budget) {
 			switch {
 			case held >= burst:
 				high, waiting = true, false
-				over.Stop()
+				timer.Stop()
 			case high && !waiting:
 				waiting = true
-				over.Reset(burstIsOver)
+				timer.Reset(burstTimeout)
 			}
 		}
 	}

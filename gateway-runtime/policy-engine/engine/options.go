@@ -11,43 +11,43 @@ import (
 	"gatewright.dev/policy-engine/internal/metrics"
 )
 
-// Options are what an engine is started with. DefaultOptions has the values of those that may be left as they are.
-// Addresses of sockets are "unix:PATH". Errors name an option as the command line does: ExtProc is --ext-proc.
+// Options are the options of an engine. DefaultOptions has the values of the optional ones. Addresses of sockets are
+// "unix:PATH". Errors name an option as the command line does: ExtProc is --ext-proc.
 type Options struct {
 	Manifest       string              // path of a build's manifest.json
-	Register       func(*Registry)     // registers the Go policies that were compiled in; called once, before anything runs
+	Register       func(*Registry)     // registers the compiled-in Go policies; called once, before the engine starts
 	NodeID         string              // of this node, as in its Envoy's bootstrap
-	StateDir       string              // directory for the last good state; made if it is not there
-	Secrets        string              // folder of the files of secrets that parameters name; empty: there is none
-	Gateway        string              // path of a serialized node.v1.Gateway, to listen by from the start; empty: nowhere, until a controller says
-	KeepGateway    bool                // the file's Gateway is served whatever the controller says
-	Controller     string              // address, unix:PATH or host:port; empty: the node lives by its last good state
-	Peers          string              // peers.json, which names the pids that may connect; empty: any process of this user
+	StateDir       string              // directory for the last good state; created if missing
+	Secrets        string              // folder of the files of secrets that parameters name; empty: none
+	Gateway        string              // path of a serialized node.v1.Gateway that applies from the start; empty: no listeners until a controller sends one
+	KeepGateway    bool                // the file's Gateway applies even if the controller sends another
+	Controller     string              // address, unix:PATH or host:port; empty: the node uses its last good state
+	Peers          string              // peers.json, which lists the pids that may connect; empty: any process of this user
 	Executors      map[string][]string // addresses of executor processes by group
-	MetricsSources []metrics.Source    // other processes of the node, whose metrics are told with the engine's
+	MetricsSources []metrics.Source    // other processes of the node, whose metrics are served with the engine's
 	Log            *slog.Logger        // nil: slog.Default()
-	LogLevel       *slog.LevelVar      // that Log follows; nil: it cannot be changed while the engine runs
+	LogLevel       *slog.LevelVar      // the level of Log; nil: it cannot be changed while the engine runs
 
-	ExtProc string // where Envoy sends requests to
-	XDS     string // where Envoy gets its configuration from
-	Admin   string // where /healthz, /ready, /stats, /chains and /executors are answered
+	ExtProc string // the socket to which Envoy sends requests
+	XDS     string // the socket from which Envoy gets its configuration
+	Admin   string // the socket that answers /healthz, /ready, /stats, /chains and /executors
 
 	DrainTimeout     time.Duration // how long exchanges under way may take to end once the engine is stopped
-	ExecutorDrain    time.Duration // how long executor processes that are replaced may go on with what they have
+	ExecutorDrain    time.Duration // how long replaced executor processes may finish their exchanges
 	Generation       uint64        // of the executors and the manifest
-	QuarantineDeaths int           // executor processes that die within 30 s while a policy runs, until it is under quarantine
-	BodyMemory       int64         // bytes that the bodies held in all exchanges together may take
-	RequestLimit     time.Duration // how long a request's body may take to come in, where a policy wants it whole; 0: any time
+	QuarantineDeaths int           // number of executor processes that die within 30 s while a policy runs, after which it is under quarantine
+	BodyMemory       int64         // bytes that the held bodies of all exchanges may take together
+	RequestLimit     time.Duration // how long a request's body may take to arrive, if a policy needs it whole; 0: no limit
 }
 
 // DefaultOptions are the options with their defaults: 10 s and 30 s to drain, generation 1, quarantine after 3 deaths,
-// 128 MiB of bodies, 60 s for each. Manifest, Register, NodeID, StateDir, ExtProc, XDS and Admin are to be filled in.
+// 128 MiB of bodies, 60 s for each. The caller sets Manifest, Register, NodeID, StateDir, ExtProc, XDS and Admin.
 func DefaultOptions() Options {
 	return Options{DrainTimeout: 10 * time.Second, ExecutorDrain: 30 * time.Second, Generation: 1, QuarantineDeaths: 3,
 		BodyMemory: defaultBodies, RequestLimit: time.Minute}
 }
 
-// check says all that is wrong, and fills in what has a default that is no constant.
+// check returns all mistakes, and sets the defaults that are not constants.
 func (o *Options) check() error {
 	var errs []error
 	if o.Register == nil {
@@ -59,7 +59,7 @@ func (o *Options) check() error {
 	return errors.Join(append(errs, o.mistakes()...)...)
 }
 
-// mistakes are what is wrong with the options that the command line can set, in the order of their names.
+// mistakes are those in the options that the command line can set, in the order of their names.
 func (o *Options) mistakes() (errs []error) {
 	refuse := func(name, format string, args ...any) {
 		errs = append(errs, fmt.Errorf("--"+name+": "+format, args...))

@@ -57,7 +57,7 @@ func TestTheCommandLineNamesAllItsMistakes(t *testing.T) {
 	}
 }
 
-// TestAnEngineThatIsStoppedWhileItStarts leaves nothing behind.
+// TestAnEngineThatIsStoppedWhileItStarts leaves no goroutines or files behind.
 func TestAnEngineThatIsStoppedWhileItStarts(t *testing.T) {
 	directory := envoytest.Directory(t)
 	options := optionsIn(t, directory, markManifest)
@@ -74,7 +74,7 @@ func TestAnEngineThatIsStoppedWhileItStarts(t *testing.T) {
 	}
 }
 
-// TestAnOrderlyStopEndsTheProgramWithZero, whenever it comes.
+// TestAnOrderlyStopEndsTheProgramWithZero, at any time.
 func TestAnOrderlyStopEndsTheProgramWithZero(t *testing.T) {
 	for name, ready := range map[string]bool{"before it serves": false, "while it serves": true} {
 		t.Run(name, func(t *testing.T) {
@@ -100,7 +100,8 @@ func TestAnOrderlyStopEndsTheProgramWithZero(t *testing.T) {
 	}
 }
 
-// TestAStartThatIsStoppedLeavesOthersSocketsAlone: whoever cannot ask whether a process listens takes nothing away.
+// TestAStartThatIsStoppedLeavesOthersSocketsAlone: an engine that cannot check whether a process listens removes no
+// socket.
 func TestAStartThatIsStoppedLeavesOthersSocketsAlone(t *testing.T) {
 	path := envoytest.Directory(t) + "/admin"
 	alive, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", path)

@@ -14,7 +14,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// Registry holds the factories of the policies that were compiled in.
+// Registry holds the factories of the compiled-in policies.
 type Registry struct {
 	factories map[string]v1alpha.Factory
 	groups    *pythonbridge.Groups
@@ -28,8 +28,8 @@ func newRegistry(groups *pythonbridge.Groups, store *store.Store, log *slog.Logg
 	return &Registry{factories: map[string]v1alpha.Factory{}, groups: groups, store: store, log: log, metrics: map[string]*v1alpha.Metrics{}}
 }
 
-// Register adds the factory of one version of a policy: "add-headers", "v1.0.0". The same twice is a mistake of the
-// build, which stops the engine at start.
+// Register adds the factory of one version of a policy: "add-headers", "v1.0.0". A duplicate is a mistake of the build,
+// which stops the engine at start.
 func (r *Registry) Register(name, version string, f v1alpha.Factory) {
 	id := name + ":" + version
 	if _, double := r.factories[id]; double || f == nil {
@@ -41,7 +41,7 @@ func (r *Registry) Register(name, version string, f v1alpha.Factory) {
 	}
 }
 
-// policyMetrics are what Go policies have counted by metrics of their own.
+// policyMetrics are the metrics that Go policies define.
 func (r *Registry) policyMetrics() []policymetrics.Metric {
 	var all []policymetrics.Metric
 	for _, id := range slices.Sorted(maps.Keys(r.metrics)) {
@@ -71,8 +71,8 @@ func withStore(store *store.Store, factory v1alpha.Factory) v1alpha.Factory {
 // BridgeFactory returns the factory of Python policies that run in an executor group.
 func (r *Registry) BridgeFactory(group string) v1alpha.Factory { return r.groups.BridgeFactory(group) }
 
-// policies joins the manifest with the registry. The manifest says what is Python, and that goes through the bridge
-// whatever is compiled in: a stock engine serves any Python policy, also one with the name of a Go policy that ships.
+// policies joins the manifest with the registry. The manifest decides which policies are in Python, and these use the
+// bridge even if a Go policy of the same name is compiled in: so a stock engine serves any Python policy.
 func (r *Registry) policies(manifest *manifest) ([]node.Policy, error) {
 	var all []node.Policy
 	mistakes := slices.Clone(r.mistakes)
@@ -82,7 +82,7 @@ func (r *Registry) policies(manifest *manifest) ([]node.Policy, error) {
 			factory = r.BridgeFactory(entry.Group)
 		}
 		if factory == nil {
-			mistakes = append(mistakes, fmt.Sprintf("%s stands in the manifest but is not compiled into this engine, which has %s; build again, and restart the engine",
+			mistakes = append(mistakes, fmt.Sprintf("%s is in the manifest but not compiled into this engine, which has %s; build again, and restart the engine",
 				entry.id(), strings.Join(slices.Sorted(maps.Keys(r.factories)), ", ")))
 			continue
 		}

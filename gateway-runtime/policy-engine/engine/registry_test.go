@@ -9,8 +9,8 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// A stock engine has the Go policies that ship, and serves builds with a Python policy that has the name of one.
-func TestThatIsPythonWhatTheManifestCallsPython(t *testing.T) {
+// A stock engine has the shipped Go policies compiled in, and serves builds with a Python policy of the same name.
+func TestTheManifestDecidesWhichPoliciesArePython(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
 	groups := pythonbridge.NewGroups(nil, pythonbridge.Options{}, log)
 	defer groups.Close()

@@ -19,7 +19,7 @@ import (
 	"gatewright.dev/policy-engine/internal/peers"
 )
 
-// servers are the engine's sockets and what serves them.
+// servers are the engine's sockets and their servers.
 type servers struct {
 	extProc, xds, admin endpoint
 	extProcServer       *grpcstream.Server
@@ -35,12 +35,12 @@ type endpoint struct {
 // listen opens all sockets, or none.
 func (e *Engine) listen(ctx context.Context) (*servers, error) {
 	s := &servers{
-		extProcServer: extproc.NewServer(exchange.NewServer(e.table, e.counters, &e.watches), e.shownAnalytics, e.options.Log).GRPC(),
+		extProcServer: extproc.NewServer(exchange.NewServer(e.table, e.counters, &e.watches), e.redactAnalytics, e.options.Log).GRPC(),
 		xdsServer:     grpc.NewServer(),
 		adminServer:   admin.Server(e.adminSources()),
 	}
 	e.xds.Register(s.xdsServer)
-	accesslog.Register(s.xdsServer, e.accessLogs()) // Envoy asks the one and tells the other, over the same socket
+	accesslog.Register(s.xdsServer, e.accessLogs()) // Envoy reads from one service and sends to the other, over the same socket
 	s.extProc.serve, s.xds.serve, s.admin.serve = s.extProcServer.Serve, s.xdsServer.Serve, s.adminServer.Serve
 	envoy := peers.Rule{File: e.options.Peers, Roles: []string{peers.Envoy}}
 	people := peers.Rule{File: e.options.Peers, Roles: []string{peers.Supervisor}, Outside: true}
@@ -70,7 +70,7 @@ func (s *servers) start(at endpoint, failed chan<- error) {
 	}()
 }
 
-// drain takes no new exchange and lets those under way end, for at most limit.
+// drain accepts no new exchanges, and waits for those under way, for at most limit.
 func (s *servers) drain(limit time.Duration, log *slog.Logger) {
 	timer := time.AfterFunc(limit, func() {
 		log.Warn("exchanges are still under way at the end of the drain timeout; they are cut off", "timeout", limit.String())
@@ -86,7 +86,7 @@ func (s *servers) close() {
 	_ = s.adminServer.Close()
 	for _, at := range []endpoint{s.extProc, s.xds, s.admin} {
 		if at.listener != nil {
-			_ = at.listener.Close() // also where nothing serves yet: its file goes too
+			_ = at.listener.Close() // even if it is not being served yet: this removes its file
 		}
 	}
 }

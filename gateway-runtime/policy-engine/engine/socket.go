@@ -22,8 +22,8 @@ func socketPath(address string) (string, error) {
 	return path, nil
 }
 
-// listen opens a Unix socket with mode 0600, in place of one that a dead process left behind. Where the rule has a file,
-// it lets in whom the rule does.
+// listen opens a Unix socket with mode 0600, in place of one that a dead process left behind. If the rule has a file,
+// only the peers that the rule allows can connect.
 func listen(ctx context.Context, address string, rule peers.Rule, log *slog.Logger) (net.Listener, error) {
 	path, err := socketPath(address)
 	if err != nil {
@@ -59,7 +59,7 @@ func removeStale(ctx context.Context, path string) error {
 	if alive, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", path); err == nil {
 		return errors.Join(fmt.Errorf("%s: another process listens there; stop it, or name another path", path), alive.Close())
 	}
-	if ctx.Err() != nil { // so nobody was asked
+	if ctx.Err() != nil { // the dial was cancelled, so it shows nothing
 		return ErrStopped
 	}
 	return os.Remove(path)

@@ -13,8 +13,8 @@ import (
 	"gatewright.dev/policy-engine/internal/tracing"
 )
 
-// setTelemetry hands what a Gateway says of telemetry to the parts that it is for. It is called for each Gateway that is
-// served, also again for the same one, and must not wait. nil: the Gateway says nothing.
+// setTelemetry passes a Gateway's telemetry settings to the parts that they concern. It is called for each Gateway that
+// is applied, also again for the same one, and must not block. nil: the Gateway has no settings.
 func (e *Engine) setTelemetry(telemetry *nodev1.Telemetry) {
 	e.redaction.Store(redaction.New(telemetry.GetRedaction()))
 	e.setMetrics(telemetry.GetMetrics())
@@ -25,25 +25,25 @@ func (e *Engine) setTelemetry(telemetry *nodev1.Telemetry) {
 	e.traces.Apply(telemetry.GetTracing())
 }
 
-// Redaction is the list of what is secret as it stands now; it is asked anew for each thing that is shown.
+// Redaction is the current list of secret names; callers read it anew for each output.
 func (e *Engine) Redaction() *redaction.List { return e.redaction.Load() }
 
-func (e *Engine) setMetrics(wanted *nodev1.Metrics) {
-	e.proxyAnswers.SetMaxSeries(int(wanted.GetMaxSeries()))
-	e.metrics.Apply(metrics.Settings{Disabled: wanted.GetDisabled(), MaxSeries: int(wanted.GetMaxSeries()),
-		WithoutOperations: wanted.GetWithoutOperations()})
+func (e *Engine) setMetrics(settings *nodev1.Metrics) {
+	e.proxyAnswers.SetMaxSeries(int(settings.GetMaxSeries()))
+	e.metrics.Apply(metrics.Settings{Disabled: settings.GetDisabled(), MaxSeries: int(settings.GetMaxSeries()),
+		WithoutOperations: settings.GetWithoutOperations()})
 }
 
-// setAdmin has the node's admin listener listen where the Gateway says; nowhere where it says nothing.
-func (e *Engine) setAdmin(wanted *nodev1.Admin) {
-	if wanted == nil || wanted.GetDisabled() {
+// setAdmin opens the node's admin listener at the Gateway's address; without one it closes it.
+func (e *Engine) setAdmin(settings *nodev1.Admin) {
+	if settings == nil || settings.GetDisabled() {
 		e.adminListener.Listen(nil)
 		return
 	}
-	e.adminListener.Listen(&metrics.Address{IP: wanted.GetAddress(), Port: int(wanted.GetPort())})
+	e.adminListener.Listen(&metrics.Address{IP: settings.GetAddress(), Port: int(settings.GetPort())})
 }
 
-// makeMetrics makes the metrics, and the admin listener that answers them, which listens nowhere yet.
+// makeMetrics makes the metrics, and the admin listener that serves them, which does not listen yet.
 func (e *Engine) makeMetrics() {
 	e.metrics = metrics.New(metrics.Options{
 		Counters: e.counters, Sources: e.options.MetricsSources, Log: e.options.Log,
@@ -61,7 +61,7 @@ func (e *Engine) makeMetrics() {
 	e.adminListener = metrics.NewListener(mux, e.options.Log)
 }
 
-// obstacle says why clients are not served as the Gateway says; "": they are.
+// obstacle is the reason that clients are not served as the Gateway specifies; "": they are.
 func (e *Engine) obstacle() string {
 	if !e.ready.Load() {
 		return admin.NotReady
@@ -69,13 +69,13 @@ func (e *Engine) obstacle() string {
 	return e.node.Stats().Gateway.Obstacle()
 }
 
-// shownAnalytics are what the access log is told of what policies have left.
-func (e *Engine) shownAnalytics(analytics map[string]any) map[string]any {
-	shown, _ := e.Redaction().Fields(analytics)
-	return shown
+// redactAnalytics returns the analytics that policies have left as they go to the access log.
+func (e *Engine) redactAnalytics(analytics map[string]any) map[string]any {
+	redacted, _ := e.Redaction().Fields(analytics)
+	return redacted
 }
 
-// newTracing makes what traces exchanges, and returns the log whose lines say of which trace they are.
+// newTracing makes the tracing of exchanges, and returns the log whose lines carry their trace's id.
 func (e *Engine) newTracing(options Options) *slog.Logger {
 	e.traces = tracing.New(tracing.Options{
 		NodeID: options.NodeID, Version: Version, Redaction: e.Redaction,
@@ -84,7 +84,7 @@ func (e *Engine) newTracing(options Options) *slog.Logger {
 	return slog.New(e.traces.Handler(options.Log.Handler()))
 }
 
-// accessLogs are the parts of Envoy's access log that the engine reads.
+// accessLogs are the readers of the parts of Envoy's access log that the engine uses.
 func (e *Engine) accessLogs() map[string]accesslog.Reader {
 	answers := &accesslog.Answers{Counter: e.proxyAnswers, Recorder: e.recorder, Near: e.node.Near, Obstacle: e.node.Obstacle}
 	return map[string]accesslog.Reader{tracing.Log: e.traces.Read, accesslog.AnswersLog: answers.Read}

@@ -53,7 +53,7 @@ func runNode(t *testing.T, directory, controller string) {
 	})
 }
 
-// unresolved is an API whose upstream's name never resolves: the DNS server asked is silent.
+// unresolved is an API whose upstream's name never resolves: the DNS server stays silent.
 func unresolved(t *testing.T, name, digest string, dns int) *nodev1.ApiBundle {
 	t.Helper()
 	bundle := api(t, name, digest, 1, "")
@@ -65,7 +65,7 @@ func unresolved(t *testing.T, name, digest string, dns int) *nodev1.ApiBundle {
 	return bundle
 }
 
-func TestAnUpstreamThatDoesNotResolveHoldsNobodyBackForLong(t *testing.T) {
+func TestAnUnresolvedUpstreamDelaysOtherAPIsOnlyBriefly(t *testing.T) {
 	directory, upstream, dns := envoytest.Directory(t), startUpstream(t), envoytest.SilentDNS(t)
 	c, address := startController(t, directory)
 	runNode(t, directory, address)
@@ -85,9 +85,9 @@ func TestAnUpstreamThatDoesNotResolveHoldsNobodyBackForLong(t *testing.T) {
 	envoy.Until("h", "/held", "mark=")
 }
 
-// An Envoy that starts serves nobody before its clusters are warm. The state it is to start with may be a good one
-// whose upstream's name has gone since.
-func TestAnEnvoyThatStartsIsNotHeldBackForLongEither(t *testing.T) {
+// An Envoy that starts serves no clients before its clusters are warm. The state that it starts with may be a good one
+// whose upstream's name has disappeared since.
+func TestAnUnresolvedUpstreamDelaysAStartingEnvoyOnlyBriefly(t *testing.T) {
 	directory, upstream, dns := envoytest.Directory(t), startUpstream(t), envoytest.SilentDNS(t)
 	c, address := startController(t, directory)
 	runNode(t, directory, address)

@@ -91,6 +91,16 @@ def test_a_burst_waits_and_is_served() -> None:
     assert [each.id for each in taken if each is not None] == list(range(200))
 
 
+@pytest.mark.parametrize("slots", [16, 32, 200])
+def test_the_first_slot_that_comes_free_says_nothing_of_those_taken_with_it(slots: int) -> None:
+    """Slots that were taken together come free together: the first one after 50 ms is no rate of one in 50 ms."""
+    queue: AdmissionQueue[Execution] = AdmissionQueue()
+    assert [queue.offer(execution(n, 1.0), slots, 0.0) for n in range(slots)] == [None] * slots
+    queue.slot_freed(0.05)
+    assert queue.pop(0.05) is not None
+    assert queue.offer(execution(slots, 1.051), slots, 0.051) is None
+
+
 def test_what_is_less_than_the_policy_can_do_is_never_refused() -> None:
     assert Load(service=0.05, rate=300).run(5).refused == 0
 
@@ -108,7 +118,7 @@ def test_a_standing_queue_is_kept_short(service: float, jitter: float) -> None:
 
 def test_what_overload_begins_with_waits_no_longer_than_a_burst_may() -> None:
     load = Load(service=0.2, rate=3 * SLOTS / 0.2).run(5)
-    assert max(load.waits) < 0.4
+    assert max(load.waits) < 0.3 + 0.2, "a burst, and the execution that shows how long they take"
     assert load.refused > len(load.waits)
 
 
@@ -137,7 +147,7 @@ def test_a_policy_whose_slots_all_hang_is_said_to_be_full() -> None:
     assert queue.offer(execution(1, 1.0), SLOTS, 0.0) is None
     refusal = queue.offer(execution(2, 2.5), SLOTS, 1.5)
     assert refusal is not None
-    assert "turn would not come" in refusal
+    assert "no slot would be free" in refusal
 
 
 def test_a_while_after_the_load_a_burst_may_wait_again() -> None:

@@ -188,7 +188,7 @@ def test_isolation_says_its_name_where_the_permissions_of_a_file_allow_it(number
     new = tmp_path / "new"
     assert f"name {new} under files: {{write: […]}}" in refused(new)
     assert "files" not in refused(tmp_path / "no folder" / "new")
-    assert "what network: in its policy-definition.yaml names" in refused(None)
+    assert "name its address under network: of the policy" in refused(None)
     assert ";" not in describe(OSError(errno.ENOENT, "No such file", str(file)))
 
 

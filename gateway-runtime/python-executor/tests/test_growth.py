@@ -244,6 +244,6 @@ def test_what_computes_gets_no_more_slots() -> None:
         growth.watch(instance)
         for _ in range(4):
             assert end_one(instance) is not None
-            growth.look(room=False)
+            growth.adjust(room=False)
         assert instance.limit == 2
         assert dispatcher.progress().workers == 4

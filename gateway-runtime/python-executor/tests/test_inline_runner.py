@@ -270,7 +270,7 @@ class Scene:
         term = self.runner.term
         for _ in range(LOOKS):
             assert self.runner.term == term
-            self.runner.look()
+            self.runner.check()
         assert eventually(lambda: self.runner.term == term + 1)
 
     def close(self) -> None:
@@ -351,7 +351,7 @@ def test_without_a_further_thread_the_one_that_stalled_leads_on(
     with monkeypatch.context() as broken:
         broken.setattr(CriticalThread, "start", start)
         for _ in range(LOOKS):
-            one.runner.look()
+            one.runner.check()
     assert needed.thread_failed
     one.clock.move(seconds)
     one.gates[0].set()

@@ -433,4 +433,4 @@ def test_what_is_repeated_ends_with_its_instance(engine: Start, form: str, caplo
     assert eventually(lambda: min(runs().values()) > 2)
     one.send(close=[1])
     assert eventually(lambda: (before := runs())["one"] == runs()["one"] and before["two"] < runs()["two"])
-    assert "work failed (1 in a row), and is tried again: OSError: away" in caplog.text
+    assert "work failed (1 in a row) and will be retried: OSError: away" in caplog.text

@@ -163,7 +163,7 @@ def test_a_signal_lets_what_is_under_way_finish(
     lines = [json.loads(line) for line in [*begun, *err.splitlines()]]
     said = [line["message"].split(" on ")[0] for line in lines]
     assert sorted(said[:2]) == ["serving 6 policies", "started"]  # an engine may be quicker than the log
-    assert said[2:] == ["stopping: what is under way has 10 s", "stopped"]
+    assert said[2:] == ["stopping: executions under way have 10 s to end", "stopped"]
     assert lines[said.index("started")]["requestId"] == "request-1"
     assert not (tmp_path / "s.sock").exists()
 

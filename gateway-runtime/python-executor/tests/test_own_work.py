@@ -254,7 +254,9 @@ def test_one_that_waits_in_its_finally_is_cancelled_once_more(
     engine.wait(lambda: engine.yielded(1) == b"a")
     engine.send(cancel=[1])
     engine.wait(as_time_passes(clock, lambda: engine.health().executions_finished == 1))
-    assert [r.message for r in caplog.records if "it is given up" in r.message and "stubborn.py:19" in r.message]
+    assert [
+        r.message for r in caplog.records if "the executor abandons it" in r.message and "stubborn.py:19" in r.message
+    ]
 
 
 @pytest.mark.parametrize(("phase", "at"), [("response", 19), ("request", 0)])
@@ -275,9 +277,9 @@ def test_one_that_swallows_its_cancellation_gives_its_slot_back_and_is_hung(
     assert engine.action(2) == pb.Action(id=2), "it has the slot"
     (hung,) = engine.wait(lambda: engine.health().hung)
     assert (hung.policy, hung.count) == ("stubborn:v1.0.0", 1)
-    given_up = [record for record in caplog.records if "it is given up" in record.message]
-    assert len(given_up) == 1, "it is said once"
-    assert not at or f"stubborn.py:{at}" in given_up[0].message
+    abandoned = [record for record in caplog.records if "the executor abandons it" in record.message]
+    assert len(abandoned) == 1, "it is said once"
+    assert not at or f"stubborn.py:{at}" in abandoned[0].message
     engine.send(request_stream(3), pieces=[piece(3, b"c")])
     engine.wait(lambda: engine.yielded(3) == b"c")
     assert 1 not in {action.id for action in engine.actions}

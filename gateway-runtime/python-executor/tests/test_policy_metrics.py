@@ -90,7 +90,7 @@ def test_an_observation_that_is_wrong_fails_no_request(engine: Callable[..., Eng
             'import threading\nfrom sdk.metrics import Gauge\nmade = []\n'
             'def make():\n    try: Gauge("keys", "x")\n    except ValueError as error: made.append(error)\n'
             'thread = threading.Thread(target=make)\nthread.start()\nthread.join()\nraise made[0]\n',
-            "in prepare, got it elsewhere",
+            "in prepare, got it made elsewhere",
         ),
     ],
 )  # fmt: skip

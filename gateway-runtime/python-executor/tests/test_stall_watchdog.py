@@ -15,7 +15,7 @@ class Looked:
     def __init__(self) -> None:
         self.worker, self.is_running, self.looks = Worker(), False, 0
 
-    def look(self) -> None:
+    def check(self) -> None:
         self.looks += 1
 
 

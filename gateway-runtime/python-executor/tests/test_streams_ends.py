@@ -252,7 +252,7 @@ def test_one_that_blocks_the_event_loop_gets_its_own_and_those_that_have_begun_g
 
     assert any(blocks_for(0.1 + 0.05 * number) for number in range(20)), "a busy machine sees long blocks only"
     (blocked,) = [message for message in caplog.messages if "blocks the event loop" in message]
-    assert blocked.endswith("await what takes time, or hand it to asyncio.to_thread")
+    assert blocked.endswith("await the slow call, or hand it to asyncio.to_thread")
     one.send(request_stream(2), pieces=[piece(2, b"c", last=True), piece(1, b"d", last=True)])
     assert one.action(1) == pb.Action(id=1)
     assert one.action(2) == pb.Action(id=2)

@@ -282,7 +282,14 @@ def left() -> Callable[[], list[object]]:
             if isinstance(each, StreamExecution):
                 kept.append(each)
             elif isinstance(each, Streams):
-                kept += [*each.at_work, *each._tasks, *each._unsent, *each._sinks, *each._submitted, *each._wakened]
+                kept += [
+                    *each.at_work,
+                    *each._tasks,
+                    *each._unsent,
+                    *each._sinks,
+                    *each._submitted,
+                    *each._woken_waiters,
+                ]
             else:
                 kept += [*each._pending, *each._running, *each._bodies.numbers()]
         return kept

@@ -98,7 +98,7 @@ def test_one_that_ended_at_the_last_moment(
     started(one)
     one.action(1)
     one.send(late=[request_execution(1, seconds=2)])
-    assert "the answer came at the last moment, too late" in one_line(caplog).message
+    assert "it ended just after its deadline" in one_line(caplog).message
     assert one.located(1) == ("", 0)
 
 
@@ -108,7 +108,7 @@ def test_one_that_had_not_begun(engine: Start, caplog: pytest.LogCaptureFixture)
     one.send(request_execution(1), request_execution(2, seconds=30))
     one.wait(lambda: one.health().executions_started == 1)
     one.send(late=[request_execution(2, seconds=30)])
-    assert "of 30.000 s; it had not begun, and waited for its turn" in one_line(caplog).message
+    assert "of 30.000 s; it had not begun, and waited for a slot or a thread" in one_line(caplog).message
 
 
 def test_a_second_line_is_said_too(engine: Start, caplog: pytest.LogCaptureFixture, of_test: ModuleType) -> None:

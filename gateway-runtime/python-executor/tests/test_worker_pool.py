@@ -135,7 +135,7 @@ def test_where_the_system_allows_no_more_threads_it_goes_on_with_those_it_has(
         pool.grow()
         pool.grow()
         assert (pool.grown, pool.is_short) == (0, False)
-        assert caplog.messages == ["policies that wait have 1 threads and get no more: can't start new thread"]
+        assert caplog.messages == ["no more than 1 threads for executions could be started: can't start new thread"]
         work.gate.set()
         assert eventually(lambda: len(work.ran) == 3)
 

@@ -1,4 +1,4 @@
-"""Bodies by their kind → the same with their texts masked: JSON, lines of JSON, forms, text; not events."""
+"""Masks bodies by their kind: JSON, JSON lines, forms, text; events.py masks event streams."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from .replacing import MaskedText, Masking
 
 Json = dict[str, Any]
 SLICE = 8192
-"""Characters that are looked at before others on the event loop have their turn."""
+"""Characters that are searched before the event loop may do other work."""
 
 
 class UnreadableError(ValueError):
-    """A body is not what its type says, or is larger than may be gathered. The text says nothing of what came."""
+    """A body is not of its content type, or too large to be buffered. The text quotes nothing of the body."""
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Which strings of a document: those at or below one of `include`, and of `exclude` none. Steps of JSON Pointers; a
-    "*" is any one."""
+    """Selects strings of a document: those at or below one of `include`, but none of `exclude`. Both are steps of JSON
+    Pointers; "*" is any step."""
 
     include: tuple[tuple[str, ...], ...]
     exclude: tuple[tuple[str, ...], ...]
 
     def has(self, steps: tuple[str, ...]) -> bool:
-        return any(_below(steps, each) for each in self.include) and not any(
-            _below(steps, each) for each in self.exclude
+        return any(_below(steps, place) for place in self.include) and not any(
+            _below(steps, place) for place in self.exclude
         )
 
 
-def _below(steps: tuple[str, ...], wanted: tuple[str, ...]) -> bool:
-    return len(steps) >= len(wanted) and all(to in ("*", step) for to, step in zip(wanted, steps, strict=False))
+def _below(steps: tuple[str, ...], place: tuple[str, ...]) -> bool:
+    return len(steps) >= len(place) and all(to in ("*", step) for to, step in zip(place, steps, strict=False))
 
 
 def steps_of(pointer: str) -> tuple[str, ...]:
-    """RFC 6901."""
+    """The steps of a JSON Pointer (RFC 6901)."""
     return tuple(step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:])
 
 
@@ -59,14 +59,14 @@ class Body:
     encoding: str
 
     def in_ascii(self) -> Body:
-        """Itself, for a kind whose parser looks for bytes of ASCII. UnreadableError: it is in UTF-16."""
+        """The body, for a kind whose parser searches for ASCII bytes. UnreadableError: it is in UTF-16."""
         if self.encoding == "utf-16":
-            raise UnreadableError("expected a charset that has ASCII as ASCII, got UTF-16")
+            raise UnreadableError("expected a charset that encodes ASCII as ASCII, got UTF-16")
         return self
 
 
 async def begin_body(chunks: Chunks, content_type: str, *, xml: bool) -> Body:
-    """Reads as much of a body as says what it is written in. CharsetError: it cannot be read."""
+    """Reads as much of a body as shows its encoding. CharsetError: the encoding is not supported."""
     encoding, rest = await charsets.detect_stream(chunks, charsets.of_content_type(content_type), xml=xml)
     return Body(rest, encoding)
 
@@ -98,7 +98,7 @@ async def masked_lines(body: Body, masking: Masking, places: Places, limit: int)
 
 
 async def masked_document(body: bytes, encoding: str, masking: Masking, places: Places) -> bytes:
-    """The very same bytes where nothing in them is masked."""
+    """A JSON text with its strings masked; the same bytes if nothing is masked."""
     try:
         document, has_twice = read_json(body.decode(encoding))
         holder = [document]
@@ -110,37 +110,37 @@ async def masked_document(body: bytes, encoding: str, masking: Masking, places: 
 
 
 def read_json(body: str) -> tuple[Any, bool]:
-    """The value, and whether a name stands twice in an object, of which the value has the last. ValueError: no JSON."""
+    """The value, and whether an object has a name twice, of which the value has the last. ValueError: no JSON."""
     twice: list[bool] = []
 
-    def members(pairs: list[tuple[str, Any]]) -> Json:
-        made = dict(pairs)
-        if len(made) < len(pairs):
+    def to_object(pairs: list[tuple[str, Any]]) -> Json:
+        members = dict(pairs)
+        if len(members) < len(pairs):
             twice.append(True)
-        return made
+        return members
 
-    return json.loads(body, object_pairs_hook=members), bool(twice)
+    return json.loads(body, object_pairs_hook=to_object), bool(twice)
 
 
 def write_json(value: Any) -> str:
-    """In ASCII: a string may have half of a character, of which a model sends the other half later."""
+    """JSON in ASCII, since a string may have half of a character, the other half of which a model sends later."""
     return json.dumps(value, separators=(",", ":"))
 
 
 async def mask_strings(holder: list[Any], masking: Masking, places: Places) -> bool:
-    """Masks the strings of the value in `holder`, in place; whether there was anything to mask."""
-    changed, looked_at = False, 0
+    """Masks the strings of the value in `holder`, in place. Returns whether anything was masked."""
+    changed, searched = False, 0
     for container, key, steps in _strings(holder):
         value = container[key]
         if not places.has(steps):
             continue
-        looked_at += len(value) + 1
+        searched += len(value) + 1
         if len(value) <= SLICE:
             masked = masking.masked(value)
         else:
-            masked = "".join([part async for part in _in_slices(_one(value), masking)])
-        if looked_at > SLICE:
-            looked_at = 0
+            masked = "".join([part async for part in _in_slices(_iterate(value), masking)])
+        if searched > SLICE:
+            searched = 0
             await asyncio.sleep(0)
         if masked != value:
             container[key], changed = masked, True
@@ -148,7 +148,7 @@ async def mask_strings(holder: list[Any], masking: Masking, places: Places) -> b
 
 
 def _strings(holder: list[Any]) -> Iterator[tuple[Any, Any, tuple[str, ...]]]:
-    """Each string's container, its key there, and the steps that lead to it."""
+    """For each string: its container, its key there, and the steps that lead to it."""
     waiting: list[tuple[Any, tuple[str, ...], bool]] = [(holder, (), True)]
     while waiting:
         container, steps, is_root = waiting.pop()
@@ -164,7 +164,7 @@ def _strings(holder: list[Any]) -> Iterator[tuple[Any, Any, tuple[str, ...]]]:
 
 
 async def masked_text(body: Body, masking: Masking) -> Chunks:
-    """UTF-8 that is not valid stays as it is; what is not valid in another encoding raises UnreadableError."""
+    """A text body, masked. Invalid UTF-8 stays as it is; invalid bytes in another encoding raise UnreadableError."""
     errors = "surrogateescape" if body.encoding in {"utf-8", "utf-8-sig", "ascii"} else "strict"
     encoder = codecs.getincrementalencoder(body.encoding)(errors)
     try:
@@ -185,7 +185,7 @@ async def _in_slices(pieces: AsyncIterator[str], masking: Masking) -> AsyncItera
         yield part
 
 
-async def _one(value: str) -> AsyncIterator[str]:
+async def _iterate(value: str) -> AsyncIterator[str]:
     yield value
 
 
@@ -194,17 +194,17 @@ async def _one(value: str) -> AsyncIterator[str]:
 
 async def masked_form(body: Body, masking: Masking, limit: int) -> Chunks:
     form = (await _gather(body, "a form", limit)).decode("utf-8", "surrogateescape")
-    masked = await asyncio.to_thread(masked_pairs, form, masking.masked)  # of a large one it takes a while
+    masked = await asyncio.to_thread(masked_pairs, form, masking.masked)  # a large form takes a while
     yield masked.encode("utf-8", "surrogateescape")
 
 
 def masked_pairs(query: str, masked: Callable[[str], str]) -> str:
-    """A query, or a form, with its values masked; what is not masked stays byte for byte as it came."""
+    """A query or a form with its values masked; other parameters stay byte for byte as they came."""
     params = QueryParams(query)
-    made: dict[str, list[str]] = {}
+    values: dict[str, list[str]] = {}
     changed: set[str] = set()
     for name, value in params.pairs():
-        made.setdefault(name, []).append(masked(value))
-        if made[name][-1] != value:
+        values.setdefault(name, []).append(masked(value))
+        if values[name][-1] != value:
             changed.add(name)
-    return str(params.replaced({name: made[name] for name in made if name in changed})) if changed else query
+    return str(params.replaced({name: values[name] for name in values if name in changed})) if changed else query

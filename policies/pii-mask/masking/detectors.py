@@ -1,8 +1,8 @@
-"""What is personal in a text: each detector has a pattern, and where there is a checksum, tests it.
+"""Detectors of personal data in a text: each has a pattern, and verifies the checksum if there is one.
 
-Patterns of ours are written so that a match has a bounded length and a search takes linear time. Those of a publisher
-run on RE2, whose time is linear, and are refused where a match could be of any length, or rest on where the text
-begins or ends: a stream has no such places.
+The built-in patterns have matches of bounded length and are searched in linear time. Those of a publisher run on RE2,
+whose time is linear. They are refused if a match could have any length, or depends on where the text begins or ends,
+which has no meaning in a stream.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import re2
 Span = tuple[int, int]
 Accept = Callable[[str, "re.Match[str]"], int]
 LONGEST = 1024
-"""Characters of a match of a publisher's pattern."""
+"""The most characters of a match of a publisher's pattern."""
 LARGEST_PROGRAM = 2000
-"""Instructions of RE2's program: a count such as `{200}` makes many from few characters."""
+"""The most instructions of RE2's program: a count such as `{200}` makes many of few characters."""
 BOUNDARIES = {_constants.AT_BOUNDARY, _constants.AT_NON_BOUNDARY}
 SURROGATES = re.compile("[\ud800-\udfff]")
 SEPARATOR = "[ \u00a0-]"
@@ -30,8 +30,8 @@ DIGITS, LETTERS = re.compile("[0-9]"), re.compile("[A-Za-z][0-9]{2}")
 
 
 class Detector(Protocol):
-    """longest: characters that a match and what is looked at behind it have. begins: matches, up to a text's end,
-    whatever a match may begin with; None: anything may be the beginning of one."""
+    """longest: the most characters of a match with its look-ahead. begins: a pattern that matches every beginning of a
+    match, up to the text's end; None: any text may be one."""
 
     @property
     def name(self) -> str: ...
@@ -41,17 +41,16 @@ class Detector(Protocol):
     def begins(self) -> str | None: ...
 
     def find(self, text: str, at: int) -> Iterator[Span]:
-        """Where matches are that begin at `at` or later, from left to right."""
+        """The spans of the matches that begin at `at` or later, from left to right."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One of ours.
+    """A built-in detector.
 
-    needs: without this in a text there is no match, and it is soon looked for. accept: where the match ends that is
-    one, of the candidate that the pattern has found; 0: it is none. A candidate that is none is looked at again from
-    its second character on.
+    needs: a quick pattern without which a text has no match. accept: returns the end of the match in a candidate that
+    the pattern has found; 0: it is no match, and the search goes on from its second character.
     """
 
     name: str
@@ -64,16 +63,16 @@ class Checked:
     def find(self, text: str, at: int) -> Iterator[Span]:
         if not self.needs.search(text, at):
             return
-        while found := self.pattern.search(text, at):
-            end = self.accept(text, found)
+        while match := self.pattern.search(text, at):
+            end = self.accept(text, match)
             if end:
-                yield found.start(), end
-            at = end or found.start() + 1
+                yield match.start(), end
+            at = end or match.start() + 1
 
 
 @dataclass(frozen=True, slots=True)
 class Custom:
-    """A publisher's."""
+    """A detector with a publisher's pattern."""
 
     name: str
     pattern: Any
@@ -81,15 +80,15 @@ class Custom:
     begins: None = None
 
     def find(self, text: str, at: int) -> Iterator[Span]:
-        shown = SURROGATES.sub("\ufffd", text)  # bytes that are no UTF-8 have no place in RE2's
-        yield from (found.span() for found in self.pattern.finditer(shown, at))
+        searchable = SURROGATES.sub("\ufffd", text)  # RE2 accepts no bytes that are not UTF-8
+        yield from (match.span() for match in self.pattern.finditer(searchable, at))
 
 
-# ------------------------------------------------------------------ a publisher's
+# ------------------------------------------------------------------ publishers' patterns
 
 
 def custom(name: str, pattern: str) -> Custom:
-    """ValueError says why a pattern is none that can be run."""
+    """The detector of a publisher's pattern. ValueError says why the pattern cannot be used."""
     expected = (
         f"expected a pattern of RE2's syntax whose matches have 1 to {LONGEST} characters, got {name}: {pattern!r}"
     )
@@ -106,7 +105,7 @@ def custom(name: str, pattern: str) -> Custom:
     if any(_anchors(tree)):
         raise ValueError(rf"{expected}, which has an anchor other than \b and \B: a stream has no lines")
     options = re2.Options()
-    options.log_errors = False  # what is wrong is said to who wrote it
+    options.log_errors = False  # the ValueError reports them
     try:
         compiled = re2.compile(pattern, options)
     except re2.error as error:
@@ -118,23 +117,23 @@ def custom(name: str, pattern: str) -> Custom:
 
 
 def _anchors(tree: Any) -> Iterator[bool]:
-    for each in tree:
-        if isinstance(each, tuple) and len(each) == 2 and each[0] is _constants.AT:
-            yield each[1] not in BOUNDARIES
-        elif isinstance(each, tuple | list | _parser.SubPattern):
-            yield from _anchors(each)
+    for node in tree:
+        if isinstance(node, tuple) and len(node) == 2 and node[0] is _constants.AT:
+            yield node[1] not in BOUNDARIES
+        elif isinstance(node, tuple | list | _parser.SubPattern):
+            yield from _anchors(node)
 
 
-# ------------------------------------------------------------------ ours
+# ------------------------------------------------------------------ built-in detectors
 
 
-def _always(_: str, found: re.Match[str]) -> int:
-    return found.end()
+def _always(_: str, match: re.Match[str]) -> int:
+    return match.end()
 
 
-def _card(text: str, found: re.Match[str]) -> int:
-    """13 to 19 digits by ISO/IEC 7812-1; those that stand behind them may be something else."""
-    places = [at for at in range(*found.span()) if text[at].isdigit()]
+def _card(text: str, match: re.Match[str]) -> int:
+    """The end of a card number of 13 to 19 digits (ISO/IEC 7812-1); further digits may be something else."""
+    places = [at for at in range(*match.span()) if text[at].isdigit()]
     digits = [ord(text[at]) - 48 for at in places]
     for count in range(len(digits), 12, -1):
         end = places[count - 1] + 1
@@ -144,7 +143,7 @@ def _card(text: str, found: re.Match[str]) -> int:
 
 
 def luhn(digits: list[int]) -> bool:
-    """Whether the last digit is right (ISO/IEC 7812-1, annex B)."""
+    """Whether the check digit is right (ISO/IEC 7812-1, annex B)."""
     doubled = [2 * digit - 9 if digit > 4 else 2 * digit for digit in digits[-2::-2]]
     return (sum(digits[::-2]) + sum(doubled)) % 10 == 0
 
@@ -162,58 +161,58 @@ IBAN_LENGTHS: Mapping[str, int] = {
     )
     for country in countries.split()
 }  # fmt: skip
-"""Characters of an IBAN (ISO 13616, the registry of SWIFT), by country."""
+"""The length of an IBAN (ISO 13616, the registry of SWIFT), by country."""
 
 
-def _iban(text: str, found: re.Match[str]) -> int:
-    places = [at for at in range(*found.span()) if text[at].isalnum()]
-    count = IBAN_LENGTHS.get(found[0][:2].upper(), 0)
+def _iban(text: str, match: re.Match[str]) -> int:
+    places = [at for at in range(*match.span()) if text[at].isalnum()]
+    count = IBAN_LENGTHS.get(match[0][:2].upper(), 0)
     if not 0 < count <= len(places):
         return 0
     end = places[count - 1] + 1
     letters = "".join(text[at] for at in places[:count]).upper()
-    remainder = int("".join(str(int(each, 36)) for each in letters[4:] + letters[:4])) % 97
+    remainder = int("".join(str(int(letter, 36)) for letter in letters[4:] + letters[:4])) % 97
     return end if remainder == 1 and not text[end : end + 1].isalnum() else 0
 
 
-def _ssn(_: str, found: re.Match[str]) -> int:
-    area, group, serial = found[1], found[3], found[4]
-    given_out = area not in {"000", "666"} and area < "900" and group != "00" and serial != "0000"
-    return found.end() if given_out else 0
+def _ssn(_: str, match: re.Match[str]) -> int:
+    area, group, serial = match[1], match[3], match[4]
+    is_assigned = area not in {"000", "666"} and area < "900" and group != "00" and serial != "0000"
+    return match.end() if is_assigned else 0
 
 
-def _address(text: str, found: re.Match[str]) -> int:
-    """An address that a sentence may end behind."""
-    ends = [found.end()] if not text[found.end() : found.end() + 1].isalnum() else []
+def _address(text: str, match: re.Match[str]) -> int:
+    """The end of an IP address, without the punctuation of a sentence that ends with it."""
+    ends = [match.end()] if not text[match.end() : match.end() + 1].isalnum() else []
     while ends and text[ends[-1] - 1] in ".:" and len(ends) < 3:
         ends.append(ends[-1] - 1)
     for end in ends:
-        shown = text[found.start() : end]
-        if shown.strip(":") and _is_address(shown):
+        candidate = text[match.start() : end]
+        if candidate.strip(":") and _is_address(candidate):
             return end
     return 0
 
 
-def _is_address(shown: str) -> bool:
+def _is_address(candidate: str) -> bool:
     try:
-        ip_address(shown)
+        ip_address(candidate)
     except ValueError:
         return False
     return True
 
 
-def _german_tax_id(_: str, found: re.Match[str]) -> int:
-    """11 digits with the check of ISO 7064, mod 11,10; of the first ten one stands there two or three times."""
-    digits = [int(each) for each in found[0] if each.isdigit()]
+def _german_tax_id(_: str, match: re.Match[str]) -> int:
+    """11 digits with the check of ISO 7064, mod 11,10; one of the first ten occurs two or three times."""
+    digits = [int(character) for character in match[0] if character.isdigit()]
     counts = sorted(digits[:10].count(digit) for digit in range(10))
     product = 10
     for digit in digits[:10]:
         product = ((digit + product) % 10 or 10) * 2 % 11
-    right = (11 - product) % 10 == digits[10] and counts[-1] in {2, 3} and counts[-2] == 1
-    return found.end() if right else 0
+    is_valid = (11 - product) % 10 == digits[10] and counts[-1] in {2, 3} and counts[-2] == 1
+    return match.end() if is_valid else 0
 
 
-def _ours() -> Iterator[Checked]:
+def _built_in() -> Iterator[Checked]:
     yield Checked(
         "creditCard",
         DIGITS,
@@ -281,4 +280,4 @@ def _ours() -> Iterator[Checked]:
     )
 
 
-OURS: Mapping[str, Detector] = {each.name: each for each in _ours()}
+BUILT_IN: Mapping[str, Detector] = {detector.name: detector for detector in _built_in()}

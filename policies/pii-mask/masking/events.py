@@ -1,9 +1,9 @@
-"""Server-sent events, in which a model's text comes token by token: it is followed from event to event.
+"""Masks server-sent events in which a model's text comes token by token, and follows the text from event to event.
 
-Known are the deltas of chat completions and completions, of messages, of responses, and of candidates: text, and the
-arguments of tool calls. Data that is no JSON is one text. All other strings of an event are looked at by themselves.
-Each event goes on at once; what may be the beginning of something is taken out of its text, and goes with the next
-event, or, where the text ends, in an event of its own.
+It knows the deltas of chat completions and completions, of messages, of responses, and of candidates: text, and the
+arguments of tool calls. Data that is no JSON is one text. All other strings of an event are masked separately. Each
+event goes on at once. Text that may be the beginning of a match is held back: it goes with the next event, or, if the
+text ends, in an event of its own.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from .replacing import MaskedText, Masking
 
 Json = dict[str, Any]
 Key = tuple[Hashable, ...]
-"""Which text: its kind, the index of what it belongs to, and more."""
+"""Identifies a text: its kind, the index of its choice, block or candidate, and more."""
 PLAIN: Key = ("plain", None)
-"""The text of data that is no JSON."""
+"""The key of the text of data that is no JSON."""
 LAST = "[DONE]"
 TEXTS = 64
-"""That are followed at the same time; beyond it the oldest one ends."""
+"""The most texts that are followed at once; a further text ends the oldest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Where a part of a text is: its object and the member's name there; and which text it is of."""
+    """The place of a part of a text: its object, the member's name there, and the text's key."""
 
     holder: Json
     name: str
@@ -41,7 +41,7 @@ class Part:
 async def masked_events(chunks: Chunks, masking: Masking, places: Places, limit: int) -> Chunks:
     events = _Events(masking, places)
     async for event in sse_events(chunks, limit):
-        if event.is_whole:  # of one whose end is missing nobody hears
+        if event.is_whole:  # clients ignore an event without its end
             for piece in await events.next(event):
                 yield piece
     for piece in events.ended(events.keys()):
@@ -72,7 +72,7 @@ class _Events:
         return [*rests, masked, *over]
 
     def ended(self, keys: set[Key]) -> list[bytes]:
-        """What has been kept back of these texts, each in an event like its last one."""
+        """Ends these texts. The text held back of each goes in an event like its last one."""
         rests = [self._texts.pop(key).rest_event() for key in list(self._texts) if key in keys]
         return [rest for rest in rests if rest]
 
@@ -80,21 +80,21 @@ class _Events:
         text = self._text(PLAIN)
         holder = {"data": await text.next(data)}
         encoded = event.with_data(holder["data"]).encode()
-        text.came_with(event, holder, [], Part(holder, "data", PLAIN))
+        text.remember(event, holder, [], Part(holder, "data", PLAIN))
         return encoded
 
     async def _document(self, event: SseEvent, document: Any, parts: list[Part], has_twice: bool) -> bytes:
-        came = [part.holder[part.name] for part in parts]
+        values = [part.holder[part.name] for part in parts]
         for part in parts:
             part.holder[part.name] = ""
         changed = await mask_strings([document], self._masking, self._places) or has_twice
-        for part, value in zip(parts, came, strict=True):
+        for part, value in zip(parts, values, strict=True):
             masked = await self._text(part.key).next(value)
             part.holder[part.name] = masked
             changed |= masked != value
         encoded = event.with_data(write_json(document)).encode() if changed else event.raw
         for part in parts:
-            self._texts[part.key].came_with(event, document, parts, part)
+            self._texts[part.key].remember(event, document, parts, part)
         return encoded
 
     def _text(self, key: Key) -> _Text:
@@ -104,7 +104,7 @@ class _Events:
 
 
 class _Text:
-    """A text that comes in parts, and the event that the last of them came with."""
+    """A text that comes in parts, and the event of its last part."""
 
     def __init__(self, masking: Masking) -> None:
         self._stream = MaskedText(masking)
@@ -119,11 +119,11 @@ class _Text:
     def rest(self) -> str:
         return "".join(self._stream.end())
 
-    def came_with(self, event: SseEvent, document: Any, parts: list[Part], place: Part) -> None:
+    def remember(self, event: SseEvent, document: Any, parts: list[Part], place: Part) -> None:
         self._event, self._document, self._parts, self._place = event, document, parts, place
 
     def rest_event(self) -> bytes:
-        """b"" where nothing has been kept back."""
+        """An event with the text held back; b"" if there is none."""
         rest = self.rest()
         if not rest:
             return b""
@@ -134,7 +134,7 @@ class _Text:
         return self._event.with_data(rest if is_plain else write_json(self._document)).encode()
 
 
-# ------------------------------------------------------------------ where models' texts are
+# ------------------------------------------------------------------ the places of models' texts
 
 
 def _parts(document: Any) -> Iterator[Part]:
@@ -143,9 +143,9 @@ def _parts(document: Any) -> Iterator[Part]:
     for choice in _objects(document.get("choices")):
         at = choice.get("index")
         yield from _strings(choice, ("text",), "choice", at)
-        said = _object(choice.get("delta"))
-        yield from _strings(said, ("content", "refusal", "reasoning_content"), "choice", at)
-        for call in _objects(said.get("tool_calls")):
+        message = _object(choice.get("delta"))
+        yield from _strings(message, ("content", "refusal", "reasoning_content"), "choice", at)
+        for call in _objects(message.get("tool_calls")):
             yield from _strings(_object(call.get("function")), ("arguments",), "choice", at, call.get("index"))
     delta = document.get("delta")
     if isinstance(delta, str):
@@ -157,18 +157,18 @@ def _parts(document: Any) -> Iterator[Part]:
 
 
 def _ends(document: Any) -> Iterator[Key]:
-    """The first two of the keys of texts that the document is the last event of, or comes after."""
+    """The first two items of the keys of texts that end with or before this document."""
     if not isinstance(document, dict):
         return
     for kind, place, reason in (("choice", "choices", "finish_reason"), ("candidate", "candidates", "finishReason")):
-        for each in _objects(document.get(place)):
-            if each.get(reason) is not None:
-                yield kind, _hashable(each.get("index"))
-    said = document.get("type")
-    if said == "content_block_stop":
+        for item in _objects(document.get(place)):
+            if item.get(reason) is not None:
+                yield kind, _hashable(item.get("index"))
+    event_type = document.get("type")
+    if event_type == "content_block_stop":
         yield "block", _hashable(document.get("index"))
-    elif isinstance(said, str) and said.endswith(".done"):
-        yield _item(document, said.removesuffix("done") + "delta")
+    elif isinstance(event_type, str) and event_type.endswith(".done"):
+        yield _item(document, event_type.removesuffix("done") + "delta")
 
 
 def _strings(holder: Json, names: tuple[str, ...], kind: str, index: Any, *more: Any) -> Iterator[Part]:
@@ -187,7 +187,7 @@ def _hashable(value: Any) -> Hashable:
 
 
 def _objects(value: Any) -> list[Json]:
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def _object(value: Any) -> Json:
@@ -195,7 +195,7 @@ def _object(value: Any) -> Json:
 
 
 def _parsed(data: str) -> tuple[Any, bool]:
-    """As read_json; None of what is no JSON."""
+    """Like read_json, with None for data that is no JSON."""
     try:
         return read_json(data)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Detectors and what stands in the place of what they find → a text without it, as a whole or piece by piece."""
+"""Replaces the matches of detectors in a text, as a whole or piece by piece."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from .detectors import Detector, Span
 
 Replace = Callable[[str], str]
 DIGEST = 16
-"""Hex digits of a hash that are shown."""
+"""Hex digits of a shown hash."""
 
 
 @dataclass(frozen=True, slots=True)
 class Masking:
-    """What an attachment masks, in one direction.
+    """The detectors and replacements of an attachment in one direction.
 
-    replaced: by the detector's name. count: is told the name of each that is replaced.
-    beginnings: of each, what a match may begin with (None: anything), and how many characters may be looked at.
+    replaced: the replacements, by the detector's name. count: called with the detector's name for each replaced match.
+    beginnings: for each detector, the pattern of beginnings of a match (None: anything), and its `longest`.
     """
 
     detectors: Sequence[Detector]
@@ -30,13 +30,13 @@ class Masking:
     longest: int
 
     def masked(self, text: str) -> str:
-        """A text that is whole."""
+        """A whole text, masked."""
         return self.replaced_until(text, 0, len(text))[0]
 
     def replaced_until(self, text: str, at: int, final: int) -> tuple[str, int]:
-        """What the text from `at` on comes to, and where that ends: at `final`, or with a match that begins before."""
+        """The masked text from `at` on, and its end: `final`, or the end of a match that begins before."""
         parts = []
-        for (start, end), detector in self.found(text, at):
+        for (start, end), detector in self.matches(text, at):
             if start >= final:
                 break
             self.count(detector.name)
@@ -45,15 +45,15 @@ class Masking:
         until = max(at, final)
         return "".join([*parts, text[at:until]]), until
 
-    def found(self, text: str, at: int) -> Iterator[tuple[Span, Detector]]:
-        """From left to right: of those that overlap, the one that begins first, and of these the longest."""
-        searches = [each.find(text, at) for each in self.detectors]
-        spans = [next(each, None) for each in searches]
+    def matches(self, text: str, at: int) -> Iterator[tuple[Span, Detector]]:
+        """Matches from left to right: of overlapping ones, the one that begins first, and of these the longest."""
+        searches = [detector.find(text, at) for detector in self.detectors]
+        spans = [next(search, None) for search in searches]
         while True:
-            there = [(span, -order) for order, span in enumerate(spans) if span is not None]
-            if not there:
+            candidates = [(span, -order) for order, span in enumerate(spans) if span is not None]
+            if not candidates:
                 return
-            span, order = max(there, key=lambda each: (-each[0][0], each[0][1], each[1]))
+            span, order = max(candidates, key=lambda candidate: (-candidate[0][0], candidate[0][1], candidate[1]))
             yield span, self.detectors[-order]
             for number, other in enumerate(spans):
                 if other is not None and other[0] < span[1]:
@@ -64,20 +64,21 @@ class Masking:
 
 def masking(detectors: Sequence[Detector], replaced: dict[str, Replace], count: Callable[[str], None]) -> Masking:
     beginnings = [
-        (None if each.begins is None else re.compile(rf"(?:{each.begins})\Z"), each.longest) for each in detectors
+        (None if detector.begins is None else re.compile(rf"(?:{detector.begins})\Z"), detector.longest)
+        for detector in detectors
     ]
-    return Masking(detectors, replaced, count, beginnings, max(each.longest for each in detectors))
+    return Masking(detectors, replaced, count, beginnings, max(detector.longest for detector in detectors))
 
 
 class MaskedText:
-    """A text that comes in pieces: what goes on does not depend on where they were cut.
+    """Masks a text that comes in pieces. The result does not depend on where it was cut.
 
-    What may be the beginning of a match is kept until more comes, at most the characters of the longest.
+    The possible beginning of a match is held back until more comes, at most the length of the longest match.
     """
 
     def __init__(self, of: Masking) -> None:
         self._of = of
-        self._seen = ""  # what detectors look back at
+        self._seen = ""  # for look-behinds
         self._kept = ""
 
     def feed(self, piece: str) -> Iterator[str]:
@@ -94,18 +95,18 @@ class MaskedText:
             yield result
 
     def _final(self, text: str, at: int) -> int:
-        """Where a match that begins earlier cannot change any more, whatever comes."""
+        """The position before which no match can begin that later pieces would change."""
         final = len(text)
         for begins, longest in self._of.beginnings:
             first = max(at, len(text) - longest)
             if begins is None:
                 final = min(final, first)
-            elif found := begins.search(text, first):
-                final = min(final, found.start())
+            elif match := begins.search(text, first):
+                final = min(final, match.start())
         return final
 
 
-# ------------------------------------------------------------------ what stands in its place
+# ------------------------------------------------------------------ replacements
 
 
 def fixed(text: str) -> Replace:
@@ -113,12 +114,12 @@ def fixed(text: str) -> Replace:
 
 
 def keep_last(count: int) -> Replace:
-    """`**** **** **** 1111`: separators stay, and at most half of the rest does."""
+    """`**** **** **** 1111`: keeps separators, and at most half of the other characters."""
 
     def replace(value: str) -> str:
-        places = [at for at, each in enumerate(value) if each.isalnum()]
+        places = [at for at, character in enumerate(value) if character.isalnum()]
         hidden = set(places[: len(places) - min(count, len(places) // 2)])
-        return "".join("*" if at in hidden else each for at, each in enumerate(value))
+        return "".join("*" if at in hidden else character for at, character in enumerate(value))
 
     return replace
 
@@ -127,7 +128,7 @@ def hashed(name: str, key: bytes) -> Replace:
     """`email:9f86d081884c7d65`: the same for the same value under the same key, whatever its case and separators."""
 
     def replace(value: str) -> str:
-        plain = "".join(each for each in value.lower() if each.isalnum() or each in "@.:+_%'")
+        plain = "".join(letter for letter in value.lower() if letter.isalnum() or letter in "@.:+_%'")
         digest = hmac.new(key, f"{name}\0{plain}".encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
         return f"{name}:{digest[:DIGEST]}"
 

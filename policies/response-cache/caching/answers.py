@@ -1,4 +1,4 @@
-"""What is kept, and what a cache does with it, wherever it has it."""
+"""Cached answers, and the interface of caches."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Protocol, TypeAlias
 from sdk import clock
 
 REVALIDATION = 30.0
-"""Seconds until another request is let through for a stale answer, where the first has not brought a new one."""
+"""Seconds until another request may revalidate a stale answer, if the first has brought no new one."""
 Names: TypeAlias = tuple[str, ...]
-"""Of the headers that a resource's answers vary by, in lower case, sorted."""
+"""The names of the headers in Vary, in lower case, sorted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One of upstream's. Times are those of `clock.monotonic()`."""
+    """An answer of upstream. Times are those of `clock.monotonic()`."""
 
     status: int
     headers: dict[str, list[str]]
@@ -25,13 +25,13 @@ class Answer:
     born: float
     """When it was made, by upstream or a cache before it."""
     until: float
-    """It is fresh."""
+    """The end of its freshness."""
     for_all: bool
-    """Whether upstream says that it is for clients that are known, too."""
+    """Whether upstream allows it for authenticated clients too."""
     grace: float = 0.0
-    """Seconds after `until` in which it may be given while another request asks upstream."""
+    """Seconds after `until` in which it may be used during revalidation."""
     on_error: float = 0.0
-    """The same where upstream fails."""
+    """Seconds after `until` in which it may be used if upstream fails."""
     id: str = field(default_factory=lambda: secrets.token_hex(8))
 
     @property
@@ -40,27 +40,27 @@ class Answer:
 
     @property
     def left(self) -> float:
-        """Seconds for which it is fresh, less than 0 where it is stale."""
+        """Seconds until it is stale; negative if it is."""
         return self.until - clock.monotonic()
 
     @property
     def kept_for(self) -> float:
-        """Seconds until it is good for nothing."""
+        """Seconds until it can no longer be used."""
         return self.left + max(self.grace, self.on_error)
 
 
 class Cache(Protocol):
-    """Answers by the key of their resource, and by `values`: what a request's headers say, digests by lower-case name,
+    """Answers by the key of their resource, and by `values`: digests of the request's headers, by lower-case name,
     without those that it does not have."""
 
     async def get(self, key: str, values: Mapping[str, str]) -> Answer | None:
-        """The one for such a request, fresh or stale."""
+        """The answer for such a request, fresh or stale."""
 
     async def put(self, key: str, names: Names, values: Mapping[str, str], answer: Answer) -> str:
-        """Keeps it for requests that say the same by the headers `names`. "", or in a word why it is not kept."""
+        """Caches the answer for requests with the same values of the headers `names`. "", or the reason in a word."""
 
     async def forget(self, key: str) -> bool:
-        """Drops all answers of a resource. False: they may still be there."""
+        """Removes all answers of a resource. False: they may still be there."""
 
     async def claim(self, answer: Answer) -> bool:
-        """Whether the one who asks is to get a new answer for this stale one: one is, each REVALIDATION seconds."""
+        """Whether the caller must revalidate this stale answer: True for one caller in REVALIDATION seconds."""

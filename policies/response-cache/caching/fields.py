@@ -1,4 +1,4 @@
-"""Header fields that say for how long: Cache-Control, ages and dates."""
+"""Parses the header fields about freshness: Cache-Control, ages and dates."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from sdk import clock
 
 DIRECTIVE = re.compile(
     r"""[\s,]*+([!#$%&'*+.^_`|~0-9A-Za-z-]++)(?:=(?:"((?:[^"\\]|\\.)*+)"|([^\s",]*+)))?+\s*+(?:,|$)"""
-)  # possessive, so that no line costs more than its length
+)  # possessive, so that matching takes linear time
 CONTRADICTION = "\x00"
-"""Stands among directives where two of the same name differ, or a line is no list of directives."""
+"""A directive that is added if two of the same name differ, or a line is no list of directives."""
 
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -28,43 +28,43 @@ DATES = (
 
 
 def directives(lines: list[str]) -> dict[str, str]:
-    """Of Cache-Control (RFC 9111, 5.2), names in lower case."""
-    found: dict[str, str] = {}
+    """The directives of Cache-Control (RFC 9111, 5.2), by their names in lower case."""
+    values: dict[str, str] = {}
     for line in lines:
         at = 0
         while part := DIRECTIVE.match(line, at):
             name, value = part[1].lower(), part[2] if part[2] is not None else part[3] or ""
-            if found.setdefault(name, value) != value:
-                found[CONTRADICTION] = ""
+            if values.setdefault(name, value) != value:
+                values[CONTRADICTION] = ""
             at = part.end()
         if line[at:].strip(" \t,"):
-            found[CONTRADICTION] = ""
-    return found
+            values[CONTRADICTION] = ""
+    return values
 
 
 def seconds(text: str | None) -> int | None:
-    """RFC 9111, 1.2.2; None where it is no number."""
+    """A number of seconds (RFC 9111, 1.2.2); None if it is no number."""
     return min(int(text), 2**31) if text is not None and re.fullmatch(r"[0-9]{1,20}", text) else None
 
 
 def moment(lines: list[str]) -> float | None:
-    """Date or Expires in seconds since 1970; None without a line, with several, and for what is no HTTP date."""
+    """Date or Expires in seconds since 1970; None if there is no line, several, or no HTTP date."""
     if len(lines) != 1:
         return None
-    found = next((found for date in DATES if (found := date.fullmatch(lines[0]))), None)
-    if found is None:
+    match = next((match for date in DATES if (match := date.fullmatch(lines[0]))), None)
+    if match is None:
         return None
-    year = int(found["year"]) if len(found["year"]) == 4 else _year_of(int(found["year"]))
-    hour, minute, second = (int(found[name]) for name in ("hour", "minute", "second"))
+    year = int(match["year"]) if len(match["year"]) == 4 else _year_of(int(match["year"]))
+    hour, minute, second = (int(match[name]) for name in ("hour", "minute", "second"))
     try:
-        midnight = datetime(year, MONTHS.index(found["month"]) + 1, int(found["day"]), tzinfo=UTC)
+        midnight = datetime(year, MONTHS.index(match["month"]) + 1, int(match["day"]), tzinfo=UTC)
     except ValueError:  # no such day
         return None
     return midnight.timestamp() + 3600 * hour + 60 * minute + second
 
 
 def _year_of(two_digits: int) -> int:
-    """At most 50 years ahead, or else the last one that ends so (RFC 9110, 5.6.7)."""
+    """The year with these digits that is at most 50 years ahead (RFC 9110, 5.6.7)."""
     now = datetime.fromtimestamp(clock.now(), UTC).year
     ahead = (two_digits - now) % 100
     return now + ahead - (100 if ahead > 50 else 0)

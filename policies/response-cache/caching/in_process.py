@@ -1,4 +1,4 @@
-"""Answers in the memory of one process. All of it runs in one event loop, so that there is no lock."""
+"""A cache in the memory of one process. It runs in one event loop, so it needs no lock."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ else:
     from .answers import REVALIDATION, Answer, Names
 
 OVERHEAD = 1024
-"""Bytes that an answer takes beside its body and headers, about."""
+"""Approximate bytes of an answer besides its body and headers."""
 MOST_VARIANTS = 32
-"""Of one resource: nobody fills the memory with the ways in which a client may ask."""
+"""Of one resource, so that a client cannot fill the memory with variants of its headers."""
 Variant: TypeAlias = tuple[str, ...]
 
 
 @dataclass(slots=True)
 class Resource:
     names: Names = ()
-    """Of the headers that its last answer varies by."""
+    """The names in Vary of its last answer."""
     variants: OrderedDict[Variant, Answer] = field(default_factory=OrderedDict)
 
 
 class ProcessCache:
-    """The answers that were used last, as many as fit."""
+    """A least-recently-used cache of bounded size."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes, self.bytes = max_bytes, 0
         self._resources: dict[str, Resource] = {}
         self._used: OrderedDict[tuple[str, Variant], None] = OrderedDict()
         self._claimed: dict[str, float] = {}
-        """By the ids of stale answers that are kept: until when nobody else asks for a new one."""
+        """By the ids of stale answers: until when no other request may revalidate them."""
 
     async def get(self, key: str, values: Mapping[str, str]) -> Answer | None:
         resource = self._resources.get(key)
@@ -94,6 +94,6 @@ class ProcessCache:
 
 
 def size(answer: Answer) -> int:
-    """Bytes that it takes, about."""
+    """The approximate bytes of an answer."""
     lines = sum(len(name) + sum(map(len, values)) for name, values in answer.headers.items())
     return len(answer.body) + lines + OVERHEAD

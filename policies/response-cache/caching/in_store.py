@@ -1,13 +1,13 @@
-"""Answers in the store of the node, or of all nodes.
+"""A cache in the store of the node, or of all nodes.
 
-What a resource's key has is its answer, or, where answers vary, an index: the names of the headers that they vary by,
-and a generation, which is random. The answers are at keys of resource, generation and variant, so that the index is all
-that has to go for none of them to be found; they end by themselves. An answer is read by one call, or by two.
+A resource's key holds its answer, or, if answers vary, an index: the names in Vary, and a random generation. The keys
+of varying answers consist of resource, generation and variant, so that removing the index removes all of them; the
+answers expire by themselves. Reading an answer takes one call of the store or two.
 
-A value is a checksum (CRC-32 of FORMAT, the value's key, and what follows), a line of JSON, and the body. What another
-version has written, what is cut or changed, and what stands at another key than its own, is not there for who reads it.
+A value is a checksum (CRC-32 of FORMAT, the value's key, and the rest), a line of JSON, and the body. Values of another
+version, damaged values, and values at another key than their own are ignored.
 
-While the store does not answer nothing is found and nothing is kept. Nodes tell an answer's age by their clocks.
+While the store does not answer nothing is found and nothing is cached. Nodes compute an answer's age by their clocks.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ else:
     from .answers import REVALIDATION, Answer, Names
 
 FORMAT = b"1"
-"""Another one wherever what is written is not what was."""
+"""To be changed with the format of values."""
 UNANSWERED = Counter(
-    "cache_store_unavailable_total", "Uses of the store that it had no answer, or no room, for.", labels=["use"]
+    "cache_store_unavailable_total", "Calls that the store did not answer, or had no room for.", labels=["use"]
 )
 
 
@@ -46,7 +46,7 @@ class Index:
 
 
 class StoreCache:
-    """name: of keys of its own. longest: seconds that any answer may be kept for."""
+    """name: the name space of its keys. longest: the most seconds that an answer may be cached for."""
 
     def __init__(self, name: str, longest: float) -> None:
         self._store = AsyncStore(name)
@@ -54,18 +54,18 @@ class StoreCache:
 
     async def get(self, key: str, values: Mapping[str, str]) -> Answer | None:
         try:
-            found = await self._read(key)
-            if isinstance(found, Index):
-                found = await self._read(variant_key(key, found, values))
+            entry = await self._read(key)
+            if isinstance(entry, Index):
+                entry = await self._read(variant_key(key, entry, values))
         except StoreUnavailableError:
             UNANSWERED.inc(use="get")
             return None
-        return found if isinstance(found, Answer) and found.kept_for > 0 else None
+        return entry if isinstance(entry, Answer) and entry.kept_for > 0 else None
 
     async def put(self, key: str, names: Names, values: Mapping[str, str], answer: Answer) -> str:
         try:
             if not names:
-                return await self._write(key, encoded(key, answer), answer.kept_for)
+                return await self._write(key, encode(key, answer), answer.kept_for)
             return await self._put_variant(key, names, values, answer)
         except StoreUnavailableError:
             UNANSWERED.inc(use="put")
@@ -87,22 +87,22 @@ class StoreCache:
             return True
 
     async def _put_variant(self, key: str, names: Names, values: Mapping[str, str], answer: Answer) -> str:
-        found = await self._read(key)
-        is_there = isinstance(found, Index) and found.names == names
-        index = found if isinstance(found, Index) and is_there else Index(secrets.token_hex(8), names)
+        entry = await self._read(key)
+        has_index = isinstance(entry, Index) and entry.names == names
+        index = entry if isinstance(entry, Index) and has_index else Index(secrets.token_hex(8), names)
         place = variant_key(key, index, values)
-        if why := await self._write(place, encoded(place, answer), answer.kept_for):
-            return why
-        if is_there:  # and has not been taken away meanwhile, which would be undone if it was written
+        if reason := await self._write(place, encode(place, answer), answer.kept_for):
+            return reason
+        if has_index:  # writing it again would undo a removal meanwhile
             return "" if await self._store.expire(key, self._longest) else "store"
-        return await self._write(key, encoded(key, index), self._longest)
+        return await self._write(key, encode(key, index), self._longest)
 
     async def _read(self, key: str) -> Answer | Index | None:
         value = await self._store.get(key)
-        return None if value is None else decoded(key, value)
+        return None if value is None else decode(key, value)
 
     async def _write(self, key: str, value: bytes, seconds: float) -> str:
-        """ "", or why it is not kept."""
+        """Writes a value. Returns "", or the reason why it could not."""
         if len(value) > MAX_VALUE:
             return "too-large"
         if seconds < 0.001:
@@ -115,17 +115,17 @@ def variant_key(key: str, index: Index, values: Mapping[str, str]) -> str:
     return f"{key} {index.generation} {hashlib.sha256(variant.encode()).hexdigest()}"
 
 
-def encoded(key: str, entry: Answer | Index) -> bytes:
-    """What stands at this key for an entry."""
+def encode(key: str, entry: Answer | Index) -> bytes:
+    """The value of an entry at this key."""
     if isinstance(entry, Index):
-        return sealed(key, [entry.generation, *entry.names], b"")
-    lives = [entry.until - entry.born, entry.grace, entry.on_error]
+        return add_checksum(key, [entry.generation, *entry.names], b"")
+    durations = [entry.until - entry.born, entry.grace, entry.on_error]
     born = clock.now() - (clock.monotonic() - entry.born)
-    fields = [entry.id, entry.status, entry.headers, entry.for_all, born, *map(float, lives)]
-    return sealed(key, fields, entry.body)
+    fields = [entry.id, entry.status, entry.headers, entry.for_all, born, *map(float, durations)]
+    return add_checksum(key, fields, entry.body)
 
 
-def sealed(key: str, fields: list[Any], body: bytes) -> bytes:
+def add_checksum(key: str, fields: list[Any], body: bytes) -> bytes:
     rest = json.dumps(fields, separators=(",", ":")).encode() + b"\n" + body
     return checksum(key, rest) + rest
 
@@ -134,8 +134,8 @@ def checksum(key: str, rest: bytes) -> bytes:
     return zlib.crc32(rest, zlib.crc32(FORMAT + key.encode())).to_bytes(4, "big")
 
 
-def decoded(key: str, value: bytes) -> Answer | Index | None:
-    """None: this version has not written it there."""
+def decode(key: str, value: bytes) -> Answer | Index | None:
+    """The entry of a value at this key; None for another version's, and for damaged values."""
     if value[:4] != checksum(key, value[4:]):
         return None
     line, _, body = value[4:].partition(b"\n")
@@ -143,9 +143,9 @@ def decoded(key: str, value: bytes) -> Answer | Index | None:
         match json.loads(line):
             case [str(id), int(status), dict(headers), bool(for_all), float(born), float(lifetime), float(grace),
                   float(on_error)]:  # fmt: skip
-                check("on_request", ImmediateResponse(status, headers, body))  # a client can be given it
-                made = clock.monotonic() - max(0.0, clock.now() - born)
-                return Answer(status, headers, body, made, made + lifetime, for_all, grace, on_error, id)
+                check("on_request", ImmediateResponse(status, headers, body))  # raises if it is not valid
+                local = clock.monotonic() - max(0.0, clock.now() - born)
+                return Answer(status, headers, body, local, local + lifetime, for_all, grace, on_error, id)
             case [str(generation), *names] if all(isinstance(name, str) for name in names):
                 return Index(generation, tuple(names))
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""What a body is to be, by its content type: the schema of each, and what is wrong with a body."""
+"""Validates a body by the schema of its content type."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FORM = "application/x-www-form-urlencoded"
 class Finding:
     """Why a message is refused.
 
-    reason: of a few, a metric's label. errors: `{"in", "pointer", "message"}` and, of a parameter, "name".
+    reason: one of a few, for a metric's label. errors: `{"in", "pointer", "message"}`, and "name" for a parameter.
     """
 
     reason: str
@@ -34,7 +34,7 @@ def finding(reason: str, where: str, message: str, at: str = "") -> Finding:
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """What a body of one media type has to be; without a validator, anything."""
+    """The schema for bodies of one media type; without a validator, any body is valid."""
 
     validator: Validator | None = None
     shape: Shape = ANY
@@ -42,17 +42,17 @@ class Media:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """By media types and ranges in lower case: application/json, application/*+json, text/*, */*."""
+    """Schemas by media types and ranges in lower case: application/json, application/*+json, text/*, */*."""
 
     media: Mapping[str, Media]
 
     def find(self, media_type: str) -> Media | None:
         kind, _, name = media_type.partition("/")
         ranges = (media_type, f"{kind}/*+{name.rpartition('+')[2]}" if "+" in name else "", f"{kind}/*", "*/*")
-        return next((self.media[each] for each in ranges if each in self.media), None)
+        return next((self.media[name] for name in ranges if name in self.media), None)
 
     def wrong(self, headers: Headers, body: bytes, rules: Rules) -> Finding | None:
-        """What is wrong with a body that is there; None where nothing is."""
+        """The mistakes in a body; None if it is valid."""
         lines = headers.get_all("content-type")
         media_type = lines[0].partition(";")[0].strip().lower() if len(lines) == 1 else ""
         media = self.find(media_type) if media_type else None
@@ -72,13 +72,13 @@ class Content:
 
 
 def inline(params: Mapping[str, Any], rules: Rules) -> Content:
-    """What an attachment's `schema` and `contentTypes` say. ValueError says where the schema is wrong."""
+    """The schema of an attachment's `schema` and `contentTypes`. ValueError says where the schema is wrong."""
     media = Media(compiled(json.loads(json.dumps(params["schema"])), rules))
-    return Content({each.lower(): media for each in params["contentTypes"]})
+    return Content({media_type.lower(): media for media_type in params["contentTypes"]})
 
 
 def _value(media_type: str, media: Media, body: bytes, charset: str, rules: Rules) -> tuple[Any] | None:
-    """The body as a value; None where it is of a kind that is not read. JsonError, CharsetError: it cannot be read."""
+    """The body as a value; None if its type is not parsed. JsonError, CharsetError: it cannot be parsed."""
     if media_type.endswith(("/json", "+json")):
         return (read_json(_json_text(body, charset), rules),)
     if media_type == FORM:
@@ -89,8 +89,8 @@ def _value(media_type: str, media: Media, body: bytes, charset: str, rules: Rule
 
 
 def _json_text(body: bytes, charset: str) -> str:
-    """JSON is in UTF-8, without a byte order mark (RFC 8259, 8.1). A charset that has ASCII as ASCII is let in: another
-    reader, which goes by it, reads the same document."""
+    """The text of JSON, which is in UTF-8 without a byte order mark (RFC 8259, 8.1). A charset that encodes ASCII as
+    ASCII is allowed, since a reader that uses it reads the same document."""
     if charset and charsets.encoding(charset) == "utf-16":
         raise JsonError("expected JSON in UTF-8, got the charset utf-16")
     try:
@@ -100,9 +100,10 @@ def _json_text(body: bytes, charset: str) -> str:
 
 
 def _form(pairs: QueryParams, shape: Shape) -> Json:
-    found: dict[str, list[Any]] = {}
+    fields: dict[str, list[Any]] = {}
     for name, text in pairs.pairs():
-        found.setdefault(name, []).append(typed(text, shape.member(name).scalar()))
+        fields.setdefault(name, []).append(typed(text, shape.member(name).scalar()))
     return {
-        name: values if shape.member(name).is_list() or len(values) > 1 else values[0] for name, values in found.items()
+        name: values if shape.member(name).is_list() or len(values) > 1 else values[0]
+        for name, values in fields.items()
     }

@@ -1,6 +1,6 @@
-"""JSON as it came → a value within bounds, and values held against a JSON Schema by jsonschema-rs.
+"""Parses JSON within bounds, and validates values by a JSON Schema with jsonschema-rs.
 
-Patterns run on Rust's `regex`, whose time is linear in the text: those that need more (look-around, references back)
+Patterns run on Rust's `regex`, whose time is linear in the text. Patterns that need more (look-around, back-references)
 are refused when the schema is compiled. Nothing is ever fetched.
 """
 
@@ -17,19 +17,19 @@ import jsonschema_rs
 
 Json = dict[str, Any]
 FEW = 1000
-"""Values of a body of which all mistakes are looked for: jsonschema-rs makes them all at once, some 1.5 KB each. Of a
-larger one the first is told."""
+"""The most values of a body of which all mistakes are reported: jsonschema-rs makes them all at once, some 1.5 KB each.
+Of a larger body the first mistake is reported."""
 SHOWN = 256
-"""Characters of a place, and of what is wrong there."""
+"""The most characters of a pointer, and of a message."""
 REGEX_BYTES = 1 << 20
-"""Of a compiled pattern, and of what it remembers while it runs."""
+"""The most bytes of a compiled pattern, and of its cache while it runs."""
 PATTERNS = "a pattern is one of Rust's regex: without look-around, references back and counts that make it large"
 
 
 class JsonError(ValueError):
-    """What came is no JSON within the bounds. The text says why, and nothing of what came.
+    """The text is no JSON within the bounds. The message quotes nothing of it.
 
-    at: a JSON Pointer to it, where it is one value.
+    at: a JSON Pointer to the value, if one value is wrong.
     """
 
     def __init__(self, text: str, at: str = "") -> None:
@@ -38,7 +38,7 @@ class JsonError(ValueError):
 
 
 class Validator(Protocol):
-    """What jsonschema-rs compiles."""
+    """A schema compiled by jsonschema-rs."""
 
     def is_valid(self, instance: Any) -> bool: ...
     def validate(self, instance: Any) -> None: ...
@@ -47,9 +47,9 @@ class Validator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How strictly all of it is done: parameters of the attachment.
+    """The bounds and options of an attachment's parameters.
 
-    depth: of values in values. values: whether mistakes may quote what came.
+    depth: the most levels of values. values: whether mistakes may quote values.
     """
 
     depth: int
@@ -60,7 +60,7 @@ class Rules:
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Rules:
-        """As an attachment's parameters say."""
+        """The rules of an attachment's parameters."""
         return cls(
             params["maxDepth"],
             params["duplicateNames"] == "refuse",
@@ -86,7 +86,7 @@ def read_json(text: str, rules: Rules) -> Any:
         raise too_deep(rules) from None
     except (json.JSONDecodeError, JsonError) as error:
         raise JsonError(f"expected JSON: {error}") from None
-    except ValueError:  # of int(): more digits than Python reads
+    except ValueError:  # of int(), which refuses longer numbers
         raise JsonError("expected JSON with integers of at most 4300 digits, got a longer one") from None
     size(value, rules)
     if "\\ud" in text or "\\uD" in text:
@@ -95,17 +95,17 @@ def read_json(text: str, rules: Rules) -> Any:
 
 
 def check_text(value: Any) -> None:
-    """JsonError: a text in the value, or a name, is no Unicode. It has half of a surrogate pair, by an escape of JSON
-    (RFC 8259, 8.2), or bytes that are no UTF-8 (PEP 383), and cannot be held against a schema."""
+    """JsonError: a text or a name in the value is no Unicode and cannot be validated: it has half of a surrogate pair,
+    by an escape of JSON (RFC 8259, 8.2), or bytes that are no UTF-8 (PEP 383)."""
     try:
-        json.dumps(value, ensure_ascii=False).encode()  # by far faster than a look at each text
+        json.dumps(value, ensure_ascii=False).encode()  # much faster than checking each text
     except UnicodeEncodeError:
         at = next(_not_unicode(value), "")
         raise JsonError("expected Unicode, got half of a surrogate pair, or bytes that are no UTF-8", at) from None
 
 
 def _not_unicode(value: Any) -> Iterator[str]:
-    """JSON Pointers to texts that are no Unicode, and to objects that have such a name."""
+    """JSON Pointers to texts that are no Unicode, and to objects with such a name."""
     waiting: list[tuple[tuple[str | int, ...], Any]] = [((), value)]
     while waiting:
         steps, inner = waiting.pop()
@@ -116,7 +116,7 @@ def _not_unicode(value: Any) -> Iterator[str]:
             pairs = list(inner.items() if isinstance(inner, dict) else enumerate(inner))
             if not all(isinstance(name, int) or _is_unicode(name) for name, _ in pairs):
                 yield _short(pointer(steps))
-            waiting += (((*steps, name), each) for name, each in reversed(pairs))
+            waiting += (((*steps, name), inner) for name, inner in reversed(pairs))
 
 
 def _is_unicode(text: str) -> bool:
@@ -128,12 +128,12 @@ def _is_unicode(text: str) -> bool:
 
 
 def size(value: Any, rules: Rules) -> int:
-    """How many values are in the value. JsonError where they lie too deep in each other."""
+    """The number of values in the value. JsonError if it has too many levels."""
     level, count = [value], 1
     for _ in range(rules.depth):
         level = [inner for outer in level if isinstance(outer, dict | list) for inner in _inner(outer)]
         count += len(level)
-    if any(isinstance(each, dict | list) for each in level):
+    if any(isinstance(inner, dict | list) for inner in level):
         raise too_deep(rules)
     return count
 
@@ -168,7 +168,7 @@ def _no_constant(_: str) -> None:
 
 
 def compiled(schema: Json | bool, rules: Rules, registry: jsonschema_rs.Registry | None = None) -> Validator:
-    """ValueError says where the schema is wrong."""
+    """The compiled schema. ValueError says where it is wrong."""
     try:
         return _compiled(schema, rules, registry, None if rules.values else "the value")
     except jsonschema_rs.ValidationError:
@@ -197,7 +197,7 @@ def _compiled(
 
 
 def mistakes(validator: Validator, value: Any, rules: Rules) -> list[Json]:
-    """`{"pointer", "message"}` of what is wrong with a value, as many as the rules say; [] of one that is right."""
+    """`{"pointer", "message"}` of the mistakes in a value, as many as the rules allow; [] if it is valid."""
     if validator.is_valid(value):
         return []
     if size(value, rules) <= FEW:
@@ -214,10 +214,10 @@ def _mistake(error: jsonschema_rs.ValidationError) -> Json:
 
 
 def _short(text: str) -> str:
-    """Names are the client's, and may be as long and as many as a body has room for."""
+    """Cuts a text, since names from a client may be as long as the body."""
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def pointer(steps: Iterable[str | int]) -> str:
-    """RFC 6901."""
+    """A JSON Pointer (RFC 6901)."""
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)

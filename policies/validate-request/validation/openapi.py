@@ -1,8 +1,8 @@
-"""An OpenAPI document (3.0, 3.1) → its operations, ready to hold messages against, and which one a request is for.
+"""Reads an OpenAPI document (3.0, 3.1), compiles its operations for validation, and finds a request's operation.
 
-Only what one direction needs is compiled. In 3.0, `nullable` and the boolean `exclusiveMinimum` and `exclusiveMaximum`
-become what JSON Schema 2020-12 says instead; of a request nothing is required that is `readOnly`, of a response
-nothing that is `writeOnly`. Formats such as int32 and byte are no formats of JSON Schema, and let anything pass.
+Only the parts for one direction are compiled. `nullable` and the boolean `exclusiveMinimum` and `exclusiveMaximum` of
+3.0 are translated to JSON Schema 2020-12. In a request no `readOnly` member is required, in a response no `writeOnly`
+one. Formats such as int32 and byte are no formats of JSON Schema, and are not checked.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from .shapes import ANY, Shape
 URI = "urn:gatewright:openapi"
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 VALUES = {"example", "examples", "default", "enum", "const"}
-"""Members of a schema that hold values, in which nothing is a schema."""
+"""Members of a schema that hold values and no schemas."""
 NAMED = {"properties", "patternProperties", "$defs", "schemas", "responses"}
-"""Members whose own members have names of the document's choice, such as `default`."""
+"""Members whose own members have names that the document chooses, such as `default`."""
 NO_PARAMETERS = {"accept", "content-type", "authorization"}
-"""Headers of which OpenAPI says that they are described elsewhere."""
+"""Headers that OpenAPI describes elsewhere than in parameters."""
 LINKS = 32
-"""`$ref` to `$ref`, so many at most."""
+"""The most `$ref` in a row."""
 SHAPE_DEPTH = 8
 VARIABLE = re.compile(r"\{([^{}/]+)\}")
 ENCODED = re.compile("%[0-9A-Fa-f]{2}")
-"""In requests as policies see them the digits are in upper case."""
+"""In paths that policies see, the digits are in upper case."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One of the document. body: None where none is described. responses: by "200", "2XX" and "default"."""
+    """An operation of the document. body: None if it describes none. responses: by "200", "2XX" and "default"."""
 
     method: str
     template: str
@@ -50,20 +50,20 @@ class Operation:
     responses: Mapping[str, Content]
 
     def values(self, path: str) -> dict[str, str] | None:
-        """The path's values, by the end of it: what stands before are the API's context and the like."""
+        """The values of the path's variables, matched from its end, as the API's context may precede the template."""
         count = _without_slash(self.template).count("/")
-        found = self.path.fullmatch("/" + "/".join(_without_slash(path).split("/")[-count:]))
+        match = self.path.fullmatch("/" + "/".join(_without_slash(path).split("/")[-count:]))
         names = VARIABLE.findall(self.template)
-        return None if found is None else dict(zip(names, found.groups(), strict=True))
+        return None if match is None else dict(zip(names, match.groups(), strict=True))
 
     def response(self, status: int) -> Content | None:
-        """None: the document does not describe it."""
+        """The response for a status; None: the document does not describe it."""
         keys = (str(status), f"{status // 100}XX", f"{status // 100}xx", "default")
         return next((self.responses[key] for key in keys if key in self.responses), None)
 
 
 class Operations:
-    """Those of a document that an attachment can meet. ValueError says what is wrong with the document."""
+    """The operations of a document that an attachment may serve. ValueError says what is wrong with the document."""
 
     def __init__(
         self, document: Json, params: Mapping[str, Any], attached_to: str, rules: Rules, *, request: bool
@@ -72,42 +72,43 @@ class Operations:
         self._base: str | None = params.get("basePath")
         self._by_key: dict[tuple[str, str], Operation] = {}
         self._only: Operation | None = None
-        wanted = params.get("operationId")
+        operation_id = params.get("operationId")
         method, _, template = attached_to.partition(" ")
         template = template.partition(" ")[0]
         is_one = attached_to != "" and "*" not in attached_to and self._base is None
         known = []
-        for each_method, each_template, node, shared in reader.operations():
-            key = (each_method, VARIABLE.sub("{}", each_template))
-            known.append(f"{each_method} {each_template}")
-            if wanted is not None:
-                if node.value.get("operationId") == wanted:
-                    self._only = reader.operation(each_method, each_template, node, shared)
+        for own_method, own_template, node, shared in reader.operations():
+            key = (own_method, VARIABLE.sub("{}", own_template))
+            known.append(f"{own_method} {own_template}")
+            if operation_id is not None:
+                if node.value.get("operationId") == operation_id:
+                    self._only = reader.operation(own_method, own_template, node, shared)
             elif not is_one or key == (_described(method), VARIABLE.sub("{}", template)):
-                self._by_key[key] = reader.operation(each_method, each_template, node, shared)
+                self._by_key[key] = reader.operation(own_method, own_template, node, shared)
         if self._only is None and not self._by_key:
-            expected = f"operationId {wanted}" if wanted is not None else attached_to if is_one else "an operation"
+            by_id = f"operationId {operation_id}" if operation_id is not None else ""
+            expected = by_id or (attached_to if is_one else "an operation")
             raise ValueError(f"expected a document with {expected}, got one with {', '.join(known) or 'none'}")
         self._ordered = sorted(self._by_key.values(), key=_specific)
 
     def find(self, method: str, path: str, operation: str) -> tuple[Operation, dict[str, str]] | None:
-        """The operation of a request, and the path's values as they came; None: it is for none of the document."""
+        """The operation of a request, and the encoded values of its path; None: the document does not describe it."""
         if self._only is not None:
             return self._only, self._only.values(path) or {}
         if self._base is not None:
             return self._find_below(self._base.rstrip("/"), method, path)
         template = VARIABLE.sub("{}", operation.partition(" ")[2].partition(" ")[0])
-        found = self._by_key.get((method, template)) or self._by_key.get((_described(method), template))
-        return None if found is None else (found, found.values(path) or {})
+        match = self._by_key.get((method, template)) or self._by_key.get((_described(method), template))
+        return None if match is None else (match, match.values(path) or {})
 
     def _find_below(self, base: str, method: str, path: str) -> tuple[Operation, dict[str, str]] | None:
         rest = path.removeprefix(base)
         if not path.startswith(base) or not rest.startswith("/"):
             return None
         fitting = [operation for operation in self._ordered if operation.path.fullmatch(_without_slash(rest))]
-        for wanted in dict.fromkeys((method, _described(method))):
-            of_method = [operation for operation in fitting if operation.method == wanted]
-            # A gateway with strictPaths takes the slash at the end of paths away; without, two paths differ by it.
+        for described in dict.fromkeys((method, _described(method))):
+            of_method = [operation for operation in fitting if operation.method == described]
+            # With strictPaths the gateway removes a slash at the end of paths; without, two paths may differ by it.
             same_end = [operation for operation in of_method if operation.template.endswith("/") == rest.endswith("/")]
             for operation in same_end or of_method:
                 return operation, operation.values(rest) or {}
@@ -115,17 +116,17 @@ class Operations:
 
 
 def _described(method: str) -> str:
-    """HEAD is answered as GET is."""
+    """The method that describes this one: GET for HEAD."""
     return "GET" if method == "HEAD" else method
 
 
 def _without_slash(path: str) -> str:
-    """At its end."""
+    """The path without a slash at its end."""
     return path.removesuffix("/") or "/"
 
 
 def _specific(operation: Operation) -> list[tuple[bool, str]]:
-    """Literals before variables, from the left (OpenAPI, "Path Templating Matching")."""
+    """A sort key: literals before variables, from the left (OpenAPI, "Path Templating Matching")."""
     return [("{" in segment, segment) for segment in operation.template.split("/")]
 
 
@@ -133,23 +134,23 @@ def _specific(operation: Operation) -> list[tuple[bool, str]]:
 
 
 def parsed(document: str | Mapping[str, Any]) -> Json:
-    """The document, of a parameter. ValueError where it is none of 3.0 or 3.1."""
+    """The document in a parameter. ValueError: it is no OpenAPI document of 3.0 or 3.1."""
     text = document if isinstance(document, str) else json.dumps(document)
     try:
-        found = json.loads(text)
+        value = json.loads(text)
     except ValueError as error:
         raise ValueError(f"expected an OpenAPI document as JSON, got a text that is none: {error}") from None
-    version = found.get("openapi") if isinstance(found, dict) else None
+    version = value.get("openapi") if isinstance(value, dict) else None
     if not isinstance(version, str) or not version.startswith(("3.0.", "3.1.")):
         raise ValueError(f"expected an OpenAPI document with openapi: 3.0.x or 3.1.x, got {version!r}")
-    if not isinstance(found, dict) or not isinstance(found.get("paths", {}), dict):
+    if not isinstance(value, dict) or not isinstance(value.get("paths", {}), dict):
         raise ValueError("expected paths of the OpenAPI document to be an object")
-    return found
+    return value
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A part of the document, and where it stands."""
+    """A part of the document, and the steps that lead to it."""
 
     steps: tuple[str, ...]
     value: Any
@@ -163,7 +164,7 @@ class _Reader:
         self._rules, self._request = rules, request
 
     def operations(self) -> Iterator[tuple[str, str, Node, list[Node]]]:
-        """Method, template, the operation, and the parameters that its path has for all."""
+        """For each operation: method, template, its node, and the parameters that its path has for all methods."""
         for template in self._document.get("paths", {}):
             item = self._down(Node((), self._document), "paths", template)
             if item is None or not template.startswith("/"):
@@ -175,7 +176,8 @@ class _Reader:
 
     def operation(self, method: str, template: str, node: Node, shared: list[Node]) -> Operation:
         parameters = {
-            (each.place, each.name): each for each in self._parameters([*shared, *self._list(node, "parameters")])
+            (parameter.place, parameter.name): parameter
+            for parameter in self._parameters([*shared, *self._list(node, "parameters")])
         }
         body = self._down(node, "requestBody") if self._request else None
         responses = {} if self._request else self._responses(node)
@@ -191,8 +193,8 @@ class _Reader:
 
     def _responses(self, node: Node) -> dict[str, Content]:
         described = self._down(node, "responses")
-        found = {} if described is None else {status: self._down(described, status) for status in described.value}
-        return {status: self._content(response) for status, response in found.items() if response is not None}
+        responses = {} if described is None else {status: self._down(described, status) for status in described.value}
+        return {status: self._content(response) for status, response in responses.items() if response is not None}
 
     def _content(self, node: Node) -> Content:
         described = self._down(node, "content")
@@ -241,8 +243,8 @@ class _Reader:
             name: self._shape(self._down(schema, "properties", name), depth + 1) for name in value.get("properties", {})
         }
         for key in ("allOf", "anyOf", "oneOf"):
-            for each in self._list(schema, key):
-                shape = self._shape(each, depth + 1)
+            for part in self._list(schema, key):
+                shape = self._shape(part, depth + 1)
                 types |= shape.types
                 members |= shape.members
                 items = shape.items if shape.items is not None else items
@@ -250,11 +252,11 @@ class _Reader:
 
     def _list(self, node: Node, key: str) -> list[Node]:
         value = node.value.get(key, [])
-        found = [self._down(node, key, str(at)) for at in range(len(value))] if isinstance(value, list) else []
-        return [each for each in found if each is not None]
+        items = [self._down(node, key, str(at)) for at in range(len(value))] if isinstance(value, list) else []
+        return [item for item in items if item is not None]
 
     def _down(self, node: Node, *keys: str) -> Node | None:
-        """What stands there, references followed; None where nothing does. ValueError: a reference leads nowhere."""
+        """The node below these keys, with references followed; None if there is none. ValueError: a bad reference."""
         for key in keys:
             value = node.value
             if isinstance(value, list) and key.isdigit() and int(key) < len(value):
@@ -263,10 +265,10 @@ class _Reader:
                 node = Node((*node.steps, key), value[key])
             else:
                 return None
-            node = self._followed(node)
+            node = self._follow(node)
         return node
 
-    def _followed(self, node: Node) -> Node:
+    def _follow(self, node: Node) -> Node:
         start = node
         for _ in range(LINKS):
             reference = node.value.get("$ref") if isinstance(node.value, dict) else None
@@ -292,7 +294,7 @@ def _item(value: Any, step: str) -> Any:
 
 
 def _regex(template: str) -> re.Pattern[str]:
-    """One variable in a segment at most, so that time is linear in the path."""
+    """The pattern of a path template. A segment has at most one variable, so that matching takes linear time."""
     for segment in template.split("/"):
         if len(VARIABLE.findall(segment)) > 1:
             raise ValueError(f"expected one variable at most in each segment of a path, got {template}")

@@ -1,7 +1,7 @@
-"""A request's parameters as OpenAPI describes them: text in the path, the query, headers, cookies → values → schema.
+"""Validates a request's parameters by an OpenAPI document: in the path, the query, headers and cookies.
 
 Styles: simple in paths and headers, form (and spaceDelimited, pipeDelimited, deepObject) in queries, form in cookies.
-A parameter that is no list and comes twice is refused: upstream may take the other one.
+A parameter that is no list and occurs twice is refused, since the upstream might use the other one.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ STYLES = {
     "header": ("simple",),
     "cookie": ("form",),
 }
-"""By the place of a parameter; the first one is the default."""
+"""The styles by the place of a parameter; the first is the default."""
 DELIMITERS = {"spaceDelimited": re.compile(r"%20|\+"), "pipeDelimited": re.compile(r"\||%7[Cc]")}
 COMMA = re.compile(",")
 
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """The values of a request's parameters as they came, by their names: a long query is split and decoded once,
-    however many parameters are described.
+    """The encoded values of a request's parameters, by their names: the query is split only once, however many
+    parameters are described.
 
-    deep: members of deepObject, `filter[state]`, by what stands before the first bracket; pairs of the whole name and
-    the value.
+    deep: members of deepObject, `filter[state]`, by the text before the first bracket; pairs of the whole name and the
+    value.
     """
 
     path: Mapping[str, str]
@@ -65,7 +65,7 @@ class Values:
 
 
 def _decode(text: str) -> str:
-    """Bytes that are no UTF-8 become half surrogates, as in a header (PEP 383), which check_text refuses."""
+    """Decodes a text. Bytes that are no UTF-8 become half surrogates (PEP 383), which check_text refuses."""
     return unquote(text, errors="surrogateescape")
 
 
@@ -75,7 +75,7 @@ def _decode_plus(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """json: it comes as a JSON text (`content` in the document). validator: None where anything will do."""
+    """json: its value is a JSON text (`content` in the document). validator: None if any value is valid."""
 
     name: str
     place: str
@@ -87,39 +87,39 @@ class Parameter:
     validator: Validator | None
 
     def wrong(self, values: Values, rules: Rules) -> list[Json]:
-        """What is wrong with it in a request."""
+        """The mistakes in the parameter of a request."""
         try:
-            found = self._value(values, rules)
-            if found is None:
+            value = self._value(values, rules)
+            if value is None:
                 errors = [{"pointer": "", "message": "it is required"}] if self.required else []
             elif self.validator is None:
                 errors = []
             else:
-                check_text(found[0])
-                errors = mistakes(self.validator, found[0], rules)
+                check_text(value[0])
+                errors = mistakes(self.validator, value[0], rules)
         except JsonError as error:
             errors = [{"pointer": error.at, "message": str(error)}]
         return [{"in": self.place, "name": self.name, **error} for error in errors]
 
     def _value(self, values: Values, rules: Rules) -> tuple[Any] | None:
-        """None: it is not there."""
+        """The value of the parameter, in a tuple; None if the request does not have it."""
         if self.place == "query" and self.shape.is_object() and not self.json and self.style != "form":
             return self._members(values.members(self.name))
         if self.place == "query" and self.shape.is_object() and not self.json and self.explode:
             return self._members(
                 (name, _decode_plus(value)) for name in self.shape.members for value in values.query.get(name, ())
             )
-        texts, decoded = self._texts(values)
+        texts, decode = self._texts(values)
         if not texts:
             return None
         if self.shape.is_list() and self.place == "query" and self.explode and not self.json:
-            return ([typed(decoded(each), self.shape.scalar()) for each in texts],)
+            return ([typed(decode(text), self.shape.scalar()) for text in texts],)
         if len(texts) > 1 and not (self.place == "header" and self.shape.is_list()):
             raise JsonError("expected it once, got it several times")
-        return (self._read(",".join(texts), decoded, rules),)
+        return (self._read(",".join(texts), decode, rules),)
 
     def _texts(self, values: Values) -> tuple[Sequence[str], Any]:
-        """Its texts as they came, and what decodes one."""
+        """The encoded texts of the parameter, and the function that decodes one."""
         match self.place:
             case "path":
                 return [values.path[self.name]] if self.name in values.path else [], _decode
@@ -130,17 +130,17 @@ class Parameter:
             case _:
                 return values.cookies.get_all(self.name), str
 
-    def _read(self, text: str, decoded: Any, rules: Rules) -> Any:
+    def _read(self, text: str, decode: Any, rules: Rules) -> Any:
         if self.json:
-            return read_json(decoded(text), rules)
+            return read_json(decode(text), rules)
         if not self.shape.is_list() and not self.shape.is_object():
-            return typed(decoded(text), self.shape.types)
+            return typed(decode(text), self.shape.types)
         delimiter = DELIMITERS.get(self.style, COMMA)
-        parts = [decoded(each).strip(" " if self.place == "header" else "") for each in delimiter.split(text) if each]
+        parts = [decode(part).strip(" " if self.place == "header" else "") for part in delimiter.split(text) if part]
         if self.shape.is_list():
-            return [typed(each, self.shape.scalar()) for each in parts]
+            return [typed(part, self.shape.scalar()) for part in parts]
         if self.explode:
-            pairs = [(name, value) for name, _, value in (each.partition("=") for each in parts)]
+            pairs = [(name, value) for name, _, value in (part.partition("=") for part in parts)]
         else:
             pairs = list(zip(parts[::2], parts[1::2], strict=False))
         return {name: typed(value, self.shape.member(name).types) for name, value in pairs}
@@ -161,7 +161,7 @@ class Parameter:
 def wrong(
     parameters: tuple[Parameter, ...], ctx: RequestContext, path: Mapping[str, str], rules: Rules
 ) -> Finding | None:
-    """What is wrong with a request's parameters; None where nothing is."""
+    """The mistakes in a request's parameters; None if there are none."""
     if not parameters:
         return None
     values = Values.of(ctx, path)

@@ -1,4 +1,4 @@
-"""What kinds of values a schema speaks of, so that the texts of parameters and forms become numbers, lists, objects."""
+"""The types of values in a schema, by which texts of parameters and forms become numbers, lists and objects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,99})(?:\.[0-9]{1,99})?(?:[eE][+-]?[0-9
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """types: of JSON Schema, none where the schema names none. items: of a list. members: of an object, by name."""
+    """types: of JSON Schema, empty if the schema names none. items: of a list. members: of an object, by name."""
 
     types: frozenset[str] = frozenset()
     items: Shape | None = None
@@ -27,7 +27,7 @@ class Shape:
         return "object" in self.types
 
     def scalar(self) -> frozenset[str]:
-        """The types of one value: of a list's items, where it is a list."""
+        """The types of one value: for a list, those of its items."""
         return self.items.types if self.is_list() and self.items else self.types
 
     def member(self, name: str) -> Shape:
@@ -38,7 +38,7 @@ ANY = Shape()
 
 
 def typed(text: str, types: frozenset[str]) -> Any:
-    """The text as a value of one of the types; the text itself where it is of none, which the schema then says."""
+    """The text as a value of one of the types; the text itself if it fits none, which the schema then refuses."""
     if "integer" in types and INTEGER.fullmatch(text):
         return int(text)
     if "number" in types and NUMBER.fullmatch(text) and math.isfinite(float(text)):

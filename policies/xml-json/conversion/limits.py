@@ -1,4 +1,4 @@
-"""What both directions hold to, and how they say that a body is beyond it, or none of its kind."""
+"""The limits of both directions, and the error for a body that cannot be converted."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 
 class ConversionError(ValueError):
-    """A body cannot be converted. The text says why, and of what came names alone."""
+    """A body cannot be converted. The text says why, and quotes only names of the body."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """depth: of elements, or values, in each other. size: bytes that a body may have when it is converted."""
+    """depth: the most levels of elements or values. size: the most bytes of the converted body."""
 
     depth: int
     size: int
@@ -22,4 +22,4 @@ class Limits:
 
     def check_size(self, size: int) -> None:
         if size > self.size:
-            raise ConversionError(f"expected a body that has at most {self.size} bytes when it is converted, got more")
+            raise ConversionError(f"expected at most {self.size} bytes after the conversion, got more")

@@ -1,11 +1,11 @@
-"""XML → a JSON value. Expat reads it; a document type is refused where it begins, so that no entity is ever defined.
+"""Converts XML to JSON, with Expat. A document type is refused at its beginning, so that no entity is ever defined.
 
     <order id="7"><item>bolt</item><item>nut</item><note>soon</note><gift/></order>
     {"order": {"@id": "7", "item": ["bolt", "nut"], "note": "soon", "gift": null}}
 
-Attributes have names with "@", text beside attributes or elements is "#text", an element that stands several times is a
-list. Prefixes stay as they are written, and declarations of namespaces are attributes. Comments and processing
-instructions go, and so do blanks between elements; of text between elements the order goes.
+Attributes have names with "@", text beside attributes or elements is "#text", a repeated element is a list. Prefixes
+stay as they are written, and namespace declarations are attributes. Comments, processing instructions and whitespace
+between elements are dropped, and so is the position of text between elements.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ TEXT = "#text"
 
 
 def json_of(text: str, lists: Collection[str], limits: Limits) -> bytes:
-    """The JSON text of an XML text. lists: elements that are a list also where they stand once."""
+    """The JSON text of an XML text. lists: elements that are a list even if they occur once."""
     value = _Reader(lists, limits).read(text)
-    made = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-    limits.check_size(len(made))
-    return made
+    body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    limits.check_size(len(body))
+    return body
 
 
 @dataclass(slots=True)
@@ -51,8 +51,8 @@ class _Reader:
         self._open = [_Element("", {})]
 
     def read(self, text: str) -> Json:
-        """Expat is given text, and so never looks up the encoding that a document declares: Python would remember each
-        name that it does not know."""
+        """Parses a text. Since Expat gets text and not bytes, it never looks up a declared encoding: Python would cache
+        each unknown name."""
         try:
             parser = expat.ParserCreate()
             parser.buffer_text = True
@@ -72,7 +72,7 @@ class _Reader:
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         self._limits.check_depth(len(self._open))
-        self._open.append(_Element(name, {f"@{each}": value for each, value in attributes.items()}))
+        self._open.append(_Element(name, {f"@{attribute}": value for attribute, value in attributes.items()}))
 
     def _text(self, text: str) -> None:
         self._open[-1].texts.append(text)

@@ -1,5 +1,5 @@
-"""A JSON text → XML, by the same rules: what xml_reader.py makes of XML comes to the same XML again, but for what it
-leaves out. Numbers are written as they came, true and false as such, null and "" as an empty element.
+"""Converts JSON to XML, by the same rules: XML that xml_reader.py has converted becomes the same XML again, without the
+parts that it drops. Numbers are written unchanged, true and false as such, null and "" as an empty element.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ START = "A-Z_a-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02ff\u0370-\u037d\u037f-\u1ff
 START += "\u3001-\ud7ff\uf900-\ufdcf\ufdf0-\ufffd\U00010000-\U000effff"
 PART = f"[{START}][{START}.0-9\u00b7\u0300-\u036f\u203f\u2040-]*"
 NAME = re.compile(f"{PART}(?::{PART})?")
-"""Of an element or an attribute (XML 1.0, 2.3), with a prefix or without (Namespaces in XML)."""
+"""The name of an element or an attribute (XML 1.0, 2.3), with or without a prefix (Namespaces in XML)."""
 NO_CHARACTER = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML has no way to write (XML 1.0, 2.2)."""
+"""Characters that XML cannot contain (XML 1.0, 2.2)."""
 TEXT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"})
 VALUE_ESCAPES = TEXT_ESCAPES | str.maketrans({'"': "&quot;", "\n": "&#10;", "\t": "&#9;"})
 
@@ -70,27 +70,27 @@ class _Writer:
         self._limits.check_depth(depth)
         members = value if isinstance(value, dict) else {TEXT: value}
         self._write(f"<{checked(name)}")
-        for each, attribute in members.items():
-            if each.startswith("@"):
-                self._write(f' {checked(each[1:])}="{_text(each, attribute).translate(VALUE_ESCAPES)}"')
+        for key, attribute in members.items():
+            if key.startswith("@"):
+                self._write(f' {checked(key[1:])}="{_text(key, attribute).translate(VALUE_ESCAPES)}"')
         self._write(">")
-        for each, inner in members.items():
-            if each == TEXT:
+        for key, inner in members.items():
+            if key == TEXT:
                 self._write(_text(name, inner).translate(TEXT_ESCAPES))
-            elif not each.startswith("@"):
-                self._elements(each, inner, depth + 1)
+            elif not key.startswith("@"):
+                self._elements(key, inner, depth + 1)
         self._write(f"</{name}>")
 
     def _elements(self, name: str, value: Any, depth: int) -> None:
-        """An element, or, of a list, one after the other."""
-        for each in value if isinstance(value, list) else [value]:
-            if isinstance(each, list):
+        """Writes an element, or, for a list, one for each item."""
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, list):
                 raise ConversionError(f"expected no list in the list {_shown(name)}")
-            self.element(name, each, depth)
+            self.element(name, item, depth)
 
 
 def checked(name: str) -> str:
-    """ConversionError: XML has no such name."""
+    """Returns a valid name. ConversionError: XML does not allow the name."""
     if not NAME.fullmatch(name):
         raise ConversionError(f"expected a name of XML, got {_shown(name)}")
     return name

@@ -191,7 +191,7 @@ def test_an_object_is_read_as_it_was_written(value: dict[str, Any], ascii_only: 
         (b'{"a":[{"b":1,"\\u0062":2}]}', "each member once"), (b'{"a":NaN}', "got NaN"),
         (b'{"a":1e400}', "a float can"), (b'{"a":' + b"9" * 5000 + b"}", "Exceeds the limit"),
         (b'{"a":-Infinity}', "got -Infinity"), (b'{"a":"\\ud800"}', "surrogates"), (b'{"\\uDfff":1}', "surrogates"),
-        (b'{"a":' + b"[" * 100_000, "less depth"),
+        (b'{"a":' + b"[" * 100_000, "nested so deeply"),
     ],
 )  # fmt: skip
 def test_what_readers_might_read_in_two_ways_is_refused(raw: bytes, says: str) -> None:

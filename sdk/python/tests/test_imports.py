@@ -11,7 +11,9 @@ import gatewright
 import pytest
 
 SOURCE = Path(gatewright.__file__).parent
-NAMES = sorted(path.stem for path in SOURCE.glob("*.py") if path.stem != "__init__")
+NAMES = sorted(
+    ".".join(path.relative_to(SOURCE).with_suffix("").parts) for path in SOURCE.rglob("*.py") if path.stem != "__init__"
+)
 PUBLIC = sorted(path.stem for path in (SOURCE.parent / "sdk").glob("*.py") if path.stem != "__init__")
 PAGE = SOURCE.parents[3] / "docs" / "how-to" / "policy-contract.md"
 CHECK = """

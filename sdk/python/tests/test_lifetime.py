@@ -132,7 +132,7 @@ def test_a_setup_yields_once(load: Load, start: str) -> None:
         async with testing.setup(load(f"{start} setup():\n if False: yield")):
             pass
 
-    with pytest.raises(LifetimeError, match=r"expected setup to yield once, .* is to be ctx\.shared"):
+    with pytest.raises(LifetimeError, match=r"expected setup to yield once, .* the value of ctx\.shared"):
         asyncio.run(run())
 
 

@@ -101,7 +101,7 @@ BAD_DEFINITIONS = {
     'Gauge("keys", "x", [1])': "labels: expected a list of names",
     'Gauge("keys", "x", ["A"])': "labels: expected a name of a label, small letters",
     'Gauge("keys", "x", ["__a"])': "labels: expected a name of a label",
-    'Gauge("keys", "x", ["policy"])': "expected another name than policy: the gateway says it itself",
+    'Gauge("keys", "x", ["policy"])': "expected another name than policy: the gateway sets it itself",
     'Gauge("keys", "x", ["le"])': "expected another name than le",
     'Gauge("keys", "x", ["a", "a"])': "each once, got a, a",
     'Gauge("keys", "x", [f"a{n}" for n in range(11)])': "expected at most 10",
@@ -142,10 +142,10 @@ def test_made_again_it_is_the_same_one() -> None:
     again = Counter("seen_total", "Said otherwise.", ["a"])
     assert again is first
     for other in (["b"], []):
-        with pytest.raises(MetricError, match="first made, a counter with the labels a; got another counter"):
+        with pytest.raises(MetricError, match="first made, a counter with the labels a; got a different counter"):
             Counter("seen_total", "x", other)
     Histogram("x_seconds", "x", buckets=[1, 2])
-    with pytest.raises(MetricError, match="with the labels none and the buckets 1, 2; got another histogram"):
+    with pytest.raises(MetricError, match="with the labels none and the buckets 1, 2; got a different histogram"):
         Histogram("x_seconds", "x", buckets=[1, 3])
     with pytest.raises(MetricError, match="first made, a histogram"):
         Gauge("x_seconds", "x")
@@ -160,9 +160,11 @@ def test_two_policies_have_metrics_of_one_name(registry: Registry, serve: Serve)
     assert found == {"a:v1.0.0": [1], "b:v1.0.0": [2]}
 
 
-def test_nobodys_metric(serve: Serve) -> None:
+def test_a_metric_made_outside_any_policy(serve: Serve) -> None:
     serve("")
-    with pytest.raises(MetricError, match="made when the policy's module is imported, or in prepare, got it elsewhere"):
+    with pytest.raises(
+        MetricError, match="made when the policy's module is imported, or in prepare, got it made elsewhere"
+    ):
         Gauge("keys", "x")
 
 
@@ -243,7 +245,7 @@ def test_label_sets_are_bounded(registry: Registry, serve: Serve, caplog: pytest
     assert {sample.label_values: sample.value for sample in snapshot.samples} == {("0",): 2, ("1",): 1, ("2",): 1}
     assert snapshot.refused == 8
     assert [record.message.partition(":")[0] for record in caplog.records] == [
-        "metric seen_total has 3 sets of label values, and takes no others"
+        "metric seen_total has 3 sets of label values, and drops all others"
     ]
 
 

@@ -1,4 +1,4 @@
-"""What a replay reads without a YAML parser, and how it compares values."""
+"""What a replay reads without a YAML parser, how it compares values, and where it places an error."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gatewright.changes import changes, matches
-from gatewright.recording import Message, Moment
-from gatewright.replay import read_definition
+from gatewright.kit.changes import changes, matches
+from gatewright.kit.policy_call import place
+from gatewright.kit.recording import Message, Moment
+from gatewright.kit.replay import read_definition
+from gatewright.secrets import Secret
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -82,3 +84,11 @@ def test_what_was_taken_out_fits_anything(parts: list[str], secret: str) -> None
         assert not matches(
             "[redacted]".join(parts), "".join(parts)[1:] if len(parts) == 1 else "\x00" + secret.join(parts)
         )
+
+
+def test_an_error_that_the_sdk_raises_is_placed_at_the_line_that_called_it() -> None:
+    with pytest.raises(TypeError) as raised:
+        Secret(b"bytes")  # type: ignore[arg-type]
+    file, line = place(raised.value, None)
+    assert Path(file).resolve() == Path(__file__)
+    assert "Secret(b" in Path(__file__).read_text().splitlines()[line - 1]

@@ -64,7 +64,7 @@ def test_json_lines(values: list[Any], cuts: list[int]) -> None:
         (JsonLinesParser(), b"1\n\n{]\n", r"expected JSON in line 3, got '\{\]\\n': Expecting property name"),
         (JsonLinesParser(), b"[" * 100_000, "expected JSON in line 1, got '.*: maximum recursion depth exceeded"),
         (LineParser(4), b"abcd\n", None),
-        (LineParser(4), b"abcde", "expected a line of at most 4 bytes, got more; a larger `limit` takes it"),
+        (LineParser(4), b"abcde", "expected a line of at most 4 bytes, got more; set a larger `limit` to accept it"),
         (SseParser(8), b"data: 1\n", None),
         (SseParser(8), b"data: 12\n", "expected an event of at most 8 bytes, got more"),
         (GrpcParser(4), b"\0\0\0\0\5", "expected a gRPC message of at most 4 bytes, got more"),

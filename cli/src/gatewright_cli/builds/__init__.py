@@ -1,1 +1,1 @@
-"""Builds: made by the builder in a process of their own, and what they leave on disk."""
+"""Builds, made by the builder in a process of their own, and their output on disk."""

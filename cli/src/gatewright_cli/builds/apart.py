@@ -1,7 +1,7 @@
-"""Policies that take long to import, in executors of their own while their sources are watched.
+"""Runs policies that take long to import in executors of their own while their sources are watched.
 
-An edit of one policy would else wait for the imports of all others of its group. In a deployment a group of its own
-does the same, which the note says.
+Else an edit of one policy would wait for the imports of all others of its group. In a deployment a `group` of its own
+does the same; the note says so.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from gatewright_cli.builds.registry import read_registry
 
 @dataclass
 class Apart:
-    """What runs apart in one run. numbers: of the groups that were made, by group and policy; they stay the same."""
+    """The policies that one run has split off. numbers: of the new groups, by group and policy; they never change."""
 
     numbers: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def split(self, content: dict[str, Any], output: Path, target: Path) -> tuple[dict[str, Any], list[str]]:
-        """The manifest of a generation at `target`, made of an output's, with the registries of its groups; and notes
-        on what runs apart from now on.
+        """The manifest of a generation at `target`, made from an output's manifest, and notes on the policies that run
+        apart from now on. Writes the registries of the groups.
         """
         slow, split, notes = read_slow_imports(output), copy.deepcopy(content), list[str]()
         for group in [*split["groups"]]:
@@ -59,10 +59,10 @@ class Apart:
 
 
 def read_slow_imports(output: Path) -> Mapping[str, float]:
-    """Seconds by name:version, as the builder has measured them (ARCHITECTURE.md, "Build output")."""
+    """Seconds by name:version, as the builder measured them (ARCHITECTURE.md, "Build output")."""
     with contextlib.suppress(OSError, ValueError):
-        found = json.loads(output.with_name(f".{output.name}.slow-imports.json").read_text())
-        return found if isinstance(found, dict) else {}
+        seconds = json.loads(output.with_name(f".{output.name}.slow-imports.json").read_text())
+        return seconds if isinstance(seconds, dict) else {}
     return {}
 
 

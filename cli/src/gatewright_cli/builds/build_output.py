@@ -1,4 +1,4 @@
-"""What `gatewright build` has left in a folder, as far as running it needs to know."""
+"""The output of `gatewright build` in a folder, as far as a run reads it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ANY, UNIX = "any", "unix"
 
 
 class Access(msgspec.Struct, frozen=True):
-    """What a group's policies ask for in their definitions, beyond what every policy has.
+    """The access that a group's policies ask for in their definitions, beyond that of every policy.
 
     read, write: absolute paths, with all that is below them. network: "any", "HOST:PORT", "unix"; none of these: none.
     """
@@ -39,15 +39,15 @@ class _Manifest(msgspec.Struct):
 
 
 class BuildOutputError(Exception):
-    """The folder is no build output: what was expected, what was found, the cure."""
+    """The folder is no build output. The message says what was expected, what was found, and the cure."""
 
 
 @dataclass(frozen=True)
 class Group:
     """An executor group: its interpreter, with all that its policies need, and its registry of policies.
 
-    access: what it is to reach. policies: the names of their folders.
-    content: the same for the same code in the same environment, and for no other; "" where the build does not say.
+    access: what the policies may reach. policies: the names of their folders.
+    content: identifies the code and the environment; "" if the build does not say.
     """
 
     name: str
@@ -101,7 +101,7 @@ def load(path: Path) -> BuildOutput:
             f"{path} is no build output ({manifest.name}: {error}): make one with `gatewright build`"
         ) from failed
     root = path.absolute()
-    groups = tuple(_group(root, name, one, content.policies) for name, one in sorted(content.groups.items()))
+    groups = tuple(_group(root, name, group, content.policies) for name, group in sorted(content.groups.items()))
     output = BuildOutput(root, groups)
     needed = [output.engine, *([output.executor / "main.py"] if groups else [])]
     needed += [file for group in groups for file in (group.python, group.registry)]
@@ -119,6 +119,6 @@ def _group(root: Path, name: str, group: _Group, policies: list[dict[str, object
 
 
 def _folders(policies: list[dict[str, object]], group: str) -> tuple[str, ...]:
-    """add_python_header_v1_0_0, as the builder names them."""
-    names = [f"{one['name']}-{one['version']}" for one in policies if one.get("group") == group]
+    """The folders of a group's policies, as the builder names them: add_python_header_v1_0_0."""
+    names = [f"{policy['name']}-{policy['version']}" for policy in policies if policy.get("group") == group]
     return tuple(name.replace("-", "_").replace(".", "_") for name in names)

@@ -1,9 +1,10 @@
-"""A process that has the builder loaded, and makes each build in a fork of itself: `build_runs.py` asks it.
+"""A process that has loaded the builder and makes each build in a fork of itself. `build_runs.py` starts it.
 
     python -m gatewright_cli.builds.build_process MANIFEST OUTPUT IMPORT_SECONDS
 
-stdin, a byte each: BUILD begins one, STOP ends the one under way, the end of the file ends all. stdout: the lines of
-`gatewright build --json`, then {"event": "ended", "status"}, the exit status, or the signal's number below zero.
+stdin, a byte each: BUILD begins a build, STOP ends the running one, the end of the file ends the process.
+stdout: the lines of `gatewright build --json`, then {"event": "ended", "status"}, the exit status, or the signal's
+number below zero.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ BUILD, STOP = b"b", b"s"
 
 
 def main(manifest: Path, output: Path, import_seconds: float) -> None:
-    """Until stdin ends."""
+    """Serves commands until stdin ends."""
     keep_builder_environment()
-    gc.freeze()  # what is loaded is never garbage: forks then share its memory
+    gc.freeze()  # loaded modules are never garbage: forks then share their memory
     build: _Build | None = None
     while True:
         readable, _, _ = select.select([0, *([build.pidfd] if build else [])], [], [])
@@ -49,7 +50,7 @@ def main(manifest: Path, output: Path, import_seconds: float) -> None:
 
 
 def keep_builder_environment() -> None:
-    """Of the run's environment: builds start tools, and whatever these start."""
+    """Reduces the run's environment to the builder's, since builds start tools, which start other programs."""
     kept = for_builder()
     os.environ.clear()
     os.environ.update(kept)
@@ -60,7 +61,7 @@ class _Build:
 
     def __init__(self, manifest: Path, output: Path, import_seconds: float) -> None:
         self._pid = forked.fork(partial(_build_here, manifest, output, import_seconds), signal.SIGKILL)
-        os.setpgid(self._pid, self._pid)  # both do, for either may come first
+        os.setpgid(self._pid, self._pid)  # parent and child both do, since either may come first
         self.pidfd = os.pidfd_open(self._pid)
 
     def kill(self) -> None:
@@ -68,12 +69,12 @@ class _Build:
 
     def reap(self) -> int:
         os.close(self.pidfd)
-        self.kill()  # whoever is left of its group
+        self.kill()  # what is left of its process group
         return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
 
 
 def _build_here(manifest: Path, output: Path, import_seconds: float) -> int:
-    """The exit status of the build."""
+    """Makes the build in this process. Returns its exit status."""
     os.setpgid(0, 0)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     return build_as_json(BuildOptions(manifest, output, import_seconds=import_seconds))

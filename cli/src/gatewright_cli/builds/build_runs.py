@@ -1,4 +1,4 @@
-"""Builds for a node that runs: in another process, which the node's own then need not hold the builder."""
+"""Builds for a running node, in another process, so that the node's own does not load the builder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from gatewright_cli.supervision.launch_plan import launched
+from gatewright_cli.supervision.launch_plan import launch_command
 from gatewright_cli.supervision.orphans import Orphans
 
 BUILD, STOP = b"b", b"s"
@@ -22,7 +22,7 @@ STOP_SECONDS = 5.0
 
 
 class BuildRefusedError(Exception):
-    """There is no build: `reasons` has a sentence for each mistake."""
+    """The build failed: `reasons` has a sentence for each mistake."""
 
     def __init__(self, reasons: list[str]) -> None:
         super().__init__("; ".join(reasons))
@@ -30,7 +30,7 @@ class BuildRefusedError(Exception):
 
 
 class _Event(msgspec.Struct):
-    """A line of `gatewright build --json`, as far as it is passed on, or the one that ends them."""
+    """A line of `gatewright build --json`, as far as it is passed on, or the line that ends a build."""
 
     event: str
     text: str = ""
@@ -43,7 +43,7 @@ class _Event(msgspec.Struct):
 
 @dataclass
 class _BuildLog:
-    """What a build has reported beside its progress."""
+    """Mistakes, notes and other lines of a build."""
 
     mistakes: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -66,9 +66,9 @@ class _BuildLog:
 class BuildRuns:
     """Builds of one manifest into one output, one at a time. Close it.
 
-    import_seconds: for the import of one policy. warm: whether the process that has the builder loaded stays between
-    builds: each is then ready a second earlier, and the process holds some 45 MiB. orphans: of this process, which that
-    of the builds is none of.
+    import_seconds: for the import of one policy. warm: whether the process with the builder stays between builds: each
+    is then ready a second earlier, and the process holds some 45 MiB. orphans: of this process, so that the process of
+    the builds is not killed as one.
     """
 
     def __init__(
@@ -80,23 +80,24 @@ class BuildRuns:
         self._process: asyncio.subprocess.Process | None = None
 
     async def build(self, say: Callable[[str], None], wait: Callable[[str, float], None]) -> list[str]:
-        """Builds; its notes. `say` is told what begins, `wait` what goes on and for how many seconds now.
+        """Builds, and returns the notes. say: called with each step that begins. wait: called with a step that goes on,
+        and for how many seconds.
 
-        Raises BuildRefusedError. Cancelled, it ends all that it has begun.
+        Raises BuildRefusedError. If it is cancelled, it ends the build.
         """
-        process, said = await self._running_process(), _BuildLog()
+        process, log = await self._running_process(), _BuildLog()
         try:
             _write(process, BUILD)
-            status = await self._listen(process, said, say, wait)
+            status = await self._listen(process, log, say, wait)
         except BaseException:
             await self._stop(process)
             raise
         if status is None or not self._warm:
             await self.close()
         if status != 0:
-            ended = f"the build ended with {process.returncode if status is None else status}: {' '.join(said.other)}"
-            raise BuildRefusedError(said.mistakes or [ended])
-        return said.notes
+            ended = f"the build ended with {process.returncode if status is None else status}: {' '.join(log.other)}"
+            raise BuildRefusedError(log.mistakes or [ended])
+        return log.notes
 
     async def close(self) -> None:
         """Ends the process, and a build that is under way."""
@@ -117,7 +118,7 @@ class BuildRuns:
             own = (sys.executable, "-m", "gatewright_cli.builds.build_process", *self._arguments)
             with self._orphans.starting() as started:
                 self._process = await asyncio.create_subprocess_exec(
-                    *launched(own), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+                    *launch_command(own), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
                     stderr=asyncio.subprocess.STDOUT, limit=LONGEST_LINE, start_new_session=True,
                 )  # fmt: skip
                 started(self._process.pid)
@@ -126,35 +127,35 @@ class BuildRuns:
     async def _listen(
         self,
         process: asyncio.subprocess.Process,
-        said: _BuildLog,
+        log: _BuildLog,
         say: Callable[[str], None],
         wait: Callable[[str, float], None],
     ) -> int | None:
-        """The exit status of the build; None where the process has ended."""
+        """The exit status of the build; None if the process has ended."""
         assert process.stdout is not None
         async for line in process.stdout:
             try:
                 event = msgspec.json.decode(line, type=_Event)
             except msgspec.DecodeError:
-                said.other.append(line.decode("utf-8", "backslashreplace").strip())
+                log.other.append(line.decode("utf-8", "backslashreplace").strip())
                 continue
             if event.event == "ended":
                 return event.status
-            said.record(event, say, wait)
+            log.record(event, say, wait)
         return None
 
     async def _stop(self, process: asyncio.subprocess.Process) -> None:
-        """Leaves a process that is ready for the next build, or none."""
+        """Stops the build. Leaves a process that is ready for the next build, or none."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_SECONDS):
                 _write(process, STOP)
-                nothing = _BuildLog(), lambda _: None, lambda *_: None
-                if await self._listen(process, *nothing) is not None and self._warm:
+                ignored = _BuildLog(), lambda _: None, lambda *_: None
+                if await self._listen(process, *ignored) is not None and self._warm:
                     return
         await self.close()
 
 
 def _write(process: asyncio.subprocess.Process, command: bytes) -> None:
     assert process.stdin is not None
-    with contextlib.suppress(ConnectionError):  # its end is seen by who listens
+    with contextlib.suppress(ConnectionError):  # the reader of its output sees its end
         process.stdin.write(command)

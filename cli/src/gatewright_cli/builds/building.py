@@ -1,4 +1,4 @@
-"""`gatewright build`: calls the builder, shows its progress, says its mistakes."""
+"""`gatewright build`: calls the builder, shows its progress, reports its mistakes."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ NOTE = "note: "
 
 
 def build(options: BuildOptions) -> BuildResult:
-    """Builds, and shows what goes on. Raises PreflightError with a sentence for each mistake."""
+    """Builds, and shows the progress. Raises PreflightError with a sentence for each mistake."""
     try:
-        with shown() as show:
+        with progress_display() as show:
             return run_builder(replace(options, say=show.say))
     except BuildError as error:
         raise PreflightError([str(mistake) for mistake in error.mistakes] or [str(error)]) from error
 
 
 def build_as_json(options: BuildOptions) -> int:
-    """Builds and says so on stdout, a JSON object a line; returns the exit status.
+    """Builds and reports on stdout, a JSON object a line; returns the exit status.
 
-    {"event": "step", "text"}, {"event": "waiting", "text", "seconds"} for one that takes long,
+    {"event": "step", "text"}, {"event": "waiting", "text", "seconds"} for a step that takes long,
     {"event": "download", "what", "received", "total", "done"}, {"event": "note", "text"}, at last one
     {"event": "built", "output", "changed", "seconds", "policies", "engine"} or, for each mistake, {"event": "mistake",
     "file", "line", "field", "expected", "got", "cure", "text"}, text being all of it as one sentence.
@@ -50,14 +50,14 @@ def build_as_json(options: BuildOptions) -> int:
 
 
 def say_built_as_json(result: BuildResult) -> None:
-    """The last line of a build."""
+    """Writes the last line of a build."""
     seconds = {step: round(spent, 3) for step, spent in result.seconds.items()}
     policies, engine = [asdict(policy) for policy in result.policies], "stock" if result.is_stock else "compiled"
     _line("built", output=str(result.output), changed=result.changed, seconds=seconds, policies=policies, engine=engine)
 
 
 def say_as_json(event: Event) -> None:
-    """A line for what goes on."""
+    """Writes a line for an event."""
     _line(type(event).__name__.lower(), **asdict(event))
 
 
@@ -66,8 +66,8 @@ def _line(event: str, **fields: object) -> None:
 
 
 class ProgressDisplay:
-    """Steps as lines; below them, where stderr is a terminal, what is under way with its time and a bar for each
-    download. Elsewhere a line for what takes long, and one for the end of each download."""
+    """Shows steps as lines; on a terminal, below them, the running step with its time, and a bar for each download.
+    Elsewhere it shows a line for a step that takes long, and one for the end of each download."""
 
     def __init__(self, progress: Progress, live: bool) -> None:
         self._progress, self._live = progress, live
@@ -75,7 +75,7 @@ class ProgressDisplay:
         self._step: TaskID | None = None
 
     def say(self, event: Event) -> None:
-        """Shows what goes on."""
+        """Shows an event."""
         match event:
             case Step(text):
                 self._print(text)
@@ -112,10 +112,10 @@ class ProgressDisplay:
 
 
 @contextmanager
-def shown() -> Iterator[ProgressDisplay]:
-    """On stderr, until the end of the block."""
+def progress_display() -> Iterator[ProgressDisplay]:
+    """A display on stderr, until the end of the block."""
     console, live = Console(stderr=True, highlight=False), sys.stderr.isatty()
-    described = TextColumn("build: {task.description}", markup=False)
-    columns = described, BarColumn(), TextColumn("{task.fields[amount]}", markup=False), TimeElapsedColumn()
+    description = TextColumn("build: {task.description}", markup=False)
+    columns = description, BarColumn(), TextColumn("{task.fields[amount]}", markup=False), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True, disable=not live) as progress:
         yield ProgressDisplay(progress, live)

@@ -1,4 +1,4 @@
-"""What one build has that another one has not, as far as a node that runs has to take it over."""
+"""The differences between two builds, as far as a running node has to take them over."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from gatewright_cli.builds.build_output import BuildOutput
 
 @dataclass(frozen=True)
 class Difference:
-    """policies: NAME:VERSION, with "new" or "gone" behind it where it is that. restarts: groups whose processes have to
-    be new ones; keeps: those whose need not. definitions: whether a policy is new, is gone, or has another definition.
+    """policies: NAME:VERSION of each changed one, followed by "new" or "gone" if it is that. restarts: groups that need
+    new processes; keeps: groups that do not. definitions: whether a policy is new, gone, or has another definition.
     """
 
     policies: tuple[str, ...] = ()
@@ -21,7 +21,7 @@ class Difference:
     definitions: bool = False
 
     def __bool__(self) -> bool:
-        """Whether there is any."""
+        """Whether there is any difference."""
         return bool(self.policies or self.restarts)
 
 
@@ -38,7 +38,7 @@ class _Manifest(msgspec.Struct):
 
 
 def difference(before: BuildOutput, after: BuildOutput) -> Difference:
-    """What `after` has otherwise."""
+    """How `after` differs from `before`."""
     old, new = _policies(before), _policies(after)
     policies = [
         f"{key} new" if key not in old else f"{key} gone" if key not in new else key

@@ -1,4 +1,4 @@
-"""The generations of a run: each build output that it has used, frozen, for a later build replaces the output's files.
+"""The generations of a run: frozen copies of the build outputs that it used, since a later build replaces the files.
 
     OUTPUT/generations/run-XXXX/        one run; removed when it ends
         .lock                           held while it lasts
@@ -8,7 +8,7 @@
                                         finds its files with the time of change that it knows, and reads none of them
         current -> 2                    where the controller finds its definitions
 
-An output that cannot be written to cannot be changed either: it is used as it is, and has no second generation.
+A read-only output cannot change either: it is used as it is, and has no second generation.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ ENGINE, ENVIRONMENTS = "bin", "python-env"
 PYTHON_PARTS = ("python-executor", "requirements")
 SHARED = "shared-"
 PASSABLE = 0o711
-"""Whatever the umask is: executors may have users of their own. What is in a generation is as open as the output is."""
+"""Independent of the umask, since executors may have users of their own. Files keep the output's permissions."""
 
 
 class _Policies(msgspec.Struct):
@@ -48,12 +48,12 @@ class _Policies(msgspec.Struct):
 
 
 class GenerationError(Exception):
-    """A build output cannot become a generation: why, and the cure."""
+    """A build output cannot become a generation. The message says why, and the cure."""
 
 
 @dataclass(frozen=True)
 class Generation:
-    """A build output that stays as it is while processes run from it. `notes`: what needs a restart of the run."""
+    """A build output that stays unchanged while processes run from it. `notes`: changes that need a restart."""
 
     number: int
     build: BuildOutput
@@ -66,20 +66,20 @@ class Generation:
 
 
 class Generations:
-    """Open it, freeze outputs into it, adopt or drop what came of that, close it."""
+    """The generations of one run. Open it, freeze outputs into it, adopt or drop each generation, close it."""
 
     def __init__(
         self, output: BuildOutput, folder: Path | None, lock: IO[str] | None, apart: Apart | None = None
     ) -> None:
         self._output, self._folder, self._lock, self._apart = output, folder, lock, apart
         self._last = self._last_shared = 0
-        self._shared: dict[Path, dict[str, int | str]] = {}  # folders, with the inodes of their files
+        self._shared: dict[Path, dict[str, int | str]] = {}  # the inodes of their files, by folder
 
     @classmethod
     def open(cls, output: BuildOutput, apart: Apart | None = None) -> Generations:
-        """Makes the run's folder, and takes away those of runs that were killed. Raises GenerationError.
+        """Makes the run's folder, and removes those of killed runs. Raises GenerationError.
 
-        apart: what splits groups; None: nothing does.
+        apart: splits slow policies off their groups; None: they stay.
         """
         try:
             _make_passable(output.path / FOLDER)
@@ -91,7 +91,7 @@ class Generations:
                 fcntl.flock(lock, fcntl.LOCK_EX)
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
-                raise _refused(output, error) from error
+                raise _copy_error(output, error) from error
             return cls(output, None, None)
         return cls(output, folder, lock, apart)
 
@@ -114,7 +114,7 @@ class Generations:
         return generation
 
     def next(self, present: Generation) -> Generation:
-        """The output as it is now. Raises GenerationError, BuildOutputError; adopt or drop what is returned."""
+        """The output as it is now. Raises GenerationError, BuildOutputError; adopt or drop the generation."""
         if self._folder is None:
             raise GenerationError(
                 f"{self._output.path} cannot be written to, so this run has no other generation than its first: "
@@ -123,14 +123,14 @@ class Generations:
         return self._freeze(build_output.load(self._output.path), present)
 
     def adopt(self, generation: Generation) -> None:
-        """Makes it the present one."""
+        """Makes the generation the present one."""
         if self._folder is not None:
             scratch = self._folder / f".{CURRENT}.new"
             scratch.symlink_to(generation.build.path.name)
             scratch.replace(self._folder / CURRENT)
 
     def drop(self, generation: Generation) -> None:
-        """Removes its files: no process runs from them any more, or none ever will."""
+        """Removes the generation's files, when no process runs from them."""
         if self._folder is not None:
             shutil.rmtree(generation.build.path, ignore_errors=True)
             used = set(map(Path.readlink, _links(self._folder)))
@@ -152,7 +152,7 @@ class Generations:
         target = self._folder / str(self._last)
         _make_passable(target)
         try:
-            policies, notes = _merged(output, present)
+            policies, notes = _merge_policies(output, present)
             self._share((present.build.path if present else output.path) / ENGINE, target / ENGINE)
             _make_passable(target / ENVIRONMENTS)
             for environment in sorted(output.path.glob(f"{ENVIRONMENTS}/*")):
@@ -169,7 +169,7 @@ class Generations:
         except BaseException as error:
             shutil.rmtree(target, ignore_errors=True)
             if isinstance(error, OSError):
-                raise _refused(output, error) from error
+                raise _copy_error(output, error) from error
             raise
 
     def _share(self, source: Path, target: Path) -> None:
@@ -182,33 +182,33 @@ class Generations:
                 return
         self._last_shared += 1
         folder = self._folder / f"{SHARED}{self._last_shared}"
-        target.symlink_to(folder)  # before there is one, for what nothing links to is removed
+        target.symlink_to(folder)  # before the folder exists, since one without a link to it is removed
         shutil.copytree(source, folder, symlinks=True, copy_function=_link_file)
         self._shared[folder] = files
 
 
-def _refused(output: BuildOutput, error: OSError) -> GenerationError:
+def _copy_error(output: BuildOutput, error: OSError) -> GenerationError:
     cure = "make room, or build into another folder with --output"
     return GenerationError(f"{output.path}: the run's own copy of the build cannot be made: {os_reason(error)}; {cure}")
 
 
 def _links(folder: Path) -> Iterator[Path]:
-    """Those of all generations to shared folders."""
+    """The links of all generations to shared folders."""
     yield from folder.glob(f"[0-9]*/{ENGINE}")
     yield from folder.glob(f"[0-9]*/{ENVIRONMENTS}/*")
 
 
 def _inodes(folder: Path) -> dict[str, int | str]:
     """By path below a folder: the inode of a file, the target of a link."""
-    found: dict[str, int | str] = {}
+    inodes: dict[str, int | str] = {}
     for parent, folders, files in os.walk(folder):
         for name in (*files, *folders):
             path = os.path.join(parent, name)  # noqa: PTH118 - thousands of them
             if os.path.islink(path):  # noqa: PTH114
-                found[os.path.relpath(path, folder)] = os.readlink(path)  # noqa: PTH115
+                inodes[os.path.relpath(path, folder)] = os.readlink(path)  # noqa: PTH115
             elif name in files:
-                found[os.path.relpath(path, folder)] = os.stat(path).st_ino  # noqa: PTH116
-    return found
+                inodes[os.path.relpath(path, folder)] = os.stat(path).st_ino  # noqa: PTH116
+    return inodes
 
 
 def _make_passable(folder: Path) -> None:
@@ -217,8 +217,8 @@ def _make_passable(folder: Path) -> None:
         folder.chmod(PASSABLE)
 
 
-def _merged(output: BuildOutput, present: Generation | None) -> tuple[list[dict[str, object]], list[str]]:
-    """The output's Python policies, and the Go policies that the engine which runs was compiled with."""
+def _merge_policies(output: BuildOutput, present: Generation | None) -> tuple[list[dict[str, object]], list[str]]:
+    """The output's Python policies, with the Go policies of the running engine, and notes on differences."""
     fresh = _policies(output)
     if present is None:
         return fresh, []
@@ -232,7 +232,7 @@ def _merged(output: BuildOutput, present: Generation | None) -> tuple[list[dict[
 
 
 def _refuse_changed(before: list[dict[str, object]], fresh: list[dict[str, object]]) -> None:
-    """Go policies run as they were compiled into the engine; so do their definitions."""
+    """Refuses changed definitions of Go policies, since these run as they were compiled into the engine."""
     digests = {_key(policy): policy["definitionDigest"] for policy in before if policy["runtime"] == "go"}
     changed = [
         f"Go policy {_key(policy)} ({policy['source']}): expected the definition that it had when the run began, got "
@@ -249,10 +249,10 @@ def _go_notes(compiled: dict[str, dict[str, object]], wanted: dict[str, dict[str
     for key in sorted(wanted.keys() - compiled.keys()):
         yield f"Go policy {key} is new; {cure}"
     for key in sorted(compiled.keys() - wanted.keys()):
-        yield f"Go policy {key} is no longer in the build, and stays; {cure}"
+        yield f"Go policy {key} is no longer in the build, but still runs; {cure}"
     for key in sorted(wanted.keys() & compiled.keys()):
         if wanted[key]["sourceDigest"] != compiled[key]["sourceDigest"]:
-            yield f"Go policy {key} has changed, and runs on as it was; {cure}"
+            yield f"Go policy {key} has changed, but still runs as it was; {cure}"
 
 
 def _policies(output: BuildOutput) -> list[dict[str, object]]:
@@ -297,7 +297,7 @@ def _link_file(source: str, target: str) -> None:
 
 @contextlib.contextmanager
 def _locked_folder(folder: Path) -> Iterator[None]:
-    """One run at a time makes or removes folders in it."""
+    """Locks the folder: one run at a time makes or removes folders in it."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -18,13 +18,13 @@ class Registry:
     sources: Mapping[str, str]
 
     def only(self, policies: Collection[str]) -> Registry:
-        """The one of these policies, by name:version."""
+        """The registry of these policies (name:version) alone."""
         modules = {key: module for key, module in self.modules.items() if key in policies}
         folders = {folder_of(module) for module in modules.values()}
         return Registry(modules, {folder: source for folder, source in self.sources.items() if folder in folders})
 
     def text(self) -> str:
-        """As a file."""
+        """The content of the file."""
         return f"PYTHON_POLICIES = {dict(self.modules)!r}\nPOLICY_SOURCES = {dict(self.sources)!r}\n"
 
 
@@ -34,7 +34,7 @@ def folder_of(module: str) -> str:
 
 
 def read_registry(file: Path) -> Registry:
-    """Raises OSError, ValueError where it is none."""
+    """Reads a registry. Raises OSError, or ValueError for another kind of file."""
     tree = ast.parse(file.read_text())
     values: dict[str, object] = {}
     for node in tree.body:

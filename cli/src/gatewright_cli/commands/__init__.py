@@ -1,1 +1,1 @@
-"""The commands, one file each, and what they print. They import what they need when they run."""
+"""The commands, one file each, and their output. They import other rooms when they run."""

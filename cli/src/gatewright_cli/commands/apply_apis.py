@@ -1,4 +1,4 @@
-"""`gatewright apply`: files' APIs to a controller that runs, and what becomes of them there."""
+"""`gatewright apply`: writes the APIs of files to a running controller, and reports what becomes of them."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Target:
-    """A controller to talk to, and where its run has put the echo, if it has one. place: for people. run_dir: of its
-    run, where it is on this machine.
+    """A controller to talk to. echo_port: that of the run's echo upstream, if it has one. place: the controller's
+    address, for people. run_dir: of its run, if that is on this machine.
     """
 
     management: Management
@@ -36,15 +36,15 @@ class Target:
     place: str = ""
     run_dir: Path | None = None
 
-    def reached_by(self, api: ApiFile) -> ApiFile:
-        """The API, with the echo as its upstream where that is."""
+    def with_echo(self, api: ApiFile) -> ApiFile:
+        """The API, with upstreams at the echo's default port moved to the port of this run's echo."""
         if self.echo_port is None:
             return api
-        return api_files.moved(api, ports.ECHO_NAMES, ports.ECHO_PORT, self.echo_port)
+        return api_files.move_upstreams(api, ports.ECHO_NAMES, ports.ECHO_PORT, self.echo_port)
 
 
-def target(run_dir: Path | None, controller: NamedController | None) -> Target:
-    """As `controller_address`. Raises PreflightError."""
+def find_target(run_dir: Path | None, controller: NamedController | None) -> Target:
+    """The controller that `controller_address` finds. Raises PreflightError."""
     address = controller_address(run_dir, controller)
     management = Management(address.url, address.token, address.tls)
     return Target(management, address.echo_port, address.place, address.run_dir)
@@ -52,28 +52,28 @@ def target(run_dir: Path | None, controller: NamedController | None) -> Target:
 
 def load(places: Iterable[Path], stdin: Callable[[], bytes]) -> ApiFiles:
     """The APIs in all of these files and folders; `-` stands for standard input. Raises PreflightError."""
-    found: list[ApiFile | RefusedFile] = []
+    documents: list[ApiFile | RefusedFile] = []
     mistakes: list[str] = []
     for place in places:
         try:
             if place == STDIN:
-                found += api_files.documents(Path("stdin"), stdin())
+                documents += api_files.documents(Path("stdin"), stdin())
             else:
                 files = _files_in(place)
                 _refuse_openapi(files)
-                found += [api for file in files for api in api_files.read(file)]
+                documents += [api for file in files for api in api_files.read(file)]
         except ApiFileError as error:
             mistakes += error.mistakes
     if mistakes:
         raise PreflightError(mistakes)
-    return api_files.each_name_once(found)
+    return api_files.refuse_duplicates(documents)
 
 
 def _refuse_openapi(files: Iterable[Path]) -> None:
     """Raises ApiFileError with the command that makes an API of an OpenAPI document."""
     mistakes = []
     for file in files:
-        with contextlib.suppress(OSError):  # which is said when it is read
+        with contextlib.suppress(OSError):  # reading the file reports it
             if OPENAPI.search(text := file.read_bytes()) and b"apiVersion" not in text:
                 mistakes.append(
                     f"{file}: expected an Api, got an OpenAPI document; `gatewright import {file}` makes one"
@@ -83,23 +83,23 @@ def _refuse_openapi(files: Iterable[Path]) -> None:
 
 
 def _files_in(place: Path) -> list[Path]:
-    """At least one: a command that is given none has nothing to do. Raises ApiFileError."""
+    """The file, or the files of a folder: at least one, or the command has nothing to do. Raises ApiFileError."""
     if not (files := api_files.files_in(place)):
         raise ApiFileError([f"{place}: expected at least one .yaml or .json file, got none"])
     return files
 
 
-async def applied(to: Target, files: ApiFiles, seconds: float | None, say: Say, report_error: Say) -> bool:
-    """Creates or replaces the APIs. Whether all of them are taken, and deployed within so many seconds.
+async def apply_files(target: Target, files: ApiFiles, seconds: float | None, say: Say, report_error: Say) -> bool:
+    """Creates or replaces the APIs. Returns whether the controller took all of them and all were deployed in time.
 
-    seconds: None not to wait. say: called with what has become of each. report_error: called with what is wrong,
-    with file and line.
+    seconds: how long to wait for that; None: not at all. say: called with the outcome of each API. report_error: called
+    with each mistake, with file and line.
     """
-    return await report_no_answer(_apply(to, files, seconds, say, report_error), report_error)
+    return await report_no_answer(_apply(target, files, seconds, say, report_error), report_error)
 
 
 async def report_no_answer(work: Awaitable[bool], report_error: Say) -> bool:
-    """What the work answers; False where the controller gives no answer, which is reported."""
+    """The result of the work; False if the controller gives no answer, which is reported."""
     try:
         return await work
     except NoAnswerError as error:
@@ -107,30 +107,31 @@ async def report_no_answer(work: Awaitable[bool], report_error: Say) -> bool:
         return False
 
 
-async def _apply(to: Target, files: ApiFiles, seconds: float | None, say: Say, report_error: Say) -> bool:
-    before = await to.management.apis()
+async def _apply(target: Target, files: ApiFiles, seconds: float | None, say: Say, report_error: Say) -> bool:
+    before = await target.management.apis()
     report_refused(files, report_error)
-    done = {api.name: verb for api in files.apis if (verb := await _written(to, api, before, report_error))}
-    complete = len(done) == len(files.apis) and not files.refused
-    return await say_what_became(to, done, seconds, say) and complete
+    verbs = {api.name: verb for api in files.apis if (verb := await _write(target, api, before, report_error))}
+    complete = len(verbs) == len(files.apis) and not files.refused
+    return await report_outcomes(target, verbs, seconds, say) and complete
 
 
-async def say_what_became(to: Target, done: Mapping[str, str], seconds: float | None, say: Say) -> bool:
-    """Says of each API what was done with it, and what the nodes make of it within so many seconds. Whether all are
-    deployed; True where there is no time to wait.
+async def report_outcomes(target: Target, verbs: Mapping[str, str], seconds: float | None, say: Say) -> bool:
+    """Reports what was done with each API (verbs by name), and its state on the nodes after at most so many seconds.
+    Returns whether all are deployed; True if seconds is None.
     """
     if seconds is None:
-        for name, verb in done.items():
+        for name, verb in verbs.items():
             say(f"{name} {verb}")
         return True
-    after = await _until_nodes_answer(to.management, set(done), time.monotonic() + seconds)
-    for name, verb in done.items():
-        say(f"{name} {verb}, {_became(after.get(name))}")
-    return all(name in after and after[name].status.state == DEPLOYED for name in done)
+    after = await _wait_for_nodes(target.management, set(verbs), time.monotonic() + seconds)
+    for name, verb in verbs.items():
+        say(f"{name} {verb}, {_outcome(after.get(name))}")
+    return all(name in after and after[name].status.state == DEPLOYED for name in verbs)
 
 
-async def tried(to: Target, files: ApiFiles, say: Say, report_error: Say) -> bool:
-    """What `applied` would do, each API as if it were the only one; nothing is done. Whether all would be taken.
+async def try_files(target: Target, files: ApiFiles, say: Say, report_error: Say) -> bool:
+    """Reports what `apply_files` would do, for each API as if it were the only one, and changes nothing. Returns
+    whether the controller would take all.
 
     say: called with each API's verb, and with what would change in it.
     """
@@ -138,12 +139,12 @@ async def tried(to: Target, files: ApiFiles, say: Say, report_error: Say) -> boo
     complete = not files.refused
     try:
         for api in files.apis:
-            change = await _asked(to, api, to.management.try_write, report_error)
+            change = await _ask(target, api, target.management.try_write, report_error)
             complete = complete and change is not None
             if change:
                 say(f"{api.name} would be {change.kind}")
-                for moved in change.moved:
-                    say(f"  {moved}")
+                for move in change.moved:
+                    say(f"  {move}")
                 if change.diff:
                     say(change.diff.removesuffix("\n"))
     except NoAnswerError as error:
@@ -152,15 +153,15 @@ async def tried(to: Target, files: ApiFiles, say: Say, report_error: Say) -> boo
     return complete
 
 
-async def _written(to: Target, api: ApiFile, before: Mapping[str, StoredApi], report_error: Say) -> str | None:
-    """What was done; None where the controller refuses it."""
-    after = await _asked(to, api, to.management.write, report_error)
+async def _write(target: Target, api: ApiFile, before: Mapping[str, StoredApi], report_error: Say) -> str | None:
+    """The verb for what was done; None if the controller refuses the API."""
+    after = await _ask(target, api, target.management.write, report_error)
     return verb_of(before.get(api.name), after) if after else None
 
 
-async def _asked(to: Target, api: ApiFile, ask: Callable[[ApiFile], Awaitable[T]], report_error: Say) -> T | None:
-    """What the controller answers; None where it refuses the API."""
-    api = to.reached_by(api)
+async def _ask(target: Target, api: ApiFile, ask: Callable[[ApiFile], Awaitable[T]], report_error: Say) -> T | None:
+    """The controller's answer; None if it refuses the API, which is reported."""
+    api = target.with_echo(api)
     try:
         return await ask(api)
     except InvalidError as error:
@@ -169,37 +170,37 @@ async def _asked(to: Target, api: ApiFile, ask: Callable[[ApiFile], Awaitable[T]
 
 
 def verb_of(before: StoredApi | None, after: StoredApi) -> str:
-    """What was done with an API."""
+    """created, changed or unchanged."""
     if before is None:
         return "created"
     return "unchanged" if before.status.revision == after.status.revision else "changed"
 
 
-def _became(api: StoredApi | None) -> str:
+def _outcome(api: StoredApi | None) -> str:
     if api is None:
         return "deleted meanwhile"
     reason = " ".join(api.status.reason.split())
     return f"{api.status.state}: {reason}" if reason else api.status.state
 
 
-async def _until_nodes_answer(management: Management, names: set[str], end: float) -> dict[str, StoredApi]:
-    """All APIs, once the nodes have said of these what they make of them, or the time is up."""
+async def _wait_for_nodes(management: Management, names: set[str], end: float) -> dict[str, StoredApi]:
+    """All APIs, once none of these names is pending, the nodes have answered, or the time is up."""
     while True:
         wait = max(0.0, min(LOOK_SECONDS, end - time.monotonic()))
         began = time.monotonic()
-        found = await management.apis(wait)
-        pending = [name for name in names if name in found and found[name].status.state == PENDING]
+        apis = await management.apis(wait)
+        pending = [name for name in names if name in apis and apis[name].status.state == PENDING]
         nodes_have_answered = time.monotonic() - began < wait
         if not pending or nodes_have_answered or time.monotonic() >= end:
-            return found
+            return apis
 
 
 def report_refused(files: ApiFiles, report_error: Say) -> None:
-    """Says what is wrong with the files that hold no API."""
+    """Reports the mistakes of files that hold no API."""
     for file in files.refused:
         _report_mistakes(file, report_error)
 
 
 def _report_mistakes(file: RefusedFile, report_error: Say) -> None:
-    for said in file.sentences:
-        report_error(said)
+    for sentence in file.sentences:
+        report_error(sentence)

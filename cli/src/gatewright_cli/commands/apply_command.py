@@ -20,15 +20,15 @@ from gatewright_cli.mistakes import PreflightError
     multiple=True,
     required=True,
     type=A_PATH,
-    help="An API's file, or a folder of them; - for standard input. Several times for several.",
+    help="An API's file, or a folder of them; - for standard input. Repeatable.",
 )
 @RUN_DIR
 @controller_options
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until they are deployed.")
 @click.option("--timeout", type=DURATION, default="30s", show_default=True, help="How long to wait for that.")
-@click.option("--dry-run", is_flag=True, help="Tell what would change, and change nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 @click.option(
-    "--reload", "with_reload", is_flag=True, help="Build and reload in the same step: all is taken over, or nothing."
+    "--reload", "with_reload", is_flag=True, help="Build and reload in the same step: all changes take effect, or none."
 )
 @click.pass_context
 def apply(
@@ -41,14 +41,14 @@ def apply(
     dry_run: bool,
     with_reload: bool,
 ) -> None:
-    """Create APIs on a running gateway, or replace them by what their files say now. The others stay. The gateway is
+    """Create APIs on a running gateway, or replace them by what their files say now. Other APIs stay. The gateway is
     named on stderr.
 
-    Exit status 1 where one is refused, with the line that is wrong, or not deployed.
-    With --dry-run: where one would be refused.
+    Exit status 1 if an API is refused, whose file and line are printed, or is not deployed.
+    With --dry-run: if one would be refused.
 
-    With --reload the policies of the build, as `gatewright reload` takes them, and these APIs change together. So can a
-    policy get a parameter that it needs, and an API set it.
+    With --reload the policies of the build, as with `gatewright reload`, and these APIs change together. So a policy
+    can get a new required parameter in the step in which an API sets it.
     """
     import asyncio
 
@@ -59,19 +59,19 @@ def apply(
         cure = "leave one out" if dry_run else "it reloads a run on this machine: leave one out"
         raise PreflightError([f"expected --reload or {other}, got both: {cure}"])
     files = apply_apis.load(places, sys.stdin.buffer.read)
-    to = apply_apis.target(run_dir, controller)
+    target = apply_apis.find_target(run_dir, controller)
 
-    def report_error(said: str) -> None:
-        click.echo(said, err=True)
+    def report_error(text: str) -> None:
+        click.echo(text, err=True)
 
-    report_error(f"{'comparing with' if dry_run else 'writing to'} {to.place}")
+    report_error(f"{'comparing with' if dry_run else 'writing target'} {target.place}")
     if with_reload:
-        from gatewright_cli.commands.apply_with_reload import applied_with_reload
+        from gatewright_cli.commands.apply_with_reload import apply_with_reload
 
-        work = applied_with_reload(to, files, timeout if wait else None, click.echo, report_error)
+        work = apply_with_reload(target, files, timeout if wait else None, click.echo, report_error)
     elif dry_run:
-        work = apply_apis.tried(to, files, click.echo, report_error)
+        work = apply_apis.try_files(target, files, click.echo, report_error)
     else:
-        work = apply_apis.applied(to, files, timeout if wait else None, click.echo, report_error)
+        work = apply_apis.apply_files(target, files, timeout if wait else None, click.echo, report_error)
     done = asyncio.run(work)
     context.exit(0 if done else 1)

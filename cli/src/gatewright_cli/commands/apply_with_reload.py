@@ -1,33 +1,36 @@
-"""`gatewright apply --reload`: what has changed of the build, and APIs, taken over by a run in one step, or neither."""
+"""`gatewright apply --reload`: a run takes over the changes of the build and the APIs in one step, or neither."""
 
 from __future__ import annotations
 
 import asyncio
 
-from gatewright_cli.commands.apply_apis import Say, Target, report_no_answer, report_refused, say_what_became, verb_of
+from gatewright_cli.commands.apply_apis import Say, Target, report_no_answer, report_outcomes, report_refused, verb_of
 from gatewright_cli.commands.reload_command import summary
 from gatewright_cli.node.api_files import ApiFiles
 from gatewright_cli.node.management import ApiDocument
 from gatewright_cli.run import control
 
 
-async def applied_with_reload(to: Target, files: ApiFiles, seconds: float | None, say: Say, report_error: Say) -> bool:
-    """Has the run of `to` build and take the result over with the APIs. Whether it did, and all of them are deployed.
+async def apply_with_reload(
+    target: Target, files: ApiFiles, seconds: float | None, say: Say, report_error: Say
+) -> bool:
+    """Has the run of the target build, and take over the result together with the APIs. Returns whether it did, and all
+    APIs are deployed.
 
-    The parameters are those of `apply_apis.applied`. Raises PreflightError where no run can be asked.
+    The parameters are those of `apply_apis.apply_files`. Raises PreflightError if the run cannot be asked.
     """
     if files.refused:
         report_refused(files, report_error)
-        report_error("error: nothing was changed: with --reload all are taken, or none")
+        report_error("error: nothing was changed: with --reload all APIs are applied, or none")
         return False
-    return await report_no_answer(_apply(to, files, seconds, say, report_error), report_error)
+    return await report_no_answer(_apply(target, files, seconds, say, report_error), report_error)
 
 
-async def _apply(to: Target, files: ApiFiles, seconds: float | None, say: Say, report_error: Say) -> bool:
-    before = await to.management.apis()
-    documents = [ApiDocument.of(to.reached_by(api)) for api in files.apis]
+async def _apply(target: Target, files: ApiFiles, seconds: float | None, say: Say, report_error: Say) -> bool:
+    before = await target.management.apis()
+    documents = [ApiDocument.of(target.with_echo(api)) for api in files.apis]
     answer = await asyncio.to_thread(
-        control.reload, to.run_dir, lambda step: report_error(f"reload: {step}"), documents
+        control.reload, target.run_dir, lambda step: report_error(f"reload: {step}"), documents
     )
     for reason in answer.reasons:
         report_error(f"error: {reason}")
@@ -36,7 +39,7 @@ async def _apply(to: Target, files: ApiFiles, seconds: float | None, say: Say, r
     for note in answer.notes:
         report_error(f"note: {note}")
     say(summary(answer))
-    after = await to.management.apis()
+    after = await target.management.apis()
     written = {document.name for document in documents} & after.keys()
-    done = {name: verb_of(before.get(name), after[name]) for name in sorted(written)}
-    return await say_what_became(to, done, seconds, say)
+    verbs = {name: verb_of(before.get(name), after[name]) for name in sorted(written)}
+    return await report_outcomes(target, verbs, seconds, say)

@@ -1,4 +1,4 @@
-"""`gatewright backup`: what the controller keeps, whole, in one file, and while it runs.
+"""`gatewright backup`: copies the controller's database into one file, also while the controller runs.
 
 Newest writes are in the write-ahead log beside the database, so that a copy of the database's file alone lacks them
 (https://www.sqlite.org/howtocorrupt.html, 1.4).
@@ -15,9 +15,9 @@ from gatewright_cli.mistakes import PreflightError
 
 
 def back_up(database: Path, file: Path) -> int:
-    """Copies the controller's database to `file`, which is made, 0600; answers how many APIs are in it.
+    """Copies the controller's database to a new `file`, 0600. Returns how many APIs are in it.
 
-    Raises PreflightError where the database is none, or the file is there already; then nothing is left behind.
+    Raises PreflightError if there is no database, or the file exists; then nothing is left behind.
     """
     if not database.is_file():
         cure = "name the state directory of a run with a controller with --state-dir"

@@ -11,7 +11,13 @@ from gatewright_cli.commands.options import A_PATH, STATE_DIR
 
 @click.command()
 @click.argument("file", type=A_PATH)
-@click.option("--state-dir", type=A_PATH, default=STATE_DIR, show_default=True, help="Of the run, which may go on.")
+@click.option(
+    "--state-dir",
+    type=A_PATH,
+    default=STATE_DIR,
+    show_default=True,
+    help="The folder of the run, which may go on.",
+)
 def backup(file: Path, state_dir: Path) -> None:
     """Copy all APIs, as the controller has them now, into one new file."""
     from gatewright_cli.commands.backup import back_up

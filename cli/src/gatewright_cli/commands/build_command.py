@@ -1,4 +1,4 @@
-"""`gatewright build`, and what it prints of a build that was made."""
+"""`gatewright build`, and the summary that it prints of a finished build."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--manifest", type=A_PATH, default=MANIFEST, show_default=True, help="The policies to build in.")
 @click.option("--output", type=A_PATH, default=OUTPUT, show_default=True, help="The folder to build into.")
-@click.option("--locked", is_flag=True, help="Refuse what build.lock, beside build.yaml, does not have.")
+@click.option("--locked", is_flag=True, help="Refuse anything that build.lock, beside build.yaml, does not list.")
 @IMPORT_LIMIT
-@click.option("--json", "as_json", is_flag=True, help="Say what goes on as JSON lines, on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print progress as JSON lines, on stdout.")
 @click.pass_context
 def build(
     context: click.Context, manifest: Path, output: Path, locked: bool, import_limit: float, as_json: bool
@@ -33,7 +33,7 @@ def build(
 
 
 def build_options(manifest: Path, output: Path, locked: bool, import_limit: float) -> BuildOptions:
-    """What the command's options are to the builder."""
+    """The command's options, as the builder has them."""
     from gatewright_builder.build import BuildOptions
 
     return BuildOptions(manifest, output, locked=locked, import_seconds=import_limit)
@@ -41,10 +41,12 @@ def build_options(manifest: Path, output: Path, locked: bool, import_limit: floa
 
 def summary(result: BuildResult) -> str:
     """What was built, for a person: the output, then each policy and the engine on lines of their own."""
-    rows = [(f"{one.name} {one.version}", f"{one.runtime}, group {one.group}" if one.group else one.runtime)
-            for one in result.policies]  # fmt: skip
+    rows = []
+    for policy in result.policies:
+        group = f", group {policy.group}" if policy.group else ""
+        rows.append((f"{policy.name} {policy.version}", f"{policy.runtime}{group}"))
     rows.append(("policy engine", "the stock one" if result.is_stock else "compiled for this build"))
     width = max(len(name) for name, _ in rows)
     changed = "" if result.changed else ", nothing has changed"
     head = f"built {result.output} in {sum(result.seconds.values()):.1f} s{changed}"
-    return "\n".join([head, *(f"  {name:{width}}  {what}" for name, what in rows)])
+    return "\n".join([head, *(f"  {name:{width}}  {description}" for name, description in rows)])

@@ -10,16 +10,16 @@ from gatewright_cli.commands.options import NamedController
 from gatewright_cli.mistakes import PreflightError
 from gatewright_cli.node import api_files, operator_secrets
 from gatewright_cli.node.controller_url import ControllerUrl, ControllerUrlError, read_controller_url
-from gatewright_cli.node.finding_run import described, find_run
+from gatewright_cli.node.finding_run import describe_run, find_run
 from gatewright_cli.node.run_dir import RunDirError, read_status
 
 
 @dataclass(frozen=True)
 class ControllerAddress:
-    """A controller's URL, what it asks for, and where its run has put the echo, if it has one.
+    """A controller's URL and token. echo_port: that of its run's echo upstream, if it has one.
 
-    run: which run it is of, in words, and run_dir: its directory; "" and None where it was named by its URL. tls: of an
-    https URL: whose certificates count.
+    run: a description of its run, and run_dir: the run's directory; "" and None for a controller named by its URL.
+    tls: for an https URL, with the authorities to trust.
     """
 
     url: str
@@ -36,13 +36,13 @@ class ControllerAddress:
 
 
 def controller_address(run_dir: Path | None, controller: NamedController | None) -> ControllerAddress:
-    """The controller at a URL, with the token that the environment gives for it; else that of a run on this machine,
-    with the run's own. Raises PreflightError.
+    """The controller at a URL, with the token that the environment names; else that of a run on this machine, with the
+    run's own token. Raises PreflightError.
     """
     if controller is not None:
         if run_dir is not None:
             raise PreflightError(["expected --run-dir or --controller, got both: leave one out"])
-        return _address_elsewhere(controller)
+        return _remote_address(controller)
     try:
         run_dir = run_dir or find_run()
         status = read_status(run_dir)
@@ -54,36 +54,36 @@ def controller_address(run_dir: Path | None, controller: NamedController | None)
     echo = api_files.http_address(status["echo"] or "")
     token = operator_secrets.read_token(run_dir / operator_secrets.TOKEN_FILE)
     return ControllerAddress(
-        status["controller"], token, echo[1] if echo else None, described(run_dir), run_dir=run_dir
+        status["controller"], token, echo[1] if echo else None, describe_run(run_dir), run_dir=run_dir
     )
 
 
-def _address_elsewhere(controller: NamedController) -> ControllerAddress:
-    """Raises PreflightError: for http to another machine, too, where nothing says that this is meant."""
+def _remote_address(controller: NamedController) -> ControllerAddress:
+    """Raises PreflightError, also for http to another machine without --controller-in-clear."""
     try:
         url = read_controller_url(controller.url)
     except ControllerUrlError as error:
         raise PreflightError([f"--controller: {error}"]) from None
     if not url.encrypted and not url.is_here and not controller.in_clear:
-        raise PreflightError([_in_clear(url)])
+        raise PreflightError([_unencrypted_mistake(url)])
     if not url.encrypted and controller.authority:
         raise PreflightError(
             [f"expected an https URL with --controller-authority, got {url.text}: mend one of the two"]
         )
-    tls = _trusting(controller.authority) if url.encrypted else None
+    tls = _tls_context(controller.authority) if url.encrypted else None
     return ControllerAddress(url.text, operator_secrets.client_token(), tls=tls)
 
 
-def _in_clear(url: ControllerUrl) -> str:
+def _unencrypted_mistake(url: ControllerUrl) -> str:
     port = url.text.rpartition(":")[2] if url.text.rpartition(":")[2].isdecimal() else "80"
     return (
-        f"--controller: expected https to another machine, got {url.text}, which shows the token to all between: "
+        f"--controller: expected https to another machine, got {url.text}, which sends the token unencrypted: "
         f"run `ssh -L {port}:127.0.0.1:{port} {url.host}` and name http://127.0.0.1:{port}, or name https://{url.host} "
-        "with TLS before the controller, or say --controller-in-clear"
+        "with TLS before the controller, or allow it with --controller-in-clear"
     )
 
 
-def _trusting(authority: Path | None) -> ssl.SSLContext:
+def _tls_context(authority: Path | None) -> ssl.SSLContext:
     """Raises PreflightError."""
     try:
         return ssl.create_default_context(cafile=authority)

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import msgspec
 import yaml
-from gatewright_controller.upstream import UrlError, parse_url
+from gatewright_controller.resource.upstream import UrlError, parse_url
 from gatewright_documents.json_reader import line_tree, parse_json
 from gatewright_documents.mistake import Invalid, listed
 from gatewright_documents.values import JsonObject
@@ -22,7 +22,7 @@ from gatewright_cli.mistakes import PreflightError
 from gatewright_cli.node import api_files
 from gatewright_cli.node.api_files import ApiFile, RefusedFile
 from gatewright_cli.node.management import NoAnswerError
-from gatewright_cli.openapi import MAX_BYTES, Choices, exported, imported
+from gatewright_cli.openapi import MAX_BYTES, Choices, export_openapi, import_openapi
 
 STDIN = "-"
 STDIN_NAME = "stdin"
@@ -31,27 +31,28 @@ MOST_NOTES = 50
 
 @dataclass(frozen=True)
 class ImportedText:
-    """text: of the API. notes: a line each."""
+    """text: the API in YAML. notes: one line for each."""
 
     text: str
     notes: list[str]
 
 
 def import_document(document: Path, choices: Choices) -> ImportedText:
-    """The document's API. Raises PreflightError with all that is to be changed."""
+    """The API of an OpenAPI document. Raises PreflightError with all mistakes."""
     file = STDIN_NAME if str(document) == STDIN else str(document)
     try:
-        found = imported(_bytes(document), file, choices)
+        api = import_openapi(_read_bytes(document), file, choices)
     except Invalid as invalid:
-        raise PreflightError([str(one) for one in sorted(invalid.mistakes, key=lambda one: one.line)]) from None
-    notes = [f"{file}{f':{note.line}' if note.line else ''}: note: {note.message}" for note in found.notes]
+        by_line = sorted(invalid.mistakes, key=lambda mistake: mistake.line)
+        raise PreflightError([str(mistake) for mistake in by_line]) from None
+    notes = [f"{file}{f':{note.line}' if note.line else ''}: note: {note.message}" for note in api.notes]
     if len(notes) > MOST_NOTES:
         notes = [*notes[:MOST_NOTES], f"{file}: note: {len(notes) - MOST_NOTES} more like these"]
-    return ImportedText(found.text, notes)
+    return ImportedText(api.text, notes)
 
 
-def _bytes(path: Path) -> bytes:
-    """What is in a file, or on standard input; one byte more than is allowed at most."""
+def _read_bytes(path: Path) -> bytes:
+    """The content of a file or of standard input, at most one byte more than is allowed."""
     try:
         if str(path) == STDIN:
             return sys.stdin.buffer.read(MAX_BYTES + 1)
@@ -61,18 +62,22 @@ def _bytes(path: Path) -> bytes:
         raise PreflightError([f"{path}: {error.strerror}: check the path"]) from error
 
 
-def export_api(what: str, server: str, run_dir: Path | None, controller: NamedController | None, *, json: bool) -> str:
+def export_api(
+    source: str, server: str, run_dir: Path | None, controller: NamedController | None, *, json: bool
+) -> str:
     """The OpenAPI document, in YAML or JSON, of an API in a file or of a running gateway. Raises PreflightError."""
     _check_server(server)
-    is_file = what == STDIN or "." in what or "/" in what
+    is_file = source == STDIN or "." in source or "/" in source
     try:
-        document = _of_file(Path(what)) if is_file else asyncio.run(_of_gateway(what, run_dir, controller))
-        described = exported(document, server)
+        api = _read_api(Path(source)) if is_file else asyncio.run(_fetch_api(source, run_dir, controller))
+        document = export_openapi(api, server)
     except Invalid as invalid:
-        raise PreflightError([str(replace(one, file=one.file or what)) for one in invalid.mistakes]) from None
+        raise PreflightError(
+            [str(replace(mistake, file=mistake.file or source)) for mistake in invalid.mistakes]
+        ) from None
     if json:
-        return msgspec.json.format(msgspec.json.encode(described)).decode() + "\n"
-    return yaml.safe_dump(described, sort_keys=False, allow_unicode=True, width=120)
+        return msgspec.json.format(msgspec.json.encode(document)).decode() + "\n"
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
 
 
 def _check_server(server: str) -> None:
@@ -83,31 +88,32 @@ def _check_server(server: str) -> None:
         raise PreflightError([f"--server: {error}"]) from None
 
 
-def _of_file(path: Path) -> JsonObject:
+def _read_api(path: Path) -> JsonObject:
     """The only API in a file. Raises Invalid, with lines, and PreflightError."""
-    found = api_files.documents(Path(STDIN_NAME) if str(path) == STDIN else path, _bytes(path))
-    if mistakes := [said for one in found if isinstance(one, RefusedFile) for said in one.sentences]:
+    files = api_files.documents(Path(STDIN_NAME) if str(path) == STDIN else path, _read_bytes(path))
+    if mistakes := [sentence for file in files if isinstance(file, RefusedFile) for sentence in file.sentences]:
         raise PreflightError(mistakes)
-    apis = [one for one in found if isinstance(one, ApiFile)]
+    apis = [file for file in files if isinstance(file, ApiFile)]
     if len(apis) > 1:
-        names = ", ".join(one.name for one in apis)
+        names = ", ".join(api.name for api in apis)
         raise PreflightError(
             [f"{path}: expected one API, got {names}: export one after the other from a running gateway"]
         )
     (api,) = apis
     document = (parse_json if api.path.suffix == ".json" else parse_yaml)(api.content)
     try:
-        exported(document)
+        export_openapi(document)
     except Invalid as invalid:
         lines = line_tree(api.content)
-        below = [api_files.below(replace(one, line=lines.line_of(one.field)), api.above) for one in invalid.mistakes]
-        raise Invalid([replace(one, file=str(api.path)) for one in below]) from None
+        located = [replace(mistake, line=lines.line_of(mistake.field)) for mistake in invalid.mistakes]
+        in_file = [api_files.below(mistake, api.above) for mistake in located]
+        raise Invalid([replace(mistake, file=str(api.path)) for mistake in in_file]) from None
     return document
 
 
-async def _of_gateway(name: str, run_dir: Path | None, controller: NamedController | None) -> JsonObject:
+async def _fetch_api(name: str, run_dir: Path | None, controller: NamedController | None) -> JsonObject:
     try:
-        apis = await apply_apis.target(run_dir, controller).management.apis()
+        apis = await apply_apis.find_target(run_dir, controller).management.apis()
     except NoAnswerError as error:
         raise PreflightError([str(error)]) from None
     if name not in apis:
@@ -118,7 +124,7 @@ async def _of_gateway(name: str, run_dir: Path | None, controller: NamedControll
 
 
 def write(text: str, output: Path | None, *, force: bool) -> None:
-    """Prints the text, or makes a file of it; with force one that is there is replaced. Raises PreflightError."""
+    """Prints the text, or writes it to a new file; with force, an existing file is replaced. Raises PreflightError."""
     if output is None:
         click.echo(text, nl=False)
         return

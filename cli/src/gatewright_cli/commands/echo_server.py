@@ -1,4 +1,4 @@
-"""A small upstream that answers with the request as it came: so that nothing outside the machine is needed."""
+"""A small upstream that answers with the request it got, so that first tries need nothing outside the machine."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ ID_LENGTH = 8
 
 
 def name_of(exchange: Exchange) -> str:
-    """By when, what and which: 20261126T171051.123456Z-GET-orders-7-5f1c2d3e."""
+    """Its time, request and id: 20261126T171051.123456Z-GET-orders-7-5f1c2d3e."""
     when = re.sub(r"[^0-9TZ.]", "", exchange.started_at)
     words = NOT_IN_NAMES.sub("-", f"{exchange.request.method}-{exchange.request.path}").strip("-")[:LONGEST_PATH]
     request_id = NOT_IN_NAMES.sub("", exchange.id)[:ID_LENGTH]
@@ -25,7 +25,7 @@ def name_of(exchange: Exchange) -> str:
 
 
 def make_folder(folder: Path) -> None:
-    """The owner's alone, where it is not there yet. Raises PreflightError."""
+    """Makes the folder, if it does not exist, for its owner alone. Raises PreflightError."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -33,16 +33,19 @@ def make_folder(folder: Path) -> None:
 
 
 def write(folder: Path, recorded: bytes) -> Path:
-    """Into a new file of the folder, 0600, for it may hold what clients confide; its path. Raises PreflightError."""
+    """Writes a new file into the folder, 0600, since it may hold confidential data of clients. Returns its path.
+
+    Raises PreflightError.
+    """
     try:
-        return _written(folder, name_of(read(recorded)), recorded)
+        return _write_new(folder, name_of(read(recorded)), recorded)
     except UnreadableError as error:
         raise PreflightError([str(error)]) from error
     except OSError as error:
-        raise PreflightError([f"{folder}: {error.strerror}: what was recorded before is there"]) from error
+        raise PreflightError([f"{folder}: {error.strerror}: the exchanges recorded before are there"]) from error
 
 
-def _written(folder: Path, name: str, recorded: bytes) -> Path:
+def _write_new(folder: Path, name: str, recorded: bytes) -> Path:
     for number in itertools.count(1):
         path = folder / f"{name}{f'-{number}' if number > 1 else ''}{SUFFIX}"
         try:

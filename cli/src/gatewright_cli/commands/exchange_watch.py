@@ -1,4 +1,4 @@
-"""What `tail` and `record` have in common: exchanges as they come, until their end or a signal."""
+"""What `tail` and `record` share: reading exchanges as they arrive, until the stream ends or a signal comes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import msgspec
 
 from gatewright_cli.commands.exchange_options import Selection
 from gatewright_cli.exchanges.paint import safe
-from gatewright_cli.node.exchange_source import Event, ExchangeSource, RefusedError, ToldNode
+from gatewright_cli.node.exchange_source import Event, ExchangeSource, RefusedError, WatchedNode
 from gatewright_cli.node.management import NoAnswerError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-BEHIND = "they came faster than they were taken; watch fewer with a filter, or --sample"
+BEHIND = "they came faster than this command reads them; watch fewer with a filter, or --sample"
 
-NOTHING_KEPT = "nodes have kept no exchange that fits; they keep what `gatewright tail` or `gatewright record` asks for"
+NOTHING_KEPT = "no node has kept a matching exchange; `gatewright tail` and `gatewright record` have nodes keep them"
 
 Say = Callable[[str], None]
 
@@ -33,41 +33,47 @@ class Newest:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._found: list[tuple[str, int, bytes]] = []
+        self._heap: list[tuple[str, int, bytes]] = []
         self._added = 0
 
     @property
     def exchanges(self) -> list[bytes]:
-        """The newest last, by when they began."""
-        return [exchange for _, _, exchange in sorted(self._found)]
+        """In the order in which they began, the newest last."""
+        return [exchange for _, _, exchange in sorted(self._heap)]
 
     def add(self, exchange: bytes) -> None:
-        """Forgets the oldest where they are too many."""
+        """Drops the oldest exchange beyond the limit."""
         self._added += 1
-        began = (msgspec.json.decode(exchange, type=_Start).started_at, self._added, exchange)
-        if len(self._found) < self._limit:
-            heapq.heappush(self._found, began)
+        entry = (msgspec.json.decode(exchange, type=_Start).started_at, self._added, exchange)
+        if len(self._heap) < self._limit:
+            heapq.heappush(self._heap, entry)
         else:
-            heapq.heappushpop(self._found, began)
+            heapq.heappushpop(self._heap, entry)
 
 
 class ExchangeWatch:
-    """One run of it. `count`: exchanges that have come.
+    """One run of `tail` or `record`. `count`: exchanges that have arrived.
 
-    take: called with each exchange. report: called with what is not as it should be. hint: with what helps who looks
-    at a terminal where nothing comes.
+    on_exchange: called with each exchange. report: called with each problem. hint: called with a text that helps a
+    person at a terminal while no exchange arrives.
     """
 
     def __init__(
-        self, source: ExchangeSource, selection: Selection, take: Callable[[bytes], None], report: Say, hint: Say
+        self, source: ExchangeSource, selection: Selection, on_exchange: Callable[[bytes], None], report: Say, hint: Say
     ) -> None:
-        self._source, self._selection, self._take, self._report, self._hint = source, selection, take, report, hint
+        self._source, self._selection, self._on_exchange, self._report, self._hint = (
+            source,
+            selection,
+            on_exchange,
+            report,
+            hint,
+        )
         self.count = 0
-        self._named: set[ToldNode] = set()
-        self._telling: list[str] = []
+        self._reported: set[WatchedNode] = set()
+        self._sending: list[str] = []
 
     async def until_end(self) -> bool:
-        """Whether it ended in order: as was asked for, or by SIGINT or SIGTERM. Raises what `take` raises."""
+        """Whether it ended in order: by its limits, or by SIGINT or SIGTERM. Raises what `on_exchange` raises."""
         loop, stopped = asyncio.get_running_loop(), asyncio.Event()
         for number in SIGNALS:
             loop.add_signal_handler(number, stopped.set)
@@ -88,43 +94,43 @@ class ExchangeWatch:
             async for event in self._source.watch(self._selection.query):
                 if event.exchange:
                     self.count += 1
-                    (newest.add if newest else self._take)(event.exchange)
+                    (newest.add if newest else self._on_exchange)(event.exchange)
                 if event.ended and newest:
                     for exchange in newest.exchanges:
-                        self._take(exchange)
-                self._say(event)
+                        self._on_exchange(exchange)
+                self._report_event(event)
                 if event.ended:
                     return event.ended != "stopping"
         except (NoAnswerError, RefusedError) as error:
             self._report(f"error: {error}")
             return False
-        self._report("error: the controller has ended the stream without a word")
+        self._report("error: the controller ended the stream without a reason")
         return False
 
-    def _say(self, event: Event) -> None:
+    def _report_event(self, event: Event) -> None:
         if event.dropped:
             self._report(f"{event.dropped} exchange{'' if event.dropped == 1 else 's'} dropped: {BEHIND}")
         if event.nodes is not None:
-            self._say_who_tells(event.nodes)
+            self._report_nodes(event.nodes)
         if event.ended == "seconds":
-            self._report("ended, for its time is over (--seconds)")
+            self._report("ended: the time is over (--seconds)")
         elif event.ended == "stopping":
-            self._report("error: the controller stops")
+            self._report("error: the controller is stopping")
         elif event.ended == "told" and not self.count:
             self._report(NOTHING_KEPT)
 
-    def _say_who_tells(self, nodes: Sequence[ToldNode]) -> None:
-        """Those that do, for who waits; each that does not, once for each reason."""
+    def _report_nodes(self, nodes: Sequence[WatchedNode]) -> None:
+        """Names the nodes that send exchanges in a hint, and reports each other node, once for each reason."""
         if not nodes:
-            self._report("no node is connected to the controller; what comes is shown once one is")
+            self._report("no node is connected to the controller; exchanges are shown once one is")
         silent = {node for node in nodes if node.reason}
-        for node in sorted(silent - self._named, key=lambda one: one.id):
-            self._report(safe(f"node {node.id} does not tell: {node.reason}"))
-        self._named = silent
-        telling = sorted(node.id for node in set(nodes) - silent)
-        if telling and telling != self._telling and not self._selection.kept:
-            self._hint(safe(f"watching {', '.join(telling)} for {self._selection.seconds} s; Ctrl-C ends it"))
-        self._telling = telling
+        for node in sorted(silent - self._reported, key=lambda node: node.id):
+            self._report(safe(f"node {node.id} sends no exchanges: {node.reason}"))
+        self._reported = silent
+        sending = sorted(node.id for node in set(nodes) - silent)
+        if sending and sending != self._sending and not self._selection.kept:
+            self._hint(safe(f"watching {', '.join(sending)} for {self._selection.seconds} s; Ctrl-C ends it"))
+        self._sending = sending
 
 
 def say(text: str) -> None:
@@ -133,6 +139,6 @@ def say(text: str) -> None:
 
 
 def hint(text: str) -> None:
-    """On stderr, where that is a terminal: programs need not be told."""
+    """On stderr, if that is a terminal: programs do not need hints."""
     if sys.stderr.isatty():
         click.secho(text, err=True, dim=True)

@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("request_id", default="")
-@click.option("--last", is_flag=True, help="The newest one that nodes have kept, in place of REQUEST_ID.")
+@click.option("--last", is_flag=True, help="The newest exchange that nodes have kept, in place of REQUEST_ID.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as it was recorded: a JSON object.")
 @RUN_DIR
 @controller_options
 def explain(
     request_id: str, last: bool, as_json: bool, run_dir: Path | None, controller: NamedController | None
 ) -> None:
-    """Say what became of a request and why: each policy with what it took and what it changed, failures with file and
+    """Explain what happened to a request and why: each policy with its time and its changes, failures with file and
     line.
 
-    REQUEST_ID is the x-request-id that logs and error answers have, or the file that `gatewright record` made; --last
-    is the newest that was kept. Nodes have an exchange where it was watched or recorded. Exit status 1 where there is
-    none.
+    REQUEST_ID is the x-request-id in logs and error answers, or a file that `gatewright record` made; --last is the
+    newest exchange that was kept. Nodes keep an exchange only if it was watched or recorded. Exit status 1 if none is
+    found.
     """
     from gatewright_cli.commands.exchange_file import SUFFIX, read_file
     from gatewright_cli.exchanges.paint import Paint
@@ -41,11 +41,11 @@ def explain(
         raise click.UsageError("expected REQUEST_ID or --last")
     file = Path(request_id)
     if last:
-        recorded = asyncio.run(_last(run_dir, controller))
+        recorded = asyncio.run(_fetch_last(run_dir, controller))
     elif request_id.endswith(SUFFIX) or file.is_file():
         recorded = read_file(file)
     else:
-        recorded = asyncio.run(_recorded(request_id, run_dir, controller))
+        recorded = asyncio.run(_fetch(request_id, run_dir, controller))
     if as_json:
         click.echo(recorded)
         return
@@ -59,7 +59,7 @@ def explain(
 
 
 def _sources(run_dir: Path | None) -> Sources:
-    """What a run of this machine runs, and what is named from here."""
+    """The policies of the local run's build, and files relative to the working directory."""
     from gatewright_cli.exchanges.source_lines import Sources
     from gatewright_cli.node.finding_run import find_run
     from gatewright_cli.node.run_dir import RunDirError, read_status
@@ -71,22 +71,22 @@ def _sources(run_dir: Path | None) -> Sources:
         return Sources(here=Path.cwd())
 
 
-async def _last(run_dir: Path | None, controller: NamedController | None) -> bytes:
+async def _fetch_last(run_dir: Path | None, controller: NamedController | None) -> bytes:
     from gatewright_cli.commands.controller_address import controller_address
     from gatewright_cli.commands.exchange_options import DEFAULT_SECONDS, Selection
     from gatewright_cli.commands.exchange_watch import NOTHING_KEPT, ExchangeWatch
     from gatewright_cli.node.exchange_source import ExchangeSource
 
-    address, found, reports = controller_address(run_dir, controller), list[bytes](), list[str]()
+    address, exchanges, reports = controller_address(run_dir, controller), list[bytes](), list[str]()
     selection = Selection((), kept=True, seconds=DEFAULT_SECONDS, limit=1)
     source = ExchangeSource(address.url, address.token, address.tls)
-    await ExchangeWatch(source, selection, found.append, reports.append, reports.append).until_end()
-    if not found:
+    await ExchangeWatch(source, selection, exchanges.append, reports.append, reports.append).until_end()
+    if not exchanges:
         raise PreflightError([report.removeprefix("error: ") for report in reports] or [NOTHING_KEPT])
-    return found[-1]
+    return exchanges[-1]
 
 
-async def _recorded(request_id: str, run_dir: Path | None, controller: NamedController | None) -> bytes:
+async def _fetch(request_id: str, run_dir: Path | None, controller: NamedController | None) -> bytes:
     from gatewright_cli.commands.controller_address import controller_address
     from gatewright_cli.node.exchange_source import ExchangeSource, NotRecordedError, RefusedError
     from gatewright_cli.node.management import NoAnswerError

@@ -12,16 +12,16 @@ from gatewright_cli.commands.options import A_PATH
 
 @click.command()
 @click.argument("folder", type=A_PATH, default=Path())
-@click.option("--stream", is_flag=True, help="A second policy too, which masks a word in bodies as they stream.")
+@click.option("--stream", is_flag=True, help="Also write a second policy, which masks a word in bodies as they stream.")
 def init(folder: Path, stream: bool) -> None:
-    """Write what a gateway of your own starts from: build.yaml, a Python policy with its test, an API."""
+    """Write a project for a gateway of your own: build.yaml, a Python policy with its test, an API."""
     from gatewright_cli.commands.starter import write_starter
 
     starter = write_starter(folder, stream=stream)
     for path in starter.written:
         click.echo(folder / path)
     for path, lines in starter.lacking.items():
-        click.echo(f"{folder / path} was there and stays as it is. It should have:")
+        click.echo(f"{folder / path} exists and was not changed. It should have:")
         click.echo("\n".join(f"    {line}" for line in lines))
     click.echo("\nNext:")
     if folder != Path():

@@ -26,7 +26,7 @@ ANSWER_SECONDS = 5.0
 def inspector(opens: bool, as_json: bool, run_dir: Path | None, controller: NamedController | None) -> None:
     """Print the address of the Inspector, the controller's web page, with the token that signs in.
 
-    Who has the address may do all that the management API can. Exit status 1 where no controller answers.
+    Anyone with this address can do all that the management API can. Exit status 1 if no controller answers.
     """
     from gatewright_cli.commands.controller_address import controller_address
     from gatewright_cli.node import inspector_page
@@ -34,12 +34,12 @@ def inspector(opens: bool, as_json: bool, run_dir: Path | None, controller: Name
     if opens and (controller is not None or as_json):
         cure = "open the address that `gatewright inspector` prints"
         raise PreflightError([f"--open is for a run of this machine, and prints no JSON: {cure}"])
-    found = controller_address(run_dir, controller)
-    if not found.token:
+    address = controller_address(run_dir, controller)
+    if not address.token:
         cure = "name a file that holds it with GATEWRIGHT_CONTROLLER_TOKEN_FILE"
-        raise PreflightError([f"expected the token of the controller at {found.url}, got none: {cure}"])
-    asyncio.run(_require_answer(found))
-    plain, signs_in = inspector_page.address(found.url), inspector_page.sign_in_address(found.url, found.token)
+        raise PreflightError([f"expected the token of the controller at {address.url}, got none: {cure}"])
+    asyncio.run(_require_answer(address))
+    plain, signs_in = inspector_page.address(address.url), inspector_page.sign_in_address(address.url, address.token)
     if opens:
         _open(run_dir)
         click.echo(f"opened {plain}")

@@ -17,24 +17,24 @@ if TYPE_CHECKING:
 
 @click.command("log-level")
 @click.argument("changes", nargs=-1, metavar="[COMPONENT=LEVEL]...")
-@click.option("--for", "seconds", type=DURATION, help="It goes back by itself after this. [default: when the run ends]")
+@click.option("--for", "seconds", type=DURATION, help="Restore the levels after this. [default: when the run ends]")
 @RUN_DIR
 @click.option("--json", "as_json", is_flag=True, help="Print the levels as a JSON object.")
 @click.pass_context
 def log_level(
     context: click.Context, changes: tuple[str, ...], seconds: float | None, run_dir: Path | None, as_json: bool
 ) -> None:
-    """Print from which level on each component of a running node logs, or change it.
+    """Print the log level of each component of a running node, or change it.
 
     Components are supervisor, controller, python-executor, policy-engine, envoy, and parts of Envoy such as
     envoy.ext_proc. Levels are debug, info, warning and error, of Envoy also trace, critical and off; `default` is what
-    the run was started with. A change counts for processes that are started later, too.
+    the run was started with. A change applies to processes that start later, too.
 
-    Exit status 1 where a change was refused.
+    Exit status 1 if a change was refused.
     """
     from gatewright_cli.run import control
 
-    answer = control.log_levels(run_dir, _read(changes), seconds)
+    answer = control.log_levels(run_dir, _parse_changes(changes), seconds)
     for reason in answer.reasons:
         click.echo(f"error: {reason}", err=True)
     if as_json:
@@ -46,21 +46,21 @@ def log_level(
     context.exit(1 if answer.reasons else 0)
 
 
-def _read(changes: Sequence[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _parse_changes(changes: Sequence[str]) -> dict[str, str]:
+    levels: dict[str, str] = {}
     for change in changes:
         component, equals, level = change.partition("=")
-        if not equals or not level or component in found:
+        if not equals or not level or component in levels:
             expected = "COMPONENT=LEVEL, each component once, such as policy-engine=debug"
             raise click.UsageError(f"expected {expected}, got {change!r}")
-        found[component] = level
-    return found
+        levels[component] = level
+    return levels
 
 
 def _lines(levels: Sequence[Level]) -> list[str]:
-    width = max(len(one.component) for one in levels)
-    return [f"{one.component:<{width}}  {one.level}{_until(one)}" for one in levels]
+    width = max(len(level.component) for level in levels)
+    return [f"{level.component:<{width}}  {level.level}{_expiry(level)}" for level in levels]
 
 
-def _until(one: Level) -> str:
-    return f"  until {one.until}, then {one.then or 'as envoy'}" if one.until else ""
+def _expiry(level: Level) -> str:
+    return f"  until {level.until}, then {level.then or 'as envoy'}" if level.until else ""

@@ -1,4 +1,4 @@
-"""`gatewright new policy`: a policy's folder in a project, to be changed into one's own."""
+"""`gatewright new policy`: writes a policy's folder into a project, for its author to change."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TEMPLATES: dict[Form, str] = {
     "go": "new_policy_go",
 }
 OWN = {"policy": "my-policy", "display": "My policy", "folder": "my_policy", "package": "mypolicy", "sdk": "GO_SDK"}
-"""What templates say in the place of a policy's own words."""
+"""The words of templates that a policy's own words replace."""
 POLICIES = "policies"
 LONGEST_NAME = 100
 GO_WORDS = {
@@ -35,7 +35,7 @@ GO_WORDS = {
     *("goto", "if", "import", "interface", "main", "map", "package", "range", "return", "select", "struct", "switch"),
     *("type", "var"),
 }
-"""What no package can be called, and `main`, which is a program."""
+"""Go's keywords, which cannot name a package, and `main`, which names a program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,32 +50,32 @@ class NewPolicy:
 def write_policy(name: str, manifest: Path, form: Form, *, add: bool) -> NewPolicy:
     """Writes policies/NAME below the folder of the manifest, and its entry into the manifest.
 
-    Raises PreflightError, and has then written nothing: for a name that is none or is taken, where there is no project,
-    where the folder is there already, where there is no simple place for the entry.
+    Raises PreflightError, and has then written nothing, if the name is invalid or taken, if there is no project, if the
+    folder exists, or if build.yaml has no simple place for the entry.
     """
-    _check(name)
+    _check_name(name)
     folder = PurePosixPath(POLICIES, folder_of(name))
-    changed = _with_entry(name, manifest, folder) if add else None
+    manifest_text = _with_entry(name, manifest, folder) if add else None
     place = manifest.parent / folder
     if place.exists() or place.is_symlink():
         raise PreflightError([f"{place} is already there: choose another name, or remove it"])
     texts = _texts(name, form, place)
     write_texts(texts, place)
     written = [place / path for path in texts]
-    if changed is not None:
-        _replace(manifest, changed)
+    if manifest_text is not None:
+        _replace(manifest, manifest_text)
         written.append(manifest)
     write_schemas(manifest.parent, anew=False)
     return NewPolicy(folder, written, add)
 
 
 def folder_of(name: str) -> str:
-    """The name as Python takes it, so that mypy tells the modules of several policies apart."""
+    """The name as a Python identifier, so that mypy tells the modules of several policies apart."""
     folder = name.replace("-", "_")
     return f"{folder}_" if keyword.iskeyword(folder) else folder
 
 
-def _check(name: str) -> None:
+def _check_name(name: str) -> None:
     if not re.fullmatch(NAME_PATTERN, name):
         raise PreflightError([f"NAME: expected {NAME}, got {name!r}; {NAME_CURE}"])
     if len(name) > LONGEST_NAME:
@@ -85,29 +85,29 @@ def _check(name: str) -> None:
 def _with_entry(name: str, manifest: Path, folder: PurePosixPath) -> str:
     """The manifest's text with the policy in it."""
     if not manifest.exists():
-        cure = "run it in the folder that has one, make one with `gatewright init`, or say --no-add"
+        cure = "run it in the folder that has one, make one with `gatewright init`, or use --no-add"
         raise PreflightError([f"{manifest}: expected the build.yaml of a project, got no such file; {cure}"])
     try:
         known = read_manifest(manifest)
     except BuildError as error:
-        raise PreflightError([str(one) for one in error.mistakes]) from error
+        raise PreflightError([str(mistake) for mistake in error.mistakes]) from error
     _check_free(name, manifest, known)
     text = with_item(_read(manifest), "policies", {"name": name, "filePath": str(folder)})
     if text is None:
         entry = f"{{name: {name}, filePath: {folder}}}"
-        said = f"expected a list of policies that one more can be put behind; say --no-add, and write {entry} into it"
-        raise PreflightError([f"{manifest}: {said}"])
+        mistake = f"expected a list of policies that an entry can be added to; use --no-add, and write {entry} into it"
+        raise PreflightError([f"{manifest}: {mistake}"])
     return text
 
 
 def _check_free(name: str, manifest: Path, known: Manifest) -> None:
     taken = next((entry for entry in known.entries if entry.name == name), None)
     if taken is not None:
-        said = f"has a policy {name} already; choose another name, or say --no-add for another version of it"
-        raise PreflightError([f"{manifest}:{taken.line}: {said}"])
+        mistake = f"has a policy {name} already; choose another name, or use --no-add for another version of it"
+        raise PreflightError([f"{manifest}:{taken.line}: {mistake}"])
     if name in {folder.name for folder in find_sources().shipped_policies}:
-        said = "expected a name that no policy which ships has"
-        raise PreflightError([f"NAME: {said}, got {name}; choose another one: APIs go by the name alone"])
+        expected = "expected a name that no shipped policy has"
+        raise PreflightError([f"NAME: {expected}, got {name}; choose another one: APIs go by the name alone"])
 
 
 def _texts(name: str, form: Form, place: Path) -> dict[PurePosixPath, str]:
@@ -122,11 +122,11 @@ def _texts(name: str, form: Form, place: Path) -> dict[PurePosixPath, str]:
         words[OWN["sdk"]] = os.path.relpath(go_sdk(find_sources()), place)
     pattern = re.compile("|".join(words))
     texts = template_texts(TEMPLATES[form])
-    return {path: pattern.sub(lambda found: words[found[0]], text) for path, text in texts.items()}
+    return {path: pattern.sub(lambda match: words[match[0]], text) for path, text in texts.items()}
 
 
 def go_sdk(sources: Sources) -> Path:
-    """Where they have it. Raises PreflightError where they have none."""
+    """The folder of the Go SDK. Raises PreflightError if the installation has none."""
     if not sources.has_go:
         got = "an installation that cannot compile one"
         cure = "write it in Python, or use the command of a checkout (make setup)"
@@ -144,7 +144,7 @@ def _read(manifest: Path) -> str:
 
 
 def _replace(manifest: Path, text: str) -> None:
-    """In one step, so that who watches the file never sees a part of it."""
+    """Replaces the file in one step, so that a watcher never reads a part of it."""
     scratch = manifest.with_name(f".{manifest.name}.new")
     try:
         scratch.write_bytes(text.encode())

@@ -1,4 +1,4 @@
-"""What several commands have in common: defaults, and options."""
+"""Defaults and options that several commands share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEFINITIONS = "policy-definitions"
 """In a build output: NAME-VERSION.yaml."""
 STATE_DIR = Path(".gatewright")
 A_PATH = click.Path(path_type=Path)
-"""Not checked by click: what is wrong with a path is said with all other mistakes."""
+"""Not checked by click: commands report a wrong path with all other mistakes."""
 IMPORT_LIMIT = click.option(
     "--import-limit",
     type=DURATION,
@@ -30,7 +30,7 @@ IMPORT_LIMIT = click.option(
 RUN_DIR = click.option(
     "--run-dir",
     type=A_PATH,
-    help="The directory that the node runs in. [default: GATEWRIGHT_RUN_DIR, or that of the run of this folder]",
+    help="The run directory of the node. [default: GATEWRIGHT_RUN_DIR, or that of this folder's run]",
 )
 CONTROLLER_OPTIONS = (
     click.option(
@@ -42,21 +42,21 @@ CONTROLLER_OPTIONS = (
         "--controller-authority",
         metavar="FILE",
         type=A_PATH,
-        help="PEM: who signs the certificate of an https controller. [default: the authorities of this system]",
+        help="PEM: the authorities that sign an https controller's certificate. [default: those of this system]",
     ),
     click.option(
         "--controller-in-clear",
         is_flag=True,
-        help="Send the token over http to another machine, for all between to see.",
+        help="Send the token to another machine over http, unencrypted.",
     ),
 )
-FORCE = click.option("--force", is_flag=True, help="Replace the output file if it is there.")
+FORCE = click.option("--force", is_flag=True, help="Replace the output file if it exists.")
 
 
 @dataclass(frozen=True)
 class NamedController:
-    """What the options say of a controller elsewhere. authority: a file; None: the system's. in_clear: http to another
-    machine is meant.
+    """A controller elsewhere, as the options name it. authority: a file; None: the system's. in_clear: whether http to
+    another machine is allowed.
     """
 
     url: str
@@ -65,11 +65,11 @@ class NamedController:
 
 
 def controller_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The command with CONTROLLER_OPTIONS. It is given `controller`, a NamedController or None."""
+    """The command with CONTROLLER_OPTIONS. It gets `controller`, a NamedController or None."""
 
     @functools.wraps(command)
-    def called(
-        *args: Any, controller: str | None, controller_authority: Path | None, controller_in_clear: bool, **given: Any
+    def wrapper(
+        *args: Any, controller: str | None, controller_authority: Path | None, controller_in_clear: bool, **options: Any
     ) -> Any:
         named = (
             NamedController(controller, controller_authority, controller_in_clear) if controller is not None else None
@@ -77,9 +77,9 @@ def controller_options(command: Callable[..., Any]) -> Callable[..., Any]:
         if named is None and (controller_authority or controller_in_clear):
             option = "--controller-authority" if controller_authority else "--controller-in-clear"
             raise PreflightError([f"expected --controller URL with {option}, got none: name it, or leave {option} out"])
-        return command(*args, controller=named, **given)
+        return command(*args, controller=named, **options)
 
-    decorated: Callable[..., Any] = called
+    decorated: Callable[..., Any] = wrapper
     for option in reversed(CONTROLLER_OPTIONS):
         decorated = option(decorated)
     return decorated

@@ -1,4 +1,4 @@
-"""The policies that there are: those that ship with this installation, or those of a build."""
+"""Known policies: those that ship with this installation, or those of a build."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from gatewright_cli.mistakes import PreflightError, refuse
 
 EXAMPLES_FILE = "example.yaml"
 STAND_IN = re.compile(r"\$([A-Z][A-Z_]+)\b")
-"""What an example has in the place of a value that is its reader's own, such as `$ISSUER`."""
-ALIKE = 0.6
+"""The placeholder in an example for a value that the reader chooses, such as `$ISSUER`."""
+SIMILARITY = 0.6
 
 
 @dataclass(frozen=True)
 class KnownPolicy:
-    """One version of a policy. content: its definition as the author wrote it. examples: how it is attached, by those
-    that come with it; none for policies of one's own.
+    """One version of a policy. content: its definition as the author wrote it. examples: of its attachment, which
+    policies that ship come with; empty for others.
     """
 
     definition: PolicyDefinition
@@ -48,9 +48,9 @@ class KnownPolicy:
 
 
 def known_policies(build: Path | None = None) -> list[KnownPolicy]:
-    """Those that ship, or all of a build output, by name, the newest version of each first; without their examples.
+    """The policies that ship, or all of a build output, by name, the newest version of each first; without examples.
 
-    Raises PreflightError: no build output, or a definition in it that is none.
+    Raises PreflightError for a folder that is no build output, or a definition in it that is invalid.
     """
     if build is None:
         return _read_all([folder / DEFINITION_FILE for folder in _shipped_folders()])
@@ -58,52 +58,56 @@ def known_policies(build: Path | None = None) -> list[KnownPolicy]:
     if not paths:
         cure = "name the folder that `gatewright build` has written, or leave --build out for the policies that ship"
         raise PreflightError([f"--build {build}: expected a build output with {DEFINITIONS} in it, got none; {cure}"])
-    return sorted(_read_all(paths), key=lambda each: (each.name, [-number for number in _numbers(each.version)]))
+    return sorted(_read_all(paths), key=lambda policy: (policy.name, [-number for number in _numbers(policy.version)]))
 
 
 def find_policy(wanted: str, build: Path | None = None) -> tuple[KnownPolicy, list[str]]:
-    """NAME, NAME:v1 or NAME:v1.0.0: the newest that it names, with its examples, and all versions that there are of it.
+    """The newest policy that NAME, NAME:v1 or NAME:v1.0.0 names, with its examples, and all versions of that name.
 
-    Raises PreflightError, with what was meant where a name is alike.
+    Raises PreflightError, with a suggestion if a name is similar.
     """
     name, _, version = wanted.partition(":")
-    versions = _shipped(name) if build is None else [each for each in known_policies(build) if each.name == name]
+    versions = (
+        _shipped_policies(name)
+        if build is None
+        else [policy for policy in known_policies(build) if policy.name == name]
+    )
     if not versions:
-        raise PreflightError([_unknown(name, {each.name for each in known_policies(build)}, build)])
-    there = [each.version for each in versions]
-    fitting = [each for each in versions if not version or f"{each.version}.".startswith(f"{version}.")]
+        raise PreflightError([_unknown_mistake(name, {policy.name for policy in known_policies(build)}, build)])
+    known_versions = [policy.version for policy in versions]
+    fitting = [policy for policy in versions if not version or f"{policy.version}.".startswith(f"{version}.")]
     if not fitting:
-        said = f"expected a version of {name}, {listed(there)}, got {version!r}"
-        raise PreflightError([f"NAME: {said}; write {name}:{there[0]}, or {name} alone for the newest"])
-    return (fitting[0] if build is None else _with_examples(fitting[0])), there
+        mistake = f"expected a version of {name}, {listed(known_versions)}, got {version!r}"
+        raise PreflightError([f"NAME: {mistake}; write {name}:{known_versions[0]}, or {name} alone for the newest"])
+    return (fitting[0] if build is None else _with_examples(fitting[0])), known_versions
 
 
 def _shipped_folders() -> tuple[Path, ...]:
     try:
         return find_sources().shipped_policies
     except BuildError as error:
-        raise PreflightError([str(one) for one in error.mistakes]) from error
+        raise PreflightError([str(mistake) for mistake in error.mistakes]) from error
 
 
-def _shipped(name: str) -> list[KnownPolicy]:
-    """The policy of this name that ships, with its examples. Its folder has its name, so that no other is read."""
+def _shipped_policies(name: str) -> list[KnownPolicy]:
+    """The versions of a shipped policy, with examples. Only the folder of this name is read."""
     folders = [folder for folder in _shipped_folders() if folder.name == name]
-    found = _read_all([folder / DEFINITION_FILE for folder in folders])
-    return [replace(each, examples=_examples(folder)) for folder, each in zip(folders, found, strict=True)]
+    policies = _read_all([folder / DEFINITION_FILE for folder in folders])
+    return [replace(policy, examples=_examples(folder)) for folder, policy in zip(folders, policies, strict=True)]
 
 
 def _read_all(paths: Sequence[Path]) -> list[KnownPolicy]:
-    found, mistakes = [], []
+    policies, mistakes = [], []
     for path in paths:
         try:
             document = read_file(path, str(path))
             if wrong := list(mistakes_in_definition(document)):
                 raise Invalid(wrong)
-            found.append(KnownPolicy(PolicyDefinition.from_document(document.value), document.value))
+            policies.append(KnownPolicy(PolicyDefinition.from_document(document.value), document.value))
         except Invalid as invalid:
-            mistakes += [str(one) for one in invalid.mistakes]
+            mistakes += [str(mistake) for mistake in invalid.mistakes]
     refuse(mistakes)
-    return found
+    return policies
 
 
 def _examples(folder: Path) -> tuple[JsonObject, ...]:
@@ -111,27 +115,27 @@ def _examples(folder: Path) -> tuple[JsonObject, ...]:
     return tuple(read_file(path, str(path)).value) if path.is_file() else ()
 
 
-def _with_examples(found: KnownPolicy) -> KnownPolicy:
-    """With those of the policy that ships, where this is the same."""
-    same = [each for each in _shipped(found.name) if each.content == found.content]
-    return same[0] if same else found
+def _with_examples(policy: KnownPolicy) -> KnownPolicy:
+    """The policy with the examples of the shipped one, if both have the same definition."""
+    same = [shipped for shipped in _shipped_policies(policy.name) if shipped.content == policy.content]
+    return same[0] if same else policy
 
 
-def _unknown(name: str, known: Iterable[str], build: Path | None) -> str:
+def _unknown_mistake(name: str, known: Iterable[str], build: Path | None) -> str:
     names = sorted(known)
     where = "that ships" if build is None else f"of the build in {build}"
-    alike = _alike(name, names)
-    meant = f"one of {', '.join(alike)}" if len(alike) > 1 else "".join(alike)
-    cures = [f"was {meant} meant?" if meant else f"there are {', '.join(names)}"]
+    similar = _similar_names(name, names)
+    meant = f"one of {', '.join(similar)}" if len(similar) > 1 else "".join(similar)
+    cures = [f"did you mean {meant}?" if meant else f"there are {', '.join(names)}"]
     if build is None:
-        cures.append(f"say --build {OUTPUT} for those of your own, once they are built")
+        cures.append(f"use --build {OUTPUT} for your own, once they are built")
     return f"NAME: expected a policy {where}, got {name!r}; {'; '.join(cures)}"
 
 
-def _alike(name: str, names: Sequence[str]) -> list[str]:
-    """Those that have it as a word of theirs, as jwt-auth has `jwt`; else one that is spelled much like it."""
-    parts = [one for one in names if name and re.search(rf"(^|-){re.escape(name)}(-|$)", one)]
-    return parts or get_close_matches(name, names, n=1, cutoff=ALIKE)
+def _similar_names(name: str, names: Sequence[str]) -> list[str]:
+    """The names that have `name` as a word, as jwt-auth has `jwt`; else the one with the most similar spelling."""
+    with_word = [known for known in names if name and re.search(rf"(^|-){re.escape(name)}(-|$)", known)]
+    return with_word or get_close_matches(name, names, n=1, cutoff=SIMILARITY)
 
 
 def _numbers(version: str) -> list[int]:

@@ -14,15 +14,15 @@ from gatewright_cli.commands.options import A_PATH
 @click.command()
 @click.argument("name", required=False)
 @click.option(
-    "--build", type=A_PATH, help="A build output, whose policies are meant: your own too. [default: those that ship]"
+    "--build", type=A_PATH, help="A build output, to show its policies: your own too. [default: the policies that ship]"
 )
 @click.option(
     "--json", "as_json", is_flag=True, help="Print it as JSON: the definition of a policy, or a list of them."
 )
 def policy(name: str | None, build: Path | None, as_json: bool) -> None:
-    """List the policies that ship, or say of one what it does, its parameters, and how an API attaches it.
+    """List the policies that ship, or describe one: what it does, its parameters, and how an API attaches it.
 
-    NAME is that of a policy; NAME:v1 and NAME:v1.2.3 say which version, where a build has several.
+    NAME is a policy's name; NAME:v1 and NAME:v1.2.3 select a version, where a build has several.
     """
     from gatewright_cli.commands.policies import find_policy, known_policies
     from gatewright_cli.commands.policy_page import overview, page, summary
@@ -31,11 +31,11 @@ def policy(name: str | None, build: Path | None, as_json: bool) -> None:
     paint = Paint.of(sys.stdout)
     if name is None:
         known = known_policies(build)
-        content: object = [summary(each) for each in known]
+        content: object = [summary(listed) for listed in known]
         lines = overview(known, paint)
     else:
-        found, versions = find_policy(name, build)
-        content, lines = found.content, page(found, versions, paint)
+        chosen, versions = find_policy(name, build)
+        content, lines = chosen.content, page(chosen, versions, paint)
     if as_json:
         click.echo(json.dumps(content, indent=2, ensure_ascii=False))
         return

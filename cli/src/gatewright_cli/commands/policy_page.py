@@ -12,7 +12,7 @@ from gatewright_documents.values import JsonObject, JsonValue
 from gatewright_documents.yaml_writer import yaml_text
 
 from gatewright_cli.commands.policies import STAND_IN, KnownPolicy
-from gatewright_cli.exchanges.paint import Paint, cut, safe, wrapped
+from gatewright_cli.exchanges.paint import Paint, cut, safe, wrap_words
 
 WIDEST = 100
 LINK = re.compile(r"\[([^]\[]+)\]\([^)\s]+\)")
@@ -25,7 +25,7 @@ def overview(policies: Sequence[KnownPolicy], paint: Paint) -> Iterator[str]:
     """A line for each policy: name, version, runtime, and the first sentence of what it does."""
     rows = [
         HEADINGS,
-        *((each.name, each.version, RUNTIMES[each.definition.runtime], _brief(each)) for each in policies),
+        *((policy.name, policy.version, RUNTIMES[policy.definition.runtime], _brief(policy)) for policy in policies),
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS) - 1)]
     for number, (*cells, last) in enumerate(rows):
@@ -34,7 +34,7 @@ def overview(policies: Sequence[KnownPolicy], paint: Paint) -> Iterator[str]:
 
 
 def summary(policy: KnownPolicy) -> JsonObject:
-    """The same for programs."""
+    """A line of `overview` as JSON."""
     return {
         "name": policy.name,
         "version": policy.version,
@@ -45,13 +45,13 @@ def summary(policy: KnownPolicy) -> JsonObject:
 
 
 def page(policy: KnownPolicy, versions: Sequence[str], paint: Paint) -> Iterator[str]:
-    """All that an API's publisher has to know of a policy."""
+    """What a publisher of APIs has to know about a policy."""
     definition = policy.definition
     width = min(paint.width, WIDEST)
     title = f": {definition.display_name}" if definition.display_name else ""
     yield paint.bold(safe(f"{policy.name} {policy.version}{title}"))
     if definition.description:
-        yield from ["", *wrapped(_plain(definition.description), width)]
+        yield from ["", *wrap_words(_plain(definition.description), width)]
     yield ""
     yield from _facts(policy, versions, width)
     yield from _parameters("PARAMETERS", [], definition.parameters, paint)
@@ -74,37 +74,37 @@ def _facts(policy: KnownPolicy, versions: Sequence[str], width: int) -> Iterator
     if not definition.allow_continue:
         facts["failures"] = "end the request: onError: continue is refused"
     column = max(map(len, facts)) + 2
-    for name, said in facts.items():
-        first, *more = wrapped(safe(said), width - column)
+    for name, fact in facts.items():
+        first, *more = wrap_words(safe(fact), width - column)
         yield name.ljust(column) + first
         yield from (" " * column + line for line in more)
 
 
 def _parameters(heading: str, notes: list[str], schema: Mapping[str, JsonValue], paint: Paint) -> Iterator[str]:
-    found, width = list(parameters(schema)), min(paint.width, WIDEST)
+    described, width = list(parameters(schema)), min(paint.width, WIDEST)
     if rule := together(schema):
         notes = [*notes, f"Together: {rule}."]
-    if any(step in each.path for each in found for step in (EACH, KEY)):
+    if any(step in parameter.path for parameter in described for step in (EACH, KEY)):
         notes = [*notes, f"{EACH} is each entry of a list, {KEY[1:]} each key of a map."]
     yield from ["", paint.bold(heading)]
-    for note in notes if found else ["It has none."]:
-        yield from (f"  {line}" for line in wrapped(_plain(note), width - 2))
-    for each in found:
-        default = f"; default {each.default}" if each.default else ""
-        said = f"{each.kind}; required" if each.required else f"{each.kind}{default}"
-        yield from ["", f"  {paint.bold(safe(each.path))}"]
-        yield from (f"      {paint.dim(line)}" for line in wrapped(safe(said), width - 6))
-        if each.description:
-            yield from (f"      {line}" for line in wrapped(_plain(each.description), width - 6))
+    for note in notes if described else ["It has none."]:
+        yield from (f"  {line}" for line in wrap_words(_plain(note), width - 2))
+    for parameter in described:
+        default = f"; default {parameter.default}" if parameter.default else ""
+        summary = f"{parameter.kind}; required" if parameter.required else f"{parameter.kind}{default}"
+        yield from ["", f"  {paint.bold(safe(parameter.path))}"]
+        yield from (f"      {paint.dim(line)}" for line in wrap_words(safe(summary), width - 6))
+        if parameter.description:
+            yield from (f"      {line}" for line in wrap_words(_plain(parameter.description), width - 6))
 
 
 def _example(example: JsonObject, paint: Paint) -> Iterator[str]:
     attachments = {"policies": example["attachments"]}
     yield from ["", paint.bold(f"EXAMPLE: {example['title']}")]
     if names := dict.fromkeys(STAND_IN.findall(str(attachments))):
-        yield f"  Put your own in the place of {', '.join(f'${name}' for name in names)}."
+        yield f"  Replace {', '.join(f'${name}' for name in names)} by your own."
     if secrets := example.get("secrets"):
-        yield f"  It names secrets of the operator's: {', '.join(secrets)}."
+        yield f"  The operator provides its secrets: {', '.join(secrets)}."
     yield ""
     yield from (f"  {line}" for line in yaml_text(attachments).splitlines())
 
@@ -115,5 +115,5 @@ def _brief(policy: KnownPolicy) -> str:
 
 
 def _plain(markdown: str) -> str:
-    """A description without its links, whose targets are nowhere here, and on one line."""
+    """A description on one line, without its links, since a terminal does not have their targets."""
     return safe(LINK.sub(r"\1", one_line(markdown)))

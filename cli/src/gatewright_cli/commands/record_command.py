@@ -34,8 +34,8 @@ def record(
     Without DIR the nodes keep them in memory, the newest ones, for `gatewright explain` and `gatewright tail --kept`;
     the command returns at once.
 
-    All options have to fit. Ctrl-C ends it. Exit status 1 where the controller refuses or goes away, or a file cannot
-    be written.
+    An exchange has to match all options. Ctrl-C ends it. Exit status 1 if the controller refuses or goes away, or a
+    file cannot be written.
     """
     from gatewright_cli.commands.controller_address import controller_address
     from gatewright_cli.node.exchange_source import ExchangeSource

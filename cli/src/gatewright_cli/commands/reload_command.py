@@ -1,4 +1,4 @@
-"""`gatewright reload`, and what it prints of a reload that was done."""
+"""`gatewright reload`, and the summary that it prints of a reload."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def reload(context: click.Context, run_dir: Path | None) -> None:
     """Build again, read gateway.yaml again, and have a running node take both over, without dropping a request.
 
-    Exit status 1 where it was refused; the node then goes on as it was.
+    Exit status 1 if the reload was refused; the node then goes on as before.
     """
     from gatewright_cli.run import control
 
@@ -34,7 +34,7 @@ def reload(context: click.Context, run_dir: Path | None) -> None:
 
 
 def summary(answer: Answer) -> str:
-    """What came of a reload that was not refused, for a person."""
+    """The result of a successful reload, for a person."""
     head = f"reloaded generation={answer.generation} took={answer.seconds:.2f}s"
     lines = [
         head

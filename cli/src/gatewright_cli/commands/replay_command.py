@@ -25,15 +25,15 @@ USAGE = 2
 
 @click.command()
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=A_PATH)
-@click.option("--policy", metavar="FOLDER", type=A_PATH, help="The folder of the policy that is to be run.")
+@click.option("--policy", metavar="FOLDER", type=A_PATH, help="The folder of the policy to run.")
 @click.option("--build", metavar="DIR", type=A_PATH, help="Run all Python policies of this build output instead.")
 @click.option("--params", metavar="JSON|FILE", help="Parameters of the policy: a JSON object, or a file of it.")
 @click.option("--api", metavar="FILE", type=A_PATH, help="The Api whose attachments have the parameters.")
-@click.option("--system-params", metavar="JSON|FILE", help="What an operator sets for the policy, in the same forms.")
+@click.option("--system-params", metavar="JSON|FILE", help="The policy's system parameters, in the same forms.")
 @click.option("--header", "headers", metavar="NAME=VALUE", multiple=True,
-              help="A header of the client, where its value was taken out of the recording; several times for several.",
+              help="A client's header whose value was redacted in the recording; repeatable.",
 )  # fmt: skip
-@click.option("--timeout", type=DURATION, default="10s", show_default=True, help="What one exchange may take.")
+@click.option("--timeout", type=DURATION, default="10s", show_default=True, help="How long one exchange may take.")
 @IMPORT_LIMIT
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each exchange.")
 @click.pass_context
@@ -50,11 +50,11 @@ def replay(
     import_limit: float,
     as_json: bool,
 ) -> None:
-    """Run a policy's code on recorded exchanges, and show what it would do otherwise.
+    """Run a policy's code on recorded exchanges, and show what it would do differently.
 
     PATH is a file of `gatewright record`, a file with a line for each exchange (`gatewright tail --json`), or a folder
-    of such files. Exchanges in which the policy had no turn are left aside. No recording has parameters: give them by
-    --params or --api, or its defaults count.
+    of such files. Exchanges in which the policy did not run are skipped. Recordings hold no parameters: set them with
+    --params or --api, or the policy's defaults apply.
 
     Exit status 0: nothing differs. 1: something does, or an exchange could not be replayed. 2: nothing was replayed.
     """
@@ -64,8 +64,8 @@ def replay(
         raise click.UsageError("--params and --system-params are of one policy: with --build, expected --api")
     supplied = {"headers": dict(map(_header, headers))}
     try:
-        wanted = Wanted(_parameters(params, api, system_params), supplied, timeout, import_limit, as_json)
-        same = _run(paths, _candidates(policy, build, import_limit), wanted)
+        options = ReplayOptions(_parameters(params, api, system_params), supplied, timeout, import_limit, as_json)
+        same = _run(paths, _candidates(policy, build, import_limit), options)
     except PreflightError as error:
         for mistake in error.mistakes:
             click.echo(f"error: {mistake}", err=True)
@@ -74,9 +74,10 @@ def replay(
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """How it is to be done. supplied: values that recordings have not. seconds: that one exchange may take, and the
-    import of the policy in import_seconds."""
+class ReplayOptions:
+    """How to replay. supplied: values that recordings lack. seconds: how long one exchange may take; import_seconds:
+    how long the import of the policy may take.
+    """
 
     parameters: Parameters
     supplied: Mapping[str, object]
@@ -111,38 +112,38 @@ def _parameters(params: str | None, api: Path | None, system: str | None) -> Par
     )
 
 
-def _run(paths: tuple[Path, ...], candidates: list[Candidate], wanted: Wanted) -> bool:
-    """Whether nothing differs."""
+def _run(paths: tuple[Path, ...], candidates: list[Candidate], options: ReplayOptions) -> bool:
+    """Replays the exchanges with each candidate. Returns whether nothing differs."""
     from gatewright_cli.replaying.inputs import read_inputs
 
     inputs = read_inputs(paths)
-    own = {candidate.key: [one for one in inputs if one.attachments(candidate.name)] for candidate in candidates}
+    own = {candidate.key: [item for item in inputs if item.attachments(candidate.name)] for candidate in candidates}
     if not any(own.values()):
         names = ", ".join(candidate.name for candidate in candidates)
-        had = ", ".join(sorted({key for one in inputs for key in one.exchange.policies})) or "none"
-        raise PreflightError([f"expected an exchange in which {names} had its turn; their policies are {had}"])
-    same = [_replayed(candidate, own[candidate.key], wanted) for candidate in candidates if own[candidate.key]]
-    if left := len(inputs) - len({one.name for replayed in own.values() for one in replayed}):
-        click.echo(f"{left} exchange{'' if left == 1 else 's'} left aside, without a turn of it", err=True)
+        had = ", ".join(sorted({key for item in inputs for key in item.exchange.policies})) or "none"
+        raise PreflightError([f"expected an exchange in which {names} ran; their policies are {had}"])
+    same = [_replay_candidate(candidate, own[candidate.key], options) for candidate in candidates if own[candidate.key]]
+    if skipped := len(inputs) - len({item.name for items in own.values() for item in items}):
+        click.echo(f"{skipped} exchange{'' if skipped == 1 else 's'} skipped: the policy did not run in them", err=True)
     return all(same)
 
 
-def _replayed(candidate: Candidate, inputs: list[Input], wanted: Wanted) -> bool:
+def _replay_candidate(candidate: Candidate, inputs: list[Input], options: ReplayOptions) -> bool:
     from gatewright_cli.exchanges.paint import Paint
     from gatewright_cli.replaying import report
     from gatewright_cli.replaying.child_process import Job, replay
 
-    parameters = wanted.parameters
-    asked = [(parameters.with_paths(item), parameters.of(candidate, item.exchange)) for item in inputs]
-    found: list[Replayed] = []
+    parameters = options.parameters
+    with_parameters = [(parameters.with_paths(item), parameters.of(candidate, item.exchange)) for item in inputs]
+    results: list[Replayed] = []
     paint = Paint.of(sys.stdout)
-    operators = wanted.parameters.of_operator(candidate)
-    job = Job(candidate, wanted.supplied, wanted.seconds, operators, wanted.import_seconds)
-    for one in replay(job, asked):
-        found.append(one)
-        if wanted.as_json:
-            click.echo(report.as_json(candidate.key, one))
-    if not wanted.as_json:
-        for line in report.report(candidate.key, found, paint):
+    operators = options.parameters.of_operator(candidate)
+    job = Job(candidate, options.supplied, options.seconds, operators, options.import_seconds)
+    for replayed in replay(job, with_parameters):
+        results.append(replayed)
+        if options.as_json:
+            click.echo(report.as_json(candidate.key, replayed))
+    if not options.as_json:
+        for line in report.report(candidate.key, results, paint):
             click.echo(line, color=paint.colours)
-    return not any(one.error or one.differences for one in found)
+    return not any(replayed.error or replayed.differences for replayed in results)

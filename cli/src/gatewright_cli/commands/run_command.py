@@ -1,4 +1,4 @@
-"""`gatewright run`: its options. What they mean is in `run/`."""
+"""`gatewright run`: its options. `run/` implements them."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ PORT = click.IntRange(0, 65535)
 @click.option(
     "--gateway",
     type=A_PATH,
-    help="What to listen on, a document with `kind: Gateway`. [default: gateway.yaml beside the manifest]",
+    help="The Gateway: the document of what to listen on. [default: gateway.yaml beside the manifest]",
 )
 @click.option(
     "--secrets",
     type=A_PATH,
-    help="The folder of the files of secrets that parameters name. [default: secrets beside the manifest]",
+    help="The folder of the secrets' files, which parameters name. [default: secrets beside the manifest]",
 )
 @click.option("--host", help="The address of the first listener. [default: the Gateway's, or 127.0.0.1]")
 @click.option("--port", type=PORT, help="Its port; 0: a free one. [default: the Gateway's, or 8080]")
 @click.option("--controller-host", default="127.0.0.1", show_default=True, help="The address of the management API.")
 @click.option("--controller-port", type=PORT, default=9090, show_default=True, help="Its port; 0: a free one.")
 @click.option("--no-controller", is_flag=True, help="Run the node alone, from its last good state.")
-@click.option("--state-dir", type=A_PATH, default=STATE_DIR, show_default=True, help="What outlives a run.")
+@click.option("--state-dir", type=A_PATH, default=STATE_DIR, show_default=True, help="The state that outlives a run.")
 @click.option(
     "--run-dir",
     type=A_PATH,
@@ -44,7 +44,7 @@ PORT = click.IntRange(0, 65535)
     "--with-echo",
     is_flag=True,
     default=None,
-    help="Also run the echo upstream. [default: if an API's upstream is its address, and nobody else listens there]",
+    help="Also run the echo upstream. [default: if an API's upstream is its address, and the address is free]",
 )
 @click.option(
     "--echo-port",
@@ -64,7 +64,7 @@ PORT = click.IntRange(0, 65535)
 @click.option("--bootstrap", type=A_PATH, help="Envoy's bootstrap template. [default: the one that ships]")
 @click.option(
     "--access-log",
-    help="A file, which gets JSON lines; /dev/stdout: ours, as --log-format says; /dev/null for none."
+    help="A file for JSON lines; /dev/stdout: stdout, in --log-format; /dev/null: no access log."
     " [default: the Gateway's, or /dev/stdout]",
 )
 @click.option(
@@ -84,7 +84,7 @@ PORT = click.IntRange(0, 65535)
     type=click.FloatRange(0),
     default=10.0,
     show_default=True,
-    help="How long requests may take to end at a stop.",
+    help="How long open requests may take to end when the run stops.",
 )
 @click.option("--watch", is_flag=True, help="Reload when build.yaml or a policy's file has changed.")
 @click.option(
@@ -92,7 +92,7 @@ PORT = click.IntRange(0, 65535)
     type=DURATION,
     default="30s",
     show_default=True,
-    help="How long an executor that was replaced may go on with what it has.",
+    help="How long a replaced executor may take to end its executions.",
 )
 @click.option("--recycle-after", type=DURATION, help="Replace executors of this age, as 24h. [default: never]")
 @click.option(
@@ -106,31 +106,31 @@ PORT = click.IntRange(0, 65535)
 @click.option(
     "--hung-limit",
     type=click.IntRange(1),
-    help="Replace executors with so many workers that hang. [default: a quarter of those that there are]",
+    help="Replace executors in which this many workers hang. [default: a quarter of its workers]",
 )
 @click.option(
     "--health-limit",
     type=DURATION,
     default="3s",
     show_default=True,
-    help="Kill executors that answer no health check for so long; after half of it another one takes their place.",
+    help="Kill executors that answer no health check for this long; after half of it a replacement starts.",
 )
 @click.option(
     "--silence-limit",
     type=DURATION,
     default="5s",
     show_default=True,
-    help="Kill the controller, the engine or Envoy when it answers nothing and does nothing for so long.",
+    help="Kill the controller, the engine or Envoy if it neither answers nor does anything for this long.",
 )
 @click.option(
     "--memory",
     type=SIZE,
-    help="What all processes may take, as 4GiB. [default: what the container may, or what the machine has]",
+    help="Memory for all processes, as 4GiB. [default: the container's limit, or the machine's memory]",
 )
 @click.option(
     "--body-memory",
     type=SIZE,
-    help="What all bodies that policies read may take; more is answered 503. [default: 128MiB, or 1/8 of --memory]",
+    help="Memory for all bodies that policies read; beyond it, 503. [default: 128MiB, or 1/8 of --memory]",
 )
 @click.option(
     "--request-limit",
@@ -142,7 +142,7 @@ PORT = click.IntRange(0, 65535)
 @click.option(
     "--max-connections",
     type=click.IntRange(1),
-    help="Of clients, at once. [default: 50000, or half of the files that a process may open]",
+    help="Connections of clients at once. [default: 50000, or half of the files that a process may open]",
 )
 @click.option(
     "--admin-port",
@@ -154,27 +154,27 @@ PORT = click.IntRange(0, 65535)
     type=click.Choice(["batch", "normal"]),
     default="batch",
     show_default=True,
-    help="batch: the policy engine takes no core away when it is woken. Best, unless others keep all cores busy.",
+    help="batch: the policy engine preempts no process when it wakes. Best, unless others keep all cores busy.",
 )
 @click.option(
     "--pass-env",
     multiple=True,
     metavar="NAME",
-    help="A variable of your environment that policies get, too; may be repeated. [default: none but a fixed list]",
+    help="A variable of your environment to pass on to policies; repeatable. [default: none but a fixed list]",
 )
 @click.option(
     "--isolation",
     type=click.Choice(["none", "landlock", "user"]),
     default="landlock",
     show_default=True,
-    help="What keeps executors from all that is not theirs: the kernel's Landlock; user: also a user for each group.",
+    help="How executors are confined. landlock: by the kernel; user: also as a user of its own for each group.",
 )
 @click.option(
     "--executor-uids",
     type=UIDS,
     default=f"{FIRST}-{LAST}",
     show_default=True,
-    help="The users that --isolation user takes.",
+    help="The uids of --isolation user.",
 )
 @click.option(
     "--executor-open-files",
@@ -184,7 +184,11 @@ PORT = click.IntRange(0, 65535)
     help="Files and connections that an executor may have open.",
 )
 @click.option(
-    "--executor-file-size", type=SIZE, default="1GiB", show_default=True, help="How large a file of an executor may be."
+    "--executor-file-size",
+    type=SIZE,
+    default="1GiB",
+    show_default=True,
+    help="The largest file an executor may write.",
 )
 @click.option(
     "--executor-processes",
@@ -214,7 +218,7 @@ def run(context: click.Context, /, **options: object) -> None:
     """
     from gatewright_cli.node import operator_secrets
 
-    operator_secrets.start_without_secrets()  # first, for what follows is done twice where it does not return
+    operator_secrets.start_without_secrets()  # first: it may start the program anew
     from gatewright_cli.run import startup
     from gatewright_cli.run.options import Options
 

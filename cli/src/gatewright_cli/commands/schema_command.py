@@ -17,7 +17,7 @@ KINDS = ("api", "build", "exchange-filter", "gateway", "policy-definition")
 @click.option(
     "--build",
     type=A_PATH,
-    help="A build output, whose policies an API has, with their parameters. [default: build/stock, for --write alone]",
+    help="A build output, for the policies and parameters of an API. [default: build/stock, for --write alone]",
 )
 @click.option("--write", is_flag=True, help="Write all of them into .gatewright/schemas, as `gatewright init` does.")
 def schema(kind: str | None, build: Path | None, write: bool) -> None:

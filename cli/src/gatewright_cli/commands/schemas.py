@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from gatewright_builder.manifest_schema import manifest_schema
-from gatewright_controller.definitions import Definitions, load_definitions
-from gatewright_controller.editor_schemas import api_schema, exchange_filter_schema, gateway_schema
+from gatewright_controller.resource.definitions import Definitions, load_definitions
+from gatewright_controller.resource.editor_schemas import api_schema, exchange_filter_schema, gateway_schema
 from gatewright_documents.definition_schema import definition_schema
 from gatewright_documents.mistake import Invalid
 from gatewright_documents.values import JsonObject
@@ -18,7 +18,7 @@ from gatewright_cli.commands.template import write_texts
 from gatewright_cli.mistakes import PreflightError
 
 FOLDER = STATE_DIR / "schemas"
-"""In a project: what its files name in their first line."""
+"""In a project: the folder that its files name in their first line."""
 SCHEMAS: dict[str, Callable[[], JsonObject]] = {
     "api": api_schema,
     "build": manifest_schema,
@@ -29,18 +29,19 @@ SCHEMAS: dict[str, Callable[[], JsonObject]] = {
 
 
 def schema_text(kind: str, build: Path | None = None) -> str:
-    """The schema of a kind of document as JSON. build: a build output whose policies and parameters an API's has.
+    """The schema of a kind of document as JSON. build: the build output whose policies and parameters the schema of an
+    API includes.
 
-    Raises PreflightError where the build has no right definitions.
+    Raises PreflightError if the build's definitions are missing or invalid.
     """
     schema = api_schema(_definitions(build)) if build is not None and kind == "api" else SCHEMAS[kind]()
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
 def write_schemas(project: Path, build: Path | None = None, *, anew: bool = True) -> list[Path]:
-    """Writes all of them into the project's folder of schemas; answers the files, relative to the project.
+    """Writes all schemas into the project's folder for them. Returns the files, relative to the project.
 
-    anew: False leaves those that are there. Raises PreflightError.
+    anew: False keeps existing files. Raises PreflightError.
     """
     paths = {kind: FOLDER / f"{kind}.json" for kind in SCHEMAS}
     wanted = {kind: path for kind, path in paths.items() if anew or not (project / path).exists()}
@@ -51,7 +52,7 @@ def write_schemas(project: Path, build: Path | None = None, *, anew: bool = True
 
 
 def _make_state_dir(folder: Path) -> None:
-    """As a run makes it, for the user alone: it will have the run's database."""
+    """Makes the state directory as a run does, for the user alone: it will hold the run's database."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -67,4 +68,4 @@ def _definitions(build: Path) -> Definitions:
     try:
         return load_definitions(build / DEFINITIONS)
     except Invalid as invalid:
-        raise PreflightError([f"--build {build}: {one}" for one in invalid.mistakes]) from invalid
+        raise PreflightError([f"--build {build}: {mistake}" for mistake in invalid.mistakes]) from invalid

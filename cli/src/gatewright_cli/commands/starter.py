@@ -1,4 +1,4 @@
-"""`gatewright init`: a folder to start from, with everything in it that a gateway of one's own needs."""
+"""`gatewright init`: writes a project with everything that a gateway needs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from gatewright_cli.commands.template import template_texts, write_texts
 from gatewright_cli.mistakes import PreflightError
 
 STARTER = "starter"
-STREAM = "starter_stream"  # what it has besides, or in place of a file of the same name, with a policy that streams
-OF_A_PROJECT = {".gitignore", "pyproject.toml"}  # a folder that is a project already has its own
+STREAM = "starter_stream"  # files to add, or to replace those of the same name, for a policy that streams
+OF_A_PROJECT = {".gitignore", "pyproject.toml"}  # an existing project has its own
 
 
 @dataclass(frozen=True, slots=True)
 class Starter:
-    """What was written; and for a project's own files, which stay as they are, the lines that they should have."""
+    """written: the new files. lacking: the lines that existing files should have; these files were not changed."""
 
     written: list[Path]
     lacking: dict[Path, list[str]]
@@ -25,26 +25,24 @@ class Starter:
 def write_starter(folder: Path, *, stream: bool = False) -> Starter:
     """Writes build.yaml, a Python policy with its test, an API, and the schemas that editors check them by.
 
-    Answers the files, relative to the folder.
+    stream: whether to write a second policy, which streams a body.
 
-    stream: a second policy too, which streams a body.
-
-    Raises PreflightError, a sentence for each, where files are in the way; nothing is then written.
+    Raises PreflightError, a sentence for each file that exists already; nothing is then written.
     """
     tree = template_texts(STARTER)
     if stream:
         tree |= template_texts(STREAM)
-    there = [path for path in tree if (folder / path).exists()]
-    if taken := [path for path in there if str(path) not in OF_A_PROJECT]:
+    present = [path for path in tree if (folder / path).exists()]
+    if conflicts := [path for path in present if str(path) not in OF_A_PROJECT]:
         raise PreflightError(
-            [f"{folder / path} is already there: choose another folder, or remove it" for path in taken]
+            [f"{folder / path} is already there: choose another folder, or remove it" for path in conflicts]
         )
-    lacking = {Path(path): _lacking(tree.pop(path), (folder / path).read_text()) for path in there}
+    lacking = {Path(path): _missing_lines(tree.pop(path), (folder / path).read_text()) for path in present}
     write_texts(tree, folder)
     written = [*map(Path, tree), *write_schemas(folder, anew=False)]
     return Starter(written, {path: lines for path, lines in lacking.items() if lines})
 
 
-def _lacking(wanted: str, present: str) -> list[str]:
+def _missing_lines(wanted: str, present: str) -> list[str]:
     lines = [line for line in wanted.splitlines() if line]
     return [] if set(lines) <= set(present.splitlines()) else lines

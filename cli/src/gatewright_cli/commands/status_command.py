@@ -15,17 +15,15 @@ from gatewright_cli.mistakes import PreflightError
 @click.command()
 @RUN_DIR
 @click.option("--json", "as_json", is_flag=True, help="Print it as a JSON object.")
-@click.option(
-    "--healthcheck", is_flag=True, help="Print nothing, and exit with 0 also where it serves with shortcomings."
-)
+@click.option("--healthcheck", is_flag=True, help="Print nothing, and exit with 0 also if it serves with shortcomings.")
 @click.pass_context
 def status(context: click.Context, run_dir: Path | None, as_json: bool, healthcheck: bool) -> None:
-    """Print how a node is: where it listens, tells its metrics and has its Inspector, its processes, its APIs, its
+    """Print the state of a node: the addresses of its listeners, metrics and Inspector, its processes, its APIs, its
     certificates by ACME, the policies under quarantine.
 
-    Exit status 0: all is as it should be; 3: it serves, and an API is not deployed, a process is away or was within the
-    last minute, a certificate is not obtained or renewed, a policy is under quarantine, or a process told no metrics
-    at the last scrape; 1: it does not serve, or there is none.
+    Exit status 0: it is healthy; 3: it serves, but an API is not deployed, a process is down or was within the last
+    minute, a certificate is not obtained or renewed, a policy is under quarantine, or a process returned no metrics at
+    the last scrape; 1: it does not serve, or no run was found.
     """
     from gatewright_cli.commands.status import Health, health
     from gatewright_cli.node.finding_run import find_run
@@ -33,16 +31,16 @@ def status(context: click.Context, run_dir: Path | None, as_json: bool, healthch
 
     try:
         run_dir = run_dir or find_run()
-        found = read_status(run_dir)
+        run_status = read_status(run_dir)
     except RunDirError as error:
         raise PreflightError([str(error)]) from error
     if healthcheck:
-        context.exit(0 if health(found) is not Health.NOT_SERVING else 1)
+        context.exit(0 if health(run_status) is not Health.NOT_SERVING else 1)
     from gatewright_cli.commands import status_sources, status_table
 
-    found = status_sources.collect(run_dir, found)
+    run_status = status_sources.collect(run_dir, run_status)
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps(run_status, indent=2))
     else:
-        status_table.write(found, sys.stdout)
-    context.exit(health(found))
+        status_table.write(run_status, sys.stdout)
+    context.exit(health(run_status))

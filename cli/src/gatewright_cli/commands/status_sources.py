@@ -1,4 +1,4 @@
-"""The status of a run, from all who know of it: its supervisor, the engine, Envoy."""
+"""The status of a run, gathered from its supervisor, the engine and Envoy."""
 
 from __future__ import annotations
 
@@ -17,37 +17,41 @@ from gatewright_cli.run import control
 
 
 def collect(run_dir: Path, written: RunStatus) -> RunStatus:
-    """`written` is what the run last wrote of itself: for one that does not answer.
+    """The status of a run. written: its status.json, in case it does not answer.
 
     With `quarantined`, `store`, `certificates`, `health`, `shortcomings`, and a `note` for each API whose upstreams
-    show trouble. `notes` are all that is not as it should be, in the engine's words.
-    `metricsFailing` has the processes that told no metrics at the last scrape, each with the reason.
-    `metrics` is the URL that Prometheus scrapes, "" where there is none.
-    `inspector` is the address of the controller's web page, "" where there is no controller.
-    `listeners` are what Envoy has, where it says so: the management API may have changed them.
-    `closedListeners` are names of those that wait for a certificate or an authority whose files can be used;
-    `failingFiles` are all of these that cannot be: `kind`, `name`, `reason`.
-    Of `certificates` the engine says whether their end is near (`warning`), and whether ACME renews them (`renewed`).
+    have a problem. `notes` are all problems, in the engine's words.
+    `metricsFailing` has the processes that returned no metrics at the last scrape, each with the reason.
+    `metrics` is the URL that Prometheus scrapes, "" for none.
+    `inspector` is the address of the controller's web page, "" without a controller.
+    `listeners` are those that Envoy reports, if it answers: the management API may have changed them.
+    `closedListeners` are the names of listeners that wait for usable files of a certificate or an authority;
+    `failingFiles` are the unusable ones: `kind`, `name`, `reason`.
+    For each of `certificates` the engine knows whether its end is near (`warning`), and whether ACME renews it
+    (`renewed`).
     """
-    found = control.status(run_dir) or written
-    noted = notes(run_dir / ENGINE_SOCKET)
-    found = found | {"apis": [_with_note(api, noted) for api in found["apis"]], "notes": msgspec.to_builtins(noted)}
-    found |= {"quarantined": quarantined(run_dir / ENGINE_SOCKET)}
+    status = control.status(run_dir) or written
+    engine_notes = notes(run_dir / ENGINE_SOCKET)
+    status = status | {
+        "apis": [_with_note(api, engine_notes) for api in status["apis"]],
+        "notes": msgspec.to_builtins(engine_notes),
+    }
+    status |= {"quarantined": quarantined(run_dir / ENGINE_SOCKET)}
     engine = stats(run_dir / ENGINE_SOCKET)
     gateway = engine.node.gateway
-    found |= {"store": msgspec.to_builtins(engine.store), "metricsFailing": engine.metrics_failing}
-    found |= {"closedListeners": list(gateway.closed), "failingFiles": msgspec.to_builtins(gateway.failing_files)}
-    found |= {"metrics": f"http://{engine.listener}/metrics" if engine.listener else ""}
-    found |= {"inspector": inspector_page.address(found["controller"]) if found["controller"] else ""}
-    if served := envoy_listeners.served(run_dir / ENVOY_SOCKET, time.time()):
+    status |= {"store": msgspec.to_builtins(engine.store), "metricsFailing": engine.metrics_failing}
+    status |= {"closedListeners": list(gateway.closed), "failingFiles": msgspec.to_builtins(gateway.failing_files)}
+    status |= {"metrics": f"http://{engine.listener}/metrics" if engine.listener else ""}
+    status |= {"inspector": inspector_page.address(status["controller"]) if status["controller"] else ""}
+    if served := envoy_listeners.read_served(run_dir / ENVOY_SOCKET, time.time()):
         now, known = datetime.now(UTC), engine.node.certificates
         certificates = [_with_warning(certificate, known, now) for certificate in served.certificates]
-        found |= {"listeners": served.listeners, "certificates": certificates}
-    return found | {"health": health(found).word, "shortcomings": shortcomings(found)}
+        status |= {"listeners": served.listeners, "certificates": certificates}
+    return status | {"health": health(status).word, "shortcomings": shortcomings(status)}
 
 
 def _with_note(api: Json, notes: Sequence[Note]) -> Json:
-    """With `note`, where its upstreams show trouble: its own reason, if any, and reason and cure of each note."""
+    """With `note`, if its upstreams have a problem: its own reason, if any, and reason and cure of each note."""
     own = [note for note in notes if (note.about.kind, note.about.name) == ("api", api["name"])]
     if not own:
         return api

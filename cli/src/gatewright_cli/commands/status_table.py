@@ -11,7 +11,7 @@ from rich.text import Text
 from gatewright_cli.commands.status import RunStatus, health, shortcomings
 from gatewright_cli.supervision.records import CONTROL
 
-UNBOUNDED = 10_000  # columns, where nobody looks at them but a program
+UNBOUNDED = 10_000  # columns, if the output goes to a program
 COLOURS = {"ready": "green", "deployed": "green", "healthy": "green", "rejected": "red", "not serving": "red"}
 OTHER_COLOUR = "yellow"
 
@@ -21,7 +21,7 @@ def write(status: RunStatus, file: TextIO) -> None:
     console = Console(file=file, highlight=False, emoji=False, width=None if file.isatty() else UNBOUNDED)
     word = health(status).word
     headline = Text(word, style=_colour(word))
-    headline.append("".join(f"{', ' if number else ': '}{said}" for number, said in enumerate(shortcomings(status))))
+    headline.append("".join(f"{', ' if number else ': '}{text}" for number, text in enumerate(shortcomings(status))))
     _print(console, headline)
     _print(console, Text(f"{status['url']}  pid {status['pid']}  build {status['build']}"))
     if controller := status.get("controller"):
@@ -34,7 +34,7 @@ def write(status: RunStatus, file: TextIO) -> None:
         (_processes(status), PROCESS),
         (_listeners(status), LISTENER),
         (_certificates(status), CERTIFICATE),
-        (_obtained(status), OBTAINED),
+        (_acme_certificates(status), OBTAINED),
         (_apis(status), API),
         (_notes(status), NOTE),
     )
@@ -55,23 +55,23 @@ NOTE = ("NOTE", "RESPONSIBLE", "WHY", "WHAT TO DO")
 def _processes(status: RunStatus) -> list[list[object]]:
     return [
         [
-            each["name"],
-            f"{each['state']}, leaving" if each["leaving"] else each["state"],
-            each["pid"] or "",
-            each["restarts"],
-            each.get("generation", ""),
-            _isolation(each.get("isolation")),
-            each["listen"] or "",
+            process["name"],
+            f"{process['state']}, leaving" if process["leaving"] else process["state"],
+            process["pid"] or "",
+            process["restarts"],
+            process.get("generation", ""),
+            _isolation(process.get("isolation")),
+            process["listen"] or "",
         ]
-        for each in status["processes"]
+        for process in status["processes"]
     ]
 
 
-def _isolation(found: dict[str, Any] | None) -> str:
-    """Of a process in which policies run."""
-    if found is None:
+def _isolation(isolation: dict[str, Any] | None) -> str:
+    """The isolation of a process that runs policies; "" for others."""
+    if isolation is None:
         return ""
-    return str(found["level"]) + (" (not whole)" if found["lacks"] else "")
+    return str(isolation["level"]) + (" (incomplete)" if isolation["lacks"] else "")
 
 
 def _listeners(status: RunStatus) -> list[list[object]]:
@@ -96,32 +96,44 @@ def _apis(status: RunStatus) -> list[list[object]]:
         for api in status["apis"]
     ]
     files = [
-        [file["api"] or "?", "", "", file["state"], "\n".join(_said(file["file"], each) for each in file["mistakes"])]
+        [
+            file["api"] or "?",
+            "",
+            "",
+            file["state"],
+            "\n".join(_mistake_line(file["file"], mistake) for mistake in file["mistakes"]),
+        ]
         for file in status["refusedFiles"]
     ]
     return [*apis, *files]
 
 
-def _obtained(status: RunStatus) -> list[list[object]]:
-    """NEXT: when it is obtained, renewed or tried again."""
+def _acme_certificates(status: RunStatus) -> list[list[object]]:
+    """Certificates by ACME. NEXT: when the certificate is obtained, renewed or tried again."""
     return [
-        [one["name"], " ".join(one["hosts"]), one["notAfter"] or "not obtained", one["next"], one["error"]]
-        for one in status.get("acme", [])
+        [
+            certificate["name"],
+            " ".join(certificate["hosts"]),
+            certificate["notAfter"] or "not obtained",
+            certificate["next"],
+            certificate["error"],
+        ]
+        for certificate in status.get("acme", [])
     ]
 
 
 def _places(api: dict[str, Any]) -> str:
-    """Its context, on each of its hosts; alone where it has every one."""
+    """The API's context on each of its hosts; the context alone if it serves every host."""
     return "\n".join(f"{host}{api['context']}" for host in api.get("hosts", [])) or str(api["context"])
 
 
-def _said(file: str, mistake: dict[str, object]) -> str:
+def _mistake_line(file: str, mistake: dict[str, object]) -> str:
     line, field = mistake.get("line"), mistake.get("field")
     return f"{file}{f':{line}' if line else ''}: {f'{field}: ' if field else ''}{mistake['message']}"
 
 
 def _notes(status: RunStatus) -> list[list[object]]:
-    """Notes of upstreams stand beside their APIs."""
+    """All notes but those of upstreams, which stand beside their APIs."""
     return [
         [note["title"], note["party"], note["reason"], note["cure"]]
         for note in status.get("notes", [])
@@ -137,7 +149,7 @@ def _table(columns: tuple[str, ...], rows: list[list[object]]) -> Table:
 
 
 def _cell(value: object) -> Text:
-    text = "\n".join(CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", line) for line in str(value).splitlines())
+    text = "\n".join(CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", line) for line in str(value).splitlines())
     return Text(text, style=_colour(text) if text in STATES else "")
 
 
@@ -148,11 +160,11 @@ def _colour(word: str) -> str:
     return COLOURS.get(word, OTHER_COLOUR)
 
 
-def _print(console: Console, what: Text | Table) -> None:
-    """Without the blanks that fill up a last column."""
+def _print(console: Console, renderable: Text | Table) -> None:
+    """Prints without the blanks that pad the last column."""
     if console.is_terminal:
-        console.print(what)
+        console.print(renderable)
         return
     with console.capture() as captured:
-        console.print(what)
+        console.print(renderable)
     console.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))

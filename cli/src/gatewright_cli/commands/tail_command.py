@@ -28,8 +28,8 @@ def tail(
     """Print exchanges as they end, a line for each: when (UTC), status, duration, request, API and operation, the
     policies that failed or answered, request id.
 
-    All options have to fit. Nodes keep what is watched, so that `gatewright explain REQUEST_ID` tells more of a line.
-    Ctrl-C ends it. Exit status 1 where the controller refuses, or goes away.
+    An exchange has to match all options. Nodes keep the exchanges that are watched, so that `gatewright explain
+    REQUEST_ID` can explain each. Ctrl-C ends it. Exit status 1 if the controller refuses, or goes away.
     """
     from gatewright_cli.commands.controller_address import controller_address
     from gatewright_cli.commands.exchange_watch import ExchangeWatch, hint, say

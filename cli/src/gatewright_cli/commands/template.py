@@ -1,4 +1,4 @@
-"""The files that commands write for people to begin with: they lie in folders of this package, as they are written."""
+"""The templates that commands write for people to start from: folders of this package, with the files as written."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pathlib import Path, PurePosixPath
 from gatewright_cli.mistakes import PreflightError
 
 RENAMED = {"gitignore": ".gitignore", "go_mod": "go.mod", "pyproject": "pyproject.toml"}
-"""Under their own names they would work on this repository."""
+"""Under their own names these files would take effect in this repository."""
 UNWANTED = "__pycache__"
 
 
 def template_texts(name: str) -> dict[PurePosixPath, str]:
-    """The files of a template, relative to where they are written."""
+    """The files of a template, by their paths relative to the target folder."""
     return dict(_texts(files("gatewright_cli") / name, PurePosixPath()))
 
 
 def write_texts(texts: Mapping[PurePosixPath, str], folder: Path) -> None:
-    """Writes them below the folder, which is made. Raises PreflightError where that cannot be."""
+    """Writes the texts below the folder, and makes folders as needed. Raises PreflightError if it cannot."""
     try:
         for path, text in texts.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ AMOUNT = re.compile(r"(\d+(?:\.\d+)?)([a-zA-Z]*)")
 
 
 class Amount(click.ParamType[float]):
-    """A number with one of the given units; the value is in the first that counts as 1."""
+    """A number with one of the units; the value is in the unit that counts as 1."""
 
     def __init__(self, name: str, units: dict[str, float], example: str) -> None:
         self.name, self._units, self._example = name, units, example
@@ -20,11 +20,11 @@ class Amount(click.ParamType[float]):
     def convert(self, value: object, param: click.Parameter | None, context: click.Context | None) -> float:
         if isinstance(value, int | float):
             return float(value)
-        found = AMOUNT.fullmatch(str(value).strip())
-        if found is None or found[2] not in self._units:
+        match = AMOUNT.fullmatch(str(value).strip())
+        if match is None or match[2] not in self._units:
             units = ", ".join(unit for unit in self._units if unit)
             self.fail(f"expected a number and one of {units}, such as {self._example}, got {value!r}", param, context)
-        return float(found[1]) * self._units[found[2]]
+        return float(match[1]) * self._units[match[2]]
 
 
 class Uids(click.ParamType[tuple[int, int]]):
@@ -33,10 +33,10 @@ class Uids(click.ParamType[tuple[int, int]]):
     name = "uids"
 
     def convert(self, value: object, param: click.Parameter | None, context: click.Context | None) -> tuple[int, int]:
-        found = re.fullmatch(r"(\d{1,9})-(\d{1,9})", str(value).strip())
-        if found is None or not 0 < int(found[1]) <= int(found[2]):
+        match = re.fullmatch(r"(\d{1,9})-(\d{1,9})", str(value).strip())
+        if match is None or not 0 < int(match[1]) <= int(match[2]):
             self.fail(f"expected the first and the last uid, such as 61184-65519, got {value!r}", param, context)
-        return int(found[1]), int(found[2])
+        return int(match[1]), int(match[2])
 
 
 UIDS = Uids()

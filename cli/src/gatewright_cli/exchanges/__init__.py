@@ -1,1 +1,1 @@
-"""Recorded exchanges as people read them: a line each, or one explained. Knows nothing of where they come from."""
+"""Recorded exchanges as people read them: one on a line each, or one explained. Nothing here knows their source."""

@@ -18,7 +18,7 @@ STORED = ("metadata", "analytics")
 
 
 def heading(change: Change) -> str:
-    """What it is that has changed."""
+    """Names what has changed."""
     if change.what == "body":
         sizes = [_body(side).size for side in (change.before, change.after) if side is not msgspec.UNSET]
         return f"body, {' → '.join(map(str, sizes))} bytes"
@@ -31,21 +31,21 @@ def heading(change: Change) -> str:
 def lines(change: Change) -> list[str]:
     """Each begins with "- ", "+ " or, of what has stayed, two blanks."""
     if change.what == "body":
-        found = list(_body_lines(change))
+        changed = list(_body_lines(change))
     elif change.what == "answer":
-        found = list(_answer_lines(change))
+        changed = list(_answer_lines(change))
     else:
-        found = [*_sided("- ", change, change.before), *_sided("+ ", change, change.after)]
-    if len(found) <= MOST_LINES:
-        return found
-    return [*found[:MOST_LINES], f"  … {len(found) - MOST_LINES} lines more; --json has them"]
+        changed = [*_signed_lines("- ", change, change.before), *_signed_lines("+ ", change, change.after)]
+    if len(changed) <= MOST_LINES:
+        return changed
+    return [*changed[:MOST_LINES], f"  … {len(changed) - MOST_LINES} lines more; --json has them"]
 
 
-def _sided(sign: str, change: Change, value: Any) -> Iterator[str]:
+def _signed_lines(sign: str, change: Change, value: Any) -> Iterator[str]:
     if value is msgspec.UNSET:
         return
     if change.what in VALUES and isinstance(value, list):
-        yield from (f"{sign}{one}" for one in value)
+        yield from (f"{sign}{item}" for item in value)
     elif change.what == "failure":
         yield from (f"{sign}{line}" for line in f"{value['class']}: {value['message']}".splitlines())
     elif change.what in STORED or not isinstance(value, str):
@@ -55,7 +55,7 @@ def _sided(sign: str, change: Change, value: Any) -> Iterator[str]:
 
 
 def _answer_lines(change: Change) -> Iterator[str]:
-    """All of one that was not there before, or is no more; of one that has changed, where it has."""
+    """All lines of an answer that is new or gone; the changed lines of one that was there before and after."""
     before, after = (_message_text(side) for side in (change.before, change.after))
     if before and after:
         yield from _patch(before, after)
@@ -78,8 +78,8 @@ def _body_lines(change: Change) -> Iterator[str]:
 
 
 def _patch(before: list[str], after: list[str]) -> Iterator[str]:
-    found = difflib.unified_diff(before, after, lineterm="", n=CONTEXT_LINES)
-    for number, line in enumerate(found):
+    diff = difflib.unified_diff(before, after, lineterm="", n=CONTEXT_LINES)
+    for number, line in enumerate(diff):
         if number >= 2 and not line.startswith("@@"):  # without the names of files
             yield f"{line[0]} {line[1:]}"
 
@@ -90,12 +90,12 @@ def _text(body: Body) -> list[str]:
         return [f"({body.size} bytes{encoded} that are no text)"] if body.size else []
     text = body.text
     if not body.truncated and text[:1] in ("{", "["):
-        text = _indented(text)
+        text = _indent_json(text)
     return [*text.splitlines(), "… (the rest was not recorded)"] if body.truncated else text.splitlines()
 
 
-def _indented(text: str) -> str:
-    """JSON, a member on each line, so that one that has changed is seen."""
+def _indent_json(text: str) -> str:
+    """JSON with one member on each line, so that a changed member is seen."""
     try:
         return msgspec.json.format(text, indent=2)
     except msgspec.DecodeError:

@@ -1,4 +1,4 @@
-"""An exchange on one line, or on as few as the terminal is wide."""
+"""An exchange on one line, or on as few lines as the terminal's width allows."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ TIME = slice(11, 23)
 
 
 def line(exchange: Exchange, paint: Paint) -> str:
-    """When, with which status, how long, what was asked; then whose it is, who failed or answered, the request id."""
+    """Time, status, duration and request; then API and operation, the policies that failed or answered, request id."""
     status = exchange.response.status if exchange.response else 0
-    asked = safe(f"{exchange.request.method} {exchange.target}")
+    request = safe(f"{exchange.request.method} {exchange.target}")
     unseen = not status and exchange.outcome == "completed"  # the engine is not shown the response
     shown = paint.dim(NO_STATUS) if unseen else paint.status(status)
     head = f"{exchange.started_at[TIME]}  {shown}  {duration(exchange.duration_ms):>8}  "
@@ -22,8 +22,8 @@ def line(exchange: Exchange, paint: Paint) -> str:
     rest += [(safe(note), paint.red if "failed" in note else paint.yellow) for note in notes(exchange)]
     rest.append((safe(exchange.id), paint.dim))
     if paint.width == UNBOUNDED:
-        return head + "  ".join([asked, *(style(text) for text, style in rest)])
-    lines, used = [head + cut(asked, paint.width - HEAD_WIDTH)], HEAD_WIDTH + len(asked)
+        return head + "  ".join([request, *(style(text) for text, style in rest)])
+    lines, used = [head + cut(request, paint.width - HEAD_WIDTH)], HEAD_WIDTH + len(request)
     for text, style in rest:
         if used + 2 + len(text) <= paint.width:
             lines[-1] += f"  {style(text)}"
@@ -43,6 +43,6 @@ def duration(milliseconds: float) -> str:
 
 
 def figure(value: float) -> str:
-    """With three digits that count, or all before the point."""
+    """With three significant digits, or all digits before the point."""
     decimals = 3 if value < 0.9995 else 2 if value < 9.995 else 1 if value < 99.95 else 0
     return f"{value:.{decimals}f}"

@@ -1,4 +1,4 @@
-"""Text for a terminal, or for a file: colours, widths, and characters that would do something to the terminal."""
+"""Text for a terminal, or for a file: colours, widths, and the escaping of control characters."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Paint:
 
     @classmethod
     def of(cls, file: TextIO, environment: Mapping[str, str] = os.environ) -> Paint:
-        """Colours and a width where it is a terminal; NO_COLOR (https://no-color.org) keeps it plain."""
+        """Colours and a width if the file is a terminal; NO_COLOR (https://no-color.org) keeps it plain."""
         if not file.isatty():
             return cls()
         plain = environment.get("NO_COLOR") or environment.get("TERM") == "dumb"
@@ -47,7 +47,7 @@ class Paint:
         return click.style(text, dim=True) if self.colours else text
 
     def status(self, status: int) -> str:
-        """Three digits, by their class; --- where there is none."""
+        """Three digits, coloured by their class; --- without a status."""
         if not status:
             return self.red(NO_STATUS)
         if status >= 500:
@@ -59,11 +59,11 @@ class Paint:
 
 
 def safe(text: str) -> str:
-    """On one line, and nothing that a terminal would obey: control characters, and those that turn text around."""
-    return "".join(_escaped(character) if not character.isprintable() else character for character in text)
+    """On one line, with control characters and those that reverse text escaped, so that a terminal obeys none."""
+    return "".join(_escape(character) if not character.isprintable() else character for character in text)
 
 
-def _escaped(character: str) -> str:
+def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode()
 
 
@@ -72,12 +72,12 @@ def cut(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: max(0, width - 1)]}…"
 
 
-def wrapped(text: str, width: int) -> list[str]:
-    """A sentence in lines of so many columns, between words where that can be."""
+def wrap_words(text: str, width: int) -> list[str]:
+    """A sentence in lines of at most `width` columns, broken between words if possible."""
     return textwrap.wrap(text, max(1, width), break_on_hyphens=False) or [""]
 
 
-def folded(text: str, width: int) -> list[str]:
-    """A value in lines of so many columns, as it is; at least one."""
+def fold_value(text: str, width: int) -> list[str]:
+    """A value, unchanged, in lines of at most `width` columns; at least one."""
     width = max(1, width)
     return [text[start : start + width] for start in range(0, len(text), width)] or [""]

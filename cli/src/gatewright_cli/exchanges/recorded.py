@@ -1,4 +1,4 @@
-"""A recorded exchange, as docs/reference/recordings.md has it, as far as it is shown."""
+"""A recorded exchange (docs/reference/recordings.md), as far as commands show it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ ANSWERED, FAILED, CONTINUED = "answered", "failed", "continued"
 
 
 class UnreadableError(Exception):
-    """It is no recorded exchange, or of another version; the message says what was expected."""
+    """The content is no recorded exchange, or one of another version; the message says what was expected."""
 
 
 class Struct(msgspec.Struct, frozen=True, rename="camel"):
-    """What is not there is empty; what is not known is left aside."""
+    """Missing members are empty; unknown members are ignored."""
 
 
 class Body(Struct, frozen=True):
-    """What the engine held of it: as text, or in base64. decoded: the content encoding that was taken off."""
+    """What the engine held of a body: as text, or in base64. decoded: the content encoding that was removed."""
 
     size: int = 0
     decoded: str = ""
@@ -29,9 +29,9 @@ class Body(Struct, frozen=True):
 
 
 class Message(Struct, frozen=True):
-    """A request, or a response. at_ms: when it had come, or left, since the exchange began.
+    """A request, or a response. at_ms: when it had arrived, or left, since the exchange began.
 
-    end_ms: the same of its body, where that passed in pieces.
+    end_ms: the same for its body, if the body passed in pieces.
     """
 
     at_ms: float = 0.0
@@ -47,7 +47,7 @@ class Message(Struct, frozen=True):
 
 
 class Failure(Struct, frozen=True):
-    """Why an execution failed. file, line: where the policy raised; "" and 0 where that is not known."""
+    """Why an execution failed. file, line: where the policy raised; "" and 0 if unknown."""
 
     kind: str = msgspec.field(default="", name="class")
     message: str = ""
@@ -56,7 +56,7 @@ class Failure(Struct, frozen=True):
 
 
 class Change(Struct, frozen=True):
-    """`before` or `after` is UNSET where there was, or is, none."""
+    """A change by a policy. `before` or `after` is UNSET if there was, or is, no value."""
 
     what: str
     name: str = ""
@@ -65,14 +65,14 @@ class Change(Struct, frozen=True):
 
 
 class Streamed(Struct, frozen=True):
-    """Bytes of a stream."""
+    """Bytes that a stream's policy read and wrote."""
 
     bytes_in: int = 0
     bytes_out: int = 0
 
 
 class Execution(Struct, frozen=True):
-    """A policy's turn. Times are in milliseconds; those of the beginning since that of the exchange."""
+    """One execution of a policy. Times are in milliseconds; started_ms counts from the start of the exchange."""
 
     policy: str
     phase: str = ""
@@ -81,7 +81,7 @@ class Execution(Struct, frozen=True):
     duration_ms: float = 0.0
     work_ms: float | None = None
     chunks_ms: float | None = None
-    """Of a stream: that it waited for chunks, and for who reads its own."""
+    """Of a stream: how long it waited for chunks, and for its own to be read."""
     outcome: str = ""
     when: str = ""
     failure: Failure | None = None
@@ -89,20 +89,20 @@ class Execution(Struct, frozen=True):
     stream: Streamed | None = None
     shadow: bool = False
     comparison: str = ""
-    """Of a shadow: same or different; "" where it has failed or was skipped."""
+    """Of a shadow: same or different; "" if it failed or was skipped."""
     compared_with: int | None = None
-    """The index of the policy that it is compared with; None: with no change."""
+    """The index of the policy that a shadow is compared with; None: it is compared with no change."""
     reason: str = ""
 
 
 class Client(Struct, frozen=True):
-    """Who asked."""
+    """The client of a request."""
 
     address: str = ""
 
 
 class Cause(Struct, frozen=True):
-    """Why Envoy has answered by itself. party: whose fault it is, client, upstream or gateway."""
+    """Why Envoy answered by itself. party: who is responsible: client, upstream or gateway."""
 
     party: str = ""
     code: str = ""
@@ -134,7 +134,7 @@ class Exchange(Struct, frozen=True):
     answered_by: str = ""
     details: str = ""
     cause: Cause | None = None
-    """None: Envoy has not answered by itself."""
+    """None if Envoy did not answer by itself."""
     outcome: str = ""
     error: str = ""
     executions: list[Execution] = []

@@ -1,4 +1,4 @@
-"""One exchange explained: who answered and why, what each policy took, changed, and where it failed."""
+"""One exchange explained: what answered and why; time, changes and failure of each policy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from gatewright_cli.exchanges import differences, timeline
 from gatewright_cli.exchanges.line import duration
-from gatewright_cli.exchanges.paint import Paint, folded, safe, wrapped
+from gatewright_cli.exchanges.paint import Paint, fold_value, safe, wrap_words
 from gatewright_cli.exchanges.recorded import Cause, Change, Exchange, Execution, Failure
 from gatewright_cli.exchanges.source_lines import NO_SOURCES, Sources
 from gatewright_cli.exchanges.verdict import comparison, verdict
@@ -16,21 +16,21 @@ PARTIES = {"client": "the client's", "upstream": "the upstream's", "gateway": "t
 
 
 def report(exchange: Exchange, paint: Paint, sources: Sources = NO_SOURCES) -> list[str]:
-    """Its lines."""
+    """The lines of the report."""
     return list(_report(exchange, paint, sources))
 
 
 def _report(exchange: Exchange, paint: Paint, sources: Sources) -> Iterator[str]:
     sentence = f"{exchange.request.method} {exchange.target}: {verdict(exchange)}; {duration(exchange.duration_ms)}"
-    yield from (paint.bold(line) for line in wrapped(safe(sentence), paint.width))
+    yield from (paint.bold(line) for line in wrap_words(safe(sentence), paint.width))
     yield ""
     for label, text in _facts(exchange):
-        first, *rest = wrapped(safe(text), paint.width - LABEL_WIDTH - 2)
+        first, *rest = wrap_words(safe(text), paint.width - LABEL_WIDTH - 2)
         yield f"{paint.dim(label.ljust(LABEL_WIDTH))}  {first}"
         yield from (" " * (LABEL_WIDTH + 2) + line for line in rest)
     yield ""
     if not exchange.executions:
-        yield "No policy was run."
+        yield "No policy ran."
         return
     yield from timeline.table(exchange, paint)
     for execution in exchange.executions:
@@ -59,7 +59,8 @@ def _facts(exchange: Exchange) -> Iterator[tuple[str, str]]:
     if exchange.client.address:
         yield "client", exchange.client.address
     yield "began", exchange.started_at
-    if idle := [one for one in exchange.policies if one not in {execution.policy for execution in exchange.executions}]:
+    ran = {execution.policy for execution in exchange.executions}
+    if idle := [policy for policy in exchange.policies if policy not in ran]:
         yield "not run", ", ".join(idle)
     if exchange.trace_id:
         yield "trace", exchange.trace_id
@@ -79,7 +80,7 @@ def _fault(cause: Cause) -> Iterator[tuple[str, str]]:
 
 
 def _place(exchange: Exchange) -> str:
-    """Of an exchange without an API, or without policies, there is less to say."""
+    """API, operation and chain, as far as the exchange has them."""
     if not exchange.api:
         return "none"
     parts = [f"{exchange.api} {exchange.api_version}".rstrip()]
@@ -93,11 +94,11 @@ def _execution(exchange: Exchange, execution: Execution, paint: Paint, sources: 
     shadow = ", shadow: nothing of it was applied" if execution.shadow else ""
     compared = "; ".join(filter(None, [shadow, comparison(exchange, execution)]))
     heading = f"{execution.policy}, {execution.phase.replace('_', ' ')}: {execution.outcome}{compared}"
-    yield from (paint.bold(line) for line in wrapped(safe(heading), paint.width))
+    yield from (paint.bold(line) for line in wrap_words(safe(heading), paint.width))
     if execution.reason:
-        yield from (f"  {line}" for line in wrapped(safe(execution.reason), paint.width - 2))
+        yield from (f"  {line}" for line in wrap_words(safe(execution.reason), paint.width - 2))
     if execution.when:
-        yield from (f"  {line}" for line in folded(safe(f"did not apply: when {execution.when}"), paint.width - 2))
+        yield from (f"  {line}" for line in fold_value(safe(f"did not apply: when {execution.when}"), paint.width - 2))
     if execution.failure:
         yield from _failure(execution.policy, execution.failure, paint, sources)
     if execution.stream:
@@ -107,8 +108,8 @@ def _execution(exchange: Exchange, execution: Execution, paint: Paint, sources: 
 
 
 def change_lines(change: Change, paint: Paint) -> Iterator[str]:
-    """What has changed, and how, as a patch says it."""
-    yield from (f"  {line}" for line in folded(safe(differences.heading(change)), paint.width - 2))
+    """What has changed, and how, as a patch shows it."""
+    yield from (f"  {line}" for line in fold_value(safe(differences.heading(change)), paint.width - 2))
     for line in differences.lines(change):
         yield from _difference(line, paint)
 
@@ -116,7 +117,7 @@ def change_lines(change: Change, paint: Paint) -> Iterator[str]:
 def _difference(line: str, paint: Paint) -> Iterator[str]:
     style = {"-": paint.red, "+": paint.green}.get(line[:1], paint.dim)
     sign, text = line[:1], safe(line[2:])
-    first, *rest = folded(text, paint.width - 6)
+    first, *rest = fold_value(text, paint.width - 6)
     yield style(f"    {sign} {first}".rstrip())
     yield from (style(f"      {more}") for more in rest)
 
@@ -124,7 +125,7 @@ def _difference(line: str, paint: Paint) -> Iterator[str]:
 def _failure(policy: str, failure: Failure, paint: Paint, sources: Sources) -> Iterator[str]:
     kind, *more = [safe(line) for line in f"{failure.kind}: {failure.message}".splitlines()]
     for text in (kind, *more):
-        yield from (f"  {paint.red(line)}" for line in wrapped(text, paint.width - 2))
+        yield from (f"  {paint.red(line)}" for line in wrap_words(text, paint.width - 2))
     if not failure.file:
         return
     yield f"  {safe(failure.file)}:{failure.line}"

@@ -1,7 +1,7 @@
-"""The lines of a policy around the one that has raised, where this machine has its file.
+"""The lines of a policy around the one that raised, if this machine has its file.
 
-A node names a file as its author does: as build.yaml says, from the folder that it is in. A build's output has a copy
-of each policy, in a folder named by its identifier, and that is what runs.
+A node names a file as its author does: by the path in build.yaml, relative to the folder of build.yaml. A build's
+output has a copy of each policy, in a folder named by its identifier, and runs that copy.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ MOST_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Sources:
-    """Where files of policies are. copies: the folder of a build's copies; here: what names are relative to."""
+    """Where the files of policies are. copies: the folder of a build's copies; here: the folder of relative names."""
 
     copies: Path | None = None
     here: Path | None = None
 
     def around(self, policy: str, file: str, line: int) -> list[tuple[int, str]]:
-        """Numbers and lines; none where the file cannot be read, or has no such line. policy: name:version."""
+        """Numbers and lines; none if the file cannot be read, or has no such line. policy: name:version."""
         text = next((text for path in self._places(policy, file) if (text := _lines(path))), [])
         if not 1 <= line <= len(text):
             return []

@@ -1,4 +1,4 @@
-"""The executions of an exchange as a table, and as bars where there is room for them."""
+"""The executions of an exchange as a table, and as bars if there is room for them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NO_ANSWER = "no answer"
 
 @dataclass(frozen=True)
 class Column:
-    """Cells below a heading; figures stand right. dispensable: where there is no room, the highest goes first."""
+    """Cells below a heading. right: align to the right. dispensable: without room, the highest is dropped first."""
 
     heading: str
     cells: tuple[str, ...]
@@ -31,12 +31,12 @@ class Column:
         return max(map(len, (self.heading, *self.cells)))
 
     def shortened(self, over: int) -> Column:
-        """By so many columns, as far as that leaves enough of it."""
+        """Narrower by `over`, but at least LEAST_TEXT wide."""
         room = max(LEAST_TEXT, self.width - over)
         return Column(self.heading, tuple(cut(cell, room) for cell in self.cells))
 
     def lines(self) -> list[str]:
-        """The heading and the cells, all as wide."""
+        """The heading and the cells, padded to the same width."""
         place = str.rjust if self.right else str.ljust
         return [place(text, self.width) for text in (self.heading, *self.cells)]
 
@@ -44,22 +44,21 @@ class Column:
 def table(exchange: Exchange, paint: Paint) -> list[str]:
     """Lines: a heading, then one for each execution."""
     executions = with_upstream(exchange)
-    columns = _fitting(_columns(executions), paint.width)
+    columns = _fit_columns(_columns(executions), paint.width)
     rows = [GAP.join(cells) for cells in zip(*(column.lines() for column in columns), strict=True)]
     left = (paint.width if paint.width != UNBOUNDED else len(rows[0]) + 2 + BAR_WIDTH) - len(rows[0]) - len(GAP)
     bars = [""] * len(rows)
     if left >= LEAST_BAR and exchange.duration_ms > 0:
         width = min(left, BAR_WIDTH)
         bars = ["0 ms" + f"{figure(exchange.duration_ms)} ms".rjust(width - 4)]
-        bars += [_bar(one, exchange.duration_ms, width) for one in executions]
+        bars += [_bar(execution, exchange.duration_ms, width) for execution in executions]
     heading, *lines = [f"{row}{GAP}{bar}".rstrip() for row, bar in zip(rows, bars, strict=True)]
-    return [paint.bold(heading), *(_painted(text, one, paint) for text, one in zip(lines, executions, strict=True))]
+    return [paint.bold(heading), *(_paint_row(text, row, paint) for text, row in zip(lines, executions, strict=True))]
 
 
 def with_upstream(exchange: Exchange) -> list[Execution]:
-    """In order of their beginnings, and between them the upstream, from the request's end to the answer.
-
-    Where there is none, to the end of the wait for one.
+    """The executions in order of their start, and between them the upstream, from the request's end to the answer, or
+    without an answer to the end of the wait for it.
     """
     answer, cause = exchange.upstream_response, exchange.cause
     if exchange.forwarded is None or answer is None or (cause and cause.party != "upstream"):
@@ -68,7 +67,7 @@ def with_upstream(exchange: Exchange) -> list[Execution]:
     outcome = NO_ANSWER if cause else str(answer.status)
     took = max(0.0, max(answer.at_ms, answer.end_ms) - began)
     upstream = Execution(UPSTREAM, "", -1, started_ms=began, duration_ms=took, outcome=outcome)
-    before = sum(one.started_ms < began for one in exchange.executions)
+    before = sum(execution.started_ms < began for execution in exchange.executions)
     return [*exchange.executions[:before], upstream, *exchange.executions[before:]]
 
 
@@ -90,21 +89,29 @@ def _columns(executions: Sequence[Execution]) -> list[Column]:
         Column("PHASE", tuple(safe(execution.phase.replace("_", " ")) for execution in executions), dispensable=1),
         Column("BEGAN", tuple(figure(execution.started_ms) for execution in executions), right=True, dispensable=5),
         Column("TOOK ms", tuple(figure(execution.duration_ms) for execution in executions), right=True),
-        Column("WORK", tuple(_known(execution.work_ms) for execution in executions), right=True, dispensable=3),
-        Column("WAITED", tuple(_known(milliseconds) for milliseconds in waited), right=True, dispensable=4),
-        Column("CHUNKS", tuple(_known(execution.chunks_ms) for execution in executions), right=True, dispensable=4),
+        Column(
+            "WORK", tuple(_optional_figure(execution.work_ms) for execution in executions), right=True, dispensable=3
+        ),
+        Column("WAITED", tuple(_optional_figure(milliseconds) for milliseconds in waited), right=True, dispensable=4),
+        Column(
+            "CHUNKS",
+            tuple(_optional_figure(execution.chunks_ms) for execution in executions),
+            right=True,
+            dispensable=4,
+        ),
         Column("OUTCOME", tuple(_outcome(execution) for execution in executions)),
     ]
     return [column for column in columns if any(column.cells)]
 
 
-def _fitting(columns: list[Column], width: int) -> list[Column]:
-    """Without columns for which there is no room; at last texts are cut, the policies' names first."""
-    while _width(columns) > width and (dispensable := max(columns, key=lambda one: one.dispensable)).dispensable:
-        columns = [one for one in columns if one is not dispensable]
+def _fit_columns(columns: list[Column], width: int) -> list[Column]:
+    """Drops columns until the rest fits; if that is not enough, cuts texts, the names of policies first."""
+    while _width(columns) > width and (dispensable := max(columns, key=lambda column: column.dispensable)).dispensable:
+        columns = [column for column in columns if column is not dispensable]
     for heading in ("POLICY", "OUTCOME"):
         over = _width(columns) - width
-        columns = [one.shortened(over) if one.heading == heading and over > 0 else one for one in columns]
+        if over > 0:
+            columns = [column.shortened(over) if column.heading == heading else column for column in columns]
     return columns
 
 
@@ -112,7 +119,7 @@ def _width(columns: list[Column]) -> int:
     return sum(column.width for column in columns) + len(GAP) * (len(columns) - 1)
 
 
-def _known(milliseconds: float | None) -> str:
+def _optional_figure(milliseconds: float | None) -> str:
     return "" if milliseconds is None else figure(max(0.0, milliseconds))
 
 
@@ -124,13 +131,13 @@ def _outcome(execution: Execution) -> str:
 
 
 def _bar(execution: Execution, whole: float, width: int) -> str:
-    """From its beginning to its end; at least one column, so that it is seen."""
+    """A bar from the execution's start to its end, at least one column wide."""
     first = min(width - 1, max(0, int(execution.started_ms / whole * width)))
     last = min(width, max(first + 1, round((execution.started_ms + execution.duration_ms) / whole * width)))
     return " " * first + "█" * (last - first)
 
 
-def _painted(text: str, execution: Execution, paint: Paint) -> str:
+def _paint_row(text: str, execution: Execution, paint: Paint) -> str:
     match execution.outcome:
         case o if o in (FAILED, CONTINUED):
             return paint.red(text)

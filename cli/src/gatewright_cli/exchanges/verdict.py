@@ -1,4 +1,4 @@
-"""What became of an exchange, and because of whom: in the sentences of the Inspector's sentences.json."""
+"""What happened to an exchange and why, in the sentences of the Inspector's sentences.json."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CAUSES = {"policy": ANSWERED, "failure": FAILED}
 
 
 def verdict(exchange: Exchange) -> str:
-    """One sentence: who answered what, and why."""
+    """One sentence: what answered, with which status, and why."""
     if exchange.response is None:
         return _sentence("unanswered", exchange.outcome, error=exchange.error)
     cause = last_with(exchange, CAUSES.get(exchange.answered_by, ""))
@@ -25,12 +25,12 @@ def verdict(exchange: Exchange) -> str:
 
 
 def notes(exchange: Exchange) -> list[str]:
-    """In a few words each, once: the policies that failed or answered, and what else is out of the ordinary."""
-    found = [_note(execution) for execution in exchange.executions]
+    """A few words for each policy that failed or answered, and for anything else unusual, without repetition."""
+    texts = [_note(execution) for execution in exchange.executions]
     answered_by, details = exchange.answered_by, exchange.details
-    found.append(_sentence("answerers", answered_by, details=details, reason=_reason(exchange)))
-    found.append(_sentence("outcomes", exchange.outcome, error=exchange.error))
-    return [note for note in dict.fromkeys(found) if note]
+    texts.append(_sentence("answerers", answered_by, details=details, reason=_reason(exchange)))
+    texts.append(_sentence("outcomes", exchange.outcome, error=exchange.error))
+    return [note for note in dict.fromkeys(texts) if note]
 
 
 def _reason(exchange: Exchange) -> str:
@@ -38,16 +38,16 @@ def _reason(exchange: Exchange) -> str:
 
 
 def comparison(exchange: Exchange, execution: Execution) -> str:
-    """What a shadow attachment came to, beside what it is compared with."""
+    """The result of a shadow attachment, compared with the policy that it shadows."""
     at = execution.compared_with
     other = exchange.policies[at] if at is not None and at < len(exchange.policies) else ""
     return _sentence("comparisons", execution.comparison, policy=other)
 
 
 def last_with(exchange: Exchange, outcome: str) -> Execution | None:
-    """The last execution that came out like this and counted."""
-    found = [one for one in exchange.executions if one.outcome == outcome and not one.shadow]
-    return found[-1] if found else None
+    """The last execution with this outcome that was no shadow."""
+    matching = [execution for execution in exchange.executions if execution.outcome == outcome and not execution.shadow]
+    return matching[-1] if matching else None
 
 
 def _note(execution: Execution) -> str:

@@ -1,1 +1,1 @@
-"""What processes in which policies run are kept from: users, Landlock, seccomp, by level."""
+"""The isolation of processes that run policies: users, Landlock, seccomp, by level."""

@@ -1,4 +1,4 @@
-"""What the kernel has for isolation, tried: in a process of its own, which it is then done to."""
+"""Finds what the kernel offers for isolation, by applying it to a child process."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from gatewright_cli.supervision import forked
 
 
 def probe() -> Kernel:
-    """Call it before there are threads."""
-    return msgspec.convert(forked.in_child(_tried), Kernel)
+    """Probes the kernel in a child process. Call it before there are threads."""
+    return msgspec.convert(forked.in_child(_apply_and_report), Kernel)
 
 
-def _tried() -> dict[str, object]:
+def _apply_and_report() -> dict[str, object]:
     from gatewright_cli.supervision import sandbox
 
     libc, machine = ctypes.CDLL(None, use_errno=True), os.uname().machine

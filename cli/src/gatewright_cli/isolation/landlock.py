@@ -1,7 +1,7 @@
-"""What Landlock (https://docs.kernel.org/userspace-api/landlock.html) is to enforce on a process, by the kernel's ABI.
+"""The Landlock ruleset for a process, by the kernel's ABI (https://docs.kernel.org/userspace-api/landlock.html).
 
-Rights are those of linux/landlock.h. What is handled is refused wherever no rule gives it; what an older ABI does not
-know it cannot handle.
+Rights are those of linux/landlock.h. A handled right is refused wherever no rule grants it; an older ABI cannot handle
+rights that it does not know.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ SCOPE_ABSTRACT_UNIX_SOCKET, SCOPE_SIGNAL = 1, 2
 
 FILES_OF_ABI = {1: (1 << 13) - 1, 2: REFER, 3: TRUNCATE, 5: IOCTL_DEV}
 READ = EXECUTE | READ_FILE | READ_DIR
-"""Executing is what reading allows: the loader runs any file that it can read."""
+"""Reading allows executing: the loader runs any file that it can read."""
 WRITE = (
     READ | WRITE_FILE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_REG | MAKE_SOCK | MAKE_FIFO | MAKE_SYM
     | REFER | TRUNCATE
 )  # fmt: skip
 OF_ONE_FILE = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
-"""What a rule for something that is no folder may give."""
+"""The rights that a rule may grant on anything but a folder."""
 
 NET_ABI, SCOPE_ABI = 4, 6
 LACKS = {
@@ -34,13 +34,14 @@ LACKS = {
     5: "ioctl on devices (Landlock ABI 5, Linux 6.10)",
     SCOPE_ABI: "signals and abstract Unix sockets (Landlock ABI 6, Linux 6.12)",
 }
-"""What a kernel below that ABI cannot enforce. What ABI 2 adds is refused by ABI 1."""
+"""What a kernel below that ABI cannot enforce. ABI 1 refuses what ABI 2 adds."""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """read, write: paths, with all that is below them. names: folders, in which and below which the names alone are
-    told. ports: those that TCP connections may go to; None for all."""
+    """read, write: paths, with everything below them. names: folders that may be listed, with everything below them,
+    but not read. ports: those that TCP connections may go to; None for all.
+    """
 
     read: tuple[str, ...]
     write: tuple[str, ...]
@@ -50,7 +51,7 @@ class Rules:
 
 def lacks(abi: int) -> list[str]:
     """What a kernel of this ABI, from 1, cannot enforce."""
-    return [what for since, what in LACKS.items() if abi < since]
+    return [feature for since, feature in LACKS.items() if abi < since]
 
 
 def ruleset(abi: int, rules: Rules) -> dict[str, object]:
@@ -67,10 +68,10 @@ def ruleset(abi: int, rules: Rules) -> dict[str, object]:
 
 
 def _paths(rules: Rules) -> Iterator[tuple[str, int]]:
-    yield from _each(rules.names, READ_DIR)
-    yield from _each(rules.read, READ)
-    yield from _each(rules.write, WRITE)
+    yield from _rules_for(rules.names, READ_DIR)
+    yield from _rules_for(rules.read, READ)
+    yield from _rules_for(rules.write, WRITE)
 
 
-def _each(paths: Iterable[str], rights: int) -> Iterator[tuple[str, int]]:
+def _rules_for(paths: Iterable[str], rights: int) -> Iterator[tuple[str, int]]:
     return ((path, rights) for path in dict.fromkeys(paths))

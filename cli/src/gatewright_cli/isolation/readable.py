@@ -1,4 +1,4 @@
-"""The files that a process with Python policies reads, whatever the policies are."""
+"""The files that every process with Python policies may read."""
 
 from __future__ import annotations
 
@@ -21,55 +21,57 @@ NETWORK = (
     "/etc/pki/tls/certs", "/etc/pki/tls/cert.pem", "/etc/pki/tls/openssl.cnf", "/etc/pki/ca-trust/extracted",
     "/etc/ca-certificates/extracted", "/etc/crypto-policies",
 )  # fmt: skip
-"""Of /etc/ssl and /etc/pki not all: private keys lie there too."""
+"""Only parts of /etc/ssl and /etc/pki: private keys lie there too."""
 NAMES = (
     "/etc/passwd", "/etc/group", "/etc/localtime", "/etc/timezone", "/etc/mime.types", "/etc/os-release",
     "/etc/locale.alias",
 )  # fmt: skip
-"""Who is who, which getpwuid(3) and expanduser ask, and what time it is."""
+"""Users and groups, which getpwuid(3) and expanduser read, time zone, types, locales."""
 MACHINE = (
     "/proc/self", "/proc/meminfo", "/proc/cpuinfo", "/proc/stat", "/proc/loadavg", "/proc/sys", "/sys/fs/cgroup",
     "/sys/devices/system/cpu", "/sys/devices/system/node", "/sys/kernel/mm/transparent_hugepage",
 )  # fmt: skip
-"""Itself, and no other process; how much memory and how many processors there are."""
+"""The process itself, and no other one; memory and processors of the machine."""
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
-"""They may be written to as well."""
+"""Devices that a process may write to as well."""
 POLICIES = "policies"
 VARIABLES = (
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "OPENSSL_CONF"),
     *("TZDIR", "HOSTALIASES", "LD_LIBRARY_PATH", "LD_PRELOAD"),
 )
-"""Those that an executor inherits (environment.py) and that name files to read."""
+"""Variables that an executor inherits (environment.py) and that name files to read."""
 SEPARATORS = re.compile("[: ]")
-"""Of paths in one variable; LD_PRELOAD may have blanks (ld.so(8))."""
+"""Between paths in a variable; LD_PRELOAD may have blanks (ld.so(8))."""
 REPLACED_BY_ITS_OWNER = ("/etc/resolv.conf",)
-"""Where this is a link, its folder is opened: the file is made anew with each network that comes, and a rule would be
-of the one that was. Not /etc or /run: what else is there is others'."""
+"""If this is a link, the folder of its target is readable: a network manager replaces the file with each new network,
+and a rule for a file applies to the old one alone. Not /etc or /run, which hold files of other programs."""
 
 
 def readable(build: BuildOutput, group: Group, environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Paths, each with all that is below it; some may not be there."""
+    """Readable paths, each with everything below it; some may not exist."""
     return (
-        *needed(build, group),
+        *required_paths(build, group),
         *PROGRAMS,
         *NETWORK,
         *replaced_in(REPLACED_BY_ITS_OWNER),
         *NAMES,
         *MACHINE,
-        *_named(environment),
+        *_paths_in_variables(environment),
     )
 
 
 def replaced_in(paths: Iterable[str]) -> Iterator[str]:
-    """The folders in which files that these link to are made anew."""
+    """The folders of the files that these paths link to."""
     for path in paths:
         folder = os.path.dirname(os.path.realpath(path))  # noqa: PTH120 - as a text, like the others
         if Path(path).is_symlink() and folder.count("/") > 1:
             yield folder
 
 
-def _named(environment: Mapping[str, str]) -> Iterator[str]:
-    """A variable may name several, as PATH does. What is no path at all is a name that is looked for elsewhere."""
+def _paths_in_variables(environment: Mapping[str, str]) -> Iterator[str]:
+    """The paths in variables. A variable may name several, as PATH does. Names without a slash in LD_PRELOAD are
+    libraries that the loader finds elsewhere.
+    """
     for name in VARIABLES:
         separators = SEPARATORS if name == "LD_PRELOAD" else os.pathsep
         for path in re.split(separators, environment.get(name, "")):
@@ -77,15 +79,15 @@ def _named(environment: Mapping[str, str]) -> Iterator[str]:
                 yield str(Path(path).absolute())
 
 
-def needed(build: BuildOutput, group: Group) -> tuple[str, ...]:
-    """Those without which it does not start: its environment, the interpreter behind that, the executor, policies."""
+def required_paths(build: BuildOutput, group: Group) -> tuple[str, ...]:
+    """The paths that a process needs to start: its environment and interpreter, the executor, the policies."""
     return (str(group.python.parents[1]), *_interpreter(group.python), *_code(build, group), str(group.registry))
 
 
 def _code(build: BuildOutput, group: Group) -> Iterator[str]:
-    """The executor and the group's policies, and nothing that is another group's."""
-    others = [one for one in build.groups if one.name != group.name]
-    foreign = {one.registry.name for one in others} | {folder for one in others for folder in one.policies}
+    """The executor and the group's policies, and nothing of another group."""
+    others = [other for other in build.groups if other.name != group.name]
+    foreign = {other.registry.name for other in others} | {folder for other in others for folder in other.policies}
     entries = [path for path in _in(build.executor) if path.name != POLICIES] + _in(build.executor / POLICIES)
     return (str(path) for path in entries if path.name not in foreign)
 
@@ -95,7 +97,7 @@ def _in(folder: Path) -> list[Path]:
 
 
 def _interpreter(python: Path) -> Iterator[str]:
-    """An environment's python3 is a link; its standard library is beside what that leads to."""
+    """The interpreter that an environment's python3 links to, and its standard library beside it."""
     program = Path(os.path.realpath(python))
     yield str(program)
     for library in ("lib", "lib64"):

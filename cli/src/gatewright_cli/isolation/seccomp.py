@@ -1,8 +1,8 @@
 """A seccomp filter (seccomp(2)) for processes in which policies run, as the BPF program that the kernel takes.
 
-It refuses what Landlock has no word for: looking into other processes, changing them, sockets that Landlock does not
-cover, and whatever could undo the rest. All else is allowed. A call that the filter allows whatever its arguments are
-costs nothing: the kernel notes such calls once (seccomp_cache_prepare).
+It refuses what Landlock cannot: reading and changing other processes, sockets that Landlock does not cover, and
+everything that could undo the rest. All other calls are allowed. A call that the filter allows for all arguments costs
+nothing: the kernel caches such calls (seccomp_cache_prepare).
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ KEPT_BY_THE_KERNEL = (
     "add_key", "keyctl", "mq_open", "mq_unlink", "msgctl", "msgget", "msgrcv", "msgsnd", "request_key", "semctl",
     "semget", "semop", "semtimedop", "shmat", "shmctl", "shmget",
 )  # fmt: skip
-"""What belongs to a user and not to a process: keys, and System V and POSIX objects without a path."""
+"""Objects of a user, not of a process: keys, and System V and POSIX objects without a path."""
 AROUND_THE_FILTER = ("io_uring_enter", "io_uring_register", "io_uring_setup", "userfaultfd")
 ATTRIBUTES = (
     "chmod", "chown", "fchmod", "fchmodat", "fchmodat2", "fchown", "fchownat", "file_setattr", "fremovexattr",
     "fsetxattr", "futimesat", "lchown", "lremovexattr", "lsetxattr", "removexattr", "removexattrat", "setxattr",
     "setxattrat", "utime", "utimensat", "utimes",
 )  # fmt: skip
-"""Of any file of the same user: Landlock does not look at them."""
+"""They change any file of the same user: Landlock does not check them."""
 F_SETLEASE, F_SETDELEG = 1024, 1040
 FS_IOC_SETFLAGS, FS_IOC_SETVERSION, FS_IOC_FSSETXATTR = 0x40086602, 0x40087602, 0x401C5820
 FS_IOC_ENABLE_VERITY, FS_IOC_SET_ENCRYPTION_POLICY = 0x40806685, 0x800C6613
@@ -61,8 +61,8 @@ ON_READABLE_FILES = {
         *(FS_IOC_ENABLE_VERITY, FS_IOC_SET_ENCRYPTION_POLICY),
     ),
 }
-"""System call → what it is refused to do, by its second argument: to a file of the same user that is only open to be
-read. Who has a lease stops everybody who opens the file then, for 45 s (fcntl(2), /proc/sys/fs/lease-break-time)."""
+"""System call → values of its second argument that are refused: they work on a file of the same user that is open for
+reading alone. A lease blocks every process that opens the file, for 45 s (fcntl(2), /proc/sys/fs/lease-break-time)."""
 
 OF_ITSELF = ("prlimit64", "sched_setaffinity", "sched_setattr", "sched_setparam", "sched_setscheduler")
 """Allowed where their first argument, a pid, is 0: any process of the same user could be named."""
@@ -74,7 +74,7 @@ ANY_PROTOCOL = 0
 NETLINK_ROUTE = 0  # getaddrinfo(3) sorts addresses by it
 
 Condition: TypeAlias = tuple[int, int | None, tuple[int, ...]]
-"""An argument's index, a mask to hold it against or None, and the values that are right. Of its lower 32 bits."""
+"""An argument's index, a mask for it or None, and the allowed values. Of its lower 32 bits."""
 Clause: TypeAlias = tuple[Condition, ...]
 """All of them must hold."""
 Rules: TypeAlias = Mapping[str, Sequence[Clause]]
@@ -84,10 +84,10 @@ Instruction: TypeAlias = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Sockets:
-    """Which ones may be opened. Pairs of connected Unix sockets always may.
+    """Which sockets may be opened. Pairs of connected Unix sockets always may.
 
     streams: TCP. datagrams: UDP. unix: Unix sockets at a path, and listening. every_port: whether TCP connections may
-    go anywhere; where not, what would connect without connect(2), and so past Landlock, is refused.
+    go to every port; if not, calls that connect without connect(2), and so past Landlock, are refused.
     """
 
     streams: bool = True
@@ -116,7 +116,7 @@ def program(machine: str, sockets: Sockets, *, attributes: bool) -> bytes:
         instructions += _call_unless(number, 1, values)
     clone3 = NUMBERS["clone3"][column]
     assert clone3 is not None
-    # Its flags are in memory, which a filter cannot read; the C library then takes clone.
+    # Its flags are in memory, which a filter cannot read; the C library then uses clone.
     instructions += [(JUMP_IF_EQUAL, 0, 1, clone3), _return(UNKNOWN), _return(ALLOW)]
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in instructions)
 
@@ -129,7 +129,7 @@ def _rules(sockets: Sockets, attributes: bool) -> Rules:
     # PRIO_PROCESS, IOPRIO_WHO_PROCESS
     rules |= {"setpriority": [((0, None, (0,)), (1, None, (0,)))], "ioprio_set": [((0, None, (1,)), (1, None, (0,)))]}
     rules["clone"] = [((0, NAMESPACE_FLAGS, (0,)),)]
-    return _socket_rules(sockets) | rules  # in this order: those of a request's way are met first
+    return _socket_rules(sockets) | rules  # in this order: the calls of requests are checked first
 
 
 def _socket_rules(sockets: Sockets) -> dict[str, Sequence[Clause]]:
@@ -162,7 +162,7 @@ def _call(number: int, clauses: Sequence[Clause]) -> list[Instruction]:
 
 
 def _call_unless(number: int, index: int, values: Sequence[int]) -> list[Instruction]:
-    """Refuses the call where an argument has one of these values."""
+    """Refuses the call if an argument has one of these values."""
     body: list[Instruction] = [(LOAD, 0, 0, ARGUMENTS_AT + ARGUMENT_BYTES * index)]
     body += [(JUMP_IF_EQUAL, len(values) - at, 0, value) for at, value in enumerate(values)]
     body += [_return(ALLOW), _return(REFUSED)]
@@ -170,17 +170,19 @@ def _call_unless(number: int, index: int, values: Sequence[int]) -> list[Instruc
 
 
 def _clause(clause: Clause) -> list[Instruction]:
-    """Allows the call where all conditions hold; else goes on behind itself."""
-    made: list[Instruction] = [_return(ALLOW)]
-    for index, mask, values in reversed(clause):  # from its end, so that it is known how far that is
-        found: list[Instruction] = [(LOAD, 0, 0, ARGUMENTS_AT + ARGUMENT_BYTES * index)]
+    """Allows the call if all conditions hold; else continues behind the clause."""
+    instructions: list[Instruction] = [_return(ALLOW)]
+    for index, mask, values in reversed(clause):  # from its end, so that the jump distances are known
+        condition: list[Instruction] = [(LOAD, 0, 0, ARGUMENTS_AT + ARGUMENT_BYTES * index)]
         if mask is not None:
-            found.append((AND, 0, 0, mask))
+            condition.append((AND, 0, 0, mask))
         last = len(values) - 1
-        found += [(JUMP_IF_EQUAL, last - at, len(made) if at == last else 0, value) for at, value in enumerate(values)]
-        made = found + made
-    return made
+        condition += [
+            (JUMP_IF_EQUAL, last - at, len(instructions) if at == last else 0, value) for at, value in enumerate(values)
+        ]
+        instructions = condition + instructions
+    return instructions
 
 
-def _return(what: int) -> Instruction:
-    return RETURN, 0, 0, what
+def _return(verdict: int) -> Instruction:
+    return RETURN, 0, 0, verdict

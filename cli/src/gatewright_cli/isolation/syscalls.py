@@ -108,4 +108,4 @@ NUMBERS: dict[str, tuple[int, int | None]] = {
     "utimensat": (280, 88),
     "utimes": (235, None),
 }
-"""name → its number on x86_64 and on aarch64; None where the machine does not have it."""
+"""name → its number on x86_64 and on aarch64; None if the machine does not have it."""

@@ -4,10 +4,10 @@ from sdk import testing
 from sdk.policy import ImmediateResponse, UpstreamRequestModifications
 
 policy = testing.load_policy(__file__)
-PARAMS = testing.params(header="x-tenant")  # as an API sets them, defaults included
+PARAMS = testing.params(header="x-tenant")  # as an API sets them, with defaults
 
 
-def test_upstream_is_told_the_tenant() -> None:
+def test_the_upstream_gets_the_tenant() -> None:
     ctx = testing.request(headers={"x-tenant": "blue"})
     wanted = UpstreamRequestModifications(set_headers={"x-seen-tenant": "blue"})
     assert policy.on_request(ctx, PARAMS) == wanted

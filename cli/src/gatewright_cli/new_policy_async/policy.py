@@ -1,4 +1,4 @@
-"""Asks a service which plan a tenant has, and tells upstream."""
+"""Asks a service which plan a tenant has, and sends the plan to the upstream."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -23,11 +23,11 @@ async def prepare(params: dict[str, Any]) -> AsyncIterator[aiohttp.ClientSession
 
 async def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
     """Once for each request. The three things to change are numbered."""
-    # 1. What it looks at, and what it refuses.
+    # 1. What it reads, and what it refuses.
     tenants = ctx.headers.get_all("x-tenant")
     if len(tenants) != 1:
         return ImmediateResponse(400, {"content-type": "text/plain"}, "which tenant?\n")
-    # 2. What it asks, within the time that the API gives it, less some to answer.
+    # 2. What it asks, within the time that the API allows, less some to answer.
     limit = aiohttp.ClientTimeout(total=ctx.time_remaining() * 0.8)
     query = {"tenant": tenants[0]}
     client: aiohttp.ClientSession = ctx.prepared

@@ -11,14 +11,14 @@ policy = testing.load_policy(__file__)
 
 
 async def plan(request: web.Request) -> web.Response:
-    """What your service answers."""
+    """A stand-in for your service."""
     if request.query["tenant"] == "blue":
         return web.json_response({"plan": "gold"})
     return web.json_response({}, status=404)
 
 
-async def acted(tenant: str) -> RequestAction:
-    """What the policy does of a request of this tenant."""
+async def act(tenant: str) -> RequestAction:
+    """The policy's action on a request of this tenant."""
     service = web.Application()
     service.router.add_get("/plans", plan)
     async with TestServer(service) as server:
@@ -29,12 +29,12 @@ async def acted(tenant: str) -> RequestAction:
             return action
 
 
-def test_upstream_is_told_the_plan() -> None:
+def test_the_upstream_gets_the_plan() -> None:
     wanted = UpstreamRequestModifications(set_headers={"x-plan": "gold"})
-    assert asyncio.run(acted("blue")) == wanted
+    assert asyncio.run(act("blue")) == wanted
 
 
 def test_without_an_answer_the_client_may_ask_again() -> None:
-    action = asyncio.run(acted("green"))
+    action = asyncio.run(act("green"))
     assert isinstance(action, ImmediateResponse)
     assert (action.status_code, action.headers) == (503, {"retry-after": "5"})

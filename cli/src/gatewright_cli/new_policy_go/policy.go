@@ -1,4 +1,5 @@
-// Package mypolicy is the policy my-policy: it lets a request pass that names its tenant, and tells upstream.
+// Package mypolicy is the policy my-policy: it lets a request pass if it names its tenant, and sends the tenant to the
+// upstream.
 package mypolicy
 
 import (
@@ -15,20 +16,20 @@ type policy struct {
 
 // GetPolicy builds an instance, once for each attachment. Parameters: {"header": NAME}.
 func GetPolicy(_ v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error) {
-	var given struct {
+	var config struct {
 		Header string `json:"header"`
 	}
-	if err := params.Decode(&given); err != nil {
+	if err := params.Decode(&config); err != nil {
 		return nil, err
 	}
-	return &policy{given.Header}, nil
+	return &policy{config.Header}, nil
 }
 
 // OnRequest is called once for each request. The three things to change are numbered.
 func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
-	// 1. What it looks at: also Method, Path, Query, Peer, …
+	// 1. What it reads: also Method, Path, Query, Peer, …
 	tenants := slices.Collect(req.Headers.Values(p.header))
-	// 2. What it refuses: the client gets this, and upstream is not asked.
+	// 2. What it refuses: the client gets this answer, the upstream no request.
 	if len(tenants) != 1 {
 		return &v1alpha.ImmediateResponse{
 			StatusCode: 400,
@@ -47,8 +48,8 @@ func (*policy) OnResponse(context.Context, *v1alpha.ResponseContext) (v1alpha.Re
 	return nil, nil
 }
 
-// Close gives back what GetPolicy has taken.
+// Close releases what GetPolicy has opened.
 func (*policy) Close() error { return nil }
 
-// NeverBlocks says that it waits for nothing. Remove it where that is not so.
+// NeverBlocks declares that the policy never waits. Remove it if the policy does.
 func (*policy) NeverBlocks() {}

@@ -8,7 +8,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-func acted(t *testing.T, headers ...v1alpha.Header) v1alpha.RequestAction {
+func act(t *testing.T, headers ...v1alpha.Header) v1alpha.RequestAction {
 	t.Helper()
 	policy, err := mypolicy.GetPolicy(v1alpha.Metadata{}, v1alpha.Params(`{"header": "x-tenant"}`))
 	if err != nil {
@@ -21,11 +21,11 @@ func acted(t *testing.T, headers ...v1alpha.Header) v1alpha.RequestAction {
 	return action
 }
 
-func TestUpstreamIsToldTheTenant(t *testing.T) {
+func TestTheUpstreamGetsTheTenant(t *testing.T) {
 	want := &v1alpha.UpstreamRequestModifications{
 		Headers: v1alpha.HeaderModifications{Set: []v1alpha.Header{{Name: "x-seen-tenant", Value: "blue"}}},
 	}
-	if got := acted(t, v1alpha.Header{Name: "x-tenant", Value: "blue"}); !reflect.DeepEqual(got, want) {
+	if got := act(t, v1alpha.Header{Name: "x-tenant", Value: "blue"}); !reflect.DeepEqual(got, want) {
 		t.Errorf("expected %v, got %v", want, got)
 	}
 }
@@ -33,7 +33,7 @@ func TestUpstreamIsToldTheTenant(t *testing.T) {
 func TestNoTenantAndTwoAreRefused(t *testing.T) {
 	blue, green := v1alpha.Header{Name: "x-tenant", Value: "blue"}, v1alpha.Header{Name: "x-tenant", Value: "green"}
 	for _, headers := range [][]v1alpha.Header{{}, {blue, green}} {
-		answer, ok := acted(t, headers...).(*v1alpha.ImmediateResponse)
+		answer, ok := act(t, headers...).(*v1alpha.ImmediateResponse)
 		if !ok || answer.StatusCode != 400 {
 			t.Errorf("%v: expected an answer with 400, got %v", headers, answer)
 		}

@@ -1,14 +1,14 @@
-"""`pytest policies/my_policy`: a stream comes to the same however its body is cut."""
+"""`pytest policies/my_policy`: the result of a stream is the same however its body is cut."""
 
 import pytest
 from sdk import testing
 
 policy = testing.load_policy(__file__)
-PARAMS = testing.params(word="secret")  # as an API sets them, defaults included
+PARAMS = testing.params(word="secret")  # as an API sets them, with defaults
 
 
 def replaced(body: bytes, size: int) -> bytes:
-    """The body that clients get, of one that comes in chunks of this size."""
+    """The body that clients get if it arrives in chunks of this size."""
     with testing.prepared(policy, PARAMS) as prepared:
         ctx = testing.response(request=testing.request(prepared=prepared))
         chunks = testing.stream(body, sizes=size)

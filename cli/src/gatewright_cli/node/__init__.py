@@ -1,1 +1,1 @@
-"""One node: its processes and their options, files and sockets, and the interfaces that they are asked by."""
+"""One node: its processes with their options, files and sockets, and clients for their interfaces."""

@@ -1,4 +1,4 @@
-"""API definitions on disk, as far as deploying them needs to know. The controller validates them."""
+"""API definitions on disk, as far as a run reads them to deploy them. The controller validates them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gatewright_cli.node.ports import join_address
 SUFFIXES = (".yaml", ".yml", ".json")
 READING = ("GET", "HEAD")
 Stamp = tuple[int, int, int] | None
-"""What changes when a file is saved (time, size, inode); None where there is no file."""
+"""Time, size and inode, which change when a file is saved; None for no file."""
 SEPARATOR = re.compile(rb"^---(?=\s|$)", re.MULTILINE)
 EMPTY = re.compile(rb"(?:---(?=\s|$))?(?:\s|#[^\n]*(?:\n|\Z)|\.\.\.(?=\s|$))*")
 PARAMETER = re.compile(r"\{[^}/]+\}|\*+")
@@ -36,14 +36,14 @@ class ApiFileError(Exception):
 
 
 class Sample(NamedTuple):
-    """A request that only reads. host: what it is to name; "" where any host will do."""
+    """A request that only reads. host: its Host header; "" if any host is served."""
 
     method: str
     path: str
     host: str = ""
 
     def command(self, url: str) -> str:
-        """For people to try, at the node's URL."""
+        """A curl command for people to try at the node's URL."""
         host = f"-H 'Host: {self.host}' " if self.host else ""
         return f"curl {'-I' if self.method == 'HEAD' else '-i'} {host}{url}{self.path}"
 
@@ -52,8 +52,8 @@ class Sample(NamedTuple):
 class ApiFile:
     """One API as it is on disk.
 
-    content: of its document, which begins behind `above` lines of the file. upstreams: the URLs that it names.
-    sample: a request that only reads, if it has one. stamp: of the file when it was read.
+    content: its document, which begins after `above` lines of the file. upstreams: the URLs that it names. sample: a
+    request that only reads, if it has one. stamp: the file's when it was read.
     """
 
     path: Path
@@ -66,14 +66,14 @@ class ApiFile:
 
     def is_at(self, address: str | None) -> bool:
         """Whether one of its upstreams is at HOST:PORT."""
-        return address in {join_address(*found) for url in self.upstreams if (found := http_address(url))}
+        return address in {join_address(*place) for url in self.upstreams if (place := http_address(url))}
 
 
 @dataclass(frozen=True)
 class RefusedFile:
-    """A file, or one of its documents, whose API cannot be deployed before somebody changes something.
+    """A file, or one of its documents, whose API cannot be deployed as it is.
 
-    api: its name, where that can be read. stamp: of the file when it was read. above: lines of the file before it.
+    api: its name, if that is readable. stamp: the file's when it was read. above: lines of the file before it.
     """
 
     path: Path
@@ -84,7 +84,7 @@ class RefusedFile:
 
     @property
     def sentences(self) -> list[str]:
-        """One for each mistake, with file and line: apis/hello.yaml:3: metadata.name: ..."""
+        """A sentence for each mistake, with file and line: apis/hello.yaml:3: metadata.name: ..."""
         return [str(replace(mistake, file=str(self.path))) for mistake in self.mistakes]
 
 
@@ -96,22 +96,22 @@ class ApiFiles:
     refused: tuple[RefusedFile, ...] = ()
 
     def map(self, change: Callable[[ApiFile], ApiFile]) -> ApiFiles:
-        """With each API as `change` answers it; refused files stay."""
+        """The same files with `change` applied to each API; refused files stay."""
         return replace(self, apis=tuple(change(api) for api in self.apis))
 
 
 def load(place: Path) -> ApiFiles:
     """The APIs in a file, or those in a folder's .yaml, .yml and .json files, in order of their names.
 
-    A folder may have none: the management API publishes too.
+    A folder may have none, since the management API publishes too.
 
-    Raises ApiFileError where there is no such file or folder.
+    Raises ApiFileError if there is no such file or folder.
     """
-    return each_name_once(found for file in files_in(place) for found in read(file))
+    return refuse_duplicates(document for file in files_in(place) for document in read(file))
 
 
 def files_in(place: Path) -> list[Path]:
-    """The file, or those of a folder in which APIs may be. Raises as `load` does. It may be empty."""
+    """The file itself, or the files of a folder that may hold APIs; maybe none. Raises as `load` does."""
     try:
         files = sorted(file for file in place.iterdir() if file.suffix in SUFFIXES) if place.is_dir() else [place]
     except OSError as error:
@@ -122,55 +122,55 @@ def files_in(place: Path) -> list[Path]:
 
 
 def read(file: Path) -> list[ApiFile | RefusedFile]:
-    """Each of the file's APIs, and what is wrong with the others. At least one thing."""
-    seen = stamp(file)
+    """Each document of the file, as an API or refused; at least one."""
+    file_stamp = stamp(file)
     try:
         content = file.read_bytes()
     except OSError as error:
-        return [RefusedFile(file, (Mistake("", error.strerror or repr(error)),), stamp=seen)]
-    return [replace(found, stamp=seen) for found in documents(file, content)]
+        return [RefusedFile(file, (Mistake("", error.strerror or repr(error)),), stamp=file_stamp)]
+    return [replace(document, stamp=file_stamp) for document in documents(file, content)]
 
 
 def documents(file: Path, content: bytes) -> list[ApiFile | RefusedFile]:
-    """As `read`, of what is in the file."""
+    """Each document of the file's content, as `read` returns them."""
     parts = [(0, content)] if file.suffix == ".json" else _parts(content)
     return [_document(file, above, part) for above, part in parts]
 
 
 def _document(file: Path, above: int, content: bytes) -> ApiFile | RefusedFile:
     try:
-        return replace(_parsed(file, content), above=above)
+        return replace(_parse(file, content), above=above)
     except Invalid as invalid:
-        return RefusedFile(file, tuple(below(one, above) for one in invalid.mistakes), above=above)
+        return RefusedFile(file, tuple(below(mistake, above) for mistake in invalid.mistakes), above=above)
 
 
 def below(mistake: Mistake, above: int) -> Mistake:
-    """The mistake of a document that begins behind `above` lines of its file, with its line in the file."""
+    """The mistake in a document that begins after `above` lines of its file, with its line in the file."""
     return replace(mistake, line=mistake.line + above) if mistake.line else mistake
 
 
 def _parts(content: bytes) -> list[tuple[int, bytes]]:
-    """The YAML documents of a file, each with the number of lines above it; the whole where there is but one.
+    """The YAML documents of a file, each with the number of lines above it; the whole content if there is only one.
 
-    No scalar may have a line that begins with `---` (YAML 1.2, 9.1.2). What has nothing but comments is left out.
+    No scalar may have a line that begins with `---` (YAML 1.2, 9.1.2). Documents with only comments are left out.
     """
-    cuts = [0, *(found.start() for found in SEPARATOR.finditer(content)), len(content)]
+    cuts = [0, *(match.start() for match in SEPARATOR.finditer(content)), len(content)]
     parts = [(content.count(b"\n", 0, begin), content[begin:end]) for begin, end in pairwise(cuts)]
     filled = [(above, part) for above, part in parts if not EMPTY.fullmatch(part)]
     return filled if len(filled) > 1 else [(0, content)]
 
 
 def stamp(file: Path) -> Stamp:
-    """Of the file as it is now."""
+    """The stamp of the file as it is now."""
     try:
-        found = file.stat()
+        stat = file.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
-def moved(api: ApiFile, hosts: Iterable[str], old: int, new: int) -> ApiFile:
-    """The API with the upstreams at one of these hosts and the port `old` at `new`; lines stay where they are."""
+def move_upstreams(api: ApiFile, hosts: Iterable[str], old: int, new: int) -> ApiFile:
+    """The API with upstreams at one of these hosts moved from port `old` to `new`; lines stay the same."""
     address = "|".join(map(re.escape, hosts))
     pattern = re.compile(rf"(http://(?:{address}):){old}(?!\d)")
     upstreams = tuple(pattern.sub(rf"\g<1>{new}", url) for url in api.upstreams)
@@ -179,7 +179,7 @@ def moved(api: ApiFile, hosts: Iterable[str], old: int, new: int) -> ApiFile:
 
 
 def http_address(url: str) -> tuple[str, int] | None:
-    """Host and port that an http URL names; None for any other."""
+    """Host and port of an http URL; None for any other URL."""
     try:
         parts = urlsplit(url)
         return (parts.hostname or "", parts.port or 80) if parts.scheme == "http" else None
@@ -187,8 +187,8 @@ def http_address(url: str) -> tuple[str, int] | None:
         return None
 
 
-def each_name_once(files: Iterable[ApiFile | RefusedFile]) -> ApiFiles:
-    """An API that has the name of an earlier one is refused."""
+def refuse_duplicates(files: Iterable[ApiFile | RefusedFile]) -> ApiFiles:
+    """The APIs and refused files, with an API refused if an earlier one has its name."""
     apis: dict[str, ApiFile] = {}
     refused: list[RefusedFile] = []
     for file in files:
@@ -200,12 +200,12 @@ def each_name_once(files: Iterable[ApiFile | RefusedFile]) -> ApiFiles:
 
 
 def name_taken(file: ApiFile, by: Path) -> RefusedFile:
-    """Of a file whose API has the name of another file's."""
+    """The refusal of a file whose API has the name of an API in the file `by`."""
     mistake = Mistake("metadata.name", f"{by} has an API {file.name!r} already: give it another name", file.above + 1)
     return RefusedFile(file.path, (mistake,), file.name, file.stamp, file.above)
 
 
-def _parsed(file: Path, content: bytes) -> ApiFile:
+def _parse(file: Path, content: bytes) -> ApiFile:
     """Raises Invalid."""
     document = (parse_json if file.suffix == ".json" else parse_yaml)(content, API_DOCUMENT)
     metadata, spec = document.get("metadata"), document.get("spec")
@@ -215,9 +215,9 @@ def _parsed(file: Path, content: bytes) -> ApiFile:
         Mistake("metadata.name", f"expected a string, got {_got(name)}") if not isinstance(name, str) else None,
         Mistake("spec", f"expected an object, got {_got(spec)}") if not isinstance(spec, dict) else None,
     ]
-    if (kind := document.get("kind")) != "Api":  # then the rest is something else's
+    if (kind := document.get("kind")) != "Api":  # then other mistakes do not apply
         wrong = [Mistake("kind", f"expected 'Api', got {_got(kind)}; write `kind: Api` where it is one")]
-    if mistakes := [one for one in wrong if one]:
+    if mistakes := [mistake for mistake in wrong if mistake]:
         raise Invalid(mistakes).located(line_tree(content).line_of)
     return ApiFile(file, str(name), content, tuple(_upstreams(fields)), _sample(fields))
 
@@ -227,15 +227,17 @@ def _got(value: JsonValue) -> str:
 
 
 def _upstreams(spec: dict[str, Any]) -> list[str]:
-    named = spec.get("upstream")
-    listed = [each for each in named.values() if isinstance(each, dict)] if isinstance(named, dict) else []
-    targets = [one for each in listed if isinstance(named := each.get("targets"), list) for one in named]
-    urls = [each.get("url") for each in (*listed, *targets) if isinstance(each, dict)]
+    upstream = spec.get("upstream")
+    pools = [pool for pool in upstream.values() if isinstance(pool, dict)] if isinstance(upstream, dict) else []
+    targets = [target for pool in pools if isinstance(listed := pool.get("targets"), list) for target in listed]
+    urls = [place.get("url") for place in (*pools, *targets) if isinstance(place, dict)]
     return [url for url in urls if isinstance(url, str)]
 
 
 def _sample(spec: dict[str, Any]) -> Sample | None:
-    """The first operation that only reads and asks for no header or parameter; one without path parameters first."""
+    """A request to the first operation that only reads and needs no header or query parameter; preferably one without
+    path parameters.
+    """
     context = str(spec.get("context", "")).replace("$version", str(spec.get("version", ""))).rstrip("/")
     operations = spec.get("operations")
     listed = [o for o in operations if isinstance(o, dict)] if isinstance(operations, list) else []
@@ -248,7 +250,7 @@ def _sample(spec: dict[str, Any]) -> Sample | None:
 
 
 def _host(hosts: object) -> str:
-    """One that the API is served on: of a wildcard, one below it."""
+    """A host that the API is served on; for a wildcard, one below it."""
     named = [host for host in hosts if isinstance(host, str)] if isinstance(hosts, list) else []
     named.sort(key=lambda host: host.startswith("*"))
     return named[0].replace("*", "try", 1) if named else ""

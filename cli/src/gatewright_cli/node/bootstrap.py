@@ -13,7 +13,7 @@ VARIABLE = "GATEWRIGHT_BOOTSTRAP"
 GATEWAYS_OWN = frozenset(
     {"host", "port", "access_log", "access_log_sample", "underscored_headers", "request_headers_timeout"}
 )
-"""Fields that templates had as long as the listener stood in them."""
+"""Fields of older templates, which had the listener in them."""
 CURE = (
     "write `lds_config: {ads: {}, resource_api_version: V3, initial_fetch_timeout: 0s}` below `dynamic_resources`,"
     " and what the gateway listens on into gateway.yaml"
@@ -21,35 +21,35 @@ CURE = (
 
 
 class BootstrapError(Exception):
-    """The template is not there or asks for what we do not have: where, and the cure."""
+    """The template is missing, or has unknown fields. The message says where, and the cure."""
 
 
 def find(chosen: Path | None = None) -> Path:
     """The template: the chosen one, or that of GATEWRIGHT_BOOTSTRAP, or the one that ships. Raises BootstrapError."""
     named = chosen or os.environ.get(VARIABLE)
-    path = Path(named) if named else _shipped()
+    path = Path(named) if named else _shipped_template()
     if not path.is_file():
         raise BootstrapError(f"Envoy's bootstrap template is not at {path}: name it with --bootstrap or {VARIABLE}")
     return path
 
 
-def _shipped() -> Path:
-    found = forked.in_child(_shipped_with_the_builder)  # which a supervisor would else hold for as long as it runs
-    if not found:
+def _shipped_template() -> Path:
+    path = forked.in_child(_shipped_with_the_builder)  # else the supervisor would keep the builder in memory
+    if not path:
         raise BootstrapError(f"there is no template for Envoy's bootstrap: name it with --bootstrap or {VARIABLE}")
-    return Path(found)
+    return Path(path)
 
 
 def _shipped_with_the_builder() -> str:
     try:
         from gatewright_builder.sources import find_sources
-    except ImportError:  # an image has no builder, and names the template
+    except ImportError:  # an image has no builder, and names its template
         return ""
     return str(find_sources().bootstrap)
 
 
 def render(template: Path, fields: Mapping[str, str]) -> str:
-    """The template with `$field` filled in; values must not end the YAML string they stand in."""
+    """The template with `$field` filled in. Raises BootstrapError for values that would end their YAML string."""
     text = Template(template.read_text())
     if unknown := sorted(set(text.get_identifiers()) - set(fields)):
         moved = GATEWAYS_OWN.intersection(unknown)

@@ -1,4 +1,4 @@
-"""Whether the files of a Gateway's certificates and authorities can be used, before anything is started."""
+"""Checks the files of a Gateway's certificates and authorities before anything is started."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ MOST_BYTES = 8 << 20
 
 
 def mistakes(gateway: Gateway) -> list[str]:
-    """A sentence for each file that cannot."""
+    """A sentence for each unusable file."""
     return mistakes_beside(gateway, Gateway())[0]
 
 
 def mistakes_beside(gateway: Gateway, before: Gateway) -> tuple[list[str], list[str]]:
-    """The same in two lists: of the certificates and authorities that `gateway` has changed, and of those that `before`
-    has with the same files, which a change of something else does not have to mend."""
+    """The mistakes in two lists: for the certificates and authorities that `gateway` has changed, and for those with
+    the same files in `before`, which do not refuse another change.
+    """
     changed: list[str] = []
     unchanged: list[str] = []
     for kind, check in (("certificates", _certificate), ("authorities", _authority)):
@@ -42,72 +43,74 @@ def _authority(name: str, files: Mapping[str, str]) -> Iterator[str]:
 
 
 def unobtained(gateway: Gateway, *, controller: bool) -> Iterator[str]:
-    """A sentence for each certificate that nobody would obtain. controller: whether the node has one."""
+    """A sentence for each certificate by ACME, if the node has no controller to obtain it."""
     for name in [] if controller else gateway.obtained:
         cure = "leave --no-controller out, or name certificateFile and keyFile"
         yield f"certificate {name}: expected a controller, which obtains it by acme, got --no-controller: {cure}"
 
 
-def _pair(what: str, chain: str, key: str) -> Iterator[str]:
-    wrong = [*_unreadable(what, chain), *_unreadable(what, key)]
-    yield from wrong
-    if wrong:
+def _pair(owner: str, chain: str, key: str) -> Iterator[str]:
+    mistakes = [*_unreadable(owner, chain), *_unreadable(owner, key)]
+    yield from mistakes
+    if mistakes:
         return
     if "-----BEGIN CERTIFICATE-----" not in _text(chain):
-        yield f"{what}: {chain}: expected a PEM block CERTIFICATE, got none: name the certificate, in PEM"
+        yield f"{owner}: {chain}: expected a PEM block CERTIFICATE, got none: name the certificate, in PEM"
     elif "PRIVATE KEY-----" not in _text(key):
-        yield f"{what}: {key}: expected a PEM block PRIVATE KEY, got none: name the certificate's key, in PEM"
+        yield f"{owner}: {key}: expected a PEM block PRIVATE KEY, got none: name the certificate's key, in PEM"
     else:
-        yield from _mismatch(what, chain, key)
+        yield from _mismatch(owner, chain, key)
 
 
-def _mismatch(what: str, chain: str, key: str) -> Iterator[str]:
-    asked: list[bool] = []
+def _mismatch(owner: str, chain: str, key: str) -> Iterator[str]:
+    is_encrypted = False
 
     def passphrase() -> str:
-        asked.append(True)
+        nonlocal is_encrypted
+        is_encrypted = True
         return ""
 
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(chain, key, passphrase)
     except (ssl.SSLError, ValueError) as error:
         reason = getattr(error, "reason", None) or str(error)
-        if asked:
-            yield f"{what}: {key}: expected a key without a passphrase, got an encrypted one: decrypt it (openssl pkey)"
+        if is_encrypted:
+            cure = "decrypt it (openssl pkey)"
+            yield f"{owner}: {key}: expected a key without a passphrase, got an encrypted one: {cure}"
         elif reason == "KEY_VALUES_MISMATCH":
             yield (
-                f"{what}: {key}: expected the key of the first certificate in {chain}, got another one:"
+                f"{owner}: {key}: expected the key of the first certificate in {chain}, got another one:"
                 " name the key that it was made for, or put that certificate first"
             )
         else:
-            yield f"{what}: expected a certificate and its key in PEM, got {chain} and {key}: {reason}"
+            yield f"{owner}: expected a certificate and its key in PEM, got {chain} and {key}: {reason}"
 
 
-def _pem(what: str, file: str, block: str, content: str) -> Iterator[str]:
-    if wrong := list(_unreadable(what, file)):
+def _pem(owner: str, file: str, block: str, content: str) -> Iterator[str]:
+    if wrong := list(_unreadable(owner, file)):
         yield from wrong
         return
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
-        found = f"-----BEGIN {block}-----" in _text(file)
+        has_block = f"-----BEGIN {block}-----" in _text(file)
     except ssl.SSLError:
-        found = False
-    if not found:
-        yield f"{what}: {file}: expected a PEM file {content}, got one without a good block {block}"
+        has_block = False
+    if not has_block:
+        yield f"{owner}: {file}: expected a PEM file {content}, got one without a good block {block}"
 
 
-def _unreadable(what: str, file: str) -> Iterator[str]:
-    """Looks before it reads: a pipe would be waited for, a device has no end."""
+def _unreadable(owner: str, file: str) -> Iterator[str]:
+    """Mistakes of a file. Checks its type before reading: a pipe would block, a device has no end."""
     try:
-        found = Path(file).stat()
-        if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
-            yield f"{what}: {file}: expected a file that can be read, got a pipe or a device"
-        elif found.st_size > MOST_BYTES:
-            yield f"{what}: {file}: expected a PEM file of at most {MOST_BYTES} bytes, got {found.st_size}"
+        status = Path(file).stat()
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            yield f"{owner}: {file}: expected a file that can be read, got a pipe or a device"
+        elif status.st_size > MOST_BYTES:
+            yield f"{owner}: {file}: expected a PEM file of at most {MOST_BYTES} bytes, got {status.st_size}"
         else:
             _text(file)
     except OSError as error:
-        yield f"{what}: {file}: expected a file that can be read, got: {error.strerror}"
+        yield f"{owner}: {file}: expected a file that can be read, got: {error.strerror}"
 
 
 def _text(file: str) -> str:

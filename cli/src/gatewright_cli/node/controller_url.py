@@ -1,17 +1,17 @@
-"""The URL by which an operator names a controller: read here, and nowhere else."""
+"""Parses the URL by which an operator names a controller."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from gatewright_controller.loopback import is_loopback
+from gatewright_controller.local.loopback import is_loopback
 
 EXAMPLE = "expected a URL such as https://gateway.example:9443 or http://127.0.0.1:9090"
 
 
 class ControllerUrlError(ValueError):
-    """The message says what was expected, and what came."""
+    """The message says what was expected, and what the URL was."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class ControllerUrl:
 
     @property
     def is_here(self) -> bool:
-        """Whether the controller, or a tunnel that leads to it, is on this machine."""
+        """Whether the controller, or a tunnel to it, is on this machine."""
         return is_loopback(self.host) or self.host.endswith(".localhost")
 
 

@@ -1,4 +1,4 @@
-"""The limits that protect a node from its clients: memory, shared out among its processes, time and connections."""
+"""The limits that protect a node from its clients: memory, divided among its processes, time and connections."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CGROUPS = Path("/proc/self/cgroup")
 MOUNT = Path("/sys/fs/cgroup")
 MIB = 2**20
 SHARES = 3
-"""The engine and Envoy may each take one of so many; the rest is for controller, executors and supervisor."""
+"""Engine and Envoy may each use one share of memory; the rest is for controller, executors and supervisor."""
 LEAST_HEAP = 128 * MIB
 BODIES = 128 * MIB
 BODY_SHARES = 8
@@ -20,14 +20,14 @@ REQUEST_SECONDS = 60.0
 HEADER_SECONDS = 10.0
 CONNECTIONS = 50_000
 FILES_EACH = 2
-"""A connection of a client's may need one to an upstream."""
+"""A client's connection may need another one to an upstream."""
 
 
 @dataclass(frozen=True)
 class Edge:
-    """memory: bytes that all processes may take. bodies: bytes that the engine may hold of bodies. request_seconds: how
-    long a request may take to come in where the gateway waits for it: a body that a policy wants whole, and headers; 0:
-    any time. connections: of clients, at once.
+    """memory: bytes for all processes. bodies: bytes of bodies that the engine may hold. request_seconds: how long the
+    gateway waits for a body that a policy wants whole, and at most for headers; 0: any time. connections: of clients,
+    at once.
     """
 
     memory: int
@@ -37,7 +37,7 @@ class Edge:
 
     @property
     def engine(self) -> int:
-        """Bytes from which on the engine collects its garbage more eagerly."""
+        """Bytes above which the engine collects garbage more often."""
         return self.memory // SHARES
 
     @property
@@ -47,11 +47,11 @@ class Edge:
 
     @property
     def header_seconds(self) -> float:
-        """How long a request's headers may take to come in: never any time."""
+        """How long a request's headers may take to arrive; always limited."""
         return min(HEADER_SECONDS, self.request_seconds) or HEADER_SECONDS
 
     def mistakes(self) -> Iterator[str]:
-        """Sentences about options that do not fit together."""
+        """A sentence for each conflict of options."""
         if self.bodies < 1:
             yield "--body-memory: expected at least 1 byte"
         elif self.bodies > self.engine:
@@ -67,7 +67,7 @@ def edge(
     request_seconds: float = REQUEST_SECONDS,
     connections: int | None = None,
 ) -> Edge:
-    """What is None is found: the memory of this machine or container, and what fits it."""
+    """The limits; a value that is None is derived from the memory of this machine or container."""
     whole = available() if memory is None else int(memory)
     held = min(BODIES, whole // BODY_SHARES) if bodies is None else int(bodies)
     return Edge(whole, held, request_seconds, connections or min(CONNECTIONS, most_files() // FILES_EACH))
@@ -93,7 +93,7 @@ def _limits(cgroups: Path, mount: Path) -> Iterator[int]:
 
 
 def _upwards(mount: Path, path: str, file: str) -> Iterator[int]:
-    """The limits of a group and of those above it. In a container the path may be the host's: then only the last is."""
+    """The limits of a group and of those above it. In a container with the host's path, only the root exists."""
     parts = [part for part in path.split("/") if part not in ("", "..")]
     for depth in range(len(parts), -1, -1):
         try:
@@ -105,6 +105,6 @@ def _upwards(mount: Path, path: str, file: str) -> Iterator[int]:
 
 
 def most_files() -> int:
-    """How many files a process may have open."""
+    """How many files a process may open."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     return CONNECTIONS * FILES_EACH if hard == resource.RLIM_INFINITY else hard

@@ -1,4 +1,4 @@
-"""What the supervisor asks the policy engine, over its admin socket."""
+"""A client for the policy engine's admin socket."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Hung(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class ExecutorReport(msgspec.Struct, frozen=True, rename="camel"):
-    """How the engine sees one executor process (ProcessStats in the engine).
+    """The engine's view of one executor process (ProcessStats in the engine).
 
-    silent_ms: since its last answer to a health check. stalled: hung executions hold all its workers.
+    silent_ms: the time since its last answer to a health check. stalled: hung executions hold all its workers.
     """
 
     group: str
@@ -55,7 +55,7 @@ class ExecutorReport(msgspec.Struct, frozen=True, rename="camel"):
 
 class Quarantined(msgspec.Struct, frozen=True, rename="camel"):
     """A policy instance under quarantine: `deaths` processes crashed while it ran. left_ms: until it is tried again.
-    held_at: FILE:LINE at which it held the interpreter of one; "": it did not.
+    held_at: FILE:LINE at which it held an interpreter; "" if it did not.
     """
 
     group: str
@@ -75,12 +75,12 @@ class ExecutorsReport(msgspec.Struct, frozen=True):
     quarantined: list[Quarantined]
 
     def at(self, address: str) -> ExecutorReport | None:
-        """The process at an address (unix:/path); None where the engine has none there."""
+        """The process at an address (unix:/path); None if the engine has none there."""
         return next((process for process in self.processes if process.address == address), None)
 
 
 class _Xds(msgspec.Struct, rename="camel"):
-    """Generations of what Envoy shall have, and the newest that it has acknowledged."""
+    """The present generations of Envoy's resources, and the newest ones that Envoy has acknowledged."""
 
     envoy_connected: bool
     cluster_generation: int
@@ -92,7 +92,7 @@ class _Xds(msgspec.Struct, rename="camel"):
 
 
 class FailingFile(msgspec.Struct, frozen=True):
-    """A certificate or an authority (kind) whose files cannot be used: what they held before is served, if anything."""
+    """A certificate or an authority (kind) whose files cannot be used; their previous content is served, if any."""
 
     kind: str
     name: str
@@ -103,9 +103,9 @@ class FailingFile(msgspec.Struct, frozen=True):
 
 
 class GatewayReport(msgspec.Struct, frozen=True, rename="camel"):
-    """What became of the newest Gateway: state is "" where nothing has been said of any yet.
+    """The state of the newest Gateway; "" if the engine has none yet.
 
-    closed: listeners that wait for files that can be used.
+    closed: listeners that wait for usable files.
     """
 
     state: str = ""
@@ -115,14 +115,14 @@ class GatewayReport(msgspec.Struct, frozen=True, rename="camel"):
 
     @property
     def refusal(self) -> str:
-        """Why the newest Gateway is not served; "" where it is, or nothing is known of it yet."""
+        """Why the newest Gateway is not served; "" if it is, or is not known yet."""
         return self.reason if self.state in ("rejected", "pending") else ""
 
 
 class CertificateWarnings(msgspec.Struct, frozen=True):
-    """When the end of a certificate is warned of, as the engine says it: by a share of its life.
+    """When the engine warns of a certificate's end: after a share of its lifetime.
 
-    renewed: by ACME, so that nobody has to replace its file.
+    renewed: by ACME, so that its file need not be replaced.
     """
 
     soon: datetime
@@ -130,7 +130,7 @@ class CertificateWarnings(msgspec.Struct, frozen=True):
     renewed: bool = False
 
     def stage(self, now: datetime) -> str:
-        """ "urgent", "soon", or "" where it is far from its end."""
+        """ "urgent", "soon", or "" if its end is far away."""
         return "urgent" if now >= self.urgent else "soon" if now >= self.soon else ""
 
 
@@ -140,8 +140,8 @@ class _Node(msgspec.Struct, frozen=True):
 
 
 class About(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a note is about. kind: api, policy (name:version), listener, certificate, authority, metrics (a process) or
-    store. api: of a policy.
+    """The subject of a note. kind: api, policy (name:version), listener, certificate, authority, metrics (a process) or
+    store. api: the policy's API.
     """
 
     kind: str
@@ -150,9 +150,9 @@ class About(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Note(msgspec.Struct, frozen=True):
-    """What is not as it should be at a node, in the engine's words (GET /notes); the Inspector shows the same notes.
+    """A problem of a node, in the engine's words (GET /notes); the Inspector shows the same notes.
 
-    party: who is responsible: upstream, policy, operator or gateway. degraded: the node itself is.
+    party: the responsible party: upstream, policy, operator or gateway. degraded: whether it makes the node degraded.
     title, reason and cure begin in lower case and end without a full stop.
     """
 
@@ -171,17 +171,17 @@ class _HasXds(msgspec.Struct):
 
 
 class Store(msgspec.Struct, frozen=True):
-    """The store of policies. valkey: HOST:PORT, "" where entries are in the engine. away: why that does not answer."""
+    """The store of policies. valkey: HOST:PORT, "" if entries are in the engine. away: why Valkey does not answer."""
 
     valkey: str = ""
     away: str = ""
 
 
 class EngineStats(msgspec.Struct, frozen=True, rename="camel"):
-    """What of GET /stats the status of a run shows.
+    """The part of GET /stats that the status of a run shows.
 
-    listener: HOST:PORT of the node's admin listener, "" where there is none. metrics_failing: the processes that told
-    no metrics at the last scrape, with the reason.
+    listener: HOST:PORT of the node's admin listener, "" for none. metrics_failing: the processes that returned no
+    metrics at the last scrape, with the reason.
     """
 
     listener: str = ""
@@ -191,7 +191,7 @@ class EngineStats(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class LogSettings(msgspec.Struct, frozen=True):
-    """exporting: whether log lines go to a collector. redaction: what is secret; None: the Gateway does not say."""
+    """exporting: whether log lines go to a collector. redaction: the secret names; None if the Gateway has none."""
 
     exporting: bool
     redaction: SecretNames | None = None
@@ -202,7 +202,7 @@ class _Refusal(msgspec.Struct):
 
 
 class EngineRefusedError(Exception):
-    """The engine has not done what it was asked: why. What it did before goes on."""
+    """The engine refused a request; its previous state stays. The message says why."""
 
 
 class EngineAdmin:
@@ -218,15 +218,13 @@ class EngineAdmin:
         return msgspec.json.decode(answer.content, type=ExecutorsReport)
 
     async def notes(self) -> list[Note]:
-        """What is not as it should be. Raises LocalHttpError where the engine gives no answer."""
+        """The node's problems. Raises LocalHttpError if the engine gives no answer."""
         answer = await self._client.get("/notes")
         answer.raise_for_status()
         return msgspec.json.decode(answer.content, type=list[Note])
 
     async def envoy_acknowledged_all(self) -> bool:
-        """Whether Envoy has acknowledged the newest clusters, listeners and routes. False where the engine gives no
-        answer.
-        """
+        """Whether Envoy has acknowledged the newest clusters, listeners and routes. False without an answer."""
         try:
             answer = await self._client.get("/stats")
             answer.raise_for_status()
@@ -238,7 +236,7 @@ class EngineAdmin:
         return xds.envoy_connected and acknowledged == wanted
 
     async def stats(self) -> EngineStats:
-        """As of an engine without troubles where it gives no answer."""
+        """The engine's stats; without an answer, those of an engine without problems."""
         try:
             answer = await self._client.get("/stats")
             answer.raise_for_status()
@@ -247,11 +245,11 @@ class EngineAdmin:
             return EngineStats()
 
     async def gateway(self) -> GatewayReport:
-        """What the engine makes of its Gateway."""
+        """The state of the engine's Gateway."""
         return (await self.stats()).node.gateway
 
     async def reload_gateway(self) -> None:
-        """Has the engine read the Gateway's file again. Raises EngineRefusedError; then it listens as before."""
+        """Has the engine read the Gateway's file again. Raises EngineRefusedError; then the listeners stay."""
         try:
             answer = await self._client.post("/gateway", timeout=GATEWAY_SECONDS)
         except LocalHttpError as error:
@@ -264,7 +262,7 @@ class EngineAdmin:
         await self._order("/log-level", {"component": component, "level": level})
 
     async def _order(self, path: str, order: Mapping[str, object]) -> None:
-        """Raises EngineRefusedError where the engine does not do it."""
+        """Posts an order. Raises EngineRefusedError if the engine refuses it."""
         try:
             answer = await self._client.post(path, json=order)
         except LocalHttpError as error:
@@ -273,19 +271,19 @@ class EngineAdmin:
             raise EngineRefusedError(_reason(answer))
 
     async def logs(self) -> LogSettings:
-        """What the Gateway says of log lines. Raises LocalHttpError where the engine does not know yet."""
+        """The Gateway's settings for log lines. Raises LocalHttpError while the engine does not know them."""
         answer = await self._client.get("/logs")
         answer.raise_for_status()
         return msgspec.json.decode(answer.content, type=LogSettings)
 
     async def export_logs(self, lines: bytes) -> None:
-        """Has it send log lines to its collector. Raises LocalHttpError; then it has taken none."""
+        """Has the engine send log lines to its collector. Raises LocalHttpError; then it has taken none."""
         answer = await self._client.request("POST", "/logs", content=lines)
         answer.raise_for_status()
 
     async def record_hold(self, address: str, pid: int, policy: str, at: str) -> None:
-        """Has a policy put under quarantine that holds the interpreter of a process at FILE:LINE, as far as it has an
-        execution there. Raises EngineRefusedError.
+        """Has the engine put a policy under quarantine that holds the interpreter of a process at FILE:LINE, if it has
+        an execution there. Raises EngineRefusedError.
         """
         hold = {"address": address, "pid": pid, "policy": policy, "at": at}
         await self._order("/executors/hold", hold)
@@ -313,7 +311,7 @@ class EngineAdmin:
 
 
 def notes(socket: Path) -> list[Note]:
-    """What is not as it should be at the node; nothing where the engine gives no answer."""
+    """The node's problems; none if the engine gives no answer."""
     try:
         return asyncio.run(EngineAdmin(socket).notes())
     except (LocalHttpError, msgspec.DecodeError):
@@ -321,16 +319,16 @@ def notes(socket: Path) -> list[Note]:
 
 
 def quarantined(socket: Path) -> list[object]:
-    """The policy instances that are not executed now, as JSON objects; none where the engine gives no answer."""
+    """The policy instances under quarantine, as JSON objects; none if the engine gives no answer."""
     try:
         report = asyncio.run(EngineAdmin(socket).executors())
     except (LocalHttpError, msgspec.DecodeError):
         return []
-    return [msgspec.to_builtins(one) for one in report.quarantined]
+    return [msgspec.to_builtins(instance) for instance in report.quarantined]
 
 
 def stats(socket: Path) -> EngineStats:
-    """As of an engine without troubles where it gives no answer."""
+    """The engine's stats; without an answer, those of an engine without problems."""
     return asyncio.run(EngineAdmin(socket).stats())
 
 

@@ -1,7 +1,7 @@
-"""Which variables of `gatewright run`'s own environment a process of a node gets. All others stay with the supervisor.
+"""The variables of `gatewright run`'s own environment that each process of a node gets. Others stay in the supervisor.
 
-Policies run in executors and in the engine, and what a process was started with can be read from outside as long as it
-lives (proc(5), /proc/PID/environ). So there is a list of what is passed, for each kind of process, and nothing else is.
+Policies run in executors and in the engine, and the environment of a process can be read from outside for as long as
+it lives (proc(5), /proc/PID/environ). So each kind of process gets the variables of a list, and no others.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import replace
 from gatewright_cli.supervision.specs import Inherits, ProcessSpec
 
 OURS = "GATEWRIGHT_"
-"""Prefix of what the product itself is told: tokens, operators' parameters."""
+"""Prefix of the product's own variables: tokens, operators' parameters."""
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 EVERY = Inherits(
     names=frozenset(
@@ -23,12 +23,12 @@ EVERY = Inherits(
             *PROXIES,
             *map(str.lower, PROXIES),
             *("RES_OPTIONS", "LOCALDOMAIN", "HOSTALIASES"),  # resolver(5)
-            *("LD_LIBRARY_PATH", "LD_PRELOAD", "GLIBC_TUNABLES"),  # where Python or an allocator needs them to start
+            *("LD_LIBRARY_PATH", "LD_PRELOAD", "GLIBC_TUNABLES"),  # if Python or an allocator needs them to start
         }
     ),
     prefixes=("LC_", "MALLOC_"),
 )
-"""Places, language, certificates, proxies (with the credentials that stand in their URLs), resolver, loader."""
+"""Paths, language, certificates, proxies (with the credentials in their URLs), resolver, loader."""
 PYTHON = frozenset(
     f"PYTHON{name}"
     for name in (
@@ -37,10 +37,10 @@ PYTHON = frozenset(
         *("SAFEPATH", "TRACEMALLOC", "UTF8", "WARNINGS", "_CPU_COUNT", "_GIL", "_JIT"),
     )
 )
-"""What tunes an interpreter. What steers it to other code (PYTHONPATH, PYTHONSTARTUP, PYTHONHOME) is not among it: an
-executor runs what its lock has."""
+"""Variables that tune an interpreter. Those that lead it to other code (PYTHONPATH, PYTHONSTARTUP, PYTHONHOME) are not
+among them: an executor runs what its lock file has."""
 OWN_PYTHON = PYTHON | {"PYTHONPATH", "PYTHONUSERBASE"}
-"""For processes of the supervisor's own interpreter: they are found as it was."""
+"""For processes of the supervisor's own interpreter, which find their modules as it does."""
 GO = frozenset({"GOGC", "GOMEMLIMIT", "GODEBUG", "GOMAXPROCS", "GOTRACEBACK"})
 
 CONTROLLER = replace(EVERY, names=EVERY.names | OWN_PYTHON, prefixes=(*EVERY.prefixes, "GATEWRIGHT_CONTROLLER_"))
@@ -49,17 +49,17 @@ ENVOY = EVERY
 
 
 def executor(passed: Iterable[str]) -> Inherits:
-    """passed: names that the operator passes to policies."""
+    """The variables of an executor. passed: names that the operator passes to policies."""
     return replace(EVERY, names=EVERY.names | PYTHON | {*passed})
 
 
 def engine(passed: Iterable[str]) -> Inherits:
-    """passed: names that the operator passes to policies."""
+    """The variables of the engine. passed: names that the operator passes to policies."""
     return replace(EVERY, names=EVERY.names | GO | {*passed})
 
 
 def passed_mistakes(names: Iterable[str], own: Mapping[str, str] = os.environ) -> Iterator[str]:
-    """What is wrong with names that an operator wants policies to get."""
+    """A sentence for each wrong name of `--pass-env`."""
     for name in names:
         if not name or "=" in name:
             yield f"--pass-env: expected the name of a variable, got {name!r}: its value is taken from the environment"
@@ -70,6 +70,6 @@ def passed_mistakes(names: Iterable[str], own: Mapping[str, str] = os.environ) -
 
 
 def withheld(specs: Iterable[ProcessSpec], own: Mapping[str, str] = os.environ) -> tuple[str, ...]:
-    """Names of our own variables that none of these processes gets, sorted."""
+    """Names of the supervisor's variables that none of these processes gets, sorted."""
     lists = [spec.inherits for spec in specs]
-    return tuple(sorted(name for name in own if not any(each.has(name) for each in lists)))
+    return tuple(sorted(name for name in own if not any(inherits.has(name) for inherits in lists)))

@@ -1,4 +1,4 @@
-"""How Envoy is stopped without losing a request."""
+"""Stops Envoy without losing a request."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ IDLE_SECONDS = 1.0
 class EnvoyDrain:
     """Four steps, `seconds` in all at most (https://www.envoyproxy.io/docs/envoy/latest/operations/admin):
 
-    1. The health check fails, so load balancers look elsewhere, and clients are told to close their connection with the
-       next answer. New connections are still taken, for `accepts_seconds`; None: for a second, or until there are none.
-    2. New connections wait outside until those that wait inside are accepted.
-    3. The listeners close, whichever there are by then: now new connections are refused.
-    4. What is under way ends: there is no connection left, or after a while only some on which nothing happens.
+    1. The health check fails, so load balancers choose other nodes, and the next answer on each connection asks its
+       client to close it. New connections are still accepted, for `accepts_seconds`; None: for a second, or until there
+       are none.
+    2. The kernel holds new connections back until those in the listeners' queues are accepted.
+    3. All listeners close: now new connections are refused.
+    4. Requests end: until no connection is left, or after a while only idle ones.
     """
 
     admin: Path
@@ -37,7 +38,7 @@ class EnvoyDrain:
     accepts_seconds: float | None = None
 
     async def run(self) -> None:
-        """May raise LocalHttpError."""
+        """Drains. May raise LocalHttpError."""
         began = time.monotonic()
         client = http_client(self.admin)
         await client.post("/healthcheck/fail")
@@ -86,17 +87,17 @@ class _Listeners(msgspec.Struct):
 
 
 async def _addresses(client: LocalClient) -> list[str]:
-    """HOST:PORT of each listener for TCP that Envoy has now. One with HTTP/3 has the same for UDP, which Envoy's list
-    does not tell from it: where that is closed, a new connection waits for nothing and a client goes to TCP.
+    """HOST:PORT of each TCP listener that Envoy has now. A listener with HTTP/3 has the same address for UDP, which
+    Envoy's list does not distinguish; a client whose new UDP connection is refused uses TCP.
     """
     answer = await client.get("/listeners", params={"format": "json"})
-    found = msgspec.json.decode(answer.content or b"{}", type=_Listeners).listener_statuses
-    sockets = [one.local_address.socket_address for one in found]
-    return list(dict.fromkeys(join_address(one.address, one.port_value) for one in sockets if one))
+    listeners = msgspec.json.decode(answer.content or b"{}", type=_Listeners).listener_statuses
+    sockets = [listener.local_address.socket_address for listener in listeners]
+    return list(dict.fromkeys(join_address(socket.address, socket.port_value) for socket in sockets if socket))
 
 
-async def _active(client: LocalClient, what: str) -> int:
+async def _active(client: LocalClient, kind: str) -> int:
     """How many connections ("cx") or requests ("rq") of clients there are."""
-    answer = await client.get("/stats", params={"filter": f"^http.gatewright.downstream_{what}_active$"})
+    answer = await client.get("/stats", params={"filter": f"^http.gatewright.downstream_{kind}_active$"})
     _, _, value = answer.text.partition(": ")
     return int(value.strip() or 0)

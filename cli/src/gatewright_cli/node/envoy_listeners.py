@@ -1,4 +1,4 @@
-"""What Envoy listens on and the certificates that it has, as it says itself, whoever has told it to."""
+"""The listeners and certificates that Envoy has now, read from Envoy itself."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DAY = 86400
 
 @dataclass(frozen=True)
 class Served:
-    """As JSON objects. listeners: `name`, `url`. certificates: `kind` ("certificate" or "authority"), `name`, `ends`
+    """JSON objects. listeners: `name`, `url`. certificates: `kind` ("certificate" or "authority"), `name`, `ends`
     (RFC 3339, UTC), `daysLeft` (whole days; below 0 once it has ended), by kind and name.
     """
 
@@ -35,15 +35,17 @@ class Served:
     certificates: list[Json]
 
 
-def served(socket: Path, now: float) -> Served | None:
-    """From Envoy's admin interface (/listeners, /stats); None where it is away. now: seconds since 1970."""
+def read_served(socket: Path, now: float) -> Served | None:
+    """Reads Envoy's admin interface (/listeners, /stats); None if it does not answer. now: seconds since 1970."""
     try:
-        found, stats = asyncio.run(_ask(http_client(socket)))
+        listeners, stats = asyncio.run(_ask(http_client(socket)))
     except (LocalHttpError, msgspec.DecodeError):
         return None
-    counted: dict[str, int] = {one["name"]: one["value"] for one in stats.get("stats", []) if "value" in one}
+    counted: dict[str, int] = {
+        counter["name"]: counter["value"] for counter in stats.get("stats", []) if "value" in counter
+    }
     secure = {match["address"] for name in counted if (match := TLS.fullmatch(name))}
-    return Served(list(_listeners(found, secure)), list(_certificates(counted, now)))
+    return Served(list(_listeners(listeners, secure)), list(_certificates(counted, now)))
 
 
 async def _ask(client: LocalClient) -> tuple[Json, Json]:
@@ -52,23 +54,23 @@ async def _ask(client: LocalClient) -> tuple[Json, Json]:
     return msgspec.json.decode(listeners.content), msgspec.json.decode(stats.content)
 
 
-def _listeners(found: Json, secure: set[str]) -> Iterator[Json]:
-    for one in found.get("listener_statuses", []):
-        place = one.get("local_address", {}).get("socket_address", {})
+def _listeners(answer: Json, secure: set[str]) -> Iterator[Json]:
+    for listener in answer.get("listener_statuses", []):
+        place = listener.get("local_address", {}).get("socket_address", {})
         if not place:
             continue
         address = join_address(place["address"], place["port_value"])
         tls = address.replace(":", "_") in secure  # as Envoy writes it in a counter's name
-        yield {"name": one["name"], "url": url(address, "https" if tls else "http")}
+        yield {"name": listener["name"], "url": url(address, "https" if tls else "http")}
 
 
 def _certificates(counted: dict[str, int], now: float) -> Iterator[Json]:
-    """Each once: where several listeners have it, some of them may have the one before for a moment."""
+    """Each certificate once, with the earliest end: for a moment, some listeners may still have the previous one."""
     ends: dict[tuple[str, str], int] = {}
     for name, seconds in counted.items():
         if match := EXPIRATION.fullmatch(name):
             key = match["kind"], match["name"]
             ends[key] = min(seconds, ends.get(key, seconds))
     for (kind, name), seconds in sorted(ends.items()):
-        said = datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
-        yield {"kind": kind, "name": name, "ends": said, "daysLeft": math.floor((seconds - now) / DAY)}
+        end = datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+        yield {"kind": kind, "name": name, "ends": end, "daysLeft": math.floor((seconds - now) / DAY)}

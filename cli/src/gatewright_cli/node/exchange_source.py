@@ -1,4 +1,4 @@
-"""Where recorded exchanges come from: a controller's /v1/exchanges and /v1/recordings."""
+"""A client for recorded exchanges: a controller's /v1/exchanges and /v1/recordings."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from urllib.parse import quote
 
 import msgspec
 
-from gatewright_cli.node.management import NoAnswerError, said
+from gatewright_cli.node.management import NoAnswerError, refusal_text
 from gatewright_cli.supervision.local_http import Answer, LocalClient, LocalHttpError
 
 ANSWER_SECONDS = 20.0
 SILENCE_SECONDS = 60.0
-"""The controller says every 15 s that it lives."""
+"""The controller sends an empty line every 15 s."""
 JSON_LINES = {"accept": "application/x-ndjson"}
 
 
 class RefusedError(Exception):
-    """The controller does not do what is asked; the message says why."""
+    """The controller refused the request; the message says why."""
 
 
 class NotRecordedError(Exception):
-    """No node has the exchange; the message says what nodes are silent, if any are."""
+    """No node has the exchange; the message names nodes that did not answer, if any."""
 
 
-class ToldNode(msgspec.Struct, frozen=True):
-    """A node, and whether it tells of its exchanges; reason: why it does not."""
+class WatchedNode(msgspec.Struct, frozen=True):
+    """A node of a watch. reason: why it sends no exchanges; "" if it does."""
 
     id: str
     state: str
@@ -45,32 +45,32 @@ class _Ended(msgspec.Struct):
 class _Line(msgspec.Struct):
     exchange: msgspec.Raw = msgspec.Raw()
     dropped: _Dropped | None = None
-    nodes: list[ToldNode] | None = None
+    nodes: list[WatchedNode] | None = None
     ended: _Ended | None = None
 
 
 @dataclass(frozen=True)
 class Event:
-    """One of: an exchange, as the engine made it; how many were dropped; the nodes, where others tell than before; why
-    there is no more: "limit", "seconds", "told" or "stopping".
+    """One of: an exchange, as the engine made it; how many were dropped; the nodes, when those that send have changed;
+    why the stream ends: "limit", "seconds", "told" (all kept exchanges were sent) or "stopping".
     """
 
     exchange: bytes = b""
     dropped: int = 0
-    nodes: tuple[ToldNode, ...] | None = None
+    nodes: tuple[WatchedNode, ...] | None = None
     ended: str = ""
 
 
 class Recording(msgspec.Struct, frozen=True, rename="camel"):
-    """One that is under way."""
+    """A recording that has begun."""
 
     id: str
     ends_at: str
-    nodes: list[ToldNode] = []
+    nodes: list[WatchedNode] = []
 
 
 class ExchangeSource:
-    """The controller at a URL ("http://127.0.0.1:9090"). token: what it asks for; "" for none. tls: of an https URL."""
+    """The controller at a URL ("http://127.0.0.1:9090"). token: its token; "" for none. tls: for an https URL."""
 
     def __init__(self, controller: str, token: str, tls: ssl.SSLContext | None = None) -> None:
         self._url = controller
@@ -79,9 +79,9 @@ class ExchangeSource:
             self._client.headers["authorization"] = f"Bearer {token}"
 
     async def watch(self, parameters: Sequence[tuple[str, str]]) -> AsyncIterator[Event]:
-        """What /v1/exchanges tells with these query parameters, to its end.
+        """The events of /v1/exchanges with these query parameters, until its end.
 
-        Raises RefusedError, and NoAnswerError where it breaks off.
+        Raises RefusedError, and NoAnswerError if the stream breaks off.
         """
         answered = False
         try:
@@ -99,12 +99,12 @@ class ExchangeSource:
         """The newest exchange with this request id. Raises NotRecordedError, RefusedError, NoAnswerError."""
         answer = await self._ask("GET", f"/v1/exchanges/{quote(request_id, safe='')}")
         if answer.status_code == 404:
-            raise NotRecordedError(said(answer).removeprefix("404 "))
+            raise NotRecordedError(refusal_text(answer).removeprefix("404 "))
         _refuse(answer)
         return answer.content
 
     async def record(self, exchange_filter: object, seconds: int) -> Recording:
-        """Has nodes keep what fits. Raises RefusedError, NoAnswerError."""
+        """Has nodes keep the exchanges that match the filter. Raises RefusedError, NoAnswerError."""
         content = msgspec.json.encode({"filter": exchange_filter, "seconds": seconds})
         answer = await self._ask("POST", "/v1/recordings", content)
         _refuse(answer)
@@ -120,16 +120,17 @@ class ExchangeSource:
 
 def _refuse(answer: Answer) -> None:
     if answer.status_code == 401:
-        raise RefusedError(f"{said(answer)}; for --controller, the file GATEWRIGHT_CONTROLLER_TOKEN_FILE names has it")
+        cure = "for --controller, name the file with the token in GATEWRIGHT_CONTROLLER_TOKEN_FILE"
+        raise RefusedError(f"{refusal_text(answer)}; {cure}")
     if answer.is_error:
-        raise RefusedError(said(answer))
+        raise RefusedError(refusal_text(answer))
 
 
 def _event(line: bytes) -> Event:
-    told = msgspec.json.decode(line, type=_Line)
+    message = msgspec.json.decode(line, type=_Line)
     return Event(
-        exchange=bytes(told.exchange),
-        dropped=told.dropped.exchanges if told.dropped else 0,
-        nodes=tuple(told.nodes) if told.nodes is not None else None,
-        ended=told.ended.reason if told.ended else "",
+        exchange=bytes(message.exchange),
+        dropped=message.dropped.exchanges if message.dropped else 0,
+        nodes=tuple(message.nodes) if message.nodes is not None else None,
+        ended=message.ended.reason if message.ended else "",
     )

@@ -1,4 +1,4 @@
-"""Replaces executor processes that are hung, out of memory or due. `judge` decides, from plain values."""
+"""Replaces executor processes that hang, are out of memory or due. `judge` decides, from plain values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOT_SERVING_SECONDS = 2.0
 SPREAD = 0.1
 SILENT = "silent"
 REPLACE_SHARE = 0.5
-"""A process that has been silent for this share of the limit is replaced; after all of it, it is killed."""
+"""A process is replaced after this share of the silence limit, and killed after all of it."""
 FIRST_DELAY, MAX_DELAY, RESET_AFTER = 5.0, 300.0, 600.0
 
 
@@ -33,7 +33,7 @@ class Limits:
 
     age: seconds since its start. executions: that it has begun. resident: bytes of memory. hung: workers that run hung
     executions; None: a quarter of the workers. silent: seconds without an answer to the engine's health check; after
-    half of it, another process takes its place, and it may finish what it has.
+    half of them, another process takes its place, and it may finish its executions.
     """
 
     age: float | None = None
@@ -45,7 +45,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Observed:
-    """What the supervisor itself sees of a process. `not_serving`: for how many seconds it has said so."""
+    """What the supervisor observes of a process. not_serving: for how many seconds it has reported so."""
 
     pid: int
     uptime: float
@@ -56,8 +56,10 @@ class Observed:
 
 @dataclass(frozen=True)
 class Verdict:
-    """kill: the process does nothing any more, so it is killed and started again. Else another one takes its place.
-    cause: one word for the reason, of a few. hold: the policy's code at which it stands, where that is known."""
+    """The decision to recycle a process. kill: the process makes no progress, so it is killed and started again. Else
+    another one takes its place. cause: one of a few words for the reason. hold: the policy's code that holds its
+    interpreter, if known.
+    """
 
     cause: str
     reason: str
@@ -66,15 +68,15 @@ class Verdict:
 
     @property
     def fields(self) -> dict[str, object]:
-        """For the log."""
-        found: dict[str, object] = {"reason": self.reason}
+        """Fields for the log."""
+        fields: dict[str, object] = {"reason": self.reason}
         if self.hold is not None:
-            found |= {"policy": self.hold.policy, "at": self.hold.at, "stack": self.hold.stack}
-        return found
+            fields |= {"policy": self.hold.policy, "at": self.hold.at, "stack": self.hold.stack}
+        return fields
 
 
 def judge(report: ExecutorReport, seen: Observed, limits: Limits) -> Verdict | None:
-    """None: it stays. A report with another pid is of the process before it."""
+    """Whether and why to recycle a process; None: it stays. A report with another pid is about its predecessor."""
     if report.pid != seen.pid:
         return None
     if report.silent_ms > limits.silent * 1000 * REPLACE_SHARE:
@@ -92,7 +94,7 @@ def judge(report: ExecutorReport, seen: Observed, limits: Limits) -> Verdict | N
 
 
 def _hangs(report: ExecutorReport, limits: Limits) -> Verdict | None:
-    """One attachment whose hung executions hold all its slots is enough: it answers nothing there."""
+    """Too many hung workers, or one attachment whose hung executions hold all its slots, so that it answers nothing."""
     limit = limits.hung or max(1, report.workers // 4)
     blocked = [hung for hung in report.hung if hung.blocks_instance]
     if report.workers_hung >= limit or blocked:
@@ -114,9 +116,9 @@ def _is_due(report: ExecutorReport, seen: Observed, limits: Limits) -> Verdict |
 
 def _hung(hung: list[Hung]) -> str:
     return ", ".join(
-        f"{one.policy} of API {one.api}, instance {one.instance} "
-        f"({one.count}, the oldest for {one.oldest_ms / 1000:.0f} s)"
-        for one in hung
+        f"{group.policy} of API {group.api}, instance {group.instance} "
+        f"({group.count}, the oldest for {group.oldest_ms / 1000:.0f} s)"
+        for group in hung
     )
 
 
@@ -140,19 +142,19 @@ class ReplacementBackoff:
 
 @dataclass
 class _Watched:
-    """What is remembered of one process."""
+    """The state that is kept for one process."""
 
     pid: int
     spread: float = field(default_factory=random.random)
     unserving_since: float | None = None
-    is_located: bool = False  # it has been looked for what holds its interpreter
+    is_located: bool = False  # whether the holder of its interpreter was searched for
     hold: InterpreterHold | None = None
 
 
 class ExecutorRecycler:
     """Checks the executors twice a second and replaces those that need it, one at a time.
 
-    on_recycled: called with the group and the cause when one was killed, or another one has taken its place.
+    on_recycled: called with the group and the cause when an executor was killed or replaced.
     """
 
     def __init__(
@@ -170,7 +172,7 @@ class ExecutorRecycler:
         self._replacing: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
-        """Until it is cancelled."""
+        """Checks and replaces until it is cancelled."""
         try:
             while True:
                 await asyncio.sleep(until_next_tick(POLL_SECONDS))
@@ -183,70 +185,71 @@ class ExecutorRecycler:
     async def _check_all(self) -> None:
         try:
             reports = await self._admin.executors()
-        except LocalHttpError:  # the engine is on its way back
+        except LocalHttpError:  # the engine is restarting
             return
-        serving = [one for one in self._executors.serving if one.process.state is State.READY]
-        self._watched = {pid: self._watched.get(pid, _Watched(pid)) for one in serving if (pid := one.process.pid)}
-        for one in serving:
-            report = reports.at(one.address)
-            if report is None or (pid := one.process.pid) is None:
+        serving = [executor for executor in self._executors.serving if executor.process.state is State.READY]
+        pids = [pid for executor in serving if (pid := executor.process.pid)]
+        self._watched = {pid: self._watched.get(pid, _Watched(pid)) for pid in pids}
+        for executor in serving:
+            report = reports.at(executor.address)
+            if report is None or (pid := executor.process.pid) is None:
                 continue
-            verdict = judge(report, self._observe(one, pid, report), self._limits)
+            verdict = judge(report, self._observe(executor, pid, report), self._limits)
             if verdict is not None and verdict.cause == SILENT:
-                verdict = await self._locate(one, pid, verdict)
-            self._act(one, verdict)
+                verdict = await self._locate(executor, pid, verdict)
+            self._act(executor, verdict)
 
-    def _observe(self, one: Executor, pid: int, report: ExecutorReport) -> Observed:
+    def _observe(self, executor: Executor, pid: int, report: ExecutorReport) -> Observed:
         watched, now = self._watched[pid], time.monotonic()
         if not report.connected or report.serving:
             watched.unserving_since = None
         elif watched.unserving_since is None:
             watched.unserving_since = now
         not_serving = 0.0 if watched.unserving_since is None else now - watched.unserving_since
-        return Observed(pid, one.process.uptime, resident(pid), not_serving, watched.spread)
+        return Observed(pid, executor.process.uptime, resident(pid), not_serving, watched.spread)
 
-    async def _locate(self, one: Executor, pid: int, verdict: Verdict) -> Verdict:
-        """Names the policy that holds the interpreter, once; the engine executes it no more for a while."""
-        watched, page = self._watched[pid], one.process.stack_page
+    async def _locate(self, executor: Executor, pid: int, verdict: Verdict) -> Verdict:
+        """Finds the policy that holds the interpreter, once, and has the engine put it under quarantine."""
+        watched, page = self._watched[pid], executor.process.stack_page
         if not watched.is_located and page is not None:
             watched.is_located = True
-            watched.hold = await find_hold(pid, page, one.generation.build.group(one.id.group))
+            watched.hold = await find_hold(pid, page, executor.generation.build.group(executor.id.group))
             if watched.hold is not None:
-                await self._tell_engine(one, pid, watched.hold)
+                await self._quarantine(executor, pid, watched.hold)
         if (hold := watched.hold) is None:
             return verdict
         return replace(verdict, reason=f"{verdict.reason}: {hold.policy} holds the interpreter at {hold.at}", hold=hold)
 
-    async def _tell_engine(self, one: Executor, pid: int, hold: InterpreterHold) -> None:
+    async def _quarantine(self, executor: Executor, pid: int, hold: InterpreterHold) -> None:
         try:
-            await self._admin.record_hold(one.address, pid, hold.policy, hold.at)
+            await self._admin.record_hold(executor.address, pid, hold.policy, hold.at)
         except EngineRefusedError as error:
-            self._output.event(f"{hold.policy} is not under quarantine: {error}", "warning", process=one.id.name)
+            self._output.event(f"{hold.policy} is not under quarantine: {error}", "warning", process=executor.id.name)
 
-    def _act(self, one: Executor, verdict: Verdict | None) -> None:
+    def _act(self, executor: Executor, verdict: Verdict | None) -> None:
         if verdict is None:
             return
         if verdict.kill:
-            self._output.event("executor is killed", "error", process=one.id.name, **verdict.fields)
-            one.process.kill()
-            self._on_recycled(one.id.group, verdict.cause)
+            self._output.event("executor is killed", "error", process=executor.id.name, **verdict.fields)
+            executor.process.kill()
+            self._on_recycled(executor.id.group, verdict.cause)
             return
-        backoff = self._backoffs.setdefault((one.id.group, one.id.slot), ReplacementBackoff())
+        backoff = self._backoffs.setdefault((executor.id.group, executor.id.slot), ReplacementBackoff())
         if backoff.allows(time.monotonic()) and (self._replacing is None or self._replacing.done()):
             backoff.record(time.monotonic())
-            self._replacing = asyncio.create_task(self._replace(one, verdict), name="replace executor")
+            self._replacing = asyncio.create_task(self._replace(executor, verdict), name="replace executor")
 
-    async def _replace(self, one: Executor, verdict: Verdict) -> None:
-        self._output.event("executor is replaced", "warning", process=one.id.name, **verdict.fields)
+    async def _replace(self, executor: Executor, verdict: Verdict) -> None:
+        self._output.event("executor is replaced", "warning", process=executor.id.name, **verdict.fields)
         began = time.monotonic()
         try:
-            left = await self._executors.replace(one)
+            draining = await self._executors.replace(executor)
         except (EngineRefusedError, StartError) as error:
-            self._output.event(f"executor stays: {error}", "error", process=one.id.name)
+            self._output.event(f"executor is not replaced: {error}", "error", process=executor.id.name)
             return
-        if left is not None:
-            self._on_recycled(one.id.group, verdict.cause)
-            self._output.event("executor replaced", process=one.id.name, took=f"{time.monotonic() - began:.2f}s")
+        if draining is not None:
+            self._on_recycled(executor.id.group, verdict.cause)
+            self._output.event("executor replaced", process=executor.id.name, took=f"{time.monotonic() - began:.2f}s")
 
 
 def resident(pid: int) -> int:

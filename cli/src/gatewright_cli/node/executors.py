@@ -1,9 +1,9 @@
-"""The executor processes of a run: which serve, and how others take their places without a lost execution.
+"""The executor processes of a run, and their replacement without a lost execution.
 
-A replacement, of the groups that a build has changed or of one process, goes the same way: start the new processes →
-each is ready → the engine configures every policy instance in them and routes new exchanges to them → the old ones
-drain → the engine disconnects from them → they are stopped. Until the engine has switched, the old ones serve; if it
-refuses, the new ones are stopped again.
+Replacing the groups that a build has changed, or one process, takes the same steps: start the new processes → each is
+ready → the engine configures every policy instance in them and routes new exchanges to them → the old ones drain → the
+engine disconnects from them → they are stopped. Until the engine has switched, the old ones serve; if it refuses, the
+new ones are stopped again.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ class Executor:
 
     @property
     def address(self) -> str:
-        """unix:/path, as the engine has it."""
+        """unix:/path, as the engine names it."""
         return f"unix:{self.process.spec.sockets[0]}"
 
 
 class Executors:
-    """All executor processes of a run. One change at a time; those that were replaced drain in the background. Close it
+    """All executor processes of a run. One change at a time; replaced processes drain in the background. Close it
     before the supervisor stops.
 
-    on_unused: called with each generation but the present one, once no process runs from it any more.
+    on_unused: called with each former generation, once no process runs from it any more.
     """
 
     def __init__(
@@ -67,15 +67,16 @@ class Executors:
         self._output, self._admin = output, admin
         self.generation, self._on_unused = first, on_unused
         self.serving = [
-            Executor(one, supervisor.process(one.name), first) for one in processes.first_executors(settings, run_dir)
+            Executor(executor_id, supervisor.process(executor_id.name), first)
+            for executor_id in processes.first_executors(settings, run_dir)
         ]
         self._all = list(self.serving)
-        self._serials = {(one.id.group, one.id.slot): 1 for one in self.serving}
+        self._serials = {(executor.id.group, executor.id.slot): 1 for executor in self.serving}
         self._one_change = asyncio.Lock()
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
-        """No longer waits for those that drain: whoever stops all processes stops these too."""
+        """Stops waiting for draining processes, since the supervisor stops these with all others."""
         for task in self._leaving:
             task.cancel()
         if self._leaving:
@@ -89,33 +90,34 @@ class Executors:
         *,
         superseded: Sequence[str] = (),
     ) -> asyncio.Task[None]:
-        """Makes a generation the one that serves. Raises EngineRefusedError, StartError: the present one goes on then.
+        """Makes a generation the serving one. Raises EngineRefusedError, StartError; then the present one stays.
 
-        Processes of a group that is the same in both go on. Answers what ends when those that were replaced are gone.
-        before_deploy: called before the engine is told; a cancellation before that leaves everything as it was, one
-        after it may not.
-        superseded: policies, name:version, that the generation has not, or not as they were; what runs of them stays
-        with the processes before it until the controller has others.
+        Processes of a group that is the same in both generations stay. Returns a task that ends when the replaced
+        processes are gone.
+        before_deploy: called before the request to the engine; a cancellation before it changes nothing, one after it
+        may.
+        superseded: policies, name:version, that the generation lacks or has changed; their instances stay in the old
+        processes until the controller has deployed others.
         """
         async with self._one_change:
-            keeps = [one for one in self.serving if _is_same(one, generation)]
-            kept = {one.id.group for one in keeps}
+            keeps = [executor for executor in self.serving if _is_same(executor, generation)]
+            kept = {executor.id.group for executor in keeps}
             fresh = [group.name for group in generation.build.groups if group.name not in kept]
             ids = [self._next(name, slot) for name in fresh for slot in range(self._settings.executors)]
-            leaving = [one for one in self.serving if one not in keeps]
+            leaving = [executor for executor in self.serving if executor not in keeps]
             self.serving = await self._switch(generation, ids, keeps, spent or PhaseTimes(), before_deploy, superseded)
             before, self.generation = self.generation, generation
             self._report_if_unused(before)
             return self._drain(leaving)
 
     async def replace(self, old: Executor) -> asyncio.Task[None] | None:
-        """Gives one process's place to a new one of the same generation. Raises EngineRefusedError, StartError."""
+        """Replaces one process by a new one of the same generation. Raises EngineRefusedError, StartError."""
         async with self._one_change:
             if old not in self.serving:
                 return None  # another change was faster
-            others = [one for one in self.serving if one is not old]
-            one = self._next(old.id.group, old.id.slot)
-            self.serving = await self._switch(self.generation, [one], others, PhaseTimes(), lambda: None)
+            others = [executor for executor in self.serving if executor is not old]
+            fresh = self._next(old.id.group, old.id.slot)
+            self.serving = await self._switch(self.generation, [fresh], others, PhaseTimes(), lambda: None)
             return self._drain([old])
 
     async def _switch(
@@ -127,20 +129,20 @@ class Executors:
         before_deploy: Callable[[], None],
         superseded: Sequence[str] = (),
     ) -> list[Executor]:
-        specs = [(one, self._spec(generation, one)) for one in ids]  # all of them, before any is added
-        fresh = [self._add(generation, one, spec) for one, spec in specs]
-        serving = sorted([*others, *fresh], key=lambda one: (one.id.group, one.id.slot))
-        roster = {one.id: one.process.spec.sockets[0] for one in serving}
+        specs = [(executor_id, self._spec(generation, executor_id)) for executor_id in ids]  # before any is added
+        fresh = [self._add(generation, executor_id, spec) for executor_id, spec in specs]
+        serving = sorted([*others, *fresh], key=lambda executor: (executor.id.group, executor.id.slot))
+        roster = {executor.id: executor.process.spec.sockets[0] for executor in serving}
         try:
             with spent.measure("executors"):
-                await _all_started(fresh)
-                await self._engine_is_ready()
+                await _start_all(fresh)
+                await self._wait_for_engine()
             before_deploy()
             with spent.measure("engine"):
                 manifest, addresses = generation.build.manifest, processes.addresses(roster)
                 await self._admin.deploy(generation.number, manifest, addresses, superseded)
         except BaseException:
-            await asyncio.shield(asyncio.gather(*(self._remove(one) for one in fresh)))
+            await asyncio.shield(asyncio.gather(*(self._remove(executor) for executor in fresh)))
             raise
         self._supervisor.process(ENGINE).spec = processes.engine(self._settings, self._run_dir, generation, roster)
         return serving
@@ -150,28 +152,30 @@ class Executors:
         self._serials[group, slot] = serial
         return ExecutorId(group, slot, serial)
 
-    def _spec(self, generation: Generation, one: ExecutorId) -> ProcessSpec:
+    def _spec(self, generation: Generation, executor_id: ExecutorId) -> ProcessSpec:
         try:
-            return processes.executor(self._settings, self._run_dir, generation, one, self._run_dir.socket(one.name))
+            return processes.executor(
+                self._settings, self._run_dir, generation, executor_id, self._run_dir.socket(executor_id.name)
+            )
         except IsolationError as error:
             raise EngineRefusedError(str(error)) from error
 
-    def _add(self, generation: Generation, one: ExecutorId, spec: ProcessSpec) -> Executor:
-        made = Executor(one, self._supervisor.add(spec, before=ENGINE), generation)
-        self._all.append(made)
-        return made
+    def _add(self, generation: Generation, executor_id: ExecutorId, spec: ProcessSpec) -> Executor:
+        executor = Executor(executor_id, self._supervisor.add(spec, before=ENGINE), generation)
+        self._all.append(executor)
+        return executor
 
-    async def _engine_is_ready(self) -> None:
-        """The engine may be on its way back at this moment."""
-        process, end = self._supervisor.process(ENGINE), time.monotonic() + ENGINE_SECONDS
-        while process.state is not State.READY:
+    async def _wait_for_engine(self) -> None:
+        """Waits until the engine is ready: it may be restarting at this moment."""
+        engine, end = self._supervisor.process(ENGINE), time.monotonic() + ENGINE_SECONDS
+        while engine.state is not State.READY:
             if time.monotonic() > end:
-                raise EngineRefusedError(f"the policy engine is not ready, it is {process.state}")
+                raise EngineRefusedError(f"the policy engine is not ready, it is {engine.state}")
             await asyncio.sleep(POLL_SECONDS)
 
     def _drain(self, leaving: list[Executor]) -> asyncio.Task[None]:
-        for one in leaving:
-            one.process.mark_replaced()
+        for executor in leaving:
+            executor.process.mark_replaced()
         task = asyncio.create_task(self._remove_when_done(leaving), name="executors drain")
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
@@ -181,41 +185,41 @@ class Executors:
         end = time.monotonic() + self._settings.executor_drain_seconds + SLACK_SECONDS
         while leaving and time.monotonic() < end:
             if report := await self._report():
-                done = [one for one in leaving if report.at(one.address) is None]
-                leaving = [one for one in leaving if one not in done]
-                await asyncio.gather(*(self._remove(one) for one in done))
+                done = [executor for executor in leaving if report.at(executor.address) is None]
+                leaving = [executor for executor in leaving if executor not in done]
+                await asyncio.gather(*(self._remove(executor) for executor in done))
             await asyncio.sleep(POLL_SECONDS)
-        await asyncio.gather(*(self._remove(one) for one in leaving))
+        await asyncio.gather(*(self._remove(executor) for executor in leaving))
 
     async def _report(self) -> ExecutorsReport | None:
         try:
             return await self._admin.executors()
-        except LocalHttpError:  # the engine is on its way back
+        except LocalHttpError:  # the engine is restarting
             return None
 
-    async def _remove(self, one: Executor) -> None:
-        socket = one.process.spec.sockets[0]
-        await self._supervisor.remove(one.process)
+    async def _remove(self, executor: Executor) -> None:
+        socket = executor.process.spec.sockets[0]
+        await self._supervisor.remove(executor.process)
         self._run_dir.remove_file(socket)
-        self._all.remove(one)
-        self._report_if_unused(one.generation)
+        self._all.remove(executor)
+        self._report_if_unused(executor.generation)
 
     def _report_if_unused(self, generation: Generation) -> None:
-        if generation is not self.generation and not any(one.generation is generation for one in self._all):
+        if generation is not self.generation and not any(executor.generation is generation for executor in self._all):
             self._on_unused(generation)
 
 
-def _is_same(one: Executor, generation: Generation) -> bool:
-    """Whether a process runs what another generation has for its group."""
-    content = one.generation.build.group(one.id.group).content
+def _is_same(executor: Executor, generation: Generation) -> bool:
+    """Whether the process runs the same code and environment that the generation has for its group."""
+    content = executor.generation.build.group(executor.id.group).content
     return content != "" and content in {
-        group.content for group in generation.build.groups if group.name == one.id.group
+        group.content for group in generation.build.groups if group.name == executor.id.group
     }
 
 
-async def _all_started(executors: list[Executor]) -> None:
-    """Side by side. Raises the first StartError."""
-    starting = [asyncio.create_task(one.process.start()) for one in executors]
+async def _start_all(executors: list[Executor]) -> None:
+    """Starts the processes concurrently. Raises the first StartError."""
+    starting = [asyncio.create_task(executor.process.start()) for executor in executors]
     try:
         await asyncio.gather(*starting)
     except StartError:

@@ -1,4 +1,4 @@
-"""Which run a command means that names none: the one of the folder in which it is given."""
+"""Finds the run that a command without --run-dir is for: the one of the working directory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CURE = f"--run-dir or {VARIABLE}"
 
 @dataclass(frozen=True)
 class _Run:
-    """A run of this user's. manifest: None where it runs a build output as it is."""
+    """A run of this user. manifest: None if it runs a build output as it is."""
 
     path: Path
     manifest: Path | None
@@ -41,27 +41,27 @@ class _Run:
 
 
 def find_run() -> Path:
-    """The run directory that GATEWRIGHT_RUN_DIR names; else that of the run whose manifest or state directory is in the
-    working directory or above it. Raises RunDirError, with all runs of this user.
+    """The run directory in GATEWRIGHT_RUN_DIR; else that of the run whose manifest or state directory is in the working
+    directory or above it. Raises RunDirError, with all runs of this user.
     """
-    if named := os.environ.get(VARIABLE):
-        return Path(named)
+    if path := os.environ.get(VARIABLE):
+        return Path(path)
     runs = [run for path in live_runs() if (run := _read(path)) is not None]
     here = Path.cwd().resolve()
     for folder in (here, *here.parents):
-        found = [run for run in runs if run.is_of(folder)]
-        if len(found) == 1:
-            return found[0].path
-        if found:
-            expected = f"expected one run whose manifest or state directory is in {folder}, got {len(found)}"
-            raise RunDirError(_named(expected, found, f"name one with {CURE}"))
-        if _is_project(folder):  # it does not run
+        matching = [run for run in runs if run.is_of(folder)]
+        if len(matching) == 1:
+            return matching[0].path
+        if matching:
+            expected = f"expected one run whose manifest or state directory is in {folder}, got {len(matching)}"
+            raise RunDirError(_list_runs(expected, matching, f"name one with {CURE}"))
+        if _is_project(folder):  # which has no run
             break
     raise RunDirError(_refusal(here, runs))
 
 
-def described(path: Path) -> str:
-    """The run in a directory, for people: with its manifest or state directory, where it says that."""
+def describe_run(path: Path) -> str:
+    """A description of the run in a directory, with its manifest or state directory if known."""
     run = _read(path)
     return f"the run of {run.origin} (--run-dir {path})" if run else f"the run in {path}"
 
@@ -69,12 +69,12 @@ def described(path: Path) -> str:
 def _is_project(folder: Path) -> bool:
     try:
         return (folder / MANIFEST).exists()
-    except OSError:  # a folder that this user may not look into
+    except OSError:  # a folder that this user may not read
         return False
 
 
 def _read(path: Path) -> _Run | None:
-    """What a run has written of itself; None where it ends just now, or is of an older version."""
+    """The run by its status.json; None if it is just ending, or of an older version."""
     try:
         status: dict[str, Any] = json.loads((path / STATUS).read_text())
     except OSError:
@@ -93,8 +93,8 @@ def _refusal(here: Path, runs: list[_Run]) -> str:
     if len(runs) == 1:
         got, place = "1 of another folder", "its folder"
     expected = f"expected a run whose manifest or state directory is in {here} or above it, got {got}"
-    return _named(expected, runs, f"go to {place}, or name it with {CURE}")
+    return _list_runs(expected, runs, f"go to {place}, or name it with {CURE}")
 
 
-def _named(expected: str, runs: list[_Run], cure: str) -> str:
+def _list_runs(expected: str, runs: list[_Run], cure: str) -> str:
     return "\n".join([f"{expected}:", *map(str, runs), cure])

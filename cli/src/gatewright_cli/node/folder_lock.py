@@ -1,4 +1,4 @@
-"""The lock of a folder (flock(2)): held for as long as a run has it, however that ends."""
+"""Locks a folder (flock(2)) until the process ends, however it ends."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 
-def locked(path: Path, *, follow: bool = True) -> int | None:
-    """A descriptor with the folder's lock; None where another process has it. Raises OSError.
+def lock_folder(path: Path, *, follow: bool = True) -> int | None:
+    """A descriptor that holds the folder's lock; None if another process holds it. Raises OSError.
 
     follow: whether the path may be a link to the folder.
     """

@@ -1,4 +1,4 @@
-"""Options that are meant for a process and not for us: `--py.workers 8`, `--pe.x=y`, `--envoy.concurrency 2`."""
+"""Options to forward to a process of the node: `--py.workers 8`, `--pe.x=y`, `--envoy.concurrency 2`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Forwarded:
 
 
 class ForwardedError(Exception):
-    """Options that nobody takes; `mistakes` has one sentence for each."""
+    """Unknown options; `mistakes` has one sentence for each."""
 
     def __init__(self, mistakes: list[str]) -> None:
         super().__init__("; ".join(mistakes))
@@ -27,20 +27,20 @@ class ForwardedError(Exception):
 
 
 def parse(arguments: Iterable[str]) -> Forwarded:
-    """What is left of a command line. An option followed by another one, or by nothing, has no value."""
-    found: dict[str, Flags] = {target: {} for target in TARGETS}
+    """Parses the rest of a command line. An option followed by another one, or by nothing, has no value."""
+    flags: dict[str, Flags] = {target: {} for target in TARGETS}
     mistakes = []
     for option, value in _pairs(list(arguments)):
         target, _, name = option.removeprefix("--").partition(".")
         if not option.startswith("--"):
             mistakes.append(f"unexpected argument {option!r}")
         elif target in TARGETS and name:
-            found[target][name] = value
+            flags[target][name] = value
         else:
-            mistakes.append(f"unknown option {option!r}: {_known()}")
+            mistakes.append(f"unknown option {option!r}: {_known_options()}")
     if mistakes:
         raise ForwardedError(mistakes)
-    return Forwarded(**found)
+    return Forwarded(**flags)
 
 
 def _pairs(arguments: list[str]) -> Iterator[tuple[str, str | None]]:
@@ -56,13 +56,13 @@ def _pairs(arguments: list[str]) -> Iterator[tuple[str, str | None]]:
 
 
 def command_line(defaults: Flags, forwarded: Flags) -> tuple[str, ...]:
-    """Options as arguments; a forwarded one takes the place of our default of the same name."""
+    """Options as arguments; a forwarded one replaces the default of the same name."""
     words: list[str] = []
     for name, value in (defaults | forwarded).items():
         words += [f"--{name}"] if value is None else [f"--{name}", value]
     return tuple(words)
 
 
-def _known() -> str:
-    listed = ", ".join(f"--{target}.NAME for {who}" for target, who in TARGETS.items())
+def _known_options() -> str:
+    listed = ", ".join(f"--{target}.NAME for {process}" for target, process in TARGETS.items())
     return f"see `gatewright run --help`; options passed on are {listed}"

@@ -1,6 +1,6 @@
-"""What a node listens on: a Gateway as its file, the environment and options say together.
+"""The Gateway of a node: what it listens on, by the Gateway's file, the environment and options.
 
-Found out and rendered in a child of the supervisor, which would else hold Envoy's types for as long as it runs.
+A child of the supervisor reads and renders it, since the supervisor would else keep Envoy's types in memory.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FILE = "gateway.yaml"
 DOCUMENT = "gateway.json"
 RENDERED = "gateway.binpb"
 ACME = "acme"
-"""In the run directory: the document for the controller, and what it is to a node's engine."""
+"""In the run directory: the document for the controller, and its rendered form for the engine."""
 
 
 @dataclass(frozen=True)
@@ -51,16 +51,15 @@ class Listener:
         return url(self.address, "https" if self.tls else "http")
 
     def overlaps(self, other: Listener) -> bool:
-        """Whether one of the two takes what is meant for the other."""
+        """Whether one of the two would accept connections for the other."""
         return self.port == other.port and overlap(self.host, other.host)
 
 
 @dataclass(frozen=True)
 class Gateway:
-    """An effective document: all that there is to say, and what of it the supervisor needs.
+    """An effective document, and the parts of it that the supervisor needs.
 
-    connections, heap: of Envoy, None where the document leaves them to the node. secret_names: None where nobody has
-    found them out.
+    connections, heap: of Envoy; None if the document leaves them to the node. secret_names: None if unknown.
     """
 
     document: JsonObject = field(default_factory=lambda: {"apiVersion": "gatewright.dev/v1", "kind": "Gateway"})
@@ -72,31 +71,31 @@ class Gateway:
     @property
     def addresses(self) -> str:
         """HOST:PORT of each listener, for people."""
-        return ", ".join(one.address for one in self.listeners)
+        return ", ".join(listener.address for listener in self.listeners)
 
     @property
     def obtained(self) -> list[str]:
         """Names of the certificates that are obtained by ACME."""
-        return [name for name, one in self._named("certificates").items() if "acme" in one]
+        return [name for name, fields in self._fields_of("certificates").items() if "acme" in fields]
 
     @property
     def source(self) -> str:
-        """The file that it was read from, "" for none."""
+        """The file that the document was read from, "" for none."""
         metadata = self.document.get("metadata")
         return str(metadata.get("source", "")) if isinstance(metadata, dict) else ""
 
     def files(self, kind: str) -> dict[str, dict[str, str]]:
         """The `certificates` or the `authorities` that are files, by name."""
-        return {name: one for name, one in self._named(kind).items() if "acme" not in one}
+        return {name: fields for name, fields in self._fields_of(kind).items() if "acme" not in fields}
 
-    def _named(self, kind: str) -> dict[str, dict[str, Any]]:
+    def _fields_of(self, kind: str) -> dict[str, dict[str, Any]]:
         spec = self.document.get("spec")
-        found = spec.get(kind) if isinstance(spec, dict) else None
-        return {str(name): dict(one) for name, one in found.items()} if isinstance(found, dict) else {}
+        named = spec.get(kind) if isinstance(spec, dict) else None
+        return {str(name): dict(fields) for name, fields in named.items()} if isinstance(named, dict) else {}
 
 
 class GatewayError(Exception):
-    """The file, the environment or an option says something wrong; `mistakes` has one sentence for each."""
+    """The file, the environment or an option has mistakes; `mistakes` has one sentence for each."""
 
     def __init__(self, mistakes: Sequence[str]) -> None:
         super().__init__("; ".join(mistakes))
@@ -104,7 +103,7 @@ class GatewayError(Exception):
 
 
 class GatewayReader:
-    """A child that reads a Gateway, and renders it when it is asked: what both import is imported once. Make it before
+    """A child process that reads a Gateway, and renders it on request, so that both share their imports. Make it before
     there are threads, and close it.
     """
 
@@ -112,56 +111,59 @@ class GatewayReader:
         self._child = Conversation(lambda: _read_and_render(file, options))
 
     def effective(self) -> Gateway:
-        """The Gateway of the file (None: none), under the environment, under options. Once. Raises GatewayError."""
-        return told(self._child.receive())
+        """The Gateway of the file (None: none), overridden by the environment and by options. Call it once. Raises
+        GatewayError.
+        """
+        return gateway_from_json(self._child.receive())
 
     def start_rendering(self, state_dir: Path) -> None:
-        """Of the effective Gateway. What is to be obtained by ACME, and was not yet, has a placeholder in the state
-        directory then."""
+        """Has the child render the effective Gateway. A certificate that ACME has not obtained yet gets a placeholder
+        in the state directory.
+        """
         self._child.send(str(state_dir.absolute()))
 
     def rendered(self) -> str:
-        """It, as engines take it, in base64. Waits for it, a quarter of a second, and for the end of the child."""
+        """The rendered Gateway for the engine, in base64. Waits for the rendering, and for the end of the child."""
         rendered: str = self._child.receive()
         self.close()
         return rendered
 
     def close(self) -> None:
-        """Waits for the child to end, whatever it has been asked."""
+        """Ends the child, and waits for its end."""
         self._child.close()
 
 
 def _read_and_render(file: Path | None, options: Mapping[str, object]) -> Generator[Any, str, None]:
-    found = tell_effective(file, options)
-    state_dir = yield found
-    yield tell_rendered(found["document"], Path(state_dir))
+    effective = effective_as_json(file, options)
+    state_dir = yield effective
+    yield render_as_base64(effective["document"], Path(state_dir))
 
 
 def acme_folder(state_dir: Path) -> Path:
-    """Of what is obtained by ACME."""
+    """The folder of certificates by ACME."""
     return state_dir.absolute() / ACME
 
 
 def write_document(run_dir: RunDir, gateway: Gateway) -> Path:
-    """The controller's file, in the run directory."""
+    """Writes the controller's file into the run directory."""
     return run_dir.write(DOCUMENT, json.dumps(gateway.document, indent=2) + "\n")
 
 
 def write_rendered(run_dir: RunDir, rendered: str) -> Path:
-    """The engine's file, in the run directory."""
+    """Writes the engine's file into the run directory."""
     return run_dir.write_bytes(RENDERED, base64.b64decode(rendered))
 
 
-def tell_effective(file: Path | None, options: Mapping[str, object]) -> dict[str, Any]:
-    """For a process of its own: as JSON, what `told` reads."""
-    from gatewright_controller import gateway_file
+def effective_as_json(file: Path | None, options: Mapping[str, object]) -> dict[str, Any]:
+    """The effective Gateway as JSON for `gateway_from_json`, made in a process of its own."""
+    from gatewright_controller.gateway import gateway_file
     from gatewright_documents.document import read_file
     from gatewright_documents.yaml_reader import JSON_TYPES
 
     try:
         read = read_file(file, str(file), JSON_TYPES) if file else None
         written = None if read is None else read.value
-        if read is not None and not isinstance(written, dict):  # an empty one too: an editor may be about to fill it
+        if read is not None and not isinstance(written, dict):  # an empty file too: an editor may be about to fill it
             return {"mistakes": [f"{file}: expected a document with `kind: Gateway`, got {shown(written)}; write one"]}
         assert written is None or isinstance(written, dict)
         try:
@@ -170,38 +172,42 @@ def tell_effective(file: Path | None, options: Mapping[str, object]) -> dict[str
         except Invalid as invalid:
             if read is None:
                 raise
-            raise Invalid([read.located(one) if _is_a_field(one.field) else one for one in invalid.mistakes]) from None
+            located = [read.located(mistake) if _is_a_field(mistake.field) else mistake for mistake in invalid.mistakes]
+            raise Invalid(located) from None
     except Invalid as invalid:
-        return {"mistakes": [str(one) for one in invalid.mistakes]}
+        return {"mistakes": [str(mistake) for mistake in invalid.mistakes]}
     values = gateway_file.bootstrap_values(document)
-    listeners = [[one.name, one.host, one.port, one.tls, one.http3] for one in gateway_file.listening(document)]
-    found = {"document": document, "listeners": listeners, "connections": values.connections, "heap": values.memory}
-    return {**found, "secretNames": gateway_file.secret_names(document)}
+    listeners = [
+        [listener.name, listener.host, listener.port, listener.tls, listener.http3]
+        for listener in gateway_file.listening(document)
+    ]
+    fields = {"document": document, "listeners": listeners, "connections": values.connections, "heap": values.memory}
+    return {**fields, "secretNames": gateway_file.secret_names(document)}
 
 
 def _is_a_field(name: str) -> bool:
-    """Of the document; not an option or a variable, under whose name a mistake is told as well."""
+    """Whether a mistake names a field of the document, and not an option or a variable."""
     return not name.startswith(("--", "GATEWRIGHT_"))
 
 
-def told(found: dict[str, Any]) -> Gateway:
-    """The Gateway that another process has found out. Raises GatewayError."""
-    if "mistakes" in found:
-        raise GatewayError(found["mistakes"])
-    listeners = tuple(Listener(*one) for one in found["listeners"])
-    names = msgspec.convert(found["secretNames"], SecretNames)
-    return Gateway(found["document"], listeners, found["connections"], found["heap"], names)
+def gateway_from_json(answer: dict[str, Any]) -> Gateway:
+    """The Gateway by the answer of `effective_as_json`. Raises GatewayError."""
+    if "mistakes" in answer:
+        raise GatewayError(answer["mistakes"])
+    listeners = tuple(Listener(*fields) for fields in answer["listeners"])
+    names = msgspec.convert(answer["secretNames"], SecretNames)
+    return Gateway(answer["document"], listeners, answer["connections"], answer["heap"], names)
 
 
-def tell_rendered(document: JsonObject, state_dir: Path) -> str:
-    """For a process of its own: the document rendered, in base64, and placeholders written."""
-    from gatewright_controller import gateway_file
+def render_as_base64(document: JsonObject, state_dir: Path) -> str:
+    """The rendered document in base64, made in a process of its own. Writes placeholders for ACME."""
+    from gatewright_controller.gateway import gateway_file
 
     gateway_file.write_placeholders(document, acme_folder(state_dir))
     return base64.b64encode(gateway_file.render(document, acme_folder(state_dir))).decode()
 
 
-def overlap(one: str, other: str) -> bool:
-    """Whether what listens on one host takes what is meant for the other. Envoy's `::` is IPv6 alone."""
-    every = "::" if ":" in one else "0.0.0.0"  # noqa: S104 - compared, not bound
-    return (":" in one) == (":" in other) and (one == other or every in (one, other))
+def overlap(host: str, other: str) -> bool:
+    """Whether a listener on one host would accept connections for the other. Envoy's `::` is IPv6 alone."""
+    every = "::" if ":" in host else "0.0.0.0"  # noqa: S104 - compared, not bound
+    return (":" in host) == (":" in other) and (host == other or every in (host, other))

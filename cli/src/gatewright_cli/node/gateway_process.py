@@ -1,8 +1,9 @@
-"""An effective Gateway, and it rendered, found out apart from a run that goes on: `node/gateway.py` asks it.
+"""Reads and renders a Gateway in a process of its own, for a reload of a run (run/gateway_reloading.py).
 
     python -m gatewright_cli.node.gateway_process
 
-stdin: {"file": PATH or null, "options": {…}, "stateDir": PATH}. stdout: what `gateway.told` reads, and "rendered".
+stdin: {"file": PATH or null, "options": {…}, "stateDir": PATH}. stdout: the answer for `gateway.gateway_from_json`,
+with "rendered".
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from gatewright_cli.node import gateway
 
 
 def main() -> None:
-    """Once."""
-    asked = json.load(sys.stdin)
-    file = Path(asked["file"]) if asked["file"] else None
-    found = gateway.tell_effective(file, asked["options"])
-    if "mistakes" not in found:
-        found["rendered"] = gateway.tell_rendered(found["document"], Path(asked["stateDir"]))
-    json.dump(found, sys.stdout)
+    """Answers one request."""
+    request = json.load(sys.stdin)
+    file = Path(request["file"]) if request["file"] else None
+    answer = gateway.effective_as_json(file, request["options"])
+    if "mistakes" not in answer:
+        answer["rendered"] = gateway.render_as_base64(answer["document"], Path(request["stateDir"]))
+    json.dump(answer, sys.stdout)
 
 
 if __name__ == "__main__":

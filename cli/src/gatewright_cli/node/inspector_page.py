@@ -1,7 +1,7 @@
-"""How somebody gets to the Inspector, signed in: an address with the token in its fragment, which no server is sent,
-and a file that leads there.
+"""Signs a person in to the Inspector: by an address with the token in its fragment, which browsers send to no server,
+and by a file that leads to it.
 
-A browser is given the file's name: its own arguments, as those of each process, are there for every user to read.
+A browser is started with the file's name, since every user can read the arguments of a process.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from urllib.parse import quote
 from gatewright_cli.node.run_dir import RunDir
 
 FILE = "inspector.html"
-"""In the run directory, 0600, as long as the run."""
+"""In the run directory, 0600, for as long as the run."""
 PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="referrer" content="no-referrer">
@@ -23,15 +23,15 @@ PAGE = """<!doctype html>
 
 
 def address(controller: str) -> str:
-    """Of the Inspector that the controller at a URL ("http://127.0.0.1:9090") serves."""
+    """The address of the Inspector of the controller at a URL ("http://127.0.0.1:9090")."""
     return f"{controller.rstrip('/')}/"
 
 
 def sign_in_address(controller: str, token: str) -> str:
-    """The same, and whoever opens it is signed in."""
+    """The Inspector's address with the token, which signs in the person who opens it."""
     return f"{address(controller)}#token={quote(token, safe='')}"
 
 
 def write_page(run_dir: RunDir, controller: str, token: str) -> None:
-    """The file; it goes with the run directory."""
+    """Writes the file, which is removed with the run directory."""
     run_dir.write(FILE, PAGE.format(address=html.escape(sign_in_address(controller, token))))

@@ -1,9 +1,9 @@
 """Finds the policy that holds the interpreter of an executor, so that nothing else runs there.
 
-One thread of the process holds the interpreter and computes; the others wait for it. So the threads that compute are
-asked where they are, without the interpreter's help (stack_page.py). Where none computes, all are asked: a thread may
-wait in C and not have let go. Only where all that have a policy's code on their stacks are of one policy is that one
-named.
+One thread of the process holds the interpreter (the GIL) and computes; the others wait for it. So this module reads the
+stacks of the threads that compute, without the interpreter's help (stack_page.py). If none computes, it reads all
+stacks, since a thread may wait in C and hold the interpreter. It names a policy only if all stacks with a policy's code
+are of that one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gatewright_cli.builds.registry import Registry, folder_of, read_registry
 from gatewright_cli.supervision.stack_page import StackPage
 
 LOOK_SECONDS = 0.1
-COMPUTES = 0.5  # share of that time for which a thread computes, or waits for a core
+COMPUTES = 0.5  # the share of LOOK_SECONDS for which a computing thread runs, or waits for a core
 MOST_THREADS = 64
 MOST_SECONDS = 1.0  # for all threads that do not compute
 FRAME = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+) in (?P<function>.+)$')
@@ -29,7 +29,7 @@ COPY = re.compile(r"^.*/policies/(\w+)/")
 
 @dataclass(frozen=True)
 class InterpreterHold:
-    """policy: name:version. at: FILE:LINE, the innermost of the policy's own. stack: from there on, as a traceback."""
+    """policy: name:version. at: FILE:LINE, the policy's innermost line. stack: from that line on, as a traceback."""
 
     policy: str
     at: str
@@ -37,7 +37,7 @@ class InterpreterHold:
 
 
 async def find_hold(pid: int, page: StackPage, group: Group) -> InterpreterHold | None:
-    """The one of a process that answers nothing; None where it cannot be seen."""
+    """The hold in a process that does not answer; None if none is found."""
     try:
         registry = read_registry(group.registry)
     except (OSError, ValueError, SyntaxError):
@@ -56,15 +56,15 @@ async def find_hold(pid: int, page: StackPage, group: Group) -> InterpreterHold 
 
 
 def hold_in(lines: Sequence[str], registry: Registry) -> InterpreterHold | None:
-    """What a stack, the innermost frame first, has of a policy's code."""
-    frames = [found for line in lines if (found := FRAME.match(line))]
+    """The policy's code in a stack, whose innermost frame is first; None for none."""
+    frames = [match for line in lines if (match := FRAME.match(line))]
     policies = {folder_of(module): key for key, module in registry.modules.items()}
     folders = [_folder(frame["file"], policies) for frame in frames]
     if not any(folders):
         return None
     inner = next(number for number, folder in enumerate(folders) if folder)
     outer = max(number for number, folder in enumerate(folders) if folder)
-    shown = [_shown(frame["file"], registry.sources) for frame in frames]
+    shown = [_source_path(frame["file"], registry.sources) for frame in frames]
     text = "Stack (most recent call last):" + "".join(
         f'\n  File "{shown[number]}", line {frames[number]["line"]}, in {frames[number]["function"]}'
         for number in range(outer, -1, -1)
@@ -73,19 +73,19 @@ def hold_in(lines: Sequence[str], registry: Registry) -> InterpreterHold | None:
 
 
 def _folder(file: str, policies: Mapping[str, str]) -> str:
-    """The policy's, "" where the file is no policy's."""
-    found = COPY.match(file)
-    return found[1] if found is not None and found[1] in policies else ""
+    """The folder of the policy that the file belongs to; "" for none."""
+    match = COPY.match(file)
+    return match[1] if match is not None and match[1] in policies else ""
 
 
-def _shown(file: str, sources: Mapping[str, str]) -> str:
-    """As its author names it."""
-    found = COPY.match(file)
-    return f"{sources[found[1]]}/{file[found.end() :]}" if found is not None and found[1] in sources else file
+def _source_path(file: str, sources: Mapping[str, str]) -> str:
+    """The file as the policy's author names it."""
+    match = COPY.match(file)
+    return f"{sources[match[1]]}/{file[match.end() :]}" if match is not None and match[1] in sources else file
 
 
 async def _computing(pid: int) -> list[int]:
-    """The threads of a process that compute all the time, or would if they had a core."""
+    """The threads of a process that compute all the time, or would with a core."""
     before, began = _used_seconds(pid), time.monotonic()
     await asyncio.sleep(LOOK_SECONDS)
     passed, now = time.monotonic() - began, _used_seconds(pid)
@@ -93,14 +93,14 @@ async def _computing(pid: int) -> list[int]:
 
 
 def _used_seconds(pid: int) -> dict[int, float]:
-    """By thread, for how long it has computed or waited for a core (proc(5), schedstat); 0 where nothing says so."""
-    found = {}
+    """Seconds by thread for which it has computed or waited for a core (proc(5), schedstat); 0 if unknown."""
+    seconds = {}
     try:
         for task in Path(f"/proc/{pid}/task").iterdir():
-            found[int(task.name)] = _schedstat(task)
+            seconds[int(task.name)] = _schedstat(task)
     except OSError:  # it has ended
         return {}
-    return found
+    return seconds
 
 
 def _schedstat(task: Path) -> float:

@@ -1,7 +1,7 @@
-"""Secrets taken out of log lines, by the list of names that the Gateway has (spec.redaction).
+"""Removes secrets from log lines, by the Gateway's list of names (spec.redaction).
 
-All lines of a node pass here, whoever wrote them. One without anything that may be a secret is looked at once, by RE2,
-and passes as it is; another one is read, redacted value by value, and written anew.
+All lines of all processes of a node pass here. One RE2 search passes a line without a possible secret unchanged; any
+other line is parsed, redacted value by value, and written anew.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from urllib.parse import unquote_plus
 
 import msgspec
 import re2
-from gatewright_controller.secret_names import REDACTED, SecretNameSet
+from gatewright_controller.resource.secret_names import REDACTED, SecretNameSet
 
 JWT = r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*"
 CREDENTIALS = r"(?i)\b(bearer|dpop|negotiate|basic)((?:\s|%20|\+)+)([A-Za-z0-9._~+/=-]{6,})"
@@ -21,7 +21,7 @@ PARAMETER = r"([?&;#]([^=&;?#\s\"'<>\\]+)=)[^&;#\s\"'<>\\]*"
 ASSIGNMENT = r"\b([A-Za-z][A-Za-z0-9_-]{0,63})(?:[\"']?[ \t]*[:=][ \t]*|',[ \t]*(?='))"
 """NAME=, NAME:, and as Envoy writes headers, 'NAME', 'VALUE'."""
 ODD_PARAMETER = r"[?&;][^=&;#\s\"]*[%\[.][^=&;#\s\"]*="
-"""One whose name is encoded, or has parts."""
+"""A parameter whose name is encoded, or has parts."""
 QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"?|'(?:[^'\\]|\\.)*'?", re.DOTALL)
 BARE = re.compile(r"[^\s,;&\"'<>{}\[\]()]+")
 LINE_REST = re.compile(r"[^\r\n\"']+")
@@ -29,7 +29,7 @@ STANDARD = ("time", "level", "component")
 
 
 class SecretNames(msgspec.Struct, frozen=True, rename="camel"):
-    """The list of a Gateway."""
+    """The Gateway's list of secret names."""
 
     headers: tuple[str, ...] = ()
     query_parameters: tuple[str, ...] = ()
@@ -37,12 +37,12 @@ class SecretNames(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class LineRedaction:
-    """By one list."""
+    """Redaction by one list of names."""
 
     def __init__(self, names: SecretNames) -> None:
         headers, parameters, fields = names.headers, names.query_parameters, names.fields
         self._headers, self._parameters, self._fields = map(SecretNameSet, (headers, parameters, fields))
-        named = "|".join(sorted(map(_spelled, {*headers, *fields, *parameters})))
+        named = "|".join(sorted(map(_name_pattern, {*headers, *fields, *parameters})))
         assigned = rf"(?i)(?:{named})\\?[\"']?\s*(?:[:=]|,\s*')" if named else "[^\\s\\S]"
         options = re2.Options()
         options.max_mem = 64 << 20
@@ -50,7 +50,7 @@ class LineRedaction:
         self._suspicious = re2.compile("|".join(parts).encode(), options)
 
     def __call__(self, line: bytes) -> bytes:
-        """The line as it may be shown; JSON stays JSON."""
+        """The redacted line; JSON stays JSON."""
         if self._suspicious.search(line) is None:
             return line
         try:
@@ -61,7 +61,7 @@ class LineRedaction:
         return line if shown == fields else msgspec.json.encode(shown)
 
     def text(self, text: str) -> str:
-        """Free text without tokens, credentials, users of URLs, secret parameters, and what stands behind a name."""
+        """Free text without tokens, credentials, users of URLs, secret parameters, and values behind secret names."""
         text = re.sub(JWT, REDACTED, text)
         text = re.sub(CREDENTIALS, _credential, text)
         text = re.sub(USERINFO, rf"\1{REDACTED}@", text)
@@ -78,49 +78,49 @@ class LineRedaction:
             case str():
                 return self.text(value)
             case dict():
-                return {str(key): self._member(str(key), one) for key, one in value.items()}
+                return {str(key): self._member(str(key), member) for key, member in value.items()}
             case list():
-                return [self._value(one) for one in value]
+                return [self._value(item) for item in value]
         return value
 
-    def _parameter(self, found: re.Match[str]) -> str:
-        """Also one of an object or a list: user[token], user.token, token[]."""
-        name = unquote_plus(found[2])
+    def _parameter(self, match: re.Match[str]) -> str:
+        """The replacement of a URL parameter, also of one in an object or a list: user[token], user.token, token[]."""
+        name = unquote_plus(match[2])
         parts = [name, *filter(None, re.split(r"[\[\].]", name))]
-        return f"{found[1]}{REDACTED}" if any(part in self._parameters for part in parts) else found[0]
+        return f"{match[1]}{REDACTED}" if any(part in self._parameters for part in parts) else match[0]
 
     def _assignments(self, text: str) -> str:
         shown, at = [], 0
-        for found in re.finditer(ASSIGNMENT, text):
-            header = found[1] in self._headers
-            if found.start() < at or not (header or found[1] in self._fields):
+        for match in re.finditer(ASSIGNMENT, text):
+            header = match[1] in self._headers
+            if match.start() < at or not (header or match[1] in self._fields):
                 continue
-            end = _value_end(text, found.end(), to_end_of_line=header)
-            if end == found.end() or text.startswith(REDACTED, found.end()):
+            end = _value_end(text, match.end(), to_end_of_line=header)
+            if end == match.end() or text.startswith(REDACTED, match.end()):
                 continue
-            shown += [text[at : found.end()], REDACTED]
+            shown += [text[at : match.end()], REDACTED]
             at = end
         return "".join([*shown, text[at:]])
 
 
 def _value_end(text: str, at: int, *, to_end_of_line: bool) -> int:
-    """Where a value ends that begins there: quoted texts and others without anything between them are one."""
+    """The end of the value that begins at `at`. Adjacent quoted and bare texts are one value."""
     if text.startswith(("{", "["), at):
         return len(text)
     pattern = LINE_REST if to_end_of_line else BARE
-    while found := QUOTED.match(text, at) or pattern.match(text, at):
-        at, pattern = found.end(), BARE
+    while match := QUOTED.match(text, at) or pattern.match(text, at):
+        at, pattern = match.end(), BARE
     return at
 
 
-def _credential(found: re.Match[str]) -> str:
-    """The word basic is one, too."""
-    if found[1].lower() == "basic" and len(found[3]) < 12:
-        return found[0]
-    return f"{found[1]}{found[2]}{REDACTED}"
+def _credential(match: re.Match[str]) -> str:
+    """The replacement of credentials. After "basic", which is an ordinary word too, only long texts count."""
+    if match[1].lower() == "basic" and len(match[3]) < 12:
+        return match[0]
+    return f"{match[1]}{match[2]}{REDACTED}"
 
 
-def _spelled(name: str) -> str:
+def _name_pattern(name: str) -> str:
     return "[-_]?".join(map(re.escape, re.split("[-_]+", name.removesuffix("*")))) + (
         "[a-z0-9_-]*" * name.endswith("*")
     )

@@ -1,4 +1,4 @@
-"""Has the processes of a node change their levels of log, each by its own means."""
+"""Changes the log levels of a node's processes, each by its own interface."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class LogLevelChanges:
         self._envoy = http_client(envoy)
 
     async def apply(self, component: str, levels: Mapping[str, str]) -> None:
-        """Raises DeployError, EngineRefusedError or LocalHttpError where it was not done."""
+        """Changes a component's level. Raises DeployError, EngineRefusedError or LocalHttpError if that failed."""
         level = levels[component]
         if component == SUPERVISOR:
-            self._output.set_level(next(one for one in LEVELS if one == level))
+            self._output.set_level(next(known for known in LEVELS if known == level))
         elif component == ENVOY:
             await self._change_envoy(level, parts_of(levels))
         elif component == CONTROLLER and self._management is not None:
@@ -34,15 +34,17 @@ class LogLevelChanges:
             await self._engine.set_log_level(component, level)
 
     async def _change_envoy(self, level: str, parts: list[tuple[str, str]]) -> None:
-        """First all, then those that differ: https://www.envoyproxy.io/docs/envoy/latest/operations/admin, /logging."""
-        for asked in [{"level": level}, *({name: one} for name, one in parts)]:
-            answer = await self._envoy.request("POST", "/logging", params=asked)
+        """First sets all loggers, then the parts that differ:
+        https://www.envoyproxy.io/docs/envoy/latest/operations/admin, /logging.
+        """
+        for params in [{"level": level}, *({part: part_level} for part, part_level in parts)]:
+            answer = await self._envoy.request("POST", "/logging", params=params)
             if answer.is_error:
-                refused = answer.text.strip()[:200] if "level" in asked else await self._known_parts()
-                raise EngineRefusedError(refused)
+                reason = answer.text.strip()[:200] if "level" in params else await self._known_parts()
+                raise EngineRefusedError(reason)
 
     async def _known_parts(self) -> str:
-        """Envoy answers with each part and its level where it is asked for none: "  http: warning"."""
+        """A sentence with all parts. Without parameters Envoy answers with each part and level: "  http: warning"."""
         answer = await self._envoy.request("POST", "/logging")
         parts = [line.partition(":")[0].strip() for line in answer.text.splitlines() if line.startswith(" ")]
         return f"Envoy knows no such part; it has {', '.join(parts)}"

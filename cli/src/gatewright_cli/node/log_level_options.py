@@ -1,4 +1,4 @@
-"""Levels of log as the processes of a node are started with them."""
+"""The log levels that the processes of a node are started with."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gatewright_cli.supervision.records import LEVELS
 ENVOY = "envoy"
 SUPERVISOR, CONTROLLER, ENGINE, EXECUTOR = "supervisor", "controller", "policy-engine", "python-executor"
 COMPONENTS = (SUPERVISOR, CONTROLLER, EXECUTOR, ENGINE, ENVOY)
-"""As log lines name them."""
+"""By their names in log lines."""
 ENVOY_LEVELS = ("trace", "debug", "info", "warning", "error", "critical", "off")
 ENVOY_DEFAULT = "warning"
 PART = re.compile(r"envoy\.[a-z0-9_]{1,64}")
@@ -19,12 +19,12 @@ PART = re.compile(r"envoy\.[a-z0-9_]{1,64}")
 
 
 def levels_of(component: str) -> tuple[str, ...]:
-    """Those that it knows, the one that says most first."""
+    """The levels of a component, the most verbose first."""
     return ENVOY_LEVELS if component == ENVOY else LEVELS
 
 
-def started(settings: NodeSettings) -> dict[str, str]:
-    """Component → level, as a node of these settings begins; parts of Envoy as "envoy.http"."""
+def levels_at_start(settings: NodeSettings) -> dict[str, str]:
+    """The level of each component at the start of a node; parts of Envoy as "envoy.http"."""
     forwarded, level = settings.forwarded, settings.log_level
     parts = (part.partition(":") for part in (forwarded.envoy.get("component-log-level") or "").split(",") if part)
     return {
@@ -33,12 +33,12 @@ def started(settings: NodeSettings) -> dict[str, str]:
         EXECUTOR: forwarded.py.get("log-level") or level,
         ENGINE: forwarded.pe.get("log-level") or level,
         ENVOY: forwarded.envoy.get("log-level") or ENVOY_DEFAULT,
-        **{f"{ENVOY}.{name}": said for name, _, said in parts},
+        **{f"{ENVOY}.{name}": part_level for name, _, part_level in parts},
     }
 
 
 def with_levels(command: tuple[str, ...], component: str, levels: Mapping[str, str]) -> tuple[str, ...]:
-    """A component's command with the levels in it; that of what has none of its own stays."""
+    """A component's command with the levels in it; unchanged for a component without levels."""
     if component not in levels or component == SUPERVISOR:
         return command
     command = _with(command, "--log-level", levels[component])
@@ -47,7 +47,7 @@ def with_levels(command: tuple[str, ...], component: str, levels: Mapping[str, s
 
 
 def parts_of(levels: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Those of Envoy, by its names."""
+    """The parts of Envoy with their levels, by Envoy's names."""
     return [(name.partition(".")[2], level) for name, level in sorted(levels.items()) if name.startswith(f"{ENVOY}.")]
 
 

@@ -1,4 +1,4 @@
-"""The controller's REST API, as far as a run uses it."""
+"""A client for the controller's REST API, as far as a run uses it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from gatewright_controller.problem_types import NO_DATABASE
+from gatewright_controller.management.problem_types import NO_DATABASE
 from gatewright_documents.mistake import Mistake
 
 from gatewright_cli.node.api_files import ApiFile, below
@@ -31,7 +31,7 @@ class Status(msgspec.Struct, frozen=True):
 
 
 class StoredApi(msgspec.Struct, frozen=True):
-    """An API as the controller has it. metadata, spec: the document, with what the controller has filled in."""
+    """An API as the controller stores it. metadata, spec: the document, with defaults filled in."""
 
     status: Status
     metadata: dict[str, Any] = {}
@@ -47,16 +47,16 @@ class StoredApi(msgspec.Struct, frozen=True):
 
     @property
     def context(self) -> str:
-        """The path that its operations are below, with its version filled in."""
+        """The path of the API's operations, with its version filled in."""
         return str(self.spec.get("context", "")).replace("$version", self.version)
 
     @property
     def hosts(self) -> list[str]:
-        """Those that it is served on; none: every one."""
+        """The hosts that the API is served on; none: every host."""
         return [str(host) for host in self.spec.get("hosts", [])]
 
     def same_as(self, other: StoredApi) -> bool:
-        """Whether both are the same document; status and revision aside."""
+        """Whether both have the same document, apart from status and revision."""
         return (self.metadata, self.spec) == (other.metadata, other.spec)
 
 
@@ -85,11 +85,11 @@ class Move(msgspec.Struct, frozen=True):
     after: str
 
     def __str__(self) -> str:
-        return f"API {self.api} has {self.policy} {self.after}, for the build no longer has {self.before} as it was"
+        return f"API {self.api} has {self.policy} {self.after}, since the build no longer has {self.before} as it was"
 
 
 class AffectedApi(msgspec.Struct, frozen=True):
-    """What has become of an API."""
+    """The state of an API after a change of policies."""
 
     name: str
     state: str
@@ -97,7 +97,7 @@ class AffectedApi(msgspec.Struct, frozen=True):
 
 
 class PolicyImpact(msgspec.Struct, frozen=True):
-    """What other definitions mean: policies as name:version, moves, and what has become of the APIs concerned."""
+    """The effect of new definitions: policies as name:version, moves, and the states of the affected APIs."""
 
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
@@ -107,14 +107,14 @@ class PolicyImpact(msgspec.Struct, frozen=True):
 
     @property
     def superseded(self) -> tuple[str, ...]:
-        """Policies of which nothing that runs now goes on."""
+        """Policies whose running instances end."""
         return (*self.removed, *self.changed)
 
     @property
     def notes(self) -> list[str]:
-        """A sentence for each thing that somebody may want to know."""
-        unwell = [f"API {one.name} is {one.state}: {one.reason}" for one in self.apis if one.state != DEPLOYED]
-        return [*map(str, self.moved), *unwell]
+        """A sentence for each move, and for each API that is not deployed."""
+        undeployed = [f"API {api.name} is {api.state}: {api.reason}" for api in self.apis if api.state != DEPLOYED]
+        return [*map(str, self.moved), *undeployed]
 
 
 class ApiMove(msgspec.Struct, frozen=True):
@@ -130,7 +130,7 @@ class ApiMove(msgspec.Struct, frozen=True):
 
 
 class ApiChange(msgspec.Struct, frozen=True):
-    """What a write would do. kind: created, changed or unchanged; diff: unified, of the API as YAML."""
+    """The effect of a write. kind: created, changed or unchanged; diff: unified, of the API as YAML."""
 
     kind: str
     moved: tuple[ApiMove, ...] = ()
@@ -146,7 +146,7 @@ class _TriedAnswer(msgspec.Struct):
 
 
 class GatewayChange(msgspec.Struct, frozen=True):
-    """What another Gateway means: listeners by name, and the fields that wait for a restart."""
+    """The effect of a new Gateway: listeners by name, and the fields that wait for a restart."""
 
     added: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
@@ -155,8 +155,9 @@ class GatewayChange(msgspec.Struct, frozen=True):
 
 
 class ObtainedCertificate(msgspec.Struct, frozen=True, rename="camel"):
-    """How a certificate is that is obtained by ACME. not_after, next: RFC 3339, "" for none; next: when it is obtained,
-    renewed or tried again; failures: since the last success; error: why the last one."""
+    """The state of a certificate by ACME. not_after, next: RFC 3339, "" for none; next: when it is obtained, renewed or
+    tried again; failures: since the last success; error: of the last failure.
+    """
 
     hosts: tuple[str, ...]
     obtained: bool
@@ -167,7 +168,7 @@ class ObtainedCertificate(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class GatewayStatus(msgspec.Struct, frozen=True):
-    """What nodes have made of it: state as an API's."""
+    """The state of the Gateway on the nodes, with the same values as an API's."""
 
     state: str
     reason: str = ""
@@ -180,8 +181,8 @@ class _GatewayAnswer(msgspec.Struct):
 
 
 class ApiDocument(msgspec.Struct, frozen=True):
-    """An API's document as the controller takes it with others. name: of the API. file: as mistakes are to name it.
-    text: with an empty line for each line above the document in its file.
+    """An API's document for a reload with APIs. name: of the API. file: its name in mistakes. text: with an empty line
+    for each line above the document in its file.
     """
 
     name: str
@@ -190,24 +191,24 @@ class ApiDocument(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, api: ApiFile) -> ApiDocument:
-        """As it is on disk."""
+        """The document of an API file."""
         return cls(api.name, str(api.path), "\n" * api.above + api.content.decode())
 
 
 class DeployError(Exception):
-    """The controller, or a node, did not take something: what, and all that was said."""
+    """The controller, or a node, refused a change. The message says what, and has all reasons."""
 
 
 class NoAnswerError(DeployError):
-    """The controller is away, or cannot answer now: it may help to ask again."""
+    """The controller does not answer, or cannot answer now: a retry may help."""
 
 
 class NoDatabaseError(NoAnswerError):
-    """The controller cannot open its database, and tries again by itself: the message has the reason and the cure."""
+    """The controller cannot open its database, and retries by itself. The message has the reason and the cure."""
 
 
 class InvalidError(DeployError):
-    """The controller refuses a definition, and will until somebody changes something."""
+    """The controller refuses a definition. A retry does not help."""
 
     def __init__(self, mistakes: tuple[Mistake, ...]) -> None:
         super().__init__("; ".join(sentences(mistakes)))
@@ -215,7 +216,7 @@ class InvalidError(DeployError):
 
 
 class Management:
-    """A client of the controller at a URL ("http://127.0.0.1:9090"). token: what it asks for; "" for none. tls: of an
+    """A client of the controller at a URL ("http://127.0.0.1:9090"). token: the controller's; "" for none. tls: for an
     https URL.
     """
 
@@ -225,44 +226,44 @@ class Management:
             self._client.headers["authorization"] = f"Bearer {token}"
 
     async def apis(self, wait: float = 0.0) -> dict[str, StoredApi]:
-        """All that the controller has, by name. Raises NoAnswerError.
+        """All APIs of the controller, by name. Raises NoAnswerError.
 
-        wait: how many seconds to wait until its nodes have said of each what they make of it.
+        wait: how many seconds to wait until the nodes have answered for each.
         """
         answer = await self._ask("GET", "/v1/apis", params={"wait": f"{wait:.3f}"})
         if answer.is_error:
-            raise NoAnswerError(said(answer))
+            raise NoAnswerError(refusal_text(answer))
         return {api.name: api for api in msgspec.json.decode(answer.content, type=_Listed).apis}
 
     async def write(self, api: ApiFile) -> StoredApi:
         """Creates or changes the API; does not wait until a node has it. Raises InvalidError, NoAnswerError."""
-        return msgspec.json.decode((await self._created_or_replaced(api)).content, type=StoredApi)
+        return msgspec.json.decode((await self._create_or_replace(api)).content, type=StoredApi)
 
     async def try_write(self, api: ApiFile) -> ApiChange:
-        """What `write` would change; changes nothing. Raises InvalidError, NoAnswerError."""
-        answer = await self._created_or_replaced(api, dry_run="true")
+        """The effect that `write` would have, without a change. Raises InvalidError, NoAnswerError."""
+        answer = await self._create_or_replace(api, dry_run="true")
         return msgspec.json.decode(answer.content, type=_TriedAnswer).status.change
 
-    async def _created_or_replaced(self, api: ApiFile, **query: str) -> Answer:
+    async def _create_or_replace(self, api: ApiFile, **query: str) -> Answer:
         answer = await self._write("POST", "/v1/apis", api, query)
         if answer.status_code == 409:
             answer = await self._write("PUT", f"/v1/apis/{api.name}", api, query)
         if answer.is_server_error or answer.status_code == 404:  # deleted at this moment
-            raise NoAnswerError(said(answer))
+            raise NoAnswerError(refusal_text(answer))
         if answer.is_error:
             raise InvalidError(tuple(below(mistake, api.above) for mistake in _mistakes(answer)))
         return answer
 
     async def check_policies(self, definitions: Path, apis: Sequence[ApiDocument] = ()) -> PolicyImpact:
-        """What it would mean to have the definitions in a folder, and these APIs. Raises DeployError with what stands
-        against it.
+        """The effect of the definitions in a folder, and of these APIs, without a change. Raises DeployError with the
+        reasons if the controller would refuse them.
         """
         texts = {file.name: file.read_text(encoding="utf-8") for file in sorted(definitions.glob("*.yaml"))}
         return await self.ask_policies("/v1/policies/check", **_json_body({"definitions": texts, "apis": apis}))
 
     async def reload_policies(self, apis: Sequence[ApiDocument] = ()) -> PolicyImpact:
-        """Has the controller read the policy definitions again and write these APIs, all or nothing, and waits for what
-        follows. Raises DeployError; NoAnswerError where it may help to ask again.
+        """Has the controller read the policy definitions again and write these APIs, all or nothing, and waits for the
+        nodes. Raises DeployError; NoAnswerError if a retry may help.
         """
         body = _json_body({"apis": apis}) if apis else {}
         return await self.ask_policies("/v1/policies/reload", params={"wait": str(RELOAD_SECONDS)}, **body)
@@ -275,7 +276,7 @@ class Management:
         return msgspec.json.decode(answer.content, type=_GatewayAnswer).status
 
     async def set_log_level(self, level: str) -> None:
-        """Of the controller. Raises DeployError."""
+        """Changes the controller's log level. Raises DeployError."""
         headers = {"content-type": "application/json"}
         content = msgspec.json.encode({"level": level})
         answer = await self._ask("PUT", "/v1/log-level", content=content, headers=headers)
@@ -283,15 +284,15 @@ class Management:
             raise DeployError("\n".join(sentences(_mistakes(answer))))
 
     async def certificates(self) -> dict[str, ObtainedCertificate]:
-        """Those that are obtained by ACME, by name. Raises NoAnswerError."""
+        """Certificates by ACME, by name. Raises NoAnswerError."""
         answer = await self._ask("GET", "/v1/gateway")
         if answer.is_error:
-            raise NoAnswerError(said(answer))
+            raise NoAnswerError(refusal_text(answer))
         return msgspec.json.decode(answer.content, type=_GatewayAnswer).status.certificates
 
-    async def ask_policies(self, path: str, **what: Any) -> PolicyImpact:
-        """What the controller says of policy definitions. Raises DeployError, with a line for each mistake."""
-        answer = await self._ask("POST", path, **what)
+    async def ask_policies(self, path: str, **request: Any) -> PolicyImpact:
+        """The controller's answer on policy definitions. Raises DeployError, with a line for each mistake."""
+        answer = await self._ask("POST", path, **request)
         if answer.is_error:
             raise DeployError("\n".join(sentences(_mistakes(answer))))
         return msgspec.json.decode(answer.content, type=PolicyImpact)
@@ -301,9 +302,9 @@ class Management:
         headers = {"content-type": media_type}
         return await self._ask(method, path, content=api.content, headers=headers, params=query)
 
-    async def _ask(self, method: str, path: str, **what: Any) -> Answer:
+    async def _ask(self, method: str, path: str, **request: Any) -> Answer:
         try:
-            answer = await self._client.request(method, path, **what)
+            answer = await self._client.request(method, path, **request)
         except LocalHttpError as error:
             raise NoAnswerError(f"the controller gave no answer ({error})") from error
         _refuse_without_database(answer)
@@ -328,11 +329,11 @@ def _mistakes(answer: Answer) -> tuple[Mistake, ...]:
         problem = msgspec.json.decode(answer.content, type=_Problem)
     except msgspec.DecodeError:
         return (Mistake("", f"{answer.status_code} {answer.text[:500]}"),)
-    mistakes = tuple(Mistake(one.field, one.message, one.line) for one in problem.errors)
+    mistakes = tuple(Mistake(error.field, error.message, error.line) for error in problem.errors)
     return mistakes or (Mistake("", f"{answer.status_code} {problem.detail}"),)
 
 
-def said(answer: Answer) -> str:
+def refusal_text(answer: Answer) -> str:
     return "; ".join(sentences(_mistakes(answer)))
 
 

@@ -1,8 +1,8 @@
-"""What an operator gives a run in confidence: the management API's token, and the system parameters of policies.
+"""The secrets that an operator gives a run: the management API's token, and the system parameters of policies.
 
-They come in environment variables, or better in files that variables name. An environment can be read by every process
-of the same user for as long as its process lives (proc(5), /proc/PID/environ), also after the process has changed its
-own copy. So a run that finds secrets there executes itself again (execve(2)) without them, and finds them in memory.
+They come in environment variables, or better in files that variables name. Every process of the same user can read the
+environment that a process started with (proc(5), /proc/PID/environ), also after that process has changed its own copy.
+So a run that finds secrets there executes itself again (execve(2)) without them, and passes them on in memory.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gatewright_cli.node.run_dir import RunDir
 TOKEN = "GATEWRIGHT_CONTROLLER_TOKEN"  # noqa: S105 - the name of a variable
 SYSTEM_PARAMETERS = "GATEWRIGHT_CONTROLLER_SYSTEM_PARAMETERS"
 HANDED_OVER = "GATEWRIGHT_SECRETS_FD"
-"""Names the descriptor of a memfd with the values of both, as JSON, from one life of the process to its next."""
+"""Names the descriptor of a memfd with both values as JSON, for the program that is executed again."""
 TOKEN_FILE = "management-token"  # noqa: S105 - the name of a file
 SYSTEM_PARAMETERS_FILE = "system-parameters.yaml"
 TOKEN_BYTES = 32
@@ -36,56 +36,56 @@ class OperatorSecrets:
     system_parameters: str
 
     def write(self, run_dir: RunDir) -> None:
-        """Into files of the run directory, 0600; they go with it."""
+        """Writes the secrets into files of the run directory, 0600, which are removed with it."""
         run_dir.write(TOKEN_FILE, f"{self.token}\n")
         run_dir.write(SYSTEM_PARAMETERS_FILE, self.system_parameters)
 
 
 def start_without_secrets(environment: Environment = os.environ) -> None:
-    """Does not return where secrets are in the environment: the program is executed again, with the same arguments and
-    pid, and finds them with `from_environment`.
+    """If secrets are in the environment, executes the program again, with the same arguments and pid, and does not
+    return; `from_environment` then finds them.
     """
-    given = {name: environment[name] for name in (TOKEN, SYSTEM_PARAMETERS) if environment.get(name)}
-    if not given:
+    secrets = {name: environment[name] for name in (TOKEN, SYSTEM_PARAMETERS) if environment.get(name)}
+    if not secrets:
         return
     descriptor = os.memfd_create("gatewright-secrets", 0)  # 0: it outlives execve
-    os.write(descriptor, json.dumps(given).encode())
+    os.write(descriptor, json.dumps(secrets).encode())
     os.lseek(descriptor, 0, os.SEEK_SET)
-    left = {name: value for name, value in environment.items() if name not in given}
+    left = {name: value for name, value in environment.items() if name not in secrets}
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**left, HANDED_OVER: str(descriptor)})  # noqa: S606
 
 
 def from_environment(environment: Environment = os.environ) -> OperatorSecrets:
-    """What `start_without_secrets` has handed over, or the files hold that the environment names; a random token where
-    nobody gave one. Takes all variables that have to do with it out of the environment.
+    """The secrets from `start_without_secrets`, or from the files that the environment names; a random token if there
+    is none. Removes all variables for secrets from the environment.
 
     Raises PreflightError with every mistake.
     """
-    given, mistakes = _handed_over(environment), list[str]()
+    secrets, mistakes = _handed_over(environment), list[str]()
     for name in (TOKEN, SYSTEM_PARAMETERS):
-        environment.pop(name, None)  # empty, or `start_without_secrets` would have taken it
+        environment.pop(name, None)  # empty: `start_without_secrets` removes others
         file = environment.pop(f"{name}_FILE", "")
         if not file:
             continue
-        if given.get(name):
+        if secrets.get(name):
             mistakes.append(f"expected either {name} or {name}_FILE, got both: leave one out")
             continue
         try:
-            given[name] = Path(file).read_text(encoding="utf-8")
+            secrets[name] = Path(file).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
             mistakes.append(f"{name}_FILE: expected a file that can be read, got {file}: {reason}")
-    token = given.get(TOKEN)
+    token = secrets.get(TOKEN)
     if token is not None and not _is_token(token.strip()):
-        mistakes.append(f"{TOKEN}: expected a token of printable ASCII characters without spaces, got none that is one")
+        mistakes.append(f"{TOKEN}: expected a token of printable ASCII characters without spaces, got other characters")
     if mistakes:
         raise PreflightError(mistakes)
     own = os.urandom(TOKEN_BYTES).hex()
-    return OperatorSecrets(own if token is None else token.strip(), given.get(SYSTEM_PARAMETERS, ""))
+    return OperatorSecrets(own if token is None else token.strip(), secrets.get(SYSTEM_PARAMETERS, ""))
 
 
 def client_token(environment: Environment = os.environ) -> str:
-    """The token that a command for somebody else's controller was given; "" for none. Raises PreflightError."""
+    """The token for a controller elsewhere, from the environment; "" for none. Raises PreflightError."""
     if token := environment.get(TOKEN, ""):
         return token.strip()
     if not (file := environment.get(f"{TOKEN}_FILE", "")):
@@ -94,7 +94,7 @@ def client_token(environment: Environment = os.environ) -> str:
 
 
 def read_token(file: Path) -> str:
-    """Raises PreflightError."""
+    """The token in a file. Raises PreflightError."""
     try:
         return file.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -107,10 +107,10 @@ def _handed_over(environment: Environment) -> dict[str, str]:
         return {}
     try:
         with os.fdopen(int(descriptor), "rb") as file:
-            given: dict[str, str] = json.load(file)
+            secrets: dict[str, str] = json.load(file)
     except (ValueError, OSError) as error:
         raise PreflightError([f"{HANDED_OVER} is a variable of gatewright's own: unset it"]) from error
-    return given
+    return secrets
 
 
 def _is_token(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""The pids of a node's processes, for those of them that must know who connects: peers.json in the run directory."""
+"""The pids of a node's processes, by which they recognize each other on sockets: peers.json in the run directory."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import json
 import os
 from pathlib import Path
 
-from gatewright_controller.peers import ENGINE, SUPERVISOR, PeerCheck, Rule
+from gatewright_controller.local.peers import ENGINE, SUPERVISOR, PeerCheck, Rule
 
 from gatewright_cli.node.run_dir import PEERS, RunDir
 from gatewright_cli.supervision.log_output import LogOutput
 
 ROLES = ("controller", ENGINE, "envoy")
-"""Names of processes that others are told of."""
+"""Names of the processes in the file."""
 
 
 class Peers:
-    """Keeps the file as it is true. A pid stands there no longer than it is its process's: until that is reaped."""
+    """Keeps the file up to date. A pid is removed before its process is reaped, since another process may get it."""
 
     def __init__(self, run_dir: RunDir) -> None:
         self._pids = {SUPERVISOR: os.getpid()}
@@ -24,7 +24,7 @@ class Peers:
         self._write()
 
     def on_pid(self, name: str, pid: int | None) -> None:
-        """The process of that name has begun, or is about to be reaped."""
+        """Records that the process of that name has started, or is about to be reaped."""
         if name not in ROLES:
             return
         if pid is None:
@@ -34,7 +34,7 @@ class Peers:
         self._write()
 
     def engines_check(self, at: Path, output: LogOutput) -> PeerCheck:
-        """For a socket of this process that hears the engine too, which gathers metrics there."""
+        """The check for a socket of this process that also serves the engine, which scrapes metrics there."""
         return _check(Rule(lambda: self._pids, (SUPERVISOR, ENGINE)), at, output)
 
     def _write(self) -> None:
@@ -42,12 +42,12 @@ class Peers:
 
 
 def own_check(at: Path, output: LogOutput) -> PeerCheck:
-    """For a socket of this process, the supervisor: it hears itself, and what it has not started."""
+    """The check for a socket of this process, the supervisor: it serves itself, and processes that it did not start."""
     return _check(Rule(lambda: {SUPERVISOR: os.getpid()}, (SUPERVISOR,)), at, output)
 
 
 def _check(rule: Rule, at: Path, output: LogOutput) -> PeerCheck:
-    def warn(at: str, pid: int, why: str) -> None:
-        output.event("connection refused", "warning", socket=at, pid=pid, reason=why)
+    def warn(at: str, pid: int, reason: str) -> None:
+        output.event("connection refused", "warning", socket=at, pid=pid, reason=reason)
 
     return PeerCheck(rule, at, warn)

@@ -1,4 +1,4 @@
-"""How long the phases of a start or a reload took."""
+"""Measures the phases of a start or a reload."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class PhaseTimes:
     clock: Callable[[], float] = time.monotonic
 
     @contextmanager
-    def measure(self, what: str) -> Iterator[None]:
+    def measure(self, phase: str) -> Iterator[None]:
         """Adds the time of the body to a phase, also where it fails."""
         began = self.clock()
         try:
             yield
         finally:
-            self.seconds[what] = self.seconds.get(what, 0.0) + self.clock() - began
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + self.clock() - began

@@ -1,4 +1,4 @@
-"""Who has a port."""
+"""Ports and addresses: whether they are free, and which process has them."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import NamedTuple
 ECHO_PORT = 9091
 ECHO_HOST = "127.0.0.1"
 ECHO_NAMES = (ECHO_HOST, "localhost")
-"""Where the echo upstream of a run listens, and what an API's upstream calls that."""
+"""Where the echo upstream of a run listens, and the hosts by which upstreams of APIs name it."""
 
 TCP_LISTEN = "0A"
 UDP_OPEN = "07"
 
 
 class Place(NamedTuple):
-    """Where something listens: TCP, and UDP on the same port where `udp` says so."""
+    """A place to listen on: TCP, and with `udp` UDP on the same port."""
 
     host: str
     port: int
     udp: bool = False
 
     def obstacle(self) -> str | None:
-        """Why nothing can listen there, in words; None if it can."""
+        """Why a process cannot listen there, in words; None if it can."""
         return obstacle(self.host, self.port) or (obstacle(self.host, self.port, udp=True) if self.udp else None)
 
 
@@ -43,16 +43,16 @@ def join_address(host: str, port: int) -> str:
 
 
 def url(address: str, scheme: str = "http") -> str:
-    """Where a client on this machine reaches what listens on `address`, which may be all addresses."""
+    """The URL by which a client on this machine reaches a listener on `address`, which may be all addresses."""
     host, port = split_address(address)
     here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
     return f"{scheme}://{join_address(here, port)}"
 
 
 def obstacle(host: str, port: int, *, udp: bool = False) -> str | None:
-    """Why nothing can listen there, on TCP or on UDP, in words; None if it can.
+    """Why a process cannot listen there, on TCP or on UDP, in words; None if it can.
 
-    Asked without SO_REUSEPORT: with it, a second Envoy would silently share the port of the first.
+    Tried without SO_REUSEPORT: with it, a second Envoy would silently share the port of the first.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -62,9 +62,7 @@ def obstacle(host: str, port: int, *, udp: bool = False) -> str | None:
         return f"{host} is no address of this machine ({error.strerror})"
     with socket.socket(family, kind, protocol) as probe:
         if not udp:
-            probe.setsockopt(
-                socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-            )  # what is left of closed connections is no owner
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # ports of closed connections are free
         if family == socket.AF_INET6:
             probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # as Envoy's `::`
         try:
@@ -75,7 +73,7 @@ def obstacle(host: str, port: int, *, udp: bool = False) -> str | None:
 
 
 def free_port(host: str) -> int:
-    """A port that was free a moment ago; 0 where `host` is no address of this machine."""
+    """A port that was free a moment ago; 0 if `host` is no address of this machine."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         try:
             probe.bind((host, 0))
@@ -85,32 +83,31 @@ def free_port(host: str) -> int:
 
 
 def _explain(error: OSError, host: str, port: int, *, udp: bool) -> str:
-    what = f"{'UDP ' if udp else ''}port {port}"
+    place = f"{'UDP ' if udp else ''}port {port}"
     if error.errno == errno.EADDRINUSE:
-        return f"{what} on {host} is taken (by {owner(port, udp=udp) or 'a process that this user may not see'})"
-    return f"{what} on {host} cannot be opened ({os.strerror(error.errno or 0)})"
+        return f"{place} on {host} is taken (by {owner(port, udp=udp) or 'a process that this user may not see'})"
+    return f"{place} on {host} cannot be opened ({os.strerror(error.errno or 0)})"
 
 
 def owner(port: int, *, udp: bool = False) -> str | None:
-    """The program and process id that listens on a TCP port, or on one of UDP, from /proc; None where that cannot be
-    seen."""
+    """The program and process id that listens on a TCP or UDP port, from /proc; None if unknown."""
     inodes = {f"socket:[{inode}]" for inode in _listening_inodes(port, udp=udp)}
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if any(str(entry.readlink()) in inodes for entry in (process / "fd").iterdir()):
                 return f"{(process / 'comm').read_text().strip()}, pid {process.name}"
-        except OSError:  # gone meanwhile, or somebody else's
+        except OSError:  # the process has ended, or is another user's
             continue
     return None
 
 
 def _listening_inodes(port: int, *, udp: bool) -> set[str]:
-    found = set()
+    inodes = set()
     tables, listening = (("udp", "udp6"), UDP_OPEN) if udp else (("tcp", "tcp6"), TCP_LISTEN)
     for table in tables:
         try:
             rows = [line.split() for line in (Path("/proc/net") / table).read_text().splitlines()[1:]]
         except OSError:
             continue
-        found |= {row[9] for row in rows if row[3] == listening and int(row[1].rpartition(":")[2], 16) == port}
-    return found
+        inodes |= {row[9] for row in rows if row[3] == listening and int(row[1].rpartition(":")[2], 16) == port}
+    return inodes

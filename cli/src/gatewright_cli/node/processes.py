@@ -1,4 +1,4 @@
-"""What a node consists of: its processes, in the order in which they start (ARCHITECTURE.md, "Processes of a node")."""
+"""The processes of a node, in the order in which they start (ARCHITECTURE.md, "Processes of a node")."""
 
 from __future__ import annotations
 
@@ -35,19 +35,20 @@ ENVOY_UNSHOWN = tuple(
         "field 'envoy.config.core.v3.Http1ProtocolOptions.allow_custom_methods' is marked as work-in-progress. ",
     )
 )
-"""How those of its lines begin that nobody need read. No client can write it: `"` is escaped in a message."""
+"""Beginnings of Envoy's log lines that are not passed on. No client can write them: `"` is escaped in a message."""
 ENVOY_CLOCK = {"TZ": "UTC0"}
-"""Envoy writes the time of its own log lines in the zone of its process."""
+"""Envoy writes the times of its log lines in the time zone of its process."""
 ACCESS_FLUSH_MS = 500
 ENVOY_DRAIN_SECONDS = 600
-"""How long connections of a listener that has changed or gone may take to end; they are told so with their next answer,
-and idle ones end after `connectionIdle` (300 s)."""
+"""How long connections of a changed or removed listener may take to end. The next answer on each asks its client to
+close it, and idle ones end after `connectionIdle` (300 s)."""
 DATABASE = "controller.db"
 ENGINE_STATE, LAST_GOOD = "engine", "last-good"
-"""The engine's folder in the state directory, and its file there of what an Envoy has taken last."""
+"""The engine's folder in the state directory, and its file there with the last state that an Envoy accepted."""
 CHALLENGES = "challenges"
+"""Name of a socket of the controller, where Envoy gets answers to challenges of ACME."""
 CONTROLLER_METRICS, SUPERVISOR_METRICS = "controller-metrics", "supervisor-metrics"
-"""A socket of the controller's, for Envoy: answers to challenges of ACME."""
+"""Names of sockets of the controller and the supervisor, from which the engine scrapes metrics."""
 STOP_SLACK_SECONDS = 5.0
 UNBUFFERED = {"PYTHONUNBUFFERED": "1"}
 
@@ -56,18 +57,18 @@ UNBUFFERED = {"PYTHONUNBUFFERED": "1"}
 class NodeSettings:
     """What to run and where.
 
-    manifest: what it was built from; None where a build output is run as it is.
-    build: what is run at first; definitions: the folder that holds the policy definitions of what is run now.
-    gateway: what Envoy listens on.
+    manifest: the build.yaml of the build; None if a build output is run as it is.
+    build: the first build; definitions: the folder with the policy definitions of the present build.
+    gateway: the Gateway that Envoy serves.
     controller, echo: HOST:PORT, or None for none.
     executors: processes for each group of Python policies. drain_seconds: how long requests may take to end at a stop.
-    executor_drain_seconds: how long an executor that is replaced may go on. memory_limit: bytes that an executor may
-    come to hold before its allocations fail; None for no limit. silence_seconds: how long any other process may answer
-    nothing, and do nothing, before it is killed and started again. engine_scheduling: "batch" costs less CPU.
-    temporary: the folder in which executors have theirs. isolation: what they are kept from.
-    log_level: of all processes but Envoy. edge: what clients may take of it.
-    pass_env: names of variables that policies get, Python and Go ones. secrets: the folder of the files of secrets that
-    parameters name, or None; it need not be there yet.
+    executor_drain_seconds: how long a replaced executor may go on. memory_limit: bytes that an executor may hold before
+    its allocations fail; None for no limit. silence_seconds: how long any other process may neither answer nor make
+    progress before it is killed and started again. engine_scheduling: "batch" costs less CPU.
+    temporary: the folder of the executors' temporary folders. isolation: that of the executors.
+    log_level: of all processes but Envoy. edge: the limits for clients.
+    pass_env: names of variables that Python and Go policies get. secrets: the folder of the secrets' files, which may
+    not exist yet, or None.
     """
 
     build: BuildOutput
@@ -103,7 +104,7 @@ class NodeSettings:
 
 @dataclass(frozen=True)
 class ExecutorId:
-    """One executor process. `serial` counts those that have stood in the same place of the same group, from 1."""
+    """One executor process. serial: counts the processes of the same group and slot, from 1."""
 
     group: str
     slot: int
@@ -120,27 +121,27 @@ Roster = Mapping[ExecutorId, Path]
 
 
 def first_executors(settings: NodeSettings, run_dir: RunDir) -> dict[ExecutorId, Path]:
-    """Empty without Python policies."""
+    """The executors of the first build, with their sockets; empty without Python policies."""
     ids = [ExecutorId(group.name, slot) for group in settings.build.groups for slot in range(settings.executors)]
-    return {one: run_dir.socket(one.name) for one in ids}
+    return {executor_id: run_dir.socket(executor_id.name) for executor_id in ids}
 
 
 def addresses(roster: Roster) -> dict[str, list[str]]:
     """group → addresses, "unix:/path"."""
-    found: dict[str, list[str]] = {}
-    for one, socket in roster.items():
-        found.setdefault(one.group, []).append(f"unix:{socket}")
-    return found
+    by_group: dict[str, list[str]] = {}
+    for executor_id, socket in roster.items():
+        by_group.setdefault(executor_id.group, []).append(f"unix:{socket}")
+    return by_group
 
 
 def at_start(settings: NodeSettings, run_dir: RunDir) -> list[ProcessSpec]:
-    """All processes of a node at its start; also writes what they read into the run directory."""
+    """All processes of a node at its start; also writes their configuration into the run directory."""
     roster = first_executors(settings, run_dir)
     first = Generation(1, settings.build)
     return [
         *([controller(settings, run_dir)] if settings.controller else []),
         *([echo(settings.echo)] if settings.echo else []),
-        *(executor(settings, run_dir, first, one, socket) for one, socket in roster.items()),
+        *(executor(settings, run_dir, first, executor_id, socket) for executor_id, socket in roster.items()),
         engine(settings, run_dir, first, roster),
         envoy(settings, run_dir),
     ]
@@ -194,15 +195,15 @@ def echo(address: str) -> ProcessSpec:
 
 
 def executor(
-    settings: NodeSettings, run_dir: RunDir, generation: Generation, one: ExecutorId, socket: Path
+    settings: NodeSettings, run_dir: RunDir, generation: Generation, executor_id: ExecutorId, socket: Path
 ) -> ProcessSpec:
-    """Raises IsolationError."""
-    build, group = generation.build, generation.build.group(one.group)
+    """One executor. Raises IsolationError."""
+    build, group = generation.build, generation.build.group(executor_id.group)
     isolation, peers = settings.isolation, run_dir.peers
     options: Flags = {
         "listen": f"fd:{DESCRIPTOR}",
         "stacks": f"fd:{STACKS}",
-        **({} if isolation.wanted == "user" else {"peers": str(peers)}),  # no process of another user gets to it
+        **({} if isolation.wanted == "user" else {"peers": str(peers)}),  # a process of another user cannot reach it
         "workers": "32",
         "registry": str(group.registry),
         "log-level": settings.log_level,
@@ -210,11 +211,11 @@ def executor(
     if settings.memory_limit:
         options["memory-limit"] = str(settings.memory_limit)
     handed = HandedSocket(socket)
-    temporary = TemporaryFolder(settings.temporary / one.name, isolation.user(one.group))
+    temporary = TemporaryFolder(settings.temporary / executor_id.name, isolation.user(executor_id.group))
     ours = (run_dir.path, settings.state_dir, settings.temporary)
     sandbox = isolation.sandbox(build, group, temporary, settings.executors, ours, (peers.parent,))
     return ProcessSpec(
-        name=one.name,
+        name=executor_id.name,
         component="python-executor",
         command=(str(group.python), "main.py", *command_line(options, settings.forwarded.py)),
         cwd=build.executor,
@@ -226,13 +227,13 @@ def executor(
         writes_stacks=True,
         temporary=temporary,
         sandbox=sandbox.plan,
-        labels={"group": one.group, "generation": generation.number, "isolation": sandbox.label},
+        labels={"group": executor_id.group, "generation": generation.number, "isolation": sandbox.label},
         cure=f"Its environment is {group.python.parents[1]}; `gatewright build` makes it again.",
     )
 
 
 def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, roster: Roster) -> ProcessSpec:
-    """The policy engine that serves with these executors from its start. It needs the rendered Gateway by then."""
+    """The policy engine, which starts with these executors, and needs the rendered Gateway when it starts."""
     ext_proc, xds, admin = (run_dir.socket(name) for name in ("ext-proc", "xds", "engine-admin"))
     options: Flags = {
         "manifest": str(generation.build.manifest),
@@ -255,9 +256,9 @@ def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, rost
         options["secrets"] = str(settings.secrets)
     if settings.controller:
         options["controller"] = f"unix:{run_dir.socket('controller')}"
-    else:  # one that it is given by -- --pe.controller is another run's, whose ports are not this one's
+    else:  # a controller in --pe.controller is another run's, with other ports
         options["keep-gateway"] = None
-    executors = [f"{group}={','.join(each)}" for group, each in addresses(roster).items()]
+    executors = [f"{group}={','.join(places)}" for group, places in addresses(roster).items()]
     return ProcessSpec(
         name="engine",
         component="policy-engine",
@@ -280,7 +281,7 @@ def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, rost
 
 
 def metrics_sources(settings: NodeSettings, run_dir: RunDir) -> list[str]:
-    """Processes of the node whose metrics the engine tells with its own: NAME=unix:PATH:/path."""
+    """The processes whose metrics the engine serves with its own: NAME=unix:PATH:/path."""
     sources = [
         f"envoy=unix:{run_dir.socket('envoy-admin')}:/stats/prometheus",
         f"supervisor=unix:{run_dir.socket(SUPERVISOR_METRICS)}",
@@ -293,7 +294,7 @@ def metrics_sources(settings: NodeSettings, run_dir: RunDir) -> list[str]:
 def envoy(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
     """Envoy; also writes its bootstrap into the run directory. Raises BootstrapError."""
     admin, ext_proc, xds = (run_dir.socket(name) for name in ("envoy-admin", "ext-proc", "xds"))
-    own = run_dir.socket(f"envoy-{secrets.token_hex(8)}")  # it loses this name as soon as it is there
+    own = run_dir.socket(f"envoy-{secrets.token_hex(8)}")  # the relay unlinks this name as soon as it exists
     fields = {
         "node_id": settings.node_id,
         "max_connections": str(settings.gateway.connections or settings.edge.connections),
@@ -334,5 +335,5 @@ def envoy(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
 
 
 def _duration(seconds: float) -> str:
-    """As Envoy and Go read it: never with an exponent."""
+    """A duration as Envoy and Go parse it: never with an exponent."""
     return f"{seconds:.9f}".rstrip("0").rstrip(".") + "s"

@@ -1,6 +1,6 @@
 """The private directory of a running node: its sockets, Envoy's bootstrap, status.json.
 
-It is locked (flock(2)) for as long as the run lasts, however it ends: so a run is found, and what a killed one left.
+It is locked (flock(2)) until the run ends, however it ends: the lock tells running runs from what killed ones left.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gatewright_cli.node.folder_lock import locked
+from gatewright_cli.node.folder_lock import lock_folder
 from gatewright_cli.supervision import orphans
 
 STATUS = "status.json"
@@ -26,7 +26,7 @@ LONGEST_NAME = ".executor-default-99.99999.sock"
 
 
 def read_status(path: Path) -> dict[str, Any]:
-    """What the node that runs in the directory `path` last wrote of itself. Raises RunDirError where there is none."""
+    """The status.json of the node that runs in the directory `path`. Raises RunDirError if none runs there."""
     cure = "name its directory with --run-dir"
     try:
         status: dict[str, Any] = json.loads((path / STATUS).read_text())
@@ -38,8 +38,8 @@ def read_status(path: Path) -> dict[str, Any]:
 
 
 def live_runs() -> list[Path]:
-    """The directories of this user's runs, of those that made theirs themselves."""
-    return [path for path in _own(runs_home()) if _is_locked(path)]
+    """The directories of this user's runs, except those of runs with --run-dir."""
+    return [path for path in _own_runs(runs_home()) if _is_locked(path)]
 
 
 def runs_home() -> Path:
@@ -48,11 +48,11 @@ def runs_home() -> Path:
 
 
 class RunDirError(Exception):
-    """The directory cannot be used: which, why, and the cure."""
+    """The directory cannot be used. The message says which one, why, and the cure."""
 
 
 class RunDir:
-    """Open it, use it, remove it."""
+    """The directory of one run. Open it, use it, remove it."""
 
     def __init__(self, path: Path, made: bool) -> None:
         self.path = path
@@ -62,9 +62,9 @@ class RunDir:
 
     @classmethod
     def open(cls, requested: Path | None = None) -> RunDir:
-        """`requested`, made if it is not there; else a new one under XDG_RUNTIME_DIR or the temporary directory.
+        """`requested`, made if it does not exist; else a new one under XDG_RUNTIME_DIR or the temporary directory.
 
-        There, what killed runs have left is taken away, processes too.
+        There, it removes directories of killed runs, and kills processes that these left.
         """
         if requested is None:
             _remove_abandoned(runs_home())
@@ -83,12 +83,12 @@ class RunDir:
 
     @property
     def peers(self) -> Path:
-        """peers.json: in a folder of its own, which processes may read that may not read this one."""
+        """peers.json: in a folder of its own, which processes may read that must not read the run directory."""
         return self.path / PEERS
 
     def socket(self, name: str) -> Path:
-        """Where the socket `name` goes."""
-        return self._own(f"{name}.sock")
+        """The path of the socket `name`."""
+        return self._track(f"{name}.sock")
 
     def remove_file(self, path: Path) -> None:
         """Removes a file that was written here, or a socket."""
@@ -96,28 +96,28 @@ class RunDir:
         self._files.discard(path)
 
     def write(self, name: str, text: str) -> Path:
-        """Writes a file atomically, 0600: a reader sees the old one or the new one, whole. It may be in a folder."""
+        """Writes a file atomically, 0600: a reader sees the whole old or the whole new file. It may be in a folder."""
         return self.write_bytes(name, text.encode())
 
     def write_bytes(self, name: str, content: bytes) -> Path:
-        """As `write`."""
-        path = self._own(name)
-        scratch = self._own(str(path.relative_to(self.path).with_name(f".{path.name}.new")))
+        """As `write`, with bytes."""
+        path = self._track(name)
+        scratch = self._track(str(path.relative_to(self.path).with_name(f".{path.name}.new")))
         path.parent.mkdir(mode=0o700, exist_ok=True)
         with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(content)
         return scratch.replace(path)
 
     def write_status(self, status: object) -> None:
-        """status.json: what runs where."""
+        """Writes status.json."""
         self.write(STATUS, json.dumps(status, indent=2) + "\n")
 
     def remove(self) -> None:
-        """Takes away what was put there, and the directory if it was made here."""
+        """Removes the files that were written here, and the directory if this object made it."""
         for path in self._files:
             path.unlink(missing_ok=True)
         for folder in {path.parent for path in self._files} - {self.path}:
-            with contextlib.suppress(OSError):  # it is not there, or somebody else has put something there
+            with contextlib.suppress(OSError):  # it does not exist, or holds other files
                 folder.rmdir()
         if self._made and self.path.exists() and not any(self.path.iterdir()):
             self.path.rmdir()
@@ -125,20 +125,20 @@ class RunDir:
             os.close(self._lock)
             self._lock = None
 
-    def _own(self, name: str) -> Path:
+    def _track(self, name: str) -> Path:
         path = self.path / name
         self._files.add(path)
         return path
 
     def _lock_folder(self) -> None:
-        self._lock = locked(self.path)
+        self._lock = lock_folder(self.path)
         if self._lock is None:
             raise RunDirError(f"run directory {self.path}: another run has it: choose another with --run-dir")
 
     def _check(self) -> None:
-        found = self.path.stat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-            wrong = f"mode {stat.S_IMODE(found.st_mode):o}, owner {found.st_uid}"
+        status = self.path.stat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+            wrong = f"mode {stat.S_IMODE(status.st_mode):o}, owner {status.st_uid}"
             raise RunDirError(f"run directory {self.path}: expected mode 700 and owner {os.getuid()}, got {wrong}")
         length = len(os.fsencode(self.path / LONGEST_NAME))
         if length > LONGEST_SOCKET_PATH:
@@ -148,23 +148,23 @@ class RunDir:
             )
 
 
-def _own(home: Path) -> Iterator[Path]:
-    """Directories of this user's runs. One without a status is still being made."""
+def _own_runs(home: Path) -> Iterator[Path]:
+    """Directories of this user's runs. A directory without a status is still being made."""
     for path in sorted(home.glob(f"{PREFIX}*/{STATUS}")):
-        with contextlib.suppress(OSError):  # gone meanwhile
+        with contextlib.suppress(OSError):  # removed meanwhile
             if path.lstat().st_uid == path.parent.lstat().st_uid == os.getuid():
                 yield path.parent
 
 
 def _remove_abandoned(home: Path) -> None:
-    for path in _own(home):
-        if (lock := locked(path)) is not None:
+    for path in _own_runs(home):
+        if (lock := lock_folder(path)) is not None:
             orphans.kill_left_by(path, path / PEERS)
             shutil.rmtree(path, ignore_errors=True)
             os.close(lock)
 
 
 def _is_locked(path: Path) -> bool:
-    if (lock := locked(path)) is not None:
+    if (lock := lock_folder(path)) is not None:
         os.close(lock)
     return lock is None

@@ -1,4 +1,4 @@
-"""What the supervisor tells Prometheus: of processes, reloads, and executors that were replaced."""
+"""The supervisor's metrics for Prometheus: of processes, reloads, and replaced executors."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
-from gatewright_controller.metrics import CONTENT_TYPE_LATEST, NOT_TOLD, PATH, build_info
-from gatewright_controller.peers import PeerCheck
-from gatewright_controller.private_http import http_socket
-from gatewright_controller.private_socket import PrivateSocket
+from gatewright_controller.local.metrics import CONTENT_TYPE_LATEST, NOT_TOLD, PATH, build_info
+from gatewright_controller.local.peers import PeerCheck
+from gatewright_controller.local.private_http import http_socket
+from gatewright_controller.local.private_socket import PrivateSocket
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -27,7 +27,7 @@ RELOAD_RESULTS = ("reloaded", "unchanged", "refused")
 
 
 class SupervisorMetrics:
-    """Of one run. processes: those that there are now."""
+    """The metrics of one run. processes: returns the present ones."""
 
     def __init__(self, processes: Callable[[], Sequence[ManagedProcess]]) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -60,27 +60,27 @@ class SupervisorMetrics:
         self._registry.register(_Processes(processes))
 
     def count_restarts(self) -> None:
-        """Counts what has been started again since the last call. To be called at each change of a process."""
+        """Counts restarts since the last call. Call it at each change of a process."""
         for process in self._processes():
             counted = self._seen.get(process, 0)
             self._restarts.labels(_component(process)).inc(process.restarts.count - counted)
             self._seen[process] = process.restarts.count
 
     def count_recycled(self, group: str, reason: str) -> None:
-        """An executor is replaced, or killed. reason: one of a few words."""
+        """Counts an executor that was replaced or killed. reason: one of a few words."""
         self._recycled.labels(group, reason).inc()
 
     def count_reload(self, result: str, seconds: float) -> None:
-        """A reload has ended. result: one of RELOAD_RESULTS."""
+        """Counts a reload that has ended. result: one of RELOAD_RESULTS."""
         self._reloads.labels(result).inc()
         self._reload_durations.observe(seconds)
 
     def text(self) -> bytes:
-        """All of them, as Prometheus' text."""
+        """All metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
     def socket(self, at: Path, check: PeerCheck, output: LogOutput) -> PrivateSocket:
-        """Tells them at a Unix socket, to whom the check admits. Start it, close it."""
+        """A Unix socket that serves the metrics to peers that pass the check. Start it, close it."""
 
         def log_failure(error: Exception) -> None:
             output.event(NOT_TOLD, "error", error="".join(traceback.format_exception(error)))
@@ -91,7 +91,7 @@ class SupervisorMetrics:
 
 
 class _Processes(Collector):
-    """What is looked at when it is asked for."""
+    """Gauges that are read at each scrape."""
 
     def __init__(self, processes: Callable[[], Sequence[ManagedProcess]]) -> None:
         self._processes = processes

@@ -1,7 +1,7 @@
-"""Temporary folders of a run: one for each process in which policies run.
+"""The temporary folders of a run: one for each process that runs policies.
 
-They are not in the run directory, for policies write there, and its sockets are not for them; and not in memory, unless
-the machine's temporary directory is.
+They are not in the run directory, since policies write to them and must not reach its sockets; and not in memory,
+unless the machine's temporary directory is.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from gatewright_documents.os_errors import os_reason
 
 from gatewright_cli.mistakes import PreflightError
-from gatewright_cli.node.folder_lock import locked
+from gatewright_cli.node.folder_lock import lock_folder
 from gatewright_cli.supervision.temporary_folder import REMOVE
 
 PREFIX = "gatewright-tmp-"
@@ -23,9 +23,10 @@ UNFINISHED = ".new-"  # it has no lock yet
 
 
 class TemporaryFolders:
-    """Where they are. Open it, use it, close it: it is locked (flock(2)) meanwhile, so what a killed run left is known.
+    """The folder of a run's temporary folders. Open it, use it, close it. It is locked (flock(2)) meanwhile, so that
+    folders of killed runs are recognized.
 
-    Others may pass through, and see no names: the users that policies run as own folders in it.
+    Other users may pass through it, but not list it: users that policies run as own folders in it.
     """
 
     def __init__(self, path: Path, lock: int) -> None:
@@ -34,7 +35,7 @@ class TemporaryFolders:
 
     @classmethod
     def open(cls) -> TemporaryFolders:
-        """Takes away those of killed runs. Raises PreflightError where none can be made."""
+        """Makes the folder, and removes those of killed runs. Raises PreflightError if it cannot be made."""
         try:
             home = Path(tempfile.gettempdir())
             _remove_abandoned(home)
@@ -45,19 +46,19 @@ class TemporaryFolders:
             )
             raise PreflightError([mistake]) from error
         made.chmod(0o711)
-        lock = locked(made, follow=False)
-        assert lock is not None, "nobody else knows its name"
+        lock = lock_folder(made, follow=False)
+        assert lock is not None, "no other process knows its name"
         return cls(made.rename(home / made.name.removeprefix(UNFINISHED)), lock)
 
     def close(self) -> None:
-        """Removes all that is in it."""
+        """Removes the folder with its content."""
         subprocess.run([*REMOVE, self.path], stderr=subprocess.DEVNULL, check=False)
         os.close(self._lock)
 
 
 def _remove_abandoned(home: Path) -> None:
     for path in home.glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError):  # gone meanwhile, or not ours
-            if path.lstat().st_uid == os.getuid() and (lock := locked(path, follow=False)) is not None:
+        with contextlib.suppress(OSError):  # removed meanwhile, or another user's
+            if path.lstat().st_uid == os.getuid() and (lock := lock_folder(path, follow=False)) is not None:
                 subprocess.run([*REMOVE, path], stderr=subprocess.DEVNULL, check=False)
                 os.close(lock)

@@ -1,4 +1,4 @@
-"""An `Api` resource as the YAML that a person goes on writing: in its usual order, with comments."""
+"""An `Api` resource as YAML for a person to edit: in the usual order, with comments."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LONGEST_COMMENT = 160
 
 @dataclass(frozen=True)
 class Comments:
-    """top: above all. upstream: above its URL. policies: above the API's policies. operations: of each."""
+    """top: above the document. upstream: above its URL. policies: above the API's policies. operations: for each."""
 
     top: tuple[str, ...]
     upstream: tuple[str, ...]
@@ -30,7 +30,7 @@ def api_text(document: JsonObject, comments: Comments) -> str:
 
 def _lines(document: JsonObject, comments: Comments) -> Iterator[str]:
     spec = document["spec"]
-    yield from commented(comments.top, "")
+    yield from comment_lines(comments.top, "")
     yield f"apiVersion: {scalar(document['apiVersion'])}"
     yield f"kind: {scalar(document['kind'])}"
     yield f"metadata: {{name: {scalar(document['metadata']['name'], quoted=True)}}}"
@@ -39,21 +39,21 @@ def _lines(document: JsonObject, comments: Comments) -> Iterator[str]:
         yield f"  {key}: {scalar(spec[key])}"
     yield "  upstream:"
     yield "    main:"
-    yield from commented(comments.upstream, "      ")
+    yield from comment_lines(comments.upstream, "      ")
     yield f"      url: {scalar(spec['upstream']['main']['url'])}"
     if "strictPaths" in spec:
         yield f"  strictPaths: {scalar(spec['strictPaths'])}"
     if comments.policies:
-        yield from commented(comments.policies, "  ")
+        yield from comment_lines(comments.policies, "  ")
         yield "  policies: []"
     yield "  operations:"
-    for operation, said in zip(spec["operations"], comments.operations, strict=True):
-        yield from commented(said, "    ")
+    for operation, texts in zip(spec["operations"], comments.operations, strict=True):
+        yield from comment_lines(texts, "    ")
         yield f"    - method: {scalar(operation['method'])}"
         yield f"      path: {scalar(operation['path'])}"
 
 
-def commented(texts: Iterable[str], indent: str) -> Iterator[str]:
+def comment_lines(texts: Iterable[str], indent: str) -> Iterator[str]:
     """Each text as a comment of one line, cut where it is long."""
     for text in texts:
         line = one_line(text)

@@ -1,6 +1,6 @@
 """An `Api` resource as an OpenAPI 3.1 document for the clients of the API.
 
-It has what clients see: paths below the context, methods, parameters of paths. Upstreams and policies stay inside.
+It has what clients see: paths below the context, methods, parameters of paths. It has no upstreams and policies.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from gatewright_controller.model import Api
-from gatewright_controller.paths import Kind, PathSyntaxError, PathTemplate, context_of, parse_path
+from gatewright_controller.resource.paths import Kind, PathSyntaxError, PathTemplate, context_of, parse_path
 from gatewright_documents.mistake import Invalid, Mistake
 from gatewright_documents.strict import mistakes_of
 from gatewright_documents.values import JsonObject
@@ -17,11 +17,11 @@ OPENAPI_VERSION = "3.1.1"
 WORD = re.compile(r"[A-Za-z0-9]+")
 
 
-def exported(document: JsonObject, server: str = "") -> JsonObject:
-    """The document of an API that is given as its own. server: the gateway's URL as clients know it; without one the
+def export_openapi(document: JsonObject, server: str = "") -> JsonObject:
+    """The OpenAPI document of an `Api` document. server: the gateway's URL as clients know it; without one, the
     document's server is the context alone.
 
-    Raises `Invalid` where there is no such API.
+    Raises `Invalid` if the `Api` document is not valid.
     """
     mistakes = list(mistakes_of(Api, document))
     if mistakes:
@@ -43,7 +43,9 @@ def _paths(operations: list[JsonObject], tag: str) -> JsonObject:
     ids: set[str] = set()
     for index, operation in enumerate(operations):
         template = _template(operation["path"], index)
-        path = spelled.setdefault(template.shape, operation["path"])  # in OpenAPI, names make no other path
+        path = spelled.setdefault(
+            template.shape, operation["path"]
+        )  # in OpenAPI, two paths that differ in names alone are one
         item = paths.setdefault(path, _item(parse_path(path)))
         method = operation["method"].lower()
         if method in item:
@@ -79,7 +81,7 @@ def _parameter(name: str) -> JsonObject:
 
 
 def _operation_id(method: str, template: PathTemplate, ids: set[str]) -> str:
-    """`getOrdersById` of GET /orders/{id}; with a number behind it where another operation has that."""
+    """`getOrdersById` for GET /orders/{id}; with a number appended if another operation has that id."""
     parts = [method]
     for segment in template.segments:
         words = "".join(word[0].upper() + word[1:] for word in WORD.findall(segment.text))

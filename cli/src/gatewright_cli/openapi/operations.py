@@ -1,15 +1,15 @@
-"""Path items as operations of an `Api`, in the document's order, each with what its author should know as comments."""
+"""Path items as operations of an `Api`, in the document's order, with comments on what the author should know."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gatewright_controller.paths import PathSyntaxError, parse_path
+from gatewright_controller.resource.paths import PathSyntaxError, parse_path
 from gatewright_documents.mistake import shown
 from gatewright_documents.values import JsonObject, KeyPath
 
-from gatewright_cli.openapi.paths import Translated, translated
+from gatewright_cli.openapi.paths import Translated, translate_path
 from gatewright_cli.openapi.security import requirements
 from gatewright_cli.openapi.servers import own_servers
 from gatewright_cli.openapi.source import Source
@@ -20,8 +20,8 @@ LOOSE_CURE = "import with --no-strict-paths, or change the path"
 
 
 @dataclass(frozen=True)
-class Found:
-    """An operation. where: in the document."""
+class ImportedOperation:
+    """An operation of the `Api`. where: its path in the document."""
 
     method: str
     path: str
@@ -31,8 +31,8 @@ class Found:
 
 @dataclass(frozen=True)
 class Scope:
-    """under: a path whose operations alone count, without it; "" for all. strict: whether `strictPaths` holds. url: of
-    the document's first server.
+    """under: import only operations below this path, without it; "" for all. strict: whether `strictPaths` is on. url:
+    that of the document's first server.
     """
 
     under: str
@@ -40,18 +40,18 @@ class Scope:
     url: str
 
 
-def operations(source: Source, scope: Scope) -> list[Found]:
-    """All that the document has; what is wrong or to be noted is told to `source`."""
-    first: dict[tuple[str, object], Found] = {}
-    for found in _all(source, scope):
-        earlier = first.setdefault((found.method, parse_path(found.path).shape), found)
-        if earlier is not found:
+def operations(source: Source, scope: Scope) -> list[ImportedOperation]:
+    """All operations of the document. Mistakes and notes go to `source`."""
+    first: dict[tuple[str, object], ImportedOperation] = {}
+    for operation in _all(source, scope):
+        earlier = first.setdefault((operation.method, parse_path(operation.path).shape), operation)
+        if earlier is not operation:
             before = f"{earlier.method} {earlier.path}, which line {source.line(earlier.where)} has"
-            source.note(found.where, f"left out: {found.where[1]!r} is the same route as {before}")
+            source.note(operation.where, f"left out: {operation.where[1]!r} is the same route as {before}")
     return list(first.values())
 
 
-def _all(source: Source, scope: Scope) -> Iterator[Found]:
+def _all(source: Source, scope: Scope) -> Iterator[ImportedOperation]:
     for path in source.object_at("paths"):
         if path.startswith("x-"):
             continue
@@ -62,9 +62,9 @@ def _all(source: Source, scope: Scope) -> Iterator[Found]:
 
 
 def _path(source: Source, where: KeyPath, path: str, scope: Scope) -> Translated | None:
-    """The path as ours, below `under`; None where it is not there, or a mistake."""
+    """The path as an `Api` writes it, below `under`; None if it is outside of `under`, or a mistake."""
     try:
-        change = translated(path)
+        change = translate_path(path)
     except PathSyntaxError as error:
         source.wrong(where, str(error).removeprefix("expected "), cure="change the path")
         return None
@@ -80,16 +80,18 @@ def _path(source: Source, where: KeyPath, path: str, scope: Scope) -> Translated
     return change
 
 
-def _of_item(source: Source, where: KeyPath, path: str, change: Translated, scope: Scope) -> Iterator[Found]:
-    located = source.resolved(source.at(where), where)
+def _of_item(
+    source: Source, where: KeyPath, path: str, change: Translated, scope: Scope
+) -> Iterator[ImportedOperation]:
+    located = source.resolve(source.at(where), where)
     if located is None:
         return
     if not isinstance(located.value, dict):
         source.wrong(where, "an object with operations", shown(located.value), "mend it")
         return
-    about = [f"{path!r} in the document: {one}" for one in change.changes]
-    for one in about:
-        source.note(where, one)
+    about = [f"{path!r} in the document: {reason}" for reason in change.changes]
+    for text in about:
+        source.note(where, text)
     item: JsonObject = located.value
     for name, operation in item.items():
         at = (*where, name) if located.path == where else (*located.path, name)
@@ -97,19 +99,19 @@ def _of_item(source: Source, where: KeyPath, path: str, change: Translated, scop
             source.note(at, f"left out: {name.upper()} {path}, a method that the gateway does not pass on")
         elif name in METHODS and isinstance(operation, dict):
             comments = _comments(source, at, located.path, operation, scope)
-            yield Found(name.upper(), change.path, at, (*comments, *about))
+            yield ImportedOperation(name.upper(), change.path, at, (*comments, *about))
         elif name in METHODS:
             source.wrong(at, "an object that describes an operation", shown(operation), "mend it")
 
 
 def _comments(source: Source, at: KeyPath, item: KeyPath, operation: JsonObject, scope: Scope) -> Iterator[str]:
-    said = operation.get("summary") or operation.get("description")
-    texts = [str(text) for text in (operation.get("operationId"), said) if text]
+    summary = operation.get("summary") or operation.get("description")
+    texts = [str(text) for text in (operation.get("operationId"), summary) if text]
     if operation.get("deprecated") is True:
         texts.append("deprecated")
     if texts:
         yield ": ".join(texts)
     yield from requirements(source, (*at, "security"))
     if own := own_servers(source, at, scope.url) or own_servers(source, item, scope.url):
-        source.note(at, f"has a server of its own, {own}, and goes to the API's upstream all the same")
+        source.note(at, f"has a server of its own, {own}, but its requests go to the API's upstream")
         yield f"server in the document: {own}"

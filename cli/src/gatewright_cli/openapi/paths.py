@@ -1,8 +1,8 @@
-"""Path templates of OpenAPI as ours.
+"""Path templates of OpenAPI as paths of an `Api`.
 
 In OpenAPI a parameter may be a part of a segment (`/reports/{id}.{format}`), and real documents have more than the
-specification knows: greedy parameters (`/{proxy+}`), queries (`/search?q={q}`), fragments. Our parameters are whole
-segments. What our paths cannot say becomes a wider path, never a narrower one, and is noted.
+specification knows: greedy parameters (`/{proxy+}`), queries (`/search?q={q}`), fragments. Parameters of an `Api` are
+whole segments. A template that its paths cannot express becomes a wider path, never a narrower one, with a note.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from gatewright_controller.paths import ENCODED, PARAMETER, UNRESERVED, PathSyntaxError, parse_path
+from gatewright_controller.resource.paths import ENCODED, PARAMETER, UNRESERVED, PathSyntaxError, parse_path
 
 GREEDY = re.compile(r"\+.*|.*[*+]|.*\.\.\.|.*=.*\*\*.*|.*:\.[*+]\??")
 """The inside of a brace that stands for several segments, as gateways and frameworks write it."""
@@ -23,7 +23,7 @@ PLAIN = re.compile(r"[A-Za-z0-9\-._~!$&'()+,;=:@]")
 
 @dataclass(frozen=True)
 class Translated:
-    """path: as an operation writes it. changes: why it matches other paths than the document's, if it does."""
+    """path: as an operation writes it. changes: why it matches other paths than the document's template, if it does."""
 
     path: str
     changes: tuple[str, ...] = ()
@@ -31,18 +31,18 @@ class Translated:
 
 @dataclass(frozen=True)
 class _Part:
-    """Of a segment: text, or with `inner` what stands in a brace."""
+    """A part of a segment: text, or the inside of a brace."""
 
     text: str
     is_parameter: bool = False
 
 
-def translated(path: str) -> Translated:
-    """Raises `PathSyntaxError` where no path of ours takes what the document's does."""
+def translate_path(path: str) -> Translated:
+    """Raises `PathSyntaxError` if no path of an `Api` matches what the template does."""
     if not path.startswith("/"):
         raise PathSyntaxError(f"expected a path that starts with '/', got {path!r}")
     changes: list[str] = []
-    parts, rest = _cut(path)
+    parts, rest = _split(path)
     if rest:
         changes.append(f"{rest!r} is left out: an operation is known by its path")
     segments: list[str] = []
@@ -52,7 +52,7 @@ def translated(path: str) -> Translated:
         last = index == len(pieces) - 1
         segment = _segment(piece, names, changes, last=last)
         if segment == "*" and not last:
-            changes.append("what comes behind a parameter of several segments is left out")
+            changes.append("everything behind a parameter of several segments is left out")
         if segment == "*" or not _is_dots(segment, segments, changes, last=last):
             segments.append(segment)
         if segment == "*":
@@ -62,8 +62,8 @@ def translated(path: str) -> Translated:
     return Translated(whole, tuple(dict.fromkeys(changes)))
 
 
-def _cut(path: str) -> tuple[list[_Part], str]:
-    """The path in its parts, and its query and fragment."""
+def _split(path: str) -> tuple[list[_Part], str]:
+    """The parts of the path, and its query and fragment."""
     parts: list[_Part] = []
     at = 1
     while at < len(path):
@@ -78,7 +78,7 @@ def _cut(path: str) -> tuple[list[_Part], str]:
 
 
 def _closing(path: str, at: int) -> int:
-    """Where the brace that opens there is closed; 0 where it is not."""
+    """The index of the brace that closes the one at `at`; 0 for none."""
     depth = 0
     for index in range(at, len(path)):
         depth += {"{": 1, "}": -1}.get(path[index], 0)
@@ -101,7 +101,7 @@ def _segments(parts: list[_Part]) -> Iterator[list[_Part]]:
 def _segment(parts: list[_Part], names: set[str], changes: list[str], *, last: bool) -> str:
     text = "".join(part.text for part in parts)
     inner = [part.text for part in parts if part.is_parameter]
-    if any(GREEDY.fullmatch(one) for one in inner):
+    if any(GREEDY.fullmatch(name) for name in inner):
         shown = "".join(f"{{{part.text}}}" if part.is_parameter else part.text for part in parts)
         changes.append(f"{shown!r} stands for several segments, which '*' takes")
         return "*"
@@ -109,15 +109,17 @@ def _segment(parts: list[_Part], names: set[str], changes: list[str], *, last: b
         if len(parts) > 1:
             shown = "".join(f"{{{part.text}}}" if part.is_parameter else part.text for part in parts)
             changes.append(f"a parameter is a whole segment, so {shown!r} takes any")
-        return f"{{{_named(text, names)}}}"
+        return f"{{{_unique_name(text, names)}}}"
     if text == "*":
         changes.append(f"'*' is taken for a wildcard: {'everything below' if last else 'any segment'}")
-        return "*" if last else f"{{{_named('any', names)}}}"
-    literal = "".join(_respelled(found[0], text) for found in TOKEN.finditer(text))
-    return literal.replace(":", "%3A", 1) if literal.startswith(":") else literal  # else it is taken for a parameter
+        return "*" if last else f"{{{_unique_name('any', names)}}}"
+    literal = "".join(_normalize(match[0], text) for match in TOKEN.finditer(text))
+    return (
+        literal.replace(":", "%3A", 1) if literal.startswith(":") else literal
+    )  # else it would be read as a parameter
 
 
-def _named(text: str, names: set[str]) -> str:
+def _unique_name(text: str, names: set[str]) -> str:
     """A name that no other parameter of the path has."""
     name = text
     if not PARAMETER.fullmatch(f"{{{text}}}"):
@@ -130,8 +132,8 @@ def _named(text: str, names: set[str]) -> str:
     return unique
 
 
-def _respelled(spelled: str, text: str) -> str:
-    """A character of a literal, or an encoded one, in the spelling that our paths have."""
+def _normalize(spelled: str, text: str) -> str:
+    """A character of a literal, or an encoded one, in the spelling of an `Api`'s paths."""
     if ENCODED.fullmatch(spelled):
         character = chr(int(spelled[1:], 16))
         return character if UNRESERVED.fullmatch(character) else spelled.upper()
@@ -143,7 +145,7 @@ def _respelled(spelled: str, text: str) -> str:
 
 
 def _is_dots(segment: str, before: list[str], changes: list[str], *, last: bool) -> bool:
-    """Whether a segment is none, since requests lose it before they are matched."""
+    """Whether the segment is dropped, since requests lose it before they are matched. Applies `..` to `before`."""
     if segment not in ("", ".", "..") or (segment == "" and last):
         return False
     changes.append("requests lose '//', '.' and '..' before they are matched")

@@ -1,4 +1,4 @@
-"""Security requirements of a document as comments: what was asked of clients there, and which policy asks it here."""
+"""Security requirements of a document as comments: what they require of clients, and which policy requires it here."""
 
 from __future__ import annotations
 
@@ -15,32 +15,36 @@ CERTIFICATE = "a policy such as mtls-auth, behind a listener with clientCertific
 SIGNATURE = "a policy such as hmac-auth"
 OWN = "a policy of your own"
 PLACES = ("header", "query", "cookie")
-"""Of an API key; parameters of api-key-auth have the same names."""
+"""Where an API key may be; parameters of api-key-auth have the same names."""
 
 
 def requirements(source: Source, path: KeyPath, title: str = "security") -> tuple[str, ...]:
-    """What `security`, found at path, says, and which policies ask it; empty where nothing is said."""
-    asked = source.at(path)
-    if not isinstance(asked, list):
+    """Comments on the `security` at path, and on policies that require the same; none without `security`."""
+    security = source.at(path)
+    if not isinstance(security, list):
         return ()
-    alternatives = [one for one in asked if isinstance(one, dict)]
+    alternatives = [requirement for requirement in security if isinstance(requirement, dict)]
     if not any(alternatives):
         return (f"{title}: none",)
-    said = [" and ".join(_scheme(source, name, scopes) for name, scopes in one.items()) for one in alternatives if one]
+    required = [
+        " and ".join(_scheme(source, name, scopes) for name, scopes in requirement.items())
+        for requirement in alternatives
+        if requirement
+    ]
     source.note(("components", "securitySchemes"), "security becomes comments: no policy is attached that asks for it")
-    schemes = dict.fromkeys(name for one in alternatives for name in one)
+    schemes = dict.fromkeys(name for requirement in alternatives for name in requirement)
     hints = (f"for {name}, attach {_policy(_definition(source, name))}" for name in schemes)
-    optional = " (or none)" if len(said) < len(alternatives) else ""
-    return f"{title}: {' or '.join(said)}{optional}", *hints
+    optional = " (or none)" if len(required) < len(alternatives) else ""
+    return f"{title}: {' or '.join(required)}{optional}", *hints
 
 
 def _definition(source: Source, name: str) -> JsonObject:
     path: KeyPath = ("components", "securitySchemes", name)
-    found = source.at(path)
-    if isinstance(found, dict) and "$ref" in found:
-        located = source.resolved(found, path)
-        found = located.value if located else None
-    return found if isinstance(found, dict) else {}
+    scheme = source.at(path)
+    if isinstance(scheme, dict) and "$ref" in scheme:
+        located = source.resolve(scheme, path)
+        scheme = located.value if located else None
+    return scheme if isinstance(scheme, dict) else {}
 
 
 def _scheme(source: Source, name: str, scopes: JsonValue) -> str:
@@ -88,7 +92,7 @@ def _policy(scheme: JsonObject) -> str:
 
 
 def _for_key(place: JsonValue, name: str) -> str:
-    """OpenAPI has no other word for a signature over the body than an API key."""
+    """The policy for an API key. OpenAPI describes a signature over the body as an API key, too."""
     if "signature" in name.lower():
         return SIGNATURE
     if place not in PLACES or (place, name.lower()) == ("header", "x-api-key"):

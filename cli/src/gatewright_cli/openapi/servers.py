@@ -1,6 +1,6 @@
 """The servers of a document: where an API's requests go, and which context it has.
 
-The first server counts. Its path is the context too, so that clients need another host and nothing else.
+The first server becomes the upstream. Its path is the context too, so that clients only change the host.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
-from gatewright_controller.upstream import UrlError, parse_url
+from gatewright_controller.resource.upstream import UrlError, parse_url
 from gatewright_documents.mistake import listed, shown
 from gatewright_documents.values import JsonValue, KeyPath
 
@@ -21,7 +21,7 @@ MOST_NAMED = 10
 
 @dataclass(frozen=True)
 class Place:
-    """url: of the upstream; "" where it is not known. context: the path that clients know. comments: what was done."""
+    """url: the upstream's; "" if unknown. context: the path that clients know. comments: on the choice of both."""
 
     url: str
     context: str
@@ -29,9 +29,9 @@ class Place:
 
 
 def place_of(source: Source, upstream: str | None) -> Place:
-    """What the document's servers say.
+    """The upstream and the context by the document's servers.
 
-    upstream: a URL in the place of the first server's scheme, host and port; if it has a path, of its path too.
+    upstream: a URL that replaces the first server's scheme, host and port; if it has a path, the server's path too.
     """
     servers = source.value.get("servers")
     if servers is not None and not isinstance(servers, list):
@@ -56,7 +56,7 @@ def place_of(source: Source, upstream: str | None) -> Place:
 
 
 def own_servers(source: Source, path: KeyPath, url: str) -> str:
-    """The first server of a path or an operation alone, where it is another than `url`; "" where there is none."""
+    """The first server of a path or an operation itself, if it differs from `url`; else ""."""
     servers = source.at((*path, "servers"))
     if not isinstance(servers, list) or not servers:
         return ""
@@ -70,7 +70,7 @@ def _some(urls: list[str]) -> str:
 
 
 def _path(url: str) -> str | None:
-    """Without the slash at its end; None where it is neither a path nor behind a scheme and a host."""
+    """The URL's path without the slash at its end; None if the URL has neither a scheme nor a path from "/" on."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -86,7 +86,7 @@ def _names_a_path(url: str) -> bool:
 
 
 def _url(source: Source, path: KeyPath) -> str | None:
-    """The server's URL with its variables' defaults; None where it cannot be read, which is a mistake."""
+    """The server's URL with its variables' defaults; None if it is unusable, which is a mistake."""
     server = source.object_at(*path)
     url = server.get("url")
     if not isinstance(url, str):
@@ -98,7 +98,7 @@ def _url(source: Source, path: KeyPath) -> str | None:
     for name in dict.fromkeys(VARIABLE.findall(url)):
         default = _default(known.get(name))
         if default is None:
-            cure = f"add variables.{name}.default to it, or say --upstream"
+            cure = f"add variables.{name}.default to it, or use --upstream"
             source.wrong((*path, "url"), f"a default for each variable, got none for {{{name}}} in {url!r}", cure=cure)
             return None
         url = url.replace(f"{{{name}}}", default)
@@ -117,7 +117,7 @@ def _check(source: Source, url: str, others: list[str]) -> None:
     except UrlError as error:
         usable = [other for other in others if _is_usable(other)]
         instead = listed(usable[:MOST_NAMED]) if usable else "https://orders.internal"
-        cure = f"say where requests are to go: --upstream {instead}"
+        cure = f"name the upstream with --upstream {instead}"
         if url.startswith("/"):
             source.wrong(("servers",), "a server with scheme and host", f"{url!r}, which is relative", cure)
         else:
@@ -133,7 +133,7 @@ def _is_usable(url: str) -> bool:
 
 
 def with_path(url: str, more: str) -> str:
-    """The URL with more behind its path, if there is more: `http://a/b` and `/c` are `http://a/b/c`."""
+    """The URL with `more` appended to its path: `http://a/b` and `/c` are `http://a/b/c`."""
     if not more:
         return url
     parts = urlsplit(url)

@@ -1,4 +1,4 @@
-"""An OpenAPI document as it was read: its values, the lines where they stand, and what its references name."""
+"""An OpenAPI document as it was read: its values, their lines, and the targets of its references."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gatewright_documents.yaml_writer import UNPRINTABLE
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_VALUES = 5_000_000
-"""A document is its author's own, and read once: the largest that are published have a tenth of it."""
+"""A document is its author's own, and read once; the largest published ones have a tenth of this."""
 MOST_REFERENCES = 32
 VERSION = re.compile(r"3\.[01](\.[0-9]+)?(-.*)?")
 EXPECTED = "an OpenAPI document of version 3.0 or 3.1"
@@ -24,7 +24,7 @@ EXPECTED = "an OpenAPI document of version 3.0 or 3.1"
 
 @dataclass(frozen=True, order=True)
 class Note:
-    """What the author of a document should know of its import. line: of the document, from 1; 0 for the whole."""
+    """What the author of a document should know about its import. line: in the document, from 1; 0 for the whole."""
 
     line: int
     message: str
@@ -32,7 +32,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Located:
-    """A value, and where it stands: behind a reference, where that is."""
+    """A value and its path, behind its references."""
 
     value: JsonValue
     path: KeyPath
@@ -40,7 +40,7 @@ class Located:
 
 @dataclass(frozen=True)
 class Source:
-    """file: its name in mistakes and notes. mistakes, notes: what has been found so far."""
+    """A document. file: its name in mistakes and notes. mistakes, notes: those found so far."""
 
     file: str
     body: bytes
@@ -51,20 +51,20 @@ class Source:
 
     @cached_property
     def lines(self) -> LineTree:
-        """JSON's are looked for only where somebody asks: its parser tells none."""
+        """Lines by path. Those of JSON are computed on first use: its parser reports none."""
         return self.read_lines or line_tree(self.body, MAX_VALUES)
 
     def line(self, path: KeyPath) -> int:
-        """The line of what stands at path, or of the nearest thing around it; from 1."""
+        """The line of the value at path, or of the nearest value around it; from 1."""
         return self.lines.line_at(path)
 
     def wrong(self, path: KeyPath, expected: str, got: str = "", cure: str = "") -> None:
-        """There is a mistake at path."""
+        """Adds a mistake at path."""
         field, line = format_path(path), self.line(path)
         self.mistakes.append(Mistake.expecting(expected, got, cure, field=field, line=line, file=self.file))
 
     def note(self, path: KeyPath, message: str) -> None:
-        """There is something to know of what stands at path."""
+        """Adds a note on the value at path."""
         self.notes.append(Note(self.line(path), one_line(message)))
 
     def check(self) -> None:
@@ -73,28 +73,28 @@ class Source:
             raise Invalid(self.mistakes)
 
     def object_at(self, *path: str | int) -> JsonObject:
-        """The object at path; empty where there is none, which is a mistake where there is something else."""
-        found = self.at(path)
-        if found is None or isinstance(found, dict):
-            return found or {}
-        self.wrong(path, "an object", shown(found), "mend it")
+        """The object at path; empty if there is none. Another kind of value is a mistake."""
+        value = self.at(path)
+        if value is None or isinstance(value, dict):
+            return value or {}
+        self.wrong(path, "an object", shown(value), "mend it")
         return {}
 
     def at(self, path: KeyPath) -> JsonValue:
-        """What stands at path; None where there is nothing."""
-        found: JsonValue = self.value
+        """The value at path; None for none."""
+        value: JsonValue = self.value
         for step in path:
-            if isinstance(found, dict):
-                found = found.get(str(step))
-            elif isinstance(found, list) and str(step).isdecimal() and int(step) < len(found):
-                found = found[int(step)]
+            if isinstance(value, dict):
+                value = value.get(str(step))
+            elif isinstance(value, list) and str(step).isdecimal() and int(step) < len(value):
+                value = value[int(step)]
             else:
                 return None
-        return found
+        return value
 
-    def resolved(self, value: JsonValue, path: KeyPath) -> Located | None:
-        """What stands behind `$ref`, if there is one, with what stands beside it; None where it leads nowhere, which
-        is a mistake.
+    def resolve(self, value: JsonValue, path: KeyPath) -> Located | None:
+        """The target of the value's `$ref`, if it has one, merged with the members beside `$ref`; None if there is no
+        such target, which is a mistake.
         """
         beside: JsonObject = {}
         for _ in range(MOST_REFERENCES):
@@ -122,28 +122,30 @@ class Source:
 
 
 def one_line(text: str) -> str:
-    """The text without what a terminal or a reader of YAML would take for more than text."""
+    """The text on one line, without characters that a terminal or a YAML parser would interpret."""
     return " ".join(UNPRINTABLE.sub(" ", text).split())
 
 
 def read(body: bytes, file: str) -> Source:
     """The document, JSON or YAML; its name is `file` in mistakes.
 
-    Raises `Invalid`: no document, or none of OpenAPI 3.0 or 3.1, or more than MAX_BYTES or MAX_VALUES.
+    Raises `Invalid` for anything but OpenAPI 3.0 or 3.1, and for more than MAX_BYTES or MAX_VALUES.
     """
     if len(body) > MAX_BYTES:
         expected, got = f"a file of at most {MAX_BYTES // 1024**2} MiB", f"{len(body):,} bytes"
-        raise Unreadable([Mistake.in_file(file, expected, got, "take out what the gateway needs not: the schemas")])
+        raise Unreadable(
+            [Mistake.in_file(file, expected, got, "remove parts that the gateway does not need: the schemas")]
+        )
     try:
-        source = _parsed(body, file)
+        source = _parse(body, file)
     except Unreadable as unreadable:
-        raise Unreadable([replace(one, file=file) for one in unreadable.mistakes]) from None
+        raise Unreadable([replace(mistake, file=file) for mistake in unreadable.mistakes]) from None
     _check_version(source)
     source.check()
     return source
 
 
-def _parsed(body: bytes, file: str) -> Source:
+def _parse(body: bytes, file: str) -> Source:
     if body.lstrip().startswith(b"{"):
         try:
             return Source(file, body, parse_json(body, EXPECTED, MAX_VALUES))
@@ -160,5 +162,5 @@ def _check_version(source: Source) -> None:
         cure = "convert it first, for example with `swagger2openapi` or https://converter.swagger.io"
         source.wrong(("swagger",), EXPECTED, f"Swagger {older}", cure)
     elif not VERSION.fullmatch(str(version)):
-        cure = "convert it first" if version else "say which in `openapi`, the document's first key"
+        cure = "convert it first" if version else "name the version in `openapi`, the document's first key"
         source.wrong(("openapi",), EXPECTED, "nothing" if version is None else shown(version), cure)

@@ -1,4 +1,4 @@
-"""Policies whose code is to be run: of a folder, in the environment that a build makes for it, or of a build."""
+"""Policies whose code a replay runs: one of a folder, in an environment that is built for it, or those of a build."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from gatewright_cli.builds.build_output import BuildOutputError
 from gatewright_cli.mistakes import PreflightError, refuse
 
 DEFINITION, POLICY = "policy-definition.yaml", "policy.py"
-GROUP, FOR = "default", "made-for"
+GROUP, POLICY_FOLDER_FILE = "default", "made-for"
 SHADOW = "attach it with `mode: shadow` to a gateway that has it built in: its differences are counted and recorded"
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A Python policy. folder: of its code. python: the interpreter of its environment. sdk: the folder of the SDK."""
+    """A Python policy. folder: its code. python: the interpreter of its environment. sdk: the folder of the SDK."""
 
     definition: JsonObject
     folder: Path
@@ -38,7 +38,7 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """Of the policy."""
+        """The policy's name."""
         return str(self.definition["name"])
 
     @property
@@ -48,16 +48,16 @@ class Candidate:
 
 
 def of_folder(folder: Path, import_seconds: float) -> Candidate:
-    """The policy of a folder, built for this alone: into a folder of the cache, which makes the next time quick.
+    """The policy of a folder, built by itself into a folder of the cache, which makes the next replay quick.
 
-    Raises PreflightError: no policy, a Go policy, whatever a build refuses.
+    Raises PreflightError for no policy, a Go policy, and everything that a build refuses.
     """
     definition = _definition(folder)
     if definition.get("runtime") != Runtime.PYTHON:
         key = f"{definition['name']}:{definition['version']}"
         expected = f"{folder}: expected a Python policy, got {key}, which is written in Go and needs an engine to run"
         raise PreflightError([f"{expected}: {SHADOW}"])
-    place = _place(folder.resolve())
+    place = _cache_folder(folder.resolve())
     manifest = place / "build.yaml"
     entry = {"name": definition["name"], "filePath": str(folder.resolve())}
     manifest.write_bytes(msgspec.json.encode({"version": "v1", "policies": [entry]}))
@@ -71,16 +71,16 @@ def of_folder(folder: Path, import_seconds: float) -> Candidate:
     return Candidate(definition, folder.resolve(), result.groups[GROUP].python, result.executor.parent)
 
 
-def _place(folder: Path) -> Path:
-    """Where what is made for a policy is kept; what was made for folders that are no more is taken away."""
+def _cache_folder(folder: Path) -> Path:
+    """The cache folder of a policy's build. Removes those whose policy's folder is gone."""
     places = user_cache().root / "replay"
     place = places / hashlib.sha256(str(folder).encode()).hexdigest()[:16]
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
-    (place / FOR).write_text(str(folder))
-    for each in places.iterdir():
-        made_for = each / FOR
-        if made_for.is_file() and not Path(made_for.read_text()).is_dir():
-            shutil.rmtree(each, ignore_errors=True)
+    (place / POLICY_FOLDER_FILE).write_text(str(folder))
+    for cached in places.iterdir():
+        marker = cached / POLICY_FOLDER_FILE
+        if marker.is_file() and not Path(marker.read_text()).is_dir():
+            shutil.rmtree(cached, ignore_errors=True)
     return place
 
 
@@ -112,15 +112,17 @@ def of_build(path: Path) -> list[Candidate]:
         output = build_output.load(path)
     except BuildOutputError as error:
         raise PreflightError([str(error)]) from error
-    if not (output.executor / "gatewright" / "replay.py").is_file():
+    if not (output.executor / "gatewright" / "kit" / "replay.py").is_file():
         raise PreflightError([f"{path}: expected a build by this version: make it again with `gatewright build`"])
     manifest = msgspec.json.decode(output.manifest.read_bytes(), type=_Manifest)
-    found = []
-    for one in manifest.policies:
-        if one.runtime == Runtime.PYTHON:
-            copy = f"{one.name}-{one.version}".replace("-", "_").replace(".", "_")
-            python = output.group(one.group).python
-            found.append(Candidate(one.definition, output.executor / "policies" / copy, python, output.executor))
-    if not found:
+    candidates = []
+    for policy in manifest.policies:
+        if policy.runtime == Runtime.PYTHON:
+            copy = f"{policy.name}-{policy.version}".replace("-", "_").replace(".", "_")
+            python = output.group(policy.group).python
+            candidates.append(
+                Candidate(policy.definition, output.executor / "policies" / copy, python, output.executor)
+            )
+    if not candidates:
         raise PreflightError([f"{path}: expected a build with Python policies, got none: for Go ones, {SHADOW}"])
-    return found
+    return candidates

@@ -1,16 +1,16 @@
-"""Run by the interpreter of the policy's environment, never by the command's own: replays exchanges, says how each
-went.
+"""Replays exchanges, and reports the result of each. The interpreter of the policy's environment runs it, never the
+command's own.
 
     python -I -B child.py PARENT_PID SDK < JOB
 
 JOB is a JSON object: `policy`, the file of its module; `definition`, as parsed; `supplied`; `systemParams`;
-`seconds`, that one exchange may take, `importSeconds`, that the import may; `exchanges`, a list of `number`, `name`,
-`exchange` and `params`, the last one parameters for each attachment in the chain's order. SDK is the folder of the
+`seconds`, the limit of one exchange, `importSeconds`, the limit of the import; `exchanges`, a list of `number`, `name`,
+`exchange` and `params`, the parameters of each attachment in the chain's order. SDK is the folder of the
 packages `gatewright` and `sdk`.
 
 Writes JSON lines to stdout: {"number"} before an exchange and {"number", "executions", "warnings", "error"} after it;
-{"import"} where the policy cannot be imported; {"hung"}, with "number" for an exchange, where something takes longer,
-which ends the process. What policies print goes to stderr. Standard library only, but for the SDK.
+{"import"} if the policy cannot be imported; {"hung"}, with "number" for an exchange, if a limit has passed, which ends
+the process. What policies print goes to stderr. Standard library only, but for the SDK.
 """
 
 from __future__ import annotations
@@ -45,46 +45,46 @@ def main(parent: str, sdk: str) -> None:
         _Replays(job, report).run()
     finally:
         report.flush()
-    os._exit(0)  # whatever else the policy has begun
+    os._exit(0)  # also ends threads of the policy
 
 
 def _end_with(parent: int) -> None:
-    """Has the kernel kill this process when the one that wants to know ends (prctl(2), PR_SET_PDEATHSIG)."""
+    """Has the kernel kill this process when its parent ends (prctl(2), PR_SET_PDEATHSIG)."""
     with contextlib.suppress(OSError, AttributeError):  # another system than Linux
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it has ended already
+    if os.getppid() != parent:  # the parent has ended already
         os._exit(1)
 
 
 class _Replays:
     def __init__(self, job: Json, report: TextIO) -> None:
-        self._job, self._report = job, report
+        self._job, self._output = job, report
         self._folder = Path(job["policy"]).parent
         self._lock = threading.Lock()
 
     def run(self) -> None:
         from gatewright import testing
         from gatewright.definition import PolicyDefinition
-        from gatewright.policy_call import describe
+        from gatewright.kit.policy_call import describe
 
         watch = _Watch(self._job["seconds"], self._hung)
         with _Watch(self._job["importSeconds"], self._hung).over({}):
             try:
                 module = testing.load_policy(self._job["policy"])
             except BaseException as error:  # an import may raise anything, SystemExit too
-                self._say({"import": describe(error, self._folder)})
+                self._report({"import": describe(error, self._folder)})
                 return
         definition = PolicyDefinition.from_document(self._job["definition"])
         for item in self._job["exchanges"]:
-            self._say({"number": item["number"]})
+            self._report({"number": item["number"]})
             with watch.over({"number": item["number"]}):
-                said = self._one(item, module, definition)
-            self._say({"number": item["number"], **said})
+                result = self._replay(item, module, definition)
+            self._report({"number": item["number"], **result})
 
-    def _one(self, item: Json, module: Any, definition: Any) -> Json:
-        from gatewright.policy_call import PreparationError
-        from gatewright.recording import IncompleteRecordingError, Recording, RecordingError, Supplied
-        from gatewright.replay import Candidate, attachments, run
+    def _replay(self, item: Json, module: Any, definition: Any) -> Json:
+        from gatewright.kit.policy_call import PreparationError
+        from gatewright.kit.recording import IncompleteRecordingError, Recording, RecordingError, Supplied
+        from gatewright.kit.replay import Candidate, attachments, run
         from gatewright.secrets import revive
 
         executions, warnings, supplied = [], {}, Supplied(**self._job["supplied"])
@@ -97,36 +97,36 @@ class _Replays:
                 operators, seconds = revive(self._job["systemParams"]), self._job["seconds"]
                 candidate = Candidate(module, definition, params, self._folder, operators, seconds)
                 replay = run(recording, candidate, supplied, index)
-                executions += [_told(one) for one in replay.executions]
+                executions += [_to_json(execution) for execution in replay.executions]
                 warnings.update(dict.fromkeys(replay.warnings))
         except (IncompleteRecordingError, RecordingError, PreparationError) as error:
             return {"executions": [], "warnings": [], "error": str(error)}
-        except Exception as error:  # of ours: no other exchange is to suffer for it
-            said = "".join(traceback.format_exception_only(error)).strip()
-            return {"executions": [], "warnings": [], "error": f"it cannot be read as a recording: {said}"}
+        except Exception as error:  # a fault of the replay: other exchanges go on
+            reason = "".join(traceback.format_exception_only(error)).strip()
+            return {"executions": [], "warnings": [], "error": f"it cannot be read as a recording: {reason}"}
         return {"executions": executions, "warnings": [*warnings], "error": ""}
 
     def _hung(self, about: Json) -> None:
-        file, line = _place(self._folder)
-        self._say({**about, "hung": {"file": file, "line": line}})
+        file, line = _running_line(self._folder)
+        self._report({**about, "hung": {"file": file, "line": line}})
         os._exit(1)
 
-    def _say(self, what: Json) -> None:
+    def _report(self, message: Json) -> None:
         with self._lock:
-            print(json.dumps(what), file=self._report, flush=True)
+            print(json.dumps(message), file=self._output, flush=True)
 
 
-def _told(execution: Any) -> Json:
+def _to_json(execution: Any) -> Json:
     names = ("index", "phase", "outcome", "changes", "failure", "differences", "skipped")
     recorded = execution.recorded
     return {name: getattr(execution, name) for name in names} | {"recorded": recorded and recorded.get("outcome")}
 
 
-# ------------------------------------------------------------------ what takes too long
+# ------------------------------------------------------------------ limits of time
 
 
 class _Watch:
-    """Calls `late` in a thread of its own, where something takes longer than `seconds`."""
+    """Calls `late` in a thread of its own if the body of `over` takes longer than `seconds`."""
 
     def __init__(self, seconds: float, late: Any) -> None:
         self._seconds, self._late = seconds, late
@@ -142,20 +142,20 @@ class _Watch:
             timer.cancel()
 
 
-def _place(folder: Path) -> tuple[str, int]:
-    """The innermost line of the policy's that is under way: of a thread, or of a coroutine that waits; "" and 0."""
+def _running_line(folder: Path) -> tuple[str, int]:
+    """The innermost line of the policy that is running: in a thread, or in a waiting coroutine; "" and 0 for none."""
     for frame in sys._current_frames().values():
-        if found := _innermost([each for each, _ in traceback.walk_stack(frame)], folder):
-            return found
-    for task in [each for each in gc.get_objects() if isinstance(each, asyncio.Task)]:
-        if found := _innermost(reversed(_frames(task.get_coro())), folder):
-            return found
+        if place := _innermost([outer for outer, _ in traceback.walk_stack(frame)], folder):
+            return place
+    for task in [item for item in gc.get_objects() if isinstance(item, asyncio.Task)]:
+        if place := _innermost(reversed(_frames(task.get_coro())), folder):
+            return place
     return "", 0
 
 
 def _innermost(frames: Any, folder: Path) -> tuple[str, int] | None:
     """frames: the innermost first."""
-    from gatewright.policy_call import shown_path
+    from gatewright.kit.policy_call import shown_path
 
     for frame in frames:
         if Path(frame.f_code.co_filename).is_relative_to(folder):
@@ -164,7 +164,7 @@ def _innermost(frames: Any, folder: Path) -> tuple[str, int] | None:
 
 
 def _frames(coroutine: object) -> list[FrameType]:
-    """Of a coroutine and of all that it awaits, the outermost first."""
+    """The frames of a coroutine and of everything that it awaits, the outermost first."""
     frames = []
     while coroutine is not None:
         names = ("cr_frame", "ag_frame", "gi_frame")

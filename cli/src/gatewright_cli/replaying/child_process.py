@@ -1,4 +1,4 @@
-"""Processes that run a policy's code on exchanges: one after the other, a new one where the last has ended."""
+"""Runs a policy's code on exchanges in child processes, one after the other: a new one when the last has ended."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from gatewright_cli.replaying.inputs import Input
 
 SCRIPT = Path(__file__).with_name("child.py")
 GRACE_SECONDS = 5.0
-"""For the process to end itself, before it is ended."""
+"""How long after a limit the process may take to end itself, before it is killed."""
 START_SECONDS = 30.0
 PIECE = 1 << 16
 
 
 class ReplayedExecution(msgspec.Struct, frozen=True):
-    """A turn of the policy. recorded: the outcome then; "" where there was none. skipped: why it was not run."""
+    """One execution of the policy. recorded: the recorded outcome; None for none. skipped: why it was not run."""
 
     index: int = -1
     phase: str = ""
@@ -57,7 +57,7 @@ class _Line(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Replayed:
-    """What came of an exchange. error: why nothing, or no more, is known."""
+    """The result of replaying an exchange. error: why the result is missing or incomplete."""
 
     input: Input
     executions: list[ReplayedExecution] = field(default_factory=list)
@@ -66,13 +66,13 @@ class Replayed:
 
     @property
     def differences(self) -> int:
-        """How many there are."""
-        return sum(len(one.differences) for one in self.executions)
+        """The number of differences."""
+        return sum(len(execution.differences) for execution in self.executions)
 
 
 @dataclass(frozen=True)
 class Job:
-    """A policy, and what each process is told. seconds: that one exchange may take, import_seconds: the import;
+    """A policy, and the parameters of each process. seconds: the limit of one exchange, import_seconds: of the import;
     grace_seconds: how long after these the process may take to end itself.
     """
 
@@ -84,28 +84,28 @@ class Job:
     grace_seconds: float = GRACE_SECONDS
 
     def encoded(self, exchanges: list[JsonObject]) -> bytes:
-        """What a process reads."""
+        """The job as the process reads it."""
         candidate = self.candidate
         policy = {"policy": str(candidate.folder / POLICY), "definition": candidate.definition}
-        told = {"supplied": self.supplied, "systemParams": self.system_params, "seconds": self.seconds}
-        return msgspec.json.encode({**policy, **told, "importSeconds": self.import_seconds, "exchanges": exchanges})
+        options = {"supplied": self.supplied, "systemParams": self.system_params, "seconds": self.seconds}
+        return msgspec.json.encode({**policy, **options, "importSeconds": self.import_seconds, "exchanges": exchanges})
 
 
 def replay(job: Job, inputs: list[tuple[Input, list[JsonObject]]]) -> Iterator[Replayed]:
-    """Each exchange, with the parameters of its attachments. Raises PreflightError where the policy cannot be used."""
+    """Replays each exchange with the parameters of its attachments. Raises PreflightError for an unusable policy."""
     waiting = {
-        number: {"number": number, "name": one.name, "exchange": one.document, "params": params}
-        for number, (one, params) in enumerate(inputs)
+        number: {"number": number, "name": item.name, "exchange": item.document, "params": params}
+        for number, (item, params) in enumerate(inputs)
     }
     while waiting:
         before = len(waiting)
         for line in _Process(job, [*waiting.values()]).lines():
             assert line.number is not None
             del waiting[line.number]
-            one = inputs[line.number][0]
-            yield Replayed(one, line.executions or [], line.warnings, line.error)
+            yield Replayed(inputs[line.number][0], line.executions or [], line.warnings, line.error)
         if len(waiting) == before:
-            raise PreflightError([f"{job.candidate.key}: expected its process to replay, it ended before it began"])
+            mistake = "expected its process to replay exchanges, but it ended before the first"
+            raise PreflightError([f"{job.candidate.key}: {mistake}"])
 
 
 class _Process:
@@ -116,7 +116,7 @@ class _Process:
         self._began: int | None = None
 
     def lines(self) -> Iterator[_Line]:
-        """One for each exchange that came to an end, or ended the process."""
+        """One line for each exchange that ended, or that ended the process."""
         candidate = self._job.candidate
         command = [str(candidate.python), "-I", "-B", str(SCRIPT), str(os.getpid()), str(candidate.sdk)]
         inherits = environment.executor(())
@@ -127,31 +127,32 @@ class _Process:
                 _write(process, self._job.encoded(self._exchanges))
                 for text in _lines_of(process, self._limit):
                     line = msgspec.json.decode(text, type=_Line)
-                    if (told := self._told(line)) is not None:
-                        yield told
+                    if (result := self._handle(line)) is not None:
+                        yield result
             finally:
                 process.kill()
         if self._began is not None:
-            yield self._ended(process.returncode)
+            yield self._crash_line(process.returncode)
 
     def _limit(self) -> float:
-        """How long it may say nothing: what is under way ends itself before."""
+        """How long the process may write nothing: its own limits end it before."""
         if self._began is None:
             return max(self._job.seconds, self._job.import_seconds) + self._job.grace_seconds + START_SECONDS
         return self._job.seconds + self._job.grace_seconds
 
-    def _told(self, line: _Line) -> _Line | None:
+    def _handle(self, line: _Line) -> _Line | None:
+        """The line that ends an exchange; None for one that begins it. Raises PreflightError for a failed import."""
         if line.import_:
             raise PreflightError([f"{self._job.candidate.key}: cannot be imported: {line.import_}"])
         if line.hung is not None:
-            return self._hung(line.hung)
+            return self._hung_line(line.hung)
         if line.executions is None:
             self._began = line.number
             return None
         self._began = None
         return line
 
-    def _hung(self, place: _Place) -> _Line:
+    def _hung_line(self, place: _Place) -> _Line:
         where = f"; it is at {place.file}:{place.line}" if place.file else ""
         if self._began is None:
             text = f"cannot be imported: no end after {self._job.import_seconds:g} s{where}"
@@ -160,23 +161,23 @@ class _Process:
         number, self._began = self._began, None
         return _Line(number, error=text)
 
-    def _ended(self, status: int) -> _Line:
+    def _crash_line(self, status: int) -> _Line:
         if status == -9:
-            return self._hung(_Place())
+            return self._hung_line(_Place())
         how = f"signal {-status}" if status < 0 else f"exit code {status}"
         return _Line(self._began, error=f"crashed: the policy ended its process, {how}")
 
 
 def _write(process: subprocess.Popen[bytes], job: bytes) -> None:
     assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError), process.stdin:  # its exit status says more
+    with contextlib.suppress(BrokenPipeError), process.stdin:  # the exit status tells why
         process.stdin.write(job)
 
 
 def _lines_of(process: subprocess.Popen[bytes], limit: Callable[[], float]) -> Iterator[bytes]:
-    """Its lines of JSON. The process is killed where none comes for `limit()` seconds."""
+    """The process's lines of JSON. It is killed if none arrives for `limit()` seconds."""
     assert process.stdout is not None
-    kept, ends = b"", time.monotonic() + limit()
+    rest, ends = b"", time.monotonic() + limit()
     while True:
         ready, _, _ = select.select([process.stdout], [], [], max(0.0, ends - time.monotonic()))
         if not ready:
@@ -187,7 +188,7 @@ def _lines_of(process: subprocess.Popen[bytes], limit: Callable[[], float]) -> I
         if not piece:
             process.wait()
             return
-        *lines, kept = (kept + piece).split(b"\n")
+        *lines, rest = (rest + piece).split(b"\n")
         yield from lines
         if lines:
             ends = time.monotonic() + limit()

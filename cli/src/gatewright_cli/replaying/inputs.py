@@ -1,4 +1,4 @@
-"""Files of recorded exchanges, and which of their policies' parameters are known."""
+"""Files of recorded exchanges."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ SUFFIXES = (".json", ".jsonl", ".ndjson")
 
 @dataclass(frozen=True)
 class Input:
-    """A recorded exchange. name: its file, with the line where there are several in it. document: as it is there."""
+    """A recorded exchange. name: its file, with the line if the file has several. document: the exchange as JSON."""
 
     name: str
     exchange: Exchange
     document: JsonObject
 
     def attachments(self, policy: str) -> list[int]:
-        """Where the chain has a policy that had its turn: the positions, by the policy's name."""
-        ran = {one.index for one in self.exchange.executions if _name(one.policy) == policy}
+        """The positions in the chain at which the policy of this name ran."""
+        ran = {execution.index for execution in self.exchange.executions if _name(execution.policy) == policy}
         return [number for number, key in enumerate(self.exchange.policies) if _name(key) == policy and number in ran]
 
 
@@ -34,17 +34,17 @@ def _name(key: str) -> str:
 
 
 def read_inputs(paths: Sequence[Path]) -> list[Input]:
-    """All exchanges of files and folders. Raises PreflightError with all that is wrong."""
-    found: list[Input] = []
+    """All exchanges of files and folders. Raises PreflightError with all mistakes."""
+    inputs: list[Input] = []
     mistakes: list[str] = []
     for path in paths:
         try:
             for file in _files(path):
-                found += _exchanges(file)
+                inputs += _exchanges(file)
         except PreflightError as error:
             mistakes += error.mistakes
     refuse(mistakes)
-    return found
+    return inputs
 
 
 def _files(path: Path) -> list[Path]:

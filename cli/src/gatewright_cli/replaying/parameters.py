@@ -1,4 +1,4 @@
-"""The parameters that a policy is replayed with: no recording has them, since they may hold secrets."""
+"""The parameters that a policy is replayed with. Recordings hold none, since parameters may hold secrets."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ PARAMS = "params"
 
 
 class Parameters:
-    """Of a policy's attachments: the same for all, or those that an Api says.
+    """The parameters of a policy's attachments: the same for all, or those of an Api.
 
-    Raises PreflightError where they are not as the policy's definition wants them.
+    Methods raise PreflightError for parameters that the policy's definition refuses.
     """
 
     def __init__(
-        self, given: JsonObject | None = None, api: JsonObject | None = None, system: JsonObject | None = None
+        self, params: JsonObject | None = None, api: JsonObject | None = None, system: JsonObject | None = None
     ) -> None:
-        self._given, self._api, self._system = given, api, system or {}
+        self._params, self._api, self._system = params, api, system or {}
 
     def of_operator(self, candidate: Candidate) -> JsonObject:
-        """What an operator sets for the policy, with defaults."""
+        """The policy's system parameters, with defaults."""
         return complete(candidate, self._system, "--system-params", "systemParameters")
 
     def of(self, candidate: Candidate, exchange: Exchange) -> list[JsonObject]:
         """For each attachment of the policy in the exchange's chain, in its order, with defaults."""
         if self._api is None or _name(self._api) != exchange.api:
-            return [complete(candidate, self._given or {}, "--params")]
-        attached = [one for one in _attachments(self._api, exchange.operation) if one.get("name") == candidate.name]
-        if not attached:
-            return [complete(candidate, self._given or {}, "--params")]
+            return [complete(candidate, self._params or {}, "--params")]
+        attachments = _attachments(self._api, exchange.operation)
+        own = [attachment for attachment in attachments if attachment.get("name") == candidate.name]
+        if not own:
+            return [complete(candidate, self._params or {}, "--params")]
         where = f"--api, {exchange.api}"
-        return [complete(candidate, self._given or one.get(PARAMS) or {}, where) for one in attached]
+        return [complete(candidate, self._params or attachment.get(PARAMS) or {}, where) for attachment in own]
 
     def with_paths(self, recorded: Input) -> Input:
-        """The exchange, with the paths of clients seen as the Api says by `strictPaths`: recordings of former releases
-        do not say it."""
+        """The exchange, with paths read by the `strictPaths` of the Api: recordings of former releases lack it."""
         if self._api is None or _name(self._api) != recorded.exchange.api:
             return recorded
         spec = self._api.get("spec")
@@ -58,21 +58,21 @@ class Parameters:
 
 
 def complete(candidate: Candidate, params: JsonObject, where: str, member: str = "parameters") -> JsonObject:
-    """With defaults. Raises PreflightError where the definition's schema, its `member`, refuses them."""
+    """The parameters with defaults. Raises PreflightError if the schema in the definition's `member` refuses them."""
     schema: Any = candidate.definition.get(member) or {}
     filled: Any = with_defaults(params, schema, schema)
     compiled = Schema(schema)
-    told = compiled.parameter_mistakes(filled, f"{PARAMS} of {candidate.key}")
-    cure = "" if where != "--params" else " (no recording has parameters: give --params or --api)"
-    refuse([f"{where}: {mistake}{cure}" for mistake in told])
+    mistakes = compiled.parameter_mistakes(filled, f"{PARAMS} of {candidate.key}")
+    cure = "" if where != "--params" else " (recordings hold no parameters: set --params or --api)"
+    refuse([f"{where}: {mistake}{cure}" for mistake in mistakes])
     marked: Any = compiled.for_nodes(filled)
-    refuse([f"{where}: {_named(path, candidate)}" for path in references(marked)])
+    refuse([f"{where}: {_unresolved_secret(path, candidate)}" for path in references(marked)])
     return marked  # type: ignore[no-any-return]
 
 
-def _named(path: KeyPath, candidate: Candidate) -> str:
+def _unresolved_secret(path: KeyPath, candidate: Candidate) -> str:
     field = format_path(path, f"{PARAMS} of {candidate.key}")
-    return f"{field}: expected the secret itself, got its name: no secrets of a node are here; give it by --params"
+    return f"{field}: expected the secret itself, got its name: a replay has no node's secrets; set it with --params"
 
 
 def _name(api: JsonObject) -> str:
@@ -81,15 +81,15 @@ def _name(api: JsonObject) -> str:
 
 
 def _attachments(api: JsonObject, operation: str) -> list[JsonObject]:
-    """Of the API, then of the operation, as a chain has them."""
+    """The API's attachments, then the operation's, in the order of a chain."""
     spec: Any = api.get("spec") or {}
-    found = [*(spec.get("policies") or [])]
-    asked = operation.partition(" [")[0]
-    for one in spec.get("operations") or []:
-        if f"{one.get('method')} {one.get('path')}" == asked:
-            found += one.get("policies") or []
+    attachments = [*(spec.get("policies") or [])]
+    route = operation.partition(" [")[0]
+    for item in spec.get("operations") or []:
+        if f"{item.get('method')} {item.get('path')}" == route:
+            attachments += item.get("policies") or []
             break
-    return [one for one in found if isinstance(one, dict)]
+    return [attachment for attachment in attachments if isinstance(attachment, dict)]
 
 
 def read_params(text: str, option: str = "--params") -> JsonObject:

@@ -1,1 +1,1 @@
-"""`gatewright run`: from options to a node that serves, what changes while it does, and its end."""
+"""`gatewright run`: from options to a node that serves, its changes while it runs, and its end."""

@@ -1,17 +1,17 @@
 """The control socket of a run: commands and answers, one JSON object a line.
 
-Policies, and what they have started, are refused (peers.own_check).
+Policies, and processes that they started, are refused (peers.own_check).
 
-→ {"command": "reload", "apis": [{"name": "hello", "file": "apis/hello.yaml", "text": "…"}]}       apis may be left out
+→ {"command": "reload", "apis": [{"name": "hello", "file": "apis/hello.yaml", "text": "…"}]}       "apis" is optional
 ← {"step": "building"} …
 ← {"generation": 2, "seconds": 1.2, "notes": [], "changed": ["greet:v1.0.0"], "restarted": ["default"], "kept": [],
    "spent": {"build": 0.4, …}, "listens": true}        or {"reasons": ["…"]}
 
-→ {"command": "log-level", "levels": {"policy-engine": "debug"}, "seconds": 300}       both may be left out
+→ {"command": "log-level", "levels": {"policy-engine": "debug"}, "seconds": 300}       both are optional
 ← {"levels": [{"component": "policy-engine", "level": "debug", "until": "…", "then": "info"}, …], "reasons": []}
 
 → {"command": "status"}
-← {"status": {…}}                                       as in status.json, of this moment
+← {"status": {…}}                                       as in status.json, up to date
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from gatewright_controller.private_socket import PrivateSocket
+from gatewright_controller.local.private_socket import PrivateSocket
 
 from gatewright_cli.mistakes import PreflightError
-from gatewright_cli.node.finding_run import described, find_run
+from gatewright_cli.node.finding_run import describe_run, find_run
 from gatewright_cli.node.management import ApiDocument
 from gatewright_cli.node.run_dir import RunDirError
 from gatewright_cli.run.level import Level
 
 if TYPE_CHECKING:
-    from gatewright_controller.peers import PeerCheck
+    from gatewright_controller.local.peers import PeerCheck
 
     from gatewright_cli.run.log_levels import LogLevels
     from gatewright_cli.run.reloading import Reloaded, Reloads
@@ -43,7 +43,7 @@ FILE = "control.sock"
 CONNECT_SECONDS = 2.0
 STATUS_SECONDS = 5.0
 LINE_BYTES = 32 * 1024 * 1024
-"""Of a command at most, with the APIs in it."""
+"""The limit of a command, with the APIs in it."""
 
 Status = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -84,13 +84,13 @@ class Control:
         await self._socket.start()
 
     async def close(self) -> None:
-        """Cuts off the connections that there are."""
+        """Closes the socket and its connections."""
         await self._socket.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             line = await reader.readline()
-        except ValueError:  # of a line that is longer
+        except ValueError:  # the line is longer
             answer = Answer(reasons=[f"expected a command, with its APIs, of at most {LINE_BYTES} bytes, got more"])
         else:
             answer = await self._answer(line, lambda step: _write(writer, Answer(step=step)))
@@ -109,30 +109,30 @@ class Control:
                 return Answer(status=await self._status())
             case "log-level":
                 reasons = await self._levels.change(command.levels, command.seconds)
-                return Answer(reasons=reasons, levels=self._levels.shown())
+                return Answer(reasons=reasons, levels=self._levels.report())
         return Answer(reasons=[f"expected the command reload, status or log-level, got {command.command!r}"])
 
     async def _reload(self, say: Callable[[str], None], apis: Sequence[ApiDocument]) -> Answer:
-        from gatewright_cli.run.reloading import ReloadError  # here, for those that ask import this file too
+        from gatewright_cli.run.reloading import ReloadError  # here, since commands import this module too
 
         try:
-            done = await self._reloads.reload(say, apis)
+            reloaded = await self._reloads.reload(say, apis)
         except ReloadError as error:
             return Answer(reasons=error.reasons)
-        return _answer(done)
+        return _to_answer(reloaded)
 
 
-def _answer(done: Reloaded) -> Answer:
-    changed = done.changed
+def _to_answer(reloaded: Reloaded) -> Answer:
+    changed = reloaded.changed
     return Answer(
-        generation=done.generation,
-        seconds=done.seconds,
-        notes=list(done.notes),
+        generation=reloaded.generation,
+        seconds=reloaded.seconds,
+        notes=list(reloaded.notes),
         changed=list(changed.policies),
         restarted=list(changed.restarts),
         kept=list(changed.keeps),
-        spent=done.spent,
-        listens=done.listens,
+        spent=reloaded.spent,
+        listens=reloaded.listens,
     )
 
 
@@ -142,22 +142,22 @@ def _write(writer: asyncio.StreamWriter, answer: Answer) -> None:
 
 
 def reload(run_dir: Path | None, say: Callable[[str], None], apis: Sequence[ApiDocument] = ()) -> Answer:
-    """Has a run reload, and take these APIs with it; returns the last answer. say: told the run, then each step. Raises
-    PreflightError where no run can be asked.
+    """Has a run reload, together with these APIs, and returns the last answer. say: called with the run, then with each
+    step. Raises PreflightError if no run can be asked.
     """
     at = _socket(run_dir)
     with _connect(at) as connection:
-        say(described(at.parent))
+        say(describe_run(at.parent))
         return _ask(connection, _Command("reload", apis=list(apis)), say) or Answer(
-            reasons=["the run ended before the reload had"]
+            reasons=["the run ended before the reload did"]
         )
 
 
 def log_levels(run_dir: Path | None, levels: dict[str, str], seconds: float | None = None) -> Answer:
-    """Changes levels of log, or none, and returns all as they are. Raises PreflightError where no run can be asked."""
+    """Changes log levels, or none, and returns all levels. Raises PreflightError if no run can be asked."""
     with _connect(_socket(run_dir)) as connection:
-        asked = _Command("log-level", levels, seconds)
-        return _ask(connection, asked, lambda _: None) or Answer(reasons=["the run ended before it had answered"])
+        command = _Command("log-level", levels, seconds)
+        return _ask(connection, command, lambda _: None) or Answer(reasons=["the run ended before it answered"])
 
 
 def _socket(run_dir: Path | None) -> Path:
@@ -168,7 +168,7 @@ def _socket(run_dir: Path | None) -> Path:
 
 
 def status(run_dir: Path) -> dict[str, Any] | None:
-    """The status of the run there, of this moment; None where it gives no answer: it starts, stops, or is blocked."""
+    """The present status of the run; None if it gives no answer, since it starts, stops, or is blocked."""
     try:
         with _connect(run_dir / FILE) as connection:
             connection.settimeout(STATUS_SECONDS)
@@ -179,7 +179,7 @@ def status(run_dir: Path) -> dict[str, Any] | None:
 
 
 def _ask(connection: socket.socket, command: _Command, say: Callable[[str], None]) -> Answer | None:
-    """The last line of the answer; None where the connection has ended before it."""
+    """The last line of the answer; None if the connection ended before it."""
     connection.sendall(msgspec.json.encode(command) + b"\n")
     for line in connection.makefile("rb"):
         answer = msgspec.json.decode(line, type=Answer)

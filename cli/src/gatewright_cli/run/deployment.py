@@ -1,7 +1,7 @@
-"""The APIs of a run: those of its files are deployed, and all that its controller has are followed.
+"""The APIs of a run: deploys those of its files, and follows all APIs that its controller has.
 
-One API that cannot serve keeps no other from serving: it is named with its reason, in the log and in the status, and
-looked at again until it does.
+An API that cannot serve does not keep others from serving: the log and the status name it with its reason, and it is
+checked again until it serves.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gatewright_documents.mistake import Mistake
 
-from gatewright_cli.node.api_files import ApiFile, ApiFiles, RefusedFile, each_name_once, name_taken, stamp
+from gatewright_cli.node.api_files import ApiFile, ApiFiles, RefusedFile, name_taken, refuse_duplicates, stamp
 from gatewright_cli.node.management import (
     DEPLOYED,
     PENDING,
@@ -29,31 +29,30 @@ from gatewright_cli.node.management import (
 from gatewright_cli.supervision.log_output import LogOutput
 
 START_WAIT_SECONDS = 10.0
-"""How long a start waits for APIs that no node has said anything of yet: as long as one `prepare` may take."""
+"""How long a start waits for APIs that no node has answered for yet: as long as one `prepare` may take."""
 SETTLED_SECONDS = 10.0
-LEAST_REST = 50.0  # times what a refresh has taken: with thousands of APIs that is long
+LEAST_REST = 50.0  # times the duration of a refresh, which takes long with thousands of APIs
 
 
 @dataclass(frozen=True)
-class Rests:
-    """How long it is until the controller is asked again."""
+class Pauses:
+    """Pauses between requests to the controller."""
 
     poll_seconds: float = 0.05
-    """Where it gave no answer at a start."""
+    """After no answer at a start."""
     unsettled_seconds: float = 1.0
-    """Where something does not serve, or was pending."""
+    """While an API does not serve, or was pending."""
 
 
 Reader = Callable[[Path], list[ApiFile | RefusedFile]]
 Document = tuple[Path, int]
-"""A document of a file: its path, and the number of lines above."""
+"""A document of a file: the file's path, and the number of lines above the document."""
 
 
 class Deployment:
-    """Start it, follow it. `on_change` is called whenever what it says of the APIs may have changed.
+    """Start it, follow it. `on_change` is called whenever its report on the APIs may have changed.
 
-    management: None without a controller; then there are no APIs here. read: reads a file of `files` again, once it has
-    been mended.
+    management: None without a controller; then it has no APIs. read: reads a file of `files` again, after it was saved.
     """
 
     def __init__(
@@ -63,21 +62,21 @@ class Deployment:
         read: Reader,
         output: LogOutput,
         on_change: Callable[[], None] = lambda: None,
-        rests: Rests = Rests(),
+        pauses: Pauses = Pauses(),
     ) -> None:
-        self._rests = rests
+        self._pauses = pauses
         self._management, self._files, self._read, self._output = management, files, read, output
         self._on_change = on_change
         self._file_of = {api.name: api.path for api in files.apis}
         self._stored: dict[str, StoredApi] = {}
         self._unsent: dict[Document, tuple[ApiFile, str]] = {}
         self._refused: dict[Document, RefusedFile] = {}
-        self._not_serving: dict[str, str] = {}  # API → state, as the log said last
+        self._not_serving: dict[str, str] = {}  # API → state, as it was last logged
         self._policies_changed = False
         self._database_trouble = ""
-        self._newly_pending: set[str] = set()  # served at the last refresh but one, and were pending at the last one
+        self._newly_pending: set[str] = set()  # served at the refresh before the last one, pending at the last one
 
-    # ------------------------------------------------------------ what there is
+    # ------------------------------------------------------------ reports
 
     def report(self) -> list[dict[str, object]]:
         """For status.json: name, version, hosts, context, state, reason of each API that the controller has."""
@@ -100,30 +99,30 @@ class Deployment:
             *((PENDING, api.path, api.name, (Mistake("", reason),)) for api, reason in self._unsent.values()),
         ]
         return [
-            {"file": str(path), "api": api, "state": state, "mistakes": [_as_json(one) for one in mistakes]}
+            {"file": str(path), "api": api, "state": state, "mistakes": [_as_json(mistake) for mistake in mistakes]}
             for state, path, api, mistakes in files
         ]
 
     @property
     def database_trouble(self) -> str:
-        """Why the controller cannot open its database, with the cure, as it said last; "" where it has one."""
+        """Why the controller cannot open its database, with the cure, by its last answer; "" if it can."""
         return self._database_trouble
 
     def serving(self) -> tuple[int, int]:
-        """How many APIs are deployed, and of how many."""
+        """How many APIs are deployed, and how many there are."""
         named = {file.api or str(file.path) for file in self._refused.values()}
         named |= {api.name for api, _ in self._unsent.values()} | self._stored.keys()
         return sum(self.is_deployed(name) for name in named), len(named)
 
     def serving_words(self) -> str:
-        """Behind a URL: how many APIs serve; "" where there is none."""
+        """To append to a URL: how many APIs serve; "" if there is none."""
         if self._database_trouble:
             return " (its last good state)"
         serving, apis = self.serving()
         return f" ({serving} of {apis} APIs serve)" if apis else ""
 
     def is_deployed(self, name: str) -> bool:
-        """Whether the API serves, by what the controller last said of it."""
+        """Whether the API serves, by the controller's last answer."""
         return name in self._stored and self._stored[name].status.state == DEPLOYED
 
     def shortcomings(self) -> list[tuple[str, str]]:
@@ -135,13 +134,13 @@ class Deployment:
             for name, api in sorted(self._stored.items())
             if api.status.state != DEPLOYED
         ]
-        refused = [(REJECTED, said) for file in self._refused.values() for said in file.sentences]
+        refused = [(REJECTED, sentence) for file in self._refused.values() for sentence in file.sentences]
         return [*apis, *refused, *((PENDING, f"{api.path}: {why}") for api, why in self._unsent.values())]
 
-    # ------------------------------------------------------------ from the start on
+    # ------------------------------------------------------------ start and changes
 
     async def start(self, end: float) -> None:
-        """Writes all files' APIs, and waits for those that are on their way, until `end` (time.monotonic())."""
+        """Writes the APIs of all files, and waits for pending ones until `end` (time.monotonic())."""
         await self.refresh()
         before = dict(self._stored)
         for file in self._files.refused:
@@ -150,7 +149,7 @@ class Deployment:
             await self._write(api, before.get(api.name))
         self._warn_of_apis_without_file(before)
         while (left := end - time.monotonic()) > 0 and not (await self.refresh(left) or self._database_trouble):
-            await asyncio.sleep(self._rests.poll_seconds)
+            await asyncio.sleep(self._pauses.poll_seconds)
 
     async def log_undeployed(self) -> None:
         """Logs each API that is not deployed, after a last refresh."""
@@ -160,12 +159,12 @@ class Deployment:
                 self._log_not_serving(name, api)
 
     def require_all_deployed(self) -> None:
-        """Raises DeployError where not everything is deployed."""
-        if short := self.shortcomings():
-            raise DeployError("\n".join(["not deployed:", *(f"  {state}: {said}" for state, said in short)]))
+        """Raises DeployError unless everything is deployed."""
+        if shortcomings := self.shortcomings():
+            raise DeployError("\n".join(["not deployed:", *(f"  {state}: {text}" for state, text in shortcomings)]))
 
     async def follow(self) -> None:
-        """Follows the APIs until it is cancelled: logs which of them begin to serve, and which no longer do."""
+        """Follows the APIs until it is cancelled: logs which APIs begin to serve, and which no longer do."""
         while True:
             began = time.monotonic()
             try:
@@ -176,22 +175,25 @@ class Deployment:
                 self._output.event(f"APIs are not followed, by a fault of Gatewright's own: {error!r}", "error")
             rest = LEAST_REST * (time.monotonic() - began)
             settled = not (self.shortcomings() or self._newly_pending)
-            await asyncio.sleep(max(SETTLED_SECONDS if settled else self._rests.unsettled_seconds, rest))
+            await asyncio.sleep(max(SETTLED_SECONDS if settled else self._pauses.unsettled_seconds, rest))
 
     async def refresh(self, wait: float = 0.0) -> bool:
-        """Asks the controller how the APIs are, waiting so long for what nodes have yet to say. Whether it answered."""
+        """Asks the controller for the state of the APIs. Returns whether it answered.
+
+        wait: how many seconds to wait for nodes that have not answered yet.
+        """
         if self._management is None:
             return True
         try:
-            found = await self._management.apis(wait)
+            apis = await self._management.apis(wait)
         except NoDatabaseError as error:
             self._note_database(str(error))
             return False
         except NoAnswerError:
             return False
         self._note_database("")
-        if found != self._stored:
-            self._stored = found
+        if apis != self._stored:
+            self._stored = apis
             self._on_change()
         return True
 
@@ -201,7 +203,7 @@ class Deployment:
             self._on_change()
 
     async def _try_again(self) -> None:
-        """Writes again what the controller has not answered, and refused files that were saved, or after a reload."""
+        """Writes unanswered APIs again, and reads refused files again: those that were saved, or all after a reload."""
         if self._database_trouble and not await self.refresh():
             return
         for api, _ in list(self._unsent.values()):
@@ -213,7 +215,7 @@ class Deployment:
             await self._read_again(path)
 
     def policies_changed(self) -> None:
-        """After a reload: there may be policies now that a refused file asks for."""
+        """Call it after a reload: it may have brought policies that a refused file asks for."""
         self._policies_changed = True
 
     async def _read_again(self, path: Path) -> None:
@@ -222,10 +224,10 @@ class Deployment:
             self._output.event("a refused API file is gone", file=str(path))
             self._on_change()
             return
-        found = each_name_once(self._read(path))
-        for refused in found.refused:
+        files = refuse_duplicates(self._read(path))
+        for refused in files.refused:
             self._refuse(refused)
-        for api in found.apis:
+        for api in files.apis:
             await self._deploy_again(api)
 
     async def _deploy_again(self, file: ApiFile) -> None:
@@ -237,7 +239,7 @@ class Deployment:
             self._output.event("API file taken", file=str(file.path), api=file.name)
 
     async def _write(self, api: ApiFile, before: StoredApi | None) -> bool:
-        """Whether the controller has it now."""
+        """Writes the API. Returns whether the controller has it now."""
         assert self._management is not None, "without a controller there are no files to deploy"
         self._unsent.pop((api.path, api.above), None)
         try:
@@ -260,25 +262,25 @@ class Deployment:
     def _refuse(self, file: RefusedFile) -> None:
         self._refused[file.path, file.above] = file
         self._on_change()
-        for said in file.sentences:
-            self._output.event("API file refused; it is tried again when it is saved", "error", reason=said)
+        for sentence in file.sentences:
+            self._output.event("API file refused; it is tried again when it is saved", "error", reason=sentence)
 
-    # ------------------------------------------------------------ what the log says
+    # ------------------------------------------------------------ the log
 
     def _warn_of_apis_without_file(self, before: dict[str, StoredApi]) -> None:
-        """Not where a file's name could not be read: it may be one of them."""
+        """Warns of APIs that no file has. Skips it if a file's API name is unknown: it may be one of them."""
         if not (self._files.apis or self._files.refused) or any(not file.api for file in self._files.refused):
             return
         named = {api.name for api in self._files.apis} | {file.api for file in self._files.refused}
-        if left := sorted(before.keys() - named):
+        if without_file := sorted(before.keys() - named):
             self._output.event(
-                "APIs are published that no file has; who does not want one deletes it: DELETE /v1/apis/NAME",
+                "APIs are published that no file has; delete those that are not wanted: DELETE /v1/apis/NAME",
                 "warning",
-                apis=left,
+                apis=without_file,
             )
 
     def _log_changes(self) -> None:
-        """Logs changes of state; pending only when it lasts, for each change of an API makes it so for a moment."""
+        """Logs changes of state. Logs pending only when it lasts, since each change makes an API pending briefly."""
         newly_pending, self._newly_pending = self._newly_pending, set()
         for name, api in self._stored.items():
             state = api.status.state

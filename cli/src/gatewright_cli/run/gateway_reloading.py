@@ -1,6 +1,6 @@
-"""A reload of what a node listens on: gateway.yaml read again → checked → the controller, or the engine, told.
+"""A reload of the Gateway: reads gateway.yaml again → checks it → has the controller, or the engine, apply it.
 
-What is refused, by us or by Envoy, leaves the listeners as they were.
+A Gateway that the run or Envoy refuses leaves the listeners as they were.
 """
 
 from __future__ import annotations
@@ -19,16 +19,14 @@ from gatewright_cli.node.engine_admin import EngineAdmin, EngineRefusedError
 from gatewright_cli.node.gateway import Gateway, GatewayError
 from gatewright_cli.node.management import DEPLOYED, REJECTED, DeployError, Management
 from gatewright_cli.node.run_dir import RunDir
-from gatewright_cli.supervision.launch_plan import launched
+from gatewright_cli.supervision.launch_plan import launch_command
 from gatewright_cli.supervision.orphans import Orphans
 
 
 @dataclass(frozen=True)
 class GatewaySource:
-    """Where a Gateway comes from: its file, which may come later, None where there is no place for one; the options
-    over it; and what was made of both at first.
-
-    state_dir: has what is obtained by ACME.
+    """Where a Gateway comes from. file: its file, which may not exist yet; None: the run has no place for one.
+    options: those that override the file. first: the Gateway of both at the start. state_dir: has certificates by ACME.
     """
 
     file: Path | None = None
@@ -38,7 +36,7 @@ class GatewaySource:
 
 
 class GatewayRefusedError(Exception):
-    """The listeners go on as they were: `reasons` has a sentence for each mistake."""
+    """The Gateway was refused, and the old one stays: `reasons` has a sentence for each mistake."""
 
     def __init__(self, reasons: list[str]) -> None:
         super().__init__("; ".join(reasons))
@@ -47,8 +45,9 @@ class GatewayRefusedError(Exception):
 
 @dataclass(frozen=True)
 class Prepared:
-    """Another Gateway, checked as far as it can be without Envoy. rendered: in base64. notes: of files that it has not
-    changed and that cannot be used."""
+    """A new Gateway, checked as far as possible without Envoy. rendered: in base64. notes: on unchanged files that
+    cannot be used.
+    """
 
     gateway: Gateway
     rendered: str
@@ -56,7 +55,7 @@ class Prepared:
 
 
 class GatewayReloads:
-    """Reloads of one run's Gateway, one at a time. management: of its controller; None where it has none."""
+    """Reloads of one run's Gateway, one at a time. management: of its controller; None without one."""
 
     def __init__(
         self,
@@ -68,98 +67,108 @@ class GatewayReloads:
     ) -> None:
         self._source, self._run_dir, self._orphans = source, run_dir, orphans
         self._management, self._admin = management, admin
-        self._udp = _over_udp(source.first)
+        self._udp = _udp_places(source.first)
         self.current = source.first
-        """What the node listens on now."""
+        """The Gateway that the node serves now."""
 
     async def prepare(self) -> Prepared | None:
-        """Raises GatewayRefusedError. None where there has been no file, or nothing has changed in it."""
+        """Reads and checks the Gateway. None if there was never a file, or nothing has changed in it. Raises
+        GatewayRefusedError.
+        """
         if self._source.file is None or not (self.current.source or self._source.file.exists()):
             return None
-        found = await self._find_out()
+        effective = await self._read_effective()
         try:
-            read = gateway.told(found)
+            new = gateway.gateway_from_json(effective)
         except GatewayError as error:
             raise GatewayRefusedError(error.mistakes) from error
-        if read.document == self.current.document:
+        if new.document == self.current.document:
             return None
-        unobtained = certificate_files.unobtained(read, controller=self._management is not None)
-        changed, unchanged = certificate_files.mistakes_beside(read, self.current)
-        if mistakes := [*changed, *unobtained, *self._obstacles(read)]:
+        unobtained = certificate_files.unobtained(new, controller=self._management is not None)
+        changed, unchanged = certificate_files.mistakes_beside(new, self.current)
+        if mistakes := [*changed, *unobtained, *self._obstacles(new)]:
             raise GatewayRefusedError(mistakes)
-        notes = [f"{sentence}; what it held before goes on being served, if anything" for sentence in unchanged]
-        return Prepared(read, found["rendered"], notes)
+        notes = [f"{sentence}; what the files held before is still served, if anything" for sentence in unchanged]
+        return Prepared(new, effective["rendered"], notes)
 
     async def apply(self, prepared: Prepared) -> list[str]:
-        """A sentence for each thing that somebody may want to know. Raises GatewayRefusedError."""
+        """Applies the Gateway, and returns its notes. Raises GatewayRefusedError."""
         before = self.current
         gateway.write_document(self._run_dir, prepared.gateway)
-        kept = (self._run_dir.path / gateway.RENDERED).read_bytes()
+        rendered_before = (self._run_dir.path / gateway.RENDERED).read_bytes()
         gateway.write_rendered(self._run_dir, prepared.rendered)
         try:
-            async with listener_gate.closing(_given_up(before, prepared.gateway)):
-                notes = await self._tell()
+            async with listener_gate.closing(_closed_addresses(before, prepared.gateway)):
+                notes = await self._reload()
         except (DeployError, EngineRefusedError) as error:
             gateway.write_document(self._run_dir, before)
-            self._run_dir.write_bytes(gateway.RENDERED, kept)
-            with contextlib.suppress(DeployError, EngineRefusedError):  # they say in their status what they have
-                await self._tell()  # else what is pending would be listened on some day
+            self._run_dir.write_bytes(gateway.RENDERED, rendered_before)
+            with contextlib.suppress(DeployError, EngineRefusedError):  # their status shows what they serve
+                await self._reload()  # else a pending Gateway would be applied later
             raise GatewayRefusedError(str(error).splitlines()) from error
         self.current = prepared.gateway
-        self._udp |= _over_udp(prepared.gateway)
+        self._udp |= _udp_places(prepared.gateway)
         return [*prepared.notes, *notes]
 
-    async def _tell(self) -> list[str]:
+    async def _reload(self) -> list[str]:
         if self._management is None:
             await self._admin.reload_gateway()
             return []
         status = await self._management.reload_gateway()
         if status.state == REJECTED:
             raise DeployError(f"the Gateway is refused: {status.reason}")
-        waits = [f"{name} changes with a restart only: until then it is as it was" for name in status.change.restart]
+        cure = "changes only with a restart of the run; until then its old value applies"
+        waits = [f"{name} {cure}" for name in status.change.restart]
         return waits + ([f"the Gateway is {status.state}: {status.reason}"] if status.state != DEPLOYED else [])
 
     def _obstacles(self, read: Gateway) -> list[str]:
-        """Who has the ports that are not ours yet. Where we listen on a part of an address, Envoy finds out itself."""
-        others = [one for one in read.listeners if not any(map(one.overlaps, self.current.listeners))]
-        found = [(one.name, ports.obstacle(one.host, one.port)) for one in others]
-        drained = self._udp  # Envoy keeps a port of UDP for as long as connections of it are drained
-        over_udp = [one for one in read.listeners if one.http3 and (one.host, one.port) not in drained]
-        found += [(one.name, ports.obstacle(one.host, one.port, udp=True)) for one in over_udp]
-        return [f"{said}: choose another in {self._source.file}, listener {name}" for name, said in found if said]
+        """Mistakes for new ports that are taken. Ports that overlap with those of this node are left to Envoy."""
+        new = [listener for listener in read.listeners if not any(map(listener.overlaps, self.current.listeners))]
+        obstacles = [(listener.name, ports.obstacle(listener.host, listener.port)) for listener in new]
+        drained = self._udp  # Envoy keeps a UDP port for as long as it drains connections of it
+        new_udp = [listener for listener in read.listeners if listener.http3 and _place(listener) not in drained]
+        obstacles += [(listener.name, ports.obstacle(listener.host, listener.port, udp=True)) for listener in new_udp]
+        cure = f"choose another in {self._source.file}, listener"
+        return [f"{obstacle}: {cure} {name}" for name, obstacle in obstacles if obstacle]
 
-    async def _find_out(self) -> dict[str, Any]:
-        """In a process of its own: the supervisor holds none of Envoy's types, and has threads: it does not fork."""
+    async def _read_effective(self) -> dict[str, Any]:
+        """Reads and renders the Gateway in a process of its own: the supervisor does not load Envoy's types, and cannot
+        fork, since it has threads.
+        """
         own = (sys.executable, "-m", "gatewright_cli.node.gateway_process")
         with self._orphans.starting() as started:
             process = await asyncio.create_subprocess_exec(
-                *launched(own), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+                *launch_command(own), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE, start_new_session=True,
             )  # fmt: skip
             started(process.pid)
         source = self._source
-        asked = json.dumps(
+        request = json.dumps(
             {"file": str(source.file), "options": dict(source.options), "stateDir": str(source.state_dir)}
         )
         try:
-            said, wrong = await process.communicate(asked.encode())
+            answer, errors = await process.communicate(request.encode())
         except asyncio.CancelledError:
             process.kill()
             await process.wait()
             raise
         if process.returncode != 0:
-            fault = wrong.decode(errors="replace")[-500:]
+            fault = errors.decode(errors="replace")[-500:]
             raise GatewayRefusedError([f"{self._source.file} was not read, by a fault of Gatewright's own: {fault}"])
-        found: dict[str, Any] = json.loads(said)
-        return found
+        effective: dict[str, Any] = json.loads(answer)
+        return effective
 
 
-def _given_up(before: Gateway, after: Gateway) -> list[str]:
-    """Where nobody will listen any more."""
-    gone = [one for one in before.listeners if not any(map(one.overlaps, after.listeners))]
-    return [ports.join_address(one.host, one.port) for one in gone]
+def _closed_addresses(before: Gateway, after: Gateway) -> list[str]:
+    """HOST:PORT of each listener that the new Gateway closes."""
+    closed = [listener for listener in before.listeners if not any(map(listener.overlaps, after.listeners))]
+    return [ports.join_address(listener.host, listener.port) for listener in closed]
 
 
-def _over_udp(listening: Gateway) -> set[tuple[str, int]]:
+def _udp_places(listening: Gateway) -> set[tuple[str, int]]:
     """Host and port of each listener with HTTP/3."""
-    return {(one.host, one.port) for one in listening.listeners if one.http3}
+    return {_place(listener) for listener in listening.listeners if listener.http3}
+
+
+def _place(listener: gateway.Listener) -> tuple[str, int]:
+    return listener.host, listener.port

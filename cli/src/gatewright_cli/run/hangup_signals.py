@@ -1,4 +1,4 @@
-"""What SIGHUP asks for: a reload, as daemons do, or a stop, because the terminal of a foreground run has gone."""
+"""Decides what SIGHUP means: a reload, as for daemons, or a stop, because the terminal of a foreground run is gone."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import os
 import signal
 from enum import Enum, auto
 
-TERMINAL = "/dev/tty"  # the process's own; it cannot be opened where there is none, or none any more
+TERMINAL = "/dev/tty"  # the process's own; opening it fails without a terminal
 
 
 class HangupAction(Enum):
-    """What somebody, or the kernel, has sent SIGHUP for."""
+    """What SIGHUP asks for."""
 
     RELOAD = auto()
     STOP = auto()
@@ -18,10 +18,10 @@ class HangupAction(Enum):
 
 
 class HangupSignals:
-    """Make it when the run begins: it remembers whether the run has a terminal to lose.
+    """Make it when the run begins: it remembers whether the run is in the foreground of a terminal.
 
-    Only a run in the foreground of a terminal ends with it. One in the background, a daemon, a container has nothing
-    to lose, and SIGHUP reloads; nor has one under nohup(1), which is told by SIGHUP being ignored at its start.
+    Only such a run ends when its terminal closes. For a run in the background, a daemon or a container, SIGHUP means a
+    reload. So it does under nohup(1), which is recognized by SIGHUP being ignored at the start.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class HangupSignals:
         self._had_terminal = _foreground_group() == os.getpgrp()
 
     def received(self) -> HangupAction:
-        """SIGHUP has come."""
+        """What the SIGHUP that has just arrived asks for."""
         if not self._had_terminal or _foreground_group() is not None:
             return HangupAction.RELOAD
         self._had_terminal = False

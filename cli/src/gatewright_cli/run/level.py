@@ -1,4 +1,4 @@
-"""A level of log as a run tells it; commands that ask a run import it without the run."""
+"""A log level as a run reports it. Commands import this module without the rest of the run."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import msgspec
 
 
 class Level(msgspec.Struct, omit_defaults=True):
-    """Of one component, or of a part of Envoy ("envoy.http"). until: RFC 3339, UTC, where it counts for a time; then:
-    what counts after it, "" where a part goes back to Envoy's own."""
+    """The level of a component, or of a part of Envoy ("envoy.http"). until: RFC 3339, UTC, for a temporary level;
+    then: the level after it, "" if a part goes back to Envoy's own.
+    """
 
     component: str
     level: str

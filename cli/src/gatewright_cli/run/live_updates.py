@@ -1,4 +1,4 @@
-"""What changes a node while it runs: reloads on command, by signal or by a saved file, and executors recycled."""
+"""Changes to a running node: reloads by command, by signal or by a saved file, and the recycling of executors."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from gatewright_cli.supervision.supervisor import Supervisor
 class UpdateSources:
     """Where updates come from.
 
-    generations: open, and `first` the one that the node starts with. manifest: the build.yaml that a reload builds into
-    `target` first; None to take the output as it is. watch: whether a saved file reloads. import_seconds: how long the
-    import of one policy may take in a build. gateway: what the node listens on.
+    generations: open; first: the one that the node starts with. manifest: the build.yaml that a reload builds into
+    `target` first; None to use the output as it is. watch: whether a saved file reloads. import_seconds: how long the
+    import of one policy may take in a build. gateway: the source of the Gateway.
     """
 
     generations: Generations
@@ -50,9 +50,8 @@ class UpdateSources:
 class RunInterface:
     """What the rest of the run offers to live updates.
 
-    status: the run's status for the control socket. levels: of log. listening: reloads what the node listens on.
-    reloaded: called after each reload that succeeded. reload: set it to ask for a reload. orphans, metrics: of this
-    process.
+    status: the run's status for the control socket. levels: the log levels. listening: reloads the Gateway. reloaded:
+    called after each successful reload. reload: an event to set to ask for a reload. orphans, metrics: of this process.
     """
 
     status: Status
@@ -92,12 +91,12 @@ async def live_updates(
         asyncio.create_task(_reload_when_asked(interface.reload, reloads, output), name="reload by signal"),
     ]
     if changes.watch and changes.manifest is not None:
-        from gatewright_cli.run.watching import SourceWatcher  # here, because an image runs without the builder
+        from gatewright_cli.run.watching import SourceWatcher  # here, since an image runs without the builder
 
         watcher = SourceWatcher(changes.manifest, reloads, output, changes.gateway.file)
         tasks.append(asyncio.create_task(watcher.run(), name="watch"))
     for task in tasks:
-        task.add_done_callback(lambda done: _say_if_failed(done, output))
+        task.add_done_callback(lambda done: _log_failure(done, output))
     for note in changes.first.notes:
         output.event(note, "warning")
     await control.start()
@@ -112,17 +111,17 @@ async def live_updates(
         await executors.close()
 
 
-async def _reload_when_asked(asked: asyncio.Event, reloads: Reloads, output: LogOutput) -> None:
-    """Signals that come during a reload ask for one more."""
+async def _reload_when_asked(requested: asyncio.Event, reloads: Reloads, output: LogOutput) -> None:
+    """Reloads for each signal. Signals during a reload ask for one more."""
     while True:
-        await asked.wait()
-        asked.clear()
+        await requested.wait()
+        requested.clear()
         output.event("reloading", signal="SIGHUP")
-        with contextlib.suppress(ReloadError):  # it is logged
+        with contextlib.suppress(ReloadError):  # the reload logs it
             await reloads.reload()
 
 
-def _say_if_failed(task: asyncio.Task[None], output: LogOutput) -> None:
-    """A fault of ours must not look like a node in which nothing is to be replaced."""
+def _log_failure(task: asyncio.Task[None], output: LogOutput) -> None:
+    """Logs a task's failure, so that it does not look like a node without anything to replace."""
     if not task.cancelled() and (error := task.exception()) is not None:
         output.event(f"{task.get_name()} has ended: {error!r}", "error")

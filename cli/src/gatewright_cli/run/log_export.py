@@ -1,8 +1,8 @@
-"""What the Gateway says of log lines, as the engine knows it: which names are secret (spec.redaction), and who is sent
-the lines (spec.logs). The engine sends them.
+"""Applies the Gateway's settings for log lines, as the engine knows them: redacts secret names (spec.redaction), and
+hands lines to the engine, which sends them to a collector (spec.logs).
 
-Lines wait here until the engine takes them: it comes later than the first of them, and may be on its way back. Where it
-says that nobody is to have them, none is kept, and it is asked again now and then.
+Lines wait here until the engine takes them: it starts after the first lines, and may be restarting. If the engine has
+no collector, no lines are kept, and it is asked again every few seconds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ASK_SECONDS = 3.0
 class LogExport:
     """Takes lines from an output while it runs. `run` it; `flush` before the engine stops.
 
-    names: what is secret, until the engine says so. most_bytes: of lines that wait; others are counted.
+    names: the secret names until the engine answers. most_bytes: the limit of waiting lines; lines beyond are counted.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class LogExport:
         output.export = self.take
 
     def take(self, lines: bytes, count: int) -> None:
-        """JSON lines, each with its end. From any thread; never blocks, never raises."""
+        """Queues JSON lines, each with its end. Call it from any thread; it never blocks and never raises."""
         with self._lock:
             if self._bytes + len(lines) > self._most_bytes:
                 self._dropped += count
@@ -49,13 +49,13 @@ class LogExport:
             self._bytes += len(lines)
 
     async def run(self) -> None:
-        """Until it is cancelled."""
+        """Flushes regularly until it is cancelled."""
         while True:
             wanted = await self.flush()
             await asyncio.sleep(SEND_SECONDS if wanted else ASK_SECONDS)
 
     async def flush(self) -> bool:
-        """Gives the engine what waits. False where nobody is to have it."""
+        """Hands the waiting lines to the engine. False if the engine has no collector."""
         try:
             settings = await self._engine.logs()
             wanted = settings.exporting
@@ -65,8 +65,8 @@ class LogExport:
                 self._forget()
                 return False
             while batch := self._batch():
-                await self._give(batch)
-        except LocalHttpError:  # the engine is on its way, or on its way back
+                await self._send(batch)
+        except LocalHttpError:  # the engine is starting or restarting
             return True
         if dropped := self._dropped:
             self._dropped -= dropped
@@ -78,7 +78,7 @@ class LogExport:
             self._names = names
             self._output.shown = LineRedaction(names)
 
-    async def _give(self, batch: list[tuple[bytes, int]]) -> None:
+    async def _send(self, batch: list[tuple[bytes, int]]) -> None:
         try:
             await self._engine.export_logs(b"".join(lines for lines, _ in batch))
         except BaseException:

@@ -1,7 +1,6 @@
-"""From which level on each component of a node logs, changed while it runs.
+"""The log levels of a node's components, which can change while it runs.
 
-What is set counts until the run ends, for processes that are started anew as well; what is set for a time goes back by
-itself.
+A level applies until the run ends, also to processes that restart; a temporary level is reset when its time is over.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ class NotAppliedError(Exception):
 
 
 Apply = Callable[[str, Mapping[str, str]], Awaitable[None]]
-"""component, and all levels that count → done, or NotAppliedError."""
+"""Applies to a component all present levels; raises NotAppliedError."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,8 @@ class _Timed:
 
 
 class LogLevels:
-    """started: what each component was started with, parts of Envoy as "envoy.http". again_seconds: until a process
-    that gave no answer is asked again to go back. Close it before the processes are stopped.
+    """started: the level that each component was started with, parts of Envoy as "envoy.http". again_seconds: the pause
+    before a failed reset is tried again. Close it before the processes are stopped.
     """
 
     def __init__(
@@ -50,36 +49,37 @@ class LogLevels:
         self._one_change = asyncio.Lock()
 
     def close(self) -> None:
-        """Nothing goes back any more."""
+        """Cancels the resets of temporary levels."""
         for timed in self._timed.values():
             if timed.back is not None:
                 timed.back.cancel()
 
-    def shown(self) -> list[Level]:
-        """All of them: components in the order in which they start, Envoy's parts behind it."""
-        return [self._shown(target, level) for target, level in sorted(self._counting().items(), key=_order)]
+    def report(self) -> list[Level]:
+        """All levels: components in the order in which they start, Envoy's parts behind it."""
+        return [self._level_of(target, level) for target, level in sorted(self._present().items(), key=_order)]
 
     async def change(self, wanted: Mapping[str, str], seconds: float | None = None) -> list[str]:
-        """What stands against it, a sentence for each; what nothing stands against is done. A level may be
-        `default`: as it was started. seconds: it goes back after that, to what was set without a time before."""
+        """Changes levels, and returns a sentence for each change that was not made. A level may be `default`: that of
+        the start. seconds: after them the level is reset to the one that was last set without a time.
+        """
         async with self._one_change:
             mistakes = [*filter(None, (self._mistake(target, level) for target, level in wanted.items()))]
             if mistakes:
                 return mistakes
-            return [*filter(None, [await self._change(*one, seconds) for one in wanted.items()])]
+            return [*filter(None, [await self._change(target, level, seconds) for target, level in wanted.items()])]
 
     def started_with(self, spec: ProcessSpec) -> ProcessSpec:
-        """A process as it is to be started: with the level that counts now."""
-        counting = self._counting()
-        if counting == self._started:
+        """The spec of a process with the present level in its command."""
+        present = self._present()
+        if present == self._started:
             return spec
-        return replace(spec, command=with_levels(spec.command, spec.component or spec.name, counting))
+        return replace(spec, command=with_levels(spec.command, spec.component or spec.name, present))
 
-    def _counting(self) -> dict[str, str]:
-        timed = {target: one.level for target, one in self._timed.items()}
+    def _present(self) -> dict[str, str]:
+        timed = {target: temporary.level for target, temporary in self._timed.items()}
         return self._started | self._set | timed
 
-    def _shown(self, target: str, level: str) -> Level:
+    def _level_of(self, target: str, level: str) -> Level:
         timed = self._timed.get(target)
         if timed is None:
             return Level(target, level)
@@ -90,7 +90,7 @@ class LogLevels:
         component = _component(target)
         known = [*(name for name in COMPONENTS if name in self._started), f"{ENVOY}.PART"]
         if component not in self._started or (target != component and not PART.fullmatch(target)):
-            return f"expected a component of this run, {', '.join(known)}, got {target!r}{_meant(target)}"
+            return f"expected a component of this run, {', '.join(known)}, got {target!r}{_component_hint(target)}"
         levels = (*levels_of(component), DEFAULT)
         return "" if level in levels else f"{target}: expected one of {', '.join(levels)}, got {level!r}"
 
@@ -105,7 +105,7 @@ class LogLevels:
             as_started = self._started.get(target, self._started[_component(target)])
             self._timed[target] = _Timed(as_started if level == DEFAULT else level, until)
         try:
-            await self._apply(_component(target), self._counting())
+            await self._apply(_component(target), self._present())
         except NotAppliedError as error:
             self._set, self._timed = before
             return f"{target}: {error}"
@@ -114,23 +114,24 @@ class LogLevels:
         if seconds is not None:
             back = asyncio.create_task(self._go_back(target, seconds), name=f"log level of {target}")
             self._timed[target] = replace(self._timed[target], back=back)
-        told = {} if seconds is None else {"until": self._timed[target].until.isoformat(timespec="seconds")}
-        self._output.event("log level changed", of=target, to=level, **told)
+        fields = {} if seconds is None else {"until": self._timed[target].until.isoformat(timespec="seconds")}
+        self._output.event("log level changed", of=target, to=level, **fields)
         return ""
 
     async def _go_back(self, target: str, seconds: float) -> None:
-        """A process that is on its way back is started with the level that counts; one that does not answer is asked
-        again."""
+        """Resets a temporary level when its time is over. A restarting process starts with the present level; one that
+        does not answer is asked again.
+        """
         await asyncio.sleep(seconds)
         while True:
             async with self._one_change:
                 self._timed.pop(target, None)
                 try:
-                    await self._apply(_component(target), self._counting())
+                    await self._apply(_component(target), self._present())
                 except NotAppliedError:
                     pass
                 else:
-                    to = self._counting().get(target, DEFAULT)
+                    to = self._present().get(target, DEFAULT)
                     self._output.event("log level changed", of=target, to=to, because="its time is over")
                     return
             await asyncio.sleep(self._again_seconds)
@@ -140,10 +141,10 @@ def _component(target: str) -> str:
     return ENVOY if target.startswith(f"{ENVOY}.") else target
 
 
-def _meant(target: str) -> str:
-    """What a name of a process stands for: logs that people read name processes."""
-    found = next((name for name in (ENGINE, EXECUTOR) if target.startswith(name.partition("-")[2])), "")
-    return f": call it {found}" if found else ""
+def _component_hint(target: str) -> str:
+    """A hint for the name of a process, which logs for people show, in place of a component."""
+    component = next((name for name in (ENGINE, EXECUTOR) if target.startswith(name.partition("-")[2])), "")
+    return f": call it {component}" if component else ""
 
 
 def _order(item: tuple[str, str]) -> tuple[int, str]:

@@ -1,4 +1,4 @@
-"""SIGUSR1: all files that a run writes lines to are opened again, so that logrotate(8) can move them away."""
+"""SIGUSR1: opens all log files of a run again, so that logrotate(8) can move them away."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ CURE = "make its folder writable to this user, and send SIGUSR1 again; until the
 
 
 class LogReopening:
-    """Of one run. envoy: its admin socket; Envoy has the files of access logs that the Gateway names."""
+    """Reopens the log files of a run. envoy: its admin socket; Envoy writes the access logs that the Gateway names."""
 
     def __init__(self, output: LogOutput, files: LogFiles, envoy: Path) -> None:
         self._output, self._files, self._envoy = output, files, http_client(envoy)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def on_signal(self) -> None:
-        """Reopens them, in a task of its own."""
+        """Reopens the files in a task of its own."""
         task = asyncio.create_task(self.reopen(), name="log files")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def reopen(self) -> None:
-        """Those of Envoy, and those that our output goes to where it goes to files. What cannot be opened is logged."""
+        """Reopens Envoy's files and those of the run's own output. Logs files that cannot be opened."""
         access_logs = await self._reopen_access_logs()
         try:
             reopened = self._files.reopen()
@@ -39,7 +39,7 @@ class LogReopening:
             self._output.event("log files reopened", files=reopened, accessLogs=access_logs)
 
     async def _reopen_access_logs(self) -> bool:
-        """Whether Envoy has reopened its own; one that does not run opens them at its start."""
+        """Whether Envoy has reopened its files; without an answer, it opens them at its next start."""
         try:
             answer = await self._envoy.request("POST", "/reopen_logs")
         except LocalHttpError:

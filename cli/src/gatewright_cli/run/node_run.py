@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 import msgspec
-from gatewright_controller.relay import Relay, Unnamed
+from gatewright_controller.local.relay import Relay, Unnamed
 
 from gatewright_cli.node import environment, inspector_page, log_level_options, ports
 from gatewright_cli.node.api_files import ApiFiles, Sample
@@ -54,8 +54,8 @@ class NodeRun:
     """One run of a node, from the first process started to the last one stopped.
 
     management: of the node's controller, if it has one. files: what to deploy; read: reads one of them again.
-    rendered: waits for the Gateway as the engine takes it. strict: the start fails where an API is not deployed.
-    spent: what the time before was used for; this run adds its own parts and logs them.
+    rendered: waits for the Gateway as the engine reads it. strict: the start fails if an API is not deployed.
+    spent: the seconds of the phases before; this run adds its own phases and logs all.
     """
 
     def __init__(
@@ -78,8 +78,8 @@ class NodeRun:
         self._certificates: list[dict[str, Any]] = []
         self._peers, self._orphans = Peers(run_dir), Orphans(self._log_orphans)
         self._engine = EngineAdmin(run_dir.socket("engine-admin"))
-        changes_of = LogLevelChanges(output, management, self._engine, run_dir.socket("envoy-admin"))
-        self._levels = LogLevels(log_level_options.started(settings), not_applied(changes_of), output)
+        level_changes = LogLevelChanges(output, management, self._engine, run_dir.socket("envoy-admin"))
+        self._levels = LogLevels(log_level_options.levels_at_start(settings), apply_levels(level_changes), output)
         specs, started_with = at_start(settings, run_dir), self._levels.started_with
         self._supervisor = Supervisor(specs, output, None, self._on_change, self._on_pid, started_with)
         self._export = LogExport(output, self._engine, settings.gateway.secret_names)
@@ -88,7 +88,7 @@ class NodeRun:
         self._listening = GatewayReloads(changes.gateway, run_dir, management, self._engine, self._orphans)
         self._metrics = SupervisorMetrics(lambda: self._supervisor.processes)
         at = run_dir.socket(SUPERVISOR_METRICS)
-        self._telling = self._metrics.socket(at, self._peers.engines_check(at, output), output)
+        self._metrics_socket = self._metrics.socket(at, self._peers.engines_check(at, output), output)
         self._interface = RunInterface(
             self._status_now,
             self._reloaded,
@@ -111,7 +111,9 @@ class NodeRun:
         self._stop_signals, self._hangup_signals = StopSignals(), HangupSignals()
 
     async def run(self) -> Failure | None:
-        """Until a signal asks to stop: None; or until the start has failed: why. Leaves nothing behind either way."""
+        """Runs until a signal asks to stop, and returns None; or until the start fails, and returns why. It leaves no
+        process and no file behind either way.
+        """
         loop = asyncio.get_running_loop()
         for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self._on_stop_signal, signal.Signals(number).name)
@@ -120,13 +122,13 @@ class NodeRun:
         for number in other_signals.UNUSED:
             loop.add_signal_handler(number, self._on_unused_signal, signal.Signals(number).name)
         exporting = asyncio.create_task(self._export.run(), name="log export")
-        serving, asked = asyncio.create_task(self._serve()), asyncio.create_task(self._stop_requested.wait())
+        serving, stop_requested = asyncio.create_task(self._serve()), asyncio.create_task(self._stop_requested.wait())
         watching = self._adopt_orphans()
         try:
-            await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({serving, stop_requested}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._set_state("stopping")
-            await _cancel(serving, asked, exporting)
+            await _cancel(serving, stop_requested, exporting)
             await self._export.flush()
             await self._stop()
             await _cancel(watching)
@@ -144,8 +146,8 @@ class NodeRun:
         self._orphans.on_pid(name, pid)
 
     def _log_orphans(self, programs: dict[int, str]) -> None:
-        some = [f"{name} ({pid})" for pid, name in list(programs.items())[:5]]
-        self._output.event("orphaned processes are killed", "warning", count=len(programs), which=some)
+        examples = [f"{name} ({pid})" for pid, name in list(programs.items())[:5]]
+        self._output.event("orphaned processes are killed", "warning", count=len(programs), which=examples)
 
     def _reloaded(self) -> None:
         self._deployment.policies_changed()
@@ -155,7 +157,7 @@ class NodeRun:
 
     @property
     def forced(self) -> bool:
-        """Whether a second signal cut the orderly stop short."""
+        """Whether a second signal ended the orderly stop early."""
         return self._stop_signals.forced
 
     @property
@@ -163,16 +165,16 @@ class NodeRun:
         return self._run_dir.path / TOKEN_FILE
 
     async def _serve(self) -> None:
-        for what in self._settings.isolation.lacks:
-            self._output.event("executors are not fully isolated: the kernel lacks something", "warning", lacks=what)
+        for feature in self._settings.isolation.lacks:
+            self._output.event("executors are not fully isolated: the kernel lacks something", "warning", lacks=feature)
         self._output.event("starting", status=str(self._run_dir.path / STATUS), pid=os.getpid())
         withheld = environment.withheld(process.spec for process in self._supervisor.processes)
         self._output.event("variables that no process gets", "debug", names=withheld)
         for relay in self._relays:
             await relay.start()
-        await self._telling.start()
+        await self._metrics_socket.start()
         started = await self._supervisor.start({"engine": self._write_gateway})
-        self._spent.seconds |= {one.name: one.seconds for one in started}
+        self._spent.seconds |= {process.name: process.seconds for process in started}
         async with live_updates(
             self._changes,
             self._settings,
@@ -191,8 +193,8 @@ class NodeRun:
             if self._strict:
                 self._deployment.require_all_deployed()
             report = await self._engine.gateway()
-            named = self._settings.gateway.listeners
-            open_listeners = [listener for listener in named if listener.name not in report.closed]
+            listeners = self._settings.gateway.listeners
+            open_listeners = [listener for listener in listeners if listener.name not in report.closed]
             if not open_listeners:
                 raise DeployError(f"no listener can be opened: {'; '.join(map(str, report.failing_files))}")
             self._set_state("running")
@@ -203,26 +205,26 @@ class NodeRun:
         write_rendered(self._run_dir, await asyncio.to_thread(self._rendered))
 
     async def _until_envoy_acknowledges(self, end: float) -> None:
-        """Until Envoy has acknowledged all that the engine has given it, or until `end` (time.monotonic()). Raises
-        DeployError where it does not take the Gateway.
+        """Waits until Envoy has acknowledged everything that the engine sent it, or until `end` (time.monotonic()).
+        Raises DeployError if Envoy refuses the Gateway.
 
-        Its workers have it then: Envoy hands a configuration to them before it acknowledges it, and each takes it in
-        before any connection that is made later.
+        Envoy's workers then have the configuration: Envoy hands it to them before it acknowledges it, and each worker
+        applies it before it accepts later connections.
         """
         while not (confirmed := await self._engine.envoy_acknowledged_all()) and time.monotonic() < end:
             if refused := (await self._engine.gateway()).refusal:
-                raise DeployError(f"Envoy does not listen as the Gateway says: {refused}")
+                raise DeployError(f"Envoy refuses the Gateway: {refused}")
             await asyncio.sleep(POLL_SECONDS)
         if not confirmed:
             self._output.event("Envoy has not acknowledged all that the engine gave it", "warning")
 
     def _announce_ready(self, listeners: Sequence[Listener], report: GatewayReport) -> None:
-        """listeners: those that are open, of a Gateway of which the engine says what is not as it should be."""
-        parts = {what: f"{seconds:.2f}s" for what, seconds in self._spent.seconds.items()}
+        """Logs and prints that the node is ready. listeners: the open ones. report: the engine's, with the problems."""
+        parts = {phase: f"{seconds:.2f}s" for phase, seconds in self._spent.seconds.items()}
         settings, (serving, apis) = self._settings, self._deployment.serving()
         total = f"{sum(self._spent.seconds.values()):.2f}s"
         self._output.event("ready", total=total, **parts, serving=serving, apis=apis)
-        with contextlib.suppress(OSError):  # nobody wants to know; the node runs all the same
+        with contextlib.suppress(OSError):  # stdout is closed; the node runs nevertheless
             click.echo(f"ready {listeners[0].url}" + self._deployment.serving_words())
             for listener in listeners[1:]:
                 click.echo(f"also {listener.url} (listener {listener.name})")
@@ -235,13 +237,13 @@ class NodeRun:
                 click.echo(f"Inspector {inspector_page.address(url)} (`gatewright inspector --open` signs in)")
             closed = [("closed", f"the listener {name}") for name in report.closed]
             failing = [("failing", str(file)) for file in report.failing_files]
-            for state, said in (*closed, *failing, *self._deployment.shortcomings()):
-                click.echo(f"  {state:<8} {said}")
+            for state, text in (*closed, *failing, *self._deployment.shortcomings()):
+                click.echo(f"  {state:<8} {text}")
             if (sample := self._sample()) is not None:
                 click.echo(sample.command(listeners[0].url))
 
     def _sample(self) -> Sample | None:
-        """A request for people to try, at the echo where an API has it. It is printed, and never sent from here."""
+        """A request for people to try, preferably to an API at the echo. It is printed, and never sent by the run."""
         serving = [api for api in self._files.apis if api.sample and self._deployment.is_deployed(api.name)]
         serving.sort(key=lambda api: not api.is_at(self._settings.echo))
         return serving[0].sample if serving else None
@@ -249,7 +251,7 @@ class NodeRun:
     def _on_stop_signal(self, name: str) -> None:
         match self._stop_signals.received(time.monotonic()):
             case StopAction.STOP:
-                self._output.event("stopping (once more to force it)", signal=name)
+                self._output.event("stopping (send the signal again to force it)", signal=name)
                 self._stop_requested.set()
             case StopAction.FORCE:
                 self._output.event("stopping by force", "warning", signal=name)
@@ -264,16 +266,16 @@ class NodeRun:
                 self._interface.reload.set()
 
     def _on_unused_signal(self, name: str) -> None:
-        self._output.event(f"{name} means nothing here", "warning", signals=other_signals.MEANINGS)
+        self._output.event(f"{name} has no meaning here", "warning", signals=other_signals.MEANINGS)
 
     async def _stop(self) -> None:
         self._levels.close()
         await self._supervisor.stop()
         for relay in self._relays:
             await relay.close()
-        await self._telling.close()
+        await self._metrics_socket.close()
         if not await self._orphans.wait_until_gone(ORPHANS_SECONDS):
-            self._output.event("orphaned processes go on", "error")
+            self._output.event("orphaned processes still run", "error")
         self._run_dir.remove()
         self._output.event("stopped")
 
@@ -289,15 +291,15 @@ class NodeRun:
         return self._status()
 
     async def _refresh_certificates(self) -> None:
-        """Those that are obtained by ACME, where there is a controller, which does that."""
+        """Reads the state of certificates by ACME from the controller, if there is one."""
         if self._management is None:
             return
         with contextlib.suppress(NoAnswerError):
-            found = await self._management.certificates()
-            self._certificates = [{"name": name, **msgspec.to_builtins(one)} for name, one in found.items()]
+            certificates = await self._management.certificates()
+            self._certificates = [{"name": name, **msgspec.to_builtins(state)} for name, state in certificates.items()]
 
     def _on_change(self) -> None:
-        """Of a process."""
+        """A process has changed."""
         self._metrics.count_restarts()
         self._write_status()
 
@@ -305,11 +307,11 @@ class NodeRun:
         self._run_dir.write_status(self._status())
 
     def _status(self) -> dict[str, Any]:
-        """version 1; `state` is starting, running (ready has been said) or stopping; see the fields below.
+        """status.json, version 1. `state` is starting, running (`ready` was printed) or stopping.
 
-        `folder` is the one that the run was started in. `tokenFile` holds the token that `controller` asks for.
-        `apis`, `refusedFiles` and `databaseTrouble`: see Deployment; they are empty without a controller. `acme`:
-        certificates that are obtained by it, as they were at the last question.
+        `folder` is the one that the run was started in. `tokenFile` holds the token of `controller`. `apis`,
+        `refusedFiles` and `databaseTrouble`: see Deployment; they are empty without a controller. `acme`: certificates
+        by ACME, by the controller's last answer.
         """
         settings, listeners = self._settings, self._listening.current.listeners
         return {
@@ -317,7 +319,9 @@ class NodeRun:
             "state": self._state,
             "pid": os.getpid(),
             "url": listeners[0].url,
-            "listeners": [{"name": one.name, "url": one.url, "http3": one.http3} for one in listeners],
+            "listeners": [
+                {"name": listener.name, "url": listener.url, "http3": listener.http3} for listener in listeners
+            ],
             "controller": ports.url(settings.controller) if settings.controller else None,
             "tokenFile": str(self._token_file) if settings.controller else None,
             "echo": ports.url(settings.echo) if settings.echo else None,
@@ -346,8 +350,8 @@ def _failure(serving: asyncio.Task[None]) -> Failure | None:
     raise error
 
 
-def not_applied(changes: LogLevelChanges) -> Apply:
-    """Levels, changed by a node's own means; what stands against it is told as LogLevels has it."""
+def apply_levels(changes: LogLevelChanges) -> Apply:
+    """Applies levels with `changes`; raises its errors as NotAppliedError, for LogLevels."""
 
     async def apply(component: str, levels: Mapping[str, str]) -> None:
         try:

@@ -1,4 +1,4 @@
-"""The options of `gatewright run`, and what they mean where they leave something open."""
+"""The options of `gatewright run`, and their defaults."""
 
 from __future__ import annotations
 
@@ -76,13 +76,13 @@ class Options:
 
     @property
     def edge(self) -> Edge:
-        """What clients may take of the node."""
+        """The limits that protect the node from its clients."""
         return edge(self.memory, self.body_memory, self.request_limit, self.max_connections)
 
     @property
     def of_gateway(self) -> dict[str, object]:
-        """What is said of the Gateway, under the names that `gateway_file.effective` has for it."""
-        said = {
+        """The options that override the Gateway, under the names of `gateway_file.effective`."""
+        options = {
             "host": self.host,
             "port": self.port,
             "access_log": self.access_log,
@@ -92,8 +92,8 @@ class Options:
             "admin_port": self.admin_port,
         }
         if self.edge.header_seconds < HEADER_SECONDS:
-            said["request_headers_timeout"] = f"{max(1, round(self.edge.header_seconds * 1000))}ms"
-        return {name: value for name, value in said.items() if value is not None}
+            options["request_headers_timeout"] = f"{max(1, round(self.edge.header_seconds * 1000))}ms"
+        return {name: value for name, value in options.items() if value is not None}
 
     @property
     def limits(self) -> Limits:
@@ -103,8 +103,8 @@ class Options:
 
 
 def with_defaults(options: Options) -> Options:
-    """The options with what the manifest's folder says: the `apis` and the `gateway.yaml` beside it, and the echo that
-    an API names.
+    """The options with defaults from the manifest's folder: `apis` and `gateway.yaml` in it, and the echo if an API
+    names it.
     """
     written = gateway_place(options)
     if written is not None and written.is_file():
@@ -118,25 +118,25 @@ def with_defaults(options: Options) -> Options:
 
 
 def gateway_place(options: Options) -> Path | None:
-    """Where the file of the Gateway is, or would be if somebody writes one; None: nowhere."""
+    """The path of the Gateway's file, which may not exist yet; None: the run has no place for one."""
     if options.gateway is not None:
         return options.gateway.absolute()
     return None if options.build_output else options.manifest.parent.absolute() / gateway.FILE
 
 
 def secrets_place(options: Options) -> Path | None:
-    """Where the files of secrets are, or would be if somebody puts some there; None: nowhere."""
+    """The folder of the secrets' files, which may not exist yet; None: the run has no place for one."""
     if options.secrets is not None:
         return options.secrets.absolute()
     return None if options.build_output else options.manifest.parent.absolute() / SECRETS
 
 
 def _names_a_free_echo(options: Options, apis: Path) -> bool:
-    """Whether an API's upstream is where the echo is by default, or where --echo-port puts it, and nobody is there."""
+    """Whether an API's upstream is at the echo's default port or at --echo-port, and that port is free."""
     try:
         upstreams = {api_files.http_address(url) for api in api_files.load(apis).apis for url in api.upstreams}
     except ApiFileError:
-        return False  # said in a moment
+        return False  # the preflight check reports it
     named = {port for host, port in filter(None, upstreams) if host in ECHO_NAMES}
     return any(ports.obstacle(ECHO_HOST, port) is None for port in named & {ECHO_PORT, options.echo_port})
 
@@ -151,26 +151,26 @@ def with_ports(options: Options) -> Options:
     )
 
 
-def at_the_echo(options: Options, api: ApiFile) -> ApiFile:
-    """API files name the echo upstream's default port; where it was given another one, they mean that."""
-    return api_files.moved(api, ECHO_NAMES, ECHO_PORT, options.echo_port) if options.with_echo else api
+def with_echo_port(options: Options, api: ApiFile) -> ApiFile:
+    """The API, with upstreams at the echo's default port moved to --echo-port, if the echo runs."""
+    return api_files.move_upstreams(api, ECHO_NAMES, ECHO_PORT, options.echo_port) if options.with_echo else api
 
 
 def read_again(options: Options, path: Path) -> list[ApiFile | RefusedFile]:
-    """The documents of an API file as they are now; upstreams at the echo's default port are moved to where it is."""
-    return [at_the_echo(options, file) if isinstance(file, ApiFile) else file for file in api_files.read(path)]
+    """The documents of an API file as it is now, with upstreams at the echo's default port moved to --echo-port."""
+    return [with_echo_port(options, file) if isinstance(file, ApiFile) else file for file in api_files.read(path)]
 
 
 def listeners(options: Options, on: Sequence[Listener]) -> dict[str, Place]:
-    """What chooses a port → where that is, for all that this run will listen on; `on` is what its gateway does."""
-    found = {}
-    for at, one in enumerate(on):
+    """The places that this run will listen on, by the option or listener that chooses the port. on: the Gateway's."""
+    places = {}
+    for at, listener in enumerate(on):
         chosen_here = at == 0 and (options.gateway is None or options.port is not None)
-        found[PORT_OPTION if chosen_here else f"{options.gateway}, listener {one.name}"] = Place(
-            one.host, one.port, udp=one.http3
+        places[PORT_OPTION if chosen_here else f"{options.gateway}, listener {listener.name}"] = Place(
+            listener.host, listener.port, udp=listener.http3
         )
     if not options.no_controller:
-        found["--controller-port"] = Place(options.controller_host, options.controller_port)
+        places["--controller-port"] = Place(options.controller_host, options.controller_port)
     if options.with_echo:
-        found["--echo-port"] = Place(ECHO_HOST, options.echo_port)
-    return found
+        places["--echo-port"] = Place(ECHO_HOST, options.echo_port)
+    return places

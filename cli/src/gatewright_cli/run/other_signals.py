@@ -1,4 +1,4 @@
-"""Signals that ask a run for no stop, though the kernel would end it by them."""
+"""Signals that do not stop a run, although their default action would end it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ UNUSED = (signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, sign
 MEANINGS = "SIGTERM, SIGINT and SIGQUIT stop in order, SIGHUP reloads, SIGUSR1 reopens log files"
 
 
-def survive_them() -> None:
-    """Until the run has handlers of its own. Programs that are started have the kernel's defaults, not these."""
+def ignore_until_handled() -> None:
+    """Ignores the signals until the run installs its handlers. Programs that it starts get the kernel's defaults."""
     for number in (REOPEN, *UNUSED):
         signal.signal(number, lambda *_: None)

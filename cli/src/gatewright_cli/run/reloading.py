@@ -1,11 +1,11 @@
-"""A reload: build → freeze → ask the controller → take over → tell the controller.
+"""A reload: build → freeze → check with the controller → take over → have the controller reload.
 
-A reload that is refused changes nothing. It may bring documents of APIs along (`gatewright apply --reload`): the
-controller checks the definitions with these in the place of the stored ones, and stores them when it is told.
+A refused reload changes nothing. A reload may include documents of APIs (`gatewright apply --reload`): the controller
+checks the definitions with these instead of the stored ones, and stores them in its reload.
 
-Where definitions change, the controller is asked first whether each API can go on with them. The policies concerned
-stay in the old executors, which drain; once the new executors serve, the controller deploys the APIs again, and the
-node replaces them as in any other change of an API.
+If definitions change, the controller first checks that each API can go on with them. The changed policies stay in the
+old executors, which drain; once the new executors serve, the controller deploys the APIs again, and the node replaces
+them as in any other change of an API.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from gatewright_cli.supervision.log_output import LogOutput
 from gatewright_cli.supervision.managed_process import StartError
 
 STORE_SECONDS = 20.0
-"""How long a controller that is away is asked to store APIs whose policies run already."""
+"""How long storing APIs is retried while the controller gives no answer, after their policies run already."""
 RETRY_SECONDS = 0.5
 NO_CONTROLLER = "the run has no controller to take APIs: start it without --no-controller, or use `gatewright reload`"
 
 Reload = tuple[Difference, bool]
-"""What has changed of the build, and whether the listeners have."""
+"""What has changed in the build, and whether the listeners have."""
 
 
 class ReloadError(Exception):
-    """The present generation goes on: `reasons` has a sentence for each mistake."""
+    """The reload was refused, and the present generation stays: `reasons` has a sentence for each mistake."""
 
     def __init__(self, reasons: list[str]) -> None:
         super().__init__("; ".join(reasons))
@@ -47,10 +47,10 @@ class ReloadError(Exception):
 
 @dataclass(frozen=True)
 class Reloaded:
-    """The generation that serves now, how long it took until it did, and what of the build needs a restart.
+    """The result of a reload: the generation that serves now, the duration, and notes on what needs a restart.
 
-    changed: what is otherwise than before. spent: seconds by the part of the reload that they went into. listens:
-    whether the node listens on something else than before. apis: names of those that came with it.
+    changed: the differences of the builds. spent: seconds by phase of the reload. listens: whether the listeners
+    changed. apis: names of the APIs of the reload.
     """
 
     generation: int
@@ -70,8 +70,8 @@ class Reloaded:
 class Reloads:
     """Reloads of one run, one after the other. Close it.
 
-    builds: makes the build first; None to take the output as it is. management: of the controller, if there is one.
-    listening: reloads what the node listens on.
+    builds: makes the build first; None to use the output as it is. management: of the controller, if there is one.
+    listening: reloads the Gateway.
     """
 
     def __init__(
@@ -90,17 +90,17 @@ class Reloads:
         self._committed: asyncio.Task[object] | None = None
         self._with_apis: set[asyncio.Task[Reloaded]] = set()
         self.reloaded: Callable[[], None] = lambda: None
-        """Called after each reload that was taken over."""
+        """Called after each successful reload."""
         self.ended: Callable[[str, float], None] = lambda *_: None
-        """Called after each reload with reloaded, unchanged or refused, and the seconds that it took."""
+        """Called after each reload with its outcome (reloaded, unchanged or refused) and its seconds."""
         self._one_at_a_time = asyncio.Lock()
 
     async def reload(self, say: Callable[[str], None] = lambda _: None, apis: Sequence[ApiDocument] = ()) -> Reloaded:
-        """Raises ReloadError. Logs one line either way. `say` is told, in a few words, what is about to take time.
-        apis: to be stored with it, in one step.
+        """Reloads, and logs one line for the outcome. Raises ReloadError. say: called, in a few words, with each step.
+        apis: to be stored in the same step.
 
-        It cancels a reload under way that has not reached the engine: both callers then get the newer one's outcome.
-        It waits for one that brings APIs, which the newer one would not store.
+        A running reload that has not reached the engine is cancelled: both callers then get the newer one's outcome.
+        A running reload with APIs is waited for, since the newer one would not store them.
         """
         own = self._newest = asyncio.create_task(self._supersede(self._newest, say, apis), name="reload")
         if apis:
@@ -110,12 +110,12 @@ class Reloads:
             try:
                 return await asyncio.shield(own)
             except asyncio.CancelledError:
-                if not own.cancelled() or own is self._newest:  # who asked has gone, or the run ends
+                if not own.cancelled() or own is self._newest:  # the caller was cancelled, or the run ends
                     raise
                 own = self._newest
 
     async def close(self) -> None:
-        """Ends a reload that is under way, and what it has begun."""
+        """Cancels a running reload and its build."""
         if self._newest is not None:
             self._newest.cancel()
             await asyncio.wait({self._newest})
@@ -128,9 +128,9 @@ class Reloads:
         if older is not None and older is not self._committed and older not in self._with_apis:
             older.cancel()
         async with self._one_at_a_time:
-            return await self._logged(say, apis)
+            return await self._reload_and_log(say, apis)
 
-    async def _logged(self, say: Callable[[str], None], apis: Sequence[ApiDocument]) -> Reloaded:
+    async def _reload_and_log(self, say: Callable[[str], None], apis: Sequence[ApiDocument]) -> Reloaded:
         began, spent = time.monotonic(), PhaseTimes()
         try:
             (changed, listens), notes = await self._reload(say, spent, apis)
@@ -146,21 +146,21 @@ class Reloads:
         generation, seconds = self._executors.generation.number, time.monotonic() - began
         names = tuple(api.name for api in apis)
         done = Reloaded(generation, seconds, notes, changed, spent.seconds, listens, names)
-        self._say_done(done)
+        self._log_done(done)
         self.ended(done.outcome, seconds)
         self.reloaded()
         return done
 
-    def _say_done(self, done: Reloaded) -> None:
+    def _log_done(self, done: Reloaded) -> None:
         parts = {part: f"{seconds:.2f}s" for part, seconds in done.spent.items()}
-        what = {"changed": done.changed.policies, "restarted": done.changed.restarts, "kept": done.changed.keeps}
-        said: dict[str, object] = {
-            name: list(values) for name, values in (what | {"apis": done.apis}).items() if values
+        changes = {"changed": done.changed.policies, "restarted": done.changed.restarts, "kept": done.changed.keeps}
+        fields: dict[str, object] = {
+            name: list(values) for name, values in (changes | {"apis": done.apis}).items() if values
         }
-        said |= {"generation": done.generation, "took": f"{done.seconds:.2f}s"} | parts
+        fields |= {"generation": done.generation, "took": f"{done.seconds:.2f}s"} | parts
         if done.listens:
-            said["listeners"] = "changed"
-        self._output.event("nothing to reload" if done.outcome == "unchanged" else done.outcome, "info", **said)
+            fields["listeners"] = "changed"
+        self._output.event("nothing to reload" if done.outcome == "unchanged" else done.outcome, "info", **fields)
         for note in done.notes:
             self._output.event(note, "warning")
 
@@ -177,14 +177,14 @@ class Reloads:
         self._commit()
         try:
             with spent.measure("gateway"):
-                noted = await self._listening.apply(gateway)
+                gateway_notes = await self._listening.apply(gateway)
         except GatewayRefusedError as error:
             done = ["the policies are reloaded, the listeners are not"] if changed else []
             raise ReloadError([*done, *error.reasons]) from error
-        return (changed, True), (*notes, *noted)
+        return (changed, True), (*notes, *gateway_notes)
 
     async def _read_gateway(self, spent: PhaseTimes) -> Prepared | None:
-        """Another Gateway than the one that serves."""
+        """The new Gateway, if it differs from the present one."""
         if self._listening is None:
             return None
         try:
@@ -196,7 +196,7 @@ class Reloads:
     async def _reload_policies(
         self, say: Callable[[str], None], spent: PhaseTimes, apis: Sequence[ApiDocument]
     ) -> tuple[Difference, tuple[str, ...]]:
-        noted = await self._build(say, spent)
+        build_notes = await self._build(say, spent)
         before = self._executors.generation
         with spent.measure("files"):
             fresh = await self._freeze(before)
@@ -218,17 +218,17 @@ class Reloads:
         else:
             self._generations.drop(fresh)
         with spent.measure("controller"):
-            notes = await (self._store_apis(apis, bool(changed)) if apis else self._tell_controller())
-        return changed, (*noted, *fresh.notes, *notes)
+            notes = await (self._store_apis(apis, bool(changed)) if apis else self._reload_controller())
+        return changed, (*build_notes, *fresh.notes, *notes)
 
     async def _build(self, say: Callable[[str], None], spent: PhaseTimes) -> list[str]:
-        """The notes of the build."""
+        """Builds, and returns the notes."""
         if self._builds is None:
             return []
 
-        def wait(what: str, seconds: float) -> None:
-            self._output.event(f"the reload waits for the build: {what}", since=f"{seconds:.0f}s")
-            say(f"{what} … {seconds:.0f} s")
+        def wait(step: str, seconds: float) -> None:
+            self._output.event(f"the reload waits for the build: {step}", since=f"{seconds:.0f}s")
+            say(f"{step} … {seconds:.0f} s")
 
         say("building")
         try:
@@ -242,7 +242,7 @@ class Reloads:
         try:
             return await asyncio.shield(freezing)
         except asyncio.CancelledError:
-            with contextlib.suppress(Exception):  # who is cancelled has nothing more to say
+            with contextlib.suppress(Exception):  # a cancelled reload reports no error
                 self._generations.drop(await freezing)
             raise
         except (GenerationError, BuildOutputError) as error:
@@ -252,14 +252,13 @@ class Reloads:
         self._committed = asyncio.current_task()
 
     async def _check_apis(self, changed: Difference, fresh: Generation, apis: Sequence[ApiDocument]) -> PolicyImpact:
-        """What other definitions, and other APIs, mean to those that there are. Raises DeployError where an API could
-        not go on with them."""
+        """The effect of new definitions and APIs on stored APIs. Raises DeployError if an API could not go on."""
         if self._management is None or not (changed.definitions or apis):
             return PolicyImpact()
         return await self._management.check_policies(fresh.definitions, apis)
 
-    async def _tell_controller(self) -> list[str]:
-        """The new generation serves already: what goes wrong here is a note."""
+    async def _reload_controller(self) -> list[str]:
+        """Has the controller reload the definitions. A failure is a note, since the new generation serves already."""
         if self._management is None:
             return []
         try:
@@ -268,9 +267,9 @@ class Reloads:
             return [f"the controller does not know the new policies: {error}"]
 
     async def _store_apis(self, apis: Sequence[ApiDocument], switched: bool) -> list[str]:
-        """The notes on what became of them. Raises ReloadError where the controller does not take them after all.
+        """Has the controller store the APIs, and returns its notes. Raises ReloadError if it refuses them.
 
-        switched: whether a new generation serves already; a controller that is away is then asked again.
+        switched: whether a new generation serves already; without an answer of the controller it is then asked again.
         """
         assert self._management is not None
         end = time.monotonic() + (STORE_SECONDS if switched else 0.0)
@@ -279,12 +278,12 @@ class Reloads:
                 return (await self._management.reload_policies(apis)).notes
             except NoAnswerError as error:
                 if time.monotonic() > end:
-                    raise _not_stored(error, switched) from error
+                    raise _not_stored_error(error, switched) from error
             except DeployError as error:
-                raise _not_stored(error, switched) from error
+                raise _not_stored_error(error, switched) from error
             await asyncio.sleep(RETRY_SECONDS)
 
 
-def _not_stored(error: DeployError, switched: bool) -> ReloadError:
+def _not_stored_error(error: DeployError, switched: bool) -> ReloadError:
     cure = "the policies are reloaded, the APIs are not: give the same command again"
     return ReloadError([*([cure] if switched else []), *str(error).splitlines()])

@@ -1,4 +1,4 @@
-"""`gatewright run` from its options on: all mistakes at once → build → a node's settings → the node's run → its end."""
+"""`gatewright run`, from its options on: preflight checks → build → settings of the node → the node's run → its end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import click
-from gatewright_controller.private import keep_private
+from gatewright_controller.local.private import keep_private
 
 from gatewright_cli.builds import build_output
 from gatewright_cli.builds.apart import Apart
@@ -48,12 +48,12 @@ from gatewright_cli.supervision import forked
 from gatewright_cli.supervision.log_output import LogOutput
 
 FORCED_STATUS = 130
-HARD_LIMIT_RATIO = 2  # of the memory at which an executor's allocations fail to that at which it is replaced
+HARD_LIMIT_RATIO = 2  # memory at which an executor's allocations fail : memory at which it is replaced
 
 
 def run(options: Options, rest: Sequence[str]) -> int:
-    """The exit status: 0 after an orderly stop, 1 where the start failed. Raises PreflightError."""
-    other_signals.survive_them()
+    """The exit status: 0 after an orderly stop, 1 if the start failed. Raises PreflightError."""
+    other_signals.ignore_until_handled()
     _keep_private()
     options = with_ports(with_defaults(options))
     inputs = preflight.check(options, rest)
@@ -62,7 +62,7 @@ def run(options: Options, rest: Sequence[str]) -> int:
         state_dir = StateDir.open(options.state_dir)
         stack.callback(state_dir.close)
         spent = PhaseTimes()
-        inputs.reader.start_rendering(state_dir.path)  # beside the build and the controller's start
+        inputs.reader.start_rendering(state_dir.path)  # during the build and the controller's start
         build(options, spent)
         generations = _generations(options)
         stack.callback(generations.close)
@@ -76,7 +76,7 @@ def run(options: Options, rest: Sequence[str]) -> int:
 
 
 def _keep_private() -> None:
-    """Before a build imports policies, and before any runs."""
+    """Denies other processes access to this one. Call it before a build imports policies."""
     try:
         keep_private()
     except OSError as error:
@@ -84,16 +84,16 @@ def _keep_private() -> None:
 
 
 def _generations(options: Options) -> Generations:
-    """Raises PreflightError where the build output cannot be read, or has no room beside it."""
+    """Opens the run's generations. Raises PreflightError if the build is unreadable, or has no room beside it."""
     mistakes: list[str] = []
     with collecting(mistakes):
-        apart = Apart() if options.watch and options.isolation != "user" else None  # users are given to groups
+        apart = Apart() if options.watch and options.isolation != "user" else None  # each group has a user
         return Generations.open(build_output.load(options.build_output or options.output), apart)
     raise PreflightError(mistakes)
 
 
 def _changes(options: Options, generations: Generations, listening: Gateway, state_dir: Path) -> UpdateSources:
-    """Raises PreflightError where there is no room for the first generation."""
+    """Freezes the first generation. Raises PreflightError if there is no room for it."""
     mistakes: list[str] = []
     with collecting(mistakes):
         first = generations.first()
@@ -109,7 +109,7 @@ def _changes(options: Options, generations: Generations, listening: Gateway, sta
 def node_settings(
     options: Options, inputs: RunInputs, state_dir: Path, changes: UpdateSources, temporary: Path
 ) -> NodeSettings:
-    """What the node is made of."""
+    """The settings of the node."""
     controller = ports.join_address(options.controller_host, options.controller_port)
     limits = ProcessLimits(options.executor_open_files, int(options.executor_file_size), options.executor_processes)
     return NodeSettings(
@@ -141,16 +141,16 @@ def node_settings(
 
 
 def build(options: Options, spent: PhaseTimes) -> None:
-    """In a child: what a build imports would else stay for as long as the run. Raises PreflightError."""
+    """Builds in a child process, since its imports would else stay in memory. Raises PreflightError."""
     if not options.build_output:
         with spent.measure("build"):
-            refuse(forked.in_child(lambda: _mistakes_ofbuild(options)))
+            refuse(forked.in_child(lambda: _build_mistakes(options)))
 
 
-def _mistakes_ofbuild(options: Options) -> list[str]:
+def _build_mistakes(options: Options) -> list[str]:
     from gatewright_builder.build import BuildOptions
 
-    from gatewright_cli.builds import building  # here, because an image runs a build without holding the builder
+    from gatewright_cli.builds import building  # here, since an image runs a build without the builder
 
     try:
         building.build(BuildOptions(options.manifest, options.output, import_seconds=options.import_limit))
@@ -178,9 +178,9 @@ def _run_node(
         node = settings, run_dir, management, inputs.files, read, output, changes, spent
         running = NodeRun(*node, inputs.reader.rendered, options.strict)
         failure = asyncio.run(running.run())
-        said = _said(failure, options, changes)
+        text = _failure_text(failure, options, changes)
         if failure is not None and options.log_format == "json":
-            output.event(said, "error")
+            output.event(text, "error")
     except (BootstrapError, IsolationError) as error:
         raise PreflightError([str(error)]) from error
     finally:
@@ -189,12 +189,12 @@ def _run_node(
     if failure is None:
         return FORCED_STATUS if running.forced else 0
     if options.log_format == "text":
-        click.echo(f"error: {said}", err=True)  # a text of several lines, and the last thing that is said
+        click.echo(f"error: {text}", err=True)  # several lines, the last ones of the output
     return 1
 
 
 def _management(settings: NodeSettings, secrets: OperatorSecrets, run_dir: RunDir) -> Management | None:
-    """The run's own controller, which is given its secrets by files; None without one."""
+    """A client of the run's controller, whose secrets go into files; None without a controller."""
     if settings.controller is None:
         return None
     secrets.write(run_dir)
@@ -203,7 +203,7 @@ def _management(settings: NodeSettings, secrets: OperatorSecrets, run_dir: RunDi
     return Management(url, secrets.token)
 
 
-def _said(failure: Failure | None, options: Options, changes: UpdateSources) -> str:
-    """With the paths of the output: those of the run's own copy are gone when it is read."""
+def _failure_text(failure: Failure | None, options: Options, changes: UpdateSources) -> str:
+    """The failure with paths of the build output: those of the run's own copy are gone by then."""
     output = (options.build_output or options.output).absolute()
     return str(failure).replace(str(changes.first.build.path), str(output))

@@ -1,4 +1,4 @@
-"""What SIGINT, SIGTERM and SIGQUIT ask for: an orderly stop, then a forced one. Knows no process."""
+"""Decides what SIGINT, SIGTERM and SIGQUIT mean: an orderly stop, then a forced one. It has no access to processes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ REPEAT_SECONDS = 1.0
 
 
 class StopAction(Enum):
-    """What a signal asks for; IGNORE: it repeats one that has come before."""
+    """What a signal asks for; IGNORE: it repeats an earlier one."""
 
     STOP = auto()
     FORCE = auto()
@@ -18,8 +18,8 @@ class StopAction(Enum):
 class StopSignals:
     """The first signal asks for an orderly stop, a second one to force it.
 
-    One key in a terminal can come as several signals, for a wrapper may pass on what the whole group has got: those
-    that follow the first within REPEAT_SECONDS repeat it.
+    One key in a terminal can arrive as several signals, since a wrapper may forward the signal that the whole process
+    group got: those within REPEAT_SECONDS after the first repeat it.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class StopSignals:
         self.forced = False
 
     def received(self, now: float) -> StopAction:
-        """A signal has come. now: time.monotonic()."""
+        """What the signal that has just arrived asks for. now: time.monotonic()."""
         if self._first is None:
             self._first = now
             return StopAction.STOP

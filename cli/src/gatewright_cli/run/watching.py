@@ -21,8 +21,9 @@ MISSING_SECONDS = 1.0
 
 
 class SourceWatcher:
-    """Reloads on each change until it is cancelled. It begins with a reload, for a file may have been saved before the
-    watch was set up. A file that is saved during a reload brings another one, which supersedes it."""
+    """Reloads on each change until it is cancelled. It begins with a reload, since a file may have been saved before
+    the watch was set up. A file saved during a reload starts another one, which supersedes it.
+    """
 
     def __init__(self, manifest: Path, reloads: Reloads, output: LogOutput, gateway: Path | None = None) -> None:
         self._manifest, self._reloads, self._output = manifest.resolve(), reloads, output
@@ -32,7 +33,7 @@ class SourceWatcher:
         self._other_folders = asyncio.Event()
 
     async def run(self) -> None:
-        """Until it is cancelled."""
+        """Watches until it is cancelled."""
         self._folders = policy_folders(self._manifest) or []
         watching = [asyncio.create_task(self._watch_manifest()), asyncio.create_task(self._watch_folders())]
         if self._gateway:
@@ -50,7 +51,7 @@ class SourceWatcher:
             await asyncio.wait(watching)
 
     async def _reload(self) -> None:
-        with contextlib.suppress(ReloadError):  # it is logged
+        with contextlib.suppress(ReloadError):  # the reload logs it
             await self._reloads.reload()
 
     async def _watch_manifest(self) -> None:
@@ -66,13 +67,13 @@ class SourceWatcher:
             self._changed.set()
 
     async def _watch_folders(self) -> None:
-        """Begins anew whenever build.yaml may name others, or one that it names has come."""
+        """Restarts the watch whenever build.yaml may name other folders, or a missing folder has appeared."""
         while True:
             self._other_folders.clear()
-            there = [folder for folder in self._folders if folder.is_dir()]
-            missing = asyncio.create_task(self._wait_for_missing(set(self._folders) - set(there)))
+            present = [folder for folder in self._folders if folder.is_dir()]
+            missing = asyncio.create_task(self._wait_for_missing(set(self._folders) - set(present)))
             try:
-                await self._watch(there)
+                await self._watch(present)
             finally:
                 missing.cancel()
                 await asyncio.wait({missing})
@@ -81,13 +82,13 @@ class SourceWatcher:
         if not folders:
             await self._other_folders.wait()
             return
-        with contextlib.suppress(FileNotFoundError):  # one went at this moment
+        with contextlib.suppress(FileNotFoundError):  # a folder was removed at this moment
             watched = awatch(*folders, stop_event=self._other_folders, debounce=DEBOUNCE_MS, step=STEP_MS)
             async for _ in change_events(watched):
                 self._changed.set()
 
     async def _wait_for_missing(self, missing: set[Path]) -> None:
-        """Waits for folders that are named and not there yet."""
+        """Waits for folders that build.yaml names and that do not exist yet."""
         while missing:
             await asyncio.sleep(MISSING_SECONDS)
             if any(folder.is_dir() for folder in missing):
@@ -97,7 +98,7 @@ class SourceWatcher:
 
 
 def file_events(file: Path) -> AsyncGenerator[None]:
-    """`change_events` of one file: of its folder, for editors put a new file in the old one's place."""
+    """`change_events` of one file. Watches its folder, since editors replace the file."""
     own = OneFileFilter(file)
     return change_events(awatch(file.parent, watch_filter=own, recursive=False, debounce=DEBOUNCE_MS, step=STEP_MS))
 
@@ -106,7 +107,7 @@ async def change_events(changes: AsyncGenerator[set[FileChange]]) -> AsyncGenera
     """Yields once when the watch is set up, then for each batch of changes."""
     following = asyncio.create_task(anext(changes, None))
     try:
-        await asyncio.sleep(0)  # the first turn of awatch sets the watch up
+        await asyncio.sleep(0)  # the first step of awatch sets up the watch
         yield
         while await following is not None:
             yield

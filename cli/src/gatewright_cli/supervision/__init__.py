@@ -1,1 +1,1 @@
-"""Processes: started, watched, restarted, stopped, and what they log. Imports nothing else of this package."""
+"""Starts, watches, restarts and stops processes, and relays their logs. Imports nothing else of this package."""

@@ -1,7 +1,7 @@
 """Writes to a file descriptor in a thread of its own, from a bounded queue, so that the caller never blocks.
 
-A terminal or a pipe that nobody reads would else block the supervisor, and so the processes that it watches. Lines that
-do not fit are dropped and counted, and their number is reported as soon as there is room again.
+A terminal or a pipe that is not read would else block the supervisor, and with it the processes that it watches. Lines
+that do not fit are dropped and counted, and their number is reported as soon as there is room again.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ BATCH_BYTES = 256 * 1024
 class BoundedWriter:
     """Close it: it has a thread.
 
-    lost: called by that thread with the number of lines dropped; what it returns is written in their place. lock: held
-    while a batch is written; writers to the same file share one, or their lines would mix. max_bytes: of the queue.
+    lost: called by that thread with the number of dropped lines; the text that it returns is written in their place.
+    lock: held while a batch is written; writers to the same file share one, or their lines would mix. max_bytes: of the
+    queue.
     """
 
     def __init__(
@@ -35,11 +36,11 @@ class BoundedWriter:
 
     @property
     def is_full(self) -> bool:
-        """Whether what is written now would be dropped."""
+        """Whether a line written now would be dropped."""
         return self._bytes >= self._max_bytes or self._broken
 
     def write(self, data: bytes, lines: int) -> None:
-        """Takes `data`, whole lines, or drops it. Never blocks, never raises."""
+        """Queues `data`, whole lines, or drops it. Never blocks, never raises."""
         with self._changed:
             if self.is_full:
                 self._dropped += lines
@@ -49,12 +50,12 @@ class BoundedWriter:
             self._changed.notify()
 
     def drop(self, lines: int) -> None:
-        """Counts lines that were not even rendered, since there is no room for them."""
+        """Counts lines that the caller did not render, since there is no room for them."""
         with self._changed:
             self._dropped += lines
 
     def close(self, seconds: float) -> None:
-        """Writes what is waiting, as far as it is taken within `seconds`."""
+        """Writes the queue, as far as the descriptor accepts it within `seconds`."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -66,7 +67,7 @@ class BoundedWriter:
                 self._write(data)
 
     def _next_batch(self) -> bytes:
-        """Empty once it is closed and nothing waits any more."""
+        """The next batch; empty once the writer is closed and the queue is empty."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
             amount = size = 0
@@ -87,5 +88,5 @@ class BoundedWriter:
                 rest = rest[os.write(self._fd, rest) :]
             except BlockingIOError:
                 select.select([], [self._fd], [], 1.0)
-            except OSError:  # nobody reads any more; the node goes on
+            except OSError:  # the reader is gone; the node goes on
                 self._broken = True

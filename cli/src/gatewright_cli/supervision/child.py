@@ -1,4 +1,4 @@
-"""One operating system process: started, read, awaited, stopped. Linux: the kernel's pidfd says when it has ended."""
+"""One operating system process: started, read, awaited, stopped. Linux's pidfd signals its end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from gatewright_documents.os_errors import os_reason
 
 from gatewright_cli.supervision.handed_socket import DESCRIPTOR
-from gatewright_cli.supervision.launch_plan import launched
+from gatewright_cli.supervision.launch_plan import launch_command
 from gatewright_cli.supervision.output_pipe import OnLines, OutputPipe
 from gatewright_cli.supervision.specs import ProcessSpec
 from gatewright_cli.supervision.stack_page import DESCRIPTOR as STACKS
@@ -27,17 +27,17 @@ PRIVATE_UMASK = 0o077
 
 
 class NotStartedError(Exception):
-    """The program could not even be executed. The message says which and why."""
+    """The program could not be executed. The message says which and why."""
 
 
 class Child:
     """A running process in a group of its own. Needs a running event loop; everything here runs on it.
 
     `exited` gets the exit status as subprocess has it (negative: the signal) when the process has ended and its
-    output has been read. on_lines: called with the lines of its stdout and stderr, in batches, but for those that the
-    spec keeps from everybody; where it says that its stdout is an access log, those go to on_access_lines. on_exit:
-    called when the process has ended and is not reaped yet, so that no other process has its pid. stack_page: where
-    its threads write their stacks, until it has ended; None where it writes none. Raises NotStartedError.
+    output has been read. on_lines: called with the lines of its stdout and stderr, in batches, except those that the
+    spec does not pass on; if its stdout is an access log, those lines go to on_access_lines. on_exit: called when the
+    process has ended and is not reaped yet, so that no other process has its pid. stack_page: where its threads write
+    their stacks, until it has ended; None if it writes none. Raises NotStartedError.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Its process id, which is its group's too; another process may have it once `exited` is done."""
+        """The process id, which is its group's too; another process may get it once `exited` is done."""
         return self._process.pid
 
     @property
@@ -81,7 +81,7 @@ class Child:
         return time.monotonic() - self._started
 
     def cpu_seconds(self) -> float:
-        """User and system time that it has used (proc(5), /proc/PID/stat); 0.0 once it has ended."""
+        """User and system time used (proc(5), /proc/PID/stat); 0.0 once the process has ended."""
         try:
             stat = Path(f"/proc/{self.pid}/stat").read_text()
         except OSError:
@@ -90,7 +90,7 @@ class Child:
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     async def stop(self, seconds: float) -> None:
-        """SIGTERM, and SIGKILL to the whole group if it has not ended after `seconds`."""
+        """Sends SIGTERM, and SIGKILL to the whole group if the process has not ended after `seconds`."""
         if self.exited.done():
             return
         self._process.send_signal(signal.SIGTERM)
@@ -101,7 +101,7 @@ class Child:
         await asyncio.wait({self.exited})
 
     def kill(self) -> None:
-        """SIGKILL to the whole group, now."""
+        """Sends SIGKILL to the whole group."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
@@ -114,7 +114,7 @@ class Child:
             self._on_lines(lines)
 
     def _reap(self) -> None:
-        """The process has ended: its group is killed, and its output read to the last byte."""
+        """Handles the end of the process: kills its group, and reads its output to the last byte."""
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
         self.kill()
@@ -142,7 +142,7 @@ def describe_exit(status: int) -> str:
 
 
 def environment(spec: ProcessSpec, own: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The variables that a process is started with: of our own those that it inherits, and its spec's."""
+    """The variables that a process is started with: the supervisor's that it inherits, and its spec's."""
     return {name: value for name, value in own.items() if spec.inherits.has(name)} | dict(spec.environment)
 
 
@@ -159,7 +159,7 @@ def _start(spec: ProcessSpec, stdout: int, stderr: int, page: StackPage | None) 
     descriptors += [(page.descriptor, STACKS)] if page is not None else []
     try:
         return subprocess.Popen(
-            launched(command, spec.scheduling, descriptors, spec.sandbox),
+            launch_command(command, spec.scheduling, descriptors, spec.sandbox),
             pass_fds=[source for source, _ in descriptors],
             stdin=subprocess.DEVNULL,
             stdout=stdout,

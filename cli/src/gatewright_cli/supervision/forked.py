@@ -1,4 +1,4 @@
-"""Work in a fork of this process: what it imports and what it holds is gone with it."""
+"""Runs work in a fork of this process, so that its imports and its memory end with it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ T = TypeVar("T")
 
 
 def fork(work: Callable[[], int], at_our_end: signal.Signals) -> int:
-    """The pid of a child that does `work` and ends with the status that it returns; with FAULT_STATUS, and a traceback
-    on stderr, where it fails. It gets the signal when this process ends. Call it before there are threads.
+    """The pid of a child that runs `work` and ends with the status that this returns; if it fails, with FAULT_STATUS
+    and a traceback on stderr. The child gets the signal when this process ends. Call it before there are threads.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -28,7 +28,7 @@ def fork(work: Callable[[], int], at_our_end: signal.Signals) -> int:
     pid = os.fork()
     if pid:
         return pid
-    gc.freeze()  # so no garbage of this process is finalized in the child: a gRPC channel waits for threads for ever
+    gc.freeze()  # the child must finalize no garbage of this process: a gRPC channel would wait for threads for ever
     status = FAULT_STATUS
     try:
         prctl.end_with_parent(at_our_end)
@@ -45,9 +45,9 @@ def fork(work: Callable[[], int], at_our_end: signal.Signals) -> int:
 
 
 class Conversation:
-    """A child in which a generator runs: this process receives what it yields, as JSON has it (text, numbers, None,
-    lists and dictionaries), and sends the text that a `yield` of it returns. Make it before there are threads, and
-    close it.
+    """A child that runs a generator: this process receives the values that it yields, as JSON (text, numbers, None,
+    lists and dictionaries), and sends the texts that its `yield`s return. Make it before there are threads, and close
+    it.
     """
 
     def __init__(self, work: Callable[[], Generator[Any, str, None]]) -> None:
@@ -57,8 +57,8 @@ class Conversation:
         def talk() -> int:
             os.close(answers)
             os.close(questions)
-            with os.fdopen(questions_end) as asked, os.fdopen(answers_end, "w") as answered:
-                _talk(work(), asked, answered)
+            with os.fdopen(questions_end) as requests, os.fdopen(answers_end, "w") as results:
+                _talk(work(), requests, results)
             return 0
 
         self._pid: int | None = fork(talk, signal.SIGTERM)
@@ -67,8 +67,8 @@ class Conversation:
         self._answers, self._questions = os.fdopen(answers), os.fdopen(questions, "w")
 
     def receive(self) -> Any:
-        """What the generator yields next. Where it fails, its traceback is on stderr, and this process ends with the
-        child's exit status.
+        """The next value of the generator. If the generator fails, its traceback is on stderr, and this process exits
+        with the child's exit status.
         """
         if line := self._answers.readline():
             return json.loads(line)
@@ -77,32 +77,32 @@ class Conversation:
         sys.exit(status if status > 0 else 128 - status)
 
     def send(self, text: str) -> None:
-        """Goes on with the generator."""
+        """Continues the generator with the text."""
         print(json.dumps(text), file=self._questions, flush=True)
 
     def close(self) -> int:
-        """The child's exit status, once it has ended: where it waits for a question, there comes none. 0 afterwards."""
+        """Ends the child, also one that waits for a text. Returns its exit status; 0 on later calls."""
         if self._pid is None:
             return 0
         pid, self._pid = self._pid, None
         self._questions.close()
-        with self._answers as unheard:
-            unheard.read()
+        with self._answers as unread:
+            unread.read()
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def _talk(work: Generator[Any, str, None], asked: TextIO, answered: TextIO) -> None:
+def _talk(work: Generator[Any, str, None], requests: TextIO, results: TextIO) -> None:
     with contextlib.suppress(StopIteration):
         answer = next(work)
         while True:
-            print(json.dumps(answer), file=answered, flush=True)
-            if not (question := asked.readline()):
+            print(json.dumps(answer), file=results, flush=True)
+            if not (question := requests.readline()):
                 return
             answer = work.send(json.loads(question))
 
 
 def in_child(work: Callable[[], T]) -> T:
-    """What `work` returned in a child, as `Conversation` has it. Call it before there are threads."""
+    """The result of `work` in a child, passed as JSON. Call it before there are threads."""
 
     def once() -> Generator[T, str, None]:
         yield work()

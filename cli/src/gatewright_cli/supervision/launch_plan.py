@@ -1,4 +1,4 @@
-"""The command line that starts a program by way of launch.py."""
+"""The command line that starts a program through launch.py."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LAUNCHER = Path(__file__).with_name("launch.py")
 LONGEST_ARGUMENT = 100_000  # execve(2): 128 KiB for one; the plan names each folder of policies twice
 
 
-def launched(
+def launch_command(
     command: Sequence[str],
     scheduling: Scheduling = "normal",
     descriptors: Sequence[tuple[int, int]] = (),

@@ -1,4 +1,4 @@
-"""Cuts a stream of bytes into lines. Knows no file."""
+"""Cuts a stream of bytes into lines, without I/O."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ CUT = b" [line cut]"
 class LineSplitter:
     """Takes pieces as they are read, returns whole lines without their ends.
 
-    A line over `longest` bytes is given once, cut there and marked; the rest of it is dropped as it comes, so a
-    writer that never ends a line costs no memory.
+    A line over `longest` bytes is returned once, cut there and marked; the rest of it is dropped as it arrives, so that
+    a writer that never ends a line costs no memory.
     """
 
     def __init__(self, longest: int = LONGEST) -> None:
@@ -22,7 +22,7 @@ class LineSplitter:
         """The lines that `piece` completes."""
         *whole, rest = piece.split(b"\n")
         lines = [line for line in map(self._complete, whole) if line is not None]
-        if overlong := self._hold(rest):
+        if overlong := self._keep_rest(rest):
             lines.append(overlong)
         return lines
 
@@ -38,7 +38,7 @@ class LineSplitter:
             return None
         return (line if len(line) <= self._longest else line[: self._longest] + CUT).rstrip(b"\r")
 
-    def _hold(self, rest: bytes) -> bytes | None:
+    def _keep_rest(self, rest: bytes) -> bytes | None:
         if self._dropping:
             return None
         self._held += rest

@@ -1,4 +1,4 @@
-"""The liveness check of a process that has been ready: it is asked from outside, and its CPU time and log count too."""
+"""The liveness check of a process that has been ready: by a probe from outside, its CPU time and its log lines."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from gatewright_cli.supervision.timer_coalescing import until_next_tick
 PAUSE_SECONDS = 1.0
 LONGEST_STEP_SECONDS = ATTEMPT_SECONDS + 2 * PAUSE_SECONDS
 BUSY_FACTOR = 12
-"""A process that uses CPU or logs may be silent for so many times the limit."""
+"""A process that uses CPU or logs may be silent for this many times the limit."""
 
 
 class Liveness:
-    """Decides when a process has been silent for too long. Knows no clock and no process.
+    """Decides when a process has been silent for too long, from plain values.
 
     limit: seconds for which a process may answer no health check and show no progress.
     """
@@ -29,7 +29,7 @@ class Liveness:
         self._progress = Progress(0.0)
 
     def verdict(self, snapshot: Snapshot, now: float) -> str | None:
-        """Why the process is to be killed; None while it is not.
+        """Why to kill the process; None while it is alive.
 
         snapshot: its obstacle is empty if the process has answered. now: seconds, by any clock that only goes forward.
         A process that is silent and idle is killed after `limit` seconds, one that is silent and busy after
@@ -39,14 +39,14 @@ class Liveness:
             self._since, self._progress = now, Progress(now)
         idle, silent = self._progress.stalled_for(replace(snapshot, obstacle=""), now), now - self._since
         if min(idle, silent) >= self._limit:
-            return f"it has answered nothing and done nothing for {silent:.1f} s ({snapshot.obstacle})"
+            return f"it has neither answered nor made progress for {silent:.1f} s ({snapshot.obstacle})"
         if silent >= self._limit * BUSY_FACTOR:
-            return f"it has answered nothing for {silent:.0f} s, although it works ({snapshot.obstacle})"
+            return f"it has not answered for {silent:.0f} s, although it makes progress ({snapshot.obstacle})"
         return None
 
 
 async def until_silent(probe: Probe, child: Child, limit: float) -> str:
-    """Returns, once the process has been silent for too long, why it is to be killed. limit: as Liveness has it.
+    """Returns, once the process has been silent for too long, why to kill it. limit: as in Liveness.
 
     Time in which the supervisor itself got no CPU is not counted.
     """

@@ -1,4 +1,4 @@
-"""Files that this process's own output goes to, which may be moved away while it runs (logrotate(8))."""
+"""The files that this process's own output goes to, which logrotate(8) may move away while it runs."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ LINK = "/proc/self/fd/{}"
 
 
 class LogFiles:
-    """Remembers the path of each descriptor that is a regular file now."""
+    """Keeps the path of each descriptor that is a regular file when this object is made."""
 
     def __init__(self, descriptors: Iterable[int]) -> None:
         self._paths = {number: path for number in descriptors if (path := _path(number)) is not None}
 
     def reopen(self) -> list[str]:
-        """Has each descriptor whose file was moved away, deleted or made anew write to the file that is at its path
-        now, which is made with the mode of the old one where it is not there. Returns these paths. Raises OSError;
-        then the descriptor writes to what it had.
+        """Reopens each descriptor whose file was moved, deleted or replaced: it then writes to the file at its path,
+        which is made with the mode of the old one if it does not exist. Returns these paths. Raises OSError; then the
+        descriptor keeps its old file.
         """
         moved = {number: path for number, path in self._paths.items() if not _is_at(number, path)}
         for number, path in moved.items():
@@ -30,9 +30,9 @@ class LogFiles:
 
 
 def _path(descriptor: int) -> str | None:
-    """Of a regular file that is at a path; None for anything else."""
+    """The path of a descriptor of a regular file; None for anything else."""
     try:
-        path = os.readlink(LINK.format(descriptor))  # noqa: PTH115 - what cannot be a path is read too
+        path = os.readlink(LINK.format(descriptor))  # noqa: PTH115 - it may be no path
         regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
     except OSError:
         return None

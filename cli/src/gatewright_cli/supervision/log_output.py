@@ -20,9 +20,9 @@ ACCESS = Source("access")
 class LogOutput:
     """Writes lines of processes to `fd`, and those of the access log to `access_fd` (default: `fd` as well).
 
-    Lines come in batches, as they were read; those that are in the form of all log lines already pass as they are.
-    level: the least of our own events that is written. shown: a line as it may be shown to anybody. export: is
-    given all lines as JSON, and their number; None: nobody is. files: those that the lines go to, where they are files.
+    Lines come in batches, as they were read; those already in the form of log lines pass unchanged.
+    level: the lowest level of the supervisor's own events that is written. shown: redacts a line. export: called with
+    all lines as JSON, and their number; None: they are not exported. files: the files that the output goes to, if any.
     Close it: it has a thread for each file descriptor.
     """
 
@@ -42,16 +42,16 @@ class LogOutput:
         access_fd = fd if access_fd is None else access_fd
         self.files = LogFiles(sorted({fd, access_fd}))
         lock = threading.Lock()
-        access_lock = lock if _are_one(fd, access_fd) else threading.Lock()
-        self._log = BoundedWriter(fd, self._lost, lock)
-        self._access = BoundedWriter(access_fd, self._lost_access, access_lock)
+        access_lock = lock if _is_same_file(fd, access_fd) else threading.Lock()
+        self._log = BoundedWriter(fd, self._report_lost, lock)
+        self._access = BoundedWriter(access_fd, self._report_lost_access, access_lock)
 
     def set_level(self, level: LogLevel) -> None:
-        """The least of our own events that is written from now on."""
+        """Sets the lowest level of the supervisor's own events that is written from now on."""
         self._levels = records.LEVELS[records.LEVELS.index(level) :]
 
     def relay(self, source: Source, lines: Sequence[bytes]) -> None:
-        """Takes lines of a process, without their ends. Never blocks, never raises."""
+        """Writes lines of a process, given without their ends. Never blocks, never raises."""
         lines = [*map(self.shown, lines)]
         if (export := self.export) is not None:
             now = records.now()
@@ -59,17 +59,17 @@ class LogOutput:
         if self._log.is_full:
             self._log.drop(len(lines))
         else:
-            self._log.write(self._rendered(source, lines), len(lines))
+            self._log.write(self._render(source, lines), len(lines))
 
     def relay_access(self, lines: Sequence[bytes]) -> None:
-        """Takes lines of Envoy's access log. Never blocks, never raises."""
+        """Writes lines of Envoy's access log. Never blocks, never raises."""
         if (export := self.export) is not None:
             export(b"\n".join([*lines, b""]), len(lines))
         if self._access.is_full:
             self._access.drop(len(lines))
         elif self._is_text:
-            said = b"".join(records.access_as_text(line, self._colour) + b"\n" for line in lines)
-            self._access.write(said, len(lines))
+            text = b"".join(records.access_as_text(line, self._colour) + b"\n" for line in lines)
+            self._access.write(text, len(lines))
         else:
             self._access.write(b"\n".join([*lines, b""]), len(lines))
 
@@ -79,27 +79,27 @@ class LogOutput:
             self.relay(OWN, [records.event(OWN.component, message, level, **fields)])
 
     def close(self, seconds: float = 2.0) -> None:
-        """Writes what is queued, as far as the descriptors take it within `seconds`."""
+        """Writes the queues, as far as the descriptors accept them within `seconds`."""
         self._access.close(seconds)
         self._log.close(seconds)
 
-    def _rendered(self, source: Source, lines: Sequence[bytes]) -> bytes:
+    def _render(self, source: Source, lines: Sequence[bytes]) -> bytes:
         now = records.now()
         if self._is_text:
             return b"".join(records.as_text(source, line, self._colour, now) + b"\n" for line in lines)
         return b"".join(records.as_json(source, line, now) + b"\n" for line in lines)
 
-    def _lost(self, lines: int) -> bytes:
-        said = records.event(OWN.component, "log lines dropped: the output did not take them", "warning", lines=lines)
-        return self._rendered(OWN, [said])
+    def _report_lost(self, lines: int) -> bytes:
+        event = records.event(OWN.component, "log lines dropped: the output did not take them", "warning", lines=lines)
+        return self._render(OWN, [event])
 
-    def _lost_access(self, lines: int) -> bytes:
+    def _report_lost_access(self, lines: int) -> bytes:
         self.event("access log lines dropped: the output did not take them", "warning", lines=lines)
         return b""
 
 
-def _are_one(fd: int, other: int) -> bool:
-    """Whether what is written to them goes to one place, as with `2>&1`."""
+def _is_same_file(fd: int, other: int) -> bool:
+    """Whether both descriptors write to the same file, as with `2>&1`."""
     try:
         return os.path.sameopenfile(fd, other)
     except OSError:

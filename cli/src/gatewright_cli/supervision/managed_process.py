@@ -27,12 +27,12 @@ T = TypeVar("T")
 STALL_SECONDS = 60.0
 REPORT_SECONDS = 10.0
 RESTARTS_KEPT = 64
-"""With their times; the pauses between restarts allow no more in a minute."""
+"""How many restart times are kept; the pauses between restarts allow fewer in a minute."""
 LONGEST_POLL_SECONDS = 0.2
 
 
 class State(StrEnum):
-    """Where a process stands."""
+    """The state of a process."""
 
     WAITING = "waiting"
     STARTING = "starting"
@@ -43,18 +43,18 @@ class State(StrEnum):
 
 
 class StartError(Exception):
-    """A process could not be started: which, why, its last lines, what to look at."""
+    """A process could not be started. The message says which, why, its last lines, and where to look."""
 
     def __init__(self, spec: ProcessSpec, reason: str, last_lines: list[bytes]) -> None:
         self.spec, self.reason, self.last_lines = spec, reason, last_lines
-        said = [f"  │ {line.decode('utf-8', 'backslashreplace')}" for line in last_lines]
+        lines = [f"  │ {line.decode('utf-8', 'backslashreplace')}" for line in last_lines]
         cure = [f"  {spec.cure}"] if spec.cure else []
         command = [f"  its command: {' '.join(spec.command)}"]
-        super().__init__("\n".join([f"{spec.name} did not start: {reason}", *said, *command, *cure]))
+        super().__init__("\n".join([f"{spec.name} did not start: {reason}", *lines, *command, *cure]))
 
 
 class _EndedError(Exception):
-    """The operating system process has ended. Where `final`, another attempt at the first start would fail as well."""
+    """The operating system process has ended. final: another attempt at the first start would fail as well."""
 
     def __init__(self, reason: str, uptime: float, last_lines: list[bytes], final: bool = False) -> None:
         super().__init__(reason)
@@ -66,8 +66,8 @@ class ManagedProcess:
 
     on_change: called after each change of `state` or `pid`. on_pid: called with name and pid when an operating system
     process has started, and with name and None before it is reaped. stall_seconds: how long a process that is not ready
-    may show no progress (no other obstacle, no log line, no CPU time) before its start has failed. started_with: the
-    spec as the next start is to have it, asked before each.
+    may show no progress (no other obstacle, no log line, no CPU time) before its start has failed. started_with: called
+    before each start, returns the spec for it.
     """
 
     def __init__(
@@ -97,13 +97,13 @@ class ManagedProcess:
 
     @property
     def pid(self) -> int | None:
-        """The process id while there is a process."""
+        """The process id, while a process runs."""
         return None if self._child is None or self._child.exited.done() else self._child.pid
 
     def status(self) -> dict[str, object]:
-        """For status.json: name, state, pid (null while there is no process), restarts, restartedAt (when it was ready
-        again, the latest times), listen, sockets, leaving (another process has taken its place), and the spec's
-        labels."""
+        """For status.json: name, state, pid (null while no process runs), restarts, restartedAt (the latest times at
+        which it was ready again), listen, sockets, leaving (another process has taken its place), the spec's labels.
+        """
         return {
             "name": self.spec.name,
             "state": self.state,
@@ -118,28 +118,28 @@ class ManagedProcess:
 
     @property
     def uptime(self) -> float:
-        """Seconds since the present process was started; 0.0 while there is none."""
+        """Seconds since the present process was started; 0.0 while none runs."""
         return 0.0 if self._child is None or self.pid is None else self._child.uptime
 
     @property
     def stack_page(self) -> StackPage | None:
-        """Where the threads of the present process write their stacks; None where there is none, or it writes none."""
+        """Where the threads of the present process write their stacks; None if none runs, or it writes none."""
         return None if self._child is None else self._child.stack_page
 
     def mark_replaced(self) -> None:
-        """Another process has taken its place: this one drains, and status() says that it is leaving."""
+        """Marks the process as replaced: it drains, and status() reports that it is leaving."""
         self.leaving = True
         self._on_change()
 
     async def start(self) -> None:
-        """Returns when the process is ready for the first time. Raises StartError where it cannot be started."""
+        """Returns when the process is ready for the first time. Raises StartError if it cannot be started."""
         self._first_ready = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._run_until_stopped(self._first_ready), name=f"supervise {self.spec.name}")
         self._task.add_done_callback(self._on_task_done)
         await self._first_ready
 
     async def stop(self) -> None:
-        """Drains and stops the process, and no longer starts it again. Leaves no process and no socket."""
+        """Drains and stops the process for good. Leaves no process and no socket."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
@@ -155,7 +155,7 @@ class ManagedProcess:
         self._set_state(State.STOPPED)
 
     def kill(self) -> None:
-        """Ends the process at once; a stop that is under way then returns."""
+        """Kills the process; a stop in progress then returns."""
         if self._child is not None and self.pid is not None:
             self._child.kill()
 
@@ -168,13 +168,13 @@ class ManagedProcess:
                 if not first_ready.done() and (end.final or not self.restarts.may_start_again()):
                     first_ready.set_exception(StartError(self.spec, str(end), end.last_lines))
                     return
-                said = {"process": self.spec.name, "after": f"{end.uptime:.1f}s", "again_in": f"{delay:.2f}s"}
-                self._output.event(f"process ended: {end}", "warning", **said)
+                fields = {"process": self.spec.name, "after": f"{end.uptime:.1f}s", "again_in": f"{delay:.2f}s"}
+                self._output.event(f"process ended: {end}", "warning", **fields)
                 self._set_state(State.RESTARTING)
                 await asyncio.sleep(delay)
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
-        """A fault of the supervisor must not look like a process that starts slowly, or like an orderly stop."""
+        """Reports a fault of the supervisor, which must not look like a slow start or an orderly stop."""
         error = None if task.cancelled() else task.exception()
         if error is None:
             return
@@ -202,10 +202,10 @@ class ManagedProcess:
         if not first_ready.done():
             first_ready.set_result(None)
         await self._until_ended(child)
-        raise self._ended(child)
+        raise self._ended_error(child)
 
     async def _until_ended(self, child: Child) -> None:
-        """Returns when the process has ended. One that fails its liveness check is killed."""
+        """Returns when the process has ended. Kills it if it fails its liveness check."""
         if self.spec.alive is None:
             await asyncio.wait({child.exited})
             return
@@ -233,17 +233,17 @@ class ManagedProcess:
         return child
 
     async def _until_ready(self, child: Child) -> None:
-        """Without a fixed limit, as long as there is progress."""
+        """Returns when the process is ready. Waits without a fixed limit, as long as there is progress."""
         probing = await _while_it_runs(child, self._probe(child))
         if child.exited.done():
-            raise self._ended(child)
+            raise self._ended_error(child)
         if obstacle := probing.result():
             await child.stop(self.spec.stop_seconds)
             reason = f"no progress for {self._stall_seconds:g} s while not ready ({obstacle})"
             raise _EndedError(reason, child.uptime, self._last_lines(child), final=True)
 
     async def _probe(self, child: Child) -> str | None:
-        """None once the process is ready; the obstacle, once it has stalled."""
+        """Returns None when the process is ready, or the obstacle when it has stalled."""
         progress, pause, report_at = Progress(self._clock()), POLL_SECONDS / 4, REPORT_SECONDS
         while obstacle := await self.spec.ready.obstacle():
             now = self._clock()
@@ -263,7 +263,7 @@ class ManagedProcess:
         if error is not None:
             self._output.event(f"could not be drained: {error!r}", "warning", process=self.spec.name)
 
-    def _ended(self, child: Child) -> _EndedError:
+    def _ended_error(self, child: Child) -> _EndedError:
         return _EndedError(describe_exit(child.exited.result()), child.uptime, self._last_lines(child))
 
     def _last_lines(self, child: Child) -> list[bytes]:
@@ -279,7 +279,7 @@ class ManagedProcess:
 
 
 async def _while_it_runs(child: Child, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-    """The task of `work`, which is done, or cancelled where the process has ended before."""
+    """The task of `work`, which is done, or cancelled if the process has ended before."""
     task = asyncio.create_task(work)
     either: set[asyncio.Future[Any]] = {task, child.exited}
     try:

@@ -1,8 +1,8 @@
-"""Orphans: processes that processes of the node have started and that have lost their parent are killed and reaped.
+"""Kills and reaps orphans: processes started by processes of the node that have lost their parent.
 
-A policy may start processes, and they are its executor's: whatever they do, they are below it. What has lost its
-parent, for that has ended or the executor has, becomes a child of the supervisor (prctl(2), PR_SET_CHILD_SUBREAPER), a
-new session or not. So each child that the supervisor has not started itself belongs to nobody.
+A policy may start processes, which are descendants of its executor. When their parent ends, or the executor does, they
+become children of the supervisor (prctl(2), PR_SET_CHILD_SUBREAPER), also with a session of their own. So each child
+that the supervisor has not started itself is an orphan.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from gatewright_cli.supervision import prctl
 
 LOOK_SECONDS = 1.0
 AGAIN_SECONDS = 0.02
-ATTEMPTS = 50  # one after the other, for what forks and ends all the time is gone before it is killed
+ATTEMPTS = 50  # in a row: a process that forks and ends all the time is gone before it is killed
 MARK = "GATEWRIGHT_RUN"
-"""The variable that names the run directory to processes in which policies run, and so to what these start."""
+"""The variable with the run directory, for processes that run policies, and so for processes that these start."""
 
 
 class Orphans:
-    """Kills and reaps orphans, once this process is their subreaper. say: called with those killed, program by pid."""
+    """Kills and reaps orphans, once this process is their subreaper. say: called with the killed ones, name by pid."""
 
     def __init__(self, say: Callable[[dict[int, str]], None] = lambda _: None) -> None:
         self._report = say
@@ -35,13 +35,13 @@ class Orphans:
         self._adopts = False
 
     def adopt(self) -> None:
-        """Becomes the subreaper. Raises OSError where the kernel does not allow it. Present children stay alive."""
+        """Becomes the subreaper. Raises OSError if the kernel does not allow it. Present children stay alive."""
         prctl.adopt_orphans()
         self._own |= set(_children())
         self._adopts = True
 
     def on_pid(self, _name: str, pid: int | None) -> None:
-        """A process of the node has started; or, without a pid, is about to be reaped, and has left its children."""
+        """Records a process of the node that has started; without a pid, kills the children of one that has ended."""
         if pid is not None:
             self._own.add(pid)
         elif self._adopts:
@@ -49,7 +49,7 @@ class Orphans:
 
     @contextlib.contextmanager
     def starting(self) -> Iterator[Callable[[int], None]]:
-        """While a process starts, whose pid is not known yet, nothing is killed. Give the pid to what this yields."""
+        """Kills nothing while a process starts, since its pid is unknown. Call the yielded function with the pid."""
         self._starting += 1
         try:
             yield self._own.add
@@ -57,32 +57,32 @@ class Orphans:
             self._starting -= 1
 
     def kill_all(self) -> bool:
-        """Kills and reaps all orphans that there are now. Whether there were any; those killed may have left others."""
+        """Kills and reaps all present orphans. Returns whether there were any; the killed ones may have left others."""
         if not self._adopts or self._starting:
             return False
         killed: dict[int, str] = {}
         for _ in range(ATTEMPTS):
-            found = self._found()
-            for pid in found:
+            orphans = self._find()
+            for pid in orphans:
                 _kill_and_reap(pid, killed)
-            if not found:
+            if not orphans:
                 break
-        self._report_new(killed, found)
-        return bool(killed or found)
+        self._report_new(killed, orphans)
+        return bool(killed or orphans)
 
     def _report_new(self, killed: dict[int, str], left: list[int]) -> None:
-        """Reports each orphan once; one that has not ended yet is killed again."""
+        """Reports each orphan once, although one that has not ended yet is killed again."""
         if news := {pid: name for pid, name in killed.items() if pid not in self._reported}:
             self._report(news)
         self._reported = (self._reported | killed.keys()) & set(left)
 
-    def _found(self) -> list[int]:
+    def _find(self) -> list[int]:
         children = _children()
         self._own = {pid for pid in self._own if pid in children or _is_child(pid)}
         return [pid for pid in children if pid not in self._own]
 
     async def watch(self) -> None:
-        """Kills orphans until it is cancelled. It polls, for no signal tells of a new one."""
+        """Kills orphans until it is cancelled. It polls, since no signal announces a new one."""
         while True:
             await asyncio.sleep(AGAIN_SECONDS if self.kill_all() else LOOK_SECONDS)
 
@@ -97,7 +97,7 @@ class Orphans:
 
 
 def _kill_and_reap(pid: int, killed: dict[int, str]) -> None:
-    """A child's pid is nobody else's until it is reaped here."""
+    """Kills a child, and reaps it. No other process can get its pid before."""
     with contextlib.suppress(ChildProcessError, ProcessLookupError):
         if os.waitpid(pid, os.WNOHANG) == (0, 0):
             killed[pid] = killed.get(pid) or _name(pid)
@@ -105,7 +105,7 @@ def _kill_and_reap(pid: int, killed: dict[int, str]) -> None:
 
 
 def _is_child(pid: int) -> bool:
-    """Whether it is one that nobody has reaped yet."""
+    """Whether the pid is a child's that was not reaped yet."""
     try:
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
@@ -114,14 +114,14 @@ def _is_child(pid: int) -> bool:
 
 
 def _children() -> list[int]:
-    """Of all threads of this process (proc(5), /proc/PID/task/TID/children). One may be missing where another thread
-    reaps one at the same time.
+    """The children of all threads of this process (proc(5), /proc/PID/task/TID/children). One may be missing while
+    another thread reaps one.
     """
-    found: list[int] = []
+    pids: list[int] = []
     for task in Path("/proc/self/task").iterdir():
         with contextlib.suppress(OSError):  # a thread that has ended
-            found += map(int, (task / "children").read_text().split())
-    return found
+            pids += map(int, (task / "children").read_text().split())
+    return pids
 
 
 def _name(pid: int) -> str:
@@ -132,9 +132,9 @@ def _name(pid: int) -> str:
 
 
 def kill_left_by(run_dir: Path, named: Path) -> list[int]:
-    """Kills what processes of a run that was itself killed have left; their pids. Nobody may run in `run_dir` now.
+    """Kills processes that a killed run has left, and returns their pids. No run may be in `run_dir` now.
 
-    Found by the variable MARK, or by `named`, an executor's argument. What has got rid of both stays.
+    They are found by the variable MARK, or by `named`, an executor's argument. A process without both stays.
     """
     ended = []
     for folder in Path("/proc").iterdir():
@@ -146,7 +146,7 @@ def kill_left_by(run_dir: Path, named: Path) -> list[int]:
 
 
 def _kill(folder: Path, run_dir: Path, named: Path) -> None:
-    """The one that was found, not one that got its pid since."""
+    """Kills the process, unless another one has got its pid."""
     pidfd = os.pidfd_open(int(folder.name))
     try:
         if _is_ours(folder, run_dir, named):
@@ -156,7 +156,7 @@ def _kill(folder: Path, run_dir: Path, named: Path) -> None:
 
 
 def _is_ours(folder: Path, run_dir: Path, named: Path) -> bool:
-    """What has executed a program shows its variables; a fork of an executor does not, and has its arguments."""
+    """Whether the process is of the run. A program shows its variables; a fork of an executor shows its arguments."""
     try:
         if os.fsencode(named) in (folder / "cmdline").read_bytes().split(b"\0"):
             return True

@@ -21,7 +21,7 @@ OnLines = Callable[[list[bytes]], None]
 class OutputPipe:
     """Needs a running event loop. Give `write_end` to the process and close it here; `read_to_end` closes the other.
 
-    The first line is read as soon as it comes, what follows after a pause, together: a wake-up for each line costs far
+    The first line is read as soon as it arrives, later ones together after a pause: a wake-up for each line costs far
     more than the line itself. A writer that fills the pipe meanwhile is read without a pause.
     """
 
@@ -38,7 +38,7 @@ class OutputPipe:
 
     def read_to_end(self) -> None:
         """Passes on what the process wrote, to the last byte, and closes the pipe."""
-        for _ in range(MOST_LAST_READS):  # bounded: someone who left the group may hold the pipe and go on writing
+        for _ in range(MOST_LAST_READS):  # bounded: a process outside of the group may hold the pipe and go on writing
             if not self._read():
                 break
         self._emit(self._splitter.finish())
@@ -64,7 +64,7 @@ class OutputPipe:
         self._loop.add_reader(self._output, self._on_readable)
 
     def _read(self) -> int | None:
-        """How many bytes there were: 0 at the end, None where there is nothing now."""
+        """The number of bytes read: 0 at the end, None if there are none now."""
         try:
             piece = os.read(self._output, READ_BYTES)
         except BlockingIOError:

@@ -1,4 +1,4 @@
-"""What a process asks the kernel for about itself (prctl(2))."""
+"""Settings of this process in the kernel (prctl(2))."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 def end_with_parent(number: signal.Signals) -> None:
-    """Get the signal when the process that started this one ends."""
+    """Has the kernel send the signal when the parent of this process ends."""
     _prctl(PR_SET_PDEATHSIG, number)
 
 
 def adopt_orphans() -> None:
-    """Be the parent of what is below this process and has lost its own."""
+    """Makes this process the parent of its descendants that lose theirs."""
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 

@@ -1,4 +1,4 @@
-"""Readiness and liveness checks: a process is asked over its sockets, from outside."""
+"""Readiness and liveness checks of a process, over its sockets."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ POLL_SECONDS = 0.05
 
 
 class Probe(Protocol):
-    """One question to a process."""
+    """One check of a process."""
 
     async def obstacle(self) -> str | None:
-        """Why it is not ready, in words; None once it is. Never raises for what the process does."""
+        """Why the process is not ready, in words; None once it is. The process cannot make it raise."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Accepts:
 
 @dataclass(frozen=True)
 class Speaks:
-    """Ready once who takes a connection at the Unix socket `path` says something, unasked, as HTTP/2 servers do."""
+    """Ready once a server at the Unix socket `path` accepts a connection and sends first, as HTTP/2 servers do."""
 
     path: Path
 
@@ -57,13 +57,13 @@ class Speaks:
         try:
             async with asyncio.timeout(ATTEMPT_SECONDS):
                 reader, writer = await asyncio.open_unix_connection(str(self.path))
-                said = await reader.read(1)
+                first_byte = await reader.read(1)
         except OSError as error:  # TimeoutError is one
             return f"{self.path}: {type(error).__name__}"
         finally:
             if writer is not None:
                 writer.close()
-        return None if said else f"{self.path}: closed"
+        return None if first_byte else f"{self.path}: closed"
 
 
 @dataclass(frozen=True)
@@ -89,12 +89,12 @@ class Answers:
 
 
 class Drain(Protocol):
-    """Lets a process finish what it has under way before it is told to stop."""
+    """Lets a process finish its work before it is stopped."""
 
     async def run(self) -> None:
-        """Returns when nothing is under way, or when it has waited long enough. May raise LocalHttpError."""
+        """Returns when the process has no work left, or when the time is over. May raise LocalHttpError."""
 
 
 def http_client(socket: Path | None, base: str = "http://process") -> LocalClient:
-    """A client that talks to one process."""
+    """A client of one process."""
     return LocalClient(socket, base, ATTEMPT_SECONDS)

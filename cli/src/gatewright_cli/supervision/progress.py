@@ -1,4 +1,4 @@
-"""Whether a process that does not answer still makes progress. Knows no clock and no process."""
+"""Whether a process that does not answer still makes progress, from plain values."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ CPU_STEP = 0.2
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What can be seen from outside: the probe's obstacle, log lines so far, CPU seconds so far."""
+    """An observation of a process: the probe's obstacle, log lines so far, CPU seconds so far."""
 
     obstacle: str
     lines: int
     cpu: float
 
     def same_as(self, other: Snapshot) -> bool:
-        """CPU counts in steps: being asked costs a process a little, and is no progress."""
+        """Whether there was no progress. CPU time counts in steps, since the probes cost a process a little."""
         return (self.obstacle, self.lines) == (other.obstacle, other.lines) and self.cpu < other.cpu + CPU_STEP
 
 
 class Progress:
-    """Remembers the last snapshot that differed."""
+    """Keeps the last snapshot that showed progress."""
 
     def __init__(self, now: float) -> None:
         self._snapshot = Snapshot("", 0, 0.0)

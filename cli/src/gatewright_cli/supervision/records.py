@@ -1,10 +1,10 @@
-"""A log line of a process as a record, and a record as a line for people or for machines. Knows no file.
+"""A log line of a process as a record, and a record as a line for people or for machines. It does no I/O.
 
 The form of all log lines: a JSON object that begins with `time` (RFC 3339, UTC, milliseconds, `Z`), `level` (debug,
-info, warning, error), `component` and `message`, in this order and without spaces; what comes behind is the line's own.
-Whatever a process writes otherwise, a JSON object too, is a message of that process: nobody speaks for another one.
-Policies can write whatever the logger of their process can. So a line is its process's also where it names itself
-twice, and where it claims a time at which it cannot have been written, that at which it was read is its time.
+info, warning, error), `component` and `message`, in this order and without spaces; other members follow.
+Anything else that a process writes, also another JSON object, is a message of that process: no process can write lines
+of another one. Policies can write everything that the logger of their process can. So a line with a standard member
+twice is a message too, and a line with an impossible time gets the time at which it was read.
 """
 
 from __future__ import annotations
@@ -27,34 +27,34 @@ OTHER_LEVELS = {"trace": "debug", "warn": "warning", "critical": "error", "fatal
 STANDARD = ("time", "level", "component", "message")
 NAMES = tuple(f'"{name}"'.encode() for name in STANDARD)
 ESCAPED = b"\\u00"
-"""How an escape of a letter in one of these names begins."""
+"""The beginning of an escaped letter in one of these names."""
 TIME_AT = len('{"time":"')
 LONGEST_SECONDS = 10.0
-"""From a line's being written to its being read: a pause, and a machine that has much to do."""
+"""The longest time from writing to reading a line: a pause, and a busy machine."""
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 PLAIN_VALUE = re.compile(r'[^\s"=]+')
 IN_MESSAGE = ("method", "path", "status")
-"""What of an access line stands in front when it is shown to a person."""
+"""The members of an access line that its message for people consists of."""
 
 Fields = dict[str, object]
 
 
 @dataclass(frozen=True)
 class Source:
-    """Who writes a line: the process, by its name in the node, and what its own lines call it."""
+    """The process that writes a line: its name in the node, and its component name in its own lines."""
 
     process: str
     named: str = ""
 
     @property
     def component(self) -> str:
-        """What the process's own lines have as `component`."""
+        """The `component` of the process's own lines."""
         return self.named or self.process
 
 
 @dataclass(frozen=True)
 class Record:
-    """`fields` holds what came beside time, level, component and message, in the order in which it came."""
+    """A log line. fields: the members besides time, level, component and message, in their order."""
 
     component: str
     message: str
@@ -73,23 +73,23 @@ def _stamp(time: datetime) -> str:
 
 
 def parse(source: Source, line: bytes, now: str) -> Record:
-    """A line in the form of all log lines as the record that it is, anything else as a message.
+    """A line in the form of all log lines as its record, anything else as a message.
 
-    Bytes that are not UTF-8 are written as \\xNN: no line is refused. now: when it was read; that stands for a time
-    which the line does not say, and for one at which it cannot have been written.
+    Bytes that are not UTF-8 are written as \\xNN: no line is refused. now: when the line was read; it replaces a
+    missing time, and one at which the line cannot have been written.
     """
     begins = _beginning(source.component).match(line)
-    found = _json_object(line) if begins else None
-    if begins is None or found is None:
+    members = _json_object(line) if begins else None
+    if begins is None or members is None:
         process = {"process": source.process} if source.process != source.component else {}
         return Record(source.component, line.decode("utf-8", "backslashreplace"), time=now, fields=dict(process))
-    return _record(source.component, _time(begins, now), begins["level"].decode(), found)
+    return _record(source.component, _time(begins, now), begins["level"].decode(), members)
 
 
 def as_json(source: Source, line: bytes, now: str) -> bytes:
-    """The line for a machine: one that has the form passes as it is, but for a time that cannot be. now: see parse."""
+    """The line for a machine: one in the right form passes unchanged, except for an impossible time. now: see parse."""
     begins = _beginning(source.component).match(line)
-    if begins and begins["level"].decode() in LEVELS and _names_itself_once(line) and _is_json(line):
+    if begins and begins["level"].decode() in LEVELS and _has_each_name_once(line) and _is_json(line):
         time = _time(begins, now)
         return line if time == begins["time"].decode() else line[:TIME_AT] + time.encode() + line[begins.end("time") :]
     return _encode(parse(source, line, now))
@@ -98,8 +98,8 @@ def as_json(source: Source, line: bytes, now: str) -> bytes:
 def as_text(source: Source, line: bytes, colour: bool, now: str) -> bytes:
     """The line for a person: `12:34:56.789Z component │ message key=value`.
 
-    The prefix names the process that wrote it, and the time, in UTC, at which it did; where it does not say, now.
-    What has several lines, as the traceback of an exception, stands below, indented.
+    The prefix has the time of writing in UTC, or else `now`, and the process that wrote the line.
+    Texts of several lines, as the traceback of an exception, follow below, indented.
     """
     record = parse(source, line, now)
     several = {key: value for key, value in record.fields.items() if isinstance(value, str) and "\n" in value}
@@ -111,29 +111,29 @@ def as_text(source: Source, line: bytes, colour: bool, now: str) -> bytes:
     first, *rest = _message(record, colour).split("\n")
     head = " ".join([_clock(record.time), _prefix(source.process, colour), first, *words])
     below = [*rest, *(part for value in several.values() for part in _visible(str(value)).rstrip("\n").split("\n"))]
-    return _joined(head, below, colour)
+    return _join(head, below, colour)
 
 
 def access_as_text(line: bytes, colour: bool) -> bytes:
     """A line of Envoy's access log for a person: `12:34:56.789Z access │ GET /path 200 key=value`."""
-    found = _json_object(line)
-    if found is None:
+    members = _json_object(line)
+    if members is None:
         return as_text(Source("access"), line, colour, now())
-    said = " ".join(_visible(str(found[key])) for key in IN_MESSAGE if key in found)
-    rest = [(key, value) for key, value in found.items() if key not in (*STANDARD, *IN_MESSAGE)]
+    message = " ".join(_visible(str(members[key])) for key in IN_MESSAGE if key in members)
+    rest = [(key, value) for key, value in members.items() if key not in (*STANDARD, *IN_MESSAGE)]
     words = [f"{key}={_value(value)}" for key, value in rest if value not in (None, "", "-")]
-    head = " ".join([_clock(str(found.get("time", ""))), _prefix("access", colour), said, *words])
-    return _joined(head, [], colour)
+    head = " ".join([_clock(str(members.get("time", ""))), _prefix("access", colour), message, *words])
+    return _join(head, [], colour)
 
 
 def event(component: str, message: str, level: str = "info", **fields: object) -> bytes:
-    """A record of our own, as the line that a process named `component` would have written."""
+    """A line in the form of all log lines, as a process named `component` would write it."""
     return _encode(Record(component, message, level, now(), fields))
 
 
 @cache
 def _beginning(component: str) -> re.Pattern[bytes]:
-    """How the lines begin that a process writes about itself."""
+    """The beginning of lines in the form of all log lines by this component."""
     return re.compile(
         rb'\{"time":"(?P<time>\d{4}-\d\d-\d\dT\d\d:[0-5]\d:[0-5]\d\.\d{3}Z)","level":"(?P<level>[a-z]+)",'
         rb'"component":"' + re.escape(component.encode()) + rb'","message":"'
@@ -141,9 +141,9 @@ def _beginning(component: str) -> re.Pattern[bytes]:
 
 
 def _time(begins: re.Match[bytes], now: str) -> str:
-    """What a line says, where it can have been written then: a short while before it was read."""
-    said = begins["time"].decode()
-    return said if _earliest(now) <= said <= now else now
+    """The line's own time, if it is a short while before it was read; else `now`."""
+    written = begins["time"].decode()
+    return written if _earliest(now) <= written <= now else now
 
 
 @lru_cache(maxsize=1)
@@ -151,15 +151,15 @@ def _earliest(now: str) -> str:
     return _stamp(datetime.fromisoformat(now) - timedelta(seconds=LONGEST_SECONDS))
 
 
-def _names_itself_once(line: bytes) -> bool:
-    """Whether no member can be taken for one of the standard ones; one that is so spelled may be within a value."""
+def _has_each_name_once(line: bytes) -> bool:
+    """Whether each standard name occurs once, unescaped, so that no other member can be mistaken for one."""
     return ESCAPED not in line and all(line.count(name) == 1 for name in NAMES)
 
 
-def _record(component: str, time: str, level: str, found: Fields) -> Record:
-    rest = {key: value for key, value in found.items() if key not in STANDARD}
+def _record(component: str, time: str, level: str, members: Fields) -> Record:
+    rest = {key: value for key, value in members.items() if key not in STANDARD}
     level = level if level in LEVELS else OTHER_LEVELS.get(level, "info")
-    return Record(component, str(found["message"]), level, time, rest)
+    return Record(component, str(members["message"]), level, time, rest)
 
 
 def _encode(record: Record) -> bytes:
@@ -179,7 +179,7 @@ def _json_object(line: bytes) -> Fields | None:
 
 def _is_json(line: bytes) -> bool:
     try:
-        msgspec.json.decode(line, type=msgspec.Raw)  # its form; what is within strings is not looked at
+        msgspec.json.decode(line, type=msgspec.Raw)  # checks the form, not the content of strings
         return line.isascii() or bool(line.decode())
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return False
@@ -199,8 +199,8 @@ def _prefix(component: str, colour: bool) -> str:
     return click.style(prefix, fg=COLOURS[sum(component.encode()) % len(COLOURS)]) if colour else prefix
 
 
-def _joined(head: str, below: list[str], colour: bool) -> bytes:
-    """What stands below begins under the message, behind a line of its own: nobody takes it for another record."""
+def _join(head: str, below: list[str], colour: bool) -> bytes:
+    """The head, and lines below it that are indented and marked, so that they cannot look like another record."""
     indent = " " * len("12:34:56.789Z ") + _prefix("", colour)
     return "\n".join([head, *(f"{indent}   {part}" for part in below)]).encode("utf-8", "backslashreplace")
 
@@ -220,4 +220,4 @@ def _value(value: object) -> str:
 
 def _visible(text: str) -> str:
     """Control characters spelled out: a client's header must not steer the operator's terminal."""
-    return CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    return CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)

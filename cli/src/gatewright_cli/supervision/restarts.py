@@ -1,4 +1,4 @@
-"""When a process that has ended is started again. Knows no clock and no process."""
+"""When a process that has ended is started again, from plain values."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class RestartPolicy:
     """Exponential back-off with jitter; all times in seconds.
 
     first_delay: before the first restart; doubled with each exit, up to max_delay. reset_after: an uptime after which
-    the next exit counts as the first. jitter: the share of a delay, 0 to 1, that is left out at random, so that
+    the next exit counts as the first. jitter: the share of a delay, 0 to 1, that is omitted at random, so that
     processes that ended together do not start together. start_attempts: how often a process that has never been ready
-    is started in all.
+    is started in total.
     """
 
     first_delay: float = 0.1
@@ -25,7 +25,7 @@ class RestartPolicy:
 
 
 class Restarts:
-    """Counts the exits of one process, and answers when it is started again. `count`: restarts so far."""
+    """Counts the exits of one process, and decides when it is started again. count: restarts so far."""
 
     def __init__(self, policy: RestartPolicy, random_share: Callable[[], float] = random.random) -> None:
         self._policy = policy

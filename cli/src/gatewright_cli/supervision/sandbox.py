@@ -1,17 +1,17 @@
 """Sandboxes this process, before it executes the program that it was started for.
 
-The part of launch.py that only processes with policies need, beside it and imported by it: so that what it is compiled
-to is kept. Apply it once, in a process with one thread. What cannot be applied is an OSError: nothing runs with less.
+The part of launch.py that only processes with policies need: a module of its own, so that Python caches its bytecode.
+Apply it once, in a process with one thread. A part that cannot be applied raises OSError: no program runs with less.
 
 The plan's part `sandbox` (isolation/levels.py makes it):
 
-    limits        {"NOFILE": 4096}: setrlimit(2), soft and hard; never more than the hard limit that is there
-    user          uid and gid to go on as, without other groups; None: none
-    privileges    False: no capability is left, nor comes back (capabilities(7), PR_SET_NO_NEW_PRIVS)
-    reads         paths that must be readable then
+    limits        {"NOFILE": 4096}: setrlimit(2), soft and hard; never more than the present hard limit
+    user          uid and gid to switch to, without other groups; None: no change
+    privileges    False: drops all capabilities for good (capabilities(7), PR_SET_NO_NEW_PRIVS)
+    reads         paths that must be readable afterwards
     landlock      landlock.ruleset(); None: none
-    named         those of its paths that somebody has named: it is said where one is not there, and none is a link,
-                  or in one, that was made since the plan
+    named         those of its paths that policies ask for: a missing one is reported, and none may be a link, or below
+                  one, that was made since the plan
     seccomp       seccomp.program(), in hex; None: none
 """
 
@@ -43,7 +43,7 @@ PROC = "/proc/"
 
 
 def apply(plan: dict[str, Any], libc: ctypes.CDLL) -> None:
-    """Raises OSError where a part cannot be applied."""
+    """Applies the plan. Raises OSError if a part cannot be applied."""
     _limit(plan["limits"])
     ruleset = _ruleset(plan["landlock"], plan["named"], libc) if plan["landlock"] else None
     if not plan["privileges"]:
@@ -66,22 +66,22 @@ def apply(plan: dict[str, Any], libc: ctypes.CDLL) -> None:
 
 
 def landlock_abi(libc: ctypes.CDLL) -> int:
-    """The kernel's, from 1; 0 where it has no Landlock, or it is not enabled or not allowed here."""
+    """The kernel's Landlock ABI, from 1; 0 if it has no Landlock, or it is not enabled or not allowed here."""
     return max(0, int(libc.syscall(LANDLOCK_CREATE_RULESET, None, 0, LANDLOCK_VERSION)))
 
 
 def _limit(limits: dict[str, int]) -> None:
     for name, wanted in limits.items():
-        which = getattr(resource, f"RLIMIT_{name}")
-        _, most = resource.getrlimit(which)
+        kind = getattr(resource, f"RLIMIT_{name}")
+        _, most = resource.getrlimit(kind)
         limit = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
-        resource.setrlimit(which, (limit, limit))
+        resource.setrlimit(kind, (limit, limit))
 
 
 def _ruleset(plan: dict[str, Any], named: list[str], libc: ctypes.CDLL) -> int:
-    """A descriptor of it. Paths that are not there have no rule."""
+    """A descriptor of the ruleset. Missing paths have no rule."""
     attributes = struct.pack("=QQQ", *plan["handled"])
-    # Kernels of an older ABI have a shorter struct, and take a longer one where what they do not know is zero.
+    # Kernels of an older ABI have a shorter struct, and accept a longer one if the members unknown to them are zero.
     ruleset = libc.syscall(LANDLOCK_CREATE_RULESET, attributes, len(attributes), 0)
     _must(ruleset, "landlock_create_ruleset")
     for path, rights in plan["paths"]:
@@ -95,7 +95,7 @@ def _ruleset(plan: dict[str, Any], named: list[str], libc: ctypes.CDLL) -> int:
             rights &= plan["of_one_file"]
         rule = struct.pack("=Qi", rights, descriptor)
         _must(libc.syscall(LANDLOCK_ADD_RULE, ruleset, RULE_PATH, rule, 0), f"landlock_add_rule for {path}")
-        if path.startswith(PROC):  # a rule is of an inode, and of these the kernel makes new ones when none is in use
+        if path.startswith(PROC):  # a rule is for an inode, and the kernel makes new ones here unless they are in use
             os.set_inheritable(descriptor, True)
         else:
             os.close(descriptor)
@@ -106,7 +106,7 @@ def _ruleset(plan: dict[str, Any], named: list[str], libc: ctypes.CDLL) -> int:
 
 
 def _open_without_links(path: str, libc: ctypes.CDLL) -> int:
-    """Fails where one has come between the plan and now: policies may write to a folder on the way."""
+    """Opens a path. Fails if it has a link, which policies may have made since the plan in a folder that they write."""
     if path.startswith(PROC):
         return os.open(path, os.O_PATH | os.O_CLOEXEC)
     how = struct.pack("=QQQ", os.O_PATH | os.O_CLOEXEC, 0, RESOLVE_NO_SYMLINKS)
@@ -117,7 +117,9 @@ def _open_without_links(path: str, libc: ctypes.CDLL) -> int:
 
 
 def _drop_bounding_set(libc: ctypes.CDLL) -> None:
-    """So that no program executed as root has capabilities again. Who may not drop any has none to give."""
+    """Drops the bounding set, so that no program executed as root gets capabilities again. Without the right to drop
+    them, this process has none to pass on.
+    """
     for capability in range(CAPABILITIES):
         libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
     libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
@@ -143,17 +145,17 @@ def _refuse_unreadable(path: str) -> None:
         if not isinstance(error, PermissionError):
             raise
     closed = _closed_part(path)
-    found = os.stat(closed)  # noqa: PTH116 - pathlib takes longer to import than all else here
+    status = os.stat(closed)  # noqa: PTH116 - pathlib takes longer to import than all else here
     raise PermissionError(
         0,
         f"expected that user {os.getuid()}, without privileges, can read {path}, got {closed} with mode "
-        f"{stat.S_IMODE(found.st_mode):o} and owner {found.st_uid}: open it (chmod o+rx), or have the build and its "
+        f"{stat.S_IMODE(status.st_mode):o} and owner {status.st_uid}: open it (chmod o+rx), or have the build and its "
         "python3, or TMPDIR, elsewhere, or run with another --isolation",
     )
 
 
 def _closed_part(path: str) -> str:
-    """The first folder on the way that cannot be passed, or the path itself."""
+    """The first folder of the path that this user may not enter, or the path itself."""
     parts = os.path.realpath(path).split("/")
     for end in range(2, len(parts)):
         folder = "/".join(parts[:end])
@@ -162,7 +164,7 @@ def _closed_part(path: str) -> str:
     return path
 
 
-def _must(result: int, what: str) -> None:
+def _must(result: int, call: str) -> None:
     if result < 0:
         number = ctypes.get_errno()
-        raise OSError(number, f"{what}: {os.strerror(number)}")
+        raise OSError(number, f"{call}: {os.strerror(number)}")

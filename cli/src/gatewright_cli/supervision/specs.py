@@ -1,4 +1,4 @@
-"""What a process of a node is, as plain values: all that the supervisor needs to start, watch and stop it."""
+"""The specification of a process, as plain values: all that the supervisor needs to start, watch and stop it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Scheduling: TypeAlias = Literal["normal", "batch"]
 
 @dataclass(frozen=True)
 class Inherits:
-    """Variables of the supervisor's own environment that a process gets: by name, and by how a name begins."""
+    """Variables of the supervisor's own environment that a process gets: by name, and by prefix."""
 
     names: frozenset[str] = frozenset()
     prefixes: tuple[str, ...] = ()
@@ -33,24 +33,24 @@ class ProcessSpec:
     name: unique in a node, the prefix of its log lines ("executor-0").
     component: what its own log lines call it; "" for its name. writes_access_log: whether its stdout is one.
     command: program and arguments; the program is a path or a name on PATH.
-    ready: asked until it has no obstacle any more; only then the next process starts.
+    ready: probed until it has no obstacle; only then the next process starts.
     environment: on top of what it inherits.
     inherits: which of the supervisor's own variables it gets (environment.py).
-    scheduling: "batch" (SCHED_BATCH) for a process that does not preempt others when it wakes up, and whose timers may
+    scheduling: "batch" (SCHED_BATCH) for a process that preempts no other one when it wakes up, and whose timers may
     fire a millisecond late; else "normal".
     sockets: Unix sockets that it makes; stale ones are removed before each start and after the last stop.
-    relay: where the supervisor takes connections for its one socket, if the process cannot say who connects.
+    relay: where the supervisor accepts connections for its one socket, if the process cannot check its peers.
     temporary: a folder of its own, which is empty at each start and gone after the last stop.
-    sandbox: what is taken away from it before its program begins (sandbox.py).
-    handed: the Unix socket that is made for it instead, at descriptor 3; among its sockets too.
-    writes_stacks: whether its threads say where they are on a page (stack_page.py), at descriptor 4.
+    sandbox: the restrictions of its program (sandbox.py).
+    handed: the Unix socket that the supervisor makes for it, at descriptor 3; among its sockets too.
+    writes_stacks: whether its threads write their stacks to a page (stack_page.py), at descriptor 4.
     listen: where it listens, for people ("127.0.0.1:9090"); goes into status.json.
-    drain: run before it is told to stop.
-    alive: its liveness check; None where the engine checks it. silence_seconds: how long it may answer none and show no
+    drain: run before it gets SIGTERM.
+    alive: its liveness check; None if the engine checks it. silence_seconds: how long it may neither answer nor show
     progress before it is killed and started again.
-    labels: what status.json says of it besides.
+    labels: further members of its status in status.json.
     stop_seconds: how long it may take to end after SIGTERM; then SIGKILL to its whole group.
-    unshown: lines that have one of these in them are passed on to nobody.
+    unshown: lines that contain one of these are not passed on.
     cure: what a person should look at if it cannot be started.
     """
 

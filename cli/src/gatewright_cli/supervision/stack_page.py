@@ -1,7 +1,7 @@
-"""Memory in which a process writes where one of its threads is, without the help of its interpreter.
+"""Shared memory to which a process writes the stack of one of its threads, without the help of its interpreter.
 
-A thread that gets SIGUSR2 writes its stack there (faulthandler's words), also where a policy holds the interpreter: a
-regular expression, a package in C. The page has a fixed size, so that a process cannot make it grow.
+A thread that gets SIGUSR2 writes its stack there (in faulthandler's format), also while a policy holds the interpreter
+in a regular expression or a package in C. The page has a fixed size, so that a process cannot make it grow.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import signal
 import time
 
 DESCRIPTOR = 4
-"""The process finds the page at this descriptor, behind the one of its socket."""
+"""The process finds the page at this descriptor, after that of its socket."""
 BYTES = 256 * 1024
-ABOVE = 16  # descriptors that the launcher moves to their places do not fall on each other
+ABOVE = 16  # the least descriptor here, so that those which the launcher moves do not overwrite each other
 POLL_SECONDS = 0.005
 SECONDS = 0.5
 BEGINS = b"Stack (most recent call first):"
@@ -24,29 +24,29 @@ TGKILL = {"x86_64": 234, "aarch64": 131}
 
 
 class StackPage:
-    """One of a process. Close it. Raises OSError where the kernel gives none."""
+    """The page of one process. Close it. Raises OSError if the kernel refuses it."""
 
     def __init__(self) -> None:
-        made = os.memfd_create("stacks", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        memory = os.memfd_create("stacks", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
-            os.ftruncate(made, BYTES)
-            fcntl.fcntl(made, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
-            self.descriptor = fcntl.fcntl(made, fcntl.F_DUPFD_CLOEXEC, ABOVE)
+            os.ftruncate(memory, BYTES)
+            fcntl.fcntl(memory, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
+            self.descriptor = fcntl.fcntl(memory, fcntl.F_DUPFD_CLOEXEC, ABOVE)
         finally:
-            os.close(made)
+            os.close(memory)
 
         self._is_open = True
 
     def close(self) -> None:
-        """The process keeps its own descriptor of it."""
+        """Closes this process's descriptor; the other process keeps its own."""
         self._is_open = False
         os.close(self.descriptor)
 
     async def stack_of(self, pid: int, thread: int, seconds: float = SECONDS) -> list[str]:
-        """The lines of a thread's stack, the innermost frame first; none where it writes none within `seconds`.
+        """The lines of a thread's stack, the innermost frame first; none if it writes none within `seconds`.
 
-        The page is closed before the process is reaped, so that no other one gets the signal. The thread is asked
-        twice: once its second answer begins, the first one is whole.
+        The page is closed before the process is reaped, so that no other process gets the signal. The thread gets two
+        signals: once its second stack begins, the first one is complete.
         """
         if not self._is_open:
             return []
@@ -66,6 +66,6 @@ class StackPage:
 
 
 def _signal(pid: int, thread: int) -> bool:
-    """Sends SIGUSR2 to one thread (tgkill(2)). False where there is no such thread, or no such call."""
+    """Sends SIGUSR2 to one thread (tgkill(2)). False if there is no such thread, or no such call."""
     number = TGKILL.get(os.uname().machine)
     return number is not None and ctypes.CDLL(None).syscall(number, pid, thread, int(signal.SIGUSR2)) == 0

@@ -34,12 +34,12 @@ class Supervisor:
     ) -> None:
         self._started_with = started_with
         self._output, self._policy, self._on_change, self._on_pid = output, policy, on_change, on_pid
-        self.processes = [self._managed(spec) for spec in specs]
+        self.processes = [self._manage(spec) for spec in specs]
 
     async def start(self, before: Mapping[str, Callable[[], Awaitable[None]]] | None = None) -> list[Started]:
-        """Raises StartError for the first process that cannot be started; those before it run on until stop.
+        """Starts the processes. Raises StartError for the first one that cannot be started; those before it run on.
 
-        before: what is to be done before a process of this name starts.
+        before: functions by process name, called before that process starts.
         """
         started = []
         for process in list(self.processes):
@@ -51,17 +51,17 @@ class Supervisor:
         return started
 
     async def stop(self) -> None:
-        """In reverse order: each stops before those that it depends on."""
+        """Stops the processes in reverse order: each before those that it depends on."""
         for process in self.processes[::-1]:
             await process.stop()
 
     def process(self, name: str) -> ManagedProcess:
-        """The one of this name. Raises StopIteration where there is none."""
+        """The process of this name. Raises StopIteration for none."""
         return next(process for process in self.processes if process.spec.name == name)
 
     def add(self, spec: ProcessSpec, before: str) -> ManagedProcess:
-        """A further process, not started yet, which stops after the one named `before`."""
-        process = self._managed(spec)
+        """Adds a process, not started yet, which stops after the one named `before`."""
+        process = self._manage(spec)
         self.processes.insert(self.processes.index(self.process(before)), process)
         return process
 
@@ -71,13 +71,13 @@ class Supervisor:
         self.processes.remove(process)
         self._on_change()
 
-    def _managed(self, spec: ProcessSpec) -> ManagedProcess:
+    def _manage(self, spec: ProcessSpec) -> ManagedProcess:
         started_with = self._started_with
         return ManagedProcess(
             spec, self._output, self._policy, self._on_change, self._on_pid, started_with=started_with
         )
 
     def kill(self) -> None:
-        """Ends all processes at once; a stop that is under way then returns."""
+        """Kills all processes; a stop in progress then returns."""
         for process in self.processes:
             process.kill()

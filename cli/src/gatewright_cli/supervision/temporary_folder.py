@@ -1,4 +1,4 @@
-"""The temporary folder of a process: open to nobody else, empty at each start."""
+"""The temporary folder of a process: private to its user, empty at each start."""
 
 from __future__ import annotations
 
@@ -10,26 +10,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REMOVE = ("sh", "-c", 'rm -rf -- "$1" || { chmod -R u+rwx -- "$1"; rm -rf -- "$1"; }', "rm")
-"""A process of its own: a policy may have left a million files, folders in folders as deep as it could, or some that
-nobody may list."""
+"""In a process of its own: a policy may have left a million files, folders of any depth, or folders without
+permissions."""
 
 
 @dataclass(frozen=True)
 class TemporaryFolder:
-    """One of them. user: uid and gid that it belongs to; None for ours."""
+    """A temporary folder. user: uid and gid of its owner; None for this process's."""
 
     path: Path
     user: tuple[int, int] | None = None
 
     async def make(self, on_pid: Callable[[int], None] = lambda _: None) -> None:
-        """Makes it, empty. Raises OSError. on_pid: told the pid of a process that is started here, and reaped here."""
+        """Makes the folder, empty. Raises OSError. on_pid: called with the pid of a process that is started and reaped
+        here.
+        """
         await self.remove(on_pid)
-        self.path.mkdir(mode=0o700, exist_ok=True)  # what could not be removed is no reason to start nothing
+        self.path.mkdir(mode=0o700, exist_ok=True)  # files that could not be removed do not prevent a start
         if self.user is not None:
             os.chown(self.path, *self.user)
 
     async def remove(self, on_pid: Callable[[int], None] = lambda _: None) -> None:
-        """Removes it with all that is in it, whatever its modes. on_pid: as `make` has it."""
+        """Removes the folder and its content, whatever the modes. on_pid: as in `make`."""
         if self.path.exists():
             removing = subprocess.Popen([*REMOVE, self.path], stderr=subprocess.DEVNULL)
             on_pid(removing.pid)

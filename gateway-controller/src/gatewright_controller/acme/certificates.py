@@ -18,10 +18,10 @@ from typing import Any, Protocol
 import msgspec
 from gatewright_documents.values import JsonObject
 
-from gatewright_controller.acme.folder import certificate_file, read_json, record_file, write_json
 from gatewright_controller.acme.schedule import Record, Wanted, obtained
-from gatewright_controller.deployment import Deployment
+from gatewright_controller.local.acme_folder import certificate_file, read_json, record_file, write_json
 from gatewright_controller.model import Gateway
+from gatewright_controller.nodes.deployment import Deployment
 
 log = logging.getLogger(__name__)
 CHILD_SECONDS = 180.0

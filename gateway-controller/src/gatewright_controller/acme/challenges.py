@@ -6,10 +6,10 @@ import contextlib
 import logging
 from pathlib import Path
 
-from gatewright_controller.acme.folder import challenge_file
-from gatewright_controller.peers import PeerCheck, Rule, in_file
-from gatewright_controller.private_http import http_socket
-from gatewright_controller.private_socket import PrivateSocket
+from gatewright_controller.local.acme_folder import challenge_file
+from gatewright_controller.local.peers import PeerCheck, Rule, in_file
+from gatewright_controller.local.private_http import http_socket
+from gatewright_controller.local.private_socket import PrivateSocket
 
 log = logging.getLogger(__name__)
 PREFIX = "/.well-known/acme-challenge/"

@@ -26,7 +26,8 @@ from josepy.errors import Error as EncodingError
 from josepy.jwa import ES256
 from josepy.jwk import JWKEC
 
-from gatewright_controller.acme.folder import (
+from gatewright_controller.acme.schedule import Kind, Wanted
+from gatewright_controller.local.acme_folder import (
     account_file,
     certificate_file,
     challenge_file,
@@ -34,8 +35,7 @@ from gatewright_controller.acme.folder import (
     write_json,
     write_private,
 )
-from gatewright_controller.acme.schedule import Kind, Wanted
-from gatewright_controller.private import keep_private
+from gatewright_controller.local.private import keep_private
 
 ANSWER_SECONDS = 20
 ORDER_SECONDS = 120

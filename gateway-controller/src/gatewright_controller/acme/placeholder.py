@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from gatewright_controller.acme.folder import certificate_file, write_private
-from gatewright_controller.private import keep_private
+from gatewright_controller.local.acme_folder import certificate_file, write_private
+from gatewright_controller.local.private import keep_private
 
 COMMON_NAME = "no certificate has been obtained yet"
 LIFETIME = timedelta(days=365)

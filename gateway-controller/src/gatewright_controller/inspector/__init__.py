@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from gatewright_controller.metrics import ROUTE
+from gatewright_controller.local.metrics import ROUTE
 
 __all__ = ["HEADERS", "inspector_routes", "is_page_file"]
 
@@ -42,12 +42,12 @@ HEADERS = {
 
 
 def inspector_routes() -> list[BaseRoute]:
-    """`/` and `/assets/…`. What they answer is the same for everybody, and asks for no token."""
+    """`/` and `/assets/…`. Their content is public and the same for all clients, so that they need no token."""
     return [Route(PAGE, _page, methods=["GET"]), Mount(FILES, _Files(directory=FOLDER))]
 
 
 def is_page_file(path: str) -> bool:
-    """Whether a request's path is for a file of the page, which tells nothing of a gateway."""
+    """Whether a path is for a file of the page, which has no data of a gateway."""
     return path == PAGE or path.startswith(f"{FILES}/")
 
 

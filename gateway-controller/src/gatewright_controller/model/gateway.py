@@ -507,8 +507,8 @@ class GatewaySpec(Strict, frozen=True):
     redaction: Annotated[Redaction, doc("What is secret by its name: in no log line, recording, metric or span.")] = (
         msgspec.field(default_factory=Redaction)
     )
-    recording: Annotated[Recording, doc("What the engine may keep of exchanges that somebody asks to see.")] = (
-        msgspec.field(default_factory=Recording)
+    recording: Annotated[Recording, doc("How much the engine may keep of recorded exchanges.")] = msgspec.field(
+        default_factory=Recording
     )
     store: Annotated[Store, doc("Where policies keep the state that they share.")] = msgspec.field(
         default_factory=Store

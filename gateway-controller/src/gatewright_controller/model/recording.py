@@ -1,4 +1,4 @@
-"""How much a node keeps of the exchanges that somebody has asked to see."""
+"""How much a node keeps of the exchanges that watches and recordings ask for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MIB = 1024**2
 
 
 class Recording(Strict, frozen=True):
-    """Nothing is recorded unless somebody asks, for a time and by a filter: docs/reference/recordings.md."""
+    """Exchanges are recorded only on request, for a time and by a filter: docs/reference/recordings.md."""
 
     max_bytes: Annotated[
         int,

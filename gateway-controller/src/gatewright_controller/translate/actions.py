@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from msgspec import UNSET
 
-from gatewright_controller.matches import ANY_METHOD
 from gatewright_controller.model import (
     Answer,
     Api,
@@ -21,6 +20,7 @@ from gatewright_controller.model import (
     milliseconds,
 )
 from gatewright_controller.model.routing import retried_methods
+from gatewright_controller.resource.matches import ANY_METHOD
 from gatewright_controller.translate.pools import MAIN
 
 WHOLE = 1_000_000

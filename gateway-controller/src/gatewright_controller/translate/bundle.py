@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gatewright_controller._gen import node_pb2
-from gatewright_controller.definitions import Definitions
-from gatewright_controller.matches import ANY_METHOD, matches_of, operation_name
 from gatewright_controller.model import Api, Operation
-from gatewright_controller.paths import PathTemplate, context_of, parse_path
+from gatewright_controller.resource.definitions import Definitions
+from gatewright_controller.resource.matches import ANY_METHOD, matches_of, operation_name
+from gatewright_controller.resource.paths import PathTemplate, context_of, parse_path
 from gatewright_controller.translate import envoy
 from gatewright_controller.translate.actions import action, used_pools
 from gatewright_controller.translate.chains import SHADOW_DIGEST, attach, chain

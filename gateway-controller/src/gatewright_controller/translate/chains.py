@@ -10,9 +10,9 @@ from gatewright_documents.values import JsonValue
 from msgspec import UNSET
 
 from gatewright_controller._gen import node_pb2
-from gatewright_controller.definitions import Definition, Definitions
 from gatewright_controller.model import Api, PolicyAttachment, milliseconds
-from gatewright_controller.paths import context_of
+from gatewright_controller.resource.definitions import Definition, Definitions
+from gatewright_controller.resource.paths import context_of
 from gatewright_controller.translate.identity import canonical, digest_of
 from gatewright_controller.translate.pools import MAIN
 

@@ -13,7 +13,7 @@ from functools import cached_property
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.model import Retries
 from gatewright_controller.model.routing import back_off_ms, retried_methods
-from gatewright_controller.paths import PathTemplate
+from gatewright_controller.resource.paths import PathTemplate
 from gatewright_controller.translate import envoy
 from gatewright_controller.translate.actions import WHOLE, Forwarding
 from gatewright_controller.translate.chains import bodies_wanted

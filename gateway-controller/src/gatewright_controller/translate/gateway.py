@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec import UNSET
 
 from gatewright_controller._gen import node_pb2
-from gatewright_controller.acme.folder import OBTAINED, certificate_file
+from gatewright_controller.local.acme_folder import OBTAINED, certificate_file
 from gatewright_controller.model import Certificate, Gateway, GatewaySpec, Listener
 from gatewright_controller.translate import envoy
 from gatewright_controller.translate.store import translate_store

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from msgspec import UNSET
 
 from gatewright_controller.model import Target, Upstream
+from gatewright_controller.resource.upstream import parse_url
 from gatewright_controller.translate import envoy
 from gatewright_controller.translate.settings import EdgeSettings
-from gatewright_controller.upstream import parse_url
 
 MAIN = "main"
 """The pool of operations that name none."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from gatewright_controller.matches import Match
+from gatewright_controller.resource.matches import Match
 from gatewright_controller.translate.envoy import PATH_AND_QUERY, ValueMatch
 
 ENCODED_UNRESERVED = r"%(?:2[DEde]|3[0-9]|4[1-9A-Fa-f]|5[0-9AFaf]|6[1-9A-Fa-f]|7[0-9AEae])"

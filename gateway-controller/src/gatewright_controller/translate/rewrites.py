@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from gatewright_controller.model import Rewrite
-from gatewright_controller.paths import Kind, PathTemplate, Segment, parse_path, spellings
+from gatewright_controller.resource.paths import Kind, PathTemplate, Segment, parse_path, spellings
 
 Substitution = tuple[str, str]
 

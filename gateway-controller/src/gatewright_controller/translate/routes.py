@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from gatewright_controller._gen import node_pb2
-from gatewright_controller.matches import ANY_METHOD, NO_MATCHES, Matches, matches_of
 from gatewright_controller.model import AccessLog, Answer, Operation, OperationRedirect
-from gatewright_controller.paths import Kind, PathIndex, PathTemplate, Segment, is_plain, parse_path, spellings
+from gatewright_controller.resource.matches import ANY_METHOD, NO_MATCHES, Matches, matches_of
+from gatewright_controller.resource.paths import Kind, PathIndex, PathTemplate, Segment, is_plain, parse_path, spellings
 from gatewright_controller.translate import envoy
 from gatewright_controller.translate.actions import Action, Forwarding
 from gatewright_controller.translate.chains import goes_on_when_crashed

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from msgspec import UNSET, UnsetType
 
-from gatewright_controller.definitions import Definitions
 from gatewright_controller.model import Api, Operation, milliseconds
 from gatewright_controller.model.routing import waits_ms
+from gatewright_controller.resource.definitions import Definitions
 from gatewright_controller.translate.actions import Forwarding, action
 from gatewright_controller.translate.settings import EdgeSettings
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.model import Api, Rewrite
-from gatewright_controller.paths import PathTemplate, context_of
+from gatewright_controller.resource.paths import PathTemplate, context_of
 from gatewright_controller.translate.actions import Action, Forwarding
 from gatewright_controller.translate.pools import Pools
 from gatewright_controller.translate.rewrites import upstream_base, upstream_path

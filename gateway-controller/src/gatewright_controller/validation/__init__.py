@@ -14,10 +14,10 @@ from gatewright_documents.strict import mistakes_of
 from gatewright_documents.values import JsonObject
 
 from gatewright_controller import model
-from gatewright_controller.conditions import Conditions
-from gatewright_controller.definitions import Definitions
 from gatewright_controller.model import Api
-from gatewright_controller.private_upstreams import PrivateUpstreams
+from gatewright_controller.resource.conditions import Conditions
+from gatewright_controller.resource.definitions import Definitions
+from gatewright_controller.resource.private_upstreams import PrivateUpstreams
 from gatewright_controller.validation.draft import Draft
 from gatewright_controller.validation.hosts import Claims, check_hosts, context_taken
 from gatewright_controller.validation.listeners import GatewayNames, check_listeners

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from gatewright_documents.mistake import Mistake, format_path, shown
 
-from gatewright_controller.hosts import covers_host, is_address
+from gatewright_controller.resource.hosts import covers_host, is_address
 from gatewright_controller.validation.gateway_draft import Draft, DraftListener
 from gatewright_controller.validation.values import as_object, texts_of
 

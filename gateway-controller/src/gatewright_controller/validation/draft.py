@@ -10,8 +10,8 @@ import msgspec
 from gatewright_documents.values import JsonObject, JsonValue
 
 from gatewright_controller import model
-from gatewright_controller.matches import Matches, all_matches, kinds_of
 from gatewright_controller.model import HeaderMatch, PolicyAttachment, QueryMatch, Upstream, milliseconds
+from gatewright_controller.resource.matches import Matches, all_matches, kinds_of
 from gatewright_controller.validation.values import as_list, as_object, as_text, texts_of
 
 M = TypeVar("M", HeaderMatch, QueryMatch)

@@ -13,9 +13,9 @@ from gatewright_documents.mistake import Invalid, Mistake, format_path, listed, 
 from gatewright_documents.strict import mistakes_of
 from gatewright_documents.values import JsonObject, JsonValue
 
-from gatewright_controller.hosts import EVERY_HOST, HostSyntaxError, check_host, covers_host, is_address
 from gatewright_controller.model import LINE_BEGINS, Gateway, gateway_from_document
-from gatewright_controller.proxy_headers import ALWAYS_SET, NAMES, PREFIXES, is_proxy_header
+from gatewright_controller.resource.hosts import EVERY_HOST, HostSyntaxError, check_host, covers_host, is_address
+from gatewright_controller.resource.proxy_headers import ALWAYS_SET, NAMES, PREFIXES, is_proxy_header
 from gatewright_controller.validation.acme import check_certificates
 from gatewright_controller.validation.admin import check_admin
 from gatewright_controller.validation.collectors import check_collector

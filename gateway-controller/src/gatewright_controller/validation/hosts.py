@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from gatewright_documents.mistake import Mistake
 
-from gatewright_controller.claims import Claim, claims_of
-from gatewright_controller.hosts import EVERY_HOST, HostSyntaxError, check_host
+from gatewright_controller.resource.claims import Claim, claims_of
+from gatewright_controller.resource.hosts import EVERY_HOST, HostSyntaxError, check_host
 from gatewright_controller.validation.draft import Draft
 
 Claims = Mapping[Claim, str]

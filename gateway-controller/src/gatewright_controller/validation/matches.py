@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 from gatewright_documents.mistake import Mistake, shown
 from msgspec import UNSET
 
-from gatewright_controller.matches import KINDS, Matches, kinds_of
 from gatewright_controller.model import HeaderMatch, QueryMatch
-from gatewright_controller.paths import PathTemplate
-from gatewright_controller.regexes import RegexError, check_regex
+from gatewright_controller.resource.matches import KINDS, Matches, kinds_of
+from gatewright_controller.resource.paths import PathTemplate
+from gatewright_controller.resource.regexes import RegexError, check_regex
 from gatewright_controller.validation.draft import DraftMatch, DraftOperation
 
 STANDARD = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from gatewright_documents.mistake import Mistake
 
-from gatewright_controller.paths import PathSyntaxError, PathTemplate, check_context, context_of, parse_path
+from gatewright_controller.resource.paths import PathSyntaxError, PathTemplate, check_context, context_of, parse_path
 from gatewright_controller.validation.draft import Draft, DraftOperation
 from gatewright_controller.validation.hosts import Claims, check_claims
 from gatewright_controller.validation.matches import check_matches, check_method, check_reach

@@ -9,11 +9,11 @@ from gatewright_documents.mistake import Mistake, format_path, shown
 from gatewright_documents.schema import UNKNOWN_KEY_CURE
 from msgspec import UNSET
 
-from gatewright_controller.conditions import Conditions
-from gatewright_controller.definitions import Definition, Definitions, UnknownPolicyError
 from gatewright_controller.model import PolicyAttachment, Retries, Websocket, milliseconds
 from gatewright_controller.model.routing import retried_methods, waits_ms
-from gatewright_controller.secrets import mask_mistakes
+from gatewright_controller.resource.conditions import Conditions
+from gatewright_controller.resource.definitions import Definition, Definitions, UnknownPolicyError
+from gatewright_controller.resource.secrets import mask_mistakes
 from gatewright_controller.validation.draft import Draft, DraftOperation, DraftPolicy, StatedTimeout
 
 NEW_PARAMETER_CURE = (

@@ -8,7 +8,7 @@ from gatewright_documents.mistake import Mistake, format_path, shown
 from gatewright_documents.values import JsonObject
 
 from gatewright_controller.model import RedactionDefaults
-from gatewright_controller.secret_names import SecretNameSet, plain_name
+from gatewright_controller.resource.secret_names import SecretNameSet, plain_name
 from gatewright_controller.validation.values import as_object, texts_of
 
 LISTS = ("headers", "queryParameters", "fields")

@@ -9,8 +9,6 @@ from gatewright.definition import BodyMode
 from gatewright_documents.mistake import Mistake
 from msgspec import UNSET
 
-from gatewright_controller.definitions import Definitions, UnknownPolicyError
-from gatewright_controller.matches import ANY_METHOD
 from gatewright_controller.model import (
     Answer,
     Mirror,
@@ -23,8 +21,10 @@ from gatewright_controller.model import (
     milliseconds,
 )
 from gatewright_controller.model.routing import retried_methods
-from gatewright_controller.paths import Kind, PathSyntaxError, PathTemplate, parse_path
-from gatewright_controller.upstream import UrlError, parse_url
+from gatewright_controller.resource.definitions import Definitions, UnknownPolicyError
+from gatewright_controller.resource.matches import ANY_METHOD
+from gatewright_controller.resource.paths import Kind, PathSyntaxError, PathTemplate, parse_path
+from gatewright_controller.resource.upstream import UrlError, parse_url
 from gatewright_controller.validation.draft import Draft, DraftOperation, DraftPolicy, DraftRouting
 
 GOES_UPSTREAM = ("upstream", "split", "mirror", "retries", "rewrite", "streamTimeout", "websocket")

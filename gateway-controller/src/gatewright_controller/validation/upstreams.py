@@ -9,8 +9,8 @@ from gatewright_documents.mistake import Mistake, shown
 from msgspec import UNSET
 
 from gatewright_controller.model import Api, HashOn, HealthCheck, Upstream, milliseconds
-from gatewright_controller.private_upstreams import PrivateUpstreams
-from gatewright_controller.upstream import UpstreamUrl, UrlError, is_grpc, parse_url
+from gatewright_controller.resource.private_upstreams import PrivateUpstreams
+from gatewright_controller.resource.upstream import UpstreamUrl, UrlError, is_grpc, parse_url
 from gatewright_controller.validation.draft import Draft, DraftUpstream
 from gatewright_controller.validation.listeners import GatewayNames
 

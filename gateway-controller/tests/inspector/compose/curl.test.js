@@ -31,7 +31,7 @@ const COMMANDS = [
   ["curl http://localhost/ -H \"x-a: it's\" -H 'x-b: '\"'\"'q'", { headers: [["x-a", "it's"], ["x-b", "'q"]] }],
   ["curl http://localhost/ -H 'Accept-Encoding: gzip' -H 'connection: close'", {}, ["accept-encoding is left out", "connection is left out"]],
   ["curl http://localhost/ -d @body.json", {}, ["the content of the file body.json is left out"]],
-  ["curl http://localhost/ -F a=@b", {}, ["-F is left out: a form in several parts cannot be composed here"]],
+  ["curl http://localhost/ -F a=@b", {}, ["-F is left out: multipart forms cannot be composed here"]],
   ["curl http://localhost/ -b jar.txt --cert c.pem", {}, ["the cookies of the file jar.txt are left out", "--cert is left out"]],
 ];
 

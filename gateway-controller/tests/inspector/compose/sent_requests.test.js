@@ -37,14 +37,14 @@ test("the last twenty are kept, the newest first", () => {
   assert.deepEqual(sentRequests(), []);
 });
 
-test("one that is sent again is kept once, with its last status", () => {
+test("a request that is sent again is kept once, with its last status", () => {
   keepSent(SENT);
   keepSent({ ...SENT, path: "/others" });
   keepSent({ ...SENT, status: 404 });
   assert.deepEqual(sentRequests().map(({ path, status }) => [path, status]), [["/items", 404], ["/others", 200]]);
 });
 
-test("secrets are not kept, nor long bodies", () => {
+test("secrets and long bodies are not kept", () => {
   keepSent({
     ...SENT, path: "/items?page=2&access_token=planted&key=planted&a=b=c", body: "planted".repeat(10_000),
     headers: [["Authorization", "planted"], ["cookie", "planted"], ["x-api-key", "planted"], ["x-user", "ann"]],
@@ -55,13 +55,13 @@ test("secrets are not kept, nor long bodies", () => {
   assert.deepEqual(kept.headers, [["Authorization", ""], ["cookie", ""], ["x-api-key", ""], ["x-user", "ann"]]);
 });
 
-test("where there is no room, what was kept before stays", () => {
+test("without room in the storage the requests that were kept before stay", () => {
   keepSent(SENT);
   keepSent({ ...SENT, path: `/${"x".repeat(5_000_000)}` });
   assert.deepEqual(sentRequests().map(({ path }) => path), ["/items"]);
 });
 
-test("what is no list of requests is none", () => {
+test("a stored value other than a list counts as none", () => {
   for (const text of ["{", "{}", "null", '"x"']) {
     sessionStorage.setItem("gatewright.requests", text);
     assert.deepEqual(sentRequests(), []);

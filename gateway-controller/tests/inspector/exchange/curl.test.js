@@ -9,12 +9,12 @@ function commandFor(request) {
   return curl(read({ version: 1, id: "i", request: { scheme: "http", authority: "a.test", path: "/", headers: [], ...request } }));
 }
 
-/** What curl would be given by a shell. @param {string} command */
+/** The arguments that a shell would pass to curl. @param {string} command */
 function wordsOf(command) {
   return execFileSync("bash", ["-c", `curl() { printf '%s\\0' "$@"; }; ${command}`], { encoding: "utf8" }).split("\0").slice(0, -1);
 }
 
-test("a shell gives curl what the client sent", () => {
+test("the command sends the client's request when a shell runs it", () => {
   const text = 'it\'s $HOME, `id` and "more"\n\x1b[31m end\t\\n';
   const { command, left } = commandFor({
     method: "POST", path: "/x/%2e%2e/y", query: "q=[1]{2}'&r=%20", body: { size: 40, text },

@@ -27,7 +27,7 @@ for (const [filter, query, document, words] of FILTERS) {
   });
 }
 
-test("of an address what says nothing is left out, and what comes twice is together", () => {
+test("empty parameters of an address are left out, and repeated ones are joined", () => {
   const query = new URLSearchParams("status=5xx&status=404&errors=false&api=%20&unknown=1");
   assert.deepEqual(fromQuery(query), { status: "5xx,404" });
 });

@@ -12,7 +12,7 @@ function streamOf(bytes, size) {
   });
 }
 
-test("lines of a stream come whole however it is cut: within a line, within a character, at a line's end", async () => {
+test("lines of a stream stay whole wherever it is cut: within a line, within a character, at a line's end", async () => {
   const bytes = new TextEncoder().encode('{"a": "ä€😀"}\n\n{"b": 2}\n{"c": 3}\n{"d"');
   for (let size = 1; size <= bytes.length; size += 1) {
     const lines = [];

@@ -10,14 +10,14 @@ test("lines of a stream come whole, however they are cut", async () => {
   for (let size = 1; size <= bytes.length; size += 1) {
     const pieces = Array.from({ length: Math.ceil(bytes.length / size) }, (_, at) => bytes.slice(at * size, (at + 1) * size));
     let heard = 0;
-    const found = [];
-    for await (const lines of lineBatches(new Blob(pieces).stream(), () => { heard += 1; })) found.push(...lines);
-    assert.deepEqual(found, ['{"a":"grüße"}', '{"b":1}', '{"c":2}']);
+    const lines = [];
+    for await (const batch of lineBatches(new Blob(pieces).stream(), () => { heard += 1; })) lines.push(...batch);
+    assert.deepEqual(lines, ['{"a":"grüße"}', '{"b":1}', '{"c":2}']);
     assert.ok(heard > 0);
   }
 });
 
-test("the newest are kept, and no more than so many", () => {
+test("the newest items are kept, up to the limit", () => {
   /** @type {Newest<number>} */
   const newest = new Newest(3);
   for (let at = 0; at < 100; at += 1) {
@@ -34,7 +34,7 @@ test("the newest are kept, and no more than so many", () => {
   assert.deepEqual(newest.take(), []);
 });
 
-test("a file of an exchange is named by when, what and which", () => {
+test("a file of an exchange is named by time, request and id", () => {
   const named = (/** @type {object} */ more) => fileName(read({ version: 1, id: "5f1c2d3e-0000-4000", startedAt: "2026-11-26T17:10:51.123456Z", ...more }));
   assert.equal(named({ request: { method: "GET", path: "/orders/7", headers: [] } }), "20261126T171051.123456Z-GET-orders-7-5f1c2d3e.exchange.json");
   assert.equal(named({ request: { method: "GET", path: `/../${"a/".repeat(100)}`, headers: [] } }).length, 23 + 1 + 39 + 1 + 8 + 14);
@@ -44,7 +44,7 @@ for (const [value, message] of /** @type {[unknown, RegExp][]} */ ([
   [null, /expected a recorded exchange/], ["text", /expected a recorded exchange/], [{}, /expected a recorded exchange/],
   [{ id: "i", version: 2 }, /expected a recording of version 1, got 2; reload the page/],
 ])) {
-  test(`what is no recording is refused: ${JSON.stringify(value)}`, () => {
+  test(`a value other than a recording is refused: ${JSON.stringify(value)}`, () => {
     assert.throws(() => read(value), { message });
   });
 }

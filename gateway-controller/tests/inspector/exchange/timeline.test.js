@@ -28,7 +28,7 @@ test("a stream waits for its turn and for chunks, and its upstream until its ans
   assert.deepEqual([rows[1].waitedMs, rows[1].chunksMs, rows[1].workMs], [2, 1490, 8]);
 });
 
-test("an upstream for which Envoy has answered has no status, and none where it was not asked", () => {
+test("an upstream in whose place Envoy answered has no status, and one that was not asked has no row", () => {
   const exchange = {
     version: 1, id: "i", durationMs: 9, forwarded: { atMs: 2, headers: [] }, upstreamResponse: { atMs: 7, status: 503, headers: [] },
     cause: { party: "upstream", code: "connection_refused", reason: "it refused the connection" },

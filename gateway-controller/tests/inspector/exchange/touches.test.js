@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { read } from "#lib/exchange/recorded.js";
-import { byWhom, touches } from "#lib/exchange/touches.js";
+import { authorOf, touches } from "#lib/exchange/touches.js";
 
 const header = (/** @type {string} */ name, /** @type {string} */ after) => ({ what: "header", name, after: [after] });
 const EXCHANGE = read({
@@ -17,22 +17,22 @@ const EXCHANGE = read({
 });
 
 /** @param {import("#lib/exchange/touches.js").Place} place */
-function found(place) {
-  return Object.fromEntries([...touches(EXCHANGE, place)].map(([name, all]) => [name, all.map((one) => [byWhom(one), one.after])]));
+function shown(place) {
+  return Object.fromEntries([...touches(EXCHANGE, place)].map(([name, all]) => [name, all.map((touch) => [authorOf(touch), touch.after])]));
 }
 
 test("a header is touched by the policies whose changes were applied, in their order", () => {
-  assert.deepEqual(found("request"), {
+  assert.deepEqual(shown("request"), {
     "x-a": [["first:v1.0.0, request", ["1"]], ["second:v1.0.0, request stream", ["2"]]],
     "x-b": [["second:v1.0.0, request stream", ["3"]]],
   });
 });
 
 test("an answer's headers are its policy's", () => {
-  assert.deepEqual(found("response"), { "x-c": [["third:v1.0.0, response", ["4"]]], "x-d": [["gate:v1.0.0, response", ["5", "6"]]] });
+  assert.deepEqual(shown("response"), { "x-c": [["third:v1.0.0, response", ["4"]]], "x-d": [["gate:v1.0.0, response", ["5", "6"]]] });
 });
 
 test("keys of metadata are touched as headers are", () => {
-  assert.deepEqual(found("metadata"), { user: [["first:v1.0.0, request", ['"bob"']]] });
-  assert.deepEqual(found("analytics"), {});
+  assert.deepEqual(shown("metadata"), { user: [["first:v1.0.0, request", ['"bob"']]] });
+  assert.deepEqual(shown("analytics"), {});
 });

@@ -14,7 +14,7 @@ for (const { name, recorded, ...expected } of conformance("exchanges.json")) {
   });
 }
 
-test("a fault is somebody's", () => {
+test("a fault names the party and the code", () => {
   assert.equal(fault({ party: "upstream", code: "connection_refused", reason: "", flags: "UF,URX" }), "the upstream's: connection_refused (UF,URX)");
   assert.equal(fault({ party: "client", code: "no_route", reason: "" }), "the client's: no_route");
 });

@@ -20,31 +20,31 @@ import (
 // AnswersLog is the log of the exchanges that Envoy has answered by itself: translate/envoy/proxy_answers.py.
 const AnswersLog = "answers"
 
-// The tags that listeners have Envoy log beside what it logs by itself.
+// The tags that listeners add to Envoy's log entries.
 const methodTag, pathTag, authorityTag, flagsTag, listenerTag = "method", "path", "authority", "flags", "listener"
 
-// Answers are what becomes of the log of Envoy's own answers: they are counted, and those of exchanges that the engine has
-// not seen are recorded where somebody asks.
+// Answers reads the log of Envoy's own answers: it counts them, and records those of exchanges that the engine has
+// not seen if a recording is under way.
 type Answers struct {
 	Counter  *proxyanswer.Counter
 	Recorder *recording.Recorder
-	Near     func(listener, authority, path string) xds.Near // what lies near a request that has met no route
-	Obstacle func(api string) node.Obstacle                  // why nothing of an API runs
+	Near     func(listener, authority, path string) xds.Near // explains a request that has matched no route
+	Obstacle func(api string) node.Obstacle                  // why no version of an API runs
 
 	near budget
 }
 
-// mostNear is how many requests of a second are told what lies near: it takes time that grows with the number of APIs.
+// mostNear limits the explanations per second of requests without a route: each takes time that grows with the number of APIs.
 const mostNear = 20
 
-// budget is what is left of a second's.
+// budget limits the explanations of a second.
 type budget struct {
 	mutex  sync.Mutex
 	second int64
 	used   int
 }
 
-func (b *budget) take(now time.Time) bool {
+func (b *budget) spend(now time.Time) bool {
 	b.mutex.Lock()
 	defer b.mutex.Unlock()
 	if second := now.Unix(); second != b.second {
@@ -54,14 +54,14 @@ func (b *budget) take(now time.Time) bool {
 	return b.used <= mostNear
 }
 
-// viaUpstream is what Envoy says of an answer that is the upstream's.
+// viaUpstream is Envoy's response code detail for the upstream's answers.
 const viaUpstream = "via_upstream"
 
-// Read takes an entry.
+// Read reads an entry.
 func (a *Answers) Read(entry *accesslogv3.HTTPAccessLogEntry) {
 	common, request, response := entry.GetCommonProperties(), entry.GetRequest(), entry.GetResponse()
 	if response.GetResponseCodeDetails() == viaUpstream {
-		return // though it has flags: the last answer of several tries
+		return // with flags, if it is the last answer of several tries
 	}
 	tags := common.GetCustomTags()
 	x := &recording.Unseen{
@@ -71,7 +71,7 @@ func (a *Answers) Read(entry *accesslogv3.HTTPAccessLogEntry) {
 	path, query, _ := strings.Cut(tags[pathTag], "?")
 	api, operation, chainID := exchange.RouteParts(common.GetRouteName())
 	x.Query, x.Answer = query, proxyanswer.Answer{
-		Status: int(response.GetResponseCode().GetValue()), Flags: present(tags[flagsTag]), Details: response.GetResponseCodeDetails(),
+		Status: int(response.GetResponseCode().GetValue()), Flags: orEmpty(tags[flagsTag]), Details: response.GetResponseCodeDetails(),
 		Upstream: addressOf(common.GetUpstreamRemoteAddress()), Transport: common.GetUpstreamTransportFailureReason(),
 		Method: tags[methodTag], Authority: tags[authorityTag], Path: path, API: api, Operation: operation,
 	}
@@ -84,21 +84,21 @@ func (a *Answers) Read(entry *accesslogv3.HTTPAccessLogEntry) {
 	if hasSeen(chainID, x.Answer.Details) || !a.Recorder.IsActive() {
 		return
 	}
-	if cause.Code == proxyanswer.NoRoute && a.near.take(x.StartedAt) {
+	if cause.Code == proxyanswer.NoRoute && a.near.spend(x.StartedAt) {
 		near := a.Near(tags[listenerTag], x.Answer.Authority, path)
 		x.Answer.API, cause.Reason, cause.Cure = near.API, near.Reason, near.Cure
 	}
 	a.Recorder.RecordUnseen(x, &cause)
 }
 
-// hasSeen reports whether the engine has been asked about the exchange: its route has a chain, and no filter has refused it
+// hasSeen reports whether the engine has seen the exchange: its route has a chain, and no filter has refused it
 // before ext_proc.
 func hasSeen(chainID, details string) bool {
 	return chainID != "" && !strings.HasPrefix(details, "rbac_") && details != "local_rate_limited"
 }
 
-// present is what Envoy writes, "" where that is nothing.
-func present(text string) string {
+// orEmpty returns Envoy's text, "" for its placeholder "-".
+func orEmpty(text string) string {
 	if text == "-" {
 		return ""
 	}

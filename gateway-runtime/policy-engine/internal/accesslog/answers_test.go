@@ -31,9 +31,9 @@ func entry(id, route, flags, details string, status uint32) *accesslogv3.HTTPAcc
 	}
 }
 
-// TestWhatIsMadeOfTheLog: an upstream's answer is nothing, one with a chain is counted, all others are recorded, too; and of
-// so many in a second, all are, but not all are told what lies near.
-func TestWhatIsMadeOfTheLog(t *testing.T) {
+// TestEntriesAreCountedAndRecorded: an upstream's answer is nothing, one with a chain is counted, all others are recorded, too;
+// and of many in a second, all are recorded, but only some with near alternatives.
+func TestEntriesAreCountedAndRecorded(t *testing.T) {
 	recorder := recording.NewRecorder(recording.Options{Node: "node-1", Watches: &exchange.Watches{}, Log: slog.New(slog.DiscardHandler)})
 	recorder.Configure(&nodev1.Recording{MaxBytes: 1 << 20, BodyBytes: 1 << 10}, redaction.New(nil))
 	looked := 0
@@ -43,7 +43,7 @@ func TestWhatIsMadeOfTheLog(t *testing.T) {
 		return xds.Near{API: listener, Reason: authority + " has no " + path, Cure: "look elsewhere"}
 	}, Obstacle: func(api string) node.Obstacle { return obstacles[api] }}
 	if answers.Read(entry("unwatched", "", "NR", "route_not_found", 404)); looked != 0 {
-		t.Error("expected nothing to be looked for while nobody watches")
+		t.Error("expected no search without a recording")
 	}
 	if _, err := recorder.Start(recording.Filter{}, time.Minute); err != nil {
 		t.Fatal(err)
@@ -58,7 +58,7 @@ func TestWhatIsMadeOfTheLog(t *testing.T) {
 		answers.Read(entry(fmt.Sprint("none-", n), "", "NR", "route_not_found", 404))
 	}
 	if kept := recorder.Kept(recording.Filter{}); len(kept) != 34 || looked != 20 {
-		t.Errorf("expected 34 exchanges of which 20 are told what lies near, got %d and %d", len(kept), looked)
+		t.Errorf("expected 34 exchanges of which 20 have near alternatives, got %d and %d", len(kept), looked)
 	}
 	if kept := recorder.Kept(recording.Filter{API: "public"}); len(kept) != 20 {
 		t.Errorf("expected 20 of which the listener was known, got %d", len(kept))

@@ -1,4 +1,4 @@
-// Package accesslog takes the part of Envoy's access log that listeners send the engine: exchanges that are traced, and
+// Package accesslog receives the part of Envoy's access log that listeners send to the engine: exchanges that are traced, and
 // those that Envoy has answered by itself.
 package accesslog
 
@@ -10,14 +10,14 @@ import (
 	"google.golang.org/grpc"
 )
 
-// Reader is given each entry of a log. Several threads of Envoy's have a stream each, so that it is called from several
+// Reader receives each entry of a log. Several of Envoy's threads have a stream each, so it is called from several
 // goroutines.
 type Reader func(entry *accesslogv3.HTTPAccessLogEntry)
 
-// server gives entries to the reader of the log that they are of.
+// server passes entries to the reader of their log.
 type server struct {
 	servicev3.UnimplementedAccessLogServiceServer
-	readers map[string]Reader // by the log's name
+	readers map[string]Reader // by the name of the log
 }
 
 // Register adds the service to a gRPC server.
@@ -25,7 +25,7 @@ func Register(to grpc.ServiceRegistrar, readers map[string]Reader) {
 	servicev3.RegisterAccessLogServiceServer(to, &server{readers: readers})
 }
 
-// StreamAccessLogs takes what one thread of Envoy's logs. The first message says which log it is.
+// StreamAccessLogs receives the entries of one of Envoy's threads. The first message names the log.
 func (s *server) StreamAccessLogs(stream grpc.ClientStreamingServer[servicev3.StreamAccessLogsMessage, servicev3.StreamAccessLogsResponse]) error {
 	var read Reader
 	for {

@@ -1,7 +1,7 @@
-// Package admin answers the operator's questions to a policy engine, as JSON over HTTP on a private socket: GET
-// /healthz, /ready, /stats, /chains, /clusters, /notes and /executors; POST /executors makes other executor processes serve,
-// POST /executors/hold names the policy that holds the interpreter of one, POST /gateway another Gateway, POST /log-level changes what is logged; GET /logs tells what has become of log lines
-// that POST /logs brought to be exported. /recordings and /exchanges are those of internal/recording.
+// Package admin answers an operator's requests to a policy engine, as JSON over HTTP on a private socket: GET /healthz, /ready,
+// /stats, /chains, /clusters, /notes and /executors; POST /executors switches to other executor processes, POST /executors/hold
+// reports the policy that holds the interpreter of one, POST /gateway another Gateway, POST /log-level changes the log level;
+// POST /logs exports log lines, and GET /logs counts them. /recordings and /exchanges are those of internal/recording.
 package admin
 
 import (
@@ -32,12 +32,12 @@ import (
 
 const maxLogBytes = 4 << 20 // of one POST /logs
 
-// Sources are where the answers come from. All are called from any goroutine.
+// Sources are the functions that produce the answers. All are called from any goroutine.
 type Sources struct {
 	Ready     func() bool
 	Node      func() node.Stats
 	Clusters  func() map[string][]string // the answer of /clusters: Envoy's, by API
-	Notes     func() []notes.Note        // the answer of /notes: what is not as it should be
+	Notes     func() []notes.Note        // the answer of /notes: the faults of the node
 	XDS       func() xds.Stats
 	Exchanges func() exchange.Stats
 	Policies  func() []exchange.ExecutionStats
@@ -45,7 +45,7 @@ type Sources struct {
 	Bodies    func() chain.BudgetStats
 	Executors func() []pythonbridge.ProcessStats
 	Table     *chain.Table
-	Listener  func() string       // where the node's admin listener listens, HOST:PORT; "": nowhere
+	Listener  func() string       // HOST:PORT of the node's admin listener; "": there is none
 	Recorder  *recording.Recorder // of /recordings and /exchanges
 
 	Generation  func() uint64
@@ -57,28 +57,28 @@ type Sources struct {
 	Gateway     func(context.Context) error // reads the Gateway's file again
 	LogLevel    func(ctx context.Context, component, level string) error
 	Logs        *logexport.Exporter
-	Secrets     func() *nodev1.Redaction // names that the Gateway has, or nil
+	Secrets     func() *nodev1.Redaction // the Gateway's names of secrets, or nil
 
-	MetricsFailing func() map[string]string // sources of metrics that told nothing at the last scrape, with the reason
+	MetricsFailing func() map[string]string // sources of metrics that failed at the last scrape, with the reason
 }
 
-// Deployment is the body of POST /executors: who is to serve from now on. The answer comes when they do, or will not.
+// Deployment is the body of POST /executors: the executor processes to use from now on. It is answered once they serve or fail.
 type Deployment struct {
 	Generation uint64              `json:"generation"` // the present one, to replace single processes; or a later one
-	Manifest   string              `json:"manifest"`   // path of the generation's manifest.json; empty: as it is
+	Manifest   string              `json:"manifest"`   // path of the generation's manifest.json; empty: unchanged
 	Executors  map[string][]string `json:"executors"`  // addresses, "unix:/path", by group
 	// Superseded are Python policies, as name:version, of which the manifest has another definition, or none. The controller
-	// has others in store for what runs of them; until these have come, the processes that leave go on with them.
+	// will replace the APIs that use them; until then the leaving processes go on with them.
 	Superseded []string `json:"superseded"`
 }
 
-// LogLevel is the body of POST /log-level, and its answer where it was done.
+// LogLevel is the body of POST /log-level, and of its answer.
 type LogLevel struct {
 	Component string `json:"component"` // policy-engine, or python-executor for all executor processes
-	Level     string `json:"level"`     // debug, info, warning or error: the least that is logged
+	Level     string `json:"level"`     // debug, info, warning or error: the lowest level that is logged
 }
 
-// Executors is the answer of GET and POST /executors. Processes that are leaving are in it until they are done.
+// Executors is the answer of GET and POST /executors. It contains leaving processes until they are done.
 type Executors struct {
 	Generation  uint64                         `json:"generation"`
 	Processes   []pythonbridge.ProcessStats    `json:"processes"`
@@ -87,7 +87,7 @@ type Executors struct {
 
 // Hold is the answer of POST /executors/hold.
 type Hold struct {
-	Instance string `json:"instance"` // that is under quarantine for it; "": none, or it was already
+	Instance string `json:"instance"` // that was put under quarantine for it; "": none, or it was already
 }
 
 // Refusal is the answer of POST /executors, /executors/hold, /gateway and /log-level with status 409: nothing has changed.
@@ -110,7 +110,7 @@ type Stats struct {
 	Store       store.Stats                    `json:"store"`
 	Goroutines  int                            `json:"goroutines"`
 
-	// MetricsFailing are the sources of metrics that told nothing at the last scrape, each with the reason.
+	// MetricsFailing are the sources of metrics that failed at the last scrape, each with the reason.
 	MetricsFailing map[string]string `json:"metricsFailing,omitempty"`
 }
 
@@ -128,7 +128,7 @@ type Chain struct {
 type Instance struct {
 	ID     string `json:"id"`
 	Policy string `json:"policy"` // name:version
-	Active int64  `json:"active"` // its hooks that run, late ones too, in all chains that share it
+	Active int64  `json:"active"` // its hooks under way, including late ones, in all chains that share it
 	Shadow bool   `json:"shadow,omitempty"`
 }
 
@@ -149,7 +149,7 @@ func Handler(sources Sources) http.Handler {
 	mux.HandleFunc("POST /executors", sources.deploy)
 	mux.HandleFunc("POST /executors/hold", sources.recordHold)
 	mux.HandleFunc("GET /logs", sources.whenReady(func(*http.Request) (any, error) { return sources.logs(), nil }))
-	mux.HandleFunc("POST /logs", sources.whenReady(sources.takeLogs))
+	mux.HandleFunc("POST /logs", sources.whenReady(sources.exportLogs))
 	mux.HandleFunc("POST /log-level", sources.setLogLevel)
 	mux.HandleFunc("POST /gateway", func(w http.ResponseWriter, r *http.Request) {
 		if err := sources.Gateway(r.Context()); err != nil {
@@ -162,10 +162,10 @@ func Handler(sources Sources) http.Handler {
 	return mux
 }
 
-// NotReady is the obstacle of what has not come up yet.
+// NotReady is the obstacle of a node that has not started completely.
 const NotReady = "it has not come up yet"
 
-// HandleHealth serves /healthz and /ready. obstacle says why requests are not served as they should be; "": they are.
+// HandleHealth serves /healthz and /ready. obstacle returns why requests are not served normally; "": they are.
 func HandleHealth(mux *http.ServeMux, obstacle func() string) {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, state{State: "ok"}) })
 	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
@@ -182,12 +182,12 @@ func (s Sources) executors() Executors {
 }
 
 func (s Sources) deploy(w http.ResponseWriter, r *http.Request) {
-	var wanted Deployment
-	if err := decode(w, r, &wanted); err != nil {
+	var deployment Deployment
+	if err := decode(w, r, &deployment); err != nil {
 		answer(w, http.StatusBadRequest, Refusal{"expected a deployment as JSON: " + err.Error()})
 		return
 	}
-	if err := s.Deploy(r.Context(), wanted); err != nil {
+	if err := s.Deploy(r.Context(), deployment); err != nil {
 		answer(w, http.StatusConflict, Refusal{err.Error()})
 		return
 	}
@@ -209,26 +209,26 @@ func (s Sources) recordHold(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s Sources) setLogLevel(w http.ResponseWriter, r *http.Request) {
-	var wanted LogLevel
-	if err := decode(w, r, &wanted); err != nil {
+	var change LogLevel
+	if err := decode(w, r, &change); err != nil {
 		answer(w, http.StatusBadRequest, Refusal{"expected a component and a level as JSON: " + err.Error()})
 		return
 	}
-	if err := s.LogLevel(r.Context(), wanted.Component, wanted.Level); err != nil {
+	if err := s.LogLevel(r.Context(), change.Component, change.Level); err != nil {
 		answer(w, http.StatusConflict, Refusal{err.Error()})
 		return
 	}
-	answer(w, http.StatusOK, wanted)
+	answer(w, http.StatusOK, change)
 }
 
-// whenReady answers 503 until the engine has its Gateway, and so knows whether log lines are exported.
-func (s Sources) whenReady(found func(*http.Request) (any, error)) http.HandlerFunc {
+// whenReady answers 503 until the engine has its Gateway, which decides whether log lines are exported.
+func (s Sources) whenReady(produce func(*http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if !s.Ready() {
 			answer(w, http.StatusServiceUnavailable, state{"not ready", NotReady})
 			return
 		}
-		value, err := found(r)
+		value, err := produce(r)
 		if err != nil {
 			answer(w, http.StatusBadRequest, Refusal{err.Error()})
 			return
@@ -240,10 +240,10 @@ func (s Sources) whenReady(found func(*http.Request) (any, error)) http.HandlerF
 // Logs is the answer of GET /logs.
 type Logs struct {
 	logexport.Stats
-	Redaction *SecretNames `json:"redaction"` // null: the Gateway does not say
+	Redaction *SecretNames `json:"redaction"` // null: unknown
 }
 
-// SecretNames are the names whose values are secrets.
+// SecretNames are the names whose values are secret.
 type SecretNames struct {
 	Headers         []string `json:"headers"`
 	QueryParameters []string `json:"queryParameters"`
@@ -252,20 +252,20 @@ type SecretNames struct {
 
 func (s Sources) logs() Logs {
 	logs := Logs{Stats: s.Logs.Stats()}
-	if names := s.Secrets(); names != nil {
-		listed := func(names []string) []string { return append([]string{}, names...) } // never null
-		logs.Redaction = &SecretNames{listed(names.GetHeaders()), listed(names.GetQueryParameters()), listed(names.GetFields())}
+	if secrets := s.Secrets(); secrets != nil {
+		orEmpty := func(secrets []string) []string { return append([]string{}, secrets...) } // never null
+		logs.Redaction = &SecretNames{orEmpty(secrets.GetHeaders()), orEmpty(secrets.GetQueryParameters()), orEmpty(secrets.GetFields())}
 	}
 	return logs
 }
 
-// takeLogs takes log lines of the node, to be exported.
-func (s Sources) takeLogs(r *http.Request) (any, error) {
+// exportLogs exports the log lines in the body.
+func (s Sources) exportLogs(r *http.Request) (any, error) {
 	lines, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxLogBytes))
 	if err != nil {
 		return nil, fmt.Errorf("expected log lines, at most %d bytes: %w", maxLogBytes, err)
 	}
-	s.Logs.Take(lines)
+	s.Logs.Export(lines)
 	return s.Logs.Stats(), nil
 }
 
@@ -302,16 +302,16 @@ func (s Sources) Stats() Stats {
 
 // Chains is the answer of GET /chains.
 func (s Sources) Chains() []Chain {
-	all := []Chain{}
+	chains := []Chain{}
 	for _, c := range s.Table.All() {
 		view := Chain{ID: c.ID(), API: c.API(), Operation: c.Operation(), ProcessingMode: c.Mode(), Active: c.Active()}
 		for _, instance := range c.Instances() {
 			view.Instances = append(view.Instances, Instance{instance.ID(), instance.Name(), instance.Active(), instance.Settings().Shadow})
 		}
-		all = append(all, view)
+		chains = append(chains, view)
 	}
-	slices.SortFunc(all, func(a, b Chain) int {
+	slices.SortFunc(chains, func(a, b Chain) int {
 		return cmp.Or(cmp.Compare(a.API, b.API), cmp.Compare(a.Operation, b.Operation), cmp.Compare(a.ID, b.ID))
 	})
-	return all
+	return chains
 }

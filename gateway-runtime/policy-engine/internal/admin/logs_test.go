@@ -27,12 +27,12 @@ func TestLogLevelsAndLines(t *testing.T) {
 			return nil
 		},
 	})
-	ask := func(method, path, body string, status int, said string) {
+	ask := func(method, path, body string, status int, want string) {
 		t.Helper()
 		answer := httptest.NewRecorder()
 		handler.ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body)))
-		if answer.Code != status || !strings.Contains(answer.Body.String(), said) {
-			t.Errorf("%s %s %.40s: expected %d with %s, got %d %s", method, path, body, status, said, answer.Code, answer.Body)
+		if answer.Code != status || !strings.Contains(answer.Body.String(), want) {
+			t.Errorf("%s %s %.40s: expected %d with %s, got %d %s", method, path, body, status, want, answer.Code, answer.Body)
 		}
 	}
 	ask("POST", "/log-level", `{"component":"policy-engine","level":"debug"}`, 200, `"level":"debug"`)

@@ -5,34 +5,34 @@ import (
 	"time"
 )
 
-// Limit ends a test that waits in vain. It says nothing about how long anything may take: a busy machine must not reach it.
+// Limit ends a test that waits in vain. It is no measure of how long anything may take: a busy machine must not reach it.
 const Limit = 2 * time.Minute
 
 const interval = 2 * time.Millisecond
 
-// T is the part of a test that is needed here. Tests, benchmarks and rapid's properties have it.
+// T is the part of testing.T that is needed here. Tests, benchmarks and rapid's properties have it.
 type T interface {
 	Helper()
 	Fatalf(format string, arguments ...any)
 }
 
-// Until returns once holds returns true, which it calls again and again. what names the condition in the failure.
-func Until(t T, what string, holds func() bool) {
+// Until calls holds again and again until it returns true. condition describes it in the failure.
+func Until(t T, condition string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(Limit); !holds(); time.Sleep(interval) {
 		if time.Now().After(deadline) {
-			t.Fatalf("expected within %s: %s", Limit, what)
+			t.Fatalf("expected within %s: %s", Limit, condition)
 		}
 	}
 }
 
-// Receive returns the next value of a channel, or its zero value if the channel is closed. what names it in the failure.
-func Receive[V any](t T, from <-chan V, what string) (value V) {
+// Receive returns the next value of a channel, or its zero value if the channel is closed. name describes it in the failure.
+func Receive[V any](t T, from <-chan V, name string) (value V) {
 	t.Helper()
 	select {
 	case value = <-from:
 	case <-time.After(Limit):
-		t.Fatalf("expected within %s: %s", Limit, what)
+		t.Fatalf("expected within %s: %s", Limit, name)
 	}
 	return value
 }

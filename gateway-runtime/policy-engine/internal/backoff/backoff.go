@@ -1,4 +1,4 @@
-// Package backoff says how long to wait before something that has failed is tried again.
+// Package backoff computes the wait before a failed operation is retried.
 package backoff
 
 import (
@@ -14,8 +14,8 @@ type Doubling struct {
 	Less, More     float64
 }
 
-// Wait returns the wait after a failure that failures others precede: 0 after the first one, or after one that a success
-// precedes.
+// Wait returns the wait after a failure, by the number of failures in a row before it: 0 after the first failure since a
+// success.
 func (d Doubling) Wait(failures int) time.Duration {
 	wait := d.First
 	for longest := max(d.First, d.Longest); failures > 0 && wait < longest; failures-- {

@@ -1,5 +1,5 @@
-// Package certificates reads the certificates, keys and authorities that a Gateway names by their files, checks them, and
-// watches the files. It knows PEM and X.509; it knows nothing of Envoy. Keys stand in no error of its and in no log.
+// Package certificates reads and checks the certificates, keys and authorities whose files a Gateway names, and
+// watches the files. It knows PEM and X.509, and nothing of Envoy. Its errors and logs contain no keys.
 package certificates
 
 import (
@@ -17,59 +17,59 @@ import (
 
 // Certificate is a certificate with its private key, in PEM files.
 type Certificate struct {
-	File    string // the chain, the server's or client's own certificate first
+	File    string // the chain, beginning with the server's or client's own certificate
 	KeyFile string
 	Renewed bool // by ACME
 }
 
-// Authority is certificates of authorities, and lists of what they have revoked, in PEM files.
+// Authority names PEM files with certificates of authorities, and with their revocation lists.
 type Authority struct {
 	File           string
-	RevocationFile string // "": there is none
+	RevocationFile string // "": none
 }
 
-// Sources are files by the names that a Gateway has for them.
+// Sources are the files of a Gateway by the names that it gives them.
 type Sources struct {
 	Certificates map[string]Certificate
 	Authorities  map[string]Authority
 }
 
-// Empty reports whether there is nothing to read.
+// Empty reports whether there are no sources.
 func (s Sources) Empty() bool { return len(s.Certificates)+len(s.Authorities) == 0 }
 
 // HasSame reports whether other has a source under the same name, with the same files.
 func (s Sources) HasSame(other Sources, source Source) bool {
 	if source.Kind == KindAuthority {
-		authority, there := s.Authorities[source.Name]
-		return there && authority == other.Authorities[source.Name]
+		authority, ok := s.Authorities[source.Name]
+		return ok && authority == other.Authorities[source.Name]
 	}
-	certificate, there := s.Certificates[source.Name]
-	return there && certificate == other.Certificates[source.Name]
+	certificate, ok := s.Certificates[source.Name]
+	return ok && certificate == other.Certificates[source.Name]
 }
 
-// Contents are what was read of sources, checked.
+// Contents are the checked contents of sources.
 type Contents struct {
 	Certificates map[string]Pair
 	Authorities  map[string]Trust
 }
 
-// Take has c hold what other holds of a source, if anything.
-func (c Contents) Take(other Contents, source Source) {
-	if pair, held := other.Certificates[source.Name]; held && source.Kind == KindCertificate {
+// CopyFrom copies the content of a source from other, if it has one.
+func (c Contents) CopyFrom(other Contents, source Source) {
+	if pair, ok := other.Certificates[source.Name]; ok && source.Kind == KindCertificate {
 		c.Certificates[source.Name] = pair
 	}
-	if trust, held := other.Authorities[source.Name]; held && source.Kind == KindAuthority {
+	if trust, ok := other.Authorities[source.Name]; ok && source.Kind == KindAuthority {
 		c.Authorities[source.Name] = trust
 	}
 }
 
-// Failures are the sources whose files cannot be used, each with the reason: the file, what was expected, what it got, and
+// Failures are the sources whose files cannot be used, each with the reason: the file, what was expected, what was found, and
 // the cure.
 type Failures map[Source]string
 
-// Source is one of Sources.
+// Source identifies one of Sources.
 type Source struct {
-	Kind string // Kind of a certificate, or of an authority
+	Kind string // KindCertificate or KindAuthority
 	Name string
 }
 
@@ -79,10 +79,10 @@ const (
 	KindAuthority   = "authority"
 )
 
-// Sources are the failing sources, certificates first, sorted by name.
+// Sources returns the failing sources, certificates first, sorted by name.
 func (f Failures) Sources() []Source { return slices.SortedFunc(maps.Keys(f), Source.compare) }
 
-// Err is nil where all can be used.
+// Err returns nil if there are no failures.
 func (f Failures) Err() error {
 	var errs []error
 	for _, source := range f.Sources() {
@@ -95,7 +95,7 @@ func (s Source) compare(other Source) int {
 	return cmp.Or(-strings.Compare(s.Kind, other.Kind), strings.Compare(s.Name, other.Name)) // certificates first
 }
 
-// Load reads and checks all files. What it returns is what could be read, and what could not.
+// Load reads and checks all files. It returns the contents of the usable ones, and the failures of the others.
 func Load(sources Sources) (Contents, Failures) {
 	contents, failures := Contents{Certificates: map[string]Pair{}, Authorities: map[string]Trust{}}, Failures{}
 	for name, certificate := range sources.Certificates {
@@ -147,11 +147,11 @@ func (a Authority) load() (Trust, error) {
 	return parseTrust(a, authorities, lists)
 }
 
-// mostBytes of a file: one that is larger holds something else.
+// mostBytes is the largest size of a PEM file: a larger file has other content.
 const mostBytes = 8 << 20
 
-// read opens a file before it looks at what it is, so that it looks at what it reads; and does not wait for it, as for the
-// other end of a pipe.
+// read reads a regular file. It opens the file before it checks its type, so that both concern the same file, and without
+// waiting for the other end of a pipe.
 func read(file string) ([]byte, error) {
 	opened, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	switch {
@@ -163,12 +163,12 @@ func read(file string) ([]byte, error) {
 		return nil, fmt.Errorf("%s: cannot be read: %w", file, cause(err))
 	}
 	defer func() { _ = opened.Close() }()
-	found, err := opened.Stat()
+	info, err := opened.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("%s: cannot be read: %w", file, cause(err))
 	}
-	if !found.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: expected a file, got %s: name a PEM file", file, kindOf(found.Mode()))
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: expected a file, got %s: name a PEM file", file, kindOf(info.Mode()))
 	}
 	content, err := io.ReadAll(io.LimitReader(opened, mostBytes+1))
 	if err != nil {
@@ -193,7 +193,7 @@ func kindOf(mode fs.FileMode) string {
 	}
 }
 
-// cause leaves out of a file's error the path, which stands before it already.
+// cause removes the path from a file's error, since the message contains it already.
 func cause(err error) error {
 	if failed, ok := errors.AsType[*fs.PathError](err); ok {
 		return failed.Err

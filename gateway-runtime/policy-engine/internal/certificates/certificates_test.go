@@ -29,7 +29,7 @@ func oneAuthority(file, revoked string) certificates.Sources {
 	return certificates.Sources{Authorities: map[string]certificates.Authority{"clients": {File: file, RevocationFile: revoked}}}
 }
 
-func TestWhatIsGoodIsRead(t *testing.T) {
+func TestValidFilesAreRead(t *testing.T) {
 	ca := certificatestest.NewAuthority(t, "ca")
 	issued := ca.Issue("web.example")
 	paths := write(t, map[string][]byte{"chain": append(bytes.Clone(issued.Chain), ca.PEM...), "key": issued.Key, "ca": ca.PEM, "crl": ca.Revoke(issued)})
@@ -55,7 +55,7 @@ func TestAnAuthorityWithoutAListAmongOthersWithOne(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeUsedIsSaidWithFileAndCure(t *testing.T) {
+func TestUnusableFilesAreReportedWithTheirCure(t *testing.T) {
 	ca, other := certificatestest.NewAuthority(t, "ca"), certificatestest.NewAuthority(t, "other")
 	issued, second := ca.Issue("web.example"), ca.Issue("second.example")
 	small, err := rsa.GenerateKey(rand.Reader, 1024)
@@ -79,7 +79,7 @@ func TestWhatCannotBeUsedIsSaidWithFileAndCure(t *testing.T) {
 	}{
 		{oneCertificate(none, paths["key"]), []string{"certificate web: " + none + ": expected a PEM file, got none: put it there"}},
 		{oneCertificate(folder, paths["key"]), []string{folder + ": expected a file, got a directory: name a PEM file"}},
-		{oneCertificate(pipe, paths["key"]), []string{pipe + ": expected a file, got a pipe"}}, // with nobody at its other end
+		{oneCertificate(pipe, paths["key"]), []string{pipe + ": expected a file, got a pipe"}}, // without a writer
 		{oneCertificate("/dev/zero", paths["key"]), []string{"/dev/zero: expected a file, got a device"}},
 		{oneCertificate(paths["chain"], paths["secondKey"]), []string{paths["secondKey"] + ": expected the private key of the first certificate in " + paths["chain"], "CN=web.example", "got another one"}},
 		{oneCertificate(paths["half"], paths["key"]), []string{paths["half"] + ": expected whole PEM blocks"}},

@@ -9,32 +9,32 @@ import (
 
 const day = 24 * time.Hour
 
-// Validity is from when to when something is valid. A zero Ends is never.
+// Validity is the time in which something is valid. A zero Ends is never.
 type Validity struct{ Begins, Ends time.Time }
 
-// Warnings say when the end of a certificate is warned of. All that warns (log, status, metrics, Inspector) goes by these.
+// Warnings are the times from which the end of a certificate is warned of, in the log, the status, the metrics and the Inspector.
 type Warnings struct {
 	Ends    time.Time `json:"ends"`
 	Soon    time.Time `json:"soon"`              // from then on it should be replaced
-	Urgent  time.Time `json:"urgent"`            // from then on somebody has to see to it
-	Last    time.Time `json:"last"`              // from then on at once
-	Renewed bool      `json:"renewed,omitempty"` // by ACME: the controller sees to it, and a warning says that it has not
+	Urgent  time.Time `json:"urgent"`            // from then on an operator has to replace it
+	Last    time.Time `json:"last"`              // from then on it has to be replaced at once
+	Renewed bool      `json:"renewed,omitempty"` // by ACME: the controller renews it, and a warning means that it could not
 }
 
-// Warnings are a share of its life before the end: a quarter, a twelfth and a twenty-fourth, and at most 30 days, 7 days and
-// a day. So what lives for a year is warned of as ever, and nothing that is renewed in time, as ACME does when a third of
-// its life is left, is ever warned of, however short that is.
+// Warnings returns times before the end: a quarter, a twelfth and a twenty-fourth of the lifetime, and at most 30 days, 7 days and
+// a day. So a certificate for a year is warned of at the usual times, and one that is renewed in time, as by ACME when a third of
+// its lifetime is left, is never warned of, however short its lifetime.
 func (v Validity) Warnings() Warnings {
 	life := v.Ends.Sub(v.Begins)
 	before := func(share, most time.Duration) time.Time { return v.Ends.Add(-min(life/share, most)) }
 	return Warnings{Ends: v.Ends, Soon: before(4, 30*day), Urgent: before(12, 7*day), Last: before(24, day)}
 }
 
-// expiry logs once that something ends soon, once that this is urgent, and once that it has ended. It outlives the sources that
+// expiry logs each stage once: ends soon, about to end, and expired. It outlives the sources that
 // are watched, so that a Gateway that is applied again logs nothing again.
-type expiry struct{ stages map[string]string } // by kind and name: the last stage, and the end that it is of
+type expiry struct{ stages map[string]string } // by kind and name: the last stage logged, and the end that it refers to
 
-func (e *expiry) log(sources Sources, held Contents, log *slog.Logger, now time.Time) {
+func (e *expiry) log(sources Sources, contents Contents, log *slog.Logger, now time.Time) {
 	stages := map[string]string{}
 	logOne := func(kind, name string, validity Validity, renewed bool) {
 		key := kind + " " + name
@@ -43,28 +43,28 @@ func (e *expiry) log(sources Sources, held Contents, log *slog.Logger, now time.
 			logEnd(kind+" "+stage, name, validity.Ends, urgent, renewed, log)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(held.Certificates)) {
-		logOne(KindCertificate, name, held.Certificates[name].Validity, sources.Certificates[name].Renewed)
+	for _, name := range slices.Sorted(maps.Keys(contents.Certificates)) {
+		logOne(KindCertificate, name, contents.Certificates[name].Validity, sources.Certificates[name].Renewed)
 	}
-	for _, name := range slices.Sorted(maps.Keys(held.Authorities)) {
-		logOne(KindAuthority, name, held.Authorities[name].Validity, false)
-		logOne("revocation list of authority", name, held.Authorities[name].Lists, false)
+	for _, name := range slices.Sorted(maps.Keys(contents.Authorities)) {
+		logOne(KindAuthority, name, contents.Authorities[name].Validity, false)
+		logOne("revocation list of authority", name, contents.Authorities[name].Lists, false)
 	}
 	e.stages = stages
 }
 
-func logEnd(what, name string, end time.Time, urgent, renewed bool, log *slog.Logger) {
-	say, cure := log.Warn, "replace its file"
+func logEnd(message, name string, end time.Time, urgent, renewed bool, log *slog.Logger) {
+	logLine, cure := log.Warn, "replace its file"
 	if urgent {
-		say = log.Error
+		logLine = log.Error
 	}
 	if renewed {
 		cure = "ACME has not renewed it yet, gatewright status says why"
 	}
-	say(what+": "+cure, "name", name, "end", end.UTC().Format(time.RFC3339))
+	logLine(message+": "+cure, "name", name, "end", end.UTC().Format(time.RFC3339))
 }
 
-// stageOf says in words how near an end is; "": not near.
+// stageOf describes how near an end is; "": not near.
 func stageOf(validity Validity, now time.Time) (stage string, urgent bool) {
 	switch warnings := validity.Warnings(); {
 	case validity.Ends.IsZero() || now.Before(warnings.Soon):

@@ -28,7 +28,7 @@ const (
 	changed  = `INFO certificate files have changed, and are served`
 )
 
-// lines are the level and message of what was logged.
+// lines are the levels and messages of the log.
 type lines struct {
 	slog.Handler
 
@@ -51,7 +51,7 @@ func (l *lines) take() []string {
 	return taken
 }
 
-// ending is a certificate that a watcher looks at, in a synctest bubble: time passes as the test says.
+// ending is a certificate under watch, in a synctest bubble: time passes as the test says.
 type ending struct {
 	t       *testing.T
 	folder  string
@@ -70,14 +70,14 @@ func newEnding(t *testing.T) *ending {
 	return e
 }
 
-// issue writes a certificate that ends so much later, and its key, while nothing looks.
+// issue writes a certificate that expires after a time, and its key, while no watcher runs.
 func (e *ending) issue(left time.Duration) {
 	e.t.Helper()
 	issued := e.ca.IssueFor("web.example", certificatestest.Key(e.t, elliptic.P256()), time.Now().Add(left))
 	certificatestest.Write(e.t, e.folder, map[string][]byte{"chain": issued.Chain, "key": issued.Key})
 }
 
-// watch begins to look at the certificate, as when a Gateway is applied.
+// watch begins to watch the certificate, as when a Gateway is applied.
 func (e *ending) watch() {
 	e.t.Helper()
 	sources := oneCertificate(filepath.Join(e.folder, "chain"), filepath.Join(e.folder, "key"))
@@ -93,7 +93,7 @@ func (e *ending) watch() {
 	synctest.Wait()
 }
 
-// pass lets time pass, and with it looks.
+// pass lets time pass, in which the watcher checks the files.
 func (e *ending) pass(long time.Duration) {
 	time.Sleep(long)
 	synctest.Wait()
@@ -127,7 +127,7 @@ func TestTheEndOfACertificateIsLoggedOnceForEachStage(t *testing.T) {
 	})
 }
 
-func TestACertificateThatLivesShortlyIsWarnedOfByItsShareOfThat(t *testing.T) {
+func TestAShortLivedCertificateIsWarnedOfByShareOfItsLifetime(t *testing.T) {
 	for _, days := range []time.Duration{6, 30, 45} { // by ACME, of the tutorial, by ACME in the years to come
 		synctest.Test(t, func(t *testing.T) {
 			e := newEnding(t)
@@ -156,7 +156,7 @@ func TestACertificateThatIsRenewedInTimeIsNeverWarnedOf(t *testing.T) {
 	}
 }
 
-func TestTheEndOfACertificateThatACMERenewsAsksNobodyToReplaceIt(t *testing.T) {
+func TestTheEndOfACertificateThatACMERenewsAsksForNoReplacement(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEnding(t)
 		e.renewed = true
@@ -201,7 +201,7 @@ func TestTheEndOfACertificateInThePlaceOfAnotherIsLogged(t *testing.T) {
 	})
 }
 
-func TestACertificateThatWasReplacedHalfLogsItsEndOnce(t *testing.T) {
+func TestAHalfReplacedCertificateLogsItsEndOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEnding(t)
 		e.issue(12 * day)

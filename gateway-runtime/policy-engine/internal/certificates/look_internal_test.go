@@ -10,8 +10,8 @@ import (
 	"gatewright.dev/policy-engine/internal/certificates/certificatestest"
 )
 
-// TestFilesThatDoNotFitAreSaidAtTheSecondLook: at the first one of them may not be written yet.
-func TestFilesThatDoNotFitAreSaidAtTheSecondLook(t *testing.T) {
+// TestMismatchedFilesAreLoggedAtTheSecondCheck: at the first check one of them may not be written yet.
+func TestMismatchedFilesAreLoggedAtTheSecondCheck(t *testing.T) {
 	ca, folder := certificatestest.NewAuthority(t, "ca"), t.TempDir()
 	first, next := ca.Issue("first.example"), ca.Issue("next.example")
 	paths := certificatestest.Write(t, folder, map[string][]byte{"chain": first.Chain, "key": first.Key})
@@ -23,17 +23,17 @@ func TestFilesThatDoNotFitAreSaidAtTheSecondLook(t *testing.T) {
 	var text bytes.Buffer
 	log := slog.New(slog.NewTextHandler(&text, nil))
 	w := &watch{sources: sources, held: held, failures: failures, marks: map[Source]mark{}, log: log, expiry: &expiry{}}
-	looks := func(when string, said int, changed bool) {
+	check := func(when string, count int, changed bool) {
 		t.Helper()
-		if got := w.look(time.Now()); got != changed || strings.Count(text.String(), "cannot be used") != said {
-			t.Fatalf("%s: expected %d mistakes to be said, and changed %t, got %t:\n%s", when, said, changed, got, &text)
+		if got := w.check(time.Now()); got != changed || strings.Count(text.String(), "cannot be used") != count {
+			t.Fatalf("%s: expected %d failures to be logged, and changed %t, got %t:\n%s", when, count, changed, got, &text)
 		}
 	}
-	looks("before", 0, false)
+	check("before", 0, false)
 	certificatestest.Write(t, folder, map[string][]byte{"chain": next.Chain})
-	looks("with a key of before", 0, false)
-	looks("still so", 1, true)
-	looks("and still", 1, false)
+	check("with a key of before", 0, false)
+	check("still so", 1, true)
+	check("and still", 1, false)
 	certificatestest.Write(t, folder, map[string][]byte{"key": next.Key})
-	looks("with both", 1, true)
+	check("with both", 1, true)
 }

@@ -24,12 +24,12 @@ type Pair struct {
 type Trust struct {
 	Certificates    []byte
 	RevocationLists []byte   // empty: none
-	EachHasList     bool     // each authority has a revocation list
-	Validity        Validity // of the certificate that ends first
-	Lists           Validity // of the list that ends first; after that, clients with a certificate of its authority are refused
+	EachHasList     bool     // every authority has a revocation list
+	Validity        Validity // of the certificate that expires first
+	Lists           Validity // of the list that expires first; after that, clients with a certificate of its authority are refused
 }
 
-// leastRSABits is what Envoy takes of RSA.
+// leastRSABits is the shortest RSA key that Envoy accepts.
 const leastRSABits = 2048
 
 func parsePair(source Certificate, chain, key []byte) (Pair, error) {
@@ -51,7 +51,7 @@ func parsePair(source Certificate, chain, key []byte) (Pair, error) {
 	return Pair{Chain: chain, Key: key, Validity: Validity{leaf.NotBefore, leaf.NotAfter}}, nil
 }
 
-// checkKind refuses what Envoy would refuse.
+// checkKind refuses the keys that Envoy would refuse.
 func checkKind(leaf *x509.Certificate) error {
 	switch key := leaf.PublicKey.(type) {
 	case *rsa.PublicKey:
@@ -70,7 +70,7 @@ func checkKind(leaf *x509.Certificate) error {
 	return fmt.Errorf("expected a certificate for a key of RSA, of ECDSA P-256, P-384 or P-521, or Ed25519, got %s: have it issued for such a key", leaf.PublicKeyAlgorithm)
 }
 
-// checkKey says what is wrong with a key by its form alone. It quotes nothing of it.
+// checkKey checks the form of a key. Its error quotes nothing of the key.
 func checkKey(key []byte) error {
 	for block, rest := pem.Decode(key); block != nil; block, rest = pem.Decode(rest) {
 		switch {
@@ -88,32 +88,32 @@ func checkKey(key []byte) error {
 	return errors.New("expected a PEM block PRIVATE KEY, got none: name the file with the private key")
 }
 
-// parseCertificates reads all that is in a PEM text; anything in it but certificates is passed over.
+// parseCertificates parses all certificates of a PEM text; it skips everything else.
 func parseCertificates(text []byte) ([]*x509.Certificate, error) {
-	var found []*x509.Certificate
-	err := eachBlock(text, func(block *pem.Block) error {
+	var certificates []*x509.Certificate
+	err := forEachBlock(text, func(block *pem.Block) error {
 		if block.Type != "CERTIFICATE" {
 			return nil
 		}
 		certificate, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			return fmt.Errorf("certificate %d: %w", len(found)+1, err)
+			return fmt.Errorf("certificate %d: %w", len(certificates)+1, err)
 		}
-		found = append(found, certificate)
+		certificates = append(certificates, certificate)
 		return nil
 	})
-	if err == nil && len(found) == 0 {
+	if err == nil && len(certificates) == 0 {
 		err = errors.New("expected a PEM block CERTIFICATE, got none: name a file in PEM form")
 	}
-	return found, err
+	return certificates, err
 }
 
-// eachBlock fails where a block has no end: the file is being written.
-func eachBlock(text []byte, take func(*pem.Block) error) error {
+// forEachBlock calls handle with each PEM block. It fails if a block has no end: the file is being written.
+func forEachBlock(text []byte, handle func(*pem.Block) error) error {
 	var errs []error
 	block, rest := pem.Decode(text)
 	for ; block != nil; block, rest = pem.Decode(rest) {
-		errs = append(errs, take(block))
+		errs = append(errs, handle(block))
 	}
 	if bytes.Contains(rest, []byte("-----BEGIN")) {
 		errs = append(errs, errors.New("expected whole PEM blocks, got one without an end, or of something that is not base64: write the file again"))
@@ -127,49 +127,49 @@ func parseTrust(source Authority, authorities, lists []byte) (Trust, error) {
 		return Trust{}, fmt.Errorf("%s: %w", source.File, err)
 	}
 	trust := Trust{Certificates: authorities}
-	for _, one := range certificates {
-		trust.Validity = earlier(trust.Validity, Validity{one.NotBefore, one.NotAfter})
+	for _, certificate := range certificates {
+		trust.Validity = earlier(trust.Validity, Validity{certificate.NotBefore, certificate.NotAfter})
 	}
 	if source.RevocationFile == "" {
 		return trust, nil
 	}
-	found, err := parseLists(lists, certificates)
+	revocations, err := parseLists(lists, certificates)
 	if err != nil {
 		return Trust{}, fmt.Errorf("%s: %w", source.RevocationFile, err)
 	}
 	trust.RevocationLists = lists
-	for _, one := range found {
-		trust.Lists = earlier(trust.Lists, Validity{one.ThisUpdate, one.NextUpdate})
+	for _, certificate := range revocations {
+		trust.Lists = earlier(trust.Lists, Validity{certificate.ThisUpdate, certificate.NextUpdate})
 	}
 	trust.EachHasList = true
-	for _, one := range certificates {
-		trust.EachHasList = trust.EachHasList && hasList(one, found)
+	for _, certificate := range certificates {
+		trust.EachHasList = trust.EachHasList && hasList(certificate, revocations)
 	}
 	return trust, nil
 }
 
 func parseLists(text []byte, authorities []*x509.Certificate) ([]*x509.RevocationList, error) {
-	var found []*x509.RevocationList
-	err := eachBlock(text, func(block *pem.Block) error {
+	var result []*x509.RevocationList
+	err := forEachBlock(text, func(block *pem.Block) error {
 		if block.Type != "X509 CRL" {
 			return nil
 		}
 		list, err := x509.ParseRevocationList(block.Bytes)
 		if err != nil {
-			return fmt.Errorf("revocation list %d: %w", len(found)+1, err)
+			return fmt.Errorf("revocation list %d: %w", len(result)+1, err)
 		}
-		found = append(found, list)
+		result = append(result, list)
 		for _, authority := range authorities {
 			if list.CheckSignatureFrom(authority) == nil {
 				return nil
 			}
 		}
-		return fmt.Errorf("revocation list %d: expected one that an authority of the file beside it has signed, got one of %s", len(found), list.Issuer)
+		return fmt.Errorf("revocation list %d: expected one that an authority of the file beside it has signed, got one of %s", len(result), list.Issuer)
 	})
-	if err == nil && len(found) == 0 {
+	if err == nil && len(result) == 0 {
 		err = errors.New("expected a PEM block X509 CRL, got none: name a file in PEM form, or none")
 	}
-	return found, err
+	return result, err
 }
 
 func hasList(authority *x509.Certificate, lists []*x509.RevocationList) bool {
@@ -181,7 +181,7 @@ func hasList(authority *x509.Certificate, lists []*x509.RevocationList) bool {
 	return false
 }
 
-// earlier is the first of two times; zero is none.
+// earlier returns the validity that ends first; a zero end is never.
 func earlier(a, b Validity) Validity {
 	if a.Ends.IsZero() || !b.Ends.IsZero() && b.Ends.Before(a.Ends) {
 		return b

@@ -14,29 +14,30 @@ import (
 	"gatewright.dev/policy-engine/internal/filelook"
 )
 
-// DefaultPeriod is how often files are looked at.
+// DefaultPeriod is the time between two checks of the files.
 const DefaultPeriod = time.Second
 
-// Watcher looks at files, and says when what they hold has changed, or whether it can be used. A change that cannot be used
-// leaves what was read before, and is logged once; of a file that is being written, the next look decides. Close it.
+// Watcher checks files periodically, and reports when their content has changed, or whether it can be used. After a change that
+// cannot be used, the earlier content stays, and the failure is logged once; a file that is being written is decided by the
+// next check. Close it.
 //
-// Files are looked at and not subscribed to: so any way of replacing them is seen, symbolic links on the way and file
-// systems of a network too. There is no goroutine while there is nothing to look at.
+// It polls the files instead of subscribing to them, which detects any way of replacing them, including symbolic links on the
+// path and network file systems. No goroutine runs while there is nothing to watch.
 type Watcher struct {
 	period  time.Duration
 	log     *slog.Logger
 	changes chan Change
 
 	mutex  sync.Mutex
-	end    chan struct{} // closed to end the goroutine that looks; nil: there is none
+	end    chan struct{} // closed to end the polling goroutine; nil: none runs
 	done   chan struct{}
-	expiry expiry // of the goroutine that looks
+	expiry expiry // of the polling goroutine
 }
 
-// Change is all that is known of the files after some have changed.
+// Change is the state of all files after some have changed.
 type Change struct {
 	Contents Contents
-	Failures Failures // files that cannot be used: of those, the contents are what they held before, if anything
+	Failures Failures // files that cannot be used: Contents has their earlier content, if any
 }
 
 // NewWatcher makes a watcher; period 0 is DefaultPeriod.
@@ -47,11 +48,11 @@ func NewWatcher(period time.Duration, log *slog.Logger) *Watcher {
 	return &Watcher{period: period, log: log, changes: make(chan Change)}
 }
 
-// Changes yields what is known after some of it has changed.
+// Changes yields the state of the files after a change.
 func (w *Watcher) Changes() <-chan Change { return w.changes }
 
-// Watch looks at these files from now on, and at no others. held is what was read of them, failures what could not be.
-func (w *Watcher) Watch(sources Sources, held Contents, failures Failures) {
+// Watch replaces the files that are watched. contents is what was read of them, failures the files that could not be used.
+func (w *Watcher) Watch(sources Sources, contents Contents, failures Failures) {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
 	w.stop()
@@ -59,7 +60,7 @@ func (w *Watcher) Watch(sources Sources, held Contents, failures Failures) {
 		return
 	}
 	w.end, w.done = make(chan struct{}), make(chan struct{})
-	watch := &watch{sources: sources, held: held.clone(), failures: maps.Clone(failures), marks: map[Source]mark{}, log: w.log, expiry: &w.expiry}
+	watch := &watch{sources: sources, held: contents.clone(), failures: maps.Clone(failures), marks: map[Source]mark{}, log: w.log, expiry: &w.expiry}
 	if watch.failures == nil {
 		watch.failures = Failures{}
 	}
@@ -69,7 +70,7 @@ func (w *Watcher) Watch(sources Sources, held Contents, failures Failures) {
 	}(w.end, w.done)
 }
 
-// Close ends it.
+// Close stops watching.
 func (w *Watcher) Close() {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
@@ -87,9 +88,9 @@ func (w *Watcher) stop() {
 func (w *Watcher) run(end <-chan struct{}, watch *watch) {
 	ticker := time.NewTicker(w.period)
 	defer ticker.Stop()
-	var out chan Change // nil: nothing is to be told
+	var out chan Change // nil: nothing to report
 	for {
-		if watch.look(time.Now()) {
+		if watch.check(time.Now()) {
 			out = w.changes
 		}
 		for waiting := true; waiting; {
@@ -105,7 +106,7 @@ func (w *Watcher) run(end <-chan struct{}, watch *watch) {
 	}
 }
 
-// watch is what one set of files is known to hold.
+// watch is the known state of one set of files.
 type watch struct {
 	sources  Sources
 	held     Contents
@@ -115,76 +116,76 @@ type watch struct {
 	expiry   *expiry
 }
 
-// mark is what a source's files looked like at the last look.
+// mark is the state of a source's files at the last check.
 type mark struct {
 	files  string
-	failed bool // what they hold cannot be used
-	logged bool // and that was logged
+	failed bool // the content cannot be used
+	logged bool // and the failure was logged
 	read   time.Time
 }
 
-// look reads again what looks different, and reports whether something of it is, or can be used now and could not before, or
-// the other way round.
-func (w *watch) look(now time.Time) (changed bool) {
+// check reads the sources again whose files look different, and reports whether the content of one has changed, or whether it
+// can be used.
+func (w *watch) check(now time.Time) (changed bool) {
 	for _, name := range slices.Sorted(maps.Keys(w.sources.Certificates)) {
 		source := w.sources.Certificates[name]
-		changed = again(w, Source{KindCertificate, name}, source.files(), source.load, w.held.Certificates, Pair.same, now) || changed
+		changed = reread(w, Source{KindCertificate, name}, source.files(), source.load, w.held.Certificates, Pair.same, now) || changed
 	}
 	for _, name := range slices.Sorted(maps.Keys(w.sources.Authorities)) {
 		source := w.sources.Authorities[name]
-		changed = again(w, Source{KindAuthority, name}, source.files(), source.load, w.held.Authorities, Trust.same, now) || changed
+		changed = reread(w, Source{KindAuthority, name}, source.files(), source.load, w.held.Authorities, Trust.same, now) || changed
 	}
 	w.expiry.log(w.sources, w.held, w.log, now)
 	return changed
 }
 
-// again reads one source again if its files look different from the last look, or may have been written since unseen.
-func again[C any](
-	w *watch, source Source, files []string, load func() (C, error), held map[string]C, same func(a, b C) bool, now time.Time,
+// reread reads one source again if its files look different from the last check, or may have been written since without a trace.
+func reread[C any](
+	w *watch, source Source, files []string, load func() (C, error), contents map[string]C, same func(a, b C) bool, now time.Time,
 ) (changed bool) {
-	before := w.marks[source]
-	looks, newest := lookOf(files)
-	if looks == before.files && before.read.Sub(newest) > filelook.Settled && (!before.failed || before.logged) {
+	previous := w.marks[source]
+	fingerprint, newest := fingerprintOf(files)
+	if fingerprint == previous.files && previous.read.Sub(newest) > filelook.Settled && (!previous.failed || previous.logged) {
 		return false
 	}
 	content, err := load()
-	mark := mark{files: looks, failed: err != nil, read: now}
+	mark := mark{files: fingerprint, failed: err != nil, read: now}
 	defer func() { w.marks[source] = mark }()
 	reason, failing := w.failures[source]
 	if err != nil {
-		// Files that are replaced one after the other do not fit for a moment: what is the same at the next look is meant.
-		if mark.logged = before.failed && before.files == looks; !mark.logged || (failing && reason == err.Error()) {
+		// A certificate and its key are replaced one after the other, so a failure counts only at the second check of the same files.
+		if mark.logged = previous.failed && previous.files == fingerprint; !mark.logged || (failing && reason == err.Error()) {
 			return false
 		}
 		w.failures[source] = err.Error()
-		w.log.Error("certificate files cannot be used; what they held before goes on being served", source.Kind, source.Name, "reason", err.Error())
+		w.log.Error("certificate files cannot be used; their previous content is still served", source.Kind, source.Name, "reason", err.Error())
 		return true
 	}
 	delete(w.failures, source)
-	if old, has := held[source.Name]; has && same(old, content) {
+	if old, ok := contents[source.Name]; ok && same(old, content) {
 		if failing {
 			w.log.Info("certificate files can be used again", source.Kind, source.Name)
 		}
 		return failing
 	}
-	held[source.Name] = content
+	contents[source.Name] = content
 	w.log.Info("certificate files have changed, and are served", source.Kind, source.Name, "files", files)
 	return true
 }
 
-// lookOf is what files look like from outside, and the time of the newest change.
-func lookOf(files []string) (looks string, newest time.Time) {
+// fingerprintOf returns what identifies the state of files from outside, and the time of the newest change.
+func fingerprintOf(files []string) (fingerprint string, newest time.Time) {
 	for _, file := range files {
-		found, err := os.Stat(file)
+		info, err := os.Stat(file)
 		if err != nil {
-			looks += fmt.Sprintf("%v;", errors.Is(err, fs.ErrNotExist))
+			fingerprint += fmt.Sprintf("%v;", errors.Is(err, fs.ErrNotExist))
 			continue
 		}
-		one, changed := filelook.Of(found)
+		part, changed := filelook.Of(info)
 		if changed.After(newest) {
 			newest = changed
 		}
-		looks += one
+		fingerprint += part
 	}
-	return looks, newest
+	return fingerprint, newest
 }

@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// log is what was logged, to be read while more is.
+// log is a log that can be read while it is written.
 type log struct {
 	mutex sync.Mutex
 	text  bytes.Buffer
@@ -36,7 +36,7 @@ func (l *log) count(text string) int {
 	return strings.Count(l.text.String(), text)
 }
 
-// watched is a folder with the files chain and key, that a watcher looks at.
+// watched is a watched folder with the files chain and key.
 type watched struct {
 	t       *testing.T
 	folder  string
@@ -91,17 +91,17 @@ func (w *watched) staysFor(limit time.Duration) {
 	}
 }
 
-// fails waits until it is told that the files cannot be used, for such a reason, beside what they held before.
+// fails waits until the files are reported as unusable, for such a reason, with their earlier content.
 func (w *watched) fails(before certificatestest.Issued, reason string) {
 	w.t.Helper()
 	select {
 	case change := <-w.watcher.Changes():
-		said := change.Failures[certificates.Source{Kind: certificates.KindCertificate, Name: "web"}]
-		if held := change.Contents.Certificates["web"]; !bytes.Equal(held.Chain, before.Chain) || !strings.Contains(said, reason) {
-			w.t.Fatalf("expected the one before and %q, got %q beside a certificate that ends %s", reason, said, held.Validity.Ends)
+		reported := change.Failures[certificates.Source{Kind: certificates.KindCertificate, Name: "web"}]
+		if held := change.Contents.Certificates["web"]; !bytes.Equal(held.Chain, before.Chain) || !strings.Contains(reported, reason) {
+			w.t.Fatalf("expected the one before and %q, got %q beside a certificate that ends %s", reason, reported, held.Validity.Ends)
 		}
 	case <-time.After(10 * time.Second):
-		w.t.Fatal("nothing was told within 10 s")
+		w.t.Fatal("no change was reported within 10 s")
 	}
 }
 
@@ -173,7 +173,7 @@ func TestAKubernetesSecretThatChanges(t *testing.T) {
 	w.becomes(second)
 }
 
-func TestAPairThatIsWrittenHalfIsNotServedAndNotComplainedOfAtOnce(t *testing.T) {
+func TestAHalfWrittenPairIsNeitherServedNorLoggedAtOnce(t *testing.T) {
 	w := watch(t, t.TempDir())
 	first := w.ca.Issue("first.example")
 	w.write(w.folder, first)
@@ -182,8 +182,8 @@ func TestAPairThatIsWrittenHalfIsNotServedAndNotComplainedOfAtOnce(t *testing.T)
 	certificatestest.Write(t, w.folder, map[string][]byte{"chain": next.Chain})
 	w.fails(first, filepath.Join(w.folder, "key"))
 	w.staysFor(200 * time.Millisecond)
-	if said := w.log.count("cannot be used"); said != 1 {
-		t.Errorf("expected it to be said once, got %d times:\n%s", said, &w.log.text)
+	if reported := w.log.count("cannot be used"); reported != 1 {
+		t.Errorf("expected it to be logged once, got %d times:\n%s", reported, &w.log.text)
 	}
 	if w.log.count(filepath.Join(w.folder, "key")) == 0 {
 		t.Errorf("expected the file's name, got\n%s", &w.log.text)
@@ -192,7 +192,7 @@ func TestAPairThatIsWrittenHalfIsNotServedAndNotComplainedOfAtOnce(t *testing.T)
 	w.becomes(next)
 }
 
-func TestWhatIsGoodAgainAndTheSameIsTold(t *testing.T) {
+func TestTheRecoveryOfUnchangedFilesIsReported(t *testing.T) {
 	w := watch(t, t.TempDir())
 	first := w.ca.Issue("first.example")
 	w.write(w.folder, first)
@@ -207,7 +207,7 @@ func TestWhatIsGoodAgainAndTheSameIsTold(t *testing.T) {
 	w.staysFor(50 * time.Millisecond)
 }
 
-func TestAFileThatWasNotThereIsServedOnceItIs(t *testing.T) {
+func TestAMissingFileIsServedOnceItExists(t *testing.T) {
 	w := watch(t, t.TempDir())
 	sources := oneCertificate(filepath.Join(w.folder, "chain"), filepath.Join(w.folder, "key"))
 	held, failures := certificates.Load(sources)
@@ -218,7 +218,7 @@ func TestAFileThatWasNotThereIsServedOnceItIs(t *testing.T) {
 	w.becomes(late)
 }
 
-func TestWhatIsWatchedNoMoreIsLetGo(t *testing.T) {
+func TestUnwatchedFilesAreReleased(t *testing.T) {
 	w := watch(t, t.TempDir())
 	w.write(w.folder, w.ca.Issue("first.example"))
 	w.begin()

@@ -10,7 +10,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// actionTable is conformance/actions.json, to which Python policies are held as well.
+// actionTable is conformance/actions.json, which applies to Python policies as well.
 type actionTable struct{ Taken, Refused []actionCase }
 
 type actionCase struct {
@@ -66,7 +66,7 @@ func scriptHeaders(lines [][2]scriptText) []v1alpha.Header {
 	return headers
 }
 
-// refusal is what the chain says of the action to a message with one header.
+// refusal is the chain's verdict on the action, for a message with one header.
 func (c actionCase) refusal() error {
 	a := c.Action
 	if a.Kind == "answer" {
@@ -86,10 +86,10 @@ func (c actionCase) refusal() error {
 	}
 	list := newHeaderList(v1alpha.Headers{{Name: "x-client", Value: "1"}})
 	list.apply(headers)
-	return list.oversized()
+	return list.checkSize()
 }
 
-func TestActionsAreTakenOrRefusedAsInTheTable(t *testing.T) {
+func TestActionsAreAcceptedOrRefusedAsInTheTable(t *testing.T) {
 	text, err := os.ReadFile("../../../../conformance/actions.json")
 	if err != nil {
 		t.Fatal(err)

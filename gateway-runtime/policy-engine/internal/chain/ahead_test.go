@@ -11,8 +11,8 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// ahead is a flow that is given its chunks by a goroutine of its own, which asks for them before they are wanted, as the
-// bridge to Python does.
+// ahead is a flow whose chunks are read by a goroutine of its own, before the flow needs them, as the bridge to Python
+// does.
 func ahead(inner flow) flow {
 	return func(ctx context.Context, t *transcript, name string, trailers *v1alpha.Trailers, chunks v1alpha.Chunks) v1alpha.Chunks {
 		return func(yield func([]byte, error) bool) {
@@ -49,16 +49,16 @@ func ahead(inner flow) flow {
 	}
 }
 
-// says yields something without asking for a chunk, and ends.
+// says yields a chunk without asking for one, and ends.
 func says(_ context.Context, _ *transcript, _ string, _ *v1alpha.Trailers, _ v1alpha.Chunks) v1alpha.Chunks {
 	return func(yield func([]byte, error) bool) { yield([]byte("hello"), nil) }
 }
 
-// TestWhoAsksAheadHoldsNothingUp: while a goroutine of a policy's waits for a chunk that comes only later, or never, what the
-// policy yields goes on, its headers before it, and its end ends the body.
-func TestWhoAsksAheadHoldsNothingUp(t *testing.T) {
+// TestAskingAheadDelaysNothing: while a policy's goroutine waits for a chunk that comes later, or never, the policy's
+// output is sent, headers first, and its end ends the body.
+func TestAskingAheadDelaysNothing(t *testing.T) {
 	everyKind(t, func(t *testing.T, kind string) {
-		for what, c := range map[string]struct {
+		for point, c := range map[string]struct {
 			made  []flow
 			holds map[string]string
 			sent  string
@@ -86,19 +86,20 @@ func TestWhoAsksAheadHoldsNothingUp(t *testing.T) {
 				}
 			}
 			if got := strings.Join(sent, " "); err != nil || got != c.sent || x.lines[len(x.lines)-1] != "send all of" && x.lines[len(x.lines)-2] != "send all of" {
-				t.Errorf("%s: %v; expected %q, got %v", what, err, c.sent, x.lines)
+				t.Errorf("%s: %v; expected %q, got %v", point, err, c.sent, x.lines)
 			}
 			for n := range c.made {
 				if seen := x.observer.of(string([]byte{'p', byte('0' + n)}) + ":v1.0.0"); len(seen) != 1 || seen[0].Failure != nil {
-					t.Errorf("%s: observed %+v", what, seen)
+					t.Errorf("%s: observed %+v", point, seen)
 				}
 			}
 		}
 	})
 }
 
-// TestWhoAsksAheadAndFails, or whose client goes, holds nothing up either, and no body that was cut is a complete one.
-func TestWhoAsksAheadAndFails(t *testing.T) {
+// TestAskingAheadAndFailing, or with a client that goes away, delays nothing either, and a cut body never looks
+// complete.
+func TestAskingAheadAndFailing(t *testing.T) {
 	everyKind(t, func(t *testing.T, kind string) {
 		for _, holds := range []string{"response 1", "response 2"} {
 			for name, made := range map[string][]flow{
@@ -107,8 +108,8 @@ func TestWhoAsksAheadAndFails(t *testing.T) {
 			} {
 				x := get().answers("a", "b")
 				ctx, cancel := context.WithCancel(t.Context())
-				x.waits = func(ctx context.Context, what string) error {
-					if what != holds {
+				x.waits = func(ctx context.Context, point string) error {
+					if point != holds {
 						return nil
 					}
 					if holds == "response 1" { // before the second chunk, with which it fails
@@ -131,7 +132,7 @@ func TestWhoAsksAheadAndFails(t *testing.T) {
 	})
 }
 
-// TestALateFailureIsTheAnswerToAResponseWithoutABody: its body is that of the answer, not of the response that it replaces.
+// TestALateFailureIsTheAnswerToAResponseWithoutABody: the body is the answer's, not that of the replaced response.
 func TestALateFailureIsTheAnswerToAResponseWithoutABody(t *testing.T) {
 	everyKind(t, func(t *testing.T, kind string) {
 		x := post("a", "b").answers("cd").holding(map[string]string{"request 1": "one: response 204", "response 0": "never"})
@@ -143,7 +144,7 @@ func TestALateFailureIsTheAnswerToAResponseWithoutABody(t *testing.T) {
 	})
 }
 
-// refusing is a proxy that has answered when the request is to go on.
+// refusing is a proxy that answers as soon as the request is sent.
 type refusing struct{ *transcript }
 
 func (r refusing) SendHeaders(direction chain.Direction, changes chain.Changes) error {
@@ -153,7 +154,8 @@ func (r refusing) SendHeaders(direction chain.Direction, changes chain.Changes) 
 	return r.transcript.SendHeaders(direction, changes)
 }
 
-// TestTheProxyAnswersBetweenTheFirstChunkAndTheHeaders: its answer passes the policies, as when a policy waited for the body.
+// TestTheProxyAnswersBetweenTheFirstChunkAndTheHeaders: its answer passes the policies, just as when a policy waits for
+// the body.
 func TestTheProxyAnswersBetweenTheFirstChunkAndTheHeaders(t *testing.T) {
 	everyKind(t, func(t *testing.T, kind string) {
 		x := post("a", "b")

@@ -2,26 +2,27 @@ package chain
 
 import "slices"
 
-// body is what is held of a message's body: the pieces as they came, joined in one when a policy is given it. It is
-// charged to the budget with what its pieces have allocated.
+// body is the part of a message's body that is held: the pieces as they came, joined when a policy reads it. The budget
+// is charged with the memory that the pieces take.
 type body struct {
 	budget *Budget
 	pieces [][]byte
-	size   int64 // bytes in them
-	held   int64 // bytes that they take
+	size   int64 // bytes of content
+	held   int64 // bytes of memory
 }
 
 const (
-	// pieceOverhead is what a piece takes beside its bytes: its place in the list, and the message that it came in.
+	// pieceOverhead is what a piece takes besides its bytes: its place in the list, and the message that it came in.
 	pieceOverhead = 64
-	// smallPiece is what is copied rather than kept: a body that comes byte by byte must not cost a piece for each.
+	// smallPiece is the size below which pieces are copied together: a body that comes byte by byte must not cost a piece
+	// for each.
 	smallPiece = 4 << 10
-	// block is what small pieces are gathered in.
+	// block is the size of the memory in which small pieces are collected.
 	block = 16 << 10
 )
 
-// add appends the next piece of a body of declared bytes; 0: unknown. It reports whether the piece fits the
-// budget; it is kept all the same.
+// add appends the next piece of a body of declared bytes; 0: unknown. It reports whether the piece fits the budget; a
+// piece that does not fit is kept all the same.
 func (b *body) add(piece []byte, declared int64) bool {
 	size := b.size + int64(len(piece))
 	if last := len(b.pieces) - 1; last >= 0 && cap(b.pieces[last])-len(b.pieces[last]) >= len(piece) {
@@ -31,7 +32,7 @@ func (b *body) add(piece []byte, declared int64) bool {
 	}
 	switch {
 	case len(b.pieces) > 0 && size <= declared && 2*size >= declared && b.join(declared):
-		return b.add(piece, declared) // half of it is there: it has got all the room that it will need
+		return b.add(piece, declared) // half of it is there, and now it has room for all
 	case len(piece) < smallPiece && len(b.pieces) > 0:
 		return b.appendPiece(append(make([]byte, 0, max(len(piece), int(min(b.size, block)))), piece...))
 	}
@@ -48,7 +49,7 @@ func (b *body) appendPiece(piece []byte) bool {
 	return fits
 }
 
-// join makes one piece of all, with room for so many bytes, if there is.
+// join copies all pieces into one with room for that many bytes, if the budget allows it.
 func (b *body) join(room int64) bool {
 	if !b.budget.tryReserve(room + pieceOverhead) {
 		return false
@@ -62,10 +63,10 @@ func (b *body) join(room int64) bool {
 	return true
 }
 
-// whole is all that is held, in one piece, nil if that is nothing; false if there is no room for joining it.
+// whole returns the body in one piece, nil if it is empty; false if the budget has no room for joining it.
 func (b *body) whole() ([]byte, bool) {
 	if len(b.pieces) > 1 && !b.join(b.size) {
-		b.budget.refused.Add(1) // it has a limit
+		b.budget.refused.Add(1) // a budget that refuses is not nil
 		return nil, false
 	}
 	if b.size == 0 {
@@ -74,7 +75,7 @@ func (b *body) whole() ([]byte, bool) {
 	return slices.Clip(b.pieces[0]), true
 }
 
-// trySet makes a policy's body the one that is held, unless it does not fit.
+// trySet replaces the body by a policy's, unless that does not fit.
 func (b *body) trySet(whole []byte) bool {
 	if !b.budget.reserve(int64(cap(whole))) {
 		return false
@@ -83,19 +84,19 @@ func (b *body) trySet(whole []byte) bool {
 	return true
 }
 
-// set makes whole what is held, whether it fits or not.
+// set replaces the body by whole, even if it does not fit.
 func (b *body) set(whole []byte) {
 	b.budget.charge(int64(cap(whole)))
 	b.replace(whole)
 }
 
-// replace gives back what is held for whole, which is charged already.
+// replace gives back the memory of the body, in favour of whole, which is charged already.
 func (b *body) replace(whole []byte) {
 	b.drop()
 	b.pieces, b.size, b.held = [][]byte{whole}, int64(len(whole)), int64(cap(whole))
 }
 
-// shift takes the first piece out, if there is one, and gives back what it took.
+// shift removes and returns the first piece, if there is one, and gives back its memory.
 func (b *body) shift() ([]byte, bool) {
 	if len(b.pieces) == 0 {
 		return nil, false
@@ -112,7 +113,7 @@ func (b *body) shift() ([]byte, bool) {
 	return piece, true
 }
 
-// drop gives back all that is held.
+// drop gives back the memory of the whole body.
 func (b *body) drop() {
 	b.budget.charge(-b.held)
 	*b = body{budget: b.budget}

@@ -10,8 +10,8 @@ import (
 	"gatewright.dev/policy-engine/internal/property"
 )
 
-// TestABodyIsWhatCame, however it was cut, is charged with no less than what it takes, and gives all of it back.
-func TestABodyIsWhatCame(t *testing.T) {
+// TestABodyKeepsItsContent, however it was cut, is charged with no less than its memory, and gives all of it back.
+func TestABodyKeepsItsContent(t *testing.T) {
 	property.Check(t, func(t *rapid.T) {
 		budget := NewBudget(64 << 20)
 		held, want := body{budget: budget}, []byte(nil)
@@ -20,7 +20,7 @@ func TestABodyIsWhatCame(t *testing.T) {
 		for _, size := range sizes {
 			declared += size
 		}
-		if rapid.Bool().Draw(t, "nobody knows its size") {
+		if rapid.Bool().Draw(t, "its size is unknown") {
 			declared = 0
 		}
 		for at, size := range sizes {
@@ -47,7 +47,7 @@ func TestABodyIsWhatCame(t *testing.T) {
 	})
 }
 
-// TestABodyThatIsTakenPieceByPieceGivesBackEach: a stream lasts, and what has gone on of it is no longer held.
+// TestABodyThatIsTakenPieceByPieceGivesBackEach: a stream lasts, and pieces that have been sent are no longer held.
 func TestABodyThatIsTakenPieceByPieceGivesBackEach(t *testing.T) {
 	property.Check(t, func(t *rapid.T) {
 		budget := NewBudget(64 << 20)
@@ -104,7 +104,7 @@ func TestABodyOfADeclaredSizeIsJoinedOnce(t *testing.T) {
 	}
 }
 
-func TestBudgetTellsOfSteps(t *testing.T) {
+func TestBudgetReportsSteps(t *testing.T) {
 	budget := NewBudget(1 << 30)
 	budget.reserve(BudgetStep - 1)
 	select {
@@ -118,7 +118,7 @@ func TestBudgetTellsOfSteps(t *testing.T) {
 	<-budget.Changed()
 }
 
-func TestWhatDoesNotFitIsInNobodysWay(t *testing.T) {
+func TestABodyThatDoesNotFitBlocksNoOther(t *testing.T) {
 	b := NewBudget(100)
 	begun, over := make(chan struct{}), make(chan struct{})
 	var others sync.WaitGroup
@@ -145,7 +145,7 @@ func TestWhatDoesNotFitIsInNobodysWay(t *testing.T) {
 	others.Wait()
 }
 
-func TestRoomThatABodyCanDoWithoutIsNoRefusal(t *testing.T) {
+func TestAnOptionalReservationIsNoRefusal(t *testing.T) {
 	b := body{budget: NewBudget(100 << 10)}
 	for range 9 {
 		if !b.add(make([]byte, 8<<10), 80<<10) {

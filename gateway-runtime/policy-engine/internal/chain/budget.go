@@ -5,10 +5,10 @@ import (
 	"sync/atomic"
 )
 
-// Budget is how many bytes of bodies may be held at once, in all exchanges together. A nil one has no limit.
+// Budget limits the bytes of bodies held at once, in all exchanges together. A nil one has no limit.
 //
-// Counted is what is allocated, not what is used of it: what came of a body, what it is joined in, what policies made,
-// and for as long as a policy runs one more copy of what it was given, which the way to Python makes.
+// It counts allocated memory: the pieces of a body, the memory they are joined in, bodies that policies make, and while
+// a policy runs one more copy of its bodies, which the way to Python makes.
 type Budget struct {
 	limit   int64
 	held    atomic.Int64
@@ -29,13 +29,14 @@ type BudgetStats struct {
 // Stats reads the figures.
 func (b *Budget) Stats() BudgetStats { return BudgetStats{b.limit, b.held.Load(), b.refused.Load()} }
 
-// Changed has a token whenever what is held has passed another multiple of BudgetStep, up or down, since it was taken.
+// Changed has a token when the held bytes have passed another multiple of BudgetStep, up or down, since the last token
+// was taken.
 func (b *Budget) Changed() <-chan struct{} { return b.changed }
 
-// BudgetStep is the change of what is held, in bytes, that Changed tells of.
+// BudgetStep is the change of the held bytes that Changed reports.
 const BudgetStep = 8 << 20
 
-// largest is how many bytes one body may have to fit where nothing else is held: it is there twice while it is joined.
+// largest returns the size of the largest body that fits an empty budget: while it is joined, it is held twice.
 func (b *Budget) largest() int64 {
 	if b == nil {
 		return math.MaxInt64
@@ -43,7 +44,7 @@ func (b *Budget) largest() int64 {
 	return b.limit / 2
 }
 
-// fits reports whether that many bytes more would be within the limit. One that says no counts as refused.
+// fits reports whether that many bytes more would be within the limit, and counts a refusal if not.
 func (b *Budget) fits(more int64) bool {
 	if b == nil || b.held.Load()+more <= b.limit {
 		return true
@@ -52,7 +53,7 @@ func (b *Budget) fits(more int64) bool {
 	return false
 }
 
-// reserve adds bytes to what is held, unless they do not fit.
+// reserve adds bytes to the held ones, unless they do not fit.
 func (b *Budget) reserve(more int64) bool {
 	if b.tryReserve(more) {
 		return true
@@ -61,7 +62,7 @@ func (b *Budget) reserve(more int64) bool {
 	return false
 }
 
-// tryReserve is reserve for what can be done without: a failure counts as no refusal.
+// tryReserve is reserve for memory that the caller can do without: a failure counts as no refusal.
 func (b *Budget) tryReserve(more int64) bool {
 	if b == nil || more == 0 {
 		return true
@@ -78,7 +79,7 @@ func (b *Budget) tryReserve(more int64) bool {
 	}
 }
 
-// charge adds bytes that are there already, whether they fit or not. A negative number gives back.
+// charge adds bytes that are held already, whether they fit or not. A negative number gives bytes back.
 func (b *Budget) charge(more int64) {
 	if b != nil && more != 0 {
 		after := b.held.Add(more)

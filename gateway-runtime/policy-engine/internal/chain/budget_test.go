@@ -9,7 +9,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// runWithin is run with so many bytes left for all bodies. All are given back in the end.
+// runWithin is run with so many bytes left for all bodies, which are all given back in the end.
 func (t *transcript) runWithin(test *testing.T, bytes int64, instances ...*chain.Instance) {
 	test.Helper()
 	const others = 1 << 20
@@ -43,7 +43,7 @@ func TestABodyThatDoesNotFitIsRefusedUnread(t *testing.T) {
 
 const tooLarge = `answer 413 policy_bodyTooLarge [content-type:application/problem+json] {"type":"about:blank","title":"Request Entity Too Large","status":413,"detail":"The request body is too large.","requestId":"id-1"}`
 
-// TestABodyThatCanNeverFitIsTooLarge: to come again later would not help.
+// TestABodyThatCanNeverFitIsTooLarge: a retry would not help.
 func TestABodyThatCanNeverFitIsTooLarge(t *testing.T) {
 	x := post("never read")
 	x.request.Headers = append(x.request.Headers, v1alpha.Header{Name: "content-length", Value: "501"})
@@ -62,7 +62,7 @@ func TestABodyIsReadAsFarAsItFits(t *testing.T) {
 	x.expect(t, "one: request\nread "+piece+"\nread "+piece+"\nread "+piece+"\none: response 503\n"+strings.Replace(overloaded, "1]", "1,x-mark:one]", 1))
 }
 
-func TestABodyThatDoesNotFitPassesWherePublishersSaySo(t *testing.T) {
+func TestABodyThatDoesNotFitPassesUnderOnErrorContinue(t *testing.T) {
 	piece := strings.Repeat("x", 1000)
 	x := post(piece, piece, "the rest")
 	x.runWithin(t, 1500, x.marks("sees", "b", goesOn), x.marks("late", "h"))
@@ -88,8 +88,8 @@ func TestAPolicysBodyIsCharged(t *testing.T) {
 	}
 }
 
-// TestWhatAPolicyHasIsChargedWhileItRuns: a body of 1,000 bytes and the copy that goes to Python.
-func TestWhatAPolicyHasIsChargedWhileItRuns(t *testing.T) {
+// TestAPolicysCopyIsChargedWhileItRuns: a body of 1,000 bytes and the copy that goes to Python.
+func TestAPolicysCopyIsChargedWhileItRuns(t *testing.T) {
 	x := post(strings.Repeat("x", 1000))
 	x.runWithin(t, 1999, x.marks("sees", "b"))
 	x.expect(t, "read "+strings.Repeat("x", 1000)+"\n"+overloaded)

@@ -1,5 +1,5 @@
-// Package chain is what a Gatewright policy chain does with an HTTP exchange. It knows no proxy and no wire: a front
-// end gives it the message and takes the outcome.
+// Package chain executes a chain of Gatewright policies on an HTTP exchange. It knows no proxy and no wire format: a
+// front end hands it the messages, and sends the outcome.
 package chain
 
 import (
@@ -11,25 +11,25 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// Spec is what a chain is made of.
+// Spec describes a chain.
 type Spec struct {
 	ID              string // hash of its content
 	API, APIVersion string
 	Context         string // the API's context: "/orders/v1.0", "/" for the root
 	Operation       string // "GET /{id}"
 	Instances       []*Instance
-	Upstreams       []string      // names that a policy may choose by upstream
-	Bodies          *Budget       // for the bodies that it holds, of all chains together; nil: without a limit
-	RequestLimit    time.Duration // for a request's body to come in, where a policy wants it whole; 0: any time
-	Observer        Observer      // nil: there is none
-	Shadows         *Shadows      // what shadow attachments may take; nil: what one chain's may
+	Upstreams       []string      // the names that policies may choose from
+	Bodies          *Budget       // of the bodies that all chains hold together; nil: no limit
+	RequestLimit    time.Duration // the time for a request's body to arrive, if a policy needs it whole; 0: no limit
+	Observer        Observer      // nil: none
+	Shadows         *Shadows      // the bounds of shadow attachments; nil: bounds of this chain's own
 	UpstreamPaths   []UpstreamPath
 
-	StrictPaths      bool // a slash at the end makes no other path
-	EncodedResponses bool // upstream may encode responses that policies read, as the client accepts; else it is asked not to
+	StrictPaths      bool // a trailing slash does not make another path
+	EncodedResponses bool // the upstream may encode responses that policies read, as the client accepts; otherwise it is asked not to
 }
 
-// Chain is the ordered policy instances of one route. It is used by many exchanges at the same time.
+// Chain is the ordered policy instances of one route. Many exchanges use it at the same time.
 type Chain struct {
 	spec  Spec
 	steps []step
@@ -40,26 +40,26 @@ type Chain struct {
 	template  pathTemplate
 	spelling  pathSpelling
 	paths     upstreamPaths
-	all       []*Instance // with those of shadow attachments, in whose place spec.Instances has one that does nothing
+	all       []*Instance // with shadow attachments, for which spec.Instances has placeholders that do nothing
 
-	beside       *Chain // what copies of its exchanges see of it: with the budget of shadow attachments; nil: there are none
-	onlyShadows  bool   // there is no other attachment
-	copiesBodies bool   // a shadow attachment wants a body
+	shadowChain  *Chain // the chain of copied exchanges, with the budget of shadow attachments; nil: no shadow attachments
+	onlyShadows  bool   // there are no other attachments
+	copiesBodies bool   // a shadow attachment needs a body
 
-	keepsRequestBody bool // for a policy that is given it in the response phase too
-	readsResponse    bool // a policy reads the response's body, and wants it without a content encoding
-	refusesEncoded   bool // one of those does not want it decoded either
+	keepsRequestBody bool // for a policy that gets it in the response phase too
+	readsResponse    bool // a policy reads the response's body without its content encoding
+	refusesEncoded   bool // a policy that reads the body refuses an encoded one
 }
 
 // step is one policy of a chain.
 type step struct {
 	*Instance
 	observer ExecutionObserver
-	shadows  []shadow // that run at this place; nil: none
+	shadows  []shadow // that run at this step; nil: none
 }
 
-// New makes a chain. It refuses one without an id or an instance, and body modes it does not know.
-// The caller closes it when its last exchange has ended.
+// New makes a chain. It refuses a spec without an id or instances, and unknown body modes. The caller closes the chain
+// after its last exchange.
 func New(spec Spec) (*Chain, error) {
 	if spec.ID == "" {
 		return nil, errors.New("chain: expected an id, got none")
@@ -86,7 +86,7 @@ func New(spec Spec) (*Chain, error) {
 		c.spec.Observer = unobserved{}
 	}
 	c.exchanges = c.spec.Observer.Exchanges(Labels{API: spec.API, Operation: spec.Operation})
-	c.setShadowsApart()
+	c.replaceShadows()
 	for n, instance := range c.spec.Instances {
 		if c.all[n].settings.Shadow {
 			c.steps = append(c.steps, step{Instance: instance, observer: unobserved{}})
@@ -99,7 +99,8 @@ func New(spec Spec) (*Chain, error) {
 	return c, nil
 }
 
-// Close tells the chain's observer that nothing more comes. It leaves the instances alone, which other chains may share.
+// Close notifies the chain's observer that no more events will come. It leaves the instances alone, which other chains
+// may share.
 func (c *Chain) Close() {
 	for _, step := range c.steps {
 		step.observer.Close()
@@ -124,7 +125,7 @@ func (c *Chain) mergeMode(instance *Instance) error {
 	mergeBody(&c.mode.RequestBodyMode, mode.RequestBodyMode)
 	mergeBody(&c.mode.ResponseBodyMode, mode.ResponseBodyMode)
 	if instance.settings.Shadow {
-		return nil // it takes what there is: nothing is asked for that upstream or the client would notice
+		return nil // it gets what is there: the engine asks for nothing that the upstream or the client would notice
 	}
 	c.keepsRequestBody = c.keepsRequestBody || wantsRequestBodyInResponse(mode)
 	c.readsResponse = c.readsResponse || readsResponse(mode)
@@ -132,14 +133,14 @@ func (c *Chain) mergeMode(instance *Instance) error {
 	return nil
 }
 
-// mergeBody makes a mode the union of two: a body that one policy wants whole is buffered for it, whoever streams it.
+// mergeBody makes a mode the union of two: a body that one policy needs whole is buffered, even if others stream it.
 func mergeBody(into *v1alpha.BodyMode, mode v1alpha.BodyMode) {
 	if mode == v1alpha.BodyBuffer || mode == v1alpha.BodyStream && *into == v1alpha.BodySkip {
 		*into = mode
 	}
 }
 
-// checkMode refuses modes that the policy cannot have.
+// checkMode refuses modes that the policy does not support.
 func checkMode(instance *Instance) error {
 	mode := instance.settings.Mode
 	for _, body := range [...]v1alpha.BodyMode{mode.RequestBodyMode, mode.ResponseBodyMode} {
@@ -174,22 +175,23 @@ func (c *Chain) APIVersion() string { return c.spec.APIVersion }
 // Context is the API's context path.
 func (c *Chain) Context() string { return c.spec.Context }
 
-// StrictPaths reports whether a slash at the end makes no other path.
+// StrictPaths reports whether a path with a trailing slash is the same path as without.
 func (c *Chain) StrictPaths() bool { return c.spec.StrictPaths }
 
-// UpstreamPaths say what becomes of paths upstream.
+// UpstreamPaths are the rules by which Envoy rewrites paths for the upstreams.
 func (c *Chain) UpstreamPaths() []UpstreamPath { return c.spec.UpstreamPaths }
 
 // Operation is the operation of the API: "GET /{id}".
 func (c *Chain) Operation() string { return c.spec.Operation }
 
-// Instances are the chain's policy instances in request order, those of shadow attachments too. Do not change the slice.
+// Instances are the chain's policy instances in request order, with those of shadow attachments. Do not change the
+// slice.
 func (c *Chain) Instances() []*Instance { return c.all }
 
-// Mode is what a front end must deliver: the union of the instances' modes, no mode empty.
+// Mode is what a front end must deliver: the union of the instances' modes. No mode is empty.
 func (c *Chain) Mode() v1alpha.ProcessingModeConfig { return c.mode }
 
-// Exchanges is what is told of the chain's exchanges: how each has ended, by whoever runs it.
+// Exchanges is the observer of the chain's exchanges. The caller of Run reports how each has ended.
 func (c *Chain) Exchanges() ExchangeObserver { return c.exchanges }
 
 // Active is the number of exchanges under way.
@@ -197,20 +199,21 @@ func (c *Chain) Active() int64 { return c.use.active.Load() }
 
 // Run takes one exchange through the chain: the whole execution semantics.
 //
-// Requests pass the policies in order, responses in reverse. A policy that wants the body waits until all of it is
-// there, and so do the policies after it; one that streams the body passes the message on with its first chunk. Each hook
-// runs once. A policy whose condition says so at its turn has no hook in either direction. An answer, a policy's own or the one that a failure gives, ends the request phase; then the policies before
-// the one it came from see it as their response. In the response phase an answer replaces the response, and the policies
-// still to come see it. Headers and body leave when the last policy of the direction has run, or has passed the message
-// on; until then nothing has gone out that an answer would have to take back.
+// Requests pass the policies in order, responses in reverse. A policy that needs the body waits until all of it has
+// come, and so do the policies after it; a policy that streams the body passes the message on with its first chunk.
+// Each hook runs once. A policy whose condition is false at its turn runs in neither direction. An answer, a policy's
+// own or that of a failure, ends the request phase; then the policies before the one that answered see it as their
+// response. In the response phase an answer replaces the response, and the remaining policies see it. Headers and body
+// leave when the last policy of the direction has run, or has passed the message on; until then nothing has been sent
+// that an answer would have to take back.
 //
-// Where a policy streams the request, its body goes on while the response comes. What ends such a stream with an answer
-// counts as long as the response's headers have not left.
+// If a policy streams the request, its body goes on while the response comes. An answer that ends such a stream takes
+// effect as long as the response's headers have not been sent.
 //
-// An error means that the exchange cannot go on (its client is gone, the front end failed, a stream ended too late for an
-// answer): nothing more runs, and the front end must end the exchange with an error of its own.
+// An error means that the exchange cannot go on (its client is gone, the front end failed, a stream ended too late for
+// an answer): no more policies run, and the front end must end the exchange with an error of its own.
 //
-// The watcher is told of the exchange; nil: nobody looks.
+// The watcher is notified of each step; nil: the exchange is not watched.
 func (c *Chain) Run(ctx context.Context, front FrontEnd, watcher Watcher) error {
 	x := newExchange(c, front, watcher)
 	defer x.metadata.End()

@@ -6,19 +6,20 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// Condition says to which exchanges a policy applies. It is shared by chains and asked by many goroutines at once.
+// Condition decides which exchanges a policy applies to. Chains share it, and many goroutines evaluate it at once.
 type Condition interface {
-	// Applies answers for a request, as the policies before have left it. It does not wait for anything, and keeps nothing.
+	// Applies evaluates the condition for a request after the changes of earlier policies. It does not block, and keeps
+	// nothing.
 	Applies(request *v1alpha.RequestContext) (bool, error)
 	// Text is the condition as its publisher wrote it.
 	Text() string
 }
 
-// ClassCondition is the failure of a policy of which nobody can say whether it applies. No policy fails with it, and no
-// onError lets it pass: a request that breaks a condition would choose to be let by.
+// ClassCondition is the failure of a policy whose condition cannot be evaluated. Policies do not fail with it, and no
+// onError lets it pass: otherwise a request that breaks a condition could choose to skip the policy.
 const ClassCondition v1alpha.FailureClass = "condition"
 
-// applies asks the policy's condition at its turn, once: the answer holds for the response too. Where there is none, the
+// applies evaluates the policy's condition at its turn, once: the result holds for the response too. If that fails, the
 // exchange is answered.
 //
 //go:noinline
@@ -35,7 +36,7 @@ func (x *exchange) applies(ctx context.Context, at int) bool {
 	return applies
 }
 
-// failCondition makes an execution of it that has failed, whichever phases the policy has.
+// failCondition records a failed execution of the policy, even if it has no request phase.
 func (x *exchange) failCondition(ctx context.Context, step *step, cause error) {
 	x.beginExecution(step, PhaseRequest)
 	defer x.endExecution()
@@ -58,11 +59,11 @@ func (x *exchange) skip(step *step, at int) {
 	}
 }
 
-// isSkipped reports whether the policy at is known not to apply.
+// isSkipped reports whether the condition of the policy at index at was false.
 func (x *exchange) isSkipped(at int) bool { return x.skipped != nil && x.skipped[at] }
 
-// wants reports whether one of the policies before the one at end, which is not known not to apply, has a mode that fits.
-func (x *exchange) wants(end int, fits func(v1alpha.ProcessingModeConfig) bool) bool {
+// anyHasMode reports whether a policy before index end, unless it is known not to apply, has a mode that fits.
+func (x *exchange) anyHasMode(end int, fits func(v1alpha.ProcessingModeConfig) bool) bool {
 	for at, instance := range x.chain.spec.Instances[:end] {
 		if !x.isSkipped(at) && fits(instance.settings.Mode) {
 			return true
@@ -71,30 +72,30 @@ func (x *exchange) wants(end int, fits func(v1alpha.ProcessingModeConfig) bool) 
 	return false
 }
 
-// What a chain says of all its policies, of those that apply.
+// The properties that a chain has over all its policies, here over those that apply.
 
 func (x *exchange) keepsRequestBody() bool {
-	return x.chain.keepsRequestBody && (x.skipped == nil || x.wants(len(x.skipped), wantsRequestBodyInResponse))
+	return x.chain.keepsRequestBody && (x.skipped == nil || x.anyHasMode(len(x.skipped), wantsRequestBodyInResponse))
 }
 
 func (x *exchange) readsResponse() bool {
-	return x.chain.readsResponse && (x.skipped == nil || x.wants(len(x.skipped), readsResponse))
+	return x.chain.readsResponse && (x.skipped == nil || x.anyHasMode(len(x.skipped), readsResponse))
 }
 
 func (x *exchange) refusesEncoded() bool {
-	return x.chain.refusesEncoded && (x.skipped == nil || x.wants(len(x.skipped), refusesEncodedResponse))
+	return x.chain.refusesEncoded && (x.skipped == nil || x.anyHasMode(len(x.skipped), refusesEncodedResponse))
 }
 
 func wantsRequestBodyInResponse(mode v1alpha.ProcessingModeConfig) bool {
 	return mode.RequestBodyInResponse
 }
 
-// readsResponse: the policy reads the response's body, and wants it without a content encoding.
+// readsResponse reports whether the policy reads the response's body without its content encoding.
 func readsResponse(mode v1alpha.ProcessingModeConfig) bool {
 	return mode.WantsResponseBody() && !passesEncoded(mode)
 }
 
-// refusesEncodedResponse: nor does it want that body decoded.
+// refusesEncodedResponse reports whether the policy reads the response's body, and refuses to have it decoded.
 func refusesEncodedResponse(mode v1alpha.ProcessingModeConfig) bool {
 	return mode.WantsResponseBody() && refusesEncoded(mode)
 }

@@ -45,7 +45,7 @@ func TestAPolicyRunsWhereItApplies(t *testing.T) {
 	}
 }
 
-// TestAConditionSeesWhatThePoliciesBeforeHaveLeft, and is asked but once.
+// TestAConditionSeesWhatThePoliciesBeforeHaveLeft, and is evaluated only once.
 func TestAConditionSeesWhatThePoliciesBeforeHaveLeft(t *testing.T) {
 	x := get()
 	path := "/orders/8"
@@ -59,7 +59,7 @@ func TestAConditionSeesWhatThePoliciesBeforeHaveLeft(t *testing.T) {
 	after := x.policy(&does{
 		name: "after",
 		response: func(r *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
-			return nil, r.Metadata.Set("tier", "none") // of which nobody's answer changes
+			return nil, r.Metadata.Set("tier", "none") // which changes no condition's result
 		},
 	}, "H")
 	sees := `metadata["tier"] == "gold" && request.path == "/orders/8" && request.headers["x-tier"] == "gold" && "1" in request.query["a"]`
@@ -76,7 +76,8 @@ func TestAConditionSeesWhatThePoliciesBeforeHaveLeft(t *testing.T) {
 	x.expectSkipped(t)
 }
 
-// TestABodyIsNotReadForAPolicyThatDoesNotApply: neither it, nor the encoding of responses, nor what the response phase keeps.
+// TestABodyIsNotReadForAPolicyThatDoesNotApply: this includes the encoding of responses, and bodies kept for the
+// response phase.
 func TestABodyIsNotReadForAPolicyThatDoesNotApply(t *testing.T) {
 	never := when(t, `request.method == "PUT"`)
 	x := post("ab", "cd").answers("ef")
@@ -99,7 +100,7 @@ func TestABodyIsNotReadForAPolicyThatDoesNotApply(t *testing.T) {
 	}
 }
 
-// TestAnotherPolicyKeepsItsBody: what does not apply takes nothing from those that do.
+// TestAnotherPolicyKeepsItsBody: a policy that does not apply leaves the bodies of those that do.
 func TestAnotherPolicyKeepsItsBody(t *testing.T) {
 	x := post("ab", "cd").answers("ef")
 	_ = x.run(t, x.marks("reads", "bB", limit(100)), x.marks("no", "bB", limit(1), when(t, `"x-beta" in request.headers`)))
@@ -129,8 +130,8 @@ func TestAStreamPassesAPolicyByThatDoesNotApply(t *testing.T) {
 	})
 }
 
-// TestAConditionThatCannotBeAnsweredFails, whatever onError says: a client could choose to be let by.
-func TestAConditionThatCannotBeAnsweredFails(t *testing.T) {
+// TestAConditionThatCannotBeEvaluatedFails regardless of onError: otherwise a client could choose to skip the policy.
+func TestAConditionThatCannotBeEvaluatedFails(t *testing.T) {
 	x := get()
 	x.request.Headers = append(x.request.Headers, v1alpha.Header{Name: "x-count", Value: "many"})
 	broken := when(t, `int(request.headers["x-count"]) > 3`)
@@ -154,7 +155,7 @@ func TestAConditionThatCannotBeAnsweredFails(t *testing.T) {
 	}
 }
 
-func TestAConditionIsNotAskedOnceThereIsAnAnswer(t *testing.T) {
+func TestAConditionIsNotEvaluatedAfterAnAnswer(t *testing.T) {
 	x := get()
 	deny := &v1alpha.ImmediateResponse{StatusCode: 401}
 	_ = x.run(t, x.onRequest("denies", "h", deny, nil), x.marks("asks", "h", when(t, `int(request.headers["x"]) > 3`)))
@@ -164,7 +165,7 @@ func TestAConditionIsNotAskedOnceThereIsAnAnswer(t *testing.T) {
 	x.expectSkipped(t)
 }
 
-func TestAWatcherIsToldWhatDoesNotApply(t *testing.T) {
+func TestAWatcherSeesSkippedPolicies(t *testing.T) {
 	x := get()
 	_ = x.run(t, x.marks("one", "h"), x.marks("no", "hH", when(t, `request.method == "PUT"`)), x.marks("fails", "h", when(t, `1 / size(request.peer.uris) == 1`)))
 	want := `1 no:v1.0.0 request skipped: request.method == "PUT"`
@@ -178,7 +179,7 @@ func TestAWatcherIsToldWhatDoesNotApply(t *testing.T) {
 	}
 }
 
-// TestAConditionIsSharedByManyExchanges: the race detector looks.
+// TestAConditionIsSharedByManyExchanges is for the race detector.
 func TestAConditionIsSharedByManyExchanges(t *testing.T) {
 	shared := when(t, `request.headers.exists(name, name == "x-beta") && request.headers["x-beta"] == "1"`)
 	failed := make(chan error, 8)

@@ -15,7 +15,7 @@ func refusesEncoded(s *chain.Settings) { s.Mode.EncodedBodies = v1alpha.EncodedR
 
 func keepsBody(s *chain.Settings) { s.Mode.RequestBodyInResponse = true }
 
-// sees is a policy that notes the request's body in its response phase, and passes on.
+// sees is a policy that notes the request's body in its response phase, and changes nothing.
 func (t *transcript) sees(name, letters string, settings ...func(*chain.Settings)) *chain.Instance {
 	return t.policy(&does{name: name, response: func(r *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
 		t.say("%s: to request body %q, nil %v", name, r.Request.Body, r.Request.Body == nil)
@@ -51,7 +51,8 @@ func TestRequestBodyInTheResponsePhase(t *testing.T) {
 		send response`)
 }
 
-// TestHasBody: a request has one unless it ended with its headers, whatever they say, or as policies have left it.
+// TestHasBody: a request has a body unless it ended with its headers, regardless of these, or policies have changed
+// that.
 func TestHasBody(t *testing.T) {
 	length := func(x *transcript) *transcript {
 		x.request.Headers = append(x.request.Headers, v1alpha.Header{Name: "content-length", Value: "4"})
@@ -62,13 +63,13 @@ func TestHasBody(t *testing.T) {
 		before []string // what policies before make the body
 		want   bool
 	}{
-		"none":                       {came: get()},
-		"none, whatever headers say": {came: length(get())},
-		"one":                        {came: post("ab"), want: true},
-		"one that is not known yet":  {came: post(), want: true},
-		"one of a policy":            {came: get(), before: []string{"new"}, want: true},
-		"one that a policy takes":    {came: post("ab"), before: []string{""}},
-		"the last one counts":        {came: post("ab"), before: []string{"", "new"}, want: true},
+		"none":                        {came: get()},
+		"none, regardless of headers": {came: length(get())},
+		"one":                         {came: post("ab"), want: true},
+		"one that is not known yet":   {came: post(), want: true},
+		"one of a policy":             {came: get(), before: []string{"new"}, want: true},
+		"one that a policy takes":     {came: post("ab"), before: []string{""}},
+		"the last one counts":         {came: post("ab"), before: []string{"", "new"}, want: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var instances []*chain.Instance
@@ -138,7 +139,7 @@ func encodedAs(values ...string) v1alpha.Headers {
 	return headers
 }
 
-const unsupported = `answer 415 policy_badBody [content-type:application/problem+json,accept-encoding:identity] {"type":"about:blank","title":"Unsupported Media Type","status":415,"detail":"The request body is a part (content-range), or has a content encoding; expected the whole, with none or identity.","requestId":"id-1"}`
+const unsupported = `answer 415 policy_badBody [content-type:application/problem+json,accept-encoding:identity] {"type":"about:blank","title":"Unsupported Media Type","status":415,"detail":"The request body is partial (content-range), or has a content encoding; expected the whole body without one.","requestId":"id-1"}`
 
 func TestEncodedRequestBodyIsRefused(t *testing.T) {
 	for _, headers := range []v1alpha.Headers{
@@ -159,7 +160,7 @@ func TestEncodedRequestBodyIsRefused(t *testing.T) {
 	}
 }
 
-func TestWhoMaySeeAnEncodedBody(t *testing.T) {
+func TestPoliciesThatSeeAnEncodedBody(t *testing.T) {
 	x := post("zip")
 	x.request.Headers = encodedAs("gzip")
 	_ = x.run(t, x.marks("headers only", "h"), x.marks("passes", "b", passesEncoded), x.marks("goes on", "b", goesOn))
@@ -196,7 +197,7 @@ func TestEncodedBodiesToGRPCClients(t *testing.T) {
 	_ = x.run(t, x.marks("sees", "b", refusesEncoded))
 	x.expect(t, `
 		read zip
-		answer 415 policy_badBody grpc-status=12 [] The request body is a part (content-range), or has a content encoding; expected the whole, with none or identity.`)
+		answer 415 policy_badBody grpc-status=12 [] The request body is partial (content-range), or has a content encoding; expected the whole body without one.`)
 }
 
 func TestEncodedResponseBodyIsRefused(t *testing.T) {
@@ -207,7 +208,7 @@ func TestEncodedResponseBodyIsRefused(t *testing.T) {
 		send request set=accept-encoding:identity
 		wait for the response
 		read zip
-		answer 502 policy_badBody [content-type:application/problem+json] {"type":"about:blank","title":"Bad Gateway","status":502,"detail":"The response body is a part, or has a content encoding that the gateway cannot read.","requestId":"id-1"}`)
+		answer 502 policy_badBody [content-type:application/problem+json] {"type":"about:blank","title":"Bad Gateway","status":502,"detail":"The response body is partial, or has a content encoding that the gateway cannot read.","requestId":"id-1"}`)
 	x = get().answers("zip")
 	x.response.Headers = encodedAs("gzip")
 	_ = x.run(t, x.marks("goes on", "B", refusesEncoded, goesOn), x.marks("passes", "B", passesEncoded))

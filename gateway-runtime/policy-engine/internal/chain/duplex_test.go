@@ -18,10 +18,10 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// holding has what the front end is asked for wait for lines of the transcript; "never" comes with the end of the wait.
+// holding delays the front end's results until lines of the transcript; "never" comes with the end of the wait.
 func (t *transcript) holding(until map[string]string) *transcript {
-	t.waits = func(ctx context.Context, what string) error {
-		if line, ok := until[what]; ok {
+	t.waits = func(ctx context.Context, point string) error {
+		if line, ok := until[point]; ok {
 			return t.until(ctx, line)
 		}
 		return nil
@@ -51,14 +51,14 @@ func TestTheResponseComesWhileTheRequestGoes(t *testing.T) {
 
 func TestAFailureOfTheRequestWhileTheResponseIsAwaited(t *testing.T) {
 	everyKind(t, func(t *testing.T, kind string) {
-		for what, held := range map[string]map[string]string{
+		for point, held := range map[string]map[string]string{
 			"its headers": {"response": "never"},
 			"its body":    {"request 1": "read ab", "response 1": "never"},
 			"its chunk":   {"request 1": "three: response 200 marked four", "response 0": "never"},
 		} {
 			x := post("a", "b").answers("ab", "cd").holding(held)
 			third, body := x.marks("three", "hH"), x.marks("four", "hH")
-			switch what {
+			switch point {
 			case "its body":
 				body = x.marks("four", "HB")
 			case "its chunk":
@@ -67,20 +67,20 @@ func TestAFailureOfTheRequestWhileTheResponseIsAwaited(t *testing.T) {
 			err := x.run(t, x.marks("one", "hH"), x.streams(kind, "two", "sH", after(1, nil, errors.New("oh"))), third, body)
 			last := x.lines[len(x.lines)-1]
 			if err != nil || !strings.HasPrefix(last, "answer 500 policy_exception") || !strings.Contains(last, "x-mark:one") {
-				t.Errorf("%s: %v, %v", what, err, x.lines)
+				t.Errorf("%s: %v, %v", point, err, x.lines)
 			}
 			for _, line := range x.lines {
 				if strings.HasPrefix(line, "two: response") || strings.HasPrefix(line, "send response") {
-					t.Errorf("%s: %v", what, x.lines)
+					t.Errorf("%s: %v", point, x.lines)
 				}
 			}
-			for _, name := range []string{"one", "three", "four"} { // each hook once, whatever it saw
-				if count := strings.Count(strings.Join(x.lines, "\n"), name+": response "); count != 1 && (name != "three" || what != "its chunk") {
-					t.Errorf("%s: %s saw %d responses: %v", what, name, count, x.lines)
+			for _, name := range []string{"one", "three", "four"} { // each hook once, regardless of its input
+				if count := strings.Count(strings.Join(x.lines, "\n"), name+": response "); count != 1 && (name != "three" || point != "its chunk") {
+					t.Errorf("%s: %s saw %d responses: %v", point, name, count, x.lines)
 				}
 			}
 			if seen := x.observer.of("two:v1.0.0"); len(seen) != 1 || seen[0].Failure == nil || seen[0].Failure.Class != v1alpha.ClassException {
-				t.Errorf("%s: observed %+v", what, seen)
+				t.Errorf("%s: observed %+v", point, seen)
 			}
 		}
 	})
@@ -107,22 +107,22 @@ func TestARejectOfTheRequestWhileTheResponseIsAwaited(t *testing.T) {
 	})
 }
 
-func TestWhatEndsAStreamTooLateEndsTheExchange(t *testing.T) {
+func TestAStreamThatEndsTooLateEndsTheExchange(t *testing.T) {
 	everyKind(t, func(t *testing.T, kind string) {
-		for what, x := range map[string]*transcript{
+		for point, x := range map[string]*transcript{
 			"of the request":  post("a", "b").answers("c", "d").holding(map[string]string{"request 1": "send part c", "response 1": "never"}),
 			"of the response": get().answers("a", "b"),
 		} {
-			letters := map[bool]string{true: "s", false: "S"}[what == "of the request"]
+			letters := map[bool]string{true: "s", false: "S"}[point == "of the request"]
 			err := x.run(t, x.streams(kind, "pass", "S", after(9, nil, nil)), x.streams(kind, "fails", letters, after(1, nil, errors.New("oh"))))
 			if err == nil || !strings.Contains(err.Error(), "oh") {
-				t.Errorf("%s: got %v, %v", what, err, x.lines)
+				t.Errorf("%s: got %v, %v", point, err, x.lines)
 			}
 			mine := false
 			for _, line := range x.lines {
 				mine = mine || strings.HasPrefix(line, "send response")
 				if strings.HasPrefix(line, "answer") || mine && strings.HasPrefix(line, "send all") {
-					t.Errorf("%s: %v", what, x.lines)
+					t.Errorf("%s: %v", point, x.lines)
 				}
 			}
 		}
@@ -168,14 +168,14 @@ func TestTheProxyAnswersWhileAStreamWaits(t *testing.T) {
 	})
 }
 
-// TestAClientThatGoes: wherever an exchange is, its streams end, and nobody is left (goleak).
+// TestAClientThatGoes: wherever an exchange is, its streams end, and no goroutine is left (goleak).
 func TestAClientThatGoes(t *testing.T) {
 	everyKind(t, func(t *testing.T, kind string) {
 		for _, at := range []string{"request 0", "request 1", "response", "response 0", "response 1"} {
 			x := post("a", "b").answers("c", "d")
 			ctx, cancel := context.WithCancel(t.Context())
-			x.waits = func(ctx context.Context, what string) error {
-				if what != at {
+			x.waits = func(ctx context.Context, point string) error {
+				if point != at {
 					return nil
 				}
 				cancel()
@@ -222,7 +222,7 @@ func TestOwnWorkIsTimed(t *testing.T) {
 		}
 	}
 	lasting := func(s *chain.Settings) { s.Timeout = time.Second }
-	slow := func(ctx context.Context, what string) error {
+	slow := func(ctx context.Context, point string) error {
 		time.Sleep(time.Minute) // is not its own
 		return nil
 	}
@@ -236,25 +236,25 @@ func TestOwnWorkIsTimed(t *testing.T) {
 			t.Errorf("observed %+v", seen)
 		}
 	})
-	for what, flow := range map[string]flow{"before": sleeps(time.Hour, 0), "after": sleeps(0, time.Hour)} {
+	for point, flow := range map[string]flow{"before": sleeps(time.Hour, 0), "after": sleeps(0, time.Hour)} {
 		synctest.Test(t, func(t *testing.T) {
 			x := get().answers("a", "b", "c")
 			instance := x.streams("guarded", "one", "S", flow, lasting)
 			began := time.Now()
 			err := x.run(t, instance)
 			if took := time.Since(began); took != time.Second || instance.Active() != 1 {
-				t.Errorf("%s: took %v, %d active", what, took, instance.Active())
+				t.Errorf("%s: took %v, %d active", point, took, instance.Active())
 			}
 			if seen := x.observer.of("one:v1.0.0"); seen[0].Failure == nil || seen[0].Failure.Class != v1alpha.ClassTimeout {
-				t.Errorf("%s: observed %+v", what, seen)
+				t.Errorf("%s: observed %+v", point, seen)
 			}
 			last := x.lines[len(x.lines)-1]
-			if what == "before" && (err != nil || !strings.HasPrefix(last, "answer 504 policy_timeout")) || what == "after" && err == nil {
-				t.Errorf("%s: got %v, %s", what, err, last)
+			if point == "before" && (err != nil || !strings.HasPrefix(last, "answer 504 policy_timeout")) || point == "after" && err == nil {
+				t.Errorf("%s: got %v, %s", point, err, last)
 			}
 			time.Sleep(2 * time.Hour) // late, it ends
 			if instance.Active() != 0 {
-				t.Errorf("%s: %d active", what, instance.Active())
+				t.Errorf("%s: %d active", point, instance.Active())
 			}
 		})
 	}
@@ -282,7 +282,7 @@ func TestAStreamWaitsForChunksAsLongAsItsIdleTimeout(t *testing.T) {
 
 // ---------------------------------------------------------------- any chain
 
-// change is what a policy makes of a whole body, and how it does so with the parts of one.
+// change is a policy's change of a whole body, and of the parts of one.
 type change struct {
 	whole func([]byte) []byte
 	parts flow
@@ -304,7 +304,7 @@ func mapped(each func([]byte) []byte) flow {
 	}
 }
 
-// framed yields something before and behind.
+// framed yields a chunk before and a chunk behind the body.
 func framed(_ context.Context, _ *transcript, _ string, _ *v1alpha.Trailers, chunks v1alpha.Chunks) v1alpha.Chunks {
 	return func(yield func([]byte, error) bool) {
 		if !yield([]byte("<"), nil) {
@@ -368,7 +368,7 @@ func TestAnyChainMakesOfAnyCutWhatItsPoliciesMakeOfTheWhole(t *testing.T) {
 		for _, back := range slices.Backward(backwards) {
 			back()
 		}
-		// The chain's own front end gives bodies where a policy wants them.
+		// The chain's own front end delivers bodies that policies read.
 		c, err := chain.New(chain.Spec{ID: "c1", Instances: instances, Bodies: chain.NewBudget(1 << 20)})
 		if err != nil {
 			r.Fatal(err)
@@ -385,7 +385,7 @@ func TestAnyChainMakesOfAnyCutWhatItsPoliciesMakeOfTheWhole(t *testing.T) {
 	})
 }
 
-// collects keeps what is sent of each direction's body.
+// collects keeps the sent pieces of each direction's body.
 type collects struct {
 	*transcript
 	got [2][]byte

@@ -15,7 +15,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// flushed are pieces that together are the texts with codings, each of which can be decoded when it has come.
+// flushed encodes texts to pieces, each of which can be decoded when it has come.
 func flushed(codings string, texts ...string) []string {
 	parsed, err := contentcoding.ParseCodings(slices.Values([]string{codings}))
 	if err != nil {
@@ -30,7 +30,7 @@ func flushed(codings string, texts ...string) []string {
 	return append(pieces, string(encoder.Encode(nil, true)))
 }
 
-// sent is what has left of a body, joined; the transcript shows encoded pieces, which nobody can read.
+// sent joins the sent pieces of a body; the transcript shows encoded pieces, which are illegible.
 type sent struct {
 	*transcript
 	body [2]bytes.Buffer
@@ -74,7 +74,7 @@ func encodedStream(codings string, texts ...string) *sent {
 	return &sent{transcript: x}
 }
 
-func TestAStreamIsGivenWhatItsUpstreamFlushed(t *testing.T) {
+func TestAStreamGetsEachFlushOfTheUpstream(t *testing.T) {
 	for _, codings := range []string{"gzip", "deflate", "br", "zstd", "gzip, br"} {
 		everyKind(t, func(t *testing.T, kind string) {
 			x := encodedStream(codings, "one", "two")
@@ -117,7 +117,7 @@ func TestAStreamedRequestIsDecoded(t *testing.T) {
 	})
 }
 
-func TestAStreamIsEncodedAgainAsItCameWhereTheClientIsToHaveItSo(t *testing.T) {
+func TestAStreamIsReencodedIfTheClientAcceptsIt(t *testing.T) {
 	for _, codings := range []string{"gzip", "deflate", "br", "zstd", "gzip, br"} {
 		x := encodedStream(codings, "one", "two")
 		x.encodes = true
@@ -164,7 +164,7 @@ func TestAStreamThatCannotBeDecodedFails(t *testing.T) {
 	})
 }
 
-// gathered yields when it has all of it.
+// gathered yields once it has read the whole body.
 func gathered(_ context.Context, _ *transcript, _ string, _ *v1alpha.Trailers, chunks v1alpha.Chunks) v1alpha.Chunks {
 	return func(yield func([]byte, error) bool) {
 		var all []byte
@@ -212,7 +212,7 @@ func TestABombInAStreamIsRefused(t *testing.T) {
 	})
 }
 
-func TestWhoDoesNotWantAStreamDecoded(t *testing.T) {
+func TestStreamsThatAreNotDecoded(t *testing.T) {
 	x := encodedStream("gzip", "one")
 	_ = x.run(t, x.streams("inline", "passes", "S", after(9, nil, nil), passesEncoded))
 	if got := x.body[chain.Response].String(); got != strings.Join(x.responsePieces, "") || x.headers() != "send response body follows" {
@@ -265,7 +265,7 @@ func TestAPolicysOwnEncodedAnswerIsDecodedForStreams(t *testing.T) {
 		answer 200 policy_answer [] streams(hello)`)
 }
 
-func TestWhatADecoderHoldsIsGivenBack(t *testing.T) {
+func TestADecodersMemoryIsReleased(t *testing.T) {
 	everyKind(t, func(t *testing.T, kind string) {
 		budget := chain.NewBudget(64 << 20)
 		run := func(flow flow) {

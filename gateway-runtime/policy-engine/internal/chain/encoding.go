@@ -10,11 +10,11 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// A message stays as it came while policies only read it: who asks for a body without its content codings is given a
-// decoded copy, and headers that fit it. A body that a policy changes goes on without codings; a response's is encoded
-// again where the client is to have it so.
+// A message stays as it came while policies only read it: a policy that reads the body without its content codings gets
+// a decoded copy, and headers that fit it. A body that a policy changes goes on without codings; a response's is
+// encoded again if the client is to get it encoded.
 
-// refusesEncoded, passesEncoded, decodes: what becomes of an encoded body that a policy wants.
+// refusesEncoded, passesEncoded and decodes are the three ways in which a policy treats an encoded body.
 func refusesEncoded(mode v1alpha.ProcessingModeConfig) bool {
 	return mode.EncodedBodies == v1alpha.EncodedRefuse
 }
@@ -27,40 +27,40 @@ func decodes(mode v1alpha.ProcessingModeConfig) bool {
 	return !refusesEncoded(mode) && !passesEncoded(mode)
 }
 
-// decodedFor is the body as the policy is given it that asks for it decoded, or why it is not.
-func (m *message) decodedFor(what string, i *Instance) ([]byte, *v1alpha.Failure) {
-	codings, failure := m.codings(what)
+// decodedFor returns the body decoded for the policy, or the reason that it cannot be.
+func (m *message) decodedFor(part string, i *Instance) ([]byte, *v1alpha.Failure) {
+	codings, failure := m.codings(part)
 	if failure == nil {
-		failure = m.withheld(what, i)
+		failure = m.bodyRefusal(part, i)
 	}
 	if failure != nil {
 		return nil, failure
 	}
 	if m.decoded == nil {
-		if m.decoded, failure = m.decode(what, codings, i.settings.MaxBodyBytes); failure != nil {
+		if m.decoded, failure = m.decode(part, codings, i.settings.MaxBodyBytes); failure != nil {
 			return nil, failure
 		}
 	}
 	if m.decoded.size > i.settings.MaxBodyBytes {
-		return nil, tooLarge(what, i.settings.MaxBodyBytes, m.body.budget.largest())
+		return nil, tooLarge(part, i.settings.MaxBodyBytes, m.body.budget.largest())
 	}
 	if whole, ok := m.decoded.whole(); ok {
 		return whole, nil
 	}
-	return nil, overBudget(what + " body")
+	return nil, overBudget(part + " body")
 }
 
-// codings are those of the body that is there, or why they cannot be taken off.
-func (m *message) codings(what string) ([]contentcoding.Coding, *v1alpha.Failure) {
+// codings returns the content codings of the body, or the reason that they cannot be removed.
+func (m *message) codings(part string) ([]contentcoding.Coding, *v1alpha.Failure) {
 	codings, err := contentcoding.ParseCodings(m.headers.view.Values("content-encoding"))
 	if err != nil {
-		return nil, v1alpha.Failf(v1alpha.ClassBadBody, "%s body: %v", what, err)
+		return nil, v1alpha.Failf(v1alpha.ClassBadBody, "%s body: %v", part, err)
 	}
 	return codings, nil
 }
 
-// decode makes a decoded copy of the body, of limit bytes at most.
-func (m *message) decode(what string, codings []contentcoding.Coding, limit int64) (*body, *v1alpha.Failure) {
+// decode makes a decoded copy of the body, of at most limit bytes.
+func (m *message) decode(part string, codings []contentcoding.Coding, limit int64) (*body, *v1alpha.Failure) {
 	pieces := m.body.pieces
 	decoder := contentcoding.NewDecoder(codings, func() ([]byte, error) {
 		if len(pieces) == 0 {
@@ -79,11 +79,11 @@ func (m *message) decode(what string, codings []contentcoding.Coding, limit int6
 		case err == io.EOF: //nolint:errorlint // it is io.EOF itself
 			return decoded, nil
 		case err != nil:
-			failure = v1alpha.Failf(v1alpha.ClassBadBody, "%s body: %v", what, err)
+			failure = v1alpha.Failf(v1alpha.ClassBadBody, "%s body: %v", part, err)
 		case decoded.size+int64(len(piece)) > min(limit, largest):
-			failure = tooLarge(what, limit, largest)
+			failure = tooLarge(part, limit, largest)
 		case !decoded.add(piece, 0):
-			failure = overBudget(what + " body")
+			failure = overBudget(part + " body")
 		default:
 			continue
 		}
@@ -92,7 +92,7 @@ func (m *message) decode(what string, codings []contentcoding.Coding, limit int6
 	}
 }
 
-// headersFor are the headers as the policy sees them: of a body that it is given decoded, they are those of that.
+// headersFor returns the headers as the policy sees them: if it gets the body decoded, they describe the decoded body.
 func (m *message) headersFor(i *Instance, wantsBody bool) v1alpha.Headers {
 	if !wantsBody || !decodes(i.settings.Mode) || m.coding() == "" {
 		return m.headers.view
@@ -102,8 +102,9 @@ func (m *message) headersFor(i *Instance, wantsBody bool) v1alpha.Headers {
 	})
 }
 
-// cameWith are the codings of the body as it came, none if it had none, or some that cannot be taken off.
-func (m *message) cameWith() []contentcoding.Coding {
+// originalCodings returns the codings of the body as it came; none if the body had none, or some that cannot be
+// removed.
+func (m *message) originalCodings() []contentcoding.Coding {
 	if m.bodiless || !m.headers.original.Has("content-encoding") {
 		return nil
 	}
@@ -114,18 +115,18 @@ func (m *message) cameWith() []contentcoding.Coding {
 	return codings
 }
 
-// changesCoding reports whether the body that came with codings leaves without them, or with others.
+// changesCoding reports whether a body that came with codings leaves without them, or with others.
 func (m *message) changesCoding() bool {
-	return (m.replaced || m.stage != nil) && len(m.cameWith()) > 0 &&
+	return (m.replaced || m.stage != nil) && len(m.originalCodings()) > 0 &&
 		m.headers.view.Get("content-encoding") != m.headers.original.Get("content-encoding")
 }
 
-// ofTheBytes are headers that hold for the very bytes of a body: digests, and that ranges of it can be asked for.
-var ofTheBytes = [...]string{"digest", "content-digest", "repr-digest", "content-md5", "accept-ranges"}
+// byteHeaders describe the exact bytes of a body: digests, and the acceptance of byte ranges.
+var byteHeaders = [...]string{"digest", "content-digest", "repr-digest", "content-md5", "accept-ranges"}
 
-// recoded makes the headers those of a body with other bytes and the same meaning. What policies have set stays.
-func (m *message) recoded() {
-	for _, name := range ofTheBytes {
+// markRecoded adapts the headers to a body with other bytes and the same meaning. Headers that policies have set stay.
+func (m *message) markRecoded() {
+	for _, name := range byteHeaders {
 		if m.headers.view.Has(name) && !m.headers.isTouched(name) {
 			m.headers.remove(name)
 		}
@@ -135,8 +136,8 @@ func (m *message) recoded() {
 	}
 }
 
-// varies notes that the response's coding is chosen by the request's accept-encoding (RFC 9110, 12.5.5).
-func (m *message) varies() {
+// addVary notes that the response's coding depends on the request's accept-encoding (RFC 9110, 12.5.5).
+func (m *message) addVary() {
 	for line := range m.headers.view.Values("vary") {
 		for name := range strings.SplitSeq(line, ",") {
 			if name = strings.Trim(name, " \t"); name == "*" || strings.EqualFold(name, "accept-encoding") {
@@ -147,10 +148,10 @@ func (m *message) varies() {
 	m.headers.apply(v1alpha.HeaderModifications{Append: []v1alpha.Header{{Name: "vary", Value: "accept-encoding"}}})
 }
 
-// upstreamAccepts is the accept-encoding that the request goes upstream with where a policy reads the response.
+// upstreamAccepts returns the accept-encoding with which the request goes upstream if a policy reads the response.
 //
-// It is identity, which costs nobody anything, unless the API wants responses encoded or the client accepts no other;
-// then it is what the client accepts and the gateway decodes.
+// It is identity, which costs neither side any work, unless the API wants responses encoded or the client accepts no
+// other; then it is the codings that the client accepts and the gateway decodes.
 func (x *exchange) upstreamAccepts() string {
 	accepted := contentcoding.ParseAccepted(x.request.headers.view.Values("accept-encoding"))
 	switch {
@@ -162,29 +163,29 @@ func (x *exchange) upstreamAccepts() string {
 	return identity
 }
 
-// encodeResponse gives the response a coding that the client accepts, where it came with another.
+// encodeResponse gives the response a coding that the client accepts, if it came with another.
 func (x *exchange) encodeResponse() {
 	m := &x.response
-	came := m.cameWith()
-	if len(came) == 0 {
+	original := m.originalCodings()
+	if len(original) == 0 {
 		return
 	}
 	accepted := contentcoding.ParseAccepted(x.head.Headers.Values("accept-encoding"))
 	switch {
 	case m.changesCoding():
-		if !m.headers.view.Has("content-encoding") && x.leavesEncoded(accepted) && accepted.All(came) {
-			m.encode(came)
+		if !m.headers.view.Has("content-encoding") && x.leavesEncoded(accepted) && accepted.All(original) {
+			m.encode(original)
 		}
-	case !m.replaced && m.decoded != nil && !accepted.All(came) && accepted.Identity() && !m.mayNotBeTransformed():
+	case !m.replaced && m.decoded != nil && !accepted.All(original) && accepted.Identity() && !m.mayNotBeTransformed():
 		m.sendDecoded()
 	default:
 		return
 	}
-	m.recoded()
-	m.varies()
+	m.markRecoded()
+	m.addVary()
 }
 
-// leavesEncoded reports whether a response that came encoded leaves so.
+// leavesEncoded reports whether a response that came encoded leaves encoded.
 func (x *exchange) leavesEncoded(accepted contentcoding.Accepted) bool {
 	return x.chain.spec.EncodedResponses || !accepted.Identity() || x.response.mayNotBeTransformed()
 }
@@ -201,7 +202,7 @@ func (m *message) mayNotBeTransformed() bool {
 	return false
 }
 
-// encode encodes the body: at once if it is a policy's that is held, else as it leaves.
+// encode encodes the body: at once if it is a policy's, otherwise as it leaves.
 func (m *message) encode(codings []contentcoding.Coding) {
 	m.headers.set("content-encoding", contentcoding.Format(codings))
 	encoder := contentcoding.NewEncoder(codings)
@@ -210,27 +211,27 @@ func (m *message) encode(codings []contentcoding.Coding) {
 		return
 	}
 	defer encoder.Close()
-	whole, _ := m.body.whole() // it is a policy's: in one piece
+	whole, _ := m.body.whole() // a policy's body is in one piece
 	m.body.set(encoder.Encode(whole, true))
 }
 
-// sendDecoded makes the decoded copy of the body the one that goes on.
+// sendDecoded replaces the body by its decoded copy.
 func (m *message) sendDecoded() {
 	m.body.drop()
 	m.body, m.decoded, m.replaced = *m.decoded, nil, true
 	m.headers.remove("content-encoding")
 }
 
-func tooLarge(what string, limit, largest int64) *v1alpha.Failure {
+func tooLarge(part string, limit, largest int64) *v1alpha.Failure {
 	if largest < limit {
-		return v1alpha.Failf(v1alpha.ClassBodyTooLarge, "%s body: expected at most half of --body-memory, %d, got more", what, largest)
+		return v1alpha.Failf(v1alpha.ClassBodyTooLarge, "%s body: expected at most half of --body-memory, %d, got more", part, largest)
 	}
-	return v1alpha.Failf(v1alpha.ClassBodyTooLarge, "%s body: expected at most maxBodyBytes, %d, got more", what, limit)
+	return v1alpha.Failf(v1alpha.ClassBodyTooLarge, "%s body: expected at most maxBodyBytes, %d, got more", part, limit)
 }
 
 // ---------------------------------------------------------------- streams
 
-// decoding takes a body's codings off for a policy that streams it.
+// decoding removes a body's codings for a policy that streams it.
 type decoding struct {
 	direction Direction
 	decoder   *contentcoding.Decoder
@@ -239,7 +240,8 @@ type decoding struct {
 	ended     error
 }
 
-// decodingFor makes what decodes the body for the policy; nil if it has no codings, or the policy wants it with them.
+// decodingFor returns the decoder of the body for the policy; nil if the body has no codings, or the policy passes them
+// on.
 func (m *message) decodingFor(s *stage) (*decoding, *v1alpha.Failure) {
 	mode, coding := s.step.settings.Mode, m.coding()
 	if passesEncoded(mode) {
@@ -261,14 +263,14 @@ func (m *message) decodingFor(s *stage) (*decoding, *v1alpha.Failure) {
 	return &decoding{direction: m.direction, decoder: contentcoding.NewDecoder(codings, s.piece), budget: m.body.budget}, nil
 }
 
-// next waits for the next decoded chunk. A *v1alpha.Failure says that there is none.
+// next waits for the next decoded chunk. If there is none, the error is a *v1alpha.Failure.
 func (d *decoding) next() ([]byte, error) {
 	if d.ended != nil {
 		return nil, d.ended
 	}
 	chunk, err := d.decoder.Next()
-	if told, ok := errors.AsType[*contentcoding.Error](err); ok {
-		err = v1alpha.Failf(v1alpha.ClassBadBody, "%s body: %v", d.direction, told)
+	if decodingErr, ok := errors.AsType[*contentcoding.Error](err); ok {
+		err = v1alpha.Failf(v1alpha.ClassBadBody, "%s body: %v", d.direction, decodingErr)
 	}
 	more := d.decoder.Held() - d.held
 	if err == nil && !d.budget.reserve(more) {
@@ -290,16 +292,16 @@ func (d *decoding) close() {
 	d.decoder, d.held, d.ended = nil, 0, errStreamOver
 }
 
-// undecodable is why the body could not be decoded for the policy; nil if that is not why its chunks have ended.
+// undecodable returns the reason that the body could not be decoded; nil if its chunks ended for another reason.
 func (s *stage) undecodable() error {
-	if failure, ok := errors.AsType[*v1alpha.Failure](s.clock.failed()); ok {
+	if failure, ok := errors.AsType[*v1alpha.Failure](s.clock.sourceErr()); ok {
 		return failure
 	}
 	return nil
 }
 
-// takeCodingsOff notes that what the stage yields has no codings.
-func (m *message) takeCodingsOff(s *stage) {
+// dropCodings notes that the stage's output has no codings.
+func (m *message) dropCodings(s *stage) {
 	if s.decoding != nil && m.headers.view.Has("content-encoding") {
 		m.headers.remove("content-encoding")
 	}

@@ -12,7 +12,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// encoded is text with codings, as they stand in content-encoding.
+// encoded is text with codings, in the notation of content-encoding.
 func encoded(text, codings string) string {
 	parsed, err := contentcoding.ParseCodings(slices.Values([]string{codings}))
 	if err != nil {
@@ -23,7 +23,7 @@ func encoded(text, codings string) string {
 	return string(encoder.Encode([]byte(text), true))
 }
 
-// legible shows what is gzip or zstd as such, and all else as it is.
+// legible shows gzip and zstd as such, and other text as it is.
 func legible(body []byte) string {
 	coding, known := contentcoding.Gzip, len(body) > 4 && string(body[:2]) == "\x1f\x8b"
 	if len(body) > 4 && string(body[:4]) == "\x28\xb5\x2f\xfd" {
@@ -32,12 +32,12 @@ func legible(body []byte) string {
 	if !known {
 		return string(body)
 	}
-	given := false
+	read := false
 	decoder := contentcoding.NewDecoder([]contentcoding.Coding{coding}, func() ([]byte, error) {
-		if given {
+		if read {
 			return nil, io.EOF
 		}
-		given = true
+		read = true
 		return body, nil
 	})
 	defer decoder.Close()
@@ -60,7 +60,7 @@ func headers(pairs ...string) v1alpha.Headers {
 	return all
 }
 
-// tells is a policy that notes which headers of a body it is given, and returns the action.
+// tells is a policy that notes the headers of a body that it gets, and returns the action.
 func (t *transcript) tells(name, letters string, body string, settings ...func(*chain.Settings)) *chain.Instance {
 	say := func(h v1alpha.Headers) {
 		t.say("%s: encoding %q, length %q", name, h.Get("content-encoding"), h.Get("content-length"))
@@ -131,7 +131,7 @@ func TestAChangedRequestBodyGoesOnWithoutCodings(t *testing.T) {
 		send all of changed`)
 }
 
-func TestWhatAPolicySaysOfItsBodyStays(t *testing.T) {
+func TestHeadersThatAPolicySetsForItsBodyStay(t *testing.T) {
 	x := encodedPost("hello", "gzip", "content-digest", "sha-256=:x:", "etag", `"v1"`)
 	own := requestBody("changed")
 	own.Headers = v1alpha.HeaderModifications{Set: headers("content-digest", "sha-256=:y:", "etag", `"v2"`)}
@@ -156,7 +156,7 @@ func TestEveryCodingIsDecoded(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeDecodedIsRefused(t *testing.T) {
+func TestABodyThatCannotBeDecodedIsRefused(t *testing.T) {
 	whole := encoded("hello", "gzip")
 	for name, x := range map[string]*transcript{
 		"unknown":   encodedPost("hello", "gzip"),
@@ -199,7 +199,7 @@ func TestTheLimitIsThatOfTheDecodedBody(t *testing.T) {
 	}
 }
 
-// bomb is larger than what any body may be decoded to.
+// bomb decodes to more than any body may.
 var bomb = strings.Repeat("\x00", contentcoding.BombFloor+2<<20)
 
 func TestABombIsRefused(t *testing.T) {
@@ -224,7 +224,7 @@ func TestTheRequestsBodyIsDecodedInTheResponsePhaseToo(t *testing.T) {
 		send response`)
 }
 
-func TestWhatUpstreamIsAskedFor(t *testing.T) {
+func TestAcceptEncodingOfTheUpstreamRequest(t *testing.T) {
 	for _, test := range []struct {
 		accept  string
 		encodes bool
@@ -303,7 +303,7 @@ func TestTheClientGetsACodingThatItAccepts(t *testing.T) {
 	}
 }
 
-func TestVaryIsNotSaidTwice(t *testing.T) {
+func TestVaryIsNotRepeated(t *testing.T) {
 	for _, vary := range []string{"accept-encoding", "Origin, Accept-Encoding", "*"} {
 		x := encodedAnswer("hello", "gzip", "vary", vary)
 		_ = x.run(t, x.tells("policy", "B", "changed"))

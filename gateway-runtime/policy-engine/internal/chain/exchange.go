@@ -17,26 +17,26 @@ type exchange struct {
 	metadata v1alpha.ExchangeMetadata
 	running  running
 	streams  *streams      // nil unless a policy streams a body
-	watched  *watchedFront // nil: nobody looks
-	shadowed *shadowed     // nil unless shadow attachments run beside
-	skipped  []bool        // by place in the chain: the policy does not apply; nil: there is none such
+	watched  *watchedFront // nil: the exchange is not watched
+	shadowed *shadowed     // nil unless shadow attachments run beside it
+	skipped  []bool        // by index in the chain: the policy does not apply; nil: all apply
 
 	request                        message
-	method, path, query, authority string             // as the policies left them
+	method, path, query, authority string             // after the policies' changes
 	pathParams                     v1alpha.PathParams // of the path as the client sent it
-	upstream                       string             // that they chose; "" for the route's own
+	upstream                       string             // that policies chose; "" for the route's own
 	pathUpstream                   struct{ path, upstream, of string }
-	sent                           *v1alpha.RequestContext // the request as responses' policies see it
+	sent                           *v1alpha.RequestContext // the request as policies see it in the response phase
 
 	response   message
 	responded  bool // the proxy answered before the request had come in
 	answered   bool // the response is the gateway's own
-	status     int  // as the policies left it
+	status     int  // after the policies' changes
 	details    string
 	grpcStatus uint32
 
 	analytics map[string]any // not yet sent
-	identity  Identity       // that was told
+	identity  Identity       // the last one sent
 }
 
 func newExchange(c *Chain, front FrontEnd, watcher Watcher) *exchange {
@@ -44,7 +44,7 @@ func newExchange(c *Chain, front FrontEnd, watcher Watcher) *exchange {
 	path, query, _ := strings.Cut(head.Path, "?")
 	x := &exchange{
 		chain: c, front: front, head: head, grpc: isGRPC(head.Headers),
-		method: head.Method, path: path, query: query, authority: head.Authority, pathParams: c.template.in(path),
+		method: head.Method, path: path, query: query, authority: head.Authority, pathParams: c.template.paramsOf(path),
 	}
 	if watcher != nil {
 		x.watched = &watchedFront{FrontEnd: front, Watcher: watcher, exchange: x}
@@ -54,13 +54,13 @@ func newExchange(c *Chain, front FrontEnd, watcher Watcher) *exchange {
 		x.front = &copiedFront{FrontEnd: x.front}
 	}
 	x.request = newMessage(x.front, Request, head, c.mode.WantsRequestBody(), c)
-	x.request.within = c.spec.RequestLimit
+	x.request.readLimit = c.spec.RequestLimit
 	return x
 }
 
 // ---------------------------------------------------------------- request
 
-// passRequest has the policy at pass the request on, or answer.
+// passRequest runs the policy at index at, which passes the request on or answers it.
 func (x *exchange) passRequest(ctx context.Context, at int) error {
 	step := &x.chain.steps[at]
 	if step.settings.When != nil && !x.applies(ctx, at) {
@@ -82,7 +82,7 @@ func (x *exchange) passRequest(ctx context.Context, at int) error {
 	return nil
 }
 
-// readRequestBody reads what the instance at, and those after it that come to run with it, may see of the body.
+// readRequestBody reads as much of the body as the instance at index at, and those that run with it, may see.
 func (x *exchange) readRequestBody(ctx context.Context, at int) error {
 	limit := int64(-1)
 	for _, instance := range x.chain.spec.Instances[at:] {
@@ -119,8 +119,8 @@ func (x *exchange) onRequest(ctx context.Context, i *Instance) (v1alpha.RequestA
 	return execute(ctx, i, i.onRequest, request, &x.running.Work)
 }
 
-// reserveCopies charges the copy of bodies that a policy has while it runs, if it fits. The caller gives it back by
-// releaseCopies when the policy has run.
+// reserveCopies charges the copies of bodies that a policy has while it runs, if they fit. The caller gives them back
+// by releaseCopies after the policy has run.
 func (x *exchange) reserveCopies(bodies ...[]byte) bool {
 	return x.chain.spec.Bodies.reserve(sizeOf(bodies))
 }
@@ -134,7 +134,7 @@ func sizeOf(bodies [][]byte) (size int64) {
 	return size
 }
 
-// release ends the streams, and gives back what bodies take.
+// release ends the streams, and gives back the memory of bodies.
 func (x *exchange) release() {
 	if x.streams != nil {
 		x.endStreams()
@@ -149,7 +149,7 @@ func (x *exchange) release() {
 
 func (x *exchange) requestContext() *v1alpha.RequestContext {
 	return &v1alpha.RequestContext{
-		RequestID: x.head.RequestID, Method: x.method, Path: x.chain.spelling.of(x.path), RawPath: x.path, Query: x.query, Scheme: x.head.Scheme,
+		RequestID: x.head.RequestID, Method: x.method, Path: x.chain.spelling.normalize(x.path), RawPath: x.path, Query: x.query, Scheme: x.head.Scheme,
 		Authority: x.authority, ClientAddress: x.head.ClientAddress, Peer: x.head.Peer, Upstream: x.upstream, UpstreamPath: x.upstreamPath(),
 		APIName:    x.chain.spec.API,
 		APIContext: x.chain.spec.Context, APIVersion: x.chain.spec.APIVersion, Operation: x.chain.spec.Operation, PathParams: x.pathParams,
@@ -157,10 +157,10 @@ func (x *exchange) requestContext() *v1alpha.RequestContext {
 	}
 }
 
-// upstreamPath is made once for each path and upstream that policies make.
+// upstreamPath computes the path once for each combination of path and upstream.
 func (x *exchange) upstreamPath() string {
-	if made := &x.pathUpstream; made.path != x.path || made.upstream != x.upstream || made.of == "" {
-		made.path, made.upstream, made.of = x.path, x.upstream, x.chain.paths.of(x.path, x.upstream)
+	if cached := &x.pathUpstream; cached.path != x.path || cached.upstream != x.upstream || cached.of == "" {
+		cached.path, cached.upstream, cached.of = x.path, x.upstream, x.chain.paths.rewrite(x.path, x.upstream)
 	}
 	return x.pathUpstream.of
 }
@@ -235,7 +235,7 @@ func merge(into, from map[string]any) map[string]any {
 	return into
 }
 
-// sendRequest lets the request go upstream, unless the proxy has answered it.
+// sendRequest sends the request upstream, unless the proxy has answered it.
 func (x *exchange) sendRequest(ctx context.Context) error {
 	if x.responded {
 		return nil
@@ -244,7 +244,7 @@ func (x *exchange) sendRequest(ctx context.Context) error {
 		return err
 	}
 	if x.request.changesCoding() {
-		x.request.recoded()
+		x.request.markRecoded()
 	}
 	x.request.syncContentLength()
 	if x.readsResponse() {

@@ -13,19 +13,20 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// running is a hook's execution under way. An exchange has but one at a time: it stands there, since stacks are to stay small.
+// running is a hook's execution under way. An exchange has only one at a time; it is a field of the exchange, since
+// stacks are to stay small.
 type running struct {
 	Execution
 	step  *step
-	began time.Duration // as now says
+	began time.Duration // by Now
 
-	answers bool // it has made the response one of the gateway's own
-	newBody bool // it has changed the body
+	answers bool // it has answered: the response is the gateway's own
+	newBody bool // it has replaced the body
 }
 
 var processStart = time.Now()
 
-// Now is the time since the process started. It reads one clock, where time.Now reads two.
+// Now is the time since the process started. It reads one clock, whereas time.Now reads two.
 func Now() time.Duration { return time.Since(processStart) }
 
 func (x *exchange) beginExecution(step *step, phase string) {
@@ -36,13 +37,13 @@ func (x *exchange) beginExecution(step *step, phase string) {
 	r.Work, r.Remote = 0, step.measured != nil
 }
 
-// complete says that the execution has had its effect: that of its action, or of its failure.
+// complete records that the execution has taken effect: by its action, or by its failure.
 func (r *running) complete(failure *v1alpha.Failure) {
 	r.Failure, r.Cancelled = failure, false
 	r.Continued = failure != nil && r.step.settings.OnError.For(failure.Class) == Continue
 }
 
-// endExecution tells the observer. It runs even if the chain panics.
+// endExecution notifies the observer. It runs even if the chain panics.
 func (x *exchange) endExecution() {
 	r := &x.running
 	r.Duration = Now() - r.began
@@ -58,15 +59,15 @@ func (x *exchange) endExecution() {
 	}
 }
 
-// execute calls one hook: within the instance's concurrency, inside its timeout, its panics caught.
-// work is where one that is measured says how long it ran.
-func execute[C, A any](ctx context.Context, i *Instance, call hook[C, A], seen C, work *time.Duration) (A, *v1alpha.Failure) {
+// execute calls one hook: within the instance's concurrency, inside its timeout, with panics recovered. If the policy
+// measures its work, the time is stored in work.
+func execute[C, A any](ctx context.Context, i *Instance, call hook[C, A], input C, work *time.Duration) (A, *v1alpha.Failure) {
 	if !i.acquireSlot() {
 		var none A
 		return none, i.overloaded()
 	}
 	if i.neverBlocks {
-		action, err := callHook(ctx, i, call, seen)
+		action, err := callHook(ctx, i, call, input)
 		return action, classify(ctx, err)
 	}
 	if i.measured != nil {
@@ -75,14 +76,14 @@ func execute[C, A any](ctx context.Context, i *Instance, call hook[C, A], seen C
 	ctx, cancel := context.WithTimeout(ctx, i.settings.Timeout)
 	defer cancel()
 	if i.keepsDeadlines {
-		action, err := callHook(ctx, i, call, seen)
+		action, err := callHook(ctx, i, call, input)
 		return action, withElapsed(ctx, i, classify(ctx, err))
 	}
-	action, failure := callGuarded(ctx, i, call, seen)
+	action, failure := callGuarded(ctx, i, call, input)
 	return action, withElapsed(ctx, i, failure)
 }
 
-// withElapsed tells a timeout's limit, and how long the execution has taken.
+// withElapsed adds the limit, and the time that has passed, to a timeout's message.
 func withElapsed(ctx context.Context, i *Instance, failure *v1alpha.Failure) *v1alpha.Failure {
 	deadline, ok := ctx.Deadline()
 	if failure == nil || failure.Class != v1alpha.ClassTimeout || !ok {
@@ -90,9 +91,9 @@ func withElapsed(ctx context.Context, i *Instance, failure *v1alpha.Failure) *v1
 	}
 	limit := i.settings.Timeout
 	elapsed := (limit - time.Until(deadline)).Round(time.Millisecond)
-	said := *failure
-	said.Message = fmt.Sprintf("%s; its timeout is %v, and %v have passed", failure.Message, limit, elapsed)
-	return &said
+	detailed := *failure
+	detailed.Message = fmt.Sprintf("%s; its timeout is %v, and %v have passed", failure.Message, limit, elapsed)
+	return &detailed
 }
 
 func (i *Instance) acquireSlot() bool {
@@ -107,7 +108,7 @@ func (i *Instance) acquireSlot() bool {
 	return true
 }
 
-// overloaded is the failure of an execution for which there is no slot.
+// overloaded is the failure of an execution without a free slot.
 func (i *Instance) overloaded() *v1alpha.Failure {
 	return v1alpha.Failf(v1alpha.ClassOverloaded, "maxConcurrency: %d executions are under way", cap(i.slots))
 }
@@ -119,8 +120,8 @@ func (i *Instance) releaseSlot() {
 	}
 }
 
-// callGuarded waits for the hook until ctx is done. A hook that is late keeps its slot of maxConcurrency until it returns.
-func callGuarded[C, A any](ctx context.Context, i *Instance, call hook[C, A], seen C) (A, *v1alpha.Failure) {
+// callGuarded waits for the hook until ctx is done. A late hook keeps its slot of maxConcurrency until it returns.
+func callGuarded[C, A any](ctx context.Context, i *Instance, call hook[C, A], input C) (A, *v1alpha.Failure) {
 	type outcome struct {
 		action A
 		err    error
@@ -129,7 +130,7 @@ func callGuarded[C, A any](ctx context.Context, i *Instance, call hook[C, A], se
 	go func() {
 		end := outcome{err: errors.New("the policy ended its goroutine")}
 		defer func() { done <- end }()
-		end.action, end.err = callHook(ctx, i, call, seen)
+		end.action, end.err = callHook(ctx, i, call, input)
 	}()
 	select {
 	case end := <-done:
@@ -140,19 +141,19 @@ func callGuarded[C, A any](ctx context.Context, i *Instance, call hook[C, A], se
 	}
 }
 
-func callHook[C, A any](ctx context.Context, i *Instance, call hook[C, A], seen C) (action A, err error) {
+func callHook[C, A any](ctx context.Context, i *Instance, call hook[C, A], input C) (action A, err error) {
 	defer i.releaseSlot()
 	defer func() {
 		if cause := recover(); cause != nil {
-			err = panicked(cause)
+			err = panicFailure(cause)
 		}
 	}()
-	return call(ctx, seen)
+	return call(ctx, input)
 }
 
-// panicked is the failure of a hook that panicked: with the function, its file and line. Its caller is a deferred function
-// that recovers.
-func panicked(cause any) *v1alpha.Failure {
+// panicFailure is the failure of a hook that panicked, with its function, file and line. Only a deferred function that
+// recovers may call it.
+func panicFailure(cause any) *v1alpha.Failure {
 	pcs := make([]uintptr, 16)
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)]) // 3: after the deferred function
 	for {
@@ -169,7 +170,7 @@ func panicked(cause any) *v1alpha.Failure {
 	}
 }
 
-// classify makes a hook's error a failure of a known class. A deadline of ctx that came to pass is a timeout.
+// classify turns a hook's error into a failure of a known class. If ctx's deadline has passed it is a timeout.
 func classify(ctx context.Context, err error) *v1alpha.Failure {
 	if err == nil {
 		return nil
@@ -179,7 +180,7 @@ func classify(ctx context.Context, err error) *v1alpha.Failure {
 		return failure
 	}
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
-		return v1alpha.Failf(v1alpha.ClassTimeout, "no action when its time was over")
+		return v1alpha.Failf(v1alpha.ClassTimeout, "the policy returned no action in time")
 	}
 	return v1alpha.Failf(v1alpha.ClassException, "%v", err)
 }

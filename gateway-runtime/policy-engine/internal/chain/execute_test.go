@@ -13,7 +13,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// hooks is a policy that may block, and says nothing about it.
+// hooks is a policy that may block, and does not declare it.
 type hooks struct {
 	request func(context.Context) (v1alpha.RequestAction, error)
 	closed  int
@@ -32,7 +32,7 @@ func (h *hooks) Close() error {
 	return errors.New("closed")
 }
 
-// punctual is one that says it keeps its deadlines.
+// punctual declares that it keeps its deadlines.
 type punctual struct{ *hooks }
 
 func (punctual) KeepsDeadlines() {}
@@ -45,14 +45,14 @@ func instanceOf(p v1alpha.Policy, change ...func(*chain.Settings)) *chain.Instan
 	return chain.NewInstance("i", "p:v1.0.0", p, s)
 }
 
-// outcome runs a GET through the one instance, and gives the last line of the transcript.
+// outcome runs a GET through the one instance, and returns the last line of the transcript.
 func outcome(t *testing.T, i *chain.Instance) string {
 	t.Helper()
 	line, _ := executed(t, i)
 	return line
 }
 
-// executed is outcome, and what the observer was told of the execution.
+// executed is outcome, and the execution as the observer saw it.
 func executed(t *testing.T, i *chain.Instance) (string, chain.Execution) {
 	t.Helper()
 	x := get()
@@ -61,7 +61,7 @@ func executed(t *testing.T, i *chain.Instance) (string, chain.Execution) {
 	}
 	seen := x.observer.of(i.Name())
 	if len(seen) != 1 || x.observer.began != 1 {
-		t.Fatalf("expected to be told of one execution, got %+v", seen)
+		t.Fatalf("expected one execution, got %+v", seen)
 	}
 	line, _, _ := strings.Cut(x.lines[len(x.lines)-1], " [")
 	return line, seen[0]
@@ -74,7 +74,7 @@ func sleeper(d time.Duration) *hooks {
 	}}
 }
 
-func TestTimeoutOfAPolicyThatDoesNotHeedIt(t *testing.T) {
+func TestTimeoutOfAPolicyThatIgnoresIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i, start := instanceOf(sleeper(time.Minute)), time.Now()
 		got, execution := executed(t, i)
@@ -130,7 +130,7 @@ func TestMaxConcurrencyCountsLateExecutions(t *testing.T) {
 	})
 }
 
-func TestWhatTheLogHasAlreadyIsToldSo(t *testing.T) {
+func TestAFailureThatIsLoggedAlreadyIsMarked(t *testing.T) {
 	for _, logged := range []bool{false, true} {
 		failure := &v1alpha.Failure{Class: v1alpha.ClassTimeout, Message: "late", Logged: logged}
 		i := instanceOf(&hooks{request: func(context.Context) (v1alpha.RequestAction, error) { return nil, failure }})
@@ -140,7 +140,7 @@ func TestWhatTheLogHasAlreadyIsToldSo(t *testing.T) {
 	}
 }
 
-func TestWhatIsAnException(t *testing.T) {
+func TestExceptions(t *testing.T) {
 	var nothing *v1alpha.Failure
 	for name, request := range map[string]func(context.Context) (v1alpha.RequestAction, error){
 		"panic":         func(context.Context) (v1alpha.RequestAction, error) { panic("secret") },

@@ -9,7 +9,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// flow is what a policy does with a body. name is the policy's.
+// flow is a policy's work on a body. name is the policy's.
 type flow func(ctx context.Context, t *transcript, name string, trailers *v1alpha.Trailers, chunks v1alpha.Chunks) v1alpha.Chunks
 
 // flows is a policy that streams bodies.
@@ -87,7 +87,7 @@ func wraps(_ context.Context, t *transcript, name string, _ *v1alpha.Trailers, c
 	}
 }
 
-// after yields n chunks as they are, then what it is given.
+// after yields n chunks as they are, then the chunk or the error.
 func after(n int, last []byte, err error) flow {
 	return func(_ context.Context, t *transcript, name string, _ *v1alpha.Trailers, chunks v1alpha.Chunks) v1alpha.Chunks {
 		return func(yield func([]byte, error) bool) {
@@ -110,7 +110,7 @@ func after(n int, last []byte, err error) flow {
 	}
 }
 
-// lets lets the headers go, then wraps.
+// lets passes the headers on at once, then wraps.
 func lets(ctx context.Context, t *transcript, name string, trailers *v1alpha.Trailers, chunks v1alpha.Chunks) v1alpha.Chunks {
 	return func(yield func([]byte, error) bool) {
 		if yield(nil, nil) {

@@ -6,18 +6,18 @@ import (
 	"net/http"
 )
 
-// errUnfinished is why a request ends whose body has not come in whole in the time that the chain waits for it.
-var errUnfinished = errors.New("the request's body did not come in whole in time")
+// errUnfinished ends a request whose body has not come in whole within the time limit.
+var errUnfinished = errors.New("the request's body did not arrive completely in time")
 
-// unfinished is what the client is told then, under the name that proxies have for it in the access log.
-var unfinished = fault{status: http.StatusRequestTimeout, detail: "The request did not come in whole in the time that requests have."}
+// unfinished is the answer then. Its details are the name that proxies use for it in the access log.
+var unfinished = fault{status: http.StatusRequestTimeout, detail: "The request did not arrive completely within the time limit."}
 
 const unfinishedDetails = "request_overall_timeout"
 
-// bounded is the context of a read that ends with errUnfinished after m.within, and so do the streams that it reads from.
-// The caller calls done when it has read.
-func (m *message) bounded(ctx context.Context) (bounded context.Context, done func()) {
-	bounded, cancel := context.WithTimeoutCause(ctx, m.within, errUnfinished)
+// readContext bounds a read of the body by m.within: then it ends with errUnfinished, and so do the streams that it
+// reads from. The caller calls done after the read.
+func (m *message) readContext(ctx context.Context) (bounded context.Context, done func()) {
+	bounded, cancel := context.WithTimeoutCause(ctx, m.readLimit, errUnfinished)
 	if m.stage == nil {
 		return bounded, cancel
 	}

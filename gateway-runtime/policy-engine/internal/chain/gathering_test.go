@@ -12,7 +12,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// trickling has each piece of the request's body, and its end, come after a second.
+// trickling delays each piece of the request's body, and its end, by a second.
 func (t *transcript) trickling(limit time.Duration) *transcript {
 	t.limit = limit
 	t.waits = func(ctx context.Context, what string) error {
@@ -29,9 +29,9 @@ func (t *transcript) trickling(limit time.Duration) *transcript {
 	return t
 }
 
-const unfinished = `answer 408 request_overall_timeout [content-type:application/problem+json] {"type":"about:blank","title":"Request Timeout","status":408,"detail":"The request did not come in whole in the time that requests have.","requestId":"id-1"}`
+const unfinished = `answer 408 request_overall_timeout [content-type:application/problem+json] {"type":"about:blank","title":"Request Timeout","status":408,"detail":"The request did not arrive completely within the time limit.","requestId":"id-1"}`
 
-func TestABodyThatAPolicyWantsWholeHasItsTime(t *testing.T) {
+func TestABufferedBodyHasATimeLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x, began := post("a", "b", "c", "d").trickling(2500*time.Millisecond), time.Now()
 		if err := x.run(t, x.marks("before", "hH"), x.marks("reads", "bB"), x.marks("behind", "hH")); err != nil {
@@ -49,17 +49,18 @@ func TestABodyThatAPolicyWantsWholeHasItsTime(t *testing.T) {
 	})
 }
 
-func TestToAGRPCClientItIsAStatus(t *testing.T) {
+func TestAGRPCClientGetsAStatusForAnUnfinishedBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := post("a", "b").trickling(time.Second / 2)
 		x.request.Headers = append(x.request.Headers, v1alpha.Header{Name: "content-type", Value: "application/grpc"})
 		_ = x.run(t, x.marks("reads", "b"))
-		x.expect(t, `answer 408 request_overall_timeout [] The request did not come in whole in the time that requests have.`)
+		x.expect(t, `answer 408 request_overall_timeout [] The request did not arrive completely within the time limit.`)
 	})
 }
 
-// TestABodyThatStreamsBeforeItIsHeldHasItsTime: whatever streams stand before the policy that wants it whole.
-func TestABodyThatStreamsBeforeItIsHeldHasItsTime(t *testing.T) {
+// TestABodyStreamedBeforeItIsBufferedHasATimeLimit, even if policies that stream it stand before the policy that needs
+// it whole.
+func TestABodyStreamedBeforeItIsBufferedHasATimeLimit(t *testing.T) {
 	everyKind(t, func(t *testing.T, kind string) {
 		synctest.Test(t, func(t *testing.T) {
 			x, began := post("a", "b", "c", "d").trickling(1500*time.Millisecond), time.Now()
@@ -81,7 +82,7 @@ func TestABodyThatStreamsBeforeItIsHeldHasItsTime(t *testing.T) {
 	})
 }
 
-func TestABodyThatAPolicyHasReplacedHasItsTime(t *testing.T) {
+func TestAReplacedBodyHasATimeLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := post("a", "b", "c", "d").trickling(1500 * time.Millisecond)
 		body := []byte("new")
@@ -93,7 +94,7 @@ func TestABodyThatAPolicyHasReplacedHasItsTime(t *testing.T) {
 	})
 }
 
-func TestABodyThatIsNotHeldHasAnyTime(t *testing.T) {
+func TestABodyThatIsNotBufferedHasNoTimeLimit(t *testing.T) {
 	everyKind(t, func(t *testing.T, kind string) {
 		for name, policies := range map[string]func(x *transcript) []*chain.Instance{
 			"headers": func(x *transcript) []*chain.Instance { return []*chain.Instance{x.marks("one", "hH")} },

@@ -8,15 +8,15 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// says is a policy that finds out who the request is from.
+// says is a policy that identifies the caller.
 func (t *transcript) says(name, method string) *does {
 	return &does{name: name, request: func(r *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
 		return nil, r.Metadata.Set("identity", map[string]any{"subject": name, "method": method})
 	}}
 }
 
-// TestAnIdentityIsToldOnce, and again where another policy says another one.
-func TestAnIdentityIsToldOnce(t *testing.T) {
+// TestAnIdentityIsReportedOnce, and again if another policy finds another one.
+func TestAnIdentityIsReportedOnce(t *testing.T) {
 	x := get()
 	if err := x.run(t, x.policy(x.says("ann", "jwt"), "hH")); err != nil {
 		t.Fatal(err)

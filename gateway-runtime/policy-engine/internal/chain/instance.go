@@ -10,7 +10,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// What an attachment gets that does not say.
+// The defaults of an attachment's settings.
 const (
 	DefaultTimeout      = time.Second
 	DefaultMaxBodyBytes = 1 << 20
@@ -18,19 +18,19 @@ const (
 
 // Settings are an attachment's settings.
 type Settings struct {
-	Timeout        time.Duration // of one execution, of a stream for its own work between two chunks; 0 is DefaultTimeout
+	Timeout        time.Duration // for one execution; for a stream's own work between two chunks; 0 is DefaultTimeout
 	OnError        OnError
 	MaxConcurrency int   // executions under way at once; 0 is no limit of the chain's own
-	MaxBodyBytes   int64 // of a body that the policy wants; 0 is DefaultMaxBodyBytes
+	MaxBodyBytes   int64 // of a body that the policy reads; 0 is DefaultMaxBodyBytes
 	Mode           v1alpha.ProcessingModeConfig
-	When           Condition // nil: it applies to all exchanges
+	When           Condition // nil: the policy applies to all exchanges
 
-	StreamIdleTimeout time.Duration // that a stream may wait for a chunk; 0 is no limit of the chain's own
+	StreamIdleTimeout time.Duration // how long a stream may wait for a chunk; 0 is no limit of the chain's own
 
-	Shadow bool // it runs beside the exchange, and nothing of its action is applied
+	Shadow bool // it runs beside the exchange, and its action is not applied
 }
 
-// Reaction says what a failed execution does to the exchange.
+// Reaction is the effect of a failed execution on the exchange.
 type Reaction uint8
 
 // The reactions.
@@ -45,7 +45,7 @@ type OnError struct {
 	ByClass map[v1alpha.FailureClass]Reaction
 }
 
-// For returns the reaction to class. It is always Fail where nobody knows whether the policy applies.
+// For returns the reaction to class. It is always Fail if the policy's condition could not be evaluated.
 func (o OnError) For(class v1alpha.FailureClass) Reaction {
 	if class == ClassCondition {
 		return Fail
@@ -65,13 +65,13 @@ type Instance struct {
 
 	onRequest      hook[*v1alpha.RequestContext, v1alpha.RequestAction]
 	onResponse     hook[*v1alpha.ResponseContext, v1alpha.ResponseAction]
-	streamRequest  v1alpha.RequestStreamer  // nil unless the mode says so, as
-	streamResponse v1alpha.ResponseStreamer // this is
+	streamRequest  v1alpha.RequestStreamer  // nil unless the mode streams the request's body
+	streamResponse v1alpha.ResponseStreamer // nil unless the mode streams the response's body
 	neverBlocks    bool
 	keepsDeadlines bool
-	measured       MeasuresWork // nil: it runs here
+	measured       MeasuresWork // nil: it runs in this process
 	slots          chan struct{}
-	turns          *turns // of a shadow's executions; nil: it is none
+	turns          *turns // of a shadow attachment's executions; nil: the instance is not one
 
 	active atomic.Int64
 
@@ -125,11 +125,11 @@ func (i *Instance) ID() string { return i.id }
 // Name is the policy's name:version.
 func (i *Instance) Name() string { return i.name }
 
-// Settings are the attachment's settings, with defaults.
+// Settings are the attachment's settings, with defaults filled in.
 func (i *Instance) Settings() Settings { return i.settings }
 
-// Close closes the policy, once; every call returns that call's error.
+// Close closes the policy, once; every call returns the first call's error.
 func (i *Instance) Close() error { return i.close() }
 
-// Active is the number of the instance's hooks that run, late ones too.
+// Active is the number of the instance's running hooks, with late ones.
 func (i *Instance) Active() int64 { return i.active.Load() }

@@ -9,15 +9,15 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// pulled is a policy's iterator.
-type pulled interface {
-	// next waits for what the policy yields next; errEnded is its end.
+// chunkIterator is a policy's iterator.
+type chunkIterator interface {
+	// next waits for the policy's next chunk; errEnded is its end.
 	next(s *stage) ([]byte, error)
-	// stop ends it.
+	// stop ends the iterator.
 	stop(s *stage)
 }
 
-// start makes the policy's iterator, under a slot that it keeps until it has ended.
+// start makes the policy's iterator, under a slot that the iterator keeps until it has ended.
 func (s *stage) start() *v1alpha.Failure {
 	if !s.step.acquireSlot() {
 		return s.step.overloaded()
@@ -27,7 +27,7 @@ func (s *stage) start() *v1alpha.Failure {
 		s.out = &inline{next, stop}
 		return nil
 	}
-	g := &guarded{chunks: make(chan chunkOr, 1), resume: make(chan struct{}), done: make(chan struct{})}
+	g := &guarded{chunks: make(chan chunkResult, 1), resume: make(chan struct{}), done: make(chan struct{})}
 	s.clock.timer = time.NewTimer(time.Hour)
 	s.clock.timer.Stop()
 	s.clock.limit = s.step.settings.Timeout
@@ -35,7 +35,7 @@ func (s *stage) start() *v1alpha.Failure {
 	return nil
 }
 
-// run is the policy's iterator, whose panics are errors.
+// run is the policy's iterator, with panics converted to errors.
 func (s *stage) run(yield func([]byte, error) bool) {
 	err := s.runPolicy(yield)
 	if err != nil {
@@ -47,7 +47,7 @@ func (s *stage) runPolicy(yield func([]byte, error) bool) (err error) {
 	stopped := false
 	defer func() {
 		if cause := recover(); cause != nil && !stopped {
-			err = panicked(cause)
+			err = panicFailure(cause)
 		}
 	}()
 	chunks := s.stream(s.ctx, s.chunks)
@@ -69,7 +69,7 @@ func (s *stage) runPolicy(yield func([]byte, error) bool) (err error) {
 	return nil
 }
 
-// inline runs the policy on the goroutine of whoever pulls.
+// inline runs the policy on the goroutine that pulls.
 type inline struct {
 	pull func() ([]byte, error, bool)
 	end  func()
@@ -88,16 +88,17 @@ func (i *inline) stop(s *stage) {
 	s.step.releaseSlot()
 }
 
-// guarded runs the policy on a goroutine of its own, which is left behind when it is late: it keeps its slot until it ends.
+// guarded runs the policy on a goroutine of its own, which is abandoned when it is late: it keeps its slot until it
+// ends.
 type guarded struct {
-	chunks  chan chunkOr
+	chunks  chan chunkResult
 	resume  chan struct{}
 	done    chan struct{} // closed when the goroutine has ended
 	started bool
 	late    bool
 }
 
-type chunkOr struct {
+type chunkResult struct {
 	chunk []byte
 	err   error
 }
@@ -118,7 +119,7 @@ func (g *guarded) next(s *stage) ([]byte, error) {
 		return out.chunk, out.err
 	case <-s.clock.timer.C:
 		g.late = true
-		return nil, v1alpha.Failf(v1alpha.ClassTimeout, "neither a chunk nor the wish for one within its timeout, %v", s.step.settings.Timeout)
+		return nil, v1alpha.Failf(v1alpha.ClassTimeout, "the policy neither yielded nor requested a chunk within its timeout, %v", s.step.settings.Timeout)
 	case <-s.ctx.Done():
 		return nil, context.Cause(s.ctx)
 	}
@@ -130,13 +131,13 @@ func (g *guarded) run(s *stage) {
 	end := errors.New("the policy ended its goroutine")
 	defer func() {
 		select {
-		case g.chunks <- chunkOr{nil, end}:
+		case g.chunks <- chunkResult{nil, end}:
 		case <-s.ctx.Done():
 		}
 	}()
 	s.run(func(chunk []byte, err error) bool {
 		select {
-		case g.chunks <- chunkOr{chunk, err}:
+		case g.chunks <- chunkResult{chunk, err}:
 		case <-s.ctx.Done():
 			return false
 		}
@@ -150,7 +151,7 @@ func (g *guarded) run(s *stage) {
 	end = errEnded
 }
 
-// stop gives the policy the time that it has for its own work to end. One that was late already is left behind at once.
+// stop gives the policy its timeout to end. One that was late already is abandoned at once.
 func (g *guarded) stop(s *stage) {
 	switch {
 	case !g.started:

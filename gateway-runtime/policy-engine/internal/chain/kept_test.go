@@ -10,10 +10,10 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// TestTheRequestsBodyInTheResponseIsTheOneLastHeldWhole: not a part of what streams behind the policy yield.
+// TestTheRequestsBodyInTheResponseIsTheOneLastHeldWhole: not a part of the output of later streams.
 func TestTheRequestsBodyInTheResponseIsTheOneLastHeldWhole(t *testing.T) {
 	everyKind(t, func(t *testing.T, kind string) {
-		for what, behind := range map[string]struct {
+		for point, behind := range map[string]struct {
 			letters []string
 			want    string
 		}{
@@ -41,14 +41,15 @@ func TestTheRequestsBodyInTheResponseIsTheOneLastHeldWhole(t *testing.T) {
 				}
 			}
 			if err := x.run(t, instances...); err != nil || seen != behind.want {
-				t.Errorf("%s: %v; expected %q, got %q", what, err, behind.want, seen)
+				t.Errorf("%s: %v; expected %q, got %q", point, err, behind.want, seen)
 			}
 		}
 	})
 }
 
-// TestWhatPassesAPolicyByIsWhole: one that fails while a goroutine of its own asks for a chunk has taken it, or nothing.
-func TestWhatPassesAPolicyByIsWhole(t *testing.T) {
+// TestABodyThatSkipsAPolicyIsComplete: a policy that fails while its own goroutine asks for a chunk has read that
+// chunk, or none.
+func TestABodyThatSkipsAPolicyIsComplete(t *testing.T) {
 	asksAndFails := func(_ context.Context, _ *transcript, _ string, _ *v1alpha.Trailers, chunks v1alpha.Chunks) v1alpha.Chunks {
 		return func(yield func([]byte, error) bool) {
 			begins := make(chan struct{})

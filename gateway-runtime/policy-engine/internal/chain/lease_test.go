@@ -21,7 +21,7 @@ func (t *transcript) holds(letters string) *chain.Instance {
 	}}, letters)
 }
 
-// releases are how often the lease has been released, and whether that was the last thing that happened.
+// releases counts the releases of the lease, and notes whether one was the last event.
 func (t *transcript) releases() (count int, last bool) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
@@ -33,7 +33,7 @@ func (t *transcript) releases() (count int, last bool) {
 	return count, len(t.lines) > 0 && t.lines[len(t.lines)-1] == "release"
 }
 
-// TestALeaseEndsOnceHoweverTheExchangeDoes: policies that count what is under way rest on it.
+// TestALeaseEndsOnceHoweverTheExchangeDoes: policies that count concurrent exchanges rely on it.
 func TestALeaseEndsOnceHoweverTheExchangeDoes(t *testing.T) {
 	gone := errors.New("the client is gone")
 	away := func(at string) func(*transcript) {

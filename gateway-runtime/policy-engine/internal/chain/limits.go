@@ -7,17 +7,17 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// What a message may have of headers. As it comes: more is its sender's fault. As policies make it: more is theirs.
-// Both are below what Envoy takes (bootstrap.yaml and the clusters say 256 lines and 256 KiB), for what it does not take
-// it answers by itself, without a reason in any log.
+// The limits of a message's headers. Above the first pair its sender is at fault, above the second the policies. Both
+// are below Envoy's (bootstrap.yaml and the clusters say 256 lines and 256 KiB), for Envoy answers a larger message by
+// itself, without a reason in any log.
 const (
-	sentLines, sentBytes = 100, 64 << 10
-	madeLines, madeBytes = 200, 128 << 10
-	maxTargetBytes       = 32 << 10 // of path, query and authority that a policy chooses, each
+	maxReceivedLines, maxReceivedBytes = 100, 64 << 10
+	maxPolicyLines, maxPolicyBytes     = 200, 128 << 10
+	maxTargetBytes                     = 32 << 10 // of path, query and authority that a policy chooses, each
 )
 
-// tooManyHeaders says which of the limits the headers, and target beside them, exceed; "" if none.
-func tooManyHeaders(headers v1alpha.Headers, target, lines, bytes int) string {
+// exceededHeaderLimit describes the limit that the headers, together with target more bytes, exceed; "" if none.
+func exceededHeaderLimit(headers v1alpha.Headers, target, lines, bytes int) string {
 	if len(headers) > lines {
 		return fmt.Sprintf("expected at most %d header lines, got %d", lines, len(headers))
 	}
@@ -31,12 +31,12 @@ func tooManyHeaders(headers v1alpha.Headers, target, lines, bytes int) string {
 	return ""
 }
 
-// refuseRequest answers a request with more headers than a client may send. No policy has seen it.
+// refuseRequest answers a request with more headers than a client may send. It runs before the policies.
 func (x *exchange) refuseRequest() bool {
 	if x.chain.onlyShadows {
 		return false
 	}
-	reason := tooManyHeaders(x.head.Headers, len(x.head.Path)+len(x.head.Authority), sentLines, sentBytes)
+	reason := exceededHeaderLimit(x.head.Headers, len(x.head.Path)+len(x.head.Authority), maxReceivedLines, maxReceivedBytes)
 	if reason == "" {
 		return false
 	}
@@ -46,9 +46,9 @@ func (x *exchange) refuseRequest() bool {
 	return true
 }
 
-// refuseResponse makes an answer of the gateway's own of a response with more headers than an upstream may send.
+// refuseResponse replaces a response with more headers than an upstream may send by an answer of the gateway's own.
 func (x *exchange) refuseResponse(head Head) {
-	if reason := tooManyHeaders(head.Headers, 0, sentLines, sentBytes); reason != "" && !x.chain.onlyShadows {
+	if reason := exceededHeaderLimit(head.Headers, 0, maxReceivedLines, maxReceivedBytes); reason != "" && !x.chain.onlyShadows {
 		x.refuse(PhaseResponse, reason, fault{
 			http.StatusBadGateway, grpcResourceExhausted, "The upstream's response headers are too many or too large.",
 		})

@@ -13,27 +13,27 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// message is one direction's message while it is in the chain: what came, and what the policies made of it.
+// message is one direction's message in the chain: as it came, and with the policies' changes.
 type message struct {
 	front     FrontEnd
 	observer  ExchangeObserver
 	direction Direction
-	stage     *stage // the last policy that streams the body: what has not been read comes from it; nil: from the front end
+	stage     *stage // the last policy that streams the body, from which the unread rest comes; nil: from the front end
 	headers   headerList
-	delivered bool  // the front end gives the body piece by piece: the chain's mode wants it
+	delivered bool  // the front end delivers the body piece by piece, since the chain's mode includes it
 	bodiless  bool  // the message came without body and trailers
-	hasBody   bool  // it came with one, or has one of a policy's
-	declared  int64 // content-length; 0 if there is none
+	hasBody   bool  // it came with a body, or a policy gave it one
+	declared  int64 // content-length; 0: none
 	status    int   // of a response, as it came
 	arrived   bool  // at least one piece of the body
 	ended     bool  // there is no body left to read
 	body      body
-	decoded   *body                  // a copy of it without its content codings, once a policy has been given one
-	encoder   *contentcoding.Encoder // what leaves of the body is encoded by it; nil: it is not
+	decoded   *body                  // a copy of body without its content codings, once a policy has read one
+	encoder   *contentcoding.Encoder // encodes the body as it leaves; nil: it is not encoded
 	replaced  bool                   // body is a policy's, not the one that came
-	refused   bool                   // what comes of the body does not fit the budget: no more of it is read
+	refused   bool                   // the body does not fit the budget: no more of it is read
 
-	within time.Duration // what a read of the body may take; 0: any time
+	readLimit time.Duration // the time limit of a read of the body; 0: none
 }
 
 func newMessage(front FrontEnd, direction Direction, head Head, delivered bool, c *Chain) message {
@@ -45,11 +45,11 @@ func newMessage(front FrontEnd, direction Direction, head Head, delivered bool, 
 	return m
 }
 
-// read takes in the body: all of it, or until it is known to exceed limit bytes or not to fit the budget. A body that a
-// policy has replaced is read to its end and dropped. errUnfinished: it has taken longer than m.within.
+// read reads the whole body, or until it is known to exceed limit bytes or not to fit the budget. A body that a policy
+// has replaced is read to its end and dropped. errUnfinished: the read has taken longer than m.within.
 func (m *message) read(ctx context.Context, limit int64) error {
-	if m.within > 0 && m.delivered && !m.ended {
-		bounded, done := m.bounded(ctx)
+	if m.readLimit > 0 && m.delivered && !m.ended {
+		bounded, done := m.readContext(ctx)
 		defer done()
 		ctx = bounded
 	}
@@ -68,7 +68,7 @@ func (m *message) read(ctx context.Context, limit int64) error {
 	return nil
 }
 
-// next waits for the next piece of what has not been read.
+// next waits for the next piece of the unread body.
 func (m *message) next(ctx context.Context) ([]byte, error) {
 	if m.stage != nil {
 		return m.stage.next()
@@ -80,8 +80,8 @@ func (m *message) next(ctx context.Context) ([]byte, error) {
 	return piece, err
 }
 
-// refusedByBudget reports whether no more of the body is to be read, for it does not fit the budget. What declares that it
-// does not fit is not read at all.
+// refusedByBudget reports whether no more of the body is to be read, because it does not fit the budget. A body whose
+// declared length does not fit is not read at all.
 func (m *message) refusedByBudget() bool {
 	if !m.arrived && !m.refused {
 		m.refused = !m.body.budget.fits(max(m.declared, 1))
@@ -89,7 +89,7 @@ func (m *message) refusedByBudget() bool {
 	return m.refused
 }
 
-// exceeds reports whether the body is known to be more than limit bytes, or more than the budget can ever hold.
+// exceeds reports whether the body is known to be larger than limit bytes, or larger than the budget can ever hold.
 func (m *message) exceeds(limit int64) bool {
 	if !m.replaced {
 		limit = min(limit, m.body.budget.largest())
@@ -97,53 +97,55 @@ func (m *message) exceeds(limit int64) bool {
 	return m.body.size > limit || !m.replaced && m.declared > limit
 }
 
-// bodyFor is the body as the policy is given it, nil if there is none, or why it is not: the body is a range of one, has a
-// content encoding that the policy refuses or that cannot be decoded, is too large, or does not fit the budget.
-func (m *message) bodyFor(what string, i *Instance) ([]byte, *v1alpha.Failure) {
+// bodyFor returns the body as the policy gets it, nil if there is none; or the reason that it cannot get it: the body
+// is a range, has a content encoding that the policy refuses or that cannot be decoded, is too large, or does not fit
+// the budget.
+func (m *message) bodyFor(part string, i *Instance) ([]byte, *v1alpha.Failure) {
 	if m.isPart() && m.exceeds(0) && !passesEncoded(i.settings.Mode) {
-		return nil, partOfBody(what, m)
+		return nil, partOfBody(part, m)
 	}
 	if coding := m.encoding(); coding != "" && !passesEncoded(i.settings.Mode) {
 		if refusesEncoded(i.settings.Mode) {
 			return nil, encodedBody(m.direction, coding)
 		}
-		return m.decodedFor(what, i)
+		return m.decodedFor(part, i)
 	}
-	if failure := m.withheld(what, i); failure != nil {
+	if failure := m.bodyRefusal(part, i); failure != nil {
 		return nil, failure
 	}
 	if whole, ok := m.body.whole(); ok {
 		return whole, nil
 	}
-	return nil, overBudget(what + " body")
+	return nil, overBudget(part + " body")
 }
 
-// encodedBody is the failure of a policy that takes no bodies with a content encoding.
+// encodedBody is the failure of a policy that refuses bodies with a content encoding.
 func encodedBody(direction Direction, coding string) *v1alpha.Failure {
 	return v1alpha.Failf(v1alpha.ClassBadBody,
 		"%s body: expected no content-encoding but identity, got %q; encodedBodies: DECODE in the policy's definition gives it decoded", direction, coding)
 }
 
-// withheld is why the policy cannot be given the body as it came: it is too large, or does not fit the budget.
-func (m *message) withheld(what string, i *Instance) *v1alpha.Failure {
+// bodyRefusal returns the reason that the policy cannot get the body as it came: it is too large, or does not fit the
+// budget.
+func (m *message) bodyRefusal(part string, i *Instance) *v1alpha.Failure {
 	if m.exceeds(i.settings.MaxBodyBytes) {
-		return tooLarge(what, i.settings.MaxBodyBytes, m.body.budget.largest())
+		return tooLarge(part, i.settings.MaxBodyBytes, m.body.budget.largest())
 	}
 	if m.refused {
-		return overBudget(what + " body")
+		return overBudget(part + " body")
 	}
 	return nil
 }
 
-// overBudget is the failure of a policy for whose body there is no room.
-func overBudget(what string) *v1alpha.Failure {
-	return v1alpha.Failf(v1alpha.ClassOverloaded, "%s: it does not fit what the bodies held in the engine may take together, --body-memory", what)
+// overBudget is the failure of a policy whose body does not fit the budget.
+func overBudget(subject string) *v1alpha.Failure {
+	return v1alpha.Failf(v1alpha.ClassOverloaded, "%s: there is no room for it in --body-memory, the limit for all bodies held in the engine", subject)
 }
 
-// identity is the content coding that is none (RFC 9110, 8.4.1 and 12.5.3).
+// identity is the content coding that leaves a body as it is (RFC 9110, 8.4.1 and 12.5.3).
 const identity = "identity"
 
-// encoding is the content-encoding of a body that is there, "" if it has none but identity.
+// encoding is the content-encoding of the body; "" if it has none, or there is no body.
 func (m *message) encoding() string {
 	if !m.exceeds(0) {
 		return ""
@@ -151,8 +153,8 @@ func (m *message) encoding() string {
 	return m.coding()
 }
 
-// coding is the content-encoding that the headers name, "" for none but identity. A message that ended with its headers
-// has none.
+// coding is the content-encoding in the headers, "" for none or identity. A message that ended with its headers has
+// none.
 func (m *message) coding() string {
 	if m.bodiless && m.body.size == 0 {
 		return ""
@@ -167,15 +169,15 @@ func (m *message) coding() string {
 	return ""
 }
 
-// change applies a policy's changes, or none of them: then the failure says why. A new body has no content encoding but
-// the one that comes with it.
+// change applies all of a policy's changes, or none of them and returns the failure. A new body has no content
+// encoding, unless the changes set one.
 func (m *message) change(headers v1alpha.HeaderModifications, body *[]byte) *v1alpha.Failure {
 	before := m.headers
 	if body != nil && m.headers.view.Has("content-encoding") {
 		m.headers.remove("content-encoding")
 	}
 	if m.headers.apply(headers) {
-		if err := m.headers.oversized(); err != nil {
+		if err := m.headers.checkSize(); err != nil {
 			m.headers = before
 			return v1alpha.Failf(v1alpha.ClassBadAction, "%v", err)
 		}
@@ -192,8 +194,8 @@ func (m *message) change(headers v1alpha.HeaderModifications, body *[]byte) *v1a
 	return nil
 }
 
-// settle reads to its end, and drops, a body that a policy has replaced. What streams yield of a message that has none but
-// headers and trailers is gathered, for it goes with the headers.
+// settle reads a body that a policy has replaced to its end, and drops it. The output of streams of a message that has
+// only headers and trailers is collected, since it goes with the headers.
 func (m *message) settle(ctx context.Context) error {
 	if m.replaced {
 		return m.read(ctx, 0)
@@ -215,7 +217,7 @@ func (m *message) settle(ctx context.Context) error {
 	return nil
 }
 
-// send lets the message, which is settled, go on. What has come of the body goes with it, changed or not, and the rest as
+// send lets the message, which is settled, go on: the part of the body that has come, changed or not, and the rest as
 // it comes.
 func (m *message) send(ctx context.Context, changes Changes) error {
 	if err := m.sendHeaders(&changes); err != nil || !changes.Follows {
@@ -226,10 +228,10 @@ func (m *message) send(ctx context.Context, changes Changes) error {
 
 // sendHeaders sends the headers with the changes, and with a body that cannot follow them.
 func (m *message) sendHeaders(changes *Changes) error {
-	changes.Headers = m.headers.final()
+	changes.Headers = m.headers.minimalChanges()
 	if m.bodiless || !m.delivered || m.replaced && !m.hasArrived() {
 		if m.replaced {
-			whole, _ := m.body.whole() // it is in one piece
+			whole, _ := m.body.whole() // a replaced body is in one piece
 			changes.Body = &whole
 		}
 	} else {
@@ -238,10 +240,10 @@ func (m *message) sendHeaders(changes *Changes) error {
 	return m.front.SendHeaders(m.direction, *changes)
 }
 
-// hasArrived reports whether the front end has given at least one piece.
+// hasArrived reports whether the front end has delivered at least one piece.
 func (m *message) hasArrived() bool { return m.arrived || m.stage != nil && m.stage.hasArrived() }
 
-// sendBody sends what is held, and lets the rest pass.
+// sendBody sends the held body, and lets the rest pass.
 func (m *message) sendBody(ctx context.Context) error {
 	if m.stage != nil {
 		return m.sendStream(ctx)
@@ -261,7 +263,7 @@ func (m *message) sendBody(ctx context.Context) error {
 	return m.front.SendLast(ctx, m.direction, nil, v1alpha.HeaderModifications{})
 }
 
-// sendStream sends what is held, and what the policies that stream the body yield.
+// sendStream sends the held body, and the output of the policies that stream it.
 func (m *message) sendStream(ctx context.Context) error {
 	if m.encoder != nil {
 		defer m.encoder.Close()
@@ -301,7 +303,7 @@ func (m *message) sendChunk(ctx context.Context, piece []byte) error {
 	return err
 }
 
-// dropAll gives back all that is held.
+// dropAll gives back the memory of all bodies.
 func (m *message) dropAll() {
 	m.body.drop()
 	m.dropDecoded()
@@ -314,15 +316,15 @@ func (m *message) dropDecoded() {
 	}
 }
 
-// syncContentLength makes content-length that of the body that a policy gave. A chunked message stays chunked.
+// syncContentLength sets content-length to the length of a policy's body. A chunked message stays chunked.
 func (m *message) syncContentLength() {
 	if m.replaced && (m.bodiless || m.headers.original.Has("content-length")) {
 		m.headers.set("content-length", strconv.FormatInt(m.body.size, 10))
 	}
 }
 
-// dropBody takes the body from a response that must not have one (RFC 9110, 6.4.1). The content-length of an answer
-// to HEAD is that of the body it would have.
+// dropBody removes the body from a response that must not have one (RFC 9110, 6.4.1). The content-length of an answer
+// to HEAD is the length that the body would have.
 func (m *message) dropBody(head bool) {
 	if head {
 		if m.replaced {

@@ -8,7 +8,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// headerList is a message's headers while policies change them: what came, and what the next policy sees.
+// headerList is a message's headers while policies change them: the original, and the view of the next policy.
 type headerList struct {
 	original v1alpha.Headers
 	view     v1alpha.Headers
@@ -19,23 +19,23 @@ func newHeaderList(original v1alpha.Headers) headerList {
 	return headerList{original: original, view: original}
 }
 
-// apply changes the view: remove, set, append. The old view is left as it is, for whoever still reads it. It reports
-// whether there was anything to change.
+// apply changes the view: remove, set, append. The old view is left intact for its readers. It reports whether there
+// were any changes.
 func (l *headerList) apply(changes v1alpha.HeaderModifications) bool {
 	if len(changes.Remove)+len(changes.Set)+len(changes.Append) == 0 {
 		return false
 	}
 	view := make(v1alpha.Headers, 0, len(l.view)+len(changes.Set)+len(changes.Append))
 	for _, header := range l.view {
-		if !namedIn(changes, header.Name) {
+		if !replaces(changes, header.Name) {
 			view = append(view, header)
 		}
 	}
 	for _, name := range changes.Remove {
 		l.touch(strings.ToLower(name))
 	}
-	for _, added := range [...][]v1alpha.Header{changes.Set, changes.Append} {
-		for _, header := range added {
+	for _, headers := range [...][]v1alpha.Header{changes.Set, changes.Append} {
+		for _, header := range headers {
 			name := strings.ToLower(header.Name)
 			l.touch(name)
 			view = append(view, v1alpha.Header{Name: name, Value: header.Value})
@@ -45,8 +45,8 @@ func (l *headerList) apply(changes v1alpha.HeaderModifications) bool {
 	return true
 }
 
-// namedIn reports whether the change takes name's present values away.
-func namedIn(changes v1alpha.HeaderModifications, name string) bool {
+// replaces reports whether the changes remove or set the header.
+func replaces(changes v1alpha.HeaderModifications, name string) bool {
 	for _, removed := range changes.Remove {
 		if strings.EqualFold(removed, name) {
 			return true
@@ -66,10 +66,10 @@ func (l *headerList) touch(name string) {
 	}
 }
 
-// isTouched reports whether anything has changed name.
+// isTouched reports whether the header has been changed.
 func (l *headerList) isTouched(name string) bool { return slices.Contains(l.touched, name) }
 
-// set gives name the one value, as the engine's own change.
+// set gives the header this one value, as a change of the engine's own.
 func (l *headerList) set(name, value string) {
 	l.apply(v1alpha.HeaderModifications{Set: []v1alpha.Header{{Name: name, Value: value}}})
 }
@@ -78,16 +78,16 @@ func (l *headerList) remove(name string) {
 	l.apply(v1alpha.HeaderModifications{Remove: []string{name}})
 }
 
-// oversized says which limit of what policies may make the headers exceed.
-func (l *headerList) oversized() error {
-	if reason := tooManyHeaders(l.view, 0, madeLines, madeBytes); reason != "" {
+// checkSize returns an error if the headers exceed the limits for policies.
+func (l *headerList) checkSize() error {
+	if reason := exceededHeaderLimit(l.view, 0, maxPolicyLines, maxPolicyBytes); reason != "" {
 		return errors.New(reason + ", with those of the message")
 	}
 	return nil
 }
 
-// final is the least change that makes the view of the original.
-func (l *headerList) final() v1alpha.HeaderModifications {
+// minimalChanges returns the smallest changes that turn the original into the view.
+func (l *headerList) minimalChanges() v1alpha.HeaderModifications {
 	var changes v1alpha.HeaderModifications
 	var beforeRoom, nowRoom [8]string
 	for _, name := range l.touched {

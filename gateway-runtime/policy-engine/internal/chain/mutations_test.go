@@ -11,7 +11,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// naive does to a header list what a HeaderModifications says, line by line.
+// naive applies a HeaderModifications to a header list, line by line.
 func naive(headers v1alpha.Headers, m v1alpha.HeaderModifications) v1alpha.Headers {
 	without := func(list v1alpha.Headers, name string) v1alpha.Headers {
 		return slices.DeleteFunc(slices.Clone(list), func(h v1alpha.Header) bool { return strings.EqualFold(h.Name, name) })
@@ -28,8 +28,8 @@ func naive(headers v1alpha.Headers, m v1alpha.HeaderModifications) v1alpha.Heade
 	return headers
 }
 
-// envoy does what Envoy's ext_proc does with the front end's answer: removals first, then each line overwrites or
-// appends. It keeps the order of values within a name, not that of names.
+// envoy applies the front end's answer as Envoy's ext_proc does: removals first, then each line overwrites or appends.
+// It keeps the order of values within a name, not that of names.
 func envoy(headers v1alpha.Headers, m v1alpha.HeaderModifications) v1alpha.Headers {
 	headers = naive(headers, v1alpha.HeaderModifications{Remove: m.Remove})
 	for n, header := range m.Set {
@@ -87,8 +87,8 @@ func TestFinalMutationEqualsTheActionsOneByOne(t *testing.T) {
 		if !slices.Equal(list.view, want) {
 			t.Fatalf("view: expected %v, got %v", want, list.view)
 		}
-		if got := byName(envoy(original, list.final())); !equal(got, byName(want)) {
-			t.Fatalf("final %+v: expected %v, got %v", list.final(), byName(want), got)
+		if got := byName(envoy(original, list.minimalChanges())); !equal(got, byName(want)) {
+			t.Fatalf("final %+v: expected %v, got %v", list.minimalChanges(), byName(want), got)
 		}
 		if !slices.Equal(original, before) {
 			t.Fatalf("the original changed: %v", original)
@@ -102,7 +102,7 @@ func TestFinalMutationIsLeast(t *testing.T) {
 		for _, m := range rapid.SliceOfN(modifications, 0, 5).Draw(t, "actions") {
 			list.apply(m)
 		}
-		final := list.final()
+		final := list.minimalChanges()
 		before, now := byName(list.original), byName(list.view)
 		for _, name := range final.Remove {
 			if len(now[name]) > 0 || len(before[name]) == 0 {
@@ -133,7 +133,7 @@ func TestAppendedValuesAreSentAlone(t *testing.T) {
 	list := newHeaderList(v1alpha.Headers{{Name: "set-cookie", Value: "a=1"}, {Name: "x-old", Value: "1"}})
 	list.apply(v1alpha.HeaderModifications{Append: []v1alpha.Header{{Name: "Set-Cookie", Value: "b=2"}, {Name: "Set-Cookie", Value: "c=3"}}})
 	list.apply(v1alpha.HeaderModifications{Remove: []string{"X-Old", "x-absent"}})
-	final := list.final()
+	final := list.minimalChanges()
 	want := []v1alpha.Header{{Name: "set-cookie", Value: "b=2"}, {Name: "set-cookie", Value: "c=3"}}
 	if !slices.Equal(final.Append, want) || len(final.Set) > 0 || !slices.Equal(final.Remove, []string{"x-old"}) {
 		t.Errorf("got %+v", final)

@@ -7,18 +7,19 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// Observer is told what chains do. It is called from many goroutines at once, and must not wait for anything.
+// Observer receives the events of chains. It is called from many goroutines at once, and must not block.
 type Observer interface {
-	// Executions returns what is told of a policy's executions in a chain. It is called once for each policy of each
-	// chain when the chain is made, so that nothing has to be looked up while an exchange runs.
+	// Executions returns the observer of a policy's executions in a chain. It is called once for each policy of each chain
+	// when the chain is made, so that nothing has to be looked up while an exchange runs.
 	Executions(labels Labels) ExecutionObserver
-	// Exchanges returns what is told of a chain's exchanges, whose labels have no policy. It is called when the chain is made.
+	// Exchanges returns the observer of a chain's exchanges, whose labels have no policy. It is called when the chain is
+	// made.
 	Exchanges(labels Labels) ExchangeObserver
-	// MessageRefused is told of a request or a response that no policy has seen.
+	// MessageRefused reports a request or a response that was refused before any policy saw it.
 	MessageRefused(refused RefusedMessage)
 }
 
-// Labels say whose executions they are. Chains of one operation, one after the other, have the same.
+// Labels identify a policy of a chain. Successive chains of one operation have the same labels.
 type Labels struct {
 	Policy    string // name:version, "add-headers:v1.0.0"
 	API       string // the API's name
@@ -26,25 +27,25 @@ type Labels struct {
 	Shadow    bool   // of a shadow attachment's executions, which are counted apart
 }
 
-// ExecutionObserver is told of one policy's executions in one chain. Began and Ended come in pairs.
+// ExecutionObserver receives the events of one policy's executions in one chain. Began and Ended come in pairs.
 type ExecutionObserver interface {
 	Began()
 	Ended(execution Execution)
-	// Skipped is told of each exchange to which the policy does not apply: it has no execution there.
+	// Skipped reports an exchange to which the policy does not apply: it has no execution there.
 	Skipped()
-	// Close comes once, when the chain has gone: after its last exchange.
+	// Close comes once, when the chain has been removed: after its last exchange.
 	Close()
 }
 
-// ExchangeObserver is told of the exchanges of one chain.
+// ExchangeObserver receives the events of the exchanges of one chain.
 type ExchangeObserver interface {
-	// BodyRead is told of each piece of a body that comes into the chain, in bytes.
+	// BodyRead reports a piece of a body that comes into the chain, in bytes.
 	BodyRead(direction Direction, bytes int)
-	// Identified is told of each exchange for which a policy has found out who it is from, and how: "jwt".
+	// Identified reports an exchange whose caller a policy has identified, and the method: "jwt".
 	Identified(method string)
-	// Ended is told how an exchange has ended, and how long after its beginning.
+	// Ended reports the result of an exchange, and its duration.
 	Ended(result Result, duration time.Duration)
-	// Close comes once, when the chain has gone.
+	// Close comes once, when the chain has been removed.
 	Close()
 }
 
@@ -53,12 +54,12 @@ type Result uint8
 
 // The results.
 const (
-	Completed Result = iota // as its chain, or the answer for it, would have it
+	Completed Result = iota // it ended as its chain, or its answer, intended
 	Cancelled               // the client or the proxy went away
-	Failed                  // by a fault of the engine's or the proxy's
+	Failed                  // through a fault of the engine or the proxy
 )
 
-// The phases of an exchange. A policy that streams a body has two executions in a direction, where it has a hook beside.
+// The phases of an exchange. A policy that streams a body and has a hook besides has two executions in a direction.
 const (
 	PhaseRequest        = "request"
 	PhaseResponse       = "response"
@@ -66,30 +67,31 @@ const (
 	PhaseResponseStream = "response_stream"
 )
 
-// Execution is one policy's turn in one phase of an exchange: its hook, and what the chain makes of the action; or its
-// stream, from its start to its end.
+// Execution is one policy's turn in one phase of an exchange: its hook, and the effect of its action; or its stream,
+// from start to end.
 type Execution struct {
 	RequestID string
 	Phase     string
-	// Duration is without the wait for the message's body. Of a stream it is the time in which it was asked for a chunk
-	// and did not wait for one itself.
+	// Duration excludes the wait for the message's body. For a stream it is the time in which a chunk was requested of it
+	// and it did not wait for one itself.
 	Duration time.Duration
-	// Work is how long of that the policy's own function ran. Of one that runs in the engine it is all of it, of one that
-	// is Remote what its process says; 0: it did not run, or nothing was said.
+	// Work is the part of Duration in which the policy's own function ran: all of it in the engine; for a Remote policy
+	// the time that its process reports; 0: it did not run, or its process did not report.
 	Work      time.Duration
 	Remote    bool // the policy runs in another process: it MeasuresWork
 	Failure   *v1alpha.Failure
 	Answered  bool // the policy has answered, and so ended the request phase or replaced the response
-	Continued bool // there is a failure, and onError: continue lets the exchange go on
-	Cancelled bool // the exchange ended before its action counted
+	Continued bool // it failed, and onError: continue lets the exchange go on
+	Cancelled bool // the exchange ended before its action took effect
 
-	Shadow ShadowOutcome // of a shadow attachment's execution, of which Answered and Failure say what it would have done
+	Shadow ShadowOutcome // of a shadow attachment's execution; its Answered and Failure say what it would have done
 }
 
-// MeasuresWork is a policy that runs in another process, which says how long its function ran. It KeepsDeadlines, too.
+// MeasuresWork is a policy that runs in another process, which reports how long its function ran. It KeepsDeadlines,
+// too.
 type MeasuresWork interface {
-	// WithWork returns a context for one execution: where its end says how long the function ran, work becomes that before
-	// the hook, or the stream, has returned.
+	// WithWork returns a context for one execution. The time for which the function ran is stored in work before the hook,
+	// or the stream, returns.
 	WithWork(ctx context.Context, work *time.Duration) context.Context
 }
 

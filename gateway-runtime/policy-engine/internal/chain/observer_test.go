@@ -12,7 +12,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// recorder is an Observer that keeps what it is told.
+// recorder is an Observer that records all events.
 type recorder struct {
 	mutex    sync.Mutex
 	ended    map[chain.Labels][]chain.Execution
@@ -42,7 +42,7 @@ func (r *recorder) MessageRefused(refused chain.RefusedMessage) {
 	r.refusals = append(r.refusals, refused)
 }
 
-// exchanges keeps what a chain's exchanges are told.
+// exchanges records the events of a chain's exchanges.
 type exchanges struct{ *recorder }
 
 func (e *exchanges) BodyRead(direction chain.Direction, bytes int) {
@@ -95,7 +95,7 @@ func (r *record) Close() {
 	r.closed++
 }
 
-func TestAnObserverIsToldOfEachExecution(t *testing.T) {
+func TestAnObserverSeesEachExecution(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := get()
 		slow := x.policy(&does{
@@ -121,7 +121,7 @@ func TestAnObserverIsToldOfEachExecution(t *testing.T) {
 	})
 }
 
-// TestAPolicyWhoseBodyIsTooLargeHasItsTurn: the hook does not run, but there is an execution that fails.
+// TestAPolicyWhoseBodyIsTooLargeHasItsTurn: the hook does not run, but a failed execution is recorded.
 func TestAPolicyWhoseBodyIsTooLargeHasItsTurn(t *testing.T) {
 	x := post("abcd")
 	_ = x.run(t, x.marks("sees", "b", limit(3)))
@@ -147,7 +147,7 @@ type panics struct{}
 
 func (panics) MarshalJSON() ([]byte, error) { panic("oh") }
 
-func TestAnObserverIsToldOfRefusedMessages(t *testing.T) {
+func TestAnObserverSeesRefusedMessages(t *testing.T) {
 	x := get()
 	for range 101 {
 		x.request.Headers = append(x.request.Headers, v1alpha.Header{Name: "a", Value: "b"})
@@ -180,8 +180,9 @@ func (elsewhere) WithWork(ctx context.Context, work *time.Duration) context.Cont
 	return ctx
 }
 
-// TestWorkIsWhatTheProcessSays, of a policy that runs in another one; of one that runs here it is the turn.
-func TestWorkIsWhatTheProcessSays(t *testing.T) {
+// TestWorkIsTheTimeThatTheProcessReports for a policy in another process; for a policy in the engine it is the whole
+// turn.
+func TestWorkIsTheTimeThatTheProcessReports(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for name, c := range map[string]struct {
 			policy v1alpha.Policy
@@ -201,8 +202,8 @@ func TestWorkIsWhatTheProcessSays(t *testing.T) {
 	})
 }
 
-// TestBodiesAreToldAsTheyComeIn: what policies want of them, whatever becomes of it, and nothing of what they do not.
-func TestBodiesAreToldAsTheyComeIn(t *testing.T) {
+// TestPiecesOfBodiesAreReportedAsTheyArrive: pieces that policies read, whatever happens to them, and no others.
+func TestPiecesOfBodiesAreReportedAsTheyArrive(t *testing.T) {
 	everyKind(t, func(t *testing.T, kind string) {
 		x := post("ab", "cd").answers("efg")
 		_ = x.run(t, x.streams(kind, "two", "s", wraps), x.marks("three", "bB"))

@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// ownWork measures what a policy does between its chunks: the time in which somebody waits for it, and it waits for nothing.
-// Where there is a timer, it bounds each such time.
+// ownWork measures a policy's work between its chunks: the time in which a reader waits for the policy, and it does not
+// wait itself. If there is a timer, it bounds each such time.
 type ownWork struct {
 	timer *time.Timer
 	limit time.Duration
-	idle  *time.Timer // that bounds the waiting for a chunk
+	idle  *time.Timer // bounds the wait for a chunk
 
 	mu      sync.Mutex
 	pulling bool
@@ -20,16 +20,16 @@ type ownWork struct {
 	err     error // of the source
 }
 
-func (o *ownWork) pull(pulling bool) {
+func (o *ownWork) setPulling(pulling bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.set(pulling, o.asking)
+	o.update(pulling, o.asking)
 }
 
-func (o *ownWork) ask(s *stage, asking bool) {
+func (o *ownWork) setAsking(s *stage, asking bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.set(o.pulling, asking)
+	o.update(o.pulling, asking)
 	idle := s.step.settings.StreamIdleTimeout
 	switch {
 	case idle == 0:
@@ -42,7 +42,7 @@ func (o *ownWork) ask(s *stage, asking bool) {
 	}
 }
 
-// stopIdle ends the wait for a chunk, here and in the stages before.
+// stopIdle ends the wait for a chunk, in this stage and in those before it.
 func (s *stage) stopIdle() {
 	s.cancel(errIdle)
 	for before := s.before; before != nil; before = before.before {
@@ -50,7 +50,7 @@ func (s *stage) stopIdle() {
 	}
 }
 
-func (o *ownWork) set(pulling, asking bool) {
+func (o *ownWork) update(pulling, asking bool) {
 	worked, works := o.pulling && !o.asking, pulling && !asking
 	o.pulling, o.asking = pulling, asking
 	switch {
@@ -67,7 +67,7 @@ func (o *ownWork) set(pulling, asking bool) {
 	}
 }
 
-func (o *ownWork) fail(err error) {
+func (o *ownWork) setError(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.err == nil {
@@ -75,13 +75,13 @@ func (o *ownWork) fail(err error) {
 	}
 }
 
-func (o *ownWork) failed() error {
+func (o *ownWork) sourceErr() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.err
 }
 
-func (o *ownWork) worked() time.Duration {
+func (o *ownWork) total() time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.sum

@@ -6,8 +6,8 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// pathTemplate finds the parameters of an operation in paths that match it. Which do is the proxy's to say: a path has as
-// many segments as the template, or more behind them where that ends in `*`, and a parameter is one segment of any text.
+// pathTemplate finds the parameters of an operation in paths that match it. The proxy decides which paths match: they
+// have as many segments as the template, or more if it ends in `*`, and a parameter is one segment of any text.
 type pathTemplate []placedParam
 
 type placedParam struct {
@@ -15,7 +15,7 @@ type placedParam struct {
 	segment int // of the path, from 0
 }
 
-// newPathTemplate is that of an operation's name, "GET /{id}" or "GET /{id} [x-version=2]", under the API's context.
+// newPathTemplate parses the path of an operation, "GET /{id}" or "GET /{id} [x-version=2]", under the API's context.
 func newPathTemplate(context, operation string) (params pathTemplate) {
 	_, template, _ := strings.Cut(operation, " ")
 	template, _, _ = strings.Cut(template, " ")
@@ -28,8 +28,8 @@ func newPathTemplate(context, operation string) (params pathTemplate) {
 	return params
 }
 
-// in are the parameters of a path without its query; nil where the template has none.
-func (t pathTemplate) in(path string) v1alpha.PathParams {
+// paramsOf returns the parameters of a path without its query; nil if the template has none.
+func (t pathTemplate) paramsOf(path string) v1alpha.PathParams {
 	if len(t) == 0 {
 		return nil
 	}

@@ -10,7 +10,8 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// TestPathParams: as conformance/path_params.json says, which the controller's routes and the Python SDK are held to as well.
+// TestPathParams checks conformance/path_params.json, which applies to the controller's routes and the Python SDK as
+// well.
 func TestPathParams(t *testing.T) {
 	text, err := os.ReadFile("../../../../conformance/path_params.json")
 	if err != nil {
@@ -23,17 +24,17 @@ func TestPathParams(t *testing.T) {
 	if err := json.Unmarshal(text, &cases); err != nil || len(cases) == 0 {
 		t.Fatalf("expected cases, got %v, %v", cases, err)
 	}
-	for _, one := range cases {
-		if one.Params == nil {
+	for _, c := range cases {
+		if c.Params == nil {
 			continue
 		}
-		for _, operation := range []string{"GET " + one.Template, "GET " + one.Template + " [x-a=b {c}]"} {
+		for _, operation := range []string{"GET " + c.Template, "GET " + c.Template + " [x-a=b {c}]"} {
 			got := map[string]string{}
-			for _, param := range chain.PathParamsOf(chain.NewPathTemplate(one.Context, operation), one.Path) {
+			for _, param := range chain.PathParamsOf(chain.NewPathTemplate(c.Context, operation), c.Path) {
 				got[param.Name] = v1alpha.PathParams{param}.Get(param.Name)
 			}
-			if !maps.Equal(got, one.Params) {
-				t.Errorf("%s of %s in %s: expected %q, got %q", operation, one.Context, one.Path, one.Params, got)
+			if !maps.Equal(got, c.Params) {
+				t.Errorf("%s of %s in %s: expected %q, got %q", operation, c.Context, c.Path, c.Params, got)
 			}
 		}
 	}

@@ -2,15 +2,16 @@ package chain
 
 import "strings"
 
-// pathSpelling gives each path the one spelling that decisions are made by. A path has many that upstreams decode alike:
-// "/a:b" is "/a%3Ab" and "/a%3ab", and to many upstreams "/a:b/". What the client wrote goes upstream.
+// pathSpelling gives each path one spelling, on which decisions are based. Upstreams decode many spellings alike:
+// "/a:b" is "/a%3Ab" and "/a%3ab", and for many upstreams "/a:b/". The upstream gets the client's spelling.
 //
-// Envoy has decoded unreserved characters before, and encoded all that may stand in no path. What is left is as the
-// controller writes literals of operations (paths.py): reserved characters as themselves, all else as %XX in upper case.
+// Envoy has already decoded unreserved characters, and encoded characters that are not allowed in a path. The result is
+// spelled as the controller writes literals of operations (paths.py): reserved characters as themselves, all others as
+// %XX in upper case.
 type pathSpelling struct{ keepsSlash bool }
 
-// newPathSpelling is that of an operation, "GET /{id}/" or "GET /{id} [x-version=2]". Under strictPaths a slash at the end
-// makes no other path, unless the operation has it itself.
+// newPathSpelling makes the spelling for an operation, "GET /{id}/" or "GET /{id} [x-version=2]". Under strictPaths a
+// trailing slash makes no other path, unless the operation has one itself.
 func newPathSpelling(strict bool, operation string) pathSpelling {
 	_, template, _ := strings.Cut(operation, " ")
 	template, _, _ = strings.Cut(template, " ")
@@ -20,8 +21,8 @@ func newPathSpelling(strict bool, operation string) pathSpelling {
 // reserved are the characters that Envoy passes on as they came, raw or encoded.
 const reserved = "!$&'()*+,;=:@[]"
 
-// of is the path, which has no query, in the one spelling.
-func (s pathSpelling) of(path string) string {
+// normalize returns the path, which has no query, in its one spelling.
+func (s pathSpelling) normalize(path string) string {
 	if !s.keepsSlash && len(path) > 1 {
 		path = strings.TrimSuffix(path, "/")
 	}

@@ -23,7 +23,7 @@ type requestViews struct {
 	Hosts []struct{ Authority, Host string }
 }
 
-// TestRequestViews holds path, segments and host to the table that all readers of them are held to.
+// TestRequestViews checks path, segments and host against the table for all of their readers.
 func TestRequestViews(t *testing.T) {
 	text, err := os.ReadFile("../../../../conformance/request_views.json")
 	if err != nil {
@@ -47,8 +47,8 @@ func TestRequestViews(t *testing.T) {
 	}
 }
 
-// TestTheSpellingOfAPathIsOne: it is its own spelling, and leads to the same resource.
-func TestTheSpellingOfAPathIsOne(t *testing.T) {
+// TestAPathHasOneSpelling: spelling it again changes nothing, and it leads to the same resource.
+func TestAPathHasOneSpelling(t *testing.T) {
 	property.Check(t, func(t *rapid.T) {
 		segments := rapid.SliceOf(rapid.StringOfN(rapid.SampledFrom([]rune("ab%2345fFcC:;[ é")), 1, -1, -1)).Draw(t, "segments")
 		raw := "/" + strings.Join(segments, "/") + rapid.SampledFrom([]string{"", "/"}).Draw(t, "slash")

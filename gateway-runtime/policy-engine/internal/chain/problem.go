@@ -7,7 +7,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// A fault is how a failure class shows itself to the client, who learns nothing of the policy.
+// A fault is a failure class as the client sees it, which learns nothing about the policy.
 type fault struct {
 	status     int
 	grpcStatus uint32
@@ -36,16 +36,16 @@ func faultOf(class v1alpha.FailureClass, request bool) fault {
 		return fault{http.StatusBadGateway, grpcResourceExhausted, "The response body is too large for the gateway."}
 	case v1alpha.ClassBadBody:
 		if request {
-			return fault{http.StatusUnsupportedMediaType, grpcUnimplemented, "The request body is a part (content-range), or has a content encoding; expected the whole, with none or identity."}
+			return fault{http.StatusUnsupportedMediaType, grpcUnimplemented, "The request body is partial (content-range), or has a content encoding; expected the whole body without one."}
 		}
-		return fault{http.StatusBadGateway, grpcInternal, "The response body is a part, or has a content encoding that the gateway cannot read."}
+		return fault{http.StatusBadGateway, grpcInternal, "The response body is partial, or has a content encoding that the gateway cannot read."}
 	default:
 		return fault{http.StatusInternalServerError, grpcInternal, "A policy of the gateway failed."}
 	}
 }
 
-// Problem is an answer of the gateway's own, as application/problem+json (RFC 9457). 503 asks to try again in 1 s, 415
-// for no content encoding (RFC 9110, 15.5.16).
+// Problem is an answer of the gateway's own, as application/problem+json (RFC 9457). 503 asks the client to retry after
+// 1 s, 415 to send no content encoding (RFC 9110, 15.5.16).
 func Problem(status int, detail, requestID string) *v1alpha.ImmediateResponse {
 	body, err := json.Marshal(struct {
 		Type      string `json:"type"`

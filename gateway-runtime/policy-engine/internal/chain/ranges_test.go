@@ -9,7 +9,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// readers are policies by how they take the response's body.
+// readers are policies, by the way they read the response's body.
 func readers(x *transcript) map[string]*chain.Instance {
 	return map[string]*chain.Instance{
 		"headers alone":          x.marks("policy", "hH"),
@@ -69,8 +69,9 @@ func TestAPolicyThatReadsABodyIsGivenNoPartOfIt(t *testing.T) {
 	}
 }
 
-// TestAPartStaysOne for the policies behind one that takes it, whatever that does with the headers, unless the body is new.
-func TestAPartStaysOne(t *testing.T) {
+// TestAPartialResponseStaysPartial for the policies behind one that reads it, no matter what that does with the headers,
+// unless the body is new.
+func TestAPartialResponseStaysPartial(t *testing.T) {
 	for name, c := range map[string]struct {
 		before func(*transcript) *chain.Instance
 		want   string

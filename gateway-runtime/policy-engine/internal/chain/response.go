@@ -16,18 +16,18 @@ func (x *exchange) awaitResponse(ctx context.Context) error {
 	x.response = newMessage(x.front, Response, head, x.chain.mode.WantsResponseBody(), x.chain)
 	x.status = head.Status
 	if x.method == http.MethodHead || isEmpty(head.Status) {
-		x.response.declared = 0 // the length of what would come otherwise
+		x.response.declared = 0 // content-length describes a body that does not come
 	}
 	x.refuseResponse(head)
 	return nil
 }
 
-// isEmpty reports whether a response of the status has no body, whatever its headers say.
+// isEmpty reports whether a response with this status has no body, regardless of its headers.
 func isEmpty(status int) bool {
 	return status == http.StatusNoContent || status == http.StatusNotModified
 }
 
-// passResponse has the policy at pass the response on, or answer.
+// passResponse runs the policy at index at, which passes the response on or answers it.
 func (x *exchange) passResponse(ctx context.Context, at int) error {
 	step := &x.chain.steps[at]
 	if x.streams != nil {
@@ -57,7 +57,7 @@ func (x *exchange) passResponse(ctx context.Context, at int) error {
 	return nil
 }
 
-// readResponseBody is readRequestBody in the other direction: from the instance at to the first.
+// readResponseBody is readRequestBody for the response: from the instance at index at to the first.
 func (x *exchange) readResponseBody(ctx context.Context, at int) error {
 	limit := int64(-1)
 	for ; at >= 0; at-- {
@@ -102,7 +102,7 @@ func (x *exchange) onResponse(ctx context.Context, i *Instance) (v1alpha.Respons
 	return execute(ctx, i, i.onResponse, response, &x.running.Work)
 }
 
-// answeredRequest is the request as the response phase sees it, with its body for a policy that asks for it.
+// answeredRequest returns the request as the response phase sees it, with its body for a policy that asks for it.
 func (x *exchange) answeredRequest(i *Instance) (*v1alpha.RequestContext, *v1alpha.Failure) {
 	if x.sent == nil {
 		x.sent = x.requestContext()
@@ -123,7 +123,7 @@ func (x *exchange) answeredRequest(i *Instance) (*v1alpha.RequestContext, *v1alp
 	return &withBody, nil
 }
 
-// executeResponse is executeRequest in the other direction.
+// executeResponse is executeRequest for the response.
 func (x *exchange) executeResponse(ctx context.Context, step *step) error {
 	x.beginExecution(step, PhaseResponse)
 	defer x.endExecution()
@@ -177,7 +177,7 @@ func (x *exchange) modifyResponse(m *v1alpha.UpstreamResponseModifications) *v1a
 	return nil
 }
 
-// policyAnswer is what the access log says of a policy's answer.
+// policyAnswer marks a policy's answer in the access log.
 const policyAnswer = "policy_answer"
 
 // applyImmediate makes a policy's answer the response, in either phase.
@@ -197,7 +197,7 @@ func (x *exchange) applyImmediate(a *v1alpha.ImmediateResponse) *v1alpha.Failure
 	return nil
 }
 
-// answerProblem makes the response one that tells of failure. To a gRPC client it is a status and a message.
+// answerProblem makes the response an error about the failure. A gRPC client gets a status and a message.
 func (x *exchange) answerProblem(failure *v1alpha.Failure, request bool) {
 	x.answerFault(faultOf(failure.Class, request), "policy_"+string(failure.Class))
 }
@@ -212,7 +212,7 @@ func (x *exchange) answerFault(f fault, details string) {
 	x.answer(answer, held, details, f.grpcStatus)
 }
 
-// answer makes a the response, with the body that is held of it.
+// answer makes a the response, with the held body.
 func (x *exchange) answer(a *v1alpha.ImmediateResponse, held body, details string, grpcStatus uint32) {
 	if x.streams != nil {
 		x.endStreams()
@@ -225,10 +225,10 @@ func (x *exchange) answer(a *v1alpha.ImmediateResponse, held body, details strin
 	x.analytics = merge(x.analytics, a.AnalyticsMetadata)
 }
 
-// lowerCase are the headers of a policy's answer, as others see them.
-func lowerCase(made []v1alpha.Header) v1alpha.Headers {
-	headers := make(v1alpha.Headers, len(made))
-	for n, header := range made {
+// lowerCase returns the headers of a policy's answer with names in lower case.
+func lowerCase(original []v1alpha.Header) v1alpha.Headers {
+	headers := make(v1alpha.Headers, len(original))
+	for n, header := range original {
 		headers[n] = v1alpha.Header{Name: strings.ToLower(header.Name), Value: header.Value}
 	}
 	return headers
@@ -264,9 +264,9 @@ func (x *exchange) sendResponse(ctx context.Context) error {
 	return x.response.send(ctx, changes)
 }
 
-// finalAnswer keeps the body of an answer to HEAD: the front end makes its length of it, and sends no more.
+// finalAnswer keeps the body of an answer to HEAD: the front end takes its length, and does not send it.
 func (x *exchange) finalAnswer() Answer {
-	whole, _ := x.response.body.whole() // it is in one piece
+	whole, _ := x.response.body.whole() // an answer's body is in one piece
 	answer := Answer{
 		Status: x.status, Headers: x.response.headers.view, Body: whole,
 		Details: x.details, Analytics: x.analytics, Identity: x.newIdentity(),

@@ -9,31 +9,31 @@ import (
 	"time"
 )
 
-// Shadow attachments run beside an exchange, on copies of what their place in the chain has. Nothing that they do is
-// applied, and no exchange waits for one: what they would have changed is compared, counted and told.
+// Shadow attachments run beside an exchange, on copies of its state at their place in the chain. Their actions are not
+// applied, and no exchange waits for them: the changes that they would have made are compared, counted and reported.
 
-// DefaultShadowConcurrency is how many executions of a shadow attachment are under way at once where it does not say.
+// DefaultShadowConcurrency is the default for concurrent executions of one shadow attachment.
 const DefaultShadowConcurrency = 8
 
-// MaxShadows is how many executions of all shadow attachments together wait or are under way.
+// MaxShadows limits the waiting and running executions of all shadow attachments together.
 const MaxShadows = 1024
 
-// ShadowOutcome says how a shadow attachment's execution has ended.
+// ShadowOutcome is the result of a shadow attachment's execution.
 type ShadowOutcome uint8
 
 // The outcomes.
 const (
 	NotShadow       ShadowOutcome = iota
-	ShadowSame                    // it would have made what the attachment that it is compared with has made, or no change
-	ShadowDifferent               // it would have made something else
+	ShadowSame                    // its changes equal those of its counterpart, or there are none and it has no counterpart
+	ShadowDifferent               // its changes differ
 	ShadowFailed
-	ShadowSkipped // it did not run: there was no room, no body, or nothing to compare it with
+	ShadowSkipped // it did not run: there was no capacity, no body, or no counterpart to compare it with
 )
 
-// ShadowOutcomes are the outcomes as people read them, from ShadowSame on.
+// ShadowOutcomes are the outcomes as text, from ShadowSame on.
 var ShadowOutcomes = [...]string{"same", "different", "failed", "skipped"}
 
-// String is the outcome as people read it; "" of an execution that is none of a shadow attachment.
+// String is the outcome as text; "" for an execution of an attachment that is no shadow.
 func (o ShadowOutcome) String() string {
 	if o == NotShadow {
 		return ""
@@ -41,21 +41,21 @@ func (o ShadowOutcome) String() string {
 	return ShadowOutcomes[o-ShadowSame]
 }
 
-// Shadow is what a watcher is told of a shadow attachment's execution.
+// Shadow reports a shadow attachment's execution to a watcher.
 type Shadow struct {
-	// Execution has the outcome in Shadow. It is NotShadow where there was none: in its request phase the policy has
-	// answered or failed, and would not see the response.
+	// Execution has the outcome in Shadow. It is NotShadow if there was no execution: in its request phase the policy
+	// answered or failed, and so would not see the response.
 	Execution    Execution
-	ComparedWith int    // index in the chain of the attachment that it is compared with; -1: with no change
+	ComparedWith int    // index in the chain of its counterpart; -1: it is compared with no change
 	Reason       string // why it was skipped
-	Seen, Left   View   // none of one that was skipped
+	Seen, Left   View   // empty if it was skipped
 }
 
 // shadow is a shadow attachment in a chain.
 type shadow struct {
 	*Instance
 	index        int // in the chain
-	comparedWith int // as that of Shadow
+	comparedWith int // as in Shadow
 	observer     ExecutionObserver
 }
 
@@ -75,8 +75,8 @@ func (s *shadow) buffers(phase string) bool {
 
 // ---------------------------------------------------------------- chains
 
-// setShadowsApart puts an instance that does nothing where a shadow attachment stands.
-func (c *Chain) setShadowsApart() {
+// replaceShadows puts a placeholder that does nothing in the place of each shadow attachment.
+func (c *Chain) replaceShadows() {
 	isShadow := func(i *Instance) bool { return i.settings.Shadow }
 	if !slices.ContainsFunc(c.all, isShadow) {
 		return
@@ -95,18 +95,18 @@ func (c *Chain) setShadowsApart() {
 	if c.spec.Shadows == nil {
 		c.spec.Shadows = NewShadows(MaxShadows, c.spec.Bodies)
 	}
-	c.beside = &Chain{spec: c.spec, mode: c.mode, spelling: c.spelling, paths: c.paths}
-	c.beside.spec.Bodies = c.spec.Shadows.bodies
+	c.shadowChain = &Chain{spec: c.spec, mode: c.mode, spelling: c.spelling, paths: c.paths}
+	c.shadowChain.spec.Bodies = c.spec.Shadows.bodies
 }
 
-// placeShadows has each shadow attachment run at its place: that of the attachment that it is compared with, else its own.
+// placeShadows assigns each shadow attachment to the step that it runs at: that of its counterpart, otherwise its own.
 func (c *Chain) placeShadows() {
 	for n, instance := range c.all {
 		if !instance.settings.Shadow {
 			continue
 		}
 		labels := Labels{Policy: instance.name, API: c.spec.API, Operation: c.spec.Operation, Shadow: true}
-		s := shadow{instance, n, c.besides(n), c.spec.Observer.Executions(labels)}
+		s := shadow{instance, n, c.findCounterpart(n), c.spec.Observer.Executions(labels)}
 		at := &c.steps[n]
 		if s.comparedWith >= 0 {
 			at = &c.steps[s.comparedWith]
@@ -115,16 +115,16 @@ func (c *Chain) placeShadows() {
 	}
 }
 
-// besides finds the attachment of the same policy that the shadow at n stands right before or behind, with no others but
-// shadows between them; -1: there is none, or it streams a body.
-func (c *Chain) besides(n int) int {
-	name := policyOf(c.all[n])
+// findCounterpart returns the index of the attachment of the same policy right before or behind the shadow at index n,
+// with only shadows between them; -1: there is none, or it streams a body.
+func (c *Chain) findCounterpart(n int) int {
+	name := policyName(c.all[n])
 	for _, step := range [...]int{-1, 1} {
 		at := n + step
 		for at >= 0 && at < len(c.all) && c.all[at].settings.Shadow {
 			at += step
 		}
-		if at < 0 || at == len(c.all) || policyOf(c.all[at]) != name {
+		if at < 0 || at == len(c.all) || policyName(c.all[at]) != name {
 			continue
 		}
 		if mode := c.all[at].settings.Mode; !mode.StreamsRequestBody() && !mode.StreamsResponseBody() {
@@ -134,34 +134,34 @@ func (c *Chain) besides(n int) int {
 	return -1
 }
 
-// policyOf is the name of the instance's policy without its version.
-func policyOf(i *Instance) string {
+// policyName is the name of the instance's policy without its version.
+func policyName(i *Instance) string {
 	name, _, _ := strings.Cut(i.name, ":")
 	return name
 }
 
-// CopiesBodies reports whether a shadow attachment is given a copy of a body. Where one is, the context of Run ends when
-// the bodies that SendRest sends on have gone, or will not.
+// CopiesBodies reports whether a shadow attachment gets a copy of a body. In that case the context of Run must end when
+// the bodies that SendRest sends on have gone, or have failed.
 func (c *Chain) CopiesBodies() bool { return c.copiesBodies }
 
 // ---------------------------------------------------------------- bounds
 
-// Shadows bounds what the shadow attachments of all chains take together.
+// Shadows bounds the resources of the shadow attachments of all chains together.
 type Shadows struct {
 	limit  int
-	bodies *Budget         // for copies: what real exchanges may hold is not theirs
-	ctx    context.Context //nolint:containedctx // of all executions: they are no exchange's
+	bodies *Budget         // for copies of bodies, apart from the budget of exchanges
+	ctx    context.Context //nolint:containedctx // of all executions: they belong to no exchange
 	stop   context.CancelFunc
 
 	mutex   sync.Mutex
 	pending int
 	closed  bool
-	idle    chan struct{} // closed, once, when it is closed and nothing is pending
+	idle    chan struct{} // closed, once, when Shadows is closed and no execution is pending
 	isIdle  func()
 }
 
-// NewShadows lets so many executions wait or be under way at once, with copies of bodies within a budget of their own; nil:
-// without a limit.
+// NewShadows allows limit executions to wait or run at once, with copies of bodies within a budget of their own; nil:
+// no limit.
 func NewShadows(limit int, bodies *Budget) *Shadows {
 	s := &Shadows{limit: limit, bodies: bodies, idle: make(chan struct{})}
 	s.isIdle = sync.OnceFunc(func() { close(s.idle) })
@@ -169,10 +169,10 @@ func NewShadows(limit int, bodies *Budget) *Shadows {
 	return s
 }
 
-// closeLimit is how long Close waits for executions whose context has ended.
+// closeLimit bounds Close's wait for executions whose context has ended.
 const closeLimit = 5 * time.Second
 
-// Close ends all executions, and waits until they have ended, 5 s at most. No exchange is under way.
+// Close ends all executions, and waits for their end, at most 5 s. No exchange may be under way.
 func (s *Shadows) Close() {
 	s.stop()
 	s.mutex.Lock()
@@ -189,15 +189,15 @@ func (s *Shadows) Close() {
 	}
 }
 
-// take counts one more, and reports whether there is room for it. Each is given back, whether there was or not.
-func (s *Shadows) take() bool {
+// reserve counts one more execution, and reports whether it is within the limit. The caller releases it in either case.
+func (s *Shadows) reserve() bool {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	s.pending++
 	return !s.closed && s.pending <= s.limit
 }
 
-func (s *Shadows) give() {
+func (s *Shadows) release() {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	if s.pending--; s.closed && s.pending == 0 {
@@ -205,10 +205,10 @@ func (s *Shadows) give() {
 	}
 }
 
-// waitingPerTurn is how many executions wait for each that a shadow attachment may have under way.
+// waitingPerTurn is the number of waiting executions for each that a shadow attachment may run at once.
 const waitingPerTurn = 16
 
-// turns has the executions of one shadow attachment run, a few at a time.
+// turns runs the executions of one shadow attachment, a few at a time.
 type turns struct {
 	limit   int
 	mutex   sync.Mutex
@@ -216,15 +216,15 @@ type turns struct {
 	waiting []*shadowTask
 }
 
-// isFull reports whether one more would be refused.
+// isFull reports whether another execution would be refused.
 func (t *turns) isFull() bool {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
 	return t.running >= t.limit && len(t.waiting) >= t.limit*waitingPerTurn
 }
 
-// take runs the task, at once or in its turn; false: there are too many.
-func (t *turns) take(task *shadowTask) bool {
+// submit runs the task, at once or in its turn; false: too many are waiting.
+func (t *turns) submit(task *shadowTask) bool {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
 	switch {
@@ -258,7 +258,7 @@ func (t *turns) next() *shadowTask {
 	return task
 }
 
-// Why an execution is skipped.
+// The reasons for which an execution is skipped.
 const (
 	noRoomAtAll     = "too many executions of shadow attachments wait or are under way on this node"
 	noBody          = "the exchange ended before its body had come"
@@ -271,6 +271,6 @@ const (
 	tooManyTurnsFmt = "%d executions of it are under way and %d wait, maxConcurrency and %d times as many"
 )
 
-func (t *turns) full() string {
+func (t *turns) fullReason() string {
 	return fmt.Sprintf(tooManyTurnsFmt, t.limit, t.limit*waitingPerTurn, waitingPerTurn)
 }

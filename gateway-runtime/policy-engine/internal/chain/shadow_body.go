@@ -10,7 +10,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// bodyCopy copies a body for a shadow attachment as it passes: nothing is held back for it, and no more of it is asked for.
+// bodyCopy copies a body for a shadow attachment as it passes: it delays nothing, and requests no more of the body.
 type bodyCopy struct {
 	task  *shadowTask
 	to    *message
@@ -18,13 +18,13 @@ type bodyCopy struct {
 
 	mutex sync.Mutex
 	done  bool
-	stop  func() bool // the wait for the exchange's end
+	stop  func() bool // stops waiting for the exchange's end
 }
 
-// errExchangeOver is why no more of a body comes.
+// errExchangeOver says that no more of a body will come.
 var errExchangeOver = errors.New("the exchange is over")
 
-// copyBody gives the task a copy of what there is of the body, and of what comes.
+// copyBody gives the task a copy of the part of the body that has come, and of the rest as it comes.
 func (t *shadowTask) copyBody(ctx context.Context, x *exchange, from, to *message) {
 	settings := &t.run.shadow.settings
 	limit := settings.MaxBodyBytes
@@ -33,7 +33,7 @@ func (t *shadowTask) copyBody(ctx context.Context, x *exchange, from, to *messag
 		return
 	}
 	if from.exceeds(limit) {
-		to.declared = max(from.declared, from.body.size) // which it fails by
+		to.declared = max(from.declared, from.body.size) // so that the policy fails by it
 		return
 	}
 	if from.refused {
@@ -57,13 +57,13 @@ func (t *shadowTask) copyBody(ctx context.Context, x *exchange, from, to *messag
 	if from.stage != nil {
 		from.stage.copies = append(from.stage.copies, copying)
 	} else {
-		x.front.(*copiedFront).add(from.direction, copying) //nolint:forcetypeassert // a chain that copies bodies has one
+		x.front.(*copiedFront).addCopy(from.direction, copying) //nolint:forcetypeassert // a chain that copies bodies has one
 	}
-	copying.stop = context.AfterFunc(ctx, func() { copying.take(nil, errExchangeOver) })
+	copying.stop = context.AfterFunc(ctx, func() { copying.add(nil, errExchangeOver) })
 }
 
-// take copies a piece, or ends the copy.
-func (c *bodyCopy) take(piece []byte, err error) {
+// add copies a piece, or ends the copy.
+func (c *bodyCopy) add(piece []byte, err error) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	if c.done {
@@ -73,10 +73,10 @@ func (c *bodyCopy) take(piece []byte, err error) {
 	case errors.Is(err, io.EOF):
 		c.to.ended = true
 	case err != nil:
-		c.task.lack(noBody)
+		c.task.skipBecause(noBody)
 	case !c.to.body.add(bytes.Clone(piece), c.to.declared) || c.to.body.size > c.to.body.budget.largest():
-		c.task.lack(noMemory)
-	case c.to.body.size > c.limit: // which it fails by
+		c.task.skipBecause(noMemory)
+	case c.to.body.size > c.limit: // so that the policy fails by it
 	default:
 		return
 	}
@@ -85,50 +85,50 @@ func (c *bodyCopy) take(piece []byte, err error) {
 	c.task.release()
 }
 
-// copiedFront is the front end of an exchange of which shadow attachments are given bodies.
+// copiedFront is the front end of an exchange whose bodies are copied for shadow attachments.
 type copiedFront struct {
 	FrontEnd
 	mutex  sync.Mutex
 	copies [2][]*bodyCopy
 }
 
-func (f *copiedFront) add(direction Direction, copying *bodyCopy) {
+func (f *copiedFront) addCopy(direction Direction, copying *bodyCopy) {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
 	f.copies[direction] = append(f.copies[direction], copying)
 }
 
-func (f *copiedFront) take(direction Direction, piece []byte, err error) {
+func (f *copiedFront) copyPiece(direction Direction, piece []byte, err error) {
 	f.mutex.Lock()
 	copies := f.copies[direction]
 	f.mutex.Unlock()
 	for _, copying := range copies {
-		copying.take(piece, err)
+		copying.add(piece, err)
 	}
 }
 
 // NextPiece copies the piece.
 func (f *copiedFront) NextPiece(ctx context.Context, direction Direction) ([]byte, error) {
 	piece, err := f.FrontEnd.NextPiece(ctx, direction)
-	f.take(direction, piece, err)
+	f.copyPiece(direction, piece, err)
 	return piece, err
 }
 
-// SendRest copies what it sends on.
+// SendRest copies the pieces that it sends on.
 func (f *copiedFront) SendRest(ctx context.Context, direction Direction) error {
 	f.CopyRest(direction, func(piece []byte) {
 		if piece == nil {
-			f.take(direction, nil, io.EOF)
+			f.copyPiece(direction, nil, io.EOF)
 		} else {
-			f.take(direction, piece, nil)
+			f.copyPiece(direction, piece, nil)
 		}
 	})
 	return f.FrontEnd.SendRest(ctx, direction)
 }
 
-// asUncoded takes the content codings off a response for a policy that refuses them: in its place upstream would have been
-// asked for none. What cannot be decoded stays.
-func (m *message) asUncoded(i *Instance) {
+// decodeFor removes the content codings of a response for a policy that refuses them: in its place the upstream would
+// have been asked for none. A body that cannot be decoded stays.
+func (m *message) decodeFor(i *Instance) {
 	if m.encoding() == "" || !m.ended {
 		return
 	}
@@ -136,6 +136,6 @@ func (m *message) asUncoded(i *Instance) {
 		m.sendDecoded()
 	} else if failure.Class == v1alpha.ClassBodyTooLarge {
 		m.declared = i.settings.MaxBodyBytes + 1
-		m.headers.remove("content-encoding") // which it fails by, and not by its coding
+		m.headers.remove("content-encoding") // so that the policy fails by its length, and not by its coding
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// effect is what an execution has left of an exchange, as far as that is compared.
+// effect is the part of an exchange's state after an execution that is compared.
 type effect struct {
 	method, path, query, authority, upstream string
 	request, response                        madeMessage
@@ -20,40 +20,40 @@ type effect struct {
 	analytics                                map[string]any
 }
 
-// madeMessage is a message as an execution has left it.
+// madeMessage is a message after an execution.
 type madeMessage struct {
 	headers v1alpha.Headers
-	newBody bool // the execution has made it, as these say
+	newBody bool // the execution has replaced the body; size and sum describe it
 	size    int64
 	sum     uint64
 }
 
 var shadowSeed = maphash.MakeSeed()
 
-// effect is what the execution under way has made of the exchange.
+// effect returns the state of the exchange after the present execution.
 func (x *exchange) effect(phase string) effect {
 	e := effect{method: x.method, path: x.path, query: x.query, authority: x.authority, upstream: x.upstream, analytics: maps.Clone(x.analytics)}
-	e.metadata, _ = x.metadata.JSON() // what cannot be written is not compared
+	e.metadata, _ = x.metadata.JSON() // metadata that cannot be written is not compared
 	if phase == PhaseRequest {
-		e.request = x.request.made(x.running.newBody)
+		e.request = x.request.effect(x.running.newBody)
 		e.answered = x.answered
 	}
 	if phase == PhaseResponse || x.answered {
 		e.status = x.status
-		e.response = x.response.made(x.running.newBody || x.running.answers)
+		e.response = x.response.effect(x.running.newBody || x.running.answers)
 	}
 	return e
 }
 
-func (m *message) made(newBody bool) madeMessage {
-	made := madeMessage{headers: m.headers.view, newBody: newBody}
+func (m *message) effect(newBody bool) madeMessage {
+	result := madeMessage{headers: m.headers.view, newBody: newBody}
 	if newBody {
-		made.size, made.sum = m.body.size, sumOf(m.body.pieces)
+		result.size, result.sum = m.body.size, hashOf(m.body.pieces)
 	}
-	return made
+	return result
 }
 
-func sumOf(pieces [][]byte) uint64 {
+func hashOf(pieces [][]byte) uint64 {
 	var hash maphash.Hash
 	hash.SetSeed(shadowSeed)
 	for _, piece := range pieces {
@@ -62,7 +62,7 @@ func sumOf(pieces [][]byte) uint64 {
 	return hash.Sum64()
 }
 
-// same reports whether both have made the same of an exchange in which the body was that of the pieces, as far as it is known.
+// same reports whether both effects are equal, for an exchange whose body, as far as it is known, has these pieces.
 func (e *effect) same(other *effect, body [][]byte) bool {
 	return e.method == other.method && e.path == other.path && e.query == other.query && e.authority == other.authority &&
 		e.upstream == other.upstream && e.answered == other.answered && e.status == other.status &&
@@ -78,35 +78,35 @@ func (m *madeMessage) same(other *madeMessage, body [][]byte) bool {
 	case m.newBody && other.newBody:
 		return m.size == other.size && m.sum == other.sum
 	case m.newBody:
-		return m.size == sizeOf(body) && m.sum == sumOf(body)
+		return m.size == sizeOf(body) && m.sum == hashOf(body)
 	case other.newBody:
-		return other.size == sizeOf(body) && other.sum == sumOf(body)
+		return other.size == sizeOf(body) && other.sum == hashOf(body)
 	}
 	return true
 }
 
-// sameHeaders reports whether both have the same values of each name, in whatever order names come.
-func sameHeaders(one, other v1alpha.Headers) bool {
-	if len(one) != len(other) {
+// sameHeaders reports whether both lists have the same values for each name, regardless of the order of names.
+func sameHeaders(a, b v1alpha.Headers) bool {
+	if len(a) != len(b) {
 		return false
 	}
-	if slices.Equal(one, other) {
+	if slices.Equal(a, b) {
 		return true
 	}
-	for n := range one {
-		if !slices.Equal(slices.Collect(one.Values(one[n].Name)), slices.Collect(other.Values(one[n].Name))) {
+	for n := range a {
+		if !slices.Equal(slices.Collect(a.Values(a[n].Name)), slices.Collect(b.Values(a[n].Name))) {
 			return false
 		}
 	}
 	return true
 }
 
-// sameAnalytics compares them as they are sent.
-func sameAnalytics(one, other map[string]any) bool {
-	if len(one) == 0 && len(other) == 0 {
+// sameAnalytics compares the analytics as JSON.
+func sameAnalytics(a, b map[string]any) bool {
+	if len(a) == 0 && len(b) == 0 {
 		return true
 	}
-	text, err := json.Marshal(one)
-	otherText, otherErr := json.Marshal(other)
+	text, err := json.Marshal(a)
+	otherText, otherErr := json.Marshal(b)
 	return err == nil && otherErr == nil && bytes.Equal(text, otherText)
 }

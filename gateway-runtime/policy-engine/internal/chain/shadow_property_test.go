@@ -12,7 +12,8 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// TestShadowsChangeNoMessage: whatever shadow attachments stand in a chain, upstream and client get what they get without.
+// TestShadowsChangeNoMessage: with any shadow attachments in a chain, upstream and client get the same messages as
+// without.
 func TestShadowsChangeNoMessage(t *testing.T) {
 	property.Check(t, func(rt *rapid.T) {
 		count := rapid.IntRange(0, 4).Draw(rt, "policies")
@@ -37,7 +38,7 @@ func TestShadowsChangeNoMessage(t *testing.T) {
 			if len(answer) > 0 {
 				x.answers(answer...)
 			}
-			return x.inTurn() // what is on its way when an answer comes is anybody's guess
+			return x.inTurn() // when an answer comes, the pieces on their way are not determined
 		}
 		without := exchange()
 		var wantErr error
@@ -66,7 +67,7 @@ func TestShadowsChangeNoMessage(t *testing.T) {
 		}
 		for direction, name := range []string{"request", "response"} {
 			if direction == 1 && with.went[1] == "" || without.went[1] == "" {
-				continue // nobody has looked at the response
+				continue // the response was not read
 			}
 			if with.went[direction] != without.went[direction] {
 				rt.Errorf("%s: expected %q, got %q", name, without.went[direction], with.went[direction])
@@ -75,7 +76,7 @@ func TestShadowsChangeNoMessage(t *testing.T) {
 	})
 }
 
-// passesBy is what becomes of an exchange without a chain.
+// passesBy records an exchange without a chain.
 func (t *transcript) passesBy() {
 	t.went = [2]string{"send request body ", "send response body "}
 	for direction, pieces := range [...][]string{t.pieces, t.responsePieces} {
@@ -110,7 +111,7 @@ func shadowDoes(what string) does {
 	}
 }
 
-// drawn is a policy that is applied.
+// drawn is an applied policy of a random kind.
 func (t *transcript) drawn(name, kind, letters string) *chain.Instance {
 	switch kind {
 	case "marks":

@@ -14,33 +14,33 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// shadowed is what an exchange has beside which shadow attachments run.
+// shadowed is the state of the shadow attachments that run beside an exchange.
 type shadowed struct {
-	runs []*shadowRun
-	open []*shadowTask // that are compared with what the execution under way makes
+	runs     []*shadowRun
+	prepared []*shadowTask // compared with the effect of the execution under way
 }
 
 // shadowRun is a shadow attachment beside one exchange. Its phases run one after the other.
 type shadowRun struct {
 	shadow  *shadow
 	chain   *Chain
-	watcher Watcher      // nil: nobody looks
-	users   atomic.Int32 // its tasks, and the exchange until that has ended
+	watcher Watcher      // nil: the exchange is not watched
+	users   atomic.Int32 // its tasks, and the exchange until it has ended
 
 	mutex sync.Mutex
 	busy  bool
-	next  *shadowTask // that waits until the one before has ended
+	next  *shadowTask // waits for the end of the present one
 
-	asked    bool   // whether its condition has been: once, the answer holds for the response too
-	passedBy bool   // the policy does not apply
-	unknown  string // why nobody can say whether it applies; "": somebody can
+	asked    bool   // the condition has been evaluated: once, the result holds for the response too
+	passedBy bool   // the condition was false
+	unknown  string // the reason that the condition could not be evaluated; "": it could
 
-	// Of the task that runs.
-	exchange exchange // a copy, which the action is applied to
-	noMore   string   // why there is no response phase; "": there is one
-	dropped  bool     // nothing is said of that
+	// The state of the task that runs.
+	exchange exchange // the copy to which the action is applied
+	noMore   string   // the reason that the response phase does not run; "": it runs
+	dropped  bool     // the response phase is not reported
 	set      map[string]json.RawMessage
-	removed  []string // what the request phase has changed of the metadata
+	removed  []string // the request phase's changes of the metadata
 }
 
 // shadowTask is one execution of a shadow attachment.
@@ -49,18 +49,18 @@ type shadowTask struct {
 	phase    string
 	ctx      context.Context //nolint:containedctx // of the hook
 	captured captured
-	expected *effect // of the attachment that it is compared with; nil: of no change
+	expected *effect // the effect of its counterpart; nil: no change
 	waits    atomic.Int32
 	queued   time.Duration
 
-	mutex sync.Mutex // of skip, while something is waited for
-	skip  string     // why it does not run; "": it does
+	mutex sync.Mutex // guards skip until the task runs
+	skip  string     // the reason that the task does not run; "": it runs
 }
 
-// captured is an exchange as it stood at a place in the chain.
+// captured is the state of an exchange at a place in the chain.
 type captured struct {
 	method, path, query, authority, upstream string
-	request, response                        message // with a copy of the body that the policy wants
+	request, response                        message // with a copy of the body that the policy reads
 	sent                                     *v1alpha.RequestContext
 	answered                                 bool
 	status                                   int
@@ -72,7 +72,7 @@ type captured struct {
 
 // ---------------------------------------------------------------- in the exchange's goroutine
 
-// runShadows runs the shadow attachments of a place at which nothing else runs in this phase.
+// runShadows runs the shadow attachments of a step that has no execution of its own in this phase.
 //
 //go:noinline
 func (x *exchange) runShadows(ctx context.Context, step *step, phase string) {
@@ -83,7 +83,7 @@ func (x *exchange) runShadows(ctx context.Context, step *step, phase string) {
 	}
 }
 
-// prepareShadows gives the shadow attachments of the execution under way what that is given.
+// prepareShadows captures the input of the execution under way for its shadow attachments.
 //
 //go:noinline
 func (x *exchange) prepareShadows(ctx context.Context) {
@@ -91,40 +91,40 @@ func (x *exchange) prepareShadows(ctx context.Context) {
 	for n := range r.step.shadows {
 		if s := &r.step.shadows[n]; s.hasHook(r.Phase) && x.shadowApplies(s) {
 			task := x.newTask(ctx, s, r.Phase)
-			x.shadowed.open = append(x.shadowed.open, task)
+			x.shadowed.prepared = append(x.shadowed.prepared, task)
 		}
 	}
 }
 
-// startShadows runs them, now that it is known what they are compared with.
+// startShadows runs the prepared tasks, now that the effect to compare them with is known.
 //
 //go:noinline
 func (x *exchange) startShadows() {
-	if x.shadowed == nil || len(x.shadowed.open) == 0 {
+	if x.shadowed == nil || len(x.shadowed.prepared) == 0 {
 		return
 	}
-	made := x.effect(x.running.Phase)
-	for _, task := range x.shadowed.open {
-		task.expected = &made
+	effect := x.effect(x.running.Phase)
+	for _, task := range x.shadowed.prepared {
+		task.expected = &effect
 		if x.running.Cancelled {
-			task.lack(noOther)
+			task.skipBecause(noOther)
 		}
 		task.release()
 	}
-	x.shadowed.open = nil
+	x.shadowed.prepared = nil
 }
 
-// endShadows says that the exchange is over: no more tasks come.
+// endShadows ends the exchange's use of its shadow runs: no more tasks come.
 //
 //go:noinline
 func (x *exchange) endShadows() {
 	for _, run := range x.shadowed.runs {
-		run.leave()
+		run.release()
 	}
 }
 
-// shadowApplies asks the condition of a shadow attachment. Where that cannot be answered the exchange goes on, and what is
-// told of the shadow says why it did not run.
+// shadowApplies evaluates the condition of a shadow attachment. If that fails, the exchange goes on, and the shadow is
+// reported as skipped, with the reason.
 func (x *exchange) shadowApplies(s *shadow) bool {
 	when := s.settings.When
 	if when == nil {
@@ -149,12 +149,12 @@ func (x *exchange) newTask(ctx context.Context, s *shadow, phase string) *shadow
 		task.ctx = run.watcher.ShadowBegan(task.ctx, task.turn())
 	}
 	switch {
-	case !all.take():
+	case !all.reserve():
 		task.skip = noRoomAtAll
 	case run.unknown != "":
 		task.skip = run.unknown
 	case s.turns.isFull():
-		task.skip = s.turns.full()
+		task.skip = s.turns.fullReason()
 	default:
 		task.capture(ctx, x)
 	}
@@ -165,7 +165,7 @@ func (t *shadowTask) turn() Turn {
 	return Turn{Index: t.run.shadow.index, Phase: t.phase, Policy: t.run.shadow.name}
 }
 
-// runOf is the shadow attachment's of this exchange.
+// runOf returns the exchange's run of the shadow attachment.
 func (x *exchange) runOf(s *shadow) *shadowRun {
 	if x.shadowed == nil {
 		x.shadowed = &shadowed{}
@@ -175,8 +175,8 @@ func (x *exchange) runOf(s *shadow) *shadowRun {
 			return run
 		}
 	}
-	x.chain.use.active.Add(1) // until it ends
-	run := &shadowRun{shadow: s, chain: x.chain, exchange: exchange{chain: x.chain.beside, head: x.head, grpc: x.grpc, pathParams: x.pathParams}}
+	x.chain.use.active.Add(1) // until the run ends
+	run := &shadowRun{shadow: s, chain: x.chain, exchange: exchange{chain: x.chain.shadowChain, head: x.head, grpc: x.grpc, pathParams: x.pathParams}}
 	if x.watched != nil {
 		run.watcher = x.watched.Watcher
 	}
@@ -185,18 +185,18 @@ func (x *exchange) runOf(s *shadow) *shadowRun {
 	return run
 }
 
-// capture keeps what the policy is to be given. ctx is the exchange's: where that ends first, a body does not come.
+// capture keeps the policy's input. ctx is the exchange's: if it ends first, the body does not come.
 func (t *shadowTask) capture(ctx context.Context, x *exchange) {
 	c := &t.captured
 	c.method, c.path, c.query, c.authority, c.upstream = x.method, x.path, x.query, x.authority, x.upstream
 	c.analytics = maps.Clone(x.analytics)
-	c.metadata, _ = x.metadata.JSON() // what cannot be written is not seen
+	c.metadata, _ = x.metadata.JSON() // metadata that cannot be written is not seen
 	from, to := &x.request, &c.request
 	if t.phase == PhaseRequest {
-		c.request = x.request.withoutBody(x.chain.beside)
+		c.request = x.request.withoutBody(x.chain.shadowChain)
 	} else {
-		c.request = message{direction: Request, headers: x.request.headers.shared(), ended: true} // its body may be on its way still
-		c.response, c.answered, c.status, c.details, c.grpcStatus = x.response.withoutBody(x.chain.beside), x.answered, x.status, x.details, x.grpcStatus
+		c.request = message{direction: Request, headers: x.request.headers.clone(), ended: true} // its body may be on its way still
+		c.response, c.answered, c.status, c.details, c.grpcStatus = x.response.withoutBody(x.chain.shadowChain), x.answered, x.status, x.details, x.grpcStatus
 		if x.sent == nil {
 			x.sent = x.requestContext()
 		}
@@ -208,27 +208,28 @@ func (t *shadowTask) capture(ctx context.Context, x *exchange) {
 	}
 }
 
-// withoutBody is a copy of the message that shares nothing that changes.
-func (m *message) withoutBody(beside *Chain) message {
+// withoutBody is a copy of the message that shares no mutable state.
+func (m *message) withoutBody(shadowChain *Chain) message {
 	return message{
-		direction: m.direction, headers: m.headers.shared(), delivered: m.delivered, bodiless: m.bodiless, declared: m.declared, status: m.status,
-		hasBody: m.hasBody, ended: m.ended, body: body{budget: beside.spec.Bodies},
+		direction: m.direction, headers: m.headers.clone(), delivered: m.delivered, bodiless: m.bodiless, declared: m.declared, status: m.status,
+		hasBody: m.hasBody, ended: m.ended, body: body{budget: shadowChain.spec.Bodies},
 	}
 }
 
-// lack says why the task cannot run.
-func (t *shadowTask) lack(reason string) {
+// skipBecause marks the task as skipped.
+func (t *shadowTask) skipBecause(reason string) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
 	t.skip = reason
 }
 
-// shared is a list of its own: what is changed in one is not in the other.
-func (l *headerList) shared() headerList {
+// clone is a list that shares the headers: changes of one list do not show in the other.
+func (l *headerList) clone() headerList {
 	return headerList{original: l.original, view: l.view, touched: slices.Clip(l.touched)}
 }
 
-// release says that one thing less is waited for: the body, or what the task is compared with.
+// release ends one of the task's waits: for its body, or for the effect to compare it with. After the last one the task
+// is submitted.
 func (t *shadowTask) release() {
 	if t.waits.Add(-1) == 0 {
 		t.queued = Now()
@@ -238,7 +239,7 @@ func (t *shadowTask) release() {
 
 // ---------------------------------------------------------------- in any goroutine
 
-// submit has the task run once the one before has ended.
+// submit runs the task once the one before has ended.
 func (r *shadowRun) submit(task *shadowTask) {
 	r.mutex.Lock()
 	waits := r.busy
@@ -256,8 +257,8 @@ func (r *shadowRun) begin(task *shadowTask) {
 	if task.skip == "" && r.noMore != "" {
 		task.skip = r.noMore
 	}
-	if task.skip == "" && !r.shadow.turns.take(task) {
-		task.skip = r.shadow.turns.full()
+	if task.skip == "" && !r.shadow.turns.submit(task) {
+		task.skip = r.shadow.turns.fullReason()
 	}
 	if task.skip != "" {
 		r.skip(task)
@@ -271,21 +272,21 @@ func (r *shadowRun) skip(task *shadowTask) {
 	}
 	task.captured.request.dropAll()
 	task.captured.response.dropAll()
-	told := Shadow{ComparedWith: r.shadow.comparedWith, Reason: task.skip}
+	report := Shadow{ComparedWith: r.shadow.comparedWith, Reason: task.skip}
 	if !r.dropped {
-		told.Execution = task.skipped()
+		report.Execution = task.skipped()
 	}
-	r.end(task, &told)
+	r.end(task, &report)
 }
 
-// end tells of a task that has ended, and has the next one run.
-func (r *shadowRun) end(task *shadowTask, told *Shadow) {
-	if told.Execution.Shadow != NotShadow {
+// end reports a task that has ended, and runs the next one.
+func (r *shadowRun) end(task *shadowTask, report *Shadow) {
+	if report.Execution.Shadow != NotShadow {
 		r.shadow.observer.Began()
-		r.shadow.observer.Ended(told.Execution)
+		r.shadow.observer.Ended(report.Execution)
 	}
 	if r.watcher != nil {
-		r.watcher.ShadowEnded(task.turn(), *told)
+		r.watcher.ShadowEnded(task.turn(), *report)
 	}
 	r.exchange.request.dropAll()
 	r.exchange.response.dropAll()
@@ -297,12 +298,12 @@ func (r *shadowRun) end(task *shadowTask, told *Shadow) {
 		r.begin(next)
 	}
 	all := r.chain.spec.Shadows
-	r.leave()
-	all.give()
+	r.release()
+	all.release()
 }
 
-// leave ends one use; with the last one the chain is let go.
-func (r *shadowRun) leave() {
+// release ends one use of the run; the last one releases the chain.
+func (r *shadowRun) release() {
 	if r.users.Add(-1) == 0 {
 		r.exchange.metadata.End()
 		r.chain.Release()
@@ -318,38 +319,38 @@ func (r *shadowRun) execute(task *shadowTask) {
 		r.skip(task)
 		return
 	}
-	told := Shadow{ComparedWith: r.shadow.comparedWith}
+	report := Shadow{ComparedWith: r.shadow.comparedWith}
 	defer func() {
 		if cause := recover(); cause != nil {
-			told.Execution.Failure, told.Execution.Shadow = v1alpha.Failf(v1alpha.ClassException, "panic: %v", cause), ShadowFailed
+			report.Execution.Failure, report.Execution.Shadow = v1alpha.Failf(v1alpha.ClassException, "panic: %v", cause), ShadowFailed
 		}
-		r.end(task, &told)
+		r.end(task, &report)
 	}()
-	r.perform(task, &told)
+	r.perform(task, &report)
 	if task.skip != "" {
-		told.Reason, told.Seen, told.Left = task.skip, View{}, View{}
-		told.Execution = task.skipped()
+		report.Reason, report.Seen, report.Left = task.skip, View{}, View{}
+		report.Execution = task.skipped()
 		r.noMore, r.dropped = requestSkipped, false
 	}
 }
 
-// skipped is the execution of a task that does not run.
+// skipped is the execution of a skipped task.
 func (t *shadowTask) skipped() Execution {
 	return Execution{RequestID: t.run.exchange.head.RequestID, Phase: t.phase, Cancelled: true, Shadow: ShadowSkipped}
 }
 
-func (r *shadowRun) perform(task *shadowTask, told *Shadow) {
+func (r *shadowRun) perform(task *shadowTask, report *Shadow) {
 	x := &r.exchange
 	r.restore(&task.captured)
 	if task.phase == PhaseResponse && refusesEncoded(r.shadow.settings.Mode) {
-		x.response.asUncoded(r.shadow.Instance)
+		x.response.decodeFor(r.shadow.Instance)
 	}
 	x.running = running{step: &step{Instance: r.shadow.Instance}, began: Now()}
 	x.running.RequestID, x.running.Phase, x.running.Remote = x.head.RequestID, task.phase, r.shadow.measured != nil
 	before, requestPhase := x.effect(task.phase), task.phase == PhaseRequest
 	held := x.messageOf(task.phase).body.pieces
 	if r.watcher != nil {
-		told.Seen = r.seen(requestPhase, before.metadata)
+		report.Seen = r.seen(requestPhase, before.metadata)
 	}
 	failure := x.performPhase(task.ctx, requestPhase)
 	x.running.Duration = Now() - x.running.began
@@ -357,14 +358,14 @@ func (r *shadowRun) perform(task *shadowTask, told *Shadow) {
 		x.running.Work = x.running.Duration
 	}
 	x.running.Failure = failure
-	made := x.effect(task.phase)
-	told.Execution = x.running.Execution
-	told.Execution.Shadow = task.outcome(failure, &before, &made, held)
+	after := x.effect(task.phase)
+	report.Execution = x.running.Execution
+	report.Execution.Shadow = task.outcome(failure, &before, &after, held)
 	if r.watcher != nil {
-		told.Left = x.view(requestPhase)
+		report.Left = x.view(requestPhase)
 	}
 	if requestPhase {
-		r.leaveRequest(failure, before.metadata, made.metadata)
+		r.recordRequest(failure, before.metadata, after.metadata)
 	}
 }
 
@@ -391,8 +392,8 @@ func (x *exchange) performPhase(ctx context.Context, requestPhase bool) *v1alpha
 	return failure
 }
 
-// outcome says what has come of it. An execution for which there was no room is skipped.
-func (t *shadowTask) outcome(failure *v1alpha.Failure, before, made *effect, held [][]byte) ShadowOutcome {
+// outcome compares the effects. An execution that did not fit is skipped.
+func (t *shadowTask) outcome(failure *v1alpha.Failure, before, after *effect, held [][]byte) ShadowOutcome {
 	expected := t.expected
 	if expected == nil {
 		expected = before
@@ -404,7 +405,7 @@ func (t *shadowTask) outcome(failure *v1alpha.Failure, before, made *effect, hel
 		t.skip = failure.Message
 	case failure != nil:
 		return ShadowFailed
-	case made.same(expected, held):
+	case after.same(expected, held):
 		return ShadowSame
 	default:
 		return ShadowDifferent
@@ -412,7 +413,7 @@ func (t *shadowTask) outcome(failure *v1alpha.Failure, before, made *effect, hel
 	return ShadowSkipped
 }
 
-// restore makes the copy what was captured, with what the policy has written to the metadata in the phase before.
+// restore sets the copy to the captured state, with the metadata that the policy has written in the phase before.
 func (r *shadowRun) restore(c *captured) {
 	x := &r.exchange
 	x.method, x.path, x.query, x.authority, x.upstream = c.method, c.path, c.query, c.authority, c.upstream
@@ -424,15 +425,15 @@ func (r *shadowRun) restore(c *captured) {
 		x.sent = &sent
 	}
 	now, _ := x.metadata.JSON()
-	_ = x.metadata.Merge(c.metadata, slices.Collect(maps.Keys(fieldsOf(now)))) // it was written by JSON
+	_ = x.metadata.Merge(c.metadata, slices.Collect(maps.Keys(fieldsOf(now)))) // ExchangeMetadata.JSON wrote it
 	own, err := json.Marshal(r.set)
 	if err == nil && len(r.set)+len(r.removed) > 0 {
 		_ = x.metadata.Merge(own, r.removed)
 	}
 }
 
-// leaveRequest says what the response phase is to find.
-func (r *shadowRun) leaveRequest(failure *v1alpha.Failure, before, after []byte) {
+// recordRequest keeps the request phase's results for the response phase.
+func (r *shadowRun) recordRequest(failure *v1alpha.Failure, before, after []byte) {
 	goesOn := failure == nil || r.shadow.settings.OnError.For(failure.Class) == Continue
 	if !goesOn || r.exchange.answered {
 		r.noMore, r.dropped = "the policy has answered the request, or failed", true
@@ -460,11 +461,11 @@ func fieldsOf(object []byte) map[string]json.RawMessage {
 	return fields
 }
 
-// seen is the copy before the policy changes it.
+// seen is the view of the copy before the policy changes it.
 func (r *shadowRun) seen(requestPhase bool, metadata []byte) View {
 	seen := r.exchange.view(requestPhase)
 	seen.Analytics = maps.Clone(seen.Analytics)
 	seen.Metadata = &v1alpha.ExchangeMetadata{}
-	_ = seen.Metadata.Merge(metadata, nil) // it was written by JSON
+	_ = seen.Metadata.Merge(metadata, nil) // ExchangeMetadata.JSON wrote it
 	return seen
 }

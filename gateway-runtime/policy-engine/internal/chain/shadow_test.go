@@ -16,7 +16,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// shadowNote is what a watcher was told of a shadow attachment's execution.
+// shadowNote records a shadow attachment's execution.
 type shadowNote struct {
 	turn       chain.Turn
 	shadow     chain.Shadow
@@ -44,7 +44,7 @@ func (l *looks) ShadowEnded(turn chain.Turn, shadow chain.Shadow) {
 	}
 }
 
-// waitForShadows waits until all that have begun have ended, and returns them by place and phase.
+// waitForShadows waits until all started executions have ended, and returns them by place and phase.
 func (l *looks) waitForShadows(test *testing.T) []shadowNote {
 	test.Helper()
 	for {
@@ -83,7 +83,7 @@ func (n shadowNote) String() string {
 	return text
 }
 
-// expectShadows compares what was told of shadow attachments, without views, with want.
+// expectShadows compares the executions of shadow attachments, without views, with want.
 func (t *transcript) expectShadows(test *testing.T, want string) {
 	test.Helper()
 	seen := transcript{}
@@ -245,7 +245,7 @@ func TestAShadowIsGivenACopyOfTheBodyAsItPasses(t *testing.T) {
 		want   string
 		answer bool
 	}{
-		"nobody else wants it": {func(*transcript) []*chain.Instance {
+		"no other policy reads it": {func(*transcript) []*chain.Instance {
 			return []*chain.Instance{shadow("s:v1.0.0", upper("s"), "b")}
 		}, "abc", "0 s:v1.0.0 request different", false},
 		"one behind it wants it": {func(x *transcript) []*chain.Instance {
@@ -316,7 +316,7 @@ func TestAShadowsMetadataIsItsOwn(t *testing.T) {
 	notes := func(key string) *chain.Instance {
 		return x.policy(&does{name: key, request: func(r *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
 			if _, there := r.Metadata.Get("s"); there {
-				t.Error("expected a shadow's metadata to be nobody else's")
+				t.Error("expected a shadow's metadata to be its own")
 			}
 			return nil, r.Metadata.Set(key, 1)
 		}}, "h")
@@ -346,12 +346,12 @@ func TestAShadowThatAnswersDoesNotSeeTheResponse(t *testing.T) {
 		}
 		notes := x.looks.waitForShadows(t)
 		if len(notes) != 2 || notes[1].shadow.Execution.Shadow != chain.NotShadow {
-			t.Errorf("%s: expected nothing to be said of the response phase, got %v", name, notes)
+			t.Errorf("%s: expected no report of the response phase, got %v", name, notes)
 		}
 	}
 }
 
-// slow is a policy that returns when it is told to, whatever its context says.
+// slow is a policy that returns on a signal, regardless of its context.
 type slow struct {
 	quiet
 	let chan struct{}
@@ -362,7 +362,7 @@ func (s *slow) OnRequest(context.Context, *v1alpha.RequestContext) (v1alpha.Requ
 	return nil, nil
 }
 
-// blocking is without NeverBlocks.
+// blocking hides NeverBlocks.
 type blocking struct{ v1alpha.Policy }
 
 func TestNoExchangeWaitsForAShadow(t *testing.T) {
@@ -388,7 +388,7 @@ func TestAShadowThatIsLateFailsAlone(t *testing.T) {
 	x.expectShadows(t, "0 s:v1.0.0 request failed timeout")
 }
 
-func TestWhatIsTooMuchOfAShadowIsSkipped(t *testing.T) {
+func TestExcessExecutionsOfAShadowAreSkipped(t *testing.T) {
 	policy := &slow{let: make(chan struct{})}
 	beside := chain.NewInstance("s", "s:v1.0.0", blocking{policy}, chain.Settings{Mode: modes("h"), Shadow: true, Timeout: time.Minute, MaxConcurrency: 1})
 	var all []*transcript
@@ -434,7 +434,7 @@ func TestAllShadowsTogetherAreBounded(t *testing.T) {
 	late.expectShadows(t, "0 a:v1.0.0 request skipped: too many executions of shadow attachments wait or are under way on this node")
 }
 
-// TestAShadowsBodyNeedsRoom of its own: it takes none of what the exchange may hold.
+// TestAShadowsBodyNeedsRoom in a budget of its own: it uses none of the exchange's.
 func TestAShadowsBodyNeedsRoom(t *testing.T) {
 	const skipped = "0 s:v1.0.0 request skipped: there is no room for its copy of the body: those of all shadow attachments together may take a quarter of --body-memory"
 	for name, c := range map[string]struct {
@@ -475,10 +475,10 @@ func TestAShadowKeepsItsChainUntilItHasEnded(t *testing.T) {
 	}
 	close(policy.let)
 	x.looks.waitForShadows(t)
-	await.Until(t, "the chain is left, at once after the watcher was told", func() bool { return c.Active() == 0 })
+	await.Until(t, "the chain is released, right after the watcher was notified", func() bool { return c.Active() == 0 })
 }
 
-func TestShadowsThatCannotBe(t *testing.T) {
+func TestInvalidShadowsAreRefused(t *testing.T) {
 	for _, mode := range []v1alpha.ProcessingModeConfig{
 		modes("s"), modes("S"), {RequestBodyMode: v1alpha.BodyBuffer, ResponseHeaderMode: v1alpha.HeaderProcess, RequestBodyInResponse: true},
 	} {
@@ -526,8 +526,7 @@ func TestManyExchangesWithShadowsAtOnce(t *testing.T) {
 	group.Wait()
 }
 
-// TestAShadowRunsWhereItApplies: its condition is its own, asked once, and its failure is the exchange's business no more
-// than its policy's.
+// TestAShadowRunsWhereItApplies: it has its own condition, evaluated once, whose failure does not affect the exchange.
 func TestAShadowRunsWhereItApplies(t *testing.T) {
 	x := get()
 	sets := does{

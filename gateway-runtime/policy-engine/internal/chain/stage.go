@@ -13,65 +13,65 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// stage is a policy that streams a body: an iterator over what came of the body, through the stages before it. Whoever
-// wants the next piece calls next; the policy asks for its chunks meanwhile, or from goroutines of its own.
+// stage is a policy that streams a body: an iterator over the body, through the stages before it. The next stage, or
+// the end of the direction, calls next; meanwhile the policy asks for its chunks, perhaps from goroutines of its own.
 type stage struct {
 	step      *step
 	index     int // of the policy in the chain
 	direction Direction
-	ctx       context.Context //nolint:containedctx // the execution's: done when nobody waits for it
+	ctx       context.Context //nolint:containedctx // the execution's: done when its result is no longer needed
 	cancel    context.CancelCauseFunc
 	execution Execution
 	stream    func(ctx context.Context, chunks v1alpha.Chunks) v1alpha.Chunks // the policy's
-	trailers  *v1alpha.Trailers                                               // that the policy sees
-	watcher   Watcher                                                         // nil: nobody looks
+	trailers  *v1alpha.Trailers                                               // as the policy sees them
+	watcher   Watcher                                                         // nil: the exchange is not watched
 	metadata  *v1alpha.ExchangeMetadata                                       // for the watcher
 
-	// Where the chunks come from: held, then before or the front end.
-	held     body
-	shared   bool // somebody else reads the memory of held
-	before   *stage
-	front    FrontEnd
-	observer ExchangeObserver
-	whole    bool      // held is all of it
-	decoding *decoding // takes content codings off; asking guards it; nil: there are none, or the policy is given the body as it is
-	asking   sync.Mutex
-	came     atomic.Bool  // a piece from the front end
-	taking   atomic.Int32 // untouched, asked or passedBy
-	drained  bool         // the last chunk has come; asking guards it
-	tail     headerList   // the trailers, as this stage leaves them; asking guards it
-	trailing bool         // there are some
+	// The sources of the chunks, in order: held, then before or the front end.
+	held        body
+	shared      bool // held shares its memory with another reader
+	before      *stage
+	front       FrontEnd
+	observer    ExchangeObserver
+	whole       bool      // held is the whole body
+	decoding    *decoding // removes content codings; asking guards it; nil: the body has none, or the policy gets it as it is
+	asking      sync.Mutex
+	received    atomic.Bool  // a piece has come from the front end
+	demand      atomic.Int32 // untouched, asked or passedBy
+	drained     bool         // the last chunk has come; asking guards it
+	trailerList headerList   // the trailers after this stage's changes; asking guards them
+	hasTrailers bool         // the message has trailers
 
-	copies []*bodyCopy // of what it yields, for shadow attachments behind it
+	copies []*bodyCopy // of the policy's chunks, for shadow attachments behind it
 
-	out     pulled // how the policy's chunks are pulled
+	out     chunkIterator // the policy's iterator
 	peeked  []byte
 	hasPeek bool
 	yielded bool
-	result  error // of an execution that has ended; io.EOF is well
-	ended   bool  // the observer knows
+	result  error // of an execution that has ended; io.EOF: success
+	ended   bool  // the observer has been notified
 
 	clock ownWork
 }
 
-// What becomes of the chunks is decided once: the policy has asked for one, or they pass it by.
+// The chunks are either used or passed by, which is decided once: by the policy's first request for one, or before it.
 const (
 	untouched int32 = iota
 	asked
 	passedBy
 )
 
-// streamEnd is the error of a stream that its policy ends: what the client is told.
+// streamEnd is the error of a stream that its policy ends: it says how to answer the client.
 type streamEnd struct {
-	index   int    // of the policy,
-	policy  string // whose name is this
+	index   int    // of the policy
+	policy  string // the policy's name
 	request bool
 	failure *v1alpha.Failure
 	reject  *v1alpha.ImmediateResponse
-	place   string // where it was rejected: " (FILE:LINE)"; "" where that is not known
+	place   string // where it was rejected: " (FILE:LINE)"; "" if unknown
 }
 
-// Error is told where the client cannot be answered any more.
+// Error is logged if it is too late to answer the client.
 func (e *streamEnd) Error() string {
 	if e.reject != nil {
 		return fmt.Sprintf("%s rejected the message with %d%s after the response had begun, so that the client's stream was reset; "+
@@ -80,13 +80,13 @@ func (e *streamEnd) Error() string {
 	return "the stream of " + e.policy + " failed after the response had begun, so that the client's stream was reset: " + e.failure.Error()
 }
 
-// Why a stream's context is done.
+// Reasons for which a stream's context is done.
 var (
-	errStreamOver = errors.New("nobody waits for the stream any more")
+	errStreamOver = errors.New("the stream is no longer needed")
 	errIdle       = errors.New("no chunk has come")
 )
 
-// errEnded is what an iterator that has ended pulls.
+// errEnded is the result of pulling from an iterator that has ended.
 var errEnded = errors.New("the policy's iterator has ended")
 
 // ---------------------------------------------------------------- pulling
@@ -101,11 +101,11 @@ func (s *stage) peek() error {
 	return nil
 }
 
-// next waits for the policy's next chunk, which is not empty; io.EOF is the end.
+// next waits for the policy's next non-empty chunk; io.EOF is the end.
 func (s *stage) next() ([]byte, error) {
 	chunk, err := s.nextChunk()
 	for _, copying := range s.copies {
-		copying.take(chunk, err)
+		copying.add(chunk, err)
 	}
 	return chunk, err
 }
@@ -126,14 +126,14 @@ func (s *stage) nextChunk() ([]byte, error) {
 	}
 }
 
-// pull waits for what the policy yields next.
+// pull waits for the policy's next chunk.
 func (s *stage) pull() ([]byte, error) {
 	if s.result != nil {
 		return nil, s.result
 	}
-	s.clock.pull(true)
+	s.clock.setPulling(true)
 	chunk, err := s.out.next(s)
-	s.clock.pull(false)
+	s.clock.setPulling(false)
 	if cause := s.sourceError(); cause != nil {
 		err = cause
 	}
@@ -147,9 +147,9 @@ func (s *stage) pull() ([]byte, error) {
 	return chunk, nil
 }
 
-// sourceError is why the policy's chunks have ended without their end: no policy can keep that to itself.
+// sourceError returns why the policy's chunks broke off. A policy cannot suppress it.
 func (s *stage) sourceError() error {
-	if err := s.clock.failed(); err != nil {
+	if err := s.clock.sourceErr(); err != nil {
 		return err
 	}
 	if s.ctx.Err() != nil {
@@ -158,7 +158,7 @@ func (s *stage) sourceError() error {
 	return nil
 }
 
-// finish ends the execution with the policy's error, or with why it cannot go on, and says what the result is.
+// finish ends the execution with the policy's error, or with the reason that it cannot go on, and returns the result.
 func (s *stage) finish(err error) error {
 	switch {
 	case errors.Is(err, errIdle):
@@ -166,9 +166,9 @@ func (s *stage) finish(err error) error {
 	case s.undecodable() != nil:
 		s.complete(s.undecodable())
 	case s.sourceError() != nil:
-		s.result = err // not the policy's: its execution is cancelled
+		s.result = err // not the policy's fault: its execution is cancelled
 	case errors.Is(err, errEnded):
-		s.shut()
+		s.stop()
 		s.complete(s.applyTrailers())
 	default:
 		s.complete(s.reactTo(err))
@@ -184,8 +184,8 @@ func (s *stage) fail(failure *v1alpha.Failure) error {
 	return s.result
 }
 
-// complete says how the execution has ended, by itself: well, with an answer, or with a failure. One that has taken no
-// chunk, for it was never started, may be gone without.
+// complete records how the execution has ended by itself: success, an answer, or a failure. The policy may be left out
+// if it has read no chunk, because it was never started.
 func (s *stage) complete(end error) {
 	s.execution.Cancelled, s.result = false, io.EOF
 	if reject, ok := errors.AsType[*streamEnd](end); ok {
@@ -194,7 +194,7 @@ func (s *stage) complete(end error) {
 	if failure, ok := errors.AsType[*v1alpha.Failure](end); ok && failure != nil {
 		s.execution.Failure = failure
 		s.execution.Continued = !s.yielded && s.step.settings.OnError.For(failure.Class) == Continue &&
-			slices.Contains(neverStarted, failure.Class) && s.taking.CompareAndSwap(untouched, passedBy)
+			slices.Contains(neverStarted, failure.Class) && s.demand.CompareAndSwap(untouched, passedBy)
 		s.result = &streamEnd{index: s.index, policy: s.step.name, request: s.direction == Request, failure: failure}
 	}
 }
@@ -202,7 +202,7 @@ func (s *stage) complete(end error) {
 // neverStarted are the failures of an execution that was refused before it began.
 var neverStarted = []v1alpha.FailureClass{v1alpha.ClassOverloaded, v1alpha.ClassUnavailable, v1alpha.ClassBadBody}
 
-// reactTo makes what the policy yielded an answer or a failure.
+// reactTo converts the error that the policy yielded to an answer or a failure.
 func (s *stage) reactTo(err error) error {
 	reject, ok := errors.AsType[*v1alpha.Reject](err)
 	switch {
@@ -221,9 +221,10 @@ func (s *stage) reactTo(err error) error {
 	return end
 }
 
-// close ends the policy's iterator, and those of the stages before it: nobody wants their chunks. It may be called again.
+// close ends the policy's iterator, and those of the stages before it, whose chunks are no longer needed. It may be
+// called again.
 func (s *stage) close() {
-	s.shut()
+	s.stop()
 	if s.ended {
 		return
 	}
@@ -232,7 +233,7 @@ func (s *stage) close() {
 		s.result = errStreamOver
 	}
 	s.clock.stop()
-	if s.execution.Duration = s.clock.worked(); !s.execution.Remote {
+	if s.execution.Duration = s.clock.total(); !s.execution.Remote {
 		s.execution.Work = s.execution.Duration
 	}
 	s.step.observer.Ended(s.execution)
@@ -241,13 +242,13 @@ func (s *stage) close() {
 	}
 }
 
-// shut is close but for the word of it.
-func (s *stage) shut() {
+// stop ends the iterators, and does not notify the observer.
+func (s *stage) stop() {
 	s.cancel(errStreamOver)
 	for before := s.before; before != nil && !s.execution.Continued; before = before.before {
 		before.cancel(errStreamOver)
 	}
-	s.asking.Lock() // whoever asks for a chunk has come back, and will not ask again
+	s.asking.Lock() // the goroutine that asked for a chunk has returned, and none will ask again
 	out := s.out
 	s.out = nil
 	s.decoding.close()
@@ -266,7 +267,7 @@ func (s *stage) shut() {
 
 // ---------------------------------------------------------------- chunks
 
-// chunks is what the policy is given.
+// chunks is the iterator that the policy reads.
 func (s *stage) chunks(yield func([]byte, error) bool) {
 	for {
 		chunk, err := s.ask()
@@ -282,11 +283,11 @@ func (s *stage) chunks(yield func([]byte, error) bool) {
 	}
 }
 
-// ask waits for the next chunk, for the policy.
+// ask waits for the policy's next chunk.
 func (s *stage) ask() ([]byte, error) {
 	s.asking.Lock()
 	defer s.asking.Unlock()
-	if s.taking.CompareAndSwap(untouched, asked); s.taking.Load() == passedBy {
+	if s.demand.CompareAndSwap(untouched, asked); s.demand.Load() == passedBy {
 		return nil, errStreamOver
 	}
 	if s.ctx.Err() != nil {
@@ -295,28 +296,28 @@ func (s *stage) ask() ([]byte, error) {
 	if s.drained {
 		return nil, io.EOF
 	}
-	s.clock.ask(s, true)
+	s.clock.setAsking(s, true)
 	chunk, err := s.source()
-	s.clock.ask(s, false)
+	s.clock.setAsking(s, false)
 	if s.watcher != nil {
 		s.watchChunk(Came, chunk)
 	}
 	if errors.Is(err, io.EOF) {
 		s.drained = true
-		if failed := s.takeTrailers(); failed != nil {
-			err = failed
+		if trailersErr := s.readTrailers(); trailersErr != nil {
+			err = trailersErr
 		}
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		if cause := context.Cause(s.ctx); errors.Is(cause, errIdle) {
 			err = cause
 		}
-		s.clock.fail(err)
+		s.clock.setError(err)
 	}
 	return chunk, err
 }
 
-// source waits for the next chunk that the policy is to be given.
+// source waits for the next chunk, decoded if need be.
 func (s *stage) source() ([]byte, error) {
 	if s.decoding == nil {
 		return s.piece()
@@ -324,7 +325,7 @@ func (s *stage) source() ([]byte, error) {
 	return s.decoding.next()
 }
 
-// piece waits for the next piece from where the chunks come from.
+// piece waits for the next piece from the source.
 func (s *stage) piece() ([]byte, error) {
 	if chunk, ok := s.held.shift(); ok {
 		if s.shared {
@@ -340,46 +341,47 @@ func (s *stage) piece() ([]byte, error) {
 	}
 	piece, err := s.front.NextPiece(s.ctx, s.direction)
 	if err == nil {
-		s.came.Store(true)
+		s.received.Store(true)
 		s.observer.BodyRead(s.direction, len(piece))
 	}
 	return piece, err
 }
 
-// hasArrived reports whether the front end has given a piece to this stage or to one before it.
+// hasArrived reports whether the front end has delivered a piece to this stage or to an earlier one.
 func (s *stage) hasArrived() bool {
-	return s.came.Load() || s.before != nil && s.before.hasArrived()
+	return s.received.Load() || s.before != nil && s.before.hasArrived()
 }
 
-// hasOutput reports whether the policy has passed the message on with a chunk, or with its end: not with the headers alone.
+// hasOutput reports whether the policy has passed the message on with a chunk, or with its end: not with the headers
+// alone.
 func (s *stage) hasOutput() bool { return len(s.peeked) > 0 || s.result != nil }
 
-// finalTrailers are all policies' changes of the trailers.
+// finalTrailers returns the changes of the trailers by all policies.
 func (s *stage) finalTrailers() v1alpha.HeaderModifications {
 	s.asking.Lock()
 	defer s.asking.Unlock()
-	return s.tail.final()
+	return s.trailerList.minimalChanges()
 }
 
-// takeTrailers has the policy see the trailers, behind the last chunk.
-func (s *stage) takeTrailers() error {
+// readTrailers makes the trailers visible to the policy, behind the last chunk.
+func (s *stage) readTrailers() error {
 	switch {
 	case s.before != nil:
 		s.before.asking.Lock()
-		s.tail, s.trailing = s.before.tail, s.before.trailing
+		s.trailerList, s.hasTrailers = s.before.trailerList, s.before.hasTrailers
 		s.before.asking.Unlock()
 	case s.front != nil:
 		trailers, err := s.front.Trailers(s.direction)
 		if err != nil {
 			return err
 		}
-		s.tail, s.trailing = newHeaderList(trailers), trailers != nil
+		s.trailerList, s.hasTrailers = newHeaderList(trailers), trailers != nil
 	}
-	s.trailers.Headers = s.tail.view
+	s.trailers.Headers = s.trailerList.view
 	return nil
 }
 
-// applyTrailers makes the policy's changes of the trailers. A message that has none gets none.
+// applyTrailers applies the policy's changes of the trailers. A message without trailers gets none.
 func (s *stage) applyTrailers() error {
 	changes := v1alpha.HeaderModifications{Remove: s.trailers.Remove, Set: s.trailers.Set}
 	if err := checkHeaders(changes, s.direction == Request); err != nil {
@@ -387,13 +389,13 @@ func (s *stage) applyTrailers() error {
 	}
 	s.asking.Lock()
 	defer s.asking.Unlock()
-	if !s.trailing {
+	if !s.hasTrailers {
 		return nil
 	}
-	before := s.tail
-	if s.tail.apply(changes) {
-		if err := s.tail.oversized(); err != nil {
-			s.tail = before
+	before := s.trailerList
+	if s.trailerList.apply(changes) {
+		if err := s.trailerList.checkSize(); err != nil {
+			s.trailerList = before
 			return v1alpha.Failf(v1alpha.ClassBadAction, "trailers: %v", err)
 		}
 	}

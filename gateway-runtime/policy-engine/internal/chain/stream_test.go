@@ -42,9 +42,9 @@ func TestAStreamPassesTheMessageOnWithItsFirstChunk(t *testing.T) {
 			send part two(gh)
 			two ends
 			send all of`)
-		for _, one := range x.observer.of("two:v1.0.0") {
-			if one.Failure != nil || one.Cancelled || one.Duration <= 0 || one.Phase != "request_stream" && one.Phase != "response_stream" {
-				t.Errorf("observed %+v", one)
+		for _, execution := range x.observer.of("two:v1.0.0") {
+			if execution.Failure != nil || execution.Cancelled || execution.Duration <= 0 || execution.Phase != "request_stream" && execution.Phase != "response_stream" {
+				t.Errorf("observed %+v", execution)
 			}
 		}
 	})
@@ -181,7 +181,7 @@ func TestAFailureOfAnEarlierStreamBelongsToItsPolicy(t *testing.T) {
 	})
 }
 
-func TestNoPolicyKeepsAFailureToItself(t *testing.T) {
+func TestNoPolicyCanSuppressAFailure(t *testing.T) {
 	swallows := func(_ context.Context, _ *transcript, _ string, _ *v1alpha.Trailers, chunks v1alpha.Chunks) v1alpha.Chunks {
 		return func(yield func([]byte, error) bool) {
 			for chunk, err := range chunks {
@@ -383,7 +383,7 @@ func TestTrailers(t *testing.T) {
 	})
 }
 
-func TestAStreamThatWasNeverStartedMayBeGoneWithout(t *testing.T) {
+func TestAStreamThatWasNeverStartedMayBeSkipped(t *testing.T) {
 	everyKind(t, func(t *testing.T, kind string) {
 		unavailable := func(context.Context, *transcript, string, *v1alpha.Trailers, v1alpha.Chunks) v1alpha.Chunks {
 			return func(yield func([]byte, error) bool) { yield(nil, v1alpha.Failf(v1alpha.ClassUnavailable, "away")) }
@@ -408,7 +408,7 @@ func TestAStreamThatWasNeverStartedMayBeGoneWithout(t *testing.T) {
 			t.Errorf("observed %+v", seen)
 		}
 
-		x = get().answers("ab", "cd") // one that has taken a chunk fails all the same
+		x = get().answers("ab", "cd") // a policy that has read a chunk fails all the same
 		_ = x.run(t, x.streams(kind, "one", "S", after(0, nil, v1alpha.Failf(v1alpha.ClassUnavailable, "away")), goesOn))
 		if last := x.lines[len(x.lines)-1]; !strings.HasPrefix(last, "answer 503 policy_unavailable") {
 			t.Errorf("got %s", last)
@@ -446,7 +446,7 @@ func TestAStreamThatEndsEarlyDropsTheRest(t *testing.T) {
 	})
 }
 
-func TestWhatIsNoStreamFails(t *testing.T) {
+func TestInvalidStreamsFail(t *testing.T) {
 	for want, flow := range map[string]flow{
 		"panic: oh, in ": func(context.Context, *transcript, string, *v1alpha.Trailers, v1alpha.Chunks) v1alpha.Chunks {
 			return func(func([]byte, error) bool) { panic("oh") }
@@ -471,7 +471,7 @@ func TestWhatIsNoStreamFails(t *testing.T) {
 	}
 }
 
-func TestOneStreamIsOnePlace(t *testing.T) {
+func TestAStreamTakesOneSlot(t *testing.T) {
 	everyKind(t, func(t *testing.T, kind string) {
 		x := get().answers("ab")
 		var instance *chain.Instance
@@ -506,7 +506,7 @@ func TestPiecesOfAnyCutGiveTheSameWhole(t *testing.T) {
 	})
 }
 
-// bodyOf is what has been sent of a direction's body.
+// bodyOf joins the sent pieces of a direction's body.
 func (t *transcript) bodyOf(direction string) string {
 	var body strings.Builder
 	mine := false
@@ -527,7 +527,7 @@ func (t *transcript) bodyOf(direction string) string {
 	return body.String()
 }
 
-// TestARejectThatComesTooLateNamesItsPolicy and the place, since the client can only be told by a reset.
+// TestARejectThatComesTooLateNamesItsPolicy and its line, since the client only sees a reset.
 func TestARejectThatComesTooLateNamesItsPolicy(t *testing.T) {
 	everyKind(t, func(t *testing.T, kind string) {
 		x := get().answers("ab", "cd")

@@ -12,21 +12,21 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// streams is what an exchange has whose policies stream a body.
+// streams is the state of an exchange whose policies stream a body.
 type streams struct {
-	// What the streams of a direction, and the waits of its phase, last for.
+	// The contexts of the streams of a direction, and of the waits of its phase.
 	contexts [2]context.Context //nolint:containedctx // the exchange's
 	stop     [2]context.CancelCauseFunc
-	origin   int     // the policy whose stream gave the answer, and does not see it; -1: none
-	kept     message // the request as it was when its body was last there whole, for policies that ask for it in the response phase
+	origin   int     // index of the policy whose stream answered, and does not see the answer; -1: none
+	kept     message // the request as it was when its whole body was last held, for policies that ask for it in the response phase
 
-	sent chan struct{} // closed when the request's body has gone, or cannot; nil: it is not on its way
-	mu   sync.Mutex
-	err  error // why it cannot
-	out  bool  // the response's headers have left: it is too late for an answer
+	sent        chan struct{} // closed when the request's body has been sent, or has failed; nil: it is not being sent
+	mu          sync.Mutex
+	err         error // the error of sending it
+	headersSent bool  // the response's headers have left: it is too late for an answer
 }
 
-// makeStreams makes the exchange's, at their first use.
+// makeStreams makes the streams' state at its first use.
 func (x *exchange) makeStreams(ctx context.Context) {
 	if x.streams != nil {
 		return
@@ -37,12 +37,12 @@ func (x *exchange) makeStreams(ctx context.Context) {
 	}
 }
 
-// waitContext is what waits of the response phase last for: until a stream of the request ends the exchange.
+// waitContext is the context of waits in the response phase: it ends when a stream of the request ends the exchange.
 func (x *exchange) waitContext(ctx context.Context) context.Context {
 	return x.contextOf(ctx, Response)
 }
 
-// contextOf is what streams of a direction, and waits for its body, last for.
+// contextOf is the context of streams of a direction, and of waits for its body.
 func (x *exchange) contextOf(ctx context.Context, direction Direction) context.Context {
 	if x.streams == nil || x.answered {
 		return ctx
@@ -65,7 +65,7 @@ func (x *exchange) endStreams() {
 	}
 }
 
-// endStream makes the end of a stream the answer, where a policy has ended it, or a read of the request has taken too long.
+// endStream makes the end of a stream the answer, if a policy has ended it or a read of the request has taken too long.
 // It returns any other error.
 func (x *exchange) endStream(err error) error {
 	if err == nil {
@@ -97,7 +97,8 @@ func (x *exchange) endStream(err error) error {
 	return nil
 }
 
-// endRequest makes the end of the request's streams, whose body is on its way, the answer, where a policy has ended them.
+// endRequest makes the end of the request's streams the answer, if a policy has ended them while the body was being
+// sent.
 func (x *exchange) endRequest() error {
 	if x.answered {
 		return nil
@@ -110,7 +111,8 @@ func (x *exchange) endRequest() error {
 
 // ---------------------------------------------------------------- starting
 
-// startStream has the policy stream the message's body, and waits for its first chunk, with which it passes the message on.
+// startStream has the policy stream the message's body, and waits for its first chunk, with which it passes the message
+// on.
 func (x *exchange) startStream(ctx context.Context, m *message, at int) error {
 	if err := m.settle(x.waitContext(ctx)); err != nil {
 		return err
@@ -130,24 +132,24 @@ func (x *exchange) startStream(ctx context.Context, m *message, at int) error {
 	} else if inMemory := m.bodiless || m.ended && !m.hasArrived(); inMemory {
 		return x.gather(m, s)
 	} else if s.peek() == nil {
-		m.install(s)
+		m.setStage(s)
 		return nil
 	}
 	if s.execution.Continued {
-		m.takeBack(s)
+		m.restoreBody(s)
 		return nil
 	}
 	return s.result
 }
 
-// takeBack has the body of a policy that was never started pass it by.
-func (m *message) takeBack(s *stage) {
+// restoreBody restores the body of a policy that was never started, and so is left out.
+func (m *message) restoreBody(s *stage) {
 	budget := m.body.budget
 	m.body = s.held
 	m.body.budget = budget
 }
 
-// newStage makes a stage of the policy, to which it gives what is held of the body.
+// newStage makes a stage of the policy, with the part of the body that is held.
 func (x *exchange) newStage(ctx context.Context, m *message, at int) (*stage, *v1alpha.Failure) {
 	s := &stage{
 		step: &x.chain.steps[at], index: at, direction: m.direction, before: m.stage, front: m.front, observer: m.observer, whole: m.ended,
@@ -181,7 +183,7 @@ func (x *exchange) prepareRequest(s *stage) {
 	s.stream = func(ctx context.Context, chunks v1alpha.Chunks) v1alpha.Chunks {
 		return policy.OnRequestStream(ctx, seen, chunks)
 	}
-	if x.wants(s.index, wantsRequestBodyInResponse) {
+	if x.anyHasMode(s.index, wantsRequestBodyInResponse) {
 		x.keepRequest()
 		s.shared = true
 	}
@@ -198,8 +200,8 @@ func (x *exchange) prepareResponse(s *stage) *v1alpha.Failure {
 	return failure
 }
 
-// keepRequest keeps the request as it is, for policies that ask for its body in the response phase, unless it is a part of
-// what a stream yields and was kept before. What goes on shares its memory.
+// keepRequest keeps the request as it is, for policies that ask for its body in the response phase, unless the body has
+// been partly streamed already and was kept before. The request that goes on shares its memory.
 func (x *exchange) keepRequest() {
 	if x.streams.kept.front != nil && x.request.stage != nil && !x.request.ended {
 		return
@@ -210,57 +212,57 @@ func (x *exchange) keepRequest() {
 	x.request.body = body{pieces: slices.Clone(x.request.body.pieces), size: x.request.body.size}
 }
 
-// install makes the stage what the rest of the body comes from.
-func (m *message) install(s *stage) {
+// setStage makes the stage the source of the rest of the body.
+func (m *message) setStage(s *stage) {
 	m.stage, m.ended, m.replaced, m.declared, m.refused = s, false, false, 0, false
 	if m.headers.view.Has("content-length") {
 		m.headers.remove("content-length")
 	}
-	m.takeCodingsOff(s)
+	m.dropCodings(s)
 }
 
-// gather has the policy stream a body that is in memory, or none, and keeps what it yields there.
+// gather has the policy stream a body that is in memory, or an empty one, and holds the output.
 func (x *exchange) gather(m *message, s *stage) error {
-	had := s.held.size > 0
-	made := body{budget: x.chain.spec.Bodies}
+	hadBody := s.held.size > 0
+	output := body{budget: x.chain.spec.Bodies}
 	for {
 		chunk, err := s.next()
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err == nil {
-			err = s.addTo(&made, chunk)
+			err = s.addTo(&output, chunk)
 		}
 		if err != nil {
-			made.drop()
+			output.drop()
 			if s.execution.Continued {
-				m.takeBack(s)
+				m.restoreBody(s)
 				return nil
 			}
 			return err
 		}
 	}
-	if !had && made.size == 0 {
+	if !hadBody && output.size == 0 {
 		return nil
 	}
-	whole, ok := made.whole()
+	whole, ok := output.whole()
 	if !ok {
-		made.drop()
+		output.drop()
 		return &streamEnd{index: s.index, policy: s.step.name, request: s.direction == Request, failure: overBudget("what the policy yields")}
 	}
 	if whole == nil {
-		made.set([]byte{})
+		output.set([]byte{})
 	}
-	m.body, m.replaced, m.hasBody = made, true, made.size > 0
-	m.takeCodingsOff(s)
+	m.body, m.replaced, m.hasBody = output, true, output.size > 0
+	m.dropCodings(s)
 	return nil
 }
 
-// addTo gathers a chunk, or ends the execution where there is no room for it.
-func (s *stage) addTo(made *body, chunk []byte) error {
-	fits := made.add(chunk, 0)
+// addTo adds a chunk to the output, or ends the execution if it does not fit.
+func (s *stage) addTo(output *body, chunk []byte) error {
+	fits := output.add(chunk, 0)
 	switch limit := s.step.settings.MaxBodyBytes; {
-	case made.size > limit:
+	case output.size > limit:
 		return s.fail(v1alpha.Failf(v1alpha.ClassBodyTooLarge, "what the policy yields: expected at most maxBodyBytes, %d, got more", limit))
 	case !fits:
 		return s.fail(overBudget("what the policy yields"))
@@ -270,7 +272,7 @@ func (s *stage) addTo(made *body, chunk []byte) error {
 
 // ---------------------------------------------------------------- sending
 
-// streamRequest sends the request's headers, and its body in a goroutine of its own where the response is awaited.
+// streamRequest sends the request's headers, and its body; in a goroutine of its own if the response is awaited.
 func (x *exchange) streamRequest(ctx context.Context, changes Changes) error {
 	s := x.streams
 	ctx = x.contextOf(ctx, Request)
@@ -296,7 +298,7 @@ func (x *exchange) streamRequest(ctx context.Context, changes Changes) error {
 	return nil
 }
 
-// sendBody makes an error of a panic.
+// sendBody converts a panic to an error.
 func sendBody(ctx context.Context, m *message) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -306,7 +308,7 @@ func sendBody(ctx context.Context, m *message) (err error) {
 	return m.sendBody(ctx)
 }
 
-// settleResponse makes the response ready to leave. From then on what ends a stream ends the exchange.
+// settleResponse makes the response ready to leave. After that, the end of a stream ends the exchange.
 func (x *exchange) settleResponse(ctx context.Context) error {
 	if x.answered {
 		return nil
@@ -316,7 +318,7 @@ func (x *exchange) settleResponse(ctx context.Context) error {
 	}
 	s := x.streams
 	s.mu.Lock()
-	s.out = s.err == nil
+	s.headersSent = s.err == nil
 	err := s.err
 	s.mu.Unlock()
 	return x.endStream(err)

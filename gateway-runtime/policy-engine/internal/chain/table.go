@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Table holds the chains that exchanges may find. The zero value is empty and ready.
+// Table holds the chains that exchanges can find. The zero value is empty and ready.
 type Table struct {
 	mutex  sync.RWMutex
 	chains map[string]*Chain
@@ -18,14 +18,15 @@ type use struct {
 	retirement atomic.Pointer[retirement]
 }
 
-// retirement is a chain's way out. A chain that is put back, or retired anew, gets rid of it.
+// retirement is a chain's pending removal. It is cancelled if the chain is put back, or retired anew.
 type retirement struct {
-	grace time.Duration
-	gone  func()
-	timer *time.Timer
+	grace  time.Duration
+	onGone func()
+	timer  *time.Timer
 }
 
-// Put lets exchanges find chain by its id, in place of one that had the same. A retirement of that id is taken back.
+// Put lets exchanges find chain by its id, in place of an earlier chain with the same id, and cancels a retirement of
+// that id.
 func (t *Table) Put(chain *Chain) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
@@ -42,22 +43,22 @@ func (t *Table) put(chain *Chain) {
 	t.chains[chain.ID()] = chain
 }
 
-// Replace lets exchanges that begin from now on find chain, in place of the one with its id, and calls gone grace after the
-// last exchange of that one has ended (after now, if none is under way), once, in a goroutine of its own. A retirement of the id
-// is taken back.
-func (t *Table) Replace(chain *Chain, grace time.Duration, gone func()) {
+// Replace lets exchanges that begin from now on find chain, in place of the one with its id. It calls onGone grace
+// after the last exchange of the old chain has ended (after now, if none is under way), once, in a goroutine of its
+// own. A retirement of the id is cancelled.
+func (t *Table) Replace(chain *Chain, grace time.Duration, onGone func()) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
 	old := t.chains[chain.ID()]
 	t.put(chain)
 	if old == nil {
-		go gone()
+		go onGone()
 		return
 	}
-	t.leave(old, grace, gone)
+	t.retire(old, grace, onGone)
 }
 
-// Acquire finds a chain and counts an exchange of it as under way, until Release.
+// Acquire finds a chain, and counts an exchange as under way until Release.
 func (t *Table) Acquire(id string) (*Chain, bool) {
 	t.mutex.RLock()
 	defer t.mutex.RUnlock()
@@ -68,51 +69,52 @@ func (t *Table) Acquire(id string) (*Chain, bool) {
 	return chain, ok
 }
 
-// Release ends what Acquire began.
+// Release ends the use that Acquire began.
 func (c *Chain) Release() {
-	leaving := c.use.retirement.Load()
-	if leaving != nil {
-		leaving.timer.Reset(leaving.grace) // before the count falls, so that the old timer never finds it at zero
+	pending := c.use.retirement.Load()
+	if pending != nil {
+		pending.timer.Reset(pending.grace) // before the count falls, so that the old timer never sees zero
 	}
 	c.use.active.Add(-1)
-	if leaving != nil {
-		leaving.timer.Reset(leaving.grace) // again, for it may have found this exchange and gone off for nothing
+	if pending != nil {
+		pending.timer.Reset(pending.grace) // again, for the timer may have fired while this exchange was under way
 	}
 }
 
-// Retire takes the chain away grace after its last exchange has ended (after now, if none is under way), and then
-// calls gone, once, in a goroutine of its own. Until then exchanges find it: Envoy's workers may still name it.
-// An id that the table does not have is gone at once.
-func (t *Table) Retire(id string, grace time.Duration, gone func()) {
+// Retire removes the chain grace after its last exchange has ended (after now, if none is under way), and then calls
+// onGone, once, in a goroutine of its own. Until then exchanges find it: Envoy's workers may still name it. For an
+// unknown id onGone is called at once.
+func (t *Table) Retire(id string, grace time.Duration, onGone func()) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
 	chain, ok := t.chains[id]
 	if !ok {
-		go gone()
+		go onGone()
 		return
 	}
-	t.leave(chain, grace, gone)
+	t.retire(chain, grace, onGone)
 }
 
-func (t *Table) leave(chain *Chain, grace time.Duration, gone func()) {
+func (t *Table) retire(chain *Chain, grace time.Duration, onGone func()) {
 	chain.use.cancelRetirement()
-	leaving := &retirement{grace: grace, gone: gone}
-	leaving.timer = time.AfterFunc(grace, func() { t.remove(chain, leaving) })
-	chain.use.retirement.Store(leaving)
+	pending := &retirement{grace: grace, onGone: onGone}
+	pending.timer = time.AfterFunc(grace, func() { t.remove(chain, pending) })
+	chain.use.retirement.Store(pending)
 }
 
-// remove runs when the grace is over. A chain in use stays: the Release of its last exchange starts the grace anew.
-func (t *Table) remove(chain *Chain, leaving *retirement) {
+// remove runs when the grace period is over. A chain in use stays: the Release of its last exchange restarts the
+// period.
+func (t *Table) remove(chain *Chain, pending *retirement) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
-	if chain.use.retirement.Load() != leaving || chain.use.active.Load() > 0 {
+	if chain.use.retirement.Load() != pending || chain.use.active.Load() > 0 {
 		return
 	}
-	if t.chains[chain.ID()] == chain { // else another one has taken its place
+	if t.chains[chain.ID()] == chain { // otherwise a new chain has taken its place
 		delete(t.chains, chain.ID())
 	}
 	chain.use.retirement.Store(nil)
-	go leaving.gone()
+	go pending.onGone()
 }
 
 func (u *use) cancelRetirement() {
@@ -121,7 +123,7 @@ func (u *use) cancelRetirement() {
 	}
 }
 
-// All lists the chains, in no order.
+// All lists the chains, in no particular order.
 func (t *Table) All() []*Chain {
 	t.mutex.RLock()
 	defer t.mutex.RUnlock()

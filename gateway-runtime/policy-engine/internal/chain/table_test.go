@@ -27,17 +27,17 @@ func TestTableFindsWhatWasPut(t *testing.T) {
 	}
 	a := chainA(t)
 	table.Put(a)
-	found, ok := table.Acquire("a")
-	if !ok || found != a || a.Active() != 1 {
-		t.Errorf("found %v, %v; active %d", found, ok, a.Active())
+	acquired, ok := table.Acquire("a")
+	if !ok || acquired != a || a.Active() != 1 {
+		t.Errorf("found %v, %v; active %d", acquired, ok, a.Active())
 	}
-	found.Release()
+	acquired.Release()
 	if a.Active() != 0 || len(table.All()) != 1 {
 		t.Errorf("active %d, %d chains", a.Active(), len(table.All()))
 	}
 }
 
-// retired is a table with the chain a, retired with a grace of 30 s; gone says when it went.
+// retired is a table with the chain a, retired with a grace of 30 s; gone reports its removal.
 func retired(t *testing.T) (table *chain.Table, gone *atomic.Int64) {
 	t.Helper()
 	table, gone = &chain.Table{}, &atomic.Int64{}
@@ -88,7 +88,7 @@ func TestRetiredChainWaitsForItsExchanges(t *testing.T) {
 	})
 }
 
-func TestPutTakesTheRetirementBack(t *testing.T) {
+func TestPutCancelsTheRetirement(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		table, gone := retired(t)
 		table.Put(chainA(t))

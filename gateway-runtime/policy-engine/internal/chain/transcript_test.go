@@ -15,8 +15,8 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// transcript is what happens in an exchange, one line each: what the front end is asked and told, and which hooks run.
-// It is also the front end, and makes the policies.
+// transcript records an exchange, one line for each call of the front end and each hook. It is also the front end, and
+// makes the policies.
 type transcript struct {
 	mutex sync.Mutex // guards lines: directions may run at once
 	lines []string
@@ -35,10 +35,10 @@ type transcript struct {
 
 	read     [2]int
 	trailers [2]v1alpha.Headers
-	gone     chan struct{}                                // closed when the request has gone; nil: nobody asks
+	gone     chan struct{}                                // closed when the request has gone; nil: no caller waits
 	waits    func(ctx context.Context, what string) error // called before an answer: "response", "request 1", …; nil: nothing waits
 
-	went     [2]string // what has gone on: headers and body, however they came
+	went     [2]string // the headers and body that have been sent
 	copyRest [2]func(piece []byte)
 	shadows  *chain.Shadows // Spec.Shadows
 	bodies   *chain.Budget  // Spec.Bodies
@@ -61,13 +61,13 @@ func (t *transcript) say(format string, args ...any) {
 func (t *transcript) until(ctx context.Context, line string) error {
 	for {
 		t.mutex.Lock()
-		said := slices.Contains(t.lines, line)
+		seen := slices.Contains(t.lines, line)
 		if t.more == nil {
 			t.more = make(chan struct{})
 		}
 		more := t.more
 		t.mutex.Unlock()
-		if said {
+		if seen {
 			return nil
 		}
 		select {
@@ -92,7 +92,7 @@ func (t *transcript) expect(test *testing.T, want string) {
 	}
 }
 
-// post is a request with a body that comes in pieces; get is one without.
+// post is a request with a body that comes in pieces; get has no body.
 func post(pieces ...string) *transcript {
 	t := get()
 	t.request.Method, t.request.Ended, t.pieces = "POST", false, pieces
@@ -109,13 +109,13 @@ func get() *transcript {
 	}
 }
 
-// answers gives upstream's response a body.
+// answers gives the upstream's response a body.
 func (t *transcript) answers(pieces ...string) *transcript {
 	t.response.Ended, t.responsePieces = false, pieces
 	return t
 }
 
-// run takes the exchange through a chain of instances.
+// run runs the exchange through a chain of instances.
 func (t *transcript) run(test *testing.T, instances ...*chain.Instance) error {
 	test.Helper()
 	return t.runWith(test.Context(), test, instances...)
@@ -288,7 +288,7 @@ func list(headers []v1alpha.Header) string {
 
 // ---------------------------------------------------------------- policies
 
-// does is a policy that notes its calls. What it is not given it does not do.
+// does is a policy that notes its calls. Hooks that are nil do nothing.
 type does struct {
 	t        *transcript
 	name     string
@@ -314,7 +314,7 @@ func (d *does) OnResponse(_ context.Context, r *v1alpha.ResponseContext) (v1alph
 func (*does) Close() error { return nil }
 func (*does) NeverBlocks() {}
 
-// mark shows the headers x-mark, by which policies leave their trace.
+// mark shows the headers x-mark, which policies leave.
 func mark(headers v1alpha.Headers) string {
 	marks := slices.Collect(headers.Values("x-mark"))
 	if len(marks) == 0 {
@@ -330,7 +330,8 @@ func shown(body []byte) string {
 	return " body " + legible(body)
 }
 
-// modes are those of a policy: h and H the headers, b and B the whole body, s and S the body as a stream, of request and response.
+// modes parses a policy's modes: h and H the headers, b and B the whole body, s and S the body as a stream, of request
+// and response.
 func modes(letters string) v1alpha.ProcessingModeConfig {
 	var m v1alpha.ProcessingModeConfig
 	for _, letter := range letters {

@@ -6,74 +6,74 @@ import (
 	"strings"
 )
 
-// UpstreamPath says what becomes of the path upstream, as Envoy's routes rewrite it once the last policy has run.
+// UpstreamPath is a rule by which Envoy's routes rewrite the path for an upstream, once the last policy has run.
 type UpstreamPath struct {
-	Upstream     string // that policies have chosen; "" for the operation's own
-	Base         string // stands in the place of the API's context
-	Pattern      string // of the whole path, in place of Base; a path that it does not match stays
+	Upstream     string // the upstream that policies have chosen; "" for the operation's own
+	Base         string // replaces the API's context
+	Pattern      string // matches the whole path, in place of Base; a path that it does not match stays
 	Substitution string // in RE2's syntax: \1 is the first group
 }
 
-// upstreamPaths are those of a chain, by upstream.
-type upstreamPaths map[string]rewriting
+// upstreamPaths are a chain's rules, by upstream.
+type upstreamPaths map[string]rewriteRule
 
-type rewriting struct {
+type rewriteRule struct {
 	context, base string
 	pattern       *regexp.Regexp
 	substitution  string
 }
 
 func newUpstreamPaths(paths []UpstreamPath, context string) (upstreamPaths, error) {
-	found := make(upstreamPaths, len(paths))
+	rules := make(upstreamPaths, len(paths))
 	for _, path := range paths {
-		made := rewriting{context: strings.TrimSuffix(context, "/"), base: path.Base}
+		rule := rewriteRule{context: strings.TrimSuffix(context, "/"), base: path.Base}
 		if path.Pattern != "" {
 			pattern, err := regexp.Compile(path.Pattern)
 			if err != nil {
 				return nil, fmt.Errorf("upstream path of %q: %w", path.Upstream, err)
 			}
-			made.pattern, made.substitution = pattern, expansion(path.Substitution)
+			rule.pattern, rule.substitution = pattern, expansion(path.Substitution)
 		}
-		found[path.Upstream] = made
+		rules[path.Upstream] = rule
 	}
-	return found, nil
+	return rules, nil
 }
 
-// expansion is a substitution of RE2 in Go's syntax: of `\1$\\` it is `${1}$$\`.
+// expansion translates a substitution from RE2's syntax to Go's: `\1$\\` becomes `${1}$$\`.
 func expansion(substitution string) string {
-	var made strings.Builder
+	var expanded strings.Builder
 	for i := 0; i < len(substitution); i++ {
 		switch c := substitution[i]; {
 		case c == '$':
-			made.WriteString("$$")
+			expanded.WriteString("$$")
 		case c != '\\' || i+1 == len(substitution):
-			made.WriteByte(c)
+			expanded.WriteByte(c)
 		case '0' <= substitution[i+1] && substitution[i+1] <= '9':
 			i++
-			made.WriteString("${" + substitution[i:i+1] + "}")
+			expanded.WriteString("${" + substitution[i:i+1] + "}")
 		default:
 			i++
-			made.WriteByte(substitution[i])
+			expanded.WriteByte(substitution[i])
 		}
 	}
-	return made.String()
+	return expanded.String()
 }
 
-// of is the path that the upstream would get of path; "" where nothing goes upstream, or where to is not known yet.
-func (p upstreamPaths) of(path, upstream string) string {
-	to, known := p[upstream]
+// rewrite returns the path that the upstream would get; "" if nothing goes upstream, or the upstream is not known yet.
+func (p upstreamPaths) rewrite(path, upstream string) string {
+	rule, known := p[upstream]
 	if !known {
 		return ""
 	}
-	if to.pattern != nil {
-		return to.pattern.ReplaceAllString(path, to.substitution)
+	if rule.pattern != nil {
+		return rule.pattern.ReplaceAllString(path, rule.substitution)
 	}
-	below, under := strings.CutPrefix(path, to.context)
-	if to.base == to.context || !under {
+	below, under := strings.CutPrefix(path, rule.context)
+	if rule.base == rule.context || !under {
 		return path
 	}
-	if made := to.base + below; made != "" {
-		return made
+	if rewritten := rule.base + below; rewritten != "" {
+		return rewritten
 	}
 	return "/"
 }

@@ -8,7 +8,7 @@ import (
 	"gatewright.dev/policy-engine/internal/chain"
 )
 
-// TestUpstreamPaths holds what becomes of paths upstream to the table that the controller and the SDK are held to.
+// TestUpstreamPaths checks the table that the controller and the SDK are checked against, too.
 func TestUpstreamPaths(t *testing.T) {
 	text, err := os.ReadFile("../../../../conformance/upstream_paths.json")
 	if err != nil {
@@ -37,7 +37,7 @@ func TestUpstreamPaths(t *testing.T) {
 	}
 }
 
-func TestAPatternThatIsNoneRefusesTheChain(t *testing.T) {
+func TestAnInvalidPatternRefusesTheChain(t *testing.T) {
 	if _, err := chain.UpstreamPathOf([]chain.UpstreamPath{{Upstream: "main", Pattern: "("}}, "/", "/", "main"); err == nil {
 		t.Error("expected an error, got none")
 	}

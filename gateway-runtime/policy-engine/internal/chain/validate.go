@@ -12,7 +12,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// refusedNames are the headers that belong to one connection (RFC 9110, 7.6.1), and those with a way of their own.
+// refusedNames are the headers that belong to one connection (RFC 9110, 7.6.1), and those that are set another way.
 var refusedNames = map[string]string{
 	"connection": "it belongs to one connection", "keep-alive": "it belongs to one connection",
 	"proxy-connection": "it belongs to one connection", "te": "it belongs to one connection",
@@ -69,7 +69,7 @@ func checkImmediate(r *v1alpha.ImmediateResponse) error {
 	if err := checkHeaders(v1alpha.HeaderModifications{Set: r.Headers}, false); err != nil {
 		return err
 	}
-	if reason := tooManyHeaders(r.Headers, 0, madeLines, madeBytes); reason != "" {
+	if reason := exceededHeaderLimit(r.Headers, 0, maxPolicyLines, maxPolicyBytes); reason != "" {
 		return errors.New(reason)
 	}
 	return checkAnalytics(r.AnalyticsMetadata)
@@ -102,13 +102,14 @@ func checkHeader(header v1alpha.Header, request bool) error {
 	if err := checkName(header.Name, request); err != nil {
 		return err
 	}
-	if hasControl(header.Value) { // it is not quoted: it may be a credential
+	if hasControl(header.Value) { // the value is not quoted: it may be a credential
 		return fmt.Errorf("header %q: expected a value without control characters, but tabs, got one with such", header.Name)
 	}
 	return nil
 }
 
-// hasControl finds what no header may have (RFC 9110, 5.5): Envoy fails the exchange for it, and says nothing.
+// hasControl reports characters that no header may have (RFC 9110, 5.5): Envoy fails the exchange for them, without a
+// log line.
 func hasControl(value string) bool {
 	for i := range len(value) {
 		if c := value[i]; c < ' ' && c != '\t' || c == 0x7f {
@@ -157,10 +158,10 @@ func isAuthority(authority string) bool {
 	return authority != ""
 }
 
-// checkPath holds a path under the API's context, also for an upstream that decodes it, resolves dot segments, cuts
+// checkPath keeps a path under the API's context, even for an upstream that decodes it, resolves dot segments, cuts
 // parameters off or trims blanks.
 func checkPath(path, apiContext string) error {
-	if !under(path, apiContext) {
+	if !isUnder(path, apiContext) {
 		return fmt.Errorf("path: expected one under the API's context %q, got %q", apiContext, path)
 	}
 	if !isPath(path) {
@@ -172,7 +173,8 @@ func checkPath(path, apiContext string) error {
 	return nil
 }
 
-// inPaths is pchar (RFC 3986, 3.3) but letters, digits and percent signs, and the brackets, which Envoy lets in too.
+// inPaths is pchar (RFC 3986, 3.3) except for letters, digits and percent signs, with brackets, which Envoy accepts
+// too.
 const inPaths = "-._~!$&'()*+,;=:@[]"
 
 func isPath(path string) bool {
@@ -214,7 +216,7 @@ func hasDotSegment(path string) bool {
 	return false
 }
 
-func under(path, apiContext string) bool {
+func isUnder(path, apiContext string) bool {
 	apiContext = strings.TrimSuffix(apiContext, "/")
 	rest, ok := strings.CutPrefix(path, apiContext)
 	return ok && (strings.HasPrefix(rest, "/") || rest == "" && apiContext != "")

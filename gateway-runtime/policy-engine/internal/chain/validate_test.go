@@ -125,7 +125,7 @@ func expect(t *testing.T, what any, err error, want string) {
 	}
 }
 
-func TestWhatIsGRPC(t *testing.T) {
+func TestIsGRPC(t *testing.T) {
 	for contentType, want := range map[string]bool{
 		"application/grpc": true, "application/grpc+proto": true, "application/grpc;charset=utf-8": true,
 		"application/grpc-web": false, "application/json": false, "": false,

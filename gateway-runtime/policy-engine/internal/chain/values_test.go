@@ -10,7 +10,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// valueTable is one kind of value in conformance/action-values.json, which Python policies are held to as well.
+// valueTable is one kind of value in conformance/action-values.json, which applies to Python policies as well.
 type valueTable struct {
 	Characters string `json:"characters"`
 	AllBut     []int  `json:"allBut"`
@@ -69,7 +69,7 @@ func latin1(value string) string {
 	return string(octets)
 }
 
-func TestValuesAreTakenOrRefusedAsInTheTable(t *testing.T) {
+func TestValuesAreAcceptedOrRefusedAsInTheTable(t *testing.T) {
 	tables := readValueTables(t)
 	if len(tables) != len(valueChecks) {
 		t.Fatalf("expected a check for each kind of value, got %d for %d", len(valueChecks), len(tables))

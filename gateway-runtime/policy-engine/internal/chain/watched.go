@@ -7,10 +7,10 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// What tells an exchange's Watcher. It stands apart from what runs the exchange: where nobody looks, nothing of it is called,
-// and no frame is larger for it.
+// The calls to an exchange's Watcher. They stand apart from the code that runs the exchange: an exchange without a
+// watcher calls none of this, and has no larger stack frame for it.
 
-// turnOf says which execution of the step it is.
+// turnOf identifies an execution of the step.
 func (x *exchange) turnOf(step *step, phase string) Turn {
 	index := 0
 	for &x.chain.steps[index] != step {
@@ -19,7 +19,7 @@ func (x *exchange) turnOf(step *step, phase string) Turn {
 	return Turn{Index: index, Phase: phase, Policy: step.name}
 }
 
-// watchBegin tells of the hook's execution that begins, and returns its context.
+// watchBegin reports the start of a hook's execution, and returns its context.
 //
 //go:noinline
 func (x *exchange) watchBegin(ctx context.Context) context.Context {
@@ -27,7 +27,7 @@ func (x *exchange) watchBegin(ctx context.Context) context.Context {
 	return x.watched.ExecutionBegan(ctx, x.turnOf(r.step, r.Phase), x.view(r.Phase == PhaseRequest))
 }
 
-// watchEnd tells of the hook's execution that has ended.
+// watchEnd reports the end of a hook's execution.
 //
 //go:noinline
 func (x *exchange) watchEnd() {
@@ -35,7 +35,8 @@ func (x *exchange) watchEnd() {
 	x.watched.ExecutionEnded(x.turnOf(r.step, r.Phase), r.Execution, x.view(r.Phase == PhaseRequest))
 }
 
-// view is the exchange as it stands: in the request phase with the request's body, which may be on its way later.
+// view is the present state of the exchange: in the request phase with the request's body, which may still be on its
+// way.
 func (x *exchange) view(requestPhase bool) View {
 	v := View{
 		Method: x.method, Path: x.path, Query: x.query, Authority: x.authority, Upstream: x.upstream,
@@ -61,17 +62,17 @@ func (s *stage) turn() Turn {
 	return Turn{Index: s.index, Phase: s.execution.Phase, Policy: s.step.name}
 }
 
-// watchBegin tells of the stream's execution that begins, whose context it makes.
+// watchBegin reports the start of a stream's execution, and makes its context.
 func (s *stage) watchBegin(x *exchange) {
 	s.watcher, s.metadata = x.watched, &x.metadata
 	s.ctx = s.watcher.ExecutionBegan(s.ctx, s.turn(), x.view(s.direction == Request))
 }
 
-// watchEnd tells of the stream's execution that has ended.
+// watchEnd reports the end of a stream's execution.
 func (s *stage) watchEnd() {
 	left := View{Metadata: s.metadata}
 	s.asking.Lock()
-	left.TrailersSeen, left.Trailers = s.trailers.Headers, s.tail.view
+	left.TrailersSeen, left.Trailers = s.trailers.Headers, s.trailerList.view
 	s.asking.Unlock()
 	if end, ok := errors.AsType[*streamEnd](s.result); ok && end.reject != nil {
 		left.HasResponse, left.Answered, left.Status, left.Details = true, true, end.reject.StatusCode, policyAnswer
@@ -90,13 +91,13 @@ func (s *stage) watchChunk(side Side, chunk []byte) {
 
 // ---------------------------------------------------------------- messages
 
-// watchedFront is the front end of an exchange that somebody looks at: it tells of what comes and of what leaves.
+// watchedFront is the front end of a watched exchange: it reports messages as they come and as they leave.
 type watchedFront struct {
 	FrontEnd
 	Watcher
-	exchange *exchange
-	trailers [2]headerList // that came
-	trailing [2]bool       // there are some
+	exchange    *exchange
+	trailers    [2]headerList // as they came
+	hasTrailers [2]bool       // the message has trailers
 }
 
 func (f *watchedFront) Response(ctx context.Context) (Head, error) {
@@ -123,7 +124,7 @@ func (f *watchedFront) NextPiece(ctx context.Context, direction Direction) ([]by
 func (f *watchedFront) Trailers(direction Direction) (v1alpha.Headers, error) {
 	trailers, err := f.FrontEnd.Trailers(direction)
 	if err == nil && trailers != nil {
-		f.trailers[direction], f.trailing[direction] = newHeaderList(trailers), true
+		f.trailers[direction], f.hasTrailers[direction] = newHeaderList(trailers), true
 		f.MessageTrailers(direction, Came, trailers)
 	}
 	return trailers, err
@@ -139,16 +140,16 @@ func (f *watchedFront) SendHeaders(direction Direction, changes Changes) error {
 	return err
 }
 
-// withBody is the view with the body that goes with the headers; nil: none does.
+// withBody is the view with the body that is sent with the headers; nil: none.
 func (v View) withBody(direction Direction, body *[]byte) View {
-	leaves := BodyView{}
+	sent := BodyView{}
 	if body != nil {
-		leaves = BodyView{Pieces: [][]byte{*body}, Size: int64(len(*body)), Whole: true}
+		sent = BodyView{Pieces: [][]byte{*body}, Size: int64(len(*body)), Whole: true}
 	}
 	if direction == Request {
-		v.RequestBody = leaves
+		v.RequestBody = sent
 	} else {
-		v.ResponseBody = leaves
+		v.ResponseBody = sent
 	}
 	return v
 }
@@ -169,7 +170,7 @@ func (f *watchedFront) SendLast(ctx context.Context, direction Direction, piece 
 	if len(piece) > 0 {
 		f.MessagePiece(direction, Left, piece)
 	}
-	if f.trailing[direction] {
+	if f.hasTrailers[direction] {
 		f.trailers[direction].apply(trailers)
 		f.MessageTrailers(direction, Left, f.trailers[direction].view)
 	}

@@ -6,43 +6,43 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// Watcher is told of one exchange in detail: what each policy is given, and what it makes of it; what came of both
-// messages, and what left. An exchange that nobody looks at has none, and pays nothing for that there could be one.
+// Watcher observes one exchange in detail: the input and the output of each policy, and both messages as they came and
+// as they left. An unwatched exchange has none, and pays nothing for the possibility.
 //
-// Calls come in order, but for bodies that policies stream: those of one direction may come at the same time as those of
-// the other, and what comes of a direction at the same time as what leaves. What a call is given is to be read during the
-// call alone, and never changed.
+// Calls come in order, except for bodies that policies stream: those of the two directions may come at the same time,
+// and so may pieces that come and pieces that leave. A call's arguments may be read during the call only, and never be
+// changed.
 type Watcher interface {
-	// ExecutionBegan is told before the policy is called. What it returns is the context of the hook, made of ctx.
+	// ExecutionBegan comes before the policy is called. It returns the context of the hook, derived from ctx.
 	ExecutionBegan(ctx context.Context, turn Turn, seen View) context.Context
-	// ExecutionEnded is told when the action, or the failure, has had its effect. Of a stream, left has Metadata and the
-	// trailers, and the answer where it rejected the message: nothing else.
+	// ExecutionEnded comes after the action, or the failure, has taken effect. For a stream, left has only Metadata and
+	// the trailers, and the answer if the stream rejected the message.
 	ExecutionEnded(turn Turn, execution Execution, left View)
-	// ExecutionSkipped is told, in place of both, at the turn of a policy that does not apply to the exchange: what its
-	// condition says. The turn is that of the request phase; in the response it has none.
+	// ExecutionSkipped comes instead of both, at the turn of a policy that does not apply to the exchange, with its
+	// condition. The turn is that of the request phase; it is not called again for the response.
 	ExecutionSkipped(turn Turn, condition string)
-	// StreamChunk is told of each chunk that a policy's stream is given (Came) and of each that it yields (Left).
+	// StreamChunk comes for each chunk that a policy's stream reads (Came) and for each that it yields (Left).
 	StreamChunk(turn Turn, side Side, chunk []byte)
 
-	// ShadowBegan is told that a shadow attachment's execution is to run beside the exchange, which has come to its place.
-	// What it returns is the context of the hook, made of ctx.
+	// ShadowBegan comes when a shadow attachment is about to run beside the exchange, which has reached its place. It
+	// returns the context of the hook, derived from ctx.
 	ShadowBegan(ctx context.Context, turn Turn) context.Context
-	// ShadowEnded comes once for each ShadowBegan, at any time: from another goroutine, and after the exchange has ended.
+	// ShadowEnded comes once for each ShadowBegan, at any time: from another goroutine, and perhaps after the exchange has
+	// ended.
 	ShadowEnded(turn Turn, shadow Shadow)
 
-	// MessageHead is told of a message without what follows of its body: the response as it came, and both messages as
-	// they leave. The request as it came is what the watcher was made for. An answer of the gateway's own leaves, and did
-	// not come.
+	// MessageHead comes for a message without the rest of its body: the response as it came, and both messages as they
+	// leave. The request as it came is what the watcher was made for. An answer of the gateway's own only leaves.
 	MessageHead(direction Direction, side Side, message View)
-	// MessagePiece is told of each piece of a body that the engine was given, and of each that it sends behind the head.
+	// MessagePiece comes for each piece of a body that the engine receives, and for each that it sends behind the head.
 	MessagePiece(direction Direction, side Side, piece []byte)
-	// MessageRest is told that the rest of a body passes by without being looked at.
+	// MessageRest comes when the rest of a body is forwarded unseen.
 	MessageRest(direction Direction)
-	// MessageTrailers is told of trailers, where a policy streams the body.
+	// MessageTrailers comes for trailers, if a policy streams the body.
 	MessageTrailers(direction Direction, side Side, trailers v1alpha.Headers)
 }
 
-// Side is that of the engine on which a message, or a stream, is looked at.
+// Side is the side of the engine, or of a stream, on which a message is observed.
 type Side uint8
 
 // The sides.
@@ -51,36 +51,36 @@ const (
 	Left
 )
 
-// Turn says which execution of an exchange is meant. No two of an exchange are equal.
+// Turn identifies an execution. All turns of an exchange differ.
 type Turn struct {
 	Index  int    // of the policy in the chain, from 0
 	Phase  string // PhaseRequest, …
 	Policy string // name:version
 }
 
-// View is an exchange as it stands between two policies. Nothing in it may be changed or kept, but for header lists: those
+// View is the state of an exchange between two policies. It must not be changed or kept, except for header lists: those
 // are never changed.
 type View struct {
-	Method, Path, Query, Authority, Upstream string // of the request, as the policies left them
+	Method, Path, Query, Authority, Upstream string // of the request, after the policies' changes
 	RequestHeaders                           v1alpha.Headers
 	RequestBody                              BodyView // none from the response on
 
-	HasResponse     bool // there is one by now
-	Answered        bool // it is the gateway's own: a policy's, or that of a failure
+	HasResponse     bool // there is a response
+	Answered        bool // the response is the gateway's own: a policy's, or a failure's
 	Status          int
-	Details         string // of the gateway's own: policy_answer, policy_timeout, …
+	Details         string // of a response of the gateway's own: policy_answer, policy_timeout, …
 	ResponseHeaders v1alpha.Headers
 	ResponseBody    BodyView
 
-	Metadata  *v1alpha.ExchangeMetadata // nil of a response that the chain does not see: as it was
-	Analytics map[string]any            // for the access log: what has not left yet, or leaves with this message
+	Metadata  *v1alpha.ExchangeMetadata // nil for a response that the chain does not see: unchanged
+	Analytics map[string]any            // for the access log: not sent yet, or sent with this message
 
-	TrailersSeen, Trailers v1alpha.Headers // at the end of a stream: what the policy was given, and what it left
+	TrailersSeen, Trailers v1alpha.Headers // at the end of a stream: before and after the policy's changes
 }
 
-// BodyView is what the engine holds of a body.
+// BodyView is the part of a body that the engine holds.
 type BodyView struct {
 	Pieces [][]byte
 	Size   int64 // of the pieces
-	Whole  bool  // there is no more: all of the body is in the pieces, or there is none
+	Whole  bool  // the pieces are the whole body, which may be empty
 }

@@ -12,7 +12,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// looks is a Watcher that notes what it is told, and reads all of it: the race detector sees who writes meanwhile.
+// looks is a Watcher that records its calls and reads all arguments: the race detector sees concurrent writes.
 type looks struct {
 	mutex   sync.Mutex
 	notes   []string
@@ -22,7 +22,7 @@ type looks struct {
 
 	shadowsBegan []chain.Turn
 	shadows      []shadowNote
-	shadowEnded  chan struct{} // closed with the next one; nil: nobody waits
+	shadowEnded  chan struct{} // closed with the next one; nil: no test waits
 }
 
 func (l *looks) note(format string, args ...any) {
@@ -87,7 +87,7 @@ func (l *looks) MessageTrailers(direction chain.Direction, side chain.Side, trai
 
 var sides = [...]string{chain.Came: "came", chain.Left: "left"}
 
-// viewed shows all of a view that is there.
+// viewed formats the fields of a view that are set.
 func viewed(v chain.View) string {
 	var parts []string
 	if v.Method != "" {
@@ -123,14 +123,14 @@ func held(body chain.BodyView) string {
 	return text
 }
 
-// expectPairs holds the watcher to the observer: each execution is told once, as it begins and as it ends.
+// expectPairs compares the watcher with the observer: each execution is reported once, at its start and at its end.
 func (l *looks) expectPairs(test *testing.T, observer *recorder) {
 	test.Helper()
 	total := 0
 	for turn, began := range l.began {
 		total += began
 		if began != 1 || l.ended[turn] != 1 {
-			test.Errorf("%+v: expected to be told once, got %d times that it began, %d times that it ended", turn, began, l.ended[turn])
+			test.Errorf("%+v: expected one start and one end, got %d starts and %d ends", turn, began, l.ended[turn])
 		}
 	}
 	if total != observer.began || len(l.ended) != len(l.began) {
@@ -138,7 +138,7 @@ func (l *looks) expectPairs(test *testing.T, observer *recorder) {
 	}
 }
 
-// expectWatched compares what the watcher was told with want, whose lines may be indented.
+// expectWatched compares the watcher's record with want, whose lines may be indented.
 func (t *transcript) expectWatched(test *testing.T, want string) {
 	test.Helper()
 	seen := transcript{lines: t.looks.notes}
@@ -265,7 +265,7 @@ func TestAWatcherSeesTheAnswerOfAStream(t *testing.T) {
 
 type key struct{}
 
-// carries notes what its contexts carry.
+// carries notes the values of its contexts.
 type carries struct{ saw []any }
 
 func (c *carries) OnRequest(ctx context.Context, _ *v1alpha.RequestContext) (v1alpha.RequestAction, error) {

@@ -8,14 +8,14 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// A cache remembers up to twice as many certificates, none of which is larger.
+// The bounds of a cache: it has up to twice as many certificates, and none with a longer encoding.
 const (
 	remembered  = 1024
 	maxEncoded  = 16 << 10
 	unreadNames = "a client certificate cannot be read: policies are given its fingerprint, and no names"
 )
 
-// Cache reads certificates, and remembers the last ones: a client shows the same one with each request.
+// Cache reads certificates, and keeps the last ones: a client shows the same one with each request.
 type Cache struct {
 	log *slog.Logger
 
@@ -23,10 +23,10 @@ type Cache struct {
 	recent, older map[string]*v1alpha.Peer
 }
 
-// NewCache makes an empty one, which logs what certificates it cannot read.
+// NewCache makes an empty cache, which logs the certificates whose names it cannot read.
 func NewCache(log *slog.Logger) *Cache { return &Cache{log: log, recent: map[string]*v1alpha.Peer{}} }
 
-// Read is Read, but a peer without names is no error.
+// Read is Read, except that a peer without names is no error.
 func (c *Cache) Read(encoded string) (*v1alpha.Peer, error) {
 	c.mu.RLock()
 	peer := c.recent[encoded]
@@ -47,7 +47,7 @@ func (c *Cache) Read(encoded string) (*v1alpha.Peer, error) {
 		}
 	}
 	if len(encoded) <= maxEncoded {
-		c.put(strings.Clone(encoded), peer) // which may be part of a larger message
+		c.put(strings.Clone(encoded), peer) // a copy, since the text may be part of a larger message
 	}
 	return peer, nil
 }

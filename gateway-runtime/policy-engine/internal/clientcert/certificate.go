@@ -1,5 +1,5 @@
-// Package clientcert makes a v1alpha.Peer of the certificate that a client has shown. Text in, a value out: it verifies
-// nothing, which the proxy has done.
+// Package clientcert makes a v1alpha.Peer of a client's certificate. It does not verify the certificate: the
+// proxy has done that.
 package clientcert
 
 import (
@@ -16,13 +16,13 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// errNoCertificate does not say what came instead: it goes to a log.
-var errNoCertificate = errors.New("client certificate: expected URL-encoded PEM of one")
+// errNoCertificate does not quote the text received: it goes to a log.
+var errNoCertificate = errors.New("client certificate: expected a URL-encoded PEM certificate")
 
-// Read reads a certificate as Envoy's %DOWNSTREAM_PEER_CERT% writes it: PEM, URL-encoded.
+// Read parses a certificate in the form of Envoy's %DOWNSTREAM_PEER_CERT%: PEM, URL-encoded.
 //
-// A certificate that breaks RFC 5280 in such a way that its names are not certain gives a peer with its fingerprint
-// alone, and an error that says why. Without a certificate in it there is an error and no peer.
+// For a certificate that breaks RFC 5280 so that its names are not certain, it returns a peer with the fingerprint
+// alone, and an error with the reason. For a text without a certificate it returns an error and no peer.
 func Read(encoded string) (*v1alpha.Peer, error) {
 	text, err := url.PathUnescape(encoded)
 	if err != nil {
@@ -34,25 +34,25 @@ func Read(encoded string) (*v1alpha.Peer, error) {
 	}
 	digest := sha256.Sum256(block.Bytes)
 	fingerprint := hex.EncodeToString(digest[:])
-	peer, err := named(block.Bytes)
+	peer, err := parseNames(block.Bytes)
 	if err != nil {
-		return nobody(fingerprint), err
+		return withoutNames(fingerprint), err
 	}
 	peer.Fingerprint = fingerprint
 	return peer, nil
 }
 
-// nobody has no names. Its lists are empty and not nil, which JSON tells apart.
-func nobody(fingerprint string) *v1alpha.Peer {
+// withoutNames returns a peer without names. Its lists are empty and not nil, since these differ in JSON.
+func withoutNames(fingerprint string) *v1alpha.Peer {
 	return &v1alpha.Peer{DNSNames: []string{}, URIs: []string{}, EmailAddresses: []string{}, IPAddresses: []string{}, Fingerprint: fingerprint}
 }
 
-func named(der []byte) (*v1alpha.Peer, error) {
+func parseNames(der []byte) (*v1alpha.Peer, error) {
 	certificate, err := x509.ParseCertificate(der)
 	if err != nil {
 		return nil, err
 	}
-	peer := nobody("")
+	peer := withoutNames("")
 	if peer.Subject, err = distinguishedName(certificate.RawSubject); err != nil {
 		return nil, fmt.Errorf("subject: %w", err)
 	}
@@ -61,7 +61,7 @@ func named(der []byte) (*v1alpha.Peer, error) {
 	}
 	for _, extension := range certificate.Extensions {
 		if extension.Id.Equal(subjectAltName) {
-			err = takeNames(peer, extension.Value)
+			err = addNames(peer, extension.Value)
 		}
 	}
 	return peer, err
@@ -77,8 +77,8 @@ const (
 	ipAddress  = 7
 )
 
-// takeNames reads GeneralNames. x509.Certificate has them too, but its URIs are not as they stand in the certificate.
-func takeNames(peer *v1alpha.Peer, extension []byte) error {
+// addNames adds the GeneralNames of an extension. x509.Certificate has them too, but changes the text of URIs.
+func addNames(peer *v1alpha.Peer, extension []byte) error {
 	var names []asn1.RawValue
 	if rest, err := asn1.Unmarshal(extension, &names); err != nil || len(rest) > 0 {
 		return errors.Join(errors.New("subject alternative names: expected a sequence of them"), err)

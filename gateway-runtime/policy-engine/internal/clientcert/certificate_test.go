@@ -78,7 +78,7 @@ var (
 	ours         = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 99999, 1}
 )
 
-func TestAPeerHasAllNamesAsTheyStandInTheCertificate(t *testing.T) {
+func TestAPeerHasAllNamesAsWrittenInTheCertificate(t *testing.T) {
 	encoded, fingerprint := certificate(t, subject(organization, "Example", commonName, "alice"),
 		general{2, "a.example"}, general{2, `b,DNS:c.example`}, general{6, "spiffe://example.org/a,b"}, general{6, `urn:"quoted"`},
 		general{1, "alice@example.org"}, general{7, "\x0a\x00\x00\x01"}, general{7, strings.Repeat("\x00", 15) + "\x01"},
@@ -87,7 +87,7 @@ func TestAPeerHasAllNamesAsTheyStandInTheCertificate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for what, pair := range map[string][2][]string{
+	for kind, pair := range map[string][2][]string{
 		"subject":         {{peer.Subject, peer.Issuer, peer.Fingerprint}, {"CN=alice,O=Example", "CN=alice,O=Example", fingerprint}},
 		"DNS names":       {peer.DNSNames, {"a.example", "b,DNS:c.example", "*.example"}},
 		"URIs":            {peer.URIs, {"spiffe://example.org/a,b", `urn:"quoted"`}},
@@ -95,7 +95,7 @@ func TestAPeerHasAllNamesAsTheyStandInTheCertificate(t *testing.T) {
 		"IP addresses":    {peer.IPAddresses, {"10.0.0.1", "::1"}},
 	} {
 		if !slices.Equal(pair[0], pair[1]) {
-			t.Errorf("%s: expected %q, got %q", what, pair[1], pair[0])
+			t.Errorf("%s: expected %q, got %q", kind, pair[1], pair[0])
 		}
 	}
 }
@@ -126,7 +126,7 @@ func TestNamesAreWrittenAsRFC4514Says(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoCertificateIsAnError(t *testing.T) {
+func TestInvalidCertificatesAreErrors(t *testing.T) {
 	for _, encoded := range []string{"", "-", "%", "%zz", "CN=alice", encode([]byte("x"))[:40], strings.ReplaceAll(encode([]byte("x")), "CERTIFICATE", "PRIVATE%20KEY")} {
 		if peer, err := clientcert.Read(encoded); peer != nil || err == nil {
 			t.Errorf("%q: expected an error and no peer, got %v, %v", encoded, peer, err)
@@ -135,7 +135,7 @@ func TestWhatIsNoCertificateIsAnError(t *testing.T) {
 }
 
 func TestACertificateWhoseNamesAreNotCertainHasAFingerprintAlone(t *testing.T) {
-	for what, names := range map[string][]general{
+	for kind, names := range map[string][]general{
 		"a name beyond ASCII":      {{2, "caf\xe9.example"}},
 		"an address of five bytes": {{7, "12345"}},
 		"a URI of nothing":         {{6, "http://[::1"}},
@@ -143,7 +143,7 @@ func TestACertificateWhoseNamesAreNotCertainHasAFingerprintAlone(t *testing.T) {
 		encoded, fingerprint := certificate(t, subject(commonName, "alice"), names...)
 		peer, err := clientcert.Read(encoded)
 		if err == nil || peer.Fingerprint != fingerprint || peer.Subject != "" || len(peer.DNSNames)+len(peer.URIs)+len(peer.IPAddresses) > 0 {
-			t.Errorf("%s: expected the fingerprint alone, got %+v, %v", what, peer, err)
+			t.Errorf("%s: expected the fingerprint alone, got %+v, %v", kind, peer, err)
 		}
 	}
 }
@@ -198,7 +198,7 @@ func TestTheCacheIsBoundedAndKeepsWhatIsUsed(t *testing.T) {
 	}
 }
 
-func TestTheCacheIsForManyAtOnce(t *testing.T) {
+func TestTheCacheIsSafeForConcurrentUse(t *testing.T) {
 	cache := clientcert.NewCache(slog.New(slog.DiscardHandler))
 	var all sync.WaitGroup
 	for range 8 {

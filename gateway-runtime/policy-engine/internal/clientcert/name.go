@@ -7,15 +7,15 @@ import (
 	"strings"
 )
 
-// keywords are the names of attribute types: those of RFC 4514, 3, and some that certificates have and whose type would
-// otherwise be a number.
+// keywords are the names of attribute types: those of RFC 4514, 3, and further ones that occur in certificates and would
+// otherwise be written as numbers.
 var keywords = map[string]string{
 	"2.5.4.3": "CN", "2.5.4.7": "L", "2.5.4.8": "ST", "2.5.4.10": "O", "2.5.4.11": "OU", "2.5.4.6": "C", "2.5.4.9": "STREET",
 	"0.9.2342.19200300.100.1.25": "DC", "0.9.2342.19200300.100.1.1": "UID",
 	"2.5.4.4": "SN", "2.5.4.5": "serialNumber", "2.5.4.12": "title", "2.5.4.42": "GN", "1.2.840.113549.1.9.1": "emailAddress",
 }
 
-// distinguishedName writes a name as RFC 4514 does: the last part first, so "CN=alice,O=Example".
+// distinguishedName formats a name by RFC 4514: the last part first, as in "CN=alice,O=Example".
 func distinguishedName(der []byte) (string, error) {
 	var parts []attributeSET
 	if _, err := asn1.Unmarshal(der, &parts); err != nil {
@@ -27,17 +27,17 @@ func distinguishedName(der []byte) (string, error) {
 		if n > 0 {
 			b.WriteByte(',')
 		}
-		for m, one := range part {
+		for m, attribute := range part {
 			if m > 0 {
 				b.WriteByte('+')
 			}
-			writeAttribute(&b, one)
+			writeAttribute(&b, attribute)
 		}
 	}
 	return b.String(), nil
 }
 
-// attributeSET is a RelativeDistinguishedName; by the end of the name encoding/asn1 knows that it is a SET.
+// attributeSET is a RelativeDistinguishedName; encoding/asn1 recognizes a SET by the suffix of the type's name.
 type attributeSET []attribute
 
 type attribute struct {
@@ -45,18 +45,18 @@ type attribute struct {
 	Value asn1.RawValue
 }
 
-func writeAttribute(b *strings.Builder, one attribute) {
+func writeAttribute(b *strings.Builder, attribute attribute) {
 	var text string
-	_, err := asn1.Unmarshal(one.Value.FullBytes, &text)
-	if keyword := keywords[one.Type.String()]; keyword != "" && err == nil {
+	_, err := asn1.Unmarshal(attribute.Value.FullBytes, &text)
+	if keyword := keywords[attribute.Type.String()]; keyword != "" && err == nil {
 		b.WriteString(keyword + "=")
 		writeEscaped(b, text)
 		return
 	}
-	b.WriteString(one.Type.String() + "=#" + hex.EncodeToString(one.Value.FullBytes))
+	b.WriteString(attribute.Type.String() + "=#" + hex.EncodeToString(attribute.Value.FullBytes))
 }
 
-// writeEscaped escapes what RFC 4514, 2.4 says, and control characters.
+// writeEscaped escapes the characters of RFC 4514, 2.4, and control characters.
 func writeEscaped(b *strings.Builder, text string) {
 	for at, r := range text {
 		edge := r == ' ' && (at == 0 || at == len(text)-1) || r == '#' && at == 0

@@ -11,7 +11,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// activation gives a condition its variables, each as it is asked for.
+// activation provides the variables of a condition, each on request.
 type activation struct {
 	request  *v1alpha.RequestContext
 	headers  headerMap
@@ -21,8 +21,8 @@ type activation struct {
 }
 
 func newActivation(request *v1alpha.RequestContext) *activation {
-	return &activation{request: request, headers: headerMap{view: request.Headers}, query: queryMap{text: request.Query}, metadata: metadataMap{of: request.Metadata},
-		params: paramsMap{of: request.PathParams}}
+	return &activation{request: request, headers: headerMap{view: request.Headers}, query: queryMap{text: request.Query}, metadata: metadataMap{metadata: request.Metadata},
+		params: paramsMap{params: request.PathParams}}
 }
 
 func (a *activation) Parent() interpreter.Activation { return nil }
@@ -53,20 +53,20 @@ func (a *activation) ResolveName(name string) (any, bool) {
 	return a.resolvePeer(name)
 }
 
-var nobody v1alpha.Peer
+var noPeer v1alpha.Peer
 
-// resolvePeer gives what the client's certificate says; of a client without one, empty values.
+// resolvePeer returns the fields of the client's certificate; empty values for a client without one.
 func (a *activation) resolvePeer(name string) (any, bool) {
 	peer := a.request.Peer
 	if peer == nil {
-		peer = &nobody
+		peer = &noPeer
 	}
 	switch name {
 	case subject:
 		return types.String(peer.Subject), true
 	case issuer:
 		return types.String(peer.Issuer), true
-	case prints:
+	case fingerprint:
 		return types.String(peer.Fingerprint), true
 	case dnsNames:
 		return listOf(peer.DNSNames), true
@@ -80,7 +80,7 @@ func (a *activation) resolvePeer(name string) (any, bool) {
 	return nil, false
 }
 
-// ipOf is the address without its port; "" where there is none.
+// ipOf is the address without its port; "" if there is none.
 func ipOf(address string) string {
 	if ip, _, err := net.SplitHostPort(address); err == nil {
 		return ip
@@ -88,7 +88,7 @@ func ipOf(address string) string {
 	return ""
 }
 
-// parameters yields those of a query, decoded as forms are; what is no encoding stays as it is.
+// parameters yields those of a query, decoded like forms; an invalid encoding stays as it is.
 func parameters(query string) func(yield func(name, value string) bool) {
 	return func(yield func(name, value string) bool) {
 		for pair := range strings.SplitSeq(query, "&") {
@@ -96,16 +96,16 @@ func parameters(query string) func(yield func(name, value string) bool) {
 				continue
 			}
 			name, value, _ := strings.Cut(pair, "=")
-			if !yield(unescaped(name), unescaped(value)) {
+			if !yield(unescape(name), unescape(value)) {
 				return
 			}
 		}
 	}
 }
 
-func unescaped(text string) string {
-	if plain, err := url.QueryUnescape(text); err == nil {
-		return plain
+func unescape(text string) string {
+	if unescapedText, err := url.QueryUnescape(text); err == nil {
+		return unescapedText
 	}
 	return text
 }

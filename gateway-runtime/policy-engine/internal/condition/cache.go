@@ -6,23 +6,23 @@ import (
 	"weak"
 )
 
-// Cache shares conditions of the same text among those who use them, for as long as somebody does. The zero value is empty
-// and ready, for many goroutines.
+// Cache shares conditions of the same text among their users, for as long as there are any. The zero value is empty and
+// ready for many goroutines.
 type Cache struct {
 	mutex sync.Mutex
 	known map[string]weak.Pointer[Condition]
 }
 
-// Compile is the function of that name, but that a text is compiled once.
+// Compile is the package's Compile, except that each text is compiled once.
 func (c *Cache) Compile(text string) (*Condition, error) {
 	if shared := c.find(text); shared != nil {
 		return shared, nil
 	}
-	made, err := Compile(text)
+	compiled, err := Compile(text)
 	if err != nil {
 		return nil, err
 	}
-	return c.keep(text, made), nil
+	return c.keep(text, compiled), nil
 }
 
 func (c *Cache) find(text string) *Condition {
@@ -31,8 +31,8 @@ func (c *Cache) find(text string) *Condition {
 	return c.known[text].Value()
 }
 
-// keep returns the condition that others share: made, or one that somebody else has made meanwhile.
-func (c *Cache) keep(text string, made *Condition) *Condition {
+// keep returns the shared condition: compiled, or one that another goroutine has added meanwhile.
+func (c *Cache) keep(text string, compiled *Condition) *Condition {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	if shared := c.known[text].Value(); shared != nil {
@@ -41,12 +41,12 @@ func (c *Cache) keep(text string, made *Condition) *Condition {
 	if c.known == nil {
 		c.known = map[string]weak.Pointer[Condition]{}
 	}
-	c.known[text] = weak.Make(made)
-	runtime.AddCleanup(made, c.forget, text)
-	return made
+	c.known[text] = weak.Make(compiled)
+	runtime.AddCleanup(compiled, c.forget, text)
+	return compiled
 }
 
-// forget drops a text whose condition nobody uses any more.
+// forget removes a text whose condition is no longer used.
 func (c *Cache) forget(text string) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()

@@ -10,8 +10,8 @@ import (
 // maxInput bounds what Check reads.
 const maxInput = 16 << 20
 
-// Check says of each text of a JSON list what is wrong with it, as a JSON list of the same length: null, or a Mistake. It
-// is how a controller, which is no Go program, asks what its nodes will say.
+// Check compiles each text of a JSON list, and writes a JSON list of the same length: null, or a Mistake. A controller,
+// which is no Go program, uses it to predict the verdict of its nodes.
 func Check(in io.Reader, out io.Writer) error {
 	var texts []string
 	if err := json.NewDecoder(io.LimitReader(in, maxInput)).Decode(&texts); err != nil {

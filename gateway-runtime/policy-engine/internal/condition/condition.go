@@ -1,4 +1,4 @@
-// Package condition says to which requests a policy applies: expressions in CEL, compiled once and bounded in what they cost.
+// Package condition decides which requests a policy applies to: expressions in CEL, compiled once and bounded in cost.
 // docs/reference/conditions.md is its contract.
 package condition
 
@@ -14,21 +14,21 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// What bounds a condition.
+// The bounds of a condition.
 const (
 	MaxBytes   = 2048    // of its text
 	MaxCost    = 100_000 // in CEL's units, of one evaluation: tens of milliseconds at most
 	MaxRegex   = 500     // instructions of a regular expression's program
-	MaxNesting = 2       // of all, exists, exists_one, filter and map within each other
+	MaxNesting = 2       // nested all, exists, exists_one, filter and map
 )
 
-// Condition is a compiled expression. It may be evaluated by many goroutines at once.
+// Condition is a compiled expression. Many goroutines may evaluate it at once.
 type Condition struct {
 	text    string
 	program cel.Program
 }
 
-// Compile makes a condition of text. Its error is a *Mistake, the first one.
+// Compile compiles text. Its error is a *Mistake, the first one.
 func Compile(text string) (*Condition, error) {
 	if strings.TrimSpace(text) == "" {
 		return nil, &Mistake{Message: `expected a condition in CEL, such as request.method == "GET", got none`}
@@ -68,11 +68,11 @@ func cureOf(got *cel.Type) string {
 	return "; compare it with something"
 }
 
-// Text is the expression as it was written.
+// Text is the expression as written.
 func (c *Condition) Text() string { return c.text }
 
-// Applies evaluates the condition for a request, as it stands. An error says why it cannot be said: a value is missing, or
-// of another type than the condition takes it for, or the evaluation costs more than MaxCost.
+// Applies evaluates the condition for a request. An error says why it failed: a value is missing, or has another type
+// than the condition expects, or the evaluation costs more than MaxCost.
 func (c *Condition) Applies(request *v1alpha.RequestContext) (bool, error) {
 	result, _, err := c.program.Eval(newActivation(request))
 	if err != nil {
@@ -80,7 +80,7 @@ func (c *Condition) Applies(request *v1alpha.RequestContext) (bool, error) {
 	}
 	applies, ok := result.Value().(bool)
 	if !ok {
-		return false, errors.New("it is neither true nor false")
+		return false, errors.New("the result is neither true nor false")
 	}
 	return applies, nil
 }

@@ -46,14 +46,14 @@ func (r request) context(t testing.TB) *v1alpha.RequestContext {
 	if err := metadata.Merge(r.Metadata, nil); err != nil {
 		t.Fatal(err)
 	}
-	made := &v1alpha.RequestContext{
+	result := &v1alpha.RequestContext{
 		Method: r.Method, Path: r.Path, Query: r.Query, Scheme: r.Scheme, Authority: r.Authority, ClientAddress: r.ClientAddress,
 		Peer: r.Peer, PathParams: r.PathParams, Metadata: metadata,
 	}
 	for _, header := range r.Headers {
-		made.Headers = append(made.Headers, v1alpha.Header{Name: header[0], Value: header[1]})
+		result.Headers = append(result.Headers, v1alpha.Header{Name: header[0], Value: header[1]})
 	}
-	return made
+	return result
 }
 
 func readTable(t testing.TB) table {
@@ -71,79 +71,79 @@ func readTable(t testing.TB) table {
 
 func compiled(t testing.TB, text string) *condition.Condition {
 	t.Helper()
-	made, err := condition.Compile(text)
+	compiledCondition, err := condition.Compile(text)
 	if err != nil {
 		t.Fatalf("%s: %v", text, err)
 	}
-	return made
+	return compiledCondition
 }
 
-// ofPolicies are conditions as a policy compiles them, by its Metadata.
+// ofPolicies compiles conditions as a policy does, by its Metadata.
 func ofPolicies() v1alpha.Metadata {
 	return v1alpha.Metadata{Conditions: (&condition.Cache{}).ForPolicies()}
 }
 
-func TestWhatConditionsSay(t *testing.T) {
+func TestConditionsAnswerAsInTheTable(t *testing.T) {
 	read := readTable(t)
-	for _, one := range read.Answers {
-		text := one["when"].(string)
-		made := compiled(t, text)
-		if made.Text() != text {
-			t.Errorf("expected its text %q, got %q", text, made.Text())
+	for _, row := range read.Answers {
+		text := row["when"].(string)
+		compiledCondition := compiled(t, text)
+		if compiledCondition.Text() != text {
+			t.Errorf("expected its text %q, got %q", text, compiledCondition.Text())
 		}
 		ofPolicy, err := ofPolicies().Compile(text)
 		if err != nil {
 			t.Fatalf("%s, of a policy: %v", text, err)
 		}
 		for name, request := range read.Requests {
-			for _, each := range []v1alpha.Condition{made, ofPolicy} {
-				checkAnswer(t, each, fmt.Sprintf("%s, of %s", text, name), request, one[name])
+			for _, c := range []v1alpha.Condition{compiledCondition, ofPolicy} {
+				checkAnswer(t, c, fmt.Sprintf("%s, of %s", text, name), request, row[name])
 			}
 		}
 	}
 }
 
-// checkAnswer compares what a condition says with true, false, or a part of an error.
-func checkAnswer(t *testing.T, made v1alpha.Condition, what string, request request, want any) {
+// checkAnswer compares a condition's result with true, false, or a part of an error.
+func checkAnswer(t *testing.T, compiledCondition v1alpha.Condition, name string, request request, want any) {
 	t.Helper()
-	got, err := made.Applies(request.context(t))
+	got, err := compiledCondition.Applies(request.context(t))
 	if reason, fails := want.(string); fails {
 		if err == nil || !strings.Contains(err.Error(), reason) {
-			t.Errorf("%s: expected an error with %q, got %v, %v", what, reason, got, err)
+			t.Errorf("%s: expected an error with %q, got %v, %v", name, reason, got, err)
 		}
 	} else if err != nil || got != want {
-		t.Errorf("%s: expected %v, got %v, %v", what, want, got, err)
+		t.Errorf("%s: expected %v, got %v, %v", name, want, got, err)
 	}
 }
 
-func TestWhatIsNoCondition(t *testing.T) {
-	for _, one := range readTable(t).Refused {
-		_, err := condition.Compile(one.When)
+func TestMistakesAreAsInTheTable(t *testing.T) {
+	for _, row := range readTable(t).Refused {
+		_, err := condition.Compile(row.When)
 		mistake, ok := errors.AsType[*condition.Mistake](err)
-		if !ok || mistake.Line != one.Line || mistake.Column != one.Column || !strings.Contains(mistake.Message, one.Says) {
-			t.Errorf("%s: expected line %d, column %d: %s; got %v", one.When, one.Line, one.Column, one.Says, err)
+		if !ok || mistake.Line != row.Line || mistake.Column != row.Column || !strings.Contains(mistake.Message, row.Says) {
+			t.Errorf("%s: expected line %d, column %d: %s; got %v", row.When, row.Line, row.Column, row.Says, err)
 		}
-		if made, again := ofPolicies().Compile(one.When); made != nil || again == nil || again.Error() != err.Error() {
-			t.Errorf("%s: expected %v of a policy's too, got %v, %v", one.When, err, made, again)
+		if compiledCondition, again := ofPolicies().Compile(row.When); compiledCondition != nil || again == nil || again.Error() != err.Error() {
+			t.Errorf("%s: expected %v of a policy's too, got %v, %v", row.When, err, compiledCondition, again)
 		}
 	}
 }
 
 func TestWithoutAnEngineNothingIsCompiled(t *testing.T) {
-	if made, err := (v1alpha.Metadata{}).Compile("true"); made != nil || err == nil || !strings.Contains(err.Error(), "expected an engine") {
-		t.Errorf("expected an error, got %v, %v", made, err)
+	if compiledCondition, err := (v1alpha.Metadata{}).Compile("true"); compiledCondition != nil || err == nil || !strings.Contains(err.Error(), "expected an engine") {
+		t.Errorf("expected an error, got %v, %v", compiledCondition, err)
 	}
 }
 
 func TestEveryMistakeSaysWhatWasExpected(t *testing.T) {
-	for _, one := range readTable(t).Refused {
-		if _, err := condition.Compile(one.When); err == nil || !strings.Contains(err.Error(), "expected ") || !strings.Contains(err.Error(), ", got ") {
-			t.Errorf("%q: expected what was expected and what came, got %v", one.When, err)
+	for _, row := range readTable(t).Refused {
+		if _, err := condition.Compile(row.When); err == nil || !strings.Contains(err.Error(), "expected ") || !strings.Contains(err.Error(), ", got ") {
+			t.Errorf("%q: expected what was expected and what came, got %v", row.When, err)
 		}
 	}
 }
 
-// TestHostileConditions are refused by what they are, in little time and without much of the stack.
+// TestHostileConditions are refused by their structure, in little time and with little stack.
 func TestHostileConditions(t *testing.T) {
 	for name, text := range map[string]string{
 		"deep parentheses":   strings.Repeat("(", 1000) + "true" + strings.Repeat(")", 1000),
@@ -166,7 +166,7 @@ func TestHostileConditions(t *testing.T) {
 	}
 }
 
-// TestAnEvaluationIsBounded: a request that is larger than what the estimate took it for costs no more than MaxCost.
+// TestAnEvaluationIsBounded: a request larger than the estimate assumes costs no more than MaxCost.
 func TestAnEvaluationIsBounded(t *testing.T) {
 	costly := compiled(t, `request.headers.exists(name, request.headers[name].matches("^(a|b|c|d|e)*[f-z]$"))`)
 	large := request{Method: "GET", Path: "/"}
@@ -197,13 +197,13 @@ func TestManyHeaders(t *testing.T) {
 
 func TestACacheSharesConditions(t *testing.T) {
 	cache := &condition.Cache{}
-	one, err := cache.Compile(`request.method == "GET"`)
+	first, err := cache.Compile(`request.method == "GET"`)
 	if err != nil {
 		t.Fatal(err)
 	}
 	again, _ := cache.Compile(`request.method == "GET"`)
 	other, _ := cache.Compile(`request.method == "PUT"`)
-	if one != again || one == other {
+	if first != again || first == other {
 		t.Error("expected one condition for each text")
 	}
 	if _, err := cache.Compile("nonsense"); err == nil {
@@ -211,7 +211,7 @@ func TestACacheSharesConditions(t *testing.T) {
 	}
 }
 
-// TestARequestCannotMakeAnEvaluationLong: as large as requests may be, for conditions that look at all of it.
+// TestARequestCannotMakeAnEvaluationLong: with the largest allowed requests, for conditions that read all of them.
 func TestARequestCannotMakeAnEvaluationLong(t *testing.T) {
 	hostile := request{Method: "GET", Path: "/" + strings.Repeat("Aa", 8<<10), Metadata: json.RawMessage(`{"large":"` + strings.Repeat("x", 1<<20) + `"}`)}
 	names := &strings.Builder{}
@@ -230,9 +230,9 @@ func TestARequestCannotMakeAnEvaluationLong(t *testing.T) {
 		`request.headers.all(name, size(request.query) > 3 && size(metadata) == 1)`:        false,
 		`request.headers.all(name, "large" in metadata && metadata["large"] != name)`:      false,
 	} {
-		made, seen := compiled(t, text), hostile.context(t)
+		compiledCondition, seen := compiled(t, text), hostile.context(t)
 		began := cpuTime(t)
-		_, err := made.Applies(seen)
+		_, err := compiledCondition.Applies(seen)
 		took := cpuTime(t) - began
 		if (err != nil) != fails {
 			t.Errorf("%s: expected an error: %t, got %v", text, fails, err)
@@ -244,7 +244,7 @@ func TestARequestCannotMakeAnEvaluationLong(t *testing.T) {
 	}
 }
 
-// cpuTime is what the process has used.
+// cpuTime is the CPU time of the process.
 func cpuTime(t *testing.T) time.Duration {
 	t.Helper()
 	var usage syscall.Rusage
@@ -254,7 +254,7 @@ func cpuTime(t *testing.T) time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-// TestACacheForgets what nobody uses any more.
+// TestACacheForgets conditions that are no longer used.
 func TestACacheForgets(t *testing.T) {
 	cache := &condition.Cache{}
 	for n := range 100 {
@@ -265,7 +265,7 @@ func TestACacheForgets(t *testing.T) {
 	waitFor(t, func() bool { return condition.Kept(cache) == 0 })
 }
 
-func TestCheckSaysWhatIsWrongWithEach(t *testing.T) {
+func TestCheckReportsEachMistake(t *testing.T) {
 	out := &strings.Builder{}
 	if err := condition.Check(strings.NewReader(`["true", "request.method == 1", ""]`), out); err != nil {
 		t.Fatal(err)
@@ -293,10 +293,10 @@ func BenchmarkCondition(b *testing.B) {
 		"metadata":          `metadata["tier"] == "gold"`,
 	} {
 		b.Run(name, func(b *testing.B) {
-			made := compiled(b, text)
+			compiledCondition := compiled(b, text)
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := made.Applies(full); err != nil {
+				if _, err := compiledCondition.Applies(full); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -304,17 +304,17 @@ func BenchmarkCondition(b *testing.B) {
 	}
 }
 
-// FuzzCondition: whatever the text and the request, there is an answer or an error, and never a panic.
+// FuzzCondition: any text and any request give a result or an error, never a panic.
 func FuzzCondition(f *testing.F) {
 	read := readTable(f)
-	for _, one := range read.Answers {
-		f.Add(one["when"].(string), "x-beta", "1", "a=1&b=%zz")
+	for _, row := range read.Answers {
+		f.Add(row["when"].(string), "x-beta", "1", "a=1&b=%zz")
 	}
-	for _, one := range read.Refused {
-		f.Add(one.When, "accept", "\xff", "=&&%")
+	for _, row := range read.Refused {
+		f.Add(row.When, "accept", "\xff", "=&&%")
 	}
 	f.Fuzz(func(t *testing.T, text, name, value, query string) {
-		made, err := condition.Compile(text)
+		compiledCondition, err := condition.Compile(text)
 		if err != nil {
 			if _, ok := errors.AsType[*condition.Mistake](err); !ok {
 				t.Errorf("%q: expected a mistake, got %v", text, err)
@@ -326,13 +326,13 @@ func FuzzCondition(f *testing.F) {
 		if err := seen.Metadata.Set(name, []any{value, 1, nil}); err != nil {
 			t.Skip(err)
 		}
-		if _, err := made.Applies(seen); err != nil && strings.Contains(err.Error(), "internal error") {
+		if _, err := compiledCondition.Applies(seen); err != nil && strings.Contains(err.Error(), "internal error") {
 			t.Errorf("%q: %v", text, err)
 		}
 	})
 }
 
-// waitFor has the garbage collector run until it is so.
+// waitFor runs the garbage collector until the condition holds.
 func waitFor(t *testing.T, so func() bool) {
 	t.Helper()
 	await.Until(t, "the garbage collector has what the test left", func() bool {

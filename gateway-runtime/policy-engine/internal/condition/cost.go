@@ -12,8 +12,8 @@ import (
 	"cel.dev/cel-go/common/types/ref"
 )
 
-// checkCost refuses what would cost too much for a request that is as large as requests may well be. One that is larger
-// still is held to MaxCost when it is there.
+// checkCost refuses conditions that cost too much for a large but likely request. The evaluation for a still larger
+// request is limited by MaxCost.
 func checkCost(env *cel.Env, compiled *cel.Ast, costs sizes) error {
 	estimate, err := env.EstimateCost(compiled, costs)
 	if err != nil {
@@ -30,49 +30,49 @@ func checkCost(env *cel.Env, compiled *cel.Ast, costs sizes) error {
 	return nil
 }
 
-// What a request may well have.
+// The sizes of a large but likely request.
 const (
 	likelyLines = 100  // headers, query parameters, keys of metadata, names of a certificate
 	likelyName  = 64   // bytes of their names
 	likelyValue = 1024 // bytes of a value, of the path and the host
 )
 
-// steps of a regular expression's program on a character of a text cost one unit.
+// steps is the number of a regular expression's steps on a character that cost one unit.
 const steps = 20
 
-// sizes are those of the variables, for the estimate, and of the regular expressions' programs, by their texts.
+// sizes estimates the sizes of the variables, and has the sizes of the regular expressions' programs, by their texts.
 type sizes struct{ programs map[string]int }
 
-// sizesOf has the programs of the regular expressions that stand in the condition.
+// sizesOf compiles the regular expressions of the condition.
 func sizesOf(a *ast.AST) sizes {
-	found := sizes{programs: map[string]int{}}
+	result := sizes{programs: map[string]int{}}
 	for _, call := range ast.MatchDescendants(ast.NavigateAST(a), ast.FunctionMatcher(overloads.Matches)) {
 		arguments := call.AsCall().Args()
-		pattern, _ := arguments[len(arguments)-1].AsLiteral().Value().(string) // literalPatterns has seen to that
+		pattern, _ := arguments[len(arguments)-1].AsLiteral().Value().(string) // literalPatterns has refused others
 		if parsed, err := syntax.Parse(pattern, syntax.Perl); err == nil {
 			if program, err := syntax.Compile(parsed.Simplify()); err == nil {
-				found.programs[pattern] = len(program.Inst)
+				result.programs[pattern] = len(program.Inst)
 			}
 		}
 	}
-	return found
+	return result
 }
 
-// matching is what a regular expression costs per character of the text: each may take all steps of its program, however
-// short it is written, such as "([ab]{1,50}){1,2}".
-func (s sizes) matching(pattern any) float64 {
+// matchCost is the cost of a regular expression per character of the text: each may take all steps of its program, which
+// can be large for a short expression, such as "([ab]{1,50}){1,2}".
+func (s sizes) matchCost(pattern any) float64 {
 	text, _ := pattern.(string)
 	return float64(s.programs[text]) / steps
 }
 
-// EstimateCallCost is that of functions which read all of a text, by its length: matches, lowerAscii, and size, which CEL
-// takes for one unit. All others have their own.
+// EstimateCallCost estimates functions that read a whole text, by its length: matches, lowerAscii, and size, for which
+// CEL assumes one unit. Other functions keep CEL's estimate.
 func (s sizes) EstimateCallCost(function, _ string, target *cost.AstNode, arguments []cost.AstNode) *cost.CallEstimate {
 	if target != nil {
 		arguments = append([]cost.AstNode{*target}, arguments...)
 	}
 	if function == overloads.Matches && len(arguments) == 2 {
-		return cost.NewCallEstimate(cost.EstimateSize(s, arguments[0]).MultiplyByCostFactor(s.matching(arguments[1].Expr().AsLiteral().Value())), nil)
+		return cost.NewCallEstimate(cost.EstimateSize(s, arguments[0]).MultiplyByCostFactor(s.matchCost(arguments[1].Expr().AsLiteral().Value())), nil)
 	}
 	if function != lowerASCII && function != overloads.Size || len(arguments) != 1 || arguments[0].Type().Kind() != types.StringKind {
 		return nil
@@ -85,11 +85,11 @@ func (s sizes) EstimateCallCost(function, _ string, target *cost.AstNode, argume
 	return estimate
 }
 
-// CallCost is EstimateCallCost for what has been called.
+// CallCost is EstimateCallCost for an actual call.
 func (s sizes) CallCost(function, _ string, arguments []ref.Val, _ ref.Val) *uint64 {
 	if function == overloads.Matches && len(arguments) == 2 {
 		text, _ := arguments[0].(types.String)
-		spent := uint64(float64(len(text))*s.matching(arguments[1].Value())) + 1
+		spent := uint64(float64(len(text))*s.matchCost(arguments[1].Value())) + 1
 		return &spent
 	}
 	if function != lowerASCII && function != overloads.Size || len(arguments) != 1 {

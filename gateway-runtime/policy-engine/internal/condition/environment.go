@@ -28,15 +28,15 @@ const (
 	uris         = "request.peer.uris"
 	emails       = "request.peer.email_addresses"
 	ips          = "request.peer.ip_addresses"
-	prints       = "request.peer.fingerprint"
+	fingerprint  = "request.peer.fingerprint"
 	metadata     = "metadata"
 	lowerASCII   = "lowerAscii"
 )
 
-// names are all of them, in the order in which a mistake lists them.
-var names = []string{method, path, pathSegments, query, headers, pathParams, host, scheme, clientIP, subject, issuer, dnsNames, uris, emails, ips, prints, metadata}
+// names lists them, in the order in which a mistake lists them.
+var names = []string{method, path, pathSegments, query, headers, pathParams, host, scheme, clientIP, subject, issuer, dnsNames, uris, emails, ips, fingerprint, metadata}
 
-// variables are their types.
+// variables declares their types.
 func variables() []cel.EnvOption {
 	ofType := func(name string) *cel.Type {
 		switch name {
@@ -59,10 +59,11 @@ func variables() []cel.EnvOption {
 	return options
 }
 
-// environment is what all conditions are compiled in. It is made at its first use.
+// environment is CEL's environment for all conditions. It is made at its first use.
 //
-// It has no clock, and none of CEL's times, whose functions read files of time zones. Of its extensions it has those alone that make nothing larger than what they are given: a text that is replaced, joined
-// or formatted may be as large as its author likes.
+// It has no clock, and none of CEL's times, whose functions read files of time zones. Of CEL's extensions it has only
+// those whose results are no larger than their arguments: a text that is replaced, joined or formatted can grow without
+// limit.
 var environment = sync.OnceValues(func() (*cel.Env, error) {
 	lower := cel.MemberOverload("string_lower_ascii", []*cel.Type{cel.StringType}, cel.StringType, cel.UnaryBinding(toLowerASCII))
 	options := append(

@@ -1,6 +1,6 @@
 package condition
 
-// Kept is how many texts the cache knows.
+// Kept is the number of texts in the cache.
 func Kept(c *Cache) int {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()

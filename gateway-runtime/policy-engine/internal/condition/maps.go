@@ -13,15 +13,15 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// The maps of a request. A key that is not there has the empty value of the map's type, where CEL's own maps make an error
-// of it: a header that a client leaves out is no mistake of anybody's. For that they are no traits.Mapper, whose Find says
-// whether a key is there both to who asks for a value and to who asks whether there is one; that is IsSet's.
+// The maps of a request. A missing key has the empty value of the map's type, where CEL's own maps return an error: a
+// header that the client leaves out is not a mistake. Therefore they are no traits.Mapper: its Find answers both "what
+// is the value?" and "is the key set?", and here only IsSet answers the second question.
 //
-// A condition has them for their keys alone: wholeMaps refuses to compare them, or to put them anywhere else.
+// Conditions use them only by their keys: wholeMaps refuses to compare them, or to use them in any other way.
 
 var mapType = types.MapType.WithTraits(traits.ContainerType | traits.FieldTesterType | traits.IndexerType | traits.IterableType | traits.SizerType)
 
-// keyed is what the maps have in common.
+// keyed is the common part of the maps.
 type keyed struct{}
 
 func (keyed) Type() ref.Type { return mapType }
@@ -35,7 +35,7 @@ func (keyed) ConvertToNative(to reflect.Type) (any, error) {
 	return nil, fmt.Errorf("expected the value of a key, not a map, as %v", to)
 }
 
-// keyOf is a key as text, or why it is none.
+// keyOf returns the key as text, or an error value if it is no text.
 func keyOf(index ref.Val) (string, ref.Val) {
 	if text, ok := index.(types.String); ok {
 		return string(text), nil
@@ -43,25 +43,25 @@ func keyOf(index ref.Val) (string, ref.Val) {
 	return "", types.NewErr("expected a text as the key, got %v", index.Type())
 }
 
-// listOf is a list of texts.
+// listOf returns a list of texts.
 func listOf(texts []string) ref.Val { return types.NewStringList(types.DefaultTypeAdapter, texts) }
 
 // ---------------------------------------------------------------- headers
 
-// headerMap has the values of each header joined by a comma (RFC 9110, 5.3), by its name in any case. "": there is none.
+// headerMap maps a header's name, in any case, to its values joined by a comma (RFC 9110, 5.3); "" if there is none.
 type headerMap struct {
 	keyed
-	view  v1alpha.Headers
-	plain traits.Mapper // nil: nobody has asked for all of it
+	view     v1alpha.Headers
+	expanded traits.Mapper // all headers; nil until they are needed
 }
 
-// joined is the header's value; "" where there is none.
-func (m *headerMap) joined(name string) string {
+// joinedValue is the header's value; "" if there is none.
+func (m *headerMap) joinedValue(name string) string {
 	first, more := "", []string(nil)
-	found := false
+	present := false
 	for value := range m.view.Values(name) {
-		if !found {
-			first, found = value, true
+		if !present {
+			first, present = value, true
 			continue
 		}
 		more = append(more, value)
@@ -73,17 +73,17 @@ func (m *headerMap) joined(name string) string {
 }
 
 func (m *headerMap) Get(index ref.Val) ref.Val {
-	name, wrong := keyOf(index)
-	if wrong != nil {
-		return wrong
+	name, badKey := keyOf(index)
+	if badKey != nil {
+		return badKey
 	}
-	return types.String(m.joined(name))
+	return types.String(m.joinedValue(name))
 }
 
 func (m *headerMap) Contains(index ref.Val) ref.Val {
-	name, wrong := keyOf(index)
-	if wrong != nil {
-		return wrong
+	name, badKey := keyOf(index)
+	if badKey != nil {
+		return badKey
 	}
 	return types.Bool(m.view.Has(name))
 }
@@ -91,7 +91,7 @@ func (m *headerMap) Contains(index ref.Val) ref.Val {
 func (m *headerMap) IsSet(index ref.Val) ref.Val { return m.Contains(index) }
 
 func (m *headerMap) all() traits.Mapper {
-	if m.plain == nil {
+	if m.expanded == nil {
 		values := map[string][]string{}
 		for _, header := range m.view {
 			values[header.Name] = append(values[header.Name], header.Value)
@@ -100,9 +100,9 @@ func (m *headerMap) all() traits.Mapper {
 		for name, all := range values {
 			plain[name] = strings.Join(all, ",")
 		}
-		m.plain = types.NewStringStringMap(types.DefaultTypeAdapter, plain)
+		m.expanded = types.NewStringStringMap(types.DefaultTypeAdapter, plain)
 	}
-	return m.plain
+	return m.expanded
 }
 
 func (m *headerMap) Iterator() traits.Iterator { return m.all().Iterator() }
@@ -110,14 +110,14 @@ func (m *headerMap) Size() ref.Val             { return m.all().Size() }
 
 // ---------------------------------------------------------------- query
 
-// queryMap has all values of each parameter. An empty list: there is none.
+// queryMap maps a parameter to all its values; an empty list if there is none.
 type queryMap struct {
 	keyed
 	text   string
-	values map[string][]string // nil: nobody has asked
+	values map[string][]string // nil until they are needed
 }
 
-// parsed is the query, which is read once: a request may have thousands of parameters.
+// parsed returns the parameters, which are parsed once: a request may have thousands.
 func (m *queryMap) parsed() map[string][]string {
 	if m.values == nil {
 		m.values = map[string][]string{}
@@ -129,20 +129,20 @@ func (m *queryMap) parsed() map[string][]string {
 }
 
 func (m *queryMap) Get(index ref.Val) ref.Val {
-	name, wrong := keyOf(index)
-	if wrong != nil {
-		return wrong
+	name, badKey := keyOf(index)
+	if badKey != nil {
+		return badKey
 	}
 	return listOf(m.parsed()[name])
 }
 
 func (m *queryMap) Contains(index ref.Val) ref.Val {
-	name, wrong := keyOf(index)
-	if wrong != nil {
-		return wrong
+	name, badKey := keyOf(index)
+	if badKey != nil {
+		return badKey
 	}
-	_, found := m.parsed()[name]
-	return types.Bool(found)
+	_, present := m.parsed()[name]
+	return types.Bool(present)
 }
 
 func (m *queryMap) IsSet(index ref.Val) ref.Val { return m.Contains(index) }
@@ -155,83 +155,83 @@ func (m *queryMap) Size() ref.Val { return types.Int(len(m.parsed())) }
 
 // ---------------------------------------------------------------- path parameters
 
-// paramsMap has the parameters of the operation's path, decoded. "": there is none.
+// paramsMap has the parameters of the operation's path, decoded; "" if there is none.
 type paramsMap struct {
 	keyed
-	of v1alpha.PathParams
+	params v1alpha.PathParams
 }
 
 func (m *paramsMap) Get(index ref.Val) ref.Val {
-	name, wrong := keyOf(index)
-	if wrong != nil {
-		return wrong
+	name, badKey := keyOf(index)
+	if badKey != nil {
+		return badKey
 	}
-	return types.String(m.of.Get(name))
+	return types.String(m.params.Get(name))
 }
 
 func (m *paramsMap) Contains(index ref.Val) ref.Val {
-	name, wrong := keyOf(index)
-	if wrong != nil {
-		return wrong
+	name, badKey := keyOf(index)
+	if badKey != nil {
+		return badKey
 	}
-	return types.Bool(m.of.Has(name))
+	return types.Bool(m.params.Has(name))
 }
 
 func (m *paramsMap) IsSet(index ref.Val) ref.Val { return m.Contains(index) }
 
 func (m *paramsMap) Iterator() traits.Iterator {
-	names := make([]string, 0, len(m.of))
-	for _, param := range m.of {
+	names := make([]string, 0, len(m.params))
+	for _, param := range m.params {
 		names = append(names, param.Name)
 	}
 	return types.NewStringList(types.DefaultTypeAdapter, names).Iterator()
 }
 
-func (m *paramsMap) Size() ref.Val { return types.Int(len(m.of)) }
+func (m *paramsMap) Size() ref.Val { return types.Int(len(m.params)) }
 
 // ---------------------------------------------------------------- metadata
 
-// metadataMap is the exchange's metadata, as the policies before have left it. null: there is none.
+// metadataMap is the exchange's metadata, after the changes of earlier policies; null if there is none.
 type metadataMap struct {
 	keyed
-	of    *v1alpha.ExchangeMetadata
-	plain traits.Mapper // nil: nobody has asked for all of it
+	metadata *v1alpha.ExchangeMetadata
+	expanded traits.Mapper // all metadata; nil until it is needed
 }
 
 func (m *metadataMap) Get(index ref.Val) ref.Val {
-	key, wrong := keyOf(index)
-	if wrong != nil {
-		return wrong
+	key, badKey := keyOf(index)
+	if badKey != nil {
+		return badKey
 	}
-	value, _ := m.of.Get(key)
+	value, _ := m.metadata.Get(key)
 	return types.DefaultTypeAdapter.NativeToValue(value)
 }
 
 func (m *metadataMap) Contains(index ref.Val) ref.Val {
-	key, wrong := keyOf(index)
-	if wrong != nil {
-		return wrong
+	key, badKey := keyOf(index)
+	if badKey != nil {
+		return badKey
 	}
-	_, found := m.of.Get(key)
-	return types.Bool(found)
+	_, present := m.metadata.Get(key)
+	return types.Bool(present)
 }
 
 func (m *metadataMap) IsSet(index ref.Val) ref.Val { return m.Contains(index) }
 
 func (m *metadataMap) all() traits.Mapper {
-	if m.plain != nil {
-		return m.plain
+	if m.expanded != nil {
+		return m.expanded
 	}
 	plain := map[string]any{}
-	text, err := m.of.JSON()
+	text, err := m.metadata.JSON()
 	if err == nil && text != nil {
 		err = json.Unmarshal(text, &plain)
 	}
 	if err != nil {
-		panic(fmt.Errorf("the exchange's metadata: %w", err)) // which the evaluation makes an error of
+		panic(fmt.Errorf("the exchange's metadata: %w", err)) // the evaluation recovers it as an error
 	}
-	m.plain = types.NewStringInterfaceMap(types.DefaultTypeAdapter, plain)
-	return m.plain
+	m.expanded = types.NewStringInterfaceMap(types.DefaultTypeAdapter, plain)
+	return m.expanded
 }
 
 func (m *metadataMap) Iterator() traits.Iterator { return m.all().Iterator() }

@@ -8,7 +8,8 @@ import (
 	"cel.dev/cel-go/cel"
 )
 
-// Mistake is why a text is no condition. Line and Column count from 1, Column in characters; 0 of both: all of the text.
+// Mistake says why a text is not a condition. Line and Column count from 1, Column in characters; both 0: the whole
+// text.
 type Mistake struct {
 	Line    int    `json:"line,omitempty"`
 	Column  int    `json:"column,omitempty"`
@@ -22,19 +23,19 @@ func (m *Mistake) Error() string {
 	return fmt.Sprintf("line %d, column %d: %s", m.Line, m.Column, m.Message)
 }
 
-// mistakeOf is the first one that the compiler has found in text, in words that say what there is instead.
+// mistakeOf returns the compiler's first error in text, with a message that also describes what was found.
 func mistakeOf(text string, issues *cel.Issues) *Mistake {
 	first := issues.Errors()[0]
 	m := &Mistake{Line: first.Location.Line(), Column: first.Location.Column() + 1}
 	if m.Line < 1 {
 		m.Line, m.Column = 0, 0
 	}
-	m.Message = said(strings.TrimSuffix(first.Message, " (in container '')"), textAt(text, m.Line, m.Column))
+	m.Message = reword(strings.TrimSuffix(first.Message, " (in container '')"), textAt(text, m.Line, m.Column))
 	return m
 }
 
-// said is a message of the compiler's in our words. at: the text from its place on.
-func said(message, at string) string {
+// explain rewords a message of the compiler. at: the text from the error's position on.
+func reword(message, at string) string {
 	if rest, ok := strings.CutPrefix(message, "undeclared reference to '"); ok {
 		name, _, _ := strings.Cut(rest, "'")
 		switch {
@@ -43,7 +44,7 @@ func said(message, at string) string {
 		case name == "response":
 			return "expected a condition on the request, got response: there is none yet at the policy's turn; look at it in the policy"
 		}
-		if whole := strings.FieldsFunc(at, isNoName); len(whole) > 0 && strings.HasPrefix(whole[0], name+".") {
+		if whole := strings.FieldsFunc(at, isSeparator); len(whole) > 0 && strings.HasPrefix(whole[0], name+".") {
 			name = whole[0]
 		}
 		return fmt.Sprintf("expected one of the variables %s, got %s", strings.Join(names, ", "), name)
@@ -63,7 +64,7 @@ func said(message, at string) string {
 	return "expected a condition in CEL, got one of which CEL says: " + message + otherLanguages(message)
 }
 
-// otherLanguages is the cure for an operator that other languages have and CEL has not, "" where there is none.
+// otherLanguages returns the cure for an operator of other languages that CEL does not have, "" for other mistakes.
 func otherLanguages(message string) string {
 	for theirs, ours := range map[string]string{
 		"token recognition error at: '= '": "==", "token recognition error at: '='": "==", "token recognition error at: '& '": "&&",
@@ -77,11 +78,11 @@ func otherLanguages(message string) string {
 	return ""
 }
 
-func isNoName(r rune) bool {
+func isSeparator(r rune) bool {
 	return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '_' && r != '.'
 }
 
-// textAt is the text of the line from the place on, empty where there is none.
+// textAt is the rest of the line from the column on, "" if there is no such position.
 func textAt(text string, line, column int) string {
 	lines := strings.Split(text, "\n")
 	if line < 1 || line > len(lines) {

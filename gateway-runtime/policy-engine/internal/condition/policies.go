@@ -2,15 +2,15 @@ package condition
 
 import "gatewright.dev/sdk/policy/v1alpha"
 
-// ForPolicies is the cache as policies are given it: their conditions are those of attachments.
+// ForPolicies adapts the cache for policies: their conditions are the same as those of attachments.
 func (c *Cache) ForPolicies() v1alpha.Conditions { return forPolicies{c} }
 
 type forPolicies struct{ cache *Cache }
 
 func (f forPolicies) Compile(text string) (v1alpha.Condition, error) {
-	made, err := f.cache.Compile(text)
+	compiled, err := f.cache.Compile(text)
 	if err != nil {
-		return nil, err // and not a nil *Condition, which would be a Condition
+		return nil, err // not a nil *Condition, which would be a non-nil Condition
 	}
-	return made, nil
+	return compiled, nil
 }

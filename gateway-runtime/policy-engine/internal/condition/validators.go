@@ -7,7 +7,7 @@ import (
 	"cel.dev/cel-go/common/overloads"
 )
 
-// literalPatterns refuses regular expressions that are no literals: a request would say what is compiled.
+// literalPatterns refuses regular expressions that are not literals: otherwise a request would decide what is compiled.
 type literalPatterns struct{}
 
 func (literalPatterns) Name() string { return "gatewright.literal_patterns" }
@@ -21,24 +21,24 @@ func (literalPatterns) Validate(_ *cel.Env, _ cel.ValidatorConfig, a *ast.AST, i
 	}
 }
 
-// wholeMaps refuses what would take one of the maps as a whole: they have keys, and are no values of CEL's otherwise.
+// wholeMaps refuses the use of one of the maps as a whole: they have keys, and are no ordinary values of CEL.
 type wholeMaps struct{}
 
 func (wholeMaps) Name() string { return "gatewright.whole_maps" }
 
 func (wholeMaps) Validate(_ *cel.Env, _ cel.ValidatorConfig, a *ast.AST, issues *cel.Issues) {
-	for _, used := range ast.MatchDescendants(ast.NavigateAST(a), ast.KindMatcher(ast.IdentKind)) {
-		name := used.AsIdent()
+	for _, ident := range ast.MatchDescendants(ast.NavigateAST(a), ast.KindMatcher(ast.IdentKind)) {
+		name := ident.AsIdent()
 		if name != headers && name != query && name != pathParams && name != metadata {
 			continue
 		}
-		if parent, ok := used.Parent(); !ok || !takesKeys(parent, used.ID()) {
-			issues.ReportErrorAtID(used.ID(), "expected a key of %s, in, size or a macro such as exists, got all of it", name)
+		if parent, ok := ident.Parent(); !ok || !takesKeys(parent, ident.ID()) {
+			issues.ReportErrorAtID(ident.ID(), "expected a key of %s, in, size or a macro such as exists, got all of it", name)
 		}
 	}
 }
 
-// takesKeys reports whether parent asks the map with this id for keys: by an index or a field, in, size, or a macro.
+// takesKeys reports whether parent reads keys of the map with this id: by an index or a field, in, size, or a macro.
 func takesKeys(parent ast.NavigableExpr, id int64) bool {
 	switch parent.Kind() {
 	case ast.SelectKind:

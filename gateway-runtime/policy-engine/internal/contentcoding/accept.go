@@ -7,17 +7,17 @@ import (
 	"strings"
 )
 
-// Accepted is what a client says of content codings in accept-encoding (RFC 9110, 12.5.3).
+// Accepted are the content codings that a client accepts, by accept-encoding (RFC 9110, 12.5.3).
 type Accepted struct {
-	named    []string // elements whose coding can be decoded, identity or "*" among them, as the client wrote them
+	named    []string // elements whose coding can be decoded, or that are identity, as the client wrote them
 	accepts  []Coding
 	refuses  []Coding
 	identity bool
-	others   bool // "*": what is not named
+	others   bool // "*": the codings that are not named
 }
 
-// ParseAccepted reads the lines of accept-encoding. Without one a client is taken to want no coding: it accepts any by
-// the letter of RFC 9110, but who asks for one says so.
+// ParseAccepted reads the lines of accept-encoding. Without one no coding is applied: by the letter of RFC 9110 the
+// client accepts any, but clients that want one say so.
 func ParseAccepted(lines iter.Seq[string]) Accepted {
 	a := Accepted{identity: true}
 	identityNamed := false
@@ -45,7 +45,7 @@ func ParseAccepted(lines iter.Seq[string]) Accepted {
 	return a
 }
 
-// Identity reports whether the client accepts a body without any coding.
+// Identity reports whether the client accepts a body without a coding.
 func (a Accepted) Identity() bool { return a.identity }
 
 // All reports whether the client accepts a body with all these codings.
@@ -58,8 +58,8 @@ func (a Accepted) All(codings []Coding) bool {
 	return true
 }
 
-// Decodable is the accept-encoding that asks for what the client accepts and this package decodes; "identity" if that
-// is nothing.
+// Decodable is the accept-encoding with the codings that both the client accepts and this package decodes; "identity"
+// if there are none.
 func (a Accepted) Decodable() string {
 	offered := slices.Clone(a.named)
 	if a.others {
@@ -75,7 +75,7 @@ func (a Accepted) Decodable() string {
 	return strings.Join(offered, ", ")
 }
 
-// weight is the q of an element's parameters; 1 without one, and where it is none.
+// weight is the q of an element's parameters; 1 if it is missing or invalid.
 func weight(parameters string) float64 {
 	for parameter := range strings.SplitSeq(parameters, ";") {
 		name, value, _ := strings.Cut(parameter, "=")

@@ -11,7 +11,7 @@ import (
 	"gatewright.dev/policy-engine/internal/contentcoding"
 )
 
-// record is JSON of about the size, such as APIs answer with.
+// record is JSON of about the size, like an API's response.
 func record(size int) []byte {
 	random := rand.New(rand.NewPCG(1, 2))
 	var text bytes.Buffer

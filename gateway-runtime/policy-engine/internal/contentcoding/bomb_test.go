@@ -15,7 +15,7 @@ import (
 	"github.com/andybalholm/brotli"
 )
 
-// zeros are so many bytes of nothing, encoded.
+// zeros are that many zero bytes, encoded.
 func zeros(t testing.TB, f format, size int) []byte {
 	t.Helper()
 	var encoded bytes.Buffer
@@ -30,7 +30,7 @@ func zeros(t testing.TB, f format, size int) []byte {
 	return encoded.Bytes()
 }
 
-// zstdBomb is a frame that says 10 GiB in 340 KB: each block of it is 4 bytes for 128 KiB (RFC 8878, 3.1.1.2.2).
+// zstdBomb is a frame of 340 KB for 10 GiB: each block of it is 4 bytes for 128 KiB (RFC 8878, 3.1.1.2.2).
 func zstdBomb() []byte {
 	const window = 7 << 3 // 2 to the power of 10 + 7: 128 KiB
 	frame := []byte{0x28, 0xb5, 0x2f, 0xfd, 0, window}
@@ -42,7 +42,7 @@ func zstdBomb() []byte {
 	return frame
 }
 
-// decodeAndDrop is how many bytes come out, how it ends, and by how many bytes the heap was larger on the way.
+// decodeAndDrop returns the number of decoded bytes, the error, and the growth of the heap meanwhile.
 func decodeAndDrop(codings []contentcoding.Coding, encoded []byte) (size int64, grown uint64, err error) {
 	debug.FreeOSMemory()
 	var before, now runtime.MemStats
@@ -68,7 +68,7 @@ func decodeAndDrop(codings []contentcoding.Coding, encoded []byte) (size int64, 
 	return size, grown, err
 }
 
-// large is the size of a body that is bound by its ratio. Encoding one takes seconds with the race detector on, so that gzip
+// large is the size of a body whose limit is the ratio. Encoding one takes seconds with the race detector on, so gzip
 // and zstd encode a megabyte of it, and repeat that.
 const large, megabytes = contentcoding.BombFloor + 2<<20, large >> 20
 
@@ -86,7 +86,7 @@ func TestBombsAreRefusedInConstantMemory(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			size, grown, err := decodeAndDrop(bomb.codings, bomb.encoded)
-			if told := (*contentcoding.Error)(nil); !errors.As(err, &told) || !strings.Contains(err.Error(), "expected at most 200 times its encoded size") {
+			if known := (*contentcoding.Error)(nil); !errors.As(err, &known) || !strings.Contains(err.Error(), "expected at most 200 times its encoded size") {
 				t.Fatalf("expected a refusal, got %v", err)
 			}
 			if size > contentcoding.BombFloor || grown > 48<<20 {
@@ -136,7 +136,7 @@ func TestAWindowThatIsTooLargeIsRefused(t *testing.T) {
 	if got, err := decode([]contentcoding.Coding{contentcoding.Brotli}, wide.Bytes()); err != nil {
 		t.Errorf("br: %q, %v", got, err)
 	}
-	// RFC 9841 says in a byte that is none of RFC 7932 that the window's size follows: here 2 to the power of 30.
+	// In RFC 9841 a byte that RFC 7932 does not allow announces the window's size: here 2 to the power of 30.
 	if got, err := decode([]contentcoding.Coding{contentcoding.Brotli}, []byte{0x11, 30, 3, 0, 0}); err == nil || strings.Contains(err.Error(), "got the end") {
 		t.Errorf("br with a large window: %q, %v", got, err)
 	}

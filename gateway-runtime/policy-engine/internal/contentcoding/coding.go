@@ -1,7 +1,7 @@
 // Package contentcoding decodes and encodes bodies with content codings (RFC 9110, 8.4) piece by piece, in constant
-// memory: what has come in one piece is decoded, or encoded and flushed, without waiting for the next one.
+// memory: a piece is decoded, or encoded and flushed, without waiting for the next one.
 //
-// It knows no messages and no headers but the values of two: content-encoding and accept-encoding.
+// It knows no messages, and only the values of two headers: content-encoding and accept-encoding.
 package contentcoding
 
 import (
@@ -10,28 +10,28 @@ import (
 	"strings"
 )
 
-// Coding is a content coding that bodies can be decoded from and encoded with.
+// Coding is a content coding that this package decodes and encodes.
 type Coding uint8
 
-// The codings, by the names that IANA has for them.
+// The codings, by their IANA names.
 const (
 	Gzip    Coding = iota // RFC 1952
-	Deflate               // zlib, RFC 1950. What some send instead is decoded too: deflate alone, RFC 1951
+	Deflate               // zlib, RFC 1950. Raw deflate, RFC 1951, which some senders use instead, is decoded too
 	Brotli                // RFC 7932: a window of at most 16 MiB
-	Zstd                  // RFC 8878: a window of at most 8 MiB, as RFC 9659 has it
+	Zstd                  // RFC 8878: a window of at most 8 MiB, as RFC 9659 requires
 )
 
-// identity is the name of no coding at all (RFC 9110, 12.5.3).
+// identity is the name for no coding (RFC 9110, 12.5.3).
 const identity = "identity"
 
-// MaxCodings is how many codings, one over the other, a body may have.
+// MaxCodings is the number of codings that a body may have, one over the other.
 const MaxCodings = 4
 
 var names = [...]string{Gzip: "gzip", Deflate: "deflate", Brotli: "br", Zstd: "zstd"}
 
 func (c Coding) String() string { return names[c] }
 
-// ParseCodings reads the lines of content-encoding: the codings in the order in which they were applied, none for
+// ParseCodings reads the lines of content-encoding: the codings in the order in which they were applied, without
 // identity. An unknown coding is an error that lists the known ones.
 func ParseCodings(lines iter.Seq[string]) ([]Coding, error) {
 	var codings []Coding
@@ -50,7 +50,7 @@ func ParseCodings(lines iter.Seq[string]) ([]Coding, error) {
 	return codings, nil
 }
 
-// Format is the value of content-encoding for codings.
+// Format returns the value of content-encoding for codings.
 func Format(codings []Coding) string {
 	applied := make([]string, len(codings))
 	for n, coding := range codings {
@@ -68,7 +68,7 @@ func parseCoding(name string) (Coding, bool) {
 	return Gzip, strings.EqualFold(name, "x-gzip") // RFC 9110, 8.4.1.3
 }
 
-// elements are those of a header's lists, without the blanks around them and without empty ones.
+// elements yields the elements of a header's lists, trimmed, without empty ones.
 func elements(lines iter.Seq[string]) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for line := range lines {

@@ -19,13 +19,13 @@ import (
 	"pgregory.net/rapid"
 )
 
-// flusher is how others write codings: what they flush must come out.
+// flusher is another implementation's encoder: all flushed data must come out.
 type flusher interface {
 	io.WriteCloser
 	Flush() error
 }
 
-// format is a way in which bodies come.
+// format is a format of bodies.
 type format struct {
 	name    string
 	codings []contentcoding.Coding
@@ -47,15 +47,15 @@ var formats = []format{
 	{"br", []contentcoding.Coding{contentcoding.Brotli}, func(to io.Writer) flusher { return brotli.NewWriterLevel(to, 5) }},
 	{"br fast", []contentcoding.Coding{contentcoding.Brotli}, func(to io.Writer) flusher { return brotli.NewWriterLevel(to, 0) }},
 	{"zstd", []contentcoding.Coding{contentcoding.Zstd}, func(to io.Writer) flusher { return must(zstd.NewWriter(to)) }},
-	{"gzip in br", []contentcoding.Coding{contentcoding.Gzip, contentcoding.Brotli}, inside(
+	{"gzip in br", []contentcoding.Coding{contentcoding.Gzip, contentcoding.Brotli}, unexpectedEOF(
 		func(to io.Writer) flusher { return gzip.NewWriter(to) }, func(to io.Writer) flusher { return brotli.NewWriterLevel(to, 4) })},
-	{"zstd in zlib", []contentcoding.Coding{contentcoding.Zstd, contentcoding.Deflate}, inside(
+	{"zstd in zlib", []contentcoding.Coding{contentcoding.Zstd, contentcoding.Deflate}, unexpectedEOF(
 		func(to io.Writer) flusher { return must(zstd.NewWriter(to)) }, func(to io.Writer) flusher { return zlib.NewWriter(to) })},
 }
 
 type nested struct{ inner, outer flusher }
 
-func inside(inner, outer func(io.Writer) flusher) func(io.Writer) flusher {
+func unexpectedEOF(inner, outer func(io.Writer) flusher) func(io.Writer) flusher {
 	return func(to io.Writer) flusher {
 		out := outer(to)
 		return nested{inner(out), out}
@@ -83,7 +83,7 @@ func eachFormat(t *testing.T, test func(t *testing.T, f format)) {
 	}
 }
 
-// pieces gives the parts, one by one.
+// pieces returns the parts, one by one.
 func pieces(parts ...[]byte) func() ([]byte, error) {
 	return func() ([]byte, error) {
 		if len(parts) == 0 {
@@ -95,7 +95,7 @@ func pieces(parts ...[]byte) func() ([]byte, error) {
 	}
 }
 
-// decode is all that comes of the parts, and how it ends; nil: well.
+// decode returns the decoded parts, and the error; nil: success.
 func decode(codings []contentcoding.Coding, parts ...[]byte) ([]byte, error) {
 	d := contentcoding.NewDecoder(codings, pieces(parts...))
 	defer d.Close()
@@ -115,7 +115,7 @@ func decode(codings []contentcoding.Coding, parts ...[]byte) ([]byte, error) {
 	}
 }
 
-// drawText is text such as comes in bodies: some of it again and again.
+// drawText draws text like that of bodies, with repetitions.
 func drawText(t *rapid.T) []byte {
 	var text bytes.Buffer
 	words := rapid.SliceOfN(rapid.SliceOfN(rapid.Byte(), 0, 300), 1, 8).Draw(t, "words")
@@ -150,7 +150,7 @@ func TestAnyCutDecodesToTheSame(t *testing.T) {
 	})
 }
 
-func TestWhatIsFlushedComesOutBeforeMoreIsAskedFor(t *testing.T) {
+func TestFlushedDataComesOutBeforeMoreIsRequested(t *testing.T) {
 	eachFormat(t, func(t *testing.T, f format) {
 		var wire bytes.Buffer
 		w := f.writer(&wire)
@@ -202,7 +202,7 @@ func TestATruncatedBodyIsNeverComplete(t *testing.T) {
 		for cut := 1; cut < len(encoded); cut++ {
 			if got, err := decode(f.codings, encoded[:cut]); err == nil {
 				t.Fatalf("%d of %d bytes: decoded to %d, and no error", cut, len(encoded), len(got))
-			} else if told := (*contentcoding.Error)(nil); !errors.As(err, &told) {
+			} else if known := (*contentcoding.Error)(nil); !errors.As(err, &known) {
 				t.Fatalf("%d of %d bytes: expected an Error, got %v", cut, len(encoded), err)
 			}
 		}
@@ -253,7 +253,7 @@ func TestSeveralMembersAndFramesAreOneBody(t *testing.T) {
 
 func TestNoBytesAreAnEmptyBody(t *testing.T) {
 	eachFormat(t, func(t *testing.T, f format) {
-		for range 2 { // of what is used again, too
+		for range 2 { // the second time with reused decoders
 			if got, err := decode(f.codings); err != nil || len(got) != 0 {
 				t.Fatalf("got %q, %v", got, err)
 			}
@@ -266,12 +266,12 @@ func TestAnErrorOfTheSourceIsItsOwn(t *testing.T) {
 	eachFormat(t, func(t *testing.T, f format) {
 		encoded := f.encode([]byte("whole"))
 		for cut := range encoded {
-			given := false
+			read := false
 			d := contentcoding.NewDecoder(f.codings, func() ([]byte, error) {
-				if given {
+				if read {
 					return nil, gone
 				}
-				given = true
+				read = true
 				return encoded[:cut], nil
 			})
 			var err error
@@ -286,7 +286,7 @@ func TestAnErrorOfTheSourceIsItsOwn(t *testing.T) {
 	})
 }
 
-func TestWhatIsEncodedIsReadByOthers(t *testing.T) {
+func TestOtherDecodersReadTheOutput(t *testing.T) {
 	readers := map[contentcoding.Coding]func(io.Reader) io.Reader{
 		contentcoding.Gzip:    func(r io.Reader) io.Reader { return must(gzip.NewReader(r)) },
 		contentcoding.Deflate: func(r io.Reader) io.Reader { return must(zlib.NewReader(r)) },
@@ -323,19 +323,19 @@ func TestAPieceThatIsEncodedCanBeDecodedAtOnce(t *testing.T) {
 			parts := drawCuts(t, drawText(t))
 			e := contentcoding.NewEncoder(f.codings)
 			defer e.Close()
-			given := 0
+			count := 0
 			d := contentcoding.NewDecoder(f.codings, func() ([]byte, error) {
-				if given++; given > len(parts) {
+				if count++; count > len(parts) {
 					return e.Encode(nil, true), nil
 				}
-				return e.Encode(parts[given-1], false), nil
+				return e.Encode(parts[count-1], false), nil
 			})
 			defer d.Close()
 			for n, part := range parts {
 				for len(part) > 0 {
 					piece, err := d.Next()
-					if err != nil || given != n+1 || !bytes.HasPrefix(part, piece) {
-						t.Fatalf("part %d: got %d bytes, %v, with %d given", n, len(piece), err, given)
+					if err != nil || count != n+1 || !bytes.HasPrefix(part, piece) {
+						t.Fatalf("part %d: got %d bytes, %v, with %d given", n, len(piece), err, count)
 					}
 					part = part[len(piece):]
 				}
@@ -373,7 +373,7 @@ func TestCodingsAreReadFromTheirHeader(t *testing.T) {
 	}
 }
 
-func TestWhatAClientAccepts(t *testing.T) {
+func TestAcceptedCodings(t *testing.T) {
 	for _, test := range []struct {
 		accept   string
 		identity bool

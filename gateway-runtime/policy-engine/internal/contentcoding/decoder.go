@@ -7,59 +7,59 @@ import (
 	"slices"
 )
 
-// What a body may be decoded to: any size up to BombFloor; beyond that, BombRatio bytes for each of its encoded ones.
+// The limits of a decoded body: any size up to BombFloor; beyond that, BombRatio bytes for each encoded byte.
 const (
 	BombFloor = 8 << 20
 	BombRatio = 200
 )
 
-// pieceSize is the most that Decoder.Next gives at once.
+// pieceSize is the largest result of Decoder.Next.
 const pieceSize = 32 << 10
 
-// Error says what is wrong with an encoded body.
+// Error describes an invalid encoded body.
 type Error struct{ message string }
 
 func (e *Error) Error() string { return e.message }
 
-// Decoder decodes a body that is pulled from a source. Use it from one goroutine at a time, and close it.
+// Decoder decodes a body that it pulls from a source. Use it from one goroutine at a time, and close it.
 type Decoder struct {
 	source source
 	layers []*layer // in the order of decoding: the body's last coding first
-	room   *[]byte  // decoded bytes on their way out
-	err    error    // the first; Next returns it for ever
+	buffer *[]byte  // decoded bytes on their way out
+	err    error    // the first; later calls of Next return it too
 }
 
-// NewDecoder makes a decoder of what next gives, which codings were applied to in this order. After the last piece next
-// returns io.EOF; any other error of it becomes that of Next.
+// NewDecoder makes a decoder of the pieces that next returns, to which codings were applied in this order. After the
+// last piece next returns io.EOF; any other error becomes the error of Next.
 func NewDecoder(codings []Coding, next func() ([]byte, error)) *Decoder {
-	d := &Decoder{source: source{next: next}, room: rooms.Get().(*[]byte)}
+	d := &Decoder{source: source{next: next}, buffer: buffers.Get().(*[]byte)}
 	var from io.Reader = &d.source
 	for _, coding := range slices.Backward(codings) {
-		one := &layer{coding: coding, encoded: &d.source.size, decoder: pools[coding].Get().(decoder)}
-		one.decoder.reset(from)
-		d.layers = append(d.layers, one)
-		from = one
+		added := &layer{coding: coding, encoded: &d.source.size, decoder: pools[coding].Get().(decoder)}
+		added.decoder.reset(from)
+		d.layers = append(d.layers, added)
+		from = added
 	}
 	return d
 }
 
-// Next waits for the next decoded piece: never empty, and the caller's own. io.EOF follows the last one. An *Error says
-// that the body cannot be decoded, or is a bomb; any other error comes from the source.
+// Next waits for the next decoded piece: never empty, and the caller's own. io.EOF follows the last one. An *Error: the
+// body cannot be decoded, or is a bomb; any other error comes from the source.
 //
-// All that can be decoded of what the source has given is given before the source is asked for more, as far as the
-// encoder flushed it.
+// All data that can be decoded from the pieces so far, as far as the encoder flushed it, is returned before the next
+// piece is requested.
 func (d *Decoder) Next() ([]byte, error) {
 	if d.err != nil {
 		return nil, d.err
 	}
 	last := d.layers[len(d.layers)-1]
 	for {
-		n, err := last.Read(*d.room)
+		n, err := last.Read(*d.buffer)
 		if err != nil {
 			d.err = d.cause(err)
 		}
 		if n > 0 {
-			return slices.Clone((*d.room)[:n]), nil
+			return slices.Clone((*d.buffer)[:n]), nil
 		}
 		if err != nil {
 			return nil, d.err
@@ -67,43 +67,43 @@ func (d *Decoder) Next() ([]byte, error) {
 	}
 }
 
-// cause is what Next says of a layer's error.
+// cause turns a layer's error into the error of Next.
 func (d *Decoder) cause(err error) error {
 	switch {
-	case d.source.err != nil && d.source.err != io.EOF: //nolint:errorlint // it is compared where it was made
+	case d.source.err != nil && d.source.err != io.EOF: //nolint:errorlint // the source returns io.EOF itself
 		return d.source.err
-	case d.source.size == 0: // the encoding of nothing, to many that write it
+	case d.source.size == 0: // many senders encode an empty body as no bytes
 		return io.EOF
 	}
 	return err
 }
 
-// Held is about how many bytes of memory the decoder takes.
+// Held is the approximate memory of the decoder, in bytes.
 func (d *Decoder) Held() int64 {
 	held := int64(pieceSize)
-	for _, one := range d.layers {
-		held += min(windows[one.coding], one.decoded) + fixedSize
+	for _, layer := range d.layers {
+		held += min(windows[layer.coding], layer.decoded) + fixedSize
 	}
 	return held
 }
 
-// Close gives back what decoders share. Next is not called after it.
+// Close returns the shared buffers and decoders. Next must not be called after it.
 func (d *Decoder) Close() {
-	for _, one := range d.layers {
-		one.decoder.reset(nil)
-		pools[one.coding].Put(one.decoder)
+	for _, layer := range d.layers {
+		layer.decoder.reset(nil)
+		pools[layer.coding].Put(layer.decoder)
 	}
-	if d.room != nil {
-		rooms.Put(d.room)
+	if d.buffer != nil {
+		buffers.Put(d.buffer)
 	}
-	d.layers, d.room = nil, nil
+	d.layers, d.buffer = nil, nil
 }
 
-// source is the encoded body as a reader. It reads a piece when the one before it is used up.
+// source is the encoded body as a reader. It requests a piece when the one before is used up.
 type source struct {
 	next  func() ([]byte, error)
 	piece []byte
-	size  int64 // bytes that have come
+	size  int64 // bytes received
 	err   error
 }
 
@@ -120,7 +120,7 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// layer takes one coding off, and counts.
+// layer removes one coding, and counts.
 type layer struct {
 	coding  Coding
 	decoder decoder
@@ -133,9 +133,9 @@ func (l *layer) Read(p []byte) (int, error) {
 	if l.decoded += int64(n); l.decoded > BombFloor && l.decoded/BombRatio > *l.encoded {
 		return 0, &Error{fmt.Sprintf("%s: expected at most %d times its encoded size beyond %d bytes, got more", l.coding, BombRatio, BombFloor)}
 	}
-	var told *Error
+	var known *Error
 	switch {
-	case err == nil, err == io.EOF, errors.As(err, &told): //nolint:errorlint // readers return io.EOF itself
+	case err == nil, err == io.EOF, errors.As(err, &known): //nolint:errorlint // readers return io.EOF itself
 		return n, err
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return n, &Error{fmt.Sprintf("%s: expected more, got the end", l.coding)}

@@ -13,23 +13,23 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// decoder takes one coding off. It reads no more than it needs for what it gives, returns what it has rather than wait,
-// and is used again after reset; reset(nil) lets go of what it reads from.
+// decoder removes one coding. It reads no more than it needs for its output, returns what it has rather than wait, and
+// is reused after reset; reset(nil) drops the reference to its source.
 type decoder interface {
 	io.Reader
 	reset(from io.Reader)
 }
 
-// maxZstdWindow is that of the coding zstd (RFC 9659); the format has larger ones.
+// maxZstdWindow is the limit of the coding zstd (RFC 9659); the format has larger windows.
 const maxZstdWindow = 8 << 20
 
-// windows is how far each coding may refer back, which is what its decoder holds.
+// windows is the distance of each coding's back references, which its decoder holds.
 var windows = [...]int64{Gzip: 32 << 10, Deflate: 32 << 10, Brotli: 16 << 20, Zstd: maxZstdWindow}
 
-// fixedSize is what a decoder takes beside its window: tables and what is read ahead.
+// fixedSize is the memory of a decoder besides its window: tables and read-ahead.
 const fixedSize = 64 << 10
 
-var rooms = sync.Pool{New: func() any { room := make([]byte, pieceSize); return &room }}
+var buffers = sync.Pool{New: func() any { room := make([]byte, pieceSize); return &room }}
 
 var pools = [...]*sync.Pool{
 	Gzip:    {New: func() any { return &gzipDecoder{in: bufio.NewReader(nil)} }},
@@ -40,8 +40,8 @@ var pools = [...]*sync.Pool{
 
 var errTrailing = errors.New("expected the end, got more bytes")
 
-// gzipDecoder decodes members, one after the other (RFC 1952, 2.2). What a member has is given before the next one is
-// waited for.
+// gzipDecoder decodes members, one after the other (RFC 1952, 2.2). It returns a member's data before it waits for the
+// next member.
 type gzipDecoder struct {
 	in     *bufio.Reader
 	member gzip.Reader
@@ -61,7 +61,7 @@ func (d *gzipDecoder) Read(p []byte) (int, error) {
 			}
 		}
 		n, err := d.member.Read(p)
-		if d.inside = err != io.EOF; !d.inside { //nolint:errorlint // it returns io.EOF itself
+		if d.inside = err != io.EOF; !d.inside { //nolint:errorlint // the reader returns io.EOF itself
 			err = nil
 		}
 		if n > 0 || err != nil {
@@ -75,17 +75,17 @@ func (d *gzipDecoder) begin() error {
 		return err
 	}
 	if err := d.member.Reset(d.in); err != nil {
-		return inside(err)
+		return unexpectedEOF(err)
 	}
 	d.member.Multistream(false)
 	d.inside = true
 	return nil
 }
 
-// deflateDecoder decodes zlib, or deflate alone where there is no header of zlib.
+// deflateDecoder decodes zlib, or raw deflate if there is no header of zlib.
 type deflateDecoder struct {
 	in        *bufio.Reader
-	zlib, raw io.ReadCloser // made when they are needed first
+	zlib, raw io.ReadCloser // made when first needed
 	current   io.Reader
 	ended     bool
 }
@@ -97,15 +97,15 @@ func (d *deflateDecoder) reset(from io.Reader) {
 
 func (d *deflateDecoder) Read(p []byte) (int, error) {
 	if d.ended {
-		return 0, atEnd(d.in)
+		return 0, checkEnd(d.in)
 	}
 	if d.current == nil {
 		if err := d.begin(); err != nil {
-			return 0, inside(err)
+			return 0, unexpectedEOF(err)
 		}
 	}
 	n, err := d.current.Read(p)
-	if err == io.EOF { //nolint:errorlint // it returns io.EOF itself
+	if err == io.EOF { //nolint:errorlint // the reader returns io.EOF itself
 		d.ended = true
 		return n, nil
 	}
@@ -138,7 +138,7 @@ func isZlib(header []byte) bool {
 }
 
 type brotliDecoder struct {
-	reader *brotli.Reader // made when it is needed first
+	reader *brotli.Reader // made when first needed
 }
 
 func (d *brotliDecoder) reset(from io.Reader) {
@@ -152,7 +152,7 @@ func (d *brotliDecoder) reset(from io.Reader) {
 func (d *brotliDecoder) Read(p []byte) (int, error) { return d.reader.Read(p) }
 
 type zstdDecoder struct {
-	reader *zstd.Decoder // made when it is needed first
+	reader *zstd.Decoder // made when first needed
 	err    error
 }
 
@@ -172,16 +172,16 @@ func (d *zstdDecoder) Read(p []byte) (int, error) {
 	return d.reader.Read(p)
 }
 
-// inside is the error of a reader in the middle of something: its end is a surprise.
-func inside(err error) error {
+// unexpectedEOF converts the error of a reader in the middle of a stream, where an end is unexpected.
+func unexpectedEOF(err error) error {
 	if err == io.EOF { //nolint:errorlint // readers return io.EOF itself
 		return io.ErrUnexpectedEOF
 	}
 	return err
 }
 
-// atEnd is io.EOF, unless there is more to read.
-func atEnd(in *bufio.Reader) error {
+// checkEnd returns io.EOF, unless there is more to read.
+func checkEnd(in *bufio.Reader) error {
 	if _, err := in.Peek(1); err != nil {
 		return err
 	}

@@ -26,28 +26,28 @@ type writer interface {
 	Reset(to io.Writer)
 }
 
-// Levels are those at which a body costs about what its decoding costs; see docs/decisions/0038.
+// The levels at which encoding a body costs about as much as decoding it; see docs/decisions/0038.
 const (
 	gzipLevel    = gzip.BestSpeed
 	brotliLevel  = 1
-	brotliWindow = 18 // 2 to the power of it: 256 KiB
+	brotliWindow = 18 // 2^18 bytes: 256 KiB
 	zstdWindow   = 256 << 10
 )
 
 var writers = [...]*sync.Pool{
-	Gzip:    {New: func() any { return made(gzip.NewWriterLevel(nil, gzipLevel)) }},
-	Deflate: {New: func() any { return made(zlib.NewWriterLevel(nil, gzipLevel)) }},
+	Gzip:    {New: func() any { return mustMake(gzip.NewWriterLevel(nil, gzipLevel)) }},
+	Deflate: {New: func() any { return mustMake(zlib.NewWriterLevel(nil, gzipLevel)) }},
 	Brotli: {New: func() any {
 		return brotli.NewWriterOptions(nil, brotli.WriterOptions{Quality: brotliLevel, LGWin: brotliWindow})
 	}},
 	Zstd: {New: func() any {
-		return made(zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
+		return mustMake(zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
 			zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(zstdWindow), zstd.WithZeroFrames(true)))
 	}},
 }
 
-// made is a writer of settings that do not vary: they are right, or every test fails.
-func made(w writer, err error) writer {
+// mustMake returns a writer with constant settings: an error is a bug that every test would find.
+func mustMake(w writer, err error) writer {
 	if err != nil {
 		panic(err)
 	}
@@ -66,8 +66,8 @@ func NewEncoder(codings []Coding) *Encoder {
 	return e
 }
 
-// Encode encodes the next piece. What it returns is the caller's own, and decodes to all that has come; after the last
-// piece it is the end of the body.
+// Encode encodes the next piece. The result is the caller's own, and decodes to everything so far; after the last piece
+// it is the end of the body.
 func (e *Encoder) Encode(piece []byte, last bool) []byte {
 	var err error
 	if len(piece) > 0 {
@@ -81,14 +81,14 @@ func (e *Encoder) Encode(piece []byte, last bool) []byte {
 		}
 	}
 	if err != nil {
-		panic(err) // it is written to memory, by settings that do not vary
+		panic(err) // writes to memory with constant settings do not fail
 	}
 	encoded := bytes.Clone(e.out.Bytes())
 	e.out.Reset()
 	return encoded
 }
 
-// Close gives back what encoders share. Encode is not called after it.
+// Close returns the shared writers. Encode must not be called after it.
 func (e *Encoder) Close() {
 	for n, w := range e.writers {
 		w.Reset(io.Discard)

@@ -9,12 +9,12 @@ import (
 	"gatewright.dev/policy-engine/internal/contentcoding"
 )
 
-// FuzzDecoder: any bytes, in pieces of any size, end in the same way and with the same bytes as at once, and what fails
-// is an Error. What they decode to, encoded again, is the same.
+// FuzzDecoder: any bytes, in pieces of any size, end in the same way and decode to the same as in one piece, and
+// failures are an Error. Decoded bytes, encoded again, decode to the same.
 func FuzzDecoder(f *testing.F) {
-	for n, one := range formats {
-		f.Add(one.encode([]byte("some text, some text")), uint8(n), uint8(3))
-		f.Add(one.encode(bytes.Repeat([]byte{0}, 100_000)), uint8(n), uint8(200))
+	for n, format := range formats {
+		f.Add(format.encode([]byte("some text, some text")), uint8(n), uint8(3))
+		f.Add(format.encode(bytes.Repeat([]byte{0}, 100_000)), uint8(n), uint8(200))
 	}
 	f.Fuzz(func(t *testing.T, encoded []byte, which, size uint8) {
 		codings := formats[int(which)%len(formats)].codings
@@ -24,7 +24,7 @@ func FuzzDecoder(f *testing.F) {
 			t.Fatalf("at once %v, in pieces %v", wholeErr, cutErr)
 		}
 		if wholeErr != nil {
-			if told := (*contentcoding.Error)(nil); !errors.As(wholeErr, &told) {
+			if known := (*contentcoding.Error)(nil); !errors.As(wholeErr, &known) {
 				t.Fatalf("expected an Error, got %v", wholeErr)
 			}
 			return

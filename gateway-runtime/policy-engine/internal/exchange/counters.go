@@ -8,21 +8,21 @@ import (
 	"gatewright.dev/policy-engine/internal/chain"
 )
 
-// Counters is the Observer that counts, and logs what fails, each failure once. What it counts is read as JSON and as
-// metrics; durations it tells its Meter.
+// Counters is an Observer that counts, and logs each failure once. Its counts are read as JSON and as metrics;
+// durations go to its Meter.
 type Counters struct {
 	log   *slog.Logger
-	meter atomic.Pointer[metering] // nil: there is none
+	meter atomic.Pointer[metering] // nil: none
 
 	began, unknownChain atomic.Uint64
 
 	executions table[*executionCounter]
 	operations table[*exchangeCounter]
 	identities identities
-	gone       [3]uint64 // exchanges, as chain.Result, of counters that were dropped; the table's mutex guards it
+	dropped    [3]uint64 // exchanges of dropped counters, by chain.Result; the table's mutex guards it
 }
 
-// NewCounters makes counters that are all zero.
+// NewCounters makes counters that start at zero.
 func NewCounters(log *slog.Logger) *Counters { return &Counters{log: log} }
 
 // Stats are the counters of exchanges since the start.
@@ -30,28 +30,28 @@ type Stats struct {
 	Exchanges    uint64 `json:"exchanges"`
 	Active       int64  `json:"active"`
 	UnknownChain uint64 `json:"unknownChain"` // answered 503
-	Cancelled    uint64 `json:"cancelled"`    // the client went away
-	Failed       uint64 `json:"failed"`       // ended with an error: a fault of the engine's or the proxy's
+	Cancelled    uint64 `json:"cancelled"`    // the client or the proxy went away
+	Failed       uint64 `json:"failed"`       // ended with an error: a fault of the engine or the proxy
 }
 
 // Stats reads the counters of exchanges.
 func (c *Counters) Stats() Stats {
 	c.operations.mutex.Lock()
-	ended := c.gone
-	for one := range c.operations.all {
+	ended := c.dropped
+	for counter := range c.operations.all {
 		for n := range ended {
-			ended[n] += one.results[n].Load()
+			ended[n] += counter.results[n].Load()
 		}
 	}
 	c.operations.mutex.Unlock()
-	began := c.began.Load() // read last: none has ended that is not among them
+	began := c.began.Load() // read last, so that every ended exchange is included
 	return Stats{
 		Exchanges: began, Active: int64(began - ended[chain.Completed] - ended[chain.Cancelled] - ended[chain.Failed]),
 		UnknownChain: c.unknownChain.Load(), Cancelled: ended[chain.Cancelled], Failed: ended[chain.Failed],
 	}
 }
 
-// APIRemoved drops the counters of an API: those that no chain uses at once, the others with their last chain.
+// APIRemoved drops the counters of an API: unused ones at once, the others with their last chain.
 func (c *Counters) APIRemoved(api string) {
 	c.executions.removeAPI(api)
 	c.operations.removeAPI(api)
@@ -60,10 +60,10 @@ func (c *Counters) APIRemoved(api string) {
 
 // ---------------------------------------------------------------- Observer
 
-// ExchangeBegan counts.
+// ExchangeBegan counts an exchange.
 func (c *Counters) ExchangeBegan() { c.began.Add(1) }
 
-// ChainUnknown counts and logs.
+// ChainUnknown counts and logs the request.
 func (c *Counters) ChainUnknown(unknown UnknownChain) {
 	c.unknownChain.Add(1)
 	c.log.Error("unknown chain", "requestId", unknown.RequestID, "chain", unknown.ChainID, "route", unknown.Route)
@@ -76,13 +76,13 @@ func (c *Counters) ExchangeEnded(exchange Exchange) {
 	}
 }
 
-// MessageRefused logs.
+// MessageRefused logs the refusal.
 func (c *Counters) MessageRefused(refused chain.RefusedMessage) {
 	c.log.Warn(refused.Phase+" refused", "requestId", refused.RequestID, "reason", refused.Reason, "phase", refused.Phase,
 		"api", refused.API, "operation", refused.Operation)
 }
 
-// logFailure logs a failure that is not in the log already: there it is only for debugging.
+// logFailure logs a failure. One that its process has logged already is for debugging only.
 func logFailure(log *slog.Logger, labels chain.Labels, execution chain.Execution) {
 	failure, level, message := execution.Failure, slog.LevelError, "policy failed"
 	if labels.Shadow {

@@ -21,17 +21,17 @@ func labels(policy, api, operation string) chain.Labels {
 	return chain.Labels{Policy: policy, API: api, Operation: operation}
 }
 
-// execute lets one execution of a chain pass by.
+// execute runs one execution of a chain.
 func execute(observer chain.ExecutionObserver, execution chain.Execution) {
 	observer.Began()
 	observer.Ended(execution)
 }
 
-// counted is how many executions each counter has seen, in order.
+// counted returns the number of executions of each counter, in order.
 func counted(c *exchange.Counters) []string {
 	all := []string{}
-	for _, one := range c.ExecutionStats() {
-		all = append(all, fmt.Sprintf("%s %s %s %d", one.Policy, one.API, one.Operation, one.Executions))
+	for _, counter := range c.ExecutionStats() {
+		all = append(all, fmt.Sprintf("%s %s %s %d", counter.Policy, counter.API, counter.Operation, counter.Executions))
 	}
 	return all
 }
@@ -45,13 +45,13 @@ func expectCounted(t *testing.T, c *exchange.Counters, want ...string) {
 
 func TestExecutionsAreCounted(t *testing.T) {
 	c := quietCounters()
-	one := c.Executions(labels("p:v1.0.0", "orders", "GET /"))
-	execute(one, chain.Execution{Duration: 250 * time.Millisecond})
-	execute(one, chain.Execution{Duration: 250 * time.Millisecond, Failure: v1alpha.Failf(v1alpha.ClassTimeout, "late"), Continued: true})
-	execute(one, chain.Execution{Failure: v1alpha.Failf(v1alpha.ClassBadBody, "br")})
-	execute(one, chain.Execution{Cancelled: true})
-	one.Began()
-	one.Skipped()
+	counter := c.Executions(labels("p:v1.0.0", "orders", "GET /"))
+	execute(counter, chain.Execution{Duration: 250 * time.Millisecond})
+	execute(counter, chain.Execution{Duration: 250 * time.Millisecond, Failure: v1alpha.Failf(v1alpha.ClassTimeout, "late"), Continued: true})
+	execute(counter, chain.Execution{Failure: v1alpha.Failf(v1alpha.ClassBadBody, "br")})
+	execute(counter, chain.Execution{Cancelled: true})
+	counter.Began()
+	counter.Skipped()
 	want := []exchange.ExecutionStats{{
 		Policy: "p:v1.0.0", API: "orders", Operation: "GET /", Executions: 5, Continued: 1, Cancelled: 1, Active: 1, Seconds: 0.5, Skipped: 1,
 		Failures: map[v1alpha.FailureClass]uint64{v1alpha.ClassTimeout: 1, v1alpha.ClassBadBody: 1},
@@ -63,9 +63,9 @@ func TestExecutionsAreCounted(t *testing.T) {
 
 func TestEveryClassIsCounted(t *testing.T) {
 	c := quietCounters()
-	one := c.Executions(labels("p", "a", "o"))
+	counter := c.Executions(labels("p", "a", "o"))
 	for _, class := range v1alpha.FailureClasses {
-		execute(one, chain.Execution{Failure: v1alpha.Failf(class, "…")})
+		execute(counter, chain.Execution{Failure: v1alpha.Failf(class, "…")})
 	}
 	if got := c.ExecutionStats()[0].Failures; len(got) != len(v1alpha.FailureClasses) {
 		t.Errorf("expected all classes, got %v", got)
@@ -91,8 +91,8 @@ func TestCountersOutliveAnEdit(t *testing.T) {
 func TestCountersGoWithTheirAPI(t *testing.T) {
 	c := quietCounters()
 	open, idle, other := c.Executions(labels("p", "a", "open")), c.Executions(labels("p", "a", "idle")), c.Executions(labels("p", "b", "other"))
-	for _, one := range []chain.ExecutionObserver{open, idle, other} {
-		execute(one, chain.Execution{})
+	for _, counter := range []chain.ExecutionObserver{open, idle, other} {
+		execute(counter, chain.Execution{})
 	}
 	idle.Close()
 	c.APIRemoved("a")
@@ -105,21 +105,21 @@ func TestCountersGoWithTheirAPI(t *testing.T) {
 	expectCounted(t, c, "p b other 1")
 }
 
-func TestCountersThatNothingWasCountedInGoWithTheirChain(t *testing.T) {
+func TestEmptyCountersGoWithTheirChain(t *testing.T) {
 	c := quietCounters()
 	c.Executions(labels("p", "a", "o")).Close()
 	expectCounted(t, c)
 }
 
-// TestCountersOfWhatEditsTookAwayAreBounded: those that nobody uses for longest go first.
-func TestCountersOfWhatEditsTookAwayAreBounded(t *testing.T) {
+// TestCountersOfRemovedOperationsAreBounded: the longest unused go first.
+func TestCountersOfRemovedOperationsAreBounded(t *testing.T) {
 	c := quietCounters()
 	used := c.Executions(labels("used", "a", "o"))
 	execute(used, chain.Execution{})
 	for n := range 1500 {
-		one := c.Executions(labels(fmt.Sprintf("p%04d", n), "a", "o"))
-		execute(one, chain.Execution{})
-		one.Close()
+		counter := c.Executions(labels(fmt.Sprintf("p%04d", n), "a", "o"))
+		execute(counter, chain.Execution{})
+		counter.Close()
 	}
 	got := counted(c)
 	if len(got) != 1001 || got[0] != "p0500 a o 1" || got[len(got)-1] != "used a o 1" {
@@ -135,8 +135,8 @@ func TestCountersOfWhatEditsTookAwayAreBounded(t *testing.T) {
 }
 
 func TestAnExecutionCostsNoAllocation(t *testing.T) {
-	one := quietCounters().Executions(labels("p", "a", "o"))
-	if got := testing.AllocsPerRun(1000, func() { execute(one, chain.Execution{RequestID: "id", Phase: chain.PhaseRequest, Duration: 1}) }); got != 0 {
+	counter := quietCounters().Executions(labels("p", "a", "o"))
+	if got := testing.AllocsPerRun(1000, func() { execute(counter, chain.Execution{RequestID: "id", Phase: chain.PhaseRequest, Duration: 1}) }); got != 0 {
 		t.Errorf("expected none, got %v", got)
 	}
 }
@@ -193,9 +193,9 @@ func TestShadowsAreCountedApart(t *testing.T) {
 }
 
 func BenchmarkExecution(b *testing.B) {
-	one := quietCounters().Executions(labels("p", "a", "o"))
+	counter := quietCounters().Executions(labels("p", "a", "o"))
 	b.ReportAllocs()
 	for b.Loop() {
-		execute(one, chain.Execution{RequestID: "id", Phase: chain.PhaseRequest, Duration: 1})
+		execute(counter, chain.Execution{RequestID: "id", Phase: chain.PhaseRequest, Duration: 1})
 	}
 }

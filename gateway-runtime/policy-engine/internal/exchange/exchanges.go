@@ -7,63 +7,63 @@ import (
 	"gatewright.dev/policy-engine/internal/chain"
 )
 
-// exchangeCounter counts the exchanges of one operation that have ended, or, with no labels, those without a chain.
+// exchangeCounter counts the ended exchanges of one operation, or, without labels, those without a chain.
 type exchangeCounter struct {
 	place
 	counters *Counters
 
-	results [3]atomic.Uint64 // as chain.Result
-	bytes   [2]atomic.Uint64 // as chain.Direction
-	told    atomic.Pointer[exchangeMetering]
+	results [3]atomic.Uint64 // by chain.Result
+	bytes   [2]atomic.Uint64 // by chain.Direction
+	meter   atomic.Pointer[exchangeMetering]
 }
 
-// exchangeMetering is what a meter has made.
+// exchangeMetering is an operation's meter, and the Meter that made it.
 type exchangeMetering struct {
 	OperationMeter
-	of *metering
+	maker *metering
 }
 
-// Exchanges returns the counter of these labels, which goes on from where it stands.
+// Exchanges returns the counter with these labels, which continues its counts.
 func (c *Counters) Exchanges(labels chain.Labels) chain.ExchangeObserver {
 	return c.operations.open(labels, func() *exchangeCounter { return &exchangeCounter{counters: c} })
 }
 
-// BodyRead counts.
+// BodyRead counts the bytes.
 func (e *exchangeCounter) BodyRead(direction chain.Direction, bytes int) {
 	e.bytes[direction].Add(uint64(bytes))
 }
 
-// Identified counts.
+// Identified counts the identity's method.
 func (e *exchangeCounter) Identified(method string) { e.counters.identities.add(e.labels.API, method) }
 
-// Ended counts, and tells the meter.
+// Ended counts the exchange, and passes its duration to the meter.
 func (e *exchangeCounter) Ended(result chain.Result, duration time.Duration) {
 	e.results[result].Add(1)
 	if meter := e.counters.meter.Load(); meter != nil {
-		told := e.told.Load()
-		if told == nil || told.of != meter {
-			told = e.introduce(meter)
+		operationMeter := e.meter.Load()
+		if operationMeter == nil || operationMeter.maker != meter {
+			operationMeter = e.newMeter(meter)
 		}
-		told.Observe(duration)
+		operationMeter.Observe(duration)
 	}
 }
 
-// Close says that one chain less uses the counter.
+// Close ends a chain's use of the counter.
 func (e *exchangeCounter) Close() { e.counters.operations.close(e) }
 
-func (e *exchangeCounter) counted() bool { return e.counts() != OperationCounts{} }
+func (e *exchangeCounter) hasCounts() bool { return e.counts() != OperationCounts{} }
 
-// dropped has the totals keep what was counted, and tells the meter.
-func (e *exchangeCounter) dropped() {
+// onDrop adds the counts to the totals, and closes the meter.
+func (e *exchangeCounter) onDrop() {
 	if e.removed {
 		e.counters.identities.remove(e.labels.API)
 	}
 	counts := e.counts()
 	for n, count := range counts.Results {
-		e.counters.gone[n] += count
+		e.counters.dropped[n] += count
 	}
-	if told := e.told.Load(); told != nil && told.of == e.counters.meter.Load() {
-		told.Close(counts)
+	if meter := e.meter.Load(); meter != nil && meter.maker == e.counters.meter.Load() {
+		meter.Close(counts)
 	}
 }
 
@@ -77,14 +77,14 @@ func (e *exchangeCounter) counts() (counts OperationCounts) {
 	return counts
 }
 
-// introduce asks the meter for what is told of the operation.
-func (e *exchangeCounter) introduce(meter *metering) *exchangeMetering {
+// newMeter creates the meter of the operation.
+func (e *exchangeCounter) newMeter(meter *metering) *exchangeMetering {
 	e.counters.operations.mutex.Lock()
 	defer e.counters.operations.mutex.Unlock()
-	if told := e.told.Load(); told != nil && told.of == meter {
-		return told
+	if existing := e.meter.Load(); existing != nil && existing.maker == meter {
+		return existing
 	}
-	told := &exchangeMetering{meter.Exchanges(e.labels), meter}
-	e.told.Store(told)
-	return told
+	created := &exchangeMetering{meter.Exchanges(e.labels), meter}
+	e.meter.Store(created)
+	return created
 }

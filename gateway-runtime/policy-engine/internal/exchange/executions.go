@@ -16,15 +16,15 @@ type ExecutionStats struct {
 	API        string                          `json:"api"`
 	Operation  string                          `json:"operation"` // "GET /{id}"
 	Executions uint64                          `json:"executions"`
-	Failures   map[v1alpha.FailureClass]uint64 `json:"failures"`  // by class; classes without a failure are left out
+	Failures   map[v1alpha.FailureClass]uint64 `json:"failures"`  // by class; classes without failures are left out
 	Continued  uint64                          `json:"continued"` // failures after which onError: continue let the exchange go on
-	Cancelled  uint64                          `json:"cancelled"` // executions whose exchange ended before their action counted
-	Skipped    uint64                          `json:"skipped"`   // exchanges to which the policy did not apply; none of the executions
+	Cancelled  uint64                          `json:"cancelled"` // executions whose exchange ended before their action took effect
+	Skipped    uint64                          `json:"skipped"`   // exchanges to which the policy did not apply; not included in executions
 	Active     int64                           `json:"active"`    // executions under way
-	Seconds    float64                         `json:"seconds"`   // that executions which have ended took, all together
+	Seconds    float64                         `json:"seconds"`   // total duration of ended executions
 }
 
-// Outcomes are how an execution may end: well, cancelled, or with a failure of a class.
+// Outcomes are the ways in which an execution ends: successfully, cancelled, or with a failure of a class.
 var Outcomes = [...]string{
 	"ok", "cancelled", string(v1alpha.ClassTimeout), string(v1alpha.ClassOverloaded), string(v1alpha.ClassUnavailable),
 	string(v1alpha.ClassCrashed), string(v1alpha.ClassException), string(v1alpha.ClassBadAction),
@@ -34,10 +34,10 @@ var Outcomes = [...]string{
 const (
 	outcomeOK = iota
 	outcomeCancelled
-	outcomeFailed // the first class
+	outcomeFailed // the first failure class
 )
 
-// Phases are those in which executions are counted apart.
+// Phases are the phases whose executions are counted separately.
 var Phases = [...]string{chain.PhaseRequest, chain.PhaseResponse, chain.PhaseRequestStream, chain.PhaseResponseStream}
 
 // ShadowStats are the counters of one policy's shadow attachments in one operation of an API, since it first ran there.
@@ -45,17 +45,17 @@ type ShadowStats struct {
 	Policy    string            `json:"policy"` // name:version
 	API       string            `json:"api"`
 	Operation string            `json:"operation"` // "GET /{id}"
-	Outcomes  map[string]uint64 `json:"outcomes"`  // executions by chain.ShadowOutcomes; those that there were none of are left out
-	Seconds   float64           `json:"seconds"`   // that they took, all together
+	Outcomes  map[string]uint64 `json:"outcomes"`  // executions by chain.ShadowOutcomes; outcomes without executions are left out
+	Seconds   float64           `json:"seconds"`   // their total duration
 }
 
 // ShadowStats reads the counters of shadow attachments, by policy, API and operation.
 func (c *Counters) ShadowStats() []ShadowStats {
 	all := []ShadowStats{}
 	c.executions.mutex.Lock()
-	for one := range c.executions.all {
-		if one.labels.Shadow {
-			all = append(all, one.shadowStats())
+	for counter := range c.executions.all {
+		if counter.labels.Shadow {
+			all = append(all, counter.shadowStats())
 		}
 	}
 	c.executions.mutex.Unlock()
@@ -65,13 +65,13 @@ func (c *Counters) ShadowStats() []ShadowStats {
 	return all
 }
 
-// ExecutionStats reads the counters, by policy, API and operation. Those of shadow attachments are not among them.
+// ExecutionStats reads the counters, by policy, API and operation, without those of shadow attachments.
 func (c *Counters) ExecutionStats() []ExecutionStats {
 	all := []ExecutionStats{}
 	c.executions.mutex.Lock()
-	for one := range c.executions.all {
-		if !one.labels.Shadow {
-			all = append(all, one.stats())
+	for counter := range c.executions.all {
+		if !counter.labels.Shadow {
+			all = append(all, counter.stats())
 		}
 	}
 	c.executions.mutex.Unlock()
@@ -87,52 +87,52 @@ type executionCounter struct {
 	counters *Counters
 
 	began  atomic.Uint64
-	phases [len(Phases)]atomic.Pointer[phaseCounter] // as Phases; nil: none has ended there
+	phases [len(Phases)]atomic.Pointer[phaseCounter] // by Phases; nil: no execution has ended there
 }
 
-// phaseCounter counts those that have ended in one phase.
+// phaseCounter counts the ended executions of one phase.
 type phaseCounter struct {
-	outcomes    [len(Outcomes)]atomic.Uint64 // as Outcomes; of shadow attachments as chain.ShadowOutcomes
+	outcomes    [len(Outcomes)]atomic.Uint64 // by Outcomes; of shadow attachments by chain.ShadowOutcomes
 	continued   atomic.Uint64
 	skipped     atomic.Uint64
 	nanoseconds atomic.Int64
-	told        atomic.Pointer[executionMetering]
+	meter       atomic.Pointer[executionMetering]
 }
 
-// executionMetering is what a meter has made.
+// executionMetering is a phase's meter, and the Meter that made it.
 type executionMetering struct {
 	ExecutionMeter
-	of *metering
+	maker *metering
 }
 
-// Executions returns the counter of these labels, which goes on from where it stands.
+// Executions returns the counter with these labels, which continues its counts.
 func (c *Counters) Executions(labels chain.Labels) chain.ExecutionObserver {
 	return c.executions.open(labels, func() *executionCounter { return &executionCounter{counters: c} })
 }
 
-func (e *executionCounter) counted() bool {
+func (e *executionCounter) hasCounts() bool {
 	phase := e.phases[0].Load()
 	return e.began.Load() > 0 || phase != nil && phase.skipped.Load() > 0
 }
 
-// dropped tells the meter, which goes on with what was counted where others are counted with it.
-func (e *executionCounter) dropped() {
+// onDrop closes the meters, which keep the counts if they sum several policies.
+func (e *executionCounter) onDrop() {
 	current := e.counters.meter.Load()
 	for n := range e.phases {
 		phase := e.phases[n].Load()
-		if told := phase.meteredBy(current); told != nil {
-			told.Close(phase.counts())
+		if meter := phase.meteredBy(current); meter != nil {
+			meter.Close(phase.counts())
 		}
 	}
 }
 
-// meteredBy is what a meter has made for the phase; nil: it has not been asked.
+// meteredBy returns the phase's meter if meter has made it; nil: it has not.
 func (p *phaseCounter) meteredBy(meter *metering) ExecutionMeter {
 	if p == nil {
 		return nil
 	}
-	if told := p.told.Load(); told != nil && told.of == meter {
-		return told.ExecutionMeter
+	if existing := p.meter.Load(); existing != nil && existing.maker == meter {
+		return existing.ExecutionMeter
 	}
 	return nil
 }
@@ -166,7 +166,7 @@ func (e *executionCounter) stats() ExecutionStats {
 		stats.Cancelled += counts.Outcomes[outcomeCancelled]
 		stats.Seconds += time.Duration(phase.nanoseconds.Load()).Seconds()
 	}
-	stats.Executions = e.began.Load() // read last: none has ended that is not among them
+	stats.Executions = e.began.Load() // read last, so that every ended execution is included
 	stats.Active = int64(stats.Executions - ended)
 	return stats
 }
@@ -191,10 +191,10 @@ func (e *executionCounter) shadowStats() ShadowStats {
 
 // ---------------------------------------------------------------- chain.ExecutionObserver
 
-// Began counts.
+// Began counts an execution.
 func (e *executionCounter) Began() { e.began.Add(1) }
 
-// Ended counts, tells the meter, and logs a failure.
+// Ended counts the execution, passes its duration to the meter, and logs a failure.
 func (e *executionCounter) Ended(execution chain.Execution) {
 	phase := e.phase(execution.Phase)
 	phase.nanoseconds.Add(int64(execution.Duration))
@@ -205,37 +205,37 @@ func (e *executionCounter) Ended(execution chain.Execution) {
 	if execution.Shadow == chain.ShadowSkipped {
 		return
 	}
-	if told := e.metered(phase, execution.Phase); told != nil {
-		told.Observe(execution.Duration, execution.Work, execution.Remote)
+	if meter := e.phaseMeter(phase, execution.Phase); meter != nil {
+		meter.Observe(execution.Duration, execution.Work, execution.Remote)
 	}
 	if execution.Failure != nil {
 		logFailure(e.counters.log, e.labels, execution)
 	}
 }
 
-// metered is what the meter of now has made for the phase; nil: there is none.
-func (e *executionCounter) metered(phase *phaseCounter, name string) *executionMetering {
+// phaseMeter returns the phase's meter, made by the present Meter; nil: there is none.
+func (e *executionCounter) phaseMeter(phase *phaseCounter, name string) *executionMetering {
 	meter := e.counters.meter.Load()
 	if meter == nil {
 		return nil
 	}
-	if told := phase.told.Load(); told != nil && told.of == meter {
-		return told
+	if existing := phase.meter.Load(); existing != nil && existing.maker == meter {
+		return existing
 	}
-	return e.introduce(phase, meter, name)
+	return e.newMeter(phase, meter, name)
 }
 
-// Skipped counts, in the request phase.
+// Skipped counts an exchange, in the request phase.
 func (e *executionCounter) Skipped() {
 	phase := e.phase(chain.PhaseRequest)
 	phase.skipped.Add(1)
-	e.metered(phase, chain.PhaseRequest)
+	e.phaseMeter(phase, chain.PhaseRequest)
 }
 
-// Close says that one chain less uses the counter.
+// Close ends a chain's use of the counter.
 func (e *executionCounter) Close() { e.counters.executions.close(e) }
 
-// outcomeOf is the place of an execution's outcome among Outcomes, or chain.ShadowOutcomes.
+// outcomeOf is the index of an execution's outcome in Outcomes, or chain.ShadowOutcomes.
 func outcomeOf(execution *chain.Execution) int {
 	switch {
 	case execution.Shadow != chain.NotShadow:
@@ -251,7 +251,7 @@ func outcomeOf(execution *chain.Execution) int {
 	return slices.Index(Outcomes[:], string(v1alpha.ClassException))
 }
 
-// phase is the counter of a phase, which is made when the first execution has ended there.
+// phase returns the counter of a phase, which is made when the first execution has ended there.
 func (e *executionCounter) phase(name string) *phaseCounter {
 	at := &e.phases[max(slices.Index(Phases[:], name), 0)]
 	if phase := at.Load(); phase != nil {
@@ -261,14 +261,14 @@ func (e *executionCounter) phase(name string) *phaseCounter {
 	return at.Load()
 }
 
-// introduce asks the meter for what is told of a phase.
-func (e *executionCounter) introduce(phase *phaseCounter, meter *metering, name string) *executionMetering {
+// newMeter creates the meter of a phase.
+func (e *executionCounter) newMeter(phase *phaseCounter, meter *metering, name string) *executionMetering {
 	e.counters.executions.mutex.Lock()
 	defer e.counters.executions.mutex.Unlock()
-	if told := phase.told.Load(); told != nil && told.of == meter {
-		return told
+	if existing := phase.meter.Load(); existing != nil && existing.maker == meter {
+		return existing
 	}
-	told := &executionMetering{meter.Executions(e.labels, name), meter}
-	phase.told.Store(told)
-	return told
+	created := &executionMetering{meter.Executions(e.labels, name), meter}
+	phase.meter.Store(created)
+	return created
 }

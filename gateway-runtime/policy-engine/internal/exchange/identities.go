@@ -2,13 +2,13 @@ package exchange
 
 import "sync"
 
-// maxMethods bounds the methods of identities that are counted apart for each API. What comes beyond is OtherMethod.
+// maxMethods bounds the methods of identities that are counted separately for each API. Further ones are OtherMethod.
 const maxMethods = 16
 
-// OtherMethod is that of identities whose methods do not fit the bound, and of those that name none.
+// OtherMethod stands for the methods beyond the bound, and for identities without a method.
 const OtherMethod = "other"
 
-// IdentityCount is how many exchanges of an API had an identity that was found by a method.
+// IdentityCount is the number of an API's exchanges whose caller was identified by a method.
 type IdentityCount struct {
 	API, Method string
 	Exchanges   uint64
@@ -43,7 +43,7 @@ func (i *identities) remove(api string) {
 	delete(i.apis, api)
 }
 
-// Identities are the counts of exchanges with an identity, in no order.
+// Identities are the counts of exchanges with an identity, in no particular order.
 func (c *Counters) Identities() (all []IdentityCount) {
 	c.identities.mutex.Lock()
 	defer c.identities.mutex.Unlock()

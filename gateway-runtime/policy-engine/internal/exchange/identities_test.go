@@ -9,7 +9,7 @@ import (
 	"gatewright.dev/policy-engine/internal/exchange"
 )
 
-// TestIdentitiesAreCountedByTheirMethods, of which an API has as many as are bounded, and as long as it is there.
+// TestIdentitiesAreCountedByTheirMethods, whose number is bounded for each API, and which go with the API.
 func TestIdentitiesAreCountedByTheirMethods(t *testing.T) {
 	counters := exchange.NewCounters(slog.New(slog.DiscardHandler))
 	observer := counters.Exchanges(chain.Labels{API: "orders", Operation: "GET /"})
@@ -20,11 +20,11 @@ func TestIdentitiesAreCountedByTheirMethods(t *testing.T) {
 	observer.Identified("")
 	other.Identified("jwt")
 	sums, methods := map[string]uint64{}, 0
-	for _, one := range counters.Identities() {
-		sums[one.API] += one.Exchanges
+	for _, count := range counters.Identities() {
+		sums[count.API] += count.Exchanges
 		methods++
-		if one.Method == exchange.OtherMethod && one.Exchanges != 101-16*2 {
-			t.Errorf("expected the others together, got %+v", one)
+		if count.Method == exchange.OtherMethod && count.Exchanges != 101-16*2 {
+			t.Errorf("expected the others together, got %+v", count)
 		}
 	}
 	if sums["orders"] != 101 || sums["stays"] != 1 || methods != 16+1+1 {

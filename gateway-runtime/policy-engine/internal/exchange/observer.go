@@ -2,23 +2,23 @@ package exchange
 
 import "gatewright.dev/policy-engine/internal/chain"
 
-// Observer is told what exchanges and their chains do. It is called from many goroutines at once, and must not wait for
-// anything.
+// Observer receives the events of exchanges and their chains. It is called from many goroutines at once, and must not
+// block.
 type Observer interface {
 	chain.Observer
-	// ExchangeBegan and ExchangeEnded come in pairs. Before the latter what is told of the chain's exchanges hears of the end.
+	// ExchangeBegan and ExchangeEnded come in pairs. The observer of the chain's exchanges is notified of the end first.
 	ExchangeBegan()
-	// ChainUnknown is told of a route that names a chain which the engine does not have, before that is answered.
+	// ChainUnknown reports a route whose chain the engine does not have, before the answer.
 	ChainUnknown(unknown UnknownChain)
 	ExchangeEnded(exchange Exchange)
 }
 
 // Exchange is an HTTP exchange that has ended.
 type Exchange struct {
-	RequestID string // "" where no request came
-	ChainID   string // "" where no request came
+	RequestID string // "" if no request came
+	ChainID   string // "" if no request came
 	Result    chain.Result
-	Err       error // why it was cancelled or has failed; never for the client
+	Err       error // why it was cancelled or has failed; the client never sees it
 }
 
 // UnknownChain is a request whose route names a chain that the engine does not have.

@@ -2,7 +2,7 @@ package exchange
 
 import "strings"
 
-// RouteParts are those of a route's name: API|OPERATION|CHAIN; all "" where it has another. An operation may have "|" in it.
+// RouteParts splits a route's name: API|OPERATION|CHAIN; all "" if it has another form. An operation may contain "|".
 func RouteParts(route string) (api, operation, chainID string) {
 	first, last := strings.IndexByte(route, '|'), strings.LastIndexByte(route, '|')
 	if first <= 0 || first == last {

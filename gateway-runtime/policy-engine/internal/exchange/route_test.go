@@ -6,7 +6,7 @@ import (
 	"gatewright.dev/policy-engine/internal/exchange"
 )
 
-func TestRoutesOfNames(t *testing.T) {
+func TestRouteParts(t *testing.T) {
 	for name, want := range map[string][3]string{
 		"orders|GET /{id}|c1": {"orders", "GET /{id}", "c1"}, "orders|GET /a|b|": {"orders", "GET /a|b", ""}, "|challenges|": {}, "": {}, "a|b": {},
 	} {

@@ -1,5 +1,5 @@
-// Package exchange takes HTTP exchanges through the chains of their routes. It is what all front ends have in common:
-// it finds the chain, answers for a route whose chain is unknown, fails closed, and tells an Observer. It knows no proxy.
+// Package exchange runs HTTP exchanges through the chains of their routes. All front ends share it: it finds the chain,
+// answers for a route whose chain is unknown, fails closed, and notifies an Observer. It knows no proxy.
 package exchange
 
 import (
@@ -15,52 +15,52 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// FrontEnd is one exchange, as a proxy's protocol brings it. Open comes first; then, if the route has a chain, CheckMode,
-// those of chain.FrontEnd as they say, and Finish; else Answer alone.
+// FrontEnd is one exchange in a proxy's protocol. Open comes first; then, if the route has a chain, CheckMode, the
+// calls of chain.FrontEnd, and Finish; otherwise only Answer.
 //
-// An error ends the exchange. One that wraps ErrGone says that the client or the proxy has cancelled it.
+// An error ends the exchange. If it wraps ErrGone, the client or the proxy has cancelled the exchange.
 type FrontEnd interface {
 	chain.FrontEnd
 	// Open waits for the request's head.
 	Open(ctx context.Context) (Opening, error)
-	// PassRefusal lets the proxy's own refusal go on as it is. It comes instead of all but Open.
+	// PassRefusal forwards the proxy's own refusal unchanged. It replaces all calls but Open.
 	PassRefusal() error
-	// SetTrace says that the exchange is traced: the request is to go upstream with its traceparent, and the proxy is to tell
-	// of the exchange when it has ended. It comes before all but Open, if at all.
+	// SetTrace makes the exchange traced: the request goes upstream with its traceparent, and the proxy reports the
+	// exchange when it has ended. It comes right after Open, if at all.
 	SetTrace(trace *Trace)
-	// ShowResponse says that the response's head is looked at, though the chain does not see it: the proxy is asked for it
-	// with the request, it goes on unchanged as soon as it has come, and Finish waits for that. show is told when it has come
-	// and when it has gone on. Like SetTrace it comes before all but Open, if at all.
+	// ShowResponse has the response's head shown to watchers although the chain does not see it: the proxy is asked for it
+	// with the request, it goes on unchanged as soon as it has come, and Finish waits for that. show is called when it has
+	// come and when it has gone on. Like SetTrace it comes right after Open, if at all.
 	ShowResponse(show func(side chain.Side, response chain.Head))
-	// ShowProxyAnswer says that somebody wants to know whether the proxy has made the response by itself, and why. show is told
-	// so before the chain sees the response. Like SetTrace it comes before all but Open, if at all.
+	// ShowProxyAnswer has show called if the proxy has made the response by itself, with the reason, before the chain sees
+	// the response. Like SetTrace it comes right after Open, if at all.
 	ShowProxyAnswer(show func(answer proxyanswer.Answer))
-	// CheckMode refuses a route that does not deliver what the chain's mode asks for: else policies would not be called.
+	// CheckMode refuses a route that does not deliver what the chain's mode includes: its policies would not be called.
 	CheckMode(c *chain.Chain) error
 }
 
-// Opening is how an exchange begins.
+// Opening is the start of an exchange.
 type Opening struct {
 	RequestID string
 	ChainID   string // of the route's chain
 	Route     string // the route's name
-	// Refusal is the status with which the proxy itself has refused the request, of which then nothing comes; else 0.
+	// Refusal is the status with which the proxy itself has refused the request, which then does not come; otherwise 0.
 	Refusal int
-	// TraceToken is what the client has presented to have the exchange traced; "": nothing.
+	// TraceToken is the token that the client has presented to have the exchange traced; "": none.
 	TraceToken string
 }
 
-// What Serve returns, and what front ends return to it.
+// The errors of Serve and of front ends.
 var (
-	// ErrGone is wrapped by a front end's error where the proxy has ended the exchange.
+	// ErrGone is wrapped by a front end's error if the proxy has ended the exchange.
 	ErrGone = errors.New("the proxy has ended the exchange")
 	// ErrCancelled is an exchange that the client or the proxy has cancelled.
 	ErrCancelled = errors.New("the exchange ended before its chain")
-	// ErrFailed is an exchange that went wrong by a fault of the engine's or the proxy's.
+	// ErrFailed is an exchange that failed through a fault of the engine or the proxy.
 	ErrFailed = errors.New("exchange failed")
 )
 
-// Server takes exchanges through their chains. Several front ends may share it.
+// Server runs exchanges through their chains. Several front ends may share it.
 type Server struct {
 	table     *chain.Table
 	observer  Observer
@@ -68,8 +68,8 @@ type Server struct {
 	watches   *Watches
 }
 
-// NewServer makes a server that finds its chains in table, and tells observer of all exchanges, and whom watches name of
-// those that they look at; nil: nobody.
+// NewServer makes a server that finds its chains in table, notifies observer of all exchanges, and the watchers in
+// watches of those that they watch; nil: none.
 func NewServer(table *chain.Table, observer Observer, watches *Watches) *Server {
 	if watches == nil {
 		watches = &Watches{}
@@ -77,8 +77,8 @@ func NewServer(table *chain.Table, observer Observer, watches *Watches) *Server 
 	return &Server{table, observer, observer.Exchanges(chain.Labels{}), watches}
 }
 
-// Serve takes one exchange through its chain. It returns nil only after the last phase that the chain needs, else
-// ErrCancelled or ErrFailed; then the front end must end the exchange in such a way that the proxy fails it.
+// Serve runs one exchange through its chain. It returns nil only after the last phase that the chain needs, otherwise
+// ErrCancelled or ErrFailed; then the front end must end the exchange in a way that makes the proxy fail it.
 func (s *Server) Serve(ctx context.Context, front FrontEnd) (err error) {
 	s.observer.ExchangeBegan()
 	opening, began, observed := Opening{}, chain.Now(), s.chainless
@@ -93,17 +93,17 @@ func (s *Server) Serve(ctx context.Context, front FrontEnd) (err error) {
 		return err
 	}
 	if opening.Refusal != 0 && opening.Refusal != http.StatusForbidden {
-		return front.PassRefusal() // of a filter before the engine's; the access log tells of it
+		return front.PassRefusal() // by a filter before the engine's; the access log has it
 	}
-	c, why := s.find(&opening)
+	c, refusal := s.find(&opening)
 	if c != nil {
 		defer c.Release()
 	}
 	if list := s.watches.list.Load(); list != nil {
 		watcher = watch(ctx, *list, &opening, front, c)
 	}
-	if why != nil {
-		return why.answer(front, opening.RequestID, watcher)
+	if refusal != nil {
+		return refusal.answer(front, opening.RequestID, watcher)
 	}
 	observed = c.Exchanges()
 	if err := front.CheckMode(c); err != nil {
@@ -118,7 +118,7 @@ func (s *Server) Serve(ctx context.Context, front FrontEnd) (err error) {
 	return front.Finish(ctx)
 }
 
-// runCopying is for a chain that copies bodies: what has not come when all has gone does not come.
+// runCopying runs a chain that copies bodies. Its context ends when all bodies have gone, which ends the copies.
 //
 //go:noinline
 func runCopying(ctx context.Context, c *chain.Chain, front FrontEnd, watcher Watcher) error {
@@ -130,7 +130,8 @@ func runCopying(ctx context.Context, c *chain.Chain, front FrontEnd, watcher Wat
 	return front.Finish(ctx)
 }
 
-// find takes the chain of the exchange's route, for the caller to release, or says why it has none.
+// find acquires the chain of the exchange's route, for the caller to release, or returns the problem of a route without
+// one.
 func (s *Server) find(opening *Opening) (*chain.Chain, *problem) {
 	if opening.Refusal != 0 {
 		return nil, &problem{opening.Refusal, "No connection is upgraded to this protocol here.", "proxy_refused"}
@@ -142,7 +143,7 @@ func (s *Server) find(opening *Opening) (*chain.Chain, *problem) {
 	return nil, &problem{http.StatusServiceUnavailable, "The gateway is not ready for this route.", "unknown_chain"}
 }
 
-// end tells the observers, and whoever looks at the exchange, how it has ended, and returns what Serve does.
+// end notifies the observers and the watcher of the exchange's result, and returns Serve's error.
 func (s *Server) end(
 	ctx context.Context, opening *Opening, observed chain.ExchangeObserver, began time.Duration, watcher Watcher, err error,
 ) error {
@@ -162,7 +163,7 @@ func (s *Server) end(
 	return err
 }
 
-// problem is why an exchange has no chain.
+// problem is the reason that an exchange has no chain.
 type problem struct {
 	status          int
 	detail, details string // for the client; for the access log
@@ -170,13 +171,13 @@ type problem struct {
 
 // answer ends the exchange with the problem.
 func (p *problem) answer(front FrontEnd, requestID string, watcher Watcher) error {
-	made := chain.Problem(p.status, p.detail, requestID)
-	headers := v1alpha.Headers(made.Headers)
-	err := front.Answer(chain.Answer{Status: p.status, Headers: headers, Body: made.Body, Details: p.details})
+	response := chain.Problem(p.status, p.detail, requestID)
+	headers := v1alpha.Headers(response.Headers)
+	err := front.Answer(chain.Answer{Status: p.status, Headers: headers, Body: response.Body, Details: p.details})
 	if err == nil && watcher != nil {
 		watcher.MessageHead(chain.Response, chain.Left, chain.View{
 			HasResponse: true, Answered: true, Status: p.status, Details: p.details, ResponseHeaders: headers,
-			ResponseBody: chain.BodyView{Pieces: [][]byte{made.Body}, Size: int64(len(made.Body)), Whole: true},
+			ResponseBody: chain.BodyView{Pieces: [][]byte{response.Body}, Size: int64(len(response.Body)), Whole: true},
 			Metadata:     &v1alpha.ExchangeMetadata{},
 		})
 	}

@@ -16,49 +16,49 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// front is a front end of no protocol. It notes what it is asked and told.
+// front is a front end of no protocol. It notes its calls.
 type front struct {
 	opening  exchange.Opening
 	failures map[string]error // by method
 	panics   string           // a method
-	said     []string
+	calls    []string
 	trace    *exchange.Trace
 	show     func(chain.Side, chain.Head)
 }
 
-func (f *front) say(method string) error {
-	f.said = append(f.said, method)
+func (f *front) note(method string) error {
+	f.calls = append(f.calls, method)
 	if f.panics == method {
 		panic("oh")
 	}
 	return f.failures[method]
 }
 
-func (f *front) Open(context.Context) (exchange.Opening, error) { return f.opening, f.say("open") }
+func (f *front) Open(context.Context) (exchange.Opening, error) { return f.opening, f.note("open") }
 func (f *front) SetTrace(trace *exchange.Trace)                 { f.trace = trace }
 func (f *front) ShowResponse(show func(chain.Side, chain.Head)) { f.show = show }
-func (f *front) PassRefusal() error                             { return f.say("pass") }
+func (f *front) PassRefusal() error                             { return f.note("pass") }
 func (f *front) ShowProxyAnswer(func(proxyanswer.Answer))       {}
 func (f *front) CheckMode(c *chain.Chain) error {
-	return f.say(fmt.Sprintf("check %s", c.Mode().RequestHeaderMode))
+	return f.note(fmt.Sprintf("check %s", c.Mode().RequestHeaderMode))
 }
 func (f *front) Finish(context.Context) error {
 	if f.show != nil {
 		f.show(chain.Came, chain.Head{Status: 502, Ended: true})
 		f.show(chain.Left, chain.Head{Status: 502, Ended: true})
 	}
-	return f.say("finish")
+	return f.note("finish")
 }
 func (f *front) Request() chain.Head {
 	return chain.Head{Method: "GET", Path: "/", RequestID: "id-1", Ended: true}
 }
 func (f *front) Response(context.Context) (chain.Head, error) {
-	return chain.Head{Status: 200, Ended: true}, f.say("response")
+	return chain.Head{Status: 200, Ended: true}, f.note("response")
 }
 func (f *front) NextPiece(context.Context, chain.Direction) ([]byte, error) { return nil, io.EOF }
 func (f *front) HasBody(context.Context, chain.Direction) (bool, error)     { return false, nil }
 func (f *front) Trailers(chain.Direction) (v1alpha.Headers, error)          { return nil, nil }
-func (f *front) SendHeaders(chain.Direction, chain.Changes) error           { return f.say("headers") }
+func (f *front) SendHeaders(chain.Direction, chain.Changes) error           { return f.note("headers") }
 func (f *front) SendPiece(context.Context, chain.Direction, []byte) error   { return nil }
 func (f *front) CopyRest(chain.Direction, func([]byte))                     {}
 func (f *front) SendRest(context.Context, chain.Direction) error            { return nil }
@@ -66,7 +66,7 @@ func (f *front) SendLast(context.Context, chain.Direction, []byte, v1alpha.Heade
 	return nil
 }
 func (f *front) Answer(answer chain.Answer) error {
-	return f.say(fmt.Sprintf("answer %d %s", answer.Status, answer.Details))
+	return f.note(fmt.Sprintf("answer %d %s", answer.Status, answer.Details))
 }
 
 // passes is a policy that changes nothing.
@@ -80,7 +80,7 @@ func (passes) OnResponse(context.Context, *v1alpha.ResponseContext) (v1alpha.Res
 }
 func (passes) Close() error { return nil }
 
-// serve takes front through a server that has the chain "known".
+// serve runs front through a server that has the chain "known".
 func serve(t *testing.T, ctx context.Context, front *front) (*exchange.Counters, string, error) {
 	t.Helper()
 	var log bytes.Buffer
@@ -103,7 +103,7 @@ func serve(t *testing.T, ctx context.Context, front *front) (*exchange.Counters,
 func TestAnExchangePassesItsChain(t *testing.T) {
 	f := &front{opening: exchange.Opening{RequestID: "id-1", ChainID: "known"}}
 	counters, log, err := serve(t, t.Context(), f)
-	if got := strings.Join(f.said, ", "); err != nil || log != "" || got != "open, check PROCESS, headers, finish" {
+	if got := strings.Join(f.calls, ", "); err != nil || log != "" || got != "open, check PROCESS, headers, finish" {
 		t.Errorf("got %v, %s, %s", err, got, log)
 	}
 	if stats := counters.ExecutionStats(); len(stats) != 1 || stats[0].Executions != 1 || stats[0].API != "a" {
@@ -111,10 +111,10 @@ func TestAnExchangePassesItsChain(t *testing.T) {
 	}
 }
 
-func TestWhereNoChainIsKnown(t *testing.T) {
+func TestAnUnknownChainIsAnswered(t *testing.T) {
 	f := &front{opening: exchange.Opening{RequestID: "id-1", ChainID: "other", Route: "a|GET /|other"}}
 	counters, log, err := serve(t, t.Context(), f)
-	if got := strings.Join(f.said, ", "); err != nil || got != "open, answer 503 unknown_chain" || counters.Stats().UnknownChain != 1 {
+	if got := strings.Join(f.calls, ", "); err != nil || got != "open, answer 503 unknown_chain" || counters.Stats().UnknownChain != 1 {
 		t.Errorf("got %v, %s, %+v", err, got, counters.Stats())
 	}
 	if !strings.Contains(log, `msg="unknown chain" requestId=id-1 chain=other route="a|GET /|other"`) {
@@ -122,18 +122,18 @@ func TestWhereNoChainIsKnown(t *testing.T) {
 	}
 }
 
-// TestARefusalOfAFilterGoesOnAsItIs since its words are not the engine's to say.
+// TestARefusalOfAFilterGoesOnAsItIs, since the engine has nothing to add to it.
 func TestARefusalOfAFilterGoesOnAsItIs(t *testing.T) {
 	f := &front{opening: exchange.Opening{Refusal: 429}}
-	if _, _, err := serve(t, t.Context(), f); err != nil || strings.Join(f.said, ", ") != "open, pass" {
-		t.Errorf("got %q, %v", f.said, err)
+	if _, _, err := serve(t, t.Context(), f); err != nil || strings.Join(f.calls, ", ") != "open, pass" {
+		t.Errorf("got %q, %v", f.calls, err)
 	}
 }
 
 func TestARefusalOfTheProxyKeepsItsStatus(t *testing.T) {
 	f := &front{opening: exchange.Opening{Refusal: 403}}
-	if _, _, err := serve(t, t.Context(), f); err != nil || strings.Join(f.said, ", ") != "open, answer 403 proxy_refused" {
-		t.Errorf("got %v, %v", err, f.said)
+	if _, _, err := serve(t, t.Context(), f); err != nil || strings.Join(f.calls, ", ") != "open, answer 403 proxy_refused" {
+		t.Errorf("got %v, %v", err, f.calls)
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 	"gatewright.dev/policy-engine/internal/chain"
 )
 
-// maxIdle bounds the counters that no chain uses: of operations and policies that an edit took out of their API. Those
+// maxIdle bounds the counters without a chain: of operations and policies that an edit removed from their API. Those
 // that have been idle for longest are dropped first.
 const maxIdle = 1000
 
@@ -15,31 +15,31 @@ const maxIdle = 1000
 type table[C counter] struct {
 	mutex sync.Mutex
 	apis  map[string]map[chain.Labels]C
-	idle  list.List // of those that no chain uses, C; the longest idle first
+	idle  list.List // the counters without a chain, of type C; the longest idle first
 }
 
-// counter is what a table holds. The table's mutex is held while its methods are called.
+// counter is an element of a table. The table's mutex is held while its methods are called.
 type counter interface {
 	comparable
 	inTable() *place
-	// counted reports whether it is worth keeping where no chain uses it.
-	counted() bool
-	// dropped is called when the table has forgotten it.
-	dropped()
+	// hasCounts reports whether the counter is worth keeping without a chain.
+	hasCounts() bool
+	// onDrop is called when the table has removed the counter.
+	onDrop()
 }
 
-// place is where a counter stands in its table. The table's mutex guards all but the labels.
+// place is a counter's state in its table. The table's mutex guards all but the labels.
 type place struct {
 	labels  chain.Labels
-	chains  int           // that use it
-	removed bool          // its API was: it goes with its last chain
+	chains  int           // chains that use the counter
+	removed bool          // its API was removed: the counter goes with its last chain
 	idle    *list.Element // in the table's list; nil while a chain uses it
 }
 
 func (p *place) inTable() *place { return p }
 
-// open returns the counter of these labels, for one more chain.
-func (t *table[C]) open(labels chain.Labels, made func() C) C {
+// open returns the counter with these labels, for one more chain.
+func (t *table[C]) open(labels chain.Labels, makeCounter func() C) C {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
 	if t.apis == nil {
@@ -48,43 +48,43 @@ func (t *table[C]) open(labels chain.Labels, made func() C) C {
 	if t.apis[labels.API] == nil {
 		t.apis[labels.API] = map[chain.Labels]C{}
 	}
-	one, ok := t.apis[labels.API][labels]
+	element, ok := t.apis[labels.API][labels]
 	if !ok {
-		one = made()
-		one.inTable().labels = labels
-		t.apis[labels.API][labels] = one
+		element = makeCounter()
+		element.inTable().labels = labels
+		t.apis[labels.API][labels] = element
 	}
-	at := one.inTable()
+	at := element.inTable()
 	at.chains++
 	at.removed = false
 	if at.idle != nil {
 		t.idle.Remove(at.idle)
 		at.idle = nil
 	}
-	return one
+	return element
 }
 
-// close says that one chain less uses the counter.
-func (t *table[C]) close(one C) {
+// close ends a chain's use of the counter.
+func (t *table[C]) close(element C) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
-	at := one.inTable()
+	at := element.inTable()
 	if at.chains--; at.chains > 0 {
 		return
 	}
-	if at.removed || !one.counted() {
-		t.drop(one)
+	if at.removed || !element.hasCounts() {
+		t.drop(element)
 		return
 	}
-	at.idle = t.idle.PushBack(one)
+	at.idle = t.idle.PushBack(element)
 	if t.idle.Len() > maxIdle {
 		t.drop(t.idle.Front().Value.(C))
 	}
 }
 
-// drop forgets a counter that no chain uses.
-func (t *table[C]) drop(one C) {
-	at := one.inTable()
+// drop removes a counter that no chain uses.
+func (t *table[C]) drop(element C) {
+	at := element.inTable()
 	if at.idle != nil {
 		t.idle.Remove(at.idle)
 		at.idle = nil
@@ -93,27 +93,27 @@ func (t *table[C]) drop(one C) {
 	if delete(counters, at.labels); len(counters) == 0 {
 		delete(t.apis, at.labels.API)
 	}
-	one.dropped()
+	element.onDrop()
 }
 
-// removeAPI drops the counters of an API: those that no chain uses at once, the others with their last chain.
+// removeAPI drops the counters of an API: unused ones at once, the others with their last chain.
 func (t *table[C]) removeAPI(api string) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
-	for _, one := range t.apis[api] {
-		if at := one.inTable(); at.chains == 0 {
-			t.drop(one)
+	for _, element := range t.apis[api] {
+		if at := element.inTable(); at.chains == 0 {
+			t.drop(element)
 		} else {
 			at.removed = true
 		}
 	}
 }
 
-// all yields every counter, in no order. The mutex is held.
+// all yields every counter, in no particular order. The caller holds the mutex.
 func (t *table[C]) all(yield func(C) bool) {
 	for _, counters := range t.apis {
-		for _, one := range counters {
-			if !yield(one) {
+		for _, element := range counters {
+			if !yield(element) {
 				return
 			}
 		}

@@ -11,9 +11,9 @@ type Trace struct {
 	Parent   [8]byte // the client's span; zero: the trace begins here
 	Exchange [8]byte // the span of the exchange, parent of all others
 	Upstream [8]byte // the span of the request as it goes upstream
-	State    string  // tracestate, which goes with the parent
+	State    string  // tracestate, which belongs to the parent
 
-	Told atomic.Bool // the proxy has been told of it, and will tell of the exchange
+	Sent atomic.Bool // the proxy has received the trace, and will report the exchange
 }
 
 // Traceparent is the header that goes upstream.

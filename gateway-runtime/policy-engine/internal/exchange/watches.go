@@ -12,27 +12,27 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// Watch is asked at the beginning of each exchange whether somebody looks at it: nil, nobody does. It must not wait for
-// anything. c is nil where the exchange has no chain: its chain is unknown, or the proxy has refused it; of what the proxy
-// has refused there is no head either.
+// Watch decides at the beginning of each exchange whether to watch it; nil: not. It must not block. c is nil if the
+// exchange has no chain: its chain is unknown, or the proxy has refused it; an exchange that the proxy has refused has
+// no head either.
 type Watch func(ctx context.Context, opening Opening, head chain.Head, c *chain.Chain) Watcher
 
-// Watcher is told of one exchange in detail.
+// Watcher observes one exchange in detail.
 type Watcher interface {
 	chain.Watcher
 	// ExchangeEnded comes last.
 	ExchangeEnded(exchange Exchange)
 }
 
-// Watches are those who may look at exchanges, by name. The zero value has none: exchanges then pay nothing for it. They
-// may change while exchanges run, which concerns those that begin from then on.
+// Watches are the sources of watchers, by name. The zero value has none: exchanges then pay nothing for it. Changes
+// while exchanges run affect those that begin afterwards.
 type Watches struct {
 	mutex  sync.Mutex
 	byName map[string]Watch
-	list   atomic.Pointer[[]Watch] // in order of their names; nil: there are none
+	list   atomic.Pointer[[]Watch] // in order of their names; nil: none
 }
 
-// Set makes watch the one of this name; nil: there is none any more.
+// Set sets the watch with this name; nil: removes it.
 func (w *Watches) Set(name string, watch Watch) {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
@@ -55,7 +55,7 @@ func (w *Watches) Set(name string, watch Watch) {
 	w.list.Store(&list)
 }
 
-// watch asks all of them.
+// watch calls all of them.
 //
 //go:noinline
 func watch(ctx context.Context, list []Watch, opening *Opening, front FrontEnd, c *chain.Chain) Watcher {
@@ -63,11 +63,11 @@ func watch(ctx context.Context, list []Watch, opening *Opening, front FrontEnd, 
 	if opening.Refusal == 0 {
 		head = front.Request()
 	}
-	var looking watchers
+	var active watchers
 	var trace *Trace
 	for _, watch := range list {
 		if watcher := watch(ctx, *opening, head, c); watcher != nil {
-			looking = append(looking, watcher)
+			active = append(active, watcher)
 			if tracing, ok := watcher.(traced); ok {
 				trace = tracing.Trace()
 			}
@@ -75,41 +75,41 @@ func watch(ctx context.Context, list []Watch, opening *Opening, front FrontEnd, 
 	}
 	if trace != nil {
 		front.SetTrace(trace)
-		looking.tell(trace)
+		active.setTrace(trace)
 	}
-	if c != nil && !c.Mode().WantsResponse() && looking.want() {
-		front.ShowResponse(looking.show)
+	if c != nil && !c.Mode().WantsResponse() && active.wantResponse() {
+		front.ShowResponse(active.show)
 	}
-	if c != nil && looking.wantProxyAnswer() {
-		front.ShowProxyAnswer(looking.showProxyAnswer)
+	if c != nil && active.wantProxyAnswer() {
+		front.ShowProxyAnswer(active.showProxyAnswer)
 	}
-	switch len(looking) {
+	switch len(active) {
 	case 0:
 		return nil
 	case 1:
-		return looking[0]
+		return active[0]
 	}
-	return looking
+	return active
 }
 
-// wantsResponse is a Watcher that wants to be told of the response also where no policy of the chain sees it. The proxy
-// then sends the engine one message more.
+// wantsResponse is a Watcher that needs the response even if no policy of the chain sees it. The proxy then sends the
+// engine one more message.
 type wantsResponse interface{ WantsResponse() }
 
-// want reports whether one of them wants that.
-func (w watchers) want() bool {
+// wantResponse reports whether a watcher needs the response.
+func (w watchers) wantResponse() bool {
 	return slices.ContainsFunc(w, func(watcher Watcher) bool { _, wants := watcher.(wantsResponse); return wants })
 }
 
-// show tells of a response that the chain does not see.
+// show reports a response that the chain does not see.
 func (w watchers) show(side chain.Side, response chain.Head) {
 	w.MessageHead(chain.Response, side, chain.View{
 		HasResponse: true, Status: response.Status, ResponseHeaders: response.Headers, ResponseBody: chain.BodyView{Whole: response.Ended},
 	})
 }
 
-// wantsProxyAnswer is a Watcher that wants to be told of a response that the proxy has made by itself. It comes before the
-// response's head.
+// wantsProxyAnswer is a Watcher that needs to know whether the proxy has made the response by itself. It is called
+// before the response's head.
 type wantsProxyAnswer interface {
 	ProxyAnswered(answer proxyanswer.Answer)
 }
@@ -126,8 +126,8 @@ func (w watchers) showProxyAnswer(answer proxyanswer.Answer) {
 	}
 }
 
-// tell tells those that want to know of which trace the exchange is.
-func (w watchers) tell(trace *Trace) {
+// setTrace passes the trace to the watchers that need it.
+func (w watchers) setTrace(trace *Trace) {
 	for _, watcher := range w {
 		if wants, ok := watcher.(interface{ SetTrace(trace *Trace) }); ok {
 			wants.SetTrace(trace)
@@ -135,7 +135,7 @@ func (w watchers) tell(trace *Trace) {
 	}
 }
 
-// watchers are told the same, one after the other. The context of a hook is made by all.
+// watchers receive the same events, one after the other. Each derives the context of a hook from the one before.
 type watchers []Watcher
 
 func (w watchers) ExecutionBegan(ctx context.Context, turn chain.Turn, seen chain.View) context.Context {

@@ -13,7 +13,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// watcher notes what it is told, under its name.
+// watcher notes its calls, under its name.
 type watcher struct {
 	name  string
 	notes *[]string
@@ -52,12 +52,12 @@ func (w watcher) ExchangeEnded(ended exchange.Exchange) {
 	w.note("ended %d %v", ended.Result, ended.Err)
 }
 
-// wanting is one that wants the response, too.
+// wanting is a watcher that needs the response, too.
 type wanting struct{ watcher }
 
 func (wanting) WantsResponse() {}
 
-// watched takes f through a server whose exchanges are looked at under these names, and returns what the watchers were told.
+// watched runs f through a server with watchers of these names, and returns their notes.
 func watched(t *testing.T, f *front, names ...string) []string {
 	t.Helper()
 	notes, watches := []string{}, &exchange.Watches{}
@@ -94,7 +94,7 @@ func expectNotes(t *testing.T, got []string, want ...string) {
 	}
 }
 
-func TestSeveralMayLookAtAnExchange(t *testing.T) {
+func TestAnExchangeMayHaveSeveralWatchers(t *testing.T) {
 	f := &front{opening: exchange.Opening{RequestID: "id-1", ChainID: "known"}}
 	expectNotes(t, watched(t, f, "two", "blind", "one"),
 		"one asked of known GET, chain true", "two asked of known GET, chain true",
@@ -103,8 +103,8 @@ func TestSeveralMayLookAtAnExchange(t *testing.T) {
 	expectNotes(t, watched(t, f, "blind"))
 }
 
-// TestAResponseThatNoPolicySeesIsShownWhereItIsWanted by one of those who look, and to all of them.
-func TestAResponseThatNoPolicySeesIsShownWhereItIsWanted(t *testing.T) {
+// TestAResponseThatNoPolicySeesIsShownToWatchers, to all of them if one needs it.
+func TestAResponseThatNoPolicySeesIsShownToWatchers(t *testing.T) {
 	f := &front{opening: exchange.Opening{RequestID: "id-1", ChainID: "known"}}
 	expectNotes(t, watched(t, f, "wants", "one"),
 		"one asked of known GET, chain true", "wants asked of known GET, chain true",
@@ -117,18 +117,18 @@ func TestAResponseThatNoPolicySeesIsShownWhereItIsWanted(t *testing.T) {
 	}
 	f = &front{opening: exchange.Opening{RequestID: "id-1", ChainID: "known"}}
 	if watched(t, f, "one"); f.show != nil {
-		t.Error("expected not to be asked for a response that nobody wants")
+		t.Error("expected no request for a response that no watcher needs")
 	}
 }
 
-func TestExchangesWithoutAChainAreLookedAt(t *testing.T) {
+func TestExchangesWithoutAChainAreWatched(t *testing.T) {
 	f := &front{opening: exchange.Opening{RequestID: "id-1", ChainID: "other"}}
 	expectNotes(t, watched(t, f, "one"), "one asked of other GET, chain false", "one response head 503 unknown_chain", "one ended 0 <nil>")
 	f = &front{opening: exchange.Opening{Refusal: 403}}
 	expectNotes(t, watched(t, f, "one"), "one asked of  , chain false", "one response head 403 proxy_refused", "one ended 0 <nil>")
 }
 
-func TestAWatcherIsToldOfAnExchangeThatFails(t *testing.T) {
+func TestAWatcherSeesAFailedExchange(t *testing.T) {
 	opening := exchange.Opening{RequestID: "id-1", ChainID: "known"}
 	f := &front{opening: opening, failures: map[string]error{"check PROCESS": errors.New("oh")}}
 	expectNotes(t, watched(t, f, "one"), "one asked of known GET, chain true", "one ended 2 oh")
@@ -137,7 +137,7 @@ func TestAWatcherIsToldOfAnExchangeThatFails(t *testing.T) {
 		"one ended 1 the proxy has ended the exchange")
 	f = &front{opening: opening, panics: "headers"}
 	if got := watched(t, f, "one"); !strings.HasPrefix(got[len(got)-1], "one ended 2 panic: oh") {
-		t.Errorf("expected to be told of the panic, got %q", got)
+		t.Errorf("expected an error with the panic, got %q", got)
 	}
 }
 

@@ -14,7 +14,7 @@ func TestAnAddressHasOneForm(t *testing.T) {
 		"[nonsense]:1":             "[nonsense]:1",
 		"":                         "",
 	} {
-		if got := plainAddress(written); got != plain {
+		if got := normalizeAddress(written); got != plain {
 			t.Errorf("%q: expected %q, got %q", written, plain, got)
 		}
 	}

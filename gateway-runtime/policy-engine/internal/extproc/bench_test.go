@@ -42,7 +42,8 @@ func (r *replay) Receive(context.Context) ([]byte, error) {
 
 func (r *replay) Send(_, _ []byte) error { return nil }
 
-// BenchmarkHeaderExchange is the engine's own work for a chain of two Go policies, both header phases, without gRPC.
+// BenchmarkHeaderExchange measures the engine's own work for a chain of two Go policies, both header phases, without
+// gRPC.
 func BenchmarkHeaderExchange(b *testing.B) {
 	server, stream := serverOf("order"), &replay{ctx: b.Context()}
 	request, response := messages("order")
@@ -57,7 +58,7 @@ func BenchmarkHeaderExchange(b *testing.B) {
 	}
 }
 
-// BenchmarkEngine is the same over gRPC, as Envoy would ask: cpu-µs/op is what the process with the engine takes.
+// BenchmarkEngine is the same over gRPC, as from Envoy: cpu-µs/op is the CPU time of the engine's process.
 func BenchmarkEngine(b *testing.B) {
 	defer debug.SetGCPercent(debug.SetGCPercent(400)) // as the engine does
 	overGRPC(b, func() server { return serverOf("order").GRPC() })
@@ -73,7 +74,7 @@ func BenchmarkMeteredEngine(b *testing.B) {
 	})
 }
 
-// BenchmarkMinimalServer is the least that a Go ext_proc server of generated code does: one header each way.
+// BenchmarkMinimalServer is a minimal Go ext_proc server of generated code: one header each way.
 func BenchmarkMinimalServer(b *testing.B) {
 	overGRPC(b, func() server {
 		server := grpc.NewServer()
@@ -87,7 +88,7 @@ type server interface {
 	Stop()
 }
 
-// overGRPC lets a process of its own put a load of b.N exchanges on a server, for each number of streams.
+// overGRPC has a process of its own put a load of b.N exchanges on a server, for each number of streams.
 func overGRPC(b *testing.B, made func() server) {
 	for _, streams := range []int{2, 64} {
 		b.Run(fmt.Sprintf("%d-streams", streams), func(b *testing.B) {
@@ -108,7 +109,7 @@ func overGRPC(b *testing.B, made func() server) {
 	}
 }
 
-// cpu is what this process has taken.
+// cpu is the CPU time of this process.
 func cpu() time.Duration {
 	var usage syscall.Rusage
 	check(syscall.Getrusage(syscall.RUSAGE_SELF, &usage))

@@ -24,7 +24,7 @@ import (
 	"gatewright.dev/policy-engine/internal/property"
 )
 
-// script is an Envoy that sends what it was told to, whatever the engine says, and closes the stream. Messages pass the
+// script is an Envoy that sends its messages regardless of the engine's, and closes the stream. Messages pass the
 // engine's codec, as on the wire.
 type script struct {
 	ctx   context.Context
@@ -55,7 +55,7 @@ func (s *script) Send(message, rest []byte) error {
 	return proto.Unmarshal(message, response)
 }
 
-// opening is the first message to the chain of that name.
+// opening is the first message for the chain with that name.
 func opening(name string, ended bool) *servicev3.ProcessingRequest {
 	attributes := must(structpb.NewStruct(map[string]any{"xds.route_name": "api|GET /|" + name, "source.address": "192.0.2.1:5"}))
 	modes := &servicev3.ProtocolConfiguration{}
@@ -110,8 +110,8 @@ func serverOf(name string) *extproc.Server {
 	return server
 }
 
-// TestNoConversationBypassesADenyingPolicy: whatever Envoy sends, the request never goes on. The stream ends with an
-// error, or with the answer.
+// TestNoConversationBypassesADenyingPolicy: with any messages from Envoy, the request never goes on. The stream ends
+// with an error, or with the answer.
 func TestNoConversationBypassesADenyingPolicy(t *testing.T) {
 	property.Check(t, func(t *rapid.T) {
 		name := rapid.SampledFrom([]string{"deny-header", "deny-body"}).Draw(t, "chain")
@@ -137,7 +137,7 @@ func TestNoConversationBypassesADenyingPolicy(t *testing.T) {
 }
 
 func TestStreamsThatEndTooEarly(t *testing.T) {
-	for what, sends := range map[string][]*servicev3.ProcessingRequest{
+	for label, sends := range map[string][]*servicev3.ProcessingRequest{
 		"before it began":     nil,
 		"before the body":     {opening("deny-body", false)},
 		"before the response": {opening("order", true)},
@@ -146,21 +146,22 @@ func TestStreamsThatEndTooEarly(t *testing.T) {
 		"with no chain's id":  {{Request: &servicev3.ProcessingRequest_RequestHeaders{}}, {}},
 	} {
 		name := "order"
-		if what == "before the body" {
+		if label == "before the body" {
 			name = "deny-body"
 		}
 		server, counters := countedServer(name)
 		stream := &script{ctx: t.Context(), sends: sends}
 		if err := server.Process(stream); err == nil && counters.Stats().UnknownChain == 0 {
-			t.Errorf("%s: ended well", what)
+			t.Errorf("%s: ended well", label)
 		}
 		if counters.Stats().Active != 0 {
-			t.Errorf("%s: still active", what)
+			t.Errorf("%s: still active", label)
 		}
 	}
 }
 
-// TestAnExchangeWhoseResponseEndsFirstIsCancelled: Envoy resets what is left of the request, and the exchange counts as cancelled.
+// TestAnExchangeWhoseResponseEndsFirstIsCancelled: Envoy resets the rest of the request, and the exchange counts as
+// cancelled.
 func TestAnExchangeWhoseResponseEndsFirstIsCancelled(t *testing.T) {
 	for _, name := range []string{"stream-shout", "stream-frames", "stream-lets"} {
 		end := &servicev3.ProcessingRequest{Request: &servicev3.ProcessingRequest_ResponseBody{ResponseBody: &servicev3.HttpBody{Body: []byte("early"), EndOfStream: true}}}
@@ -176,7 +177,7 @@ func TestAnExchangeWhoseResponseEndsFirstIsCancelled(t *testing.T) {
 	}
 }
 
-// conversation is what Envoy sends of a request and its response, in any order of the two, and mostly not to its end.
+// conversation is a sequence of Envoy's messages for a request and its response, interleaved, and mostly incomplete.
 func conversation(t *rapid.T) (sends []*servicev3.ProcessingRequest) {
 	request, response := rapid.IntRange(0, 4).Draw(t, "of the request"), rapid.IntRange(0, 5).Draw(t, "of the response")
 	for request+response > 0 {
@@ -202,16 +203,17 @@ func conversation(t *rapid.T) (sends []*servicev3.ProcessingRequest) {
 	return sends
 }
 
-// TestNoConversationCompletesABodyThatWasCut: whatever Envoy sends, a stream ends well only if what it was given had ended.
+// TestNoConversationCompletesABodyThatWasCut: with any messages from Envoy, a stream succeeds only if its input was
+// complete.
 func TestNoConversationCompletesABodyThatWasCut(t *testing.T) {
 	property.Check(t, func(t *rapid.T) {
 		name := rapid.SampledFrom([]string{"stream-shout", "stream-frames", "stream-lets", "stream-trailers"}).Draw(t, "chain")
-		given := append([]*servicev3.ProcessingRequest{opening(name, false)}, conversation(t)...)
-		stream := &script{ctx: context.Background(), sends: slices.Clone(given)}
+		messages := append([]*servicev3.ProcessingRequest{opening(name, false)}, conversation(t)...)
+		stream := &script{ctx: context.Background(), sends: slices.Clone(messages)}
 		server, counters := countedServer(name)
 		err := server.Process(stream)
 		came, went := [2]bool{}, [2]bool{}
-		for _, message := range given {
+		for _, message := range messages {
 			switch r := message.GetRequest().(type) {
 			case *servicev3.ProcessingRequest_RequestBody:
 				came[0] = came[0] || r.RequestBody.GetEndOfStream()
@@ -248,7 +250,7 @@ func TestNoConversationCompletesABodyThatWasCut(t *testing.T) {
 	})
 }
 
-// TestARequestThatEnvoyRefusesItself: its answer comes first, of an upgrade for example. Only its status passes.
+// TestARequestThatEnvoyRefusesItself: its answer comes first, for an upgrade for example. Only its status is passed on.
 func TestARequestThatEnvoyRefusesItself(t *testing.T) {
 	refusal := func(status string) *servicev3.ProcessingRequest {
 		return &servicev3.ProcessingRequest{Request: &servicev3.ProcessingRequest_ResponseHeaders{ResponseHeaders: &servicev3.HttpHeaders{
@@ -265,11 +267,11 @@ func TestARequestThatEnvoyRefusesItself(t *testing.T) {
 	}
 	stream = &script{ctx: t.Context(), sends: []*servicev3.ProcessingRequest{refusal("200")}}
 	if err := server.Process(stream); err == nil || len(stream.got) != 0 {
-		t.Errorf("a response of nobody's: got %v, %v", err, stream.got)
+		t.Errorf("a response without a request: got %v, %v", err, stream.got)
 	}
 }
 
-// TestPanicOfTheFrontEnd: an Envoy message that the code does not expect must not end the stream well.
+// TestPanicOfTheFrontEnd: an unexpected message of Envoy must not make the stream succeed.
 func TestPanicOfTheFrontEnd(t *testing.T) {
 	stream := &script{ctx: t.Context(), sends: []*servicev3.ProcessingRequest{nil}}
 	if err := serverOf("order").Process(stream); err == nil {

@@ -45,7 +45,7 @@ var (
 	})
 )
 
-// anyRequest has all that the engine reads, and some that it does not.
+// anyRequest has all fields that the engine reads, and some that it does not.
 var anyRequest = rapid.Custom(func(t *rapid.T) *servicev3.ProcessingRequest {
 	message := &servicev3.ProcessingRequest{ObservabilityMode: rapid.Bool().Draw(t, "observability")}
 	if rapid.Bool().Draw(t, "attributes") {
@@ -80,7 +80,7 @@ var anyRequest = rapid.Custom(func(t *rapid.T) *servicev3.ProcessingRequest {
 	return message
 })
 
-// read is what decode should make of a message.
+// read is the expected result of decode.
 func read(message *servicev3.ProcessingRequest) incoming {
 	want := incoming{requestMode: message.GetProtocolConfig().GetRequestBodyMode(), responseMode: message.GetProtocolConfig().GetResponseBodyMode()}
 	for _, group := range message.GetAttributes() {
@@ -107,12 +107,12 @@ func read(message *servicev3.ProcessingRequest) incoming {
 	want.ended, want.head.Ended = headers.GetEndOfStream() || body.GetEndOfStream(), headers.GetEndOfStream()
 	want.piece = body.GetBody()
 	for _, line := range headers.GetHeaders().GetHeaders() {
-		add(&want.head, v1alpha.Header{Name: line.GetKey(), Value: string(line.GetRawValue())})
+		addHeader(&want.head, v1alpha.Header{Name: line.GetKey(), Value: string(line.GetRawValue())})
 	}
 	return want
 }
 
-// sameIncoming does not tell nil from empty.
+// sameIncoming treats nil and empty alike.
 func sameIncoming(a, b incoming) bool {
 	for _, m := range []*incoming{&a, &b} {
 		m.piece = append([]byte{}, m.piece...)
@@ -149,7 +149,7 @@ func TestMalformedMessagesAreRefused(t *testing.T) {
 	request := func(headers string) string {
 		return "\x12" + string(rune(len(headers)+2)) + "\x0a" + string(rune(len(headers))) + headers
 	}
-	for what, wire := range map[string]string{
+	for name, wire := range map[string]string{
 		"field number 0":         "\x00\x00",
 		"a group":                "\x13\x14",
 		"a varint too long":      "\x50" + strings.Repeat("\xff", 10) + "\x01",
@@ -167,7 +167,7 @@ func TestMalformedMessagesAreRefused(t *testing.T) {
 		"a route not in UTF-8":   "\x4a\x19\x12\x17\x0a\x15\x0a\x0exds.route_name\x12\x03\x1a\x01\xff",
 	} {
 		if err := new(incoming).decode([]byte(wire)); err == nil {
-			t.Errorf("%s: accepted", what)
+			t.Errorf("%s: accepted", name)
 		}
 	}
 	if err := new(incoming).decode([]byte(request("\x0a\x06\x0a\x01a\x1a\x01\xff"))); err != nil {
@@ -203,7 +203,7 @@ var anyChanges = rapid.Custom(func(t *rapid.T) *chain.Changes {
 	return changes
 })
 
-// written is what headersAnswer should say.
+// written is the expected result of headersAnswer.
 func written(changes *chain.Changes, response bool) *servicev3.ProcessingResponse {
 	mutation := &servicev3.HeaderMutation{RemoveHeaders: changes.Headers.Remove, SetHeaders: setOptions(changes.Headers.Set)}
 	for _, header := range changes.Headers.Append {

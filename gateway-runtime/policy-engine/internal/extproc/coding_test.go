@@ -27,7 +27,7 @@ func encodedText(text, codings string) []byte {
 	return encoder.Encode([]byte(text), true)
 }
 
-// decodedReader reads what from has with codings; "" and "identity" are none.
+// decodedReader decodes from; "" and "identity" are no codings.
 func decodedReader(from io.Reader, codings string) io.Reader {
 	parsed := codingsOf(codings)
 	if len(parsed) == 0 {
@@ -58,7 +58,7 @@ func decodedReader(from io.Reader, codings string) io.Reader {
 	return reader
 }
 
-// converseEncoded is an upstream that says each line of the request again, with codings, and flushes it.
+// converseEncoded is an upstream that repeats each line of the request, with codings, and flushes it.
 func converseEncoded(w http.ResponseWriter, r *http.Request, codings string) {
 	header := w.Header()
 	header.Set("Content-Encoding", codings)
@@ -178,7 +178,7 @@ func TestAnEncodedEventGoesOutAtOnce(t *testing.T) {
 	})
 }
 
-func TestWhatCannotBeDecodedNeverPasses(t *testing.T) {
+func TestABodyThatCannotBeDecodedNeverPasses(t *testing.T) {
 	whole := encodedText("hello\n", "gzip")
 	for name, body := range map[string][]byte{
 		"garbage": []byte("hello"), "cut": whole[:len(whole)-4], "more behind": append(slices.Clone(whole), 'x'),

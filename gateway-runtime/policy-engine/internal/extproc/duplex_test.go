@@ -17,10 +17,10 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// wire is a stream whose other end the test holds.
+// wire is a stream whose other end is the test.
 type wire struct {
 	comes    chan []byte
-	received func() // called when a message has been received; nil: nobody asks
+	received func() // called when a message has been received; nil: not needed
 
 	mu   sync.Mutex
 	kept int
@@ -67,7 +67,7 @@ func responsePiece(text string, end bool) *servicev3.ProcessingRequest {
 var theResponse = &servicev3.ProcessingRequest{Request: &servicev3.ProcessingRequest_ResponseHeaders{ResponseHeaders: &servicev3.HttpHeaders{
 	Headers: &corev3.HeaderMap{Headers: []*corev3.HeaderValue{{Key: ":status", RawValue: []byte("200")}}}}}}
 
-// opened is a front end whose request has gone on, and both of whose bodies come.
+// opened is a front end whose request has gone on, and whose bodies are both on their way.
 func opened(t *testing.T) (*front, *wire) {
 	t.Helper()
 	w := &wire{comes: make(chan []byte, 100)}
@@ -94,8 +94,8 @@ func expectPiece(t *testing.T, f *front, direction chain.Direction, want string)
 	}
 }
 
-// TestWhatComesForTheOtherDirectionIsKept: it is there when it is asked for, and counts against the window until then.
-func TestWhatComesForTheOtherDirectionIsKept(t *testing.T) {
+// TestPiecesOfTheOtherDirectionAreKept until they are read, and count against the window until then.
+func TestPiecesOfTheOtherDirectionAreKept(t *testing.T) {
 	f, w := opened(t)
 	w.sends(requestPiece("ab", false), requestPiece("cde", true), theResponse, responsePiece("f", true))
 	if head, err := f.Response(t.Context()); err != nil || head.Status != 200 || w.kept != 5 {
@@ -117,7 +117,7 @@ func TestWhatComesForTheOtherDirectionIsKept(t *testing.T) {
 	}
 }
 
-// TestEachDirectionGetsItsPieces: two goroutines ask at once, and whoever receives files for the other.
+// TestEachDirectionGetsItsPieces: two goroutines read at once, and the receiving one stores pieces for the other.
 func TestEachDirectionGetsItsPieces(t *testing.T) {
 	f, w := opened(t)
 	w.sends(theResponse)
@@ -150,8 +150,8 @@ func TestEachDirectionGetsItsPieces(t *testing.T) {
 	}
 }
 
-// TestWhoStopsWaitingLeavesTheTurn: the other one goes on, whether the one that left received or followed.
-func TestWhoStopsWaitingLeavesTheTurn(t *testing.T) {
+// TestAGoroutineThatStopsWaitingLeavesTheTurn: the other one goes on, no matter which of the two was receiving.
+func TestAGoroutineThatStopsWaitingLeavesTheTurn(t *testing.T) {
 	f, w := opened(t)
 	gone := errors.New("gone")
 	for range 100 {
@@ -205,8 +205,9 @@ func TestAnAnswerOfEnvoysOwnEndsEachWaitForTheRequest(t *testing.T) {
 	}
 }
 
-// TestAMessageThatCannotBeIsNotForgotten: whoever received it may have stopped waiting meanwhile; what follows is no whole body.
-func TestAMessageThatCannotBeIsNotForgotten(t *testing.T) {
+// TestAnInvalidMessageFailsBothDirections: its receiver may have stopped waiting meanwhile; the messages after it are
+// no whole body.
+func TestAnInvalidMessageFailsBothDirections(t *testing.T) {
 	f, w := opened(t)
 	w.comes <- []byte{0xff}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -220,9 +221,9 @@ func TestAMessageThatCannotBeIsNotForgotten(t *testing.T) {
 	}
 }
 
-// TestWhatNobodyWillTakeIsNoLongerKept: it would hold up the other direction for ever.
-func TestWhatNobodyWillTakeIsNoLongerKept(t *testing.T) {
-	for what, gives := range map[string]func(*front) error{
+// TestDiscardedPiecesAreNoLongerKept: they would block the other direction for ever.
+func TestDiscardedPiecesAreNoLongerKept(t *testing.T) {
+	for name, gives := range map[string]func(*front) error{
 		"a body that is ended before what came has": func(f *front) error {
 			return f.SendLast(t.Context(), chain.Request, []byte("x"), v1alpha.HeaderModifications{})
 		},
@@ -235,22 +236,22 @@ func TestWhatNobodyWillTakeIsNoLongerKept(t *testing.T) {
 		f, w := opened(t)
 		w.sends(requestPiece("ab", false))
 		if _, err := f.HasBody(t.Context(), chain.Request); err != nil || w.kept != 2 {
-			t.Fatalf("%s: %v, %d bytes kept", what, err, w.kept)
+			t.Fatalf("%s: %v, %d bytes kept", name, err, w.kept)
 		}
 		w.sends(theResponse, requestPiece("cde", false), responsePiece("f", true))
 		if err := gives(f); err != nil || w.kept != 0 {
-			t.Errorf("%s: %v, %d bytes kept", what, err, w.kept)
+			t.Errorf("%s: %v, %d bytes kept", name, err, w.kept)
 		}
 		if _, err := f.Response(t.Context()); err != nil {
 			t.Error(err)
 		}
 		if expectPiece(t, f, chain.Response, "f"); w.kept != 0 {
-			t.Errorf("%s: %d bytes kept", what, w.kept)
+			t.Errorf("%s: %d bytes kept", name, w.kept)
 		}
 	}
 }
 
-// TestTheRestIsCopiedAsItPasses: what had come before, what comes after, and its end.
+// TestTheRestIsCopiedAsItPasses: earlier pieces, later pieces, and the end.
 func TestTheRestIsCopiedAsItPasses(t *testing.T) {
 	f, w := opened(t)
 	var copied []string
@@ -278,7 +279,7 @@ func TestTheRestIsCopiedAsItPasses(t *testing.T) {
 	}
 }
 
-// TestARestThatHasComeIsCopied with its end.
+// TestARestThatHasComeIsCopied, with its end.
 func TestARestThatHasComeIsCopied(t *testing.T) {
 	f, w := opened(t)
 	w.sends(theResponse, requestPiece("a", false), requestPiece("b", true), responsePiece("c", true))

@@ -21,8 +21,8 @@ var wires = []wire{
 	{"http2-to-http1", true, "http1"}, {"http2-to-http2", true, "http2"},
 }
 
-// everyWire runs test for each pair of protocols while nobody looks at exchanges, and for one of them while somebody does:
-// that makes no difference to anybody, and the engine, which shows them, sees the same messages of all protocols.
+// everyWire runs test for each pair of protocols without watchers, and for one of them with a watcher: that makes no
+// difference to client or upstream, and the engine sees the same messages with all protocols.
 func everyWire(t *testing.T, test func(*testing.T, wire)) {
 	t.Helper()
 	needEnvoy(t)
@@ -31,12 +31,12 @@ func everyWire(t *testing.T, test func(*testing.T, wire)) {
 	}
 	watched := wires[len(wires)-1]
 	t.Run(watched.name+"-watched", func(t *testing.T) {
-		the.watch(t)
+		testbed.watch(t)
 		test(t, watched)
 	})
 }
 
-// shape is one way in which a request may come along.
+// shape is a form in which a request may come.
 type shape struct {
 	name, method string
 	size         int  // of the body; -1: there is none
@@ -57,7 +57,7 @@ var shapes = []shape{
 	{"more than Envoy buffers", "POST", 5 << 18, false, false},
 }
 
-// huge is many times what Envoy or a connection holds.
+// huge is many times the buffers of Envoy or a connection.
 var huge = shape{"6 MiB chunked", "POST", 6 << 20, true, false}
 
 func (s shape) body() io.Reader {
@@ -86,7 +86,7 @@ func (s shape) send(t *testing.T, w wire, path string) (*reply, *arrival) {
 	return do(t, w.upstream, w.h2c, s.change, s.method, path, s.body())
 }
 
-// everyShape runs test for each way in which a request may come along, on every wire.
+// everyShape runs test for each form of a request, on every wire.
 func everyShape(t *testing.T, test func(*testing.T, wire, shape)) {
 	t.Helper()
 	everyWire(t, func(t *testing.T, w wire) {
@@ -153,7 +153,7 @@ func TestRequestBodyOfAPolicy(t *testing.T) {
 	})
 }
 
-// TestResponses holds what a client gets for each form of upstream's response.
+// TestResponses checks the client's response for each form of the upstream's.
 func TestResponses(t *testing.T) {
 	const plain, shouted = "upstream", "UPSTREAM!"
 	for _, c := range []struct {

@@ -41,8 +41,8 @@ type world struct {
 	upstream  upstream
 }
 
-// the is made once for all tests: an Envoy takes a second to start.
-var the *world
+// testbed is made once for all tests: an Envoy takes a second to start.
+var testbed *world
 
 type listener struct{ Name, Upstream, RequestTimeout string }
 
@@ -51,7 +51,7 @@ var listeners = []listener{{"http1", "http1", patience}, {"http2", "http2", pati
 
 const hurried = "hurried"
 
-// patience is what Envoy waits for in all other tests: a busy machine must not reach it.
+// patience is Envoy's timeout in all other tests: a busy machine must not reach it.
 var patience = fmt.Sprintf("%.0fs", await.Limit.Seconds())
 
 func TestMain(m *testing.M) {
@@ -69,7 +69,7 @@ func withWorld(m *testing.M) int {
 	}
 	defer func() { _ = os.RemoveAll(directory) }()
 	var stops []func()
-	the, stops = build(directory)
+	testbed, stops = build(directory)
 	code := m.Run()
 	for _, stop := range stops {
 		stop()
@@ -111,7 +111,7 @@ func (w *world) startEngine(socket string) (string, func()) {
 
 type route struct{ Name, Chain, Mode, Cluster string }
 
-// routes binds /NAME/ to the chain NAME, with the modes that it asks for.
+// routes binds /NAME/ to the chain NAME, with the modes that it needs.
 func routes() []route {
 	list := []route{{Name: "unknown", Chain: "no-such-chain", Mode: mode(v1alpha.ProcessingModeConfig{})}}
 	list = append(list, route{Name: "mismatch", Chain: "deny-body", Mode: mode(v1alpha.ProcessingModeConfig{})})
@@ -161,7 +161,7 @@ func (w *world) startEnvoy(directory string, values map[string]any) func() {
 	}
 }
 
-// awaitListeners waits until Envoy is ready, and learns the ports it has chosen. admin is a file that has its address.
+// awaitListeners waits until Envoy is ready, and reads the ports it has chosen. admin is a file that has its address.
 func (w *world) awaitListeners(admin string) {
 	deadline := time.Now().Add(await.Limit)
 	for time.Now().Before(deadline) {
@@ -177,7 +177,7 @@ func (w *world) awaitListeners(admin string) {
 	panic(fmt.Sprintf("expected Envoy to be ready within %s", await.Limit))
 }
 
-// timedOut is how many requests have taken longer than Envoy's request_timeout.
+// timedOut counts the requests that have taken longer than Envoy's request_timeout.
 func (w *world) timedOut() (int, error) {
 	text, err := get(w.admin + "/stats?filter=http.test.downstream_rq_timeout")
 	if err != nil {
@@ -247,13 +247,13 @@ func (w *world) accessLine(t *testing.T, path string) map[string]any {
 
 // ---------------------------------------------------------------- upstream
 
-// upstream records what reaches it and answers as X-Answer says.
+// upstream records its requests, and answers as X-Answer says.
 type upstream struct {
 	mutex sync.Mutex
 	seen  map[string]*arrival // by X-Test
 }
 
-// arrival is a request as upstream saw it.
+// arrival is a request as the upstream saw it.
 type arrival struct {
 	Method, Host, URI string
 	Header            http.Header
@@ -300,7 +300,7 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusOK)
 	case "trailers":
 		w.Header().Set("Trailer", "X-End")
-		_ = http.NewResponseController(w).Flush() // no content-length, whatever the protocol
+		_ = http.NewResponseController(w).Flush() // no content-length, with any protocol
 		_, _ = io.WriteString(w, "with trailers")
 		w.Header().Set("X-End", "reached")
 	case "large":
@@ -318,7 +318,7 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// arrival is what reached upstream of the request X-Test: test, or nil.
+// arrival returns the request with X-Test: test, as the upstream saw it, or nil.
 func (u *upstream) arrival(test string) *arrival {
 	u.mutex.Lock()
 	defer u.mutex.Unlock()
@@ -341,7 +341,7 @@ func do(t *testing.T, protocol string, h2c bool, change func(*http.Request), met
 	needEnvoy(t)
 	ctx, cancel := context.WithTimeout(t.Context(), await.Limit)
 	defer cancel()
-	request := must(http.NewRequestWithContext(ctx, method, "http://"+the.listeners[protocol]+path, body))
+	request := must(http.NewRequestWithContext(ctx, method, "http://"+testbed.listeners[protocol]+path, body))
 	test := strconv.FormatInt(requests.Add(1), 10)
 	request.Header.Set("X-Test", test)
 	if change != nil {
@@ -360,12 +360,12 @@ func do(t *testing.T, protocol string, h2c bool, change func(*http.Request), met
 	if err != nil {
 		t.Fatalf("%s %s: body: %v", method, path, err)
 	}
-	return &reply{response, string(text)}, the.upstream.arrival(test)
+	return &reply{response, string(text)}, testbed.upstream.arrival(test)
 }
 
 func needEnvoy(t *testing.T) {
 	t.Helper()
-	if the == nil {
+	if testbed == nil {
 		t.Skip("no `envoy` on PATH; `make setup` installs it into .venv/bin")
 	}
 }

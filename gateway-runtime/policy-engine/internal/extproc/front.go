@@ -26,55 +26,55 @@ const pieceSize = 64 << 10
 
 // front is one ext_proc stream as the chain's front end.
 //
-// Both directions come on one stream. Whichever goroutine wants a message receives, one at a time, and files what is not
-// its own; the others wait until it has received one, and look again.
+// Both directions come on one stream. A goroutine that needs a message receives, one at a time, and stores messages of
+// the other direction; goroutines that wait for it then check again.
 type front struct {
 	stream Stream
 	peers  *clientcert.Cache
-	shown  Shown
+	redact RedactAnalytics
 	trace  *exchange.Trace // nil: the exchange is not traced
-	show   show            // nil: nobody looks at a response that the chain does not see
+	show   show            // nil: no watcher needs a response that the chain does not see
 	head   chain.Head
 	proxy  *proxyAnswers
 
-	showProxy func(answer proxyanswer.Answer) // nil: nobody wants to know whether Envoy has answered by itself
+	showProxy func(answer proxyanswer.Answer) // nil: answers of Envoy's own are not reported
 	sending   sync.Mutex                      // one message goes out at a time
 
 	mu         sync.Mutex
-	receiving  bool          // a goroutine does, without the mutex
-	changed    chan struct{} // closed when it has; nil: nobody waits for it
-	message    incoming      // the last message that came; it belongs to the goroutine that receives
-	failed     error         // nothing more comes
-	showing    bool          // the response that is shown has been asked for, and has not gone on
-	responded  bool          // the response's head has come,
-	response   chain.Head    // which is this
-	answered   bool          // Envoy has made it by itself, and says so in a header
+	receiving  bool          // a goroutine waits for a message, without the mutex
+	changed    chan struct{} // closed when that goroutine has received one; nil: no goroutine waits for it
+	message    incoming      // the last message; the goroutine that sets receiving owns it
+	failed     error         // the stream has failed: no more messages come
+	showing    bool          // Envoy was asked for the response's headers for a watcher, and they have not gone on
+	responded  bool          // the response's headers have come
+	response   chain.Head    // their content
+	answered   bool          // Envoy made the response itself, and says so in a header
 	directions [2]direction
 }
 
 // direction is how far the body of one direction has come.
 type direction struct {
-	mode       filterv3.ProcessingMode_BodySendMode
-	sent       bool     // the headers have gone on
-	arrived    bool     // a piece has come
-	ended      bool     // the last message has come
-	trailers   bool     // that was trailers,
-	lines      string   // which are these, encoded
-	pieces     [][]byte // that have come and nobody has taken,
-	room       [1][]byte
-	kept       int                // bytes of them that came while another direction was waited for
-	forwarding bool               // what still comes is sent on as it is
-	copies     func(piece []byte) // of what is sent on so; nil: nobody wants any
-	discarding bool               // what still comes is of no interest: Envoy has answered the request, or the body was ended
+	mode        filterv3.ProcessingMode_BodySendMode
+	sent        bool     // the headers have gone on
+	arrived     bool     // a piece has come
+	ended       bool     // the last message has come
+	trailers    bool     // the last message was trailers
+	trailerText string   // the trailers, encoded
+	pieces      [][]byte // received, and not read yet
+	room        [1][]byte
+	keptBytes   int                // bytes in pieces that came while a goroutine waited for the other direction
+	forwarding  bool               // the rest of the body is sent on as it is
+	copyTo      func(piece []byte) // receives a copy of the rest; nil: no copy is needed
+	discarding  bool               // the rest of the body is dropped: Envoy has answered the request, or the chain has ended the body
 }
 
 func (f *front) unexpected(want string) error {
 	return fmt.Errorf("ext_proc: expected %s, got %s", want, f.message.kind)
 }
 
-// plainAddress is ip:port of a client as everybody compares it: proxies that listen on both families name one of IPv4 as
-// ::ffff:192.0.2.1, and what stands behind % is a zone of the machine that wrote it.
-func plainAddress(address string) string {
+// normalizeAddress returns the ip:port of a client in one spelling: a proxy that listens on both families names an IPv4
+// client as ::ffff:192.0.2.1, and the text behind % is an interface of the machine that wrote it.
+func normalizeAddress(address string) string {
 	if !strings.HasPrefix(address, "[") {
 		return address
 	}
@@ -87,7 +87,7 @@ func plainAddress(address string) string {
 
 // ---------------------------------------------------------------- exchange.FrontEnd
 
-// Open waits for the request headers. Where Envoy refused a request before its filters saw it (an upgrade), the refusal
+// Open waits for the request headers. If Envoy refused a request before its filters saw it (an upgrade), the refusal
 // comes in their place.
 func (f *front) Open(ctx context.Context) (exchange.Opening, error) {
 	message, err := f.stream.Receive(ctx)
@@ -104,7 +104,7 @@ func (f *front) Open(ctx context.Context) (exchange.Opening, error) {
 		return exchange.Opening{}, f.unexpected("request headers first")
 	}
 	f.head = f.message.head
-	f.head.ClientAddress = plainAddress(f.message.client)
+	f.head.ClientAddress = normalizeAddress(f.message.client)
 	if f.message.certificate != "" {
 		if f.head.Peer, err = f.peers.Read(f.message.certificate); err != nil {
 			return exchange.Opening{}, fmt.Errorf("ext_proc: %w", err)
@@ -126,25 +126,26 @@ func (f *front) CheckMode(c *chain.Chain) error {
 	return checkBodyMode("response", mode.WantsResponseBody(), f.directions[chain.Response].mode)
 }
 
-func checkBodyMode(what string, wanted bool, got filterv3.ProcessingMode_BodySendMode) error {
+func checkBodyMode(message string, needed bool, got filterv3.ProcessingMode_BodySendMode) error {
 	want := filterv3.ProcessingMode_NONE
-	if wanted {
+	if needed {
 		want = filterv3.ProcessingMode_FULL_DUPLEX_STREAMED
 	}
 	if got != want {
-		return fmt.Errorf("ext_proc: %s body mode of the route: expected %s, got %s", what, want, got)
+		return fmt.Errorf("ext_proc: %s body mode of the route: expected %s, got %s", message, want, got)
 	}
 	return nil
 }
 
 // ---------------------------------------------------------------- receiving
 
-// nobody is what receive is told where no direction's pieces are waited for.
-const nobody = chain.Direction(2)
+// noDirection is the reader of a receive that waits for headers, not for pieces.
+const noDirection = chain.Direction(2)
 
-// receive makes something of the next message, or waits until another goroutine has. The caller holds the mutex, and looks
-// again for what it wants; taker is the direction whose next piece it will take.
-func (f *front) receive(ctx context.Context, taker chain.Direction) error {
+// receive reads and handles the next message, or waits until another goroutine has. The caller holds the mutex, and
+// checks afterwards whether its own message has come. reader is the direction whose next piece the caller is about to
+// read.
+func (f *front) receive(ctx context.Context, reader chain.Direction) error {
 	if f.failed != nil {
 		return f.failed
 	}
@@ -154,7 +155,7 @@ func (f *front) receive(ctx context.Context, taker chain.Direction) error {
 	f.receiving = true
 	message, err := f.receiveMessage(ctx)
 	if err == nil {
-		f.failed = f.take(message, taker)
+		f.failed = f.decodeNext(message, reader)
 		err = f.failed
 	} else if ctx.Err() == nil {
 		f.failed = err
@@ -167,7 +168,7 @@ func (f *front) receive(ctx context.Context, taker chain.Direction) error {
 	return err
 }
 
-// waitChange waits until the goroutine that receives has.
+// waitChange waits until the receiving goroutine has a message.
 func (f *front) waitChange(ctx context.Context) error {
 	if f.changed == nil {
 		f.changed = make(chan struct{})
@@ -183,7 +184,7 @@ func (f *front) waitChange(ctx context.Context) error {
 	}
 }
 
-// receiveMessage waits for the next message, without the mutex. Where ctx is done first nothing is lost.
+// receiveMessage waits for the next message, without the mutex. If ctx is done first, no message is lost.
 func (f *front) receiveMessage(ctx context.Context) ([]byte, error) {
 	f.mu.Unlock()
 	defer f.mu.Lock()
@@ -194,16 +195,16 @@ func (f *front) receiveMessage(ctx context.Context) ([]byte, error) {
 	return message, nil
 }
 
-// take makes the message the one that is now. An error is of all directions: the message is gone, whoever has received it.
-func (f *front) take(message []byte, taker chain.Direction) error {
+// decodeNext decodes message into f.message and routes it. An error ends both directions, since the message is lost.
+func (f *front) decodeNext(message []byte, reader chain.Direction) error {
 	if err := f.message.decode(message); err != nil {
 		return err
 	}
-	return f.file(taker)
+	return f.route(reader)
 }
 
-// file puts the message where whoever wants it looks, or sends it on.
-func (f *front) file(taker chain.Direction) error {
+// route stores the decoded message for the direction that it belongs to, or forwards it.
+func (f *front) route(reader chain.Direction) error {
 	switch f.message.kind {
 	case responseHeaders:
 		if f.responded {
@@ -211,7 +212,7 @@ func (f *front) file(taker chain.Direction) error {
 		}
 		f.responded, f.response = true, f.message.head
 		if f.showProxy != nil {
-			f.takeProxyAnswer(&f.response)
+			f.extractProxyAnswer(&f.response)
 		}
 		f.directions[chain.Response].ended = f.response.Ended
 		if request := &f.directions[chain.Request]; !request.sent {
@@ -222,22 +223,22 @@ func (f *front) file(taker chain.Direction) error {
 		}
 		return nil
 	case requestBody, requestTrailers:
-		return f.filePiece(chain.Request, taker)
+		return f.routePiece(chain.Request, reader)
 	case responseBody, responseTrailers:
 		if f.responded {
-			return f.filePiece(chain.Response, taker)
+			return f.routePiece(chain.Response, reader)
 		}
 	}
 	return f.unexpected("a message that may come now")
 }
 
-func (f *front) filePiece(direction, taker chain.Direction) error {
+func (f *front) routePiece(direction, reader chain.Direction) error {
 	d := &f.directions[direction]
 	if d.ended || d.mode != filterv3.ProcessingMode_FULL_DUPLEX_STREAMED {
 		return f.unexpected("nothing more of that body")
 	}
 	if f.message.kind == requestTrailers || f.message.kind == responseTrailers {
-		d.ended, d.trailers, d.lines = true, true, f.message.trailers
+		d.ended, d.trailers, d.trailerText = true, true, f.message.trailers
 	} else {
 		d.ended, d.arrived = f.message.ended, true
 	}
@@ -254,15 +255,15 @@ func (f *front) filePiece(direction, taker chain.Direction) error {
 		d.pieces = d.room[:0]
 	}
 	d.pieces = append(d.pieces, f.message.piece)
-	if direction != taker {
-		d.kept += len(f.message.piece)
+	if direction != reader {
+		d.keptBytes += len(f.message.piece)
 		f.stream.Keep(len(f.message.piece))
 	}
 	return nil
 }
 
-// takePiece takes a piece that has come, if there is one.
-func (f *front) takePiece(d *direction) ([]byte, bool) {
+// popPiece removes and returns the first received piece, if there is one.
+func (f *front) popPiece(d *direction) ([]byte, bool) {
 	if len(d.pieces) == 0 {
 		return nil, false
 	}
@@ -271,26 +272,26 @@ func (f *front) takePiece(d *direction) ([]byte, bool) {
 	if len(d.pieces) == 0 {
 		d.pieces = d.room[:0]
 	}
-	if used := min(d.kept, len(piece)); used > 0 {
-		d.kept -= used
+	if used := min(d.keptBytes, len(piece)); used > 0 {
+		d.keptBytes -= used
 		f.stream.Keep(-used)
 	}
 	return piece, true
 }
 
-// discard gives up what has come of a direction and what will: nothing of it counts against the window any more.
+// discard drops the received pieces of a direction, and those still to come: they no longer count against the window.
 func (f *front) discard(d *direction) {
 	d.discarding, d.pieces = true, nil
-	if d.kept > 0 {
-		f.stream.Keep(-d.kept)
-		d.kept = 0
+	if d.keptBytes > 0 {
+		f.stream.Keep(-d.keptBytes)
+		d.keptBytes = 0
 	}
 }
 
-// receiveError tells a stream that is gone from one that has failed.
+// receiveError distinguishes a stream that is gone from one that has failed.
 func receiveError(err error) error {
 	if errors.Is(err, io.EOF) {
-		return fmt.Errorf("ext_proc: %w", exchange.ErrGone) // which is no proper end of a message
+		return fmt.Errorf("ext_proc: %w", exchange.ErrGone) // an exchange's stream does not end like this
 	}
 	return streamError(err)
 }
@@ -302,7 +303,7 @@ func streamError(err error) error {
 	return err
 }
 
-// ---------------------------------------------------------------- chain.FrontEnd: what comes
+// ---------------------------------------------------------------- chain.FrontEnd: receiving
 
 // Request is the request's head.
 func (f *front) Request() chain.Head { return f.head }
@@ -312,7 +313,7 @@ func (f *front) Response(ctx context.Context) (chain.Head, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for !f.responded {
-		if err := f.receive(ctx, nobody); err != nil {
+		if err := f.receive(ctx, noDirection); err != nil {
 			return chain.Head{}, err
 		}
 	}
@@ -328,7 +329,7 @@ func (f *front) NextPiece(ctx context.Context, direction chain.Direction) ([]byt
 		if f.hasRefused(direction) {
 			return nil, chain.ErrResponded
 		}
-		if piece, ok := f.takePiece(d); ok {
+		if piece, ok := f.popPiece(d); ok {
 			return piece, nil
 		}
 		if d.ended {
@@ -340,20 +341,20 @@ func (f *front) NextPiece(ctx context.Context, direction chain.Direction) ([]byt
 	}
 }
 
-// hasRefused reports whether Envoy has answered a request itself that has not gone on.
+// hasRefused reports whether Envoy has answered the request itself before its headers went on.
 func (f *front) hasRefused(direction chain.Direction) bool {
 	return direction == chain.Request && f.responded && !f.directions[direction].sent
 }
 
-// Trailers are those that came behind the body.
+// Trailers returns those that came behind the body.
 func (f *front) Trailers(direction chain.Direction) (v1alpha.Headers, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return trailersOf(f.directions[direction].lines)
+	return decodeTrailers(f.directions[direction].trailerText)
 }
 
-// HasBody waits until something has come behind the headers: until then Envoy takes a piece of ours for an error, and for
-// ever where that is trailers.
+// HasBody waits until a message has come behind the headers: until then Envoy treats a piece from the engine as an
+// error, and it does so for good if that message is trailers.
 func (f *front) HasBody(ctx context.Context, direction chain.Direction) (bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -362,29 +363,29 @@ func (f *front) HasBody(ctx context.Context, direction chain.Direction) (bool, e
 		if f.hasRefused(direction) {
 			return false, chain.ErrResponded
 		}
-		if err := f.receive(ctx, nobody); err != nil {
+		if err := f.receive(ctx, noDirection); err != nil {
 			return false, err
 		}
 	}
 	return d.arrived, nil
 }
 
-// Finish waits until what passes on has passed.
+// Finish waits until everything that is forwarded has gone.
 func (f *front) Finish(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for f.showing || f.directions[chain.Request].passes() || f.directions[chain.Response].passes() {
-		if err := f.receive(ctx, nobody); err != nil {
+	for f.showing || f.directions[chain.Request].forwards() || f.directions[chain.Response].forwards() {
+		if err := f.receive(ctx, noDirection); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// passes reports whether there is something to come that is sent on as it is.
-func (d *direction) passes() bool { return d.forwarding && !d.ended }
+// forwards reports whether more of the body will come and be forwarded as it is.
+func (d *direction) forwards() bool { return d.forwarding && !d.ended }
 
-// ---------------------------------------------------------------- chain.FrontEnd: what goes
+// ---------------------------------------------------------------- chain.FrontEnd: sending
 
 func (f *front) send(message outgoing) error {
 	f.sending.Lock()
@@ -392,9 +393,10 @@ func (f *front) send(message outgoing) error {
 	return streamError(f.stream.Send(message.head, message.body))
 }
 
-// SendHeaders answers the headers message, unless it is a request's that Envoy has answered itself meanwhile.
+// SendHeaders answers the headers message, unless it is the request's and Envoy has answered the request itself
+// meanwhile.
 func (f *front) SendHeaders(direction chain.Direction, changes chain.Changes) error {
-	changes.Analytics = f.shownAnalytics(changes.Analytics)
+	changes.Analytics = f.redactAnalytics(changes.Analytics)
 	if f.trace != nil && direction == chain.Request {
 		traceHeaders(&changes, f.trace)
 	}
@@ -410,7 +412,7 @@ func (f *front) SendHeaders(direction chain.Direction, changes chain.Changes) er
 		askForResponse(&message, f.directions[chain.Request].mode)
 	}
 	if f.showProxy != nil && direction == chain.Request {
-		f.tellToken(&message)
+		f.addToken(&message)
 	}
 	f.mu.Lock()
 	refused := f.hasRefused(direction)
@@ -468,10 +470,10 @@ func (f *front) SendLast(ctx context.Context, direction chain.Direction, piece [
 	return f.send(trailersAnswer(&trailers, direction == chain.Response))
 }
 
-// SendRest passes on what nobody has taken, and what has not come yet.
+// SendRest sends on the pieces that were not read, and forwards those still to come.
 func (f *front) SendRest(ctx context.Context, direction chain.Direction) error {
 	for {
-		piece, last, none := f.takeRest(direction)
+		piece, last, none := f.nextRest(direction)
 		switch {
 		case none:
 			return nil
@@ -484,12 +486,13 @@ func (f *front) SendRest(ctx context.Context, direction chain.Direction) error {
 	}
 }
 
-// takeRest takes a piece that has come, and whether it is the last; none: from now on what comes is forwarded.
-func (f *front) takeRest(direction chain.Direction) (piece []byte, last, none bool) {
+// nextRest returns the next received piece, and whether it is the last; none: from now on pieces are forwarded as they
+// come.
+func (f *front) nextRest(direction chain.Direction) (piece []byte, last, none bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	d := &f.directions[direction]
-	piece, ok := f.takePiece(d)
+	piece, ok := f.popPiece(d)
 	if !ok && !d.ended {
 		d.forwarding = true
 		return nil, false, true
@@ -498,45 +501,45 @@ func (f *front) takeRest(direction chain.Direction) (piece []byte, last, none bo
 	return piece, d.ended && len(d.pieces) == 0, false
 }
 
-// CopyRest has to be given what SendRest sends on.
+// CopyRest has `to` called with every piece that SendRest sends on.
 func (f *front) CopyRest(direction chain.Direction, to func(piece []byte)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.directions[direction].copies = to
+	f.directions[direction].copyTo = to
 }
 
-// copyRest tells of a piece that is sent on, and of the end behind the last one.
+// copyRest hands a forwarded piece to the receiver of copies, and nil behind the last one.
 func (d *direction) copyRest(piece []byte) {
-	if d.copies == nil {
+	if d.copyTo == nil {
 		return
 	}
 	if len(piece) > 0 {
-		d.copies(piece)
+		d.copyTo(piece)
 	}
 	if d.ended && len(d.pieces) == 0 {
-		d.copies(nil)
+		d.copyTo(nil)
 	}
 }
 
 // Answer ends the exchange.
 func (f *front) Answer(answer chain.Answer) error {
-	answer.Analytics = f.shownAnalytics(answer.Analytics)
+	answer.Analytics = f.redactAnalytics(answer.Analytics)
 	message, err := immediateAnswer(&answer)
 	if err != nil {
 		return err
 	}
 	if f.show != nil {
 		f.mu.Lock()
-		f.showing = false // Envoy shows no answer of ours
+		f.showing = false // Envoy sends no immediate response back to the engine
 		f.mu.Unlock()
 	}
 	return f.sendTraced(message)
 }
 
-// shownAnalytics are what Envoy is told of them.
-func (f *front) shownAnalytics(analytics map[string]any) map[string]any {
-	if len(analytics) == 0 || f.shown == nil {
+// redactAnalytics returns the analytics as they go to Envoy.
+func (f *front) redactAnalytics(analytics map[string]any) map[string]any {
+	if len(analytics) == 0 || f.redact == nil {
 		return analytics
 	}
-	return f.shown(analytics)
+	return f.redact(analytics)
 }

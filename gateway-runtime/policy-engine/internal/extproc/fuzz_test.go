@@ -12,13 +12,13 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// A look leaves of a message what decode looks at.
+// A look reduces a message to the parts that decode reads.
 type look func(message []byte) []byte
 
 func all(message []byte) []byte { return message }
 func nothingIn(_ []byte) []byte { return nil }
 
-// fields leaves some fields, and of those that are messages what there is to look at.
+// fields keeps some fields, and reduces those that are messages.
 func fields(looks map[protowire.Number]look) look {
 	return func(message []byte) (left []byte) {
 		for len(message) > 0 {
@@ -45,7 +45,7 @@ var (
 	asRequests = fields(map[protowire.Number]look{2: asHeaders, 3: asHeaders, 4: asPieces, 5: asPieces, 6: nothingIn, 7: nothingIn, 9: asFilter, 11: asPieces})
 )
 
-// asAttribute looks at the name, and at the value of those that the engine wants.
+// asAttribute keeps the name, and the value of attributes that the engine reads.
 func asAttribute(entry []byte) []byte {
 	named := fields(map[protowire.Number]look{1: all})(entry)
 	name := &wrapperspb.StringValue{} // its text is field 1, as names are
@@ -55,8 +55,8 @@ func asAttribute(entry []byte) []byte {
 	return named
 }
 
-// FuzzDecode: what decode takes, it takes for what generated code does. It refuses nothing else than generated code, but
-// groups, a second request and a second value of one entry; and takes nothing else, but where it does not look.
+// FuzzDecode: decode reads a message exactly as generated code does. It refuses the same messages, and also groups, a
+// second request and a second value of one entry; and it accepts no others, except where it does not read.
 func FuzzDecode(f *testing.F) {
 	for n := range 20 {
 		f.Add(must(proto.Marshal(anyRequest.Example(n))))
@@ -86,7 +86,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// ---------------------------------------------------------------- what stands twice
+// ---------------------------------------------------------------- repeated fields
 
 func entry(key, value string) string { return "\x0a" + sized(key) + "\x12" + sized(value) }
 
@@ -95,7 +95,7 @@ func sized(text string) string { return string(protowire.AppendVarint(nil, uint6
 func attributeOf(name, value string) string { return "\x0a" + sized(entry(name, value)) }
 func attributes(group string) string        { return "\x4a" + sized(entry("filter", group)) }
 
-// twice is messages in which stands twice what has one value.
+// twice are messages in which a single-valued field occurs twice.
 var twice = map[string]string{
 	"a filter": attributes(attributeOf("xds.route_name", "\x1a\x01a")) +
 		attributes(attributeOf("source.address", "\x1a\x01b")),
@@ -113,14 +113,14 @@ var twice = map[string]string{
 	"modes":                 "\x5a" + sized("\x08\x01\x10\x02") + "\x5a" + sized("\x08\x03"),
 }
 
-func TestWhatStandsTwiceIsReadAsGeneratedCodeReadsIt(t *testing.T) {
-	for what, wire := range twice {
+func TestRepeatedFieldsAreReadAsGeneratedCodeReadsThem(t *testing.T) {
+	for name, wire := range twice {
 		message, got := &servicev3.ProcessingRequest{}, incoming{}
 		if err := errors.Join(proto.Unmarshal([]byte(wire), message), got.decode([]byte(wire))); err != nil {
-			t.Errorf("%s: %v", what, err)
+			t.Errorf("%s: %v", name, err)
 		}
 		if want := read(message); !sameIncoming(want, got) {
-			t.Errorf("%s: expected %+v, got %+v", what, want, got)
+			t.Errorf("%s: expected %+v, got %+v", name, want, got)
 		}
 	}
 	if got := (incoming{}); got.decode([]byte(strings.Repeat(twice["a filter"], 2))) != nil || got.route != "" || got.client != "b" {

@@ -12,22 +12,22 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// incoming is what the engine reads of a ProcessingRequest. What it does not read is not decoded either.
+// incoming is the part of a ProcessingRequest that the engine reads. Other fields are not decoded.
 type incoming struct {
 	kind  kind
-	head  chain.Head // of headers
-	ended bool       // of headers and pieces: nothing follows
-	piece []byte     // of a body
+	head  chain.Head // of a headers message
+	ended bool       // of headers and pieces: no message follows
+	piece []byte     // of a body message
 
-	trailers string // HttpTrailers, encoded: few chains read them
+	trailers string // HttpTrailers, still encoded, since few chains read them
 
 	route, client             string // of the first message
-	certificate               string // the client's, if its listener asks for one
+	certificate               string // the client's, if its listener requests one
 	token                     string // that the client has presented to have its exchange traced
 	requestMode, responseMode filterv3.ProcessingMode_BodySendMode
 }
 
-// kind is what a ProcessingRequest brings: the field of its `request` that is set.
+// kind is the field of a ProcessingRequest's `request` that is set.
 type kind tag
 
 // The fields of ProcessingRequest.
@@ -51,19 +51,19 @@ var kindNames = map[kind]string{
 
 func (k kind) String() string { return kindNames[k] }
 
-// Which of two counts nobody should have to know.
+// Parsers differ in which of two values counts, so two are refused.
 var (
 	errTwoRequests = errors.New("ext_proc: expected one request in a message, got two")
 	errTwoValues   = errors.New("ext_proc: expected one value for a key, got two")
 )
 
-// decode reads a message, and keeps parts of it.
+// decode reads a message. The result shares the message's memory.
 func (m *incoming) decode(message []byte) error {
 	*m = incoming{}
 	for len(message) > 0 {
 		f, err := consumeField(&message)
 		if err == nil {
-			err = m.take(f)
+			err = m.decodeField(f)
 		}
 		if err != nil {
 			return err
@@ -72,14 +72,14 @@ func (m *incoming) decode(message []byte) error {
 	return nil
 }
 
-func (m *incoming) take(f field[[]byte]) error {
+func (m *incoming) decodeField(f field[[]byte]) error {
 	switch f.tag {
 	case metadataTag:
-		return m.takeMetadata(textOf(f.value))
+		return m.decodeMetadata(textOf(f.value))
 	case attributesTag:
-		return m.takeAttributes(textOf(f.value))
+		return m.decodeAttributes(textOf(f.value))
 	case protocolConfig:
-		return m.takeModes(f.value)
+		return m.decodeModes(f.value)
 	case tag(requestHeaders), tag(responseHeaders), tag(requestBody), tag(responseBody), tag(requestTrailers), tag(responseTrailers):
 		if m.kind != nothing {
 			return errTwoRequests
@@ -88,23 +88,23 @@ func (m *incoming) take(f field[[]byte]) error {
 	}
 	switch kind(f.tag) {
 	case requestHeaders, responseHeaders:
-		return m.takeHeaders(textOf(f.value))
+		return m.decodeHeaders(textOf(f.value))
 	case requestBody, responseBody:
-		return m.takePiece(f.value)
+		return m.decodePiece(f.value)
 	case requestTrailers, responseTrailers:
 		m.trailers = textOf(f.value)
 	}
 	return nil
 }
 
-// trailersOf reads HttpTrailers; nil where there is none.
-func trailersOf(text string) (v1alpha.Headers, error) {
+// decodeTrailers reads HttpTrailers; nil if there are none.
+func decodeTrailers(text string) (v1alpha.Headers, error) {
 	const trailers = 1<<3 + bytesField
 	head := chain.Head{}
 	for text != "" {
 		f, err := consumeField(&text)
 		if err == nil && f.tag == trailers {
-			err = takeLines(&head, f.value)
+			err = decodeHeaderMap(&head, f.value)
 		}
 		if err != nil {
 			return nil, err
@@ -113,11 +113,11 @@ func trailersOf(text string) (v1alpha.Headers, error) {
 	return head.Headers, nil
 }
 
-// textOf is a part of the message as text, without a copy: nobody changes a message that was received.
+// textOf returns a part of the message as text, without a copy: a received message is never changed.
 func textOf(part []byte) string { return unsafe.String(unsafe.SliceData(part), len(part)) } //nolint:gosec // see above
 
-// takeHeaders reads HttpHeaders. The headers share the text.
-func (m *incoming) takeHeaders(text string) error {
+// decodeHeaders reads HttpHeaders. The headers share the text.
+func (m *incoming) decodeHeaders(text string) error {
 	const headers, endOfStream = 1<<3 + bytesField, 3<<3 + varintField
 	for text != "" {
 		f, err := consumeField(&text)
@@ -125,7 +125,7 @@ func (m *incoming) takeHeaders(text string) error {
 		case err != nil:
 			return err
 		case f.tag == headers:
-			err = takeLines(&m.head, f.value)
+			err = decodeHeaderMap(&m.head, f.value)
 		case f.tag == endOfStream:
 			m.ended = f.number != 0
 		}
@@ -137,8 +137,8 @@ func (m *incoming) takeHeaders(text string) error {
 	return nil
 }
 
-// takeLines reads a HeaderMap.
-func takeLines(head *chain.Head, text string) error {
+// decodeHeaderMap reads a HeaderMap.
+func decodeHeaderMap(head *chain.Head, text string) error {
 	const headers = 1<<3 + bytesField
 	if head.Headers == nil {
 		head.Headers = make(v1alpha.Headers, 0, countFields(text))
@@ -151,16 +151,16 @@ func takeLines(head *chain.Head, text string) error {
 		if f.tag != headers {
 			continue
 		}
-		line, err := lineOf(f.value)
+		line, err := decodeHeader(f.value)
 		if err != nil {
 			return err
 		}
-		add(head, line)
+		addHeader(head, line)
 	}
 	return nil
 }
 
-// countFields is the number of fields, as far as they can be read.
+// countFields returns the number of fields up to the first that cannot be read.
 func countFields(text string) (count int) {
 	for text != "" {
 		if _, err := consumeField(&text); err != nil {
@@ -171,8 +171,8 @@ func countFields(text string) (count int) {
 	return count
 }
 
-// lineOf reads a HeaderValue. Envoy sends its bytes in raw_value, whatever they are.
-func lineOf(text string) (line v1alpha.Header, err error) {
+// decodeHeader reads a HeaderValue. Envoy sends every value as bytes, in raw_value.
+func decodeHeader(text string) (line v1alpha.Header, err error) {
 	const key, value, rawValue = 1<<3 + bytesField, 2<<3 + bytesField, 3<<3 + bytesField
 	for text != "" {
 		f, err := consumeField(&text)
@@ -190,7 +190,7 @@ func lineOf(text string) (line v1alpha.Header, err error) {
 	return line, nil
 }
 
-func add(head *chain.Head, line v1alpha.Header) {
+func addHeader(head *chain.Head, line v1alpha.Header) {
 	switch line.Name {
 	case ":method":
 		head.Method = line.Value
@@ -207,8 +207,8 @@ func add(head *chain.Head, line v1alpha.Header) {
 	}
 }
 
-// takePiece reads HttpBody.
-func (m *incoming) takePiece(message []byte) error {
+// decodePiece reads HttpBody.
+func (m *incoming) decodePiece(message []byte) error {
 	const body, endOfStream = 1<<3 + bytesField, 2<<3 + varintField
 	for len(message) > 0 {
 		f, err := consumeField(&message)
@@ -224,8 +224,8 @@ func (m *incoming) takePiece(message []byte) error {
 	return nil
 }
 
-// takeModes reads ProtocolConfiguration.
-func (m *incoming) takeModes(message []byte) error {
+// decodeModes reads ProtocolConfiguration.
+func (m *incoming) decodeModes(message []byte) error {
 	const requestBodyMode, responseBodyMode = 1<<3 + varintField, 2<<3 + varintField
 	for len(message) > 0 {
 		f, err := consumeField(&message)
@@ -241,41 +241,41 @@ func (m *incoming) takeModes(message []byte) error {
 	return nil
 }
 
-// takeAttributes reads an entry of the attributes: the filter's name, and a Struct of strings. The last entry counts.
-func (m *incoming) takeAttributes(text string) error {
+// decodeAttributes reads an entry of the attributes: the filter's name, and a Struct of strings. The last entry counts.
+func (m *incoming) decodeAttributes(text string) error {
 	const fields = 1<<3 + bytesField
 	m.route, m.client, m.certificate = "", "", ""
-	_, group, err := entryOf(text)
+	_, group, err := decodeEntry(text)
 	for err == nil && group != "" {
 		var f field[string]
 		if f, err = consumeField(&group); err == nil && f.tag == fields {
-			err = m.takeAttribute(f.value)
+			err = m.decodeAttribute(f.value)
 		}
 	}
 	return err
 }
 
-// peerAttribute is what listeners that ask for client certificates have among ext_proc's request_attributes.
+// peerAttribute is the request attribute of ext_proc in which listeners that request client certificates send them.
 const peerAttribute = "filter_state['gatewright.peer']"
 
-func (m *incoming) takeAttribute(text string) error {
-	name, value, err := entryOf(text)
+func (m *incoming) decodeAttribute(text string) error {
+	name, value, err := decodeEntry(text)
 	if err != nil {
 		return err
 	}
 	switch name {
 	case "xds.route_name":
-		m.route, err = stringOf(value)
+		m.route, err = decodeString(value)
 	case "source.address":
-		m.client, err = stringOf(value)
+		m.client, err = decodeString(value)
 	case peerAttribute:
-		m.certificate, err = stringOf(value)
+		m.certificate, err = decodeString(value)
 	}
 	return err
 }
 
-// entryOf reads an entry of a map from text to messages.
-func entryOf(text string) (key, message string, err error) {
+// decodeEntry reads an entry of a map from text to messages.
+func decodeEntry(text string) (key, message string, err error) {
 	const keyTag, valueTag = 1<<3 + bytesField, 2<<3 + bytesField
 	for valued := false; text != ""; {
 		f, err := consumeField(&text)
@@ -295,8 +295,8 @@ func entryOf(text string) (key, message string, err error) {
 	return key, message, nil
 }
 
-// stringOf reads a Value (google.protobuf): its string, or "" where it is of another kind.
-func stringOf(text string) (value string, err error) {
+// decodeString reads a Value (google.protobuf): its string, or "" if it is of another kind.
+func decodeString(text string) (value string, err error) {
 	const nullValue, numberValue, stringValue = 1<<3 + varintField, 2<<3 + fixed64Field, 3<<3 + bytesField
 	const boolValue, structValue, listValue = 4<<3 + varintField, 5<<3 + bytesField, 6<<3 + bytesField
 	for text != "" {

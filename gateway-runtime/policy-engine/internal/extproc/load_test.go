@@ -18,9 +18,9 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// A load is what Envoy puts on an engine, from a process of its own: two connections, as of two workers, on each of
-// which many exchanges are under way. An exchange is one stream: headers of a request, the answer, headers of the
-// response, the answer, the end. The benchmarks start it as this test's program with loadVariable set.
+// A load imitates Envoy in a process of its own: two connections, as of two workers, each with many exchanges under
+// way. An exchange is one stream: headers of a request, the answer, headers of the response, the answer, the end. The
+// benchmarks start it as this test's program with loadVariable set.
 type load struct {
 	left  atomic.Int64
 	open  []byte // HEADERS of a stream, encoded without the dynamic table
@@ -29,7 +29,7 @@ type load struct {
 
 const loadVariable = "EXTPROC_BENCH_LOAD" // SOCKET,STREAMS,EXCHANGES,PHASES
 
-// browser is what a browser sends, as Envoy passes it on.
+// browser is a browser's request, as Envoy passes it on.
 var browser = [][2]string{
 	{":authority", "localhost:8080"}, {":path", "/go/orders/4711"}, {":method", "GET"}, {":scheme", "http"},
 	{"user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"},
@@ -52,7 +52,7 @@ func headerMap(lines [][2]string) *corev3.HeaderMap {
 	return headers
 }
 
-// messages are what Envoy sends in an exchange of two header phases on the route of the chain.
+// messages are Envoy's messages in an exchange of two header phases on the route of the chain.
 func messages(chain string) (request, response *servicev3.ProcessingRequest) {
 	request = opening(chain, true)
 	request.GetRequestHeaders().Headers = headerMap(browser)
@@ -85,7 +85,7 @@ func grpcMessage(message proto.Message) []byte {
 	return append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(payload))), payload...)
 }
 
-// runLoad is the process: it ends when all exchanges have.
+// runLoad is the process: it ends after all exchanges.
 func runLoad(settings string) {
 	var socket string
 	var streams, exchanges int
@@ -159,7 +159,7 @@ func (c *loadConnection) take(frame http2.Frame) {
 	}
 }
 
-// answer takes each DATA frame for one whole message, which the engine's are.
+// answer takes each DATA frame for one whole message, which is true of the engine.
 func (c *loadConnection) answer(frame *http2.DataFrame) {
 	if c.consumed += frame.Length; c.consumed > 4<<20 {
 		check(c.framer.WriteWindowUpdate(0, c.consumed))

@@ -17,8 +17,9 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// Where things stand in Envoy's dynamic metadata. A route rewrites the host to its upstream's own, and goes to its own
-// upstream, unless a policy has chosen another: it reads the field "value" of the namespaces of authority and upstream.
+// Namespaces of Envoy's dynamic metadata. A route rewrites the host to its upstream's own, and goes to its own
+// upstream, unless a policy has chosen another: the route reads the field "value" in the namespaces of authority and
+// upstream.
 const (
 	analyticsNamespace = "gatewright"
 	authorityNamespace = "gatewright.authority"
@@ -26,35 +27,35 @@ const (
 	identityNamespace  = "gatewright.identity"
 )
 
-// outgoing is a ProcessingResponse, encoded: what stands before a body, and the body, which is the last field of all that
-// it is in and is not copied. What most exchanges send is encoded here; answers and metadata, which are rare, by generated
-// code. Names of headers are tokens, and values go as bytes, so that all text is UTF-8.
+// outgoing is an encoded ProcessingResponse in two parts: what stands before a body, and the body, which is the last
+// field of every message around it and is not copied. Frequent messages are encoded here; immediate responses and
+// metadata, which are rare, by generated code. Header names are tokens and values go as bytes, so all text is UTF-8.
 type outgoing struct{ head, body []byte }
 
-// room is what most messages fit in.
-const room = 256
+// messageCapacity is the capacity that most messages fit in.
+const messageCapacity = 256
 
-// The fields of ProcessingResponse for a request. That for a response is the next one.
+// The fields of ProcessingResponse for a request; the field for a response has the next number.
 const (
 	toHeaders  = protowire.Number(1)
 	toBody     = protowire.Number(3)
 	toTrailers = protowire.Number(5)
 )
 
-func answerTo(what protowire.Number, response bool) protowire.Number {
+func answerField(number protowire.Number, response bool) protowire.Number {
 	if response {
-		return what + 1
+		return number + 1
 	}
-	return what
+	return number
 }
 
-// The field of an immediate response, and that of its body.
+// The field of an immediate response, and the field of its body.
 const (
 	immediateResponse = protowire.Number(7)
 	immediateBody     = protowire.Number(3)
 )
 
-// The fields of what is in it.
+// The fields inside these messages.
 const (
 	commonResponse   = protowire.Number(1) // of HeadersResponse and BodyResponse
 	trailerMutation  = protowire.Number(1) // of TrailersResponse
@@ -76,14 +77,14 @@ const (
 )
 
 func headersAnswer(changes *chain.Changes, response bool) (out outgoing, err error) {
-	b := make(builder, 0, room)
+	b := make(builder, 0, messageCapacity)
 	if err := b.metadata(changes.Analytics, changes.Identity, changes.Authority, changes.Upstream); err != nil {
 		return out, err
 	}
 	if changes.Body != nil {
 		out.body = *changes.Body
 	}
-	answer := b.open(answerTo(toHeaders, response))
+	answer := b.open(answerField(toHeaders, response))
 	common := b.open(commonResponse)
 	if changes.Body != nil {
 		b.varint(commonStatus, uint64(servicev3.CommonResponse_CONTINUE_AND_REPLACE))
@@ -100,7 +101,8 @@ func headersAnswer(changes *chain.Changes, response bool) (out outgoing, err err
 	return out, nil
 }
 
-// headerMutation leaves `:authority` alone, which goes by metadata: Envoy looks for virtual hosts by it, and may do so again.
+// headerMutation leaves `:authority` alone: it goes by metadata, since Envoy selects virtual hosts by it, and may do so
+// again.
 func (b *builder) headerMutation(changes *chain.Changes) {
 	mutation := b.open(headerMutation)
 	b.setHeaders(&changes.Headers)
@@ -115,7 +117,7 @@ func (b *builder) headerMutation(changes *chain.Changes) {
 
 func (b *builder) setHeaders(changes *v1alpha.HeaderModifications) {
 	for n, header := range changes.Set {
-		b.header(header.Name, header.Value, addsTo(changes.Set, n))
+		b.header(header.Name, header.Value, isRepeated(changes.Set, n))
 	}
 	for _, header := range changes.Append {
 		b.header(header.Name, header.Value, true)
@@ -128,8 +130,8 @@ func (b *builder) removeHeaders(changes *v1alpha.HeaderModifications) {
 	}
 }
 
-// addsTo reports whether a header has the name of one before it: the first value overwrites, the others are appended.
-func addsTo(headers []v1alpha.Header, n int) bool {
+// isRepeated reports whether a header repeats an earlier name: the first value overwrites, the others are appended.
+func isRepeated(headers []v1alpha.Header, n int) bool {
 	return v1alpha.Headers(headers[:n]).Has(headers[n].Name)
 }
 
@@ -139,8 +141,8 @@ func (b *builder) pseudoHeader(name, value string) {
 	}
 }
 
-// header overwrites a header, or appends to it. APPEND_IF_EXISTS_OR_ADD is zero, which Envoy's ext_proc cannot tell
-// from unset and takes for overwrite; only the old field makes it append.
+// header overwrites a header, or appends to it. APPEND_IF_EXISTS_OR_ADD is zero, which Envoy's ext_proc cannot
+// distinguish from unset and treats as overwrite; only the old field makes it append.
 func (b *builder) header(name, value string, appends bool) {
 	option := b.open(setHeaders)
 	header := b.open(optionHeader)
@@ -165,7 +167,7 @@ func pieceAnswer(piece []byte, last, response bool) outgoing {
 		size += protowire.SizeTag(streamedEnd) + 1
 	}
 	b := make(builder, 0, 64)
-	b.nest(size, answerTo(toBody, response), commonResponse, bodyMutation, streamedResponse)
+	b.nest(size, answerField(toBody, response), commonResponse, bodyMutation, streamedResponse)
 	if last {
 		b.varint(streamedEnd, 1)
 	}
@@ -175,7 +177,7 @@ func pieceAnswer(piece []byte, last, response bool) outgoing {
 
 func trailersAnswer(changes *v1alpha.HeaderModifications, response bool) outgoing {
 	b := make(builder, 0, 2)
-	answer := b.open(answerTo(toTrailers, response))
+	answer := b.open(answerField(toTrailers, response))
 	mutation := b.open(trailerMutation)
 	b.setHeaders(changes)
 	b.removeHeaders(changes)
@@ -184,7 +186,7 @@ func trailersAnswer(changes *v1alpha.HeaderModifications, response bool) outgoin
 	return outgoing{head: b}
 }
 
-// echo answers a piece or trailers with themselves.
+// echo answers a piece or trailers with the same piece or trailers.
 func echo(message *incoming) outgoing {
 	switch message.kind {
 	case requestBody, responseBody:
@@ -203,7 +205,7 @@ func immediateAnswer(answer *chain.Answer) (out outgoing, err error) {
 	if answer.GRPCStatus != 0 {
 		immediate.GrpcStatus = &servicev3.GrpcStatus{Status: answer.GRPCStatus}
 	}
-	b := make(builder, 0, room)
+	b := make(builder, 0, messageCapacity)
 	if err := b.metadata(answer.Analytics, answer.Identity, "", ""); err != nil {
 		return out, err
 	}
@@ -220,7 +222,7 @@ func setOptions(headers v1alpha.Headers) []*corev3.HeaderValueOption {
 	options := make([]*corev3.HeaderValueOption, 0, len(headers))
 	for n, header := range headers {
 		option := &corev3.HeaderValueOption{Header: &corev3.HeaderValue{Key: header.Name, RawValue: []byte(header.Value)}}
-		if addsTo(headers, n) {
+		if isRepeated(headers, n) {
 			option.Append = wrapperspb.Bool(true) //nolint:staticcheck // see builder.header
 		} else {
 			option.AppendAction = corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD
@@ -230,18 +232,18 @@ func setOptions(headers v1alpha.Headers) []*corev3.HeaderValueOption {
 	return options
 }
 
-// metadata writes the analytics, whatever JSON can say, who the request is from, and the authority and the upstream that
-// policies chose, if any.
+// metadata writes the analytics (any JSON), the request's identity, and the authority and the upstream that policies
+// chose, if any.
 func (b *builder) metadata(analytics map[string]any, identity *chain.Identity, authority, upstream string) (err error) {
 	if authority == "" && upstream == "" && identity == nil && len(analytics) == 0 {
 		return nil
 	}
 	fields := map[string]*structpb.Value{}
 	if authority != "" {
-		fields[authorityNamespace] = chosen(authority)
+		fields[authorityNamespace] = choiceValue(authority)
 	}
 	if upstream != "" {
-		fields[upstreamNamespace] = chosen(upstream)
+		fields[upstreamNamespace] = choiceValue(upstream)
 	}
 	if identity != nil {
 		fields[identityNamespace] = identityValue(identity)
@@ -254,16 +256,16 @@ func (b *builder) metadata(analytics map[string]any, identity *chain.Identity, a
 		fields[analyticsNamespace] = structpb.NewStructValue(values)
 	}
 	metadata := &servicev3.ProcessingResponse{DynamicMetadata: &structpb.Struct{Fields: fields}}
-	*b, err = proto.MarshalOptions{}.MarshalAppend(*b, metadata) // one message after another is both, merged
+	*b, err = proto.MarshalOptions{}.MarshalAppend(*b, metadata) // concatenated messages are merged
 	return err
 }
 
-// chosen is what a policy chose, as a route reads it.
-func chosen(value string) *structpb.Value {
+// choiceValue wraps a policy's choice the way that routes read it.
+func choiceValue(value string) *structpb.Value {
 	return structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{"value": structpb.NewStringValue(value)}})
 }
 
-// identityValue is what the fields of an access log read. It came as JSON, so that all of it is UTF-8.
+// identityValue has the fields that an access log reads. The identity came as JSON, so all of it is UTF-8.
 func identityValue(identity *chain.Identity) *structpb.Value {
 	return structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{
 		"subject": structpb.NewStringValue(identity.Subject), "issuer": structpb.NewStringValue(identity.Issuer),

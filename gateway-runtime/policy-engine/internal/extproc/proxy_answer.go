@@ -13,42 +13,42 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// Envoy's own answers come to the engine as any response does. Of an exchange that somebody looks at, the engine tells
-// Envoy a token, in dynamic metadata. An answer that Envoy makes for such an exchange has a header with the token and with
-// what Envoy knows (translate/envoy/local_replies.py). The engine reads the header and takes it away: no policy, client or
-// upstream ever sees the token, so that no upstream can write the header.
+// Envoy's own answers reach the engine like any response. For a watched exchange the engine sends Envoy a token, in
+// dynamic metadata. An answer that Envoy makes for such an exchange has a header with the token and with what Envoy
+// knows about its cause (translate/envoy/local_replies.py). The engine reads the header and removes it: no policy,
+// client or upstream ever sees the token, so no upstream can forge the header.
 const (
 	watchedNamespace  = "gatewright.watched"
 	watchedToken      = "token"
 	proxyAnswerHeader = "x-gatewright-proxy-answer"
 )
 
-// proxyAnswers are how the engine knows Envoy's own answers, for as long as its process runs.
+// proxyAnswers recognises Envoy's own answers, by a token that lasts as long as the engine's process.
 type proxyAnswers struct {
 	token   string
-	message []byte // a ProcessingResponse of no answer, that tells Envoy the token
+	message []byte // a ProcessingResponse with the token alone
 }
 
 func newProxyAnswers() *proxyAnswers {
 	p := &proxyAnswers{token: rand.Text()}
-	told := &structpb.Struct{Fields: map[string]*structpb.Value{watchedToken: structpb.NewStringValue(p.token)}}
-	metadata := &structpb.Struct{Fields: map[string]*structpb.Value{watchedNamespace: structpb.NewStructValue(told)}}
+	fields := &structpb.Struct{Fields: map[string]*structpb.Value{watchedToken: structpb.NewStringValue(p.token)}}
+	metadata := &structpb.Struct{Fields: map[string]*structpb.Value{watchedNamespace: structpb.NewStructValue(fields)}}
 	p.message, _ = proto.Marshal(&servicev3.ProcessingResponse{DynamicMetadata: metadata}) // texts in UTF-8
 	return p
 }
 
-// ShowProxyAnswer has Envoy's own answer shown.
+// ShowProxyAnswer has show called with an answer of Envoy's own.
 func (f *front) ShowProxyAnswer(show func(answer proxyanswer.Answer)) { f.showProxy = show }
 
-// tellToken has a message tell Envoy the token.
-func (f *front) tellToken(message *outgoing) {
-	message.head = append(f.proxy.message[:len(f.proxy.message):len(f.proxy.message)], message.head...) // both, merged
+// addToken adds the token to a message.
+func (f *front) addToken(message *outgoing) {
+	message.head = append(f.proxy.message[:len(f.proxy.message):len(f.proxy.message)], message.head...) // concatenated messages are merged
 }
 
-// takeProxyAnswer takes Envoy's word that it has answered by itself out of a response, and shows it.
+// extractProxyAnswer removes Envoy's header about its own answer from a response, and reports the answer.
 //
 //go:noinline
-func (f *front) takeProxyAnswer(response *chain.Head) {
+func (f *front) extractProxyAnswer(response *chain.Head) {
 	for n, header := range response.Headers {
 		if header.Name != proxyAnswerHeader {
 			continue
@@ -64,8 +64,8 @@ func (f *front) takeProxyAnswer(response *chain.Head) {
 	}
 }
 
-// read reads what Envoy tells: TOKEN FLAGS DETAILS UPSTREAM TRANSPORT, with "-" for what there is not; the last may have
-// blanks.
+// read parses Envoy's header: TOKEN FLAGS DETAILS UPSTREAM TRANSPORT, with "-" for an absent part; the last part may
+// have blanks.
 func (p *proxyAnswers) read(text string) (proxyanswer.Answer, bool) {
 	parts := strings.SplitN(text, " ", 5)
 	if len(parts) < 5 || parts[0] != p.token {
@@ -79,14 +79,14 @@ func (p *proxyAnswers) read(text string) (proxyanswer.Answer, bool) {
 	return proxyanswer.Answer{Flags: parts[1], Details: parts[2], Upstream: parts[3], Transport: parts[4]}, true
 }
 
-// withoutProxyAnswer are the changes of a response that Envoy has made, so that its word does not go on.
+// withoutProxyAnswer adds to the changes of a response of Envoy's own that its header is removed.
 func withoutProxyAnswer(changes chain.Changes) chain.Changes {
 	changes.Headers.Remove = append(changes.Headers.Remove[:len(changes.Headers.Remove):len(changes.Headers.Remove)], proxyAnswerHeader)
 	return changes
 }
 
-// PassRefusal answers the response's headers, the first message of a request that a filter before ext_proc has refused. With
-// the end of the stream Envoy goes on without the engine.
+// PassRefusal answers the response's headers, the first message of a request that a filter before ext_proc has refused.
+// After the end of the stream Envoy goes on without the engine.
 func (f *front) PassRefusal() error {
 	message, err := headersAnswer(&chain.Changes{}, true)
 	if err != nil {

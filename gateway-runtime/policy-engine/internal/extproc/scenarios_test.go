@@ -112,7 +112,7 @@ func mark(name string) fake {
 	}
 }
 
-// deny answers 401 whatever comes.
+// deny answers 401 to every request.
 var deny = requestDoes(func(*v1alpha.RequestContext) v1alpha.RequestAction {
 	return &v1alpha.ImmediateResponse{
 		StatusCode: 401, Body: []byte("denied"),
@@ -171,7 +171,7 @@ func shouts(_ *v1alpha.Trailers, chunks v1alpha.Chunks, yield func([]byte, error
 	}
 }
 
-// framed yields before it has taken a chunk.
+// framed yields before it has read a chunk.
 func framed(_ *v1alpha.Trailers, chunks v1alpha.Chunks, yield func([]byte, error) bool) {
 	if !yield([]byte("<"), nil) {
 		return
@@ -184,7 +184,7 @@ func framed(_ *v1alpha.Trailers, chunks v1alpha.Chunks, yield func([]byte, error
 	yield([]byte(">"), nil)
 }
 
-// lets lets the headers go at once.
+// lets passes the headers on at once.
 func lets(trailers *v1alpha.Trailers, chunks v1alpha.Chunks, yield func([]byte, error) bool) {
 	if yield(nil, nil) {
 		shouts(trailers, chunks, yield)

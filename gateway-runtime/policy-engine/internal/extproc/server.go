@@ -26,43 +26,44 @@ import (
 type Server struct {
 	exchanges *exchange.Server
 	peers     *clientcert.Cache
-	shown     Shown
+	redact    RedactAnalytics
 	proxy     *proxyAnswers
 }
 
-// Shown is analytics metadata as it may be shown: without secrets.
-type Shown func(analytics map[string]any) map[string]any
+// RedactAnalytics returns analytics metadata without secrets.
+type RedactAnalytics func(analytics map[string]any) map[string]any
 
-// NewServer makes a server of what takes exchanges through their chains. nil: analytics are sent to Envoy, and so to the
+// NewServer makes a server whose streams run through exchanges. If redact is nil, analytics go to Envoy, and so to the
 // access log, as policies have left them.
-func NewServer(exchanges *exchange.Server, shown Shown, log *slog.Logger) *Server {
-	return &Server{exchanges, clientcert.NewCache(log), shown, newProxyAnswers()}
+func NewServer(exchanges *exchange.Server, redact RedactAnalytics, log *slog.Logger) *Server {
+	return &Server{exchanges, clientcert.NewCache(log), redact, newProxyAnswers()}
 }
 
 // Stream is one ext_proc stream: messages, encoded.
 type Stream interface {
-	// Context is done when nobody waits for the exchange any more.
+	// Context is done when the exchange has been given up.
 	Context() context.Context
-	// Receive waits for the next message, which is the caller's to keep; io.EOF after the last. One goroutine at a time
-	// waits. Where ctx is done first, no message is lost.
+	// Receive waits for the next message, which the caller may keep; io.EOF follows the last one. Only one goroutine at a
+	// time waits. If ctx is done first, no message is lost.
 	Receive(ctx context.Context) ([]byte, error)
-	// Keep says that so many bytes more (or less) of what was received wait for their use: no more is to come for them.
+	// Keep adds more to the received bytes that wait for their use; they stay outside of the flow-control window. A
+	// negative number gives bytes back.
 	Keep(more int)
 	// Send sends a message in two parts, and keeps neither.
 	Send(message, rest []byte) error
 }
 
-// GRPC makes a gRPC server of it.
+// GRPC returns a gRPC server that serves s.
 func (s *Server) GRPC() *grpcstream.Server {
 	return grpcstream.NewServer(servicev3.ExternalProcessor_Process_FullMethodName, s.serve)
 }
 
 func (s *Server) serve(stream *grpcstream.Stream) error { return s.Process(stream) }
 
-// Process takes one HTTP exchange through its chain. An error is the status of the stream, for which Envoy fails the
+// Process runs one HTTP exchange through its chain. An error becomes the status of the stream, and Envoy fails the
 // request.
 func (s *Server) Process(stream Stream) error {
-	err := s.exchanges.Serve(stream.Context(), &front{stream: stream, peers: s.peers, shown: s.shown, proxy: s.proxy})
+	err := s.exchanges.Serve(stream.Context(), &front{stream: stream, peers: s.peers, redact: s.redact, proxy: s.proxy})
 	switch {
 	case err == nil:
 		return nil

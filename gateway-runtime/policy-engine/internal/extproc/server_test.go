@@ -77,7 +77,7 @@ func TestPathMethodAndAuthority(t *testing.T) {
 	})
 }
 
-// TestUpstreamThatAPolicyChooses: Envoy has it where routes read it, and no header of a client's gets there.
+// TestUpstreamThatAPolicyChooses: Envoy stores it where routes read it, and a client's header cannot set it.
 func TestUpstreamThatAPolicyChooses(t *testing.T) {
 	needEnvoy(t)
 	for upstream, want := range map[string]any{"canary": "canary", "main": "main", "": nil} {
@@ -88,7 +88,7 @@ func TestUpstreamThatAPolicyChooses(t *testing.T) {
 			r.Header.Set("Gatewright.upstream", "evil")
 			r.Header.Set("X-Gatewright-Upstream", "evil")
 		}, "GET", path, nil)
-		if line := the.accessLine(t, path); reply.StatusCode != 200 || line["upstream"] != want {
+		if line := testbed.accessLine(t, path); reply.StatusCode != 200 || line["upstream"] != want {
 			t.Errorf("%q: expected 200 and %v, got %d and %v", upstream, want, reply.StatusCode, line)
 		}
 	}
@@ -98,7 +98,7 @@ func TestUpstreamThatAPolicyChooses(t *testing.T) {
 	}
 }
 
-// TestFailure: the client learns the request's id, and nothing of the policy.
+// TestFailure: the client sees the request's id, and nothing about the policy.
 func TestFailure(t *testing.T) {
 	reply, arrived := do(t, "http1", false, nil, "GET", "/panics/x", nil)
 	var problem struct {
@@ -132,36 +132,36 @@ func TestFailureOfAGRPCCall(t *testing.T) {
 
 func TestUnknownChainIsRefused(t *testing.T) {
 	needEnvoy(t)
-	before := the.counters.Stats().UnknownChain
+	before := testbed.counters.Stats().UnknownChain
 	reply, arrived := do(t, "http1", false, nil, "GET", "/unknown/x", nil)
 	if reply.StatusCode != 503 || reply.Header.Get("Retry-After") != "1" || reply.Header.Get("Content-Type") != "application/problem+json" || arrived != nil {
 		t.Errorf("got %d %v", reply.StatusCode, reply.Header)
 	}
-	if after := the.counters.Stats().UnknownChain; after != before+1 {
+	if after := testbed.counters.Stats().UnknownChain; after != before+1 {
 		t.Errorf("counted %d", after-before)
 	}
 }
 
-// TestRouteThatDoesNotFitItsChainIsRefused: the route sends no body, the chain wants it.
+// TestRouteThatDoesNotFitItsChainIsRefused: the route sends no body, and the chain needs it.
 func TestRouteThatDoesNotFitItsChainIsRefused(t *testing.T) {
 	needEnvoy(t)
-	before := the.counters.Stats().Failed
+	before := testbed.counters.Stats().Failed
 	reply, arrived := do(t, "http1", false, nil, "POST", "/mismatch/x", strings.NewReader("body"))
-	if reply.StatusCode != 500 || arrived != nil || the.counters.Stats().Failed != before+1 {
-		t.Errorf("got %d; arrived %v; %+v", reply.StatusCode, arrived, the.counters.Stats())
+	if reply.StatusCode != 500 || arrived != nil || testbed.counters.Stats().Failed != before+1 {
+		t.Errorf("got %d; arrived %v; %+v", reply.StatusCode, arrived, testbed.counters.Stats())
 	}
 }
 
 func TestRouteWithoutPoliciesNeverReachesTheEngine(t *testing.T) {
 	needEnvoy(t)
-	before := the.counters.Stats().Exchanges
+	before := testbed.counters.Stats().Exchanges
 	if reply, arrived := do(t, "http1", false, nil, "GET", "/plain/x", nil); reply.StatusCode != 200 || arrived == nil {
 		t.Errorf("got %d", reply.StatusCode)
 	}
 	if reply, _ := do(t, "http1", false, nil, "GET", "/nothing-here", nil); reply.StatusCode != 404 {
 		t.Errorf("got %d", reply.StatusCode)
 	}
-	if after := the.counters.Stats().Exchanges; after != before {
+	if after := testbed.counters.Stats().Exchanges; after != before {
 		t.Errorf("%d exchanges", after-before)
 	}
 }
@@ -170,17 +170,17 @@ func TestAnalyticsReachTheAccessLog(t *testing.T) {
 	needEnvoy(t)
 	do(t, "http1", false, nil, "GET", "/analytics/x", nil)
 	want := map[string]any{"tenant": "acme", "n": 3.0, "cached": true}
-	if got := the.accessLine(t, "/analytics/x")["analytics"]; !reflect.DeepEqual(got, want) {
+	if got := testbed.accessLine(t, "/analytics/x")["analytics"]; !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v", got)
 	}
 	do(t, "http1", false, nil, "GET", "/analytics-answer/x", nil)
-	line := the.accessLine(t, "/analytics-answer/x")
+	line := testbed.accessLine(t, "/analytics-answer/x")
 	if want := map[string]any{"why": []any{"no", "way"}}; !reflect.DeepEqual(line["analytics"], want) || line["details"] != "policy_answer" {
 		t.Errorf("got %v", line)
 	}
 }
 
-// TestEnvoysOwnAnswersMeetTheResponsePolicies: of an upstream that is not there, and of a request that takes too long.
+// TestEnvoysOwnAnswersMeetTheResponsePolicies, for an unreachable upstream, and for a request that takes too long.
 func TestEnvoysOwnAnswersMeetTheResponsePolicies(t *testing.T) {
 	everyWire(t, func(t *testing.T, w wire) {
 		reply, _ := do(t, w.upstream, w.h2c, nil, "GET", "/nowhere/x", nil)
@@ -209,18 +209,18 @@ func TestRequestThatTimesOutWhileItsBodyIsAwaited(t *testing.T) {
 	}
 }
 
-// TestRequestThatTimesOutWhileAPolicyRuns: the policy's answer comes when Envoy has given its own.
+// TestRequestThatTimesOutWhileAPolicyRuns: the policy's answer comes after Envoy has sent its own.
 func TestRequestThatTimesOutWhileAPolicyRuns(t *testing.T) {
 	needEnvoy(t)
 	body, writer := io.Pipe()
 	defer func() { _ = body.Close() }()
-	before := must(the.timedOut())
+	before := must(testbed.timedOut())
 	released := make(chan struct{})
 	go func() {
 		defer close(released)
 		_, _ = writer.Write([]byte("part"))
 		<-late.started
-		for after, err := before, error(nil); after == before && err == nil; after, err = the.timedOut() {
+		for after, err := before, error(nil); after == before && err == nil; after, err = testbed.timedOut() {
 			time.Sleep(20 * time.Millisecond)
 		}
 		late.release <- struct{}{}
@@ -240,13 +240,13 @@ func TestClientThatGoesAwayCancelsThePolicy(t *testing.T) {
 		transport := &http.Transport{Protocols: &http.Protocols{}}
 		transport.Protocols.SetHTTP1(!h2c)
 		transport.Protocols.SetUnencryptedHTTP2(h2c)
-		isQuiet := func() bool { return the.counters.Stats().Active == 0 }
+		isQuiet := func() bool { return testbed.counters.Stats().Active == 0 }
 		await.Until(t, "the exchanges of other tests have ended", isQuiet)
-		before := the.counters.Stats()
+		before := testbed.counters.Stats()
 		over := make(chan struct{})
 		go func() {
 			defer close(over)
-			request := must(http.NewRequestWithContext(ctx, http.MethodGet, "http://"+the.listeners["http1"]+"/gone/x", nil))
+			request := must(http.NewRequestWithContext(ctx, http.MethodGet, "http://"+testbed.listeners["http1"]+"/gone/x", nil))
 			if response, err := transport.RoundTrip(request); err == nil {
 				_ = response.Body.Close()
 				t.Errorf("expected no response, got %d", response.StatusCode)
@@ -258,7 +258,7 @@ func TestClientThatGoesAwayCancelsThePolicy(t *testing.T) {
 		<-over
 		transport.CloseIdleConnections()
 		await.Until(t, "the exchange has ended", isQuiet)
-		if after := the.counters.Stats(); after.Cancelled != before.Cancelled+1 || after.Failed != before.Failed {
+		if after := testbed.counters.Stats(); after.Cancelled != before.Cancelled+1 || after.Failed != before.Failed {
 			t.Errorf("counted %+v after %+v", after, before)
 		}
 	}

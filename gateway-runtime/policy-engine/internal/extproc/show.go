@@ -7,16 +7,17 @@ import (
 	"gatewright.dev/policy-engine/internal/chain"
 )
 
-// A response that the chain does not see, but somebody who looks at the exchange: Envoy is asked for its headers with the
-// answer to the request's, by a mode of this exchange alone. They are answered as soon as they have come, by whoever receives.
+// A watched exchange may have a response that the chain does not need: then the answer to the request's headers asks
+// Envoy for the response's headers, by a mode override of this exchange alone. The receiving goroutine answers them as
+// soon as they come.
 
-// show is told of such a response.
+// show receives such a response.
 type show func(side chain.Side, response chain.Head)
 
-// ShowResponse has the response shown.
+// ShowResponse has show called with the response.
 func (f *front) ShowResponse(show func(side chain.Side, response chain.Head)) { f.show = show }
 
-// The fields of ProcessingMode. That of the mode itself is one of ProcessingResponse.
+// The fields of ProcessingMode, and that of the mode in ProcessingResponse.
 const (
 	modeOverride        = protowire.Number(9)
 	requestHeaderMode   = protowire.Number(1)
@@ -26,8 +27,9 @@ const (
 	responseTrailerMode = protowire.Number(6)
 )
 
-// askForResponse has the answer to the request's headers ask for those of the response. The new mode replaces all of the
-// old one: the request's body, of which Envoy has sent this mode, goes on as it has begun, with trailers where there is one.
+// askForResponse makes the answer to the request's headers ask for the response's. The new mode replaces the old one as
+// a whole: the request's body, which came with that body mode, goes on as it has begun, with trailers if there is a
+// body.
 //
 //go:noinline
 func askForResponse(message *outgoing, body filterv3.ProcessingMode_BodySendMode) {
@@ -43,21 +45,21 @@ func askForResponse(message *outgoing, body filterv3.ProcessingMode_BodySendMode
 	b.varint(requestTrailerMode, uint64(trailers)) //nolint:gosec // an enum's number
 	b.varint(responseTrailerMode, uint64(filterv3.ProcessingMode_SKIP))
 	b.close(mode)
-	message.head = append(b, message.head...) // the body, where there is one, is the last field
+	message.head = append(b, message.head...) // the body, if any, is the last field
 }
 
-// passResponse lets the response that has come go on, and shows it. The caller holds the mutex, and receives.
+// passResponse lets the response that has come go on, and shows it. The caller holds the mutex, and has set receiving.
 //
 //go:noinline
 func (f *front) passResponse() error {
-	err := f.passShown(f.response)
+	err := f.sendShown(f.response)
 	if err == nil {
 		f.showing = false
 	}
 	return err
 }
 
-func (f *front) passShown(response chain.Head) error {
+func (f *front) sendShown(response chain.Head) error {
 	f.mu.Unlock()
 	defer f.mu.Lock()
 	f.show(chain.Came, response)

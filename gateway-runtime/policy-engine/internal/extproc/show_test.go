@@ -24,7 +24,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// watcher looks at an exchange, responses included, and notes what responses it is told of, and the end.
+// watcher watches an exchange, with its response, and notes responses and the end.
 type watcher struct {
 	mutex sync.Mutex
 	notes []string
@@ -63,8 +63,8 @@ func (w *watcher) ExchangeEnded(ended exchange.Exchange) {
 	}
 }
 
-// watch looks at all exchanges of the test that begin from now on. What it returns waits for the end of that of a path, and
-// says what was noted.
+// watch watches all exchanges of the test that begin from now on. The returned function waits for the end of the
+// exchange of a path, and returns its notes.
 func (w *world) watch(t *testing.T) func(path string) []string {
 	t.Helper()
 	var mutex sync.Mutex
@@ -92,13 +92,13 @@ func (w *world) watch(t *testing.T) func(path string) []string {
 	}
 }
 
-// TestAResponseThatNoPolicySeesIsShown whatever it is, and goes on as it is: each answer to each shape of a request on one
-// pair of protocols, and each answer and each shape by itself on the others.
+// TestAResponseThatNoPolicySeesIsShown in any form, and goes on unchanged: all responses and all shapes of a request on
+// one pair of protocols, and each response and each shape by itself on the others.
 func TestAResponseThatNoPolicySeesIsShown(t *testing.T) {
 	needEnvoy(t)
 	for n, w := range wires {
 		t.Run(w.name, func(t *testing.T) {
-			ended := the.watch(t)
+			ended := testbed.watch(t)
 			for _, chain := range []string{"request-order", "adds-body", "adds-body-duplex", "request-buffers", "request-streams"} {
 				for _, s := range shapes {
 					for answer, status := range answers {
@@ -113,7 +113,7 @@ func TestAResponseThatNoPolicySeesIsShown(t *testing.T) {
 	}
 }
 
-// answers are those of the upstream, with their status.
+// answers are the responses of the upstream, with their status.
 var answers = map[string]int{"": 200, "204": 204, "304": 304, "empty": 200, "trailers": 200, "large": 200, "stream": 200}
 
 func expectShown(t *testing.T, w wire, chain string, s shape, answer string, status int, ended func(path string) []string) {
@@ -132,10 +132,10 @@ func expectShown(t *testing.T, w wire, chain string, s shape, answer string, sta
 	}
 }
 
-// TestAnAnswerOfEnvoysOwnIsShown where no upstream could be reached.
+// TestAnAnswerOfEnvoysOwnIsShown when no upstream could be reached.
 func TestAnAnswerOfEnvoysOwnIsShown(t *testing.T) {
 	needEnvoy(t)
-	ended := the.watch(t)
+	ended := testbed.watch(t)
 	for _, path := range []string{"/nowhere-request/x", "/nowhere-request-body/x"} {
 		reply, _ := do(t, "http1", false, nil, "POST", path, strings.NewReader("body"))
 		if got, want := ended(path), []string{"came 503 ", "left 503 ", "completed"}; reply.StatusCode != 503 || !slices.Equal(got, want) {
@@ -144,10 +144,10 @@ func TestAnAnswerOfEnvoysOwnIsShown(t *testing.T) {
 	}
 }
 
-// TestAnAnswerOfEnvoysOwnIsNotShownBeforeTheRequestHasGone since Envoy is asked for it then.
+// TestAnAnswerOfEnvoysOwnIsNotShownBeforeTheRequestHasGone, since Envoy is asked for it at that moment.
 func TestAnAnswerOfEnvoysOwnIsNotShownBeforeTheRequestHasGone(t *testing.T) {
 	needEnvoy(t)
-	ended := the.watch(t)
+	ended := testbed.watch(t)
 	body, writer := io.Pipe()
 	go func() { _, _ = writer.Write([]byte("part")) }()
 	reply, arrived := do(t, hurried, false, nil, "POST", "/request-buffers/late", body)
@@ -157,10 +157,10 @@ func TestAnAnswerOfEnvoysOwnIsNotShownBeforeTheRequestHasGone(t *testing.T) {
 	}
 }
 
-// TestAnAnswerOfAPolicyIsNotWaitedOver where a response was to be shown.
-func TestAnAnswerOfAPolicyIsNotWaitedOver(t *testing.T) {
+// TestAPolicysAnswerDoesNotWaitForAResponse that was to be shown.
+func TestAPolicysAnswerDoesNotWaitForAResponse(t *testing.T) {
 	needEnvoy(t)
-	ended := the.watch(t)
+	ended := testbed.watch(t)
 	reply, _ := do(t, "http2", true, nil, "GET", "/denies/x", nil)
 	if got := ended("/denies/x"); reply.StatusCode != 401 || !slices.Equal(got, []string{"left 401 ", "completed"}) {
 		t.Errorf("got %d and %q", reply.StatusCode, got)
@@ -169,7 +169,7 @@ func TestAnAnswerOfAPolicyIsNotWaitedOver(t *testing.T) {
 
 // ---------------------------------------------------------------- conversations
 
-// watchedServer is a server of the one chain whose exchanges w looks at; nil: nobody.
+// watchedServer is a server of the one chain, with the watcher w; nil: none.
 func watchedServer(name string, w *watcher) *extproc.Server {
 	if w == nil {
 		return watchedServerOf(name, nil)
@@ -199,8 +199,8 @@ func pieceOf(text string, ended bool) *servicev3.ProcessingRequest {
 	}}
 }
 
-// TestTheResponseIsAskedForWhereSomebodyLooks and nothing else of the mode is changed.
-func TestTheResponseIsAskedForWhereSomebodyLooks(t *testing.T) {
+// TestTheResponseIsRequestedIfTheExchangeIsWatched, and the rest of the mode is unchanged.
+func TestTheResponseIsRequestedIfTheExchangeIsWatched(t *testing.T) {
 	headers := &filterv3.ProcessingMode{
 		RequestHeaderMode: filterv3.ProcessingMode_SEND, ResponseHeaderMode: filterv3.ProcessingMode_SEND,
 		RequestTrailerMode: filterv3.ProcessingMode_SKIP, ResponseTrailerMode: filterv3.ProcessingMode_SKIP,
@@ -238,7 +238,7 @@ func TestTheResponseIsAskedForWhereSomebodyLooks(t *testing.T) {
 	}
 }
 
-// expectUnasked has the same exchange end without the response where nobody looks.
+// expectUnasked runs the same exchange unwatched, which ends without the response.
 func expectUnasked(t *testing.T, name string, pieces []*servicev3.ProcessingRequest) {
 	t.Helper()
 	stream := &script{ctx: t.Context(), sends: slices.Concat([]*servicev3.ProcessingRequest{opening(name, false)}, pieces)}
@@ -252,7 +252,7 @@ func expectUnasked(t *testing.T, name string, pieces []*servicev3.ProcessingRequ
 	}
 }
 
-// TestAResponseBeforeTheRequestHasGoneIsNotHeld and the rest of the request goes on behind it.
+// TestAResponseBeforeTheRequestHasGoneIsNotHeld, and the rest of the request follows it.
 func TestAResponseBeforeTheRequestHasGoneIsNotHeld(t *testing.T) {
 	w, stream := &watcher{}, &script{ctx: t.Context()}
 	stream.sends = []*servicev3.ProcessingRequest{
@@ -273,7 +273,8 @@ func TestAResponseBeforeTheRequestHasGoneIsNotHeld(t *testing.T) {
 	}
 }
 
-// TestAnExchangeWhoseResponseDoesNotComeEndsWithAnError and so does one of which more comes than may: neither is a proper end.
+// TestAnExchangeWhoseResponseDoesNotComeEndsWithAnError, and so does one with more messages than allowed: neither is a
+// proper end.
 func TestAnExchangeWhoseResponseDoesNotComeEndsWithAnError(t *testing.T) {
 	done, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("oh"))
@@ -302,9 +303,9 @@ func responsePiece(text string) *servicev3.ProcessingRequest {
 	return &servicev3.ProcessingRequest{Request: &servicev3.ProcessingRequest_ResponseBody{ResponseBody: &servicev3.HttpBody{Body: []byte(text)}}}
 }
 
-// TestEnvoysWordIsTakenAway whatever the chain, where it has the token that Envoy was told; any other header of the name is
-// an upstream's, and stays.
-func TestEnvoysWordIsTakenAway(t *testing.T) {
+// TestTheProxyAnswerHeaderIsRemoved for any chain if it has Envoy's token; any other header of that name is the
+// upstream's, and stays.
+func TestTheProxyAnswerHeaderIsRemoved(t *testing.T) {
 	const name = "x-gatewright-proxy-answer"
 	for _, chain := range []string{"request-order", "order"} {
 		for _, forged := range []bool{false, true} {
@@ -312,7 +313,7 @@ func TestEnvoysWordIsTakenAway(t *testing.T) {
 			script := &answering{script: script{ctx: t.Context(), sends: []*servicev3.ProcessingRequest{opening(chain, true)}}}
 			script.next = func(token string) *servicev3.ProcessingRequest {
 				if token == "" {
-					t.Errorf("%s: expected Envoy to be told a token", chain)
+					t.Errorf("%s: expected Envoy to get a token", chain)
 				}
 				if forged {
 					token = "other"
@@ -337,7 +338,7 @@ func TestEnvoysWordIsTakenAway(t *testing.T) {
 	}
 }
 
-// answerWatcher looks at an exchange, and notes that Envoy has answered by itself.
+// answerWatcher watches an exchange, and notes an answer of Envoy's own.
 type answerWatcher struct {
 	watcher
 	answer proxyanswer.Answer
@@ -345,7 +346,7 @@ type answerWatcher struct {
 
 func (w *answerWatcher) ProxyAnswered(answer proxyanswer.Answer) { w.answer = answer }
 
-// answering is a script that makes its last message of the token that Envoy was told.
+// answering is a script whose last message has the token that Envoy received.
 type answering struct {
 	script
 	next func(token string) *servicev3.ProcessingRequest

@@ -13,8 +13,8 @@ import (
 	"gatewright.dev/policy-engine/internal/await"
 )
 
-// converse is an upstream that answers while the request comes: each line by itself, "again: " before it. It ends with the
-// request, or after the word "bye".
+// converse is an upstream that answers while the request comes: each line by itself, with "again: " before it. It ends
+// with the request, or after the word "bye".
 func converse(w http.ResponseWriter, r *http.Request, conversation string) {
 	control := http.NewResponseController(w)
 	_ = control.EnableFullDuplex()
@@ -50,7 +50,7 @@ func begin(t *testing.T, w wire, path, first string, change func(*http.Request))
 	ctx, cancel := context.WithTimeout(t.Context(), await.Limit)
 	t.Cleanup(cancel)
 	reader, writer := io.Pipe()
-	request := must(http.NewRequestWithContext(ctx, "POST", "http://"+the.listeners[w.upstream]+path, reader))
+	request := must(http.NewRequestWithContext(ctx, "POST", "http://"+testbed.listeners[w.upstream]+path, reader))
 	request.Header.Set("X-Conversation", "yes")
 	if change != nil {
 		change(request)
@@ -155,7 +155,7 @@ func TestARejectWhileTheRequestStreams(t *testing.T) {
 	})
 }
 
-// pausing is a reader of nothing, which waits until the policy has passed what stands before it.
+// pausing is a reader without content, which waits until the policy has passed the bytes before it.
 type pausing struct{ t *testing.T }
 
 func (p *pausing) Read([]byte) (int, error) {
@@ -165,7 +165,7 @@ func (p *pausing) Read([]byte) (int, error) {
 
 func TestAFailureBehindTheHeadersIsNoCompleteBody(t *testing.T) {
 	everyWire(t, func(t *testing.T, w wire) {
-		before := the.counters.Stats().Failed
+		before := testbed.counters.Stats().Failed
 		c := begin(t, w, "/stream-fails-response/x", "one\n", nil)
 		c.hear(t, "again: one\n")
 		c.say("two!\n")
@@ -173,8 +173,8 @@ func TestAFailureBehindTheHeadersIsNoCompleteBody(t *testing.T) {
 		if err == nil || len(rest) > 0 {
 			t.Errorf("the client sees a complete body: %q", rest)
 		}
-		if the.counters.Stats().Failed == before {
-			t.Errorf("expected it to be counted: %+v", the.counters.Stats())
+		if testbed.counters.Stats().Failed == before {
+			t.Errorf("expected it to be counted: %+v", testbed.counters.Stats())
 		}
 	})
 }
@@ -242,13 +242,13 @@ func TestAnswersWithoutABodyAreNotStreamed(t *testing.T) {
 
 func TestAClientThatGoesEndsItsStreams(t *testing.T) {
 	everyWire(t, func(t *testing.T, w wire) {
-		before := the.counters.Stats()
+		before := testbed.counters.Stats()
 		c := begin(t, w, "/stream-shout/x", "one\n", nil)
 		c.hear(t, "AGAIN: ONE\n")
 		_ = c.body.CloseWithError(fmt.Errorf("gone"))
 		_ = c.Body.Close()
-		await.Until(t, "no exchange under way", func() bool { return the.counters.Stats().Active == 0 })
-		if after := the.counters.Stats(); after.Cancelled == before.Cancelled {
+		await.Until(t, "no exchange under way", func() bool { return testbed.counters.Stats().Active == 0 })
+		if after := testbed.counters.Stats(); after.Cancelled == before.Cancelled {
 			t.Errorf("got %+v", after)
 		}
 	})

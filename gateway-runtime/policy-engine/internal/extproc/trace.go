@@ -13,8 +13,8 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// Of a traced exchange Envoy is told these, in dynamic metadata, and has them in its access log. All but the state are
-// hexadecimal. A listener puts there, for the engine to read, the token by which a client wants its exchange traced.
+// The keys of dynamic metadata by which Envoy learns the trace of an exchange, for its access log. All values but the
+// state are hexadecimal. A listener puts the client's trace token there, for the engine to read.
 const (
 	TraceNamespace = "gatewright.trace"
 	TraceID        = "traceId"
@@ -27,10 +27,10 @@ const (
 
 const traceparent, tracestate = "traceparent", "tracestate"
 
-// SetTrace has the exchange go on within its trace.
+// SetTrace makes the exchange a part of its trace.
 func (f *front) SetTrace(trace *exchange.Trace) { f.trace = trace }
 
-// traceHeaders are the changes with the trace's headers, whatever policies have made of these.
+// traceHeaders replaces the trace's headers in the changes, even those that policies have set.
 func traceHeaders(changes *chain.Changes, trace *exchange.Trace) {
 	own := func(header v1alpha.Header) bool { return header.Name == traceparent || header.Name == tracestate }
 	changes.Headers.Set = slices.DeleteFunc(slices.Clone(changes.Headers.Set), own)
@@ -38,33 +38,33 @@ func traceHeaders(changes *chain.Changes, trace *exchange.Trace) {
 	changes.Headers.Remove = slices.DeleteFunc(slices.Clone(changes.Headers.Remove), func(name string) bool { return name == traceparent || name == tracestate })
 	changes.Headers.Set = append(changes.Headers.Set, v1alpha.Header{Name: traceparent, Value: trace.Traceparent()})
 	if trace.State == "" {
-		changes.Headers.Remove = append(changes.Headers.Remove, tracestate) // of another trace, if of any
+		changes.Headers.Remove = append(changes.Headers.Remove, tracestate) // it could only belong to another trace
 	}
 }
 
-// sendTraced sends a message, and with it what Envoy is told of the trace, if there is one and it has not been told. Where
-// that cannot be told the engine tells of the exchange itself.
+// sendTraced sends a message, and with the first one the trace, for Envoy's access log. If that fails the engine
+// reports the exchange itself.
 func (f *front) sendTraced(message outgoing) error {
-	if f.trace == nil || f.trace.Told.Swap(true) {
+	if f.trace == nil || f.trace.Sent.Swap(true) {
 		return f.send(message)
 	}
-	return f.tellTrace(message)
+	return f.sendTrace(message)
 }
 
-func (f *front) tellTrace(message outgoing) error {
+func (f *front) sendTrace(message outgoing) error {
 	metadata, err := traceMetadata(f.trace)
 	if err != nil {
-		f.trace.Told.Store(false)
+		f.trace.Sent.Store(false)
 		return f.send(message)
 	}
-	message.head = append(metadata, message.head...) // one message after another is both, merged
+	message.head = append(metadata, message.head...) // concatenated messages are merged
 	if err = f.send(message); err != nil {
-		f.trace.Told.Store(false)
+		f.trace.Sent.Store(false)
 	}
 	return err
 }
 
-// traceMetadata is a message with what Envoy is told of the trace.
+// traceMetadata is a message with the trace's ids for Envoy.
 func traceMetadata(trace *exchange.Trace) ([]byte, error) {
 	fields := map[string]*structpb.Value{
 		TraceID:       structpb.NewStringValue(hex.EncodeToString(trace.ID[:])),
@@ -79,8 +79,9 @@ func traceMetadata(trace *exchange.Trace) ([]byte, error) {
 		TraceNamespace: structpb.NewStructValue(&structpb.Struct{Fields: fields})}}})
 }
 
-// takeMetadata reads Metadata (envoy.config.core.v3): the token that a client has presented to have its exchange traced.
-func (m *incoming) takeMetadata(text string) error {
+// decodeMetadata reads Metadata (envoy.config.core.v3): the token that a client has presented to have its exchange
+// traced.
+func (m *incoming) decodeMetadata(text string) error {
 	const namespaces = 1<<3 + bytesField
 	for text != "" {
 		f, err := consumeField(&text)
@@ -90,9 +91,9 @@ func (m *incoming) takeMetadata(text string) error {
 		if f.tag != namespaces {
 			continue
 		}
-		name, group, err := entryOf(f.value)
+		name, group, err := decodeEntry(f.value)
 		if err == nil && name == TraceNamespace {
-			err = m.takeToken(group)
+			err = m.decodeToken(group)
 		}
 		if err != nil {
 			return err
@@ -101,8 +102,8 @@ func (m *incoming) takeMetadata(text string) error {
 	return nil
 }
 
-// takeToken reads a Struct. The last entry counts.
-func (m *incoming) takeToken(group string) error {
+// decodeToken reads a Struct. The last entry counts.
+func (m *incoming) decodeToken(group string) error {
 	const fields = 1<<3 + bytesField
 	m.token = ""
 	for group != "" {
@@ -113,9 +114,9 @@ func (m *incoming) takeToken(group string) error {
 		if f.tag != fields {
 			continue
 		}
-		key, value, err := entryOf(f.value)
+		key, value, err := decodeEntry(f.value)
 		if err == nil && key == TraceToken {
-			m.token, err = stringOf(value)
+			m.token, err = decodeString(value)
 		}
 		if err != nil {
 			return err

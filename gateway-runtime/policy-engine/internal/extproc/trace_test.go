@@ -12,7 +12,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// answers is what a front end has sent, decoded by generated code.
+// answers are the messages that a front end has sent, decoded by generated code.
 type answers struct {
 	Stream
 	t    *testing.T
@@ -33,7 +33,8 @@ func aTrace() *exchange.Trace {
 	return &exchange.Trace{ID: [16]byte{1}, Parent: [8]byte{2}, Exchange: [8]byte{3}, Upstream: [8]byte{4}, State: "vendor=1"}
 }
 
-// TestATracedRequestGoesUpstreamWithItsTrace whatever a policy has made of these headers, and Envoy is told once.
+// TestATracedRequestGoesUpstreamWithItsTrace, even if a policy has changed these headers, and Envoy gets the trace
+// once.
 func TestATracedRequestGoesUpstreamWithItsTrace(t *testing.T) {
 	stream := &answers{t: t}
 	f := &front{stream: stream}
@@ -58,9 +59,9 @@ func TestATracedRequestGoesUpstreamWithItsTrace(t *testing.T) {
 		t.Errorf("expected traceparent %s and x-a alone, got %v, removed %v", want, got, mutation.GetRemoveHeaders())
 	}
 	metadata := stream.sent[0].GetDynamicMetadata().GetFields()
-	told := metadata[TraceNamespace].GetStructValue().GetFields()
-	if told[TraceSpan].GetStringValue() != "0300000000000000" || told[TraceParent].GetStringValue() != "0200000000000000" ||
-		told[TraceState].GetStringValue() != "vendor=1" || metadata["gatewright"] == nil {
+	fields := metadata[TraceNamespace].GetStructValue().GetFields()
+	if fields[TraceSpan].GetStringValue() != "0300000000000000" || fields[TraceParent].GetStringValue() != "0200000000000000" ||
+		fields[TraceState].GetStringValue() != "vendor=1" || metadata["gatewright"] == nil {
 		t.Errorf("expected the ids beside the analytics, got %v", metadata)
 	}
 	if again := stream.sent[1].GetDynamicMetadata(); again != nil || stream.sent[1].GetResponseHeaders().GetResponse().GetHeaderMutation() != nil {
@@ -68,7 +69,7 @@ func TestATracedRequestGoesUpstreamWithItsTrace(t *testing.T) {
 	}
 }
 
-// TestATraceThatBeginsHereHasNoState of another one.
+// TestATraceThatBeginsHereHasNoState of another trace.
 func TestATraceThatBeginsHereHasNoState(t *testing.T) {
 	stream := &answers{t: t}
 	f := &front{stream: stream}
@@ -82,7 +83,7 @@ func TestATraceThatBeginsHereHasNoState(t *testing.T) {
 	}
 }
 
-func TestOfATracedAnswerEnvoyIsTold(t *testing.T) {
+func TestEnvoyGetsTheTraceOfAnAnswer(t *testing.T) {
 	stream := &answers{t: t}
 	f := &front{stream: stream}
 	f.SetTrace(aTrace())
@@ -94,8 +95,9 @@ func TestOfATracedAnswerEnvoyIsTold(t *testing.T) {
 	}
 }
 
-// TestWhatEnvoyWasNotToldTheEngineTells: of a request that Envoy has answered meanwhile, or whose stream is gone.
-func TestWhatEnvoyWasNotToldTheEngineTells(t *testing.T) {
+// TestTheEngineReportsTracesThatEnvoyDidNotGet: for a request that Envoy has answered meanwhile, or whose stream is
+// gone.
+func TestTheEngineReportsTracesThatEnvoyDidNotGet(t *testing.T) {
 	gone := errors.New("gone")
 	for name, f := range map[string]*front{
 		"answered": {stream: &answers{t: t}, responded: true}, "gone": {stream: &answers{t: t, gone: gone}},
@@ -105,17 +107,17 @@ func TestWhatEnvoyWasNotToldTheEngineTells(t *testing.T) {
 		if err := f.SendHeaders(chain.Request, chain.Changes{}); !errors.Is(err, chain.ErrResponded) && !errors.Is(err, gone) {
 			t.Errorf("%s: expected that it is not sent, got %v", name, err)
 		}
-		if trace.Told.Load() {
-			t.Errorf("%s: expected Envoy not to have been told", name)
+		if trace.Sent.Load() {
+			t.Errorf("%s: expected Envoy not to have got the trace", name)
 		}
 	}
-	// What cannot be told does not keep the message back.
+	// A trace that cannot be encoded does not hold the message back.
 	stream := &answers{t: t}
 	f := &front{stream: stream}
 	trace := aTrace()
 	trace.State = "\xff"
 	f.SetTrace(trace)
-	if err := f.Answer(chain.Answer{Status: 403}); err != nil || len(stream.sent) != 1 || trace.Told.Load() {
+	if err := f.Answer(chain.Answer{Status: 403}); err != nil || len(stream.sent) != 1 || trace.Sent.Load() {
 		t.Errorf("expected the answer alone, got %v, %v", stream.sent, err)
 	}
 }

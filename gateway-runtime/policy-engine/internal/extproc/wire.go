@@ -7,9 +7,9 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// The protobuf wire format, as far as ext_proc needs it (https://protobuf.dev/programming-guides/encoding).
+// The part of the protobuf wire format that ext_proc needs (https://protobuf.dev/programming-guides/encoding).
 
-// tag is a field's number and the kind of its value, as they stand before it.
+// tag is a field's number and wire type, as they stand before its value.
 type tag uint64
 
 const (
@@ -28,14 +28,15 @@ var (
 	errNotUTF8   = errors.New("protobuf: expected text in UTF-8")
 )
 
-// field is one field of a message. A message that is a string gives fields that share its text.
+// field is one field of a message. Fields of a message that is a string share its text.
 type field[Message string | []byte] struct {
 	tag    tag
 	number uint64  // of a varint
 	value  Message // of text, bytes or a message
 }
 
-// consumeField takes the first field off a message. Fields of other kinds than the two come without their value.
+// consumeField takes the first field off a message. A field of another wire type than varint and bytes comes without a
+// value.
 func consumeField[Message string | []byte](rest *Message) (f field[Message], err error) {
 	var length uint64
 	key, err := consumeVarint(rest)
@@ -80,7 +81,7 @@ func consumeVarint[Message string | []byte](rest *Message) (value uint64, err er
 	return 0, errTruncated
 }
 
-// builder writes a message. Fields that are unset are not to be written.
+// builder writes a message. The caller leaves out fields that are unset.
 type builder []byte
 
 func (b *builder) varint(number protowire.Number, value uint64) {
@@ -91,16 +92,16 @@ func (b *builder) text(number protowire.Number, value string) {
 	*b = protowire.AppendString(protowire.AppendTag(*b, number, protowire.BytesType), value)
 }
 
-// open begins a message in the message. What is written until close, which wants what open returned, is in it.
+// open begins a nested message. Everything written until close, which takes the position that open returned, is in it.
 func (b *builder) open(number protowire.Number) (start int) {
 	*b = append(protowire.AppendTag(*b, number, protowire.BytesType), 0)
 	return len(*b)
 }
 
-// close writes the length, for which open has left one byte.
+// close writes the length, for which open has reserved one byte.
 func (b *builder) close(start int) { b.closeAround(start, 0) }
 
-// closeAround is close for a message that goes on behind what is built, for so many bytes.
+// closeAround is close for a message of which rest more bytes follow behind the builder.
 func (b *builder) closeAround(start, rest int) {
 	here := len(*b) - start
 	if more := sizeVarint(here+rest) - 1; more > 0 {
@@ -110,12 +111,12 @@ func (b *builder) closeAround(start, rest int) {
 	protowire.AppendVarint((*b)[:start-1], uint64(here+rest))
 }
 
-// bytesHead begins a field whose value, of so many bytes, goes behind what is built.
+// bytesHead begins a field whose value, size bytes long, follows behind the builder.
 func (b *builder) bytesHead(number protowire.Number, size int) {
 	*b = protowire.AppendVarint(protowire.AppendTag(*b, number, protowire.BytesType), uint64(size))
 }
 
-// closeUnlessEmpty takes back a message, with a tag of one byte, that nothing was written to.
+// closeUnlessEmpty closes a message, or removes it, with its one-byte tag, if nothing was written to it.
 func (b *builder) closeUnlessEmpty(start int) {
 	if len(*b) == start {
 		*b = (*b)[:start-2]
@@ -124,7 +125,7 @@ func (b *builder) closeUnlessEmpty(start int) {
 	b.close(start)
 }
 
-// nest begins messages of which each holds but the next one. The last one is to have size bytes.
+// nest begins nested messages, each with only the next one in it. The innermost will have size bytes.
 func (b *builder) nest(size int, numbers ...protowire.Number) {
 	var sizes [4]int
 	for n := len(numbers) - 1; n >= 0; n-- {

@@ -1,5 +1,5 @@
-// Package filelook says what a file looks like from outside, for those who look at files again and again: they are not
-// subscribed to, so that any way of replacing them is seen, symbolic links on the way and file systems of a network too.
+// Package filelook identifies the state of a file from outside, for code that polls files: polling, unlike a subscription,
+// detects any way of replacing them, including symbolic links on the path and network file systems.
 package filelook
 
 import (
@@ -9,19 +9,19 @@ import (
 	"time"
 )
 
-// Settled is how old a file's last change must be until its content is sure to be what was read: one that is written
+// Settled is the age of a file's last change from which on its content is certain to be what was read: a file that is written
 // again within a tick of the file system's clock looks the same.
 const Settled = 2 * time.Second
 
-// Of is what a file looks like, which differs once it is another one or was written to, and the time of its last change.
-func Of(found fs.FileInfo) (looks string, changed time.Time) {
-	changed = found.ModTime()
+// Of returns a fingerprint of a file, which differs once the file is replaced or written, and the time of its last change.
+func Of(info fs.FileInfo) (fingerprint string, changed time.Time) {
+	changed = info.ModTime()
 	var inode uint64
-	if system, ok := found.Sys().(*syscall.Stat_t); ok {
+	if system, ok := info.Sys().(*syscall.Stat_t); ok {
 		inode = system.Ino
 		if at := time.Unix(system.Ctim.Unix()); at.After(changed) {
 			changed = at
 		}
 	}
-	return fmt.Sprintf("%d %d %d %d;", inode, found.Size(), found.ModTime().UnixNano(), changed.UnixNano()), changed
+	return fmt.Sprintf("%d %d %d %d;", inode, info.Size(), info.ModTime().UnixNano(), changed.UnixNano()), changed
 }

@@ -12,7 +12,7 @@ import (
 	"gatewright.dev/policy-engine/internal/await"
 )
 
-// bytesCodec has messages as they are: *[]byte.
+// bytesCodec passes messages through: *[]byte.
 type bytesCodec struct{}
 
 func (bytesCodec) Name() string                  { return "bytes" }
@@ -60,7 +60,7 @@ func start(ctx context.Context, client *grpc.ClientConn, method string, options 
 	return client.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, method, options...)
 }
 
-// opening is why a stream cannot be opened.
+// opening is the error of opening a stream.
 func opening(ctx context.Context, client *grpc.ClientConn, method string) error {
 	ctx, cancel := context.WithTimeout(ctx, await.Limit)
 	defer cancel()
@@ -102,7 +102,7 @@ func (c call) close() {
 	}
 }
 
-// end is the status that the call ends with, after no more messages.
+// end is the status with which the call ends, after no more messages.
 func (c call) end() error {
 	c.t.Helper()
 	var message []byte

@@ -17,7 +17,7 @@ import (
 	"gatewright.dev/policy-engine/internal/property"
 )
 
-// pattern is bytes that repeat themselves nowhere near.
+// pattern returns bytes that repeat only at a distance.
 func pattern(size int) []byte {
 	text := make([]byte, size)
 	for at := range text {
@@ -99,7 +99,7 @@ var (
 	}))
 )
 
-// failing ends with what a message says, a code and a text, or echoes it if the code is 0.
+// failing ends with the status that a message names, a code and a text, or echoes it if the code is 0.
 func failing(stream *grpcstream.Stream) error {
 	return each(stream, func(message []byte) error {
 		if message[0] == 0 {
@@ -187,7 +187,7 @@ func TestClosedClient(t *testing.T) {
 	}
 }
 
-// TestContextEndsWithTheHandler: what a handler has started for itself ends with it.
+// TestContextEndsWithTheHandler: work that a handler has started ends with it.
 func TestContextEndsWithTheHandler(t *testing.T) {
 	streams := make(chan *grpcstream.Stream, 1)
 	call := open(t, serve(t, func(stream *grpcstream.Stream) error {

@@ -10,7 +10,8 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// goAwayTimeout is how long a peer that has violated the protocol is given to read why the connection ends.
+// goAwayTimeout is how long a peer that has violated the protocol may take to read the reason before the connection
+// ends.
 const goAwayTimeout = time.Second
 
 // connection is one HTTP/2 connection.
@@ -18,12 +19,12 @@ type connection struct {
 	server *Server
 	socket net.Conn
 
-	mu       sync.Mutex // guards what follows, and the streams
+	mu       sync.Mutex // guards the fields below, and the streams
 	streams  map[uint32]*Stream
-	lastID   uint32 // of the streams that were opened
-	received int    // bytes of data since the peer was given credit for the connection
-	leaving  bool   // the peer was told to open no more streams,
-	draining bool   // and has heard it
+	lastID   uint32 // of the opened streams
+	received int    // bytes of data since the peer last got credit for the connection
+	leaving  bool   // the peer was asked to open no more streams
+	draining bool   // and has acknowledged that
 	agreed   bool   // the peer has acknowledged the settings
 	out      outbox
 }
@@ -36,7 +37,7 @@ func newConnection(server *Server, socket net.Conn) *connection {
 	return c
 }
 
-// run serves the connection until it ends, and ends all that is on it.
+// run serves the connection until it ends, and then ends its streams.
 func (c *connection) run() {
 	written := make(chan struct{})
 	go func() {
@@ -48,13 +49,13 @@ func (c *connection) run() {
 	for id := range c.streams {
 		c.abandon(id, errLost)
 	}
-	c.closeFor(err)
+	c.closeWithCause(err)
 	c.mu.Unlock()
 	<-written
 }
 
-// closeFor has what is pending written, and closes. A violation of HTTP/2 is told to the peer, if it listens.
-func (c *connection) closeFor(cause error) {
+// closeWithCause writes the pending frames, and closes. A violation of HTTP/2 is reported to the peer.
+func (c *connection) closeWithCause(cause error) {
 	if violation, ok := errors.AsType[http2.ConnectionError](cause); ok {
 		slog.Error("grpcstream: a peer violated HTTP/2", "reason", cause.Error())
 		_ = c.socket.SetWriteDeadline(time.Now().Add(goAwayTimeout))
@@ -63,16 +64,16 @@ func (c *connection) closeFor(cause error) {
 	c.out.close()
 }
 
-// unlock ends a change, and has what it appended to the outbox written.
+// unlock ends a change, and has the frames that it appended to the outbox written.
 func (c *connection) unlock() {
 	pending := len(c.out.pending) > 0
 	c.mu.Unlock()
 	if pending {
-		c.out.more.Signal() // not before: whoever wakes wants the mutex
+		c.out.more.Signal() // only now: the goroutine that wakes needs the mutex
 	}
 }
 
-// abandon ends a stream, if there is one, for its handler.
+// abandon ends a stream, if it exists, with an error for its handler.
 func (c *connection) abandon(id uint32, why error) {
 	if s := c.streams[id]; s != nil {
 		delete(c.streams, id)
@@ -81,19 +82,19 @@ func (c *connection) abandon(id uint32, why error) {
 	}
 }
 
-// ---------------------------------------------------------------- ends
+// ---------------------------------------------------------------- ending
 
 // closeNow ends the connection at once.
 func (c *connection) closeNow() { _ = c.socket.Close() }
 
-// lastOfAll is the largest number that a stream can have.
+// lastOfAll is the largest possible stream number.
 const lastOfAll = 1<<31 - 1
 
-// drainPing asks whether the peer has heard that it is to open no more streams.
+// drainPing asks whether the peer has received the request to open no more streams.
 var drainPing = [8]byte{'d', 'r', 'a', 'i', 'n'}
 
-// drain tells the peer to open no more streams. Those that it opens before it has heard of that are served: only its
-// answer to a ping says which one was the last (RFC 9113, 6.8).
+// drain asks the peer to open no more streams. Those that it opens before it has read that are served: only its answer
+// to a ping shows which one was the last (RFC 9113, 6.8).
 func (c *connection) drain() {
 	c.mu.Lock()
 	defer c.unlock()
@@ -102,13 +103,13 @@ func (c *connection) drain() {
 	c.out.appendFrame(http2.FramePing, 0, 0, drainPing[:])
 }
 
-func (c *connection) handleDrainHeard() {
+func (c *connection) handleDrainAck() {
 	c.draining = true
 	c.out.appendGoAway(c.lastID, http2.ErrCodeNo)
 	c.closeIfDone()
 }
 
-// closeIfDone closes a connection that drains when it has no stream left.
+// closeIfDone closes a draining connection that has no streams left.
 func (c *connection) closeIfDone() {
 	if c.draining && len(c.streams) == 0 {
 		c.out.close()

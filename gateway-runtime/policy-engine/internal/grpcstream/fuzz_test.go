@@ -20,8 +20,8 @@ import (
 	"gatewright.dev/policy-engine/internal/grpcstream"
 )
 
-// FuzzConversation: whatever a peer says, in whatever pieces, and whether it reads the answers or not: the connection comes
-// to an end, no handler outlives it, and all that was said to the peer keeps the rules.
+// FuzzConversation: with any bytes from a peer, in any pieces, and whether it reads the answers or not, the connection
+// ends, no handler outlives it, and all answers to the peer keep the rules.
 func FuzzConversation(f *testing.F) {
 	for _, seed := range seeds {
 		f.Add(seed)
@@ -33,15 +33,15 @@ func FuzzConversation(f *testing.F) {
 		return echo(stream)
 	})
 	f.Fuzz(func(t *testing.T, script []byte) {
-		said := speech(script)
-		answer := h.hears(t, said, len(script)%2 == 0)
-		judge(t, bytes.Join(said, nil), answer)
+		sent := runScript(script)
+		answer := h.exchangeBytes(t, sent, len(script)%2 == 0)
+		judge(t, bytes.Join(sent, nil), answer)
 		await.Until(t, "no handler outlives its connection", func() bool { return running.Load() == 0 })
 	})
 }
 
-// hears has the server hear pieces, and gives what it answers. A peer that is slow reads only when all is said.
-func (h *host) hears(t *testing.T, pieces [][]byte, slow bool) []byte {
+// exchangeBytes sends pieces to the server, and returns its answers. A slow peer reads only at the end.
+func (h *host) exchangeBytes(t *testing.T, pieces [][]byte, slow bool) []byte {
 	conn, err := new(net.Dialer).DialContext(t.Context(), "unix", h.path)
 	if err != nil {
 		t.Fatal(err)
@@ -69,9 +69,9 @@ func (h *host) hears(t *testing.T, pieces [][]byte, slow bool) []byte {
 	return answer
 }
 
-// ---------------------------------------------------------------- what is said
+// ---------------------------------------------------------------- the peer's frames
 
-// What a script has the peer say. Below these stand frames of any kind.
+// The actions of a script's peer. Smaller numbers are frames of any kind.
 const (
 	sayHeaders = 10 + iota
 	sayOtherHeaders
@@ -82,8 +82,8 @@ const (
 	words
 )
 
-// mostSaid bounds a conversation.
-const mostSaid = 1 << 20
+// maxScriptBytes bounds a conversation.
+const maxScriptBytes = 1 << 20
 
 var seeds = [][]byte{
 	{},
@@ -97,45 +97,45 @@ var seeds = [][]byte{
 	{byte(http2.FrameGoAway), 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, byte(http2.FramePriority), 0, 1, 5, 0, 0, 0, 0, 1, sayBytes, 3, 1, 2, 3},
 }
 
-// speech is what the script has a peer say, after the preface, in the pieces that it says it in.
-func speech(script []byte) (pieces [][]byte) {
-	s := &speaker{script: script, said: []byte(http2.ClientPreface)}
-	for len(s.script) > 0 && len(s.said) < mostSaid {
-		before := len(s.said)
+// runScript returns the bytes that the script makes a peer send after the preface, in pieces.
+func runScript(script []byte) (pieces [][]byte) {
+	s := &scriptRunner{script: script, sent: []byte(http2.ClientPreface)}
+	for len(s.script) > 0 && len(s.sent) < maxScriptBytes {
+		before := len(s.sent)
 		s.say(s.next())
-		if len(s.said) > before {
-			s.last = s.said[before:]
+		if len(s.sent) > before {
+			s.last = s.sent[before:]
 		}
 	}
 	from := 0
-	for _, cut := range append(s.cuts, len(s.said)) {
-		pieces = append(pieces, s.said[from:cut])
+	for _, cut := range append(s.cuts, len(s.sent)) {
+		pieces = append(pieces, s.sent[from:cut])
 		from = cut
 	}
 	return pieces
 }
 
-// speaker takes a script word by word.
-type speaker struct {
-	script, said, last []byte
+// scriptRunner executes a script word by word.
+type scriptRunner struct {
+	script, sent, last []byte
 	cuts               []int
 }
 
-func (s *speaker) next() (b byte) {
+func (s *scriptRunner) next() (b byte) {
 	if len(s.script) > 0 {
 		b, s.script = s.script[0], s.script[1:]
 	}
 	return b
 }
 
-func (s *speaker) take(size int) []byte {
+func (s *scriptRunner) take(size int) []byte {
 	size = min(size, len(s.script))
 	taken := s.script[:size]
 	s.script = s.script[size:]
 	return taken
 }
 
-func (s *speaker) say(word byte) {
+func (s *scriptRunner) say(word byte) {
 	switch word %= words; word {
 	case sayHeaders:
 		s.frame(http2.FrameHeaders, s.next(), s.next(), literals(":method", "POST", ":path", method))
@@ -144,20 +144,20 @@ func (s *speaker) say(word byte) {
 	case sayMessage:
 		s.frame(http2.FrameData, s.next(), s.next(), message(string(make([]byte, 40*int(s.next())))))
 	case sayAgain:
-		s.said = append(s.said, bytes.Repeat(s.last, min(int(s.next()), mostSaid/max(1, len(s.last))))...)
+		s.sent = append(s.sent, bytes.Repeat(s.last, min(int(s.next()), maxScriptBytes/max(1, len(s.last))))...)
 	case sayBytes:
-		s.said = append(s.said, s.take(int(s.next()))...)
+		s.sent = append(s.sent, s.take(int(s.next()))...)
 	case sayAlone:
-		s.cuts = append(s.cuts, len(s.said))
+		s.cuts = append(s.cuts, len(s.sent))
 	default:
 		s.frame(http2.FrameType(word), s.next(), s.next(), s.take(int(s.next())))
 	}
 }
 
-func (s *speaker) frame(kind http2.FrameType, flags, stream byte, payload []byte) {
+func (s *scriptRunner) frame(kind http2.FrameType, flags, stream byte, payload []byte) {
 	head := binary.BigEndian.AppendUint32(nil, uint32(len(payload)))[1:]
 	head = append(head, byte(kind), flags, 0, 0, 0, stream)
-	s.said = append(append(s.said, head...), payload...)
+	s.sent = append(append(s.sent, head...), payload...)
 }
 
 // literals is a block of headers that leaves the table of headers alone.
@@ -171,10 +171,10 @@ func literals(namesAndValues ...string) (block []byte) {
 	return block
 }
 
-// ---------------------------------------------------------------- what is answered
+// ---------------------------------------------------------------- the server's answers
 
-// heard is what the server may have made of what was said, at most.
-type heard struct {
+// received is the most that the server can have received.
+type received struct {
 	pings, settings int
 	initial, frame  int64             // the largest that were allowed: a stream's window, a frame
 	credit          map[uint32]int64  // by stream,
@@ -182,10 +182,10 @@ type heard struct {
 	bytes           int64             // of data
 }
 
-// hearing reads what was said as far as the rules of frames go.
-func hearing(said []byte) heard {
-	h := heard{initial: 64<<10 - 1, frame: frameLimit, credit: map[uint32]int64{}, data: map[uint32][]byte{}}
-	frames := http2.NewFramer(nil, bytes.NewReader(said[len(http2.ClientPreface):]))
+// parseFrames parses the peer's bytes as far as they are valid frames.
+func parseFrames(sent []byte) received {
+	h := received{initial: 64<<10 - 1, frame: frameLimit, credit: map[uint32]int64{}, data: map[uint32][]byte{}}
+	frames := http2.NewFramer(nil, bytes.NewReader(sent[len(http2.ClientPreface):]))
 	for {
 		frame, err := frames.ReadFrame()
 		if _, onlyOfStream := errors.AsType[http2.StreamError](err); onlyOfStream {
@@ -212,7 +212,7 @@ func hearing(said []byte) heard {
 	}
 }
 
-func (h *heard) allow(setting http2.Setting) error {
+func (h *received) allow(setting http2.Setting) error {
 	switch setting.ID {
 	case http2.SettingInitialWindowSize:
 		h.initial = max(h.initial, int64(setting.Val))
@@ -222,11 +222,11 @@ func (h *heard) allow(setting http2.Setting) error {
 	return nil
 }
 
-// judge holds an answer to the rules, by the framer and the decoder of golang.org/x/net.
-func judge(t *testing.T, said, answer []byte) {
-	j := &judgement{t: t, heard: hearing(said), answers: map[uint32]*answered{}, fields: hpack.NewDecoder(4<<10, nil)}
+// judge checks an answer, with the framer and the decoder of golang.org/x/net.
+func judge(t *testing.T, sent, answer []byte) {
+	j := &judgement{t: t, received: parseFrames(sent), answers: map[uint32]*answered{}, fields: hpack.NewDecoder(4<<10, nil)}
 	frames := http2.NewFramer(nil, bytes.NewReader(answer))
-	frames.SetMaxReadFrameSize(uint32(min(j.heard.frame, 1<<24-1)))
+	frames.SetMaxReadFrameSize(uint32(min(j.received.frame, 1<<24-1)))
 	for {
 		frame, err := frames.ReadFrame()
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) { // cut off within a frame where it does not read
@@ -239,15 +239,15 @@ func judge(t *testing.T, said, answer []byte) {
 	}
 }
 
-// judgement is what an answer has come to.
+// judgement is the content of an answer.
 type judgement struct {
-	t       *testing.T
-	heard   heard
-	fields  *hpack.Decoder
-	answers map[uint32]*answered
-	data    int64
-	credit  int64
-	gone    bool
+	t        *testing.T
+	received received
+	fields   *hpack.Decoder
+	answers  map[uint32]*answered
+	data     int64
+	credit   int64
+	gone     bool
 }
 
 type answered struct {
@@ -267,12 +267,12 @@ func (j *judgement) take(frame http2.Frame) {
 	switch frame := frame.(type) {
 	case *http2.SettingsFrame:
 		if frame.IsAck() {
-			j.heard.settings--
+			j.received.settings--
 		}
-		j.hold(j.heard.settings >= 0, "no more acknowledgements than settings", frame)
+		j.hold(j.received.settings >= 0, "no more acknowledgements than settings", frame)
 	case *http2.PingFrame:
-		j.heard.pings--
-		j.hold(frame.IsAck() && j.heard.pings >= 0, "no more answers than pings", frame)
+		j.received.pings--
+		j.hold(frame.IsAck() && j.received.pings >= 0, "no more answers than pings", frame)
 	case *http2.WindowUpdateFrame:
 		j.takeCredit(frame)
 	case *http2.GoAwayFrame:
@@ -292,7 +292,7 @@ func (j *judgement) take(frame http2.Frame) {
 // of is the answer on a stream that the peer may have opened.
 func (j *judgement) of(frame http2.Frame) *answered {
 	id := frame.Header().StreamID
-	_, opened := j.heard.data[id]
+	_, opened := j.received.data[id]
 	j.hold(opened, "a stream that was opened", frame)
 	if j.answers[id] == nil {
 		j.answers[id] = &answered{}
@@ -307,7 +307,7 @@ func (j *judgement) takeCredit(frame *http2.WindowUpdateFrame) {
 		return
 	}
 	j.credit += int64(frame.Increment)
-	j.hold(j.credit <= connectionWindow-(64<<10-1)+j.heard.bytes, "no more credit than was used", frame)
+	j.hold(j.credit <= connectionWindow-(64<<10-1)+j.received.bytes, "no more credit than was used", frame)
 }
 
 func (j *judgement) takeHeaders(frame *http2.HeadersFrame) {
@@ -329,8 +329,8 @@ func (j *judgement) takeData(frame *http2.DataFrame) {
 	a.data = append(a.data, frame.Data()...)
 	j.data += int64(frame.Length)
 	j.hold(a.opened && !a.ended && !a.reset, "data between headers and trailers", frame)
-	j.hold(bytes.HasPrefix(j.heard.data[frame.StreamID], a.data), "what was said", frame)
-	j.hold(j.data <= 64<<10-1+j.heard.credit[0], "what the connection's window allows", frame)
-	allowed := min(j.heard.initial+j.heard.credit[frame.StreamID], math.MaxInt32)
+	j.hold(bytes.HasPrefix(j.received.data[frame.StreamID], a.data), "the bytes sent", frame)
+	j.hold(j.data <= 64<<10-1+j.received.credit[0], "what the connection's window allows", frame)
+	allowed := min(j.received.initial+j.received.credit[frame.StreamID], math.MaxInt32)
 	j.hold(int64(len(a.data)) <= allowed, "what the stream's window allows", frame)
 }

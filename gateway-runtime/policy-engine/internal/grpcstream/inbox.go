@@ -9,25 +9,25 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// What a peer may send, in bytes.
+// The limits of a peer, in bytes.
 const (
-	firstWindow      = 16 << 10 // on a new stream: what is kept for a handler that does not ask for it
+	firstWindow      = 16 << 10 // on a new stream: kept for a handler that does not ask for it
 	streamWindow     = 64 << 10 // on a stream whose handler waits for more
 	connectionWindow = 8 << 20  // on a connection, before it is read
-	largestMessage   = 64 << 20 // whole
-	largestHeaders   = 64 << 10 // of a stream, encoded,
-	mostPieces       = 1 << 10  // and frames that they may come in, of which each can be empty
+	largestMessage   = 64 << 20 // a whole message
+	largestHeaders   = 64 << 10 // of a stream, encoded
+	mostPieces       = 1 << 10  // frames of a stream's headers, each of which can be empty
 	readBuffer       = 64 << 10
 )
 
 // inbox reads a connection's frames. It belongs to one goroutine.
 type inbox struct {
 	connection *connection
-	buffered   *bufio.Reader // what frames reads from
+	buffered   *bufio.Reader // the source of frames
 	frames     *http2.Framer
 	fields     *hpack.Decoder
 
-	// Of the headers that are coming:
+	// The headers that are being received:
 	path   string
 	size   int // encoded
 	pieces int
@@ -44,7 +44,7 @@ func newInbox(c *connection) *inbox {
 	return in
 }
 
-// read handles frames until the connection ends, and returns why it did.
+// read handles frames until the connection ends, and returns the reason.
 func (in *inbox) read(from io.Reader) error {
 	in.buffered = bufio.NewReaderSize(from, readBuffer)
 	if err := readPreface(in.buffered); err != nil {
@@ -76,7 +76,7 @@ func (in *inbox) readFrame() error {
 		return http2.ConnectionError(http2.ErrCodeFrameSize)
 	}
 	if err == nil {
-		_, err = in.buffered.Peek(int(head.Length)) // where bytes are missing from here on, it is the frame that lacks them
+		_, err = in.buffered.Peek(int(head.Length)) // bytes that are missing from here on belong to this frame
 	}
 	if err != nil {
 		return err
@@ -96,7 +96,8 @@ func (in *inbox) readFrame() error {
 	}
 }
 
-// handleInvalidFrame ends the stream of a frame that violates the protocol, or returns the error that ends the connection.
+// handleInvalidFrame ends the stream of a frame that violates the protocol, or returns the error that ends the
+// connection.
 func (in *inbox) handleInvalidFrame(head http2.FrameHeader, err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		return http2.ConnectionError(http2.ErrCodeFrameSize)
@@ -105,13 +106,13 @@ func (in *inbox) handleInvalidFrame(head http2.FrameHeader, err error) error {
 	switch {
 	case !ok:
 		return err
-	case head.Type == http2.FrameHeaders: // no later ones can be read without them (RFC 9113, 6.2)
+	case head.Type == http2.FrameHeaders: // later ones cannot be decoded without them (RFC 9113, 6.2)
 		return http2.ConnectionError(broken.Code)
 	}
-	return in.connection.refuse(broken.StreamID, broken.Code)
+	return in.connection.resetStream(broken.StreamID, broken.Code)
 }
 
-// handleHeaderBlock decodes a part of the headers that open a stream, or of the trailers that end one.
+// handleHeaderBlock decodes a part of the headers that open a stream, or of the trailers that end it.
 func (in *inbox) handleHeaderBlock(id uint32, block []byte, complete bool) error {
 	in.size += len(block)
 	in.pieces++
@@ -130,16 +131,17 @@ func (in *inbox) handleHeaderBlock(id uint32, block []byte, complete bool) error
 	return in.connection.handleHeaders(id, in.path, in.ended)
 }
 
-// ---------------------------------------------------------------- what frames mean
+// ---------------------------------------------------------------- frames
 
-// refuse resets a stream that violates the protocol. One that was not opened cannot be.
-func (c *connection) refuse(id uint32, code http2.ErrCode) error {
+// resetStream resets a stream that violates the protocol. A violation on a stream that was not opened ends the
+// connection.
+func (c *connection) resetStream(id uint32, code http2.ErrCode) error {
 	c.mu.Lock()
 	defer c.unlock()
 	if c.isIdle(id) {
 		return http2.ConnectionError(code)
 	}
-	if c.streams[id] != nil { // or it has ended here
+	if c.streams[id] != nil { // otherwise it has ended here
 		c.out.appendReset(id, code)
 		c.abandon(id, errProtocol)
 	}
@@ -152,11 +154,11 @@ func (c *connection) handleHeaders(id uint32, path string, ended bool) error {
 	switch s := c.streams[id]; {
 	case s != nil && ended:
 		return s.addData(nil, 0, ended)
-	case s != nil || id%2 == 0: // trailers that end nothing; a stream that would be ours to open
+	case s != nil || id%2 == 0: // trailers without the end of the stream; a stream that only the server could open
 		return http2.ConnectionError(http2.ErrCodeProtocol)
-	case id <= c.lastID: // it has ended here
+	case id <= c.lastID: // the stream has ended here
 		return nil
-	case c.draining: // it was told
+	case c.draining: // the peer knows that it must not open streams
 		return nil
 	}
 	c.accept(id, path, ended)
@@ -176,7 +178,8 @@ func (c *connection) accept(id uint32, path string, ended bool) {
 	c.server.run(s)
 }
 
-// handleFrame handles a frame of any other kind. From those that it leaves out (PRIORITY, GOAWAY of a peer) nothing follows.
+// handleFrame handles the other kinds of frames. Those that it leaves out (PRIORITY, GOAWAY of a peer) need no
+// reaction.
 func (c *connection) handleFrame(frame http2.Frame) error {
 	c.mu.Lock()
 	defer c.unlock()
@@ -197,7 +200,7 @@ func (c *connection) handleFrame(frame http2.Frame) error {
 	return nil
 }
 
-// isIdle reports whether the peer has not opened the stream, as far as it was heard. Even numbers would be ours to open.
+// isIdle reports whether the peer has not opened the stream. Only the server could open streams with even numbers.
 func (c *connection) isIdle(id uint32) bool { return id%2 == 0 || id > c.lastID && !c.draining }
 
 func (c *connection) handleReset(id uint32) error {
@@ -208,16 +211,17 @@ func (c *connection) handleReset(id uint32) error {
 	return nil
 }
 
-// leastAllowed is what may be left of a stream's window: less than nothing as long as the peer may go by the one that all
-// streams have before settings say otherwise (RFC 9113, 6.9.3).
-func (c *connection) leastAllowed() int {
+// minWindow is the least that may be left of a stream's window: it is negative as long as the peer may assume the
+// default window, before settings change it (RFC 9113, 6.9.3).
+func (c *connection) minWindow() int {
 	if c.agreed {
 		return 0
 	}
 	return firstWindow - defaultWindow
 }
 
-// handleData gives a stream its data. The connection has credit again at once, the stream when its handler has it.
+// handleData passes data to a stream. The connection gets its credit back at once, the stream when its handler has the
+// data.
 func (c *connection) handleData(frame *http2.DataFrame) error {
 	if c.received += int(frame.Length); c.received > connectionWindow/4 {
 		c.out.appendWindowUpdate(0, c.received)
@@ -229,7 +233,7 @@ func (c *connection) handleData(frame *http2.DataFrame) error {
 	if c.isIdle(frame.StreamID) {
 		return http2.ConnectionError(http2.ErrCodeProtocol)
 	}
-	return nil // it has ended here
+	return nil // the stream has ended here
 }
 
 func (c *connection) handleWindowUpdate(id uint32, more int) error {
@@ -260,7 +264,7 @@ func (c *connection) handleSettings(frame *http2.SettingsFrame) error {
 	perStream := c.out.perStream
 	err := frame.ForeachSetting(func(setting http2.Setting) error {
 		if setting.ID == http2.SettingInitialWindowSize {
-			perStream = int(setting.Val) // once for all streams, however often it stands there
+			perStream = int(setting.Val) // applied once, even if it occurs several times
 		}
 		return c.applySetting(setting)
 	})
@@ -284,7 +288,7 @@ func (c *connection) applySetting(setting http2.Setting) error {
 	return setting.Valid()
 }
 
-// resizeWindows changes what the peer accepts on each stream, which may make a window negative (RFC 9113, 6.9.2).
+// resizeWindows changes the peer's window for each stream, which may become negative (RFC 9113, 6.9.2).
 func (c *connection) resizeWindows(size int) error {
 	if size == c.out.perStream {
 		return nil
@@ -303,7 +307,7 @@ func (c *connection) handlePing(frame *http2.PingFrame) error {
 	case !frame.IsAck():
 		c.out.appendFrame(http2.FramePing, http2.FlagPingAck, 0, frame.Data[:])
 	case c.leaving && frame.Data == drainPing:
-		c.handleDrainHeard()
+		c.handleDrainAck()
 	}
 	return c.out.checkUnread()
 }

@@ -10,7 +10,7 @@ import (
 	"gatewright.dev/policy-engine/internal/property"
 )
 
-// crowd is a peer that does with several streams, whose messages are echoed, what comes to its mind.
+// crowd is a peer that acts at random on several streams, whose messages are echoed.
 type crowd struct {
 	*peer
 	streams []*talk
@@ -19,7 +19,7 @@ type crowd struct {
 // talk is one of its streams.
 type talk struct {
 	id     uint32
-	said   []byte // messages
+	sent   []byte // messages
 	unsent []byte // their end
 	over   bool   // nothing more is said
 	gone   bool   // it was reset
@@ -33,8 +33,8 @@ var (
 
 const talkLimit = 200 << 10 // what a stream says in all, in bytes
 
-// some draws a stream that goes on, or nil.
-func (c *crowd) some(t *rapid.T) *talk {
+// drawStream draws an open stream, or nil.
+func (c *crowd) drawStream(t *rapid.T) *talk {
 	var open []*talk
 	for _, stream := range c.streams {
 		if !stream.over {
@@ -55,15 +55,15 @@ func (c *crowd) begin(*rapid.T) {
 
 func (c *crowd) say(t *rapid.T) {
 	size := anySize.Draw(t, "size")
-	if stream := c.some(t); stream != nil && len(stream.said)+size < talkLimit {
+	if stream := c.drawStream(t); stream != nil && len(stream.sent)+size < talkLimit {
 		whole := message(string(pattern(size)))
-		stream.said = append(stream.said, whole...)
+		stream.sent = append(stream.sent, whole...)
 		stream.unsent = append(stream.unsent, whole...)
 	}
 }
 
 func (c *crowd) sendSome(t *rapid.T) {
-	if stream := c.some(t); stream != nil {
+	if stream := c.drawStream(t); stream != nil {
 		cut := rapid.IntRange(0, min(len(stream.unsent), c.ours.room(stream.id))).Draw(t, "bytes") // more would wait for the handler
 		c.data(stream.id, stream.unsent[:cut])
 		stream.unsent = stream.unsent[cut:]
@@ -71,7 +71,7 @@ func (c *crowd) sendSome(t *rapid.T) {
 }
 
 func (c *crowd) halfClose(t *rapid.T) {
-	if stream := c.some(t); stream != nil && len(stream.unsent) <= c.ours.room(stream.id) {
+	if stream := c.drawStream(t); stream != nil && len(stream.unsent) <= c.ours.room(stream.id) {
 		c.finish(stream)
 	}
 }
@@ -83,7 +83,7 @@ func (c *crowd) finish(stream *talk) {
 }
 
 func (c *crowd) cutOff(t *rapid.T) {
-	if stream := c.some(t); stream != nil {
+	if stream := c.drawStream(t); stream != nil {
 		c.reset(stream.id)
 		stream.over, stream.gone = true, true
 	}
@@ -100,7 +100,7 @@ func (c *crowd) changeWindows(t *rapid.T) {
 
 func (c *crowd) listen(*rapid.T) { c.settle() }
 
-// conclude ends what goes on, gives credit for all, and checks what came.
+// conclude ends the open streams, gives credit for all, and checks the answers.
 func (c *crowd) conclude(t *rapid.T) {
 	c.settings(initialWindow(1 << 24))
 	c.grant(0, 1<<24)
@@ -117,7 +117,7 @@ func (c *crowd) conclude(t *rapid.T) {
 func (c *crowd) hearOut(t *rapid.T, stream *talk) {
 	a := c.answers[stream.id]
 	if stream.gone {
-		if !bytes.HasPrefix(stream.said, a.data) {
+		if !bytes.HasPrefix(stream.sent, a.data) {
 			t.Errorf("stream %d: %d bytes came that were not sent", stream.id, len(a.data))
 		}
 		return
@@ -126,11 +126,11 @@ func (c *crowd) hearOut(t *rapid.T, stream *talk) {
 		c.read()
 	}
 	want := "grpc-status=0"
-	if len(stream.said) == 0 {
+	if len(stream.sent) == 0 {
 		want = ":status=200, content-type=application/grpc, " + want
 	}
-	if a.end != want || a.reset || !bytes.Equal(stream.said, a.data) {
-		t.Errorf("stream %d: expected %d bytes and %s, got %d and %s", stream.id, len(stream.said), want, len(a.data), a.end)
+	if a.end != want || a.reset || !bytes.Equal(stream.sent, a.data) {
+		t.Errorf("stream %d: expected %d bytes and %s, got %d and %s", stream.id, len(stream.sent), want, len(a.data), a.end)
 	}
 }
 

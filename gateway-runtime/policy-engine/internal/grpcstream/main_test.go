@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// host is a server that serves.
+// host is a server that is serving.
 type host struct {
 	*grpcstream.Server
 	path   string
@@ -53,13 +53,13 @@ func listen(t testing.TB, path string) net.Listener {
 	return listener
 }
 
-// next waits for what a channel has to bring.
+// next waits for a channel's next value.
 func next[T any](t tester, from <-chan T) T {
 	t.Helper()
 	return await.Receive(t, from, "a value of the channel")
 }
 
-// still fails if a channel has brought something already.
+// still fails if a channel has a value already.
 func still[T any](t tester, from <-chan T, what string) {
 	t.Helper()
 	select {
@@ -104,7 +104,7 @@ func sink(stream *grpcstream.Stream) error {
 	return each(stream, func([]byte) error { return nil })
 }
 
-// idle receives and sends nothing until the stream is cut off.
+// idle neither receives nor sends until the stream is cut off.
 func idle(stream *grpcstream.Stream) error {
 	<-stream.Context().Done()
 	return stream.Context().Err()
@@ -118,7 +118,7 @@ func holdUntil(stream *grpcstream.Stream, may <-chan struct{}) {
 	}
 }
 
-// reporting is a handler that passes on what another returned.
+// reporting is a handler that passes on another handler's result.
 func reporting(to chan<- error, handler grpcstream.Handler) grpcstream.Handler {
 	return func(stream *grpcstream.Stream) error {
 		err := handler(stream)

@@ -15,7 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// What HTTP/2 starts with (RFC 9113, 6.5.2), and its limit for windows, in bytes.
+// The initial values of HTTP/2 (RFC 9113, 6.5.2), and its limit for windows, in bytes.
 const (
 	defaultWindow = 64<<10 - 1
 	defaultFrame  = 16 << 10
@@ -23,29 +23,30 @@ const (
 	largestWindow = 1<<31 - 1
 )
 
-// longestStatus is how many bytes of a status message go out. Each may become three, and all must fit in a frame.
+// longestStatus limits a status message, in bytes. Each may become three, and all must fit in a frame.
 const longestStatus = 4 << 10
 
-// outboxLimit is how many bytes may wait to be written before senders wait, too.
+// outboxLimit is the number of pending bytes above which senders wait.
 const outboxLimit = 512 << 10
 
-// mostUnread is how many may wait in all: those of senders, and answers to what the peer asks, which do not wait. It is
-// far more than a peer leaves unread that reads at all: the ends of 100,000 streams.
+// mostUnread limits the pending bytes in all: those of senders, and replies to the peer's frames, which do not wait. It
+// is far more than a peer that reads at all leaves unread: the ends of 100,000 streams.
 const mostUnread = 4 << 20
 
-// outbox is what is to be written to a connection, whose mutex guards it, and the peer's limits for it.
+// outbox holds the bytes to be written to a connection, and the peer's limits for them. The connection's mutex guards
+// it.
 type outbox struct {
 	mu      *sync.Mutex
 	pending []byte     // frames
-	closing bool       // nothing is written after them
+	closing bool       // no more frames are written after these
 	more    *sync.Cond // pending or closing has changed
-	room    *sync.Cond // a sender may go on: credit has come, pending is being written, a stream is no more
+	room    *sync.Cond // a sender may continue: credit has come, pending is being written, or a stream has ended
 
-	window       int // bytes of data that the peer still accepts on the connection,
-	perStream    int // and on a new stream
+	window       int // bytes of data that the peer still accepts on the connection
+	perStream    int // the same on a new stream
 	largestFrame int // the largest payload that it accepts
 	encoder      *hpack.Encoder
-	encoded      *bytes.Buffer // by encoder
+	encoded      *bytes.Buffer // the output of encoder
 }
 
 func newOutbox(mu *sync.Mutex) outbox {
@@ -56,13 +57,13 @@ func newOutbox(mu *sync.Mutex) outbox {
 	}
 }
 
-// close has nothing written after what is pending.
+// close ends the outbox after the pending frames.
 func (o *outbox) close() {
 	o.closing = true
 	o.more.Signal()
 }
 
-// checkUnread is an error where the peer has asked for more than it reads: with pings, settings, streams.
+// checkUnread returns an error if the peer requests more than it reads: with pings, settings, streams.
 func (o *outbox) checkUnread() error {
 	if len(o.pending) > mostUnread {
 		return http2.ConnectionError(http2.ErrCodeEnhanceYourCalm)
@@ -70,7 +71,7 @@ func (o *outbox) checkUnread() error {
 	return nil
 }
 
-// write writes what is pending, again and again, and closes the socket at the end.
+// write writes pending frames until the outbox is closed, and closes the socket.
 func (o *outbox) write(socket io.WriteCloser) {
 	defer func() { _ = socket.Close() }()
 	var batch []byte
@@ -81,7 +82,7 @@ func (o *outbox) write(socket io.WriteCloser) {
 	}
 }
 
-// nextBatch waits for something to write, and changes it for what was written. It reports false at the end.
+// nextBatch waits for pending frames, and swaps them for the last batch. It returns false at the end.
 func (o *outbox) nextBatch(batch *[]byte) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -89,7 +90,7 @@ func (o *outbox) nextBatch(batch *[]byte) bool {
 		o.more.Wait()
 	}
 	o.mu.Unlock()
-	runtime.Gosched() // goroutines that are ready may have something, too
+	runtime.Gosched() // goroutines that are ready may append more
 	o.mu.Lock()
 	*batch, o.pending = o.pending, (*batch)[:0]
 	o.room.Broadcast()
@@ -134,13 +135,13 @@ func (o *outbox) appendGoAway(last uint32, code http2.ErrCode) {
 	o.appendUint32(uint32(code))
 }
 
-// appendResponseHeaders opens the answer to a stream.
+// appendResponseHeaders opens the response of a stream.
 func (o *outbox) appendResponseHeaders(stream uint32) {
 	o.encodeResponse()
 	o.appendFrame(http2.FrameHeaders, http2.FlagHeadersEndHeaders, stream, o.encoded.Bytes())
 }
 
-// appendStatus ends the answer to a stream; one that was not opened it opens, too.
+// appendStatus ends the response of a stream; a response that was not opened is opened too.
 func (o *outbox) appendStatus(stream uint32, opened bool, err error) {
 	if o.encoded.Reset(); !opened {
 		o.encodeResponse()
@@ -160,10 +161,10 @@ func (o *outbox) encodeResponse() {
 }
 
 func (o *outbox) encode(name, value string) {
-	_ = o.encoder.WriteField(hpack.HeaderField{Name: name, Value: value}) // to memory: without errors
+	_ = o.encoder.WriteField(hpack.HeaderField{Name: name, Value: value}) // a buffer in memory returns no errors
 }
 
-// percentEncoded is a status message as grpc-message has it.
+// percentEncoded encodes a status message for grpc-message.
 func percentEncoded(text string) string {
 	var b strings.Builder
 	for _, c := range []byte(text) {

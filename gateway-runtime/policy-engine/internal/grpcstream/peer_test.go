@@ -18,14 +18,14 @@ import (
 	"gatewright.dev/policy-engine/internal/await"
 )
 
-// tester is what testing.T and rapid.T have in common.
+// tester is the common part of testing.T and rapid.T.
 type tester interface {
 	rapid.TB
 	Cleanup(func())
 	Context() context.Context
 }
 
-// What HTTP/2 starts with, and what the server changes of it.
+// The defaults of HTTP/2, and the server's changes of them.
 const (
 	frameLimit       = 16 << 10
 	firstWindow      = 16 << 10
@@ -33,8 +33,8 @@ const (
 	connectionWindow = 8 << 20
 )
 
-// peer speaks HTTP/2 to a server, frame by frame. It tells what it reads in words, so that tests read as transcripts, and
-// fails where the server sends more than it may.
+// peer speaks HTTP/2 to a server, frame by frame. It describes the frames that it reads in words, so that tests read as
+// transcripts, and fails if the server sends more than allowed.
 type peer struct {
 	*http2.Framer
 	t       tester
@@ -48,14 +48,14 @@ type peer struct {
 	answers      map[uint32]*answer
 }
 
-// answer is what came on a stream.
+// answer is the server's response on a stream.
 type answer struct {
 	data  []byte
 	end   string // what the headers said that ended it
 	reset bool
 }
 
-// connect makes a connection, on which nothing has been said.
+// connect makes a connection, on which neither side has sent yet.
 func (h *host) connect(t tester) *peer {
 	conn, err := new(net.Dialer).DialContext(t.Context(), "unix", h.path)
 	if err != nil {
@@ -70,7 +70,7 @@ func (h *host) connect(t tester) *peer {
 	return p
 }
 
-// dial makes a connection, and has the greetings behind it.
+// dial makes a connection, and exchanges the greetings.
 func (h *host) dial(t tester, settings ...http2.Setting) *peer {
 	p := h.connect(t)
 	p.write(http2.ClientPreface)
@@ -86,7 +86,7 @@ func (p *peer) check(err error) {
 	}
 }
 
-// ---------------------------------------------------------------- saying
+// ---------------------------------------------------------------- sending
 
 func (p *peer) write(text string) {
 	_, err := p.conn.Write([]byte(text))
@@ -112,7 +112,7 @@ func (p *peer) openAt(id uint32, path string, ended bool) {
 	p.check(p.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: p.block(path), EndHeaders: true, EndStream: ended}))
 }
 
-// opens takes down that a stream is opened.
+// opens records that a stream is opened.
 func (p *peer) opens(id uint32) {
 	p.ours.open(id)
 	p.theirs.open(id)
@@ -126,7 +126,7 @@ func message(text string) []byte {
 
 func (p *peer) send(id uint32, text string) { p.data(id, message(text)) }
 
-// data sends data, reading on where the server has to give credit first.
+// data sends data, reading on while the server has to give credit first.
 func (p *peer) data(id uint32, data []byte) {
 	for len(data) > 0 {
 		size := min(p.ours.room(id), frameLimit, len(data))
@@ -163,7 +163,7 @@ func initialWindow(size int) http2.Setting {
 	return http2.Setting{ID: http2.SettingInitialWindowSize, Val: uint32(size)}
 }
 
-// ---------------------------------------------------------------- hearing
+// ---------------------------------------------------------------- reading
 
 // expect reads frames, which have to be these.
 func (p *peer) expect(frames ...string) {
@@ -182,14 +182,14 @@ func (p *peer) until(frame string) {
 	}
 }
 
-// quiet fails if the server says anything before it has read all that it was told so far.
+// quiet fails if the server sends a frame before it has read everything so far.
 func (p *peer) quiet() {
 	p.t.Helper()
 	p.check(p.WritePing(false, [8]byte{'q'}))
 	p.expect("PING ACK: q")
 }
 
-// settle reads what the server says before it has read all that it was told so far.
+// settle reads the server's frames until it has read everything so far.
 func (p *peer) settle() {
 	p.t.Helper()
 	p.check(p.WritePing(false, [8]byte{'s'}))
@@ -219,7 +219,7 @@ func (p *peer) closed() {
 	}
 }
 
-// read reads a frame, and tells it in words.
+// read reads a frame, and describes it in words.
 func (p *peer) read() string {
 	p.t.Helper()
 	frame, err := p.ReadFrame()
@@ -248,7 +248,7 @@ func (p *peer) read() string {
 	return head.String()
 }
 
-// answer is what came on a stream that was opened.
+// answer returns the response on a stream that was opened.
 func (p *peer) answer(id uint32) *answer {
 	p.t.Helper()
 	if p.answers[id] == nil {
@@ -264,7 +264,7 @@ func ifSet(set bool, text string) string {
 	return ""
 }
 
-// readData tells data as the text of one message, where it is that.
+// readData describes data as the text of one message, if it is one.
 func (p *peer) readData(id uint32, data []byte) string {
 	p.theirs.spend(id, len(data))
 	if p.theirs.room(id) < 0 {
@@ -304,7 +304,7 @@ func (p *peer) readCredit(id uint32, more int) string {
 	return fmt.Sprintf("WINDOW_UPDATE %d: %d", id, more)
 }
 
-// readSettings reads the server's settings, or its acknowledgement of ours: only then it is held to them.
+// readSettings reads the server's settings, or its acknowledgement of the peer's: only then it must keep them.
 func (p *peer) readSettings(frame *http2.SettingsFrame) string {
 	if !frame.IsAck() {
 		size, _ := frame.Value(http2.SettingInitialWindowSize)
@@ -326,7 +326,7 @@ func (p *peer) readSettings(frame *http2.SettingsFrame) string {
 
 // ---------------------------------------------------------------- windows
 
-// windows are how many bytes of data one side may still send.
+// windows are the bytes of data that one side may still send.
 type windows struct {
 	connection, initial int
 	streams             map[uint32]int

@@ -1,10 +1,11 @@
-// Package grpcstream serves gRPC's bidirectional streams to a peer that opens one for each HTTP exchange, over a few
-// connections that last: Envoy. It has what such a peer needs of gRPC, and no more: one method, messages as bytes, no
-// compression, no metadata, no deadlines. The number of the peer's streams is not limited: Envoy limits that of its
-// clients. What a stream keeps for its handler is, and so is what the peer has answered and does not read.
+// Package grpcstream serves bidirectional gRPC streams to a peer that opens one for each HTTP exchange, over a few
+// long-lived connections: Envoy. It implements only the part of gRPC that such a peer needs: one method, messages as
+// bytes, no compression, no metadata, no deadlines. The number of streams is not limited here, since Envoy limits that
+// of its clients. The bytes that a stream holds for its handler are limited, and so are replies that the peer does not
+// read.
 //
-// A connection has two goroutines, one that reads and one that writes; a stream has one, which runs the handler. What
-// streams send in the same breath goes out in one write.
+// A connection has two goroutines, a reader and a writer; a stream has one, which runs the handler. Messages that
+// streams send at the same time go out in one write.
 //
 // Sources: RFC 9113 (HTTP/2), and https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md.
 package grpcstream
@@ -25,23 +26,24 @@ type Handler func(*Stream) error
 type Server struct {
 	method   string
 	handler  Handler
-	handlers sync.WaitGroup // that run
+	handlers sync.WaitGroup // running handlers
 
 	mu          sync.Mutex
 	stopping    bool
 	listeners   map[net.Listener]struct{}
 	connections map[*connection]struct{}
-	gone        sync.Cond // a connection is no more
+	gone        sync.Cond // a connection has ended
 }
 
-// NewServer makes a server of the method, as it stands in a path: "/package.Service/Method".
+// NewServer makes a server of the method, in the form of its path: "/package.Service/Method".
 func NewServer(method string, handler Handler) *Server {
 	s := &Server{method: method, handler: handler, listeners: map[net.Listener]struct{}{}, connections: map[*connection]struct{}{}}
 	s.gone.L = &s.mu
 	return s
 }
 
-// Serve takes connections, and returns nil when the server stops, or why the listener failed. It closes the listener.
+// Serve accepts connections, and returns nil when the server stops, or the error of the listener. It closes the
+// listener.
 func (s *Server) Serve(listener net.Listener) error {
 	defer func() { _ = listener.Close() }()
 	if !s.listen(listener) {
@@ -55,15 +57,15 @@ func (s *Server) Serve(listener net.Listener) error {
 		case isTemporary(err):
 			time.Sleep(acceptPause)
 		default:
-			return s.unlessStopping(err)
+			return s.errUnlessStopping(err)
 		}
 	}
 }
 
-// acceptPause keeps a lack of file descriptors, say, from being met with a storm of attempts.
+// acceptPause avoids a busy loop while file descriptors are exhausted, for example.
 const acceptPause = 10 * time.Millisecond
 
-// isTemporary reports whether Accept may succeed again.
+// isTemporary reports whether Accept may succeed on a later call.
 func isTemporary(err error) bool {
 	return slices.ContainsFunc([]error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED},
 		func(temporary error) bool { return errors.Is(err, temporary) })
@@ -76,7 +78,7 @@ func (s *Server) listen(listener net.Listener) bool {
 	return !s.stopping
 }
 
-func (s *Server) unlessStopping(err error) error {
+func (s *Server) errUnlessStopping(err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopping {
@@ -103,15 +105,15 @@ func (s *Server) addConnection(socket net.Conn) {
 	}()
 }
 
-// run gives a stream its goroutine.
+// run starts a stream's goroutine.
 func (s *Server) run(stream *Stream) {
 	s.handlers.Go(func() { stream.finish(s.handler(stream)) })
 }
 
-// Stop cuts off all streams, and returns when their handlers have.
+// Stop cuts off all streams, and returns when their handlers have returned.
 func (s *Server) Stop() { s.stop((*connection).closeNow) }
 
-// GracefulStop has peers open no more streams here, and returns when those under way have ended. Stop cuts it short.
+// GracefulStop asks peers to open no more streams, and returns when those under way have ended. Stop cuts it short.
 func (s *Server) GracefulStop() { s.stop((*connection).drain) }
 
 func (s *Server) stop(closeConnection func(*connection)) {

@@ -15,8 +15,8 @@ import (
 	"gatewright.dev/policy-engine/internal/grpcstream"
 )
 
-// in calls a function in a goroutine. What it returns is closed when it has.
-func in(call func()) <-chan struct{} {
+// async calls a function in a goroutine. The returned channel is closed when it has returned.
+func async(call func()) <-chan struct{} {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -34,7 +34,7 @@ func TestGracefulStopLetsStreamsEnd(t *testing.T) {
 	client := h.client(t)
 	call := open(t, client)
 	call.echoes("before")
-	stopped := in(h.GracefulStop)
+	stopped := async(h.GracefulStop)
 	if err := next(t, h.served); err != nil {
 		t.Errorf("expected Serve to return nil, got %v", err)
 	}
@@ -50,7 +50,7 @@ func TestGracefulStopLetsStreamsEnd(t *testing.T) {
 	expectCode(t, codes.Unavailable, opening(t.Context(), h.client(t), method))
 }
 
-// TestGracefulStopOnTheWire: what the peer opens before it has heard of the end is served.
+// TestGracefulStopOnTheWire: streams that the peer opens before it has read of the end are served.
 func TestGracefulStopOnTheWire(t *testing.T) {
 	var handlers atomic.Int32
 	h := serve(t, func(stream *grpcstream.Stream) error {
@@ -61,7 +61,7 @@ func TestGracefulStopOnTheWire(t *testing.T) {
 	p.open(1)
 	p.send(1, "one")
 	p.expect(opened(1), "DATA 1: one")
-	stopped := in(h.GracefulStop)
+	stopped := async(h.GracefulStop)
 	p.expect("GOAWAY 2147483647: NO_ERROR", "PING: drain")
 	p.open(3)
 	p.exchange(3, "three")
@@ -88,7 +88,7 @@ func TestGracefulStopEndsIdleConnections(t *testing.T) {
 	p := h.dial(t)
 	p.open(1)
 	p.exchange(1, "hello")
-	stopped := in(h.GracefulStop)
+	stopped := async(h.GracefulStop)
 	p.expect("GOAWAY 2147483647: NO_ERROR", "PING: drain")
 	still(t, stopped, "GracefulStop to wait for the answer")
 	p.check(p.WritePing(true, [8]byte{'d', 'r', 'a', 'i', 'n'}))
@@ -97,12 +97,12 @@ func TestGracefulStopEndsIdleConnections(t *testing.T) {
 	next(t, stopped)
 }
 
-// TestGracefulStopEndsWithAReset: a stream need not end well.
+// TestGracefulStopEndsWithAReset: a stream need not succeed.
 func TestGracefulStopEndsWithAReset(t *testing.T) {
 	h := serve(t, echo)
 	p := h.dial(t)
 	p.open(1)
-	stopped := in(h.GracefulStop)
+	stopped := async(h.GracefulStop)
 	p.expect("GOAWAY 2147483647: NO_ERROR", "PING: drain")
 	p.check(p.WritePing(true, [8]byte{'d', 'r', 'a', 'i', 'n'}))
 	p.expect("GOAWAY 1: NO_ERROR")
@@ -116,13 +116,13 @@ func TestGracefulStopBeforeTheGreeting(t *testing.T) {
 	h := serve(t, echo)
 	p := h.connect(t)
 	h.dial(t) // connections are accepted in their order: p's has been, too
-	stopped := in(h.GracefulStop)
+	stopped := async(h.GracefulStop)
 	p.expect("SETTINGS INITIAL_WINDOW_SIZE=16384", "WINDOW_UPDATE 0: 8323073", "GOAWAY 2147483647: NO_ERROR", "PING: drain")
 	h.Stop()
 	next(t, stopped)
 }
 
-// held is a host whose handlers return only when they may, though their streams are cut off.
+// held is a host whose handlers return only when the test lets them, even if their streams are cut off.
 func held(t *testing.T) (h *host, cut <-chan error, may func()) {
 	contexts, release := make(chan error, 1), make(chan struct{})
 	h = serve(t, func(stream *grpcstream.Stream) error {
@@ -141,7 +141,7 @@ func TestStopCutsOff(t *testing.T) {
 	h, cut, may := held(t)
 	call := open(t, h.client(t))
 	call.expect("started")
-	stopped := in(h.Stop)
+	stopped := async(h.Stop)
 	expectCode(t, codes.Unavailable, call.end())
 	if err := next(t, cut); err == nil {
 		t.Error("expected the handler's context to be done")
@@ -157,9 +157,9 @@ func TestStopCutsGracefulStopShort(t *testing.T) {
 	p := h.dial(t)
 	p.open(1)
 	p.expect(opened(1), "DATA 1: started")
-	gracefully := in(h.GracefulStop)
+	gracefully := async(h.GracefulStop)
 	p.expect("GOAWAY 2147483647: NO_ERROR", "PING: drain")
-	stopped := in(h.Stop)
+	stopped := async(h.Stop)
 	p.closed()
 	if err := next(t, cut); err == nil {
 		t.Error("expected the handler's context to be done")
@@ -170,7 +170,7 @@ func TestStopCutsGracefulStopShort(t *testing.T) {
 	next(t, gracefully)
 }
 
-// TestStopCutsASendThatWaits: neither a peer without credit nor one that does not read holds it up.
+// TestStopCutsASendThatWaits: neither a peer without credit nor one that does not read delays it.
 func TestStopCutsASendThatWaits(t *testing.T) {
 	ended := make(chan error, 2)
 	h := serve(t, reporting(ended, func(stream *grpcstream.Stream) error { return stream.Send(make([]byte, 8<<20), nil) }))
@@ -224,7 +224,7 @@ func TestTwoListeners(t *testing.T) {
 	}
 }
 
-// brokenListener takes no connection.
+// brokenListener accepts no connection.
 type brokenListener struct {
 	net.Listener
 	closed bool
@@ -280,7 +280,7 @@ func TestServeReturnsWhyItsListenerFailed(t *testing.T) {
 	}
 }
 
-// shortListener lacks a file descriptor the first time.
+// shortListener has no file descriptor for the first connection.
 type shortListener struct {
 	brokenListener
 	asked int

@@ -10,7 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// prefixSize is the size of what stands before each message: a byte that says whether it is compressed, and its length.
+// prefixSize is the size of a message's prefix: a byte for compression, and the length.
 const prefixSize = 5
 
 // The errors of streams. Those of a peer that is gone are codes.Canceled.
@@ -25,29 +25,29 @@ var (
 	errCutOff        = status.Error(codes.Internal, "the stream ended within a message")
 )
 
-// Stream is one call. One goroutine at a time receives, and one sends; the connection's mutex guards its fields.
+// Stream is one call. One goroutine at a time receives, and one sends; the connection's mutex guards the fields.
 type Stream struct {
 	connection *connection
 	id         uint32
-	ctx        context.Context //nolint:containedctx // the stream's own: it lives as long
+	ctx        context.Context //nolint:containedctx // the stream's own, with the same lifetime
 	cancel     context.CancelFunc
 
-	arrivals     [][]byte         // whole messages that the handler has not received yet,
-	arrivalsRoom [2][]byte        // which mostly have room here
-	prefix       [prefixSize]byte // of the next message: so many bytes of it have arrived
+	arrivals     [][]byte         // whole messages that the handler has not received yet
+	arrivalsRoom [2][]byte        // the usual memory of arrivals
+	prefix       [prefixSize]byte // of the next message; prefixLength bytes of it have arrived
 	prefixLength int
-	partial      []byte // what has arrived of that message, with room for all of it; nil as long as its prefix is not whole
-	ended        bool   // nothing follows
-	refused      error  // the peer sent something that is no message for us; nothing is read any more
-	failed       error  // nothing is received or sent any more
+	partial      []byte // the part of that message that has arrived, with capacity for all of it; nil until its prefix is complete
+	ended        bool   // the peer has ended the stream
+	refused      error  // the peer sent an unsupported message; nothing more is read
+	failed       error  // the stream has ended with this error
 
-	granted, allowed int           // bytes: the largest window that the peer was given, and what is left of it
+	granted, allowed int           // bytes: the largest window that the peer was given, and the rest of it
 	kept             int           // bytes that the handler has received and holds
-	waiting          bool          // for something to arrive, on
-	arrived          chan struct{} // which has room for one token
+	waiting          bool          // Receive waits for a token in arrived
+	arrived          chan struct{} // capacity 1
 
 	window int  // bytes of data that the peer still accepts
-	opened bool // the answer's headers are on their way
+	opened bool // the response's headers have been appended
 }
 
 func newStream(c *connection, id uint32) *Stream {
@@ -58,17 +58,17 @@ func newStream(c *connection, id uint32) *Stream {
 	return s
 }
 
-// Context is done when the peer has reset the stream or is gone, and when the handler has returned.
+// Context is done when the peer has reset the stream or disconnected, and when the handler has returned.
 func (s *Stream) Context() context.Context { return s.ctx }
 
 // ---------------------------------------------------------------- receiving
 
-// Receive waits for the next message, which is the caller's to keep: it shares its memory with nothing else. After the
-// last one it returns io.EOF. One goroutine at a time may wait. Where ctx is done first nothing is lost: its cause is the
-// error, and the message is the next call's.
+// Receive waits for the next message, which the caller may keep: it shares its memory with no other. After the last one
+// it returns io.EOF. One goroutine at a time may wait. If ctx is done first, its cause is the error, and no message is
+// lost: the next call returns it.
 func (s *Stream) Receive(ctx context.Context) ([]byte, error) {
 	var done <-chan struct{}
-	if ctx != s.ctx { // whose end wakes a handler that waits
+	if ctx != s.ctx { // the end of s.ctx wakes the handler anyway
 		done = ctx.Done()
 	}
 	c := s.connection
@@ -79,7 +79,7 @@ func (s *Stream) Receive(ctx context.Context) ([]byte, error) {
 			return message, err
 		}
 		s.waiting = true
-		s.credit()
+		s.grantCredit()
 		c.unlock()
 		select {
 		case <-s.arrived:
@@ -95,26 +95,26 @@ func (s *Stream) Receive(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// stopWaiting takes back the wish to be woken.
+// stopWaiting withdraws the request to be woken.
 func (s *Stream) stopWaiting() {
 	if s.waiting {
 		s.waiting = false
 		return
 	}
-	<-s.arrived // it was granted meanwhile
+	<-s.arrived // it was woken meanwhile
 }
 
-// Keep says that the handler holds so many bytes more (or less) of what it has received and nobody has used yet. The
-// peer is given no credit for them.
+// Keep adds more to the received bytes that the handler holds unused; a negative number releases them. The peer gets no
+// credit for them.
 func (s *Stream) Keep(more int) {
 	c := s.connection
 	c.mu.Lock()
 	defer c.unlock()
 	s.kept += more
-	s.credit()
+	s.grantCredit()
 }
 
-// next returns the next whole message; nil where none has arrived.
+// next returns the next whole message; nil if none has arrived.
 func (s *Stream) next() (message []byte, err error) {
 	switch {
 	case s.failed != nil:
@@ -135,8 +135,8 @@ func (s *Stream) next() (message []byte, err error) {
 	return nil, nil
 }
 
-// credit lets the peer send more, if the handler waits for it: as much as fits the window beside what the handler keeps.
-func (s *Stream) credit() {
+// grantCredit lets the peer send more, if the handler waits for it: as much as fits the window besides the kept bytes.
+func (s *Stream) grantCredit() {
 	window := streamWindow - s.kept
 	if s.waiting && s.allowed <= min(s.granted, window)/2 && s.allowed < window && !s.ended {
 		s.connection.out.appendWindowUpdate(s.id, window-s.allowed)
@@ -144,12 +144,12 @@ func (s *Stream) credit() {
 	}
 }
 
-// addData adds data that arrived, in a frame of that many bytes.
+// addData adds arrived data, in a frame of length bytes.
 func (s *Stream) addData(data []byte, length int, ended bool) error {
 	if s.ended {
 		return http2.ConnectionError(http2.ErrCodeStreamClosed)
 	}
-	if s.allowed -= length; length > 0 && s.allowed < s.connection.leastAllowed() {
+	if s.allowed -= length; length > 0 && s.allowed < s.connection.minWindow() {
 		return http2.ConnectionError(http2.ErrCodeFlowControl)
 	}
 	s.ended = ended
@@ -159,11 +159,11 @@ func (s *Stream) addData(data []byte, length int, ended bool) error {
 	if len(s.arrivals) > 0 || s.refused != nil || ended {
 		s.wake()
 	}
-	s.credit()
+	s.grantCredit()
 	return nil
 }
 
-// assemble adds to the message that is arriving what of the data belongs to it, and returns the rest.
+// assemble appends to the present message the data that belongs to it, and returns the rest.
 func (s *Stream) assemble(data []byte) (rest []byte) {
 	if s.partial == nil {
 		part := copy(s.prefix[s.prefixLength:], data)
@@ -183,7 +183,7 @@ func (s *Stream) assemble(data []byte) (rest []byte) {
 	return data[part:]
 }
 
-// newMessage makes room for the message with that prefix.
+// newMessage allocates the message with that prefix.
 func newMessage(head [prefixSize]byte) ([]byte, error) {
 	if head[0] != 0 {
 		return nil, errCompressed
@@ -202,7 +202,7 @@ func (s *Stream) wake() {
 	}
 }
 
-// fail ends the stream for its handler.
+// fail ends the stream with an error for its handler.
 func (s *Stream) fail(why error) {
 	s.failed = why
 	s.cancel()
@@ -212,8 +212,8 @@ func (s *Stream) fail(why error) {
 
 // ---------------------------------------------------------------- sending
 
-// Send sends a message in two parts, for one of them may be large and somebody else's. It waits where the peer has given
-// no credit for more.
+// Send sends a message in two parts, since one of them may be large and belong to another owner. It waits while the
+// peer gives no credit.
 func (s *Stream) Send(message, rest []byte) error {
 	c := s.connection
 	c.mu.Lock()
@@ -228,13 +228,13 @@ func (s *Stream) Send(message, rest []byte) error {
 	if s.failed != nil || whole > s.room() {
 		return s.sendPieces(whole, append(head[:], message...), rest)
 	}
-	s.appendDataHead(whole) // as most fit
+	s.appendDataHead(whole) // the usual case
 	out := &c.out
 	out.pending = append(append(append(out.pending, head[:]...), message...), rest...)
 	return nil
 }
 
-// room is how many bytes of data may go out now, in one frame.
+// room is the number of bytes of data that may go out now, in one frame.
 func (s *Stream) room() int {
 	o := &s.connection.out
 	if len(o.pending) > outboxLimit {
@@ -251,7 +251,7 @@ func (s *Stream) appendDataHead(size int) {
 	o.appendFrameHead(size, http2.FrameData, 0, s.id)
 }
 
-// sendPieces sends data, of that size in all, as there is room for it.
+// sendPieces sends data of size bytes, as room becomes available.
 func (s *Stream) sendPieces(size int, data, rest []byte) error {
 	o := &s.connection.out
 	for size > 0 {
@@ -272,7 +272,7 @@ func (s *Stream) sendPieces(size int, data, rest []byte) error {
 	return nil
 }
 
-// finish ends the stream with what its handler returned.
+// finish ends the stream with the handler's error.
 func (s *Stream) finish(err error) {
 	c := s.connection
 	c.mu.Lock()
@@ -285,7 +285,7 @@ func (s *Stream) finish(err error) {
 	c.closeIfDone()
 }
 
-// sendStatus tells the peer how the stream ended, and that nothing more of it is wanted.
+// sendStatus sends the peer the stream's status, and resets the stream if the peer has not ended it.
 func (s *Stream) sendStatus(err error) {
 	o := &s.connection.out
 	s.fail(errOver)

@@ -16,7 +16,7 @@ import (
 	"gatewright.dev/policy-engine/internal/grpcstream"
 )
 
-// violation is something that a peer must not do. Stream 1 is open when it does.
+// violation is a forbidden action of a peer, while stream 1 is open.
 type violation struct {
 	what   string
 	code   http2.ErrCode
@@ -172,10 +172,10 @@ func TestViolationsEndTheConnection(t *testing.T) {
 	}
 }
 
-// TestAsksAndNeverReads: a peer that has answers made and reads none of them is cut off, before they take memory.
-func TestAsksAndNeverReads(t *testing.T) {
+// TestAPeerThatNeverReadsIsCutOff: a peer that causes answers and reads none of them, before they fill the memory.
+func TestAPeerThatNeverReadsIsCutOff(t *testing.T) {
 	t.Log("slow: writes until all buffers of the way are full, once for each kind of frame")
-	for what, ask := range map[string]func(p *peer, round uint32) error{
+	for name, ask := range map[string]func(p *peer, round uint32) error{
 		"pings":    func(p *peer, _ uint32) error { return p.WritePing(false, [8]byte{}) },
 		"settings": func(p *peer, _ uint32) error { return p.WriteSettings() },
 		"streams of no method": func(p *peer, round uint32) error {
@@ -185,7 +185,7 @@ func TestAsksAndNeverReads(t *testing.T) {
 			return p.WriteHeaders(http2.HeadersFrameParam{StreamID: 2*round + 3, BlockFragment: p.block(method), EndHeaders: true, EndStream: true})
 		},
 	} {
-		t.Run(what, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			p := serve(t, func(*grpcstream.Stream) error { return status.Error(codes.Aborted, strings.Repeat("x", 4000)) }).dial(t)
 			p.openAt(1, method, true)
 			p.settle()
@@ -201,8 +201,8 @@ func TestAsksAndNeverReads(t *testing.T) {
 	}
 }
 
-// TestReadsWhatItAsks: a peer that reads may ask as much as it likes.
-func TestReadsWhatItAsks(t *testing.T) {
+// TestAPeerThatReadsIsNotCutOff, however many answers it causes.
+func TestAPeerThatReadsIsNotCutOff(t *testing.T) {
 	p := serve(t, echo).dial(t)
 	go func() {
 		for range 260_000 {
@@ -214,7 +214,7 @@ func TestReadsWhatItAsks(t *testing.T) {
 	}
 }
 
-// TestManySettingsInAFrame: only what they come to is applied to the streams.
+// TestManySettingsInAFrame: only the last values are applied to the streams.
 func TestManySettingsInAFrame(t *testing.T) {
 	p := serve(t, echo).dial(t)
 	p.open(1)
@@ -258,7 +258,7 @@ func TestViolationOnAStream(t *testing.T) {
 	p.exchange(3, "hello")
 }
 
-// TestRefusedHeadersLeaveNoPath: a stream whose headers were refused is not opened by what follows them.
+// TestRefusedHeadersLeaveNoPath: a stream whose headers were refused is not opened by later headers.
 func TestRefusedHeadersLeaveNoPath(t *testing.T) {
 	started := make(chan error, 2)
 	p := serve(t, reporting(started, sink)).dial(t)

@@ -26,7 +26,7 @@ func (a *answer) expect(t tester, want []byte) {
 	}
 }
 
-// ---------------------------------------------------------------- what the server may send
+// ---------------------------------------------------------------- sending
 
 func TestStreamWindowIsKept(t *testing.T) {
 	p := serve(t, echo).dial(t, initialWindow(100))
@@ -123,7 +123,7 @@ func TestResetEndsASendThatWaits(t *testing.T) {
 	p.quiet()
 }
 
-// ---------------------------------------------------------------- what the peer may send
+// ---------------------------------------------------------------- receiving
 
 func TestCreditNeverRunsOut(t *testing.T) {
 	var received atomic.Int64
@@ -181,8 +181,8 @@ func TestPaddingIsCredited(t *testing.T) {
 	}
 }
 
-// TestUnreadStreamHoldsNoOtherUp: it has no more credit, but the connection has.
-func TestUnreadStreamHoldsNoOtherUp(t *testing.T) {
+// TestUnreadStreamBlocksNoOther: it has no more credit, but the connection has.
+func TestUnreadStreamBlocksNoOther(t *testing.T) {
 	read := make(chan struct{})
 	p := serve(t, func(stream *grpcstream.Stream) error {
 		if first, err := stream.Receive(stream.Context()); err != nil || string(first) != "wait" {
@@ -199,13 +199,13 @@ func TestUnreadStreamHoldsNoOtherUp(t *testing.T) {
 		p.send(3, textOf(streamWindow))
 	}
 	if got := p.ours.streams[1]; got > 0 {
-		t.Errorf("expected no credit for a stream that nobody reads, got %d", got)
+		t.Errorf("expected no credit for an unread stream, got %d", got)
 	}
 	close(read)
 	p.send(1, textOf(streamWindow))
 }
 
-// TestSlowHandlerSlowsThePeer: what a stream keeps for its handler is bounded by its window.
+// TestSlowHandlerSlowsThePeer: the bytes that a stream holds for its handler are bounded by its window.
 func TestSlowHandlerSlowsThePeer(t *testing.T) {
 	const size = 16 << 10
 	turn := make(chan struct{})
@@ -273,9 +273,9 @@ func TestNoCreditIsGivenAfterAReset(t *testing.T) {
 	p.quiet()
 }
 
-// TestAPeerMayNotHaveHeardOfTheFirstWindow: until it has acknowledged the settings, it may go by the window of RFC 9113,
-// 6.9.2, which is larger (6.9.3).
-func TestAPeerMayNotHaveHeardOfTheFirstWindow(t *testing.T) {
+// TestTheDefaultWindowHoldsUntilSettingsAreAcknowledged: until then the peer may use the window of RFC 9113, 6.9.2,
+// which is larger (6.9.3).
+func TestTheDefaultWindowHoldsUntilSettingsAreAcknowledged(t *testing.T) {
 	const defaultWindow = 1<<16 - 1
 	asked := make(chan struct{})
 	p := serve(t, func(stream *grpcstream.Stream) error {
@@ -296,8 +296,8 @@ func TestAPeerMayNotHaveHeardOfTheFirstWindow(t *testing.T) {
 	p.answers[1].expect(t, message(textOf(defaultWindow)))
 }
 
-// TestWhatAHandlerKeepsIsNoCredit: messages that it has received and nobody has used count against the stream's window.
-func TestWhatAHandlerKeepsIsNoCredit(t *testing.T) {
+// TestKeptBytesGetNoCredit: messages that are received and not used yet count against the stream's window.
+func TestKeptBytesGetNoCredit(t *testing.T) {
 	const size = 16 << 10
 	var kept atomic.Int64
 	release := make(chan int)
@@ -341,7 +341,7 @@ func TestWhatAHandlerKeepsIsNoCredit(t *testing.T) {
 	}
 }
 
-// TestAWaitThatEndsLosesNoMessage: who stops waiting leaves the message to the next.
+// TestAWaitThatEndsLosesNoMessage: the next call returns it.
 func TestAWaitThatEndsLosesNoMessage(t *testing.T) {
 	errGone := errors.New("gone")
 	h := serve(t, func(stream *grpcstream.Stream) error {

@@ -119,7 +119,7 @@ func TestTrailersEndTheStream(t *testing.T) {
 	p.exchange(3, "hello")
 }
 
-// TestMessagesStay: what was received is the handler's, whatever comes later and whatever it does with it.
+// TestMessagesStay: a received message belongs to the handler, regardless of later messages and of its changes.
 func TestMessagesStay(t *testing.T) {
 	var kept [][]byte
 	p := serve(t, func(stream *grpcstream.Stream) error {
@@ -245,7 +245,7 @@ func TestDisconnectionWithinTheGreeting(t *testing.T) {
 	h.GracefulStop() // which waits for all connections
 }
 
-// ---------------------------------------------------------------- what is about connections
+// ---------------------------------------------------------------- connections
 
 func TestPing(t *testing.T) {
 	p := serve(t, echo).dial(t)
@@ -253,7 +253,7 @@ func TestPing(t *testing.T) {
 	p.expect("PING ACK: anything")
 }
 
-func TestWhatChangesNothing(t *testing.T) {
+func TestFramesWithoutEffect(t *testing.T) {
 	p := serve(t, echo).dial(t)
 	p.open(1)
 	p.check(p.WritePriority(1, http2.PriorityParam{StreamDep: 7, Weight: 3}))

@@ -2,15 +2,15 @@ package logexport
 
 import "sync"
 
-// backlog is what waits for one collector: so many lines, and so many bytes of them, as there may. Lines leave it in the
-// order in which they came.
+// backlog bounds the lines that wait for a collector, by number and by bytes. Lines leave it in the order in which
+// they came.
 type backlog struct {
 	mu    sync.Mutex
 	sizes []int // of the lines
 	bytes int
 }
 
-// add reports whether there was room for one more.
+// add adds a line if there is room for it, and reports whether there was.
 func (b *backlog) add(size int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -21,8 +21,8 @@ func (b *backlog) add(size int) bool {
 	return true
 }
 
-// take takes the first out, and returns how many of these there were.
-func (b *backlog) take(count int) int {
+// remove removes up to count lines from the front, and returns how many there were.
+func (b *backlog) remove(count int) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	count = min(count, len(b.sizes))

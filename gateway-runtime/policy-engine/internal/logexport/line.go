@@ -12,18 +12,18 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// line is a log line as a record. traced: a context with the span that it was written in, if it says so.
+// line is a log line as an OpenTelemetry record. traced is a context with the line's span, if it names one.
 type line struct {
 	component string
 	record    otellog.Record
-	traced    context.Context //nolint:containedctx // OpenTelemetry's way to say which span a record belongs to
+	traced    context.Context //nolint:containedctx // OpenTelemetry takes a record's span from a context
 }
 
 var severities = map[string]otellog.Severity{
 	"debug": otellog.SeverityDebug, "info": otellog.SeverityInfo, "warning": otellog.SeverityWarn, "error": otellog.SeverityError,
 }
 
-// readLine reads a line in the form of all log lines: time, level, component and message, then what is its own.
+// readLine parses a line in the form of all log lines: time, level, component and message, then further fields.
 func readLine(raw []byte) line {
 	l := line{component: "unknown", traced: context.Background()}
 	l.record.SetObservedTimestamp(time.Now())
@@ -42,21 +42,21 @@ func readLine(raw []byte) line {
 	return l
 }
 
-// readStandard takes the standard fields out of the others.
+// readStandard removes the standard fields from fields and sets the record's.
 func (l *line) readStandard(fields map[string]any) {
-	if at, err := time.Parse(time.RFC3339Nano, taken(fields, "time")); err == nil {
+	if at, err := time.Parse(time.RFC3339Nano, popText(fields, "time")); err == nil {
 		l.record.SetTimestamp(at)
 	}
-	level := taken(fields, "level")
+	level := popText(fields, "level")
 	l.record.SetSeverityText(level)
 	l.record.SetSeverity(severities[level])
-	if component := taken(fields, "component"); component != "" {
+	if component := popText(fields, "component"); component != "" {
 		l.component = component
 	}
-	l.record.SetBody(attribute.StringValue(taken(fields, "message")))
+	l.record.SetBody(attribute.StringValue(popText(fields, "message")))
 }
 
-// readSpan takes traceId and spanId, where they are those of a span.
+// readSpan removes traceId and spanId from fields if they are valid, and sets the line's span.
 func (l *line) readSpan(fields map[string]any) {
 	traceText, _ := fields["traceId"].(string)
 	spanText, _ := fields["spanId"].(string)
@@ -73,7 +73,7 @@ func (l *line) readSpan(fields map[string]any) {
 	l.traced = trace.ContextWithSpanContext(l.traced, trace.NewSpanContext(settings))
 }
 
-func taken(fields map[string]any, name string) string {
+func popText(fields map[string]any, name string) string {
 	text, _ := fields[name].(string)
 	delete(fields, name)
 	return text

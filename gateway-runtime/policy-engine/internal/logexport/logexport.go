@@ -1,5 +1,5 @@
-// Package logexport sends the log lines of a node to a collector by OTLP. The supervisor has all lines, and hands them in;
-// the Gateway says where they go. A collector that is away, or slow, costs nobody anything: what does not fit is counted.
+// Package logexport sends the log lines of a node to a collector by OTLP. The supervisor passes all lines to the engine;
+// the Gateway configures the collector. A collector that is down or slow delays nothing: excess lines are dropped and counted.
 package logexport
 
 import (
@@ -15,23 +15,23 @@ import (
 )
 
 const (
-	mostWaiting      = 8192     // lines that a collector has not taken yet
-	mostWaitingBytes = 16 << 20 // of these
+	mostWaiting      = 8192     // lines waiting for a collector
+	mostWaitingBytes = 16 << 20 // bytes of these lines
 	batchLines       = 512
 	batchInterval    = time.Second
-	goodbyeTimeout   = 3 * time.Second // for what waits when the collector changes, or the engine ends
+	flushTimeout     = 3 * time.Second // for the waiting lines when the collector changes, or the engine ends
 )
 
 // Stats is the answer of GET and POST /logs on the admin socket. Lines count from the start of the engine's process.
 type Stats struct {
-	Exporting bool   `json:"exporting"` // there is a collector that is to have them
-	Exported  uint64 `json:"exported"`  // a collector has taken them
-	Failed    uint64 `json:"failed"`    // none has: it was away, or refused them
-	Dropped   uint64 `json:"dropped"`   // too many waited
+	Exporting bool   `json:"exporting"` // a collector is configured
+	Exported  uint64 `json:"exported"`  // accepted by a collector
+	Failed    uint64 `json:"failed"`    // lost because the collector was down or refused them
+	Dropped   uint64 `json:"dropped"`   // lost because too many waited
 	Waiting   int64  `json:"waiting"`
 }
 
-// Exporter sends lines to the collector that Set names. New → Set, Take, Stats → Close.
+// Exporter sends lines to the collector that Set configures. New → Set, Export, Stats → Close.
 type Exporter struct {
 	nodeID string
 	log    *slog.Logger
@@ -39,7 +39,7 @@ type Exporter struct {
 
 	mu       sync.Mutex
 	settings *nodev1.Logging
-	current  *pipeline // nil: there is no collector
+	current  *pipeline // nil: no collector
 	closing  sync.WaitGroup
 }
 
@@ -48,11 +48,11 @@ type counts struct {
 	waiting                   atomic.Int64
 }
 
-// New makes an exporter that sends nothing yet. nodeID is service.instance.id of all lines.
+// New makes an exporter without a collector. nodeID is service.instance.id of all lines.
 func New(nodeID string, log *slog.Logger) *Exporter { return &Exporter{nodeID: nodeID, log: log} }
 
-// Set says who is to have the lines from now on; nil, or no endpoint: nobody. It does not wait for a connection, nor for
-// what the collector before is still to be sent.
+// Set configures the collector; nil, or no endpoint: none. It waits neither for a connection nor until the
+// previous collector has received its lines.
 func (e *Exporter) Set(settings *nodev1.Logging) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -60,43 +60,43 @@ func (e *Exporter) Set(settings *nodev1.Logging) {
 		return
 	}
 	e.settings = settings
-	e.leave(e.current)
+	e.closeInBackground(e.current)
 	e.current = nil
 	if settings.GetEndpoint() == "" {
 		return
 	}
-	made, err := newPipeline(settings, e.nodeID, &e.counts, e.log)
+	next, err := newPipeline(settings, e.nodeID, &e.counts, e.log)
 	if err != nil {
 		e.log.Error("log lines are not exported", "error", err.Error())
 		return
 	}
-	e.current = made
+	e.current = next
 	e.log.Info("log lines are exported", "collector", settings.GetEndpoint())
 }
 
-// leave ends a pipeline in the background.
-func (e *Exporter) leave(left *pipeline) {
-	if left == nil {
+// closeInBackground ends a pipeline in the background.
+func (e *Exporter) closeInBackground(old *pipeline) {
+	if old == nil {
 		return
 	}
 	e.closing.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), goodbyeTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
 		defer cancel()
-		left.close(ctx)
+		old.close(ctx)
 	})
 }
 
-// Take takes lines in the form of all log lines, each with its end. Others are taken as messages. It does not wait for the
+// Export queues lines in the form of all log lines, each with its line end. Other lines become messages. It does not wait for the
 // collector.
-func (e *Exporter) Take(lines []byte) {
+func (e *Exporter) Export(lines []byte) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.current != nil {
-		e.current.take(lines)
+		e.current.emit(lines)
 	}
 }
 
-// Stats are what has become of the lines.
+// Stats returns the counters of lines.
 func (e *Exporter) Stats() Stats {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -104,10 +104,10 @@ func (e *Exporter) Stats() Stats {
 		Dropped: e.counts.dropped.Load(), Waiting: e.counts.waiting.Load()}
 }
 
-// Close sends what waits, for 3 s at most.
+// Close sends the waiting lines, for 3 s at most.
 func (e *Exporter) Close() {
 	e.mu.Lock()
-	e.leave(e.current)
+	e.closeInBackground(e.current)
 	e.current = nil
 	e.mu.Unlock()
 	e.closing.Wait()

@@ -31,7 +31,7 @@ import (
 
 var quiet = slog.New(slog.DiscardHandler)
 
-// receiver is a collector's side of OTLP: what came, and with which header "tenant".
+// receiver is a collector's side of OTLP: it keeps the records, and the values of the header "tenant".
 type receiver struct {
 	collectorv1.UnimplementedLogsServiceServer
 	came    chan *collectorv1.ExportLogsServiceRequest
@@ -87,24 +87,24 @@ func (r *receiver) serveHTTP(t *testing.T) string {
 // records waits for so many, by service.
 func (r *receiver) records(t *testing.T, count int) map[string][]*logsv1.LogRecord {
 	t.Helper()
-	found := map[string][]*logsv1.LogRecord{}
+	byService := map[string][]*logsv1.LogRecord{}
 	for count > 0 {
-		request := await.Receive(t, r.came, fmt.Sprintf("%d more records; there are %v", count, found))
+		request := await.Receive(t, r.came, fmt.Sprintf("%d more records; there are %v", count, byService))
 		for _, of := range request.GetResourceLogs() {
 			service := valueOf(of.GetResource().GetAttributes(), "service.name") + "@" + valueOf(of.GetResource().GetAttributes(), "service.instance.id")
 			for _, scope := range of.GetScopeLogs() {
-				found[service] = append(found[service], scope.GetLogRecords()...)
+				byService[service] = append(byService[service], scope.GetLogRecords()...)
 				count -= len(scope.GetLogRecords())
 			}
 		}
 	}
-	return found
+	return byService
 }
 
 func valueOf(attributes []*commonv1.KeyValue, name string) string {
-	for _, one := range attributes {
-		if one.GetKey() == name {
-			return one.GetValue().GetStringValue()
+	for _, attribute := range attributes {
+		if attribute.GetKey() == name {
+			return attribute.GetValue().GetStringValue()
 		}
 	}
 	return ""
@@ -127,20 +127,20 @@ func TestLinesAreRecordsOfTheirComponents(t *testing.T) {
 			}
 			exporter := logexport.New("node-1", quiet)
 			defer exporter.Close()
-			exporter.Take([]byte(lines)) // nobody is to have them
+			exporter.Export([]byte(lines)) // no collector is configured
 			exporter.Set(settings)
 			exporter.Set(proto.CloneOf(settings)) // as with each Gateway: nothing changes
-			exporter.Take([]byte(lines))
-			found := r.records(t, 3)
+			exporter.Export([]byte(lines))
+			byService := r.records(t, 3)
 			if tenant := <-r.tenants; tenant != "blue" {
 				t.Errorf("expected the header, got %q", tenant)
 			}
-			checkEngineRecord(t, found["policy-engine@node-1"])
-			executor := found["python-executor@node-1"]
+			checkEngineRecord(t, byService["policy-engine@node-1"])
+			executor := byService["python-executor@node-1"]
 			if len(executor) != 1 || executor[0].GetSeverityNumber() != logsv1.SeverityNumber_SEVERITY_NUMBER_ERROR || len(executor[0].GetTraceId()) != 0 {
 				t.Errorf("got %v", executor)
 			}
-			if odd := found["unknown@node-1"]; len(odd) != 1 || odd[0].GetBody().GetStringValue() != "no JSON at all" {
+			if odd := byService["unknown@node-1"]; len(odd) != 1 || odd[0].GetBody().GetStringValue() != "no JSON at all" {
 				t.Errorf("got %v", odd)
 			}
 			waitFor(t, exporter, func(s logexport.Stats) bool {
@@ -155,16 +155,16 @@ func checkEngineRecord(t *testing.T, records []*logsv1.LogRecord) {
 	if len(records) != 1 {
 		t.Fatalf("expected one record, got %v", records)
 	}
-	one := records[0]
-	at := time.Unix(0, int64(one.GetTimeUnixNano())).UTC().Format(time.RFC3339Nano) //nolint:gosec // a time of our own
-	if at != "2026-11-26T00:27:16.123Z" || one.GetSeverityNumber() != logsv1.SeverityNumber_SEVERITY_NUMBER_WARN || one.GetSeverityText() != "warning" {
-		t.Errorf("got %s, %v", at, one)
+	record := records[0]
+	at := time.Unix(0, int64(record.GetTimeUnixNano())).UTC().Format(time.RFC3339Nano) //nolint:gosec // a time of our own
+	if at != "2026-11-26T00:27:16.123Z" || record.GetSeverityNumber() != logsv1.SeverityNumber_SEVERITY_NUMBER_WARN || record.GetSeverityText() != "warning" {
+		t.Errorf("got %s, %v", at, record)
 	}
-	if hex.EncodeToString(one.GetTraceId()) != "0af7651916cd43dd8448eb211c80319c" || hex.EncodeToString(one.GetSpanId()) != "b7ad6b7169203331" {
-		t.Errorf("expected the span, got %v", one)
+	if hex.EncodeToString(record.GetTraceId()) != "0af7651916cd43dd8448eb211c80319c" || hex.EncodeToString(record.GetSpanId()) != "b7ad6b7169203331" {
+		t.Errorf("expected the span, got %v", record)
 	}
-	if one.GetBody().GetStringValue() != "failed" || valueOf(one.GetAttributes(), "policy") != "p:v1.0.0" || len(one.GetAttributes()) != 4 {
-		t.Errorf("got %v", one)
+	if record.GetBody().GetStringValue() != "failed" || valueOf(record.GetAttributes(), "policy") != "p:v1.0.0" || len(record.GetAttributes()) != 4 {
+		t.Errorf("got %v", record)
 	}
 }
 
@@ -173,28 +173,28 @@ func waitFor(t *testing.T, exporter *logexport.Exporter, holds func(logexport.St
 	await.Until(t, "the counts that the test expects", func() bool { return holds(exporter.Stats()) })
 }
 
-func TestWhatACollectorDoesNotTakeIsCountedAndSaidOnce(t *testing.T) {
+func TestLostLinesAreCountedAndLoggedOnce(t *testing.T) {
 	r := newReceiver()
 	r.refuses.Store(true)
-	var said bytes.Buffer
-	exporter := logexport.New("node-1", slog.New(slog.NewTextHandler(&said, nil)))
+	var logged bytes.Buffer
+	exporter := logexport.New("node-1", slog.New(slog.NewTextHandler(&logged, nil)))
 	exporter.Set(&nodev1.Logging{Endpoint: r.serveGRPC(t)})
 	for count := uint64(1); count <= 2; count++ {
-		exporter.Take([]byte("{}\n"))
+		exporter.Export([]byte("{}\n"))
 		waitFor(t, exporter, func(s logexport.Stats) bool { return s.Failed == count && s.Waiting == 0 })
 	}
 	r.refuses.Store(false)
-	exporter.Take([]byte("{}\n"))
+	exporter.Export([]byte("{}\n"))
 	waitFor(t, exporter, func(s logexport.Stats) bool { return s.Exported == 1 })
 	exporter.Set(nil)
 	exporter.Close()
-	if exporter.Stats().Exporting || strings.Count(said.String(), "does not take them") != 1 || strings.Count(said.String(), "takes them again") != 1 {
-		t.Errorf("got %s", said.String())
+	if exporter.Stats().Exporting || strings.Count(logged.String(), "does not accept log lines") != 1 || strings.Count(logged.String(), "accepts log lines again") != 1 {
+		t.Errorf("got %s", logged.String())
 	}
 }
 
 func TestACollectorThatIsAwayCostsNothing(t *testing.T) {
-	silent, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0") // connects, and says nothing
+	silent, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0") // it accepts connections, and never answers
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +202,7 @@ func TestACollectorThatIsAwayCostsNothing(t *testing.T) {
 	exporter := logexport.New("node-1", quiet)
 	exporter.Set(&nodev1.Logging{Endpoint: silent.Addr().String()})
 	const many = 100_000
-	exporter.Take(bytes.Repeat([]byte("{}\n"), many)) // if it waited for room, it would drop nothing
+	exporter.Export(bytes.Repeat([]byte("{}\n"), many)) // if it waited for room, it would drop nothing
 	stats := exporter.Stats()
 	if stats.Dropped < many/2 || stats.Waiting > 10_000 || stats.Dropped+uint64(stats.Waiting)+stats.Failed != many { //nolint:gosec // not negative
 		t.Errorf("expected most to be dropped, and all counted, got %+v", stats)
@@ -210,9 +210,9 @@ func TestACollectorThatIsAwayCostsNothing(t *testing.T) {
 	exporter.Close()
 }
 
-// TestNothingWaitsForACollectorThatIsLeft, though that has hung: else there were no room left for others one day.
-func TestNothingWaitsForACollectorThatIsLeft(t *testing.T) {
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0") // it takes connections, and says nothing
+// TestClosingAHungCollectorBlocksNothing: otherwise hung collectors would use up the room of later ones.
+func TestClosingAHungCollectorBlocksNothing(t *testing.T) {
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0") // it accepts connections, and never answers
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,28 +220,28 @@ func TestNothingWaitsForACollectorThatIsLeft(t *testing.T) {
 	exporter := logexport.New("node-1", quiet)
 	exporter.Set(&nodev1.Logging{Endpoint: listener.Addr().String()})
 	const count = 3000
-	exporter.Take(bytes.Repeat([]byte("{}\n"), count))
+	exporter.Export(bytes.Repeat([]byte("{}\n"), count))
 	exporter.Close()
 	if got := exporter.Stats(); got.Waiting != 0 || got.Failed != count {
 		t.Errorf("expected %d lines to have failed, and none to wait, got %+v", count, got)
 	}
 }
 
-// TestLinesAreBoundedAndText: by bytes, too; and one that is no UTF-8 does not fail those beside it.
+// TestLinesAreBoundedAndText: by bytes, too; and a line that is not UTF-8 does not fail the others.
 func TestLinesAreBoundedAndText(t *testing.T) {
 	r := newReceiver()
 	exporter := logexport.New("node-1", quiet)
 	defer exporter.Close()
 	exporter.Set(&nodev1.Logging{Endpoint: r.serveGRPC(t)})
-	exporter.Take([]byte("a\xffb\n" + `{"message":"c","d\xff":"e"}` + "\n"))
+	exporter.Export([]byte("a\xffb\n" + `{"message":"c","d\xff":"e"}` + "\n"))
 	for _, records := range r.records(t, 2) {
-		for _, one := range records {
-			if body := one.GetBody().GetStringValue(); body != "a\uFFFDb" && !strings.Contains(body, `"c"`) && body != "c" {
-				t.Errorf("got %v", one)
+		for _, record := range records {
+			if body := record.GetBody().GetStringValue(); body != "a\uFFFDb" && !strings.Contains(body, `"c"`) && body != "c" {
+				t.Errorf("got %v", record)
 			}
 		}
 	}
-	exporter.Take(bytes.Repeat(append(bytes.Repeat([]byte("x"), 1<<20), '\n'), 40))
+	exporter.Export(bytes.Repeat(append(bytes.Repeat([]byte("x"), 1<<20), '\n'), 40))
 	if got := exporter.Stats(); got.Dropped < 20 {
 		t.Errorf("expected 16 MiB to wait at most, got %+v", got)
 	}

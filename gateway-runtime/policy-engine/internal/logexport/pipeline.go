@@ -18,7 +18,7 @@ import (
 	"gatewright.dev/policy-engine/internal/otlp"
 )
 
-// pipeline is the way to one collector. Each component is a service of its own; all share the queue.
+// pipeline sends lines to one collector. Each component is a service of its own; all share the queue.
 type pipeline struct {
 	nodeID    string
 	counts    *counts
@@ -39,7 +39,7 @@ func newPipeline(settings *nodev1.Logging, nodeID string, counts *counts, log *s
 	return &pipeline{nodeID: nodeID, counts: counts, backlog: waits, processor: processor, services: map[string]otellog.Logger{}}, nil
 }
 
-// newExporter connects to nobody yet.
+// newExporter makes an exporter that connects with its first lines.
 func newExporter(settings *nodev1.Logging) (sdklog.Exporter, error) {
 	ctx := context.Background()
 	if !settings.GetHttp() {
@@ -56,7 +56,7 @@ func newExporter(settings *nodev1.Logging) (sdklog.Exporter, error) {
 		otlploghttp.WithTimeout(otlp.Timeout), otlploghttp.WithRetry(otlploghttp.RetryConfig{}), otlploghttp.WithCompression(otlploghttp.GzipCompression))
 }
 
-func (p *pipeline) take(lines []byte) {
+func (p *pipeline) emit(lines []byte) {
 	for line := range bytes.Lines(lines) {
 		line = bytes.TrimRight(line, "\r\n")
 		if len(line) == 0 {
@@ -67,31 +67,31 @@ func (p *pipeline) take(lines []byte) {
 			continue
 		}
 		p.counts.waiting.Add(1)
-		read := readLine(line)
-		p.service(read.component).Emit(read.traced, read.record)
+		parsed := readLine(line)
+		p.service(parsed.component).Emit(parsed.traced, parsed.record)
 	}
 }
 
 func (p *pipeline) service(component string) otellog.Logger {
-	if found := p.services[component]; found != nil {
-		return found
+	if logger := p.services[component]; logger != nil {
+		return logger
 	}
-	of := resource.NewSchemaless(attribute.String("service.name", component),
+	attributes := resource.NewSchemaless(attribute.String("service.name", component),
 		attribute.String("service.namespace", "gatewright"), attribute.String("service.instance.id", p.nodeID))
-	provider := sdklog.NewLoggerProvider(sdklog.WithProcessor(p.processor), sdklog.WithResource(of), sdklog.WithAttributeCountLimit(-1))
+	provider := sdklog.NewLoggerProvider(sdklog.WithProcessor(p.processor), sdklog.WithResource(attributes), sdklog.WithAttributeCountLimit(-1))
 	p.services[component] = provider.Logger("gatewright")
 	return p.services[component]
 }
 
-// close sends what waits, until ctx is done.
+// close sends the waiting lines, until ctx is done.
 func (p *pipeline) close(ctx context.Context) {
-	_ = p.processor.Shutdown(ctx) // which may give up what it has not sent
-	left := p.backlog.take(mostWaiting)
-	p.counts.waiting.Add(-int64(left))
-	p.counts.failed.Add(uint64(left)) //nolint:gosec // a length
+	_ = p.processor.Shutdown(ctx) // which may give up lines
+	lost := p.backlog.remove(mostWaiting)
+	p.counts.waiting.Add(-int64(lost))
+	p.counts.failed.Add(uint64(lost)) //nolint:gosec // a length
 }
 
-// countingExporter counts what becomes of lines, and says once when that changes.
+// countingExporter counts exported and lost lines, and logs when a collector fails and when it recovers.
 type countingExporter struct {
 	sdklog.Exporter
 	counts  *counts
@@ -107,18 +107,18 @@ func (c *countingExporter) Export(ctx context.Context, records []sdklog.Record) 
 	ctx, cancel := context.WithTimeout(ctx, otlp.Timeout)
 	defer cancel()
 	err := c.Exporter.Export(ctx, records)
-	sent := c.backlog.take(len(records)) // fewer where close has counted them
-	c.counts.waiting.Add(-int64(sent))
+	count := c.backlog.remove(len(records)) // fewer if close has counted some
+	c.counts.waiting.Add(-int64(count))
 	if err != nil {
-		c.counts.failed.Add(uint64(sent)) //nolint:gosec // a length
+		c.counts.failed.Add(uint64(count)) //nolint:gosec // a length
 		if !c.away.Swap(true) {
-			c.log.Warn("the collector of log lines does not take them; they are dropped until it does", "error", err.Error())
+			c.log.Warn("the collector does not accept log lines; they are dropped until it does", "error", err.Error())
 		}
-		return nil // it is counted; otel's own handler would write to stderr
+		return nil // counted; OpenTelemetry's own handler would write to stderr
 	}
-	c.counts.exported.Add(uint64(sent)) //nolint:gosec // a length
+	c.counts.exported.Add(uint64(count)) //nolint:gosec // a length
 	if c.away.Swap(false) {
-		c.log.Info("the collector of log lines takes them again", "failed", c.counts.failed.Load())
+		c.log.Info("the collector accepts log lines again", "failed", c.counts.failed.Load())
 	}
 	return nil
 }

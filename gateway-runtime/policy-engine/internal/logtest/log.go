@@ -1,4 +1,4 @@
-// Package logtest collects what a component logs in a test.
+// Package logtest collects the log of a component in a test.
 package logtest
 
 import (

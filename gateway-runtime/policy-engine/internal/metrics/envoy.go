@@ -9,18 +9,18 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// MaxClusters is of how many of Envoy's clusters metrics are told. The first that are seen stay.
+// MaxClusters is the number of Envoy's clusters whose metrics are exported. Clusters keep their place while they exist.
 const MaxClusters = 1000
 
-// clusterLabel is where Envoy says which cluster it is.
+// clusterLabel is the label that names the cluster.
 const clusterLabel = "envoy_cluster_name"
 
-// envoyStats are those of Envoy's statistics that are told, as Envoy names them, by what they are of: HTTP listeners,
-// upstreams, sockets, the process, and its defence against overload. There are hundreds more for each cluster. xx stands for
+// envoyStats are the exported ones of Envoy's statistics, by Envoy's names and by scope: HTTP listeners,
+// upstreams, sockets, the process, and its overload manager. There are hundreds more for each cluster. xx stands for
 // the classes of status codes.
 var envoyStats = []struct {
 	scope string
-	of    string // a regular expression of who it is, between the scope and the names; "": there is one alone
+	of    string // a regular expression of the owner, between the scope and the names; "": there is only one
 	names []string
 }{
 	{"http", `[^.]+`, []string{
@@ -49,74 +49,74 @@ var envoyStats = []struct {
 	{"overload.envoy.resource_monitors", "[^.]+", []string{"pressure"}},
 }
 
-// envoyFilter is what Envoy is asked for: statistics whose names match it.
+// envoyFilter is the filter of requests to Envoy: a regular expression of names.
 var envoyFilter = func() string {
-	var all []string
+	var expressions []string
 	for _, stats := range envoyStats {
 		place := regexp.QuoteMeta(stats.scope) + `\.`
 		if stats.of != "" {
 			place += stats.of + `\.`
 		}
 		names := strings.ReplaceAll(regexp.QuoteMeta(strings.Join(stats.names, "\n")), "\n", "|")
-		all = append(all, place+"("+strings.ReplaceAll(names, "_xx", "_[1-5]xx")+")")
+		expressions = append(expressions, place+"("+strings.ReplaceAll(names, "_xx", "_[1-5]xx")+")")
 	}
-	return "^(" + strings.Join(all, "|") + ")$"
+	return "^(" + strings.Join(expressions, "|") + ")$"
 }()
 
-// envoyFamilies are the names of the families that these statistics become; NAME stands for what has no label in Envoy.
-var envoyFamilies = func() (all []string) {
+// envoyFamilies are the names of the families of these statistics; NAME stands for a part of the name that is no label.
+var envoyFamilies = func() (names []string) {
 	for _, stats := range envoyStats {
-		for _, name := range stats.names {
+		for _, stat := range stats.names {
 			scope := stats.scope
 			if strings.Contains(scope, ".") {
 				scope += ".NAME"
 			}
-			all = append(all, "envoy_"+strings.ReplaceAll(scope+"."+name, ".", "_"))
+			names = append(names, "envoy_"+strings.ReplaceAll(scope+"."+stat, ".", "_"))
 		}
 	}
-	return all
+	return names
 }()
 
-// envoyFamily matches these names; more is left out.
+// envoyFamily matches these names.
 var envoyFamily = regexp.MustCompile("^(" + strings.ReplaceAll(strings.Join(envoyFamilies, "|"), "NAME", "[a-z_]+") + ")$")
 
-// envoyChoice chooses what is told of what Envoy tells.
+// envoyChoice selects the exported ones of Envoy's metrics.
 type envoyChoice struct {
 	mutex    sync.Mutex
-	clusters map[string]bool // those that are told
+	clusters map[string]bool // those that are exported
 }
 
 func newEnvoyChoice() *envoyChoice { return &envoyChoice{clusters: map[string]bool{}} }
 
-// choose leaves out families that are not chosen, and clusters for which there is no room.
-func (c *envoyChoice) choose(all map[string]*dto.MetricFamily) []*dto.MetricFamily {
+// choose removes families that are not exported, and clusters for which there is no room.
+func (c *envoyChoice) choose(families map[string]*dto.MetricFamily) []*dto.MetricFamily {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	leftOut := c.admit(all)
+	leftOut := c.admit(families)
 	var chosen []*dto.MetricFamily
-	for name, family := range all {
+	for name, family := range families {
 		if !envoyFamily.MatchString(name) {
 			continue
 		}
 		family.Metric = slices.DeleteFunc(family.Metric, func(metric *dto.Metric) bool {
 			cluster, ok := labelOf(metric, clusterLabel)
 			manager, _ := labelOf(metric, "envoy_http_conn_manager_prefix")
-			return ok && !c.clusters[cluster] || manager == "admin" // who asks Envoy itself
+			return ok && !c.clusters[cluster] || manager == "admin" // requests to Envoy's admin interface
 		})
-		keepName(family)
+		clearType(family)
 		chosen = append(chosen, family)
 	}
-	name, help, value := namespace+"_metrics_clusters_left_out", "Clusters of Envoy's whose metrics are not told, for there are too many.", float64(leftOut)
+	name, help, value := namespace+"_metrics_clusters_left_out", "Clusters of Envoy's whose metrics are left out, since there are too many.", float64(leftOut)
 	return append(chosen, &dto.MetricFamily{
 		Name: &name, Help: &help, Type: dto.MetricType_GAUGE.Enum(), Metric: []*dto.Metric{{Gauge: &dto.Gauge{Value: &value}}},
 	})
 }
 
-// admit gives clusters that have come the room of those that have gone, in the order of their names, and returns for how many
-// there is none.
-func (c *envoyChoice) admit(all map[string]*dto.MetricFamily) (leftOut int) {
+// admit replaces clusters that no longer exist by new ones, in the order of their names, and returns how many clusters
+// have no room.
+func (c *envoyChoice) admit(families map[string]*dto.MetricFamily) (leftOut int) {
 	present := map[string]bool{}
-	for _, family := range all {
+	for _, family := range families {
 		for _, metric := range family.GetMetric() {
 			if cluster, ok := labelOf(metric, clusterLabel); ok {
 				present[cluster] = true
@@ -142,8 +142,8 @@ func (c *envoyChoice) admit(all map[string]*dto.MetricFamily) (leftOut int) {
 	return len(fresh) - room
 }
 
-// keepName makes a counter whose name does not end in _total one of no type: OpenMetrics would give it another name.
-func keepName(family *dto.MetricFamily) {
+// clearType removes the type of a counter whose name does not end in _total: OpenMetrics would rename it.
+func clearType(family *dto.MetricFamily) {
 	if family.GetType() != dto.MetricType_COUNTER || strings.HasSuffix(family.GetName(), "_total") {
 		return
 	}

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestThePageListsEnvoysMetrics, all that are told and no others.
+// TestThePageListsEnvoysMetrics: exactly those that are exported.
 func TestThePageListsEnvoysMetrics(t *testing.T) {
 	page, err := os.ReadFile("../../../../docs/reference/metrics.md")
 	if err != nil {
@@ -20,19 +20,19 @@ func TestThePageListsEnvoysMetrics(t *testing.T) {
 	}
 	documented := regexp.MustCompile("`(envoy_[A-Za-z_]+)`").FindAllStringSubmatch(section, -1)
 	for _, name := range envoyFamilies {
-		if !slices.ContainsFunc(documented, func(found []string) bool { return found[1] == name }) {
-			t.Errorf("%s is told, and not in docs/reference/metrics.md", name)
+		if !slices.ContainsFunc(documented, func(match []string) bool { return match[1] == name }) {
+			t.Errorf("%s is exported, and not in docs/reference/metrics.md", name)
 		}
 	}
 	labels := []string{"envoy_cluster_name", "envoy_http_conn_manager_prefix", "envoy_response_code_class", "envoy_listener_address"}
-	for _, found := range documented {
-		if !slices.Contains(labels, found[1]) && !slices.Contains(envoyFamilies, found[1]) {
-			t.Errorf("%s is in docs/reference/metrics.md, and not told", found[1])
+	for _, match := range documented {
+		if !slices.Contains(labels, match[1]) && !slices.Contains(envoyFamilies, match[1]) {
+			t.Errorf("%s is in docs/reference/metrics.md, and not exported", match[1])
 		}
 	}
 }
 
-func TestWhatEnvoyIsAskedFor(t *testing.T) {
+func TestTheFilterOfEnvoysStatistics(t *testing.T) {
 	filter := regexp.MustCompile(envoyFilter)
 	for name, want := range map[string]bool{
 		"http.gatewright.downstream_rq_total": true, "http.gatewright.downstream_rq_2xx": true, "http.gatewright.downstream_rq_xx": false,

@@ -15,37 +15,37 @@ import (
 	"time"
 )
 
-// DefaultPort is where a listener without a port listens, as long as nobody else does.
+// DefaultPort is the port of a listener that configures none, if it is free.
 const DefaultPort = 9901
 
-// Address is where a Listener is to listen.
+// Address is the configured address of a Listener.
 type Address struct {
 	IP   string // "127.0.0.1"
-	Port int    // 0: DefaultPort, or any free one where that is taken
+	Port int    // 0: DefaultPort, or any free port if that is taken
 }
 
-// Listener serves a handler over HTTP at an address that may change while it runs. All methods may be called from any
+// Listener serves a handler over HTTP at an address that may change at runtime. All methods may be called from any
 // goroutine; Listen and Close wait for each other.
 type Listener struct {
 	handler http.Handler
 	log     *slog.Logger
 
-	mutex    sync.Mutex // of Listen and Close
-	closed   bool
-	wanted   Address
-	address  Address      // where it listens
-	server   *http.Server // nil: nowhere
-	listener net.Listener
-	serving  sync.WaitGroup
-	actual   atomic.Pointer[string]
+	mutex      sync.Mutex // of Listen and Close
+	closed     bool
+	configured Address
+	address    Address      // the present address
+	server     *http.Server // nil: not listening
+	listener   net.Listener
+	serving    sync.WaitGroup
+	actual     atomic.Pointer[string]
 }
 
-// NewListener makes a listener that listens nowhere.
+// NewListener makes a listener without an address.
 func NewListener(handler http.Handler, log *slog.Logger) *Listener {
 	return &Listener{handler: handler, log: log}
 }
 
-// Actual is where it listens, "127.0.0.1:9901"; "": nowhere.
+// Actual returns the present address, "127.0.0.1:9901"; "": it does not listen.
 func (l *Listener) Actual() string {
 	if at := l.actual.Load(); at != nil {
 		return *at
@@ -53,31 +53,31 @@ func (l *Listener) Actual() string {
 	return ""
 }
 
-// Listen has it listen there, and then no more where it did before; nil: nowhere. Where it cannot, it goes on as before, and
-// logs why: the node's traffic does not depend on it.
-func (l *Listener) Listen(wanted *Address) {
+// Listen moves the listener to an address; nil: it stops listening. If it cannot listen there, it stays at the previous
+// address, and logs the reason: the node's traffic does not depend on it.
+func (l *Listener) Listen(address *Address) {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
 	switch {
 	case l.closed:
-	case wanted == nil:
+	case address == nil:
 		l.stop()
 		l.actual.Store(nil)
-	case l.server == nil || l.wanted != *wanted:
-		l.move(*wanted)
+	case l.server == nil || l.configured != *address:
+		l.moveTo(*address)
 	}
 }
 
-func (l *Listener) move(wanted Address) {
-	before, at := l.Actual(), l.address
-	same := l.server != nil && (wanted.Port == at.Port || wanted.Port == 0 && at.Port == DefaultPort)
-	if same { // another address, the same port: both at once cannot be
+func (l *Listener) moveTo(address Address) {
+	previous, at := l.Actual(), l.address
+	same := l.server != nil && (address.Port == at.Port || address.Port == 0 && at.Port == DefaultPort)
+	if same { // another address with the same port: both cannot listen at once
 		l.stop()
 	}
-	listener, err := listenAt(wanted)
+	listener, err := listenAt(address)
 	if err != nil {
-		l.log.Error("the admin listener cannot listen; choose another spec.admin.port of the Gateway", "address", wanted.text(),
-			"listening", before, "error", err.Error())
+		l.log.Error("the admin listener cannot listen; choose another spec.admin.port of the Gateway", "address", address.text(),
+			"listening", previous, "error", err.Error())
 		if !same {
 			return
 		}
@@ -89,17 +89,17 @@ func (l *Listener) move(wanted Address) {
 		return
 	}
 	l.stop()
-	l.wanted = wanted
+	l.configured = address
 	l.serve(listener)
-	l.log.Info("the admin listener answers /metrics, /healthz and /ready", "address", l.Actual(), "before", before)
-	if ip := net.ParseIP(wanted.IP); ip != nil && !ip.IsLoopback() {
+	l.log.Info("the admin listener answers /metrics, /healthz and /ready", "address", l.Actual(), "before", previous)
+	if ip := net.ParseIP(address.IP); ip != nil && !ip.IsLoopback() {
 		l.log.Warn("the admin listener can be reached from other machines, over HTTP in clear and without a password: "+
-			"let only who scrapes it reach it", "address", l.Actual())
+			"let only scrapers reach it", "address", l.Actual())
 	}
 }
 
 func (l *Listener) serve(listener net.Listener) {
-	server := &http.Server{Handler: named(l.handler, listener.Addr()), ReadHeaderTimeout: 5 * time.Second, WriteTimeout: time.Minute,
+	server := &http.Server{Handler: checkHost(l.handler, listener.Addr()), ReadHeaderTimeout: 5 * time.Second, WriteTimeout: time.Minute,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(l.log.Handler(), slog.LevelDebug)}
 	at := listener.Addr().String()
 	l.server, l.listener = server, listener
@@ -114,9 +114,9 @@ func (l *Listener) serve(listener net.Listener) {
 	})
 }
 
-// named answers requests to a loopback address alone that name this machine as their host: the script of a web page can reach
+// checkHost answers requests to a loopback address only if their host names this machine: the script of a web page can reach
 // loopback under the page's own name (DNS rebinding). The controller has the same rule.
-func named(next http.Handler, at net.Addr) http.Handler {
+func checkHost(next http.Handler, at net.Addr) http.Handler {
 	tcp, ok := at.(*net.TCPAddr)
 	if !ok || !tcp.IP.IsLoopback() {
 		return next
@@ -131,14 +131,14 @@ func named(next http.Handler, at net.Addr) http.Handler {
 	})
 }
 
-// listenAt listens. Without a port it takes the default one, or any where that is taken.
-func listenAt(wanted Address) (net.Listener, error) {
-	if wanted.Port != 0 {
-		return listenTCP(wanted)
+// listenAt listens at an address. Without a port it takes the default one, or any port if that is taken.
+func listenAt(address Address) (net.Listener, error) {
+	if address.Port != 0 {
+		return listenTCP(address)
 	}
-	listener, err := listenTCP(Address{wanted.IP, DefaultPort})
+	listener, err := listenTCP(Address{address.IP, DefaultPort})
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return listenTCP(wanted)
+		return listenTCP(address)
 	}
 	return listener, err
 }
@@ -153,14 +153,14 @@ func listenTCP(at Address) (net.Listener, error) {
 
 func (a Address) text() string { return net.JoinHostPort(a.IP, strconv.Itoa(a.Port)) }
 
-// stop takes no new connections, and lets answers that are under way end.
+// stop accepts no new connections, and waits for responses under way.
 func (l *Listener) stop() {
 	if l.server == nil {
 		return
 	}
 	server := l.server
 	l.server = nil
-	_ = l.listener.Close() // at once: the same port may be wanted again
+	_ = l.listener.Close() // at once, so that the same port can be used again
 	l.serving.Go(func() {
 		ending, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
@@ -170,7 +170,7 @@ func (l *Listener) stop() {
 	})
 }
 
-// Close ends it for good, and waits for its end.
+// Close ends the listener for good, and waits for its end.
 func (l *Listener) Close() {
 	l.Listen(nil)
 	l.mutex.Lock()

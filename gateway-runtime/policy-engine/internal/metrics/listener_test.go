@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// freePort is one of 127.0.0.1 that nobody listens at, most likely for as long as the test lasts.
+// freePort returns a free port of 127.0.0.1, which most likely stays free during the test.
 func freePort(t *testing.T) int {
 	t.Helper()
 	taken := take(t)
@@ -87,8 +87,8 @@ func TestAPortThatIsTakenLeavesTheListenerWhereItWas(t *testing.T) {
 	first := listener.Actual()
 	taken := take(t)
 	defer func() { _ = taken.Close() }()
-	wanted := &metrics.Address{IP: "127.0.0.1", Port: taken.Addr().(*net.TCPAddr).Port}
-	listener.Listen(wanted)
+	address := &metrics.Address{IP: "127.0.0.1", Port: taken.Addr().(*net.TCPAddr).Port}
+	listener.Listen(address)
 	if listener.Actual() != first || !answers(t, first) {
 		t.Errorf("expected %s, got %q", first, listener.Actual())
 	}
@@ -97,13 +97,13 @@ func TestAPortThatIsTakenLeavesTheListenerWhereItWas(t *testing.T) {
 		t.Errorf("expected the reason and the cure, got %s", log)
 	}
 	_ = taken.Close()
-	listener.Listen(wanted) // the Gateway is told again
+	listener.Listen(address) // the Gateway is applied again
 	if listener.Actual() != taken.Addr().String() {
 		t.Errorf("expected %s, got %q", taken.Addr(), listener.Actual())
 	}
 }
 
-// TestAnotherAddressOfTheSamePort: both at once cannot be, and the first comes back where the second cannot be.
+// TestAnotherAddressOfTheSamePort: both cannot listen at once, and the first comes back if the second cannot listen.
 func TestAnotherAddressOfTheSamePort(t *testing.T) {
 	listener, log := newListener(t)
 	port := freePort(t)
@@ -119,8 +119,8 @@ func TestAnotherAddressOfTheSamePort(t *testing.T) {
 	}
 }
 
-// TestWithoutAPortAnyFreeOne is taken where the default one is somebody's.
-func TestWithoutAPortAnyFreeOne(t *testing.T) {
+// TestWithoutAPortAnyFreeOneIsUsed if the default one is taken.
+func TestWithoutAPortAnyFreeOneIsUsed(t *testing.T) {
 	one, _ := newListener(t)
 	other, _ := newListener(t)
 	one.Listen(&metrics.Address{IP: "127.0.0.1"})
@@ -130,9 +130,9 @@ func TestWithoutAPortAnyFreeOne(t *testing.T) {
 	}
 }
 
-// TestAPageOfAnotherNameIsRefused: a browser that was told that the page's name is 127.0.0.1 asks so.
+// TestAPageOfAnotherNameIsRefused: a browser sends such requests if a page's name resolves to 127.0.0.1.
 func TestAPageOfAnotherNameIsRefused(t *testing.T) {
-	for address, wanted := range map[string]map[string]int{
+	for address, statuses := range map[string]map[string]int{
 		"127.0.0.1": {"127.0.0.1:9": 200, "localhost:9": 200, "[::1]:9": 200, "localhost": 200, "page.example:9": 403, "page.example": 403,
 			"127.0.0.1.page.example": 403, "192.0.2.1": 403},
 		"0.0.0.0": {"node.example:9": 200},
@@ -143,7 +143,7 @@ func TestAPageOfAnotherNameIsRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for host, want := range wanted {
+		for host, want := range statuses {
 			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://127.0.0.1:"+port+"/", http.NoBody)
 			if err != nil {
 				t.Fatal(err)

@@ -9,20 +9,20 @@ import (
 	"gatewright.dev/policy-engine/internal/exchange"
 )
 
-// Other is the value of the labels api, operation and policy for all that does not fit the bound on series.
+// Other is the value of the labels api, operation and policy beyond the bound on series.
 const Other = "other"
 
 // buckets are the upper bounds, in seconds, of classic histograms.
 var buckets = []float64{50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 100e-3, 250e-3, 1, 5, 30}
 
-// A native histogram's bucket is a tenth wider than the one before; it has 160 at most, and doubles their width for more.
+// A native histogram's bucket is a tenth wider than the previous one; beyond 160 buckets their width is doubled.
 const (
 	nativeFactor  = 1.1
 	nativeBuckets = 160
 	nativeReset   = time.Hour
 )
 
-// meter has what the histograms and counters of exchanges and executions tell, one for each Settings. Counts are those of
+// meter has the histograms and counters of exchanges and executions, one for each Settings. Counts are those of
 // exchange.Counters, read at each scrape; it counts nothing itself.
 type meter struct {
 	settings Settings
@@ -30,18 +30,18 @@ type meter struct {
 
 	duration *prometheus.HistogramVec
 
-	// One goroutine at a time uses these: exchange.Meter says so.
+	// Used by one goroutine at a time, as exchange.Meter guarantees.
 	applied, shadows *executionMeter
 
-	exchanges     map[chain.Labels]*exchangeSeries
-	otherExchange *exchangeSeries
-	goneExchanges exchange.OperationCounts // of what went and was told as other
-	exchangeSeats seats                    // of exchanges_total
-	byteSeats     seats
-	identities    map[identityKey]*identitySeries
-	identitySeats seats
+	exchanges        map[chain.Labels]*exchangeSeries
+	otherExchange    *exchangeSeries
+	removedExchanges exchange.OperationCounts // of removed series that were counted as other
+	exchangeSeats    seats                    // of exchanges_total
+	byteSeats        seats
+	identities       map[identityKey]*identitySeries
+	identitySeats    seats
 
-	goneIdentities uint64 // of what went and was told as other
+	removedIdentities uint64 // of removed series that were counted as other
 }
 
 type identityKey struct{ api, method string }
@@ -51,16 +51,16 @@ type identitySeries struct {
 	seat  seat
 }
 
-// executionMeter has what is told of executions: of those that are applied, or of shadow attachments'.
+// executionMeter has the metrics of executions: of those that are applied, or of shadow attachments'.
 type executionMeter struct {
 	settings         Settings
-	total, continued *prometheus.Desc // nil: there is none
+	total, continued *prometheus.Desc // nil: none
 	outcomes         []string
 	work, waiting    *prometheus.HistogramVec
 
 	series         map[executionKey]*executionSeries
 	others         map[string]*executionSeries          // by phase
-	gone           map[string]*exchange.ExecutionCounts // by phase: of what went and was told as other
+	removed        map[string]*exchange.ExecutionCounts // by phase: of removed series that were counted as other
 	seats          seats                                // of total
 	continuedSeats seats
 	skippedSeats   seats
@@ -97,7 +97,7 @@ func histograms(name, help string, labels ...string) *prometheus.HistogramVec {
 	}, labels)
 }
 
-// seatsFor leaves room for the series of what does not fit.
+// seatsFor returns the seats that remain beside the series for all others.
 func seatsFor(settings Settings, others int) seats {
 	return seats{limit: max(settings.MaxSeries-others, 0)}
 }
@@ -105,18 +105,18 @@ func seatsFor(settings Settings, others int) seats {
 func newExecutionMeter(settings Settings, total, continued *prometheus.Desc, outcomes []string, work, waiting *prometheus.HistogramVec) *executionMeter {
 	m := &executionMeter{
 		settings: settings, total: total, continued: continued, outcomes: outcomes, work: work, waiting: waiting,
-		series: map[executionKey]*executionSeries{}, others: map[string]*executionSeries{}, gone: map[string]*exchange.ExecutionCounts{},
+		series: map[executionKey]*executionSeries{}, others: map[string]*executionSeries{}, removed: map[string]*exchange.ExecutionCounts{},
 		seats: seatsFor(settings, len(exchange.Phases)*len(outcomes)), continuedSeats: seatsFor(settings, len(exchange.Phases)), skippedSeats: seatsFor(settings, 1),
 	}
 	for _, phase := range exchange.Phases {
-		m.gone[phase] = &exchange.ExecutionCounts{}
+		m.removed[phase] = &exchange.ExecutionCounts{}
 	}
 	return m
 }
 
 // ---------------------------------------------------------------- exchange.Meter
 
-// Executions returns the series of these labels, or that of what does not fit.
+// Executions returns the series of these labels, or the one for all others.
 func (m *meter) Executions(labels chain.Labels, phase string) exchange.ExecutionMeter {
 	if labels.Shadow {
 		return m.shadows.find(labels, phase)
@@ -146,7 +146,7 @@ func (m *executionMeter) find(labels chain.Labels, phase string) exchange.Execut
 	return series
 }
 
-// Exchanges returns the series of these labels, or that of what does not fit.
+// Exchanges returns the series of these labels, or the one for all others.
 func (m *meter) Exchanges(labels chain.Labels) exchange.OperationMeter {
 	if m.settings.WithoutOperations {
 		labels.Operation = ""

@@ -1,5 +1,5 @@
-// Package metrics is what the engine tells Prometheus: of exchanges and executions, of the node, and, merged with these,
-// what other processes of the node tell. docs/reference/metrics.md lists all names.
+// Package metrics exports the engine's metrics to Prometheus: of exchanges and executions, of the node, and, merged with these,
+// those of the node's other processes. docs/reference/metrics.md lists all names.
 package metrics
 
 import (
@@ -22,55 +22,55 @@ import (
 	"gatewright.dev/policy-engine/internal/exchange"
 )
 
-// namespace begins all names but those that come from elsewhere.
+// namespace begins the names of this project's metrics.
 const namespace = "gatewright"
 
-// component is the engine's, in the label component.
+// component is the engine's value of the label component.
 const component = "policy-engine"
 
-// goMemory are the statistics of the Go runtime that are told beside those that Prometheus' client tells anyway.
+// goMemory are statistics of the Go runtime that Prometheus' client does not export by default.
 var goMemory = regexp.MustCompile(`^/memory/classes/(heap/objects|total):bytes$`)
 
-// DefaultMaxSeries is how many series a metric may have where nothing is said.
+// DefaultMaxSeries is the default bound on the series of a metric.
 const DefaultMaxSeries = 10_000
 
-// Settings are what an operator chooses.
+// Settings are configured by the operator.
 type Settings struct {
-	Disabled          bool // nothing is observed of exchanges and executions
-	MaxSeries         int  // of each metric of these; 0 is DefaultMaxSeries
+	Disabled          bool // no metrics of exchanges and executions
+	MaxSeries         int  // of each of these metrics; 0 is DefaultMaxSeries
 	WithoutOperations bool // the label operation is empty
 }
 
-// Options are what Metrics are made of.
+// Options configure Metrics.
 type Options struct {
 	Counters *exchange.Counters
 	Node     Node
-	Sources  []Source // other processes, asked at each scrape
+	Sources  []Source // other processes, scraped at each scrape
 	Log      *slog.Logger
 }
 
-// Metrics are all that a node tells. New → Apply → Handler. All methods may be called from any goroutine.
+// Metrics are all metrics of a node. New → Apply → Handler. All methods may be called from any goroutine.
 type Metrics struct {
 	options Options
 	sources *sources
 
 	mutex    sync.Mutex // of Apply and Add
-	settings *Settings  // nil: none were applied
+	settings *Settings  // nil: not applied yet
 	added    []prometheus.Gatherer
 	gathered atomic.Pointer[[]prometheus.Gatherer] // the engine's own first
 
-	saying sync.Mutex
-	said   map[string]bool // warnings
+	logging sync.Mutex
+	logged  map[string]bool // warnings
 }
 
-// New makes metrics that observe nothing yet: Apply says what.
+// New makes metrics that observe nothing until Apply.
 func New(options Options) *Metrics {
-	m := &Metrics{options: options, said: map[string]bool{}, sources: newSources(options.Sources, options.Log)}
+	m := &Metrics{options: options, logged: map[string]bool{}, sources: newSources(options.Sources, options.Log)}
 	m.assemble(nil)
 	return m
 }
 
-// Apply makes these the settings. Where they differ from those before, histograms begin anew; counters go on.
+// Apply applies the settings. If they have changed, histograms start again; counters go on.
 func (m *Metrics) Apply(settings Settings) {
 	if settings.MaxSeries <= 0 {
 		settings.MaxSeries = DefaultMaxSeries
@@ -91,7 +91,7 @@ func (m *Metrics) Apply(settings Settings) {
 	m.assemble(meter)
 }
 
-// Add has what a gatherer gathers told too. Of a name that others tell as well, the labels must differ.
+// Add adds a gatherer. Its metrics must differ in their labels from others of the same name.
 func (m *Metrics) Add(gatherer prometheus.Gatherer) {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
@@ -100,10 +100,10 @@ func (m *Metrics) Add(gatherer prometheus.Gatherer) {
 	m.gathered.Store(&gathered)
 }
 
-// Failing returns the sources that told nothing at the last scrape, each with the reason.
+// Failing returns the sources that failed at the last scrape, each with the reason.
 func (m *Metrics) Failing() map[string]string { return m.sources.failing() }
 
-// assemble makes anew what is gathered. meter: nil where nothing is observed.
+// assemble rebuilds the list of gatherers. meter is nil if nothing is observed.
 func (m *Metrics) assemble(meter *meter) {
 	own := prometheus.NewRegistry()
 	own.MustRegister(nodeCollector{m.options.Node, m.options.Counters})
@@ -120,10 +120,10 @@ func (m *Metrics) assemble(meter *meter) {
 	m.gathered.Store(&gathered)
 }
 
-// Gather gathers all, merged by name. What cannot be gathered is left out, and logged.
+// Gather returns all metrics, merged by name. Those that cannot be gathered are left out, and logged.
 func (m *Metrics) Gather() ([]*dto.MetricFamily, error) {
 	merged := newMerge()
-	asked := m.sources.ask()
+	answers := m.sources.ask()
 	for _, gatherer := range *m.gathered.Load() {
 		families, err := gatherer.Gather()
 		if err != nil {
@@ -131,7 +131,7 @@ func (m *Metrics) Gather() ([]*dto.MetricFamily, error) {
 		}
 		merged.add("", families)
 	}
-	for _, answer := range asked() {
+	for _, answer := range answers() {
 		merged.add(answer.name, answer.families)
 	}
 	for _, conflict := range merged.conflicts {
@@ -140,25 +140,25 @@ func (m *Metrics) Gather() ([]*dto.MetricFamily, error) {
 	return merged.families(), nil
 }
 
-// maxSaid is how many warnings are logged. What is wrong at one scrape is at the next, and may be told in other words each
-// time, with the values of now.
-const maxSaid = 100
+// maxLogged bounds the number of different warnings. A fault recurs at each scrape, and its text may differ each
+// time, since it contains present values.
+const maxLogged = 100
 
-// warn logs, the same once: scrapes come every few seconds.
-func (m *Metrics) warn(message string, about ...any) {
-	key := fmt.Sprint(about...)
-	m.saying.Lock()
-	known := m.said[key] || len(m.said) >= maxSaid
-	if !known {
-		m.said[key] = true
+// warn logs each warning once: scrapes come every few seconds.
+func (m *Metrics) warn(message string, attributes ...any) {
+	key := fmt.Sprint(attributes...)
+	m.logging.Lock()
+	skip := m.logged[key] || len(m.logged) >= maxLogged
+	if !skip {
+		m.logged[key] = true
 	}
-	m.saying.Unlock()
-	if !known {
-		m.options.Log.Warn(message, about...)
+	m.logging.Unlock()
+	if !skip {
+		m.options.Log.Warn(message, attributes...)
 	}
 }
 
-// WriteText writes all as Prometheus' text, version 0.0.4.
+// WriteText writes all metrics in Prometheus' text format, version 0.0.4.
 func (m *Metrics) WriteText(to io.Writer) error {
 	families, err := m.Gather()
 	if err != nil {
@@ -172,7 +172,7 @@ func (m *Metrics) WriteText(to io.Writer) error {
 	return nil
 }
 
-// Handler answers a scrape, in the format that the scraper prefers: text, OpenMetrics, or protobuf, which has native
+// Handler answers a scrape in the scraper's preferred format: text, OpenMetrics, or protobuf, which has native
 // histograms.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m, promhttp.HandlerOpts{

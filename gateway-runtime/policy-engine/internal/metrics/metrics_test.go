@@ -30,17 +30,17 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// told are metrics, the counters behind them, and the log.
-type told struct {
+// setup has metrics, the counters behind them, and the log.
+type setup struct {
 	*metrics.Metrics
 	counters *exchange.Counters
 	log      *logtest.Log
 }
 
-func newTold(sources ...metrics.Source) told {
+func newSetup(sources ...metrics.Source) setup {
 	log := &logtest.Log{}
 	counters := exchange.NewCounters(slog.New(slog.DiscardHandler))
-	return told{metrics.New(metrics.Options{
+	return setup{metrics.New(metrics.Options{
 		Counters: counters, Sources: sources, Log: slog.New(slog.NewTextHandler(log, nil)),
 		Node: metrics.Node{
 			Version: "1.2.3",
@@ -69,27 +69,27 @@ func newTold(sources ...metrics.Source) told {
 }
 
 // execute lets executions of a policy end.
-func (m told) execute(labels chain.Labels, all ...chain.Execution) {
+func (m setup) execute(labels chain.Labels, all ...chain.Execution) {
 	observer := m.counters.Executions(labels)
-	for _, one := range all {
+	for _, item := range all {
 		observer.Began()
-		observer.Ended(one)
+		observer.Ended(item)
 	}
 }
 
-// values are all series, as text says them.
-func (m told) values(t *testing.T) map[string]string {
+// values returns all series in text form.
+func (m setup) values(t *testing.T) map[string]string {
 	t.Helper()
-	found := map[string]string{}
+	byName := map[string]string{}
 	for line := range strings.Lines(m.scrape(t, "")) {
 		if at := strings.LastIndexByte(line, ' '); at > 0 && !strings.HasPrefix(line, "#") {
-			found[line[:at]] = strings.TrimSpace(line[at:])
+			byName[line[:at]] = strings.TrimSpace(line[at:])
 		}
 	}
-	return found
+	return byName
 }
 
-func (m told) scrape(t *testing.T, accept string) string {
+func (m setup) scrape(t *testing.T, accept string) string {
 	t.Helper()
 	request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", http.NoBody)
 	if accept != "" {
@@ -103,7 +103,7 @@ func (m told) scrape(t *testing.T, accept string) string {
 	return answer.Body.String()
 }
 
-// expect compares series, by their names and labels, with what they are to be; "": not there.
+// expect compares series, by their names and labels; "": absent.
 func expect(t *testing.T, got map[string]string, want map[string]string) {
 	t.Helper()
 	for series, value := range want {
@@ -117,8 +117,8 @@ func labels(api, operation string) chain.Labels {
 	return chain.Labels{Policy: "p:v1.0.0", API: api, Operation: operation}
 }
 
-func TestWhatANodeTells(t *testing.T) {
-	m := newTold()
+func TestTheMetricsOfANode(t *testing.T) {
+	m := newSetup()
 	m.Apply(metrics.Settings{})
 	expect(t, m.values(t), map[string]string{
 		`gatewright_build_info{component="policy-engine",version="1.2.3"}`:               "1",
@@ -155,8 +155,8 @@ func TestWhatANodeTells(t *testing.T) {
 	})
 }
 
-func TestExecutionsAreToldByOutcomeAndPhase(t *testing.T) {
-	m := newTold()
+func TestExecutionsAreExportedByOutcomeAndPhase(t *testing.T) {
+	m := newSetup()
 	m.Apply(metrics.Settings{})
 	failed := func(class v1alpha.FailureClass) chain.Execution {
 		return chain.Execution{Phase: chain.PhaseRequest, Failure: v1alpha.Failf(class, "…"), Duration: time.Millisecond, Work: time.Millisecond}
@@ -180,9 +180,9 @@ func TestExecutionsAreToldByOutcomeAndPhase(t *testing.T) {
 		`gatewright_execution_waiting_seconds_count{api="orders",operation="GET /",phase="response",policy="p:v1.0.0"}`: "",
 	}
 	for n, class := range append(slices.Clone(v1alpha.FailureClasses), chain.ClassCondition) {
-		one := failed(class)
-		one.Continued = n == 0
-		all = append(all, one)
+		item := failed(class)
+		item.Continued = n == 0
+		all = append(all, item)
 		want[fmt.Sprintf(`gatewright_executions_total{api="orders",operation="GET /",outcome="%s",phase="request",policy="p:v1.0.0"}`, class)] = "1"
 	}
 	m.execute(labels("orders", "GET /"), all...)
@@ -191,19 +191,19 @@ func TestExecutionsAreToldByOutcomeAndPhase(t *testing.T) {
 	expect(t, m.values(t), want)
 }
 
-func TestExchangesAreTold(t *testing.T) {
-	m := newTold()
+func TestExchangesAreExported(t *testing.T) {
+	m := newSetup()
 	m.Apply(metrics.Settings{})
-	one := m.counters.Exchanges(chain.Labels{API: "orders", Operation: "GET /"})
+	item := m.counters.Exchanges(chain.Labels{API: "orders", Operation: "GET /"})
 	for _, result := range []chain.Result{chain.Completed, chain.Completed, chain.Cancelled, chain.Failed} {
 		m.counters.ExchangeBegan()
-		one.Ended(result, 20*time.Millisecond)
+		item.Ended(result, 20*time.Millisecond)
 	}
 	m.counters.ExchangeBegan()
-	one.BodyRead(chain.Response, 40)
-	one.Identified("jwt")
-	one.Identified("jwt")
-	one.Identified("")
+	item.BodyRead(chain.Response, 40)
+	item.Identified("jwt")
+	item.Identified("jwt")
+	item.Identified("")
 	expect(t, m.values(t), map[string]string{
 		`gatewright_exchanges_total{api="orders",operation="GET /",result="completed"}`:          "2",
 		`gatewright_exchanges_total{api="orders",operation="GET /",result="cancelled"}`:          "1",
@@ -219,16 +219,16 @@ func TestExchangesAreTold(t *testing.T) {
 	})
 }
 
-// TestIdentitiesAreBounded: as many series as said, nothing is lost, and what was told as other stays so.
+// TestIdentitiesAreBounded by the limit on series; no count is lost, and counts once exported as other stay there.
 func TestIdentitiesAreBounded(t *testing.T) {
 	const name = "gatewright_identified_exchanges_total"
-	m := newTold()
+	m := newSetup()
 	m.Apply(metrics.Settings{MaxSeries: 100})
 	identified := func(prefix string) (observers []chain.ExchangeObserver) {
 		for n := range 300 {
-			one := m.counters.Exchanges(chain.Labels{API: fmt.Sprint(prefix, n), Operation: "GET /"})
-			one.Identified("jwt")
-			observers = append(observers, one)
+			item := m.counters.Exchanges(chain.Labels{API: fmt.Sprint(prefix, n), Operation: "GET /"})
+			item.Identified("jwt")
+			observers = append(observers, item)
 		}
 		return observers
 	}
@@ -236,8 +236,8 @@ func TestIdentitiesAreBounded(t *testing.T) {
 	if series, sum := m.series(t, name); len(series) != 100 || sum != 300 {
 		t.Errorf("expected 100 series of 300 exchanges, got %d of %v", len(series), sum)
 	}
-	for n, one := range first {
-		one.Close()
+	for n, item := range first {
+		item.Close()
 		m.counters.APIRemoved(fmt.Sprint("first-", n))
 	}
 	if series, sum := m.series(t, name); len(series) != 1 || sum != 201 {
@@ -250,7 +250,7 @@ func TestIdentitiesAreBounded(t *testing.T) {
 }
 
 // series are those of a metric: of a histogram its counts.
-func (m told) series(t *testing.T, name string) (all []string, sum float64) {
+func (m setup) series(t *testing.T, name string) (all []string, sum float64) {
 	t.Helper()
 	for series, value := range m.values(t) {
 		if strings.HasPrefix(series, name+"{") {
@@ -265,10 +265,10 @@ func (m told) series(t *testing.T, name string) (all []string, sum float64) {
 	return all, sum
 }
 
-// TestSeriesAreBounded: 400 operations, each with several outcomes, and no more series than said; nothing is lost.
+// TestSeriesAreBounded: 400 operations, each with several outcomes, and no more series than the limit; no count is lost.
 func TestSeriesAreBounded(t *testing.T) {
 	const most, operations = 100, 400
-	m := newTold()
+	m := newSetup()
 	m.Apply(metrics.Settings{MaxSeries: most})
 	counted := []string{"gatewright_executions_total", "gatewright_executions_continued_total", "gatewright_executions_skipped_total", "gatewright_execution_work_seconds_count",
 		"gatewright_execution_waiting_seconds_count", "gatewright_exchanges_total", "gatewright_exchange_duration_seconds_count"}
@@ -278,10 +278,10 @@ func TestSeriesAreBounded(t *testing.T) {
 			m.execute(labels("orders", operation), chain.Execution{Phase: chain.PhaseRequest, Duration: 2, Work: 1, Remote: true},
 				chain.Execution{Phase: chain.PhaseResponse, Duration: 2, Work: 1, Remote: true, Continued: true, Failure: v1alpha.Failf(v1alpha.ClassTimeout, "…")})
 			m.counters.Executions(labels("orders", operation)).Skipped()
-			one := m.counters.Exchanges(chain.Labels{API: "orders", Operation: operation})
-			one.Ended(chain.Completed, 1)
-			one.Ended(chain.Failed, 1)
-			one.BodyRead(chain.Request, 1)
+			item := m.counters.Exchanges(chain.Labels{API: "orders", Operation: operation})
+			item.Ended(chain.Completed, 1)
+			item.Ended(chain.Failed, 1)
+			item.BodyRead(chain.Request, 1)
 		}
 		for _, name := range counted {
 			series, sum := m.series(t, name)
@@ -292,8 +292,8 @@ func TestSeriesAreBounded(t *testing.T) {
 			if len(series) > most || sum != want {
 				t.Errorf("%s, round %d: expected at most %d series and %v in them, got %d and %v", name, round, most, want, len(series), sum)
 			}
-			if !slices.ContainsFunc(series, func(one string) bool {
-				return strings.Contains(one, `api="other"`)
+			if !slices.ContainsFunc(series, func(item string) bool {
+				return strings.Contains(item, `api="other"`)
 			}) {
 				t.Errorf("%s: expected one for the others", name)
 			}
@@ -301,23 +301,23 @@ func TestSeriesAreBounded(t *testing.T) {
 	}
 }
 
-// TestOthersNeverGoBack: series that go give their room to new ones, and what was told as other stays so.
-func TestOthersNeverGoBack(t *testing.T) {
-	m := newTold()
+// TestTheSumOfOthersNeverDecreases: removed series make room for new ones, and counts once exported as other stay there.
+func TestTheSumOfOthersNeverDecreases(t *testing.T) {
+	m := newSetup()
 	m.Apply(metrics.Settings{MaxSeries: 100})
 	other := `gatewright_executions_total{api="other",operation="other",outcome="ok",phase="request",policy="other"}`
 	observers := map[string][]chain.ExecutionObserver{}
 	run := func(api string, operations int) {
 		for n := range operations {
-			one := m.counters.Executions(labels(api, fmt.Sprintf("GET /%d", n)))
-			one.Began()
-			one.Ended(chain.Execution{Phase: chain.PhaseRequest})
-			observers[api] = append(observers[api], one)
+			item := m.counters.Executions(labels(api, fmt.Sprintf("GET /%d", n)))
+			item.Began()
+			item.Ended(chain.Execution{Phase: chain.PhaseRequest})
+			observers[api] = append(observers[api], item)
 		}
 	}
 	remove := func(api string) {
-		for _, one := range observers[api] {
-			one.Close()
+		for _, item := range observers[api] {
+			item.Close()
 		}
 		m.counters.APIRemoved(api)
 	}
@@ -332,16 +332,16 @@ func TestOthersNeverGoBack(t *testing.T) {
 	_, _ = fmt.Sscan(before, &was)
 	_, _ = fmt.Sscan(m.values(t)[other], &is)
 	series, _ := m.series(t, "gatewright_executions_total")
-	if is < was || len(series) > 100 || !slices.ContainsFunc(series, func(one string) bool { return strings.Contains(one, `api="second"`) }) {
+	if is < was || len(series) > 100 || !slices.ContainsFunc(series, func(item string) bool { return strings.Contains(item, `api="second"`) }) {
 		t.Errorf("expected at least %v others and the second API within 100, got %v of %d", was, is, len(series))
 	}
-	if slices.ContainsFunc(series, func(one string) bool { return strings.Contains(one, `api="first"`) }) {
+	if slices.ContainsFunc(series, func(item string) bool { return strings.Contains(item, `api="first"`) }) {
 		t.Errorf("expected nothing of the API that has gone, got %v", series)
 	}
 }
 
 func TestOperationsMayBeCountedTogether(t *testing.T) {
-	m := newTold()
+	m := newSetup()
 	m.Apply(metrics.Settings{WithoutOperations: true})
 	for _, operation := range []string{"GET /a", "GET /b"} {
 		m.execute(labels("orders", operation), chain.Execution{Phase: chain.PhaseRequest, Duration: time.Second, Work: time.Second})
@@ -355,9 +355,9 @@ func TestOperationsMayBeCountedTogether(t *testing.T) {
 	})
 }
 
-// TestSettingsChangeWhileExecutionsEnd: counters go on, whatever is set.
+// TestSettingsChangeWhileExecutionsEnd: counters go on under all settings.
 func TestSettingsChangeWhileExecutionsEnd(t *testing.T) {
-	m := newTold()
+	m := newSetup()
 	var running sync.WaitGroup
 	stop := make(chan struct{})
 	running.Go(func() {
@@ -394,13 +394,13 @@ func TestSettingsChangeWhileExecutionsEnd(t *testing.T) {
 	}
 }
 
-// TestProtobufHasNativeHistograms beside the classic ones, for who asks for it.
+// TestProtobufHasNativeHistograms beside the classic ones, for scrapers that request it.
 func TestProtobufHasNativeHistograms(t *testing.T) {
-	m := newTold()
+	m := newSetup()
 	m.Apply(metrics.Settings{})
 	m.execute(labels("orders", "GET /"), chain.Execution{Phase: chain.PhaseRequest, Duration: 3 * time.Millisecond, Work: 3 * time.Millisecond})
 	body := bufio.NewReader(strings.NewReader(m.scrape(t, string(expfmt.NewFormat(expfmt.TypeProtoDelim)))))
-	found := map[string]*dto.MetricFamily{}
+	byName := map[string]*dto.MetricFamily{}
 	for {
 		family := &dto.MetricFamily{}
 		if err := protodelim.UnmarshalFrom(body, family); errors.Is(err, io.EOF) {
@@ -408,9 +408,9 @@ func TestProtobufHasNativeHistograms(t *testing.T) {
 		} else if err != nil {
 			t.Fatal(err)
 		}
-		found[family.GetName()] = family
+		byName[family.GetName()] = family
 	}
-	family := found["gatewright_execution_work_seconds"]
+	family := byName["gatewright_execution_work_seconds"]
 	if family == nil {
 		t.Fatal("expected the histogram")
 	}
@@ -421,7 +421,7 @@ func TestProtobufHasNativeHistograms(t *testing.T) {
 }
 
 func TestOpenMetricsEndsAsItMust(t *testing.T) {
-	m := newTold()
+	m := newSetup()
 	m.Apply(metrics.Settings{})
 	m.execute(labels("orders", "GET /"), chain.Execution{Phase: chain.PhaseRequest})
 	text := m.scrape(t, "application/openmetrics-text; version=1.0.0")
@@ -431,9 +431,9 @@ func TestOpenMetricsEndsAsItMust(t *testing.T) {
 	}
 }
 
-// TestOthersMayTellMore: policies' own metrics come from another gatherer.
-func TestOthersMayTellMore(t *testing.T) {
-	m := newTold()
+// TestAnotherGathererAddsMetrics: policies' own metrics come from another gatherer.
+func TestAnotherGathererAddsMetrics(t *testing.T) {
+	m := newSetup()
 	registry := prometheus.NewRegistry()
 	counter := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "policy_denied_total", Help: "…"}, []string{"policy"})
 	registry.MustRegister(counter)
@@ -445,9 +445,9 @@ func TestOthersMayTellMore(t *testing.T) {
 	expect(t, m.values(t), want)
 }
 
-// TestWarningsEnd: what a policy tells wrongly may be told in other words at each scrape.
+// TestWarningsEnd: an invalid metric of a policy may produce another text at each scrape.
 func TestWarningsEnd(t *testing.T) {
-	m := newTold()
+	m := newSetup()
 	scrapes := 0
 	m.Add(prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
 		scrapes++
@@ -463,8 +463,8 @@ func TestWarningsEnd(t *testing.T) {
 	}
 }
 
-func TestShadowsAreToldApart(t *testing.T) {
-	m := newTold()
+func TestShadowsAreExportedSeparately(t *testing.T) {
+	m := newSetup()
 	m.Apply(metrics.Settings{})
 	of := labels("orders", "GET /")
 	m.execute(of, chain.Execution{Phase: chain.PhaseRequest})
@@ -488,9 +488,9 @@ func TestShadowsAreToldApart(t *testing.T) {
 	})
 }
 
-// TestShadowsBeyondTheBoundAreToldTogether, and take no room of what is applied.
-func TestShadowsBeyondTheBoundAreToldTogether(t *testing.T) {
-	m := newTold()
+// TestShadowsBeyondTheBoundAreSummedUp, and take no series from applied executions.
+func TestShadowsBeyondTheBoundAreSummedUp(t *testing.T) {
+	m := newSetup()
 	m.Apply(metrics.Settings{MaxSeries: 50})
 	for n := range 80 {
 		of := labels(fmt.Sprint("api", n), "GET /")

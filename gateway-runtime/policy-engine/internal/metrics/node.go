@@ -10,7 +10,7 @@ import (
 	"gatewright.dev/policy-engine/internal/xds"
 )
 
-// Node is what the engine knows of its node. All are called from any goroutine.
+// Node has the functions that return the state of the node. All are called from any goroutine.
 type Node struct {
 	Version     string
 	Bodies      func() chain.BudgetStats
@@ -24,7 +24,7 @@ type Node struct {
 var (
 	buildInfo       = desc("build_info", "1, by version.", "version", "component")
 	exchangesActive = desc("exchanges_active", "Exchanges under way.")
-	unknownChain    = desc("unknown_chain_total", "Requests answered 503 since their route named a chain that the engine does not have.")
+	unknownChain    = desc("unknown_chain_total", "Requests answered 503 because their route named a chain that the engine does not have.")
 
 	bodiesHeld    = desc("bodies_held_bytes", "Bytes of bodies held in all exchanges together.")
 	bodiesLimit   = desc("bodies_limit_bytes", "Bytes that these may take: --body-memory.")
@@ -44,36 +44,36 @@ var (
 	nodeConnected  = desc("node_controller_connected", "1 while the node's stream to its controller is up.")
 	nodeRevision   = desc("node_revision", "Revision of the last update that was processed.")
 	nodeAPIs       = desc("node_apis", "APIs of the node: served, pending (a version waits to be tried) or unserved (not even the last good version comes up).", "state")
-	nodeUpdates    = desc("node_updates_total", "Versions of APIs by what became of them.", "result")
-	xdsUpdates     = desc("xds_updates_total", "Envoy's answers to what it was sent.", "type", "result")
+	nodeUpdates    = desc("node_updates_total", "Versions of APIs by result.", "result")
+	xdsUpdates     = desc("xds_updates_total", "Envoy's answers to updates.", "type", "result")
 	secretsInUse   = desc("secrets_in_use", "Secrets that the node's APIs name.")
-	secretsFailing = desc("secrets_failing", "What cannot be used of them: a file that is not there or cannot be read, or an API of which a policy does not take a secret that has changed.", "what")
-	certificateEnd = desc("certificate_expiry_timestamp_seconds", "When a certificate of the Gateway ends.", "name")
-	certificateDue = desc("certificate_warning_timestamp_seconds", "When the end of a certificate of the Gateway is warned of, by a share of its life: soon, urgent and last.", "name", "warning")
-	filesFailing   = desc("certificate_files_failing", "1 for each certificate and authority of the Gateway whose files cannot be used: what they held before, if anything, is served.", "kind", "name")
+	secretsFailing = desc("secrets_failing", "Failures of secrets, by what fails: a file that is missing or cannot be read, or an API with a policy that cannot use a changed secret.", "what")
+	certificateEnd = desc("certificate_expiry_timestamp_seconds", "When a certificate of the Gateway expires.", "name")
+	certificateDue = desc("certificate_warning_timestamp_seconds", "When warnings of a certificate's expiry begin: soon, urgent and last.", "name", "warning")
+	filesFailing   = desc("certificate_files_failing", "1 for each certificate and authority of the Gateway whose files cannot be used; their previous content, if any, is served.", "kind", "name")
 	listenerClosed = desc("listener_closed", "1 for each listener of the Gateway that is closed, since it needs a certificate or an authority whose files cannot be used.", "name")
 )
 
-// nodeCollector tells what the node knows at the moment of a scrape.
+// nodeCollector exports the state of the node at the time of a scrape.
 type nodeCollector struct {
 	node     Node
 	counters *exchange.Counters
 }
 
-// Describe describes.
+// Describe sends the descriptions.
 func (nodeCollector) Describe(to chan<- *prometheus.Desc) {
-	for _, one := range []*prometheus.Desc{
+	for _, desc := range []*prometheus.Desc{
 		buildInfo, exchangesActive, unknownChain, bodiesHeld, bodiesLimit, bodiesRefused, executorProcesses, executorWorkers, executorBusy,
 		executorHungWorker, executorQueue, executorActive, executorStreams, executorHung, quarantined, generation, nodeConnected, nodeRevision, nodeAPIs,
 		nodeUpdates, xdsUpdates, certificateEnd, certificateDue, filesFailing, listenerClosed, secretsInUse, secretsFailing,
 	} {
-		to <- one
+		to <- desc
 	}
 }
 
-// Collect tells.
+// Collect sends the metrics.
 func (c nodeCollector) Collect(to chan<- prometheus.Metric) {
-	t := teller(to)
+	t := sender(to)
 	t.gauge(buildInfo, 1, c.node.Version, component)
 	exchanges := c.counters.Stats()
 	t.gauge(exchangesActive, float64(exchanges.Active))
@@ -89,63 +89,63 @@ func (c nodeCollector) Collect(to chan<- prometheus.Metric) {
 	t.xds(c.node.XDS())
 }
 
-type teller chan<- prometheus.Metric
+type sender chan<- prometheus.Metric
 
-func (t teller) gauge(of *prometheus.Desc, value float64, labels ...string) {
+func (t sender) gauge(of *prometheus.Desc, value float64, labels ...string) {
 	t <- prometheus.MustNewConstMetric(of, prometheus.GaugeValue, value, labels...)
 }
 
-func (t teller) counter(of *prometheus.Desc, value uint64, labels ...string) {
+func (t sender) counter(of *prometheus.Desc, value uint64, labels ...string) {
 	t <- prometheus.MustNewConstMetric(of, prometheus.CounterValue, float64(value), labels...)
 }
 
-// sum adds up what several tell of the same labels, which are at most two.
+// sum adds up values by their labels, of which there are at most two.
 type sum map[[2]string]float64
 
-func (s sum) tell(t teller, of *prometheus.Desc, labels int) {
+func (s sum) send(t sender, of *prometheus.Desc, labels int) {
 	for values, value := range s {
 		t.gauge(of, value, values[:labels]...)
 	}
 }
 
-func (t teller) executors(processes []pythonbridge.ProcessStats) {
+func (t sender) executors(processes []pythonbridge.ProcessStats) {
 	roles, hung := sum{}, sum{}
 	workers, busy, held, queued, active, streams := sum{}, sum{}, sum{}, sum{}, sum{}, sum{}
-	for _, one := range processes {
-		group := [2]string{one.Group}
+	for _, process := range processes {
+		group := [2]string{process.Group}
 		for _, role := range []string{"joining", "serving", "leaving"} {
-			roles[[2]string{one.Group, role}] += 0 // a role that nobody has is told too
+			roles[[2]string{process.Group, role}] += 0 // report roles without a process, too
 		}
-		roles[[2]string{one.Group, one.Role}]++
-		workers[group] += float64(one.Workers)
-		busy[group] += float64(one.WorkersBusy)
-		held[group] += float64(one.WorkersHung)
-		queued[group] += float64(one.Queued)
-		active[group] += float64(one.UnderWay)
-		streams[group] += float64(one.Streams)
-		for _, each := range one.Hung {
-			hung[[2]string{one.Group, each.Policy}] += float64(each.Count)
+		roles[[2]string{process.Group, process.Role}]++
+		workers[group] += float64(process.Workers)
+		busy[group] += float64(process.WorkersBusy)
+		held[group] += float64(process.WorkersHung)
+		queued[group] += float64(process.Queued)
+		active[group] += float64(process.UnderWay)
+		streams[group] += float64(process.Streams)
+		for _, hungPolicy := range process.Hung {
+			hung[[2]string{process.Group, hungPolicy.Policy}] += float64(hungPolicy.Count)
 		}
 	}
-	roles.tell(t, executorProcesses, 2)
-	workers.tell(t, executorWorkers, 1)
-	busy.tell(t, executorBusy, 1)
-	held.tell(t, executorHungWorker, 1)
-	queued.tell(t, executorQueue, 1)
-	active.tell(t, executorActive, 1)
-	streams.tell(t, executorStreams, 1)
-	hung.tell(t, executorHung, 2)
+	roles.send(t, executorProcesses, 2)
+	workers.send(t, executorWorkers, 1)
+	busy.send(t, executorBusy, 1)
+	held.send(t, executorHungWorker, 1)
+	queued.send(t, executorQueue, 1)
+	active.send(t, executorActive, 1)
+	streams.send(t, executorStreams, 1)
+	hung.send(t, executorHung, 2)
 }
 
-func (t teller) quarantined(instances []pythonbridge.QuarantineStats) {
-	all := sum{}
-	for _, one := range instances {
-		all[[2]string{one.Policy, one.API}]++
+func (t sender) quarantined(instances []pythonbridge.QuarantineStats) {
+	counts := sum{}
+	for _, instance := range instances {
+		counts[[2]string{instance.Policy, instance.API}]++
 	}
-	all.tell(t, quarantined, 2)
+	counts.send(t, quarantined, 2)
 }
 
-func (t teller) node(stats node.Stats) {
+func (t sender) node(stats node.Stats) {
 	connected := 0.0
 	if stats.ControllerConnected {
 		connected = 1
@@ -166,17 +166,17 @@ func (t teller) node(stats node.Stats) {
 		t.gauge(certificateDue, float64(certificate.Urgent.Unix()), name, "urgent")
 		t.gauge(certificateDue, float64(certificate.Last.Unix()), name, "last")
 	}
-	for _, one := range stats.Gateway.FailingFiles {
-		t.gauge(filesFailing, 1, one.Kind, one.Name)
+	for _, file := range stats.Gateway.FailingFiles {
+		t.gauge(filesFailing, 1, file.Kind, file.Name)
 	}
 	for _, name := range stats.Gateway.Closed {
 		t.gauge(listenerClosed, 1, name)
 	}
 }
 
-func (t teller) xds(stats xds.Stats) {
-	for of, answers := range stats.Updates {
-		t.counter(xdsUpdates, answers.Acknowledged, of, "acknowledged")
-		t.counter(xdsUpdates, answers.Refused, of, "refused")
+func (t sender) xds(stats xds.Stats) {
+	for resourceType, answers := range stats.Updates {
+		t.counter(xdsUpdates, answers.Acknowledged, resourceType, "acknowledged")
+		t.counter(xdsUpdates, answers.Refused, resourceType, "refused")
 	}
 }

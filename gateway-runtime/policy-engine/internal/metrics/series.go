@@ -10,19 +10,19 @@ import (
 	"gatewright.dev/policy-engine/internal/exchange"
 )
 
-// executionSeries is one set of labels.
+// executionSeries is the series of one set of labels.
 type executionSeries struct {
 	meter   *executionMeter
 	key     executionKey
 	users   int                      // policies of operations that are counted here
-	carried exchange.ExecutionCounts // of those that were dropped
+	carried exchange.ExecutionCounts // the counts of closed users
 	seats   [len(exchange.Outcomes)]seat
 	seat    seat // of continued
 
 	skippedSeat seat
 
 	work    prometheus.Observer
-	waiting func() prometheus.Observer // made at its first use: Go policies have none
+	waiting func() prometheus.Observer // made at its first use, which Go policies never reach
 }
 
 func (m *executionMeter) newExecutionSeries(key executionKey) *executionSeries {
@@ -33,7 +33,7 @@ func (m *executionMeter) newExecutionSeries(key executionKey) *executionSeries {
 	}
 }
 
-// Observe observes work and waiting apart.
+// Observe observes the times of work and waiting.
 func (s *executionSeries) Observe(duration, work time.Duration, remote bool) {
 	if !remote {
 		s.work.Observe(duration.Seconds())
@@ -45,7 +45,7 @@ func (s *executionSeries) Observe(duration, work time.Duration, remote bool) {
 	s.waiting().Observe(max(duration-work, 0).Seconds())
 }
 
-// Close takes the series away with the last that are counted there.
+// Close removes the series with its last user.
 func (s *executionSeries) Close(counts exchange.ExecutionCounts) {
 	addExecutions(&s.carried, counts)
 	m := s.meter
@@ -56,27 +56,27 @@ func (s *executionSeries) Close(counts exchange.ExecutionCounts) {
 	values := []string{s.key.labels.API, s.key.labels.Operation, s.key.labels.Policy, s.key.phase}
 	m.work.DeleteLabelValues(values...)
 	m.waiting.DeleteLabelValues(values...)
-	left := s.carried // of which what was told as other stays there
+	remaining := s.carried // counts that were exported as other stay there
 	for n := range s.seats {
-		if m.seats.leave(s.seats[n]) {
-			left.Outcomes[n] = 0
+		if m.seats.release(s.seats[n]) {
+			remaining.Outcomes[n] = 0
 		}
 	}
-	if m.continuedSeats.leave(s.seat) {
-		left.Continued = 0
+	if m.continuedSeats.release(s.seat) {
+		remaining.Continued = 0
 	}
-	if m.skippedSeats.leave(s.skippedSeat) {
-		left.Skipped = 0
+	if m.skippedSeats.release(s.skippedSeat) {
+		remaining.Skipped = 0
 	}
-	addExecutions(m.gone[s.key.phase], left)
+	addExecutions(m.removed[s.key.phase], remaining)
 }
 
-// exchangeSeries is one set of labels.
+// exchangeSeries is the series of one set of labels.
 type exchangeSeries struct {
 	meter     *meter
 	labels    chain.Labels
 	users     int                      // operations that are counted here
-	carried   exchange.OperationCounts // of those that were dropped
+	carried   exchange.OperationCounts // the counts of closed users
 	seats     [len(results)]seat
 	byteSeats [len(directions)]seat
 
@@ -90,7 +90,7 @@ func (m *meter) newExchangeSeries(labels chain.Labels) *exchangeSeries {
 // Observe observes the duration.
 func (s *exchangeSeries) Observe(duration time.Duration) { s.duration.Observe(duration.Seconds()) }
 
-// Close takes the series away with the last that are counted there.
+// Close removes the series with its last user.
 func (s *exchangeSeries) Close(counts exchange.OperationCounts) {
 	addExchanges(&s.carried, counts)
 	m := s.meter
@@ -99,41 +99,41 @@ func (s *exchangeSeries) Close(counts exchange.OperationCounts) {
 	}
 	delete(m.exchanges, s.labels)
 	m.duration.DeleteLabelValues(s.labels.API, s.labels.Operation)
-	left := s.carried // of which what was told as other stays there
+	remaining := s.carried // counts that were exported as other stay there
 	for n := range s.seats {
-		if m.exchangeSeats.leave(s.seats[n]) {
-			left.Results[n] = 0
+		if m.exchangeSeats.release(s.seats[n]) {
+			remaining.Results[n] = 0
 		}
 	}
 	for n := range s.byteSeats {
-		if m.byteSeats.leave(s.byteSeats[n]) {
-			left.Bytes[n] = 0
+		if m.byteSeats.release(s.byteSeats[n]) {
+			remaining.Bytes[n] = 0
 		}
 	}
-	addExchanges(&m.goneExchanges, left)
+	addExchanges(&m.removedExchanges, remaining)
 }
 
-func addExecutions(to *exchange.ExecutionCounts, more exchange.ExecutionCounts) {
-	for n := range to.Outcomes {
-		to.Outcomes[n] += more.Outcomes[n]
+func addExecutions(sum *exchange.ExecutionCounts, counts exchange.ExecutionCounts) {
+	for n := range sum.Outcomes {
+		sum.Outcomes[n] += counts.Outcomes[n]
 	}
-	to.Continued += more.Continued
-	to.Skipped += more.Skipped
+	sum.Continued += counts.Continued
+	sum.Skipped += counts.Skipped
 }
 
-func addExchanges(to *exchange.OperationCounts, more exchange.OperationCounts) {
-	for n := range to.Results {
-		to.Results[n] += more.Results[n]
+func addExchanges(sum *exchange.OperationCounts, counts exchange.OperationCounts) {
+	for n := range sum.Results {
+		sum.Results[n] += counts.Results[n]
 	}
-	for n := range to.Bytes {
-		to.Bytes[n] += more.Bytes[n]
+	for n := range sum.Bytes {
+		sum.Bytes[n] += counts.Bytes[n]
 	}
 }
 
 // ---------------------------------------------------------------- bound
 
-// seats are how many series a counter may have; seat is what one of them got. Once decided it stays, so that no counter
-// goes back.
+// seats bound the series of a counter; a seat records whether a series got one. The decision is final, so that no counter
+// decreases.
 type (
 	seats struct{ limit, used int }
 	seat  uint8
@@ -145,8 +145,8 @@ const (
 	other
 )
 
-// take reports whether a series is told by itself, and not with the others.
-func (s *seats) take(of *seat) bool {
+// acquire reports whether a series has a seat, and so is exported by itself.
+func (s *seats) acquire(of *seat) bool {
 	if *of == undecided {
 		if *of = other; s.used < s.limit {
 			*of = own
@@ -156,8 +156,8 @@ func (s *seats) take(of *seat) bool {
 	return *of == own
 }
 
-// leave reports whether a series was told by itself, and makes room for another one.
-func (s *seats) leave(of seat) bool {
+// release frees the seat of a series, and reports whether it had one or never asked.
+func (s *seats) release(of seat) bool {
 	if of == own {
 		s.used--
 	}

@@ -18,24 +18,24 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// Envoy is the name of the source whose families are chosen, and bounded.
+// Envoy is the name of the source whose families are selected, and bounded.
 const Envoy = "envoy"
 
-// What one source may take at a scrape.
+// The limits of one source at a scrape.
 const (
 	sourceDeadline = time.Second
 	sourceBytes    = 32 << 20
-	reasonBytes    = 200 // of the body of an answer that is no 200
+	reasonBytes    = 200 // of the body of a response other than 200
 )
 
-// Source is another process of the node that tells metrics as Prometheus' text over HTTP on a Unix socket.
+// Source is another process of the node with metrics in Prometheus' text format over HTTP on a Unix socket.
 type Source struct {
 	Name   string // its component, "supervisor"
 	Socket string // path
 	Path   string // "/metrics"
 }
 
-// ParseSource reads NAME=unix:PATH[:/path]; /path is where the socket answers, /metrics where it is left out.
+// ParseSource parses NAME=unix:PATH[:/path]; the default of /path is /metrics.
 func ParseSource(text string) (Source, error) {
 	name, address, ok := strings.Cut(text, "=")
 	rest, unix := strings.CutPrefix(address, "unix:")
@@ -49,13 +49,13 @@ func ParseSource(text string) (Source, error) {
 	return Source{name, socket, path}, nil
 }
 
-// sources asks all sources at once.
+// sources scrapes all sources at once.
 type sources struct {
 	all []*source
 	log *slog.Logger
 }
 
-// answer is what a source told, the merge of which names it; families are nil where it told nothing.
+// answer is the result of one source, by its name; families are nil if it failed.
 type answer struct {
 	name     string
 	families []*dto.MetricFamily
@@ -64,49 +64,49 @@ type answer struct {
 type source struct {
 	Source
 	client *http.Client
-	envoy  *envoyChoice // nil: all is taken
+	envoy  *envoyChoice // nil: all families are exported
 
 	mutex  sync.Mutex
-	reason string // why it told nothing at the last scrape; "" where it told its metrics
+	reason string // why the last scrape failed; "": it did not
 }
 
-func newSources(all []Source, log *slog.Logger) *sources {
+func newSources(configured []Source, log *slog.Logger) *sources {
 	s := &sources{log: log}
-	for _, each := range all {
-		one := &source{Source: each, client: &http.Client{Transport: &http.Transport{
+	for _, config := range configured {
+		source := &source{Source: config, client: &http.Client{Transport: &http.Transport{
 			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				return (&net.Dialer{}).DialContext(ctx, "unix", each.Socket)
+				return (&net.Dialer{}).DialContext(ctx, "unix", config.Socket)
 			},
 			DisableKeepAlives: true,
 		}}}
-		if each.Name == Envoy {
-			one.envoy = newEnvoyChoice()
+		if config.Name == Envoy {
+			source.envoy = newEnvoyChoice()
 		}
-		s.all = append(s.all, one)
+		s.all = append(s.all, source)
 	}
 	return s
 }
 
-// ask asks all sources. What it returns waits for their answers, a second at most, and has one more answer: which of them
-// have answered.
+// ask starts the scrape of all sources. The function that it returns waits for the answers, a second at most, and adds one
+// more: which sources have answered.
 func (s *sources) ask() func() []answer {
 	answers := make([]answer, len(s.all))
 	up := make([]bool, len(s.all))
-	var asked sync.WaitGroup
-	for n, one := range s.all {
-		asked.Go(func() {
-			families, err := one.fetch()
-			answers[n], up[n] = answer{one.Name, families}, err == nil
-			one.note(err, s.log)
+	var requests sync.WaitGroup
+	for n, source := range s.all {
+		requests.Go(func() {
+			families, err := source.fetch()
+			answers[n], up[n] = answer{source.Name, families}, err == nil
+			source.note(err, s.log)
 		})
 	}
 	return func() []answer {
-		asked.Wait()
-		return append(answers, answer{families: s.told(up, answers)})
+		requests.Wait()
+		return append(answers, answer{families: s.upFamily(up, answers)})
 	}
 }
 
-// fetch asks one source.
+// fetch scrapes one source.
 func (s *source) fetch() ([]*dto.MetricFamily, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), sourceDeadline)
 	defer cancel()
@@ -145,7 +145,7 @@ func (s *source) fetch() ([]*dto.MetricFamily, error) {
 	return families, nil
 }
 
-// firstLine returns ": " and the beginning of the first line of a body; "" where it is empty.
+// firstLine returns ": " and the beginning of the first line of a body; "" if it is empty.
 func firstLine(body io.Reader) string {
 	beginning, _ := io.ReadAll(io.LimitReader(body, reasonBytes))
 	line, _, _ := strings.Cut(string(beginning), "\n")
@@ -155,7 +155,7 @@ func firstLine(body io.Reader) string {
 	return ": " + line
 }
 
-// note keeps the reason why a source has told nothing. It is logged once, and so is that the source answers again.
+// note sets the reason why a source failed. It logs the first failure, and that the source answers again.
 func (s *source) note(err error, log *slog.Logger) {
 	reason := ""
 	switch {
@@ -165,20 +165,20 @@ func (s *source) note(err error, log *slog.Logger) {
 		reason = err.Error()
 	}
 	s.mutex.Lock()
-	before := s.reason
+	previous := s.reason
 	s.reason = reason
 	s.mutex.Unlock()
 	switch {
-	case before == "" && reason != "":
+	case previous == "" && reason != "":
 		log.Warn("a source of metrics does not answer; /metrics goes on without it", "source", s.Name, "reason", reason)
-	case before != "" && reason == "":
+	case previous != "" && reason == "":
 		log.Info("a source of metrics answers again", "source", s.Name)
 	}
 }
 
-// failing returns the sources that told nothing at the last scrape, each with the reason; nil where all did.
+// failing returns the sources that failed at the last scrape, each with the reason; nil if none did.
 func (s *sources) failing() map[string]string {
-	var found map[string]string
+	var reasons map[string]string
 	for _, source := range s.all {
 		source.mutex.Lock()
 		reason := source.reason
@@ -186,25 +186,25 @@ func (s *sources) failing() map[string]string {
 		if reason == "" {
 			continue
 		}
-		if found == nil {
-			found = map[string]string{}
+		if reasons == nil {
+			reasons = map[string]string{}
 		}
-		found[source.Name] = reason
+		reasons[source.Name] = reason
 	}
-	return found
+	return reasons
 }
 
-func (s *sources) told(up []bool, answers []answer) []*dto.MetricFamily {
+func (s *sources) upFamily(up []bool, answers []answer) []*dto.MetricFamily {
 	name := namespace + "_metrics_source_up"
-	help := "Whether a process of the node has told its metrics at this scrape."
+	help := "Whether a process of the node has answered this scrape."
 	family := &dto.MetricFamily{Name: &name, Help: &help, Type: dto.MetricType_GAUGE.Enum()}
-	for n, one := range answers {
+	for n, answer := range answers {
 		value := 0.0
 		if up[n] {
 			value = 1
 		}
 		family.Metric = append(family.Metric, &dto.Metric{
-			Label: []*dto.LabelPair{pair("source", one.name)}, Gauge: &dto.Gauge{Value: &value},
+			Label: []*dto.LabelPair{pair("source", answer.name)}, Gauge: &dto.Gauge{Value: &value},
 		})
 	}
 	if len(family.Metric) == 0 {

@@ -39,8 +39,8 @@ func says(text string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(text)) }
 }
 
-func TestWhatOtherProcessesTellIsMerged(t *testing.T) {
-	m := newTold(
+func TestMetricsOfOtherProcessesAreMerged(t *testing.T) {
+	m := newSetup(
 		source(t, "supervisor", says(`# HELP gatewright_build_info 1, by version.
 # TYPE gatewright_build_info gauge
 gatewright_build_info{component="supervisor",version="1.2.3"} 1
@@ -82,25 +82,25 @@ gatewright_controller_request_duration_seconds_count 3
 	})
 	text := m.scrape(t, "")
 	if n := strings.Count(m.log.String(), "a metric is left out"); n != 2 {
-		t.Errorf("expected each to be said once, got %s", m.log)
+		t.Errorf("expected each to be logged once, got %s", m.log)
 	}
 	if n := strings.Count(text, "# TYPE gatewright_build_info gauge"); n != 1 {
 		t.Errorf("expected one family, got %d", n)
 	}
-	for _, said := range []string{"metric=gatewright_generation source=controller", "expected type GAUGE, got COUNTER",
-		"metric=gatewright_build_info source=controller", "another process tells the same labels"} {
-		if !strings.Contains(m.log.String(), said) {
-			t.Errorf("expected %q in the log, got %s", said, m.log)
+	for _, text := range []string{"metric=gatewright_generation source=controller", "expected type GAUGE, got COUNTER",
+		"metric=gatewright_build_info source=controller", "another process exports the same labels"} {
+		if !strings.Contains(m.log.String(), text) {
+			t.Errorf("expected %q in the log, got %s", text, m.log)
 		}
 	}
 }
 
-// TestASourceThatDoesNotAnswerIsLeftOut, whatever it does, and the others are told; it is said once.
+// TestASourceThatDoesNotAnswerIsLeftOut, for any failure; the other sources are exported, and the failure is logged once.
 func TestASourceThatDoesNotAnswerIsLeftOut(t *testing.T) {
 	hangs := make(chan struct{})
 	defer close(hangs)
-	m := newTold(
-		metrics.Source{Name: "nobody", Socket: "/no/such/socket", Path: "/metrics"},
+	m := newSetup(
+		metrics.Source{Name: "absent", Socket: "/no/such/socket", Path: "/metrics"},
 		source(t, "silent", func(_ http.ResponseWriter, r *http.Request) {
 			select {
 			case <-hangs:
@@ -112,7 +112,7 @@ func TestASourceThatDoesNotAnswerIsLeftOut(t *testing.T) {
 		source(t, "good", says("gatewright_reloads_total 1\n")),
 	)
 	expect(t, m.values(t), map[string]string{
-		`gatewright_metrics_source_up{source="nobody"}`:  "0",
+		`gatewright_metrics_source_up{source="absent"}`:  "0",
 		`gatewright_metrics_source_up{source="silent"}`:  "0",
 		`gatewright_metrics_source_up{source="broken"}`:  "0",
 		`gatewright_metrics_source_up{source="garbled"}`: "0",
@@ -121,17 +121,17 @@ func TestASourceThatDoesNotAnswerIsLeftOut(t *testing.T) {
 		`gatewright_generation`:                          "3",
 	})
 	m.values(t)
-	for said, times := range map[string]int{"no answer within 1s": 1, "expected status 200": 1, "expected metrics as Prometheus' text": 1, "no such file": 1} {
-		if got := strings.Count(m.log.String(), said); got != times {
-			t.Errorf("expected %q once, got it %d times in %s", said, got, m.log)
+	for text, times := range map[string]int{"no answer within 1s": 1, "expected status 200": 1, "expected metrics as Prometheus' text": 1, "no such file": 1} {
+		if got := strings.Count(m.log.String(), text); got != times {
+			t.Errorf("expected %q once, got it %d times in %s", text, got, m.log)
 		}
 	}
 }
 
-// TestTheReasonOfASourceThatFailsIsKept until it answers again: the node's stats have it.
+// TestTheReasonOfASourceThatFailsIsKept until it answers again, for the node's stats.
 func TestTheReasonOfASourceThatFailsIsKept(t *testing.T) {
 	text := "LookupError: no version of it\nand more"
-	m := newTold(source(t, "supervisor", func(w http.ResponseWriter, _ *http.Request) {
+	m := newSetup(source(t, "supervisor", func(w http.ResponseWriter, _ *http.Request) {
 		if text != "" {
 			w.WriteHeader(http.StatusInternalServerError)
 			_, _ = w.Write([]byte(text))
@@ -154,9 +154,9 @@ func TestTheReasonOfASourceThatFailsIsKept(t *testing.T) {
 	fails(nil)
 }
 
-func TestASourceThatAnswersAgainIsSaid(t *testing.T) {
+func TestTheRecoveryOfASourceIsLogged(t *testing.T) {
 	down := true
-	m := newTold(source(t, "controller", func(w http.ResponseWriter, _ *http.Request) {
+	m := newSetup(source(t, "controller", func(w http.ResponseWriter, _ *http.Request) {
 		if down {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
@@ -169,8 +169,8 @@ func TestASourceThatAnswersAgainIsSaid(t *testing.T) {
 	}
 }
 
-// TestEnvoysMetricsAreChosen: what is not on the list is left out, names stay as they are, and so do the first clusters.
-func TestEnvoysMetricsAreChosen(t *testing.T) {
+// TestEnvoysMetricsAreSelected: others are left out, names stay unchanged, and the first clusters keep their place.
+func TestEnvoysMetricsAreSelected(t *testing.T) {
 	clusters := []string{"a"}
 	asked := ""
 	one := source(t, metrics.Envoy, func(w http.ResponseWriter, r *http.Request) {
@@ -185,7 +185,7 @@ func TestEnvoysMetricsAreChosen(t *testing.T) {
 			_, _ = fmt.Fprintf(w, "envoy_cluster_upstream_rq_total{envoy_cluster_name=\"%s\"} 1\n", cluster)
 		}
 	})
-	m := newTold(one)
+	m := newSetup(one)
 	expect(t, m.values(t), map[string]string{
 		`envoy_http_downstream_rq_xx{envoy_response_code_class="2",envoy_http_conn_manager_prefix="gatewright"}`: "4",
 		`envoy_http_downstream_rq_xx{envoy_response_code_class="2",envoy_http_conn_manager_prefix="admin"}`:      "",
@@ -195,7 +195,7 @@ func TestEnvoysMetricsAreChosen(t *testing.T) {
 		`gatewright_metrics_clusters_left_out`:                    "0",
 	})
 	if !strings.Contains(asked, "usedonly") || !strings.Contains(asked, "upstream_rq_total") {
-		t.Errorf("expected Envoy to be asked for what is told alone, got %s", asked)
+		t.Errorf("expected requests to Envoy for the exported statistics only, got %s", asked)
 	}
 	if text := m.scrape(t, "application/openmetrics-text"); !strings.Contains(text, "# TYPE envoy_http_downstream_rq_xx unknown") ||
 		strings.Contains(text, "downstream_rq_xx_total") {

@@ -13,8 +13,8 @@ import (
 )
 
 // apply takes an update through all stages: its Gateway, chains built, pending state to disk, clusters beside the old ones, routes,
-// last good state to disk, report. Old chains and then old clusters go later. What is refused is rejected, and the last
-// good version of its API stays. What takes long to build does not delay the others: it follows when it is built.
+// last good state to disk, report. Old chains and then old clusters go later. A bundle that is refused is rejected, and the last
+// good version of its API stays. A build that takes long does not delay the others: its API follows when it is built.
 func (n *Node) apply(ctx context.Context, update *nodev1.Update, envoyTimeout time.Duration) {
 	n.stats.updates.Add(1)
 	n.applyGateway(ctx, update.GetGateway(), update.GetRevision())
@@ -47,7 +47,7 @@ func (n *Node) apply(ctx context.Context, update *nodev1.Update, envoyTimeout ti
 	}
 }
 
-// step is what goes through the stages beside what was built: removals, with the revision of the update that said so, and
+// step is the part of a stage beside the builds: removals, with the revision of the update that removes them, and
 // how long to wait for Envoy.
 type step struct {
 	removed      []string
@@ -55,7 +55,7 @@ type step struct {
 	envoyTimeout time.Duration
 }
 
-// reportUnchanged reports what is served already. What no Envoy has taken yet is reported when one does.
+// reportUnchanged reports the APIs that are served already. One that no Envoy has accepted yet is reported when one does.
 func (n *Node) reportUnchanged(bundles []*nodev1.ApiBundle, outcome *outcome) {
 	for _, bundle := range bundles {
 		delete(n.queue, bundle.GetApi())
@@ -63,49 +63,49 @@ func (n *Node) reportUnchanged(bundles []*nodev1.ApiBundle, outcome *outcome) {
 		current.revision = outcome.revision
 		if current.acknowledged {
 			outcome.applied(bundle)
-			delete(n.notReady, bundle.GetApi()) // if it is, that is reported again
+			delete(n.notReady, bundle.GetApi()) // if it still is not, that is reported again
 		} else {
 			outcome.pending++
 		}
 	}
 }
 
-// waitForBuilds waits until all builds are done, or none has been for Timing.Gather, and returns how many are not.
+// waitForBuilds waits until all builds are done, or none has finished for Timing.Gather, and returns how many are not done.
 func (n *Node) waitForBuilds(ctx context.Context, builds []*build) (left int) {
-	wanted := make(map[*build]bool, len(builds))
+	waiting := make(map[*build]bool, len(builds))
 	for _, b := range builds {
-		wanted[b] = true
+		waiting[b] = true
 	}
 	idle := time.NewTimer(n.timing.Gather)
 	defer idle.Stop()
-	for len(wanted) > 0 {
+	for len(waiting) > 0 {
 		select {
 		case b := <-n.built:
 			n.arrived = append(n.arrived, b)
-			delete(wanted, b)
+			delete(waiting, b)
 			idle.Reset(n.timing.Gather)
 		case <-idle.C:
-			return len(wanted)
+			return len(waiting)
 		case <-ctx.Done():
-			return len(wanted)
+			return len(waiting)
 		}
 	}
 	return 0
 }
 
-// advance takes what was built, and the removals, through the stages that follow, and reports.
+// advance takes the finished builds and the removals through the following stages, and reports.
 func (n *Node) advance(ctx context.Context, step step, outcomes outcomes) {
 	if candidates := n.acquireBuilt(outcomes); len(candidates)+len(step.removed) > 0 { //nolint:contextcheck // a build ends with the node
 		n.stage(ctx, candidates, step, outcomes)
 	}
 	n.setFallbackRoutes(ctx)
 	if ctx.Err() != nil {
-		return // pending state stays: the engine was stopped in the middle
+		return // the engine was stopped meanwhile: pending state stays
 	}
 	n.storeAndReport(outcomes)
 }
 
-// acquireBuilt makes candidates of the builds that are done. Their chains are in the table then.
+// acquireBuilt makes candidates of the builds that are done. It puts their chains into the table.
 func (n *Node) acquireBuilt(outcomes outcomes) (candidates []*version) {
 	for _, b := range n.arrived {
 		q := n.queue[b.message.GetApi()]
@@ -123,7 +123,7 @@ func (n *Node) acquireBuilt(outcomes outcomes) (candidates []*version) {
 		case err != nil:
 			n.reject(q, err, outcomes)
 		default:
-			n.checkChainsOf(b.message)
+			n.scheduleRotations(b.message)
 			candidates = append(candidates, &version{message: q.message, bundle: q.bundle, revision: q.revision})
 		}
 		if q.next != nil {
@@ -135,7 +135,7 @@ func (n *Node) acquireBuilt(outcomes outcomes) (candidates []*version) {
 	return candidates
 }
 
-// acquire makes chains of what was built. The Gateway may have changed since the build began.
+// acquire makes chains of a build. The Gateway may have changed since the build began.
 func (n *Node) acquire(b *build, bundle *xds.Bundle) error {
 	if err := n.missingSecrets(bundle); err != nil {
 		n.chains.discard(b)
@@ -193,7 +193,7 @@ func (n *Node) refuseUnstored(candidates []*version, step step, cause error, out
 	}
 }
 
-// commit makes what Envoy has taken the running state, and rejects what it has refused.
+// commit makes the versions that Envoy has accepted the running state, and rejects those that it has refused.
 func (n *Node) commit(converged convergence, outcomes outcomes) {
 	for _, candidate := range converged.accepted {
 		candidate.acknowledged = true
@@ -213,7 +213,7 @@ func (n *Node) commit(converged convergence, outcomes outcomes) {
 	}
 }
 
-// replace makes next (nil: nothing) what runs of an API, and retires the versions that this leaves behind.
+// replace makes next (nil: no version) the running version of an API, and retires the versions that it replaces.
 func (n *Node) replace(api string, next *version) {
 	current := n.running[api]
 	if next == nil {
@@ -235,8 +235,8 @@ func (n *Node) replace(api string, next *version) {
 	}
 }
 
-// setFallbackRoutes gives Envoy what answers for the APIs of which nothing runs, and what the routes have of the Gateway, where
-// either has changed.
+// setFallbackRoutes sends Envoy the routes that answer for APIs of which no version runs, and the Gateway's part of the routes,
+// where either has changed.
 func (n *Node) setFallbackRoutes(ctx context.Context) {
 	bundles := n.bundles(n.running)
 	front := n.listening.front()
@@ -250,7 +250,7 @@ func (n *Node) setFallbackRoutes(ctx context.Context) {
 		err = n.setRoutes(ctx, bundles, config, front)
 	}
 	if err != nil && !errors.Is(err, xds.ErrNoEnvoy) {
-		n.log.Error("Envoy has not taken the routes for APIs that are not served and for challenges", "error", err.Error())
+		n.log.Error("Envoy did not accept the routes for APIs that are not served and for challenges", "error", err.Error())
 	}
 }
 
@@ -275,12 +275,12 @@ func (n *Node) storeLastGood() {
 	state.Bundles = append(state.Bundles, n.fallbacks()...)
 	if err := n.store.write(lastGoodFile, state); err != nil {
 		n.stats.stateErrors.Add(1)
-		n.log.Error("cannot store the last good state: after a restart without controller the one before would come back",
+		n.log.Error("cannot store the last good state: after a restart without controller the previous state would come back",
 			"directory", n.store.directory, "error", err.Error())
 	}
 }
 
-// retryDue tries again what is due.
+// retryDue tries the APIs again whose retry is due.
 func (n *Node) retryDue(ctx context.Context) {
 	outcomes := outcomes{}
 	step := step{envoyTimeout: n.timing.Probe}
@@ -296,7 +296,7 @@ func (n *Node) retryDue(ctx context.Context) {
 	}
 }
 
-// advanceBuilt takes on what was built in the background, all that is there.
+// advanceBuilt advances the first build and all others that have finished in the background.
 func (n *Node) advanceBuilt(ctx context.Context, first *build) {
 	n.arrived = append(n.arrived, first)
 	for more := true; more; {

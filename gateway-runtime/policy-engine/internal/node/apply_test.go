@@ -12,7 +12,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-func TestOnlyWhatMayPassIsTriedAgain(t *testing.T) {
+func TestOnlyTransientErrorsAreRetried(t *testing.T) {
 	fails := func(err error) error {
 		_, failed := runFactory(Policy{Factory: func(v1alpha.Metadata, v1alpha.Params) (v1alpha.Policy, error) { return nil, err }},
 			v1alpha.Metadata{}, nil)
@@ -44,7 +44,7 @@ func TestOnlyWhatMayPassIsTriedAgain(t *testing.T) {
 	}
 }
 
-func TestTriesAreFurtherApartEachTimeUpToALimit(t *testing.T) {
+func TestRetriesBackOffUpToALimit(t *testing.T) {
 	timing := Timing{}.withDefaults()
 	for tries, want := range map[int]time.Duration{0: time.Second, 1: 2 * time.Second, 4: 16 * time.Second, 5: 30 * time.Second, 9999: 30 * time.Second} {
 		if got := timing.backOff(tries); got != want {
@@ -53,9 +53,9 @@ func TestTriesAreFurtherApartEachTimeUpToALimit(t *testing.T) {
 	}
 }
 
-// TestAttachmentsSayHowLongStreamsMayTake: the engine's settings, and what the policy is told.
+// TestAttachmentsSayHowLongStreamsMayTake: the engine's settings, and the policy's metadata.
 func TestAttachmentsSayHowLongStreamsMayTake(t *testing.T) {
-	for told, want := range map[uint32]time.Duration{0: time.Second, 250: 250 * time.Millisecond} {
+	for milliseconds, want := range map[uint32]time.Duration{0: time.Second, 250: 250 * time.Millisecond} {
 		var seen v1alpha.Metadata
 		policy := Policy{Name: "tag", Version: "v1.0.0", DefinitionDigest: "digest", Mode: headersOnly,
 			Factory: func(metadata v1alpha.Metadata, _ v1alpha.Params) (v1alpha.Policy, error) {
@@ -63,7 +63,7 @@ func TestAttachmentsSayHowLongStreamsMayTake(t *testing.T) {
 				return tag{&shelf{}}, nil
 			}}
 		made := attachment("i", "{}")
-		made.TimeoutMs, made.StreamIdleTimeoutMs = told, 1500
+		made.TimeoutMs, made.StreamIdleTimeoutMs = milliseconds, 1500
 		c := &chains{policies: &atomic.Pointer[policies]{}}
 		c.policies.Store(policiesOf([]Policy{policy}))
 		built, err := c.buildInstance(&nodev1.ApiBundle{}, &boundAttachment{Attachment: made, instance: "i"})

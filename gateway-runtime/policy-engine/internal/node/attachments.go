@@ -14,29 +14,29 @@ import (
 	"gatewright.dev/policy-engine/internal/secrets"
 )
 
-// boundAttachment is an attachment with the secrets that its parameters name, as they are at one time.
+// boundAttachment is an attachment with the present values of the secrets that its parameters name.
 type boundAttachment struct {
 	*nodev1.Attachment
-	instance         string // its id; another one for each move of its policy, and for each value of the secrets it names
-	parameters       []byte // with the secrets' values, as
-	systemParameters []byte // these are; neither is written anywhere
+	instance         string // changes with each move of its policy, and with each value of the secrets that it names
+	parameters       []byte // with the secrets' values, as are
+	systemParameters []byte // these; neither is written anywhere
 	refs             []secrets.Ref
 }
 
-// binder puts secrets into attachments.
+// binder puts the values of secrets into attachments.
 type binder struct {
 	policies *atomic.Pointer[policies]
 	store    *secrets.Store
-	key      []byte // of the hash that an instance's id has of its secrets: it tells nobody whether he has guessed one
+	key      []byte // of the hash of secrets in an instance's id: without it, an id would confirm a guessed secret
 }
 
 func newBinder(policies *atomic.Pointer[policies], store *secrets.Store) *binder {
 	key := make([]byte, sha256.Size)
-	_, _ = rand.Read(key) // it never fails (crypto/rand)
+	_, _ = rand.Read(key) // never fails (crypto/rand)
 	return &binder{policies: policies, store: store, key: key}
 }
 
-// bind returns the attachment as it is to be built now. An error of a secret that is not there may pass.
+// bind returns the attachment with its secrets. The error of a missing secret is transient.
 func (b *binder) bind(api string, attachment *nodev1.Attachment) (*boundAttachment, error) {
 	bound := &boundAttachment{Attachment: attachment, instance: attachment.GetInstance(),
 		parameters: attachment.GetParameters(), systemParameters: attachment.GetSystemParameters()}
@@ -74,24 +74,24 @@ func (b *binder) bind(api string, attachment *nodev1.Attachment) (*boundAttachme
 	return bound, errors.Join(paramErr, systemErr)
 }
 
-// writeSized writes a text so that where it ends is certain.
+// writeSized writes the length of a text and the text, so that its end is unambiguous.
 func writeSized(write func([]byte) (int, error), text string) {
 	_, _ = write(binary.BigEndian.AppendUint64(nil, uint64(len(text))))
 	_, _ = write([]byte(text))
 }
 
-// refsOf are the secrets that an attachment of an API names, each once.
+// refsOf returns the secrets that an attachment of an API names, each once.
 func refsOf(api string, attachment *nodev1.Attachment) ([]secrets.Ref, error) {
 	var refs []secrets.Ref
-	known := map[string]bool{}
+	seen := map[string]bool{}
 	for _, parameters := range [][]byte{attachment.GetParameters(), attachment.GetSystemParameters()} {
 		names, err := secrets.Names(parameters)
 		if err != nil {
 			return nil, err
 		}
 		for _, name := range names {
-			if !known[name] {
-				known[name] = true
+			if !seen[name] {
+				seen[name] = true
 				refs = append(refs, secrets.Ref{API: api, Name: name})
 			}
 		}
@@ -99,12 +99,12 @@ func refsOf(api string, attachment *nodev1.Attachment) ([]secrets.Ref, error) {
 	return refs, nil
 }
 
-// secretTexts are the values of the attachment's secrets, those that its API has itself, too.
+// secretTexts returns the values of the attachment's secrets, including those of its API.
 func (a *boundAttachment) secretTexts() []string {
 	return append(secrets.Texts(a.parameters), secrets.Texts(a.systemParameters)...)
 }
 
-// hideSecrets takes out of an error what the attachment's secrets are: its policy's author may have written them there.
+// hideSecrets removes the values of the attachment's secrets from an error: the policy's author may have put them there.
 func (a *boundAttachment) hideSecrets(err error) error {
 	if err == nil {
 		return nil

@@ -1,13 +1,13 @@
 package node
 
-// refusal is a candidate that was refused alone, beside what had been accepted.
+// refusal is a candidate that was refused alone, on top of the accepted ones.
 type refusal[T any] struct {
 	candidate T
 	err       error
 }
 
-// bisect finds which of the candidates can be had together, by trying: all at first, then halves of what is refused.
-// try is given the candidates accepted so far and some more. An error for which refuses returns false is no candidate's fault:
+// bisect finds by trial which of the candidates can be accepted together: it tries all at first, then halves of a refused group.
+// try receives the candidates accepted so far and some more. An error for which refuses returns false is no candidate's fault:
 // bisect stops and returns it, with the candidates of that try among the undecided.
 func bisect[T any](candidates []T, try func([]T) error, refuses func(error) bool) (accepted []T, refused []refusal[T], err error) {
 	var narrow func(group []T) error

@@ -14,17 +14,17 @@ import (
 // buildersAtOnce bounds the factories that run at the same time. Factories of Python policies mostly wait.
 const buildersAtOnce = 1024
 
-// builtInstance is a policy instance, with what its policy says of itself.
+// builtInstance is a policy instance and the policy value that its factory returned.
 type builtInstance struct {
 	instance *chain.Instance
 	policy   v1alpha.Policy
-	secrets  []string // that it holds
+	secrets  []string // the values of its secrets
 }
 
-// readiness is what a policy may offer that can lose its readiness, and gain it again: nil while it is ready.
+// readiness is implemented by policies that can lose their readiness, and regain it. Standing returns nil while it is ready.
 type readiness interface{ Standing() error }
 
-// notReadyReason is why the instance cannot be executed now, or nil.
+// notReadyReason returns why the instance cannot be executed now, or nil.
 func (m *builtInstance) notReadyReason() error {
 	if policy, ok := m.policy.(readiness); ok {
 		return policy.Standing()
@@ -32,17 +32,17 @@ func (m *builtInstance) notReadyReason() error {
 	return nil
 }
 
-// build makes the instances that one bundle needs and that are not there, and resolves the names of its upstreams. Its
-// results are there once it is done.
+// build makes the missing instances of one bundle, and resolves the names of its upstreams. Its results are valid once it
+// is done.
 type build struct {
 	message    *nodev1.ApiBundle
-	bound      map[string]*boundAttachment // by the id that the controller has given it
+	bound      map[string]*boundAttachment // by the instance id that the controller assigned
 	built      map[string]*builtInstance
 	failures   map[string]error
 	unresolved error
 }
 
-// instance is the id of the instance of an attachment, as the build has it.
+// instance returns the id of an attachment's instance in this build.
 func (b *build) instance(attachment *nodev1.Attachment) string {
 	if bound := b.bound[attachment.GetInstance()]; bound != nil {
 		return bound.instance
@@ -50,15 +50,15 @@ func (b *build) instance(attachment *nodev1.Attachment) string {
 	return attachment.GetInstance()
 }
 
-// startBuild builds what a bundle needs, in the background: a factory may take long, and others must not wait for it. done
-// is called from another goroutine. The results are to be acquired or discarded. resolve is asked meanwhile.
+// startBuild builds the missing instances of a bundle in the background, since a factory may take long. It calls done from
+// another goroutine; the caller then acquires or discards the results. resolve runs at the same time.
 func (c *chains) startBuild(message *nodev1.ApiBundle, resolve func() error, done func(*build)) *build {
 	b := newBuild(message)
-	wanted := c.missing(b)
+	missing := c.missing(b)
 	c.builds.Go(func() {
 		var resolving sync.WaitGroup
 		resolving.Go(func() { b.unresolved = resolve() })
-		c.buildInstances(b, wanted)
+		c.buildInstances(b, missing)
 		resolving.Wait()
 		done(b)
 	})
@@ -69,46 +69,46 @@ func newBuild(message *nodev1.ApiBundle) *build {
 	return &build{message: message, bound: map[string]*boundAttachment{}, built: map[string]*builtInstance{}, failures: map[string]error{}}
 }
 
-func (c *chains) buildInstances(b *build, wanted map[string]*boundAttachment) {
+func (c *chains) buildInstances(b *build, attachments map[string]*boundAttachment) {
 	var mutex sync.Mutex
 	var group sync.WaitGroup
-	for id, attachment := range wanted {
+	for id, attachment := range attachments {
 		c.slots <- struct{}{}
 		group.Go(func() {
 			defer func() { <-c.slots }()
-			made, err := c.buildInstance(b.message, attachment)
+			instance, err := c.buildInstance(b.message, attachment)
 			mutex.Lock()
 			defer mutex.Unlock()
 			if err != nil {
 				b.failures[id] = err
 			} else {
-				b.built[id] = made
+				b.built[id] = instance
 			}
 		})
 	}
 	group.Wait()
 }
 
-// discard closes what was built and is not needed any more. It may be called from any goroutine.
+// discard closes the instances of a build that is not needed any more. It may be called from any goroutine.
 func (c *chains) discard(b *build) {
-	for _, made := range b.built {
-		c.closeInstance(made)
+	for _, instance := range b.built {
+		c.closeInstance(instance)
 	}
 }
 
-// missing binds the attachments of a build's chains that are not there, and returns those whose instances are not there,
-// by the instances' ids. What cannot be bound is among the build's failures.
+// missing binds the attachments of a build's new chains, and returns those whose instances do not exist yet, by instance id.
+// An attachment that cannot be bound is added to the build's failures.
 func (c *chains) missing(b *build) map[string]*boundAttachment {
-	wanted := map[string]*boundAttachment{}
+	missing := map[string]*boundAttachment{}
 	for _, message := range b.message.GetChains() {
 		if c.refs[message.GetId()] == nil {
-			c.bind(b, message, wanted)
+			c.bind(b, message, missing)
 		}
 	}
-	return wanted
+	return missing
 }
 
-func (c *chains) bind(b *build, message *nodev1.Chain, wanted map[string]*boundAttachment) {
+func (c *chains) bind(b *build, message *nodev1.Chain, missing map[string]*boundAttachment) {
 	for _, attachment := range message.GetAttachments() {
 		if b.bound[attachment.GetInstance()] != nil {
 			continue
@@ -119,7 +119,7 @@ func (c *chains) bind(b *build, message *nodev1.Chain, wanted map[string]*boundA
 		case err != nil:
 			b.failures[bound.instance] = fmt.Errorf("policy %s:%s: %w", attachment.GetPolicyName(), attachment.GetPolicyVersion(), err)
 		case c.instances[bound.instance] == nil:
-			wanted[bound.instance] = bound
+			missing[bound.instance] = bound
 		}
 	}
 }
@@ -138,7 +138,7 @@ func (c *chains) buildInstance(bundle *nodev1.ApiBundle, attachment *boundAttach
 			return nil, fmt.Errorf("policy %s: when: %w", policy.ID(), err)
 		}
 	}
-	built, err := runFactory(policy, v1alpha.Metadata{
+	policyInstance, err := runFactory(policy, v1alpha.Metadata{
 		InstanceID: attachment.instance, PolicyName: policy.Name, PolicyVersion: policy.Version,
 		APIName: bundle.GetApi(), APIVersion: bundle.GetVersion(),
 		SystemParams: v1alpha.Params(attachment.systemParameters), MaxConcurrency: settings.MaxConcurrency,
@@ -148,26 +148,26 @@ func (c *chains) buildInstance(bundle *nodev1.ApiBundle, attachment *boundAttach
 	if err != nil {
 		return nil, fmt.Errorf("policy %s: %w", policy.ID(), attachment.hideSecrets(err))
 	}
-	made := &builtInstance{chain.NewInstance(attachment.instance, policy.ID(), built, settings), built, attachment.secretTexts()}
-	c.values.Add(made.secrets)
-	return made, nil
+	built := &builtInstance{chain.NewInstance(attachment.instance, policy.ID(), policyInstance, settings), policyInstance, attachment.secretTexts()}
+	c.values.Add(built.secrets)
+	return built, nil
 }
 
-// runFactory returns what a policy's factory says. Its errors may pass, for an author cannot tell a server that is away
-// from a mistake for good; but not a panic, and not what has crashed executors: that would only crash them again, and
-// all other policies in them.
-func runFactory(policy Policy, metadata v1alpha.Metadata, params v1alpha.Params) (made v1alpha.Policy, err error) {
+// runFactory calls a policy's factory. Its errors are transient, since an author cannot distinguish a server that is away
+// from a permanent mistake. A panic is permanent, and so is a factory that has crashed executors: another try would only
+// crash them again, and with them all other policies of the process.
+func runFactory(policy Policy, metadata v1alpha.Metadata, params v1alpha.Params) (built v1alpha.Policy, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			err = fmt.Errorf("its factory panicked: %v", cause)
 		}
 	}()
-	made, err = policy.Factory(metadata, params)
-	if err == nil && made == nil {
+	built, err = policy.Factory(metadata, params)
+	if err == nil && built == nil {
 		return nil, errors.New("its factory returned neither a policy nor an error")
 	}
 	if err != nil && v1alpha.AsFailure(err).Class != v1alpha.ClassCrashed {
 		err = transientError{err}
 	}
-	return made, err
+	return built, err
 }

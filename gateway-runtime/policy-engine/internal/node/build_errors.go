@@ -8,7 +8,7 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 )
 
-// buildErrors are what is wrong with the chains of one API: each reason once, with the operations that it concerns; with
+// buildErrors are the mistakes in the chains of one API: each reason once, with the operations that it concerns; with
 // the operation "" where it concerns the API itself.
 type buildErrors []buildError
 
@@ -19,33 +19,33 @@ type buildError struct {
 
 func (c *buildErrors) add(operation string, errs []error) {
 	for _, err := range errs {
-		at := slices.IndexFunc(*c, func(known buildError) bool { return known.reason.Error() == err.Error() })
-		if at < 0 {
-			at = len(*c)
+		i := slices.IndexFunc(*c, func(known buildError) bool { return known.reason.Error() == err.Error() })
+		if i < 0 {
+			i = len(*c)
 			*c = append(*c, buildError{reason: err})
 		}
-		(*c)[at].operations = append((*c)[at].operations, operation)
+		(*c)[i].operations = append((*c)[i].operations, operation)
 	}
 }
 
-// err is nil where there is none, else one line for each.
+// err returns nil if there are no mistakes, otherwise one line for each.
 func (c buildErrors) err() error {
 	errs := make([]error, len(c))
-	for i, one := range c {
-		if one.operations[0] == "" {
-			errs[i] = one.reason
+	for i, mistake := range c {
+		if mistake.operations[0] == "" {
+			errs[i] = mistake.reason
 			continue
 		}
-		more := ""
-		if others := len(one.operations) - 1; others > 0 {
-			more = fmt.Sprintf(" and %d more", others)
+		suffix := ""
+		if more := len(mistake.operations) - 1; more > 0 {
+			suffix = fmt.Sprintf(" and %d more", more)
 		}
-		errs[i] = fmt.Errorf("operation %q%s: %w", one.operations[0], more, one.reason)
+		errs[i] = fmt.Errorf("operation %q%s: %w", mistake.operations[0], suffix, mistake.reason)
 	}
 	return join(errs...)
 }
 
-// placeOf is where an attachment of a chain stands in the API's document: in spec, or in its operation.
+// placeOf returns the path of a chain's attachment in the API's document: in spec, or in its operation.
 func placeOf(attachments []*nodev1.Attachment, at int) string {
 	level, place := attachments[at].GetOperation(), 0
 	for _, before := range attachments[:at] {
@@ -59,14 +59,14 @@ func placeOf(attachments []*nodev1.Attachment, at int) string {
 	return fmt.Sprintf("policies[%d]", place)
 }
 
-// join is errors.Join, of which the result may pass where each of the errors may.
+// join is errors.Join, whose result is transient if all of the errors are.
 func join(errs ...error) error {
 	joined := errors.Join(errs...)
 	switch {
 	case joined == nil:
 		return nil
 	case slices.ContainsFunc(errs, func(err error) bool { return err != nil && !isTransient(err) }):
-		return errors.New(joined.Error()) // without those in it that may
+		return errors.New(joined.Error()) // drops the transient errors inside
 	default:
 		return transientError{joined}
 	}

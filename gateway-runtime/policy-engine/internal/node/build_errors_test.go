@@ -9,7 +9,7 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 )
 
-func TestEachComplaintIsSaidOnceWithTheOperationsThatItConcerns(t *testing.T) {
+func TestEachMistakeIsReportedOnceWithItsOperations(t *testing.T) {
 	var wrong buildErrors
 	if wrong.err() != nil {
 		t.Fatal("nothing is wrong, and still an error")

@@ -18,14 +18,15 @@ import (
 	"gatewright.dev/policy-engine/internal/secrets"
 )
 
-// chains owns the chains and instances of a node, and counts who uses them. A chain lives while a bundle uses it, and its
-// grace after that; an instance while a chain does. Only the node's own goroutine calls it, but for what says that it is called from another one.
+// chains owns the chains and instances of a node, and counts their references. A chain lives while a bundle uses it, and its
+// grace after that; an instance lives while a chain uses it. Only the node's own goroutine calls its methods, except where a
+// comment says otherwise.
 type chains struct {
 	table      *chain.Table
 	bodies     *chain.Budget
 	shadows    *chain.Shadows
-	limit      time.Duration  // of requests
-	observer   chain.Observer // nil: there is none
+	limit      time.Duration  // for requests
+	observer   chain.Observer // nil: no observer
 	policies   *atomic.Pointer[policies]
 	conditions *condition.Cache
 	grace      time.Duration
@@ -34,10 +35,10 @@ type chains struct {
 	refs       map[string]*chainRef
 	instances  map[string]*instanceRef
 	binder     *binder
-	values     *redaction.Values       // of the secrets that instances hold
-	replaced   map[*replacedChain]bool // that exchanges may still be in
-	slots      chan struct{}           // for factories that run
-	builds     sync.WaitGroup          // under way
+	values     *redaction.Values       // the values of the secrets that instances use
+	replaced   map[*replacedChain]bool // chains that exchanges may still use
+	slots      chan struct{}           // one for each factory that runs
+	builds     sync.WaitGroup          // builds under way
 }
 
 func newChains(options Options, policies *atomic.Pointer[policies], binder *binder, grace time.Duration, gone func(departure)) *chains {
@@ -47,56 +48,56 @@ func newChains(options Options, policies *atomic.Pointer[policies], binder *bind
 
 type chainRef struct {
 	chain      *chain.Chain
-	bundle     *nodev1.ApiBundle // one that has it, and
-	message    *nodev1.Chain     // it there
+	bundle     *nodev1.ApiBundle // a bundle that has the chain, and
+	message    *nodev1.Chain     // the chain in that bundle
 	instances  []string
-	secrets    []secrets.Ref // that its instances were built with
-	bundles    int           // that use it; 0 is retiring
-	retirement uint64        // counts, so that a departure which was taken back is known
+	secrets    []secrets.Ref // the secrets that its instances were built with
+	bundles    int           // the number of bundles that use it; 0: it is being retired
+	retirement uint64        // counts retirements, so that a departure can be recognized as undone
 }
 
 type instanceRef struct {
-	made   *builtInstance
+	built  *builtInstance
 	chains int
 }
 
-// departure is the end of one retirement of one chain.
+// departure is the end of a chain's retirement.
 type departure struct {
 	chain      string
 	retirement uint64
-	replaced   *replacedChain // whose last exchange has ended; nil: the chain has left the table
+	replaced   *replacedChain // the replaced chain whose last exchange has ended; nil: a retired chain has left the table
 }
 
-// errStale says that an instance which a build counted on has gone meanwhile.
+// errStale reports that an instance which a build relied on has been closed since the build began.
 var errStale = errors.New("an instance that was there when the build began has gone")
 
-// acquire makes chains of what was built for a bundle, puts them into the table, and counts the bundle among their users.
-// After an error it has none of them; errStale asks for another build.
+// acquire makes chains of a build's instances, puts them into the table, and counts the bundle among their users.
+// After an error the bundle uses none of them; errStale asks for another build.
 func (c *chains) acquire(b *build) error {
 	err := c.acquireBundle(b)
-	for id, made := range b.built {
-		if ref := c.instances[id]; ref == nil || ref.made != made {
-			c.closeInstance(made)
+	for id, instance := range b.built {
+		if ref := c.instances[id]; ref == nil || ref.built != instance {
+			c.closeInstance(instance)
 		}
 	}
 	return err
 }
 
 func (c *chains) acquireBundle(b *build) error {
-	if c.misses(b) {
+	if c.lacksInstance(b) {
 		return errStale
 	}
 	fresh := map[string]*chain.Chain{}
-	var wrong buildErrors
+	var mistakes buildErrors
 	for _, message := range b.message.GetChains() {
 		if id := message.GetId(); c.refs[id] != nil || fresh[id] != nil {
 			continue
 		}
-		if chain := c.newChain(b, message, &wrong); chain != nil {
+		if chain := c.newChain(b, message, &mistakes); chain != nil {
 			fresh[message.GetId()] = chain
 		}
 	}
-	if err := join(wrong.err(), b.unresolved); err != nil {
+	if err := join(mistakes.err(), b.unresolved); err != nil {
 		for _, chain := range fresh {
 			chain.Close()
 		}
@@ -108,8 +109,8 @@ func (c *chains) acquireBundle(b *build) error {
 	return nil
 }
 
-// misses reports whether an instance of the bundle is neither there, nor built, nor known to fail.
-func (c *chains) misses(b *build) bool {
+// lacksInstance reports whether the build needs an instance that is neither running, nor built, nor known to fail.
+func (c *chains) lacksInstance(b *build) bool {
 	for _, message := range b.message.GetChains() {
 		if c.refs[message.GetId()] != nil {
 			continue
@@ -124,11 +125,11 @@ func (c *chains) misses(b *build) bool {
 	return false
 }
 
-// newChain is nil where something is wrong with it, which is added to wrong.
-func (c *chains) newChain(b *build, message *nodev1.Chain, wrong *buildErrors) *chain.Chain {
+// newChain makes a chain of the build's instances. It returns nil and adds the mistakes to mistakes where that is impossible.
+func (c *chains) newChain(b *build, message *nodev1.Chain, mistakes *buildErrors) *chain.Chain {
 	failed := false
 	fail := func(operation string, err error) {
-		wrong.add(operation, []error{err})
+		mistakes.add(operation, []error{err})
 		failed = true
 	}
 	if err := checkMode(message); err != nil {
@@ -139,7 +140,7 @@ func (c *chains) newChain(b *build, message *nodev1.Chain, wrong *buildErrors) *
 		id := b.instance(attachment)
 		switch ref := c.instances[id]; {
 		case ref != nil:
-			instances = append(instances, ref.made.instance)
+			instances = append(instances, ref.built.instance)
 		case b.failures[id] != nil:
 			fail(attachment.GetOperation(), fmt.Errorf("%s: %w", placeOf(message.GetAttachments(), i), b.failures[id]))
 		default:
@@ -149,7 +150,7 @@ func (c *chains) newChain(b *build, message *nodev1.Chain, wrong *buildErrors) *
 	if failed {
 		return nil
 	}
-	made, err := chain.New(chain.Spec{
+	built, err := chain.New(chain.Spec{
 		ID: message.GetId(), API: b.message.GetApi(), APIVersion: b.message.GetVersion(), Context: b.message.GetContext(),
 		Operation: message.GetOperation(), Instances: instances, Bodies: c.bodies, Shadows: c.shadows, Observer: c.observer,
 		RequestLimit: c.limit, EncodedResponses: message.GetEncodedResponses(), Upstreams: message.GetUpstreams(),
@@ -159,7 +160,7 @@ func (c *chains) newChain(b *build, message *nodev1.Chain, wrong *buildErrors) *
 		fail(message.GetOperation(), err)
 		return nil
 	}
-	return made
+	return built
 }
 
 func upstreamPaths(message *nodev1.Chain) []chain.UpstreamPath {
@@ -172,23 +173,23 @@ func upstreamPaths(message *nodev1.Chain) []chain.UpstreamPath {
 	return paths
 }
 
-func (c *chains) acquireChain(b *build, message *nodev1.Chain, fresh *chain.Chain) {
+func (c *chains) acquireChain(b *build, message *nodev1.Chain, built *chain.Chain) {
 	ref := c.refs[message.GetId()]
 	if ref == nil {
 		ref = &chainRef{bundle: b.message, message: message}
-		c.hold(ref, b, fresh)
+		c.bindChain(ref, b, built)
 		c.refs[message.GetId()] = ref
 	}
 	if ref.bundles == 0 {
-		c.table.Put(ref.chain) // takes a retirement back
+		c.table.Put(ref.chain) // undoes a retirement
 		ref.retirement++
 	}
 	ref.bundles++
 }
 
-// hold makes what was built the chain of ref, and counts it among the users of its instances.
-func (c *chains) hold(ref *chainRef, b *build, fresh *chain.Chain) {
-	ref.chain, ref.instances, ref.secrets = fresh, nil, nil
+// bindChain makes built the chain of ref, and adds a reference to each of its instances.
+func (c *chains) bindChain(ref *chainRef, b *build, built *chain.Chain) {
+	ref.chain, ref.instances, ref.secrets = built, nil, nil
 	for _, attachment := range ref.message.GetAttachments() {
 		id := b.instance(attachment)
 		ref.instances = append(ref.instances, id)
@@ -199,7 +200,7 @@ func (c *chains) hold(ref *chainRef, b *build, fresh *chain.Chain) {
 
 func (c *chains) acquireInstance(id string, built map[string]*builtInstance) {
 	if c.instances[id] == nil {
-		c.instances[id] = &instanceRef{made: built[id]}
+		c.instances[id] = &instanceRef{built: built[id]}
 	}
 	c.instances[id].chains++
 }
@@ -220,17 +221,17 @@ func (c *chains) release(bundle *nodev1.ApiBundle) []departure {
 	return leaving
 }
 
-// departed is told that a retired chain has left the table, and closes the instances that no chain needs any more.
-func (c *chains) departed(gone departure) {
-	if gone.replaced != nil {
-		c.closeReplaced(gone.replaced)
+// closeDeparted closes a retired chain that has left the table, and the instances that no other chain uses.
+func (c *chains) closeDeparted(departure departure) {
+	if departure.replaced != nil {
+		c.closeReplaced(departure.replaced)
 		return
 	}
-	ref := c.refs[gone.chain]
-	if ref == nil || ref.bundles > 0 || ref.retirement != gone.retirement {
+	ref := c.refs[departure.chain]
+	if ref == nil || ref.bundles > 0 || ref.retirement != departure.retirement {
 		return
 	}
-	delete(c.refs, gone.chain)
+	delete(c.refs, departure.chain)
 	ref.chain.Close()
 	for _, id := range ref.instances {
 		c.releaseInstance(id)
@@ -241,19 +242,19 @@ func (c *chains) releaseInstance(id string) {
 	ref := c.instances[id]
 	if ref.chains--; ref.chains == 0 {
 		delete(c.instances, id)
-		c.closeInstance(ref.made)
+		c.closeInstance(ref.built)
 	}
 }
 
-func (c *chains) closeInstance(made *builtInstance) {
-	c.values.Remove(made.secrets)
-	instance := made.instance
-	if err := instance.Close(); err != nil {
-		c.log.Error("policy instance did not close", "policy", instance.Name(), "instance", instance.ID(), "error", err.Error())
+func (c *chains) closeInstance(built *builtInstance) {
+	c.values.Remove(built.secrets)
+	policyInstance := built.instance
+	if err := policyInstance.Close(); err != nil {
+		c.log.Error("policy instance did not close", "policy", policyInstance.Name(), "instance", policyInstance.ID(), "error", err.Error())
 	}
 }
 
-// closeAll closes every instance: no exchange is under way any more.
+// closeAll closes every instance. No exchange is under way any more.
 func (c *chains) closeAll() {
 	for _, ref := range c.refs {
 		ref.chain.Close()
@@ -263,7 +264,7 @@ func (c *chains) closeAll() {
 	}
 	clear(c.replaced)
 	for _, id := range slices.Sorted(maps.Keys(c.instances)) {
-		c.closeInstance(c.instances[id].made)
+		c.closeInstance(c.instances[id].built)
 	}
 	clear(c.instances)
 	clear(c.refs)

@@ -23,7 +23,7 @@ import (
 // reconnect is the wait between two streams to the controller.
 var reconnect = backoff.Doubling{First: 100 * time.Millisecond, Longest: 800 * time.Millisecond, More: 0.25}
 
-const observeAgain = 30 * time.Second // after a controller that does not know Observe
+const observeAgain = 30 * time.Second // after a controller without the Observe method
 
 // runClient keeps a stream to the controller until ctx ends.
 func (n *Node) runClient(ctx context.Context) {
@@ -57,8 +57,8 @@ func (n *Node) runClient(ctx context.Context) {
 	}
 }
 
-// runObserve keeps a stream for what the controller asks to see of exchanges until ctx ends. One that knows of no such
-// stream is asked again now and then: it may be replaced.
+// runObserve keeps the stream open by which the controller requests exchanges, until ctx ends. A controller without this
+// method is asked again now and then: it may be replaced by a newer release.
 func (n *Node) runObserve(ctx context.Context, client nodev1.NodeServiceClient) {
 	if n.options.Observe == nil {
 		return
@@ -83,7 +83,7 @@ func dial(target string) (*grpc.ClientConn, error) {
 		}))
 }
 
-// syncStream holds one stream: hello, then updates in and reports out. answered says whether the controller said anything.
+// syncStream runs one stream: hello, then updates in and reports out. answered reports whether the controller sent anything.
 func (n *Node) syncStream(ctx context.Context, client nodev1.NodeServiceClient) (answered bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -91,8 +91,8 @@ func (n *Node) syncStream(ctx context.Context, client nodev1.NodeServiceClient) 
 	if err != nil {
 		return false, err
 	}
-	n.inbox.drain()  // the hello says nothing of this: the controller will send it again, or what is newer
-	n.outbox.drain() // the hello says all that these would, but for this
+	n.inbox.drain()  // the hello does not contain these updates: the controller sends them again, or newer ones
+	n.outbox.drain() // the hello contains these reports, except
 	if report := n.notReadyReport.Load(); report != nil {
 		n.outbox.add(&nodev1.NodeMessage{Message: &nodev1.NodeMessage_Report{Report: report}})
 	}
@@ -126,7 +126,7 @@ func (n *Node) syncStream(ctx context.Context, client nodev1.NodeServiceClient) 
 func (n *Node) receive(message *nodev1.ControllerMessage) {
 	if update := message.GetUpdate(); update != nil {
 		if n.options.KeepsGateway {
-			update.Gateway = nil // a controller that does not know of such nodes sends one
+			update.Gateway = nil // sent by a controller that does not know this mode
 		}
 		n.inbox.add(update)
 		return
@@ -135,25 +135,25 @@ func (n *Node) receive(message *nodev1.ControllerMessage) {
 }
 
 func (n *Node) hello() *nodev1.Hello {
-	hello := &nodev1.Hello{NodeId: n.options.NodeID, EngineVersion: n.options.EngineVersion, Bundles: *n.known.Load(),
+	hello := &nodev1.Hello{NodeId: n.options.NodeID, EngineVersion: n.options.EngineVersion, Bundles: *n.bundleRefs.Load(),
 		GatewayDigest: *n.gatewayDigest.Load(), KeepsGateway: n.options.KeepsGateway}
 	if at := n.adminAddress.Load(); at != nil {
 		hello.AdminAddress = *at
 	}
-	known := *n.policies.Load()
-	for _, id := range slices.Sorted(maps.Keys(known)) {
+	policies := *n.policies.Load()
+	for _, id := range slices.Sorted(maps.Keys(policies)) {
 		hello.Policies = append(hello.Policies, &nodev1.PolicyRef{
-			Name: known[id].Name, Version: known[id].Version, DefinitionDigest: known[id].DefinitionDigest})
+			Name: policies[id].Name, Version: policies[id].Version, DefinitionDigest: policies[id].DefinitionDigest})
 	}
 	return hello
 }
 
-// sendOutbox sends what is put into the outbox.
+// sendOutbox sends the messages of the outbox.
 func (n *Node) sendOutbox(ctx context.Context, stream nodev1.NodeService_SyncClient) {
 	for {
 		for _, message := range n.outbox.drain() {
 			if err := stream.Send(message); err != nil {
-				return // Recv says why
+				return // Recv returns the reason
 			}
 		}
 		select {
@@ -164,7 +164,7 @@ func (n *Node) sendOutbox(ctx context.Context, stream nodev1.NodeService_SyncCli
 	}
 }
 
-// endError returns why a stream that cannot be sent on has ended.
+// endError returns the error of a stream that can no longer be sent on.
 func endError(stream nodev1.NodeService_SyncClient) error {
 	_, err := stream.Recv()
 	if errors.Is(err, io.EOF) {

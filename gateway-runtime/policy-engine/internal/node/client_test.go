@@ -152,7 +152,7 @@ func TestANodeConversesWithItsController(t *testing.T) {
 	talk.hearsReport(4, "a  STATE_REMOVED")
 }
 
-func TestChangedPoliciesAreSaidOnTheSameStream(t *testing.T) {
+func TestChangedPoliciesAreReportedOnTheSameStream(t *testing.T) {
 	address := shortPath(t)
 	c, _ := startController(t, address)
 	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
@@ -170,8 +170,8 @@ func TestChangedPoliciesAreSaidOnTheSameStream(t *testing.T) {
 	talk.hearsReport(1, "a 1 STATE_APPLIED")
 }
 
-// No API may name the admin listener as its upstream, so the controller is told where it is, and when it moves.
-func TestTheHelloNamesTheAdminListenerAndIsSaidAgainWhenThatMoves(t *testing.T) {
+// No API may use the admin listener as its upstream, so the node reports its address, and each move.
+func TestTheHelloNamesTheAdminListenerAndIsRepeatedWhenItMoves(t *testing.T) {
 	address := shortPath(t)
 	c, _ := startController(t, address)
 	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
@@ -184,7 +184,7 @@ func TestTheHelloNamesTheAdminListenerAndIsSaidAgainWhenThatMoves(t *testing.T) 
 	if hello := talk.hearsHello(); hello.GetAdminAddress() != "" {
 		t.Errorf("expected no admin listener yet, got %v", hello)
 	}
-	// moved returns where the hello says that it listens that comes before the report about the Gateway; "": there is none.
+	// moved returns the address in the hello that comes before the report about the Gateway; "": there is none.
 	moved := func(revision uint64, digest, address string) (at string) {
 		talk.says(&nodev1.Update{Revision: revision, Gateway: listeningAt(digest, address)})
 		for {
@@ -211,8 +211,8 @@ func listeningAt(digest, address string) *nodev1.Gateway {
 	return gateway
 }
 
-// A controller that has other wishes while the node is away must be able to take back what the node has not done yet.
-func TestTheHelloNamesWhatMayComeToRun(t *testing.T) {
+// A controller that changes its mind while the node is disconnected must be able to withdraw updates that are not applied yet.
+func TestTheHelloNamesQueuedAPIs(t *testing.T) {
 	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 	b.apply(1, some(bundle("a", "1"), bundle("b", "1")))
 	b.shelf.failing(errors.New("no route to host"))
@@ -233,7 +233,7 @@ func TestTheHelloNamesWhatMayComeToRun(t *testing.T) {
 	b.node.Close()
 }
 
-func TestAnUpdateThatNobodyHasBegunIsForgottenWithItsStream(t *testing.T) {
+func TestAnUnappliedUpdateIsDroppedWithItsStream(t *testing.T) {
 	address := shortPath(t)
 	c, _ := startController(t, address)
 	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
@@ -263,16 +263,16 @@ func TestALargeUpdateFits(t *testing.T) {
 	talk.hearsReport(1, "a 1 STATE_APPLIED")
 }
 
-func TestUpdatesThatCameMeanwhileAreAppliedAsOne(t *testing.T) {
+func TestUpdatesThatArriveMeanwhileAreAppliedAsOne(t *testing.T) {
 	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
-	b.envoy.said()
+	b.envoy.drainTranscript()
 	b.node.inbox.add(&nodev1.Update{Revision: 1, Bundles: some(bundle("a", "1"), bundle("b", "1"), bundle("c", "1"))})
 	b.node.inbox.add(&nodev1.Update{Revision: 2, Bundles: some(bundle("a", "2")), RemovedApis: []string{"b"}})
 	b.run()
 	var reported []string
 	b.eventually("one report", func() bool { reported = append(reported, b.reported()...); return len(reported) == 3 })
 	equal(t, "report", reported, "2 a 2 APPLIED", "2 b  REMOVED", "2 c 1 APPLIED")
-	equal(t, "transcript", b.envoy.said(), "clusters a|2 c|1: yes", "routes a|2 c|1: yes")
+	equal(t, "transcript", b.envoy.drainTranscript(), "clusters a|2 c|1: yes", "routes a|2 c|1: yes")
 }
 
 // shortPath is a socket's path: at most 107 bytes.

@@ -7,7 +7,7 @@ import (
 	"gatewright.dev/policy-engine/internal/xds"
 )
 
-// Clusters says which of Envoy's clusters each API that runs sends its requests to, sorted; APIs share them. It may be called
+// Clusters returns the names of Envoy's clusters that each running API uses, sorted; APIs share them. It may be called
 // from any goroutine.
 func (n *Node) Clusters() map[string][]string {
 	inUse := map[string][]string{}
@@ -22,7 +22,7 @@ func (n *Node) publishClusters() {
 	n.clustersInUse.Store(&bundles)
 }
 
-// Obstacle says why the newest version of an API does not run. It may be called from any goroutine.
+// Obstacle returns why the newest version of an API does not run. It may be called from any goroutine.
 func (n *Node) Obstacle(api string) Obstacle {
 	if obstacles := n.obstacles.Load(); obstacles != nil {
 		return (*obstacles)[api]
@@ -30,7 +30,7 @@ func (n *Node) Obstacle(api string) Obstacle {
 	return Obstacle{}
 }
 
-// Unresolved are the names of upstreams that do not resolve, so that the newest version of an API does not run, by API. It may
+// Unresolved returns the upstream name of each API whose newest version does not run because that name does not resolve. It may
 // be called from any goroutine.
 func (n *Node) Unresolved() map[string]string {
 	names := map[string]string{}
@@ -44,13 +44,13 @@ func (n *Node) Unresolved() map[string]string {
 	return names
 }
 
-// routesInUse are the routes that Envoy has taken.
+// routesInUse are the routes that Envoy has accepted last.
 type routesInUse struct {
 	bundles []*xds.Bundle
 	front   xds.Front
 }
 
-// Near says what lies near a request that has met no route of the listener.
+// Near returns the APIs and operations nearest to a request that has matched no route of the listener.
 func (n *Node) Near(listener, authority, path string) xds.Near {
 	inUse := n.routesInUse.Load()
 	if inUse == nil {

@@ -10,8 +10,8 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 )
 
-// Restore restores the last good state: the Gateway, chains are built, and Envoy will be served once it connects. It waits for
-// nothing but the policies' factories. What cannot be read is logged and ignored.
+// Restore restores the last good state: it applies the Gateway and builds the chains, and Envoy receives both once it connects.
+// It waits only for the policies' factories. A state that cannot be read is logged and ignored.
 func (n *Node) Restore(ctx context.Context) {
 	n.restoreListening(ctx)
 	if pending, err := n.store.read(pendingFile); err != nil || pending != nil {
@@ -46,10 +46,10 @@ func (n *Node) restoreState(ctx context.Context, state *nodev1.Update) {
 	versions := n.acquireBuilt(outcomes) //nolint:contextcheck // a build ends with the node
 	n.logUnrestored(outcomes.of(state.GetRevision()).statuses)
 	for _, v := range versions {
-		v.acknowledged = true // by an Envoy before
+		v.acknowledged = true // by an earlier Envoy
 		n.replace(v.bundle.API, v)
 	}
-	n.converge(ctx, n.running, n.running, nil, n.timing.Acknowledge) // no Envoy yet: set for the one that will connect
+	n.converge(ctx, n.running, n.running, nil, n.timing.Acknowledge) // no Envoy yet: the next one that connects receives it
 	n.stats.revision.Store(state.GetRevision())
 	n.publish()
 	if len(state.GetBundles()) > 0 {
@@ -57,18 +57,18 @@ func (n *Node) restoreState(ctx context.Context, state *nodev1.Update) {
 	}
 }
 
-// confirm waits for the acknowledgement of everything by an Envoy that has just connected. What it refuses is rejected, in favour of the
-// API's version before, if there is one.
+// confirm waits until an Envoy that has just connected has acknowledged everything. A version that it refuses is rejected, in
+// favour of the API's previous version, if there is one.
 func (n *Node) confirm(ctx context.Context) {
-	all, before := make([]*version, 0, len(n.running)), running{}
+	all, previous := make([]*version, 0, len(n.running)), running{}
 	for _, api := range slices.Sorted(maps.Keys(n.running)) {
 		v := n.running[api]
 		all = append(all, v)
 		if v.previous != nil {
-			before[api] = v.previous
+			previous[api] = v.previous
 		}
 	}
-	converged := n.converge(ctx, running{}, before, all, n.timing.Acknowledge)
+	converged := n.converge(ctx, running{}, previous, all, n.timing.Acknowledge)
 	if ctx.Err() != nil || len(converged.pending) == len(all) && len(all) > 0 {
 		return
 	}
@@ -94,7 +94,7 @@ func (n *Node) confirm(ctx context.Context) {
 	n.log.Info("Envoy serves the node's state", "apis", len(n.running), "refused", len(converged.refused))
 }
 
-// rollBack puts the versions before in place of those that were refused.
+// rollBack restores the previous versions of those that were refused.
 func (n *Node) rollBack(ctx context.Context, converged convergence, outcomes outcomes) {
 	if len(converged.refused) == 0 {
 		return
@@ -102,7 +102,7 @@ func (n *Node) rollBack(ctx context.Context, converged convergence, outcomes out
 	var before []*version
 	for _, refused := range converged.refused {
 		v := refused.candidate
-		if q := n.queue[v.bundle.API]; q == nil { // else a newer bundle has come
+		if q := n.queue[v.bundle.API]; q == nil { // otherwise a newer bundle has arrived
 			n.reject(n.enqueue(v.message, v.revision), refused.err, outcomes)
 		}
 		n.chains.release(v.message)
@@ -111,7 +111,7 @@ func (n *Node) rollBack(ctx context.Context, converged convergence, outcomes out
 		case v.previous != nil:
 			before = append(before, v.previous)
 		case v.acknowledged:
-			n.unserved[v.bundle.API] = v.message // it was good once, and may be again
+			n.unserved[v.bundle.API] = v.message // Envoy accepted it once, and may again
 		}
 	}
 	again := n.converge(ctx, n.running, n.running, before, n.timing.Probe)

@@ -12,14 +12,14 @@ import (
 	"gatewright.dev/policy-engine/internal/xds"
 )
 
-// convergence is what Envoy has made of some candidates.
+// convergence is the outcome of offering candidates to Envoy.
 type convergence struct {
 	accepted []*version
 	refused  []refusal[*version]
-	pending  []*version // set, but no Envoy is connected to say anything; confirm will tell
+	pending  []*version // set, but no Envoy is connected to answer; confirm reports the answer
 }
 
-// converge makes Envoy serve base, and instead of or beside it as many of the candidates as it takes. The clusters of the
+// converge makes Envoy serve base and as many of the candidates as it accepts, in place of or beside base. The clusters of the
 // versions in beside stay as well. It returns within about Timing.Search.
 func (n *Node) converge(ctx context.Context, base, beside running, candidates []*version, envoyTimeout time.Duration) convergence {
 	search := &search{node: n, base: base, beside: beside, envoyTimeout: envoyTimeout, until: time.Now().Add(n.timing.Search)}
@@ -31,7 +31,7 @@ func (n *Node) converge(ctx context.Context, base, beside running, candidates []
 		converged.pending = undecided(candidates, accepted, refused)
 	}
 	if final := slices.Concat(accepted, converged.pending); !slices.Equal(final, search.last) {
-		// The last try was one that Envoy refused: what it is to have is what was accepted.
+		// Envoy refused the last group that was tried, so it is sent the accepted one again.
 		search.until = time.Now().Add(n.timing.Search)
 		err = search.try(ctx, final)
 	}
@@ -48,18 +48,18 @@ func undecided(candidates, accepted []*version, refused []refusal[*version]) []*
 	})
 }
 
-// search is the trying of one convergence.
+// search is the state of one call of converge.
 type search struct {
 	node         *Node
 	base         running
 	beside       running
 	envoyTimeout time.Duration
 	until        time.Time
-	last         []*version // the group of the last try that got as far as Envoy
+	last         []*version // the group of the last try that reached Envoy
 }
 
-// try gives Envoy clusters, then routes, and waits for its acknowledgement of each. Without an Envoy both are set all the same, for
-// the one that will connect.
+// try sends Envoy clusters, then routes, and waits for its acknowledgement of each. Without an Envoy both are set all the same, for
+// the next one that connects.
 func (s *search) try(ctx context.Context, group []*version) error {
 	if time.Now().After(s.until) {
 		return fmt.Errorf("%w: the search for the bundle that Envoy does not answer to took too long", xds.ErrNoAnswer)
@@ -87,7 +87,7 @@ func (s *search) try(ctx context.Context, group []*version) error {
 	return errors.Join(err, s.node.setRoutes(ctx, bundles, config, front))
 }
 
-// setRoutes gives Envoy what was composed of the bundles, and waits for its acknowledgement.
+// setRoutes sends Envoy the routes composed of the bundles, and waits for its acknowledgement.
 func (n *Node) setRoutes(ctx context.Context, bundles []*xds.Bundle, config xds.Resource, front xds.Front) error {
 	err := n.options.Envoy.SetRoutes(ctx, config)
 	n.routed = nil
@@ -98,31 +98,31 @@ func (n *Node) setRoutes(ctx context.Context, bundles []*xds.Bundle, config xds.
 	return err
 }
 
-// clusters are those of next, of the versions beside it, and of those that exchanges may still be in.
+// clusters returns the clusters of next, of the versions beside it, and of the retired versions that exchanges may still use.
 func (n *Node) clusters(next, beside running) xds.Resources {
-	all := xds.Resources{}
+	clusters := xds.Resources{}
 	for _, old := range n.retired {
-		maps.Copy(all, old.clusters)
+		maps.Copy(clusters, old.clusters)
 	}
 	for _, current := range beside {
 		for v := current; v != nil; v = v.previous {
-			maps.Copy(all, v.bundle.Clusters)
+			maps.Copy(clusters, v.bundle.Clusters)
 		}
 	}
-	maps.Copy(all, xds.Clusters(next.bundles())) // last: a name that stands in several is next's
-	return all
+	maps.Copy(clusters, xds.Clusters(next.bundles())) // last: next's cluster wins where several have its name
+	return clusters
 }
 
 func names(group []*version) string {
-	found := map[string]bool{} // APIs share clusters
+	clusters := map[string]bool{} // a set: APIs share clusters
 	for _, candidate := range group {
 		for name := range candidate.bundle.Clusters {
-			found[name] = true
+			clusters[name] = true
 		}
 	}
-	all := slices.Sorted(maps.Keys(found))
-	if len(all) > 5 {
-		return fmt.Sprintf("%s and %d more", strings.Join(all[:5], ", "), len(all)-5)
+	sorted := slices.Sorted(maps.Keys(clusters))
+	if len(sorted) > 5 {
+		return fmt.Sprintf("%s and %d more", strings.Join(sorted[:5], ", "), len(sorted)-5)
 	}
-	return strings.Join(all, ", ")
+	return strings.Join(sorted, ", ")
 }

@@ -43,8 +43,8 @@ func TestCountersOutliveAnEditAndGoWithTheirAPI(t *testing.T) {
 		counters := exchange.NewCounters(quiet)
 		b := newBenchWith(t, &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, observer: counters}, t.TempDir())
 		counted := func() (executions []uint64) {
-			for _, one := range counters.ExecutionStats() {
-				executions = append(executions, one.Executions)
+			for _, stats := range counters.ExecutionStats() {
+				executions = append(executions, stats.Executions)
 			}
 			return executions
 		}

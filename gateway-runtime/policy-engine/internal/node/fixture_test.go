@@ -50,7 +50,7 @@ type shelf struct {
 	mutex       sync.Mutex
 	open, built int
 	fail        error
-	lost        error         // what its instances say of their readiness
+	lost        error         // the error of its instances' Standing
 	slow        chan struct{} // an instance with {"slow":true} is built once it is closed
 }
 
@@ -147,7 +147,7 @@ func wire(message proto.Message) []byte {
 	return text
 }
 
-// scriptedEnvoy acknowledges what it does not refuse, and keeps a transcript.
+// scriptedEnvoy acknowledges all updates that it does not refuse, and keeps a transcript.
 type scriptedEnvoy struct {
 	mutex      sync.Mutex
 	present    bool
@@ -178,7 +178,7 @@ func (e *scriptedEnvoy) SetClusters(ctx context.Context, clusters xds.Resources)
 		held = held || e.held[name]
 	}
 	slices.Sort(e.clusters)
-	return e.say("clusters "+strings.Join(e.clusters, " "), held, false)
+	return e.record("clusters "+strings.Join(e.clusters, " "), held, false)
 }
 
 func (e *scriptedEnvoy) SetRoutes(_ context.Context, config xds.Resource) error {
@@ -189,7 +189,7 @@ func (e *scriptedEnvoy) SetRoutes(_ context.Context, config xds.Resource) error 
 	}
 	e.routes, e.unserved = routesIn(config), unservedIn(config)
 	refused := slices.ContainsFunc(e.routes, func(name string) bool { return e.bad[name] })
-	err := e.say("routes "+strings.Join(e.routes, " "), false, refused)
+	err := e.record("routes "+strings.Join(e.routes, " "), false, refused)
 	if e.config = ""; err == nil {
 		e.config, e.routed = config.Version, string(config.Body.GetValue())
 	}
@@ -201,10 +201,10 @@ func (e *scriptedEnvoy) SetSecrets(_ context.Context, secrets xds.Resources) err
 	defer e.mutex.Unlock()
 	names := slices.Sorted(maps.Keys(secrets))
 	if slices.Equal(names, e.secrets) && len(names) == 0 {
-		return e.nobody()
+		return e.answer()
 	}
 	e.secrets, e.secretsNow = names, secrets
-	return e.say("secrets "+strings.Join(names, " "), false, e.bad["secrets"])
+	return e.record("secrets "+strings.Join(names, " "), false, e.bad["secrets"])
 }
 
 func (e *scriptedEnvoy) SetListeners(_ context.Context, listeners xds.Resources) error {
@@ -213,29 +213,29 @@ func (e *scriptedEnvoy) SetListeners(_ context.Context, listeners xds.Resources)
 	e.listeners = slices.Sorted(maps.Keys(listeners))
 	refused := slices.ContainsFunc(e.listeners, func(name string) bool { return e.bad[name] })
 	held := slices.ContainsFunc(e.listeners, func(name string) bool { return e.held[name] })
-	return e.say("listeners "+strings.Join(e.listeners, " "), held, refused)
+	return e.record("listeners "+strings.Join(e.listeners, " "), held, refused)
 }
 
-func (e *scriptedEnvoy) nobody() error {
+func (e *scriptedEnvoy) answer() error {
 	if e.present {
 		return nil
 	}
 	return xds.ErrNoEnvoy
 }
 
-func (e *scriptedEnvoy) say(what string, held, refused bool) error {
+func (e *scriptedEnvoy) record(event string, held, refused bool) error {
 	switch {
 	case !e.present:
-		e.transcript = append(e.transcript, what+": nobody")
+		e.transcript = append(e.transcript, event+": no answer")
 		return xds.ErrNoEnvoy
 	case held:
-		e.transcript = append(e.transcript, what+": silence")
+		e.transcript = append(e.transcript, event+": silence")
 		return fmt.Errorf("%w: scripted", xds.ErrNoAnswer)
 	case refused:
-		e.transcript = append(e.transcript, what+": no")
+		e.transcript = append(e.transcript, event+": no")
 		return &xds.RefusedError{TypeURL: xds.RouteType, Reason: "a bad route"}
 	}
-	e.transcript = append(e.transcript, what+": yes")
+	e.transcript = append(e.transcript, event+": yes")
 	return nil
 }
 
@@ -248,12 +248,12 @@ func (e *scriptedEnvoy) connect() {
 	e.connected <- struct{}{}
 }
 
-func (e *scriptedEnvoy) said() []string {
+func (e *scriptedEnvoy) drainTranscript() []string {
 	e.mutex.Lock()
 	defer e.mutex.Unlock()
-	said := e.transcript
+	transcript := e.transcript
 	e.transcript = nil
-	return said
+	return transcript
 }
 
 func (e *scriptedEnvoy) serves() (clusters, routes []string) {
@@ -264,32 +264,32 @@ func (e *scriptedEnvoy) serves() (clusters, routes []string) {
 
 // routesIn returns API|DIGEST of each route of a configuration, sorted.
 func routesIn(config xds.Resource) []string {
-	var found []string
+	var routes []string
 	text := string(config.Body.GetValue())
 	for at := strings.Index(text, "|GET /"); at >= 0; at = strings.Index(text, "|GET /") {
 		from := strings.LastIndexFunc(text[:at], func(r rune) bool { return r < 'a' || r > 'z' })
 		digest, _, _ := strings.Cut(text[at+len("|GET /"):], "|")
-		found = append(found, text[from+1:at]+"|"+digest)
+		routes = append(routes, text[from+1:at]+"|"+digest)
 		text = text[at+1:]
 	}
-	slices.Sort(found)
-	return slices.Compact(found)
+	slices.Sort(routes)
+	return slices.Compact(routes)
 }
 
 // unservedIn returns the APIs that a configuration answers for with 503, sorted.
 func unservedIn(config xds.Resource) []string {
-	var found []string
+	var apis []string
 	for text := string(config.Body.GetValue()); ; {
 		before, after, more := strings.Cut(text, "|503|")
 		if !more {
 			break
 		}
 		from := strings.LastIndexFunc(before, func(r rune) bool { return (r < 'a' || r > 'z') && r != '-' })
-		found = append(found, before[from+1:])
+		apis = append(apis, before[from+1:])
 		text = after
 	}
-	slices.Sort(found)
-	return slices.Compact(found)
+	slices.Sort(apis)
+	return slices.Compact(apis)
 }
 
 func (e *scriptedEnvoy) answersFor() []string {
@@ -305,21 +305,21 @@ type bench struct {
 	shelf *shelf
 	table *chain.Table
 
-	resolver Resolver // nil: nobody is asked
-	observer Observer // nil: nobody is told
+	resolver Resolver // nil: none
+	observer Observer // nil: none
 
 	gatewayFile *nodev1.Gateway // nil: there is none
 	fileNow     func() string   // its digest now; nil: it does not change
-	keeps       bool            // it, whatever a controller says
+	keeps       bool            // the node keeps it, whatever the controller sends
 
 	controller string       // its address, which nothing connects to before the node runs; "": there is none
-	log        *slog.Logger // nil: nobody reads it
+	log        *slog.Logger // nil: discarded
 
 	secrets  string   // folder of them; "": there is none
 	policies []Policy // nil: the shelf's
 }
 
-const grace = 30 * time.Second // as it is unless something else is said
+const grace = 30 * time.Second // the default
 
 func newBench(t *testing.T, envoy *scriptedEnvoy, directory string) *bench {
 	t.Helper()

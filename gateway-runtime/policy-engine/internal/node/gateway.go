@@ -14,19 +14,19 @@ import (
 	"gatewright.dev/policy-engine/internal/xds"
 )
 
-// gatewayVersion is one Gateway on this node.
+// gatewayVersion is one version of the Gateway on this node.
 type gatewayVersion struct {
 	message      *nodev1.Gateway
 	gateway      *xds.Gateway
-	contents     certificates.Contents // of its files, as they were read last
-	failures     certificates.Failures // files that cannot be used now: of these, contents are what they held before
-	secrets      xds.Resources         // the same for Envoy
-	revision     uint64                // of the update that brought it; 0: it is the file's
-	acknowledged bool                  // an Envoy has taken it
-	previous     *gatewayVersion       // the acknowledged one before, until this one is acknowledged; else nil
+	contents     certificates.Contents // of its files, as last read
+	failures     certificates.Failures // files that cannot be used now: contents has their earlier content
+	secrets      xds.Resources         // the contents in Envoy's form
+	revision     uint64                // of the update that brought it; 0: it comes from the file
+	acknowledged bool                  // an Envoy has accepted it
+	previous     *gatewayVersion       // the acknowledged version before it, until this one is acknowledged; otherwise nil
 }
 
-// lastGood is the newest version that an Envoy has taken, or nil.
+// lastGood returns the newest version that an Envoy has accepted, or nil.
 func (v *gatewayVersion) lastGood() *gatewayVersion {
 	if v == nil || v.acknowledged {
 		return v
@@ -34,13 +34,13 @@ func (v *gatewayVersion) lastGood() *gatewayVersion {
 	return v.previous
 }
 
-// listening is the node's Gateway: the one that Envoy is to have, and a newer one that is to be tried again.
+// listening is the node's Gateway: the version for Envoy, and a newer one that waits for a retry.
 type listening struct {
-	current *gatewayVersion // nil: there is none, and no listener
-	queued  *queuedGateway  // nil: none waits
+	current *gatewayVersion // nil: no Gateway, and no listener
+	queued  *queuedGateway  // nil: none
 }
 
-// front returns what the routes have of the Gateway.
+// front returns the Gateway's part of the routes.
 func (l *listening) front() xds.Front {
 	if l.current == nil {
 		return xds.Front{}
@@ -53,25 +53,25 @@ type queuedGateway struct {
 	revision uint64
 	tries    int
 	retryAt  time.Time
-	reason   string // as it was reported
+	reason   string // as reported
 }
 
-// applyGateway makes a Gateway of the controller's the node's, or reports why it is not: then the one before stays.
+// applyGateway makes the controller's Gateway the node's, or reports why it cannot: then the current one stays.
 func (n *Node) applyGateway(ctx context.Context, message *nodev1.Gateway, revision uint64) {
 	if message == nil {
 		return
 	}
 	if current := n.listening.current; current != nil && current.message.GetDigest() == message.GetDigest() {
-		n.keepGateway(current, revision)
+		n.keepCurrentGateway(current, revision)
 		return
 	}
 	n.listening.queued = &queuedGateway{message: message, revision: revision}
 	n.tryGateway(ctx)
 }
 
-// keepGateway is told by another update that a version is to stay. What waited to take its place does so no more; that an
-// Envoy has refused it is tried again as before, and reported anew.
-func (n *Node) keepGateway(current *gatewayVersion, revision uint64) {
+// keepCurrentGateway handles an update that contains the current Gateway again. A newer one that is queued is dropped; if an
+// Envoy has refused the current one, it is retried as before, and reported again.
+func (n *Node) keepCurrentGateway(current *gatewayVersion, revision uint64) {
 	current.revision = revision
 	if q := n.listening.queued; q != nil && q.message == current.message {
 		q.revision, q.reason, q.retryAt = revision, "", time.Now()
@@ -84,18 +84,18 @@ func (n *Node) keepGateway(current *gatewayVersion, revision uint64) {
 	}
 }
 
-// ReplaceGateway makes a Gateway the node's, as an update of the controller's would, and returns once it is, or is not: then
-// with the reason.
+// ReplaceGateway makes a Gateway the node's, as an update from the controller would. It returns nil once the Gateway is applied,
+// otherwise the reason.
 func (n *Node) ReplaceGateway(ctx context.Context, gateway *nodev1.Gateway) error {
-	n.gatewayStatus.Store(nil) // what is said from now on counts
+	n.gatewayStatus.Store(nil) // only later statuses count
 	n.inbox.add(&nodev1.Update{Revision: n.stats.revision.Load(), Gateway: gateway})
-	ctx, cancel := context.WithTimeoutCause(ctx, n.timing.Acknowledge, errors.New("nothing was said of it in time"))
+	ctx, cancel := context.WithTimeoutCause(ctx, n.timing.Acknowledge, errors.New("the node did not report its outcome in time"))
 	defer cancel()
-	look := time.NewTicker(5 * time.Millisecond)
-	defer look.Stop()
+	ticker := time.NewTicker(5 * time.Millisecond)
+	defer ticker.Stop()
 	for {
 		select {
-		case <-look.C:
+		case <-ticker.C:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -110,8 +110,8 @@ func (n *Node) ReplaceGateway(ctx context.Context, gateway *nodev1.Gateway) erro
 	}
 }
 
-// tryGateway takes the queued Gateway through all stages: checked, its files read, secrets and then listeners to Envoy, to
-// disk, report. An Envoy that refuses has the one before again.
+// tryGateway takes the queued Gateway through all stages: check, read its files, secrets and then listeners to Envoy, store,
+// report. If Envoy refuses it, Envoy is sent the current one again.
 func (n *Node) tryGateway(ctx context.Context) {
 	q := n.listening.queued
 	candidate, err := n.readGateway(q.message, q.revision)
@@ -125,7 +125,7 @@ func (n *Node) tryGateway(ctx context.Context) {
 	case ctx.Err() != nil:
 	case err == nil:
 		candidate.acknowledged = true
-		n.storeGateway(candidate) // before the hello says so
+		n.storeGateway(candidate) // before the hello contains it
 		n.commitGateway(candidate)
 		n.reportGateway(candidate, nodev1.ApiStatus_STATE_APPLIED, "")
 	case errors.Is(err, xds.ErrNoEnvoy):
@@ -136,7 +136,7 @@ func (n *Node) tryGateway(ctx context.Context) {
 	}
 }
 
-// readGateway checks a Gateway, and reads its files. Those that the Gateway before did not name have to be good.
+// readGateway checks a Gateway, and reads its files. Files that the current Gateway does not name must be usable.
 func (n *Node) readGateway(message *nodev1.Gateway, revision uint64) (*gatewayVersion, error) {
 	gateway, err := xds.ParseGateway(message)
 	if err != nil {
@@ -150,30 +150,30 @@ func (n *Node) readGateway(message *nodev1.Gateway, revision uint64) (*gatewayVe
 		return nil, transientError{err}
 	}
 	v := &gatewayVersion{message: message, gateway: gateway, revision: revision}
-	if err := v.hold(certificates.Change{Contents: contents, Failures: failures}); err != nil {
+	if err := v.setContents(certificates.Change{Contents: contents, Failures: failures}); err != nil {
 		return nil, err
 	}
 	n.logFailures(v)
 	return v, nil
 }
 
-// keepContents has contents hold what the version v, nil for none, holds of files that cannot be used now and that v named as well:
-// such a file closes what needs it, and keeps no other change from being made. It returns the failures of all other files.
+// keepContents copies into contents the earlier content of files that cannot be used now, if version v (nil for none) names
+// them too: such a file closes the listeners that need it, and prevents no other change. It returns all other failures.
 func (v *gatewayVersion) keepContents(sources certificates.Sources, contents certificates.Contents, failures certificates.Failures) certificates.Failures {
-	others := maps.Clone(failures)
+	remaining := maps.Clone(failures)
 	if v == nil {
-		return others
+		return remaining
 	}
 	for source := range failures {
 		if sources.HasSame(v.gateway.Sources, source) {
-			delete(others, source)
-			contents.Take(v.contents, source)
+			delete(remaining, source)
+			contents.CopyFrom(v.contents, source)
 		}
 	}
-	return others
+	return remaining
 }
 
-// logFailures says which files of a version cannot be used, and what that closes.
+// logFailures logs which files of a version cannot be used, and the listeners that are closed for it.
 func (n *Node) logFailures(v *gatewayVersion) {
 	if err := v.failures.Err(); err != nil {
 		n.log.Error("certificate files cannot be used: listeners go without these certificates, and those that need them are closed, until they can",
@@ -181,8 +181,8 @@ func (n *Node) logFailures(v *gatewayVersion) {
 	}
 }
 
-// hold makes what files hold the version's.
-func (v *gatewayVersion) hold(files certificates.Change) error {
+// setContents sets the contents of the version's files, and makes Envoy's secrets of them.
+func (v *gatewayVersion) setContents(files certificates.Change) error {
 	secrets, err := xds.Secrets(files.Contents)
 	if err != nil {
 		return err
@@ -191,8 +191,8 @@ func (v *gatewayVersion) hold(files certificates.Change) error {
 	return nil
 }
 
-// checkInUse refuses a Gateway without what the upstreams of APIs that run name. They may go on without it in a moment, by
-// the same update.
+// checkInUse refuses a Gateway without a secret that an upstream of a running API names. The error is transient, since the same
+// update may change that API.
 func (n *Node) checkInUse(gateway *xds.Gateway) error {
 	var errs []error
 	for _, api := range slices.Sorted(maps.Keys(n.running)) {
@@ -205,7 +205,7 @@ func (n *Node) checkInUse(gateway *xds.Gateway) error {
 	return join(errs...)
 }
 
-// setGateway gives Envoy secrets and then listeners, and waits for its acknowledgement of each.
+// setGateway sends Envoy secrets and then listeners, and waits for its acknowledgement of each.
 func (n *Node) setGateway(ctx context.Context, v *gatewayVersion) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, n.timing.Acknowledge, fmt.Errorf("waited %s", n.timing.Acknowledge))
 	defer cancel()
@@ -216,45 +216,45 @@ func (n *Node) setGateway(ctx context.Context, v *gatewayVersion) error {
 	return errors.Join(n.options.Envoy.SetListeners(ctx, v.gateway.ListenersWith(v.secrets)), secretsErr)
 }
 
-// restoreGateway gives Envoy what it is to have again, after it has refused something else, of which it may have taken a part.
+// restoreGateway sends Envoy the current Gateway again, after it has refused another one, of which it may have applied a part.
 func (n *Node) restoreGateway(ctx context.Context) {
-	before := n.listening.current
-	if before == nil {
-		before = &gatewayVersion{gateway: &xds.Gateway{}, secrets: xds.Resources{}}
+	previous := n.listening.current
+	if previous == nil {
+		previous = &gatewayVersion{gateway: &xds.Gateway{}, secrets: xds.Resources{}}
 	}
-	if err := n.setGateway(ctx, before); err != nil && ctx.Err() == nil {
-		n.log.Error("Envoy has not taken the Gateway that it had before", "error", err.Error())
+	if err := n.setGateway(ctx, previous); err != nil && ctx.Err() == nil {
+		n.log.Error("Envoy did not accept the Gateway that it had before", "error", err.Error())
 	}
 }
 
-// commitGateway makes a version the current one. APIs that were refused for want of a certificate are tried again.
+// commitGateway makes a version the current one, and retries the APIs that were refused for lack of a certificate.
 func (n *Node) commitGateway(v *gatewayVersion) {
 	n.listening.current, n.listening.queued = v, nil
 	n.certificates.Watch(v.gateway.Sources, v.contents, v.failures)
-	if tell := n.options.Telemetry; tell != nil {
-		tell(v.message.GetTelemetry())
+	if notify := n.options.Telemetry; notify != nil {
+		notify(v.message.GetTelemetry())
 	}
 	n.publishAdminAddress()
-	if tell := n.options.Store; tell != nil {
-		tell(v.message.GetStore())
+	if notify := n.options.Store; notify != nil {
+		notify(v.message.GetStore())
 	}
 	n.retryAll()
 	n.publish()
 }
 
-// publishAdminAddress tells the controller where the admin listener is, if that has moved: no API may name it.
+// publishAdminAddress sends the controller a hello if the admin listener's address has changed: no API may use that address.
 func (n *Node) publishAdminAddress() {
 	if n.options.AdminAddress == nil {
 		return
 	}
-	at := n.options.AdminAddress()
-	if known := n.adminAddress.Swap(&at); known == nil && at == "" || known != nil && *known == at {
+	address := n.options.AdminAddress()
+	if published := n.adminAddress.Swap(&address); published == nil && address == "" || published != nil && *published == address {
 		return
 	}
 	n.outbox.add(&nodev1.NodeMessage{Message: &nodev1.NodeMessage_Hello{Hello: n.hello()}})
 }
 
-// rejectGateway reports why a Gateway is not taken. If that may pass it is pending, and tried again with back-off.
+// rejectGateway reports why a Gateway is not applied. If the error is transient it is pending, and retried with back-off.
 func (n *Node) rejectGateway(q *queuedGateway, err error) {
 	state, reason := nodev1.ApiStatus_STATE_REJECTED, strings.ToValidUTF8(err.Error(), "�")
 	if isTransient(err) {
@@ -270,8 +270,8 @@ func (n *Node) rejectGateway(q *queuedGateway, err error) {
 	n.reportGateway(&gatewayVersion{message: q.message, revision: q.revision}, state, reason)
 }
 
-// restoreListening finds the Gateway that the node begins with: the one that it had last, if that took the place of the file
-// that there is now, else the file's. Nothing of it has to be good: what is missing is awaited.
+// restoreListening chooses the first Gateway: the one stored last, if it replaced the present file, otherwise
+// the file's. Its certificate files may be missing: the node waits for them.
 func (n *Node) restoreListening(ctx context.Context) {
 	message := n.options.Gateway
 	stored, err := n.store.readGateway(n.options.Gateway.GetDigest())
@@ -293,7 +293,7 @@ func (n *Node) restoreListening(ctx context.Context) {
 		return
 	}
 	if err := n.setGateway(ctx, v); err != nil && !errors.Is(err, xds.ErrNoEnvoy) {
-		n.log.Error("Envoy has not taken the Gateway", "reason", err.Error())
+		n.log.Error("Envoy did not accept the Gateway", "reason", err.Error())
 	}
 	n.commitGateway(v)
 }
@@ -305,15 +305,15 @@ func (n *Node) restoredGateway(message *nodev1.Gateway) (*gatewayVersion, error)
 	}
 	contents, failures := certificates.Load(gateway.Sources)
 	v := &gatewayVersion{message: message, gateway: gateway}
-	if err := v.hold(certificates.Change{Contents: contents, Failures: failures}); err != nil {
+	if err := v.setContents(certificates.Change{Contents: contents, Failures: failures}); err != nil {
 		return nil, err
 	}
 	n.logFailures(v)
 	return v, nil
 }
 
-// confirmGateway waits for the acknowledgement of an Envoy that has just connected. If it refuses, and another one had not
-// taken it, the Gateway before comes back; else what Envoy takes of it is served, and it is tried again.
+// confirmGateway waits for the acknowledgement of an Envoy that has just connected. If it refuses a Gateway that no other Envoy has
+// accepted, the previous Gateway comes back; otherwise the part that Envoy accepts is served, and the rest is retried.
 func (n *Node) confirmGateway(ctx context.Context) {
 	v := n.listening.current
 	if v == nil {
@@ -334,7 +334,7 @@ func (n *Node) confirmGateway(ctx context.Context) {
 	}
 }
 
-// refuseConnected rejects a version that an Envoy has refused as it connected. A newer one that waits goes on doing so.
+// refuseConnected rejects a version that an Envoy has refused as it connected. A newer one stays queued.
 func (n *Node) refuseConnected(newer *queuedGateway, v *gatewayVersion, err error) {
 	q := &queuedGateway{message: v.message, revision: v.revision}
 	n.listening.queued = q
@@ -345,18 +345,18 @@ func (n *Node) refuseConnected(newer *queuedGateway, v *gatewayVersion, err erro
 }
 
 func (n *Node) acknowledgeGateway(v *gatewayVersion) {
-	known := v.acknowledged
+	wasAcknowledged := v.acknowledged
 	v.acknowledged, v.previous = true, nil
-	if !known {
+	if !wasAcknowledged {
 		n.storeGateway(v)
 	}
 	n.publish()
-	if !known {
+	if !wasAcknowledged {
 		n.reportGateway(v, nodev1.ApiStatus_STATE_APPLIED, "")
 	}
 }
 
-// retryGateway tries again what is due: a newer Gateway, or the current one that an Envoy has refused.
+// retryGateway retries a Gateway that is due: a newer one, or the current one that an Envoy has refused.
 func (n *Node) retryGateway(ctx context.Context) {
 	q, current := n.listening.queued, n.listening.current
 	switch {
@@ -372,10 +372,10 @@ func (n *Node) retryCurrent(ctx context.Context, q *queuedGateway, current *gate
 	err := n.setGateway(ctx, current)
 	switch {
 	case errors.Is(err, xds.ErrNoEnvoy):
-		n.listening.queued = nil // the next Envoy to connect is asked
+		n.listening.queued = nil // the next Envoy that connects decides
 	case err != nil:
 		n.rejectGateway(q, transientError{err})
-	case current.acknowledged: // by an Envoy before
+	case current.acknowledged: // by an earlier Envoy
 		n.listening.queued = nil
 		n.reportGateway(current, nodev1.ApiStatus_STATE_APPLIED, "")
 	default:
@@ -384,27 +384,27 @@ func (n *Node) retryCurrent(ctx context.Context, q *queuedGateway, current *gate
 	}
 }
 
-// replaceCertificates serves what certificate files hold now, and opens the listeners that waited for it. What Envoy
-// refuses is not kept: another Envoy, which has nothing from before, is given what the last one took.
+// replaceCertificates serves the new content of certificate files, and opens the listeners that waited for it. If Envoy refuses
+// it, the version returns to the previous content, so that an Envoy that connects next receives what the last one accepted.
 func (n *Node) replaceCertificates(ctx context.Context, files certificates.Change) {
 	v := n.listening.current
-	before := certificates.Change{Contents: v.contents, Failures: files.Failures}
-	err := v.hold(files)
+	previous := certificates.Change{Contents: v.contents, Failures: files.Failures}
+	err := v.setContents(files)
 	if err == nil {
 		err = n.setGateway(ctx, v)
 	}
 	if _, refused := errors.AsType[*xds.RefusedError](err); refused {
-		err = errors.Join(err, v.hold(before))
+		err = errors.Join(err, v.setContents(previous))
 		n.restoreGateway(ctx)
 	}
 	if err != nil && !errors.Is(err, xds.ErrNoEnvoy) && ctx.Err() == nil {
-		n.log.Error("Envoy has not taken what the certificate files hold now; it goes on with what they held before", "reason", err.Error())
+		n.log.Error("Envoy did not accept the new content of the certificate files; it serves their previous content", "reason", err.Error())
 	}
 	n.publishCertificates()
 	n.retryAll()
 }
 
-// publishCertificates says when the certificates end, which files cannot be used, and which listeners are closed for it.
+// publishCertificates publishes when the certificates expire, which files cannot be used, and which listeners are closed.
 func (n *Node) publishCertificates() {
 	ends, troubles := map[string]certificates.Warnings{}, listeningTroubles{}
 	if current := n.listening.current; current != nil {
@@ -422,26 +422,26 @@ func (n *Node) publishCertificates() {
 	n.troubles.Store(&troubles)
 }
 
-// Obstacle says which listeners are closed, and why; "": none is.
+// Obstacle returns which listeners are closed, and why; "": none is.
 func (s GatewayStats) Obstacle() string {
 	if len(s.Closed) == 0 {
 		return ""
 	}
 	reasons := make([]string, 0, len(s.FailingFiles))
-	for _, one := range s.FailingFiles {
-		reasons = append(reasons, fmt.Sprintf("%s %s: %s", one.Kind, one.Name, one.Reason))
+	for _, file := range s.FailingFiles {
+		reasons = append(reasons, fmt.Sprintf("%s %s: %s", file.Kind, file.Name, file.Reason))
 	}
 	return fmt.Sprintf("closed until their certificates can be used: the listeners %s; %s", strings.Join(s.Closed, ", "), strings.Join(reasons, "; "))
 }
 
-// listeningTroubles are what of the current Gateway is not as it says.
+// listeningTroubles lists the closed listeners of the current Gateway, and the files that cannot be used.
 type listeningTroubles struct {
 	closed  []string
 	failing []FailingFile
 }
 
-// missingSecrets says what a bundle's clusters name and the node does not have. Envoy would wait for it, and hold back all
-// clusters.
+// missingSecrets returns an error for each secret that a bundle's clusters name and the node does not have. Envoy would wait for
+// it, and hold back all clusters.
 func (n *Node) missingSecrets(bundle *xds.Bundle) error {
 	var errs []error
 	current := n.listening.current
@@ -456,7 +456,7 @@ func (n *Node) missingSecrets(bundle *xds.Bundle) error {
 	return join(errs...)
 }
 
-// reportGateway logs what became of a Gateway, and tells the controller.
+// reportGateway logs the outcome of a Gateway, and sends it to the controller.
 func (n *Node) reportGateway(v *gatewayVersion, state nodev1.ApiStatus_State, reason string) {
 	switch state {
 	case nodev1.ApiStatus_STATE_REJECTED:
@@ -482,8 +482,8 @@ func (n *Node) gatewayStats() GatewayStats {
 	return stats
 }
 
-// storeGateway keeps what Envoy has taken, beside the digest of the file that it takes the place of: as that is now, for it
-// may have been written anew since the node began with it.
+// storeGateway stores a Gateway that Envoy has accepted, with the present digest of the file that it replaces: the file may
+// have changed since the node began with it.
 func (n *Node) storeGateway(v *gatewayVersion) {
 	file := n.options.Gateway.GetDigest()
 	if n.options.GatewayDigest != nil {
@@ -491,7 +491,7 @@ func (n *Node) storeGateway(v *gatewayVersion) {
 	}
 	if err := n.store.writeGateway(v.message, file); err != nil {
 		n.stats.stateErrors.Add(1)
-		n.log.Error("cannot store the Gateway: after a restart without controller the one before would come back",
+		n.log.Error("cannot store the Gateway: after a restart without controller the previous one would come back",
 			"directory", n.store.directory, "error", err.Error())
 	}
 }

@@ -67,8 +67,8 @@ func (b *bench) gateway(revision uint64, gateway *nodev1.Gateway, bundles ...*no
 	b.node.apply(b.t.Context(), &nodev1.Update{Revision: revision, Gateway: gateway, Bundles: bundles}, b.node.timing.Acknowledge)
 }
 
-// toldOfGateway are the reports about Gateways, and what is served.
-func (b *bench) toldOfGateway() []string {
+// gatewayReports returns the reports about Gateways, and the listeners that are served.
+func (b *bench) gatewayReports() []string {
 	var lines []string
 	for _, message := range b.node.outbox.drain() {
 		if status := message.GetReport().GetGateway(); status != nil {
@@ -85,15 +85,15 @@ func (b *bench) listens() string {
 	return strings.Join(b.envoy.listeners, " ")
 }
 
-func TestAGatewayTakesThePlaceOfTheOneBefore(t *testing.T) {
+func TestAGatewayReplacesThePreviousOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		b.gateway(1, gatewayWith("one", "http"))
-		equal(t, "first", b.toldOfGateway(), "1 one APPLIED")
+		equal(t, "first", b.gatewayReports(), "1 one APPLIED")
 		b.gateway(2, gatewayWith("two", "http", "other"))
-		equal(t, "second", b.toldOfGateway(), "2 two APPLIED")
+		equal(t, "second", b.gatewayReports(), "2 two APPLIED")
 		b.gateway(3, gatewayWith("two", "http", "other"))
-		equal(t, "the same again", b.toldOfGateway(), "3 two APPLIED")
+		equal(t, "the same again", b.gatewayReports(), "3 two APPLIED")
 		if got := b.node.hello().GetGatewayDigest(); got != "two" || b.listens() != "http other" {
 			t.Errorf("hello: %q, listeners: %q", got, b.listens())
 		}
@@ -127,16 +127,16 @@ func TestChallengesAreAnsweredWhileTheGatewaySaysSo(t *testing.T) {
 	})
 }
 
-func TestAGatewayThatEnvoyRefusesLeavesTheOneBefore(t *testing.T) {
+func TestAGatewayThatEnvoyRefusesLeavesThePreviousOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		b.gateway(1, gatewayWith("one", "http"))
 		b.envoy.bad["bad"] = true
-		b.envoy.said()
-		b.toldOfGateway()
+		b.envoy.drainTranscript()
+		b.gatewayReports()
 		b.gateway(2, gatewayWith("two", "http", "bad"))
-		equal(t, "told", b.toldOfGateway(), "2 two REJECTED refused by Envoy: a bad route")
-		equal(t, "Envoy", b.envoy.said(), "listeners bad http: no", "listeners http: yes")
+		equal(t, "reports", b.gatewayReports(), "2 two REJECTED refused by Envoy: a bad route")
+		equal(t, "Envoy", b.envoy.drainTranscript(), "listeners bad http: no", "listeners http: yes")
 		if got := b.node.hello().GetGatewayDigest(); got != "one" || b.listens() != "http" {
 			t.Errorf("hello: %q, listeners: %q", got, b.listens())
 		}
@@ -151,9 +151,9 @@ func TestAGatewayThatCannotBeReadIsRejectedWithItsMistakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		b.gateway(1, gatewayWith("one", "a-tls", "a-tls"))
-		told := b.toldOfGateway()
-		if len(told) != 1 || !strings.HasPrefix(told[0], "1 one REJECTED") || !strings.Contains(told[0], `"certificate/web"`) {
-			t.Errorf("got %q", told)
+		reports := b.gatewayReports()
+		if len(reports) != 1 || !strings.HasPrefix(reports[0], "1 one REJECTED") || !strings.Contains(reports[0], `"certificate/web"`) {
+			t.Errorf("got %q", reports)
 		}
 		b.node.Close()
 	})
@@ -163,26 +163,28 @@ func TestSecretsGoBeforeListenersAndAreReadAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		folder := t.TempDir()
-		b.envoy.said()
+		b.envoy.drainTranscript()
 		b.gateway(1, withCertificate(gatewayWith("one", "a-tls"), issue(t, folder)))
-		equal(t, "Envoy", b.envoy.said(), "secrets certificate/web: yes", "listeners a-tls: yes")
+		equal(t, "Envoy", b.envoy.drainTranscript(), "secrets certificate/web: yes", "listeners a-tls: yes")
 		b.run()
 		issue(t, folder)
-		b.eventually("new secrets", func() bool { return strings.Contains(fmt.Sprint(b.envoy.said()), "secrets certificate/web: yes") })
+		b.eventually("new secrets", func() bool {
+			return strings.Contains(fmt.Sprint(b.envoy.drainTranscript()), "secrets certificate/web: yes")
+		})
 	})
 }
 
-func TestAGatewayWaitsForFilesThatAreNotThere(t *testing.T) {
+func TestAGatewayWaitsForMissingFiles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		folder := t.TempDir()
 		paths := map[string]string{"chain": filepath.Join(folder, "chain"), "key": filepath.Join(folder, "key")}
 		b.gateway(1, gatewayWith("one", "http"))
-		b.toldOfGateway()
+		b.gatewayReports()
 		b.gateway(2, withCertificate(gatewayWith("two", "a-tls"), paths))
-		told := b.toldOfGateway()
-		if len(told) != 1 || !strings.HasPrefix(told[0], "2 two PENDING certificate web: "+paths["chain"]+": expected a PEM file, got none") {
-			t.Fatalf("got %q", told)
+		reports := b.gatewayReports()
+		if len(reports) != 1 || !strings.HasPrefix(reports[0], "2 two PENDING certificate web: "+paths["chain"]+": expected a PEM file, got none") {
+			t.Fatalf("got %q", reports)
 		}
 		b.run()
 		if b.listens() != "http" {
@@ -190,13 +192,13 @@ func TestAGatewayWaitsForFilesThatAreNotThere(t *testing.T) {
 		}
 		issue(t, folder)
 		b.eventually("applied", func() bool { return b.listens() == "a-tls" })
-		b.eventually("told", func() bool { return strings.Contains(fmt.Sprint(b.toldOfGateway()), "2 two APPLIED") })
+		b.eventually("reported", func() bool { return strings.Contains(fmt.Sprint(b.gatewayReports()), "2 two APPLIED") })
 	})
 }
 
-// TestAFileThatCannotBeUsedKeepsNoChangeFromBeingMade, where the Gateway before named it already: what it held before goes on,
+// TestAnUnusableFileBlocksNoOtherChange, where the Gateway before named it already: what it held before goes on,
 // and where it has held nothing its listener stays closed. A change that names it is not made.
-func TestAFileThatCannotBeUsedKeepsNoChangeFromBeingMade(t *testing.T) {
+func TestAnUnusableFileBlocksNoOtherChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		folder, other := t.TempDir(), t.TempDir()
@@ -205,13 +207,13 @@ func TestAFileThatCannotBeUsedKeepsNoChangeFromBeingMade(t *testing.T) {
 		b.gateway(1, withCertificate(gatewayWith("one", "a-tls"), paths))
 		certificatestest.Write(t, folder, map[string][]byte{"chain": []byte("hello")})
 		b.gateway(2, withCertificate(gatewayWith("two", "a-tls", "http"), paths))
-		equal(t, "with what it held", b.toldOfGateway(), "1 one APPLIED", "2 two APPLIED")
+		equal(t, "with what it held", b.gatewayReports(), "1 one APPLIED", "2 two APPLIED")
 		if stats := b.node.Stats().Gateway; b.listens() != "a-tls http" || len(stats.FailingFiles) != 1 || len(stats.Closed) != 0 {
 			t.Errorf("listeners: %q, got %+v", b.listens(), stats)
 		}
 		b.gateway(3, withCertificate(gatewayWith("three", "a-tls"), map[string]string{"chain": other + "/chain", "key": other + "/key"}))
-		if told := b.toldOfGateway(); len(told) != 1 || !strings.HasPrefix(told[0], "3 three PENDING certificate web: "+other) {
-			t.Errorf("got %q", told)
+		if reports := b.gatewayReports(); len(reports) != 1 || !strings.HasPrefix(reports[0], "3 three PENDING certificate web: "+other) {
+			t.Errorf("got %q", reports)
 		}
 		b.node.Close()
 
@@ -227,7 +229,7 @@ func TestAFileThatCannotBeUsedKeepsNoChangeFromBeingMade(t *testing.T) {
 	})
 }
 
-func TestAfterARestartAFileThatCannotBeUsedIsSaidUntilItCan(t *testing.T) {
+func TestAfterARestartAnUnusableFileIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		folder := t.TempDir()
 		file := withCertificate(gatewayWith("one", "a-tls", "http"), issue(t, folder))
@@ -238,8 +240,8 @@ func TestAfterARestartAFileThatCannotBeUsedIsSaidUntilItCan(t *testing.T) {
 		if fmt.Sprint(stats.Closed) != "[a-tls]" || len(stats.FailingFiles) != 1 {
 			t.Fatalf("got %+v", stats)
 		}
-		if one := stats.FailingFiles[0]; one.Kind != "certificate" || one.Name != "web" || !strings.Contains(one.Reason, "expected a PEM block CERTIFICATE") {
-			t.Errorf("got %+v", one)
+		if failing := stats.FailingFiles[0]; failing.Kind != "certificate" || failing.Name != "web" || !strings.Contains(failing.Reason, "expected a PEM block CERTIFICATE") {
+			t.Errorf("got %+v", failing)
 		}
 		issue(t, folder)
 		b.eventually("all is well", func() bool {
@@ -247,14 +249,14 @@ func TestAfterARestartAFileThatCannotBeUsedIsSaidUntilItCan(t *testing.T) {
 			return len(now.Closed)+len(now.FailingFiles) == 0 && b.listens() == "a-tls http"
 		})
 		certificatestest.Write(t, folder, map[string][]byte{"key": []byte("hello")})
-		b.eventually("what was held goes on, and is said", func() bool {
+		b.eventually("the earlier content is served, and the failure reported", func() bool {
 			now := b.node.Stats().Gateway
 			return len(now.Closed) == 0 && len(now.FailingFiles) == 1
 		})
 	})
 }
 
-func TestTheFilesGatewayIsServedFromTheStartAndAnothersStaysOnlyWhileTheFileIsTheSame(t *testing.T) {
+func TestTheFilesGatewayIsServedFirstAndTheControllersOnlyWhileTheFileIsUnchanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		directory := t.TempDir()
 		begin := func(file string) *bench {
@@ -279,7 +281,7 @@ func TestTheFilesGatewayIsServedFromTheStartAndAnothersStaysOnlyWhileTheFileIsTh
 	})
 }
 
-func TestANodeThatKeepsItsGatewayTakesNoOtherOfAControllerAndTakesItsFiles(t *testing.T) {
+func TestANodeThatKeepsItsGatewayIgnoresTheControllersAndFollowsItsFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, gatewayFile: gatewayWith("own", "own"), keeps: true}
 		newBenchWith(t, b, t.TempDir()).run()
@@ -297,7 +299,7 @@ func TestANodeThatKeepsItsGatewayTakesNoOtherOfAControllerAndTakesItsFiles(t *te
 	})
 }
 
-func TestAFileThatWasReloadedAndThenTakenBackWhileTheNodeWasDownCounts(t *testing.T) {
+func TestAReloadedFileThatIsRevertedWhileTheNodeIsDownCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		directory, file := t.TempDir(), "file-one"
 		begin := func() *bench {
@@ -321,27 +323,27 @@ func TestTheSameGatewayAgainDoesNotEndItsRetries(t *testing.T) {
 		b.envoy.bad["http"] = true // its port is another's for a while
 		newBenchWith(t, b, t.TempDir())
 		b.node.confirmGateway(t.Context())
-		equal(t, "told", b.toldOfGateway(), "0 one PENDING refused by Envoy: a bad route")
+		equal(t, "reports", b.gatewayReports(), "0 one PENDING refused by Envoy: a bad route")
 		b.gateway(7, gatewayWith("one", "http"))
 		b.node.retryGateway(t.Context())
-		equal(t, "told anew", b.toldOfGateway(), "7 one PENDING refused by Envoy: a bad route")
+		equal(t, "reported again", b.gatewayReports(), "7 one PENDING refused by Envoy: a bad route")
 		b.envoy.bad["http"] = false
 		b.run()
-		b.eventually("applied", func() bool { return strings.Contains(fmt.Sprint(b.toldOfGateway()), "7 one APPLIED") })
+		b.eventually("applied", func() bool { return strings.Contains(fmt.Sprint(b.gatewayReports()), "7 one APPLIED") })
 	})
 }
 
-func TestNobodysSilenceIsNoAcknowledgementOfAGateway(t *testing.T) {
+func TestAGatewayIsNotAcknowledgedWithoutAnAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, gatewayFile: gatewayWith("one", "http")}
 		b.envoy.bad["http"] = true
 		newBenchWith(t, b, t.TempDir())
 		b.node.confirmGateway(t.Context())
-		b.toldOfGateway()
+		b.gatewayReports()
 		b.envoy.present = false
 		b.node.listening.queued.retryAt = time.Now()
 		b.node.retryGateway(t.Context())
-		equal(t, "told", b.toldOfGateway())
+		equal(t, "reports", b.gatewayReports())
 		if digest := b.node.hello().GetGatewayDigest(); digest != "" {
 			t.Errorf("expected none that an Envoy has taken, got %q", digest)
 		}
@@ -355,16 +357,16 @@ func TestAGatewayThatAnEnvoyLeavesUnansweredAsItConnectsIsTriedAgain(t *testing.
 		b.gateway(1, gatewayWith("one", "http"))
 		b.envoy.present = false
 		b.gateway(2, gatewayWith("two", "slow"))
-		b.toldOfGateway()
+		b.gatewayReports()
 		b.envoy.present, b.envoy.held["slow"] = true, true
 		b.node.confirmGateway(t.Context())
-		told := b.toldOfGateway()
-		if len(told) != 1 || !strings.HasPrefix(told[0], "2 two PENDING") || b.listens() != "http" {
-			t.Fatalf("told: %q, listeners: %q", told, b.listens())
+		reports := b.gatewayReports()
+		if len(reports) != 1 || !strings.HasPrefix(reports[0], "2 two PENDING") || b.listens() != "http" {
+			t.Fatalf("reports: %q, listeners: %q", reports, b.listens())
 		}
 		b.envoy.held["slow"] = false
 		b.run()
-		b.eventually("applied", func() bool { return strings.Contains(fmt.Sprint(b.toldOfGateway()), "2 two APPLIED") })
+		b.eventually("applied", func() bool { return strings.Contains(fmt.Sprint(b.gatewayReports()), "2 two APPLIED") })
 	})
 }
 
@@ -390,7 +392,7 @@ func TestCertificatesThatEnvoyRefusesAreNotKept(t *testing.T) {
 	})
 }
 
-func TestACertificateThatGoesWhileAnAPIThatNamesItIsBuilt(t *testing.T) {
+func TestACertificateIsRemovedWhileAnAPIThatUsesItIsBuilt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		b.shelf.slow = make(chan struct{})
@@ -399,27 +401,27 @@ func TestACertificateThatGoesWhileAnAPIThatNamesItIsBuilt(t *testing.T) {
 		slow.Chains[0].Attachments[0].Parameters = []byte(`{"slow":true}`)
 		b.gateway(2, nil, slow)
 		b.gateway(3, gatewayWith("two", "http"))
-		b.toldOfGateway()
+		b.gatewayReports()
 		b.run()
 		close(b.shelf.slow)
 		b.eventually("it is rejected", func() bool { return slices.Contains(b.reported(), "2 orders 1 REJECTED") })
 		if clusters, _ := b.envoy.serves(); len(clusters) > 0 {
-			t.Errorf("expected no cluster that would wait for what nobody has, got %q", clusters)
+			t.Errorf("expected no cluster that would wait for a missing secret, got %q", clusters)
 		}
 		b.eventually("what was built is closed", func() bool { open, _ := b.shelf.counts(); return open == 0 })
 	})
 }
 
-func TestAGatewayWaitsForWhatAVersionNamesThatMayComeBack(t *testing.T) {
+func TestAGatewayWaitsForSecretsOfAVersionThatMayBeRolledBackTo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		b.gateway(1, withCertificate(gatewayWith("one", "http"), issue(t, t.TempDir())), namingWeb())
 		b.envoy.present = false
 		b.gateway(2, nil, bundle("orders", "2"))
-		b.toldOfGateway()
+		b.gatewayReports()
 		b.gateway(3, gatewayWith("two", "other"))
-		if told := b.toldOfGateway(); len(told) != 1 || !strings.Contains(told[0], `3 two PENDING expected "certificate/web"`) {
-			t.Errorf("got %q", told)
+		if reports := b.gatewayReports(); len(reports) != 1 || !strings.Contains(reports[0], `3 two PENDING expected "certificate/web"`) {
+			t.Errorf("got %q", reports)
 		}
 		b.node.Close()
 	})
@@ -447,7 +449,7 @@ func TestADamagedGatewayIsIgnored(t *testing.T) {
 	})
 }
 
-func TestAListenerWithoutItsCertificateKeepsNoOtherClosedAtAStart(t *testing.T) {
+func TestAListenerWithoutItsCertificateDelaysNoOtherAtTheStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		folder := t.TempDir()
 		paths := map[string]string{"chain": filepath.Join(folder, "chain"), "key": filepath.Join(folder, "key")}
@@ -462,28 +464,28 @@ func TestAListenerWithoutItsCertificateKeepsNoOtherClosedAtAStart(t *testing.T) 
 	})
 }
 
-func TestWhatAnEnvoyThatConnectsRefusesIsTheOneBeforeOrIsTriedAgain(t *testing.T) {
+func TestAGatewayThatAConnectingEnvoyRefusesIsRolledBackOrRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		b.gateway(1, gatewayWith("one", "http"))
 		b.envoy.present = false
 		b.gateway(2, gatewayWith("two", "bad"))
-		equal(t, "nobody has said anything", b.toldOfGateway()[1:])
+		equal(t, "no answer yet", b.gatewayReports()[1:])
 		b.envoy.bad["bad"] = true
 		b.run()
 		b.envoy.connect()
 		b.eventually("the one before is back", func() bool { return b.listens() == "http" })
-		b.eventually("told", func() bool { return strings.Contains(fmt.Sprint(b.toldOfGateway()), "2 two REJECTED") })
+		b.eventually("reported", func() bool { return strings.Contains(fmt.Sprint(b.gatewayReports()), "2 two REJECTED") })
 
 		b.envoy.mutex.Lock()
 		b.envoy.bad["http"] = true // its port, say, is another's for a while
 		b.envoy.mutex.Unlock()
 		b.envoy.connect()
-		b.eventually("pending", func() bool { return strings.Contains(fmt.Sprint(b.toldOfGateway()), "1 one PENDING") })
+		b.eventually("pending", func() bool { return strings.Contains(fmt.Sprint(b.gatewayReports()), "1 one PENDING") })
 		b.envoy.mutex.Lock()
 		b.envoy.bad["http"] = false
 		b.envoy.mutex.Unlock()
-		b.eventually("applied again", func() bool { return strings.Contains(fmt.Sprint(b.toldOfGateway()), "1 one APPLIED") })
+		b.eventually("applied again", func() bool { return strings.Contains(fmt.Sprint(b.gatewayReports()), "1 one APPLIED") })
 	})
 }
 
@@ -499,7 +501,7 @@ func TestABundleThatNamesACertificateNeedsAGatewayThatHasIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		b.gateway(1, gatewayWith("one", "http"))
-		b.toldOfGateway()
+		b.gatewayReports()
 		b.gateway(2, nil, namingWeb())
 		equal(t, "refused", b.reported(), "2 orders 1 REJECTED")
 		if reason := b.node.queue["orders"].reason; !strings.Contains(reason, `expected a certificate or an authority that the Gateway has, got "certificate/web"`) {
@@ -513,15 +515,15 @@ func TestABundleThatNamesACertificateNeedsAGatewayThatHasIt(t *testing.T) {
 	})
 }
 
-func TestAGatewayWithoutWhatAnUpstreamNamesWaitsUntilItDoesNoMore(t *testing.T) {
+func TestAGatewayWithoutAnUpstreamsSecretWaitsUntilItIsUnused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		b.gateway(1, withCertificate(gatewayWith("one", "http"), issue(t, t.TempDir())), namingWeb())
-		b.toldOfGateway()
+		b.gatewayReports()
 		b.gateway(2, gatewayWith("two", "other"), bundle("orders", "2"))
-		told := b.toldOfGateway()
-		if len(told) != 1 || !strings.Contains(told[0], `2 two PENDING expected "certificate/web", which the upstream of API orders names`) {
-			t.Fatalf("got %q", told)
+		reports := b.gatewayReports()
+		if len(reports) != 1 || !strings.Contains(reports[0], `2 two PENDING expected "certificate/web", which the upstream of API orders names`) {
+			t.Fatalf("got %q", reports)
 		}
 		b.run()
 		b.eventually("it is served", func() bool { return b.listens() == "other" })

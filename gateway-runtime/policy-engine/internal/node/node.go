@@ -1,7 +1,7 @@
-// Package node is the desired state of one node: it takes API bundles from the controller, turns them into chains and
-// Envoy's configuration, make before break, and says of each whether it is served.
+// Package node manages the desired state of one node: it receives API bundles from the controller, turns them into chains and
+// Envoy's configuration, make before break, and reports for each whether it is served.
 //
-// What decides is pure and stands apart: planOf and merge (plan.go), bisect (bisect.go), policies.find (policy.go). One
+// The decisions are pure functions: planOf and merge (plan.go), bisect (bisect.go), policies.find (policy.go). One
 // goroutine, Run's, owns all state; the stream to the controller (client.go) only fills the inbox and drains the outbox.
 package node
 
@@ -21,7 +21,7 @@ import (
 	"gatewright.dev/policy-engine/internal/xds"
 )
 
-// Envoy is what a node asks of its Envoy; *xds.Server is it.
+// Envoy is the part of an xDS server that a node needs; *xds.Server implements it.
 type Envoy interface {
 	SetClusters(ctx context.Context, clusters xds.Resources) error
 	SetRoutes(ctx context.Context, config xds.Resource) error
@@ -30,61 +30,61 @@ type Envoy interface {
 	Connected() <-chan struct{}
 }
 
-// Observer is told what the node's chains do, and which APIs go.
+// Observer receives the events of the node's chains, and the removals of APIs.
 type Observer interface {
 	chain.Observer
-	// APIRemoved is told that an API was removed. Its chains stay until the exchanges in them have ended.
+	// APIRemoved reports that an API was removed. Its chains stay until the exchanges in them have ended.
 	APIRemoved(name string)
 }
 
-// Resolver finds the addresses of a host; *net.Resolver is one.
+// Resolver finds the addresses of a host; *net.Resolver implements it.
 type Resolver interface {
 	LookupHost(ctx context.Context, host string) ([]string, error)
 }
 
-// Options are what a node is made of.
+// Options configure a node.
 type Options struct {
 	NodeID        string
 	EngineVersion string
-	Controller    string // "unix:PATH" or "host:port"; empty: the node lives by its last good state alone
+	Controller    string // "unix:PATH" or "host:port"; empty: the node serves its last good state only
 	StateDir      string
-	Gateway       *nodev1.Gateway                                       // to begin with, of a file; nil: the node listens nowhere until it is given one
-	GatewayDigest func() string                                         // of that file as it is now; nil: it does not change
-	KeepsGateway  bool                                                  // the file's is served whatever the controller says
-	Telemetry     func(*nodev1.Telemetry)                               // told that of each Gateway that is served, nil for one without; must not wait. nil: nobody is
-	AdminAddress  func() string                                         // where the node answers /metrics once Telemetry has returned; "": nowhere. nil: nowhere
-	Store         func(*nodev1.Store)                                   // as Telemetry, of where policies keep state
-	Observe       func(context.Context, nodev1.NodeServiceClient) error // tells the controller of exchanges until ctx or the stream ends; nil: nobody does
+	Gateway       *nodev1.Gateway                                       // the Gateway to begin with, from a file; nil: the node has no listener until the controller sends a Gateway
+	GatewayDigest func() string                                         // digest of that file's present content; nil: the file does not change
+	KeepsGateway  bool                                                  // serve the file's Gateway, whatever the controller sends
+	Telemetry     func(*nodev1.Telemetry)                               // called with the telemetry settings of each Gateway that is served, nil for one without; must not block. nil: not called
+	AdminAddress  func() string                                         // the address of /metrics once Telemetry has returned; "": none. nil: none
+	Store         func(*nodev1.Store)                                   // as Telemetry, for the place where policies keep state
+	Observe       func(context.Context, nodev1.NodeServiceClient) error // sends exchanges to the controller until ctx or the stream ends; nil: none are sent
 	Policies      []Policy
-	Secrets       string            // folder of the files of secrets; "": there is none
-	Values        *redaction.Values // has the secrets of all instances that there are; nil: nobody asks
+	Secrets       string            // folder of the secret files; "": none
+	Values        *redaction.Values // collects the secret values of all instances, for redaction; nil: unused
 	Table         *chain.Table
-	Bodies        *chain.Budget  // for the bodies that chains hold; nil: without a limit
-	Shadows       *chain.Shadows // for what shadow attachments take; nil: what one chain's may
-	RequestLimit  time.Duration  // of chains: for bodies that policies want whole; 0: any time
-	Observer      Observer       // of the chains' executions; nil: there is none
+	Bodies        *chain.Budget  // budget for the bodies that chains hold; nil: without a limit
+	Shadows       *chain.Shadows // budget for the copies that shadow attachments receive; nil: each chain has its own
+	RequestLimit  time.Duration  // how long chains wait for bodies that policies want whole; 0: any time
+	Observer      Observer       // receives the events of the chains' executions; nil: no observer
 	Envoy         Envoy
-	Resolver      Resolver // asked for the names of upstreams, before Envoy has to wait for them; nil: they are not looked up
+	Resolver      Resolver // resolves the names of upstreams before Envoy does; nil: the node resolves none
 	Timing        Timing
 	Log           *slog.Logger
 }
 
-// Timing are a node's waits. A zero field means its default.
+// Timing configures a node's waits. A zero field means its default.
 type Timing struct {
 	Acknowledge time.Duration // for Envoy's acknowledgement of an update; 10 s
-	Probe       time.Duration // for that of each further try, once Envoy has left one unanswered; 3 s
-	PerBundle   time.Duration // on top of both, for each bundle that is served; 1 ms
+	Probe       time.Duration // the same for each further try, once Envoy has left one unanswered; 3 s
+	PerBundle   time.Duration // added to both, for each bundle that is served; 1 ms
 	Search      time.Duration // for all tries of one update together; 60 s
 	Grace       time.Duration // from a chain's last exchange to its end; 30 s
-	Held        time.Duration // how long an exchange may stay in a chain that an update leaves as it is; 60 s
-	Gather      time.Duration // for one more API to be built, before those that are go on without the others; 1 s
-	Retry       time.Duration // until what failed for a reason that may pass is tried again; 1 s, and twice as long each time
-	RetryMost   time.Duration // the longest of these; 30 s
+	Held        time.Duration // how long an exchange may stay in a chain that an update does not change; 60 s
+	Gather      time.Duration // how long an update waits for one more API to be built, before the APIs that are built go on without it; 1 s
+	Retry       time.Duration // the wait before the first retry after an error that may pass, doubled with each retry; 1 s
+	RetryMost   time.Duration // the longest wait before a retry; 30 s
 	Resolve     time.Duration // for the names of an API's upstreams; 5 s
-	LastGood    time.Duration // for the last good version to be built, before what follows it is tried all the same; 60 s
-	Examine     time.Duration // between two looks at whether the policies of what runs are ready; 1 s
-	Replace     time.Duration // for the controller to send what takes the place of an API of the last good state that did not come up; 10 s
-	Watch       time.Duration // between two looks at the files of certificates and secrets; 1 s
+	LastGood    time.Duration // for the last good version to be built, before a newer version is tried all the same; 60 s
+	Examine     time.Duration // between two checks whether the policies of running APIs are ready; 1 s
+	Replace     time.Duration // for the controller to replace an API of the last good state that did not come up; 10 s
+	Watch       time.Duration // between two checks of the files of certificates and secrets; 1 s
 }
 
 func (t Timing) withDefaults() Timing {
@@ -103,7 +103,7 @@ func (t Timing) withDefaults() Timing {
 	return t
 }
 
-// Node is one node's desired state at work. New → Restore → Run → Close.
+// Node applies the desired state of one node. New → Restore → Run → Close.
 type Node struct {
 	options  Options
 	timing   Timing
@@ -115,16 +115,16 @@ type Node struct {
 	unserved map[string]*nodev1.ApiBundle // last good versions that did not come up: they stay on disk, and are tried again
 	retired  []*retired                   // versions that exchanges may still be in
 	queue    map[string]*queuedAPI        // the newest bundles of APIs that do not run, or not yet
-	arrived  []*build                     // done, and not yet taken in
-	routed   []*xds.Bundle                // of which Envoy's routes were last composed; nil: it has not taken them
-	front    xds.Front                    // what those routes have of the Gateway
-	notReady map[string]*nodev1.ApiStatus // APIs that run and have a policy that is not ready any more
+	arrived  []*build                     // builds that are done and not yet acquired
+	routed   []*xds.Bundle                // the bundles that Envoy's present routes were composed of; nil: Envoy has not accepted them
+	front    xds.Front                    // the Gateway's part of those routes
+	notReady map[string]*nodev1.ApiStatus // APIs that run and have a policy that is no longer ready
 
 	unrestored   unrestored
 	listening    listening
 	certificates *certificates.Watcher // of the files of the Gateway
 	secrets      *secrets.Store
-	rotations    map[rotated]*rotation // of what uses secrets that have changed, or may have
+	rotations    map[rotated]*rotation // of the chains whose secrets have changed, or may have
 
 	built          chan *build
 	rotated        chan rotationBuild
@@ -134,20 +134,20 @@ type Node struct {
 	cancel         context.CancelFunc
 	inbox          inbox
 	outbox         outbox
-	known          atomic.Pointer[[]*nodev1.BundleRef]  // for the next hello
-	gatewayDigest  atomic.Pointer[string]               // for the next hello: of the Gateway that is served
+	bundleRefs     atomic.Pointer[[]*nodev1.BundleRef]  // for the next hello
+	gatewayDigest  atomic.Pointer[string]               // digest of the Gateway that is served, for the next hello
 	adminAddress   atomic.Pointer[string]               // for the next hello; nil: nowhere
-	gatewayStatus  atomic.Pointer[nodev1.GatewayStatus] // the newest, for Stats; nil: nothing has been said of any
+	gatewayStatus  atomic.Pointer[nodev1.GatewayStatus] // the newest, for Stats; nil: no status yet
 	served         atomic.Int64                         // APIs, for Stats
 	pending        atomic.Int64                         // as these are
 	down           atomic.Int64
-	unrotated      atomic.Int64                                     // APIs that cannot use a secret that has changed, for Stats
+	unrotated      atomic.Int64                                     // APIs that cannot use a changed secret, for Stats
 	expiries       atomic.Pointer[map[string]certificates.Warnings] // of certificates, for Stats
 	troubles       atomic.Pointer[listeningTroubles]                // of the current Gateway, for Stats
-	notReadyReport atomic.Pointer[nodev1.Report]                    // of notReady; nil: nothing is wrong
+	notReadyReport atomic.Pointer[nodev1.Report]                    // of notReady; nil: all APIs are ready
 	clustersInUse  atomic.Pointer[[]*xds.Bundle]                    // for Clusters
 	routesInUse    atomic.Pointer[routesInUse]                      // for Near
-	obstacles      atomic.Pointer[map[string]Obstacle]              // of APIs that are queued
+	obstacles      atomic.Pointer[map[string]Obstacle]              // of APIs that are queued, by API
 	stats          counters
 }
 
@@ -168,13 +168,13 @@ func New(options Options) (*Node, error) {
 	n.policies.Store(policiesOf(options.Policies))
 	n.certificates = certificates.NewWatcher(n.timing.Watch, options.Log)
 	n.secrets = secrets.NewStore(options.Secrets, n.timing.Watch, options.Log)
-	n.chains = newChains(options, &n.policies, newBinder(&n.policies, n.secrets), n.timing.Grace, n.depart)
+	n.chains = newChains(options, &n.policies, newBinder(&n.policies, n.secrets), n.timing.Grace, n.notifyDeparture)
 	n.publish()
 	return n, nil
 }
 
-// SetPolicies makes these the policies that the node can run, and tells the controller. Instances that live go on, but for
-// those of policies that have moved, which are built again; what was rejected is tried again.
+// SetPolicies replaces the policies that the node can run, and reports them to the controller. Instances go on, except those of
+// policies that have moved, which are built again; rejected APIs are tried again.
 func (n *Node) SetPolicies(policies []Policy) {
 	n.policies.Store(policiesOf(policies))
 	select {
@@ -184,9 +184,9 @@ func (n *Node) SetPolicies(policies []Policy) {
 	n.outbox.add(&nodev1.NodeMessage{Message: &nodev1.NodeMessage_Hello{Hello: n.hello()}})
 }
 
-func (n *Node) depart(gone departure) {
+func (n *Node) notifyDeparture(departure departure) {
 	select {
-	case n.departures <- gone:
+	case n.departures <- departure:
 	case <-n.lifetime.Done():
 	}
 }
@@ -220,17 +220,17 @@ func (n *Node) Run(ctx context.Context) {
 		case files := <-n.certificates.Changes():
 			n.replaceCertificates(ctx, files)
 		case <-n.secrets.Changes():
-			n.secretsChanged(time.Now())
+			n.rotateForSecrets(time.Now())
 		case done := <-n.rotated:
 			n.finishRotation(done, time.Now())
-		case gone := <-n.departures:
-			n.chains.departed(gone)
+		case departure := <-n.departures:
+			n.chains.closeDeparted(departure)
 		case <-sweep.C:
 		case b := <-n.built:
 			n.advanceBuilt(ctx, b)
 		case <-n.renewed:
 			n.retryAll()
-			n.policiesMoved(time.Now())
+			n.rotateForMoves(time.Now())
 		case <-retry.C:
 			n.retryGateway(ctx)
 			n.setFallbackRoutes(ctx)
@@ -245,7 +245,7 @@ func (n *Node) Run(ctx context.Context) {
 	}
 }
 
-// Close closes all policy instances. Run has returned, and no exchange is under way.
+// Close closes all policy instances. It is called after Run has returned, once no exchange is under way.
 func (n *Node) Close() {
 	n.cancel()
 	n.certificates.Close()
@@ -257,7 +257,7 @@ func (n *Node) Close() {
 	n.chains.closeAll()
 }
 
-// publish says what is there, for the next hello and for Stats.
+// publish updates the values of the next hello and of Stats.
 func (n *Node) publish() {
 	refs := map[string]*nodev1.BundleRef{}
 	for api := range n.unserved {
@@ -278,11 +278,11 @@ func (n *Node) publish() {
 		}
 		refs[api] = ref
 	}
-	known := make([]*nodev1.BundleRef, 0, len(refs))
+	list := make([]*nodev1.BundleRef, 0, len(refs))
 	for _, api := range slices.Sorted(maps.Keys(refs)) {
-		known = append(known, refs[api])
+		list = append(list, refs[api])
 	}
-	n.known.Store(&known)
+	n.bundleRefs.Store(&list)
 	digest := ""
 	if good := n.listening.current.lastGood(); good != nil {
 		digest = good.message.GetDigest()
@@ -306,36 +306,36 @@ type Stats struct {
 	ControllerConnected bool   `json:"controllerConnected"`
 	Revision            uint64 `json:"revision"` // of the last update that was applied
 	APIs                int    `json:"apis"`     // served, acknowledged by Envoy
-	Pending             int    `json:"pending"`  // of which a version waits to be tried, or tried again
-	Unserved            int    `json:"unserved"` // of which not even the last good version could be brought up
+	Pending             int    `json:"pending"`  // APIs with a version that waits to be tried, or tried again
+	Unserved            int    `json:"unserved"` // APIs of which not even the last good version came up
 	Updates             uint64 `json:"updates"`
 	Applied             uint64 `json:"applied"`
 	Rejected            uint64 `json:"rejected"`
 	StateErrors         uint64 `json:"stateErrors"` // writes to the state directory that failed
 
 	Gateway      GatewayStats                     `json:"gateway"`
-	Certificates map[string]certificates.Warnings `json:"certificates"` // of the Gateway, those that could be read: when they end
+	Certificates map[string]certificates.Warnings `json:"certificates"` // the Gateway's readable certificates: when they expire
 	Secrets      SecretStats                      `json:"secrets"`
 }
 
-// SecretStats are how many secrets APIs name, and what of them cannot be used; what was built with them before goes on.
+// SecretStats count the secrets that APIs name, and those that cannot be used; instances built with an earlier value go on.
 type SecretStats struct {
 	InUse        int `json:"inUse"`
 	FailingFiles int `json:"failingFiles"` // secrets whose file is not there, or cannot be read
-	FailingAPIs  int `json:"failingApis"`  // APIs of which a policy does not take a secret that has changed
+	FailingAPIs  int `json:"failingApis"`  // APIs with a policy that cannot use a changed secret
 }
 
-// GatewayStats are what the node makes of its Gateway.
+// GatewayStats describe the node's Gateway.
 type GatewayStats struct {
-	Digest string `json:"digest"` // of the one that is served; "": none is
-	State  string `json:"state"`  // applied, rejected or pending: what became of the newest one; "": nothing was said of any yet
+	Digest string `json:"digest"` // of the Gateway that is served; "": none
+	State  string `json:"state"`  // applied, rejected or pending: the outcome of the newest Gateway; "": none yet
 	Reason string `json:"reason"` // for rejected and pending
 
 	Closed       []string      `json:"closed,omitempty"`       // listeners that need a certificate or an authority whose files cannot be used
 	FailingFiles []FailingFile `json:"failingFiles,omitempty"` // certificates and authorities whose files cannot be used now
 }
 
-// FailingFile is a certificate or an authority whose files cannot be used: what they held before, if anything, is served.
+// FailingFile is a certificate or an authority whose files cannot be used. Their earlier content, if any, is served.
 type FailingFile struct {
 	Kind   string `json:"kind"`
 	Name   string `json:"name"`

@@ -23,14 +23,14 @@ func some(bundles ...*nodev1.ApiBundle) []*nodev1.ApiBundle { return bundles }
 func TestAnUpdateIsStagedMakeBeforeBreak(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
-		b.envoy.said()
+		b.envoy.drainTranscript()
 		equal(t, "first", b.apply(1, some(bundle("a", "1"), bundle("b", "1"))), "1 a 1 APPLIED", "1 b 1 APPLIED")
 		equal(t, "second", b.apply(2, some(bundle("a", "2")), "b"), "2 a 2 APPLIED", "2 b  REMOVED")
-		equal(t, "transcript", b.envoy.said(),
+		equal(t, "transcript", b.envoy.drainTranscript(),
 			"clusters a|1 b|1: yes", "routes a|1 b|1: yes",
 			"clusters a|1 a|2 b|1: yes", "routes a|2: yes")
 		equal(t, "same again", b.apply(3, some(bundle("a", "2"))), "3 a 2 APPLIED")
-		equal(t, "nothing to say", b.envoy.said())
+		equal(t, "no update", b.envoy.drainTranscript())
 		b.node.Close()
 	})
 }
@@ -102,7 +102,7 @@ func TestARefusedBundleIsRejectedAndItsLastGoodVersionStays(t *testing.T) {
 	})
 }
 
-func TestAClusterThatEnvoyDoesNotAnswerToIsTakenAwayAndTriedAgain(t *testing.T) {
+func TestAClusterThatEnvoyDoesNotAcknowledgeIsRemovedAndRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		b.envoy.held["b|1"] = true
@@ -179,7 +179,7 @@ func TestWithoutEnvoyTheReportWaitsForOne(t *testing.T) {
 	})
 }
 
-func TestWhatAnEnvoyRefusesOnConnectingGoesBackToTheVersionBefore(t *testing.T) {
+func TestAVersionThatAConnectingEnvoyRefusesIsRolledBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		b.apply(1, some(bundle("a", "1"), bundle("b", "1")))
@@ -223,7 +223,7 @@ func TestARestartBringsTheLastGoodStateBack(t *testing.T) {
 	})
 }
 
-func TestWhatDoesNotComeUpAfterARestartStaysOnDiskAndIsTriedAgain(t *testing.T) {
+func TestAnAPIThatDoesNotComeUpAfterARestartStaysStoredAndIsRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		directory := t.TempDir()
 		first := newBench(t, newScriptedEnvoy(true), directory)
@@ -244,7 +244,7 @@ func TestWhatDoesNotComeUpAfterARestartStaysOnDiskAndIsTriedAgain(t *testing.T) 
 	})
 }
 
-func TestADamagedStateIsKeptBesideAndIgnored(t *testing.T) {
+func TestADamagedStateFileIsRenamedAndIgnored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		directory := t.TempDir()
 		first := newBench(t, newScriptedEnvoy(true), directory)
@@ -289,7 +289,7 @@ func TestAFullDiskRefusesTheUpdateAndLosesNothing(t *testing.T) {
 	})
 }
 
-func TestAnEngineThatDiedInTheMiddleSaysSoAndStartsFromTheLastGoodState(t *testing.T) {
+func TestAnEngineThatDiedDuringAnUpdateLogsItAndStartsFromTheLastGoodState(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		directory := t.TempDir()
 		first := newBench(t, newScriptedEnvoy(true), directory)
@@ -308,7 +308,7 @@ func TestAnEngineThatDiedInTheMiddleSaysSoAndStartsFromTheLastGoodState(t *testi
 	})
 }
 
-// An API-level attachment stands in the chains of all operations, and lives on while it is unchanged.
+// An API-level attachment is in the chains of all operations, and its instance lives on while it is unchanged.
 func TestASharedInstanceIsBuiltOnceAndClosedAfterItsLastChain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
@@ -342,7 +342,7 @@ func TestASharedInstanceIsBuiltOnceAndClosedAfterItsLastChain(t *testing.T) {
 }
 
 // A departure may be under way when its chain is taken back, and then retired anew.
-func TestADepartureThatWasTakenBackClosesNothing(t *testing.T) {
+func TestAnUndoneDepartureClosesNoChain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		message := some(bundle("a", "1"))
@@ -358,11 +358,11 @@ func TestADepartureThatWasTakenBackClosesNothing(t *testing.T) {
 		first := chains.release(message[0])
 		hold()
 		second := chains.release(message[0])
-		chains.departed(first[0])
+		chains.closeDeparted(first[0])
 		if open, _ := b.shelf.counts(); open != 1 {
 			t.Errorf("expected the instance to be open until the second departure, got %d open", open)
 		}
-		chains.departed(second[0])
+		chains.closeDeparted(second[0])
 		if open, built := b.shelf.counts(); open != 0 || built != 1 {
 			t.Errorf("expected the one instance to be closed, got %d open of %d", open, built)
 		}
@@ -377,7 +377,7 @@ func TestAttachmentsOfTheSameConditionShareIt(t *testing.T) {
 		one, two, other := attachment("one", "{}"), attachment("two", "{}"), attachment("other", "{}")
 		one.When, two.When, other.When = text, text, `request.method == "PUT"`
 		equal(t, "report", b.apply(1, some(bundleWith("a", "1", one, attachment("none", "{}")), bundleWith("b", "1", two, other))), "1 a 1 APPLIED", "1 b 1 APPLIED")
-		of := func(id string) chain.Condition { return b.node.chains.instances[id].made.instance.Settings().When }
+		of := func(id string) chain.Condition { return b.node.chains.instances[id].built.instance.Settings().When }
 		if of("one").Text() != text || of("one") != of("two") || of("other") == of("one") || of("none") != nil {
 			t.Errorf("expected one condition for one text, got %v, %v, %v, %v", of("one"), of("two"), of("other"), of("none"))
 		}

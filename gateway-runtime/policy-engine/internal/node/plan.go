@@ -13,11 +13,11 @@ type version struct {
 	message      *nodev1.ApiBundle
 	bundle       *xds.Bundle
 	revision     uint64   // of the update that brought it
-	acknowledged bool     // an Envoy has taken it
-	previous     *version // the acknowledged one before, until this one is acknowledged; else nil
+	acknowledged bool     // an Envoy has accepted it
+	previous     *version // the acknowledged version before it, until this one is acknowledged; otherwise nil
 }
 
-// lastGood is the newest version that an Envoy has taken, or nil.
+// lastGood returns the newest version that an Envoy has accepted, or nil.
 func (v *version) lastGood() *version {
 	if v.acknowledged {
 		return v
@@ -25,27 +25,27 @@ func (v *version) lastGood() *version {
 	return v.previous
 }
 
-// secrets are those that it names, or the version before that it may give way to again; sorted.
+// secrets returns the names of secrets that this version uses, or the previous one if a rollback is possible; sorted.
 func (v *version) secrets() []string {
 	if v.previous == nil {
 		return v.bundle.Secrets
 	}
-	all := slices.Concat(v.bundle.Secrets, v.previous.bundle.Secrets)
-	slices.Sort(all)
-	return slices.Compact(all)
+	names := slices.Concat(v.bundle.Secrets, v.previous.bundle.Secrets)
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
-// running are the versions that Envoy is to serve, by API.
+// running are the versions that Envoy should serve, by API.
 type running map[string]*version
 
-// plan is what an update changes.
+// plan lists the changes of an update.
 type plan struct {
 	changed   []*nodev1.ApiBundle // to be built and staged
-	unchanged []*nodev1.ApiBundle // served already
+	unchanged []*nodev1.ApiBundle // already served
 	removed   []string
 }
 
-// planOf says what differs between what runs and an update. Nothing is undone by an update that says nothing of an API.
+// planOf compares an update with the running versions. An API that the update does not name stays as it is.
 func planOf(now running, update *nodev1.Update) plan {
 	var p plan
 	for _, bundle := range update.GetBundles() {
@@ -59,8 +59,8 @@ func planOf(now running, update *nodev1.Update) plan {
 	return p
 }
 
-// merge puts a newer update over one that is not being applied yet. Of each API, the newer bundle or removal
-// counts, and the newer Gateway.
+// merge combines an update that is not being applied yet with a newer one. For each API the newer bundle or removal
+// counts, and so does the newer Gateway.
 func merge(queued, newer *nodev1.Update) *nodev1.Update {
 	if queued == nil {
 		return newer
@@ -86,7 +86,7 @@ func merge(queued, newer *nodev1.Update) *nodev1.Update {
 	return merged
 }
 
-// with returns what would run with the candidates in place of their APIs' other versions.
+// with returns a copy in which the candidates replace their APIs' other versions.
 func (r running) with(candidates []*version) running {
 	next := maps.Clone(r)
 	for _, candidate := range candidates {
@@ -96,14 +96,14 @@ func (r running) with(candidates []*version) running {
 }
 
 func (r running) bundles() []*xds.Bundle {
-	all := make([]*xds.Bundle, 0, len(r))
+	bundles := make([]*xds.Bundle, 0, len(r))
 	for _, api := range slices.Sorted(maps.Keys(r)) {
-		all = append(all, r[api].bundle)
+		bundles = append(bundles, r[api].bundle)
 	}
-	return all
+	return bundles
 }
 
-// lastGood is what goes to disk: of each API, the version that an Envoy has taken.
+// lastGood returns the state to store: of each API, the version that an Envoy has accepted.
 func (r running) lastGood() *nodev1.Update {
 	state := &nodev1.Update{}
 	for _, api := range slices.Sorted(maps.Keys(r)) {

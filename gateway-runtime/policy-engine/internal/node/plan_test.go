@@ -28,7 +28,7 @@ func anUpdate(t *rapid.T, label string) *nodev1.Update {
 	return update
 }
 
-// applied is the model: what runs after an update that is taken whole.
+// applied is the model: the running state after an update that is accepted completely.
 func applied(state map[string]string, update *nodev1.Update) map[string]string {
 	next := maps.Clone(state)
 	for _, api := range update.GetRemovedApis() {
@@ -54,7 +54,7 @@ func TestMergedUpdatesDoWhatTheyDoOneAfterAnother(t *testing.T) {
 	})
 }
 
-func TestAPlanLeavesAloneWhatRunsAlready(t *testing.T) {
+func TestAPlanKeepsUnchangedBundles(t *testing.T) {
 	property.Check(t, func(t *rapid.T) {
 		now := running{}
 		for _, bundle := range anUpdate(t, "now").GetBundles() {
@@ -112,8 +112,8 @@ func TestBisectFindsTheBadOnesAndKeepsTheOthersInOrder(t *testing.T) {
 	})
 }
 
-func TestBisectStopsAtAnErrorThatNamesNobody(t *testing.T) {
-	away, refused := errors.New("nobody there"), errors.New("refused")
+func TestBisectStopsAtAnErrorOfNoCandidate(t *testing.T) {
+	away, refused := errors.New("no Envoy"), errors.New("refused")
 	tries := 0
 	accepted, out, err := bisect([]int{1, 2, 3, 4}, func(group []int) error {
 		tries++
@@ -130,7 +130,7 @@ func TestBisectStopsAtAnErrorThatNamesNobody(t *testing.T) {
 	}
 }
 
-func TestAnEmptyBaseThatIsRefusedIsAnError(t *testing.T) {
+func TestARefusalOfTheBaseAloneIsAnError(t *testing.T) {
 	refused := errors.New("refused")
 	if _, _, err := bisect(nil, func([]int) error { return refused }, func(error) bool { return true }); !errors.Is(err, refused) {
 		t.Errorf("expected the refusal, got %v", err)

@@ -18,27 +18,27 @@ import (
 type Policy struct {
 	Name, Version    string
 	DefinitionDigest string
-	Mode             v1alpha.ProcessingModeConfig // of its definition
-	PrepareTimeout   time.Duration                // of its definition; 0 is the default
+	Mode             v1alpha.ProcessingModeConfig // from its definition
+	PrepareTimeout   time.Duration                // from its definition; 0 is the default
 	Factory          v1alpha.Factory
-	Moves            int // how often it has moved to another executor group: what was built before is built again
+	Moves            int // how often it has moved to another executor group: instances built before the last move are built again
 }
 
-// ID is name:version.
+// ID returns name:version.
 func (p Policy) ID() string { return p.Name + ":" + p.Version }
 
 // policies are the policies of a node by ID.
 type policies map[string]Policy
 
 func policiesOf(list []Policy) *policies {
-	known := policies{}
+	byID := policies{}
 	for _, policy := range list {
-		known[policy.ID()] = policy
+		byID[policy.ID()] = policy
 	}
-	return &known
+	return &byID
 }
 
-// find returns the policy of an attachment, once the attachment fits the definition that this node was built with.
+// find returns the policy of an attachment, if the attachment fits the definition that this node was built with.
 func (p policies) find(attachment *nodev1.Attachment) (Policy, error) {
 	id := attachment.GetPolicyName() + ":" + attachment.GetPolicyVersion()
 	policy, ok := p[id]
@@ -58,10 +58,10 @@ func (p policies) find(attachment *nodev1.Attachment) (Policy, error) {
 	return policy, nil
 }
 
-// shadowDigest begins the digest of a shadow attachment's definition, as node.proto says.
+// shadowDigest is the prefix of the digest of a shadow attachment's definition (node.proto).
 const shadowDigest = "shadow:"
 
-// checkMode holds a chain's processing mode to its attachments': what one wants, the front end must deliver.
+// checkMode compares a chain's processing mode with its attachments': the front end must deliver what each of them wants.
 func checkMode(message *nodev1.Chain) error {
 	mode := modeOf(message.GetProcessingMode())
 	var errs []error
@@ -118,7 +118,7 @@ func bodyMode(mode nodev1.BodyMode) v1alpha.BodyMode {
 	}
 }
 
-// explicit writes the modes that a definition leaves out, but for EncodedBodies.
+// explicit fills in the modes that a definition leaves out, except EncodedBodies.
 func explicit(mode v1alpha.ProcessingModeConfig) v1alpha.ProcessingModeConfig {
 	for _, header := range []*v1alpha.HeaderMode{&mode.RequestHeaderMode, &mode.ResponseHeaderMode} {
 		if *header == "" {

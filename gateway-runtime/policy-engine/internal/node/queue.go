@@ -14,27 +14,27 @@ import (
 	"gatewright.dev/policy-engine/internal/xds"
 )
 
-// queuedAPI is the newest bundle of an API while another version of it, or none, runs: it is being built, waits for its
-// retry, or was rejected.
+// queuedAPI is the newest bundle of an API that does not run yet, whether another version runs or none: it is being built, waits
+// for its retry, or was rejected.
 type queuedAPI struct {
 	message  *nodev1.ApiBundle // without a digest: the API is to be removed
-	bundle   *xds.Bundle       // once it was read
-	fallback *xds.Bundle       // what answers at its context where nothing else of the API does; nil where its context cannot be read
+	bundle   *xds.Bundle       // once the message is parsed
+	fallback *xds.Bundle       // answers requests to its context that no running version covers; nil if its context cannot be read
 	revision uint64            // of the update that brought it
-	build    *build            // under way; nil: none is
-	secrets  []secrets.Ref     // that it names
-	next     *nodev1.Update    // what is to be applied once it is done
+	build    *build            // under way; nil: none
+	secrets  []secrets.Ref     // the secrets that it names
+	next     *nodev1.Update    // to be applied once it is done
 	nextBy   time.Time         // or at this time
-	renewed  bool              // the node's policies have changed since it began
-	tries    int               // that have failed
-	retryAt  time.Time         // zero: not until the API or the policies change
+	renewed  bool              // the node's policies have changed since the build began
+	tries    int               // failed tries
+	retryAt  time.Time         // zero: no retry until the API or the policies change
 	state    nodev1.ApiStatus_State
-	reason   string // why it was rejected, as it was reported
+	reason   string // why it was rejected, as reported
 
-	unresolved string // the name of its upstream that does not resolve, where that is the reason
+	unresolved string // if the reason is an upstream name that does not resolve: that name
 }
 
-// transientError is an error that may go away by itself: what failed is retried with back-off.
+// transientError is an error that may go away by itself: the operation is retried with back-off.
 type transientError struct{ error }
 
 func (p transientError) Unwrap() error { return p.error }
@@ -48,15 +48,15 @@ func isTransient(err error) bool {
 func (n *Node) enqueue(message *nodev1.ApiBundle, revision uint64) *queuedAPI {
 	fallback, err := xds.Unserved(message)
 	if err != nil {
-		fallback = nil // what is wrong with it is said when it is read
+		fallback = nil // parsing the bundle reports the mistake
 	}
 	q := &queuedAPI{message: message, fallback: fallback, revision: revision, secrets: secretsOf(message)}
 	n.queue[message.GetApi()] = q
 	return q
 }
 
-// keepsBuild reports whether what is being built of an API comes first: it is this bundle, or the last good version, which
-// nothing may replace that is not served.
+// keepsBuild reports whether the build under way of an API takes precedence over a bundle: it builds this bundle, or the last good
+// version, which no bundle replaces before it is served.
 func (n *Node) keepsBuild(q *queuedAPI, message *nodev1.ApiBundle, revision uint64) bool {
 	if q == nil || q.build == nil {
 		return false
@@ -65,7 +65,7 @@ func (n *Node) keepsBuild(q *queuedAPI, message *nodev1.ApiBundle, revision uint
 	switch {
 	case digest == message.GetDigest():
 		q.revision, q.next = revision, nil
-		q.state, q.reason, q.unresolved = nodev1.ApiStatus_STATE_UNSPECIFIED, "", "" // to be reported anew
+		q.state, q.reason, q.unresolved = nodev1.ApiStatus_STATE_UNSPECIFIED, "", "" // to be reported again
 	case n.running[api] == nil && n.unserved[api].GetDigest() == digest && q.tries == 0:
 		if q.next == nil {
 			q.nextBy = time.Now().Add(n.timing.LastGood)
@@ -77,7 +77,7 @@ func (n *Node) keepsBuild(q *queuedAPI, message *nodev1.ApiBundle, revision uint
 	return true
 }
 
-// expireLastGoodWaits puts back in the inbox what has waited for a last good version for long enough.
+// expireLastGoodWaits returns updates to the inbox that have waited too long for a last good version.
 func (n *Node) expireLastGoodWaits(now time.Time) {
 	for _, q := range n.queue {
 		if q.next != nil && now.After(q.nextBy) {
@@ -88,7 +88,7 @@ func (n *Node) expireLastGoodWaits(now time.Time) {
 	}
 }
 
-// build parses the bundle and starts to build it; what was built comes back by n.built.
+// build parses the bundle and starts its build; the result arrives on n.built.
 func (n *Node) build(q *queuedAPI, outcomes outcomes) {
 	bundle, err := xds.ParseBundle(q.message)
 	if err == nil {
@@ -108,7 +108,7 @@ func (n *Node) startBuild(q *queuedAPI) {
 	q.build = n.chains.startBuild(q.message, func() error { return n.resolve(names) }, n.deliver)
 }
 
-// deliver hands a build that is done to the node's own goroutine.
+// deliver hands a finished build to the node's own goroutine.
 func (n *Node) deliver(b *build) {
 	select {
 	case n.built <- b:
@@ -117,8 +117,8 @@ func (n *Node) deliver(b *build) {
 	}
 }
 
-// reject reports why a queued API does not run. If the error is transient it is pending and retried with back-off, else
-// it is rejected.
+// reject reports why a queued API does not run. If the error is transient the API is pending and retried with back-off,
+// otherwise it is rejected.
 func (n *Node) reject(q *queuedAPI, err error, outcomes outcomes) {
 	state := nodev1.ApiStatus_STATE_REJECTED
 	q.retryAt = time.Time{}
@@ -132,7 +132,7 @@ func (n *Node) reject(q *queuedAPI, err error, outcomes outcomes) {
 	}
 }
 
-// unresolvedName is the name of an upstream that does not resolve, where that is what is wrong; "": something else is.
+// unresolvedName returns the upstream name whose failed resolution caused err; "": another cause.
 func unresolvedName(err error) string {
 	if unresolved, ok := errors.AsType[unresolvedError](err); ok {
 		return unresolved.name
@@ -140,22 +140,22 @@ func unresolvedName(err error) string {
 	return ""
 }
 
-// Obstacle is why the newest version of an API does not run.
+// Obstacle is the reason why the newest version of an API does not run.
 type Obstacle struct {
 	Reason     string // "": it runs, or is being built
-	Unresolved string // the name of its upstream that does not resolve, where that is the reason
+	Unresolved string // if the reason is an upstream name that does not resolve: that name
 }
 
 func (q *queuedAPI) obstacle() Obstacle {
 	return Obstacle{q.message.GetUnserved() + q.reason, cmp.Or(q.unresolved, q.message.GetUnresolved())}
 }
 
-// backOff is how long to wait after a number of tries that have failed, this one not counted.
+// backOff returns the wait after a number of failed tries, not counting this one.
 func (t Timing) backOff(tries int) time.Duration {
 	return backoff.Doubling{First: t.Retry, Longest: t.RetryMost}.Wait(tries)
 }
 
-// nextRetry returns when to try again what is due first.
+// nextRetry returns how long to wait for the earliest retry.
 func (n *Node) nextRetry(now time.Time) time.Duration {
 	next := time.Hour
 	for _, q := range n.queue {
@@ -169,7 +169,7 @@ func (n *Node) nextRetry(now time.Time) time.Duration {
 	return next
 }
 
-// due are the APIs that are to be tried again now, by name.
+// due returns the APIs whose retry is due, sorted.
 func (n *Node) due(now time.Time) []string {
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(n.queue)), func(api string) bool {
 		q := n.queue[api]
@@ -177,7 +177,7 @@ func (n *Node) due(now time.Time) []string {
 	})
 }
 
-// retryAll makes all that is queued due, whatever its reason: the node's policies have changed.
+// retryAll makes all queued APIs due, whatever the reason: the node's policies have changed.
 func (n *Node) retryAll() {
 	for _, q := range n.queue {
 		q.renewed = q.build != nil
@@ -187,29 +187,29 @@ func (n *Node) retryAll() {
 	}
 }
 
-// bundles are what Envoy is to have: what runs, and for each API what answers where it is to be and nothing of it is.
+// bundles returns the bundles for Envoy: those of the running versions, and the fallbacks of queued APIs outside of their contexts.
 func (n *Node) bundles(next running) []*xds.Bundle {
-	all := next.bundles()
+	bundles := next.bundles()
 	for _, api := range slices.Sorted(maps.Keys(n.queue)) {
 		q, v := n.queue[api], next[api]
 		if q.fallback != nil && (v == nil || !v.bundle.Covers(q.fallback.Context)) {
-			all = append(all, q.fallback)
+			bundles = append(bundles, q.fallback)
 		}
 	}
-	return all
+	return bundles
 }
 
-// fallbacks are the APIs of which nothing runs, as they are kept on disk: they are answered 503 after a restart as well.
+// fallbacks returns the APIs without a running version in the form that is stored: they are answered 503 after a restart as well.
 func (n *Node) fallbacks() []*nodev1.ApiBundle {
-	var all []*nodev1.ApiBundle
+	var bundles []*nodev1.ApiBundle
 	for _, api := range slices.Sorted(maps.Keys(n.queue)) {
 		q := n.queue[api]
 		if n.running[api] != nil || n.unserved[api] != nil || q.fallback == nil {
 			continue
 		}
 		obstacle := q.obstacle()
-		all = append(all, &nodev1.ApiBundle{Api: api, Hosts: q.message.GetHosts(), Context: q.message.GetContext(),
+		bundles = append(bundles, &nodev1.ApiBundle{Api: api, Hosts: q.message.GetHosts(), Context: q.message.GetContext(),
 			Unserved: cmp.Or(obstacle.Reason, "it was being built"), Unresolved: obstacle.Unresolved})
 	}
-	return all
+	return bundles
 }

@@ -13,7 +13,7 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 )
 
-func TestWhatCannotBeBuiltNowIsAnswered503AndComesUpByItself(t *testing.T) {
+func TestAnAPIThatCannotBeBuiltIsAnswered503UntilItCan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		b.apply(1, some(bundle("good", "1")))
@@ -32,7 +32,7 @@ func TestWhatCannotBeBuiltNowIsAnswered503AndComesUpByItself(t *testing.T) {
 	})
 }
 
-func TestWhatNobodyCanRunIsAnswered503UntilSomebodyChangesIt(t *testing.T) {
+func TestAnAPIThatCannotRunIsAnswered503UntilItChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		b.envoy.bad["refused|1"] = true
@@ -50,7 +50,7 @@ func TestWhatNobodyCanRunIsAnswered503UntilSomebodyChangesIt(t *testing.T) {
 	})
 }
 
-func TestWhatTakesLongToBuildHoldsNobodyBack(t *testing.T) {
+func TestASlowBuildDelaysNoOtherAPI(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		b.shelf.slow = make(chan struct{})
@@ -65,11 +65,11 @@ func TestWhatTakesLongToBuildHoldsNobodyBack(t *testing.T) {
 		var reported []string
 		b.eventually("it follows", func() bool { reported = append(reported, b.reported()...); return len(reported) > 0 })
 		equal(t, "report", reported, "2 slow 2 APPLIED")
-		b.eventually("what nobody wants any more is closed", func() bool { open, built := b.shelf.counts(); return open == 2 && built == 3 })
+		b.eventually("unused instances are closed", func() bool { open, built := b.shelf.counts(); return open == 2 && built == 3 })
 	})
 }
 
-func TestANodeThatEndsClosesWhatIsStillBeingBuilt(t *testing.T) {
+func TestClosingANodeClosesInstancesOfUnfinishedBuilds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		b.shelf.slow = make(chan struct{})
@@ -82,7 +82,7 @@ func TestANodeThatEndsClosesWhatIsStillBeingBuilt(t *testing.T) {
 	})
 }
 
-func TestWhatTheControllerCannotOfferIsAnswered503WhereNothingOfItRuns(t *testing.T) {
+func TestAnAPIThatTheControllerCannotOfferIsAnswered503IfItDoesNotRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		directory := t.TempDir()
 		b := newBench(t, newScriptedEnvoy(true), directory)
@@ -109,7 +109,7 @@ func TestWhatTheControllerCannotOfferIsAnswered503WhereNothingOfItRuns(t *testin
 	})
 }
 
-func TestWhatWasRejectedIsTriedAgainWhenTheNodeHasOtherPolicies(t *testing.T) {
+func TestRejectedAPIsAreRetriedWithOtherPolicies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		b.node.SetPolicies(nil)
@@ -120,7 +120,7 @@ func TestWhatWasRejectedIsTriedAgainWhenTheNodeHasOtherPolicies(t *testing.T) {
 	})
 }
 
-func TestTheLastGoodStateKeepsWhatNoEnvoyHasTakenAgainYet(t *testing.T) {
+func TestTheLastGoodStateKeepsVersionsThatNoEnvoyHasConfirmedYet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		directory := t.TempDir()
 		first := newBench(t, newScriptedEnvoy(true), directory)
@@ -153,7 +153,7 @@ func TestAnAPIWhosePolicyIsNoLongerReadyIsPendingUntilItIs(t *testing.T) {
 		b.shelf.losing(errors.New("prepare: no route to host"))
 		equal(t, "report", reported(), "1 a 1 PENDING")
 		if ill := b.node.notReadyReport.Load(); len(ill.GetApis()) != 1 || !strings.Contains(ill.GetApis()[0].GetReason(), `operation "GET /1": prepare: no route to host`) {
-			t.Errorf("expected the next controller to be told, got %v", ill)
+			t.Errorf("expected a report to the next controller, got %v", ill)
 		}
 		b.shelf.losing(nil)
 		equal(t, "report", reported(), "1 a 1 APPLIED")
@@ -163,7 +163,7 @@ func TestAnAPIWhosePolicyIsNoLongerReadyIsPendingUntilItIs(t *testing.T) {
 	})
 }
 
-func TestWhatFailsWithThePoliciesOfBeforeIsBuiltAgainWithTheNewOnes(t *testing.T) {
+func TestABuildThatFailsIsRepeatedWithTheNewPolicies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		b.shelf.slow = make(chan struct{})
@@ -180,7 +180,7 @@ func TestWhatFailsWithThePoliciesOfBeforeIsBuiltAgainWithTheNewOnes(t *testing.T
 	})
 }
 
-func TestWhatIsNotReadyStaysPendingWhenItIsSentAgain(t *testing.T) {
+func TestARepeatedBundleThatIsNotReadyStaysPending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		b.apply(1, some(bundle("a", "1")))
@@ -189,17 +189,17 @@ func TestWhatIsNotReadyStaysPendingWhenItIsSentAgain(t *testing.T) {
 		equal(t, "report", b.reported(), "1 a 1 PENDING")
 		b.apply(2, some(bundle("a", "1")))
 		b.node.checkReadiness()
-		equal(t, "report after it was said to be applied", b.reported(), "2 a 1 PENDING")
+		equal(t, "report after it was applied", b.reported(), "2 a 1 PENDING")
 		b.node.Close()
 	})
 }
 
-func TestAnAPIThatMovesIsAnswered503WhereItIsNotYet(t *testing.T) {
+func TestAMovedAPIIsAnswered503AtItsNewContextUntilItIsServed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		b.apply(1, some(bundle("a", "1"), bundle("b", "1"), bundle("c", "1")))
 		moved, deeper := bundle("a", "2"), bundle("c", "2")
-		moved.Context, deeper.Context = "/elsewhere", "/c/below" // what lies below is served as before
+		moved.Context, deeper.Context = "/elsewhere", "/c/below" // the API below is served as before
 		b.shelf.failing(errors.New("no route to host"))
 		equal(t, "report", b.apply(2, some(moved, bundle("b", "2"), deeper)), "2 a 2 PENDING", "2 b 2 PENDING", "2 c 2 PENDING")
 		_, routes := b.envoy.serves()
@@ -212,7 +212,7 @@ func TestAnAPIThatMovesIsAnswered503WhereItIsNotYet(t *testing.T) {
 	})
 }
 
-func TestTheLastGoodVersionComesUpBeforeWhatFollowsItIsTried(t *testing.T) {
+func TestTheLastGoodVersionComesUpBeforeANewerOneIsTried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		directory, slow := t.TempDir(), bundleWith("a", "1", attachment("slow", `{"slow":true}`))
 		first := &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{slow: make(chan struct{})}}
@@ -232,7 +232,7 @@ func TestTheLastGoodVersionComesUpBeforeWhatFollowsItIsTried(t *testing.T) {
 	})
 }
 
-func TestWhatIsBeingBuiltIsNotBegunAgainWhenItIsSentAgain(t *testing.T) {
+func TestARepeatedBundleDoesNotRestartItsBuild(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		b.shelf.slow = make(chan struct{})
@@ -250,7 +250,7 @@ func TestWhatIsBeingBuiltIsNotBegunAgainWhenItIsSentAgain(t *testing.T) {
 	})
 }
 
-func TestALastGoodVersionThatIsNeverBuiltHoldsNothingUpForLong(t *testing.T) {
+func TestALastGoodVersionThatIsNeverBuiltDelaysUpdatesBriefly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		directory, slow := t.TempDir(), bundleWith("a", "1", attachment("slow", `{"slow":true}`))
 		first := &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{slow: make(chan struct{})}}

@@ -7,8 +7,8 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 )
 
-// checkReadiness looks which of the APIs that run have a policy instance that is ready nowhere any more: the executors that had
-// it were replaced, say, and the server that its preparation asks is away. Such an API is pending until it is ready.
+// checkReadiness finds the running APIs with a policy instance that is no longer ready anywhere: for example, its executors were
+// replaced, and the server that its preparation calls is down. Such an API is pending until the instance is ready.
 func (n *Node) checkReadiness() {
 	failing := n.chains.failing()
 	if len(failing) == 0 && len(n.notReady) == 0 {
@@ -17,15 +17,15 @@ func (n *Node) checkReadiness() {
 	notReady, outcomes := map[string]*nodev1.ApiStatus{}, outcomes{}
 	for _, api := range slices.Sorted(maps.Keys(n.running)) {
 		v := n.running[api]
-		before := n.notReady[api]
-		now := readinessReason(v.message, n.chains.refs, failing)
+		previous := n.notReady[api]
+		reason := readinessReason(v.message, n.chains.refs, failing)
 		switch {
-		case now != "":
-			notReady[api] = &nodev1.ApiStatus{Api: api, Digest: v.message.GetDigest(), State: nodev1.ApiStatus_STATE_PENDING, Reason: now}
-			if before.GetDigest() != v.message.GetDigest() || before.GetReason() != now {
-				outcomes.of(v.revision).add(v.message, nodev1.ApiStatus_STATE_PENDING, now)
+		case reason != "":
+			notReady[api] = &nodev1.ApiStatus{Api: api, Digest: v.message.GetDigest(), State: nodev1.ApiStatus_STATE_PENDING, Reason: reason}
+			if previous.GetDigest() != v.message.GetDigest() || previous.GetReason() != reason {
+				outcomes.of(v.revision).add(v.message, nodev1.ApiStatus_STATE_PENDING, reason)
 			}
-		case before.GetDigest() == v.message.GetDigest() && v.acknowledged:
+		case previous.GetDigest() == v.message.GetDigest() && v.acknowledged:
 			outcomes.of(v.revision).applied(v.message)
 		}
 	}
@@ -36,23 +36,23 @@ func (n *Node) checkReadiness() {
 	}
 }
 
-// failing are the instances that cannot be executed now, by id, each with the reason.
+// failing returns the reasons of the instances that cannot be executed now, by instance id.
 func (c *chains) failing() map[string]error {
-	var found map[string]error
+	var reasons map[string]error
 	for id, ref := range c.instances {
-		if err := ref.made.notReadyReason(); err != nil {
-			if found == nil {
-				found = map[string]error{}
+		if err := ref.built.notReadyReason(); err != nil {
+			if reasons == nil {
+				reasons = map[string]error{}
 			}
-			found[id] = err
+			reasons[id] = err
 		}
 	}
-	return found
+	return reasons
 }
 
-// readinessReason says what is wrong with a bundle that needs instances which fail; empty where it needs none.
-func readinessReason(message *nodev1.ApiBundle, refs map[string]*chainRef, failing map[string]error) string {
-	if len(failing) == 0 {
+// readinessReason returns why a bundle's instances cannot be executed; empty if all of them can.
+func readinessReason(message *nodev1.ApiBundle, refs map[string]*chainRef, failures map[string]error) string {
+	if len(failures) == 0 {
 		return ""
 	}
 	var wrong buildErrors
@@ -60,7 +60,7 @@ func readinessReason(message *nodev1.ApiBundle, refs map[string]*chainRef, faili
 		var errs []error
 		if ref := refs[chain.GetId()]; ref != nil {
 			for _, instance := range ref.instances {
-				if err := failing[instance]; err != nil {
+				if err := failures[instance]; err != nil {
 					errs = append(errs, err)
 				}
 			}
@@ -73,7 +73,7 @@ func readinessReason(message *nodev1.ApiBundle, refs map[string]*chainRef, faili
 	return ""
 }
 
-// publishNotReady says what is wrong with what runs, for the controller that connects next: the hello does not.
+// publishNotReady publishes the report of APIs that are not ready, for the controller that connects next, since the hello lacks it.
 func (n *Node) publishNotReady() {
 	if len(n.notReady) == 0 {
 		n.notReadyReport.Store(nil)

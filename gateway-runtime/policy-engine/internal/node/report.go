@@ -6,11 +6,11 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 )
 
-// outcome gathers what became of one update.
+// outcome collects the results of one update.
 type outcome struct {
 	revision uint64
 	statuses []*nodev1.ApiStatus
-	pending  int // bundles of which an Envoy will decide that is not connected yet; reported then
+	pending  int // bundles that no connected Envoy has decided on yet; reported later
 }
 
 func newOutcome(revision uint64) *outcome { return &outcome{revision: revision} }
@@ -27,7 +27,7 @@ func (o *outcome) add(bundle *nodev1.ApiBundle, state nodev1.ApiStatus_State, re
 	o.statuses = append(o.statuses, &nodev1.ApiStatus{Api: bundle.GetApi(), Digest: bundle.GetDigest(), State: state, Reason: reason})
 }
 
-// outcomes are outcomes by their revision.
+// outcomes are the outcomes by revision.
 type outcomes map[uint64]*outcome
 
 func (o outcomes) of(revision uint64) *outcome {
@@ -37,7 +37,7 @@ func (o outcomes) of(revision uint64) *outcome {
 	return o[revision]
 }
 
-// report logs an outcome and puts it where the stream to the controller takes it from.
+// report logs an outcome and puts it into the outbox.
 func (n *Node) report(outcome *outcome) {
 	for _, status := range outcome.statuses {
 		switch status.GetState() {
@@ -51,14 +51,14 @@ func (n *Node) report(outcome *outcome) {
 		}
 	}
 	n.log.Info("update processed", "revision", outcome.revision, "apis", len(outcome.statuses), "pending", outcome.pending)
-	if outcome.pending > 0 && len(outcome.statuses) == 0 { // to be reported yet
+	if outcome.pending > 0 && len(outcome.statuses) == 0 { // reported once Envoy decides
 		return
 	}
 	n.outbox.add(&nodev1.NodeMessage{Message: &nodev1.NodeMessage_Report{
 		Report: &nodev1.Report{Revision: outcome.revision, Apis: outcome.statuses}}})
 }
 
-// outbox holds messages to the controller until a stream takes them.
+// outbox holds messages for the controller until a stream sends them.
 type outbox struct {
 	mutex    sync.Mutex
 	messages []*nodev1.NodeMessage
@@ -83,7 +83,7 @@ func (o *outbox) drain() []*nodev1.NodeMessage {
 	return messages
 }
 
-// inbox holds what is to be applied next. Updates that wait in it are merged into one.
+// inbox holds the updates that are to be applied next, merged into one.
 type inbox struct {
 	mutex   sync.Mutex
 	update  *nodev1.Update
@@ -100,7 +100,7 @@ func (i *inbox) add(update *nodev1.Update) {
 	}
 }
 
-// requeue puts an update before what has come since.
+// requeue puts an update before those that have arrived since.
 func (i *inbox) requeue(update *nodev1.Update) {
 	i.mutex.Lock()
 	defer i.mutex.Unlock()

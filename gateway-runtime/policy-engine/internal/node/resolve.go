@@ -9,23 +9,23 @@ import (
 	"slices"
 )
 
-// namesToResolve are the names that Envoy is to resolve for the first time for an API, those of each of its clusters. Those
-// of a cluster that runs, for this API or for another one, keep their last addresses in it, should they not resolve at
-// this moment.
+// namesToResolve returns the names that Envoy will resolve for the first time for an API, by cluster. A cluster that runs
+// already, for this API or for another one, keeps the last addresses of its names, even if they do not resolve
+// now.
 func (n *Node) namesToResolve(q *queuedAPI) [][]string {
 	if n.options.Resolver == nil || n.unserved[q.message.GetApi()].GetDigest() == q.message.GetDigest() {
 		return nil
 	}
-	var all [][]string
+	var result [][]string
 	for _, cluster := range slices.Sorted(maps.Keys(q.bundle.Names)) {
-		if !n.runsCluster(cluster) {
-			all = append(all, q.bundle.Names[cluster])
+		if !n.isClusterRunning(cluster) {
+			result = append(result, q.bundle.Names[cluster])
 		}
 	}
-	return all
+	return result
 }
 
-func (n *Node) runsCluster(name string) bool {
+func (n *Node) isClusterRunning(name string) bool {
 	for _, current := range n.running {
 		if _, found := current.bundle.Clusters[name]; found {
 			return true
@@ -34,8 +34,8 @@ func (n *Node) runsCluster(name string) bool {
 	return false
 }
 
-// resolve says which clusters have no name that resolves. Envoy would take a name that is unknown and have no address to
-// send requests to; a name server that is silent would hold back all its clusters. One target that resolves is enough.
+// resolve returns an error for each cluster of which no name resolves. Envoy would accept an unknown name and have no address to
+// send requests to; a silent name server would hold back all its clusters. One target that resolves is enough.
 func (n *Node) resolve(clusters [][]string) error {
 	ctx, cancel := context.WithTimeout(n.lifetime, n.timing.Resolve)
 	defer cancel()
@@ -46,7 +46,7 @@ func (n *Node) resolve(clusters [][]string) error {
 	return join(errs...)
 }
 
-// resolveAny is nil as soon as one of the names resolves.
+// resolveAny returns nil as soon as one of the names resolves.
 func (n *Node) resolveAny(ctx context.Context, names []string) error {
 	var errs []error
 	for _, name := range names {
@@ -54,12 +54,12 @@ func (n *Node) resolveAny(ctx context.Context, names []string) error {
 		if err == nil {
 			return nil
 		}
-		errs = append(errs, transientError{unresolvedError{name, why(err)}})
+		errs = append(errs, transientError{unresolvedError{name, resolverReason(err)}})
 	}
 	return join(errs...)
 }
 
-// unresolvedError says that the name of an upstream does not resolve.
+// unresolvedError reports that the name of an upstream does not resolve.
 type unresolvedError struct {
 	name  string
 	cause error
@@ -71,8 +71,8 @@ func (e unresolvedError) Error() string {
 
 func (e unresolvedError) Unwrap() error { return e.cause }
 
-// why leaves out of a resolver's error what stands before it already.
-func why(err error) error {
+// resolverReason removes from a resolver's error the parts that unresolvedError prints already.
+func resolverReason(err error) error {
 	if failed, ok := errors.AsType[*net.DNSError](err); ok {
 		return errors.New(failed.Err)
 	}

@@ -17,7 +17,7 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 )
 
-// nameServer is a resolver of the tests: it knows no name but those that are true, and what is asked is noted.
+// nameServer is a resolver for tests: it resolves the names that are true, and records all look-ups.
 type nameServer struct {
 	mutex sync.Mutex
 	known map[string]bool
@@ -84,20 +84,20 @@ func TestAnUpstreamWhoseNameDoesNotResolveWaitsUntilItDoes(t *testing.T) {
 	})
 }
 
-func TestANameThatEnvoyHasIsNotAskedForAgain(t *testing.T) {
+func TestANameThatEnvoyResolvesAlreadyIsNotLookedUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		directory := t.TempDir()
 		resolver := &nameServer{known: map[string]bool{"there.example": true}}
 		b := newBenchWith(t, &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, resolver: resolver}, directory)
 		b.apply(1, some(toward("there.example", "a", "1")))
-		resolver.learn("there.example", false) // a name server that is out of order takes nothing off line
+		resolver.learn("there.example", false) // a broken name server takes no API off line
 		equal(t, "another version", b.apply(2, some(toward("there.example", "a", "2"))), "2 a 2 APPLIED")
 		b.node.Close()
 		b = newBenchWith(t, &bench{t: t, envoy: newScriptedEnvoy(false), shelf: &shelf{}, resolver: resolver}, directory)
 		_, routes := b.envoy.serves()
 		equal(t, "after a restart", routes, "a|2")
 		if asked := resolver.questions(); asked != "" {
-			t.Errorf("expected nobody to be asked, got %q", asked)
+			t.Errorf("expected no look-up, got %q", asked)
 		}
 		b.node.Close()
 	})

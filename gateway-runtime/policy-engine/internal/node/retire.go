@@ -9,29 +9,29 @@ import (
 	"gatewright.dev/policy-engine/internal/xds"
 )
 
-// retired is a version that no new request meets. Its clusters stay until the last exchange in its chains is over: a
+// retired is a version that receives no new request. Its clusters stay until the last exchange in its chains is over: a
 // request held in a chain still needs the cluster that its route names.
 type retired struct {
 	clusters xds.Resources
 	waits    []departure
-	until    time.Time // not before
+	until    time.Time // the earliest time of its removal
 }
 
-// retire releases a version's chains. Those that the next version has too never leave, so that the exchanges in them
+// retire releases a version's chains. Chains that the next version shares never leave the table, so their exchanges
 // get Timing.Held to end.
 func (n *Node) retire(old *version) {
 	leaving := n.chains.release(old.message)
-	rest := n.timing.Grace
+	wait := n.timing.Grace
 	if len(leaving) < len(old.message.GetChains()) {
-		rest += n.timing.Held
+		wait += n.timing.Held
 	}
-	n.retired = append(n.retired, &retired{clusters: old.bundle.Clusters, waits: leaving, until: time.Now().Add(rest)})
+	n.retired = append(n.retired, &retired{clusters: old.bundle.Clusters, waits: leaving, until: time.Now().Add(wait)})
 }
 
-// sweepRetired takes the clusters away that nothing needs any more, and returns when to look again.
+// sweepRetired removes the clusters that no version or exchange needs any more, and returns when to sweep again.
 func (n *Node) sweepRetired(ctx context.Context) time.Duration {
 	now, next := time.Now(), time.Hour
-	before := len(n.retired)
+	count := len(n.retired)
 	n.retired = slices.DeleteFunc(n.retired, func(old *retired) bool {
 		n.dropDepartures(old, now)
 		if wait := old.until.Sub(now); len(old.waits) == 0 && wait > 0 {
@@ -39,13 +39,13 @@ func (n *Node) sweepRetired(ctx context.Context) time.Duration {
 		}
 		return len(old.waits) == 0 && !old.until.After(now)
 	})
-	if len(n.retired) < before {
+	if len(n.retired) < count {
 		n.dropClusters(ctx)
 	}
 	return next
 }
 
-// dropDepartures forgets departures that have happened, and those that a newer version took back.
+// dropDepartures removes departures that have happened, and those that a newer version has undone.
 func (n *Node) dropDepartures(old *retired, now time.Time) {
 	old.waits = slices.DeleteFunc(old.waits, func(d departure) bool {
 		ref := n.chains.refs[d.chain]

@@ -10,38 +10,38 @@ import (
 	"gatewright.dev/policy-engine/internal/secrets"
 )
 
-// rotated are the chains of one version of an API, whose instances are built together when their secrets change, or a policy
-// of theirs moves to another executor group.
+// rotated identifies the chains of one version of an API. Their instances are built together when their secrets change, or a
+// policy of theirs moves to another executor group.
 type rotated struct{ api, version, context string }
 
-// rotation is what becomes of these chains. Chains keep their ids, so that Envoy hears nothing of it: new
-// instances are built, a chain of them takes the place of the one that was, and that is closed after its last exchange.
+// rotation is the state of replacing these chains. Chains keep their ids, so Envoy is not involved: new
+// instances are built, a chain of them replaces the old one, and that is closed after its last exchange.
 type rotation struct {
 	building bool
-	moved    bool // it is for a policy that has moved
-	again    bool // there is more to rotate since it began
-	tries    int  // that have failed
+	moved    bool // a policy has moved
+	again    bool // more has changed since the build began
+	tries    int  // failed tries
 	retryAt  time.Time
-	reason   string // why the last one failed, as it was logged
+	reason   string // why the last try failed, as it was logged
 }
 
-// rotationBuild is a build for a rotation, done.
+// rotationBuild is a finished build of a rotation.
 type rotationBuild struct {
 	of    rotated
 	build *build
 }
 
-// replacedChain is a chain that another one has taken the place of, and the instances that it counts among their users.
+// replacedChain is a chain that another one has replaced, and the instances that it still refers to.
 type replacedChain struct {
 	chain     *chain.Chain
 	instances []string
 }
 
-// secretsChanged looks at all that uses secrets.
-func (n *Node) secretsChanged(now time.Time) {
+// rotateForSecrets schedules a rotation for all chains that use secrets, and retries the queued APIs that do.
+func (n *Node) rotateForSecrets(now time.Time) {
 	for _, ref := range n.chains.refs {
 		if len(ref.secrets) > 0 {
-			n.checkChain(ref)
+			n.scheduleRotation(ref)
 		}
 	}
 	for _, q := range n.queue {
@@ -52,18 +52,18 @@ func (n *Node) secretsChanged(now time.Time) {
 	n.rotate(now)
 }
 
-// policiesMoved has the instances built again of policies that run in another executor group now.
-func (n *Node) policiesMoved(now time.Time) {
+// rotateForMoves schedules a rotation for all chains with a policy that has moved to another executor group.
+func (n *Node) rotateForMoves(now time.Time) {
 	for _, ref := range n.chains.refs {
 		if ref.bundles > 0 && !n.chains.isCurrent(ref) {
-			n.checkChain(ref).moved = true
+			n.scheduleRotation(ref).moved = true
 		}
 	}
 	n.rotate(now)
 }
 
-// checkChain has the next rotate look at a chain.
-func (n *Node) checkChain(ref *chainRef) *rotation {
+// scheduleRotation has the next call of rotate check a chain.
+func (n *Node) scheduleRotation(ref *chainRef) *rotation {
 	of := rotated{ref.bundle.GetApi(), ref.bundle.GetVersion(), ref.bundle.GetContext()}
 	at := n.rotations[of]
 	if at == nil {
@@ -74,28 +74,28 @@ func (n *Node) checkChain(ref *chainRef) *rotation {
 	return at
 }
 
-// checkChainsOf has the next rotate look at the chains of a bundle: secrets may have changed, or policies moved, since its
-// build began.
-func (n *Node) checkChainsOf(message *nodev1.ApiBundle) {
-	for _, one := range message.GetChains() {
-		if ref := n.chains.refs[one.GetId()]; ref != nil && (len(ref.secrets) > 0 || !n.chains.isCurrent(ref)) {
-			n.checkChain(ref)
+// scheduleRotations has the next call of rotate check the chains of a bundle: secrets may have changed, or policies moved, since
+// its build began.
+func (n *Node) scheduleRotations(message *nodev1.ApiBundle) {
+	for _, chain := range message.GetChains() {
+		if ref := n.chains.refs[chain.GetId()]; ref != nil && (len(ref.secrets) > 0 || !n.chains.isCurrent(ref)) {
+			n.scheduleRotation(ref)
 		}
 	}
 }
 
-// rotate begins to build what has other secrets than it was built with, or another executor group.
+// rotate starts to build the chains whose secrets have changed, or whose policies have moved to another executor group.
 func (n *Node) rotate(now time.Time) {
-	for of, at := range n.rotations {
-		if at.building || now.Before(at.retryAt) {
+	for of, r := range n.rotations {
+		if r.building || now.Before(r.retryAt) {
 			continue
 		}
-		stale := n.chains.stale(of)
+		stale := n.chains.staleChains(of)
 		if len(stale.GetChains()) == 0 {
 			delete(n.rotations, of)
 			continue
 		}
-		at.building, at.again = true, false
+		r.building, r.again = true, false
 		n.chains.startRotation(stale, func(b *build) { n.deliverRotation(rotationBuild{of, b}) })
 	}
 	n.publishRotations()
@@ -109,45 +109,45 @@ func (n *Node) deliverRotation(done rotationBuild) {
 	}
 }
 
-// finishRotation takes in what was built for a rotation. What could not be built is tried again, and goes on with the
-// secrets before meanwhile.
+// finishRotation replaces chains with those of a rotation's build. A failed build is tried again; meanwhile its chains go on
+// with the earlier secrets.
 func (n *Node) finishRotation(done rotationBuild, now time.Time) {
-	at := n.rotations[done.of]
-	at.building = false
+	r := n.rotations[done.of]
+	r.building = false
 	switch err := n.chains.replace(done.build); {
-	case err == nil && at.moved:
+	case err == nil && r.moved:
 		n.log.Info("policies run in the executor groups that they have moved to", "api", done.of.api)
-		at.reason, at.tries, at.moved = "", 0, false
+		r.reason, r.tries, r.moved = "", 0, false
 	case err == nil:
 		n.log.Info("policies use the secrets that have changed", "api", done.of.api)
-		at.reason, at.tries = "", 0
-	case at.again:
+		r.reason, r.tries = "", 0
+	case r.again:
 	default:
-		at.retryAt = now.Add(n.timing.backOff(at.tries))
-		at.tries++
-		if reason := err.Error(); reason != at.reason {
-			at.reason = reason
-			what := "policies cannot use a secret that has changed; they go on with the one before, and this is tried again"
-			if at.moved {
-				what = "policies cannot be prepared in the executor group that they have moved to; this is tried again"
+		r.retryAt = now.Add(n.timing.backOff(r.tries))
+		r.tries++
+		if reason := err.Error(); reason != r.reason {
+			r.reason = reason
+			message := "policies cannot use a secret that has changed; they go on with its previous value, and this is tried again"
+			if r.moved {
+				message = "policies cannot be prepared in the executor group that they have moved to; this is tried again"
 			}
-			n.log.Error(what, "api", done.of.api, "reason", reason)
+			n.log.Error(message, "api", done.of.api, "reason", reason)
 		}
 	}
 	n.rotate(now)
 }
 
-// keepSecrets forgets the secrets that nothing names any more.
+// keepSecrets drops the secrets that no chain or queued API names any more.
 func (n *Node) keepSecrets() {
 	used := map[secrets.Ref]bool{}
 	for _, ref := range n.chains.refs {
-		for _, one := range ref.secrets {
-			used[one] = true
+		for _, secret := range ref.secrets {
+			used[secret] = true
 		}
 	}
 	for _, q := range n.queue {
-		for _, one := range q.secrets {
-			used[one] = true
+		for _, secret := range q.secrets {
+			used[secret] = true
 		}
 	}
 	n.secrets.Keep(used)
@@ -163,40 +163,40 @@ func (n *Node) publishRotations() {
 	n.unrotated.Store(int64(failing))
 }
 
-// secretStats are those of the files, and of what could not be built with them.
+// secretStats counts the secrets, the files that cannot be read and the APIs that cannot use a changed secret.
 func (n *Node) secretStats() SecretStats {
 	files := n.secrets.Stats()
 	return SecretStats{InUse: files.InUse, FailingFiles: files.Failing, FailingAPIs: int(n.unrotated.Load())}
 }
 
-// secretsOf are the secrets that a bundle names. What cannot be read names none; it is said when it is built.
+// secretsOf returns the secrets that a bundle names. Parameters that cannot be read name none; the build reports them.
 func secretsOf(bundle *nodev1.ApiBundle) []secrets.Ref {
-	var all []secrets.Ref
+	var result []secrets.Ref
 	for _, message := range bundle.GetChains() {
 		for _, attachment := range message.GetAttachments() {
 			refs, err := refsOf(bundle.GetApi(), attachment)
 			if err == nil {
-				all = append(all, refs...)
+				result = append(result, refs...)
 			}
 		}
 	}
-	return all
+	return result
 }
 
-// stale are the chains in use that were built with other secrets or in another executor group than they would be now, as a
+// staleChains returns the chains in use that would be built with other secrets or in another executor group now, as a
 // bundle of these alone.
-func (c *chains) stale(of rotated) *nodev1.ApiBundle {
-	found := &nodev1.ApiBundle{Api: of.api, Version: of.version, Context: of.context}
+func (c *chains) staleChains(of rotated) *nodev1.ApiBundle {
+	bundle := &nodev1.ApiBundle{Api: of.api, Version: of.version, Context: of.context}
 	for _, ref := range c.refs {
 		if ref.bundles == 0 || of != (rotated{ref.bundle.GetApi(), ref.bundle.GetVersion(), ref.bundle.GetContext()}) {
 			continue
 		}
 		if !c.isCurrent(ref) {
-			found.Chains = append(found.Chains, ref.message)
+			bundle.Chains = append(bundle.Chains, ref.message)
 		}
 	}
-	slices.SortFunc(found.Chains, func(a, b *nodev1.Chain) int { return strings.Compare(a.GetId(), b.GetId()) })
-	return found
+	slices.SortFunc(bundle.Chains, func(a, b *nodev1.Chain) int { return strings.Compare(a.GetId(), b.GetId()) })
+	return bundle
 }
 
 func (c *chains) isCurrent(ref *chainRef) bool {
@@ -209,54 +209,54 @@ func (c *chains) isCurrent(ref *chainRef) bool {
 	return true
 }
 
-// startRotation builds what chains that are there need with the secrets as they are now, as startBuild does.
+// startRotation builds the instances that existing chains need with the present secrets, as startBuild does.
 func (c *chains) startRotation(message *nodev1.ApiBundle, done func(*build)) {
 	b := newBuild(message)
-	wanted := map[string]*boundAttachment{}
-	for _, one := range message.GetChains() {
-		c.bind(b, one, wanted)
+	missing := map[string]*boundAttachment{}
+	for _, chain := range message.GetChains() {
+		c.bind(b, chain, missing)
 	}
 	c.builds.Go(func() {
-		c.buildInstances(b, wanted)
+		c.buildInstances(b, missing)
 		done(b)
 	})
 }
 
-// replace puts chains of what was built in the place of those that were. Those of which an instance could not be built stay.
+// replace replaces the chains of a build. A chain of which an instance could not be built stays.
 func (c *chains) replace(b *build) error {
-	var wrong buildErrors
+	var mistakes buildErrors
 	for _, message := range b.message.GetChains() {
 		if ref := c.refs[message.GetId()]; ref != nil && ref.bundles > 0 {
-			c.replaceChain(b, ref, &wrong)
+			c.replaceChain(b, ref, &mistakes)
 		}
 	}
-	for id, made := range b.built {
-		if ref := c.instances[id]; ref == nil || ref.made != made {
-			c.closeInstance(made)
+	for id, instance := range b.built {
+		if ref := c.instances[id]; ref == nil || ref.built != instance {
+			c.closeInstance(instance)
 		}
 	}
-	return wrong.err()
+	return mistakes.err()
 }
 
-func (c *chains) replaceChain(b *build, ref *chainRef, wrong *buildErrors) {
+func (c *chains) replaceChain(b *build, ref *chainRef, mistakes *buildErrors) {
 	for _, attachment := range ref.message.GetAttachments() {
 		id := b.instance(attachment)
 		if c.instances[id] == nil && b.built[id] == nil && b.failures[id] == nil {
-			wrong.add(ref.message.GetOperation(), []error{transientError{errStale}})
+			mistakes.add(ref.message.GetOperation(), []error{transientError{errStale}})
 			return
 		}
 	}
-	fresh := c.newChain(b, ref.message, wrong)
-	if fresh == nil {
+	built := c.newChain(b, ref.message, mistakes)
+	if built == nil {
 		return
 	}
 	old := &replacedChain{ref.chain, ref.instances}
-	c.hold(ref, b, fresh)
+	c.bindChain(ref, b, built)
 	c.replaced[old] = true
-	c.table.Replace(fresh, c.grace, func() { c.gone(departure{replaced: old}) })
+	c.table.Replace(built, c.grace, func() { c.gone(departure{replaced: old}) })
 }
 
-// closeReplaced closes a chain whose last exchange has ended, and the instances that no chain needs any more.
+// closeReplaced closes a replaced chain whose last exchange has ended, and the instances that no other chain uses.
 func (c *chains) closeReplaced(old *replacedChain) {
 	delete(c.replaced, old)
 	old.chain.Close()

@@ -18,11 +18,11 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// keyed is a policy of the tests that is given a secret, and says which instances there are, by their secrets.
+// keyed is a policy for tests with a secret. It records the existing instances by their secrets.
 type keyed struct {
 	mutex sync.Mutex
 	open  map[string]int
-	fail  map[string]bool // secrets that it does not take
+	fail  map[string]bool // secrets that it refuses
 	ids   map[string]bool // of all instances that there have been
 }
 
@@ -81,7 +81,7 @@ func (k *keyed) keys() []string {
 
 const naming = `{"key":{"secretRef":"upstream-key"}}`
 
-// naming is a bundle whose policy is given the secret upstream-key.
+// naming returns a bundle whose policy uses the secret upstream-key.
 func namingBundle(api, digest string) *nodev1.ApiBundle {
 	return bundleWith(api, digest, attachment(api+"-one", naming))
 }
@@ -122,7 +122,7 @@ func (b *secretBench) become(keys ...string) {
 	b.eventually(fmt.Sprintf("instances with %q", keys), func() bool { return slices.Equal(b.keyed.keys(), keys) })
 }
 
-// shows is what recordings show of a text with some secrets.
+// shows returns a text with secrets as recordings show it.
 func (b *secretBench) shows(want string) {
 	b.t.Helper()
 	b.eventually("shown is "+want, func() bool {
@@ -135,7 +135,7 @@ func TestAPolicyThatMovesIsBuiltAgainAndTheOldInstanceEndsWithItsLastExchange(t 
 	synctest.Test(t, func(t *testing.T) {
 		b := newSecretBench(t, map[string]string{"upstream-key": "first-value\n"})
 		equal(t, "report", b.apply(1, some(namingBundle("a", "1"), bundleWith("b", "1", attachment("b-one", `{"key":{"value":"plain"}}`)))), "1 a 1 APPLIED", "1 b 1 APPLIED")
-		b.envoy.said()
+		b.envoy.drainTranscript()
 		held, ok := b.table.Acquire(chainID("b1"))
 		if !ok {
 			t.Fatal("expected a chain")
@@ -146,11 +146,11 @@ func TestAPolicyThatMovesIsBuiltAgainAndTheOldInstanceEndsWithItsLastExchange(t 
 		b.node.SetPolicies(moved)
 		b.become("first-value×2", "plain×2") // until the grace of the chains that were is over
 		time.Sleep(time.Minute)
-		b.become("first-value×1", "plain×2") // of b, an exchange has the one that was
+		b.become("first-value×1", "plain×2") // an exchange still uses b's old instance
 		held.Release()
 		b.become("first-value×1", "plain×1")
-		if said := b.envoy.said(); len(said) != 0 {
-			t.Errorf("expected Envoy to be told nothing, it was told %q", said)
+		if transcript := b.envoy.drainTranscript(); len(transcript) != 0 {
+			t.Errorf("expected no update of Envoy, got %q", transcript)
 		}
 		b.node.SetPolicies(moved) // it has not moved again
 		b.eventually("the node knows", func() bool { return len(b.node.renewed) == 0 })
@@ -163,7 +163,7 @@ func TestASecretThatChangesMakesANewInstanceAndTheOldOneEndsWithItsLastExchange(
 		b := newSecretBench(t, map[string]string{"upstream-key": "first-value\n"})
 		equal(t, "report", b.apply(1, some(namingBundle("a", "1"))), "1 a 1 APPLIED")
 		equal(t, "instances", b.keyed.keys(), "first-value×1")
-		b.envoy.said()
+		b.envoy.drainTranscript()
 		held, ok := b.table.Acquire(chainID("a1"))
 		if !ok {
 			t.Fatal("no chain")
@@ -187,8 +187,8 @@ func TestASecretThatChangesMakesANewInstanceAndTheOldOneEndsWithItsLastExchange(
 		b.shows("first-value, [redacted], third-value")
 		b.write(t, "upstream-key", "third-value")
 		b.become("third-value×1")
-		if said := b.envoy.said(); len(said) > 0 {
-			t.Errorf("Envoy was told %q", said)
+		if transcript := b.envoy.drainTranscript(); len(transcript) > 0 {
+			t.Errorf("expected no update of Envoy, got %q", transcript)
 		}
 		b.keyed.mutex.Lock()
 		ids := len(b.keyed.ids)
@@ -253,7 +253,7 @@ func TestAnAPIsOwnSecretGoesFirst(t *testing.T) {
 	})
 }
 
-func TestASecretThatIsGoneOrNotTakenLeavesTheOneBefore(t *testing.T) {
+func TestAMissingOrRefusedSecretLeavesThePreviousOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newSecretBench(t, map[string]string{"upstream-key": "first-value"})
 		b.keyed.fail["refused-value"] = true
@@ -272,7 +272,7 @@ func TestASecretThatIsGoneOrNotTakenLeavesTheOneBefore(t *testing.T) {
 	})
 }
 
-func TestWhatAPolicySaysOfItsSecretIsHidden(t *testing.T) {
+func TestSecretsInErrorsOfPoliciesAreHidden(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newSecretBench(t, map[string]string{"upstream-key": "refused-value"})
 		b.keyed.fail["refused-value"] = true

@@ -50,7 +50,7 @@ func testSharedCluster(t *testing.T) {
 	b.eventually("it goes with the exchange", func() bool { return strings.Join(serves(), " ") == "orders|2" })
 }
 
-func TestAnUpstreamIsNamedOnceHoweverManyShareIt(t *testing.T) {
+func TestASharedUpstreamIsNamedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		var group []*version
@@ -89,7 +89,7 @@ func TestOneNameOfAPoolThatResolvesIsEnough(t *testing.T) {
 	})
 }
 
-func TestANameThatAnotherAPIHasInEnvoyIsNotAskedFor(t *testing.T) {
+func TestANameThatEnvoyResolvesForAnotherAPIIsNotLookedUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		resolver := &nameServer{known: map[string]bool{"there.example": true}}
 		b := newBenchWith(t, &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, resolver: resolver}, t.TempDir())
@@ -100,7 +100,7 @@ func TestANameThatAnotherAPIHasInEnvoyIsNotAskedFor(t *testing.T) {
 		second.Clusters = first.Clusters
 		equal(t, "report", b.apply(2, some(second)), "2 b 1 APPLIED")
 		if asked := resolver.questions(); asked != "" {
-			t.Errorf("expected nobody to be asked, got %q", asked)
+			t.Errorf("expected no look-up, got %q", asked)
 		}
 	})
 }

@@ -15,12 +15,12 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 )
 
-// The files of a state directory. Each is a line "gatewright-state 1 SHA256" and a serialized Update; that of the Gateway
-// has a line with the digest of the file that it took the place of, and a serialized Gateway.
+// The files of a state directory. Each consists of a line "gatewright-state 1 SHA256" and a serialized Update; the Gateway's
+// has a line with the digest of the file that it replaced, and a serialized Gateway.
 const (
-	lastGoodFile = "last-good" // what an Envoy has taken, whole
-	gatewayFile  = "gateway"   // the Gateway that an Envoy has taken last
-	pendingFile  = "pending"   // the update that is being applied; left over from an engine that died while at it
+	lastGoodFile = "last-good" // the state that an Envoy has accepted last
+	gatewayFile  = "gateway"   // the Gateway that an Envoy has accepted last
+	pendingFile  = "pending"   // the update that is being applied; left over if the engine dies meanwhile
 	stateMagic   = "gatewright-state 1 "
 )
 
@@ -57,7 +57,7 @@ func (s *store) writeContent(name string, content []byte) error {
 	return s.sync()
 }
 
-// writeGateway keeps a Gateway that took the place of the file with a digest; "": of none.
+// writeGateway stores a Gateway and the digest of the file that it replaced; "": no file.
 func (s *store) writeGateway(gateway *nodev1.Gateway, replaced string) error {
 	content, err := proto.Marshal(gateway)
 	if err != nil {
@@ -66,7 +66,7 @@ func (s *store) writeGateway(gateway *nodev1.Gateway, replaced string) error {
 	return s.writeContent(gatewayFile, append([]byte(replaced+"\n"), content...))
 }
 
-// readGateway returns the Gateway that took the place of the file with this digest; nil, nil when there is none.
+// readGateway returns the Gateway that replaced the file with this digest; nil, nil when there is none.
 func (s *store) readGateway(file string) (*nodev1.Gateway, error) {
 	content, err := s.readContent(gatewayFile)
 	if content == nil || err != nil {
@@ -116,7 +116,7 @@ func (s *store) read(name string) (*nodev1.Update, error) {
 	return update, nil
 }
 
-// readContent returns what stands below a file's first line; nil, nil when there is no file.
+// readContent returns the content below a file's first line; nil, nil when there is no file.
 func (s *store) readContent(name string) ([]byte, error) {
 	path := filepath.Join(s.directory, name)
 	content, err := os.ReadFile(path)
@@ -129,7 +129,7 @@ func (s *store) readContent(name string) ([]byte, error) {
 	head, body, _ := bytes.Cut(content, []byte("\n"))
 	digest := sha256.Sum256(body)
 	if expected := stateMagic + hex.EncodeToString(digest[:]); string(head) != expected {
-		return nil, fmt.Errorf("%s is damaged: expected its first line to be %q, got another one", path, expected) // what it is may be a secret
+		return nil, fmt.Errorf("%s is damaged: expected its first line to be %q, got another one", path, expected) // the line found may contain a secret
 	}
 	return body, nil
 }

@@ -8,14 +8,14 @@ import (
 
 const unrestoredMessage = "an API of the last good state cannot be served"
 
-// unrestored are the APIs of the last good state that have not come up as it was restored. The controller mostly sends what takes
-// their place at once: after a patch release of a policy the build no longer has the version that they name.
+// unrestored are the APIs of the last good state that did not come up on restore. The controller mostly replaces them at
+// once: after a patch release of a policy the build no longer has the version that they name.
 type unrestored struct {
 	statuses []*nodev1.ApiStatus
-	due      time.Time // nothing has to be said of those that are served by then
+	due      time.Time // APIs that are served by then are not reported
 }
 
-// logUnrestored logs them: without a controller at once, else where it has sent nothing in their place in time.
+// logUnrestored logs them: without a controller at once, otherwise if the controller does not replace them in time.
 func (n *Node) logUnrestored(statuses []*nodev1.ApiStatus) {
 	if n.options.Controller != "" {
 		n.unrestored = unrestored{statuses, time.Now().Add(n.timing.Replace)}
@@ -29,8 +29,8 @@ func (n *Node) logUnrestored(statuses []*nodev1.ApiStatus) {
 	}
 }
 
-// expireUnrestored logs the APIs of the last good state that still are not served, nor replaced by another version, which is
-// reported by itself.
+// expireUnrestored logs the APIs of the last good state that are still not served. An API that another version has replaced is
+// reported with that version.
 func (n *Node) expireUnrestored(now time.Time) {
 	if len(n.unrestored.statuses) == 0 || now.Before(n.unrestored.due) {
 		return

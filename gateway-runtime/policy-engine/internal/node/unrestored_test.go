@@ -11,7 +11,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// restarted is a node whose last good state has an API that does not come up, and what it has logged of that.
+// restarted is a node with an API of its last good state that does not come up, and the log of that.
 func restarted(t *testing.T, controller string) (*bench, *logtest.Log) {
 	t.Helper()
 	directory := t.TempDir()
@@ -24,13 +24,13 @@ func restarted(t *testing.T, controller string) (*bench, *logtest.Log) {
 	return newBenchWith(t, second, directory), lines
 }
 
-func errorsIn(lines *logtest.Log) (found []string) {
+func errorsIn(lines *logtest.Log) (errorLines []string) {
 	for line := range strings.Lines(lines.String()) {
 		if strings.Contains(line, "level=ERROR") {
-			found = append(found, line)
+			errorLines = append(errorLines, line)
 		}
 	}
-	return found
+	return errorLines
 }
 
 func TestAnAPIThatTheControllerReplacesAtOnceIsNoError(t *testing.T) {
@@ -41,8 +41,8 @@ func TestAnAPIThatTheControllerReplacesAtOnceIsNoError(t *testing.T) {
 		b.apply(2, some(bundle("a", "2")))
 		time.Sleep(time.Minute)
 		b.node.expireUnrestored(time.Now())
-		if found := errorsIn(lines); len(found) > 0 {
-			t.Errorf("expected no error, got %q", found)
+		if errorLines := errorsIn(lines); len(errorLines) > 0 {
+			t.Errorf("expected no error, got %q", errorLines)
 		}
 		if lines.Count("an API of the last good state waits for the controller") != 1 {
 			t.Errorf("expected the log to say that it waits, got %s", lines)
@@ -58,17 +58,17 @@ func TestAnAPIThatStaysUnservedIsAnErrorOnce(t *testing.T) {
 			if at > 0 {
 				time.Sleep(at - time.Second)
 				b.node.expireUnrestored(time.Now())
-				if found := errorsIn(lines); len(found) > 0 {
-					t.Errorf("expected no error yet, got %q", found)
+				if errorLines := errorsIn(lines); len(errorLines) > 0 {
+					t.Errorf("expected no error yet, got %q", errorLines)
 				}
 				time.Sleep(time.Second)
 			}
 			for range 2 {
 				b.node.expireUnrestored(time.Now())
 			}
-			found := errorsIn(lines)
-			if len(found) != 1 || !strings.Contains(found[0], unrestoredMessage) || !strings.Contains(found[0], "no such version") {
-				t.Errorf("with the controller %q: expected one error with the reason, got %q", controller, found)
+			errorLines := errorsIn(lines)
+			if len(errorLines) != 1 || !strings.Contains(errorLines[0], unrestoredMessage) || !strings.Contains(errorLines[0], "no such version") {
+				t.Errorf("with the controller %q: expected one error with the reason, got %q", controller, errorLines)
 			}
 		})
 	}

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// What one answer of Envoy may take.
+// The limits of a request to Envoy.
 const (
 	envoyDeadline = time.Second
 	envoyBytes    = 64 << 20
@@ -45,7 +45,7 @@ func (e Envoy) Targets(ctx context.Context) (Targets, error) {
 	return ReadTargets(io.LimitReader(response.Body, envoyBytes))
 }
 
-// clusterStatuses is what is read of envoy.admin.v3.Clusters, which is larger by far.
+// clusterStatuses is the part of envoy.admin.v3.Clusters that is needed; the whole message is far larger.
 type clusterStatuses struct {
 	Clusters []struct {
 		Name  string       `json:"name"`

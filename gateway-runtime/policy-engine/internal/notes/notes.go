@@ -1,5 +1,5 @@
-// Package notes says what is not as it should be at a node: what happened, who is responsible, and what to do. It is the
-// one place where this is worded; `gatewright status` and the Inspector show the same notes.
+// Package notes reports the faults of a node: what happened, who is responsible, and what to do. All of this is worded here
+// alone; `gatewright status` and the Inspector show the same notes.
 package notes
 
 import (
@@ -15,27 +15,27 @@ import (
 	"gatewright.dev/policy-engine/internal/store"
 )
 
-// Severity says how bad a note is.
+// Severity is the severity of a note.
 type Severity string
 
 // The severities.
 const (
 	Bad  Severity = "bad"  // requests fail, or policies do not run
-	Warn Severity = "warn" // they may before long, or something is missing
+	Warn Severity = "warn" // they may soon, or something is missing
 )
 
-// Party is who is responsible for what a note says.
+// Party is the party that is responsible for a fault.
 type Party string
 
 // The parties.
 const (
-	Upstream Party = "upstream" // a target, the way to it, or the name that the API has for it
+	Upstream Party = "upstream" // a target, the network to it, or its name in the API
 	Policy   Party = "policy"   // its author
-	Operator Party = "operator" // who runs the node: files, certificates, a Valkey
-	Gateway  Party = "gateway"  // its own processes
+	Operator Party = "operator" // of the node: files, certificates, a Valkey
+	Gateway  Party = "gateway"  // the gateway's own processes
 )
 
-// Note is one thing that is not as it should be. Title, reason and cure begin in lower case and end without a full stop.
+// Note reports one fault. Title, reason and cure begin in lower case and end without a full stop.
 type Note struct {
 	Severity Severity `json:"severity"`
 	Code     string   `json:"code"` // "upstream_unreachable"
@@ -47,86 +47,86 @@ type Note struct {
 	Cure     string   `json:"cure"`
 }
 
-// About names what a note is about.
+// About names the subject of a note.
 type About struct {
 	Kind string `json:"kind"` // api, policy (name:version), listener, certificate, authority, metrics (a process) or store
 	Name string `json:"name"`
 	API  string `json:"api,omitempty"` // of a policy
 }
 
-// Facts are what notes are made of.
+// Facts are the input of Make.
 type Facts struct {
 	Gateway        node.GatewayStats                `json:"gateway"`
 	Certificates   map[string]certificates.Warnings `json:"certificates"`
 	Quarantined    []pythonbridge.QuarantineStats   `json:"quarantined"`
 	MetricsFailing map[string]string                `json:"metricsFailing"`
 	Store          store.Stats                      `json:"store"`
-	Unresolved     map[string]string                `json:"unresolved"` // API → the name of its upstream, for which its newest version does not run
-	Clusters       map[string][]string              `json:"clusters"`   // Envoy's, of each API
-	Targets        Targets                          `json:"-"`          // as Envoy sees them
+	Unresolved     map[string]string                `json:"unresolved"` // API → the name of its upstream that does not resolve, so that its newest version does not run
+	Clusters       map[string][]string              `json:"clusters"`   // Envoy's clusters of each API
+	Targets        Targets                          `json:"-"`          // from Envoy
 }
 
 // Make returns the notes of a node: its upstreams first, by API; then its policies, listeners, files, certificates,
 // processes and store. It is never nil.
 func Make(facts *Facts, now time.Time) []Note {
-	made := []Note{}
-	made = append(made, unresolvedNotes(facts.Unresolved)...)
-	made = append(made, upstreamNotes(facts.Clusters, facts.Targets)...)
-	made = append(made, quarantineNotes(facts.Quarantined)...)
-	made = append(made, listenerNotes(facts.Gateway.Closed)...)
-	made = append(made, fileNotes(facts.Gateway.FailingFiles)...)
-	made = append(made, certificateNotes(facts.Certificates, now)...)
-	made = append(made, metricsNotes(facts.MetricsFailing)...)
-	return append(made, storeNotes(facts.Store)...)
+	notes := []Note{}
+	notes = append(notes, unresolvedNotes(facts.Unresolved)...)
+	notes = append(notes, upstreamNotes(facts.Clusters, facts.Targets)...)
+	notes = append(notes, quarantineNotes(facts.Quarantined)...)
+	notes = append(notes, listenerNotes(facts.Gateway.Closed)...)
+	notes = append(notes, fileNotes(facts.Gateway.FailingFiles)...)
+	notes = append(notes, certificateNotes(facts.Certificates, now)...)
+	notes = append(notes, metricsNotes(facts.MetricsFailing)...)
+	return append(notes, storeNotes(facts.Store)...)
 }
 
 func quarantineNotes(quarantined []pythonbridge.QuarantineStats) []Note {
-	var made []Note
+	var notes []Note
 	for _, instance := range quarantined {
 		reason := fmt.Sprintf("%s crashed while it ran", plural(instance.Deaths, "executor process", "executor processes"))
 		if instance.HeldAt != "" {
 			reason = fmt.Sprintf("it held the interpreter of an executor process at %s, so that nothing else ran there", instance.HeldAt)
 		}
-		left := time.Duration(instance.LeftMs) * time.Millisecond
-		made = append(made, Note{
+		remaining := time.Duration(instance.LeftMs) * time.Millisecond
+		notes = append(notes, Note{
 			Severity: Bad, Code: "policy_quarantined", Party: Policy, Degraded: true,
 			About:  About{"policy", instance.Policy, instance.API},
 			Title:  fmt.Sprintf("policy %s of API %s is quarantined", instance.Policy, instance.API),
-			Reason: fmt.Sprintf("%s; it is not executed, its failures are of class crashed, and it is tried again in %s", reason, span(left)),
+			Reason: fmt.Sprintf("%s; it is not executed, its failures are of class crashed, and it is tried again in %s", reason, span(remaining)),
 			Cure:   "mend the policy, and reload; the log of python-executor has its last words",
 		})
 	}
-	return made
+	return notes
 }
 
 func listenerNotes(closed []string) []Note {
-	var made []Note
+	var notes []Note
 	for _, listener := range closed {
-		made = append(made, Note{
+		notes = append(notes, Note{
 			Severity: Bad, Code: "listener_closed", Party: Operator, Degraded: true, About: About{Kind: "listener", Name: listener},
 			Title:  fmt.Sprintf("the listener %s is closed", listener),
 			Reason: "it needs a certificate or an authority whose files cannot be used, so that no client can connect",
 			Cure:   "mend the files; the node takes them at once",
 		})
 	}
-	return made
+	return notes
 }
 
 func fileNotes(failing []node.FailingFile) []Note {
-	var made []Note
+	var notes []Note
 	for _, file := range failing {
-		made = append(made, Note{
+		notes = append(notes, Note{
 			Severity: Warn, Code: "files_unusable", Party: Operator, Degraded: true, About: About{Kind: file.Kind, Name: file.Name},
 			Title:  fmt.Sprintf("the files of the %s %s cannot be used", file.Kind, file.Name),
 			Reason: file.Reason,
 			Cure:   "mend the files; the node takes them at once, and until the engine is started again serves what they held before, if anything",
 		})
 	}
-	return made
+	return notes
 }
 
 func certificateNotes(warnings map[string]certificates.Warnings, now time.Time) []Note {
-	var made []Note
+	var notes []Note
 	for _, name := range slices.Sorted(maps.Keys(warnings)) {
 		certificate := warnings[name]
 		if now.Before(certificate.Soon) {
@@ -146,22 +146,22 @@ func certificateNotes(warnings map[string]certificates.Warnings, now time.Time) 
 			note.Title = fmt.Sprintf("certificate %s has expired", name)
 			note.Reason = fmt.Sprintf("it ended at %s, and clients refuse to connect", end)
 		}
-		made = append(made, note)
+		notes = append(notes, note)
 	}
-	return made
+	return notes
 }
 
 func metricsNotes(failing map[string]string) []Note {
-	var made []Note
+	var notes []Note
 	for _, process := range slices.Sorted(maps.Keys(failing)) {
-		made = append(made, Note{
+		notes = append(notes, Note{
 			Severity: Warn, Code: "metrics_missing", Party: Gateway, Degraded: true, About: About{Kind: "metrics", Name: process},
 			Title:  fmt.Sprintf("no metrics of %s", process),
 			Reason: failing[process],
 			Cure:   fmt.Sprintf("see the log of %s; until it answers, its figures and the alerts made of them are missing", process),
 		})
 	}
-	return made
+	return notes
 }
 
 func storeNotes(stats store.Stats) []Note {
@@ -176,7 +176,7 @@ func storeNotes(stats store.Stats) []Note {
 	}}
 }
 
-// span writes how long something lasts in words: "27 s", "12 min", "7 h 30 min", "5 days".
+// span formats a duration for people: "27 s", "12 min", "7 h 30 min", "5 days".
 func span(lasts time.Duration) string {
 	switch minutes := int(lasts.Minutes()); {
 	case lasts < 2*time.Minute:

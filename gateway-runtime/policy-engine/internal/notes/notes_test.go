@@ -11,7 +11,7 @@ import (
 	"gatewright.dev/policy-engine/internal/notes"
 )
 
-// TestNotes holds the notes to conformance/notes.json, which those that show them read too.
+// TestNotes compares the notes with conformance/notes.json, which the programs that show them read too.
 func TestNotes(t *testing.T) {
 	text, err := os.ReadFile("../../../../conformance/notes.json")
 	if err != nil {
@@ -44,8 +44,8 @@ func TestNotes(t *testing.T) {
 	}
 }
 
-// TestEnvoyThatIsNotThere tells no targets, and the notes have nothing of upstreams.
-func TestEnvoyThatIsNotThere(t *testing.T) {
+// TestNotesWithoutEnvoy: there are no targets, and no notes about upstreams.
+func TestNotesWithoutEnvoy(t *testing.T) {
 	if targets, err := (notes.Envoy{Socket: t.TempDir() + "/none.sock"}).Targets(t.Context()); err == nil || targets != nil {
 		t.Errorf("expected an error, got %v", targets)
 	}

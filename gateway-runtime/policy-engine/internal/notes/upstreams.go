@@ -20,30 +20,30 @@ type Target struct {
 	Open       uint64 // connections that are open now
 }
 
-// upstreamNotes says of each API what stands in the way of its upstreams; nothing of those that Envoy does not know.
+// upstreamNotes reports the faults of each API's upstreams. It skips clusters that Envoy does not have yet.
 func upstreamNotes(clusters map[string][]string, targets Targets) []Note {
-	var made []Note
+	var result []Note
 	for _, api := range slices.Sorted(maps.Keys(clusters)) {
 		var notes []Note
 		for _, cluster := range clusters[api] {
-			if found, known := targets[cluster]; known {
-				if note, wrong := clusterNote(api, found); wrong {
+			if statuses, ok := targets[cluster]; ok {
+				if note, failing := clusterNote(api, statuses); failing {
 					notes = append(notes, note)
 				}
 			}
 		}
 		slices.SortFunc(notes, byTitle)
-		made = append(made, slices.Compact(notes)...)
+		result = append(result, slices.Compact(notes)...)
 	}
-	return made
+	return result
 }
 
 func unresolvedNotes(unresolved map[string]string) []Note {
-	var made []Note
+	var notes []Note
 	for _, api := range slices.Sorted(maps.Keys(unresolved)) {
-		made = append(made, unresolvedNote(api, fmt.Sprintf("the name %s does not resolve", unresolved[api])))
+		notes = append(notes, unresolvedNote(api, fmt.Sprintf("the name %s does not resolve", unresolved[api])))
 	}
-	return made
+	return notes
 }
 
 func unresolvedNote(api, reason string) Note {
@@ -56,7 +56,7 @@ func unresolvedNote(api, reason string) Note {
 
 func clusterNote(api string, targets []Target) (Note, bool) {
 	note := Note{Severity: Warn, Party: Upstream, About: About{Kind: "api", Name: api}}
-	unused, unreachable := wordsOf(targets, unusedWords), wordsOf(targets, unreachableWords)
+	unused, unreachable := describe(targets, unusedWords), describe(targets, unreachableWords)
 	switch {
 	case len(targets) == 0:
 		return unresolvedNote(api, "its name does not resolve"), true
@@ -74,17 +74,17 @@ func clusterNote(api string, targets []Target) (Note, bool) {
 	return note, true
 }
 
-func wordsOf(targets []Target, words func(*Target) string) []string {
-	var found []string
+func describe(targets []Target, words func(*Target) string) []string {
+	var descriptions []string
 	for n := range targets {
 		if text := words(&targets[n]); text != "" {
-			found = append(found, text)
+			descriptions = append(descriptions, text)
 		}
 	}
-	return found
+	return descriptions
 }
 
-// unusedWords says why a target is sent nothing as long as its pool has others; "": it is sent its share.
+// unusedWords describes why Envoy sends a target no requests while its pool has others; "": it does.
 func unusedWords(target *Target) string {
 	switch {
 	case target.FailsCheck:
@@ -96,7 +96,7 @@ func unusedWords(target *Target) string {
 	}
 }
 
-// unreachableWords says that connections to a target fail; "" where one is open, whatever failed before.
+// unreachableWords describes the failed connections to a target; "" if one is open.
 func unreachableWords(target *Target) string {
 	if target.Failed == 0 || target.Open > 0 {
 		return ""

@@ -1,4 +1,4 @@
-// Package otlp is what exporters of traces and of log lines have in common: how a collector is found and reached.
+// Package otlp has the parts that exporters of traces and of log lines share: the URL and the connection of a collector.
 package otlp
 
 import (
@@ -13,18 +13,18 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 )
 
-// Timeout is how long one message may take.
+// Timeout limits the sending of one message.
 const Timeout = 10 * time.Second
 
-// reconnect is how soon a collector is looked for again that was away: gRPC's own goes up to two minutes.
+// reconnect limits the wait before a lost collector is tried again: gRPC's default grows to two minutes.
 var reconnect = backoff.Config{BaseDelay: time.Second, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 10 * time.Second}
 
-// Reconnect has a connection be made anew soon after a collector was away.
+// Reconnect returns the option that reconnects soon after a collector was down.
 func Reconnect() grpc.DialOption {
 	return grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: Timeout})
 }
 
-// Credentials are those of a connection over gRPC: TLS by the authorities of the system, or in clear.
+// Credentials returns the credentials of a connection over gRPC: TLS by the system's authorities, or plain text.
 func Credentials(tls bool) credentials.TransportCredentials {
 	if tls {
 		return credentials.NewTLS(nil)
@@ -32,8 +32,8 @@ func Credentials(tls bool) credentials.TransportCredentials {
 	return insecure.NewCredentials()
 }
 
-// URL is where a collector takes a signal, "traces" or "logs", over HTTP: at the path that OTLP has for it, unless the
-// collector's URL has one of its own. https://opentelemetry.io/docs/specs/otlp/#otlphttp-request
+// URL returns where a collector receives a signal, "traces" or "logs", over HTTP: OTLP's default path, unless the
+// collector's URL has one. https://opentelemetry.io/docs/specs/otlp/#otlphttp-request
 func URL(collector, signal string) (string, error) {
 	to, err := url.Parse(collector)
 	if err != nil || to.Host == "" || to.Scheme != "http" && to.Scheme != "https" {

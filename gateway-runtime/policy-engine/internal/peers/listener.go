@@ -9,15 +9,15 @@ import (
 )
 
 const (
-	retryFor      = time.Second // a process may be newer than the file that names it
+	retryFor      = time.Second // a process may be newer than its entry in the file
 	retryInterval = 20 * time.Millisecond
-	retriesLimit  = 64          // connections that are checked again at one time; what comes above is refused at once
+	retriesLimit  = 64          // connections that are retried at the same time; further ones are refused at once
 	logInterval   = time.Second // between two warnings
 )
 
-// Listen returns a listener that accepts those of a listener's connections whose peers the rule admits, and closes the
-// others, each with a warning, or one a second. What is not admitted at once is checked again for a second, while others
-// are admitted. Close it instead of the listener.
+// Listen returns a listener that accepts only connections whose peers the rule admits. It closes the others, and logs a warning
+// for each, or one a second. A connection that is not admitted at once is retried for a second, while others are admitted.
+// Close it instead of the listener.
 func Listen(listener *net.UnixListener, rule Rule, log *slog.Logger) net.Listener {
 	return &guardedListener{UnixListener: listener, rule: rule, retryFor: retryFor, log: log, accepted: make(chan acceptance),
 		closed: make(chan struct{}), retrying: make(chan struct{}, retriesLimit)}
@@ -32,7 +32,7 @@ type guardedListener struct {
 	closing  sync.Once
 	accepted chan acceptance
 	closed   chan struct{}
-	retrying chan struct{} // holds a token for each connection that is checked again
+	retrying chan struct{} // a token for each connection that is retried
 
 	mu         sync.Mutex
 	logged     time.Time
@@ -44,9 +44,9 @@ type acceptance struct {
 	err        error
 }
 
-// Accept returns the next connection that is admitted.
+// Accept returns the next admitted connection.
 func (g *guardedListener) Accept() (net.Conn, error) {
-	g.started.Do(func() { go g.acceptAll() })
+	g.started.Do(func() { go g.acceptConnections() })
 	select {
 	case a := <-g.accepted:
 		return a.connection, a.err
@@ -55,13 +55,13 @@ func (g *guardedListener) Accept() (net.Conn, error) {
 	}
 }
 
-// Close ends Accept, and closes what waits.
+// Close ends Accept, and closes the waiting connections.
 func (g *guardedListener) Close() error {
 	g.closing.Do(func() { close(g.closed) })
 	return g.UnixListener.Close()
 }
 
-func (g *guardedListener) acceptAll() {
+func (g *guardedListener) acceptConnections() {
 	for {
 		connection, err := g.AcceptUnix()
 		switch {
@@ -75,7 +75,7 @@ func (g *guardedListener) acceptAll() {
 	}
 }
 
-// check admits a connection, or has it checked again by a goroutine of its own.
+// check admits a connection, or starts a goroutine that retries it.
 func (g *guardedListener) check(connection *net.UnixConn) {
 	pid, why := g.rule.refusal(connection)
 	if why == nil {
@@ -86,14 +86,14 @@ func (g *guardedListener) check(connection *net.UnixConn) {
 	case g.retrying <- struct{}{}:
 		go func() {
 			defer func() { <-g.retrying }()
-			g.checkAgain(connection)
+			g.retryCheck(connection)
 		}()
 	default:
 		g.refuse(connection, pid, why)
 	}
 }
 
-func (g *guardedListener) checkAgain(connection *net.UnixConn) {
+func (g *guardedListener) retryCheck(connection *net.UnixConn) {
 	for until := time.Now().Add(g.retryFor); ; {
 		pid, why := g.rule.refusal(connection)
 		if why == nil {
@@ -119,7 +119,7 @@ func (g *guardedListener) admit(connection net.Conn) {
 	}
 }
 
-// deliver reports whether Accept has returned it; it does no more once the listener is closed.
+// deliver reports whether Accept has received the connection; false once the listener is closed.
 func (g *guardedListener) deliver(a acceptance) bool {
 	select {
 	case g.accepted <- a:
@@ -129,12 +129,12 @@ func (g *guardedListener) deliver(a acceptance) bool {
 	}
 }
 
-func (g *guardedListener) refuse(connection *net.UnixConn, pid int, why error) {
-	defer func() { _ = connection.Close() }() // who is refused finds it in the log
+func (g *guardedListener) refuse(connection *net.UnixConn, pid int, reason error) {
+	defer func() { _ = connection.Close() }() // the reason is in the log
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if now := time.Now(); now.Sub(g.logged) >= logInterval {
-		g.log.Warn("connection refused", "socket", g.Addr().String(), "pid", pid, "reason", why.Error(), "suppressed", g.suppressed)
+		g.log.Warn("connection refused", "socket", g.Addr().String(), "pid", pid, "reason", reason.Error(), "suppressed", g.suppressed)
 		g.logged, g.suppressed = now, 0
 		return
 	}

@@ -1,6 +1,6 @@
-// Package peers lets onto a Unix socket only the processes that have business there. All processes of a node run as one
-// user, those that run policies too, so the mode of a socket does not tell them apart; the kernel's word for who has
-// connected (unix(7), SO_PEERCRED) does.
+// Package peers restricts a Unix socket to certain processes. All processes of a node run as one
+// user, including those that run policies, so a socket's mode does not distinguish them; the kernel's credentials of the
+// peer (unix(7), SO_PEERCRED) do.
 package peers
 
 import (
@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The roles of a node's processes, as the supervisor's file has them.
+// The roles of a node's processes in the supervisor's file.
 const (
 	Supervisor = "supervisor"
 	Envoy      = "envoy"
@@ -25,41 +25,41 @@ const (
 
 var proc = "/proc/" // proc(5)
 
-// Rule says who may connect. File is the supervisor's peers.json: the pids of a node's processes by role, {"envoy": 7}.
+// Rule admits peers. File is the supervisor's peers.json: the pids of a node's processes by role, {"envoy": 7}.
 type Rule struct {
 	File  string
 	Roles []string
-	// Outside admits what is not below the supervisor: commands of the same user, or of root. What a policy has started
-	// is below it, for the supervisor adopts what has lost its parent.
+	// Outside also admits processes that do not descend from the supervisor: commands of the same user, or of root. Processes
+	// that a policy starts do descend from it, since the supervisor adopts orphans.
 	Outside bool
 }
 
-// refusal is why the process at the other end may not connect, nil if it may. Its pid is 0 where it is unknown.
-func (r Rule) refusal(connection *net.UnixConn) (pid int, why error) {
+// refusal returns why the peer may not connect, nil if it may. pid is 0 if it is unknown.
+func (r Rule) refusal(connection *net.UnixConn) (pid int, reason error) {
 	raw, err := connection.SyscallConn()
 	if err != nil {
 		return 0, err
 	}
-	failed := raw.Control(func(fd uintptr) { pid, why = r.check(int(fd)) })
-	return pid, errors.Join(failed, why)
+	failed := raw.Control(func(fd uintptr) { pid, reason = r.check(int(fd)) })
+	return pid, errors.Join(failed, reason)
 }
 
-func (r Rule) check(socket int) (pid int, why error) {
+func (r Rule) check(socket int) (pid int, reason error) {
 	peer, err := unix.GetsockoptUcred(socket, unix.SOL_SOCKET, unix.SO_PEERCRED)
 	if err != nil {
 		return 0, err
 	}
 	pid = int(peer.Pid)
-	known, err := readPeers(r.File)
+	pids, err := readPeers(r.File)
 	if err != nil {
 		return pid, err
 	}
-	if !slices.ContainsFunc(r.Roles, func(role string) bool { return known[role] == pid && pid != 0 }) {
-		if err := r.checkOutside(pid, int(peer.Uid), known[Supervisor]); err != nil {
+	if !slices.ContainsFunc(r.Roles, func(role string) bool { return pids[role] == pid && pid != 0 }) {
+		if err := r.checkOutside(pid, int(peer.Uid), pids[Supervisor]); err != nil {
 			return pid, err
 		}
 	}
-	return pid, checkAlive(socket) // last: what was found above holds for the process that has connected, if it still runs
+	return pid, checkAlive(socket) // last: if the process still runs, pid is not another one's
 }
 
 func (r Rule) checkOutside(pid, uid, supervisor int) error {
@@ -69,7 +69,7 @@ func (r Rule) checkOutside(pid, uid, supervisor int) error {
 	case uid != os.Getuid() && uid != 0:
 		return fmt.Errorf("expected a process of user %d, got one of user %d", os.Getuid(), uid)
 	case supervisor == 0:
-		return fmt.Errorf("expected the supervisor among the peers, for what is below it may not connect")
+		return fmt.Errorf("expected the supervisor among the peers: processes below it may not connect")
 	}
 	for pid > 1 && pid != supervisor {
 		parent, err := parentOf(pid)
@@ -85,18 +85,18 @@ func (r Rule) checkOutside(pid, uid, supervisor int) error {
 }
 
 func readPeers(file string) (map[string]int, error) {
-	content, err := os.ReadFile(file) //nolint:gosec // named by whoever starts the engine
+	content, err := os.ReadFile(file) //nolint:gosec // the engine's command line names it
 	if err != nil {
 		return nil, err
 	}
-	known := map[string]int{}
-	if err := json.Unmarshal(content, &known); err != nil {
+	pids := map[string]int{}
+	if err := json.Unmarshal(content, &pids); err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	return known, nil
+	return pids, nil
 }
 
-// parentOf reads /proc/PID/stat (proc(5)); the command's name, in parentheses, may hold anything.
+// parentOf reads /proc/PID/stat (proc(5)); the command's name, in parentheses, may contain anything.
 func parentOf(pid int) (int, error) {
 	stat, err := os.ReadFile(proc + strconv.Itoa(pid) + "/stat") //nolint:gosec // a number below /proc
 	if errors.Is(err, fs.ErrNotExist) && !errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
@@ -113,8 +113,8 @@ func parentOf(pid int) (int, error) {
 	return strconv.Atoi(string(fields[1]))
 }
 
-// checkAlive fails where the process that has connected has ended: its pid may be another one's by now. A kernel before
-// Linux 6.5 does not tell.
+// checkAlive fails if the process that has connected has ended: its pid may belong to another one by now. A kernel before
+// Linux 6.5 cannot report that.
 func checkAlive(socket int) error {
 	process, err := unix.GetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_PEERPIDFD)
 	if errors.Is(err, unix.ENOPROTOOPT) {

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// connect says what comes from a socket: the rest of this program's tests run it in other processes.
+// connect prints what a socket sends: other tests run it in another process.
 func connect(path string) int {
 	if os.Getenv("BELOW") != "" { // a process further down
 		command := exec.CommandContext(context.Background(), os.Args[0]) //nolint:gosec // this program
@@ -53,7 +53,7 @@ type socket struct {
 	guard      *guardedListener
 }
 
-// serve greets whoever is let in, and soon gives up on others.
+// serve greets admitted peers, and soon gives up on others.
 func serve(t *testing.T, roles []string, outside bool) *socket {
 	return serveRetrying(t, roles, outside, 300*time.Millisecond)
 }
@@ -100,36 +100,36 @@ func (s *socket) known(pids map[string]int) {
 	}
 }
 
-// hears is what another process is told, one that this one starts, or one below that.
+// hears returns what another process receives, a child of this one, or a grandchild.
 func (s *socket) hears(more ...string) string {
 	command := exec.CommandContext(s.t.Context(), os.Args[0]) //nolint:gosec // this program
 	command.Env = append([]string{"CONNECT_TO=" + s.path}, more...)
-	said, err := command.Output()
+	got, err := command.Output()
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return string(said)
+	return string(got)
 }
 
-// here is what this process is told.
+// here returns what this process receives.
 func (s *socket) here() string {
 	connection, err := new(net.Dialer).DialContext(s.t.Context(), "unix", s.path)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	defer func() { _ = connection.Close() }()
-	said, _ := io.ReadAll(connection)
-	return string(said)
+	got, _ := io.ReadAll(connection)
+	return string(got)
 }
 
-func TestOnlyAProcessWithTheRoleIsLetIn(t *testing.T) {
+func TestOnlyAProcessWithTheRoleIsAdmitted(t *testing.T) {
 	s := serve(t, []string{Envoy}, false)
 	s.known(map[string]int{Supervisor: os.Getppid(), Envoy: os.Getpid()})
-	if said := s.here(); said != "hello" {
-		t.Errorf("expected to be let in, got %q and %s", said, s.log.String())
+	if got := s.here(); got != "hello" {
+		t.Errorf("expected to be let in, got %q and %s", got, s.log.String())
 	}
-	if said := s.hears(); said != "" {
-		t.Errorf("expected another process to be refused, got %q", said)
+	if got := s.hears(); got != "" {
+		t.Errorf("expected another process to be refused, got %q", got)
 	}
 	if log := s.log.String(); strings.Count(log, "connection refused") != 1 || !strings.Contains(log, s.path) {
 		t.Errorf("expected one warning that names the socket, got %s", log)
@@ -139,57 +139,57 @@ func TestOnlyAProcessWithTheRoleIsLetIn(t *testing.T) {
 func TestAProcessMayBeNewerThanTheFileThatNamesIt(t *testing.T) {
 	s := serveRetrying(t, []string{Envoy}, false, time.Hour)
 	s.known(map[string]int{Envoy: 1})
-	told := make(chan string)
-	go func() { told <- s.here() }()
+	received := make(chan string)
+	go func() { received <- s.here() }()
 	s.awaitRetry()
 	s.known(map[string]int{Envoy: os.Getpid()})
-	if said := <-told; said != "hello" {
-		t.Errorf("expected to be let in then, got %q and %s", said, s.log.String())
+	if got := <-received; got != "hello" {
+		t.Errorf("expected to be let in then, got %q and %s", got, s.log.String())
 	}
 }
 
-func TestWhoWaitsHoldsUpNobody(t *testing.T) {
+func TestARetriedConnectionDelaysNoOther(t *testing.T) {
 	s := serveRetrying(t, []string{Envoy}, false, time.Hour)
 	s.known(map[string]int{Envoy: os.Getpid()})
 	refused := make(chan string)
 	go func() { refused <- s.hears() }()
 	s.awaitRetry()
 	for range 10 {
-		if said := s.here(); said != "hello" {
-			t.Fatalf("expected to be let in, got %q", said)
+		if got := s.here(); got != "hello" {
+			t.Fatalf("expected to be let in, got %q", got)
 		}
 	}
 	if len(s.guard.retrying) != 1 {
 		t.Fatal("expected the other one to be checked again meanwhile")
 	}
 	_ = s.guard.Close()
-	if said := <-refused; said != "" {
-		t.Errorf("expected the other one to be refused in the end, got %q", said)
+	if got := <-refused; got != "" {
+		t.Errorf("expected the other one to be refused in the end, got %q", got)
 	}
 }
 
-func TestWhatTheSupervisorHasNotStartedIsLetInFromOutside(t *testing.T) {
+func TestProcessesOutsideOfTheSupervisorAreAdmitted(t *testing.T) {
 	s := serve(t, []string{Supervisor}, true)
 	for _, c := range []struct {
 		name       string
 		supervisor int
-		told       string
-	}{{"below another one", 1 << 30, "hello"}, {"below it", os.Getpid(), ""}, {"below nobody known", 0, ""}} {
+		received   string
+	}{{"below another one", 1 << 30, "hello"}, {"below it", os.Getpid(), ""}, {"without a known supervisor", 0, ""}} {
 		s.known(map[string]int{Supervisor: c.supervisor})
 		for _, more := range [][]string{nil, {"BELOW=1"}} {
-			if said := s.hears(more...); said != c.told {
-				t.Errorf("%s %v: expected %q, got %q and %s", c.name, more, c.told, said, s.log.String())
+			if got := s.hears(more...); got != c.received {
+				t.Errorf("%s %v: expected %q, got %q and %s", c.name, more, c.received, got, s.log.String())
 			}
 		}
 	}
 	s.known(map[string]int{Supervisor: os.Getpid()})
-	if said := s.here(); said != "hello" {
-		t.Errorf("expected the supervisor itself to be let in, got %q", said)
+	if got := s.here(); got != "hello" {
+		t.Errorf("expected the supervisor itself to be let in, got %q", got)
 	}
 }
 
-// Its pid may be anybody's then.
-func TestWhoHasEndedIsRefused(t *testing.T) {
+// Its pid may belong to another process then.
+func TestAnEndedProcessIsRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "unix", path)
 	if err != nil {
@@ -227,14 +227,14 @@ func TestWhoHasEndedIsRefused(t *testing.T) {
 	}
 }
 
-func TestWithoutTheFileNobodyIsLetIn(t *testing.T) {
+func TestWithoutTheFileNoProcessIsAdmitted(t *testing.T) {
 	s := serve(t, []string{Supervisor}, true)
-	if said := s.here(); said != "" || !strings.Contains(s.log.String(), "peers.json") {
-		t.Errorf("expected a refusal that names the file, got %q and %s", said, s.log.String())
+	if got := s.here(); got != "" || !strings.Contains(s.log.String(), "peers.json") {
+		t.Errorf("expected a refusal that names the file, got %q and %s", got, s.log.String())
 	}
 }
 
-func TestAProcThatHidesProcessesIsToldFromOneThatHasEnded(t *testing.T) {
+func TestAHiddenProcessDiffersFromAnEndedOne(t *testing.T) {
 	proc = t.TempDir() + "/"
 	defer func() { proc = "/proc/" }()
 	if _, err := parentOf(os.Getpid()); err == nil || !strings.Contains(err.Error(), "without hidepid") {
@@ -249,7 +249,7 @@ func TestAProcThatHidesProcessesIsToldFromOneThatHasEnded(t *testing.T) {
 	}
 }
 
-// TestTheGoldenFileIsRead reads what the supervisor's tests hold the supervisor to.
+// TestTheGoldenFileIsRead reads the file that the supervisor's tests compare with.
 func TestTheGoldenFileIsRead(t *testing.T) {
 	known, err := readPeers("../../../../conformance/messages/peers.json")
 	if err != nil || known[Supervisor] == 0 || known[Envoy] == 0 || known["controller"] == 0 {

@@ -13,7 +13,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// scrape is what Prometheus is told, without comments.
+// scrape returns the text of a scrape, without comments.
 func scrape(t *testing.T, log *slog.Logger, sources ...func() []policymetrics.Metric) func() string {
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(policymetrics.NewCollector(log, sources...))
@@ -33,7 +33,7 @@ func scrape(t *testing.T, log *slog.Logger, sources ...func() []policymetrics.Me
 	}
 }
 
-func TestMetricsAreTold(t *testing.T) {
+func TestMetricsAreExported(t *testing.T) {
 	sums := policymetrics.NewSums()
 	histogram := histogram("took_seconds", []float64{0.5, 1}, 5, 1, 2, 3)
 	full := counter("seen_total", map[string]float64{"x": 3})
@@ -65,7 +65,7 @@ gatewright_policy_took_seconds_count{policy="p:v1.0.0"} 6
 	}
 }
 
-func TestOfTwoKindsOneIsTold(t *testing.T) {
+func TestOfTwoKindsOneIsExported(t *testing.T) {
 	other := gauge("keys", 2)
 	other.Policy = "z:v1.0.0"
 	other.Kind = v1alpha.KindHistogram
@@ -73,9 +73,9 @@ func TestOfTwoKindsOneIsTold(t *testing.T) {
 	sums := policymetrics.NewSums()
 	sums.Join(1).Report(1, []policymetrics.Metric{other, gauge("keys", 2)})
 	var logged bytes.Buffer
-	told := scrape(t, slog.New(slog.NewTextHandler(&logged, nil)), sums.All)
-	told()
-	if got := told(); !strings.Contains(got, `gatewright_policy_keys{policy="p:v1.0.0"} 2`) || strings.Contains(got, "z:v1.0.0") {
+	gather := scrape(t, slog.New(slog.NewTextHandler(&logged, nil)), sums.All)
+	gather()
+	if got := gather(); !strings.Contains(got, `gatewright_policy_keys{policy="p:v1.0.0"} 2`) || strings.Contains(got, "z:v1.0.0") {
 		t.Error(got)
 	}
 	if strings.Count(logged.String(), "\n") != 1 || !strings.Contains(logged.String(), "policy=z:v1.0.0 metric=keys kind=histogram other=p:v1.0.0") {

@@ -1,4 +1,4 @@
-// Package policymetrics adds up what policies count by metrics of their own, over the processes that they run in, and tells
+// Package policymetrics sums up the metrics of policies over the processes that they run in, and exports them to
 // Prometheus.
 package policymetrics
 
@@ -12,16 +12,16 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// maxLabelSets is how many sets of label values of one metric are kept of all processes together.
+// maxLabelSets bounds the sets of label values of one metric, over all processes together.
 const maxLabelSets = 10_000
 
-// What one process may tell of one policy, whatever it runs. The SDK lets a policy make 200 metrics.
+// The bounds of one process's report of one policy. The SDK lets a policy make 200 metrics.
 const (
 	maxMetrics = 200
-	maxBytes   = 16 << 20 // about what they take
+	maxBytes   = 16 << 20 // an estimate of the memory
 )
 
-// Metric is a metric of a policy, and what it is in one process, or in all.
+// Metric is a policy's metric, in one process or in all.
 type Metric struct {
 	Policy string // name:version
 	v1alpha.MetricSnapshot
@@ -31,35 +31,35 @@ type key struct{ policy, name string }
 
 func (m Metric) key() key { return key{m.Policy, m.Name} }
 
-// sameShape reports whether two may be added up.
+// sameShape reports whether two metrics can be summed up.
 func (m Metric) sameShape(other Metric) bool {
 	return m.Kind == other.Kind && slices.Equal(m.Labels, other.Labels) && slices.Equal(m.Bounds, other.Bounds)
 }
 
-// Sums are the metrics of all processes together. What counters and histograms of processes that have ended had counted
-// stays in them, so that no sum goes back; gauges are those of processes that are there. Where a policy has changed its
-// metric's labels or buckets, what the newest generation says counts.
+// Sums are the metrics of all processes together. Counters and histograms of processes that have ended
+// stay in them, so that no sum decreases; gauges come from present processes only. If a policy has changed its
+// metric's labels or buckets, the newest generation counts.
 type Sums struct {
 	mu        sync.Mutex
-	processes []*Process // in the order they came
+	processes []*Process // in the order of Join
 	ended     map[key]*total
 }
 
-// NewSums returns the sums of nothing.
+// NewSums returns empty sums.
 func NewSums() *Sums { return &Sums{ended: map[key]*total{}} }
 
-// Process is a place that a process runs at: one that has crashed is followed by another one there.
+// Process is the slot of a process: after a crash another process takes its place there.
 type Process struct {
 	sums       *Sums
 	generation uint64
 
-	identity uint64 // that the present process calls itself by; 0: none has reported yet
-	lost     bool   // it may have ended
+	identity uint64 // of the present process; 0: none has reported yet
+	lost     bool   // the process may have ended
 	metrics  map[key]Metric
-	sizes    map[key]int // of these
+	sizes    map[key]int // of these metrics
 }
 
-// Join adds a process that runs a generation, and those that follow it there.
+// Join adds a slot for a process that runs a generation, and for its successors.
 func (s *Sums) Join(generation uint64) *Process {
 	p := &Process{sums: s, generation: generation, metrics: map[key]Metric{}, sizes: map[key]int{}}
 	s.mu.Lock()
@@ -68,7 +68,7 @@ func (s *Sums) Join(generation uint64) *Process {
 	return p
 }
 
-// size is about what it takes in memory.
+// size estimates the memory of a metric.
 func (m Metric) size() int {
 	size := len(m.Help)
 	for _, sample := range m.Samples {
@@ -80,13 +80,13 @@ func (m Metric) size() int {
 	return size
 }
 
-// Report takes what has changed of the metrics in a process, each as a whole, and returns those for which there is no room.
-// A process calls itself by another identity than the one before it.
+// Report replaces the metrics that have changed in a process, and returns those for which there is no room.
+// A process has another identity than its predecessor.
 func (p *Process) Report(identity uint64, changed []Metric) (refused []Metric) {
 	p.sums.mu.Lock()
 	defer p.sums.mu.Unlock()
 	if p.identity != identity {
-		p.carryOn()
+		p.addToEnded()
 		p.identity = identity
 	}
 	p.lost = false
@@ -110,41 +110,41 @@ func (p *Process) hasRoom(metric key, size int) bool {
 	return count <= maxMetrics && size <= maxBytes
 }
 
-// Lost says that the process is gone, or does not answer: its gauges do not count until it reports again.
+// Lost reports that the process is gone, or does not answer: its gauges do not count until it reports again.
 func (p *Process) Lost() {
 	p.sums.mu.Lock()
 	defer p.sums.mu.Unlock()
 	p.lost = true
 }
 
-// Leave says that no process follows. It may be called again.
+// Leave removes the slot. It may be called again.
 func (p *Process) Leave() {
 	p.sums.mu.Lock()
 	defer p.sums.mu.Unlock()
-	p.carryOn()
-	p.sums.processes = slices.DeleteFunc(p.sums.processes, func(one *Process) bool { return one == p })
+	p.addToEnded()
+	p.sums.processes = slices.DeleteFunc(p.sums.processes, func(process *Process) bool { return process == p })
 }
 
-// carryOn keeps what the process that has ended had counted. It is called with the mutex held.
-func (p *Process) carryOn() {
+// addToEnded adds the values of a process that has ended to the sums. The caller holds the mutex.
+func (p *Process) addToEnded() {
 	for id, metric := range p.metrics {
 		if metric.Kind == v1alpha.KindGauge {
 			continue
 		}
-		before := p.sums.ended[id]
-		if before == nil && p.sums.endedOf(id.policy) >= maxMetrics {
-			continue // it has had others in each process
+		sum := p.sums.ended[id]
+		if sum == nil && p.sums.endedOf(id.policy) >= maxMetrics {
+			continue // each process had other metrics
 		}
-		if before == nil || !before.metric.sameShape(metric) && before.generation <= p.generation {
-			before = newTotal(metric, p.generation)
-			p.sums.ended[id] = before
+		if sum == nil || !sum.metric.sameShape(metric) && sum.generation <= p.generation {
+			sum = newTotal(metric, p.generation)
+			p.sums.ended[id] = sum
 		}
-		before.add(metric)
+		sum.add(metric)
 	}
 	p.metrics, p.sizes = map[key]Metric{}, map[key]int{}
 }
 
-// endedOf is how many metrics are kept of a policy's processes that have ended.
+// endedOf returns how many metrics are kept of a policy's ended processes.
 func (s *Sums) endedOf(policy string) (count int) {
 	for id := range s.ended {
 		if id.policy == policy {
@@ -154,14 +154,14 @@ func (s *Sums) endedOf(policy string) (count int) {
 	return count
 }
 
-// Keep forgets what processes that have ended had counted for policies that nobody has any more.
-func (s *Sums) Keep(has func(policy string) bool) {
+// Keep drops the sums of ended processes for policies that no longer exist.
+func (s *Sums) Keep(exists func(policy string) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	maps.DeleteFunc(s.ended, func(id key, _ *total) bool { return !has(id.policy) })
+	maps.DeleteFunc(s.ended, func(id key, _ *total) bool { return !exists(id.policy) })
 }
 
-// All are the sums, by policy and name.
+// All returns the sums, by policy and name.
 func (s *Sums) All() []Metric {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -183,19 +183,19 @@ func (s *Sums) All() []Metric {
 		}
 		totals[id].add(ended.snapshot())
 	}
-	all := make([]Metric, 0, len(totals))
-	for _, each := range totals {
-		all = append(all, each.snapshot())
+	metrics := make([]Metric, 0, len(totals))
+	for _, sum := range totals {
+		metrics = append(metrics, sum.snapshot())
 	}
-	slices.SortFunc(all, func(a, b Metric) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Policy, b.Policy)) })
-	return all
+	slices.SortFunc(metrics, func(a, b Metric) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Policy, b.Policy)) })
+	return metrics
 }
 
 func (s *Sums) newestFirst() []*Process {
 	return slices.SortedStableFunc(slices.Values(s.processes), func(a, b *Process) int { return cmp.Compare(b.generation, a.generation) })
 }
 
-// total is a metric that others of the same shape are added to.
+// total is the sum of metrics of the same shape.
 type total struct {
 	metric     Metric // without samples
 	generation uint64
@@ -213,13 +213,13 @@ func (t *total) add(metric Metric) {
 	}
 	t.metric.Refused += metric.Refused
 	for _, sample := range metric.Samples {
-		labels := strings.Join(sample.Labels, "\xff") // which is no part of UTF-8
+		labels := strings.Join(sample.Labels, "\xff") // a byte that UTF-8 does not contain
 		sum := t.samples[labels]
 		switch {
 		case sum != nil:
 			sum.Value += sample.Value
-			for i, in := range sample.Buckets {
-				sum.Buckets[i] += in
+			for i, count := range sample.Buckets {
+				sum.Buckets[i] += count
 			}
 		case len(t.samples) < maxLabelSets:
 			sample.Buckets = slices.Clone(sample.Buckets)

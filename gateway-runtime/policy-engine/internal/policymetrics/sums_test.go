@@ -61,7 +61,7 @@ func TestProcessesAreAddedUp(t *testing.T) {
 	wantShown(t, sums, "c_total[x]14 []; c_total[y]2 []; g[]2 []; h[]5.5 [2 2]")
 }
 
-func TestWhatAnEndedProcessHadCountedStays(t *testing.T) {
+func TestTheCountsOfAnEndedProcessStay(t *testing.T) {
 	sums := policymetrics.NewSums()
 	one := sums.Join(1)
 	one.Report(7, []policymetrics.Metric{counter("c_total", map[string]float64{"x": 5}), gauge("g", 3), histogram("h", []float64{1}, 5, 1, 2)})
@@ -87,7 +87,7 @@ func TestTheNewestGenerationsLabelsAndBucketsCount(t *testing.T) {
 	renewed.Report(2, []policymetrics.Metric{histogram("h", []float64{1, 2}, 7, 1, 1, 1)})
 	wantShown(t, sums, "h[]7 [1 1 1]")
 	renewed.Report(3, []policymetrics.Metric{histogram("h", []float64{1, 2}, 1, 1, 0, 0)})
-	old.Leave() // it does not displace what the newer one has left
+	old.Leave() // it does not displace the counts of the newer one
 	wantShown(t, sums, "h[]8 [2 1 1]")
 	renewed.Leave()
 	wantShown(t, sums, "h[]8 [2 1 1]")
@@ -138,7 +138,7 @@ func TestSumsAreExactAndNeverGoBack(t *testing.T) {
 		}
 		sums := policymetrics.NewSums()
 		var places []*running
-		var reported, before float64 // of all processes ever, as they said last
+		var reported, before float64 // of all processes ever, by their last reports
 		var observations uint64
 		identity := uint64(0)
 		fresh := func(at *running) {
@@ -205,8 +205,8 @@ func TestSumsAreExactAndNeverGoBack(t *testing.T) {
 	})
 }
 
-// TestAProcessCannotTellWithoutEnd: it runs what a policy brings, and tells what that likes; in new processes, too.
-func TestAProcessCannotTellWithoutEnd(t *testing.T) {
+// TestTheMetricsOfAProcessAreBounded: it runs policies, which may report anything, even in new processes.
+func TestTheMetricsOfAProcessAreBounded(t *testing.T) {
 	sums := policymetrics.NewSums()
 	one := sums.Join(1)
 	refused := 0

@@ -1,5 +1,5 @@
-// Package proxyanswer says of an answer that the proxy has made by itself whose fault it is, why it was made, and what to
-// do about it. What Envoy tells of such an answer are its response flags and its response code details.
+// Package proxyanswer explains answers that the proxy has made by itself: the party that caused one, the reason, and
+// the cure. It knows them by Envoy's response flags and response code details.
 package proxyanswer
 
 import (
@@ -7,54 +7,54 @@ import (
 	"strings"
 )
 
-// Answer is what the proxy tells of an answer that it has made by itself.
+// Answer describes an answer that the proxy has made by itself.
 type Answer struct {
 	Status    int
 	Flags     string // Envoy's response flags, joined by commas: "UF,URX"; "": none
 	Details   string // Envoy's response code details: "no_healthy_upstream"
-	Upstream  string // ip:port of the target that was asked last; "": none was
-	Transport string // why the connection to it failed, in Envoy's words; "": it did not, or Envoy does not say
+	Upstream  string // ip:port of the last target that was tried; "": none
+	Transport string // why the connection to it failed, in Envoy's words; "": it did not, or unknown
 
 	Method, Authority, Path string // of the request; Path without the query
-	API, Operation          string // of the route; "": none was found
+	API, Operation          string // of the route; "": no route matched
 
-	Obstacle   string // why nothing of the API runs, of an answer that IsUnserved; "": it is not known
-	Unresolved string // the name of the API's upstream that does not resolve, where that is why
+	Obstacle   string // why no chain of the API runs, for an answer that IsUnserved; "": unknown
+	Unresolved string // the name of the API's upstream that does not resolve, if that is the reason
 }
 
-// Party is whose doing an answer is.
+// Party is the party that caused an answer.
 type Party string
 
 // The parties.
 const (
-	Client   Party = "client"   // the request is not one that the gateway takes
+	Client   Party = "client"   // the gateway does not accept the request
 	Upstream Party = "upstream" // the target, or the way to it
-	Gateway  Party = "gateway"  // what its operator or the API's publisher has set, or its own state
+	Gateway  Party = "gateway"  // its configuration, by the operator or the API's publisher, or its own state
 )
 
-// Cause is why the proxy has answered by itself.
+// Cause is the reason that the proxy has answered by itself.
 type Cause struct {
 	Party    Party  `json:"party"`
 	Code     string `json:"code"`           // "connection_refused", also a metric's label
-	Reason   string `json:"reason"`         // what goes on after "because"
-	Cure     string `json:"cure,omitempty"` // what to do about it
+	Reason   string `json:"reason"`         // the clause after "because"
+	Cure     string `json:"cure,omitempty"` // how to fix it
 	Flags    string `json:"flags,omitempty"`
 	Upstream string `json:"upstream,omitempty"`
 	// Transport is why the connection failed, in Envoy's words.
 	Transport string `json:"transport,omitempty"`
 }
 
-// Explain says why the proxy has made the answer.
+// Explain returns the cause of the answer.
 func Explain(a *Answer) Cause {
 	rule := ruleOf(a)
 	return Cause{
-		Party: rule.party, Code: rule.code, Reason: filled(rule.reason, a), Cure: filled(rule.cure, a),
+		Party: rule.party, Code: rule.code, Reason: fillIn(rule.reason, a), Cure: fillIn(rule.cure, a),
 		Flags: a.Flags, Upstream: a.Upstream, Transport: a.Transport,
 	}
 }
 
-// filled is a sentence with the names of an answer's members replaced by these.
-func filled(sentence string, a *Answer) string {
+// fillIn replaces the placeholders in a sentence by the answer's fields.
+func fillIn(sentence string, a *Answer) string {
 	if !strings.Contains(sentence, "{") {
 		return sentence
 	}
@@ -74,13 +74,13 @@ func filled(sentence string, a *Answer) string {
 	).Replace(sentence)
 }
 
-// IsUnserved reports whether the answer is of an API of which nothing runs.
+// IsUnserved reports whether the answer is for an API of which no chain runs.
 func (a *Answer) IsUnserved() bool { return a.Status == 503 && a.API != "" && a.Operation == "503" }
 
 func (a *Answer) hasFlag(flag string) bool {
 	for rest, more := a.Flags, true; more; {
-		var one string
-		if one, rest, more = strings.Cut(rest, ","); one == flag {
+		var first string
+		if first, rest, more = strings.Cut(rest, ","); first == flag {
 			return true
 		}
 	}

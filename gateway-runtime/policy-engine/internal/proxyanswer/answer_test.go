@@ -56,7 +56,7 @@ func TestCauses(t *testing.T) {
 		"client other_server_name: the host b.example asks for other client certificates than the server name (SNI) of the connection": {
 			Status: 421, Details: "rbac_access_denied_matched_policy[other-server-names]", Authority: "b.example"},
 		"gateway engine_away: the policy engine did not answer":                                                {Status: 503, Details: "ext_proc_error_gRPC_error_14"},
-		"gateway other: it could not take the request on (something_new)":                                      {Status: 502, Details: "something_new"},
+		"gateway other: it could not handle the request (something_new)":                                       {Status: 502, Details: "something_new"},
 		"upstream retries_failed: the upstream 192.0.2.1:80 failed as often as the operation's retries let it": routed(proxyanswer.Answer{Status: 503, Flags: "URX"}),
 	} {
 		cause := proxyanswer.Explain(&answer)
@@ -69,7 +69,7 @@ func TestCauses(t *testing.T) {
 	}
 }
 
-// TestTheCounterForgets what it has counted of an API that is removed, and counts what is too much as other.
+// TestTheCounterForgets the counts of an API that is removed, and counts answers beyond the bound as other.
 func TestTheCounterForgets(t *testing.T) {
 	counter := proxyanswer.NewCounter()
 	for _, api := range []string{"orders", "orders", "", "users"} {
@@ -87,12 +87,12 @@ func TestTheCounterForgets(t *testing.T) {
 		t.Fatalf("expected one metric, got %v, %v", families, err)
 	}
 	got := map[string]float64{}
-	for _, one := range families[0].GetMetric() {
+	for _, metric := range families[0].GetMetric() {
 		labels := ""
-		for _, label := range one.GetLabel() {
+		for _, label := range metric.GetLabel() {
 			labels += label.GetName() + "=" + label.GetValue() + " "
 		}
-		got[labels] = one.GetCounter().GetValue()
+		got[labels] = metric.GetCounter().GetValue()
 	}
 	want := map[string]float64{"api= party=upstream reason=connection_failed ": 1, "api=orders party=upstream reason=connection_failed ": 2, "api=other party=upstream reason=connection_failed ": 1}
 	if !maps.Equal(got, want) {

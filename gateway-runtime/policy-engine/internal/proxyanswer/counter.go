@@ -6,14 +6,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// other is the label of what comes beyond.
+// other is the label beyond the bound.
 const other = "other"
 
 // Counter counts the answers that the proxy has made by itself.
 type Counter struct {
 	mutex     sync.Mutex
 	counts    map[key]uint64
-	maxSeries int // sets of labels; 0: any number
+	maxSeries int // sets of labels; 0: no limit
 }
 
 type key struct {
@@ -21,10 +21,10 @@ type key struct {
 	party     Party
 }
 
-// NewCounter makes one.
+// NewCounter makes an empty counter.
 func NewCounter() *Counter { return &Counter{counts: map[key]uint64{}} }
 
-// SetMaxSeries bounds the sets of labels from now on: what comes beyond is counted with the API "other".
+// SetMaxSeries bounds the sets of labels from now on: further answers are counted under the API "other".
 func (c *Counter) SetMaxSeries(most int) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
@@ -45,10 +45,10 @@ func (c *Counter) Add(api string, cause *Cause) {
 var answersTotal = prometheus.NewDesc("gatewright_proxy_answers_total",
 	"Requests that Envoy has answered by itself, by whose fault that is.", []string{"api", "reason", "party"}, nil)
 
-// Describe describes.
+// Describe sends the metric's description.
 func (c *Counter) Describe(to chan<- *prometheus.Desc) { to <- answersTotal }
 
-// Collect tells.
+// Collect sends the counts.
 func (c *Counter) Collect(to chan<- prometheus.Metric) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
@@ -57,7 +57,7 @@ func (c *Counter) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-// APIRemoved forgets what was counted of an API.
+// APIRemoved removes the counts of an API.
 func (c *Counter) APIRemoved(api string) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()

@@ -5,25 +5,25 @@ import (
 	"strings"
 )
 
-// rule is one cause. An answer is the first rule's that it fits: by a flag, if the rule names any; by the beginning of the
-// details or a part of the transport's failure, if the rule names any; by a route's name, if the rule names one.
+// rule is one cause. The first rule that fits an answer explains it: by a flag, if the rule has any; by the beginning
+// of the details or a part of the transport's failure, if it has any; by the route's name, if it needs one.
 type rule struct {
 	code         string
 	party        Party
-	flags        []string // one of them is set
-	details      []string // one of them begins the details
-	transport    []string // one of them is in the failure of the connection, or in the details; "_" is a blank, too
+	flags        []string // one of these is set
+	details      []string // the details begin with one of these
+	transport    []string // the connection's failure, or the details, contain one of these; "_" is also a blank
 	status       int      // 0: any
-	routed       bool     // it has a route
-	refusing     bool     // it has a route that refuses what it matches: the operation's place has a status
-	unresolved   bool     // nothing of its API runs, for a name does not resolve
+	routed       bool     // the answer has a route
+	refusing     bool     // the route refuses requests: it has a status in place of the operation
+	unresolved   bool     // no chain of the API runs, since a name does not resolve
 	reason, cure string
 }
 
-// NoRoute is the code of a request that no route takes.
+// NoRoute is the code of a request that matches no route.
 const NoRoute = "no_route"
 
-// nameUnresolved is the code where the name of an upstream does not resolve: at a request, or when its API came up.
+// nameUnresolved is the code if the name of an upstream does not resolve: at a request, or when its API starts.
 const nameUnresolved = "name_unresolved"
 
 const (
@@ -125,11 +125,11 @@ var rules = []rule{
 	{code: "configured", party: Gateway, details: []string{"direct_response"}, routed: true,
 		reason: "the operation has an answer or a redirect of its own"},
 	{code: "malformed_request", party: Client, details: []string{"direct_response"}, status: 400,
-		reason: "the request has two Host headers", cure: "mend the client: RFC 9112, section 3.2, wants one"},
+		reason: "the request has two Host headers", cure: "mend the client: RFC 9112, section 3.2, allows one"},
 	{code: "malformed_request", party: Client, flags: []string{"DPE"}, reason: "the request is malformed ({details})", cure: "mend the client: its host, its path, its headers or its body"},
 	{code: "malformed_request", party: Client, status: 400, reason: "the request is malformed ({details})", cure: "mend the client: its host, its path, its headers or its body"},
-	{code: "request_timeout", party: Client, status: 408, reason: "the request did not come in whole in time", cure: "have the client send on"},
-	{code: "other", party: Gateway, reason: "it could not take the request on ({details})"},
+	{code: "request_timeout", party: Client, status: 408, reason: "the request did not arrive completely in time", cure: "have the client send the whole request"},
+	{code: "other", party: Gateway, reason: "it could not handle the request ({details})"},
 }
 
 func ruleOf(a *Answer) *rule {
@@ -154,7 +154,7 @@ func (r *rule) fits(a *Answer) bool {
 		(!r.unresolved || a.Unresolved != "")
 }
 
-// isStatus reports whether a route's operation is none but the status with which the route refuses: "API|405|".
+// isStatus reports whether a route's operation is a status with which the route refuses requests: "API|405|".
 func isStatus(operation string) bool {
 	return len(operation) == 3 && strings.Trim(operation, "0123456789") == ""
 }

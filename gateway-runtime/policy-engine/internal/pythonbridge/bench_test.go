@@ -44,8 +44,8 @@ func benchRequest() *v1alpha.RequestContext {
 	return req
 }
 
-// These make this test's program an executor of its own process that echoes: SOCKET. The one answers executions, the other
-// has generators.
+// With these the test's program is an executor of its own process that echoes: SOCKET. The first answers executions,
+// the second has generators.
 const (
 	echoVariable       = "PYTHONBRIDGE_BENCH_ECHO"
 	generatorsVariable = "PYTHONBRIDGE_BENCH_GENERATORS"
@@ -92,7 +92,7 @@ func processThatPlays(b testing.TB, variable string) *Groups {
 	return groups
 }
 
-// benchmarkInFlight is executions in an executor that does nothing. cpu-µs/op is what this side of it takes.
+// benchmarkInFlight runs executions in an executor that does no work. cpu-µs/op is the engine's side.
 func benchmarkInFlight(b *testing.B, inFlight int) {
 	groups := echoProcess(b)
 	result := await.Receive(b, build(groups), "the policy")
@@ -129,12 +129,12 @@ func BenchmarkOnRequest8InFlight(b *testing.B)   { benchmarkInFlight(b, 8) }
 func BenchmarkOnRequest64InFlight(b *testing.B)  { benchmarkInFlight(b, 64) }
 func BenchmarkOnRequest256InFlight(b *testing.B) { benchmarkInFlight(b, 256) }
 
-// BenchmarkEngineSide is what an execution costs the engine without any stream: build, queue, frame, marshal, answer.
+// BenchmarkEngineSide is the engine's cost of an execution without a stream: build, queue, frame, marshal, answer.
 func BenchmarkEngineSide(b *testing.B) {
 	m, i := managed()
 	req := benchRequest()
 	frame := &executorv1.RequestFrame{}
-	ctx, cancel := bounded(b.Context())
+	ctx, cancel := withDeadline(b.Context())
 	defer cancel()
 	var wire []byte
 	b.ReportAllocs()

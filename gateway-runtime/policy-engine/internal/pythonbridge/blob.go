@@ -9,10 +9,10 @@ import (
 
 // A header blob is name NUL value NUL name NUL value NUL (python_executor.proto).
 
-// textBuilder puts the text of one execution into one allocation.
+// textBuilder puts all text of one execution into one allocation.
 type textBuilder struct{ buffer []byte }
 
-// newTextBuilder needs room for all that follows; with less it is still right, only slower.
+// newTextBuilder makes a builder with room for that many bytes; more text is allowed, and costs another allocation.
 func newTextBuilder(room int) *textBuilder { return &textBuilder{buffer: make([]byte, 0, room)} }
 
 func (b *textBuilder) text(value string) []byte {
@@ -21,7 +21,8 @@ func (b *textBuilder) text(value string) []byte {
 	return b.since(start)
 }
 
-// body copies, for the caller may change its own once the hook has returned. Nil stays nil, empty stays empty.
+// body copies the value, since the caller may change its own once the hook has returned. Nil stays nil, empty stays
+// empty.
 func (b *textBuilder) body(value []byte) []byte {
 	if value == nil {
 		return nil
@@ -43,7 +44,7 @@ func (b *textBuilder) headers(list v1alpha.Headers) ([]byte, error) {
 	return b.since(start), nil
 }
 
-// pathParams are written as headers are. A path has no NUL, and they are as they stand in it, percent-encoded.
+// pathParams are written like headers. They are percent-encoded, as in the path, and so have no NUL.
 func (b *textBuilder) pathParams(params v1alpha.PathParams) []byte {
 	if len(params) == 0 {
 		return nil
@@ -56,7 +57,7 @@ func (b *textBuilder) pathParams(params v1alpha.PathParams) []byte {
 	return b.since(start)
 }
 
-func pathParamsRoom(params v1alpha.PathParams) int {
+func pathParamsSize(params v1alpha.PathParams) int {
 	room := 2 * len(params)
 	for n := range params {
 		room += len(params[n].Name) + len(params[n].Encoded)
@@ -66,7 +67,7 @@ func pathParamsRoom(params v1alpha.PathParams) int {
 
 func (b *textBuilder) since(start int) []byte { return b.buffer[start:len(b.buffer):len(b.buffer)] }
 
-func headersRoom(list v1alpha.Headers) int {
+func headersSize(list v1alpha.Headers) int {
 	room := 2 * len(list)
 	for i := range list {
 		room += len(list[i].Name) + len(list[i].Value)
@@ -74,11 +75,11 @@ func headersRoom(list v1alpha.Headers) int {
 	return room
 }
 
-// headerList reads a header blob. An empty one is no headers.
+// headerList reads a header blob. An empty blob has no headers.
 func headerList(field string, blob []byte) ([]v1alpha.Header, error) {
 	parts := bytes.Count(blob, []byte{0})
 	if len(blob) > 0 && (blob[len(blob)-1] != 0 || parts%2 != 0) {
-		return nil, malformed(field, blob)
+		return nil, malformedBlob(field, blob)
 	}
 	if parts == 0 {
 		return nil, nil
@@ -99,11 +100,11 @@ func nameList(field string, blob []byte) ([]string, error) {
 		return nil, nil
 	}
 	if blob[len(blob)-1] != 0 {
-		return nil, malformed(field, blob)
+		return nil, malformedBlob(field, blob)
 	}
 	return strings.Split(string(blob[:len(blob)-1]), "\x00"), nil
 }
 
-func malformed(field string, blob []byte) *v1alpha.Failure {
+func malformedBlob(field string, blob []byte) *v1alpha.Failure {
 	return v1alpha.Failf(v1alpha.ClassBadAction, "expected %s of the action as name NUL value NUL …, got %.80q", field, blob)
 }

@@ -9,98 +9,98 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// bodyStream is what an execution that is a stream has beyond the others.
+// bodyStream is the state that only executions with a streamed body have.
 //
-// Two goroutines move it. That of whoever iterates what the policy yields submits the execution, takes the pieces that
-// come, and ends it. One more, the feeder, asks for the chunks of the body: a generator may yield without taking one.
-// It begins when the process has acknowledged the frame of the execution. Until then nothing of the body is taken, and the
-// execution may be refused, or go to another process, like any other.
+// Two goroutines drive it. The goroutine that iterates the policy's output submits the execution, receives the pieces,
+// and ends the execution. A second one, the feeder, asks for the chunks of the body, for a generator may yield without
+// reading one. It starts when the process has acknowledged the frame of the execution. Until then no chunk of the body
+// is read, and the execution may be refused, or move to another process, like any other.
 //
-// Nothing here measures how long a policy takes: the executor does, and answers TIMEOUT. A stream whose executor does not
-// answer any more ends with the session, by the process's health checks.
+// The engine does not measure a policy's own time: the executor does, and answers TIMEOUT. If an executor stops
+// answering, its streams end with the session, by the process's health checks.
 type bodyStream struct {
-	timeout time.Duration // for the policy's own work; and for the process to take the execution in
-	news    chan struct{} // it was started, or a piece has come; one place
-	room    chan struct{} // more of the body is to be asked for; one place
-	left    chan struct{} // closed when nobody iterates any more
+	timeout time.Duration // for the policy's own work; and for the process to acknowledge the execution
+	changed chan struct{} // the execution was started, or a piece has come; capacity 1
+	room    chan struct{} // more of the body may be requested; capacity 1
+	done    chan struct{} // closed when the iteration has ended
 
-	// Guarded by the mutex of the execution's home.
+	// Guarded by the mutex of the execution's home:
 	started bool // the process has acknowledged the execution
 	yielded bool // a piece has come
-	hasTurn bool // among the turns of the pieceQueue
+	hasTurn bool // it is in the turns of the pieceQueue
 	out     outgoingPieces
 	in      incomingPieces
 }
 
 func newBodyStream(timeout time.Duration) *bodyStream {
 	return &bodyStream{
-		timeout: timeout, news: make(chan struct{}, 1), room: make(chan struct{}, 1), left: make(chan struct{}),
+		timeout: timeout, changed: make(chan struct{}, 1), room: make(chan struct{}, 1), done: make(chan struct{}),
 		out: outgoingPieces{credit: creditWindow}, in: incomingPieces{credit: creditWindow},
 	}
 }
 
-// hasBegun reports whether a stream can no longer be given to another process: what it was sent may be read by nobody else,
-// and what it has yielded may be out.
+// hasBegun reports whether a stream can no longer move to another process: its body may have been read, and its output
+// may have been sent.
 func (b *bodyStream) hasBegun() bool { return b != nil && (b.started || b.yielded) }
 
-// errLeft says that whoever iterates what a policy yields wants no more of it.
-var errLeft = errors.New("nobody iterates the stream any more")
+// errIterationStopped says that the reader of a policy's output has stopped.
+var errIterationStopped = errors.New("the stream is no longer iterated")
 
-// streamedBody is what a stream is given. The trailers have come when the chunks have ended; nil: there are none.
+// streamedBody is the body of a stream. The trailers are complete when the chunks have ended; nil: none.
 type streamedBody struct {
 	chunks   v1alpha.Chunks
 	trailers *v1alpha.Trailers
 }
 
-// converse runs a submitted stream to its end: it gives body to the policy, and what that yields to yield. It returns the
-// action that the stream ended with, or errLeft where yield wants no more. The execution has ended then. The feeder ends at
-// once, or, where it waits for a chunk, with that wait: at the latest when ctx is done.
+// converse runs a submitted stream to its end: it passes body to the policy, and the policy's output to yield. It
+// returns the final action, or errIterationStopped if yield has stopped. The execution has ended then. The feeder ends
+// at once, or with its wait for a chunk: at the latest when ctx is done.
 func (e *execution) converse(ctx context.Context, body streamedBody, yield func([]byte, error) bool) (*executorv1.Action, error) {
 	result, answered := outcome{}, false
-	defer func() { e.leave(answered) }()
-	late := time.NewTimer(e.body.timeout)
-	defer late.Stop()
-	for fed := false; ; {
-		next := e.takeNews()
-		if next.started && !fed {
-			fed = true
-			late.Stop()
+	defer func() { e.close(answered) }()
+	startTimer := time.NewTimer(e.body.timeout)
+	defer startTimer.Stop()
+	for feeding := false; ; {
+		next := e.nextEvent()
+		if next.started && !feeding {
+			feeding = true
+			startTimer.Stop()
 			go e.feed(ctx, body)
 		}
 		switch {
 		case ctx.Err() != nil:
 			return nil, contextFailure(ctx, false)
 		case next.any && !yield(next.piece, nil):
-			return nil, errLeft
+			return nil, errIterationStopped
 		case next.any:
 			continue
 		case answered:
 			return result.action, result.err
 		}
 		select {
-		case <-e.body.news:
+		case <-e.body.changed:
 		case result = <-e.answers:
 			answered = true
-		case <-late.C:
-			e.breakOff(true, failTimeout)
+		case <-startTimer.C:
+			e.abort(true, failTimeout)
 		case <-ctx.Done():
 			return nil, contextFailure(ctx, false)
 		}
 	}
 }
 
-// leave ends the execution where it has not ended, and gives back what it holds.
-func (e *execution) leave(answered bool) {
-	close(e.body.left)
+// close ends the execution if it has not ended, and releases its resources.
+func (e *execution) close(answered bool) {
+	close(e.body.done)
 	if !answered {
-		e.breakOff(false, errLeft)
+		e.abort(false, errIterationStopped)
 		<-e.answers
 	}
 	answerChannels.Put(e.answers)
 }
 
-// breakOff ends the execution with an error, and has the process told, unless it has ended already.
-func (e *execution) breakOff(timedOut bool, err error) {
+// abort ends the execution with an error and has it cancelled in the process, unless it has ended already.
+func (e *execution) abort(timedOut bool, err error) {
 	if ended, logged := e.abandon(timedOut); ended {
 		if logged {
 			err = failTimeoutLogged
@@ -109,12 +109,12 @@ func (e *execution) breakOff(timedOut bool, err error) {
 	}
 }
 
-// feed gives the policy the chunks of the body, and its end. It waits where enough of them wait for frames.
+// feed passes the chunks of the body, and its end, to the process. It pauses while too many of them wait for frames.
 func (e *execution) feed(ctx context.Context, body streamedBody) {
-	home := e.home.Load() // a stream that was started stays where it is
+	home := e.home.Load() // a started stream does not move
 	for chunk, err := range body.chunks {
 		if err != nil {
-			e.breakOff(false, err)
+			e.abort(false, err)
 			return
 		}
 		more, full := home.offerChunk(e, chunk)
@@ -122,38 +122,38 @@ func (e *execution) feed(ctx context.Context, body streamedBody) {
 			return
 		}
 	}
-	if ctx.Err() != nil { // chunks may have ended because of that
+	if ctx.Err() != nil { // which also ends the chunks
 		return
 	}
 	trailers, err := trailersBlob(body.trailers)
 	if err != nil {
-		e.breakOff(false, err)
+		e.abort(false, err)
 		return
 	}
 	home.endBody(e, trailers)
 }
 
-// awaitRoom waits until more of the body is to be asked for, and reports whether it is.
+// awaitRoom waits until more of the body may be requested; false: the iteration has ended.
 func (e *execution) awaitRoom() bool {
 	select {
 	case <-e.body.room:
 		return true
-	case <-e.body.left:
+	case <-e.body.done:
 		return false
 	}
 }
 
-// news is what a stream has for whoever iterates what its policy yields.
-type news struct {
+// streamEvent is an event for the goroutine that iterates the policy's output.
+type streamEvent struct {
 	started bool
 	piece   []byte
 	any     bool // there is a piece, which may be empty
 }
 
-// takeNews takes the next piece, if there is one.
-func (e *execution) takeNews() news {
+// nextEvent returns the next piece, if there is one.
+func (e *execution) nextEvent() streamEvent {
 	if home := e.home.Load(); home != nil {
-		return home.takeNews(e)
+		return home.nextEvent(e)
 	}
-	return news{} // it moves to another process
+	return streamEvent{} // the execution is moving to another process
 }

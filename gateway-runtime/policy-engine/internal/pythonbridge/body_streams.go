@@ -6,10 +6,10 @@ import (
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
 )
 
-// What a StreamManager does for executions that are streams.
+// The part of StreamManager that handles streamed bodies.
 
-// acceptPieces takes in what streams yield, and the credit for what they are given. What comes for an execution that is not
-// under way, as it has been cancelled, say, is dropped.
+// acceptPieces receives the output of streams, and the credit for their bodies. Pieces for an execution that is not
+// under way, because it was cancelled for example, are dropped.
 func (m *StreamManager) acceptPieces(frame *executorv1.ReplyFrame) error {
 	for _, piece := range frame.GetPieces() {
 		e := m.executions.sentStream(piece.GetId())
@@ -19,14 +19,14 @@ func (m *StreamManager) acceptPieces(frame *executorv1.ReplyFrame) error {
 		if err := m.pieces.receive(e, piece.GetData()); err != nil {
 			return fmt.Errorf("execution %d: %w", piece.GetId(), err)
 		}
-		notify(e.body.news)
+		notify(e.body.changed)
 	}
 	for _, credit := range frame.GetCredit() {
 		e := m.executions.sentStream(credit.GetId())
 		if e == nil {
 			continue
 		}
-		sendable, err := m.pieces.give(e, int(credit.GetBytes()))
+		sendable, err := m.pieces.addCredit(e, int(credit.GetBytes()))
 		if err != nil {
 			return fmt.Errorf("execution %d: %w", credit.GetId(), err)
 		}
@@ -37,16 +37,16 @@ func (m *StreamManager) acceptPieces(frame *executorv1.ReplyFrame) error {
 	return nil
 }
 
-// startAcknowledged lets the bodies go of the streams that the process has taken in.
+// startAcknowledged releases the bodies of the streams whose frames the process has acknowledged.
 func (m *StreamManager) startAcknowledged() {
 	for _, e := range m.executions.removeRead(m.credit.acknowledged) {
 		e.body.started = true
-		notify(e.body.news)
+		notify(e.body.changed)
 	}
 }
 
-// offerChunk adds a chunk to what waits for a stream. more says whether the stream goes on, full that no other chunk is to
-// be asked for before there is room.
+// offerChunk queues a chunk of a stream's body. more: the stream goes on; full: the caller waits for room before it
+// asks for another chunk.
 func (m *StreamManager) offerChunk(e *execution, chunk []byte) (more, full bool) {
 	if len(chunk) == 0 {
 		return true, false
@@ -60,12 +60,12 @@ func (m *StreamManager) offerChunk(e *execution, chunk []byte) (more, full bool)
 	full = e.body.out.full()
 	m.mu.Unlock()
 	if sendable {
-		m.sender.wake() // and the feeder goes on: what it is given at once travels together
+		m.sender.wake() // and the feeder continues, so that chunks that come together travel together
 	}
 	return true, full
 }
 
-// endBody ends what a stream is given.
+// endBody ends the body of a stream.
 func (m *StreamManager) endBody(e *execution, trailers []byte) {
 	m.mu.Lock()
 	sendable := !e.ended.Load() && m.pieces.end(e, trailers)
@@ -75,18 +75,18 @@ func (m *StreamManager) endBody(e *execution, trailers []byte) {
 	}
 }
 
-// takeNews takes the next piece of what a stream yields. What is taken is given back as credit.
-func (m *StreamManager) takeNews(e *execution) news {
+// nextEvent returns the next piece of a stream's output, and gives its size back as credit.
+func (m *StreamManager) nextEvent(e *execution) streamEvent {
 	m.mu.Lock()
-	if e.home.Load() != m { // it has moved meanwhile
+	if e.home.Load() != m { // the execution has moved meanwhile
 		m.mu.Unlock()
-		return news{}
+		return streamEvent{}
 	}
 	started := e.body.started
-	piece, any, owes := m.pieces.take(e)
+	piece, any, owes := m.pieces.pop(e)
 	m.mu.Unlock()
 	if owes {
 		m.sender.wake()
 	}
-	return news{started: started, piece: piece, any: any}
+	return streamEvent{started: started, piece: piece, any: any}
 }

@@ -26,10 +26,10 @@ var (
 	_ v1alpha.KeepsDeadlines   = (*PythonBridge)(nil)
 )
 
-// OnRequest calls the policy's on_request in an executor, and returns at the latest when ctx is done, or after 60 s. A nil
-// action means that the policy changes nothing.
+// OnRequest calls the policy's on_request in an executor, and returns at the latest when ctx is done, or after 60 s. A
+// nil action means that the policy changes nothing.
 func (b *PythonBridge) OnRequest(ctx context.Context, req *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := withDeadline(ctx)
 	defer cancel()
 	e, err := requestExecution(ctx, b.instance, req)
 	if err != nil {
@@ -40,13 +40,13 @@ func (b *PythonBridge) OnRequest(ctx context.Context, req *v1alpha.RequestContex
 	if err != nil {
 		return nil, err
 	}
-	tellWork(ctx, action)
+	storeWork(ctx, action)
 	return requestAction(action, req.Metadata)
 }
 
 // OnResponse calls the policy's on_response in an executor, as OnRequest does on_request.
 func (b *PythonBridge) OnResponse(ctx context.Context, res *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := withDeadline(ctx)
 	defer cancel()
 	e, err := responseExecution(ctx, b.instance, res)
 	if err != nil {
@@ -57,13 +57,14 @@ func (b *PythonBridge) OnResponse(ctx context.Context, res *v1alpha.ResponseCont
 	if err != nil {
 		return nil, err
 	}
-	tellWork(ctx, action)
+	storeWork(ctx, action)
 	return responseAction(action, res.Metadata)
 }
 
-// OnRequestStream calls the policy's on_request_stream in an executor, when what it returns is iterated. chunks is iterated
-// in a goroutine of its own, from when the executor has taken the execution in, and up to 128 KiB ahead of what is sent.
-// Where the stream ends before chunks does, that goroutine ends when its wait for a chunk does: at the latest when ctx is done.
+// OnRequestStream calls the policy's on_request_stream in an executor, when its result is iterated. chunks is iterated
+// in a goroutine of its own, once the executor has acknowledged the execution, and up to 128 KiB ahead of the pieces
+// sent. If the stream ends before chunks does, that goroutine ends with its wait for a chunk: at the latest when ctx is
+// done.
 func (b *PythonBridge) OnRequestStream(ctx context.Context, req *v1alpha.RequestContext, chunks v1alpha.Chunks) v1alpha.Chunks {
 	return func(yield func([]byte, error) bool) {
 		e, err := requestStreamExecution(ctx, b.instance, req)
@@ -79,7 +80,7 @@ func (b *PythonBridge) OnResponseStream(ctx context.Context, res *v1alpha.Respon
 	}
 }
 
-// stream runs e, unless it could not be made, and yields an error where the policy did not let the body end.
+// stream runs e, unless err says that it could not be made, and yields an error if the policy did not let the body end.
 func (b *PythonBridge) stream(ctx context.Context, e *execution, err error, body streamedBody, metadata *v1alpha.ExchangeMetadata,
 	yield func([]byte, error) bool,
 ) {
@@ -89,36 +90,36 @@ func (b *PythonBridge) stream(ctx context.Context, e *execution, err error, body
 		action, err = b.group.stream(ctx, e, body, yield)
 	}
 	if err == nil {
-		tellWork(ctx, action)
+		storeWork(ctx, action)
 		err = streamEnd(action, body.trailers, metadata)
 	}
-	if err != nil && !errors.Is(err, errLeft) {
+	if err != nil && !errors.Is(err, errIterationStopped) {
 		yield(nil, err)
 	}
 }
 
-// workKey is the key of where a context's execution says how long the policy's function ran.
+// workKey is the context key of the variable that receives an execution's working time.
 type workKey struct{}
 
-// WithWork has one execution say how long the policy's function ran.
+// WithWork has one execution store how long the policy's function ran.
 func (b *PythonBridge) WithWork(ctx context.Context, work *time.Duration) context.Context {
 	return context.WithValue(ctx, workKey{}, work)
 }
 
-// tellWork says what an action says of how long the policy's function ran.
-func tellWork(ctx context.Context, action *executorv1.Action) {
+// storeWork stores the working time that an action reports.
+func storeWork(ctx context.Context, action *executorv1.Action) {
 	if work, ok := ctx.Value(workKey{}).(*time.Duration); ok {
 		*work = time.Duration(action.GetWorkUs()) * time.Microsecond
 	}
 }
 
-// Close tells the executors that the instance gets no further executions. Closing twice is closing once.
+// Close informs the executors that the instance gets no further executions. Further calls have no effect.
 func (b *PythonBridge) Close() error {
 	b.closing.Do(func() { b.group.removeInstance(b.instance) })
 	return nil
 }
 
-// Standing is why no process that serves has the instance ready, or nil where one has, or is about to.
+// Standing returns why no serving process has the instance ready; nil if one has, or is about to.
 func (b *PythonBridge) Standing() error {
 	placements := b.instance.placements()
 	if len(placements) == 0 {
@@ -133,11 +134,11 @@ func (b *PythonBridge) Standing() error {
 		if p.is(stateReady) {
 			return nil
 		}
-		at := p.status()
-		if at.failure == nil {
+		status := p.status()
+		if status.failure == nil {
 			return nil
 		}
-		failure = at.failure
+		failure = status.failure
 	}
 	if failure == nil {
 		return nil
@@ -145,11 +146,11 @@ func (b *PythonBridge) Standing() error {
 	return failure
 }
 
-// KeepsDeadlines says that both hooks return promptly once their context is done.
+// KeepsDeadlines marks that both hooks return promptly once their context is done.
 func (b *PythonBridge) KeepsDeadlines() {}
 
-// bounded gives a deadline to a context that has none.
-func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+// withDeadline adds a deadline to a context that has none.
+func withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
 	if _, ok := ctx.Deadline(); ok {
 		return ctx, func() {}
 	}

@@ -11,8 +11,8 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 )
 
-// withFakeClock runs a test whose time passes when all its goroutines wait, and only then. Its executors are reached in
-// memory: who waits for a socket may be woken by the world outside.
+// withFakeClock runs a test whose time passes only while all its goroutines wait. Its executors are reached in memory,
+// since a goroutine that waits for a socket may be woken from outside.
 func withFakeClock(t *testing.T, test func(t *testing.T)) {
 	t.Helper()
 	shared := answerChannels
@@ -24,7 +24,7 @@ func withFakeClock(t *testing.T, test func(t *testing.T)) {
 	})
 }
 
-// memory is where executors of a test with a fake clock listen; nil in other tests.
+// memory has the executors' listeners of a test with a fake clock; nil in other tests.
 var memory *memoryNetwork
 
 type memoryNetwork struct {
@@ -52,7 +52,7 @@ func (n *memoryNetwork) dial(ctx context.Context, target string) (net.Conn, erro
 	listener := n.listeners["passthrough:///"+target]
 	n.mu.Unlock()
 	if listener == nil {
-		return nil, fmt.Errorf("nobody listens at %s", target)
+		return nil, fmt.Errorf("no listener at %s", target)
 	}
 	return listener.DialContext(ctx)
 }

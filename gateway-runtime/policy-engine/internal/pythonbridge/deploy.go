@@ -15,18 +15,17 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// Roster is which executor processes are to serve, of all groups: addresses, "unix:/path", by group. A process that
-// serves now and is named goes on, in a later generation too: what it runs is the same there.
+// Roster lists the executor processes that are to serve, of all groups: addresses, "unix:/path", by group. A process
+// that serves now and is listed continues, also into a later generation: its group is the same there.
 type Roster struct {
 	Generation uint64
 	Executors  map[string][]string
-	Superseded []string // policies, name:version, whose live instances stay with the processes that leave: others will come
+	Superseded []string // policies, name:version, whose live instances stay with the leaving processes: new instances will replace them
 }
 
-// Deploy makes a roster the one that serves: it connects to the processes that are new, configures every live instance
-// in them, and when all are ready gives them the new exchanges. Those that are not in the roster any more go on with the
-// exchanges that they have, for Options.Drain at most, and are gone from Stats after that. An error says why nothing has
-// changed.
+// Deploy switches to a roster: it connects to the new processes, configures every live instance in them, and when all
+// are ready gives them the new exchanges. Processes that are no longer listed finish the exchanges that they have,
+// within Options.Drain, and then disappear from Stats. If there is an error, nothing has changed.
 func (g *Groups) Deploy(ctx context.Context, want Roster) error {
 	g.deploying.Lock()
 	defer g.deploying.Unlock()
@@ -35,7 +34,7 @@ func (g *Groups) Deploy(ctx context.Context, want Roster) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(g.lifetime, cancel)() //nolint:contextcheck // whichever ends first ends the wait
+	defer context.AfterFunc(g.lifetime, cancel)() //nolint:contextcheck // the first of both to end ends the wait
 	change, err := g.plan(want)
 	if err != nil {
 		return err
@@ -58,7 +57,7 @@ func (g *Groups) Deploy(ctx context.Context, want Roster) error {
 	return nil
 }
 
-// change is what a roster changes.
+// change is the difference between two rosters.
 type change struct {
 	generation *generation
 	superseded []string
@@ -72,33 +71,33 @@ type joiner struct {
 	process *StreamManager
 }
 
-// plan compares a roster with who serves now.
+// plan compares a roster with the serving processes.
 func (g *Groups) plan(want Roster) (*change, error) {
 	present := g.generations.current.Load()
 	if want.Generation < present.number {
 		return nil, fmt.Errorf("generation: expected %d or later, got %d", present.number, want.Generation)
 	}
-	planned := &change{generation: present, superseded: want.Superseded}
+	difference := &change{generation: present, superseded: want.Superseded}
 	if want.Generation > present.number {
-		planned.generation = &generation{number: want.Generation}
+		difference.generation = &generation{number: want.Generation}
 	}
 	for name, addresses := range want.Executors {
-		known := g.groupOrNew(name)
+		group := g.groupOrNew(name)
 		for _, address := range addresses {
-			if err := planned.planJoin(known, address); err != nil {
+			if err := difference.planJoin(group, address); err != nil {
 				return nil, err
 			}
 		}
 	}
 	for _, name := range g.names() {
-		if err := planned.planLeave(g.group(name), want.Executors[name]); err != nil {
+		if err := difference.planLeave(g.group(name), want.Executors[name]); err != nil {
 			return nil, err
 		}
 	}
-	return planned, nil
+	return difference, nil
 }
 
-// planJoin plans for an address of the roster, unless its process serves already.
+// planJoin plans for an address of the roster, unless its process is serving already.
 func (c *change) planJoin(of *group, address string) error {
 	for _, process := range of.allProcesses() {
 		if process.address != address {
@@ -128,9 +127,9 @@ func (c *change) planLeave(of *group, addresses []string) error {
 	return nil
 }
 
-// awaitJoined returns once every process that joins is ready, or why one will not be.
+// awaitJoined waits until every joining process is ready, or returns why one will not be.
 func (c *change) awaitJoined(ctx context.Context) error {
-	for range 2 { // again, for instances that were added while the last ones got ready
+	for range 2 { // a second time for instances that were added during the first
 		for _, joiner := range c.joining {
 			if err := joiner.group.awaitJoined(ctx, joiner.process); err != nil {
 				return err
@@ -142,16 +141,16 @@ func (c *change) awaitJoined(ctx context.Context) error {
 
 func (c *change) abort() {
 	for _, joiner := range c.joining {
-		joiner.process.become(roleGone)
+		joiner.process.setRole(roleGone)
 		joiner.group.removeProcess(joiner.process)
 		joiner.process.stop()
 	}
 }
 
-// commit is the switch. At no time is there an exchange without a process of its generation.
+// commit switches over. At all times an exchange has a process of its generation.
 func (c *change) commit(generations *generations) {
 	for _, joiner := range c.joining {
-		joiner.process.become(roleServing)
+		joiner.process.setRole(roleServing)
 		joiner.group.acceptSuperseded(joiner.process)
 	}
 	for _, process := range c.leaving {
@@ -170,10 +169,10 @@ func (c *change) resetQuarantine() {
 	}
 }
 
-// sweepInterval is how often leaving processes are looked at.
+// sweepInterval is how often leaving processes are checked.
 const sweepInterval = 50 * time.Millisecond
 
-// sweep goes on until no process is leaving.
+// sweep runs until no process is leaving.
 func (g *Groups) sweep() {
 	for left := true; left && backoff.Sleep(g.lifetime, sweepInterval); {
 		left = g.sweepOnce(time.Now())
@@ -188,7 +187,7 @@ func (g *Groups) sweepOnce(now time.Time) (left bool) {
 	return left
 }
 
-// awaitJoined waits for as long as the process gets on with its instances.
+// awaitJoined waits as long as the process makes progress with its instances.
 func (g *group) awaitJoined(ctx context.Context, m *StreamManager) error {
 	for before := -1; ; {
 		now, _ := m.configureProgress()
@@ -206,12 +205,12 @@ func (g *group) awaitJoined(ctx context.Context, m *StreamManager) error {
 	}
 }
 
-// joined reports whether a process is connected and every live instance ready there. What fails in the processes that
-// serve now as well does not count.
+// joined reports whether a process is connected and every live instance ready there. Failures that also occur in the
+// serving processes do not count.
 func (g *group) joined(m *StreamManager) (bool, error) {
 	at, lost := m.configureProgress()
 	if lost != nil {
-		return false, fmt.Errorf("executor group %q: %s before it was ready: %w", g.name, lossInWords(lost), lost)
+		return false, fmt.Errorf("executor group %q: %s before it was ready: %w", g.name, describeLoss(lost), lost)
 	}
 	if !m.connected.Load() {
 		return false, nil
@@ -222,23 +221,23 @@ func (g *group) joined(m *StreamManager) (bool, error) {
 	return at.pending() == 0, nil
 }
 
-// configureFailures are the instances that work in a process that serves now, and have failed in this one. Instances of a
-// policy that have failed alike are one error, however many APIs have the policy.
+// configureFailures are the instances that work in a serving process and have failed in this one. Equal failures of a
+// policy's instances are one error, however many APIs have the policy.
 func (g *group) configureFailures(m *StreamManager, failed map[*instance]*v1alpha.Failure) error {
 	type kind struct{ policy, reason string }
 	apis, failures := map[kind][]string{}, map[kind]*v1alpha.Failure{}
 	for i, failure := range failed {
 		if g.readyElsewhere(i, m) {
-			of := kind{i.policy(), failure.Error()}
-			apis[of], failures[of] = append(apis[of], i.configure.GetApiName()), failure
+			key := kind{i.policy(), failure.Error()}
+			apis[key], failures[key] = append(apis[key], i.configure.GetApiName()), failure
 		}
 	}
 	kinds := slices.SortedFunc(maps.Keys(apis), func(a, b kind) int {
 		return cmp.Or(cmp.Compare(a.policy, b.policy), cmp.Compare(a.reason, b.reason))
 	})
 	errs := make([]error, 0, len(kinds))
-	for _, of := range kinds {
-		errs = append(errs, fmt.Errorf("%s of %s: %w", of.policy, apisInWords(apis[of]), failures[of]))
+	for _, key := range kinds {
+		errs = append(errs, fmt.Errorf("%s of %s: %w", key.policy, describeAPIs(apis[key]), failures[key]))
 	}
 	return errors.Join(errs...)
 }
@@ -246,7 +245,7 @@ func (g *group) configureFailures(m *StreamManager, failed map[*instance]*v1alph
 // maxNamedAPIs is how many APIs an error names.
 const maxNamedAPIs = 5
 
-func apisInWords(names []string) string {
+func describeAPIs(names []string) string {
 	slices.Sort(names)
 	names = slices.Compact(names)
 	if len(names) == 1 {
@@ -259,7 +258,7 @@ func apisInWords(names []string) string {
 	return "the APIs " + strings.Join(names, ", ") + more
 }
 
-// importFailures are the policies that this process cannot use, unless no process that serves now can.
+// importFailures are the policies that this process cannot use, except for those that no serving process can use.
 func (g *group) importFailures(m *StreamManager) error {
 	var errs []error
 	for _, policy := range m.policies() {
@@ -281,7 +280,7 @@ func (g *group) failsEverywhere(name, version string) bool {
 		if !slices.ContainsFunc(process.policies(), func(p *executorv1.LoadedPolicy) bool {
 			return p.GetName() == name && p.GetVersion() == version
 		}) {
-			return false // it is new
+			return false // the policy is new
 		}
 	}
 	return len(serving) > 0

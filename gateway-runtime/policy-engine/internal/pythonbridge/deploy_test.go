@@ -88,7 +88,7 @@ func TestDeployGivesNewExchangesToTheNewGeneration(t *testing.T) {
 	await.Until(t, "the old process gone", func() bool { return len(groups.Stats()) == 1 })
 }
 
-func TestWhatIsSupersededStaysWithTheProcessesThatLeaveUntilItIsClosed(t *testing.T) {
+func TestSupersededInstancesStayInLeavingProcessesUntilClosed(t *testing.T) {
 	withFakeClock(t, func(t *testing.T) {
 		x := startExecutor(t)
 		groups := connect(t, Options{}, x)
@@ -122,7 +122,7 @@ func TestWhatIsSupersededStaysWithTheProcessesThatLeaveUntilItIsClosed(t *testin
 	})
 }
 
-func TestWhatNoProcessHasAnyMoreIsNotReady(t *testing.T) {
+func TestAnInstanceThatNoProcessHasIsNotReady(t *testing.T) {
 	withFakeClock(t, func(t *testing.T) {
 		x := startExecutor(t)
 		groups := connect(t, Options{Drain: time.Millisecond}, x)
@@ -137,7 +137,7 @@ func TestWhatNoProcessHasAnyMoreIsNotReady(t *testing.T) {
 		}
 		await.Until(t, "the old process gone", func() bool { return len(groups.Stats()) == 1 })
 		if err := policy.(*PythonBridge).Standing(); err == nil {
-			t.Error("expected the policy to say that nobody runs it, got nothing")
+			t.Error("expected the policy to report that no process runs it, got nothing")
 		}
 	})
 }
@@ -158,7 +158,7 @@ func TestDeployReplacesOneProcessOfTheGeneration(t *testing.T) {
 	if err := await.Receive(t, done, "the switch"); err != nil {
 		t.Fatal(err)
 	}
-	for calls := 2; calls <= 3; calls++ { // whoever has less to do, but never the one that leaves
+	for calls := 2; calls <= 3; calls++ { // the process with less to do, but never the leaving one
 		callWith(t, patience, policy)
 		await.Until(t, "the call counted where it goes", func() bool { return loadOf(groups) == calls })
 	}
@@ -173,7 +173,7 @@ func TestDeployReplacesOneProcessOfTheGeneration(t *testing.T) {
 	await.Until(t, "the replaced process gone", func() bool { return len(groups.Stats()) == 2 })
 }
 
-// loadOf is how many executions wait or are sent, in all processes.
+// loadOf is the number of executions that wait or are sent, in all processes.
 func loadOf(groups *Groups) (load int) {
 	for _, process := range groups.Stats() {
 		load += process.Queued + process.UnderWay
@@ -228,7 +228,7 @@ func TestDeployOfAProcessThatNeverComes(t *testing.T) {
 	})
 }
 
-func TestDeployRefusesRostersThatCannotBe(t *testing.T) {
+func TestDeployRefusesInvalidRosters(t *testing.T) {
 	groups, x, c, policy := one(t, Options{Generation: 3})
 	wantRefusal(t, deploy(t, groups, 2, startExecutor(t)), "expected 3 or later, got 2")
 	wantRefusal(t, deploy(t, groups, 4), "expected at least one process, for policy instances run there, got none: add-python-header:v1.0.0 of API orders-v1")
@@ -244,7 +244,7 @@ func TestDeployRefusesRostersThatCannotBe(t *testing.T) {
 	wantRefusal(t, deploy(t, groups, 5, x), "expected a new address for a new process, got "+x.address+", which belongs to a process of generation 3 that is leaving")
 }
 
-func TestWhatFailsAnywayHoldsNoReplacementUp(t *testing.T) {
+func TestFailuresThatServingProcessesShareBlockNoReplacement(t *testing.T) {
 	failure := v1alpha.Failf(v1alpha.ClassException, "prepare: no such host")
 	failAt := func(i *instance, m *StreamManager) {
 		m.mu.Lock()
@@ -265,7 +265,7 @@ func TestWhatFailsAnywayHoldsNoReplacementUp(t *testing.T) {
 	}
 }
 
-func TestAPolicyThatFailsAlikeAtManyAPIsIsToldOnce(t *testing.T) {
+func TestAPolicyThatFailsAlikeAtManyAPIsIsReportedOnce(t *testing.T) {
 	w := newMachine()
 	for n := range 7 {
 		configure := &executorv1.ConfigureInstance{PolicyName: "greet", PolicyVersion: "v1.0.0", ApiName: fmt.Sprint("api-", n)}

@@ -13,30 +13,30 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// outcome is how an execution ended: an action, or an error that is a *v1alpha.Failure.
+// outcome is the result of an execution: an action, or an error that is a *v1alpha.Failure.
 type outcome struct {
 	action *executorv1.Action
 	err    error
 }
 
-// execution is one call on its way. Whoever sets `ended` decides how it ends, so it ends exactly once; its place in
-// a queue or among those sent is given up after that, at the latest when its turn comes.
+// execution is one call under way. The goroutine that sets `ended` determines its outcome, so it ends exactly once; its
+// place in a queue or among the sent ones is given up afterwards, at the latest when its turn comes.
 type execution struct {
-	message  executorv1.Execution // id, instance and timeout_us are set when it is put into a frame
+	message  executorv1.Execution // id, instance and timeout_us are set when the execution is put into a frame
 	instance *instance
 	deadline time.Time
 	size     int // bytes in a frame, about
 	answers  chan outcome
-	alone    bool // travels in a frame of its own
+	alone    bool // it travels in a frame of its own
 	ended    atomic.Bool
-	home     atomic.Pointer[StreamManager] // who holds it; nil while it moves to another process
+	home     atomic.Pointer[StreamManager] // the process that has it; nil while it moves to another
 
-	generation *generation       // that its exchange stays with
-	refusedBy  *StreamManager    // it was sent to this process, which did not start it; written by its home only
-	frame      uint64            // that it was sent in, by its number on the stream
-	probe      *quarantine.Probe // it decides on its instance; set before it is submitted
-	body       *bodyStream       // of an execution that is a stream; else nil
-	location   *location         // where it was when its time was over; set before that is told; nil: nobody says
+	generation *generation       // the generation of its exchange
+	refusedBy  *StreamManager    // a process that received it and did not start it; written by its home only
+	frame      uint64            // number of the frame that it was sent in, on the stream
+	probe      *quarantine.Probe // set before submission if the execution decides about its instance's quarantine
+	body       *bodyStream       // nil unless the execution streams a body
+	location   *location         // where it was when its timeout passed; set before the timeout is returned; nil: unknown
 
 	// Guarded by the mutex of home.
 	at         *placement
@@ -44,21 +44,21 @@ type execution struct {
 	prev, next *execution
 }
 
-// answerChannels are reused: when an execution has ended and its waiter has returned, its channel is empty for good.
+// answerChannels are reused: once an execution has ended and its waiter has returned, its channel stays empty.
 var answerChannels = newAnswerChannels()
 
 func newAnswerChannels() *sync.Pool {
 	return &sync.Pool{New: func() any { return make(chan outcome, 1) }}
 }
 
-// finish ends the execution for its waiter, unless it has ended already.
+// finish ends the execution with a result for its waiter, unless it has ended already.
 func (e *execution) finish(result outcome) {
 	if e.ended.CompareAndSwap(false, true) {
 		e.answers <- result
 	}
 }
 
-// wait returns how the execution ended, at the latest when ctx is done.
+// wait returns the execution's result, at the latest when ctx is done.
 func (e *execution) wait(ctx context.Context) (*executorv1.Action, error) {
 	defer answerChannels.Put(e.answers)
 	select {
@@ -73,8 +73,8 @@ func (e *execution) wait(ctx context.Context) (*executorv1.Action, error) {
 	return result.action, result.err
 }
 
-// abandon ends the execution because nobody waits for it, unless it has ended already. logged: the process that has it
-// says in its log where it is.
+// abandon ends the execution because its waiter has stopped, unless it has ended already. logged: the process will log
+// where the execution was.
 func (e *execution) abandon(timedOut bool) (ended, logged bool) {
 	if !e.ended.CompareAndSwap(false, true) {
 		return false, false
@@ -85,7 +85,7 @@ func (e *execution) abandon(timedOut bool) (ended, logged bool) {
 	return true, logged
 }
 
-// contextFailure is that of an execution that its process has.
+// contextFailure is the failure of an execution that its process still has.
 func (e *execution) contextFailure(ctx context.Context, logged bool) error {
 	if !logged || e.location == nil {
 		return contextFailure(ctx, logged)
@@ -95,8 +95,8 @@ func (e *execution) contextFailure(ctx context.Context, logged bool) error {
 	return fmt.Errorf("%w: %w", &failure, ctx.Err())
 }
 
-// contextFailure is both a *v1alpha.Failure and ctx's error. There is no class for a client that went away, for
-// nobody is left to see it; errors.Is(err, context.Canceled) tells it apart from a timeout.
+// contextFailure is both a *v1alpha.Failure and ctx's error. There is no class for a client that went away, since no
+// client is left to see it; errors.Is(err, context.Canceled) distinguishes it from a timeout.
 func contextFailure(ctx context.Context, logged bool) error {
 	switch {
 	case logged:

@@ -7,27 +7,27 @@ import (
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
 )
 
-// executionQueue is the executions that one process has: those that wait (for a frame; or parked at their placement,
-// while that is being configured), and those that were sent and not answered. The mutex of its StreamManager guards it.
+// executionQueue holds the executions of one process: those that wait (for a frame; or parked at their placement, while
+// it is being configured), and those that were sent and not answered. The mutex of its StreamManager guards it.
 type executionQueue struct {
 	ready          fifo                   // for the next frame
 	waiting        int                    // in ready, and parked at their placements
 	sent           map[uint64]*execution  // by id; not answered yet
 	unread         []*execution           // streams that were sent in frames which the process has not acknowledged
-	cancelled      []uint64               // ids of sent ones that nobody waits for; for the next frame
-	timedOut       []*executorv1.TimedOut // of these, those whose deadline has passed
+	cancelled      []uint64               // ids of sent executions whose waiter has stopped; for the next frame
+	timedOut       []*executorv1.TimedOut // those of the cancelled whose deadline has passed
 	lastID         uint64                 // never reused, not even on another stream
-	longestTimeout time.Duration          // of an execution ever sent
+	longestTimeout time.Duration          // of all executions sent so far
 	totalSent      uint64
-	droppedAnswers uint64 // to executions that were not waiting for one
+	droppedAnswers uint64 // to executions without a waiter
 }
 
 func newExecutionQueue() executionQueue { return executionQueue{sent: map[uint64]*execution{}} }
 
-// load is how many executions wait or were sent and not answered.
+// load is the number of executions that wait, or were sent and not answered.
 func (q *executionQueue) load() int { return q.waiting + len(q.sent) }
 
-// add queues an execution of a placement, which it waits for if that is not ready.
+// add queues an execution of a placement; it is parked if the placement is not ready.
 func (q *executionQueue) add(e *execution, p *placement) {
 	e.at = p
 	q.waiting++
@@ -38,14 +38,14 @@ func (q *executionQueue) add(e *execution, p *placement) {
 	}
 }
 
-// unpark makes the executions that waited for a placement ready.
+// unpark moves the executions that waited for a placement to ready.
 func (q *executionQueue) unpark(p *placement) {
 	for e := p.parked.pop(); e != nil; e = p.parked.pop() {
 		q.ready.push(e)
 	}
 }
 
-// removeAll empties ready, or what is parked at a placement.
+// removeAll empties ready, or the executions parked at a placement.
 func (q *executionQueue) removeAll(from *fifo) (removed []*execution) {
 	for e := from.pop(); e != nil; e = from.pop() {
 		q.waiting--
@@ -54,7 +54,7 @@ func (q *executionQueue) removeAll(from *fifo) (removed []*execution) {
 	return removed
 }
 
-// withdraw takes out an execution that has ended for its waiter, and reports whether it had been sent: then the next
+// withdraw removes an execution that has ended for its waiter, and reports whether it had been sent: then the next
 // frame cancels it.
 func (q *executionQueue) withdraw(e *execution, timedOut bool) (wasSent bool) {
 	id := e.message.GetId()
@@ -76,7 +76,7 @@ func (q *executionQueue) withdraw(e *execution, timedOut bool) (wasSent bool) {
 	return true
 }
 
-// removeAnswered takes out the sent execution of that id, or returns nil where nobody waits for its answer (any more).
+// removeAnswered removes and returns the sent execution with that id; nil if it has no waiter (any more).
 func (q *executionQueue) removeAnswered(id uint64) *execution {
 	e, ok := q.sent[id]
 	if !ok {
@@ -94,7 +94,7 @@ func (q *executionQueue) removeSent(e *execution) {
 	}
 }
 
-// streams is how many of the sent executions are streams.
+// streams is the number of sent executions that stream a body.
 func (q *executionQueue) streams() (count int) {
 	for _, e := range q.sent {
 		if e.body != nil {
@@ -104,7 +104,7 @@ func (q *executionQueue) streams() (count int) {
 	return count
 }
 
-// sentStream returns the sent execution of that id if it is a stream, else nil.
+// sentStream returns the sent execution with that id if it streams a body, else nil.
 func (q *executionQueue) sentStream(id uint64) *execution {
 	if e := q.sent[id]; e != nil && e.body != nil {
 		return e
@@ -112,8 +112,7 @@ func (q *executionQueue) sentStream(id uint64) *execution {
 	return nil
 }
 
-// removeRead returns the streams that were sent in frames up to this one, which the process has read, and that are not
-// among those unread any more.
+// removeRead removes and returns the streams whose frames, up to this one, the process has read from unread.
 func (q *executionQueue) removeRead(frame uint64) (read []*execution) {
 	count := 0
 	for count < len(q.unread) && q.unread[count].frame <= frame {
@@ -123,15 +122,15 @@ func (q *executionQueue) removeRead(frame uint64) (read []*execution) {
 	return read
 }
 
-// reset ends a stream: it takes out what was sent on it and what was ready for it, but not what is parked.
+// reset ends a stream: it removes the executions that were sent on it or ready for it, but not the parked ones.
 func (q *executionQueue) reset() (sent map[uint64]*execution, ready []*execution) {
 	sent, q.sent = q.sent, map[uint64]*execution{}
 	q.cancelled, q.timedOut, q.unread = nil, nil, nil
 	return sent, q.removeAll(&q.ready)
 }
 
-// fillFrame moves what is ready, and what is to be cancelled, into the frame of that number, which holds size bytes
-// already. It returns how many it holds then. What has ended or is late by now is dropped.
+// fillFrame moves ready executions, and cancellations, into the frame with that number, which holds size bytes already.
+// It returns the new size. Executions that have ended or are late are dropped.
 func (q *executionQueue) fillFrame(frame *executorv1.RequestFrame, size int, number uint64, now time.Time) int {
 	frame.Cancel, q.cancelled = q.cancelled, nil
 	frame.TimedOut, q.timedOut = q.timedOut, nil
@@ -150,12 +149,12 @@ func (q *executionQueue) fillFrame(frame *executorv1.RequestFrame, size int, num
 	return size
 }
 
-// fits reports whether e may go into a frame that holds size bytes. Into an empty one it always may.
+// fits reports whether e may go into a frame that holds size bytes. An empty frame takes any execution.
 func fits(frame *executorv1.RequestFrame, size int, e *execution) bool {
 	return size == 0 || (len(frame.Executions) < maxFrameExecutions && size+e.size <= maxFrameBytes && !e.alone)
 }
 
-// markSent makes e one of those sent, unless nobody waits for it, it is late, or its instance was closed.
+// markSent adds e to the sent executions, unless its waiter has stopped, it is late, or its instance was closed.
 func (q *executionQueue) markSent(e *execution, frame uint64, now time.Time) bool {
 	left := e.deadline.Sub(now)
 	switch {
@@ -171,7 +170,7 @@ func (q *executionQueue) markSent(e *execution, frame uint64, now time.Time) boo
 	q.lastID++
 	q.totalSent++
 	if e.body != nil {
-		left = e.body.timeout // begins anew with each of its chunks
+		left = e.body.timeout // restarts with each of its chunks
 	}
 	left = min(left, longestExchange)
 	e.message.Id, e.message.Instance = q.lastID, e.at.number
@@ -185,7 +184,7 @@ func (q *executionQueue) markSent(e *execution, frame uint64, now time.Time) boo
 	return true
 }
 
-// fifo is a queue of executions that any of them can leave. An execution is in at most one.
+// fifo is a queue from which any execution can be removed. An execution is in at most one.
 type fifo struct {
 	head, tail *execution
 	length     int

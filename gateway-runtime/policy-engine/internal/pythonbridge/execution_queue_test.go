@@ -14,18 +14,18 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// loosePlacement is a placement of no process.
+// loosePlacement is a placement without a process.
 func loosePlacement(state placementState) *placement {
 	p := &placement{instance: newInstance(&executorv1.ConfigureInstance{PolicyName: "p"})}
-	p.become(state)
+	p.setState(state)
 	return p
 }
 
 func due(in time.Duration) *execution {
-	return &execution{deadline: time.Unix(0, 0).Add(in), size: messageRoom, answers: make(chan outcome, 1)}
+	return &execution{deadline: time.Unix(0, 0).Add(in), size: messageOverhead, answers: make(chan outcome, 1)}
 }
 
-// queueModel is what an executionQueue must come to, kept the plain way.
+// queueModel is a simple model of an executionQueue.
 type queueModel struct {
 	executionQueue
 	ready, parked []*execution
@@ -74,8 +74,8 @@ func (w *queueModel) withdraw(t *rapid.T) {
 	if got := w.executionQueue.withdraw(e, timedOut); got != wasSent {
 		t.Fatalf("expected it to have been sent: %v, got %v", wasSent, got)
 	}
-	if told := len(w.timedOut) - before; (told == 1) != (wasSent && timedOut) {
-		t.Fatalf("%d were noted as timed out; sent: %v, timed out: %v", told, wasSent, timedOut)
+	if added := len(w.timedOut) - before; (added == 1) != (wasSent && timedOut) {
+		t.Fatalf("%d were noted as timed out; sent: %v, timed out: %v", added, wasSent, timedOut)
 	}
 	if wasSent {
 		delete(w.sent, e.message.GetId())
@@ -85,7 +85,7 @@ func (w *queueModel) withdraw(t *rapid.T) {
 	w.ready, w.parked = slices.DeleteFunc(w.ready, isIt), slices.DeleteFunc(w.parked, isIt)
 }
 
-// frame checks that what goes into a frame comes in order, fits, and leaves out what is late.
+// frame checks that executions go into a frame in order, fit, and are left out if late.
 func (w *queueModel) frame(t *rapid.T) {
 	w.frames++
 	frame := &executorv1.RequestFrame{}
@@ -161,10 +161,10 @@ func TestExecutionQueueKeepsOrderAndCount(t *testing.T) {
 	})
 }
 
-func TestWhatWaitsForAClosedInstanceEnds(t *testing.T) {
+func TestExecutionsOfAClosedInstanceEnd(t *testing.T) {
 	q, p, e := newExecutionQueue(), loosePlacement(stateReady), due(time.Second)
 	q.add(e, p)
-	p.become(stateClosed)
+	p.setState(stateClosed)
 	frame := &executorv1.RequestFrame{}
 	if q.fillFrame(frame, 0, 1, time.Unix(0, 0)); len(frame.Executions) != 0 || q.load() != 0 {
 		t.Fatalf("expected nothing to be sent and nothing to be left, got %d and %d", len(frame.Executions), q.load())

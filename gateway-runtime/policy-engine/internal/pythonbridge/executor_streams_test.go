@@ -15,7 +15,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// streamingPolicy does what a request's path says.
+// streamingPolicy selects its behaviour by the request's path.
 const streamingPolicy = `
 import asyncio
 import os
@@ -77,7 +77,7 @@ func startStreaming(t testing.TB) (*realExecutor, *Groups, *PythonBridge) {
 	return x, groups, built.policy.(*PythonBridge)
 }
 
-// through gives a body to the policy, and returns what comes of it until an error.
+// through sends a body to the policy, and returns the output up to an error.
 func through(t testing.TB, policy v1alpha.RequestStreamer, req *v1alpha.RequestContext, chunks v1alpha.Chunks) (all []byte, err error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -167,7 +167,7 @@ func TestRealExecutorStreams(t *testing.T) {
 	})
 }
 
-// realGenerators runs what needs the policy alone, and leaves the process as it was.
+// realGenerators are the tests that need only the policy, and leave the process as it was.
 func realGenerators(t *testing.T, policy *PythonBridge) {
 	t.Helper()
 	t.Run("more than it takes", func(t *testing.T) {
@@ -252,7 +252,7 @@ func manyRealStreams(t *testing.T, groups *Groups) {
 	await.Until(t, "nothing under way", func() bool { return statsOf(groups, 0).UnderWay+statsOf(groups, 0).Queued == 0 })
 }
 
-// BenchmarkRealExecutorUpload is 64 MiB through a generator that passes it on.
+// BenchmarkRealExecutorUpload sends 64 MiB through a generator that passes them on.
 func BenchmarkRealExecutorUpload(b *testing.B) {
 	const size = 64 << 20
 	_, _, policy := startStreaming(b)

@@ -42,7 +42,7 @@ def on_response(ctx, params):
     return UpstreamResponseModifications(status_code=ctx.status_code + 1, append_headers={"via": ctx.request.method})
 `
 
-// realExecutor is the Python executor itself, with one policy that works and one that does not import.
+// realExecutor is the Python executor itself, with one working policy and one that cannot be imported.
 type realExecutor struct {
 	python, folder string
 	address        string
@@ -56,7 +56,7 @@ func startReal(t testing.TB) *realExecutor {
 	return real
 }
 
-// newReal is a realExecutor that was not started.
+// newReal is a realExecutor that has not been started.
 func newReal(t testing.TB, policy string) *realExecutor {
 	t.Helper()
 	python, err := exec.LookPath("python")
@@ -173,7 +173,7 @@ func TestRealExecutor(t *testing.T) {
 		broken.PolicyName = "broken"
 		_, err := groups.BridgeFactory("default")(broken, nil)
 		if err == nil || !strings.Contains(err.Error(), "bad.py") {
-			t.Errorf("expected to be told the file, got %v", err)
+			t.Errorf("expected an error with the file, got %v", err)
 		}
 	})
 }
@@ -222,7 +222,7 @@ func TestRealExecutorStopsInOrder(t *testing.T) {
 	}
 }
 
-// BenchmarkRealExecutor64InFlight is the whole way: Go, the stream, Python's workers, and back.
+// BenchmarkRealExecutor64InFlight measures the whole way: Go, the stream, Python's workers, and back.
 func BenchmarkRealExecutor64InFlight(b *testing.B) {
 	x := startReal(b)
 	groups := x.connect(b)

@@ -17,7 +17,7 @@ func (g *Groups) BridgeFactory(group string) v1alpha.Factory {
 		processes := g.group(group)
 		if processes == nil || len(processes.allProcesses()) == 0 {
 			return nil, fmt.Errorf("policy %s:%s is built for executor group %q, but the engine was started with executors for %s; start it with --executor %s=unix:PATH",
-				metadata.PolicyName, metadata.PolicyVersion, group, known(g.names()), group)
+				metadata.PolicyName, metadata.PolicyVersion, group, listGroups(g.names()), group)
 		}
 		return newBridge(processes, metadata, params)
 	}
@@ -28,19 +28,19 @@ func newBridge(processes *group, metadata v1alpha.Metadata, params v1alpha.Param
 	if err != nil {
 		return nil, err
 	}
-	made := newInstance(configure)
-	made.store = metadata.Store
+	target := newInstance(configure)
+	target.store = metadata.Store
 	if metadata.Timeout > 0 {
-		made.streamTimeout = metadata.Timeout
+		target.streamTimeout = metadata.Timeout
 	}
-	if err := processes.configureInstance(made); err != nil {
+	if err := processes.configureInstance(target); err != nil {
 		return nil, err
 	}
-	return &PythonBridge{group: processes, instance: made}, nil
+	return &PythonBridge{group: processes, instance: target}, nil
 }
 
-// configuration is what is sent of an instance once per stream. Its names must be UTF-8, or the frame that they
-// travel in, with other instances', could not be sent.
+// configuration is the part of an instance that is sent once per stream. Its names must be UTF-8: otherwise the frame
+// in which they travel together with other instances' could not be sent.
 func configuration(metadata v1alpha.Metadata, params v1alpha.Params) (*executorv1.ConfigureInstance, error) {
 	for _, name := range []string{
 		metadata.PolicyName, metadata.PolicyVersion, metadata.APIName, metadata.APIVersion, metadata.InstanceID, metadata.Operation,
@@ -58,7 +58,7 @@ func configuration(metadata v1alpha.Metadata, params v1alpha.Params) (*executorv
 	}, nil
 }
 
-func known(names []string) string {
+func listGroups(names []string) string {
 	if len(names) == 0 {
 		return "no group"
 	}

@@ -2,12 +2,12 @@ package pythonbridge
 
 import "fmt"
 
-// frameCredit is the flow control of frames: how many were sent on the present stream, and how many of these the process
-// has acknowledged. The mutex of its StreamManager guards it.
+// frameCredit is the flow control of frames: the number of frames sent on the present stream, and of those that the
+// process has acknowledged. The mutex of its StreamManager guards it.
 type frameCredit struct {
-	limit        uint64 // frames that may be sent and not acknowledged
+	limit        uint64 // frames that may be sent without acknowledgement
 	sent         uint64 // on the present stream
-	acknowledged uint64 // of these
+	acknowledged uint64 // frames of these
 	total        uint64 // frames sent on any stream
 }
 
@@ -17,20 +17,20 @@ func (c *frameCredit) reset() { c.sent, c.acknowledged = 0, 0 }
 // available reports whether one more frame may be sent.
 func (c *frameCredit) available() bool { return c.sent-c.acknowledged < c.limit }
 
-// idle reports whether the process has acknowledged all that was sent.
+// idle reports whether the process has acknowledged all frames.
 func (c *frameCredit) idle() bool { return c.sent == c.acknowledged }
 
-// next is the number of the frame that is sent next.
+// next is the number of the next frame.
 func (c *frameCredit) next() uint64 { return c.sent + 1 }
 
-// countSent notes that the next frame is on its way.
+// countSent records that the next frame is on its way.
 func (c *frameCredit) countSent() {
 	c.sent++
 	c.total++
 }
 
-// acknowledge notes how many frames the process has read, of all on the stream, and reports whether these are more than
-// before. An error is a violation of the protocol.
+// acknowledge records how many frames of the stream the process has read, and reports whether the number has grown. An
+// error is a violation of the protocol.
 func (c *frameCredit) acknowledge(frames uint64) (more bool, err error) {
 	if frames > c.sent {
 		return false, fmt.Errorf("expected at most %d frames acknowledged, for so many were sent, got %d", c.sent, frames)

@@ -47,7 +47,7 @@ func queued(t testing.TB, m *StreamManager, i *instance, bodyBytes int) *executi
 	if bodyBytes > 0 {
 		req.Body = make([]byte, bodyBytes)
 	}
-	ctx, cancel := bounded(t.Context())
+	ctx, cancel := withDeadline(t.Context())
 	t.Cleanup(cancel)
 	e, err := requestExecution(ctx, i, req)
 	must(err)
@@ -55,7 +55,7 @@ func queued(t testing.TB, m *StreamManager, i *instance, bodyBytes int) *executi
 	return e
 }
 
-// framesOf drains the queue, and returns for each frame how many executions and how many bytes it holds.
+// framesOf drains the queue, and returns the number of executions and bytes of each frame.
 func framesOf(t testing.TB, m *StreamManager) (counts, sizes []int) {
 	t.Helper()
 	frame := &executorv1.RequestFrame{}
@@ -153,7 +153,7 @@ func TestAnExecutionBeyondTheMessageLimitIsRefused(t *testing.T) {
 	_, i := managed()
 	req := request()
 	req.Body = make([]byte, maxExecutionBytes)
-	ctx, cancel := bounded(t.Context())
+	ctx, cancel := withDeadline(t.Context())
 	defer cancel()
 	_, err := requestExecution(ctx, i, req)
 	wantClass(t, err, v1alpha.ClassBodyTooLarge)
@@ -214,14 +214,14 @@ func TestResultsThatAreNotReadAreBounded(t *testing.T) {
 		m.mu.Unlock()
 		awaitResults(t, m, before+len(calls))
 	}
-	found := 0
+	count := 0
 	for _, result := range m.calls.results {
 		if result.GetYes() {
-			found++
+			count++
 		}
 	}
-	if found != maxStoreCalls {
-		t.Errorf("expected %d calls to be made while no result is read, got %d", maxStoreCalls, found)
+	if count != maxStoreCalls {
+		t.Errorf("expected %d calls to be made while no result is read, got %d", maxStoreCalls, count)
 	}
 	for frame := new(executorv1.RequestFrame); m.fillFrame(frame, time.Now()); {
 	}

@@ -8,18 +8,18 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// generation is one build's Python side and the executor processes, of all groups, that run it. Processes of a group that
-// a build has left as it was run the generations before and after it alike. An exchange stays with the generation that was
-// current when its first Python policy was called.
+// generation is one build's Python side and the executor processes, of all groups, that run it. Processes of a group
+// that a build has not changed run the earlier and the later generation alike. An exchange stays with the generation
+// that was current at the call of its first Python policy.
 type generation struct {
 	number    uint64
-	exchanges atomic.Int64 // that stay with it and have not ended
+	exchanges atomic.Int64 // exchanges of the generation that have not ended
 }
 
-// Release says that an exchange which stayed with the generation has ended.
+// Release ends an exchange's use of the generation.
 func (g *generation) Release() { g.exchanges.Add(-1) }
 
-// generations knows the current generation, and those before it that exchanges may still stay with.
+// generations are the current generation, and the earlier ones that exchanges may still belong to.
 type generations struct {
 	current atomic.Pointer[generation]
 
@@ -28,12 +28,12 @@ type generations struct {
 }
 
 func newGenerations(number uint64) *generations {
-	made := &generations{}
-	made.current.Store(&generation{number: number})
-	return made
+	all := &generations{}
+	all.current.Store(&generation{number: number})
+	return all
 }
 
-// ofExchange returns the generation that an exchange stays with. Without an exchange it is the current one.
+// ofExchange returns an exchange's generation. Without an exchange it is the current one.
 func (g *generations) ofExchange(exchange *v1alpha.ExchangeMetadata) *generation {
 	if exchange == nil {
 		return g.current.Load()
@@ -41,20 +41,20 @@ func (g *generations) ofExchange(exchange *v1alpha.ExchangeMetadata) *generation
 	return exchange.Lease(g, g.lease).(*generation)
 }
 
-// lease counts one more exchange of the current generation. Whoever makes another one current and then finds no exchange
-// counted knows that none will be: hence the second look.
+// lease counts one more exchange of the current generation. After a switch, a generation that is found without
+// exchanges gets none any more: hence the second check.
 func (g *generations) lease() v1alpha.Lease {
 	for {
-		now := g.current.Load()
-		now.exchanges.Add(1)
-		if g.current.Load() == now {
-			return now
+		current := g.current.Load()
+		current.exchanges.Add(1)
+		if g.current.Load() == current {
+			return current
 		}
-		now.Release()
+		current.Release()
 	}
 }
 
-// advanceTo makes another generation the current one.
+// advanceTo makes next the current generation.
 func (g *generations) advanceTo(next *generation) {
 	if next == g.current.Load() {
 		return
@@ -65,15 +65,15 @@ func (g *generations) advanceTo(next *generation) {
 	g.current.Store(next)
 }
 
-// stillNeeds reports whether an exchange that stays with a generation before the current one may yet call the process.
+// stillNeeds reports whether an exchange of an earlier generation may still call the process.
 func (g *generations) stillNeeds(m *StreamManager) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return slices.ContainsFunc(g.past, func(p *generation) bool { return m.runs(p) && p.exchanges.Load() > 0 })
 }
 
-// rank orders processes by how well they suit an exchange that stays with `own`; the lowest is best. Another generation
-// gets an execution only where its own has no process that is usable.
+// rank orders processes by how well they suit an exchange of generation `own`; the lowest is best. An execution goes to
+// another generation only if its own has no usable process.
 func (g *generations) rank(m *StreamManager, own *generation) int {
 	switch leaving := m.is(roleLeaving); {
 	case m.runs(own) && !leaving:

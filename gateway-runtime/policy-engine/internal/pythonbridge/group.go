@@ -15,7 +15,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// group is the executor processes that run the same policies. Any of one generation can take any execution.
+// group is the executor processes that run the same policies. Any process of a generation can run any execution.
 type group struct {
 	name        string
 	options     Options
@@ -38,11 +38,11 @@ func newGroup(lifetime context.Context, name string, generations *generations, o
 
 // ---------------------------------------------------------------- processes
 
-// addProcess adds a process, in which every live instance is to be configured, but for those of policies that it supersedes.
-// Nothing connects to it yet.
+// addProcess adds a process, in which every live instance is to be configured, except for those of policies that it
+// supersedes. The caller connects to it.
 func (g *group) addProcess(address string, of *generation, as role, superseded []string) *StreamManager {
 	m := newStreamManager(address, of, g.options, g.log.With("executor", address, "generation", of.number), g)
-	m.become(as)
+	m.setRole(as)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	m.superseded = superseded
@@ -55,15 +55,15 @@ func (g *group) addProcess(address string, of *generation, as role, superseded [
 	return m
 }
 
-// acceptSuperseded ends the time in which a process refuses instances of the policies that it supersedes: those to come
-// are new.
+// acceptSuperseded ends the time in which a process refuses instances of the policies that it supersedes: later
+// instances are new.
 func (g *group) acceptSuperseded(m *StreamManager) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	m.superseded = nil
 }
 
-// isOnlyHolder reports whether a process that leaves has a live instance that no serving one has.
+// isOnlyHolder reports whether a leaving process has a live instance that no serving process has.
 func (g *group) isOnlyHolder(m *StreamManager) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -75,7 +75,7 @@ func (g *group) isOnlyHolder(m *StreamManager) bool {
 	return false
 }
 
-// removeProcess forgets a process that is gone.
+// removeProcess removes a process that is gone.
 func (g *group) removeProcess(m *StreamManager) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -87,19 +87,19 @@ func (g *group) removeProcess(m *StreamManager) {
 	g.changes.broadcast()
 }
 
-// allProcesses are in the order they came. Do not change the slice.
+// allProcesses returns the processes in the order of their arrival. Do not change the slice.
 func (g *group) allProcesses() []*StreamManager {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.processes
 }
 
-// serving are the processes that new exchanges go to.
+// serving returns the processes that new exchanges go to.
 func (g *group) serving() []*StreamManager {
 	return slices.DeleteFunc(slices.Clone(g.allProcesses()), func(m *StreamManager) bool { return !m.is(roleServing) })
 }
 
-// processChanged has those look again who wait for processes and instances.
+// processChanged wakes the goroutines that wait for processes and instances.
 func (g *group) processChanged() { g.changes.broadcast() }
 
 func (g *group) processCrashed(candidates []quarantine.Candidate) {
@@ -116,7 +116,7 @@ func (g *group) processHeld(candidates []quarantine.Candidate, at string) string
 func (g *group) execute(ctx context.Context, e *execution) (*executorv1.Action, error) {
 	probe, refusal := g.crashes.Admit(e.instance.id)
 	if refusal != nil {
-		return nil, quarantined(e.instance, refusal)
+		return nil, quarantineFailure(e.instance, refusal)
 	}
 	e.probe = probe
 	if err := g.submit(e); err != nil {
@@ -128,12 +128,12 @@ func (g *group) execute(ctx context.Context, e *execution) (*executorv1.Action, 
 	return action, err
 }
 
-// stream runs one execution that is a stream to its end: see converse. An instance that is tried after a quarantine has
-// passed when its policy has yielded.
+// stream runs one execution with a streamed body to its end: see converse. An instance on probation after a quarantine
+// has passed as soon as its policy yields.
 func (g *group) stream(ctx context.Context, e *execution, body streamedBody, yield func([]byte, error) bool) (*executorv1.Action, error) {
 	probe, refusal := g.crashes.Admit(e.instance.id)
 	if refusal != nil {
-		return nil, quarantined(e.instance, refusal)
+		return nil, quarantineFailure(e.instance, refusal)
 	}
 	e.probe = probe
 	if err := g.submit(e); err != nil {
@@ -141,21 +141,21 @@ func (g *group) stream(ctx context.Context, e *execution, body streamedBody, yie
 		return nil, err
 	}
 	if probe != nil {
-		yield = concluding(probe, yield)
+		yield = concludeOnYield(probe, yield)
 	}
 	action, err := e.converse(ctx, body, yield)
 	probe.Conclude(err == nil && ran(action))
 	return action, err
 }
 
-func concluding(probe *quarantine.Probe, yield func([]byte, error) bool) func([]byte, error) bool {
+func concludeOnYield(probe *quarantine.Probe, yield func([]byte, error) bool) func([]byte, error) bool {
 	return func(chunk []byte, err error) bool {
 		probe.Conclude(true)
 		return yield(chunk, err)
 	}
 }
 
-func quarantined(i *instance, refusal *quarantine.Refusal) *v1alpha.Failure {
+func quarantineFailure(i *instance, refusal *quarantine.Refusal) *v1alpha.Failure {
 	if refusal.HeldAt != "" {
 		return v1alpha.Failf(v1alpha.ClassCrashed, "%s is under quarantine: it held the interpreter of an executor process at %s, so that nothing else ran there; it is tried again in %s",
 			i, refusal.HeldAt, refusal.Left.Round(time.Second))
@@ -164,7 +164,7 @@ func quarantined(i *instance, refusal *quarantine.Refusal) *v1alpha.Failure {
 		i, refusal.Crashes, refusal.Left.Round(time.Second))
 }
 
-// submit gives an execution to the best process; to the next best if that one is lost at this moment.
+// submit gives an execution to the best process; if that is lost at the same moment, to the next best.
 func (g *group) submit(e *execution) error {
 	for range e.instance.placements() {
 		best := g.pick(e)
@@ -184,7 +184,7 @@ func (g *group) reroute(e *execution) {
 		return
 	}
 	if refusal := g.crashes.Check(e.instance.id, e.probe); refusal != nil {
-		e.finish(outcome{err: quarantined(e.instance, refusal)})
+		e.finish(outcome{err: quarantineFailure(e.instance, refusal)})
 		return
 	}
 	if err := g.submit(e); err != nil {
@@ -192,12 +192,12 @@ func (g *group) reroute(e *execution) {
 	}
 }
 
-// suitability orders the processes that could take an execution: the lower, the better.
+// suitability ranks a process for an execution: lower is better.
 type suitability struct {
 	rank   int   // the exchange's own generation first
-	state  int32 // then who is furthest with the instance
-	silent int   // then who answers its health checks
-	load   int64 // then who has the fewest executions under way
+	state  int32 // then the process that is furthest with the instance
+	silent int   // then one that answers its health checks
+	load   int64 // then the one with the fewest executions under way
 }
 
 func (a suitability) better(b suitability) bool {
@@ -212,10 +212,10 @@ func (a suitability) better(b suitability) bool {
 	return a.load < b.load
 }
 
-// pick returns where an execution goes: a placement in the most suitable process that is usable; nil when none is.
-// Whoever refused the execution is not asked again.
+// pick returns the placement in the most suitable usable process; nil if there is none. A process that has refused the
+// execution is not asked again.
 func (g *group) pick(e *execution) (best *placement) {
-	var found suitability
+	var bestOffer suitability
 	for _, p := range e.instance.placements() {
 		m := p.home
 		if !m.usable() || m == e.refusedBy {
@@ -225,8 +225,8 @@ func (g *group) pick(e *execution) (best *placement) {
 		if m.silent.Load() {
 			offer.silent = 1
 		}
-		if best == nil || offer.better(found) {
-			best, found = p, offer
+		if best == nil || offer.better(bestOffer) {
+			best, bestOffer = p, offer
 		}
 	}
 	return best
@@ -234,8 +234,8 @@ func (g *group) pick(e *execution) (best *placement) {
 
 // ---------------------------------------------------------------- instances
 
-// configureInstance makes an instance live in every process and returns once it is ready in all that serve and are
-// connected.
+// configureInstance makes an instance live in every process, and returns once it is ready in all serving processes that
+// are connected.
 func (g *group) configureInstance(added *instance) error {
 	g.addInstance(added)
 	if err := g.awaitReady(added); err != nil {
@@ -288,24 +288,23 @@ func (g *group) awaitReady(i *instance) error {
 	return err
 }
 
-// configured reports whether the instance is ready in every process that serves and is connected, of which there is at
-// least one.
+// configured reports whether the instance is ready in every serving process that is connected, and there is one.
 func (i *instance) configured() (bool, error) {
-	anywhere := false
+	connected := false
 	for _, p := range i.placements() {
 		if !p.home.is(roleServing) {
 			continue
 		}
-		at := p.status()
-		if at.failure != nil {
-			return false, at.failure
+		status := p.status()
+		if status.failure != nil {
+			return false, status.failure
 		}
-		if at.connected && !at.ready {
+		if status.connected && !status.ready {
 			return false, nil
 		}
-		anywhere = anywhere || at.connected
+		connected = connected || status.connected
 	}
-	return anywhere, nil
+	return connected, nil
 }
 
 func (g *group) connected() (count int) {
@@ -325,7 +324,7 @@ func (g *group) addresses() string {
 	return strings.Join(all, ", ")
 }
 
-// ready waits until every process has said hello.
+// ready waits until every process has sent its hello.
 func (g *group) ready(ctx context.Context) error {
 	err := g.changes.await(ctx, func() (bool, error) { return g.connected() == len(g.serving()), g.lifetime.Err() })
 	if err != nil {
@@ -335,7 +334,7 @@ func (g *group) ready(ctx context.Context) error {
 	return nil
 }
 
-// sweep drops the leaving processes that have nothing left to do, and returns whether any is left.
+// sweep removes the leaving processes that have finished, and reports whether any remain.
 func (g *group) sweep(now time.Time) (left bool) {
 	for _, m := range g.allProcesses() {
 		if !m.is(roleLeaving) {
@@ -347,7 +346,7 @@ func (g *group) sweep(now time.Time) (left bool) {
 			continue
 		}
 		if cut > 0 {
-			m.log.Warn("executor process cut off: it was not done within its drain time", "executions", cut)
+			m.log.Warn("executor process cut off: it did not finish its executions within the drain time", "executions", cut)
 		} else {
 			m.log.Info("executor process drained")
 		}

@@ -194,7 +194,7 @@ func TestFactoryRefusesNamesThatAreNotText(t *testing.T) {
 	}
 }
 
-func TestCloseEndsWhatIsUnderWay(t *testing.T) {
+func TestCloseEndsExecutionsUnderWay(t *testing.T) {
 	x := startExecutor(t)
 	groups := connect(t, Options{CreditFrames: 1}, x)
 	c := x.greet(t)
@@ -222,7 +222,7 @@ func refusal(id uint64) *executorv1.Action {
 	}}
 }
 
-func TestWhatAProcessDidNotStartGoesToAnother(t *testing.T) {
+func TestAnExecutionThatWasNotStartedGoesToAnotherProcess(t *testing.T) {
 	groups, first, second, policy := pair(t, Options{})
 	answer := callWith(t, patience, policy)
 	first.answer(refusal(first.nextFrame().GetExecutions()[0].GetId()))
@@ -237,7 +237,7 @@ func TestWhatAProcessDidNotStartGoesToAnother(t *testing.T) {
 	}
 }
 
-func TestWhatNoProcessStartsIsUnavailable(t *testing.T) {
+func TestAnExecutionThatNoProcessStartsIsUnavailable(t *testing.T) {
 	_, first, second, policy := pair(t, Options{})
 	answer := callWith(t, patience, policy)
 	first.answer(refusal(first.nextFrame().GetExecutions()[0].GetId()))
@@ -245,7 +245,7 @@ func TestWhatNoProcessStartsIsUnavailable(t *testing.T) {
 	wantClass(t, await.Receive(t, answer, "the refusal").err, v1alpha.ClassUnavailable)
 }
 
-func TestOrderlyEndReroutesWhatWasNotAcknowledged(t *testing.T) {
+func TestOrderlyEndReroutesUnacknowledgedExecutions(t *testing.T) {
 	_, first, second, policy := pair(t, Options{})
 	acknowledged := callWith(t, patience, policy)
 	first.nextFrame()

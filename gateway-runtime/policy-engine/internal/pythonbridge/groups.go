@@ -1,13 +1,13 @@
-// Package pythonbridge makes Python policies ordinary ones for the engine. A PythonBridge is one policy instance; it
-// hands executions to a group of executor processes, of which each has one stream that a StreamManager owns. The
-// contract is proto/gatewright/executor/v1/python_executor.proto.
+// Package pythonbridge makes Python policies look like any other policy to the engine. A PythonBridge is one policy
+// instance; it passes executions to a group of executor processes, each of which has one stream that a StreamManager
+// owns. The contract is proto/gatewright/executor/v1/python_executor.proto.
 //
-// A StreamManager is small values under one mutex, each in a file of its own: executionQueue, pieceQueue, placements,
-// frameCredit and healthReport. A session moves its frames, a healthMonitor checks the process. An execution that is a
-// stream of chunks has a bodyStream beside it.
+// A StreamManager consists of small values under one mutex, each in a file of its own: executionQueue, pieceQueue,
+// placements, frameCredit and healthReport. A session moves its frames, a healthMonitor checks the process. An
+// execution with a streamed body has a bodyStream too.
 //
-// Executor processes come and go while exchanges are under way: deploy.go says how one roster replaces another,
-// generation.go and membership.go which process an exchange belongs to.
+// Executor processes come and go while exchanges are under way: deploy.go replaces one roster by another, generation.go
+// and membership.go define which process an exchange belongs to.
 package pythonbridge
 
 import (
@@ -32,7 +32,7 @@ type Groups struct {
 	groups map[string]*group
 }
 
-// NewGroups starts connecting to the executors, and goes on doing so until Close. The executors are Unix socket
+// NewGroups starts connecting to the executors, and keeps the connections up until Close. The executors are Unix socket
 // addresses, "unix:/path", by group, all of Options.Generation.
 func NewGroups(executors map[string][]string, opts Options, log *slog.Logger) *Groups {
 	lifetime, cancel := context.WithCancel(context.Background())
@@ -47,7 +47,7 @@ func NewGroups(executors map[string][]string, opts Options, log *slog.Logger) *G
 	return all
 }
 
-// connect keeps a stream to a process up, until it is stopped or all are closed.
+// connect keeps a stream to a process up, until the process is stopped or the groups are closed.
 func (g *Groups) connect(m *StreamManager) {
 	running, stop := context.WithCancel(g.lifetime)
 	m.stop = stop
@@ -82,7 +82,7 @@ func (g *Groups) names() []string {
 // Generation is the number of the generation that serves new exchanges.
 func (g *Groups) Generation() uint64 { return g.generations.current.Load().number }
 
-// Ready returns once every process has said hello, or with ctx's error and the group that is not there.
+// Ready returns once every process has sent its hello, or with ctx's error and the group that is missing.
 func (g *Groups) Ready(ctx context.Context) error {
 	for _, name := range g.names() {
 		if err := g.group(name).ready(ctx); err != nil {
@@ -92,10 +92,10 @@ func (g *Groups) Ready(ctx context.Context) error {
 	return nil
 }
 
-// Close ends all streams. Executions under way end as crashed, those that wait as unavailable.
+// Close ends all streams. Executions under way end as crashed, waiting ones as unavailable.
 func (g *Groups) Close() {
 	g.close()
-	g.deploying.Lock() // a Deploy that is under way ends now, and starts nothing after this
+	g.deploying.Lock() // a Deploy under way ends now, and starts no more sessions afterwards
 	defer g.deploying.Unlock()
 	g.runs.Wait()
 }

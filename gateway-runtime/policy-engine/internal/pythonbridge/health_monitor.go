@@ -9,11 +9,11 @@ import (
 	"gatewright.dev/policy-engine/internal/backoff"
 )
 
-// leaveTimeout is how long a process may take to end its stream once it is leaving: longer than any execution takes that is
-// not a stream, and than streams are given.
+// leaveTimeout is how long a leaving process may take to end its stream: longer than any execution without a streamed
+// body can take, and longer than streams may.
 func (o Options) leaveTimeout() time.Duration { return max(longestExchange, o.Drain) + 10*time.Second }
 
-// healthMonitor checks a process for as long as a session with it lasts.
+// healthMonitor checks a process throughout a session.
 type healthMonitor struct {
 	process  *StreamManager
 	client   executorv1.PythonExecutorServiceClient
@@ -21,14 +21,14 @@ type healthMonitor struct {
 	progress progressClock
 }
 
-// admit is an error for a process that does not answer, does not serve, or is stalled: no stream is opened to it.
+// admit refuses a process that does not answer, does not serve, or is stalled: no stream is opened to it.
 func (h *healthMonitor) admit(ctx context.Context) error {
 	check, err := h.check(ctx)
 	switch {
 	case err != nil:
 		return err
 	case !check.GetServing():
-		return fmt.Errorf("the executor process at %s says that it does not serve", h.process.address)
+		return fmt.Errorf("the executor process at %s reports that it is not serving", h.process.address)
 	}
 	if err := h.process.checkStalled(check); err != nil {
 		return err
@@ -37,8 +37,8 @@ func (h *healthMonitor) admit(ctx context.Context) error {
 	return nil
 }
 
-// watch checks the process until it is found dead or stalled, and returns that. A process that is leaving answers no
-// health checks any more, and has Options.leaveTimeout to end its stream.
+// watch checks the process until it is dead or stalled, and returns the reason. A leaving process no longer answers
+// health checks, and has Options.leaveTimeout to end its stream.
 func (h *healthMonitor) watch(ctx context.Context, leaving <-chan struct{}) error {
 	ticker := time.NewTicker(h.process.options.HealthInterval)
 	defer ticker.Stop()
@@ -75,7 +75,7 @@ func isClosed(channel <-chan struct{}) bool {
 	}
 }
 
-// checkAgain makes one health check of several. An error is the verdict over them.
+// checkAgain makes one health check, and returns an error once several have failed, or the process is stalled.
 func (h *healthMonitor) checkAgain(ctx context.Context) error {
 	check, err := h.check(ctx)
 	if err != nil {
@@ -104,13 +104,13 @@ func (h *healthMonitor) check(ctx context.Context) (*executorv1.HealthCheckRespo
 	return check, nil
 }
 
-// progressClock measures for how long a process has finished nothing.
+// progressClock measures for how long a process has finished no execution.
 type progressClock struct {
 	finished uint64    // executions
-	since    time.Time // when finished was last seen to grow
+	since    time.Time // when finished last grew
 }
 
-// sinceLast returns how long ago an execution was last seen to have finished.
+// sinceLast returns the time since the last execution is known to have finished.
 func (c *progressClock) sinceLast(finished uint64, now time.Time) time.Duration {
 	if finished != c.finished {
 		c.finished, c.since = finished, now

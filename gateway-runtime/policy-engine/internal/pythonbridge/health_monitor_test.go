@@ -39,7 +39,7 @@ func TestStalledProcessIsLeftUntilItMoves(t *testing.T) {
 		c.broken()
 		wantClass(t, await.Receive(t, callWith(t, patience, policy), "the refusal").err, v1alpha.ClassUnavailable)
 		if !statsOf(groups, 0).Stalled {
-			t.Fatal("expected the process to be said to be stalled")
+			t.Fatal("expected the process to count as stalled")
 		}
 		x.setHealth(healthy(&executorv1.HealthCheckResponse{Serving: true, Workers: 4, WorkersBusy: 3, OldestExecutionMs: 5000}))
 		x.greet(t)
@@ -95,7 +95,7 @@ func TestProcessThatStopsServingGetsNoNewExecutions(t *testing.T) {
 	})
 }
 
-func TestProcessThatStopsMayFinishWhatItHas(t *testing.T) {
+func TestProcessThatStopsMayFinishItsExecutions(t *testing.T) {
 	withFakeClock(t, func(t *testing.T) {
 		x := startExecutor(t)
 		groups := connect(t, Options{}, x)
@@ -137,7 +137,7 @@ func TestProcessThatStopsAndNeverEndsIsCutOff(t *testing.T) {
 	})
 }
 
-func TestAProcessThatLeavesHasTheTimeThatItsStreamsAreGiven(t *testing.T) {
+func TestALeavingProcessHasTheTimeOfItsStreams(t *testing.T) {
 	for drain, want := range map[time.Duration]time.Duration{time.Second: 70 * time.Second, 5 * time.Minute: 5*time.Minute + 10*time.Second} {
 		if got := (Options{Drain: drain}).leaveTimeout(); got != want {
 			t.Errorf("expected %s with a drain of %s, got %s", want, drain, got)

@@ -6,10 +6,10 @@ import (
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
 )
 
-// hungAgain is how long hung executions that were logged are left unsaid, if they do not become more.
+// hungAgain is the interval at which an unchanged number of hung executions is logged again.
 const hungAgain = 30 * time.Second
 
-// healthReport is what a process said of itself last. The mutex of its StreamManager guards it.
+// healthReport is a process's last health check. The mutex of its StreamManager guards it.
 type healthReport struct {
 	last     *executorv1.HealthCheckResponse
 	answered time.Time
@@ -17,26 +17,26 @@ type healthReport struct {
 	logged   map[string]loggedHung // by instance id
 }
 
-// loggedHung is what was last logged of the hung executions of an instance.
+// loggedHung is the last log line about an instance's hung executions.
 type loggedHung struct {
 	count uint32
 	when  time.Time
 }
 
-// record keeps a health check, and returns of the hung executions in it what is to be logged: those of an instance that
-// had none, that have become more, or that were logged a while ago.
-func (h *healthReport) record(check *executorv1.HealthCheckResponse, now time.Time) (news []*executorv1.HungExecutions) {
+// record stores a health check, and returns the hung executions to be logged: those of an instance that had none, that
+// have become more, or that were logged a while ago.
+func (h *healthReport) record(check *executorv1.HealthCheckResponse, now time.Time) (toLog []*executorv1.HungExecutions) {
 	logged := map[string]loggedHung{}
 	for _, hung := range check.GetHung() {
 		before, known := h.logged[hung.GetInstanceId()]
 		if !known || hung.GetCount() > before.count || now.Sub(before.when) >= hungAgain {
-			news = append(news, hung)
+			toLog = append(toLog, hung)
 			before = loggedHung{hung.GetCount(), now}
 		}
 		logged[hung.GetInstanceId()] = before
 	}
 	h.last, h.answered, h.logged = check, now, logged
-	return news
+	return toLog
 }
 
 func (h *healthReport) addTo(stats *ProcessStats, now time.Time) {
@@ -54,9 +54,9 @@ func (h *healthReport) addTo(stats *ProcessStats, now time.Time) {
 	}
 }
 
-// heldByHung reports whether all workers are busy and the oldest execution has run for longer than limit: than any
-// deadline it can have had, and then some. So a policy that is only allowed to take long never counts as hung.
-func heldByHung(check *executorv1.HealthCheckResponse, limit time.Duration) bool {
+// workersHeld reports whether all workers are busy and the oldest execution has run for longer than limit, which exceeds
+// any deadline that it can have had. So a policy with a long timeout never counts as hung.
+func workersHeld(check *executorv1.HealthCheckResponse, limit time.Duration) bool {
 	oldest := time.Duration(check.GetOldestExecutionMs()) * time.Millisecond
 	return check.GetWorkers() > 0 && check.GetWorkersBusy() >= check.GetWorkers() && oldest > limit
 }

@@ -7,8 +7,8 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// InterpreterHold says that code of a policy holds the interpreter of an executor process, so that nothing else runs there:
-// the supervisor has seen where the process stands.
+// InterpreterHold reports that a policy's code holds the interpreter of an executor process, so that no other code runs
+// there: the supervisor has inspected the process's stack.
 type InterpreterHold struct {
 	Address string `json:"address"` // of the process, "unix:/path"
 	PID     uint32 `json:"pid"`
@@ -19,7 +19,7 @@ type InterpreterHold struct {
 // interpreterHold is a hold of one process. The mutex of its StreamManager guards it.
 type interpreterHold struct{ policy, at string }
 
-// lostExecution is lostExecution, with the line that holds the process where that is known.
+// lostExecution is lostExecution, with the line that holds the process if it is known.
 func (h *interpreterHold) lostExecution(cause error) *v1alpha.Failure {
 	failure := lostExecution(cause)
 	if h != nil {
@@ -28,9 +28,9 @@ func (h *interpreterHold) lostExecution(cause error) *v1alpha.Failure {
 	return failure
 }
 
-// RecordHold puts the instance under quarantine that holds the interpreter of a process. It returns the instance's id, ""
-// where none of the policy has an execution there, or the one that has is under quarantine already. An error: there is no
-// such process.
+// RecordHold puts the instance that holds the interpreter of a process under quarantine. It returns the instance's id;
+// "" if no instance of the policy has an execution there, or it is under quarantine already. An error: there is no such
+// process.
 func (g *Groups) RecordHold(hold InterpreterHold) (instance string, err error) {
 	for _, name := range g.names() {
 		for _, m := range g.group(name).allProcesses() {
@@ -51,7 +51,7 @@ func (m *StreamManager) pid() uint32 {
 func (m *StreamManager) recordHold(hold InterpreterHold, now time.Time) string {
 	m.mu.Lock()
 	defer m.unlock()
-	if m.held != nil || !m.connected.Load() || !m.silent.Load() { // it has been told, or it is over
+	if m.held != nil || !m.connected.Load() || !m.silent.Load() { // it is recorded already, or it is over
 		return ""
 	}
 	m.held = &interpreterHold{hold.Policy, hold.At}

@@ -6,59 +6,60 @@ import (
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
 )
 
-// maxLocations bounds the executions whose place a process has yet to tell.
+// maxLocations bounds the executions whose location a process has yet to send.
 const maxLocations = 1024
 
-// location is where an execution was when its time was over. Its process says so a moment later, and no exchange waits for
-// that. It is the cause of the execution's failure, for those who do: internal/recording.
+// location is where an execution was when its timeout passed. The process reports it a moment later, which no exchange
+// waits for. It is the cause of the execution's failure, for readers that do wait: internal/recording.
 type location struct {
-	mutex sync.Mutex
-	known bool
-	file  string
-	line  int
-	tell  func(file string, line int) // nil: nobody waits
+	mutex  sync.Mutex
+	known  bool
+	file   string
+	line   int
+	notify func(file string, line int) // nil: no reader waits
 }
 
-func (l *location) Error() string { return "its process says where it was" }
+func (l *location) Error() string { return "its process reports where it was" }
 
-// Located has tell called once the place is known, from another goroutine. file is "" where the process does not know it.
-func (l *location) Located(tell func(file string, line int)) {
+// Located has notify called once the location is known, from another goroutine. file is "" if the process does not know
+// it.
+func (l *location) Located(notify func(file string, line int)) {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
 	if l.known {
-		go tell(l.file, l.line)
+		go notify(l.file, l.line)
 		return
 	}
-	l.tell = tell
+	l.notify = notify
 }
 
 func (l *location) set(file string, line int) {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
 	l.known, l.file, l.line = true, file, line
-	if l.tell != nil {
-		go l.tell(file, line)
+	if l.notify != nil {
+		go l.notify(file, line)
 	}
 }
 
-// locations are those that a process has yet to tell, by the execution's id.
+// locations are those that a process has yet to send, by the execution's id.
 type locations map[uint64]*location
 
-// add returns a new one; nil where there are too many.
+// add returns a new location; nil if there are too many.
 func (l locations) add(id uint64) *location {
 	if len(l) >= maxLocations {
 		return nil
 	}
-	made := &location{}
-	l[id] = made
-	return made
+	added := &location{}
+	l[id] = added
+	return added
 }
 
 func (l locations) accept(located []*executorv1.Located) {
-	for _, one := range located {
-		if waiting := l[one.GetId()]; waiting != nil {
-			delete(l, one.GetId())
-			waiting.set(one.GetFile(), int(one.GetLine()))
+	for _, place := range located {
+		if waiting := l[place.GetId()]; waiting != nil {
+			delete(l, place.GetId())
+			waiting.set(place.GetFile(), int(place.GetLine()))
 		}
 	}
 }

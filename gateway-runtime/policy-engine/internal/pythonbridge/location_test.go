@@ -10,25 +10,25 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// TestAPlaceIsToldOnce whether somebody waits for it before it comes or asks afterwards; one that nobody knows is left aside.
-func TestAPlaceIsToldOnce(t *testing.T) {
+// TestALocationIsReportedOnce, to a reader that waits for it or that asks afterwards; an unknown one is ignored.
+func TestALocationIsReportedOnce(t *testing.T) {
 	waiting := locations{}
 	before, after := waiting.add(1), waiting.add(2)
-	told := make(chan string, 2)
-	tell := func(file string, _ int) { told <- file }
-	before.Located(tell)
+	files := make(chan string, 2)
+	notify := func(file string, _ int) { files <- file }
+	before.Located(notify)
 	waiting.accept([]*executorv1.Located{{Id: 1, File: "one.py", Line: 1}, {Id: 2, File: "two.py", Line: 2}, {Id: 3, File: "three.py"}})
-	if got := await.Receive(t, told, "the first place"); got != "one.py" {
+	if got := await.Receive(t, files, "the first location"); got != "one.py" {
 		t.Errorf("got %s", got)
 	}
-	after.Located(tell)
-	if got := await.Receive(t, told, "the second place"); got != "two.py" || len(waiting) != 0 {
+	after.Located(notify)
+	if got := await.Receive(t, files, "the second location"); got != "two.py" || len(waiting) != 0 {
 		t.Errorf("got %s, and %d wait", got, len(waiting))
 	}
 }
 
-// TestPlacesAreBounded since a process may tell none.
-func TestPlacesAreBounded(t *testing.T) {
+// TestLocationsAreBounded, since a process may never send any.
+func TestLocationsAreBounded(t *testing.T) {
 	waiting := locations{}
 	for id := range uint64(maxLocations) {
 		if waiting.add(id) == nil {
@@ -40,8 +40,8 @@ func TestPlacesAreBounded(t *testing.T) {
 	}
 }
 
-// TestATimeoutsFailureHasItsPlaceAsCause and is a timeout like any other.
-func TestATimeoutsFailureHasItsPlaceAsCause(t *testing.T) {
+// TestATimeoutHasItsLocationAsCause and is otherwise like any other timeout.
+func TestATimeoutHasItsLocationAsCause(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 0)
 	defer cancel()
 	e := &execution{location: &location{}}

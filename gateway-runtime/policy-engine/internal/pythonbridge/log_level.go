@@ -11,9 +11,9 @@ import (
 
 const setLogLevelTimeout = 2 * time.Second
 
-// SetLogLevel has every executor process log from a level on (debug, info, warning, error): those that are connected before
-// it returns, and others as soon as they are. An error names the processes that have not answered; these are asked again
-// when they connect anew.
+// SetLogLevel sets the log level (debug, info, warning, error) of every executor process: in connected ones before it
+// returns, in others as soon as they connect. An error names the processes that have not answered; they get the level
+// when they connect again.
 func (g *Groups) SetLogLevel(ctx context.Context, level string) error {
 	g.options.logLevel.Store(&level)
 	var errs []error
@@ -27,7 +27,7 @@ func (g *Groups) SetLogLevel(ctx context.Context, level string) error {
 	return errors.Join(errs...)
 }
 
-// setLogLevel tells the process the level that somebody has set; one that nobody has changed is its own.
+// setLogLevel sends the process the level that was set; if none was, the process keeps its own.
 func (s *session) setLogLevel(ctx context.Context) error {
 	level := s.process.options.logLevel.Load()
 	if level == nil {
@@ -41,7 +41,7 @@ func (s *session) setLogLevel(ctx context.Context) error {
 	return nil
 }
 
-// repeatLogLevel tells a process that has just connected what others have been told.
+// repeatLogLevel sends the level to a process that has just connected.
 func (s *session) repeatLogLevel(ctx context.Context) {
 	if err := s.setLogLevel(ctx); err != nil && ctx.Err() == nil {
 		s.process.log.Warn("log level not changed", "error", err.Error())

@@ -11,7 +11,7 @@ import (
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
 )
 
-// SetLogLevel is what a scripted executor is told.
+// SetLogLevel records the level that the scripted executor gets.
 func (x *scriptedExecutor) SetLogLevel(_ context.Context, r *executorv1.SetLogLevelRequest) (*executorv1.SetLogLevelResponse, error) {
 	if r.GetLevel() == "refused" {
 		return nil, status.Error(codes.InvalidArgument, "script says no")
@@ -45,6 +45,6 @@ func TestALogLevelIsForAllExecutorsAndThoseToCome(t *testing.T) {
 	second.greet(t)
 	second.expectLogLevel(t, "debug")
 	if err := groups.SetLogLevel(t.Context(), "refused"); err == nil {
-		t.Error("expected what the executors said, got nothing")
+		t.Error("expected the executors' error, got nothing")
 	}
 }

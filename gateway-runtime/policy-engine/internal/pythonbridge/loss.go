@@ -10,22 +10,22 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// Why a stream has ended, where its error is or wraps one of these.
+// Reasons for the end of a stream; its error is or wraps one of these.
 var (
-	// errStreamEnded is an orderly end: the process has answered all that it has acknowledged. What it has not acknowledged
-	// was never started.
+	// errStreamEnded is an orderly end: the process has answered all executions that it has acknowledged, and has not
+	// started any other.
 	errStreamEnded = errors.New("the executor process ended the stream")
 	errSilent      = errors.New("the executor process answers no health check")
 	errStalled     = errors.New("the executor process is stalled")
 )
 
-// lostExecution is how an execution ends that was sent to a process whose stream has ended. It says what has happened to
-// it; the cause is for the log, and mostly in gRPC's words.
+// lostExecution is the failure of an execution in a process whose stream has ended. Its message says what happened to
+// the process; the cause, mostly in gRPC's words, is for the log.
 func lostExecution(cause error) *v1alpha.Failure {
-	return &v1alpha.Failure{Class: v1alpha.ClassCrashed, Message: lossInWords(cause) + " while it ran", Cause: cause}
+	return &v1alpha.Failure{Class: v1alpha.ClassCrashed, Message: describeLoss(cause) + " while it ran", Cause: cause}
 }
 
-func lossInWords(cause error) string {
+func describeLoss(cause error) string {
 	switch {
 	case errors.Is(cause, errStreamEnded):
 		return "the executor process stopped"
@@ -34,12 +34,12 @@ func lossInWords(cause error) string {
 	case errors.Is(cause, errStalled):
 		return "all workers of the executor process hung"
 	case errors.Is(cause, context.Canceled):
-		return "the engine let go of the executor process"
+		return "the engine closed its stream to the executor process"
 	case processEnded(cause):
 		return "the executor process ended"
 	}
 	return "the stream to the executor process broke"
 }
 
-// processEnded reports whether the connection is gone, and nobody here has ended it.
+// processEnded reports whether the connection is gone, and the engine has not closed it.
 func processEnded(cause error) bool { return status.Code(cause) == codes.Unavailable }

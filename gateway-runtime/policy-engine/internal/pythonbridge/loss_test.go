@@ -15,7 +15,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// wantLost fails unless the execution was lost in these words.
+// wantLost fails unless the execution was lost with this message.
 func wantLost(t testing.TB, err error, words string) {
 	t.Helper()
 	wantClass(t, err, v1alpha.ClassCrashed)
@@ -24,7 +24,7 @@ func wantLost(t testing.TB, err error, words string) {
 	}
 }
 
-func TestWhatIsToldOfAnExecutionWhoseProcessIsLost(t *testing.T) {
+func TestMessagesOfLostExecutions(t *testing.T) {
 	hung := &executorv1.HealthCheckResponse{Serving: true, Workers: 4, WorkersBusy: 4, OldestExecutionMs: 900_000, OldestExecutionPolicy: "p:v1.0.0"}
 	losses := map[string]struct {
 		lose  func(x *scriptedExecutor, c *conversation)
@@ -70,15 +70,15 @@ func TestWhatIsToldOfAnExecutionWhoseProcessIsLost(t *testing.T) {
 				err := await.Receive(t, answer, "the crash").err
 				wantLost(t, err, loss.words)
 				if got := v1alpha.AsFailure(err).Cause.Error(); !strings.Contains(got, loss.cause) || !strings.Contains(got, x.address) {
-					t.Errorf("expected the log to be told of %s and %q, got %q", x.address, loss.cause, got)
+					t.Errorf("expected a log line with %s and %q, got %q", x.address, loss.cause, got)
 				}
 			})
 		})
 	}
 }
 
-func TestWhatTheEngineLetsGoOfHasNotEnded(t *testing.T) {
-	if got, want := lostExecution(context.Canceled).Message, "the engine let go of the executor process while it ran"; got != want {
+func TestAStreamThatTheEngineEndsIsNoCrash(t *testing.T) {
+	if got, want := lostExecution(context.Canceled).Message, "the engine closed its stream to the executor process while it ran"; got != want {
 		t.Errorf("expected %q, got %q", want, got)
 	}
 }

@@ -15,22 +15,23 @@ import (
 const (
 	maxFrameExecutions = 256
 	maxFrameBytes      = 256 << 10
-	aloneBodyBytes     = 64 << 10 // an execution with a larger body has a frame of its own
+	aloneBodyBytes     = 64 << 10 // an execution with a larger body gets a frame of its own
 	maxMessageBytes    = 64 << 20
 	maxExecutionBytes  = maxMessageBytes - 1<<20
-	window             = 4 << 20 // what an executor may send before it is read
+	window             = 4 << 20 // bytes that an executor may send before they are read
 )
 
 // longestExchange bounds an execution whose context has no deadline: the gateway keeps no exchange waiting longer.
 const longestExchange = 60 * time.Second
 
-// defaultStreamTimeout is for instances that name no timeout.
+// defaultStreamTimeout is for instances without a timeout.
 const defaultStreamTimeout = time.Second
 
-// abandonedExecutionsCount is how long an execution that nobody waits for any more may still crash its process.
+// abandonedExecutionsCount is how long after it was abandoned a crash of its process may still be attributed to an
+// execution.
 const abandonedExecutionsCount = 10 * time.Second
 
-// Options are the settings of all groups. A field that is zero or less has its default, which its comment ends with.
+// Options are the settings of all groups. A field that is zero or less has its default, at the end of its comment.
 type Options struct {
 	Generation       uint64        // number of the generation of the processes that NewGroups is given; 1
 	CreditFrames     int           // frames sent to a process and not yet acknowledged; 1
@@ -45,20 +46,20 @@ type Options struct {
 	RetryMost        time.Duration // the longest of these; 30 s
 	BackoffMin       time.Duration // first wait before a reconnect; 20 ms
 	BackoffMax       time.Duration // longest wait before a reconnect; 100 ms
-	Drain            time.Duration // how long a process that leaves may go on with what it has; 30 s
+	Drain            time.Duration // how long a leaving process may finish its exchanges; 30 s
 	QuarantineDeaths int           // deaths of processes, within the window, that put a policy instance under quarantine; 3
 	QuarantineWindow time.Duration // in which these deaths count; 30 s
 	QuarantineMin    time.Duration // the first quarantine; 10 s. Each one after it is twice as long
 	QuarantineMax    time.Duration // the longest one; 10 min
 
-	// Spans is given what policies have recorded in traced executions: an opentelemetry.proto.trace.v1.ResourceSpans,
-	// serialized, which is its own to keep. It is called by the goroutine that reads from a process, and must not wait. nil:
-	// spans are dropped.
+	// Spans receives the spans that policies have recorded in traced executions: an
+	// opentelemetry.proto.trace.v1.ResourceSpans, serialized, which the receiver may keep. It is called by the goroutine
+	// that reads from a process, and must not block. nil: spans are dropped.
 	Spans func(spans []byte)
 
 	metrics     *policymetrics.Sums     // of the policies of all groups
-	dialOptions []grpc.DialOption       // of tests
-	logLevel    *atomic.Pointer[string] // that somebody has set while the engine runs; nil inside: nobody has
+	dialOptions []grpc.DialOption       // for tests
+	logLevel    *atomic.Pointer[string] // set while the engine runs; holds nil until then
 }
 
 func (o Options) withDefaults() Options {

@@ -2,15 +2,15 @@ package pythonbridge
 
 import executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
 
-// maxFramePieceBytes are what a frame holds of bodies of streams, beside its executions: so neither keeps the other out,
-// and an execution waits for one frame of this size at most.
+// maxFramePieceBytes limits the pieces of streams in a frame, apart from its executions: so neither keeps the other
+// out, and an execution waits for at most one frame of this size.
 const maxFramePieceBytes = 256 << 10
 
-// pieceQueue is which executions of one process, of those that are streams, have something for the next frames. The mutex
-// of its StreamManager guards it, and what it refers to. An execution that has ended is left out when its turn comes.
+// pieceQueue holds the streaming executions of one process that have pieces or credit for the next frames. The mutex of
+// its StreamManager guards it and its executions' bodies. An execution that has ended is skipped when its turn comes.
 type pieceQueue struct {
-	turns []*execution // have a piece that may be sent. Each sends one, and goes to the end
-	owed  []*execution // have credit to give back
+	turns []*execution // have a piece that may be sent; each sends one, and goes to the end
+	due   []*execution // owe the process credit
 
 	sent, received traffic
 }
@@ -23,27 +23,28 @@ func (t *traffic) count(size int) {
 	t.bytes += uint64(size)
 }
 
-// offer adds a chunk to what waits for a stream, and reports whether something may be sent.
+// offer queues a chunk of a stream's body, and reports whether a piece may be sent.
 func (q *pieceQueue) offer(e *execution, chunk []byte) bool {
 	e.body.out.add(chunk)
-	return q.giveTurn(e)
+	return q.schedule(e)
 }
 
-// end says that the body that a stream is given has ended, and reports whether something may be sent.
+// end marks the end of a stream's body, and reports whether a piece may be sent.
 func (q *pieceQueue) end(e *execution, trailers []byte) bool {
 	e.body.out.end(trailers)
-	return q.giveTurn(e)
+	return q.schedule(e)
 }
 
-// give adds credit of the process, and reports whether something may be sent. An error is a violation of the protocol.
-func (q *pieceQueue) give(e *execution, bytes int) (bool, error) {
-	if err := e.body.out.give(bytes); err != nil {
+// addCredit adds credit from the process, and reports whether a piece may be sent. An error is a violation of the
+// protocol.
+func (q *pieceQueue) addCredit(e *execution, bytes int) (bool, error) {
+	if err := e.body.out.addCredit(bytes); err != nil {
 		return false, err
 	}
-	return q.giveTurn(e), nil
+	return q.schedule(e), nil
 }
 
-func (q *pieceQueue) giveTurn(e *execution) bool {
+func (q *pieceQueue) schedule(e *execution) bool {
 	if !e.body.out.sendable() {
 		return false
 	}
@@ -54,7 +55,7 @@ func (q *pieceQueue) giveTurn(e *execution) bool {
 	return true
 }
 
-// receive takes in a piece of what a stream yields. An error is a violation of the protocol.
+// receive stores a piece of a stream's output. An error is a violation of the protocol.
 func (q *pieceQueue) receive(e *execution, data []byte) error {
 	if err := e.body.in.add(data); err != nil {
 		return err
@@ -64,27 +65,27 @@ func (q *pieceQueue) receive(e *execution, data []byte) error {
 	return nil
 }
 
-// take returns the next piece of what a stream has yielded, and whether there is credit to be given back for it now.
-func (q *pieceQueue) take(e *execution) (piece []byte, any, owes bool) {
+// pop returns the next piece of a stream's output, and whether credit for it is due now.
+func (q *pieceQueue) pop(e *execution) (piece []byte, any, owes bool) {
 	before := e.body.in.due()
-	piece, any = e.body.in.take()
+	piece, any = e.body.in.pop()
 	if owes = !before && e.body.in.due() && !e.ended.Load(); owes {
-		q.owed = append(q.owed, e)
+		q.due = append(q.due, e)
 	}
 	return piece, any, owes
 }
 
 // reset ends a stream to the process.
-func (q *pieceQueue) reset() { q.turns, q.owed = nil, nil }
+func (q *pieceQueue) reset() { q.turns, q.due = nil, nil }
 
-// fillFrame adds the credit that is owed, and one piece of each stream in turn until the frame has enough.
+// fillFrame adds the credit that is due, and one piece of each stream in turn until the frame is full.
 func (q *pieceQueue) fillFrame(frame *executorv1.RequestFrame) {
-	for _, e := range q.owed {
+	for _, e := range q.due {
 		if !e.ended.Load() {
-			frame.Credit = append(frame.Credit, &executorv1.Credit{Id: e.message.Id, Bytes: uint32(e.body.in.giveBack())})
+			frame.Credit = append(frame.Credit, &executorv1.Credit{Id: e.message.Id, Bytes: uint32(e.body.in.returnCredit())})
 		}
 	}
-	q.owed = nil
+	q.due = nil
 	for size := 0; len(q.turns) > 0 && size+maxPieceBytes <= maxFramePieceBytes && len(frame.Pieces) < maxFrameExecutions; {
 		e := q.turns[0]
 		q.turns[0] = nil
@@ -96,7 +97,7 @@ func (q *pieceQueue) fillFrame(frame *executorv1.RequestFrame) {
 		piece := q.next(e)
 		frame.Pieces = append(frame.Pieces, piece)
 		size += len(piece.Data)
-		q.giveTurn(e)
+		q.schedule(e)
 	}
 }
 
@@ -111,7 +112,7 @@ func (q *pieceQueue) next(e *execution) *executorv1.Piece {
 	return piece
 }
 
-// notify wakes whoever waits for a channel of one place, or will.
+// notify wakes the goroutine that waits, now or later, for a channel with capacity 1.
 func notify(waiter chan<- struct{}) {
 	select {
 	case waiter <- struct{}{}:

@@ -6,23 +6,23 @@ import (
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
 )
 
-// The limits of a stream's body on its way, in bytes (python_executor.proto, Piece and Credit).
+// The limits of a stream's body in transit, in bytes (python_executor.proto, Piece and Credit).
 const (
 	maxPieceBytes   = 64 << 10
-	creditWindow    = 256 << 10         // what a sender begins with, in each direction
-	creditGivenBack = creditWindow / 4  // as soon as so much has been taken
-	maxWaitingBytes = 2 * maxPieceBytes // of a body that wait for frames, before its next chunk is asked for
+	creditWindow    = 256 << 10         // the initial credit of a sender, in each direction
+	creditGivenBack = creditWindow / 4  // returned as soon as so many bytes have been read
+	maxWaitingBytes = 2 * maxPieceBytes // of a body that wait for frames; only below this is its next chunk requested
 )
 
-// outgoingPieces is what waits to be sent of the body that a stream is given, and how much of it may be. The mutex of the
-// StreamManager guards it, as it does incomingPieces.
+// outgoingPieces is the part of a stream's body that waits to be sent, and the credit for it. The mutex of the
+// StreamManager guards it, and incomingPieces too.
 type outgoingPieces struct {
 	chunks   [][]byte // none is empty
 	size     int      // of all chunks
 	credit   int
 	last     bool   // the body has ended
-	lastSent bool   // and nothing is left to be sent
-	trailers []byte // header blob; nil where the message has none
+	lastSent bool   // and its last piece was sent
+	trailers []byte // header blob; nil if the message has none
 }
 
 // sendable reports whether there is a piece that may be sent now.
@@ -30,7 +30,7 @@ func (o *outgoingPieces) sendable() bool {
 	return o.credit > 0 && (o.size > 0 || (o.last && !o.lastSent))
 }
 
-// full reports whether no further chunk is to be asked for before more is sent.
+// full reports whether the next chunk must wait until more has been sent.
 func (o *outgoingPieces) full() bool { return o.size >= maxWaitingBytes }
 
 func (o *outgoingPieces) add(chunk []byte) {
@@ -40,9 +40,9 @@ func (o *outgoingPieces) add(chunk []byte) {
 
 func (o *outgoingPieces) end(trailers []byte) { o.last, o.trailers = true, trailers }
 
-// next returns the next piece: what waits, joined, or cut to what a piece may hold.
+// next returns the next piece: the waiting chunks joined, or cut to the size of a piece.
 func (o *outgoingPieces) next(id uint64) *executorv1.Piece {
-	piece := &executorv1.Piece{Id: id, Data: o.takeData(min(o.size, maxPieceBytes))}
+	piece := &executorv1.Piece{Id: id, Data: o.nextData(min(o.size, maxPieceBytes))}
 	o.credit -= len(piece.Data)
 	if o.last && o.size == 0 {
 		o.lastSent = true
@@ -51,20 +51,20 @@ func (o *outgoingPieces) next(id uint64) *executorv1.Piece {
 	return piece
 }
 
-// takeData copies only where several chunks make up the piece.
-func (o *outgoingPieces) takeData(size int) (data []byte) {
+// nextData returns the next bytes. It copies only if several chunks make up the piece.
+func (o *outgoingPieces) nextData(size int) (data []byte) {
 	o.size -= size
 	if len(o.chunks) > 0 && len(o.chunks[0]) >= size {
-		return o.takeFirst(size)
+		return o.cutFirst(size)
 	}
 	data = make([]byte, 0, size)
 	for len(data) < size {
-		data = append(data, o.takeFirst(min(size-len(data), len(o.chunks[0])))...)
+		data = append(data, o.cutFirst(min(size-len(data), len(o.chunks[0])))...)
 	}
 	return data
 }
 
-func (o *outgoingPieces) takeFirst(size int) []byte {
+func (o *outgoingPieces) cutFirst(size int) []byte {
 	first := o.chunks[0]
 	if o.chunks[0] = first[size:]; len(first) == size {
 		o.chunks[0] = nil
@@ -73,8 +73,8 @@ func (o *outgoingPieces) takeFirst(size int) []byte {
 	return first[:size:size]
 }
 
-// give adds credit that the process gives back. An error is a violation of the protocol.
-func (o *outgoingPieces) give(bytes int) error {
+// addCredit adds credit that the process gives back. An error is a violation of the protocol.
+func (o *outgoingPieces) addCredit(bytes int) error {
 	if o.credit+bytes > creditWindow {
 		return fmt.Errorf("expected at most %d bytes of credit back, got %d", creditWindow-o.credit, bytes)
 	}
@@ -82,15 +82,15 @@ func (o *outgoingPieces) give(bytes int) error {
 	return nil
 }
 
-// incomingPieces is what has come of the body that a stream yields and was not taken yet, and how much more may come.
+// incomingPieces is the received output of a stream that has not been read yet, and the credit of the process.
 type incomingPieces struct {
 	pieces [][]byte
-	credit int // that the process has left, as far as is known here
-	taken  int // since credit was given back last
+	credit int // that the process has left, by this side's count
+	read   int // bytes read since credit was last given back
 }
 
-// add takes in a piece. An error is a violation of the protocol. An empty piece says that the message is to be passed on;
-// one that waits says so too.
+// add stores a piece. An error is a violation of the protocol. An empty piece only passes the message on, and is not
+// needed if another one waits.
 func (in *incomingPieces) add(data []byte) error {
 	switch {
 	case len(data) > maxPieceBytes:
@@ -105,8 +105,8 @@ func (in *incomingPieces) add(data []byte) error {
 	return nil
 }
 
-// take returns the next piece, which the next stage has asked for.
-func (in *incomingPieces) take() (piece []byte, any bool) {
+// pop returns the next piece, for the next stage.
+func (in *incomingPieces) pop() (piece []byte, any bool) {
 	if len(in.pieces) == 0 {
 		return nil, false
 	}
@@ -115,16 +115,16 @@ func (in *incomingPieces) take() (piece []byte, any bool) {
 	if in.pieces = in.pieces[1:]; len(in.pieces) == 0 {
 		in.pieces = nil
 	}
-	in.taken += len(piece)
+	in.read += len(piece)
 	return piece, true
 }
 
-// due reports whether credit is to be given back.
-func (in *incomingPieces) due() bool { return in.taken >= creditGivenBack }
+// due reports whether credit is to be given back now.
+func (in *incomingPieces) due() bool { return in.read >= creditGivenBack }
 
-// giveBack returns how much credit is given back by the next frame.
-func (in *incomingPieces) giveBack() (bytes int) {
-	bytes, in.taken = in.taken, 0
+// returnCredit returns the credit that the next frame gives back.
+func (in *incomingPieces) returnCredit() (bytes int) {
+	bytes, in.read = in.read, 0
 	in.credit += bytes
 	return bytes
 }

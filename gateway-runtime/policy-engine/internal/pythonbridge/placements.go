@@ -11,7 +11,7 @@ import (
 
 type placementState int32
 
-// In this order a group prefers them.
+// The states, in the order in which a group prefers them.
 const (
 	stateReady      placementState = iota
 	stateConfigured                // configure was sent, no answer yet
@@ -20,11 +20,11 @@ const (
 	stateClosed
 )
 
-// maxStreamsLost while an instance was being configured make the instance the likely cause.
+// maxStreamsLost is the number of streams lost during an instance's configuration that makes it the likely cause.
 const maxStreamsLost = 2
 
-// placement is how an instance stands with one process. The mutex of its StreamManager guards it; only `state` is also
-// read without it.
+// placement is an instance's state in one process. The mutex of its StreamManager guards it; only `state` is also read
+// without it.
 type placement struct {
 	instance    *instance
 	home        *StreamManager
@@ -33,52 +33,52 @@ type placement struct {
 	failure     *v1alpha.Failure // why it is not ready; kept until it is
 	retryAt     time.Time        // when a failed one is configured again
 	tries       int              // to configure it that have failed in a row
-	answered    bool             // it was ready or failed at least once
-	streamsLost int              // while it was asked for and had never answered
-	parked      fifo             // executions that wait for it to be ready
-	abandonedAt time.Time        // when an execution was last abandoned that may still run
+	answered    bool             // the process has reported it ready or failed at least once
+	streamsLost int              // streams lost while it was being configured, without an answer
+	parked      fifo             // executions that wait until it is ready
+	abandonedAt time.Time        // when an execution that may still run was last abandoned
 }
 
-func (p *placement) become(state placementState) { p.state.Store(int32(state)) }
+func (p *placement) setState(state placementState) { p.state.Store(int32(state)) }
 
-// advance is a step on the way to ready. One that failed stays failed until then.
-func (p *placement) advance(state placementState) {
+// setUnlessFailed sets a state on the way to ready. A failed placement stays failed until it is ready.
+func (p *placement) setUnlessFailed(state placementState) {
 	if p.failure == nil {
-		p.become(state)
+		p.setState(state)
 	}
 }
 
 func (p *placement) is(state placementState) bool { return placementState(p.state.Load()) == state }
 
-// unavailable is what an execution is told while its instance is not ready: it was, or there would be no route to it, and
-// is configured again, so that another try may do better.
+// unavailable is the failure of an execution whose instance is not ready: it was ready before, or there would be no
+// route to it, and is being configured again, so that a retry may succeed.
 func (p *placement) unavailable() *v1alpha.Failure {
 	return v1alpha.Failf(v1alpha.ClassUnavailable, "%s is not ready, and is tried again: %s", p.instance, p.failure.Error())
 }
 
-// markReady notes that the process has configured the instance.
+// markReady records that the process has configured the instance.
 func (p *placement) markReady() {
 	p.failure, p.tries = nil, 0
-	p.become(stateReady)
+	p.setState(stateReady)
 }
 
-// markFailed notes why the process could not configure the instance, and when it is to try again.
+// markFailed records why the process could not configure the instance, and when to try again.
 func (p *placement) markFailed(failure *v1alpha.Failure, retryAt time.Time) {
 	p.failure, p.retryAt = failure, retryAt
 	p.tries++
-	p.become(stateFailed)
+	p.setState(stateFailed)
 }
 
-// markStreamLost notes that nothing is configured any more.
+// markStreamLost records that the process has lost all configuration.
 func (p *placement) markStreamLost() {
 	if p.is(stateConfigured) && !p.answered {
 		p.streamsLost++
 	}
 	p.failure, p.tries, p.abandonedAt = nil, 0, time.Time{}
-	p.become(stateWaiting)
+	p.setState(stateWaiting)
 }
 
-// message is the configuration as it travels on the present stream.
+// message is the configuration for the present stream.
 func (p *placement) message() *executorv1.ConfigureInstance {
 	c := p.instance.configure
 	return &executorv1.ConfigureInstance{
@@ -89,10 +89,10 @@ func (p *placement) message() *executorv1.ConfigureInstance {
 	}
 }
 
-// placementStatus is how an instance stands with a process.
+// placementStatus is an instance's state in a process, as others see it.
 type placementStatus struct {
 	connected, ready bool
-	failure          *v1alpha.Failure // why it is not ready, if that is known
+	failure          *v1alpha.Failure // why it is not ready, if known
 }
 
 // status may be called without the mutex.
@@ -108,10 +108,10 @@ func (p *placement) status() placementStatus {
 	return placementStatus{connected: m.connected.Load(), ready: p.is(stateReady), failure: failure}
 }
 
-// placements is every instance that is live in one process, and how far it is configured on the present stream. The mutex
-// of the process's StreamManager guards it.
+// placements are all instances that are live in one process, and their configuration on the present stream. The mutex
+// of the process's StreamManager guards them.
 type placements struct {
-	live         []*placement          // that are not closed
+	live         []*placement          // not closed
 	byNumber     map[uint32]*placement // of the present stream
 	unconfigured []*placement          // to be configured by the next frames
 	closed       []uint32              // numbers that the next frame closes
@@ -122,30 +122,30 @@ func newPlacements() placements { return placements{byNumber: map[uint32]*placem
 
 func (ps *placements) add(p *placement) { ps.live = append(ps.live, p) }
 
-// remove closes a placement, and reports whether the process is to be told.
+// remove closes a placement, and reports whether the process must be sent that.
 func (ps *placements) remove(p *placement) (toSend bool) {
 	ps.live = deleteFirst(ps.live, p)
-	p.become(stateClosed)
+	p.setState(stateClosed)
 	return ps.unnumber(p)
 }
 
-// number gives a placement a number of the present stream, under which the next frames configure it.
+// number gives a placement a number on the present stream, under which the next frames configure it.
 func (ps *placements) number(p *placement) {
 	ps.lastNumber++
 	p.number = ps.lastNumber
-	p.advance(stateWaiting)
+	p.setUnlessFailed(stateWaiting)
 	ps.byNumber[p.number] = p
 	ps.unconfigured = append(ps.unconfigured, p)
 }
 
-// numberAll starts a new stream: all that is live is to be configured.
+// numberAll starts a new stream: all live placements are to be configured.
 func (ps *placements) numberAll() {
 	for _, p := range ps.live {
 		ps.number(p)
 	}
 }
 
-// unnumber takes a placement's number back, and reports whether the process is to be told.
+// unnumber removes a placement's number, and reports whether the process must be sent that.
 func (ps *placements) unnumber(p *placement) (toSend bool) {
 	if ps.byNumber[p.number] != p {
 		return false
@@ -159,7 +159,7 @@ func (ps *placements) unnumber(p *placement) (toSend bool) {
 	return true
 }
 
-// reset ends a stream: no number of it means anything any more.
+// reset ends a stream, and with it the numbers given on it.
 func (ps *placements) reset() {
 	clear(ps.byNumber)
 	ps.unconfigured, ps.closed = nil, nil
@@ -168,9 +168,9 @@ func (ps *placements) reset() {
 	}
 }
 
-// renumberFailed has the placements configured again, under new numbers, that failed a while ago, and reports whether
-// there are any. They are unavailable until they are ready. One that does not answer is tried again after limit, and
-// what its prepare may take.
+// renumberFailed configures placements that failed a while ago again, under new numbers, and reports whether there are
+// any. They stay unavailable until they are ready. One that does not answer is tried again after limit, plus the
+// timeout of its prepare.
 func (ps *placements) renumberFailed(now time.Time, limit time.Duration) (any bool) {
 	for _, p := range ps.live {
 		if p.is(stateFailed) && now.After(p.retryAt) {
@@ -183,13 +183,13 @@ func (ps *placements) renumberFailed(now time.Time, limit time.Duration) (any bo
 	return any
 }
 
-// fillFrame adds what is to be configured and closed, and returns the size of that, about.
+// fillFrame adds configurations and closed numbers, and returns their approximate size.
 func (ps *placements) fillFrame(frame *executorv1.RequestFrame) (size int) {
 	frame.Close, ps.closed = ps.closed, nil
 	for len(ps.unconfigured) > 0 && size < maxFrameBytes {
 		p := ps.unconfigured[0]
 		ps.unconfigured = ps.unconfigured[1:]
-		p.advance(stateConfigured)
+		p.setUnlessFailed(stateConfigured)
 		message := p.message()
 		size += len(message.Parameters) + len(message.SystemParameters) + 128
 		frame.Configure = append(frame.Configure, message)
@@ -197,7 +197,7 @@ func (ps *placements) fillFrame(frame *executorv1.RequestFrame) (size int) {
 	return size
 }
 
-// progress is how far all are configured. limit is what an instance without a prepare timeout may take.
+// progress counts the configured instances. limit is for an instance without a prepare timeout.
 func (ps *placements) progress(limit time.Duration) configureProgress {
 	at := configureProgress{live: len(ps.live), limit: limit, failed: map[*instance]*v1alpha.Failure{}}
 	for _, p := range ps.live {
@@ -216,10 +216,10 @@ func (ps *placements) progress(limit time.Duration) configureProgress {
 type configureProgress struct {
 	live, ready int
 	failed      map[*instance]*v1alpha.Failure
-	limit       time.Duration // what the slowest may take
+	limit       time.Duration // for the slowest
 }
 
-// pending is how many have neither become ready nor failed.
+// pending is the number of instances that are neither ready nor failed.
 func (at configureProgress) pending() int { return at.live - at.ready - len(at.failed) }
 
 func deleteFirst(from []*placement, p *placement) []*placement {

@@ -11,7 +11,7 @@ import (
 
 var noMemory = v1alpha.Failf(v1alpha.ClassException, "no memory")
 
-// configured returns what the next frame configures and closes, by number.
+// configured returns the numbers that the next frame configures and closes.
 func configured(ps *placements) (numbers, closed []uint32) {
 	frame := &executorv1.RequestFrame{}
 	ps.fillFrame(frame)
@@ -45,7 +45,7 @@ func TestEachStreamNumbersItsInstancesAnew(t *testing.T) {
 	wantConfigured(t, &ps, []uint32{3, 4}, nil)
 }
 
-func TestOnlyWhatWasConfiguredIsClosed(t *testing.T) {
+func TestOnlyConfiguredInstancesAreClosed(t *testing.T) {
 	ps, sent, unsent := newPlacements(), loosePlacement(stateWaiting), loosePlacement(stateWaiting)
 	ps.add(sent)
 	ps.numberAll()
@@ -53,7 +53,7 @@ func TestOnlyWhatWasConfiguredIsClosed(t *testing.T) {
 	ps.add(unsent)
 	ps.number(unsent)
 	if a, b, again := ps.remove(sent), ps.remove(unsent), ps.remove(sent); !a || b || again {
-		t.Fatalf("expected the process to be told of the first alone and once, got %v, %v, %v", a, b, again)
+		t.Fatalf("expected only the first to be sent to the process, once, got %v, %v, %v", a, b, again)
 	}
 	wantConfigured(t, &ps, nil, []uint32{1})
 	if len(ps.live) != 0 || !sent.is(stateClosed) || !unsent.is(stateClosed) {
@@ -61,7 +61,7 @@ func TestOnlyWhatWasConfiguredIsClosed(t *testing.T) {
 	}
 }
 
-func TestWhatFailedIsConfiguredAgainWhenItIsTime(t *testing.T) {
+func TestAFailedInstanceIsConfiguredAgainWhenItIsTime(t *testing.T) {
 	ps, p, now := newPlacements(), loosePlacement(stateWaiting), time.Unix(0, 0)
 	ps.add(p)
 	ps.numberAll()
@@ -74,7 +74,7 @@ func TestWhatFailedIsConfiguredAgainWhenItIsTime(t *testing.T) {
 		t.Fatal("expected a new try")
 	}
 	wantConfigured(t, &ps, []uint32{2}, []uint32{1})
-	if !p.is(stateFailed) || p.failure == nil { // executions are told so until it is ready
+	if !p.is(stateFailed) || p.failure == nil { // executions get this failure until it is ready
 		t.Fatal("expected it to stay failed while it is tried again")
 	}
 	if ps.renumberFailed(now.Add(30*time.Second), time.Minute) || !ps.renumberFailed(now.Add(63*time.Second), time.Minute) {
@@ -85,7 +85,7 @@ func TestWhatFailedIsConfiguredAgainWhenItIsTime(t *testing.T) {
 	}
 }
 
-func TestStreamsLostCountAgainstWhatWasNeverAnswered(t *testing.T) {
+func TestLostStreamsCountAgainstUnansweredInstances(t *testing.T) {
 	ps, asked, ready, waiting := newPlacements(), loosePlacement(stateConfigured), loosePlacement(stateReady), loosePlacement(stateWaiting)
 	ready.answered = true
 	for _, p := range []*placement{asked, ready, waiting} {

@@ -16,25 +16,24 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// A process is asked every metricsInterval what its policies have counted; less often where its answer takes long, for it
-// executes little meanwhile: a twentieth of its time at most.
+// A process is asked for its policies' metrics every metricsInterval; less often if it answers slowly, since it
+// executes little meanwhile: at most a twentieth of its time.
 const (
 	metricsInterval    = time.Second
 	metricsPart        = 20
 	maxMetricsInterval = 30 * time.Second
 )
 
-// pauseAfter is how long nobody asks after an answer that took so long.
-func pauseAfter(took time.Duration) time.Duration {
-	return min(max(metricsInterval, metricsPart*took), maxMetricsInterval)
+// pauseAfter is the pause after an answer that took that long.
+func pauseAfter(duration time.Duration) time.Duration {
+	return min(max(metricsInterval, metricsPart*duration), maxMetricsInterval)
 }
 
-// PolicyMetrics are what Python policies have counted by metrics of their own, in all processes together, those that have
-// ended too. It is up to a second old, or more where a process has
-// much to tell.
+// PolicyMetrics are the metrics that Python policies define themselves, summed over all processes, including ended
+// ones. They are up to a second old, or more if a process has many.
 func (g *Groups) PolicyMetrics() []policymetrics.Metric { return g.options.metrics.All() }
 
-// collectMetrics asks a process that has policies again and again.
+// collectMetrics collects the metrics of a process that has policies until the session ends.
 func (s *session) collectMetrics(ctx context.Context) {
 	if len(s.process.policies()) == 0 {
 		return
@@ -50,14 +49,14 @@ func (s *session) collectMetrics(ctx context.Context) {
 	}
 }
 
-// collectLastMetrics asks a process that has nothing left to do.
+// collectLastMetrics collects the metrics of a process before it ends.
 func (m *StreamManager) collectLastMetrics(ctx context.Context) {
 	if s := m.sender.session.Load(); s != nil && len(m.policies()) > 0 {
-		_ = m.collectMetrics(ctx, s) // without an answer it is what was collected last
+		_ = m.collectMetrics(ctx, s) // without an answer the last collected values stay
 	}
 }
 
-// collectMetrics asks for what has changed since the last answer in this session.
+// collectMetrics collects the changes since the last answer in this session.
 func (m *StreamManager) collectMetrics(ctx context.Context, s *session) error {
 	s.collecting.Lock() // so that an answer does not overtake a later one
 	defer s.collecting.Unlock()
@@ -68,32 +67,33 @@ func (m *StreamManager) collectMetrics(ctx context.Context, s *session) error {
 		return err
 	}
 	var changed []policymetrics.Metric
-	for _, told := range answer.GetMetrics() {
-		if !m.hasPolicy(told.GetPolicy()) {
+	for _, reported := range answer.GetMetrics() {
+		if !m.hasPolicy(reported.GetPolicy()) {
 			continue
 		}
-		metric := metricFrom(told)
+		metric := metricFrom(reported)
 		if err := metric.Check(); err != nil {
-			s.notTaken(ctx, metric, err.Error())
+			s.logRefusedMetric(ctx, metric, err.Error())
 			continue
 		}
 		changed = append(changed, metric)
 	}
 	for _, metric := range m.metrics.Report(answer.GetProcess(), changed) {
-		s.notTaken(ctx, metric, "the process tells more of this policy than there is room for")
+		s.logRefusedMetric(ctx, metric, "the process reports more metrics of this policy than there is room for")
 	}
 	s.collected = answer.GetVersion()
 	return nil
 }
 
-// notTaken logs the first of a session for all to see: what one policy says wrongly, it says every second.
-func (s *session) notTaken(ctx context.Context, metric policymetrics.Metric, reason string) {
+// logRefusedMetric logs the first refused metric of a session as a warning, later ones for debugging: a policy repeats
+// its mistake every second.
+func (s *session) logRefusedMetric(ctx context.Context, metric policymetrics.Metric, reason string) {
 	level := slog.LevelWarn
 	if s.refusedMetric {
 		level = slog.LevelDebug
 	}
 	s.refusedMetric = true
-	s.process.log.Log(ctx, level, "a metric of a policy is not taken", "policy", metric.Policy, "metric",
+	s.process.log.Log(ctx, level, "a metric of a policy was refused", "policy", metric.Policy, "metric",
 		fmt.Sprintf("%.100s", metric.Name), "reason", reason)
 }
 
@@ -101,12 +101,12 @@ func (m *StreamManager) hasPolicy(policy string) bool {
 	return slices.ContainsFunc(m.policies(), func(p *executorv1.LoadedPolicy) bool { return p.GetName()+":"+p.GetVersion() == policy })
 }
 
-func metricFrom(told *executorv1.PolicyMetric) policymetrics.Metric {
-	metric := policymetrics.Metric{Policy: told.GetPolicy(), MetricSnapshot: v1alpha.MetricSnapshot{
-		Name: told.GetName(), Help: told.GetHelp(), Kind: kindFrom(told.GetKind()), Labels: told.GetLabelNames(), Bounds: told.GetBounds(),
-		Refused: told.GetRefused(),
+func metricFrom(reported *executorv1.PolicyMetric) policymetrics.Metric {
+	metric := policymetrics.Metric{Policy: reported.GetPolicy(), MetricSnapshot: v1alpha.MetricSnapshot{
+		Name: reported.GetName(), Help: reported.GetHelp(), Kind: kindFrom(reported.GetKind()), Labels: reported.GetLabelNames(), Bounds: reported.GetBounds(),
+		Refused: reported.GetRefused(),
 	}}
-	for _, sample := range told.GetSamples() {
+	for _, sample := range reported.GetSamples() {
 		metric.Samples = append(metric.Samples, v1alpha.MetricSample{
 			Labels: sample.GetLabelValues(), Value: sample.GetValue(), Buckets: sample.GetBuckets(),
 		})
@@ -127,7 +127,7 @@ func kindFrom(kind executorv1.PolicyMetric_Kind) v1alpha.MetricKind {
 	}
 }
 
-// forgetPolicies drops what processes that have ended had counted for policies that no process has any more.
+// forgetPolicies drops the metrics of ended processes for policies that no process has any more.
 func (g *Groups) forgetPolicies() {
 	g.options.metrics.Keep(func(policy string) bool {
 		return slices.ContainsFunc(g.names(), func(name string) bool {

@@ -10,7 +10,7 @@ import (
 	"gatewright.dev/policy-engine/internal/await"
 )
 
-// counting has an executor with the policy p:v1.0.0 say what it has counted. A test sets what that is.
+// counting makes an executor report metrics of the policy p:v1.0.0, which the test sets.
 type counting struct {
 	*scriptedExecutor
 	process uint64
@@ -54,7 +54,7 @@ func counted(policy, name string, value float64) *executorv1.PolicyMetric {
 		Samples: []*executorv1.PolicySample{{Value: value}}}
 }
 
-// wantCounted waits until the sum of the counter is this one.
+// wantCounted waits until the sum of the counter has this value.
 func wantCounted(t *testing.T, groups *Groups, value float64) {
 	t.Helper()
 	await.Until(t, "another sum", func() bool {
@@ -63,7 +63,7 @@ func wantCounted(t *testing.T, groups *Groups, value float64) {
 	})
 }
 
-func TestProcessesAreAskedWhatPoliciesHaveCounted(t *testing.T) {
+func TestMetricsAreCollectedFromProcesses(t *testing.T) {
 	x, y := startCounting(t, 1), startCounting(t, 2)
 	x.set(1, 5, counted("p:v1.0.0", "seen_total", 3))
 	y.set(2, 9, counted("p:v1.0.0", "seen_total", 4))
@@ -80,7 +80,7 @@ func TestProcessesAreAskedWhatPoliciesHaveCounted(t *testing.T) {
 	}
 }
 
-func TestWhatACrashedProcessHadCountedStays(t *testing.T) {
+func TestMetricsOfACrashedProcessStay(t *testing.T) {
 	x := startCounting(t, 1)
 	x.set(1, 5, counted("p:v1.0.0", "seen_total", 3))
 	groups := connect(t, Options{}, x.scriptedExecutor)
@@ -112,7 +112,7 @@ func TestAProcessThatLeavesIsAskedOnceMore(t *testing.T) {
 	wantCounted(t, groups, 50)
 }
 
-func TestWhatNoProcessHasAnyMoreIsForgotten(t *testing.T) {
+func TestMetricsOfRemovedPoliciesAreDropped(t *testing.T) {
 	x, y := startCounting(t, 1), startExecutor(t)
 	x.set(1, 1, counted("p:v1.0.0", "seen_total", 3))
 	groups := connect(t, Options{}, x.scriptedExecutor)
@@ -123,10 +123,10 @@ func TestWhatNoProcessHasAnyMoreIsForgotten(t *testing.T) {
 	if err := await.Receive(t, deployed, "the deployment"); err != nil {
 		t.Fatal(err)
 	}
-	await.Until(t, "nothing to be told", func() bool { return len(groups.PolicyMetrics()) == 0 })
+	await.Until(t, "no metrics", func() bool { return len(groups.PolicyMetrics()) == 0 })
 }
 
-func TestAProcessCannotTellWhatThereMayNotBe(t *testing.T) {
+func TestInvalidMetricsAreRefused(t *testing.T) {
 	x := startCounting(t, 1)
 	bad := func(change func(*executorv1.PolicyMetric)) *executorv1.PolicyMetric {
 		metric := counted("p:v1.0.0", "bad_total", 1)

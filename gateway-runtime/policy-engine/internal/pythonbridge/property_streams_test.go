@@ -10,7 +10,7 @@ import (
 	"gatewright.dev/policy-engine/internal/property"
 )
 
-// bodies is what a machine knows of an execution that is a stream. Both bodies are one known sequence of bytes.
+// bodies is a machine's state of a streaming execution. Both bodies are one known sequence of bytes.
 type bodies struct {
 	offered, ended int // bytes, and 1 once the body has ended
 	received, last int // by the executor
@@ -72,7 +72,7 @@ func (w *machine) isOpen(entry *tracked) bool {
 	return false
 }
 
-// begun reports whether an execution cannot go to another process: it is a stream that was started, or that has yielded.
+// begun reports whether an execution can no longer move: it is a stream that was started, or that has yielded.
 func (w *machine) begun(entry *tracked) bool {
 	return entry.bodies != nil && (entry.bodies.hasYielded || entry.frame <= w.peers[entry.sentTo].acknowledged)
 }
@@ -89,7 +89,7 @@ func (w *machine) offerChunk(t *rapid.T) {
 	size := rapid.SampledFrom(append([]int{maxPieceBytes + 1, 300 << 10}, pieceSizes...)).Draw(t, "size")
 	more, full := entry.home.Load().offerChunk(entry.execution, sequenceAt(entry.bodies.offered, size))
 	if !more || full != (entry.body.out.size >= maxWaitingBytes) {
-		t.Fatalf("a stream that goes on said %v, and %v with %d bytes that wait", more, full, entry.body.out.size)
+		t.Fatalf("a running stream returned %v, and %v with %d bytes that wait", more, full, entry.body.out.size)
 	}
 	entry.bodies.offered += size
 }
@@ -101,7 +101,7 @@ func (w *machine) endInput(t *rapid.T) {
 	}
 }
 
-// readBodies checks what a frame says of streams.
+// readBodies checks the parts of a frame about streams.
 func (w *machine) readBodies(t *rapid.T, m *StreamManager, frame *executorv1.RequestFrame) {
 	size, short := 0, map[uint64]bool{}
 	for _, piece := range frame.Pieces {
@@ -149,7 +149,7 @@ func (w *machine) stream(m *StreamManager, id uint64) *tracked {
 	return nil
 }
 
-// yieldPiece has the executor yield, for a stream that may have been cancelled meanwhile.
+// yieldPiece makes the executor yield, perhaps for a stream that has been cancelled meanwhile.
 func (w *machine) yieldPiece(t *rapid.T) {
 	entry := w.drawStream(t, func(e *tracked) bool { return w.isOpen(e) && e.bodies.mayYield > 0 })
 	if entry == nil {
@@ -180,24 +180,24 @@ func (w *machine) takePiece(t *rapid.T) {
 }
 
 func (w *machine) take(t *rapid.T, entry *tracked) (any bool) {
-	next := entry.takeNews()
+	next := entry.nextEvent()
 	if next.started != entry.body.started && entry.home.Load() != nil {
-		t.Fatal("whoever iterates is not told that the stream was started")
+		t.Fatal("the iterating goroutine did not learn that the stream was started")
 	}
 	wantSequence(t, "output", entry.bodies.took, next.piece)
 	entry.bodies.took += len(next.piece)
 	return next.any
 }
 
-// checkStreams holds after every step.
+// checkStreams verifies the invariants after every step.
 func (w *machine) checkStreams(t *rapid.T) {
 	for _, entry := range w.all {
 		if entry.bodies == nil {
 			continue
 		}
 		held := 0
-		for _, each := range entry.body.in.pieces {
-			held += len(each)
+		for _, piece := range entry.body.in.pieces {
+			held += len(piece)
 		}
 		if held >= creditWindow+maxPieceBytes || entry.body.out.size > maxWaitingBytes+300<<10 {
 			t.Fatalf("a stream holds %d bytes that came and %d that wait", held, entry.body.out.size)
@@ -205,7 +205,7 @@ func (w *machine) checkStreams(t *rapid.T) {
 	}
 }
 
-// settle lets all that is under way arrive, and checks that nothing is missing.
+// settle delivers everything under way, and checks that all of it has come.
 func (w *machine) settle(t *rapid.T) {
 	for again := true; again; {
 		again = false
@@ -241,7 +241,7 @@ func (w *machine) settle(t *rapid.T) {
 		}
 	}
 	for m := range w.peers {
-		if m.connected.Load() && len(m.pieces.turns)+len(m.pieces.owed)+len(m.executions.unread) > 0 {
+		if m.connected.Load() && len(m.pieces.turns)+len(m.pieces.due)+len(m.executions.unread) > 0 {
 			t.Fatalf("%+v is kept", m.pieces)
 		}
 	}
@@ -275,7 +275,7 @@ func TestStreamsKeepOrderAndWindowAndLoseNothing(t *testing.T) {
 		}
 		w.finish(t)
 		for _, m := range w.members {
-			if len(m.pieces.turns)+len(m.pieces.owed)+len(m.executions.unread) > 0 {
+			if len(m.pieces.turns)+len(m.pieces.due)+len(m.executions.unread) > 0 {
 				t.Fatalf("a process without a stream keeps %+v", m.pieces)
 			}
 		}

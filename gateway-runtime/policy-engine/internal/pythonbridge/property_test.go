@@ -14,8 +14,8 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// machine drives a group by hand, without streams and with a clock of its own, through generations of two processes, and
-// remembers what each execution must come to.
+// machine drives a group by hand, without streams and with its own clock, through generations of two processes, and
+// tracks the expected result of each execution.
 type machine struct {
 	generations *generations
 	group       *group
@@ -31,7 +31,7 @@ type machine struct {
 	byMessage   map[*executorv1.Execution]*tracked
 }
 
-// peer is what the executor of one process knows.
+// peer is the state of one process's executor.
 type peer struct {
 	stream       int      // how many there were
 	frames       uint64   // of the present stream
@@ -61,7 +61,7 @@ type tracked struct {
 	id        uint64
 	refusals  int     // by a process that did not start it
 	lost      bool    // its stream broke while it was under way
-	bodies    *bodies // of one that is a stream
+	bodies    *bodies // of a streaming execution
 }
 
 const machineDrain = 100 * time.Millisecond
@@ -97,7 +97,7 @@ func (w *machine) drawProcess(t *rapid.T) *StreamManager {
 	return rapid.SampledFrom(w.members[max(0, len(w.members)-6):]).Draw(t, "process")
 }
 
-// ---------------------------------------------------------------- what happens to processes
+// ---------------------------------------------------------------- events of processes
 
 // renew begins a generation of two processes, or the replacement of one process of the present generation.
 func (w *machine) renew(t *rapid.T) {
@@ -130,7 +130,7 @@ func (w *machine) keep(*rapid.T) {
 	(&change{generation: next}).commit(w.generations)
 }
 
-// disturb notes that an exchange of any generation that the process runs may find another one.
+// disturb notes that an exchange of any generation of the process may move to another one.
 func (w *machine) disturb(m *StreamManager) {
 	for _, g := range w.known {
 		if m.runs(g) {
@@ -139,7 +139,7 @@ func (w *machine) disturb(m *StreamManager) {
 	}
 }
 
-// finishRenewal ends what renew began: with a switch once all that join are there, else by giving up.
+// finishRenewal ends what renew began: with a switch if all joining processes are ready, otherwise by giving up.
 func (w *machine) finishRenewal(t *rapid.T) {
 	if len(w.joining) == 0 {
 		return
@@ -198,7 +198,7 @@ func (w *machine) breakStream(t *rapid.T) {
 	w.lose(m, context.Canceled)
 }
 
-// endStream is orderly: what was not acknowledged was never started, and may be sent to another process.
+// endStream is orderly: unacknowledged executions were never started, and may be sent to another process.
 func (w *machine) endStream(t *rapid.T) {
 	m := w.drawProcess(t)
 	w.disturb(m)
@@ -223,7 +223,7 @@ func (w *machine) lose(m *StreamManager, cause error) {
 	p.answered, p.open, p.asked = append(p.answered, p.open...), nil, nil
 }
 
-// ---------------------------------------------------------------- what happens to exchanges
+// ---------------------------------------------------------------- events of exchanges
 
 func (w *machine) submit(t *rapid.T) { w.submitWith(t, nil) }
 
@@ -234,7 +234,7 @@ func (w *machine) submitWith(t *rapid.T, body *bodyStream) {
 	x := w.drawExchange(t)
 	target := rapid.SampledFrom(x.instances).Draw(t, "instance")
 	e := &execution{
-		instance: target, generation: w.generations.ofExchange(&x.metadata), answers: make(chan outcome, 1), size: messageRoom,
+		instance: target, generation: w.generations.ofExchange(&x.metadata), answers: make(chan outcome, 1), size: messageOverhead,
 		deadline: w.now.Add(time.Duration(rapid.IntRange(1, 50).Draw(t, "timeout")) * time.Millisecond),
 		alone:    rapid.Bool().Draw(t, "alone"), body: body,
 	}
@@ -261,7 +261,7 @@ func (w *machine) drawExchange(t *rapid.T) *exchange {
 	return w.exchanges[len(w.exchanges)-1]
 }
 
-// endExchange ends an exchange that waits for nothing.
+// endExchange ends an exchange without pending executions.
 func (w *machine) endExchange(t *rapid.T) {
 	if len(w.exchanges) == 0 {
 		return
@@ -321,7 +321,7 @@ func (w *machine) checkCancels(t *rapid.T, m *StreamManager, ids []uint64) {
 			known = known || (entry.sentTo == m && entry.stream == w.peers[m].stream && entry.id == id && entry.abandoned)
 		}
 		if !known {
-			t.Fatalf("%d was cancelled, which nobody gave up on this stream", id)
+			t.Fatalf("%d was cancelled, which was not abandoned on this stream", id)
 		}
 	}
 }
@@ -366,7 +366,7 @@ func (w *machine) answerAgain(t *rapid.T) {
 	w.accept(t, m, &executorv1.ReplyFrame{Actions: []*executorv1.Action{{Id: rapid.SampledFrom(ids).Draw(t, "id")}}})
 }
 
-// makeAllReady brings processes to where everything is ready, so that runs spend their steps on what can go wrong.
+// makeAllReady completes the configuration, so that runs spend their steps on failures.
 func (w *machine) makeAllReady(t *rapid.T) {
 	for _, m := range w.members {
 		if m.is(roleGone) {
@@ -424,9 +424,9 @@ func (w *machine) pass(t *rapid.T) {
 	w.now = w.now.Add(time.Duration(rapid.IntRange(1, 40).Draw(t, "ms")) * time.Millisecond)
 }
 
-// ---------------------------------------------------------------- what must hold
+// ---------------------------------------------------------------- invariants
 
-// check holds after every step.
+// check verifies the invariants after every step.
 func (w *machine) check(t *rapid.T) {
 	w.checkStreams(t)
 	for _, m := range w.members {
@@ -467,8 +467,8 @@ func (w *machine) checkMember(t *rapid.T, m *StreamManager) {
 	}
 }
 
-// finish breaks what is left and checks that each execution ended exactly once, and as it must, and that nothing of old
-// generations stays.
+// finish breaks the remaining streams and checks that each execution ended exactly once, with the expected result, and
+// that no old generation is left.
 func (w *machine) finish(t *rapid.T) {
 	for _, m := range w.members {
 		w.lose(m, context.Canceled)

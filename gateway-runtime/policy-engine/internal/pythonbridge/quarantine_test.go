@@ -14,7 +14,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// dieOf has the process die while an execution of the policy is under way there, and returns how that ended.
+// dieOf ends the process while an execution of the policy is under way there, and returns the execution's result.
 func dieOf(t *testing.T, c *conversation, policy v1alpha.Policy) error {
 	t.Helper()
 	waiting := callWith(t, patience, policy)
@@ -88,7 +88,7 @@ func wantMessage(t *testing.T, err error, part string) {
 	}
 }
 
-func TestWhatIsAbandonedMayStillBringTheProcessDown(t *testing.T) {
+func TestAnAbandonedExecutionMayStillCrashTheProcess(t *testing.T) {
 	withFakeClock(t, func(t *testing.T) {
 		x := startExecutor(t)
 		groups := connect(t, Options{QuarantineDeaths: 1}, x)
@@ -100,7 +100,7 @@ func TestWhatIsAbandonedMayStillBringTheProcessDown(t *testing.T) {
 	})
 }
 
-func TestWhatIsReroutedIsHeldToTheQuarantine(t *testing.T) {
+func TestARerouteChecksTheQuarantine(t *testing.T) {
 	withFakeClock(t, func(t *testing.T) {
 		w := newMachine()
 		w.makeAllReady(nil)

@@ -23,7 +23,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// patience is the deadline of executions that no test means to be late.
+// patience is the deadline of executions that are not meant to be late.
 const patience = await.Limit
 
 func TestMain(m *testing.M) {
@@ -216,7 +216,7 @@ func (c *conversation) answer(actions ...*executorv1.Action) {
 	c.reply(&executorv1.ReplyFrame{FramesAcknowledged: c.acknowledged, Actions: actions})
 }
 
-// wantNoFrame fails if another frame comes before anything else happens. It needs the fake clock.
+// wantNoFrame fails if another frame comes first. It needs the fake clock.
 func (c *conversation) wantNoFrame() {
 	c.t.Helper()
 	synctest.Wait()

@@ -25,14 +25,14 @@ type session struct {
 	conn    *grpc.ClientConn
 	client  executorv1.PythonExecutorServiceClient
 	stream  executorv1.PythonExecutorService_ExecuteStreamClient
-	end     context.CancelCauseFunc // ends the session; the first cause counts
+	end     context.CancelCauseFunc // ends the session with a cause, of which the first counts
 
-	sending sync.Mutex // from filling a frame until it is sent
+	sending sync.Mutex // held from filling a frame until it is sent
 	frame   executorv1.RequestFrame
 
-	collecting    sync.Mutex // while the process is asked what its policies have counted
+	collecting    sync.Mutex // held while metrics are collected
 	collected     uint64     // version of the last answer
-	refusedMetric bool       // one was not taken, and this is logged
+	refusedMetric bool       // a metric was refused, and this is logged
 }
 
 var dialOptions = []grpc.DialOption{
@@ -40,11 +40,11 @@ var dialOptions = []grpc.DialOption{
 	grpc.WithNoProxy(),
 	grpc.WithDisableServiceConfig(),
 	grpc.WithDisableRetry(),
-	grpc.WithInitialWindowSize(window), grpc.WithInitialConnWindowSize(window), // fixed: no pings that measure it
+	grpc.WithInitialWindowSize(window), grpc.WithInitialConnWindowSize(window), // fixed, so that gRPC sends no pings to measure it
 	grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes), grpc.MaxCallSendMsgSize(maxMessageBytes)),
 }
 
-// runSession runs one session with a process, and reports whether it got as far as hello and why it ended.
+// runSession runs one session with a process, and reports whether it received a hello, and why it ended.
 func runSession(ctx context.Context, m *StreamManager) (attached bool, cause error) {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
@@ -52,7 +52,7 @@ func runSession(ctx context.Context, m *StreamManager) (attached bool, cause err
 	if err != nil {
 		return false, fmt.Errorf("dial %s: %w", m.address, err)
 	}
-	defer func() { _ = conn.Close() }() // nothing is left to be lost on it
+	defer func() { _ = conn.Close() }() // no call is left on it
 	client := executorv1.NewPythonExecutorServiceClient(conn)
 	s := &session{process: m, health: &healthMonitor{process: m, client: client}, conn: conn, client: client, end: end}
 	first, err := s.open(ctx)
@@ -62,7 +62,7 @@ func runSession(ctx context.Context, m *StreamManager) (attached bool, cause err
 	return true, s.converse(ctx, first)
 }
 
-// open starts a stream with a process that is well, and waits for its hello.
+// open starts a stream with a healthy process, and waits for its hello.
 func (s *session) open(ctx context.Context) (first *executorv1.ReplyFrame, err error) {
 	if err := s.health.admit(ctx); err != nil {
 		return nil, err
@@ -83,40 +83,40 @@ func (s *session) open(ctx context.Context) (first *executorv1.ReplyFrame, err e
 	return first, nil
 }
 
-// converse moves frames until the stream breaks, and returns why it did.
+// converse moves frames until the stream breaks, and returns the cause.
 func (s *session) converse(ctx context.Context, first *executorv1.ReplyFrame) error {
 	m, hello := s.process, first.GetHello()
 	m.log.Info("stream to the executor process", "pid", hello.GetPid(), "python", hello.GetPythonVersion())
 	m.attach(hello)
 	leaving := make(chan struct{})
-	var helpers sync.WaitGroup
-	helpers.Go(func() { s.noticeLeaving(ctx, leaving) })
-	helpers.Go(func() { s.end(s.sendFrames(ctx)) })
-	helpers.Go(func() { s.end(s.health.watch(ctx, leaving)) })
-	helpers.Go(func() { s.collectMetrics(ctx) })
+	var goroutines sync.WaitGroup
+	goroutines.Go(func() { s.noticeLeaving(ctx, leaving) })
+	goroutines.Go(func() { s.end(s.sendFrames(ctx)) })
+	goroutines.Go(func() { s.end(s.health.watch(ctx, leaving)) })
+	goroutines.Go(func() { s.collectMetrics(ctx) })
 	m.sender.session.Store(s)
-	helpers.Go(func() { s.repeatLogLevel(ctx) })
+	goroutines.Go(func() { s.repeatLogLevel(ctx) })
 	defer m.sender.session.Store(nil)
 	first.Hello = nil
 	s.end(s.receiveFrames(first)) //nolint:contextcheck // calls of the store have a timeout of their own
 	cause := context.Cause(ctx)
 	s.detach(cause)
-	helpers.Wait()
+	goroutines.Wait()
 	return cause
 }
 
-// detach waits until no frame is being sent: what detaching hands on to another process must not be read here any more.
-// Send does not wait, for the stream has ended.
+// detach waits until no frame is being sent: executions that detaching moves to another process must not be read here
+// any more. Send does not block, since the stream has ended.
 func (s *session) detach(cause error) {
 	s.sending.Lock()
 	defer s.sending.Unlock()
 	s.process.detach(cause)
 }
 
-// noticeLeaving closes leaving when the process has begun to stop: it takes no new calls on the connection, and ends
-// the stream once it has answered what it acknowledged.
+// noticeLeaving closes leaving when the process has begun to stop: it accepts no new calls on the connection, and ends
+// the stream once it has answered the executions that it acknowledged.
 func (s *session) noticeLeaving(ctx context.Context, leaving chan<- struct{}) {
-	// The connection may not have noted yet that it is ready, although calls are answered on it.
+	// The connection may not be marked as ready yet, although calls are answered on it.
 	if s.conn.GetState() == connectivity.Connecting && !s.conn.WaitForStateChange(ctx, connectivity.Connecting) {
 		return
 	}
@@ -143,14 +143,14 @@ func (s *session) receiveFrames(frame *executorv1.ReplyFrame) error {
 	}
 }
 
-// frameSender has what waits sent: by the goroutine of an exchange, or by that of the session.
+// frameSender has queued frames sent: by the goroutine of an exchange, or by that of the session.
 type frameSender struct {
-	session   atomic.Pointer[session] // that moves the frames; nil without a stream
-	wakes     chan struct{}           // holds a token when there may be something to send
-	gathering atomic.Bool             // somebody is about to send what waits
+	session   atomic.Pointer[session] // the session that moves the frames; nil without a stream
+	wakes     chan struct{}           // holds a token when there may be a frame to send
+	gathering atomic.Bool             // a goroutine is about to send
 }
 
-// wake has the session's goroutine send what waits.
+// wake has the session's goroutine send.
 func (f *frameSender) wake() {
 	select {
 	case f.wakes <- struct{}{}:
@@ -158,21 +158,21 @@ func (f *frameSender) wake() {
 	}
 }
 
-// sendSoon sends at once where nothing is on its way, so that no other goroutine need be woken; else the session's does.
-// Executions come in bursts, as Envoy's messages do: goroutines that are ready go first, so that a frame has what they
-// bring.
+// sendSoon sends at once if no frame is on its way, so that no other goroutine has to wake; otherwise the session's
+// goroutine sends. Executions come in bursts, like Envoy's messages: goroutines that are ready run first, so that their
+// executions share the frame.
 func (f *frameSender) sendSoon() {
 	if !f.gathering.CompareAndSwap(false, true) {
-		return // whoever gathers sends this one too
+		return // the gathering goroutine sends this execution too
 	}
 	runtime.Gosched()
-	f.gathering.Store(false) // before it is seen what there is
+	f.gathering.Store(false) // before the frame is filled
 	if s := f.session.Load(); s == nil || !s.sendNow() {
 		f.wake()
 	}
 }
 
-// sendFrames sends whenever something waits and credit is left.
+// sendFrames sends whenever executions wait and credit is left.
 func (s *session) sendFrames(ctx context.Context) error {
 	for {
 		select {
@@ -186,7 +186,7 @@ func (s *session) sendFrames(ctx context.Context) error {
 	}
 }
 
-// sendWaiting sends what waits. Send marshals before it returns, so one frame is used again and again.
+// sendWaiting sends all that waits. Send marshals before it returns, so one frame is reused.
 func (s *session) sendWaiting() error {
 	s.sending.Lock()
 	defer s.sending.Unlock()
@@ -198,8 +198,8 @@ func (s *session) sendWaiting() error {
 	return nil
 }
 
-// sendNow sends what waits for the goroutine of an exchange, and reports whether it has. It does so only where Send
-// cannot wait, since what was sent before has arrived: an exchange has a deadline, which Send does not know.
+// sendNow sends on the goroutine of an exchange, and reports whether it could. It does so only if Send cannot block,
+// since all earlier frames have arrived: an exchange has a deadline, which Send does not know.
 func (s *session) sendNow() bool {
 	if !s.sending.TryLock() {
 		return false
@@ -209,14 +209,14 @@ func (s *session) sendNow() bool {
 		return false
 	}
 	if s.process.fillFrame(&s.frame, time.Now()) {
-		if err := s.stream.Send(&s.frame); err != nil && !errors.Is(err, io.EOF) { // of EOF the receiver knows why
+		if err := s.stream.Send(&s.frame); err != nil && !errors.Is(err, io.EOF) { // for EOF the receiver has the cause
 			s.end(fmt.Errorf("send to %s: %w", s.process.address, err))
 		}
 	}
 	return true
 }
 
-// sendError waits for the receiver's word, for Send knows only that the stream has ended.
+// sendError waits for the receiver's error, since Send only knows that the stream has ended.
 func (s *session) sendError(ctx context.Context, err error) error {
 	if errors.Is(err, io.EOF) {
 		<-ctx.Done()
@@ -225,7 +225,7 @@ func (s *session) sendError(ctx context.Context, err error) error {
 	return fmt.Errorf("send to %s: %w", s.process.address, err)
 }
 
-// causeOf prefers why ctx was ended to the error that this made of a call.
+// causeOf prefers the cause of ctx's end to the error that it led to in a call.
 func causeOf(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause

@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// signal wakes all who wait for a change.
+// signal wakes all goroutines that wait for a change.
 type signal struct {
 	mu   sync.Mutex
 	next chan struct{}
@@ -20,7 +20,7 @@ func (s *signal) channel() <-chan struct{} {
 	return s.next
 }
 
-// broadcast says that something changed.
+// broadcast signals a change.
 func (s *signal) broadcast() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -30,7 +30,7 @@ func (s *signal) broadcast() {
 	}
 }
 
-// await returns when check is done or fails, asking after each change, or with ctx's error.
+// await returns when check is done or fails, calling it after each change, or with ctx's error.
 func (s *signal) await(ctx context.Context, check func() (bool, error)) error {
 	for {
 		changed := s.channel()

@@ -11,7 +11,7 @@ import (
 // maxFrameSpanBytes bounds the spans of one reply frame. An executor sends a quarter of it at most.
 const maxFrameSpanBytes = 256 << 10
 
-// traceparent is that of the span of ctx, which the spans of a policy are to be children of; nil where nothing is recorded.
+// traceparent identifies the span of ctx, the parent of the policy's spans; nil if the trace is not recorded.
 // https://www.w3.org/TR/trace-context/#traceparent-header
 func traceparent(ctx context.Context) []byte {
 	span := trace.SpanContextFromContext(ctx)
@@ -25,13 +25,13 @@ func traceparent(ctx context.Context) []byte {
 	return append(text, "-01"...)
 }
 
-// spanReceiver hands on the spans of one executor process, and counts them.
+// spanReceiver passes on the spans of one executor process, and counts them.
 type spanReceiver struct {
-	bytes   atomic.Uint64 // that came
-	dropped atomic.Uint64 // of these
+	bytes   atomic.Uint64 // received
+	dropped atomic.Uint64 // of these, not passed on
 }
 
-// receive hands on those of one frame, up to the limit.
+// receive passes on the spans of one frame, up to the limit.
 func (r *spanReceiver) receive(all [][]byte, hand func([]byte)) {
 	room := maxFrameSpanBytes
 	for _, spans := range all {

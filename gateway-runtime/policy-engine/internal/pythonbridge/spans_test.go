@@ -23,7 +23,7 @@ const (
 	spanID  = "00f067aa0ba902b7"
 )
 
-// traced is a context within a span, as who records the exchange makes one.
+// traced is a context within a span, like that of a recorded exchange.
 func traced(t testing.TB, flags trace.TraceFlags) context.Context {
 	t.Helper()
 	id, err := trace.TraceIDFromHex(traceID)
@@ -49,7 +49,7 @@ func TestTraceparentOfAContext(t *testing.T) {
 	}
 }
 
-func TestEachKindOfExecutionSaysItsSpan(t *testing.T) {
+func TestEachKindOfExecutionCarriesItsSpan(t *testing.T) {
 	target, req := newInstance(&executorv1.ConfigureInstance{}), request()
 	res := &v1alpha.ResponseContext{Request: req, StatusCode: 200, Metadata: &v1alpha.ExchangeMetadata{}}
 	make := map[string]func(context.Context) (*execution, error){
@@ -87,7 +87,7 @@ func TestSpansOfAFrameAreBounded(t *testing.T) {
 	}
 	r.receive([][]byte{small}, nil)
 	if r.dropped.Load() != 15 {
-		t.Errorf("expected what nobody wants to be dropped, got %d bytes", r.dropped.Load())
+		t.Errorf("expected spans without a receiver to be dropped, got %d bytes", r.dropped.Load())
 	}
 }
 
@@ -118,7 +118,7 @@ async def on_request_stream(ctx, chunks, params):
             yield chunk
 `
 
-// collected are spans as they come, by name: trace and parent of each.
+// collected are the received spans, by name: trace and parent of each.
 type collected struct {
 	mutex sync.Mutex
 	spans map[string][]string

@@ -10,13 +10,13 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// maxStoreCalls of one process are under way until their results are sent; more are refused.
+// maxStoreCalls limits one process's calls until their results are sent; more are refused.
 const maxStoreCalls = 4096
 
-// storeCalls are what policies of one process ask of the store. The mutex of its StreamManager guards it.
+// storeCalls are the calls of one process's policies to the store. The mutex of its StreamManager guards them.
 //
-// The life of a call: accept → a goroutine, which asks the store of the instance's policy → fillFrame. Results need no
-// credit: a policy that waits for one may be why the process acknowledges nothing.
+// The life of a call: accept → a goroutine, which calls the store of the instance's policy → fillFrame. Results need no
+// credit: a policy that waits for one may be the reason that the process acknowledges no frames.
 type storeCalls struct {
 	underWay int
 	results  []*executorv1.StoreResult
@@ -37,7 +37,7 @@ func (c *storeCalls) fillFrame(frame *executorv1.RequestFrame) {
 	}
 }
 
-// acceptStoreCalls has the store asked.
+// acceptStoreCalls starts the calls.
 func (m *StreamManager) acceptStoreCalls(calls []*executorv1.StoreCall) {
 	for _, call := range calls {
 		m.calls.underWay++
@@ -59,7 +59,7 @@ func (m *StreamManager) acceptStoreCalls(calls []*executorv1.StoreCall) {
 	}
 }
 
-// callStore makes one call, and has its result sent on the stream that it came by, while that lives.
+// callStore makes one call, and sends its result on the stream that the call came by, if that is still up.
 func (m *StreamManager) callStore(store v1alpha.Store, stream uint64, call *executorv1.StoreCall) {
 	limit := min(time.Duration(call.GetTimeoutUs())*time.Microsecond, longestExchange)
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
@@ -102,7 +102,7 @@ func callStore(ctx context.Context, store v1alpha.Store, call *executorv1.StoreC
 	case executorv1.StoreOperation_STORE_OPERATION_DELETE:
 		result.Yes, err = store.Delete(ctx, key)
 	case executorv1.StoreOperation_STORE_OPERATION_THROTTLE:
-		limit := v1alpha.Limit{Rate: signed(call.GetRate()), Per: duration(call.GetPerUs(), time.Microsecond), Burst: signed(call.GetBurst())}
+		limit := v1alpha.Limit{Rate: toInt64(call.GetRate()), Per: duration(call.GetPerUs(), time.Microsecond), Burst: toInt64(call.GetBurst())}
 		var answer v1alpha.Throttled
 		answer, err = store.Throttle(ctx, key, limit, call.GetAmount())
 		result.Yes, result.Number = answer.Allowed, answer.Remaining
@@ -127,7 +127,7 @@ func outcomeOf(err error) executorv1.StoreOutcome {
 	}
 }
 
-// duration is so many of a unit, or the longest that there is.
+// duration is count units, or the longest possible duration.
 func duration(count uint64, unit time.Duration) time.Duration {
 	if count > math.MaxInt64/uint64(unit) {
 		return math.MaxInt64
@@ -135,4 +135,4 @@ func duration(count uint64, unit time.Duration) time.Duration {
 	return time.Duration(count) * unit
 }
 
-func signed(number uint64) int64 { return int64(min(number, math.MaxInt64)) }
+func toInt64(number uint64) int64 { return int64(min(number, math.MaxInt64)) }

@@ -104,7 +104,7 @@ func TestResultsNeedNoCredit(t *testing.T) {
 	}
 }
 
-func TestWhatWasStartedAndFoundTheStoreAwayIsNotTriedAgain(t *testing.T) {
+func TestAStartedExecutionIsNotRetriedWhenTheStoreFails(t *testing.T) {
 	_, first, second, policy := pair(t, Options{})
 	answer := callWith(t, patience, policy)
 	action := refusal(first.nextFrame().GetExecutions()[0].GetId())
@@ -131,7 +131,7 @@ func TestTooManyCallsOfOneProcessAreRefused(t *testing.T) {
 	c.results(1)
 }
 
-// refusing is never to be asked.
+// refusing is a store that must not be called.
 type refusing struct{ v1alpha.Store }
 
 func TestManyCallsAreAllAnswered(t *testing.T) {

@@ -118,7 +118,7 @@ func misbehaveOn(c *conversation, dice *rand.Rand, stop <-chan struct{}) {
 	}
 }
 
-// TestAbandonWhileMoving lets the waiters of queued executions go away while these move to another process.
+// TestAbandonWhileMoving cancels queued executions while they move to another process.
 func TestAbandonWhileMoving(t *testing.T) {
 	for range 200 {
 		w := newMachine()

@@ -17,26 +17,26 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// StreamManager owns the one stream to one executor process: which executions wait, which were sent and not answered,
-// what goes into the next frame and when. It does no I/O; a session moves the frames.
+// StreamManager owns the one stream to one executor process: the executions that wait, those that were sent and not
+// answered, and the contents of the next frame. It does no I/O; a session moves the frames.
 //
-// The life of a stream: run makes one session after another. Each checks the process's health, opens a stream, waits for
-// its hello, and calls attach. Until the stream breaks, frames go both ways: fillFrame has what the session sends, accept
-// takes what it receives, and a healthMonitor looks after the process. Then the session calls detach.
+// The life of a stream: run makes one session after another. Each checks the process's health, opens a stream, waits
+// for its hello, and calls attach. Until the stream breaks, frames go both ways: fillFrame makes those that the session
+// sends, accept handles those that it receives, and a healthMonitor checks the process. Then the session calls detach.
 //
 // The life of an execution: submit → queued (or parked, while its instance is being configured) → fillFrame → sent →
-// accept. abandon and detach take it out wherever it is. One that is a stream (bodyStream) has pieces on the way meanwhile:
-// offerChunk → fillFrame, and accept → takeNews.
+// accept. abandon and detach remove it from any of these. An execution with a streamed body (bodyStream) has pieces on
+// the way meanwhile: offerChunk → fillFrame, and accept → nextEvent.
 //
-// What it knows is in values of their own, all under its one mutex.
+// Its state is in values of their own, all under its one mutex.
 type StreamManager struct {
 	address      string
 	options      Options
 	log          *slog.Logger
 	owner        processOwner
-	membership               // which generations of its group it runs
-	availability             // what a group asks without the mutex
-	sender       frameSender // has sent what waits
+	membership               // its role in the group, and the generations that it runs
+	availability             // what a group reads without the mutex
+	sender       frameSender // wakes a goroutine to send
 	spans        spanReceiver
 	stop         func() // ends run
 	metrics      *policymetrics.Process
@@ -51,32 +51,32 @@ type StreamManager struct {
 	calls            storeCalls
 	health           healthReport
 	held             *interpreterHold
-	toReroute        []*execution // never started, for the owner, after unlock
-	instancesChanged bool         // to be told to the owner after unlock
+	toReroute        []*execution // never started; unlock passes them to the owner
+	instancesChanged bool         // unlock notifies the owner
 }
 
-// processOwner is told what follows from the changes of a process.
+// processOwner handles the consequences of a process's changes.
 type processOwner interface {
 	// reroute finds another process for an execution that was never started, or ends it.
 	reroute(e *execution)
-	// processChanged says that a process, or an instance in one, became ready, failed, or was lost.
+	// processChanged is called when a process, or an instance in one, became ready, failed, or was lost.
 	processChanged()
-	// processCrashed says that a process has crashed, and what it was at. It is called with the mutex of the process held,
-	// before the executions there end.
+	// processCrashed is called when a process has crashed, with the instances that had executions there. The mutex of the
+	// process is held, and the executions have not ended yet.
 	processCrashed(candidates []quarantine.Candidate)
-	// processHeld says that an instance of these holds the interpreter of a process, at FILE:LINE, and returns the name of
-	// the one that is under quarantine for it; "" for none. It is called as processCrashed is.
+	// processHeld is called when one of these instances holds the interpreter of a process, at FILE:LINE. It returns the
+	// name of the one that is put under quarantine; "" for none. The mutex is held, as for processCrashed.
 	processHeld(candidates []quarantine.Candidate, at string) (instance string)
 }
 
-// streamRecord is what is known of the present stream and those before it.
+// streamRecord is the state of the present stream, and the history of earlier ones.
 type streamRecord struct {
-	hello *executorv1.Hello // of the latest
+	hello *executorv1.Hello // of the latest stream
 	lost  error             // why the last one ended
-	count uint64            // attached ever
+	count uint64            // streams attached so far
 }
 
-// availability is what decides whether and how readily executions are given to a process.
+// availability decides whether, and how readily, executions go to a process.
 type availability struct {
 	connected atomic.Bool  // hello was said on the present stream
 	serving   atomic.Bool  // the process takes executions, by its last health check
@@ -104,7 +104,7 @@ func (m *StreamManager) usable() bool {
 	return m.connected.Load() && m.serving.Load() && !m.is(roleJoining) && !m.is(roleGone)
 }
 
-// unlock ends a change: what follows from it happens outside the mutex, for it may touch another StreamManager.
+// unlock ends a change: its consequences are handled outside of the mutex, since they may touch another StreamManager.
 func (m *StreamManager) unlock() {
 	m.load.Store(int64(m.executions.load()))
 	toReroute, changed := m.toReroute, m.instancesChanged
@@ -133,7 +133,7 @@ func (m *StreamManager) run(ctx context.Context) {
 		if attached || !logged {
 			reason := "no stream to the executor process"
 			if attached {
-				reason = lossInWords(err)
+				reason = describeLoss(err)
 			}
 			m.log.Warn(reason+"; connecting until there is one", "cause", err.Error())
 		}
@@ -147,7 +147,7 @@ func (m *StreamManager) run(ctx context.Context) {
 	}
 }
 
-// attach starts a new stream: every live instance is configured again before anything else is sent.
+// attach starts a new stream: every live instance is configured again before any execution is sent.
 func (m *StreamManager) attach(hello *executorv1.Hello) {
 	m.mu.Lock()
 	defer m.unlock()
@@ -191,26 +191,26 @@ func (m *StreamManager) detach(cause error) {
 	m.instancesChanged = true
 }
 
-// crashCandidates are the instances that count and have executions under way, or had some that were abandoned a short
-// while ago.
+// crashCandidates are the instances, among those that counts accepts, with executions under way, or with some that were
+// abandoned a short while ago.
 func (m *StreamManager) crashCandidates(now time.Time, counts func(*instance) bool) (all []quarantine.Candidate) {
-	found := map[*instance]bool{}
+	candidates := map[*instance]bool{}
 	for _, e := range m.executions.sent {
-		found[e.instance] = true
+		candidates[e.instance] = true
 	}
 	for _, p := range m.placements.live {
 		if now.Sub(p.abandonedAt) < abandonedExecutionsCount {
-			found[p.instance] = true
+			candidates[p.instance] = true
 		}
 	}
-	maps.DeleteFunc(found, func(i *instance, _ bool) bool { return !counts(i) })
-	for i := range found {
-		all = append(all, quarantine.Candidate{ID: i.id, Answered: i.answered.Load(), Alone: len(found) == 1})
+	maps.DeleteFunc(candidates, func(i *instance, _ bool) bool { return !counts(i) })
+	for i := range candidates {
+		all = append(all, quarantine.Candidate{ID: i.id, Answered: i.answered.Load(), Alone: len(candidates) == 1})
 	}
 	return all
 }
 
-// reroute lets go of executions that were not started, for another process to run.
+// reroute releases executions that were not started, for another process to run.
 func (m *StreamManager) reroute(all ...*execution) {
 	for _, e := range all {
 		e.home.Store(nil)
@@ -230,8 +230,8 @@ func (m *StreamManager) rerouteOnce(e *execution, failure *v1alpha.Failure) {
 
 // ---------------------------------------------------------------- executions and frames
 
-// submit queues an execution at this process's placement of its instance, and has it sent. A failed instance is
-// unavailable, a full queue refuses at once.
+// submit queues an execution at this process's placement of its instance, and has it sent. If the instance has failed
+// or the queue is full, it returns a failure at once.
 func (m *StreamManager) submit(e *execution, p *placement) error {
 	if err := m.enqueue(e, p); err != nil {
 		return err
@@ -259,13 +259,13 @@ func (m *StreamManager) enqueue(e *execution, p *placement) error {
 	return nil
 }
 
-// abandon takes out an execution that has ended for its waiter. If it was sent, the process is told, and says in its log
-// where it is if it is late. It returns whether the process will: one that answers does.
+// abandon removes an execution that has ended for its waiter. If it was sent, the process gets a cancellation, and logs
+// where a late one is. It returns whether the process will do so, which needs a process that answers.
 func (m *StreamManager) abandon(e *execution, timedOut bool) (logged bool) {
 	m.mu.Lock()
 	defer m.unlock()
 	if e.home.Load() != m || !m.executions.withdraw(e, timedOut) {
-		return false // one that moved meanwhile is dropped by its new home when its turn comes
+		return false // an execution that has moved is dropped by its new home when its turn comes
 	}
 	e.at.abandonedAt = time.Now()
 	m.sender.wake()
@@ -276,15 +276,16 @@ func (m *StreamManager) abandon(e *execution, timedOut bool) (logged bool) {
 	return true
 }
 
-// fillFrame fills frame with what waits, up to the limits, and reports whether it is to be sent: there is something, and
-// credit for one more, or results of the store, which need none. What is in the frame counts as sent.
+// fillFrame fills frame with all that waits, up to the limits, and reports whether it is to be sent: it is not empty,
+// and there is credit for it, or it has only results of the store, which need none. Executions in the frame count as
+// sent.
 func (m *StreamManager) fillFrame(frame *executorv1.RequestFrame, now time.Time) bool {
 	clear(frame.Configure)
 	clear(frame.Executions)
 	clear(frame.Pieces)
 	clear(frame.Credit)
 	clear(frame.StoreResults)
-	frame.Configure, frame.Executions = frame.Configure[:0], frame.Executions[:0] // keeps the room
+	frame.Configure, frame.Executions = frame.Configure[:0], frame.Executions[:0] // keeps their capacity
 	frame.Pieces, frame.Credit = frame.Pieces[:0], frame.Credit[:0]
 	frame.StoreResults = frame.StoreResults[:0]
 	frame.Cancel, frame.TimedOut, frame.Close = nil, nil, nil
@@ -298,11 +299,11 @@ func (m *StreamManager) fillFrame(frame *executorv1.RequestFrame, now time.Time)
 		size = m.executions.fillFrame(frame, m.placements.fillFrame(frame), m.credit.next(), now)
 		m.pieces.fillFrame(frame)
 	}
-	if size <= maxFrameBytes { // a larger one may be all that a message holds
+	if size <= maxFrameBytes { // a larger frame may already be a whole message
 		m.calls.fillFrame(frame)
 	}
 	if len(m.calls.results) > 0 {
-		m.sender.wake() // an exchange's goroutine sends one frame only
+		m.sender.wake() // an exchange's goroutine sends only one frame
 	}
 	if isEmpty(frame) {
 		return false
@@ -365,8 +366,9 @@ func (m *StreamManager) acceptAction(action *executorv1.Action) {
 	}
 }
 
-// neverStarted reports whether the executor refused the execution because it is stopping, say. Then, and only then,
-// another process may try an execution that was sent: not where the policy was called, and what it asked was unavailable.
+// neverStarted reports whether the executor refused the execution, because it is stopping for example. Then, and only
+// then, another process may run an execution that was sent: not if the policy was called, and a service that it needs
+// was unavailable.
 func neverStarted(action *executorv1.Action) bool {
 	failure := action.GetFailure()
 	return failure.GetFailureClass() == executorv1.FailureClass_FAILURE_CLASS_UNAVAILABLE && failure.GetHook() == ""
@@ -386,7 +388,7 @@ func ran(action *executorv1.Action) bool {
 
 // ---------------------------------------------------------------- instances
 
-// acceptInstanceStatus notes whether an instance is ready, and lets go of what waited for it.
+// acceptInstanceStatus records whether an instance is ready, and releases the executions that waited for it.
 func (m *StreamManager) acceptInstanceStatus(answer *executorv1.InstanceStatus) {
 	p, ok := m.placements.byNumber[answer.GetInstance()]
 	if !ok { // closed meanwhile
@@ -425,7 +427,7 @@ func (m *StreamManager) addInstance(p *placement) {
 	}
 }
 
-// removeInstance closes an instance. What still waits for it ends.
+// removeInstance closes an instance. Executions that still wait for it end.
 func (m *StreamManager) removeInstance(p *placement) {
 	m.mu.Lock()
 	defer m.unlock()
@@ -435,7 +437,7 @@ func (m *StreamManager) removeInstance(p *placement) {
 	m.reroute(m.executions.removeAll(&p.parked)...)
 }
 
-// retryFailed has the instances configured again that failed a while ago.
+// retryFailed configures the instances that failed a while ago again.
 func (m *StreamManager) retryFailed(now time.Time) {
 	m.mu.Lock()
 	defer m.unlock()
@@ -444,14 +446,14 @@ func (m *StreamManager) retryFailed(now time.Time) {
 	}
 }
 
-// configureProgress is how far the process is with its instances, and why its last stream was lost.
+// configureProgress returns how many instances are configured, and why the last stream was lost.
 func (m *StreamManager) configureProgress() (at configureProgress, lost error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.placements.progress(m.options.ConfigureTimeout), m.stream.lost
 }
 
-// policies are those that the process says it has loaded, or has failed to.
+// policies are those that the process has loaded, or failed to load, by its hello.
 func (m *StreamManager) policies() []*executorv1.LoadedPolicy {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -460,13 +462,13 @@ func (m *StreamManager) policies() []*executorv1.LoadedPolicy {
 
 // ---------------------------------------------------------------- health
 
-// recordHealth keeps what the process said of itself, and logs what is new of its hung executions.
+// recordHealth stores a health check, and logs newly hung executions.
 func (m *StreamManager) recordHealth(check *executorv1.HealthCheckResponse, now time.Time) {
 	m.mu.Lock()
 	m.held = nil // a process that answers runs other code again
-	news := m.health.record(check, now)
+	toLog := m.health.record(check, now)
 	m.mu.Unlock()
-	for _, hung := range news {
+	for _, hung := range toLog {
 		m.log.Warn("executions of a policy hang: they run on although their deadline is long past", "pid", check.GetPid(),
 			"policy", hung.GetPolicy(), "api", hung.GetApiName(), "instance", hung.GetInstanceId(), "executions", hung.GetCount(),
 			"oldest", (time.Duration(hung.GetOldestMs()) * time.Millisecond).String(), "blocksInstance", hung.GetBlocksInstance(),
@@ -474,11 +476,11 @@ func (m *StreamManager) recordHealth(check *executorv1.HealthCheckResponse, now 
 	}
 }
 
-// checkStalled is an error where all workers are held by executions whose deadline must have passed long ago.
+// checkStalled returns an error if all workers are held by executions whose deadline must have passed long ago.
 func (m *StreamManager) checkStalled(check *executorv1.HealthCheckResponse) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.health.stalled = heldByHung(check, m.executions.longestTimeout+m.options.StallAfter); !m.health.stalled {
+	if m.health.stalled = workersHeld(check, m.executions.longestTimeout+m.options.StallAfter); !m.health.stalled {
 		return nil
 	}
 	return fmt.Errorf("%w at %s: all %d workers are busy and nothing finishes; policy %q has run for %d ms", errStalled,
@@ -487,16 +489,16 @@ func (m *StreamManager) checkStalled(check *executorv1.HealthCheckResponse) erro
 
 // ---------------------------------------------------------------- membership and statistics
 
-// leave lets a process go on with the exchanges it has, for at most limit.
+// leave lets a process finish its exchanges, within limit.
 func (m *StreamManager) leave(limit time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.leaveBy = time.Now().Add(limit)
-	m.become(roleLeaving)
+	m.setRole(roleLeaving)
 }
 
-// dismiss makes a leaving process one that gets nothing any more, once nothing is left to do there and it is not needed,
-// or its time is up. It reports whether it has, and how many executions that cuts off.
+// dismiss marks a leaving process as gone, once it has no executions left and is not needed, or its time is up. It
+// reports whether it has, and the number of executions that are cut off.
 func (m *StreamManager) dismiss(now time.Time, needed bool) (gone bool, cut int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -504,7 +506,7 @@ func (m *StreamManager) dismiss(now time.Time, needed bool) (gone bool, cut int)
 	if !m.is(roleLeaving) || ((needed || load > 0) && now.Before(m.leaveBy)) {
 		return false, 0
 	}
-	m.become(roleGone)
+	m.setRole(roleGone)
 	return true, load
 }
 

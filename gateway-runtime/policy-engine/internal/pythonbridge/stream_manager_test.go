@@ -37,7 +37,7 @@ func TestConfiguresOnceThenExecutes(t *testing.T) {
 	}
 }
 
-func TestWhatPrepareMayTakeIsAddedToTheWait(t *testing.T) {
+func TestThePrepareTimeoutIsAddedToTheWait(t *testing.T) {
 	withFakeClock(t, func(t *testing.T) {
 		x := startExecutor(t)
 		groups := connect(t, Options{ConfigureTimeout: time.Millisecond}, x)
@@ -157,7 +157,7 @@ func TestTimeoutCancelsAndDropsTheLateAnswer(t *testing.T) {
 		if len(late) != 1 || late[0].GetId() != execution.GetId() || late[0].GetInstance() != execution.GetInstance() ||
 			late[0].GetTimeoutUs() != execution.GetTimeoutUs() || late[0].GetPhase() != execution.GetPhase() ||
 			string(late[0].GetRequestId()) != string(execution.GetRequestId()) || string(late[0].GetOperation()) != string(execution.GetOperation()) {
-			t.Fatalf("expected it to be told as timed out, as it was sent, got %v", late)
+			t.Fatalf("expected it to be reported as timed out, since it was sent, got %v", late)
 		}
 		c.answer(&executorv1.Action{Id: execution.GetId()}, &executorv1.Action{Id: 9999})
 		await.Until(t, "the late and the unknown answer counted", func() bool { return statsOf(groups, 0).DroppedAnswers == 2 })
@@ -342,7 +342,7 @@ func TestSilentProcessIsNotReady(t *testing.T) {
 		defer cancel()
 		err := groups.Ready(ctx)
 		if err == nil || !strings.Contains(err.Error(), `executor group "default": 0 of 1 processes connected (`+x.address) {
-			t.Fatalf("expected to be told which group is not there, got %v", err)
+			t.Fatalf("expected an error with the missing group, got %v", err)
 		}
 		if statsOf(groups, 0).Reconnects != 0 {
 			t.Fatal("expected no stream to count before hello")

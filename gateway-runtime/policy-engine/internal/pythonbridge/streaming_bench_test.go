@@ -11,8 +11,8 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// idleStreams opens streams in an executor of its own process, each of which has been given one chunk, has yielded it, and
-// waits for the next one. The source of their bodies costs a channel each.
+// idleStreams opens streams in an executor of its own process, each of which has received one chunk, has yielded it,
+// and waits for the next one. The source of a body costs a channel.
 func idleStreams(t testing.TB, groups *Groups, policy v1alpha.Policy, count int) (end func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var readers, first sync.WaitGroup
@@ -56,8 +56,8 @@ func memoryInUse() uint64 {
 	return m.HeapInuse + m.StackInuse
 }
 
-// TestAnIdleStreamIsSmall bounds what 2,000 streams that wait take here: both goroutines, with the iterating one's stack,
-// and all that is kept of them.
+// TestAnIdleStreamIsSmall bounds the memory of 2,000 waiting streams: both goroutines, with the iterating one's stack,
+// and all of their state.
 func TestAnIdleStreamIsSmall(t *testing.T) {
 	const count, most = 2000, 15 << 10
 	groups := generatorProcess(t)
@@ -68,15 +68,15 @@ func TestAnIdleStreamIsSmall(t *testing.T) {
 	idleStreams(t, groups, result.policy, 16)() // what is made once
 	before := memoryInUse()
 	end := idleStreams(t, groups, result.policy, count)
-	each := int64(memoryInUse()-before) / count
+	perStream := int64(memoryInUse()-before) / count
 	end()
-	t.Logf("%d bytes for each idle stream", each)
-	if each > most {
-		t.Fatalf("expected at most %d bytes for each idle stream, got %d", most, each)
+	t.Logf("%d bytes for each idle stream", perStream)
+	if perStream > most {
+		t.Fatalf("expected at most %d bytes for each idle stream, got %d", most, perStream)
 	}
 }
 
-// BenchmarkStream is a stream of 20 chunks of 100 bytes through an executor that yields what it is given.
+// BenchmarkStream is a stream of 20 chunks of 100 bytes through an executor that yields its input.
 func BenchmarkStream(b *testing.B) {
 	groups := generatorProcess(b)
 	result := await.Receive(b, build(groups), "the policy")
@@ -107,7 +107,7 @@ func BenchmarkStream(b *testing.B) {
 	b.ReportMetric(float64(cpu()-before)/float64(b.N)/20/float64(time.Microsecond), "cpu-µs/chunk")
 }
 
-// BenchmarkUpload is what 64 MiB in chunks of 64 KiB take here, with an executor that yields them.
+// BenchmarkUpload is the engine's cost of 64 MiB in chunks of 64 KiB, with an executor that yields them.
 func BenchmarkUpload(b *testing.B) {
 	const size = 64 << 20
 	groups := generatorProcess(b)

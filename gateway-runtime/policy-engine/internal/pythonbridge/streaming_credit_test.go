@@ -11,7 +11,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// readAll reads frames until none comes, and returns how many bytes of each stream were in them.
+// readAll reads frames until none comes, and returns the number of bytes of each stream in them.
 func (c *conversation) readAll() map[uint64]int {
 	c.t.Helper()
 	sizes := map[uint64]int{}
@@ -33,7 +33,7 @@ func (c *conversation) give(id uint64, bytes int) {
 	c.reply(&executorv1.ReplyFrame{Credit: []*executorv1.Credit{{Id: id, Bytes: uint32(bytes)}}})
 }
 
-// pour gives an upload chunks for as long as they are asked for.
+// pour sends an upload chunks as long as they are requested.
 func (u *upload) pour(t *testing.T, size int) {
 	stop := make(chan struct{})
 	go func() {
@@ -87,7 +87,7 @@ func TestACreditThatIsUsedUpIsNotOverdrawnByTheEnd(t *testing.T) {
 	})
 }
 
-func TestAGeneratorWaitsForWhoReadsIt(t *testing.T) {
+func TestAGeneratorWaitsForItsReader(t *testing.T) {
 	withStreams(t, Options{}, func(t *testing.T, _ *Groups, c *conversation, policy v1alpha.Policy) {
 		r := stream(t, policy, newUpload())
 		id := c.streamBegins()
@@ -119,7 +119,7 @@ func TestAGeneratorWaitsForWhoReadsIt(t *testing.T) {
 	})
 }
 
-func TestWhatWaitsIsJoinedAndWhatIsLargeIsCut(t *testing.T) {
+func TestWaitingChunksAreJoinedAndLargeOnesCut(t *testing.T) {
 	withStreams(t, Options{}, func(t *testing.T, _ *Groups, c *conversation, policy v1alpha.Policy) {
 		body := newUpload()
 		r := stream(t, policy, body)
@@ -239,7 +239,7 @@ func TestPiecesAreSentBesideAFloodOfExecutions(t *testing.T) {
 	}
 }
 
-// startedStream is a stream that the process has taken in.
+// startedStream is a stream that the process has acknowledged.
 func startedStream(t testing.TB, m *StreamManager, i *instance) *execution {
 	t.Helper()
 	e, err := requestStreamExecution(t.Context(), i, request())

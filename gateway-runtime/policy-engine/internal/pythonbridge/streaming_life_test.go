@@ -12,10 +12,10 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// ---------------------------------------------------------------- nobody waits any more
+// ---------------------------------------------------------------- abandoned streams
 
-// moments are where a stream may be when it is given up. Each brings it there; sent says whether the process knows it, and
-// must be told.
+// moments are the states in which a stream may be abandoned. Each function leads there; sent says whether the process
+// knows the stream, and must cancel it.
 var moments = map[string]struct {
 	sent bool
 	come func(c *conversation, r *reader)
@@ -51,7 +51,7 @@ var moments = map[string]struct {
 	}},
 }
 
-func TestAStreamThatNobodyIteratesAnyMoreIsCancelled(t *testing.T) {
+func TestAStreamIsCancelledWhenItsIterationStops(t *testing.T) {
 	ways := map[string]func(c *conversation, r *reader){
 		"its context is done": func(_ *conversation, r *reader) { r.cancel() },
 		"no more is wanted": func(c *conversation, r *reader) {
@@ -104,7 +104,7 @@ func TestAContextThatIsDoneIsAnErrorNotAnEnd(t *testing.T) {
 	})
 }
 
-func TestWhatHasComeIsNotYieldedOnceTheContextIsDone(t *testing.T) {
+func TestReceivedPiecesAreNotYieldedAfterTheContextIsDone(t *testing.T) {
 	withStreams(t, Options{}, func(t *testing.T, _ *Groups, c *conversation, policy v1alpha.Policy) {
 		r := stream(t, policy, newUpload())
 		id := c.streamBegins()
@@ -124,7 +124,7 @@ func TestASourceThatEndsBecauseTheContextIsDoneIsNotAWholeBody(t *testing.T) {
 		go r.read(policy.(v1alpha.RequestStreamer).OnRequestStream(ctx, request(), func(func([]byte, error) bool) { <-ctx.Done() }))
 		id := c.streamBegins()
 		c.yield(id, "x")
-		synctest.Wait() // x is being read, so that nobody cancels yet
+		synctest.Wait() // x is being read, so the stream is not cancelled yet
 		cancel()
 		c.wantNoFrame()
 		r.want("x")
@@ -151,7 +151,7 @@ func TestAStreamThatWasNeverSentIsNotCancelled(t *testing.T) {
 	})
 }
 
-// ---------------------------------------------------------------- it cannot be started
+// ---------------------------------------------------------------- streams that cannot be started
 
 func TestAStreamThatCannotBeStartedTakesNothing(t *testing.T) {
 	t.Run("a full queue", func(t *testing.T) {
@@ -217,7 +217,7 @@ func TestAStreamThatCannotBeStartedTakesNothing(t *testing.T) {
 	})
 }
 
-func TestNothingHereTimesAStreamThatWasStarted(t *testing.T) {
+func TestTheEngineDoesNotTimeAStartedStream(t *testing.T) {
 	const long = 5 * longestExchange // longer than any limit that there is here
 	withStreams(t, Options{}, func(t *testing.T, _ *Groups, c *conversation, policy v1alpha.Policy) {
 		r := stream(t, policy, newUpload())
@@ -258,7 +258,7 @@ func TestAStreamIsParkedUntilItsInstanceIsReady(t *testing.T) {
 	})
 }
 
-// ---------------------------------------------------------------- the process goes
+// ---------------------------------------------------------------- processes that end
 
 func TestACrashEndsTheStreamWhereverItIs(t *testing.T) {
 	for name, moment := range moments {
@@ -269,7 +269,7 @@ func TestACrashEndsTheStreamWhereverItIs(t *testing.T) {
 				moment.come(c, r)
 				c.breakStream()
 				var last piece
-				for last = range r.pieces { // what has come is not lost
+				for last = range r.pieces { // received pieces are not lost
 				}
 				wantClass(t, last.err, v1alpha.ClassCrashed)
 				r.cancel()
@@ -372,7 +372,7 @@ func TestAProcessThatLeavesGoesOnWithItsStreams(t *testing.T) {
 	})
 }
 
-func TestWhatStreamsMayNotDoBreaksTheStream(t *testing.T) {
+func TestStreamingViolationsBreakTheStream(t *testing.T) {
 	large := string(make([]byte, maxPieceBytes))
 	cases := map[string]*executorv1.ReplyFrame{
 		"a piece that is too large": {Pieces: []*executorv1.Piece{{Id: 1, Data: make([]byte, maxPieceBytes+1)}}},
@@ -396,7 +396,7 @@ func TestWhatStreamsMayNotDoBreaksTheStream(t *testing.T) {
 	}
 }
 
-func TestPiecesForWhatIsNoStreamAreDropped(t *testing.T) {
+func TestPiecesForOtherExecutionsAreDropped(t *testing.T) {
 	withStreams(t, Options{}, func(t *testing.T, groups *Groups, c *conversation, policy v1alpha.Policy) {
 		answer := callWith(t, patience, policy)
 		id := c.nextFrame().GetExecutions()[0].GetId()

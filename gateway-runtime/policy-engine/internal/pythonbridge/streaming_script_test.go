@@ -10,13 +10,13 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// upload is a body that a test gives chunk by chunk.
+// upload is a body that a test sends chunk by chunk.
 type upload struct {
 	chunks   chan []byte // closed: the body ends
 	failure  chan error
 	trailers *v1alpha.Trailers
 	came     v1alpha.Headers // trailers, with the end
-	left     chan struct{}   // closed when nobody asks for chunks any more
+	left     chan struct{}   // closed when no more chunks are requested
 	asked    chan struct{}   // a token for each time that a chunk is asked for
 }
 
@@ -25,7 +25,7 @@ func newUpload() *upload {
 		left: make(chan struct{}), asked: make(chan struct{}, 1024)}
 }
 
-// given is an upload whose chunks are there.
+// given is an upload whose chunks are all there.
 func given(chunks ...string) *upload {
 	u := newUpload()
 	u.chunks = make(chan []byte, len(chunks))
@@ -68,13 +68,13 @@ func (u *upload) wantUntouched(t *testing.T) {
 	}
 }
 
-// piece is one that a stream has yielded, or its error.
+// piece is a piece of a stream's output, or its error.
 type piece struct {
 	data []byte
 	err  error
 }
 
-// reader takes what a stream yields, one piece for each that the test receives.
+// reader reads a stream's output, one piece for each that the test receives.
 type reader struct {
 	t      testing.TB
 	pieces chan piece    // closed at the end
@@ -135,7 +135,7 @@ func (r *reader) wantError() error {
 	return got.err
 }
 
-// next returns the next frame's one execution, that a stream begins with.
+// next returns the one execution of the next frame, with which a stream begins.
 func (c *conversation) streamBegins() uint64 {
 	c.t.Helper()
 	frame := c.nextFrame()
@@ -145,7 +145,8 @@ func (c *conversation) streamBegins() uint64 {
 	return frame.GetExecutions()[0].GetId()
 }
 
-// wantPiece reads a stream's next pieces, up to so many bytes, and to the last one where it is to be. It returns the last.
+// wantPiece reads a stream's next pieces, up to so many bytes, and to the last one if it is expected. It returns the
+// last.
 func (c *conversation) wantPiece(id uint64, data string, last bool) (piece *executorv1.Piece) {
 	c.t.Helper()
 	var got []byte
@@ -165,8 +166,8 @@ func (c *conversation) wantPiece(id uint64, data string, last bool) (piece *exec
 
 func (c *conversation) yield(id uint64, data ...string) {
 	frame := &executorv1.ReplyFrame{FramesAcknowledged: c.acknowledged}
-	for _, each := range data {
-		frame.Pieces = append(frame.Pieces, &executorv1.Piece{Id: id, Data: []byte(each)})
+	for _, piece := range data {
+		frame.Pieces = append(frame.Pieces, &executorv1.Piece{Id: id, Data: []byte(piece)})
 	}
 	c.reply(frame)
 }
@@ -194,7 +195,7 @@ func withStreams(t *testing.T, opts Options, test func(t *testing.T, groups *Gro
 	})
 }
 
-// wantNothingLeft fails where something of a stream is kept.
+// wantNothingLeft fails if any state of a stream is left.
 func wantNothingLeft(t *testing.T, groups *Groups, body *upload) {
 	t.Helper()
 	synctest.Wait()

@@ -17,8 +17,8 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// generators plays an executor whose streams yield what they are given, in pieces of other sizes and within the credit of
-// both sides, until the stream to it ends.
+// generators plays an executor whose streams yield their input, in pieces of other sizes and within the credit of both
+// sides, until the stream to it ends.
 type generators struct {
 	c     *conversation
 	dice  *rand.Rand
@@ -69,7 +69,7 @@ func (g *generators) run() {
 	}
 }
 
-// yieldTouched looks after the streams that the frame has something for, of which there may be thousands.
+// yieldTouched serves the streams that the frame concerns, of which there may be thousands.
 func (g *generators) yieldTouched(reply *executorv1.ReplyFrame, frame *executorv1.RequestFrame) {
 	touched := map[uint64]bool{}
 	for _, piece := range frame.GetPieces() {
@@ -110,7 +110,7 @@ func (g *generators) yield(reply *executorv1.ReplyFrame, id uint64, of *generato
 	}
 }
 
-// download iterates a stream of random chunks, and reports how it ended: nil where all has come.
+// download iterates a stream of random chunks, and returns how it ended: nil if all have come.
 func download(t *testing.T, policy v1alpha.RequestStreamer, dice *rand.Rand) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -148,7 +148,7 @@ func download(t *testing.T, policy v1alpha.RequestStreamer, dice *rand.Rand) err
 			t.Errorf("%d bytes at %d are not those that were given", len(chunk), came)
 		}
 		if came += len(chunk); came >= leavesAt {
-			return errLeft
+			return errIterationStopped
 		}
 	}
 	if came != total || breaksAt <= total {
@@ -157,7 +157,8 @@ func download(t *testing.T, policy v1alpha.RequestStreamer, dice *rand.Rand) err
 	return nil
 }
 
-// TestStormOfStreams is many streams at once, over real sockets: what ends well is whole, and nothing is left of any.
+// TestStormOfStreams runs many streams at once, over real sockets: those that succeed are complete, and none leaves any
+// state.
 func TestStormOfStreams(t *testing.T) {
 	x, y := startExecutor(t), startExecutor(t)
 	groups := connect(t, Options{}, x, y)
@@ -195,7 +196,7 @@ func TestStormOfStreams(t *testing.T) {
 	t.Logf("%d were whole, %d failed", whole.Load(), failed.Load())
 }
 
-// playGenerators plays one stream to the process after another; some of them end soon.
+// playGenerators serves one stream to the process after another; some of them end soon.
 func playGenerators(x *scriptedExecutor, stop <-chan struct{}, seed uint64) {
 	dice := rand.New(rand.NewPCG(4, seed))
 	for {

@@ -132,9 +132,9 @@ func TestAGeneratorMayEndBeforeItsInput(t *testing.T) {
 		c.reply(&executorv1.ReplyFrame{Pieces: []*executorv1.Piece{{Id: id, Data: []byte("x")}}, Actions: []*executorv1.Action{{Id: id}}})
 		r.want("x")
 		r.wantEnd()
-		body.chunks <- []byte("2") // whoever waited for it wants no more
+		body.chunks <- []byte("2") // the goroutine that waited for it does not need it any more
 		wantNothingLeft(t, groups, body)
-		c.wantNoFrame() // and what has ended is neither cancelled nor given more
+		c.wantNoFrame() // an ended stream is neither cancelled nor sent more
 		c.yield(id, "late")
 		c.reply(&executorv1.ReplyFrame{Credit: []*executorv1.Credit{{Id: id, Bytes: 1 << 30}}})
 		synctest.Wait()
@@ -201,7 +201,7 @@ func TestHowAStreamMayFail(t *testing.T) {
 					test.action.Id = id
 					c.answer(test.action)
 					test.check(t, r.wantError())
-					r.cancel() // nobody waits for the body any more
+					r.cancel() // the body is no longer needed
 					wantNothingLeft(t, groups, body)
 					c.wantNoFrame()
 				})

@@ -9,29 +9,29 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// messageRoom is about what an execution takes in a frame beyond its text.
-const messageRoom = 96
+// messageOverhead is the approximate size of an execution in a frame without its text.
+const messageOverhead = 96
 
-// requestExecution is a call of on_request. Nothing in it refers to req afterwards.
+// requestExecution makes a call of on_request. It keeps no reference to req.
 func requestExecution(ctx context.Context, target *instance, req *v1alpha.RequestContext) (*execution, error) {
 	e, err := newExecution(ctx, target, executorv1.Phase_PHASE_REQUEST, req.Metadata)
 	if err != nil {
 		return nil, err
 	}
-	text := newTextBuilder(requestRoom(req))
+	text := newTextBuilder(requestSize(req))
 	if err := e.setRequest(text, req); err != nil {
 		return nil, err
 	}
 	return e, e.measure(text)
 }
 
-// responseExecution is a call of on_response, with the snapshot of the request again.
+// responseExecution makes a call of on_response, with the request as it went upstream.
 func responseExecution(ctx context.Context, target *instance, res *v1alpha.ResponseContext) (*execution, error) {
 	e, err := newExecution(ctx, target, executorv1.Phase_PHASE_RESPONSE, res.Metadata)
 	if err != nil {
 		return nil, err
 	}
-	text := newTextBuilder(requestRoom(res.Request) + headersRoom(res.Headers) + len(res.Body))
+	text := newTextBuilder(requestSize(res.Request) + headersSize(res.Headers) + len(res.Body))
 	if err := e.setRequest(text, res.Request); err != nil {
 		return nil, err
 	}
@@ -43,7 +43,7 @@ func responseExecution(ctx context.Context, target *instance, res *v1alpha.Respo
 	return e, e.measure(text)
 }
 
-// requestStreamExecution is a call of on_request_stream.
+// requestStreamExecution makes a call of on_request_stream.
 func requestStreamExecution(ctx context.Context, target *instance, req *v1alpha.RequestContext) (*execution, error) {
 	e, err := requestExecution(ctx, target, req)
 	if err != nil {
@@ -53,7 +53,7 @@ func requestStreamExecution(ctx context.Context, target *instance, req *v1alpha.
 	return e, nil
 }
 
-// responseStreamExecution is a call of on_response_stream.
+// responseStreamExecution makes a call of on_response_stream.
 func responseStreamExecution(ctx context.Context, target *instance, res *v1alpha.ResponseContext) (*execution, error) {
 	e, err := responseExecution(ctx, target, res)
 	if err != nil {
@@ -63,7 +63,7 @@ func responseStreamExecution(ctx context.Context, target *instance, res *v1alpha
 	return e, nil
 }
 
-// becomeStream makes an execution one whose body comes in pieces. Its timeout bounds also how long it may wait to be sent.
+// becomeStream makes the body of an execution come in pieces. Its timeout also bounds the wait until it is sent.
 func (e *execution) becomeStream(phase executorv1.Phase) {
 	e.message.Phase = phase
 	e.body = newBodyStream(e.instance.streamTimeout)
@@ -88,13 +88,13 @@ func newExecution(ctx context.Context, target *instance, phase executorv1.Phase,
 	return e, nil
 }
 
-func requestRoom(req *v1alpha.RequestContext) int {
+func requestSize(req *v1alpha.RequestContext) int {
 	return len(req.RequestID) + len(req.Method) + len(req.Path) + len(rawPath(req)) + len(req.UpstreamPath) + len(req.Query) + len(req.Scheme) +
-		len(req.Authority) + len(req.ClientAddress) + len(req.Operation) + len(req.Upstream) + pathParamsRoom(req.PathParams) +
-		headersRoom(req.Headers) + len(req.Body)
+		len(req.Authority) + len(req.ClientAddress) + len(req.Operation) + len(req.Upstream) + pathParamsSize(req.PathParams) +
+		headersSize(req.Headers) + len(req.Body)
 }
 
-// rawPath is empty where the path has one spelling only, which nearly all have.
+// rawPath is empty if the path has only one spelling, as most have.
 func rawPath(req *v1alpha.RequestContext) string {
 	if req.RawPath == req.Path {
 		return ""
@@ -102,12 +102,12 @@ func rawPath(req *v1alpha.RequestContext) string {
 	return req.RawPath
 }
 
-// contextSize is how much of the path is the API's context, which a policy cannot change.
+// contextSize is the length of the API's context in the path, which a policy cannot change.
 func contextSize(req *v1alpha.RequestContext) uint32 {
 	if req.APIContext == "/" {
 		return 0
 	}
-	return uint32(len(req.APIContext)) //nolint:gosec // the controller takes contexts of 1,024 characters
+	return uint32(len(req.APIContext)) //nolint:gosec // the controller accepts contexts of at most 1,024 characters
 }
 
 func (e *execution) setRequest(text *textBuilder, req *v1alpha.RequestContext) (err error) {
@@ -136,7 +136,7 @@ func (e *execution) setRequest(text *textBuilder, req *v1alpha.RequestContext) (
 	return err
 }
 
-// peerJSON is made once for each peer, and asked for by each execution.
+// peerJSON is encoded once for each peer, and used by all of its executions.
 func peerJSON(peer *v1alpha.Peer) ([]byte, error) {
 	text, err := peer.JSON()
 	if err != nil {
@@ -146,7 +146,7 @@ func peerJSON(peer *v1alpha.Peer) ([]byte, error) {
 }
 
 func (e *execution) measure(text *textBuilder) error {
-	e.size = len(text.buffer) + len(e.message.Metadata) + len(e.message.Peer) + messageRoom
+	e.size = len(text.buffer) + len(e.message.Metadata) + len(e.message.Peer) + messageOverhead
 	e.alone = len(e.message.RequestBody) > aloneBodyBytes || len(e.message.ResponseBody) > aloneBodyBytes
 	if e.size > maxExecutionBytes {
 		return v1alpha.Failf(v1alpha.ClassBodyTooLarge, "expected an execution of at most %d bytes, got %d; lower maxBodyBytes", maxExecutionBytes, e.size)
@@ -154,7 +154,7 @@ func (e *execution) measure(text *textBuilder) error {
 	return nil
 }
 
-// requestAction is what on_request returned. The exchange's metadata changes only if all of the action is well formed.
+// requestAction converts the result of on_request. The exchange's metadata changes only if the whole action is valid.
 func requestAction(action *executorv1.Action, metadata *v1alpha.ExchangeMetadata) (v1alpha.RequestAction, error) {
 	read, err := readAction(action)
 	if err != nil {
@@ -179,7 +179,7 @@ func requestAction(action *executorv1.Action, metadata *v1alpha.ExchangeMetadata
 	}, nil
 }
 
-// responseAction is what on_response returned.
+// responseAction converts the result of on_response.
 func responseAction(action *executorv1.Action, metadata *v1alpha.ExchangeMetadata) (v1alpha.ResponseAction, error) {
 	read, err := readAction(action)
 	if err != nil {
@@ -202,8 +202,8 @@ func responseAction(action *executorv1.Action, metadata *v1alpha.ExchangeMetadat
 	}, nil
 }
 
-// streamEnd is what a stream ended with: an error, which is a *v1alpha.Reject where the policy answers itself, or nothing.
-// Metadata and trailers change only if all of the action is well formed.
+// streamEnd converts the end of a stream: an error, which is a *v1alpha.Reject if the policy answers itself, or nil.
+// Metadata and trailers change only if the whole action is valid.
 func streamEnd(action *executorv1.Action, trailers *v1alpha.Trailers, metadata *v1alpha.ExchangeMetadata) error {
 	read, err := readAction(action)
 	if err != nil {
@@ -234,15 +234,15 @@ func streamEnd(action *executorv1.Action, trailers *v1alpha.Trailers, metadata *
 	return nil
 }
 
-// trailersBlob is nil where the message has no trailers.
+// trailersBlob is nil if the message has no trailers.
 func trailersBlob(trailers *v1alpha.Trailers) ([]byte, error) {
 	if trailers == nil || trailers.Headers == nil {
 		return nil, nil
 	}
-	return newTextBuilder(headersRoom(trailers.Headers)).headers(trailers.Headers)
+	return newTextBuilder(headersSize(trailers.Headers)).headers(trailers.Headers)
 }
 
-// actionParts is what actions of both phases have.
+// actionParts are the parts that actions of both phases have.
 type actionParts struct {
 	headers   v1alpha.HeaderModifications
 	body      *[]byte
@@ -331,7 +331,7 @@ var failureClasses = map[executorv1.FailureClass]v1alpha.FailureClass{
 	executorv1.FailureClass_FAILURE_CLASS_BAD_BODY:       v1alpha.ClassBadBody,
 }
 
-// failureFrom reads a failure; a class that this engine does not know is an exception.
+// failureFrom converts a failure; a class that this engine does not know is an exception.
 func failureFrom(failure *executorv1.Failure) *v1alpha.Failure {
 	class, ok := failureClasses[failure.GetFailureClass()]
 	if !ok {

@@ -146,7 +146,7 @@ func TestEmptyBodyIsABody(t *testing.T) {
 	}
 }
 
-func TestNothingIsNil(t *testing.T) {
+func TestAnEmptyActionIsNil(t *testing.T) {
 	shared := &v1alpha.ExchangeMetadata{}
 	action := &executorv1.Action{Id: 1, MetadataSet: []byte(`{"seen":1}`)}
 	onRequest, err := requestAction(action, shared)
@@ -226,7 +226,7 @@ func TestNULInAHeaderIsRefused(t *testing.T) {
 	_, i := managed()
 	req := request()
 	req.Headers = v1alpha.Headers{{Name: "x", Value: "a\x00evil\x001"}}
-	ctx, cancel := bounded(t.Context())
+	ctx, cancel := withDeadline(t.Context())
 	defer cancel()
 	_, err := requestExecution(ctx, i, req)
 	wantClass(t, err, v1alpha.ClassBadAction)
@@ -236,7 +236,7 @@ func TestExecutionKeepsNothingOfTheContext(t *testing.T) {
 	_, i := managed()
 	req := request()
 	req.Body = []byte("before")
-	ctx, cancel := bounded(t.Context())
+	ctx, cancel := withDeadline(t.Context())
 	defer cancel()
 	e, err := requestExecution(ctx, i, req)
 	must(err)

@@ -12,7 +12,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// rawCodec lets a script send bytes that are no message.
+// rawCodec lets a script send bytes that are not a message.
 type rawCodec struct{}
 
 func (rawCodec) Name() string                      { return "proto" }
@@ -22,7 +22,7 @@ func (rawCodec) Unmarshal(data []byte, into any) error {
 	return nil
 }
 
-// serveRaw says hello, takes one frame in and answers it with garbage; every stream anew.
+// serveRaw sends hello, receives one frame and answers it with garbage, on every stream.
 func serveRaw(_ any, stream grpc.ServerStream) error {
 	method, _ := grpc.MethodFromServerStream(stream)
 	if strings.HasSuffix(method, "/HealthCheck") {

@@ -11,8 +11,8 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// TestWorkIsTold: how long the policy's function ran is where the execution's context says, also where it has failed.
-func TestWorkIsTold(t *testing.T) {
+// TestWorkIsStored: the execution's context receives the time of the policy's function, even after a failure.
+func TestWorkIsStored(t *testing.T) {
 	withFakeClock(t, func(t *testing.T) {
 		_, _, c, policy := one(t, Options{})
 		bridge := policy.(*PythonBridge)
@@ -33,8 +33,8 @@ func TestWorkIsTold(t *testing.T) {
 	})
 }
 
-// TestWorkOfAStreamIsTold before its iterator has ended.
-func TestWorkOfAStreamIsTold(t *testing.T) {
+// TestWorkOfAStreamIsStored before its iterator has ended.
+func TestWorkOfAStreamIsStored(t *testing.T) {
 	withStreams(t, Options{}, func(t *testing.T, _ *Groups, c *conversation, policy v1alpha.Policy) {
 		var work time.Duration
 		bridge := policy.(*PythonBridge)

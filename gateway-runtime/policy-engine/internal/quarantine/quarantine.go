@@ -1,17 +1,17 @@
-// Package quarantine decides which policy instances are not executed for a while, because processes crash while they run.
-// It knows instances by their ids, and nothing of processes, streams or executions.
+// Package quarantine decides which policy instances are not executed for a while, because processes crash while they
+// run. It knows instances by their ids, and knows no processes, streams or executions.
 //
-// A policy that ends its process (os._exit, a segmentation fault, memory without end) ends what all other policies have
-// under way there. So every instance that had executions under way when a process crashed is a candidate for quarantine:
-// its executions are then answered without being sent.
+// A policy that ends its process (os._exit, a segmentation fault, unbounded memory) also ends all executions of other
+// policies there. So every instance with executions under way when a process crashed is a candidate for quarantine: its
+// executions are then answered without being sent.
 //
-// Most candidates are innocent. What tells them apart is what they answer between the crashes: an innocent instance
-// answers many executions, the culprit few or none. So of all candidates of a crash one at most is put under quarantine,
-// the one that answered least. Should it be the wrong one, processes go on crashing without it, the next crash finds the
-// next candidate, and its own probe frees it.
+// Most candidates are innocent. They are distinguished by their answers between the crashes: an innocent instance
+// answers many executions, the culprit few or none. So of all candidates of a crash at most one is put under
+// quarantine, the one with the fewest answers. If it is the wrong one, processes crash on without it, the next crash
+// yields the next candidate, and the probe of the innocent one ends its quarantine.
 //
-// A policy that holds the interpreter of its process (a regular expression without end) needs no such guess: the line at
-// which the process stands names it, and the first time puts it under quarantine.
+// A policy that holds the interpreter of its process (a regular expression that never ends) needs no such guess: the
+// line where the process stands identifies it, and the first time puts it under quarantine.
 package quarantine
 
 import (
@@ -33,16 +33,16 @@ const (
 
 // Options are the limits of a CrashTracker. All must be above zero.
 type Options struct {
-	Crashes int           // of processes, within Window, that put an instance under quarantine
-	Window  time.Duration // in which they count
+	Crashes int           // crashed processes, within Window, that put an instance under quarantine
+	Window  time.Duration // the time in which crashes count
 	Min     time.Duration // how long the first quarantine lasts; each one after it lasts twice as long
 	Max     time.Duration // how long the longest one lasts
 }
 
-// ID is what a CrashTracker knows an instance by: no two of those that it tracks have the same.
+// ID identifies an instance in a CrashTracker; ids are unique among those that it tracks.
 type ID uint64
 
-// Instance is an instance as log lines and Status describe it.
+// Instance describes an instance in log lines and Status.
 type Instance struct {
 	ID     ID
 	Policy string // name:version
@@ -50,17 +50,17 @@ type Instance struct {
 	Name   string // the instance's id in metrics and logs; an edit may leave two live instances of one name
 }
 
-// Candidate is an instance that had executions under way in a process when that crashed.
+// Candidate is an instance that had executions under way in a process when it crashed.
 type Candidate struct {
 	ID       ID
-	Answered uint64 // executions of the instance that were ever answered, by any process
+	Answered uint64 // executions of the instance answered so far, by any process
 	Alone    bool   // no other instance had executions under way there
 }
 
-// Refusal is why an execution must not be sent.
+// Refusal is the reason that an execution must not be sent.
 type Refusal struct {
-	Crashes int           // of processes, while the instance ran
-	Left    time.Duration // until an execution is sent again; zero while one is on its way that decides
+	Crashes int           // crashed processes, while the instance ran
+	Left    time.Duration // until an execution is sent again; zero while the probe is on its way
 	HeldAt  string        // FILE:LINE at which the instance held the interpreter of a process; "": it did not
 }
 
@@ -70,7 +70,8 @@ type Status struct {
 	Refusal
 }
 
-// Probe is the one execution that is sent once a quarantine's time is up. Whoever was given it must call Conclude.
+// Probe is the one execution that is sent when a quarantine's time is up. The caller that receives it must call
+// Conclude.
 type Probe struct {
 	tracker *CrashTracker
 	of      *quarantine
@@ -82,18 +83,18 @@ type CrashTracker struct {
 	options Options
 	log     *slog.Logger
 	now     func() time.Time
-	current atomic.Pointer[map[ID]*quarantine] // replaced as a whole; nil while there is none
+	current atomic.Pointer[map[ID]*quarantine] // replaced as a whole; nil if there are none
 
 	mu      sync.Mutex
 	records map[ID]*record
 }
 
-// record is what is known of one instance. Guarded by the mutex of its tracker.
+// record is the history of one instance. The tracker's mutex guards it.
 type record struct {
 	instance Instance
 	crashes  []crash // within the window, the latest last
 	total    int
-	repeats  int         // quarantines before the last one that it was too soon after
+	repeats  int         // earlier quarantines that were followed too soon by the next
 	end      time.Time   // of the last quarantine
 	current  *quarantine // nil: executions are sent
 }
@@ -104,7 +105,7 @@ type crash struct {
 	alone    bool
 }
 
-// quarantine is one of an instance. From `until` on, one execution is sent; it decides.
+// quarantine is one quarantine of an instance. After `until`, one execution is sent, which decides.
 type quarantine struct {
 	id      ID
 	until   time.Time
@@ -113,19 +114,19 @@ type quarantine struct {
 	probe   atomic.Pointer[Probe]
 }
 
-// NewCrashTracker returns a tracker that tracks no instance yet. It logs when a quarantine begins and ends.
+// NewCrashTracker returns a tracker without instances. It logs when a quarantine begins and ends.
 func NewCrashTracker(options Options, log *slog.Logger) *CrashTracker {
 	return &CrashTracker{options: options, log: log, now: time.Now, records: map[ID]*record{}}
 }
 
-// Track makes crashes count against an instance, until Forget.
+// Track starts counting crashes against an instance, until Forget.
 func (t *CrashTracker) Track(instance Instance) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.records[instance.ID] = &record{instance: instance}
 }
 
-// Forget drops all that is known of an instance.
+// Forget removes an instance's history.
 func (t *CrashTracker) Forget(id ID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -135,7 +136,7 @@ func (t *CrashTracker) Forget(id ID) {
 	delete(t.records, id)
 }
 
-// publish makes the quarantines known to those that ask without the mutex.
+// publish updates the quarantines that are read without the mutex.
 func (t *CrashTracker) publish() {
 	current := map[ID]*quarantine{}
 	for id, r := range t.records {
@@ -159,7 +160,7 @@ func (t *CrashTracker) find(id ID) *quarantine {
 	return nil
 }
 
-// Admit says whether an execution of the instance may be sent. The first one after a quarantine's time is up is its
+// Admit decides whether an execution of the instance may be sent. The first one after a quarantine's time is up is its
 // probe. Without a quarantine both results are nil, at the cost of one atomic load.
 func (t *CrashTracker) Admit(id ID) (*Probe, *Refusal) {
 	q := t.find(id)
@@ -175,8 +176,9 @@ func (t *CrashTracker) Admit(id ID) (*Probe, *Refusal) {
 	return nil, q.refusal(now)
 }
 
-// Check says why an execution that was admitted before must not be sent now, nil if it may: no quarantine has begun since,
-// or it is the probe of the present one. Unlike Admit it never makes it a probe. probe is what Admit returned for it.
+// Check returns the reason that an admitted execution must not be sent any more, nil if it may: no quarantine has begun
+// since, or it is the probe of the present one. Unlike Admit it makes no probe. probe is Admit's result for the
+// execution.
 func (t *CrashTracker) Check(id ID, probe *Probe) *Refusal {
 	q := t.find(id)
 	if q == nil || (probe != nil && q.probe.Load() == probe) {
@@ -189,8 +191,8 @@ func (q *quarantine) refusal(now time.Time) *Refusal {
 	return &Refusal{q.crashes, max(q.until.Sub(now), 0), q.heldAt}
 }
 
-// Conclude says how the probe's execution has ended. An answer ends the quarantine. If its process has crashed, RecordCrash
-// must have been called before. If there was neither, the next execution is the probe. Of nil it does nothing.
+// Conclude records the probe's result. An answer ends the quarantine. If its process has crashed, RecordCrash must have
+// been called before. After neither, the next execution is the probe. On nil it does nothing.
 func (p *Probe) Conclude(answered bool) {
 	switch {
 	case p == nil:
@@ -215,7 +217,7 @@ func (t *CrashTracker) release(r *record, why string) {
 	t.log.Info("policy out of quarantine: "+why, "policy", r.instance.Policy, "api", r.instance.API, "instance", r.instance.Name)
 }
 
-// Reset ends all quarantines and forgets all crashes: the code that caused them is replaced.
+// Reset ends all quarantines and forgets all crashes, since the code that caused them has been replaced.
 func (t *CrashTracker) Reset() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -228,7 +230,7 @@ func (t *CrashTracker) Reset() {
 	t.publish()
 }
 
-// Quarantined are the instances that are under quarantine now, by API and name.
+// Quarantined are the instances under quarantine, by API and name.
 func (t *CrashTracker) Quarantined() []Status {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -247,8 +249,8 @@ func (t *CrashTracker) Quarantined() []Status {
 
 // ---------------------------------------------------------------- crashes
 
-// RecordCrash counts the crash of a process against its candidates, and puts one of them at most under quarantine.
-// Candidates that are not tracked (any more) are left out.
+// RecordCrash counts the crash of a process against its candidates, and puts at most one of them under quarantine.
+// Candidates that are not tracked (any more) are ignored.
 func (t *CrashTracker) RecordCrash(candidates []Candidate) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -258,9 +260,9 @@ func (t *CrashTracker) RecordCrash(candidates []Candidate) {
 	}
 }
 
-// RecordHold counts a process that is lost because an instance holds its interpreter at a line, FILE:LINE, against the
+// RecordHold counts the loss of a process whose interpreter an instance holds at a line, FILE:LINE, against the
 // candidates: the instances of that line's policy that have executions under way there. The likeliest is put under
-// quarantine at once, unless it is already. It returns that one's name, "" for none.
+// quarantine at once, unless it is already. It returns the name of that instance, "" for none.
 func (t *CrashTracker) RecordHold(candidates []Candidate, at string) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -276,16 +278,16 @@ func (t *CrashTracker) RecordHold(candidates []Candidate, at string) string {
 	return r.instance.Name
 }
 
-// count adds a crash to the records of its candidates, and returns these.
+// count adds a crash to the records of its candidates, and returns these records.
 func (t *CrashTracker) count(candidates []Candidate, now time.Time) []*record {
-	found := map[ID]*record{}
+	records := map[ID]*record{}
 	for _, c := range candidates {
 		if r := t.records[c.ID]; r != nil {
 			r.add(crash{now, c.Answered, c.Alone}, now.Add(-t.options.Window))
-			found[c.ID] = r
+			records[c.ID] = r
 		}
 	}
-	return slices.Collect(maps.Values(found))
+	return slices.Collect(maps.Values(records))
 }
 
 func (r *record) add(c crash, since time.Time) {
@@ -296,7 +298,7 @@ func (r *record) add(c crash, since time.Time) {
 	r.crashes = append(slices.DeleteFunc(r.crashes, func(old crash) bool { return old.when.Before(since) }), c)
 }
 
-// mostLikely is the candidate that is to be put under quarantine, or nil.
+// mostLikely returns the candidate to put under quarantine, or nil.
 func (t *CrashTracker) mostLikely(candidates []*record, now time.Time) *record {
 	likely := slices.DeleteFunc(candidates, func(r *record) bool { return !t.isLikely(r, now) })
 	if len(likely) == 0 {
@@ -305,8 +307,8 @@ func (t *CrashTracker) mostLikely(candidates []*record, now time.Time) *record {
 	return slices.MinFunc(likely, (*record).compare)
 }
 
-// isLikely reports whether an instance was in enough crashes, and answered next to nothing between them. One whose probe
-// it was needs no second proof.
+// isLikely reports whether an instance was in enough crashes, and answered next to nothing between them. An instance
+// whose probe crashed needs no further proof.
 func (t *CrashTracker) isLikely(r *record, now time.Time) bool {
 	if r.current != nil {
 		return !now.Before(r.current.until)
@@ -314,19 +316,19 @@ func (t *CrashTracker) isLikely(r *record, now time.Time) bool {
 	return len(r.crashes) >= t.options.Crashes && r.answeredBetween() <= answeredPerCrash
 }
 
-// answeredBetween is how many executions the instance answered from one crash to the next, on average.
+// answeredBetween is the average number of executions that the instance answered between two crashes.
 func (r *record) answeredBetween() uint64 {
 	first, last := r.crashes[0], r.crashes[len(r.crashes)-1]
 	return (last.answered - first.answered) / uint64(max(len(r.crashes)-1, 1))
 }
 
-// compare puts the likelier cause first.
+// compare orders the likelier cause first.
 func (r *record) compare(other *record) int {
-	return cmp.Or(cmp.Compare(r.answeredBetween(), other.answeredBetween()), cmp.Compare(other.alone(), r.alone()),
+	return cmp.Or(cmp.Compare(r.answeredBetween(), other.answeredBetween()), cmp.Compare(other.countAlone(), r.countAlone()),
 		cmp.Compare(len(other.crashes), len(r.crashes)), cmp.Compare(r.instance.ID, other.instance.ID))
 }
 
-func (r *record) alone() (count int) {
+func (r *record) countAlone() (count int) {
 	for _, c := range r.crashes {
 		if c.alone {
 			count++
@@ -335,7 +337,7 @@ func (r *record) alone() (count int) {
 	return count
 }
 
-// quarantine begins one: twice as long as the last, if that was not long ago.
+// quarantine begins a quarantine: twice as long as the last one, if that was recent.
 func (t *CrashTracker) quarantine(r *record, now time.Time, heldAt string) {
 	afresh := now.Sub(r.end) > windowsToStartAfresh*t.options.Window
 	if r.repeats++; r.end.IsZero() || afresh {

@@ -15,7 +15,7 @@ import (
 
 var testOptions = Options{Crashes: 3, Window: 30 * time.Second, Min: 10 * time.Second, Max: 10 * time.Minute}
 
-// scene is a tracker with a clock of its own, and what its instances have answered.
+// scene is a tracker with its own clock, and the answers of its instances.
 type scene struct {
 	*CrashTracker
 	time     time.Time
@@ -36,7 +36,7 @@ func (s *scene) instance(name string) ID {
 	return s.last
 }
 
-// crash lets time pass and a process crash that had executions of these under way.
+// crash lets time pass, and a process crash in which these had executions under way.
 func (s *scene) crash(after time.Duration, of ...ID) {
 	s.time = s.time.Add(after)
 	var all []Candidate
@@ -46,7 +46,7 @@ func (s *scene) crash(after time.Duration, of ...ID) {
 	s.RecordCrash(all)
 }
 
-// refused asks for an execution, which becomes the probe where the time is up.
+// refused asks for an execution, which becomes the probe if the time is up.
 func (s *scene) refused(id ID) bool {
 	_, refusal := s.Admit(id)
 	return refusal != nil
@@ -109,7 +109,7 @@ func TestAHoldWhileUnderQuarantineCountsAndIsNoOther(t *testing.T) {
 	}
 }
 
-func TestAHoldOfNobodyQuarantinesNobody(t *testing.T) {
+func TestAHoldWithoutCandidatesQuarantinesNone(t *testing.T) {
 	s := newScene()
 	if got := s.hold(time.Second, 4711); got != "" || len(s.Quarantined()) != 0 {
 		t.Fatalf("expected no quarantine, got %q, %+v", got, s.Quarantined())
@@ -125,7 +125,7 @@ func TestCrashesFarApartDoNotQuarantine(t *testing.T) {
 	wantRefused(t, s, unlucky, false)
 }
 
-func TestOneThatAnswersBetweenTheCrashesIsInnocent(t *testing.T) {
+func TestAnInstanceThatAnswersBetweenCrashesIsInnocent(t *testing.T) {
 	s := newScene()
 	busy := s.instance("busy")
 	for range 10 {
@@ -135,7 +135,7 @@ func TestOneThatAnswersBetweenTheCrashesIsInnocent(t *testing.T) {
 	wantRefused(t, s, busy, false)
 }
 
-// TestCrashesAtOnceCountInAnyOrder: what the last of them has seen answered may be less than what the first one has.
+// TestCrashesAtOnceCountInAnyOrder: the last recorded may have fewer answers than the first.
 func TestCrashesAtOnceCountInAnyOrder(t *testing.T) {
 	s := newScene()
 	culprit := s.instance("culprit")
@@ -187,7 +187,7 @@ func TestAfterTheTimeOneExecutionDecides(t *testing.T) {
 	wantRefused(t, s, culprit, false)
 }
 
-func TestAProbeThatSaysNothingIsFollowedByAnother(t *testing.T) {
+func TestAProbeWithoutResultIsFollowedByAnother(t *testing.T) {
 	s := newScene()
 	culprit := s.instance("culprit")
 	for range 3 {
@@ -231,7 +231,7 @@ func TestEachQuarantineIsTwiceAsLongUpToTheLongest(t *testing.T) {
 	}
 }
 
-func TestNewCodeIsFree(t *testing.T) {
+func TestResetEndsQuarantines(t *testing.T) {
 	s := newScene()
 	culprit := s.instance("culprit")
 	for range 3 {
@@ -243,7 +243,7 @@ func TestNewCodeIsFree(t *testing.T) {
 	wantRefused(t, s, culprit, false)
 }
 
-func TestWhatIsNotTrackedIsNotRemembered(t *testing.T) {
+func TestUntrackedInstancesAreIgnored(t *testing.T) {
 	s := newScene()
 	closed := s.instance("closed")
 	s.Forget(closed)
@@ -281,8 +281,8 @@ func TestStatusNamesTheInstance(t *testing.T) {
 	}
 }
 
-// TestQuarantineHoldsWhatItPromises draws histories, and checks what must hold of all of them.
-func TestQuarantineHoldsWhatItPromises(t *testing.T) {
+// TestQuarantineInvariants draws histories, and checks the invariants of all of them.
+func TestQuarantineInvariants(t *testing.T) {
 	property.Check(t, func(t *rapid.T) {
 		s := newScene()
 		ids := []ID{s.instance("a"), s.instance("b"), s.instance("c")}
@@ -338,7 +338,7 @@ func TestQuarantineHoldsWhatItPromises(t *testing.T) {
 	})
 }
 
-// TestOneProbeOfManyGoroutines has many ask at once, with crashes meanwhile.
+// TestOneProbeOfManyGoroutines has many goroutines ask at once, with crashes meanwhile.
 func TestOneProbeOfManyGoroutines(t *testing.T) {
 	for range 100 {
 		s := newScene()

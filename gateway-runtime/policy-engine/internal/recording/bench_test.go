@@ -53,8 +53,8 @@ func BenchmarkExchange(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
-			for _, one := range g.recorder.Stats().Recordings {
-				g.recorder.Stop(one.ID)
+			for _, status := range g.recorder.Stats().Recordings {
+				g.recorder.Stop(status.ID)
 			}
 		})
 	}

@@ -8,20 +8,20 @@ import (
 	"gatewright.dev/policy-engine/internal/chain"
 )
 
-// content is what is kept of a body that the engine holds: its beginning, and enough to know it again.
+// content is the part of a body that is kept: its beginning, and enough to recognize the body again.
 type content struct {
 	data  []byte // the beginning
 	size  int64
-	whole bool // there is no more than size says
+	whole bool // size is the whole length
 	hash  uint64
 
-	first  *byte // where it was held, to see without reading it that it is the same still
+	first  *byte // where the body's first piece was in memory: the same place means the same body, without reading it
 	pieces int
 }
 
 var seed = maphash.MakeSeed()
 
-// same reports whether both are the same bytes, as far as they have come.
+// same reports whether both are the same bytes so far.
 func (c *content) same(other *content) bool {
 	if c == nil || other == nil {
 		return c == other
@@ -29,7 +29,7 @@ func (c *content) same(other *content) bool {
 	return c == other || c.size == other.size && c.hash == other.hash && bytes.Equal(c.data, other.data)
 }
 
-// contentOf keeps the beginning of a body, once as long as it stays the same. nil: there is no body.
+// contentOf keeps the beginning of a body, and returns the previous content while the body is unchanged. nil: there is no body.
 func (d *draft) contentOf(direction chain.Direction, body *chain.BodyView) *content {
 	if len(body.Pieces) == 0 {
 		return nil
@@ -38,35 +38,35 @@ func (d *draft) contentOf(direction chain.Direction, body *chain.BodyView) *cont
 	if len(body.Pieces[0]) > 0 {
 		first = &body.Pieces[0][0]
 	}
-	if last := d.held[direction]; last != nil && last.first == first && last.pieces == len(body.Pieces) && last.size == body.Size {
-		last.whole = body.Whole
-		return last
+	if previous := d.held[direction]; previous != nil && previous.first == first && previous.pieces == len(body.Pieces) && previous.size == body.Size {
+		previous.whole = body.Whole
+		return previous
 	}
-	kept := &content{size: body.Size, whole: body.Whole, first: first, pieces: len(body.Pieces)}
+	result := &content{size: body.Size, whole: body.Whole, first: first, pieces: len(body.Pieces)}
 	var hash maphash.Hash
 	hash.SetSeed(seed)
-	kept.data = make([]byte, 0, d.room(body.Size))
+	result.data = make([]byte, 0, d.room(body.Size))
 	for _, piece := range body.Pieces {
 		_, _ = hash.Write(piece)
-		kept.data = append(kept.data, piece[:min(len(piece), cap(kept.data)-len(kept.data))]...)
+		result.data = append(result.data, piece[:min(len(piece), cap(result.data)-len(result.data))]...)
 	}
-	kept.hash = hash.Sum64()
-	d.held[direction] = kept
-	return kept
+	result.hash = hash.Sum64()
+	d.held[direction] = result
+	return result
 }
 
-// flow is what is kept of a body that passes piece by piece: its beginning.
+// flow is the beginning of a body that passes piece by piece.
 type flow struct {
 	data []byte
 	size int64
-	rest bool          // more has passed by, of which nothing is known
-	last time.Duration // when the last piece has passed
+	rest bool          // more has passed that is not kept
+	last time.Duration // when the last piece passed
 }
 
 func (d *draft) add(f *flow, piece []byte) {
 	f.size, f.last = f.size+int64(len(piece)), d.since()
 	room := d.settings.bodyBytes - len(f.data)
-	if room <= 0 || f.size > int64(len(f.data)+len(piece)) { // full, or there was no memory for a piece before
+	if room <= 0 || f.size > int64(len(f.data)+len(piece)) { // full, or an earlier piece found no memory
 		return
 	}
 	part := piece[:min(len(piece), room)]
@@ -80,11 +80,11 @@ func (d *draft) add(f *flow, piece []byte) {
 	f.data = append(f.data, part...)
 }
 
-// room is how many bytes of a body so large may be kept. They are charged.
+// room charges and returns the number of bytes to keep of a body of a given size.
 func (d *draft) room(size int64) int {
-	wanted := int(min(size, int64(d.settings.bodyBytes)))
-	if wanted == 0 || !d.charge(int64(wanted)) {
+	length := int(min(size, int64(d.settings.bodyBytes)))
+	if length == 0 || !d.charge(int64(length)) {
 		return 0
 	}
-	return wanted
+	return length
 }

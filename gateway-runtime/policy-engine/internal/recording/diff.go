@@ -11,7 +11,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// snapshot is an exchange between two policies, as far as it tells what one of them has changed.
+// snapshot is the part of an exchange between two policies by which changes are found.
 type snapshot struct {
 	method, path, query, authority, upstream string
 	requestHeaders                           v1alpha.Headers
@@ -25,67 +25,67 @@ type snapshot struct {
 	trailers                                 v1alpha.Headers
 }
 
-// change is one thing that a policy has changed: its values are as they were, with secrets in them.
+// change is one thing that a policy has changed. Its values still contain secrets.
 type change struct {
 	what, name string
-	before     any // nil: there was none; []string of headers, *bodyIn of bodies, *answer of answers
+	before     any // nil: absent; []string of headers, *bodyIn of bodies, *answer of answers
 	after      any
 }
 
-// answer is a response of a policy's own.
+// answer is a response that a policy has made.
 type answer struct {
 	status  int
 	headers v1alpha.Headers
 	body    *content
 }
 
-// diff says what makes after of before. answers: the policy has made the response, as after has it.
+// diff returns the changes from before to after. answers: the policy has made the response of after.
 func diff(before, after *snapshot, answers bool) []change {
-	var all []change
-	text := func(what, was, is string) {
-		if was != is {
-			all = append(all, change{what: what, before: present(was), after: present(is)})
+	var changes []change
+	compare := func(what, from, to string) {
+		if from != to {
+			changes = append(changes, change{what: what, before: orNil(from), after: orNil(to)})
 		}
 	}
-	text("method", before.method, after.method)
-	text("path", before.path, after.path)
-	text("query", before.query, after.query)
-	text("authority", before.authority, after.authority)
-	text("upstream", before.upstream, after.upstream)
-	all = appendHeaders(all, "header", before.requestHeaders, after.requestHeaders)
-	all = appendBody(all, bodyIn{before.requestBody, before.requestHeaders}, bodyIn{after.requestBody, after.requestHeaders})
+	compare("method", before.method, after.method)
+	compare("path", before.path, after.path)
+	compare("query", before.query, after.query)
+	compare("authority", before.authority, after.authority)
+	compare("upstream", before.upstream, after.upstream)
+	changes = appendHeaders(changes, "header", before.requestHeaders, after.requestHeaders)
+	changes = appendBody(changes, bodyIn{before.requestBody, before.requestHeaders}, bodyIn{after.requestBody, after.requestHeaders})
 	switch {
 	case answers:
-		all = append(all, change{what: "answer", after: &answer{after.status, after.responseHeaders, after.responseBody}})
+		changes = append(changes, change{what: "answer", after: &answer{after.status, after.responseHeaders, after.responseBody}})
 	case before.hasResponse && after.hasResponse:
 		if before.status != after.status {
-			all = append(all, change{what: "status", before: before.status, after: after.status})
+			changes = append(changes, change{what: "status", before: before.status, after: after.status})
 		}
-		all = appendHeaders(all, "header", before.responseHeaders, after.responseHeaders)
-		all = appendBody(all, bodyIn{before.responseBody, before.responseHeaders}, bodyIn{after.responseBody, after.responseHeaders})
+		changes = appendHeaders(changes, "header", before.responseHeaders, after.responseHeaders)
+		changes = appendBody(changes, bodyIn{before.responseBody, before.responseHeaders}, bodyIn{after.responseBody, after.responseHeaders})
 	}
-	all = appendHeaders(all, "trailer", before.trailers, after.trailers)
+	changes = appendHeaders(changes, "trailer", before.trailers, after.trailers)
 	if !bytes.Equal(before.metadata, after.metadata) {
-		all = appendValues(all, "metadata", object(before.metadata), object(after.metadata))
+		changes = appendValues(changes, "metadata", parseObject(before.metadata), parseObject(after.metadata))
 	}
-	return appendValues(all, "analytics", before.analytics, after.analytics)
+	return appendValues(changes, "analytics", before.analytics, after.analytics)
 }
 
-// present is nil for what is not there.
-func present(text string) any {
+// orNil returns nil for an empty text.
+func orNil(text string) any {
 	if text == "" {
 		return nil
 	}
 	return text
 }
 
-// appendHeaders adds a change for each name whose values differ, in the order of their first line before or after. Lists
-// are never changed, so that the same list is the same headers.
-func appendHeaders(all []change, what string, before, after v1alpha.Headers) []change {
+// appendHeaders adds a change for each name whose values differ, in the order of their first line before or after. Header lists
+// are immutable: the same list means the same headers.
+func appendHeaders(changes []change, kind string, before, after v1alpha.Headers) []change {
 	if len(before) == len(after) && (len(before) == 0 || &before[0] == &after[0]) {
-		return all
+		return changes
 	}
-	same := 0 // lines at the beginning that are the same: most are
+	same := 0 // equal lines at the beginning: usually most of them
 	for same < min(len(before), len(after)) && before[same] == after[same] {
 		same++
 	}
@@ -99,14 +99,14 @@ func appendHeaders(all []change, what string, before, after v1alpha.Headers) []c
 			}
 			seen = append(seen, name)
 			if !haveSame(before, after, name) {
-				all = append(all, change{what: what, name: name, before: list(valuesOf(before, name)), after: list(valuesOf(after, name))})
+				changes = append(changes, change{what: kind, name: name, before: list(valuesOf(before, name)), after: list(valuesOf(after, name))})
 			}
 		}
 	}
-	return all
+	return changes
 }
 
-// haveSame reports whether both have the same values of a name.
+// haveSame reports whether both lists have the same values of a name.
 func haveSame(before, after v1alpha.Headers, name string) bool {
 	at := 0
 	for n := range before {
@@ -128,7 +128,7 @@ func valuesOf(headers v1alpha.Headers, name string) []string {
 	return slices.Collect(headers.Values(name))
 }
 
-// list is nil for no values.
+// list returns nil for no values.
 func list(values []string) any {
 	if len(values) == 0 {
 		return nil
@@ -136,15 +136,15 @@ func list(values []string) any {
 	return values
 }
 
-// bodyIn is a body in a message with these headers, which say what it is.
+// bodyIn is a body with its message's headers, which describe it.
 type bodyIn struct {
 	*content
 	headers v1alpha.Headers
 }
 
-func appendBody(all []change, before, after bodyIn) []change {
+func appendBody(changes []change, before, after bodyIn) []change {
 	if before.same(after.content) {
-		return all
+		return changes
 	}
 	c := change{what: "body"}
 	if before.content != nil {
@@ -153,12 +153,12 @@ func appendBody(all []change, before, after bodyIn) []change {
 	if after.content != nil {
 		c.after = &after
 	}
-	return append(all, c)
+	return append(changes, c)
 }
 
-func appendValues(all []change, what string, before, after map[string]any) []change {
+func appendValues(changes []change, kind string, before, after map[string]any) []change {
 	if len(before) == 0 && len(after) == 0 {
-		return all
+		return changes
 	}
 	names := maps.Clone(before)
 	if names == nil {
@@ -166,31 +166,31 @@ func appendValues(all []change, what string, before, after map[string]any) []cha
 	}
 	maps.Copy(names, after)
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		was, had := before[name]
-		is, has := after[name]
-		if had != has || !reflect.DeepEqual(was, is) {
-			all = append(all, change{what: what, name: name, before: value(was, had), after: value(is, has)})
+		oldValue, hadOld := before[name]
+		newValue, hasNew := after[name]
+		if hadOld != hasNew || !reflect.DeepEqual(oldValue, newValue) {
+			changes = append(changes, change{what: kind, name: name, before: orNull(oldValue, hadOld), after: orNull(newValue, hasNew)})
 		}
 	}
-	return all
+	return changes
 }
 
-// null is a value that is there and is null.
+// null is a JSON null that is present.
 type null struct{}
 
-// MarshalJSON is null.
+// MarshalJSON returns null.
 func (null) MarshalJSON() ([]byte, error) { return []byte("null"), nil }
 
-// value keeps null apart from nothing.
-func value(v any, there bool) any {
-	if there && v == nil {
+// orNull distinguishes a present null from an absent value.
+func orNull(v any, present bool) any {
+	if present && v == nil {
 		return null{}
 	}
 	return v
 }
 
-// object reads a JSON object; numbers stay as they are written.
-func object(text []byte) map[string]any {
+// parseObject parses a JSON object; numbers keep their text.
+func parseObject(text []byte) map[string]any {
 	if text == nil {
 		return nil
 	}
@@ -203,7 +203,7 @@ func object(text []byte) map[string]any {
 	return values
 }
 
-// snapshotOf keeps what a view shows. last are the bodies as they were seen before, which may be the same still.
+// snapshotOf makes a snapshot of a view. Bodies that have not changed since the last snapshot are shared with it.
 func (d *draft) snapshotOf(v *chain.View) snapshot {
 	s := snapshot{
 		method: v.Method, path: v.Path, query: v.Query, authority: v.Authority, upstream: v.Upstream,
@@ -212,6 +212,6 @@ func (d *draft) snapshotOf(v *chain.View) snapshot {
 	}
 	s.requestBody = d.contentOf(chain.Request, &v.RequestBody)
 	s.responseBody = d.contentOf(chain.Response, &v.ResponseBody)
-	s.metadata, _ = v.Metadata.JSON() // what cannot be written is in no recording
+	s.metadata, _ = v.Metadata.JSON() // metadata without a JSON form is not recorded
 	return s
 }

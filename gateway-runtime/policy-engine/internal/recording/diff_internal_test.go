@@ -43,16 +43,16 @@ var (
 	})
 )
 
-// state is what the changes of a direction tell of: each thing by its name, nothing that is not there.
+// state are the values of a direction that changes refer to, by name; absent values are left out.
 type state map[[2]string]any
 
-// stateOf is what a snapshot of one direction has. Order counts within a header's values alone.
+// stateOf returns the state in a snapshot. Order counts only among a header's values.
 func stateOf(s *snapshot, response bool) state {
 	all := state{}
-	put := func(what, name string, value any) { all[[2]string{what, name}] = value }
-	text := func(what, value string) {
+	put := func(kind, name string, value any) { all[[2]string{kind, name}] = value }
+	text := func(kind, value string) {
 		if value != "" {
-			put(what, "", value)
+			put(kind, "", value)
 		}
 	}
 	text("method", s.method)
@@ -65,17 +65,17 @@ func stateOf(s *snapshot, response bool) state {
 		headers, body = s.responseHeaders, s.responseBody
 		put("status", "", s.status)
 	}
-	for what, list := range map[string]v1alpha.Headers{"header": headers, "trailer": s.trailers} {
+	for kind, list := range map[string]v1alpha.Headers{"header": headers, "trailer": s.trailers} {
 		for _, header := range list {
-			put(what, header.Name, slices.Collect(list.Values(header.Name)))
+			put(kind, header.Name, slices.Collect(list.Values(header.Name)))
 		}
 	}
 	if body != nil {
 		put("body", "", string(body.data))
 	}
-	for what, values := range map[string]map[string]any{"metadata": object(s.metadata), "analytics": s.analytics} {
+	for kind, values := range map[string]map[string]any{"metadata": parseObject(s.metadata), "analytics": s.analytics} {
 		for name, v := range values {
-			put(what, name, value(v, true))
+			put(kind, name, orNull(v, true))
 		}
 	}
 	return all
@@ -88,8 +88,8 @@ func plainSide(side any) any {
 	return side
 }
 
-// TestChangesMakeAfterOfBefore: of any two snapshots, the changes applied to the first are the second; and no change says
-// what was not so, or what did not change.
+// TestChangesMakeAfterOfBefore: for any two snapshots, the changes applied to the first give the second; and no change is
+// wrong or unnecessary.
 func TestChangesMakeAfterOfBefore(t *testing.T) {
 	property.Check(t, func(t *rapid.T) {
 		before, after := someSnapshot.Draw(t, "before"), someSnapshot.Draw(t, "after")
@@ -117,7 +117,7 @@ func TestChangesMakeAfterOfBefore(t *testing.T) {
 	})
 }
 
-func TestTheSameHasNoChanges(t *testing.T) {
+func TestEqualSnapshotsHaveNoChanges(t *testing.T) {
 	property.Check(t, func(t *rapid.T) {
 		s := someSnapshot.Draw(t, "snapshot")
 		other := *s

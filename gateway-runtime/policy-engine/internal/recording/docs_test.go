@@ -11,8 +11,8 @@ import (
 	"gatewright.dev/policy-engine/internal/recording"
 )
 
-// TestThePageSaysWhatThereIs: the tables of docs/reference/recordings.md have the members of the types, and no others.
-func TestThePageSaysWhatThereIs(t *testing.T) {
+// TestThePageListsTheMembersOfTheTypes: exactly those in the tables of docs/reference/recordings.md.
+func TestThePageListsTheMembersOfTheTypes(t *testing.T) {
 	page, err := os.ReadFile("../../../../docs/reference/recordings.md")
 	if err != nil {
 		t.Fatal(err)
@@ -26,9 +26,9 @@ func TestThePageSaysWhatThereIs(t *testing.T) {
 		_, section, _ := strings.Cut(string(page), heading+"\n")
 		section, _, _ = strings.Cut(section, "\n## ")
 		var want []string
-		for _, one := range types {
-			for i := range reflect.TypeOf(one).NumField() {
-				name, _, _ := strings.Cut(reflect.TypeOf(one).Field(i).Tag.Get("json"), ",")
+		for _, typ := range types {
+			for i := range reflect.TypeOf(typ).NumField() {
+				name, _, _ := strings.Cut(reflect.TypeOf(typ).Field(i).Tag.Get("json"), ",")
 				want = append(want, name)
 			}
 		}

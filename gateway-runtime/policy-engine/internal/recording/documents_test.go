@@ -21,8 +21,8 @@ const (
 	clusters = nodev1.Document_DOCUMENT_CLUSTERS
 )
 
-// tells is a gateway whose node tells these documents.
-func tells(documents recording.Documents) *gateway {
+// withDocuments returns a gateway whose node has these documents.
+func withDocuments(documents recording.Documents) *gateway {
 	return &gateway{recorder: recording.NewRecorder(recording.Options{
 		Node: "node-1", Watches: &exchange.Watches{}, Documents: documents, Log: slog.New(slog.DiscardHandler)})}
 }
@@ -34,13 +34,13 @@ func writes(text string) func(io.Writer) error {
 	}
 }
 
-// document asks for one, and returns what comes until its end, and how long the longest piece was.
+// document requests a document, and returns its content and the length of its longest piece.
 func document(t *testing.T, stream nodev1.NodeService_ObserveServer, id uint64, which nodev1.Document) (text, refused string, longest int) {
 	t.Helper()
 	want(t, stream, &nodev1.Observation{Id: id, Document: which})
 	var whole strings.Builder
 	for {
-		message := told(t, stream)
+		message := next(t, stream)
 		if message.GetObservation() != id {
 			t.Fatalf("expected observation %d, got %v", id, message.GetObservation())
 		}
@@ -52,8 +52,8 @@ func document(t *testing.T, stream nodev1.NodeService_ObserveServer, id uint64, 
 	}
 }
 
-func TestANodeSaysAtFirstWhichDocumentsItTells(t *testing.T) {
-	g := tells(recording.Documents{stats: writes(""), metrics: writes("")})
+func TestANodesFirstMessageListsItsDocuments(t *testing.T) {
+	g := withDocuments(recording.Documents{stats: writes(""), metrics: writes("")})
 	_, first := observedFirst(t, g)
 	if !slices.Equal(first.GetDocuments(), []nodev1.Document{metrics, stats}) {
 		t.Errorf("expected metrics and stats, got %v", first.GetDocuments())
@@ -63,7 +63,7 @@ func TestANodeSaysAtFirstWhichDocumentsItTells(t *testing.T) {
 func TestADocumentComesInBoundedPieces(t *testing.T) {
 	long := strings.Repeat("0123456789abcdef", 100_000) // 1.6 MB
 	asked := 0
-	stream := observed(t, tells(recording.Documents{
+	stream := observed(t, withDocuments(recording.Documents{
 		stats: func(w io.Writer) error {
 			asked++
 			_, err := fmt.Fprintf(w, `{"asked": %d}`, asked)
@@ -90,8 +90,8 @@ func TestADocumentComesInBoundedPieces(t *testing.T) {
 	}
 }
 
-func TestWhyADocumentIsNotTold(t *testing.T) {
-	stream := observed(t, tells(recording.Documents{
+func TestFailuresOfDocuments(t *testing.T) {
+	stream := observed(t, withDocuments(recording.Documents{
 		stats:   writes(strings.Repeat("x", 16<<20+1)),
 		metrics: func(w io.Writer) error { return errors.Join(writes("half")(w), errors.New("the disk is on fire")) },
 		chains:  writes(strings.Repeat("x", 16<<20)),
@@ -102,8 +102,8 @@ func TestWhyADocumentIsNotTold(t *testing.T) {
 	}{
 		{stats, "expected a document of at most 16777216 bytes, got more; the node's admin listener and its admin socket have all of it"},
 		{metrics, "the disk is on fire"},
-		{clusters, "expected one of the documents that this engine tells, [DOCUMENT_METRICS DOCUMENT_STATS DOCUMENT_CHAINS], got DOCUMENT_CLUSTERS"},
-		{nodev1.Document(77), "expected one of the documents that this engine tells, [DOCUMENT_METRICS DOCUMENT_STATS DOCUMENT_CHAINS], got 77"},
+		{clusters, "expected one of the documents of this engine, [DOCUMENT_METRICS DOCUMENT_STATS DOCUMENT_CHAINS], got DOCUMENT_CLUSTERS"},
+		{nodev1.Document(77), "expected one of the documents of this engine, [DOCUMENT_METRICS DOCUMENT_STATS DOCUMENT_CHAINS], got 77"},
 		{chains, ""},
 	} {
 		if _, refused, _ := document(t, stream, uint64(id)+1, c.which); refused != c.want { //nolint:gosec // small
@@ -112,24 +112,24 @@ func TestWhyADocumentIsNotTold(t *testing.T) {
 	}
 }
 
-// TestADocumentHoldsUpNothing: exchanges are told while one is made.
-func TestADocumentHoldsUpNothing(t *testing.T) {
+// TestExchangesAreSentWhileADocumentIsWritten: a slow document does not delay them.
+func TestExchangesAreSentWhileADocumentIsWritten(t *testing.T) {
 	finish := make(chan struct{})
-	stream := observed(t, tells(recording.Documents{stats: func(w io.Writer) error {
+	stream := observed(t, withDocuments(recording.Documents{stats: func(w io.Writer) error {
 		<-finish
 		return writes("done")(w)
 	}}))
 	want(t, stream, &nodev1.Observation{Id: 1, Document: stats})
 	want(t, stream, &nodev1.Observation{Id: 2, Kept: true})
-	if message := told(t, stream); message.GetObservation() != 2 || !message.GetEnded() {
+	if message := next(t, stream); message.GetObservation() != 2 || !message.GetEnded() {
 		t.Errorf("expected what is kept, which is nothing, got %v", message)
 	}
 	want(t, stream, &nodev1.Observation{Id: 1, Stop: true}) // changes nothing
 	close(finish)
-	if message := told(t, stream); message.GetObservation() != 1 || string(message.GetPiece()) != "done" {
+	if message := next(t, stream); message.GetObservation() != 1 || string(message.GetPiece()) != "done" {
 		t.Errorf("expected the document, got %v", message)
 	}
-	if message := told(t, stream); !message.GetEnded() {
+	if message := next(t, stream); !message.GetEnded() {
 		t.Errorf("expected its end, got %v", message)
 	}
 }

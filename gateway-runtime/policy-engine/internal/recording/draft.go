@@ -16,39 +16,39 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// draft is an exchange that is under way and may come to be recorded. It is the exchange's Watcher.
+// draft is an exchange under way that may be recorded. It is the exchange's Watcher.
 type draft struct {
 	recorder   *Recorder
 	settings   *settings
-	candidates []*Recording // those whose filter fits as far as the exchange has come
+	candidates []*Recording // recordings whose filter the exchange matches so far
 	began      time.Time
 	opening    exchange.Opening
 	head       chain.Head
 	chain      *chain.Chain // nil: none
-	traceID    string       // hex; empty: it is not traced here
+	traceID    string       // hex; empty: the exchange is not traced
 
 	mutex      sync.Mutex
-	charged    int64 // of the recorder's memory
+	charged    int64 // bytes of the recorder's memory
 	executions []executionDraft
-	held       [2]*content // the last bodies that were seen, by direction
+	held       [2]*content // the last snapshots of bodies, by direction
 	passed     [2][2]flow  // bodies, by direction and side
 	trailers   [2][2]v1alpha.Headers
-	heads      [2][2]*headDraft // nil: there was none; the request as it came is head
+	heads      [2][2]*headDraft // nil: none; the client's request is head
 	metadata   *v1alpha.ExchangeMetadata
 	analytics  map[string]any
-	proxy      *proxyanswer.Answer // the response; nil: the proxy has not made it
+	proxy      *proxyanswer.Answer // the proxy's own response; nil: the proxy has not answered
 
-	shadows int                // that have begun and not ended
-	places  int                // of executions that were late, which their processes have yet to tell
-	ended   *exchange.Exchange // nil: it has not
+	shadows int                // begun and not ended
+	places  int                // late executions whose process has yet to report the place of the failure
+	ended   *exchange.Exchange // nil: under way
 	lasted  time.Duration
 }
 
 // headDraft is a message without its body.
 type headDraft struct {
 	at   time.Duration
-	view chain.View // without bodies, Metadata and Analytics, which are not to be kept
-	body *content   // that went with the head
+	view chain.View // without bodies, Metadata and Analytics, which are only valid during the call
+	body *content   // sent together with the head
 }
 
 // executionDraft is an execution, under way or ended.
@@ -56,17 +56,17 @@ type executionDraft struct {
 	turn       chain.Turn
 	began      time.Duration
 	took       time.Duration
-	before     *snapshot // nil: it has ended
+	before     *snapshot // nil: the execution has ended
 	execution  chain.Execution
 	changes    []change
 	in, out    int64 // bytes of a stream
 	isStream   bool
 	unfinished bool
-	shadow     *chain.Shadow // without views; nil: it is none
-	skipped    string        // what the condition says, by which the policy does not apply; "": it does
+	shadow     *chain.Shadow // without views; nil: not a shadow
+	skipped    string        // the condition by which the policy does not apply; "": it does
 }
 
-// What a draft is charged with, beside the bytes of bodies: about what it takes.
+// The memory that a draft is charged for, beside the bytes of bodies; an estimate.
 const (
 	draftSize     = 4 << 10
 	executionSize = 512
@@ -75,7 +75,7 @@ const (
 
 func (d *draft) since() time.Duration { return time.Since(d.began) }
 
-// charge takes memory for the draft; false: there is none.
+// charge reserves memory for the draft; false: there is none left.
 func (d *draft) charge(bytes int64) bool {
 	if !d.recorder.memory.reserve(bytes) {
 		return false
@@ -86,7 +86,7 @@ func (d *draft) charge(bytes int64) bool {
 
 // ---------------------------------------------------------------- chain.Watcher
 
-// ExecutionBegan keeps what the policy is given.
+// ExecutionBegan takes a snapshot of what the policy receives.
 func (d *draft) ExecutionBegan(ctx context.Context, turn chain.Turn, seen chain.View) context.Context {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
@@ -100,7 +100,7 @@ func (d *draft) ExecutionBegan(ctx context.Context, turn chain.Turn, seen chain.
 	return ctx
 }
 
-// find is the execution of the turn; nil where there was no memory for it.
+// find returns the execution of the turn; nil if there was no memory for it.
 func (d *draft) find(turn chain.Turn) *executionDraft {
 	for n := len(d.executions) - 1; n >= 0; n-- {
 		if d.executions[n].turn == turn {
@@ -110,7 +110,7 @@ func (d *draft) find(turn chain.Turn) *executionDraft {
 	return nil
 }
 
-// ExecutionEnded keeps what the policy has changed.
+// ExecutionEnded records what the policy has changed.
 func (d *draft) ExecutionEnded(turn chain.Turn, execution chain.Execution, left chain.View) {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
@@ -123,8 +123,8 @@ func (d *draft) ExecutionEnded(turn chain.Turn, execution chain.Execution, left 
 		before, after = streamSnapshots(before, &after, &left)
 	}
 	answers := execution.Answered && execution.Failure == nil
-	if execution.Failure != nil && !execution.Continued { // the response is the failure's, not what the policy made
-		after = unchangedBut(before, &after)
+	if execution.Failure != nil && !execution.Continued { // the response comes from the failure, not from the policy
+		after = withMetadataOf(before, &after)
 	}
 	x.took, x.execution, x.before, x.unfinished = d.since()-x.began, execution, nil, false
 	x.changes = diff(before, &after, answers)
@@ -134,14 +134,14 @@ func (d *draft) ExecutionEnded(turn chain.Turn, execution chain.Execution, left 
 	}
 }
 
-// unchangedBut is before with the metadata of after: what a policy that failed has written there stays.
-func unchangedBut(before, after *snapshot) snapshot {
+// withMetadataOf returns before with the metadata of after, since the metadata that a failed policy has written stays.
+func withMetadataOf(before, after *snapshot) snapshot {
 	s := *before
 	s.metadata = after.metadata
 	return s
 }
 
-// streamSnapshots are those of a stream, which changes the body, the trailers and the metadata alone, or answers.
+// streamSnapshots returns the snapshots around a stream, which changes the body, the trailers and the metadata alone, or answers.
 func streamSnapshots(before, after *snapshot, left *chain.View) (*snapshot, snapshot) {
 	b := snapshot{metadata: before.metadata, trailers: left.TrailersSeen}
 	a := *after
@@ -149,7 +149,7 @@ func streamSnapshots(before, after *snapshot, left *chain.View) (*snapshot, snap
 	return &b, a
 }
 
-// ShadowBegan has the recording wait for its end.
+// ShadowBegan delays the recording until the shadow ends.
 func (d *draft) ShadowBegan(ctx context.Context, turn chain.Turn) context.Context {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
@@ -160,22 +160,23 @@ func (d *draft) ShadowBegan(ctx context.Context, turn chain.Turn) context.Contex
 	return ctx
 }
 
-// ShadowEnded keeps what the policy would have changed. The last one that an exchange has ended without makes it recorded.
+// ShadowEnded records what the policy would have changed. If the exchange has ended, its last shadow
+// completes the recording.
 func (d *draft) ShadowEnded(turn chain.Turn, shadow chain.Shadow) {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
 	if x := d.find(turn); x != nil {
-		d.keepShadow(x, &shadow)
+		d.addShadow(x, &shadow)
 	}
 	d.shadows--
 	d.finishWhenDone()
 }
 
-func (d *draft) keepShadow(x *executionDraft, shadow *chain.Shadow) {
+func (d *draft) addShadow(x *executionDraft, shadow *chain.Shadow) {
 	execution := shadow.Execution
 	switch execution.Shadow {
 	case chain.NotShadow:
-		d.executions = slices.DeleteFunc(d.executions, func(one executionDraft) bool { return one.turn == x.turn })
+		d.executions = slices.DeleteFunc(d.executions, func(e executionDraft) bool { return e.turn == x.turn })
 		return
 	case chain.ShadowSame, chain.ShadowDifferent:
 		before, after := d.snapshotOf(&shadow.Seen), d.snapshotOf(&shadow.Left)
@@ -186,7 +187,7 @@ func (d *draft) keepShadow(x *executionDraft, shadow *chain.Shadow) {
 	x.took, x.execution, x.shadow = execution.Duration, execution, shadow
 }
 
-// ExecutionSkipped keeps that the policy does not apply.
+// ExecutionSkipped records that the policy does not apply.
 func (d *draft) ExecutionSkipped(turn chain.Turn, condition string) {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
@@ -195,7 +196,7 @@ func (d *draft) ExecutionSkipped(turn chain.Turn, condition string) {
 	}
 }
 
-// StreamChunk counts.
+// StreamChunk counts the bytes of a stream.
 func (d *draft) StreamChunk(turn chain.Turn, side chain.Side, chunk []byte) {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
@@ -208,7 +209,7 @@ func (d *draft) StreamChunk(turn chain.Turn, side chain.Side, chunk []byte) {
 	}
 }
 
-// MessageHead keeps the head.
+// MessageHead records a message's head.
 func (d *draft) MessageHead(direction chain.Direction, side chain.Side, message chain.View) {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
@@ -230,28 +231,28 @@ func (d *draft) MessageHead(direction chain.Direction, side chain.Side, message 
 	d.heads[direction][side] = head
 }
 
-// ProxyAnswered keeps why the proxy has answered by itself.
+// ProxyAnswered records the proxy's own answer.
 func (d *draft) ProxyAnswered(answer proxyanswer.Answer) {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
 	d.proxy = &answer
 }
 
-// MessagePiece keeps the beginning of the body.
+// MessagePiece records the beginning of a body.
 func (d *draft) MessagePiece(direction chain.Direction, side chain.Side, piece []byte) {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
 	d.add(&d.passed[direction][side], piece)
 }
 
-// MessageRest notes that there is more.
+// MessageRest records that more of the body follows.
 func (d *draft) MessageRest(direction chain.Direction) {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
 	d.passed[direction][chain.Came].rest, d.passed[direction][chain.Left].rest = true, true
 }
 
-// MessageTrailers keeps them.
+// MessageTrailers records trailers.
 func (d *draft) MessageTrailers(direction chain.Direction, side chain.Side, trailers v1alpha.Headers) {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
@@ -266,36 +267,36 @@ func (d *draft) ExchangeEnded(ended exchange.Exchange) {
 	d.finishWhenDone()
 }
 
-// finishWhenDone records an exchange that has ended, of which nothing more comes.
+// finishWhenDone records an exchange that has ended and waits for nothing more.
 func (d *draft) finishWhenDone() {
 	if d.ended != nil && d.shadows == 0 && d.places == 0 {
 		d.finish()
 	}
 }
 
-// finish records the exchange, where a recording wants it.
+// finish records the exchange if it matches a recording.
 func (d *draft) finish() {
 	ended := *d.ended
 	defer func() { d.recorder.memory.release(d.charged) }()
 	end := d.ending(ended)
-	wanted := d.candidates[:0]
+	matching := d.candidates[:0]
 	for _, recording := range d.candidates {
 		if recording.filter.fitsEnd(&end) {
-			wanted = append(wanted, recording)
+			matching = append(matching, recording)
 		}
 	}
-	if len(wanted) == 0 {
+	if len(matching) == 0 {
 		return
 	}
-	text, err := d.made(ended).encode()
+	text, err := d.toExchange(ended).encode()
 	if err != nil {
 		d.recorder.log.Error("an exchange was not recorded", "requestId", d.opening.RequestID, "error", err.Error())
 		return
 	}
-	d.recorder.record(d.opening.RequestID, text, wanted)
+	d.recorder.record(d.opening.RequestID, text, matching)
 }
 
-// ending is what a filter may ask for at an exchange's end.
+// ending returns the values that filters compare at an exchange's end.
 func (d *draft) ending(ended exchange.Exchange) (e ending) {
 	if head := d.heads[chain.Response][chain.Left]; head != nil {
 		e.status = head.view.Status
@@ -311,7 +312,7 @@ func (d *draft) ending(ended exchange.Exchange) (e ending) {
 	return e
 }
 
-// ---------------------------------------------------------------- what is recorded
+// ---------------------------------------------------------------- the recorded form
 
 const (
 	outcomeCompleted = "completed"
@@ -323,15 +324,15 @@ var outcomes = map[chain.Result]string{
 	chain.Completed: outcomeCompleted, chain.Cancelled: outcomeCancelled, chain.Failed: outcomeFailed,
 }
 
-// made is the exchange as it is recorded: without secrets.
-func (d *draft) made(ended exchange.Exchange) *Exchange {
+// toExchange returns the exchange in its recorded form, without secrets.
+func (d *draft) toExchange(ended exchange.Exchange) *Exchange {
 	s := shower{list: d.settings.list, values: d.recorder.options.Values, harmless: &d.settings.harmless, bodyBytes: d.settings.bodyBytes}
 	e := &Exchange{
 		Version: formatVersion, ID: d.opening.RequestID, Node: d.recorder.options.Node, StartedAt: d.began,
 		DurationMs: milliseconds(d.lasted), Chain: d.opening.ChainID, Outcome: outcomes[ended.Result],
 		TraceID: cmp.Or(d.traceID, traceID(d.head.Headers)),
 	}
-	d.name(e)
+	d.setRoute(e)
 	if ended.Err != nil {
 		e.Error = s.text(firstLine(ended.Err.Error()))
 	}
@@ -344,22 +345,22 @@ func (d *draft) made(ended exchange.Exchange) *Exchange {
 	e.Forwarded = d.message(&s, chain.Request, chain.Left)
 	e.Upstream = d.message(&s, chain.Response, chain.Came)
 	e.Response = d.message(&s, chain.Response, chain.Left)
-	d.sayWho(&s, e)
+	d.setAnsweredBy(&s, e)
 	e.Executions = make([]Execution, len(d.executions))
 	for n := range d.executions {
-		e.Executions[n] = d.executions[n].shown(&s)
+		e.Executions[n] = d.executions[n].toExecution(&s)
 	}
 	if d.metadata != nil {
 		text, _ := d.metadata.JSON()
-		e.Metadata = s.fields(object(text))
+		e.Metadata = s.fields(parseObject(text))
 	}
 	e.Analytics = s.fields(d.analytics)
 	e.Redacted = s.redacted
 	return e
 }
 
-// name says whose exchange it is.
-func (d *draft) name(e *Exchange) {
+// setRoute sets the API, the operation and the policies.
+func (d *draft) setRoute(e *Exchange) {
 	if c := d.chain; c != nil {
 		e.API, e.APIVersion, e.Context, e.Operation = c.API(), c.APIVersion(), c.Context(), c.Operation()
 		e.LoosePaths = !c.StrictPaths()
@@ -374,9 +375,9 @@ func (d *draft) name(e *Exchange) {
 	e.API, e.Operation, _ = exchange.RouteParts(d.opening.Route)
 }
 
-// sayWho says who has answered.
-func (d *draft) sayWho(s *shower, e *Exchange) {
-	d.sayCause(s, e)
+// setAnsweredBy sets the origin of the answer.
+func (d *draft) setAnsweredBy(s *shower, e *Exchange) {
+	d.setCause(s, e)
 	left := d.heads[chain.Response][chain.Left]
 	switch {
 	case left == nil:
@@ -394,8 +395,8 @@ func (d *draft) sayWho(s *shower, e *Exchange) {
 	}
 }
 
-// sayCause says why the proxy has answered by itself, if it has: before the request went on, or in the upstream's place.
-func (d *draft) sayCause(s *shower, e *Exchange) {
+// setCause explains the proxy's own answer, if there is one: before the request went on, or in the upstream's place.
+func (d *draft) setCause(s *shower, e *Exchange) {
 	left := d.heads[chain.Response][chain.Left]
 	answer := d.proxy
 	switch {
@@ -412,7 +413,7 @@ func (d *draft) sayCause(s *shower, e *Exchange) {
 	e.Cause = s.cause(proxyanswer.Explain(answer))
 }
 
-// request is the request as it came.
+// request returns the client's request.
 func (d *draft) request(s *shower) *Message {
 	path, query, _ := strings.Cut(d.head.Path, "?")
 	m := &Message{Method: d.head.Method, Scheme: d.head.Scheme, Authority: d.head.Authority, Path: s.text(path), Query: s.query(query),
@@ -422,7 +423,7 @@ func (d *draft) request(s *shower) *Message {
 	return m
 }
 
-// message is any other message; nil: there was none.
+// message returns any other message; nil: there was none.
 func (d *draft) message(s *shower, direction chain.Direction, side chain.Side) *Message {
 	head := d.heads[direction][side]
 	if head == nil {
@@ -445,8 +446,8 @@ func (d *draft) message(s *shower, direction chain.Direction, side chain.Side) *
 	return m
 }
 
-// shown is the execution as it is recorded.
-func (x *executionDraft) shown(s *shower) Execution {
+// toExecution returns the execution in its recorded form.
+func (x *executionDraft) toExecution(s *shower) Execution {
 	e := Execution{Index: x.turn.Index, Policy: x.turn.Policy, Phase: x.turn.Phase, StartedMs: milliseconds(x.began),
 		DurationMs: milliseconds(x.took), Outcome: x.outcome()}
 	if x.skipped != "" {
@@ -506,13 +507,13 @@ func (x *executionDraft) outcome() string {
 	return "unchanged"
 }
 
-// WantsResponse says so, whatever the chain: filters ask for the status.
+// WantsResponse has the response's headers sent to the engine for any chain: filters compare the status.
 func (d *draft) WantsResponse() {}
 
-// SetTrace is told the exchange's trace.
+// SetTrace sets the exchange's trace.
 func (d *draft) SetTrace(trace *exchange.Trace) { d.traceID = hex.EncodeToString(trace.ID[:]) }
 
-// traceID is that of the request's traceparent (W3C Trace Context), "" without one.
+// traceID returns the trace id of the request's traceparent (W3C Trace Context), "" without one.
 func traceID(headers v1alpha.Headers) string {
 	parts := strings.Split(headers.Get("traceparent"), "-")
 	if len(parts) < 4 || len(parts[1]) != 32 {
@@ -521,7 +522,7 @@ func traceID(headers v1alpha.Headers) string {
 	return parts[1]
 }
 
-// firstLine leaves out what follows, as the stack of a panic.
+// firstLine cuts off further lines, such as the stack of a panic.
 func firstLine(text string) string {
 	line, _, _ := strings.Cut(text, "\n")
 	return line

@@ -9,9 +9,9 @@ import (
 	"gatewright.dev/policy-engine/internal/recording"
 )
 
-// TestWhatIsExplainedIsWhatIsRecorded: the cases of conformance/exchanges.json are recordings of this format, and have
-// each way in which an exchange can be answered and end, so that those who explain recordings are tested with all.
-func TestWhatIsExplainedIsWhatIsRecorded(t *testing.T) {
+// TestTheExplainedCasesAreRecordings: the cases of conformance/exchanges.json are recordings of this format, and cover
+// each way in which an exchange can be answered and end, so that programs that explain recordings are tested with all.
+func TestTheExplainedCasesAreRecordings(t *testing.T) {
 	text, err := os.ReadFile("../../../../conformance/exchanges.json")
 	if err != nil {
 		t.Fatal(err)

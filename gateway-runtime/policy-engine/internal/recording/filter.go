@@ -17,7 +17,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// Filter says which exchanges are recorded: those that all of its members fit. The zero value is any exchange.
+// Filter selects the exchanges to record: those that match all of its members. The zero value matches any exchange.
 type Filter struct {
 	API       string        `json:"api,omitempty"`
 	Operation string        `json:"operation,omitempty"` // "GET /{id}"
@@ -26,19 +26,19 @@ type Filter struct {
 	Header    *HeaderFilter `json:"header,omitempty"`
 	Status    Statuses      `json:"status,omitempty"`
 	Errors    bool          `json:"errors,omitempty"`
-	Shadow    string        `json:"shadow,omitempty"` // an execution of a shadow attachment has ended so
+	Shadow    string        `json:"shadow,omitempty"` // outcome of an execution of a shadow attachment
 	ID        string        `json:"id,omitempty"`
 	Client    string        `json:"client,omitempty"` // address, with or without the port: "10.1.2.3", "[::1]:40112"
-	Sample    *float64      `json:"sample,omitempty"` // nil: all that fit
+	Sample    *float64      `json:"sample,omitempty"` // nil: all that match
 }
 
-// HeaderFilter is a header that the client's request has. Value is nil where any will do.
+// HeaderFilter matches a header of the client's request. A nil Value matches any value.
 type HeaderFilter struct {
 	Name  string  `json:"name"`
 	Value *string `json:"value,omitempty"`
 }
 
-// ParseFilter reads a filter as JSON; nothing is any exchange. The error says what was expected.
+// ParseFilter parses a filter from JSON; an empty text matches any exchange.
 func ParseFilter(text []byte) (Filter, error) {
 	var f Filter
 	if len(bytes.TrimSpace(text)) == 0 {
@@ -71,12 +71,12 @@ func (f *Filter) check() error {
 	return nil
 }
 
-// Statuses are those of answers that fit; none: all do. In JSON it is a text or a list of them: "4xx", "503".
+// Statuses are the matching statuses of answers; none: all. In JSON they are a text or a list of texts: "4xx", "503".
 type Statuses []statusRange
 
 type statusRange struct{ first, last int }
 
-// UnmarshalJSON reads a text or a list of them.
+// UnmarshalJSON parses a text or a list of texts.
 func (s *Statuses) UnmarshalJSON(text []byte) error {
 	var list []string
 	if text[0] == '"' {
@@ -88,8 +88,8 @@ func (s *Statuses) UnmarshalJSON(text []byte) error {
 		return errors.New(`status: expected "4xx", "503" or a list of such texts`)
 	}
 	*s = nil
-	for _, one := range list {
-		parsed, err := parseStatus(one)
+	for _, status := range list {
+		parsed, err := parseStatus(status)
 		if err != nil {
 			return err
 		}
@@ -109,13 +109,13 @@ func parseStatus(text string) (statusRange, error) {
 	return statusRange{}, fmt.Errorf(`status: expected "1xx" to "5xx" or a number from 100 to 599, got %q`, text)
 }
 
-// MarshalJSON writes a list.
+// MarshalJSON returns a list.
 func (s Statuses) MarshalJSON() ([]byte, error) {
 	list := make([]string, len(s))
-	for n, one := range s {
-		list[n] = strconv.Itoa(one.first)
-		if one.first != one.last {
-			list[n] = strconv.Itoa(one.first/100) + "xx"
+	for n, statuses := range s {
+		list[n] = strconv.Itoa(statuses.first)
+		if statuses.first != statuses.last {
+			list[n] = strconv.Itoa(statuses.first/100) + "xx"
 		}
 	}
 	return json.Marshal(list)
@@ -125,15 +125,15 @@ func (s Statuses) fit(status int) bool {
 	return len(s) == 0 || slices.ContainsFunc(s, func(r statusRange) bool { return r.first <= status && status <= r.last })
 }
 
-// opening is what is known of an exchange as it begins.
+// opening has the properties of an exchange that are known at its beginning.
 type opening struct {
 	id, api, operation, path string
-	client                   string   // IP:PORT, "" where it is not known
+	client                   string   // IP:PORT, "" if unknown
 	policies                 []string // name:version
 	headers                  v1alpha.Headers
 }
 
-// fitsOpening reports whether an exchange may fit, as far as its beginning says.
+// fitsOpening reports whether an exchange may match, by the properties known at its beginning.
 func (f *Filter) fitsOpening(o *opening) bool {
 	return (f.API == "" || f.API == o.api) &&
 		(f.Operation == "" || f.Operation == o.operation) &&
@@ -166,19 +166,19 @@ func (h *HeaderFilter) fits(headers v1alpha.Headers) bool {
 	return false
 }
 
-// ending is what is known of an exchange once it, and its shadows, have ended.
+// ending has the properties of an exchange that are known once it and its shadows have ended.
 type ending struct {
-	status  int  // 0: there was no answer
-	failed  bool // a policy, or the exchange
+	status  int  // 0: no answer
+	failed  bool // a policy or the exchange has failed
 	shadows []string
 }
 
-// fitsEnd reports whether an exchange whose beginning fits does so at its end.
+// fitsEnd reports whether an exchange that matched at its beginning matches at its end.
 func (f *Filter) fitsEnd(e *ending) bool {
 	return f.Status.fit(e.status) && (!f.Errors || e.failed) && (f.Shadow == "" || slices.Contains(e.shadows, f.Shadow))
 }
 
-// fits reports whether a recorded exchange fits. sample does not count: it was recorded.
+// fits reports whether a recorded exchange matches. The sample share is ignored: it was applied before recording.
 func (f *Filter) fits(e *Exchange) bool {
 	o := opening{id: e.ID, api: e.API, operation: e.Operation, policies: e.Policies}
 	if e.Client != nil {
@@ -193,7 +193,7 @@ func (f *Filter) fits(e *Exchange) bool {
 	return f.fitsOpening(&o) && f.fitsEnd(&ending{e.status(), e.failed(), e.shadows()})
 }
 
-// shadows are how executions of shadow attachments have ended.
+// shadows returns the outcomes of the executions of shadow attachments.
 func (e *Exchange) shadows() (outcomes []string) {
 	for n := range e.Executions {
 		if x := &e.Executions[n]; x.Shadow {
@@ -210,7 +210,7 @@ func (e *Exchange) status() int {
 	return e.Response.Status
 }
 
-// failed reports whether a policy, or the exchange, has failed, or the answer is one of 500 and above.
+// failed reports whether a policy or the exchange has failed, or the status is 500 or above.
 func (e *Exchange) failed() bool {
 	return e.Outcome == outcomeFailed || e.status() >= 500 || e.Cause != nil && e.Cause.Party == proxyanswer.Upstream ||
 		slices.ContainsFunc(e.Executions, func(x Execution) bool { return x.Failure != nil && !x.Shadow })

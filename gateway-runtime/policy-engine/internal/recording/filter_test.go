@@ -10,7 +10,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-func TestWhichExchangesFit(t *testing.T) {
+func TestFiltersMatchExchanges(t *testing.T) {
 	fails := policy("fails", "h", does{request: func(*v1alpha.RequestContext) (v1alpha.RequestAction, error) {
 		return nil, v1alpha.Failf(v1alpha.ClassUnavailable, "gone")
 	}})
@@ -67,7 +67,7 @@ func TestWhichExchangesFit(t *testing.T) {
 		if strings.Contains(c.filter, "sample") {
 			continue
 		}
-		_ = g.record(t, get("/orders/7?a=1").with("x-user", "ann")) // what is kept is filtered alike
+		_ = g.record(t, get("/orders/7?a=1").with("x-user", "ann")) // the same filters apply to recorded exchanges
 		if got := len(g.recorder.Kept(filter(t, c.filter))) > 0; got != c.fits {
 			t.Errorf("%s: expected of what is kept %t, got %t", c.filter, c.fits, got)
 		}
@@ -91,7 +91,7 @@ func TestASampleIsAShare(t *testing.T) {
 	}
 }
 
-// TestBadFilters: each of testdata/filters.bad is one that is refused, with a part of what is said.
+// TestBadFilters: each line of testdata/filters.bad is a refused filter, with a part of the error.
 func TestBadFilters(t *testing.T) {
 	text, err := os.ReadFile("testdata/filters.bad")
 	if err != nil {

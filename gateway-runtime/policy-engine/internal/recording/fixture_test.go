@@ -70,8 +70,8 @@ func (f *front) PassRefusal() error { return nil }
 
 func (f *front) ShowProxyAnswer(show func(proxyanswer.Answer)) { f.showProxy = show }
 
-// tellProxy tells of the proxy's own answer when it comes.
-func (f *front) tellProxy() {
+// reportProxyAnswer reports the proxy's own answer when it comes.
+func (f *front) reportProxyAnswer() {
 	if f.proxy != nil && f.showProxy != nil {
 		f.showProxy(*f.proxy)
 	}
@@ -81,7 +81,7 @@ func (f *front) Open(context.Context) (exchange.Opening, error) { return f.openi
 func (f *front) CheckMode(*chain.Chain) error                   { return nil }
 func (f *front) Finish(context.Context) error {
 	if f.show != nil {
-		f.tellProxy()
+		f.reportProxyAnswer()
 		f.show(chain.Came, f.response)
 		f.show(chain.Left, f.response)
 	}
@@ -90,7 +90,7 @@ func (f *front) Finish(context.Context) error {
 func (f *front) Request() chain.Head { return f.request }
 
 func (f *front) Response(context.Context) (chain.Head, error) {
-	f.tellProxy()
+	f.reportProxyAnswer()
 	return f.response, nil
 }
 
@@ -134,7 +134,7 @@ func (f *front) Answer(chain.Answer) error {
 	return nil
 }
 
-// does is a policy of functions. What it is not given it does not do.
+// does is a policy of functions. A nil function does nothing.
 type does struct {
 	request  func(*v1alpha.RequestContext) (v1alpha.RequestAction, error)
 	response func(*v1alpha.ResponseContext) (v1alpha.ResponseAction, error)
@@ -237,7 +237,7 @@ func filter(t testing.TB, text string) recording.Filter {
 	return f
 }
 
-// record takes the exchange through the gateway while everything is recorded, and returns what was.
+// record sends the exchange through the gateway while everything is recorded, and returns the recording.
 func (g *gateway) record(t testing.TB, f *front) *recording.Exchange {
 	t.Helper()
 	follower, err := g.recorder.Follow(recording.Filter{}, 0)
@@ -262,7 +262,7 @@ func read(t testing.TB, text []byte) *recording.Exchange {
 	return e
 }
 
-// change is what is recorded of a policy's change, as JSON.
+// change returns the recorded form of a policy's change, as JSON.
 func changes(t testing.TB, e *recording.Exchange, policy, phase string) string {
 	t.Helper()
 	at := slices.IndexFunc(e.Executions, func(x recording.Execution) bool { return x.Policy == policy+":v1.0.0" && x.Phase == phase })

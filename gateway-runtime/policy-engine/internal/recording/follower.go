@@ -7,21 +7,21 @@ import (
 	"time"
 )
 
-// Follower is given the exchanges of a recording as they end. What it does not take in time is dropped, and counted.
+// Follower receives the exchanges of a recording as they end. Exchanges that it does not read in time are dropped, and counted.
 type Follower struct {
 	recorder  *Recorder
 	recording *Recording
 
 	mutex   sync.Mutex
 	waiting [][]byte
-	bytes   int64 // of those that wait
-	taken   int64 // of those that Next has given last
+	bytes   int64 // of the waiting exchanges
+	taken   int64 // of the exchanges that Next returned last
 	dropped uint64
 	ended   bool
-	more    chan struct{} // has something once there is more
+	more    chan struct{} // receives a value when there is more
 }
 
-// Follow records the exchanges that the filter fits, for a time, or, if that is 0, until Close.
+// Follow records the exchanges that match the filter, for a time, or, if that is 0, until Close.
 func (r *Recorder) Follow(filter Filter, lasts time.Duration) (*Follower, error) {
 	f := &Follower{recorder: r, recording: &Recording{filter: filter}, more: make(chan struct{}, 1)}
 	f.recording.follower = f
@@ -31,17 +31,17 @@ func (r *Recorder) Follow(filter Filter, lasts time.Duration) (*Follower, error)
 	return f, nil
 }
 
-// Close ends the recording. Nothing is taken any more.
+// Close ends the recording, and discards the waiting exchanges.
 func (f *Follower) Close() {
 	f.recorder.Stop(f.recording.ID)
-	_, _, _ = f.take()
-	_, _, _ = f.take()
+	_, _, _ = f.drain()
+	_, _, _ = f.drain()
 }
 
-// Stop ends the recording. What has come can still be taken.
+// Stop ends the recording. The waiting exchanges can still be read.
 func (f *Follower) Stop() { f.recorder.Stop(f.recording.ID) }
 
-// put adds an exchange, unless too much waits already. It never waits itself.
+// put adds an exchange, or drops it if too much waits already. It does not block.
 func (f *Follower) put(text []byte) {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
@@ -58,15 +58,15 @@ func (f *Follower) put(text []byte) {
 	f.wake()
 }
 
-// share is what may wait for this follower: a quarter of the memory is that of all followers.
+// share returns this follower's share of the quarter of the memory that all followers have.
 func (f *Follower) share() int64 {
 	return f.recorder.settings.Load().maxBytes / 4 / max(1, int64(f.recorder.followers()))
 }
 
 func (r *Recorder) followers() int {
 	count := 0
-	for _, one := range *r.active.Load() {
-		if one.follower != nil {
+	for _, recording := range *r.active.Load() {
+		if recording.follower != nil {
 			count++
 		}
 	}
@@ -87,10 +87,11 @@ func (f *Follower) wake() {
 	}
 }
 
-// Next waits for exchanges, as JSON, of which the caller keeps none beyond the next call, and says how many were dropped since the last call. io.EOF follows the last ones.
+// Next waits for exchanges, as JSON, which are valid until the next call, and returns how many were dropped since the last
+// call. io.EOF follows the last ones.
 func (f *Follower) Next(ctx context.Context) (exchanges [][]byte, dropped uint64, err error) {
 	for {
-		exchanges, dropped, ended := f.take()
+		exchanges, dropped, ended := f.drain()
 		if len(exchanges) > 0 || dropped > 0 {
 			return exchanges, dropped, nil
 		}
@@ -105,7 +106,7 @@ func (f *Follower) Next(ctx context.Context) (exchanges [][]byte, dropped uint64
 	}
 }
 
-func (f *Follower) take() (exchanges [][]byte, dropped uint64, ended bool) {
+func (f *Follower) drain() (exchanges [][]byte, dropped uint64, ended bool) {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
 	exchanges, dropped = f.waiting, f.dropped

@@ -10,7 +10,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// The JSON of a recorded exchange: docs/reference/recordings.md says what its members are.
+// The JSON of a recorded exchange; docs/reference/recordings.md describes its members.
 
 const formatVersion = 1
 
@@ -42,7 +42,7 @@ type Exchange struct {
 	Outcome    string     `json:"outcome"`
 	Error      string     `json:"error,omitempty"`
 
-	Cause *proxyanswer.Cause `json:"cause,omitempty"` // nil: the proxy has not answered by itself
+	Cause *proxyanswer.Cause `json:"cause,omitempty"` // nil: not the proxy's own answer
 
 	Metadata   map[string]any `json:"metadata,omitempty"`
 	Analytics  map[string]any `json:"analytics,omitempty"`
@@ -50,25 +50,25 @@ type Exchange struct {
 	Redacted   int            `json:"redacted"`
 }
 
-// AnsweredBy says whose answer the client got.
+// AnsweredBy is the origin of the client's answer.
 type AnsweredBy string
 
-// Who answers.
+// The values of AnsweredBy.
 const (
 	ByUpstream AnsweredBy = "upstream"
 	ByPolicy   AnsweredBy = "policy"
 	ByFailure  AnsweredBy = "failure" // of a policy
-	ByGateway  AnsweredBy = "gateway" // for a reason that is no policy's
-	ByProxy    AnsweredBy = "proxy"   // by itself, for what Cause says
+	ByGateway  AnsweredBy = "gateway" // for a reason outside of policies
+	ByProxy    AnsweredBy = "proxy"   // the proxy's own answer; Cause explains it
 )
 
-// cause shows why the proxy has answered by itself.
+// cause redacts the explanation of the proxy's own answer.
 func (s *shower) cause(cause proxyanswer.Cause) *proxyanswer.Cause {
 	cause.Reason, cause.Cure, cause.Transport = s.text(cause.Reason), s.text(cause.Cure), s.text(cause.Transport)
 	return &cause
 }
 
-// UpstreamPath says what becomes of the path on its way to an upstream: "" is the operation's own.
+// UpstreamPath describes how the path changes on its way to an upstream; "" is the operation's own.
 type UpstreamPath struct {
 	Upstream     string `json:"upstream"`
 	Base         string `json:"base"`
@@ -76,7 +76,7 @@ type UpstreamPath struct {
 	Substitution string `json:"substitution,omitempty"`
 }
 
-// Client is who sent the request.
+// Client is the sender of the request.
 type Client struct {
 	Address string        `json:"address,omitempty"`
 	Peer    *v1alpha.Peer `json:"peer,omitempty"`
@@ -85,7 +85,7 @@ type Client struct {
 // Message is a request or a response.
 type Message struct {
 	AtMs      float64     `json:"atMs,omitempty"`
-	EndMs     float64     `json:"endMs,omitempty"` // when the last piece of its body came or left, if that passed in pieces
+	EndMs     float64     `json:"endMs,omitempty"` // when the last piece of its body came or left, if it passed in pieces
 	Method    string      `json:"method,omitempty"`
 	Scheme    string      `json:"scheme,omitempty"`
 	Authority string      `json:"authority,omitempty"`
@@ -98,7 +98,7 @@ type Message struct {
 	Body      *Body       `json:"body,omitempty"`
 }
 
-// Body is what is kept of a body.
+// Body is the recorded part of a body.
 type Body struct {
 	Size      int64   `json:"size"`
 	Text      *string `json:"text,omitempty"`
@@ -115,9 +115,9 @@ type Execution struct {
 	StartedMs  float64  `json:"startedMs"`
 	DurationMs float64  `json:"durationMs"`
 	WorkMs     *float64 `json:"workMs,omitempty"`
-	ChunksMs   *float64 `json:"chunksMs,omitempty"` // of a stream: that it waited for chunks, and for the reader of its own
+	ChunksMs   *float64 `json:"chunksMs,omitempty"` // of a stream: time that it waited for chunks, and for the consumer of its own
 	Outcome    string   `json:"outcome"`
-	When       string   `json:"when,omitempty"` // of one that was skipped
+	When       string   `json:"when,omitempty"` // of a skipped execution
 	Failure    *Failure `json:"failure,omitempty"`
 	Changes    []Change `json:"changes,omitempty"`
 	Stream     *Stream  `json:"stream,omitempty"`
@@ -128,7 +128,7 @@ type Execution struct {
 	Reason       string `json:"reason,omitempty"`       // why a shadow was skipped
 }
 
-// Failure is why an execution failed.
+// Failure is the reason why an execution failed.
 type Failure struct {
 	Class   v1alpha.FailureClass `json:"class"`
 	Message string               `json:"message"`
@@ -136,13 +136,13 @@ type Failure struct {
 	Line    int                  `json:"line,omitempty"`
 }
 
-// Stream is what a policy that streams a body was given and has yielded.
+// Stream counts the bytes that a streaming policy received and yielded.
 type Stream struct {
 	BytesIn  int64 `json:"bytesIn"`
 	BytesOut int64 `json:"bytesOut"`
 }
 
-// Change is one thing that a policy has changed. Before and After are as the member "what" says; nil: there was none.
+// Change is one thing that a policy has changed. What determines the types of Before and After; nil: absent.
 type Change struct {
 	What   string `json:"what"`
 	Name   string `json:"name,omitempty"`
@@ -150,7 +150,7 @@ type Change struct {
 	After  any    `json:"after,omitempty"`
 }
 
-// encode makes JSON of it, with times of so many digits as say something.
+// encode returns the exchange as JSON, with times rounded to significant digits.
 func (e *Exchange) encode() ([]byte, error) {
 	e.StartedAt = e.StartedAt.UTC().Truncate(time.Microsecond)
 	if e.Executions == nil {
@@ -159,10 +159,10 @@ func (e *Exchange) encode() ([]byte, error) {
 	return json.Marshal(e)
 }
 
-// milliseconds of a time, to the microsecond.
+// milliseconds returns a duration in milliseconds, to the microsecond.
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// bodyOf is the body that begins with data.
+// bodyOf returns the recorded form of a body that begins with data.
 func bodyOf(data []byte, size int64, truncated bool) *Body {
 	b := &Body{Size: size, Truncated: truncated}
 	if whole := trimCutRune(data, truncated); utf8.Valid(whole) {
@@ -175,7 +175,7 @@ func bodyOf(data []byte, size int64, truncated bool) *Body {
 	return b
 }
 
-// trimCutRune takes a character off the end that was cut.
+// trimCutRune removes an incomplete character from the end.
 func trimCutRune(data []byte, truncated bool) []byte {
 	if !truncated {
 		return data
@@ -191,7 +191,7 @@ func trimCutRune(data []byte, truncated bool) []byte {
 	return data
 }
 
-// decode reads what encode has made.
+// decode parses the output of encode.
 func decode(text []byte) (*Exchange, error) {
 	e := &Exchange{}
 	return e, json.Unmarshal(text, e)

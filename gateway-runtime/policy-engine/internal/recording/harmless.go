@@ -5,16 +5,16 @@ import (
 	"sync"
 )
 
-// harmless are headers without a secret, by the list of the settings that they belong to: most come again and again, and
-// looking for secrets costs more than all else. Only what has none is remembered.
+// harmless caches headers without a secret, by the list of names of their settings: most headers recur, and
+// searching them for secrets costs more than all else. Headers with a secret are not cached.
 type harmless struct {
-	mutex sync.RWMutex
-	known map[[2]string]struct{} // name, value
-	bytes int64
-	limit int64
+	mutex  sync.RWMutex
+	cached map[[2]string]struct{} // name, value
+	bytes  int64
+	limit  int64
 }
 
-// What of a header is remembered: values of this length, and what an entry takes beside its text.
+// The longest value that is cached, and the memory of an entry beside its text.
 const (
 	harmlessValue = 256
 	harmlessSize  = 96
@@ -23,11 +23,11 @@ const (
 func (h *harmless) has(name, value string) bool {
 	h.mutex.RLock()
 	defer h.mutex.RUnlock()
-	_, known := h.known[[2]string{name, value}]
-	return known
+	_, ok := h.cached[[2]string{name, value}]
+	return ok
 }
 
-// add remembers a header. Where there is no room, all are forgotten: those that come again are soon there.
+// add caches a header. A full cache is emptied: frequent headers soon return to it.
 func (h *harmless) add(name, value string) {
 	size := int64(len(name)+len(value)) + harmlessSize
 	if len(value) > harmlessValue || size > h.limit {
@@ -35,12 +35,12 @@ func (h *harmless) add(name, value string) {
 	}
 	h.mutex.Lock()
 	defer h.mutex.Unlock()
-	if h.known == nil || h.bytes+size > h.limit {
-		h.known, h.bytes = map[[2]string]struct{}{}, 0
+	if h.cached == nil || h.bytes+size > h.limit {
+		h.cached, h.bytes = map[[2]string]struct{}{}, 0
 	}
-	key := [2]string{strings.Clone(name), strings.Clone(value)} // not with the message that they came in
-	if _, known := h.known[key]; !known {
-		h.known[key] = struct{}{}
+	key := [2]string{strings.Clone(name), strings.Clone(value)} // clones, which do not keep their message in memory
+	if _, ok := h.cached[key]; !ok {
+		h.cached[key] = struct{}{}
 		h.bytes += size
 	}
 }

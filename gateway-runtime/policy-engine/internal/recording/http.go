@@ -10,18 +10,18 @@ import (
 	"time"
 )
 
-// Wanted is the body of POST /recordings.
-type Wanted struct {
+// StartRequest is the body of POST /recordings.
+type StartRequest struct {
 	Filter  json.RawMessage `json:"filter"`
 	Seconds int             `json:"seconds"`
 }
 
-// Problem is the answer where something is refused.
+// Problem is the body of a refusal.
 type Problem struct {
 	Reason string `json:"reason"`
 }
 
-// jsonLines is one JSON object on each line.
+// jsonLines is the media type of one JSON object on each line.
 const jsonLines = "application/x-ndjson"
 
 // Handle serves the recorder's paths: GET, POST and DELETE /recordings, GET and DELETE /exchanges.
@@ -40,23 +40,23 @@ func (r *Recorder) Handle(mux *http.ServeMux) {
 func answerJSON[T any](w http.ResponseWriter, status int, value T) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(value) // who asked is gone
+	_ = json.NewEncoder(w).Encode(value) // the client is gone
 }
 
 func (r *Recorder) postRecording(w http.ResponseWriter, request *http.Request) {
-	var wanted Wanted
+	var start StartRequest
 	body := json.NewDecoder(http.MaxBytesReader(w, request.Body, 64<<10))
 	body.DisallowUnknownFields()
-	if err := body.Decode(&wanted); err != nil {
+	if err := body.Decode(&start); err != nil {
 		answerJSON(w, http.StatusBadRequest, Problem{`expected {"filter": {…}, "seconds": N}: ` + err.Error()})
 		return
 	}
-	filter, err := ParseFilter(wanted.Filter)
+	filter, err := ParseFilter(start.Filter)
 	if err != nil {
 		answerJSON(w, http.StatusBadRequest, Problem{err.Error()})
 		return
 	}
-	status, err := r.Start(filter, time.Duration(wanted.Seconds)*time.Second)
+	status, err := r.Start(filter, time.Duration(start.Seconds)*time.Second)
 	switch {
 	case errors.Is(err, ErrTooMany), errors.Is(err, ErrDisabled):
 		answerJSON(w, http.StatusConflict, Problem{err.Error()})
@@ -76,20 +76,20 @@ func (r *Recorder) deleteRecording(w http.ResponseWriter, request *http.Request)
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// getExchange answers with the newest one that is kept of this request id.
+// getExchange answers with the newest recorded exchange of a request id.
 func (r *Recorder) getExchange(w http.ResponseWriter, request *http.Request) {
 	id := request.PathValue("id")
-	found := r.Kept(Filter{ID: id})
-	if len(found) == 0 {
-		answerJSON(w, http.StatusNotFound, Problem{fmt.Sprintf("no exchange %s is kept: exchanges are while a recording is under way that they fit", id)})
+	exchanges := r.Kept(Filter{ID: id})
+	if len(exchanges) == 0 {
+		answerJSON(w, http.StatusNotFound, Problem{fmt.Sprintf("no exchange %s is kept: exchanges are kept while a recording that they match is under way", id)})
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(found[len(found)-1])
+	_, _ = w.Write(exchanges[len(exchanges)-1])
 }
 
-// getExchanges answers with a line for each exchange that fits the parameter "filter": those that end from now on, for
-// "seconds" or as long as the client stays, or with "kept" those that are kept. Where some were dropped it says so.
+// getExchanges answers with a line for each exchange that matches the parameter "filter": those that end from now on, for
+// "seconds" or as long as the client stays, or with "kept" those recorded already. A line reports dropped ones.
 func (r *Recorder) getExchanges(w http.ResponseWriter, request *http.Request) {
 	query := request.URL.Query()
 	filter, err := ParseFilter([]byte(query.Get("filter")))
@@ -126,7 +126,7 @@ func (r *Recorder) getExchanges(w http.ResponseWriter, request *http.Request) {
 	}
 }
 
-// writeLines reports whether they could be written.
+// writeLines reports whether the lines could be written.
 func writeLines(w io.Writer, exchanges [][]byte, dropped uint64) bool {
 	if dropped > 0 {
 		if _, err := fmt.Fprintf(w, "{\"dropped\":%d}\n", dropped); err != nil {

@@ -5,19 +5,19 @@ import (
 	"sync/atomic"
 )
 
-// memory is what recording may take, in parts: half of it for what is kept, a quarter for exchanges under way, and but for
-// harmlessShare, a quarter for what waits for those who follow.
+// memory is the budget of recording, in parts: half of it for recorded exchanges, a quarter for exchanges under way, and, except
+// for harmlessShare, a quarter for exchanges that wait for followers.
 type memory struct {
 	limit atomic.Int64
 	used  atomic.Int64 // by exchanges under way
 
-	queued atomic.Int64 // for those who follow
+	queued atomic.Int64 // by exchanges that wait for followers
 }
 
-// harmlessShare is which part of all the headers take of which it is known that they have no secret.
+// harmlessShare is the divisor of the memory for cached headers without a secret.
 const harmlessShare = 32
 
-// reserve takes memory for an exchange under way, if there is some.
+// reserve takes memory for an exchange under way, if there is some left.
 func (m *memory) reserve(bytes int64) bool {
 	if m.used.Add(bytes) > m.limit.Load()/4 {
 		m.used.Add(-bytes)
@@ -26,7 +26,7 @@ func (m *memory) reserve(bytes int64) bool {
 	return true
 }
 
-// force takes it in any case: it is small, and there already.
+// force takes memory in any case: the amount is small, and already in use.
 func (m *memory) force(bytes int64) int64 {
 	m.used.Add(bytes)
 	return bytes
@@ -34,7 +34,7 @@ func (m *memory) force(bytes int64) int64 {
 
 func (m *memory) release(bytes int64) { m.used.Add(-bytes) }
 
-// queue takes memory for an exchange that waits for a follower, if there is some.
+// queue takes memory for an exchange that waits for a follower, if there is some left.
 func (m *memory) queue(bytes int64) bool {
 	if limit := m.limit.Load(); m.queued.Add(bytes) > limit/4-limit/harmlessShare {
 		m.queued.Add(-bytes)
@@ -45,7 +45,7 @@ func (m *memory) queue(bytes int64) bool {
 
 func (m *memory) unqueue(bytes int64) { m.queued.Add(-bytes) }
 
-// kept are the exchanges that were recorded, the oldest first, as JSON.
+// kept are the recorded exchanges as JSON, the oldest first.
 type kept struct {
 	mutex   sync.Mutex
 	entries []entry // from first on
@@ -59,25 +59,25 @@ type entry struct {
 	text []byte
 }
 
-// entrySize is what an entry takes beside its text: its place in the list, twice, for that grows by half of it, and its id.
+// entrySize is the memory of an entry beside its text: its place in the list, twice, since the list grows by half, and its id.
 const entrySize = 160
 
 func (e *entry) size() int64 { return int64(cap(e.text)) + entrySize }
 
-// add keeps one more, and lets the oldest go beyond limit bytes.
-func (k *kept) add(one entry, limit int64) {
+// add keeps one more entry, and evicts the oldest ones beyond limit bytes.
+func (k *kept) add(e entry, limit int64) {
 	k.mutex.Lock()
 	defer k.mutex.Unlock()
-	if one.size() > limit {
+	if e.size() > limit {
 		k.evicted++
 		return
 	}
-	k.shrink(limit - one.size())
-	k.entries = append(k.entries, one)
-	k.bytes += one.size()
+	k.shrink(limit - e.size())
+	k.entries = append(k.entries, e)
+	k.bytes += e.size()
 }
 
-// shrink lets the oldest go until no more than limit bytes are kept.
+// shrink evicts the oldest entries until at most limit bytes are kept.
 func (k *kept) shrink(limit int64) {
 	for k.bytes > limit && k.first < len(k.entries) {
 		k.bytes -= k.entries[k.first].size()
@@ -91,21 +91,21 @@ func (k *kept) shrink(limit int64) {
 	}
 }
 
-// setLimit lets the oldest go until no more than limit bytes are kept.
+// setLimit evicts the oldest entries until at most limit bytes are kept.
 func (k *kept) setLimit(limit int64) {
 	k.mutex.Lock()
 	defer k.mutex.Unlock()
 	k.shrink(limit)
 }
 
-// all are those that are kept, the oldest first.
+// all returns the entries, the oldest first.
 func (k *kept) all() []entry {
 	k.mutex.Lock()
 	defer k.mutex.Unlock()
 	return append([]entry(nil), k.entries[k.first:]...)
 }
 
-// clear forgets all of them, and returns how many there were.
+// clear removes all entries, and returns their number.
 func (k *kept) clear() int {
 	k.mutex.Lock()
 	defer k.mutex.Unlock()

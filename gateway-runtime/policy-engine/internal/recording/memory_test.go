@@ -16,7 +16,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// heap is what the process holds.
+// heap returns the size of the process's heap.
 func heap() int64 {
 	runtime.GC()
 	runtime.GC()
@@ -25,9 +25,9 @@ func heap() int64 {
 	return int64(stats.HeapAlloc)
 }
 
-// TestRecordingTakesNoMoreMemoryThanItMay: what is kept and what waits for a follower that never takes it, by the heap's
+// TestRecordingStaysWithinItsMemory: what is kept and what waits for a follower that never takes it, by the heap's
 // own word, of exchanges of any size.
-func TestRecordingTakesNoMoreMemoryThanItMay(t *testing.T) {
+func TestRecordingStaysWithinItsMemory(t *testing.T) {
 	const limit = 4 << 20
 	g := newGateway(t, limit, policy("reads", "bB", does{}), sets("sets", "x-user", "bob"))
 	before := heap()
@@ -73,7 +73,7 @@ func TestALimitThatShrinks(t *testing.T) {
 	}
 }
 
-// TestExchangesGoOnWithoutMemory: they are not looked at, or without their bodies.
+// TestExchangesGoOnWithoutMemory: they are not watched, or recorded without their bodies.
 func TestExchangesGoOnWithoutMemory(t *testing.T) {
 	g := newGateway(t, 64<<10, policy("reads", "b", does{}))
 	e := g.record(t, get("/orders/7").posts(strings.Repeat("b", 16<<10)))
@@ -89,7 +89,7 @@ func TestExchangesGoOnWithoutMemory(t *testing.T) {
 
 // ---------------------------------------------------------------- recordings
 
-func TestNobodyIsLookedAtWithoutARecording(t *testing.T) {
+func TestNoExchangeIsWatchedWithoutARecording(t *testing.T) {
 	g := newGateway(t, enough, policy("passes", "h", does{}))
 	serve := func() float64 {
 		return testing.AllocsPerRun(100, func() { _ = g.server.Serve(t.Context(), get("/orders/7")) })
@@ -140,12 +140,12 @@ func TestRecordingsAreBounded(t *testing.T) {
 	if _, err := g.recorder.Follow(recording.Filter{}, 0); err == nil || !strings.Contains(err.Error(), "expected at most 64") {
 		t.Errorf("got %v", err)
 	}
-	for _, one := range g.recorder.Stats().Recordings {
-		g.recorder.Stop(one.ID)
+	for _, status := range g.recorder.Stats().Recordings {
+		g.recorder.Stop(status.ID)
 	}
 }
 
-// TestExchangesOfManyAtOnce: exchanges in many goroutines, with followers that come and go; the race detector looks on.
+// TestExchangesOfManyAtOnce: exchanges in many goroutines, with followers that come and go, under the race detector.
 func TestExchangesOfManyAtOnce(t *testing.T) {
 	fails := policy("fails", "h", does{request: func(r *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
 		if strings.HasSuffix(r.Path, "0") {
@@ -176,8 +176,8 @@ func TestExchangesOfManyAtOnce(t *testing.T) {
 			for i := range 100 {
 				_ = g.server.Serve(t.Context(), get(fmt.Sprintf("/orders/%d%d", n, i)).posts("ab", "cd").answers(200, "ef"))
 				if i%10 == 0 {
-					if one, err := g.recorder.Follow(filter(t, `{"sample": 0.5}`), 0); err == nil {
-						one.Close()
+					if follower, err := g.recorder.Follow(filter(t, `{"sample": 0.5}`), 0); err == nil {
+						follower.Close()
 					}
 				}
 			}

@@ -10,11 +10,11 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 )
 
-// messageBytes is about how many bytes of exchanges go into one message: what is sent one by one costs a controller more
-// than what it is.
+// messageBytes is the approximate number of bytes of exchanges in one message: exchanges sent one by one would cost a controller
+// more than their content.
 const messageBytes = 256 << 10
 
-// Observe tells a controller what it asks to see, over one stream, until that or ctx ends.
+// Observe sends a controller the exchanges and documents that it requests, over one stream, until that or ctx ends.
 func (r *Recorder) Observe(ctx context.Context, client nodev1.NodeServiceClient) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -22,23 +22,23 @@ func (r *Recorder) Observe(ctx context.Context, client nodev1.NodeServiceClient)
 	if err != nil {
 		return err
 	}
-	o := &observer{recorder: r, stream: stream, followers: map[uint64]*Follower{}, untold: map[uint64]uint64{}}
-	defer o.stopUntold()
-	defer o.telling.Wait()
+	o := &observer{recorder: r, stream: stream, followers: map[uint64]*Follower{}, recordings: map[uint64]uint64{}}
+	defer o.stopRecordings()
+	defer o.senders.Wait()
 	defer cancel()
-	if err := o.send(&nodev1.Observed{NodeId: r.options.Node, Documents: r.options.Documents.known()}); err != nil {
-		_, err = stream.Recv() // says why
+	if err := o.send(&nodev1.Observed{NodeId: r.options.Node, Documents: r.options.Documents.kinds()}); err != nil {
+		_, err = stream.Recv() // returns the reason
 		return err
 	}
 	for {
-		wanted, err := stream.Recv()
+		observation, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
 			return errors.New("the controller ended the stream")
 		}
 		if err != nil {
 			return err
 		}
-		o.receive(ctx, wanted)
+		o.receive(ctx, observation)
 	}
 }
 
@@ -47,11 +47,11 @@ type observer struct {
 	recorder *Recorder
 	sending  sync.Mutex
 	stream   nodev1.NodeService_ObserveClient
-	telling  sync.WaitGroup
+	senders  sync.WaitGroup
 
-	mutex     sync.Mutex
-	followers map[uint64]*Follower // by the observation's id
-	untold    map[uint64]uint64    // the observation's id → the recording's, which nobody follows
+	mutex      sync.Mutex
+	followers  map[uint64]*Follower // by the observation's id
+	recordings map[uint64]uint64    // of observations that only record: the observation's id → the recording's
 }
 
 func (o *observer) send(message *nodev1.Observed) error {
@@ -60,89 +60,89 @@ func (o *observer) send(message *nodev1.Observed) error {
 	return o.stream.Send(message)
 }
 
-func (o *observer) receive(ctx context.Context, wanted *nodev1.Observation) {
-	id := wanted.GetId()
-	if wanted.GetStop() {
+func (o *observer) receive(ctx context.Context, observation *nodev1.Observation) {
+	id := observation.GetId()
+	if observation.GetStop() {
 		o.mutex.Lock()
 		defer o.mutex.Unlock()
 		if follower := o.followers[id]; follower != nil {
 			follower.Stop()
 		}
-		o.recorder.Stop(o.untold[id]) // 0 is nobody's
-		delete(o.untold, id)
+		o.recorder.Stop(o.recordings[id]) // 0 is no recording's id
+		delete(o.recordings, id)
 		return
 	}
-	if which := wanted.GetDocument(); which != nodev1.Document_DOCUMENT_UNSPECIFIED {
-		o.telling.Go(func() { o.tellDocument(id, which) })
+	if document := observation.GetDocument(); document != nodev1.Document_DOCUMENT_UNSPECIFIED {
+		o.senders.Go(func() { o.sendDocument(id, document) })
 		return
 	}
-	if wanted.GetUntold() {
-		if err := o.record(wanted); err != nil {
+	if observation.GetUntold() {
+		if err := o.record(observation); err != nil {
 			o.refuse(id, err)
 		}
 		return
 	}
-	if wanted.GetKept() {
-		filter, err := ParseFilter(wanted.GetFilter())
+	if observation.GetKept() {
+		filter, err := ParseFilter(observation.GetFilter())
 		if err != nil {
 			o.refuse(id, err)
 			return
 		}
-		o.telling.Go(func() { o.tellKept(id, filter) })
+		o.senders.Go(func() { o.sendKept(id, filter) })
 		return
 	}
-	follower, err := o.follow(wanted)
+	follower, err := o.follow(observation)
 	if err != nil {
 		o.refuse(id, err)
 		return
 	}
-	o.telling.Go(func() {
+	o.senders.Go(func() {
 		defer o.forget(id, follower)
-		o.tell(ctx, id, follower)
+		o.sendExchanges(ctx, id, follower)
 	})
 }
 
-// refuse says why an observation is not made. An error of sending is one of receiving, too.
+// refuse sends the reason why an observation is not made. If sending fails, so does receiving.
 func (o *observer) refuse(id uint64, err error) {
 	_ = o.send(&nodev1.Observed{Observation: id, Ended: true, Refused: err.Error()})
 }
 
-func (o *observer) follow(wanted *nodev1.Observation) (*Follower, error) {
-	filter, err := ParseFilter(wanted.GetFilter())
+func (o *observer) follow(observation *nodev1.Observation) (*Follower, error) {
+	filter, err := ParseFilter(observation.GetFilter())
 	if err != nil {
 		return nil, err
 	}
 	o.mutex.Lock()
 	defer o.mutex.Unlock()
-	if o.followers[wanted.GetId()] != nil {
+	if o.followers[observation.GetId()] != nil {
 		return nil, errors.New("expected a new id, got that of an observation under way")
 	}
-	follower, err := o.recorder.Follow(filter, time.Duration(wanted.GetSeconds())*time.Second)
+	follower, err := o.recorder.Follow(filter, time.Duration(observation.GetSeconds())*time.Second)
 	if err == nil {
-		o.followers[wanted.GetId()] = follower
+		o.followers[observation.GetId()] = follower
 	}
 	return follower, err
 }
 
-// record has exchanges kept, of which nothing is told.
-func (o *observer) record(wanted *nodev1.Observation) error {
-	filter, err := ParseFilter(wanted.GetFilter())
+// record starts a recording whose exchanges are kept and not sent.
+func (o *observer) record(observation *nodev1.Observation) error {
+	filter, err := ParseFilter(observation.GetFilter())
 	if err != nil {
 		return err
 	}
-	begun, err := o.recorder.Start(filter, time.Duration(wanted.GetSeconds())*time.Second)
+	recording, err := o.recorder.Start(filter, time.Duration(observation.GetSeconds())*time.Second)
 	if err != nil {
 		return err
 	}
 	o.mutex.Lock()
 	defer o.mutex.Unlock()
-	o.untold[wanted.GetId()] = begun.ID
+	o.recordings[observation.GetId()] = recording.ID
 	return nil
 }
 
-// stopUntold ends what a controller that is gone has asked for: it asks again when it is back.
-func (o *observer) stopUntold() {
-	for _, id := range o.untold {
+// stopRecordings stops the recordings of a controller that is gone: it requests them again when it is back.
+func (o *observer) stopRecordings() {
+	for _, id := range o.recordings {
 		o.recorder.Stop(id)
 	}
 }
@@ -154,8 +154,8 @@ func (o *observer) forget(id uint64, follower *Follower) {
 	delete(o.followers, id)
 }
 
-// tell says that the observation has begun, and tells of exchanges as they end.
-func (o *observer) tell(ctx context.Context, id uint64, follower *Follower) {
+// sendExchanges acknowledges the observation, and sends exchanges as they end.
+func (o *observer) sendExchanges(ctx context.Context, id uint64, follower *Follower) {
 	if o.send(&nodev1.Observed{Observation: id}) != nil {
 		return
 	}
@@ -173,7 +173,7 @@ func (o *observer) tell(ctx context.Context, id uint64, follower *Follower) {
 	}
 }
 
-// sendAll sends the exchanges, in as few messages as may be, the first of which is given.
+// sendAll sends the exchanges in as few messages as possible, beginning with message.
 func (o *observer) sendAll(message *nodev1.Observed, exchanges [][]byte) error {
 	size := 0
 	for _, exchange := range exchanges {
@@ -188,7 +188,7 @@ func (o *observer) sendAll(message *nodev1.Observed, exchanges [][]byte) error {
 	return o.send(message)
 }
 
-func (o *observer) tellKept(id uint64, filter Filter) {
+func (o *observer) sendKept(id uint64, filter Filter) {
 	if exchanges := o.recorder.Kept(filter); len(exchanges) > 0 && o.sendAll(&nodev1.Observed{Observation: id}, exchanges) != nil {
 		return
 	}

@@ -10,16 +10,16 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// placeTime is how long a recording waits for the place of an execution that was late. The exchange does not.
+// placeTime is how long a recording waits for the place of a late execution's failure. The exchange does not wait.
 const placeTime = 500 * time.Millisecond
 
-// locating is the cause of a failure whose place is told later. file is "" where it is not known.
+// locating is the cause of a failure whose place is reported later. file is "" if it is unknown.
 type locating interface {
 	error
-	Located(tell func(file string, line int))
+	Located(report func(file string, line int))
 }
 
-// awaitPlace has the recording wait for the failure's place, if it is still to come.
+// awaitPlace delays the recording until the failure's place is known, if it is still to come.
 func (d *draft) awaitPlace(turn chain.Turn, failure *v1alpha.Failure) {
 	late, ok := errors.AsType[locating](failure.Cause)
 	if !ok {
@@ -27,16 +27,16 @@ func (d *draft) awaitPlace(turn chain.Turn, failure *v1alpha.Failure) {
 	}
 	d.places++
 	var once sync.Once
-	tell := func(file string, line int) { once.Do(func() { d.placed(turn, file, line) }) }
-	timer := time.AfterFunc(placeTime, func() { tell("", 0) })
+	report := func(file string, line int) { once.Do(func() { d.setPlace(turn, file, line) }) }
+	timer := time.AfterFunc(placeTime, func() { report("", 0) })
 	late.Located(func(file string, line int) {
 		timer.Stop()
-		tell(file, line)
+		report(file, line)
 	})
 }
 
-// placed gives the failure of the turn its place.
-func (d *draft) placed(turn chain.Turn, file string, line int) {
+// setPlace sets the place of the turn's failure.
+func (d *draft) setPlace(turn chain.Turn, file string, line int) {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
 	if x := d.find(turn); x != nil && file != "" {

@@ -1,6 +1,6 @@
-// Package recording keeps exchanges in detail, for whom asks for them: what each policy saw and changed, how long it took
-// and why it failed. Nothing is recorded unless somebody asks, for a time and by a filter; secrets are taken out before
-// anything is kept or shown; memory is bounded, and no exchange ever waits.
+// Package recording records exchanges in detail, for clients that request it: what each policy saw and changed, how long it took
+// and why it failed. It records only on request, for a time and by a filter; it removes secrets before it
+// keeps or shows anything; its memory is bounded, and no exchange ever waits for it.
 package recording
 
 import (
@@ -22,28 +22,28 @@ import (
 	"gatewright.dev/policy-engine/internal/redaction"
 )
 
-// What a recording may ask for.
+// Limits of recordings.
 const (
-	MaxRecordings = 64        // at a time
-	MaxTime       = time.Hour // without somebody who follows
+	MaxRecordings = 64        // at the same time
+	MaxTime       = time.Hour // for a recording without a follower
 )
 
-// ErrDisabled is what Start and Follow return where the node's Gateway gives recordings no memory.
+// ErrDisabled is returned by Start and Follow if the node's Gateway gives recordings no memory.
 var ErrDisabled = errors.New("the node records nothing: spec.recording.maxBytes of its Gateway is 0, or it has none yet")
 
-// ErrTooMany is wrapped by what Start and Follow return while MaxRecordings are under way.
+// ErrTooMany is wrapped by the errors of Start and Follow while MaxRecordings are under way.
 var ErrTooMany = errors.New("too many recordings")
 
-// Options are what a Recorder is made of.
+// Options configure a Recorder.
 type Options struct {
 	Node      string // its id
 	Watches   *exchange.Watches
-	Values    *redaction.Values // secrets by what they are, beside those that the Gateway names; nil: there are none
-	Documents Documents         // that a controller may ask for on the same stream; nil: none
+	Values    *redaction.Values // secrets by value, beside those that the Gateway names; nil: none
+	Documents Documents         // documents that a controller may request on the same stream; nil: none
 	Log       *slog.Logger
 }
 
-// Recorder records exchanges. Configure it before its first recording: before that nothing fits its memory.
+// Recorder records exchanges. Configure it before its first recording: until then it has no memory for exchanges.
 type Recorder struct {
 	options  Options
 	log      *slog.Logger
@@ -52,14 +52,14 @@ type Recorder struct {
 	kept     kept
 
 	mutex      sync.Mutex
-	last       uint64       // the last id that was given away
+	last       uint64       // the last id assigned
 	recordings []*Recording // by id
 	active     atomic.Pointer[[]*Recording]
 
 	recorded, dropped, refused atomic.Uint64
 }
 
-// settings are those of the node's Gateway.
+// settings are the recording settings of the node's Gateway.
 type settings struct {
 	maxBytes  int64
 	bodyBytes int
@@ -67,14 +67,14 @@ type settings struct {
 	harmless  harmless // by this list
 }
 
-// NewRecorder makes a recorder that records nothing yet.
+// NewRecorder makes a recorder without recordings.
 func NewRecorder(options Options) *Recorder {
 	r := &Recorder{options: options, log: options.Log}
 	r.settings.Store(&settings{})
 	return r
 }
 
-// Configure makes these the settings, of exchanges that begin from then on. What is kept beyond them goes.
+// Configure sets the settings for exchanges that begin from then on. Recorded exchanges beyond the new limit are evicted.
 func (r *Recorder) Configure(message *nodev1.Recording, list *redaction.List) {
 	s := &settings{maxBytes: int64(message.GetMaxBytes()), bodyBytes: int(message.GetBodyBytes()), list: list} //nolint:gosec // the controller bounds both
 	s.harmless.limit = s.maxBytes / harmlessShare
@@ -85,26 +85,26 @@ func (r *Recorder) Configure(message *nodev1.Recording, list *redaction.List) {
 
 // ---------------------------------------------------------------- recordings
 
-// Recording is a wish to see exchanges, until it is stopped or its time is over.
+// Recording is a request to record exchanges, until it is stopped or its time is over.
 type Recording struct {
 	ID       uint64
 	filter   Filter
 	until    time.Time // zero: until it is stopped
 	count    atomic.Uint64
 	timer    *time.Timer
-	follower *Follower // nil: the exchanges are kept alone
+	follower *Follower // nil: the exchanges are only kept
 }
 
-// Status is a recording as it stands.
+// Status is the state of a recording.
 type Status struct {
 	ID       uint64     `json:"id"`
 	Filter   Filter     `json:"filter"`
-	Until    *time.Time `json:"until,omitempty"` // absent: until nobody follows it any more
+	Until    *time.Time `json:"until,omitempty"` // absent: until its follower leaves
 	Recorded uint64     `json:"recorded"`
 	Followed bool       `json:"followed"`
 }
 
-// Start records the exchanges that the filter fits, for a time of up to MaxTime.
+// Start records the exchanges that match the filter, for a time of up to MaxTime.
 func (r *Recorder) Start(filter Filter, lasts time.Duration) (Status, error) {
 	if lasts <= 0 || lasts > MaxTime {
 		return Status{}, fmt.Errorf("seconds: expected 1 to %d, got %d", int(MaxTime.Seconds()), int(lasts.Seconds()))
@@ -137,11 +137,11 @@ func (r *Recorder) add(recording *Recording, lasts time.Duration) error {
 	return nil
 }
 
-// Stop ends a recording; false: there is none with this id. What it has recorded stays.
+// Stop ends a recording; false: there is none with this id. Its recorded exchanges stay.
 func (r *Recorder) Stop(id uint64) bool {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	at := slices.IndexFunc(r.recordings, func(one *Recording) bool { return one.ID == id })
+	at := slices.IndexFunc(r.recordings, func(recording *Recording) bool { return recording.ID == id })
 	if at < 0 {
 		return false
 	}
@@ -157,7 +157,7 @@ func (r *Recorder) Stop(id uint64) bool {
 	return true
 }
 
-// publish makes the recordings those that exchanges are looked at for. Without one, exchanges do not know of the recorder.
+// publish applies the list of recordings to new exchanges. Without a recording, exchanges skip the recorder.
 func (r *Recorder) publish() {
 	list := slices.Clone(r.recordings)
 	r.active.Store(&list)
@@ -178,26 +178,26 @@ func (r *Recording) status() Status {
 
 // Stats are a recorder's counters.
 type Stats struct {
-	Recordings []Status `json:"recordings"` // that are under way
+	Recordings []Status `json:"recordings"` // under way
 	Kept       int      `json:"kept"`       // exchanges
 	KeptBytes  int64    `json:"keptBytes"`
 	UsedBytes  int64    `json:"usedBytes"` // by exchanges under way
-	MaxBytes   int64    `json:"maxBytes"`  // for all of it
+	MaxBytes   int64    `json:"maxBytes"`  // the limit for all of it
 	Recorded   uint64   `json:"recorded"`
-	Evicted    uint64   `json:"evicted"` // exchanges that went for others
-	Refused    uint64   `json:"refused"` // exchanges that were not looked at, for there was no memory
-	Dropped    uint64   `json:"dropped"` // exchanges that a follower did not take fast enough
+	Evicted    uint64   `json:"evicted"` // exchanges that were evicted for others
+	Refused    uint64   `json:"refused"` // exchanges that were not watched for lack of memory
+	Dropped    uint64   `json:"dropped"` // exchanges that a follower did not read in time
 }
 
-// Stats reads them.
+// Stats returns the counters.
 func (r *Recorder) Stats() Stats {
 	s := Stats{Recordings: []Status{}, UsedBytes: r.memory.used.Load(), MaxBytes: r.settings.Load().maxBytes,
 		Recorded: r.recorded.Load(), Refused: r.refused.Load(), Dropped: r.dropped.Load()}
 	s.Kept, s.KeptBytes, s.Evicted = r.kept.stats()
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	for _, one := range r.recordings {
-		s.Recordings = append(s.Recordings, one.status())
+	for _, recording := range r.recordings {
+		s.Recordings = append(s.Recordings, recording.status())
 	}
 	slices.SortFunc(s.Recordings, func(a, b Status) int { return cmp.Compare(a.ID, b.ID) })
 	return s
@@ -205,7 +205,7 @@ func (r *Recorder) Stats() Stats {
 
 // ---------------------------------------------------------------- exchanges
 
-// watch is exchange.Watch: it looks at exchanges that may fit a recording.
+// watch is an exchange.Watch: it returns a draft for an exchange that may match a recording.
 func (r *Recorder) watch(_ context.Context, begins exchange.Opening, head chain.Head, c *chain.Chain) exchange.Watcher {
 	path, _, _ := strings.Cut(head.Path, "?")
 	o := opening{id: begins.RequestID, path: path, client: head.ClientAddress, headers: head.Headers}
@@ -236,12 +236,12 @@ func (r *Recorder) watch(_ context.Context, begins exchange.Opening, head chain.
 
 func (f *Filter) isSampled() bool { return f.Sample == nil || rand.Float64() < *f.Sample }
 
-// record keeps an exchange, and tells those who follow.
-func (r *Recorder) record(id string, text []byte, wanted []*Recording) {
+// record keeps an exchange, and passes it to the followers.
+func (r *Recorder) record(id string, text []byte, recordings []*Recording) {
 	r.recorded.Add(1)
 	text = slices.Clip(text)
 	r.kept.add(entry{id, text}, r.settings.Load().maxBytes/2)
-	for _, recording := range wanted {
+	for _, recording := range recordings {
 		recording.count.Add(1)
 		if recording.follower != nil {
 			recording.follower.put(text)
@@ -249,19 +249,19 @@ func (r *Recorder) record(id string, text []byte, wanted []*Recording) {
 	}
 }
 
-// Kept are the exchanges that are kept and fit, the oldest first, as JSON.
+// Kept returns the recorded exchanges that match, the oldest first, as JSON.
 func (r *Recorder) Kept(filter Filter) [][]byte {
-	all := [][]byte{}
-	for _, one := range r.kept.all() {
-		if filter.ID != "" && filter.ID != one.id {
+	texts := [][]byte{}
+	for _, entry := range r.kept.all() {
+		if filter.ID != "" && filter.ID != entry.id {
 			continue
 		}
-		if e, err := decode(one.text); err == nil && filter.fits(e) {
-			all = append(all, one.text)
+		if e, err := decode(entry.text); err == nil && filter.fits(e) {
+			texts = append(texts, entry.text)
 		}
 	}
-	return all
+	return texts
 }
 
-// Forget lets all that is kept go, and returns how many exchanges that were.
+// Forget removes all recorded exchanges, and returns their number.
 func (r *Recorder) Forget() int { return r.kept.clear() }

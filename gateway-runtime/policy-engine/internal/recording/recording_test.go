@@ -75,7 +75,7 @@ func TestTheThirdOfFiveChangesAHeader(t *testing.T) {
 	expect(t, "change", changes(t, e, "three", "request"), `[{"what":"header","name":"x-user","before":["ann"],"after":["bob"]}]`)
 }
 
-// TestAResponseThatNoPolicySeesIsRecorded with what policies have left behind, and found by its status.
+// TestAResponseThatNoPolicySeesIsRecorded with the metadata that policies have set, and found by its status.
 func TestAResponseThatNoPolicySeesIsRecorded(t *testing.T) {
 	notes := policy("notes", "h", does{request: func(r *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
 		return &v1alpha.UpstreamRequestModifications{AnalyticsMetadata: map[string]any{"tier": "gold"}}, r.Metadata.Set("user", "ann")
@@ -90,8 +90,8 @@ func TestAResponseThatNoPolicySeesIsRecorded(t *testing.T) {
 	}
 }
 
-// TestAStreamsWaitForChunksIsToldApart from its own work, and from the wait for its turn.
-func TestAStreamsWaitForChunksIsToldApart(t *testing.T) {
+// TestAStreamsWaitForChunksIsMeasuredSeparately from its own work, and from the wait for its turn.
+func TestAStreamsWaitForChunksIsMeasuredSeparately(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		works := does{stream: func(chunks v1alpha.Chunks) v1alpha.Chunks {
 			return func(yield func([]byte, error) bool) {
@@ -115,27 +115,27 @@ func TestAStreamsWaitForChunksIsToldApart(t *testing.T) {
 	})
 }
 
-// TestAnAnswerOfTheProxysIsRecorded with its cause, whether a policy sees it or none.
+// TestAnAnswerOfTheProxysIsRecorded with its cause, whether or not a policy sees it.
 func TestAnAnswerOfTheProxysIsRecorded(t *testing.T) {
 	for _, modes := range []string{"h", "hH"} {
 		g := newGateway(t, enough, policy("one", modes, does{}))
 		f := get("/orders/7?token=abc").answers(503, "away")
 		f.proxy = &proxyanswer.Answer{Status: 503, Flags: "UF", Details: "upstream_reset", Upstream: "192.0.2.7:80", Transport: "Connection refused"}
 		e := g.record(t, f)
-		expect(t, "who", spaced(e.AnsweredBy, e.Details, e.Outcome, e.Response.Status), "proxy upstream_reset completed 503")
+		expect(t, "answered by", spaced(e.AnsweredBy, e.Details, e.Outcome, e.Response.Status), "proxy upstream_reset completed 503")
 		expect(t, "cause", spaced(e.Cause.Party, e.Cause.Code, e.Cause.Flags, e.Cause.Reason),
 			"upstream connection_refused UF the upstream 192.0.2.7:80 refused the connection")
 	}
 }
 
-// TestAnExchangeThatTheEngineHasNotSeenIsRecorded where a recording wants it, without secrets.
+// TestAnExchangeThatTheEngineHasNotSeenIsRecorded if a recording matches it, without secrets.
 func TestAnExchangeThatTheEngineHasNotSeenIsRecorded(t *testing.T) {
 	g := newGateway(t, enough)
 	unseen := &recording.Unseen{RequestID: "id-1", Client: "192.0.2.1:5", Query: "token=abc&a=1", UserAgent: "curl", StartedAt: time.Unix(1, 0), Lasted: time.Millisecond,
 		Answer: proxyanswer.Answer{Status: 404, Flags: "NR", Details: "route_not_found", Method: "GET", Authority: "example.org", Path: "/oders/7"}}
 	cause := proxyanswer.Explain(&unseen.Answer)
 	if g.recorder.IsActive() {
-		t.Error("expected nobody to ask")
+		t.Error("expected no recording")
 	}
 	g.recorder.RecordUnseen(unseen, &cause)
 	for _, text := range []string{`{"path": "/oders"}`, `{"errors": true}`, `{"client": "192.0.2.1", "status": "404"}`, `{"api": "orders"}`} {
@@ -152,8 +152,8 @@ func TestAnExchangeThatTheEngineHasNotSeenIsRecorded(t *testing.T) {
 	expect(t, "request", spaced(e.Request.Method, e.Request.Path, e.Request.Query, e.Redacted), "GET /oders/7 token=[redacted]&a=1 1")
 	expect(t, "cause", spaced(e.AnsweredBy, e.Response.Status, e.Cause.Party, e.Cause.Code, e.DurationMs), "proxy 404 client no_route 1")
 	var counts []uint64
-	for _, one := range g.recorder.Stats().Recordings {
-		counts = append(counts, one.Recorded)
+	for _, status := range g.recorder.Stats().Recordings {
+		counts = append(counts, status.Recorded)
 	}
 	expect(t, "recordings that wanted it", spaced(counts), "[1 0 1 0]")
 }
@@ -166,7 +166,7 @@ func TestAnAnswerIsRecorded(t *testing.T) {
 		return &v1alpha.UpstreamResponseModifications{Headers: v1alpha.HeaderModifications{Append: []v1alpha.Header{{Name: "x-seen", Value: "1"}}}}, nil
 	}})
 	e := newGateway(t, enough, adds, denies, policy("never", "h", does{})).record(t, get("/orders/7"))
-	expect(t, "who", fmt.Sprint(e.AnsweredBy, " ", e.Details, " ", e.Forwarded == nil, " ", e.Upstream == nil, " ", len(e.Executions)), "policy policy_answer true true 2")
+	expect(t, "answered by", fmt.Sprint(e.AnsweredBy, " ", e.Details, " ", e.Forwarded == nil, " ", e.Upstream == nil, " ", len(e.Executions)), "policy policy_answer true true 2")
 	expect(t, "answer", changes(t, e, "denies", "request"), `[{"what":"answer","after":{"body":{"size":2,"text":"no"},"headers":[["x-why","key"]],"status":401}}]`)
 	expect(t, "adds", changes(t, e, "adds", "response"), `[{"what":"header","name":"x-seen","after":["1"]}]`)
 	expect(t, "outcome", e.Executions[0].Outcome, "answered")
@@ -182,7 +182,7 @@ func TestFailuresAreRecorded(t *testing.T) {
 		}}, chain.Settings{Mode: modes("h"), Timeout: time.Millisecond, OnError: chain.OnError{Default: chain.Continue}})
 		panics := policy("panics", "h", does{request: func(*v1alpha.RequestContext) (v1alpha.RequestAction, error) { panic("oh") }})
 		e := newGateway(t, enough, slow, panics).record(t, get("/orders/7"))
-		expect(t, "who", fmt.Sprint(e.AnsweredBy, " ", e.Details, " ", e.Outcome, " ", e.Response.Status), "failure policy_exception completed 500")
+		expect(t, "answered by", fmt.Sprint(e.AnsweredBy, " ", e.Details, " ", e.Outcome, " ", e.Response.Status), "failure policy_exception completed 500")
 		first, second := e.Executions[0], e.Executions[1]
 		if first.Outcome != "continued" || first.Failure.Class != v1alpha.ClassTimeout {
 			t.Errorf("got %+v, %+v", first, first.Failure)
@@ -255,7 +255,7 @@ func TestBodiesAreCut(t *testing.T) {
 	expect(t, "binary", asJSON(t, binary.Request.Body), `{"size":2,"base64":"/wA="}`)
 }
 
-func TestSecretsAreTakenOut(t *testing.T) {
+func TestSecretsAreRedacted(t *testing.T) {
 	const secret = "hunter2hunter2"
 	zipped := &bytes.Buffer{}
 	writer := gzip.NewWriter(zipped)
@@ -300,8 +300,8 @@ func TestSecretsAreTakenOut(t *testing.T) {
 	}
 }
 
-// TestWhatCannotBeDecodedIsNotShown: there may be secrets in it.
-func TestWhatCannotBeDecodedIsNotShown(t *testing.T) {
+// TestABodyThatCannotBeDecodedIsNotShown: it may contain secrets.
+func TestABodyThatCannotBeDecodedIsNotShown(t *testing.T) {
 	passes := policyWith("passes", does{}, chain.Settings{Mode: func() v1alpha.ProcessingModeConfig {
 		m := modes("b")
 		m.EncodedBodies = v1alpha.EncodedPass
@@ -327,13 +327,13 @@ func TestAPolicyThatDoesNotApplyIsRecorded(t *testing.T) {
 	skips := policyWith("skips", does{}, chain.Settings{Mode: modes("hH"), When: never})
 	fails := policyWith("fails", does{}, chain.Settings{Mode: modes("H"), When: broken, OnError: chain.OnError{Default: chain.Continue}})
 	e := newGateway(t, enough, skips, fails).record(t, get("/orders/7"))
-	expect(t, "who", fmt.Sprint(e.AnsweredBy, " ", e.Details, " ", len(e.Executions)), "failure policy_condition 2")
+	expect(t, "answered by", fmt.Sprint(e.AnsweredBy, " ", e.Details, " ", len(e.Executions)), "failure policy_condition 2")
 	expect(t, "skipped", spaced(e.Executions[0].Policy, e.Executions[0].Phase, e.Executions[0].Outcome, e.Executions[0].When), `skips:v1.0.0 request skipped request.headers["x-beta"] == "1"`)
 	expect(t, "failed", spaced(e.Executions[1].Outcome, e.Executions[1].Failure.Class, e.Executions[1].When), "failed condition ")
 }
 
-func TestSecretsOfPoliciesAreTakenOutWhereverTheyStand(t *testing.T) {
-	const token = "purge-token-that-nobody-is-to-see"
+func TestSecretsOfPoliciesAreRedactedEverywhere(t *testing.T) {
+	const token = "purge-token-that-must-not-be-seen"
 	says := policy("says", "bB", does{
 		request: func(r *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
 			return &v1alpha.UpstreamRequestModifications{Headers: v1alpha.HeaderModifications{Set: []v1alpha.Header{{Name: "x-again", Value: token}}}},
@@ -353,7 +353,7 @@ func TestSecretsOfPoliciesAreTakenOutWhereverTheyStand(t *testing.T) {
 		}
 		return string(text)
 	}
-	for range 2 { // what is known to be harmless is looked up by name and value
+	for range 2 { // headers known to be harmless are looked up by name and value
 		shown := recorded()
 		if strings.Count(shown, token) < 8 {
 			t.Fatalf("expected the token while no policy holds it, got %s", shown)
@@ -367,18 +367,18 @@ func TestSecretsOfPoliciesAreTakenOutWhereverTheyStand(t *testing.T) {
 	}
 }
 
-// later is the cause of a failure whose place is told later.
+// later is the cause of a failure whose place is reported later.
 type later struct {
 	tell chan func(file string, line int)
 }
 
 func (later) Error() string { return "its process says where it was" }
 
-func (l later) Located(tell func(file string, line int)) { l.tell <- tell }
+func (l later) Located(report func(file string, line int)) { l.tell <- report }
 
-// TestARecordingWaitsForThePlaceOfATimeout while the exchange has its answer, and not for ever.
+// TestARecordingWaitsForThePlaceOfATimeout while the exchange has its answer already, and for a bounded time.
 func TestARecordingWaitsForThePlaceOfATimeout(t *testing.T) {
-	for _, told := range []bool{true, false} {
+	for _, reported := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			place := later{make(chan func(string, int), 1)}
 			hangs := policy("hangs", "h", does{request: func(*v1alpha.RequestContext) (v1alpha.RequestAction, error) {
@@ -394,18 +394,18 @@ func TestARecordingWaitsForThePlaceOfATimeout(t *testing.T) {
 			if kept := g.recorder.Kept(recording.Filter{}); len(kept) != 0 {
 				t.Errorf("expected the recording to wait, got %d", len(kept))
 			}
-			if tell := <-place.tell; told {
-				tell("policies/hangs/policy.py", 39)
+			if report := <-place.tell; reported {
+				report("policies/hangs/policy.py", 39)
 			}
 			texts, _, err := follower.Next(t.Context())
 			if err != nil || len(texts) != 1 {
 				t.Fatalf("expected one exchange, got %d, %v", len(texts), err)
 			}
 			failure := read(t, texts[0]).Executions[0].Failure
-			if told && (failure.File != "policies/hangs/policy.py" || failure.Line != 39 || !strings.HasSuffix(failure.Message, "; it was at policies/hangs/policy.py:39")) {
+			if reported && (failure.File != "policies/hangs/policy.py" || failure.Line != 39 || !strings.HasSuffix(failure.Message, "; it was at policies/hangs/policy.py:39")) {
 				t.Errorf("expected the place, got %+v", failure)
 			}
-			if !told && (failure.File != "" || strings.Contains(failure.Message, "it was at")) {
+			if !reported && (failure.File != "" || strings.Contains(failure.Message, "it was at")) {
 				t.Errorf("expected no place, got %+v", failure)
 			}
 		})

@@ -14,7 +14,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// waits is a policy that acts when it is told to.
+// waits is a policy that acts on a signal.
 type waits struct {
 	does
 	let chan struct{}
@@ -35,7 +35,7 @@ func setting(name, value string) does {
 	}}
 }
 
-// TestAShadowIsRecordedWithItsExchange, though it ends after that; the exchange's duration has nothing of it.
+// TestAShadowIsRecordedWithItsExchange, even if it ends later; the exchange's duration does not include it.
 func TestAShadowIsRecordedWithItsExchange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		let := make(chan struct{})
@@ -94,7 +94,7 @@ func TestShadowsAreFoundByTheirOutcome(t *testing.T) {
 	}
 }
 
-func TestASkippedShadowSaysWhy(t *testing.T) {
+func TestASkippedShadowHasAReason(t *testing.T) {
 	body := chain.NewInstance("s", "s:v1.0.0", does{}, chain.Settings{Mode: modes("b"), Shadow: true})
 	denies := policy("denies", "h", does{request: func(*v1alpha.RequestContext) (v1alpha.RequestAction, error) {
 		return &v1alpha.ImmediateResponse{StatusCode: 403}, nil

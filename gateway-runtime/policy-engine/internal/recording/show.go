@@ -8,7 +8,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// shower makes what is shown of what was kept: it takes secrets out, and counts them.
+// shower turns drafts into their recorded form: it removes secrets, and counts them.
 type shower struct {
 	list      *redaction.List
 	values    *redaction.Values
@@ -39,7 +39,7 @@ func (s *shower) fields(fields map[string]any) map[string]any {
 	return shown
 }
 
-// withoutValues takes the secrets of policies out of what the list of names has left.
+// withoutValues removes the secrets of policies that the list of names does not cover.
 func (s *shower) withoutValues(text string) string {
 	shown, count := s.values.Text(text)
 	s.redacted += count
@@ -58,7 +58,7 @@ func (s *shower) headers(headers v1alpha.Headers) [][2]string {
 }
 
 func (s *shower) header(name, value string) string {
-	if s.harmless.has(name, value) { // by the list; policies have other secrets from time to time
+	if s.harmless.has(name, value) { // by the list of names; the secrets of policies change over time
 		return s.withoutValues(value)
 	}
 	shown, count := s.list.HeaderValue(name, value)
@@ -84,13 +84,13 @@ func (s *shower) content(c *content, headers v1alpha.Headers) *Body {
 	return s.body(c.data, c.size, !c.whole || c.size > int64(len(c.data)), headers)
 }
 
-// body shows the beginning of a body. What has a content encoding is decoded, for nobody finds a secret in it else; what
+// body returns the beginning of a body. A content encoding is decoded, since secrets cannot be found in it otherwise; a body that
 // cannot be decoded is not shown.
 func (s *shower) body(data []byte, size int64, truncated bool, headers v1alpha.Headers) *Body {
 	encoding := headers.Get("content-encoding")
 	if encoding != "" && encoding != "identity" {
 		var ok bool
-		if data, truncated, ok = s.decoded(data, truncated, headers); !ok {
+		if data, truncated, ok = s.decode(data, truncated, headers); !ok {
 			return &Body{Size: size, Truncated: true, Decoded: encoding}
 		}
 	}
@@ -103,18 +103,18 @@ func (s *shower) body(data []byte, size int64, truncated bool, headers v1alpha.H
 	return body
 }
 
-// decoded takes the content codings off, as far as what is kept goes.
-func (s *shower) decoded(data []byte, truncated bool, headers v1alpha.Headers) (plain []byte, cut, ok bool) {
+// decode removes the content codings from the part of a body that is kept.
+func (s *shower) decode(data []byte, truncated bool, headers v1alpha.Headers) (plain []byte, cut, ok bool) {
 	codings, err := contentcoding.ParseCodings(headers.Values("content-encoding"))
 	if err != nil || len(codings) == 0 {
 		return nil, true, false
 	}
-	given := false
+	consumed := false
 	decoder := contentcoding.NewDecoder(codings, func() ([]byte, error) {
-		if given {
+		if consumed {
 			return nil, io.EOF
 		}
-		given = true
+		consumed = true
 		return data, nil
 	})
 	defer decoder.Close()
@@ -137,7 +137,7 @@ func (s *shower) change(c *change) Change {
 	return Change{What: c.what, Name: c.name, Before: s.side(c, c.before), After: s.side(c, c.after)}
 }
 
-// side is one side of a change.
+// side returns the recorded form of one side of a change.
 func (s *shower) side(c *change, value any) any {
 	switch v := value.(type) {
 	case nil:

@@ -23,7 +23,7 @@ import (
 
 // ---------------------------------------------------------------- HTTP
 
-// overHTTP serves the recorder's paths, and returns what asks them: method, path, body → status, answer.
+// overHTTP serves the recorder's paths, and returns a client function: method, path, body → status, answer.
 func overHTTP(t *testing.T, g *gateway) (address string, ask func(method, path, body string) (int, string)) {
 	t.Helper()
 	mux := http.NewServeMux()
@@ -93,7 +93,7 @@ func TestARecordingOverHTTP(t *testing.T) {
 func TestExchangesAreFollowedOverHTTP(t *testing.T) {
 	g := newGateway(t, enough, policy("passes", "h", does{}))
 	address, _ := overHTTP(t, g)
-	answer := do(t, "GET", address+"/exchanges?filter="+url.QueryEscape(`{"policy": "passes"}`), "") // its head says that it follows
+	answer := do(t, "GET", address+"/exchanges?filter="+url.QueryEscape(`{"policy": "passes"}`), "") // its head shows that it follows
 	lines := bufio.NewScanner(answer.Body)
 	for range 3 {
 		_ = g.server.Serve(t.Context(), get("/orders/7"))
@@ -165,7 +165,7 @@ func (c *controller) Observe(stream nodev1.NodeService_ObserveServer) error {
 }
 
 // observed has the gateway's recorder observe for a controller, and returns the controller's side of the stream, which has
-// been told the node's id.
+// received the node's id.
 func observed(t *testing.T, g *gateway) nodev1.NodeService_ObserveServer {
 	t.Helper()
 	stream, _ := observedFirst(t, g)
@@ -193,7 +193,7 @@ func observedFirst(t *testing.T, g *gateway) (nodev1.NodeService_ObserveServer, 
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err == nil {
-			t.Error("expected to be told why it ended")
+			t.Error("expected the reason of the end")
 		}
 		close(c.end)
 		_ = connection.Close()
@@ -202,14 +202,14 @@ func observedFirst(t *testing.T, g *gateway) (nodev1.NodeService_ObserveServer, 
 			t.Errorf("expected no recording to be left, got %+v", left)
 		}
 	})
-	first := told(t, stream)
+	first := next(t, stream)
 	if first.GetNodeId() != "node-1" {
 		t.Errorf("expected the node's id, got %v", first)
 	}
 	return stream, first
 }
 
-func told(t *testing.T, stream nodev1.NodeService_ObserveServer) *nodev1.Observed {
+func next(t *testing.T, stream nodev1.NodeService_ObserveServer) *nodev1.Observed {
 	t.Helper()
 	message, err := stream.Recv()
 	if err != nil {
@@ -221,8 +221,8 @@ func told(t *testing.T, stream nodev1.NodeService_ObserveServer) *nodev1.Observe
 // begun reads that an observation has begun.
 func begun(t *testing.T, stream nodev1.NodeService_ObserveServer, observation uint64) {
 	t.Helper()
-	if message := told(t, stream); !proto.Equal(message, &nodev1.Observed{Observation: observation}) {
-		t.Errorf("expected to be told that %d has begun, got %v", observation, message)
+	if message := next(t, stream); !proto.Equal(message, &nodev1.Observed{Observation: observation}) {
+		t.Errorf("expected the beginning of %d, got %v", observation, message)
 	}
 }
 
@@ -251,45 +251,45 @@ func TestAControllerObserves(t *testing.T) {
 	}
 	for range 2 {
 		_ = g.server.Serve(t.Context(), get("/orders/7"))
-		if message := told(t, stream); message.GetObservation() != 7 || read(t, message.GetExchanges()[0]).ID != "id-1" {
+		if message := next(t, stream); message.GetObservation() != 7 || read(t, message.GetExchanges()[0]).ID != "id-1" {
 			t.Errorf("got %v", message)
 		}
 	}
 	want(t, stream, &nodev1.Observation{Id: 7, Stop: true})
-	if message := told(t, stream); message.GetObservation() != 7 || !message.GetEnded() || message.GetRefused() != "" {
+	if message := next(t, stream); message.GetObservation() != 7 || !message.GetEnded() || message.GetRefused() != "" {
 		t.Errorf("got %v", message)
 	}
 	want(t, stream, &nodev1.Observation{Id: 9, Kept: true, Filter: []byte(`{"id": "id-1"}`)})
 	for n, exchanges := range []int{2, 0} {
-		if message := told(t, stream); message.GetObservation() != 9 || len(message.GetExchanges()) != exchanges || message.GetEnded() != (exchanges == 0) {
+		if message := next(t, stream); message.GetObservation() != 9 || len(message.GetExchanges()) != exchanges || message.GetEnded() != (exchanges == 0) {
 			t.Errorf("%d: got %v", n, message)
 		}
 	}
 	for id, filter := range map[uint64]string{8: `{}`, 10: `{"apis": 1}`} {
 		want(t, stream, &nodev1.Observation{Id: id, Filter: []byte(filter)})
-		if message := told(t, stream); message.GetObservation() != id || !message.GetEnded() || message.GetRefused() == "" {
+		if message := next(t, stream); message.GetObservation() != id || !message.GetEnded() || message.GetRefused() == "" {
 			t.Errorf("got %v", message)
 		}
 	}
 	want(t, stream, &nodev1.Observation{Id: 11, Seconds: 1})
 	begun(t, stream, 11)
-	if message := told(t, stream); message.GetObservation() != 11 || !message.GetEnded() {
+	if message := next(t, stream); message.GetObservation() != 11 || !message.GetEnded() {
 		t.Errorf("got %v", message)
 	}
 }
 
-// TestAControllerHasExchangesKept: nothing of them is told, until it asks for what is kept.
-func TestAControllerHasExchangesKept(t *testing.T) {
+// TestAControllerStartsARecordingWithoutFollowing: no exchange is sent until it requests the recorded ones.
+func TestAControllerStartsARecordingWithoutFollowing(t *testing.T) {
 	g := newGateway(t, enough, policy("passes", "h", does{}))
 	stream := observed(t, g)
 	want(t, stream, &nodev1.Observation{Id: 1, Untold: true, Seconds: 600, Filter: []byte(`{"api": "orders"}`)})
 	g.untilRecording(t, 1)
 	_ = g.server.Serve(t.Context(), get("/orders/7"))
 	want(t, stream, &nodev1.Observation{Id: 2, Kept: true})
-	if message := told(t, stream); message.GetObservation() != 2 || len(message.GetExchanges()) != 1 {
+	if message := next(t, stream); message.GetObservation() != 2 || len(message.GetExchanges()) != 1 {
 		t.Errorf("got %v", message)
 	}
-	if message := told(t, stream); message.GetObservation() != 2 || !message.GetEnded() {
+	if message := next(t, stream); message.GetObservation() != 2 || !message.GetEnded() {
 		t.Errorf("got %v", message)
 	}
 	want(t, stream, &nodev1.Observation{Id: 1, Stop: true})
@@ -297,7 +297,7 @@ func TestAControllerHasExchangesKept(t *testing.T) {
 	for id, wrong := range map[uint64]*nodev1.Observation{3: {Seconds: 0}, 4: {Seconds: 1, Filter: []byte("[]")}} {
 		wrong.Id, wrong.Untold = id, true
 		want(t, stream, wrong)
-		if message := told(t, stream); message.GetObservation() != id || !message.GetEnded() || message.GetRefused() == "" {
+		if message := next(t, stream); message.GetObservation() != id || !message.GetEnded() || message.GetRefused() == "" {
 			t.Errorf("got %v", message)
 		}
 	}
@@ -305,7 +305,7 @@ func TestAControllerHasExchangesKept(t *testing.T) {
 	g.untilRecording(t, 1)
 }
 
-// TestManyExchangesGoInFewMessages, none of which is larger than who reads takes.
+// TestManyExchangesGoInFewMessages, none of which exceeds the reader's limit.
 func TestManyExchangesGoInFewMessages(t *testing.T) {
 	g := newGateway(t, 64<<20, policy("reads", "b", does{}))
 	stream := observed(t, g)
@@ -317,7 +317,7 @@ func TestManyExchangesGoInFewMessages(t *testing.T) {
 	}
 	want(t, stream, &nodev1.Observation{Id: 2, Kept: true})
 	seen, messages := 0, 0
-	for message := told(t, stream); !message.GetEnded(); message = told(t, stream) {
+	for message := next(t, stream); !message.GetEnded(); message = next(t, stream) {
 		seen, messages = seen+len(message.GetExchanges()), messages+1
 		if size := proto.Size(message); size > 256<<10+64<<10 {
 			t.Errorf("expected a message of about %d bytes, got %d", 256<<10, size)
@@ -328,7 +328,7 @@ func TestManyExchangesGoInFewMessages(t *testing.T) {
 	}
 }
 
-// TestAControllerThatDoesNotReadHoldsNothingUp: exchanges end, and what it misses is counted.
+// TestAControllerThatDoesNotReadHoldsNothingUp: exchanges end, and the dropped ones are counted.
 func TestAControllerThatDoesNotReadHoldsNothingUp(t *testing.T) {
 	g := newGateway(t, 1<<20, policy("reads", "b", does{}))
 	stream := observed(t, g)
@@ -341,7 +341,7 @@ func TestAControllerThatDoesNotReadHoldsNothingUp(t *testing.T) {
 	want(t, stream, &nodev1.Observation{Id: 1, Stop: true})
 	var seen, missed uint64
 	for {
-		message := told(t, stream)
+		message := next(t, stream)
 		if message.GetEnded() {
 			break
 		}

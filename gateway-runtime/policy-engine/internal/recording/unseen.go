@@ -8,7 +8,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// Unseen is an exchange that the engine has not seen, for its route has no policies or it has none: what the proxy tells of
+// Unseen is an exchange that the engine has not seen, because its route has no policies or it matched no route: the proxy reports
 // it once it has ended.
 type Unseen struct {
 	RequestID string
@@ -21,26 +21,26 @@ type Unseen struct {
 	Answer    proxyanswer.Answer
 }
 
-// IsActive reports whether anything is recorded.
+// IsActive reports whether a recording is under way.
 func (r *Recorder) IsActive() bool {
 	active := r.active.Load()
 	return active != nil && len(*active) > 0
 }
 
-// RecordUnseen records the exchange, where a recording wants it.
+// RecordUnseen records the exchange if it matches a recording.
 func (r *Recorder) RecordUnseen(x *Unseen, cause *proxyanswer.Cause) {
 	o := opening{id: x.RequestID, api: x.Answer.API, operation: x.Answer.Operation, path: x.Answer.Path, client: x.Client, headers: x.headers()}
 	end := ending{status: x.Answer.Status}
 	end.failed = end.status >= 500 || cause.Party == proxyanswer.Upstream
-	var wanted []*Recording
+	var matching []*Recording
 	if active := r.active.Load(); active != nil {
 		for _, recording := range *active {
 			if recording.filter.fitsOpening(&o) && recording.filter.fitsEnd(&end) && recording.filter.isSampled() {
-				wanted = append(wanted, recording)
+				matching = append(matching, recording)
 			}
 		}
 	}
-	if len(wanted) == 0 {
+	if len(matching) == 0 {
 		return
 	}
 	text, err := r.unseen(x, cause).encode()
@@ -48,10 +48,10 @@ func (r *Recorder) RecordUnseen(x *Unseen, cause *proxyanswer.Cause) {
 		r.log.Error("an exchange was not recorded", "requestId", x.RequestID, "error", err.Error())
 		return
 	}
-	r.record(x.RequestID, text, wanted)
+	r.record(x.RequestID, text, matching)
 }
 
-// unseen is the exchange as it is recorded: without secrets.
+// unseen returns the exchange in its recorded form, without secrets.
 func (r *Recorder) unseen(x *Unseen, cause *proxyanswer.Cause) *Exchange {
 	settings := r.settings.Load()
 	s := shower{list: settings.list, values: r.options.Values, harmless: &settings.harmless, bodyBytes: settings.bodyBytes}
@@ -74,7 +74,7 @@ func (r *Recorder) unseen(x *Unseen, cause *proxyanswer.Cause) *Exchange {
 	return e
 }
 
-// headers are those that are known.
+// headers returns the known headers.
 func (x *Unseen) headers() v1alpha.Headers {
 	headers := v1alpha.Headers{}
 	if x.UserAgent != "" {

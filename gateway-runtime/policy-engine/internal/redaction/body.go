@@ -7,9 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// Body is a body, or the beginning of one, as it may be shown, and how many secrets were taken out of it: the values of
-// fields in JSON, XML and forms, and what stands as text. What is not what its content type says is taken out from where it
-// cannot be read on.
+// Body returns a body, or the beginning of one, without secrets, and the number of secrets removed: values of
+// fields in JSON, XML and forms, and credentials in text. A body that does not conform to its content type is removed from the
+// first byte that cannot be parsed.
 func (l *List) Body(contentType string, body []byte) ([]byte, int) {
 	if len(body) == 0 {
 		return body, 0
@@ -37,7 +37,7 @@ func (l *List) Body(contentType string, body []byte) ([]byte, int) {
 	return l.untyped(body)
 }
 
-// untyped is a body whose content type says nothing of fields.
+// untyped redacts a body whose content type names no fields.
 func (l *List) untyped(body []byte) ([]byte, int) {
 	if !utf8.Valid(trimCutRune(body)) {
 		return l.binary(body)
@@ -55,7 +55,7 @@ func (l *List) untyped(body []byte) ([]byte, int) {
 	return shown, total
 }
 
-// line is one of text: an event of server-sent events has JSON behind its name.
+// line redacts one line of text: an event of server-sent events has JSON behind its name.
 func (l *List) line(line string) (string, int) {
 	if field, value, found := strings.Cut(line, ":"); found && (field == "data" || field == "") {
 		text := strings.TrimLeft(value, " ")
@@ -68,7 +68,7 @@ func (l *List) line(line string) (string, int) {
 	return l.nested(line)
 }
 
-// binary keeps what has no names; a token has a form of its own.
+// binary keeps binary data, which has no named fields, but removes tokens, which have a form of their own.
 func (l *List) binary(body []byte) ([]byte, int) {
 	count := 0
 	return jwt.ReplaceAllFunc(body, func([]byte) []byte { count++; return []byte(Mark) }), count
@@ -90,8 +90,8 @@ func (l *List) formField(name string) bool {
 	return l == nil || l.fields.has(name) || l.parameters.has(name)
 }
 
-// form is a form's body. Its encoding leaves no quote, bracket or control character as it is: where one stands it is
-// something else, and no pair of it is kept.
+// form redacts a form's body. Its encoding escapes every quote, bracket and control character: a body with an unescaped one
+// is no form, and none of its pairs is kept.
 func (l *List) form(body []byte) ([]byte, int) {
 	text := strings.TrimRight(string(body), "\r\n")
 	if strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || strings.ContainsRune("{}\"<>\\", r) }) {

@@ -6,19 +6,19 @@ import (
 	"strings"
 )
 
-const maxDepth = 200 // of JSON; what is deeper is taken out
+const maxDepth = 200 // of JSON; deeper values are removed
 
-// outcome of reading a piece of JSON.
+// outcome is the result of reading a piece of JSON.
 type outcome int
 
 const (
 	complete outcome = iota
-	cut              // the input ends in it
-	wrong            // it is no JSON from here on
+	cut              // the input ends within it
+	wrong            // the input is no JSON from here on
 )
 
-// jsonReader copies JSON, one value or several, without secrets. It reads as far as it can: a body that is cut is
-// redacted up to its end, and from the first byte that cannot stand there nothing is kept.
+// jsonReader copies JSON, one value or several, without secrets. It reads as far as it can: a truncated body is
+// redacted up to its end, and from the first invalid byte on nothing is kept.
 type jsonReader struct {
 	list  *List
 	in    []byte
@@ -44,7 +44,7 @@ func (l *List) json(body []byte) ([]byte, int, outcome) {
 	return r.out, r.count, result
 }
 
-// nested takes secrets out of text that may be JSON itself.
+// nested redacts text that may be JSON itself.
 func (l *List) nested(text string) (string, int) {
 	if begin := strings.TrimLeft(text, " \t\r\n"); strings.HasPrefix(begin, "{") || strings.HasPrefix(begin, "[") {
 		if shown, count, result := l.json([]byte(text)); result != wrong {
@@ -59,7 +59,7 @@ func (r *jsonReader) copy(size int) {
 	r.at += size
 }
 
-// space copies what may stand between values; the record separator (RFC 7464) is some of it.
+// space copies white space between values, including the record separator (RFC 7464).
 func (r *jsonReader) space() {
 	for r.at < len(r.in) && bytes.IndexByte([]byte(" \t\r\n\x1e"), r.in[r.at]) >= 0 {
 		r.copy(1)
@@ -88,7 +88,7 @@ func (r *jsonReader) value() outcome {
 	return r.literal()
 }
 
-// members reads an object or a list.
+// members reads the members of an object or a list.
 func (r *jsonReader) members(end byte, read func() outcome) outcome {
 	r.copy(1)
 	for r.space(); r.at < len(r.in); r.space() {
@@ -137,7 +137,7 @@ func (r *jsonReader) member() outcome {
 	return r.secret()
 }
 
-// secret reads a value and keeps nothing of it.
+// secret reads a value and discards it.
 func (r *jsonReader) secret() outcome {
 	kept, count := len(r.out), r.count
 	result := r.value()
@@ -145,7 +145,7 @@ func (r *jsonReader) secret() outcome {
 	return result
 }
 
-// text reads a text with its quotes; a cut one has no second quote.
+// text reads a string with its quotes; a truncated one has no closing quote.
 func (r *jsonReader) text() ([]byte, outcome) {
 	begin := r.at
 	for r.at++; r.at < len(r.in); r.at++ {
@@ -161,14 +161,14 @@ func (r *jsonReader) text() ([]byte, outcome) {
 	return r.in[begin:], cut
 }
 
-// quoted is a text of JSON as it may be shown: as it came where there is no secret in it.
+// quoted redacts a JSON string. Without a secret in it, it is returned unchanged.
 func (l *List) quoted(raw []byte, result outcome) ([]byte, int) {
 	whole := raw
 	if result == cut {
 		whole = append(bytes.Clone(raw), '"')
 	}
 	var text string
-	if json.Unmarshal(whole, &text) != nil { // an escape that is none, or is cut
+	if json.Unmarshal(whole, &text) != nil { // an invalid or truncated escape
 		return []byte(`"` + Mark), 1
 	}
 	shown, count := l.nested(text)
@@ -178,7 +178,7 @@ func (l *List) quoted(raw []byte, result outcome) ([]byte, int) {
 	var out bytes.Buffer
 	encoder := json.NewEncoder(&out)
 	encoder.SetEscapeHTML(false)
-	_ = encoder.Encode(shown) // text has no errors
+	_ = encoder.Encode(shown) // a string has no encoding errors
 	encoded := bytes.TrimSuffix(out.Bytes(), []byte("\n"))
 	if result == cut {
 		encoded = encoded[:len(encoded)-1]
@@ -186,7 +186,7 @@ func (l *List) quoted(raw []byte, result outcome) ([]byte, int) {
 	return encoded, count
 }
 
-// literal reads a number, true, false or null; of a cut one the beginning.
+// literal reads a number, true, false or null, or the beginning of a truncated one.
 func (r *jsonReader) literal() outcome {
 	end := r.at
 	for end < len(r.in) && bytes.IndexByte([]byte("+-.0123456789Eaeflnrstu"), r.in[end]) >= 0 {

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// multipart is a form in parts (RFC 7578). A part whose header cannot be read, or is cut, is one of the list.
+// multipart redacts a form in parts (RFC 7578). A part whose header is truncated or cannot be parsed is removed.
 func (l *List) multipart(boundary string, body []byte) ([]byte, int) {
 	delimiter := []byte("--" + boundary)
 	if boundary == "" || !bytes.HasPrefix(body, delimiter) {
@@ -31,9 +31,9 @@ func (l *List) multipart(boundary string, body []byte) ([]byte, int) {
 	return shown, total
 }
 
-// part is what stands between two delimiters.
+// part redacts the content between two delimiters.
 func (l *List) part(raw []byte, last bool) ([]byte, int) {
-	if last && (len(raw) < 2 || bytes.HasPrefix(raw, []byte("--"))) { // the end, or cut in the delimiter's line
+	if last && (len(raw) < 2 || bytes.HasPrefix(raw, []byte("--"))) { // the end, or truncated within the delimiter's line
 		return raw[:min(len(raw), 4)], 0
 	}
 	head, content, found := bytes.Cut(raw, []byte("\r\n\r\n"))

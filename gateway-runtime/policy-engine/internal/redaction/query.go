@@ -5,29 +5,29 @@ import (
 	"strings"
 )
 
-// Query is a query as it may be shown, without "?" as it came, and how many secrets were taken out of it. What is no
-// secret stays byte for byte. A name that cannot be decoded is one of the list.
+// Query returns a query without secrets, and the number of secrets removed. raw has no "?". All else stays byte for byte.
+// A name that cannot be decoded counts as secret.
 func (l *List) Query(raw string) (string, int) {
 	return l.pairs(raw, func(name string) bool { return l == nil || l.parameters.has(name) })
 }
 
-// Path is a path with its query, or any URL, as it may be shown.
+// Path redacts a path with its query, or any URL.
 func (l *List) Path(raw string) (string, int) {
 	raw, fragment, hasFragment := strings.Cut(raw, "#")
-	before, query, found := strings.Cut(raw, "?")
-	shown, total := l.Text(before)
+	path, query, found := strings.Cut(raw, "?")
+	shown, total := l.Text(path)
 	if found {
 		without, count := l.Query(query)
 		shown, total = shown+"?"+without, total+count
 	}
-	if hasFragment { // of OAuth's implicit flow: #access_token=…
+	if hasFragment { // OAuth's implicit flow: #access_token=…
 		without, count := l.Query(fragment)
 		shown, total = shown+"#"+without, total+count
 	}
 	return shown, total
 }
 
-// pairs takes secrets out of name=value&name=value.
+// pairs redacts name=value&name=value.
 func (l *List) pairs(raw string, secret func(name string) bool) (string, int) {
 	if raw == "" {
 		return "", 0
@@ -63,7 +63,7 @@ func (l *List) pair(raw string, secret func(name string) bool) (string, int) {
 	return l.encoded(name+"=", value)
 }
 
-// isSecretName also knows what some write for lists and objects: token[], user[password], user.password.
+// isSecretName also recognizes common names of lists and objects: token[], user[password], user.password.
 func isSecretName(name string, secret func(name string) bool) bool {
 	if secret(name) {
 		return true
@@ -76,14 +76,14 @@ func isSecretName(name string, secret func(name string) bool) bool {
 	return false
 }
 
-// encoded takes secrets out of the value of a parameter that is none itself: JSON, a URL, a token.
-func (l *List) encoded(before, value string) (string, int) {
+// encoded redacts the value of a parameter that is not secret itself: it may contain JSON, a URL or a token.
+func (l *List) encoded(prefix, value string) (string, int) {
 	if decoded, err := url.QueryUnescape(value); err == nil && decoded != value {
 		if shown, count := l.nested(decoded); count > 0 {
-			return before + url.QueryEscape(shown), count
+			return prefix + url.QueryEscape(shown), count
 		}
-		return before + value, 0
+		return prefix + value, 0
 	}
 	shown, count := l.nested(value)
-	return before + shown, count
+	return prefix + shown, count
 }

@@ -1,5 +1,5 @@
-// Package redaction takes secrets out of what is recorded, logged, counted or traced, by one list of names: that of the
-// node's Gateway. It changes nothing else, and what it cannot read it takes out as a whole.
+// Package redaction removes secrets from recordings, logs, metrics and traces, by the one list of names of the
+// node's Gateway. It changes nothing else, and removes as a whole what it cannot parse.
 package redaction
 
 import (
@@ -10,31 +10,31 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 )
 
-// Mark stands where a secret was.
+// Mark replaces a secret.
 const Mark = "[redacted]"
 
-// List says which names have secrets as values. Names are the same whatever their case, and with or without "-" and "_":
-// access_token, accessToken and Access-Token are one.
+// List decides which names have secret values. Names are compared without case, "-" and "_":
+// access_token, accessToken and Access-Token are equal.
 //
-// A nil List is that of a node which does not know its list yet: every value that has a name is a secret.
+// A nil List belongs to a node that has no list yet: every named value is secret.
 type List struct {
 	headers, parameters, fields names
 }
 
-// New is the list of a Gateway. nil is that of a node without one.
-func New(message *nodev1.Redaction) *List {
-	if message == nil {
+// New returns the list of a Gateway; a nil message is that of a Gateway without one.
+func New(settings *nodev1.Redaction) *List {
+	if settings == nil {
 		return nil
 	}
-	return &List{headers: newNames(message.GetHeaders()), parameters: newNames(message.GetQueryParameters()),
-		fields: newNames(message.GetFields())}
+	return &List{headers: newNames(settings.GetHeaders()), parameters: newNames(settings.GetQueryParameters()),
+		fields: newNames(settings.GetFields())}
 }
 
-// Header reports whether the values of a header or trailer are secrets.
+// Header reports whether the values of a header or trailer are secret.
 func (l *List) Header(name string) bool { return l == nil || l.headers.has(name) }
 
-// HeaderValue is the value of a header as it may be shown, and how many secrets were taken out of it: all of it where the
-// header is one of the list, else credentials and what stands in URLs (Referer, Location, :path).
+// HeaderValue returns a header's value without secrets, and the number of secrets removed: the whole value if the
+// header is on the list, otherwise credentials and secrets in URLs (Referer, Location, :path).
 func (l *List) HeaderValue(name, value string) (string, int) {
 	if l.Header(name) {
 		return Mark, 1
@@ -42,8 +42,8 @@ func (l *List) HeaderValue(name, value string) (string, int) {
 	return l.Text(value)
 }
 
-// Fields is a copy of metadata as it may be shown, and how many secrets were taken out of it. Values of other types than
-// those of JSON, a map[string]string for one, are read as the JSON that they become.
+// Fields returns a copy of metadata without secrets, and the number of secrets removed. Values whose types JSON does not
+// have, such as map[string]string, are converted to JSON first.
 func (l *List) Fields(fields map[string]any) (map[string]any, int) {
 	if fields == nil {
 		return nil, 0
@@ -80,17 +80,17 @@ func (l *List) value(value any) (any, int) {
 	case nil, bool, float64, int, int64, uint64, json.Number:
 		return value, 0
 	}
-	return l.other(value)
+	return l.convert(value)
 }
 
-// other is a value as the JSON that it becomes; what becomes none is taken out.
-func (l *List) other(value any) (any, int) {
+// convert redacts a value in its JSON form; a value without one is removed.
+func (l *List) convert(value any) (any, int) {
 	text, err := json.Marshal(value)
 	if err != nil {
 		return Mark, 1
 	}
 	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.UseNumber() // so that a large one stays as it is
+	decoder.UseNumber() // keeps large numbers exact
 	var plain any
 	if err := decoder.Decode(&plain); err != nil {
 		return Mark, 1
@@ -98,7 +98,7 @@ func (l *List) other(value any) (any, int) {
 	return l.value(plain)
 }
 
-// names is a set of names, those that end in "*" for any rest.
+// names is a set of names. A name that ends in "*" matches by prefix.
 type names struct {
 	exact    map[string]struct{}
 	prefixes []string
@@ -129,7 +129,7 @@ func (n names) has(name string) bool {
 	return false
 }
 
-// plain is a name without what is spelled in different ways: case, "-", "_", and what stands around it.
+// plain normalizes a name: lower case, without "-" and "_", and without surrounding space.
 func plain(name string) string {
 	return strings.Map(func(r rune) rune {
 		switch {

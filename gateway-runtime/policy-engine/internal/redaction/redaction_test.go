@@ -175,22 +175,22 @@ func TestTextOfLogLines(t *testing.T) {
 }
 
 func TestFieldsAreCopied(t *testing.T) {
-	given := map[string]any{"a": 1, "token": "x", "b": map[string]any{"Access-Token": []any{1}}, "c": []any{"Bearer abcdef", map[string]any{"card": 1}}}
-	before := fmt.Sprint(given)
-	got, count := list.Fields(given)
+	fields := map[string]any{"a": 1, "token": "x", "b": map[string]any{"Access-Token": []any{1}}, "c": []any{"Bearer abcdef", map[string]any{"card": 1}}}
+	before := fmt.Sprint(fields)
+	got, count := list.Fields(fields)
 	expected := map[string]any{"a": 1, "token": mark, "b": map[string]any{"Access-Token": mark}, "c": []any{"Bearer " + mark, map[string]any{"card": mark}}}
 	if !reflect.DeepEqual(got, expected) || count != 4 {
 		t.Errorf("expected %v, got %v (%d)", expected, got, count)
 	}
-	if fmt.Sprint(given) != before {
-		t.Errorf("expected what was given to stay, got %v", given)
+	if fmt.Sprint(fields) != before {
+		t.Errorf("expected what was given to stay, got %v", fields)
 	}
 	if none, _ := list.Fields(nil); none != nil {
 		t.Errorf("expected nil, got %v", none)
 	}
 }
 
-func TestWithoutAListAllThatHasANameIsASecret(t *testing.T) {
+func TestWithoutAListAllNamedValuesAreSecret(t *testing.T) {
 	for _, unknown := range []*redaction.List{nil, redaction.New(nil)} {
 		query, _ := unknown.Query("a=b&c&" + secret)
 		body, _ := unknown.Body("text/plain", []byte(secret))
@@ -215,7 +215,7 @@ func document() *rapid.Generator[any] {
 	}))
 }
 
-// expected is what a document should look like, by a rule of its own.
+// expected returns the redacted form of a document, by an independent rule.
 func expected(value any) any {
 	switch value := value.(type) {
 	case map[string]any:
@@ -237,30 +237,30 @@ func expected(value any) any {
 	return value
 }
 
-func TestJSONIsWhatItWasButForItsSecrets(t *testing.T) {
+func TestJSONIsUnchangedExceptForItsSecrets(t *testing.T) {
 	property.Check(t, func(t *rapid.T) {
-		given, _ := json.Marshal(document().Draw(t, "document"))
+		input, _ := json.Marshal(document().Draw(t, "document"))
 		var before, after any
-		_ = json.Unmarshal(given, &before)
-		shown, count := list.Body("application/json", given)
+		_ = json.Unmarshal(input, &before)
+		shown, count := list.Body("application/json", input)
 		if err := json.Unmarshal(shown, &after); err != nil || !reflect.DeepEqual(after, expected(before)) {
-			t.Fatalf("%s: expected %v, got %s: %v", given, expected(before), shown, err)
+			t.Fatalf("%s: expected %v, got %s: %v", input, expected(before), shown, err)
 		}
-		if count == 0 && string(shown) != string(given) {
-			t.Fatalf("nothing was redacted, and %s became %s", given, shown)
+		if count == 0 && string(shown) != string(input) {
+			t.Fatalf("nothing was redacted, and %s became %s", input, shown)
 		}
 	})
 }
 
-// A body that is cut anywhere shows no more than the beginning of what the whole one shows.
-func TestACutBodyShowsNoSecret(t *testing.T) {
+// A body that is truncated anywhere shows only the beginning of the redacted whole.
+func TestATruncatedBodyShowsNoSecret(t *testing.T) {
 	property.Check(t, func(t *rapid.T) {
 		values := map[string]any{"token": document().Draw(t, "secret"), "a": document().Draw(t, "open"), "password": secret}
-		given, _ := json.Marshal(hideOpen(values))
-		cut := rapid.IntRange(0, len(given)).Draw(t, "cut")
+		input, _ := json.Marshal(hideOpen(values))
+		cut := rapid.IntRange(0, len(input)).Draw(t, "cut")
 		for _, kind := range []string{"application/json", "", "text/plain", "application/x-www-form-urlencoded", "application/xml", "multipart/form-data; boundary=x"} {
-			if shown, _ := list.Body(kind, given[:cut]); strings.Contains(string(shown), secret[:6]) {
-				t.Fatalf("%s: %s became %s", kind, given[:cut], shown)
+			if shown, _ := list.Body(kind, input[:cut]); strings.Contains(string(shown), secret[:6]) {
+				t.Fatalf("%s: %s became %s", kind, input[:cut], shown)
 			}
 		}
 		form := url.Values{"a": {"b"}, "token": {secret}, "password": {secret}}.Encode()
@@ -273,7 +273,7 @@ func TestACutBodyShowsNoSecret(t *testing.T) {
 	})
 }
 
-// hideOpen leaves the secret in places alone where it has a name that says so.
+// hideOpen removes the secret except behind secret names.
 func hideOpen(value any) any {
 	switch value := value.(type) {
 	case map[string]any:
@@ -311,7 +311,7 @@ func TestQueriesKeepWhatIsNoSecret(t *testing.T) {
 	})
 }
 
-// FuzzBody: a body of any bytes, under any content type, shows no value of a field that stands in it as JSON, a form or
+// FuzzBody: for a body of any bytes, under any content type, the output has no value of a secret field of it as JSON, a form or
 // XML, wherever it is cut.
 func FuzzBody(f *testing.F) {
 	for _, kind := range []string{"application/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=b", "text/xml", "text/plain", ""} {
@@ -334,7 +334,7 @@ func FuzzBody(f *testing.F) {
 	})
 }
 
-// TestFieldsOfOtherTypes: what a policy in Go leaves need not be the types that JSON is read as.
+// TestFieldsOfOtherTypes: metadata of a policy in Go may have types that decoded JSON does not have.
 func TestFieldsOfOtherTypes(t *testing.T) {
 	list := redaction.New(&nodev1.Redaction{Headers: []string{"authorization"}, Fields: []string{"password"}})
 	type login struct {

@@ -8,9 +8,9 @@ import (
 )
 
 var (
-	// {" in base64 is eyJ: what begins so is JSON, the parts of a JWT (RFC 7519) for one; a cut one, too.
+	// {" in base64 is eyJ, with which JSON begins: for example the parts of a JWT (RFC 7519), even a truncated one.
 	jwt = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{8,}(\.[A-Za-z0-9_-]*)*`)
-	// RFC 9110, 11.4, and percent-encoded.
+	// RFC 9110, 11.4, also percent-encoded.
 	credentials = regexp.MustCompile(`(?i)\b(bearer|dpop|basic|negotiate)((?:\s|%20|\+)+)([A-Za-z0-9._~+/=-]+)`)
 	userinfo    = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s"'<>]*@`)
 	parameter   = regexp.MustCompile(`([?&;#])([^=&;?#\s"'<>]+)=([^&;#\s"'<>]*)`)
@@ -18,18 +18,18 @@ var (
 	unquoted    = regexp.MustCompile(`^[^\s,;&"'<>{}\[\]()]+`)
 )
 
-// Text is free text as it may be shown, and how many secrets were taken out of it: JSON Web Tokens, credentials (Bearer …),
-// users and passwords of URLs, parameters of queries, and what stands behind a name of the list and ":" or "=".
+// Text returns free text without secrets, and the number of secrets removed: JSON Web Tokens, credentials (Bearer …),
+// users and passwords of URLs, query parameters, and values behind a name of the list and ":" or "=".
 func (l *List) Text(text string) (string, int) {
 	if !suspicious(text) {
 		return text, 0
 	}
 	total := 0
 	replace := func(pattern *regexp.Regexp, with func(match []string) (string, bool)) {
-		text = pattern.ReplaceAllStringFunc(text, func(found string) string {
-			shown, secret := with(pattern.FindStringSubmatch(found))
+		text = pattern.ReplaceAllStringFunc(text, func(part string) string {
+			shown, secret := with(pattern.FindStringSubmatch(part))
 			if !secret {
-				return found
+				return part
 			}
 			total++
 			return shown
@@ -49,13 +49,13 @@ func (l *List) Text(text string) (string, int) {
 	return text, total + count
 }
 
-// suspicious is false for most text, at little cost: a secret comes with one of these.
+// suspicious quickly excludes most texts: every secret comes with one of these characters.
 func suspicious(text string) bool {
 	return strings.ContainsAny(text, "=:") || strings.Contains(text, "eyJ") ||
 		strings.ContainsAny(text, " \t\r\n\f+%") && credentials.MatchString(text)
 }
 
-// isCredential: "basic" is a word, too.
+// isCredential distinguishes credentials from the word "basic" in prose.
 func isCredential(scheme, value string) bool {
 	if !strings.EqualFold(scheme, "basic") {
 		return true
@@ -64,8 +64,8 @@ func isCredential(scheme, value string) bool {
 	return err != nil && len(value) >= 16 || strings.Contains(string(decoded), ":")
 }
 
-// assignments takes out what stands behind a name and ":" or "=": that of a header to the end of its line, for a cookie
-// has spaces.
+// assignments removes the values behind a secret name and ":" or "=": the value of a header up to the end of its line, since
+// cookies contain spaces.
 func (l *List) assignments(text string) (string, int) {
 	var shown strings.Builder
 	at, total := 0, 0
@@ -77,13 +77,13 @@ func (l *List) assignments(text string) (string, int) {
 		if l != nil && !l.headers.has(name) && !l.fields.has(name) {
 			continue
 		}
-		size := valuesSize(text[match[1]:], l == nil || l.headers.has(name))
-		if size == 0 || strings.HasPrefix(text[match[1]:], Mark) {
+		length := valuesLength(text[match[1]:], l == nil || l.headers.has(name))
+		if length == 0 || strings.HasPrefix(text[match[1]:], Mark) {
 			continue
 		}
 		shown.WriteString(text[at:match[1]])
 		shown.WriteString(Mark)
-		at = match[1] + size
+		at = match[1] + length
 		total++
 	}
 	if total == 0 {
@@ -93,25 +93,25 @@ func (l *List) assignments(text string) (string, int) {
 	return shown.String(), total
 }
 
-// valuesSize is that of all values at the beginning of text that nothing stands between.
-func valuesSize(text string, toEndOfLine bool) (size int) {
+// valuesLength returns the length of the run of adjacent values at the start of text.
+func valuesLength(text string, toEndOfLine bool) (length int) {
 	if strings.HasPrefix(text, "{") || strings.HasPrefix(text, "[") {
 		return len(text)
 	}
 	for {
-		more := valueSize(text[size:], toEndOfLine)
-		if more == 0 {
-			return size
+		next := valueLength(text[length:], toEndOfLine)
+		if next == 0 {
+			return length
 		}
-		size += more
-		toEndOfLine = false // what comes behind a quote is no more of it
+		length += next
+		toEndOfLine = false // only the first value extends to the end of the line
 	}
 }
 
-// valueSize is the length of a value at the beginning of text.
-func valueSize(text string, toEndOfLine bool) int {
-	if after, escaped := strings.CutPrefix(text, `\"`); escaped { // JSON in JSON
-		if end := strings.Index(after, `\"`); end >= 0 {
+// valueLength returns the length of a value at the start of text.
+func valueLength(text string, toEndOfLine bool) int {
+	if rest, escaped := strings.CutPrefix(text, `\"`); escaped { // JSON in JSON
+		if end := strings.Index(rest, `\"`); end >= 0 {
 			return end + 4
 		}
 		return len(text)
@@ -120,7 +120,7 @@ func valueSize(text string, toEndOfLine bool) int {
 	case text == "":
 		return 0
 	case text[0] == '"' || text[0] == '\'':
-		return quotedSize(text)
+		return quotedLength(text)
 	case toEndOfLine:
 		if end := strings.IndexAny(text, "\r\n\"'"); end >= 0 {
 			return end
@@ -130,8 +130,8 @@ func valueSize(text string, toEndOfLine bool) int {
 	return len(unquoted.FindString(text))
 }
 
-// quotedSize is the length of a text in quotes, all of it where the second one is missing.
-func quotedSize(text string) int {
+// quotedLength returns the length of a quoted text, up to the end if the closing quote is missing.
+func quotedLength(text string) int {
 	for i := 1; i < len(text); i++ {
 		switch text[i] {
 		case '\\':

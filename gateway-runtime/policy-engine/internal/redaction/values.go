@@ -7,21 +7,21 @@ import (
 	"sync"
 )
 
-// leastValue is how long a secret must be for Values to look for it: shorter ones stand in what clients send by chance.
+// leastValue is the shortest secret that Values searches for: shorter ones occur in clients' messages by chance.
 const leastValue = 8
 
-// Values are the secrets that instances of policies hold. They are taken out wherever they stand: an API chooses in which
-// header a client says one, so that no list of names knows it. It may be used from any goroutine.
+// Values are the secrets that instances of policies use. They are removed wherever they occur: an API chooses the
+// header that carries one, so no list of names covers it. It may be used from any goroutine.
 type Values struct {
 	mutex    sync.Mutex
 	uses     map[string]int
-	replacer *strings.Replacer // of these; nil: to be made
+	replacer *strings.Replacer // of these secrets; nil: to be made
 }
 
-// Add counts an instance that holds these.
+// Add registers an instance's secrets.
 func (v *Values) Add(secrets []string) { v.count(secrets, 1) }
 
-// Remove takes one Add of these back.
+// Remove undoes one Add of the same secrets.
 func (v *Values) Remove(secrets []string) { v.count(secrets, -1) }
 
 func (v *Values) count(secrets []string, by int) {
@@ -41,8 +41,8 @@ func (v *Values) count(secrets []string, by int) {
 	v.replacer = nil
 }
 
-// Text is a text without the secrets, and how many were taken out of it. Of a secret with several lines each line counts.
-// They are found as they are, and as JSON and URLs write them.
+// Text returns a text without the secrets, and the number of secrets removed. Each line of a secret with several lines counts.
+// Secrets are found as they are, and in their JSON and URL encodings.
 func (v *Values) Text(text string) (string, int) {
 	if len(text) < leastValue {
 		return text, 0
@@ -58,7 +58,7 @@ func (v *Values) Text(text string) (string, int) {
 	return shown, max(1, strings.Count(shown, Mark)-strings.Count(text, Mark))
 }
 
-// Shown is a value of JSON as Text has texts.
+// Shown redacts the strings of a JSON value as Text does.
 func (v *Values) Shown(value any) (any, int) {
 	total := 0
 	switch value := value.(type) {
@@ -67,22 +67,22 @@ func (v *Values) Shown(value any) (any, int) {
 	case map[string]any:
 		shown := make(map[string]any, len(value))
 		for name, inner := range value {
-			made, count := v.Shown(inner)
-			shown[name], total = made, total+count
+			redacted, count := v.Shown(inner)
+			shown[name], total = redacted, total+count
 		}
 		return shown, total
 	case []any:
 		shown := make([]any, len(value))
 		for i, inner := range value {
-			made, count := v.Shown(inner)
-			shown[i], total = made, total+count
+			redacted, count := v.Shown(inner)
+			shown[i], total = redacted, total+count
 		}
 		return shown, total
 	}
 	return value, 0
 }
 
-// current is the replacer of the secrets as they are now; nil: there is none, or v is nil.
+// current returns the replacer of the present secrets; nil: there are none, or v is nil.
 func (v *Values) current() *strings.Replacer {
 	if v == nil {
 		return nil
@@ -90,27 +90,27 @@ func (v *Values) current() *strings.Replacer {
 	v.mutex.Lock()
 	defer v.mutex.Unlock()
 	if v.replacer == nil && len(v.uses) > 0 {
-		v.replacer = replacerOf(v.uses)
+		v.replacer = newReplacer(v.uses)
 	}
 	return v.replacer
 }
 
-func replacerOf(secrets map[string]int) *strings.Replacer {
-	var found []string
+func newReplacer(secrets map[string]int) *strings.Replacer {
+	var patterns []string
 	for secret := range secrets {
 		for _, line := range append(strings.Split(secret, "\n"), secret) {
 			if line = strings.TrimSpace(line); len(line) >= leastValue {
-				found = append(found, line, inJSON.Replace(line), url.QueryEscape(line), url.PathEscape(line))
+				patterns = append(patterns, line, inJSON.Replace(line), url.QueryEscape(line), url.PathEscape(line))
 			}
 		}
 	}
-	slices.SortFunc(found, func(a, b string) int { return len(b) - len(a) }) // one may begin with another one
-	pairs := make([]string, 0, 2*len(found))
-	for _, text := range slices.Compact(found) {
+	slices.SortFunc(patterns, func(a, b string) int { return len(b) - len(a) }) // the longest first: a secret may be the prefix of another one
+	pairs := make([]string, 0, 2*len(patterns))
+	for _, text := range slices.Compact(patterns) {
 		pairs = append(pairs, text, Mark)
 	}
 	return strings.NewReplacer(pairs...)
 }
 
-// inJSON is how a text stands in JSON.
+// inJSON escapes a text as JSON does.
 var inJSON = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\r", `\r`, "\t", `\t`)

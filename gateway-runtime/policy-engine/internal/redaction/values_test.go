@@ -7,7 +7,7 @@ import (
 	"gatewright.dev/policy-engine/internal/redaction"
 )
 
-func TestValuesAreTakenOutWhereverTheyStand(t *testing.T) {
+func TestValuesAreRedactedEverywhere(t *testing.T) {
 	values := &redaction.Values{}
 	values.Add([]string{"swordfish-1", "swordfish-1-and-more", "short", "first line\nsecond \"line\"\n"})
 	for text, want := range map[string]string{

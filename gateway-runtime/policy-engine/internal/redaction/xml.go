@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// xml is a document, or its beginning: elements and attributes by their names, without prefix.
+// xml redacts a document, or its beginning: elements and attributes by their local names.
 func (l *List) xml(body []byte) ([]byte, int) {
 	decoder := xml.NewDecoder(bytes.NewReader(body))
 	decoder.Strict = false
 	var shown []byte
-	total, inside := 0, 0 // inside: how deep in an element that is a secret
+	total, inside := 0, 0 // inside: the depth within a secret element
 	for begin := int64(0); ; {
 		token, err := decoder.RawToken()
 		raw := body[begin:decoder.InputOffset()]
@@ -23,7 +23,7 @@ func (l *List) xml(body []byte) ([]byte, int) {
 		}
 		begin = decoder.InputOffset()
 		end, ends := token.(xml.EndElement)
-		if ends && len(raw) == 0 && !bytes.HasSuffix(shown, []byte("/>")) { // of <name/>, which was made anew
+		if ends && len(raw) == 0 && !bytes.HasSuffix(shown, []byte("/>")) { // of <name/>, which was rewritten
 			raw = []byte("</" + qualified(end.Name) + ">")
 		}
 		start, starts := token.(xml.StartElement)
@@ -48,7 +48,7 @@ func (l *List) xml(body []byte) ([]byte, int) {
 	}
 }
 
-// startTag is the tag as it came, or made anew where an attribute of it is a secret.
+// startTag returns the tag unchanged, or rewritten if one of its attributes is secret.
 func (l *List) startTag(start xml.StartElement, raw []byte) ([]byte, int) {
 	total := 0
 	for i, attribute := range start.Attr {
@@ -70,7 +70,7 @@ func openTag(start xml.StartElement, attributes []xml.Attr) []byte {
 	tag.WriteString("<" + qualified(start.Name))
 	for _, attribute := range attributes {
 		tag.WriteString(" " + qualified(attribute.Name) + `="`)
-		_ = xml.EscapeText(&tag, []byte(attribute.Value)) // a buffer takes all
+		_ = xml.EscapeText(&tag, []byte(attribute.Value)) // a buffer does not fail
 		tag.WriteByte('"')
 	}
 	tag.WriteByte('>')

@@ -18,15 +18,15 @@ import (
 	"gatewright.dev/policy-engine/internal/filelook"
 )
 
-// MaxBytes of a secret's file.
+// MaxBytes is the largest size of a secret's file.
 const MaxBytes = 64 << 10
 
 var goodName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,252}$`)
 
-// folder is where the files are. Nothing outside of it is ever read, whatever a name or a link says.
+// folder is the folder of the files. Nothing outside of it is ever read, whatever a name or a link refers to.
 type folder string
 
-// candidates are the files that may hold a secret, within the folder: of its API alone, or of all.
+// candidates returns the paths within the folder that may have a secret: its API's own file, or the one for all APIs.
 func candidates(ref Ref) []string {
 	if api := ref.API; api == "" || strings.HasPrefix(api, ".") || strings.ContainsAny(api, "/\x00") {
 		return []string{ref.Name}
@@ -34,28 +34,28 @@ func candidates(ref Ref) []string {
 	return []string{path.Join(ref.API, ref.Name), ref.Name}
 }
 
-// looks is what the files of a secret look like from outside, and the time of the newest change.
-func (f folder) looks(ref Ref) (looks string, newest time.Time) {
+// fingerprint returns what identifies the state of a secret's files from outside, and the time of the newest change.
+func (f folder) fingerprint(ref Ref) (result string, newest time.Time) {
 	root, err := os.OpenRoot(string(f))
 	if err != nil {
 		return "no folder", newest
 	}
 	defer func() { _ = root.Close() }()
 	for _, name := range candidates(ref) {
-		found, err := root.Stat(name)
+		info, err := root.Stat(name)
 		if err != nil {
-			looks += fmt.Sprintf("%v;", errors.Is(err, fs.ErrNotExist))
+			result += fmt.Sprintf("%v;", errors.Is(err, fs.ErrNotExist))
 			continue
 		}
-		one, changed := filelook.Of(found)
-		if looks += one; changed.After(newest) {
+		part, changed := filelook.Of(info)
+		if result += part; changed.After(newest) {
 			newest = changed
 		}
 	}
-	return looks, newest
+	return result, newest
 }
 
-// read returns the value of a secret without one newline at its end. Errors have the path and no content.
+// read returns the value of a secret without one newline at its end. Errors contain the path and no content.
 func (f folder) read(ref Ref, log *slog.Logger) (string, error) {
 	if !goodName.MatchString(ref.Name) {
 		return "", fmt.Errorf("secret %q: expected a name of lower-case letters, digits, -, _ and ., which begins with a letter or digit", ref.Name)
@@ -78,7 +78,7 @@ func (f folder) read(ref Ref, log *slog.Logger) (string, error) {
 		}
 		where := f.path(name)
 		if err != nil {
-			return "", fmt.Errorf("secret %s: %w", ref.Name, refused(where, err))
+			return "", fmt.Errorf("secret %s: %w", ref.Name, accessError(where, err))
 		}
 		value, err := readFile(opened, where, log)
 		if err != nil {
@@ -100,7 +100,7 @@ func (f folder) missing(ref Ref) error {
 		ref.Name, strings.Join(paths, " or "))
 }
 
-func refused(where string, err error) error {
+func accessError(where string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%s: cannot be read: %w: let the user of the gateway read it", where, cause(err))
@@ -111,15 +111,15 @@ func refused(where string, err error) error {
 	}
 }
 
-// readFile reads and closes it. It was opened before it is looked at, so that what is looked at is what is read.
+// readFile reads and closes a file. The file is open before it is checked, so that both concern the same file.
 func readFile(opened *os.File, where string, log *slog.Logger) (string, error) {
 	defer func() { _ = opened.Close() }()
-	found, err := opened.Stat()
+	info, err := opened.Stat()
 	if err != nil {
 		return "", fmt.Errorf("%s: cannot be read: %w", where, cause(err))
 	}
-	if !found.Mode().IsRegular() {
-		return "", fmt.Errorf("%s: expected a regular file, got another kind (%s): put a file there", where, found.Mode().Type())
+	if !info.Mode().IsRegular() {
+		return "", fmt.Errorf("%s: expected a regular file, got another kind (%s): put a file there", where, info.Mode().Type())
 	}
 	content, err := io.ReadAll(io.LimitReader(opened, MaxBytes+1))
 	if err != nil {
@@ -135,13 +135,13 @@ func readFile(opened *os.File, where string, log *slog.Logger) (string, error) {
 	if value == "" {
 		return "", fmt.Errorf("%s: expected a secret, got an empty file: write it there", where)
 	}
-	if found.Mode().Perm()&0o004 != 0 {
+	if info.Mode().Perm()&0o004 != 0 {
 		log.Warn("a secret's file may be read by every user: chmod o-r", "file", where)
 	}
 	return value, nil
 }
 
-// cause leaves out of a file's error the path, which stands before it already.
+// cause removes the path from a file's error, since the message contains it already.
 func cause(err error) error {
 	if failed, ok := errors.AsType[*fs.PathError](err); ok {
 		return failed.Err

@@ -8,17 +8,17 @@ import (
 	"strings"
 )
 
-// The keys of the object that stands for a secret in parameters, as a controller writes it: {"secretRef": "name"}, which
-// becomes {"secretRef": "name", "value": "…"}; and {"secretRef": "", "value": "…"} where the API has the text itself.
+// The keys of the object that replaces a secret in parameters. A controller writes {"secretRef": "name"}, which
+// becomes {"secretRef": "name", "value": "…"}; or {"secretRef": "", "value": "…"} if the API contains the text itself.
 const (
 	nameKey  = "secretRef"
 	valueKey = "value"
 )
 
-// leastHidden is how long a secret must be for Hide to look for it: shorter ones stand in any text by chance.
+// leastHidden is the shortest secret that Hide searches for: shorter ones occur in any text by chance.
 const leastHidden = 4
 
-// Names are the secrets that parameters name, each once, in the order of their places.
+// Names returns the secrets that parameters name, each once, in the order of their places.
 func Names(parameters []byte) ([]string, error) {
 	var names []string
 	seen := map[string]bool{}
@@ -32,7 +32,7 @@ func Names(parameters []byte) ([]string, error) {
 	return names, err
 }
 
-// Fill puts the values, by their names, into parameters.
+// Fill inserts the values, given by name, into parameters.
 func Fill(parameters []byte, values map[string]string) ([]byte, error) {
 	return walk(parameters, func(name string) ([]byte, error) {
 		value, ok := values[name]
@@ -43,32 +43,32 @@ func Fill(parameters []byte, values map[string]string) ([]byte, error) {
 	})
 }
 
-// walk calls found for each reference, and puts what it returns in its place.
-func walk(parameters []byte, found func(name string) ([]byte, error)) ([]byte, error) {
+// walk replaces each reference by the result of resolve.
+func walk(parameters []byte, resolve func(name string) ([]byte, error)) ([]byte, error) {
 	if !bytes.Contains(parameters, []byte(`"`+nameKey+`"`)) {
 		return parameters, nil
 	}
 	switch trimmed := bytes.TrimLeft(parameters, " \t\r\n"); trimmed[0] {
 	case '{':
-		return walkObject(parameters, found)
+		return walkObject(parameters, resolve)
 	case '[':
-		return walkList(parameters, found)
+		return walkList(parameters, resolve)
 	default:
 		return parameters, nil
 	}
 }
 
-func walkObject(parameters []byte, found func(name string) ([]byte, error)) ([]byte, error) {
+func walkObject(parameters []byte, resolve func(name string) ([]byte, error)) ([]byte, error) {
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal(parameters, &object); err != nil {
 		return nil, fmt.Errorf("parameters: expected JSON: %w", syntax(err))
 	}
 	if name, ok := reference(object); ok {
-		return found(name)
+		return resolve(name)
 	}
 	changed := false
 	for _, key := range sortedKeys(object) {
-		inner, err := walk(object[key], found)
+		inner, err := walk(object[key], resolve)
 		if err != nil {
 			return nil, err
 		}
@@ -82,14 +82,14 @@ func walkObject(parameters []byte, found func(name string) ([]byte, error)) ([]b
 	return json.Marshal(object)
 }
 
-func walkList(parameters []byte, found func(name string) ([]byte, error)) ([]byte, error) {
+func walkList(parameters []byte, resolve func(name string) ([]byte, error)) ([]byte, error) {
 	var list []json.RawMessage
 	if err := json.Unmarshal(parameters, &list); err != nil {
 		return nil, fmt.Errorf("parameters: expected JSON: %w", syntax(err))
 	}
 	changed := false
 	for i, item := range list {
-		inner, err := walk(item, found)
+		inner, err := walk(item, resolve)
 		if err != nil {
 			return nil, err
 		}
@@ -103,7 +103,7 @@ func walkList(parameters []byte, found func(name string) ([]byte, error)) ([]byt
 	return json.Marshal(list)
 }
 
-// reference is the name in an object that is nothing but a reference.
+// reference returns the name in an object that is only a reference.
 func reference(object map[string]json.RawMessage) (name string, ok bool) {
 	raw, has := object[nameKey]
 	if !has || len(object) != 1 || json.Unmarshal(raw, &name) != nil || name == "" {
@@ -121,7 +121,7 @@ func sortedKeys(object map[string]json.RawMessage) []string {
 	return keys
 }
 
-// Texts are all values that stand in parameters, those that were filled in and those of the API itself.
+// Texts returns all secret values in parameters, those of named secrets and those of the API itself.
 func Texts(parameters []byte) []string {
 	var texts []string
 	var visit func(value any)
@@ -149,27 +149,28 @@ func Texts(parameters []byte) []string {
 	return texts
 }
 
-// Hide is a text with a mark in the place of each secret, and of each of its lines: what a policy's author writes into an error is shown to others.
+// Hide replaces each secret in a text, and each of its lines, by a mark: the author of a policy may have put one into an error,
+// and others read it.
 func Hide(text string, secrets []string) string {
 	var hidden []string
 	for _, secret := range secrets {
-		for _, one := range append(strings.Split(secret, "\n"), secret) {
-			if one = strings.TrimSuffix(one, "\r"); len(strings.TrimSpace(one)) >= leastHidden {
-				hidden = append(hidden, one, quoted.Replace(one), strings.ReplaceAll(quoted.Replace(one), `"`, `\"`))
+		for _, line := range append(strings.Split(secret, "\n"), secret) {
+			if line = strings.TrimSuffix(line, "\r"); len(strings.TrimSpace(line)) >= leastHidden {
+				hidden = append(hidden, line, quoted.Replace(line), strings.ReplaceAll(quoted.Replace(line), `"`, `\"`))
 			}
 		}
 	}
-	slices.SortFunc(hidden, func(a, b string) int { return len(b) - len(a) }) // one may stand in another one
+	slices.SortFunc(hidden, func(a, b string) int { return len(b) - len(a) }) // the longest first: a secret may contain another one
 	for _, secret := range hidden {
 		text = strings.ReplaceAll(text, secret, "[secret]")
 	}
 	return text
 }
 
-// quoted is how a text stands between quotes, but for these.
+// quoted escapes a text as within quotes, except for the quotes.
 var quoted = strings.NewReplacer(`\`, `\\`, "\n", `\n`, "\r", `\r`, "\t", `\t`)
 
-// syntax leaves out of an error of JSON what it quotes.
+// syntax returns an error of JSON without the text that it quotes.
 func syntax(err error) error {
 	return fmt.Errorf("%T", err)
 }

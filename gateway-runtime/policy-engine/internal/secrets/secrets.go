@@ -1,5 +1,5 @@
-// Package secrets gives policies the secrets that their parameters name: files in a folder of the operator's, one each,
-// looked at again and again. It knows files and JSON; values stand in no error of its and in no log.
+// Package secrets reads the secrets that parameters of policies name: files in a folder of the operator's, one for each
+// secret, which it polls for changes. It knows files and JSON. Its errors and logs contain no values.
 package secrets
 
 import (
@@ -10,20 +10,20 @@ import (
 	"gatewright.dev/policy-engine/internal/filelook"
 )
 
-// DefaultPeriod is how often files are looked at.
+// DefaultPeriod is the time between two checks of the files.
 const DefaultPeriod = time.Second
 
-// Ref is a secret as an API names it. Two APIs may have different ones of one name.
+// Ref identifies a secret by an API and the name that the API uses. Two APIs may have different secrets of the same name.
 type Ref struct{ API, Name string }
 
-// Stats are how many secrets are in use, and of how many the file cannot be used now.
+// Stats count the secrets in use, and those whose file cannot be used now.
 type Stats struct {
 	InUse   int `json:"inUse"`
 	Failing int `json:"failing"`
 }
 
-// Store holds the secrets that are asked for, and says when any has changed. A file that is gone or cannot be used leaves
-// the value that was read before, and is logged once. Close it. It may be used from any goroutine.
+// Store has the secrets in use, and reports changes. If a file disappears or cannot be used, the earlier
+// value stays, and the failure is logged once. Close it. It may be used from any goroutine.
 type Store struct {
 	folder  folder
 	period  time.Duration
@@ -32,22 +32,22 @@ type Store struct {
 
 	mutex   sync.Mutex
 	entries map[Ref]*entry
-	end     chan struct{} // closed to end the goroutine that looks; nil: there is none yet
+	end     chan struct{} // closed to end the polling goroutine; nil: not started
 	done    chan struct{}
 }
 
-// entry is what is known of one secret.
+// entry is the state of one secret.
 type entry struct {
-	value  string
-	held   bool   // there is a value
-	looks  string // of its files at the last look
-	read   time.Time
-	err    error // why they could not be used then
-	logged bool  // that was said
-	moving bool  // what they held then was new, and is taken once it looks the same again
+	value       string
+	held        bool   // value is valid
+	fingerprint string // of its files at the last check
+	read        time.Time
+	err         error // why the files could not be used then
+	logged      bool  // err was logged
+	moving      bool  // the content was new at the last check, and counts once it is unchanged at the next
 }
 
-// NewStore makes a store of the files in a folder; "": there is none. Period 0 is DefaultPeriod.
+// NewStore makes a store of the files in a folder; "": no folder. Period 0 is DefaultPeriod.
 func NewStore(directory string, period time.Duration, log *slog.Logger) *Store {
 	if period <= 0 {
 		period = DefaultPeriod
@@ -55,30 +55,30 @@ func NewStore(directory string, period time.Duration, log *slog.Logger) *Store {
 	return &Store{folder: folder(directory), period: period, log: log, changes: make(chan struct{}, 1), entries: map[Ref]*entry{}}
 }
 
-// Changes yields once some secret has changed, or has come that could not be read before.
+// Changes yields after a secret has changed, or has become readable.
 func (s *Store) Changes() <-chan struct{} { return s.changes }
 
-// Get returns a secret, as it was read last, and looks at its files from now on.
+// Get returns the last value of a secret, and watches its files from now on.
 func (s *Store) Get(ref Ref) (string, error) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	known := s.entries[ref]
-	if known != nil && known.held {
-		return known.value, nil
+	e := s.entries[ref]
+	if e != nil && e.held {
+		return e.value, nil
 	}
-	if known == nil {
-		known = &entry{}
-		s.entries[ref] = known
+	if e == nil {
+		e = &entry{}
+		s.entries[ref] = e
 		s.start()
 	}
-	known.looks, _ = s.folder.looks(ref)
-	known.read = time.Now()
-	known.value, known.err = s.folder.read(ref, s.log)
-	known.held = known.err == nil
-	return known.value, known.err
+	e.fingerprint, _ = s.folder.fingerprint(ref)
+	e.read = time.Now()
+	e.value, e.err = s.folder.read(ref, s.log)
+	e.held = e.err == nil
+	return e.value, e.err
 }
 
-// Keep forgets all secrets but these.
+// Keep drops all secrets except these.
 func (s *Store) Keep(refs map[Ref]bool) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
@@ -89,20 +89,20 @@ func (s *Store) Keep(refs map[Ref]bool) {
 	}
 }
 
-// Stats returns the numbers as they are now.
+// Stats returns the present counts.
 func (s *Store) Stats() Stats {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	stats := Stats{InUse: len(s.entries)}
-	for _, one := range s.entries {
-		if one.err != nil {
+	for _, e := range s.entries {
+		if e.err != nil {
 			stats.Failing++
 		}
 	}
 	return stats
 }
 
-// Close ends it.
+// Close stops the polling.
 func (s *Store) Close() {
 	s.mutex.Lock()
 	end, done := s.end, s.done
@@ -126,7 +126,7 @@ func (s *Store) start() {
 		for {
 			select {
 			case <-ticker.C:
-				s.look(time.Now())
+				s.checkAll(time.Now())
 			case <-end:
 				return
 			}
@@ -134,7 +134,7 @@ func (s *Store) start() {
 	}(s.end, s.done)
 }
 
-func (s *Store) look(now time.Time) {
+func (s *Store) checkAll(now time.Time) {
 	s.mutex.Lock()
 	refs := make([]Ref, 0, len(s.entries))
 	for ref := range s.entries {
@@ -143,7 +143,7 @@ func (s *Store) look(now time.Time) {
 	s.mutex.Unlock()
 	changed := false
 	for _, ref := range refs {
-		changed = s.lookAt(ref, now) || changed
+		changed = s.check(ref, now) || changed
 	}
 	if changed {
 		select {
@@ -153,45 +153,45 @@ func (s *Store) look(now time.Time) {
 	}
 }
 
-// lookAt reads a secret again if its files look different, and takes what it reads once it looks the same at two looks:
-// what is being written is not taken.
-func (s *Store) lookAt(ref Ref, now time.Time) (changed bool) {
-	looks, newest := s.folder.looks(ref)
+// check reads a secret again if its files look different. A new value counts only if it is unchanged at the next check:
+// the file may still be being written.
+func (s *Store) check(ref Ref, now time.Time) (changed bool) {
+	fingerprint, newest := s.folder.fingerprint(ref)
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	known := s.entries[ref]
-	if known == nil {
+	e := s.entries[ref]
+	if e == nil {
 		return false
 	}
-	same := looks == known.looks
-	quiet := known.read.Sub(newest) > filelook.Settled && !known.moving && (known.err == nil || known.logged || !known.held)
-	if same && quiet {
+	unchanged := fingerprint == e.fingerprint
+	settled := e.read.Sub(newest) > filelook.Settled && !e.moving && (e.err == nil || e.logged || !e.held)
+	if unchanged && settled {
 		return false
 	}
 	value, err := s.folder.read(ref, s.log)
-	known.looks, known.read, known.moving = looks, now, false
+	e.fingerprint, e.read, e.moving = fingerprint, now, false
 	switch {
 	case err != nil:
-		known.fail(ref, err, same, s.log)
-	case known.held && value == known.value:
-		if known.logged {
+		e.fail(ref, err, unchanged, s.log)
+	case e.held && value == e.value:
+		if e.logged {
 			s.log.Info("a secret can be read again", "reference", ref.Name, "api", ref.API)
 		}
-		known.err, known.logged = nil, false
-	case !same:
-		known.moving = true
+		e.err, e.logged = nil, false
+	case !unchanged:
+		e.moving = true
 	default:
 		s.log.Info("a secret was read", "reference", ref.Name, "api", ref.API)
-		known.value, known.held, known.err, known.logged = value, true, nil, false
+		e.value, e.held, e.err, e.logged = value, true, nil, false
 		return true
 	}
 	return false
 }
 
-// fail notes that a secret cannot be read. Where none was ever read, whoever asks for it is told instead.
-func (e *entry) fail(ref Ref, err error, same bool, log *slog.Logger) {
+// fail records that a secret cannot be read. It logs nothing if there is no earlier value, since Get returned the error.
+func (e *entry) fail(ref Ref, err error, unchanged bool, log *slog.Logger) {
 	e.err = err
-	if e.held && same && !e.logged {
+	if e.held && unchanged && !e.logged {
 		e.logged = true
 		log.Error("a secret cannot be read; the value that it had stays in use", "reference", ref.Name, "api", ref.API, "reason", err.Error())
 	}

@@ -73,7 +73,7 @@ func TestOneNewlineAtTheEndIsNotTheSecrets(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeReadIsSaidWithItsPathAndWithoutItsContent(t *testing.T) {
+func TestAnUnreadableSecretIsReportedByPathWithoutItsContent(t *testing.T) {
 	folder, outside := t.TempDir(), t.TempDir()
 	put(t, "planted", outside, "elsewhere")
 	put(t, strings.Repeat("planted", 10_000), folder, "large")
@@ -115,7 +115,7 @@ func TestWhatCannotBeReadIsSaidWithItsPathAndWithoutItsContent(t *testing.T) {
 	}
 }
 
-func TestWithoutAFolderOrBeforeThereIsOne(t *testing.T) {
+func TestWithoutAFolderOrBeforeItExists(t *testing.T) {
 	none, _ := open(t, "")
 	if _, err := none.Get(orders); err == nil || !strings.Contains(err.Error(), "--secrets DIR") {
 		t.Errorf("got %v", err)
@@ -130,7 +130,7 @@ func TestWithoutAFolderOrBeforeThereIsOne(t *testing.T) {
 	becomes(t, later, orders, "there")
 }
 
-// TestAFolderThatIsReplacedAsKubernetesDoes: files are links into ..data, which is a link to a folder of its own.
+// TestAFolderThatIsReplacedAsKubernetesDoes: files are links into ..data, which is a link to another folder.
 func TestAFolderThatIsReplacedAsKubernetesDoes(t *testing.T) {
 	folder := t.TempDir()
 	put(t, "first", folder, "..1", "key")
@@ -151,7 +151,7 @@ func TestAFolderThatIsReplacedAsKubernetesDoes(t *testing.T) {
 	}
 }
 
-func TestAFileThatGoesLeavesItsValueAndIsSaidOnce(t *testing.T) {
+func TestARemovedFileLeavesItsValueAndIsLoggedOnce(t *testing.T) {
 	folder, other := t.TempDir(), secrets.Ref{API: "orders-v1", Name: "other"}
 	file := put(t, "first", folder, "key")
 	put(t, "first", folder, "other")
@@ -164,7 +164,7 @@ func TestAFileThatGoesLeavesItsValueAndIsSaidOnce(t *testing.T) {
 	const kept = "the value that it had stays in use"
 	await.Until(t, "a line that the value stays", func() bool { return log.Count(kept) > 0 })
 	put(t, "second", folder, "other")
-	becomes(t, store, other, "second") // which takes two more looks at all files
+	becomes(t, store, other, "second") // after two more checks of all files
 	if log.Count(kept) != 1 || store.Stats() != (secrets.Stats{InUse: 2, Failing: 1}) {
 		t.Errorf("expected one line and one of two secrets to fail, got %+v and %s", store.Stats(), log)
 	}
@@ -180,7 +180,7 @@ func TestAFileThatGoesLeavesItsValueAndIsSaidOnce(t *testing.T) {
 	}
 }
 
-func TestAFileThatEverybodyMayReadIsSaid(t *testing.T) {
+func TestAWorldReadableFileIsLogged(t *testing.T) {
 	folder := t.TempDir()
 	if err := os.Chmod(put(t, "planted", folder, "key"), 0o644); err != nil { //nolint:gosec // which is the point
 		t.Fatal(err)
@@ -192,7 +192,7 @@ func TestAFileThatEverybodyMayReadIsSaid(t *testing.T) {
 	}
 }
 
-// TestReferencesAndNothingElseAreReplaced: whatever stands around them, and however deep they are.
+// TestReferencesAndNothingElseAreReplaced: in any surroundings, and at any depth.
 func TestReferencesAndNothingElseAreReplaced(t *testing.T) {
 	property.Check(t, func(t *rapid.T) {
 		names := map[string]string{}
@@ -243,7 +243,7 @@ func parameters(t *rapid.T, names map[string]string, depth int) any {
 	}
 }
 
-// expected is a value with what stands for its references, as JSON.
+// expected returns a value with its references replaced, as JSON.
 func expected(t *rapid.T, value any, names map[string]string) []byte {
 	var replace func(value any) any
 	replace = func(value any) any {
@@ -288,7 +288,7 @@ func normal(t *rapid.T, text []byte) string {
 	return string(made)
 }
 
-func TestSecretsAreTakenOutOfTexts(t *testing.T) {
+func TestSecretsAreRedactedInTexts(t *testing.T) {
 	params := []byte(`{"a":{"secretRef":"","value":"hunter2"},"b":[{"secretRef":"n","value":"swordfish"}],"c":{"value":"stays"}}`)
 	texts := secrets.Texts(params)
 	if got := secrets.Hide("hunter2 and swordfish, which stays", texts); got != "[secret] and [secret], which stays" {

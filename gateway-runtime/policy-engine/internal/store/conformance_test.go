@@ -42,13 +42,13 @@ func conformance(t *testing.T) (cases []struct {
 	return cases
 }
 
-// conforms runs the table; each case has keys of its own, by the API's name. advance moves the time of what is stored.
+// conforms runs the table; each case has keys of its own, by the API's name. advance moves the store's clock.
 func conforms(t *testing.T, s *Store, advance func(t *testing.T, space string, by time.Duration)) {
-	for number, one := range conformance(t) {
-		t.Run(one.Name, func(t *testing.T) {
+	for number, testCase := range conformance(t) {
+		t.Run(testCase.Name, func(t *testing.T) {
 			api := t.Name() + strconv.Itoa(number) + strconv.FormatInt(time.Now().UnixNano(), 36)
 			policy := s.Of("conforms", api)
-			for i, step := range one.Steps {
+			for i, step := range testCase.Steps {
 				if step.Do == "advance" {
 					advance(t, space("conforms", api), seconds(step.Seconds))
 					continue
@@ -70,12 +70,12 @@ func conforms(t *testing.T, s *Store, advance func(t *testing.T, space string, b
 
 func sameJSON(t *testing.T, a, b []byte) bool {
 	t.Helper()
-	var one, other any
-	if err := errors.Join(json.Unmarshal(a, &one), json.Unmarshal(b, &other)); err != nil {
+	var left, right any
+	if err := errors.Join(json.Unmarshal(a, &left), json.Unmarshal(b, &right)); err != nil {
 		t.Fatal(err)
 	}
-	first, _ := json.Marshal(one)
-	second, _ := json.Marshal(other)
+	first, _ := json.Marshal(left)
+	second, _ := json.Marshal(right)
 	return string(first) == string(second)
 }
 

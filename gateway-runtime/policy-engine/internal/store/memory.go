@@ -11,17 +11,17 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// memory is a store in the engine. All entries together take at most its limit: when they would take more, the space that
-// takes most gives up what was used longest ago, so that a flood of keys at one API costs that API its own entries first.
-// A kept space gives up nothing: it refuses what it has no room for. All kept spaces together have keptShare of the limit,
-// so that others have room, too.
+// memory is a store in the engine. All entries together take at most its limit: when they exceed it, the largest space
+// evicts its least recently used entries, so that a flood of keys at one API first costs that API its own entries.
+// A kept space evicts nothing: it refuses entries that do not fit. All kept spaces together have keptShare of the limit,
+// so that other spaces have room, too.
 //
-// Time is that of a clock that never goes back.
+// Its time is a monotonic clock.
 type memory struct {
 	now     func() time.Duration
 	limit   atomic.Int64
 	held    atomic.Int64
-	kept    atomic.Int64 // of it, what kept spaces hold
+	kept    atomic.Int64 // the part of it in kept spaces
 	entries atomic.Int64
 	evicted atomic.Uint64
 	stop    chan struct{}
@@ -31,13 +31,13 @@ type memory struct {
 	spaces map[string]*memorySpace
 }
 
-// sweepEvery is how often entries that have ended are looked for.
+// sweepEvery is the time between two sweeps of expired entries.
 const sweepEvery = time.Second
 
-// keptShare is how much of the limit kept spaces may take, in quarters.
+// keptShare is the share of the limit that kept spaces may take, in quarters.
 const keptShare = 3
 
-// evictedAtOnce is how many entries a space gives up before it is asked again which one takes most.
+// evictedAtOnce is the number of entries that a space evicts before the largest space is determined again.
 const evictedAtOnce = 16
 
 func monotonic() func() time.Duration {
@@ -48,13 +48,13 @@ func monotonic() func() time.Duration {
 func newMemory(limit int64, now func() time.Duration) *memory {
 	m := &memory{now: now, spaces: map[string]*memorySpace{}, stop: make(chan struct{})}
 	m.limit.Store(limit)
-	go m.sweepAgainAndAgain()
+	go m.sweepPeriodically()
 	return m
 }
 
 func (m *memory) close() { m.once.Do(func() { close(m.stop) }) }
 
-// keptLimit is how much kept spaces may hold.
+// keptLimit returns the limit of all kept spaces together.
 func (m *memory) keptLimit() int64 { return m.limit.Load() / 4 * keptShare }
 
 func (m *memory) resize(limit int64) {
@@ -62,7 +62,7 @@ func (m *memory) resize(limit int64) {
 	m.shrink()
 }
 
-// change calls f with the lock of a space held, then makes room.
+// change calls f with the lock of a space held, and then evicts entries if necessary.
 func (m *memory) change(space string, f func(s *memorySpace, now time.Duration)) {
 	s := m.space(space)
 	f(s, m.now())
@@ -100,7 +100,7 @@ func (m *memory) makeSpace(name string) *memorySpace {
 	return s
 }
 
-// shrink has the largest spaces give up entries until all that is left fits.
+// shrink evicts entries from the largest spaces until the rest fits.
 func (m *memory) shrink() {
 	for m.held.Load() > m.limit.Load() {
 		largest := m.largest()
@@ -118,7 +118,7 @@ func (m *memory) shrink() {
 	}
 }
 
-// largest returns the space that holds most of those that evict, or nil.
+// largest returns the largest space with evictable entries, or nil.
 func (m *memory) largest() (largest *memorySpace) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -131,7 +131,7 @@ func (m *memory) largest() (largest *memorySpace) {
 	return largest
 }
 
-func (m *memory) sweepAgainAndAgain() {
+func (m *memory) sweepPeriodically() {
 	ticker := time.NewTicker(sweepEvery)
 	defer ticker.Stop()
 	for {
@@ -144,15 +144,15 @@ func (m *memory) sweepAgainAndAgain() {
 	}
 }
 
-// sweep removes what has ended, and spaces without entries.
+// sweep removes expired entries, and spaces without entries.
 func (m *memory) sweep() {
 	m.mu.RLock()
-	all := make(map[string]*memorySpace, len(m.spaces))
+	spaces := make(map[string]*memorySpace, len(m.spaces))
 	for name, s := range m.spaces {
-		all[name] = s
+		spaces[name] = s
 	}
 	m.mu.RUnlock()
-	for name, s := range all {
+	for name, s := range spaces {
 		s.mu.Lock()
 		s.sweep(m.now())
 		empty := s.isEmpty()
@@ -176,7 +176,7 @@ func (m *memory) removeSpace(name string, s *memorySpace) {
 
 // ---------------------------------------------------------------- the operations
 
-// Values and what is throttled have keys of their own.
+// Values and throttles have separate keys.
 const (
 	ofValues    = "k:"
 	ofThrottled = "t:"
@@ -212,29 +212,29 @@ func (m *memory) set(_ context.Context, space, key string, value []byte, ttl tim
 
 func (m *memory) increment(_ context.Context, space, key string, by int64, ttl time.Duration) (sum int64, err error) {
 	m.change(space, func(s *memorySpace, now time.Duration) {
-		before, ends := int64(0), now+ttl
+		previous, ends := int64(0), now+ttl
 		if e := s.find(ofValues+key, now); e != nil {
 			ends = e.ends
-			if before, err = number(e.value); err != nil {
+			if previous, err = number(e.value); err != nil {
 				err = notANumber(key)
 				return
 			}
 		}
-		if (by > 0 && before > math.MaxInt64-by) || (by < 0 && before < math.MinInt64-by) {
+		if (by > 0 && previous > math.MaxInt64-by) || (by < 0 && previous < math.MinInt64-by) {
 			err = notANumber(key)
 			return
 		}
-		text := strconv.AppendInt(nil, before+by, 10)
+		text := strconv.AppendInt(nil, previous+by, 10)
 		if err = s.checkRoom(ofValues+key, text, now); err != nil {
 			return
 		}
-		sum = before + by
+		sum = previous + by
 		s.put(ofValues+key, text, ends, now)
 	})
 	return sum, err
 }
 
-// number takes what Valkey takes: no sign but "-", no zeros before.
+// number parses a number as Valkey does: no sign but "-", no leading zeros.
 func number(text []byte) (int64, error) {
 	value, err := strconv.ParseInt(string(text), 10, 64)
 	if err == nil && strconv.FormatInt(value, 10) != string(text) {

@@ -11,42 +11,42 @@ import (
 
 // memorySpace has the entries of one policy at one API. All but bytes is guarded by its mutex.
 //
-// What has ended is not found, and is removed by sweep: each key stands in a list for the second at which it is looked at.
-// That is when it ends, or sooner, lookAgain from now: so an entry that is written again and again, or lives for months,
-// leaves little behind in these lists.
+// An expired entry is not found, and sweep removes it: each key is in a list for the second of its next check.
+// That is the second of its expiry, or sooner, lookAgain from now: so an entry that is rewritten often, or lives for months,
+// leaves few traces in these lists.
 type memorySpace struct {
 	whole *memory
 	kept  bool // its entries are not evicted
 	bytes atomic.Int64
 
 	mu      sync.Mutex
-	gone    bool // another one has its name
+	gone    bool // removed: another space has its name
 	entries *simplelru.LRU[string, *entry]
-	looks   map[int64][]string // keys, by the second at which they are looked at
-	listed  int                // keys in looks; also of entries that are gone, or are looked at sooner
-	looked  int64              // second up to which they were
+	looks   map[int64][]string // keys, by the second of their check
+	listed  int                // keys in looks; including those of removed entries, and of entries with an earlier check
+	looked  int64              // second up to which keys were checked
 }
 
 type entry struct {
 	value []byte
-	tat   float64       // of what is throttled
+	tat   float64       // of a throttle
 	ends  time.Duration // by the memory's clock
-	look  int64         // second at which it is looked at
+	look  int64         // second of its check
 }
 
-// entryOverhead is what an entry takes beside its key, twice, and its value: list, map and lists of keys.
+// entryOverhead is the memory of an entry beside its key, twice, and its value: list, map and lists of keys.
 const entryOverhead = 256
 
-// lookAgain is after how long an entry is looked at, at the latest, in seconds.
+// lookAgain is the longest time between two checks of an entry, in seconds.
 const lookAgain = 60
 
-// listedBeside is how many keys the lists may have beside two for each entry.
+// listedBeside is the number of keys that the lists may have beside two for each entry.
 const listedBeside = 64
 
 func newMemorySpace(whole *memory, kept bool) *memorySpace {
-	entries, err := simplelru.NewLRU[string, *entry](math.MaxInt, nil) // bounded by bytes, by who holds it
+	entries, err := simplelru.NewLRU[string, *entry](math.MaxInt, nil) // its owner bounds it by bytes
 	if err != nil {
-		panic(err) // it refuses a size below 1
+		panic(err) // it refuses only a size below 1
 	}
 	return &memorySpace{whole: whole, kept: kept, entries: entries, looks: map[int64][]string{}, looked: second(whole.now())}
 }
@@ -57,7 +57,7 @@ func entryBytes(key string, value []byte) int64 { return int64(2*len(key)+len(va
 
 func (s *memorySpace) isEmpty() bool { return s.entries.Len() == 0 }
 
-// find returns the entry of a key that has not ended, which counts as used.
+// find returns the entry of a key, if it has not expired. That counts as a use.
 func (s *memorySpace) find(key string, now time.Duration) *entry {
 	e, ok := s.entries.Get(key)
 	if !ok || e.ends <= now {
@@ -66,8 +66,8 @@ func (s *memorySpace) find(key string, now time.Duration) *entry {
 	return e
 }
 
-// checkRoom returns ErrStoreFull where the space is a kept one and the entry would not fit beside those that kept spaces
-// hold. Spaces that are written at the same time may exceed the limit by an entry each.
+// checkRoom returns ErrStoreFull if the space is a kept one and the entry would exceed the limit of all kept spaces.
+// Spaces that are written at the same time may exceed the limit by an entry each.
 func (s *memorySpace) checkRoom(key string, value []byte, now time.Duration) error {
 	if !s.kept || s.fits(key, value) {
 		return nil
@@ -86,7 +86,7 @@ func (s *memorySpace) fits(key string, value []byte) bool {
 	return grows <= 0 || s.whole.kept.Load()+grows <= s.whole.keptLimit()
 }
 
-// put writes an entry, in place of the one of this key.
+// put writes an entry, and replaces the previous one of this key.
 func (s *memorySpace) put(key string, value []byte, ends, now time.Duration) *entry {
 	e, ok := s.entries.Peek(key)
 	if !ok {
@@ -96,15 +96,15 @@ func (s *memorySpace) put(key string, value []byte, ends, now time.Duration) *en
 	}
 	s.count(0, int64(len(value)-len(e.value)))
 	e.value, e.ends = value, ends
-	s.plan(key, e, now)
+	s.scheduleCheck(key, e, now)
 	if s.listed > 2*s.entries.Len()+listedBeside {
-		s.listAnew()
+		s.rebuildLists()
 	}
 	return e
 }
 
-// plan has an entry looked at in time.
-func (s *memorySpace) plan(key string, e *entry, now time.Duration) {
+// scheduleCheck puts an entry into the list of its next check.
+func (s *memorySpace) scheduleCheck(key string, e *entry, now time.Duration) {
 	look := min(second(e.ends)+1, max(second(now), s.looked)+lookAgain)
 	if look < e.look {
 		e.look = look
@@ -113,9 +113,9 @@ func (s *memorySpace) plan(key string, e *entry, now time.Duration) {
 	}
 }
 
-// listAnew leaves out of the lists what is in them for nothing: a flood of keys that are given up would fill them, and they
-// are in no limit.
-func (s *memorySpace) listAnew() {
+// rebuildLists drops obsolete keys from the lists: no limit bounds the lists, and a flood of evicted keys would
+// fill them.
+func (s *memorySpace) rebuildLists() {
 	clear(s.looks)
 	keys := s.entries.Keys()
 	for _, key := range keys {
@@ -133,7 +133,7 @@ func (s *memorySpace) remove(key string) {
 	}
 }
 
-// removeOldest removes what was used longest ago, and reports whether there was any.
+// removeOldest removes the least recently used entry, and reports whether there was one.
 func (s *memorySpace) removeOldest() bool {
 	key, _, ok := s.entries.GetOldest()
 	if ok {
@@ -142,7 +142,7 @@ func (s *memorySpace) removeOldest() bool {
 	return ok
 }
 
-// sweep removes what has ended.
+// sweep removes expired entries.
 func (s *memorySpace) sweep(now time.Duration) {
 	for ; s.looked <= second(now); s.looked++ {
 		keys := s.looks[s.looked]
@@ -151,12 +151,12 @@ func (s *memorySpace) sweep(now time.Duration) {
 		for _, key := range keys {
 			e, ok := s.entries.Peek(key)
 			switch {
-			case !ok || e.look != s.looked: // another one of this key, or planned anew
+			case !ok || e.look != s.looked: // another entry of this key, or one with another check
 			case e.ends <= now:
 				s.remove(key)
 			default:
 				e.look = math.MaxInt64
-				s.plan(key, e, now)
+				s.scheduleCheck(key, e, now)
 			}
 		}
 	}

@@ -163,25 +163,25 @@ func TestAKeptStoreHasKeysOfItsOwn(t *testing.T) {
 	}
 }
 
-func TestWhatWasUsedLongestAgoGoesFirst(t *testing.T) {
+func TestTheLeastRecentlyUsedEntryIsEvictedFirst(t *testing.T) {
 	s, _ := storeInMemory(t, 20_000)
-	one := s.Of("p", "a")
-	fill(t, one, "k", 10)
+	view := s.Of("p", "a")
+	fill(t, view, "k", 10)
 	for i := range 500 {
-		has(t, one, "k3")
-		fill(t, one, fmt.Sprint("other", i), 1)
+		has(t, view, "k3")
+		fill(t, view, fmt.Sprint("other", i), 1)
 	}
-	if !has(t, one, "k3") || has(t, one, "k4") {
+	if !has(t, view, "k3") || has(t, view, "k4") {
 		t.Error("expected k3 to stay, since it was used, and k4 to go")
 	}
 }
 
-func TestWhatHasEndedTakesNoRoom(t *testing.T) {
+func TestExpiredEntriesTakeNoRoom(t *testing.T) {
 	s, clock := storeInMemory(t, 1<<20)
-	one := s.Of("p", "a")
-	fill(t, one, "k", 100)
+	view := s.Of("p", "a")
+	fill(t, view, "k", 100)
 	for i := range 100 {
-		_, err := one.Throttle(t.Context(), fmt.Sprint("k", i), v1alpha.Limit{Rate: 1, Per: time.Minute}, 1)
+		_, err := view.Throttle(t.Context(), fmt.Sprint("k", i), v1alpha.Limit{Rate: 1, Per: time.Minute}, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -196,27 +196,27 @@ func TestWhatHasEndedTakesNoRoom(t *testing.T) {
 	if held, spaces := s.memory.held.Load(), len(s.memory.spaces); held != 0 || spaces != 0 {
 		t.Errorf("expected nothing left, got %d bytes in %d spaces", held, spaces)
 	}
-	fill(t, one, "k", 1)
-	if !has(t, one, "k0") {
+	fill(t, view, "k", 1)
+	if !has(t, view, "k0") {
 		t.Error("expected a space that was removed to come back")
 	}
 }
 
-// TestTheBytesAreThoseOfTheEntries: whatever is done, the count of bytes and entries fits what there is, and lists of keys
+// TestTheBytesAreThoseOfTheEntries: after any operations, the count of bytes and entries is right, and lists of keys
 // stay short although entries come and go.
 func TestTheBytesAreThoseOfTheEntries(t *testing.T) {
 	property.Check(t, func(rt *rapid.T) {
 		s, clock := storeInMemory(t, 1<<14)
-		one := s.Of("p", "a")
+		view := s.Of("p", "a")
 		for range rapid.IntRange(1, 200).Draw(rt, "steps") {
 			key := fmt.Sprint(rapid.IntRange(0, 20).Draw(rt, "key"))
 			switch rapid.IntRange(0, 4).Draw(rt, "what") {
 			case 0:
-				_, _ = one.Set(t.Context(), key, make([]byte, rapid.IntRange(0, 3000).Draw(rt, "size")), 100*time.Second, false)
+				_, _ = view.Set(t.Context(), key, make([]byte, rapid.IntRange(0, 3000).Draw(rt, "size")), 100*time.Second, false)
 			case 1:
-				_, _ = one.Delete(t.Context(), key)
+				_, _ = view.Delete(t.Context(), key)
 			case 2:
-				_, _ = one.Throttle(t.Context(), key, v1alpha.Limit{Rate: 1, Per: 10 * time.Second}, 1)
+				_, _ = view.Throttle(t.Context(), key, v1alpha.Limit{Rate: 1, Per: 10 * time.Second}, 1)
 			case 3:
 				clock.advance(time.Duration(rapid.IntRange(0, 5000).Draw(rt, "ms")) * time.Millisecond)
 			default:
@@ -254,7 +254,7 @@ func TestOnePolicyDoesNotSeeAnothersKeys(t *testing.T) {
 		}
 	}
 	if !has(t, s.Of("p", "b").Shared(), "shared0") || has(t, s.Of("q", "b").Shared(), "shared0") || has(t, mine, "shared0") {
-		t.Error("expected what is shared to be seen by the policy at any API, and by nobody else")
+		t.Error("expected shared entries to be seen by the policy at any API, and by no other policy")
 	}
 }
 
@@ -272,17 +272,17 @@ func TestAValueThatCanNeverFitIsRefused(t *testing.T) {
 
 func TestALimitHoldsForManyAtOnce(t *testing.T) {
 	s, _ := storeInMemory(t, 1<<20)
-	one := s.Of("p", "a")
+	view := s.Of("p", "a")
 	var allowed, sum atomic.Int64
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
 			for range 500 {
-				answer, err := one.Throttle(t.Context(), "k", v1alpha.Limit{Rate: 700, Per: time.Hour}, 1)
+				answer, err := view.Throttle(t.Context(), "k", v1alpha.Limit{Rate: 700, Per: time.Hour}, 1)
 				if err == nil && answer.Allowed {
 					allowed.Add(1)
 				}
-				if last, err := one.Increment(t.Context(), "n", 1, time.Hour); err == nil {
+				if last, err := view.Increment(t.Context(), "n", 1, time.Hour); err == nil {
 					sum.Store(max(sum.Load(), last))
 				}
 			}
@@ -294,15 +294,15 @@ func TestALimitHoldsForManyAtOnce(t *testing.T) {
 	}
 }
 
-// TestTheLimitIsOfMemory: what entries take is no more than what is counted for them.
-func TestTheLimitIsOfMemory(t *testing.T) {
+// TestTheLimitBoundsMemory: entries take no more memory than is counted for them.
+func TestTheLimitBoundsMemory(t *testing.T) {
 	s, _ := storeInMemory(t, 1<<30)
-	one := s.Of("p", "a")
+	view := s.Of("p", "a")
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	for i := range 50_000 {
-		if _, err := one.Throttle(t.Context(), fmt.Sprintf("client-%016d", i), v1alpha.Limit{Rate: 1, Per: time.Hour}, 1); err != nil {
+		if _, err := view.Throttle(t.Context(), fmt.Sprintf("client-%016d", i), v1alpha.Limit{Rate: 1, Per: time.Hour}, 1); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -318,16 +318,16 @@ func TestTheLimitIsOfMemory(t *testing.T) {
 func BenchmarkThrottle(b *testing.B) {
 	s := New(slog.New(slog.NewTextHandler(io.Discard, nil)))
 	defer s.Close()
-	one := s.Of("p", "a")
+	view := s.Of("p", "a")
 	for i := range b.N {
-		_, _ = one.Throttle(b.Context(), "client", v1alpha.Limit{Rate: 1000, Per: time.Second}, int64(i&1))
+		_, _ = view.Throttle(b.Context(), "client", v1alpha.Limit{Rate: 1000, Per: time.Second}, int64(i&1))
 	}
 }
 
-func TestKeysThatAreGivenUpTakeNoMemory(t *testing.T) {
+func TestEvictedKeysTakeNoMemory(t *testing.T) {
 	const limit = 2 << 20
-	s, _ := storeInMemory(t, limit) // its time stands still: nothing is swept
-	one := s.Of("p", "a")
+	s, _ := storeInMemory(t, limit) // its clock stands still: nothing is swept
+	view := s.Of("p", "a")
 	heap := func() int64 {
 		var stats runtime.MemStats
 		runtime.GC()
@@ -337,7 +337,7 @@ func TestKeysThatAreGivenUpTakeNoMemory(t *testing.T) {
 	long := strings.Repeat("k", 500)
 	before := heap()
 	for i := range 20_000 {
-		if _, err := one.Set(t.Context(), fmt.Sprint(long, i), nil, time.Hour, false); err != nil {
+		if _, err := view.Set(t.Context(), fmt.Sprint(long, i), nil, time.Hour, false); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// The operations, as metrics name them.
+// The operations, as labels of metrics.
 const (
 	opGet       = "get"
 	opSet       = "set"
@@ -19,7 +19,7 @@ const (
 	opThrottle  = "throttle"
 )
 
-// The outcomes of a call, as metrics name them.
+// The outcomes of a call, as labels of metrics.
 const (
 	outcomeOK          = "ok"
 	outcomeUnavailable = "unavailable"
@@ -27,7 +27,7 @@ const (
 	outcomeFull        = "full"
 )
 
-// meter counts calls, and tells how the store stands when it is asked.
+// meter counts calls, and exports the state of the store.
 type meter struct {
 	store *Store
 	calls map[string]operation
@@ -35,7 +35,7 @@ type meter struct {
 	took  *prometheus.HistogramVec
 }
 
-// operation has an operation's own counters, so that nobody looks them up by name for each call.
+// operation has the counters of an operation, so that a call needs no look-up by name.
 type operation struct {
 	outcomes map[string]prometheus.Counter
 	took     prometheus.Observer
@@ -45,7 +45,7 @@ var (
 	entriesDesc   = prometheus.NewDesc("gatewright_store_entries", "Entries of the store in the engine's memory.", nil, nil)
 	bytesDesc     = prometheus.NewDesc("gatewright_store_bytes", "Bytes that these take.", nil, nil)
 	limitDesc     = prometheus.NewDesc("gatewright_store_limit_bytes", "Bytes that these may take.", nil, nil)
-	evictedDesc   = prometheus.NewDesc("gatewright_store_evictions_total", "Entries that were given up before their end, for there was no room.", nil, nil)
+	evictedDesc   = prometheus.NewDesc("gatewright_store_evictions_total", "Entries that were evicted before their end for lack of room.", nil, nil)
 	connectedDesc = prometheus.NewDesc("gatewright_store_connected", "1 while the store answers.", nil, nil)
 )
 
@@ -58,22 +58,22 @@ func newMeter(s *Store) *meter {
 			Help: "How long these took, in the engine.", Buckets: v1alpha.DefaultBuckets}, []string{"operation"}),
 	}
 	for _, name := range []string{opGet, opSet, opIncrement, opExpire, opDelete, opThrottle} {
-		one := operation{outcomes: map[string]prometheus.Counter{}, took: m.took.WithLabelValues(name)}
+		op := operation{outcomes: map[string]prometheus.Counter{}, took: m.took.WithLabelValues(name)}
 		for _, outcome := range []string{outcomeOK, outcomeUnavailable, outcomeInvalid, outcomeFull} {
-			one.outcomes[outcome] = m.count.WithLabelValues(name, outcome)
+			op.outcomes[outcome] = m.count.WithLabelValues(name, outcome)
 		}
-		m.calls[name] = one
+		m.calls[name] = op
 	}
 	return m
 }
 
-// call begins a call; what it returns ends it, with the error that there is then.
+// call begins a call. The function that it returns ends the call, with the error at that time.
 func (m *meter) call(name string, err *error) func() {
 	began := time.Now()
 	return func() {
-		one := m.calls[name]
-		one.took.Observe(time.Since(began).Seconds())
-		one.outcomes[outcomeOf(*err)].Inc()
+		op := m.calls[name]
+		op.took.Observe(time.Since(began).Seconds())
+		op.outcomes[outcomeOf(*err)].Inc()
 	}
 }
 
@@ -90,19 +90,19 @@ func outcomeOf(err error) string {
 	}
 }
 
-// Collector tells how the store stands, and what has become of calls.
+// Collector returns a collector of the store's state and of the counts of calls.
 func (s *Store) Collector() prometheus.Collector { return s.meter }
 
-// Describe describes.
+// Describe sends the descriptions.
 func (m *meter) Describe(to chan<- *prometheus.Desc) {
 	m.count.Describe(to)
 	m.took.Describe(to)
-	for _, one := range []*prometheus.Desc{entriesDesc, bytesDesc, limitDesc, evictedDesc, connectedDesc} {
-		to <- one
+	for _, desc := range []*prometheus.Desc{entriesDesc, bytesDesc, limitDesc, evictedDesc, connectedDesc} {
+		to <- desc
 	}
 }
 
-// Collect tells.
+// Collect sends the metrics.
 func (m *meter) Collect(to chan<- prometheus.Metric) {
 	m.count.Collect(to)
 	m.took.Collect(to)

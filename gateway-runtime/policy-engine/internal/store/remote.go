@@ -14,27 +14,27 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// remote is a store in a Valkey. A goroutine asks again and again whether that answers: while it does not, calls fail at
-// once, so that no exchange waits for a server that is away.
+// remote is a store in a Valkey. A goroutine probes the server: while it does not answer, calls fail at
+// once, so that no exchange waits for a server that is down.
 type remote struct {
 	settings *nodev1.ValkeyStore
 	timeout  time.Duration
 	log      *slog.Logger
-	client   atomic.Pointer[valkey.Client] // nil: none was connected yet
-	away     atomic.Pointer[string]        // why it does not answer; nil while it does
-	doubts   chan struct{}                 // holds a token when a call has failed
+	client   atomic.Pointer[valkey.Client] // nil: not connected yet
+	away     atomic.Pointer[string]        // why the server does not answer; nil while it does
+	doubts   chan struct{}                 // has a token after a failed call
 	stop     context.CancelFunc
 	stopped  chan struct{}
-	closing  sync.WaitGroup // of clients that another one has replaced
+	closing  sync.WaitGroup // of replaced clients
 
-	fixedTime func() string // of tests: microseconds for throttle, in place of the server's
+	fixedTime func() string // for tests: microseconds for throttle, in place of the server's clock
 }
 
 const (
 	defaultTimeout = 100 * time.Millisecond
 	probeWhileWell = 500 * time.Millisecond
 	probeWhileAway = 250 * time.Millisecond
-	probeTimeout   = 500 * time.Millisecond // or the timeout of calls, where that is longer
+	probeTimeout   = 500 * time.Millisecond // or the timeout of calls, if longer
 	connectTimeout = time.Second
 )
 
@@ -53,13 +53,13 @@ func newRemote(settings *nodev1.ValkeyStore, log *slog.Logger) *remote {
 	return r
 }
 
-// close ends the connection. Calls under way fail.
+// close closes the connection. Calls under way fail.
 func (r *remote) close() {
 	r.stop()
 	<-r.stopped
 }
 
-// standing is why it does not answer, or nil.
+// standing returns why the server does not answer, or nil.
 func (r *remote) standing() error {
 	if why := r.away.Load(); why != nil {
 		return v1alpha.Failf(v1alpha.ClassUnavailable, "the store, Valkey at %s, does not answer: %s", r.settings.GetAddress(), *why)
@@ -100,8 +100,8 @@ func (r *remote) end() {
 	r.closing.Wait()
 }
 
-// probe asks for a sign of life. A server that is only a replica, or still loads its data, has none: it would refuse what
-// is written. While the server is away a probe connects anew: a client has several connections, and after a restart of the
+// probe checks that the server accepts writes, which a replica, or a server that still loads its data, does
+// not. While the server is down a probe connects again: a client has several connections, and after a restart of the
 // server the next call of each would fail.
 func (r *remote) probe(ctx context.Context) error {
 	client := r.client.Load()
@@ -118,14 +118,14 @@ func (r *remote) probe(ctx context.Context) error {
 	return ping.Exec(ctx, *client, []string{r.settings.GetPrefix() + "ping"}, nil).Error()
 }
 
-// replace has calls made by the client, and closes the one before. That takes a second where its server is silent.
+// replace makes client the one for calls, and closes the previous one, which takes a second if its server is silent.
 func (r *remote) replace(client *valkey.Client) {
-	if before := r.client.Swap(client); before != nil {
-		r.closing.Go((*before).Close)
+	if previous := r.client.Swap(client); previous != nil {
+		r.closing.Go((*previous).Close)
 	}
 }
 
-// note has calls made, or failed at once, and logs the change.
+// note records the result of a probe, by which calls are made or fail at once, and logs the change.
 func (r *remote) note(ctx context.Context, err error, logged *bool) {
 	address := r.settings.GetAddress()
 	if err == nil {
@@ -138,15 +138,15 @@ func (r *remote) note(ctx context.Context, err error, logged *bool) {
 	if ctx.Err() != nil {
 		return
 	}
-	why := err.Error()
-	r.away.Store(&why)
+	reason := err.Error()
+	r.away.Store(&reason)
 	if !*logged {
-		r.log.Warn("the store does not answer; calls fail until it does", "address", address, "cause", why)
+		r.log.Warn("the store does not answer; calls fail until it does", "address", address, "cause", reason)
 	}
 	*logged = true
 }
 
-// doubt has it asked at once whether it answers.
+// doubt requests a probe at once.
 func (r *remote) doubt() {
 	select {
 	case r.doubts <- struct{}{}:
@@ -164,7 +164,7 @@ func (r *remote) connect() (valkey.Client, error) {
 	return client, nil
 }
 
-// call makes one call in the time that there is for one.
+// call makes a call within the timeout of calls.
 func (r *remote) call(ctx context.Context, f func(context.Context, valkey.Client) error) error {
 	if err := r.standing(); err != nil {
 		return err
@@ -179,19 +179,19 @@ func (r *remote) call(ctx context.Context, f func(context.Context, valkey.Client
 	return r.failure(ctx, within, client, err)
 }
 
-// failure says what has become of a call, and has the server asked for a sign of life where that may be its fault.
+// failure returns the error of a call, and requests a probe if the server may be the cause.
 func (r *remote) failure(ctx, within context.Context, client *valkey.Client, err error) error {
 	if refused, ok := valkey.IsValkeyErr(err); ok {
 		return r.refusal(refused)
 	}
 	switch {
-	case ctx.Err() != nil: // who has asked waits no longer
+	case ctx.Err() != nil: // the caller no longer waits
 	case within.Err() != nil:
 		r.doubt()
-	case client != r.client.Load(): // it has been replaced meanwhile: the call says nothing of the present one
+	case client != r.client.Load(): // replaced meanwhile: the call says nothing about the present client
 	default:
-		why := err.Error()
-		r.away.CompareAndSwap(nil, &why)
+		reason := err.Error()
+		r.away.CompareAndSwap(nil, &reason)
 		r.doubt()
 	}
 	return v1alpha.Failf(v1alpha.ClassUnavailable, "the store, Valkey at %s: %v", r.settings.GetAddress(), err)

@@ -12,18 +12,18 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// ping writes, as what policies call does. The key is gone at once.
+// ping writes, as calls of policies do. It leaves no key.
 var ping = valkey.NewLuaScript(`return redis.call('DEL', KEYS[1])`)
 
-// increment adds, and has the key end where it was made by that. What is no number, or would not fit, is refused by INCRBY.
-// The sum is read as text: a number in Lua has 53 bits.
+// increment adds to a number, and sets the expiry if it creates the key. INCRBY refuses values that are no number, or would
+// overflow. The sum is read as text, since a number in Lua has 53 bits.
 var increment = valkey.NewLuaScript(`
 redis.call('INCRBY', KEYS[1], ARGV[1])
 if redis.call('PTTL', KEYS[1]) == -1 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return redis.call('GET', KEYS[1])`)
 
-// throttle is v1alpha.Limit.Decide, by the server's clock, so that nodes need not agree on the time. Microseconds are
-// counted from 2025, for a number in Lua has 53 bits. Arguments: interval, burst, cost; in tests the time, too.
+// throttle is v1alpha.Limit.Decide, by the server's clock, so that nodes need not agree on the time. It counts microseconds
+// from 2025, since a number in Lua has 53 bits. Arguments: interval, burst, cost; in tests also the time.
 var throttle = valkey.NewLuaScript(`
 local time = redis.call('TIME')
 local now = tonumber(ARGV[4] or (tonumber(time[1]) - 1735689600) * 1000000 + tonumber(time[2]))
@@ -60,13 +60,13 @@ func (r *remote) get(ctx context.Context, space, key string) (value []byte, foun
 func (r *remote) set(ctx context.Context, space, key string, value []byte, ttl time.Duration, ifAbsent bool) (written bool, err error) {
 	err = r.call(ctx, func(ctx context.Context, c valkey.Client) error {
 		command := c.B().Set().Key(r.key(space, ofValues, key)).Value(valkey.BinaryString(value))
-		var built valkey.Completed
+		var completed valkey.Completed
 		if ifAbsent {
-			built = command.Nx().PxMilliseconds(ttl.Milliseconds()).Build()
+			completed = command.Nx().PxMilliseconds(ttl.Milliseconds()).Build()
 		} else {
-			built = command.PxMilliseconds(ttl.Milliseconds()).Build()
+			completed = command.PxMilliseconds(ttl.Milliseconds()).Build()
 		}
-		err := c.Do(ctx, built).Error()
+		err := c.Do(ctx, completed).Error()
 		if written = err == nil; valkey.IsValkeyNil(err) {
 			return nil
 		}
@@ -127,7 +127,7 @@ func (r *remote) throttle(ctx context.Context, space, key string, limit v1alpha.
 	return answer, err
 }
 
-// refusal is an error that the server has answered with.
+// refusal converts an error answer of the server.
 func (r *remote) refusal(refused *valkey.ValkeyError) error {
 	text := refused.Error()
 	switch {

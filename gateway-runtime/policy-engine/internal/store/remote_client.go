@@ -21,14 +21,14 @@ func clientOption(settings *nodev1.ValkeyStore) valkey.ClientOption {
 	return valkey.ClientOption{
 		InitAddress: []string{settings.GetAddress()}, ForceSingleClient: true, ClientName: "gatewright",
 		Dialer: net.Dialer{Timeout: connectTimeout}, ConnWriteTimeout: 2 * connectTimeout,
-		DisableRetry: true, // whether to try again is the policy's to know: an increment may have been made
+		DisableRetry: true, // a policy decides about another try: an increment may have been made
 		DisableCache: true,
 		DialCtxFn: func(ctx context.Context, address string, dialer *net.Dialer, _ *tls.Config) (net.Conn, error) {
 			conn, err := dialer.DialContext(ctx, "tcp", address)
 			if err != nil || !settings.GetTls() {
 				return conn, err
 			}
-			return secured(ctx, conn, settings)
+			return startTLS(ctx, conn, settings)
 		},
 		AuthCredentialsFn: func(valkey.AuthCredentialsContext) (valkey.AuthCredentials, error) {
 			return credentials(settings)
@@ -36,7 +36,7 @@ func clientOption(settings *nodev1.ValkeyStore) valkey.ClientOption {
 	}
 }
 
-// refusedInClear says what may be wrong with a connection that has come about, and been closed before anything was answered.
+// refusedInClear explains a connection that the server closed before it answered anything.
 func refusedInClear(settings *nodev1.ValkeyStore, err error) error {
 	if settings.GetTls() || !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
 		return err
@@ -44,8 +44,8 @@ func refusedInClear(settings *nodev1.ValkeyStore, err error) error {
 	return fmt.Errorf("%w: the connection was closed at once; if the port expects TLS, set spec.store.valkey.tls", err)
 }
 
-// secured speaks TLS, with the authorities as their file has them now. It closes the connection where that fails.
-func secured(ctx context.Context, conn net.Conn, settings *nodev1.ValkeyStore) (net.Conn, error) {
+// startTLS adds TLS to a connection, with the present content of the authorities' file. It closes the connection on failure.
+func startTLS(ctx context.Context, conn net.Conn, settings *nodev1.ValkeyStore) (net.Conn, error) {
 	config, err := tlsConfig(settings)
 	if err != nil {
 		_ = conn.Close()
@@ -72,18 +72,18 @@ func tlsFailure(settings *nodev1.ValkeyStore, name string, err error) error {
 	return fmt.Errorf("%w; expected a certificate for %s, signed by one of the %s", err, name, signers)
 }
 
-// credentials reads the password as its file has it now.
+// credentials reads the password from the present content of its file.
 func credentials(settings *nodev1.ValkeyStore) (valkey.AuthCredentials, error) {
-	known := valkey.AuthCredentials{Username: settings.GetUser()}
+	auth := valkey.AuthCredentials{Username: settings.GetUser()}
 	if settings.GetPasswordFile() == "" {
-		return known, nil
+		return auth, nil
 	}
 	text, err := os.ReadFile(settings.GetPasswordFile())
 	if err != nil {
-		return known, fmt.Errorf("spec.store.valkey.passwordFile: %w", err)
+		return auth, fmt.Errorf("spec.store.valkey.passwordFile: %w", err)
 	}
-	known.Password = strings.TrimRight(string(text), "\r\n")
-	return known, nil
+	auth.Password = strings.TrimRight(string(text), "\r\n")
+	return auth, nil
 }
 
 func tlsConfig(settings *nodev1.ValkeyStore) (*tls.Config, error) {

@@ -125,10 +125,10 @@ return 1`)
 	}
 }
 
-func TestWhatAnotherNodeHasWrittenIsSeen(t *testing.T) {
+func TestWritesOfAnotherNodeAreSeen(t *testing.T) {
 	server := startServer(t)
-	one, other := remoteStore(t, server.settings()).Of("p", "a"), remoteStore(t, server.settings())
-	fill(t, one, "k", 1)
+	view, other := remoteStore(t, server.settings()).Of("p", "a"), remoteStore(t, server.settings())
+	fill(t, view, "k", 1)
 	if !has(t, other.Of("p", "a"), "k0") || has(t, other.Of("p", "b"), "k0") {
 		t.Error("expected the other node to see the key at this API, and at no other")
 	}
@@ -144,24 +144,24 @@ func unavailable(err error) bool {
 	return ok && failure.Class == v1alpha.ClassUnavailable
 }
 
-// overAllConnections is how many calls go over each connection of a client at least once, but for one run in 10^7.
+// overAllConnections is a number of calls that uses each connection of a client at least once, except for one run in 10^7.
 const overAllConnections = 64
 
-func TestWhileItIsAwayCallsFailAtOnce(t *testing.T) {
+func TestCallsFailAtOnceWhileTheServerIsAway(t *testing.T) {
 	server := startServer(t)
 	s := remoteStore(t, server.settings())
-	one := s.Of("p", "a")
-	fill(t, one, "k", overAllConnections)
+	view := s.Of("p", "a")
+	fill(t, view, "k", overAllConnections)
 	server.kill()
 	await.Until(t, "it is known to be away", func() bool { return s.Standing() != nil })
 	for range 1000 { // if each waited for its timeout, this would be hours
-		if _, _, err := one.Get(t.Context(), "k0"); !unavailable(err) {
+		if _, _, err := view.Get(t.Context(), "k0"); !unavailable(err) {
 			t.Fatalf("expected a failure of class unavailable, got %v", err)
 		}
 	}
 	server.start(t)
 	await.Until(t, "it is back", func() bool { return s.Standing() == nil })
-	fill(t, one, "k", overAllConnections)
+	fill(t, view, "k", overAllConnections)
 }
 
 func TestAServerThatHangsIsAway(t *testing.T) {
@@ -169,21 +169,21 @@ func TestAServerThatHangsIsAway(t *testing.T) {
 	settings := server.settings()
 	settings.TimeoutMs = 50 // which a busy machine may need for a call of a server that does not hang
 	s := remoteStore(t, settings)
-	one := s.Of("p", "a")
+	view := s.Of("p", "a")
 	await.Until(t, "a value is written", func() bool {
-		_, err := one.Set(t.Context(), "k0", []byte("v"), time.Hour, false)
+		_, err := view.Set(t.Context(), "k0", []byte("v"), time.Hour, false)
 		return err == nil
 	})
 	_ = server.process.Process.Signal(syscall.SIGSTOP)
 	await.Until(t, "calls fail at once", func() bool {
-		_, _, err := one.Get(t.Context(), "k0")
+		_, _, err := view.Get(t.Context(), "k0")
 		return unavailable(err) && s.Standing() != nil
 	})
 	_ = server.process.Process.Signal(syscall.SIGCONT)
 	await.Until(t, "it is back", func() bool { return s.Standing() == nil })
 }
 
-func TestItNeedNotBeThereAtTheStart(t *testing.T) {
+func TestAServerMayStartLater(t *testing.T) {
 	server := startServer(t)
 	server.kill()
 	s := New(slog.New(slog.NewTextHandler(io.Discard, nil)))
@@ -201,7 +201,7 @@ func TestItNeedNotBeThereAtTheStart(t *testing.T) {
 	}
 }
 
-func TestWhatTheServerRefuses(t *testing.T) {
+func TestRefusalsOfTheServer(t *testing.T) {
 	server := startServer(t, "--maxmemory", "3mb", "--maxmemory-policy", "noeviction")
 	s := remoteStore(t, server.settings())
 	var err error
@@ -231,19 +231,19 @@ func TestUserAndPassword(t *testing.T) {
 		t.Fatal(err)
 	}
 	await.Until(t, "the right one is read", func() bool { return s.Standing() == nil })
-	one := s.Of("p", "a")
-	fill(t, one, "k", 1)
-	has(t, one, "k0")
-	_, increment := one.Increment(t.Context(), "n", 1, time.Hour)
-	_, expire := one.Expire(t.Context(), "n", time.Hour)
-	_, deleted := one.Delete(t.Context(), "n")
-	_, throttle := one.Throttle(t.Context(), "t", v1alpha.Limit{Rate: 1, Per: time.Second}, 1)
+	view := s.Of("p", "a")
+	fill(t, view, "k", 1)
+	has(t, view, "k0")
+	_, increment := view.Increment(t.Context(), "n", 1, time.Hour)
+	_, expire := view.Expire(t.Context(), "n", time.Hour)
+	_, deleted := view.Delete(t.Context(), "n")
+	_, throttle := view.Throttle(t.Context(), "t", v1alpha.Limit{Rate: 1, Per: time.Second}, 1)
 	if err := errors.Join(increment, expire, deleted, throttle); err != nil {
 		t.Error(err)
 	}
 }
 
-// permissions are those that the how-to says are enough.
+// permissions are the commands that the how-to lists as sufficient.
 func permissions(t *testing.T) string {
 	t.Helper()
 	text, err := os.ReadFile("../../../../docs/how-to/store.md")

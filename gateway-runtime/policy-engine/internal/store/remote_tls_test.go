@@ -91,7 +91,7 @@ func (s *server) secure(t *testing.T, by *authority, names ...string) {
 	}
 }
 
-// logged is a store with these settings, and what it logs.
+// logged is a store with these settings, and its log.
 func logged(t *testing.T, settings *nodev1.ValkeyStore) (*Store, *logtest.Log) {
 	t.Helper()
 	log := &logtest.Log{}
@@ -125,7 +125,7 @@ func TestTLS(t *testing.T) {
 	empty := filepath.Join(folder, "empty.pem")
 	writePEM(t, empty, "PRIVATE KEY", nil)
 	remoteStore(t, inClear.settings()) // it is there
-	for name, one := range map[string]struct {
+	for name, test := range map[string]struct {
 		settings *nodev1.ValkeyStore
 		says     string // "": it works
 	}{
@@ -142,13 +142,13 @@ func TestTLS(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, log := logged(t, one.settings)
-			if one.says == "" {
+			s, log := logged(t, test.settings)
+			if test.says == "" {
 				await.Until(t, "it is connected", func() bool { return s.Standing() == nil })
 				fill(t, s.Of("p", name), "k", 1)
 				return
 			}
-			await.Until(t, "it says "+one.says, says(s, one.says))
+			await.Until(t, "it says "+test.says, says(s, test.says))
 			if _, _, err := s.Of("p", "a").Get(t.Context(), "k"); !unavailable(err) {
 				t.Errorf("expected a failure of class unavailable, got %v", err)
 			}
@@ -160,7 +160,7 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-func TestAnotherAuthorityIsReadWhenItConnectsAnew(t *testing.T) {
+func TestAReplacedAuthorityIsReadOnReconnection(t *testing.T) {
 	before, after, server := newAuthority(t), newAuthority(t), newServer(t)
 	server.secure(t, before)
 	server.start(t)

@@ -1,8 +1,8 @@
-// Package store is the state that policies share: in the engine's memory, or in a Valkey that all nodes ask. The Gateway
-// says which (spec.store), also while it runs.
+// Package store is the state that policies share: in the engine's memory, or in a Valkey that all nodes use. The Gateway
+// chooses the place (spec.store), also at runtime.
 //
-// A Store has the bounds, the counts and the choice between the two; `memory` and `remote` are the places. Keys are
-// namespaced by policy and API, so that no policy reads another's.
+// A Store checks bounds, counts calls and chooses the place, `memory` or `remote`. Keys are
+// prefixed by policy and API, so that no policy reads another's.
 package store
 
 import (
@@ -19,10 +19,10 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// DefaultMaxBytes is what the store may take of the engine's memory where the Gateway says nothing.
+// DefaultMaxBytes is the default limit of the store in the engine's memory.
 const DefaultMaxBytes = 64 << 20
 
-// place is where entries are. What it is given is within the bounds; errors that are not about the input are failures of
+// place is where entries are. Its arguments are within the bounds; errors that do not concern the input are failures of
 // class unavailable.
 type place interface {
 	get(ctx context.Context, space, key string) ([]byte, bool, error)
@@ -51,8 +51,8 @@ func New(log *slog.Logger) *Store {
 	return s
 }
 
-// Apply has the store be what a Gateway says; nil is one that says nothing. It does not wait for a Valkey. Entries stay
-// where they are: another place begins empty, or with what it has.
+// Apply applies the settings of a Gateway; nil if it has none. It does not wait for a Valkey. Entries are not
+// moved: another place begins empty, or with the entries it has.
 func (s *Store) Apply(settings *nodev1.Store) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -69,22 +69,22 @@ func (s *Store) Apply(settings *nodev1.Store) {
 	if s.settled != nil {
 		next = newRemote(s.settled, s.log)
 	}
-	if before := s.remote.Swap(next); before != nil {
-		go before.close() // it may be connecting
+	if previous := s.remote.Swap(next); previous != nil {
+		go previous.close() // in the background, since it may be connecting
 	}
 }
 
-// Close ends the connection to a Valkey, and the store.
+// Close closes the connection to a Valkey, and the store.
 func (s *Store) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if before := s.remote.Swap(nil); before != nil {
-		before.close()
+	if previous := s.remote.Swap(nil); previous != nil {
+		previous.close()
 	}
 	s.memory.close()
 }
 
-// Standing is why the store does not answer now, or nil.
+// Standing returns why the store does not answer now, or nil.
 func (s *Store) Standing() error {
 	if remote := s.remote.Load(); remote != nil {
 		return remote.standing()
@@ -92,13 +92,13 @@ func (s *Store) Standing() error {
 	return nil
 }
 
-// Stats are how the store stands.
+// Stats are the state of the store.
 type Stats struct {
 	Valkey string `json:"valkey"` // HOST:PORT; "": entries are in the engine's memory
 	Away   string `json:"away"`   // why the Valkey does not answer; "": it does
 }
 
-// Stats is how the store stands now.
+// Stats returns the present state of the store.
 func (s *Store) Stats() (stats Stats) {
 	if remote := s.remote.Load(); remote != nil {
 		stats.Valkey = remote.settings.GetAddress()
@@ -109,7 +109,7 @@ func (s *Store) Stats() (stats Stats) {
 	return stats
 }
 
-// Of is the store of a policy at an API.
+// Of returns the store of a policy at an API.
 func (s *Store) Of(policy, api string) v1alpha.Store {
 	return &view{store: s, policy: policy, space: space(policy, api)}
 }
@@ -121,10 +121,10 @@ func (s *Store) place() place {
 	return s.memory
 }
 
-// allAPIs stands for the API in the space that a policy has at all of them. No API is called so.
+// allAPIs replaces the API in a policy's space for all APIs. No API has this name.
 const allAPIs = "*"
 
-// space begins the keys of a policy at an API. Neither name has a colon in it.
+// space returns the prefix of a policy's keys at an API. Neither name contains a colon.
 func space(policy, api string) string { return policy + ":" + api + ":" }
 
 // keptMark ends the name of a space whose entries are not evicted; all other names end with a colon.
@@ -132,7 +132,7 @@ const keptMark = "!"
 
 func isKept(space string) bool { return strings.HasSuffix(space, keptMark) }
 
-// view is the store as one policy sees it.
+// view is a policy's access to the store.
 type view struct {
 	store         *Store
 	policy, space string
@@ -222,7 +222,7 @@ func checkTTL(ttl time.Duration) error {
 	return nil
 }
 
-// full is a failure of class unavailable that says that there is no room.
+// full returns a failure of class unavailable for lack of room.
 func full(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", v1alpha.ErrStoreFull, v1alpha.Failf(v1alpha.ClassUnavailable, format, args...))
 }

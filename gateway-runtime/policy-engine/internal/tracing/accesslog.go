@@ -18,17 +18,17 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// The tags that listeners have Envoy log beside what it logs by itself, and the headers: translate/envoy/traces.py.
+// The tags and headers that listeners add to Envoy's log entries: translate/envoy/traces.py.
 const (
 	methodTag, pathTag, authorityTag, flagsTag = "method", "path", "authority", "flags"
 	parentTag, stateTag                        = "traceparent", "tracestate"
 )
 
-// Log is the name of the part of Envoy's access log that spans are made of: exchanges that are traced, and a share of those
+// Log is the part of Envoy's access log that spans are made of: exchanges that are traced, and a share of those
 // on routes without policies, which the engine does not see otherwise.
 const Log = "traces"
 
-// Read makes the spans of an exchange and of its upstream.
+// Read makes the spans of an exchange and of its upstream request.
 func (t *Tracing) Read(entry *accesslogv3.HTTPAccessLogEntry) {
 	common := entry.GetCommonProperties()
 	api, operation, chainID := exchange.RouteParts(common.GetRouteName())
@@ -56,7 +56,7 @@ var protocols = map[accesslogv3.HTTPAccessLogEntry_HTTPVersion]string{
 	accesslogv3.HTTPAccessLogEntry_HTTP2: "2", accesslogv3.HTTPAccessLogEntry_HTTP3: "3",
 }
 
-// flagsOf are Envoy's response flags; "" where there is none.
+// flagsOf returns Envoy's response flags; "" if there are none.
 func flagsOf(tags map[string]string) string {
 	if flags := tags[flagsTag]; flags != "-" {
 		return flags
@@ -64,20 +64,20 @@ func flagsOf(tags map[string]string) string {
 	return ""
 }
 
-// traceOf is the trace of an exchange that was logged; nil where it has none. The engine has decided of those that have a
-// chain, and said so in their metadata; of the others it decides here.
+// traceOf returns the trace of a logged exchange; nil if it has none. For exchanges with a chain the engine decided
+// earlier, and the metadata contains its decision; for others it decides here.
 func (t *Tracing) traceOf(entry *accesslogv3.HTTPAccessLogEntry, chainID string) *exchange.Trace {
 	fields := entry.GetCommonProperties().GetMetadata().GetFilterMetadata()[extproc.TraceNamespace].GetFields()
-	if told := readTrace(fields); told != nil {
-		return told
+	if engineTrace := readTrace(fields); engineTrace != nil {
+		return engineTrace
 	}
 	s := t.state.Load()
 	if chainID != "" || s == nil {
 		return nil
 	}
 	token, tags := fields[extproc.TraceToken].GetStringValue(), entry.GetCommonProperties().GetCustomTags()
-	if token != "" && !s.token.is(token) {
-		return nil // it would not have been sent here but for the token, or by chance
+	if token != "" && !s.token.matches(token) {
+		return nil // logged only for the token, or by chance
 	}
 	var headers v1alpha.Headers
 	for name, tag := range map[string]string{"traceparent": tags[parentTag], "tracestate": tags[stateTag]} {
@@ -88,26 +88,26 @@ func (t *Tracing) traceOf(entry *accesslogv3.HTTPAccessLogEntry, chainID string)
 	return newTrace(parentOf(headers))
 }
 
-// readTrace is the trace that the engine has told Envoy; nil where it has told none.
+// readTrace returns the trace that the engine put into the metadata; nil if there is none.
 func readTrace(fields map[string]*structpb.Value) *exchange.Trace {
-	made := &exchange.Trace{State: fields[extproc.TraceState].GetStringValue()}
-	for _, one := range []struct {
+	result := &exchange.Trace{State: fields[extproc.TraceState].GetStringValue()}
+	for _, field := range []struct {
 		into []byte
 		from string
-	}{{made.ID[:], extproc.TraceID}, {made.Exchange[:], extproc.TraceSpan}, {made.Upstream[:], extproc.TraceUpstream}} {
-		text := fields[one.from].GetStringValue()
-		if n, err := hex.Decode(one.into, []byte(text)[:min(len(text), 2*len(one.into))]); err != nil || n != len(one.into) {
+	}{{result.ID[:], extproc.TraceID}, {result.Exchange[:], extproc.TraceSpan}, {result.Upstream[:], extproc.TraceUpstream}} {
+		text := fields[field.from].GetStringValue()
+		if n, err := hex.Decode(field.into, []byte(text)[:min(len(text), 2*len(field.into))]); err != nil || n != len(field.into) {
 			return nil
 		}
 	}
-	if text := fields[extproc.TraceParent].GetStringValue(); len(text) == 2*len(made.Parent) {
-		_, _ = hex.Decode(made.Parent[:], []byte(text)) // it is what we wrote
+	if text := fields[extproc.TraceParent].GetStringValue(); len(text) == 2*len(result.Parent) {
+		_, _ = hex.Decode(result.Parent[:], []byte(text)) // it is what we wrote
 	}
-	return made
+	return result
 }
 
-// upstreamSpan is that of the request as it went upstream; nil where none did. It begins with the first byte that was sent,
-// or, where no connection came about, with the end of the client's headers.
+// upstreamSpan returns the span of the upstream request; nil if there was none. It begins with the first byte that was sent,
+// or, if no connection was established, with the end of the client's headers.
 func upstreamSpan(common *accesslogv3.AccessLogCommon, s *serverSpan) *tracev1.Span {
 	sent := common.GetTimeToFirstUpstreamTxByte()
 	if sent == nil && common.GetUpstreamRemoteAddress() == nil {
@@ -117,8 +117,8 @@ func upstreamSpan(common *accesslogv3.AccessLogCommon, s *serverSpan) *tracev1.S
 	if sent == nil {
 		start = s.after(common.GetTimeToLastRxByte(), s.start)
 	}
-	made := span(s.trace.ID, s.trace.Upstream, s.trace.Exchange, "upstream "+s.method, tracev1.Span_SPAN_KIND_CLIENT, start, end)
-	made.TraceState = s.trace.State
+	result := span(s.trace.ID, s.trace.Upstream, s.trace.Exchange, "upstream "+s.method, tracev1.Span_SPAN_KIND_CLIENT, start, end)
+	result.TraceState = s.trace.State
 	var set attributes
 	set.text("http.request.method", s.method)
 	set.address("server", addressOf(common.GetUpstreamRemoteAddress()))
@@ -132,20 +132,20 @@ func upstreamSpan(common *accesslogv3.AccessLogCommon, s *serverSpan) *tracev1.S
 		if reason == "" {
 			reason = s.details
 		}
-		set.text(errorType, orElse(s.flags, "no_response"))
-		made.Status = failed(reason)
+		set.text(errorType, orDefault(s.flags, "no_response"))
+		result.Status = errorStatus(reason)
 	case s.details == viaUpstream:
 		set.number("http.response.status_code", int64(s.status))
 		if s.status >= 400 {
 			set.text(errorType, strconv.Itoa(s.status))
-			made.Status = failed("")
+			result.Status = errorStatus("")
 		}
 	}
-	made.Attributes = set
-	return made
+	result.Attributes = set
+	return result
 }
 
-// viaUpstream is what Envoy says of an answer that is the upstream's.
+// viaUpstream is Envoy's response code detail for the upstream's answers.
 const viaUpstream = "via_upstream"
 
 func (s *serverSpan) after(passed *durationpb.Duration, otherwise time.Time) time.Time {
@@ -155,7 +155,7 @@ func (s *serverSpan) after(passed *durationpb.Duration, otherwise time.Time) tim
 	return s.start.Add(passed.AsDuration())
 }
 
-func orElse(text, other string) string {
+func orDefault(text, other string) string {
 	if text != "" {
 		return text
 	}

@@ -11,8 +11,8 @@ import (
 	"gatewright.dev/policy-engine/internal/otlp"
 )
 
-// newClient makes what speaks to the receiver. It connects when there is something to say. Its own tries are off: the
-// exporter's are, which tell of them.
+// newClient makes a client of the receiver. It connects when there is something to send. It does not retry,
+// since the exporter does, and logs it.
 func newClient(settings *nodev1.Tracing) (otlptrace.Client, error) {
 	if !settings.GetHttp() {
 		return otlptracegrpc.NewClient(

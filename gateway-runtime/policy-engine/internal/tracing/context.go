@@ -11,20 +11,20 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// traceparentSize is that of version 00: https://www.w3.org/TR/trace-context/#traceparent-header
+// traceparentSize is the length of version 00: https://www.w3.org/TR/trace-context/#traceparent-header
 const traceparentSize = 55
 
-// parentOf is the span of the client's that a request names, with its trace state; not valid where it names none, or says
-// it wrongly: then a trace begins here. A state that is wrong, or larger than there may be one, is none: what a client sends
-// goes into messages that take no other.
+// parentOf returns the client's span that a request names, with its trace state. It is not valid if the request names none, or
+// an invalid one: then a trace begins here. An invalid or too large state counts as none, since the receivers' messages
+// refuse it.
 func parentOf(headers v1alpha.Headers) (parent trace.SpanContext, state string) {
 	lines := valuesOf(headers, "traceparent")
 	if len(lines) != 1 {
 		return trace.SpanContext{}, ""
 	}
 	text := lines[0]
-	later := len(text) > traceparentSize && text[traceparentSize] == '-' && !strings.HasPrefix(text, "00") // may add to it
-	if (len(text) != traceparentSize && !later) || strings.HasPrefix(text, "ff") || !isLowerHex(text[:2]) ||
+	newer := len(text) > traceparentSize && text[traceparentSize] == '-' && !strings.HasPrefix(text, "00") // a newer version may be longer
+	if (len(text) != traceparentSize && !newer) || strings.HasPrefix(text, "ff") || !isLowerHex(text[:2]) ||
 		text[2] != '-' || text[35] != '-' || text[52] != '-' {
 		return trace.SpanContext{}, ""
 	}
@@ -57,9 +57,9 @@ func isLowerHex(text string) bool {
 	return !strings.ContainsFunc(text, func(r rune) bool { return (r < '0' || r > '9') && (r < 'a' || r > 'f') })
 }
 
-// newTraceID is a random one: nobody can guess the next.
+// newTraceID returns a random id, which cannot be predicted.
 func newTraceID() (id trace.TraceID) {
-	_, _ = crand.Read(id[:]) // it never fails
+	_, _ = crand.Read(id[:]) // never fails
 	return id
 }
 
@@ -70,5 +70,5 @@ func newSpanID() (id trace.SpanID) {
 	return id
 }
 
-// sampled decides by chance, for a share of all.
+// sampled decides at random, for a share of all exchanges.
 func sampled(share float64) bool { return share > 0 && rand.Float64() < share } //nolint:gosec // nothing depends on it but which are traced

@@ -13,8 +13,8 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// tracedExchange makes the spans of an exchange's executions. Those of the exchange itself and of its upstream are made of
-// what Envoy logs of it, which knows all of it: accesslog.go.
+// tracedExchange makes the spans of an exchange's executions. The spans of the exchange itself and of its upstream request are made
+// of Envoy's log entry, which has all of their data: accesslog.go.
 type tracedExchange struct {
 	tracing *Tracing
 	trace   *exchange.Trace
@@ -32,15 +32,15 @@ type runningExecution struct {
 	began time.Time
 }
 
-// Trace is what the exchange goes on with.
+// Trace returns the exchange's trace.
 func (t *tracedExchange) Trace() *exchange.Trace { return t.trace }
 
-// ExecutionBegan makes the execution's span the one of the hook's context.
+// ExecutionBegan makes the execution's span the current one of the hook's context.
 func (t *tracedExchange) ExecutionBegan(ctx context.Context, turn chain.Turn, _ chain.View) context.Context {
 	return t.begin(ctx, turn)
 }
 
-// ShadowBegan makes a span of it, as of any execution.
+// ShadowBegan begins a span, as for any execution.
 func (t *tracedExchange) ShadowBegan(ctx context.Context, turn chain.Turn) context.Context {
 	return t.begin(ctx, turn)
 }
@@ -55,7 +55,7 @@ func (t *tracedExchange) begin(ctx context.Context, turn chain.Turn) context.Con
 	}))
 }
 
-// ExecutionSkipped makes no span: nothing ran.
+// ExecutionSkipped makes no span, since nothing ran.
 func (*tracedExchange) ExecutionSkipped(chain.Turn, string) {}
 
 // ExecutionEnded exports the execution's span.
@@ -63,7 +63,7 @@ func (t *tracedExchange) ExecutionEnded(turn chain.Turn, execution chain.Executi
 	t.end(turn, &execution)
 }
 
-// ShadowEnded exports its span, which may end after the exchange's.
+// ShadowEnded exports the shadow's span, which may end after the exchange's.
 func (t *tracedExchange) ShadowEnded(turn chain.Turn, shadow chain.Shadow) {
 	if shadow.Execution.Shadow != chain.NotShadow {
 		t.end(turn, &shadow.Execution)
@@ -75,8 +75,8 @@ func (t *tracedExchange) end(turn chain.Turn, execution *chain.Execution) {
 	began := t.running[turn]
 	delete(t.running, turn)
 	t.mutex.Unlock()
-	made := span(t.trace.ID, began.span, t.trace.Exchange, turn.Policy+" "+turn.Phase, tracev1.Span_SPAN_KIND_INTERNAL, began.began, time.Now())
-	made.TraceState = t.trace.State
+	result := span(t.trace.ID, began.span, t.trace.Exchange, turn.Policy+" "+turn.Phase, tracev1.Span_SPAN_KIND_INTERNAL, began.began, time.Now())
+	result.TraceState = t.trace.State
 	var set attributes
 	set.text(policyAttribute, turn.Policy)
 	set.text(phaseAttribute, turn.Phase)
@@ -90,7 +90,7 @@ func (t *tracedExchange) end(turn chain.Turn, execution *chain.Execution) {
 		set.text(outcomeAttribute, string(failure.Class))
 		set.text(errorType, string(failure.Class))
 		reason, _ := t.tracing.redaction().Text(failure.Message)
-		made.Status = failed(reason)
+		result.Status = errorStatus(reason)
 		if execution.Continued {
 			set.yes(continuedAttribute)
 		}
@@ -99,18 +99,18 @@ func (t *tracedExchange) end(turn chain.Turn, execution *chain.Execution) {
 	default:
 		set.text(outcomeAttribute, "ok")
 	}
-	made.Attributes = set
-	t.tracing.export(made)
+	result.Attributes = set
+	t.tracing.export(result)
 }
 
-// ExchangeEnded exports the exchange's span itself where Envoy has not been told of the trace: the client went away first,
+// ExchangeEnded exports the exchange's span itself if Envoy does not know of the trace: the client went away first,
 // or the engine has failed.
 func (t *tracedExchange) ExchangeEnded(ended exchange.Exchange) {
 	t.tracing.active.CompareAndDelete(ended.RequestID, t)
-	if t.trace.Told.Load() {
+	if t.trace.Sent.Load() {
 		return
 	}
-	made := t.tracing.serverSpan(&serverSpan{
+	result := t.tracing.serverSpan(&serverSpan{
 		trace: t.trace, api: t.api, operation: t.operation, method: t.head.Method, path: t.head.Path, scheme: t.head.Scheme,
 		authority: t.head.Authority, client: t.head.ClientAddress, userAgent: t.head.Headers.Get("user-agent"),
 		requestID: t.head.RequestID, start: t.began, end: time.Now(),
@@ -118,15 +118,15 @@ func (t *tracedExchange) ExchangeEnded(ended exchange.Exchange) {
 	switch ended.Result {
 	case chain.Completed:
 	case chain.Cancelled:
-		made.Attributes = append(made.Attributes, textAttribute(outcomeAttribute, "cancelled"))
+		result.Attributes = append(result.Attributes, textAttribute(outcomeAttribute, "cancelled"))
 	case chain.Failed:
-		made.Attributes = append(made.Attributes, textAttribute(errorType, "exchange_failed"))
-		made.Status = failed("the exchange failed; the engine's log says why")
+		result.Attributes = append(result.Attributes, textAttribute(errorType, "exchange_failed"))
+		result.Status = errorStatus("the exchange failed; the engine's log says why")
 	}
-	t.tracing.export(made)
+	t.tracing.export(result)
 }
 
-// What bodies and heads say is nothing for a span.
+// Spans contain nothing of bodies and heads.
 
 // StreamChunk does nothing.
 func (*tracedExchange) StreamChunk(chain.Turn, chain.Side, []byte) {}

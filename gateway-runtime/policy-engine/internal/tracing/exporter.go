@@ -17,19 +17,19 @@ import (
 )
 
 const (
-	maxQueued      = 8192     // spans that wait; what comes then is dropped
-	maxQueuedBytes = 16 << 20 // of these, encoded
-	maxBatch       = 512      // spans of one message
-	maxBatchBytes  = 1 << 20  // of these, encoded: receivers take 4 MiB
+	maxQueued      = 8192     // waiting spans; further ones are dropped
+	maxQueuedBytes = 16 << 20 // of the waiting spans, encoded
+	maxBatch       = 512      // spans in one message
+	maxBatchBytes  = 1 << 20  // bytes of one message: receivers accept 4 MiB
 	flushAfter     = time.Second
-	closeWait      = 3 * time.Second // for what waits when it is closed
+	closeWait      = 3 * time.Second // for the waiting spans on close
 
-	maxTries = 20 // of one message: a minute and a half; then it is dropped
+	maxTries = 20 // tries of one message, over a minute and a half; then it is dropped
 )
 
 var retry = backoff.Doubling{First: 500 * time.Millisecond, Longest: 5 * time.Second}
 
-// exporter sends spans to a receiver, in batches, from one goroutine. Who adds waits for nothing.
+// exporter sends spans to a receiver, in batches, from one goroutine. Adding a span never blocks.
 type exporter struct {
 	client   otlptrace.Client
 	resource *resourcev1.Resource
@@ -40,12 +40,12 @@ type exporter struct {
 	waiting []waiting
 	spans   int                // in these
 	bytes   int                // of these
-	full    chan struct{}      // a batch is there; one place
-	end     context.CancelFunc // close is called
+	full    chan struct{}      // signals that a batch is full; capacity 1
+	end     context.CancelFunc // called by close
 	done    chan struct{}      // run has returned
 }
 
-// waiting is a span of the engine's, or what a process of policies has sent at once.
+// waiting is a span of the engine's, or the spans that a policies' process has sent at once.
 type waiting struct {
 	own    *tracev1.Span
 	others *tracev1.ResourceSpans
@@ -53,7 +53,7 @@ type waiting struct {
 	bytes  int // encoded
 }
 
-// counters are kept while exporters change.
+// counters outlive exporters.
 type counters struct{ exported, dropped atomic.Uint64 }
 
 func newExporter(client otlptrace.Client, resource *resourcev1.Resource, counters *counters, log *slog.Logger) *exporter {
@@ -64,13 +64,13 @@ func newExporter(client otlptrace.Client, resource *resourcev1.Resource, counter
 	return e
 }
 
-// add takes a span of the engine's.
+// add adds a span of the engine's.
 func (e *exporter) add(span *tracev1.Span) {
 	e.put(waiting{own: span, spans: 1, bytes: proto.Size(span)})
 }
 
-// addOthers takes spans of policies.
-func (e *exporter) addOthers(spans *tracev1.ResourceSpans) {
+// addPolicySpans adds spans of policies.
+func (e *exporter) addPolicySpans(spans *tracev1.ResourceSpans) {
 	count := 0
 	for _, scope := range spans.GetScopeSpans() {
 		count += len(scope.GetSpans())
@@ -78,15 +78,15 @@ func (e *exporter) addOthers(spans *tracev1.ResourceSpans) {
 	e.put(waiting{others: spans, spans: count, bytes: proto.Size(spans)})
 }
 
-// put adds what there is room for.
-func (e *exporter) put(one waiting) {
+// put adds an entry, or drops it if there is no room.
+func (e *exporter) put(entry waiting) {
 	e.mutex.Lock()
 	defer e.mutex.Unlock()
-	if e.spans+one.spans > maxQueued || e.bytes+one.bytes > maxQueuedBytes {
-		e.counters.dropped.Add(uint64(one.spans)) //nolint:gosec // a length
+	if e.spans+entry.spans > maxQueued || e.bytes+entry.bytes > maxQueuedBytes {
+		e.counters.dropped.Add(uint64(entry.spans)) //nolint:gosec // a length
 		return
 	}
-	e.waiting, e.spans, e.bytes = append(e.waiting, one), e.spans+one.spans, e.bytes+one.bytes
+	e.waiting, e.spans, e.bytes = append(e.waiting, entry), e.spans+entry.spans, e.bytes+entry.bytes
 	if e.spans >= maxBatch || e.bytes >= maxBatchBytes {
 		select {
 		case e.full <- struct{}{}:
@@ -95,35 +95,35 @@ func (e *exporter) put(one waiting) {
 	}
 }
 
-// take takes what waits, as one message, and how many spans it has. It may be larger than a batch by what one process of
-// policies has sent at once.
-func (e *exporter) take() (message []*tracev1.ResourceSpans, count int) {
+// nextBatch removes waiting spans, and returns them as one message with their count. The message may exceed a batch by the spans
+// that one policies' process has sent at once.
+func (e *exporter) nextBatch() (message []*tracev1.ResourceSpans, count int) {
 	e.mutex.Lock()
 	defer e.mutex.Unlock()
-	taken, bytes := 0, 0
+	index, bytes := 0, 0
 	var own []*tracev1.Span
-	for ; taken < len(e.waiting) && count < maxBatch; taken++ {
-		one := &e.waiting[taken]
-		if taken > 0 && bytes+one.bytes > maxBatchBytes {
+	for ; index < len(e.waiting) && count < maxBatch; index++ {
+		entry := &e.waiting[index]
+		if index > 0 && bytes+entry.bytes > maxBatchBytes {
 			break
 		}
-		count, bytes = count+one.spans, bytes+one.bytes
-		if one.own != nil {
-			own = append(own, one.own)
+		count, bytes = count+entry.spans, bytes+entry.bytes
+		if entry.own != nil {
+			own = append(own, entry.own)
 		} else {
-			message = append(message, one.others)
+			message = append(message, entry.others)
 		}
 	}
 	if len(own) > 0 {
 		message = append(message, &tracev1.ResourceSpans{Resource: e.resource, ScopeSpans: []*tracev1.ScopeSpans{{
 			Scope: &commonv1.InstrumentationScope{Name: scopeName}, Spans: own}}})
 	}
-	clear(e.waiting[:taken])
-	e.waiting, e.spans, e.bytes = e.waiting[taken:], e.spans-count, e.bytes-bytes
+	clear(e.waiting[:index])
+	e.waiting, e.spans, e.bytes = e.waiting[index:], e.spans-count, e.bytes-bytes
 	return message, count
 }
 
-// run sends until close is called, and what waits then.
+// run sends batches until close is called, and then the waiting spans.
 func (e *exporter) run(ctx context.Context) {
 	defer close(e.done)
 	tick := time.NewTicker(flushAfter)
@@ -137,14 +137,14 @@ func (e *exporter) run(ctx context.Context) {
 			e.finish(ctx)
 			return
 		}
-		for message, count := e.take(); count > 0; message, count = e.take() {
+		for message, count := e.nextBatch(); count > 0; message, count = e.nextBatch() {
 			failing = e.send(ctx, message, count, failing)
 		}
 	}
 }
 
-// send sends one message, as often as it takes, and returns whether the receiver fails now. Each change of that is logged
-// once.
+// send sends one message, with retries, and returns whether the receiver fails now. It logs each change of
+// that.
 func (e *exporter) send(ctx context.Context, message []*tracev1.ResourceSpans, count int, failing bool) bool {
 	for failures := range maxTries {
 		err := e.client.UploadTraces(ctx, message)
@@ -168,11 +168,11 @@ func (e *exporter) send(ctx context.Context, message []*tracev1.ResourceSpans, c
 	return true
 }
 
-// finish tries once to send all that waits, and ends the connection.
+// finish tries once to send all waiting spans, and closes the connection.
 func (e *exporter) finish(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeWait)
 	defer cancel()
-	for message, count := e.take(); count > 0; message, count = e.take() {
+	for message, count := e.nextBatch(); count > 0; message, count = e.nextBatch() {
 		if err := e.client.UploadTraces(ctx, message); err != nil {
 			e.counters.dropped.Add(uint64(count)) //nolint:gosec // a length
 			continue
@@ -182,13 +182,13 @@ func (e *exporter) finish(ctx context.Context) {
 	_ = e.client.Stop(ctx)
 }
 
-// close sends what waits, for a short time, and ends the connection.
+// close sends the waiting spans, for a short time, and closes the connection.
 func (e *exporter) close() {
 	e.end()
 	<-e.done
 }
 
-// queued is how many spans wait.
+// queued returns the number of waiting spans.
 func (e *exporter) queued() int {
 	e.mutex.Lock()
 	defer e.mutex.Unlock()

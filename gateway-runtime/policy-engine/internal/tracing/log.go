@@ -6,8 +6,8 @@ import (
 	"log/slog"
 )
 
-// Handler is a log's that says of which trace a line is, where the line names the request of a traced exchange that is
-// under way. Lines are few, and exchanges many: so it is looked up here, and stands in no exchange.
+// Handler adds the trace to log lines that name the request of a traced exchange that is
+// under way. Log lines are rare and exchanges frequent, so the trace is looked up here.
 func (t *Tracing) Handler(next slog.Handler) slog.Handler { return &handler{next, t} }
 
 type handler struct {
@@ -21,9 +21,9 @@ func (h *handler) Handle(ctx context.Context, record slog.Record) error {
 			return true
 		}
 		if traced, ok := h.tracing.active.Load(attribute.Value.String()); ok {
-			made := traced.(*tracedExchange).trace
+			current := traced.(*tracedExchange).trace
 			record = record.Clone()
-			record.AddAttrs(slog.String("traceId", hex.EncodeToString(made.ID[:])), slog.String("spanId", hex.EncodeToString(made.Exchange[:])))
+			record.AddAttrs(slog.String("traceId", hex.EncodeToString(current.ID[:])), slog.String("spanId", hex.EncodeToString(current.Exchange[:])))
 		}
 		return false
 	})

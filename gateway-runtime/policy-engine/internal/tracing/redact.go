@@ -8,7 +8,7 @@ import (
 	"gatewright.dev/policy-engine/internal/redaction"
 )
 
-// redactValue takes out what the name makes a secret, and secrets within text.
+// redactValue redacts a value whose name is secret, and secrets within text.
 func redactValue(list *redaction.List, name string, value *commonv1.AnyValue) {
 	if value == nil { // OTLP allows it
 		return
@@ -18,21 +18,21 @@ func redactValue(list *redaction.List, name string, value *commonv1.AnyValue) {
 		value.Value = &commonv1.AnyValue_StringValue{StringValue: redaction.Mark}
 		return
 	}
-	switch held := value.GetValue().(type) {
+	switch kind := value.GetValue().(type) {
 	case *commonv1.AnyValue_StringValue:
 		if strings.HasSuffix(name, "url.query") {
-			held.StringValue, _ = list.Query(held.StringValue)
+			kind.StringValue, _ = list.Query(kind.StringValue)
 			return
 		}
-		held.StringValue, _ = list.Text(held.StringValue)
+		kind.StringValue, _ = list.Text(kind.StringValue)
 	case *commonv1.AnyValue_ArrayValue:
-		for _, one := range held.ArrayValue.GetValues() {
-			redactValue(list, name, one)
+		for _, item := range kind.ArrayValue.GetValues() {
+			redactValue(list, name, item)
 		}
 	case *commonv1.AnyValue_KvlistValue:
-		redact(list, held.KvlistValue.GetValues())
+		redact(list, kind.KvlistValue.GetValues())
 	case *commonv1.AnyValue_BytesValue:
-		value.Value = &commonv1.AnyValue_StringValue{StringValue: redaction.Mark} // nobody knows what it says
+		value.Value = &commonv1.AnyValue_StringValue{StringValue: redaction.Mark} // its content is unknown
 	}
 }
 

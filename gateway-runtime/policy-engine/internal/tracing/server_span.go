@@ -12,16 +12,16 @@ import (
 	"gatewright.dev/policy-engine/internal/exchange"
 )
 
-// serverSpan is what the span of an exchange says: https://opentelemetry.io/docs/specs/semconv/http/http-spans/
+// serverSpan has the data of an exchange's span: https://opentelemetry.io/docs/specs/semconv/http/http-spans/
 type serverSpan struct {
 	trace                           *exchange.Trace
-	api, operation                  string // of the route; "" where none was found
+	api, operation                  string // of the route; "" if no route matched
 	method, scheme, authority, path string // as the client sent them; path with the query
 	client, userAgent, requestID    string // client: IP:PORT
-	protocol                        string // 1.1, 2, 3; "" is not known
+	protocol                        string // 1.1, 2, 3; "" if unknown
 	start, end                      time.Time
-	status                          int    // 0: there was none
-	details, flags                  string // Envoy's words for how it was answered
+	status                          int    // 0: none
+	details, flags                  string // Envoy's response code details and flags
 	received, sent                  uint64 // bytes of bodies
 }
 
@@ -30,9 +30,9 @@ func (t *Tracing) serverSpan(s *serverSpan) *tracev1.Span {
 	if s.api != "" {
 		name = s.api + " " + s.operation
 	}
-	made := span(s.trace.ID, s.trace.Exchange, s.trace.Parent, name, tracev1.Span_SPAN_KIND_SERVER, s.start, s.end)
-	made.Flags |= isRemote
-	made.TraceState = s.trace.State
+	result := span(s.trace.ID, s.trace.Exchange, s.trace.Parent, name, tracev1.Span_SPAN_KIND_SERVER, s.start, s.end)
+	result.Flags |= isRemote
+	result.TraceState = s.trace.State
 	var set attributes
 	set.text("http.request.method", s.method)
 	path, query, _ := strings.Cut(s.path, "?")
@@ -62,26 +62,26 @@ func (t *Tracing) serverSpan(s *serverSpan) *tracev1.Span {
 	}
 	if s.status >= 500 {
 		set.text(errorType, strconv.Itoa(s.status))
-		made.Status = failed(s.details)
+		result.Status = errorStatus(s.details)
 	}
-	made.Attributes = set
-	return made
+	result.Attributes = set
+	return result
 }
 
-// address says a host and a port, where there is one.
-func (a *attributes) address(whose, hostPort string) {
+// address adds a host and a port, if there is one.
+func (a *attributes) address(prefix, hostPort string) {
 	host, port, err := net.SplitHostPort(hostPort)
 	if err != nil {
 		host = hostPort
 	}
-	a.text(whose+".address", host)
+	a.text(prefix+".address", host)
 	if number, err := strconv.Atoi(port); err == nil {
-		a.number(whose+".port", int64(number))
+		a.number(prefix+".port", int64(number))
 	}
 }
 
 func textAttribute(key, value string) *commonv1.KeyValue {
-	var one attributes
-	one.text(key, value)
-	return one[0]
+	var list attributes
+	list.text(key, value)
+	return list[0]
 }

@@ -28,13 +28,13 @@ const (
 	errorType          = "error.type"
 )
 
-// maxText is how many bytes of one text are told: a client may send 60 KiB of a path, and thousands of spans may wait.
+// maxText bounds the bytes of one text: a client may send a path of 60 KiB, and thousands of spans may wait.
 const maxText = 4096
 
-// shown is text as a message takes it: UTF-8, which what a client sends need not be, and no longer than maxText.
-func shown(text string) string {
+// truncated returns a text in the form that messages accept: UTF-8, and no longer than maxText.
+func truncated(text string) string {
 	cut := text[:min(len(text), maxText)]
-	if len(cut) < len(text) { // within a character, perhaps
+	if len(cut) < len(text) { // perhaps within a character
 		for back := 1; back < utf8.UTFMax && back <= len(cut); back++ {
 			if begin := cut[len(cut)-back:]; utf8.RuneStart(begin[0]) {
 				if !utf8.FullRuneInString(begin) {
@@ -52,7 +52,7 @@ type attributes []*commonv1.KeyValue
 
 func (a *attributes) text(key, value string) {
 	if value != "" {
-		*a = append(*a, &commonv1.KeyValue{Key: key, Value: &commonv1.AnyValue{Value: &commonv1.AnyValue_StringValue{StringValue: shown(value)}}})
+		*a = append(*a, &commonv1.KeyValue{Key: key, Value: &commonv1.AnyValue{Value: &commonv1.AnyValue_StringValue{StringValue: truncated(value)}}})
 	}
 }
 
@@ -64,24 +64,24 @@ func (a *attributes) yes(key string) {
 	*a = append(*a, &commonv1.KeyValue{Key: key, Value: &commonv1.AnyValue{Value: &commonv1.AnyValue_BoolValue{BoolValue: true}}})
 }
 
-// Flags of a span: the W3C's in the first byte, and whether the parent is of another process.
+// Flags of a span: the W3C's in the first byte, and whether the parent belongs to another process.
 const (
 	knowsRemote = uint32(tracev1.SpanFlags_SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK)
 	isRemote    = uint32(tracev1.SpanFlags_SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK)
 )
 
-// span is one of the trace. parent: not valid for the first of its trace.
+// span makes a span. parent is not valid for the first span of a trace.
 func span(id trace.TraceID, self, parent trace.SpanID, name string, kind tracev1.Span_SpanKind, start, end time.Time) *tracev1.Span {
-	made := &tracev1.Span{
-		TraceId: id[:], SpanId: self[:], Name: shown(name), Kind: kind, Flags: uint32(trace.FlagsSampled) | knowsRemote,
+	result := &tracev1.Span{
+		TraceId: id[:], SpanId: self[:], Name: truncated(name), Kind: kind, Flags: uint32(trace.FlagsSampled) | knowsRemote,
 		StartTimeUnixNano: uint64(start.UnixNano()), EndTimeUnixNano: uint64(end.UnixNano()), //nolint:gosec // after 1970
 	}
 	if parent.IsValid() {
-		made.ParentSpanId = parent[:]
+		result.ParentSpanId = parent[:]
 	}
-	return made
+	return result
 }
 
-func failed(reason string) *tracev1.Status {
-	return &tracev1.Status{Code: tracev1.Status_STATUS_CODE_ERROR, Message: shown(reason)}
+func errorStatus(reason string) *tracev1.Status {
+	return &tracev1.Status{Code: tracev1.Status_STATUS_CODE_ERROR, Message: truncated(reason)}
 }

@@ -9,22 +9,22 @@ import (
 	"time"
 )
 
-// rereadAfter is how old what was read of the file may be. It is read only when somebody presents a token.
+// rereadAfter is the longest age of the token that was read. The file is read only when a token is presented.
 const rereadAfter = time.Second
 
-// tokenFile holds the token that forces a trace. It may be replaced at any time.
+// tokenFile is the file of the token that forces a trace. It may be replaced at any time.
 type tokenFile struct {
-	path string // "": nothing forces one
+	path string // "": no trace can be forced
 	log  *slog.Logger
 
 	mutex  sync.Mutex
 	read   time.Time
 	token  string
-	reason string // why it could not be read, as it was logged
+	reason string // why it could not be read, as logged
 }
 
-// is reports whether it is the token, in a time that does not tell how much of it is right.
-func (f *tokenFile) is(presented string) bool {
+// matches compares a presented token in constant time.
+func (f *tokenFile) matches(presented string) bool {
 	if f.path == "" || presented == "" {
 		return false
 	}

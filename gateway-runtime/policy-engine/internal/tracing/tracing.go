@@ -1,9 +1,9 @@
 // Package tracing makes OpenTelemetry spans of exchanges, and exports them by OTLP.
 //
-// All of it is decided here: which exchanges are traced, by whose ids, what of them is secret, who receives it. The spans of
-// executions are made while the exchange runs. Those of the exchange and of its upstream are made when it has ended, of
-// what Envoy logs of it: the engine tells Envoy the ids of a traced exchange in its metadata, and listeners send Envoy's
-// access log of exchanges that have such metadata back here. An exchange that is not traced is passed on as it came.
+// It decides which exchanges are traced and by which ids, what is redacted, and who receives the spans. The spans of
+// executions are made while the exchange runs. Those of the exchange and of its upstream request are made after its end, from
+// Envoy's log entry: the engine puts the ids of a traced exchange into its metadata, and listeners send the
+// access log of exchanges with such metadata to the engine. An exchange that is not traced is passed on unchanged.
 package tracing
 
 import (
@@ -27,7 +27,7 @@ import (
 	"gatewright.dev/policy-engine/internal/redaction"
 )
 
-// Tracing traces exchanges as the node's Gateway says. Its methods may be called at any time, from any goroutine.
+// Tracing traces exchanges as the node's Gateway configures. Its methods may be called at any time, from any goroutine.
 type Tracing struct {
 	options  Options
 	log      *slog.Logger
@@ -38,39 +38,39 @@ type Tracing struct {
 	state atomic.Pointer[state]
 }
 
-// Options are what it needs. All are required.
+// Options configure Tracing. All are required.
 type Options struct {
 	NodeID, Version string
-	Redaction       func() *redaction.List // as it stands now
-	// Watch makes the function the one that is asked for each exchange; nil: none is.
+	Redaction       func() *redaction.List // the present list
+	// Watch sets the function that is called for each exchange; nil: none.
 	Watch func(exchange.Watch)
 	Log   *slog.Logger
 }
 
-// state is what holds until the next Apply.
+// state is valid until the next Apply.
 type state struct {
 	settings *nodev1.Tracing
 	exporter *exporter
 	token    *tokenFile
 }
 
-// New makes one that traces nothing until Apply says so.
+// New makes a Tracing that traces nothing before Apply.
 func New(options Options) *Tracing { return &Tracing{options: options, log: options.Log} }
 
 func (t *Tracing) redaction() *redaction.List { return t.options.Redaction() }
 
-// Apply makes it trace as these settings say. It waits for nothing: what was to be exported to another receiver is, beside.
+// Apply applies the settings. It does not block: spans for the previous receiver are sent in the background.
 func (t *Tracing) Apply(settings *nodev1.Tracing) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
-	before := t.state.Load()
-	if before != nil && proto.Equal(before.settings, settings) || before == nil && settings.GetEndpoint() == "" {
+	previous := t.state.Load()
+	if previous != nil && proto.Equal(previous.settings, settings) || previous == nil && settings.GetEndpoint() == "" {
 		return
 	}
-	next := t.next(before, settings)
+	next := t.next(previous, settings)
 	t.state.Store(next)
-	if before != nil && (next == nil || next.exporter != before.exporter) {
-		go before.exporter.close()
+	if previous != nil && (next == nil || next.exporter != previous.exporter) {
+		go previous.exporter.close()
 	}
 	if next == nil {
 		t.options.Watch(nil)
@@ -81,19 +81,19 @@ func (t *Tracing) Apply(settings *nodev1.Tracing) {
 	t.log.Info("traces are on", "collector", settings.GetEndpoint(), "sample", settings.GetSample())
 }
 
-// next is the state of these settings; nil: nothing is traced.
-func (t *Tracing) next(before *state, settings *nodev1.Tracing) *state {
+// next returns the state for these settings; nil: tracing is off.
+func (t *Tracing) next(previous *state, settings *nodev1.Tracing) *state {
 	if settings.GetEndpoint() == "" {
 		return nil
 	}
 	next := &state{settings: settings, token: &tokenFile{path: settings.GetForceTokenFile(), log: t.log}}
-	if before != nil && proto.Equal(receiverOf(before.settings), receiverOf(settings)) {
-		next.exporter = before.exporter
+	if previous != nil && proto.Equal(receiverOf(previous.settings), receiverOf(settings)) {
+		next.exporter = previous.exporter
 		return next
 	}
 	client, err := newClient(settings)
 	if err == nil {
-		err = client.Start(context.Background()) // it connects when there is something to say
+		err = client.Start(context.Background()) // it connects with the first spans
 	}
 	if err != nil {
 		t.log.Error("traces are off", "reason", err.Error())
@@ -103,24 +103,24 @@ func (t *Tracing) next(before *state, settings *nodev1.Tracing) *state {
 	return next
 }
 
-// receiverOf is the part of the settings that an exporter is made of.
+// receiverOf returns the part of the settings that an exporter depends on.
 func receiverOf(settings *nodev1.Tracing) *nodev1.Tracing {
 	return &nodev1.Tracing{Endpoint: settings.GetEndpoint(), Http: settings.GetHttp(), Tls: settings.GetTls(), Headers: settings.GetHeaders(),
 		ServiceName: settings.GetServiceName(), ResourceAttributes: settings.GetResourceAttributes()}
 }
 
 func (t *Tracing) resource(settings *nodev1.Tracing) *resourcev1.Resource {
-	all := map[string]string{"service.version": t.options.Version, "service.instance.id": t.options.NodeID}
-	maps.Copy(all, settings.GetResourceAttributes())
-	all["service.name"] = settings.GetServiceName()
+	values := map[string]string{"service.version": t.options.Version, "service.instance.id": t.options.NodeID}
+	maps.Copy(values, settings.GetResourceAttributes())
+	values["service.name"] = settings.GetServiceName()
 	var set attributes
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		set.text(name, all[name])
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		set.text(name, values[name])
 	}
 	return &resourcev1.Resource{Attributes: set}
 }
 
-// Close exports what waits, for a short time.
+// Close exports the waiting spans, for a short time.
 func (t *Tracing) Close() {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
@@ -130,15 +130,15 @@ func (t *Tracing) Close() {
 	}
 }
 
-// Stats are counters of spans since the start.
+// Stats count spans since the start.
 type Stats struct {
 	On       bool   `json:"on"`
 	Exported uint64 `json:"exported"`
-	Dropped  uint64 `json:"dropped"` // the receiver was too slow, or away
+	Dropped  uint64 `json:"dropped"` // the receiver was too slow, or down
 	Queued   int    `json:"queued"`
 }
 
-// Stats reads them.
+// Stats returns the counters.
 func (t *Tracing) Stats() Stats {
 	stats := Stats{Exported: t.counters.exported.Load(), Dropped: t.counters.dropped.Load()}
 	if s := t.state.Load(); s != nil {
@@ -147,10 +147,10 @@ func (t *Tracing) Stats() Stats {
 	return stats
 }
 
-// watch decides of an exchange whether it is traced.
+// watch decides whether an exchange is traced.
 func (t *Tracing) watch(_ context.Context, opening exchange.Opening, head chain.Head, _ *chain.Chain) exchange.Watcher {
 	s := t.state.Load()
-	if s == nil || opening.Refusal != 0 || !s.wants(&opening, &head) {
+	if s == nil || opening.Refusal != 0 || !s.isTraced(&opening, &head) {
 		return nil
 	}
 	api, operation, _ := exchange.RouteParts(opening.Route)
@@ -162,9 +162,9 @@ func (t *Tracing) watch(_ context.Context, opening exchange.Opening, head chain.
 	return traced
 }
 
-// wants reports whether the exchange is to be traced.
-func (s *state) wants(opening *exchange.Opening, head *chain.Head) bool {
-	if opening.TraceToken != "" && s.token.is(opening.TraceToken) {
+// isTraced reports whether the exchange is to be traced.
+func (s *state) isTraced(opening *exchange.Opening, head *chain.Head) bool {
+	if opening.TraceToken != "" && s.token.matches(opening.TraceToken) {
 		return true
 	}
 	if s.settings.GetTrustClients() {
@@ -175,26 +175,26 @@ func (s *state) wants(opening *exchange.Opening, head *chain.Head) bool {
 	return sampled(s.settings.GetSample())
 }
 
-// newTrace begins a trace, or goes on with that of the parent where it is valid.
+// newTrace begins a trace, or continues the parent's if it is valid.
 func newTrace(parent trace.SpanContext, traceState string) *exchange.Trace {
-	made := &exchange.Trace{Exchange: newSpanID(), Upstream: newSpanID()}
+	result := &exchange.Trace{Exchange: newSpanID(), Upstream: newSpanID()}
 	if !parent.IsValid() {
-		made.ID = newTraceID()
-		return made
+		result.ID = newTraceID()
+		return result
 	}
-	made.ID, made.Parent, made.State = parent.TraceID(), parent.SpanID(), traceState
-	return made
+	result.ID, result.Parent, result.State = parent.TraceID(), parent.SpanID(), traceState
+	return result
 }
 
-// export sends a span, or drops it where nothing is traced any more.
-func (t *Tracing) export(one *tracev1.Span) {
+// export sends a span, or drops it if tracing has been turned off.
+func (t *Tracing) export(exported *tracev1.Span) {
 	if s := t.state.Load(); s != nil {
-		s.exporter.add(one)
+		s.exporter.add(exported)
 	}
 }
 
-// ExportPolicies sends what policies have recorded: a ResourceSpans, serialized. Values that their names make secrets are
-// taken out of it.
+// ExportPolicies sends the spans of policies: a serialized ResourceSpans. Values with secret names are
+// redacted.
 func (t *Tracing) ExportPolicies(serialized []byte) {
 	s := t.state.Load()
 	if s == nil {
@@ -208,53 +208,53 @@ func (t *Tracing) ExportPolicies(serialized []byte) {
 	list := t.redaction()
 	redactSpans(list, spans)
 	spans.Resource = withResource(spans.GetResource(), s.exporter.resource)
-	s.exporter.addOthers(spans)
+	s.exporter.addPolicySpans(spans)
 }
 
-// withResource is the gateway's resource with what a process says of itself beside.
+// withResource returns the gateway's resource with the further attributes of a process.
 func withResource(own, gateway *resourcev1.Resource) *resourcev1.Resource {
 	names := map[string]bool{}
-	for _, one := range gateway.GetAttributes() {
-		names[one.GetKey()] = true
+	for _, attribute := range gateway.GetAttributes() {
+		names[attribute.GetKey()] = true
 	}
-	all := slices.Clone(gateway.GetAttributes())
-	for _, one := range own.GetAttributes() {
-		if !names[one.GetKey()] {
-			all = append(all, one)
+	list := slices.Clone(gateway.GetAttributes())
+	for _, attribute := range own.GetAttributes() {
+		if !names[attribute.GetKey()] {
+			list = append(list, attribute)
 		}
 	}
-	return &resourcev1.Resource{Attributes: all}
+	return &resourcev1.Resource{Attributes: list}
 }
 
 func redactSpans(list *redaction.List, spans *tracev1.ResourceSpans) {
 	redact(list, spans.GetResource().GetAttributes())
 	for _, scope := range spans.GetScopeSpans() {
 		redact(list, scope.GetScope().GetAttributes())
-		for _, one := range scope.GetSpans() {
-			redactSpan(list, one)
+		for _, s := range scope.GetSpans() {
+			redactSpan(list, s)
 		}
 	}
 }
 
-func redactSpan(list *redaction.List, one *tracev1.Span) {
-	one.Name, _ = list.Text(one.GetName())
-	redact(list, one.GetAttributes())
-	if status := one.GetStatus(); status != nil {
+func redactSpan(list *redaction.List, s *tracev1.Span) {
+	s.Name, _ = list.Text(s.GetName())
+	redact(list, s.GetAttributes())
+	if status := s.GetStatus(); status != nil {
 		status.Message, _ = list.Text(status.GetMessage())
 	}
-	for _, event := range one.GetEvents() {
+	for _, event := range s.GetEvents() {
 		event.Name, _ = list.Text(event.GetName())
 		redact(list, event.GetAttributes())
 	}
-	for _, link := range one.GetLinks() {
+	for _, link := range s.GetLinks() {
 		redact(list, link.GetAttributes())
 	}
 }
 
-// redact takes out values by the names of their attributes, whose last part may be that of a header
+// redact redacts values by the names of their attributes, whose last part may be the name of a header
 // (http.request.header.authorization), and secrets within text.
-func redact(list *redaction.List, all []*commonv1.KeyValue) {
-	for _, one := range all {
-		redactValue(list, one.GetKey(), one.GetValue())
+func redact(list *redaction.List, pairs []*commonv1.KeyValue) {
+	for _, pair := range pairs {
+		redactValue(list, pair.GetKey(), pair.GetValue())
 	}
 }

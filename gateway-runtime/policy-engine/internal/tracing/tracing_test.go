@@ -68,7 +68,7 @@ func FuzzTraceparent(f *testing.F) {
 	})
 }
 
-// receiver is an OTLP client that notes what it is given.
+// receiver is an OTLP client that records the spans that it receives.
 type receiver struct {
 	mutex sync.Mutex
 	fails error
@@ -102,8 +102,8 @@ func (r *receiver) set(err error) {
 func (r *receiver) names() (names []string) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	for _, one := range r.spans {
-		names = append(names, one.GetName())
+	for _, received := range r.spans {
+		names = append(names, received.GetName())
 	}
 	return names
 }
@@ -155,14 +155,14 @@ func TestWhichExchangesAreTraced(t *testing.T) {
 	}
 }
 
-// TestATokenIsReplaced without a word to the engine.
+// TestATokenIsReplaced without notice to the engine.
 func TestATokenIsReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "token")
 		var log bytes.Buffer
 		token := &tokenFile{path: file, log: slog.New(slog.NewTextHandler(&log, nil))}
 		for range 3 {
-			if token.is("a") {
+			if token.matches("a") {
 				t.Error("expected no token without a file")
 			}
 			time.Sleep(2 * rereadAfter)
@@ -175,14 +175,14 @@ func TestATokenIsReplaced(t *testing.T) {
 				t.Fatal(err)
 			}
 			time.Sleep(2 * rereadAfter)
-			if !token.is(text) {
+			if !token.matches(text) {
 				t.Errorf("expected %s to be the token", text)
 			}
 		}
 	})
 }
 
-func TestSpansWaitForAReceiverAndTheLogSaysSoOnce(t *testing.T) {
+func TestSpansWaitForAReceiverAndThatIsLoggedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		r := &receiver{fails: errors.New("connection refused")}
@@ -207,7 +207,7 @@ func TestSpansWaitForAReceiverAndTheLogSaysSoOnce(t *testing.T) {
 	})
 }
 
-func TestWhatAReceiverNeverTakesIsDroppedAndCounted(t *testing.T) {
+func TestSpansThatAReceiverRefusesAreDroppedAndCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		counted := &counters{}
 		r := &receiver{fails: errors.New("invalid")}
@@ -227,12 +227,12 @@ func TestWhatAReceiverNeverTakesIsDroppedAndCounted(t *testing.T) {
 	})
 }
 
-func TestWhatWaitsIsSentAtTheEnd(t *testing.T) {
+func TestWaitingLinesAreSentAtTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &receiver{}
 		exporter := newExporter(r, nil, &counters{}, slog.New(slog.DiscardHandler))
 		exporter.add(&tracev1.Span{Name: "own"})
-		exporter.addOthers(&tracev1.ResourceSpans{ScopeSpans: []*tracev1.ScopeSpans{{Spans: []*tracev1.Span{{Name: "other"}}}}})
+		exporter.addPolicySpans(&tracev1.ResourceSpans{ScopeSpans: []*tracev1.ScopeSpans{{Spans: []*tracev1.Span{{Name: "other"}}}}})
 		exporter.close()
 		if got := r.names(); len(got) != 2 {
 			t.Errorf("expected both, got %v", got)
@@ -240,7 +240,7 @@ func TestWhatWaitsIsSentAtTheEnd(t *testing.T) {
 	})
 }
 
-// TestOutcomesOfExecutions in spans of their own, and the exchange's where Envoy was told nothing.
+// TestOutcomesOfExecutions in spans of their own, and in the exchange's if Envoy does not know of the trace.
 func TestOutcomesOfExecutions(t *testing.T) {
 	var log bytes.Buffer
 	r := &receiver{}
@@ -254,13 +254,13 @@ func TestOutcomesOfExecutions(t *testing.T) {
 		watcher.ExecutionBegan(t.Context(), turn, chain.View{})
 		watcher.ExecutionEnded(turn, execution, chain.View{})
 	}
-	slog.New(traces.Handler(slog.NewTextHandler(&log, nil))).Info("said", "requestId", "id")
+	slog.New(traces.Handler(slog.NewTextHandler(&log, nil))).Info("a line", "requestId", "id")
 	watcher.ExchangeEnded(exchange.Exchange{RequestID: "id", Result: chain.Cancelled})
-	slog.New(traces.Handler(slog.NewTextHandler(&log, nil))).Info("said later", "requestId", "id")
+	slog.New(traces.Handler(slog.NewTextHandler(&log, nil))).Info("a later line", "requestId", "id")
 	traces.Close()
 	outcomes := []string{}
-	for _, one := range r.spans {
-		outcomes = append(outcomes, valueOf(one, outcomeAttribute))
+	for _, received := range r.spans {
+		outcomes = append(outcomes, valueOf(received, outcomeAttribute))
 	}
 	if got := strings.Join(outcomes, " "); got != "ok answered cancelled timeout cancelled" {
 		t.Errorf("got %s", got)
@@ -276,8 +276,8 @@ func TestOutcomesOfExecutions(t *testing.T) {
 	}
 }
 
-func valueOf(one *tracev1.Span, name string) string {
-	for _, attribute := range one.GetAttributes() {
+func valueOf(received *tracev1.Span, name string) string {
+	for _, attribute := range received.GetAttributes() {
 		if attribute.GetKey() == name {
 			return attribute.GetValue().GetStringValue()
 		}
@@ -289,7 +289,7 @@ func text(value string) *commonv1.AnyValue {
 	return &commonv1.AnyValue{Value: &commonv1.AnyValue_StringValue{StringValue: value}}
 }
 
-// TestSecretsOfPolicies: by the names of attributes, whose last part may be a header's, wherever a span has some.
+// TestSecretsOfPolicies are redacted by the names of attributes, whose last part may be a header's, in all parts of a span.
 func TestSecretsOfPolicies(t *testing.T) {
 	list := redaction.New(&nodev1.Redaction{Headers: []string{"authorization", "x-key"}, QueryParameters: []string{"key"}, Fields: []string{"password"}})
 	secret := func() []*commonv1.KeyValue {
@@ -303,19 +303,19 @@ func TestSecretsOfPolicies(t *testing.T) {
 			{Key: "kept", Value: text("page=2")},
 		}
 	}
-	one := &tracev1.Span{Name: "GET /?key=hunter2", Attributes: secret(),
+	received := &tracev1.Span{Name: "GET /?key=hunter2", Attributes: secret(),
 		Events: []*tracev1.Span_Event{{Name: "login password=hunter2", Attributes: secret()}}, Links: []*tracev1.Span_Link{{Attributes: secret()}},
 		Status: &tracev1.Status{Message: "password=hunter2"}}
 	all := &tracev1.ResourceSpans{Resource: &resourcev1.Resource{Attributes: secret()}, ScopeSpans: []*tracev1.ScopeSpans{{
-		Scope: &commonv1.InstrumentationScope{Attributes: secret()}, Spans: []*tracev1.Span{one}}}}
+		Scope: &commonv1.InstrumentationScope{Attributes: secret()}, Spans: []*tracev1.Span{received}}}}
 	redactSpans(list, all)
 	if shown := all.String(); strings.Contains(shown, "hunter2") || strings.Count(shown, "page=2") != 5 {
 		t.Errorf("expected all secrets to be gone, and nothing else, got %s", shown)
 	}
 }
 
-// TestAClientsTextIsNoMatterOfTheMessage: what is no UTF-8 would fail the message, and with it the spans of others.
-func TestAClientsTextIsNoMatterOfTheMessage(t *testing.T) {
+// TestInvalidUTF8OfAClientDoesNotFailTheMessage, and with it the spans of other exchanges.
+func TestInvalidUTF8OfAClientDoesNotFailTheMessage(t *testing.T) {
 	r := &receiver{}
 	traces := started(t, r, &nodev1.Tracing{Sample: 1}, &bytes.Buffer{})
 	head := chain.Head{Method: "GET", Path: "/\xff?a=\xff", Authority: "\xff", Scheme: "http", Headers: headers(
@@ -329,8 +329,8 @@ func TestAClientsTextIsNoMatterOfTheMessage(t *testing.T) {
 	if len(r.spans) != 2 {
 		t.Fatalf("expected two spans, got %v", r.spans)
 	}
-	for _, one := range r.spans {
-		if encoded, err := proto.Marshal(one); err != nil || len(encoded) > 2*maxText {
+	for _, received := range r.spans {
+		if encoded, err := proto.Marshal(received); err != nil || len(encoded) > 2*maxText {
 			t.Errorf("expected a span of at most %d bytes that can be encoded, got %d bytes, %v", 2*maxText, len(encoded), err)
 		}
 	}
@@ -339,8 +339,8 @@ func TestAClientsTextIsNoMatterOfTheMessage(t *testing.T) {
 	}
 }
 
-// TestStatesThatAreNone: https://www.w3.org/TR/trace-context/#tracestate-header
-func TestStatesThatAreNone(t *testing.T) {
+// TestInvalidTraceStates: https://www.w3.org/TR/trace-context/#tracestate-header
+func TestInvalidTraceStates(t *testing.T) {
 	for _, state := range []string{"a=\xff", "a", strings.Repeat("a=1,", 33), "a=" + strings.Repeat("x", 257)} {
 		if got, kept := parentOf(headers("traceparent", parent+"01", "tracestate", state)); !got.IsValid() || kept != "" {
 			t.Errorf("%.40q: expected the parent without a state, got %v, %.40q", state, got, kept)
@@ -348,7 +348,7 @@ func TestStatesThatAreNone(t *testing.T) {
 	}
 }
 
-// TestLargeSpansAreBounded: by bytes, that wait and that one message has.
+// TestLargeSpansAreBounded: the bytes of waiting spans, and of one message.
 func TestLargeSpansAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		counted, r := &counters{}, &receiver{fails: errors.New("away")}
@@ -358,13 +358,13 @@ func TestLargeSpansAreBounded(t *testing.T) {
 		}
 		const many = 200
 		for range many {
-			exporter.addOthers(large())
+			exporter.addPolicySpans(large())
 		}
 		waiting, dropped := exporter.queued(), int(counted.dropped.Load())
 		if sent := many - waiting - dropped; waiting > maxQueuedBytes/(256<<10) || sent < 0 || sent > maxBatchBytes/(256<<10) {
 			t.Errorf("expected at most %d bytes to wait, got %d spans, %d dropped", maxQueuedBytes, waiting, dropped)
 		}
-		message, count := exporter.take()
+		message, count := exporter.nextBatch()
 		if size := proto.Size(&tracev1.TracesData{ResourceSpans: message}); count == 0 || size > maxBatchBytes+1<<10 {
 			t.Errorf("expected a message of at most %d bytes, got %d of %d spans", maxBatchBytes, size, count)
 		}
@@ -375,7 +375,7 @@ func TestLargeSpansAreBounded(t *testing.T) {
 	})
 }
 
-// TestAnAttributeWithoutAValue is in OTLP an empty one, whatever its name.
+// TestAnAttributeWithoutAValue is an empty one in OTLP, whatever its name.
 func TestAnAttributeWithoutAValue(t *testing.T) {
 	r := &receiver{}
 	traces := started(t, r, &nodev1.Tracing{}, &bytes.Buffer{})

@@ -7,7 +7,7 @@ import (
 	"gatewright.dev/policy-engine/internal/xds"
 )
 
-// One more API among 10,000: what it costs to compose them all anew.
+// The cost of one more API among 10,000: composing all of them again.
 func BenchmarkCompose10000(b *testing.B) {
 	bundles := make([]*xds.Bundle, 0, 10_000)
 	for i := range 10_000 {

@@ -1,4 +1,4 @@
-// Package xds is the state that Envoy is given: clusters and one route configuration, composed from API bundles, the
+// Package xds is Envoy's desired state: clusters and one route configuration, composed from API bundles, the
 // listeners of a Gateway, and the certificates that both name; all served by delta ADS. It knows bundles, Gateways and
 // Envoy's acknowledgements; it knows nothing of chains.
 package xds
@@ -19,7 +19,7 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 )
 
-// The types that Envoy is served, in the order in which a new Envoy gets them.
+// The types of resources, in the order in which a new Envoy receives them.
 const (
 	SecretType   = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 	ClusterType  = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
@@ -27,10 +27,10 @@ const (
 	RouteType    = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 )
 
-// sendingOrder puts what is named before what names it.
+// sendingOrder sorts the types so that a resource is sent before the resources that name it.
 var sendingOrder = []string{SecretType, ClusterType, ListenerType, RouteType}
 
-// RouteConfigName is the one route configuration that listeners ask for.
+// RouteConfigName is the name of the one route configuration of all listeners.
 const RouteConfigName = "gatewright"
 
 // Resource is one xDS resource, serialized. Its version is a digest of its content.
@@ -43,23 +43,23 @@ type Resource struct {
 // Resources are resources of one type by their names.
 type Resources map[string]Resource
 
-// Bundle is one API's finished part of Envoy's configuration, decoded and checked once. It does not change.
+// Bundle is one API's part of Envoy's configuration, decoded and checked once. It is immutable.
 type Bundle struct {
 	API        string
 	Digest     string
 	Context    string    // "/orders", "/" for the root
-	Hosts      []string  // sorted, in lower case, without a dot at the end; "*" is every host
-	Listeners  []string  // names of those that serve it; none: all but the internal ones
-	Clusters   Resources // by name, which says their content: old and new stand side by side
-	Names      Names     // that Envoy resolves for the clusters
+	Hosts      []string  // sorted, in lower case, without a final dot; "*" is every host
+	Listeners  []string  // names of the listeners that serve it; none: all but the internal ones
+	Clusters   Resources // by name, which contains a digest: old and new clusters exist side by side
+	Names      Names     // the names that Envoy resolves for the clusters
 	Operations []string  // "GET /{id}", in the order of their routes
-	Secrets    []string  // that the clusters name, sorted: "certificate/NAME", "authority/NAME"
+	Secrets    []string  // the names of the clusters' secrets, sorted: "certificate/NAME", "authority/NAME"
 	routes     []byte    // a serialized RouteList, so that composing copies bytes
-	chosen     chosen    // where policies' choices send requests
-	unserved   bool      // it gives way to any other bundle of its context
+	chosen     chosen    // the routes of the pools that policies choose between
+	unserved   bool      // any other bundle of its context takes precedence
 }
 
-// Names are host names by the clusters that need them; a cluster of addresses needs none.
+// Names are host names by cluster; a cluster of addresses has none.
 type Names map[string][]string
 
 // ParseBundle decodes a bundle and checks all of it that can be checked without Envoy. The error lists every mistake
@@ -76,7 +76,7 @@ func ParseBundle(message *nodev1.ApiBundle) (*Bundle, error) {
 	return bundle, nil
 }
 
-// Covers reports whether all that lies under context lies under the bundle's as well.
+// Covers reports whether the bundle's context contains a context.
 func (b *Bundle) Covers(context string) bool {
 	return b.Context == "/" || context == b.Context || strings.HasPrefix(context, b.Context+"/")
 }
@@ -120,9 +120,9 @@ func parseRoutes(message *nodev1.ApiBundle) (list []byte, choices chosen, operat
 	if err := errors.Join(err, targetsErr); err != nil {
 		return nil, nil, nil, err
 	}
-	found, err := parseChosen(targets)
+	pools, err := parseChosen(targets)
 	if err == nil {
-		err = checkChoices(routes, chains, found)
+		err = checkChoices(routes, chains, pools)
 	}
 	if err != nil {
 		return nil, nil, nil, err
@@ -130,10 +130,10 @@ func parseRoutes(message *nodev1.ApiBundle) (list []byte, choices chosen, operat
 	operations = operationsOf(routes)
 	front := front(message.GetApi(), message.GetStrictPaths(), routes)
 	list, err = marshal(&routev3.RouteList{Routes: slices.Insert(routes, 0, front)})
-	return list, found.serialized, operations, err
+	return list, pools.serialized, operations, err
 }
 
-// operationsOf are the operations that the routes are of, but for those that refuse what they match, and preflights.
+// operationsOf returns the operations of the routes, skipping routes that refuse requests, and preflights.
 func operationsOf(routes []*routev3.Route) []string {
 	var operations []string
 	for _, route := range routes {
@@ -150,7 +150,7 @@ func operationsOf(routes []*routev3.Route) []string {
 	return operations
 }
 
-// parseList decodes the routes of a field, and holds each to its chain.
+// parseList decodes the routes of a field, and checks each against its chain.
 func parseList(field string, texts [][]byte, chains map[string]*nodev1.Chain) ([]*routev3.Route, error) {
 	var errs []error
 	routes := make([]*routev3.Route, 0, len(texts)+1)
@@ -166,12 +166,12 @@ func parseList(field string, texts [][]byte, chains map[string]*nodev1.Chain) ([
 	return routes, errors.Join(errs...)
 }
 
-// chainID is what a route's name ends in.
+// chainID returns the chain at the end of a route's name.
 func chainID(route *routev3.Route) string {
 	return route.GetName()[strings.LastIndexByte(route.GetName(), '|')+1:]
 }
 
-// checkRoute holds a route to the chain that its name ends in: a chain that is not in the bundle would be answered 503.
+// checkRoute checks a route against its chain: a chain that is not in the bundle would be answered 503.
 func checkRoute(route *routev3.Route, chains map[string]*nodev1.Chain) error {
 	id := chainID(route)
 	chain := chains[id]
@@ -185,12 +185,12 @@ func checkRoute(route *routev3.Route, chains map[string]*nodev1.Chain) error {
 	return nil
 }
 
-// checkClusters holds a route to clusters that it names itself: a header would let clients choose.
+// checkClusters requires that a route names its clusters itself: by a header, clients could choose them.
 func checkClusters(route *routev3.Route) error {
 	var errs []error
-	for i, one := range route.GetRoute().GetWeightedClusters().GetClusters() {
-		if one.GetClusterHeader() != "" {
-			errs = append(errs, fmt.Errorf("route.weighted_clusters.clusters[%d].cluster_header: expected none, got %q", i, one.GetClusterHeader()))
+	for i, cluster := range route.GetRoute().GetWeightedClusters().GetClusters() {
+		if cluster.GetClusterHeader() != "" {
+			errs = append(errs, fmt.Errorf("route.weighted_clusters.clusters[%d].cluster_header: expected none, got %q", i, cluster.GetClusterHeader()))
 		}
 	}
 	for i, mirror := range route.GetRoute().GetRequestMirrorPolicies() {
@@ -225,8 +225,8 @@ func (b *Bundle) parseClusters(texts [][]byte) error {
 		}
 		b.Secrets = append(b.Secrets, secrets...)
 		b.Clusters[cluster.GetName()] = newResource(cluster.GetName(), ClusterType, text)
-		if found := namesOf(cluster); len(found) > 0 {
-			b.Names[cluster.GetName()] = found
+		if names := namesOf(cluster); len(names) > 0 {
+			b.Names[cluster.GetName()] = names
 		}
 	}
 	slices.Sort(b.Secrets)
@@ -253,7 +253,7 @@ func checkCluster(cluster *clusterv3.Cluster, others Resources) error {
 		return errors.New("name: stands twice in the bundle")
 	}
 	if cluster.GetType() == clusterv3.Cluster_EDS {
-		return errors.New("type: expected STATIC, STRICT_DNS or LOGICAL_DNS, got EDS, which nobody serves")
+		return errors.New("type: expected STATIC, STRICT_DNS or LOGICAL_DNS, got EDS, which the engine does not serve")
 	}
 	return nil
 }

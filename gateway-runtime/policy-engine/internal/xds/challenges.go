@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	// challengePrefix is where an authority asks whether a host is ours (RFC 8555, 8.3).
+	// challengePrefix is the path by which an authority checks that a host is ours (RFC 8555, 8.3).
 	challengePrefix = "/.well-known/acme-challenge/"
-	// challengesCluster is one of the bootstrap: the controller's answers.
+	// challengesCluster is a cluster of the bootstrap: the controller, which answers challenges.
 	challengesCluster = "gatewright_challenges"
 	challengesTimeout = 10 * time.Second
 )

@@ -27,7 +27,7 @@ const choiceSeparator = "/"
 // chosen are the routes of pools that policies choose between, as serialized RouteLists, by GROUP/POOL.
 type chosen map[string][]byte
 
-// target is what a route says of itself in its metadata: between which routes a choice is, and whose pool it has.
+// target is a route's metadata of choices: the group of routes of one choice, and the pool of this route.
 type target struct{ group, upstream string }
 
 func targetOf(route *routev3.Route) target {
@@ -37,12 +37,12 @@ func targetOf(route *routev3.Route) target {
 
 func (t target) key() string { return t.group + choiceSeparator + t.upstream }
 
-// checkChoice holds a route to the pools that its chain (nil: it has none) may choose. Without the filter a choice would
-// be without effect; with it, and without need, a request would look for a route that nobody has made.
+// checkChoice checks a route against the pools that its chain (nil: none) may choose. Without the filter a choice would
+// have no effect; with it, and without a choice, Envoy would look for a route that does not exist.
 func checkChoice(route *routev3.Route, chain *nodev1.Chain) error {
-	packed, says := route.GetTypedPerFilterConfig()[choice], targetOf(route)
+	packed, metadata := route.GetTypedPerFilterConfig()[choice], targetOf(route)
 	if route.GetRoute() == nil || len(chain.GetUpstreams()) < 2 {
-		if packed != nil || says != (target{}) {
+		if packed != nil || metadata != (target{}) {
 			return fmt.Errorf("typed_per_filter_config, metadata: expected no %s, since no policy chooses a pool here", choice)
 		}
 		return nil
@@ -57,20 +57,20 @@ func checkChoice(route *routev3.Route, chain *nodev1.Chain) error {
 	if proto.Size(config) > 0 {
 		return fmt.Errorf("typed_per_filter_config[%s]: expected an empty config, got %v", choice, config)
 	}
-	if says.group == "" || !slices.Contains(chain.GetUpstreams(), says.upstream) {
-		return fmt.Errorf("metadata[%s]: expected a route and one of the upstreams %q, got %q and %q", choice, chain.GetUpstreams(), says.group, says.upstream)
+	if metadata.group == "" || !slices.Contains(chain.GetUpstreams(), metadata.upstream) {
+		return fmt.Errorf("metadata[%s]: expected a route and one of the upstreams %q, got %q and %q", choice, chain.GetUpstreams(), metadata.group, metadata.upstream)
 	}
 	return nil
 }
 
-// foundRoutes are the routes of choices, by their keys.
-type foundRoutes struct {
+// chosenRoutes are the routes of choices, by their keys.
+type chosenRoutes struct {
 	routes     map[string]*routev3.Route
 	serialized chosen
 }
 
-func parseChosen(routes []*routev3.Route) (foundRoutes, error) {
-	found := foundRoutes{map[string]*routev3.Route{}, chosen{}}
+func parseChosen(routes []*routev3.Route) (chosenRoutes, error) {
+	result := chosenRoutes{map[string]*routev3.Route{}, chosen{}}
 	anything := &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}}
 	var errs []error
 	for i, route := range routes {
@@ -80,19 +80,19 @@ func parseChosen(routes []*routev3.Route) (foundRoutes, error) {
 			errs = append(errs, fmt.Errorf("chosen_routes[%d]: expected metadata %s, got none", i, choice))
 		case !proto.Equal(route.GetMatch(), anything):
 			errs = append(errs, fmt.Errorf(`chosen_routes[%d].match: expected prefix "/", got %v`, i, route.GetMatch()))
-		case found.routes[key] != nil:
+		case result.routes[key] != nil:
 			errs = append(errs, fmt.Errorf("chosen_routes[%d]: expected each once, got %s twice", i, key))
 		}
 		text, err := marshal(&routev3.RouteList{Routes: []*routev3.Route{route}})
 		errs = append(errs, err)
-		found.routes[key], found.serialized[key] = route, text
+		result.routes[key], result.serialized[key] = route, text
 	}
-	return found, errors.Join(errs...)
+	return result, errors.Join(errs...)
 }
 
-// checkChoices finds, for each route among whose pools policies choose, those of all pools: with the same chain, whose
+// checkChoices checks that each route whose policies choose has a route for each pool, with the same chain, whose
 // policies have run by then.
-func checkChoices(routes []*routev3.Route, chains map[string]*nodev1.Chain, found foundRoutes) error {
+func checkChoices(routes []*routev3.Route, chains map[string]*nodev1.Chain, chosenRoutes chosenRoutes) error {
 	var errs []error
 	needed := map[string]bool{}
 	for i, route := range routes {
@@ -103,12 +103,12 @@ func checkChoices(routes []*routev3.Route, chains map[string]*nodev1.Chain, foun
 		for _, upstream := range chains[chainID(route)].GetUpstreams() {
 			key := target{group, upstream}.key()
 			needed[key] = true
-			if other := found.routes[key]; other.GetName() != route.GetName() {
-				errs = append(errs, fmt.Errorf("routes[%d]: expected a route of the same name in chosen_routes for %s, got %q", i, key, other.GetName()))
+			if chosen := chosenRoutes.routes[key]; chosen.GetName() != route.GetName() {
+				errs = append(errs, fmt.Errorf("routes[%d]: expected a route of the same name in chosen_routes for %s, got %q", i, key, chosen.GetName()))
 			}
 		}
 	}
-	for _, key := range slices.Sorted(maps.Keys(found.routes)) {
+	for _, key := range slices.Sorted(maps.Keys(chosenRoutes.routes)) {
 		if !needed[key] {
 			errs = append(errs, fmt.Errorf("chosen_routes: expected those alone that routes name, got also %s", key))
 		}
@@ -118,8 +118,8 @@ func checkChoices(routes []*routev3.Route, chains map[string]*nodev1.Chain, foun
 
 var choiceInput = mustInput("choice", &inputsv3.FilterStateInput{Key: choice})
 
-// choicesBefore turns to the routes of choices, and to nothing else, once there is one: whatever policies have made of a
-// request, no route that has other policies than those that have run takes it.
+// choicesBefore matches the routes of choices, and only these, once a policy has chosen: whatever policies have changed in a
+// request, no route with other policies than those that have run can match it.
 func choicesBefore(tree *xdsmatcherv3.Matcher, choices chosen) *xdsmatcherv3.Matcher {
 	if len(choices) == 0 {
 		return tree
@@ -146,7 +146,7 @@ func choicesBefore(tree *xdsmatcherv3.Matcher, choices chosen) *xdsmatcherv3.Mat
 	}
 }
 
-// unknownChoice answers what cannot be: the engine refuses a choice that its chain has not.
+// unknownChoice answers an impossible choice: the engine refuses choices outside of the chain's pools.
 var unknownChoice = func() *xdsmatcherv3.Matcher_OnMatch {
 	route := answering("|500|", 500, "Internal Server Error", "The gateway has no such upstream.")
 	route.Match = &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}}

@@ -11,13 +11,13 @@ import (
 
 const setState = "type.googleapis.com/envoy.extensions.filters.http.set_filter_state.v3.Config"
 
-// enabled is the entry of the filter that looks for a route again, with more of its configuration or none.
+// enabled returns an entry of the filter that repeats the route look-up, with further configuration or none.
 func enabled(more string) string {
 	return fmt.Sprintf(`,"gatewright.choice":{"@type":%q%s}`, setState, more)
 }
 
-// says is the metadata of a route between whose pools policies choose.
-func says(group, upstream string) string {
+// choiceMetadata returns the metadata of a route between whose pools policies choose.
+func choiceMetadata(group, upstream string) string {
 	return fmt.Sprintf(`,"metadata":{"filterMetadata":{"gatewright.choice":{"route":%q,"upstream":%q}}}`, group, upstream)
 }
 
@@ -38,10 +38,10 @@ func choices(t fails) *nodev1.ApiBundle {
 	t.Helper()
 	message := bound(t, aChain, wants("R"), "")
 	message.Chains[0].Upstreams = []string{"canary", "main"}
-	message.Routes = [][]byte{choosing(t, "GET /", oneItem, enabled(""), says("k", "main"))}
+	message.Routes = [][]byte{choosing(t, "GET /", oneItem, enabled(""), choiceMetadata("k", "main"))}
 	message.ChosenRoutes = [][]byte{
-		choosing(t, "GET /", anything, enabled(""), says("k", "canary")),
-		choosing(t, "GET /", anything, enabled(""), says("k", "main")),
+		choosing(t, "GET /", anything, enabled(""), choiceMetadata("k", "canary")),
+		choosing(t, "GET /", anything, enabled(""), choiceMetadata("k", "main")),
 	}
 	return message
 }
@@ -55,23 +55,23 @@ func TestChoicesAreComposedBeforeTheTree(t *testing.T) {
 		}
 	}
 	if text := string(compose(t, answering(t, "other", "/other")).Body.GetValue()); strings.Contains(text, "gatewright.choice") {
-		t.Error("expected nothing of choices where nobody chooses")
+		t.Error("expected no choices without a policy that chooses")
 	}
 }
 
 func TestChoicesThatDoNotFitTheirChainsAreRefused(t *testing.T) {
-	for wanted, change := range map[string]func(*nodev1.ApiBundle){
+	for want, change := range map[string]func(*nodev1.ApiBundle){
 		"expected gatewright.choice, since the chain's policies choose between pools": func(m *nodev1.ApiBundle) {
-			m.Routes[0] = choosing(t, "GET /", oneItem, "", says("k", "main"))
+			m.Routes[0] = choosing(t, "GET /", oneItem, "", choiceMetadata("k", "main"))
 		},
 		"expected an empty config": func(m *nodev1.ApiBundle) {
-			m.Routes[0] = choosing(t, "GET /", oneItem, enabled(`,"clearRouteCache":true`), says("k", "main"))
+			m.Routes[0] = choosing(t, "GET /", oneItem, enabled(`,"clearRouteCache":true`), choiceMetadata("k", "main"))
 		},
 		`expected a route and one of the upstreams ["canary" "main"], got "" and "main"`: func(m *nodev1.ApiBundle) {
-			m.Routes[0] = choosing(t, "GET /", oneItem, enabled(""), says("", "main"))
+			m.Routes[0] = choosing(t, "GET /", oneItem, enabled(""), choiceMetadata("", "main"))
 		},
 		`got "k" and "nope"`: func(m *nodev1.ApiBundle) {
-			m.Routes[0] = choosing(t, "GET /", oneItem, enabled(""), says("k", "nope"))
+			m.Routes[0] = choosing(t, "GET /", oneItem, enabled(""), choiceMetadata("k", "nope"))
 		},
 		"expected no gatewright.choice, since no policy chooses a pool here": func(m *nodev1.ApiBundle) {
 			m.Chains[0].Upstreams = []string{"main"}
@@ -80,16 +80,16 @@ func TestChoicesThatDoNotFitTheirChainsAreRefused(t *testing.T) {
 			m.ChosenRoutes = m.ChosenRoutes[1:]
 		},
 		`for k/canary, got "a|GET /secret|` + aChain: func(m *nodev1.ApiBundle) {
-			m.ChosenRoutes[0] = choosing(t, "GET /secret", anything, enabled(""), says("k", "canary"))
+			m.ChosenRoutes[0] = choosing(t, "GET /secret", anything, enabled(""), choiceMetadata("k", "canary"))
 		},
 		`chosen_routes[0].match: expected prefix "/"`: func(m *nodev1.ApiBundle) {
-			m.ChosenRoutes[0] = choosing(t, "GET /", oneItem, enabled(""), says("k", "canary"))
+			m.ChosenRoutes[0] = choosing(t, "GET /", oneItem, enabled(""), choiceMetadata("k", "canary"))
 		},
 		"expected each once, got k/main twice": func(m *nodev1.ApiBundle) {
 			m.ChosenRoutes = append(m.ChosenRoutes, m.ChosenRoutes[1])
 		},
 		"expected those alone that routes name, got also j/main": func(m *nodev1.ApiBundle) {
-			m.ChosenRoutes = append(m.ChosenRoutes, choosing(t, "GET /", anything, enabled(""), says("j", "main")))
+			m.ChosenRoutes = append(m.ChosenRoutes, choosing(t, "GET /", anything, enabled(""), choiceMetadata("j", "main")))
 		},
 		"chosen_routes[0]: expected metadata gatewright.choice, got none": func(m *nodev1.ApiBundle) {
 			m.Chains, m.Routes = nil, nil
@@ -97,13 +97,13 @@ func TestChoicesThatDoNotFitTheirChainsAreRefused(t *testing.T) {
 		},
 		"without it no policy would run": func(m *nodev1.ApiBundle) {
 			m.ChosenRoutes[0] = route(t, fmt.Sprintf(`{"name":"a|GET /|%s","match":{"prefix":"/"},"route":{"cluster":"c"},
-				"typedPerFilterConfig":{"gatewright.choice":{"@type":%q}}%s}`, aChain, setState, says("k", "canary")))
+				"typedPerFilterConfig":{"gatewright.choice":{"@type":%q}}%s}`, aChain, setState, choiceMetadata("k", "canary")))
 		},
 	} {
 		message := choices(t)
 		change(message)
-		if _, err := xds.ParseBundle(message); err == nil || !strings.Contains(err.Error(), wanted) {
-			t.Errorf("expected %q, got %v", wanted, err)
+		if _, err := xds.ParseBundle(message); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("expected %q, got %v", want, err)
 		}
 	}
 }

@@ -16,16 +16,16 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// envoysOwn is what Envoy adds to requests by itself, and what is none of upstream's business.
+// envoysOwn are headers that Envoy adds to requests by itself, and that upstreams must not see.
 var envoysOwn = []string{"x-envoy-external-address", "x-envoy-internal"}
 
-// answerBytes is what an API's fixed answer may have; Envoy's default is 4096. It is held by the controller's validation,
+// answerBytes bounds an API's fixed answer; Envoy's default is 4096. The controller's validation enforces it,
 // in characters.
 const answerBytes = 4 * 16384
 
-// forwardedHost tells upstreams the host that the client named, for they see their own. Headers are added before the
-// host is rewritten, and an authority that a policy chose is in metadata, which only that rewriting reads. One that the
-// client sends is taken away by the listener: nobody vouches for it. The access log reads the client's host from here.
+// forwardedHost sends upstreams the client's host, since they see their own. Headers are added before the
+// host is rewritten, and the authority that a policy chose is in metadata, which only that rewriting reads. The listener
+// removes a client's own header, since it cannot be trusted. The access log reads the client's host from here.
 var forwardedHost = &corev3.HeaderValueOption{
 	Header:       &corev3.HeaderValue{Key: "x-forwarded-host", Value: "%REQ(:AUTHORITY)%"},
 	AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
@@ -35,14 +35,14 @@ var forwardedHost = &corev3.HeaderValueOption{
 // same bundles cover, and in it a prefix tree from context to routes, so that a request costs the same with 10 and with
 // 10,000 APIs.
 //
-// A host is one whatever its port, the case of its letters and a dot at its end. A path belongs to the longest context
-// that it lies under, by whole segments ("/orders", "/orders?x", "/orders/1", not "/ordersX"), whether or not one of its
+// A host is the same whatever its port, the case of its letters and a final dot. A path belongs to the longest context
+// that contains it, by whole segments ("/orders", "/orders?x", "/orders/1", not "/ordersX"), whether or not one of its
 // routes matches. On a named host, the APIs of that name come before those of wildcards and of every host with the same
-// context. What no API claims is Envoy's 404; what lies under the context of one that is not served (Unserved) is 503.
-// What has two Host headers is 400.
+// context. A path outside of all contexts is Envoy's 404; one in the context of an API that is not served (Unserved) is 503.
+// A request with two Host headers is 400.
 //
-// A listener finds the bundles that name it, and those that name none unless it is internal. What is not for a listener is
-// not there, as if no API claimed it.
+// A listener serves the bundles that name it, and, unless it is internal, those that name no listener. To its clients all other
+// bundles do not exist.
 func Compose(bundles []*Bundle, front Front) (Resource, error) {
 	config := &routev3.RouteConfiguration{
 		Name: RouteConfigName, RequestHeadersToRemove: envoysOwn, RequestHeadersToAdd: []*corev3.HeaderValueOption{forwardedHost},
@@ -59,16 +59,16 @@ func Compose(bundles []*Bundle, front Front) (Resource, error) {
 
 // Clusters returns the clusters of all bundles.
 func Clusters(bundles []*Bundle) Resources {
-	all := Resources{}
+	clusters := Resources{}
 	for _, bundle := range bundles {
-		maps.Copy(all, bundle.Clusters)
+		maps.Copy(clusters, bundle.Clusters)
 	}
-	return all
+	return clusters
 }
 
-// virtualHosts are one for each set of bundles that cover a host: all hosts of an API that is alone on them share one.
+// virtualHosts returns a virtual host for each set of bundles that cover a host: all hosts on which an API is alone share one.
 func virtualHosts(bundles []*Bundle, internal string) []*routev3.VirtualHost {
-	var made []*routev3.VirtualHost
+	var result []*routev3.VirtualHost
 	byOwners := map[string]*routev3.VirtualHost{}
 	views, under := viewsOf(bundles, internal), map[*Bundle]*xdsmatcherv3.Matcher_OnMatch{}
 	for _, host := range slices.Sorted(maps.Keys(byPattern(bundles))) {
@@ -77,14 +77,14 @@ func virtualHosts(bundles []*Bundle, internal string) []*routev3.VirtualHost {
 		if same == nil {
 			same = &routev3.VirtualHost{Name: host, Matcher: treeOf(views, owned, under)}
 			byOwners[key] = same
-			made = append(made, same)
+			result = append(result, same)
 		}
 		same.Domains = append(same.Domains, domains(host)...)
 	}
-	return made
+	return result
 }
 
-// domains are what a host is called: with a dot at its end it is the same one (RFC 1034, 3.1).
+// domains returns the names of a host: with a final dot it is the same host (RFC 1034, 3.1).
 func domains(host string) []string {
 	if strings.HasSuffix(host, "*") {
 		return []string{host}
@@ -92,8 +92,8 @@ func domains(host string) []string {
 	return []string{host, host + "."}
 }
 
-// underContext sends what lies under context, by whole segments, to its owners' routes. When the path goes on inside a
-// segment, Envoy turns to the next shorter context of the tree.
+// underContext matches the paths in a context, by whole segments, with its owners' routes. If the path continues within a
+// segment, Envoy tries the next shorter context of the tree.
 func underContext(context string, owners []*Bundle) *xdsmatcherv3.Matcher_OnMatch {
 	list := routeList(owners)
 	if context == "/" {

@@ -24,7 +24,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-// ownerByModel is what Compose means, naively: of the APIs that cover the host, those with the longest context that the
+// ownerByModel is a naive model of Compose: of the APIs that cover the host, those with the longest context that the
 // path lies under; of these, those with the most specific host; of these, the first by name.
 func ownerByModel(bundles []*xds.Bundle, hosts []string, host, path string) string {
 	virtual := virtualHostByModel(hosts, host)
@@ -160,8 +160,8 @@ func onPath(matcher *xdsmatcherv3.Matcher, path string) *xdsmatcherv3.Matcher_On
 			return on
 		}
 		for _, field := range on.GetMatcher().GetMatcherList().GetMatchers() {
-			for _, one := range field.GetPredicate().GetOrMatcher().GetPredicate() {
-				value := one.GetSinglePredicate().GetValueMatch()
+			for _, predicate := range field.GetPredicate().GetOrMatcher().GetPredicate() {
+				value := predicate.GetSinglePredicate().GetValueMatch()
 				if value.GetExact() == path || (value.GetPrefix() != "" && strings.HasPrefix(path, value.GetPrefix())) {
 					return field.GetOnMatch()
 				}
@@ -190,7 +190,7 @@ func TestEnvoyAgreesWithTheModel(t *testing.T) {
 	waitConnected(t, server)
 	property.Check(t, func(r *rapid.T) {
 		bundles, patterns := someBundles(r)
-		// An acknowledgement comes before the worker has switched: a mark that differs each time says when it has.
+		// An acknowledgement comes before the worker has switched: a mark that differs each time shows when it has.
 		mark := fmt.Sprint("mark", time.Now().UnixNano())
 		marked := append([]*xds.Bundle{answering(r, mark, "/", "mark.test")}, bundles...)
 		if err := server.SetRoutes(within(t, 20*time.Second), compose(r, marked...)); err != nil {
@@ -208,7 +208,7 @@ func TestEnvoyAgreesWithTheModel(t *testing.T) {
 	})
 }
 
-// TestTwoHostsAreRefusedOnEveryHost: also on those that no API names, and whatever the path.
+// TestTwoHostsAreRefusedOnEveryHost: also on hosts of no API, and for any path.
 func TestTwoHostsAreRefusedOnEveryHost(t *testing.T) {
 	server, directory := startServer(t)
 	envoy := envoytest.Start(t, directory)
@@ -234,7 +234,7 @@ func TestTwoHostsAreRefusedOnEveryHost(t *testing.T) {
 	}
 }
 
-// TestChallengesAreTheControllersOnEveryHost: nobody listens there in this test, so that Envoy answers 503 where it asks.
+// TestChallengesAreTheControllersOnEveryHost: the controller does not run in this test, so Envoy answers 503 in its place.
 func TestChallengesAreTheControllersOnEveryHost(t *testing.T) {
 	server, directory := startServer(t)
 	envoy := envoytest.Start(t, directory)
@@ -268,13 +268,13 @@ func TestChallengesAreTheControllersOnEveryHost(t *testing.T) {
 	}
 }
 
-func TestAHostWithADotAtItsEndIsTheOneWithout(t *testing.T) {
+func TestAFinalDotOfAHostIsIgnored(t *testing.T) {
 	config := &routev3.RouteConfiguration{}
 	composed := compose(t, answering(t, "a", "/a", "a.example"), answering(t, "b", "/b", "A.example."))
 	if err := proto.Unmarshal(composed.Body.GetValue(), config); err != nil {
 		t.Fatal(err)
 	}
-	// Envoy refuses a route configuration with a domain that stands twice.
+	// Envoy refuses a route configuration with a domain that occurs twice.
 	if got := config.GetVirtualHosts()[0].GetDomains(); !slices.Equal(got, []string{"a.example", "a.example."}) || len(config.GetVirtualHosts()) != 2 {
 		t.Errorf("expected one virtual host beside that of every host, got %q of %d", got, len(config.GetVirtualHosts()))
 	}

@@ -8,9 +8,9 @@ import (
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 )
 
-// connection is one stream of one Envoy: the delta protocol without I/O. Requests go in by receive, responses come out of
-// next. It sends what differs without waiting for the last acknowledgement: Envoy holds that back while a cluster's name
-// does not resolve, and then the cluster must be taken away again.
+// connection is one stream of one Envoy: the delta protocol without I/O. receive handles requests, next returns
+// responses. It sends differences without waiting for the last acknowledgement: Envoy holds that back while a cluster's name
+// does not resolve, and then the cluster must be removed again.
 type connection struct {
 	state         *state
 	subscriptions map[string]*subscription
@@ -20,8 +20,8 @@ type connection struct {
 type subscription struct {
 	wildcard   bool
 	names      map[string]bool
-	has        map[string]string // versions by resource name: what Envoy has, or was sent and has not refused
-	generation uint64            // what it was last compared with
+	has        map[string]string // versions by resource name: Envoy has them, or was sent them and has not refused them
+	generation uint64            // of the last comparison
 	sent       []sentResponse    // not answered yet, in order
 	fresh      bool              // the first response is due, even an empty one: Envoy waits for it
 }
@@ -32,15 +32,15 @@ type sentResponse struct {
 	names      []string
 }
 
-// refusedVersion stands for a resource that Envoy may have or not: the next comparison sends or removes it.
+// refusedVersion marks a resource that Envoy may have or not: the next comparison sends or removes it.
 const refusedVersion = ""
 
 func newConnection(s *state) *connection {
 	return &connection{state: s, subscriptions: map[string]*subscription{}}
 }
 
-// receive takes in a request: a subscription, an acknowledgement, a refusal, or several of them. It returns Envoy's reason
-// if it is a refusal. Types that nobody serves are ignored.
+// receive handles a request: a subscription, an acknowledgement, a refusal, or several of them. It returns Envoy's reason
+// for a refusal. Types that the engine does not serve are ignored.
 func (c *connection) receive(request *discoveryv3.DeltaDiscoveryRequest) (refused string) {
 	typeURL := request.GetTypeUrl()
 	if !slices.Contains(sendingOrder, typeURL) {
@@ -62,7 +62,7 @@ func (c *connection) receive(request *discoveryv3.DeltaDiscoveryRequest) (refuse
 	return c.receiveAnswer(sub, request)
 }
 
-// forget what is asked for anew: the protocol wants it sent even if unchanged.
+// forget forgets resources that Envoy requests again: the protocol requires that they are sent even if unchanged.
 func (s *subscription) forget(names []string) {
 	for _, name := range names {
 		delete(s.has, name)
@@ -100,7 +100,7 @@ func (c *connection) receiveAnswer(sub *subscription, request *discoveryv3.Delta
 	return detail.GetMessage()
 }
 
-// next returns the next response that is due, or nil. What is named goes before what names it.
+// next returns the next response that is due, or nil. A resource is sent before the resources that name it.
 func (c *connection) next() *discoveryv3.DeltaDiscoveryResponse {
 	for _, typeURL := range sendingOrder {
 		if sub := c.subscriptions[typeURL]; sub != nil {
@@ -113,12 +113,12 @@ func (c *connection) next() *discoveryv3.DeltaDiscoveryResponse {
 }
 
 func (c *connection) compare(typeURL string, sub *subscription) *discoveryv3.DeltaDiscoveryResponse {
-	wanted, generation := c.state.wanted(typeURL)
+	resources, generation := c.state.desiredOf(typeURL)
 	if sub.generation == generation {
 		return nil
 	}
 	sub.generation = generation
-	response := sub.difference(wanted)
+	response := sub.difference(resources)
 	if len(response.Resources)+len(response.RemovedResources) == 0 && !sub.fresh {
 		c.unchanged(typeURL, sub, generation)
 		return nil
@@ -132,7 +132,7 @@ func (c *connection) compare(typeURL string, sub *subscription) *discoveryv3.Del
 	return response
 }
 
-// unchanged: Envoy has this generation, or will have it with its answer to what was sent last.
+// unchanged records that Envoy has this generation, or will have it with its answer to the last response.
 func (c *connection) unchanged(typeURL string, sub *subscription, generation uint64) {
 	if last := len(sub.sent) - 1; last >= 0 {
 		sub.sent[last].generation = generation
@@ -141,11 +141,11 @@ func (c *connection) unchanged(typeURL string, sub *subscription, generation uin
 	c.state.answer(c, typeURL, generation, false, "")
 }
 
-func (s *subscription) difference(wanted Resources) *discoveryv3.DeltaDiscoveryResponse {
+func (s *subscription) difference(resources Resources) *discoveryv3.DeltaDiscoveryResponse {
 	response := &discoveryv3.DeltaDiscoveryResponse{}
-	for _, name := range slices.Sorted(maps.Keys(wanted)) {
-		resource := wanted[name]
-		if version, has := s.has[name]; has && version == resource.Version {
+	for _, name := range slices.Sorted(maps.Keys(resources)) {
+		resource := resources[name]
+		if version, ok := s.has[name]; ok && version == resource.Version {
 			continue
 		}
 		if !s.wildcard && !s.names[name] {
@@ -156,7 +156,7 @@ func (s *subscription) difference(wanted Resources) *discoveryv3.DeltaDiscoveryR
 			&discoveryv3.Resource{Name: name, Version: resource.Version, Resource: resource.Body})
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.has)) {
-		if _, keep := wanted[name]; !keep {
+		if _, keep := resources[name]; !keep {
 			delete(s.has, name)
 			response.RemovedResources = append(response.RemovedResources, name)
 		}

@@ -75,7 +75,7 @@ func (k *talk) outcome(typeURL string, generation uint64) string {
 	case errors.Is(err, ErrNoAnswer):
 		return "silence"
 	case errors.Is(err, ErrNoEnvoy):
-		return "nobody"
+		return "no Envoy"
 	}
 	return err.Error()
 }
@@ -128,7 +128,7 @@ func TestAnEnvoyWithoutAnyClusterIsSentAnEmptyListToGoOn(t *testing.T) {
 	k.isSent("empty")
 }
 
-func TestOnlyWhatDiffersIsSent(t *testing.T) {
+func TestOnlyDifferencesAreSent(t *testing.T) {
 	s := fresh(t)
 	s.set(ClusterType, clusters("a@1", "b"))
 	k := begin(t, s)
@@ -145,7 +145,7 @@ func TestOnlyWhatDiffersIsSent(t *testing.T) {
 func TestAReconnectingEnvoyIsNotSentWhatItHas(t *testing.T) {
 	s := fresh(t)
 	generation := s.set(ClusterType, clusters("a", "b"))
-	routes, routeGeneration := s.wanted(RouteType)
+	routes, routeGeneration := s.desiredOf(RouteType)
 	k := begin(t, s)
 	k.asks(ClusterType, map[string]string{"a": clusters("a")["a"].Version, "old": "x"})
 	k.asks(RouteType, map[string]string{RouteConfigName: routes[RouteConfigName].Version}, RouteConfigName)
@@ -157,7 +157,7 @@ func TestAReconnectingEnvoyIsNotSentWhatItHas(t *testing.T) {
 	expect(t, k.outcome(RouteType, routeGeneration), "yes")
 }
 
-func TestARefusalIsNotSentAgainUntilSomethingIsSet(t *testing.T) {
+func TestARefusedResourceIsSentAgainOnlyAfterAChange(t *testing.T) {
 	s := fresh(t)
 	k := begin(t, s)
 	k.asks(ClusterType, nil)
@@ -174,7 +174,7 @@ func TestARefusalIsNotSentAgainUntilSomethingIsSet(t *testing.T) {
 	expect(t, k.outcome(ClusterType, again), "yes")
 }
 
-func TestWhatWasRefusedIsTakenAwayAgainSinceEnvoyMayHaveSomeOfIt(t *testing.T) {
+func TestRefusedResourcesAreRemovedSinceEnvoyMayHaveSome(t *testing.T) {
 	s := fresh(t)
 	k := begin(t, s)
 	k.asks(ClusterType, nil)
@@ -187,7 +187,7 @@ func TestWhatWasRefusedIsTakenAwayAgainSinceEnvoyMayHaveSomeOfIt(t *testing.T) {
 }
 
 // Envoy holds an acknowledgement back while a cluster warms: the next change must not wait for it.
-func TestAChangeGoesOutWhileAnAcknowledgementIsOut(t *testing.T) {
+func TestAChangeIsSentWhileAnAcknowledgementIsPending(t *testing.T) {
 	s := fresh(t)
 	k := begin(t, s)
 	k.asks(ClusterType, nil)
@@ -206,7 +206,7 @@ func TestAChangeGoesOutWhileAnAcknowledgementIsOut(t *testing.T) {
 	expect(t, k.outcome(ClusterType, freed), "yes")
 }
 
-func TestAGenerationThatChangesNothingIsAnsweredWithTheLastResponse(t *testing.T) {
+func TestAnUnchangedGenerationIsConfirmedByTheLastResponse(t *testing.T) {
 	s := fresh(t)
 	k := begin(t, s)
 	k.asks(ClusterType, nil)
@@ -220,7 +220,7 @@ func TestAGenerationThatChangesNothingIsAnsweredWithTheLastResponse(t *testing.T
 	expect(t, k.outcome(ClusterType, last), "yes")
 }
 
-func TestTheAnswersOfAnEnvoyThatWasReplacedDoNotCount(t *testing.T) {
+func TestTheAnswersOfAReplacedEnvoyDoNotCount(t *testing.T) {
 	s := fresh(t)
 	old := begin(t, s)
 	old.asks(ClusterType, nil)
@@ -232,7 +232,7 @@ func TestTheAnswersOfAnEnvoyThatWasReplacedDoNotCount(t *testing.T) {
 	s.disconnect(old.envoy)
 	expect(t, newer.outcome(ClusterType, generation), "silence")
 	s.disconnect(newer.envoy)
-	expect(t, newer.outcome(ClusterType, generation), "nobody")
+	expect(t, newer.outcome(ClusterType, generation), "no Envoy")
 }
 
 func TestOtherTypesAndStrayNoncesAreIgnored(t *testing.T) {
@@ -244,7 +244,7 @@ func TestOtherTypesAndStrayNoncesAreIgnored(t *testing.T) {
 	k.isSent("empty")
 }
 
-func TestARouteConfigurationThatIsAskedForAnewIsSentAnew(t *testing.T) {
+func TestARouteConfigurationThatIsRequestedAgainIsSentAgain(t *testing.T) {
 	k := begin(t, fresh(t))
 	k.asks(RouteType, nil, RouteConfigName)
 	k.isSent("+" + RouteConfigName)

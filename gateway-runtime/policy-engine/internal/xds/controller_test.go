@@ -11,9 +11,9 @@ import (
 	"gatewright.dev/policy-engine/internal/xds"
 )
 
-// TestBundlesOfTheControllerAreTaken holds the checks here to what the controller renders: its tests put bundles into a
+// TestBundlesOfTheControllerAreAccepted applies the checks to the controller's output: its tests put bundles into a
 // folder, and name that (gateway-controller/tests/translate/test_routing.py).
-func TestBundlesOfTheControllerAreTaken(t *testing.T) {
+func TestBundlesOfTheControllerAreAccepted(t *testing.T) {
 	folder := os.Getenv("GATEWRIGHT_BUNDLES")
 	if folder == "" {
 		t.Skip("no GATEWRIGHT_BUNDLES: the controller's tests set it")

@@ -123,7 +123,7 @@ func TestEnvoyRefusalIsReportedAndTheLastGoodRoutesStay(t *testing.T) {
 }
 
 // Envoy holds back its acknowledgement of clusters while one warms; taking that one away frees it.
-func TestUnresolvedUpstreamHoldsBackClustersUntilItIsTakenAway(t *testing.T) {
+func TestAnUnresolvedUpstreamHoldsBackClustersUntilItIsRemoved(t *testing.T) {
 	server, directory := startServer(t)
 	envoytest.Start(t, directory)
 	waitConnected(t, server)
@@ -149,7 +149,7 @@ func TestUnresolvedUpstreamHoldsBackClustersUntilItIsTakenAway(t *testing.T) {
 	}
 }
 
-func TestRestartedEnvoyIsServedWhatWasSet(t *testing.T) {
+func TestARestartedEnvoyIsSentTheSetResources(t *testing.T) {
 	server, directory := startServer(t)
 	config := compose(t, answering(t, "a", "/a"))
 	_ = server.SetRoutes(t.Context(), config)

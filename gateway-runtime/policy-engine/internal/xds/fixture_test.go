@@ -17,7 +17,7 @@ import (
 
 var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 
-// fails is what testing.T and rapid.T have in common.
+// fails is the common part of testing.T and rapid.T.
 type fails interface {
 	Helper()
 	Fatalf(format string, args ...any)

@@ -17,22 +17,22 @@ const pathFilter = "gatewright.logged_path"
 
 var pathKept = mustAny(&routev3.FilterConfig{Config: &anypb.Any{}})
 
-// escapedSlash is what must not reach an upstream: it would decode another path than the one whose policies have run.
+// escapedSlash must not reach an upstream, which would decode another path than the one whose policies have run.
 const escapedSlash = `%(?:2[Ff]|5[Cc])`
 
-// doubtful is what upstreams read in different ways: parameters of segments, escaped slashes, what is encoded twice, and
-// a percent sign that begins no encoding. Envoy has decoded all that is unreserved (`%2e`), and passes on ASCII only.
+// doubtful matches paths that upstreams interpret in different ways: parameters of segments, escaped slashes, double encoding, and
+// a percent sign that begins no encoding. Envoy has decoded unreserved characters (`%2e`), and passes on ASCII only.
 const doubtful = `.*(?:;|%3[Bb]|` + escapedSlash + `|%25[0-9A-Fa-f]{2}|%[^0-9A-Fa-f]|%[0-9A-Fa-f][^0-9A-Fa-f]).*|.*%.?`
 
-// front is the route before all others of a bundle: it takes the paths that none of them may. strict refuses what is
-// doubtful; else a client that escapes slashes is sent to the path that upstream would see, as RFC 3986 has them differ.
+// front returns the first route of a bundle, which matches the paths that no other route may match. If strict, it refuses doubtful
+// paths; otherwise it redirects a client that escapes slashes to the path that upstream would see, as RFC 3986 distinguishes them.
 func front(api string, strict bool, routes []*routev3.Route) *routev3.Route {
-	var made *routev3.Route
+	var first *routev3.Route
 	if strict {
-		made = answering(api+"|400|", 400, "Bad Request", "The path has a ';', an escaped slash, or what is not encoded once: upstreams read it in different ways.")
-		made.Match = pathMatches(doubtful)
+		first = answering(api+"|400|", 400, "Bad Request", "The path has a ';', an escaped slash, or a part that is not encoded exactly once: upstreams read it in different ways.")
+		first.Match = pathMatches(doubtful)
 	} else {
-		made = &routev3.Route{
+		first = &routev3.Route{
 			Name:  api + "|307|",
 			Match: pathMatches(".*" + escapedSlash + ".*"),
 			Action: &routev3.Route_Redirect{Redirect: &routev3.RedirectAction{
@@ -46,20 +46,20 @@ func front(api string, strict bool, routes []*routev3.Route) *routev3.Route {
 	}
 	if len(routes) > 0 {
 		if lines := routes[0].GetTypedPerFilterConfig()[accessLogFilter]; lines != nil {
-			if made.TypedPerFilterConfig == nil {
-				made.TypedPerFilterConfig = map[string]*anypb.Any{}
+			if first.TypedPerFilterConfig == nil {
+				first.TypedPerFilterConfig = map[string]*anypb.Any{}
 			}
-			made.TypedPerFilterConfig[accessLogFilter] = lines
+			first.TypedPerFilterConfig[accessLogFilter] = lines
 		}
 	}
-	return made
+	return first
 }
 
 func pathMatches(regex string) *routev3.RouteMatch {
 	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: regex}}}
 }
 
-// answering is a route that Envoy answers itself with a problem (RFC 9457). What it matches is the caller's to say.
+// answering returns a route that Envoy answers itself with a problem (RFC 9457). The caller sets its match.
 func answering(name string, status uint32, title, detail string) *routev3.Route {
 	problem := &structpb.Struct{Fields: map[string]*structpb.Value{
 		"type":      structpb.NewStringValue("about:blank"),

@@ -28,7 +28,7 @@ func frontOf(t fails, b *xds.Bundle) *routev3.Route {
 	return list.GetRoutes()[0]
 }
 
-// refusedByModel reads a path as the most lenient of upstreams: it decodes what it can, and tells what remains doubtful.
+// refusedByModel reads a path as the most lenient of upstreams: it decodes everything, and reports what remains doubtful.
 func refusedByModel(path string) bool {
 	decoded := ""
 	for i := 0; i < len(path); i++ {

@@ -16,13 +16,13 @@ import (
 	"gatewright.dev/policy-engine/internal/certificates"
 )
 
-// Gateway is what a node listens on, decoded and checked once. It does not change.
+// Gateway is the configuration of a node's listeners, decoded and checked once. It is immutable.
 type Gateway struct {
 	Digest    string
 	Listeners Resources
 	Sources   certificates.Sources // the files of its certificates and authorities
-	Front     Front                // what Compose has of it
-	needs     map[string][]string  // the secrets that a listener names, by its name
+	Front     Front                // the Gateway's part of the routes
+	needs     map[string][]string  // the names of a listener's secrets, by the listener's name
 }
 
 // ParseGateway decodes a Gateway and checks all of it that can be checked without Envoy and without its files. The error
@@ -55,9 +55,9 @@ func (g *Gateway) HasSecret(name string) bool {
 	return certificate || authority
 }
 
-// ListenersWith are the listeners that can be opened with these secrets: Envoy would wait for one that is not there, and
-// hold up all others. Of several certificates a listener is opened with those that are there, and of hosts that ask for
-// different client certificates with those whose authority is.
+// ListenersWith returns the listeners that can be opened with these secrets: Envoy would wait for a missing one, and hold back
+// all other listeners. A listener with several certificates is opened with those that exist; a listener whose hosts request
+// different client certificates, with the hosts whose authority exists.
 func (g *Gateway) ListenersWith(secrets Resources) Resources {
 	isMissing := func(secret string) bool { return secrets[secret].Name == "" }
 	open := Resources{}
@@ -71,16 +71,16 @@ func (g *Gateway) ListenersWith(secrets Resources) Resources {
 	return open
 }
 
-// ClosedWith are the names of the listeners that cannot be opened with these secrets, sorted.
+// ClosedWith returns the names of the listeners that cannot be opened with these secrets, sorted.
 func (g *Gateway) ClosedWith(secrets Resources) []string {
 	open := g.ListenersWith(secrets)
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(g.Listeners)), func(name string) bool { return open[name].Name != "" })
 }
 
-// withoutCertificates is a listener without the certificates that are missing, and without the filter chains that need one
-// of them: those that have no other, and those where what is missing is the authority of their clients, without which they
-// would let in anybody. A host whose chain is gone is served by no other chain: each refuses the hosts of the others
-// (host_groups.py of the controller). An error where no chain is left.
+// withoutCertificates returns a listener without missing certificates, and without the filter chains that cannot do without
+// them: chains with no other certificate, and chains whose clients' authority is missing, which would
+// admit any client. No other chain serves the hosts of a removed one: each refuses the hosts of the others
+// (host_groups.py of the controller). If no chain remains, it returns an error.
 func withoutCertificates(listener Resource, isMissing func(string) bool) (Resource, error) {
 	message := &listenerv3.Listener{}
 	if err := parse(listener.Body.GetValue(), message); err != nil {
@@ -103,7 +103,7 @@ func withoutCertificates(listener Resource, isMissing func(string) bool) (Resour
 	return newResource(listener.Name, ListenerType, text), nil
 }
 
-// dropChains takes away the filter chains that need a secret that is missing.
+// dropChains removes the filter chains that need a missing secret.
 func dropChains(listener *listenerv3.Listener, isMissing func(string) bool) error {
 	var errs []error
 	listener.FilterChains = slices.DeleteFunc(listener.GetFilterChains(), func(chain *listenerv3.FilterChain) bool {
@@ -117,13 +117,13 @@ func dropChains(listener *listenerv3.Listener, isMissing func(string) bool) erro
 	return errors.Join(errs...)
 }
 
-// dropMissing leaves the certificates as they are where none is there.
+// dropMissing removes missing certificates, unless all of them are missing.
 func dropMissing(tls *tlsv3.CommonTlsContext, isMissing func(string) bool) {
-	left := slices.DeleteFunc(slices.Clone(tls.GetTlsCertificateSdsSecretConfigs()), func(one *tlsv3.SdsSecretConfig) bool {
-		return isMissing(one.GetName())
+	present := slices.DeleteFunc(slices.Clone(tls.GetTlsCertificateSdsSecretConfigs()), func(config *tlsv3.SdsSecretConfig) bool {
+		return isMissing(config.GetName())
 	})
-	if len(left) > 0 {
-		tls.TlsCertificateSdsSecretConfigs = left
+	if len(present) > 0 {
+		tls.TlsCertificateSdsSecretConfigs = present
 	}
 }
 
@@ -138,7 +138,7 @@ func (g *Gateway) addListener(listener *listenerv3.Listener, text []byte) error 
 	secrets, err := secretsIn(listener)
 	for _, secret := range secrets {
 		if !g.HasSecret(secret) {
-			err = errors.Join(err, fmt.Errorf("expected one of the Gateway's certificates and authorities (%s), got %q", g.known(), secret))
+			err = errors.Join(err, fmt.Errorf("expected one of the Gateway's certificates and authorities (%s), got %q", g.sourceNames(), secret))
 		}
 	}
 	if err := errors.Join(err, checkManagers(listener)); err != nil {
@@ -149,8 +149,8 @@ func (g *Gateway) addListener(listener *listenerv3.Listener, text []byte) error 
 	return nil
 }
 
-// checkManagers holds what serves HTTP to the routes that there are, and to their policies: routes that nobody serves
-// would be waited for for ever, and without the filter that asks the engine no policy would run.
+// checkManagers checks that HTTP connection managers use the engine's routes and its ext_proc filter: Envoy would wait forever for
+// other routes, and without the filter no policy would run.
 func checkManagers(listener *listenerv3.Listener) error {
 	var errs []error
 	walk(listener, func(message proto.Message) {
@@ -171,7 +171,7 @@ func checkManagers(listener *listenerv3.Listener) error {
 	return errors.Join(errs...)
 }
 
-func (g *Gateway) known() string {
+func (g *Gateway) sourceNames() string {
 	var names []string
 	for name := range g.Sources.Certificates {
 		names = append(names, certificatePrefix+name)
@@ -185,22 +185,22 @@ func (g *Gateway) known() string {
 
 func (g *Gateway) parseSources(message *nodev1.Gateway) (errs []error) {
 	g.Sources = certificates.Sources{Certificates: map[string]certificates.Certificate{}, Authorities: map[string]certificates.Authority{}}
-	for i, one := range message.GetCertificates() {
-		if err := checkSource(one.GetName(), g.Sources.Certificates, one.GetCertificateFile(), one.GetKeyFile()); err != nil {
-			errs = append(errs, fmt.Errorf("certificates[%d] %q: %w", i, one.GetName(), err))
+	for i, source := range message.GetCertificates() {
+		if err := checkSource(source.GetName(), g.Sources.Certificates, source.GetCertificateFile(), source.GetKeyFile()); err != nil {
+			errs = append(errs, fmt.Errorf("certificates[%d] %q: %w", i, source.GetName(), err))
 		}
-		g.Sources.Certificates[one.GetName()] = certificates.Certificate{
-			File: one.GetCertificateFile(), KeyFile: one.GetKeyFile(), Renewed: one.GetRenewed()}
+		g.Sources.Certificates[source.GetName()] = certificates.Certificate{
+			File: source.GetCertificateFile(), KeyFile: source.GetKeyFile(), Renewed: source.GetRenewed()}
 	}
-	for i, one := range message.GetAuthorities() {
-		files := []string{one.GetFile()}
-		if one.GetRevocationFile() != "" {
-			files = append(files, one.GetRevocationFile())
+	for i, source := range message.GetAuthorities() {
+		files := []string{source.GetFile()}
+		if source.GetRevocationFile() != "" {
+			files = append(files, source.GetRevocationFile())
 		}
-		if err := checkSource(one.GetName(), g.Sources.Authorities, files...); err != nil {
-			errs = append(errs, fmt.Errorf("authorities[%d] %q: %w", i, one.GetName(), err))
+		if err := checkSource(source.GetName(), g.Sources.Authorities, files...); err != nil {
+			errs = append(errs, fmt.Errorf("authorities[%d] %q: %w", i, source.GetName(), err))
 		}
-		g.Sources.Authorities[one.GetName()] = certificates.Authority{File: one.GetFile(), RevocationFile: one.GetRevocationFile()}
+		g.Sources.Authorities[source.GetName()] = certificates.Authority{File: source.GetFile(), RevocationFile: source.GetRevocationFile()}
 	}
 	return errs
 }

@@ -16,9 +16,9 @@ var (
 	twoHosts       = mustRoutes(twoHostsRoute())
 )
 
-// withFront has every host answer what is none of the APIs' business, whatever their contexts: requests with two Host
-// headers with 400 (RFC 9112, 3.2), for Envoy joins them with a comma, and challenges of ACME by the controller. A matcher
-// before the tree costs a request next to nothing; a filter that looks for the same is made and asked for each of them.
+// withFront has every host answer two kinds of requests before all APIs: those with two Host headers with 400
+// (RFC 9112, 3.2; Envoy joins the values with a comma), and, if challenges, those of ACME by the controller. A matcher
+// before the tree costs almost nothing per request; a filter for the same would be created and called for each request.
 func withFront(hosts []*routev3.VirtualHost, challenges bool) []*routev3.VirtualHost {
 	covered := false
 	for _, host := range hosts {
@@ -31,24 +31,24 @@ func withFront(hosts []*routev3.VirtualHost, challenges bool) []*routev3.Virtual
 	return append(hosts, &routev3.VirtualHost{Name: everyHost, Domains: []string{everyHost}, Matcher: behindFront(nil, challenges)})
 }
 
-// behindFront asks others, nil for none, about all other requests.
-func behindFront(others *xdsmatcherv3.Matcher, challenges bool) *xdsmatcherv3.Matcher {
+// behindFront puts the two kinds before the matcher of all other requests, nil for none.
+func behindFront(rest *xdsmatcherv3.Matcher, challenges bool) *xdsmatcherv3.Matcher {
 	joined := &xdsmatcherv3.StringMatcher{MatchPattern: &xdsmatcherv3.StringMatcher_Contains{Contains: ","}}
 	front := []*xdsmatcherv3.Matcher_MatcherList_FieldMatcher{{Predicate: matches(authorityInput, joined), OnMatch: twoHosts}}
 	if challenges {
 		below := &xdsmatcherv3.StringMatcher{MatchPattern: &xdsmatcherv3.StringMatcher_Prefix{Prefix: challengePrefix}}
 		front = append(front, &xdsmatcherv3.Matcher_MatcherList_FieldMatcher{Predicate: pathIs(below), OnMatch: toChallenges})
 	}
-	made := &xdsmatcherv3.Matcher{MatcherType: &xdsmatcherv3.Matcher_MatcherList_{
+	matcher := &xdsmatcherv3.Matcher{MatcherType: &xdsmatcherv3.Matcher_MatcherList_{
 		MatcherList: &xdsmatcherv3.Matcher_MatcherList{Matchers: front},
 	}}
-	if others != nil {
-		made.OnNoMatch = &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Matcher{Matcher: others}}
+	if rest != nil {
+		matcher.OnNoMatch = &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Matcher{Matcher: rest}}
 	}
-	return made
+	return matcher
 }
 
-// twoHostsRoute belongs to no API and has no chain. Listeners have the same words for what they refuse themselves.
+// twoHostsRoute belongs to no API and has no chain. Listeners use the same texts for their own refusals.
 func twoHostsRoute() *routev3.Route {
 	route := answering("|400|", 400, "Bad Request", "The request has two Host headers.")
 	route.Match = &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}}

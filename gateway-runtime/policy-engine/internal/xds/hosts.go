@@ -28,33 +28,33 @@ func rankOf(pattern string) rank {
 	}
 }
 
-// covering are the patterns, of those that there are, that match all that host matches: itself a name or a pattern. The
-// most specific first. It looks up what may be one, whatever the number of patterns.
+// covering returns those of the patterns that match every host that host, a name or a pattern, matches. The
+// most specific comes first. Its cost does not depend on the number of patterns.
 func covering[T any](host string, patterns map[string]T) []string {
-	var found []string
+	var result []string
 	for _, candidate := range candidates(host) {
-		if _, there := patterns[candidate]; there {
-			found = append(found, candidate)
+		if _, ok := patterns[candidate]; ok {
+			result = append(result, candidate)
 		}
 	}
-	slices.SortFunc(found, func(a, b string) int { return rankOf(b).compare(rankOf(a)) })
-	return found
+	slices.SortFunc(result, func(a, b string) int { return rankOf(b).compare(rankOf(a)) })
+	return result
 }
 
-// candidates are the patterns that can cover a host: it, and with a star in place of its beginning or its end.
+// candidates returns the patterns that can cover a host: itself, and with a star in place of its beginning or its end.
 func candidates(host string) []string {
-	all := []string{host}
+	list := []string{host}
 	for at := range host {
 		if at > 0 && !strings.HasSuffix(host, "*") {
-			all = append(all, "*"+host[at:])
+			list = append(list, "*"+host[at:])
 		}
 		if at > 0 && !strings.HasPrefix(host, "*") {
-			all = append(all, host[:at]+"*")
+			list = append(list, host[:at]+"*")
 		}
 	}
 	if host != everyHost {
-		all = append(all, everyHost)
+		list = append(list, everyHost)
 	}
-	slices.Sort(all)
-	return slices.Compact(all)
+	slices.Sort(list)
+	return slices.Compact(list)
 }

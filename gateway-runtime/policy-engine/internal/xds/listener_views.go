@@ -13,14 +13,14 @@ const listenerState = "gatewright.listener"
 
 var listenerInput = mustInput("listener", &inputsv3.FilterStateInput{Key: listenerState})
 
-// Front is what the routes have of a Gateway. It is comparable: routes of equal fronts are equal.
+// Front is the Gateway's part of the routes. It is comparable: routes of equal fronts are equal.
 type Front struct {
 	challenges bool
 	internal   string
 }
 
-// NewFront makes one. challenges: those of ACME are answered on every host, before any API. internal: names of listeners
-// that serve only the APIs that name them.
+// NewFront makes a Front. challenges: the controller answers ACME's challenges on every host, before any API. internal: names
+// of listeners that serve only the APIs that name them.
 func NewFront(challenges bool, internal []string) Front {
 	return Front{challenges, strings.Join(slices.Sorted(slices.Values(internal)), "\n")}
 }
@@ -30,14 +30,14 @@ func (f Front) isInternal(listener string) bool {
 	return slices.Contains(strings.Split(f.internal, "\n"), listener) && listener != ""
 }
 
-// listenerView is what clients of a listener find: bundles by their host patterns. listener "" is every listener that has
-// no view of its own.
+// listenerView has the bundles that clients of a listener can reach, by host pattern. listener "" stands for every listener
+// without a view of its own.
 type listenerView struct {
 	listener string
 	patterns map[string][]*Bundle
 }
 
-// viewsOf returns the view of every listener first, then those of the listeners that a bundle names or that are internal.
+// viewsOf returns the view of every listener first, then those of listeners that a bundle names or that are internal.
 func viewsOf(bundles []*Bundle, internal string) []listenerView {
 	var internals, names []string
 	if internal != "" {
@@ -65,7 +65,7 @@ func visible(bundles []*Bundle, listener string, internal bool) []*Bundle {
 	return seen
 }
 
-// ownersIn are the owners of a host in each of the views, and a key that says which these are.
+// ownersIn returns the owners of a host in each of the views, and a key that identifies them.
 func ownersIn(views []listenerView, host string) (all []owners, key string) {
 	keys := make([]string, 0, len(views))
 	for _, view := range views {
@@ -75,8 +75,8 @@ func ownersIn(views []listenerView, host string) (all []owners, key string) {
 	return all, strings.Join(keys, "\n\n")
 }
 
-// treeOf asks the listener's own tree where the listener has one, else that of every listener. Without differences there is
-// one tree, and no request is asked which listener took it.
+// treeOf matches by the tree of the connection's listener if that has one, otherwise by the common tree. If all views agree,
+// there is one tree, and the listener is not matched.
 func treeOf(views []listenerView, all []owners, under map[*Bundle]*xdsmatcherv3.Matcher_OnMatch) *xdsmatcherv3.Matcher {
 	every, own := all[0], map[string]*xdsmatcherv3.Matcher_OnMatch{}
 	for i, owned := range all[1:] {
@@ -96,10 +96,10 @@ func treeOf(views []listenerView, all []owners, under map[*Bundle]*xdsmatcherv3.
 	}
 }
 
-// noRoutes is Envoy's 404. Where a listener's own tree finds nothing, Envoy would go on with that of every listener.
+// noRoutes is Envoy's 404. Without it, Envoy would continue with the common tree where a listener's own tree has no match.
 var noRoutes = serializedList(nil)
 
-// onMatch is the tree; where there are no owners, noRoutes.
+// onMatch returns the tree, or unclaimed if there are no owners.
 func (o owners) onMatch(under map[*Bundle]*xdsmatcherv3.Matcher_OnMatch, unclaimed *xdsmatcherv3.Matcher_OnMatch) *xdsmatcherv3.Matcher_OnMatch {
 	if len(o) == 0 {
 		return noRoutes

@@ -9,8 +9,8 @@ import (
 	"gatewright.dev/policy-engine/internal/xds/envoytest"
 )
 
-// TestAListenerFindsWhatIsForIt asks an Envoy whose listener is called "http".
-func TestAListenerFindsWhatIsForIt(t *testing.T) {
+// TestAListenerServesItsBundlesOnly sends requests to an Envoy whose listener is called "http".
+func TestAListenerServesItsBundlesOnly(t *testing.T) {
 	server, directory := startServer(t)
 	envoy := envoytest.Start(t, directory)
 	waitConnected(t, server)
@@ -65,7 +65,7 @@ func TestAListenerFindsWhatIsForIt(t *testing.T) {
 	}
 }
 
-// What names no listener costs no request a look at which one took it.
+// Without a bundle that names a listener, no request is matched by its listener.
 func TestWithoutListenersThereIsOneTree(t *testing.T) {
 	config := compose(t, answering(t, "a", "/a"), answering(t, "b", "/b", "b.example"))
 	if bytes.Contains(config.Body.GetValue(), []byte("gatewright.listener")) {

@@ -137,7 +137,7 @@ func TestEnvoyServesListenersAndTheirCertificatesAndNewOnesWithoutANewListener(t
 	}
 }
 
-// An Envoy that runs takes a listener whose secret is not there, and opens it once it is; meanwhile all others serve.
+// A running Envoy accepts a listener whose secret is missing, and opens it once the secret exists; meanwhile all others serve.
 func TestEnvoyOpensAListenerOnceItsSecretIsThere(t *testing.T) {
 	server, directory := startServer(t)
 	plain, port := envoytest.FreePort(t), envoytest.FreePort(t)
@@ -164,9 +164,9 @@ func ignoreNobody(err error) error {
 	return err
 }
 
-// Of several listeners Envoy takes those that are good, and names the bad one in its refusal. Set again, the ones before
+// Of several listeners Envoy accepts the valid ones, and names the invalid one in its refusal. Set again, the ones before
 // are back.
-func TestEnvoyRefusesOneListenerAndTakesTheOthers(t *testing.T) {
+func TestEnvoyRefusesOneListenerAndAcceptsTheOthers(t *testing.T) {
 	server, directory := startServer(t)
 	first, second := envoytest.FreePort(t), envoytest.FreePort(t)
 	config := compose(t, answering(t, "a", "/a"))
@@ -200,7 +200,7 @@ func isOpen(t *testing.T, port int) bool {
 	return err == nil
 }
 
-func TestRoutesAndSecretsAreNotWaitedForWhereNoListenerAsks(t *testing.T) {
+func TestRoutesAndSecretsAreNotWaitedForWithoutAListener(t *testing.T) {
 	server, directory := startServer(t)
 	envoytest.StartWithoutListener(t, directory, 0)
 	waitConnected(t, server)
@@ -246,7 +246,7 @@ func TestAChangedListenerCutsNoRequest(t *testing.T) {
 	}
 }
 
-func TestRoutesThatNoListenerAsksForAreNotWaitedFor(t *testing.T) {
+func TestRoutesThatNoListenerRequestsAreNotWaitedFor(t *testing.T) {
 	server, directory := startServer(t)
 	port := envoytest.FreePort(t)
 	redirecting := `"routeConfig":{"virtualHosts":[{"name":"all","domains":["*"],"routes":[{"match":{"prefix":"/"},"redirect":{"httpsRedirect":true}}]}]}`
@@ -275,8 +275,8 @@ func TestClientsAreVerifiedByTheAuthorityAndItsRevocationList(t *testing.T) {
 	must(t, server.SetListeners(within(t, await.Limit), listenersOf(t, listener(t, "https", port, withTLS("authority/clients", "certificate/web")))))
 	asks := func(issued ...certificatestest.Issued) bool {
 		config := &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12} // with 1.3 a refusal comes after the handshake
-		for _, one := range issued {
-			pair, err := tls.X509KeyPair(one.Chain, one.Key)
+		for _, certificate := range issued {
+			pair, err := tls.X509KeyPair(certificate.Chain, certificate.Key)
 			must(t, err)
 			config.Certificates = append(config.Certificates, pair)
 		}
@@ -285,12 +285,12 @@ func TestClientsAreVerifiedByTheAuthorityAndItsRevocationList(t *testing.T) {
 	}
 	await.Until(t, "a good certificate is taken", func() bool { return asks(good) })
 	if asks() || asks(revoked) || asks(other.Issue("stranger.example")) {
-		t.Error("expected nobody else to be connected")
+		t.Error("expected no other client to be connected")
 	}
 }
 
-// The check before Envoy refuses what Envoy refuses, so that nothing is sent in vain, and what it takes is served.
-func TestKindsOfKeysThatEnvoyTakes(t *testing.T) {
+// The check before Envoy refuses exactly what Envoy refuses, so that nothing is sent in vain, and accepted keys are served.
+func TestKindsOfKeysThatEnvoyAccepts(t *testing.T) {
 	server, directory := startServer(t)
 	ca := certificatestest.NewAuthority(t, "ca")
 	port := envoytest.FreePort(t)
@@ -379,7 +379,7 @@ func TestAListenerIsHeldBackUntilItsSecretsAreThere(t *testing.T) {
 	}
 }
 
-func TestAListenerIsOpenedWithTheCertificatesThatAreThere(t *testing.T) {
+func TestAListenerOpensWithTheCertificatesThatExist(t *testing.T) {
 	gateway, err := xds.ParseGateway(&nodev1.Gateway{
 		Listeners: [][]byte{listener(t, "two", 1, withTLS("", "certificate/web", "certificate/gone")),
 			listener(t, "clients", 2, withTLS("authority/clients", "certificate/web", "certificate/gone")),
@@ -388,11 +388,11 @@ func TestAListenerIsOpenedWithTheCertificatesThatAreThere(t *testing.T) {
 		Authorities:  []*nodev1.CertificateAuthority{{Name: "clients", File: "/a"}}})
 	must(t, err)
 	ca := certificatestest.NewAuthority(t, "ca")
-	one := secretsOf(t, web(ca.Issue("web.example")))
-	if closed := fmt.Sprint(gateway.ClosedWith(one)); closed != "[clients none]" {
+	secrets := secretsOf(t, web(ca.Issue("web.example")))
+	if closed := fmt.Sprint(gateway.ClosedWith(secrets)); closed != "[clients none]" {
 		t.Errorf("expected those closed that have no certificate, or not the authority of their clients, got %s", closed)
 	}
-	opened := gateway.ListenersWith(one)["two"]
+	opened := gateway.ListenersWith(secrets)["two"]
 	if text := string(opened.Body.GetValue()); !strings.Contains(text, "certificate/web") || strings.Contains(text, "certificate/gone") {
 		t.Errorf("expected the certificate that is there alone, got %q", text)
 	}
@@ -401,9 +401,9 @@ func TestAListenerIsOpenedWithTheCertificatesThatAreThere(t *testing.T) {
 	}
 }
 
-// TestAListenerIsOpenedWithTheHostsWhoseAuthorityIsThere: a host that asks for client certificates has a filter chain of its
+// TestAListenerOpensWithTheHostsWhoseAuthorityExists: a host that requests client certificates has a filter chain of its
 // own, and one whose authority's file cannot be used closes no other.
-func TestAListenerIsOpenedWithTheHostsWhoseAuthorityIsThere(t *testing.T) {
+func TestAListenerOpensWithTheHostsWhoseAuthorityExists(t *testing.T) {
 	// Concatenated messages are one, with the filter chains of both.
 	text := append(listener(t, "both", 1, withTLS("", "certificate/web", "certificate/gone")),
 		listener(t, "both", 1, withTLS("authority/clients", "certificate/web"))...)
@@ -414,15 +414,15 @@ func TestAListenerIsOpenedWithTheHostsWhoseAuthorityIsThere(t *testing.T) {
 	chains := func(secrets xds.Resources) string {
 		opened := &listenerv3.Listener{}
 		must(t, proto.Unmarshal(gateway.ListenersWith(secrets)["both"].Body.GetValue(), opened))
-		found := make([]string, 0, len(opened.GetFilterChains()))
+		hosts := make([]string, 0, len(opened.GetFilterChains()))
 		for _, chain := range opened.GetFilterChains() {
 			for _, name := range []string{"certificate/web", "certificate/gone", "authority/clients"} {
 				if strings.Contains(string(chain.GetTransportSocket().GetTypedConfig().GetValue()), name) {
-					found = append(found, name)
+					hosts = append(hosts, name)
 				}
 			}
 		}
-		return fmt.Sprint(found)
+		return fmt.Sprint(hosts)
 	}
 	ca := certificatestest.NewAuthority(t, "ca")
 	contents := web(ca.Issue("web.example"))

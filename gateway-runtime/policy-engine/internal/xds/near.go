@@ -8,21 +8,21 @@ import (
 	"strings"
 )
 
-// Near is why a request has met no route, and what lies near.
+// Near explains why a request has matched no route, with the nearest alternatives.
 type Near struct {
-	API    string // whose context the path lies under; "": that of none
-	Reason string // what goes on after "because"
+	API    string // the API whose context contains the path; "": none
+	Reason string // continues a sentence after "because"
 	Cure   string
 }
 
-// What is listed, and looked at of a host (RFC 1035, section 2.3.4).
+// The number of alternatives that are listed, and the longest host that is compared (RFC 1035, section 2.3.4).
 const (
 	mostNear    = 3
 	longestHost = 255
 )
 
-// NearTo says which host, context or operation of the bundles a request that met none of their routes may have been for. It
-// names no API that the listener does not serve. path is without the query.
+// NearTo returns the host, context or operation of the bundles that a request without a route may have meant. It
+// names only APIs that the listener serves. path is without the query.
 func NearTo(bundles []*Bundle, front Front, listener, authority, path string) Near {
 	host := hostOf(authority[:min(len(authority), longestHost)])
 	served := visible(bundles, listener, front.isInternal(listener))
@@ -60,12 +60,12 @@ func NearTo(bundles []*Bundle, front Front, listener, authority, path string) Ne
 		Cure: "ask for one of its operations (" + listNear(strings.TrimPrefix(path, context), owner.Operations) + "), or add one"}
 }
 
-// covers reports whether a path lies under the context, by whole segments.
+// covers reports whether a context contains a path, by whole segments.
 func covers(context, path string) bool {
 	return context == "/" || path == context || strings.HasPrefix(path, context+"/")
 }
 
-// hostOf is an authority without its port and the dot at its end.
+// hostOf returns an authority without its port and final dot.
 func hostOf(authority string) string {
 	if host, _, err := net.SplitHostPort(authority); err == nil {
 		authority = host
@@ -75,42 +75,42 @@ func hostOf(authority string) string {
 
 // listNear lists the names that are nearest to a text, the nearest first.
 func listNear(text string, names []string) string {
-	type found struct {
+	type candidate struct {
 		name     string
 		distance int
 	}
-	all := make([]found, 0, len(names))
+	ranked := make([]candidate, 0, len(names))
 	for _, name := range names {
 		_, path, isOperation := strings.Cut(name, " ")
 		if !isOperation {
 			path = name
 		}
-		all = append(all, found{name, distance(strings.ToLower(beginning(text, path)), strings.ToLower(path))})
+		ranked = append(ranked, candidate{name, distance(strings.ToLower(beginning(text, path)), strings.ToLower(path))})
 	}
-	slices.SortFunc(all, func(a, b found) int {
+	slices.SortFunc(ranked, func(a, b candidate) int {
 		return cmp.Or(cmp.Compare(a.distance, b.distance), strings.Compare(a.name, b.name))
 	})
 	shown := make([]string, 0, mostNear)
-	for _, one := range all[:min(mostNear, len(all))] {
-		shown = append(shown, one.name)
+	for _, c := range ranked[:min(mostNear, len(ranked))] {
+		shown = append(shown, c.name)
 	}
 	list := strings.Join(shown, ", ")
-	if more := len(all) - len(shown); more > 0 {
-		list += fmt.Sprintf(" and %d more", more)
+	if rest := len(ranked) - len(shown); rest > 0 {
+		list += fmt.Sprintf(" and %d more", rest)
 	}
 	return cmp.Or(list, "there is none")
 }
 
-// beginning is as many segments of a path as another one has.
+// beginning returns the first segments of a path, as many as another path has.
 func beginning(path, of string) string {
 	segments := strings.SplitAfter(path, "/")
 	return strings.TrimSuffix(strings.Join(segments[:min(len(segments), strings.Count(of, "/")+1)], ""), "/")
 }
 
-// longestCompared bounds the texts whose distance is counted.
+// longestCompared bounds the texts whose distance is computed.
 const longestCompared = 100
 
-// distance is the number of characters to insert, delete or replace that makes one text of the other (Levenshtein).
+// distance returns the Levenshtein distance: the number of characters to insert, delete or replace between two texts.
 func distance(a, b string) int {
 	a, b = a[:min(len(a), longestCompared)], b[:min(len(b), longestCompared)]
 	row := make([]int, len(b)+1)

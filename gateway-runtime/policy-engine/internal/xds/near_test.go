@@ -6,8 +6,8 @@ import (
 	"gatewright.dev/policy-engine/internal/xds"
 )
 
-// TestWhatLiesNear a request that has met no route.
-func TestWhatLiesNear(t *testing.T) {
+// TestNearAlternatives of a request that has matched no route.
+func TestNearAlternatives(t *testing.T) {
 	bundles := []*xds.Bundle{
 		{API: "orders", Context: "/orders", Hosts: []string{"*"}, Operations: []string{"GET /{id}", "POST /"}},
 		{API: "users", Context: "/users/v1", Hosts: []string{"*"}},
@@ -35,8 +35,8 @@ func TestWhatLiesNear(t *testing.T) {
 	}
 }
 
-// TestWhatLiesNearIsServedByTheListener: what another listener serves is not there, whatever of it lies near.
-func TestWhatLiesNearIsServedByTheListener(t *testing.T) {
+// TestNearAlternativesAreServedByTheListener: APIs of other listeners are not named, however near they are.
+func TestNearAlternativesAreServedByTheListener(t *testing.T) {
 	bundles := []*xds.Bundle{
 		{API: "orders", Context: "/orders", Hosts: []string{"*"}},
 		{API: "inner", Context: "/inner", Hosts: []string{"*"}, Listeners: []string{"inside"}, Operations: []string{"GET /a"}},

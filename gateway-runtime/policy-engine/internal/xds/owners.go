@@ -9,10 +9,10 @@ import (
 	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
 )
 
-// owners are the bundles that own each context on a host, by API; one, but while two change places.
+// owners are the bundles that own each context on a host, by API; usually one, two while one replaces the other.
 type owners map[string][]*Bundle
 
-// byPattern are the bundles by their host patterns: a host asks those that may cover it, and no others.
+// byPattern groups the bundles by their host patterns, so that a host looks up only those that may cover it.
 func byPattern(bundles []*Bundle) map[string][]*Bundle {
 	patterns := map[string][]*Bundle{}
 	for _, bundle := range bundles {
@@ -23,8 +23,8 @@ func byPattern(bundles []*Bundle) map[string][]*Bundle {
 	return patterns
 }
 
-// ownersOn says which bundles own each context on a host: those with the most specific of the patterns that cover it;
-// of the same pattern, what is served comes before what is not.
+// ownersOn returns the bundles that own each context on a host: those with the most specific of the patterns that cover it;
+// of the same pattern, served bundles come before unserved ones.
 func ownersOn(host string, patterns map[string][]*Bundle) owners {
 	owned := owners{}
 	for _, pattern := range covering(host, patterns) {
@@ -40,16 +40,16 @@ func ownersOn(host string, patterns map[string][]*Bundle) owners {
 }
 
 func (o owners) add(bundle *Bundle) {
-	switch others := o[bundle.Context]; {
-	case len(others) == 0 || others[0].unserved == bundle.unserved:
-		o[bundle.Context] = append(others, bundle)
+	switch current := o[bundle.Context]; {
+	case len(current) == 0 || current[0].unserved == bundle.unserved:
+		o[bundle.Context] = append(current, bundle)
 		slices.SortFunc(o[bundle.Context], func(a, b *Bundle) int { return cmp.Compare(a.API, b.API) })
-	case others[0].unserved:
+	case current[0].unserved:
 		o[bundle.Context] = []*Bundle{bundle}
 	}
 }
 
-// key says which bundles these are: each stands at its own context.
+// key identifies the bundles; the context of each is part of it.
 func (o owners) key() string {
 	var names []string
 	for context, bundles := range o {
@@ -61,9 +61,9 @@ func (o owners) key() string {
 	return strings.Join(names, "\n")
 }
 
-// tree is a prefix tree from contexts to routes. under: what was made for bundles that are alone at their contexts, since
-// those of every host stand on each one. unclaimed: what becomes of a path that lies under no context; nil: the next matcher
-// is asked, and without one it is Envoy's 404.
+// tree returns a prefix tree from contexts to routes. under caches the matchers of bundles that are alone at their contexts,
+// since bundles of every host occur in each tree. unclaimed answers a path in no context; nil: the next matcher
+// does, and without one it is Envoy's 404.
 func (o owners) tree(under map[*Bundle]*xdsmatcherv3.Matcher_OnMatch, unclaimed *xdsmatcherv3.Matcher_OnMatch) *xdsmatcherv3.Matcher {
 	tree, choices := make(map[string]*xdsmatcherv3.Matcher_OnMatch, len(o)), chosen{}
 	for context, bundles := range o {
@@ -79,7 +79,7 @@ func (o owners) tree(under map[*Bundle]*xdsmatcherv3.Matcher_OnMatch, unclaimed 
 		}
 		tree[context] = under[bundles[0]]
 	}
-	made := prefixTree(tree)
-	made.OnNoMatch = unclaimed
-	return choicesBefore(made, choices)
+	matcher := prefixTree(tree)
+	matcher.OnNoMatch = unclaimed
+	return choicesBefore(matcher, choices)
 }

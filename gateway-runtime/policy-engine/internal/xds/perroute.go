@@ -14,8 +14,8 @@ import (
 // extProcFilter is the filter's name in the bootstrap, where it is disabled. An entry of this name enables it on a route.
 const extProcFilter = "envoy.filters.http.ext_proc"
 
-// checkExtProc holds what a route sends the engine to what the policies of its chain need (nil: it has none). Less
-// would let requests pass policies by; more would end in errors, since the engine refuses what it does not expect.
+// checkExtProc checks that a route sends the engine exactly what the policies of its chain need (nil: no chain). With less,
+// requests would bypass policies; with more, they would end in errors, since the engine refuses unexpected messages.
 func checkExtProc(route *routev3.Route, chain *nodev1.Chain) error {
 	for i, weighted := range route.GetRoute().GetWeightedClusters().GetClusters() {
 		if weighted.GetTypedPerFilterConfig()[extProcFilter] != nil {
@@ -45,22 +45,22 @@ func checkExtProc(route *routev3.Route, chain *nodev1.Chain) error {
 func checkPerRoute(config *filterv3.ExtProcPerRoute, chain *nodev1.Chain) error {
 	overrides := config.GetOverrides()
 	if overrides.GetProcessingMode() == nil {
-		return errors.New("expected overrides.processing_mode with what the chain's policies want, got none: they would be passed by")
+		return errors.New("expected overrides.processing_mode with the modes that the chain's policies want, got none: requests would bypass them")
 	}
 	errs := []error{checkModes(overrides.GetProcessingMode(), modesOf(chain))}
 	if overrides.GetFailureModeAllow().GetValue() && !goesOnWhenCrashed(chain) {
 		errs = append(errs, errors.New("failure_mode_allow: expected true only if all policies of the chain that are applied continue when crashed"))
 	}
-	others, _ := proto.Clone(overrides).(*filterv3.ExtProcOverrides)
-	others.ProcessingMode, others.FailureModeAllow = nil, nil
-	if proto.Size(others) > 0 {
-		errs = append(errs, fmt.Errorf("overrides: expected processing_mode and failure_mode_allow only, got also %v", others))
+	rest, _ := proto.Clone(overrides).(*filterv3.ExtProcOverrides)
+	rest.ProcessingMode, rest.FailureModeAllow = nil, nil
+	if proto.Size(rest) > 0 {
+		errs = append(errs, fmt.Errorf("overrides: expected processing_mode and failure_mode_allow only, got also %v", rest))
 	}
 	return errors.Join(errs...)
 }
 
-// modesOf are the modes that bring the chain's policies what they want, and no more. Request headers always come: they
-// say which chain it is. Bodies come in the one mode that no shape of request passes by, with their trailers.
+// modesOf returns the modes in which the chain's policies receive exactly what they want. Request headers are always sent: they
+// identify the chain. Bodies are sent in the one mode that no kind of request bypasses, with their trailers.
 func modesOf(chain *nodev1.Chain) *filterv3.ProcessingMode {
 	const send, skip, duplex = filterv3.ProcessingMode_SEND, filterv3.ProcessingMode_SKIP, filterv3.ProcessingMode_FULL_DUPLEX_STREAMED
 	modes := &filterv3.ProcessingMode{RequestHeaderMode: send, ResponseHeaderMode: skip, RequestTrailerMode: skip, ResponseTrailerMode: skip}
@@ -91,7 +91,7 @@ func checkModes(got, want *filterv3.ProcessingMode) error {
 	)
 }
 
-// orDefault is what Envoy takes DEFAULT for: headers are sent, trailers are not.
+// orDefault resolves DEFAULT as Envoy does: headers are sent, trailers are not.
 func orDefault(mode, meaning filterv3.ProcessingMode_HeaderSendMode) filterv3.ProcessingMode_HeaderSendMode {
 	if mode == filterv3.ProcessingMode_DEFAULT {
 		return meaning

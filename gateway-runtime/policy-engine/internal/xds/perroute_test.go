@@ -19,20 +19,20 @@ const (
 func wants(modes ...string) []*nodev1.Attachment {
 	attachments := make([]*nodev1.Attachment, 0, len(modes))
 	for _, mode := range modes {
-		wanted := &nodev1.ProcessingMode{RequestHeaders: nodev1.HeaderMode_HEADER_MODE_SKIP, RequestBody: nodev1.BodyMode_BODY_MODE_SKIP}
-		for _, one := range mode {
-			switch one {
+		want := &nodev1.ProcessingMode{RequestHeaders: nodev1.HeaderMode_HEADER_MODE_SKIP, RequestBody: nodev1.BodyMode_BODY_MODE_SKIP}
+		for _, field := range mode {
+			switch field {
 			case 'R':
-				wanted.RequestHeaders = nodev1.HeaderMode_HEADER_MODE_PROCESS
+				want.RequestHeaders = nodev1.HeaderMode_HEADER_MODE_PROCESS
 			case 'B':
-				wanted.RequestBody = nodev1.BodyMode_BODY_MODE_BUFFER
+				want.RequestBody = nodev1.BodyMode_BODY_MODE_BUFFER
 			case 'r':
-				wanted.ResponseHeaders = nodev1.HeaderMode_HEADER_MODE_PROCESS
+				want.ResponseHeaders = nodev1.HeaderMode_HEADER_MODE_PROCESS
 			case 'b':
-				wanted.ResponseBody = nodev1.BodyMode_BODY_MODE_STREAM
+				want.ResponseBody = nodev1.BodyMode_BODY_MODE_STREAM
 			}
 		}
-		attachments = append(attachments, &nodev1.Attachment{ProcessingMode: wanted})
+		attachments = append(attachments, &nodev1.Attachment{ProcessingMode: want})
 	}
 	return attachments
 }
@@ -62,7 +62,7 @@ func sends(modes, more string) string {
 		"responseHeaderMode":%q,"responseBodyMode":%q,"responseTrailerMode":%q}%s}`, m[0], m[1], m[2], m[3], m[4], m[5], more))
 }
 
-func TestARouteThatBringsItsPoliciesWhatTheyWantIsTaken(t *testing.T) {
+func TestARouteWithTheModesOfItsPoliciesIsAccepted(t *testing.T) {
 	for modes, attachments := range map[string][]*nodev1.Attachment{
 		"SEND NONE SKIP SKIP NONE SKIP":                                 wants("R"),
 		"DEFAULT NONE DEFAULT SKIP NONE DEFAULT":                        wants("R", ""),
@@ -94,7 +94,7 @@ func TestARouteThatBypassesItsPoliciesIsRefused(t *testing.T) {
 		reason string
 	}{
 		"not enabled":      {bound(t, aChain, wants("R"), ""), "expected " + extProc + ", since the route has a chain: without it no policy would run"},
-		"disabled":         {bound(t, aChain, wants("R"), perRoute(`"disabled":true`)), "expected overrides.processing_mode with what the chain's policies want, got none"},
+		"disabled":         {bound(t, aChain, wants("R"), perRoute(`"disabled":true`)), "expected overrides.processing_mode with the modes that the chain's policies want, got none"},
 		"the filter's own": {bound(t, aChain, wants("R", "r"), perRoute(`"overrides":{}`)), "expected overrides.processing_mode"},
 		"wrapped": {bound(t, aChain, wants("R"), `{"@type":"type.googleapis.com/envoy.config.route.v3.FilterConfig","disabled":true}`),
 			"typed_per_filter_config[" + extProc + "]: "},
@@ -121,7 +121,7 @@ func TestARouteThatBypassesItsPoliciesIsRefused(t *testing.T) {
 	}
 }
 
-// TestAWeightedClusterOverrulesNothing: its configuration would come before the route's.
+// TestAWeightedClusterOverrulesNothing: its configuration would take precedence over the route's.
 func TestAWeightedClusterOverrulesNothing(t *testing.T) {
 	message := bound(t, aChain, wants("R"), sends("SEND NONE SKIP SKIP NONE SKIP", ""))
 	message.Routes[0] = route(t, fmt.Sprintf(`{"name":"a|GET /|%s","match":{"prefix":"/"},"route":{"weightedClusters":{"clusters":[

@@ -11,7 +11,7 @@ import (
 	"gatewright.dev/policy-engine/internal/xds/envoytest"
 )
 
-// TestAnAuthorityWithoutAListAboveOneThatHasOne: clients of the lower one are let in, but for those of its list.
+// TestAnAuthorityWithoutAListAboveOneThatHasOne: clients of the lower one are admitted, except for those of its list.
 func TestAnAuthorityWithoutAListAboveOneThatHasOne(t *testing.T) {
 	server, directory := startServer(t)
 	port := envoytest.FreePort(t)

@@ -15,7 +15,7 @@ import (
 	"gatewright.dev/policy-engine/internal/certificates"
 )
 
-// What the SDS names of certificates and of authorities begin with.
+// The prefixes of the SDS names of certificates and of authorities.
 const (
 	certificatePrefix = "certificate/"
 	authorityPrefix   = "authority/"
@@ -32,21 +32,21 @@ func nameAfter(prefix, secret string) string {
 	return name
 }
 
-// Secrets are the contents of certificate files, as Envoy asks for them by SDS.
+// Secrets returns the contents of certificate files as SDS resources.
 func Secrets(contents certificates.Contents) (Resources, error) {
 	resources := Resources{}
-	for name, one := range contents.Certificates {
+	for name, content := range contents.Certificates {
 		secret := &tlsv3.Secret{Name: certificatePrefix + name, Type: &tlsv3.Secret_TlsCertificate{TlsCertificate: &tlsv3.TlsCertificate{
-			CertificateChain: inline(one.Chain), PrivateKey: inline(one.Key)}}}
+			CertificateChain: inline(content.Chain), PrivateKey: inline(content.Key)}}}
 		if err := resources.addSecret(secret); err != nil {
 			return nil, err
 		}
 	}
-	for name, one := range contents.Authorities {
-		trust := &tlsv3.CertificateValidationContext{TrustedCa: inline(one.Certificates)}
-		if len(one.RevocationLists) > 0 {
-			trust.Crl = inline(one.RevocationLists)
-			trust.OnlyVerifyLeafCertCrl = !one.EachHasList // else whoever is below an authority without a list is refused
+	for name, content := range contents.Authorities {
+		trust := &tlsv3.CertificateValidationContext{TrustedCa: inline(content.Certificates)}
+		if len(content.RevocationLists) > 0 {
+			trust.Crl = inline(content.RevocationLists)
+			trust.OnlyVerifyLeafCertCrl = !content.EachHasList // otherwise clients below an authority without a list are refused
 		}
 		secret := &tlsv3.Secret{Name: authorityPrefix + name, Type: &tlsv3.Secret_ValidationContext{ValidationContext: trust}}
 		if err := resources.addSecret(secret); err != nil {
@@ -69,9 +69,9 @@ func inline(content []byte) *corev3.DataSource {
 	return &corev3.DataSource{Specifier: &corev3.DataSource_InlineBytes{InlineBytes: content}}
 }
 
-// secretsIn are the SDS names in a message, at any depth, sorted. Only what the engine serves can be named: anything else
-// would be waited for for ever, or read from a file that the operator has not named. The node's own authorities are the
-// one file that Envoy reads itself.
+// secretsIn returns the SDS names in a message, at any depth, sorted. Only secrets that the engine serves are allowed: Envoy
+// would wait forever for any other, or read a file that the operator has not named. The exception is the file of the node's own
+// authorities, which Envoy reads itself.
 func secretsIn(message proto.Message) ([]string, error) {
 	var names []string
 	var errs []error
@@ -95,19 +95,19 @@ func secretsIn(message proto.Message) ([]string, error) {
 	return slices.Compact(names), errors.Join(errs...)
 }
 
-// checkInline refuses what is to be read on the node.
+// checkInline refuses sources that would be read from the node's files or environment.
 func checkInline(source *corev3.DataSource) error {
 	if source.GetFilename() == "" && source.GetEnvironmentVariable() == "" {
 		return nil
 	}
-	return fmt.Errorf("expected what is inline or named by SDS, got the file or variable %q", source.GetFilename()+source.GetEnvironmentVariable())
+	return fmt.Errorf("expected inline data or a secret named by SDS, got the file or variable %q", source.GetFilename()+source.GetEnvironmentVariable())
 }
 
-// change calls visit as walk does, and keeps what it has changed inside of Any too.
+// change calls visit as walk does, and keeps changes inside of Any too.
 func change(message proto.Message, visit func(proto.Message)) error {
 	var errs []error
 	visit(message)
-	eachInside(message.ProtoReflect(), func(reflected protoreflect.Message) {
+	forEachMessage(message.ProtoReflect(), func(reflected protoreflect.Message) {
 		inner := reflected.Interface()
 		packed, ok := inner.(*anypb.Any)
 		if !ok {
@@ -136,5 +136,5 @@ func walk(message proto.Message, visit func(proto.Message)) {
 		return
 	}
 	visit(message)
-	eachInside(message.ProtoReflect(), func(inner protoreflect.Message) { walk(inner.Interface(), visit) })
+	forEachMessage(message.ProtoReflect(), func(inner protoreflect.Message) { walk(inner.Interface(), visit) })
 }

@@ -13,7 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Server serves one Envoy by delta ADS and says what it answered. All methods may be called at any time.
+// Server serves one Envoy by delta ADS and reports its answers. All methods may be called at any time.
 //
 // go-control-plane's own server is not used: it sends nothing of a type while an acknowledgement is out, so a cluster
 // whose name does not resolve could not be taken away again.
@@ -27,7 +27,7 @@ type Server struct {
 	refusals  atomic.Int64
 }
 
-// NewServer makes a server for the Envoy with this node id. It starts with nothing to give.
+// NewServer makes a server for the Envoy with this node id. It begins without resources.
 func NewServer(nodeID string, log *slog.Logger) (*Server, error) {
 	state, err := newState()
 	if err != nil {
@@ -41,26 +41,26 @@ func (s *Server) Register(to grpc.ServiceRegistrar) {
 	discoveryv3.RegisterAggregatedDiscoveryServiceServer(to, s)
 }
 
-// SetClusters makes these all of Envoy's clusters and waits until it has acknowledged them. It returns ErrNoEnvoy,
+// SetClusters sets all of Envoy's clusters and waits until it has acknowledged them. It returns ErrNoEnvoy,
 // a *RefusedError, or ErrNoAnswer when ctx ends; in each case the clusters stay set until the next call.
 func (s *Server) SetClusters(ctx context.Context, clusters Resources) error {
 	return s.state.waitAcknowledged(ctx, ClusterType, s.state.set(ClusterType, clusters))
 }
 
-// SetRoutes makes this Envoy's route configuration, like SetClusters. Nothing is waited for
-// where no listener asks for it.
+// SetRoutes sets Envoy's route configuration, like SetClusters. It does not wait
+// if no listener uses it.
 func (s *Server) SetRoutes(ctx context.Context, config Resource) error {
 	return s.state.waitAcknowledged(ctx, RouteType, s.state.set(RouteType, Resources{config.Name: config}))
 }
 
-// SetSecrets makes these the certificates and authorities that Envoy may ask for by name, like SetClusters. Nothing is
-// waited for while it asks for none.
+// SetSecrets sets the certificates and authorities that Envoy may request by name, like SetClusters. It does not
+// wait while Envoy requests none.
 func (s *Server) SetSecrets(ctx context.Context, secrets Resources) error {
 	return s.state.waitAcknowledged(ctx, SecretType, s.state.set(SecretType, secrets))
 }
 
-// SetListeners makes these all of Envoy's listeners, like SetClusters. Of listeners that it refuses, Envoy may have taken
-// others of the same call: what it is to have is set again then.
+// SetListeners sets all of Envoy's listeners, like SetClusters. If Envoy refuses some, it may have accepted
+// others of the same call: the caller then sets the previous ones again.
 func (s *Server) SetListeners(ctx context.Context, listeners Resources) error {
 	return s.state.waitAcknowledged(ctx, ListenerType, s.state.set(ListenerType, listeners))
 }
@@ -68,7 +68,7 @@ func (s *Server) SetListeners(ctx context.Context, listeners Resources) error {
 // Connected yields a value after an Envoy has connected. Several connections may yield one.
 func (s *Server) Connected() <-chan struct{} { return s.connected }
 
-// Stats are counters for the admin endpoint.
+// Stats are the counters of /stats.
 type Stats struct {
 	EnvoyConnected     bool   `json:"envoyConnected"`
 	Streams            int64  `json:"streams"`
@@ -84,10 +84,10 @@ type Stats struct {
 	RoutesConfirmed    uint64 `json:"routesConfirmed"`
 	RouteConfigVersion string `json:"routeConfigVersion"`
 
-	Updates map[string]UpdateStats `json:"updates"` // by what they are of: clusters, listeners, routes, secrets
+	Updates map[string]UpdateStats `json:"updates"` // by type: clusters, listeners, routes, secrets
 }
 
-// UpdateStats are how often Envoys have answered how to what they were sent, since the start.
+// UpdateStats count Envoys' answers to updates since the start.
 type UpdateStats struct {
 	Acknowledged uint64 `json:"acknowledged"`
 	Refused      uint64 `json:"refused"`
@@ -99,8 +99,8 @@ func (s *Server) Stats() Stats {
 	defer s.state.mutex.Unlock()
 	clusters, listeners, routes := s.state.types[ClusterType], s.state.types[ListenerType], s.state.types[RouteType]
 	routesConfirmed := routes.confirmed
-	if s.state.envoy != nil && s.state.unasked(RouteType) {
-		routesConfirmed = routes.generation // no listener has routes: there is nothing to wait for
+	if s.state.envoy != nil && s.state.isUnrequested(RouteType) {
+		routesConfirmed = routes.generation // no listener has routes, so Envoy acknowledges none
 	}
 	return Stats{
 		EnvoyConnected: s.state.envoy != nil, Streams: s.streams.Load(), Refusals: s.refusals.Load(),
@@ -116,7 +116,7 @@ func (s *Server) Stats() Stats {
 	}
 }
 
-// envoyVersion is "1.35.3".
+// envoyVersion returns a version such as "1.35.3".
 func envoyVersion(node *corev3.Node) string {
 	version := node.GetUserAgentBuildVersion().GetVersion()
 	return fmt.Sprintf("%d.%d.%d", version.GetMajorNumber(), version.GetMinorNumber(), version.GetPatch())

@@ -8,14 +8,14 @@ import (
 	"sync"
 )
 
-// ErrNoEnvoy is returned while no Envoy is connected: what was set is kept, and served once one connects.
+// ErrNoEnvoy is returned while no Envoy is connected: the resources are kept, and served once one connects.
 var ErrNoEnvoy = errors.New("no Envoy is connected")
 
-// ErrNoAnswer is returned when Envoy has neither taken nor refused what was set. With clusters that mostly means that it
+// ErrNoAnswer is returned if Envoy neither acknowledges nor refuses in time. With clusters that mostly means that it
 // waits for an upstream's name to resolve: it holds back its acknowledgement of all clusters until then.
 var ErrNoAnswer = errors.New("no acknowledgement by Envoy in time")
 
-// RefusedError is Envoy's NACK. Envoy goes on with what it had.
+// RefusedError is Envoy's NACK. Envoy goes on with the previous resources.
 type RefusedError struct {
 	TypeURL string
 	Reason  string // Envoy's words
@@ -23,7 +23,7 @@ type RefusedError struct {
 
 func (e *RefusedError) Error() string { return "refused by Envoy: " + e.Reason }
 
-// desired is what Envoy shall have of one type. Each change is a generation, from 1.
+// desired is the desired state of one type. Each change is a generation, from 1.
 type desired struct {
 	resources  Resources
 	generation uint64
@@ -31,17 +31,17 @@ type desired struct {
 	refused    uint64 // the newest generation that it has refused
 	reason     string
 	updates    UpdateStats
-	subscribed bool // the connected Envoy has asked for something of this type
+	subscribed bool // the connected Envoy has requested resources of this type
 }
 
-// answered reports whether the connected Envoy has acknowledged or refused what it shall have now.
-func (d *desired) answered() bool { return max(d.confirmed, d.refused) >= d.generation }
+// isAnswered reports whether the connected Envoy has acknowledged or refused the present generation.
+func (d *desired) isAnswered() bool { return max(d.confirmed, d.refused) >= d.generation }
 
-// state is all that Envoy shall have, and what it has said to it. Every change of either closes `changed`.
+// state is Envoy's desired state, and Envoy's answers to it. Every change of either closes `changed`.
 type state struct {
 	mutex   sync.Mutex
 	types   map[string]*desired
-	envoy   *connection // the one that connected last; its answers count
+	envoy   *connection // the one that connected last; only its answers count
 	changed chan struct{}
 }
 
@@ -61,25 +61,25 @@ func newState() (*state, error) {
 	}, nil
 }
 
-// broadcast wakes everybody who waits. The mutex is held.
+// broadcast wakes all waiting goroutines. The caller holds the mutex.
 func (s *state) broadcast() {
 	close(s.changed)
 	s.changed = make(chan struct{})
 }
 
-// set makes resources the wanted ones of a type and returns the generation to wait for. What is equal already stays.
+// set sets the resources of a type and returns the generation to wait for. Equal resources make no new generation.
 func (s *state) set(typeURL string, resources Resources) uint64 {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	wanted := s.types[typeURL]
-	same := maps.EqualFunc(wanted.resources, resources, func(a, b Resource) bool { return a.Version == b.Version })
-	if same && wanted.refused != wanted.generation {
-		return wanted.generation
+	d := s.types[typeURL]
+	equal := maps.EqualFunc(d.resources, resources, func(a, b Resource) bool { return a.Version == b.Version })
+	if equal && d.refused != d.generation {
+		return d.generation
 	}
-	wanted.resources = maps.Clone(resources)
-	wanted.generation++
+	d.resources = maps.Clone(resources)
+	d.generation++
 	s.broadcast()
-	return wanted.generation
+	return d.generation
 }
 
 // waitAcknowledged returns nil once the connected Envoy has acknowledged the generation or a later one.
@@ -100,40 +100,40 @@ func (s *state) waitAcknowledged(ctx context.Context, typeURL string, generation
 func (s *state) outcome(typeURL string, generation uint64) (changed <-chan struct{}, done bool, err error) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	wanted := s.types[typeURL]
+	d := s.types[typeURL]
 	switch {
 	case s.envoy == nil:
 		return nil, true, ErrNoEnvoy
-	case wanted.confirmed >= generation:
+	case d.confirmed >= generation:
 		return nil, true, nil
-	case wanted.refused >= generation:
-		return nil, true, &RefusedError{TypeURL: typeURL, Reason: wanted.reason}
-	case s.unasked(typeURL):
+	case d.refused >= generation:
+		return nil, true, &RefusedError{TypeURL: typeURL, Reason: d.reason}
+	case s.isUnrequested(typeURL):
 		return nil, true, nil
 	default:
 		return s.changed, false, nil
 	}
 }
 
-// unasked reports whether Envoy does without anything of a type that it asks for by name alone: no cluster and no listener
-// names a secret, no listener has routes. It says so before it acknowledges the listeners. The mutex is held.
-func (s *state) unasked(typeURL string) bool {
-	byName := typeURL == SecretType || typeURL == RouteType && s.types[ListenerType].answered()
+// isUnrequested reports whether Envoy requests nothing of a type that it requests by name: no cluster and no listener
+// names a secret, or no listener has routes. Envoy requests before it acknowledges the listeners. The caller holds the mutex.
+func (s *state) isUnrequested(typeURL string) bool {
+	byName := typeURL == SecretType || typeURL == RouteType && s.types[ListenerType].isAnswered()
 	return byName && !s.types[typeURL].subscribed
 }
 
-// connect makes envoy the one whose answers count. It has said nothing yet.
+// connect makes envoy the one whose answers count. It has not answered yet.
 func (s *state) connect(envoy *connection) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	s.envoy = envoy
-	for _, wanted := range s.types {
-		wanted.confirmed, wanted.refused, wanted.reason, wanted.subscribed = 0, 0, "", false
+	for _, d := range s.types {
+		d.confirmed, d.refused, d.reason, d.subscribed = 0, 0, "", false
 	}
 	s.broadcast()
 }
 
-// subscribed takes in that envoy has asked for a type.
+// subscribed records that envoy has requested a type.
 func (s *state) subscribed(envoy *connection, typeURL string) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
@@ -151,7 +151,7 @@ func (s *state) disconnect(envoy *connection) {
 	}
 }
 
-// count counts an answer of Envoy's to something that it was sent.
+// count counts an answer of Envoy's.
 func (s *state) count(typeURL string, refused bool) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
@@ -162,24 +162,24 @@ func (s *state) count(typeURL string, refused bool) {
 	}
 }
 
-// answer takes in what Envoy says to a generation: nothing (reason empty, refused false) is an acknowledgement.
+// answer records Envoy's answer to a generation: an acknowledgement, or with refused a refusal and its reason.
 func (s *state) answer(envoy *connection, typeURL string, generation uint64, refused bool, reason string) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	wanted := s.types[typeURL]
+	d := s.types[typeURL]
 	if s.envoy != envoy {
 		return
 	}
 	if refused {
-		wanted.refused, wanted.reason = max(wanted.refused, generation), reason
+		d.refused, d.reason = max(d.refused, generation), reason
 	} else {
-		wanted.confirmed = max(wanted.confirmed, generation)
+		d.confirmed = max(d.confirmed, generation)
 	}
 	s.broadcast()
 }
 
-// wanted returns what Envoy shall have of a type now, and a channel that is closed when that, or anything, changes.
-func (s *state) wanted(typeURL string) (resources Resources, generation uint64) {
+// desiredOf returns the desired resources of a type, and their generation.
+func (s *state) desiredOf(typeURL string) (resources Resources, generation uint64) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	return s.types[typeURL].resources, s.types[typeURL].generation

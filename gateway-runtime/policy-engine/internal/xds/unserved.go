@@ -9,12 +9,12 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 )
 
-// unservedRetrySeconds is what clients of an API that is not served are asked to wait: about as long as the node does
-// between two tries.
+// unservedRetrySeconds is the Retry-After for clients of an API that is not served: about the time
+// between two of the node's tries.
 const unservedRetrySeconds = "5"
 
-// Unserved stands for an API that cannot be served now: whatever is asked under its context, Envoy answers 503 itself,
-// as long as no other bundle has the context. Of the message it takes the API's name, its context, its hosts and its listeners.
+// Unserved returns the bundle of an API that cannot be served now: Envoy answers 503 itself under its context,
+// unless another bundle has the context. It uses the message's API name, context, hosts and listeners only.
 func Unserved(message *nodev1.ApiBundle) (*Bundle, error) {
 	bundle := &Bundle{API: message.GetApi(), Digest: message.GetDigest(), Context: message.GetContext(), Listeners: message.GetListeners(), unserved: true}
 	var hostsErr, routesErr error

@@ -19,7 +19,7 @@ func unserved(t *testing.T, api, context string, hosts ...string) *xds.Bundle {
 	return made
 }
 
-func TestWhatIsNotServedIsAnswered503UnderItsContextAlone(t *testing.T) {
+func TestAnUnservedAPIIsAnswered503UnderItsContextOnly(t *testing.T) {
 	server, directory := startServer(t)
 	config := compose(t, answering(t, "root", "/"), unserved(t, "away", "/away"), answering(t, "below", "/away/below"),
 		answering(t, "moved", "/taken"), unserved(t, "astray", "/taken"), unserved(t, "named", "/named", "n.example"),
@@ -49,7 +49,7 @@ func TestWhatIsNotServedIsAnswered503UnderItsContextAlone(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotServedNeedsAContext(t *testing.T) {
+func TestAnUnservedAPINeedsAContext(t *testing.T) {
 	if _, err := xds.Unserved(&nodev1.ApiBundle{Api: "a", Context: "x"}); err == nil {
 		t.Error("expected a mistake")
 	}

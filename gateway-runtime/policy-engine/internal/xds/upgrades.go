@@ -10,8 +10,8 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 )
 
-// checkUpgrades holds what connections a route upgrades to what its chain wants (nil: it has none). Once a connection
-// is upgraded there are no bodies: policies that want one would be passed by.
+// checkUpgrades checks a route's upgrades against its chain (nil: none). An upgraded connection
+// has no bodies: policies that want one would be bypassed.
 func checkUpgrades(route *routev3.Route, chain *nodev1.Chain) error {
 	var errs []error
 	for i, upgrade := range route.GetRoute().GetUpgradeConfigs() {

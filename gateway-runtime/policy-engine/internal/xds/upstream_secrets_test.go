@@ -21,7 +21,7 @@ const (
 
 func withSocket(socket, sds string) string { return strings.ReplaceAll(socket, "SDS", sds) }
 
-func TestSecretsThatClustersNameAreFoundWhereverTheyStand(t *testing.T) {
+func TestSecretsOfClustersAreFoundAtAnyDepth(t *testing.T) {
 	for place, text := range map[string]string{
 		"alone":                     `{"name":"a","type":"STATIC","transportSocket":` + upstreamTLS + `}`,
 		"for some endpoints":        `{"name":"a","type":"STATIC","transportSocketMatches":[{"name":"m","transportSocket":` + upstreamTLS + `}]}`,
@@ -29,8 +29,8 @@ func TestSecretsThatClustersNameAreFoundWhereverTheyStand(t *testing.T) {
 	} {
 		message := answeringMessage(t, "a", "/a")
 		message.Clusters = [][]byte{cluster(t, withSocket(text, bySDS))}
-		if found := bundle(t, message).Secrets; !slices.Equal(found, []string{"authority/internal", "certificate/gateway"}) {
-			t.Errorf("%s: expected both names, got %q", place, found)
+		if names := bundle(t, message).Secrets; !slices.Equal(names, []string{"authority/internal", "certificate/gateway"}) {
+			t.Errorf("%s: expected both names, got %q", place, names)
 		}
 	}
 }
@@ -45,10 +45,10 @@ func TestASecretFromAnywhereElseIsRefused(t *testing.T) {
 	}
 }
 
-func TestNothingOfTheNodeIsReadButItsAuthorities(t *testing.T) {
+func TestEnvoyReadsNoFileButTheNodesAuthorities(t *testing.T) {
 	const context = `{"name":"a","type":"STATIC","transportSocket":{"name":"tls","typedConfig":{
 		"@type":"type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext","commonTlsContext":{%s}}}}`
-	for said, field := range map[string]string{
+	for want, field := range map[string]string{
 		"":            `"validationContext":{"trustedCa":{"filename":"/etc/ssl/certs/ca-certificates.crt"}}`,
 		"/etc/shadow": `"tlsCertificates":[{"certificateChain":{"inlineString":"x"},"privateKey":{"filename":"/etc/shadow"}}]`,
 		"TOKEN":       `"tlsCertificates":[{"certificateChain":{"inlineString":"x"},"privateKey":{"environmentVariable":"TOKEN"}}]`,
@@ -56,7 +56,7 @@ func TestNothingOfTheNodeIsReadButItsAuthorities(t *testing.T) {
 	} {
 		message := answeringMessage(t, "a", "/a")
 		message.Clusters = [][]byte{cluster(t, strings.Replace(context, "%s", field, 1))}
-		expectMistake(t, message, said)
+		expectMistake(t, message, want)
 	}
 	message := answeringMessage(t, "a", "/a")
 	message.Routes = [][]byte{route(t, `{"name":"a|GET /|","match":{"prefix":"/"},"directResponse":{"status":200,"body":{"filename":"/etc/passwd"}}}`)}
@@ -64,7 +64,7 @@ func TestNothingOfTheNodeIsReadButItsAuthorities(t *testing.T) {
 }
 
 func TestNoHeaderOfAClientChoosesACluster(t *testing.T) {
-	for said, action := range map[string]string{
+	for want, action := range map[string]string{
 		"":                           `"cluster":"c","requestMirrorPolicies":[{"cluster":"c"}]`,
 		"route: expected cluster or": `"clusterHeader":"x-cluster"`,
 		"weighted_clusters.clusters[0].cluster_header: expected none": `"weightedClusters":{"clusters":[{"clusterHeader":"x-cluster","weight":1}]}`,
@@ -72,14 +72,14 @@ func TestNoHeaderOfAClientChoosesACluster(t *testing.T) {
 	} {
 		message := answeringMessage(t, "a", "/a")
 		message.Routes = [][]byte{route(t, `{"name":"a|GET /|","match":{"prefix":"/"},"route":{`+action+`}}`)}
-		expectMistake(t, message, said)
+		expectMistake(t, message, want)
 	}
 }
 
-// expectMistake expects an error that says this; "": none.
-func expectMistake(t *testing.T, message *nodev1.ApiBundle, said string) {
+// expectMistake expects an error with this text; "": none.
+func expectMistake(t *testing.T, message *nodev1.ApiBundle, want string) {
 	t.Helper()
-	if _, err := xds.ParseBundle(message); (err == nil) != (said == "") || err != nil && !strings.Contains(err.Error(), said) {
-		t.Errorf("expected a mistake that says %q, got %v", said, err)
+	if _, err := xds.ParseBundle(message); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+		t.Errorf("expected a mistake with %q, got %v", want, err)
 	}
 }

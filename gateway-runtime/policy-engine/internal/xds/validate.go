@@ -24,7 +24,7 @@ import (
 
 type validator interface{ ValidateAll() error }
 
-// parse fills into from text and checks it: by Envoy's own constraints, which stand in the protos, at any depth, inside
+// parse fills into from text and checks it: by Envoy's own constraints in the protos, at any depth, inside
 // of Any too (types that are not linked in are left to Envoy), and by compiling every regular expression.
 func parse(text []byte, into proto.Message) error {
 	if err := proto.Unmarshal(text, into); err != nil {
@@ -41,7 +41,7 @@ func validate(message proto.Message) error {
 	return errors.Join(append(errs, validateInside(message.ProtoReflect()))...)
 }
 
-// validateInside goes where the generated validators do not: into regular expressions and Any.
+// validateInside checks what the generated validators do not: regular expressions and Any.
 func validateInside(message protoreflect.Message) error {
 	switch typed := message.Interface().(type) {
 	case *matcherv3.RegexMatcher:
@@ -55,7 +55,7 @@ func validateInside(message protoreflect.Message) error {
 }
 
 func validateAny(packed *anypb.Any) error {
-	if packed.GetTypeUrl() == "" && len(packed.GetValue()) == 0 { // of a FilterConfig: the filter is enabled, and that is all
+	if packed.GetTypeUrl() == "" && len(packed.GetValue()) == 0 { // of a FilterConfig that only enables the filter
 		return nil
 	}
 	inner, err := packed.UnmarshalNew()
@@ -73,12 +73,12 @@ func validateAny(packed *anypb.Any) error {
 
 func validateFields(message protoreflect.Message) error {
 	var errs []error
-	eachInside(message, func(inner protoreflect.Message) { errs = append(errs, validateInside(inner)) })
+	forEachMessage(message, func(inner protoreflect.Message) { errs = append(errs, validateInside(inner)) })
 	return errors.Join(errs...)
 }
 
-// eachInside calls visit for each message that is a field of a message, or stands in a list or map that is one.
-func eachInside(message protoreflect.Message, visit func(protoreflect.Message)) {
+// forEachMessage calls visit for each message in a field, or in a list or map that is one.
+func forEachMessage(message protoreflect.Message, visit func(protoreflect.Message)) {
 	message.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
 		switch {
 		case field.IsMap() && field.MapValue().Message() != nil:

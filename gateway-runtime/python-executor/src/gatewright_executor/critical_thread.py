@@ -1,4 +1,4 @@
-"""Threads of the executor's own, which it cannot do without."""
+"""The executor's own threads, which it cannot work without."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ log = logging.getLogger(__name__)
 
 
 class CriticalThread(threading.Thread):
-    """A daemon that runs `target(*arguments)`. Where that fails, something stays undone for ever: a slot is not given
-    back, an answer not sent. So the process asks to be replaced, and does until then what it still can."""
+    """A daemon thread that runs `target(*arguments)`. If it fails, a slot is never released or an answer never sent. So
+    the process asks to be replaced, and goes on serving as far as possible until then."""
 
     def __init__(self, target: Callable[..., None], *arguments: object, name: str) -> None:
         super().__init__(target=target, args=arguments, name=name, daemon=True)
@@ -21,15 +21,15 @@ class CriticalThread(threading.Thread):
     def run(self) -> None:
         try:
             super().run()
-        except BaseException:  # MemoryError among them, whoever holds the memory
-            replacement_needed.thread_failed = True  # before anything that takes memory
+        except BaseException:  # including MemoryError
+            replacement_needed.thread_failed = True  # before anything that allocates memory
             log.critical("the thread %s has failed; this process should be replaced", self.name, exc_info=True)
 
 
 class WokenThread:
-    """What has a thread that sleeps until it is woken: `_run`. Start, stop; each once.
+    """A base for classes with a thread, `_run`, that sleeps until it is woken. Start, stop; each once.
 
-    `_run` waits for `_awake`, clears it before it looks what there is to do, and returns once `_stopped` is set.
+    `_run` waits for `_awake`, clears it before it looks for work, and returns once `_stopped` is set.
     """
 
     def __init__(self, name: str) -> None:
@@ -42,12 +42,12 @@ class WokenThread:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends the thread after what it does now; does not wait for that."""
+        """Tells the thread to end after its present work; does not wait for it."""
         self._stopped = True
         self._awake.set()
 
     def wake(self) -> None:
-        """There is something to do."""
+        """Wakes the thread, since there is work."""
         if not self._awake.is_set():
             self._awake.set()
 

@@ -1,7 +1,7 @@
-"""JSON lines on stderr, and what a policy prints or logs tied to the policy and the request id.
+"""JSON lines on stderr. Lines that a policy prints or logs name the policy and the request id.
 
-Outside a policy nothing is tied; inside one, a context variable says whose line it is. An execution that writes
-nothing pays for setting that variable, and for no more.
+A context variable holds the origin of lines while a policy's code runs. An execution that writes no line costs only the
+setting of that variable.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from typing import Protocol, TextIO
 from gatewright.trace import parse_trace
 
 COMPONENT = "python-executor"
-LONGEST = 60_000  # the supervisor cuts what is longer than 64 KiB, and then it is no JSON any more
+LONGEST = 60_000  # the supervisor cuts lines at 64 KiB, after which they are no JSON
 LEVELS = ("debug", "info", "warning", "error")
 
 
 class Origin(Protocol):
-    """Where a line comes from."""
+    """The origin of a log line."""
 
-    partial: str  # what was printed since the last end of line
+    partial: str  # text printed since the last end of line
 
     @property
     def policy(self) -> str: ...  # name:version
     @property
     def request_id(self) -> str: ...
     @property
-    def traceparent(self) -> bytes: ...  # W3C, of its span; empty where it is not traced
+    def traceparent(self) -> bytes: ...  # of the execution's span (W3C); empty if it is not traced
 
 
 class PolicyOrigin:
-    """The origin of lines that a policy writes while it is imported or prepared."""
+    """The origin of lines that a policy writes outside of executions, for instance while it is imported."""
 
     __slots__ = ("partial", "policy", "request_id", "traceparent")
 
@@ -47,7 +47,7 @@ current: ContextVar[Origin | None] = ContextVar("current", default=None)
 
 
 def running_policy() -> str:
-    """Whose code is running, name:version; "" where it is nobody's."""
+    """The policy whose code is running, name:version; "" if none is."""
     origin = current.get()
     return origin.policy if origin is not None else ""
 
@@ -63,18 +63,17 @@ def set_up(level: str = "info", stream: TextIO | None = None) -> None:
 
 
 def set_level(level: str) -> None:
-    """Changes from which level on is logged, of all that has no level of its own: debug, info, warning or error.
-    Raises ValueError."""
+    """Sets the level of loggers without a level of their own: debug, info, warning or error. Raises ValueError."""
     if level not in LEVELS:
         raise ValueError(f"expected one of {', '.join(LEVELS)}, got {level!r}")
     logging.getLogger().setLevel(level.upper())
 
 
 class JsonFormatter(logging.Formatter):
-    """time, level, component, message; then policy, requestId, traceId, spanId, `fields`, logger, and a traceback as
-    error, where there are such.
+    """Writes time, level, component, message; then, if there are any, policy, requestId, traceId, spanId, `fields`,
+    logger, and a traceback as error.
 
-    Time is RFC 3339, UTC, with milliseconds and `Z`. The supervisor passes lines that begin like this as they are.
+    The time is RFC 3339, UTC, with milliseconds and `Z`. The supervisor passes on lines of this form unchanged.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -97,13 +96,13 @@ class JsonFormatter(logging.Formatter):
 
 
 def _level(number: int) -> str:
-    """A library may have levels of its own between these, and above."""
+    """The name of the level. A library may have levels of its own between the standard ones, and above."""
     names = {logging.ERROR: "error", logging.WARNING: "warning", logging.INFO: "info"}
     return next((name for least, name in names.items() if number >= least), "debug")
 
 
 def _line(fields: dict[str, str]) -> str:
-    """JSON of at most LONGEST bytes: long texts lose their ends, and nothing else is lost with them."""
+    """The fields as JSON of at most LONGEST bytes: long texts are cut at their ends."""
     text = json.dumps(fields, separators=(",", ":"))
     if len(text) <= LONGEST:
         return text
@@ -128,7 +127,7 @@ def _origin(origin: Origin | None) -> dict[str, str]:
 
 
 class Printed(io.TextIOBase):
-    """Stands for sys.stdout or sys.stderr: each line that is written becomes a log line."""
+    """Replaces sys.stdout or sys.stderr: each line that is written becomes a log line."""
 
     encoding = "utf-8"
 
@@ -148,11 +147,11 @@ class Printed(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Lines go out as they end; what is printed without an end goes out when its execution ends."""
+        """Does nothing: a line is logged when it ends, or when its execution ends."""
 
 
 def flush_partial(origin: Origin) -> None:
-    """Writes what `origin` has printed without an end of line."""
+    """Logs the text that `origin` has printed without an end of line."""
     if origin.partial:
         line, origin.partial = origin.partial, ""
         logging.getLogger("stdout").info("%s", line)

@@ -27,19 +27,19 @@ from gatewright_executor.running.hung import HUNG_SECONDS
 from gatewright_executor.server import Server
 from gatewright_executor.session.store_calls import store_of_running_instance
 
-SWITCH_SECONDS = 0.001  # a policy that computes lets the others in five times sooner than by Python's default
+SWITCH_SECONDS = 0.001  # a fifth of Python's default: a policy that computes releases the GIL sooner
 MAX_WORKERS = 256
 STACK_SIGNAL = signal.SIGUSR2
-EXIT_SECONDS = 1.0  # for what policies left behind (their own threads, atexit functions)
+EXIT_SECONDS = 1.0  # for threads and atexit functions that policies left behind
 log = logging.getLogger("gatewright_executor")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs until SIGTERM or SIGINT. Exits with 0, or with 1 where it cannot start, and says why."""
+    """Runs until SIGTERM or SIGINT, and exits with 0. Exits with 1 if it cannot start, and logs why."""
     options = _parse(arguments)
     logs.set_up(options.log_level)
     policy_threads.set_up()
-    if options.stacks is not None:  # written without the interpreter, which a policy may hold
+    if options.stacks is not None:  # faulthandler works without the interpreter, which a policy may hold
         faulthandler.register(STACK_SIGNAL, file=options.stacks, all_threads=False)
     registry.serve(logs.running_policy)
     store.use(store_of_running_instance)
@@ -74,7 +74,7 @@ def _serve(options: argparse.Namespace, signals: list[int]) -> None:
     where = options.listen if isinstance(options.listen, Path) else f"descriptor {options.listen}"
     log.info("serving %d policies on %s%s", len(policies), where, f"; not loaded: {broken}" if broken else "")
     _wait_for(signals)
-    log.info("stopping: what is under way has %g s", options.drain_seconds)
+    log.info("stopping: executions under way have %g s to end", options.drain_seconds)
     server.stop(options.drain_seconds)
     if isinstance(options.listen, Path):
         options.listen.unlink(missing_ok=True)
@@ -82,10 +82,10 @@ def _serve(options: argparse.Namespace, signals: list[int]) -> None:
 
 
 def _wait_for(signals: list[int]) -> None:
-    """Waits until a handler has put one there.
+    """Waits until a signal handler has added a signal to the list.
 
-    Handlers run in this thread alone, but the kernel may give a signal to any: what Python writes to a descriptor then
-    wakes this one.
+    Handlers run in this thread only, but the kernel may deliver a signal to any thread: Python then writes to a
+    descriptor, which wakes this one.
     """
     woken, wakes = socket.socketpair()
     wakes.setblocking(False)
@@ -95,7 +95,7 @@ def _wait_for(signals: list[int]) -> None:
 
 
 def _exit_for_sure(code: int) -> None:
-    """A thread that a policy started may never end, and Python would wait for it."""
+    """Ends the process after EXIT_SECONDS at most: Python would wait for a policy's thread that never ends."""
     last = threading.Timer(EXIT_SECONDS, os._exit, [code])
     last.daemon = True
     last.start()
@@ -106,22 +106,22 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--listen", type=_address, required=True, metavar="unix:PATH | fd:N",
                         help="the socket to serve on: a path, or a descriptor of one that listens")  # fmt: skip
     parser.add_argument("--peers", type=Path, metavar="FILE",
-                        help="pids that may connect, by a supervisor (default: any of this user)")  # fmt: skip
+                        help="the supervisor's file of pids that may connect (default: any of this user)")  # fmt: skip
     parser.add_argument("--stacks", type=_descriptor, metavar="fd:N",
                         help=f"where a thread that gets {STACK_SIGNAL.name} writes its stack")  # fmt: skip
     parser.add_argument("--workers", type=_positive, default=32, metavar="N",
                         help="executions of one instance at once (default: 32)")  # fmt: skip
     parser.add_argument("--max-workers", type=_positive, metavar="N",
-                        help=f"where these wait (default: {MAX_WORKERS}, or --workers if more)")  # fmt: skip
+                        help=f"the same, if they wait (default: {MAX_WORKERS}, or --workers if more)")  # fmt: skip
     parser.add_argument("--registry", type=Path, default=_beside_main(), metavar="FILE",
                         help=f"the generated registry (default: {REGISTRY}.py beside main.py)")  # fmt: skip
     parser.add_argument("--log-level", choices=logs.LEVELS, default="info", help="(default: info)")
     parser.add_argument("--drain-seconds", type=float, default=10.0, metavar="S",
-                        help="how long executions may take to end at a stop (default: 10)")  # fmt: skip
+                        help="seconds that executions have to end at a stop (default: 10)")  # fmt: skip
     parser.add_argument("--hung-seconds", type=float, default=HUNG_SECONDS, metavar="S",
-                        help=f"lateness at which an execution counts as hung (default: {HUNG_SECONDS:g})")  # fmt: skip
+                        help=f"seconds past a deadline that make it hung (default: {HUNG_SECONDS:g})")  # fmt: skip
     parser.add_argument("--memory-limit", type=_positive, metavar="BYTES",
-                        help="resident memory over which allocations fail (default: none)")  # fmt: skip
+                        help="resident memory above which allocations fail (default: none)")  # fmt: skip
     options = parser.parse_args(arguments)
     if options.max_workers is None:
         options.max_workers = max(MAX_WORKERS, options.workers)

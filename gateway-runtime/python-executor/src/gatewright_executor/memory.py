@@ -1,7 +1,7 @@
-"""A bound on what the process may allocate, without cgroups: over it an allocation fails.
+"""A limit on the memory of the process without cgroups: allocations above it fail.
 
-RLIMIT_DATA counts private writable memory (setrlimit(2), proc_pid_status(5): VmData), stacks that no thread has touched
-included. So the limit is put where the process stands now, plus what it may still grow by, plus the threads to come.
+RLIMIT_DATA counts private writable memory (setrlimit(2), proc_pid_status(5): VmData), including untouched stacks of
+threads. So the limit is the present amount, plus the memory that the process may still use, plus threads to come.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _bound = 0  # bytes, with the threads of the start and THREADS_TO_COME; 0: no li
 
 
 def limit(resident: int) -> None:
-    """Lets the process grow to about `resident` bytes of resident memory; then Python raises MemoryError, or ends."""
+    """Lets the process grow to about `resident` bytes of resident memory; above, Python raises MemoryError or ends."""
     global _bound
     data, now = (_status(name) for name in ("VmData", "VmRSS"))
     _bound = data + max(0, resident - now) + THREADS_TO_COME * _stack()
@@ -24,7 +24,7 @@ def limit(resident: int) -> None:
 
 
 def make_room(threads: int) -> None:
-    """Lets so many threads more have their stacks beside what is limited."""
+    """Raises the limit by the stacks of so many further threads."""
     if _bound:
         _, most = resource.getrlimit(resource.RLIMIT_DATA)
         resource.setrlimit(resource.RLIMIT_DATA, (_bound + threads * _stack(), most))

@@ -1,5 +1,5 @@
-"""Threads and tasks that policies start: what they write names the policy and the request that started them, and an
-exception that nothing catches is one record of the log.
+"""Threads and tasks that policies start. Their log lines name the policy and the request that started them, and an
+uncaught exception is logged as one record.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _start = threading.Thread.start
 
 
 class StartedBy(logs.PolicyOrigin):
-    """The origin of a thread: that of the code which started it, without the execution, which ends before it."""
+    """The origin of a thread: that of the code which started it, without the execution, which may end before."""
 
     def __init__(self, origin: logs.Origin) -> None:
         super().__init__(origin.policy)
@@ -28,13 +28,14 @@ class StartedBy(logs.PolicyOrigin):
 
 
 def set_up() -> None:
-    """Of this process, from now on."""
+    """Installs the handlers in this process."""
     threading.Thread.start = _start_tied  # type: ignore[method-assign, assignment]
     threading.excepthook = _log_exception
 
 
 def _start_tied(thread: threading.Thread) -> None:
-    """A new thread has an empty context, so it is given the origin. Threads of the executor's own are nobody's."""
+    """Starts a thread with the origin of the code that starts it, since a new thread's context is empty. The executor's
+    own threads have no origin."""
     origin = logs.current.get()
     if origin is not None and not isinstance(thread, CriticalThread):
         thread.run = partial(_run_tied, thread, thread.run, StartedBy(origin))  # type: ignore[method-assign]
@@ -42,7 +43,7 @@ def _start_tied(thread: threading.Thread) -> None:
 
 
 def _run_tied(thread: threading.Thread, run: Callable[[], None], origin: StartedBy) -> None:
-    vars(thread).pop("run", None)  # it holds the thread, which would hold itself
+    vars(thread).pop("run", None)  # it refers to the thread: a reference cycle
     logs.current.set(origin)
     try:
         run()
@@ -51,7 +52,7 @@ def _run_tied(thread: threading.Thread, run: Callable[[], None], origin: Started
 
 
 def _log_exception(raised: threading.ExceptHookArgs) -> None:
-    """It is called in the thread."""
+    """Logs the exception that ended a thread; called in that thread."""
     error, thread = raised.exc_value, raised.thread
     if error is None or isinstance(error, SystemExit):
         return
@@ -61,16 +62,16 @@ def _log_exception(raised: threading.ExceptHookArgs) -> None:
 
 
 class PolicyTask(asyncio.Task[Any]):
-    """A task that a policy's code has made, in its execution or elsewhere."""
+    """A task that a policy's code has created, in an execution or elsewhere."""
 
     origin: StartedBy | None = None
 
 
-PolicyTask.__name__ = asyncio.Task.__name__  # by which Python's messages call it
+PolicyTask.__name__ = asyncio.Task.__name__  # which Python's messages use
 
 
 def log_task_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """An event loop's handler of exceptions. Python finds a task's when it collects the task, wherever that is."""
+    """An event loop's exception handler. Python reports a task's exception when it collects the task, in any thread."""
     task = context.get("task") or context.get("future")
     apart = Context()
     apart.run(logs.current.set, task.origin if isinstance(task, PolicyTask) else None)

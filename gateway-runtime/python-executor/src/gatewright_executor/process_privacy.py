@@ -1,4 +1,4 @@
-"""This process keeps its memory and what it was started with to itself."""
+"""Protects this process's memory and environment from other processes of its user."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ PR_SET_DUMPABLE = 4
 
 
 def keep_private() -> None:
-    """No other process of the same user may trace this one, or read its /proc/PID/environ, mem, fd, maps (prctl(2),
-    PR_SET_DUMPABLE; proc(5)). It leaves no core file either. Raises OSError where the kernel does not allow it.
+    """Prevents other processes of the same user from tracing this one, and from reading its /proc/PID/environ, mem, fd
+    and maps (prctl(2), PR_SET_DUMPABLE; proc(5)). It also leaves no core file. OSError if the kernel refuses.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:

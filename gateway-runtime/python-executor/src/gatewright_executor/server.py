@@ -1,4 +1,4 @@
-"""The service of python_executor.proto: streams, health check, log level, and what policies have counted."""
+"""The service of python_executor.proto: streams, health check, log level, and metrics of policies."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MAX_MESSAGE_BYTES = 64 << 20
 
 
 class Server:
-    """Serves the policies until it is stopped. Build, start, stop; each once."""
+    """Serves the policies until it is stopped. Start, stop; each once."""
 
     def __init__(
         self,
@@ -64,12 +64,12 @@ class Server:
         self._listener = Listener(self._serve, MAX_MESSAGE_BYTES, peers)
 
     def start(self, address: Address) -> None:
-        """Listens: at a path, made with mode 0600, or on a socket; SocketError where that cannot be."""
+        """Listens at a path, with mode 0600, or on a socket. SocketError if that fails."""
         self._listener.start(address)
         self._dispatcher.start()
 
     def stop(self, seconds: float) -> None:
-        """Accepts nothing new, answers what is under way for at most `seconds`, ends the streams, closes instances."""
+        """Refuses new executions, answers those under way within `seconds`, ends the streams, closes instances."""
         self._stopping = True
         self._listener.go_away()
         for stream in self._streams.copy():
@@ -79,7 +79,7 @@ class Server:
         self._dispatcher.stop()
 
     def health(self) -> pb.HealthCheckResponse:
-        """What the workers do and have done, as they themselves noted it."""
+        """The health of the process, by the records of its workers."""
         progress = self._dispatcher.progress()
         return pb.HealthCheckResponse(
             serving=not self._stopping and self._is_loop_free,
@@ -116,9 +116,9 @@ class Server:
 
 
 class UnaryCall:
-    """A call with one request and one response: `answer` makes this one of that one, both serialized.
+    """A call with one request and one response: `answer` returns the response for a request, both serialized.
 
-    Its ValueError is told to the caller as INVALID_ARGUMENT.
+    Its ValueError becomes the status INVALID_ARGUMENT.
     """
 
     def __init__(self, answer: Callable[[bytes], bytes], writer: ResponseWriter) -> None:
@@ -137,11 +137,11 @@ class UnaryCall:
         self._writer.finish()
 
     def aborted(self) -> None:
-        """Nothing is under way."""
+        """Does nothing: no work is under way."""
 
 
 def set_log_level(request: bytes) -> bytes:
-    """The process logs from this level on. ValueError: there is no such level."""
+    """Sets the lowest level that the process logs. ValueError: there is no such level."""
     level = pb.SetLogLevelRequest.FromString(request).level
     logs.set_level(level)
     log.info("log level changed", extra={"fields": {"to": level}})
@@ -151,7 +151,7 @@ def set_log_level(request: bytes) -> bytes:
 def _hung(hung: HungExecutions) -> pb.HungExecutions:
     return pb.HungExecutions(
         policy=hung.instance.key,
-        api_name=hung.instance.about.api_name,
+        api_name=hung.instance.metadata.api_name,
         instance_id=hung.instance.id,
         count=hung.count,
         oldest_ms=int(hung.oldest_seconds * 1000),
@@ -172,7 +172,7 @@ def _hello(policies: Mapping[str, LoadedPolicy], workers: int) -> pb.Hello:
 
 
 def _loaded(policy: LoadedPolicy) -> pb.LoadedPolicy:
-    either = policy.get_policy is not None  # its object is not made yet: it may have both
+    either = policy.get_policy is not None  # the object that it returns may have both hooks
     message = pb.LoadedPolicy(name=policy.name, version=policy.version)
     if policy.failure is not None:
         message.failure.CopyFrom(failure_message(policy.failure))

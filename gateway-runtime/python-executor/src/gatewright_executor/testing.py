@@ -1,4 +1,4 @@
-"""A small engine, for the tests of whoever speaks to an executor. It needs grpcio, which an executor does not."""
+"""A small engine for tests that talk to an executor. It needs grpcio, which an executor does not."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from gatewright_executor._gen.python_executor_pb2_grpc import PythonExecutorServ
 from gatewright_executor.server import MAX_MESSAGE_BYTES
 
 T = TypeVar("T")
-SECONDS = 30.0  # that a test waits for anything
+SECONDS = 30.0  # the longest wait of a test
 NONE: Mapping[int, int] = {}
-POLL_SECONDS = 0.01  # for what no frame tells
+POLL_SECONDS = 0.01  # for conditions that no frame reports
 
 
 class Clock:
-    """Of an executor: it stands still until a test moves it.
+    """The clock of an executor: it stands still until a test moves it.
 
-    It begins at time.monotonic(), by which those that wait for a slot are late.
+    It begins at time.monotonic(), since executions that wait for a slot are late by that.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Clock:
         return self._now
 
     def move(self, seconds: float) -> None:
-        """Lets so much time pass."""
+        """Moves the clock on."""
         self._now += seconds
 
 
@@ -54,7 +54,7 @@ def eventually(condition: Callable[[], bool]) -> bool:
 
 
 class Engine:
-    """One stream to an executor. What comes back is collected; `wait` waits until it is there."""
+    """One stream to an executor. It collects the replies; `wait` waits for one."""
 
     def __init__(self, socket: Path) -> None:
         options = [
@@ -99,7 +99,7 @@ class Engine:
         credit: Mapping[int, int] = NONE,
         store_results: Iterable[pb.StoreResult] = (),
     ) -> None:
-        """One frame. `late` are executions whose time is over; `credit` is by execution."""
+        """Sends a frame. `late` are executions whose deadline has passed; `credit` is by execution."""
         late = [*late]
         self._requests.put(
             pb.RequestFrame(
@@ -115,7 +115,7 @@ class Engine:
         )
 
     def half_close(self) -> None:
-        """Says that no more frames come."""
+        """Ends the engine's side of the stream."""
         self._requests.put(None)
 
     def configure(
@@ -128,10 +128,10 @@ class Engine:
         prepare_timeout_ms: int = 0,
     ) -> pb.InstanceStatus:
         """Configures an instance of "name:version", and waits for its status."""
-        wanted = configuration(
+        configure = configuration(
             instance, policy, params, max_concurrency=max_concurrency, prepare_timeout_ms=prepare_timeout_ms
         )
-        self.send(configure=[wanted])
+        self.send(configure=[configure])
         return self.wait(lambda: self.statuses.get(instance))
 
     def execute(self, execution: pb.Execution) -> pb.Action:
@@ -140,37 +140,37 @@ class Engine:
         return self.action(execution.id)
 
     def health(self) -> pb.HealthCheckResponse:
-        """Asks for it, on the same connection; grpc.RpcError after 10 s without an answer."""
+        """The health check's response, on the same connection; grpc.RpcError after 10 s without an answer."""
         return self._stub.HealthCheck(pb.HealthCheckRequest(), timeout=SECONDS)
 
     def collect_metrics(self, version: int = 0) -> pb.CollectMetricsResponse:
-        """What policies have counted since a version, asked for on the same connection."""
+        """The metrics of policies that have changed since a version, on the same connection."""
         return self._stub.CollectMetrics(pb.CollectMetricsRequest(version=version), timeout=SECONDS)
 
     def set_log_level(self, level: str) -> None:
-        """Sets it, on the same connection; grpc.RpcError where it is refused."""
+        """Sets the log level, on the same connection; grpc.RpcError if it is refused."""
         self._stub.SetLogLevel(pb.SetLogLevelRequest(level=level), timeout=SECONDS)
 
     # -------------------------------------------------------------- what came back
 
     @property
     def hello(self) -> pb.Hello:
-        """Waits for it."""
+        """Waits for the executor's hello."""
         return self.wait(lambda: self.frames[0].hello if self.frames else None)
 
     @property
     def acknowledged(self) -> int:
-        """How many frames were acknowledged so far."""
+        """The number of frames acknowledged so far."""
         return max((frame.frames_acknowledged for frame in self.frames), default=0)
 
     @property
     def statuses(self) -> dict[int, pb.InstanceStatus]:
-        """The last one of each instance."""
+        """The last status of each instance."""
         return {status.instance: status for frame in self.frames for status in frame.instances}
 
     @property
     def actions(self) -> list[pb.Action]:
-        """In the order they came."""
+        """All actions, in the order in which they came."""
         return [action for frame in self.frames for action in frame.actions]
 
     def action(self, number: int) -> pb.Action:
@@ -178,38 +178,40 @@ class Engine:
         return self.wait(lambda: next((action for action in self.actions if action.id == number), None))
 
     def located(self, number: int) -> tuple[str, int]:
-        """Waits for where an execution was that was late: the file's name, and the line."""
-        found = self.wait(lambda: next((one for each in self.frames for one in each.located if one.id == number), None))
-        return Path(found.file).name, found.line
+        """Waits for the place of a late execution: the file's name, and the line."""
+        located = self.wait(
+            lambda: next((place for frame in self.frames for place in frame.located if place.id == number), None)
+        )
+        return Path(located.file).name, located.line
 
     def pieces(self, number: int) -> list[bytes]:
-        """What a stream has yielded so far, as it came."""
+        """The pieces that a stream has yielded so far."""
         return [piece.data for frame in self.frames for piece in frame.pieces if piece.id == number]
 
     def yielded(self, number: int) -> bytes:
-        """All that a stream has yielded so far."""
+        """All bytes that a stream has yielded so far."""
         return b"".join(self.pieces(number))
 
     @property
     def spans(self) -> list[bytes]:
-        """Of policies: ResourceSpans, in the order they came."""
+        """The ResourceSpans of policies, in the order in which they came."""
         return [spans for frame in self.frames for spans in frame.spans]
 
     def store_call(self, number: int) -> pb.StoreCall:
         """Waits for a call of the store, by its id."""
         return self.wait(
-            lambda: next((call for each in self.frames for call in each.store_calls if call.id == number), None)
+            lambda: next((call for frame in self.frames for call in frame.store_calls if call.id == number), None)
         )
 
     def credit(self, number: int) -> int:
-        """The bytes for which a stream has given credit back so far."""
+        """The bytes for which a stream has sent credit so far."""
         return sum(credit.bytes for frame in self.frames for credit in frame.credit if credit.id == number)
 
-    def wait(self, found: Callable[[], T | None]) -> T:
-        """What `found` returns once that is something; TimeoutError after 10 s or when the stream ends before."""
+    def wait(self, find: Callable[[], T | None]) -> T:
+        """Waits until `find` returns a true value, and returns it; TimeoutError after 10 s or at the stream's end."""
         deadline = time.monotonic() + SECONDS
         with self._changed:
-            while not (result := found()):
+            while not (result := find()):
                 if self.ended or time.monotonic() > deadline:
                     raise TimeoutError(f"expected something else than these frames: {self.frames}, error {self.error}")
                 self._changed.wait(POLL_SECONDS)
@@ -219,7 +221,7 @@ class Engine:
         try:
             for frame in self._call:
                 with self._changed:
-                    for action in frame.actions:  # apart, so that actions can be compared
+                    for action in frame.actions:  # kept apart, so that tests can compare actions
                         self.work_us[action.id] = action.work_us
                         action.ClearField("work_us")
                     self.frames.append(frame)
@@ -232,7 +234,7 @@ class Engine:
 
 
 def timed_out(execution: pb.Execution) -> pb.TimedOut:
-    """What an engine says of it when its time is over."""
+    """The engine's message about an execution whose deadline has passed."""
     return pb.TimedOut(
         id=execution.id,
         instance=execution.instance,
@@ -268,7 +270,7 @@ def configuration(
 def request_execution(
     number: int, instance: int = 1, headers: HeaderLines = (), *, seconds: float = SECONDS, traceparent: str = ""
 ) -> pb.Execution:
-    """An execution in the request phase. traceparent: of its span, where it is traced."""
+    """An execution in the request phase. traceparent: of its span, if it is traced."""
     return pb.Execution(
         id=number,
         instance=instance,
@@ -290,7 +292,7 @@ def request_execution(
 def request_stream(
     number: int, instance: int = 1, headers: HeaderLines = (), *, seconds: float = SECONDS, traceparent: str = ""
 ) -> pb.Execution:
-    """A stream of a request's body. seconds: for its own work."""
+    """A stream of a request's body. seconds: the limit of its own work."""
     execution = request_execution(number, instance, headers, seconds=seconds, traceparent=traceparent)
     execution.phase = pb.PHASE_REQUEST_STREAM
     return execution
@@ -304,7 +306,7 @@ def response_stream(number: int, instance: int = 1, *, seconds: float = SECONDS)
 
 
 def piece(number: int, data: bytes = b"", *, last: bool = False, trailers: HeaderLines | None = None) -> pb.Piece:
-    """Of a body. trailers: with the last one; None: the message has none."""
+    """A piece of a body. trailers: for the last piece; None: the message has none."""
     return pb.Piece(id=number, data=data, last=last, trailers=header_blob(trailers) if trailers is not None else None)
 
 

@@ -8,7 +8,7 @@ import (
 	"gatewright.dev/sdk/policy/ratelimitheader"
 )
 
-func TestItemsAreALine(t *testing.T) {
+func TestItemsAreFormatted(t *testing.T) {
 	policy := ratelimitheader.AppendPolicy(nil, "second", 5, time.Second)
 	policy = ratelimitheader.AppendPolicy(policy, "day", 1000, 24*time.Hour)
 	if want := `"second";q=5;w=1, "day";q=1000;w=86400`; string(policy) != want {
@@ -21,7 +21,7 @@ func TestItemsAreALine(t *testing.T) {
 	}
 }
 
-func TestARefusalSaysWhatItViolates(t *testing.T) {
+func TestARefusalNamesTheExceededLimit(t *testing.T) {
 	answer := ratelimitheader.Exceeded([]string{"a", "b"}, 0, ratelimitheader.Headers("p", "s"))
 	var problem struct {
 		Status   int      `json:"status"`

@@ -1,4 +1,4 @@
-// Package requestkey says which requests a policy counts together: those that have the same of what its parameters name.
+// Package requestkey computes which requests a policy counts together: those with equal values of all parts in its parameters.
 package requestkey
 
 import (
@@ -14,54 +14,54 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// Hash names what is counted. It is all that is kept of what a client has sent: as long as any other, and no secret.
+// Hash identifies what is counted. Of a client's data only the hash is kept: it has a fixed length, and reveals no secret.
 type Hash [16]byte
 
-// String is the hash in 32 hexadecimal digits.
+// String returns the hash in 32 hexadecimal digits.
 func (h Hash) String() string { return hex.EncodeToString(h[:]) }
 
-// Part is one of what keys are made of, as parameters write it. From is client, identity, header, query, path,
-// pathParameter, method, operation or constant; Name is of header, query and pathParameter, Value of constant.
+// Part is a part of a key, as written in parameters. From is client, identity, header, query, path,
+// pathParameter, method, operation or constant; Name belongs to header, query and pathParameter, Value to constant.
 type Part struct {
 	From  string `json:"from"`
 	Name  string `json:"name"`
 	Value string `json:"value"`
 }
 
-// Key makes hashes of requests. It does not change.
+// Key makes hashes of requests. It is immutable.
 type Key struct {
-	begin []byte // what all of its hashes have in common
+	begin []byte // the common beginning of all of its hashes
 	parts []Part
 }
 
-// ipv6Bits of an address are a client: who has one address has the others of its network, too.
+// ipv6Bits of an address identify a client: a client with one address has the others of its network, too.
 const ipv6Bits = 64
 
-// New makes a key. Other parts, another operation that the policy is attached to, and other names that it gives make other
-// hashes, whatever a client sends. Part.From is what Part lists: a policy's schema sees to that.
+// New makes a key. Other parts, another operation that the policy is attached to, and other names make other
+// hashes, whatever a client sends. Part.From must be one of those that Part lists, which a policy's schema ensures.
 func New(operation string, parts []Part, names ...string) Key {
-	made := Key{begin: binary.AppendUvarint(appendPart(nil, operation, true), uint64(len(names)))}
+	key := Key{begin: binary.AppendUvarint(appendPart(nil, operation, true), uint64(len(names)))}
 	for _, name := range names {
-		made.begin = appendPart(made.begin, name, true)
+		key.begin = appendPart(key.begin, name, true)
 	}
-	for _, one := range parts {
-		if one.From == "header" {
-			one.Name = strings.ToLower(one.Name)
+	for _, part := range parts {
+		if part.From == "header" {
+			part.Name = strings.ToLower(part.Name)
 		}
-		made.begin = appendPart(appendPart(made.begin, one.From, true), one.Name, true)
-		made.parts = append(made.parts, one)
+		key.begin = appendPart(appendPart(key.begin, part.From, true), part.Name, true)
+		key.parts = append(key.parts, part)
 	}
-	return made
+	return key
 }
 
-// Of is the hash of a request. Each part stands behind its length, so that no value of one reads as parts of another; a
-// part that is not there is none that is empty. Requests with several values of a header or a parameter are counted
-// together, whatever these are: upstream may go by any of them. An error: the request has no client's address that can be
+// Of returns the hash of a request. Each part is preceded by its length, so that no value reads as parts of another; a
+// missing part differs from an empty one. Requests with several values of a header or a parameter are counted
+// together, whatever the values are, since upstream may use any of them. It returns an error if the client's address cannot be
 // read.
 func (k Key) Of(req *v1alpha.RequestContext) (Hash, error) {
 	text := append(make([]byte, 0, 256), k.begin...)
-	for _, one := range k.parts {
-		values, err := one.of(req)
+	for _, part := range k.parts {
+		values, err := part.of(req)
 		if err != nil {
 			return Hash{}, err
 		}
@@ -71,9 +71,9 @@ func (k Key) Of(req *v1alpha.RequestContext) (Hash, error) {
 	return Hash(sum[:16]), nil
 }
 
-// values are what a request has of a part: the one, none (count 0), or several, of which the first says nothing.
+// values are a request's values of a part: one, none (count 0), or several, of which the first is not used.
 type values struct {
-	one   string
+	first string
 	count int
 }
 
@@ -82,21 +82,21 @@ func single(value string) values { return values{value, 1} }
 func (v values) appendTo(text []byte) []byte {
 	switch v.count {
 	case 0, 1:
-		return appendPart(text, v.one, v.count == 1)
+		return appendPart(text, v.first, v.count == 1)
 	default:
-		return binary.AppendUvarint(text, math.MaxUint64) // no value is so long
+		return binary.AppendUvarint(text, math.MaxUint64) // longer than any value
 	}
 }
 
 func (v *values) add(value string) {
 	if v.count++; v.count == 1 {
-		v.one = value
+		v.first = value
 	}
 }
 
-func appendPart(text []byte, value string, there bool) []byte {
+func appendPart(text []byte, value string, present bool) []byte {
 	length := uint64(0)
-	if there {
+	if present {
 		length = uint64(len(value)) + 1
 	}
 	return append(binary.AppendUvarint(text, length), value...)
@@ -145,10 +145,10 @@ func network(client string) (string, error) {
 	return string(address.AsSlice()), nil
 }
 
-// identity is what a policy before has found: ctx.identity in Python.
+// identity returns the value set by an earlier policy: ctx.identity in Python.
 func identity(req *v1alpha.RequestContext) values {
-	said, _ := req.Metadata.Get(v1alpha.IdentityKey)
-	members, ok := said.(map[string]any)
+	value, _ := req.Metadata.Get(v1alpha.IdentityKey)
+	members, ok := value.(map[string]any)
 	if !ok {
 		return values{}
 	}
@@ -160,28 +160,28 @@ func identity(req *v1alpha.RequestContext) values {
 	return single(string(appendPart(appendPart(nil, issuer, true), subject, true)))
 }
 
-func header(headers v1alpha.Headers, name string) (found values) {
-	for _, one := range headers {
-		if one.Name == name {
-			found.add(one.Value)
+func header(headers v1alpha.Headers, name string) (result values) {
+	for _, h := range headers {
+		if h.Name == name {
+			result.add(h.Value)
 		}
 	}
-	return found
+	return result
 }
 
-// query has the values of a name. What cannot be decoded is taken as it is written.
-func query(text, name string) (found values) {
+// query returns the values of a name. A value that cannot be decoded is used as written.
+func query(text, name string) (result values) {
 	for text != "" {
-		var one string
-		one, text, _ = strings.Cut(text, "&")
-		if key, value, _ := strings.Cut(one, "="); decoded(key) == name {
-			found.add(decoded(value))
+		var pair string
+		pair, text, _ = strings.Cut(text, "&")
+		if key, value, _ := strings.Cut(pair, "="); decode(key) == name {
+			result.add(decode(value))
 		}
 	}
-	return found
+	return result
 }
 
-func decoded(text string) string {
+func decode(text string) string {
 	if plain, err := url.QueryUnescape(text); err == nil {
 		return plain
 	}

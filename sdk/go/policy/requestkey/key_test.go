@@ -16,7 +16,7 @@ func TestNoKeyHasTheHashesOfAnother(t *testing.T) {
 	}
 	part := func(from, name string) []requestkey.Part { return []requestkey.Part{{From: from, Name: name}} }
 	seen := map[requestkey.Hash]string{}
-	for what, key := range map[string]requestkey.Key{
+	for name, key := range map[string]requestkey.Key{
 		"none":              requestkey.New("", nil),
 		"a name":            requestkey.New("", nil, "a"),
 		"another name":      requestkey.New("", nil, "b"),
@@ -38,14 +38,14 @@ func TestNoKeyHasTheHashesOfAnother(t *testing.T) {
 	} {
 		hash, err := key.Of(req)
 		if err != nil {
-			t.Fatal(what, err)
+			t.Fatal(name, err)
 		}
-		if other, found := seen[hash]; found {
-			t.Errorf("expected hashes that differ, got one for %q and %q", what, other)
+		if other, ok := seen[hash]; ok {
+			t.Errorf("expected hashes that differ, got one for %q and %q", name, other)
 		}
-		seen[hash] = what
+		seen[hash] = name
 		if again, _ := key.Of(req); again != hash || len(hash.String()) != 32 {
-			t.Errorf("%s: expected the same hash again, got %s and %s", what, hash, again)
+			t.Errorf("%s: expected the same hash again, got %s and %s", name, hash, again)
 		}
 	}
 }

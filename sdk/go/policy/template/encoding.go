@@ -6,15 +6,15 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// HeaderValue inserts into a header: control characters but tabs are percent-encoded, so that the value cannot end it.
+// HeaderValue encodes a value for a header: control characters except tabs are percent-encoded, so that the value cannot end it.
 func HeaderValue(value string) string {
-	return encoded(value, func(c byte) bool { return c >= ' ' && c != 0x7f || c == '\t' })
+	return encode(value, func(c byte) bool { return c >= ' ' && c != 0x7f || c == '\t' })
 }
 
-// URIComponent inserts into a segment of a path, or a query: all but letters, digits and -._~ is percent-encoded.
-func URIComponent(value string) string { return encoded(value, isUnreserved) }
+// URIComponent encodes a value for a segment of a path, or a query: all but letters, digits and -._~ is percent-encoded.
+func URIComponent(value string) string { return encode(value, isUnreserved) }
 
-// DecodedForm is the text of a query's name or value: "+" and "%20" are spaces; what is no encoding stays as it is.
+// DecodedForm decodes a query's name or value: "+" and "%20" are spaces; invalid encodings stay unchanged.
 func DecodedForm(text string) string {
 	return v1alpha.PercentDecoded(strings.ReplaceAll(text, "+", " "))
 }
@@ -23,7 +23,7 @@ func isUnreserved(c byte) bool {
 	return c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9' || strings.IndexByte("-._~", c) >= 0
 }
 
-func encoded(value string, stays func(c byte) bool) string {
+func encode(value string, stays func(c byte) bool) string {
 	at := 0
 	for at < len(value) && stays(value[at]) {
 		at++
@@ -32,14 +32,14 @@ func encoded(value string, stays func(c byte) bool) string {
 		return value
 	}
 	const hex = "0123456789ABCDEF"
-	made := make([]byte, at, len(value)+8)
-	copy(made, value)
+	result := make([]byte, at, len(value)+8)
+	copy(result, value)
 	for ; at < len(value); at++ {
 		if c := value[at]; stays(c) {
-			made = append(made, c)
+			result = append(result, c)
 		} else {
-			made = append(made, '%', hex[c>>4], hex[c&15])
+			result = append(result, '%', hex[c>>4], hex[c&15])
 		}
 	}
-	return string(made)
+	return string(result)
 }

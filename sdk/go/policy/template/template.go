@@ -1,5 +1,5 @@
-// Package template makes texts of a request: "${path.id}.${api.name}". What a policy's parameters may name is a closed
-// set, and what a client has sent is inserted by a function of who uses the text, which keeps it what it is: one value.
+// Package template makes texts from a request: "${path.id}.${api.name}". The placeholders that a policy's parameters may use are a
+// closed set, and an insert function of the caller's encodes a client's values, so that each remains one value.
 package template
 
 import (
@@ -12,16 +12,16 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// Template is a text with placeholders. It does not change.
+// Template is a text with placeholders. It is immutable.
 type Template struct{ parts []part }
 
-// part is a literal, or what a request has.
+// part is a literal, or a value of the request.
 type part struct {
 	literal string
 	of      func(req *v1alpha.RequestContext) string // nil: literal
 }
 
-// fixed are the placeholders without a name of their own.
+// fixed are the placeholders whose names have no variable part.
 var fixed = map[string]func(req *v1alpha.RequestContext) string{
 	"client.address":   func(req *v1alpha.RequestContext) string { return req.ClientAddress },
 	"client.ip":        clientIP,
@@ -39,7 +39,7 @@ var fixed = map[string]func(req *v1alpha.RequestContext) string{
 	"identity.method":  func(req *v1alpha.RequestContext) string { return identity(req).Method },
 }
 
-// Known are all placeholders, for messages.
+// Known lists all placeholders, for messages.
 const Known = "client.address, client.ip, request.id, request.method, request.path, request.query, request.scheme, request.host, " +
 	"api.name, api.version, api.operation, identity.subject, identity.issuer, identity.method, path.NAME, query.NAME and header.NAME"
 
@@ -48,14 +48,14 @@ var (
 	headerName = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
 )
 
-// Parse makes a template. operation is what the policy is attached to, v1alpha.Metadata.Operation: a parameter that its
-// path has not is an error; "" is the API, of whose operations one may have it. "$${" stands for "${".
+// Parse makes a template. operation is that of the attachment, v1alpha.Metadata.Operation: a parameter that its
+// path does not have is an error; "" is the API, one of whose operations may have it. "$${" stands for "${".
 func Parse(text, operation string) (*Template, error) {
 	t, rest := &Template{}, text
 	for rest != "" {
 		before, behind, found := strings.Cut(rest, "${")
 		if found && strings.HasSuffix(before, "$") {
-			t.add(part{literal: before + "{"}) // the "$" before it is the one that stands
+			t.add(part{literal: before + "{"}) // the "$" in front of it is the literal one
 			rest = behind
 			continue
 		}
@@ -64,7 +64,7 @@ func Parse(text, operation string) (*Template, error) {
 		}
 		name, after, closed := strings.Cut(behind, "}")
 		if !closed {
-			return nil, fmt.Errorf(`expected "}" behind "${", got %q; write "$${" for a "${" that stands for itself`, text)
+			return nil, fmt.Errorf(`expected "}" behind "${", got %q; write "$${" for a literal "${"`, text)
 		}
 		of, err := placeholder(name, operation)
 		if err != nil {
@@ -96,41 +96,41 @@ func placeholder(name, operation string) (func(req *v1alpha.RequestContext) stri
 	case kind == "query" && own != "":
 		return func(req *v1alpha.RequestContext) string { return parameters(req.Query, own) }, nil
 	case kind == "header" && headerName.MatchString(own):
-		return func(req *v1alpha.RequestContext) string { return joined(req.Headers.Values(own)) }, nil
+		return func(req *v1alpha.RequestContext) string { return join(req.Headers.Values(own)) }, nil
 	}
-	return nil, fmt.Errorf(`expected one of %s, got ${%s}; write "$${" for a "${" that stands for itself`, Known, name)
+	return nil, fmt.Errorf(`expected one of %s, got ${%s}; write "$${" for a literal "${"`, Known, name)
 }
 
-// Constant is the text where it has no placeholders.
+// Constant returns the text if it has no placeholders.
 func (t *Template) Constant() (text string, ok bool) {
-	var all strings.Builder
+	var literals strings.Builder
 	for _, p := range t.parts {
 		if p.of != nil {
 			return "", false
 		}
-		all.WriteString(p.literal)
+		literals.WriteString(p.literal)
 	}
-	return all.String(), true
+	return literals.String(), true
 }
 
-// Of is the text for a request, with insert of each value in place of its placeholder. whole: each of them had one.
+// Of returns the text for a request. insert encodes each value for its placeholder. whole reports whether each had one.
 func (t *Template) Of(req *v1alpha.RequestContext, insert func(value string) string) (text string, whole bool) {
 	if len(t.parts) == 1 && t.parts[0].of != nil {
 		value := t.parts[0].of(req)
 		return insert(value), value != ""
 	}
-	var made strings.Builder
+	var result strings.Builder
 	whole = true
 	for n := range t.parts {
 		if t.parts[n].of == nil {
-			made.WriteString(t.parts[n].literal)
+			result.WriteString(t.parts[n].literal)
 			continue
 		}
 		value := t.parts[n].of(req)
 		whole = whole && value != ""
-		made.WriteString(insert(value))
+		result.WriteString(insert(value))
 	}
-	return made.String(), whole
+	return result.String(), whole
 }
 
 func clientIP(req *v1alpha.RequestContext) string {
@@ -142,14 +142,14 @@ func clientIP(req *v1alpha.RequestContext) string {
 }
 
 func identity(req *v1alpha.RequestContext) v1alpha.Identity {
-	found, _ := v1alpha.IdentityOf(req.Metadata)
-	return found
+	result, _ := v1alpha.IdentityOf(req.Metadata)
+	return result
 }
 
-// parameters are all values of a query parameter, decoded as forms are. An upstream may take any of them, so that one alone
+// parameters returns all values of a query parameter, decoded as in forms. An upstream may use any of them, so one alone
 // would say less than the request does.
 func parameters(query, name string) string {
-	return joined(func(yield func(string) bool) {
+	return join(func(yield func(string) bool) {
 		for pair := range strings.SplitSeq(query, "&") {
 			if key, value, _ := strings.Cut(pair, "="); DecodedForm(key) == name && !yield(DecodedForm(value)) {
 				return
@@ -158,8 +158,8 @@ func parameters(query, name string) string {
 	})
 }
 
-// joined are the values as one, as lines of a header are (RFC 9110, 5.3).
-func joined(values iter.Seq[string]) string {
+// join joins the values, like lines of a header (RFC 9110, 5.3).
+func join(values iter.Seq[string]) string {
 	text, count := "", 0
 	for value := range values {
 		if count++; count == 1 {

@@ -39,7 +39,7 @@ func TestEveryPlaceholderIsKnown(t *testing.T) {
 	}
 }
 
-func TestWhatIsInsertedStaysWhatItIs(t *testing.T) {
+func TestInsertedValuesStayOneValue(t *testing.T) {
 	for value, want := range map[string][2]string{
 		"plain-._~": {"plain-._~", "plain-._~"}, "a b/c?d#e%": {"a b/c?d#e%", "a%20b%2Fc%3Fd%23e%25"},
 		"\r\n\x00\t": {"%0D%0A%00\t", "%0D%0A%00%09"}, "\xff\x7f": {"\xff%7F", "%FF%7F"},

@@ -1,18 +1,18 @@
 package v1alpha
 
-// RequestAction is what OnRequest returns: *UpstreamRequestModifications, *ImmediateResponse or nil.
+// RequestAction is the result of OnRequest: *UpstreamRequestModifications, *ImmediateResponse or nil.
 type RequestAction interface{ requestAction() }
 
-// ResponseAction is what OnResponse returns: *UpstreamResponseModifications, *ImmediateResponse or nil.
+// ResponseAction is the result of OnResponse: *UpstreamResponseModifications, *ImmediateResponse or nil.
 type ResponseAction interface{ responseAction() }
 
 // HeaderModifications are applied in the order remove, set, append. Names may be in any case.
-// Control characters other than tabs, pseudo-headers, hop-by-hop headers, content-length, host, x-gatewright-* and, of
-// requests, x-envoy-* are refused as ClassBadAction, and so is what makes the message more than 200 lines or 128 KiB.
+// Refused as ClassBadAction are control characters other than tabs, pseudo-headers, hop-by-hop headers, content-length, host,
+// x-gatewright-* and, in requests, x-envoy-*, and changes that make the message exceed 200 lines or 128 KiB.
 type HeaderModifications struct {
-	Remove []string // names, with all their values; one that is not there is no error
-	Set    []Header // replaces all values of the name; one that stands here twice gets both values
-	Append []Header // adds a value beside those that there are
+	Remove []string // names, with all their values; a missing one is no error
+	Set    []Header // replaces all values of the name; a name that occurs here twice gets both values
+	Append []Header // adds a value to the existing ones
 }
 
 // UpstreamRequestModifications change the request before it goes on. A nil pointer leaves its part unchanged.
@@ -37,11 +37,11 @@ type UpstreamResponseModifications struct {
 	AnalyticsMetadata map[string]any // as in UpstreamRequestModifications
 }
 
-// ImmediateResponse answers the client. From OnRequest the rest of the request chain is skipped and upstream is not
-// asked; from OnResponse it replaces the response. The policies that are still to see the response are given it.
+// ImmediateResponse answers the client. From OnRequest, the rest of the request chain and the upstream are skipped;
+// from OnResponse, it replaces the response. The policies whose response phase is still to come receive it.
 type ImmediateResponse struct {
 	StatusCode        int            // 200–599
-	Headers           []Header       // a name that stands twice gets both values; what is refused is as in HeaderModifications
+	Headers           []Header       // a name that occurs twice gets both values; the refusals of HeaderModifications apply
 	Body              []byte         // nil: none
 	AnalyticsMetadata map[string]any // as in UpstreamRequestModifications
 }

@@ -2,20 +2,20 @@ package v1alpha
 
 import "errors"
 
-// Condition is an expression in CEL, compiled: what `when` of an attachment is, with the same variables, functions and
+// Condition is a compiled expression in CEL: the `when` of an attachment, with the same variables, functions and
 // limits (docs/reference/conditions.md). It may be evaluated by many goroutines at once.
 type Condition interface {
-	// Applies evaluates it for a request, as it stands. An error says why it cannot be said whether it is true.
+	// Applies evaluates it for a request in its present state. An error means that the result is unknown.
 	Applies(*RequestContext) (bool, error)
 }
 
 // Conditions compiles expressions in CEL, each text once.
 type Conditions interface {
-	// Compile's error says what was expected, what there is instead, and where.
+	// Compile's error says what was expected, what was found, and where.
 	Compile(text string) (Condition, error)
 }
 
-// Compile makes a condition of text, as an engine does. A policy whose parameter is one says so by `format: cel` in its
+// Compile compiles a condition, as an engine does. A policy whose parameter is a condition declares `format: cel` in its
 // definition's schema: then an API with a mistake in it is refused when it is published.
 func (m Metadata) Compile(text string) (Condition, error) {
 	if m.Conditions == nil {

@@ -2,7 +2,7 @@ package v1alpha
 
 import "encoding/json"
 
-// Runtime is the language a policy is written in.
+// Runtime is the language of a policy.
 type Runtime string
 
 // The runtimes.
@@ -11,16 +11,16 @@ const (
 	RuntimePython Runtime = "python"
 )
 
-// HeaderMode says whether a policy wants to be called for a header phase.
+// HeaderMode is whether a policy wants to be called for a header phase.
 type HeaderMode string
 
-// BodyMode says whether and how a policy wants a body.
+// BodyMode is whether and how a policy wants a body.
 type BodyMode string
 
-// EncodedBodies says what becomes of a body that a policy wants and that has a content encoding other than identity.
-// DECODE, the default: the policy is given it decoded, without the headers content-encoding and content-length; one that
-// is not gzip, deflate, br or zstd, or not whole, fails with ClassBadBody. PASS: it is given as it is, a range of a body
-// (RFC 9110, 14) too, which fails with ClassBadBody otherwise. REFUSE: the execution fails with ClassBadBody.
+// EncodedBodies is the treatment of a wanted body that has a content encoding other than identity. DECODE, the default: the
+// policy receives it decoded, without the headers content-encoding and content-length; a body that is not gzip, deflate, br or
+// zstd, or not whole, fails with ClassBadBody. PASS: the policy receives it as it is, and also a range of a body (RFC 9110,
+// 14), which fails with ClassBadBody otherwise. REFUSE: the execution fails with ClassBadBody.
 type EncodedBodies string
 
 // The modes.
@@ -36,8 +36,8 @@ const (
 	EncodedDecode EncodedBodies = "DECODE"
 )
 
-// PolicyDefinition is a policy-definition.yaml, as JSON. What only executors are held to (files and network of a Python
-// policy) is not in it.
+// PolicyDefinition is a policy-definition.yaml, as JSON, without the restrictions of executors (files and network of a Python
+// policy).
 type PolicyDefinition struct {
 	Name             string               `json:"name"`
 	Version          string               `json:"version"`
@@ -48,18 +48,19 @@ type PolicyDefinition struct {
 	Parameters       json.RawMessage      `json:"parameters,omitempty"`       // JSON Schema 2020-12
 	SystemParameters json.RawMessage      `json:"systemParameters,omitempty"` // JSON Schema 2020-12
 	AllowContinue    *bool                `json:"allowContinue,omitempty"`    // false: no attachment may say onError: continue; nil is true
-	PrepareTimeout   string               `json:"prepareTimeout,omitempty"`   // that prepare of a Python policy may take: "30s"; empty is 10 s
+	PrepareTimeout   string               `json:"prepareTimeout,omitempty"`   // limit for prepare of a Python policy: "30s"; empty is 10 s
 }
 
-// ProcessingModeConfig says which phases a policy is called in. A policy that wants headers of one direction and
-// buffers its body is called once, with both; one that streams the body is called with the headers first. The zero value of a mode is SKIP, that of EncodedBodies is DECODE.
+// ProcessingModeConfig is the phases in which a policy is called. A policy that wants headers of one direction and buffers its
+// body is called once, with both; one that streams the body is called with the headers first. The zero value of a mode is SKIP,
+// that of EncodedBodies is DECODE.
 type ProcessingModeConfig struct {
 	RequestHeaderMode  HeaderMode `json:"requestHeaderMode,omitempty"`
 	RequestBodyMode    BodyMode   `json:"requestBodyMode,omitempty"`
 	ResponseHeaderMode HeaderMode `json:"responseHeaderMode,omitempty"`
 	ResponseBodyMode   BodyMode   `json:"responseBodyMode,omitempty"`
 
-	RequestBodyInResponse bool          `json:"requestBodyInResponse,omitempty"` // OnResponse is given the request's body too
+	RequestBodyInResponse bool          `json:"requestBodyInResponse,omitempty"` // OnResponse receives the request's body too
 	EncodedBodies         EncodedBodies `json:"encodedBodies,omitempty"`
 }
 
@@ -74,15 +75,15 @@ func (m ProcessingModeConfig) WantsResponse() bool {
 }
 
 // WantsRequestBody reports whether the policy wants the request's body: whole, or as a stream.
-func (m ProcessingModeConfig) WantsRequestBody() bool { return wanted(m.RequestBodyMode) }
+func (m ProcessingModeConfig) WantsRequestBody() bool { return isWanted(m.RequestBodyMode) }
 
 // WantsResponseBody reports whether the policy wants the response's body: whole, or as a stream.
-func (m ProcessingModeConfig) WantsResponseBody() bool { return wanted(m.ResponseBodyMode) }
+func (m ProcessingModeConfig) WantsResponseBody() bool { return isWanted(m.ResponseBodyMode) }
 
-// BuffersRequestBody reports whether OnRequest is given the whole body.
+// BuffersRequestBody reports whether OnRequest receives the whole body.
 func (m ProcessingModeConfig) BuffersRequestBody() bool { return m.RequestBodyMode == BodyBuffer }
 
-// BuffersResponseBody reports whether OnResponse is given the whole body.
+// BuffersResponseBody reports whether OnResponse receives the whole body.
 func (m ProcessingModeConfig) BuffersResponseBody() bool { return m.ResponseBodyMode == BodyBuffer }
 
 // StreamsRequestBody reports whether OnRequestStream is called.
@@ -91,4 +92,4 @@ func (m ProcessingModeConfig) StreamsRequestBody() bool { return m.RequestBodyMo
 // StreamsResponseBody reports whether OnResponseStream is called.
 func (m ProcessingModeConfig) StreamsResponseBody() bool { return m.ResponseBodyMode == BodyStream }
 
-func wanted(mode BodyMode) bool { return mode != BodySkip && mode != "" }
+func isWanted(mode BodyMode) bool { return mode != BodySkip && mode != "" }

@@ -7,7 +7,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-func TestAnIdentityIsWhatPoliciesHaveSaid(t *testing.T) {
+func TestAnIdentityIsReadFromMetadata(t *testing.T) {
 	for text, want := range map[string]*v1alpha.Identity{
 		`{}`:                               nil,
 		`{"identity": null}`:               nil,
@@ -25,9 +25,9 @@ func TestAnIdentityIsWhatPoliciesHaveSaid(t *testing.T) {
 		if err := metadata.Merge([]byte(text), nil); err != nil {
 			t.Fatal(err)
 		}
-		got, found := v1alpha.IdentityOf(metadata)
-		if found != (want != nil) || found && !reflect.DeepEqual(got, *want) {
-			t.Errorf("%s: expected %+v, got %+v, %t", text, want, got, found)
+		got, ok := v1alpha.IdentityOf(metadata)
+		if ok != (want != nil) || ok && !reflect.DeepEqual(got, *want) {
+			t.Errorf("%s: expected %+v, got %+v, %t", text, want, got, ok)
 		}
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// FailureClass says why an execution failed. The same words stand in python_executor.proto, in Python's
+// FailureClass is the reason why an execution failed. The same words are in python_executor.proto, in Python's
 // sdk.policy.FailureClass, in onError and in metric labels.
 type FailureClass string
 
@@ -13,15 +13,15 @@ type FailureClass string
 const (
 	ClassTimeout      FailureClass = "timeout"
 	ClassOverloaded   FailureClass = "overloaded"  // refused at a queue, never started
-	ClassUnavailable  FailureClass = "unavailable" // no process takes it, or what the policy needs does not answer
+	ClassUnavailable  FailureClass = "unavailable" // no process accepts it, or something that the policy needs does not answer
 	ClassCrashed      FailureClass = "crashed"     // sent, no answer; never tried again
 	ClassException    FailureClass = "exception"
 	ClassBadAction    FailureClass = "badAction"
 	ClassBodyTooLarge FailureClass = "bodyTooLarge"
-	ClassBadBody      FailureClass = "badBody" // a body that the policy wants cannot be decoded, may not be encoded, or is a part of one
+	ClassBadBody      FailureClass = "badBody" // a wanted body cannot be decoded, must not be encoded, or is only a part
 )
 
-// FailureClasses lists them all.
+// FailureClasses lists all classes.
 var FailureClasses = []FailureClass{
 	ClassTimeout, ClassOverloaded, ClassUnavailable, ClassCrashed, ClassException, ClassBadAction, ClassBodyTooLarge,
 	ClassBadBody,
@@ -31,10 +31,10 @@ var FailureClasses = []FailureClass{
 type Failure struct {
 	Class   FailureClass
 	Message string
-	Logged  bool  // the log has it already, with more than Message says
-	Cause   error // in another's words, for the log line alone: recordings and spans have Message; nil where that says all
+	Logged  bool  // the log has it already, with more detail than Message
+	Cause   error // the original error, for the log line alone: recordings and spans have Message; nil if Message is complete
 
-	File string // where the policy is at fault, as far as that is known: its file as its author names it
+	File string // the place of the fault in the policy, if known: the file under its author's name
 	Line int
 }
 

@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// Header is one header line. Name is in lower case; Value holds the bytes of the wire, whatever they are.
+// Header is one header line. Name is in lower case; Value has the bytes of the wire, whatever they are.
 type Header struct{ Name, Value string }
 
-// Headers is a header list in wire order, without pseudo-headers. A name may stand in it more than once.
+// Headers is a header list in wire order, without pseudo-headers. A name may occur in it more than once.
 type Headers []Header
 
-// Get returns the first value of name, in any case, or "". All of them go upstream: ask for Values, and refuse more
-// than one, where something rests on a header.
+// Get returns the first value of name, in any case, or "". All values go upstream: for a decision that depends on a header,
+// use Values, and refuse more than one.
 func (h Headers) Get(name string) string {
 	for value := range h.Values(name) {
 		return value
@@ -20,7 +20,7 @@ func (h Headers) Get(name string) string {
 	return ""
 }
 
-// Has reports whether name stands in the list.
+// Has reports whether the list contains name.
 func (h Headers) Has(name string) bool {
 	for range h.Values(name) {
 		return true

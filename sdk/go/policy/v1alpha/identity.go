@@ -1,32 +1,32 @@
 package v1alpha
 
-// IdentityKey is where an Identity stands in an exchange's metadata.
+// IdentityKey is the key of an Identity in an exchange's metadata.
 const IdentityKey = "identity"
 
-// Identity is who a request is from, as a policy has found out: ctx.identity of Python policies.
+// Identity is the client that a policy has identified: ctx.identity of Python policies.
 type Identity struct {
-	Subject string // who, as the issuer names them
-	Issuer  string // who says so
-	Method  string // how it was found: "jwt", "api-key"
+	Subject string // the client, as the issuer names it
+	Issuer  string // the authority that names it
+	Method  string // the way of identification: "jwt", "api-key"
 	Scopes  []string
-	Claims  map[string]any // all else that is known. Do not change it
+	Claims  map[string]any // further claims. Do not change it
 }
 
-// IdentityOf is what policies have set in the metadata; false: none has, or something else stands there.
+// IdentityOf returns the identity that a policy has put into the metadata; false: none has, or the value has another form.
 func IdentityOf(metadata *ExchangeMetadata) (Identity, bool) {
 	value, found := metadata.Get(IdentityKey)
 	if !found {
 		return Identity{}, false
 	}
-	said, ok := value.(map[string]any)
-	if _, hasSubject := said["subject"]; !ok || !hasSubject {
+	members, ok := value.(map[string]any)
+	if _, hasSubject := members["subject"]; !ok || !hasSubject {
 		return Identity{}, false
 	}
 	identity := Identity{}
-	fits := member(said, "subject", &identity.Subject) && member(said, "issuer", &identity.Issuer) &&
-		member(said, "method", &identity.Method) && member(said, "claims", &identity.Claims)
+	fits := member(members, "subject", &identity.Subject) && member(members, "issuer", &identity.Issuer) &&
+		member(members, "method", &identity.Method) && member(members, "claims", &identity.Claims)
 	var scopes []any
-	if !fits || !member(said, "scopes", &scopes) {
+	if !fits || !member(members, "scopes", &scopes) {
 		return Identity{}, false
 	}
 	for _, scope := range scopes {
@@ -37,7 +37,7 @@ func IdentityOf(metadata *ExchangeMetadata) (Identity, bool) {
 	return identity, true
 }
 
-// member reads one that may be absent; false: it is of another type.
+// member reads an optional member; false: it has another type.
 func member[T any](of map[string]any, name string, into *T) bool {
 	value, found := of[name]
 	if !found {

@@ -18,7 +18,7 @@ type ExchangeMetadata struct {
 	ended  bool
 }
 
-// Lease is something that an exchange holds from its first use until the exchange has ended.
+// Lease is a resource that an exchange holds from its first use until it has ended.
 type Lease interface{ Release() }
 
 type heldLease struct {
@@ -26,37 +26,37 @@ type heldLease struct {
 	lease Lease
 }
 
-// Lease returns what the exchange holds under key. The first call takes it; Release is called once, when the exchange
+// Lease returns the resource that the exchange holds under key. The first call takes it; Release is called once, when the exchange
 // has ended (at once, if it has already).
 func (m *ExchangeMetadata) Lease(key any, take func() Lease) Lease {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
-	for _, held := range m.leases {
-		if held.key == key {
-			return held.lease
+	for _, h := range m.leases {
+		if h.key == key {
+			return h.lease
 		}
 	}
-	taken := take()
+	lease := take()
 	if m.ended {
-		taken.Release()
+		lease.Release()
 	} else {
-		m.leases = append(m.leases, heldLease{key, taken})
+		m.leases = append(m.leases, heldLease{key, lease})
 	}
-	return taken
+	return lease
 }
 
-// End releases what the exchange holds. The chain calls it when no policy of the exchange will be called again.
+// End releases the exchange's resources. The chain calls it when no policy of the exchange will be called again.
 func (m *ExchangeMetadata) End() {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
 	m.ended = true
-	for _, held := range m.leases {
-		held.lease.Release()
+	for _, h := range m.leases {
+		h.lease.Release()
 	}
 	m.leases = nil
 }
 
-// Get returns the value of key, and whether there is one. Do not change what it returns: Set a new value.
+// Get returns the value of key, and whether there is one. Do not change the value: Set a new one.
 func (m *ExchangeMetadata) Get(key string) (any, bool) {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
@@ -97,7 +97,7 @@ func (m *ExchangeMetadata) JSON() ([]byte, error) {
 	return json.Marshal(m.values)
 }
 
-// Merge removes the keys in removed, then writes those of set, a JSON object or nothing.
+// Merge deletes the keys in removed, then writes the members of set, a JSON object or nothing.
 func (m *ExchangeMetadata) Merge(set []byte, removed []string) error {
 	values, err := decodeObject(set)
 	if err != nil {
@@ -146,7 +146,7 @@ func decodePlain(text []byte) (any, error) {
 	return plain(value), nil
 }
 
-// plain turns json.Number, at any depth, into int64, *big.Int or float64.
+// plain converts json.Number, at any depth, to int64, *big.Int or float64.
 func plain(value any) any {
 	switch v := value.(type) {
 	case json.Number:
@@ -170,6 +170,6 @@ func plainNumber(number json.Number) any {
 	if integer, ok := new(big.Int).SetString(number.String(), 10); ok {
 		return integer
 	}
-	float, _ := number.Float64() // a literal beyond float64 becomes ±Inf, which no later Marshal lets through
+	float, _ := number.Float64() // a literal beyond float64 becomes ±Inf, which a later Marshal refuses
 	return float
 }

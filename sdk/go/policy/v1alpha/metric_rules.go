@@ -10,11 +10,11 @@ import (
 	"unicode/utf8"
 )
 
-// Which metrics there may be is the same in Python: gatewright.metric_rules.
+// The same rules hold in Python: gatewright.metric_rules.
 
 var metricName = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
 
-// reservedLabels are those that a policy cannot have, and why.
+// reservedLabels are labels that a policy cannot use, and why.
 var reservedLabels = map[string]string{
 	"policy": "the gateway says it itself", "le": "it is a bucket's bound", "quantile": "it is a summary's",
 }
@@ -77,10 +77,10 @@ func checkBuckets(bounds []float64) error {
 	return nil
 }
 
-// mostLabelSets is how many a Python policy may ask for.
+// mostLabelSets is the largest number of label sets that a Python policy may request.
 const mostLabelSets = 10_000
 
-// Check is an error where a snapshot is of no metric that there may be, or does not hold together: for who is told one.
+// Check returns an error if a snapshot is invalid or inconsistent: for code that receives snapshots of other processes.
 func (s MetricSnapshot) Check() error {
 	err := errors.Join(checkMetricName(s.Kind, s.Name), checkHelp(s.Help), checkLabels(s.Labels))
 	buckets := 0

@@ -16,20 +16,20 @@ import (
 //	…
 //	refused.Inc("expired")
 //
-// A node's /metrics has it as gatewright_policy_keys_refused_total{policy="api-key:v1.0.0",reason="expired"}. The same
-// metric made again is the same one, so that all attachments of a policy count together; another one of that name is an
-// error. What is wrong with an observation (the number of label values, NaN, a counter that goes down) drops it, counts it as
-// refused and has it logged once, for a metric must not fail a request.
+// A node's /metrics has it as gatewright_policy_keys_refused_total{policy="api-key:v1.0.0",reason="expired"}. Making the same
+// metric again returns the same one, so that all attachments of a policy count together; a different one of that name is an
+// error. An invalid observation (a wrong number of label values, NaN, a negative amount for a counter) is dropped, counted as
+// refused and logged once, since a metric must not fail a request.
 //
-// A nil *Metrics, as in the Metadata of a test, makes metrics that belong to nobody. There such an observation panics.
+// A nil *Metrics, as in the Metadata of a test, makes metrics that are not exported. There an invalid observation panics.
 type Metrics struct {
 	log func(message string)
 
 	mu  sync.Mutex
-	all []*metric // in the order they were made
+	all []*metric // in the order of their creation
 }
 
-// The bounds of what a policy may have.
+// The bounds of a policy's metrics.
 const (
 	maxMetrics    = 200  // of one policy
 	maxLabels     = 10   // of one metric
@@ -43,7 +43,7 @@ const (
 // DefaultBuckets are upper bounds in seconds, from 50 µs to 30 s.
 var DefaultBuckets = []float64{0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10, 30}
 
-// MetricKind is what kind of metric one is.
+// MetricKind is the kind of a metric.
 type MetricKind string
 
 // The kinds.
@@ -53,7 +53,7 @@ const (
 	KindHistogram MetricKind = "histogram"
 )
 
-// MetricSnapshot is a metric, and what it is.
+// MetricSnapshot is a metric with its present values.
 type MetricSnapshot struct {
 	Name    string
 	Help    string
@@ -64,42 +64,42 @@ type MetricSnapshot struct {
 	Refused uint64         // observations dropped
 }
 
-// MetricSample is what a metric is for one set of label values.
+// MetricSample is the value of a metric for one set of label values.
 type MetricSample struct {
-	Labels  []string // values, as the metric's names
+	Labels  []string // values, in the order of the metric's label names
 	Value   float64  // counter, gauge; the sum of a histogram
-	Buckets []uint64 // of a histogram: observations in each bucket, not added up, the last one above all bounds
+	Buckets []uint64 // of a histogram: observations in each bucket, not cumulative, the last one above all bounds
 }
 
-// NewMetrics is for who runs policies: log is called once for each kind of refused observation of a metric.
+// NewMetrics is for code that runs policies: log is called once for each kind of refused observation of a metric.
 func NewMetrics(log func(message string)) *Metrics { return &Metrics{log: log} }
 
-// Snapshot is what all metrics are now.
+// Snapshot returns all metrics with their present values.
 func (m *Metrics) Snapshot() []MetricSnapshot {
 	m.mu.Lock()
-	all := slices.Clone(m.all)
+	metrics := slices.Clone(m.all)
 	m.mu.Unlock()
 	var snapshots []MetricSnapshot
-	for _, each := range all {
-		snapshots = append(snapshots, each.snapshot())
+	for _, metric := range metrics {
+		snapshots = append(snapshots, metric.snapshot())
 	}
 	return snapshots
 }
 
-// Counter makes or finds a metric that counts what has happened. Its name ends with _total. labels are their names.
+// Counter returns a metric that counts events. Its name ends with _total. labels are the names of its labels.
 func (m *Metrics) Counter(name, help string, labels ...string) (*Counter, error) {
-	made, err := m.add(KindCounter, name, help, nil, labels)
-	return &Counter{made}, err
+	base, err := m.add(KindCounter, name, help, nil, labels)
+	return &Counter{base}, err
 }
 
-// Gauge makes or finds a metric of how much there is of something. labels are their names.
+// Gauge returns a metric of a present amount. labels are the names of its labels.
 func (m *Metrics) Gauge(name, help string, labels ...string) (*Gauge, error) {
-	made, err := m.add(KindGauge, name, help, nil, labels)
-	return &Gauge{made}, err
+	base, err := m.add(KindGauge, name, help, nil, labels)
+	return &Gauge{base}, err
 }
 
-// Histogram makes or finds a metric of how values are spread. buckets are upper bounds that grow, in the unit of what is
-// observed, without +Inf; nil is DefaultBuckets. labels are their names.
+// Histogram returns a metric of the distribution of values. buckets are increasing upper bounds, in the unit of the
+// values, without +Inf; nil is DefaultBuckets. labels are the names of its labels.
 func (m *Metrics) Histogram(name, help string, buckets []float64, labels ...string) (*Histogram, error) {
 	if buckets == nil {
 		buckets = DefaultBuckets
@@ -107,49 +107,49 @@ func (m *Metrics) Histogram(name, help string, buckets []float64, labels ...stri
 	if err := checkBuckets(buckets); err != nil {
 		return nil, fmt.Errorf("%s: buckets: %w", name, err)
 	}
-	made, err := m.add(KindHistogram, name, help, buckets, labels)
-	return &Histogram{made}, err
+	base, err := m.add(KindHistogram, name, help, buckets, labels)
+	return &Histogram{base}, err
 }
 
 func (m *Metrics) add(kind MetricKind, name, help string, bounds []float64, labels []string) (*metric, error) {
 	if err := errors.Join(checkMetricName(kind, name), checkHelp(help), checkLabels(labels)); err != nil {
 		return nil, fmt.Errorf("metric %q: %w", name, err)
 	}
-	made := &metric{kind: kind, name: name, help: help, bounds: slices.Clone(bounds), labels: slices.Clone(labels), series: map[string]*series{}}
+	created := &metric{kind: kind, name: name, help: help, bounds: slices.Clone(bounds), labels: slices.Clone(labels), series: map[string]*series{}}
 	if len(labels) == 0 {
-		made.find(nil)
+		created.find(nil)
 	}
 	if m == nil {
-		return made, nil
+		return created, nil
 	}
-	made.log = m.log
+	created.log = m.log
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, there := range m.all {
-		if there.name != name {
+	for _, existing := range m.all {
+		if existing.name != name {
 			continue
 		}
-		if there.kind != kind || !slices.Equal(there.labels, labels) || !slices.Equal(there.bounds, bounds) {
+		if existing.kind != kind || !slices.Equal(existing.labels, labels) || !slices.Equal(existing.bounds, bounds) {
 			return nil, fmt.Errorf("metric %q: expected the metric as it was first made, a %s with the labels %s%v; got another %s with the labels %s%v: give it another name",
-				name, there.kind, joined(there.labels), there.bounds, kind, joined(labels), bounds)
+				name, existing.kind, formatNames(existing.labels), existing.bounds, kind, formatNames(labels), bounds)
 		}
-		return there, nil
+		return existing, nil
 	}
 	if len(m.all) >= maxMetrics {
 		return nil, fmt.Errorf("metric %q: expected at most %d metrics of one policy; use labels", name, maxMetrics)
 	}
-	m.all = append(m.all, made)
-	return made, nil
+	m.all = append(m.all, created)
+	return created, nil
 }
 
-func joined(names []string) string {
+func formatNames(names []string) string {
 	if len(names) == 0 {
 		return "none "
 	}
 	return strings.Join(names, ", ") + " "
 }
 
-// ---------------------------------------------------------------- what counts
+// ---------------------------------------------------------------- kinds
 
 // Counter only grows.
 type Counter struct{ *metric }
@@ -160,19 +160,19 @@ func (c *Counter) Inc(values ...string) { c.observe(1, values) }
 // Add adds an amount, 0 or more.
 func (c *Counter) Add(amount float64, values ...string) { c.observe(amount, values) }
 
-// Value is what was counted at these values; 0 where nothing was. For tests.
+// Value returns the count at these values; 0 if there is none. For tests.
 func (c *Counter) Value(values ...string) float64 { return c.at(values).Value }
 
 // Gauge goes up and down.
 type Gauge struct{ *metric }
 
-// Set is what it is from now on, at these values of the labels, in the order of their names.
+// Set sets the value at these values of the labels, in the order of their names.
 func (g *Gauge) Set(value float64, values ...string) { g.set(value, values) }
 
 // Add adds an amount, which may be below 0.
 func (g *Gauge) Add(amount float64, values ...string) { g.observe(amount, values) }
 
-// Value is what it is at these values; 0 where it was never set. For tests.
+// Value returns the value at these values of the labels; 0 if it was never set. For tests.
 func (g *Gauge) Value(values ...string) float64 { return g.at(values).Value }
 
 // Histogram counts values by buckets.
@@ -181,30 +181,30 @@ type Histogram struct{ *metric }
 // Observe counts a value, in base units (seconds, bytes), at these values of the labels, in the order of their names.
 func (h *Histogram) Observe(value float64, values ...string) { h.observe(value, values) }
 
-// Count is how many values were observed there. For tests.
+// Count returns how many values were observed there. For tests.
 func (h *Histogram) Count(values ...string) (count uint64) {
-	for _, in := range h.at(values).Buckets {
-		count += in
+	for _, observations := range h.at(values).Buckets {
+		count += observations
 	}
 	return count
 }
 
-// Sum is what they come to. For tests.
+// Sum returns the sum of the values observed there. For tests.
 func (h *Histogram) Sum(values ...string) float64 { return h.at(values).Value }
 
-// metric is what all kinds have in common.
+// metric is the common part of all kinds.
 type metric struct {
 	kind   MetricKind
 	name   string
 	help   string
 	bounds []float64
 	labels []string
-	log    func(message string) // nil: an observation that is wrong panics
+	log    func(message string) // nil: an invalid observation panics
 
 	mu      sync.RWMutex
 	series  map[string]*series // by seriesKey
 	refused uint64
-	logged  [2]bool // that something was wrong with an observation, and that there was no room for its labels
+	logged  [2]bool // an invalid observation was logged; a lack of room for labels was logged
 }
 
 type series struct {
@@ -215,7 +215,7 @@ type series struct {
 	buckets []uint64
 }
 
-// seriesKey joins label values: 0xff is no part of UTF-8.
+// seriesKey joins label values by 0xff, a byte that UTF-8 does not contain.
 func seriesKey(values []string) string {
 	if len(values) == 1 {
 		return values[0]
@@ -257,7 +257,7 @@ func (m *metric) set(value float64, values []string) {
 	}
 }
 
-// find returns the series of these label values, which it makes where there is none, or nil where it refuses them.
+// find returns the series of these label values, creating it if necessary, or nil if it refuses them.
 func (m *metric) find(values []string) *series {
 	key := seriesKey(values)
 	if len(values) == len(m.labels) {
@@ -290,17 +290,17 @@ func (m *metric) make(key string, values []string) *series {
 		}
 		return nil
 	}
-	made := &series{labels: slices.Clone(values)}
+	s := &series{labels: slices.Clone(values)}
 	if m.kind == KindHistogram {
-		made.buckets = make([]uint64, len(m.bounds)+1)
+		s.buckets = make([]uint64, len(m.bounds)+1)
 	}
-	m.series[key] = made
-	return made
+	m.series[key] = s
+	return s
 }
 
 func (m *metric) checkValues(values []string) error {
 	if len(values) != len(m.labels) {
-		return fmt.Errorf("expected values for the labels %s, got %d: %q", strings.TrimSpace(joined(m.labels)), len(values), values)
+		return fmt.Errorf("expected values for the labels %s, got %d: %q", strings.TrimSpace(formatNames(m.labels)), len(values), values)
 	}
 	for i, value := range values {
 		if !utf8.ValidString(value) || utf8.RuneCountInString(value) > maxLabelValue {
@@ -324,7 +324,7 @@ func (m *metric) refuse(message string) {
 	}
 }
 
-// at is a copy of what there is for these label values.
+// at returns a copy of the series of these label values.
 func (m *metric) at(values []string) MetricSample {
 	m.mu.RLock()
 	defer m.mu.RUnlock()

@@ -12,7 +12,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// TestMetricRules holds the rules to those of the Python SDK.
+// TestMetricRules compares the rules with those of the Python SDK.
 func TestMetricRules(t *testing.T) {
 	text, err := os.ReadFile("../../../../conformance/metrics.json")
 	if err != nil {
@@ -45,7 +45,7 @@ func TestMetricRules(t *testing.T) {
 	}
 }
 
-// TestHelpIsText that is not endless: all that a process tells goes with it.
+// TestHelpIsText of bounded length: each report of a process contains it.
 func TestHelpIsText(t *testing.T) {
 	var made *v1alpha.Metrics
 	for help, ok := range map[string]bool{"x": true, " ": false, "\xff": false, strings.Repeat("x", 4096): true, strings.Repeat("x", 4097): false} {
@@ -90,7 +90,7 @@ func TestMetricsCount(t *testing.T) {
 func TestAMetricMadeAgainIsTheSameOne(t *testing.T) {
 	metrics := v1alpha.NewMetrics(func(string) {})
 	must(metrics.Counter("seen_total", "Requests.", "a")).Inc("x")
-	if again := must(metrics.Counter("seen_total", "Said otherwise.", "a")); again.Value("x") != 1 {
+	if again := must(metrics.Counter("seen_total", "Another help text.", "a")); again.Value("x") != 1 {
 		t.Error("it counts apart")
 	}
 	if _, err := metrics.Counter("seen_total", "x", "b"); err == nil || !strings.Contains(err.Error(), "as it was first made, a counter with the labels a") {
@@ -105,7 +105,7 @@ func TestAMetricMadeAgainIsTheSameOne(t *testing.T) {
 	}
 }
 
-func TestWhatIsWrongIsRefusedAndLoggedOnce(t *testing.T) {
+func TestInvalidObservationsAreRefusedAndLoggedOnce(t *testing.T) {
 	for name, observe := range map[string]func(*v1alpha.Metrics){
 		"goes down":     func(m *v1alpha.Metrics) { must(m.Counter("seen_total", "x")).Add(-1) },
 		"NaN":           func(m *v1alpha.Metrics) { must(m.Gauge("keys", "x")).Set(math.NaN()) },

@@ -4,20 +4,20 @@ import "strings"
 
 // PathParam is a parameter of an operation's path template.
 type PathParam struct {
-	// Name is as the template has it: "id" of /orders/{id}.
+	// Name is the name in the template: "id" of /orders/{id}.
 	Name string
-	// Encoded is the segment of the client's path, percent-encoded as it came. It is never "".
+	// Encoded is the segment of the client's path, with its percent-encoding. It is never "".
 	Encoded string
 }
 
-// PathParams are the parameters of an operation's path template, in their order there. A `*` at its end is none.
+// PathParams are the parameters of an operation's path template, in the template's order. A final `*` is not one of them.
 type PathParams []PathParam
 
-// Get is the parameter's value, percent-decoded; "" where the template has none of that name. It may hold any byte
-// that a path may have encoded: not "/" and NUL, which the gateway refuses.
+// Get returns the parameter's value, percent-decoded; "" if the template has none of that name. It may contain any byte
+// that a path may encode, except "/" and NUL, which the gateway refuses.
 func (p PathParams) Get(name string) string { return PercentDecoded(p.Encoded(name)) }
 
-// Encoded is the parameter's value as it stands in the client's path; "" where the template has none of that name.
+// Encoded returns the parameter's value as written in the client's path; "" if the template has none of that name.
 func (p PathParams) Encoded(name string) string {
 	for n := range p {
 		if p[n].Name == name {
@@ -30,7 +30,7 @@ func (p PathParams) Encoded(name string) string {
 // Has reports whether the template has a parameter of that name.
 func (p PathParams) Has(name string) bool { return p.Encoded(name) != "" }
 
-// PercentDecoded decodes %XX (RFC 3986, 2.1), and leaves what is no encoding as it is.
+// PercentDecoded decodes %XX (RFC 3986, 2.1), and leaves invalid encodings unchanged.
 func PercentDecoded(text string) string {
 	if strings.IndexByte(text, '%') < 0 {
 		return text

@@ -1,5 +1,5 @@
-// Package v1alpha is what a Gatewright policy written in Go is made of: the interface it implements, the contexts it
-// is given, the actions it returns. Standard library only.
+// Package v1alpha contains the parts of a Gatewright policy in Go: the interface that it implements, the contexts it
+// receives, the actions it returns. Standard library only.
 //
 // A policy module exports one function of type Factory, by the name GetPolicy.
 package v1alpha
@@ -22,11 +22,11 @@ type Policy interface {
 	OnRequest(ctx context.Context, req *RequestContext) (RequestAction, error)
 	// OnResponse sees the response before it goes back. ctx is as that of OnRequest.
 	OnResponse(ctx context.Context, res *ResponseContext) (ResponseAction, error)
-	// Close gives back what the instance has. Its error is logged.
+	// Close releases the instance's resources. Its error is logged.
 	Close() error
 }
 
-// Factory builds a policy instance. An error refuses the API that attaches it, and is shown to its publisher.
+// Factory builds a policy instance. An error refuses the API that attaches the policy, and is shown to the API's publisher.
 type Factory func(Metadata, Params) (Policy, error)
 
 // NeverBlocks is an optional marker: the policy never waits for anything. A chain of only such policies runs inline.
@@ -36,27 +36,27 @@ type NeverBlocks interface{ NeverBlocks() }
 // guard them with a goroutine of its own.
 type KeepsDeadlines interface{ KeepsDeadlines() }
 
-// Metadata says which instance a Factory builds.
+// Metadata describes the instance that a Factory builds.
 type Metadata struct {
 	InstanceID     string        // hash; the same for as long as the attachment is unchanged
 	PolicyName     string        // "add-headers"
 	PolicyVersion  string        // "v1.0.0"
 	APIName        string        // metadata.name of the API that attaches it: "orders-v1"
 	APIVersion     string        // spec.version of that API: "v1.0"
-	SystemParams   Params        // what the operator, not the API publisher, sets
-	Conditions     Conditions    // compiles expressions in CEL: see Compile; nil where a test gives none
-	MaxConcurrency int           // executions of this instance at once, 0 where it names none: no limit for a Go policy
-	Operation      string        // that the policy is attached to, "GET /{id}" or "GET /{id} [x-version=2]"; empty where it is attached to the API
-	PrepareTimeout time.Duration // that prepare of a Python policy may take; 0 is the default, 10 s
+	SystemParams   Params        // set by the operator, not by the API's publisher
+	Conditions     Conditions    // compiles expressions in CEL: see Compile; nil if a test provides none
+	MaxConcurrency int           // executions of this instance at once, 0 if the attachment names none: no limit for a Go policy
+	Operation      string        // of the attachment, "GET /{id}" or "GET /{id} [x-version=2]"; empty if the policy is attached to the API
+	PrepareTimeout time.Duration // limit for prepare of a Python policy; 0 is the default, 10 s
 	Timeout        time.Duration // of an execution; of a stream, for its own work between two chunks
 	Metrics        *Metrics      // of the policy, shared by all its instances
-	Store          Store         // of the policy at this API; nil where a test gives none
+	Store          Store         // of the policy at this API; nil if a test provides none
 }
 
-// Params are an attachment's parameters: a JSON object that fits the policy's schema, defaults applied.
+// Params are an attachment's parameters: a JSON object that is valid by the policy's schema, defaults applied.
 type Params json.RawMessage
 
-// Decode fills into, a pointer to a struct, and refuses keys that the struct does not have. An empty Params is {}.
+// Decode decodes into a pointer to a struct, and refuses keys that the struct does not have. An empty Params is {}.
 func (p Params) Decode(into any) error {
 	decoder := json.NewDecoder(bytes.NewReader(p.JSON()))
 	decoder.DisallowUnknownFields()

@@ -2,8 +2,8 @@ package v1alpha
 
 import "strings"
 
-// Host is the host of Authority in the one form that decisions are made by: in lower case, without port, without the dot
-// at the end of a full name, an IPv6 address without brackets. Routes know hosts in the same form.
+// Host returns the host of Authority in its normal form for decisions: in lower case, without port, without the final
+// dot of a full name, an IPv6 address without brackets. Routes use the same form.
 func (r *RequestContext) Host() string {
 	host := r.Authority
 	if colon := strings.LastIndexByte(host, ':'); colon > strings.LastIndexByte(host, ']') {
@@ -28,7 +28,7 @@ func lowerASCII(text string) string {
 
 func isUpper(character rune) bool { return character >= 'A' && character <= 'Z' }
 
-// PathSegments are the parts of Path between its slashes, percent-decoded, none of them empty.
+// PathSegments returns the parts of Path between its slashes, percent-decoded, none of them empty.
 func (r *RequestContext) PathSegments() []string {
 	segments := make([]string, 0, strings.Count(r.Path, "/"))
 	for segment := range strings.SplitSeq(r.Path, "/") {

@@ -13,27 +13,27 @@ import (
 
 const planted = "hunter2-planted"
 
-func TestASecretIsReadOfParametersAndShownNowhere(t *testing.T) {
-	var given struct {
+func TestASecretIsDecodedFromParametersAndNeverShown(t *testing.T) {
+	var parameters struct {
 		Key    v1alpha.Secret
 		Others []*v1alpha.Secret
 	}
 	params := v1alpha.Params(`{"key":{"secretRef":"upstream-key","value":"` + planted + `"},"others":[{"secretRef":"","value":"` + planted + `"}]}`)
-	if err := params.Decode(&given); err != nil {
+	if err := params.Decode(&parameters); err != nil {
 		t.Fatal(err)
 	}
-	if given.Key.Reveal() != planted || given.Key.Name() != "upstream-key" || given.Others[0].Reveal() != planted {
-		t.Errorf("got %q", given.Key.Reveal())
+	if parameters.Key.Reveal() != planted || parameters.Key.Name() != "upstream-key" || parameters.Others[0].Reveal() != planted {
+		t.Errorf("got %q", parameters.Key.Reveal())
 	}
 	var log bytes.Buffer
-	slog.New(slog.NewJSONHandler(&log, nil)).Info("it", "key", given.Key, "all", given, "pointer", given.Others)
-	encoded, err := json.Marshal(given)
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("it", "key", parameters.Key, "all", parameters, "pointer", parameters.Others)
+	encoded, err := json.Marshal(parameters)
 	if err != nil {
 		t.Fatal(err)
 	}
-	shown := []string{log.String(), string(encoded), fmt.Errorf("no: %w %v", fmt.Errorf("%s", given.Key), given).Error()}
+	shown := []string{log.String(), string(encoded), fmt.Errorf("no: %w %v", fmt.Errorf("%s", parameters.Key), parameters).Error()}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%20s"} {
-		shown = append(shown, fmt.Sprintf(verb, given.Key), fmt.Sprintf(verb, &given.Key), fmt.Sprintf(verb, given))
+		shown = append(shown, fmt.Sprintf(verb, parameters.Key), fmt.Sprintf(verb, &parameters.Key), fmt.Sprintf(verb, parameters))
 	}
 	for _, text := range shown {
 		if strings.Contains(text, planted) || strings.Contains(text, fmt.Sprintf("%x", planted)) {
@@ -52,7 +52,7 @@ func TestASecretMatchesItsText(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoSecretIsRefusedUnquoted(t *testing.T) {
+func TestAnInvalidSecretIsRefusedWithoutQuotingIt(t *testing.T) {
 	for _, text := range []string{`"` + planted + `"`, `{"secretRef":"` + planted + `"}`, `{"value":"` + planted + `"}`, `5`, `{"secretRef":1,"value":"x"}`} {
 		var secret v1alpha.Secret
 		err := json.Unmarshal([]byte(text), &secret)

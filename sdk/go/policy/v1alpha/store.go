@@ -9,72 +9,72 @@ import (
 )
 
 // Store is state that outlives an exchange: in the engine's memory, or in the Valkey that the Gateway names (spec.store),
-// and then all nodes share it. A Factory finds it in its Metadata. What it holds belongs to the policy's name and the API
-// that attaches it: other policies, and the same policy at other APIs, have keys of their own. It is what policies can
+// which all nodes share. A Factory finds it in its Metadata. Its entries belong to the policy's name and the API
+// that attaches it: other policies, and the same policy at other APIs, have keys of their own. It is for state that policies can
 // afford to lose: memory is bounded, and a restart empties it.
 //
-// Keys have 1 to MaxStoreKey bytes, values at most MaxStoreValue. Each entry has an end: a ttl is more than 0 and at most
-// MaxStoreTTL. What breaks these bounds is an error that wraps ErrStoreInput. A store that does not answer is a *Failure of
-// ClassUnavailable: returned as it is, the attachment's onError decides.
+// Keys have 1 to MaxStoreKey bytes, values at most MaxStoreValue. Each entry expires: a ttl is more than 0 and at most
+// MaxStoreTTL. An input beyond these bounds is an error that wraps ErrStoreInput. A store that does not answer is a *Failure of
+// ClassUnavailable: if the policy returns it unchanged, the attachment's onError decides.
 //
-// Throttle has keys of its own: Get, Expire and Delete do not see them.
+// Throttle has keys of its own, which Get, Expire and Delete do not see.
 type Store interface {
 	// Get returns the value of key, and whether there is one.
 	Get(ctx context.Context, key string) (value []byte, found bool, err error)
-	// Set writes value for ttl from now; with ifAbsent only where the key has none. It returns whether it has.
+	// Set writes value for ttl from now; with ifAbsent only if the key has none. It returns whether it has written.
 	Set(ctx context.Context, key string, value []byte, ttl time.Duration, ifAbsent bool) (written bool, err error)
-	// Increment adds by, which may be below 0, to a whole number in decimal, and returns the sum. A key that is not there is
-	// 0, and ends ttl after it is made; later calls leave that end. A value that is no number, and a sum beyond int64, wrap
+	// Increment adds by, which may be negative, to a decimal integer, and returns the sum. A missing key counts as 0, and
+	// expires ttl after its creation; later calls do not change that. A value that is no number, and a sum beyond int64, wrap
 	// ErrStoreInput and change nothing.
 	Increment(ctx context.Context, key string, by int64, ttl time.Duration) (sum int64, err error)
-	// Expire has the key end ttl from now, and returns whether there is one.
+	// Expire has the key expire ttl from now, and returns whether there is one.
 	Expire(ctx context.Context, key string, ttl time.Duration) (found bool, err error)
 	// Delete removes the key, and returns whether there was one.
 	Delete(ctx context.Context, key string) (found bool, err error)
-	// Throttle takes cost from what limit allows at key, if that much is there. Cost 0 takes nothing and only looks.
+	// Throttle takes cost from the amount that limit allows at key, if enough is left. Cost 0 takes nothing and only reports.
 	Throttle(ctx context.Context, key string, limit Limit, cost int64) (Throttled, error)
-	// Shared is the store that the policy has in common at all APIs that attach it.
+	// Shared returns the policy's store for all APIs that attach it.
 	Shared() Store
-	// Kept is a store with keys of its own whose entries are not evicted before their end: a write for which there is no room
-	// wraps ErrStoreFull. It is for entries whose loss would let something pass, and that no stranger can make many of. In
-	// memory they take at most three quarters of what the store may take. In a Valkey its maxmemory-policy has to be
+	// Kept returns a store with keys of its own whose entries are not evicted before they expire: a write for which there is no
+	// room wraps ErrStoreFull. It is for entries whose loss would let a request pass, and of which a stranger cannot create
+	// many. In memory they take at most three quarters of the store's limit. In a Valkey its maxmemory-policy has to be
 	// noeviction.
 	Kept() Store
 }
 
-// The bounds of what a Store takes.
+// The bounds of a Store's input.
 const (
 	MaxStoreKey   = 1 << 10              // bytes
 	MaxStoreValue = 1 << 20              // bytes
-	MaxStoreTTL   = 366 * 24 * time.Hour // and for as long a throttled key may be remembered
+	MaxStoreTTL   = 366 * 24 * time.Hour // also for the memory of a throttled key
 	maxRate       = 1_000_000            // of a Limit, per second
 	maxBurst      = 1_000_000_000        // of a Limit
 )
 
 var (
-	// ErrStoreInput is what errors about keys, values, times and limits wrap: the policy is at fault, not the store.
+	// ErrStoreInput is wrapped by errors about keys, values, times and limits: the policy is at fault, not the store.
 	ErrStoreInput = errors.New("store")
-	// ErrStoreFull is what an error wraps, beside a *Failure of ClassUnavailable, where there is no room for an entry.
+	// ErrStoreFull is wrapped, beside a *Failure of ClassUnavailable, if there is no room for an entry.
 	ErrStoreFull = errors.New("the store is full")
 )
 
-// Limit allows Rate in each Per, evenly: after Burst at once, the next one is allowed Per/Rate later (GCRA, as ITU-T I.371
-// has it).
+// Limit allows Rate requests in each Per, evenly: after Burst requests at once, the next one is allowed Per/Rate later (GCRA, as
+// defined in ITU-T I.371).
 type Limit struct {
 	Rate  int64
 	Per   time.Duration
 	Burst int64 // 0: as Rate
 }
 
-// Throttled is what Throttle says.
+// Throttled is the answer of Throttle.
 type Throttled struct {
 	Allowed    bool
-	Remaining  int64         // what would be allowed right now
-	RetryAfter time.Duration // until the same cost is allowed; 0 where it was
-	ResetAfter time.Duration // until all of Burst is there
+	Remaining  int64         // the amount allowed right now
+	RetryAfter time.Duration // until the same cost is allowed; 0 if it was
+	ResetAfter time.Duration // until the whole Burst is available again
 }
 
-// Check is an error that wraps ErrStoreInput where the limit, or the cost, is none.
+// Check returns an error that wraps ErrStoreInput if the limit or the cost is invalid.
 func (l Limit) Check(cost int64) error {
 	l = l.withDefaults()
 	switch {
@@ -97,16 +97,16 @@ func (l Limit) withDefaults() Limit {
 	return l
 }
 
-// interval is the time between two that are allowed, in microseconds.
+// interval returns the time between two allowed requests, in microseconds.
 func (l Limit) interval() float64 { return float64(l.Per.Microseconds()) / float64(l.Rate) }
 
-// Decide is GCRA: what Throttle does with what it remembers of a key. That is one time, tat: when all of the burst is there
-// again. Times are microseconds since any moment; one that is over, as 0, is a key of which nothing is known. It returns the
-// time to remember, which where nothing is taken is the one that it was.
+// Decide is GCRA: the decision of Throttle by the state of a key. The state is one time, tat: when the whole burst is available
+// again. Times are microseconds since any moment; a time in the past, such as 0, is the state of an unused key. Decide returns the
+// new state, which is the old one if nothing is taken.
 //
-// A tat further away than an empty limit's is taken for that one, so that neither a clock that was set back nor another limit
-// than before locks anybody out. The same arithmetic stands in the engine's script for Valkey and in the Python SDK;
-// conformance/store.json holds the three together.
+// A tat further away than an exhausted limit's counts as that, so that neither a clock that was set back nor a changed
+// limit locks clients out. The engine's script for Valkey and the Python SDK have the same arithmetic;
+// conformance/store.json compares the three.
 func (l Limit) Decide(tat, now float64, cost int64) (next float64, answer Throttled) {
 	l = l.withDefaults()
 	interval := l.interval()
@@ -123,7 +123,7 @@ func (l Limit) Decide(tat, now float64, cost int64) (next float64, answer Thrott
 	return next, answer
 }
 
-// tolerance is what rounding may be off by, of one microsecond or of one that is allowed.
+// tolerance is the allowed rounding error, in microseconds or in requests.
 const tolerance = 1e-3
 
 func micros(count float64) time.Duration {

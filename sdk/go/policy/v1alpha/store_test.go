@@ -10,8 +10,8 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// TestNeverMoreThanTheLimit: in any time as much is allowed as the burst and what comes anew in it, whatever the costs and
-// pauses; and who waits as long as is said is let in.
+// TestNeverMoreThanTheLimit: in any time no more is allowed than the burst and the amount that becomes available, for any costs and
+// pauses; and a client that waits for RetryAfter is admitted.
 func TestNeverMoreThanTheLimit(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // no secret
 	for range 200 {
@@ -53,7 +53,7 @@ func TestAClockThatGoesBackLocksNobodyOut(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoLimit(t *testing.T) {
+func TestInvalidLimits(t *testing.T) {
 	for _, test := range []struct {
 		limit v1alpha.Limit
 		cost  int64

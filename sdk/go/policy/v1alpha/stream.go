@@ -5,26 +5,26 @@ import (
 	"iter"
 )
 
-// Chunks is a body in parts. None of them is empty, and their boundaries mean nothing. An error is the last of it: the
-// body cannot be had to its end.
+// Chunks is a body in parts. None of them is empty, and their boundaries mean nothing. An error is the last item: the
+// rest of the body is lost.
 type Chunks = iter.Seq2[[]byte, error]
 
-// RequestStreamer is a Policy whose definition says requestBodyMode: STREAM.
+// RequestStreamer is a Policy whose definition has requestBodyMode: STREAM.
 type RequestStreamer interface {
-	// OnRequestStream is called with the request's body as it comes, after OnRequest where the definition asks for that
-	// too, and returns what goes on instead. req.Body is nil. The request goes on with the first chunk that is yielded,
+	// OnRequestStream is called with the request's body as it arrives, after OnRequest if the definition asks for that
+	// too, and returns the body that goes on instead. req.Body is nil. The request goes on with the first chunk that is yielded,
 	// which may be empty, or at the end.
 	//
-	// The chunk belongs to whoever is given it; one that was yielded may not be changed any more. An error that it yields
-	// ends the exchange: a *Reject with that answer, any other as OnRequest's would, as long as the response's headers
-	// are not out; after that the stream is reset. One that chunks yields must be yielded on.
+	// A chunk belongs to its receiver; the policy must not change a chunk after yielding it. An error that it yields
+	// ends the exchange: a *Reject with its answer, any other as an error of OnRequest, as long as the response's headers
+	// have not been sent; after that the stream is reset. An error that chunks yields must be yielded on.
 	//
-	// ctx is done when nobody waits for the body any more. The attachment's timeout bounds what the policy does between
+	// ctx is done when the body is no longer needed. The attachment's timeout bounds the policy's work between
 	// two chunks, not the waiting for them.
 	OnRequestStream(ctx context.Context, req *RequestContext, chunks Chunks) Chunks
 }
 
-// ResponseStreamer is a Policy whose definition says responseBodyMode: STREAM.
+// ResponseStreamer is a Policy whose definition has responseBodyMode: STREAM.
 type ResponseStreamer interface {
 	// OnResponseStream is OnRequestStream in the other direction.
 	OnResponseStream(ctx context.Context, res *ResponseContext, chunks Chunks) Chunks
@@ -33,19 +33,19 @@ type ResponseStreamer interface {
 // Reject is an error of a stream that answers the client, as an ImmediateResponse of OnRequest or OnResponse would.
 type Reject struct {
 	Response *ImmediateResponse
-	// File and Line are where a policy in another process has raised it; "" and 0 where that is not known.
+	// File and Line are where a policy in another process has raised it; "" and 0 if that is unknown.
 	File string
 	Line int
 }
 
 func (r *Reject) Error() string { return "the policy rejects the message" }
 
-// Trailers are those of the message whose body a stream is given. They have come when its chunks have ended.
+// Trailers are the trailers of the message whose body is streamed. They have arrived when its chunks have ended.
 type Trailers struct {
-	// Headers are as they came; nil before the end, and where the message has none.
+	// Headers are the trailers as received; nil before the end, and if the message has none.
 	Headers Headers
-	// Set and Remove change them when the stream has ended; first Remove, then Set. A message that came without trailers
-	// gets none: there they are without effect. What is refused is as in HeaderModifications.
+	// Set and Remove change the trailers when the stream has ended; first Remove, then Set. They have no effect on a message that
+	// arrived without trailers. The refusals of HeaderModifications apply.
 	Set    []Header
 	Remove []string
 }

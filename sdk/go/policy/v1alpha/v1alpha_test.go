@@ -96,7 +96,7 @@ func TestMetadataMerge(t *testing.T) {
 	}
 }
 
-func TestMetadataAreForSeveralGoroutines(t *testing.T) {
+func TestMetadataIsSafeForConcurrentUse(t *testing.T) {
 	var metadata v1alpha.ExchangeMetadata
 	var all sync.WaitGroup
 	for n := range 8 {

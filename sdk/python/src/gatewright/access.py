@@ -1,4 +1,4 @@
-"""What a Python policy's process is to reach beyond what all of them have: `files` and `network` of a definition."""
+"""`files` and `network` of a definition: the files and addresses that a Python policy may reach beyond the defaults."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ HOST_PORT_PATTERN = r"^(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-F
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Of a policy, or of all policies of a process together.
+    """The access of one policy, or of all policies of a process together.
 
-    read, write: files, and folders with all that is below them; who may write may read. network: "any": every address;
-    "HOST:PORT": TCP to that port; "unix": Unix sockets; empty: nothing. Sorted, without repetitions.
+    read, write: files, and folders with all that is below them; write access includes read access. network: "any" is
+    every address, "HOST:PORT" is TCP to that port, "unix" is Unix sockets; empty: nothing. Each is sorted, without
+    repetitions.
     """
 
     read: tuple[str, ...] = ()
@@ -30,39 +31,39 @@ class Access:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Access:
-        """That of a right definition."""
+        """The access that a valid definition asks for."""
         files, network = document.get("files", {}), document.get("network", ANY)
         if isinstance(network, str):
             network = [] if network == NONE else [network]
         return union([cls(tuple(files.get("read", ())), tuple(files.get("write", ())), tuple(network))])
 
 
-def union(each: Iterable[Access]) -> Access:
-    """What is reached by a process that runs the policies of all of them."""
-    members = list(each)
-    write = {path for one in members for path in one.write}
-    read = {path for one in members for path in one.read} - write
-    network = {entry for one in members for entry in one.network}
+def union(accesses: Iterable[Access]) -> Access:
+    """The access of a process that runs all the policies of `accesses`."""
+    members = list(accesses)
+    write = {path for access in members for path in access.write}
+    read = {path for access in members for path in access.read} - write
+    network = {entry for access in members for entry in access.network}
     if ANY in network:
         network &= {ANY, UNIX}
     return Access(tuple(sorted(read)), tuple(sorted(write)), tuple(sorted(network)))
 
 
 def is_path(value: object) -> bool:
-    """Whether it can be an entry of `files`."""
+    """Whether the value can be an entry of `files`."""
     return isinstance(value, str) and re.fullmatch(PATH_PATTERN, value) is not None
 
 
 def is_network_entry(value: object) -> bool:
-    """Whether it can be an entry of `network`."""
+    """Whether the value can be an entry of `network`."""
     if value in (ANY, UNIX):
         return True
-    found = re.fullmatch(HOST_PORT_PATTERN, value) if isinstance(value, str) else None
-    return found is not None and int(found[1]) < 1 << 16
+    match = re.fullmatch(HOST_PORT_PATTERN, value) if isinstance(value, str) else None
+    return match is not None and int(match[1]) < 1 << 16
 
 
 def access_mistakes(document: Mapping[Any, Any]) -> Iterator[tuple[tuple[str | int, ...], str, object]]:
-    """Path in the document, what was expected there, what is there."""
+    """For each mistake: the path in the document, the expected value, the value that is there."""
     for key in ("files", "network"):
         if key in document and document.get("runtime") == "go":
             yield (key,), OF_GO, document[key]

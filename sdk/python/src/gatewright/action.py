@@ -1,7 +1,6 @@
-"""What an action may hold, checked as the gateway does when a policy has returned it.
+"""Checks of the actions that policies return. The gateway uses them, and so does `gatewright.testing`.
 
-`gatewright.testing` checks by it too.
-Each check answers the value as bytes of the gateway's own, or raises ActionError: expected, got, the cure.
+Each check returns the value as the bytes that the gateway sends, or raises ActionError: expected, got, the cure.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ __all__ = [
 
 ITERATED_AGAIN = "expected chunks to be iterated once, got a loop after its end; keep what is needed again in a list"
 ASKED_TWICE = "expected one task to ask for the next chunk, got a second one while the first waits"
-"""What a RuntimeError of the chunks that a stream is given says."""
+"""The texts of the RuntimeErrors that a stream's `chunks` raise."""
 MAX_BODY_BYTES = 60 << 20  # what a message of 64 MiB holds, with room for the rest of the action
 MAX_TARGET_BYTES = 32 << 10  # of path, query and authority, each
 
@@ -62,9 +61,9 @@ MAX_TARGET_BYTES = 32 << 10  # of path, query and authority, each
 def check(hook: str, returned: object) -> None:
     """Raises ActionError where the gateway would refuse what on_request or on_response has returned.
 
-    Three things it does not see: a path must stay under the API's context, and an upstream must be one of its own,
-    which is the API's to say; and a message may have MAX_HEADER_LINES and MAX_HEADER_BYTES of headers, those that it
-    came with included.
+    Three rules are not checked here, since they need the API or the whole message: the path stays under the API's
+    context, the upstream is one of the API's, and a message has at most MAX_HEADER_LINES and MAX_HEADER_BYTES of
+    headers, including those that it came with.
     """
     if isinstance(returned, ImmediateResponse):
         _check_immediate(returned)
@@ -108,7 +107,7 @@ def _check_immediate(answer: ImmediateResponse) -> None:
 _ENCODED = r"%(?!00)[0-9A-Fa-f]{2}"
 _SEGMENT = rf"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@\[\]]|{_ENCODED})+"  # RFC 3986, 3.3, and brackets, which Envoy lets in
 _SLASH = r"(?:/|%2[fF]|%5[cC])"
-_BLANK = r"(?:%[01][0-9A-Fa-f]|%20|%7[fF])*"  # which some upstreams take away
+_BLANK = r"(?:%[01][0-9A-Fa-f]|%20|%7[fF])*"  # some upstreams remove these
 _DOT_SEGMENT = re.compile(rf"{_SLASH}{_BLANK}(?:\.|%2[eE]){{1,2}}{_BLANK}(?:;|%3[bB]|{_SLASH}|$)")
 TARGETS = {
     "path": (re.compile(rf"/|(?:/{_SEGMENT})+/?"), 'a path like "/a/b%20c": no query, all but pchar percent-encoded'),
@@ -120,11 +119,11 @@ TARGETS = {
         'the name of an upstream of the API, like "canary"',
     ),
 }
-"""The fields of UpstreamRequestModifications that say where a request goes: what each has to look like."""
+"""The fields of UpstreamRequestModifications that say where a request goes, each with its pattern and its form."""
 
 
 def target(name: str, value: object) -> bytes:
-    """One of TARGETS."""
+    """The value of a field of TARGETS, as bytes."""
     pattern, expected = TARGETS[name]
     if not isinstance(value, str) or not pattern.fullmatch(value):
         refuse(name, expected, value)
@@ -143,7 +142,7 @@ def status(code: object) -> int:
 
 
 def body(content: object) -> bytes:
-    """A body; str goes out as UTF-8."""
+    """A body as bytes; str is encoded as UTF-8."""
     if isinstance(content, str):
         content = encode("body", content)
     if not isinstance(content, bytes):
@@ -154,7 +153,7 @@ def body(content: object) -> bytes:
 
 
 def chunk(yielded: object) -> bytes:
-    """What a stream has yielded; str goes out as UTF-8."""
+    """A chunk that a stream has yielded, as bytes; str is encoded as UTF-8."""
     if type(yielded) is bytes:
         return yielded
     if isinstance(yielded, str):
@@ -176,14 +175,14 @@ def analytics(values: object) -> dict[str, Any]:
 
 
 def stream(hook: str, returned: object) -> AsyncGenerator[object, None]:
-    """What on_request_stream or on_response_stream has returned, before anything is asked of it."""
+    """Checks that on_request_stream or on_response_stream returned an async generator, and returns that."""
     if not isinstance(returned, AsyncGenerator):
         refuse_returned(hook, returned)
     return returned
 
 
 def rejection(error: Reject) -> ImmediateResponse:
-    """The answer that a stream's Reject holds, checked."""
+    """The checked response of a stream's Reject."""
     answer: object = error.response
     if not isinstance(answer, ImmediateResponse):
         refuse("Reject", "an ImmediateResponse", answer)

@@ -1,4 +1,4 @@
-"""Work that a policy instance repeats while it lives, beside its requests: what must be fresh before a request asks.
+"""Work that a policy instance repeats in the background, for data that must be fresh before a request needs it.
 
     from sdk.background import every
 
@@ -13,14 +13,14 @@
             async with every(60, plans.fetch):
                 yield plans
 
-It runs at once, then every so many seconds, give or take a tenth, until the instance is closed. A plain function runs
-in a thread of its own, an `async def` in a task of the loop that the instance's requests run on. Where it raises, that
-is logged and counted, and it is tried again sooner: after 1 s, 2 s, 4 s, … but never later than its turn.
+The work runs at once, then every so many seconds, give or take a tenth, until the instance is closed. A plain function
+runs in a thread of its own, an `async def` in a task of the event loop that runs the instance's requests. An exception
+is logged and counted, and the work is retried sooner: after 1 s, 2 s, 4 s, … but never later than its next turn.
 
-`Fresh` is for the most frequent case, a value that a function gets.
+`Fresh` is for the most frequent case, a value that a function fetches.
 
 `gatewright_policy_background_runs_total{policy,work,outcome}` counts runs: `ok` and `failed`. In tests time stands
-still within `testing.clock()`, and its `advance` does what is due.
+still within `testing.clock()`, and its `advance` runs the work that is due.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from gatewright.metrics import Counter
 __all__ = ["Every", "Fresh", "NotReadyError", "every"]
 
 FIRST_RETRY_SECONDS = 1.0
-END_SECONDS = 2.0  # that a run which is under way has when the instance is closed
+END_SECONDS = 2.0  # that a run may still take once its instance is closed
 log = logging.getLogger(__name__)
 
 Work: TypeAlias = Callable[[], Any] | Callable[[], Awaitable[Any]]
@@ -50,42 +50,43 @@ T = TypeVar("T")
 
 
 class NotReadyError(Exception):
-    """A `Fresh` has no value yet: each try to get it has failed. The text says why."""
+    """A `Fresh` has no value yet, since each try to fetch it has failed. The text says why."""
 
 
 def every(
     seconds: float, work: Work, *, name: str = "", jitter: float = 0.1, at_once: bool = True, required: bool = False
 ) -> Every:
-    """A context manager: within it, `work` is repeated.
+    """A context manager that repeats `work` until it is left.
 
-    seconds: from the end of a run to the next, more than 0. name: in logs and metrics; the function's own by default.
-    jitter: share of `seconds` by which each wait is longer or shorter, 0 to 1. at_once: the first run is before `with`
-    goes on, so that what it gets is there for the first request. required: where that run raises, so does `with`, and
-    the instance is not ready; else it is tried again like any other.
+    seconds: from the end of a run to the next, more than 0. name: for logs and metrics, by default the function's.
+    jitter: the share of `seconds` by which each wait is longer or shorter, 0 to 1. at_once: the first run ends before
+    the `with` body begins, so that its result is there for the first request. required: if the first run raises, so
+    does `with`, and the instance is not ready; else that run is retried like any other.
     """
     return Every(seconds, work, name=name, jitter=jitter, at_once=at_once, required=required)
 
 
 class Every:
-    """What `every` returns."""
+    """The context manager that `every` returns."""
 
     def __init__(self, seconds: float, work: Work, *, name: str, jitter: float, at_once: bool, required: bool) -> None:
         if not seconds > 0 or not 0 <= jitter <= 1:
             raise ValueError(f"every: expected seconds > 0 and jitter from 0 to 1, got {seconds!r} and {jitter!r}")
         self.name = name or getattr(work, "__qualname__", type(work).__name__)
         self.failures = 0
-        """Runs that have raised since the last one that did not."""
+        """Runs that have failed in a row."""
         self._seconds, self._jitter, self.work = seconds, jitter, work
         self._at_once, self._required = at_once or required, required
         self._asked_at = -float("inf")
         self._runner: _Runner | None = None
         self.runs = Counter(
-            "background_runs_total", "Runs of what instances repeat beside their requests.", labels=["work", "outcome"]
+            "background_runs_total", "Runs of work that instances repeat in the background.", labels=["work", "outcome"]
         )
 
     def run_soon(self, at_most_every: float = 60.0) -> bool:
-        """Has it run now instead of at its turn, unless it was asked to within so many seconds: for a key that is not
-        known yet. Returns whether it does. It does not wait for the run."""
+        """Starts a run now instead of at its turn, without waiting for it: for instance for a key that is not known
+        yet. Does nothing if `run_soon` has started a run within the last `at_most_every` seconds. Returns whether a run
+        is started."""
         now = clock.monotonic()
         if self._runner is None or now - self._asked_at < at_most_every:
             return False
@@ -111,10 +112,10 @@ class Every:
         self._runner.stop()
 
     def run_once(self, *, raises: bool = False) -> None:
-        """One run, here."""
-        with self._counted(raises):
-            if inspect.isawaitable(made := self.work()):
-                getattr(made, "close", bool)()  # or Python warns that it was never awaited
+        """One run, in this thread."""
+        with self._count_run(raises):
+            if inspect.isawaitable(result := self.work()):
+                getattr(result, "close", bool)()  # or Python warns that it was never awaited
                 raise TypeError(f"expected `async with`, since {self.name} returns something to await; got `with`")
 
     # -------------------------------------------------------------- async functions
@@ -135,7 +136,7 @@ class Every:
 
     async def run_once_async(self, *, raises: bool = False) -> None:
         """One run, in this task."""
-        with self._counted(raises):
+        with self._count_run(raises):
             result = self.work()
             if inspect.isawaitable(result):
                 await result
@@ -143,7 +144,7 @@ class Every:
     # -------------------------------------------------------------- both
 
     def wait_seconds(self, jitter: float | None = None) -> float:
-        """Until the next run. After a failure it is never later than without it."""
+        """Seconds until the next run. A failure never delays it."""
         share = self._jitter if jitter is None else jitter
         if not self.failures:
             return self._seconds * random.uniform(1 - share, 1 + share)  # noqa: S311 - no secret
@@ -151,33 +152,33 @@ class Every:
         return min(backoff, self._seconds) * random.uniform(1 - share, 1)  # noqa: S311
 
     @contextmanager
-    def _counted(self, raises: bool) -> Iterator[None]:
-        """Around a run. What it raises goes no further unless `raises`."""
+    def _count_run(self, raises: bool) -> Iterator[None]:
+        """Counts the run in its body, and suppresses its exception unless `raises`."""
         try:
             yield
         except Exception as error:
             if raises:
                 raise
-            self._failed(error)
+            self._record_failure(error)
         else:
-            self._succeeded()
+            self._record_success()
 
-    def _succeeded(self) -> None:
+    def _record_success(self) -> None:
         if self.failures:
             log.info("%s works again, after %d failures", self.name, self.failures)
         self.failures = 0
         self.runs.inc(work=self.name, outcome="ok")
 
-    def _failed(self, error: Exception) -> None:
+    def _record_failure(self, error: Exception) -> None:
         self.failures += 1
         self.runs.inc(work=self.name, outcome="failed")
         log.warning(
-            "%s failed (%d in a row), and is tried again: %s: %s", self.name, self.failures, type(error).__name__, error
+            "%s failed (%d in a row) and will be retried: %s: %s", self.name, self.failures, type(error).__name__, error
         )
 
 
 class _Runner(Protocol):
-    """Who calls the work at its turns."""
+    """Calls the work at its turns."""
 
     def start(self) -> None: ...
     def wake(self) -> None: ...
@@ -186,7 +187,7 @@ class _Runner(Protocol):
 
 
 class _ThreadRunner:
-    """A thread, in the context of who has entered `every`, so that its lines are those of the instance."""
+    """A thread that runs in the context in which `every` was entered, so that its log lines name the instance."""
 
     def __init__(self, work: Every) -> None:
         self._every = work
@@ -207,11 +208,13 @@ class _ThreadRunner:
         self._thread.join(END_SECONDS)
         if self._thread.is_alive():
             log.warning(
-                "%s still runs %g s after its instance was closed; left to itself", self._every.name, END_SECONDS
+                "%s still runs %g s after its instance was closed; no longer waiting for it",
+                self._every.name,
+                END_SECONDS,
             )
 
     async def stopped(self) -> None:
-        """It is."""
+        """Returns at once: `stop` has waited for the thread."""
 
     def _repeat(self) -> None:
         while not self._ended:
@@ -223,7 +226,7 @@ class _ThreadRunner:
 
 
 class _TaskRunner:
-    """A task of the event loop that runs. `wake` may be called from any thread."""
+    """A task of the running event loop. `wake` may be called from any thread."""
 
     def __init__(self, work: Every) -> None:
         self._every = work
@@ -256,19 +259,19 @@ class _TaskRunner:
             await self._every.run_once_async()
 
 
-def _nobody(_: Every) -> _Runner | None:
+def _no_runner(_: Every) -> _Runner | None:
     return None
 
 
-clock_runner: Callable[[Every], _Runner | None] = _nobody
-"""Who runs it where a test moves the time."""
+clock_runner: Callable[[Every], _Runner | None] = _no_runner
+"""Makes the runner of a test that moves the time; None where no test does."""
 
 
 class Fresh(Generic[T]):
-    """A value that `get` gets, again every so many seconds. Used as `every` is: `with Fresh(300, fetch) as keys:`.
+    """A value that `get` fetches again every so many seconds. Used like `every`: `with Fresh(300, fetch) as keys:`.
 
-    `keys.value` is the last one that there was, however old: `keys.age` says how old. While a new one is fetched, and
-    where that fails, requests have the old one. `get` may be async: then it is `async with`. Options as of `every`.
+    `keys.value` is the last value that was fetched, however old; `keys.age` says how old. Requests see the old value
+    while a new one is fetched, and if that fails. If `get` is async, write `async with`. Options as for `every`.
     """
 
     @overload
@@ -279,7 +282,7 @@ class Fresh(Generic[T]):
 
     def __init__(self, seconds: float, get: Callable[[], Any], **options: Any) -> None:
         self._get = get
-        self._got: tuple[T, float] | None = None
+        self._fetched: tuple[T, float] | None = None
         self._error: Exception | None = None
         is_async = inspect.iscoroutinefunction(get)
         options = {"name": getattr(get, "__qualname__", type(get).__name__), **options}
@@ -287,19 +290,19 @@ class Fresh(Generic[T]):
 
     @property
     def value(self) -> T:
-        """The last one that there was. NotReadyError where none has ever come."""
-        if self._got is None:
+        """The last value that was fetched. NotReadyError if none was."""
+        if self._fetched is None:
             why = f"; the last try: {type(self._error).__name__}: {self._error}" if self._error else ""
             raise NotReadyError(f"{self._every.name} has no value yet{why}")
-        return self._got[0]
+        return self._fetched[0]
 
     @property
     def age(self) -> float:
-        """Seconds since it came; infinite where none has."""
-        return float("inf") if self._got is None else clock.monotonic() - self._got[1]
+        """Seconds since the value was fetched; infinite if none was."""
+        return float("inf") if self._fetched is None else clock.monotonic() - self._fetched[1]
 
     def refresh_soon(self, at_most_every: float = 60.0) -> bool:
-        """As `Every.run_soon`."""
+        """Like `Every.run_soon`."""
         return self._every.run_soon(at_most_every)
 
     def __enter__(self) -> Self:
@@ -318,17 +321,17 @@ class Fresh(Generic[T]):
 
     def _fetch(self) -> None:
         try:
-            self._took(self._get())
+            self._store(self._get())
         except Exception as error:
             self._error = error
             raise
 
     async def _fetch_async(self) -> None:
         try:
-            self._took(await self._get())
+            self._store(await self._get())
         except Exception as error:
             self._error = error
             raise
 
-    def _took(self, value: Any) -> None:
-        self._got = (value, clock.monotonic())
+    def _store(self, value: Any) -> None:
+        self._fetched = (value, clock.monotonic())

@@ -10,8 +10,8 @@
             return refused.answer()
         return None
 
-Whether a token is good is the policy's to find out; where it is not, the policy raises RefusedError itself. `jwt-auth`
-and `oauth2-introspection`, which ship, read and refuse by this module.
+The policy verifies the token itself, and raises RefusedError for one that is not good. The policies `jwt-auth` and
+`oauth2-introspection`, which ship, use this module.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from gatewright.policy import ImmediateResponse
 __all__ = ["ErrorCode", "RefusedError", "json_object", "missing", "only", "raw_token", "token"]
 
 ErrorCode: TypeAlias = Literal["", "invalid_request", "invalid_token", "insufficient_scope", "unavailable"]
-"""Why a request is refused: a code of RFC 6750, 3.1; "" where it has no token, which has no code; `unavailable` where
-nobody can say whether the token is good."""
+"""Why a request is refused: a code of RFC 6750, 3.1; "" for a request without a token, which has no code;
+`unavailable` if the token cannot be verified now."""
 
 _STATUS: dict[ErrorCode, HTTPStatus] = {
     "": HTTPStatus.UNAUTHORIZED,
@@ -39,16 +39,17 @@ _STATUS: dict[ErrorCode, HTTPStatus] = {
     "insufficient_scope": HTTPStatus.FORBIDDEN,
     "unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
 }
-_SCHEME = re.compile(r"bearer(?![!#$%&'*+.^_`|~0-9A-Za-z-])", re.IGNORECASE)  # RFC 9110, 5.6.2: no longer name
+_SCHEME = re.compile(r"bearer(?![!#$%&'*+.^_`|~0-9A-Za-z-])", re.IGNORECASE)  # and no longer name (RFC 9110, 5.6.2)
 _VISIBLE = re.compile(r"[!-~]+")
 _NOT_QUOTABLE = re.compile(r"[^ !#-\[\]-~]")  # RFC 6750, 3
 
 
 class RefusedError(Exception):
-    """The request does not pass.
+    """The policy refuses the request.
 
-    reason: a short name for metrics and logs. text: what the client is told, which should be nothing that it has sent.
-    scope: the scopes that a token needs, between spaces, with `insufficient_scope`. ValueError: no ErrorCode.
+    reason: a short name for metrics and logs. text: for the client; it should repeat nothing that the client has sent.
+    scope: with `insufficient_scope`, the scopes that a token needs, separated by spaces. ValueError: `error` is no
+    ErrorCode.
     """
 
     def __init__(self, reason: str, text: str = "", error: ErrorCode = "invalid_token", scope: str = "") -> None:
@@ -59,56 +60,57 @@ class RefusedError(Exception):
 
     @property
     def status(self) -> int:
-        """Of the answer: 400, 401, 403 or 503."""
+        """The status code of the answer: 400, 401, 403 or 503."""
         return _STATUS[self.error].value
 
     def answer(self, realm: str = "") -> ImmediateResponse:
-        """As application/problem+json, with a challenge (RFC 6750, 3; RFC 9110, 11.6.1), or with `retry-after` and 503.
+        """The answer as application/problem+json, with a challenge (RFC 6750, 3; RFC 9110, 11.6.1); for `unavailable`
+        503 with `retry-after`.
 
-        realm: the name of what is protected, if any. What the challenge cannot hold becomes `?` there: quotes,
-        backslashes, control characters, all beyond ASCII.
+        realm: the name of the protected area, if any. Characters that a challenge cannot hold (quotes, backslashes,
+        control characters, all beyond ASCII) become `?` in it.
         """
         if self.error == "unavailable":
             headers = {"retry-after": "5"}
         else:
-            said = {"realm": realm, "error": self.error, "error_description": self.text, "scope": self.scope}
-            attributes = (f'{name}="{_NOT_QUOTABLE.sub("?", value)}"' for name, value in said.items() if value)
-            headers = {"www-authenticate": f"Bearer {', '.join(attributes)}".rstrip()}
+            attributes = {"realm": realm, "error": self.error, "error_description": self.text, "scope": self.scope}
+            quoted = (f'{name}="{_NOT_QUOTABLE.sub("?", value)}"' for name, value in attributes.items() if value)
+            headers = {"www-authenticate": f"Bearer {', '.join(quoted)}".rstrip()}
         problem = {"type": "about:blank", "title": _STATUS[self.error].phrase, "status": self.status}
         body = json.dumps(problem | ({"detail": self.text} if self.text else {}))
         return ImmediateResponse(self.status, {"content-type": "application/problem+json", **headers}, body)
 
 
 def missing() -> RefusedError:
-    """For a request that has no token and needs one: its answer names the scheme, and no error (RFC 6750, 3.1)."""
+    """The error for a request that needs a token and has none: its answer names no error (RFC 6750, 3.1)."""
     return RefusedError("missing", error="")
 
 
 def token(headers: Headers, longest: int = 8192) -> str | None:
-    """The request's bearer token (RFC 6750, 2.1); None where it has none, or credentials of another scheme.
+    """The request's bearer token (RFC 6750, 2.1); None if it has none, or credentials of another scheme.
 
-    The scheme counts in any case, and ends where its name does (RFC 9110, 11.1); spaces around the token do not count.
-    A token is visible ASCII: servers issue some that are no b64token. longest: characters. RefusedError: several
-    Authorization headers, or behind `Bearer` stands anything but one such token; a tab is no space.
+    The scheme's case does not matter (RFC 9110, 11.1), nor do spaces around the token. A token is visible ASCII, since
+    servers issue tokens that are no b64token. longest: in characters. RefusedError: there are several Authorization
+    headers, or `Bearer` is followed by anything but one such token; a tab is no space.
     """
-    found = raw_token(headers)
-    if found is not None and (len(found) > longest or not _VISIBLE.fullmatch(found)):
+    credentials = raw_token(headers)
+    if credentials is not None and (len(credentials) > longest or not _VISIBLE.fullmatch(credentials)):
         raise RefusedError("malformed", "the token is not well-formed")
-    return found
+    return credentials
 
 
 def raw_token(headers: Headers) -> str | None:
-    """What stands behind `Bearer`, for a policy that knows by itself what its tokens look like: any text without spaces
-    at its ends, of any length. None, and RefusedError, as with `token`."""
+    """The text after `Bearer`, for a policy that checks the form of its tokens itself: any text of any length, without
+    spaces at its ends. None and RefusedError as for `token`."""
     line = only(headers.get_all("authorization"))
     bearer = _SCHEME.match(line) if line is not None else None
     return line[bearer.end() :].strip(" ") if line is not None and bearer else None
 
 
 def only(lines: Sequence[str]) -> str | None:
-    """The one of them, None where there is none: for a token in another header, a cookie or the query.
+    """The only item of `lines`, None if there is none: for a token in another header, a cookie or the query.
 
-    RefusedError: there are several, of which upstream might take another one than we do (RFC 6750, 2 and 3.1).
+    RefusedError: there are several, and the upstream might use another one than the policy (RFC 6750, 2 and 3.1).
     """
     if len(lines) > 1:
         raise RefusedError("several", "expected one token, got several", "invalid_request")
@@ -119,10 +121,10 @@ def only(lines: Sequence[str]) -> str | None:
 
 
 def json_object(raw: bytes) -> dict[str, Any]:
-    """A JSON object that all readers read alike: the claims of a token, keys, what a server says of a token.
+    """Parses a JSON object that has one meaning for all readers: claims of a token, keys, an introspection response.
 
-    ValueError: it is none, or too deep; a member stands in it twice (RFC 8259, 4; RFC 7519, 4); a number is NaN, or
-    more than a float can hold; a text has half of a surrogate pair (RFC 8259, 8.2).
+    ValueError: it is no JSON object, or nested too deeply; a member occurs twice (RFC 8259, 4; RFC 7519, 4); a number
+    is NaN or more than a float can hold; a text has half of a surrogate pair (RFC 8259, 8.2).
     """
     text = raw.decode()
     try:
@@ -130,7 +132,7 @@ def json_object(raw: bytes) -> dict[str, Any]:
         if "\\ud" in text or "\\uD" in text:
             json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no text
     except RecursionError:
-        raise ValueError("expected JSON of less depth") from None
+        raise ValueError("expected JSON that is not nested so deeply") from None
     if not isinstance(value, dict):
         raise ValueError("expected a JSON object")
     return value

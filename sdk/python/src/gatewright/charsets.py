@@ -1,4 +1,4 @@
-"""Charsets: what the text of a body is written in, by its byte order mark, its content type or its XML declaration.
+"""Charsets: how the text of a body is encoded, by its byte order mark, its content type or its XML declaration.
 
     def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
         try:
@@ -7,10 +7,11 @@
         except charsets.CharsetError as error:
             return ImmediateResponse(415, body=f"{error}\n")
 
-The charsets are those of a short list, `CHARSETS`. Look a name that a message brings up here, and never in `codecs`,
-`bytes.decode`, `open` or an XML parser: Python remembers each name that it is asked for until the process ends, so that
-clients could fill the memory, and it knows encodings that hide a text (utf-7, punycode) or are none (idna, undefined).
-Here nothing is kept, and an error quotes at most 40 characters of a name. Standard library only.
+Only the charsets of a short list, `CHARSETS`, are known. Look the names that messages bring up in this module, and
+never by `codecs`, `bytes.decode`, `open` or an XML parser: Python caches each name that it looks up until the process
+ends, so that clients could fill the memory, and it knows encodings that hide a text (utf-7, punycode) or are none
+(idna, undefined). This module caches nothing, and its errors quote at most 40 characters of a name. Standard library
+only.
 """
 
 from __future__ import annotations
@@ -49,11 +50,11 @@ CHARSETS: Mapping[str, str] = MappingProxyType(
         "utf16": "utf-16",
     }
 )
-"""Names in lower case, with "-" for "_", and the encoding of Python's that each means. A text in any of them, but for
-UTF-16, has ASCII as ASCII."""
+"""The Python encoding of each charset, by its name in lower case with "-" for "_". All of them but UTF-16 encode ASCII
+as ASCII."""
 
 XML_BEGINNING = 512
-"""Bytes that an XML declaration may have."""
+"""The most bytes that an XML declaration may have."""
 
 _MARKS = {
     b"\xef\xbb\xbf": "utf-8-sig",
@@ -62,7 +63,7 @@ _MARKS = {
     b"\xff\xfe": "utf-16",
     b"\xfe\xff": "utf-16",
 }
-"""Byte order marks, those of UTF-32, which is not read, before the one that is the beginning of one."""
+"""Byte order marks. UTF-32, which is not read, comes first, since one of its marks begins with UTF-16's."""
 _EBCDIC_XML = b"\x4c\x6f\xa7\x94"
 _DECLARATION = re.compile(r"<\?xml(?=[ \t\r\n])([^>]*?)\?>")
 _DECLARED = re.compile(r"[ \t\r\n]encoding[ \t\r\n]*=[ \t\r\n]*(?:\"([^\"]*)\"|'([^']*)')")
@@ -71,24 +72,24 @@ _ESCAPED = re.compile(r"\\(.)")
 
 
 class CharsetError(ValueError):
-    """A charset is not on the list, or a body is no text of its charset. The message has nothing of the body."""
+    """A charset is not on the list, or a body is no text of its charset. The message quotes nothing of the body."""
 
 
 def encoding(name: str) -> str:
-    """The encoding of Python's that a charset's name means, in any case: `windows-1252` is `cp1252`.
+    """The Python encoding of a charset, named in any case: `windows-1252` is `cp1252`.
 
     CharsetError: the name is not on the list.
     """
-    found = CHARSETS.get(name.strip(" \t'").lower().replace("_", "-"))
-    if found is None:
+    codec = CHARSETS.get(name.strip(" \t'").lower().replace("_", "-"))
+    if codec is None:
         raise CharsetError(f"expected the charset {KNOWN}, got {_shown(name)}")
-    return found
+    return codec
 
 
 def of_content_type(content_type: str) -> str:
-    """The charset that a content type names, as it stands there; "" where it names none. It need not be on the list.
+    """The charset that a content type names, as it is written there; "" if it names none. It need not be on the list.
 
-    CharsetError: it names several, of which another reader might take another one.
+    CharsetError: the content type names several, and another reader might choose another one.
     """
     names = {
         _ESCAPED.sub(r"\1", quoted) if quoted else plain.strip(" \t")
@@ -101,16 +102,17 @@ def of_content_type(content_type: str) -> str:
 
 
 def detect(beginning: bytes, charset: str = "", *, xml: bool = False) -> str:
-    """The encoding of Python's that a body is written in: by its byte order mark, else by its charset, else UTF-8.
+    """The Python encoding of a body: by its byte order mark, else by its charset, else UTF-8.
 
-    beginning: the body, or so much of it that `needs_more` is false. charset: of the content type; "" is none.
-    xml: what the document declares counts after the charset (RFC 7303, 3.2), and has to be on the list in any case.
+    beginning: the body, or as much of it as makes `needs_more` false. charset: that of the content type; "" is none.
+    xml: the encoding that the document declares counts if there is no charset (RFC 7303, 3.2), and must be on the list
+    in any case.
 
     A UTF-8 text with a mark is `utf-8-sig`. CharsetError: a name is not on the list; the body is in UTF-32, in UTF-16
-    without a mark, or, of XML, in EBCDIC; an XML declaration has more than XML_BEGINNING bytes.
+    without a mark, or, for XML, in EBCDIC; an XML declaration has more than XML_BEGINNING bytes.
     """
     named = encoding(charset) if charset else ""
-    marked = next((found for mark, found in _MARKS.items() if beginning.startswith(mark)), None)
+    marked = next((codec for mark, codec in _MARKS.items() if beginning.startswith(mark)), None)
     if marked == "" or (marked is None and (named == "utf-16" or b"\0" in beginning[:2])):
         raise CharsetError(f"expected text in {KNOWN}, got UTF-16 without its mark, or UTF-32")
     declared = _declared(beginning, marked or named or "utf-8") if xml else ""
@@ -120,18 +122,18 @@ def detect(beginning: bytes, charset: str = "", *, xml: bool = False) -> str:
 
 
 def decode(body: bytes, charset: str = "", *, xml: bool = False) -> str:
-    """A whole body as text, without its byte order mark. charset, xml, CharsetError: as for `detect`; and CharsetError
-    where there are bytes that are no text in its encoding."""
-    found = detect(body, charset, xml=xml)
+    """A whole body as text, without its byte order mark. charset, xml: as for `detect`. CharsetError: as for `detect`,
+    and for bytes that are no text in the body's encoding."""
+    codec = detect(body, charset, xml=xml)
     try:
-        return body.decode(found)
+        return body.decode(codec)
     except UnicodeDecodeError as error:
-        expected = found.removesuffix("-sig").upper()
+        expected = codec.removesuffix("-sig").upper()
         raise CharsetError(f"expected {expected}, got something else at byte {error.start}") from None
 
 
 def needs_more(beginning: bytes, *, xml: bool = False) -> bool:
-    """Whether `detect` might find something else once more of a body has come."""
+    """Whether `detect` might return another encoding once more of the body has come."""
     if len(beginning) < 2 or any(mark.startswith(beginning) and mark != beginning for mark in _MARKS):
         return True
     return xml and b">" not in beginning[:-1] and len(beginning) < XML_BEGINNING  # in UTF-16 it has two bytes
@@ -140,12 +142,12 @@ def needs_more(beginning: bytes, *, xml: bool = False) -> bool:
 async def detect_stream(
     chunks: AsyncIterable[bytes], charset: str = "", *, xml: bool = False
 ) -> tuple[str, AsyncIterator[bytes]]:
-    """Of a body that comes in pieces: what `detect` finds, and all of its chunks.
+    """The encoding of a body that comes in chunks, as `detect` finds it, and all the chunks of the body.
 
         encoding, chunks = await charsets.detect_stream(chunks, charset)
         async for part in streams.text(chunks, encoding):
 
-    It reads two bytes, or four where they may be a mark, or the XML declaration. An empty body is UTF-8, whatever its
+    It reads two bytes, four if they may be a mark, or the XML declaration. An empty body is UTF-8, whatever its
     charset. CharsetError: as for `detect`.
     """
     beginning, iterator = b"", aiter(chunks)
@@ -162,7 +164,7 @@ async def _prepend(beginning: bytes, rest: AsyncIterator[bytes]) -> AsyncIterato
 
 
 def _declared(beginning: bytes, found: str) -> str:
-    """The encoding that an XML declaration names, "" where there is none."""
+    """The encoding that an XML declaration names, "" if there is none."""
     if beginning.startswith(_EBCDIC_XML):
         raise CharsetError(f"expected text in {KNOWN}, got EBCDIC")
     text = beginning[:XML_BEGINNING].decode(found, "replace")

@@ -1,12 +1,12 @@
-"""The time, as policies ask for it where their tests are to move it.
+"""The time, for policies whose tests have to move it.
 
     from sdk import clock
 
     if claims["exp"] < clock.now():
         …
 
-In a gateway it is the machine's. In a test, `with testing.clock() as clock:` stops it, and `clock.advance(60)` moves it
-on, with what `sdk.background` does meanwhile.
+In a gateway it is the machine's time. In a test, `with testing.clock() as clock:` stops the time, and
+`clock.advance(60)` moves it on and runs the work of `sdk.background` that becomes due.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from typing import Protocol
 
 
 class Source(Protocol):
-    """Where the time comes from."""
+    """A source of the time."""
 
     def now(self) -> float: ...
     def monotonic(self) -> float: ...
 
 
 def now() -> float:
-    """Seconds since 1970, as `time.time`: for what others have dated. It may be set back."""
+    """Seconds since 1970, like `time.time`: to compare with dates that others have set. It may be set back."""
     return _source.now()
 
 
 def monotonic() -> float:
-    """Seconds since some moment, as `time.monotonic`: for how long something takes. It never goes back."""
+    """Seconds since some moment, like `time.monotonic`: for durations. It never goes back."""
     return _source.monotonic()
 
 
 def use(source: Source) -> Source:
-    """Takes the time from there from now on; returns what it was taken from until now. For tests."""
+    """Makes `source` the source of the time, and returns the one before. For tests."""
     global _source
     before, _source = _source, source
     return before

@@ -15,10 +15,11 @@ _ATTRIBUTE = re.compile(r"[ -:<-~]*")
 class Cookies(Mapping[str, str]):
     """Read-only, in order: `ctx.cookies`.
 
-    As a mapping it gives each name's first value, as user agents send the most specific one first; `get_all` gives them
-    all. Values are as they stand there: nothing is decoded, quotes around one are kept. Names are told apart by case.
+    As a mapping it has each name's first value, since user agents send the most specific cookie first; `get_all`
+    returns all values. Values are as the client sent them: nothing is decoded, and quotes are kept. Names are
+    case-sensitive.
 
-    `replaced` and `without` make another one. Its `headers` take the place of those of the request, if any are left:
+    `replaced` and `without` return other Cookies, whose `headers` replace those of the request, if any cookie is left:
 
         left = ctx.cookies.without("session")
         UpstreamRequestModifications(remove_headers=["cookie"], append_headers=left.headers)
@@ -33,8 +34,8 @@ class Cookies(Mapping[str, str]):
         self._pairs = [_read(part) for part in parts if part]
 
     def __getitem__(self, name: str) -> str:
-        for each, value in self._pairs:
-            if each == name:
+        for known_name, value in self._pairs:
+            if known_name == name:
                 return value
         raise KeyError(name)
 
@@ -45,24 +46,25 @@ class Cookies(Mapping[str, str]):
         return len(dict(self._pairs))
 
     def __repr__(self) -> str:
-        return f"Cookies({', '.join(self)})"  # names alone: values are what logs must not have
+        return f"Cookies({', '.join(self)})"  # without values, which must not get into logs
 
     def __str__(self) -> str:
         return "; ".join(f"{name}={value}" if name else value for name, value in self._pairs)
 
     def get_all(self, name: str) -> list[str]:
-        """All values of `name`, in order; [] where there is none."""
-        return [value for each, value in self._pairs if each == name]
+        """All values of `name`, in order; [] if there is none."""
+        return [value for known_name, value in self._pairs if known_name == name]
 
     @property
     def headers(self) -> dict[str, str]:
-        """One Cookie header, or none where no cookie is left."""
+        """One Cookie header; {} if no cookie is left."""
         return {"cookie": str(self)} if self._pairs else {}
 
     def replaced(self, values: Mapping[str, str] | None = None, /, **more: str) -> Cookies:
-        """With these values in the place of all that the names have: where the first stood, else at the end.
+        """The cookies with these values instead of all values of their names: at the place of the first, else at the
+        end.
 
-        ValueError for a name or a value that RFC 6265 does not let in.
+        ValueError for a name or a value that RFC 6265 does not allow.
         """
         new = {name: _checked(name, value) for name, value in {**(values or {}), **more}.items()}
         pairs: list[tuple[str, str]] = []
@@ -74,7 +76,7 @@ class Cookies(Mapping[str, str]):
         return _of([*pairs, *((name, value) for name, value in new.items() if name not in placed)])
 
     def without(self, *names: str) -> Cookies:
-        """All but these names."""
+        """The cookies without these names."""
         return _of([(name, value) for name, value in self._pairs if name not in names])
 
 
@@ -91,36 +93,36 @@ def set_cookie(
 ) -> str:
     """The value of a Set-Cookie header, for `append_headers={"set-cookie": …}` of a response.
 
-    max_age: seconds; None: until the browser closes; 0: it is removed. domain: "" is the host alone. ValueError for
-    what RFC 6265 does not let in.
+    max_age: seconds; None: until the browser closes; 0: the cookie is removed. domain: "" is the host alone.
+    ValueError: RFC 6265 does not allow the name or a value.
     """
     parts = [f"{name}={_checked(name, value)}"]
     if max_age is not None:
         parts.append(f"Max-Age={int(max_age)}")
-    for attribute, given in (("Path", path), ("Domain", domain)):
-        if not _ATTRIBUTE.fullmatch(given):
+    for attribute, text in (("Path", path), ("Domain", domain)):
+        if not _ATTRIBUTE.fullmatch(text):
             raise ValueError(
-                f"cookie {name!r}: expected {attribute} of visible ASCII without semicolons, got {given!r:.60}"
+                f"cookie {name!r}: expected {attribute} of visible ASCII without semicolons, got {text!r:.60}"
             )
-        parts += [f"{attribute}={given}"] * bool(given)
+        parts += [f"{attribute}={text}"] * bool(text)
     parts += ["Secure"] * secure + ["HttpOnly"] * http_only + [f"SameSite={same_site}"]
     return "; ".join(parts)
 
 
 def _of(pairs: list[tuple[str, str]]) -> Cookies:
-    made = Cookies()
-    made._pairs = pairs
-    return made
+    cookies = Cookies()
+    cookies._pairs = pairs
+    return cookies
 
 
 def _read(part: str) -> tuple[str, str]:
-    """One without "=" has no name (RFC 6265bis, 5.6)."""
+    """Name and value of a cookie. One without "=" has no name (RFC 6265bis, 5.6)."""
     name, equals, value = part.partition("=")
     return (name.rstrip(" \t"), value.lstrip(" \t")) if equals else ("", name)
 
 
 def _checked(name: str, value: str) -> str:
-    """The value, which no message shows."""
+    """Returns the value if name and value are valid. No error quotes the value."""
     if not TOKEN.fullmatch(name):
         raise ValueError(f"cookie {name!r:.60}: expected a name of letters, digits and !#$%&'*+-.^_`|~")
     if not _VALUE.fullmatch(value):

@@ -14,7 +14,7 @@ from gatewright.access import Access, access_mistakes
 
 PREPARE_TIMEOUT = "10s"
 NAME_PATTERN = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
-"""Of a policy, and of an executor group."""
+"""The pattern of a policy's name, and of an executor group's."""
 VERSION_PATTERN = r"^v(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)$"
 NAME = "a policy name: lower-case letters, digits and single dashes, a letter first"
 NAME_CURE = "write one like add-headers"
@@ -43,23 +43,23 @@ class BodyMode(StrEnum):
 
 
 class EncodedBodies(StrEnum):
-    """What becomes of a body that a policy wants and that has a content encoding other than identity."""
+    """How a policy gets a body that has a content encoding other than identity."""
 
     REFUSE = "REFUSE"  # the execution fails with badBody: the policy would not understand what it sees
-    PASS = "PASS"  # noqa: S105 - the policy is given it as it is
-    DECODE = "DECODE"  # the policy is given it decoded; one that cannot be decoded fails with badBody
+    PASS = "PASS"  # noqa: S105 - the policy gets the encoded body
+    DECODE = "DECODE"  # the policy gets the decoded body; if it cannot be decoded, the execution fails with badBody
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessingModeConfig:
-    """Which phases a policy is called in. One that wants headers and body of a direction is called once, with both; but
-    where it streams the body, first with the headers, and then with the stream."""
+    """The phases in which a policy is called. A policy that wants headers and body of a direction is called once, with
+    both; one that streams the body is called first with the headers, and then with the stream."""
 
     request_header_mode: HeaderMode = HeaderMode.SKIP
     request_body_mode: BodyMode = BodyMode.SKIP
     response_header_mode: HeaderMode = HeaderMode.SKIP
     response_body_mode: BodyMode = BodyMode.SKIP
-    request_body_in_response: bool = False  # on_response is given the request's body too, as it went upstream
+    request_body_in_response: bool = False  # on_response gets the request's body too, as it went upstream
     encoded_bodies: EncodedBodies = EncodedBodies.DECODE
 
     @property
@@ -101,13 +101,13 @@ class PolicyDefinition:
     description: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)  # JSON Schema 2020-12
     system_parameters: Mapping[str, Any] = field(default_factory=dict)  # JSON Schema 2020-12
-    allow_continue: bool = True  # False: no attachment may say onError: continue. For what security rests on
-    prepare_timeout: str = PREPARE_TIMEOUT  # that `prepare` may take; Python only
+    allow_continue: bool = True  # False, for policies that protect: no attachment may say onError: continue
+    prepare_timeout: str = PREPARE_TIMEOUT  # the time that `prepare` may take; Python only
     access: Access = field(default_factory=Access)  # `files` and `network`; Python only
 
     @classmethod
     def from_document(cls, document: object) -> PolicyDefinition:
-        """The definition that a parsed YAML or JSON document holds; DefinitionError names all its mistakes."""
+        """The definition in a parsed YAML or JSON document. DefinitionError names all its mistakes."""
         if mistakes := list(definition_mistakes(document)):
             raise DefinitionError(mistakes)
         assert isinstance(document, Mapping)
@@ -128,10 +128,10 @@ class PolicyDefinition:
 
 @dataclass(frozen=True, slots=True)
 class DefinitionMistake:
-    """One thing to put right in a definition. str() is a sentence: FIELD: expected …, got …; CURE.
+    """One mistake in a definition. str() is a sentence: FIELD: expected …, got …; CURE.
 
-    path: the keys and indexes that lead to it; () for the whole document. value: what stands there. words: the same in
-    words, where they say it better ("nothing").
+    path: the keys and indexes that lead to the mistake; () for the whole document. value: the value there. words: the
+    value in words, if they say it better ("nothing").
     """
 
     path: tuple[str | int, ...]
@@ -142,7 +142,7 @@ class DefinitionMistake:
 
     @property
     def got(self) -> str:
-        """What stands there, cut at 60 characters."""
+        """The value in the document, cut at 60 characters."""
         return self.words or f"{self.value!r:.60}"
 
     def __str__(self) -> str:
@@ -150,7 +150,7 @@ class DefinitionMistake:
 
 
 class DefinitionError(ValueError):
-    """A definition that is not one. `mistakes` has them all."""
+    """A document is no valid definition. `mistakes` has all its mistakes."""
 
     def __init__(self, mistakes: list[DefinitionMistake]) -> None:
         super().__init__("; ".join(map(str, mistakes)))
@@ -176,8 +176,8 @@ def _processing_mode(modes: Mapping[str, Any]) -> ProcessingModeConfig:
 
 @dataclass(frozen=True, slots=True)
 class KeyRule:
-    """What a key of a definition holds. kind: a type, or the words that it may be. pattern: of all of a text. default:
-    what counts where the key is not there.
+    """The values that a key of a definition may have. kind: a type, or the allowed words. pattern: for the whole text.
+    default: the value if the key is absent.
     """
 
     kind: type | tuple[str, ...]
@@ -188,7 +188,7 @@ class KeyRule:
     default: object = None
 
     def fits(self, value: object) -> bool:
-        """Whether a value may stand there."""
+        """Whether the key may have this value."""
         if isinstance(self.kind, tuple):
             return isinstance(value, str) and value in self.kind
         if not isinstance(value, self.kind):
@@ -200,7 +200,7 @@ _HEADER_MODE = KeyRule(tuple(HeaderMode), "SKIP or PROCESS", "write PROCESS to b
 _BODY_MODE = KeyRule(
     tuple(BodyMode),
     "SKIP, BUFFER or STREAM",
-    "write BUFFER to be given the whole body, STREAM for its chunks as they come",
+    "write BUFFER to get the whole body, STREAM for its chunks as they come",
     default="SKIP",
 )
 _BODY_IN_RESPONSE = "requestBodyInResponse"
@@ -210,12 +210,12 @@ MODE_KEYS = {
     "responseHeaderMode": _HEADER_MODE,
     "responseBodyMode": _BODY_MODE,
     _BODY_IN_RESPONSE: KeyRule(
-        bool, "true or false", "write true to be given the request's body in on_response too", default=False
+        bool, "true or false", "write true to get the request's body in on_response too", default=False
     ),
     "encodedBodies": KeyRule(
         tuple(EncodedBodies),
         "REFUSE, PASS or DECODE",
-        "write DECODE to be given it decoded, PASS for a policy that can read what has a content encoding",
+        "write DECODE to get the body decoded, PASS for a policy that reads encoded bodies itself",
         default="DECODE",
     ),
 }
@@ -240,12 +240,12 @@ DEFINITION_KEYS = {
     ),
 }
 _ACCESS = {"files": "files: {read: [/etc/tokens]}", "network": "network: [id.internal:443]"}
-"""What says whom and what a policy reaches, with an example of each."""
+"""The keys that say which files and addresses a policy may reach, with an example of each."""
 
 
 def definition_mistakes(document: object) -> Iterator[DefinitionMistake]:
-    """All that keeps a parsed document from being a policy's definition, but for its JSON Schemas: the one grammar of
-    names, versions and modes, for whoever reads definitions.
+    """All mistakes of a parsed policy definition but those in its JSON Schemas. Builder, controller, command line and
+    SDK share this grammar of names, versions and modes.
     """
     if not isinstance(document, Mapping):
         yield _no_mapping(document)
@@ -274,12 +274,12 @@ def _key_mistakes(
             below = not path and key in MODE_KEYS
             cure = "write it below processingMode" if below else "remove it or mend its name"
             yield DefinitionMistake((*path, str(key)), f"one of {', '.join(known)}", cure, key)
-    for key, field_of in fields.items():
+    for key, rule in fields.items():
         if key not in document:
-            if field_of.required:
-                yield DefinitionMistake((*path, key), field_of.expected, field_of.cure, words="nothing")
-        elif not field_of.fits(document[key]):
-            yield DefinitionMistake((*path, key), field_of.expected, field_of.cure, document[key])
+            if rule.required:
+                yield DefinitionMistake((*path, key), rule.expected, rule.cure, words="nothing")
+        elif not rule.fits(document[key]):
+            yield DefinitionMistake((*path, key), rule.expected, rule.cure, document[key])
 
 
 def _phase_mistakes(mode: ProcessingModeConfig) -> Iterator[DefinitionMistake]:

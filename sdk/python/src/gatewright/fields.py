@@ -1,4 +1,4 @@
-"""Where contexts read from: messages of the executor, or what tests make in their place."""
+"""The fields that contexts read: messages of the executor, or objects of tests with the same attributes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class RequestFields(Protocol):
-    """Where a RequestContext reads from. Execution of python_executor.proto fits."""
+    """The fields that a RequestContext reads. `Execution` of python_executor.proto has them."""
 
     @property
     def request_id(self) -> bytes: ...
@@ -41,13 +41,13 @@ class RequestFields(Protocol):
     @property
     def has_body(self) -> bool: ...
     @property
-    def raw_path(self) -> bytes: ...  # empty: as path
+    def raw_path(self) -> bytes: ...  # empty: the same as path
     @property
     def context_size(self) -> int: ...  # of path, in bytes; 0: the root
 
 
 class ResponseFields(Protocol):
-    """Where a ResponseContext reads from. Execution of python_executor.proto fits."""
+    """The fields that a ResponseContext reads. `Execution` of python_executor.proto has them."""
 
     @property
     def status(self) -> int: ...

@@ -1,4 +1,4 @@
-"""What a policy may write into headers and trailers: the rules, and the bytes that come of it."""
+"""The rules for headers and trailers that a policy writes, and their encoding as bytes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ MAX_HEADER_LINES, MAX_HEADER_BYTES = 200, 128 << 10  # of a message that policie
 
 
 class ActionError(ValueError):
-    """The gateway would not take it: the failure class badAction."""
+    """The gateway refuses the action: the failure class badAction."""
 
 
 def encode(where: str, value: str) -> bytes:
-    """Text as UTF-8; what came as other bytes becomes them again."""
+    """Text as UTF-8; bytes that were no UTF-8 when they were read are restored."""
     try:
         return value.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
@@ -24,19 +24,19 @@ def encode(where: str, value: str) -> bytes:
 
 
 def refuse(where: str, expected: str, got: object, cure: str = "") -> NoReturn:
-    """Raises ActionError: expected, got, the cure."""
+    """Raises an ActionError that says what was expected, what it got, and the cure."""
     raise ActionError(f"{where}: expected {expected}, got {shown(got)}" + (f"; {cure}" if cure else ""))
 
 
 def shown(value: object) -> str:
-    """A value with its type, cut at 80 characters. One whose text begins with its type names that once."""
+    """A value with its type, cut at 80 characters. The type is not repeated if the value's text begins with it."""
     kind, text = type(value).__name__, f"{value!r:.80}"
     return text if value is None or text.startswith(f"{kind}(") else f"{kind} {text}"
 
 
 TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 """A header's name (RFC 9110, 5.6.2)."""
-_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110, 5.5; Envoy fails the exchange, and says nothing
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110, 5.5; Envoy fails the exchange without saying why
 _CONNECTIONS = "it belongs to one connection (RFC 9110, 7.6.1)"
 _REFUSED_NAMES = {  # the engine has the same list, for Go policies
     **dict.fromkeys(
@@ -46,27 +46,27 @@ _REFUSED_NAMES = {  # the engine has the same list, for Go policies
     "content-length": "the gateway computes it from the body",
     "host": "use authority",
 }
-_KNOWN_NAMES: dict[str, bytes] = {}  # checked ones, lower-cased and with their NUL: policies use few names, many times
+_KNOWN_NAMES: dict[str, bytes] = {}  # checked names, as header_name returns them: policies use few names many times
 _MAX_KNOWN_NAMES = 4096
 
 
 def header_blob(where: str, headers: object) -> bytes:
-    """Headers as gatewright.headers reads them: each name and each value with a NUL behind it."""
-    if type(headers) is not dict and not isinstance(headers, Mapping):  # to ask for a Mapping takes longer
+    """Headers in the form that gatewright.headers reads: each name and each value followed by a NUL."""
+    if type(headers) is not dict and not isinstance(headers, Mapping):  # the check for Mapping is slow
         refuse(where, "a dict of header names and values", headers)
     out: list[bytes] = []
     for name, value in headers.items():
         key = _KNOWN_NAMES.get(name) or header_name(where, name)
-        if type(value) is str and value.isascii() and value.isprintable():  # as most are: no control in it
+        if type(value) is str and value.isascii() and value.isprintable():  # like most values; has no control character
             out += key, value.encode(), b"\0"
             continue
-        for one in _values(where, name, value):
-            out += key, _value(where, name, one), b"\0"
+        for item in _values(where, name, value):
+            out += key, _value(where, name, item), b"\0"
     return b"".join(out)
 
 
 def check_size(blob: bytes) -> None:
-    """Of all headers of an action: each name and each value has a NUL behind it."""
+    """Checks the number and size of all headers of an action; blob: in the form of header_blob."""
     nuls = blob.count(b"\0")
     if nuls > 2 * MAX_HEADER_LINES:
         raise ActionError(f"headers: expected at most {MAX_HEADER_LINES} header lines, got {nuls // 2}")
@@ -75,8 +75,8 @@ def check_size(blob: bytes) -> None:
 
 
 def header_names(names: object) -> bytes:
-    """Names for remove_headers, each with a NUL behind it."""
-    if type(names) is not list and not isinstance(names, list | tuple | set | frozenset):  # a union takes time to make
+    """Names for remove_headers, each followed by a NUL."""
+    if type(names) is not list and not isinstance(names, list | tuple | set | frozenset):  # making a union is slow
         refuse("remove_headers", "a list of header names", names)
     known = _KNOWN_NAMES
     return b"".join(
@@ -85,9 +85,9 @@ def header_names(names: object) -> bytes:
 
 
 def header_name(where: str, name: object) -> bytes:
-    """A name that a policy may change, in lower case, with a NUL behind it."""
+    """The name in lower case, followed by a NUL. Raises ActionError if policies may not change that header."""
     if not isinstance(name, str) or not TOKEN.fullmatch(name):
-        cure = "a path, a method and the like have fields of their own" if str(name).startswith(":") else ""
+        cure = "path, method and the like have fields of their own" if str(name).startswith(":") else ""
         refuse(where, "a header name (RFC 9110: letters, digits and !#$%&'*+-.^_`|~)", name, cure)
     lower = name.lower()
     if lower.startswith("x-gatewright-"):

@@ -7,7 +7,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias, TypeVar, overload
 
 HeaderValue: TypeAlias = str | bytes | Sequence[str | bytes]
-"""One value, or a list or tuple of values that stay apart (Set-Cookie is never joined). `str` goes out as UTF-8."""
+"""One value, or a list or tuple of values that stay separate lines (Set-Cookie is never joined). `str` is encoded as
+UTF-8."""
 
 READ_ONLY = (
     "headers are read-only: return UpstreamRequestModifications({0}) from on_request, or "
@@ -17,14 +18,14 @@ T = TypeVar("T")
 
 
 class Headers(Mapping[str, str]):
-    """Read-only, case-insensitive, multi-valued; in the order of the wire, without pseudo-headers.
+    """Read-only, case-insensitive, multi-valued; in the order of the message, without pseudo-headers.
 
-    As a mapping it gives each name's first value; `get_all` gives them all. Text is UTF-8 with surrogateescape
-    (PEP 383), so no byte is refused or lost: `value.encode("utf-8", "surrogateescape")` are the bytes of the wire,
-    and `raw` has them ready. Names are in lower case.
+    As a mapping it has each name's first value; `get_all` returns all values. Text is UTF-8 with surrogateescape
+    (PEP 383), so no byte is refused or lost: `value.encode("utf-8", "surrogateescape")` returns the original bytes,
+    and `raw` has them. Names are in lower case.
 
-    `blob` is `name NUL value NUL name NUL value NUL …`, the form of python_executor.proto. Most policies look at one
-    header: that one is searched for. Whoever looks again has the blob parsed.
+    `blob` is `name NUL value NUL name NUL value NUL …`, the form of python_executor.proto. Most policies read one
+    header, so the first look-up searches the blob, and the second parses it.
     """
 
     __slots__ = ("_blob", "_first", "_flat", "_searched")
@@ -73,7 +74,7 @@ class Headers(Mapping[str, str]):
         return f"Headers({self.multi_items()!r})"
 
     def get_all(self, name: str) -> list[str]:
-        """Every value of `name`, in order; [] where there is none."""
+        """Every value of `name`, in order; [] if there is none."""
         name = name.lower()
         return [value for key, value in self.multi_items() if key == name] if name in self._parsed else []
 
@@ -84,7 +85,7 @@ class Headers(Mapping[str, str]):
 
     @property
     def raw(self) -> list[tuple[bytes, bytes]]:
-        """Every header line as (name, value) in the bytes of the wire, in order."""
+        """Every header line as (name, value) in its original bytes, in order."""
         flat = self._blob.split(b"\0")
         return list(zip(flat[:-1:2], flat[1::2], strict=True))
 
@@ -100,21 +101,21 @@ class Headers(Mapping[str, str]):
         return self._parsed.get(name.lower())
 
     def _search(self, name: str) -> str | None:
-        """The same, in half the time that it takes to parse the blob."""
+        """Searches the blob, which takes half the time of parsing it."""
         blob, head = self._blob, _head(name)
         at = 0 if blob.startswith(head) else blob.find(b"\0" + head) + 1 or -1
         if at < 0:
             return None
-        if not head or blob.count(0, 0, at) % 2:  # where there is a value, and not a name
+        if not head or blob.count(0, 0, at) % 2:  # found in a value, not in a name
             return self._parse().get(name.lower())
         at += len(head)
         return blob[at : blob.find(0, at)].decode("utf-8", "surrogateescape")
 
     def _parse(self) -> dict[str, str]:
         flat = self._flat = self._blob.decode("utf-8", "surrogateescape").split("\0")
-        parts = iter(flat)  # and "" after the last NUL, which has no partner
+        parts = iter(flat)  # with a "" after the last NUL, which pairs with nothing
         first = dict(zip(parts, parts, strict=False))
-        if 2 * len(first) + 1 != len(flat):  # some names stand more than once
+        if 2 * len(first) + 1 != len(flat):  # some names occur more than once
             first = {}
             for name, value in zip(flat[:-1:2], flat[1::2], strict=True):
                 first.setdefault(name, value)
@@ -124,5 +125,5 @@ class Headers(Mapping[str, str]):
 
 @lru_cache(4096)
 def _head(name: str) -> bytes:
-    """How a line of that name begins; b"" where no search may tell."""
+    """The bytes with which a line of that name begins; b"" if the blob cannot be searched for the name."""
     return name.lower().encode() + b"\0" if name.isascii() and "\0" not in name else b""

@@ -1,13 +1,13 @@
-"""What a policy makes once and gives back at its end: `prepare` for an instance, `setup` for all of them in a process.
+"""The lifetime of what a policy makes once: by `prepare` for an instance, by `setup` for all instances in a process.
 
-    def prepare(params): …                   returns what is ctx.prepared; `close(prepared)` beside it ends it
-    def prepare(params): …; yield x; …       x is ctx.prepared; what follows the yield ends it
-    def prepare(params, metadata, shared): … the same; either of the two, by its name: which instance it is for
+    def prepare(params): …                   returns ctx.prepared; `close(prepared)` beside it closes it
+    def prepare(params): …; yield x; …       x is ctx.prepared; the code after the yield closes it
+    def prepare(params, metadata, shared): … the same with either argument, by its name: the instance that it is for
                                              (gatewright.policy.PolicyMetadata), and what setup has made
-    def setup(): …                           returns what is ctx.shared
-    def setup(system_params): …; yield x; …  the same, given what the operator sets; what follows the yield ends it
+    def setup(): …                           returns ctx.shared
+    def setup(system_params): …; yield x; …  the same with the operator's parameters; the code after the yield closes x
 
-and each of them as `async def`. For whoever runs policies: the executor, and `gatewright.testing`.
+Each of them may be `async def`. The executor and `gatewright.testing` run policies by this module.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from gatewright.policy import PolicyMetadata
 
 Function: TypeAlias = Callable[..., Any]
 Lifetime: TypeAlias = AbstractContextManager[Any] | AbstractAsyncContextManager[Any]
-"""Entered, it is ctx.prepared or ctx.shared; left, it is closed. Asynchronous where its function is."""
+"""A context manager that yields ctx.prepared or ctx.shared and closes it. Asynchronous if its function is."""
 
 PREPARE = (("params",), ("metadata", "shared"))
-"""What prepare is given by position, and what it may ask for by name."""
+"""The arguments of prepare: by position, and those that it may ask for by name."""
 SETUP: tuple[tuple[str, ...], tuple[str, ...]] = ((), ("system_params",))
-"""The same of setup."""
-NO_YIELD = "expected {name} to yield once, it ended without a yield; yield what is to be ctx.{made}, None if nothing is"
-TWO_YIELDS = "expected {name} to yield once, it yielded again; write what closes after the one yield"
+"""The same for setup."""
+NO_YIELD = "expected {name} to yield once, it ended without a yield; yield the value of ctx.{made}, or None"
+TWO_YIELDS = "expected {name} to yield once, it yielded again; write the code that closes after the only yield"
 
 
 class LifetimeError(Exception):
-    """A `prepare` or `setup` that yields, but not once. The text says what was expected."""
+    """A `prepare` or `setup` that is a generator has not yielded exactly once. The text says what was expected."""
 
 
 def lifetime(
@@ -60,7 +60,7 @@ def lifetime(
 
 
 def shared_lifetime(setup: Function | None, system_params: dict[str, Any]) -> Lifetime:
-    """The lifetime of what the instances of a policy share. Without a setup that is None."""
+    """The lifetime of what the instances of a policy share: None if the policy has no setup."""
     if setup is None:
         return nullcontext()
     call = with_arguments(setup, (), {"system_params": system_params})
@@ -69,15 +69,16 @@ def shared_lifetime(setup: Function | None, system_params: dict[str, Any]) -> Li
 
 
 def _yielding_one(function: Function, call: Callable[[], Any], name: str, made: str) -> Lifetime | None:
-    """Where it yields; name and made: what messages call it, and what it makes."""
+    """The lifetime of a function that yields; None if it does not. name, made: for messages, the function and its
+    value."""
     if inspect.isasyncgenfunction(function):
         return _async_yielding(call, name, made)
     return _yielding(call, name, made) if inspect.isgeneratorfunction(function) else None
 
 
 def with_arguments(function: Function, first: tuple[Any, ...], named: Mapping[str, Any]) -> Callable[[], Any]:
-    """A call of `function` with `first` by position and, of `named`, what it has an argument for. TypeError where it
-    takes no such call. A function written in C, which says nothing of its arguments, is given `first` alone."""
+    """A call of `function` with `first` by position, and those of `named` that it has an argument for. TypeError if it
+    cannot be called so. A function written in C, whose arguments are not known, is called with `first` alone."""
     try:
         signature = inspect.signature(function)
     except ValueError:
@@ -93,7 +94,7 @@ def with_arguments(function: Function, first: tuple[Any, ...], named: Mapping[st
 
 
 def takes(function: Function, name: str) -> bool:
-    """Whether it has an argument of this name."""
+    """Whether the function has an argument of this name."""
     try:
         return name in inspect.signature(function).parameters
     except ValueError:  # written in C

@@ -1,4 +1,4 @@
-"""Where a policy's code has made an action, so that what is wrong with it can be said with its line."""
+"""Records the line of a policy's code that made an action, so that errors in the action can name it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import sys
 
 
 class MadeAt:
-    """A dataclass that keeps the file and line of its construction; they are no fields of it."""
+    """A base of dataclasses that records the file and line of each construction; they are no fields."""
 
     __slots__ = ("_file", "_line")
 
     def __post_init__(self) -> None:
-        frame = sys._getframe(2)  # behind this function and the dataclass's __init__
+        frame = sys._getframe(2)  # the caller of the dataclass's __init__
         self._file, self._line = frame.f_code.co_filename, frame.f_lineno
 
 
 def made_at(action: object) -> tuple[str, int]:
-    """File and line; "" and 0 where they are not known."""
+    """The file and line that made the action; "" and 0 if they are not known."""
     return getattr(action, "_file", ""), getattr(action, "_line", 0)

@@ -15,11 +15,12 @@ from gatewright.secrets import Secret
 class Metadata(MutableMapping[str, Any]):
     """One JSON object per HTTP exchange, shared by all its policies, Go and Python, from request to response.
 
-    Values are None, bool, int, float (finite), str, and lists and dicts of them; integers of any size stay integers.
-    They are checked and copied when written, and read-only when read: a changed value is assigned to its key anew.
-    Anything else raises TypeError or ValueError at the writing line, with the policy's name.
-    There is no limit of its own on its size: it travels with each execution of the exchange that follows, as JSON, so
-    keep it to a few KiB; a message between engine and executor holds at most 64 MiB.
+    Values are None, bool, int, float (finite), str, and lists and dicts of these; integers of any size stay integers.
+    Values are checked and copied when they are written, and read-only when they are read: to change one, assign a
+    changed copy to its key. Any other value raises TypeError or ValueError at the line that writes it, with the
+    policy's name.
+    The size has no limit of its own. Since the object is sent as JSON with each later execution of the exchange, keep
+    it to a few KiB; a message between engine and executor holds at most 64 MiB.
 
     `text` is the object as JSON, b"" for {}; it is parsed at first use. `policy` is "name:version".
     """
@@ -56,7 +57,7 @@ class Metadata(MutableMapping[str, Any]):
         return f"Metadata({self._parsed!r})"
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as a dict of its own, to change or for `json.dumps`, which takes no other kind of mapping."""
+        """A copy as a plain dict, to change or for `json.dumps`, which accepts no other mapping."""
         return copy.deepcopy(ReadOnlyDict(self._parsed))
 
     @property
@@ -65,7 +66,7 @@ class Metadata(MutableMapping[str, Any]):
         return self._written is not None or self._removed is not None
 
     def changes(self) -> tuple[dict[str, Any], list[str]]:
-        """What was written, and which keys were deleted and not written again."""
+        """The members that were written, and the keys that were deleted and not written again."""
         written, removed = self._written or set(), self._removed or set()
         return {key: self._parsed[key] for key in sorted(written)}, sorted(removed - written)
 
@@ -81,14 +82,15 @@ class Metadata(MutableMapping[str, Any]):
 
 
 def checked_params(value: object, where: str) -> Any:
-    """checked_json of parameters: beside JSON values, they may have Secrets in them."""
+    """checked_json for parameters, which may contain Secrets beside JSON values."""
     return checked_json(value, where, secrets=True)
 
 
 def checked_json(value: object, where: str, *, secrets: bool = False) -> Any:
     """A deep, read-only copy of a JSON value; tuples become lists, subclasses of str, int and float plain ones.
 
-    Anything else is a TypeError, NaN, infinities and text that is not Unicode a ValueError; `where` heads their text.
+    TypeError for any other value; ValueError for NaN, infinities and text that is not Unicode. Their texts begin with
+    `where`.
     """
     if value is None or value is True or value is False:
         return value
@@ -129,7 +131,8 @@ def _checked_float(value: float, where: str) -> float:
 
 
 def _checked_text(value: str, where: str) -> str:
-    """Text of headers may hold escaped bytes (PEP 383), which JSON cannot carry and Go would silently replace."""
+    """Refuses escaped bytes (PEP 383), which text of headers may have: JSON cannot carry them, and Go would silently
+    replace them."""
     try:
         return value.encode().decode()
     except UnicodeEncodeError:

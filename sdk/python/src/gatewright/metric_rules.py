@@ -1,4 +1,4 @@
-"""Which metrics there may be: their names, labels and buckets."""
+"""The rules for names, labels and buckets of metrics."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-MOST_LABEL_SETS = 10_000  # that a metric may ask for
+MOST_LABEL_SETS = 10_000  # the largest max_label_sets of a metric
 MAX_LABELS = 10
 MAX_BUCKETS = 100
 MAX_NAME = 100  # characters; of a label's name too
@@ -15,7 +15,7 @@ MAX_DOCUMENTATION = 4096  # bytes in UTF-8
 _INFINITE = float("inf")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _RESERVED_LABELS = {
-    "policy": "the gateway says it itself",
+    "policy": "the gateway sets it itself",
     "le": "it is a bucket's bound",
     "quantile": "it is a summary's",
 }
@@ -23,13 +23,13 @@ _RESERVED_ENDS = ("_bucket", "_count", "_sum", "_created", "_info")
 
 
 class MetricError(ValueError):
-    """A metric, or an observation, that cannot be: what was expected, what came, and the cure."""
+    """An invalid metric or observation. The text says what was expected, what it got, and the cure."""
 
 
 def check_definition(
     kind: str, name: str, documentation: str, labels: Sequence[str], buckets: Sequence[float], max_label_sets: int
 ) -> tuple[float, ...]:
-    """The bounds of a histogram's buckets, () of another kind. MetricError where the metric cannot be."""
+    """The bounds of a histogram's buckets, () for another kind. MetricError if the metric is invalid."""
     _check_name(kind, name)
     _check_documentation(name, documentation)
     _check_labels(name, labels)

@@ -1,4 +1,4 @@
-"""Metrics of a policy's own: how often something has happened, how much there is of it, how long it takes.
+"""A policy's own metrics: how often something has happened, how much there is of it, how long it takes.
 
     from sdk.metrics import Counter
 
@@ -9,13 +9,13 @@
         REFUSED.inc(reason="expired")
 
 A metric is made when the policy's module is imported, or in `prepare`. A node's `/metrics` has it as
-`gatewright_policy_keys_refused_total{policy="api-key:v1.0.0",reason="expired"}`, summed over all executor processes:
-which policy it belongs to is known. The same metric made again is the same one, so that all attachments of a policy
-count together.
+`gatewright_policy_keys_refused_total{policy="api-key:v1.0.0",reason="expired"}`, summed over all executor processes;
+the gateway adds the label `policy`. A metric that is made again alike is the same object, so that all attachments of a
+policy count together.
 
-What is wrong with a metric (its name, its labels, another one of the same name) is a MetricError where it is made, and
-the policy is refused. An observation that is wrong (other labels, NaN, a counter that goes down) is a MetricError in
-tests; in a gateway it is dropped, counted as refused and logged once, for a metric must not fail a request.
+An invalid metric (its name, its labels, a different metric of the same name) raises MetricError where it is made, and
+the policy is refused. An invalid observation (other labels, NaN, a counter that goes down) raises MetricError in tests.
+In a gateway it is dropped, counted as refused and logged once, since a metric must not fail a request.
 
 Names: https://prometheus.io/docs/practices/naming/
 """
@@ -45,7 +45,7 @@ DEFAULT_BUCKETS = (
 )  # fmt: skip
 """Upper bounds in seconds, from 50 µs to 30 s."""
 
-MAX_LABEL_SETS = 1000  # of one metric, where it says nothing else
+MAX_LABEL_SETS = 1000  # of one metric, by default
 MAX_METRICS = 200  # of one policy
 MAX_VALUE = 256  # characters of a label's value
 LabelValue: TypeAlias = str | int
@@ -65,7 +65,7 @@ class CounterSeries:
 
     def __init__(self, metric: _Metric[Any], is_kept: bool) -> None:
         self._metric = metric
-        self._below = _INFINITE if is_kept else -_INFINITE  # so that what is not kept has no amount that fits
+        self._below = _INFINITE if is_kept else -_INFINITE  # no amount fits a series that is not kept
         self.amount = 0.0
 
     def inc(self, amount: float = 1.0) -> None:
@@ -93,7 +93,7 @@ class GaugeSeries:
         self.amount = 0.0
 
     def set(self, value: float) -> None:
-        """Is this from now on."""
+        """Sets the gauge to this value."""
         metric = self._metric
         try:
             if -_INFINITE < value < self._below:
@@ -119,7 +119,7 @@ class GaugeSeries:
         metric.refuse_amount("a finite number", amount, self._below)
 
     def dec(self, amount: float = 1.0) -> None:
-        """Takes an amount away."""
+        """Subtracts an amount."""
         try:
             self.inc(-amount)
         except TypeError:
@@ -135,11 +135,11 @@ class HistogramSeries:
         self._metric = metric
         self._below = _INFINITE if is_kept else -_INFINITE
         self._bounds = metric.bounds
-        self.amount = 0.0  # the sum of what was observed
-        self.buckets = [0] * (len(metric.bounds) + 1)  # not added up; the last one is for what is above all bounds
+        self.amount = 0.0  # the sum of the observed values
+        self.buckets = [0] * (len(metric.bounds) + 1)  # not cumulative; the last one counts values above all bounds
 
     def observe(self, value: float) -> None:
-        """Counts a value: in base units, so seconds or bytes."""
+        """Counts a value, in base units: seconds or bytes."""
         metric = self._metric
         try:
             if -_INFINITE < value < self._below:
@@ -154,12 +154,12 @@ class HistogramSeries:
         metric.refuse_amount("a finite number", value, self._below)
 
     def time(self) -> Timer:
-        """Observes the seconds that a `with` statement takes, whatever becomes of it."""
+        """Observes the seconds that a `with` statement takes, also if its body raises."""
         return Timer(self)
 
 
 class Timer:
-    """What `time()` returns. It may be entered once at a time."""
+    """The context manager that `time()` returns. It may be entered once at a time."""
 
     __slots__ = ("_began", "_series")
 
@@ -185,7 +185,7 @@ Series = TypeVar("Series", CounterSeries, GaugeSeries, HistogramSeries)
 
 
 class _Metric(Generic[Series]):
-    """What all metrics have in common. Made twice alike for one policy, it is the same object."""
+    """The common part of all metrics. A metric that is made twice alike for one policy is the same object."""
 
     kind: ClassVar[Kind]
     _series: ClassVar[type[Any]]
@@ -194,15 +194,15 @@ class _Metric(Generic[Series]):
     label_names: tuple[str, ...]
     bounds: tuple[float, ...]
     max_label_sets: int
-    lock: threading.RLock  # may be taken again: a finalizer that runs in between may count too
+    lock: threading.RLock  # reentrant, since a finalizer that runs while it is held may count too
     changed: bool  # since it was last collected
-    version: int  # of the registry, when it was last collected changed
+    version: int  # of the registry when the metric last changed before a collection
     refused: int  # observations
     _logged: set[str]
     _pick: Callable[[Mapping[str, Any]], Any]
-    _found: dict[Any, Series]  # by what _pick finds, where all of that is str
+    _by_labels: dict[Any, Series]  # by the values that _pick returns, if all of them are str
     _all: dict[tuple[str, ...], Series]
-    _surplus: Series  # for what does not fit
+    _surplus: Series  # takes the observations that are dropped
 
     def __new__(cls, *arguments: Any, **more: Any) -> Self:
         return registry.add(cls, *arguments, **more)
@@ -216,16 +216,16 @@ class _Metric(Generic[Series]):
         self.changed, self.version, self.refused = True, 0, 0
         self._logged = set()
         self._pick = itemgetter(*labels) if labels else lambda _: ()
-        self._found, self._all = {}, {}
+        self._by_labels, self._all = {}, {}
         self._surplus = self._series(self, is_kept=False)
         if not labels:
-            self._found[()] = self._all[()] = self._series(self, is_kept=True)
+            self._by_labels[()] = self._all[()] = self._series(self, is_kept=True)
 
     def labels(self, /, **labels: LabelValue) -> Series:
-        """The series with these values, for who counts often: keep it, and no label is looked up again."""
+        """The series with these values. A policy that counts often keeps it, to save the look-up of the labels."""
         if len(labels) == len(self.label_names):
             try:
-                return self._found[self._pick(labels)]
+                return self._by_labels[self._pick(labels)]
             except (KeyError, TypeError):
                 pass
         return self._find(labels)
@@ -243,7 +243,7 @@ class _Metric(Generic[Series]):
                     return self._surplus
                 series = self._all[values] = self._series(self, is_kept=True)
             if all(type(labels[name]) is str for name in self.label_names):
-                self._found[self._pick(labels)] = series
+                self._by_labels[self._pick(labels)] = series
             return series
 
     def _checked(self, labels: Mapping[str, object]) -> tuple[str, ...]:
@@ -266,7 +266,7 @@ class _Metric(Generic[Series]):
         return text
 
     def refuse_amount(self, expected: str, amount: object, below: float) -> None:
-        """For a series: drops an observation, which has no room or is none."""
+        """Called by a series: drops an observation that is invalid, or that a full metric has no room for."""
         if below > 0:
             self._refuse(f"{self.name}: expected {expected}, got {amount!r:.80}", "amount")
             return
@@ -275,14 +275,14 @@ class _Metric(Generic[Series]):
             self.changed = True
         kept = len(self._all)
         if kept >= self.max_label_sets:
-            full = f"metric {self.name} has {kept} sets of label values, and takes no others"
+            full = f"metric {self.name} has {kept} sets of label values, and drops all others"
             cure = "leave out a label that has a value of its own for each client, path or request"
             self._log_once("sets", f"{full}: {cure}")
 
     def _refuse(self, message: str, reason: str) -> None:
         if not registry.is_serving:
             raise MetricError(message)
-        if reason != "labels":  # what is done with the series that is given instead is counted there
+        if reason != "labels":  # for labels, refuse_amount counts the observation on _surplus
             with self.lock:
                 self.refused += 1
                 self.changed = True
@@ -297,32 +297,32 @@ class _Metric(Generic[Series]):
         return self._all.get(self._checked(labels))
 
     def snapshot(self, policy: str) -> MetricSnapshot:
-        """What there is now."""
+        """The metric's present values."""
         with self.lock:
             samples = [
-                Sample(values, each.amount, tuple(each.buckets) if isinstance(each, HistogramSeries) else ())
-                for values, each in self._all.items()
+                Sample(values, series.amount, tuple(series.buckets) if isinstance(series, HistogramSeries) else ())
+                for values, series in self._all.items()
             ]
             return MetricSnapshot(
                 policy, self.name, self.documentation, self.kind, self.label_names, self.bounds, samples, self.refused
             )
 
     def reset(self) -> None:
-        """Forgets all that was observed. For tests."""
+        """Sets all series to 0. For tests."""
         with self.lock:
             self.changed, self.refused = True, 0
             self._logged.clear()
-            for each in self._all.values():
-                each.amount = 0.0
-                if isinstance(each, HistogramSeries):
-                    each.buckets = [0] * len(each.buckets)
+            for series in self._all.values():
+                series.amount = 0.0
+                if isinstance(series, HistogramSeries):
+                    series.buckets = [0] * len(series.buckets)
 
 
 class Counter(_Metric[CounterSeries]):
-    """Counts what has happened. Its name ends with `_total`.
+    """Counts events. Its name ends with `_total`.
 
-    labels: their names. max_label_sets: how many different sets of their values are counted; what comes beyond is
-    refused.
+    labels: names of labels. max_label_sets: the most sets of label values that are counted; observations with further
+    sets are refused.
     """
 
     kind = "counter"
@@ -334,19 +334,19 @@ class Counter(_Metric[CounterSeries]):
         return super().__new__(cls, name, documentation, labels, (), max_label_sets)
 
     def inc(self, amount: float = 1.0, /, **labels: LabelValue) -> None:
-        """Adds an amount, 0 or more, at these labels."""
+        """Adds an amount, 0 or more, for these labels."""
         self.labels(**labels).inc(amount)
 
     def value(self, /, **labels: LabelValue) -> float:
-        """What was counted at these labels in this process; 0 where nothing was. For tests."""
+        """The count for these labels in this process; 0 if nothing was counted. For tests."""
         series = self._read(labels)
         return series.amount if series is not None else 0.0
 
 
 class Gauge(_Metric[GaugeSeries]):
-    """How much there is of something. Several processes' are added up.
+    """How much there is of something. The values of several processes are added.
 
-    labels, max_label_sets: as of a Counter.
+    labels, max_label_sets: as for a Counter.
     """
 
     kind = "gauge"
@@ -358,28 +358,28 @@ class Gauge(_Metric[GaugeSeries]):
         return super().__new__(cls, name, documentation, labels, (), max_label_sets)
 
     def set(self, value: float, /, **labels: LabelValue) -> None:
-        """Is this from now on, at these labels."""
+        """Sets the value for these labels."""
         self.labels(**labels).set(value)
 
     def inc(self, amount: float = 1.0, /, **labels: LabelValue) -> None:
-        """Adds an amount at these labels."""
+        """Adds an amount for these labels."""
         self.labels(**labels).inc(amount)
 
     def dec(self, amount: float = 1.0, /, **labels: LabelValue) -> None:
-        """Takes an amount away at these labels."""
+        """Subtracts an amount for these labels."""
         self.labels(**labels).dec(amount)
 
     def value(self, /, **labels: LabelValue) -> float:
-        """What it is at these labels in this process; 0 where it was never set. For tests."""
+        """The value for these labels in this process; 0 if it was never set. For tests."""
         series = self._read(labels)
         return series.amount if series is not None else 0.0
 
 
 class Histogram(_Metric[HistogramSeries]):
-    """How values are spread: how many are at most as large as each bound of `buckets`, and their sum.
+    """The distribution of values: how many are at most as large as each bound of `buckets`, and their sum.
 
-    buckets: upper bounds that grow, in the unit of what is observed; without +Inf. By default they fit seconds.
-    labels, max_label_sets: as of a Counter.
+    buckets: upper bounds in rising order, in the unit of the values, without +Inf. The default is for seconds.
+    labels, max_label_sets: as for a Counter.
     """
 
     kind = "histogram"
@@ -397,39 +397,39 @@ class Histogram(_Metric[HistogramSeries]):
         return super().__new__(cls, name, documentation, labels, buckets, max_label_sets)
 
     def observe(self, value: float, /, **labels: LabelValue) -> None:
-        """Counts a value at these labels: in base units, so seconds or bytes."""
+        """Counts a value for these labels, in base units: seconds or bytes."""
         self.labels(**labels).observe(value)
 
     def time(self, /, **labels: LabelValue) -> Timer:
-        """Observes the seconds that a `with` statement takes, whatever becomes of it, with what it waits for."""
+        """Observes the seconds that a `with` statement takes, waiting included, also if its body raises."""
         return Timer(self.labels(**labels))
 
     def count(self, /, **labels: LabelValue) -> int:
-        """How many values were observed at these labels in this process. For tests."""
+        """How many values were observed for these labels in this process. For tests."""
         series = self._read(labels)
         return sum(series.buckets) if series is not None else 0
 
     def sum(self, /, **labels: LabelValue) -> float:
-        """What these values come to. For tests."""
+        """The sum of these values. For tests."""
         series = self._read(labels)
         return series.amount if series is not None else 0.0
 
 
-# ------------------------------------------------------------------ for who runs policies
+# ------------------------------------------------------------------ for the code that runs policies
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Of one set of label values, in the order of the metric's label names."""
+    """The value of one series. labels: the values, in the order of the metric's label names."""
 
     label_values: tuple[str, ...]
     value: float  # of a histogram: the sum
-    buckets: tuple[int, ...]  # of a histogram: not added up, the last one above all bounds
+    buckets: tuple[int, ...]  # of a histogram: not cumulative; the last one is above all bounds
 
 
 @dataclass(frozen=True, slots=True)
 class MetricSnapshot:
-    """A metric, and what it is."""
+    """A metric's definition and its values at one time."""
 
     policy: str
     name: str
@@ -450,42 +450,42 @@ class Registry:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._metrics: dict[tuple[str, str], _Metric[Any]] = {}
-        self._policy: Callable[[], str] | None = None  # whose code runs here and now
+        self._policy: Callable[[], str] | None = None  # the policy whose code runs in this thread
         self._version = 0
 
     @property
     def is_serving(self) -> bool:
-        """Whether this is a gateway: what is wrong with an observation fails nothing."""
+        """Whether this is a gateway, where an invalid observation raises nothing."""
         return self._policy is not None
 
     def serve(self, policy: Callable[[], str]) -> None:
-        """From now on this is a gateway. policy: says whose code is running, "name:version"; "" is nobody's."""
+        """From now on this is a gateway. policy: returns the policy whose code is running, "name:version", or ""."""
         self._policy = policy
 
     def add(
         self, kind: type[M], name: str, documentation: str, labels: Sequence[str], buckets: Sequence[float],
         max_label_sets: int,
     ) -> M:  # fmt: skip
-        """Makes a metric of the policy whose code is running, or finds it."""
+        """Returns the metric of the policy whose code is running, made now if there is none."""
         bounds = check_definition(kind.kind, name, documentation, labels, buckets, max_label_sets)
         policy = self._owner(name)
         with self._lock:
             if (there := self._metrics.get((policy, name))) is not None:
                 if type(there) is not kind or not _is_same(there, labels, bounds):
                     raise MetricError(
-                        f"{name}: expected the metric as it was first made, a {_described(there)}; got another "
+                        f"{name}: expected the metric as it was first made, a {_described(there)}; got a different "
                         f"{kind.kind} with the labels {', '.join(labels) or 'none'}: give it another name"
                     )
                 return there
             if sum(owner == policy for owner, _ in self._metrics) >= MAX_METRICS:
                 raise MetricError(f"{name}: expected at most {MAX_METRICS} metrics of one policy; use labels")
-            made: M = object.__new__(kind)
-            made._define(name, documentation, labels, bounds, max_label_sets)
-            self._metrics[policy, name] = made
-            return made
+            metric: M = object.__new__(kind)
+            metric._define(name, documentation, labels, bounds, max_label_sets)
+            self._metrics[policy, name] = metric
+            return metric
 
     def collect(self, since: int = 0) -> tuple[int, list[MetricSnapshot]]:
-        """The present version, and what has changed since another one; 0: everything."""
+        """The present version, and the metrics that have changed since version `since`; 0: all."""
         with self._lock:
             all_metrics = list(self._metrics.items())
             changed = [metric for _, metric in all_metrics if metric.changed]
@@ -497,10 +497,10 @@ class Registry:
         return version, [metric.snapshot(policy) for (policy, _), metric in all_metrics if metric.version > since]
 
     def of(self, policy: str) -> Iterator[_Metric[Any]]:
-        """The metrics of one policy; without a gateway, of a package."""
+        """The metrics of one policy; without a gateway, those of a package."""
         with self._lock:
-            found = [metric for (owner, _), metric in self._metrics.items() if _is_within(owner, policy)]
-        return iter(found)
+            metrics = [metric for (owner, _), metric in self._metrics.items() if _is_within(owner, policy)]
+        return iter(metrics)
 
     def _owner(self, name: str) -> str:
         if self._policy is None:
@@ -509,7 +509,7 @@ class Registry:
             return policy
         raise MetricError(
             f"{name}: expected a metric to be made when the policy's module is imported, or in prepare, got it "
-            "elsewhere, as in a thread of the policy's own"
+            "made elsewhere, for instance in a thread of the policy's own"
         )
 
 
@@ -521,7 +521,7 @@ def _is_within(owner: str, policy: str) -> bool:
 
 
 def _calling_package() -> str:
-    """Without a gateway there is nobody to ask: the package of whoever makes a metric."""
+    """The package of the code that makes a metric: the metric's owner where no gateway knows the policy."""
     depth = 1
     while (name := str(sys._getframe(depth).f_globals.get("__name__", ""))) == __name__:
         depth += 1

@@ -1,7 +1,7 @@
-"""Read-only JSON: what `params` and the values of `metadata` are made of.
+"""Read-only dicts and lists, of which `params` and the values of `metadata` are made.
 
-They are ordinary dicts and lists to whoever reads them, so `json.dumps`, `isinstance` and `match` work. Whoever
-changes one is told so: a change would be seen by other requests, or by nobody.
+For reading they are ordinary dicts and lists, so `json.dumps`, `isinstance` and `match` work. A change raises
+TypeError, since it would affect other requests, or have no effect.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who a client is by the certificate that it has shown."""
+"""The identity of a client by its TLS certificate."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from functools import lru_cache
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who a client is by its certificate, which the gateway has verified: `ctx.peer`.
+    """The identity of a client by its certificate, which the gateway has verified: `ctx.peer`.
 
-    Names are those of the certificate, in order and as they stand there, for instance `*.example` or `b,c`: compare
-    whole ones. Of a TLS proxy in front of the gateway it is the proxy's.
+    Names are those of the certificate, in order and unchanged, for instance `*.example` or `b,c`: compare whole names.
+    Behind a TLS proxy the certificate is the proxy's.
     """
 
     subject: str = ""
-    """As RFC 4514 writes it: `CN=alice,O=Example\\, Inc.`; "" where the certificate has none. Names are better looked
-    for in the fields below: what an authority lets stand in a subject is free text."""
+    """In the form of RFC 4514: `CN=alice,O=Example\\, Inc.`; "" if the certificate has none. Prefer the names in the
+    fields below: a subject is free text, as far as the authority allows it."""
     issuer: str = ""
     """The subject of the authority that has signed the certificate."""
     dns_names: tuple[str, ...] = ()
@@ -33,26 +33,26 @@ class Peer:
 
 @lru_cache(1024)  # a client shows the same one with each request
 def parse_peer(text: bytes) -> Peer | None:
-    """From `peer` of an Execution of python_executor.proto, a JSON object; None where that is empty."""
+    """Parses `peer` of an Execution of python_executor.proto, a JSON object; None if it is empty."""
     if not text:
         return None
-    said = json.loads(text)
+    members = json.loads(text)
     return Peer(
-        said["subject"],
-        said["issuer"],
-        tuple(said["dnsNames"]),
-        tuple(said["uris"]),
-        tuple(said["emailAddresses"]),
-        tuple(said["ipAddresses"]),
-        said["fingerprint"],
+        members["subject"],
+        members["issuer"],
+        tuple(members["dnsNames"]),
+        tuple(members["uris"]),
+        tuple(members["emailAddresses"]),
+        tuple(members["ipAddresses"]),
+        members["fingerprint"],
     )
 
 
 def encode_peer(peer: Peer | None) -> bytes:
-    """What parse_peer reads."""
+    """The JSON object that parse_peer reads."""
     if peer is None:
         return b""
-    said = {
+    members = {
         "subject": peer.subject,
         "issuer": peer.issuer,
         "dnsNames": peer.dns_names,
@@ -61,4 +61,4 @@ def encode_peer(peer: Peer | None) -> bytes:
         "ipAddresses": peer.ip_addresses,
         "fingerprint": peer.fingerprint,
     }
-    return json.dumps(said).encode()
+    return json.dumps(members).encode()

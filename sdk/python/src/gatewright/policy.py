@@ -1,31 +1,34 @@
 """The whole contract of a Gatewright policy written in Python.
 
-A policy is a module with `on_request(ctx, params)`, `on_response(ctx, params)` or both, either of them `async def`
-if it likes. Each runs once per exchange, at the latest phase that the policy's processing mode needs, and returns an
-action or None. `params` are the attachment's parameters with defaults applied, read-only at any depth.
+A policy is a module with `on_request(ctx, params)`, `on_response(ctx, params)` or both, each a plain function or
+`async def`. Each runs once per exchange, as soon as the message parts that the policy's processing mode names are
+there, and returns an action or None. `params` are the attachment's parameters with defaults applied, read-only at any
+depth.
 
-A body that the definition says `STREAM` for goes through `on_request_stream(ctx, chunks, params)` or
-`on_response_stream(ctx, chunks, params)`: async generators, which are given its chunks as they come, and yield what
-goes on instead. With `PROCESS` for the headers beside it, `on_request` or `on_response` runs first, without a body.
+A body for which the definition says `STREAM` goes through `on_request_stream(ctx, chunks, params)` or
+`on_response_stream(ctx, chunks, params)`: async generators, which get the body's chunks as they come, and yield the
+chunks that go on instead. If the definition says `PROCESS` for the headers too, `on_request` or `on_response` runs
+first, without a body.
 
     async def on_response_stream(ctx: ResponseStreamContext, chunks: Chunks, params: dict[str, Any]) -> Chunks:
         async for chunk in chunks:
             yield chunk.upper()
 
-An optional `prepare(params)` runs once per policy instance and process, before its first request; what it returns is
-`ctx.prepared`. `close(prepared)` beside it runs after the instance's last execution. Or `prepare` yields what is
-`ctx.prepared`, once, and what follows the yield closes it. Either may be `async def`; tasks that an async policy makes
-are cancelled with its instance. An argument `metadata` of it is a PolicyMetadata.
+An optional `prepare(params)` runs once per policy instance and process, before its first request; the value that it
+returns is `ctx.prepared`. `close(prepared)` beside it runs after the instance's last execution. Alternatively,
+`prepare` yields `ctx.prepared` once, and the code after the yield closes it. Either may be `async def`; tasks that an
+async policy creates are cancelled when its instance is closed. An argument `metadata` of `prepare` gets a
+PolicyMetadata.
 
-An optional `setup()` or `setup(system_params)` runs once per process, before the first `prepare` of the policy there;
-what it returns, or yields once, is `ctx.shared`, and what prepare gets by an argument `shared`. What follows its yield
-runs after the policy's last instance in the process is closed. It may be `async def` as well.
+An optional `setup()` or `setup(system_params)` runs once per process, before the policy's first `prepare` there. The
+value that it returns, or yields once, is `ctx.shared`; an argument `shared` of `prepare` gets it too. The code after
+the yield runs when the policy's last instance in the process is closed. `setup` may be `async def` as well.
 
     def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
         return UpstreamRequestModifications(set_headers={"X-Custom": "value"})
 
-Anything else that a function returns, and any exception, ends the exchange with an error unless the attachment says
-`onError: continue`. `print` and `logging` inside a policy are tied to the policy and the request id.
+Any other return value, and any exception, ends the exchange with an error unless the attachment says
+`onError: continue`. Lines of `print` and `logging` name the policy and the request id.
 """
 
 from __future__ import annotations
@@ -89,39 +92,39 @@ __all__ = [
     "UpstreamResponseModifications",
 ]
 
-# ------------------------------------------------------------------ what a policy returns
+# ------------------------------------------------------------------ the return values of a policy
 
 
 @dataclass(slots=True)
 class UpstreamRequestModifications(MadeAt):
     """Changes to the request before it goes on. Headers are applied in the order remove, set, append.
 
-    Control characters other than tabs, pseudo-headers and hop-by-hop headers are refused, and so is what makes the
-    message more than 200 header lines or 128 KiB of them.
-    None leaves its part unchanged; a body of b"" is an empty body. With a new body the gateway sets content-length, and
-    removes content-encoding unless this same action sets it.
+    The gateway refuses control characters other than tabs, pseudo-headers, hop-by-hop headers, and changes after which
+    the message has more than 200 header lines or 128 KiB of headers.
+    None leaves a part unchanged; a body of b"" is an empty body. With a new body the gateway sets content-length, and
+    removes content-encoding unless the same action sets it.
     """
 
     set_headers: Mapping[str, HeaderValue] = field(default_factory=dict)
-    """Each replaces all lines of its name, in any case. A list stays several lines."""
+    """Each entry replaces all lines of its name, in any case. A list of values makes several lines."""
     remove_headers: Sequence[str] = field(default_factory=list)
-    """Names, in any case, of which all lines go."""
+    """All lines of these names, in any case, are removed."""
     append_headers: Mapping[str, HeaderValue] = field(default_factory=dict)
-    """Lines beside those that there are."""
+    """Lines to add to the present ones."""
     body: bytes | str | None = None
-    """Replaces the body; `str` goes out as UTF-8."""
+    """Replaces the body; `str` is encoded as UTF-8."""
     path: str | None = None
     """Without the query; it must stay under the API's context."""
     query: str | None = None
-    """Without "?"; "" takes it away."""
+    """Without "?"; "" removes the query."""
     method: str | None = None
     authority: str | None = None
-    """The host that upstream sees, with a port if it needs one."""
+    """The host that the upstream sees, with a port if it needs one."""
     upstream: str | None = None
-    """The name of one of the API's upstreams, to which the request goes: "canary". Any other one is refused; the last
-    policy that names one chooses."""
+    """The name of the API's upstream that the request goes to: "canary". Any other name is refused; the last policy
+    that sets it decides."""
     analytics_metadata: Mapping[str, JsonValue] = field(default_factory=dict)
-    """For the access log, where it stands in `analytics`."""
+    """Values for the access log, in its field `analytics`."""
 
 
 @dataclass(slots=True)
@@ -129,35 +132,35 @@ class UpstreamResponseModifications(MadeAt):
     """Changes to the response before it goes back. Headers as in UpstreamRequestModifications."""
 
     set_headers: Mapping[str, HeaderValue] = field(default_factory=dict)
-    """Each replaces all lines of its name, in any case. A list stays several lines."""
+    """Each entry replaces all lines of its name, in any case. A list of values makes several lines."""
     remove_headers: Sequence[str] = field(default_factory=list)
-    """Names, in any case, of which all lines go."""
+    """All lines of these names, in any case, are removed."""
     append_headers: Mapping[str, HeaderValue] = field(default_factory=dict)
-    """Lines beside those that there are."""
+    """Lines to add to the present ones."""
     body: bytes | str | None = None
-    """Replaces the body; `str` goes out as UTF-8."""
+    """Replaces the body; `str` is encoded as UTF-8."""
     status_code: int | None = None
     """200 to 599."""
     analytics_metadata: Mapping[str, JsonValue] = field(default_factory=dict)
-    """For the access log, where it stands in `analytics`."""
+    """Values for the access log, in its field `analytics`."""
 
 
 @dataclass(slots=True)
 class ImmediateResponse(MadeAt):
-    """Answers the client. From on_request, upstream is not asked; from on_response, it replaces the response."""
+    """Answers the client. From on_request, the upstream gets no request; from on_response, it replaces the response."""
 
     status_code: int
     """200 to 599."""
     headers: Mapping[str, HeaderValue] = field(default_factory=dict)
     body: bytes | str = b""
     analytics_metadata: Mapping[str, JsonValue] = field(default_factory=dict)
-    """For the access log, where it stands in `analytics`."""
+    """Values for the access log, in its field `analytics`."""
 
 
-class Reject(Exception):  # noqa: N818 - it says what it does
-    """Raised in on_request_stream or on_response_stream: answers the client, as a returned ImmediateResponse would.
+class Reject(Exception):  # noqa: N818 - named for what it does
+    """Raised in on_request_stream or on_response_stream: answers the client like a returned ImmediateResponse.
 
-    Once the response's headers are out, nothing can be answered any more, and the stream is reset.
+    Once the response's headers have been sent, no other answer is possible, and the stream is reset.
     """
 
     def __init__(self, response: ImmediateResponse) -> None:
@@ -175,30 +178,30 @@ class FailureClass(StrEnum):
     TIMEOUT = "timeout"
     """The attachment's timeout has passed."""
     OVERLOADED = "overloaded"
-    """Refused at a queue, never started."""
+    """A queue was full; the execution never started."""
     UNAVAILABLE = "unavailable"
-    """No process takes it, or what the policy needs does not answer (`sdk.store`)."""
+    """No executor process accepts the execution, or a service that the policy needs does not answer (`sdk.store`)."""
     CRASHED = "crashed"
-    """Sent, and no answer came; it is never tried again."""
+    """The executor process got the execution and ended without an answer; the execution is never retried."""
     EXCEPTION = "exception"
-    """The function raised."""
+    """The policy's function raised an exception."""
     BAD_ACTION = "badAction"
-    """What the function returned is no action, or not a valid one."""
+    """The function returned no action, or an invalid one."""
     BODY_TOO_LARGE = "bodyTooLarge"
     """A body that the policy wants is larger than the attachment's `maxBodyBytes`."""
     BAD_BODY = "badBody"
     """A body that the policy wants cannot be decoded, or has a content encoding where the definition refuses one."""
 
 
-# ------------------------------------------------------------------ what a policy is given
+# ------------------------------------------------------------------ the arguments of a policy
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyMetadata:
-    """Which policy instance this is: `ctx.policy`, and the second argument of `prepare(params, metadata)`.
+    """Identifies a policy instance: `ctx.policy`, and the argument `metadata` of `prepare(params, metadata)`.
 
-    An instance belongs to one attachment of one API. Attached to the API as a whole it serves all operations that the
-    API has, and `operation` is "".
+    An instance belongs to one attachment of one API. If the policy is attached to the API as a whole, the instance
+    serves all operations of the API, and `operation` is "".
     """
 
     policy_name: str
@@ -210,10 +213,10 @@ class PolicyMetadata:
     api_version: str = ""
     """`spec.version` of the API: v1.0."""
     system_params: dict[str, Any] = field(default_factory=ReadOnlyDict)
-    """What the operator sets for this policy, defaults applied; {} where the definition has no `systemParameters`.
+    """The operator's parameters for this policy, defaults applied; {} if the definition has no `systemParameters`.
     Read-only at any depth."""
     operation: str = ""
-    """The operation that the policy is attached to: GET /{id}, or GET /{id} [x-version=2]. "" where it is the API's."""
+    """The operation that the policy is attached to: GET /{id}, or GET /{id} [x-version=2]. "" for the whole API."""
 
 
 def _text(value: bytes) -> str:
@@ -221,8 +224,7 @@ def _text(value: bytes) -> str:
 
 
 class RequestContext:
-    """The request as the chain sees it now: what the policies before changed is in it. Read-only, but for `metadata`
-    and `identity`.
+    """The request with the changes of the policies before this one. Read-only, except for `metadata` and `identity`.
 
     Text is UTF-8 with surrogateescape, so no byte is refused or lost.
     """
@@ -249,16 +251,16 @@ class RequestContext:
 
     @property
     def body(self) -> bytes | None:
-        """None: the request has none, or the policy's definition does not ask for it in this phase.
+        """The request's body. None: it has none, or the policy's definition does not ask for it in this phase.
 
-        In on_request by `requestBodyMode: BUFFER`; in on_response, as `ctx.request.body`, by `requestBodyInResponse`.
+        A definition asks by `requestBodyMode: BUFFER`; for on_response by `requestBodyInResponse: true`.
         """
         return self._body
 
     @property
     def has_body(self) -> bool:
-        """Whether the request has a body, also where the policy is not given it: the client's, unless the request ended
-        with its headers, or what the policies before have made of it. Over HTTP/2 no header need tell of one. A body
+        """Whether the request has a body, even if the policy does not see it: the client's, unless the request ended
+        with its headers, or the one that policies before have set. Over HTTP/2 no header need announce a body. A body
         that has not come yet may turn out to be empty."""
         return self._fields.has_body
 
@@ -266,23 +268,23 @@ class RequestContext:
     def metadata(self) -> Metadata:
         """One object per exchange, shared by all its policies, from request to response."""
         if self._metadata is None:
-            about = self._policy
-            self._metadata = Metadata(self._fields.metadata, f"{about.policy_name}:{about.policy_version}")
+            policy = self._policy
+            self._metadata = Metadata(self._fields.metadata, f"{policy.policy_name}:{policy.policy_version}")
         return self._metadata
 
     @property
     def prepared(self) -> Any:
-        """What prepare returned or yielded; None without one."""
+        """The value that `prepare` returned or yielded; None without a `prepare`."""
         return self._prepared
 
     @property
     def shared(self) -> Any:
-        """What setup returned or yielded, for all instances of the policy in this process; None without one."""
+        """The value that `setup` returned or yielded, for all the policy's instances in this process; else None."""
         return self._shared
 
     @property
     def policy(self) -> PolicyMetadata:
-        """Which policy instance this is: name, version, API, operator's parameters."""
+        """The policy instance: name, version, API, operator's parameters."""
         return self._policy
 
     @property
@@ -294,16 +296,16 @@ class RequestContext:
 
     @property
     def method(self) -> str:
-        """GET, in upper case as the client sent it or as the policies before have set it."""
+        """The method, for instance GET, as the client sent it or a policy before has set it."""
         return _text(self._fields.method)
 
     @property
     def path(self) -> str:
-        """Without the query; as the policies before have left it. It begins with the API's context.
+        """The path without the query, as the policies before have left it. It begins with the API's context.
 
-        It is in the one spelling that decisions are made by, `/a:b` also where the client wrote `/a%3ab`: reserved
-        characters stand for themselves, all others are encoded in upper case, `/caf%C3%A9`. Under `strictPaths` a slash
-        at the end is there where the operation's path has one.
+        It is normalized, so that a decision by it holds for all spellings of a path: `/a:b` also if the client wrote
+        `/a%3ab`. Reserved characters are not encoded, all others are, in upper case: `/caf%C3%A9`. Under `strictPaths`
+        the path ends with a slash only if the operation's path does.
         """
         return _text(self._fields.path)
 
@@ -314,29 +316,29 @@ class RequestContext:
 
     @property
     def raw_path(self) -> str:
-        """The path as it goes upstream, in the client's own spelling: for a signature of it, for the key of what an
-        upstream has answered, and for a path that is made of it. Rules and limits go by `path`."""
+        """The path as it goes upstream, in the client's spelling: for signatures, for keys of cached responses, and to
+        make another path of it. For rules and limits use `path`."""
         return _text(self._fields.raw_path or self._fields.path)
 
     @property
     def query(self) -> str:
-        """Without "?"; "" where there is none. As the policies before have left it, as are `method` and `authority`."""
+        """The query without "?", as the policies before have left it; "" if there is none."""
         return _text(self._fields.query)
 
     @property
     def query_params(self) -> QueryParams:
-        """The names and values of `query`: `ctx.query_params["page"]`; `replaced` and `without` make another query."""
+        """The parameters in `query`: `ctx.query_params["page"]`; `replaced` and `without` return another query."""
         return QueryParams(self.query)
 
     @property
     def cookies(self) -> Cookies:
-        """Of the Cookie headers: `ctx.cookies["session"]`; `replaced` and `without` make another header."""
+        """The cookies of the request: `ctx.cookies["session"]`; `replaced` and `without` return other cookies."""
         return Cookies(self.headers.get_all("cookie"))
 
     @property
     def identity(self) -> Identity | None:
-        """Who the request is from, as a policy before has found out, or this one; None where none has. It is set by
-        `ctx.identity = Identity(…)`, taken away by None, and stands in `metadata["identity"]`."""
+        """The verified sender of the request, set by a policy before or by this one; None if no policy has set it.
+        `ctx.identity = Identity(…)` sets it, None removes it; it is kept in `metadata["identity"]`."""
         return identity_of(self.metadata)
 
     @identity.setter
@@ -353,50 +355,50 @@ class RequestContext:
 
     @property
     def authority(self) -> str:
-        """The host as the client named it, with the port if it named one; `host` is the form to compare."""
+        """The host as the client or a policy before has named it, with the port if there is one; compare `host`."""
         return _text(self._fields.authority)
 
     @property
     def host(self) -> str:
-        """The host of `authority` in the one form that decisions are made by: in lower case, without port and without
-        the dot at the end of a full name, an IPv6 address without brackets."""
+        """The host of `authority`, normalized for decisions: in lower case, without port and without the dot at the end
+        of a full name, an IPv6 address without brackets."""
         return host_of(self.authority)
 
     @property
     def client_address(self) -> str:
-        """ip:port of the client, IPv6 in brackets: [::1]:4711. The connection's other end, or whom a proxy names that
-        the Gateway trusts (`trustedProxies`, PROXY protocol), with port 0 where it names none. No other header counts.
-        """
+        """ip:port of the client, IPv6 in brackets: [::1]:4711. It is the other end of the connection, or the address
+        that a trusted proxy reports (`trustedProxies`, PROXY protocol), with port 0 if it reports none. No other header
+        has an effect on it."""
         return _text(self._fields.client_address)
 
     @property
     def peer(self) -> Peer | None:
-        """Who the client is by its certificate, which the gateway has verified: subject, other names, fingerprint.
+        """The client's certificate, which the gateway has verified: subject, other names, fingerprint.
 
-        None on listeners that ask for no certificates, and of clients that have shown none where they need not. No
-        header of a client says anything of it.
+        None on listeners that ask for no certificates, and for clients without one if certificates are optional. No
+        header of a client has an effect on it.
         """
         return parse_peer(self._fields.peer)
 
     @property
     def upstream(self) -> str | None:
-        """The name of the API's upstream that the policies before have chosen; None for the operation's own."""
+        """The name of the API's upstream that policies before have chosen; None for the operation's default."""
         return _text(self._fields.upstream) or None
 
     @property
     def upstream_path(self) -> str | None:
-        """The path that the upstream would get if no later policy changed `path` or `upstream`, for signatures of it:
-        `raw_path` with the base path of the upstream's URL in the place of the API's context, and rewritten as the API
-        says. Without the query.
+        """The path that the upstream gets if no later policy changes `path` or `upstream`, for signatures: `raw_path`
+        with the base path of the upstream's URL instead of the API's context, rewritten as the API says. Without the
+        query.
 
-        None where nothing goes upstream (a redirect, an answer), and where Envoy has yet to choose between upstreams
-        with other base paths (`split`). In the response phase it is the path that went upstream.
+        None if nothing goes upstream (a redirect, a fixed answer), or if Envoy has yet to choose between upstreams with
+        different base paths (`split`). In the response phase it is the path that went upstream.
         """
         return _text(self._fields.upstream_path) or None
 
     @property
     def request_id(self) -> str:
-        """Unique for each request: the `x-request-id` that upstream, the logs and error answers have too."""
+        """The id of this request: the `x-request-id` that the upstream, the logs and error responses have too."""
         return _text(self._fields.request_id)
 
     @property
@@ -412,7 +414,7 @@ class RequestContext:
     @property
     def api_context(self) -> str:
         """The path that all of the API lies under, with which `path` and `raw_path` begin: `/orders/v1.0`; `/` is the
-        root. What stands behind it goes upstream, below the path of the upstream's URL."""
+        root. The rest of the path goes upstream, below the path of the upstream's URL."""
         return _text(self._fields.path[: self._fields.context_size]) or "/"
 
     @property
@@ -422,35 +424,35 @@ class RequestContext:
 
     @property
     def path_params(self) -> Mapping[str, str]:
-        """Those of the operation's path, percent-decoded: of GET /{id} `ctx.path_params["id"]`. Read-only; {} where the
-        path has none.
+        """The parameters of the operation's path, percent-decoded: for GET /{id} `ctx.path_params["id"]`. Read-only; {}
+        if the path has none.
 
-        They are of the path as the client sent it, whatever policies have made of `path`. A value is never "", and may
-        hold any character that a path may have encoded: not "/" and NUL, which the gateway refuses.
+        They come from the path that the client sent, whatever policies have made of `path`. A value is never "", and
+        may contain any character but "/" and NUL, whose encodings the gateway refuses.
         """
         return parse_path_params(self._fields.path_params)
 
     @property
     def trace_context(self) -> TraceContext | None:
-        """From `traceparent` and `tracestate`; None where there is none, or it is invalid."""
+        """The client's trace, from `traceparent` and `tracestate`; None if it has none, or an invalid one."""
         headers = self.headers
         return parse_trace(headers.get("traceparent", ""), ",".join(headers.get_all("tracestate")))
 
     @property
     def traceparent(self) -> str:
-        """Of this execution's span, for calls that the policy makes with headers of its own: `00-TRACE-SPAN-01`, as W3C
-        Trace Context writes it. "" where the execution is not traced: then a call has no such header.
+        """The `traceparent` header for calls that the policy makes, with this execution's span: `00-TRACE-SPAN-01`
+        (W3C Trace Context). "" if the execution is not traced: then send no such header.
         """
         return _text(self._fields.traceparent)
 
     def time_remaining(self) -> float:
-        """Seconds until this execution's timeout, never below 0. In a stream: those that its own work may take yet,
-        until it asks for a chunk or yields one."""
+        """Seconds until this execution's timeout, never below 0. In a stream: the seconds that its code may still run
+        before it asks for a chunk or yields one."""
         return max(0.0, self._deadline - time.monotonic())
 
 
 class ResponseContext:
-    """The response as the chain sees it now, with the request that it answers. Read-only, but for `metadata`.
+    """The response with the changes of the policies before this one, and its request. Read-only, except for `metadata`.
 
     `request.identity`, `request.cookies` and `request.query_params` are there as well.
     """
@@ -467,18 +469,18 @@ class ResponseContext:
     def request(self) -> RequestContext:
         """The request as it went upstream, or as it was when a policy answered it.
 
-        Its `body` is there where the policy's definition says `requestBodyInResponse: true`, else None.
+        Its `body` is None unless the policy's definition says `requestBodyInResponse: true`.
         """
         return self._request
 
     @property
     def body(self) -> bytes | None:
-        """None: the response has none, or the policy's definition does not ask for it."""
+        """The response's body. None: it has none, or the policy's definition does not ask for it."""
         return self._body
 
     @property
     def status_code(self) -> int:
-        """Of the response as the policies before have left it: 200 to 599."""
+        """The status code as the policies before have left it: 200 to 599."""
         return self._fields.status
 
     @property
@@ -495,22 +497,22 @@ class ResponseContext:
 
     @property
     def policy(self) -> PolicyMetadata:
-        """`request.policy`: which policy instance this is."""
+        """`request.policy`: the policy instance."""
         return self._request.policy
 
     @property
     def prepared(self) -> Any:
-        """`request.prepared`: what prepare returned or yielded; None without one."""
+        """`request.prepared`: the value that `prepare` returned or yielded; None without a `prepare`."""
         return self._request.prepared
 
     @property
     def shared(self) -> Any:
-        """`request.shared`: what setup returned or yielded; None without one."""
+        """`request.shared`: the value that `setup` returned or yielded; None without a `setup`."""
         return self._request.shared
 
     @property
     def traceparent(self) -> str:
-        """Of this execution's span, as in a RequestContext; "" where it is not traced."""
+        """The header with this execution's span, as in a RequestContext; "" if the execution is not traced."""
         return self._request.traceparent
 
     def time_remaining(self) -> float:
@@ -519,7 +521,7 @@ class ResponseContext:
 
 
 class RequestStreamContext(RequestContext):
-    """What on_request_stream is given: the request as a RequestContext, its `body` None, and its trailers."""
+    """The context of on_request_stream: that of on_request, with `body` None, and the request's trailers."""
 
     __slots__ = ("_trailers",)
 
@@ -537,12 +539,12 @@ class RequestStreamContext(RequestContext):
 
     @property
     def trailers(self) -> Trailers:
-        """Of the request: read when its chunks have ended, written at any time."""
+        """The request's trailers: readable once its chunks have ended, writable at any time."""
         return self._trailers
 
 
 class ResponseStreamContext(ResponseContext):
-    """What on_response_stream is given: the response as a ResponseContext, its `body` None, and its trailers."""
+    """The context of on_response_stream: that of on_response, with `body` None, and the response's trailers."""
 
     __slots__ = ("_trailers",)
 
@@ -552,12 +554,12 @@ class ResponseStreamContext(ResponseContext):
 
     @property
     def trailers(self) -> Trailers:
-        """Of the response: read when its chunks have ended, written at any time."""
+        """The response's trailers: readable once its chunks have ended, writable at any time."""
         return self._trailers
 
 
 def touched_metadata(context: RequestContext | ResponseContext) -> Metadata | None:
-    """The metadata if the policy ever asked for it. For whoever runs the policy."""
+    """The metadata if the policy has used it, else None. For the code that runs policies."""
     request = context.request if isinstance(context, ResponseContext) else context
     return request._metadata
 
@@ -567,15 +569,16 @@ def touched_metadata(context: RequestContext | ResponseContext) -> Metadata | No
 OnRequest: TypeAlias = Callable[[RequestContext, dict[str, Any]], RequestAction | Awaitable[RequestAction]]
 OnResponse: TypeAlias = Callable[[ResponseContext, dict[str, Any]], ResponseAction | Awaitable[ResponseAction]]
 Chunks: TypeAlias = AsyncIterator[bytes]
-"""A body in parts, for `async for`. None is empty, and their boundaries mean nothing."""
+"""A body in parts, for `async for`. No chunk is empty, and their boundaries have no meaning."""
 Chunk: TypeAlias = bytes | bytearray | memoryview | str
-"""What a stream yields; `str` goes out as UTF-8. An empty one sends what has been held back, and no data."""
+"""A chunk that a stream yields; `str` is encoded as UTF-8. An empty chunk sends no data, but what has been held back
+before it: the message's headers, and chunks that wait to be sent together."""
 OnRequestStream: TypeAlias = Callable[[RequestStreamContext, Chunks, dict[str, Any]], AsyncIterator[Chunk]]
 OnResponseStream: TypeAlias = Callable[[ResponseStreamContext, Chunks, dict[str, Any]], AsyncIterator[Chunk]]
 Setup: TypeAlias = Callable[[], Any] | Callable[[dict[str, Any]], Any]
 """`setup()` or `setup(system_params)`."""
 Prepare: TypeAlias = Callable[..., Any]
-"""`prepare(params)`, with `metadata: PolicyMetadata` and `shared` behind it, either of them, by its name."""
+"""`prepare(params)`, optionally with arguments named `metadata` (a PolicyMetadata) and `shared`."""
 Close: TypeAlias = Callable[[Any], Awaitable[None] | None]
 
 
@@ -586,7 +589,7 @@ class Policy:
     """
 
     def __init__(self, metadata: PolicyMetadata | None = None, params: dict[str, Any] | None = None) -> None:
-        """A subclass may pass on what get_policy was given, or nothing; it is kept in `metadata` and `params`."""
+        """Keeps `metadata` and `params`. A subclass may pass the arguments of get_policy, or nothing."""
         self.metadata = metadata
         self.params = params
 

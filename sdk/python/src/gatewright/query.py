@@ -13,12 +13,12 @@ QueryValue: TypeAlias = str | int | float | bool | list[str] | tuple[str, ...]
 class QueryParams(Mapping[str, str]):
     """Read-only, multi-valued, in order: `ctx.query_params`.
 
-    As a mapping it gives each name's first value; `get_all` gives them all. Read as forms are (URL Standard, 5.1): `&`
-    separates, "+" and "%20" are spaces, a name without "=" has the value "". Bytes that are not UTF-8 are kept
-    (PEP 383). Names are told apart by case.
+    As a mapping it has each name's first value; `get_all` returns all values. The query is parsed like a form (URL
+    Standard, 5.1): `&` separates, "+" and "%20" are spaces, a name without "=" has the value "". Bytes that are not
+    UTF-8 are kept (PEP 383). Names are case-sensitive.
 
-    `replaced` and `without` make another one; what they do not name stays byte for byte as the client sent it.
-    `str` is the query:
+    `replaced` and `without` return another QueryParams; other parameters stay byte for byte as the client sent them.
+    `str` returns the query:
 
         UpstreamRequestModifications(query=str(ctx.query_params.replaced(page=2).without("token")))
 
@@ -31,8 +31,8 @@ class QueryParams(Mapping[str, str]):
         self._parts = [(*_read(part), part) for part in query.split("&")] if query else []
 
     def __getitem__(self, name: str) -> str:
-        for each, value in self.pairs():
-            if each == name:
+        for known_name, value in self.pairs():
+            if known_name == name:
                 return value
         raise KeyError(name)
 
@@ -49,17 +49,18 @@ class QueryParams(Mapping[str, str]):
         return "&".join(part for _, _, part in self._parts)
 
     def get_all(self, name: str) -> list[str]:
-        """All values of `name`, in order; [] where there is none."""
-        return [value for each, value in self.pairs() if each == name]
+        """All values of `name`, in order; [] if there is none."""
+        return [value for known_name, value in self.pairs() if known_name == name]
 
     def pairs(self) -> list[tuple[str, str]]:
         """All names and values, in order."""
         return [(name, value) for name, value, part in self._parts if part]
 
     def replaced(self, values: Mapping[str, QueryValue] | None = None, /, **more: QueryValue) -> QueryParams:
-        """With each name's values in the place of those that it has: where its first stood, else at the end.
+        """The parameters with these values instead of all values of their names: at the place of the first, else at the
+        end.
 
-        TypeError for a value that is none of QueryValue.
+        TypeError for a value that is no QueryValue.
         """
         new = {name: _written(name, value) for name, value in {**(values or {}), **more}.items()}
         parts: list[str] = []
@@ -74,7 +75,7 @@ class QueryParams(Mapping[str, str]):
         return QueryParams("&".join(parts))
 
     def without(self, *names: str) -> QueryParams:
-        """All but these names."""
+        """The parameters without these names."""
         return QueryParams("&".join(part for name, _, part in self._parts if name not in names or not part))
 
 
@@ -85,7 +86,7 @@ def _read(part: str) -> tuple[str, str]:
 
 def _written(name: str, value: object) -> list[str]:
     values = value if isinstance(value, list | tuple) else [value]
-    return [f"{_encoded(name)}={_encoded(_text(name, each))}" for each in values]
+    return [f"{_encoded(name)}={_encoded(_text(name, item))}" for item in values]
 
 
 def _text(name: str, value: object) -> str:

@@ -1,7 +1,7 @@
-"""The one form of a request's path and host that decisions are made by.
+"""Normalizes a request's path and host, so that policies decide by one form of them.
 
-A gateway's engine makes the path (internal/chain/path_spelling.go); tests and replays without one make it here.
-conformance/request_views.json holds both.
+In a gateway the engine normalizes the path (internal/chain/path_spelling.go); tests and replays without an engine do it
+by this module. conformance/request_views.json has the cases that both must pass.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ _RESERVED = frozenset("!$&'()*+,;=:@[]")
 
 
 def spell_path(path: str, operation: str, *, strict: bool = True) -> str:
-    """The path in its one spelling, of an operation such as `GET /{id}`. Under strictPaths a slash at the end makes no
-    other path, unless the operation has it itself."""
+    """The normalized path of a request for an operation such as `GET /{id}`. strict: the API's `strictPaths`, which
+    drops a slash at the end unless the operation's path has one."""
     template = operation.partition(" ")[2].partition(" ")[0]
     if strict and len(path) > 1 and not (len(template) > 1 and template.endswith("/")):
         path = path.removesuffix("/")
-    return _ENCODED.sub(lambda found: _spell(found[0].upper()), path)
+    return _ENCODED.sub(lambda match: _spell(match[0].upper()), path)
 
 
 def _spell(encoded: str) -> str:
@@ -31,21 +31,21 @@ def _spell(encoded: str) -> str:
 
 
 def path_upstream(rewritings: Sequence[Mapping[str, Any]], upstream: str | None, context: str, path: str) -> str | None:
-    """The path that an upstream would get of `path`, as the recording of an exchange says (`upstreamPaths`). None where
-    that is not known, or nothing goes upstream."""
-    found = next((one for one in rewritings if one.get("upstream", "") == (upstream or "")), None)
-    if found is None:
+    """The path that an upstream would get for `path`, by the `upstreamPaths` of a recorded exchange. None if that is
+    not known, or nothing goes upstream."""
+    rewriting = next((entry for entry in rewritings if entry.get("upstream", "") == (upstream or "")), None)
+    if rewriting is None:
         return None
-    if pattern := found.get("pattern"):
-        return re.sub(pattern, found.get("substitution", ""), path, count=1)
-    before, base = context.rstrip("/"), found.get("base", "")
+    if pattern := rewriting.get("pattern"):
+        return re.sub(pattern, rewriting.get("substitution", ""), path, count=1)
+    before, base = context.rstrip("/"), rewriting.get("base", "")
     if base == before or not path.startswith(before):
         return path
     return base + path[len(before) :] or "/"
 
 
 def path_segments(path: str) -> tuple[str, ...]:
-    """The parts between slashes, decoded. What is not UTF-8 is kept by surrogateescape."""
+    """The parts between slashes, decoded. Bytes that are not UTF-8 are kept by surrogateescape."""
     return tuple(_decoded(segment) for segment in path.split("/") if segment)
 
 
@@ -54,7 +54,7 @@ def _decoded(segment: str) -> str:
 
 
 def host_of(authority: str) -> str:
-    """In lower case, without port, brackets and the dot at its end."""
+    """The host of an authority: in lower case, without port, brackets and the dot at its end."""
     colon = authority.rfind(":")
     host = authority[:colon] if colon > authority.rfind("]") else authority
     host = host.removeprefix("[").removesuffix("]").removesuffix(".")

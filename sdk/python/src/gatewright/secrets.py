@@ -1,11 +1,11 @@
-"""A secret, as a policy is given it where its definition says `format: secret`.
+"""A secret: the value of a parameter for which the policy's definition says `format: secret`.
 
     def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
         return UpstreamRequestModifications(set_headers={"x-api-key": params["key"].reveal()})
 
-The text is what `reveal` returns, and stands nowhere else: not in `str`, `repr`, logs, f-strings or tracebacks, and it
-goes into no JSON and no pickle. Ask `matches` whether a client knows it. When its operator changes it, the policy's
-instance is made anew: `prepare` runs again, and nothing else is to be done.
+Only `reveal` returns the text: it is not in `str`, `repr`, logs, f-strings or tracebacks, and cannot be written as JSON
+or pickled. Use `matches` to check a client's credential. When the operator changes the secret, the gateway makes a new
+instance of the policy, whose `prepare` gets the new value.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Any, Final, NoReturn, final
 __all__ = ["Secret"]
 
 _KEY: Final = os.urandom(32)
-"""Of this process: a hash of a secret says nothing to who does not know it."""
+"""A random key of this process: without it, a secret's hash discloses nothing about the secret."""
 _MEMBERS: Final = {"secretRef", "value"}
 
 
 @final
 class Secret:
-    """Text that is not shown. Equal to a Secret of the same text, whatever its name, and to nothing else."""
+    """A text that is never shown. Equal only to another Secret with the same text, whatever its name."""
 
     __slots__ = ("_digest", "_name", "_text")
     _digest: bytes
@@ -39,7 +39,7 @@ class Secret:
 
     @property
     def name(self) -> str:
-        """By which the API names it: "upstream-key"; "" where the API has the text itself."""
+        """The name of the secret reference in the API: "upstream-key"; "" if the API has the text itself."""
         return self._name
 
     def reveal(self) -> str:
@@ -47,7 +47,7 @@ class Secret:
         return self._text
 
     def matches(self, text: str) -> bool:
-        """Whether it is this text; how long that takes says nothing of it."""
+        """Whether the secret is this text, compared in constant time."""
         return hmac.compare_digest(self._digest, _digest(text))
 
     def __eq__(self, other: object) -> bool:
@@ -83,15 +83,15 @@ def _digest(text: str) -> bytes:
 
 
 def from_wire(value: dict[str, Any]) -> Any:
-    """For `json.loads(…, object_hook=from_wire)`: an object with the members `secretRef` and `value`, both text and no
-    others, is a Secret."""
-    if value.keys() == _MEMBERS and all(isinstance(one, str) for one in value.values()):
+    """For `json.loads(…, object_hook=from_wire)`: an object with exactly the members `secretRef` and `value`, both
+    text, becomes a Secret."""
+    if value.keys() == _MEMBERS and all(isinstance(member, str) for member in value.values()):
         return Secret(value["value"], value["secretRef"])
     return value
 
 
 def revive(value: Any) -> Any:
-    """A JSON value that was read without `from_wire`, with the secrets in it."""
+    """A JSON value that was read without `from_wire`, with Secrets for the objects that from_wire recognizes."""
     if isinstance(value, dict):
         return from_wire({key: revive(item) for key, item in value.items()})
     return [revive(item) for item in value] if isinstance(value, list) else value

@@ -9,14 +9,14 @@
         if not ctx.prepared.set(f"seen {ctx.headers['idempotency-key']}", b"1", ttl=3600, if_absent=True):
             return ImmediateResponse(409)
 
-The engine has the store: in its memory, or in the Valkey that the Gateway names (`spec.store`), and then all nodes
-share it. It is reached by the stream that the executor has anyway, so a policy needs no network for it. Keys belong to
-the policy and the API that attaches it. It is what a policy can afford to lose: memory is bounded, and a restart of
-the engine empties it. A store with `keep=True` refuses a new entry where there is no room, and evicts none.
+The engine keeps the store: in its memory, or in the Valkey that the Gateway names (`spec.store`), which all nodes
+share. Calls go over the executor's stream to the engine, so a policy needs no network access for them. Keys belong to
+the policy and the API that attaches it. Keep only state that may be lost: memory is bounded, and a restart of the
+engine empties it. If there is no room, a store with `keep=True` refuses new entries instead of evicting others.
 
-A `Store` waits, and is for plain functions; an `AsyncStore` is awaited, for those that are async. A store that does not
-answer in time raises StoreUnavailableError: where the policy does not catch that, its execution fails as `unavailable`,
-and the attachment's `onError` decides.
+`Store` is for plain functions, and waits; `AsyncStore` is for async functions, and is awaited. A store that does not
+answer in time raises StoreUnavailableError. If the policy does not catch it, the execution fails as `unavailable`, and
+the attachment's `onError` decides.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ __all__ = [
 ]  # fmt: skip
 
 MAX_KEY = 1024
-"""Bytes of a key, with the name of its store and a colon."""
+"""The most bytes of a key, with the name of its store and a colon."""
 MAX_VALUE = 1 << 20
-"""Bytes of a value."""
+"""The most bytes of a value."""
 MAX_TTL = 366 * 86_400
-"""Seconds that an entry may live."""
+"""The most seconds that an entry may live."""
 _MAX_RATE = 1_000_000  # in a second
 _MAX_BURST = 1_000_000_000
-_TOLERANCE = 1e-3  # of one microsecond, and of one that is allowed
+_TOLERANCE = 1e-3  # of a microsecond, and of a unit of cost
 _NAME = re.compile(r"[A-Za-z0-9._-]{0,64}")
 
 Text: TypeAlias = str | bytes
@@ -48,18 +48,18 @@ Operation: TypeAlias = Literal["get", "set", "increment", "expire", "delete", "t
 
 
 class StoreUnavailableError(Exception):
-    """The store does not answer, or not in time. What was asked may have happened all the same."""
+    """The store does not answer, or not in time. It may have executed the call all the same."""
 
 
 class StoreFullError(StoreUnavailableError):
-    """There is no room for the entry."""
+    """The store has no room for the entry."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """`rate` in each `per` seconds, evenly: after `burst` at once, the next one is allowed `per/rate` later.
+    """`rate` in each `per` seconds, evenly: after `burst` at once, the next is allowed `per/rate` seconds later.
 
-    That is GCRA, as ITU-T I.371 has it. ValueError: it is none.
+    The algorithm is GCRA (ITU-T I.371). ValueError: the numbers make no limit.
     """
 
     rate: int
@@ -81,12 +81,13 @@ class Limit:
             )
 
     def check(self, cost: int) -> None:
-        """ValueError: nothing of that cost can be allowed."""
+        """Raises ValueError for a cost that the limit can never allow."""
         if not 0 <= cost <= self.burst:
             raise ValueError(f"cost: expected 0 to the limit's burst, {self.burst}, got {cost}")
 
     def decide(self, tat: float, now: float, cost: int) -> tuple[float, Throttled]:
-        """As v1alpha.Limit.Decide: the time in microseconds when all of the burst is there again, and the answer."""
+        """Like v1alpha.Limit.Decide of the Go SDK: the time in microseconds when the whole burst is available again,
+        and the answer."""
         interval = self.per * 1e6 / self.rate
         room = self.burst * interval
         tat = min(max(tat, now), now + room)
@@ -100,23 +101,23 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Throttled:
-    """What `throttle` says."""
+    """The result of `throttle`."""
 
     allowed: bool
     remaining: int
-    """What would be allowed right now."""
+    """The cost that would be allowed right now."""
     retry_after: float
-    """Seconds until the same cost is allowed; 0 where it was."""
+    """Seconds until the same cost is allowed; 0 if it was allowed."""
     reset_after: float
-    """Seconds until all of the burst is there."""
+    """Seconds until the whole burst is available."""
 
 
-# ------------------------------------------------------------------ for who runs policies
+# ------------------------------------------------------------------ for the code that runs policies
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One use of the store."""
+    """A call to the store."""
 
     operation: Operation
     key: bytes
@@ -124,7 +125,7 @@ class Call:
     ttl: float = 0.0
     if_absent: bool = False
     amount: int = 0
-    """Of increment: what is added. Of throttle: the cost."""
+    """Of increment: the number to add. Of throttle: the cost."""
     limit: Limit | None = None
     shared: bool = False
     kept: bool = False
@@ -132,46 +133,46 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What has become of it."""
+    """The result of a call."""
 
     yes: bool = False
     """get, expire, delete: there was one; set: it was written; throttle: it is allowed."""
     value: bytes = b""
     number: int = 0
-    """Of increment: the sum. Of throttle: what remains."""
+    """Of increment: the sum. Of throttle: the remaining cost."""
     retry_after: float = 0.0
     reset_after: float = 0.0
 
 
 class Backend(Protocol):
-    """Where calls go. Both raise StoreUnavailableError, StoreFullError and ValueError."""
+    """Executes calls. Both methods raise StoreUnavailableError, StoreFullError and ValueError."""
 
     def call(self, call: Call, timeout: float) -> Answer:
         """Waits for the answer."""
 
     async def call_async(self, call: Call, timeout: float) -> Answer:
-        """The same in an event loop."""
+        """Awaits the answer in an event loop."""
 
 
 def use(backend: Callable[[], Backend]) -> Callable[[], Backend]:
-    """From now on stores are given what this returns where they are made; returns what was before."""
+    """Makes `backend` the function that returns the backend of each new store. Returns the function before it."""
     global _backend
     before, _backend = _backend, backend
     return before
 
 
-def _nobody() -> Backend:
+def _no_backend() -> Backend:
     raise RuntimeError("expected a store to be made in a gateway, or in a test that imports sdk.testing")
 
 
-_backend: Callable[[], Backend] = _nobody
+_backend: Callable[[], Backend] = _no_backend
 
 
 # ------------------------------------------------------------------ stores
 
 
 class _Calls:
-    """What both kinds of store ask, and how they read the answers."""
+    """Makes the calls of both kinds of store."""
 
     __slots__ = ("_backend", "_keep", "_prefix", "_shared", "_timeout")
 
@@ -222,32 +223,34 @@ class _Calls:
 class Store(_Calls):
     """A store for plain functions: each call waits for its answer.
 
-    name: of keys of its own; stores of one policy with the same name share them. timeout: seconds that a call may take.
-    shared: the keys are common to all APIs that attach the policy, else each has its own. keep: entries are not evicted
-    before their end; where there is no room for one, its write raises StoreFullError. RuntimeError: it is not made in
-    `prepare`.
+    name: a name space for keys; stores of one policy with the same name share their keys. timeout: seconds that a call
+    may take. shared: all APIs that attach the policy share the keys; else each API has its own. keep: entries are not
+    evicted before they expire; a write raises StoreFullError if there is no room. RuntimeError: the store is not made
+    in `prepare`.
 
-    Keys and values are bytes, or text, which is UTF-8 then; what is read is bytes. Each entry has an end: `ttl` is in
-    seconds, at most MAX_TTL. A call raises StoreUnavailableError, StoreFullError, and ValueError for what is out of
-    bounds.
+    Keys and values are bytes, or text, which is encoded as UTF-8; values that are read are bytes. Each entry expires:
+    `ttl` is in seconds, at most MAX_TTL. A call raises StoreUnavailableError, StoreFullError, and ValueError for
+    arguments that are out of bounds.
     """
 
     def get(self, key: Text) -> bytes | None:
-        """The value; None where there is none."""
+        """The value; None if there is none."""
         answer = self._backend.call(self._get(key), self._timeout)
         return answer.value if answer.yes else None
 
     def set(self, key: Text, value: Text, *, ttl: float, if_absent: bool = False) -> bool:
-        """Writes a value for `ttl` seconds from now; with `if_absent` only where there is none. Whether it has."""
+        """Writes a value that expires in `ttl` seconds; with `if_absent` only if the key has none. Returns whether it
+        was written."""
         return self._backend.call(self._set(key, value, ttl, if_absent), self._timeout).yes
 
     def increment(self, key: Text, by: int = 1, *, ttl: float) -> int:
-        """Adds to a whole number, and returns the sum. A key that is not there is 0, and ends `ttl` seconds after it is
-        made: later calls leave that end. ValueError: the value is no whole number, or the sum has more than 64 bits."""
+        """Adds to a whole number, and returns the sum. An absent key counts as 0, and expires `ttl` seconds after this
+        call; later calls do not prolong it. ValueError: the value is no whole number, or the sum has more than 64 bits.
+        """
         return self._backend.call(self._increment(key, by, ttl), self._timeout).number
 
     def expire(self, key: Text, ttl: float) -> bool:
-        """The entry ends `ttl` seconds from now. False: there is none."""
+        """Lets the entry expire `ttl` seconds from now. False: there is none."""
         return self._backend.call(self._expire(key, ttl), self._timeout).yes
 
     def delete(self, key: Text) -> bool:
@@ -255,39 +258,39 @@ class Store(_Calls):
         return self._backend.call(self._delete(key), self._timeout).yes
 
     def throttle(self, key: Text, limit: Limit, cost: int = 1) -> Throttled:
-        """Takes `cost` from what `limit` allows at this key, if that much is there; 0 only looks.
+        """Takes `cost` from the allowance of `limit` at this key, if there is that much; a cost of 0 only reads it.
 
-        These keys are none of those of values.
+        The keys of `throttle` are separate from those of values.
         """
         return _throttled(self._backend.call(self._throttle(key, limit, cost), self._timeout))
 
 
 class AsyncStore(_Calls):
-    """A store for functions that are async: the same as `Store`, awaited."""
+    """A store for async functions: the same as `Store`, awaited."""
 
     async def get(self, key: Text) -> bytes | None:
-        """As `Store.get`."""
+        """Like `Store.get`."""
         answer = await self._backend.call_async(self._get(key), self._timeout)
         return answer.value if answer.yes else None
 
     async def set(self, key: Text, value: Text, *, ttl: float, if_absent: bool = False) -> bool:
-        """As `Store.set`."""
+        """Like `Store.set`."""
         return (await self._backend.call_async(self._set(key, value, ttl, if_absent), self._timeout)).yes
 
     async def increment(self, key: Text, by: int = 1, *, ttl: float) -> int:
-        """As `Store.increment`."""
+        """Like `Store.increment`."""
         return (await self._backend.call_async(self._increment(key, by, ttl), self._timeout)).number
 
     async def expire(self, key: Text, ttl: float) -> bool:
-        """As `Store.expire`."""
+        """Like `Store.expire`."""
         return (await self._backend.call_async(self._expire(key, ttl), self._timeout)).yes
 
     async def delete(self, key: Text) -> bool:
-        """As `Store.delete`."""
+        """Like `Store.delete`."""
         return (await self._backend.call_async(self._delete(key), self._timeout)).yes
 
     async def throttle(self, key: Text, limit: Limit, cost: int = 1) -> Throttled:
-        """As `Store.throttle`."""
+        """Like `Store.throttle`."""
         return _throttled(await self._backend.call_async(self._throttle(key, limit, cost), self._timeout))
 
 

@@ -1,13 +1,13 @@
-"""Bodies that come in pieces, cut wherever the network has cut them: lines, events, messages and patterns in them.
+"""Lines, events, messages and patterns in bodies that come in pieces, cut wherever the network has cut them.
 
-Each kind has a parser without I/O, which is fed with pieces and gives what is whole by then, and a function that does
-the same with an asynchronous iterator:
+Each kind has a parser without I/O, which is fed with pieces and returns the items that are complete, and a function
+that does the same for an asynchronous iterator:
 
     for event in SseParser().feed(ctx.body):
         body += event.with_data(mask(event.data)).encode() if event.data is not None else event.raw
 
-The result never depends on where the pieces were cut. What is kept until more comes is bounded by `limit`: beyond it
-StreamError is raised. Standard library only.
+The result never depends on where the pieces were cut. A parser keeps at most `limit` bytes of an incomplete item, and
+raises StreamError beyond. Standard library only.
 """
 
 from __future__ import annotations
@@ -43,30 +43,31 @@ __all__ = [
 ]
 
 LIMIT = 1 << 20
-"""Default of `limit`, in bytes: what one line, event or message may have."""
+"""Default of `limit`: the most bytes of a line, event or message."""
 
 In = TypeVar("In", contravariant=True)
 Out = TypeVar("Out", covariant=True)
 
 
 class StreamError(ValueError):
-    """What came is not what the parser was to read, or one item of it is beyond the limit. The text says which."""
+    """The input has another form than the parser reads, or an item is beyond the limit. The text says which."""
 
 
 class Parser(Protocol[In, Out]):
-    """Pieces in, whole items out."""
+    """Takes pieces and returns complete items."""
 
     def feed(self, piece: In, /) -> Iterator[Out]:
-        """The items that are whole with this piece."""
+        """The items that this piece completes."""
         ...
 
     def end(self) -> Iterator[Out]:
-        """The items that end with the stream; StreamError where one is not whole and cannot be taken as it is."""
+        """The items that end with the stream. StreamError if the last item is incomplete and its kind does not allow
+        that."""
         ...
 
 
 async def parse(chunks: AsyncIterable[In], parser: Parser[In, Out]) -> AsyncIterator[Out]:
-    """The parser's items of a stream, each as soon as it is whole."""
+    """The parser's items of a stream, each as soon as it is complete."""
     async for chunk in chunks:
         for item in parser.feed(chunk):
             yield item
@@ -78,10 +79,10 @@ async def parse(chunks: AsyncIterable[In], parser: Parser[In, Out]) -> AsyncIter
 
 
 class TextDecoder:
-    """Bytes to text: characters whose bytes came in several pieces are put together.
+    """Decodes bytes to text, including characters whose bytes come in several pieces.
 
-    encoding: one of Python's, which the policy names; of one that a message names, what `charsets.detect` makes of it.
-    errors: as for bytes.decode; "replace" makes U+FFFD of what is not valid, "strict" raises UnicodeDecodeError.
+    encoding: a Python encoding that the policy names; for one that a message names, use `charsets.detect`.
+    errors: as for bytes.decode: "replace" puts U+FFFD for invalid bytes, "strict" raises UnicodeDecodeError.
     """
 
     def __init__(self, encoding: str = "utf-8", errors: str = "replace") -> None:
@@ -105,7 +106,7 @@ def text(chunks: AsyncIterable[bytes], encoding: str = "utf-8", errors: str = "r
 
 
 class LineParser:
-    """Lines with their ends: LF, or CR LF. The last one may have none."""
+    """Lines with their ends: LF or CR LF. The last line may have none."""
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
@@ -134,12 +135,12 @@ class LineParser:
 
 
 def lines(chunks: AsyncIterable[bytes], limit: int = LIMIT) -> AsyncIterator[bytes]:
-    """The lines of a stream, with their ends: LF or CR LF; the last one may have none."""
+    """The lines of a stream, with their ends: LF or CR LF; the last line may have none."""
     return parse(chunks, LineParser(limit))
 
 
 class JsonLinesParser:
-    """JSON values, one a line (application/x-ndjson, application/jsonl). Empty lines are left out."""
+    """JSON values, one on each line (application/x-ndjson, application/jsonl). Empty lines are skipped."""
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._lines = LineParser(limit)
@@ -162,7 +163,7 @@ class JsonLinesParser:
 
 
 def json_lines(chunks: AsyncIterable[bytes], limit: int = LIMIT) -> AsyncIterator[Any]:
-    """The JSON values of a stream that has one a line. A line that is none raises StreamError with its number."""
+    """The JSON values of a stream that has one on each line. StreamError names the number of a line that is no JSON."""
     return parse(chunks, JsonLinesParser(limit))
 
 
@@ -176,29 +177,29 @@ def json_line(value: Any) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class SseEvent:
-    """One block of an event stream: what stands before a blank line (WHATWG HTML, 9.2.6)."""
+    """One block of an event stream, which ends with a blank line (WHATWG HTML, 9.2.6)."""
 
     data: str | None = None
-    """The data lines, joined by LF. None: it has none, so browsers dispatch no event for it (a comment, a retry)."""
+    """The data lines, joined by LF. None: there are none, so browsers dispatch no event (a comment, a retry)."""
     event: str = ""
     """The type. "" is what browsers call "message"."""
     id: str | None = None
-    """Sets the last event id; None leaves it."""
+    """The new last event id; None leaves it unchanged."""
     retry: int | None = None
     """Reconnection time in milliseconds."""
     comment: str | None = None
-    """The comment lines, joined by LF; servers send them to keep the connection."""
+    """The comment lines, joined by LF; servers send them to keep the connection open."""
     raw: bytes = b""
-    """The block as it came, with its blank line and those before it; b"" for one that was made here."""
+    """The block as it came, with its blank line and those before it; b"" for an event that the policy made."""
     is_whole: bool = True
-    """False: the stream ended before the blank line, so browsers dispatch no event for it."""
+    """False: the stream ended before the blank line, so browsers dispatch no event."""
 
     def with_data(self, data: str) -> SseEvent:
-        """The same with other data."""
+        """The event with other data."""
         return replace(self, data=data, raw=b"")
 
     def encode(self) -> bytes:
-        """The block with its blank line. `data` and `comment` may have line ends; `event` and `id` none."""
+        """The block with its blank line. `data` and `comment` may contain line ends, `event` and `id` may not."""
         for name, value in (("event", self.event), ("id", self.id or "")):
             if {*value} & {"\n", "\r", "\0"}:
                 raise ValueError(f"expected an SSE {name} of one line without NUL, got {value!r}")
@@ -223,14 +224,14 @@ class SseParser:
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
-        self._block = bytearray()  # blank lines before it, and its own so far
-        self._line = 0  # where its last line begins
-        self._has_lines = False  # that are not blank
+        self._block = bytearray()  # blank lines before the block, and its own lines so far
+        self._line = 0  # the beginning of its last line
+        self._has_lines = False  # whether it has a line that is not blank
         self._is_first = True
 
     def feed(self, piece: bytes) -> Iterator[SseEvent]:
         at = 0
-        if self._block.endswith(b"\r"):  # it waited for a LF, which would belong to it
+        if self._block.endswith(b"\r"):  # a LF that follows belongs to this line end
             at = 1 if piece.startswith(b"\n") else 0
             self._block += piece[:at]
             if piece:
@@ -253,7 +254,7 @@ class SseParser:
         _check(len(self._block), self._limit, "an event")
 
     def _end_line(self, mark: int) -> Iterator[SseEvent]:
-        """At the end of a line, whose mark has so many bytes."""
+        """Ends a line whose line end has `mark` bytes."""
         is_blank = len(self._block) - self._line == mark
         self._line = len(self._block)
         if is_blank and self._has_lines:
@@ -293,7 +294,7 @@ def _event(read: bytes, raw: bytes, *, is_whole: bool) -> SseEvent:
 
 
 def sse_events(chunks: AsyncIterable[bytes], limit: int = LIMIT) -> AsyncIterator[SseEvent]:
-    """The blocks of an event stream (text/event-stream), comments included: their `raw` together is the stream."""
+    """The blocks of an event stream (text/event-stream), comments included. Joined, their `raw` is the whole stream."""
     return parse(chunks, SseParser(limit))
 
 
@@ -306,10 +307,10 @@ class GrpcMessage:
 
     data: bytes
     compressed: bool = False
-    """Whether `data` is compressed by what the header `grpc-encoding` names."""
+    """Whether `data` is compressed as the header `grpc-encoding` says."""
 
     def encode(self) -> bytes:
-        """With its five bytes of prefix."""
+        """The message with its prefix of five bytes."""
         return struct.pack(">BI", self.compressed, len(self.data)) + self.data
 
 
@@ -340,7 +341,7 @@ class GrpcParser:
 
 
 def grpc_messages(chunks: AsyncIterable[bytes], limit: int = 4 << 20) -> AsyncIterator[GrpcMessage]:
-    """The messages of a gRPC body. StreamError where the stream ends inside of one."""
+    """The messages of a gRPC body. StreamError if the stream ends within a message."""
     return parse(chunks, GrpcParser(limit))
 
 
@@ -348,18 +349,18 @@ def grpc_messages(chunks: AsyncIterable[bytes], limit: int = 4 << 20) -> AsyncIt
 
 
 class Replacer(Generic[AnyStr]):
-    """Replaces what a pattern matches, also where a match came in several pieces.
+    """Replaces the matches of a pattern, including matches that come in several pieces.
 
-    It gives what `pattern.sub(replacement, whole)` would give of the whole, for matches of at most `longest` characters
-    (bytes, for a pattern of bytes), and so keeps up to that many back until more comes.
+    The result is that of `pattern.sub(replacement, whole)` for the whole text, for matches of at most `longest`
+    characters (bytes, for a pattern of bytes). It therefore holds back up to `longest` characters until more comes.
 
-    begins: matches, whole, whatever a match may begin with, complete ones included: `\\d[\\d -]*` for card numbers.
-    Only what it matches up to the end is kept, so that pieces without a beginning pass at once. None: `longest`
-    characters are always kept.
+    begins: a pattern that fully matches every beginning of a match, and every match: `\\d[\\d -]*` for card numbers.
+    Then only an end of the text that `begins` matches is held back, so that pieces without a beginning pass at once.
+    None: `longest` characters are always held back.
 
-    pattern: not one that matches the empty string; `^`, `\\A`, `$` and `\\Z` stand for the edges of what is looked at,
-    so do without them. `\\b` works, and so does what looks back `longest` characters or ahead one.
-    replacement: as for re.sub; a function is given the match.
+    pattern: must not match the empty string. Do not use `^`, `\\A`, `$` and `\\Z`, which match at the edges of the
+    text that is held. `\\b` works, and so do look-behinds of `longest` characters and look-aheads of one.
+    replacement: as for re.sub; a function gets the match.
     """
 
     def __init__(
@@ -379,7 +380,7 @@ class Replacer(Generic[AnyStr]):
         self._replacement: AnyStr | Callable[[re.Match[AnyStr]], AnyStr] = replacement
         self._longest = longest
         self._begins: re.Pattern[AnyStr] | None = begins
-        self._seen: AnyStr = self._empty  # up to 2 * longest characters before: for what looks back
+        self._seen: AnyStr = self._empty  # up to 2 * longest characters before, for look-behinds
         self._kept: AnyStr = self._empty
 
     def feed(self, piece: AnyStr) -> Iterator[AnyStr]:
@@ -389,30 +390,30 @@ class Replacer(Generic[AnyStr]):
         return self._go_on(self._kept, is_end=True)
 
     def _go_on(self, new: AnyStr, *, is_end: bool) -> Iterator[AnyStr]:
-        looked_at, position = self._seen + new, len(self._seen)
-        final = len(looked_at) if is_end else self._final(looked_at, position)
+        text, position = self._seen + new, len(self._seen)
+        final = len(text) if is_end else self._final(text, position)
         pieces = []
-        for found in self._pattern.finditer(looked_at, position):
-            if found.start() >= final:
+        for match in self._pattern.finditer(text, position):
+            if match.start() >= final:
                 break
-            pieces += [looked_at[position : found.start()], self._replaced(found)]
-            position = found.end()
+            pieces += [text[position : match.start()], self._replace(match)]
+            position = match.end()
         until = max(position, final)
-        pieces.append(looked_at[position:until])
-        self._seen, self._kept = looked_at[max(0, until - 2 * self._longest) : until], looked_at[until:]
+        pieces.append(text[position:until])
+        self._seen, self._kept = text[max(0, until - 2 * self._longest) : until], text[until:]
         if result := self._empty.join(pieces):
             yield result
 
-    def _final(self, looked_at: AnyStr, position: int) -> int:
-        """Where a match that begins earlier cannot change any more, whatever comes."""
-        final = max(position, len(looked_at) - self._longest)
+    def _final(self, text: AnyStr, position: int) -> int:
+        """The position before which no match can begin that later pieces would change."""
+        final = max(position, len(text) - self._longest)
         if self._begins is None:
             return final
-        candidates = range(final, len(looked_at))
-        return next((at for at in candidates if self._begins.fullmatch(looked_at, at)), len(looked_at))
+        candidates = range(final, len(text))
+        return next((at for at in candidates if self._begins.fullmatch(text, at)), len(text))
 
-    def _replaced(self, found: re.Match[AnyStr]) -> AnyStr:
-        return self._replacement(found) if callable(self._replacement) else found.expand(self._replacement)
+    def _replace(self, match: re.Match[AnyStr]) -> AnyStr:
+        return self._replacement(match) if callable(self._replacement) else match.expand(self._replacement)
 
 
 def replaced(
@@ -423,13 +424,13 @@ def replaced(
     longest: int,
     begins: re.Pattern[AnyStr] | None = None,
 ) -> AsyncIterator[AnyStr]:
-    """The stream with what a pattern matches replaced; see Replacer."""
+    """The stream with the matches of a pattern replaced; see Replacer."""
     return parse(chunks, Replacer(pattern, replacement, longest=longest, begins=begins))
 
 
 def _check(size: int, limit: int, what: str) -> None:
     if size > limit:
-        raise StreamError(f"expected {what} of at most {limit} bytes, got more; a larger `limit` takes it")
+        raise StreamError(f"expected {what} of at most {limit} bytes, got more; set a larger `limit` to accept it")
 
 
 def _shown(line: bytes) -> str:

@@ -7,7 +7,8 @@
     def test_it_adds_the_header() -> None:
         action = policy.on_request(testing.request(headers={"X-A": "b"}), testing.params(headerName="X-Policy"))
 
-An `async def` policy is called with `asyncio.run(policy.on_request(…))`. What `prepare` makes is there within
+An `async def` policy is called with `asyncio.run(policy.on_request(…))`. `testing.prepared` calls `prepare`, and closes
+what it made:
 
     with testing.prepared(policy, testing.params()) as made:
         policy.on_request(testing.request(prepared=made), testing.params())
@@ -21,16 +22,16 @@ An exchange that a gateway has recorded is replayed, and compared with what was 
 
     assert not testing.replay("login.exchange.json", policy).differences
 
-What a policy has counted by `sdk.metrics` can be read:
+A metric of `sdk.metrics` can be read:
 
     assert policy.REFUSED.value(reason="expired") == 1
 
-Time is moved by hand where the policy asks `sdk.clock` for it, and what `sdk.background` repeats runs as it moves:
+A test moves the time of `sdk.clock`, and the work of `sdk.background` runs as it moves:
 
     with testing.clock() as clock, testing.prepared(policy, params) as made:
         clock.advance(300)
 
-What it keeps in `sdk.store` is in memory, and ends as the clock is moved; `away` makes it unavailable:
+Entries of `sdk.store` are in memory, and expire as the clock is moved; `away` makes the store unavailable:
 
     with testing.store() as store, testing.prepared(policy, params) as made:
         store.away = True
@@ -53,13 +54,17 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 from gatewright import action
-from gatewright.contexts import HeaderLines, Stream, header_blob, request, response, stream, streaming
 from gatewright.definition import PolicyDefinition
-from gatewright.definition_params import params_of_definition
+from gatewright.kit.contexts import HeaderLines, Stream, header_blob, request, response, stream, streaming
+from gatewright.kit.definition_params import params_of_definition
+from gatewright.kit.moved_clock import MovedClock, clock
+from gatewright.kit.recording import IncompleteRecordingError, Recording, Supplied
+from gatewright.kit.replay import Candidate, Replay, ReplayedExecution, read_definition, run
+from gatewright.kit.store_in_memory import StoreInMemory
+from gatewright.kit.store_in_memory import in_memory as store
 from gatewright.lifetime import Lifetime, lifetime, shared_lifetime
 from gatewright.metadata import checked_params
 from gatewright.metrics import registry
-from gatewright.moved_clock import MovedClock, clock
 from gatewright.policy import (
     ImmediateResponse,
     OnRequestStream,
@@ -71,11 +76,7 @@ from gatewright.policy import (
     ResponseStreamContext,
     Trailers,
 )
-from gatewright.recording import IncompleteRecordingError, Recording, Supplied
-from gatewright.replay import Candidate, Replay, ReplayedExecution, read_definition, run
 from gatewright.secrets import Secret
-from gatewright.store_in_memory import StoreInMemory
-from gatewright.store_in_memory import in_memory as store
 
 __all__ = [
     "HOOKS",
@@ -119,17 +120,17 @@ STREAM_HOOKS = ("on_request_stream", "on_response_stream")
 def load_policy(file: str) -> ModuleType:
     """The module policy.py in the folder of `file` (a test gives its `__file__`) or in the one above it.
 
-    It is loaded anew, as a module of its own, wherever pytest runs; the modules beside it import as `from . import x`.
-    Two test files that load one policy have a module each, with metrics of its own.
-    What its functions return and yield is checked as the gateway does: ActionError (gatewright.action) where the
-    gateway would answer `badAction`.
+    Each call loads it anew, as a module of its own; the modules beside it are imported as `from . import x`. Two test
+    files that load one policy have a module each, with its own metrics.
+    Values that its functions return and yield are checked like in the gateway: ActionError (gatewright.action) is
+    raised for what the gateway would answer with `badAction`.
     """
     folders = [folder for folder in Path(file).resolve().parents[:2] if (folder / "policy.py").is_file()]
     if not folders:
         raise FileNotFoundError(f"expected policy.py beside {file}, or in the folder above, found none")
-    named = "policy_of_" + "".join(char if char.isalnum() else "_" for char in folders[0].name)
-    numbered = (f"{named}_{number}" for number in itertools.count(2))
-    name = next(name for name in itertools.chain([named], numbered) if name not in sys.modules)
+    first = "policy_of_" + "".join(char if char.isalnum() else "_" for char in folders[0].name)
+    numbered = (f"{first}_{number}" for number in itertools.count(2))
+    name = next(name for name in itertools.chain([first], numbered) if name not in sys.modules)
     package = sys.modules[name] = ModuleType(name)
     package.__path__ = [str(folders[0])]
     module = importlib.import_module(f"{name}.policy")
@@ -145,14 +146,14 @@ def load_policy(file: str) -> ModuleType:
 def _checked(hook: str, function: Callable[..., Any], prepares: bool) -> Callable[..., Any]:
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
-        with _prepared_named(prepares, *arguments):
+        with _explain_missing_prepared(prepares, *arguments):
             returned = function(*arguments)
         action.check(hook, returned)
         return returned
 
     @functools.wraps(function)
     async def call_async(*arguments: Any) -> Any:
-        with _prepared_named(prepares, *arguments):
+        with _explain_missing_prepared(prepares, *arguments):
             returned = await function(*arguments)
         action.check(hook, returned)
         return returned
@@ -161,8 +162,8 @@ def _checked(hook: str, function: Callable[..., Any], prepares: bool) -> Callabl
 
 
 @contextmanager
-def _prepared_named(prepares: bool, *arguments: Any) -> Iterator[None]:
-    """Says what is missing, where a policy that has a prepare is called without what that makes."""
+def _explain_missing_prepared(prepares: bool, *arguments: Any) -> Iterator[None]:
+    """Explains an AttributeError or TypeError of a policy that has a `prepare` and is called without its value."""
     try:
         yield
     except (AttributeError, TypeError) as error:
@@ -182,11 +183,11 @@ async def _checked_stream(hook: str, function: Callable[..., Any], *arguments: A
 
 
 def params(values: ModuleType | Mapping[str, Any] | None = None, /, **more: Any) -> dict[str, Any]:
-    """Parameters as a gateway passes them: JSON values, read-only at any depth, and Secrets, as `secret` makes them.
+    """Parameters as a gateway passes them: JSON values, read-only at any depth, and Secrets, made by `secret`.
 
-    With a policy that `load_policy` has loaded, `testing.params(policy, url="…")`, they are those of an API: the
-    definition's defaults are filled in, and ValueError says what its schema does not take. That needs the gateway's
-    packages beside the tests. Without one, defaults are not applied, and any values are taken.
+    With a policy that `load_policy` has loaded, `testing.params(policy, url="…")`, they are checked like those of an
+    API: the definition's defaults are filled in, and ValueError says what its schema refuses. That needs the gateway's
+    packages beside the tests. Without a policy, defaults are not applied and nothing is checked.
     """
     if isinstance(values, ModuleType):
         more = params_of_definition(Path(str(values.__file__)).parent, more)
@@ -196,29 +197,29 @@ def params(values: ModuleType | Mapping[str, Any] | None = None, /, **more: Any)
 
 
 def secret(text: str, *, name: str = "") -> Secret:
-    """What a policy is given where its definition says `format: secret`: `testing.params(key=testing.secret("abc"))`.
+    """The value of a parameter with `format: secret`: `testing.params(key=testing.secret("abc"))`.
 
-    name: by which an API names it; "" where the API has the text itself.
+    name: the name of the secret reference in an API; "" if the API has the text itself.
     """
     return Secret(text, name)
 
 
 def metric(policy: ModuleType, name: str) -> Any:
-    """The Counter, Gauge or Histogram of a policy that `load_policy` has loaded, wherever it was made. KeyError: there
-    is none of that name.
+    """The Counter, Gauge or Histogram of a policy that `load_policy` has loaded, in whichever module it was made.
+    KeyError: there is none of that name.
 
-    What it has counted is in `value(reason="expired")`, of a histogram in `count(…)` and `sum(…)`.
+    `value(reason="expired")` returns its value, `count(…)` and `sum(…)` those of a histogram.
     """
-    there = {each.name: each for each in registry.of(_package(policy))}
-    if name not in there:
-        raise KeyError(f"expected a metric of the policy, {', '.join(sorted(there)) or 'which has none'}, got {name}")
-    return there[name]
+    metrics = {metric.name: metric for metric in registry.of(_package(policy))}
+    if name not in metrics:
+        raise KeyError(f"expected a metric of the policy, {', '.join(sorted(metrics)) or 'which has none'}, got {name}")
+    return metrics[name]
 
 
 def reset_metrics(policy: ModuleType) -> None:
-    """All metrics of a policy that `load_policy` has loaded are 0 again."""
-    for each in registry.of(_package(policy)):
-        each.reset()
+    """Sets all metrics of a policy that `load_policy` has loaded to 0."""
+    for metric in registry.of(_package(policy)):
+        metric.reset()
 
 
 def _package(policy: ModuleType) -> str:
@@ -232,19 +233,19 @@ def prepared(
     *,
     shared: Any = None,
 ) -> Prepared:
-    """What the policy's `prepare` makes of the parameters, and its end, in a `with` statement: `prepare` is called when
-    that is entered, and `close`, or what follows the yield, when it is left. Without a `prepare` it is None.
+    """A context manager for the value that the policy's `prepare` makes: it calls `prepare` when it is entered, and
+    `close`, or the code after the yield, when it is left. Without a `prepare` the value is None.
 
-    A policy that prepares by `async def` needs `async with`, in the event loop of its requests; the others take both.
-    `shared` is what a `prepare` that asks for it is given: see `setup`.
+    If `prepare` is `async def`, write `async with`, in the event loop of the requests; else either will do.
+    `shared` is the argument `shared` of `prepare`, if it has one: see `setup`.
     """
     prepare, close = getattr(policy, "prepare", None), getattr(policy, "close", None)
-    about = metadata or PolicyMetadata("test", "v0.0.0")
-    return Prepared(lifetime(prepare, close, checked_params(params or {}, "params"), about, _run, shared), "prepare")
+    metadata = metadata or PolicyMetadata("test", "v0.0.0")
+    return Prepared(lifetime(prepare, close, checked_params(params or {}, "params"), metadata, _run, shared), "prepare")
 
 
 def setup(policy: ModuleType, system_params: dict[str, Any] | None = None) -> Prepared:
-    """What the policy's `setup` makes, and its end, in a `with` statement as `prepared` is. Without a `setup` it is
+    """A context manager for the value that the policy's `setup` makes, like `prepared`. Without a `setup` the value is
     None.
 
     with testing.setup(policy) as shared, testing.prepared(policy, params, shared=shared) as made:
@@ -255,15 +256,15 @@ def setup(policy: ModuleType, system_params: dict[str, Any] | None = None) -> Pr
 
 
 class Prepared:
-    """What `prepared` and `setup` return."""
+    """The context manager that `prepared` and `setup` return."""
 
-    def __init__(self, made: Lifetime, function: str) -> None:
-        self._lifetime, self._function = made, function
+    def __init__(self, lifetime: Lifetime, function: str) -> None:
+        self._lifetime, self._function = lifetime, function
 
     def __enter__(self) -> Any:
         if not isinstance(self._lifetime, AbstractContextManager):
-            of = "prepared" if self._function == "prepare" else self._function
-            raise TypeError(f"expected `async with testing.{of}(…)`, since {self._function} is async; got `with`")
+            name = "prepared" if self._function == "prepare" else self._function
+            raise TypeError(f"expected `async with testing.{name}(…)`, since {self._function} is async; got `with`")
         return self._lifetime.__enter__()
 
     def __exit__(
@@ -287,12 +288,12 @@ class Prepared:
 
 
 def _run(awaitable: Any) -> Any:
-    """Also inside a running loop, of which no second one may run in the same thread."""
+    """Runs the awaitable in a thread of its own, since the caller's may have a running event loop."""
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, _awaited(awaitable)).result()
+        return thread.submit(asyncio.run, _await(awaitable)).result()
 
 
-async def _awaited(awaitable: Any) -> Any:
+async def _await(awaitable: Any) -> Any:
     return await awaitable
 
 
@@ -301,18 +302,19 @@ async def _awaited(awaitable: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class StreamResult:
-    """What has become of a stream."""
+    """The result of a stream."""
 
     chunks: list[bytes] = field(default_factory=list)
-    """As they were yielded, those without bytes too. A gateway joins and cuts them."""
+    """The chunks as they were yielded, empty ones included. A gateway joins and cuts them."""
     trailers: Trailers = field(default_factory=Trailers)
-    """As the receiver gets them: none, where `stream` was given none."""
+    """The trailers that the receiver gets: none if `stream` was made without."""
     rejected: ImmediateResponse | None = None
-    """What a Reject holds. The client gets it if no chunk was yielded before; else the gateway resets the stream."""
+    """The response of a Reject. The client gets it if no chunk was yielded before; else the gateway resets the stream.
+    """
 
     @property
     def body(self) -> bytes:
-        """All chunks together."""
+        """All chunks joined."""
         return b"".join(self.chunks)
 
 
@@ -324,12 +326,12 @@ def run_stream(
     params: Mapping[str, Any] | None = None,
     stop_after: int | None = None,
 ) -> StreamResult:
-    """Runs an on_request_stream or on_response_stream, in an event loop of its own, and gathers what it yields.
+    """Runs an on_request_stream or on_response_stream, in an event loop of its own, and collects its chunks.
 
-    By default with an empty body, and the context that `request()` or `response()` makes, by the function's name.
-    `stop_after` closes the generator when it has yielded so many chunks, as when the client goes: GeneratorExit is
-    raised at its `yield`. What the function raises is raised, but for Reject; ActionError where the gateway would
-    answer `badAction`.
+    By default the body is empty, and the context is that of `request()` or `response()`, by the function's name.
+    `stop_after` closes the generator when it has yielded so many chunks, as if the client went away: GeneratorExit is
+    raised at its `yield`. Exceptions of the function other than Reject are raised; ActionError is raised for what the
+    gateway would answer with `badAction`.
     """
     result: StreamResult = _run(collect_stream(function, chunks, ctx=ctx, params=params, stop_after=stop_after))
     return result
@@ -343,7 +345,7 @@ async def collect_stream(
     params: Mapping[str, Any] | None = None,
     stop_after: int | None = None,
 ) -> StreamResult:
-    """`run_stream` in the event loop that runs, for a test that is `async def`."""
+    """`run_stream` in the running event loop, for a test that is `async def`."""
     chunks = stream() if chunks is None else chunks
     context = streaming(ctx or _default_context(function), chunks)
     hook = STREAM_HOOKS[isinstance(context, ResponseStreamContext)]
@@ -391,35 +393,35 @@ def replay(
 ) -> Replay:
     """Runs a policy on a recorded exchange as the engine would, in each of its turns, and compares with the recording.
 
-    `exchange` is a file of `gatewright record`, relative to here or to the test, or its JSON object; `policy` what
-    `load_policy` has loaded, by default that of the test's folder. Where the recording has no execution of the policy
-    it is run on the client's request and the upstream's response. With `index`, a position in the recording's
-    `policies`, only the attachment that is there.
+    `exchange` is a file of `gatewright record`, relative to the working directory or to the test, or its JSON object;
+    `policy` is a module of `load_policy`, by default that of the test's folder. If the recording has no execution of
+    the policy, the policy is run on the client's request and the upstream's response. `index` selects one attachment,
+    by its position in the recording's `policies`.
 
-    `params` are the attachment's, which no recording has; defaults are not applied. Values that were taken out of the
-    recording, and bodies that were cut, are supplied: `headers={"authorization": "Bearer abc"}`, `query`, `body`,
-    `metadata`, `response_headers`, `response_body`. What is not stands there as `[redacted]`, and `warnings` name it.
-    `definition` is the policy's, as parsed, where its policy-definition.yaml is elsewhere.
+    `params` are the attachment's, which no recording has; defaults are not applied. Supply values that were taken out
+    of the recording, and bodies that were cut: `headers={"authorization": "Bearer abc"}`, `query`, `body`, `metadata`,
+    `response_headers`, `response_body`. Other values remain `[redacted]`, and `warnings` name them. `definition` is the
+    policy's definition, parsed, if its policy-definition.yaml is elsewhere.
 
-    IncompleteRecordingError names a member that the policy would need and the recording has not; or says that the chain
-    has the policy, and it had no turn.
+    IncompleteRecordingError names a member that the policy needs and the recording lacks; or says that the recorded
+    exchange ended before the policy's turn.
     """
     caller = sys._getframe(1).f_globals.get("__file__", "")
     module = policy or load_policy(caller)
     folder = Path(module.__file__ or "").parent
-    found = read_definition(folder / DEFINITION) if definition is None else PolicyDefinition.from_document(definition)
-    candidate = Candidate(module, found, dict(params or {}), folder, dict(system_params or {}), timeout)
+    parsed = read_definition(folder / DEFINITION) if definition is None else PolicyDefinition.from_document(definition)
+    candidate = Candidate(module, parsed, dict(params or {}), folder, dict(system_params or {}), timeout)
     supplied = Supplied(headers or {}, query, body, metadata or {}, response_headers or {}, response_body)
     recording = Recording.read(_beside(exchange, caller))
     result = run(recording, candidate, supplied, index)
-    if all(one.skipped for one in result.executions):
+    if all(execution.skipped for execution in result.executions):
         why = result.executions[0].skipped if result.executions else "the exchange ended before its turn"
         raise recording.incomplete("executions", f"a turn of {candidate.key}", f"there is none to compare: {why}")
     return result
 
 
 def _beside(exchange: str | Path | Mapping[str, Any], caller: str) -> str | Path | Mapping[str, Any]:
-    """The file beside the test, where there is none of that name here."""
+    """The file beside the test, if there is none of that name in the working directory."""
     if isinstance(exchange, Mapping) or Path(exchange).exists():
         return exchange
     beside = Path(caller).parent / exchange

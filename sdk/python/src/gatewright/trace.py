@@ -9,7 +9,7 @@ _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})(
 
 
 class TraceContext(NamedTuple):
-    """What `traceparent` and `tracestate` say."""
+    """The content of the headers `traceparent` and `tracestate`."""
 
     trace_id: str
     """32 hex digits."""
@@ -18,11 +18,11 @@ class TraceContext(NamedTuple):
     sampled: bool
     """Whether the caller records this trace."""
     state: str
-    """`tracestate` as it came, "" where there is none."""
+    """`tracestate` as it came, "" if there is none."""
 
 
 def parse_trace(traceparent: str, state: str = "") -> TraceContext | None:
-    """None for a value that the standard calls invalid: a request with one starts a trace of its own."""
+    """Parses the headers. None for an invalid value, as the standard says: such a request starts a new trace."""
     match = _TRACEPARENT.fullmatch(traceparent.strip())
     if match is None or (traceparent.startswith("00") and match[4]):
         return None

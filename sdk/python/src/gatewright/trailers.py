@@ -10,7 +10,7 @@ from gatewright.headers import Headers, HeaderValue
 
 T = TypeVar("T")
 
-_NOT_IN_TRAILERS = {  # RFC 9110, 6.5.1; what headers may not have either is not named again
+_NOT_IN_TRAILERS = {  # RFC 9110, 6.5.1, besides those that header_name refuses anyway
     *("authorization", "proxy-authorization", "www-authenticate", "proxy-authenticate", "cookie", "set-cookie"),
     *("if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "range", "expect"),
     *(
@@ -37,14 +37,14 @@ class Trailers:
         ctx.trailers["x-checksum"] = digest.hexdigest()
 
     They come when the body has ended: reading them before raises RuntimeError. They can be written at any time until
-    the function ends, and reading them gives what was written, too. A message that came without trailers gets none:
-    what is written is dropped.
+    the function ends, and are read with these changes. A message that came without trailers goes on without: changes
+    are dropped.
 
-    `trailers[name] = value` replaces all lines of that name, and a list stays several lines; `del trailers[name]`
-    takes them away, if there are any. Both raise ActionError for what the gateway would refuse: what headers may not
-    have either, and what RFC 9110, 6.5.1, forbids in trailers.
+    `trailers[name] = value` replaces all lines of that name, and a list makes several lines; `del trailers[name]`
+    removes them, if there are any. Both raise ActionError for names and values that the gateway refuses in headers too,
+    and for names that RFC 9110, 6.5.1, forbids in trailers.
 
-    blob: what came, in the form of Headers; None: the body has not ended yet.
+    blob: the trailers that came, in the form of Headers; None: the body has not ended yet.
     """
 
     __slots__ = ("_came", "_read", "_removed", "_set")
@@ -81,7 +81,7 @@ class Trailers:
         return "Trailers()" if self._came is None else f"Trailers({self._headers.multi_items()!r})"
 
     def get_all(self, name: str) -> list[str]:
-        """Every value of `name`, in order; [] where there is none."""
+        """Every value of `name`, in order; [] if there is none."""
         return self._headers.get_all(name)
 
     def multi_items(self) -> list[tuple[str, str]]:
@@ -90,7 +90,7 @@ class Trailers:
 
     @property
     def raw(self) -> list[tuple[bytes, bytes]]:
-        """Every line as (name, value) in the bytes of the wire, in order."""
+        """Every line as (name, value) in its original bytes, in order."""
         return self._headers.raw
 
     def __setitem__(self, name: str, value: HeaderValue) -> None:
@@ -110,12 +110,12 @@ class Trailers:
         self._read = None
 
     def arrived(self, blob: bytes | None) -> None:
-        """The body has ended, and these came with it; None: none did. For whoever runs the policy."""
+        """Called by the code that runs the policy when the body has ended. blob: the trailers; None: there are none."""
         self._came = blob or b""
         self._read = None
 
     def changes(self) -> tuple[bytes, bytes]:
-        """What was written: names to remove, and lines to set, in the form of Action. For whoever runs the policy."""
+        """For the code that runs the policy: names to remove and lines to set, in the form of Action."""
         return b"".join(self._removed), b"".join(self._set.values())
 
     @property
@@ -139,7 +139,7 @@ class Trailers:
 
 
 def _checked(name: str) -> bytes:
-    """The name as `changes` has it."""
+    """The name in the form of `changes`, if trailers may have it."""
     key = header_name("trailers", name)
     if key[:-1].decode() in _NOT_IN_TRAILERS:
         refuse("trailers", "a header that trailers can have", name, "RFC 9110, 6.5.1: set it as a header")

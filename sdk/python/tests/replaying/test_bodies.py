@@ -44,7 +44,7 @@ def test_bodies_are_given_and_compared(write: Write) -> None:
     [
         ({"size": 9, "text": "abc", "truncated": True}, "request.body: expected all of it, got the first 3 of 9 bytes"),
         ({"size": 9, "truncated": True, "decoded": "br"}, "request.body: expected all of it, got nothing of 9 bytes"),
-        (None, "request.body: expected a body, which no policy wanted so that nobody saw it"),
+        (None, "request.body: expected a body, which was not recorded as no policy wanted it"),
     ],
 )  # fmt: skip
 def test_a_body_that_the_recording_has_not_whole_is_named(write: Write, recorded: Json | None, expected: str) -> None:
@@ -89,7 +89,7 @@ def test_a_body_behind_a_stream_is_what_left(write: Write) -> None:
         change("body", before=body("xy"), after=body("XY"))
     ]
     recorded["executions"].append(execution(2, "request_stream", stream={"bytesIn": 2, "bytesOut": 9}))
-    with pytest.raises(IncompleteRecordingError, match=r"executions\[0\].stream: expected what first:v1"):
+    with pytest.raises(IncompleteRecordingError, match=r"executions\[0\].stream: expected the body that first:v1"):
         testing.replay(recorded, write(UPPER, BODIES))
 
 

@@ -7,8 +7,8 @@ from types import ModuleType
 
 import pytest
 from gatewright import testing
-from gatewright.policy_call import PreparationError
-from gatewright.recording import RecordingError
+from gatewright.kit.policy_call import PreparationError
+from gatewright.kit.recording import RecordingError
 from gatewright.testing import IncompleteRecordingError
 
 from .recordings import (

@@ -1,4 +1,4 @@
-// The frame around the pages: menu, sign-in, theme, and what is said when the controller does not answer.
+// The frame around the pages: menu, sign-in, theme, and the warning while the controller does not answer.
 
 import { answers, get, NO_DATABASE, Problem } from "./lib/api.js";
 import { empty, problem } from "./lib/components.js";
@@ -32,9 +32,9 @@ const MENU = [
   ["Compose", "/compose"],
 ];
 
-const main = found("main");
+const main = byId("main");
 let shown = new AbortController();
-let withoutDatabase = false; // as the controller answered what the page asked for first
+let withoutDatabase = false; // as the controller answered the page's first question
 let unanswered = false; // the page's first question had no answer: no token, or the controller was away
 
 async function show() {
@@ -43,37 +43,37 @@ async function show() {
   const { signal } = shown;
   unanswered = false;
   withoutDatabase = false;
-  const found = match(ROUTES, location.hash);
+  const matched = match(ROUTES, location.hash);
   markMenu();
   const root = el("div", { class: "page" });
   replace(main, root);
-  if (!found) {
-    replace(root, el("h1", null, "There is no such page"), el("p", null, "The menu above has all that there are."));
-    named("No such page");
+  if (!matched) {
+    replace(root, el("h1", null, "Page not found"), el("p", null, "The menu above lists all pages."));
+    setTitle("Page not found");
     return;
   }
   try {
-    const { page } = await found.route.load();
+    const { page } = await matched.route.load();
     if (signal.aborted) return;
-    named(page.title);
-    await page.show(root, found.params, signal);
+    setTitle(page.title);
+    await page.show(root, matched.params, signal);
   } catch (error) {
     if (signal.aborted) return;
     unanswered = error instanceof Problem && [0, 401].includes(error.status);
     withoutDatabase = error instanceof Problem && error.type === NO_DATABASE;
     if (!(error instanceof Problem)) console.error(error);
-    if (error instanceof Problem && error.status === 401) replace(root, empty("Nobody is signed in."));
+    if (error instanceof Problem && error.status === 401) replace(root, empty("You are not signed in."));
     else root.append(problem(error));
   }
 }
 
 /** @param {string} title */
-function named(title) {
+function setTitle(title) {
   document.title = `${title} · Gatewright Inspector`;
 }
 
-/** A page that was chosen, not the first one: screen readers go to it, and it begins at its top. */
-function chosen() {
+/** Opens a page that the user chose, not the first one: screen readers go to it, and it is shown from its top. */
+function openPage() {
   if (location.hash === "#main") return;
   window.scrollTo(0, 0);
   main.focus({ preventScroll: true });
@@ -82,21 +82,21 @@ function chosen() {
 
 function markMenu() {
   const path = location.hash.replace(/^#/, "").split("?")[0] || "/";
-  for (const link of found("menu").querySelectorAll("a")) {
+  for (const link of byId("menu").querySelectorAll("a")) {
     const own = /** @type {string} */ (link.getAttribute("href")).slice(1);
-    const here = own === "/" ? path === "/" : path === own || path.startsWith(`${own}/`);
-    if (here) link.setAttribute("aria-current", "page");
+    const isCurrent = own === "/" ? path === "/" : path === own || path.startsWith(`${own}/`);
+    if (isCurrent) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
 }
 
 /** @param {Event} event */
-async function answered(event) {
+async function showAnswerStatus(event) {
   const { detail: status } = /** @type {CustomEvent<number>} */ (event);
   const silent = status === 0;
-  const now = silent ? "The controller does not answer. What is shown may be old; the page goes on as soon as it does." : "";
-  const line = found("connection");
-  if (line.textContent !== now) line.textContent = now;
+  const warning = silent ? "The controller does not answer. This page may be out of date; it updates as soon as the controller answers." : "";
+  const line = byId("connection");
+  if (line.textContent !== warning) line.textContent = warning;
   if (status !== 401) return;
   if (await askForToken()) {
     showTools();
@@ -106,31 +106,31 @@ async function answered(event) {
 
 function showTools() {
   const leave = el("button", { type: "button", onclick: () => { signOut(); location.reload(); } }, "Sign out");
-  replace(found("tools"), themeSwitch(), token() ? leave : null);
+  replace(byId("tools"), themeSwitch(), token() ? leave : null);
 }
 
 /** @param {string} id */
-function found(id) {
+function byId(id) {
   return /** @type {HTMLElement} */ (document.getElementById(id));
 }
 
-/** Where the controller was away, or had no database, and nothing on the page asks again by itself. */
-async function look() {
-  if (!found("connection").textContent && !withoutDatabase) return;
+/** Asks the controller again after it was away or had no database, for pages that do not ask again by themselves. */
+async function retry() {
+  if (!byId("connection").textContent && !withoutDatabase) return;
   await get("/healthz").then(({ status }) => (unanswered || (withoutDatabase && status === "ok") ? show() : undefined), () => {});
 }
 
 signInByAddress();
-replace(found("menu"), MENU.map(([text, path]) => el("a", { href: `#${path}` }, text)));
+replace(byId("menu"), MENU.map(([text, path]) => el("a", { href: `#${path}` }, text)));
 showTools();
-answers.addEventListener("answer", answered);
+answers.addEventListener("answer", showAnswerStatus);
 window.addEventListener("hashchange", () => {
   signInByAddress();
-  chosen();
+  openPage();
 });
 document.querySelector(".skip")?.addEventListener("click", (event) => {
   event.preventDefault();
   main.focus();
 });
-setInterval(look, 3000);
+setInterval(retry, 3000);
 show();

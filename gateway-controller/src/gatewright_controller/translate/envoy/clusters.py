@@ -14,12 +14,12 @@ from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from msgspec import UNSET
 
 from gatewright_controller.model import CircuitBreaker, Dns, TcpKeepalive, Upstream, UpstreamProtocol, milliseconds
+from gatewright_controller.resource.upstream import UpstreamUrl
 from gatewright_controller.translate.envoy.balancing import balance
 from gatewright_controller.translate.envoy.common import EnvoyMessage, duration, packed_any
 from gatewright_controller.translate.envoy.health import ejection, health_check
 from gatewright_controller.translate.envoy.upstream_paths import upstream_filters
 from gatewright_controller.translate.envoy.upstream_tls import PoolTls, transport_sockets
-from gatewright_controller.upstream import UpstreamUrl
 
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 """Where a cluster has what it speaks."""

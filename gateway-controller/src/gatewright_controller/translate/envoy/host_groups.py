@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import msgspec
 from gatewright_documents.values import JsonObject
 
-from gatewright_controller.hosts import covers_host
 from gatewright_controller.model import ClientCertificates, Listener
+from gatewright_controller.resource.hosts import covers_host
 
 ByHost = Mapping[str, ClientCertificates]
 

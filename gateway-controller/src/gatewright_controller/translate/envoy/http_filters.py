@@ -172,7 +172,7 @@ def _ext_proc(attributes: list[str], tracing: Tracing) -> JsonObject:
         request_attributes=["xds.route_name", "source.address", *attributes],
         route_cache_action="RETAIN",  # a cleared route cache re-routes without the new route's policies
         allow_content_length_header=True,
-        allow_mode_override=True,  # where somebody records an exchange the engine asks for the response, too
+        allow_mode_override=True,  # to record an exchange, the engine asks for the response too
         mutation_rules={"allow_all_routing": True, "allow_envoy": True, "disallow_is_error": True},  # the engine checks
         # What access log and host_rewrite of a route read, and the filter behind this one.
         metadata_options=metadata,

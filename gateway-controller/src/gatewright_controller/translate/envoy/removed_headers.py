@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 from gatewright_documents.values import JsonObject
 
-from gatewright_controller.proxy_headers import NAMES, PREFIXES
+from gatewright_controller.resource.proxy_headers import NAMES, PREFIXES
 from gatewright_controller.translate.envoy.messages import extension
 from gatewright_controller.translate.envoy.traces import PRESENTED_IN
 

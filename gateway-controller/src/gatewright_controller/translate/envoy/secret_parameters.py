@@ -10,7 +10,7 @@ import re
 from gatewright_documents.values import JsonObject
 
 from gatewright_controller.model import Redaction
-from gatewright_controller.secret_names import REDACTED
+from gatewright_controller.resource.secret_names import REDACTED
 
 PART = r"(?:[\[\].]|%5[BbDd]|%2[Ee])"
 """Between the parts of a name: user[token], user.token."""

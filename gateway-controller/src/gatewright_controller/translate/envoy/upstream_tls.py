@@ -16,9 +16,9 @@ from gatewright_documents.values import JsonObject
 from google.protobuf.json_format import ParseDict
 
 from gatewright_controller.model import UpstreamTls
+from gatewright_controller.resource.upstream import UpstreamUrl
 from gatewright_controller.translate.envoy.common import EnvoyMessage, packed_any, struct
 from gatewright_controller.translate.envoy.sds import authority_secret, certificate_secret
-from gatewright_controller.upstream import UpstreamUrl
 
 MATCH = "envoy.transport_socket_match"
 """Metadata of an endpoint that says which of a cluster's transport sockets it has."""

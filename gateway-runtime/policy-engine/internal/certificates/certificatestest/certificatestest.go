@@ -33,13 +33,13 @@ func NewAuthority(t testing.TB, name string) *Authority {
 	return newAuthority(t, name, nil)
 }
 
-// NewAuthority makes an authority that this one has signed.
+// NewAuthority makes an authority that a has signed.
 func (a *Authority) NewAuthority(name string) *Authority {
 	a.t.Helper()
 	return newAuthority(a.t, name, a)
 }
 
-// newAuthority makes one that signer has signed; nil: itself.
+// newAuthority makes an authority that signer has signed; nil: a self-signed one.
 func newAuthority(t testing.TB, name string, signer *Authority) *Authority {
 	t.Helper()
 	key := Key(t, elliptic.P256())
@@ -66,7 +66,7 @@ func (a *Authority) Issue(name string) Issued {
 	return a.IssueFor(name, Key(a.t, elliptic.P256()), time.Now().Add(60*24*time.Hour))
 }
 
-// IssueFor signs one for a given key, until a given time.
+// IssueFor signs a certificate for a given key, until a given time.
 func (a *Authority) IssueFor(name string, key crypto.Signer, until time.Time) Issued {
 	a.t.Helper()
 	template := &x509.Certificate{SerialNumber: serial(a.t), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
@@ -79,12 +79,12 @@ func (a *Authority) IssueFor(name string, key crypto.Signer, until time.Time) Is
 	return Issued{Chain: block("CERTIFICATE", a.sign(template, a.certificate, key.Public())), Key: block("PRIVATE KEY", private)}
 }
 
-// Revoke makes a list of these certificates.
+// Revoke makes a revocation list of these certificates.
 func (a *Authority) Revoke(issued ...Issued) []byte {
 	a.t.Helper()
 	list := &x509.RevocationList{Number: serial(a.t), ThisUpdate: time.Now().Add(-time.Hour), NextUpdate: time.Now().Add(60 * 24 * time.Hour)}
-	for _, one := range issued {
-		decoded, _ := pem.Decode(one.Chain)
+	for _, certificate := range issued {
+		decoded, _ := pem.Decode(certificate.Chain)
 		certificate, err := x509.ParseCertificate(decoded.Bytes)
 		if err != nil {
 			a.t.Fatal(err)

@@ -32,7 +32,7 @@ type Envoy struct {
 	log     *bytes.Buffer
 }
 
-// Directory makes a directory whose name is short enough for sockets in it (107 bytes).
+// Directory makes a directory whose path is short enough for sockets (107 bytes).
 func Directory(t *testing.T) string {
 	t.Helper()
 	directory, err := os.MkdirTemp("", "gw")
@@ -43,7 +43,7 @@ func Directory(t *testing.T) string {
 	return directory
 }
 
-// FreePort is a port that was free a moment ago.
+// FreePort returns a port that was free a moment ago.
 func FreePort(t *testing.T) int {
 	t.Helper()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -54,7 +54,7 @@ func FreePort(t *testing.T) int {
 	return listener.Addr().(*net.TCPAddr).Port
 }
 
-// shipped is a file of gateway-runtime/envoy. A test runs in the folder of its package, which is below policy-engine.
+// shipped returns the path of a file of gateway-runtime/envoy. Tests run in their package folder, below policy-engine.
 func shipped(t *testing.T, name string) string {
 	t.Helper()
 	folder, err := os.Getwd()
@@ -68,7 +68,7 @@ func shipped(t *testing.T, name string) string {
 	return filepath.Join(engine, "envoy", name)
 }
 
-// Start runs an Envoy with the listener of a Gateway that says nothing, until the test ends. It finds its engine at the
+// Start runs an Envoy with the default listener until the test ends. It finds its engine at the
 // sockets xds and ext in directory.
 func Start(t *testing.T, directory string) *Envoy {
 	t.Helper()
@@ -81,7 +81,7 @@ func Start(t *testing.T, directory string) *Envoy {
 	return run(t, directory, port, "\n  listeners: ["+own+"]")
 }
 
-// StartWithoutListener is Start, and the listeners are those that the engine gives. Requests of the test go to port.
+// StartWithoutListener is Start, with the engine's listeners. Requests of the test go to port.
 func StartWithoutListener(t *testing.T, directory string, port int) *Envoy {
 	t.Helper()
 	return run(t, directory, port, "")
@@ -116,7 +116,7 @@ func run(t *testing.T, directory string, port int, listeners string) *Envoy {
 	return envoy
 }
 
-// Stop kills it, and shows its log if the test has failed.
+// Stop kills Envoy, and shows its log if the test has failed.
 func (e *Envoy) Stop() {
 	_ = e.process.Process.Kill()
 	_ = e.process.Wait()
@@ -139,7 +139,7 @@ func (e *Envoy) Get(host, path string) (int, string) {
 	return status, body
 }
 
-// Try makes one request. The path goes out as it is.
+// Try makes one request. The path is sent unchanged.
 func (e *Envoy) Try(host, path string) (int, string, error) {
 	status, _, body, err := e.Ask(host, path)
 	return status, body, err
@@ -170,7 +170,7 @@ func (e *Envoy) Until(host, path, body string) {
 	})
 }
 
-// SilentDNS is the port of a DNS server that never answers.
+// SilentDNS starts a DNS server that never answers, and returns its port.
 func SilentDNS(t *testing.T) int {
 	t.Helper()
 	socket, err := (&net.ListenConfig{}).ListenPacket(t.Context(), "udp", "127.0.0.1:0")
@@ -181,7 +181,7 @@ func SilentDNS(t *testing.T) int {
 	return socket.LocalAddr().(*net.UDPAddr).Port
 }
 
-// Upstream is the port of a server that answers everything with handler.
+// Upstream starts a server with handler, and returns its port.
 func Upstream(t *testing.T, handler http.HandlerFunc) int {
 	t.Helper()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")

@@ -1,4 +1,4 @@
-"""What policies have counted by sdk.metrics, as the engine collects it."""
+"""The metrics of policies (sdk.metrics), as the engine collects them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gatewright import metrics
 
 from gatewright_executor._gen import python_executor_pb2 as pb
 
-PROCESS = secrets.randbits(63) or 1  # of this one
+PROCESS = secrets.randbits(63) or 1  # a random id of this process
 _KINDS: dict[metrics.Kind, pb.PolicyMetric.Kind] = {
     "counter": pb.PolicyMetric.KIND_COUNTER,
     "gauge": pb.PolicyMetric.KIND_GAUGE,
@@ -17,7 +17,7 @@ _KINDS: dict[metrics.Kind, pb.PolicyMetric.Kind] = {
 
 
 def collect_metrics(request: bytes) -> bytes:
-    """A CollectMetricsRequest in, a CollectMetricsResponse out: all that has changed since."""
+    """Answers a CollectMetricsRequest with the metrics that have changed since its version, both serialized."""
     since = pb.CollectMetricsRequest.FromString(request).version
     version, changed = metrics.registry.collect(since)
     response = pb.CollectMetricsResponse(version=version, metrics=map(_metric, changed), process=PROCESS)

@@ -1,7 +1,7 @@
-"""Spans of policies into OTLP: ResourceSpans of OpenTelemetry's trace.proto, serialized.
+"""Encodes spans of policies as OTLP: ResourceSpans of OpenTelemetry's trace.proto, serialized.
 
-Written by hand, as Actions are (wire.py): generated code of these messages would take their names in the process from a
-policy that brings OpenTelemetry's own. Their numbers never change.
+Written by hand, like Actions (wire.py): generated code would register these messages' names in the process, and a
+policy that imports OpenTelemetry's own code for them would fail. The field numbers never change.
 https://github.com/open-telemetry/opentelemetry-proto/blob/v1.9.0/opentelemetry/proto/trace/v1/trace.proto
 """
 
@@ -26,7 +26,7 @@ _INT64 = range(-(1 << 63), 1 << 63)
 
 
 def encode_resource_spans(resource: bytes, spans: Iterable[tuple[InstrumentationScope | None, bytes]]) -> bytes:
-    """A ResourceSpans. resource: as encode_resource makes it; spans: each with its scope, as encode_span makes it."""
+    """A ResourceSpans. resource: from encode_resource; spans: each with its scope, from encode_span."""
     by_scope: dict[InstrumentationScope | None, list[bytes]] = {}
     for scope, span in spans:
         by_scope.setdefault(scope, []).append(_field(2, span))
@@ -40,7 +40,7 @@ def encode_resource(resource: Resource) -> bytes:
 
 
 def encode_span(span: ReadableSpan) -> bytes:
-    """A Span. It has ended."""
+    """A Span that has ended."""
     context = span.get_span_context()
     assert context is not None
     return b"".join(
@@ -65,7 +65,7 @@ def encode_span(span: ReadableSpan) -> bytes:
 
 
 def _scope(scope: InstrumentationScope | None) -> bytes:
-    """The fields of ScopeSpans but its spans."""
+    """The fields of ScopeSpans without its spans."""
     if scope is None:
         return _field(1, b"")
     named = _text(1, scope.name) + _text(2, scope.version or "") + _attributes(3, scope.attributes)
@@ -107,7 +107,7 @@ def _pair(key: str, value: Any) -> bytes:
 
 
 def _value(value: Any) -> bytes:
-    """An AnyValue: which of its fields is there says the type, so a false one is there too."""
+    """An AnyValue. The field that is present says the type, so false and 0 are written too."""
     match value:
         case None:
             return b""
@@ -120,9 +120,9 @@ def _value(value: Any) -> bytes:
         case bytes():
             return _field(7, value)
         case Mapping():
-            return _field(6, b"".join(_field(1, _pair(str(key), each)) for key, each in value.items()))
+            return _field(6, b"".join(_field(1, _pair(str(key), item)) for key, item in value.items()))
         case Sequence() if not isinstance(value, str):
-            return _field(5, b"".join(_field(1, _value(each)) for each in value))
+            return _field(5, b"".join(_field(1, _value(item)) for item in value))
         case _:
             return _field(1, _utf8(value))
 
@@ -143,7 +143,7 @@ def _text(number: int, text: object) -> bytes:
 
 
 def _utf8(text: object) -> bytes:
-    """A policy may name things as it likes; a field of text has to be Unicode."""
+    """Text of a policy as UTF-8. It may be no valid Unicode, which a text field must be."""
     return str(text).encode("utf-8", "backslashreplace")
 
 

@@ -1,6 +1,6 @@
-"""Executions into contexts, and what a policy returned into Actions: proto ↔ SDK.
+"""Translates executions into contexts, and a policy's return values into Actions: proto ↔ SDK.
 
-What a policy returns is checked by gatewright.action; anything but an action that its contract allows is a PolicyError.
+gatewright.action checks return values; anything but an action that the contract allows is a PolicyError.
 """
 
 from __future__ import annotations
@@ -49,23 +49,23 @@ _CLASSES = {
 
 
 def request_context(
-    execution: pb.Execution, about: PolicyMetadata, prepared: Any, deadline: float, shared: Any = None
+    execution: pb.Execution, policy: PolicyMetadata, prepared: Any, deadline: float, shared: Any = None
 ) -> RequestContext:
-    """The context of on_request. It reads the execution's bytes when it is asked. deadline: time.monotonic()."""
+    """The context of on_request. It reads the execution's fields lazily. deadline: time.monotonic()."""
     body = execution.request_body if execution.HasField("request_body") else None
-    return RequestContext(execution, body, about, prepared, deadline, shared)
+    return RequestContext(execution, body, policy, prepared, deadline, shared)
 
 
 def response_context(
-    execution: pb.Execution, about: PolicyMetadata, prepared: Any, deadline: float, shared: Any = None
+    execution: pb.Execution, policy: PolicyMetadata, prepared: Any, deadline: float, shared: Any = None
 ) -> ResponseContext:
-    """The context of on_response, with the request as it went upstream; its body is sent only where it is asked for."""
+    """The context of on_response, with the request as it went upstream; the engine sends its body only on demand."""
     body = execution.response_body if execution.HasField("response_body") else None
-    return ResponseContext(execution, body, request_context(execution, about, prepared, deadline, shared))
+    return ResponseContext(execution, body, request_context(execution, policy, prepared, deadline, shared))
 
 
 class Clock(Protocol):
-    """Of a stream: its present own work has until `deadline`, by `clock`, of `limit` seconds."""
+    """The clock of a stream: its present own work may take `limit` seconds, until `deadline` by `clock`."""
 
     deadline: float
     limit: float
@@ -77,7 +77,7 @@ class _RequestStream(RequestStreamContext):
     _clock: Clock
 
     def time_remaining(self) -> float:
-        """Seconds that its present own work may still take, never below 0."""
+        """Seconds that the stream's present own work may still take, never below 0."""
         return _remaining(self._clock)
 
 
@@ -95,14 +95,14 @@ def _remaining(clock: Clock) -> float:
 
 
 def stream_context(
-    execution: pb.Execution, about: PolicyMetadata, prepared: Any, clock: Clock, shared: Any = None
+    execution: pb.Execution, policy: PolicyMetadata, prepared: Any, clock: Clock, shared: Any = None
 ) -> RequestStreamContext | ResponseStreamContext:
     """The context of on_request_stream or on_response_stream."""
     if execution.phase == pb.PHASE_REQUEST_STREAM:
-        stream = _RequestStream(execution, about, prepared, clock.deadline, Trailers(), shared)
+        stream = _RequestStream(execution, policy, prepared, clock.deadline, Trailers(), shared)
         stream._clock = clock
         return stream
-    request = _RequestOfStream(execution, None, about, prepared, clock.deadline, shared)
+    request = _RequestOfStream(execution, None, policy, prepared, clock.deadline, shared)
     request._clock = clock
     return ResponseStreamContext(execution, request, Trailers())
 
@@ -111,7 +111,7 @@ def stream_context(
 
 
 def encode_action(number: int, phase: int, returned: object, metadata: Metadata | None) -> bytes:
-    """An Action, serialized. PolicyError where `returned` is none that the phase allows. None: nobody asked for it."""
+    """An Action, serialized. PolicyError if the phase does not allow `returned`. metadata: None if it was not used."""
     out = [_ACTION["id"], wire.varint(number)]
     if returned is not None:
         try:
@@ -135,7 +135,7 @@ def encode_end(number: int, context: RequestStreamContext | ResponseStreamContex
 
 
 def encode_rejection(number: int, reject: Reject, context: RequestStreamContext | ResponseStreamContext) -> bytes:
-    """The Action of a stream that answers. PolicyError where that is not a valid answer."""
+    """The Action of a stream that answers the client. PolicyError if the answer is not valid."""
     out = [_ACTION["id"], wire.varint(number)]
     try:
         _encode_immediate(out, checked.rejection(reject), *place(reject))
@@ -149,7 +149,7 @@ _WORK = tuple(_ACTION["work_us"] + wire.varint(micros or 1) for micros in range(
 
 
 def with_work(action: bytes, seconds: float) -> bytes:
-    """The Action, serialized, and how long the policy has worked. A field may stand anywhere, so behind all others."""
+    """The serialized Action with the seconds that the policy has worked, appended as its last field."""
     micros = int(seconds * 1e6)
     if micros < 4096:
         return action + _WORK[micros]
@@ -157,12 +157,12 @@ def with_work(action: bytes, seconds: float) -> bytes:
 
 
 def encode_failure(number: int, failure: Failure) -> bytes:
-    """An Action that says why there is none."""
+    """An Action that carries a failure."""
     return pb.Action(id=number, failure=failure_message(failure)).SerializeToString()
 
 
 def failure_message(failure: Failure) -> pb.Failure:
-    """A policy may raise any text: what is not Unicode is escaped, for this field is a proto3 string."""
+    """The failure as a message. Text that is not valid Unicode is escaped, since the field is a proto3 string."""
     return pb.Failure(
         failure_class=_CLASSES[failure.failure_class],
         message=failure.message.encode("utf-8", "backslashreplace").decode(),

@@ -23,7 +23,7 @@ def varint(number: int) -> bytes:
     return _LAST[number] if number < 0x80 else _MORE[number & 0x7F] + _higher(number >> 7)
 
 
-_higher = lru_cache(1024)(varint)  # digits: numbers that follow each other share them
+_higher = lru_cache(1024)(varint)  # the higher digits, which consecutive numbers share
 
 
 _LENGTHS = tuple(varint(length) for length in range(4096))

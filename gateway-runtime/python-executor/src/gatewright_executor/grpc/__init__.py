@@ -1,1 +1,1 @@
-"""A gRPC server over HTTP/2 on a Unix socket. Knows no policies, no worker threads, and none of our messages."""
+"""A gRPC server over HTTP/2 on a Unix socket, independent of policies, worker threads and the executor's messages."""

@@ -1,7 +1,7 @@
 """A connection: a socket, and the gRPC calls on it. One thread reads; any thread writes.
 
-No writer ever waits for the client to read. What the socket does not accept at once is sent by a thread of its own, so
-that a client that reads nothing holds up neither a worker nor the event loop.
+No writer ever waits for the client to read. A separate thread sends the bytes that the socket does not accept at once,
+so that a client that reads nothing holds up neither a worker nor the event loop.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SEND_FLAGS = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
 
 
 class ResponseWriter:
-    """Writes the response of one call. From any thread; once the call is gone, to nowhere."""
+    """Writes the response of one call, from any thread. Once the call has ended, writes have no effect."""
 
     __slots__ = ("_connection", "_stream_id")
 
@@ -35,33 +35,33 @@ class ResponseWriter:
         self._connection.send(self._stream_id, message)
 
     def finish(self, status: Status = Status.OK, why: str = "") -> None:
-        """Ends the response, after what was sent. why: the text of the status."""
+        """Ends the response after the messages that were sent. why: the text of the status."""
         self._connection.finish(self._stream_id, status, why)
 
 
 class Connection:
-    """Bytes of a client as events (`next_event`, for one thread at a time); all other methods are for any thread.
+    """A client's connection. `next_event` reads, in one thread at a time; all other methods are for any thread.
 
-    limit: bytes of one message. lost: called once nothing is read or written any more.
+    limit: the most bytes of a message. lost: called once nothing is read or written any more.
     """
 
     def __init__(self, client: socket.socket, limit: int, lost: Callable[[Connection], None]) -> None:
         self._client = client
         self._lost = lost
-        self._events: deque[Event] = deque()  # read and not handed out yet
+        self._events: deque[Event] = deque()  # read, and not returned by next_event yet
         self._protocol = GrpcConnection(limit)
-        self._lock = threading.Lock()  # of _protocol and of what goes into the socket
+        self._lock = threading.Lock()  # for _protocol and for writing to the socket
         self._unsent = bytearray()
         self._draining = False  # a thread sends _unsent
         self._idle = threading.Condition(self._lock)
 
     def open(self) -> None:
-        """Sends what a server says first."""
+        """Sends the server's first frames."""
         with self._lock:
             self._write()
 
     def next_event(self) -> Event | None:
-        """The next event; waits for it. None: the client has left, or `close` was called."""
+        """Waits for the next event, and returns it. None: the client has disconnected, or `close` was called."""
         while not self._events:
             data = self._read()
             if not data:
@@ -72,7 +72,7 @@ class Connection:
         return self._events.popleft()
 
     def send(self, stream_id: int, message: bytes) -> None:
-        """One message of a call's response."""
+        """Sends a message of a call's response."""
         with self._lock:
             self._protocol.send(stream_id, message)
             self._write()
@@ -94,22 +94,22 @@ class Connection:
             self._write()
 
     def await_idle(self, seconds: float) -> bool:
-        """Waits until all calls are answered and all is sent; False where that took longer than `seconds`."""
+        """Waits until all calls are answered and all bytes are sent; False after `seconds`."""
         with self._lock:
             return self._idle.wait_for(lambda: self._protocol.is_idle and not self._unsent, seconds)
 
     def close(self) -> None:
-        """`next_event` comes to the end."""
-        with contextlib.suppress(OSError):  # the client was faster
+        """Makes `next_event` return None."""
+        with contextlib.suppress(OSError):  # the client has disconnected already
             self._client.shutdown(socket.SHUT_RDWR)
 
     def lose(self) -> None:
-        """After the last event: nothing can be sent any more."""
+        """Ends the connection after the last event: nothing can be sent any more."""
         with self._lock:
             self._unsent.clear()
             self._protocol.lose()
             self._idle.notify_all()
-            self._client.close()  # under the lock: a thread that sends must not meet another file of this number
+            self._client.close()  # under the lock, or a sending thread might write to a new file with this descriptor
         self._lost(self)
 
     def _read(self) -> bytes:
@@ -121,9 +121,9 @@ class Connection:
     # -------------------------------------------------------------- out, with the lock held
 
     def _write(self) -> None:
-        """Sends what there is, as far as the socket accepts it now. Where that fails nothing whole can follow.
+        """Sends the pending bytes, as far as the socket accepts them now. After an error nothing more is sent.
 
-        What is queued while something waits for the socket stays where it is counted (GrpcConnection), and goes from
+        While bytes wait for the socket, later frames stay in the GrpcConnection, which bounds them, and are sent from
         there.
         """
         if self._unsent:
@@ -139,12 +139,12 @@ class Connection:
             self._idle.notify_all()
 
     def _send_now(self, data: bytes) -> int:
-        """How many bytes are gone: 0 where the socket is full."""
+        """Sends without waiting. Returns the number of bytes sent; 0 if the socket is full."""
         try:
             return self._client.send(data, _SEND_FLAGS)
         except (BlockingIOError, InterruptedError):
             return 0
-        except OSError:  # the client has left; the thread that reads notices too
+        except OSError:  # the client has disconnected, which the reading thread notices too
             return len(data)
 
     def _send_later(self, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""HTTP/2's frames in a stream of bytes (RFC 9113, 4 and 6). No I/O; what a frame means is for protocol.py to know."""
+"""Parses and writes HTTP/2 frames (RFC 9113, 4 and 6), without I/O. protocol.py interprets them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import TypeAlias
 import hpack
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-LARGEST_FRAME = 16 << 10  # bytes of a payload; a peer may allow us more, we allow it no more
-LARGEST_HEADERS = 64 << 10  # of a call, encoded,
-MOST_PIECES = 1024  # and frames that they may come in, of which each can be empty
-_PRIORITY_BYTES = 5  # what PRIORITY carries, and HEADERS may begin with
+LARGEST_FRAME = 16 << 10  # bytes of a payload that the client may send; it may accept larger ones
+LARGEST_HEADERS = 64 << 10  # encoded bytes of a call's headers
+MOST_PIECES = 1024  # frames of a call's headers, any of which may be empty
+_PRIORITY_BYTES = 5  # the payload of PRIORITY, which HEADERS may begin with
 _HEAD = struct.Struct(">HBBBI")  # the length in three bytes, the kind, the flags, the stream id
 _SETTING = struct.Struct(">HI")
 _STREAM_ID = (1 << 31) - 1  # the bit before it is reserved
 
 
 class Kind:
-    """Of a frame; others are to be left out (RFC 9113, 4.1). Plain numbers: to look an enum's up takes 0.1 µs."""
+    """Types of frames; others are ignored (RFC 9113, 4.1). Plain numbers, since looking up an enum takes 0.1 µs."""
 
     DATA = 0
     HEADERS = 1
@@ -35,7 +35,7 @@ class Kind:
 
 
 class Flag:
-    """Bits. Some mean one thing for one kind, another for another."""
+    """Flags of frames. Some bits have another meaning for another kind."""
 
     NONE = 0
     ACK = 1
@@ -46,7 +46,7 @@ class Flag:
 
 
 class Setting(IntEnum):
-    """Those that either side makes use of."""
+    """The settings that either side uses."""
 
     HEADER_TABLE_SIZE = 1
     ENABLE_PUSH = 2
@@ -56,7 +56,7 @@ class Setting(IntEnum):
 
 
 class Code(IntEnum):
-    """Why a call or a connection ends."""
+    """Error codes with which a call or a connection ends."""
 
     NO_ERROR = 0
     PROTOCOL_ERROR = 1
@@ -69,7 +69,7 @@ class Code(IntEnum):
 
 
 class ProtocolError(Exception):
-    """The peer has broken the rules of HTTP/2, which ends the connection."""
+    """The peer has violated HTTP/2, which ends the connection."""
 
     def __init__(self, code: Code, what: str) -> None:
         super().__init__(f"{what} ({code.name})")
@@ -81,7 +81,7 @@ Frame: TypeAlias = tuple[int, int, int, bytes]
 
 
 class FrameReader:
-    """Cuts what a client sends into frames, however it comes in pieces."""
+    """Splits the bytes of a client, which come in any pieces, into frames."""
 
     __slots__ = ("_has_preface", "_rest")
 
@@ -90,7 +90,7 @@ class FrameReader:
         self._has_preface = False
 
     def feed(self, data: bytes) -> Iterator[Frame]:
-        """The frames that are complete now. Raises ProtocolError, after those that come before the violation."""
+        """The frames that are complete now. Raises ProtocolError after the frames before the violation."""
         data, at = self._rest + data, 0
         if not self._has_preface:
             at = self._preface(data)
@@ -106,7 +106,7 @@ class FrameReader:
         self._rest = data[at:]
 
     def _preface(self, data: bytes) -> int:
-        """Where the frames begin."""
+        """Checks the preface, and returns the position of the first frame."""
         if not PREFACE.startswith(data[: len(PREFACE)]):
             raise ProtocolError(Code.PROTOCOL_ERROR, f"expected HTTP/2, got {data[: len(PREFACE)]!r}")
         self._has_preface = len(data) >= len(PREFACE)
@@ -114,7 +114,7 @@ class FrameReader:
 
 
 class HeaderReader:
-    """Puts headers together, which come in one frame or in several. The Decoder is the connection's: one for all."""
+    """Joins and decodes headers, which come in one frame or several. One for the connection, since the decoder is."""
 
     __slots__ = ("_block", "_decoder", "_flags", "_pieces", "stream_id")
 
@@ -123,10 +123,10 @@ class HeaderReader:
         self._block = b""
         self._pieces = 0
         self._flags = 0
-        self.stream_id = 0  # of the call whose headers have begun; 0: none have, and other frames may come
+        self.stream_id = 0  # of the call whose headers are incomplete; 0: none are, and other frames may come
 
     def start_block(self, stream_id: int, flags: int, payload: bytes) -> list[tuple[bytes, bytes]] | None:
-        """HEADERS. What they are, once they are whole. Raises ProtocolError."""
+        """Takes HEADERS. Returns the headers once they are complete. Raises ProtocolError."""
         block = unpadded(flags, payload)
         if flags & Flag.PRIORITY:
             if len(block) < _PRIORITY_BYTES:
@@ -136,14 +136,14 @@ class HeaderReader:
         return self._add(flags, block)
 
     def continue_block(self, stream_id: int, flags: int, payload: bytes) -> list[tuple[bytes, bytes]] | None:
-        """CONTINUATION. What the headers are, once they are whole. Raises ProtocolError."""
+        """Takes CONTINUATION. Returns the headers once they are complete. Raises ProtocolError."""
         if stream_id != self.stream_id or not stream_id:
             raise ProtocolError(Code.PROTOCOL_ERROR, f"expected no continuation of headers of call {stream_id}")
         return self._add(flags, payload)
 
     @property
     def are_last(self) -> bool:
-        """Whether nothing follows them."""
+        """Whether nothing follows the headers."""
         return bool(self._flags & Flag.END_STREAM)
 
     def _add(self, flags: int, block: bytes) -> list[tuple[bytes, bytes]] | None:
@@ -168,7 +168,7 @@ class HeaderReader:
 
 
 def unpadded(flags: int, payload: bytes) -> bytes:
-    """What DATA and HEADERS carry."""
+    """The content of a DATA or HEADERS frame, without its padding."""
     if not flags & Flag.PADDED:
         return payload
     if not payload or payload[0] >= len(payload):
@@ -177,49 +177,49 @@ def unpadded(flags: int, payload: bytes) -> bytes:
 
 
 def read_settings(payload: bytes) -> Iterable[tuple[int, int]]:
-    """Names (Setting, and others) and values."""
+    """The names (Setting and unknown ones) and values of a SETTINGS frame."""
     if len(payload) % _SETTING.size:
         raise ProtocolError(Code.FRAME_SIZE_ERROR, f"expected whole settings, got {len(payload)} bytes")
     return _SETTING.iter_unpack(payload)
 
 
 def settings(values: dict[Setting, int]) -> bytes:
-    """The payload that says so."""
+    """The payload of a SETTINGS frame."""
     return b"".join(_SETTING.pack(*item) for item in values.items())
 
 
 def read_uint31(payload: bytes) -> int:
-    """What WINDOW_UPDATE and RST_STREAM carry."""
+    """The number in a WINDOW_UPDATE or RST_STREAM frame."""
     check_size(payload, 4)
     return int.from_bytes(payload) & _STREAM_ID
 
 
 def check_priority(stream_id: int, payload: bytes) -> None:
-    """PRIORITY, from which nothing else follows: RFC 9113, 5.3.2, has it left out."""
+    """Checks a PRIORITY frame, which is otherwise ignored (RFC 9113, 5.3.2)."""
     if not stream_id:
         raise ProtocolError(Code.PROTOCOL_ERROR, "expected a call that has the priority, got none")
     check_size(payload, _PRIORITY_BYTES)
 
 
 def check_go_away(stream_id: int, payload: bytes) -> None:
-    """GOAWAY: a stream id, a reason, and any text."""
+    """Checks a GOAWAY frame: a stream id, a reason, and any text."""
     check_of_connection(stream_id)
     if len(payload) < 8:
         raise ProtocolError(Code.FRAME_SIZE_ERROR, f"expected a GOAWAY of 8 bytes or more, got {len(payload)}")
 
 
 def check_size(payload: bytes, size: int) -> None:
-    """Of kinds whose payloads are all of one size."""
+    """Checks the payload of a kind that has a fixed size."""
     if len(payload) != size:
         raise ProtocolError(Code.FRAME_SIZE_ERROR, f"expected a payload of {size} bytes, got {len(payload)}")
 
 
 def check_of_connection(stream_id: int) -> None:
-    """Of kinds that mean the connection, never a call."""
+    """Checks that a frame of a kind for the connection names no call."""
     if stream_id:
         raise ProtocolError(Code.PROTOCOL_ERROR, f"expected a frame of the connection, got one of call {stream_id}")
 
 
 def frame_header(length: int, kind: int, flags: int, stream_id: int) -> bytes:
-    """What stands before a payload of `length` bytes."""
+    """The header of a frame with a payload of `length` bytes."""
     return _HEAD.pack(length >> 8, length & 0xFF, kind, flags, stream_id)

@@ -1,4 +1,4 @@
-"""Connections on a Unix socket: one that only its owner can open, or one that was handed over."""
+"""Accepts connections on a Unix socket: one with mode 0600, or one that the process inherited."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gatewright_executor.grpc.connection import Connection
 PATH_BYTES = 107  # unix(7)
 log = logging.getLogger(__name__)
 Address: TypeAlias = Path | int
-"""Where to listen: a path, or the descriptor of a Unix socket that listens already."""
+"""A path to listen on, or the descriptor of a Unix socket that listens already."""
 
 
 class SocketError(Exception):
@@ -27,9 +27,10 @@ class SocketError(Exception):
 
 
 class Listener:
-    """Accepts connections, and calls `serve` with each, in a thread of its own. Start, stop; each once.
+    """Accepts connections, and calls `serve` for each in a thread of its own. Start, stop; each once.
 
-    limit: bytes of one message. known: the file that names who may connect (peers.py); None: any process of this user.
+    limit: the most bytes of a message. known: the file with the processes that may connect (peers.py); None: any
+    process of this user may.
     """
 
     def __init__(self, serve: Callable[[Connection], None], limit: int, known: Path | None = None) -> None:
@@ -42,16 +43,16 @@ class Listener:
         self._stopping = False
 
     def start(self, address: Address) -> None:
-        """Listens at a path, made with mode 0600, or on a socket that listens already. Raises SocketError."""
+        """Listens at a path, with mode 0600, or on a socket that listens already. Raises SocketError."""
         self._socket = _inherited(address) if isinstance(address, int) else _listening(address)
         CriticalThread(self._accept, self._socket, name="accept").start()
 
     def go_away(self) -> None:
-        """Accepts no new connections, and no new calls on those that are there."""
+        """Accepts no new connections, and no new calls on present ones."""
         with self._lock:
             self._stopping = True
         if self._socket is not None:
-            self._socket.shutdown(socket.SHUT_RDWR)  # accept returns
+            self._socket.shutdown(socket.SHUT_RDWR)  # makes accept return
             self._socket.close()
         for connection in self._connections.copy():
             connection.go_away()
@@ -67,7 +68,7 @@ class Listener:
         while True:
             try:
                 client, _ = listening.accept()
-            except OSError:  # go_away
+            except OSError:  # after go_away
                 return
             if self._known is not None and (why := peers.refusal(client, self._known)):
                 log.warning("connection refused: %s", why)
@@ -88,16 +89,16 @@ class Listener:
 
 
 def _inherited(descriptor: int) -> socket.socket:
-    """No process that is started from here gets it too."""
+    """The listening socket of the descriptor, which child processes will not inherit."""
     try:
-        found = socket.socket(fileno=descriptor)
-        if found.family != socket.AF_UNIX or not found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            found.detach()
+        inherited = socket.socket(fileno=descriptor)
+        if inherited.family != socket.AF_UNIX or not inherited.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            inherited.detach()
             raise SocketError(f"expected a Unix socket that listens at descriptor {descriptor}, got another one")
     except OSError as error:
         raise SocketError(f"expected a Unix socket that listens at descriptor {descriptor}, got: {error}") from None
-    found.set_inheritable(False)
-    return found
+    inherited.set_inheritable(False)
+    return inherited
 
 
 def _listening(path: Path) -> socket.socket:
@@ -116,7 +117,7 @@ def _listening(path: Path) -> socket.socket:
 
 
 def _free(path: Path) -> None:
-    """Removes the socket that a killed process left behind; refuses anything else that is in the way."""
+    """Removes the socket that a killed process left behind. SocketError for anything else at the path."""
     if len(os.fsencode(path.absolute())) > PATH_BYTES:
         raise SocketError(f"expected a socket path of at most {PATH_BYTES} bytes, got {path.absolute()}")
     if not path.parent.is_dir():

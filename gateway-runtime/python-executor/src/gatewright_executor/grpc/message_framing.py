@@ -1,4 +1,4 @@
-"""gRPC's messages in a stream of bytes: a flag, a length, the message. No I/O.
+"""Frames gRPC messages in a stream of bytes: a flag, a length, the message. No I/O.
 
 https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md, Length-Prefixed-Message
 """
@@ -13,28 +13,28 @@ _PREFIX = struct.Struct(">BI")  # compressed?, length
 
 
 class MessageTooLargeError(Exception):
-    """More than the limit; it was not read."""
+    """A message is larger than the limit; it was not read."""
 
 
 class CompressedError(Exception):
-    """Nobody asked for that: an executor says in no header that it can decompress."""
+    """A message is compressed, although the executor announces no compression."""
 
 
 def frame_message(message: bytes) -> bytes:
-    """The message as it travels."""
+    """The message with its prefix."""
     return _PREFIX.pack(0, len(message)) + message
 
 
 class MessageReader:
-    """Cuts what comes in into messages, however it comes in pieces. `limit`: bytes of one message."""
+    """Splits bytes, which come in any pieces, into messages. `limit`: the most bytes of a message."""
 
     __slots__ = ("_have", "_limit", "_need", "_pieces")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._pieces: list[bytes | bytearray] = []  # of a message that has begun
+        self._pieces: list[bytes | bytearray] = []  # of an incomplete message
         self._have = 0
-        self._need = _PREFIX.size  # until then there is nothing to do
+        self._need = _PREFIX.size  # bytes until the next step
 
     def feed(self, piece: bytes) -> Sequence[bytes]:
         """The messages that are complete now. Raises MessageTooLargeError, CompressedError."""
@@ -54,7 +54,7 @@ class MessageReader:
         return messages
 
     def _keep(self, piece: bytes) -> None:
-        """Small ones together, for as objects of their own they would take many times their size."""
+        """Joins small pieces, which would take many times their size as objects of their own."""
         if len(piece) >= _LARGE:
             self._pieces.append(piece)
         elif self._pieces and isinstance(self._pieces[-1], bytearray):
@@ -64,11 +64,11 @@ class MessageReader:
 
     @property
     def is_between(self) -> bool:
-        """Whether no message has begun and not ended."""
+        """Whether no message is incomplete."""
         return not self._have
 
     def _end_of_message(self, whole: bytes, at: int) -> int:
-        """Where the message that begins at `at` ends, or at least has not ended before."""
+        """The end of the message that begins at `at`, or of its prefix if that is incomplete."""
         if len(whole) - at < _PREFIX.size:
             return at + _PREFIX.size
         compressed: int

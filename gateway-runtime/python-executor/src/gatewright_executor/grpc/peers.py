@@ -1,5 +1,5 @@
-"""Who may connect: the engine, and the supervisor, which looks whether this process listens. Policies of another
-executor, of the same user, may not. The engine's internal/peers does the same for its sockets.
+"""The processes that may connect: the engine, and the supervisor, which checks that this process listens. Policies of
+another executor, which run as the same user, may not. The engine's internal/peers does the same for its sockets.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ UCRED = struct.Struct("3i")  # pid, uid, gid
 
 
 def refusal(client: socket.socket, file: Path) -> str | None:
-    """Why the process that has connected may not; None where it may. file: {"engine": 7}, as the supervisor keeps it.
+    """Why the connected process may not connect; None if it may. file: {"engine": 7}, written by the supervisor.
 
-    It is not asked again: an engine that is newer than the file comes back.
+    The file is read once: an engine that is newer than the file tries again.
     """
     pid, _, _ = UCRED.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size))
     try:

@@ -1,16 +1,16 @@
-"""One connection as gRPC calls: bytes in, events out; messages in, bytes out. No I/O, no threads.
+"""The server's side of a gRPC connection: bytes in, events out; messages in, bytes out. No I/O, no threads.
 
-What a server has to keep of HTTP/2, and what gRPC adds to it: which headers open and end a call, how messages lie in
-DATA, what a status is. https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
+It implements HTTP/2 as far as a server needs it, and gRPC's headers, messages in DATA frames and statuses.
+https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 
     client                              events                   then
     HEADERS (:path)                     CallStarted(path)        open
     DATA …                              Message(data)            send, any number of times
     END_STREAM                          HalfClosed               finish
-    RST_STREAM, too large a message     Aborted                  nothing: the call is gone
-    GOAWAY, a protocol error            ConnectionLost           nothing: all calls are gone, and nothing more is heard
+    RST_STREAM, too large a message     Aborted                  nothing: the call has ended
+    GOAWAY, a protocol error            ConnectionLost           nothing: all calls have ended, and no more is read
 
-A call is named by the id of its HTTP/2 stream.
+A call is identified by the id of its HTTP/2 stream.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from gatewright_executor.grpc.frames import Code, Flag, FrameReader, HeaderReade
 from gatewright_executor.grpc.message_framing import CompressedError, MessageReader, MessageTooLargeError, frame_message
 from gatewright_executor.grpc.outbox import DEFAULT_WINDOW, Outbox, widened
 
-WINDOW_BYTES = 16 << 20  # that a client may send ahead, on a call and over all: no frame waits for a window
-WINDOW_UPDATE_BYTES = WINDOW_BYTES // 4  # received, after which it may send as many more
+WINDOW_BYTES = 16 << 20  # that a client may send ahead, on a call and in all: no frame waits for a window
+WINDOW_UPDATE_BYTES = WINDOW_BYTES // 4  # received bytes after which the window is widened again
 CALLS_AT_ONCE = 100
-LONGEST_STATUS = 1024  # characters of its text, each of which may take twelve bytes
+LONGEST_STATUS = 1024  # characters of a status text, each of which may take twelve bytes
 CONTENT_TYPE = b"application/grpc"
 _SETTINGS = {Setting.INITIAL_WINDOW_SIZE: WINDOW_BYTES, Setting.MAX_CONCURRENT_STREAMS: CALLS_AT_ONCE}
 _OPENING = [(b":status", b"200"), (b"content-type", CONTENT_TYPE)]
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 class Status(IntEnum):
-    """The codes of https://github.com/grpc/grpc/blob/master/doc/statuscodes.md that an executor gives."""
+    """The codes of https://github.com/grpc/grpc/blob/master/doc/statuscodes.md that an executor returns."""
 
     OK = 0
     INVALID_ARGUMENT = 3
@@ -49,7 +49,7 @@ class Status(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class CallStarted:
-    """A call of a method: "/package.Service/Method"."""
+    """A client has called a method: "/package.Service/Method"."""
 
     stream_id: int
     path: str
@@ -57,7 +57,7 @@ class CallStarted:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of the client."""
+    """A message of the client."""
 
     stream_id: int
     data: bytes
@@ -65,28 +65,28 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class HalfClosed:
-    """No further messages come."""
+    """The client sends no further messages."""
 
     stream_id: int
 
 
 @dataclass(frozen=True, slots=True)
 class Aborted:
-    """Nobody waits for the call's response any more."""
+    """The client does not wait for the call's response any more."""
 
     stream_id: int
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLost:
-    """Nobody waits for anything."""
+    """The client does not wait for any response any more."""
 
 
 Event: TypeAlias = CallStarted | Message | HalfClosed | Aborted | ConnectionLost
 
 
 class _ReceiveWindow:
-    """Bytes that were received since the client's window was widened last: of one call, or by stream id 0 of all."""
+    """Counts bytes received since the client's window was last widened: of one call, or, with stream id 0, of all."""
 
     __slots__ = ("_consumed", "_stream_id")
 
@@ -95,7 +95,7 @@ class _ReceiveWindow:
         self._consumed = 0
 
     def consume(self, size: int, out: Outbox) -> None:
-        """Gives the window back. What is received is bounded by the protocol above, not here."""
+        """Widens the window by the received bytes. The protocol above bounds what is received."""
         self._consumed += size
         if self._consumed >= WINDOW_UPDATE_BYTES:
             out.put_window_update(self._stream_id, self._consumed)
@@ -103,7 +103,7 @@ class _ReceiveWindow:
 
 
 class _Call:
-    """What came in and is no whole message yet, what is to go out and had no window yet."""
+    """A call, with its incomplete incoming message and the outgoing bytes that wait for a window."""
 
     __slots__ = ("half_closed", "incoming", "opened", "outgoing", "received", "status", "window")
 
@@ -112,19 +112,19 @@ class _Call:
         self.received = _ReceiveWindow(stream_id)
         self.half_closed = False
         self.outgoing: deque[memoryview] = deque()
-        self.window = window  # bytes that the client accepts
+        self.window = window  # bytes of data that the client accepts
         self.opened = False
-        self.status: list[tuple[bytes, bytes]] | None = None  # that ends the call once all is out
+        self.status: list[tuple[bytes, bytes]] | None = None  # ends the call once all data is sent
 
 
 class _GoAwayError(Exception):
-    """The client goes away."""
+    """The client has sent GOAWAY."""
 
 
 class GrpcConnection:
-    """The server's side of one connection. `limit`: bytes of one message.
+    """The server's side of one connection. `limit`: the most bytes of a message.
 
-    Whoever calls a method sends what `outgoing` gives afterwards. Of a call that is gone, nothing is an error.
+    After each method the caller sends the bytes of `outgoing`. Methods have no effect on calls that have ended.
     """
 
     def __init__(self, limit: int) -> None:
@@ -143,7 +143,7 @@ class GrpcConnection:
     # -------------------------------------------------------------- in
 
     def receive(self, data: bytes) -> list[Event]:
-        """What the client's bytes mean, in order."""
+        """The events in the client's bytes, in order."""
         events: list[Event] = []
         if self._lost:
             return events
@@ -152,7 +152,7 @@ class GrpcConnection:
                 events += self._on_frame(*frame)
             self._out.check_unread()
         except ProtocolError as error:
-            log.error("a client broke the rules of HTTP/2: %s", error)
+            log.error("a client violated HTTP/2: %s", error)
             self._out.put_go_away(self._last, error.code)
             self.lose()
         except _GoAwayError:
@@ -177,7 +177,7 @@ class GrpcConnection:
         return self._on_control(kind, flags, stream_id, payload)
 
     def _on_control(self, kind: int, flags: int, stream_id: int, payload: bytes) -> list[Event]:
-        """Of the connection. Other kinds are ignored."""
+        """Handles a frame of the connection. Unknown kinds are ignored."""
         match kind:
             case Kind.WINDOW_UPDATE:
                 self._on_window_update(stream_id, frames.read_uint31(payload))
@@ -195,7 +195,7 @@ class GrpcConnection:
         return []
 
     def _call(self, stream_id: int) -> _Call | None:
-        """None: it has ended here. ProtocolError: it never began; even numbers would be ours."""
+        """The call of a stream id; None if it has ended. ProtocolError: it never began. Even ids are the server's."""
         if stream_id % 2 == 0 or stream_id > self._last:
             raise ProtocolError(Code.PROTOCOL_ERROR, f"expected a call that has begun, got {stream_id}")
         return self._calls.get(stream_id)
@@ -205,7 +205,7 @@ class GrpcConnection:
     def _on_headers(self, stream_id: int, fields: list[tuple[bytes, bytes]] | None) -> list[Event]:
         if fields is None:
             return []
-        if stream_id <= self._last:  # trailers, whatever they say
+        if stream_id <= self._last:  # trailers, whose content is ignored
             if not self._headers.are_last:
                 raise ProtocolError(Code.PROTOCOL_ERROR, f"expected headers to end call {stream_id}, which has begun")
             return self._half_close(stream_id, self._call(stream_id))
@@ -224,7 +224,7 @@ class GrpcConnection:
         return []
 
     def _on_data(self, flags: int, stream_id: int, payload: bytes) -> list[Event]:
-        data = frames.unpadded(flags, payload)  # an error in a call that has ended, too
+        data = frames.unpadded(flags, payload)  # also checks the padding for a call that has ended
         self._window.consume(len(payload), self._out)
         call = self._call(stream_id)
         if call is None:
@@ -301,7 +301,7 @@ class GrpcConnection:
     # -------------------------------------------------------------- out
 
     def send(self, stream_id: int, message: bytes) -> None:
-        """One message of the call's response."""
+        """Sends a message of the call's response."""
         call = self._calls.get(stream_id)
         if call is None or call.status is not None:
             return
@@ -312,7 +312,7 @@ class GrpcConnection:
         self._send_allowed(stream_id, call)
 
     def finish(self, stream_id: int, status: Status = Status.OK, why: str = "") -> None:
-        """Ends the call, after what was sent."""
+        """Ends the call after the messages that were sent."""
         call = self._calls.get(stream_id)
         if call is None or call.status is not None:
             return
@@ -323,18 +323,18 @@ class GrpcConnection:
         self._send_allowed(stream_id, call)
 
     def go_away(self) -> None:
-        """Accepts no new calls; those that have begun go on."""
+        """Accepts no new calls; present ones go on."""
         if not self._leaving:
             self._leaving = True
             self._out.put_go_away(self._last, Code.NO_ERROR)
 
     def lose(self) -> None:
-        """The connection is gone, and all calls with it. Nothing is heard or said any more."""
+        """Ends the connection and all its calls. Nothing is received or sent any more."""
         self._lost = True
         self._calls.clear()
 
     def outgoing(self) -> bytes:
-        """The bytes to send, once."""
+        """Returns the bytes to send, and forgets them."""
         return self._out.drain()
 
     def has_call(self, stream_id: int) -> bool:
@@ -351,7 +351,7 @@ class GrpcConnection:
             self._send_allowed(stream_id, call)
 
     def _send_allowed(self, stream_id: int, call: _Call) -> None:
-        """Sends as much of a call as the client's windows allow."""
+        """Sends as much of a call's data as the client's windows allow."""
         out = self._out
         while call.outgoing and (room := min(call.window, out.window, out.largest_frame)) > 0:
             piece = call.outgoing.popleft()
@@ -366,5 +366,5 @@ class GrpcConnection:
     def _end_call(self, stream_id: int, call: _Call, status: list[tuple[bytes, bytes]]) -> None:
         self._out.put_headers(stream_id, status if call.opened else _OPENING + status, Flag.END_STREAM)
         del self._calls[stream_id]
-        if not call.half_closed:  # the client may still be sending, and is told to stop
+        if not call.half_closed:  # the client may still be sending: the reset stops it
             self._out.put_reset(stream_id, Code.NO_ERROR)

@@ -1,1 +1,1 @@
-"""The policies of the build: found, imported and checked, and where their code fails."""
+"""Loads the policies of the build, and describes the failures of their code."""

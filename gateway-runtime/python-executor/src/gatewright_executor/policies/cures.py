@@ -1,4 +1,4 @@
-"""What to write instead, where a policy's error is one that Python words for those who know what stands behind it."""
+"""Cures for errors of policies whose message by Python does not show the cause."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pathlib import Path
 from gatewright.policy import ImmediateResponse, UpstreamRequestModifications, UpstreamResponseModifications
 
 ACTIONS = {
-    each.__name__: each for each in (UpstreamRequestModifications, UpstreamResponseModifications, ImmediateResponse)
+    action.__name__: action
+    for action in (UpstreamRequestModifications, UpstreamResponseModifications, ImmediateResponse)
 }
 _KEYWORD = re.compile(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'")
 _ALIASES = {"headers": "set_headers", "set_header": "set_headers", "status": "status_code", "code": "status_code"}
@@ -20,13 +21,13 @@ _DATABASE = "unable to open database file"
 
 
 def cure(error: BaseException) -> str:
-    """One sentence, without its first capital; "" where nothing is known."""
-    if isinstance(error, TypeError) and (found := _KEYWORD.search(str(error))) and found[1] in ACTIONS:
-        return _field_cure(found[1], found[2])
+    """A clause that continues the error's message; "" if no cure is known."""
+    if isinstance(error, TypeError) and (match := _KEYWORD.search(str(error))) and match[1] in ACTIONS:
+        return _field_cure(match[1], match[2])
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM):
         return _access_cure(error)
     if type(error).__module__ == "sqlite3" and str(error) == _DATABASE:
-        return "a policy opens the files alone that its policy-definition.yaml names: files: {read: [/PATH]}, or write"
+        return "a policy opens only files that its policy-definition.yaml names: files: {read: [/PATH]}, or write"
     return ""
 
 
@@ -37,10 +38,10 @@ def _field_cure(action: str, name: str) -> str:
 
 
 def _access_cure(error: OSError) -> str:
-    """Where the file's permissions allow it, the isolation of the process is what does not."""
+    """The cure if the file's permissions allow the access, so that the isolation of the process refused it."""
     path = error.filename
     if path is None:
-        return "if it was a connection: the policy's process reaches what network: in its policy-definition.yaml names"
+        return "if it was a connection, name its address under network: of the policy's policy-definition.yaml"
     if not isinstance(path, str | bytes):
         return ""
     path = os.fsdecode(path)

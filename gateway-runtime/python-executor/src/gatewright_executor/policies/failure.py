@@ -1,4 +1,4 @@
-"""Why an import, a preparation or an execution failed, in words for the log."""
+"""Describes why an import, a preparation or an execution of a policy failed."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ _HOST = str(Path(__file__).parents[1]), contextlib.__file__, lifetime.__file__
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What Failure of python_executor.proto carries."""
+    """The content of a Failure of python_executor.proto."""
 
     failure_class: FailureClass
     message: str  # expected, got, where, cure
     policy: str = ""  # name:version
     hook: str = ""  # on_request, on_response, prepare, get_policy, import
-    logged: bool = False  # here, with a traceback
-    file: str = ""  # the policy's, where it raised; "" where that is not known
+    logged: bool = False  # by this process, with a traceback
+    file: str = ""  # the policy's file that raised; "" if it is not known
     line: int = 0
 
 
 class PolicyError(Exception):
-    """A policy did something that its contract forbids; the text says what was expected and what came. action: what it
-    returned, if it did that.
+    """A policy has violated its contract; the text says what was expected and what it did. action: the value that it
+    returned, if that is the violation.
     """
 
     def __init__(
@@ -52,10 +52,10 @@ class PolicyError(Exception):
 
 
 def classify(error: BaseException) -> FailureClass:
-    """A policy's fault keeps its class; anything else that is raised, SystemExit included, is an exception.
+    """The failure class of an error: that of a PolicyError, else `exception`, also for SystemExit.
 
-    What ctx.trailers refuses is raised where the policy writes it, and is a bad action all the same. What the store
-    does not answer is unavailable, and not the policy's fault.
+    An ActionError that ctx.trailers raises within the policy is `badAction`. An error of the store is `unavailable`,
+    since it is not the policy's fault.
     """
     if isinstance(error, ActionError):
         return FailureClass.BAD_ACTION
@@ -65,8 +65,8 @@ def classify(error: BaseException) -> FailureClass:
 
 
 def describe(error: BaseException) -> str:
-    """One line: the exception, the file and line it came from, and what to write instead, where that is known; of a
-    group, the first one too.
+    """One line: the exception, the file and line it came from, and the cure, if one is known; for a group, its first
+    exception too.
     """
     if isinstance(error, PolicyError):
         return str(error)
@@ -80,9 +80,8 @@ def describe(error: BaseException) -> str:
 
 
 def place(error: BaseException) -> tuple[str, int]:
-    """The file, as its author names it, and the line that an exception came from; of a group, that of the first one.
-
-    "" and 0 where that is not known.
+    """The file and line that an exception came from, the file by its author's name; for a group, those of its first
+    exception. "" and 0 if they are not known.
     """
     if isinstance(error, BaseExceptionGroup):
         return place(error.exceptions[0])
@@ -92,7 +91,7 @@ def place(error: BaseException) -> tuple[str, int]:
 
 
 def definition(function: Callable[..., object]) -> tuple[str, int]:
-    """The file, as its author names it, and the line at which a function is defined; "" and 0 for no author's."""
+    """The file and line of a function's definition, the file by its author's name; "" and 0 for code of no policy."""
     code = getattr(inspect.unwrap(function), "__code__", None)
     if not isinstance(code, CodeType) or not source_paths.is_authors(code.co_filename):
         return "", 0
@@ -100,40 +99,40 @@ def definition(function: Callable[..., object]) -> tuple[str, int]:
 
 
 def construction(error: BaseException) -> tuple[str, int]:
-    """The file, as its author names it, and the line at which the action that is refused was made; "" and 0 where that
-    is not known, or not in an author's code."""
+    """The file and line that made a refused action, the file by its author's name; "" and 0 if they are not known, or
+    not in a policy's code."""
     file, line = made_at(error.action) if isinstance(error, PolicyError) else ("", 0)
     return (source_paths.shown(file), line) if file and source_paths.is_authors(file) else ("", 0)
 
 
 def policy_traceback(error: BaseException) -> str:
-    """The traceback without the executor's own frames, naming the files that people write."""
+    """The traceback without the executor's own frames, with the file names of the policy's author."""
     trace = traceback.TracebackException(type(error), error, _skip_host(error.__traceback__), max_group_width=3)
     text = "".join(trace.format()).rstrip()
-    return _FILE.sub(lambda found: f'{found[1]}"{source_paths.shown(found[2])}"', text)
+    return _FILE.sub(lambda match: f'{match[1]}"{source_paths.shown(match[2])}"', text)
 
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Where a policy's code is. Both are "" where it cannot be seen."""
+    """The place that a policy's code has reached. Both are "" if it is not known."""
 
-    place: str = ""  # FILE:LINE, the innermost of the author's
-    stack: str = ""  # as a traceback: what the policy has called, without what called the policy
+    place: str = ""  # FILE:LINE, the innermost in the policy's code
+    stack: str = ""  # a traceback from the policy's outermost frame on
 
     @property
     def file_and_line(self) -> tuple[str, int]:
-        """As a Failure has them: "" and 0 where it cannot be seen."""
+        """The file and line for a Failure; "" and 0 if they are not known."""
         file, _, line = self.place.rpartition(":")
         return file, int(line or 0)
 
 
 def policy_stack(frame: FrameType | None) -> Where:
-    """Where a thread is that runs a policy's code."""
+    """The place of a thread that runs a policy's code."""
     return _stack(reversed([*traceback.walk_stack(frame)]) if frame is not None else [])
 
 
 def coroutine_stack(coroutine: object) -> Where:
-    """Where a coroutine waits: from itself to the innermost that it awaits."""
+    """The place where a coroutine waits, from itself to the innermost awaitable."""
     frames = []
     while coroutine is not None:
         frame = _first(coroutine, "cr_frame", "ag_frame", "gi_frame")
@@ -144,12 +143,12 @@ def coroutine_stack(coroutine: object) -> Where:
 
 
 def _first(owner: object, *names: str) -> Any:
-    """The first of these attributes that is there; None where none is."""
+    """The first of these attributes that the owner has; None if it has none."""
     return next((value for name in names if (value := getattr(owner, name, None)) is not None), None)
 
 
 def _stack(frames: Iterable[tuple[FrameType, int]]) -> Where:
-    """From the author's outermost frame on; where there is none, from what the executor has called."""
+    """The stack from the policy's outermost frame on; without one, from the function that the executor has called."""
     shown: list[tuple[FrameType, int]] = []
     for frame, line in frames:
         shown = [*shown, (frame, line)] if _is_policys(frame) else []
@@ -159,7 +158,7 @@ def _stack(frames: Iterable[tuple[FrameType, int]]) -> Where:
     inner, line = shown[own[-1] if own else -1]
     summary = traceback.StackSummary.extract(iter(shown[own[0] if own else 0 :][-DEEPEST:]))
     text = "Stack (most recent call last):\n" + "".join(summary.format()).rstrip()
-    text = _FILE.sub(lambda found: f'{found[1]}"{source_paths.shown(found[2])}"', text)
+    text = _FILE.sub(lambda match: f'{match[1]}"{source_paths.shown(match[2])}"', text)
     return Where(f"{source_paths.shown(inner.f_code.co_filename)}:{line}", text)
 
 
@@ -170,7 +169,7 @@ def _skip_host(trace: TracebackType | None) -> TracebackType | None:
 
 
 def _place(error: BaseException) -> tuple[str, int]:
-    """The innermost line of a policy's own file; without one, of what is not the executor's."""
+    """The innermost line in a policy's own file; without one, the innermost outside of the executor."""
     frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)
               if _is_policys(frame)]  # fmt: skip
     own = [(file, line) for file, line in frames if source_paths.is_authors(file)] or frames

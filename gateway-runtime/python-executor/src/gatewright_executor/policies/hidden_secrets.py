@@ -1,4 +1,4 @@
-"""An instance's secrets, taken out of what its policy says in errors: these are logged, and shown to others."""
+"""Removes an instance's secrets from errors of its policy, which are logged and shown to users."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from gatewright.secrets import Secret
 
 MARK = "[secret]"
-LEAST = 4  # characters of a secret that is looked for: shorter ones stand in any text by chance
-BEGINNING = 16  # characters by which one is known, since messages cut what they quote
+LEAST = 4  # characters of a secret to search for: shorter ones occur in texts by chance
+BEGINNING = 16  # characters that identify a secret, since messages cut their quotations
 
 
 def hide(text: str, *parameters: object) -> str:
-    """The text with a mark in the place of each secret of these parameters, and of each of its lines, also where it is
+    """The text with a mark instead of each secret of these parameters, and of each line of a secret, even if it is
     quoted or cut."""
-    texts = {one for secret in _secrets(parameters) for one in (secret, *secret.splitlines())}
-    found = {form for one in texts if len(one.strip()) >= LEAST for form in _forms(one)}
-    for form in sorted(found, key=len, reverse=True):  # one may stand in another one
+    secrets = {part for secret in _secrets(parameters) for part in (secret, *secret.splitlines())}
+    forms = {form for secret in secrets if len(secret.strip()) >= LEAST for form in _forms(secret)}
+    for form in sorted(forms, key=len, reverse=True):  # a form may contain a shorter one
         text = _without(text, form)
     return text
 
@@ -38,12 +38,12 @@ def _forms(secret: str) -> set[str]:
 def _without(text: str, form: str) -> str:
     at, beginning = 0, form[:BEGINNING]
     while (at := text.find(beginning, at)) >= 0:
-        text = text[:at] + MARK + text[at + _alike(text[at : at + len(form)], form) :]
+        text = text[:at] + MARK + text[at + _common_prefix(text[at : at + len(form)], form) :]
         at += len(MARK)
     return text
 
 
-def _alike(one: str, other: str) -> int:
-    """How many characters both begin with."""
-    differing = (number for number, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
-    return next(differing, min(len(one), len(other)))
+def _common_prefix(left: str, right: str) -> int:
+    """The length of the longest beginning that both texts share."""
+    differing = (number for number, (a, b) in enumerate(zip(left, right, strict=False)) if a != b)
+    return next(differing, min(len(left), len(right)))

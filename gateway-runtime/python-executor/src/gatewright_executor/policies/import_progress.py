@@ -1,6 +1,6 @@
-"""Says in the log which policy is being imported, for as long as that takes more than a moment.
+"""Logs which policy is being imported while an import takes long.
 
-Whoever waits for the executor to come up sees from these lines that it still gets somewhere.
+The process that waits for the executor to start sees by these lines that it makes progress.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from types import TracebackType
 
 FIRST_SECONDS = 2.0
 EVERY_SECONDS = 5.0
-LIMIT_SECONDS = 300.0  # after so long, one import is no progress any more
+LIMIT_SECONDS = 300.0  # after which one import no longer counts as progress
 log = logging.getLogger(__name__)
 
 
 class ImportProgress:
-    """Use it around the imports; `start_import` says which one is next."""
+    """A context manager around the imports; call `start_import` before each."""
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """Finds each policy of the generated registry, imports it and checks its functions.
 
-A policy that cannot be used is a `LoadedPolicy` with a failure; the others are served.
+A policy that cannot be loaded is a `LoadedPolicy` with a failure; the others are served.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from gatewright_executor.policies import source_paths
 from gatewright_executor.policies.failure import Failure, PolicyError, classify, describe, policy_traceback
 
 REGISTRY = "python_policy_registry"
-CALL = ("ctx", "params")  # what a hook is called with
-STREAM_CALL = ("ctx", "chunks", "params")  # and one that streams
+CALL = ("ctx", "params")  # the arguments of a hook
+STREAM_CALL = ("ctx", "chunks", "params")  # the arguments of a hook that streams
 Function: TypeAlias = Callable[..., Any]
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """A function that a policy gives the executor to call."""
+    """A function of a policy that the executor calls."""
 
     name: str
     function: Function
-    is_coroutine: bool = False  # what it does, it does on an event loop
+    is_coroutine: bool = False  # it runs on an event loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +52,9 @@ class LoadedPolicy:
     on_response: Hook | None = None
     on_request_stream: Hook | None = None
     on_response_stream: Hook | None = None
-    setup: Hook | None = None  # makes what its instances share
+    setup: Hook | None = None  # makes the value that its instances share
     prepare: Hook | None = None
-    close: Hook | None = None  # ends what `prepare` returned
+    close: Hook | None = None  # closes the value that `prepare` returned
     get_policy: Hook | None = None  # deprecated: makes an object that has the hooks
     failure: Failure | None = None  # why it cannot be used
 
@@ -65,19 +65,19 @@ class LoadedPolicy:
 
     @property
     def hooks(self) -> list[Hook]:
-        """Those that executions call."""
+        """The hooks that executions call."""
         hooks = self.on_request, self.on_response, self.on_request_stream, self.on_response_stream
         return [hook for hook in hooks if hook is not None]
 
 
 class RegistryError(Exception):
-    """The registry file is missing, or is not one."""
+    """The registry file is missing or invalid."""
 
 
 def read_registry(file: Path) -> dict[str, str]:
-    """PYTHON_POLICIES of the generated file; its folder goes on sys.path, for the policies lie beside it.
+    """PYTHON_POLICIES of the generated file. Its folder is added to sys.path, since the policies are beside it.
 
-    Its POLICY_SOURCES are what messages call the policies' files by from now on.
+    From now on messages name the policies' files by its POLICY_SOURCES.
     """
     if not file.is_file():
         raise RegistryError(f"expected the generated {REGISTRY}.py at {file}, found no file. Name it with --registry")
@@ -100,9 +100,9 @@ def _module_of(file: Path) -> ModuleType:
 
 
 def load_all(registry: Mapping[str, str], begin: Callable[[str], None] = lambda _: None) -> dict[str, LoadedPolicy]:
-    """Each policy of "name:version" → module, loaded or with its failure, by "name:version".
+    """Loads each policy of a registry "name:version" → module. Returns them, or their failures, by "name:version".
 
-    `begin` is called with each name:version before its module is imported.
+    `begin` is called with the name:version before each import.
     """
     loaded = {}
     for key, module in sorted(registry.items()):
@@ -112,13 +112,13 @@ def load_all(registry: Mapping[str, str], begin: Callable[[str], None] = lambda 
 
 
 def load(key: str, module: str) -> LoadedPolicy:
-    """One policy. Whatever its module raises, SystemExit too, becomes the policy's failure."""
+    """Loads one policy. Any exception of its module, even SystemExit, becomes the policy's failure."""
     name, _, version = key.partition(":")
     origin = logs.PolicyOrigin(key)
     logs.current.set(origin)
     try:
         loaded = _inspect(name, version, importlib.import_module(module))
-    except BaseException as error:  # an import may raise anything, and the other policies are to be served
+    except BaseException as error:  # an import may raise anything, and the other policies must be served
         failure = Failure(classify(error), describe(error), key, "import")
         log.error("policy not loaded: %s", failure.message, extra={"trace": policy_traceback(error)})
         loaded = LoadedPolicy(name, version, failure=failure)
@@ -155,20 +155,20 @@ def _inspect(name: str, version: str, module: ModuleType) -> LoadedPolicy:
 def _find_close(module: ModuleType, prepare: Hook | None, file: str) -> Hook | None:
     close = find_hook(module, "close", ("prepared",), file)
     if close is not None and prepare is None:
-        expected = "expected prepare(params) beside close(prepared), which ends what that returns, got none"
+        expected = "expected prepare(params) beside close(prepared), which closes its return value, got none"
         raise PolicyError(f"{expected}; write it, or give close another name ({_place(close.function, file)})")
     if close is not None and prepare is not None and _yields(prepare.function):
         expected = "expected close(prepared), or a prepare that yields, got both"
-        raise PolicyError(f"{expected}; write what closes after the yield ({_place(close.function, file)})")
+        raise PolicyError(f"{expected}; write the code that closes after the yield ({_place(close.function, file)})")
     return close
 
 
 def find_hook(
     owner: object, name: str, arguments: tuple[str, ...], file: str, named: tuple[str, ...] = ()
 ) -> Hook | None:
-    """The function `name` of a module or an object, checked; None where there is none.
+    """The checked function `name` of a module or an object; None if there is none.
 
-    named: what it may ask for by name beside `arguments`. A hook that may is one that may yield.
+    named: arguments that it may have by name beside `arguments`. A hook with such arguments may yield.
     """
     function = getattr(owner, name, None)
     if function is None:
@@ -185,7 +185,7 @@ def find_hook(
 
 
 def find_stream(owner: object, name: str, file: str) -> Hook | None:
-    """The async generator function `name` of a module, checked; None where there is none."""
+    """The checked async generator function `name` of a module; None if there is none."""
     function = getattr(owner, name, None)
     if function is None:
         return None
@@ -203,7 +203,7 @@ def find_stream(owner: object, name: str, file: str) -> Hook | None:
 
 
 def _called(function: Function) -> Function:
-    """What runs when it is called: of an object its method."""
+    """The function that runs when `function` is called: for an object, its method."""
     is_plain = inspect.isroutine(function) or isinstance(function, functools.partial)
     return function if is_plain else type(function).__call__
 
@@ -213,11 +213,9 @@ def _kind(function: Function) -> str:
         return "an async function without a yield"
     if inspect.isgeneratorfunction(function):
         return "a generator function that is not async"
-    return (
-        "a plain function, which a decorator has made of one"
-        if hasattr(function, "__wrapped__")
-        else "a plain function"
-    )
+    if hasattr(function, "__wrapped__"):
+        return "a plain function, which a decorator has made of one"
+    return "a plain function"
 
 
 def _yields(function: Function) -> bool:
@@ -235,7 +233,7 @@ def _check_signature(
 
 
 def placed(error: BaseException, hook: Hook | None) -> BaseException:
-    """An error about prepare or setup as a whole says where that is: there is no line at which it was raised."""
+    """Adds the place of prepare or setup to an error about the whole function, which has no line of its own."""
     if isinstance(error, lifetime.LifetimeError) and hook is not None:
         return PolicyError(f"{error} ({_place(hook.function, '')})")
     return error
@@ -250,7 +248,7 @@ def _deprecate(key: str, hook: Hook, file: str) -> None:
     place, _, line = _place(hook.function, file).rpartition(":")
     warnings.warn_explicit(
         f"policy {key} uses get_policy, which is deprecated: write on_request and on_response as functions of the "
-        f"module, and prepare(params) for what is made once ({place}:{line})",
+        f"module, and prepare(params) to make values once ({place}:{line})",
         DeprecationWarning,
         place,
         int(line),

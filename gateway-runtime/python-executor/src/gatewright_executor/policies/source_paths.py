@@ -1,6 +1,6 @@
-"""Which files are the policies' own, and what their authors call them: the executor runs copies.
+"""Maps the files that the executor runs, which are copies, to the names of their authors' files.
 
-…/policies/IDENTIFIER/FILE is a copy; the generated registry says from where each identifier was copied.
+…/policies/IDENTIFIER/FILE is a copy; the generated registry has the source folder of each identifier.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ _sources: dict[str, str] = {}
 
 
 def learn(sources: Mapping[str, str]) -> None:
-    """From IDENTIFIER to the policy's folder as build.yaml names it: once, before the first policy is imported."""
+    """Sets the source folders, as build.yaml names them, by IDENTIFIER. Once, before the first policy is imported."""
     _sources.clear()
     _sources.update(sources)
 
 
 def is_authors(file: str) -> bool:
-    """Whether it is a file of a policy, and not of the executor, the SDK or a package."""
-    found = _COPY.match(file)
-    return found is not None and found[1] in _sources
+    """Whether the file is a policy's, and not the executor's, the SDK's or a package's."""
+    match = _COPY.match(file)
+    return match is not None and match[1] in _sources
 
 
 def shown(file: str) -> str:
-    """The file's name in messages: that of the author's own file where it is a copy, else the path as it is."""
-    found = _COPY.match(file)
-    if found is None or found[1] not in _sources:
+    """The file's name in messages: for a copy the name of the author's file, else the path itself."""
+    match = _COPY.match(file)
+    if match is None or match[1] not in _sources:
         return file
-    return f"{_sources[found[1]]}/{file[found.end() :]}"
+    return f"{_sources[match[1]]}/{file[match.end() :]}"

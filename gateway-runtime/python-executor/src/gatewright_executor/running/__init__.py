@@ -1,1 +1,1 @@
-"""Where and when an execution runs: slots, threads, event loops, and who watches them."""
+"""Decides where and when an execution runs: slots, threads, event loops, and the watchdogs of these."""

@@ -1,4 +1,4 @@
-"""What on_request_stream and on_response_stream are given: the body as an asynchronous iterator of bytes."""
+"""The argument `chunks` of on_request_stream and on_response_stream: the body as an asynchronous iterator of bytes."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ class OwnTime(Protocol):
     """Measures a stream's own work (streams.py)."""
 
     def rest(self, execution: StreamExecution) -> None:
-        """What follows is waiting."""
+        """The stream begins to wait."""
 
     def work(self, execution: StreamExecution) -> None:
-        """What follows is its own work."""
+        """The stream's own work begins."""
 
     def credit_given(self, execution: StreamExecution) -> None:
-        """Its sink may have credit to send."""
+        """The stream's sink may have credit to send."""
 
 
 class Chunks:
-    """The chunks of one body: none is empty, and their boundaries mean nothing. It can be iterated once.
+    """The chunks of one body: none is empty, and their boundaries have no meaning. They can be iterated once.
 
-    A loop that was left can be gone on with by another one. RuntimeError where two tasks ask at once, and where it is
-    iterated again after its end.
+    A second loop may continue after the first one was left. RuntimeError if two tasks ask at once, and if the chunks
+    are iterated again after their end.
     """
 
     __slots__ = ("_ended", "_execution", "_time", "_trailers")
@@ -49,8 +49,8 @@ class Chunks:
         if execution.chunk_waiter is not None:
             raise RuntimeError(ASKED_TWICE)
         if execution.is_over or execution.has_ended:
-            execution.is_told = True
-            await asyncio.sleep(0)  # or one that asks again and again would keep the loop for itself
+            execution.is_cancelled = True
+            await asyncio.sleep(0)  # or a stream that always has a chunk would never let the loop run other work
             raise asyncio.CancelledError
         if execution.has_chunk or execution.is_whole:
             self._time.work(execution)
@@ -71,7 +71,7 @@ class Chunks:
         try:
             while not execution.has_chunk and not execution.is_whole:
                 execution.chunk_waiter = waiter = loop.create_future()
-                if execution.has_chunk or execution.is_whole:  # it came when nobody could see that this one waits
+                if execution.has_chunk or execution.is_whole:  # it came before the waiter was visible
                     break
                 await waiter
         finally:

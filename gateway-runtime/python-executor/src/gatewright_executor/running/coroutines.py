@@ -1,9 +1,9 @@
 """Coroutine policies on an event loop, in a thread of its own.
 
 A task per execution costs more than a short policy. So a few long-lived tasks, the runners, take executions from a
-queue and drive their coroutines inline; one that does not suspend needs no task of its own. When a coroutine
-suspends, its runner waits with it and another takes over the queue. So a policy always runs inside a real task, which
-`asyncio.timeout`, task groups and HTTP clients need, and each in a context of its own.
+queue and drive their coroutines inline; a coroutine that does not suspend needs no task of its own. When a coroutine
+suspends, its runner waits with it and another runner takes over the queue. So each policy runs inside a real task,
+which `asyncio.timeout`, task groups and HTTP clients need, and in a context of its own.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from gatewright_executor.running.streams import Streams
 from gatewright_executor.running.tracing import tracing
 
 MAX_IDLE_RUNNERS = 64
-INLINE_RUN = 32  # executions that a runner drives before it lets the loop's other work go on
+INLINE_RUN = 32  # executions that a runner drives before it lets the loop do other work
 log = logging.getLogger(__name__)
 
 
 class Counts:
-    """What the loop has done. Written by its thread only."""
+    """Counts the executions of the loop. Written by its thread only."""
 
     __slots__ = ("finished", "started")
 
@@ -49,7 +49,7 @@ class Counts:
 
 
 class Coroutines:
-    """An event loop of coroutine policies; its thread starts with the first use. `dispatch` runs an execution that
+    """An event loop for coroutine policies; its thread starts with the first use. `dispatch` runs an execution that
     has got a slot. stream_works, clock: see Loops."""
 
     def __init__(
@@ -64,20 +64,20 @@ class Coroutines:
         self._woken = False
         self._idle: list[asyncio.Future[None]] = []
         self._runners: set[asyncio.Task[None]] = set()
-        self._tasks: dict[Execution, asyncio.Task[None]] = {}  # of the executions that run
+        self._tasks: dict[Execution, asyncio.Task[None]] = {}  # of executions under way
         self._cancelled: set[Execution] = set()
-        self._delivered_to: set[ResultSink] = set()  # and not sent yet
+        self._delivered_to: set[ResultSink] = set()  # with actions that were not sent yet
         self._probed: float | None = None
         self._thread: threading.Thread | None = None
         self._stopped = False
-        self.on_work: Callable[[], None] = lambda: None  # called when it gets something to do
+        self.on_work: Callable[[], None] = lambda: None  # called when the loop gets work
         self.streams = Streams(lambda: self.loop, dispatch, lambda: self.on_work(), stream_works, clock)
 
     # -------------------------------------------------------------- from any thread
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The event loop; starts it where it does not run yet."""
+        """The event loop, started if it does not run yet."""
         if self._loop is None:
             with self._starting:
                 if self._loop is None:
@@ -85,7 +85,7 @@ class Coroutines:
         return self._loop
 
     def submit(self, execution: Execution, hook: Hook) -> None:
-        """Runs an execution that has a slot. All that comes until the loop wakes costs one wake-up."""
+        """Runs an execution that has a slot. All executions until the loop wakes cost one wake-up."""
         self._queue.append((execution, hook))
         if not self._woken:
             self._woken = True
@@ -93,22 +93,22 @@ class Coroutines:
             self.loop.call_soon_threadsafe(self._wake)
 
     def cancel(self, execution: Execution) -> None:
-        """Cancels the task of an execution, if that runs here."""
+        """Cancels the task of an execution, if it runs on this loop."""
         if isinstance(execution, StreamExecution):
             self.streams.cancel(execution)
         elif execution in self._tasks and self._loop is not None:
             self._loop.call_soon_threadsafe(self._cancel, execution)
 
     def stop(self, seconds: float) -> None:
-        """Cancels what runs and closes the loop, if a policy does not hold it up for longer than `seconds`."""
+        """Cancels all executions and closes the loop, unless a policy blocks it for longer than `seconds`."""
         if self._loop is not None and self._thread is not None:
             self._stopped = True
-            with contextlib.suppress(RuntimeError):  # it has ended with its instance, in between
+            with contextlib.suppress(RuntimeError):  # the loop has ended with its instance meanwhile
                 self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(seconds)
 
     def end_tasks(self, instance: Instance, seconds: float) -> bool:
-        """Cancels what a policy has made of tasks for an instance, and waits for their end. False: some do not end."""
+        """Cancels the tasks that a policy has created for an instance, and waits for them. False: some do not end."""
         if self._loop is None:
             return True
         ended: Future[bool] = Future()
@@ -119,7 +119,7 @@ class Coroutines:
         return ended.result()
 
     def where(self, execution: Execution) -> Where:
-        """Where an execution waits; not of one whose step runs now."""
+        """The place where an execution waits; empty while its step runs."""
         if isinstance(execution, StreamExecution):
             return coroutine_stack(execution.generator)
         task = self._tasks.get(execution)
@@ -133,17 +133,17 @@ class Coroutines:
 
     @property
     def thread_id(self) -> int:
-        """threading.get_ident() of the loop's thread; 0 before it is there."""
+        """threading.get_ident() of the loop's thread; 0 before it has started."""
         return (self._thread and self._thread.ident) or 0
 
     @property
     def native_id(self) -> int:
-        """That thread's id in the system."""
+        """That thread's id in the operating system."""
         return (self._thread and self._thread.native_id) or 0
 
     @property
     def is_busy(self) -> bool:
-        """Whether executions are under way, or wait for it."""
+        """Whether executions are under way, or wait for the loop."""
         return bool(self._tasks or self._queue or self.streams.is_busy)
 
     def running(self) -> list[Execution]:
@@ -151,7 +151,7 @@ class Coroutines:
         return [*self._tasks.copy(), *self.streams.running()]
 
     def blocked_seconds(self) -> float:
-        """For how long the loop has not answered, and asks it again. 0: it answers, or has nothing to do yet."""
+        """The seconds for which the loop has not answered a probe; sends another probe. 0: it answers, or is unused."""
         if self._loop is None:
             return 0.0
         if self._probed is None:
@@ -173,14 +173,14 @@ class Coroutines:
         return loop
 
     def _run_forever(self, loop: asyncio.AbstractEventLoop) -> None:
-        """A policy's own task that raises SystemExit stops the loop; it goes on with the others'."""
+        """Runs the loop. A policy's own task that raises SystemExit stops it, so it is run again for the others."""
         asyncio.set_event_loop(loop)
         while not self._stopped:
             try:
                 loop.run_forever()
             except BaseException:
                 log.exception("a task of a coroutine policy stopped the event loop; it goes on")
-        while tasks := asyncio.all_tasks(loop):  # one that ends may make others, and so may `end_tasks`
+        while tasks := asyncio.all_tasks(loop):  # a task that ends may create others, and so may `end_tasks`
             for task in tasks:
                 task.cancel()
             loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
@@ -191,7 +191,7 @@ class Coroutines:
         self._hand_over()
 
     def _hand_over(self) -> None:
-        """Lets a runner that rests, or a new one, take what waits."""
+        """Gives the waiting executions to an idle runner, or to a new one."""
         while self._queue and self._idle:
             wake = self._idle.pop()
             if not wake.done():
@@ -219,7 +219,7 @@ class Coroutines:
             task.cancel()
 
     async def _run(self) -> None:
-        """A runner. One whose task a policy has cancelled is not used again: asyncio would remember."""
+        """A runner. It ends if a policy has cancelled its task, since asyncio counts cancellations of a task."""
         task, count = asyncio.current_task(), 0
         assert task is not None
         while not task.cancelling():
@@ -245,7 +245,7 @@ class Coroutines:
         self._flush()
 
     def _flush(self) -> None:
-        """Sends what was delivered, unless more is about to be."""
+        """Sends the delivered actions, unless more are about to follow."""
         while self._delivered_to and not self._queue:
             self._delivered_to.pop().flush()
 
@@ -265,16 +265,16 @@ class Coroutines:
         return with_work(action, self._clock() - now)
 
     async def _execute(self, execution: Execution, hook: Hook) -> bytes:
-        """As execution.execute, for a coroutine."""
+        """Like execution.execute, for a coroutine."""
         context = Context()
         context.run(logs.current.set, execution)
         if execution.message.traceparent:
             context.run(tracing.enter, execution)
         try:
-            given = context_of(execution)
-            coroutine = context.run(hook.function, given, execution.instance.params)
+            policy_context = context_of(execution)
+            coroutine = context.run(hook.function, policy_context, execution.instance.params)
             returned = await drive(coroutine, context, self._suspended)
-            action = encode_action(execution.id, execution.phase, returned, touched_metadata(given))
+            action = encode_action(execution.id, execution.phase, returned, touched_metadata(policy_context))
         except BaseException as error:  # what a policy raises must not reach the loop
             action = b"" if execution in self._cancelled else context.run(failure_of, execution, hook, error)
         if execution.partial:
@@ -283,7 +283,7 @@ class Coroutines:
 
 
 def _task(loop: asyncio.AbstractEventLoop, coroutine: Any, **more: Any) -> asyncio.Future[Any]:
-    """A task, which belongs to the instance that it is made for: its policy's code runs here and now."""
+    """The loop's task factory: registers the task with the instance whose policy's code creates it."""
     origin = logs.current.get()
     if not isinstance(origin, Execution | PreparationOrigin):
         return asyncio.Task(coroutine, loop=loop, **more)
@@ -305,14 +305,14 @@ async def _cancel_tasks(instance: Instance, seconds: float) -> bool:
     return not tasks or not (await asyncio.wait(tasks, timeout=seconds))[1]
 
 
-EXECUTION = Coroutines._execute.__code__  # has the policy's coroutine, and the execution
+EXECUTION = Coroutines._execute.__code__  # a frame of this code has the policy's coroutine and the execution
 
 
 @types.coroutine
 def drive(
     coroutine: Coroutine[Any, Any, object], context: Context, on_suspend: Callable[[], None]
 ) -> Generator[Any, Any, object]:
-    """Runs `coroutine` inside the current task but in a context of its own. on_suspend: called when it first waits."""
+    """Runs `coroutine` in the current task, but in a context of its own. on_suspend: called when it first suspends."""
     try:
         awaited = context.run(coroutine.send, None)
         on_suspend()

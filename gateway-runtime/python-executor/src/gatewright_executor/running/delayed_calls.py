@@ -1,4 +1,4 @@
-"""What is to be done later, in one thread for all of it: each thread more takes its stack's room (memory.py)."""
+"""Calls functions later, all in one thread, since each thread takes memory for its stack (memory.py)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from gatewright_executor.critical_thread import CriticalThread
 
 
 class DelayedCalls:
-    """Its thread starts with the first use. Functions are called in it, and are to be quick.
+    """Calls functions in its thread, which starts with the first use. They have to be quick.
 
-    clock: by which they are due; it is looked at when the time is over, and when another one is scheduled.
+    clock: for the times when calls are due; it is read when the first is due, and when another call is scheduled.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._changed = threading.Condition()
-        self._waiting: list[tuple[float, int, Callable[[], object]]] = []  # a heap, by when they are due
+        self._waiting: list[tuple[float, int, Callable[[], object]]] = []  # a heap by the time when calls are due
         self._numbers = itertools.count()
         self._has_thread = False
 
@@ -39,7 +39,7 @@ class DelayedCalls:
             self._next()()
 
     def _next(self) -> Callable[[], object]:
-        """Waits until the first is due."""
+        """Waits until the first call is due, and returns its function."""
         with self._changed:
             while True:
                 left = self._waiting[0][0] - self._clock() if self._waiting else None

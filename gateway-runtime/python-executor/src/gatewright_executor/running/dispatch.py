@@ -1,9 +1,9 @@
 """The core: executions in, Actions out, to a result sink. No I/O.
 
-Executions of quick policies stay with the thread that read them (inline_runner.py); all others, and those that wait for
-a slot, go to the worker pool one by one, so that a policy that blocks takes one of its threads and nothing else.
-Coroutines go to an event loop (loops.py). Each execution that was not cancelled before it started is answered
-exactly once, whatever its policy does.
+Executions of quick policies run in the thread that read them (inline_runner.py). All others, and those that wait for a
+slot, go to the worker pool one by one, so that a policy that blocks takes one of its threads and no more. Coroutines go
+to an event loop (loops.py). Each execution that was not cancelled before its start is answered exactly once, whatever
+its policy does.
 """
 
 from __future__ import annotations
@@ -32,29 +32,29 @@ from gatewright_executor.running.worker import Worker
 from gatewright_executor.running.worker_pool import WorkerPool
 
 LOOP_STOP_SECONDS = 0.5
-ROUND_SECONDS = 0.005  # for which a worker goes on with executions that get the slot of the one before
-RESERVED = 8  # for so many workers there is one more
+ROUND_SECONDS = 0.005  # the time for which a worker goes on with executions that get the slot of the one before
+RESERVED = 8  # workers for which there is one in reserve
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What the executor does now, and has done since it started."""
+    """The present state of the executor, and its counts since the start."""
 
     workers: int
     busy: int
     started: int
     finished: int
-    oldest_seconds: float  # how long the execution that has run longest has run; 0: none runs
+    oldest_seconds: float  # the age of the oldest running execution; 0: none runs
     oldest_policy: str
     workers_hung: int
-    hung: list[HungExecutions]  # on the event loop too
+    hung: list[HungExecutions]  # in threads and on event loops
 
 
 class Dispatcher:
-    """The workers, the event loops for coroutines, and the way of an execution to one of them.
+    """Sends executions to the workers and the event loops.
 
-    workers: how many executions of one instance they run at most, max_workers: where these wait for something. There
-    are an eighth more of them, so that no policy takes them all. clock: by which executions are begun, late and hung.
+    workers: the most executions of one instance at once, max_workers: the most if they wait for something. An eighth
+    more threads are in reserve, so that no policy takes all of them. clock: for starts, deadlines and hung executions.
     """
 
     def __init__(
@@ -81,11 +81,11 @@ class Dispatcher:
 
     @property
     def backlog(self) -> int:
-        """How many executions have a slot and wait for a worker."""
+        """The number of executions that have a slot and wait for a worker."""
         return self.pool.backlog
 
     def start(self) -> None:
-        """Starts all threads but those of event loops, which start with their first use."""
+        """Starts all threads except those of event loops, which start with their first use."""
         self.pool.start()
         self.growth.start()
         self._flusher.start()
@@ -94,7 +94,7 @@ class Dispatcher:
         self.loops.start()
 
     def stop(self) -> None:
-        """Ends each worker after what it does now; what is queued behind is not started."""
+        """Ends each worker after its present execution; queued ones are not started."""
         self.pool.stop()
         self.growth.stop()
         self._flusher.stop()
@@ -103,12 +103,12 @@ class Dispatcher:
         self.loops.stop(LOOP_STOP_SECONDS)
 
     def submit(self, execution: Execution) -> None:
-        """Accepts an execution. Its sink hears of it by `claim` and `deliver`, from any thread, from this one too."""
+        """Accepts an execution. Its sink gets `claim` and `deliver` from any thread, this one included."""
         if self.admit(execution):
             self.dispatch(execution)
 
     def submit_stream(self, execution: StreamExecution) -> None:
-        """As submit. Its own work begins here: that it waits for its turn counts."""
+        """Accepts a stream, like `submit`. Its wait for a slot counts as its own work."""
         streams = execution.loop_streams = self.loops.of(execution.instance).streams
         streams.await_turn(execution)
         match execution.instance.admit_stream(execution):
@@ -135,19 +135,19 @@ class Dispatcher:
                 self.growth.wake()
 
     def concurrency(self, requested: int, coroutines: bool) -> Concurrency:
-        """How many executions of an instance may be under way. requested: what its attachment says; 0: nothing."""
+        """The limits for the executions of an instance. requested: by its attachment; 0: the default."""
         return concurrency(requested, self.workers, self.max_workers, coroutines)
 
     def make_ready(
         self, instance: Instance, hooks: dict[int, Hook], prepared: object, concurrency: Concurrency
     ) -> None:
-        """Runs what has waited for an instance to be prepared."""
+        """Makes a prepared instance ready, and runs the executions that have waited for it."""
         for execution in instance.make_ready(hooks, prepared, concurrency):
             self.dispatch(execution)
         self.growth.watch(instance)
 
     def admit(self, execution: Execution) -> bool:
-        """Whether it has a slot and is to run now; else it waits for one, or is answered already."""
+        """Whether the execution has a slot and must run now; else it waits for a slot, or was refused."""
         match execution.instance.admit(execution):
             case Admission.RUN:
                 return True
@@ -177,18 +177,18 @@ class Dispatcher:
         execution.sink.deliver(execution, action)
 
     def fail(self, execution: Execution) -> None:
-        """Answers an execution of an instance that could not be prepared: it was not started."""
+        """Refuses an execution of an instance that could not be prepared."""
         if execution.sink.claim(execution) and (failure := execution.instance.failure) is not None:
             message = f"{failure.hook} failed: {failure.message}"
             execution.sink.deliver(execution, refusal(execution, FailureClass.UNAVAILABLE, message))
 
     def cancel(self, execution: Execution) -> None:
-        """Nobody waits for it any more: it is not started, or if it is a coroutine, it is cancelled."""
+        """Cancels an execution whose exchange has ended: it never starts, or its task on an event loop is cancelled."""
         execution.instance.remove_waiting(execution)
         self.loops.of(execution.instance).cancel(execution)
 
     def progress(self) -> Progress:
-        """For the health check; taken without stopping anything, so it may be off by what happens meanwhile."""
+        """The progress, for the health check. It is read without a lock, so its numbers may not match exactly."""
         workers = [*self.pool.workers, *self.watchdog.workers]
         now, running = self.clock(), [execution for worker in workers if (execution := worker.execution)]
         on_loop = [execution for loop in self.loops.all() for execution in loop.running()]
@@ -207,7 +207,7 @@ class Dispatcher:
         )
 
     def run_in_worker(self, execution: Execution, worker: Worker) -> None:
-        """Runs an execution that has a slot, and those that get the slot after it, as many as there is time for."""
+        """Runs an execution that has a slot, and those that get the slot after it, for ROUND_SECONDS."""
         until = worker.clock() + ROUND_SECONDS
         following: Execution | None = execution
         while following is not None:
@@ -220,7 +220,7 @@ class Dispatcher:
                 self._flusher.flush_soon(execution.sink)
 
     def release_slot(self, execution: Execution, worker: Worker, here: bool) -> Execution | None:
-        """Gives a slot back. Returns the execution that gets it, if this thread is to run it; else another one does."""
+        """Releases a slot. Returns the execution that gets it if this thread must run it; else another thread does."""
         if isinstance(execution, StreamExecution):  # of a policy that cannot stream
             execution.give_slot_back(self.dispatch)
             return None
@@ -240,7 +240,7 @@ def _with_reserve(workers: int) -> int:
 
 
 def _coroutine_of(execution: Execution) -> Hook | None:
-    """What is to be called, if that is a coroutine function."""
+    """The hook of an execution, if it is a coroutine function."""
     hook = execution.instance.hooks.get(execution.phase)
     return hook if hook is not None and hook.is_coroutine else None
 
@@ -252,18 +252,18 @@ def _why_no_hook(execution: Execution) -> str:
 
 
 class SlotBatch:
-    """Executions of one thread: at most one of them is under way, so those of one instance in a row share a slot."""
+    """Executions that a thread runs one at a time, so that consecutive ones of an instance share a slot."""
 
     __slots__ = ("_dispatcher", "_holder", "_last", "_worker")
 
     def __init__(self, dispatcher: Dispatcher, worker: Worker) -> None:
         self._dispatcher = dispatcher
         self._worker = worker
-        self._holder: Instance | None = None  # of the slot
+        self._holder: Instance | None = None  # the instance whose slot this thread holds
         self._last: Execution | None = None
 
     def run(self, execution: Execution) -> None:
-        """Runs an execution if there is a slot for it; else that waits for one, or is refused."""
+        """Runs an execution if it gets a slot; else it waits for one, or is refused."""
         if execution.instance is not self._holder:
             self.release()
             if not self._dispatcher.admit(execution):
@@ -273,11 +273,11 @@ class SlotBatch:
         self._dispatcher.run_here(execution, self._worker)
 
     def submit(self, execution: Execution) -> None:
-        """Has a worker run it."""
+        """Lets a worker run the execution."""
         self._dispatcher.submit(execution)
 
     def release(self) -> None:
-        """Gives the slot back, after those that have waited for it."""
+        """Releases the slot, after running the executions that waited for it."""
         last, self._holder, self._last = self._last, None, None
         if last is not None and (execution := self._dispatcher.release_slot(last, self._worker, here=True)):
             self._dispatcher.run_in_worker(execution, self._worker)

@@ -1,6 +1,6 @@
-"""One execution: what a policy's function is called with, and what becomes of what it does.
+"""One execution: calls a policy's function with its context, and makes an Action of the result.
 
-`execute` is the semantics of calling a Python policy, on one screen. Plain values in and out, no I/O.
+`execute` is the semantics of calling a Python policy, on one screen. It takes and returns plain values, without I/O.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 def execute(execution: Execution, hook: Hook) -> bytes:
-    """Calls the policy's function: an execution in, an Action out. Never raises, whatever the policy does."""
+    """Calls the policy's function, and returns a serialized Action. Never raises, whatever the policy does."""
     logs.current.set(execution)
     if execution.message.traceparent:
         tracing.enter(execution)
@@ -38,7 +38,7 @@ def execute(execution: Execution, hook: Hook) -> bytes:
         context = context_of(execution)
         returned = hook.function(context, execution.instance.params)
         action = encode_action(execution.id, execution.phase, returned, touched_metadata(context))
-    except BaseException as error:  # SystemExit and RecursionError too: a policy ends its execution, not the worker
+    except BaseException as error:  # SystemExit and RecursionError too: they must not end the worker
         action = failure_of(execution, hook, error)
     if execution.partial:
         logs.flush_partial(execution)
@@ -46,17 +46,16 @@ def execute(execution: Execution, hook: Hook) -> bytes:
 
 
 def context_of(execution: Execution) -> RequestContext | ResponseContext:
-    """What the hook is called with."""
+    """The context that the hook is called with."""
     make = request_context if execution.phase == pb.PHASE_REQUEST else response_context
     instance = execution.instance
-    return make(execution.message, instance.about, instance.prepared, execution.deadline, instance.shared)
+    return make(execution.message, instance.metadata, instance.prepared, execution.deadline, instance.shared)
 
 
 def failure_of(execution: Execution, hook: Hook, error: BaseException) -> bytes:
-    """The Action for what a hook raised, or returned against its contract.
+    """The Action for an exception of a hook, or a return value that its contract forbids.
 
-    What it raised goes to the log here, with its traceback. All else is the engine's to log: it knows what becomes of
-    the request.
+    An exception is logged here, with its traceback. The engine logs all else, since it knows the exchange's outcome.
     """
     if isinstance(error, MemoryError):
         replacement_needed.memory_exhausted = True
@@ -65,7 +64,7 @@ def failure_of(execution: Execution, hook: Hook, error: BaseException) -> bytes:
     file, line = place(error)
     instance = execution.instance
     message = instance.without_secrets(describe(error))
-    if not file and failure_class is FailureClass.BAD_ACTION:  # no line of the policy's raised it: it was returned
+    if not file and failure_class is FailureClass.BAD_ACTION:  # raised by no line of the policy: it was returned
         file, line = construction(error)
         if file:
             message += f" ({file}:{line})"
@@ -74,8 +73,8 @@ def failure_of(execution: Execution, hook: Hook, error: BaseException) -> bytes:
             message += f" ({hook.name} is at {file}:{line})" if file else ""
     failure = Failure(failure_class, message, instance.key, hook.name, is_exception, file, line)
     if is_exception:
-        about = {"api": instance.about.api_name, "operation": execution.operation}
-        extra = {"trace": instance.without_secrets(policy_traceback(error)), "fields": about}
+        fields = {"api": instance.metadata.api_name, "operation": execution.operation}
+        extra = {"trace": instance.without_secrets(policy_traceback(error)), "fields": fields}
         log.error("%s failed: %s", hook.name, failure.message, extra=extra)
     return encode_failure(execution.id, failure)
 
@@ -86,7 +85,7 @@ def refusal(execution: Execution, failure_class: FailureClass, message: str) -> 
 
 
 def refuse_late(execution: Execution, now: float) -> bytes:
-    """The Action for an execution that is late before it could start. now: time.monotonic()."""
-    late = f"expected to start before the deadline, got to it {(now - execution.deadline) * 1000:.0f} ms after"
+    """The Action for an execution whose deadline has passed before its start. now: time.monotonic()."""
+    late = f"expected to start before the deadline, had its turn {(now - execution.deadline) * 1000:.0f} ms after it"
     cure = "give the attachment more time or the executor more workers"
     return refusal(execution, FailureClass.TIMEOUT, f"{late}; {cure}")

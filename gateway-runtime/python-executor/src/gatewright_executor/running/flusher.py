@@ -1,8 +1,8 @@
-"""Sends what a worker has delivered while more executions wait for it.
+"""Sends the actions of workers that have further executions to run.
 
-To send costs more than most policies. So a worker that has the next execution at hand leaves sending to this thread.
-That gets the GIL when an execution waits, or else after a switch interval (main.SWITCH_SECONDS): what was delivered
-until then leaves in one frame, and no answer waits for an execution.
+Sending costs more than most policies, so a worker that has another execution leaves sending to this thread. The thread
+gets the GIL when an execution waits, or after a switch interval (main.SWITCH_SECONDS). It sends all actions that were
+delivered until then in one frame, and no action waits for a later execution.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from gatewright_executor.running.instance import ResultSink
 
 
 class Flusher(WokenThread):
-    """`flush_soon` is for any thread. It stops after it has flushed what is there."""
+    """Flushes sinks in its own thread. `flush_soon` is for any thread. It flushes all sinks before it stops."""
 
     def __init__(self) -> None:
-        self._sinks: set[ResultSink] = set()  # that have something to send
+        self._sinks: set[ResultSink] = set()  # with something to send
         super().__init__("flusher")
 
     def flush_soon(self, sink: ResultSink) -> None:
-        """Flushes it in its own thread."""
+        """Lets the thread flush the sink."""
         self._sinks.add(sink)
         self.wake()
 
     def _run(self) -> None:
         while self._awake.wait():
-            self._awake.clear()  # before it is seen what there is
+            self._awake.clear()  # before the sinks are read
             while self._sinks:
                 self._sinks.pop().flush()
             if self._stopped:

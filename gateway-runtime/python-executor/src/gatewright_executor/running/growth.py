@@ -1,9 +1,8 @@
-"""More executions at once where those that run wait for something; not where they compute.
+"""Allows more executions at once while the running ones wait for something, but not while they compute.
 
-A thread that waits costs next to nothing, so an instance whose executions wait may have more slots than at first, and
-the pool more threads. One that computes is not done sooner for running beside others, and holds these up. Which of the
-two it is shows at a thread that does nothing but sleep: where others wait, it is back on time; where one computes, the
-GIL is not free when it wakes.
+A thread that waits costs almost nothing, so an instance whose executions wait may get more slots, and the pool more
+threads. An execution that computes does not end sooner beside others, and delays them. A thread that only sleeps tells
+the two apart: it wakes on time if the others wait; if one of them computes, the GIL is not free when it wakes.
 """
 
 from __future__ import annotations
@@ -16,21 +15,21 @@ from gatewright_executor.running.instance import Execution, Instance
 from gatewright_executor.running.worker_pool import WorkerPool
 
 LOOK_SECONDS = 0.005
-LATE_SECONDS = 0.001  # who computes keeps the GIL for so long, at least (main.SWITCH_SECONDS)
-BUSY_CORES = 0.9  # what computes without the GIL, in C, shows in the CPU time of the process
-AVERAGED = 8  # looks: one alone may be late because others had the core
+LATE_SECONDS = 0.001  # the least time for which a thread that computes keeps the GIL (main.SWITCH_SECONDS)
+BUSY_CORES = 0.9  # code that computes in C without the GIL shows in the CPU time of the process
+AVERAGED = 8  # samples: one alone may be late because other processes had the core
 
 
 class Room:
-    """Whether the process has room for more threads, by what looks at it have found."""
+    """Whether the process has room for more threads, by an average of samples."""
 
     def __init__(self) -> None:
-        self._busy = 0.0  # the share of looks that found it busy
+        self._busy = 0.0  # the share of samples that were busy
 
     def record(self, late: float, cores: float) -> bool:
-        """One look more. Returns whether there is room now.
+        """Adds a sample, and returns whether there is room now.
 
-        late: seconds that a sleep took too long. cores: CPU time of the process for each second.
+        late: seconds by which a sleep took too long. cores: CPU seconds of the process for each second.
         """
         busy = late >= LATE_SECONDS or cores >= BUSY_CORES
         self._busy += (busy - self._busy) / AVERAGED
@@ -38,8 +37,8 @@ class Room:
 
 
 class Growth(WokenThread):
-    """Looks at instances whose executions wait for a slot, and at a pool whose executions wait for a thread, as long
-    as there are any. `dispatch` runs an execution that has a slot."""
+    """Adds slots to instances whose executions wait for a slot, and threads to a pool whose executions wait for one, as
+    long as there is room. `dispatch` runs an execution that has a slot."""
 
     def __init__(
         self, pool: WorkerPool, dispatch: Callable[[Execution], None], clock: Callable[[], float] = time.monotonic
@@ -48,20 +47,20 @@ class Growth(WokenThread):
         self.cpu_clock: Callable[[], float] = time.process_time
         self._pool = pool
         self._dispatch = dispatch
-        self._full: set[Instance] = set()  # those that may grow, and have executions that wait
+        self._full: set[Instance] = set()  # that may grow, and have executions that wait
         self._room = Room()
         super().__init__("growth")
 
     def watch(self, instance: Instance) -> None:
-        """Executions of it may wait for a slot."""
+        """Watches an instance whose executions may wait for a slot."""
         if instance.may_grow and instance not in self._full:
             self._full.add(instance)
             self.wake()
 
-    def look(self, room: bool) -> None:
-        """Gives slots and threads to those that wait for them; takes slots back where there is no room."""
+    def adjust(self, room: bool) -> None:
+        """Adds slots and threads for waiting executions if there is room, else takes slots back."""
         for instance in self._full.copy():
-            self._full.discard(instance)  # before it is seen whether any wait
+            self._full.discard(instance)  # before has_waiting is read
             if room:
                 for execution in instance.grow():
                     self._dispatch(execution)
@@ -76,9 +75,9 @@ class Growth(WokenThread):
 
     def _run(self) -> None:
         while self._awake.wait() and not self._stopped:
-            self._awake.clear()  # before it is seen what there is
+            self._awake.clear()  # before _full is read
             while (self._full or self._pool.is_short) and not self._stopped:
-                self.look(self._has_room())
+                self.adjust(self._has_room())
 
     def _has_room(self) -> bool:
         began, computed = self._clock(), self.cpu_clock()

@@ -1,9 +1,9 @@
-"""Executions that the thread which read them runs itself: leader/followers.
+"""Runs executions in the thread that read them, by the leader/followers pattern.
 
-To hand an execution to another thread costs more than most policies. So the thread that reads a connection, its leader,
-runs those of a frame that are known to be quick (latency.py), one after the other. If one of them stalls after all, the
-watchdog (stall_watchdog.py) makes another thread the leader: that one does what is left of the batch, and reads on. The
-thread that was held up ends its one execution, and then itself. There is one leader at a time: each has its term.
+Handing an execution to another thread costs more than most policies. So the thread that reads a connection, its leader,
+runs the executions of a frame that are known to be quick (latency.py), one after the other. If one of them stalls, the
+watchdog (stall_watchdog.py) makes another thread the leader, which runs the rest of the batch and reads on. The stalled
+thread ends after its present execution. There is one leader at a time; its number is the term.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from gatewright_executor.running.stall_watchdog import LOOKS
 from gatewright_executor.running.worker import Worker
 
 BATCH_SECONDS = 0.005  # after which a batch leaves the rest to the workers
-FLUSH_SECONDS = 0.0004  # after which it sends what it has; then after four times as long, and so on
+FLUSH_SECONDS = 0.0004  # after which a batch sends its actions; then after four times as long, and so on
 log = logging.getLogger(__name__)
 
 
 def drained(executions: deque[Execution]) -> Iterator[Execution]:
-    """Takes them out, first in first out; each goes to one thread, however many threads drain at once."""
+    """Removes the executions, first in first out. Several threads may drain at once, and each execution goes to one."""
     while True:
         try:
             execution = executions.popleft()
@@ -36,7 +36,7 @@ def drained(executions: deque[Execution]) -> Iterator[Execution]:
 
 
 class InlineBatch:
-    """Executions of one frame, and the worker of the thread that runs them."""
+    """The executions of one frame, and the worker of the thread that runs them."""
 
     __slots__ = ("began", "executions", "sink", "stalled", "worker")
 
@@ -45,10 +45,10 @@ class InlineBatch:
         self.sink = sink
         self.worker = worker
         self.began = worker.clock()
-        self.stalled: Execution | None = None  # that one; another thread is the leader
+        self.stalled: Execution | None = None  # the execution that has stalled, so that another thread is the leader
 
     def run(self, slots: SlotBatch) -> None:
-        """Runs the executions, as many as there is time for; workers run those of instances that are quick no more."""
+        """Runs the executions within BATCH_SECONDS; workers run those of instances that are no longer quick."""
         self.worker.measure_from_here()
         until, pause, due = self.began + BATCH_SECONDS, FLUSH_SECONDS, self.began + FLUSH_SECONDS
         for execution in drained(self.executions):
@@ -57,35 +57,36 @@ class InlineBatch:
                 continue
             slots.run(execution)
             if self.stalled is not None:
-                if self.stalled is execution and not self.worker.was_slow:  # others had the core
+                if self.stalled is execution and not self.worker.was_slow:  # other threads had the core
                     execution.instance.latency.undo_demotion()
                 break
             if (ended := self.worker.ended) < due:
                 continue
             if ended >= until:
                 break
-            self.sink.flush()  # whoever waits for these goes on meanwhile
+            self.sink.flush()  # so that the engine can go on with these meanwhile
             pause *= 4
             due = min(ended + pause, until)
         slots.release()
 
 
 class InlineRunner:
-    """Of one connection. `read(term)` is its reading loop: it reads until there is no more, or `term` is another one.
+    """Runs the executions of one connection. `read(term)` is its reading loop, which ends with the connection, or when
+    the runner's term is no longer `term`.
 
-    It is called here in each further thread that becomes the leader, with that one's term.
+    The runner calls `read` in each further thread that becomes the leader, with its term.
     """
 
     def __init__(self, dispatcher: Dispatcher, read: Callable[[int], None]) -> None:
         self._dispatcher = dispatcher
         self._watchdog = dispatcher.watchdog
         self._read = read
-        self._lock = threading.Lock()  # of these three:
-        self._batch: InlineBatch | None = None  # that runs
+        self._lock = threading.Lock()  # for the next members:
+        self._batch: InlineBatch | None = None  # under way
         self.worker = Worker(dispatcher.clock)
-        self.term = 0  # of the leader: how many were leaders before it
+        self.term = 0  # the number of leaders before the present one
         self._seen: Execution | None = None
-        self._looks = 0  # that have seen it
+        self._looks = 0  # checks of the watchdog that have seen it
         self._watchdog.watch(self)
 
     @property
@@ -94,16 +95,16 @@ class InlineRunner:
         return self._batch is not None
 
     def run(self, executions: deque[Execution], sink: ResultSink) -> None:
-        """Runs the executions, all of `sink`, in this thread: as many as there is time for; workers run the rest.
+        """Runs the executions, all of `sink`, in this thread within BATCH_SECONDS; workers run the rest.
 
-        If one stalls, another thread does what is left of this, and reads on.
+        If one stalls, another thread runs the rest of the batch and reads on.
         """
         batch = self._batch = InlineBatch(executions, sink, self.worker)
         self._watchdog.wake()
         try:
             batch.run(SlotBatch(self._dispatcher, batch.worker))
         except Exception:
-            log.exception("executions were accepted and not all answered; the stream ends")
+            log.exception("not all accepted executions could be answered; the stream ends")
             sink.abort()
         with self._lock:
             if batch.stalled is None:
@@ -116,19 +117,19 @@ class InlineRunner:
         sink.flush()
 
     def give_way(self) -> bool:
-        """Lets another thread read on, where the one that calls is the leader and runs an execution, which is about to
-        wait for what is read. False: no other thread can be had."""
+        """Makes another thread the leader if the caller is the leader and runs an execution that is about to wait for
+        incoming data. False: no other thread could be started."""
         batch = self._batch
         if batch is None or batch.worker.thread != threading.get_ident() or batch.worker.execution is None:
             return True
         return self._replace_leader(batch, batch.worker.execution)
 
     def close(self) -> None:
-        """The connection has ended."""
+        """Ends the runner with its connection."""
         self._watchdog.unwatch(self)
 
-    def look(self) -> None:
-        """Lets another thread lead if this one's execution has stalled. For the watchdog."""
+    def check(self) -> None:
+        """Makes another thread the leader if the leader's execution has stalled. Called by the watchdog."""
         batch = self._batch
         execution = batch.worker.execution if batch is not None else None
         self._looks = self._looks + 1 if execution is self._seen else 1
@@ -141,14 +142,14 @@ class InlineRunner:
     def _replace_leader(self, batch: InlineBatch, execution: Execution) -> bool:
         try:
             CriticalThread(self._take_over, batch, execution, name="connection").start()
-        except (RuntimeError, MemoryError):  # the one that has stalled leads on
+        except (RuntimeError, MemoryError):  # the stalled thread remains the leader
             replacement_needed.thread_failed = True
-            log.critical("no thread can be had to read on; this process should be replaced", exc_info=True)
+            log.critical("no thread could be started to read on; this process should be replaced", exc_info=True)
             return False
         return True
 
     def _take_over(self, batch: InlineBatch, execution: Execution) -> None:
-        """Becomes the leader in place of a thread whose execution has stalled, unless that goes on already."""
+        """Becomes the leader instead of a thread whose execution has stalled, unless that thread goes on already."""
         with self._lock:
             if self._batch is not batch or batch.worker.execution is not execution:
                 return
@@ -160,6 +161,6 @@ class InlineRunner:
             batch.sink.flush()
             self.run(batch.executions, batch.sink)
         except Exception:
-            log.exception("executions were accepted and not all answered; the stream ends")
+            log.exception("not all accepted executions could be answered; the stream ends")
             batch.sink.abort()
         self._read(term)

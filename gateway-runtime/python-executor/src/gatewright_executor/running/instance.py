@@ -1,7 +1,7 @@
-"""A policy instance: a policy, its parameters, and how many of its executions may be under way at once.
+"""A policy instance: a policy, its parameters, and the number of its executions that may be under way at once.
 
-An execution over the limit waits in the instance's own queue, so it blocks no worker; a slow policy fills its own
-queue and nobody else's. So do executions of an instance that is still being prepared.
+An execution over the limit waits in the instance's own queue, so it blocks no worker, and a slow policy fills only its
+own queue. Executions of an instance that is still being prepared wait there too.
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ STREAMS = (pb.PHASE_REQUEST_STREAM, pb.PHASE_RESPONSE_STREAM)
 
 
 class Admission(Enum):
-    """What becomes of an execution that has just arrived."""
+    """The result of admitting an execution."""
 
     RUN = auto()  # it has a slot
-    WAIT = auto()  # it waits for one
-    FULL = auto()  # waiting is of no use: `refusal` says why
+    WAIT = auto()  # it waits for a slot
+    FULL = auto()  # it must not wait: its `refusal` says why
     FAILED = auto()  # the instance could not be prepared
 
 
 class Concurrency(NamedTuple):
-    """How many executions of an instance may be under way: of any kind, and where those that are wait (growth.py)."""
+    """Limits of the executions of an instance that may be under way: at first, and if they wait (growth.py)."""
 
     first: int
     most: int
-    streams: int = STREAM_CONCURRENCY  # beside the others
-    together: int = 0  # with the others; 0: they do not count for each other
+    streams: int = STREAM_CONCURRENCY  # streams, beside the others
+    together: int = 0  # streams and others together; 0: no common limit
 
 
 def concurrency(requested: int, workers: int, max_workers: int, coroutines: bool) -> Concurrency:
-    """As asked for (0: the default), at most one for each worker that there is at first, or may be.
+    """The limits for a requested number (0: the default), at most one execution for each worker.
 
-    Streams need no worker; they count with the others where a number is asked for.
+    Streams need no worker; they count together with the others if a number is requested.
     """
     streams = requested or STREAM_CONCURRENCY
     if coroutines:
@@ -64,95 +64,94 @@ def concurrency(requested: int, workers: int, max_workers: int, coroutines: bool
 
 
 class Lifetime(Protocol):
-    """What a policy's prepare makes. Opened once, and once that has returned, closed once (lifetimes.py)."""
+    """The lifetime of a policy's prepared value. Opened once, and then closed once (lifetimes.py)."""
 
     def open(self) -> Any:
-        """Returns what is to be ctx.prepared; raises what the policy raises."""
+        """Returns the value of ctx.prepared; raises exceptions of the policy."""
 
     def close(self) -> None:
-        """Raises what the policy raises."""
+        """Closes the value; raises exceptions of the policy."""
 
     def abandon(self) -> None:
-        """Nobody waits for it any more: ends what can be ended."""
+        """Ends what can be ended, without waiting for it."""
 
 
 class Instance:
-    """Built when it is configured, used by many executions at once, closed after the last of them."""
+    """Made when the engine configures it, used by many executions at once, closed after the last of them."""
 
     __slots__ = (
         "_close", "_ended", "_limit", "_lock", "_retired", "_room", "_running", "_stream_limit", "_streams",
-        "_streams_waiting", "_waiting", "about", "concurrency", "failure",
-        "hooks", "id", "key", "latency", "lifetime", "params", "prepared",
+        "_streams_waiting", "_waiting", "concurrency", "failure",
+        "hooks", "id", "key", "latency", "lifetime", "metadata", "params", "prepared",
         "replace_on_own_loop", "shared", "store", "tasks",
     )  # fmt: skip
 
     def __init__(
         self,
-        about: PolicyMetadata,
+        metadata: PolicyMetadata,
         params: dict[str, Any],
         instance_id: str = "",
         max_waiting: int = LIMITS.max_waiting,
     ) -> None:
-        self.about = about
-        self.replace_on_own_loop: Callable[[], None] = _nothing  # asks for a successor on an event loop of its own
-        self.id = instance_id  # the attachment's, for people
-        self.key = f"{about.policy_name}:{about.policy_version}"
+        self.metadata = metadata
+        self.replace_on_own_loop: Callable[[], None] = _nothing  # requests a successor on an event loop of its own
+        self.id = instance_id  # the attachment's, for log lines
+        self.key = f"{metadata.policy_name}:{metadata.policy_version}"
         self.params: dict[str, Any] = freeze(params)
         self.hooks: dict[int, Hook] = {}
         self.prepared: Any = None
         self.shared: Any = None  # with the policy's other instances
         self.latency = LatencyClass()
         self.failure: Failure | None = None
-        self.store: Backend | None = None  # what its policy's stores ask
+        self.store: Backend | None = None  # of its policy's stores
         self.lifetime: Lifetime | None = None  # None: the policy has no prepare
-        self.tasks: WeakSet[asyncio.Task[Any]] = WeakSet()  # that the policy made; used on its event loop only
-        self._close: Callable[[], None] | None = None  # to be called once, when it is idle
+        self.tasks: WeakSet[asyncio.Task[Any]] = WeakSet()  # created by the policy; used on its event loop only
+        self._close: Callable[[], None] | None = None  # called once, when it is idle
         self._retired = False
         self._lock = threading.Lock()
         self._waiting: AdmissionQueue[Execution] = AdmissionQueue(max_waiting)
         self._running = 0
         self.concurrency = Concurrency(0, 0, 0)  # nothing runs before it is ready
-        self._limit = 0  # between the two
-        self._room = sys.maxsize  # what streams leave of those that may be under way together
-        self._streams = 0  # under way
+        self._limit = 0  # the present number of slots
+        self._room = sys.maxsize  # the slots that streams leave of the common limit
+        self._streams = 0  # streams under way
         self._stream_limit = 0
         self._streams_waiting: AdmissionQueue[Execution] = AdmissionQueue(max_waiting)
-        self._ended = 0  # executions in time, while others waited, since it last grew
+        self._ended = 0  # executions that have ended in time while others waited, since it last grew
 
     def without_secrets(self, text: str) -> str:
-        """What its policy has said in an error, as it may be shown."""
-        return hide(text, self.params, self.about.system_params)
+        """The text of a policy's error without the secrets of its parameters."""
+        return hide(text, self.params, self.metadata.system_params)
 
     @property
     def title(self) -> str:
-        """Policy and API, for people."""
-        about = self.about
-        operation = f", {about.operation}" if about.operation else ""
-        return f"policy {self.key} of API {about.api_name}{operation}" if about.api_name else f"policy {self.key}"
+        """Policy and API, for log lines."""
+        api, operation = self.metadata.api_name, self.metadata.operation
+        return f"policy {self.key} of API {api}{f', {operation}' if operation else ''}" if api else f"policy {self.key}"
 
     @property
     def limit(self) -> int:
-        """How many executions may be under way at once now; 0 before it is ready."""
+        """The number of executions that may be under way now; 0 before it is ready."""
         return self._limit
 
     @property
     def stream_limit(self) -> int:
-        """How many streams may be under way at once; 0 before it is ready."""
+        """The number of streams that may be under way; 0 before it is ready."""
         return self._stream_limit
 
     @property
     def is_settled(self) -> bool:
-        """Whether it is ready, or will never be."""
+        """Whether the instance is ready, or its preparation has failed."""
         return self._limit > 0 or self.failure is not None
 
     @property
     def has_streams(self) -> bool:
-        """Whether there are any under way."""
+        """Whether streams are under way."""
         return self._streams > 0
 
     @property
     def may_grow(self) -> bool:
-        """Whether `grow` may give it more slots than it has at first."""
+        """Whether `grow` may add slots."""
         return self.concurrency.most > self.concurrency.first
 
     @property
@@ -161,11 +160,11 @@ class Instance:
         return bool(self._waiting)
 
     def runs_inline(self, phase: int) -> bool:
-        """Whether the thread that reads an execution is to run it: it is known to be quick."""
+        """Whether the thread that reads an execution runs it, since the instance is known to be quick."""
         return self.latency.is_quick and (hook := self.hooks.get(phase)) is not None and not hook.is_coroutine
 
     def make_ready(self, hooks: dict[int, Hook], prepared: Any, concurrency: Concurrency) -> list[Execution]:
-        """Lets executions run; returns those that waited and have a slot now. `hooks` are by phase."""
+        """Lets executions run. Returns those that waited and have a slot now. `hooks` are by phase."""
         with self._lock:
             self.hooks, self.prepared = hooks, prepared
             self.concurrency, self._limit = concurrency, concurrency.first
@@ -178,7 +177,7 @@ class Instance:
         return executions
 
     def fail(self, failure: Failure) -> list[Execution]:
-        """Lets no execution run, ever; returns those that waited."""
+        """Records that the preparation has failed. Returns the executions that waited."""
         with self._lock:
             self.failure = failure
             executions = [*self._waiting.pop_all(), *self._streams_waiting.pop_all()]
@@ -187,9 +186,9 @@ class Instance:
         return executions
 
     def retire(self, close: Callable[[], None]) -> bool:
-        """No execution comes any more: calls `close`, once, after the last one has ended, from whatever thread that is.
+        """Calls `close` once, after the last execution, in the thread that ends it. No further execution may come.
 
-        False: it has not ended yet, or the instance is not ready yet. Where it was retired before, nothing happens.
+        False: executions are under way, or the instance is not ready yet. A second call has no effect.
         """
         with self._lock:
             if not self._retired:
@@ -200,14 +199,14 @@ class Instance:
         return not is_waiting
 
     def close_now(self) -> None:
-        """After `retire`: does not wait for the last execution any longer."""
+        """Closes the instance after `retire`, without waiting for its last execution any longer."""
         with self._lock:
             close, self._close = self._close, None
         if close is not None:
             close()
 
     def _take_close(self) -> Callable[[], None]:
-        """The function that closes the instance, once it is idle; else one that does nothing."""
+        """The function that closes the instance if it is idle; else a function that does nothing."""
         is_busy = self._running or self._waiting or self._streams or self._streams_waiting
         if self._close is None or is_busy or not self.is_settled:
             return _nothing
@@ -241,7 +240,8 @@ class Instance:
             return Admission.FULL if execution.refusal else Admission.WAIT
 
     def release_stream(self) -> list[Execution]:
-        """Gives the slot of a stream back. Returns those that get it: what is no stream first, for it is soon done."""
+        """Releases a stream's slot. Returns the executions that get it: those that are no streams first, as they are
+        short."""
         with self._lock:
             self._count_streams(-1)
             if self._streams_waiting.is_watched:
@@ -270,15 +270,15 @@ class Instance:
         return executions
 
     def release(self, last: Execution | None = None, ended: float = 0.0) -> Execution | None:
-        """Gives a slot back: to the execution that has waited longest, which is returned. last: who had it till then,
-        and not on the event loop."""
+        """Releases a slot. Returns the execution that gets it, which has waited longest. last: the execution that held
+        it, unless that ran on an event loop."""
         with self._lock:
             execution = self._next(last, ended) if self._waiting.is_watched else None
             if execution is not None:
                 return execution
             self._running -= 1
             if self._streams_waiting.is_watched and (streams := self._fill_streams()):
-                return streams[0]  # one slot came free
+                return streams[0]  # one slot was freed
             if self._close is None:
                 return None
             close = self._take_close()
@@ -286,7 +286,7 @@ class Instance:
         return None
 
     def _next(self, last: Execution | None, ended: float) -> Execution | None:
-        """The execution that gets the slot that `last` gives back. Where half of the slots are not used, one goes."""
+        """The execution that gets the slot of `last`. If half of the slots are unused, the instance loses one."""
         now = time.monotonic()
         self._waiting.slot_freed(now)
         if self._running <= self._limit // 2:
@@ -297,9 +297,10 @@ class Instance:
         return self._waiting.pop(now)
 
     def grow(self) -> list[Execution]:
-        """Has one slot more for each execution that has ended in time since it last had. Returns those that get one.
+        """Adds a slot for each execution that has ended in time since the last call. Returns the executions that get
+        one.
 
-        So it grows as fast as it gets through what comes in, and not at all where what runs never ends.
+        So the instance grows as fast as its executions end, and not at all if they never end.
         """
         with self._lock:
             more = min(self._ended, len(self._waiting), self.concurrency.most - self._limit)
@@ -309,14 +310,14 @@ class Instance:
             return self._fill()
 
     def shrink(self) -> None:
-        """Has one slot less, down to what it had at first."""
+        """Removes a slot, down to the initial number."""
         with self._lock:
             self._limit = max(self._limit - 1, self.concurrency.first)
             self._ended = 0
             self._waiting.slots_grow = False
 
     def _fill(self) -> list[Execution]:
-        """Gives the free slots to those that wait."""
+        """Gives the free slots to waiting executions."""
         now, free = time.monotonic(), min(self._limit - self._running, self._room - self._running, len(self._waiting))
         executions = [execution for _ in range(free) if (execution := self._waiting.pop(now))]
         self._running += len(executions)
@@ -333,7 +334,7 @@ def _nothing() -> None:
 
 
 class PreparationOrigin:
-    """The origin of lines that a policy writes while an instance is prepared or closed, and of tasks made in it."""
+    """The origin of lines that a policy writes while an instance is prepared or closed, and of tasks created then."""
 
     __slots__ = ("instance", "partial", "policy", "request_id", "traceparent")
 
@@ -343,23 +344,23 @@ class PreparationOrigin:
 
 
 class ResultSink(Protocol):
-    """Where the results of executions go. From any thread."""
+    """Receives the results of executions, from any thread."""
 
     def claim(self, execution: Execution) -> bool:
-        """Called once, when the execution is about to start. False: it was cancelled, and gets no answer."""
+        """Called once, before the execution starts. False: it was cancelled, and gets no answer."""
 
     def deliver(self, execution: Execution, action: bytes | None) -> None:
-        """Called once for each execution that was claimed. action: serialized; None: it was cancelled while it ran."""
+        """Called once for each claimed execution. action: serialized; None: the execution was cancelled."""
 
     def flush(self) -> None:
-        """Sends what was delivered so far, and what else is meanwhile. Whoever delivers calls it in time."""
+        """Sends all results that were delivered. The code that delivers calls it in time."""
 
     def abort(self) -> None:
-        """Nothing that is missing will come: the stream ends."""
+        """Ends the stream: the missing results will not come."""
 
 
 class Execution:
-    """An execution on its way through the executor. `message` is what the engine sent."""
+    """An execution on its way through the executor. `message` is the engine's."""
 
     __slots__ = ("deadline", "id", "instance", "message", "partial", "phase", "refusal", "sink", "started")
     is_stream = False
@@ -372,7 +373,7 @@ class Execution:
         self.deadline = deadline  # time.monotonic()
         self.sink = sink
         self.started = 0.0  # time.monotonic(); 0: not yet
-        self.partial = ""  # of what it prints
+        self.partial = ""  # printed text without an end of line
         self.refusal: str | None = None  # why it may not wait for a slot
 
     @property
@@ -382,15 +383,15 @@ class Execution:
 
     @property
     def operation(self) -> str:
-        """METHOD /path, as the API definition says it."""
+        """METHOD /path of the operation in the API's definition."""
         return self.message.operation.decode("utf-8", "backslashreplace")
 
     @property
     def request_id(self) -> str:
-        """The request's, as the client or Envoy named it."""
+        """The id of the request, set by the client or Envoy."""
         return self.message.request_id.decode("utf-8", "backslashreplace")
 
     @property
     def traceparent(self) -> bytes:
-        """Of its span; empty where it is not traced."""
+        """The traceparent of its span; empty if it is not traced."""
         return self.message.traceparent

@@ -1,22 +1,22 @@
-"""Whether an instance's executions are so short that others may wait for them: its latency class.
+"""The latency class of an instance: whether its executions are so short that others may wait for them.
 
-An instance is promoted to quick after a run of quick executions, and demoted by slow ones: at once where one stalled,
-else by the third, for a quick policy may have to wait now and then, for the GIL or a log. Each demotion makes the run
-that promotes again four times as long, so a policy that blocks at one execution in a hundred is soon never taken for a
-quick one; each further run makes it shorter.
+An instance is promoted to quick after a run of quick executions, and demoted by slow ones: at once if one stalled, else
+by the third, since a quick policy may sometimes wait for the GIL or a log. Each demotion makes the run that promotes
+again four times as long, so a policy that blocks in one execution of a hundred soon stays slow; each further run makes
+it shorter.
 """
 
 from __future__ import annotations
 
 QUICK_SECONDS = 0.001
-RUN = 32  # quick executions that promote at first
+RUN = 32  # quick executions until the first promotion
 LONGEST_RUN = 1 << 16
 STRIKES = 3
 _NEVER = 1 << 62
 
 
 class LatencyClass:
-    """Of one instance, by what it has done. Recorded by any thread: a count that gets lost between two does no harm."""
+    """The class of one instance, by its executions. Recorded by any thread, since a lost count does no harm."""
 
     __slots__ = ("_needed", "_run", "_strikes", "is_quick")
 
@@ -27,7 +27,7 @@ class LatencyClass:
         self._strikes = 0
 
     def record(self, slow: bool) -> None:
-        """One execution more."""
+        """Records an execution."""
         if slow:
             self._strike()
             return
@@ -36,17 +36,17 @@ class LatencyClass:
             self._promote()
 
     def demote(self) -> None:
-        """One stalled: its executions are not taken for quick ones any more."""
+        """Demotes the instance, since an execution has stalled."""
         if self.is_quick:
             self._needed = min(4 * self._needed, LONGEST_RUN)
         self.is_quick, self._run, self._strikes = False, 0, 0
 
     def note_waits(self) -> None:
-        """Its executions wait for others: it is no quick one, and never becomes one."""
+        """Demotes the instance for good, since its executions wait for the store."""
         self.is_quick, self._needed = False, _NEVER
 
     def undo_demotion(self) -> None:
-        """It had not stalled after all: others had the core."""
+        """Undoes a demotion for an execution that had not stalled: other threads had the core."""
         if self._needed == _NEVER:
             return
         self.is_quick, self._needed = True, max(RUN, self._needed // 4)

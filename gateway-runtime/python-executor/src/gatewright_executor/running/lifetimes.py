@@ -1,8 +1,8 @@
-"""A policy instance's lifetime as the executor drives it: `open` calls the policy's prepare, `close` ends what it made.
-The same of what its instances share, which is setup's.
+"""Lifetimes of policy instances: `open` calls the policy's prepare, `close` closes the value that it made. The same for
+the value of `setup`, which instances share.
 
-Both wait until that is done, each in a thread that has nothing else to do. What is async runs on the event loop of the
-instance's executions, in one task from its beginning to its end: so task groups and timeouts may stand around a yield.
+Both wait for their end, each in a thread without other work. Async functions run on the event loop of the instance's
+executions, in one task from beginning to end, so that a yield may be within a task group or a timeout.
 """
 
 from __future__ import annotations
@@ -26,34 +26,34 @@ log = logging.getLogger(__name__)
 
 
 def lifetime_of(instance: Instance, policy: LoadedPolicy, loop: asyncio.AbstractEventLoop | None) -> Lifetime:
-    """The lifetime of an instance. `loop` is that of its executions, there if anything of the policy is async."""
+    """The lifetime of an instance. `loop`: the event loop of its executions, if a function of the policy is async."""
 
     def run(awaitable: Awaitable[Any]) -> Any:
         assert loop is not None
-        return asyncio.run_coroutine_threadsafe(_awaited(awaitable), loop).result()
+        return asyncio.run_coroutine_threadsafe(_await(awaitable), loop).result()
 
     prepare, close = _function(policy.prepare), _function(policy.close)
-    made = lifetime(prepare, close, instance.params, instance.about, run, instance.shared)
-    return _driven(instance, made, loop, "prepare")
+    value = lifetime(prepare, close, instance.params, instance.metadata, run, instance.shared)
+    return _drive(instance, value, loop, "prepare")
 
 
 def setup_lifetime(owner: Instance, setup: Hook, loop: asyncio.AbstractEventLoop | None) -> Lifetime:
-    """The lifetime of what instances share, which is `owner`'s. `loop`: that of their executions, where it is async."""
-    return _driven(owner, shared_lifetime(setup.function, owner.about.system_params), loop, "setup")
+    """The lifetime of the value that instances share, held by `owner`. `loop`: as for lifetime_of, for async setup."""
+    return _drive(owner, shared_lifetime(setup.function, owner.metadata.system_params), loop, "setup")
 
 
-def _driven(
+def _drive(
     instance: Instance,
-    made: AbstractContextManager[Any] | AbstractAsyncContextManager[Any],
+    value: AbstractContextManager[Any] | AbstractAsyncContextManager[Any],
     loop: asyncio.AbstractEventLoop | None,
     function: str,
 ) -> Lifetime:
     context = Context()
     context.run(logs.current.set, PreparationOrigin(instance))
-    if isinstance(made, AbstractContextManager):
-        return InThread(made, context)
+    if isinstance(value, AbstractContextManager):
+        return InThread(value, context)
     assert loop is not None
-    return OnLoop(made, context, loop, function, instance.without_secrets)
+    return OnLoop(value, context, loop, function, instance.without_secrets)
 
 
 def _function(hook: Hook | None) -> Any:
@@ -61,38 +61,38 @@ def _function(hook: Hook | None) -> Any:
 
 
 class InThread:
-    """What is not async runs in the thread that waits for it."""
+    """The lifetime of plain functions, which run in the calling thread."""
 
-    def __init__(self, policys: AbstractContextManager[Any], context: Context) -> None:
-        self._policys = policys
+    def __init__(self, value: AbstractContextManager[Any], context: Context) -> None:
+        self._value = value
         self._context = context
 
     def open(self) -> Any:
-        return self._context.run(self._policys.__enter__)
+        return self._context.run(self._value.__enter__)
 
     def close(self) -> None:
-        self._context.run(self._policys.__exit__, None, None, None)
+        self._context.run(self._value.__exit__, None, None, None)
 
     def abandon(self) -> None:
-        """Python cannot stop a thread."""
+        """Does nothing: Python cannot stop a thread."""
 
 
 class OnLoop:
-    """What is async runs in a task of its own."""
+    """The lifetime of async functions, which run in a task of their own."""
 
     def __init__(
         self,
-        policys: AbstractAsyncContextManager[Any],
+        value: AbstractAsyncContextManager[Any],
         context: Context,
         loop: asyncio.AbstractEventLoop,
         function: str = "prepare",
-        shown: Callable[[str], str] = str,
+        hide_secrets: Callable[[str], str] = str,
     ) -> None:
-        self._policys = policys
+        self._value = value
         self._context = context
         self._loop = loop
         self._function = function
-        self._shown = shown  # an error's text, for the log
+        self._hide_secrets = hide_secrets
         self._task: asyncio.Task[None] | None = None
         self._opened: Future[Any] = Future()
         self._ending = asyncio.Event()
@@ -120,32 +120,32 @@ class OnLoop:
 
     async def _live(self) -> None:
         try:
-            prepared = await self._policys.__aenter__()
-        except BaseException as error:  # what a policy raises must not reach the loop
+            prepared = await self._value.__aenter__()
+        except BaseException as error:  # an exception of the policy must not reach the loop
             self._opened.set_exception(error)
             return
         self._opened.set_result(prepared)
-        failed = await self._until_its_end()
-        if failed is None or self._ending.is_set():
-            _settle(self._closed, failed)
+        failure = await self._wait_and_close()
+        if failure is None or self._ending.is_set():
+            _settle(self._closed, failure)
             return
-        message, trace = map(self._shown, (describe(failed), policy_traceback(failed)))
+        message, trace = map(self._hide_secrets, (describe(failure), policy_traceback(failure)))
         log.error("%s failed after its yield: %s", self._function, message, extra={"trace": trace})
         self._closed.set_result(None)
 
-    async def _until_its_end(self) -> BaseException | None:
-        """A task group around the yield cancels this task when one of its tasks fails. It is told of that, by what is
-        thrown into it, and makes of it an error that says which."""
+    async def _wait_and_close(self) -> BaseException | None:
+        """Waits for `close`, and closes the value. A task group around the yield cancels this task when one of its
+        tasks fails: the CancelledError is thrown into the policy's generator, whose task group raises the error."""
         try:
-            async with AsyncExitStack() as entered:
-                entered.push_async_exit(self._policys)
+            async with AsyncExitStack() as stack:
+                stack.push_async_exit(self._value)
                 await self._ending.wait()
         except BaseException as error:
             return error
         return None
 
 
-async def _awaited(awaitable: Awaitable[Any]) -> Any:
+async def _await(awaitable: Awaitable[Any]) -> Any:
     return await awaitable
 
 

@@ -1,9 +1,9 @@
-"""Sees who blocks the event loop that async policies share.
+"""Finds policies that block the event loop which async policies share.
 
-A loop does one step at a time: what a coroutine does from one await to the next. One that blocks (time.sleep, a client
-that is not async, long computing) holds all others up. So a thread looks what the loop does, as long as it does
-something, and sees a step that goes on and on. Whose step that is, is said in the log, with the line where it stands;
-who is caught again and again leaves the loop (Instance.replace_on_own_loop). Nothing is measured in a step itself.
+A loop runs one step at a time: the code of a coroutine from one await to the next. A step that blocks (time.sleep, a
+client that is not async, long computing) delays all other policies. So while the loop works, a thread samples its
+present step, and finds a step that takes too long. It logs the policy with the line of the step; a policy that blocks
+repeatedly gets a loop of its own (Instance.replace_on_own_loop). The steps themselves carry no measurement.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from gatewright_executor.running.coroutines import EXECUTION, Coroutines
 from gatewright_executor.running.instance import STREAMS, Execution, Instance, PreparationOrigin
 
 LOOK_SECONDS = 0.02
-RESTING_LOOKS = 25  # that saw the loop do nothing, after which the watchdog sleeps
+RESTING_LOOKS = 25  # samples of an idle loop after which the watchdog sleeps
 BLOCKED_SECONDS = 0.1  # a step that takes longer blocks the loop
-STRIKES = 3  # such steps, within
-STRIKES_SECONDS = 60.0  # after which an instance leaves the loop
-SAID_SECONDS = 30.0  # after which it is said again of the same instance
-REMEMBERED = 32  # such steps
+STRIKES = 3  # blocking steps within STRIKES_SECONDS after which an instance leaves the loop
+STRIKES_SECONDS = 60.0
+LOG_SECONDS = 30.0  # between two log lines about the same instance
+REMEMBERED = 32  # blocking steps
 STEP = asyncio.Handle._run.__code__
 log = logging.getLogger(__name__)
 
@@ -46,18 +46,18 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a loop does: what it has started, and which execution, for a runner takes several in one go."""
+    """A step of a loop: the handle that it runs, and the execution, since a runner drives several in one step."""
 
     handle: object
     execution: Execution | None
 
     def is_the_same(self, other: Step | None) -> bool:
-        """Whether the loop does what it did when `other` was seen."""
+        """Whether the loop is still in the step `other`."""
         return other is not None and self.handle is other.handle and self.execution is other.execution
 
     @property
     def origin(self) -> Execution | PreparationOrigin | None:
-        """Whose code runs: of a runner's step the execution, of any other task what it was made for."""
+        """The origin of the running code: in a runner's step the execution, in another task that of its creation."""
         if self.execution is not None:
             return self.execution
         context: Any = getattr(self.handle, "_context", None)
@@ -66,12 +66,12 @@ class Step:
 
     @property
     def instance(self) -> Instance | None:
-        """Whose code runs; None where it is not a policy's."""
+        """The instance whose code runs; None if no policy's does."""
         return origin.instance if (origin := self.origin) is not None else None
 
 
 def step_of(frame: FrameType | None) -> Step | None:
-    """What a loop's thread does; None where it waits for something to do. frame: where the thread is."""
+    """The step of a loop's thread; None if the loop is idle. frame: the thread's innermost frame."""
     execution: Execution | None = None
     while frame is not None:
         if frame.f_code is EXECUTION:
@@ -83,22 +83,22 @@ def step_of(frame: FrameType | None) -> Step | None:
 
 
 class LoopWatchdog(WokenThread):
-    """Is woken when its loop has got something to do."""
+    """Watches a loop while it works, and is woken when it gets work."""
 
     def __init__(self, loop: Coroutines) -> None:
         self._loop = loop
         self._step: Step | None = None
         self._began = 0.0  # when the step was first seen
-        self._held = 0.0  # seconds for which it was seen since
-        self._waited = 0.0  # for a core, by then
-        self._block: Block | None = None  # the step is one
+        self._held = 0.0  # seconds for which the step was seen since
+        self._waited = 0.0  # seconds that the thread had waited for a core when the step was first seen
+        self._block: Block | None = None  # of the present step, if it blocks
         self._blocks: deque[Block] = deque(maxlen=REMEMBERED)
-        self._said: dict[Instance, float] = {}
+        self._logged: dict[Instance, float] = {}
         super().__init__("loop-watchdog")
         loop.on_work = self.wake
 
     def blocked(self, victim: Instance, since: float, until: float) -> str:
-        """Who has held an instance up in that time, and for how long, in words; "" where nobody has."""
+        """A clause about the policy that has delayed an instance most in that time; "" if none has."""
         seconds: dict[Instance, float] = {}
         for block in [*self._blocks]:
             overlap = min(block.ended or until, until) - max(block.began, since)
@@ -111,16 +111,16 @@ class LoopWatchdog(WokenThread):
 
     def _run(self) -> None:
         while self._awake.wait() and not self._stopped:
-            self._look_until_it_rests()
+            self._watch_until_idle()
 
-    def _look_until_it_rests(self) -> None:
+    def _watch_until_idle(self) -> None:
         resting, before = 0, time.monotonic()
         while resting < RESTING_LOOKS and not self._stopped:
             time.sleep(LOOK_SECONDS)
             now = time.monotonic()
-            frame = sys._current_frames().get(self._loop.thread_id)  # no other way to see a thread
+            frame = sys._current_frames().get(self._loop.thread_id)  # the only way to see another thread's frame
             step = step_of(frame)
-            in_time = now - before < 2 * LOOK_SECONDS  # else this thread had to wait for the GIL, as the loop had
+            in_time = now - before < 2 * LOOK_SECONDS  # else this thread waited for the GIL, and so did the loop
             self._compare(frame, step, now, now - before if in_time else 0.0)
             resting = 0 if step is not None or self._loop.is_busy else resting + 1
             before = now
@@ -139,21 +139,21 @@ class LoopWatchdog(WokenThread):
         self._held += passed
         is_long = self._block is None and self._held >= BLOCKED_SECONDS
         if is_long and self._held - (_waited(self._loop.native_id) - self._waited) >= BLOCKED_SECONDS:
-            self._caught(step, frame, now)
+            self._record_block(step, frame, now)
 
-    def _caught(self, step: Step, frame: FrameType | None, now: float) -> None:
+    def _record_block(self, step: Step, frame: FrameType | None, now: float) -> None:
         instance = step.instance
         if instance is None:
             return
         self._block = Block(instance, self._began)
         self._blocks.append(self._block)
-        self._said = {each: then for each, then in self._said.items() if now - then < SAID_SECONDS}
-        if instance not in self._said:
-            self._said[instance] = now
+        self._logged = {logged: then for logged, then in self._logged.items() if now - then < LOG_SECONDS}
+        if instance not in self._logged:
+            self._logged[instance] = now
             where = policy_stack(frame)
             log.warning(
                 "%s blocks the event loop at %s: one step has taken %.2f s so far, and all other async policies wait; "
-                "await what takes time, or %s",
+                "await the slow call, or %s",
                 instance.title, where.place or "an unknown place", now - self._began, _cure(step),
                 extra={"trace": where.stack},
             )  # fmt: skip
@@ -163,14 +163,14 @@ class LoopWatchdog(WokenThread):
 
 
 def _cure(step: Step) -> str:
-    """For code that cannot be awaited."""
+    """The cure for code that cannot be awaited."""
     origin = step.origin
     is_stream = isinstance(origin, Execution) and origin.phase in STREAMS
     return "hand it to asyncio.to_thread" if is_stream else "write `def` instead of `async def`"
 
 
 def _waited(native_id: int) -> float:
-    """For how many seconds a thread has waited for a core so far; 0 where the system does not say."""
+    """The seconds that a thread has waited for a core so far; 0 if the system does not tell."""
     try:
         return int(Path(f"/proc/self/task/{native_id}/schedstat").read_text().split()[1]) / 1e9
     except (OSError, IndexError, ValueError):

@@ -1,6 +1,6 @@
-"""Puts the span of an execution into OpenTelemetry's context. Imported only where a policy has imported OpenTelemetry.
+"""Puts the span of an execution into OpenTelemetry's context. Imported only if a policy has imported OpenTelemetry.
 
-Each execution has a context of its own (contextvars), so nothing needs to be taken away again.
+Each execution has a context of its own (contextvars), so nothing has to be removed again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from gatewright_executor.running.span_export import SpanExport, SpanSink
 
 
 class OpenTelemetryContext:
-    """Spans are recorded and sent where the SDK is there, and no policy has set a TracerProvider of its own."""
+    """Sets the current span. Spans are recorded and sent if OpenTelemetry's SDK is installed and no policy has set a
+    TracerProvider of its own."""
 
     def __init__(self, sink: Callable[[], SpanSink | None]) -> None:
         self._sink = sink
@@ -28,7 +29,7 @@ class OpenTelemetryContext:
         self._export: SpanExport | None = None
         self._undecided = importlib.util.find_spec("opentelemetry.sdk") is not None
         if self._undecided:
-            importlib.import_module(f"{__package__}.tracer_provider")  # now, for that takes long
+            importlib.import_module(f"{__package__}.tracer_provider")  # now, since the import takes long
 
     def enter(self, execution: Execution) -> None:
         """Makes the span of a traced execution the current one, in the present context."""
@@ -45,16 +46,17 @@ class OpenTelemetryContext:
             self._export.flush()
 
     def _decide(self) -> None:
-        """With the first execution: instances are prepared by then, where policies set a provider if they have one."""
+        """Decides at the first execution whether to record spans: policies set their provider, if they have one, when
+        they are prepared, which has happened by then."""
         with self._deciding:
             if self._undecided and isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
-                made = importlib.import_module(f"{__package__}.tracer_provider")
-                self._export = made.record_spans(self._sink)
+                module = importlib.import_module(f"{__package__}.tracer_provider")
+                self._export = module.record_spans(self._sink)
             self._undecided = False
 
 
 def _span_of(execution: Execution) -> SpanContext | None:
-    """The state is that of the request's own trace, which is the execution's unless a policy has begun another one."""
+    """The span of an execution. Its trace state is the request's, if that belongs to the same trace."""
     here = parse_trace(execution.message.traceparent.decode("ascii", "replace"))
     if here is None:
         return None

@@ -1,8 +1,8 @@
-"""Sees which streams take too long for their own work, from a thread that no policy can hold up.
+"""Enforces the time limits of streams' own work, in a thread that no policy can block.
 
-A stream's time counts from its being accepted, or from a chunk, until it asks for the next one or yields. Only streams
-that are at work are looked at, and only while there are any: who waits costs nothing. One that is late is answered at
-once and cancelled; one that goes on all the same is given up, and the health check names it as hung until it ends.
+A stream's own work lasts from its acceptance, or from a chunk, until it asks for the next chunk or yields. Only streams
+at work are checked, and only while there are any, so a waiting stream costs nothing. A late stream is answered at once
+and cancelled. If it goes on all the same it is abandoned, and the health check reports it as hung until it ends.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from gatewright_executor.running.streams import Streams
 from gatewright_executor.running.timeout_log import HOOKS, TimeoutLog
 
 LOOK_SECONDS = 0.02
-RESTING_LOOKS = 25  # that found no stream at work, after which the thread sleeps
+RESTING_LOOKS = 25  # checks without a stream at work after which the thread sleeps
 log = logging.getLogger(__name__)
 
 
 class OwnWork(WokenThread):
-    """Is woken when a stream begins to work. `loops` are the streams of all event loops."""
+    """Checks streams at work, and is woken when a stream begins to work. `loops` are the streams of all event loops."""
 
     def __init__(
         self,
@@ -45,15 +45,15 @@ class OwnWork(WokenThread):
         self._hung_seconds = hung_seconds
         super().__init__("own-work")
 
-    def look(self, now: float) -> bool:
-        """Answers the late ones. Returns whether any stream is at work. now: of the clock."""
-        found = False
+    def check(self, now: float) -> bool:
+        """Answers late streams. Returns whether any stream is at work. now: by the clock."""
+        is_any_at_work = False
         for streams in self._loops():
             for execution in streams.at_work.copy():
-                found = True
+                is_any_at_work = True
                 if now > execution.deadline or execution.has_ended:
                     self._late(streams, execution, now)
-        return found
+        return is_any_at_work
 
     # -------------------------------------------------------------- its thread
 
@@ -62,10 +62,10 @@ class OwnWork(WokenThread):
             resting = 0
             while resting < RESTING_LOOKS and not self._stopped:
                 time.sleep(LOOK_SECONDS)
-                resting = 0 if self.look(self._clock()) else resting + 1
+                resting = 0 if self.check(self._clock()) else resting + 1
             self._awake.clear()
             if self._stopped or any(streams.at_work for streams in self._loops()):
-                self._awake.set()  # whoever began meanwhile has seen that it was awake
+                self._awake.set()  # a stream that began meanwhile has not woken this thread
 
     def _late(self, streams: Streams, execution: StreamExecution, now: float) -> None:
         if execution.has_ended:
@@ -74,14 +74,14 @@ class OwnWork(WokenThread):
             self._refuse(streams, execution, now)
         elif not execution.is_over:
             self._time_out(streams, execution, now)
-        elif now - execution.deadline > self._hung_seconds and not execution.is_given_up:
-            execution.is_given_up = True
-            Context().run(_log_given_up, execution, now, self._timeout_log)
+        elif now - execution.deadline > self._hung_seconds and not execution.is_abandoned:
+            execution.is_abandoned = True
+            Context().run(_log_abandoned, execution, now, self._timeout_log)
             streams.cancel_again(execution)
-            streams.give_up(execution)
+            streams.abandon(execution)
 
     def _refuse(self, streams: Streams, execution: StreamExecution, now: float) -> None:
-        """It has waited for its turn for too long."""
+        """Refuses a stream that has waited too long for its slot."""
         streams.at_work.discard(execution)
         if execution.sink.claim(execution):
             execution.instance.remove_waiting(execution)
@@ -93,12 +93,12 @@ class OwnWork(WokenThread):
         if not execution.settle():
             return
         hook = HOOKS[execution.phase]
-        found = self._timeout_log.where(execution)
-        where, (file, line) = found.place, found.file_and_line
+        reached = self._timeout_log.where(execution)
+        where, (file, line) = reached.place, reached.file_and_line
         expected = f"expected {hook} to ask for the next chunk or to yield within {execution.limit:g} s"
         message = f"{expected}, it still works{f' at {where}' if where else ''}"
         execution.is_over = True
-        execution.deadline = min(execution.deadline, now)  # it may have begun to wait in between
+        execution.deadline = min(execution.deadline, now)  # it may have begun to wait meanwhile
         streams.at_work.add(execution)
         failure = Failure(FailureClass.TIMEOUT, message, execution.instance.key, hook, file=file, line=line)
         worked = execution.worked_until(now)
@@ -120,11 +120,11 @@ def _timed_out(execution: StreamExecution) -> pb.TimedOut:
     )
 
 
-def _log_given_up(execution: StreamExecution, now: float, timeout_log: TimeoutLog) -> None:
+def _log_abandoned(execution: StreamExecution, now: float, timeout_log: TimeoutLog) -> None:
     logs.current.set(execution)
     where = timeout_log.where(execution)
     log.error(
-        "expected %s to end when it is cancelled, it goes on after %.1f s%s; it is given up",
+        "expected %s to end when it is cancelled, it goes on after %.1f s%s; the executor abandons it",
         HOOKS[execution.phase], now - execution.deadline, f" at {where.place}" if where.place else "",
         extra={"trace": where.stack},
     )  # fmt: skip

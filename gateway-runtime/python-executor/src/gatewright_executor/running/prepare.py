@@ -1,7 +1,7 @@
-"""Makes policy instances ready and closes them, off the request path: setup, prepare and close, or the deprecated
+"""Prepares policy instances and closes them, off the request path, by setup, prepare and close, or the deprecated
 get_policy.
 
-All are a policy's code, so they may hang: each runs in a thread of its own, with a time limit.
+These functions are a policy's code, so they may hang: each runs in a thread of its own, with a time limit.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from gatewright_executor.running.loops import Loops
 from gatewright_executor.running.setups import Setups, Shared
 
 DEFAULT_SECONDS = 10.0
-AT_ONCE = 4  # preparations, and closings; the others wait, and their time limits begin when they start
+AT_ONCE = 4  # preparations, and closings; others wait, and their time limits begin when they start
 
 Hooks: TypeAlias = dict[int, Hook]
 STREAMS = ("on_request_stream", "on_response_stream")
-PASS = Hook("pass", lambda _ctx, _params: None)  # a phase that the policy has no function for
+PASS = Hook("pass", lambda _ctx, _params: None)  # for a phase without a function
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What an instance needs to be ready."""
+    """The result of preparing an instance."""
 
     hooks: Hooks  # by phase
     value: Any  # ctx.prepared
@@ -58,24 +58,24 @@ class Preparer:
         self._closings = _TaskQueue("close")
         self._delayed = DelayedCalls()
         self._setups = Setups(self._end_shared)
-        self._open: set[Instance] = set()  # what has something to close
+        self._open: set[Instance] = set()  # instances that have something to close
         self._changed = threading.Condition()
 
     def prepare(self, instance: Instance, policy: LoadedPolicy, seconds: float, settle: Settle) -> None:
-        """Calls `settle` once: here where the policy has nothing to prepare, else from another thread."""
+        """Prepares an instance, and calls `settle` once: here if nothing is to be prepared, else in another thread."""
         is_async = any(hook and hook.is_coroutine for hook in (policy.prepare, *policy.hooks))
         if policy.get_policy or policy.setup or is_async:
-            self._open.add(instance)  # for its tasks, for what it shares, and for a loop of its own
+            self._open.add(instance)  # to end its tasks, its share in setup's value, and its own loop
         if policy.setup is policy.prepare is policy.get_policy is None:
             settle(Prepared(_by_phase(policy), None))
             return
         self._preparations.submit(lambda: settle(self._prepare(instance, policy, seconds)))
 
     def retire(self, instance: Instance) -> None:
-        """No execution comes for it any more: closes it after its last one, or `last_seconds` from now.
+        """Closes an instance that gets no more executions: after its last one, or `last_seconds` from now.
 
-        Streams that are under way then are finished, however long that takes: the engine bounds it. So is preparing it,
-        which has a time limit of its own: what it makes, and what it shares, is closed after it.
+        Streams and a preparation that are under way then may end first: the engine bounds streams, and preparations
+        have a time limit of their own.
         """
 
         def close() -> None:
@@ -92,7 +92,7 @@ class Preparer:
             instance.close_now()
 
     def stop(self) -> None:
-        """Closes all instances, whatever they still do, and waits for that: for `close_seconds` at most."""
+        """Closes all instances, even those with executions, and waits for that for `close_seconds` at most."""
         for instance in self._open.copy():
             self.retire(instance)
             instance.close_now()
@@ -100,22 +100,22 @@ class Preparer:
         with self._changed:
             if not self._changed.wait_for(lambda: not self._open, seconds):
                 left = ", ".join(sorted({instance.key for instance in self._open.copy()}))
-                log.error("not closed within %g s, and the process ends: %s", seconds, left)
+                log.error("the process ends, although these were not closed within %g s: %s", seconds, left)
 
     # -------------------------------------------------------------- in threads of their own
 
     def _prepare(self, instance: Instance, policy: LoadedPolicy, seconds: float) -> Prepared | Failure:
         begun: list[Lifetime] = []
 
-        def too_late(made: Prepared | Failure) -> None:
-            if isinstance(made, Prepared):
+        def too_late(result: Prepared | Failure) -> None:
+            if isinstance(result, Prepared):
                 self._end_lifetime(instance, self._loops.of(instance))
-            self._forget(instance)  # it may be retired already, and closed for what there was then
+            self._forget(instance)  # it may have been retired and closed before this preparation ended
 
-        made = _within(seconds, f"prepare {instance.key}", lambda: self._make(instance, policy, begun), too_late)
-        if made is not None:
-            return made
-        if failure := self._setups.give_up(instance, seconds):
+        result = _within(seconds, f"prepare {instance.key}", lambda: self._make(instance, policy, begun), too_late)
+        if result is not None:
+            return result
+        if failure := self._setups.abandon(instance, seconds):
             return failure
         for lifetime in begun:
             lifetime.abandon()
@@ -129,7 +129,7 @@ class Preparer:
         return self._loops.of(instance).loop if is_async else None
 
     def _make(self, instance: Instance, policy: LoadedPolicy, begun: list[Lifetime]) -> Prepared | Failure:
-        """begun: has the lifetime of what is being prepared, from its beginning."""
+        """Prepares an instance. begun: gets the lifetime as soon as it begins."""
         if setup := policy.setup:
             loop = self._loops.of(instance) if setup.is_coroutine else None
             if failure := self._setups.acquire(instance, setup, loop):
@@ -146,8 +146,8 @@ class Preparer:
                 instance.lifetime = lifetime
                 self._open.add(instance)
             hook = policy.get_policy
-            made = hook.function(instance.about, instance.params) if hook else policy
-            result: Prepared | Failure = Prepared(_hooks_of(made, policy), value)
+            owner = hook.function(instance.metadata, instance.params) if hook else policy
+            result: Prepared | Failure = Prepared(_hooks_of(owner, policy), value)
         except BaseException as caught:  # SystemExit too: the instance fails, not the process
             error = placed(caught, policy.prepare)
             message, trace = map(instance.without_secrets, (describe(error), policy_traceback(error)))
@@ -164,7 +164,7 @@ class Preparer:
         self._end(shared.owner, shared.loop or self._loops.shared)
 
     def _end(self, instance: Instance, loop: Coroutines) -> None:
-        """Ends its lifetime, or leaves it to itself."""
+        """Ends the lifetime of an instance, or abandons it after `close_seconds`."""
 
         def close() -> bool:
             self._end_lifetime(instance, loop)
@@ -173,10 +173,11 @@ class Preparer:
         seconds = self._limits.close_seconds
         if not _within(seconds, f"close {instance.key}", close) and instance.lifetime is not None:
             instance.lifetime.abandon()
-            log.error("expected %s to be closed within %g s, it still runs; left to itself", instance.key, seconds)
+            log.error("expected %s to be closed within %g s, its code still runs; the executor no longer waits for it",
+                      instance.key, seconds)  # fmt: skip
 
     def _forget(self, instance: Instance) -> None:
-        """It is closed."""
+        """Releases what a closed instance held."""
         self._setups.release(instance)
         self._loops.end_own(instance)
         with self._changed:
@@ -184,7 +185,7 @@ class Preparer:
             self._changed.notify_all()
 
     def _end_lifetime(self, instance: Instance, loop: Coroutines) -> None:
-        """Closes it, then what is left of its tasks."""
+        """Closes the prepared value, then ends the instance's remaining tasks."""
         origin = PreparationOrigin(instance)
         logs.current.set(origin)
         if instance.lifetime is not None:
@@ -195,12 +196,12 @@ class Preparer:
                 log.error("close failed: %s", message, extra={"trace": trace})
         seconds = self._limits.close_seconds
         if not loop.end_tasks(instance, seconds):
-            log.error("expected its tasks to end when they are cancelled, some go on after %g s", seconds)
+            log.error("expected the instance's tasks to end when cancelled, some still run after %g s", seconds)
         logs.flush_partial(origin)
 
 
 class _TaskQueue:
-    """What waits for one of a few threads. They start with the first use."""
+    """Functions that wait for one of a few threads, which start with the first use."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -221,39 +222,40 @@ class _TaskQueue:
 def _within(
     seconds: float, name: str, function: Callable[[], T], too_late: Callable[[T], None] = lambda _: None
 ) -> T | None:
-    """What `function` returns in a thread and a context of its own; None after `seconds`: then `too_late` gets it."""
+    """The result of `function`, run in a thread and a context of its own; None after `seconds`: then `too_late` gets
+    the result."""
     results: list[T] = []
     taken_by: dict[None, str] = {}
 
     def run() -> None:
         results.append(Context().run(function))
-        if taken_by.setdefault(None, "its thread") == "who waits":
+        if taken_by.setdefault(None, "its thread") == "waiter":
             Context().run(too_late, results[0])
 
     child = threading.Thread(target=run, name=name, daemon=True)
     child.start()
     child.join(seconds)
-    return None if taken_by.setdefault(None, "who waits") == "who waits" else results[0]
+    return None if taken_by.setdefault(None, "waiter") == "waiter" else results[0]
 
 
-def _hooks_of(made: object, policy: LoadedPolicy) -> Hooks:
-    if isinstance(made, LoadedPolicy):
-        return _by_phase(made)
+def _hooks_of(owner: object, policy: LoadedPolicy) -> Hooks:
+    if isinstance(owner, LoadedPolicy):
+        return _by_phase(owner)
     file = f"get_policy of {policy.key}"
     for name in STREAMS:
-        if hasattr(made, name):
+        if hasattr(owner, name):
             raise PolicyError(
-                f"expected {name} to be a function of the module, got a method of what {file} returns, which cannot "
+                f"expected {name} to be a function of the module, got a method of the object of {file}, which cannot "
                 "stream; write on_request, on_response and their streams as functions"
             )
-    on_request, on_response = (find_hook(made, name, CALL, file) for name in ("on_request", "on_response"))
+    on_request, on_response = (find_hook(owner, name, CALL, file) for name in ("on_request", "on_response"))
     if on_request is on_response is None:
-        raise PolicyError(f"expected get_policy to return a Policy, got {type(made).__name__} {made!r:.80}")
+        raise PolicyError(f"expected get_policy to return a Policy, got {type(owner).__name__} {owner!r:.80}")
     return {pb.PHASE_REQUEST: on_request or PASS, pb.PHASE_RESPONSE: on_response or PASS}
 
 
 def _by_phase(policy: LoadedPolicy) -> Hooks:
-    """Where a phase has no function, it passes; a stream of such a policy is refused."""
+    """The hooks by phase. A phase without a function passes the message on; a stream without one is refused."""
     streams = {
         pb.PHASE_REQUEST_STREAM: policy.on_request_stream,
         pb.PHASE_RESPONSE_STREAM: policy.on_response_stream,

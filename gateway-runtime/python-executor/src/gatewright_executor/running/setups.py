@@ -1,8 +1,8 @@
-"""What the instances of a policy share in this process: made by its `setup` before the first of them is prepared, and
-closed when the last of them is.
+"""The values that the instances of a policy share in this process. The policy's `setup` makes one before the first
+instance is prepared, and it is closed after the last instance.
 
-Instances with other system parameters have another one, where setup asks for these; and where it is async, so do those
-on another event loop, since what belongs to one loop is of no use on a second.
+If setup takes system parameters, instances with different ones share different values. If setup is async, so do
+instances on different event loops, since objects of one loop cannot be used on another.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from gatewright_executor.running.lifetimes import setup_lifetime
 
 
 class Shared:
-    """What one run of a setup makes. `owner` has its lifetime, tasks and log lines, as an instance has its own."""
+    """The value of one run of setup. `owner` holds its lifetime, tasks and log lines, like an instance."""
 
     def __init__(self, owner: Instance, loop: Coroutines | None, first: Instance) -> None:
         self.owner = owner
         self.loop = loop  # None: the setup is not async
-        self.first = first  # for which it is run
+        self.first = first  # the instance whose preparation runs the setup
         self.users = {first}
         self.value: Any = None
         self.is_settled = False
         self.outcome: Future[Failure | None] = Future()
 
     def fits(self, key: str, system_params: dict[str, Any], loop: Coroutines | None) -> bool:
-        """Whether an instance of this policy may have it."""
+        """Whether an instance of this policy may use the value."""
         owner = self.owner
-        return owner.key == key and self.loop is loop and owner.about.system_params == system_params
+        return owner.key == key and self.loop is loop and owner.metadata.system_params == system_params
 
 
 class Setups:
-    """From any thread. `end` closes what a setup has made, and waits for that."""
+    """All shared values, for any thread. `end` closes a value, and waits for that."""
 
     def __init__(self, end: Callable[[Shared], None]) -> None:
         self._end = end
@@ -51,14 +51,14 @@ class Setups:
         self._all: list[Shared] = []
 
     def acquire(self, instance: Instance, setup: Hook, loop: Coroutines | None) -> Failure | None:
-        """Gives an instance what it shares with others, or says why it cannot have it: runs the setup where that has
-        not been done, or waits for who does. loop: of its executions, where the setup is async."""
-        about = instance.about
-        params = about.system_params if takes(setup.function, "system_params") else ReadOnlyDict()
+        """Sets `instance.shared`, or returns why there is no value. Runs the setup, or waits for the thread that runs
+        it. loop: the event loop of the instance's executions, if the setup is async."""
+        own = instance.metadata
+        params = own.system_params if takes(setup.function, "system_params") else ReadOnlyDict()
         with self._lock:
-            shared = next((each for each in self._all if each.fits(instance.key, params, loop)), None)
+            shared = next((known for known in self._all if known.fits(instance.key, params, loop)), None)
             if shared is None:
-                owner = Instance(PolicyMetadata(about.policy_name, about.policy_version, system_params=params), {})
+                owner = Instance(PolicyMetadata(own.policy_name, own.policy_version, system_params=params), {})
                 self._all.append(shared := Shared(owner, loop, instance))
             shared.users.add(instance)
         if shared.first is instance:
@@ -67,11 +67,11 @@ class Setups:
         instance.shared = shared.value
         return failure
 
-    def give_up(self, instance: Instance, seconds: float) -> Failure | None:
-        """The time of an instance is over. What to say of it where the setup still runs, which is abandoned where it is
-        run for this one; None where it does not."""
+    def abandon(self, instance: Instance, seconds: float) -> Failure | None:
+        """Called when the time limit of an instance's preparation has passed. Returns the failure if its setup still
+        runs, which is abandoned if this instance runs it; None if no setup runs."""
         with self._lock:
-            shared = next((each for each in self._all if instance in each.users and not each.is_settled), None)
+            shared = next((known for known in self._all if instance in known.users and not known.is_settled), None)
             if shared is None:
                 return None
             if shared.first is instance:
@@ -87,9 +87,9 @@ class Setups:
         return failure
 
     def release(self, instance: Instance) -> None:
-        """The instance is closed, or will never be ready. Closes what it shared, if nobody else does."""
+        """Releases the value of an instance that is closed or has failed. Closes the value after its last user."""
         with self._lock:
-            shared = next((each for each in self._all if instance in each.users), None)
+            shared = next((known for known in self._all if instance in known.users), None)
             if shared is None:
                 return
             shared.users.discard(instance)
@@ -109,7 +109,7 @@ class Setups:
             error = placed(caught, setup)
             message, trace = map(owner.without_secrets, (describe(error), policy_traceback(error)))
             failure = Failure(classify(error), message, owner.key, setup.name)
-            owner.lifetime = None  # nothing is to be closed but for its tasks
+            owner.lifetime = None  # only its tasks have to be ended
             log.error("setup failed: %s", message, extra={"trace": trace})
         logs.flush_partial(origin)
         with self._lock:

@@ -1,4 +1,4 @@
-"""Spans that have ended, on their way to the engine: they wait for a moment, so that many leave in one frame."""
+"""Sends ended spans to the engine, after a short delay, so that many of them leave in one frame."""
 
 from __future__ import annotations
 
@@ -15,41 +15,42 @@ from gatewright_executor.critical_thread import WokenThread
 if TYPE_CHECKING:
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-SPAN_BYTES = 32 << 10  # of one span
-BATCH_BYTES = 64 << 10  # of spans that leave together: the engine takes 256 KiB with a frame
-WAITING_BYTES = 1 << 20  # of all that wait
+SPAN_BYTES = 32 << 10  # the most of one span
+BATCH_BYTES = 64 << 10  # of spans that leave together: the engine accepts 256 KiB with a frame
+WAITING_BYTES = 1 << 20  # the most of all waiting spans
 DELAY_SECONDS = 0.1
-LOG_SECONDS = 10.0  # between two lines that say how many were dropped
+LOG_SECONDS = 10.0  # between two log lines about dropped spans
 log = logging.getLogger(__name__)
 
 
 class SpanSink(Protocol):
-    """Where spans go: the engine's present stream. From any thread."""
+    """Receives spans, from any thread: the engine's present stream."""
 
     def put_spans(self, spans: bytes) -> bool:
-        """A serialized ResourceSpans, which leaves with the next `flush`. False: too many wait already."""
+        """Takes a serialized ResourceSpans for the next `flush`. False: too many wait already."""
 
     def flush(self) -> None:
-        """Sends what there is."""
+        """Sends the waiting spans."""
 
 
 class SpanExport(WokenThread):
-    """What does not fit is dropped, and counted. resource: of all spans, encoded. sink: None while there is none."""
+    """Queues spans for the sink; drops and counts those that do not fit. resource: of all spans, encoded. sink: returns
+    the present sink, or None."""
 
     def __init__(self, resource: bytes, sink: Callable[[], SpanSink | None]) -> None:
         super().__init__("spans")
         self._sink = sink
-        self.dropped = 0  # ever
+        self.dropped = 0  # since the start
         self._resource = resource
         self._waiting: deque[tuple[InstrumentationScope | None, bytes]] = deque()
         self._bytes = 0
         self._changing = threading.Lock()
         self._flushing = threading.Lock()
-        self._logged = 0  # of those dropped
+        self._logged = 0  # dropped spans that were logged
         self._log_due = 0.0  # time.monotonic()
 
     def put(self, scope: InstrumentationScope | None, span: bytes) -> None:
-        """A span that has ended, encoded. From any thread."""
+        """Queues an encoded span that has ended. From any thread."""
         with self._changing:
             if len(span) > SPAN_BYTES or self._bytes + len(span) > WAITING_BYTES:
                 self.dropped += 1
@@ -65,7 +66,7 @@ class SpanExport(WokenThread):
         self.wake()
 
     def flush(self) -> None:
-        """Gives the sink what waits, as far as it takes that."""
+        """Gives the waiting spans to the sink, as far as it accepts them."""
         sink = self._sink()
         with self._flushing:
             while sink is not None and (batch := self._next_batch()):
@@ -77,7 +78,7 @@ class SpanExport(WokenThread):
         while self._awake.wait():
             if self._stopped:
                 return
-            time.sleep(DELAY_SECONDS)  # what ends meanwhile goes along
+            time.sleep(DELAY_SECONDS)  # so that spans which end meanwhile leave in the same frame
             self._awake.clear()
             self.flush()
             if (sink := self._sink()) is not None:
@@ -101,11 +102,11 @@ class SpanExport(WokenThread):
             self._bytes += sum(len(span) for _, span in batch)
 
     def log_dropped(self, now: float) -> None:
-        """Says how many were dropped since it last did. now: time.monotonic()."""
+        """Logs how many spans were dropped since the last such line. now: time.monotonic()."""
         dropped = self.dropped
         if dropped > self._logged and now >= self._log_due:
             more, self._logged, self._log_due = dropped - self._logged, dropped, now + LOG_SECONDS
             limits = f"{SPAN_BYTES >> 10} KiB each, {WAITING_BYTES >> 10} KiB that wait for the engine"
             log.warning(
-                "%d spans of policies were dropped: expected at most %s; make fewer or smaller ones", more, limits
+                "%d spans of policies were dropped: expected at most %s; record fewer or smaller spans", more, limits
             )

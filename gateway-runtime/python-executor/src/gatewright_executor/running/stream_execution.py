@@ -1,7 +1,7 @@
-"""An execution that is a stream: what has come for it and was not taken yet, and how much it may still send.
+"""An execution that is a stream: its pieces that were not taken yet, and the credit that it may still send.
 
-The thread that reads feeds it; all else happens on the event loop that it runs on. Neither waits for the other: a list
-and two counters are each written by one of them only.
+The reading thread feeds it; all else happens on its event loop. Neither waits for the other: a list and two counters
+are each written by one of them only.
 """
 
 from __future__ import annotations
@@ -14,39 +14,39 @@ from typing import Any, Protocol
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.running.instance import Execution, Instance, ResultSink
 
-WINDOW_BYTES = 256 << 10  # that either side may send ahead of what was taken
-CREDIT_BYTES = WINDOW_BYTES // 4  # taken, after which as many more are allowed
-PIECE_BYTES = 64 << 10  # of one piece, at most
+WINDOW_BYTES = 256 << 10  # that either side may send before the other takes them
+CREDIT_BYTES = WINDOW_BYTES // 4  # taken bytes after which new credit is sent
+PIECE_BYTES = 64 << 10  # the most of one piece
 NEVER = float("inf")
 
 
 class StreamSink(ResultSink, Protocol):
-    """Where what a stream yields goes, and what it has taken."""
+    """Receives a stream's pieces, and credit for the bytes that it has taken."""
 
     def put_piece(self, execution: Execution, parts: Sequence[bytes | memoryview]) -> None:
-        """One piece, in parts. Leaves with the next `flush`."""
+        """Queues a piece, given in parts, for the next `flush`."""
 
     def put_credit(self, execution: Execution, size: int) -> None:
-        """So many bytes more may come. Leaves with the next `flush`."""
+        """Queues credit for `size` more bytes, for the next `flush`."""
 
 
 class Wakes(Protocol):
     """An event loop's streams (streams.py)."""
 
     def wake(self, waiter: asyncio.Future[None]) -> None:
-        """Lets go on what waits on the loop. From any thread."""
+        """Resolves a future that is awaited on the loop. From any thread."""
 
 
 class StreamExecution(Execution):
-    """`message` is its own: one of a frame would keep the whole frame in memory for as long as the stream goes on.
+    """A stream. `message` is a copy, since a frame's message would keep the whole frame in memory while it lasts.
 
-    `deadline` and `started` are those of its present own work, by its clock; it waits where its deadline is NEVER.
+    `deadline` and `started` are those of its present own work, by its clock; while it waits, its deadline is NEVER.
     """
 
     __slots__ = (
         "_credited", "_granted", "_incoming", "_is_whole", "_owed", "_received", "_sent", "_taken", "_trailers",
         "chunk_waiter", "clock",
-        "credit_waiter", "generator", "has_ended", "has_sent", "is_given_up", "is_over", "is_told", "limit",
+        "credit_waiter", "generator", "has_ended", "has_sent", "is_abandoned", "is_cancelled", "is_over", "limit",
         "loop_streams", "out", "out_bytes", "task", "worked",
     )  # fmt: skip
     is_stream = True
@@ -56,24 +56,24 @@ class StreamExecution(Execution):
         self.clock = clock
         own = pb.Execution.FromString(message.SerializeToString())
         self.limit = message.timeout_us / 1e6  # seconds of own work
-        self.worked = 0.0  # seconds of own work, before its present one
+        self.worked = 0.0  # seconds of own work before the present one
         super().__init__(own, instance, clock() + self.limit, sink)
-        self.loop_streams: Wakes | None = None  # of its event loop
-        self.chunk_waiter: asyncio.Future[None] | None = None  # the policy waits for a chunk,
-        self.credit_waiter: asyncio.Future[None] | None = None  # and its task for credit
+        self.loop_streams: Wakes | None = None  # the streams of its event loop
+        self.chunk_waiter: asyncio.Future[None] | None = None  # the policy waits for a chunk
+        self.credit_waiter: asyncio.Future[None] | None = None  # its task waits for credit
         self.task: asyncio.Task[None] | None = None
         self.generator: AsyncGenerator[Any, None] | None = None
-        self.is_over = False  # nobody waits for it any more: it was cancelled, or is late
-        self.is_told = False  # by a cancellation, so that no second one ends its `finally`
-        self.is_given_up = False  # it does not end, although it was cancelled
+        self.is_over = False  # it was cancelled, or is late: its results are dropped
+        self.is_cancelled = False  # its task was cancelled: a second cancellation would end its `finally`
+        self.is_abandoned = False  # it goes on although it was cancelled
         self.has_ended = False
         self._incoming: list[bytes] = []
-        self._is_whole = False  # no more comes
+        self._is_whole = False  # all of the body has come
         self._trailers: bytes | None = None
-        self._received = 0  # bytes in all
-        self._credited = 0  # of them
-        self._taken = 0  # since then
-        self._granted = WINDOW_BYTES  # in all
+        self._received = 0  # bytes, in all
+        self._credited = 0  # bytes for which credit was sent, in all
+        self._taken = 0  # bytes taken since the last credit
+        self._granted = WINDOW_BYTES  # bytes that it may send, in all
         self._sent = 0
         self.has_sent = False
         self.out: list[bytes | memoryview] = []  # a piece that has not gone to the sink yet
@@ -83,7 +83,7 @@ class StreamExecution(Execution):
     # -------------------------------------------------------------- the thread that reads
 
     def feed(self, data: bytes, last: bool, trailers: bytes | None) -> None:
-        """A piece of its body. `wake_for_chunk` is to follow. ValueError where it may not come."""
+        """Adds a piece of the body; the caller then calls `wake_for_chunk`. ValueError for a piece without credit."""
         size, room = len(data), WINDOW_BYTES + self._credited - self._received
         if size > PIECE_BYTES or (size and room <= 0):
             raise ValueError(f"expected a piece of {PIECE_BYTES} bytes at most, with credit, got {size} with {room}")
@@ -95,11 +95,11 @@ class StreamExecution(Execution):
             self._is_whole = True
 
     def wake_for_chunk(self) -> None:
-        """Lets it go on, if it waits for what it was fed."""
+        """Wakes the policy if it waits for a chunk."""
         self._wake(self.chunk_waiter)
 
     def grant(self, size: int) -> None:
-        """It may send so many bytes more."""
+        """Lets the stream send `size` more bytes."""
         self._granted += size
         self._wake(self.credit_waiter)
 
@@ -111,7 +111,7 @@ class StreamExecution(Execution):
 
     @property
     def has_chunk(self) -> bool:
-        """Whether there is something to take."""
+        """Whether there is a chunk to take."""
         return bool(self._incoming)
 
     @property
@@ -126,20 +126,20 @@ class StreamExecution(Execution):
 
     @property
     def trailers(self) -> bytes | None:
-        """As they came, once it is whole."""
+        """The trailers, once the body is whole."""
         return self._trailers
 
     @property
     def has_credit(self) -> bool:
-        """Whether it may send a piece."""
+        """Whether the stream may send a piece."""
         return self._sent < self._granted
 
     def worked_until(self, now: float) -> float:
-        """Seconds of its own work, up to now, by its clock."""
+        """Seconds of the stream's own work up to now, by its clock."""
         return self.worked if self.deadline == NEVER else self.worked + now - self.started
 
     def take(self) -> bytes:
-        """What waits, up to PIECE_BYTES of it, and gives credit back for it. There is something."""
+        """Takes a chunk of up to PIECE_BYTES, and sends credit for it. The caller has checked `has_chunk`."""
         size, count = len(self._incoming[0]), 1
         for data in self._incoming[1:]:
             if size + len(data) > PIECE_BYTES:
@@ -156,27 +156,27 @@ class StreamExecution(Execution):
         return taken[0] if count == 1 else b"".join(taken)
 
     def note_sent(self, size: int) -> None:
-        """So many bytes of its credit are used."""
+        """Records that `size` bytes of the credit are used."""
         self._sent += size
 
     # -------------------------------------------------------------- any thread
 
     def settle(self) -> bool:
-        """Whether the caller is to answer it: True for one only."""
-        return self._pay("answer")
+        """Whether the caller must answer the stream: True for the first caller only."""
+        return self._claim("answer")
 
     def give_slot_back(self, dispatch: Callable[[Execution], None]) -> None:
-        """Gives its slot back, once however often it is called; `dispatch` runs who gets it."""
-        if self._pay("slot"):
+        """Releases the stream's slot, at the first call only; `dispatch` runs the executions that get it."""
+        if self._claim("slot"):
             for following in self.instance.release_stream():
                 dispatch(following)
 
     def drop_input(self) -> None:
-        """Nobody takes what has come."""
+        """Drops the pieces that were not taken."""
         self._incoming = []
 
-    def _pay(self, what: str) -> bool:
+    def _claim(self, duty: str) -> bool:
         with contextlib.suppress(ValueError):
-            self._owed.remove(what)  # at once, for all threads
+            self._owed.remove(duty)  # atomic
             return True
         return False

@@ -1,7 +1,7 @@
-"""The streams of one event loop: each is a task of its own, which takes chunks and passes on what its policy yields.
+"""The streams of one event loop: each is a task of its own, which takes chunks and sends the chunks of its policy.
 
-A task that waits for a chunk or for credit costs memory and nothing else. Only those at work are registered, for
-own_work.py to see who takes too long. All that is yielded in one round of the loop leaves in one frame.
+A task that waits for a chunk or for credit costs only memory. Streams at work are registered, so that own_work.py finds
+those that take too long. All chunks that are yielded in one round of the loop leave in one frame.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from gatewright_executor.running.instance import Execution
 from gatewright_executor.running.stream_execution import NEVER, PIECE_BYTES, StreamExecution, StreamSink
 from gatewright_executor.running.tracing import tracing
 
-INLINE_YIELDS = 16  # after which a stream that has not waited lets the loop's other work go on, if they took
-ROUND_SECONDS = 0.001  # as long; and after which what was yielded leaves, however long the loop's round goes on
+INLINE_YIELDS = 16  # after so many yields that took ROUND_SECONDS without a wait, a stream lets the loop do other work
+ROUND_SECONDS = 0.001  # after which yielded chunks are sent, even if the loop's round goes on
 log = logging.getLogger(__name__)
 
 
 class Streams:
-    """`loop` starts it where it does not run yet; `dispatch` runs an execution that has got a slot.
+    """The streams of the event loop that `loop` returns. `dispatch` runs an execution that has got a slot.
 
-    wakes: called when the loop gets something to do. works: called when a stream is at work, and none was. clock: by
-    which own work is measured.
+    wakes: called when the loop gets work. works: called when a stream begins to work and no other does. clock: for
+    measuring own work.
     """
 
     def __init__(
@@ -52,15 +52,15 @@ class Streams:
         self._loop = loop
         self._dispatch = dispatch
         self._submitted: deque[tuple[StreamExecution, Hook]] = deque()
-        self._wakened: deque[asyncio.Future[None]] = deque()
+        self._woken_waiters: deque[asyncio.Future[None]] = deque()
         self._is_woken = False
         self._unsent: dict[StreamExecution, None] = {}  # that have yielded in this round of the loop
-        self._sinks: set[StreamSink] = set()  # that have something to send
-        self._flushes = False  # at the end of this round,
-        self._flush_due = 0.0  # or then, by the clock
-        self._outside = Context()  # of what is no policy's doing
+        self._sinks: set[StreamSink] = set()  # with something to send
+        self._flush_scheduled = False  # for the end of this round
+        self._flush_due = 0.0  # when to flush within a round, by the clock
+        self._own_context = Context()  # for code that is no policy's
         self._tasks: set[asyncio.Task[None]] = set()
-        self.at_work: set[StreamExecution] = set()  # and those that wait for their turn
+        self.at_work: set[StreamExecution] = set()  # including those that wait for a slot
         self.started = self.finished = 0
         self._wakes = wakes
         self._works = works
@@ -68,7 +68,7 @@ class Streams:
     # -------------------------------------------------------------- from any thread
 
     def await_turn(self, execution: StreamExecution) -> None:
-        """It is accepted, and waits for a slot or for the loop: that counts as its own work."""
+        """Registers an accepted stream: its wait for a slot or for the loop counts as its own work."""
         self.at_work.add(execution)
         self._works()
 
@@ -78,24 +78,24 @@ class Streams:
         self._wake_loop()
 
     def wake(self, waiter: asyncio.Future[None]) -> None:
-        """Lets go on what waits on the loop. All that comes until the loop looks costs one wake-up."""
-        self._wakened.append(waiter)
+        """Resolves a future that is awaited on the loop. All calls until the loop runs cost one wake-up."""
+        self._woken_waiters.append(waiter)
         self._wake_loop()
 
     def cancel(self, execution: StreamExecution) -> None:
-        """Closes its generator: nobody waits for it any more."""
+        """Closes the generator of a stream whose exchange has ended."""
         self._call(self._cancel, execution)
 
     def cancel_late(self, execution: StreamExecution) -> None:
-        """It has been answered. What it awaits is cancelled, unless it has learnt of its end meanwhile."""
+        """Cancels the task of a late stream, which was answered already, unless it was cancelled before."""
         self._call(self._cancel_late, execution)
 
     def cancel_again(self, execution: StreamExecution) -> None:
-        """It goes on although it was cancelled: what it awaits is cancelled once more."""
+        """Cancels the task of a stream once more that goes on although it was cancelled."""
         self._call(self._cancel_task, execution)
 
-    def give_up(self, execution: StreamExecution) -> None:
-        """Does not wait for its end any longer: its place is free, what it holds is let go as far as possible."""
+    def abandon(self, execution: StreamExecution) -> None:
+        """Releases the slot and the input of a stream that does not end, without waiting for it any longer."""
         if execution.settle():
             execution.sink.deliver(execution, None)
             execution.sink.flush()
@@ -104,33 +104,33 @@ class Streams:
 
     @property
     def is_busy(self) -> bool:
-        """Whether there is one at work."""
+        """Whether a stream is at work."""
         return bool(self.at_work)
 
     def running(self) -> list[Execution]:
-        """Those at work that have begun."""
+        """The streams at work that have begun."""
         return [execution for execution in self.at_work.copy() if execution.started]
 
     def _wake_loop(self) -> None:
         if not self._is_woken:
             self._is_woken = True
             self._wakes()
-            self._call(self._look)
+            self._call(self._drain_wakeups)
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:
         try:
-            self._loop().call_soon_threadsafe(function, *arguments, context=self._outside)
+            self._loop().call_soon_threadsafe(function, *arguments, context=self._own_context)
         except RuntimeError:  # the loop is closed, and all tasks with it
             log.debug("a stream's event loop has ended before it")
 
     # -------------------------------------------------------------- on the loop
 
-    def _look(self) -> None:
+    def _drain_wakeups(self) -> None:
         self._is_woken = False
         while self._submitted:
             self._start(*self._submitted.popleft())
-        while self._wakened:
-            if not (waiter := self._wakened.popleft()).done():
+        while self._woken_waiters:
+            if not (waiter := self._woken_waiters.popleft()).done():
                 waiter.set_result(None)
 
     def _start(self, execution: StreamExecution, hook: Hook) -> None:
@@ -146,21 +146,21 @@ class Streams:
             context.run(tracing.enter, execution)
         execution.task = task = asyncio.Task(self._live(execution, hook), loop=self._loop(), context=context)
         self._tasks.add(task)
-        task.add_done_callback(partial(self._ended, execution), context=self._outside)
+        task.add_done_callback(partial(self._on_done, execution), context=self._own_context)
 
     def _cancel(self, execution: StreamExecution) -> None:
         if execution.task is None:
             self.at_work.discard(execution)
         elif not execution.is_over:
-            execution.is_over = execution.is_told = True
+            execution.is_over = execution.is_cancelled = True
             execution.started = execution.deadline = self._clock()
             self.at_work.add(execution)
             self._works()
             execution.task.cancel()
 
     def _cancel_late(self, execution: StreamExecution) -> None:
-        if not execution.is_told:
-            execution.is_told = True
+        if not execution.is_cancelled:
+            execution.is_cancelled = True
             self._cancel_task(execution)
 
     def _cancel_task(self, execution: StreamExecution) -> None:
@@ -170,14 +170,14 @@ class Streams:
     async def _live(self, execution: StreamExecution, hook: Hook) -> None:
         """The whole life of a stream, in its task."""
         instance = execution.instance
-        given = stream_context(execution.message, instance.about, instance.prepared, execution, instance.shared)
+        context = stream_context(execution.message, instance.metadata, instance.prepared, execution, instance.shared)
         try:
-            generator = hook.function(given, Chunks(execution, given.trailers, self), instance.params)
+            generator = hook.function(context, Chunks(execution, context.trailers, self), instance.params)
             execution.generator = generator
             await self._pass_on(execution, generator)
-            action = encode_end(execution.id, given)
-        except BaseException as error:  # what a policy raises must not reach the loop
-            action = await self._failed(execution, hook, error, given)
+            action = encode_end(execution.id, context)
+        except BaseException as error:  # an exception of the policy must not reach the loop
+            action = await self._fail(execution, hook, error, context)
         if execution.partial:
             logs.flush_partial(execution)
         self._end(execution, with_work(action, execution.worked_until(self._clock())))
@@ -200,10 +200,10 @@ class Streams:
     async def _put_or_throw(
         self, execution: StreamExecution, generator: AsyncGenerator[Any, None], data: bytes
     ) -> bool:  # fmt: skip
-        """Passes on what is large, or has to wait for credit. Returns False where the generator has ended by then.
+        """Sends data that is large or has to wait for credit. Returns False if the generator has ended meanwhile.
 
-        A cancellation by the policy itself (asyncio.timeout, a task group) reaches it at its yield. What it has yielded
-        is sent all the same, before what it yields thereupon.
+        A cancellation by the policy itself (asyncio.timeout, a task group) is thrown into it at its yield. The yielded
+        data is sent all the same, before the chunks that the policy yields after that.
         """
         pieces, is_open = deque(_cut(data)), True
         while True:
@@ -220,16 +220,16 @@ class Streams:
             else:
                 return is_open
 
-    async def _failed(
+    async def _fail(
         self, execution: StreamExecution, hook: Hook, error: BaseException,
         context: RequestStreamContext | ResponseStreamContext,
     ) -> bytes:  # fmt: skip
-        """The Action for what was raised; where nobody waits for it, it goes to the log, if it is anybody's fault."""
+        """The Action for an exception. If the stream is over, an exception but its cancellation is only logged."""
         closing = await self._close(execution)
         if execution.is_over:
-            failed = closing or (None if isinstance(error, asyncio.CancelledError) else error)
-            if failed is not None:
-                _log_closing(hook, failed, execution)
+            failure = closing or (None if isinstance(error, asyncio.CancelledError) else error)
+            if failure is not None:
+                _log_closing(hook, failure, execution)
             return b""
         if closing is not None:
             _log_closing(hook, closing, execution)
@@ -241,7 +241,7 @@ class Streams:
             return failure_of(execution, hook, refused)
 
     async def _close(self, execution: StreamExecution) -> BaseException | None:
-        """GeneratorExit at its yield, where it stands at one. Returns what it makes of that, if it is not its end."""
+        """Closes the generator, which raises GeneratorExit at its yield. Returns another exception that comes of it."""
         if execution.generator is None:
             return None
         self.work(execution)
@@ -249,7 +249,7 @@ class Streams:
             await execution.generator.aclose()
         except asyncio.CancelledError:
             return None
-        except BaseException as error:  # "async generator ignored GeneratorExit" among them
+        except BaseException as error:  # including "async generator ignored GeneratorExit"
             return error
         return None
 
@@ -257,7 +257,7 @@ class Streams:
         execution.has_ended = True
         self.at_work.discard(execution)
         self.finished += 1
-        if execution.chunk_waiter is not None:  # a task that the policy has left behind
+        if execution.chunk_waiter is not None:  # of a task that the policy has left behind
             execution.chunk_waiter.cancel()
         if execution.settle():
             self._pass_to_sink(execution)
@@ -268,8 +268,9 @@ class Streams:
         execution.generator = None
         execution.give_slot_back(self._dispatch)
 
-    def _ended(self, execution: StreamExecution, task: asyncio.Task[None]) -> None:
-        """Its task is done. Where that was cancelled before it began, or fails by our own fault, nothing is ended."""
+    def _on_done(self, execution: StreamExecution, task: asyncio.Task[None]) -> None:
+        """Called when the task is done. Ends a stream whose task was cancelled before it began, or has failed by a
+        fault of the executor."""
         self._tasks.discard(task)
         execution.task = None
         if execution.has_ended:
@@ -282,15 +283,15 @@ class Streams:
     # -------------------------------------------------------------- time (OwnTime)
 
     def rest(self, execution: StreamExecution) -> None:
-        """What follows is waiting."""
+        """The stream begins to wait."""
         if not execution.is_over:
             self.at_work.discard(execution)
             execution.worked = execution.worked_until(self._clock())
             execution.deadline = NEVER
 
     def work(self, execution: StreamExecution) -> None:
-        """What follows is its own work, and has its whole time; unless a task of it waits for a chunk, or it for credit
-        while such a task has taken one."""
+        """The stream's own work begins, with a new deadline; unless a task of the policy still waits for a chunk, or
+        the stream for credit."""
         if not execution.is_over:
             now = self._clock()
             execution.worked = execution.worked_until(now)
@@ -304,20 +305,20 @@ class Streams:
                 self._works()
 
     def credit_given(self, execution: StreamExecution) -> None:
-        """Its sink may have credit to send."""
+        """The stream's sink may have credit to send."""
         self._flush_soon(execution.sink)
 
-    # -------------------------------------------------------------- what is yielded
+    # -------------------------------------------------------------- yielded chunks
 
     async def _put_pieces(self, execution: StreamExecution, pieces: deque[memoryview]) -> None:
-        """As there is credit. Those that are sent are taken away."""
+        """Sends the pieces as credit allows, and removes them."""
         while pieces:
             if not execution.has_credit:
                 await self._wait_for_credit(execution)
             self._put(execution, pieces.popleft())
 
     def _put(self, execution: StreamExecution, data: bytes | memoryview) -> None:
-        """One piece, for which there is credit. One without data is of use as the first one only."""
+        """Sends a piece for which there is credit. A piece without data is sent only as the first one."""
         size = len(data)
         if not size and execution.has_sent:
             return
@@ -338,7 +339,7 @@ class Streams:
         try:
             while not execution.has_credit:
                 execution.credit_waiter = waiter = loop.create_future()
-                if not execution.has_credit:  # else it came when nobody could see that this one waits
+                if not execution.has_credit:  # else it came before the waiter was visible to the reading thread
                     await waiter
         finally:
             execution.credit_waiter = None
@@ -350,14 +351,14 @@ class Streams:
 
     def _flush_soon(self, sink: StreamSink) -> None:
         self._sinks.add(sink)
-        if not self._flushes:
-            self._flushes = True
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
             self._flush_due = self._clock() + ROUND_SECONDS
-            self._loop().call_soon(self._flush, context=self._outside)
+            self._loop().call_soon(self._flush, context=self._own_context)
 
     def _flush(self) -> None:
-        """After all that the loop had to do in this round."""
-        self._flushes = False
+        """Flushes at the end of the loop's round."""
+        self._flush_scheduled = False
         self._flush_now()
 
     def _flush_now(self) -> None:
@@ -370,15 +371,15 @@ class Streams:
 
 
 def _cut(data: bytes) -> list[memoryview]:
-    """In pieces: one at least."""
+    """Cuts data into pieces, at least one."""
     view = memoryview(data)
     return [view[at : at + PIECE_BYTES] for at in range(0, len(view) or 1, PIECE_BYTES)]
 
 
 def _data(execution: StreamExecution, yielded: object) -> bytes:
-    """What it has yielded, checked."""
+    """The checked data of a yielded chunk."""
     if execution.is_over:
-        execution.is_told = True
+        execution.is_cancelled = True
         raise asyncio.CancelledError
     if type(yielded) is bytes:
         return yielded

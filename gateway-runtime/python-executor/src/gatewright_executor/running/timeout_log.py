@@ -1,7 +1,7 @@
-"""Logs where executions are that are late: that got no answer before their deadline. The engine says which these are.
+"""Logs late executions, with the place that their code has reached. The engine reports which executions are late.
 
-A policy that waits for ever, or an upstream that is slow, makes many of them: of each instance the first at a line is
-logged with its stack, the others of the next seconds are counted.
+A policy that waits for ever, or a slow upstream, causes many of them. So the first of an instance at a line is logged
+with its stack, and those of the next seconds are counted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from gatewright_executor.running.loop_watchdog import step_of
 from gatewright_executor.running.loops import Loops
 from gatewright_executor.running.worker import Worker
 
-COUNTED_SECONDS = 10.0  # in which timeouts of one instance at a line are only counted, after one that is logged
+COUNTED_SECONDS = 10.0  # after a logged timeout, in which others of the instance at the same line are only counted
 HOOKS: dict[int, str] = {
     pb.PHASE_REQUEST: "on_request",
     pb.PHASE_RESPONSE: "on_response",
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 class TimeoutLog:
-    """`workers` are all threads that run executions. clock: by which these are late.
+    """Logs timeouts. `workers` are all threads that run executions. clock: for their deadlines.
 
     `schedule` calls a function in so many seconds.
     """
@@ -52,7 +52,7 @@ class TimeoutLog:
         self._lock = threading.Lock()
 
     def record(self, late: pb.TimedOut, instance: Instance, execution: Execution | None) -> Where:
-        """An execution is late. execution: None where it has just ended. Returns where it is."""
+        """Logs or counts a late execution. execution: None if it has just ended. Returns its place."""
         where = self.where(execution) if execution is not None and execution.started else Where()
         key = (instance, where.place)
         with self._lock:
@@ -64,12 +64,12 @@ class TimeoutLog:
         return where
 
     def where(self, execution: Execution) -> Where:
-        """Where an execution is that runs."""
-        frames = sys._current_frames()  # no other way to see a thread
+        """The place of a running execution."""
+        frames = sys._current_frames()  # the only way to see another thread's frame
         for worker in self._workers():
             if worker.execution is execution:
-                found = policy_stack(frames.get(worker.thread))
-                return found if worker.execution is execution else Where()
+                where = policy_stack(frames.get(worker.thread))
+                return where if worker.execution is execution else Where()
         loop = self._loops.of(execution.instance)
         frame = frames.get(loop.thread_id)
         step = step_of(frame)
@@ -84,13 +84,13 @@ class TimeoutLog:
         limit, now = late.timeout_us / 1e6, self._clock()
         elapsed = max(limit, limit + now - execution.deadline) if execution is not None else limit
         blocked = self._loops.blocked(instance, now - elapsed, now)
-        about = {"api": instance.about.api_name, "operation": late.operation.decode("utf-8", "backslashreplace")}
+        operation = late.operation.decode("utf-8", "backslashreplace")
         missed = "yield, nor a chunk asked for," if late.phase in STREAMS else "answer"
         log.error(
             "%s timed out: no %s after %.3f s of %.3f s; %s%s",
             HOOKS.get(late.phase, ""), missed, elapsed, limit, _state(execution, where),
             f"; {blocked}" if blocked else "",
-            extra={"trace": where.stack, "fields": about},
+            extra={"trace": where.stack, "fields": {"api": instance.metadata.api_name, "operation": operation}},
         )  # fmt: skip
 
     def _log_count(self, key: tuple[Instance, str]) -> None:
@@ -103,7 +103,7 @@ class TimeoutLog:
 
 
 class LateOrigin:
-    """The origin of the line about an execution that is late."""
+    """The origin of the log line about a late execution."""
 
     __slots__ = ("partial", "policy", "request_id", "traceparent")
 
@@ -115,7 +115,7 @@ class LateOrigin:
 
 def _state(execution: Execution | None, where: Where) -> str:
     if execution is None:
-        return "the answer came at the last moment, too late"
+        return "it ended just after its deadline"
     if not execution.started:
-        return "it had not begun, and waited for its turn"
-    return f"it is at {where.place}" if where.place else "where it is cannot be seen"
+        return "it had not begun, and waited for a slot or a thread"
+    return f"it is at {where.place}" if where.place else "its place in the code is not known"

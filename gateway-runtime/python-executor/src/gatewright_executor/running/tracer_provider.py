@@ -1,4 +1,4 @@
-"""The TracerProvider of policies that set none: what they record in traced executions goes to the engine."""
+"""The TracerProvider of policies that set none: spans that they record in traced executions go to the engine."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import Attributes
 
 ATTRIBUTE_CHARACTERS = 4096  # of one value; the rest is cut
-POLICY = "gatewright.policy"  # attribute of each span: name:version
+POLICY = "gatewright.policy"  # an attribute of each span: name:version
 log = logging.getLogger(__name__)
 
 
 def record_spans(sink: Callable[[], SpanSink | None]) -> SpanExport:
-    """Makes one, and OpenTelemetry's calls use it from now on."""
+    """Installs the TracerProvider, which OpenTelemetry's calls use from now on."""
     resource = Resource({**_SDK, "process.pid": os.getpid()})
     export = SpanExport(encode_resource(resource), sink)
     export.start()
@@ -45,8 +45,8 @@ _SDK = {"telemetry.sdk.language": "python", "telemetry.sdk.name": "opentelemetry
 
 
 class TracedExecutions(ParentBased):
-    """Records what has a parent that is recorded, and nothing of an execution that is not traced: the parent that its
-    policy finds in the client's headers is none of ours."""
+    """Records spans with a recorded parent, and nothing in executions that are not traced: there, a parent comes from
+    the client's headers, not from the gateway."""
 
     def __init__(self) -> None:
         super().__init__(root=ALWAYS_OFF)
@@ -68,7 +68,7 @@ class TracedExecutions(ParentBased):
 
 
 class ToEngine(SpanProcessor):
-    """Hands spans on as they end. What is wrong with one of them is never its policy's to bear."""
+    """Exports spans as they end. A span that cannot be encoded never fails its policy."""
 
     def __init__(self, export: SpanExport) -> None:
         self._export = export
@@ -85,7 +85,7 @@ class ToEngine(SpanProcessor):
             self._export.drop()
             if not self._has_failed:
                 self._has_failed = True
-                log.warning("a span could not be encoded: expected one as of %s, got %s", RELEASES, error)
+                log.warning("a span could not be encoded: expected a span of %s, got %s", RELEASES, error)
         else:
             self._export.put(span.instrumentation_scope, encoded)
 

@@ -1,7 +1,7 @@
-"""Executions that are traced: the OpenTelemetry calls of their policies become children of their spans.
+"""Traced executions: spans that their policies make by OpenTelemetry become children of the executions' spans.
 
-OpenTelemetry is there only where a policy of the group asks for it, and is looked for only once a policy has imported
-it: without that, nothing of it is. An execution that is not traced pays for the look whether it is.
+OpenTelemetry is installed only if a policy of the group requires it, and imported here only after a policy has imported
+it. An execution that is not traced pays only for the check.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class Tracing:
-    """Of the process, as OpenTelemetry's own state is."""
+    """Tracing of the process, like OpenTelemetry's own state."""
 
     def __init__(self) -> None:
         self.sink: SpanSink | None = None  # the stream that began last
@@ -32,14 +32,14 @@ class Tracing:
         self._lock = threading.Lock()
 
     def set_up(self) -> None:
-        """Prepares for what policies have imported by now."""
+        """Prepares tracing if a policy has imported OpenTelemetry by now."""
         if self._context is None and not self._is_unusable and "opentelemetry.trace" in sys.modules:
             with self._lock:
                 if self._context is None:
                     self._import()
 
     def enter(self, execution: Execution) -> None:
-        """Makes the span of a traced execution the current one, in the present context. Never raises."""
+        """Makes the span of a traced execution the current span of the present context. Never raises."""
         self.set_up()
         if self._context is not None:
             try:
@@ -48,7 +48,7 @@ class Tracing:
                 log.exception("an execution could not be made the parent of its policy's spans")
 
     def flush(self) -> bool:
-        """Hands all spans that have ended to their sink; True."""
+        """Gives all ended spans to their sink. Returns True."""
         if self._context is not None:
             self._context.flush()
         return True
@@ -56,13 +56,13 @@ class Tracing:
     def _import(self) -> None:
         name = f"{__package__}.opentelemetry_context"
         try:
-            made: OpenTelemetryContext = importlib.import_module(name).OpenTelemetryContext(lambda: self.sink)
-        except Exception as error:  # of a release that is too old, or only half there
+            context: OpenTelemetryContext = importlib.import_module(name).OpenTelemetryContext(lambda: self.sink)
+        except Exception as error:  # the release is too old, or incomplete
             self._is_unusable = True
             got = f"{type(error).__name__}: {error}"
             log.warning("spans of policies are not recorded: expected %s, got %s", RELEASES, got)
         else:
-            self._context = made
+            self._context = context
 
 
 tracing = Tracing()

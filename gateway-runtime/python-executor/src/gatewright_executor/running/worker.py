@@ -1,4 +1,4 @@
-"""A thread that runs executions: what it does, and whether an execution was slow or only the machine busy."""
+"""The state of a thread that runs executions, and whether an execution was slow or the machine busy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gatewright_executor.running.latency import QUICK_SECONDS
 
 
 class Worker:
-    """What one thread does now, and has done. Written by that thread only; times are those of its clock."""
+    """The present execution of one thread, and its counts. Written by that thread only; times are by its clock."""
 
     __slots__ = (
         "_computed",
@@ -29,17 +29,17 @@ class Worker:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
-        self.execution: Execution | None = None  # that it runs
+        self.execution: Execution | None = None  # under way
         self.started = 0  # executions
         self.finished = 0
         self.was_slow = False  # the last execution
         self.thread = 0  # threading.get_ident()
-        self.ended = 0.0  # when the last execution did
+        self.ended = 0.0  # when the last execution ended
         self._measured_from = self._computed = 0.0
         self._waits = 0
 
     def measure_from_here(self) -> None:
-        """From here on, what this thread waits for and computes is its executions' doing."""
+        """Starts measuring: from now on, waiting and CPU time of this thread count for its executions."""
         usage = resource.getrusage(resource.RUSAGE_THREAD)
         self._measured_from = self.clock()
         self.thread = threading.get_ident()
@@ -47,13 +47,13 @@ class Worker:
         self._computed = usage.ru_utime + usage.ru_stime
 
     def note_start(self, execution: Execution, now: float) -> None:
-        """It runs `execution` from now on."""
+        """Records that the thread begins `execution`."""
         execution.started = now
         self.execution = execution
         self.started += 1
 
     def note_end(self, execution: Execution) -> None:
-        """It has run that. Where it took long, it is slow if it waited or computed; else others had the core."""
+        """Records that it has ended. A long execution is slow if it waited or computed; else others had the core."""
         self.execution = None
         self.finished += 1
         self.ended = self.clock()

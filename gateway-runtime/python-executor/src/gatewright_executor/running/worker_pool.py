@@ -1,7 +1,7 @@
 """The thread pool: worker threads that run executions, one after the other.
 
-An execution goes to a thread that is idle, or else to the first that is again. There are more threads where they are
-told to grow (growth.py); those go when they have been idle for long.
+An execution goes to an idle thread, or else to the first thread that becomes idle. growth.py adds threads to the pool;
+these end when they have been idle for long.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from gatewright_executor.critical_thread import CriticalThread
 from gatewright_executor.running.instance import Execution
 from gatewright_executor.running.worker import Worker
 
-IDLE_SECONDS = 30.0  # after which a thread goes that was not there at first
+IDLE_SECONDS = 30.0  # after which an added thread ends
 log = logging.getLogger(__name__)
 
 
 class WorkerSlot:
-    """What each thread of the pool has: it sleeps here until it is woken."""
+    """The sleeping place of one thread of the pool."""
 
     __slots__ = ("_woken", "worker")
 
@@ -32,19 +32,19 @@ class WorkerSlot:
         self._woken.acquire()
 
     def wake(self) -> None:
-        """Lets the thread that sleeps here, or will, go on; once."""
+        """Wakes the thread that sleeps here, or will sleep; once."""
         self._woken.release()
 
     def sleep(self, seconds: float) -> bool:
-        """Returns once woken; at once if that was before. False: not woken for so long; -1: for ever."""
+        """Sleeps until woken; returns at once if that was before. False: after `seconds` (-1: no limit)."""
         return self._woken.acquire(True, seconds)
 
 
 class WorkerPool:
-    """`run` runs an execution as the worker of its thread. Start, stop; each once.
+    """A pool whose threads call `run` with an execution and their worker. Start, stop; each once.
 
-    size: threads at first, and always. most: those that `grow` may make of them. idle_seconds: after which one of the
-    latter goes. clock: of the workers.
+    size: the least number of threads. most: the most that `grow` may start. idle_seconds: after which an added thread
+    ends. clock: of the workers.
     """
 
     def __init__(
@@ -61,51 +61,51 @@ class WorkerPool:
         self._most = max(size, most)
         self._idle_seconds = idle_seconds
         self._slots = [WorkerSlot(clock) for _ in range(size)]
-        self._gone = Worker()  # what those threads have done that are no more
+        self._gone = Worker()  # the counts of threads that have ended
         self._dismissing = threading.Lock()
         self._idle: list[WorkerSlot] = []
         self._queue: deque[Execution] = deque()
-        self._one_wakes = False  # woken, and not at the queue yet
+        self._one_wakes = False  # a thread was woken, and has not read the queue yet
         self._stopped = False
 
     @property
     def backlog(self) -> int:
-        """How many executions wait for a thread."""
+        """The number of executions that wait for a thread."""
         return len(self._queue)
 
     @property
     def grown(self) -> int:
-        """How many threads more there are than at first."""
+        """The number of added threads."""
         return len(self._slots) - self._size
 
     @property
     def is_short(self) -> bool:
-        """Whether `grow` would make more."""
+        """Whether `grow` would start threads."""
         return len(self._slots) < self._most and len(self._queue) > len(self._idle)
 
     @property
     def workers(self) -> list[Worker]:
-        """Those of all threads, and one more with what threads have done that are gone."""
+        """The workers of all threads, and one with the counts of ended threads."""
         return [self._gone, *(slot.worker for slot in self._slots)]
 
     def start(self) -> None:
-        """Starts as many threads as there are at first."""
+        """Starts the initial threads."""
         for number, slot in enumerate(self._slots):
             CriticalThread(self._work, slot, name=f"worker-{number}").start()
 
     def stop(self) -> None:
-        """Ends each thread after what it does now; what is queued behind is not started."""
+        """Ends each thread after its present execution; queued ones are not started."""
         self._stopped = True
         while self._wake_one():
             memory.make_room(self.grown + 1)
 
     def submit(self, execution: Execution) -> None:
-        """Lets a thread run it."""
+        """Lets a thread run the execution."""
         self._queue.append(execution)
         self._wake_more()
 
     def grow(self) -> None:
-        """A thread more for each execution that waits for one. Where the system refuses one, it is not asked again."""
+        """Starts a thread for each execution that waits for one. If the system refuses one, the pool grows no more."""
         for _ in range(min(len(self._queue) - len(self._idle), self._most - len(self._slots))):
             memory.make_room(self.grown + 1)
             thread = CriticalThread(self._work, slot := WorkerSlot(self._clock), name=f"worker-{len(self._slots)}")
@@ -115,13 +115,13 @@ class WorkerPool:
             except (RuntimeError, MemoryError) as error:
                 self._slots.remove(slot)
                 self._most = len(self._slots)
-                log.warning("policies that wait have %d threads and get no more: %s", self._most, error)
+                log.warning("no more than %d threads for executions could be started: %s", self._most, error)
                 return
 
     # -------------------------------------------------------------- in its threads
 
     def _work(self, slot: WorkerSlot) -> None:
-        """Until the pool is stopped, or this thread was idle for long."""
+        """Runs executions until the pool is stopped, or this thread was idle for long."""
         slot.worker.measure_from_here()
         while not self._stopped:
             try:
@@ -133,22 +133,22 @@ class WorkerPool:
             else:
                 self._wake_more()
                 self._run(execution, slot.worker)
-                del execution  # or its frame would stay in memory until the next one
+                del execution  # or its frame would stay in memory until the next execution
 
     def _await_work(self, slot: WorkerSlot) -> bool:
-        """False: there was nothing for so long that the thread is to end."""
+        """Sleeps until there is work. False: the thread was idle for so long that it ends."""
         self._idle.append(slot)
-        if self._queue and _removed(self._idle, slot):  # it came when nobody could see that this one is idle
+        if self._queue and _removed(self._idle, slot):  # it came before this thread was listed as idle
             return True
         while not slot.sleep(self._idle_seconds if self.grown else -1):
             if self._dismiss(slot):
-                self._wake_more()  # what came when this one still seemed to be idle
+                self._wake_more()  # for executions that came while this thread was still listed as idle
                 return False
         self._one_wakes = False
         return True
 
     def _dismiss(self, slot: WorkerSlot) -> bool:
-        """Takes out a thread that is idle, if there are more than at first."""
+        """Removes an idle thread, if threads were added."""
         with self._dismissing:
             if not self.grown or not _removed(self._idle, slot):
                 return False
@@ -159,7 +159,7 @@ class WorkerPool:
         return True
 
     def _wake_more(self) -> None:
-        """One at a time, for all who are awake wait for the GIL: who comes sees whether there is more to do."""
+        """Wakes one thread at a time, since all that are awake wait for the GIL; it wakes the next one if needed."""
         if self._queue and not self._one_wakes:
             self._one_wakes = True
             if not self._wake_one():

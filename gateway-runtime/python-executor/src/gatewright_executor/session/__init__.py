@@ -1,1 +1,1 @@
-"""One engine: its connection is read, its executions are accepted, its answers are framed."""
+"""Serves one engine: reads its connection, accepts its executions, and frames the answers."""

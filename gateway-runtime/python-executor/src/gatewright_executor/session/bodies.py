@@ -1,4 +1,4 @@
-"""The streams of one call, by the numbers of their executions: what comes for a body goes to the one it is for."""
+"""Routes pieces and credit of one call to its streams, by the numbers of their executions."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from gatewright_executor.running.stream_execution import StreamExecution
 
 
 class Bodies:
-    """For the thread that reads; `forget` is for any. What comes for a number that is not there is dropped."""
+    """For the reading thread; `forget` is for any. Pieces and credit for an unknown number are dropped."""
 
     def __init__(self) -> None:
         self._streams: dict[int, StreamExecution] = {}
 
     def add(self, execution: StreamExecution) -> None:
-        """Before anything comes for it."""
+        """Adds a stream, before its first piece."""
         self._streams[execution.id] = execution
 
     def forget(self, number: int) -> None:
-        """It takes no more."""
+        """Removes a stream that accepts no more."""
         self._streams.pop(number, None)
 
     def numbers(self) -> list[int]:
-        """Those that are there."""
+        """The numbers of all streams."""
         return [*self._streams.copy()]
 
     def feed(self, pieces: Iterable[pb.Piece]) -> None:
-        """Pieces of bodies. Who waits for one goes on when all have been handed on, with all that is there for it."""
+        """Gives pieces to their streams, and then wakes these, so that each sees all of its pieces at once."""
         fed: dict[StreamExecution, None] = {}
         for piece in pieces:
             if (execution := self._streams.get(piece.id)) is not None:
@@ -38,7 +38,7 @@ class Bodies:
             execution.wake_for_chunk()
 
     def grant(self, credits_given: Iterable[pb.Credit]) -> None:
-        """For pieces of what streams yield."""
+        """Gives streams credit for the pieces that they yield."""
         for credit in credits_given:
             if (execution := self._streams.get(credit.id)) is not None:
                 execution.grant(credit.bytes)

@@ -1,6 +1,6 @@
-"""The policy instances of one stream: configured, prepared, replaced and closed as the engine says.
+"""The policy instances of one stream: configured, prepared, replaced and closed at the engine's request.
 
-All that a stream holds dies with it; the engine configures its instances anew on the next one.
+A stream's instances end with it; the engine configures them anew on the next stream.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """What all streams of an executor share."""
+    """The parts that all streams of an executor share."""
 
     policies: Mapping[str, LoadedPolicy]  # by "name:version"
     dispatcher: Dispatcher
@@ -40,7 +40,7 @@ class Process:
 
 
 class Instances:
-    """By the numbers that the engine has given them. For the thread that reads; what is prepared comes from others."""
+    """Instances by the engine's numbers. For the reading thread; preparations end in other threads."""
 
     def __init__(self, process: Process, replies: Replies, store_calls: StoreCalls) -> None:
         self._process = process
@@ -48,23 +48,23 @@ class Instances:
         self._replies = replies
         self._store_calls = store_calls
         self._instances: dict[int, Instance] = {}
-        self._successors: dict[int, Instance] = {}  # of some of these, from the next frame on
-        self._lock = threading.Lock()  # held for what may not come between two looks at these
+        self._successors: dict[int, Instance] = {}  # replace instances of the same number from the next frame on
+        self._lock = threading.Lock()  # for changes of both
 
     def get(self, number: int) -> Instance | None:
-        """None: no such instance is configured on this stream."""
+        """The instance of a number; None if none is configured on this stream."""
         return self._instances.get(number)
 
     def configure(self, configure: pb.ConfigureInstance) -> None:
-        """Makes an instance, in place of the one of this number if there is one; its status follows, from any thread.
+        """Makes an instance, which replaces one of the same number. Its status follows, from any thread.
 
-        What comes for it meanwhile waits.
+        Executions that come for it before it is ready wait.
         """
         policy = self._policy(configure)
         try:
             instance = _instance(configure, self._dispatcher.limits.max_waiting)
         except ValueError as error:
-            instance = Instance(_about(configure, {}), {}, configure.instance_id)
+            instance = Instance(_metadata(configure, {}), {}, configure.instance_id)
             policy = Failure(FailureClass.EXCEPTION, str(error), instance.key)
         self._retire(configure.instance)
         self._instances[configure.instance] = instance
@@ -73,7 +73,7 @@ class Instances:
         if isinstance(policy, Failure):
             self._settle(configure, instance, policy)
             return
-        self._prepare(configure, instance, policy, lambda made: self._settle(configure, instance, made))
+        self._prepare(configure, instance, policy, lambda result: self._settle(configure, instance, result))
 
     def close(self, numbers: Iterable[int]) -> None:
         """Closes instances, each after its last execution."""
@@ -81,12 +81,12 @@ class Instances:
             self._retire(number)
 
     def close_all(self) -> None:
-        """After the last answer of the stream."""
+        """Closes all instances, after the stream's last answer."""
         self.close([*self._instances])
 
     def promote_successors(self) -> None:
-        """Between two frames. What has come so far has a slot of its instance by now, or waits for one: so that one
-        may end after it."""
+        """Lets successors replace their instances, between two frames: executions of earlier frames have a slot of the
+        old instance by now, or wait for one, so it ends after them."""
         if not self._successors:
             return
         with self._lock:
@@ -98,8 +98,8 @@ class Instances:
 
     def _retire(self, number: int) -> None:
         with self._lock:
-            gone = [held.pop(number, None) for held in (self._instances, self._successors)]
-        for instance in gone:
+            removed = [instances.pop(number, None) for instances in (self._instances, self._successors)]
+        for instance in removed:
             if instance is not None:
                 self._process.preparer.retire(instance)
 
@@ -117,27 +117,27 @@ class Instances:
         seconds = configure.prepare_timeout_ms / 1000 or DEFAULT_SECONDS
         self._process.preparer.prepare(instance, policy, seconds, settle)
 
-    def _settle(self, configure: pb.ConfigureInstance, instance: Instance, made: Prepared | Failure) -> None:
-        """The instance is ready, or will never be; those that waited for it go on."""
+    def _settle(self, configure: pb.ConfigureInstance, instance: Instance, result: Prepared | Failure) -> None:
+        """Reports that the instance is ready, or has failed, and runs or refuses the executions that waited for it."""
         status = pb.InstanceStatus(instance=configure.instance)
-        if isinstance(made, Failure):
-            status.failure.CopyFrom(failure_message(made))
+        if isinstance(result, Failure):
+            status.failure.CopyFrom(failure_message(result))
         self._replies.put_status(status)
-        if isinstance(made, Failure):
-            for execution in instance.fail(made):
+        if isinstance(result, Failure):
+            for execution in instance.fail(result):
                 self._dispatcher.fail(execution)
             self._replies.flush()
             return
         self._replies.flush()
-        hooks = [hook for hook in made.hooks.values() if hook is not PASS]
+        hooks = [hook for hook in result.hooks.values() if hook is not PASS]
         allowed = self._dispatcher.concurrency(configure.max_concurrency, all(hook.is_coroutine for hook in hooks))
-        self._dispatcher.make_ready(instance, made.hooks, made.value, allowed)
+        self._dispatcher.make_ready(instance, result.hooks, result.value, allowed)
 
     # -------------------------------------------------------------- an event loop of its own
 
     def _prepare_successor(self, configure: pb.ConfigureInstance, instance: Instance) -> None:
-        """Prepares an instance anew, on an event loop of its own. That one takes its place with the first frame after
-        it is ready; for what has come before, all stays as it is."""
+        """Prepares a successor of an instance, on an event loop of its own. It replaces the instance with the first
+        frame after it is ready; executions of earlier frames keep the old instance."""
         policy = self._policy(configure)
         if isinstance(policy, LoadedPolicy) and instance.limit:
             instance.replace_on_own_loop = _is_replaced_already
@@ -146,23 +146,23 @@ class Instances:
             self._dispatcher.loops.give_own(successor)
             self._prepare(
                 configure, successor, policy,
-                lambda made: self._settle_successor(configure, instance, successor, made),
+                lambda result: self._settle_successor(configure, instance, successor, result),
             )  # fmt: skip
 
     def _settle_successor(
-        self, configure: pb.ConfigureInstance, instance: Instance, successor: Instance, made: Prepared | Failure
+        self, configure: pb.ConfigureInstance, instance: Instance, successor: Instance, result: Prepared | Failure
     ) -> None:
-        if isinstance(made, Failure):
-            log.error("%s stays on the event loop that it blocks: %s", instance.title, made.message)
-            successor.fail(made)
+        if isinstance(result, Failure):
+            log.error("%s stays on the event loop that it blocks: %s", instance.title, result.message)
+            successor.fail(result)
             self._process.preparer.retire(successor)
             return
-        successor.make_ready(made.hooks, made.value, instance.concurrency)
+        successor.make_ready(result.hooks, result.value, instance.concurrency)
         with self._lock:
-            is_there = self._instances.get(configure.instance) is instance
-            if is_there:
+            is_current = self._instances.get(configure.instance) is instance
+            if is_current:
                 self._successors[configure.instance] = successor
-        if is_there:
+        if is_current:
             log.warning("%s has an event loop of its own from now on", instance.title)
         else:
             self._process.preparer.retire(successor)
@@ -172,7 +172,7 @@ def _is_replaced_already() -> None:
     pass
 
 
-def _about(configure: pb.ConfigureInstance, system_params: dict[str, Any]) -> PolicyMetadata:
+def _metadata(configure: pb.ConfigureInstance, system_params: dict[str, Any]) -> PolicyMetadata:
     return PolicyMetadata(
         configure.policy_name,
         configure.policy_version,
@@ -186,7 +186,7 @@ def _about(configure: pb.ConfigureInstance, system_params: dict[str, Any]) -> Po
 def _instance(configure: pb.ConfigureInstance, max_waiting: int) -> Instance:
     system_params = freeze(_object("system parameters", configure.system_parameters))
     params = _object("parameters", configure.parameters)
-    return Instance(_about(configure, system_params), params, configure.instance_id, max_waiting)
+    return Instance(_metadata(configure, system_params), params, configure.instance_id, max_waiting)
 
 
 def _object(where: str, text: bytes) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Reads one engine's connection: the calls on it, and their messages, go to who serves them."""
+"""Reads one engine's connection, and gives the messages of its calls to the methods that serve them."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from gatewright_executor.running.inline_runner import InlineRunner
 
 
 class Call(Protocol):
-    """The server's side of one gRPC call. Called in the thread that reads."""
+    """The server's side of one gRPC call. Its methods are called in the reading thread."""
 
     def message(self, data: bytes) -> None:
-        """One message of the client."""
+        """Handles a message of the client."""
 
     def half_closed(self) -> None:
-        """No further messages come."""
+        """Called when the client sends no further messages."""
 
     def aborted(self) -> None:
-        """Nobody waits for the response any more."""
+        """Called when the client does not wait for the response any more."""
 
 
 Methods: TypeAlias = Mapping[str, Callable[[ResponseWriter, InlineRunner], Call]]
-"""By path, "/package.Service/Method": what serves a call."""
+"""The functions that serve calls, by path "/package.Service/Method"."""
 
 
 class ReadingLoop:
-    """Of one connection. `run()` is for its first thread; `InlineRunner` has further ones go on with it."""
+    """The reading loop of one connection. `run()` is called in its first thread; `InlineRunner` calls it in others."""
 
     def __init__(self, connection: Connection, methods: Methods, dispatcher: Dispatcher) -> None:
         self._connection = connection
@@ -46,9 +46,9 @@ class ReadingLoop:
         self._calls: dict[int, Call] = {}
 
     def run(self, term: int = 0) -> None:
-        """Reads until the client has left or another thread reads on: the runner's term is another one then.
+        """Reads until the client has disconnected, or another thread reads on, which has changed the runner's term.
 
-        Where that fails the connection ends, too.
+        An error ends the connection, too.
         """
         try:
             while self._runner.term == term:
@@ -57,9 +57,9 @@ class ReadingLoop:
                     self._end_connection()
                     return
                 self._handle(event)
-                del event  # or its message would stay in memory until the next one
+                del event  # or its message would stay in memory until the next event
         except BaseException:
-            if self._runner.term == term:  # else it is another thread's
+            if self._runner.term == term:  # else another thread reads the connection
                 self._end_connection()
             raise
 
@@ -69,9 +69,9 @@ class ReadingLoop:
         elif isinstance(event, ConnectionLost):
             self._connection.close()
         elif (call := self._calls.get(event.stream_id)) is not None:
-            self._tell(call, event)
+            self._deliver(call, event)
 
-    def _tell(self, call: Call, event: Message | HalfClosed | Aborted) -> None:
+    def _deliver(self, call: Call, event: Message | HalfClosed | Aborted) -> None:
         match event:
             case Message(_, data):
                 call.message(data)
@@ -86,12 +86,12 @@ class ReadingLoop:
         if serve is None:
             writer.finish(Status.UNIMPLEMENTED, f"expected one of {', '.join(self._methods)}, got {path}")
             return
-        for gone in [each for each in self._calls if not self._connection.has_call(each)]:
-            self._calls.pop(gone).aborted()  # to those that have ended already it means nothing
+        for ended in [known for known in self._calls if not self._connection.has_call(known)]:
+            self._calls.pop(ended).aborted()  # no effect on a call that has answered
         self._calls[stream_id] = serve(writer, self._runner)
 
     def _end_connection(self) -> None:
-        """Tells all calls; to those that have ended already it means nothing."""
+        """Aborts all calls, which has no effect on those that have answered."""
         self._connection.lose()
         for call in self._calls.values():
             call.aborted()

@@ -1,4 +1,4 @@
-"""What waits to go to the engine on one stream. All that is there leaves in one frame."""
+"""The replies that wait to be sent to the engine on one stream. All of them leave in one frame."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gatewright_executor.convert import wire
 from gatewright_executor.grpc.protocol import Status
 from gatewright_executor.running.limits import LIMITS
 
-MAX_FRAME_BYTES = 1 << 20  # a frame ends with the answer that passes it
+MAX_FRAME_BYTES = 1 << 20  # a frame ends with the answer that exceeds it
 MAX_SPANS = 8  # batches of spans that wait for a frame
 
 _REPLY = wire.keys(pb.ReplyFrame)
@@ -21,19 +21,20 @@ _CREDIT = wire.keys(pb.Credit)
 
 
 class Writer(Protocol):
-    """Where frames go (grpc's ResponseWriter). Never waits for the client to read them."""
+    """Sends frames (grpc's ResponseWriter). Never waits for the client to read them."""
 
     def send(self, message: bytes) -> None:
-        """A serialized ReplyFrame."""
+        """Sends a serialized ReplyFrame."""
 
     def finish(self, status: Status = Status.OK, why: str = "") -> None:
-        """No more comes."""
+        """Ends the response."""
 
 
 class Replies:
-    """Filled from any thread, and sent by those that filled it; what comes while one of them sends, that one sends too.
+    """A queue that any thread fills and flushes; a thread that is sending also sends replies that come meanwhile.
 
-    backlog: how many executions wait for a worker. ended: called after the last frame. max_backlog: see Limits.
+    backlog: returns the number of executions that wait for a worker. ended: called after the last frame. max_backlog:
+    see Limits.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class Replies:
         self._max_backlog = max_backlog
         self._ended = ended
         self._fields: deque[bytes] = deque()  # of ReplyFrame
-        self._spans: deque[bytes] = deque()  # as well, but one of them a frame: the engine bounds these
+        self._spans: deque[bytes] = deque()  # fields too, but one for each frame, since the engine bounds them
         self._backlog = backlog
         self._received = 0
         self._acknowledged = 0
@@ -56,15 +57,15 @@ class Replies:
         self._finished = False
 
     def put_hello(self, hello: pb.Hello) -> None:
-        """The first of a stream."""
+        """Queues the first reply of a stream."""
         self._fields.append(wire.delimited(_REPLY["hello"], hello.SerializeToString()))
 
     def put_action(self, action: bytes) -> None:
-        """A serialized Action."""
+        """Queues a serialized Action."""
         self._fields.append(wire.delimited(_REPLY["actions"], action))
 
     def put_piece(self, number: int, parts: Sequence[bytes | memoryview]) -> None:
-        """A piece of what a stream yields, in parts: they are copied once, into the field."""
+        """Queues a piece that a stream has yielded, in parts, which are copied once, into the field."""
         size = sum(map(len, parts))
         head = _PIECE["id"] + wire.varint(number)
         if size:
@@ -72,26 +73,26 @@ class Replies:
         self._fields.append(b"".join((_REPLY["pieces"], wire.varint(len(head) + size), head, *parts)))
 
     def put_credit(self, number: int, size: int) -> None:
-        """A stream has taken so many bytes."""
+        """Queues credit for the bytes that a stream has taken."""
         credit = b"".join((_CREDIT["id"], wire.varint(number), _CREDIT["bytes"], wire.varint(size)))
         self._fields.append(wire.delimited(_REPLY["credit"], credit))
 
     def put_located(self, number: int, file: str, line: int) -> None:
-        """Where an execution was when its time was over."""
+        """Queues the place of an execution at its deadline."""
         name = file.encode("utf-8", "backslashreplace").decode()
         located = pb.Located(id=number, file=name, line=line)
         self._fields.append(wire.delimited(_REPLY["located"], located.SerializeToString()))
 
     def put_store_call(self, call: bytes) -> None:
-        """A serialized StoreCall."""
+        """Queues a serialized StoreCall."""
         self._fields.append(wire.delimited(_REPLY["store_calls"], call))
 
     def put_status(self, status: pb.InstanceStatus) -> None:
-        """That an instance is ready, or why it is not."""
+        """Queues the status of an instance: ready, or its failure."""
         self._fields.append(wire.delimited(_REPLY["instances"], status.SerializeToString()))
 
     def put_spans(self, spans: bytes) -> bool:
-        """A serialized ResourceSpans, for the next frame that has none. False: too many wait already."""
+        """Queues a serialized ResourceSpans, for the next frame that has none. False: too many wait already."""
         if len(self._spans) >= MAX_SPANS:
             return False
         if not self._finished:
@@ -99,15 +100,15 @@ class Replies:
         return True
 
     def acknowledge(self) -> None:
-        """Counts a frame whose executions are under way. What is sent next, if only that, acknowledges it."""
+        """Counts a frame whose executions are under way. The next reply frame acknowledges it."""
         self._received += 1
 
     def end_when(self, done: Callable[[], bool]) -> None:
-        """No more comes once `done()` says so and everything is sent."""
+        """Ends the stream once `done()` is true and everything is sent."""
         self._done = done
 
     def flush(self) -> None:
-        """Sends what there is, if there is reason to, and whatever other threads put meanwhile."""
+        """Sends the queued replies, if there is a reason to, and those that other threads put meanwhile."""
         while self._has_reason and self._sending.acquire(blocking=False):
             try:
                 self._send()
@@ -123,7 +124,7 @@ class Replies:
         return self._received != self._acknowledged and self._backlog() <= self._max_backlog
 
     def _send(self) -> None:
-        done = self._done()  # before it is seen what there is
+        done = self._done()  # before the queue is read
         fields = self._next_frame()
         if fields:
             self._writer.send(b"".join(fields))
@@ -133,7 +134,7 @@ class Replies:
             self._ended()
 
     def _next_frame(self) -> list[bytes]:
-        """All that is there, or as much as a frame may have."""
+        """The queued fields, or as many as a frame may have."""
         fields, size = [], 0
         while self._fields and size <= MAX_FRAME_BYTES:
             fields.append(self._fields.popleft())

@@ -1,7 +1,8 @@
-"""What policies ask of the engine's store (gatewright.store), on one stream.
+"""Calls of policies to the engine's store (gatewright.store), on one stream.
 
-A call leaves with the next reply frame, its result comes with a request frame: the thread that reads hands it to who
-waits. Where that is the thread itself, since it runs a quick policy, another one reads on before it waits.
+A call leaves with the next reply frame. Its result comes with a request frame, and the reading thread gives it to the
+waiting thread or coroutine. If the reading thread itself has to wait, since it runs a quick policy, another thread
+reads on first.
 """
 
 from __future__ import annotations
@@ -32,23 +33,23 @@ OPERATIONS: dict[Operation, pb.StoreOperation] = {
 
 
 def store_of_running_instance() -> Backend:
-    """For stores that are made here and now, by the policy whose code runs. RuntimeError: no instance's does."""
+    """The backend for a store that the running policy makes. RuntimeError: no instance's code is running."""
     origin = logs.current.get()
     store = origin.instance.store if isinstance(origin, Execution | PreparationOrigin) else None
     if store is None:
-        raise RuntimeError("expected a store to be made in prepare, got it elsewhere, as when the module is imported")
+        raise RuntimeError("expected a store to be made in prepare, got one made elsewhere, perhaps during the import")
     return store
 
 
 class Waiter(Protocol):
-    """Who waits for a result."""
+    """A thread or coroutine that waits for a result."""
 
     def settle(self, result: pb.StoreResult | None) -> None:
-        """None: none will come. From any thread, once."""
+        """Passes the result on; None: none will come. Called once, from any thread."""
 
 
 class StoreCalls:
-    """Of one stream. Calls come from any thread, results from the one that reads."""
+    """The store calls of one stream. Calls come from any thread, results from the reading thread."""
 
     def __init__(self, replies: Replies, runner: InlineRunner) -> None:
         self._replies = replies
@@ -61,7 +62,7 @@ class StoreCalls:
         """Sends a call. StoreUnavailableError: the stream has ended."""
         number = message.id = next(self._numbers)
         self._waiting[number] = waiter
-        if self._ended:  # after it is there: whoever ends the stream has either seen it, or is seen here
+        if self._ended:  # read after the waiter was added: either `end` settles it, or this sees that the stream ended
             self.forget(number)
             raise StoreUnavailableError("the stream to the engine has ended")
         self._replies.put_store_call(message.SerializeToString())
@@ -69,17 +70,17 @@ class StoreCalls:
         return number
 
     def forget(self, number: int) -> None:
-        """Nobody waits for its result any more."""
+        """Drops a call whose result is no longer awaited."""
         self._waiting.pop(number, None)
 
     def settle(self, results: Iterable[pb.StoreResult]) -> None:
-        """Hands results to who waits for them."""
+        """Gives results to their waiters."""
         for result in results:
             if (waiter := self._waiting.pop(result.id, None)) is not None:
                 waiter.settle(result)
 
     def end(self) -> None:
-        """No results come any more."""
+        """Ends all calls, since no results come any more."""
         self._ended = True
         for number in [*self._waiting]:
             if (waiter := self._waiting.pop(number, None)) is not None:
@@ -87,7 +88,7 @@ class StoreCalls:
 
 
 class InstanceStore:
-    """The store as the policy of one instance has it (gatewright.store.Backend)."""
+    """The store of one instance (gatewright.store.Backend)."""
 
     def __init__(self, calls: StoreCalls, instance: Instance, number: int) -> None:
         self._calls = calls
@@ -95,24 +96,24 @@ class InstanceStore:
         self._number = number  # of the instance, on this stream
 
     def call(self, call: Call, timeout: float) -> Answer:
-        """Waits, in the thread of a plain function. RuntimeError: it is that of an event loop, whose other work would
-        wait too."""
+        """Waits for the result, in the thread of a plain function. RuntimeError in the thread of an event loop, since
+        its other work would wait too."""
         if _in_event_loop():
             raise RuntimeError("expected a function that is async to use AsyncStore, got a call of Store, which waits")
-        if isinstance(logs.current.get(), Execution):  # else it is prepared, which says nothing of its executions
+        if isinstance(logs.current.get(), Execution):  # and not a preparation
             self._instance.latency.note_waits()
         waiter = _ThreadWaiter()
         number = self._calls.begin(self._message(call, timeout), waiter)
         if not self._calls.runner.give_way():
             self._calls.forget(number)
-            raise StoreUnavailableError("no thread can be had that reads the result")
+            raise StoreUnavailableError("no thread could be started to read the result")
         if not waiter.wait(timeout):
             self._calls.forget(number)
             raise _too_late(timeout)
         return _answer(waiter.result)
 
     async def call_async(self, call: Call, timeout: float) -> Answer:
-        """Waits in the event loop that runs."""
+        """Awaits the result in the running event loop."""
         waiter = _LoopWaiter(asyncio.get_running_loop())
         number = self._calls.begin(self._message(call, timeout), waiter)
         try:
@@ -142,7 +143,7 @@ class InstanceStore:
 
 
 class _ThreadWaiter:
-    """A thread that waits."""
+    """Lets a thread wait for a result."""
 
     def __init__(self) -> None:
         self.result: pb.StoreResult | None = None
@@ -158,7 +159,7 @@ class _ThreadWaiter:
 
 
 class _LoopWaiter:
-    """A coroutine that waits."""
+    """Lets a coroutine wait for a result."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop

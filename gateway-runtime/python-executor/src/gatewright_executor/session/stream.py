@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class Stream:
-    """Frames come from the thread that reads (`message`); answers leave by `writer`, from any thread.
+    """Gets frames from the reading thread (`message`), and sends answers by `writer`, from any thread.
 
     runner: of the connection. ended: called after the last answer.
     """
@@ -52,7 +52,7 @@ class Stream:
     # -------------------------------------------------------------- the call
 
     def message(self, data: bytes) -> None:
-        """A RequestFrame. Where it cannot be received, the stream ends."""
+        """Receives a serialized RequestFrame. An error ends the stream."""
         try:
             self.receive(pb.RequestFrame.FromString(data))
         except Exception as error:
@@ -61,18 +61,18 @@ class Stream:
             self.abort()
 
     def half_closed(self) -> None:
-        """The engine sends no more."""
+        """Called when the engine sends no more frames."""
         self._store_calls.end()
         self.drain()
 
     def aborted(self) -> None:
-        """The engine waits for nothing any more."""
+        """Called when the engine does not wait for answers any more."""
         self.abort()
 
     def receive(self, frame: pb.RequestFrame) -> None:
-        """Hands a frame's content on: store results, configure, executions, pieces, credit, cancel, close.
+        """Handles a frame's content in this order: store results, configure, executions, pieces, credit, cancel, close.
 
-        Quick executions run here.
+        Quick executions run in this thread.
         """
         if frame.store_results:
             self._store_calls.settle(frame.store_results)
@@ -80,7 +80,9 @@ class Stream:
         for configure in frame.configure:
             self.instances.configure(configure)
         now = self._dispatcher.clock() if frame.executions else 0.0
-        inline = deque(mine for each in frame.executions if (mine := self._accept(each, now)) is not None)
+        inline = deque(
+            execution for message in frame.executions if (execution := self._accept(message, now)) is not None
+        )
         if frame.pieces or frame.credit:
             self._bodies.feed(frame.pieces)
             self._bodies.grant(frame.credit)
@@ -97,7 +99,7 @@ class Stream:
             self._replies.flush()
 
     def drain(self) -> None:
-        """Ends the stream when all that was accepted is answered; what comes now is refused as unavailable."""
+        """Ends the stream when all accepted executions are answered; further ones are refused as unavailable."""
         self._draining = True
         self._replies.end_when(lambda: not self._pending and not self._running and tracing.flush())
         self._replies.flush()
@@ -105,15 +107,15 @@ class Stream:
     # -------------------------------------------------------------- the sink (ResultSink)
 
     def claim(self, execution: Execution) -> bool:
-        """False: it was cancelled."""
+        """Whether the execution may start: False if it was cancelled."""
         self._running[execution.id] = execution
-        if self._pending.pop(execution.id, None) is not None:  # whoever pops it, a worker or a cancel, decides
+        if self._pending.pop(execution.id, None) is not None:  # a worker or a cancellation: the first to pop it decides
             return True
         self._running.pop(execution.id, None)
         return False
 
     def deliver(self, execution: Execution, action: bytes | None) -> None:
-        """The action of an execution that was claimed."""
+        """Queues the action of a claimed execution."""
         if action is not None:
             self._replies.put_action(action)
         self._running.pop(execution.id, None)
@@ -121,23 +123,23 @@ class Stream:
             self._bodies.forget(execution.id)
 
     def put_piece(self, execution: Execution, parts: Sequence[bytes | memoryview]) -> None:
-        """Of what a stream yields."""
+        """Queues a piece that a stream has yielded."""
         self._replies.put_piece(execution.id, parts)
 
     def put_credit(self, execution: Execution, size: int) -> None:
-        """For what a stream has taken."""
+        """Queues credit for the bytes that a stream has taken."""
         self._replies.put_credit(execution.id, size)
 
     def put_spans(self, spans: bytes) -> bool:
-        """Of policies, a serialized ResourceSpans (SpanSink). False: too many wait already."""
+        """Queues spans of policies, a serialized ResourceSpans (SpanSink). False: too many wait already."""
         return self._replies.put_spans(spans)
 
     def flush(self) -> None:
-        """Sends what was delivered."""
+        """Sends the queued replies."""
         self._replies.flush()
 
     def abort(self) -> None:
-        """Ends the stream now. Nobody waits for its answers: what has not started never will."""
+        """Ends the stream at once, and cancels its executions, since the engine does not wait for its answers."""
         self._draining = True
         self._store_calls.end()
         for number in [*self._pending, *self._bodies.numbers()]:
@@ -145,14 +147,14 @@ class Stream:
         self._replies.end_when(lambda: True)
         self._replies.flush()
 
-    # -------------------------------------------------------------- what a frame carries
+    # -------------------------------------------------------------- the content of frames
 
     def _accept(self, message: pb.Execution, now: float) -> Execution | None:
-        """Submits an execution; returns it instead where this thread is to run it."""
+        """Submits an execution, or returns it if this thread must run it."""
         instance = self.instances.get(message.instance)
         if instance is None or self._draining:
             why = "it is stopping" if self._draining else f"no instance {message.instance} is configured on this stream"
-            failure = Failure(FailureClass.UNAVAILABLE, f"the executor did not start it: {why}")
+            failure = Failure(FailureClass.UNAVAILABLE, f"the executor did not start the execution: {why}")
             self._replies.put_action(encode_failure(message.id, failure))
             return None
         execution = Execution(message, instance, now + message.timeout_us / 1e6, self)
@@ -179,7 +181,7 @@ class Stream:
     def _cancel(self, number: int) -> None:
         execution = self._pending.pop(number, None)
         if execution is None:
-            execution = self._running.get(number)  # its body is forgotten once it has ended: it may still be fed
+            execution = self._running.get(number)  # its body is removed when it ends, since it may still be fed
         else:
             self._bodies.forget(number)
         if execution is not None:
@@ -188,13 +190,13 @@ class Stream:
             self._replies.flush()
 
     def _close_instances(self, numbers: Iterable[int], inline: deque[Execution]) -> None:
-        """What has come for them comes first, wherever it runs."""
+        """Closes instances after submitting the executions of this frame, which must reach them first."""
         for execution in drained(inline):
             self._dispatcher.submit(execution)
         self.instances.close(numbers)
 
     def _close(self) -> None:
-        """After the last answer."""
+        """Called after the last answer."""
         self._store_calls.end()
         self.instances.close_all()
         self._ended(self)

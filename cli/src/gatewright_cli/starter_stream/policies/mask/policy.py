@@ -1,4 +1,4 @@
-"""Masks a word in what comes back, while it streams through."""
+"""Masks a word in response bodies while they stream."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""`pytest policies`: a stream is tested without a gateway, and comes to the same however its body is cut."""
+"""`pytest policies`: a stream is tested without a gateway, with the same result however its body is cut."""
 
 import pytest
 

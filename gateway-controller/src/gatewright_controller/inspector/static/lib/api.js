@@ -12,7 +12,7 @@ export class Problem extends Error {
   /**
    * @param {number} status of HTTP; 0: there was no answer
    * @param {string} detail for people
-   * @param {Mistake[]} [mistakes] what is to be mended, where the API says so
+   * @param {Mistake[]} [mistakes] the mistakes to fix, where the API names them
    * @param {Headers} [headers]
    * @param {string} [type] of RFC 9457
    */
@@ -26,7 +26,7 @@ export class Problem extends Error {
   }
 }
 
-/** Told of each answer's status, 0 where there was none: `app.js` shows what it means for the whole page. */
+/** Sends an event with the status of each answer, 0 without an answer: `app.js` shows what it means for the whole page. */
 export const answers = new EventTarget();
 
 /**
@@ -67,16 +67,16 @@ export async function request(method, path, body, options) {
     response = await fetch(path, { method, headers, body: sent, signal: options.signal, credentials: "omit" });
   } catch {
     options.signal?.throwIfAborted();
-    told(0);
+    announce(0);
     throw new Problem(0, "the controller does not answer");
   }
-  told(response.status);
+  announce(response.status);
   if (!response.ok) throw await problem(response);
   return response;
 }
 
 /** @param {number} status */
-function told(status) {
+function announce(status) {
   answers.dispatchEvent(new CustomEvent("answer", { detail: status }));
 }
 
@@ -91,8 +91,8 @@ async function content(response) {
 async function problem(response) {
   const text = await response.text().catch(() => "");
   try {
-    const found = JSON.parse(text);
-    return new Problem(response.status, String(found.detail), found.errors ?? [], response.headers, found.type);
+    const document = JSON.parse(text);
+    return new Problem(response.status, String(document.detail), document.errors ?? [], response.headers, document.type);
   } catch {
     return new Problem(response.status, text || response.statusText, [], response.headers);
   }

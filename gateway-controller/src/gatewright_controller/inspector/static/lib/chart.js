@@ -30,7 +30,7 @@ class Chart {
     this.binary = binary;
     /** @type {Data} */
     this.data = { times: [], series: [] };
-    /** @type {number | null} the time that is pointed at; null: the newest */
+    /** @type {number | null} the time under the pointer; null: the newest */
     this.pointed = null;
     this.legend = el("ul", { class: "legend" });
     this.drawn = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" });
@@ -77,10 +77,10 @@ class Chart {
     });
     this.plot.addEventListener("keydown", (event) => {
       const last = this.data.times.length - 1;
-      const now = this.pointed ?? last;
+      const current = this.pointed ?? last;
       const steps = /** @type {Record<string, number>} */ ({
-        ArrowLeft: now - 1, ArrowDown: now - 1, ArrowRight: now + 1, ArrowUp: now + 1,
-        PageDown: now - 10, PageUp: now + 10, Home: 0, End: last,
+        ArrowLeft: current - 1, ArrowDown: current - 1, ArrowRight: current + 1, ArrowUp: current + 1,
+        PageDown: current - 10, PageUp: current + 10, Home: 0, End: last,
       });
       if (!(event.key in steps) || last < 0) return;
       event.preventDefault();
@@ -124,17 +124,17 @@ class Chart {
     return span ? Number((((times[index] - times[0]) / span) * WIDTH).toFixed(2)) : WIDTH;
   }
 
-  /** What is said of the time that is pointed at, or of the newest. */
+  /** Shows the values of the time under the pointer, or of the newest time. */
   #point() {
     const { times, series } = this.data;
     const index = this.pointed ?? times.length - 1;
-    const values = series.map(({ values: all }) => this.#said(all[index]));
+    const values = series.map(({ values: all }) => this.#formatted(all[index]));
     replace(this.legend, series.map(({ name }, at) =>
       el("li", null, swatch(at), el("span", null, `${name} `), el("span", { class: "value" }, values[at]))));
     this.plot.setAttribute("aria-valuemax", String(Math.max(0, times.length - 1)));
     this.plot.setAttribute("aria-valuenow", String(Math.max(0, index)));
-    const said = series.map(({ name }, at) => `${name} ${values[at]}`).join(", ");
-    this.plot.setAttribute("aria-valuetext", times.length ? `${clock(times[index])}: ${said}` : "nothing is measured yet");
+    const texts = series.map(({ name }, at) => `${name} ${values[at]}`).join(", ");
+    this.plot.setAttribute("aria-valuetext", times.length ? `${clock(times[index])}: ${texts}` : "no data yet");
     if (!this.pointer) return;
     this.pointer.style.visibility = this.pointed === null ? "hidden" : "visible";
     const x = this.pointed === null ? "0" : String(this.#x(index));
@@ -147,13 +147,13 @@ class Chart {
     const { times, series } = this.data;
     replace(this.head, el("tr", null, ["Time", ...series.map(({ name }) => name)].map((name) => el("th", { scope: "col" }, name))));
     const rows = times.map((at, index) =>
-      el("tr", null, el("th", { scope: "row" }, clock(at)), series.map(({ values }) => el("td", null, this.#said(values[index])))),
+      el("tr", null, el("th", { scope: "row" }, clock(at)), series.map(({ values }) => el("td", null, this.#formatted(values[index])))),
     );
     replace(this.body, rows.slice(-ROWS).reverse());
   }
 
   /** @param {number | null | undefined} value */
-  #said(value) {
+  #formatted(value) {
     return value == null ? "–" : this.format(value);
   }
 }
@@ -169,7 +169,7 @@ function swatch(index) {
 /**
  * @param {Series[]} series
  * @param {boolean} [binary] round for bytes: a power of two
- * @returns {number} a round number that none is above
+ * @returns {number} a round number at or above all values
  */
 export function topOf(series, binary = false) {
   const most = Math.max(0, ...series.flatMap(({ values }) => values.map((value) => value ?? 0)));
@@ -179,7 +179,7 @@ export function topOf(series, binary = false) {
   return (/** @type {number} */ ([1, 2, 5, 10].find((step) => step * power >= most * (1 - 1e-9)))) * power;
 }
 
-/** @param {number[]} times @param {number} at @returns {number | null} the place of the nearest one */
+/** @param {number[]} times @param {number} at @returns {number | null} the index of the nearest time */
 function nearest(times, at) {
   if (!times.length) return null;
   const distances = times.map((time) => Math.abs(time - at));

@@ -2,7 +2,7 @@
 
 import { el, replace } from "./dom.js";
 
-export const KEYS = "Tab leaves the text. Ctrl+] and Ctrl+[ move lines to the right and to the left, and Enter keeps their place.";
+export const KEYS = "Tab leaves the text. Ctrl+] and Ctrl+[ indent and unindent lines, and Enter keeps the indentation.";
 const STEP = "  ";
 
 export class CodeArea {

@@ -1,4 +1,4 @@
-// What several pages are made of.
+// Elements that several pages share.
 
 import { Problem } from "./api.js";
 import { el } from "./dom.js";
@@ -58,11 +58,11 @@ export function notice(kind, ...content) {
 }
 
 /**
- * What went wrong, with all that has to be mended.
+ * An error, with all mistakes to fix.
  * @param {unknown} error
  */
 export function problem(error) {
-  if (!(error instanceof Problem)) return notice("bad", `The page has failed: ${error}`);
+  if (!(error instanceof Problem)) return notice("bad", `The page failed: ${error}`);
   const mistakes = error.mistakes.map(({ field, message, line }) =>
     el("li", null, line ? `line ${line}: ` : null, field ? el("code", null, field) : null, field ? ": " : null, message),
   );
@@ -70,7 +70,7 @@ export function problem(error) {
 }
 
 /**
- * @param {...Child} content says that there is nothing, and what to do
+ * @param {...Child} content that nothing is there, and what to do
  */
 export function empty(...content) {
   return el("p", { class: "empty" }, content);
@@ -111,8 +111,8 @@ export function tabs(label, panels) {
   );
   const list = el("div", { role: "tablist", "aria-label": label, class: "tablist" }, buttons);
   list.addEventListener("keydown", (event) => {
-    const now = buttons.findIndex((button) => button.tabIndex === 0);
-    const to = { ArrowRight: now + 1, ArrowLeft: now - 1, Home: 0, End: buttons.length - 1 }[event.key];
+    const current = buttons.findIndex((button) => button.tabIndex === 0);
+    const to = { ArrowRight: current + 1, ArrowLeft: current - 1, Home: 0, End: buttons.length - 1 }[event.key];
     if (to === undefined) return;
     event.preventDefault();
     choose((to + buttons.length) % buttons.length, true);

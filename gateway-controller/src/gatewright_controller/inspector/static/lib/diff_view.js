@@ -33,6 +33,6 @@ function bodyOf(diff) {
 
 /** @param {string} hunk "@@ -3,7 +3,9 @@" */
 function place(hunk) {
-  const found = /\+(\d+)/.exec(hunk);
-  return found ? `from line ${found[1]}` : hunk;
+  const start = /\+(\d+)/.exec(hunk);
+  return start ? `from line ${start[1]}` : hunk;
 }

@@ -10,8 +10,8 @@ const PREFIX = "gatewright.draft.";
  */
 export function draftOf(name) {
   try {
-    const found = JSON.parse(sessionStorage.getItem(keyOf(name)) ?? "null");
-    return typeof found?.text === "string" ? found : null;
+    const stored = JSON.parse(sessionStorage.getItem(keyOf(name)) ?? "null");
+    return typeof stored?.text === "string" ? stored : null;
   } catch {
     return null;
   }

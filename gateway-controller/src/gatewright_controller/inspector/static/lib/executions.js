@@ -1,10 +1,10 @@
-// What policies and APIs have done in some while: the differences between answers of nodes' metrics, by group.
+// Figures of policies and APIs over a time span: the differences between samples of nodes' metrics, by group.
 
 import { addBuckets, increases, quantile } from "./metrics.js";
 
 /** @typedef {import("./metrics.js").Buckets} Buckets */
 /** @typedef {import("./metrics.js").Metrics} Metrics */
-/** @typedef {import("./nodes.js").Told} Told */
+/** @typedef {import("./nodes.js").NodeReport} NodeReport */
 /** @typedef {{counts: Record<string, number>, histograms: Record<string, Buckets>}} Figures counts by what is counted */
 /** @typedef {Map<string, Figures>} Groups */
 /** @typedef {{at: number, seconds: number, groups: Groups}} Point `at`: ms since 1970; `seconds` since the one before */
@@ -14,13 +14,13 @@ export const KEPT_SECONDS = 15 * 60;
 /**
  * @typedef {object} Source a counter, or a histogram by its `_bucket`
  * @property {string} name
- * @property {(labels: Record<string, string>) => string | null} group null: it does not count
- * @property {string | ((labels: Record<string, string>) => string)} as what it is counted as
+ * @property {(labels: Record<string, string>) => string | null} group null: the sample is left out
+ * @property {string | ((labels: Record<string, string>) => string)} as the name that it is counted under
  * @property {boolean} [histogram]
  */
 
-/** Looks at what nodes tell, again and again, and keeps what has come since the time before. */
-export class Looking {
+/** Takes samples of nodes' metrics, and keeps the increases between them. */
+export class Sampler {
   /** @param {Source[]} sources @param {number} [kept] seconds */
   constructor(sources, kept = KEPT_SECONDS) {
     this.sources = sources;
@@ -35,16 +35,16 @@ export class Looking {
   /** @param {string} name */
   wants = (name) => this.sources.some((source) => source.name === name);
 
-  /** @param {Told[]} told @param {number} [at] ms since 1970 */
-  take(told, at = Date.now()) {
+  /** @param {NodeReport[]} reports @param {number} [at] ms since 1970 */
+  add(reports, at = Date.now()) {
     /** @type {Groups} */
     const groups = new Map();
-    for (const { node, metrics } of told) {
+    for (const { node, metrics } of reports) {
       const before = this.before.get(node.id);
       if (metrics && before) this.#add(groups, before, metrics);
       if (metrics) this.before.set(node.id, metrics);
     }
-    for (const id of this.before.keys()) if (!told.some(({ node }) => node.id === id)) this.before.delete(id);
+    for (const id of this.before.keys()) if (!reports.some(({ node }) => node.id === id)) this.before.delete(id);
     if (this.last) this.points.push({ at, seconds: (at - this.last) / 1000, groups });
     this.last = at;
     while (this.points.length && this.points[0].at < at - this.kept * 1000) this.points.shift();
@@ -52,7 +52,7 @@ export class Looking {
 
   /**
    * @param {number} seconds
-   * @returns {{seconds: number, groups: Groups}} the last so many of them, or as long as it has looked
+   * @returns {{seconds: number, groups: Groups}} of the last `seconds`, or since the first sample
    */
   recent(seconds) {
     return this.#until(this.points.length - 1, seconds);
@@ -60,7 +60,7 @@ export class Looking {
 
   /**
    * @param {number} seconds
-   * @returns {Groups[]} for each point what had come in the last so many seconds then
+   * @returns {Groups[]} for each point the increases of the `seconds` before it
    */
   smoothed(seconds) {
     return this.points.map((_, index) => this.#until(index, seconds).groups);
@@ -81,10 +81,10 @@ export class Looking {
     return groups;
   }
 
-  /** @param {Groups} groups @param {Metrics} before @param {Metrics} now */
-  #add(groups, before, now) {
+  /** @param {Groups} groups @param {Metrics} before @param {Metrics} after */
+  #add(groups, before, after) {
     for (const source of this.sources) {
-      for (const sample of increases(before, now, source.name)) {
+      for (const sample of increases(before, after, source.name)) {
         const group = source.group(sample.labels);
         if (group === null) continue;
         const figures = figuresOf(groups, group);
@@ -98,9 +98,9 @@ export class Looking {
 
 /** @param {Groups} groups @param {string} group @returns {Figures} */
 function figuresOf(groups, group) {
-  const found = groups.get(group) ?? { counts: {}, histograms: {} };
-  groups.set(group, found);
-  return found;
+  const figures = groups.get(group) ?? { counts: {}, histograms: {} };
+  groups.set(group, figures);
+  return figures;
 }
 
 /** @param {Figures} figures @param {string} histogram @returns {Buckets} */
@@ -163,8 +163,8 @@ export function failed(figures) {
  * @returns {number | null} in milliseconds, of a histogram in seconds
  */
 export function quantileMs(figures, histogram, q) {
-  const found = quantileOf(figures, histogram, q);
-  return found === null ? null : found * 1000;
+  const seconds = quantileOf(figures, histogram, q);
+  return seconds === null ? null : seconds * 1000;
 }
 
 /**
@@ -178,7 +178,7 @@ export function quantileOf(figures, histogram, q) {
 }
 
 /**
- * What is told of executions: outcomes, and how long work and waiting took.
+ * Metrics of executions: outcomes, and the time of work and waiting.
  * @param {(labels: Record<string, string>) => string | null} group
  * @returns {Source[]}
  */

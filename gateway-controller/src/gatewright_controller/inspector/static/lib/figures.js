@@ -1,4 +1,4 @@
-// What overview, policies and nodes show in the same way.
+// Figures and troubles, as the pages of overview, policies and nodes show them.
 
 import { notice } from "./components.js";
 import { el } from "./dom.js";
@@ -19,7 +19,7 @@ export function figures(pairs) {
 
 /**
  * @param {Trouble[]} all
- * @param {string} [none] what is said where there are none
+ * @param {string} [none] the text without troubles
  */
 export function troubleList(all, none = "Nothing needs attention.") {
   if (!all.length) return notice("good", el("p", null, none));

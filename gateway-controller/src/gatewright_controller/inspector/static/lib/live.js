@@ -8,23 +8,23 @@ import { poll } from "./poll.js";
 /** @typedef {import("./dom.js").Child} Child */
 
 /**
- * Asks now and again, and shows what has changed in `region`. While the controller is away, or no token is there, what
- * is shown stays; before anything was shown that is thrown, so that the whole page is shown anew.
+ * Loads data every `seconds`, and draws `region` anew if it has changed. While the controller is away or refuses the
+ * token, the region stays as it is; if nothing was drawn yet, the error is thrown and the whole page is shown anew.
  * @template T
  * @param {number} seconds
  * @param {Element} region
- * @param {() => Promise<T>} look
- * @param {(found: T) => Child} draw what is shown of it: the same for what is the same as JSON
+ * @param {() => Promise<T>} load
+ * @param {(data: T) => Child} draw draws the data; called only if its JSON has changed
  * @param {AbortSignal} signal
  */
-export async function live(seconds, region, look, draw, signal) {
+export async function live(seconds, region, load, draw, signal) {
   let before = "";
   await poll(seconds, async () => {
     try {
-      const found = await look();
-      const now = JSON.stringify(found);
-      if (now !== before) redraw(region, draw(found));
-      before = now;
+      const data = await load();
+      const text = JSON.stringify(data);
+      if (text !== before) redraw(region, draw(data));
+      before = text;
     } catch (error) {
       if (signal.aborted) return;
       if (!(error instanceof Problem)) throw error;
@@ -39,8 +39,8 @@ export async function live(seconds, region, look, draw, signal) {
 }
 
 /**
- * Puts `content` in the place of all that is in `region`. What has the focus there gives it to what has the same `href`,
- * or else the same `id`.
+ * Puts `content` in the place of all that is in `region`. The focus moves to the element with the same `id`
+ * or `href` as before.
  * @param {Element} region
  * @param {Child} content
  */

@@ -1,4 +1,4 @@
-// A page that looks at something again and again.
+// A page that refreshes its content.
 
 import { Problem } from "./api.js";
 import { problem } from "./components.js";
@@ -7,14 +7,14 @@ import { patch } from "./patch.js";
 import { poll } from "./poll.js";
 
 /**
- * Does `work` until another page is shown. Where the controller refuses or does not answer, what was shown before stays,
- * and the page says so; it goes on by itself.
+ * Does `work` until another page is shown. If the controller refuses or does not answer, the content stays,
+ * the page says so, and tries again.
  * @param {HTMLElement} root the page
  * @param {number} seconds
  * @param {AbortSignal} signal
  * @param {() => Promise<void>} work
  */
-export async function look(root, seconds, signal, work) {
+export async function pollPage(root, seconds, signal, work) {
   const wrong = el("div");
   let worked = false;
   root.prepend(wrong);

@@ -1,4 +1,4 @@
-// Prometheus' text, and what two answers of it differ in.
+// Prometheus' text format, and the differences between two samples.
 // https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
 
 /** @typedef {{key: string, labels: Record<string, string>, value: number}} Sample `key`: the labels as they were written */
@@ -9,24 +9,24 @@ const LABEL = /\s*([a-zA-Z_]\w*)\s*=\s*"((?:[^"\\]|\\.)*)"\s*(,?)\s*/y;
 const ESCAPED = /** @type {Record<string, string>} */ ({ n: "\n", '"': '"', "\\": "\\" });
 
 /**
- * Reads Prometheus' text. A line that is none is left out: what is told later may have more than is known here.
+ * Reads Prometheus' text. Other lines are left out, so that a newer node may add kinds of lines.
  * @param {string} text
  * @param {(name: string) => boolean} [wanted] which names are read
  * @returns {Metrics}
  */
 export function parse(text, wanted = () => true) {
   /** @type {Metrics} */
-  const found = new Map();
+  const metrics = new Map();
   for (const line of text.split("\n")) {
     const name = /^[a-zA-Z_:][\w:]*/.exec(line)?.[0];
     if (!name || !wanted(name)) continue;
     const sample = sampleOf(line, name.length);
     if (!sample) continue;
-    const samples = found.get(name);
+    const samples = metrics.get(name);
     if (samples) samples.push(sample);
-    else found.set(name, [sample]);
+    else metrics.set(name, [sample]);
   }
-  return found;
+  return metrics;
 }
 
 /** @param {string} line @param {number} begin @returns {Sample | null} */
@@ -77,8 +77,7 @@ export function total(metrics, name, labels = {}) {
 }
 
 /**
- * What counters have counted between two answers. One that is less than before has begun anew, at zero; one that was
- * not there has, too.
+ * The increases of counters between two samples. A counter that is new, or less than before, started at zero.
  * @param {Metrics} before
  * @param {Metrics} now
  * @param {string} name

@@ -1,11 +1,11 @@
-// What all nodes tell of themselves, through the controller.
+// Reports of all nodes, through the controller.
 
 import { get, Problem } from "./api.js";
 import { parse } from "./metrics.js";
 
 /** @typedef {import("./metrics.js").Metrics} Metrics */
 /**
- * What is not as it should be at a node, as its engine words it: `gatewright status` shows the same notes.
+ * A problem at a node, in the words of its engine: `gatewright status` shows the same notes.
  * @typedef {object} Note
  * @property {"bad" | "warn"} severity
  * @property {string} party that is responsible: "upstream", "policy", "operator" or "gateway"
@@ -15,25 +15,25 @@ import { parse } from "./metrics.js";
  * @property {string} cure
  */
 /**
- * @typedef {object} Told
+ * @typedef {object} NodeReport
  * @property {any} node as /v1/nodes has it
- * @property {Metrics | null} metrics null: it does not tell them
- * @property {any} stats null: it does not tell them
- * @property {Note[] | null} [notes] what is not as it should be there; null: it does not tell it
- * @property {string} problem why something is not told; "": all is
+ * @property {Metrics | null} metrics null: the node does not report them
+ * @property {any} stats null: the node does not report them
+ * @property {Note[] | null} [notes] problems at the node; null: the node does not report them
+ * @property {string} problem why a part is missing; "": nothing is
  */
 
 /**
  * @param {AbortSignal} signal
  * @param {{metrics?: (name: string) => boolean, stats?: boolean, notes?: boolean, id?: string}} wanted metrics: of these names; id: of one node
- * @returns {Promise<Told[]>} of each node that is connected, by name
+ * @returns {Promise<NodeReport[]>} of each node that is connected, by name
  */
 export async function askNodes(signal, wanted) {
   const nodes = wanted.id ? [await get(pathOf(wanted.id), { signal })] : (await get("/v1/nodes", { signal })).nodes;
   return Promise.all(nodes.map((/** @type {any} */ node) => askNode(node, signal, wanted)));
 }
 
-/** @param {any} node @param {AbortSignal} signal @param {Parameters<typeof askNodes>[1]} wanted @returns {Promise<Told>} */
+/** @param {any} node @param {AbortSignal} signal @param {Parameters<typeof askNodes>[1]} wanted @returns {Promise<NodeReport>} */
 async function askNode(node, signal, wanted) {
   const path = pathOf(node.id);
   /** @param {string} name */
@@ -59,7 +59,7 @@ async function askNode(node, signal, wanted) {
 
 /** @param {any} node */
 function unaskable(node) {
-  return `its engine ${node.engineVersion} has not said that it can be asked; start the node with this controller's version`;
+  return `its engine ${node.engineVersion} is too old to report metrics and stats; update the node to the controller's version`;
 }
 
 /** @param {string} id */

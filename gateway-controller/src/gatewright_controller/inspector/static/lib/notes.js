@@ -1,29 +1,29 @@
-// What nodes note of what is not as it should be. The engine makes the notes; `gatewright status` shows the same ones.
+// Notes of nodes about problems. The engine makes them; `gatewright status` shows the same notes.
 
-/** @typedef {import("./nodes.js").Told} Told */
+/** @typedef {import("./nodes.js").NodeReport} NodeReport */
 /** @typedef {import("./nodes.js").Note} Note */
 
 /**
- * @param {Told[]} told
+ * @param {NodeReport[]} reports
  * @param {string} kind of what the notes are about: "api", "policy"
  * @returns {{note: Note, node: string}[]}
  */
-export function notesAbout(told, kind) {
-  return told.flatMap(({ node, notes }) => (notes ?? []).filter(({ about }) => about.kind === kind).map((note) => ({ note, node: node.id })));
+export function notesAbout(reports, kind) {
+  return reports.flatMap(({ node, notes }) => (notes ?? []).filter(({ about }) => about.kind === kind).map((note) => ({ note, node: node.id })));
 }
 
 /**
- * @param {Told[]} told
- * @returns {Map<string, string>} API → what stands in the way of its upstreams, and the cure; nothing of an API without trouble
+ * @param {NodeReport[]} reports
+ * @returns {Map<string, string>} API → the trouble with its upstreams, and the cure; APIs without trouble have no entry
  */
-export function upstreamNotes(told) {
+export function upstreamNotes(reports) {
   /** @type {Map<string, string>} */
-  const found = new Map();
-  for (const { note, node } of notesAbout(told, "api")) {
-    const on = told.length > 1 ? ` on ${node}` : "";
-    found.set(note.about.name, [found.get(note.about.name), `${note.reason}${on} (${note.cure})`].filter(Boolean).join("; "));
+  const byApi = new Map();
+  for (const { note, node } of notesAbout(reports, "api")) {
+    const on = reports.length > 1 ? ` on ${node}` : "";
+    byApi.set(note.about.name, [byApi.get(note.about.name), `${note.reason}${on} (${note.cure})`].filter(Boolean).join("; "));
   }
-  return found;
+  return byApi;
 }
 
 /** @param {string} text @returns {string} with a capital letter and a full stop */

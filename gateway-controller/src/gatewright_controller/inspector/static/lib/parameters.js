@@ -7,7 +7,7 @@ import { rowsOf } from "./schema.js";
 /** @param {any} schema */
 export function parameterTable(schema) {
   const rows = rowsOf(schema ?? {});
-  if (!rows.length) return empty("It has no parameters.");
+  if (!rows.length) return empty("The policy has no parameters.");
   const cells = rows.map((row) => [
     [el("code", null, row.path), row.required ? [" ", badge("required", "warn")] : null, row.secret ? [" ", badge("secret", "busy")] : null],
     row.type,
@@ -16,7 +16,7 @@ export function parameterTable(schema) {
       row.description ? el("p", null, row.description) : null,
       row.constraints.length ? el("ul", null, row.constraints.map((constraint) => el("li", null, constraint))) : null,
       row.examples.length ? el("p", null, "For example ", row.examples.map((example, at) => [at ? ", " : null, el("code", null, example)])) : null,
-      row.secret ? el("p", { class: "quiet" }, "It is written and never shown.") : null,
+      row.secret ? el("p", { class: "quiet" }, "The value can be written, and is never shown.") : null,
     ],
   ]);
   return el("div", { class: "parameters" }, table("Parameters", ["Parameter", "Type", "Default", "What it is"], cells));

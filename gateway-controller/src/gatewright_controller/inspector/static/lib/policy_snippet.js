@@ -41,12 +41,12 @@ export function insertion(text, line, added) {
 
 /** @param {string[]} lines @param {string[]} added */
 function beforeOperations(lines, added) {
-  const found = lines.findIndex((line) => /^\s*operations:/.test(line));
-  const index = found < 0 ? lines.length - 1 : found;
-  const indent = found < 0 ? "  " : " ".repeat(depth(lines[found]));
+  const operations = lines.findIndex((line) => /^\s*operations:/.test(line));
+  const index = operations < 0 ? lines.length - 1 : operations;
+  const indent = operations < 0 ? "  " : " ".repeat(depth(lines[operations]));
   const block = [`${indent}policies:`, ...added.map((line) => `${indent}  ${line}`)];
-  const changed = found < 0 ? [lines[index], ...block] : [...block, lines[index]];
-  return at(lines, index, index + 1, changed, found < 0 ? index + 2 : index + 1);
+  const changed = operations < 0 ? [lines[index], ...block] : [...block, lines[index]];
+  return at(lines, index, index + 1, changed, operations < 0 ? index + 2 : index + 1);
 }
 
 /**
@@ -62,7 +62,7 @@ function at(lines, start, end, changed, index) {
   return { from, to: from + old.length, text: changed.join("\n"), line: index + 1 };
 }
 
-/** @param {string} line how far to the right what it says begins: `- a` begins at its a */
+/** @param {string} line the column at which its content begins: `- a` begins at its a */
 function depth(line) {
   return /** @type {RegExpExecArray} */ (/^\s*(- )?/.exec(line))[0].length;
 }
@@ -73,7 +73,7 @@ function required(schema) {
   return Object.fromEntries(names.map((/** @type {string} */ name) => [name, example(schema.properties?.[name] ?? {})]));
 }
 
-/** @param {any} schema @returns {any} a value that is of its kind; what it should be, only people know */
+/** @param {any} schema @returns {any} a value of the right type, for the user to change */
 function example(schema) {
   for (const known of [schema.default, schema.const, schema.examples?.[0], schema.enum?.[0]]) {
     if (known !== undefined) return known;

@@ -1,4 +1,4 @@
-// Which page is shown: the address's fragment says so, so that the controller serves one page alone.
+// Routes: the fragment of the address chooses the page, so that the controller serves a single document.
 
 /** @typedef {Record<string, string> & {query: URLSearchParams}} Params parts of the path by name, and its query */
 /** @typedef {{title: string, show: (root: HTMLElement, params: any, signal: AbortSignal) => Promise<void>}} Page */
@@ -30,19 +30,19 @@ export function href(parts, query = {}) {
 
 /** @param {string} pattern @param {string} path */
 function fits(pattern, path) {
-  const wanted = pattern.split("/");
-  const given = path.split("/");
+  const patternParts = pattern.split("/");
+  const pathParts = path.split("/");
   /** @type {Record<string, string>} */
   const params = {};
-  for (const [index, part] of wanted.entries()) {
+  for (const [index, part] of patternParts.entries()) {
     if (part.startsWith(":") && part.endsWith("*")) {
-      params[part.slice(1, -1)] = decoded(given.slice(index).join("/"));
+      params[part.slice(1, -1)] = decoded(pathParts.slice(index).join("/"));
       return params[part.slice(1, -1)] ? params : null;
     }
-    if (part.startsWith(":") && given[index]) params[part.slice(1)] = decoded(given[index]);
-    else if (part !== given[index]) return null;
+    if (part.startsWith(":") && pathParts[index]) params[part.slice(1)] = decoded(pathParts[index]);
+    else if (part !== pathParts[index]) return null;
   }
-  return given.length === wanted.length ? params : null;
+  return pathParts.length === patternParts.length ? params : null;
 }
 
 /** @param {string} text */

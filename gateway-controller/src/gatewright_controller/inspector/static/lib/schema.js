@@ -15,7 +15,7 @@
 
 const SECRETS = new Set(["password", "secret"]);
 const DEEPEST = 8;
-// What refers to itself is told once: `trail` has the references on the way to a value.
+// A schema that refers to itself is listed once: `trail` has the references on the way to a value.
 
 /** @param {Schema} schema of an object @returns {Row[]} */
 export function rowsOf(schema) {
@@ -57,8 +57,8 @@ function itemRows(items, path, root, trail) {
   if (trail.length > DEEPEST) return [];
   const whole = resolved(items, root);
   const inner = isSchema(whole.items) ? itemRows(whole.items, `${path}[]`, root, [...trail, ""]) : members(items, path, root, trail);
-  const tells = constraintsOf(whole).length || whole.description || whole.enum;
-  return tells ? [rowOf(whole, path, root, false), ...inner] : inner;
+  const isDescribed = constraintsOf(whole).length || whole.description || whole.enum;
+  return isDescribed ? [rowOf(whole, path, root, false), ...inner] : inner;
 }
 
 /** @param {Schema} whole @param {string} path @param {Schema} root @param {boolean} required @returns {Row} */
@@ -103,17 +103,17 @@ const CONSTRAINTS = {
   maxLength: (value) => `at most ${counted(value, "character")}`,
   minItems: (value) => `at least ${counted(value, "item")}`,
   maxItems: (value) => `at most ${counted(value, "item")}`,
-  uniqueItems: (value) => (value ? "no item twice" : ""),
+  uniqueItems: (value) => (value ? "unique items" : ""),
   minProperties: (value) => `at least ${counted(value, "member")}`,
   maxProperties: (value) => `at most ${counted(value, "member")}`,
   propertyNames: (value) => `names: ${constraintsOf(value).join(", ") || JSON.stringify(value)}`,
-  dependentRequired: (value) => Object.entries(value).map(([name, others]) => `${name} asks for ${/** @type {string[]} */ (others).join(", ")}`).join("; "),
+  dependentRequired: (value) => Object.entries(value).map(([name, others]) => `${name} requires ${/** @type {string[]} */ (others).join(", ")}`).join("; "),
   not: (value) => `not what ${constraintsOf(value).join(", ") || JSON.stringify(value)}`,
 };
 
 /** @param {Schema} schema @returns {string[]} */
 function constraintsOf(schema) {
-  return Object.entries(CONSTRAINTS).flatMap(([name, say]) => (name in schema ? [say(schema[name])].filter(Boolean) : []));
+  return Object.entries(CONSTRAINTS).flatMap(([name, describe]) => (name in schema ? [describe(schema[name])].filter(Boolean) : []));
 }
 
 /** @param {number} count @param {string} noun */
@@ -146,7 +146,7 @@ function both(first, other) {
 function pointed(root, reference) {
   if (!reference.startsWith("#")) return {};
   const steps = reference.slice(1).split("/").filter(Boolean).map((step) => decodeURIComponent(step).replaceAll("~1", "/").replaceAll("~0", "~"));
-  return steps.reduce((found, step) => found?.[step] ?? {}, root);
+  return steps.reduce((schema, step) => schema?.[step] ?? {}, root);
 }
 
 /** @param {unknown} value @returns {value is Schema} */

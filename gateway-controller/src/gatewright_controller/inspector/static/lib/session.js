@@ -8,9 +8,9 @@ export function token() {
   return sessionStorage.getItem(KEY) ?? "";
 }
 
-/** @param {string} given */
-export function signIn(given) {
-  sessionStorage.setItem(KEY, given.trim());
+/** @param {string} text */
+export function signIn(text) {
+  sessionStorage.setItem(KEY, text.trim());
 }
 
 export function signOut() {
@@ -19,8 +19,8 @@ export function signOut() {
 
 /** Takes the token out of an address such as `/#token=…`, and that address out of the history. */
 export function signInByAddress() {
-  const found = /^#token=([^&]+)/.exec(location.hash);
-  if (!found) return;
-  signIn(decodeURIComponent(found[1]));
+  const match = /^#token=([^&]+)/.exec(location.hash);
+  if (!match) return;
+  signIn(decodeURIComponent(match[1]));
   history.replaceState(null, "", `${location.pathname}#/`);
 }

@@ -1,4 +1,4 @@
-// Asks for the management token, over whatever is shown: nothing that was written there is lost.
+// Asks for the management token, in a dialog over the page, so that text in forms is not lost.
 
 import { el, replace } from "./dom.js";
 import { signIn, signOut, token } from "./session.js";
@@ -6,16 +6,16 @@ import { signIn, signOut, token } from "./session.js";
 /** @type {Promise<boolean> | null} */
 let asking = null;
 
-/** @returns {Promise<boolean>} true once a token is there that the controller takes; callers meanwhile wait for the same token */
+/** @returns {Promise<boolean>} true once the controller accepts a token; concurrent callers share the dialog */
 export function askForToken() {
-  asking ??= asked().finally(() => {
+  asking ??= showDialog().finally(() => {
     asking = null;
   });
   return asking;
 }
 
 /** @returns {Promise<boolean>} */
-function asked() {
+function showDialog() {
   return new Promise((resolve) => {
     const wrong = el("p", { class: "wrong", role: "alert", id: "token-wrong" });
     const input = el("input", {
@@ -24,7 +24,7 @@ function asked() {
     });
     const where = el(
       "p", { id: "token-where" },
-      el("code", null, "gatewright inspector"), " prints an address that signs in. The token stands in the file ",
+      el("code", null, "gatewright inspector"), " prints an address that signs you in. The token is in the file ",
       el("code", null, "management-token"), " of the run directory.",
     );
     const form = el(
@@ -34,12 +34,12 @@ function asked() {
       el("button", { type: "submit", class: "primary" }, "Sign in"),
     );
     const dialog = el("dialog", { class: "sign-in", "aria-labelledby": "token-title" }, form);
-    if (token()) replace(wrong, "The controller does not take the token that was used until now.");
+    if (token()) replace(wrong, "The controller no longer accepts the token that was used until now.");
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
-      const said = await refusal(input.value.trim());
-      replace(wrong, said);
-      if (said) return input.select();
+      const reason = await refusal(input.value.trim());
+      replace(wrong, reason);
+      if (reason) return input.select();
       signIn(input.value);
       dialog.close();
       dialog.remove();
@@ -53,12 +53,12 @@ function asked() {
   });
 }
 
-/** @param {string} token @returns {Promise<string>} why the controller does not take it; "": it does */
+/** @param {string} token @returns {Promise<string>} why the controller does not accept it; "": it does */
 async function refusal(token) {
   if (/[^\x21-\x7e]/.test(token)) return "Expected a token of printable ASCII characters, without spaces.";
   try {
     const response = await fetch("/v1/log-level", { headers: { authorization: `Bearer ${token}` }, credentials: "omit" });
-    return response.status === 401 ? "The controller does not take this token." : "";
+    return response.status === 401 ? "The controller does not accept this token." : "";
   } catch {
     return "The controller does not answer.";
   }

@@ -42,14 +42,14 @@ export function hunks(lines, context = 2) {
     if (sign !== " ") shown.fill(1, Math.max(0, index - context), index + context + 1);
   });
   /** @type {(Line | Skipped)[]} */
-  const found = [];
+  const rows = [];
   lines.forEach((line, index) => {
-    const last = found.at(-1);
-    if (shown[index]) found.push(line);
+    const last = rows.at(-1);
+    if (shown[index]) rows.push(line);
     else if (last && "skipped" in last) last.skipped += 1;
-    else found.push({ skipped: 1 });
+    else rows.push({ skipped: 1 });
   });
-  return found;
+  return rows;
 }
 
 /** @param {Line["sign"]} sign @param {string} text @returns {Line} */
@@ -79,7 +79,7 @@ function commonEnd(before, after, start) {
 }
 
 /**
- * The shortest way from one to the other; null where it is not looked for.
+ * The shortest way from one to the other; null if the texts are too long.
  *
  * @param {string[]} left
  * @param {string[]} right

@@ -7,9 +7,9 @@ const CHOICES = [["auto", "System colours"], ["light", "Light"], ["dark", "Dark"
 
 /** @returns {HTMLElement} */
 export function themeSwitch() {
-  const now = localStorage.getItem(KEY) ?? "auto";
-  use(now);
-  const options = CHOICES.map(([value, text]) => el("option", { value, selected: value === now }, text));
+  const theme = localStorage.getItem(KEY) ?? "auto";
+  use(theme);
+  const options = CHOICES.map(([value, text]) => el("option", { value, selected: value === theme }, text));
   const select = el("select", { "aria-label": "Colours" }, options);
   select.addEventListener("change", () => {
     localStorage.setItem(KEY, select.value);

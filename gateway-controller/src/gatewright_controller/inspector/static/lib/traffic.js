@@ -40,27 +40,27 @@ export function requestTime(figures, q) {
 }
 
 /**
- * What is said in the place of charts that would be empty; "": requests have come while the page was open.
- * @param {import("./executions.js").Looking} looking
+ * The text in place of empty charts; "" if requests came while the page was open.
+ * @param {import("./executions.js").Sampler} sampler
  */
-export function quietWords(looking) {
-  if (!looking.before.size || looking.points.some(({ groups }) => requests(groups.get("")) > 0)) return "";
-  const before = requests(looking.sinceStart().get(""));
-  if (!before) return "No request has come since the nodes have started.";
-  return `No request has come since this page was opened, and ${number(before)} before, since the nodes have started.`;
+export function quietWords(sampler) {
+  if (!sampler.before.size || sampler.points.some(({ groups }) => requests(groups.get("")) > 0)) return "";
+  const before = requests(sampler.sinceStart().get(""));
+  if (!before) return "No requests since the nodes started.";
+  return `No requests since this page was opened, and ${number(before)} before that since the nodes started.`;
 }
 
-/** @returns {{elements: HTMLElement[], update: (looking: import("./executions.js").Looking) => void}} */
+/** @returns {{elements: HTMLElement[], update: (sampler: import("./executions.js").Sampler) => void}} */
 export function requestCharts() {
-  const traffic = lineChart("Requests", rate, { about: "All that listeners have answered." });
-  const latency = lineChart("How long they took", duration, { about: "From the request's first byte to the response's last." });
+  const traffic = lineChart("Requests", rate, { about: "All responses of the listeners." });
+  const latency = lineChart("Response time", duration, { about: "From the request's first byte to the response's last." });
   return {
     elements: [traffic.element, latency.element],
-    update(looking) {
-      const { points } = looking;
+    update(sampler) {
+      const { points } = sampler;
       const times = points.map(({ at }) => at);
       const all = points.map(({ groups }) => groups.get(""));
-      const smooth = looking.smoothed(SMOOTH_SECONDS).map((groups) => groups.get(""));
+      const smooth = sampler.smoothed(SMOOTH_SECONDS).map((groups) => groups.get(""));
       traffic.update({ times, series: [
         { name: "all", values: all.map((groups, at) => requests(groups) / points[at].seconds) },
         { name: "5xx", values: all.map((groups, at) => errors(groups) / points[at].seconds) },

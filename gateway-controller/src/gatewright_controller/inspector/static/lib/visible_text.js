@@ -1,4 +1,4 @@
-/** What clients and policies have written, so that all of it is seen: it may turn text around, or hide in it. */
+/** Makes text of clients and policies visible: it may have characters that hide or turn text around. */
 
 const UNSEEN = /[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu;
 /** @type {Record<string, string>} */

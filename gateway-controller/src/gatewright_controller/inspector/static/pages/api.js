@@ -1,4 +1,4 @@
-// One API: what the nodes make of it, and what becomes of a request to each of its operations.
+// One API: its state on the nodes, and the policies and upstreams of each operation.
 
 import { get, send } from "../lib/api.js";
 import { badge, facts, heading, notice, problem, table } from "../lib/components.js";
@@ -17,7 +17,7 @@ async function show(root, { name }, signal) {
   const path = `/v1/apis/${encodeURIComponent(name)}`;
   /** @type {number | undefined} */
   let revision;
-  const region = el("div", null, el("p", { class: "quiet" }, "Asking the controller …"));
+  const region = el("div", null, el("p", { class: "quiet" }, "Loading …"));
   const asYaml = el("details", { class: "api-yaml" }, el("summary", null, "As YAML"));
   const yaml = async () => {
     if (!asYaml.open) return;
@@ -37,11 +37,11 @@ async function show(root, { name }, signal) {
     region,
     asYaml,
   );
-  const look = async () => {
-    const [api, told] = await Promise.all([get(path, { signal }), askNodes(signal, { notes: true })]);
-    return { api, note: upstreamNotes(told).get(name) ?? "" };
+  const load = async () => {
+    const [api, reports] = await Promise.all([get(path, { signal }), askNodes(signal, { notes: true })]);
+    return { api, note: upstreamNotes(reports).get(name) ?? "" };
   };
-  await live(2, region, look, ({ api, note }) => {
+  await live(2, region, load, ({ api, note }) => {
     if (revision !== api.status.revision) yaml().catch(() => {});
     revision = api.status.revision;
     return described(api, note);
@@ -54,7 +54,7 @@ function described({ metadata, spec, status }, note) {
   return [
     el("div", null, stateOf(metadata.name, status, new Map(note ? [[metadata.name, note]] : []))),
     facts([
-      ["Name for people", spec.displayName !== metadata.name && spec.displayName],
+      ["Display name", spec.displayName !== metadata.name && spec.displayName],
       ["Context", el("code", null, contextOf(spec))],
       ["Hosts", hosts],
       ["Version", spec.version],
@@ -72,11 +72,11 @@ function described({ metadata, spec, status }, note) {
 }
 
 /**
- * What each node makes of an API.
+ * The state of an API on each node.
  * @param {any[]} nodes of its status
  */
 export function nodeStates(nodes) {
-  if (!nodes.length) return notice("warn", "No node is connected: nothing serves the API.");
+  if (!nodes.length) return notice("warn", "No node is connected, so the API is not served.");
   const rows = nodes.map(({ node, state, reason }) => [
     el("a", { href: href(["nodes", node]) }, node), badge(state), el("span", { class: "reason" }, reason),
   ]);
@@ -97,8 +97,8 @@ function operations(name, spec, policies) {
     ];
   });
   return [
-    el("p", { class: "quiet" }, "A request goes through the policies of the API, then through the operation's own; the response comes back in reverse."),
-    table(`Operations of ${name}`, ["Operation", "Policies, in order", "Then"], rows),
+    el("p", { class: "quiet" }, "A request passes the policies of the API, then those of the operation; the response passes them in reverse order."),
+    table(`Operations of ${name}`, ["Operation", "Policies, in order", "Destination"], rows),
   ];
 }
 
@@ -111,10 +111,10 @@ function operations(name, spec, policies) {
 function chain(field, policies, versions, level) {
   return (policies ?? []).map((policy, index) => {
     const version = versions.get(`${field}[${index}]`) ?? policy.version;
-    const asked = version === policy.version ? "" : `, asked for as ${policy.version}`;
+    const requested = version === policy.version ? "" : `, requested as ${policy.version}`;
     return [
       el("a", { href: href(["policies", policy.name, version]) }, `${policy.name} ${version}`),
-      el("span", { class: "quiet" }, ` (${level}${asked}${settings(policy)})`),
+      el("span", { class: "quiet" }, ` (${level}${requested}${settings(policy)})`),
     ];
   });
 }
@@ -160,8 +160,8 @@ function destination(operation, spec) {
 function pool([name, upstream]) {
   const { url, targets, ...others } = upstream;
   const urls = url ? [url] : (targets ?? []).map((/** @type {any} */ target) => target.url);
-  const said = Object.entries(others).map(([key, value]) => el("div", null, `${key}: `, el("code", null, plain(value))));
-  return [name, urls.map((/** @type {string} */ text) => el("div", null, el("code", null, text))), said];
+  const settings = Object.entries(others).map(([key, value]) => el("div", null, `${key}: `, el("code", null, plain(value))));
+  return [name, urls.map((/** @type {string} */ text) => el("div", null, el("code", null, text))), settings];
 }
 
 /** @param {any} value */
@@ -169,16 +169,16 @@ function plain(value) {
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 
-/** @param {string} name @param {string} path @param {number | undefined} revision the one that is looked at */
+/** @param {string} name @param {string} path @param {number | undefined} revision of the API that is shown */
 function askToDelete(name, path, revision) {
-  const said = el("div", { role: "alert", id: "delete-said" });
-  const input = el("input", { id: "delete-name", autocomplete: "off", spellcheck: "false", "aria-describedby": "delete-said" });
+  const message = el("div", { role: "alert", id: "delete-message" });
+  const input = el("input", { id: "delete-name", autocomplete: "off", spellcheck: "false", "aria-describedby": "delete-message" });
   const cancel = el("button", { type: "button", onclick: () => dialog.close() }, "Cancel");
   const form = el(
     "form", null,
     el("h2", { id: "delete-title" }, `Delete ${name}?`),
-    el("p", null, "Its requests are answered 404 as soon as the nodes have heard of it."),
-    el("label", { for: "delete-name" }, `Write ${name} to delete it`), input, said,
+    el("p", null, "Requests to it are answered 404 as soon as the nodes have removed it."),
+    el("label", { for: "delete-name" }, `Type ${name} to delete it`), input, message,
     el("div", { class: "form-row" }, el("button", { type: "submit", class: "danger" }, "Delete"), cancel),
   );
   const dialog = el("dialog", { class: "sign-in", "aria-labelledby": "delete-title" }, form);
@@ -186,7 +186,7 @@ function askToDelete(name, path, revision) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     if (input.value.trim() !== name) {
-      replace(said, el("p", { class: "wrong" }, `Expected ${name}, got ${input.value.trim() || "nothing"}.`));
+      replace(message, el("p", { class: "wrong" }, `Expected ${name}, got ${input.value.trim() || "nothing"}.`));
       input.select();
       return;
     }
@@ -196,7 +196,7 @@ function askToDelete(name, path, revision) {
       dialog.close();
       location.hash = href(["apis"]);
     } catch (error) {
-      replace(said, problem(error));
+      replace(message, problem(error));
     }
   });
   document.body.append(dialog);

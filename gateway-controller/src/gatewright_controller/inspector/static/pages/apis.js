@@ -1,4 +1,4 @@
-// All APIs: their states, where they are served, and what the nodes make of them.
+// All APIs: their states, where they are served, and on how many nodes.
 
 import { get } from "../lib/api.js";
 import { badge, empty, heading, table } from "../lib/components.js";
@@ -24,15 +24,15 @@ async function show(root, params, signal) {
   const options = STATES.map((name) => el("option", { value: name, selected: params.query.get("state") === name }, name));
   const state = el("select", { id: "apis-state" }, el("option", { value: "" }, "all"), options);
   const count = el("p", { role: "status", class: "quiet" });
-  const region = el("div", null, el("p", { class: "quiet" }, "Asking the controller …"));
+  const region = el("div", null, el("p", { class: "quiet" }, "Loading …"));
   const draw = () => {
     const shown = apis.filter((api) => fits(api, text.value, state.value));
     replace(count, shown.length === apis.length ? `${apis.length} APIs` : `${shown.length} of ${apis.length} APIs`);
     if (shown.length) return table("APIs", COLUMNS, shown.map((api) => row(api, notes)));
-    return apis.length ? empty("None fits the filter.") : nothing();
+    return apis.length ? empty("No API matches the filter.") : nothing();
   };
   const filter = () => {
-    history.replaceState(null, "", href(["apis"], asked(text.value, state.value)));
+    history.replaceState(null, "", href(["apis"], queryOf(text.value, state.value)));
     redraw(region, draw());
   };
   text.addEventListener("input", filter);
@@ -48,19 +48,19 @@ async function show(root, params, signal) {
     count,
     region,
   );
-  const look = async () => {
-    const [{ apis }, told] = await Promise.all([get("/v1/apis", { signal }), askNodes(signal, { notes: true })]);
-    return { apis, notes: [...upstreamNotes(told)] };
+  const load = async () => {
+    const [{ apis }, reports] = await Promise.all([get("/v1/apis", { signal }), askNodes(signal, { notes: true })]);
+    return { apis, notes: [...upstreamNotes(reports)] };
   };
-  await live(2, region, look, (found) => {
-    apis = found.apis;
-    notes = new Map(found.notes);
+  await live(2, region, load, (loaded) => {
+    apis = loaded.apis;
+    notes = new Map(loaded.notes);
     return draw();
   }, signal);
 }
 
 /** @param {string} text @param {string} state */
-function asked(text, state) {
+function queryOf(text, state) {
   return { ...(text && { text }), ...(state && { state }) };
 }
 
@@ -71,7 +71,7 @@ function fits({ metadata, spec, status }, text, state) {
 }
 
 /**
- * An API's state, with what stands in the way of it: an upstream that is away makes `deployed` no good news.
+ * An API's state, with its trouble: a deployed API whose upstream is away gets a warning.
  * @param {string} name @param {any} status @param {Map<string, string>} notes
  */
 export function stateOf(name, status, notes) {
@@ -111,7 +111,7 @@ function nodesInWords(nodes) {
 
 function nothing() {
   return empty(
-    "There is no API yet. ", el("a", { href: href(["apis", "new"]) }, "Write the first one"), ", or publish a file with ",
+    "There are no APIs yet. ", el("a", { href: href(["apis", "new"]) }, "Write the first one"), ", or publish a file with ",
     el("code", null, "gatewright apply -f FILE"), ".",
   );
 }

@@ -1,4 +1,4 @@
-// A request of one's own: composed, sent by the controller, answered, and explained.
+// Composes a request, which the controller sends, and shows its answer.
 
 import { get, Problem, send } from "../lib/api.js";
 import { empty, heading, notice, problem } from "../lib/components.js";
@@ -16,7 +16,7 @@ import { forgetSent, keepSent, sentRequests } from "../lib/compose/sent_requests
 
 export const page = { title: "Compose", show };
 
-/** Of a recorded request: of its connection. */
+/** Headers of a recorded request that belong to its connection. */
 const NOT_AGAIN = /^(content-length|connection|transfer-encoding|te|upgrade|expect)$/;
 const REDACTED = "[redacted]";
 
@@ -26,17 +26,17 @@ async function show(root, { query }, signal) {
   const curl = curlText(() => toCurl(form.read(), originOf(form.read().listener, listeners)));
   const form = requestForm(listeners, () => curl.changed());
   const picker = operationPicker(apis, (chosen) => form.fill(chosen));
-  const said = el("div");
+  const message = el("div");
   const answer = el("div");
   const sent = el("div");
   const status = el("p", { role: "status", class: "unseen" });
   const button = el("button", { type: "submit", class: "primary", title: "Ctrl+Enter" }, "Send");
   const cancel = el("button", { type: "button" }, "Cancel");
-  const sending = sender(form, picker, { said, answer, status, button, cancel }, signal, () => showSent(sent, form));
+  const sending = sender(form, picker, { message, answer, status, button, cancel }, signal, () => showSent(sent, form));
   const whole = el(
     "form", { class: "card compose-request", novalidate: true, "aria-label": "Request" },
     picker.element, form.element,
-    el("div", { class: "form-row" }, button, cancel, el("span", { class: "quiet" }, "Ctrl+Enter sends it as well")),
+    el("div", { class: "form-row" }, button, cancel, el("span", { class: "quiet" }, "or press Ctrl+Enter")),
   );
   cancel.hidden = true;
   whole.addEventListener("submit", (event) => {
@@ -51,16 +51,16 @@ async function show(root, { query }, signal) {
   });
   replace(
     root, heading("Compose"),
-    listeners.length ? null : notice("warn", "This controller knows of no listener that takes requests: it sends none."),
-    whole, status, said, answer, curl.element, pasted(form, said), el("h2", null, "Sent from this tab"), sent,
+    listeners.length ? null : notice("warn", "The Gateway has no listener that accepts requests, so the controller cannot send any."),
+    whole, status, message, answer, curl.element, pasteForm(form, message), el("h2", null, "Sent from this tab"), sent,
   );
   showSent(sent, form);
   picker.choose(query.get("api") ?? "");
-  replace(said, await fromAddress(query, form, signal));
-  form.path.addEventListener("paste", (event) => pastedIntoPath(event, form, said));
+  replace(message, await fromAddress(query, form, signal));
+  form.path.addEventListener("paste", (event) => pasteIntoPath(event, form, message));
 }
 
-/** @param {AbortSignal} signal @returns {Promise<any>} null where nodes listen on what each has by itself */
+/** @param {AbortSignal} signal @returns {Promise<any>} null without a Gateway resource: each node has its own listeners */
 async function gateway(signal) {
   try {
     return await get("/v1/gateway", { signal });
@@ -80,24 +80,24 @@ function originOf(name, listeners) {
  * @param {URLSearchParams} query
  * @param {Form} form
  * @param {AbortSignal} signal
- * @returns {Promise<HTMLElement | null>} what is to be said of it
+ * @returns {Promise<HTMLElement | null>} a message about it
  */
 async function fromAddress(query, form, signal) {
   const id = query.get("exchange");
   if (id) {
     try {
-      return again(await get(`/v1/exchanges/${encodeURIComponent(id)}`, { signal }), form);
+      return fillFromExchange(await get(`/v1/exchanges/${encodeURIComponent(id)}`, { signal }), form);
     } catch (error) {
       signal.throwIfAborted();
       return problem(error);
     }
   }
   /** @type {Partial<Composed>} */
-  const given = {};
-  for (const name of /** @type {const} */ (["method", "path", "host", "body"])) given[name] = query.get(name) ?? undefined;
+  const fields = {};
+  for (const name of /** @type {const} */ (["method", "path", "host", "body"])) fields[name] = query.get(name) ?? undefined;
   const headers = query.get("headers");
-  if (headers) given.headers = headers.split("\n").filter((line) => line.includes(":")).map(headerOf);
-  form.fill(given);
+  if (headers) fields.headers = headers.split("\n").filter((line) => line.includes(":")).map(headerOf);
+  form.fill(fields);
   return null;
 }
 
@@ -112,12 +112,12 @@ function headerOf(line) {
  * @param {any} exchange
  * @param {Form} form
  */
-function again({ request }, form) {
+function fillFromExchange({ request }, form) {
   const headers = request.headers ?? [];
   const body = request.body ?? {};
   const left = [
     ...(has(headers, "accept-encoding") ? ["accept-encoding is left out, so that the answer can be read"] : []),
-    ...(body.decoded ? [`content-encoding is left out: the body was ${body.decoded}, and is sent as it stands here`] : []),
+    ...(body.decoded ? [`content-encoding is left out: the body was ${body.decoded}, and is sent decoded`] : []),
   ];
   const wanted = headers.filter(
     (/** @type {[string, string]} */ [name]) =>
@@ -133,9 +133,9 @@ function again({ request }, form) {
   });
   const notes = [
     ...left,
-    ...secret.map((/** @type {[string, string]} */ [name]) => `the value of ${name} was redacted: write it in`),
-    ...(request.query?.includes(REDACTED) || body.text?.includes(REDACTED) ? [`${REDACTED} stands where there was a secret`] : []),
-    ...(body.truncated || (body.size && body.text === undefined) ? ["its body was not recorded whole"] : []),
+    ...secret.map((/** @type {[string, string]} */ [name]) => `the value of ${name} was redacted: fill it in`),
+    ...(request.query?.includes(REDACTED) || body.text?.includes(REDACTED) ? [`${REDACTED} stands in place of a secret`] : []),
+    ...(body.truncated || (body.size && body.text === undefined) ? ["only a part of the body was recorded"] : []),
   ];
   return notesOf("From a recorded exchange", notes);
 }
@@ -145,20 +145,20 @@ function has(headers, wanted) {
   return headers.some(([name]) => name === wanted);
 }
 
-/** @param {string} what @param {string[]} notes */
-function notesOf(what, notes) {
-  if (!notes.length) return notice("good", `${what}.`);
-  return notice("warn", el("p", null, `${what}; look at these:`), el("ul", null, notes.map((note) => el("li", null, note))));
+/** @param {string} source @param {string[]} notes */
+function notesOf(source, notes) {
+  if (!notes.length) return notice("good", `${source}.`);
+  return notice("warn", el("p", null, `${source}; please check:`), el("ul", null, notes.map((note) => el("li", null, note))));
 }
 
 /**
  * @param {Form} form
  * @param {ReturnType<typeof operationPicker>} picker
- * @param {{said: HTMLElement, answer: HTMLElement, status: HTMLElement, button: HTMLButtonElement, cancel: HTMLButtonElement}} parts
+ * @param {{message: HTMLElement, answer: HTMLElement, status: HTMLElement, button: HTMLButtonElement, cancel: HTMLButtonElement}} parts
  * @param {AbortSignal} signal
  * @param {() => void} kept
  */
-function sender(form, picker, { said, answer, status, button, cancel }, signal, kept) {
+function sender(form, picker, { message, answer, status, button, cancel }, signal, kept) {
   /** @type {AbortController | null} */
   let underWay = null;
   cancel.addEventListener("click", () => {
@@ -170,27 +170,27 @@ function sender(form, picker, { said, answer, status, button, cancel }, signal, 
     const request = form.read();
     const open = picker.missing().filter((name) => request.path.includes(`{${name}}`));
     if (open.length) {
-      replace(said, notice("bad", `The path has a parameter without a value: ${open.map((name) => `{${name}}`).join(", ")}.`));
+      replace(message, notice("bad", `The path has a parameter without a value: ${open.map((name) => `{${name}}`).join(", ")}.`));
       return;
     }
     underWay = new AbortController();
     cancel.hidden = false;
     button.setAttribute("aria-disabled", "true");
-    replace(said);
-    status.textContent = "The request is being sent.";
+    replace(message);
+    status.textContent = "Sending the request.";
     try {
       const { body, ...rest } = request;
-      const asked = { ...rest, body: body ? { text: body } : {} };
-      const told = await send("POST", "/v1/requests", asked, { signal: AbortSignal.any([signal, underWay.signal]) });
-      replace(answer, answerView(told));
-      status.textContent = `Answered ${told.status}.`;
-      keepSent({ ...request, status: told.status, at: new Date().toISOString() });
+      const composed = { ...rest, body: body ? { text: body } : {} };
+      const response = await send("POST", "/v1/requests", composed, { signal: AbortSignal.any([signal, underWay.signal]) });
+      replace(answer, answerView(response));
+      status.textContent = `Answered ${response.status}.`;
+      keepSent({ ...request, status: response.status, at: new Date().toISOString() });
       kept();
     } catch (error) {
       if (signal.aborted) return;
       replace(answer);
       status.textContent = "";
-      replace(said, underWay.signal.aborted ? notice("info", "The request was cancelled.") : problem(error));
+      replace(message, underWay.signal.aborted ? notice("info", "The request was cancelled.") : problem(error));
     } finally {
       underWay = null;
       cancel.hidden = true;
@@ -202,57 +202,57 @@ function sender(form, picker, { said, answer, status, button, cancel }, signal, 
 /** @param {() => string} command */
 function curlText(command) {
   const text = el("textarea", { id: "compose-curl", rows: 3, readonly: true, spellcheck: "false", class: "mono" });
-  const told = el("span", { role: "status" });
+  const copyStatus = el("span", { role: "status" });
   const copy = el("button", { type: "button" }, "Copy as curl");
   copy.addEventListener("click", async () => {
     text.value = command();
     text.select();
     try {
       await navigator.clipboard.writeText(text.value);
-      told.textContent = "Copied.";
+      copyStatus.textContent = "Copied.";
     } catch {
       details.open = true;
-      told.textContent = "Copy it from below: this browser lets no page do it.";
+      copyStatus.textContent = "This browser does not let pages copy: copy the command from below.";
     }
   });
   const details = el("details", null, el("summary", null, "The command"), el("label", { class: "unseen", for: "compose-curl" }, "The request as a curl command"), text);
   details.addEventListener("toggle", () => (text.value = command()));
   return {
-    element: el("div", { class: "curl" }, el("div", { class: "form-row" }, copy, told), details),
+    element: el("div", { class: "curl" }, el("div", { class: "form-row" }, copy, copyStatus), details),
     changed() {
-      told.textContent = "";
+      copyStatus.textContent = "";
       if (details.open) text.value = command();
     },
   };
 }
 
-/** @param {Form} form @param {HTMLElement} said */
-function pasted(form, said) {
+/** @param {Form} form @param {HTMLElement} message */
+function pasteForm(form, message) {
   const text = el("textarea", { id: "compose-paste", rows: 3, spellcheck: "false", class: "mono" });
-  const fill = el("button", { type: "button", onclick: () => fromCurl(text.value, form, said) }, "Fill in");
+  const fill = el("button", { type: "button", onclick: () => fromCurl(text.value, form, message) }, "Fill in");
   return el(
     "details", { class: "curl" },
     el("summary", null, "From a curl command"),
-    el("label", { for: "compose-paste" }, "A command, as people or a browser's “Copy as cURL” write it"), text, fill,
+    el("label", { for: "compose-paste" }, "A curl command, for example from a browser's “Copy as cURL”"), text, fill,
   );
 }
 
-/** @param {ClipboardEvent} event @param {Form} form @param {HTMLElement} said */
-function pastedIntoPath(event, form, said) {
+/** @param {ClipboardEvent} event @param {Form} form @param {HTMLElement} message */
+function pasteIntoPath(event, form, message) {
   const text = event.clipboardData?.getData("text") ?? "";
   if (!/^\s*(\$\s+)?curl\s/.test(text)) return;
   event.preventDefault();
-  fromCurl(text, form, said);
+  fromCurl(text, form, message);
 }
 
-/** @param {string} text @param {Form} form @param {HTMLElement} said */
-function fromCurl(text, form, said) {
+/** @param {string} text @param {Form} form @param {HTMLElement} message */
+function fromCurl(text, form, message) {
   try {
     const { request, notes } = parseCurl(text);
     form.fill(request);
-    replace(said, notesOf("Filled in from the command", notes));
+    replace(message, notesOf("Filled in from the command", notes));
   } catch (error) {
-    replace(said, notice("bad", `This is not read: ${/** @type {Error} */ (error).message}.`));
+    replace(message, notice("bad", `The command cannot be read: ${/** @type {Error} */ (error).message}.`));
   }
 }
 
@@ -260,7 +260,7 @@ function fromCurl(text, form, said) {
 function showSent(root, form) {
   const all = sentRequests();
   if (!all.length) {
-    replace(root, empty("Nothing yet. The last 20 are kept as long as the tab is open, without what is secret by its name."));
+    replace(root, empty("Nothing yet. The last 20 requests are kept while this tab is open, without values that have the name of a secret."));
     return;
   }
   const items = all.map((sent) => {
@@ -271,7 +271,7 @@ function showSent(root, form) {
     });
     return el("li", null, el("span", { class: "quiet" }, time(sent.at)), el("code", null, `${sent.method} ${sent.path}`), el("span", null, sent.status), use);
   });
-  const forget = el("button", { type: "button" }, "Forget them");
+  const forget = el("button", { type: "button" }, "Clear the list");
   forget.addEventListener("click", () => {
     forgetSent();
     showSent(root, form);

@@ -1,4 +1,4 @@
-// Writes an API, or changes one: the controller says at each pause what is wrong and what would change.
+// Writes an API, or changes one: at each pause the controller checks the text and lists the changes.
 
 import { get, Problem, request, send } from "../lib/api.js";
 import { heading, notice, problem } from "../lib/components.js";
@@ -53,8 +53,8 @@ spec:
   context: /${name}                          # the prefix of all its paths
   upstream:
     main:
-      url: http://upstream.example:8080      # what comes after the context goes behind it
-  policies: []                               # of the whole API: before an operation's own
+      url: http://upstream.example:8080      # the path after the context is appended
+  policies: []                               # of all operations, before their own
   operations:
     - method: GET
       path: /items/{id}                      # {id} is one segment
@@ -81,11 +81,11 @@ class Editor {
     this.checking = new AbortController();
     this.following = new AbortController();
     this.writing = false;
-    this.refused = false; // by what the controller said last of the text
+    this.refused = false; // the controller's last verdict on the text
     this.theirs = 0; // the revision of another author that is shown
     this.code = new CodeArea({ id: "editor-text", label: "The API as YAML", describedBy: "editor-keys", text: start.text });
     this.head = el("div");
-    this.said = el("p", { role: "status", class: "said" });
+    this.message = el("p", { role: "status", class: "editor-message" });
     this.kept = el("div");
     this.conflict = el("div");
     this.mistakes = el("div");
@@ -94,7 +94,7 @@ class Editor {
   }
 
   begin() {
-    replace(this.root, this.head, this.kept, this.conflict, this.said, el(
+    replace(this.root, this.head, this.kept, this.conflict, this.message, el(
       "div", { class: "editor" },
       el("div", { class: "editor-text" }, this.code.element, el("p", { id: "editor-keys", class: "quiet" }, KEYS), this.#insert()),
       el("div", { class: "editor-side" }, this.rollout, this.mistakes, this.change),
@@ -126,7 +126,7 @@ class Editor {
     else forget(this.name);
   }
 
-  /** What was written here before, and not applied. */
+  /** Restores a draft that was not applied. */
   #restore() {
     const draft = draftOf(this.name);
     if (!draft || draft.text === this.live) return;
@@ -134,15 +134,15 @@ class Editor {
       this.code.replaceAll(this.live);
       replace(this.kept);
     };
-    const now = this.revision;
+    const liveRevision = this.revision;
     this.code.area.value = draft.text;
     this.code.mark([]);
     if (this.name !== null) this.revision = draft.revision;
     replace(this.kept, notice(
-      "info", el("p", null, "This is what you had written here and not applied."),
+      "info", el("p", null, "This is your draft: it was not applied."),
       el("button", { type: "button", onclick: discard }, "Discard it"),
     ));
-    if (this.revision !== now) this.#differs();
+    if (this.revision !== liveRevision) this.#showConflict();
   }
 
   #changed() {
@@ -157,9 +157,9 @@ class Editor {
     });
   }
 
-  // ---------------------------------------------------------------- what the controller says of the text
+  // ---------------------------------------------------------------- the controller's checks
 
-  /** Asks what a write would do. While the controller is away, or no token is there, again and again. */
+  /** Asks what a write would do; asks again while the controller is away or refuses the token. */
   async check() {
     this.checking.abort();
     this.checking = new AbortController();
@@ -188,49 +188,49 @@ class Editor {
     this.code.mark([]);
     replace(this.mistakes);
     const { added, removed } = countOf(change.diff);
-    const told = {
-      created: "Valid. It would be created.",
+    const messages = {
+      created: "Valid. The API would be created.",
       unchanged: "Valid. Nothing would change.",
       changed: `Valid. ${lines(added)} would be added, ${removed} removed.`,
     };
-    this.#say(told[/** @type {keyof typeof told} */ (change.kind)]);
+    this.#setMessage(messages[/** @type {keyof typeof messages} */ (change.kind)]);
     replace(
       this.change,
-      change.kind !== "unchanged" && el("h2", null, this.name === null ? "What would be created" : "What would change, of what is live"),
+      change.kind !== "unchanged" && el("h2", null, this.name === null ? "What would be created" : "Changes to the live version"),
       change.moved.map((/** @type {any} */ move) =>
-        el("p", null, el("code", null, move.field), `: ${move.policy} would be ${move.after} in place of ${move.before}.`),
+        el("p", null, el("code", null, move.field), `: ${move.policy} would move from ${move.before} to ${move.after}.`),
       ),
       change.diff && diffView(change.diff, "What would change"),
       policies.length > 0 && el("h2", null, "Versions of policies"),
       policies.length > 0 && el("ul", null, versions(policies).map((version) => el("li", null, version))),
     );
-    if (this.name !== null && change.revision !== this.revision) this.#differs();
+    if (this.name !== null && change.revision !== this.revision) this.#showConflict();
   }
 
-  /** Whether Apply can do anything. It keeps the focus, so that it is not the attribute `disabled`. @param {boolean} refused */
+  /** Disables Apply with aria-disabled, not `disabled`, so that the button keeps the focus. @param {boolean} refused */
   #setRefused(refused) {
     this.refused = refused;
     this.head.querySelector("#editor-apply")?.setAttribute("aria-disabled", String(refused));
   }
 
-  /** @param {unknown} error @param {string} [what] that could not be done */
-  #invalid(error, what = "") {
+  /** @param {unknown} error @param {string} [prefix] that says what failed */
+  #invalid(error, prefix = "") {
     if (!(error instanceof Problem)) throw error;
     const { status, detail } = error;
     const mistakes = error.mistakes.toSorted((first, other) => (first.line ?? 0) - (other.line ?? 0));
-    if (status === 404 && this.name !== null) return this.#gone();
-    if (status === 401) return this.#say(`${what}Nobody is signed in; the text stays here.`);
-    if (status === 0) return this.#say(`${what}The controller does not answer; the text stays here, and is checked as soon as it does.`);
+    if (status === 404 && this.name !== null) return this.#showDeleted();
+    if (status === 401) return this.#setMessage(`${prefix}You are not signed in; your text is kept.`);
+    if (status === 0) return this.#setMessage(`${prefix}The controller does not answer; your text is kept, and checked as soon as it answers.`);
     this.#setRefused([400, 422].includes(status));
     this.code.mark(mistakes.flatMap(({ line }) => (line ? [line] : [])));
     replace(this.change);
     if (!mistakes.length) {
       replace(this.mistakes, problem(error));
-      return this.#say(what || "This would be refused.");
+      return this.#setMessage(prefix || "The controller would refuse this text.");
     }
     const [first] = mistakes;
     const count = mistakes.length === 1 ? "1 mistake" : `${mistakes.length} mistakes`;
-    this.#say(`${what}${count}. ${first.line ? `Line ${first.line}: ` : ""}${first.field} ${first.message}`);
+    this.#setMessage(`${prefix}${count}. ${first.line ? `Line ${first.line}: ` : ""}${first.field} ${first.message}`);
     replace(
       this.mistakes,
       el("h2", null, count),
@@ -246,8 +246,8 @@ class Editor {
   }
 
   /** @param {string} text */
-  #say(text) {
-    if (this.said.textContent !== text) replace(this.said, text);
+  #setMessage(text) {
+    if (this.message.textContent !== text) replace(this.message, text);
   }
 
   // ---------------------------------------------------------------- apply
@@ -256,7 +256,7 @@ class Editor {
     if (this.writing || this.refused) return;
     this.writing = true;
     this.checking.abort();
-    this.#say("Writing …");
+    this.#setMessage("Writing …");
     const written = this.code.text;
     /** @type {Record<string, string>} */
     const headers = this.name === null ? {} : { "if-match": `"${this.revision}"` };
@@ -264,14 +264,14 @@ class Editor {
       await this.#applied(await this.#send("", headers), written);
     } catch (error) {
       if (this.signal.aborted) return;
-      if (error instanceof Problem && error.status === 412) await this.#differs();
+      if (error instanceof Problem && error.status === 412) await this.#showConflict();
       else this.#invalid(error, "Not applied. ");
     } finally {
       this.writing = false;
     }
   }
 
-  /** @param {any} api as it was written @param {string} written by whom */
+  /** @param {any} api as it was written @param {string} written the text that was sent */
   async #applied({ metadata, status }, written) {
     forget(this.name);
     const isNew = this.name === null;
@@ -284,14 +284,14 @@ class Editor {
     if (isNew) history.replaceState(null, "", href(["apis", this.name, "edit"]));
     this.#drawHead();
     this.#follow();
-    const now = await read(this.name, this.signal);
-    if (now.revision !== this.revision) return this.check();
-    if (!this.dirty) this.code.replaceAll(now.text);
-    this.live = now.text;
+    const stored = await read(this.name, this.signal);
+    if (stored.revision !== this.revision) return this.check();
+    if (!this.dirty) this.code.replaceAll(stored.text);
+    this.live = stored.text;
     this.check();
   }
 
-  /** Shows what each node makes of it, until all have said. */
+  /** Shows the rollout until each node has answered. */
   async #follow() {
     this.following.abort();
     this.following = new AbortController();
@@ -307,20 +307,20 @@ class Editor {
 
   // ---------------------------------------------------------------- other authors
 
-  /** Another author has written meanwhile: both texts are shown, and the user goes on with either. */
-  async #differs() {
+  /** Another author has written meanwhile: shows both texts, and the user chooses one. */
+  async #showConflict() {
     const name = /** @type {string} */ (this.name);
     try {
       const theirs = await read(name, this.signal);
       const { updatedAt } = await get(`${pathOf(name)}/status`, { signal: this.signal });
-      if (theirs.revision !== this.revision) this.#choose(name, theirs, updatedAt);
+      if (theirs.revision !== this.revision) this.#offerVersions(name, theirs, updatedAt);
     } catch (error) {
       if (!this.signal.aborted) this.#invalid(error);
     }
   }
 
-  /** @param {string} name @param {{text: string, revision: number}} theirs what is live @param {string} updatedAt */
-  #choose(name, theirs, updatedAt) {
+  /** @param {string} name @param {{text: string, revision: number}} theirs the live version @param {string} updatedAt */
+  #offerVersions(name, theirs, updatedAt) {
     const goOn = () => {
       this.live = theirs.text;
       this.revision = theirs.revision;
@@ -334,25 +334,25 @@ class Editor {
       replace(this.kept);
       goOn();
     };
-    this.#say("Not applied: somebody else has written this API.");
+    this.#setMessage("Not applied: another author has changed this API.");
     if (this.conflict.hasChildNodes() && this.theirs === theirs.revision) return;
     this.theirs = theirs.revision;
     replace(this.conflict, notice(
       "bad",
-      el("h2", null, `Somebody else has written ${name}`),
-      el("p", null, `Revision ${theirs.revision}, of ${dateTime(updatedAt)}, is live; your text was made of revision ${this.revision}. What yours would change in it is listed beside the text.`),
-      el("details", { open: true }, el("summary", null, "What is live"), el("pre", { tabindex: 0, "aria-label": "What is live" }, theirs.text)),
+      el("h2", null, `Another author has changed ${name}`),
+      el("p", null, `Revision ${theirs.revision}, written ${dateTime(updatedAt)}, is live; your text is based on revision ${this.revision}. The changes that your text would make to the live version are listed beside it.`),
+      el("details", { open: true }, el("summary", null, "Live version"), el("pre", { tabindex: 0, "aria-label": "Live version" }, theirs.text)),
       el(
         "div", { class: "form-row" },
-        el("button", { type: "button", onclick: goOn }, "Go on with my text"),
-        el("button", { type: "button", onclick: take }, "Take what is live"),
+        el("button", { type: "button", onclick: goOn }, "Keep my text"),
+        el("button", { type: "button", onclick: take }, "Take the live version"),
       ),
     ));
   }
 
-  #gone() {
+  #showDeleted() {
     const name = this.name;
-    const anew = () => {
+    const createAgain = () => {
       forget(name);
       this.name = null;
       this.revision = null;
@@ -364,10 +364,10 @@ class Editor {
       this.code.area.focus();
       this.check();
     };
-    this.#say(`Somebody has deleted ${name}.`);
+    this.#setMessage(`${name} was deleted.`);
     replace(this.conflict, notice(
-      "bad", el("p", null, `Somebody has deleted ${name}. Your text stays here.`),
-      el("button", { type: "button", onclick: anew }, "Create it anew"),
+      "bad", el("p", null, `${name} was deleted by another author. Your text is kept.`),
+      el("button", { type: "button", onclick: createAgain }, "Create it again"),
     ));
   }
 
@@ -396,7 +396,7 @@ class Editor {
         el("button", { type: "button", onclick: add }, "Insert"),
       ),
       about,
-      el("p", { class: "quiet" }, "With the parameters that it requires, behind the policies around the caret or above it. The policies' own pages say all that they take."),
+      el("p", { class: "quiet" }, "Inserts the policy with its required parameters, after the policies at the caret or above it. The page of a policy lists all of its parameters."),
     );
   }
 }
@@ -408,6 +408,6 @@ function lines(count) {
 
 /** @param {any[]} policies of a dry run */
 function versions(policies) {
-  const texts = policies.map(({ name, asked, version }) => (asked === version ? `${name} ${version}` : `${name} ${version}, asked for as ${asked}`));
+  const texts = policies.map(({ name, asked, version }) => (asked === version ? `${name} ${version}` : `${name} ${version}, requested as ${asked}`));
   return [...new Set(texts)];
 }

@@ -9,6 +9,7 @@ import { neighbours } from "../lib/exchange/listed.js";
 import { read, target } from "../lib/exchange/recorded.js";
 import { fault, lastWith, verdict } from "../lib/exchange/verdict.js";
 import { dateTime, duration } from "../lib/format.js";
+import { capital } from "../lib/notes.js";
 import { href } from "../lib/router.js";
 import { cut, visible } from "../lib/visible_text.js";
 import { messagesOf } from "./exchange_messages.js";
@@ -29,7 +30,7 @@ async function show(root, { id }, signal) {
   if (text) replace(root, explained(read(JSON.parse(text)), text));
 }
 
-/** The text, not what it means: the file that is downloaded is what the engine has made. @param {string} id @param {AbortSignal} signal */
+/** The exchange as text: the download has exactly what the engine wrote. @param {string} id @param {AbortSignal} signal */
 async function recorded(id, signal) {
   const answer = await request("GET", `/v1/exchanges/${encodeURIComponent(id)}`, undefined, { signal });
   return answer.text();
@@ -39,27 +40,27 @@ async function recorded(id, signal) {
 function whatToDo(id) {
   const watch = href(["exchanges"], { id });
   return el(
-    "p", null, "Nodes keep what was watched or recorded when it ended, and not for ever. ",
-    el("a", { href: watch }, "Watch for this request id"), ", or ", el("a", { href: "#/exchanges" }, "record what fits a filter"),
-    ", and have the request sent again.",
+    "p", null, "Nodes keep the newest exchanges that were watched or recorded when they ended. ",
+    el("a", { href: watch }, "Watch for this request id"), ", or ", el("a", { href: "#/exchanges" }, "record exchanges by a filter"),
+    ", and send the request again.",
   );
 }
 
 /** @param {Exchange} exchange @param {string} text */
 function explained(exchange, text) {
   const timeline = timelineOf(exchange);
-  const said = el("div", { role: "status" });
-  const asked = el("bdi", null, cut(visible(`${exchange.request.method ?? ""} ${target(exchange)}`), LONGEST_HEADING));
+  const message = el("div", { role: "status" });
+  const title = el("bdi", null, cut(visible(`${exchange.request.method ?? ""} ${target(exchange)}`), LONGEST_HEADING));
   return [
     heading(
-      asked,
-      el("button", { type: "button", onclick: () => copy(exchange, said) }, "Copy as curl"),
+      title,
+      el("button", { type: "button", onclick: () => copy(exchange, message) }, "Copy as curl"),
       el("button", { type: "button", onclick: () => download(exchange, text) }, "Download"),
       el("a", { class: "button", href: href(["compose"], { exchange: exchange.id }) }, "Compose again"),
       ways(exchange.id),
     ),
     el("p", { class: `notice verdict ${kindOf(exchange)}` }, el("bdi", null, sentence(exchange))),
-    said,
+    message,
     factsOf(exchange),
     tryingOf(exchange),
     el("h2", null, "Policies"),
@@ -69,10 +70,9 @@ function explained(exchange, text) {
   ];
 }
 
-/** In as many lines as a policy's message has. @param {Exchange} exchange */
+/** The verdict, with the line breaks of a policy's message. @param {Exchange} exchange */
 function sentence(exchange) {
-  const words = verdict(exchange);
-  const whole = `${words[0].toUpperCase()}${words.slice(1)}; ${duration(exchange.durationMs)}`;
+  const whole = `${capital(verdict(exchange))}; ${duration(exchange.durationMs)}`;
   return whole.split("\n").map(visible).join("\n");
 }
 
@@ -118,14 +118,14 @@ function factsOf(exchange) {
   ]);
 }
 
-/** What can be done with it beyond looking: a change of a policy is tried on it, or on what comes. @param {Exchange} exchange */
+/** How to try a change of a policy on the exchange, or on live requests. @param {Exchange} exchange */
 function tryingOf(exchange) {
   const policy = (exchange.policies?.[0] ?? "NAME:VERSION").split(":")[0];
   return el(
-    "details", { class: "trying" }, el("summary", null, "Try a change of a policy on it"),
-    el("p", null, el("strong", null, "Replay: "), "download the exchange, and run a policy's code of yours on it, without a gateway. What it would do otherwise is shown; docs/how-to/replay.md has more."),
+    "details", { class: "trying" }, el("summary", null, "Try a change of a policy on this exchange"),
+    el("p", null, el("strong", null, "Replay: "), "download the exchange, and run your policy's code on it without a gateway; the command shows what would differ. docs/how-to/replay.md has more."),
     el("pre", { tabindex: 0, role: "region", "aria-label": "Command to replay" }, `gatewright replay ${fileName(exchange)} --policy policies/${visible(policy)}`),
-    el("p", null, el("strong", null, "Shadow: "), "attach the next version with ", el("code", null, "mode: shadow"), ", and it runs beside on all that comes, with nothing of it applied; docs/how-to/shadow.md has more. What it would have changed is found by ",
+    el("p", null, el("strong", null, "Shadow: "), "attach the next version with ", el("code", null, "mode: shadow"), ": it runs on live requests, and nothing of it is applied. docs/how-to/shadow.md has more. To see what it would have changed, look at ",
       el("a", { href: href(["exchanges"], { shadow: "different" }) }, "exchanges where a shadow differs"), "."),
   );
 }
@@ -135,12 +135,12 @@ function written(text, kind = "") {
   return text ? el("bdi", { class: kind }, visible(text)) : "";
 }
 
-/** @param {Exchange} exchange @param {HTMLElement} said */
-async function copy(exchange, said) {
+/** @param {Exchange} exchange @param {HTMLElement} message */
+async function copy(exchange, message) {
   const { command, left } = curl(exchange);
   const copied = await navigator.clipboard?.writeText(command).then(() => true, () => false);
   replace(
-    said,
+    message,
     el(
       "div", { class: "card" },
       el("p", null, copied ? "Copied." : "Select and copy it:", left.length ? ` Without ${left.map(visible).join("; ")}.` : ""),

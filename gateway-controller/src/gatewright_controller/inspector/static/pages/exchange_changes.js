@@ -33,7 +33,7 @@ export function executionDetails(exchange, execution) {
     failure ? failureOf(failure) : null,
     stream ? el("p", null, `The body as a stream: ${bytes(stream.bytesIn)} in, ${bytes(stream.bytesOut)} out.`) : null,
     changes.map(changeOf),
-    changes.length || failure || stream || reason ? null : el("p", null, "It has changed nothing."),
+    changes.length || failure || stream || reason ? null : el("p", null, "It changed nothing."),
     version ? el("p", null, el("a", { href: href(["policies", name, version]) }, `About ${policy}`)) : null,
   ];
 }
@@ -48,20 +48,20 @@ function failureOf(failure) {
   );
 }
 
-/** In as many lines as it has. @param {string} message */
+/** A message with its line breaks. @param {string} message */
 function text(message) {
   return el("bdi", { class: "lines" }, cut(message, LONGEST_LINE).split("\n").map(visible).join("\n"));
 }
 
 /** @param {Change} change */
 function changeOf(change) {
-  const found = lines(change);
+  const diff = lines(change);
   const list = el("ul", { class: "diff" });
-  const rest = found.length - MOST_LINES;
-  replace(list, found.slice(0, MOST_LINES).map(lineOf));
-  const all = el("button", { type: "button" }, `${number(rest)} lines more`);
+  const rest = diff.length - MOST_LINES;
+  replace(list, diff.slice(0, MOST_LINES).map(lineOf));
+  const all = el("button", { type: "button" }, `Show ${number(rest)} more lines`);
   all.addEventListener("click", () => {
-    replace(list, found.map(lineOf));
+    replace(list, diff.map(lineOf));
     all.remove();
   });
   return el("div", { class: "change" }, el("h4", null, visible(heading(change))), list, rest > 0 ? all : null);
@@ -69,12 +69,12 @@ function changeOf(change) {
 
 /** @param {Line | Skipped} line */
 function lineOf(line) {
-  if ("skipped" in line) return el("li", { class: "same quiet" }, `… ${number(line.skipped)} that are the same`);
+  if ("skipped" in line) return el("li", { class: "same quiet" }, `… ${number(line.skipped)} unchanged`);
   return el("li", { class: CLASSES[line.sign] }, el("bdi", null, marked(line.text)));
 }
 
 /**
- * What clients and policies have written, with a mark where a value was taken out.
+ * Text of clients and policies, with a mark for each redacted value.
  *
  * @param {string} written
  * @returns {Child}

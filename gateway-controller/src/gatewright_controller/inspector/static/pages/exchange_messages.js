@@ -4,7 +4,7 @@ import { empty, facts, tabs } from "../lib/components.js";
 import { el, replace } from "../lib/dom.js";
 import { shownLines } from "../lib/exchange/changes.js";
 import { bySender, whyRedacted } from "../lib/exchange/sender.js";
-import { byWhom, touches } from "../lib/exchange/touches.js";
+import { authorOf, touches } from "../lib/exchange/touches.js";
 import { bytes, number } from "../lib/format.js";
 import { cut, visible } from "../lib/visible_text.js";
 import { marked } from "./exchange_changes.js";
@@ -32,24 +32,24 @@ export function messagesOf(exchange, open) {
   /** @type {[string, () => Child][]} */
   const panels = [
     ["Request as sent", () => sentOf(request, ofRequest, open)],
-    ["As forwarded", () => messageOf(forwarded, ofRequest, open, "is", "It did not go on to the upstream.")],
-    ["Response", () => messageOf(response, ofResponse, open, "is", "The engine has seen none.")],
+    ["As forwarded", () => messageOf(forwarded, ofRequest, open, "is", "The request was not forwarded to the upstream.")],
+    ["Response", () => messageOf(response, ofResponse, open, "is", "The engine saw no response.")],
   ];
   if (forwarded || upstreamResponse) {
-    panels.splice(2, 0, [cause ? "Envoy's response" : "Upstream's response", () => messageOf(upstreamResponse, ofResponse, open, "becomes", "The engine has seen none.")]);
+    panels.splice(2, 0, [cause ? "Envoy's response" : "Upstream's response", () => messageOf(upstreamResponse, ofResponse, open, "becomes", "The engine saw no response.")]);
   }
   if (exchange.metadata || exchange.analytics) panels.push(["Metadata", () => storedOf(exchange, open)]);
   return tabs("Messages", panels);
 }
 
-/** What the client has sent, and apart from it what the gateway has written. @param {Message} request @param {Map<string, Touch[]>} touched @param {Open} open */
+/** The client's headers, and apart from them those that the gateway wrote. @param {Message} request @param {Map<string, Touch[]>} touched @param {Open} open */
 function sentOf(request, touched, open) {
   const { sent, added } = bySender(request.headers);
   const why = whyRedacted(request.headers, request.body);
   return [
     messageOf({ ...request, headers: sent }, touched, open, "becomes"),
     why ? el("p", { class: "quiet" }, why) : null,
-    added.length ? [fieldsOf("Written by the gateway", added, touched, open, "becomes"), el("p", { class: "quiet" }, "Policies and the upstream see these; what the client may have sent in their place does not count.")] : null,
+    added.length ? [fieldsOf("Written by the gateway", added, touched, open, "becomes"), el("p", { class: "quiet" }, "The gateway writes these headers itself, or adds to what the client sent. Policies and the upstream see these values.")] : null,
   ];
 }
 
@@ -57,7 +57,7 @@ function sentOf(request, touched, open) {
  * @param {Message | undefined} message
  * @param {Map<string, Touch[]>} touched
  * @param {Open} open
- * @param {"becomes" | "is"} tense  whether policies had yet to change it
+ * @param {"becomes" | "is"} tense  becomes: before the policies' changes; is: after them
  * @param {string} [absent]
  */
 function messageOf(message, touched, open, tense, absent = "") {
@@ -73,7 +73,7 @@ function messageOf(message, touched, open, tense, absent = "") {
       ["After", message.atMs ? `${figure(message.atMs)} ms` : ""],
     ]),
     fieldsOf("Headers", message.headers, touched, open, tense),
-    gone.length ? [el("h3", null, "Headers that are gone"), touchList(gone, open)] : null,
+    gone.length ? [el("h3", null, "Removed headers"), touchList(gone, open)] : null,
     message.trailers?.length ? fieldsOf("Trailers", message.trailers, UNTOUCHED, open, tense) : null,
     message.body ? bodyOf(message.body) : null,
   ];
@@ -82,8 +82,8 @@ function messageOf(message, touched, open, tense, absent = "") {
 /** @param {Message} message @param {Map<string, Touch[]>} touched */
 function goneFrom({ headers }, touched) {
   const there = new Set(headers.map(([name]) => name));
-  return [...touched].filter(([name, found]) => !there.has(name) && !found.at(-1)?.after).flatMap(([name, found]) =>
-    found.map((touch) => ({ name, touch })),
+  return [...touched].filter(([name, changes]) => !there.has(name) && !changes.at(-1)?.after).flatMap(([name, changes]) =>
+    changes.map((touch) => ({ name, touch })),
   );
 }
 
@@ -113,25 +113,25 @@ function columns() {
 /**
  * @param {string} name
  * @param {Child | string} value
- * @param {Touch[]} found
+ * @param {Touch[]} changes
  * @param {Open} open
  * @param {string} id
  * @param {"becomes" | "is"} tense
  */
-function fieldRows(name, value, found, open, id, tense) {
+function fieldRows(name, value, changes, open, id, tense) {
   const shown = typeof value === "string" ? el("bdi", null, marked(value)) : value;
-  if (!found.length) return el("tr", null, el("th", { scope: "row" }, el("bdi", null, visible(name))), el("td", null, shown), el("td", null));
+  if (!changes.length) return el("tr", null, el("th", { scope: "row" }, el("bdi", null, visible(name))), el("td", null, shown), el("td", null));
   const details = el("td", { colspan: 3 });
   const row = el("tr", { class: "details", id, hidden: true }, details);
   const button = el(
     "button", { type: "button", class: "expander", "aria-expanded": "false", "aria-controls": id }, el("bdi", null, visible(name)),
   );
   button.addEventListener("click", () => {
-    if (!details.hasChildNodes()) replace(details, touchList(found.map((touch) => ({ name, touch })), open));
+    if (!details.hasChildNodes()) replace(details, touchList(changes.map((touch) => ({ name, touch })), open));
     row.hidden = !row.hidden;
     button.setAttribute("aria-expanded", String(!row.hidden));
   });
-  const policies = [...new Set(found.map(({ execution }) => execution.policy))];
+  const policies = [...new Set(changes.map(({ execution }) => execution.policy))];
   const words = `${tense === "becomes" ? "to be changed by" : "changed by"} ${policies.join(", ")}`;
   return [
     el("tr", { class: "touched" }, el("th", { scope: "row" }, button), el("td", null, shown), el("td", { class: "quiet" }, visible(words))),
@@ -139,10 +139,10 @@ function fieldRows(name, value, found, open, id, tense) {
   ];
 }
 
-/** @param {{name: string, touch: Touch}[]} found @param {Open} open */
-function touchList(found, open) {
-  return el("ul", { class: "touches" }, found.map(({ name, touch }) => {
-    const link = el("button", { type: "button", class: "link", onclick: () => open(touch.execution) }, visible(byWhom(touch)));
+/** @param {{name: string, touch: Touch}[]} changes @param {Open} open */
+function touchList(changes, open) {
+  return el("ul", { class: "touches" }, changes.map(({ name, touch }) => {
+    const link = el("button", { type: "button", class: "link", onclick: () => open(touch.execution) }, visible(authorOf(touch)));
     return el(
       "li", null, link, el("span", { class: "quiet" }, ` ${visible(name)}`),
       el("ul", { class: "diff" }, sideOf("removed", touch.before), sideOf("added", touch.after)),
@@ -159,7 +159,7 @@ function sideOf(kind, values) {
 function bodyOf(body) {
   const shown = shownLines(body).map(visible).join("\n");
   const facts = [
-    bytes(body.size), body.decoded && `shown without its encoding, ${body.decoded}`, body.truncated && "its beginning",
+    bytes(body.size), body.decoded && `shown decoded from ${body.decoded}`, body.truncated && "only its beginning",
     shown.length > MOST_BODY && `the first ${number(MOST_BODY)} characters; the download has all that was recorded`,
   ];
   return [
@@ -168,7 +168,7 @@ function bodyOf(body) {
   ];
 }
 
-/** What policies have kept for each other, and for the access log. @param {Exchange} exchange @param {Open} open */
+/** Metadata that policies keep for each other, and analytics for the access log. @param {Exchange} exchange @param {Open} open */
 function storedOf(exchange, open) {
   const { metadata = {}, analytics = {} } = exchange;
   return [stored("Metadata", metadata, touches(exchange, "metadata"), open), stored("Analytics", analytics, touches(exchange, "analytics"), open)];

@@ -65,7 +65,7 @@ function legend(openers, streams) {
     all.textContent = isOpen ? "Collapse all" : "Expand all";
     for (const { toggle } of openers.values()) toggle(isOpen);
   });
-  const keys = [["waited", "waited for its turn, and on the way"], ["worked", "the policy's own work"], ["upstream", "upstream"]];
+  const keys = [["waited", "waited in queues and on the way"], ["worked", "the policy's own work"], ["upstream", "upstream"]];
   if (streams) keys.splice(2, 0, ["chunks", "waited for chunks"]);
   return el(
     "div", { class: "legend" },
@@ -153,7 +153,7 @@ function track(bars, more = "") {
   return el("span", { class: `track ${more}`, "aria-hidden": "true" }, bars);
 }
 
-/** What it waited stands first: a recording does not say when it waited, but how long. @param {Turn} turn @param {number} whole */
+/** The waiting time is drawn first: a recording has only its length. @param {Turn} turn @param {number} whole */
 function barsOf({ startedMs, durationMs, waitedMs, workMs, chunksMs = 0 }, whole) {
   if (waitedMs === undefined || workMs === undefined) return [bar("worked", startedMs, durationMs, whole)];
   const chunksFrom = startedMs + waitedMs;

@@ -32,7 +32,7 @@ async function show(root, { query }, signal) {
   new ExchangesPage(root, query, signal).watch();
 }
 
-/** What is shown: `data-passed`, `data-dropped`, `data-state` of `.counts` tell tests the same. */
+/** The page of exchanges. `data-passed`, `data-dropped` and `data-state` of `.counts` are for tests. */
 class ExchangesPage {
   /** @param {HTMLElement} root @param {URLSearchParams} query @param {AbortSignal} signal */
   constructor(root, query, signal) {
@@ -41,18 +41,18 @@ class ExchangesPage {
     this.filter = filterForm(fromQuery(query), () => this.refilter(), signal);
     this.pauseButton = el("button", { type: "button", "aria-keyshortcuts": "Space", onclick: () => this.pause(!this.isPaused) });
     this.counts = el("p", { class: "counts" });
-    this.said = el("div", { role: "status" });
+    this.message = el("div", { role: "status" });
     this.nodes = el("p", { class: "nodes quiet" });
     const clear = el("button", { type: "button", onclick: () => this.clear() }, "Clear");
     const recordings = recordingsPanel(() => this.filter.filter(), (error) => this.atFields(error), signal);
     replace(
-      root, heading("Exchanges", this.pauseButton, clear), this.filter.element, recordings, this.said,
+      root, heading("Exchanges", this.pauseButton, clear), this.filter.element, recordings, this.message,
       el("div", { class: "state" }, this.counts, this.nodes), this.list.element,
     );
     this.list.element.addEventListener("scroll", () => this.draw(), { passive: true });
     window.addEventListener("keydown", (event) => this.key(event), { signal });
-    document.addEventListener("visibilitychange", () => this.seen(), { signal });
-    answers.addEventListener("answer", (event) => this.answered(event), { signal });
+    document.addEventListener("visibilitychange", () => this.followVisibility(), { signal });
+    answers.addEventListener("answer", (event) => this.watchAgain(event), { signal });
     const refreshing = setInterval(() => this.drawCounts(), REFRESH_MS);
     signal.addEventListener("abort", () => {
       clearInterval(refreshing);
@@ -65,7 +65,7 @@ class ExchangesPage {
     this.frozen = [];
     /** @type {Report | null} */
     this.report = null;
-    this.before = { passed: 0, dropped: 0, kept: 0 }; // of what was cleared
+    this.before = { passed: 0, dropped: 0, kept: 0 }; // counts at the last Clear
     this.shownNodes = "";
     /** @type {[ms: number, passed: number][]} */
     this.rates = [];
@@ -85,9 +85,9 @@ class ExchangesPage {
     const worker = startWorker("/assets/lib/exchange/watch_worker.js");
     this.worker = worker;
     worker.addEventListener("message", ({ data }) => {
-      if (worker === this.worker) this.told(data, () => worker.postMessage("taken"));
+      if (worker === this.worker) this.showReport(data, () => worker.postMessage("shown"));
     });
-    worker.addEventListener("error", () => replace(this.said, notice("bad", "The page's worker has failed. Reload the page.")));
+    worker.addEventListener("error", () => replace(this.message, notice("bad", "The page's worker failed. Reload the page.")));
     worker.postMessage({ query: asQuery(this.filter.filter()).toString(), token: token() });
     this.pause(this.isPaused);
   }
@@ -110,43 +110,43 @@ class ExchangesPage {
     this.watch();
   }
 
-  /** @param {Report} report @param {() => void} taken */
-  told(report, taken) {
+  /** @param {Report} report @param {() => void} onShown */
+  showReport(report, onShown) {
     const first = !this.report || this.report.state.name !== report.state.name || this.report.state.detail !== report.state.detail;
     this.report = report;
     this.newest.add(report.newest);
     if (report.kept) this.addKept(report.kept);
-    if (first) this.say(report);
+    if (first) this.showState(report);
     requestAnimationFrame(() => {
       this.draw();
-      taken();
+      onShown();
     });
   }
 
-  /** An exchange may have been told twice: as it ended, and then as one that is kept. @param {Summary[]} kept */
+  /** An exchange may arrive twice: as it ended, and then as a kept one. @param {Summary[]} kept */
   addKept(kept) {
     const known = new Set(this.newest.newestFirst().map(({ key }) => key));
     this.newest.addOlder(kept.filter(({ key }) => !known.has(key)));
   }
 
   /** @param {Report} report */
-  say({ state }) {
+  showState({ state }) {
     const { status, detail, mistakes } = state;
-    if (state.name === "waiting") return replace(this.said, notice("warn", `Not watching: ${detail}. It is tried again.`));
-    replace(this.said);
+    if (state.name === "waiting") return replace(this.message, notice("warn", `Not watching: ${detail}. The page tries again.`));
+    replace(this.message);
     if (status === 401) get("/v1/recordings", { signal: this.signal }).catch(() => {}); // asks for the token
     else if (state.name === "ended" && !this.atFields(new Problem(status, detail, mistakes))) {
-      replace(this.said, problem(new Problem(status, detail, mistakes)));
+      replace(this.message, problem(new Problem(status, detail, mistakes)));
     }
   }
 
-  /** Whether all that it says is of the filter, and stands there now. @param {unknown} error */
+  /** Shows mistakes of the filter at its fields; whether that was all. @param {unknown} error */
   atFields(error) {
     return error instanceof Problem && error.mistakes.length > 0 && !this.filter.mistakes(error.mistakes).length;
   }
 
   /** The user has signed in anew, or the controller takes the token again. @param {Event} event */
-  answered(event) {
+  watchAgain(event) {
     const ended = this.report?.state;
     if (/** @type {CustomEvent<number>} */ (event).detail < 400 && ended?.name === "ended" && ended.status === 401) {
       this.reset();
@@ -185,10 +185,10 @@ class ExchangesPage {
     const isHeld = !this.isPaused && this.list.isScrolled;
     const words = [
       `${number(now.passed)} passed`, `${number(this.rate(passed))}/s`,
-      now.dropped ? `${number(now.dropped)} dropped: they came faster than they were taken; say more in the filter, or a share` : "",
+      now.dropped ? `${number(now.dropped)} dropped: they came faster than this page can show; narrow the filter, or set a share` : "",
       kept ? `${number(kept)} kept before` : "",
       `${this.list.shown.length} shown`,
-      this.isPaused ? "paused" : isHeld ? "held until the list is at its top again" : "",
+      this.isPaused ? "paused" : isHeld ? "held: scroll to the top to go on" : "",
     ];
     this.counts.textContent = words.filter(Boolean).join(" · ");
     Object.assign(this.counts.dataset, { ...now, state: this.isPaused ? "paused" : (state?.name ?? "connecting") });
@@ -221,10 +221,10 @@ class ExchangesPage {
   }
 
   /** Nodes need not record for a page that is not visible. */
-  seen() {
+  followVisibility() {
     clearTimeout(this.hidden);
     if (!document.hidden && !this.worker) {
-      replace(this.said, notice("info", "The page was hidden for five minutes, and nothing was watched; now it is again."));
+      replace(this.message, notice("info", "The page was hidden for five minutes, so watching had stopped. It goes on now."));
       this.rates = [];
       this.watch();
     }

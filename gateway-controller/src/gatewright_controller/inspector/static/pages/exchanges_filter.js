@@ -1,4 +1,4 @@
-// The form that says which exchanges are meant.
+// The form of the filter of exchanges.
 
 import { get } from "../lib/api.js";
 import { el, replace } from "../lib/dom.js";
@@ -14,30 +14,30 @@ import { MEMBERS } from "../lib/exchange/filter.js";
 /** @type {Record<string, [label: string, hint: string, example: string]>} */
 const FIELDS = {
   api: ["API", "its name", "orders"],
-  policy: ["Policy", "that its chain has: a name, or name:version", "jwt-auth"],
+  policy: ["Policy", "a policy of the chain, by name or name:version", "jwt-auth"],
   path: ["Path begins with", "as the client sent it, without the query", "/orders"],
   status: ["Status", "one or several", "5xx, 404"],
   operation: ["Operation", "method and path", "GET /{id}"],
   header: ["Request header", "a name, or name=value", "x-tenant=blue"],
   client: ["Client", "its address, with the port or without", "10.1.2.3"],
-  shadow: ["Shadow", "what an attachment that is not applied has come to", "different"],
-  id: ["Request id", "also of one that is still to come", ""],
-  sample: ["Share", "of those that fit, from 0 to 1", "0.01"],
+  shadow: ["Shadow", "the outcome of a shadow attachment", "different"],
+  id: ["Request id", "also of a request that is yet to come", ""],
+  sample: ["Share", "of the exchanges that match, from 0 to 1", "0.01"],
 };
 const FIRST = ["api", "policy", "path", "status"];
 const MORE = ["operation", "header", "client", "shadow", "id", "sample"];
 
 /**
- * @param {Filter} given
- * @param {() => void} changed  called once something else is meant
+ * @param {Filter} initial
+ * @param {() => void} changed  called when the filter has changed
  * @param {AbortSignal} signal
  * @returns {FilterForm}
  */
-export function filterForm(given, changed, signal) {
-  const fields = new Map([...FIRST, ...MORE].map((member) => [member, field(member, given[member] ?? "")]));
-  const errors = el("input", { type: "checkbox", name: "errors", checked: given.errors === "true" });
+export function filterForm(initial, changed, signal) {
+  const fields = new Map([...FIRST, ...MORE].map((member) => [member, field(member, initial[member] ?? "")]));
+  const errors = el("input", { type: "checkbox", name: "errors", checked: initial.errors === "true" });
   const more = el(
-    "details", { open: MORE.some((member) => given[member]) },
+    "details", { open: MORE.some((member) => initial[member]) },
     el("summary", null, "More filters"), el("div", { class: "form-row" }, MORE.map((member) => fields.get(member)?.element)),
   );
   const form = el(
@@ -50,12 +50,12 @@ export function filterForm(given, changed, signal) {
     ),
     more, el("button", { type: "submit", class: "unseen", tabindex: -1 }, "Apply"),
   );
-  let last = JSON.stringify(given);
+  let last = JSON.stringify(initial);
   const filter = () => valuesOf(fields, errors);
   const apply = () => {
-    const now = JSON.stringify(filter());
-    if (now === last) return;
-    last = now;
+    const current = JSON.stringify(filter());
+    if (current === last) return;
+    last = current;
     changed();
   };
   const clear = () => {
@@ -70,7 +70,7 @@ export function filterForm(given, changed, signal) {
     apply();
   });
   suggest(fields, signal);
-  const element = folded(form, Object.keys(given).length > 0, signal);
+  const element = folded(form, Object.keys(initial).length > 0, signal);
   const mistakes = (/** @type {Mistake[]} */ all) => {
     if (all.length) element.open = true;
     return shownAtFields(fields, more, all);
@@ -116,12 +116,12 @@ function field(member, value) {
 /** @param {Map<string, Field>} fields @param {HTMLInputElement} errors @returns {Filter} */
 function valuesOf(fields, errors) {
   /** @type {Filter} */
-  const found = errors.checked ? { errors: "true" } : {};
+  const filter = errors.checked ? { errors: "true" } : {};
   for (const member of MEMBERS) {
     const text = fields.get(member)?.input.value.trim();
-    if (text) found[member] = text;
+    if (text) filter[member] = text;
   }
-  return found;
+  return filter;
 }
 
 /** @param {Map<string, Field>} fields @param {HTMLDetailsElement} more @param {Mistake[]} mistakes */
@@ -133,19 +133,19 @@ function shownAtFields(fields, more, mistakes) {
   }
   for (const mistake of mistakes) {
     const member = mistake.field.replace(/^filter\./, "").split(/[.[]/)[0];
-    const found = fields.get(member);
-    if (!found) {
+    const field = fields.get(member);
+    if (!field) {
       others.push(mistake);
       continue;
     }
-    found.wrong.append(found.wrong.textContent ? "; " : "", mistake.message);
-    found.input.setAttribute("aria-invalid", "true");
+    field.wrong.append(field.wrong.textContent ? "; " : "", mistake.message);
+    field.input.setAttribute("aria-invalid", "true");
     if (MORE.includes(member)) more.open = true;
   }
   return others;
 }
 
-/** Names that there are. What cannot be asked for is not suggested. @param {Map<string, Field>} fields @param {AbortSignal} signal */
+/** Suggests names that exist. If the controller refuses a list, it suggests none of it. @param {Map<string, Field>} fields @param {AbortSignal} signal */
 async function suggest(fields, signal) {
   const [{ apis }, { policies }] = await Promise.all([
     get("/v1/apis", { signal }).catch(() => ({ apis: [] })),

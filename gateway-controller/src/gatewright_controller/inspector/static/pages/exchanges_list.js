@@ -29,7 +29,7 @@ export class ExchangeList {
     this.selected = "";
     const head = el("tr", null, COLUMNS.map((name) => el("th", { scope: "col" }, name)));
     const caption = el("caption", { class: "unseen" }, "Exchanges, the newest first. Arrows select one, Enter opens it.");
-    this.nothing = empty("Nothing has ended yet that fits. It is shown as soon as it does.");
+    this.nothing = empty("No exchange matches yet. Exchanges appear here as they end.");
     this.element = el(
       "div", { class: "scrolls exchanges", role: "region", "aria-label": "Exchanges", tabindex: 0 },
       el("table", null, caption, el("thead", null, head), this.body), this.nothing,
@@ -91,9 +91,9 @@ export class ExchangeList {
   /** @param {KeyboardEvent} event */
   #key(event) {
     if (event.ctrlKey || event.altKey || event.metaKey) return;
-    const now = Math.max(0, this.shown.findIndex(({ key }) => key === this.selected));
+    const current = Math.max(0, this.shown.findIndex(({ key }) => key === this.selected));
     const last = this.shown.length - 1;
-    const to = { ArrowDown: now + 1, ArrowUp: now - 1, Home: 0, End: last, PageDown: now + PAGE_ROWS, PageUp: now - PAGE_ROWS }[event.key];
+    const to = { ArrowDown: current + 1, ArrowUp: current - 1, Home: 0, End: last, PageDown: current + PAGE_ROWS, PageUp: current - PAGE_ROWS }[event.key];
     if (to === undefined) return;
     event.preventDefault();
     const { key } = this.shown[Math.min(last, Math.max(0, to))];
@@ -131,10 +131,10 @@ function newRow() {
   const target = el("bdi", null);
   const link = el("a", null, method, " ", target);
   const below = el("span", { class: "below quiet" });
-  const whose = el("td", { class: "whose" });
+  const apiAndOperation = el("td", { class: "api-operation" });
   const took = el("td", { class: "number took" });
   const outcome = el("td", { class: "outcome" });
-  const row = el("tr", null, began, status, el("th", { scope: "row" }, link, below), whose, took, outcome);
+  const row = el("tr", null, began, status, el("th", { scope: "row" }, link, below), apiAndOperation, took, outcome);
   /** @param {Summary} exchange */
   const shows = (exchange) => {
     const named = visible(`${exchange.api} ${exchange.operation}`);
@@ -145,7 +145,7 @@ function newRow() {
     method.textContent = visible(exchange.method);
     target.textContent = visible(exchange.target);
     below.textContent = `${time(exchange.startedAt)}, ${duration(exchange.durationMs)}, ${named}`;
-    whose.textContent = named;
+    apiAndOperation.textContent = named;
     took.textContent = duration(exchange.durationMs);
     replace(outcome, outcomeOf(exchange));
   };
@@ -154,7 +154,7 @@ function newRow() {
 
 /** @param {number} status  0: none was seen */
 export function statusBadge(status) {
-  if (!status) return el("span", { class: "badge warn", title: "the engine has seen no answer" }, "none");
+  if (!status) return el("span", { class: "badge warn", title: "the engine saw no response" }, "none");
   return badge(String(status), status >= 500 ? "bad" : status >= 400 ? "warn" : "good");
 }
 

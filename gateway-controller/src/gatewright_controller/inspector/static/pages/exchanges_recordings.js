@@ -10,16 +10,16 @@ import { visible } from "../lib/visible_text.js";
 
 /**
  * @typedef {import("../lib/exchange/filter.js").Filter} Filter
- * @typedef {{id: string, state: string, reason: string}} ToldNode
- * @typedef {{id: string, filter: Record<string, unknown>, endsAt: string, nodes: ToldNode[]}} Recording
+ * @typedef {{id: string, state: string, reason: string}} NodeState
+ * @typedef {{id: string, filter: Record<string, unknown>, endsAt: string, nodes: NodeState[]}} Recording
  */
 
 const POLL_SECONDS = 10;
 const LONGEST_MINUTES = 60;
 
 /**
- * @param {() => Filter} filter  of what is to be recorded
- * @param {(error: unknown) => boolean} atFields  shows mistakes of the filter; whether that was all
+ * @param {() => Filter} filter  of the exchanges to record
+ * @param {(error: unknown) => boolean} atFields  shows mistakes at the filter's fields; whether that was all
  * @param {AbortSignal} signal
  * @returns {HTMLElement}
  */
@@ -31,7 +31,7 @@ export function recordingsPanel(filter, atFields, signal) {
   const begin = el(
     "form", { class: "form-row" },
     el("div", { class: "field" }, el("label", { for: minutes.id }, "Minutes"), minutes),
-    el("button", { type: "submit" }, "Record what the filter says"),
+    el("button", { type: "submit" }, "Record matching exchanges"),
   );
   let last = "";
   const load = async () => {
@@ -54,13 +54,13 @@ export function recordingsPanel(filter, atFields, signal) {
   };
   begin.addEventListener("submit", (event) => {
     event.preventDefault();
-    const wanted = { filter: asDocument(filter()), seconds: 60 * minutes.valueAsNumber };
-    act(() => send("POST", "/v1/recordings", wanted, { signal }));
+    const recording = { filter: asDocument(filter()), seconds: 60 * minutes.valueAsNumber };
+    act(() => send("POST", "/v1/recordings", recording, { signal }));
   });
   poll(POLL_SECONDS, () => load().catch(() => {}), signal);
   const hint = el(
     "p", { class: "quiet" },
-    "Nodes keep what is watched here, and what is recorded, in memory: the newest ones, for as long as there is room. " +
+    "Nodes keep watched and recorded exchanges in memory: the newest ones, as long as there is room. " +
       "A recording goes on after this page is closed.",
   );
   return el("details", { class: "card recordings" }, summary, hint, begin, failed, list);
@@ -81,7 +81,7 @@ function shown(recordings, end) {
   }));
 }
 
-/** @param {ToldNode[]} nodes */
+/** @param {NodeState[]} nodes */
 export function nodesOf(nodes) {
   return nodes.map(({ id, state, reason }) =>
     el("span", { class: "node" }, el("bdi", null, visible(id)), " ", badge(state), reason ? ` ${visible(reason)}` : null),

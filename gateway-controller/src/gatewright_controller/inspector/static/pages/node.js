@@ -4,10 +4,10 @@ import { get } from "../lib/api.js";
 import { lineChart } from "../lib/chart.js";
 import { badge, empty, facts, heading, table } from "../lib/components.js";
 import { el } from "../lib/dom.js";
-import { Looking } from "../lib/executions.js";
+import { Sampler } from "../lib/executions.js";
 import { figures, troubleList } from "../lib/figures.js";
 import { ago, bytes, dateTime, duration, number } from "../lib/format.js";
-import { look } from "../lib/looking.js";
+import { pollPage } from "../lib/looking.js";
 import { samples, total } from "../lib/metrics.js";
 import { askNodes } from "../lib/nodes.js";
 import { patch } from "../lib/patch.js";
@@ -24,17 +24,17 @@ const HISTORY = 450; // of what is a value now, not a count: 15 minutes
 
 /** @type {import("../lib/router.js").Page["show"]} */
 async function show(root, { id }, signal) {
-  const looking = new Looking(requestSources());
-  const wanted = (/** @type {string} */ name) => looking.wants(name) || /^(gatewright_(?!ex|body_bytes)|gatewright_executor_|envoy_overload_)/.test(name);
+  const sampler = new Sampler(requestSources());
+  const wanted = (/** @type {string} */ name) => sampler.wants(name) || /^(gatewright_(?!ex|body_bytes)|gatewright_executor_|envoy_overload_)/.test(name);
   const charts = new Charts();
   const [above, below] = [el("div"), el("div")];
-  root.append(heading(id), above, el("h2", null, "While this page looks"), el("div", { class: "charts" }, charts.elements), below);
-  await look(root, SECONDS, signal, async () => {
-    const [{ apis }, [told]] = await Promise.all([get("/v1/apis", { signal }), askNodes(signal, { id, stats: true, notes: true, metrics: wanted })]);
-    looking.take([told]);
-    charts.take(looking, told.metrics);
-    patch(above, troubleList(ofNode(told), "This node is as it should be."), headline(told, apis.length));
-    patch(below, apisOf(told.node), told.stats ? executorsOf(told.stats) : null, told.metrics ? processesOf(told.metrics) : null, told.stats ? restOf(told) : null);
+  root.append(heading(id), above, el("h2", null, "Since this page was opened"), el("div", { class: "charts" }, charts.elements), below);
+  await pollPage(root, SECONDS, signal, async () => {
+    const [{ apis }, [report]] = await Promise.all([get("/v1/apis", { signal }), askNodes(signal, { id, stats: true, notes: true, metrics: wanted })]);
+    sampler.add([report]);
+    charts.add(sampler, report.metrics);
+    patch(above, troubleList(ofNode(report), "This node has no problems."), headline(report, apis.length));
+    patch(below, apisOf(report.node), report.stats ? executorsOf(report.stats) : null, report.metrics ? processesOf(report.metrics) : null, report.stats ? restOf(report) : null);
   });
 }
 
@@ -43,14 +43,14 @@ class Charts {
     /** @type {{at: number, memory: Record<string, number>, busy: number, queued: number}[]} */
     this.values = [];
     this.requests = requestCharts();
-    this.workers = lineChart("Executors", (value) => number(Math.round(value * 10) / 10), { about: "Workers that run a policy, and executions that wait to be sent." });
+    this.workers = lineChart("Executors", (value) => number(Math.round(value * 10) / 10), { about: "Workers that run a policy, and executions that wait for one." });
     this.memory = lineChart("Memory", bytes, { about: "Resident, by component.", binary: true });
     this.elements = [...this.requests.elements, this.workers.element, this.memory.element];
   }
 
-  /** @param {Looking} looking @param {Metrics | null} metrics */
-  take(looking, metrics) {
-    this.requests.update(looking);
+  /** @param {Sampler} sampler @param {Metrics | null} metrics */
+  add(sampler, metrics) {
+    this.requests.update(sampler);
     if (!metrics) return;
     const memory = Object.fromEntries(samples(metrics, "gatewright_process_memory_bytes").map(({ labels, value }) => [labels.component, value]));
     this.values.push({ at: Date.now(), memory, busy: total(metrics, "gatewright_executor_workers_busy"), queued: total(metrics, "gatewright_executor_queue_depth") });
@@ -64,7 +64,7 @@ class Charts {
   }
 }
 
-/** @param {import("../lib/nodes.js").Told} told @param {number} apis */
+/** @param {import("../lib/nodes.js").NodeReport} report @param {number} apis */
 function headline({ node, stats, metrics }, apis) {
   return [
     figures([
@@ -80,7 +80,7 @@ function headline({ node, stats, metrics }, apis) {
       ["Connected", `${dateTime(node.connectedAt)}, ${ago(node.connectedAt)}`],
       ["Gateway", [badge(node.gateway.state), node.gateway.reason ? ` ${node.gateway.reason}` : null]],
       ["Revision", stats ? number(stats.node.revision) : "–"],
-      ["Metrics for Prometheus", stats?.listener ? el("code", null, `http://${stats.listener}/metrics`) : "nowhere"],
+      ["Metrics for Prometheus", stats?.listener ? el("code", null, `http://${stats.listener}/metrics`) : "not served"],
     ]),
   ];
 }
@@ -90,7 +90,7 @@ function apisOf(node) {
   const states = ["rejected", "pending"].flatMap((state) => node[state].map((/** @type {any} */ api) => ({ ...api, state })));
   const served = node.apis.filter((/** @type {any} */ api) => !states.some(({ name }) => name === api.name)).map((/** @type {any} */ api) => ({ ...api, state: "deployed", reason: "" }));
   const rows = [...states, ...served].map(({ name, state, reason }) => [el("a", { href: href(["apis", name]) }, name), badge(state), reason || el("span", { class: "quiet" }, "none")]);
-  return [el("h2", null, "APIs"), rows.length ? table("APIs", ["API", "State", "Reason"], rows) : empty("It serves no API.")];
+  return [el("h2", null, "APIs"), rows.length ? table("APIs", ["API", "State", "Reason"], rows) : empty("The node serves no API.")];
 }
 
 const EXECUTOR = ["Process", "Role", "State", "Generation", "Workers busy", "Hung", "Queued", "Under way", "Executions", "Health"];
@@ -101,13 +101,13 @@ function executorsOf({ executors, quarantined }) {
   const hung = executors.flatMap((/** @type {any} */ executor) => (executor.hung ?? []).map((/** @type {any} */ execution) => ({ ...execution, pid: executor.pid })));
   return [
     el("h2", null, "Executors"),
-    groups.length ? null : empty("Its build has no Python policies."),
+    groups.length ? null : empty("The build has no Python policies."),
     groups.map((group) => {
       const own = executors.filter((/** @type {any} */ executor) => executor.group === group);
       return [el("h3", null, "Group ", el("code", null, group)), table(`Executors of group ${group}`, EXECUTOR, own.map(executorRow))];
     }),
     hung.length ? [el("h3", null, "Hung executions"), table("Hung executions", ["Policy", "API", "Process", "Executions", "The oldest for", "Answers"], hung.map(hungRow))] : null,
-    quarantined.length ? [el("h3", null, "Quarantined policy instances"), table("Quarantined policy instances", ["Policy", "API", "Group", "Crashes", "Held at", "Tried again"], quarantined.map(quarantineRow))] : null,
+    quarantined.length ? [el("h3", null, "Quarantined policy instances"), table("Quarantined policy instances", ["Policy", "API", "Group", "Crashes", "Held at", "Retry"], quarantined.map(quarantineRow))] : null,
   ];
 }
 
@@ -159,21 +159,21 @@ function processesOf(metrics) {
   const recycled = samples(metrics, "gatewright_executor_recycled_total").filter(({ value }) => value > 0);
   return [
     el("h2", null, "Processes"),
-    rows.length ? table("Processes", ["Component", "State", "Ready", "Memory", "Restarts"], rows) : empty("The supervisor does not tell its metrics."),
+    rows.length ? table("Processes", ["Component", "State", "Ready", "Memory", "Restarts"], rows) : empty("The supervisor does not report its metrics."),
     recycled.length ? [el("h3", null, "Executors that were replaced"), table("Executors that were replaced", ["Group", "Reason", "Count"], recycled.map(({ labels, value }) => [labels.group, labels.reason, number(value)]))] : null,
   ];
 }
 
-/** @param {import("../lib/nodes.js").Told} told */
+/** @param {import("../lib/nodes.js").NodeReport} report */
 function restOf({ node, stats }) {
   const certificates = Object.entries(stats.node.certificates ?? {}).sort();
   return [
     el("h2", null, "Certificates"),
     certificates.length
       ? table("Certificates", ["Name", "Ends", "Left"], certificates.map(([name, certificate]) => [name, dateTime(certificate.ends), leftOf(certificate)]))
-      : empty("Its Gateway has none."),
-    el("h2", null, "Policies of its build"),
-    table("Policies of its build", ["Policy", "Version"], node.policies.map((/** @type {any} */ policy) => [el("a", { href: href(["policies", policy.name, policy.version]) }, policy.name), policy.version])),
+      : empty("The Gateway has no certificates."),
+    el("h2", null, "Policies of the build"),
+    table("Policies of the build", ["Policy", "Version"], node.policies.map((/** @type {any} */ policy) => [el("a", { href: href(["policies", policy.name, policy.version]) }, policy.name), policy.version])),
   ];
 }
 

@@ -5,7 +5,7 @@ import { badge, empty, heading, table } from "../lib/components.js";
 import { el } from "../lib/dom.js";
 import { totalOrNone, troubleList } from "../lib/figures.js";
 import { ago, bytes, number } from "../lib/format.js";
-import { look } from "../lib/looking.js";
+import { pollPage } from "../lib/looking.js";
 import { askNodes } from "../lib/nodes.js";
 import { patch } from "../lib/patch.js";
 import { href } from "../lib/router.js";
@@ -21,27 +21,27 @@ async function show(root, _, signal) {
   const wrong = el("div");
   const list = el("div");
   root.append(heading("Nodes"), wrong, list);
-  await look(root, SECONDS, signal, async () => {
-    const [{ apis }, told] = await Promise.all([
+  await pollPage(root, SECONDS, signal, async () => {
+    const [{ apis }, reports] = await Promise.all([
       get("/v1/apis", { signal }),
       askNodes(signal, { stats: true, notes: true, metrics: (name) => name.startsWith("gatewright_") && !name.endsWith("_bucket") || name.startsWith("envoy_overload_") }),
     ]);
-    const own = troubles([], told);
-    patch(wrong, troubleList(own, "All nodes are as they should be."));
-    patch(list, told.length ? table("Nodes", COLUMNS, told.map((node) => row(node, apis))) : empty("No node is connected."));
+    const all = troubles([], reports);
+    patch(wrong, troubleList(all, "No node has problems."));
+    patch(list, reports.length ? table("Nodes", COLUMNS, reports.map((report) => row(report, apis))) : empty("No node is connected."));
   });
 }
 
-/** @param {import("../lib/nodes.js").Told} told @param {any[]} apis */
-function row(told, apis) {
-  const { node, stats, metrics } = told;
-  const found = ofNode(told).filter(({ kind }) => kind !== "info");
-  const serious = found.filter(({ kind }) => kind === "bad").length;
+/** @param {import("../lib/nodes.js").NodeReport} report @param {any[]} apis */
+function row(report, apis) {
+  const { node, stats, metrics } = report;
+  const problems = ofNode(report).filter(({ kind }) => kind !== "info");
+  const serious = problems.filter(({ kind }) => kind === "bad").length;
   const executors = (stats?.executors ?? []).filter((/** @type {any} */ executor) => executor.role === "serving");
   const workers = sum(executors, "workers");
   return [
     el("a", { href: href(["nodes", node.id]) }, node.id),
-    found.length ? badge(`${found.length} to look at`, serious ? "bad" : "warn") : badge("as it should be", "good"),
+    problems.length ? badge(`${problems.length} ${problems.length === 1 ? "problem" : "problems"}`, serious ? "bad" : "warn") : badge("healthy", "good"),
     node.engineVersion,
     ago(node.connectedAt),
     apisOf(node, apis),
@@ -63,5 +63,5 @@ function apisOf(node, apis) {
 
 /** @param {any[]} all @param {string} member */
 function sum(all, member) {
-  return all.reduce((found, executor) => found + executor[member], 0);
+  return all.reduce((total, executor) => total + executor[member], 0);
 }

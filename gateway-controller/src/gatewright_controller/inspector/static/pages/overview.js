@@ -1,12 +1,12 @@
-// What there is, and what needs attention first.
+// The overview: figures of all nodes, and what needs attention first.
 
 import { get } from "../lib/api.js";
 import { badge, empty, heading, notice, table } from "../lib/components.js";
 import { el } from "../lib/dom.js";
-import { executed, Looking, quantileMs } from "../lib/executions.js";
+import { executed, Sampler, quantileMs } from "../lib/executions.js";
 import { durationOrNone, figures, rate, share, troubleList } from "../lib/figures.js";
 import { number } from "../lib/format.js";
-import { look } from "../lib/looking.js";
+import { pollPage } from "../lib/looking.js";
 import { askNodes } from "../lib/nodes.js";
 import { upstreamNotes } from "../lib/notes.js";
 import { patch } from "../lib/patch.js";
@@ -19,30 +19,30 @@ export const page = { title: "Overview", show };
 
 const SECONDS = 2;
 const RECENT = 10;
+/** The prefix of APIs' groups: those of their exchanges and executions. */
 const API = "api ";
-/** Before APIs' groups: those of their exchanges and executions. */
 
 /** @type {import("../lib/router.js").Page["show"]} */
 async function show(root, _, signal) {
-  const looking = new Looking([
+  const sampler = new Sampler([
     ...requestSources(),
     { name: "gatewright_exchanges_total", group: ({ api }) => (api ? API + api : null), as: ({ result }) => result },
     { name: "gatewright_exchange_duration_seconds_bucket", group: ({ api }) => (api ? API + api : null), as: "duration", histogram: true },
   ]);
-  const wants = (/** @type {string} */ name) => looking.wants(name) || /^(gatewright_(process|metrics)_|envoy_overload_)/.test(name);
+  const wants = (/** @type {string} */ name) => sampler.wants(name) || /^(gatewright_(process|metrics)_|envoy_overload_)/.test(name);
   const charts = requestCharts();
   const [above, below] = [el("div"), el("div")];
   const drawn = el("div", { class: "charts" }, charts.elements);
   root.append(heading("Overview"), above, drawn, below);
-  await look(root, SECONDS, signal, async () => {
-    const [{ apis }, told] = await Promise.all([get("/v1/apis", { signal }), askNodes(signal, { stats: true, metrics: wants, notes: true })]);
-    const notes = upstreamNotes(told);
-    looking.take(told);
-    const quiet = quietWords(looking);
-    patch(above, headline(looking, apis, told), quiet && quietNotice(quiet), el("h2", null, "What needs attention"), troubleList(troubles(apis, told)));
+  await pollPage(root, SECONDS, signal, async () => {
+    const [{ apis }, reports] = await Promise.all([get("/v1/apis", { signal }), askNodes(signal, { stats: true, metrics: wants, notes: true })]);
+    const notes = upstreamNotes(reports);
+    sampler.add(reports);
+    const quiet = quietWords(sampler);
+    patch(above, headline(sampler, apis, reports), quiet && quietNotice(quiet), el("h2", null, "What needs attention"), troubleList(troubles(apis, reports)));
     drawn.hidden = quiet !== "";
-    charts.update(looking);
-    patch(below, apiTable(apis, looking, notes), nodeTable(told));
+    charts.update(sampler);
+    patch(below, apiTable(apis, sampler, notes), nodeTable(reports));
   });
 }
 
@@ -51,25 +51,25 @@ function quietNotice(words) {
   return notice("info", words, " ", el("a", { href: href(["compose"]) }, "Send one: Compose"), ".");
 }
 
-/** @param {Looking} looking @param {any[]} apis @param {import("../lib/nodes.js").Told[]} told */
-function headline(looking, apis, told) {
-  const { seconds, groups } = looking.recent(RECENT);
+/** @param {Sampler} sampler @param {any[]} apis @param {import("../lib/nodes.js").NodeReport[]} reports */
+function headline(sampler, apis, reports) {
+  const { seconds, groups } = sampler.recent(RECENT);
   const all = groups.get("");
   const deployed = apis.filter(({ status }) => status.state === "deployed").length;
-  const quarantined = told.reduce((sum, { stats }) => sum + (stats?.quarantined.length ?? 0), 0);
+  const quarantined = reports.reduce((sum, { stats }) => sum + (stats?.quarantined.length ?? 0), 0);
   return figures([
     ["Requests", seconds ? rate(requests(all) / seconds) : "–", `of the last ${RECENT} s`],
     ["Errors", seconds ? share(errors(all), requests(all)) : "–", "answered 5xx"],
-    ["p95", durationOrNone(requestTime(all, 0.95)), "of their time"],
+    ["p95", durationOrNone(requestTime(all, 0.95)), "response time"],
     ["APIs", `${number(deployed)} of ${number(apis.length)}`, "deployed"],
-    ["Nodes", number(told.length), "connected"],
+    ["Nodes", number(reports.length), "connected"],
     ["Quarantined", number(quarantined), "policy instances"],
   ]);
 }
 
-/** @param {any[]} apis @param {Looking} looking @param {Map<string, string>} notes */
-function apiTable(apis, looking, notes) {
-  const { seconds, groups } = looking.recent(60);
+/** @param {any[]} apis @param {Sampler} sampler @param {Map<string, string>} notes */
+function apiTable(apis, sampler, notes) {
+  const { seconds, groups } = sampler.recent(60);
   const rows = apis.map(({ metadata, spec, status }) => {
     const own = groups.get(API + metadata.name);
     const policies = status.policies.length > 0;
@@ -81,13 +81,13 @@ function apiTable(apis, looking, notes) {
       durationOrNone(quantileMs(own, "duration", 0.95)),
     ];
   });
-  const about = el("p", { class: "quiet" }, "Exchanges are requests on routes with policies, of the last minute; what has none passes the policy engine by.");
+  const about = el("p", { class: "quiet" }, "Exchanges are requests on routes with policies, here of the last minute. Other requests bypass the policy engine.");
   return [el("h2", null, "APIs"), rows.length ? [about, table("APIs", ["API", "State", "Context", "Exchanges", "p95"], rows)] : empty("No API is deployed.")];
 }
 
-/** @param {import("../lib/nodes.js").Told[]} told */
-function nodeTable(told) {
-  const rows = told.map(({ node, stats }) => [
+/** @param {import("../lib/nodes.js").NodeReport[]} reports */
+function nodeTable(reports) {
+  const rows = reports.map(({ node, stats }) => [
     el("a", { href: href(["nodes", node.id]) }, node.id),
     node.engineVersion,
     number(node.apis.length),

@@ -4,10 +4,10 @@ import { get } from "../lib/api.js";
 import { attachmentsOf } from "../lib/attachments.js";
 import { badge, empty, heading, table } from "../lib/components.js";
 import { el } from "../lib/dom.js";
-import { executed, executionSources, failed, Looking, quantileMs } from "../lib/executions.js";
+import { executed, executionSources, failed, Sampler, quantileMs } from "../lib/executions.js";
 import { durationOrNone, rate, share } from "../lib/figures.js";
 import { number } from "../lib/format.js";
-import { look } from "../lib/looking.js";
+import { pollPage } from "../lib/looking.js";
 import { askNodes } from "../lib/nodes.js";
 import { patch } from "../lib/patch.js";
 import { href } from "../lib/router.js";
@@ -21,7 +21,7 @@ const COLUMNS = ["Policy", "Version", "Runtime", "Attached to", "Executions", "F
 
 /** @type {import("../lib/router.js").Page["show"]} */
 async function show(root, _, signal) {
-  const looking = new Looking(executionSources((labels) => labels.policy ?? null), RECENT);
+  const sampler = new Sampler(executionSources((labels) => labels.policy ?? null), RECENT);
   const search = el("input", { type: "search", id: "policy-search" });
   const attached = el("input", { type: "checkbox" });
   const since = el("select", { id: "policy-since" }, el("option", { value: "recent" }, "of the last minute"), el("option", { value: "start" }, "since the nodes started"));
@@ -32,7 +32,7 @@ async function show(root, _, signal) {
       "div", { class: "form-row" },
       el("div", { class: "field" }, el("label", { for: "policy-search" }, "Find"), search),
       el("div", { class: "field" }, el("label", { for: "policy-since" }, "Figures"), since),
-      el("label", null, attached, "attached ones alone"),
+      el("label", null, attached, "attached only"),
     ),
     list,
   );
@@ -41,22 +41,22 @@ async function show(root, _, signal) {
   /** @type {any[]} */
   let apis = [];
   const draw = () => {
-    const recent = looking.recent(RECENT);
-    const of = since.value === "start" ? { seconds: 0, groups: looking.sinceStart() } : recent;
+    const recent = sampler.recent(RECENT);
+    const of = since.value === "start" ? { seconds: 0, groups: sampler.sinceStart() } : recent;
     const rows = policies
       .map((policy) => ({ policy, at: attachmentsOf(apis, policy.name, policy.version) }))
       .filter(({ policy, at }) => fits(policy, search.value) && (!attached.checked || at.length))
       .map(({ policy, at }) => row(policy, at, of.groups.get(`${policy.name}:${policy.version}`), of.seconds));
-    patch(list, rows.length ? table("Policies", COLUMNS, rows) : empty(policies.length ? "No policy fits." : "The build has no policies."));
+    patch(list, rows.length ? table("Policies", COLUMNS, rows) : empty(policies.length ? "No policy matches." : "The build has no policies."));
   };
   for (const control of [search, attached, since]) control.addEventListener("input", draw, { signal });
-  await look(root, SECONDS, signal, async () => {
-    const [listed, stored, told] = await Promise.all([
-      get("/v1/policies", { signal }), get("/v1/apis", { signal }), askNodes(signal, { metrics: looking.wants }),
+  await pollPage(root, SECONDS, signal, async () => {
+    const [listed, stored, reports] = await Promise.all([
+      get("/v1/policies", { signal }), get("/v1/apis", { signal }), askNodes(signal, { metrics: sampler.wants }),
     ]);
     policies = listed.policies;
     apis = stored.apis;
-    looking.take(told);
+    sampler.add(reports);
     draw();
   });
 }

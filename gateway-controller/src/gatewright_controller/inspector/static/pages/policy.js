@@ -1,14 +1,14 @@
-// One policy: what it is, what it may be told, where it is attached, and its executions while the page is open.
+// One policy: what it is, its parameters, where it is attached, and its executions while the page is open.
 
 import { get, Problem } from "../lib/api.js";
 import { attachmentsOf } from "../lib/attachments.js";
 import { lineChart } from "../lib/chart.js";
 import { badge, empty, facts, heading, notice, table } from "../lib/components.js";
 import { el, replace } from "../lib/dom.js";
-import { executed, executionSources, failed, failures, Looking, quantileMs, together } from "../lib/executions.js";
+import { executed, executionSources, failed, failures, Sampler, quantileMs, together } from "../lib/executions.js";
 import { durationOrNone, figures, rate, share } from "../lib/figures.js";
 import { duration, number } from "../lib/format.js";
-import { look } from "../lib/looking.js";
+import { pollPage } from "../lib/looking.js";
 import { askNodes } from "../lib/nodes.js";
 import { asSentence, notesAbout } from "../lib/notes.js";
 import { parameterTable } from "../lib/parameters.js";
@@ -25,12 +25,12 @@ const RECENT = 60;
 const QUANTILES = /** @type {[string, number][]} */ ([["p50", 0.5], ["p95", 0.95], ["p99", 0.99]]);
 const MOST_CLASSES = 5;
 const CLASSES = /** @type {Record<string, string>} */ ({
-  timeout: "it took longer than its attachment's timeout",
+  timeout: "the policy took longer than the timeout of its attachment",
   overloaded: "no slot, worker or memory was free",
-  unavailable: "no executor process was there",
-  crashed: "its process ended while it ran, or it is quarantined",
-  exception: "its function raised",
-  badAction: "it returned what an action cannot be",
+  unavailable: "no executor process was available",
+  crashed: "the process ended while the policy ran, or the policy is quarantined",
+  exception: "the policy raised an exception",
+  badAction: "the policy returned an invalid action",
   bodyTooLarge: "the body was larger than maxBodyBytes",
   badBody: "the body could not be decoded",
 });
@@ -39,9 +39,9 @@ const CLASSES = /** @type {Record<string, string>} */ ({
 async function show(root, { name, version }, signal) {
   const { policies } = await get("/v1/policies", { signal });
   const policy = policies.find((/** @type {any} */ known) => known.name === name && known.version === version);
-  if (!policy) throw new Problem(404, `no policy ${name}:${version} is among those of the build; the page Policies lists them`);
+  if (!policy) throw new Problem(404, `no policy ${name}:${version} is in the build; the page Policies lists those that are`);
   const whole = `${name}:${version}`;
-  const looking = new Looking(executionSources((labels) => (labels.policy === whole ? (labels.api ?? "") : null)));
+  const sampler = new Sampler(executionSources((labels) => (labels.policy === whole ? (labels.api ?? "") : null)));
   const about = el("div");
   const others = policies.filter((/** @type {any} */ other) => other.name === name && other.version !== version);
   const charts = chartsOf(policy);
@@ -49,9 +49,9 @@ async function show(root, { name, version }, signal) {
   root.append(
     heading([name, " ", el("span", { class: "quiet" }, version)], others.map((/** @type {any} */ other) =>
       el("a", { class: "button", href: href(["policies", other.name, other.version]) }, other.version))),
-    el("p", null, policy.description || "It has no description."),
+    el("p", null, policy.description || "The policy has no description."),
     about,
-    el("h2", null, "While this page looks"),
+    el("h2", null, "Since this page was opened"),
     el("div", { class: "form-row" }, el("div", { class: "field" }, el("label", { for: "policy-api" }, "Executions for"), choice)),
     el("div", { class: "charts" }, charts.map(({ element }) => element)),
     el("h2", null, "Parameters"),
@@ -60,39 +60,39 @@ async function show(root, { name, version }, signal) {
     modes(policy),
   );
   const draw = () => {
-    for (const { update } of charts) update(looking.points, choice.value);
+    for (const { update } of charts) update(sampler.points, choice.value);
   };
   choice.addEventListener("change", draw, { signal });
-  await look(root, SECONDS, signal, async () => {
-    const [{ apis }, told] = await Promise.all([get("/v1/apis", { signal }), askNodes(signal, { metrics: looking.wants, stats: true, notes: true })]);
-    looking.take(told);
+  await pollPage(root, SECONDS, signal, async () => {
+    const [{ apis }, reports] = await Promise.all([get("/v1/apis", { signal }), askNodes(signal, { metrics: sampler.wants, stats: true, notes: true })]);
+    sampler.add(reports);
     const at = attachmentsOf(apis, name, version);
-    offer(choice, [...new Set([...at.map(({ api }) => api), ...looking.sinceStart().keys()])].sort());
-    patch(about, summary(policy, told, looking, at));
+    offer(choice, [...new Set([...at.map(({ api }) => api), ...sampler.sinceStart().keys()])].sort());
+    patch(about, summary(policy, reports, sampler, at));
     draw();
   });
 }
 
 /** @param {HTMLSelectElement} choice @param {string[]} apis */
 function offer(choice, apis) {
-  const wanted = ["", ...apis];
-  if (wanted.join("\n") === [...choice.options].map(({ value }) => value).join("\n")) return;
-  const now = choice.value;
-  replace(choice, wanted.map((api) => el("option", { value: api, selected: api === now }, api || "all APIs")));
+  const values = ["", ...apis];
+  if (values.join("\n") === [...choice.options].map(({ value }) => value).join("\n")) return;
+  const chosen = choice.value;
+  replace(choice, values.map((api) => el("option", { value: api, selected: api === chosen }, api || "all APIs")));
 }
 
-/** @param {any} policy @param {import("../lib/nodes.js").Told[]} told @param {Looking} looking @param {Attachment[]} at */
-function summary(policy, told, looking, at) {
-  const { seconds, groups } = looking.recent(RECENT);
-  const [recent, since] = [together(groups), together(looking.sinceStart())];
+/** @param {any} policy @param {import("../lib/nodes.js").NodeReport[]} reports @param {Sampler} sampler @param {Attachment[]} at */
+function summary(policy, reports, sampler, at) {
+  const { seconds, groups } = sampler.recent(RECENT);
+  const [recent, since] = [together(groups), together(sampler.sinceStart())];
   const whole = `${policy.name}:${policy.version}`;
-  const quarantined = notesAbout(told, "policy").filter(({ note }) => note.about.name === whole);
-  const hung = told.flatMap(({ node, stats }) => (stats?.executors ?? []).flatMap((/** @type {any} */ executor) => executor.hung ?? []).filter((/** @type {any} */ execution) => execution.policy === whole).map((/** @type {any} */ execution) => ({ ...execution, node: node.id })));
-  const builds = told.filter(({ node }) => node.policies.some((/** @type {any} */ built) => built.name === policy.name && built.version === policy.version));
+  const quarantined = notesAbout(reports, "policy").filter(({ note }) => note.about.name === whole);
+  const hung = reports.flatMap(({ node, stats }) => (stats?.executors ?? []).flatMap((/** @type {any} */ executor) => executor.hung ?? []).filter((/** @type {any} */ execution) => execution.policy === whole).map((/** @type {any} */ execution) => ({ ...execution, node: node.id })));
+  const builds = reports.filter(({ node }) => node.policies.some((/** @type {any} */ built) => built.name === policy.name && built.version === policy.version));
   return el(
     "div", null,
     quarantined.map(({ note, node }) => notice("bad", el("p", null, badge("quarantined"), ` for API ${note.about.api} on ${node}: ${asSentence(note.reason)} ${asSentence(note.cure)}`))),
-    hung.map((execution) => notice("bad", el("p", null, badge("hung"), ` for API ${execution.api} on ${execution.node}: ${execution.count} ${execution.count === 1 ? "execution runs" : "executions run"} on long past the deadline, the oldest for ${duration(execution.oldestMs)}.`))),
+    hung.map((execution) => notice("bad", el("p", null, badge("hung"), ` for API ${execution.api} on ${execution.node}: ${execution.count} ${execution.count === 1 ? "execution still runs" : "executions still run"} long after the deadline, the oldest for ${duration(execution.oldestMs)}.`))),
     figures([
       ["Executions", seconds ? rate(executed(recent) / seconds) : "–", `${number(executed(since))} since the start`],
       ["Failures", share(failed(recent), executed(recent)), `${number(failed(since))} since the start`],
@@ -100,21 +100,21 @@ function summary(policy, told, looking, at) {
     ]),
     facts([
       ["Runtime", policy.runtime],
-      ["Nodes whose build has it", told.length ? `${builds.length} of ${told.length}` : "no node is connected"],
+      ["Nodes whose build has it", reports.length ? `${builds.length} of ${reports.length}` : "no node is connected"],
       ["onError: continue", policy.allowContinue ? "allowed" : "not allowed"],
       ["Definition", el("code", null, policy.definitionDigest.slice(0, 12))],
     ]),
     classes(since),
     el("h2", null, "Where it is attached"),
-    at.length ? table("Attachments", ["API", "State", "To", "Asked for", "Timeout", "onError", "Executions in the API", "Failures", "Work p95"], at.map((attachment) => attachmentRow(attachment, groups, seconds))) : empty("No API attaches it."),
+    at.length ? table("Attachments", ["API", "State", "To", "Asked for", "Timeout", "onError", "Executions in the API", "Failures", "Work p95"], at.map((attachment) => attachmentRow(attachment, groups, seconds))) : empty("No API attaches this policy."),
   );
 }
 
 /** @param {import("../lib/executions.js").Figures} since */
 function classes(since) {
-  const found = failures(since);
-  if (!found.length) return null;
-  const rows = found.map(([name, count]) => [badge(name, "bad"), number(count), CLASSES[name] ?? ""]);
+  const byClass = failures(since);
+  if (!byClass.length) return null;
+  const rows = byClass.map(([name, count]) => [badge(name, "bad"), number(count), CLASSES[name] ?? ""]);
   return [el("h2", null, "Failures since the nodes started"), table("Failures by class", ["Class", "Count", "What it means"], rows)];
 }
 
@@ -140,8 +140,8 @@ function chartsOf(policy) {
   const python = policy.runtime === "python";
   const done = lineChart("Executions", rate);
   const wrong = lineChart("Failures by class", rate);
-  const work = lineChart("Work", duration, { about: python ? "How long its function ran, of executions that were answered in time." : "How long its whole turn took." });
-  const waiting = lineChart("Waiting", duration, { about: "The rest of its turn: queues, slots, the way to its process and back." });
+  const work = lineChart("Work", duration, { about: python ? "Time in the policy's function, of executions that ended in time." : "Time of the whole execution." });
+  const waiting = lineChart("Waiting", duration, { about: "The rest of an execution: queues, slots, the way to the process and back." });
   const of = (/** @type {string} */ api) => (/** @type {import("../lib/executions.js").Point} */ { groups }) => together(groups, (group) => !api || group === api);
   /** @param {ReturnType<typeof lineChart>} chart @param {(points: any[], own: any[]) => import("../lib/chart.js").Series[]} make */
   const drawn = (chart, make) => ({
@@ -167,7 +167,7 @@ function chartsOf(policy) {
 }
 
 const SEEN = /** @type {Record<string, string>} */ ({
-  SKIP: "not seen", PROCESS: "seen", BUFFER: "seen whole, once it has come", STREAM: "seen chunk by chunk",
+  SKIP: "not seen", PROCESS: "seen", BUFFER: "seen whole, once it has arrived", STREAM: "seen chunk by chunk",
 });
 
 /** @param {any} policy */

@@ -17,8 +17,8 @@ export function answerView(answer) {
   return el(
     "section", { class: "card answer", "aria-labelledby": "compose-answer" },
     el("h2", { id: "compose-answer" }, "Answer ", badge(String(answer.status), kind)),
-    el("p", null, `${answer.protocol}, ${bytes(answer.body.size)} in ${duration(answer.durationMs)}, by the listener ${answer.listener}`),
-    answer.error ? notice("warn", `It is not whole: ${answer.error}.`) : null,
+    el("p", null, `${answer.protocol}, ${bytes(answer.body.size)} in ${duration(answer.durationMs)}, through listener ${answer.listener}`),
+    answer.error ? notice("warn", `The answer is incomplete: ${answer.error}.`) : null,
     exchangeLine(answer),
     tabs("Answer", [
       ["Body", () => bodyView(answer.body)],
@@ -33,22 +33,22 @@ function exchangeLine({ recorded, requestId, notRecorded }) {
     const link = el("a", { class: "button", href: href(["exchanges", requestId]) }, "What each policy did");
     return el("p", null, link, " ", el("code", null, requestId));
   }
-  const id = requestId ? [" Its request id is ", el("code", null, requestId), "."] : null;
+  const id = requestId ? [" The request id is ", el("code", null, requestId), "."] : null;
   if (notRecorded) return notice("info", `There is no recorded exchange: ${notRecorded}.`, id);
   return requestId ? el("p", null, "Request id ", el("code", null, requestId)) : null;
 }
 
 /** @param {any} body */
 function bodyView(body) {
-  const cut = body.truncated ? notice("warn", "This is its beginning.") : null;
+  const cut = body.truncated ? notice("warn", "Only the beginning of the body is shown.") : null;
   if (body.size === 0) return el("p", { class: "quiet" }, "The answer has no body.");
-  if (body.base64 !== undefined) return el("div", null, cut, el("p", null, "It is no text. As base64:"), long(body.base64));
+  if (body.base64 !== undefined) return el("div", null, cut, el("p", null, "The body is not text. In base64:"), long(body.base64));
   const pretty = prettyJson(body.text);
   if (pretty === null || pretty === body.text) return el("div", null, cut, long(body.text));
   const shown = el("div", null, long(pretty));
   const raw = el("input", { type: "checkbox", id: "compose-raw" });
   raw.addEventListener("change", () => shown.replaceChildren(long(raw.checked ? body.text : pretty)));
-  return el("div", null, cut, el("label", null, raw, "As it came"), shown);
+  return el("div", null, cut, el("label", null, raw, "As received"), shown);
 }
 
 /** @param {string} text */

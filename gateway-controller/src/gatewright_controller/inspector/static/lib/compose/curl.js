@@ -7,7 +7,7 @@ import { quoted, shellWords } from "./shell_words.js";
  * @typedef {{method: string, path: string, host: string, headers: [string, string][], body: string}} Composed
  */
 
-/** Options with a word behind them: what becomes of it. */
+/** Options with an argument, by the part of the request that it sets. */
 const TAKES = /** @type {Record<string, string>} */ ({
   "-X": "method", "--request": "method", "-H": "header", "--header": "header", "--url": "url",
   "-d": "data", "--data": "data", "--data-ascii": "data", "--data-raw": "raw", "--data-binary": "raw",
@@ -20,23 +20,23 @@ const LEFT_OUT = new Set([
   "--config", "-D", "--dump-header", "--limit-rate", "--interface", "-r", "--range", "-Y", "-y", "-z",
 ]);
 const SILENT = new Set(["-o", "--output", "-w", "--write-out", "-m", "--max-time", "--connect-timeout", "--cacert"]);
-/** What is of the connection, of a browser's cache, or made by the gateway. */
+/** Headers of the connection, of a browser's cache, or made by the gateway. */
 const OWN = /^(connection|content-length|expect|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|accept-encoding)$/i;
 
 /**
- * Reads what people and browsers write; what it does not take it says.
+ * Reads a curl command of a person or a browser. notes: the parts that it leaves out.
  * @param {string} command
  * @returns {{request: Composed, notes: string[]}}
  */
 export function parseCurl(command) {
   const [program, ...words] = shellWords(command.trim().replace(/^\$\s+/, ""));
   if (!/(^|\/)curl(\.exe)?$/.test(program ?? "")) throw new Error("expected a command that begins with curl");
-  const found = new Reading();
-  for (let at = 0; at < words.length; at += 1) at += found.take(words[at], words[at + 1]);
-  return found.result();
+  const reader = new CommandReader();
+  for (let at = 0; at < words.length; at += 1) at += reader.readWord(words[at], words[at + 1]);
+  return reader.result();
 }
 
-class Reading {
+class CommandReader {
   constructor() {
     /** @type {string[]} */
     this.notes = [];
@@ -47,18 +47,18 @@ class Reading {
     this.url = "";
     this.method = "";
     this.inQuery = false;
-    /** @type {Set<string>} names of headers that curl is told not to send */
+    /** @type {Set<string>} names of headers that curl does not send */
     this.unwanted = new Set();
   }
 
   /**
    * @param {string} word
    * @param {string | undefined} next
-   * @returns {number} how many of those behind it belong to it
+   * @returns {number} how many of the next words belong to it
    */
-  take(word, next) {
+  readWord(word, next) {
     if (!word.startsWith("-") || word === "-") {
-      this.put("url", word);
+      this.apply("url", word);
       return 0;
     }
     if (word.startsWith("--")) return this.option(word, next);
@@ -78,7 +78,7 @@ class Reading {
       this.flag(word);
       return 0;
     }
-    if (kind) this.put(kind, next ?? "");
+    if (kind) this.apply(kind, next ?? "");
     else if (!SILENT.has(word)) this.notes.push(`${word} is left out`);
     return 1;
   }
@@ -90,7 +90,7 @@ class Reading {
   }
 
   /** @param {string} kind @param {string} text */
-  put(kind, text) {
+  apply(kind, text) {
     if (kind === "url") this.url ||= text;
     else if (kind === "method") this.method = text;
     else if (kind === "header") this.header(text);
@@ -98,7 +98,7 @@ class Reading {
     else if (kind === "agent") this.headers.push(["user-agent", text]);
     else if (kind === "referer") this.headers.push(["referer", text]);
     else if (kind === "cookie") this.cookie(text);
-    else if (kind === "form") this.notes.push("-F is left out: a form in several parts cannot be composed here");
+    else if (kind === "form") this.notes.push("-F is left out: multipart forms cannot be composed here");
     else this.content(kind, text);
   }
 
@@ -134,8 +134,8 @@ class Reading {
 
   /** @param {string} name @param {string} value */
   default(name, value) {
-    const said = this.unwanted.has(name) || this.headers.some(([own]) => own.toLowerCase() === name);
-    if (!said) this.headers.push([name, value]);
+    const isSet = this.unwanted.has(name) || this.headers.some(([own]) => own.toLowerCase() === name);
+    if (!isSet) this.headers.push([name, value]);
   }
 
   result() {
@@ -144,10 +144,10 @@ class Reading {
     const query = this.inQuery && this.data.length ? (path.includes("?") ? "&" : "?") + this.data.join("&") : "";
     const body = this.inQuery ? "" : this.data.join(this.data.length > 1 ? "&" : "");
     if (body) this.default("content-type", "application/x-www-form-urlencoded");
-    const said = this.headers.find(([name]) => name.toLowerCase() === "host");
+    const ownHost = this.headers.find(([name]) => name.toLowerCase() === "host");
     const headers = this.headers.filter(([name]) => name.toLowerCase() !== "host");
     const method = this.method || (body ? "POST" : "GET");
-    return { request: { method, path: path + query, host: said?.[1] ?? host, headers, body }, notes: this.notes };
+    return { request: { method, path: path + query, host: ownHost?.[1] ?? host, headers, body }, notes: this.notes };
   }
 }
 
@@ -156,9 +156,9 @@ function target(url) {
   const [, scheme, authority, rest] = /** @type {RegExpExecArray} */ (/^(?:([a-z][a-z0-9+.-]*):\/\/)?([^/?#]*)([^#]*)/i.exec(url));
   if (scheme && !/^https?$/i.test(scheme)) throw new Error(`expected a URL of http or https, got ${scheme}:`);
   const host = authority.replace(/^.*@/, "");
-  const here = /^(127\.0\.0\.1|localhost|0\.0\.0\.0|\[::1\])(:\d+)?$/.test(host);
+  const isLocal = /^(127\.0\.0\.1|localhost|0\.0\.0\.0|\[::1\])(:\d+)?$/.test(host);
   const path = rest.startsWith("/") ? rest : `/${rest}`;
-  return { host: here ? "" : host, path: path.replace(/[^!-~]/g, (character) => encodeURIComponent(character)) };
+  return { host: isLocal ? "" : host, path: path.replace(/[^!-~]/g, (character) => encodeURIComponent(character)) };
 }
 
 /** @param {string} text `name=value`, `=value` or a value */

@@ -1,4 +1,4 @@
-// The form of a request: its fields, and what they say as one value.
+// The form of a request: its fields, and their values as one request.
 
 import { el, replace } from "../dom.js";
 import { select } from "./target.js";
@@ -34,7 +34,7 @@ export function requestForm(listeners, changed) {
     headers.element,
     el("div", { class: "form-row" }, type.element),
     el("div", { class: "field" }, el("label", { for: "compose-body" }, "Body"), body),
-    el("label", null, record, "Record the exchange, so that it is explained"),
+    el("label", null, record, "Record the exchange, to see what each policy did"),
   );
   element.addEventListener("input", changed);
   return {
@@ -42,20 +42,20 @@ export function requestForm(listeners, changed) {
     path: path.control,
     /** @returns {Composed & {listener: string, record: boolean}} */
     read() {
-      const given = headers.read();
-      const named = given.some(([name]) => name.toLowerCase() === "content-type");
+      const written = headers.read();
+      const named = written.some(([name]) => name.toLowerCase() === "content-type");
       const typed = type.control.value.trim();
       return {
         method: method.control.value.trim(),
         path: path.control.value.trim(),
         host: host.control.value.trim(),
-        headers: typed && !named ? [...given, ["content-type", typed]] : given,
+        headers: typed && !named ? [...written, ["content-type", typed]] : written,
         body: body.value,
         listener: listener.control.value,
         record: record.checked,
       };
     },
-    /** @param {Partial<Composed & {listener: string}>} request what it does not have stays as it is */
+    /** @param {Partial<Composed & {listener: string}>} request fields that it lacks stay as they are */
     fill(request) {
       if (request.method !== undefined) method.control.value = request.method;
       if (request.path !== undefined) path.control.value = request.path;

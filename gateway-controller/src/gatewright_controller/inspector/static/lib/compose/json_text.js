@@ -1,4 +1,4 @@
-// JSON for people: lines and indents, and each value as it was written. What JSON.parse makes of a long number is another.
+// JSON for people: lines and indents, and each value as it was written. JSON.parse would change long numbers.
 
 /**
  * @param {string} text

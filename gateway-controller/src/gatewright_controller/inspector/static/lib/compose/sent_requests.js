@@ -1,4 +1,4 @@
-// What was sent from this tab, the newest first: for sending it again. Without what is secret by its name.
+// Requests that were sent from this tab, the newest first, to send them again. Values that have the name of a secret are left out.
 
 /** @typedef {import("./curl.js").Composed & {listener: string, status: number, at: string}} SentRequest */
 
@@ -10,8 +10,8 @@ const SECRET = /authori[sz]ation|cookie|token|secret|password|passwd|credential|
 /** @returns {SentRequest[]} */
 export function sentRequests() {
   try {
-    const found = JSON.parse(sessionStorage.getItem(KEY) ?? "[]");
-    return Array.isArray(found) ? found : [];
+    const stored = JSON.parse(sessionStorage.getItem(KEY) ?? "[]");
+    return Array.isArray(stored) ? stored : [];
   } catch {
     return [];
   }

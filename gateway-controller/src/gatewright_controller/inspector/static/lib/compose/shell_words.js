@@ -31,7 +31,7 @@ export function shellWords(text) {
 /**
  * @param {string} text
  * @param {number} at
- * @returns {[string, number]} what is meant, and where it goes on
+ * @returns {[string, number]} the text without its quotes, and the index behind it
  */
 function piece(text, at) {
   if (text.startsWith("$'", at)) return ansi(text, at + 2);
@@ -51,43 +51,43 @@ function single(text, at) {
 
 /** @param {string} text @param {number} at @returns {[string, number]} */
 function double(text, at) {
-  let said = "";
+  let content = "";
   while (at < text.length && text[at] !== '"') {
     if (text[at] === "\\" && '"\\$`\n'.includes(text[at + 1] ?? "x")) {
-      said += text[at + 1] === "\n" ? "" : text[at + 1];
+      content += text[at + 1] === "\n" ? "" : text[at + 1];
       at += 2;
     } else {
-      said += text[at];
+      content += text[at];
       at += 1;
     }
   }
-  return [said, at + 1];
+  return [content, at + 1];
 }
 
 /** @param {string} text @param {number} at @returns {[string, number]} */
 function ansi(text, at) {
-  let said = "";
+  let content = "";
   while (at < text.length && text[at] !== "'") {
     const code = /^\\(?:u([0-9a-fA-F]{1,4})|U([0-9a-fA-F]{1,8})|x([0-9a-fA-F]{1,2}))/.exec(text.slice(at, at + 10));
     if (code) {
       const number = Number.parseInt(code[1] ?? code[2] ?? code[3], 16);
-      said += number <= 0x10ffff ? String.fromCodePoint(number) : "";
+      content += number <= 0x10ffff ? String.fromCodePoint(number) : "";
       at += code[0].length;
     } else if (text[at] === "\\") {
       const next = text[at + 1] ?? "";
-      said += ESCAPES[next] ?? next;
+      content += ESCAPES[next] ?? next;
       at += 2;
     } else {
-      said += text[at];
+      content += text[at];
       at += 1;
     }
   }
-  return [said, at + 1];
+  return [content, at + 1];
 }
 
 /**
  * @param {string} word
- * @returns {string} it, so that a POSIX shell takes it as it is
+ * @returns {string} the word, quoted so that a POSIX shell reads it unchanged
  */
 export function quoted(word) {
   return /^[A-Za-z0-9@%_+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'"'"'`)}'`;

@@ -1,4 +1,4 @@
-// What a request can be for: an operation of an API, with its parameters; and where it is sent.
+// The target of a request: an operation of an API with its parameters, and the listener.
 
 import { el, replace } from "../dom.js";
 
@@ -28,39 +28,39 @@ export function listenersOf(document) {
   return all
     .filter((/** @type {any} */ listener) => !listener.redirect && !listener.proxyProtocol)
     .map((/** @type {any} */ { name, address = "127.0.0.1", port = 8080, protocol = "http", hosts = [] }) => {
-      const here = { "0.0.0.0": "127.0.0.1", "::": "::1" }[/** @type {string} */ (address)] ?? address;
-      return { name, hosts, url: `${protocol}://${here.includes(":") ? `[${here}]` : here}:${port}` };
+      const reachable = { "0.0.0.0": "127.0.0.1", "::": "::1" }[/** @type {string} */ (address)] ?? address;
+      return { name, hosts, url: `${protocol}://${reachable.includes(":") ? `[${reachable}]` : reachable}:${port}` };
     });
 }
 
 /**
- * Selects for the API and its operation, and fields for what its path leaves open.
+ * Selects for the API and its operation, and fields for its path parameters.
  * @param {ComposedApi[]} apis
  * @param {(chosen: {method: string, path: string, host: string}) => void} chosen called with each change
  * @returns {{element: HTMLElement, choose: (name: string) => void, missing: () => string[]}} choose: an API by its
- *   name; missing: names of parameters that are still open
+ *   name; missing: names of parameters without a value
  */
 export function operationPicker(apis, chosen) {
   const api = select("compose-api", "API", [["", "Any path"], ...apis.map(({ name }) => /** @type {[string, string]} */ ([name, name]))]);
   const operation = select("compose-operation", "Operation", []);
   const parameters = el("div", { class: "form-row" });
-  const own = () => apis.find(({ name }) => name === api.control.value);
-  const chosenOperation = () => own()?.operations[Number(operation.control.value)];
+  const chosenApi = () => apis.find(({ name }) => name === api.control.value);
+  const chosenOperation = () => chosenApi()?.operations[Number(operation.control.value)];
 
-  const told = () => {
-    const [found, operation] = [own(), chosenOperation()];
-    if (!found || !operation) return;
-    const host = found.hosts.find((name) => !name.startsWith("*")) ?? "";
-    const path = filled(found.context + (operation.path === "/" ? "" : operation.path), parameters) || "/";
+  const fillForm = () => {
+    const [api, operation] = [chosenApi(), chosenOperation()];
+    if (!api || !operation) return;
+    const host = api.hosts.find((name) => !name.startsWith("*")) ?? "";
+    const path = filled(api.context + (operation.path === "/" ? "" : operation.path), parameters) || "/";
     chosen({ method: operation.method === "*" ? "GET" : operation.method, path, host });
   };
   const showParameters = () => {
     const names = [...(chosenOperation()?.path.matchAll(/\{([^}]+)\}|\*$/g) ?? [])].map(([all, name]) => name ?? all);
-    replace(parameters, names.map((name) => parameter(name, told)));
-    told();
+    replace(parameters, names.map((name) => parameter(name, fillForm)));
+    fillForm();
   };
   const showOperations = () => {
-    const options = own()?.operations.map(({ label }, index) => option(String(index), label)) ?? [];
+    const options = chosenApi()?.operations.map(({ label }, index) => option(String(index), label)) ?? [];
     replace(operation.control, options.length ? options : option("", "—"));
     operation.control.disabled = !options.length;
     showParameters();

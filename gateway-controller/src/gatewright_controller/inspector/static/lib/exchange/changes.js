@@ -1,4 +1,4 @@
-/** What a policy has changed, as lines that went and lines that came. */
+/** The changes of a policy, as removed and added lines. */
 
 import { diffLines, hunks } from "../text_diff.js";
 
@@ -14,7 +14,7 @@ const VALUES = new Set(["header", "trailer"]);
 const STORED = new Set(["metadata", "analytics"]);
 const REST = "… (the rest was not recorded)";
 
-/** What it is that has changed. @param {Change} change */
+/** The name of what changed. @param {Change} change */
 export function heading(change) {
   if (change.what === "body") {
     const sizes = [change.before, change.after].filter((side) => side !== undefined).map((side) => asBody(side).size);
@@ -46,16 +46,16 @@ function valueLines({ what }, value) {
   return [STORED.has(what) ? JSON.stringify(value) : String(value)];
 }
 
-/** The first is empty where it was not there before. @param {Change} change @returns {[string[], string[]]} */
+/** The first is empty without an answer before. @param {Change} change @returns {[string[], string[]]} */
 function messages({ before, after }) {
   return [before ? messageLines(asMessage(before)) : [], after ? messageLines(asMessage(after)) : []];
 }
 
 /** @param {Message} message */
 function messageLines({ headers, body }) {
-  const found = headers.map(([name, value]) => `${name}: ${value}`);
-  if (!body?.size) return found;
-  return [...found, ...(found.length ? [""] : []), ...shownLines(body)];
+  const shown = headers.map(([name, value]) => `${name}: ${value}`);
+  if (!body?.size) return shown;
+  return [...shown, ...(shown.length ? [""] : []), ...shownLines(body)];
 }
 
 /**
@@ -85,8 +85,8 @@ export function shownLines(body, indent = true) {
     return body.size ? [`(${body.size} bytes${encoded} that are no text)`] : [];
   }
   if (!body.text && !body.truncated) return [];
-  const found = ((indent ? indented(body) : undefined) ?? body.text).split("\n");
-  return body.truncated ? [...found, REST] : found;
+  const shown = ((indent ? indented(body) : undefined) ?? body.text).split("\n");
+  return body.truncated ? [...shown, REST] : shown;
 }
 
 /** The body's JSON, or undefined. @param {Body} body */

@@ -8,7 +8,7 @@ import { isOfTheGateway } from "./sender.js";
  * @typedef {{command: string, left: string[]}} Curl  left: what the command does not have, in words
  */
 
-/** What curl says for itself. */
+/** Headers that curl writes itself. */
 const OF_CURL = /^(host|content-length|connection|transfer-encoding)$/;
 
 /**
@@ -19,9 +19,9 @@ const OF_CURL = /^(host|content-length|connection|transfer-encoding)$/;
  */
 export function curl(exchange) {
   const { method = "GET", scheme = "http", authority = "", headers, body } = exchange.request;
-  const asked = headers.filter(([name]) => !name.startsWith(":") && !OF_CURL.test(name) && !isOfTheGateway(name));
-  const kept = asked.filter(([, value]) => !value.includes(REDACTED));
-  const left = asked.filter((field) => !kept.includes(field)).map(([name]) => `header ${name}, which is redacted`);
+  const sent = headers.filter(([name]) => !name.startsWith(":") && !OF_CURL.test(name) && !isOfTheGateway(name));
+  const kept = sent.filter(([, value]) => !value.includes(REDACTED));
+  const left = sent.filter((field) => !kept.includes(field)).map(([name]) => `header ${name}, which is redacted`);
   const whole = target(exchange);
   if (whole.includes(REDACTED)) left.push("values of the query, which are redacted");
   const words = ["curl", "-i", "-g", "--path-as-is", ...(method === "GET" && !body?.size ? [] : ["-X", quoted(method)])];
@@ -41,7 +41,7 @@ function whyNotSent({ text, truncated, decoded }) {
   return text.includes(REDACTED) ? "the body, which has redacted values" : "";
 }
 
-/** Where there is none, curl would say one of its own. @param {[string, string]} field */
+/** Without one, curl writes its own. @param {[string, string]} field */
 function isType([name]) {
   return name === "content-type";
 }

@@ -1,7 +1,7 @@
 /**
- * Which exchanges are meant, as people write it: docs/reference/recordings.md#filters.
+ * A filter of exchanges, as people write it: docs/reference/recordings.md#filters.
  *
- * @typedef {Record<string, string>} Filter  the members that say something, by name, as texts
+ * @typedef {Record<string, string>} Filter  members with a value, by name, as texts
  */
 
 /** In the order in which a form has them. `errors` is "true" or not there. */
@@ -10,12 +10,12 @@ export const MEMBERS = ["errors", "api", "operation", "policy", "path", "status"
 /** Of the query of a page's address, or of the API's. @param {URLSearchParams} query @returns {Filter} */
 export function fromQuery(query) {
   /** @type {Filter} */
-  const found = {};
+  const filter = {};
   for (const member of MEMBERS) {
     const text = query.getAll(member).join(",").trim();
-    if (text && !(member === "errors" && text === "false")) found[member] = text;
+    if (text && !(member === "errors" && text === "false")) filter[member] = text;
   }
-  return found;
+  return filter;
 }
 
 /** As parameters of `GET /v1/exchanges`, and of the page's address. @param {Filter} filter @returns {URLSearchParams} */
@@ -24,12 +24,12 @@ export function asQuery(filter) {
   return new URLSearchParams(pairs);
 }
 
-/** As JSON for `POST /v1/recordings`. What does not fit stays a text, which the API refuses. @param {Filter} filter */
+/** As JSON for `POST /v1/recordings`. A value of the wrong form stays a text, which the API refuses. @param {Filter} filter */
 export function asDocument(filter) {
   return Object.fromEntries([...asQuery(filter)].map(([member, text]) => [member, value(member, text)]));
 }
 
-/** "api orders, errors only, status 5xx"; "all" where nothing is asked for. @param {Record<string, unknown>} document */
+/** "api orders, errors only, status 5xx"; "all exchanges" for an empty filter. @param {Record<string, unknown>} document */
 export function inWords(document) {
   const words = Object.entries(document).map(([member, value]) => word(member, value)).filter(Boolean);
   return words.join(", ") || "all exchanges";
@@ -50,14 +50,14 @@ function value(member, text) {
   return equals < 0 ? { name: text } : { name: text.slice(0, equals), value: text.slice(equals + 1) };
 }
 
-/** @param {string} member @param {unknown} given */
-function word(member, given) {
-  if (member === "errors") return given ? "errors only" : "";
-  if (member === "sample") return given === 1 ? "" : `a share of ${given}`;
-  if (member === "header" && given && typeof given === "object") {
-    const { name = "", value = null } = /** @type {{name?: string, value?: string | null}} */ (given);
+/** @param {string} member @param {unknown} wanted */
+function word(member, wanted) {
+  if (member === "errors") return wanted ? "errors only" : "";
+  if (member === "sample") return wanted === 1 ? "" : `a share of ${wanted}`;
+  if (member === "header" && wanted && typeof wanted === "object") {
+    const { name = "", value = null } = /** @type {{name?: string, value?: string | null}} */ (wanted);
     return value === null ? `header ${name}` : `header ${name}=${value}`;
   }
-  const text = Array.isArray(given) ? given.join(" or ") : given;
+  const text = Array.isArray(wanted) ? wanted.join(" or ") : wanted;
   return text === null || text === undefined || text === "" ? "" : `${member} ${text}`;
 }

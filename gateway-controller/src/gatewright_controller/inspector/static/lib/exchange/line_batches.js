@@ -1,11 +1,11 @@
 /**
- * The lines of a stream, as many at once as have come; without those that are empty, which say that it still lives.
+ * The lines of a stream, in batches as they arrive, without empty lines: these are keep-alives.
  *
  * @param {ReadableStream<Uint8Array>} stream
- * @param {() => void} [heard]  called as often as something comes
+ * @param {() => void} [onData]  called for each read
  * @returns {AsyncGenerator<string[]>}
  */
-export async function* lineBatches(stream, heard = () => {}) {
+export async function* lineBatches(stream, onData = () => {}) {
   const reader = stream.getReader();
   const decoder = new TextDecoder();
   /** @type {string[]} */
@@ -13,7 +13,7 @@ export async function* lineBatches(stream, heard = () => {}) {
   for (;;) {
     const { done, value } = await reader.read();
     if (done) return;
-    heard();
+    onData();
     const [first, ...rest] = decoder.decode(value, { stream: true }).split("\n");
     begun.push(first);
     if (!rest.length) continue;

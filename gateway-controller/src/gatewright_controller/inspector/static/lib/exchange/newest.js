@@ -1,5 +1,5 @@
 /**
- * The newest of what comes, and no more than so many.
+ * The newest items, at most `most` of them.
  *
  * @template T
  */
@@ -11,15 +11,15 @@ export class Newest {
     this.kept = []; // the oldest first
   }
 
-  /** @param {T[]} found  the oldest first */
-  add(found) {
-    this.kept.push(...found.slice(-this.most));
+  /** @param {T[]} items  the oldest first */
+  add(items) {
+    this.kept.push(...items.slice(-this.most));
     if (this.kept.length > 2 * this.most) this.kept = this.kept.slice(-this.most);
   }
 
-  /** Those that are older than all that is kept. @param {T[]} found  the oldest first */
-  addOlder(found) {
-    this.kept = [...found, ...this.newestFirst().reverse()].slice(-this.most);
+  /** Adds items that are older than all kept ones. @param {T[]} items  the oldest first */
+  addOlder(items) {
+    this.kept = [...items, ...this.newestFirst().reverse()].slice(-this.most);
   }
 
   /** @returns {T[]} */
@@ -27,7 +27,7 @@ export class Newest {
     return this.kept.slice(-this.most).reverse();
   }
 
-  /** All, the oldest first, which are no longer kept. @returns {T[]} */
+  /** Removes and returns all items, the oldest first. @returns {T[]} */
   take() {
     const taken = this.kept.slice(-this.most);
     this.kept = [];

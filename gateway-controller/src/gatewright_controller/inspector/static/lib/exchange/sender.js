@@ -23,6 +23,6 @@ export function bySender(headers) {
 export function whyRedacted(headers, body) {
   if (body?.text !== "[redacted]") return "";
   const type = headers.find(([name]) => name === "content-type")?.[1].split(";")[0].trim().toLowerCase();
-  if (type !== "application/x-www-form-urlencoded") return "It is taken out whole: it cannot be read as what its content-type says, so that secrets in it could not be told apart.";
-  return "It is taken out whole: its content-type says that it is a form (curl's own, unless -H content-type says another), and it is none, so that secrets in it could not be told apart. With content-type: application/json the fields of JSON are shown.";
+  if (type !== "application/x-www-form-urlencoded") return "The whole body is redacted: it cannot be parsed by its content-type, so secrets in it cannot be found.";
+  return "The whole body is redacted: its content-type is a form (curl's default without -H content-type), but the body is not one, so secrets in it cannot be found. With content-type: application/json the fields of JSON are shown.";
 }

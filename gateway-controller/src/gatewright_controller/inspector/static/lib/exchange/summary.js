@@ -32,14 +32,14 @@ export function summary(exchange) {
   };
 }
 
-/** What is out of the ordinary. @param {import("./recorded.js").Exchange} exchange */
+/** Badges of what is out of the ordinary. @param {import("./recorded.js").Exchange} exchange */
 function badges({ outcome, executions }) {
-  const found = [];
-  if (outcome === FAILED || executions.some((execution) => execution.outcome === FAILED && !execution.shadow)) found.push(FAILED);
-  if (outcome === CANCELLED) found.push(CANCELLED);
-  if (executions.some((execution) => execution.outcome === CONTINUED && !execution.shadow)) found.push("passed over");
-  if (executions.some((execution) => execution.shadow)) found.push("shadow");
-  return found;
+  const badges = [];
+  if (outcome === FAILED || executions.some((execution) => execution.outcome === FAILED && !execution.shadow)) badges.push(FAILED);
+  if (outcome === CANCELLED) badges.push(CANCELLED);
+  if (executions.some((execution) => execution.outcome === CONTINUED && !execution.shadow)) badges.push("passed over");
+  if (executions.some((execution) => execution.shadow)) badges.push("shadow");
+  return badges;
 }
 
 /** A copy, so that a piece of a long text does not keep all of it in memory. @param {string | undefined} text @param {number} most */

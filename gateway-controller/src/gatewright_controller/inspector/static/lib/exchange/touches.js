@@ -1,4 +1,4 @@
-/** Which policies have changed a given header of a request or a response, or a given key of what they keep. */
+/** Which policies have changed a given header of a request or a response, or a given key of their metadata or analytics. */
 
 import { ANSWERED, isOfRequest, phaseOf } from "./recorded.js";
 
@@ -16,8 +16,8 @@ import { ANSWERED, isOfRequest, phaseOf } from "./recorded.js";
 const APPLIED = new Set(["changed", ANSWERED]);
 
 /**
- * In the order in which they did, by name. What a shadow attachment or a failed policy wanted is not among them, for
- * nothing of it was applied.
+ * By name, in the order of the changes. Changes of shadow attachments and failed policies are left out: they were not
+ * applied.
  *
  * @param {Exchange} exchange
  * @param {Place} place
@@ -25,16 +25,16 @@ const APPLIED = new Set(["changed", ANSWERED]);
  */
 export function touches(exchange, place) {
   /** @type {Map<string, Touch[]>} */
-  const found = new Map();
+  const byName = new Map();
   for (const execution of exchange.executions) {
     if (execution.shadow || !APPLIED.has(execution.outcome)) continue;
     for (const change of execution.changes ?? []) {
       for (const [name, touch] of touched(execution, change, place)) {
-        found.set(name, [...(found.get(name) ?? []), touch]);
+        byName.set(name, [...(byName.get(name) ?? []), touch]);
       }
     }
   }
-  return found;
+  return byName;
 }
 
 /** @param {Execution} execution @param {Change} change @param {Place} place @returns {[string, Touch][]} */
@@ -63,6 +63,6 @@ function values(side) {
 }
 
 /** "add-headers:v1.0.0, request". @param {Touch} touch */
-export function byWhom({ execution }) {
+export function authorOf({ execution }) {
   return `${execution.policy}, ${phaseOf(execution)}`;
 }

@@ -1,4 +1,4 @@
-/** What became of an exchange, and which party caused it: in the sentences of sentences.json, as `gatewright explain` does. */
+/** The outcome of an exchange, and the party that caused it: in the sentences of sentences.json, as `gatewright explain` does. */
 
 import { ANSWERED, FAILED, phaseOf } from "./recorded.js";
 import SENTENCES from "./sentences.json" with { type: "json" };
@@ -24,7 +24,7 @@ export function verdict(exchange) {
   return sentence(SENTENCES.answered, answeredBy, facts);
 }
 
-/** Whose fault it is that Envoy has answered by itself. @param {import("./recorded.js").Cause} cause */
+/** The party at fault where Envoy answered by itself. @param {import("./recorded.js").Cause} cause */
 export function fault({ party, code, flags }) {
   return `${PARTIES[party] ?? party}: ${code}${flags ? ` (${flags})` : ""}`;
 }
@@ -36,9 +36,9 @@ export function fault({ party, code, flags }) {
  * @returns {string[]}
  */
 export function notes({ executions, answeredBy = "", details, outcome, error, cause }) {
-  const found = executions.map(noteOf);
-  found.push(sentence(SENTENCES.answerers, answeredBy, { details, reason: cause?.reason }), sentence(SENTENCES.outcomes, outcome, { error }));
-  return [...new Set(found)].filter((note) => note !== "");
+  const texts = executions.map(noteOf);
+  texts.push(sentence(SENTENCES.answerers, answeredBy, { details, reason: cause?.reason }), sentence(SENTENCES.outcomes, outcome, { error }));
+  return [...new Set(texts)].filter((note) => note !== "");
 }
 
 /** @param {Execution} execution */
@@ -48,7 +48,7 @@ function noteOf(execution) {
   return sentence(SENTENCES.shadows, comparison === "different" ? comparison : outcome, factsOf(execution));
 }
 
-/** What a shadow attachment came to, beside what it is compared with. @param {Exchange} exchange @param {Execution} execution */
+/** The result of a shadow attachment's comparison. @param {Exchange} exchange @param {Execution} execution */
 export function comparison({ policies = [] }, { comparison = "", comparedWith = -1 }) {
   return sentence(SENTENCES.comparisons, comparison, { policy: policies[comparedWith] });
 }
@@ -60,7 +60,7 @@ function factsOf(execution) {
 }
 
 /**
- * The first of the table's sentences for `key` all of whose names are known; "" where there is none.
+ * The first of the table's sentences for `key` whose names are all known; "" without such a sentence.
  *
  * @param {Record<string, string[]>} table
  * @param {string} key
@@ -68,8 +68,8 @@ function factsOf(execution) {
  */
 function sentence(table, key, facts) {
   const sentences = Object.hasOwn(table, key) ? table[key] : (table.other ?? []);
-  const found = sentences.find((text) => [...text.matchAll(NAME)].every(([, name]) => facts[name]));
-  return found?.replace(NAME, (_, name) => facts[name] ?? "") ?? "";
+  const template = sentences.find((text) => [...text.matchAll(NAME)].every(([, name]) => facts[name]));
+  return template?.replace(NAME, (_, name) => facts[name] ?? "") ?? "";
 }
 
 /**

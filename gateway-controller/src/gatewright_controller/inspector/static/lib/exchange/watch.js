@@ -1,4 +1,4 @@
-/** Exchanges as they end, told by `GET /v1/exchanges`: counted, and made small. It runs in a worker. */
+/** Follows exchanges as they end (`GET /v1/exchanges`), counts and summarizes them. It runs in a worker. */
 
 import { lineBatches } from "./line_batches.js";
 import { Newest } from "./newest.js";
@@ -8,15 +8,15 @@ import { summary } from "./summary.js";
 /**
  * @typedef {import("./summary.js").Summary} Summary
  * @typedef {import("../api.js").Mistake} Mistake
- * @typedef {{id: string, state: string, reason: string}} ToldNode
- * @typedef {{query: string, token: string}} Wanted  query: the filter as parameters
+ * @typedef {{id: string, state: string, reason: string}} NodeState
+ * @typedef {{query: string, token: string}} WatchRequest  query: the filter as parameters
  *
  * @typedef {{
  *   name: "connecting" | "watching" | "waiting" | "ended", status: number, detail: string, mistakes: Mistake[],
- * }} State  waiting: it is tried again soon; ended: it is not. status: the answer's, where it was another than 200; 0: none
+ * }} State  waiting: the watch tries again soon; ended: it does not. status: of the answer, if it was not 200; else 0
  *
  * @typedef {{
- *   passed: number, dropped: number, state: State, nodes: ToldNode[] | null, newest: Summary[],
+ *   passed: number, dropped: number, state: State, nodes: NodeState[] | null, newest: Summary[],
  *   kept: Summary[] | null, keptCount: number,
  * }} Report  newest: since the last report, the oldest first; kept: those that nodes had kept before, once
  */
@@ -25,21 +25,21 @@ export const MOST_LISTED = 1000;
 const REPORT_MS = 150;
 const LONGEST_SECONDS = 3600;
 const KEPT_SECONDS = 10;
-const SILENT_MS = 40_000; // the controller says every 15 s that it lives
+const SILENT_MS = 40_000; // the controller sends a keep-alive every 15 s
 const RETRY_MS = { least: 500, most: 8000 };
 
-/** One watch. `report` is called at most once in REPORT_MS, and not before the last report was `taken`. */
+/** One watch. `report` is called at most once in REPORT_MS, and not before the last report was shown. */
 export class Watch {
-  /** @param {Wanted} wanted @param {(report: Report) => void} report */
-  constructor(wanted, report) {
-    this.wanted = wanted;
+  /** @param {WatchRequest} request @param {(report: Report) => void} report */
+  constructor(request, report) {
+    this.request = request;
     this.report = report;
     this.passed = this.dropped = this.keptCount = 0;
     /** @type {Newest<Summary>} */
     this.newest = new Newest(MOST_LISTED);
     /** @type {Summary[] | null} */
     this.kept = null;
-    /** @type {ToldNode[] | null} */
+    /** @type {NodeState[] | null} */
     this.nodes = null;
     this.state = state("connecting");
     this.isNew = this.isHeld = this.isTimed = false;
@@ -47,25 +47,25 @@ export class Watch {
     this.isKeptAsked = false;
   }
 
-  /** Until it is refused. */
+  /** Watches until the controller refuses. */
   async run() {
     while (this.state.name !== "ended") {
-      const waitMs = await this.once();
-      this.changed();
+      const waitMs = await this.watchOnce();
+      this.scheduleReport();
       if (waitMs) await new Promise((resolve) => setTimeout(resolve, waitMs));
     }
   }
 
-  /** The last report has been shown: there may be another. */
-  taken() {
+  /** The page has shown the last report, and can take another. */
+  reportShown() {
     this.isHeld = false;
-    this.tell();
+    this.sendReport();
   }
 
-  /** One stream, until it ends. @returns {Promise<number>} after how many ms there is to be another */
-  async once() {
+  /** Follows one stream until it ends. @returns {Promise<number>} ms to wait before the next one */
+  async watchOnce() {
     try {
-      const reason = await this.stream(`seconds=${LONGEST_SECONDS}`, () => this.begun(), (event) => this.take(event));
+      const reason = await this.stream(`seconds=${LONGEST_SECONDS}`, () => this.onOpen(), (event) => this.addEvent(event));
       if (reason === "seconds") return 0;
       this.state = state("waiting", 0, reason === "stopping" ? "the controller stops" : "the stream has ended");
     } catch (error) {
@@ -77,49 +77,49 @@ export class Watch {
     return Math.min(RETRY_MS.most, RETRY_MS.least * 2 ** (this.failures - 1));
   }
 
-  begun() {
+  onOpen() {
     this.state = state("watching");
     this.failures = 0;
-    this.changed();
+    this.scheduleReport();
     if (!this.isKeptAsked) this.askForKept();
     this.isKeptAsked = true;
   }
 
-  /** What was kept before: a page is never empty where there is something. */
+  /** Asks for exchanges that nodes kept before, so that a new page is not empty. */
   async askForKept() {
     /** @type {Newest<Summary>} */
-    const found = new Newest(MOST_LISTED);
+    const kept = new Newest(MOST_LISTED);
     /** @param {any} event */
-    const take = ({ exchange }) => {
+    const addKept = ({ exchange }) => {
       if (!exchange) return;
       this.keptCount += 1;
-      found.add([summary(read(exchange))]);
+      kept.add([summary(read(exchange))]);
     };
-    await this.stream(`kept=true&seconds=${KEPT_SECONDS}`, () => {}, take).catch(() => {});
-    this.kept = found.take().sort((summary, other) => endOf(summary) - endOf(other));
-    this.changed();
+    await this.stream(`kept=true&seconds=${KEPT_SECONDS}`, () => {}, addKept).catch(() => {});
+    this.kept = kept.take().sort((summary, other) => endOf(summary) - endOf(other));
+    this.scheduleReport();
   }
 
   /**
    * @param {string} more  parameters
-   * @param {() => void} begun
-   * @param {(event: any) => void} take
-   * @returns {Promise<string>} why it has ended, "" where no reason came
+   * @param {() => void} onOpen
+   * @param {(event: any) => void} onEvent
+   * @returns {Promise<string>} why the stream ended, "" without a reason
    */
-  async stream(more, begun, take) {
+  async stream(more, onOpen, onEvent) {
     const aborter = new AbortController();
     let timer = setTimeout(() => aborter.abort(), SILENT_MS);
-    const heard = () => {
+    const onData = () => {
       clearTimeout(timer);
       timer = setTimeout(() => aborter.abort(), SILENT_MS);
     };
     try {
       const response = await this.fetch(more, aborter.signal);
-      begun();
-      for await (const lines of lineBatches(/** @type {ReadableStream<Uint8Array>} */ (response.body), heard)) {
+      onOpen();
+      for await (const lines of lineBatches(/** @type {ReadableStream<Uint8Array>} */ (response.body), onData)) {
         for (const line of lines) {
           const event = JSON.parse(line);
-          take(event);
+          onEvent(event);
           if (event.ended) return event.ended.reason;
         }
       }
@@ -132,7 +132,7 @@ export class Watch {
 
   /** @param {string} more @param {AbortSignal} signal */
   async fetch(more, signal) {
-    const { query, token } = this.wanted;
+    const { query, token } = this.request;
     /** @type {Record<string, string>} */
     const headers = { accept: "application/x-ndjson", ...(token && { authorization: `Bearer ${token}` }) };
     const path = `/v1/exchanges?${[query, more].filter(Boolean).join("&")}`;
@@ -142,22 +142,22 @@ export class Watch {
   }
 
   /** @param {any} event */
-  take({ exchange, dropped, nodes }) {
+  addEvent({ exchange, dropped, nodes }) {
     if (exchange) {
       this.passed += 1;
       this.newest.add([summary(read(exchange))]);
     }
     if (dropped) this.dropped += dropped.exchanges;
     if (nodes) this.nodes = nodes;
-    this.changed();
+    this.scheduleReport();
   }
 
-  changed() {
+  scheduleReport() {
     this.isNew = true;
-    if (!this.isTimed && !this.isHeld) this.tell();
+    if (!this.isTimed && !this.isHeld) this.sendReport();
   }
 
-  tell() {
+  sendReport() {
     if (!this.isNew || this.isHeld || this.isTimed) return;
     const { passed, dropped, nodes, keptCount, kept } = this;
     this.isNew = false;
@@ -166,12 +166,12 @@ export class Watch {
     this.report({ passed, dropped, state: this.state, nodes, newest: this.newest.take(), kept, keptCount });
     setTimeout(() => {
       this.isTimed = false;
-      this.tell();
+      this.sendReport();
     }, REPORT_MS);
   }
 }
 
-/** An answer other than success: `state` says what comes of it. */
+/** An answer other than success; `state` is the state that follows. */
 class Refusal extends Error {
   /** @param {State} state */
   constructor(state) {
@@ -182,9 +182,9 @@ class Refusal extends Error {
 
 /** @param {Response} response */
 async function refusal(response) {
-  const told = await response.json().catch(() => ({}));
+  const problem = await response.json().catch(() => ({}));
   const name = response.status >= 500 ? "waiting" : "ended";
-  return new Refusal(state(name, response.status, String(told.detail ?? response.statusText), told.errors ?? []));
+  return new Refusal(state(name, response.status, String(problem.detail ?? response.statusText), problem.errors ?? []));
 }
 
 /** @param {State["name"]} name @param {number} [status] @param {string} [detail] @param {Mistake[]} [mistakes] @returns {State} */
@@ -192,7 +192,7 @@ function state(name, status = 0, detail = "", mistakes = []) {
   return { name, status, detail, mistakes };
 }
 
-/** fetch() and streams fail with a TypeError where the connection does; what is aborted was silent. @param {unknown} error */
+/** fetch() and streams fail with a TypeError where the connection fails, and with an AbortError after SILENT_MS. @param {unknown} error */
 function isOfNetwork(error) {
   return error instanceof TypeError || (error instanceof DOMException && error.name === "AbortError");
 }

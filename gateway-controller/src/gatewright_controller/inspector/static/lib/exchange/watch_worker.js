@@ -1,4 +1,4 @@
-// The worker of one watch. It is told what is wanted, then "taken" for each report that was shown.
+// The worker of one watch. The page sends it the request, then "shown" for each report that it has shown.
 
 import { Watch } from "./watch.js";
 
@@ -6,7 +6,7 @@ import { Watch } from "./watch.js";
 let watch;
 
 self.addEventListener("message", ({ data }) => {
-  if (data === "taken") return watch?.taken();
+  if (data === "shown") return watch?.reportShown();
   watch = new Watch(data, (report) => self.postMessage(report));
   watch.run();
 });

@@ -1,0 +1,391 @@
+"""The controller's few verbs: what is written is valid, kept, translated and handed to the nodes, in this order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from gatewright_documents.mistake import Invalid, Mistake
+from gatewright_documents.values import JsonObject
+
+from gatewright_controller.apis.api_change import TriedWrite
+from gatewright_controller.apis.api_source import ApiSource
+from gatewright_controller.model import Api, to_document
+from gatewright_controller.nodes.deployment import Deployment
+from gatewright_controller.resource.claims import Claim, claims_of
+from gatewright_controller.resource.conditions import Conditions
+from gatewright_controller.resource.definitions import DefinitionChanges, Definitions, definitions_of
+from gatewright_controller.resource.private_upstreams import PrivateUpstreams
+from gatewright_controller.resource.secrets import restored
+from gatewright_controller.resource.versions import (
+    Move,
+    Versions,
+    attachments,
+    kept_versions,
+    moves,
+    newest_versions,
+    with_exact_versions,
+)
+from gatewright_controller.store import (
+    ApiExistsError,
+    ContextTakenError,
+    ExpectedRevisions,
+    NoSuchApiError,
+    OtherRevisionError,
+    StorageError,
+    Store,
+    StoredApi,
+    context_of,
+)
+from gatewright_controller.store.finished import finished
+from gatewright_controller.translate import Bundle, EdgeSettings, translate, unserved
+from gatewright_controller.validation import (
+    NO_CONDITIONS,
+    NO_PRIVATE_UPSTREAMS,
+    GatewayNames,
+    context_taken,
+    names_private_upstream,
+    validate,
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """What other definitions mean, and the APIs that come with them: what changes, which attachments get another
+    version, which APIs that concerns, and what of them is written."""
+
+    changes: DefinitionChanges
+    moves: tuple[Move, ...]
+    apis: tuple[str, ...]
+    writes: tuple[tuple[Api, Versions], ...] = ()
+
+
+class Controller:
+    """Writes happen one after the other, so nodes hear of them in the order in which they were stored."""
+
+    def __init__(
+        self,
+        store: Store,
+        read_definitions: Callable[[], Definitions],
+        edge: EdgeSettings,
+        parse_definitions: Callable[[Mapping[str, bytes]], Definitions] = definitions_of,
+        upstreams: PrivateUpstreams = NO_PRIVATE_UPSTREAMS,
+        conditions: Conditions = NO_CONDITIONS,
+    ) -> None:
+        self.store = store
+        self._read_definitions, self._parse_definitions = read_definitions, parse_definitions
+        self.definitions = read_definitions()
+        self.deployment = Deployment(store.revision)
+        self._edge, self._configured_upstreams, self._conditions = edge, upstreams, conditions
+        self.gateway_names: Callable[[], GatewayNames | None] = lambda: None
+        """What the Gateway names, for APIs that are written from now on; None where it is not known."""
+        self._writing = asyncio.Lock()
+
+    @property
+    def _upstreams(self) -> PrivateUpstreams:
+        """What no API may name, the nodes' admin listeners among it."""
+        return self._configured_upstreams.with_own(self.deployment.admin_addresses.values())
+
+    def load(self) -> None:
+        """Hands what is stored to the nodes. An API that this build's definitions no longer fit is suspended."""
+        for stored in self.store.list():
+            self._plan_offer(stored)()
+
+    def _plan_offer(self, stored: StoredApi) -> Callable[[], None]:
+        """What hands the API to the nodes, or suspends it. That is for the event loop, all else for any thread."""
+        versions = kept_versions(stored.api, stored.versions, self.definitions)
+        try:
+            api = validate(
+                to_document(with_exact_versions(stored.api, versions)), self.definitions, {}, self._upstreams
+            )
+        except Invalid as invalid:
+            log.error(
+                "API suspended",
+                extra={"api": stored.name, "reason": str(invalid)},
+            )
+            spec, reason = stored.api.spec, f"no longer valid: {invalid}"
+            suspended = unserved(stored.name, stored.context, spec.version, reason, spec.hosts, spec.listeners)
+            return partial(self.deployment.suspend, suspended, stored.revision)
+        self._move(stored, versions)
+        return partial(self.deployment.set_desired, self._translated(api), stored.revision)
+
+    def _move(self, stored: StoredApi, versions: Versions) -> None:
+        """Another start shall find the versions that run now, and not decide anew."""
+        if versions == stored.versions:
+            return
+        for move in moves(stored.api, stored.versions, versions):
+            log.warning("API has another version of a policy, for the build no longer has the one that it had", extra={
+                "api": move.api, "field": move.field, "policy": move.policy, "before": move.before, "after": move.after,
+            })  # fmt: skip
+        try:
+            self.store.move(stored.name, versions)
+        except StorageError as error:
+            log.error("what an API has now is not stored", extra={"api": stored.name, "reason": str(error)})
+
+    async def check_definitions(self, texts: Mapping[str, bytes], sources: Sequence[ApiSource] = ()) -> Prospect:
+        """What it would mean to have these definitions, by the names of their files, and these APIs in the place of
+        those that are stored by their names. Changes nothing.
+
+        Raises `Invalid` where one of them is wrong, or where an API that can run now could not with them.
+        """
+        fresh = await asyncio.to_thread(self._parse_definitions, texts)
+        async with self._writing:
+            return await asyncio.to_thread(lambda: self._prospect(fresh, self.store.list(), sources))
+
+    async def reload_definitions(self, sources: Sequence[ApiSource] = ()) -> Prospect:
+        """Reads the definitions again, stores these APIs, and hands out anew what both concern: in one step.
+
+        Raises `Invalid` like `check_definitions`, and then nothing has changed.
+        """
+        return await finished(self._reload_definitions(sources))
+
+    async def _reload_definitions(self, sources: Sequence[ApiSource]) -> Prospect:
+        fresh = await asyncio.to_thread(self._read_definitions)
+        async with self._writing:
+            before = self.store.revision
+            prospect, present, written = await asyncio.to_thread(self._stored_with, fresh, sources)
+            offers = await asyncio.to_thread(self._offers, prospect, present, written)
+            for offer in offers:
+                offer()
+        changes = prospect.changes
+        log.info("definitions read again", extra={
+            "added": changes.added, "removed": changes.removed, "changed": changes.changed,
+        })  # fmt: skip
+        for stored in written:
+            if stored.revision > before:
+                log.info("API written", extra={"api": stored.name, "revision": stored.revision})
+        return prospect
+
+    def _stored_with(
+        self, fresh: Definitions, sources: Sequence[ApiSource]
+    ) -> tuple[Prospect, list[StoredApi], list[StoredApi]]:
+        """The APIs that there were, and those of the sources, stored; from then on the definitions are these.
+
+        The store is not asked again after that: if it failed, the APIs that the definitions concern would not be
+        handed out.
+        """
+        present = self.store.list()
+        prospect = self._prospect(fresh, present, sources)
+        for api, versions in prospect.writes:
+            translate(with_exact_versions(api, versions), fresh, self._edge)  # before anything is stored
+        written = self.store.write_all(prospect.writes) if prospect.writes else []
+        self.definitions = fresh
+        return prospect, present, written
+
+    def _offers(
+        self, prospect: Prospect, present: Iterable[StoredApi], written: Iterable[StoredApi]
+    ) -> list[Callable[[], None]]:
+        """Of what was written, and of all that the new definitions concern or that waits for them."""
+        replaced = {stored.name: stored for stored in written}
+        concerned = [
+            stored
+            for stored in present
+            if stored.name not in replaced
+            and (stored.name in prospect.apis or self.deployment.is_suspended(stored.name))
+        ]
+        return [self._plan_offer(stored) for stored in (*replaced.values(), *concerned)]
+
+    def _prospect(
+        self, fresh: Definitions, present: Iterable[StoredApi], sources: Sequence[ApiSource] = ()
+    ) -> Prospect:
+        changes = DefinitionChanges.between(self.definitions, fresh)
+        writes, replaced, mistakes = self._writes_of(sources, fresh)
+        moved: list[Move] = []
+        concerned = [api.metadata.name for api, _ in writes]
+        for stored in present:
+            if stored.name in replaced or self.deployment.is_suspended(stored.name) or not _concerns(changes, stored):
+                continue
+            concerned.append(stored.name)
+            versions = kept_versions(stored.api, stored.versions, fresh)
+            moved += moves(stored.api, stored.versions, versions)
+            try:
+                validate(to_document(with_exact_versions(stored.api, versions)), fresh, {}, self._upstreams)
+            except Invalid as invalid:
+                mistakes += [_of_api(stored.name, mistake) for mistake in invalid.mistakes]
+        if mistakes:
+            raise Invalid(mistakes)
+        return Prospect(changes, tuple(moved), tuple(concerned), tuple(writes))
+
+    def _writes_of(
+        self, sources: Sequence[ApiSource], fresh: Definitions
+    ) -> tuple[list[tuple[Api, Versions]], set[str | None], list[Mistake]]:
+        """What is written of the APIs of the sources, which stored ones they replace, and what is wrong with them."""
+        documents: list[tuple[ApiSource, JsonObject]] = []
+        mistakes: list[Mistake] = []
+        for source in sources:
+            try:
+                documents.append((source, source.read()))
+            except Invalid as invalid:
+                mistakes += invalid.mistakes
+        replaced = {_name_of(document) for _, document in documents}
+        claims = {claim: name for claim, name in self.store.claims().items() if name not in replaced}
+        writes: dict[str, tuple[Api, Versions]] = {}
+        for source, document in documents:
+            try:
+                with source.locating():
+                    if (name := _name_of(document)) in writes:
+                        raise Invalid([_stands_twice(name)])
+                    api = self._validated(document, fresh, claims)
+            except Invalid as invalid:
+                mistakes += invalid.mistakes
+                continue
+            own = claims_of(api.spec.hosts, context_of(api), api.spec.listeners)
+            claims |= dict.fromkeys(own, api.metadata.name)
+            writes[api.metadata.name] = api, newest_versions(api, fresh)
+        return list(writes.values()), replaced, mistakes
+
+    def _validated(self, document: JsonObject, definitions: Definitions, claims: Mapping[Claim, str]) -> Api:
+        """The API that is to be written, with the secrets that the stored one has where it has their masks."""
+        document = self._with_secrets(document, definitions)
+        names = self.gateway_names()
+        return validate(document, definitions, claims, self._upstreams, names, self._conditions, is_written=True)
+
+    async def recheck_upstreams(self) -> None:
+        """Suspends the APIs that name an admin listener which has moved there, and hands out those that name none any
+        more."""
+        await finished(self._recheck_upstreams())
+
+    async def _recheck_upstreams(self) -> None:
+        async with self._writing:
+            for offer in await asyncio.to_thread(self._rechecked):
+                offer()
+
+    def _rechecked(self) -> list[Callable[[], None]]:
+        upstreams = self._upstreams
+        return [
+            self._plan_offer(stored)
+            for stored in self.store.list()
+            if self.deployment.is_suspended(stored.name) or names_private_upstream(stored.api, upstreams)
+        ]
+
+    async def create(self, document: JsonObject) -> StoredApi:
+        """Raises `Invalid`, `ApiExistsError`."""
+        return await finished(self._write(document, self.store.create))
+
+    async def replace(self, document: JsonObject, expected: ExpectedRevisions = None) -> StoredApi:
+        """Raises `Invalid`, `NoSuchApiError`, `OtherRevisionError`."""
+        return await finished(self._write(document, self.store.replace, expected))
+
+    async def delete(self, name: str, expected: ExpectedRevisions = None) -> None:
+        """Raises `NoSuchApiError`, `OtherRevisionError`."""
+        await finished(self._delete(name, expected))
+
+    async def try_create(self, document: JsonObject) -> TriedWrite:
+        """As `create`, and nothing is written. Raises the same."""
+        tried = await self._tried(document)
+        if tried.before:
+            raise ApiExistsError(tried.before.name)
+        return tried
+
+    async def try_replace(self, document: JsonObject, expected: ExpectedRevisions = None) -> TriedWrite:
+        """As `replace`, and nothing is written. Raises the same."""
+        tried = await self._tried(document, expected)
+        if not tried.before:
+            raise NoSuchApiError(tried.api.metadata.name)
+        return tried
+
+    async def get(self, name: str) -> StoredApi:
+        """Raises `NoSuchApiError`."""
+        return await asyncio.to_thread(self.store.get, name)
+
+    async def list(self) -> list[StoredApi]:
+        """All, by name."""
+        return await asyncio.to_thread(self.store.list)
+
+    async def _write(
+        self, document: JsonObject, write: Callable[[Api, Versions], StoredApi], expected: ExpectedRevisions = None
+    ) -> StoredApi:
+        async with self._writing:
+            stored, bundle, is_new = await asyncio.to_thread(self._written, document, write, expected)
+            self.deployment.set_desired(bundle, stored.revision)
+        if is_new:
+            log.info("API written", extra={"api": stored.name, "revision": stored.revision})
+        return stored
+
+    def _written(
+        self, document: JsonObject, write: Callable[[Api, Versions], StoredApi], expected: ExpectedRevisions
+    ) -> tuple[StoredApi, Bundle, bool]:
+        """The bool: whether there was anything to write, for the same again stays as it is."""
+        api, versions, bundle = self._prepared(document, expected)
+        before = self.store.revision
+        try:
+            stored = write(api, versions)
+            return stored, bundle, stored.revision > before
+        except ContextTakenError as error:
+            raise Invalid([context_taken(error.host, error.context, error.api)]) from None
+
+    async def _tried(self, document: JsonObject, expected: ExpectedRevisions = None) -> TriedWrite:
+        async with self._writing:
+            return await asyncio.to_thread(self._not_written, document, expected)
+
+    def _not_written(self, document: JsonObject, expected: ExpectedRevisions) -> TriedWrite:
+        api, versions, _ = self._prepared(document, expected)
+        return TriedWrite(api, versions, self._stored(api.metadata.name))
+
+    def _prepared(self, document: JsonObject, expected: ExpectedRevisions) -> tuple[Api, Versions, Bundle]:
+        """What a write stores and hands to the nodes."""
+        self._refuse_other_revision(_name_of(document), expected)
+        api = self._validated(document, self.definitions, self._claims_beside(document))
+        versions = newest_versions(api, self.definitions)
+        return api, versions, self._translated(with_exact_versions(api, versions))
+
+    def _refuse_other_revision(self, name: str | None, expected: ExpectedRevisions) -> None:
+        if name and expected is not None and (stored := self._stored(name)) and stored.revision not in expected:
+            raise OtherRevisionError(stored)
+
+    def _stored(self, name: str) -> StoredApi | None:
+        try:
+            return self.store.get(name)
+        except NoSuchApiError:
+            return None
+
+    def _with_secrets(self, document: JsonObject, definitions: Definitions) -> JsonObject:
+        """The document with the secrets that the stored API has, where it has their masks."""
+        name = _name_of(document)
+        stored = self._stored(name) if name else None
+        return restored(document, stored.api, definitions) if stored else document
+
+    def _claims_beside(self, document: JsonObject) -> dict[Claim, str]:
+        own = _name_of(document)
+        return {claim: name for claim, name in self.store.claims().items() if name != own}
+
+    def _translated(self, api: Api) -> Bundle:
+        return translate(api, self.definitions, self._edge)
+
+    async def _delete(self, name: str, expected: ExpectedRevisions) -> None:
+        async with self._writing:
+            revision = await asyncio.to_thread(self._deleted, name, expected)
+            self.deployment.remove(name, revision)
+        log.info("API deleted", extra={"api": name, "revision": revision})
+
+    def _deleted(self, name: str, expected: ExpectedRevisions) -> int:
+        self._refuse_other_revision(name, expected)
+        return self.store.delete(name)
+
+
+def _name_of(document: JsonObject) -> str | None:
+    metadata = document.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def _concerns(changes: DefinitionChanges, stored: StoredApi) -> bool:
+    pairs = zip(attachments(stored.api), stored.versions, strict=True)
+    return any(changes.concern(attachment.name, version) for (_, attachment), version in pairs)
+
+
+def _of_api(name: str, mistake: Mistake) -> Mistake:
+    cure = (
+        "change both in one step, `gatewright apply --reload -f FILE` with the API's file, "
+        "or give the policy a new version beside this one"
+    )
+    return Mistake(f"API {name}: {mistake.field}", f"{mistake.message}; {cure}")
+
+
+def _stands_twice(name: str | None) -> Mistake:
+    return Mistake("metadata.name", f"expected each API once, got {name!r} a second time")

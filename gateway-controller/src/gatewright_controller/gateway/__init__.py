@@ -1,0 +1,1 @@
+"""What nodes listen on: the Gateway of this controller, its file, and where its listeners are reached."""

@@ -1,0 +1,290 @@
+"""What nodes are to listen on: a file's Gateway, or one that was written by the management API and is kept.
+
+The file that the controller is started with is an effective document (`gateway_file`), with the operator's gateway.yaml
+in it or without. With one, that is all; without, what was written takes its place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from gatewright_documents.mistake import Invalid, Mistake, format_path, shown
+from gatewright_documents.values import JsonObject, JsonValue
+from msgspec import UNSET
+
+from gatewright_controller.acme.certificates import AcmeCertificates, wanted_by
+from gatewright_controller.gateway.gateway_file import read_effective
+from gatewright_controller.gateway.gateway_masks import unmasked_gateway
+from gatewright_controller.model import Gateway, GatewaySpec, UpstreamTls, gateway_from_document, gateway_to_document
+from gatewright_controller.model.settings_fields import settings_fields
+from gatewright_controller.nodes.deployment import Deployment
+from gatewright_controller.store import Store, StoredApi, StoredGateway
+from gatewright_controller.store.finished import finished
+from gatewright_controller.translate import translate_gateway, translate_listener
+from gatewright_controller.validation import GatewayNames
+from gatewright_controller.validation.gateway import validate_gateway
+
+log = logging.getLogger(__name__)
+Origin = Literal["file", "run", "api"]
+RESTART = tuple(field.path for field in settings_fields(GatewaySpec, ("spec",)) if field.restart)
+"""Fields that stand in Envoy's bootstrap."""
+
+
+class NoGatewayError(LookupError):
+    """The controller has no Gateway: each node listens on what it has by itself."""
+
+
+class GatewayOfFileError(Exception):
+    """The Gateway is a file's, which is named: it is changed there."""
+
+
+@dataclass(frozen=True)
+class CurrentGateway:
+    """origin: gateway.yaml ("file"), the options of a run without one ("run"), or the management API ("api")."""
+
+    document: JsonObject
+    origin: Origin
+    stored: StoredGateway | None = None
+
+
+@dataclass(frozen=True)
+class GatewayChange:
+    """What another Gateway means: listeners by name, and the fields that wait for a restart. Connections of listeners
+    that are changed or removed are drained; those of all others go on."""
+
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+    restart: tuple[str, ...]
+
+
+class Gateways:
+    """One for each controller. file: an effective document; None: there is none. Raises `Invalid` for a wrong one.
+
+    acme: obtains certificates; None: by this controller none are.
+    """
+
+    def __init__(
+        self, store: Store, deployment: Deployment, file: Path | None, acme: AcmeCertificates | None = None
+    ) -> None:
+        self._acme = acme
+        self._store, self._deployment, self._file = store, deployment, file
+        self._started = self._written = read_effective(file) if file else None
+        self._writing = asyncio.Lock()
+        self._told_digest = ""  # of the Gateway that the log named last
+        self._current = self._chosen(self._written, store.gateway())
+
+    def load(self) -> None:
+        """Hands it to the nodes."""
+        self._offer()
+
+    def names(self) -> GatewayNames | None:
+        """What APIs may name of the current Gateway; None where there is none."""
+        if self._current is None:
+            return None
+        spec = gateway_from_document(self._current.document).spec
+        return GatewayNames(spec.certificates or {}, spec.authorities or {}, _serving_listeners(spec))
+
+    @property
+    def current(self) -> CurrentGateway:
+        """Raises `NoGatewayError`."""
+        if self._current is None:
+            raise NoGatewayError
+        return self._current
+
+    def restart(self) -> tuple[str, ...]:
+        """The fields that wait for a restart."""
+        return _restart(self._started, self._current.document) if self._current and self._started else ()
+
+    async def replace(self, document: JsonObject, *, dry_run: bool = False) -> GatewayChange:
+        """Raises `GatewayOfFileError`, `Invalid`: with what Envoy cannot change in place, too."""
+        return await finished(self._replace(document, dry_run))
+
+    async def _replace(self, document: JsonObject, dry_run: bool) -> GatewayChange:
+        async with self._writing:
+            if self._written and (source := _source(self._written)):
+                raise GatewayOfFileError(source)
+            document = unmasked_gateway(document, self._current.document if self._current else {})
+            written = gateway_to_document(validate_gateway(document))
+            if self._started:
+                _refuse_restart(self._started, written)
+            await self._refuse_unnamed(written)
+            change = self._change(written)
+            if not dry_run:
+                await self._prepare(written)
+                stored = await asyncio.to_thread(self._store.put_gateway, written)
+                self._current = CurrentGateway(stored.document, "api", stored)
+                self._offer()
+            return change
+
+    async def delete(self) -> None:
+        """What was written is forgotten; the file's takes its place. Raises `NoGatewayError`, `Invalid`."""
+        await finished(self._delete())
+
+    async def _delete(self) -> None:
+        async with self._writing:
+            chosen = self._chosen(self._written, None)
+            if chosen:
+                await self._refuse_unnamed(chosen.document)
+            if await asyncio.to_thread(self._store.delete_gateway) is None:
+                raise NoGatewayError
+            self._current = chosen
+            if self._current:
+                await self._prepare(self._current.document)
+            self._offer()
+
+    async def reload(self, *, dry_run: bool = False) -> GatewayChange:
+        """Reads the file again. Raises `NoGatewayError` where there is none, `Invalid`."""
+        return await finished(self._reload(dry_run))
+
+    async def _reload(self, dry_run: bool) -> GatewayChange:
+        async with self._writing:
+            if self._file is None:
+                raise NoGatewayError
+            written = await asyncio.to_thread(read_effective, self._file)
+            chosen = self._chosen(written, await asyncio.to_thread(self._store.gateway))
+            assert chosen is not None
+            await self._refuse_unnamed(chosen.document)
+            change = self._change(chosen.document)
+            if not dry_run:
+                await self._prepare(chosen.document)
+                self._written, self._current = written, chosen
+                self._offer()
+            return change
+
+    def _chosen(self, written: JsonObject | None, stored: StoredGateway | None) -> CurrentGateway | None:
+        if written and _source(written):
+            return CurrentGateway(written, "file")
+        if stored and _is_still_valid(stored):
+            return CurrentGateway(stored.document, "api", stored)
+        return CurrentGateway(written, "run") if written else None
+
+    def certificates(self) -> dict[str, JsonObject]:
+        """How the certificates are that are obtained by ACME, by name: `AcmeCertificates.status`."""
+        return self._acme.status() if self._acme else {}
+
+    async def _prepare(self, document: JsonObject) -> None:
+        """Nodes take a Gateway whose certificates are there. Raises `Invalid` where no one is set to obtain them."""
+        asked = wanted_by(gateway_from_document(document))
+        if self._acme:
+            await self._acme.prepare(asked)
+        elif asked:
+            cure = "start the controller with --challenges-listen and --peers, or name files"
+            fields = [format_path(["spec", "certificates", name, "acme"]) for name in asked]
+            expected = "a controller that obtains certificates"
+            raise Invalid([Mistake.expecting(expected, "one without", cure, field=field) for field in fields])
+
+    async def _refuse_unnamed(self, document: JsonObject) -> None:
+        """APIs go on naming what they name. Raises `Invalid`."""
+        if mistakes := list(_unnamed(gateway_from_document(document), await asyncio.to_thread(self._store.list))):
+            raise Invalid(mistakes)
+
+    def _offer(self) -> None:
+        gateway = gateway_from_document(self._current.document) if self._current else None
+        folder = {"obtained": self._acme.folder} if self._acme else {}
+        message = translate_gateway(gateway, **folder) if gateway else None
+        self._deployment.set_gateway(message, self._store.revision)
+        if self._acme:
+            self._acme.want(gateway)
+        if message and message.digest != self._told_digest:
+            self._told_digest = message.digest
+            log.info("Gateway set", extra={"digest": message.digest[:12], "restart": list(self.restart())})
+
+    def _change(self, document: JsonObject) -> GatewayChange:
+        before = _listeners(self._current.document if self._current else None)
+        after = _listeners(document)
+        return GatewayChange(
+            added=tuple(sorted(after.keys() - before.keys())),
+            changed=tuple(sorted(name for name in before.keys() & after.keys() if before[name] != after[name])),
+            removed=tuple(sorted(before.keys() - after.keys())),
+            restart=_restart(self._started, document) if self._started else (),
+        )
+
+
+def _is_still_valid(stored: StoredGateway) -> bool:
+    """A release may refuse what one before it took."""
+    try:
+        validate_gateway(stored.document)
+    except Invalid as invalid:
+        log.error("Gateway that was written is no longer valid, and not used", extra={"reason": str(invalid)})
+        return False
+    return True
+
+
+def _source(document: JsonObject) -> str:
+    source: str = gateway_from_document(document).metadata.source
+    return source
+
+
+def _listeners(document: JsonObject | None) -> dict[str, list[bytes]]:
+    if document is None:
+        return {}
+    spec = gateway_from_document(document).spec
+    return {listener.name: translate_listener(listener, spec) for listener in spec.listeners}
+
+
+def _serving_listeners(spec: GatewaySpec) -> list[str]:
+    """Names of the listeners that serve APIs; the others redirect."""
+    return [listener.name for listener in spec.listeners if not listener.redirect]
+
+
+def _unnamed(gateway: Gateway, apis: Iterable[StoredApi]) -> Iterator[Mistake]:
+    """What APIs name, and the Gateway does not any more."""
+    spec = gateway.spec
+    serving = _serving_listeners(spec)
+    for stored in apis:
+        for listener in stored.api.spec.listeners:
+            if listener not in serving:
+                expected = f"a listener {listener!r} that serves APIs, which the API {stored.name} names"
+                yield Mistake.expecting(expected, "none", "keep it, or change the API first", field="spec.listeners")
+        for pool, upstream in stored.api.spec.upstream.items():
+            tls = upstream.tls if isinstance(upstream.tls, UpstreamTls) else UpstreamTls()
+            named = (
+                ("authorities", tls.authority, spec.authorities),
+                ("certificates", tls.client_certificate, spec.certificates),
+            )
+            for field, name, known in named:
+                if name is not UNSET and name not in (known or {}):
+                    expected = f"{name!r}, which the upstream {pool} of the API {stored.name} names"
+                    cure = "keep it, or change the API first"
+                    yield Mistake.expecting(expected, "none", cure, field=format_path(["spec", field]))
+
+
+def _restart(started: JsonObject, document: JsonObject) -> tuple[str, ...]:
+    return tuple(format_path(path) for path, _, _ in _bootstrap_changes(started, document))
+
+
+def _bootstrap_changes(
+    started: JsonObject, document: JsonObject
+) -> Iterator[tuple[tuple[str, ...], JsonValue, JsonValue]]:
+    before, after = gateway_from_document(started), gateway_from_document(document)
+    for path in RESTART:
+        old, new = _at(before, path), _at(after, path)
+        if old != new:
+            yield path, old, new
+
+
+def _at(gateway: Gateway, path: tuple[str, ...]) -> JsonValue:
+    value: JsonValue = gateway_to_document(gateway)
+    for step in path:
+        value = value.get(step, UNSET) if isinstance(value, dict) else UNSET
+    return None if value is UNSET else value
+
+
+def _refuse_restart(started: JsonObject, document: JsonObject) -> None:
+    mistakes = [
+        Mistake.expecting(
+            f"{'none' if old is None else shown(old)}, as the node was started with",
+            "none" if new is None else shown(new),
+            "it stands in Envoy's bootstrap: write it in gateway.yaml and start the node anew",
+            field=format_path(path),
+        )
+        for path, old, new in _bootstrap_changes(started, document)
+    ]
+    if mistakes:
+        raise Invalid(mistakes)

@@ -1,0 +1,48 @@
+"""The HTTP server of the management API."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+from collections.abc import Iterator
+
+import uvicorn
+from starlette.applications import Starlette
+
+from gatewright_controller.management.connections import BoundedProtocol, Limits
+
+STOP_SECONDS = 3
+
+
+class ManagementServer(uvicorn.Server):
+    """Signals are its process's business: that has a second server to stop. Serves until `ended` is set.
+
+    uvicorn's own loop wakes up ten times a second, to look at what others set and to format a Date header anew; that is
+    most of what an idle controller would use.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ended = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def main_loop(self) -> None:
+        await self.ended.wait()
+
+
+def management_server(app: Starlette) -> ManagementServer:
+    """A server of `app`, to be given its sockets."""
+    config = uvicorn.Config(
+        app,
+        http=functools.partial(BoundedProtocol, Limits(), {}),  # type: ignore[arg-type]
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=STOP_SECONDS,
+    )
+    return ManagementServer(config)

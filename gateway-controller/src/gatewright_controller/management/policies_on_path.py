@@ -1,0 +1,39 @@
+"""Whether policies may run for a request, as far as its method and path say. Never no where they do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gatewright_controller.model import Operation
+from gatewright_controller.resource.paths import PathSyntaxError, PathTemplate, parse_path
+from gatewright_controller.store import StoredApi
+
+
+def may_run_policies(apis: Iterable[StoredApi], method: str, path: str) -> bool:
+    """Of the APIs that there are: one with policies takes the method at this path. path: without the query."""
+    try:
+        request = parse_path(path)
+    except PathSyntaxError:  # another spelling: Envoy makes a plain one of it, or refuses it
+        return True
+    return any(
+        _takes(operation, method) and _covers(stored.context, operation.path, request)
+        for stored in apis
+        if _is_below(path, stored.context)
+        for operation in stored.api.spec.operations
+        if stored.api.spec.policies or operation.policies
+    )
+
+
+def _is_below(path: str, context: str) -> bool:
+    return context == "/" or path == context or path.startswith(f"{context}/")
+
+
+def _takes(operation: Operation, method: str) -> bool:
+    """GET answers HEAD; OPTIONS may be a browser's question about any method."""
+    return operation.method in (method, "*") or method in ("HEAD", "OPTIONS")
+
+
+def _covers(context: str, path: str, request: PathTemplate) -> bool:
+    template = parse_path(f"{context.rstrip('/')}{path}" if path != "/" else context)
+    others = [slashed for slashed in (template.slashed,) if slashed is not None]
+    return any(candidate.covers(request) for candidate in (template, *others))

@@ -1,0 +1,29 @@
+"""A write that is for one revision alone: `If-Match` (RFC 9110, 13.1.1), and the ETag that it names."""
+
+from __future__ import annotations
+
+import re
+
+from starlette.requests import Request
+
+from gatewright_controller.management.problems import Problem
+from gatewright_controller.store import ExpectedRevisions, StoredApi
+
+TAG = re.compile('"([0-9]{1,18})"')
+
+
+def etag(stored: StoredApi) -> str:
+    """What names the API's document as it is, in whatever form it is shown; its status has no part in that."""
+    return f'"{stored.revision}"'
+
+
+def if_match(request: Request) -> ExpectedRevisions:
+    """The revisions in `If-Match: "12"`; None where there is none, or `*`. Raises `Problem`."""
+    tags = [tag.strip() for line in request.headers.getlist("if-match") for tag in line.split(",")]
+    if tags in ([], ["*"]):
+        return None
+    found = [TAG.fullmatch(tag) for tag in tags]
+    if not all(found):
+        got = ", ".join(tags)[:100]
+        raise Problem(400, f'expected If-Match to have the ETag that a GET of the API gave, such as "12", got {got}')
+    return frozenset(int(tag[1]) for tag in found if tag)

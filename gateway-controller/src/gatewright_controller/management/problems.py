@@ -1,0 +1,133 @@
+"""Every error of the API is `application/problem+json` (RFC 9457), and says nothing of our insides."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+
+from gatewright_documents.mistake import Invalid, Mistake, Unreadable
+from gatewright_documents.values import JsonObject, JsonValue
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from gatewright_controller.gateway.gateways import GatewayOfFileError, NoGatewayError
+from gatewright_controller.store import ApiExistsError, NoSuchApiError, OtherRevisionError, StorageError
+
+log = logging.getLogger(__name__)
+RETRY_SECONDS = "5"
+
+
+class Problem(Exception):  # noqa: N818 - RFC 9457's word
+    """An answer other than success. `detail` is for the client; `mistakes` are what the client has to mend."""
+
+    def __init__(
+        self, status: int, detail: str, headers: Mapping[str, str] | None = None, mistakes: Sequence[Mistake] = ()
+    ) -> None:
+        self.status, self.detail, self.headers, self.mistakes = status, detail, headers, mistakes
+        super().__init__(detail)
+
+
+def problem_response(
+    status: int, detail: str, headers: Mapping[str, str] | None = None, **members: JsonValue
+) -> Response:
+    """A response with status, title and detail as RFC 9457 has them, and `members` beside them."""
+    content = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **members}
+    return JSONResponse(content, status, headers, media_type="application/problem+json")
+
+
+def _on_problem(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    errors: JsonObject = {"errors": [_mistake_to_json(mistake) for mistake in error.mistakes]} if error.mistakes else {}
+    return problem_response(error.status, error.detail, error.headers, **errors)
+
+
+def _on_invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Invalid)
+    errors = [_mistake_to_json(mistake) for mistake in error.mistakes]
+    detail = "1 mistake in the API definition" if len(errors) == 1 else f"{len(errors)} mistakes in the API definition"
+    return problem_response(422, detail, errors=errors)
+
+
+def _on_unreadable(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Unreadable)
+    return problem_response(
+        400, "the body cannot be read", errors=[_mistake_to_json(mistake) for mistake in error.mistakes]
+    )
+
+
+def _mistake_to_json(mistake: Mistake) -> JsonObject:
+    line: JsonObject = {"line": mistake.line} if mistake.line else {}
+    field = ": ".join(part for part in (mistake.file, mistake.field) if part)
+    return {"field": field, "message": mistake.message, **line}
+
+
+def _on_exists(_: Request, error: Exception) -> Response:
+    return problem_response(409, f"there is an API {error} already; PUT /v1/apis/{error} changes it")
+
+
+def _on_missing(_: Request, error: Exception) -> Response:
+    return problem_response(404, f"there is no API {error}; POST /v1/apis creates one")
+
+
+def _on_other_revision(_: Request, error: Exception) -> Response:
+    assert isinstance(error, OtherRevisionError)
+    stored = error.stored
+    cure = (
+        f"GET /v1/apis/{stored.name} has it: make the change anew on that, and send its ETag as If-Match; "
+        "without If-Match what is there is replaced, whatever it is"
+    )
+    detail = f"the API {stored.name} has been written since: it has revision {stored.revision} of {stored.updated_at}"
+    return problem_response(412, f"{detail}; {cure}", revision=stored.revision, updatedAt=stored.updated_at)
+
+
+def _on_gateway_of_file(_: Request, error: Exception) -> Response:
+    cure = "change it there and reload, or move it away"
+    return problem_response(409, f"what nodes listen on is written in {error}; {cure}")
+
+
+def _on_no_gateway(_: Request, __: Exception) -> Response:
+    return problem_response(404, "no Gateway was written here; PUT /v1/gateway writes one")
+
+
+def _on_storage(request: Request, error: Exception) -> Response:
+    assert isinstance(error, StorageError)
+    log.error("storage failed", extra={"reason": str(error), "method": request.method, "path": request.url.path})
+    if error.full:
+        return problem_response(507, "there is no room to store the change; what was stored before is as it was")
+    detail = "the controller's storage does not answer; its log says why. What was stored before is as it was"
+    return problem_response(503, detail, {"retry-after": RETRY_SECONDS})
+
+
+def _on_http(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return problem_response(error.status_code, "there is nothing at this path for this method", error.headers)
+
+
+def _on_fault(request: Request, error: Exception) -> Response:
+    log.error("request failed", exc_info=error, extra={"method": request.method, "path": request.url.path})
+    return problem_response(500, "the controller failed; its log says why")
+
+
+def _on_gone(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ClientDisconnect)
+    return problem_response(
+        400, "the request has ended before its body did"
+    )  # the response is not sent: the client has gone
+
+
+HANDLERS = {
+    ClientDisconnect: _on_gone,
+    Problem: _on_problem,
+    Invalid: _on_invalid,
+    Unreadable: _on_unreadable,
+    ApiExistsError: _on_exists,
+    NoSuchApiError: _on_missing,
+    OtherRevisionError: _on_other_revision,
+    GatewayOfFileError: _on_gateway_of_file,
+    NoGatewayError: _on_no_gateway,
+    StorageError: _on_storage,
+    HTTPException: _on_http,
+    Exception: _on_fault,
+}

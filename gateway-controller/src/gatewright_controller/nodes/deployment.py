@@ -1,0 +1,367 @@
+"""What every node should run, what each one was sent, and what it said: an API is deployed when the nodes say so.
+
+Everything here lives on one event loop and is in memory only: nodes say what they run when they connect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+from gatewright_controller._gen import node_pb2
+from gatewright_controller.translate import Bundle
+
+State = Literal["deployed", "pending", "rejected"]
+UNAPPLIED_STATES: dict[int, Literal["pending", "rejected"]] = {
+    node_pb2.ApiStatus.STATE_PENDING: "pending",
+    node_pb2.ApiStatus.STATE_REJECTED: "rejected",
+}
+UPDATE_BYTES = 2 * 1024 * 1024
+"""About how much one Update holds: gRPC's receivers take 4 MiB unless told otherwise."""
+
+
+@dataclass(frozen=True)
+class NodeStatus:
+    """What one node makes of an API. reason: why it does not run it; "" where it does."""
+
+    node: str
+    state: State
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class ApiStatus:
+    """`deployed`: every connected node has it. `rejected`: one of them, or all, cannot run it until an operator changes
+    something. `pending`: one of them has yet to answer, or cannot run it now and tries again by itself."""
+
+    state: State
+    reason: str = ""
+    nodes: tuple[NodeStatus, ...] = ()
+
+
+@dataclass(frozen=True)
+class Unapplied:
+    """A version of an API that a node does not run, and why; `pending`: for a reason that may pass."""
+
+    digest: str
+    state: Literal["pending", "rejected"]
+    reason: str
+
+
+@dataclass(eq=False)
+class Node:
+    """A connected node: what it can run, what it was sent, and what it answered."""
+
+    id: str
+    engine_version: str
+    policies: dict[tuple[str, str], str]
+    sent: dict[str, str]
+    """API → digest; at first what the node says it runs, and of what is unsettled there an empty one."""
+    applied: dict[str, str]
+    connected_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    unapplied: dict[str, Unapplied] = field(default_factory=dict)
+    """By API, as the node reported it."""
+    removing: set[str] = field(default_factory=set)
+    gateway_sent: str = ""
+    """The digest of a Gateway; at first of the one that the node says it serves."""
+    gateway_applied: str = ""
+    gateway_unapplied: Unapplied | None = None
+    keeps_gateway: bool = False
+    """It listens by its own file: another run's, with a controller that is not its own."""
+    connected: bool = True
+
+    @staticmethod
+    def of(hello: node_pb2.Hello) -> Node:
+        """A node as its first message describes it: what it can run and what it runs already."""
+        policies = {(policy.name, policy.version): policy.definition_digest for policy in hello.policies}
+        sent = {bundle.api: "" if bundle.unsettled else bundle.digest for bundle in hello.bundles}
+        applied = {bundle.api: bundle.digest for bundle in hello.bundles if bundle.digest}
+        node = Node(hello.node_id, hello.engine_version, policies, sent, applied)
+        node.gateway_sent = node.gateway_applied = hello.gateway_digest
+        node.keeps_gateway = hello.keeps_gateway
+        return node
+
+    def has_reported(self, bundle: Bundle) -> bool:
+        """Whether the node has said what it makes of the bundle."""
+        unapplied = self.unapplied.get(bundle.api)
+        return bundle.digest in (self.applied.get(bundle.api), unapplied and unapplied.digest)
+
+    def wanted(self, bundle: Bundle) -> Bundle:
+        """What the node is to be sent of an API: the bundle, or that it cannot run it."""
+        unfit = self.unfit_for(bundle)
+        return bundle.unserved(unfit) if unfit else bundle
+
+    def unfit_for(self, bundle: Bundle) -> str:
+        """Why the node cannot run the bundle; empty if it can."""
+        return "; ".join(sorted(self._missing_policies(bundle)))
+
+    def _missing_policies(self, bundle: Bundle) -> Iterator[str]:
+        for name, version, digest in bundle.policies:
+            own = self.policies.get((name, version))
+            if own is None:
+                yield f"the node's build has no policy {name}:{version}; build it in, or take it off the API"
+            elif own != digest:
+                yield (
+                    f"the node's build has another definition of {name}:{version} ({own[:12]}) than the controller "
+                    f"({digest[:12]}); start both from one build"
+                )
+
+
+class Deployment:
+    """Desired state on one side, nodes on the other. `revision` is that of the store's newest write.
+
+    update_bytes: of bundles that a node is sent at once; a bundle that is larger goes alone.
+    """
+
+    def __init__(self, revision: int = 0, update_bytes: int = UPDATE_BYTES) -> None:
+        self.revision = revision
+        self._update_bytes = update_bytes
+        self.nodes: dict[str, Node] = {}
+        self.admin_addresses: dict[str, str] = {}
+        """Node → where it answers /metrics, "127.0.0.1:9901", as its newest hello says; kept while it is away."""
+        self._desired: dict[str, Bundle] = {}
+        self._suspended: dict[str, Bundle] = {}
+        self._gateway: node_pb2.Gateway | None = None
+        self._changed = asyncio.Event()
+        self._stopping = False
+
+    # ------------------------------------------------------------ from the API
+
+    def set_desired(self, bundle: Bundle, revision: int) -> None:
+        """The API is to be run as this bundle says."""
+        self._suspended.pop(bundle.api, None)
+        self._desired[bundle.api] = bundle
+        self._advance_revision(revision)
+
+    def suspend(self, unserved: Bundle, revision: int) -> None:
+        """The API cannot be translated: nodes keep what they have of it, or answer 503 for it."""
+        self._desired.pop(unserved.api, None)
+        self._suspended[unserved.api] = unserved
+        self._advance_revision(revision)
+
+    def is_suspended(self, api: str) -> bool:
+        """Whether the API is held by `suspend`."""
+        return api in self._suspended
+
+    def remove(self, api: str, revision: int) -> None:
+        """No node is to run the API any more."""
+        self._suspended.pop(api, None)
+        self._desired.pop(api, None)
+        self._advance_revision(revision)
+
+    def set_gateway(self, gateway: node_pb2.Gateway | None, revision: int) -> None:
+        """What nodes are to listen on; None: what each has."""
+        self._gateway = gateway
+        self._advance_revision(revision)
+
+    def gateway_status(self) -> ApiStatus:
+        """What the nodes together make of the Gateway: the worst state of any of them."""
+        return _together(tuple(self.gateway_on(node) for _, node in sorted(self.nodes.items())))
+
+    def gateway_on(self, node: Node) -> NodeStatus:
+        """What the node makes of the Gateway; of its own, where the controller has none."""
+        wanted = self._wanted_gateway(node)
+        if (unapplied := node.gateway_unapplied) and unapplied.digest == wanted:
+            return NodeStatus(node.id, unapplied.state, unapplied.reason)
+        if node.gateway_applied == wanted:
+            return NodeStatus(node.id, "deployed")
+        return NodeStatus(node.id, "pending", "has not acknowledged it yet")
+
+    async def wait_until_gateway_converged(self, seconds: float) -> ApiStatus:
+        """The Gateway's status once every node has said what it makes of it, or after so many seconds."""
+        await self._wait_until(lambda: bool(self.nodes) and all(map(self._has_answered, self.nodes.values())), seconds)
+        return self.gateway_status()
+
+    def _has_answered(self, node: Node) -> bool:
+        unapplied = node.gateway_unapplied
+        return self._wanted_gateway(node) in (node.gateway_applied, unapplied and unapplied.digest)
+
+    def _wanted_gateway(self, node: Node) -> str:
+        """The digest of what the node is to serve: its own, where it keeps that or the controller has none."""
+        return self._gateway.digest if self._gateway and not node.keeps_gateway else node.gateway_applied
+
+    def status(self, api: str) -> ApiStatus:
+        """What the nodes together make of the API: the worst state of any of them."""
+        if api in self._suspended:
+            return ApiStatus("rejected", self._suspended[api].message.unserved)
+        if (bundle := self._desired.get(api)) is None:
+            return ApiStatus("pending", "it is being written or deleted")
+        return _together(tuple(_node_status(node, bundle) for _, node in sorted(self.nodes.items())))
+
+    def states(self) -> dict[str, int]:
+        """How many APIs are in each state."""
+        counts: dict[str, int] = dict.fromkeys(("deployed", "pending", "rejected"), 0)
+        for api in self._known():
+            counts[self.status(api).state] += 1
+        return counts
+
+    def is_removed(self, api: str) -> bool:
+        """Whether no connected node runs it any more."""
+        return all(api not in node.sent and api not in node.removing for node in self.nodes.values())
+
+    async def wait_until_converged(self, api: str, seconds: float, *, changing: bool = False) -> ApiStatus:
+        """The API's status once every node has answered, or after so many seconds.
+
+        A node that cannot run it now has answered, too: it goes on trying, for as long as it takes. So has one whose
+        build does not fit, unless the nodes are `changing` to another one at this moment.
+        """
+        await self._wait_until(lambda: self._has_converged(api, changing), seconds)
+        return self.status(api)
+
+    async def wait_until_all_converged(self, seconds: float) -> None:
+        """Returns once every node has answered to every API, or after so many seconds."""
+        await self._wait_until(lambda: all(self._has_converged(api) for api in self._known()), seconds)
+
+    def _has_converged(self, api: str, changing: bool = False) -> bool:
+        if (bundle := self._desired.get(api)) is None:
+            return True
+        waits = [
+            node
+            for node in self.nodes.values()
+            if not node.has_reported(bundle) and (changing or not node.unfit_for(bundle))
+        ]
+        return bool(self.nodes) and not waits
+
+    async def wait_until_removed(self, api: str, seconds: float) -> bool:
+        """`is_removed`, waited for as long as that."""
+        return await self._wait_until(lambda: self.is_removed(api), seconds)
+
+    def stop(self) -> None:
+        """Ends all waiting, and the nodes' streams."""
+        self._stopping = True
+        self._notify()
+
+    # ------------------------------------------------------------ from the nodes
+
+    def connect(self, hello: node_pb2.Hello) -> Node:
+        """A node's newest stream counts: an older one of the same id ends."""
+        node = Node.of(hello)
+        if old := self.nodes.get(node.id):
+            old.connected = False
+        self.nodes[node.id] = node
+        self._notify()
+        return node
+
+    def learn_admin_address(self, hello: node_pb2.Hello) -> bool:
+        """Whether the node's admin listener is elsewhere than was known."""
+        known = self.admin_addresses.get(hello.node_id, "")
+        if hello.admin_address:
+            self.admin_addresses[hello.node_id] = hello.admin_address
+        else:
+            self.admin_addresses.pop(hello.node_id, None)
+        return known != hello.admin_address
+
+    def update_policies(self, node: Node, hello: node_pb2.Hello) -> None:
+        """The node can run other policies than it said before; what it runs has not changed."""
+        node.policies = Node.of(hello).policies
+        self._notify()
+
+    def disconnect(self, node: Node) -> None:
+        """The node's stream has ended; what it was sent is forgotten."""
+        node.connected = False
+        if self.nodes.get(node.id) is node:
+            del self.nodes[node.id]
+        self._notify()
+
+    def is_current(self, node: Node) -> bool:
+        """Whether the node is still served on this stream."""
+        return node.connected and not self._stopping
+
+    def next_update(self, node: Node) -> node_pb2.Update:
+        """What the node lacks, as far as one message holds it; from then on it counts as sent. May be empty."""
+        removed = [api for api in sorted(node.sent) if api not in self._known()]
+        bundles = list(self._unsent(node))
+        for api in removed:
+            del node.sent[api]
+        node.removing.update(removed)
+        node.sent.update({bundle.api: bundle.digest for bundle in bundles})
+        gateway = self._gateway
+        if gateway and (node.keeps_gateway or gateway.digest == node.gateway_sent):
+            gateway = None
+        if gateway:
+            node.gateway_sent = gateway.digest
+        messages = [bundle.message for bundle in bundles]
+        return node_pb2.Update(revision=self.revision, bundles=messages, removed_apis=removed, gateway=gateway)
+
+    def report(self, node: Node, report: node_pb2.Report) -> None:
+        """What the node says of the APIs it was sent."""
+        for status in report.apis:
+            if status.state == node_pb2.ApiStatus.STATE_APPLIED:
+                node.applied[status.api] = status.digest
+                node.unapplied.pop(status.api, None)
+            elif status.state == node_pb2.ApiStatus.STATE_REMOVED:
+                node.removing.discard(status.api)
+                node.applied.pop(status.api, None)
+                node.unapplied.pop(status.api, None)
+            elif (state := UNAPPLIED_STATES.get(status.state)) is not None:
+                node.unapplied[status.api] = Unapplied(status.digest, state, status.reason)
+        if report.HasField("gateway"):
+            _report_gateway(node, report.gateway)
+        self._notify()
+
+    async def wait_for_change(self) -> None:
+        """Returns after the next change of anything here."""
+        await self._changed.wait()
+
+    def _unsent(self, node: Node) -> Iterator[Bundle]:
+        size = 0
+        for _, desired in sorted((self._desired | self._suspended).items()):
+            bundle = node.wanted(desired)
+            if node.sent.get(bundle.api) != bundle.digest:
+                size += bundle.message.ByteSize()
+                if size > self._update_bytes and size > bundle.message.ByteSize():
+                    return
+                yield bundle
+
+    @property
+    def apis(self) -> set[str]:
+        """The names of all that there are, served or not."""
+        return self._known()
+
+    def _known(self) -> set[str]:
+        return self._desired.keys() | self._suspended.keys()
+
+    def _advance_revision(self, revision: int) -> None:
+        self.revision = max(self.revision, revision)
+        self._notify()
+
+    def _notify(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def _wait_until(self, condition: Callable[[], bool], seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                while not condition() and not self._stopping:
+                    await self.wait_for_change()
+        except TimeoutError:
+            pass
+        return condition()
+
+
+def _report_gateway(node: Node, status: node_pb2.GatewayStatus) -> None:
+    if status.state == node_pb2.ApiStatus.STATE_APPLIED:
+        node.gateway_applied, node.gateway_unapplied = status.digest, None
+    elif (state := UNAPPLIED_STATES.get(status.state)) is not None:
+        node.gateway_unapplied = Unapplied(status.digest, state, status.reason)
+
+
+def _together(nodes: tuple[NodeStatus, ...]) -> ApiStatus:
+    for state in ("rejected", "pending"):
+        for node in nodes:
+            if node.state == state:
+                return ApiStatus(node.state, f"{node.node}: {node.reason}", nodes)
+    return ApiStatus("deployed", "", nodes) if nodes else ApiStatus("pending", "no node is connected")
+
+
+def _node_status(node: Node, bundle: Bundle) -> NodeStatus:
+    if unfit := node.unfit_for(bundle):
+        return NodeStatus(node.id, "rejected", unfit)
+    if (unapplied := node.unapplied.get(bundle.api)) and unapplied.digest == bundle.digest:
+        return NodeStatus(node.id, unapplied.state, unapplied.reason)
+    if node.applied.get(bundle.api) == bundle.digest:
+        return NodeStatus(node.id, "deployed")
+    return NodeStatus(node.id, "pending", "has not acknowledged it yet")

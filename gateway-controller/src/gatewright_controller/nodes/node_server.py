@@ -1,0 +1,233 @@
+"""The nodes' side: one gRPC stream each, on which a node says what it runs and is sent what differs; and one more, on
+which it is asked to tell of its exchanges and of itself, and does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import grpc
+from grpc import aio
+
+from gatewright_controller._gen import node_pb2, node_pb2_grpc
+from gatewright_controller.local.peers import ENGINE, PeerCheck, Rule, in_file
+from gatewright_controller.local.relay import Relay, Unnamed
+from gatewright_controller.nodes.deployment import UNAPPLIED_STATES, Deployment, Node
+from gatewright_controller.nodes.observations import Observations, ObservingNode
+
+log = logging.getLogger(__name__)
+
+OPTIONS = (
+    ("grpc.so_reuseport", 0),  # else a second controller would share the port without a word
+    ("grpc.max_receive_message_length", 16 * 1024 * 1024),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+)
+SOCKET_MODE = 0o600
+AdminMoved = Callable[[], Awaitable[None]]
+"""Called when a node's admin listener is elsewhere than was known."""
+
+
+async def _ignore_admin() -> None:
+    """For servers whose deployment has no APIs to check."""
+
+
+class ListenError(Exception):
+    """An address cannot be listened on; the message names it and says why."""
+
+
+class NodeService(node_pb2_grpc.NodeServiceServicer):
+    """A stream's life: hello → one update, even if empty → updates as the desired state changes; reports meanwhile."""
+
+    def __init__(self, deployment: Deployment, observations: Observations, admin_moved: AdminMoved) -> None:
+        self._deployment, self._observations, self._admin_moved = deployment, observations, admin_moved
+
+    async def Sync(  # noqa: N802 - gRPC's name
+        self,
+        request_iterator: AsyncIterator[node_pb2.NodeMessage],
+        context: aio.ServicerContext[node_pb2.NodeMessage, node_pb2.ControllerMessage],
+    ) -> AsyncIterator[node_pb2.ControllerMessage]:
+        hello = await _hello(request_iterator, context)
+        await self._learn_admin_address(hello)  # before the first update, which may bring an API that names it
+        node = self._deployment.connect(hello)
+        self._observations.nodes_changed()
+        log.info("node connected", extra={"node": node.id, "apis": len(node.sent), "policies": len(node.policies)})
+        reading = asyncio.create_task(self._read_reports(node, request_iterator))
+        try:
+            async for update in self._updates(node):
+                log.info("update sent", extra=_update_fields(node, update))
+                yield node_pb2.ControllerMessage(update=update)
+        finally:
+            reading.cancel()
+            self._deployment.disconnect(node)
+            self._observations.nodes_changed()
+            log.info("node disconnected", extra={"node": node.id})
+
+    async def _updates(self, node: Node) -> AsyncIterator[node_pb2.Update]:
+        yield self._deployment.next_update(node)
+        while self._deployment.is_current(node):
+            update = self._deployment.next_update(node)
+            if update.bundles or update.removed_apis or update.HasField("gateway"):
+                yield update
+            else:
+                await self._deployment.wait_for_change()
+
+    async def _read_reports(self, node: Node, messages: AsyncIterator[node_pb2.NodeMessage]) -> None:
+        try:
+            async for message in messages:
+                if message.HasField("hello"):
+                    await self._learn_admin_address(message.hello)
+                    self._deployment.update_policies(node, message.hello)
+                    log.info("node said hello again", extra={"node": node.id, "policies": len(node.policies)})
+                if message.HasField("report"):
+                    _log_unapplied(node, message.report)
+                    self._deployment.report(node, message.report)
+        finally:
+            self._deployment.disconnect(node)
+
+    async def _learn_admin_address(self, hello: node_pb2.Hello) -> None:
+        if self._deployment.learn_admin_address(hello):
+            await self._admin_moved()
+
+    async def Observe(  # noqa: N802 - gRPC's name
+        self,
+        request_iterator: AsyncIterator[node_pb2.Observed],
+        context: aio.ServicerContext[node_pb2.Observed, node_pb2.Observation],
+    ) -> AsyncIterator[node_pb2.Observation]:
+        first = await anext(request_iterator, node_pb2.Observed())
+        if not first.node_id:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "expected a node_id in the first message")
+        node = self._observations.connect(first.node_id, first.documents)
+        reading = asyncio.create_task(self._read_observed(node, request_iterator))
+        try:
+            async for message in node.messages():
+                yield message
+        finally:
+            reading.cancel()
+            self._observations.disconnect(node)
+
+    async def _read_observed(self, node: ObservingNode, messages: AsyncIterator[node_pb2.Observed]) -> None:
+        try:
+            async for message in messages:
+                self._observations.receive(node, message)
+        finally:
+            node.end()
+
+
+async def _hello(
+    messages: AsyncIterator[node_pb2.NodeMessage],
+    context: aio.ServicerContext[node_pb2.NodeMessage, node_pb2.ControllerMessage],
+) -> node_pb2.Hello:
+    first = await anext(messages, node_pb2.NodeMessage())
+    if not first.hello.node_id:
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "expected a hello with a node_id as the first message")
+    return first.hello
+
+
+def _update_fields(node: Node, update: node_pb2.Update) -> dict[str, object]:
+    return {
+        "node": node.id,
+        "revision": update.revision,
+        "apis": [bundle.api for bundle in update.bundles][:20],
+        "removed": list(update.removed_apis)[:20],
+        "gateway": update.gateway.digest[:12],
+    }
+
+
+def _log_unapplied(node: Node, report: node_pb2.Report) -> None:
+    for status in report.apis:
+        if state := UNAPPLIED_STATES.get(status.state):
+            log.warning(f"API {state}", extra={"node": node.id, "api": status.api, "reason": status.reason})
+    if state := UNAPPLIED_STATES.get(report.gateway.state):
+        log.warning(f"Gateway {state}", extra={"node": node.id, "reason": report.gateway.reason})
+
+
+class NodeServer:
+    """What serves nodes. Stop it."""
+
+    def __init__(self, server: aio.Server, relay: Relay | None = None) -> None:
+        self._server, self._relay = server, relay
+
+    async def stop(self, seconds: float) -> None:
+        """What is under way has so long to end."""
+        await self._server.stop(seconds)
+        if self._relay is not None:
+            await self._relay.close()
+
+
+async def start_node_server(
+    deployment: Deployment,
+    observations: Observations,
+    address: str,
+    peers: Path | None = None,
+    admin_moved: AdminMoved = _ignore_admin,
+) -> NodeServer:
+    """Serves nodes on `unix:PATH` (mode 0600) or on a `HOST:PORT` of this machine. Raises `ListenError`.
+
+    peers: the supervisor's file; then only the engine, and processes that are not below the supervisor, may connect.
+    """
+    server = aio.server(options=OPTIONS)
+    node_pb2_grpc.add_NodeServiceServicer_to_server(NodeService(deployment, observations, admin_moved), server)
+    path = Path(address.removeprefix("unix:")) if address.startswith("unix:") else None
+    if path is None:
+        _add_port(server, address)
+    else:
+        _remove_stale(path)
+    relay = None
+    if path is not None and peers is None:
+        _bind(server, path)
+    elif path is not None and peers is not None:
+        relay = Relay(path, _bind_unnamed(server, path), PeerCheck(Rule(in_file(peers), (ENGINE,)), path, _warn))
+    await server.start()
+    if relay is not None:
+        await relay.start()
+    return NodeServer(server, relay)
+
+
+def _warn(at: str, pid: int, why: str) -> None:
+    log.warning("connection refused", extra={"socket": at, "pid": pid, "reason": why})
+
+
+def _bind(server: aio.Server, path: Path) -> None:
+    before = os.umask(0o777 & ~SOCKET_MODE)
+    try:
+        _add_port(server, f"unix:{path}")
+    finally:
+        os.umask(before)
+
+
+def _bind_unnamed(server: aio.Server, path: Path) -> Unnamed:
+    """gRPC does not say which process connects: it gets a socket whose name is gone before others can use it."""
+    own = path.with_name(f".{secrets.token_hex(8)}")
+    _bind(server, own)
+    unnamed = Unnamed(own)
+    unnamed.take()
+    return unnamed
+
+
+def _add_port(server: aio.Server, address: str) -> None:
+    try:
+        server.add_insecure_port(address)
+    except RuntimeError:
+        raise ListenError(f"cannot listen for nodes on {address}: it is taken or not ours; choose another") from None
+
+
+def _remove_stale(path: Path) -> None:
+    """A socket on which no process answers is what a killed controller left."""
+    if not path.parent.is_dir():
+        raise ListenError(f"cannot listen for nodes on unix:{path}: expected the folder {path.parent} to exist")
+    if not path.is_socket():
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            path.unlink()
+            return
+    raise ListenError(f"cannot listen for nodes on unix:{path}: another controller does; stop it or choose another")

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from gatewright_controller._gen import node_pb2
+from gatewright_controller.nodes.deployment import Deployment, Node
+from gatewright_controller.translate import Bundle, unserved
+
+pytestmark = pytest.mark.anyio
+POLICY = ("log-message", "v1.0.0", "d" * 64)
+
+
+def bundle(api: str, digest: str, *policies: tuple[str, str, str], size: int = 0) -> Bundle:
+    message = node_pb2.ApiBundle(api=api, digest=digest, context=f"/{api}", routes=[b"x" * size])
+    return Bundle(message, frozenset(policies))
+
+
+def hello(
+    node_id: str = "n1", bundles: dict[str, str] | None = None, *policies: tuple[str, str, str]
+) -> node_pb2.Hello:
+    return node_pb2.Hello(
+        node_id=node_id,
+        policies=[node_pb2.PolicyRef(name=name, version=v, definition_digest=digest) for name, v, digest in policies],
+        bundles=[node_pb2.BundleRef(api=api, digest=digest) for api, digest in (bundles or {}).items()],
+    )
+
+
+def reported(api: str, digest: str, state: node_pb2.ApiStatus.State, reason: str = "") -> node_pb2.Report:
+    return node_pb2.Report(apis=[node_pb2.ApiStatus(api=api, digest=digest, state=state, reason=reason)])
+
+
+def applied(deployment: Deployment, node: Node, api: str, digest: str) -> None:
+    deployment.report(node, reported(api, digest, node_pb2.ApiStatus.STATE_APPLIED))
+
+
+def told_unserved(update: node_pb2.Update) -> list[tuple[str, str]]:
+    assert all(not one.routes and not one.chains and not one.clusters for one in update.bundles if one.unserved)
+    return [(one.context, one.unserved) for one in update.bundles if one.unserved]
+
+
+def sent(update: node_pb2.Update) -> tuple[list[str], list[str]]:
+    bundles = [f"{one.api}@{one.digest}" for one in update.bundles if not one.unserved]
+    return bundles, list(update.removed_apis)
+
+
+async def test_a_node_is_sent_what_differs_once() -> None:
+    deployment = Deployment(7)
+    deployment.set_desired(bundle("a", "1"), 8)
+    deployment.set_desired(bundle("b", "1"), 9)
+    node = deployment.connect(hello(bundles={"a": "1", "b": "0", "old": "1"}))
+    update = deployment.next_update(node)
+    assert sent(update) == (["b@1"], ["old"])
+    assert update.revision == 9
+    assert sent(deployment.next_update(node)) == ([], [])
+
+
+async def test_what_is_unsettled_on_a_node_is_sent_or_taken_away_again() -> None:
+    deployment = Deployment()
+    deployment.set_desired(bundle("reverted", "1"), 1)
+    said = hello()
+    for api, digest in (("reverted", "1"), ("deleted", "")):
+        said.bundles.add(api=api, digest=digest, unsettled=True)
+    node = deployment.connect(said)
+    assert node.applied == {"reverted": "1"}
+    assert sent(deployment.next_update(node)) == (["reverted@1"], ["deleted"])
+    assert not deployment.is_removed("deleted")
+    assert sent(deployment.next_update(node)) == ([], [])
+
+
+async def test_deployed_means_that_every_connected_node_has_acknowledged_this_version() -> None:
+    deployment = Deployment()
+    deployment.set_desired(bundle("a", "1"), 1)
+    assert (deployment.status("a").state, deployment.status("a").reason) == ("pending", "no node is connected")
+    one, two = deployment.connect(hello("n1")), deployment.connect(hello("n2"))
+    applied(deployment, one, "a", "1")
+    assert deployment.status("a").reason == "n2: has not acknowledged it yet"
+    applied(deployment, two, "a", "0")
+    assert deployment.status("a").state == "pending"
+    applied(deployment, two, "a", "1")
+    assert deployment.status("a").state == "deployed"
+    deployment.set_desired(bundle("a", "2"), 2)
+    assert deployment.status("a").state == "pending"
+
+
+async def test_a_rejection_counts_for_the_version_that_was_rejected_only() -> None:
+    deployment = Deployment()
+    deployment.set_desired(bundle("a", "1"), 1)
+    node = deployment.connect(hello())
+    deployment.report(node, reported("a", "1", node_pb2.ApiStatus.STATE_REJECTED, "Envoy: bad regex"))
+    assert (deployment.status("a").state, deployment.status("a").reason) == ("rejected", "n1: Envoy: bad regex")
+    deployment.set_desired(bundle("a", "2"), 2)
+    assert deployment.status("a").state == "pending"
+
+
+async def test_what_a_node_cannot_run_now_is_pending_and_waited_for_no_longer() -> None:
+    deployment = Deployment()
+    deployment.set_desired(bundle("a", "1"), 1)
+    one, two = deployment.connect(hello("n1")), deployment.connect(hello("n2"))
+    waiting = asyncio.create_task(deployment.wait_until_converged("a", 60))
+    for_all = asyncio.create_task(deployment.wait_until_all_converged(3600))
+    applied(deployment, two, "a", "1")
+    deployment.report(one, reported("a", "1", node_pb2.ApiStatus.STATE_PENDING, "no route to host"))
+    status = await waiting
+    async with asyncio.timeout(60):
+        await for_all
+    assert (status.state, status.reason) == ("pending", "n1: no route to host")
+    deployment.report(two, reported("a", "1", node_pb2.ApiStatus.STATE_REJECTED, "bad regex"))
+    assert deployment.status("a").state == "rejected"
+    applied(deployment, one, "a", "1")
+    applied(deployment, two, "a", "1")
+    assert deployment.status("a").state == "deployed"
+
+
+async def test_an_api_that_ran_may_be_pending_again() -> None:
+    deployment = Deployment()
+    deployment.set_desired(bundle("a", "1"), 1)
+    node = deployment.connect(hello("n1", {"a": "1"}))
+    deployment.report(node, reported("a", "1", node_pb2.ApiStatus.STATE_PENDING, "prepare: no route to host"))
+    assert (deployment.status("a").state, deployment.status("a").reason) == ("pending", "n1: prepare: no route to host")
+    deployment.set_desired(bundle("a", "2"), 2)
+    assert deployment.status("a").reason == "n1: has not acknowledged it yet"
+
+
+async def test_a_node_without_the_policy_is_told_so_instead_of_the_api() -> None:
+    deployment = Deployment()
+    deployment.set_desired(bundle("a", "2", POLICY), 1)
+    node = deployment.connect(hello("n1", {"a": "1"}))
+    update = deployment.next_update(node)
+    assert sent(update) == ([], [])
+    reason = "the node's build has no policy log-message:v1.0.0; build it in, or take it off the API"
+    assert told_unserved(update) == [("/a", reason)]
+    assert not deployment.next_update(node).bundles
+    assert deployment.status("a").state == "rejected"
+    assert "the node's build has no policy log-message:v1.0.0" in deployment.status("a").reason
+
+
+async def test_what_cannot_run_is_so_on_its_own_hosts() -> None:
+    own = unserved("a", "/a", "v1", "no longer valid", ["b.example", "a.example"])
+    assert list(own.message.hosts) == ["a.example", "b.example"]
+    assert list(own.unserved("other").message.hosts) == ["a.example", "b.example"]
+    assert own.digest != unserved("a", "/a", "v1", "no longer valid").digest
+
+
+async def test_a_node_with_another_definition_is_named() -> None:
+    deployment = Deployment()
+    deployment.set_desired(bundle("a", "1", POLICY), 1)
+    node = deployment.connect(hello("n1", {}, ("log-message", "v1.0.0", "e" * 64)))
+    assert sent(deployment.next_update(node)) == ([], [])
+    assert "another definition of log-message:v1.0.0 (eeeeeeeeeeee)" in deployment.status("a").reason
+    fit = deployment.connect(hello("n1", {}, POLICY))
+    assert sent(deployment.next_update(fit)) == (["a@1"], [])
+
+
+async def test_what_cannot_be_translated_is_rejected_and_not_taken_away() -> None:
+    deployment = Deployment()
+    deployment.suspend(unserved("a", "/a", "v1", "no longer valid: …"), 1)
+    node = deployment.connect(hello("n1", {"a": "1"}))
+    update = deployment.next_update(node)
+    assert sent(update) == ([], [])
+    assert told_unserved(update) == [("/a", "no longer valid: …")]
+    assert deployment.status("a").state == "rejected"
+
+
+async def test_a_deleted_api_is_gone_when_every_node_says_so() -> None:
+    deployment = Deployment()
+    deployment.set_desired(bundle("a", "1"), 1)
+    node = deployment.connect(hello("n1", {"a": "1"}))
+    deployment.remove("a", 2)
+    waiting = asyncio.create_task(deployment.wait_until_removed("a", 60))
+    assert sent(deployment.next_update(node)) == ([], ["a"])
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    deployment.report(node, reported("a", "", node_pb2.ApiStatus.STATE_REMOVED))
+    assert await waiting
+
+
+async def test_large_states_go_in_several_updates() -> None:
+    deployment = Deployment(update_bytes=1000)
+    for name, size in (("a", 600), ("b", 600), ("c", 5000), ("d", 10)):
+        deployment.set_desired(bundle(name, "1", size=size), 1)
+    node = deployment.connect(hello())
+    updates = [sent(deployment.next_update(node))[0] for _ in range(5)]
+    assert updates == [["a@1"], ["b@1"], ["c@1"], ["d@1"], []]
+
+
+async def test_the_newest_stream_of_a_node_counts() -> None:
+    deployment = Deployment()
+    old = deployment.connect(hello())
+    new = deployment.connect(hello())
+    assert not deployment.is_current(old)
+    deployment.disconnect(old)
+    assert deployment.nodes == {"n1": new}
+
+
+async def test_waiting_ends_with_the_answer_the_time_or_the_controller() -> None:
+    deployment = Deployment()
+    deployment.set_desired(bundle("a", "1"), 1)
+    node = deployment.connect(hello())
+    waiting = asyncio.create_task(deployment.wait_until_converged("a", 60))
+    await asyncio.sleep(0)
+    applied(deployment, node, "a", "1")
+    assert (await waiting).state == "deployed"
+    deployment.set_desired(bundle("a", "2"), 2)
+    assert (await deployment.wait_until_converged("a", 0)).state == "pending"
+    assert (await deployment.wait_until_converged("a", 0.01)).state == "pending"
+    deployment.stop()
+    assert (await deployment.wait_until_converged("a", 1000)).state == "pending"
+
+
+async def test_the_status_of_an_api_that_is_being_written_is_pending() -> None:
+    assert Deployment().status("unheard-of").state == "pending"
