@@ -99,7 +99,7 @@ def put_gateway(gateway: Gateway, document: Json, wait: bool) -> None:
 
 
 def deploy(gateway: Gateway, upstream: Upstream) -> None:
-    """Deploys all served APIs. Each faulty policy that damages its process has a group of its own."""
+    """Deploys all served APIs. Each faulty policy that slows or ends its process has a group of its own."""
     own: dict[str, list[Json]] = {
         "go": [
             attach("add-headers", {"requestHeaders": [{"name": "x-go", "value": "1"}]}),
