@@ -96,7 +96,7 @@ def test_the_page_of_a_policy_has_all_of_it(name: str) -> None:
 def test_the_words_of_a_page() -> None:
     text = says("audit-log")
     assert "\nsees      the request's headers, the response's headers\n" in text
-    assert '\n  onFailure\n      one of refuse, continue; default "refuse"\n      What becomes of an exch' in text
+    assert '\n  onFailure\n      one of refuse, continue; default "refuse"\n      What to do if the line' in text
     assert "\nSYSTEM PARAMETERS\n  The operator sets them, in systemParameters under audit-log.\n" in text
     text = says("jwt-auth")
     assert "\n  [] is each entry of a list, * each key of a map.\n" in text
