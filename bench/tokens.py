@@ -18,9 +18,9 @@ from pathlib import Path
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
+from sdk import testing
 
 from bench.rows import Attachment, Headers, Row
-from sdk import testing
 
 POLICIES = Path(__file__).resolve().parent.parent / "policies"
 ISSUER, AUDIENCE, HOURS = "https://id.example", "orders", 24

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from gatewright.peer import encode_peer
+from sdk import streams
 from sdk.policy import (
     Chunks,
     ImmediateResponse,
@@ -24,8 +25,6 @@ from sdk.policy import (
     UpstreamRequestModifications,
     UpstreamResponseModifications,
 )
-
-from sdk import streams
 
 REQUEST_FIELDS = {
     "method": "method",

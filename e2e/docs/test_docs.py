@@ -20,6 +20,7 @@ from opentelemetry import propagate
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from sdk import testing
 from sdk.policy import (
     Identity,
     ImmediateResponse,
@@ -48,7 +49,6 @@ from e2e.kit.markdown import (
 )
 from e2e.kit.places import ROOT
 from e2e.kit.upstream import Reply, Upstream
-from sdk import testing
 
 pages = pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 UPSTREAM = "http://orders.internal:8080"

@@ -26,10 +26,9 @@ from urllib.parse import quote
 
 import argon2
 import bcrypt
+from sdk import clock
 from sdk.policy import Identity, ImmediateResponse, RequestAction, RequestContext, UpstreamRequestModifications
 from sdk.secrets import Secret
-
-from sdk import clock
 
 MAX_CACHED = 10_000
 MAX_WAITING = 64

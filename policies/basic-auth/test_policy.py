@@ -10,9 +10,8 @@ import bcrypt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sdk.policy import ImmediateResponse, RequestAction, RequestContext, UpstreamRequestModifications
-
 from sdk import testing
+from sdk.policy import ImmediateResponse, RequestAction, RequestContext, UpstreamRequestModifications
 
 policy = testing.load_policy(__file__)
 HASHER = argon2.PasswordHasher(time_cost=1, memory_cost=7 * 1024, parallelism=1)

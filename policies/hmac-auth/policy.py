@@ -23,10 +23,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sdk import clock
 from sdk.policy import Identity, ImmediateResponse, RequestAction, RequestContext
 from sdk.store import Store
-
-from sdk import clock
 
 MOST_SIGNATURES = 16
 """Signatures of one request."""

@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sdk import testing
 from sdk.policy import ImmediateResponse, RequestContext
 from sdk.store import StoreFullError, StoreUnavailableError
 from sdk.testing import MovedClock
-
-from sdk import testing
 
 policy = testing.load_policy(__file__)
 OLD, NEW = "the secret until June", "the secret from June on"

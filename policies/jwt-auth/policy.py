@@ -29,13 +29,12 @@ from typing import Any, Protocol
 import aiohttp
 import jwt
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm, get_default_algorithms
+from sdk import bearer, clock
 from sdk.action import ActionError, check
 from sdk.background import Fresh, NotReadyError
 from sdk.bearer import RefusedError
 from sdk.metrics import Counter
 from sdk.policy import Identity, RequestAction, RequestContext, UpstreamRequestModifications
-
-from sdk import bearer, clock
 
 FETCH_SECONDS = 5.0  # for all requests that get an issuer's keys
 NEW_KEY_SECONDS = 60.0  # between two fetches because of tokens with unknown keys

@@ -10,10 +10,9 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm, get_default_algorithms
+from sdk import testing
 from sdk.action import ActionError
 from sdk.policy import Identity, ImmediateResponse
-
-from sdk import testing
 
 policy = testing.load_policy(__file__)
 RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)

@@ -23,12 +23,11 @@ from typing import Any
 from urllib.parse import quote_plus
 
 import aiohttp
+from sdk import bearer, clock
 from sdk.action import ActionError, check
 from sdk.bearer import RefusedError
 from sdk.metrics import Counter
 from sdk.policy import Identity, RequestAction, RequestContext, UpstreamRequestModifications
-
-from sdk import bearer, clock
 
 MAX_CACHED = 10_000  # answers about active tokens, and as many about inactive ones
 MAX_ASKING = 64  # requests to the server at a time

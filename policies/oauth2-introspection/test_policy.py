@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from sdk import testing
 from sdk.action import ActionError
 from sdk.policy import Identity, ImmediateResponse
-
-from sdk import testing
 
 policy = testing.load_policy(__file__)
 NOW = 1_767_225_600  # where testing.clock stands

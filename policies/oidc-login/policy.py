@@ -35,14 +35,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from sdk import clock
 from sdk.action import ActionError, check
 from sdk.background import Fresh, NotReadyError
 from sdk.cookies import set_cookie
 from sdk.policy import Identity, ImmediateResponse, RequestAction, RequestContext, UpstreamRequestModifications
 from sdk.secrets import Secret
 from sdk.store import AsyncStore, StoreUnavailableError
-
-from sdk import clock
 
 FETCH_SECONDS = 5.0  # for the provider's documents
 REFRESH_SECONDS = 300.0

@@ -7,9 +7,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from sdk.policy import ImmediateResponse
-
 from sdk import testing
+from sdk.policy import ImmediateResponse
 
 policy = testing.load_policy(__file__)
 NOW = 1_767_225_600  # where testing.clock stands

@@ -15,10 +15,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from cryptography.hazmat.primitives.asymmetric import ed448, ed25519, rsa
 from jwt.algorithms import OKPAlgorithm, RSAAlgorithm
+from sdk import testing
 from sdk.action import ActionError
 from sdk.policy import ImmediateResponse
-
-from sdk import testing
 
 policy = testing.load_policy(__file__)
 KEY, OTHER_KEY = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))

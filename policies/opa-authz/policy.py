@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import aiohttp
+from sdk import clock
 from sdk.metrics import Counter
 from sdk.policy import (
     Identity,
@@ -28,8 +29,6 @@ from sdk.policy import (
     RequestContext,
     UpstreamRequestModifications,
 )
-
-from sdk import clock
 
 MAX_ANSWER = 64 * 1024
 MAX_CACHED = 10_000

@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from sdk import testing
 from sdk.action import ActionError
 from sdk.policy import ImmediateResponse, Peer, RequestContext, UpstreamRequestModifications
-
-from sdk import testing
 
 policy = testing.load_policy(__file__)
 DEFAULTS: dict[str, Any] = {

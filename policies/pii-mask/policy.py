@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal
 
+from sdk import charsets
 from sdk.metrics import Counter
 from sdk.policy import (
     Chunks,
@@ -35,8 +36,6 @@ from sdk.policy import (
     UpstreamResponseModifications,
 )
 from sdk.streams import StreamError
-
-from sdk import charsets
 
 if TYPE_CHECKING:  # the folder's name is none of a package's
     from masking import bodies

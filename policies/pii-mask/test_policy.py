@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from sdk import testing
 from sdk.policy import PolicyMetadata
 from sdk.streams import SseEvent, SseParser
-
-from sdk import testing
 
 policy = testing.load_policy(__file__)
 ALL = ["creditCard", "iban", "email", "phone", "usSsn", "ipv4", "ipv6", "germanTaxId"]

@@ -28,6 +28,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
+from sdk import clock
 from sdk.metrics import Counter
 from sdk.policy import (
     Headers,
@@ -39,8 +40,6 @@ from sdk.policy import (
     ResponseContext,
     UpstreamResponseModifications,
 )
-
-from sdk import clock
 
 if TYPE_CHECKING:
     from caching.answers import Answer, Cache, Names

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
-
 from sdk import clock, testing
 
 policy = testing.load_policy(__file__)

@@ -12,11 +12,10 @@ import pytest
 from gatewright.store import Call
 from hypothesis import given
 from hypothesis import strategies as st
+from sdk import testing
 from sdk.policy import ImmediateResponse, PolicyMetadata
 from sdk.store import MAX_VALUE
 from sdk.testing import MovedClock, StoreInMemory
-
-from sdk import testing
 
 policy = testing.load_policy(__file__)
 Answer = sys.modules[policy.StoreCache.__module__].Answer

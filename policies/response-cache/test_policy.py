@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sdk import testing
 from sdk.policy import Identity, ImmediateResponse, Peer, RequestContext
 from sdk.store import MAX_VALUE
 from sdk.testing import MovedClock
-
-from sdk import testing
 
 policy = testing.load_policy(__file__)
 memory = sys.modules[policy.ProcessCache.__module__]

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sdk.policy import PolicyMetadata, UpstreamRequestModifications
-
 from sdk import testing
+from sdk.policy import PolicyMetadata, UpstreamRequestModifications
 
 policy = testing.load_policy(__file__)
 DEFAULTS: dict[str, Any] = {

@@ -5,9 +5,8 @@ import time
 from typing import Any
 
 import pytest
-from sdk.policy import PolicyMetadata
-
 from sdk import testing
+from sdk.policy import PolicyMetadata
 
 policy = testing.load_policy(__file__)
 FORM = "application/x-www-form-urlencoded"

@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sdk.policy import PolicyMetadata
-
 from sdk import testing
+from sdk.policy import PolicyMetadata
 
 policy = testing.load_policy(__file__)
 ABOUT = PolicyMetadata("validate-response", "v1.0.0", operation="GET /orders/{id}")

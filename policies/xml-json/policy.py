@@ -17,6 +17,7 @@ import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from sdk import charsets
 from sdk.policy import (
     Headers,
     ImmediateResponse,
@@ -27,8 +28,6 @@ from sdk.policy import (
     UpstreamRequestModifications,
     UpstreamResponseModifications,
 )
-
-from sdk import charsets
 
 if TYPE_CHECKING:  # the folder's name cannot be a package's
     from conversion.limits import ConversionError, Limits

@@ -9,7 +9,6 @@ from xml.dom import minidom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from sdk import testing
 
 policy = testing.load_policy(__file__)

@@ -1,6 +1,5 @@
-from sdk.policy import UpstreamRequestModifications, UpstreamResponseModifications
-
 from sdk import testing
+from sdk.policy import UpstreamRequestModifications, UpstreamResponseModifications
 
 policy = testing.load_policy(__file__)
 PARAMS = testing.params(headerName="X-Python-Policy", headerValue="hello from python")

@@ -1,9 +1,8 @@
 from typing import Any
 
 import pytest
-from sdk.policy import UpstreamRequestModifications
-
 from sdk import testing
+from sdk.policy import UpstreamRequestModifications
 
 policy = testing.load_policy(__file__)
 CANARY = UpstreamRequestModifications(upstream="canary")

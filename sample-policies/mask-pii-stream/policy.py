@@ -17,10 +17,9 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from sdk import charsets
 from sdk.policy import Chunks, ImmediateResponse, Reject, ResponseStreamContext
 from sdk.streams import Replacer, SseEvent, parse, replaced, sse_events, text
-
-from sdk import charsets
 
 Json = dict[str, Any]
 Part = tuple[Json, str, Hashable]

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from sdk.streams import SseEvent, SseParser
-
 from sdk import testing
+from sdk.streams import SseEvent, SseParser
 
 policy = testing.load_policy(__file__)
 PARAMS = testing.params(kinds=["email", "card", "phone"], mask="***", maxBytes=1 << 20)

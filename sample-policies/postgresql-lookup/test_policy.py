@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 
-from sdk.policy import ImmediateResponse
-
 from sdk import testing
+from sdk.policy import ImmediateResponse
 
 policy = testing.load_policy(__file__)
 PARAMS = testing.params(header="x-tenant")

@@ -1,7 +1,6 @@
 import pytest
-from sdk.policy import ImmediateResponse
-
 from sdk import testing
+from sdk.policy import ImmediateResponse
 
 policy = testing.load_policy(__file__)
 PARAMS = testing.params(headerName="X-Api-Key")

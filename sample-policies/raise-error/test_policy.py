@@ -1,5 +1,4 @@
 import pytest
-
 from sdk import testing
 
 policy = testing.load_policy(__file__)

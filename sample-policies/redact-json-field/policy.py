@@ -11,10 +11,9 @@ Limits: changed JSON is written anew, so that whitespace and the notation of num
 import json
 from typing import Any
 
+from sdk import charsets
 from sdk.policy import Chunks, ImmediateResponse, Reject, ResponseStreamContext
 from sdk.streams import StreamError, lines
-
-from sdk import charsets
 
 LINES = {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"}
 

@@ -5,7 +5,6 @@ import pytest
 from gatewright.streams import json_line
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from sdk import testing
 
 policy = testing.load_policy(__file__)

@@ -2,7 +2,6 @@ import json
 from typing import Any
 
 import pytest
-
 from sdk import testing
 
 policy = testing.load_policy(__file__)

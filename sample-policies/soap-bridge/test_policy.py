@@ -3,9 +3,8 @@ from typing import Any
 
 import pytest
 from lxml import etree
-from sdk.policy import ImmediateResponse, UpstreamRequestModifications
-
 from sdk import testing
+from sdk.policy import ImmediateResponse, UpstreamRequestModifications
 
 policy = testing.load_policy(__file__)
 PARAMS = testing.params(operation="GetPrice", namespace="urn:shop", soapAction="urn:shop#GetPrice")

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sdk.policy import ImmediateResponse, RequestAction, RequestContext, UpstreamRequestModifications
-
 from sdk import clock
+from sdk.policy import ImmediateResponse, RequestAction, RequestContext, UpstreamRequestModifications
 
 FOLDER = "/etc/gatewright/plans"  # files.read of policy-definition.yaml names it too
 CHECK_SECONDS = 1.0

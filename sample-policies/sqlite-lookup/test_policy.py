@@ -4,9 +4,8 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from sdk.policy import ImmediateResponse, UpstreamRequestModifications
-
 from sdk import testing
+from sdk.policy import ImmediateResponse, UpstreamRequestModifications
 
 policy = testing.load_policy(__file__)
 PARAMS = testing.params(file="plans.db", header="x-tenant")

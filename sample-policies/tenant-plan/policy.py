@@ -14,11 +14,10 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import aiohttp
+from sdk import clock
 from sdk.background import Fresh, NotReadyError
 from sdk.policy import ImmediateResponse, PolicyMetadata, RequestAction, RequestContext, UpstreamRequestModifications
 from sdk.store import AsyncStore
-
-from sdk import clock
 
 FETCH_SECONDS = 5.0
 DAY = 86_400

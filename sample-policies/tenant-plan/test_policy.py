@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from sdk import testing
 from sdk.policy import Identity, ImmediateResponse, PolicyMetadata, UpstreamRequestModifications
 from sdk.store import StoreUnavailableError
-
-from sdk import testing
 
 policy = testing.load_policy(__file__)
 TOKEN = testing.secret("token-of-the-plans")

@@ -4,7 +4,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from sdk import testing
 
 policy = testing.load_policy(__file__)

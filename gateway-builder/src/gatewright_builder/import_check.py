@@ -17,9 +17,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import msgspec
+import sdk
 from gatewright_documents.mistake import Mistake
 
-import sdk
 from gatewright_builder.mistake import refuse_if_any
 from gatewright_builder.policy import Policy
 from gatewright_builder.python_source import POLICY_FILE

@@ -9,10 +9,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from sdk import charsets
 from sdk.policy import Chunks, QueryParams
 from sdk.streams import lines, text
-
-from sdk import charsets
 
 from .replacing import MaskedText, Masking
 

@@ -20,12 +20,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sdk import clock
 from sdk.action import check
 from sdk.metrics import Counter
 from sdk.policy import ImmediateResponse
 from sdk.store import MAX_TTL, MAX_VALUE, AsyncStore, StoreUnavailableError
-
-from sdk import clock
 
 if TYPE_CHECKING:
     from caching.answers import REVALIDATION, Answer, Names

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sdk.policy import Headers, QueryParams
-
 from sdk import charsets
+from sdk.policy import Headers, QueryParams
 
 from .json_schema import Json, JsonError, Rules, Validator, check_text, compiled, mistakes, read_json
 from .shapes import ANY, Shape, typed

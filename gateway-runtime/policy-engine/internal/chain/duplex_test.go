@@ -288,7 +288,7 @@ type change struct {
 	parts flow
 }
 
-func mapped(each func([]byte) []byte) flow {
+func mapped(convert func([]byte) []byte) flow {
 	return func(_ context.Context, _ *transcript, _ string, _ *v1alpha.Trailers, chunks v1alpha.Chunks) v1alpha.Chunks {
 		return func(yield func([]byte, error) bool) {
 			for chunk, err := range chunks {
@@ -296,7 +296,7 @@ func mapped(each func([]byte) []byte) flow {
 					yield(nil, err)
 					return
 				}
-				if !yield(each(chunk), nil) {
+				if !yield(convert(chunk), nil) {
 					return
 				}
 			}

@@ -507,13 +507,13 @@ func TestAChainOfShadowsRefusesNoMessage(t *testing.T) {
 }
 
 func TestManyExchangesWithShadowsAtOnce(t *testing.T) {
-	one, two := shadow("p:v2.0.0", marksAs("s"), "bB"), shadow("q:v1.0.0", does1(requestBody("x"), nil), "bH")
+	first, second := shadow("p:v2.0.0", marksAs("s"), "bB"), shadow("q:v1.0.0", does1(requestBody("x"), nil), "bH")
 	var group sync.WaitGroup
 	for range 50 {
 		group.Go(func() {
 			x := post("a", "b")
 			x.answers("c", "d")
-			if err := x.run(t, one, x.marks("p", "bB"), two); err != nil {
+			if err := x.run(t, first, x.marks("p", "bB"), second); err != nil {
 				t.Error(err)
 			}
 			for _, note := range x.looks.waitForShadows(t) {

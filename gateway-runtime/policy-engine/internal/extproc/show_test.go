@@ -70,10 +70,10 @@ func (w *world) watch(t *testing.T) func(path string) []string {
 	var mutex sync.Mutex
 	changed, ended := make(chan struct{}), map[string][]string{}
 	w.watches.Set("test", func(_ context.Context, _ exchange.Opening, head chain.Head, _ *chain.Chain) exchange.Watcher {
-		return &watcher{path: head.Path, ended: func(one *watcher) {
+		return &watcher{path: head.Path, ended: func(shown *watcher) {
 			mutex.Lock()
 			defer mutex.Unlock()
-			ended[one.path] = one.notes
+			ended[shown.path] = shown.notes
 			close(changed)
 			changed = make(chan struct{})
 		}}

@@ -121,12 +121,12 @@ func TestAnotherAddressOfTheSamePort(t *testing.T) {
 
 // TestWithoutAPortAnyFreeOneIsUsed if the default one is taken.
 func TestWithoutAPortAnyFreeOneIsUsed(t *testing.T) {
-	one, _ := newListener(t)
+	first, _ := newListener(t)
 	other, _ := newListener(t)
-	one.Listen(&metrics.Address{IP: "127.0.0.1"})
+	first.Listen(&metrics.Address{IP: "127.0.0.1"})
 	other.Listen(&metrics.Address{IP: "127.0.0.1"})
-	if one.Actual() == other.Actual() || !answers(t, one.Actual()) || !answers(t, other.Actual()) {
-		t.Errorf("expected two addresses, got %q and %q", one.Actual(), other.Actual())
+	if first.Actual() == other.Actual() || !answers(t, first.Actual()) || !answers(t, other.Actual()) {
+		t.Errorf("expected two addresses, got %q and %q", first.Actual(), other.Actual())
 	}
 }
 

@@ -173,7 +173,7 @@ func TestTheRecoveryOfASourceIsLogged(t *testing.T) {
 func TestEnvoysMetricsAreSelected(t *testing.T) {
 	clusters := []string{"a"}
 	asked := ""
-	one := source(t, metrics.Envoy, func(w http.ResponseWriter, r *http.Request) {
+	envoy := source(t, metrics.Envoy, func(w http.ResponseWriter, r *http.Request) {
 		asked = r.URL.RawQuery
 		_, _ = fmt.Fprint(w, "# TYPE envoy_http_downstream_rq_xx counter\n",
 			"envoy_http_downstream_rq_xx{envoy_response_code_class=\"2\",envoy_http_conn_manager_prefix=\"gatewright\"} 4\n",
@@ -185,7 +185,7 @@ func TestEnvoysMetricsAreSelected(t *testing.T) {
 			_, _ = fmt.Fprintf(w, "envoy_cluster_upstream_rq_total{envoy_cluster_name=\"%s\"} 1\n", cluster)
 		}
 	})
-	m := newSetup(one)
+	m := newSetup(envoy)
 	expect(t, m.values(t), map[string]string{
 		`envoy_http_downstream_rq_xx{envoy_response_code_class="2",envoy_http_conn_manager_prefix="gatewright"}`: "4",
 		`envoy_http_downstream_rq_xx{envoy_response_code_class="2",envoy_http_conn_manager_prefix="admin"}`:      "",

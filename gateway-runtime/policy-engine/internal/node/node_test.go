@@ -374,9 +374,9 @@ func TestAttachmentsOfTheSameConditionShareIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		const text = `request.method == "GET"`
-		one, two, other := attachment("one", "{}"), attachment("two", "{}"), attachment("other", "{}")
-		one.When, two.When, other.When = text, text, `request.method == "PUT"`
-		equal(t, "report", b.apply(1, some(bundleWith("a", "1", one, attachment("none", "{}")), bundleWith("b", "1", two, other))), "1 a 1 APPLIED", "1 b 1 APPLIED")
+		first, second, other := attachment("one", "{}"), attachment("two", "{}"), attachment("other", "{}")
+		first.When, second.When, other.When = text, text, `request.method == "PUT"`
+		equal(t, "report", b.apply(1, some(bundleWith("a", "1", first, attachment("none", "{}")), bundleWith("b", "1", second, other))), "1 a 1 APPLIED", "1 b 1 APPLIED")
 		of := func(id string) chain.Condition { return b.node.chains.instances[id].built.instance.Settings().When }
 		if of("one").Text() != text || of("one") != of("two") || of("other") == of("one") || of("none") != nil {
 			t.Errorf("expected one condition for one text, got %v, %v, %v, %v", of("one"), of("two"), of("other"), of("none"))

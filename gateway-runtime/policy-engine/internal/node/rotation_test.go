@@ -51,20 +51,20 @@ func (i keyedInstance) Close() error {
 func (k *keyed) policies() []Policy {
 	return []Policy{{Name: "tag", Version: "v1.0.0", DefinitionDigest: "digest", Mode: headersOnly,
 		Factory: func(metadata v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error) {
-			var given struct {
+			var parsed struct {
 				Key struct{ SecretRef, Value string }
 			}
-			if err := params.Decode(&given); err != nil {
+			if err := params.Decode(&parsed); err != nil {
 				return nil, err
 			}
 			k.mutex.Lock()
 			defer k.mutex.Unlock()
-			if k.fail[given.Key.Value] {
-				return nil, errors.New("cannot use the key " + given.Key.Value)
+			if k.fail[parsed.Key.Value] {
+				return nil, errors.New("cannot use the key " + parsed.Key.Value)
 			}
 			k.ids[metadata.InstanceID] = true
-			k.open[given.Key.Value]++
-			return keyedInstance{k, given.Key.Value}, nil
+			k.open[parsed.Key.Value]++
+			return keyedInstance{k, parsed.Key.Value}, nil
 		}}}
 }
 

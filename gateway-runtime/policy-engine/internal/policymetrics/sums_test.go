@@ -53,27 +53,27 @@ func wantShown(t *testing.T, sums *policymetrics.Sums, want string) {
 
 func TestProcessesAreAddedUp(t *testing.T) {
 	sums := policymetrics.NewSums()
-	one, two := sums.Join(1), sums.Join(1)
-	one.Report(7, []policymetrics.Metric{counter("c_total", map[string]float64{"x": 1, "y": 2}), gauge("g", 3), histogram("h", []float64{1}, 5, 1, 2)})
-	two.Report(8, []policymetrics.Metric{counter("c_total", map[string]float64{"x": 10}), gauge("g", -1), histogram("h", []float64{1}, 0.5, 1, 0)})
+	first, second := sums.Join(1), sums.Join(1)
+	first.Report(7, []policymetrics.Metric{counter("c_total", map[string]float64{"x": 1, "y": 2}), gauge("g", 3), histogram("h", []float64{1}, 5, 1, 2)})
+	second.Report(8, []policymetrics.Metric{counter("c_total", map[string]float64{"x": 10}), gauge("g", -1), histogram("h", []float64{1}, 0.5, 1, 0)})
 	wantShown(t, sums, "c_total[x]11 []; c_total[y]2 []; g[]2 []; h[]5.5 [2 2]")
-	one.Report(7, []policymetrics.Metric{counter("c_total", map[string]float64{"x": 4, "y": 2})}) // only that has changed
+	first.Report(7, []policymetrics.Metric{counter("c_total", map[string]float64{"x": 4, "y": 2})}) // only that has changed
 	wantShown(t, sums, "c_total[x]14 []; c_total[y]2 []; g[]2 []; h[]5.5 [2 2]")
 }
 
 func TestTheCountsOfAnEndedProcessStay(t *testing.T) {
 	sums := policymetrics.NewSums()
-	one := sums.Join(1)
-	one.Report(7, []policymetrics.Metric{counter("c_total", map[string]float64{"x": 5}), gauge("g", 3), histogram("h", []float64{1}, 5, 1, 2)})
-	one.Lost()
+	process := sums.Join(1)
+	process.Report(7, []policymetrics.Metric{counter("c_total", map[string]float64{"x": 5}), gauge("g", 3), histogram("h", []float64{1}, 5, 1, 2)})
+	process.Lost()
 	wantShown(t, sums, "c_total[x]5 []; h[]5 [1 2]")
-	one.Report(7, nil) // it was the connection
+	process.Report(7, nil) // it was the connection
 	wantShown(t, sums, "c_total[x]5 []; g[]3 []; h[]5 [1 2]")
-	one.Lost()
-	one.Report(9, []policymetrics.Metric{counter("c_total", map[string]float64{"x": 1}), gauge("g", 1)})
+	process.Lost()
+	process.Report(9, []policymetrics.Metric{counter("c_total", map[string]float64{"x": 1}), gauge("g", 1)})
 	wantShown(t, sums, "c_total[x]6 []; g[]1 []; h[]5 [1 2]")
-	one.Leave()
-	one.Leave()
+	process.Leave()
+	process.Leave()
 	wantShown(t, sums, "c_total[x]6 []; h[]5 [1 2]")
 	sums.Keep(func(of string) bool { return of != policy })
 	wantShown(t, sums, "")
@@ -208,15 +208,15 @@ func TestSumsAreExactAndNeverGoBack(t *testing.T) {
 // TestTheMetricsOfAProcessAreBounded: it runs policies, which may report anything, even in new processes.
 func TestTheMetricsOfAProcessAreBounded(t *testing.T) {
 	sums := policymetrics.NewSums()
-	one := sums.Join(1)
+	process := sums.Join(1)
 	refused := 0
 	for n := range 1000 {
-		refused += len(one.Report(uint64(1+n/500), []policymetrics.Metric{counter(fmt.Sprintf("c%d_total", n), map[string]float64{"x": 1})}))
+		refused += len(process.Report(uint64(1+n/500), []policymetrics.Metric{counter(fmt.Sprintf("c%d_total", n), map[string]float64{"x": 1})}))
 	}
 	if all := sums.All(); refused != 600 || len(all) != 400 {
 		t.Errorf("expected 200 metrics of each of two processes, got %d, %d refused", len(all), refused)
 	}
-	one.Report(3, nil)
+	process.Report(3, nil)
 	if all := sums.All(); len(all) != 200 {
 		t.Errorf("expected 200 metrics of processes that have ended, got %d", len(all))
 	}
@@ -226,12 +226,12 @@ func TestTheMetricsOfAProcessAreBounded(t *testing.T) {
 	}
 	refused = 0
 	for n := range 10 { // of 3.4 MB each
-		refused += len(one.Report(3, []policymetrics.Metric{counter(fmt.Sprintf("l%d_total", n), large)}))
+		refused += len(process.Report(3, []policymetrics.Metric{counter(fmt.Sprintf("l%d_total", n), large)}))
 	}
 	if refused != 6 {
 		t.Errorf("expected 16 MiB to be kept, got %d of 10 refused", refused)
 	}
-	if refused := one.Report(3, []policymetrics.Metric{counter("l0_total", large)}); len(refused) != 0 {
+	if refused := process.Report(3, []policymetrics.Metric{counter("l0_total", large)}); len(refused) != 0 {
 		t.Error("expected one that is there already to be taken")
 	}
 }

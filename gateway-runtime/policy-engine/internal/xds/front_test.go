@@ -87,7 +87,7 @@ func TestTheFirstRouteStandsBeforeAllOthers(t *testing.T) {
 func TestAFirstRouteThatLetsPathsPassIsRefused(t *testing.T) {
 	const answer = `"directResponse":{"status":400}`
 	escaped := fmt.Sprintf(`"match":{"safeRegex":{"regex":%q}}`, envoynames.EscapedSlashPathPattern)
-	for said, c := range map[string]struct {
+	for reason, c := range map[string]struct {
 		strict bool
 		first  []byte
 	}{
@@ -102,6 +102,6 @@ func TestAFirstRouteThatLetsPathsPassIsRefused(t *testing.T) {
 	} {
 		message := bound(t, aChain, wants("R"), sends("SEND NONE SKIP SKIP NONE SKIP", ""))
 		message.StrictPaths, message.FirstRoute = c.strict, c.first
-		expectMistake(t, message, said)
+		expectMistake(t, message, reason)
 	}
 }

@@ -174,7 +174,7 @@ def find_hook(
     if function is None:
         return None
     choices = (arguments, arguments + named) if named else (arguments,)
-    wanted = " or ".join(f"{name}({', '.join(each)})" for each in choices)
+    wanted = " or ".join(f"{name}({', '.join(choice)})" for choice in choices)
     if not callable(function):
         raise PolicyError(f"expected a function {wanted}, got {type(function).__name__} ({file})")
     target = _called(function)

@@ -1,8 +1,7 @@
 """`pytest policies`: a policy is tested without a gateway."""
 
-from sdk.policy import ImmediateResponse, UpstreamRequestModifications, UpstreamResponseModifications
-
 from sdk import testing
+from sdk.policy import ImmediateResponse, UpstreamRequestModifications, UpstreamResponseModifications
 
 policy = testing.load_policy(__file__)
 PARAMS = testing.params(greeting="hello")

@@ -3,9 +3,8 @@
 import re
 from typing import Any
 
-from sdk.policy import Chunks, ResponseStreamContext
-
 from sdk import streams
+from sdk.policy import Chunks, ResponseStreamContext
 
 
 def prepare(params: dict[str, Any]) -> re.Pattern[bytes]:

@@ -1,7 +1,6 @@
 """`pytest policies`: a stream is tested without a gateway, with the same result however its body is cut."""
 
 import pytest
-
 from sdk import testing
 
 policy = testing.load_policy(__file__)
