@@ -344,12 +344,14 @@ class Limits(Strict, frozen=True):
     """What clients may take, on each listener."""
 
     header_count: Annotated[
-        int, doc("Lines of a request's headers; more are answered with 431.", "max_headers_count", ge=10, le=256)
-    ] = 256
+        int,
+        doc("Lines of a request's headers; more are answered with 431, and more than 100 where policies run.",
+            "max_headers_count", ge=10, le=256),
+    ] = 256  # fmt: skip
     header_bytes: Annotated[
         int,
-        doc("Of a request's headers together, whole KiB; more are answered with 431.", "max_request_headers_kb",
-            ge=8192, le=262_144, multiple_of=1024,
+        doc("Of a request's headers, whole KiB; more are answered with 431, and more than 64 KiB where policies run.",
+            "max_request_headers_kb", ge=8192, le=262_144, multiple_of=1024,
             expected="whole KiB, a multiple of 1024 from 8192 to 262144"),
     ] = 262_144  # fmt: skip
     concurrent_streams: Annotated[

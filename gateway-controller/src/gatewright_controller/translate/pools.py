@@ -22,8 +22,8 @@ MAIN = "main"
 
 @dataclass(frozen=True)
 class Pool:
-    """What a route says of a pool: its cluster, what goes upstream as `:authority`, and what stands there before paths:
-    "" or "/api". How requests are spread over its targets is the cluster's matter alone.
+    """A pool as routes name it: its cluster, the `:authority` that goes upstream, and the prefix of paths there, "" or
+    "/api". The pool's targets, and how requests are spread over them, are in its cluster.
     """
 
     name: str

@@ -59,8 +59,9 @@ func (x *exchange) endExecution() {
 	}
 }
 
-// execute calls one hook: within the instance's concurrency, inside its timeout, with panics recovered. If the policy
-// measures its work, the time is stored in work.
+// execute calls one hook: within the instance's concurrency, inside its timeout, with panics recovered. The timeout
+// begins here, once the message's body has come and the instance has a slot. A policy that never blocks has none. If the
+// policy measures its work, the time is stored in work.
 func execute[C, A any](ctx context.Context, i *Instance, call hook[C, A], input C, work *time.Duration) (A, *v1alpha.Failure) {
 	if !i.acquireSlot() {
 		var none A

@@ -7,9 +7,9 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// The limits of a message's headers. Above the first pair its sender is at fault, above the second the policies. Both
-// are below Envoy's (bootstrap.yaml and the clusters say 256 lines and 256 KiB), for Envoy answers a larger message by
-// itself, without a reason in any log.
+// The limits of a message's headers: what its client or upstream may send (431, 502), and what policies may make of it
+// (badAction). Envoy's limits are higher: 256 lines and 256 KiB, which the controller writes into listeners and clusters
+// (translate/envoy). Envoy would answer a larger message by itself, without a reason in any log.
 const (
 	maxReceivedLines, maxReceivedBytes = 100, 64 << 10
 	maxPolicyLines, maxPolicyBytes     = 200, 128 << 10

@@ -55,7 +55,7 @@ var (
 	// ErrGone is wrapped by a front end's error if the proxy has ended the exchange.
 	ErrGone = errors.New("the proxy has ended the exchange")
 	// ErrCancelled is an exchange that the client or the proxy has cancelled.
-	ErrCancelled = errors.New("the exchange ended before its chain")
+	ErrCancelled = errors.New("the client or the proxy ended the exchange before its chain had ended")
 	// ErrFailed is an exchange that failed through a fault of the engine or the proxy.
 	ErrFailed = errors.New("exchange failed")
 )

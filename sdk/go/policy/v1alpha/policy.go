@@ -29,7 +29,8 @@ type Policy interface {
 // Factory builds a policy instance. An error refuses the API that attaches the policy, and is shown to the API's publisher.
 type Factory func(Metadata, Params) (Policy, error)
 
-// NeverBlocks is an optional marker: the policy never waits for anything. A chain of only such policies runs inline.
+// NeverBlocks is an optional marker: the policy never waits for anything. Its hooks are called without a goroutine to
+// guard them, and without a timeout.
 type NeverBlocks interface{ NeverBlocks() }
 
 // KeepsDeadlines is an optional marker: both hooks return promptly once their ctx is done, so the chain need not

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from gatewright.headers import HeaderValue
 
-MAX_HEADER_LINES, MAX_HEADER_BYTES = 200, 128 << 10  # of a message that policies have changed or made
+MAX_HEADER_LINES, MAX_HEADER_BYTES = 200, 128 << 10  # of one action; the engine holds the changed message to the same
 
 
 class ActionError(ValueError):

@@ -32,11 +32,11 @@ RETRY_PERCENT, RETRY_LEAST = 25, 100
 no storm where all do. Envoy's defaults are 3 at once."""
 
 HEADER_LINES, HEADER_KIB = 256, 256
-"""What is taken of a response's headers, and with policies' changes; as the bootstrap has it for requests. Envoy's
+"""What is taken of a response's headers, and with policies' changes; as listeners have it for requests. Envoy's
 defaults of 100 and 60 leave policies no room; the engine has lower limits, and says whose fault it is."""
 
 BUFFER_BYTES = 32 << 10
-"""What Envoy reads ahead of a response whose client reads slowly; as the bootstrap has it for requests."""
+"""What Envoy reads ahead of a response whose client reads slowly; as listeners have it for requests."""
 
 STREAM_WINDOW_BYTES, CONNECTION_WINDOW_BYTES = 64 << 10, 1 << 20
 """The same with HTTP/2, for one response and for all of a connection; Envoy's defaults are 16 and 24 MiB."""
@@ -83,7 +83,7 @@ def cluster(content: Content) -> EnvoyMessage:
 
     `orders-internal-8080|HASH`: dots would end the cluster's name in the names of Envoy's statistics.
     """
-    built = _unnamed(content)
+    built = _cluster_without_name(content)
     digest = hashlib.sha256(built.SerializeToString(deterministic=True)).hexdigest()[:32]
     first = content.targets[0].url
     built.name = f"{OTHER.sub('-', first.socket or first.authority).strip('-')[:64]}|{digest}"
@@ -96,7 +96,7 @@ def name_of(built: EnvoyMessage) -> str:
     return str(cast("cluster_pb2.Cluster", built).name)
 
 
-def _unnamed(content: Content) -> cluster_pb2.Cluster:
+def _cluster_without_name(content: Content) -> cluster_pb2.Cluster:
     upstream = content.upstream
     connect = milliseconds(upstream.connect_timeout) if upstream.connect_timeout else content.connect_timeout_ms
     built = cluster_pb2.Cluster(connect_timeout=duration(connect))

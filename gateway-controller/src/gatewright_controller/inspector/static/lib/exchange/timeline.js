@@ -32,7 +32,7 @@ function turn(execution) {
 }
 
 /**
- * From the request's end to the answer's, or to the end of the wait for one.
+ * From the moment when the request's headers left for the upstream to the answer's end, or to the end of the wait for one.
  *
  * @param {Exchange} exchange
  * @returns {UpstreamTime | undefined}
