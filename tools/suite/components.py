@@ -105,7 +105,9 @@ def read_components(table: Path = TABLE) -> tuple[Component, ...]:
         Component(
             name=entry["name"],
             tests=tuple(_expand_globs(entry["tests"])),
-            depends=tuple(dict.fromkeys(_expand_groups(entry.get("depends", []), groups, entry["name"]))),
+            depends=tuple(
+                dict.fromkeys(_expand_globs(_expand_groups(entry.get("depends", []), groups, entry["name"])))
+            ),
             excepted=tuple(entry.get("except", ())),
             nightly=entry.get("nightly", False),
             prepare=tuple(entry.get("prepare", ())),
@@ -114,7 +116,7 @@ def read_components(table: Path = TABLE) -> tuple[Component, ...]:
     )
 
 
-def _expand_globs(patterns: list[str]) -> Iterator[str]:
+def _expand_globs(patterns: Iterable[str]) -> Iterator[str]:
     for pattern in patterns:
         if "*" in pattern:
             yield from (name for name in repository_files() if Path("/", name).match(f"/{pattern}"))

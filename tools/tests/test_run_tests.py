@@ -274,6 +274,13 @@ def test_every_file_of_tests_belongs_to_a_component() -> None:
     assert unknown == []
 
 
+def test_the_controllers_tests_depend_on_each_of_its_files() -> None:
+    """The group that others share lists the controller's rooms, without the Inspector's."""
+    (controller,) = (component for component in components.read_components() if component.name == "controller")
+    files = [name for name in components.repository_files() if name.startswith("gateway-controller/src/")]
+    assert [name for name in files if not components.lies_in(name, controller.depends)] == []
+
+
 def is_run_by_name(name: str) -> bool:
     """Whether pytest, go test or node --test look for a file of this name."""
     file = Path(name).name
