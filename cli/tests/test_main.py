@@ -15,7 +15,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 import pytest
+from gatewright_cli.main import cli
 from gatewright_cli.run.stop_signals import REPEAT_SECONDS
 
 from cli.tests.conftest import NO_MORE_THAN_A_USER
@@ -95,6 +97,20 @@ def test_version() -> None:
 def test_version_as_an_option() -> None:
     done = gatewright("--version")
     assert (done.returncode, done.stdout) == (0, gatewright("version").stdout.splitlines()[0] + "\n")
+
+
+def test_an_unknown_command_lists_the_known_ones() -> None:
+    unknown = gatewright("aply")
+    assert unknown.returncode == 2
+    assert "expected a command (apply, backup, build, " in unknown.stderr
+    assert unknown.stderr.rstrip().endswith("), got aply")
+
+
+def test_each_module_of_a_command_has_one_of_its_name() -> None:
+    context = click.Context(cli)
+    names = cli.list_commands(context)
+    assert {"apply", "import", "log-level", "run"} <= set(names)
+    assert [command.name for name in names if (command := cli.get_command(context, name))] == names
 
 
 def test_a_taken_port_is_one_sentence_and_nothing_is_started(bench: Bench) -> None:

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
+import keyword
+import pkgutil
 import sys
 from collections.abc import Sequence
 
 import click
 from gatewright import __version__
 
-from gatewright_cli.commands.apply_command import apply
-from gatewright_cli.commands.backup_command import backup
-from gatewright_cli.commands.build_command import build
-from gatewright_cli.commands.echo_command import echo
-from gatewright_cli.commands.explain_command import explain
-from gatewright_cli.commands.export_command import export
-from gatewright_cli.commands.import_command import import_
-from gatewright_cli.commands.init_command import init
-from gatewright_cli.commands.inspector_command import inspector
-from gatewright_cli.commands.log_level_command import log_level
-from gatewright_cli.commands.new_command import new
-from gatewright_cli.commands.policy_command import policy
-from gatewright_cli.commands.record_command import record
-from gatewright_cli.commands.reload_command import reload
-from gatewright_cli.commands.replay_command import replay
-from gatewright_cli.commands.run_command import run
-from gatewright_cli.commands.schema_command import schema
-from gatewright_cli.commands.status_command import status
-from gatewright_cli.commands.tail_command import tail
-from gatewright_cli.commands.version_command import version
+from gatewright_cli import commands
 from gatewright_cli.mistakes import PreflightError
+
+SUFFIX = "_command"
+"""Of the modules that are commands."""
 
 
 def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -37,35 +24,36 @@ def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> 
         context.exit()
 
 
-@click.group()
+class Commands(click.Group):
+    """The commands: one for each module commands/NAME_command.py, which is imported when it is asked for. The command
+    has the module's NAME, with a `_` behind it where Python has a word of that name.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        modules = (module.name for module in pkgutil.iter_modules(commands.__path__))
+        return sorted(name.removesuffix(SUFFIX).replace("_", "-") for name in modules if name.endswith(SUFFIX))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        known = self.list_commands(ctx)
+        if args[0] not in known and not args[0].startswith("-"):
+            ctx.fail(f"expected a command ({', '.join(known)}), got {args[0]}")
+        return super().resolve_command(ctx, args)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        name = cmd_name.replace("-", "_")
+        module = importlib.import_module(f"{commands.__name__}.{name}{SUFFIX}")
+        command: click.Command = getattr(module, f"{name}_" if keyword.iskeyword(name) else name)
+        return command
+
+
+@click.group(cls=Commands)
 @click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version, help="Print it.")
 def cli() -> None:
     """An API gateway whose policies are plain Python functions, beside Go ones, on a real Envoy."""
-
-
-for command in (
-    init,
-    new,
-    policy,
-    build,
-    version,
-    status,
-    inspector,
-    log_level,
-    reload,
-    apply,
-    tail,
-    explain,
-    record,
-    replay,
-    import_,
-    export,
-    schema,
-    backup,
-    echo,
-    run,
-):
-    cli.add_command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
