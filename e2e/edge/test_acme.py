@@ -203,13 +203,13 @@ def test_an_unreachable_directory_is_reported_and_tried_again(site: Site, acme_g
         process = subprocess.run(
             ["gatewright", "status", "--run-dir", str(acme_gateway.run_dir), "--json"], capture_output=True, check=False
         )
-        status = json.loads(process.stdout)
+        node = json.loads(process.stdout)
         assert process.returncode == 3
-        shortcomings = [text for text in status["shortcomings"] if not text.startswith("certificate web ")]
+        shortcomings = [text for text in node["shortcomings"] if not text.startswith("certificate web ")]
         assert shortcomings == ["1 certificate not obtained or renewed"], (
             "its end may be near by now, on a slow machine"
         )
-        assert status["acme"][0]["error"] == status["error"]
+        assert node["acme"][0]["error"] == status["error"]
         (logged,) = acme_gateway.find_records(component="controller", level="error")[:1]
         assert logged["message"] == "certificate cannot be obtained; what is served stays"
     finally:

@@ -45,8 +45,8 @@ class NodeFolders:
     def fill(self) -> None:
         """Puts there what an operator may have: keys, files of another program, and the build."""
         folder = self.folder
-        for folder in (self.home / ".ssh", self.state, self.run):
-            folder.mkdir(mode=0o700, parents=True)
+        for private in (self.home / ".ssh", self.state, self.run):
+            private.mkdir(mode=0o700, parents=True)
         self.home.chmod(0o700)
         self._python.mkdir()
         for file in (self.home / ".ssh" / "id_ed25519", self.home / ".profile", self.other / "note"):

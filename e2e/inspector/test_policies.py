@@ -155,7 +155,7 @@ def test_parameters_are_explained(page: Page) -> None:
     expect(name).to_contain_text("at most 256 characters")
     expect(table.get_by_role("row").filter(has_text="responseHeaders").first).to_contain_text("[]")
     show(page, "#/policies/raise-error/v1.0.0")
-    phase = table.get_by_role("row").filter(has_text="Where to raise.")
+    phase = table.get_by_role("row").filter(has_text="The phase in which it raises.")
     expect(phase).to_contain_text('"request"')
     expect(phase).to_contain_text('one of "request", "response"')
     modes = page.get_by_role("region", name="Processing modes")

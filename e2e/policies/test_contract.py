@@ -332,7 +332,7 @@ def test_a_body_policy_never_sees_encoded_bytes(gateway: Gateway, upstream: Upst
         (url, whole[:-8] + bytes(8)),
     ]:
         refused = httpx.post(f"{where}/x", content=body, headers=packed)
-        assert "identity" in is_problem(refused, 415)["detail"]
+        assert "content encoding" in is_problem(refused, 415)["detail"]
         assert (refused.headers["accept-encoding"], upstream.received) == ("identity", [])
     assert httpx.post(f"{url}/x", content=CARD, headers={"content-encoding": "identity"}).status_code == 200
     assert b"4111" not in upstream.to("/x")[0].body

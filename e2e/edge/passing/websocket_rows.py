@@ -60,7 +60,7 @@ async def websocket(socket: Socket) -> str:
     except InvalidStatus as error:
         response = error.response
     else:
-        assert (connection.close_code, connection.close_reason) == (4001, "as received")
+        assert (connection.close_code, connection.close_reason) == (4001, "as asked")
         passed = connection.response and connection.response.headers.get("x-passed")
         assert passed == (None if socket.column == "none" else "response")
         return PASSES

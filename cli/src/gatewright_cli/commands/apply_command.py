@@ -64,7 +64,7 @@ def apply(
     def report_error(text: str) -> None:
         click.echo(text, err=True)
 
-    report_error(f"{'comparing with' if dry_run else 'writing target'} {target.place}")
+    report_error(f"{'comparing with' if dry_run else 'writing to'} {target.place}")
     if with_reload:
         from gatewright_cli.commands.apply_with_reload import apply_with_reload
 
