@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import socket
 from pathlib import Path
 
@@ -11,10 +13,12 @@ from e2e.kit.gateway import Json
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port below those of outgoing connections (32768 and above), so that no client of another test takes it."""
+    for port in random.sample(range(20_000, 32_768), 100):
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe, contextlib.suppress(OSError):
+            probe.bind((host, port))
+            return port
+    raise RuntimeError("expected a free port from 20000 to 32767, got none in 100 tries")
 
 
 def accepts(path: Path) -> bool:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from gatewright_cli.node.ports import free_port, join_address, obstacle, split_address
@@ -53,3 +54,20 @@ def test_addresses() -> None:
 def test_bad_addresses(bad: str) -> None:
     with pytest.raises(ValueError, match=f"expected HOST:PORT, got '{bad}'"):
         split_address(bad)
+
+
+def test_a_free_port_is_one_that_no_outgoing_connection_gets() -> None:
+    first_of_clients = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    assert all(20_000 <= free_port("127.0.0.1") < first_of_clients for _ in range(20))
+
+
+def test_without_a_free_port_below_those_of_clients_it_is_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        monkeypatch.setattr("random.sample", lambda *_: [port])
+        assert free_port("127.0.0.1") not in {0, port}
+
+
+def test_an_address_of_another_machine_has_no_free_port() -> None:
+    assert free_port("192.0.2.1") == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import socket
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,9 @@ ECHO_PORT = 9091
 ECHO_HOST = "127.0.0.1"
 ECHO_NAMES = (ECHO_HOST, "localhost")
 """Where the echo upstream of a run listens, and the hosts by which upstreams of APIs name it."""
+
+LOWEST_FREE, TRIED_FREE = 20_000, 20
+"""Of free ports: the lowest, and how many are tried."""
 
 TCP_LISTEN = "0A"
 UDP_OPEN = "07"
@@ -73,13 +77,28 @@ def obstacle(host: str, port: int, *, udp: bool = False) -> str | None:
 
 
 def free_port(host: str) -> int:
-    """A port that was free a moment ago; 0 if `host` is no address of this machine."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        try:
-            probe.bind((host, 0))
-        except OSError:
-            return 0
-        return int(probe.getsockname()[1])
+    """A port that was free a moment ago; 0 if `host` is no address of this machine.
+
+    It is below those that the system gives to outgoing connections, one of which might take it before the listener
+    opens. If there is none below, any free one.
+    """
+    for port in (*random.sample(range(LOWEST_FREE, _first_of_clients()), TRIED_FREE), 0):
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    return 0
+
+
+def _first_of_clients() -> int:
+    """The first port that the system gives to outgoing connections (ip(7)), or a bound for `free_port` above it."""
+    try:
+        first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except (OSError, ValueError):
+        first = 0
+    return max(first, LOWEST_FREE + TRIED_FREE)
 
 
 def _explain(error: OSError, host: str, port: int, *, udp: bool) -> str:
