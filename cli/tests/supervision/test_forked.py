@@ -28,15 +28,18 @@ def test_a_child_finalizes_no_garbage_of_its_parent() -> None:
         def __del__(self) -> None:
             finalized.append(os.getpid())
 
-    garbage = Garbage()
-    garbage.itself = garbage  # type: ignore[attr-defined]
-    del garbage
-
     def collect() -> list[int]:
         gc.collect()
         return finalized
 
-    assert in_child(collect) == []
+    gc.disable()  # else the parent may collect it by itself before the child is there
+    try:
+        garbage = Garbage()
+        garbage.itself = garbage  # type: ignore[attr-defined]
+        del garbage
+        assert in_child(collect) == []
+    finally:
+        gc.enable()
     assert collect() == [os.getpid()]
 
 

@@ -51,6 +51,7 @@ class Chart {
       this.legend, el("div", { class: "axes" }, this.vertical, this.plot, this.horizontal), this.details,
     );
     this.#listen();
+    this.#point(); // a slider has a value before there is any data
   }
 
   /** @param {Data} data */
