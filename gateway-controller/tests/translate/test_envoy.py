@@ -117,12 +117,12 @@ def choices_before(tree: JsonObject, bundles: Sequence[node_pb2.ApiBundle]) -> J
 
 def route_list(bundle: node_pb2.ApiBundle, bundles: Sequence[node_pb2.ApiBundle]) -> JsonObject:
     """The bundle's own routes, and behind them those of the shorter contexts: the tree knows no segment boundary."""
-    above = [one for one in bundles if bundle.context.startswith(one.context)]
-    ordered = sorted(above, key=lambda one: len(one.context), reverse=True)
+    candidates = [other for other in bundles if bundle.context.startswith(other.context)]
+    ordered = sorted(candidates, key=lambda candidate: len(candidate.context), reverse=True)
     routes = [
         plain(route_components_pb2.Route.FromString(route))
-        for one in ordered
-        for route in (one.first_route, *one.routes)
+        for candidate in ordered
+        for route in (candidate.first_route, *candidate.routes)
     ]
     return {"name": "routes", "typed_config": {"@type": f"{TYPE}.config.route.v3.RouteList", "routes": routes}}
 
