@@ -309,19 +309,26 @@ func TestAProcessThatLeavesIsCutOffInTheEnd(t *testing.T) {
 }
 
 func TestAProcessThatAnswersIsPreferred(t *testing.T) {
-	w := newMachine()
-	for _, m := range w.members {
-		w.attach(m)
-	}
-	first, second := w.members[0], w.members[1]
-	first.silent.Store(true)
-	e := &execution{instance: w.instances[0], generation: w.generations.current.Load()}
-	if picked := w.group.pick(e).home; picked != second {
-		t.Fatal("expected the process that answers its health checks")
-	}
-	second.silent.Store(true)
-	if picked := w.group.pick(e).home; picked != first {
-		t.Fatal("expected one that lags rather than none")
+	for name, doubt := range map[string]func(*StreamManager){
+		"it answers no health check":       func(m *StreamManager) { m.silent.Store(true) },
+		"its shared event loop is blocked": func(m *StreamManager) { m.serving.Store(false) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newMachine()
+			for _, m := range w.members {
+				w.attach(m)
+			}
+			first, second := w.members[0], w.members[1]
+			doubt(first)
+			e := &execution{instance: w.instances[0], generation: w.generations.current.Load()}
+			if picked := w.group.pick(e).home; picked != second {
+				t.Fatal("expected the process that answers its health checks, and serves")
+			}
+			doubt(second)
+			if picked := w.group.pick(e).home; picked != first {
+				t.Fatal("expected one that lags rather than none")
+			}
+		})
 	}
 }
 

@@ -194,10 +194,10 @@ func (g *group) reroute(e *execution) {
 
 // suitability ranks a process for an execution: lower is better.
 type suitability struct {
-	rank   int   // the exchange's own generation first
-	state  int32 // then the process that is furthest with the instance
-	silent int   // then one that answers its health checks
-	load   int64 // then the one with the fewest executions under way
+	rank  int   // the exchange's own generation first
+	state int32 // then the process that is furthest with the instance
+	doubt int   // then one that answers its health checks, and serves by the last of them
+	load  int64 // then the one with the fewest executions under way
 }
 
 func (a suitability) better(b suitability) bool {
@@ -206,8 +206,8 @@ func (a suitability) better(b suitability) bool {
 		return a.rank < b.rank
 	case a.state != b.state:
 		return a.state < b.state
-	case a.silent != b.silent:
-		return a.silent < b.silent
+	case a.doubt != b.doubt:
+		return a.doubt < b.doubt
 	}
 	return a.load < b.load
 }
@@ -222,8 +222,8 @@ func (g *group) pick(e *execution) (best *placement) {
 			continue
 		}
 		offer := suitability{rank: g.generations.rank(m, e.generation), state: p.state.Load(), load: m.load.Load()}
-		if m.silent.Load() {
-			offer.silent = 1
+		if m.silent.Load() || !m.serving.Load() {
+			offer.doubt = 1
 		}
 		if best == nil || offer.better(bestOffer) {
 			best, bestOffer = p, offer

@@ -34,6 +34,7 @@ func (h *healthMonitor) admit(ctx context.Context) error {
 		return err
 	}
 	h.process.serving.Store(true)
+	h.process.stopping.Store(false)
 	return nil
 }
 

@@ -77,20 +77,19 @@ func TestProgressResetsTheStall(t *testing.T) {
 	}
 }
 
-func TestProcessThatStopsServingGetsNoNewExecutions(t *testing.T) {
+// Policies that are not async run there as before, until another process takes its place.
+func TestAProcessWithABlockedEventLoopGetsExecutionsWhereThereIsNoOther(t *testing.T) {
 	withFakeClock(t, func(t *testing.T) {
 		x := startExecutor(t)
 		groups := connect(t, Options{}, x)
 		c := x.greet(t)
 		policy := bridgeOn(t, groups, c)
-		answer := callWith(t, patience, policy)
-		execution := c.nextFrame().GetExecutions()[0]
 		x.setHealth(healthy(&executorv1.HealthCheckResponse{Serving: false}))
 		await.Until(t, "it noticed", func() bool { return !statsOf(groups, 0).Serving })
-		wantClass(t, await.Receive(t, callWith(t, patience, policy), "the refusal").err, v1alpha.ClassUnavailable)
-		c.answer(&executorv1.Action{Id: execution.GetId()})
+		answer := callWith(t, patience, policy)
+		c.answer(&executorv1.Action{Id: c.nextFrame().GetExecutions()[0].GetId()})
 		if result := await.Receive(t, answer, "the answer"); result.err != nil {
-			t.Fatalf("expected what was under way to finish, got %v", result.err)
+			t.Fatalf("expected the only process to get the execution, got %v", result.err)
 		}
 	})
 }

@@ -121,7 +121,7 @@ func (s *session) noticeLeaving(ctx context.Context, leaving chan<- struct{}) {
 		return
 	}
 	if s.conn.WaitForStateChange(ctx, connectivity.Ready) {
-		s.process.serving.Store(false)
+		s.process.stopping.Store(true)
 		close(leaving)
 	}
 }

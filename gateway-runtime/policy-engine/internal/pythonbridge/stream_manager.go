@@ -79,7 +79,8 @@ type streamRecord struct {
 // availability decides whether, and how readily, executions go to a process.
 type availability struct {
 	connected atomic.Bool  // hello was said on the present stream
-	serving   atomic.Bool  // the process takes executions, by its last health check
+	stopping  atomic.Bool  // the process has begun to stop: it takes no executions
+	serving   atomic.Bool  // by its last health check; false: its shared event loop is blocked, so that async executions wait
 	silent    atomic.Bool  // it did not answer its last health check
 	load      atomic.Int64 // executions that wait or are sent
 }
@@ -101,7 +102,7 @@ func newStreamManager(address string, joined *generation, options Options, log *
 
 // usable reports whether executions may be given to this process.
 func (m *StreamManager) usable() bool {
-	return m.connected.Load() && m.serving.Load() && !m.is(roleJoining) && !m.is(roleGone)
+	return m.connected.Load() && !m.stopping.Load() && !m.is(roleJoining) && !m.is(roleGone)
 }
 
 // unlock ends a change: its consequences are handled outside of the mutex, since they may touch another StreamManager.
@@ -516,7 +517,7 @@ func (m *StreamManager) stats(group string) ProcessStats {
 	hello := m.stream.hello
 	stats := ProcessStats{
 		Group: group, Address: m.address, Generation: m.joined.number, Role: m.roleName(),
-		Connected: m.connected.Load(), Serving: m.connected.Load() && m.serving.Load(),
+		Connected: m.connected.Load(), Serving: m.connected.Load() && m.serving.Load() && !m.stopping.Load(),
 		PID: hello.GetPid(), PythonVersion: hello.GetPythonVersion(), Workers: hello.GetWorkers(),
 		Instances: len(m.placements.live), UnderWay: len(m.executions.sent), Queued: m.executions.waiting,
 		Streams: m.executions.streams(), Frames: m.credit.total, Executions: m.executions.totalSent,

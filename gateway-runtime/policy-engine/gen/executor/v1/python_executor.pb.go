@@ -2056,7 +2056,7 @@ func (*HealthCheckRequest) Descriptor() ([]byte, []int) {
 
 type HealthCheckResponse struct {
 	state                 protoimpl.MessageState `protogen:"open.v1"`
-	Serving               bool                   `protobuf:"varint,1,opt,name=serving,proto3" json:"serving,omitempty"`
+	Serving               bool                   `protobuf:"varint,1,opt,name=serving,proto3" json:"serving,omitempty"` // false: it has begun to stop, or its shared event loop is blocked
 	Pid                   uint32                 `protobuf:"varint,2,opt,name=pid,proto3" json:"pid,omitempty"`
 	Workers               uint32                 `protobuf:"varint,3,opt,name=workers,proto3" json:"workers,omitempty"`
 	WorkersBusy           uint32                 `protobuf:"varint,4,opt,name=workers_busy,json=workersBusy,proto3" json:"workers_busy,omitempty"`
