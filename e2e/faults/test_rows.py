@@ -26,9 +26,9 @@ SHORT = [row for row in ROWS if isinstance(row, Row) and row.name in NAMES]
 
 
 TRIED = (
-    "environment", "inherited-descriptors", "hooks", "environ", "memory", "signals", "limits", "read-files",
-    "write-files", "private-sockets", "management-api", "listening-port", "namespaces", "offline", "forged-logs",
-    "child",
+    "environment", "inherited-descriptors", "parameters", "hooks", "environ", "memory", "signals", "limits",
+    "read-files", "write-files", "private-sockets", "management-api", "listening-port", "namespaces", "offline",
+    "forged-logs", "child",
 )  # fmt: skip
 
 

@@ -36,7 +36,7 @@ def instances(policy: str) -> list[Any]:
 def parameters(_: dict[str, Any]) -> Evidence:
     def attempt(policy: str) -> str:
         for instance in instances(policy):
-            return f"{instance.params}, {instance.about.system_params}"
+            return f"{instance.params}, {instance.metadata.system_params}"
         raise RefusedError("no such object in this process")
 
     return evidence({label: partial(attempt, policy) for policy, label in POLICIES.items()})
