@@ -11,7 +11,7 @@ import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-SLOW_SECONDS = 1.0
+SLOW_SECONDS = 0.7
 
 
 def slow_imports_file(output: Path) -> Path:
