@@ -49,6 +49,11 @@ def show(page: Page, fragment: str) -> Page:
     return page
 
 
+def wait_for_charts(page: Page) -> None:
+    """Each chart has a first point, or gives way to a line that says that there were no requests."""
+    expect(page.locator('[aria-valuetext="no data yet"]')).to_have_count(0)
+
+
 def figure(page: Page, name: str) -> Locator:
     return page.locator(".figures > div").filter(has=page.get_by_text(name, exact=True)).locator("dd")
 

@@ -13,7 +13,7 @@ from e2e.inspector.accessibility import check_looks
 from e2e.inspector.chromium import WIDE
 from e2e.inspector.conftest import Looking, Pretended
 from e2e.inspector.lone_controller import LoneController
-from e2e.inspector.pages import figure, show, table, trouble_titles
+from e2e.inspector.pages import figure, show, table, trouble_titles, wait_for_charts
 from e2e.inspector.pretended_node import PretendedNode
 from e2e.inspector.sample import ask_each
 from e2e.inspector.sample_documents import UNWELL, unwell, well
@@ -22,12 +22,6 @@ from e2e.kit.gateway import Gateway, eventually
 from e2e.kit.scraping import scrape
 
 pytestmark = pytest.mark.timeout(240)
-
-
-def wait_for_charts(page: Page) -> None:
-    """Charts have a first point."""
-    for slider in page.get_by_role("slider").all():
-        expect(slider).not_to_have_attribute("aria-valuetext", "no data yet")
 
 
 # ---------------------------------------------------------------- a node that is well
@@ -64,6 +58,7 @@ def test_a_nodes_documents_are_shown(page: Page, gateway: Gateway) -> None:
 def test_the_overview_counts_exchanges(page: Page, gateway: Gateway) -> None:
     """Requests and errors as a client sees them, while it sends them."""
     show(page, "#/")
+    expect(table(page, "APIs")).to_be_visible()
     wait_for_charts(page)
     before = scrape(gateway)
     names = ("envoy_http_downstream_rq_total", "envoy_http_downstream_rq_xx")

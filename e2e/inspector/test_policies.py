@@ -14,7 +14,7 @@ from playwright.sync_api import Locator, Page, Request, expect
 from e2e.inspector.accessibility import check_looks
 from e2e.inspector.chromium import WIDE
 from e2e.inspector.conftest import KeptNode, Looking
-from e2e.inspector.pages import figure, show
+from e2e.inspector.pages import figure, show, wait_for_charts
 from e2e.inspector.sample import ask_each
 from e2e.inspector.sample_documents import metrics, well
 from e2e.inspector.screenshots import Screenshots
@@ -169,12 +169,6 @@ def test_the_page_of_an_unknown_policy_says_so(page: Page) -> None:
 
 
 # ---------------------------------------------------------------- how they look
-
-
-def wait_for_charts(page: Page) -> None:
-    """Charts have a first point."""
-    for slider in page.get_by_role("slider").all():
-        expect(slider).not_to_have_attribute("aria-valuetext", "no data yet")
 
 
 def test_they_are_for_everybody(show_node: Looking, screenshot: Screenshots) -> None:
