@@ -76,7 +76,7 @@ def build_sdist(folder: Path) -> None:
 
 def build(kind: str, source: Path, folder: Path) -> None:
     pinned = ("--build-constraints", str(ROOT / "requirements" / "dev.txt"), "--require-hashes")
-    run("uv", "build", "--quiet", kind, *pinned, "--out-dir", str(folder), str(source))
+    run("uv", "build", "--quiet", "--no-create-gitignore", kind, *pinned, "--out-dir", str(folder), str(source))
 
 
 def stage(folder: Path) -> None:
