@@ -55,7 +55,7 @@ type Chain struct {
 type step struct {
 	*Instance
 	observer ExecutionObserver
-	shadows  []shadow // that run at this step; nil: none
+	shadows  []shadowAttachment // that run at this step; nil: none
 }
 
 // New makes a chain. It refuses a spec without an id or instances, and unknown body modes. The caller closes the chain

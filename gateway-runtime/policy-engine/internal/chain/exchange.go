@@ -21,31 +21,34 @@ type exchange struct {
 	shadowed *shadowed     // nil unless shadow attachments run beside it
 	skipped  []bool        // by index in the chain: the policy does not apply; nil: all apply
 
+	state
+	pathParams   v1alpha.PathParams // of the path as the client sent it
+	pathUpstream struct{ path, upstream, of string }
+	responded    bool     // the proxy answered before the request had come in
+	identity     Identity // the last one sent
+}
+
+// state is the part of an exchange that policies see and change.
+type state struct {
 	request                        message
-	method, path, query, authority string             // after the policies' changes
-	pathParams                     v1alpha.PathParams // of the path as the client sent it
-	upstream                       string             // that policies chose; "" for the route's own
-	pathUpstream                   struct{ path, upstream, of string }
+	method, path, query, authority string
+	upstream                       string                  // that policies chose; "" for the route's own
 	sent                           *v1alpha.RequestContext // the request as policies see it in the response phase
 
 	response   message
-	responded  bool // the proxy answered before the request had come in
 	answered   bool // the response is the gateway's own
-	status     int  // after the policies' changes
+	status     int
 	details    string
 	grpcStatus uint32
 
 	analytics map[string]any // not yet sent
-	identity  Identity       // the last one sent
 }
 
 func newExchange(c *Chain, front FrontEnd, watcher Watcher) *exchange {
 	head := front.Request()
 	path, query, _ := strings.Cut(head.Path, "?")
-	x := &exchange{
-		chain: c, front: front, head: head, grpc: isGRPC(head.Headers),
-		method: head.Method, path: path, query: query, authority: head.Authority, pathParams: c.template.paramsOf(path),
-	}
+	x := &exchange{chain: c, front: front, head: head, grpc: isGRPC(head.Headers), pathParams: c.template.paramsOf(path)}
+	x.method, x.path, x.query, x.authority = head.Method, path, query, head.Authority
 	if watcher != nil {
 		x.watched = &watchedFront{FrontEnd: front, Watcher: watcher, exchange: x}
 		x.front = x.watched
@@ -143,7 +146,7 @@ func (x *exchange) release() {
 	x.request.dropAll()
 	x.response.dropAll()
 	if x.shadowed != nil {
-		x.endShadows()
+		x.shadowed.end()
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"gatewright.dev/policy-engine/internal/chain/shadow"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -71,7 +72,7 @@ type Instance struct {
 	keepsDeadlines bool
 	measured       MeasuresWork // nil: it runs in this process
 	slots          chan struct{}
-	turns          *turns // of a shadow attachment's executions; nil: the instance is not one
+	turns          *shadow.Turns // of a shadow attachment's executions; nil: the instance is not one
 
 	active atomic.Int64
 
@@ -111,7 +112,7 @@ func NewInstance(id, name string, policy v1alpha.Policy, settings Settings) *Ins
 	}
 	if settings.Shadow {
 		settings.MaxConcurrency = cmp.Or(settings.MaxConcurrency, DefaultShadowConcurrency)
-		i.settings, i.turns = settings, &turns{limit: settings.MaxConcurrency}
+		i.settings, i.turns = settings, shadow.NewTurns(settings.MaxConcurrency)
 	}
 	if settings.MaxConcurrency > 0 {
 		i.slots = make(chan struct{}, settings.MaxConcurrency)

@@ -3,46 +3,59 @@ package chain
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"sync"
 
+	"gatewright.dev/policy-engine/internal/chain/shadow"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// bodyCopy copies a body for a shadow attachment as it passes: it delays nothing, and requests no more of the body.
-type bodyCopy struct {
-	task  *shadowTask
+// The reasons for which a body cannot be copied.
+const (
+	onlyPart = "a range of the response came; with this policy in place upstream is asked for the whole"
+	noMemory = "there is no room for its copy of the body: those of all shadow attachments together may take a quarter of --body-memory"
+)
+
+// bodyTarget is a message of a copy, whose body is copied.
+type bodyTarget struct {
 	to    *message
 	limit int64
-
-	mutex sync.Mutex
-	done  bool
-	stop  func() bool // stops waiting for the exchange's end
 }
 
-// errExchangeOver says that no more of a body will come.
-var errExchangeOver = errors.New("the exchange is over")
+func (t *bodyTarget) Add(piece []byte) (more bool, reason string) {
+	if !t.add(piece, t.to.declared) {
+		return false, noMemory
+	}
+	return t.to.body.size <= t.limit, "" // a policy whose body is larger fails by it
+}
+
+func (t *bodyTarget) End() { t.to.ended = true }
+
+// add adds a copy of the next piece of a body of declared bytes, and reports whether there is room.
+func (t *bodyTarget) add(piece []byte, declared int64) bool {
+	return t.to.body.add(bytes.Clone(piece), declared) && t.to.body.size <= t.to.body.budget.largest()
+}
 
 // copyBody gives the task a copy of the part of the body that has come, and of the rest as it comes.
-func (t *shadowTask) copyBody(ctx context.Context, x *exchange, from, to *message) {
-	settings := &t.run.shadow.settings
-	limit := settings.MaxBodyBytes
+// ctx is the exchange's: if it ends first, the body does not come.
+func (p *sandboxPhase) copyBody(ctx context.Context, task *shadow.Task, from *message, front FrontEnd) {
+	settings, to := &p.attachment.settings, p.captured.messageOf(p.phase)
 	if from.direction == Response && from.isPart() && !passesEncoded(settings.Mode) {
-		t.skip = onlyPart
+		task.Skip(onlyPart)
 		return
 	}
-	if from.exceeds(limit) {
+	if from.exceeds(settings.MaxBodyBytes) {
 		to.declared = max(from.declared, from.body.size) // so that the policy fails by it
 		return
 	}
 	if from.refused {
-		t.skip = noMemory
+		task.Skip(noMemory)
 		return
 	}
+	target := &bodyTarget{to, settings.MaxBodyBytes}
 	for _, piece := range from.body.pieces {
-		if !to.body.add(bytes.Clone(piece), 0) || to.body.size > to.body.budget.largest() {
-			t.skip = noMemory
+		if !target.add(piece, 0) {
+			task.Skip(noMemory)
 			return
 		}
 	}
@@ -50,49 +63,22 @@ func (t *shadowTask) copyBody(ctx context.Context, x *exchange, from, to *messag
 	if to.ended = from.ended || from.replaced || !from.delivered; to.ended {
 		return
 	}
-	t.waits.Add(1)
-	copying := &bodyCopy{task: t, to: to, limit: limit}
-	copying.mutex.Lock()
-	defer copying.mutex.Unlock()
+	copying := task.CopyBody(ctx, target)
 	if from.stage != nil {
 		from.stage.copies = append(from.stage.copies, copying)
 	} else {
-		x.front.(*copiedFront).addCopy(from.direction, copying) //nolint:forcetypeassert // a chain that copies bodies has one
+		front.(*copiedFront).addCopy(from.direction, copying) //nolint:forcetypeassert // a chain that copies bodies has one
 	}
-	copying.stop = context.AfterFunc(ctx, func() { copying.add(nil, errExchangeOver) })
-}
-
-// add copies a piece, or ends the copy.
-func (c *bodyCopy) add(piece []byte, err error) {
-	c.mutex.Lock()
-	defer c.mutex.Unlock()
-	if c.done {
-		return
-	}
-	switch {
-	case errors.Is(err, io.EOF):
-		c.to.ended = true
-	case err != nil:
-		c.task.skipBecause(noBody)
-	case !c.to.body.add(bytes.Clone(piece), c.to.declared) || c.to.body.size > c.to.body.budget.largest():
-		c.task.skipBecause(noMemory)
-	case c.to.body.size > c.limit: // so that the policy fails by it
-	default:
-		return
-	}
-	c.done = true
-	c.stop()
-	c.task.release()
 }
 
 // copiedFront is the front end of an exchange whose bodies are copied for shadow attachments.
 type copiedFront struct {
 	FrontEnd
 	mutex  sync.Mutex
-	copies [2][]*bodyCopy
+	copies [2][]*shadow.BodyCopy
 }
 
-func (f *copiedFront) addCopy(direction Direction, copying *bodyCopy) {
+func (f *copiedFront) addCopy(direction Direction, copying *shadow.BodyCopy) {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
 	f.copies[direction] = append(f.copies[direction], copying)
@@ -103,7 +89,7 @@ func (f *copiedFront) copyPiece(direction Direction, piece []byte, err error) {
 	copies := f.copies[direction]
 	f.mutex.Unlock()
 	for _, copying := range copies {
-		copying.add(piece, err)
+		copying.Add(piece, err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"gatewright.dev/policy-engine/internal/chain/shadow"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -42,7 +43,7 @@ type stage struct {
 	trailerList headerList   // the trailers after this stage's changes; asking guards them
 	hasTrailers bool         // the message has trailers
 
-	copies []*bodyCopy // of the policy's chunks, for shadow attachments behind it
+	copies []*shadow.BodyCopy // of the policy's chunks, for shadow attachments behind it
 
 	out     chunkIterator // the policy's iterator
 	peeked  []byte
@@ -105,7 +106,7 @@ func (s *stage) peek() error {
 func (s *stage) next() ([]byte, error) {
 	chunk, err := s.nextChunk()
 	for _, copying := range s.copies {
-		copying.add(chunk, err)
+		copying.Add(chunk, err)
 	}
 	return chunk, err
 }

@@ -17,6 +17,7 @@ import (
 
 	"gatewright.dev/policy-engine/gen/envoynames"
 	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/extproc/demux"
 	"gatewright.dev/policy-engine/internal/property"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -93,22 +94,22 @@ func read(message *servicev3.ProcessingRequest) incoming {
 	headers, body := message.GetRequestHeaders(), message.GetRequestBody()
 	switch message.GetRequest().(type) {
 	case *servicev3.ProcessingRequest_RequestHeaders:
-		want.kind = requestHeaders
+		want.Kind = demux.RequestHeaders
 	case *servicev3.ProcessingRequest_ResponseHeaders:
-		want.kind, headers = responseHeaders, message.GetResponseHeaders()
+		want.Kind, headers = demux.ResponseHeaders, message.GetResponseHeaders()
 	case *servicev3.ProcessingRequest_RequestBody:
-		want.kind = requestBody
+		want.Kind = demux.RequestBody
 	case *servicev3.ProcessingRequest_ResponseBody:
-		want.kind, body = responseBody, message.GetResponseBody()
+		want.Kind, body = demux.ResponseBody, message.GetResponseBody()
 	case *servicev3.ProcessingRequest_RequestTrailers:
-		want.kind = requestTrailers
+		want.Kind = demux.RequestTrailers
 	case *servicev3.ProcessingRequest_ResponseTrailers:
-		want.kind = responseTrailers
+		want.Kind = demux.ResponseTrailers
 	}
-	want.ended, want.head.Ended = headers.GetEndOfStream() || body.GetEndOfStream(), headers.GetEndOfStream()
-	want.piece = body.GetBody()
+	want.Ended, want.Head.Ended = headers.GetEndOfStream() || body.GetEndOfStream(), headers.GetEndOfStream()
+	want.Piece = body.GetBody()
 	for _, line := range headers.GetHeaders().GetHeaders() {
-		addHeader(&want.head, v1alpha.Header{Name: line.GetKey(), Value: string(line.GetRawValue())})
+		addHeader(&want.Head, v1alpha.Header{Name: line.GetKey(), Value: string(line.GetRawValue())})
 	}
 	return want
 }
@@ -116,9 +117,9 @@ func read(message *servicev3.ProcessingRequest) incoming {
 // sameIncoming treats nil and empty alike.
 func sameIncoming(a, b incoming) bool {
 	for _, m := range []*incoming{&a, &b} {
-		m.piece = append([]byte{}, m.piece...)
-		m.head.Headers = append(v1alpha.Headers{}, m.head.Headers...)
-		m.trailers = "" // they stay encoded
+		m.Piece = append([]byte{}, m.Piece...)
+		m.Head.Headers = append(v1alpha.Headers{}, m.Head.Headers...)
+		m.Trailers = "" // they stay encoded
 	}
 	return reflect.DeepEqual(a, b)
 }
@@ -130,7 +131,7 @@ func TestDecodeReadsWhatGeneratedCodeReads(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := incoming{piece: []byte("left over")}
+		got := incoming{Message: demux.Message{Piece: []byte("left over")}}
 		if err := got.decode(wire); err != nil {
 			t.Fatal(err)
 		}

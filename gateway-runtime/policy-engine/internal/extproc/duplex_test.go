@@ -67,8 +67,8 @@ func responsePiece(text string, end bool) *servicev3.ProcessingRequest {
 var theResponse = &servicev3.ProcessingRequest{Request: &servicev3.ProcessingRequest_ResponseHeaders{ResponseHeaders: &servicev3.HttpHeaders{
 	Headers: &corev3.HeaderMap{Headers: []*corev3.HeaderValue{{Key: ":status", RawValue: []byte("200")}}}}}}
 
-// opened is a front end whose request has gone on, and whose bodies are both on their way.
-func opened(t *testing.T) (*front, *wire) {
+// arrived is a front end whose request has come, and whose bodies are both on their way.
+func arrived(t *testing.T) (*front, *wire) {
 	t.Helper()
 	w := &wire{comes: make(chan []byte, 100)}
 	f := &front{stream: w}
@@ -81,6 +81,13 @@ func opened(t *testing.T) (*front, *wire) {
 	if _, err := f.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	return f, w
+}
+
+// opened is such a front end whose request has gone on.
+func opened(t *testing.T) (*front, *wire) {
+	t.Helper()
+	f, w := arrived(t)
 	if err := f.SendHeaders(chain.Request, chain.Changes{Follows: true}); err != nil {
 		t.Fatal(err)
 	}
@@ -152,9 +159,9 @@ func TestEachDirectionGetsItsPieces(t *testing.T) {
 
 // TestAGoroutineThatStopsWaitingLeavesTheTurn: the other one goes on, no matter which of the two was receiving.
 func TestAGoroutineThatStopsWaitingLeavesTheTurn(t *testing.T) {
-	f, w := opened(t)
 	gone := errors.New("gone")
 	for range 100 {
+		f, w := opened(t)
 		ctx, cancel := context.WithCancelCause(t.Context())
 		var leaves, stays sync.WaitGroup
 		leaves.Go(func() {
@@ -167,12 +174,11 @@ func TestAGoroutineThatStopsWaitingLeavesTheTurn(t *testing.T) {
 		leaves.Wait()
 		w.sends(requestPiece("a", false))
 		stays.Wait()
-		f.directions[chain.Request].arrived = false
 		expectPiece(t, f, chain.Request, "a")
-	}
-	close(w.comes)
-	if _, err := f.Response(t.Context()); err == nil {
-		t.Error("a stream that is gone gives a response")
+		close(w.comes)
+		if _, err := f.Response(t.Context()); err == nil {
+			t.Error("a stream that is gone gives a response")
+		}
 	}
 }
 
@@ -191,8 +197,7 @@ func TestTheRestGoesInOrder(t *testing.T) {
 }
 
 func TestAnAnswerOfEnvoysOwnEndsEachWaitForTheRequest(t *testing.T) {
-	f, w := opened(t)
-	f.directions[chain.Request].sent = false
+	f, w := arrived(t)
 	w.sends(theResponse)
 	if _, err := f.HasBody(t.Context(), chain.Request); !errors.Is(err, chain.ErrResponded) {
 		t.Errorf("got %v", err)
@@ -223,23 +228,25 @@ func TestAnInvalidMessageFailsBothDirections(t *testing.T) {
 
 // TestDiscardedPiecesAreNoLongerKept: they would block the other direction for ever.
 func TestDiscardedPiecesAreNoLongerKept(t *testing.T) {
-	for name, gives := range map[string]func(*front) error{
-		"a body that is ended before what came has": func(f *front) error {
+	for name, c := range map[string]struct {
+		begin func(t *testing.T) (*front, *wire)
+		gives func(*front) error
+	}{
+		"a body that is ended before what came has": {opened, func(f *front) error {
 			return f.SendLast(t.Context(), chain.Request, []byte("x"), v1alpha.HeaderModifications{})
-		},
-		"an answer of Envoy's own": func(f *front) error {
-			f.directions[chain.Request].sent = false
+		}},
+		"an answer of Envoy's own": {arrived, func(f *front) error {
 			_, err := f.Response(t.Context())
 			return err
-		},
+		}},
 	} {
-		f, w := opened(t)
+		f, w := c.begin(t)
 		w.sends(requestPiece("ab", false))
 		if _, err := f.HasBody(t.Context(), chain.Request); err != nil || w.kept != 2 {
 			t.Fatalf("%s: %v, %d bytes kept", name, err, w.kept)
 		}
 		w.sends(theResponse, requestPiece("cde", false), responsePiece("f", true))
-		if err := gives(f); err != nil || w.kept != 0 {
+		if err := c.gives(f); err != nil || w.kept != 0 {
 			t.Errorf("%s: %v, %d bytes kept", name, err, w.kept)
 		}
 		if _, err := f.Response(t.Context()); err != nil {

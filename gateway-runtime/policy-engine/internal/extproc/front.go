@@ -18,6 +18,7 @@ import (
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/clientcert"
 	"gatewright.dev/policy-engine/internal/exchange"
+	"gatewright.dev/policy-engine/internal/extproc/demux"
 	"gatewright.dev/policy-engine/internal/proxyanswer"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -25,10 +26,15 @@ import (
 // pieceSize is how much of a body goes to Envoy in one message.
 const pieceSize = 64 << 10
 
-// front is one ext_proc stream as the chain's front end.
+// streamedMode is the mode of a body that comes piece by piece.
+const streamedMode = filterv3.ProcessingMode_FULL_DUPLEX_STREAMED
+
+// front is one ext_proc stream as the chain's front end: it sends and receives, and what it receives goes through a
+// demultiplexer.
 //
 // Both directions come on one stream. A goroutine that needs a message receives, one at a time, and stores messages of
-// the other direction; goroutines that wait for it then check again.
+// the other direction; goroutines that wait for it then ask again. The mutex is held during calls of the demultiplexer
+// only, never while a goroutine receives, sends or waits.
 type front struct {
 	stream Stream
 	peers  *clientcert.Cache
@@ -37,40 +43,18 @@ type front struct {
 	show   show            // nil: no watcher needs a response that the chain does not see
 	head   chain.Head
 	proxy  *proxyAnswers
+	modes  [2]filterv3.ProcessingMode_BodySendMode // of the route
+	copyTo [2]func(piece []byte)                   // receive a copy of the rest of a body; set before SendRest
 
 	showProxy func(answer proxyanswer.Answer) // nil: answers of Envoy's own are not reported
 	sending   sync.Mutex                      // one message goes out at a time
 
-	mu         sync.Mutex
-	receiving  bool          // a goroutine waits for a message, without the mutex
-	changed    chan struct{} // closed when that goroutine has received one; nil: no goroutine waits for it
-	message    incoming      // the last message; the goroutine that sets receiving owns it
-	failed     error         // the stream has failed: no more messages come
-	showing    bool          // Envoy was asked for the response's headers for a watcher, and they have not gone on
-	responded  bool          // the response's headers have come
-	response   chain.Head    // their content
-	answered   bool          // Envoy made the response itself, and says so in a header
-	directions [2]direction
-}
+	message  incoming // the last message; the goroutine that has the turn to receive owns it
+	answered bool     // Envoy made the response itself, and says so in a header; set before the response is handed on
 
-// direction is how far the body of one direction has come.
-type direction struct {
-	mode        filterv3.ProcessingMode_BodySendMode
-	sent        bool     // the headers have gone on
-	arrived     bool     // a piece has come
-	ended       bool     // the last message has come
-	trailers    bool     // the last message was trailers
-	trailerText string   // the trailers, encoded
-	pieces      [][]byte // received, and not read yet
-	room        [1][]byte
-	keptBytes   int                // bytes in pieces that came while a goroutine waited for the other direction
-	forwarding  bool               // the rest of the body is sent on as it is
-	copyTo      func(piece []byte) // receives a copy of the rest; nil: no copy is needed
-	discarding  bool               // the rest of the body is dropped: Envoy has answered the request, or the chain has ended the body
-}
-
-func (f *front) unexpected(want string) error {
-	return fmt.Errorf("ext_proc: expected %s, got %s", want, f.message.kind)
+	mu    sync.Mutex
+	demux demux.Demux // guarded by mu
+	kept  int         // guarded by mu: the demultiplexer's, as far as the stream knows
 }
 
 // normalizeAddress returns the ip:port of a client in one spelling: a proxy that listens on both families names an IPv4
@@ -98,13 +82,13 @@ func (f *front) Open(ctx context.Context) (exchange.Opening, error) {
 	if err != nil {
 		return exchange.Opening{}, receiveError(err)
 	}
-	if f.message.kind == responseHeaders && f.message.head.Status >= http.StatusBadRequest {
-		return exchange.Opening{Refusal: f.message.head.Status}, nil
+	if f.message.Kind == demux.ResponseHeaders && f.message.Head.Status >= http.StatusBadRequest {
+		return exchange.Opening{Refusal: f.message.Head.Status}, nil
 	}
-	if f.message.kind != requestHeaders {
-		return exchange.Opening{}, f.unexpected("request headers first")
+	if f.message.Kind != demux.RequestHeaders {
+		return exchange.Opening{}, f.message.Unexpected("request headers first")
 	}
-	f.head = f.message.head
+	f.head = f.message.Head
 	f.head.ClientAddress = normalizeAddress(f.message.client)
 	if f.message.certificate != "" {
 		if f.head.Peer, err = f.peers.Read(f.message.certificate); err != nil {
@@ -112,8 +96,8 @@ func (f *front) Open(ctx context.Context) (exchange.Opening, error) {
 		}
 	}
 	f.head.RequestID = f.head.Headers.Get("x-request-id")
-	f.directions[chain.Request].mode, f.directions[chain.Response].mode = f.message.requestMode, f.message.responseMode
-	f.directions[chain.Request].ended = f.message.ended
+	f.modes = [2]filterv3.ProcessingMode_BodySendMode{f.message.requestMode, f.message.responseMode}
+	f.demux.Open(f.message.Ended, [2]bool{f.modes[chain.Request] == streamedMode, f.modes[chain.Response] == streamedMode})
 	route := f.message.route
 	return exchange.Opening{RequestID: f.head.RequestID, Route: route, ChainID: route[strings.LastIndex(route, envoynames.RouteNameSeparator)+1:], TraceToken: f.message.token}, nil
 }
@@ -121,16 +105,16 @@ func (f *front) Open(ctx context.Context) (exchange.Opening, error) {
 // CheckMode refuses a route whose body modes are not those the chain needs.
 func (f *front) CheckMode(c *chain.Chain) error {
 	mode := c.Mode()
-	if err := checkBodyMode("request", mode.WantsRequestBody(), f.directions[chain.Request].mode); err != nil {
+	if err := checkBodyMode("request", mode.WantsRequestBody(), f.modes[chain.Request]); err != nil {
 		return err
 	}
-	return checkBodyMode("response", mode.WantsResponseBody(), f.directions[chain.Response].mode)
+	return checkBodyMode("response", mode.WantsResponseBody(), f.modes[chain.Response])
 }
 
 func checkBodyMode(message string, needed bool, got filterv3.ProcessingMode_BodySendMode) error {
 	want := filterv3.ProcessingMode_NONE
 	if needed {
-		want = filterv3.ProcessingMode_FULL_DUPLEX_STREAMED
+		want = streamedMode
 	}
 	if got != want {
 		return fmt.Errorf("ext_proc: %s body mode of the route: expected %s, got %s", message, want, got)
@@ -140,153 +124,99 @@ func checkBodyMode(message string, needed bool, got filterv3.ProcessingMode_Body
 
 // ---------------------------------------------------------------- receiving
 
-// noDirection is the reader of a receive that waits for headers, not for pieces.
-const noDirection = chain.Direction(2)
-
-// receive reads and handles the next message, or waits until another goroutine has. The caller holds the mutex, and
-// checks afterwards whether its own message has come. reader is the direction whose next piece the caller is about to
-// read.
-func (f *front) receive(ctx context.Context, reader chain.Direction) error {
-	if f.failed != nil {
-		return f.failed
+// await waits for an event: it receives, sends on what it has received, or waits for the goroutine that does.
+func (f *front) await(ctx context.Context, w *demux.Waiter) {
+	action := f.next(w)
+	for action != demux.Ready {
+		switch action {
+		case demux.Receive:
+			action = f.receive(ctx, w)
+		case demux.Forward:
+			action = f.done(w, f.forward())
+		case demux.PassResponse:
+			action = f.done(w, f.passResponse(w.Response))
+		case demux.Wait:
+			action = f.waitChanged(ctx, w)
+		}
 	}
-	if f.receiving {
-		return f.waitChange(ctx)
-	}
-	f.receiving = true
-	message, err := f.receiveMessage(ctx)
-	if err == nil {
-		f.failed = f.decodeNext(message, reader)
-		err = f.failed
-	} else if ctx.Err() == nil {
-		f.failed = err
-	}
-	f.receiving = false
-	if f.changed != nil {
-		close(f.changed)
-		f.changed = nil
-	}
-	return err
 }
 
-// waitChange waits until the receiving goroutine has a message.
-func (f *front) waitChange(ctx context.Context) error {
-	if f.changed == nil {
-		f.changed = make(chan struct{})
-	}
-	changed := f.changed
-	f.mu.Unlock()
-	defer f.mu.Lock()
+// waitChanged waits for the end of another goroutine's turn.
+//
+//go:noinline
+func (f *front) waitChanged(ctx context.Context, w *demux.Waiter) demux.Action {
 	select {
-	case <-changed:
-		return nil
+	case <-w.Changed:
+		return f.next(w)
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		w.Err = context.Cause(ctx)
+		return demux.Ready
 	}
 }
 
-// receiveMessage waits for the next message, without the mutex. If ctx is done first, no message is lost.
-func (f *front) receiveMessage(ctx context.Context) ([]byte, error) {
-	f.mu.Unlock()
-	defer f.mu.Lock()
+// receive waits for the next message, and routes it. If ctx is done first, no message is lost.
+func (f *front) receive(ctx context.Context, w *demux.Waiter) demux.Action {
 	message, err := f.stream.Receive(ctx)
-	if err != nil {
-		return nil, receiveError(err)
-	}
-	return message, nil
-}
-
-// decodeNext decodes message into f.message and routes it. An error ends both directions, since the message is lost.
-func (f *front) decodeNext(message []byte, reader chain.Direction) error {
-	if err := f.message.decode(message); err != nil {
-		return err
-	}
-	return f.route(reader)
-}
-
-// route stores the decoded message for the direction that it belongs to, or forwards it.
-func (f *front) route(reader chain.Direction) error {
-	switch f.message.kind {
-	case responseHeaders:
-		if f.responded {
-			return f.unexpected("one response")
-		}
-		f.responded, f.response = true, f.message.head
-		if f.showProxy != nil {
-			f.extractProxyAnswer(&f.response)
-		}
-		f.directions[chain.Response].ended = f.response.Ended
-		if request := &f.directions[chain.Request]; !request.sent {
-			f.discard(request)
-		}
-		if f.showing {
-			return f.passResponse()
-		}
-		return nil
-	case requestBody, requestTrailers:
-		return f.routePiece(chain.Request, reader)
-	case responseBody, responseTrailers:
-		if f.responded {
-			return f.routePiece(chain.Response, reader)
-		}
-	}
-	return f.unexpected("a message that may come now")
-}
-
-func (f *front) routePiece(direction, reader chain.Direction) error {
-	d := &f.directions[direction]
-	if d.ended || d.mode != filterv3.ProcessingMode_FULL_DUPLEX_STREAMED {
-		return f.unexpected("nothing more of that body")
-	}
-	if f.message.kind == requestTrailers || f.message.kind == responseTrailers {
-		d.ended, d.trailers, d.trailerText = true, true, f.message.trailers
-	} else {
-		d.ended, d.arrived = f.message.ended, true
-	}
 	switch {
-	case d.forwarding:
-		d.copyRest(f.message.piece)
-		f.mu.Unlock()
-		defer f.mu.Lock()
-		return f.send(echo(&f.message))
-	case d.discarding || d.trailers:
-		return nil
+	case err == nil:
+		err = f.message.decode(message)
+	case ctx.Err() != nil:
+		w.Err = receiveError(err)
+		f.leave()
+		return demux.Ready
+	default:
+		err = receiveError(err)
 	}
-	if d.pieces == nil {
-		d.pieces = d.room[:0]
+	if err != nil {
+		return f.done(w, err)
 	}
-	d.pieces = append(d.pieces, f.message.piece)
-	if direction != reader {
-		d.keptBytes += len(f.message.piece)
-		f.stream.Keep(len(f.message.piece))
+	if f.showProxy != nil && f.message.Kind == demux.ResponseHeaders {
+		f.extractProxyAnswer(&f.message.Head)
 	}
-	return nil
+	return f.received(w)
 }
 
-// popPiece removes and returns the first received piece, if there is one.
-func (f *front) popPiece(d *direction) ([]byte, bool) {
-	if len(d.pieces) == 0 {
-		return nil, false
-	}
-	piece := d.pieces[0]
-	d.pieces[0], d.pieces = nil, d.pieces[1:]
-	if len(d.pieces) == 0 {
-		d.pieces = d.room[:0]
-	}
-	if used := min(d.keptBytes, len(piece)); used > 0 {
-		d.keptBytes -= used
-		f.stream.Keep(-used)
-	}
-	return piece, true
+// forward sends on the message that has come.
+//
+//go:noinline
+func (f *front) forward() error {
+	f.copyRest(f.message.Direction(), f.message.Piece, f.message.Last())
+	return f.send(echo(&f.message))
 }
 
-// discard drops the received pieces of a direction, and those still to come: they no longer count against the window.
-func (f *front) discard(d *direction) {
-	d.discarding, d.pieces = true, nil
-	if d.keptBytes > 0 {
-		f.stream.Keep(-d.keptBytes)
-		d.keptBytes = 0
+// The calls of the demultiplexer, with the mutex held.
+
+func (f *front) next(w *demux.Waiter) demux.Action {
+	f.mu.Lock()
+	defer f.unlock()
+	return f.demux.Next(w)
+}
+
+func (f *front) received(w *demux.Waiter) demux.Action {
+	f.mu.Lock()
+	defer f.unlock()
+	return f.demux.Received(w, &f.message.Message)
+}
+
+func (f *front) done(w *demux.Waiter, err error) demux.Action {
+	f.mu.Lock()
+	defer f.unlock()
+	return f.demux.Done(w, err)
+}
+
+func (f *front) leave() {
+	f.mu.Lock()
+	defer f.unlock()
+	f.demux.Leave()
+}
+
+// unlock releases the mutex. Before, the stream learns how many received bytes wait in the demultiplexer.
+func (f *front) unlock() {
+	if kept := f.demux.Kept(); kept != f.kept {
+		f.stream.Keep(kept - f.kept)
+		f.kept = kept
 	}
+	f.mu.Unlock()
 }
 
 // receiveError distinguishes a stream that is gone from one that has failed.
@@ -311,80 +241,44 @@ func (f *front) Request() chain.Head { return f.head }
 
 // Response waits for the response headers.
 func (f *front) Response(ctx context.Context) (chain.Head, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for !f.responded {
-		if err := f.receive(ctx, noDirection); err != nil {
-			return chain.Head{}, err
-		}
+	w := demux.Waiter{Event: demux.Response}
+	if f.await(ctx, &w); w.Err != nil {
+		return chain.Head{}, w.Err
 	}
-	return f.response, nil
+	return *w.Response, nil // never changed once it has come
 }
 
 // NextPiece waits for the next piece of a body.
 func (f *front) NextPiece(ctx context.Context, direction chain.Direction) ([]byte, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	d := &f.directions[direction]
-	for {
-		if f.hasRefused(direction) {
-			return nil, chain.ErrResponded
-		}
-		if piece, ok := f.popPiece(d); ok {
-			return piece, nil
-		}
-		if d.ended {
-			return nil, io.EOF
-		}
-		if err := f.receive(ctx, direction); err != nil {
-			return nil, err
-		}
-	}
-}
-
-// hasRefused reports whether Envoy has answered the request itself before its headers went on.
-func (f *front) hasRefused(direction chain.Direction) bool {
-	return direction == chain.Request && f.responded && !f.directions[direction].sent
+	w := demux.Waiter{Event: demux.Piece, Direction: direction}
+	f.await(ctx, &w)
+	return w.Piece, w.Err
 }
 
 // Trailers returns those that came behind the body.
 func (f *front) Trailers(direction chain.Direction) (v1alpha.Headers, error) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	return decodeTrailers(f.directions[direction].trailerText)
+	text := f.demux.Trailers(direction)
+	f.unlock()
+	return decodeTrailers(text)
 }
 
 // HasBody waits until a message has come behind the headers: until then Envoy treats a piece from the engine as an
 // error, and it does so for good if that message is trailers.
+//
+//go:noinline
 func (f *front) HasBody(ctx context.Context, direction chain.Direction) (bool, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	d := &f.directions[direction]
-	for !d.arrived && !d.ended {
-		if f.hasRefused(direction) {
-			return false, chain.ErrResponded
-		}
-		if err := f.receive(ctx, noDirection); err != nil {
-			return false, err
-		}
-	}
-	return d.arrived, nil
+	w := demux.Waiter{Event: demux.Body, Direction: direction}
+	f.await(ctx, &w)
+	return w.HasBody, w.Err
 }
 
 // Finish waits until everything that is forwarded has gone.
 func (f *front) Finish(ctx context.Context) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for f.showing || f.directions[chain.Request].forwards() || f.directions[chain.Response].forwards() {
-		if err := f.receive(ctx, noDirection); err != nil {
-			return err
-		}
-	}
-	return nil
+	w := demux.Waiter{Event: demux.Forwarded}
+	f.await(ctx, &w)
+	return w.Err
 }
-
-// forwards reports whether more of the body will come and be forwarded as it is.
-func (d *direction) forwards() bool { return d.forwarding && !d.ended }
 
 // ---------------------------------------------------------------- chain.FrontEnd: sending
 
@@ -410,16 +304,14 @@ func (f *front) SendHeaders(direction chain.Direction, changes chain.Changes) er
 	}
 	asks := f.show != nil && direction == chain.Request
 	if asks {
-		askForResponse(&message, f.directions[chain.Request].mode)
+		askForResponse(&message, f.modes[chain.Request])
 	}
 	if f.showProxy != nil && direction == chain.Request {
 		f.addToken(&message)
 	}
 	f.mu.Lock()
-	refused := f.hasRefused(direction)
-	f.directions[direction].sent = !refused
-	f.showing = f.showing || asks && !refused
-	f.mu.Unlock()
+	refused := f.demux.PassHeaders(direction, asks)
+	f.unlock()
 	if refused {
 		return chain.ErrResponded
 	}
@@ -458,11 +350,9 @@ func (f *front) SendLast(ctx context.Context, direction chain.Direction, piece [
 		return err
 	}
 	f.mu.Lock()
-	d := &f.directions[direction]
-	closes := d.trailers
-	f.discard(d)
-	f.mu.Unlock()
-	if !closes {
+	byTrailers := f.demux.EndBody(direction)
+	f.unlock()
+	if !byTrailers {
 		return f.send(pieceAnswer(piece, true, direction == chain.Response))
 	}
 	if err := f.SendPiece(ctx, direction, piece); err != nil {
@@ -475,10 +365,11 @@ func (f *front) SendLast(ctx context.Context, direction chain.Direction, piece [
 func (f *front) SendRest(ctx context.Context, direction chain.Direction) error {
 	for {
 		piece, last, none := f.nextRest(direction)
-		switch {
-		case none:
+		if none {
 			return nil
-		case last:
+		}
+		f.copyRest(direction, piece, last)
+		if last {
 			return f.SendLast(ctx, direction, piece, v1alpha.HeaderModifications{})
 		}
 		if err := f.SendPiece(ctx, direction, piece); err != nil {
@@ -487,38 +378,26 @@ func (f *front) SendRest(ctx context.Context, direction chain.Direction) error {
 	}
 }
 
-// nextRest returns the next received piece, and whether it is the last; none: from now on pieces are forwarded as they
-// come.
 func (f *front) nextRest(direction chain.Direction) (piece []byte, last, none bool) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	d := &f.directions[direction]
-	piece, ok := f.popPiece(d)
-	if !ok && !d.ended {
-		d.forwarding = true
-		return nil, false, true
-	}
-	d.copyRest(piece)
-	return piece, d.ended && len(d.pieces) == 0, false
+	defer f.unlock()
+	return f.demux.NextRest(direction)
 }
 
 // CopyRest has `to` called with every piece that SendRest sends on.
-func (f *front) CopyRest(direction chain.Direction, to func(piece []byte)) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.directions[direction].copyTo = to
-}
+func (f *front) CopyRest(direction chain.Direction, to func(piece []byte)) { f.copyTo[direction] = to }
 
-// copyRest hands a forwarded piece to the receiver of copies, and nil behind the last one.
-func (d *direction) copyRest(piece []byte) {
-	if d.copyTo == nil {
+// copyRest hands a piece of the rest to the receiver of copies, and nil behind the last one.
+func (f *front) copyRest(direction chain.Direction, piece []byte, last bool) {
+	copyTo := f.copyTo[direction]
+	if copyTo == nil {
 		return
 	}
 	if len(piece) > 0 {
-		d.copyTo(piece)
+		copyTo(piece)
 	}
-	if d.ended && len(d.pieces) == 0 {
-		d.copyTo(nil)
+	if last {
+		copyTo(nil)
 	}
 }
 
@@ -531,8 +410,8 @@ func (f *front) Answer(answer chain.Answer) error {
 	}
 	if f.show != nil {
 		f.mu.Lock()
-		f.showing = false // Envoy sends no immediate response back to the engine
-		f.mu.Unlock()
+		f.demux.Answered()
+		f.unlock()
 	}
 	return f.sendTraced(message)
 }

@@ -10,17 +10,13 @@ import (
 
 	"gatewright.dev/policy-engine/gen/envoynames"
 	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/extproc/demux"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
 // incoming is the part of a ProcessingRequest that the engine reads. Other fields are not decoded.
 type incoming struct {
-	kind  kind
-	head  chain.Head // of a headers message
-	ended bool       // of headers and pieces: no message follows
-	piece []byte     // of a body message
-
-	trailers string // HttpTrailers, still encoded, since few chains read them
+	demux.Message
 
 	route, client             string // of the first message
 	certificate               string // the client's, if its listener requests one
@@ -28,29 +24,37 @@ type incoming struct {
 	requestMode, responseMode filterv3.ProcessingMode_BodySendMode
 }
 
-// kind is the field of a ProcessingRequest's `request` that is set.
-type kind tag
-
 // The fields of ProcessingRequest.
 const (
-	nothing          kind = 0
-	requestHeaders        = kind(2<<3 + bytesField)
-	responseHeaders       = kind(3<<3 + bytesField)
-	requestBody           = kind(4<<3 + bytesField)
-	responseBody          = kind(5<<3 + bytesField)
-	requestTrailers       = kind(6<<3 + bytesField)
-	responseTrailers      = kind(7<<3 + bytesField)
-	metadataTag           = 8<<3 + bytesField
-	attributesTag         = 9<<3 + bytesField
-	protocolConfig        = 11<<3 + bytesField
+	requestHeaders   = 2<<3 + bytesField
+	responseHeaders  = 3<<3 + bytesField
+	requestBody      = 4<<3 + bytesField
+	responseBody     = 5<<3 + bytesField
+	requestTrailers  = 6<<3 + bytesField
+	responseTrailers = 7<<3 + bytesField
+	metadataTag      = 8<<3 + bytesField
+	attributesTag    = 9<<3 + bytesField
+	protocolConfig   = 11<<3 + bytesField
 )
 
-var kindNames = map[kind]string{
-	nothing: "nothing", requestHeaders: "request headers", requestBody: "a piece of the request body", requestTrailers: "request trailers",
-	responseHeaders: "response headers", responseBody: "a piece of the response body", responseTrailers: "response trailers",
+// kindOf is the kind of message that a field of ProcessingRequest carries; Nothing for other fields.
+func kindOf(t tag) demux.Kind {
+	switch t {
+	case requestHeaders:
+		return demux.RequestHeaders
+	case responseHeaders:
+		return demux.ResponseHeaders
+	case requestBody:
+		return demux.RequestBody
+	case responseBody:
+		return demux.ResponseBody
+	case requestTrailers:
+		return demux.RequestTrailers
+	case responseTrailers:
+		return demux.ResponseTrailers
+	}
+	return demux.Nothing
 }
-
-func (k kind) String() string { return kindNames[k] }
 
 // Parsers differ in which of two values counts, so two are refused.
 var (
@@ -81,21 +85,24 @@ func (m *incoming) decodeField(f field[[]byte]) error {
 		return m.decodeAttributes(textOf(f.value))
 	case protocolConfig:
 		return m.decodeModes(f.value)
-	case tag(requestHeaders), tag(responseHeaders), tag(requestBody), tag(responseBody), tag(requestTrailers), tag(responseTrailers):
-		if m.kind != nothing {
-			return errTwoRequests
-		}
-		m.kind = kind(f.tag)
 	}
-	switch kind(f.tag) {
-	case requestHeaders, responseHeaders:
+	kind := kindOf(f.tag)
+	switch {
+	case kind == demux.Nothing:
+		return nil
+	case m.Kind != demux.Nothing:
+		return errTwoRequests
+	}
+	m.Kind = kind
+	switch kind {
+	case demux.RequestHeaders, demux.ResponseHeaders:
 		return m.decodeHeaders(textOf(f.value))
-	case requestBody, responseBody:
+	case demux.RequestBody, demux.ResponseBody:
 		return m.decodePiece(f.value)
-	case requestTrailers, responseTrailers:
-		m.trailers = textOf(f.value)
+	default:
+		m.Trailers = textOf(f.value)
+		return nil
 	}
-	return nil
 }
 
 // decodeTrailers reads HttpTrailers; nil if there are none.
@@ -126,15 +133,15 @@ func (m *incoming) decodeHeaders(text string) error {
 		case err != nil:
 			return err
 		case f.tag == headers:
-			err = decodeHeaderMap(&m.head, f.value)
+			err = decodeHeaderMap(&m.Head, f.value)
 		case f.tag == endOfStream:
-			m.ended = f.number != 0
+			m.Ended = f.number != 0
 		}
 		if err != nil {
 			return err
 		}
 	}
-	m.head.Ended = m.ended
+	m.Head.Ended = m.Ended
 	return nil
 }
 
@@ -217,9 +224,9 @@ func (m *incoming) decodePiece(message []byte) error {
 		case err != nil:
 			return err
 		case f.tag == body:
-			m.piece = f.value
+			m.Piece = f.value
 		case f.tag == endOfStream:
-			m.ended = f.number != 0
+			m.Ended = f.number != 0
 		}
 	}
 	return nil

@@ -15,6 +15,7 @@ import (
 
 	"gatewright.dev/policy-engine/gen/envoynames"
 	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/extproc/demux"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -179,11 +180,11 @@ func trailersAnswer(changes *v1alpha.HeaderModifications, response bool) outgoin
 
 // echo answers a piece or trailers with the same piece or trailers.
 func echo(message *incoming) outgoing {
-	switch message.kind {
-	case requestBody, responseBody:
-		return pieceAnswer(message.piece, message.ended, message.kind == responseBody)
+	switch message.Kind {
+	case demux.RequestBody, demux.ResponseBody:
+		return pieceAnswer(message.Piece, message.Ended, message.Kind == demux.ResponseBody)
 	default:
-		return trailersAnswer(&v1alpha.HeaderModifications{}, message.kind == responseTrailers)
+		return trailersAnswer(&v1alpha.HeaderModifications{}, message.Kind == demux.ResponseTrailers)
 	}
 }
 

@@ -48,21 +48,11 @@ func askForResponse(message *outgoing, body filterv3.ProcessingMode_BodySendMode
 	message.head = append(b, message.head...) // the body, if any, is the last field
 }
 
-// passResponse lets the response that has come go on, and shows it. The caller holds the mutex, and has set receiving.
+// passResponse lets the response that has come go on, and shows it.
 //
 //go:noinline
-func (f *front) passResponse() error {
-	err := f.sendShown(f.response)
-	if err == nil {
-		f.showing = false
-	}
-	return err
-}
-
-func (f *front) sendShown(response chain.Head) error {
-	f.mu.Unlock()
-	defer f.mu.Lock()
-	f.show(chain.Came, response)
+func (f *front) passResponse(response *chain.Head) error {
+	f.show(chain.Came, *response)
 	changes := chain.Changes{}
 	if f.answered {
 		changes = withoutProxyAnswer(changes)
@@ -72,7 +62,7 @@ func (f *front) sendShown(response chain.Head) error {
 		err = f.send(message)
 	}
 	if err == nil {
-		f.show(chain.Left, response)
+		f.show(chain.Left, *response)
 	}
 	return err
 }

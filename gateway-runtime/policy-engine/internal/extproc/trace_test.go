@@ -10,6 +10,7 @@ import (
 	"gatewright.dev/policy-engine/gen/envoynames"
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/exchange"
+	"gatewright.dev/policy-engine/internal/extproc/demux"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -99,10 +100,9 @@ func TestEnvoyGetsTheTraceOfAnAnswer(t *testing.T) {
 // TestTheEngineReportsTracesThatEnvoyDidNotGet: for a request that Envoy has answered meanwhile, or whose stream is
 // gone.
 func TestTheEngineReportsTracesThatEnvoyDidNotGet(t *testing.T) {
-	gone := errors.New("gone")
-	for name, f := range map[string]*front{
-		"answered": {stream: &answers{t: t}, responded: true}, "gone": {stream: &answers{t: t, gone: gone}},
-	} {
+	gone, answered := errors.New("gone"), &front{stream: &answers{t: t}}
+	answered.demux.Received(&demux.Waiter{}, &demux.Message{Kind: demux.ResponseHeaders})
+	for name, f := range map[string]*front{"answered": answered, "gone": {stream: &answers{t: t, gone: gone}}} {
 		trace := aTrace()
 		f.SetTrace(trace)
 		if err := f.SendHeaders(chain.Request, chain.Changes{}); !errors.Is(err, chain.ErrResponded) && !errors.Is(err, gone) {
