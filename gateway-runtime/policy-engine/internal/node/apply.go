@@ -9,6 +9,8 @@ import (
 	"time"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/node/statedir"
+	"gatewright.dev/policy-engine/internal/node/transient"
 	"gatewright.dev/policy-engine/internal/xds"
 )
 
@@ -146,7 +148,6 @@ func (n *Node) acquire(b *build, bundle *xds.Bundle) error {
 
 func (n *Node) stage(ctx context.Context, candidates []*version, step step, outcomes outcomes) {
 	if err := n.storePending(candidates, step); err != nil {
-		n.stats.stateErrors.Add(1)
 		n.refuseUnstored(candidates, step, err, outcomes)
 		return
 	}
@@ -175,11 +176,11 @@ func (n *Node) storePending(candidates []*version, step step) error {
 	for _, candidate := range candidates {
 		update.Bundles = append(update.Bundles, candidate.message)
 	}
-	return n.store.write(pendingFile, update)
+	return n.store.Write(statedir.Pending, update)
 }
 
 func (n *Node) refuseUnstored(candidates []*version, step step, cause error, outcomes outcomes) {
-	err := transientError{fmt.Errorf("the node cannot store its state, and tries again: %w", cause)}
+	err := transient.Mark(fmt.Errorf("the node cannot store its state, and tries again: %w", cause))
 	for _, candidate := range candidates {
 		n.chains.release(candidate.message)
 		n.reject(n.queue[candidate.bundle.API], err, outcomes)
@@ -258,7 +259,7 @@ func (n *Node) setFallbackRoutes(ctx context.Context) {
 func (n *Node) storeAndReport(outcomes outcomes) {
 	n.publish()
 	n.storeLastGood()
-	if err := n.store.remove(pendingFile); err != nil {
+	if err := n.store.Remove(statedir.Pending); err != nil {
 		n.log.Error("cannot remove pending state", "error", err.Error())
 	}
 	for _, revision := range slices.Sorted(maps.Keys(outcomes)) {
@@ -273,10 +274,9 @@ func (n *Node) storeLastGood() {
 		state.Bundles = append(state.Bundles, bundle)
 	}
 	state.Bundles = append(state.Bundles, n.fallbacks()...)
-	if err := n.store.write(lastGoodFile, state); err != nil {
-		n.stats.stateErrors.Add(1)
+	if err := n.store.Write(statedir.LastGood, state); err != nil {
 		n.log.Error("cannot store the last good state: after a restart without controller the previous state would come back",
-			"directory", n.store.directory, "error", err.Error())
+			"directory", n.store.Path(), "error", err.Error())
 	}
 }
 

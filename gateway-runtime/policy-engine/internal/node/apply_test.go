@@ -8,6 +8,7 @@ import (
 	"time"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/node/transient"
 	"gatewright.dev/policy-engine/internal/xds"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -38,8 +39,8 @@ func TestOnlyTransientErrorsAreRetried(t *testing.T) {
 		{several(away, lost), false},
 		{errors.New("unknown policy"), false},
 	} {
-		if got := isTransient(c.err); got != c.want {
-			t.Errorf("isTransient(%v) = %v, want %v", c.err, got, c.want)
+		if got := transient.Is(c.err); got != c.want {
+			t.Errorf("transient.Is(%v) = %v, want %v", c.err, got, c.want)
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/condition"
+	"gatewright.dev/policy-engine/internal/node/transient"
 	"gatewright.dev/policy-engine/internal/redaction"
 	"gatewright.dev/policy-engine/internal/secrets"
 )
@@ -97,7 +98,7 @@ func (c *chains) acquireBundle(b *build) error {
 			fresh[message.GetId()] = chain
 		}
 	}
-	if err := join(mistakes.err(), b.unresolved); err != nil {
+	if err := transient.Join(mistakes.err(), b.unresolved); err != nil {
 		for _, chain := range fresh {
 			chain.Close()
 		}

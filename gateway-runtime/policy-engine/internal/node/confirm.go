@@ -3,27 +3,25 @@ package node
 import (
 	"context"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/node/statedir"
 )
 
 // Restore restores the last good state: it applies the Gateway and builds the chains, and Envoy receives both once it connects.
 // It waits only for the policies' factories. A state that cannot be read is logged and ignored.
 func (n *Node) Restore(ctx context.Context) {
 	n.restoreListening(ctx)
-	if pending, err := n.store.read(pendingFile); err != nil || pending != nil {
+	if pending, err := n.store.Read(statedir.Pending); err != nil || pending != nil {
 		n.log.Warn("the engine stopped while an update was being applied; the controller will send it again",
 			"revision", pending.GetRevision(), "apis", len(pending.GetBundles()))
-		_ = n.store.remove(pendingFile)
+		_ = n.store.Remove(statedir.Pending)
 	}
-	state, err := n.store.read(lastGoodFile)
+	state, err := n.store.Read(statedir.LastGood)
 	if err != nil {
 		n.log.Error("the last good state is damaged: it is ignored, and kept as *.damaged", "error", err.Error())
-		path := filepath.Join(n.store.directory, lastGoodFile)
-		_ = os.Rename(path, path+".damaged")
+		n.store.RenameDamaged(statedir.LastGood)
 		return
 	}
 	n.restoreState(ctx, state)

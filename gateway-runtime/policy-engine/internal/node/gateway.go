@@ -11,6 +11,7 @@ import (
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/certificates"
+	"gatewright.dev/policy-engine/internal/node/transient"
 	"gatewright.dev/policy-engine/internal/xds"
 )
 
@@ -147,7 +148,7 @@ func (n *Node) readGateway(message *nodev1.Gateway, revision uint64) (*gatewayVe
 	}
 	contents, failures := certificates.Load(gateway.Sources)
 	if err := n.listening.current.keepContents(gateway.Sources, contents, failures).Err(); err != nil {
-		return nil, transientError{err}
+		return nil, transient.Mark(err)
 	}
 	v := &gatewayVersion{message: message, gateway: gateway, revision: revision}
 	if err := v.setContents(certificates.Change{Contents: contents, Failures: failures}); err != nil {
@@ -198,11 +199,11 @@ func (n *Node) checkInUse(gateway *xds.Gateway) error {
 	for _, api := range slices.Sorted(maps.Keys(n.running)) {
 		for _, name := range n.running[api].secrets() {
 			if !gateway.HasSecret(name) {
-				errs = append(errs, transientError{fmt.Errorf("expected %q, which the upstream of API %s names, got a Gateway without it", name, api)})
+				errs = append(errs, transient.Mark(fmt.Errorf("expected %q, which the upstream of API %s names, got a Gateway without it", name, api)))
 			}
 		}
 	}
-	return join(errs...)
+	return transient.Join(errs...)
 }
 
 // setGateway sends Envoy secrets and then listeners, and waits for its acknowledgement of each.
@@ -257,7 +258,7 @@ func (n *Node) publishAdminAddress() {
 // rejectGateway reports why a Gateway is not applied. If the error is transient it is pending, and retried with back-off.
 func (n *Node) rejectGateway(q *queuedGateway, err error) {
 	state, reason := nodev1.ApiStatus_STATE_REJECTED, strings.ToValidUTF8(err.Error(), "�")
-	if isTransient(err) {
+	if transient.Is(err) {
 		state, q.retryAt = nodev1.ApiStatus_STATE_PENDING, time.Now().Add(n.timing.backOff(q.tries))
 		q.tries++
 	} else {
@@ -274,7 +275,7 @@ func (n *Node) rejectGateway(q *queuedGateway, err error) {
 // the file's. Its certificate files may be missing: the node waits for them.
 func (n *Node) restoreListening(ctx context.Context) {
 	message := n.options.Gateway
-	stored, err := n.store.readGateway(n.options.Gateway.GetDigest())
+	stored, err := n.store.ReadGateway(n.options.Gateway.GetDigest())
 	if err != nil {
 		n.log.Error("the last Gateway is damaged: it is ignored", "error", err.Error())
 	} else if stored != nil {
@@ -330,7 +331,7 @@ func (n *Node) confirmGateway(ctx context.Context) {
 		n.restoreGateway(ctx)
 		n.refuseConnected(newer, v, err)
 	default:
-		n.refuseConnected(n.listening.queued, v, transientError{err})
+		n.refuseConnected(n.listening.queued, v, transient.Mark(err))
 	}
 }
 
@@ -374,7 +375,7 @@ func (n *Node) retryCurrent(ctx context.Context, q *queuedGateway, current *gate
 	case errors.Is(err, xds.ErrNoEnvoy):
 		n.listening.queued = nil // the next Envoy that connects decides
 	case err != nil:
-		n.rejectGateway(q, transientError{err})
+		n.rejectGateway(q, transient.Mark(err))
 	case current.acknowledged: // by an earlier Envoy
 		n.listening.queued = nil
 		n.reportGateway(current, nodev1.ApiStatus_STATE_APPLIED, "")
@@ -450,10 +451,10 @@ func (n *Node) missingSecrets(bundle *xds.Bundle) error {
 		case current == nil || !current.gateway.HasSecret(name):
 			errs = append(errs, fmt.Errorf("upstream: expected a certificate or an authority that the Gateway has, got %q: name one of its, or add it to the Gateway", name))
 		case current.secrets[name].Name == "":
-			errs = append(errs, transientError{fmt.Errorf("upstream: the files of %q cannot be used; the engine's log says why", name)})
+			errs = append(errs, transient.Mark(fmt.Errorf("upstream: the files of %q cannot be used; the engine's log says why", name)))
 		}
 	}
-	return join(errs...)
+	return transient.Join(errs...)
 }
 
 // reportGateway logs the outcome of a Gateway, and sends it to the controller.
@@ -489,9 +490,8 @@ func (n *Node) storeGateway(v *gatewayVersion) {
 	if n.options.GatewayDigest != nil {
 		file = n.options.GatewayDigest()
 	}
-	if err := n.store.writeGateway(v.message, file); err != nil {
-		n.stats.stateErrors.Add(1)
+	if err := n.store.WriteGateway(v.message, file); err != nil {
 		n.log.Error("cannot store the Gateway: after a restart without controller the previous one would come back",
-			"directory", n.store.directory, "error", err.Error())
+			"directory", n.store.Path(), "error", err.Error())
 	}
 }

@@ -20,6 +20,7 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/certificates"
 	"gatewright.dev/policy-engine/internal/certificates/certificatestest"
+	"gatewright.dev/policy-engine/internal/node/statedir"
 )
 
 var ads = &corev3.ConfigSource{ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}}}
@@ -433,7 +434,7 @@ func TestADamagedGatewayIsIgnored(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), directory)
 		b.gateway(1, gatewayWith("one", "http"))
 		b.node.Close()
-		path := filepath.Join(directory, gatewayFile)
+		path := filepath.Join(directory, statedir.Gateway)
 		content, err := os.ReadFile(path)
 		if err == nil {
 			err = os.WriteFile(path, content[:len(content)-1], 0o600)

@@ -16,6 +16,7 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/certificates"
 	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/node/statedir"
 	"gatewright.dev/policy-engine/internal/redaction"
 	"gatewright.dev/policy-engine/internal/secrets"
 	"gatewright.dev/policy-engine/internal/xds"
@@ -108,7 +109,7 @@ type Node struct {
 	options  Options
 	timing   Timing
 	log      *slog.Logger
-	store    *store
+	store    *statedir.Directory
 	chains   *chains
 	policies atomic.Pointer[policies]
 	running  running
@@ -153,7 +154,7 @@ type Node struct {
 
 // New makes a node and its state directory. Nothing runs yet.
 func New(options Options) (*Node, error) {
-	store, err := openStore(options.StateDir)
+	store, err := statedir.Open(options.StateDir)
 	if err != nil {
 		return nil, err
 	}
@@ -296,9 +297,9 @@ func (n *Node) publish() {
 }
 
 type counters struct {
-	updates, applied, rejected, stateErrors atomic.Uint64
-	revision                                atomic.Uint64
-	connected                               atomic.Bool
+	updates, applied, rejected atomic.Uint64
+	revision                   atomic.Uint64
+	connected                  atomic.Bool
 }
 
 // Stats are a node's counters for the admin endpoint.
@@ -347,7 +348,7 @@ func (n *Node) Stats() Stats {
 	return Stats{
 		ControllerConnected: n.stats.connected.Load(), Revision: n.stats.revision.Load(), APIs: int(n.served.Load()),
 		Updates: n.stats.updates.Load(), Applied: n.stats.applied.Load(), Rejected: n.stats.rejected.Load(),
-		StateErrors: n.stats.stateErrors.Load(), Gateway: n.gatewayStats(), Certificates: *n.expiries.Load(),
+		StateErrors: n.store.FailedWrites(), Gateway: n.gatewayStats(), Certificates: *n.expiries.Load(),
 		Pending: int(n.pending.Load()), Unserved: int(n.down.Load()), Secrets: n.secretStats(),
 	}
 }

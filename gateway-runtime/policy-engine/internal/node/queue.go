@@ -10,6 +10,7 @@ import (
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/backoff"
+	"gatewright.dev/policy-engine/internal/node/transient"
 	"gatewright.dev/policy-engine/internal/secrets"
 	"gatewright.dev/policy-engine/internal/xds"
 )
@@ -32,16 +33,6 @@ type queuedAPI struct {
 	reason   string // why it was rejected, as reported
 
 	unresolved string // if the reason is an upstream name that does not resolve: that name
-}
-
-// transientError is an error that may go away by itself: the operation is retried with back-off.
-type transientError struct{ error }
-
-func (p transientError) Unwrap() error { return p.error }
-
-func isTransient(err error) bool {
-	_, ok := errors.AsType[transientError](err)
-	return ok || errors.Is(err, xds.ErrNoAnswer)
 }
 
 // enqueue makes a bundle the newest of its API.
@@ -122,7 +113,7 @@ func (n *Node) deliver(b *build) {
 func (n *Node) reject(q *queuedAPI, err error, outcomes outcomes) {
 	state := nodev1.ApiStatus_STATE_REJECTED
 	q.retryAt = time.Time{}
-	if isTransient(err) {
+	if transient.Is(err) {
 		state, q.retryAt = nodev1.ApiStatus_STATE_PENDING, time.Now().Add(n.timing.backOff(q.tries))
 	}
 	q.tries++

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/node/statedir"
 )
 
 func TestAnAPIThatCannotBeBuiltIsAnswered503UntilItCan(t *testing.T) {
@@ -131,11 +132,11 @@ func TestTheLastGoodStateKeepsVersionsThatNoEnvoyHasConfirmedYet(t *testing.T) {
 		equal(t, "answers 503 for", made.envoy.answersFor(), "a")
 		made.shelf.failing(nil)
 		made.apply(2, some(bundle("a", "1"))) // without an Envoy
-		if state, err := made.node.store.read(lastGoodFile); err != nil || len(state.GetBundles()) != 1 || state.GetBundles()[0].GetUnserved() != "" {
+		if state, err := made.node.store.Read(statedir.LastGood); err != nil || len(state.GetBundles()) != 1 || state.GetBundles()[0].GetUnserved() != "" {
 			t.Errorf("expected the last good state to keep the API, got %v, %v", state, err)
 		}
 		made.node.Close()
-		if _, err := os.Stat(filepath.Join(directory, pendingFile)); !errors.Is(err, os.ErrNotExist) {
+		if _, err := os.Stat(filepath.Join(directory, statedir.Pending)); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("expected no pending state, got %v", err)
 		}
 	})

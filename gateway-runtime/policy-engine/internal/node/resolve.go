@@ -7,6 +7,8 @@ import (
 	"maps"
 	"net"
 	"slices"
+
+	"gatewright.dev/policy-engine/internal/node/transient"
 )
 
 // namesToResolve returns the names that Envoy will resolve for the first time for an API, by cluster. A cluster that runs
@@ -43,7 +45,7 @@ func (n *Node) resolve(clusters [][]string) error {
 	for _, names := range clusters {
 		errs = append(errs, n.resolveAny(ctx, names))
 	}
-	return join(errs...)
+	return transient.Join(errs...)
 }
 
 // resolveAny returns nil as soon as one of the names resolves.
@@ -54,9 +56,9 @@ func (n *Node) resolveAny(ctx context.Context, names []string) error {
 		if err == nil {
 			return nil
 		}
-		errs = append(errs, transientError{unresolvedError{name, resolverReason(err)}})
+		errs = append(errs, transient.Mark(unresolvedError{name, resolverReason(err)}))
 	}
-	return join(errs...)
+	return transient.Join(errs...)
 }
 
 // unresolvedError reports that the name of an upstream does not resolve.

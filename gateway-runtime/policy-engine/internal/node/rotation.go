@@ -7,6 +7,7 @@ import (
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/node/transient"
 	"gatewright.dev/policy-engine/internal/secrets"
 )
 
@@ -242,7 +243,7 @@ func (c *chains) replaceChain(b *build, ref *chainRef, mistakes *buildErrors) {
 	for _, attachment := range ref.message.GetAttachments() {
 		id := b.instance(attachment)
 		if c.instances[id] == nil && b.built[id] == nil && b.failures[id] == nil {
-			mistakes.add(ref.message.GetOperation(), []error{transientError{errStale}})
+			mistakes.add(ref.message.GetOperation(), []error{transient.Mark(errStale)})
 			return
 		}
 	}
