@@ -129,7 +129,7 @@ func (n *Node) acquireBuilt(outcomes outcomes) (candidates []*version) {
 			candidates = append(candidates, &version{message: q.message, bundle: q.bundle, revision: q.revision})
 		}
 		if q.next != nil {
-			n.inbox.requeue(q.next)
+			n.inbox.Requeue(q.next)
 			q.next = nil
 		}
 	}

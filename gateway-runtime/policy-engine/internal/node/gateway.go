@@ -89,7 +89,7 @@ func (n *Node) keepCurrentGateway(current *gatewayVersion, revision uint64) {
 // otherwise the reason.
 func (n *Node) ReplaceGateway(ctx context.Context, gateway *nodev1.Gateway) error {
 	n.gatewayStatus.Store(nil) // only later statuses count
-	n.inbox.add(&nodev1.Update{Revision: n.stats.revision.Load(), Gateway: gateway})
+	n.inbox.Add(&nodev1.Update{Revision: n.stats.revision.Load(), Gateway: gateway})
 	ctx, cancel := context.WithTimeoutCause(ctx, n.timing.Acknowledge, errors.New("the node did not report its outcome in time"))
 	defer cancel()
 	ticker := time.NewTicker(5 * time.Millisecond)
@@ -252,7 +252,7 @@ func (n *Node) publishAdminAddress() {
 	if published := n.adminAddress.Swap(&address); published == nil && address == "" || published != nil && *published == address {
 		return
 	}
-	n.outbox.add(&nodev1.NodeMessage{Message: &nodev1.NodeMessage_Hello{Hello: n.hello()}})
+	n.outbox.AddHello(n.hello())
 }
 
 // rejectGateway reports why a Gateway is not applied. If the error is transient it is pending, and retried with back-off.
@@ -469,8 +469,7 @@ func (n *Node) reportGateway(v *gatewayVersion, state nodev1.ApiStatus_State, re
 	}
 	status := &nodev1.GatewayStatus{Digest: v.message.GetDigest(), State: state, Reason: reason}
 	n.gatewayStatus.Store(status)
-	n.outbox.add(&nodev1.NodeMessage{Message: &nodev1.NodeMessage_Report{
-		Report: &nodev1.Report{Revision: v.revision, Gateway: status}}})
+	n.outbox.AddReport(&nodev1.Report{Revision: v.revision, Gateway: status})
 }
 
 func (n *Node) gatewayStats() GatewayStats {

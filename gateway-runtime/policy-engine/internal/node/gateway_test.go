@@ -71,7 +71,7 @@ func (b *bench) gateway(revision uint64, gateway *nodev1.Gateway, bundles ...*no
 // gatewayReports returns the reports about Gateways, and the listeners that are served.
 func (b *bench) gatewayReports() []string {
 	var lines []string
-	for _, message := range b.node.outbox.drain() {
+	for _, message := range b.node.outbox.Drain() {
 		if status := message.GetReport().GetGateway(); status != nil {
 			line := fmt.Sprintf("%d %s %s", message.GetReport().GetRevision(), status.GetDigest(), strings.TrimPrefix(status.GetState().String(), "STATE_"))
 			lines = append(lines, strings.TrimSpace(line+" "+status.GetReason()))
@@ -271,7 +271,7 @@ func TestTheFilesGatewayIsServedFirstAndTheControllersOnlyWhileTheFileIsUnchange
 		first.run()
 		first.envoy.connect()
 		first.eventually("the file's is served", func() bool { return first.node.hello().GetGatewayDigest() == "file-one" })
-		first.node.inbox.add(&nodev1.Update{Revision: 1, Gateway: gatewayWith("controllers", "controllers")})
+		first.node.inbox.Add(&nodev1.Update{Revision: 1, Gateway: gatewayWith("controllers", "controllers")})
 		first.eventually("the controller's is served", func() bool { return first.node.hello().GetGatewayDigest() == "controllers" })
 		if again := begin("file-one"); again.listens() != "controllers" {
 			t.Errorf("the same file: %q", again.listens())
@@ -289,8 +289,9 @@ func TestANodeThatKeepsItsGatewayIgnoresTheControllersAndFollowsItsFile(t *testi
 		if !b.node.hello().GetKeepsGateway() {
 			t.Error("the hello does not say so")
 		}
-		update := &nodev1.Update{Revision: 1, Gateway: gatewayWith("controllers", "controllers")}
-		b.node.receive(&nodev1.ControllerMessage{Message: &nodev1.ControllerMessage_Update{Update: update}})
+		if !b.node.client.KeepsGateway {
+			t.Error("the client does not leave out the controller's Gateways")
+		}
 		if err := b.node.ReplaceGateway(t.Context(), gatewayWith("changed", "changed")); err != nil {
 			t.Fatal(err)
 		}
@@ -509,7 +510,7 @@ func TestABundleThatNamesACertificateNeedsAGatewayThatHasIt(t *testing.T) {
 			t.Errorf("got %q", reason)
 		}
 		b.run()
-		b.node.inbox.add(&nodev1.Update{Revision: 3, Gateway: withCertificate(gatewayWith("two", "http"), issue(t, t.TempDir()))})
+		b.node.inbox.Add(&nodev1.Update{Revision: 3, Gateway: withCertificate(gatewayWith("two", "http"), issue(t, t.TempDir()))})
 		b.eventually("it is served", func() bool {
 			return len(b.node.hello().GetBundles()) == 1 && b.node.hello().GetBundles()[0].GetDigest() == "1"
 		})

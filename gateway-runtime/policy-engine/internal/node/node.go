@@ -1,8 +1,8 @@
 // Package node manages the desired state of one node: it receives API bundles from the controller, turns them into chains and
 // Envoy's configuration, make before break, and reports for each whether it is served.
 //
-// The decisions are pure functions: planOf and merge (plan.go), bisect (bisect.go), policies.find (policy.go). One
-// goroutine, Run's, owns all state; the stream to the controller (client.go) only fills the inbox and drains the outbox.
+// The decisions are pure functions: planOf (plan.go), bisect (bisect.go), policies.find (policy.go). One
+// goroutine, Run's, owns all state; the stream to the controller (controller) only fills the inbox and drains the outbox.
 package node
 
 import (
@@ -16,6 +16,7 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/certificates"
 	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/node/controller"
 	"gatewright.dev/policy-engine/internal/node/statedir"
 	"gatewright.dev/policy-engine/internal/redaction"
 	"gatewright.dev/policy-engine/internal/secrets"
@@ -133,8 +134,9 @@ type Node struct {
 	departures     chan departure
 	lifetime       context.Context // done once the node is closed
 	cancel         context.CancelFunc
-	inbox          inbox
-	outbox         outbox
+	client         *controller.Client
+	inbox          *controller.Inbox
+	outbox         *controller.Outbox
 	bundleRefs     atomic.Pointer[[]*nodev1.BundleRef]  // for the next hello
 	gatewayDigest  atomic.Pointer[string]               // digest of the Gateway that is served, for the next hello
 	adminAddress   atomic.Pointer[string]               // for the next hello; nil: nowhere
@@ -163,8 +165,10 @@ func New(options Options) (*Node, error) {
 		running: running{}, unserved: map[string]*nodev1.ApiBundle{}, queue: map[string]*queuedAPI{},
 		rotations: map[rotated]*rotation{}, rotated: make(chan rotationBuild),
 		built: make(chan *build), renewed: make(chan struct{}, 1), departures: make(chan departure),
-		inbox: inbox{arrived: make(chan struct{}, 1)}, outbox: outbox{filled: make(chan struct{}, 1)},
+		inbox: controller.NewInbox(), outbox: controller.NewOutbox(),
 	}
+	n.client = &controller.Client{Address: options.Controller, KeepsGateway: options.KeepsGateway, Hello: n.hello, FirstReport: n.notReadyReport.Load,
+		Observe: options.Observe, Inbox: n.inbox, Outbox: n.outbox, Log: options.Log}
 	n.lifetime, n.cancel = context.WithCancel(context.Background())
 	n.policies.Store(policiesOf(options.Policies))
 	n.certificates = certificates.NewWatcher(n.timing.Watch, options.Log)
@@ -182,7 +186,7 @@ func (n *Node) SetPolicies(policies []Policy) {
 	case n.renewed <- struct{}{}:
 	default:
 	}
-	n.outbox.add(&nodev1.NodeMessage{Message: &nodev1.NodeMessage_Hello{Hello: n.hello()}})
+	n.outbox.AddHello(n.hello())
 }
 
 func (n *Node) notifyDeparture(departure departure) {
@@ -197,7 +201,7 @@ func (n *Node) Run(ctx context.Context) {
 	client := make(chan struct{})
 	go func() {
 		defer close(client)
-		n.runClient(ctx)
+		n.client.Run(ctx)
 	}()
 	defer func() { <-client }()
 	retry, sweep := time.NewTimer(time.Hour), time.NewTimer(time.Hour)
@@ -210,8 +214,8 @@ func (n *Node) Run(ctx context.Context) {
 		retry.Reset(n.nextRetry(time.Now()))
 		select {
 		case <-ctx.Done():
-		case <-n.inbox.arrived:
-			if update := n.inbox.drain(); update != nil {
+		case <-n.inbox.Arrived():
+			if update := n.inbox.Drain(); update != nil {
 				n.apply(ctx, update, n.timing.Acknowledge)
 			}
 		case <-n.options.Envoy.Connected():
@@ -258,6 +262,21 @@ func (n *Node) Close() {
 	n.chains.closeAll()
 }
 
+// hello describes the node to a controller. It may be called from any goroutine.
+func (n *Node) hello() *nodev1.Hello {
+	hello := &nodev1.Hello{NodeId: n.options.NodeID, EngineVersion: n.options.EngineVersion, Bundles: *n.bundleRefs.Load(),
+		GatewayDigest: *n.gatewayDigest.Load(), KeepsGateway: n.options.KeepsGateway}
+	if at := n.adminAddress.Load(); at != nil {
+		hello.AdminAddress = *at
+	}
+	policies := *n.policies.Load()
+	for _, id := range slices.Sorted(maps.Keys(policies)) {
+		hello.Policies = append(hello.Policies, &nodev1.PolicyRef{
+			Name: policies[id].Name, Version: policies[id].Version, DefinitionDigest: policies[id].DefinitionDigest})
+	}
+	return hello
+}
+
 // publish updates the values of the next hello and of Stats.
 func (n *Node) publish() {
 	refs := map[string]*nodev1.BundleRef{}
@@ -299,7 +318,6 @@ func (n *Node) publish() {
 type counters struct {
 	updates, applied, rejected atomic.Uint64
 	revision                   atomic.Uint64
-	connected                  atomic.Bool
 }
 
 // Stats are a node's counters for the admin endpoint.
@@ -346,7 +364,7 @@ type FailingFile struct {
 // Stats returns the counters as they are now.
 func (n *Node) Stats() Stats {
 	return Stats{
-		ControllerConnected: n.stats.connected.Load(), Revision: n.stats.revision.Load(), APIs: int(n.served.Load()),
+		ControllerConnected: n.client.Connected(), Revision: n.stats.revision.Load(), APIs: int(n.served.Load()),
 		Updates: n.stats.updates.Load(), Applied: n.stats.applied.Load(), Rejected: n.stats.rejected.Load(),
 		StateErrors: n.store.FailedWrites(), Gateway: n.gatewayStats(), Certificates: *n.expiries.Load(),
 		Pending: int(n.pending.Load()), Unserved: int(n.down.Load()), Secrets: n.secretStats(),

@@ -138,7 +138,7 @@ func TestAChainThatCannotBeBuiltRejectsItsBundle(t *testing.T) {
 			narrow, noRoute, bundleWith("params", "1", attachment("p", `{"bad":true}`)), bundleWith("panics", "1", attachment("x", `{"panic":true}`)),
 			bundleWith("onerror", "1", onError), bundleWith("when", "1", when), bundle("good", "1"))}, time.Second)
 		reasons := map[string]string{}
-		for _, message := range b.node.outbox.drain() {
+		for _, message := range b.node.outbox.Drain() {
 			report := message.GetReport()
 			for _, status := range report.GetApis() {
 				reasons[status.GetApi()] = status.GetReason()
@@ -333,7 +333,7 @@ func TestASharedInstanceIsBuiltOnceAndClosedAfterItsLastChain(t *testing.T) {
 		} else {
 			c.Release()
 		}
-		b.node.inbox.add(&nodev1.Update{Revision: 3, RemovedApis: []string{"a"}})
+		b.node.inbox.Add(&nodev1.Update{Revision: 3, RemovedApis: []string{"a"}})
 		b.eventually("all are closed", func() bool { open, _ := b.shelf.counts(); return open == 0 })
 		if _, built := b.shelf.counts(); built != 3 {
 			t.Errorf("expected three instances to have been built, got %d", built)

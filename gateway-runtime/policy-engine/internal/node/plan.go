@@ -59,33 +59,6 @@ func planOf(now running, update *nodev1.Update) plan {
 	return p
 }
 
-// merge combines an update that is not being applied yet with a newer one. For each API the newer bundle or removal
-// counts, and so does the newer Gateway.
-func merge(queued, newer *nodev1.Update) *nodev1.Update {
-	if queued == nil {
-		return newer
-	}
-	bundles, removed := map[string]*nodev1.ApiBundle{}, map[string]bool{}
-	for _, update := range []*nodev1.Update{queued, newer} {
-		for _, api := range update.GetRemovedApis() {
-			removed[api] = true
-			delete(bundles, api)
-		}
-		for _, bundle := range update.GetBundles() {
-			bundles[bundle.GetApi()] = bundle
-			delete(removed, bundle.GetApi())
-		}
-	}
-	merged := &nodev1.Update{Revision: newer.GetRevision(), RemovedApis: slices.Sorted(maps.Keys(removed)), Gateway: newer.GetGateway()}
-	if merged.Gateway == nil {
-		merged.Gateway = queued.GetGateway()
-	}
-	for _, api := range slices.Sorted(maps.Keys(bundles)) {
-		merged.Bundles = append(merged.Bundles, bundles[api])
-	}
-	return merged
-}
-
 // with returns a copy in which the candidates replace their APIs' other versions.
 func (r running) with(candidates []*version) running {
 	next := maps.Clone(r)

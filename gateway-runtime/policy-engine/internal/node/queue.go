@@ -73,7 +73,7 @@ func (n *Node) expireLastGoodWaits(now time.Time) {
 	for _, q := range n.queue {
 		if q.next != nil && now.After(q.nextBy) {
 			q.tries++
-			n.inbox.requeue(q.next)
+			n.inbox.Requeue(q.next)
 			q.next = nil
 		}
 	}

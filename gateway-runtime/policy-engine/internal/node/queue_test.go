@@ -11,6 +11,7 @@ import (
 	"time"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/node/controller/controllertest"
 	"gatewright.dev/policy-engine/internal/node/statedir"
 )
 
@@ -101,7 +102,7 @@ func TestAnAPIThatTheControllerCannotOfferIsAnswered503IfItDoesNotRun(t *testing
 		_, routes = second.envoy.serves()
 		equal(t, "routes", routes, "a|1")
 		equal(t, "after a restart, answers 503 for", second.envoy.answersFor(), "b")
-		if refs := second.node.hello().GetBundles(); len(refs) != 2 || refText(refs[1]) != "b ?" {
+		if refs := second.node.hello().GetBundles(); len(refs) != 2 || controllertest.RefText(refs[1]) != "b ?" {
 			t.Errorf("expected the hello to name both, so that a controller can take b away, got %v", refs)
 		}
 		second.apply(3, some(bundle("b", "1")))

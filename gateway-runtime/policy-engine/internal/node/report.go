@@ -1,10 +1,6 @@
 package node
 
-import (
-	"sync"
-
-	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
-)
+import nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 
 // outcome collects the results of one update.
 type outcome struct {
@@ -54,70 +50,5 @@ func (n *Node) report(outcome *outcome) {
 	if outcome.pending > 0 && len(outcome.statuses) == 0 { // reported once Envoy decides
 		return
 	}
-	n.outbox.add(&nodev1.NodeMessage{Message: &nodev1.NodeMessage_Report{
-		Report: &nodev1.Report{Revision: outcome.revision, Apis: outcome.statuses}}})
-}
-
-// outbox holds messages for the controller until a stream sends them.
-type outbox struct {
-	mutex    sync.Mutex
-	messages []*nodev1.NodeMessage
-	filled   chan struct{}
-}
-
-func (o *outbox) add(message *nodev1.NodeMessage) {
-	o.mutex.Lock()
-	defer o.mutex.Unlock()
-	o.messages = append(o.messages, message)
-	select {
-	case o.filled <- struct{}{}:
-	default:
-	}
-}
-
-func (o *outbox) drain() []*nodev1.NodeMessage {
-	o.mutex.Lock()
-	defer o.mutex.Unlock()
-	messages := o.messages
-	o.messages = nil
-	return messages
-}
-
-// inbox holds the updates that are to be applied next, merged into one.
-type inbox struct {
-	mutex   sync.Mutex
-	update  *nodev1.Update
-	arrived chan struct{}
-}
-
-func (i *inbox) add(update *nodev1.Update) {
-	i.mutex.Lock()
-	defer i.mutex.Unlock()
-	i.update = merge(i.update, update)
-	select {
-	case i.arrived <- struct{}{}:
-	default:
-	}
-}
-
-// requeue puts an update before those that have arrived since.
-func (i *inbox) requeue(update *nodev1.Update) {
-	i.mutex.Lock()
-	defer i.mutex.Unlock()
-	if i.update != nil {
-		update = merge(update, i.update)
-	}
-	i.update = update
-	select {
-	case i.arrived <- struct{}{}:
-	default:
-	}
-}
-
-func (i *inbox) drain() *nodev1.Update {
-	i.mutex.Lock()
-	defer i.mutex.Unlock()
-	update := i.update
-	i.update = nil
-	return update
+	n.outbox.AddReport(&nodev1.Report{Revision: outcome.revision, Apis: outcome.statuses})
 }

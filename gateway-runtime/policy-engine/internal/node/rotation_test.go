@@ -295,7 +295,7 @@ func TestOneInstanceOfSeveralChainsIsRotatedOnce(t *testing.T) {
 		b.run()
 		b.write(t, "upstream-key", "second-value")
 		b.become("second-value×1")
-		b.node.inbox.add(&nodev1.Update{Revision: 2, RemovedApis: []string{"a"}})
+		b.node.inbox.Add(&nodev1.Update{Revision: 2, RemovedApis: []string{"a"}})
 		b.become()
 		b.shows("first-value, second-value, third-value")
 		b.eventually("its secret is forgotten", func() bool { return b.node.Stats().Secrets == SecretStats{} })

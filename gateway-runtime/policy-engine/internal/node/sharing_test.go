@@ -42,7 +42,7 @@ func testSharedCluster(t *testing.T) {
 	time.Sleep(5 * time.Minute)
 	synctest.Wait()
 	equal(t, "one API still uses it", serves(), "orders|1", "orders|2")
-	b.node.inbox.add(&nodev1.Update{Revision: 3, RemovedApis: []string{"c"}})
+	b.node.inbox.Add(&nodev1.Update{Revision: 3, RemovedApis: []string{"c"}})
 	time.Sleep(5 * time.Minute)
 	synctest.Wait()
 	equal(t, "only an exchange of the version before uses it", serves(), "orders|1", "orders|2")
