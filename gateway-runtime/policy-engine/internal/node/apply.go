@@ -125,7 +125,7 @@ func (n *Node) acquireBuilt(outcomes outcomes) (candidates []*version) {
 		case err != nil:
 			n.reject(q, err, outcomes)
 		default:
-			n.scheduleRotations(b.message)
+			n.rotations.Add(n.chains.rotatable(b.message)...)
 			candidates = append(candidates, &version{message: q.message, bundle: q.bundle, revision: q.revision})
 		}
 		if q.next != nil {

@@ -48,7 +48,7 @@ func TestOnlyTransientErrorsAreRetried(t *testing.T) {
 func TestRetriesBackOffUpToALimit(t *testing.T) {
 	timing := Timing{}.withDefaults()
 	for tries, want := range map[int]time.Duration{0: time.Second, 1: 2 * time.Second, 4: 16 * time.Second, 5: 30 * time.Second, 9999: 30 * time.Second} {
-		if got := timing.backOff(tries); got != want {
+		if got := timing.retry().Wait(tries); got != want {
 			t.Errorf("after %d tries: expected %s, got %s", tries, want, got)
 		}
 	}

@@ -259,7 +259,7 @@ func (n *Node) publishAdminAddress() {
 func (n *Node) rejectGateway(q *queuedGateway, err error) {
 	state, reason := nodev1.ApiStatus_STATE_REJECTED, strings.ToValidUTF8(err.Error(), "�")
 	if transient.Is(err) {
-		state, q.retryAt = nodev1.ApiStatus_STATE_PENDING, time.Now().Add(n.timing.backOff(q.tries))
+		state, q.retryAt = nodev1.ApiStatus_STATE_PENDING, time.Now().Add(n.timing.retry().Wait(q.tries))
 		q.tries++
 	} else {
 		n.listening.queued = nil

@@ -14,9 +14,11 @@ import (
 	"time"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/backoff"
 	"gatewright.dev/policy-engine/internal/certificates"
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/node/controller"
+	"gatewright.dev/policy-engine/internal/node/rotation"
 	"gatewright.dev/policy-engine/internal/node/statedir"
 	"gatewright.dev/policy-engine/internal/redaction"
 	"gatewright.dev/policy-engine/internal/secrets"
@@ -105,6 +107,10 @@ func (t Timing) withDefaults() Timing {
 	return t
 }
 
+func (t Timing) retry() backoff.Doubling {
+	return backoff.Doubling{First: t.Retry, Longest: t.RetryMost}
+}
+
 // Node applies the desired state of one node. New → Restore → Run → Close.
 type Node struct {
 	options  Options
@@ -126,7 +132,7 @@ type Node struct {
 	listening    listening
 	certificates *certificates.Watcher // of the files of the Gateway
 	secrets      *secrets.Store
-	rotations    map[rotated]*rotation // of the chains whose secrets have changed, or may have
+	rotations    *rotation.Schedule
 
 	built          chan *build
 	rotated        chan rotationBuild
@@ -163,12 +169,13 @@ func New(options Options) (*Node, error) {
 	n := &Node{
 		options: options, timing: options.Timing.withDefaults(), log: options.Log, store: store,
 		running: running{}, unserved: map[string]*nodev1.ApiBundle{}, queue: map[string]*queuedAPI{},
-		rotations: map[rotated]*rotation{}, rotated: make(chan rotationBuild),
-		built: make(chan *build), renewed: make(chan struct{}, 1), departures: make(chan departure),
+		rotated: make(chan rotationBuild),
+		built:   make(chan *build), renewed: make(chan struct{}, 1), departures: make(chan departure),
 		inbox: controller.NewInbox(), outbox: controller.NewOutbox(),
 	}
 	n.client = &controller.Client{Address: options.Controller, KeepsGateway: options.KeepsGateway, Hello: n.hello, FirstReport: n.notReadyReport.Load,
 		Observe: options.Observe, Inbox: n.inbox, Outbox: n.outbox, Log: options.Log}
+	n.rotations = rotation.NewSchedule(n.timing.retry())
 	n.lifetime, n.cancel = context.WithCancel(context.Background())
 	n.policies.Store(policiesOf(options.Policies))
 	n.certificates = certificates.NewWatcher(n.timing.Watch, options.Log)
@@ -235,7 +242,8 @@ func (n *Node) Run(ctx context.Context) {
 			n.advanceBuilt(ctx, b)
 		case <-n.renewed:
 			n.retryAll()
-			n.rotateForMoves(time.Now())
+			n.rotations.AddMoved(n.chains.moved()...)
+			n.rotate(time.Now())
 		case <-retry.C:
 			n.retryGateway(ctx)
 			n.setFallbackRoutes(ctx)

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
-	"gatewright.dev/policy-engine/internal/backoff"
 	"gatewright.dev/policy-engine/internal/node/transient"
 	"gatewright.dev/policy-engine/internal/secrets"
 	"gatewright.dev/policy-engine/internal/xds"
@@ -114,7 +113,7 @@ func (n *Node) reject(q *queuedAPI, err error, outcomes outcomes) {
 	state := nodev1.ApiStatus_STATE_REJECTED
 	q.retryAt = time.Time{}
 	if transient.Is(err) {
-		state, q.retryAt = nodev1.ApiStatus_STATE_PENDING, time.Now().Add(n.timing.backOff(q.tries))
+		state, q.retryAt = nodev1.ApiStatus_STATE_PENDING, time.Now().Add(n.timing.retry().Wait(q.tries))
 	}
 	q.tries++
 	if reason := strings.ToValidUTF8(err.Error(), "�"); reason != q.reason || state != q.state {
@@ -139,11 +138,6 @@ type Obstacle struct {
 
 func (q *queuedAPI) obstacle() Obstacle {
 	return Obstacle{q.message.GetUnserved() + q.reason, cmp.Or(q.unresolved, q.message.GetUnresolved())}
-}
-
-// backOff returns the wait after a number of failed tries, not counting this one.
-func (t Timing) backOff(tries int) time.Duration {
-	return backoff.Doubling{First: t.Retry, Longest: t.RetryMost}.Wait(tries)
 }
 
 // nextRetry returns how long to wait for the earliest retry.
