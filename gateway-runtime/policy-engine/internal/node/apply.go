@@ -19,7 +19,9 @@ import (
 // good version of its API stays. A build that takes long does not delay the others: its API follows when it is built.
 func (n *Node) apply(ctx context.Context, update *nodev1.Update, envoyTimeout time.Duration) {
 	n.stats.updates.Add(1)
-	n.applyGateway(ctx, update.GetGateway(), update.GetRevision())
+	if message := update.GetGateway(); message != nil {
+		n.followGateway(n.gateway.Apply(ctx, message, update.GetRevision(), n.running.secretUses()))
+	}
 	outcomes := outcomes{}
 	outcome := outcomes.of(update.GetRevision())
 	p := planOf(n.running, update)
@@ -139,7 +141,7 @@ func (n *Node) acquireBuilt(outcomes outcomes) (candidates []*version) {
 
 // acquire makes chains of a build. The Gateway may have changed since the build began.
 func (n *Node) acquire(b *build, bundle *xds.Bundle) error {
-	if err := n.missingSecrets(bundle); err != nil {
+	if err := n.gateway.MissingSecrets(bundle); err != nil {
 		n.chains.discard(b)
 		return err
 	}
@@ -240,7 +242,7 @@ func (n *Node) replace(api string, next *version) {
 // where either has changed.
 func (n *Node) setFallbackRoutes(ctx context.Context) {
 	bundles := n.bundles(n.running)
-	front := n.listening.front()
+	front := n.gateway.Front()
 	if n.routed != nil && slices.Equal(bundles, n.routed) && front == n.front {
 		return
 	}

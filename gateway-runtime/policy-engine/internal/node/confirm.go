@@ -12,7 +12,7 @@ import (
 // Restore restores the last good state: it applies the Gateway and builds the chains, and Envoy receives both once it connects.
 // It waits only for the policies' factories. A state that cannot be read is logged and ignored.
 func (n *Node) Restore(ctx context.Context) {
-	n.restoreListening(ctx)
+	n.followGateway(n.gateway.Restore(ctx))
 	if pending, err := n.store.Read(statedir.Pending); err != nil || pending != nil {
 		n.log.Warn("the engine stopped while an update was being applied; the controller will send it again",
 			"revision", pending.GetRevision(), "apis", len(pending.GetBundles()))

@@ -79,7 +79,7 @@ func (s *search) try(ctx context.Context, group []*version) error {
 		return err
 	}
 	bundles := s.node.bundles(next)
-	front := s.node.listening.front()
+	front := s.node.gateway.Front()
 	config, composeErr := xds.Compose(bundles, front)
 	if composeErr != nil {
 		return composeErr

@@ -21,6 +21,7 @@ import (
 	"gatewright.dev/policy-engine/internal/certificates"
 	"gatewright.dev/policy-engine/internal/certificates/certificatestest"
 	"gatewright.dev/policy-engine/internal/node/statedir"
+	"gatewright.dev/policy-engine/internal/xds"
 )
 
 var ads = &corev3.ConfigSource{ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}}}
@@ -324,10 +325,10 @@ func TestTheSameGatewayAgainDoesNotEndItsRetries(t *testing.T) {
 		b := &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, gatewayFile: gatewayWith("one", "http")}
 		b.envoy.bad["http"] = true // its port is another's for a while
 		newBenchWith(t, b, t.TempDir())
-		b.node.confirmGateway(t.Context())
+		b.node.followGateway(b.node.gateway.Confirm(t.Context()))
 		equal(t, "reports", b.gatewayReports(), "0 one PENDING refused by Envoy: a bad route")
 		b.gateway(7, gatewayWith("one", "http"))
-		b.node.retryGateway(t.Context())
+		b.node.followGateway(b.node.gateway.Retry(t.Context(), nil))
 		equal(t, "reported again", b.gatewayReports(), "7 one PENDING refused by Envoy: a bad route")
 		b.envoy.bad["http"] = false
 		b.run()
@@ -340,11 +341,11 @@ func TestAGatewayIsNotAcknowledgedWithoutAnAnswer(t *testing.T) {
 		b := &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, gatewayFile: gatewayWith("one", "http")}
 		b.envoy.bad["http"] = true
 		newBenchWith(t, b, t.TempDir())
-		b.node.confirmGateway(t.Context())
+		b.node.followGateway(b.node.gateway.Confirm(t.Context()))
 		b.gatewayReports()
 		b.envoy.present = false
-		b.node.listening.queued.retryAt = time.Now()
-		b.node.retryGateway(t.Context())
+		time.Sleep(time.Minute) // its retry is due
+		b.node.followGateway(b.node.gateway.Retry(t.Context(), nil))
 		equal(t, "reports", b.gatewayReports())
 		if digest := b.node.hello().GetGatewayDigest(); digest != "" {
 			t.Errorf("expected none that an Envoy has taken, got %q", digest)
@@ -361,7 +362,7 @@ func TestAGatewayThatAnEnvoyLeavesUnansweredAsItConnectsIsTriedAgain(t *testing.
 		b.gateway(2, gatewayWith("two", "slow"))
 		b.gatewayReports()
 		b.envoy.present, b.envoy.held["slow"] = true, true
-		b.node.confirmGateway(t.Context())
+		b.node.followGateway(b.node.gateway.Confirm(t.Context()))
 		reports := b.gatewayReports()
 		if len(reports) != 1 || !strings.HasPrefix(reports[0], "2 two PENDING") || b.listens() != "http" {
 			t.Fatalf("reports: %q, listeners: %q", reports, b.listens())
@@ -376,17 +377,22 @@ func TestCertificatesThatEnvoyRefusesAreNotKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		folder := t.TempDir()
-		b.gateway(1, withCertificate(gatewayWith("one", "a-tls"), issue(t, folder)))
+		message := withCertificate(gatewayWith("one", "a-tls"), issue(t, folder))
+		b.gateway(1, message)
 		good := b.envoy.secretsNow["certificate/web"].Version
 		issue(t, folder)
-		contents, failures := certificates.Load(b.node.listening.current.gateway.Sources)
+		parsed, err := xds.ParseGateway(message)
+		if err != nil {
+			t.Fatal(err)
+		}
+		contents, failures := certificates.Load(parsed.Sources)
 		if err := failures.Err(); err != nil {
 			t.Fatal(err)
 		}
 		b.envoy.bad["secrets"] = true
-		b.node.replaceCertificates(t.Context(), certificates.Change{Contents: contents})
+		b.node.followGateway(b.node.gateway.ReplaceCertificates(t.Context(), certificates.Change{Contents: contents}))
 		b.envoy.bad["secrets"] = false
-		b.node.confirmGateway(t.Context()) // of an Envoy that has nothing from before
+		b.node.followGateway(b.node.gateway.Confirm(t.Context())) // of an Envoy that has nothing from before
 		if got := b.envoy.secretsNow["certificate/web"].Version; got != good {
 			t.Errorf("expected the one that Envoy took, got another one")
 		}

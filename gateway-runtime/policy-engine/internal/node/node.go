@@ -7,6 +7,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"slices"
@@ -18,6 +19,7 @@ import (
 	"gatewright.dev/policy-engine/internal/certificates"
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/node/controller"
+	"gatewright.dev/policy-engine/internal/node/gateway"
 	"gatewright.dev/policy-engine/internal/node/rotation"
 	"gatewright.dev/policy-engine/internal/node/statedir"
 	"gatewright.dev/policy-engine/internal/redaction"
@@ -128,11 +130,10 @@ type Node struct {
 	front    xds.Front                    // the Gateway's part of those routes
 	notReady map[string]*nodev1.ApiStatus // APIs that run and have a policy that is no longer ready
 
-	unrestored   unrestored
-	listening    listening
-	certificates *certificates.Watcher // of the files of the Gateway
-	secrets      *secrets.Store
-	rotations    *rotation.Schedule
+	unrestored unrestored
+	gateway    *gateway.State
+	secrets    *secrets.Store
+	rotations  *rotation.Schedule
 
 	built          chan *build
 	rotated        chan rotationBuild
@@ -143,20 +144,17 @@ type Node struct {
 	client         *controller.Client
 	inbox          *controller.Inbox
 	outbox         *controller.Outbox
-	bundleRefs     atomic.Pointer[[]*nodev1.BundleRef]  // for the next hello
-	gatewayDigest  atomic.Pointer[string]               // digest of the Gateway that is served, for the next hello
-	adminAddress   atomic.Pointer[string]               // for the next hello; nil: nowhere
-	gatewayStatus  atomic.Pointer[nodev1.GatewayStatus] // the newest, for Stats; nil: no status yet
-	served         atomic.Int64                         // APIs, for Stats
-	pending        atomic.Int64                         // as these are
+	bundleRefs     atomic.Pointer[[]*nodev1.BundleRef] // for the next hello
+	gatewayView    atomic.Pointer[gateway.View]
+	adminAddress   atomic.Pointer[string] // for the next hello; nil: nowhere
+	served         atomic.Int64           // APIs, for Stats
+	pending        atomic.Int64           // as these are
 	down           atomic.Int64
-	unrotated      atomic.Int64                                     // APIs that cannot use a changed secret, for Stats
-	expiries       atomic.Pointer[map[string]certificates.Warnings] // of certificates, for Stats
-	troubles       atomic.Pointer[listeningTroubles]                // of the current Gateway, for Stats
-	notReadyReport atomic.Pointer[nodev1.Report]                    // of notReady; nil: all APIs are ready
-	clustersInUse  atomic.Pointer[[]*xds.Bundle]                    // for Clusters
-	routesInUse    atomic.Pointer[routesInUse]                      // for Near
-	obstacles      atomic.Pointer[map[string]Obstacle]              // of APIs that are queued, by API
+	unrotated      atomic.Int64                        // APIs that cannot use a changed secret, for Stats
+	notReadyReport atomic.Pointer[nodev1.Report]       // of notReady; nil: all APIs are ready
+	clustersInUse  atomic.Pointer[[]*xds.Bundle]       // for Clusters
+	routesInUse    atomic.Pointer[routesInUse]         // for Near
+	obstacles      atomic.Pointer[map[string]Obstacle] // of APIs that are queued, by API
 	stats          counters
 }
 
@@ -178,7 +176,8 @@ func New(options Options) (*Node, error) {
 	n.rotations = rotation.NewSchedule(n.timing.retry())
 	n.lifetime, n.cancel = context.WithCancel(context.Background())
 	n.policies.Store(policiesOf(options.Policies))
-	n.certificates = certificates.NewWatcher(n.timing.Watch, options.Log)
+	n.gateway = gateway.New(gateway.Options{File: options.Gateway, FileDigest: options.GatewayDigest, Directory: store,
+		Envoy: options.Envoy, Acknowledge: n.timing.Acknowledge, Watch: n.timing.Watch, Retry: n.timing.retry(), Log: options.Log})
 	n.secrets = secrets.NewStore(options.Secrets, n.timing.Watch, options.Log)
 	n.chains = newChains(options, &n.policies, newBinder(&n.policies, n.secrets), n.timing.Grace, n.notifyDeparture)
 	n.publish()
@@ -227,10 +226,10 @@ func (n *Node) Run(ctx context.Context) {
 			}
 		case <-n.options.Envoy.Connected():
 			n.confirm(ctx)
-			n.confirmGateway(ctx)
+			n.followGateway(n.gateway.Confirm(ctx))
 			n.setFallbackRoutes(ctx)
-		case files := <-n.certificates.Changes():
-			n.replaceCertificates(ctx, files)
+		case files := <-n.gateway.Changes():
+			n.followGateway(n.gateway.ReplaceCertificates(ctx, files))
 		case <-n.secrets.Changes():
 			n.rotateForSecrets(time.Now())
 		case done := <-n.rotated:
@@ -245,7 +244,7 @@ func (n *Node) Run(ctx context.Context) {
 			n.rotations.AddMoved(n.chains.moved()...)
 			n.rotate(time.Now())
 		case <-retry.C:
-			n.retryGateway(ctx)
+			n.followGateway(n.gateway.Retry(ctx, n.running.secretUses()))
 			n.setFallbackRoutes(ctx)
 			n.retryDue(ctx)
 		case <-readinessTicker.C:
@@ -261,7 +260,7 @@ func (n *Node) Run(ctx context.Context) {
 // Close closes all policy instances. It is called after Run has returned, once no exchange is under way.
 func (n *Node) Close() {
 	n.cancel()
-	n.certificates.Close()
+	n.gateway.Close()
 	n.secrets.Close()
 	n.chains.builds.Wait()
 	for _, b := range n.arrived {
@@ -270,10 +269,71 @@ func (n *Node) Close() {
 	n.chains.closeAll()
 }
 
+// ReplaceGateway makes a Gateway the node's, as an update from the controller would. It returns nil once the Gateway is applied,
+// otherwise the reason. It may be called from any goroutine.
+func (n *Node) ReplaceGateway(ctx context.Context, message *nodev1.Gateway) error {
+	before := n.gatewayView.Load().Status
+	n.inbox.Add(&nodev1.Update{Revision: n.stats.revision.Load(), Gateway: message})
+	ctx, cancel := context.WithTimeoutCause(ctx, n.timing.Acknowledge, errors.New("the node did not report its outcome in time"))
+	defer cancel()
+	ticker := time.NewTicker(5 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		status := n.gatewayView.Load().Status
+		if status == before || status.GetDigest() != message.GetDigest() {
+			continue
+		}
+		if status.GetState() != nodev1.ApiStatus_STATE_APPLIED {
+			return errors.New(status.GetReason())
+		}
+		return nil
+	}
+}
+
+// followGateway does what follows from a change of the Gateway.
+func (n *Node) followGateway(outcome gateway.Outcome) {
+	if outcome.IsEmpty() {
+		return
+	}
+	if committed := outcome.Committed; committed != nil {
+		if notify := n.options.Telemetry; notify != nil {
+			notify(committed.GetTelemetry())
+		}
+		n.publishAdminAddress()
+		if notify := n.options.Store; notify != nil {
+			notify(committed.GetStore())
+		}
+	}
+	if outcome.SecretsChanged {
+		n.retryAll()
+	}
+	n.publish()
+	for _, report := range outcome.Reports {
+		n.outbox.AddReport(report)
+	}
+}
+
+// publishAdminAddress sends the controller a hello if the admin listener's address has changed: no API may use that address.
+func (n *Node) publishAdminAddress() {
+	if n.options.AdminAddress == nil {
+		return
+	}
+	address := n.options.AdminAddress()
+	if published := n.adminAddress.Swap(&address); published == nil && address == "" || published != nil && *published == address {
+		return
+	}
+	n.outbox.AddHello(n.hello())
+}
+
 // hello describes the node to a controller. It may be called from any goroutine.
 func (n *Node) hello() *nodev1.Hello {
 	hello := &nodev1.Hello{NodeId: n.options.NodeID, EngineVersion: n.options.EngineVersion, Bundles: *n.bundleRefs.Load(),
-		GatewayDigest: *n.gatewayDigest.Load(), KeepsGateway: n.options.KeepsGateway}
+		GatewayDigest: n.gatewayView.Load().Stats.Digest, KeepsGateway: n.options.KeepsGateway}
 	if at := n.adminAddress.Load(); at != nil {
 		hello.AdminAddress = *at
 	}
@@ -311,16 +371,12 @@ func (n *Node) publish() {
 		list = append(list, refs[api])
 	}
 	n.bundleRefs.Store(&list)
-	digest := ""
-	if good := n.listening.current.lastGood(); good != nil {
-		digest = good.message.GetDigest()
-	}
-	n.gatewayDigest.Store(&digest)
+	view := n.gateway.View()
+	n.gatewayView.Store(&view)
 	n.publishClusters()
 	n.served.Store(int64(served))
 	n.pending.Store(int64(len(n.queue)))
 	n.down.Store(int64(len(n.unserved)))
-	n.publishCertificates()
 }
 
 type counters struct {
@@ -353,28 +409,17 @@ type SecretStats struct {
 }
 
 // GatewayStats describe the node's Gateway.
-type GatewayStats struct {
-	Digest string `json:"digest"` // of the Gateway that is served; "": none
-	State  string `json:"state"`  // applied, rejected or pending: the outcome of the newest Gateway; "": none yet
-	Reason string `json:"reason"` // for rejected and pending
+type GatewayStats = gateway.Stats
 
-	Closed       []string      `json:"closed,omitempty"`       // listeners that need a certificate or an authority whose files cannot be used
-	FailingFiles []FailingFile `json:"failingFiles,omitempty"` // certificates and authorities whose files cannot be used now
-}
-
-// FailingFile is a certificate or an authority whose files cannot be used. Their earlier content, if any, is served.
-type FailingFile struct {
-	Kind   string `json:"kind"`
-	Name   string `json:"name"`
-	Reason string `json:"reason"`
-}
+// FailingFile is a certificate or an authority whose files cannot be used.
+type FailingFile = gateway.FailingFile
 
 // Stats returns the counters as they are now.
 func (n *Node) Stats() Stats {
 	return Stats{
 		ControllerConnected: n.client.Connected(), Revision: n.stats.revision.Load(), APIs: int(n.served.Load()),
 		Updates: n.stats.updates.Load(), Applied: n.stats.applied.Load(), Rejected: n.stats.rejected.Load(),
-		StateErrors: n.store.FailedWrites(), Gateway: n.gatewayStats(), Certificates: *n.expiries.Load(),
+		StateErrors: n.store.FailedWrites(), Gateway: n.gatewayView.Load().Stats, Certificates: n.gatewayView.Load().Expiries,
 		Pending: int(n.pending.Load()), Unserved: int(n.down.Load()), Secrets: n.secretStats(),
 	}
 }

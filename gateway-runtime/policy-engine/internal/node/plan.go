@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/node/gateway"
 	"gatewright.dev/policy-engine/internal/xds"
 )
 
@@ -74,6 +75,16 @@ func (r running) bundles() []*xds.Bundle {
 		bundles = append(bundles, r[api].bundle)
 	}
 	return bundles
+}
+
+// secretUses returns the secrets that the versions' upstreams name, by API.
+func (r running) secretUses() (uses []gateway.Use) {
+	for _, api := range slices.Sorted(maps.Keys(r)) {
+		for _, name := range r[api].secrets() {
+			uses = append(uses, gateway.Use{API: api, Secret: name})
+		}
+	}
+	return uses
 }
 
 // lastGood returns the state to store: of each API, the version that an Envoy has accepted.

@@ -82,7 +82,7 @@ func (n *Node) expireLastGoodWaits(now time.Time) {
 func (n *Node) build(q *queuedAPI, outcomes outcomes) {
 	bundle, err := xds.ParseBundle(q.message)
 	if err == nil {
-		err = n.missingSecrets(bundle)
+		err = n.gateway.MissingSecrets(bundle)
 	}
 	if err != nil {
 		n.reject(q, err, outcomes)
@@ -148,10 +148,7 @@ func (n *Node) nextRetry(now time.Time) time.Duration {
 			next = min(next, max(0, q.retryAt.Sub(now)))
 		}
 	}
-	if q := n.listening.queued; q != nil {
-		next = min(next, max(0, q.retryAt.Sub(now)))
-	}
-	return next
+	return min(next, n.gateway.NextRetry(now))
 }
 
 // due returns the APIs whose retry is due, sorted.
