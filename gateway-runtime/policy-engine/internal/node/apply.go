@@ -2,16 +2,12 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/node/statedir"
 	"gatewright.dev/policy-engine/internal/node/transient"
-	"gatewright.dev/policy-engine/internal/xds"
 )
 
 // apply takes an update through all stages: its Gateway, chains built, pending state to disk, clusters beside the old ones, routes,
@@ -28,23 +24,15 @@ func (n *Node) apply(ctx context.Context, update *nodev1.Update, envoyTimeout ti
 	n.reportUnchanged(p.unchanged, outcome)
 	var builds []*build
 	for _, message := range p.changed {
-		if q := n.queue[message.GetApi()]; n.keepsBuild(q, message, update.GetRevision()) {
-			builds = append(builds, q.build)
-			continue
-		}
-		q := n.enqueue(message, update.GetRevision())
-		if message.GetUnserved() != "" {
-			continue
-		}
-		if n.build(q, outcomes); q.build != nil { //nolint:contextcheck // a build ends with the node
-			builds = append(builds, q.build)
+		if b := n.enqueue(message, update.GetRevision(), outcomes); b != nil { //nolint:contextcheck // a build ends with the node
+			builds = append(builds, b)
 		}
 	}
 	for _, api := range p.removed {
-		delete(n.queue, api)
+		n.queue.Remove(api)
 	}
 	n.publish()
-	outcome.pending += n.waitForBuilds(ctx, builds)
+	outcome.pending += n.background.wait(ctx, builds, n.timing.Gather)
 	n.advance(ctx, step{p.removed, update.GetRevision(), envoyTimeout}, outcomes)
 	if ctx.Err() == nil {
 		n.stats.revision.Store(update.GetRevision())
@@ -62,7 +50,7 @@ type step struct {
 // reportUnchanged reports the APIs that are served already. One that no Envoy has accepted yet is reported when one does.
 func (n *Node) reportUnchanged(bundles []*nodev1.ApiBundle, outcome *outcome) {
 	for _, bundle := range bundles {
-		delete(n.queue, bundle.GetApi())
+		n.queue.Remove(bundle.GetApi())
 		current := n.running[bundle.GetApi()]
 		current.revision = outcome.revision
 		if current.acknowledged {
@@ -74,29 +62,6 @@ func (n *Node) reportUnchanged(bundles []*nodev1.ApiBundle, outcome *outcome) {
 	}
 }
 
-// waitForBuilds waits until all builds are done, or none has finished for Timing.Gather, and returns how many are not done.
-func (n *Node) waitForBuilds(ctx context.Context, builds []*build) (left int) {
-	waiting := make(map[*build]bool, len(builds))
-	for _, b := range builds {
-		waiting[b] = true
-	}
-	idle := time.NewTimer(n.timing.Gather)
-	defer idle.Stop()
-	for len(waiting) > 0 {
-		select {
-		case b := <-n.built:
-			n.arrived = append(n.arrived, b)
-			delete(waiting, b)
-			idle.Reset(n.timing.Gather)
-		case <-idle.C:
-			return len(waiting)
-		case <-ctx.Done():
-			return len(waiting)
-		}
-	}
-	return 0
-}
-
 // advance takes the finished builds and the removals through the following stages, and reports.
 func (n *Node) advance(ctx context.Context, step step, outcomes outcomes) {
 	if candidates := n.acquireBuilt(outcomes); len(candidates)+len(step.removed) > 0 { //nolint:contextcheck // a build ends with the node
@@ -106,50 +71,17 @@ func (n *Node) advance(ctx context.Context, step step, outcomes outcomes) {
 	if ctx.Err() != nil {
 		return // the engine was stopped meanwhile: pending state stays
 	}
-	n.storeAndReport(outcomes)
-}
-
-// acquireBuilt makes candidates of the builds that are done. It puts their chains into the table.
-func (n *Node) acquireBuilt(outcomes outcomes) (candidates []*version) {
-	for _, b := range n.arrived {
-		q := n.queue[b.message.GetApi()]
-		if q == nil || q.build != b {
-			n.chains.discard(b) // a newer bundle has come
-			continue
-		}
-		q.build = nil
-		err := n.acquire(b, q.bundle)
-		if errors.Is(err, errStale) || err != nil && q.renewed {
-			n.startBuild(q)
-			continue
-		}
-		switch {
-		case err != nil:
-			n.reject(q, err, outcomes)
-		default:
-			n.rotations.Add(n.chains.rotatable(b.message)...)
-			candidates = append(candidates, &version{message: q.message, bundle: q.bundle, revision: q.revision})
-		}
-		if q.next != nil {
-			n.inbox.Requeue(q.next)
-			q.next = nil
-		}
+	n.publish()
+	n.storeLastGood()
+	if err := n.store.Remove(statedir.Pending); err != nil {
+		n.log.Error("cannot remove pending state", "error", err.Error())
 	}
-	n.arrived = nil
-	return candidates
+	n.report(outcomes)
 }
 
-// acquire makes chains of a build. The Gateway may have changed since the build began.
-func (n *Node) acquire(b *build, bundle *xds.Bundle) error {
-	if err := n.gateway.MissingSecrets(bundle); err != nil {
-		n.chains.discard(b)
-		return err
-	}
-	return n.chains.acquire(b)
-}
-
+// stage writes the pending state, makes Envoy serve the candidates without the removed APIs, and commits what Envoy accepts.
 func (n *Node) stage(ctx context.Context, candidates []*version, step step, outcomes outcomes) {
-	if err := n.storePending(candidates, step); err != nil {
+	if err := n.store.Write(statedir.Pending, pendingUpdate(candidates, step)); err != nil {
 		n.refuseUnstored(candidates, step, err, outcomes)
 		return
 	}
@@ -164,7 +96,7 @@ func (n *Node) stage(ctx context.Context, candidates []*version, step step, outc
 	}
 	for _, api := range step.removed {
 		n.replace(api, nil)
-		delete(n.queue, api)
+		n.queue.Remove(api)
 		outcomes.of(step.revision).removed(api)
 		if n.options.Observer != nil {
 			n.options.Observer.APIRemoved(api)
@@ -173,26 +105,26 @@ func (n *Node) stage(ctx context.Context, candidates []*version, step step, outc
 	n.commit(converged, outcomes)
 }
 
-func (n *Node) storePending(candidates []*version, step step) error {
+func pendingUpdate(candidates []*version, step step) *nodev1.Update {
 	update := &nodev1.Update{Revision: step.revision, RemovedApis: step.removed}
 	for _, candidate := range candidates {
 		update.Bundles = append(update.Bundles, candidate.message)
 	}
-	return n.store.Write(statedir.Pending, update)
+	return update
 }
 
 func (n *Node) refuseUnstored(candidates []*version, step step, cause error, outcomes outcomes) {
 	err := transient.Mark(fmt.Errorf("the node cannot store its state, and tries again: %w", cause))
 	for _, candidate := range candidates {
 		n.chains.release(candidate.message)
-		n.reject(n.queue[candidate.bundle.API], err, outcomes)
+		n.reject(n.queue.Get(candidate.bundle.API), err, outcomes)
 	}
 	for _, api := range step.removed {
-		q := n.queue[api]
-		if q == nil {
-			q = n.enqueue(&nodev1.ApiBundle{Api: api}, step.revision)
+		entry := n.queue.Get(api)
+		if entry == nil {
+			entry = n.queue.Put(&nodev1.ApiBundle{Api: api}, step.revision, nil)
 		}
-		n.reject(q, err, outcomes)
+		n.reject(entry, err, outcomes)
 	}
 }
 
@@ -212,7 +144,7 @@ func (n *Node) commit(converged convergence, outcomes outcomes) {
 	}
 	for _, refused := range converged.refused {
 		n.chains.release(refused.candidate.message)
-		n.reject(n.queue[refused.candidate.bundle.API], refused.err, outcomes)
+		n.reject(n.queue.Get(refused.candidate.bundle.API), refused.err, outcomes)
 	}
 }
 
@@ -223,7 +155,7 @@ func (n *Node) replace(api string, next *version) {
 		delete(n.running, api)
 	} else {
 		n.running[api] = next
-		delete(n.queue, api)
+		n.queue.Remove(api)
 		if next.acknowledged {
 			delete(n.unserved, api)
 		}
@@ -238,44 +170,15 @@ func (n *Node) replace(api string, next *version) {
 	}
 }
 
-// setFallbackRoutes sends Envoy the routes that answer for APIs of which no version runs, and the Gateway's part of the routes,
-// where either has changed.
-func (n *Node) setFallbackRoutes(ctx context.Context) {
-	bundles := n.bundles(n.running)
-	front := n.gateway.Front()
-	if n.routed != nil && slices.Equal(bundles, n.routed) && front == n.front {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, n.timing.Acknowledge)
-	defer cancel()
-	config, err := xds.Compose(bundles, front)
-	if err == nil {
-		err = n.setRoutes(ctx, bundles, config, front)
-	}
-	if err != nil && !errors.Is(err, xds.ErrNoEnvoy) {
-		n.log.Error("Envoy did not accept the routes for APIs that are not served and for challenges", "error", err.Error())
-	}
-}
-
-// storeAndReport writes the last good state and reports.
-func (n *Node) storeAndReport(outcomes outcomes) {
-	n.publish()
-	n.storeLastGood()
-	if err := n.store.Remove(statedir.Pending); err != nil {
-		n.log.Error("cannot remove pending state", "error", err.Error())
-	}
-	for _, revision := range slices.Sorted(maps.Keys(outcomes)) {
-		n.report(outcomes[revision])
-	}
-}
-
 // storeLastGood writes the last good state. If that fails the old file stays, and the next update tries again.
 func (n *Node) storeLastGood() {
 	state := n.running.lastGood()
 	for _, bundle := range n.unserved {
 		state.Bundles = append(state.Bundles, bundle)
 	}
-	state.Bundles = append(state.Bundles, n.fallbacks()...)
+	state.Bundles = append(state.Bundles, n.queue.Unserved(func(api string) bool {
+		return n.running[api] != nil || n.unserved[api] != nil
+	})...)
 	if err := n.store.Write(statedir.LastGood, state); err != nil {
 		n.log.Error("cannot store the last good state: after a restart without controller the previous state would come back",
 			"directory", n.store.Path(), "error", err.Error())
@@ -286,28 +189,14 @@ func (n *Node) storeLastGood() {
 func (n *Node) retryDue(ctx context.Context) {
 	outcomes := outcomes{}
 	step := step{envoyTimeout: n.timing.Probe}
-	for _, api := range n.due(time.Now()) {
-		if q := n.queue[api]; q.message.GetDigest() == "" {
-			step.removed, step.revision = append(step.removed, api), max(step.revision, q.revision)
+	for _, entry := range n.queue.Due(time.Now()) {
+		if entry.Message.GetDigest() == "" {
+			step.removed, step.revision = append(step.removed, entry.Message.GetApi()), max(step.revision, entry.Revision)
 		} else {
-			n.build(q, outcomes) //nolint:contextcheck // a build ends with the node
+			n.build(entry, outcomes) //nolint:contextcheck // a build ends with the node
 		}
 	}
 	if len(step.removed) > 0 {
 		n.advance(ctx, step, outcomes)
 	}
-}
-
-// advanceBuilt advances the first build and all others that have finished in the background.
-func (n *Node) advanceBuilt(ctx context.Context, first *build) {
-	n.arrived = append(n.arrived, first)
-	for more := true; more; {
-		select {
-		case b := <-n.built:
-			n.arrived = append(n.arrived, b)
-		default:
-			more = false
-		}
-	}
-	n.advance(ctx, step{envoyTimeout: n.timing.Acknowledge}, outcomes{})
 }

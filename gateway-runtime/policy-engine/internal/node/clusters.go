@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"gatewright.dev/policy-engine/internal/xds"
+
+	"gatewright.dev/policy-engine/internal/node/queue"
 )
 
 // Clusters returns the names of Envoy's clusters that each running API uses, sorted; APIs share them. It may be called
@@ -21,6 +23,9 @@ func (n *Node) publishClusters() {
 	bundles := n.running.bundles()
 	n.clustersInUse.Store(&bundles)
 }
+
+// Obstacle is the reason why the newest version of an API does not run.
+type Obstacle = queue.Obstacle
 
 // Obstacle returns why the newest version of an API does not run. It may be called from any goroutine.
 func (n *Node) Obstacle(api string) Obstacle {

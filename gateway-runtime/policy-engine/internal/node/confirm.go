@@ -31,16 +31,14 @@ func (n *Node) restoreState(ctx context.Context, state *nodev1.Update) {
 	outcomes := outcomes{}
 	var builds []*build
 	for _, message := range state.GetBundles() {
-		q := n.enqueue(message, state.GetRevision())
-		if message.GetUnserved() != "" {
-			continue
+		if message.GetUnserved() == "" {
+			n.unserved[message.GetApi()] = message
 		}
-		n.unserved[message.GetApi()] = message
-		if n.build(q, outcomes); q.build != nil { //nolint:contextcheck // a build ends with the node
-			builds = append(builds, q.build)
+		if b := n.enqueue(message, state.GetRevision(), outcomes); b != nil { //nolint:contextcheck // a build ends with the node
+			builds = append(builds, b)
 		}
 	}
-	left := n.waitForBuilds(ctx, builds)
+	left := n.background.wait(ctx, builds, n.timing.Gather)
 	versions := n.acquireBuilt(outcomes) //nolint:contextcheck // a build ends with the node
 	n.logUnrestored(outcomes.of(state.GetRevision()).statuses)
 	for _, v := range versions {
@@ -86,9 +84,7 @@ func (n *Node) confirm(ctx context.Context) {
 	n.setFallbackRoutes(ctx)
 	n.publish()
 	n.storeLastGood()
-	for _, outcome := range outcomes {
-		n.report(outcome)
-	}
+	n.report(outcomes)
 	n.log.Info("Envoy serves the node's state", "apis", len(n.running), "refused", len(converged.refused))
 }
 
@@ -100,8 +96,8 @@ func (n *Node) rollBack(ctx context.Context, converged convergence, outcomes out
 	var before []*version
 	for _, refused := range converged.refused {
 		v := refused.candidate
-		if q := n.queue[v.bundle.API]; q == nil { // otherwise a newer bundle has arrived
-			n.reject(n.enqueue(v.message, v.revision), refused.err, outcomes)
+		if n.queue.Get(v.bundle.API) == nil { // otherwise a newer bundle has arrived
+			n.reject(n.queue.Put(v.message, v.revision, secretsOf(v.message)), refused.err, outcomes)
 		}
 		n.chains.release(v.message)
 		delete(n.running, v.bundle.API)

@@ -78,7 +78,7 @@ func (s *search) try(ctx context.Context, group []*version) error {
 	if err != nil && !errors.Is(err, xds.ErrNoEnvoy) {
 		return err
 	}
-	bundles := s.node.bundles(next)
+	bundles := bundlesOf(next, s.node.queue)
 	front := s.node.gateway.Front()
 	config, composeErr := xds.Compose(bundles, front)
 	if composeErr != nil {
@@ -111,6 +111,33 @@ func (n *Node) clusters(next, beside running) xds.Resources {
 	}
 	maps.Copy(clusters, xds.Clusters(next.bundles())) // last: next's cluster wins where several have its name
 	return clusters
+}
+
+// bundlesOf returns the bundles for Envoy: those of the versions, and the fallbacks of queued APIs outside of their contexts.
+func bundlesOf(versions running, queued *buildQueue) []*xds.Bundle {
+	return append(versions.bundles(), queued.Fallbacks(func(api, context string) bool {
+		v := versions[api]
+		return v != nil && v.bundle.Covers(context)
+	})...)
+}
+
+// setFallbackRoutes sends Envoy the routes that answer for APIs of which no version runs, and the Gateway's part of the routes,
+// where either has changed.
+func (n *Node) setFallbackRoutes(ctx context.Context) {
+	bundles := bundlesOf(n.running, n.queue)
+	front := n.gateway.Front()
+	if n.routed != nil && slices.Equal(bundles, n.routed) && front == n.front {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, n.timing.Acknowledge)
+	defer cancel()
+	config, err := xds.Compose(bundles, front)
+	if err == nil {
+		err = n.setRoutes(ctx, bundles, config, front)
+	}
+	if err != nil && !errors.Is(err, xds.ErrNoEnvoy) {
+		n.log.Error("Envoy did not accept the routes for APIs that are not served and for challenges", "error", err.Error())
+	}
 }
 
 func names(group []*version) string {

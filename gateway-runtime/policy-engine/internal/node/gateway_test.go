@@ -512,7 +512,7 @@ func TestABundleThatNamesACertificateNeedsAGatewayThatHasIt(t *testing.T) {
 		b.gatewayReports()
 		b.gateway(2, nil, namingWeb())
 		equal(t, "refused", b.reported(), "2 orders 1 REJECTED")
-		if reason := b.node.queue["orders"].reason; !strings.Contains(reason, `expected a certificate or an authority that the Gateway has, got "certificate/web"`) {
+		if reason := b.node.queue.Get("orders").Reason(); !strings.Contains(reason, `expected a certificate or an authority that the Gateway has, got "certificate/web"`) {
 			t.Errorf("got %q", reason)
 		}
 		b.run()

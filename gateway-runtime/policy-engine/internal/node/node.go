@@ -20,6 +20,7 @@ import (
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/node/controller"
 	"gatewright.dev/policy-engine/internal/node/gateway"
+	"gatewright.dev/policy-engine/internal/node/queue"
 	"gatewright.dev/policy-engine/internal/node/rotation"
 	"gatewright.dev/policy-engine/internal/node/statedir"
 	"gatewright.dev/policy-engine/internal/redaction"
@@ -124,8 +125,7 @@ type Node struct {
 	running  running
 	unserved map[string]*nodev1.ApiBundle // last good versions that did not come up: they stay on disk, and are tried again
 	retired  []*retired                   // versions that exchanges may still be in
-	queue    map[string]*queuedAPI        // the newest bundles of APIs that do not run, or not yet
-	arrived  []*build                     // builds that are done and not yet acquired
+	queue    *buildQueue                  // the newest bundles of APIs that do not run, or not yet
 	routed   []*xds.Bundle                // the bundles that Envoy's present routes were composed of; nil: Envoy has not accepted them
 	front    xds.Front                    // the Gateway's part of those routes
 	notReady map[string]*nodev1.ApiStatus // APIs that run and have a policy that is no longer ready
@@ -135,12 +135,9 @@ type Node struct {
 	secrets    *secrets.Store
 	rotations  *rotation.Schedule
 
-	built          chan *build
-	rotated        chan rotationBuild
 	renewed        chan struct{}
-	departures     chan departure
-	lifetime       context.Context // done once the node is closed
-	cancel         context.CancelFunc
+	background     *background
+	names          nameResolver
 	client         *controller.Client
 	inbox          *controller.Inbox
 	outbox         *controller.Outbox
@@ -166,20 +163,20 @@ func New(options Options) (*Node, error) {
 	}
 	n := &Node{
 		options: options, timing: options.Timing.withDefaults(), log: options.Log, store: store,
-		running: running{}, unserved: map[string]*nodev1.ApiBundle{}, queue: map[string]*queuedAPI{},
-		rotated: make(chan rotationBuild),
-		built:   make(chan *build), renewed: make(chan struct{}, 1), departures: make(chan departure),
+		running: running{}, unserved: map[string]*nodev1.ApiBundle{},
+		background: newBackground(), renewed: make(chan struct{}, 1),
 		inbox: controller.NewInbox(), outbox: controller.NewOutbox(),
 	}
 	n.client = &controller.Client{Address: options.Controller, KeepsGateway: options.KeepsGateway, Hello: n.hello, FirstReport: n.notReadyReport.Load,
 		Observe: options.Observe, Inbox: n.inbox, Outbox: n.outbox, Log: options.Log}
 	n.rotations = rotation.NewSchedule(n.timing.retry())
-	n.lifetime, n.cancel = context.WithCancel(context.Background())
+	n.names = nameResolver{options.Resolver, n.timing.Resolve}
+	n.queue = queue.New[*build](n.timing.retry(), n.timing.LastGood)
 	n.policies.Store(policiesOf(options.Policies))
 	n.gateway = gateway.New(gateway.Options{File: options.Gateway, FileDigest: options.GatewayDigest, Directory: store,
 		Envoy: options.Envoy, Acknowledge: n.timing.Acknowledge, Watch: n.timing.Watch, Retry: n.timing.retry(), Log: options.Log})
 	n.secrets = secrets.NewStore(options.Secrets, n.timing.Watch, options.Log)
-	n.chains = newChains(options, &n.policies, newBinder(&n.policies, n.secrets), n.timing.Grace, n.notifyDeparture)
+	n.chains = newChains(options, &n.policies, newBinder(&n.policies, n.secrets), n.timing.Grace, n.background.deliverDeparture)
 	n.publish()
 	return n, nil
 }
@@ -193,13 +190,6 @@ func (n *Node) SetPolicies(policies []Policy) {
 	default:
 	}
 	n.outbox.AddHello(n.hello())
-}
-
-func (n *Node) notifyDeparture(departure departure) {
-	select {
-	case n.departures <- departure:
-	case <-n.lifetime.Done():
-	}
 }
 
 // Run applies updates until ctx ends. It needs Restore to have returned.
@@ -217,7 +207,7 @@ func (n *Node) Run(ctx context.Context) {
 	defer sweep.Stop()
 	for ctx.Err() == nil {
 		sweep.Reset(n.sweepRetired(ctx))
-		retry.Reset(n.nextRetry(time.Now()))
+		retry.Reset(min(n.queue.NextRetry(time.Now()), n.gateway.NextRetry(time.Now())))
 		select {
 		case <-ctx.Done():
 		case <-n.inbox.Arrived():
@@ -231,16 +221,19 @@ func (n *Node) Run(ctx context.Context) {
 		case files := <-n.gateway.Changes():
 			n.followGateway(n.gateway.ReplaceCertificates(ctx, files))
 		case <-n.secrets.Changes():
-			n.rotateForSecrets(time.Now())
-		case done := <-n.rotated:
+			n.rotations.Add(n.chains.withSecrets()...)
+			n.queue.RetryPending(time.Now())
+			n.rotate(time.Now())
+		case done := <-n.background.rotated:
 			n.finishRotation(done, time.Now())
-		case departure := <-n.departures:
+		case departure := <-n.background.departures:
 			n.chains.closeDeparted(departure)
 		case <-sweep.C:
-		case b := <-n.built:
-			n.advanceBuilt(ctx, b)
+		case b := <-n.background.built:
+			n.background.collect(b)
+			n.advance(ctx, step{envoyTimeout: n.timing.Acknowledge}, outcomes{})
 		case <-n.renewed:
-			n.retryAll()
+			n.queue.RetryAll(time.Now())
 			n.rotations.AddMoved(n.chains.moved()...)
 			n.rotate(time.Now())
 		case <-retry.C:
@@ -248,22 +241,29 @@ func (n *Node) Run(ctx context.Context) {
 			n.setFallbackRoutes(ctx)
 			n.retryDue(ctx)
 		case <-readinessTicker.C:
-			n.checkReadiness()
-			n.expireLastGoodWaits(time.Now())
-			n.expireUnrestored(time.Now())
-			n.keepSecrets()
-			n.rotate(time.Now())
+			n.tick(time.Now())
 		}
 	}
 }
 
+// tick checks what no event announces: the readiness of policies, waits that expire, secrets in use and rotations that are due.
+func (n *Node) tick(now time.Time) {
+	n.checkReadiness()
+	for _, update := range n.queue.ExpireWaits(now) {
+		n.inbox.Requeue(update)
+	}
+	n.expireUnrestored(now)
+	n.secrets.Keep(usedSecrets(n.chains, n.queue))
+	n.rotate(now)
+}
+
 // Close closes all policy instances. It is called after Run has returned, once no exchange is under way.
 func (n *Node) Close() {
-	n.cancel()
+	n.background.close()
 	n.gateway.Close()
 	n.secrets.Close()
 	n.chains.builds.Wait()
-	for _, b := range n.arrived {
+	for _, b := range n.background.drain() {
 		n.chains.discard(b)
 	}
 	n.chains.closeAll()
@@ -310,7 +310,7 @@ func (n *Node) followGateway(outcome gateway.Outcome) {
 		}
 	}
 	if outcome.SecretsChanged {
-		n.retryAll()
+		n.queue.RetryAll(time.Now())
 	}
 	n.publish()
 	for _, report := range outcome.Reports {
@@ -351,10 +351,9 @@ func (n *Node) publish() {
 	for api := range n.unserved {
 		refs[api] = &nodev1.BundleRef{Api: api, Unsettled: true}
 	}
-	obstacles := map[string]Obstacle{}
-	for api, q := range n.queue {
+	obstacles := n.queue.Obstacles()
+	for api := range obstacles {
 		refs[api] = &nodev1.BundleRef{Api: api, Unsettled: true}
-		obstacles[api] = q.obstacle()
 	}
 	n.obstacles.Store(&obstacles)
 	served := 0
@@ -375,7 +374,7 @@ func (n *Node) publish() {
 	n.gatewayView.Store(&view)
 	n.publishClusters()
 	n.served.Store(int64(served))
-	n.pending.Store(int64(len(n.queue)))
+	n.pending.Store(int64(n.queue.Len()))
 	n.down.Store(int64(len(n.unserved)))
 }
 

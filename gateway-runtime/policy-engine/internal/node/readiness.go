@@ -31,9 +31,7 @@ func (n *Node) checkReadiness() {
 	}
 	n.notReady = notReady
 	n.publishNotReady()
-	for _, revision := range slices.Sorted(maps.Keys(outcomes)) {
-		n.report(outcomes[revision])
-	}
+	n.report(outcomes)
 }
 
 // failing returns the reasons of the instances that cannot be executed now, by instance id.

@@ -1,6 +1,11 @@
 package node
 
-import nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+import (
+	"maps"
+	"slices"
+
+	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+)
 
 // outcome collects the results of one update.
 type outcome struct {
@@ -33,22 +38,25 @@ func (o outcomes) of(revision uint64) *outcome {
 	return o[revision]
 }
 
-// report logs an outcome and puts it into the outbox.
-func (n *Node) report(outcome *outcome) {
-	for _, status := range outcome.statuses {
-		switch status.GetState() {
-		case nodev1.ApiStatus_STATE_REJECTED:
-			n.stats.rejected.Add(1)
-			n.log.Error("API rejected", "api", status.GetApi(), "revision", outcome.revision, "reason", status.GetReason())
-		case nodev1.ApiStatus_STATE_PENDING:
-			n.log.Warn("API pending; it is retried", "api", status.GetApi(), "revision", outcome.revision, "reason", status.GetReason())
-		default:
-			n.stats.applied.Add(1)
+// report logs the outcomes, counts them, and puts them into the outbox.
+func (n *Node) report(outcomes outcomes) {
+	for _, revision := range slices.Sorted(maps.Keys(outcomes)) {
+		outcome := outcomes[revision]
+		for _, status := range outcome.statuses {
+			switch status.GetState() {
+			case nodev1.ApiStatus_STATE_REJECTED:
+				n.stats.rejected.Add(1)
+				n.log.Error("API rejected", "api", status.GetApi(), "revision", revision, "reason", status.GetReason())
+			case nodev1.ApiStatus_STATE_PENDING:
+				n.log.Warn("API pending; it is retried", "api", status.GetApi(), "revision", revision, "reason", status.GetReason())
+			default:
+				n.stats.applied.Add(1)
+			}
 		}
+		n.log.Info("update processed", "revision", revision, "apis", len(outcome.statuses), "pending", outcome.pending)
+		if outcome.pending > 0 && len(outcome.statuses) == 0 { // reported once Envoy decides
+			continue
+		}
+		n.outbox.AddReport(&nodev1.Report{Revision: revision, Apis: outcome.statuses})
 	}
-	n.log.Info("update processed", "revision", outcome.revision, "apis", len(outcome.statuses), "pending", outcome.pending)
-	if outcome.pending > 0 && len(outcome.statuses) == 0 { // reported once Envoy decides
-		return
-	}
-	n.outbox.AddReport(&nodev1.Report{Revision: outcome.revision, Apis: outcome.statuses})
 }

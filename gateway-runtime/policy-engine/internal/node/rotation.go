@@ -33,7 +33,11 @@ func (n *Node) rotate(now time.Time) {
 			continue
 		}
 		n.rotations.Begin(of)
-		n.chains.startRotation(stale, func(b *build) { n.deliverRotation(rotationBuild{of, b}) })
+		n.chains.startRotation(stale, func(b *build) {
+			if !deliver(n.background, n.background.rotated, rotationBuild{of, b}) {
+				n.chains.discard(b)
+			}
+		})
 	}
 	n.unrotated.Store(int64(n.rotations.Failing()))
 }
@@ -55,59 +59,24 @@ func (n *Node) finishRotation(done rotationBuild, now time.Time) {
 	n.rotate(now)
 }
 
-// rotateForSecrets schedules a rotation for all chains that use secrets, and retries the queued APIs that do.
-func (n *Node) rotateForSecrets(now time.Time) {
-	n.rotations.Add(n.chains.withSecrets()...)
-	for _, q := range n.queue {
-		if q.build == nil && !q.retryAt.IsZero() {
-			q.retryAt = now
-		}
-	}
-	n.rotate(now)
-}
-
-func (n *Node) deliverRotation(done rotationBuild) {
-	select {
-	case n.rotated <- done:
-	case <-n.lifetime.Done():
-		n.chains.discard(done.build)
-	}
-}
-
-// keepSecrets drops the secrets that no chain or queued API names any more.
-func (n *Node) keepSecrets() {
-	used := map[secrets.Ref]bool{}
-	for _, ref := range n.chains.refs {
-		for _, secret := range ref.secrets {
-			used[secret] = true
-		}
-	}
-	for _, q := range n.queue {
-		for _, secret := range q.secrets {
-			used[secret] = true
-		}
-	}
-	n.secrets.Keep(used)
-}
-
 // secretStats counts the secrets, the files that cannot be read and the APIs that cannot use a changed secret.
 func (n *Node) secretStats() SecretStats {
 	files := n.secrets.Stats()
 	return SecretStats{InUse: files.InUse, FailingFiles: files.Failing, FailingAPIs: int(n.unrotated.Load())}
 }
 
-// secretsOf returns the secrets that a bundle names. Parameters that cannot be read name none; the build reports them.
-func secretsOf(bundle *nodev1.ApiBundle) []secrets.Ref {
-	var result []secrets.Ref
-	for _, message := range bundle.GetChains() {
-		for _, attachment := range message.GetAttachments() {
-			refs, err := refsOf(bundle.GetApi(), attachment)
-			if err == nil {
-				result = append(result, refs...)
-			}
+// usedSecrets returns the secrets that chains or queued APIs name.
+func usedSecrets(c *chains, queued *buildQueue) map[secrets.Ref]bool {
+	used := map[secrets.Ref]bool{}
+	for _, ref := range c.refs {
+		for _, secret := range ref.secrets {
+			used[secret] = true
 		}
 	}
-	return result
+	for _, secret := range queued.Secrets() {
+		used[secret] = true
+	}
+	return used
 }
 
 func (r *chainRef) version() rotation.Version {

@@ -82,7 +82,7 @@ func TestOneNameOfAPoolThatResolvesIsEnough(t *testing.T) {
 			pool("b", "nowhere.example", "neither.example"))}, time.Second)
 		equal(t, "report", b.reported(), "1 a 1 APPLIED", "1 b 1 PENDING")
 		for _, name := range []string{"neither.example", "nowhere.example"} {
-			if reason := b.node.queue["b"].reason; !strings.Contains(reason, "the name "+name+" does not resolve") {
+			if reason := b.node.queue.Get("b").Reason(); !strings.Contains(reason, "the name "+name+" does not resolve") {
 				t.Errorf("expected the reason to name %s, got %q", name, reason)
 			}
 		}

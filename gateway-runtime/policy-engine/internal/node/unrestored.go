@@ -37,8 +37,8 @@ func (n *Node) expireUnrestored(now time.Time) {
 	}
 	for _, status := range n.unrestored.statuses {
 		api := status.GetApi()
-		q := n.queue[api]
-		if n.running[api] == nil && n.unserved[api] != nil && (q == nil || q.message == n.unserved[api]) {
+		q := n.queue.Get(api)
+		if n.running[api] == nil && n.unserved[api] != nil && (q == nil || q.Message == n.unserved[api]) {
 			n.log.Error(unrestoredMessage, "api", api, "reason", status.GetReason())
 		}
 	}

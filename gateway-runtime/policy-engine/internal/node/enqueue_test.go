@@ -41,7 +41,7 @@ func TestAnAPIThatCannotRunIsAnswered503UntilItChanges(t *testing.T) {
 		equal(t, "report", b.apply(1, some(bundle("refused", "1"), bundleWith("panics", "1", attachment("x", `{"panic":true}`)))),
 			"1 panics 1 REJECTED", "1 refused 1 REJECTED")
 		equal(t, "answers 503 for", b.envoy.answersFor(), "panics", "refused")
-		if next := b.node.nextRetry(time.Now()); next < time.Hour {
+		if next := b.node.queue.NextRetry(time.Now()); next < time.Hour {
 			t.Errorf("expected neither to be tried again, got %s", next)
 		}
 		b.apply(2, nil, "refused")
