@@ -14,7 +14,7 @@ import (
 // last good state to disk, report. Old chains and then old clusters go later. A bundle that is refused is rejected, and the last
 // good version of its API stays. A build that takes long does not delay the others: its API follows when it is built.
 func (n *Node) apply(ctx context.Context, update *nodev1.Update, envoyTimeout time.Duration) {
-	n.stats.updates.Add(1)
+	n.updateSnapshot(func(s *snapshot) { s.updates++ })
 	if message := update.GetGateway(); message != nil {
 		n.followGateway(n.gateway.Apply(ctx, message, update.GetRevision(), n.running.secretUses()))
 	}
@@ -35,7 +35,7 @@ func (n *Node) apply(ctx context.Context, update *nodev1.Update, envoyTimeout ti
 	outcome.pending += n.background.wait(ctx, builds, n.timing.Gather)
 	n.advance(ctx, step{p.removed, update.GetRevision(), envoyTimeout}, outcomes)
 	if ctx.Err() == nil {
-		n.stats.revision.Store(update.GetRevision())
+		n.updateSnapshot(func(s *snapshot) { s.revision = update.GetRevision() })
 	}
 }
 
@@ -67,21 +67,21 @@ func (n *Node) advance(ctx context.Context, step step, outcomes outcomes) {
 	if candidates := n.acquireBuilt(outcomes); len(candidates)+len(step.removed) > 0 { //nolint:contextcheck // a build ends with the node
 		n.stage(ctx, candidates, step, outcomes)
 	}
-	n.setFallbackRoutes(ctx)
+	n.rollout.refreshRoutes(ctx, n.target(n.running, nil))
 	if ctx.Err() != nil {
 		return // the engine was stopped meanwhile: pending state stays
 	}
 	n.publish()
 	n.storeLastGood()
-	if err := n.store.Remove(statedir.Pending); err != nil {
+	if err := n.state.Remove(statedir.Pending); err != nil {
 		n.log.Error("cannot remove pending state", "error", err.Error())
 	}
-	n.report(outcomes)
+	n.reporter.report(outcomes)
 }
 
 // stage writes the pending state, makes Envoy serve the candidates without the removed APIs, and commits what Envoy accepts.
 func (n *Node) stage(ctx context.Context, candidates []*version, step step, outcomes outcomes) {
-	if err := n.store.Write(statedir.Pending, pendingUpdate(candidates, step)); err != nil {
+	if err := n.state.Write(statedir.Pending, pendingUpdate(candidates, step)); err != nil {
 		n.refuseUnstored(candidates, step, err, outcomes)
 		return
 	}
@@ -90,7 +90,7 @@ func (n *Node) stage(ctx context.Context, candidates []*version, step step, outc
 		delete(base, api)
 		delete(n.unserved, api)
 	}
-	converged := n.converge(ctx, base, n.running, candidates, step.envoyTimeout)
+	converged := n.rollout.converge(ctx, n.target(base, n.running), candidates, step.envoyTimeout)
 	if ctx.Err() != nil {
 		return
 	}
@@ -165,7 +165,7 @@ func (n *Node) replace(api string, next *version) {
 	}
 	for _, old := range []*version{current, current.previous} {
 		if old != nil && old != next && (next == nil || old != next.previous) {
-			n.retire(old)
+			n.rollout.retired.add(old, n.chains.release(old.message), time.Now())
 		}
 	}
 }
@@ -179,9 +179,9 @@ func (n *Node) storeLastGood() {
 	state.Bundles = append(state.Bundles, n.queue.Unserved(func(api string) bool {
 		return n.running[api] != nil || n.unserved[api] != nil
 	})...)
-	if err := n.store.Write(statedir.LastGood, state); err != nil {
+	if err := n.state.Write(statedir.LastGood, state); err != nil {
 		n.log.Error("cannot store the last good state: after a restart without controller the previous state would come back",
-			"directory", n.store.Path(), "error", err.Error())
+			"directory", n.state.Path(), "error", err.Error())
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"time"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/node/statedir"
@@ -13,15 +14,15 @@ import (
 // It waits only for the policies' factories. A state that cannot be read is logged and ignored.
 func (n *Node) Restore(ctx context.Context) {
 	n.followGateway(n.gateway.Restore(ctx))
-	if pending, err := n.store.Read(statedir.Pending); err != nil || pending != nil {
+	if pending, err := n.state.Read(statedir.Pending); err != nil || pending != nil {
 		n.log.Warn("the engine stopped while an update was being applied; the controller will send it again",
 			"revision", pending.GetRevision(), "apis", len(pending.GetBundles()))
-		_ = n.store.Remove(statedir.Pending)
+		_ = n.state.Remove(statedir.Pending)
 	}
-	state, err := n.store.Read(statedir.LastGood)
+	state, err := n.state.Read(statedir.LastGood)
 	if err != nil {
 		n.log.Error("the last good state is damaged: it is ignored, and kept as *.damaged", "error", err.Error())
-		n.store.RenameDamaged(statedir.LastGood)
+		n.state.RenameDamaged(statedir.LastGood)
 		return
 	}
 	n.restoreState(ctx, state)
@@ -40,13 +41,13 @@ func (n *Node) restoreState(ctx context.Context, state *nodev1.Update) {
 	}
 	left := n.background.wait(ctx, builds, n.timing.Gather)
 	versions := n.acquireBuilt(outcomes) //nolint:contextcheck // a build ends with the node
-	n.logUnrestored(outcomes.of(state.GetRevision()).statuses)
+	n.unrestored = newUnrestored(outcomes.of(state.GetRevision()).statuses, n.options.Controller != "", time.Now().Add(n.timing.Replace), n.log)
 	for _, v := range versions {
 		v.acknowledged = true // by an earlier Envoy
 		n.replace(v.bundle.API, v)
 	}
-	n.converge(ctx, n.running, n.running, nil, n.timing.Acknowledge) // no Envoy yet: the next one that connects receives it
-	n.stats.revision.Store(state.GetRevision())
+	n.rollout.converge(ctx, n.target(n.running, n.running), nil, n.timing.Acknowledge) // no Envoy yet: the next one that connects receives it
+	n.updateSnapshot(func(s *snapshot) { s.revision = state.GetRevision() })
 	n.publish()
 	if len(state.GetBundles()) > 0 {
 		n.log.Info("last good state restored", "apis", len(versions), "building", left, "revision", state.GetRevision())
@@ -64,7 +65,7 @@ func (n *Node) confirm(ctx context.Context) {
 			previous[api] = v.previous
 		}
 	}
-	converged := n.converge(ctx, running{}, previous, all, n.timing.Acknowledge)
+	converged := n.rollout.converge(ctx, n.target(running{}, previous), all, n.timing.Acknowledge)
 	if ctx.Err() != nil || len(converged.pending) == len(all) && len(all) > 0 {
 		return
 	}
@@ -76,15 +77,15 @@ func (n *Node) confirm(ctx context.Context) {
 		v.acknowledged = true
 		delete(n.unserved, v.bundle.API)
 		if v.previous != nil {
-			n.retire(v.previous)
+			n.rollout.retired.add(v.previous, n.chains.release(v.previous.message), time.Now())
 			v.previous = nil
 		}
 	}
 	n.rollBack(ctx, converged, outcomes)
-	n.setFallbackRoutes(ctx)
+	n.rollout.refreshRoutes(ctx, n.target(n.running, nil))
 	n.publish()
 	n.storeLastGood()
-	n.report(outcomes)
+	n.reporter.report(outcomes)
 	n.log.Info("Envoy serves the node's state", "apis", len(n.running), "refused", len(converged.refused))
 }
 
@@ -108,7 +109,7 @@ func (n *Node) rollBack(ctx context.Context, converged convergence, outcomes out
 			n.unserved[v.bundle.API] = v.message // Envoy accepted it once, and may again
 		}
 	}
-	again := n.converge(ctx, n.running, n.running, before, n.timing.Probe)
+	again := n.rollout.converge(ctx, n.target(n.running, n.running), before, n.timing.Probe)
 	for _, v := range append(again.accepted, again.pending...) {
 		n.running[v.bundle.API] = v
 	}

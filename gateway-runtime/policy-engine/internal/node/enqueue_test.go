@@ -133,7 +133,7 @@ func TestTheLastGoodStateKeepsVersionsThatNoEnvoyHasConfirmedYet(t *testing.T) {
 		equal(t, "answers 503 for", made.envoy.answersFor(), "a")
 		made.shelf.failing(nil)
 		made.apply(2, some(bundle("a", "1"))) // without an Envoy
-		if state, err := made.node.store.Read(statedir.LastGood); err != nil || len(state.GetBundles()) != 1 || state.GetBundles()[0].GetUnserved() != "" {
+		if state, err := made.node.state.Read(statedir.LastGood); err != nil || len(state.GetBundles()) != 1 || state.GetBundles()[0].GetUnserved() != "" {
 			t.Errorf("expected the last good state to keep the API, got %v, %v", state, err)
 		}
 		made.node.Close()
@@ -154,12 +154,12 @@ func TestAnAPIWhosePolicyIsNoLongerReadyIsPendingUntilItIs(t *testing.T) {
 		}
 		b.shelf.losing(errors.New("prepare: no route to host"))
 		equal(t, "report", reported(), "1 a 1 PENDING")
-		if ill := b.node.notReadyReport.Load(); len(ill.GetApis()) != 1 || !strings.Contains(ill.GetApis()[0].GetReason(), `operation "GET /1": prepare: no route to host`) {
+		if ill := b.node.snapshot.Load().notReady; len(ill.GetApis()) != 1 || !strings.Contains(ill.GetApis()[0].GetReason(), `operation "GET /1": prepare: no route to host`) {
 			t.Errorf("expected a report to the next controller, got %v", ill)
 		}
 		b.shelf.losing(nil)
 		equal(t, "report", reported(), "1 a 1 APPLIED")
-		if ill := b.node.notReadyReport.Load(); ill != nil {
+		if ill := b.node.snapshot.Load().notReady; ill != nil {
 			t.Errorf("expected nothing to be wrong any more, got %v", ill)
 		}
 	})

@@ -1,8 +1,10 @@
 // Package node manages the desired state of one node: it receives API bundles from the controller, turns them into chains and
 // Envoy's configuration, make before break, and reports for each whether it is served.
 //
-// The decisions are pure functions: planOf (plan.go), bisect (bisect.go), policies.find (policy.go). One
-// goroutine, Run's, owns all state; the stream to the controller (controller) only fills the inbox and drains the outbox.
+// The decisions are pure functions: planOf (plan.go), bisect (bisect.go), policies.find (policy.go). One goroutine, Run's, owns all
+// state, in values with one job each, none of which knows the node: the queue of APIs that do not run (queue), the chains and their
+// instances (chains.go), what Envoy is sent (rollout.go, gateway), the schedule of rotations (rotation). The stream to the
+// controller (controller) only fills the inbox and drains the outbox, and other goroutines read a snapshot (published.go).
 package node
 
 import (
@@ -116,67 +118,56 @@ func (t Timing) retry() backoff.Doubling {
 
 // Node applies the desired state of one node. New → Restore → Run → Close.
 type Node struct {
-	options  Options
-	timing   Timing
-	log      *slog.Logger
-	store    *statedir.Directory
-	chains   *chains
-	policies atomic.Pointer[policies]
-	running  running
-	unserved map[string]*nodev1.ApiBundle // last good versions that did not come up: they stay on disk, and are tried again
-	retired  []*retired                   // versions that exchanges may still be in
-	queue    *buildQueue                  // the newest bundles of APIs that do not run, or not yet
-	routed   []*xds.Bundle                // the bundles that Envoy's present routes were composed of; nil: Envoy has not accepted them
-	front    xds.Front                    // the Gateway's part of those routes
-	notReady map[string]*nodev1.ApiStatus // APIs that run and have a policy that is no longer ready
-
-	unrestored unrestored
+	*published // what other goroutines read
+	options    Options
+	timing     Timing
+	log        *slog.Logger
+	state      *statedir.Directory
+	client     *controller.Client
+	inbox      *controller.Inbox
+	outbox     *controller.Outbox
+	reporter   *reporter
 	gateway    *gateway.State
+	policies   atomic.Pointer[policies]
+	renewed    chan struct{} // receives a value after the policies have changed
 	secrets    *secrets.Store
-	rotations  *rotation.Schedule
+	names      nameResolver
+	chains     *chains
+	background *background
 
-	renewed        chan struct{}
-	background     *background
-	names          nameResolver
-	client         *controller.Client
-	inbox          *controller.Inbox
-	outbox         *controller.Outbox
-	bundleRefs     atomic.Pointer[[]*nodev1.BundleRef] // for the next hello
-	gatewayView    atomic.Pointer[gateway.View]
-	adminAddress   atomic.Pointer[string] // for the next hello; nil: nowhere
-	served         atomic.Int64           // APIs, for Stats
-	pending        atomic.Int64           // as these are
-	down           atomic.Int64
-	unrotated      atomic.Int64                        // APIs that cannot use a changed secret, for Stats
-	notReadyReport atomic.Pointer[nodev1.Report]       // of notReady; nil: all APIs are ready
-	clustersInUse  atomic.Pointer[[]*xds.Bundle]       // for Clusters
-	routesInUse    atomic.Pointer[routesInUse]         // for Near
-	obstacles      atomic.Pointer[map[string]Obstacle] // of APIs that are queued, by API
-	stats          counters
+	running    running
+	unserved   map[string]*nodev1.ApiBundle // last good versions that did not come up: they stay on disk, and are tried again
+	queue      *buildQueue                  // the newest bundles of APIs that do not run, or not yet
+	rollout    *rollout
+	rotations  *rotation.Schedule
+	notReady   statuses // of APIs that run and have a policy that is no longer ready
+	unrestored unrestored
 }
 
 // New makes a node and its state directory. Nothing runs yet.
 func New(options Options) (*Node, error) {
-	store, err := statedir.Open(options.StateDir)
+	state, err := statedir.Open(options.StateDir)
 	if err != nil {
 		return nil, err
 	}
+	timing := options.Timing.withDefaults()
 	n := &Node{
-		options: options, timing: options.Timing.withDefaults(), log: options.Log, store: store,
-		running: running{}, unserved: map[string]*nodev1.ApiBundle{},
-		background: newBackground(), renewed: make(chan struct{}, 1),
-		inbox: controller.NewInbox(), outbox: controller.NewOutbox(),
+		published: newPublished(), options: options, timing: timing, log: options.Log, state: state,
+		inbox: controller.NewInbox(), outbox: controller.NewOutbox(), renewed: make(chan struct{}, 1),
+		secrets: secrets.NewStore(options.Secrets, timing.Watch, options.Log), names: nameResolver{options.Resolver, timing.Resolve},
+		background: newBackground(), running: running{}, unserved: map[string]*nodev1.ApiBundle{},
+		queue: queue.New[*build](timing.retry(), timing.LastGood), rotations: rotation.NewSchedule(timing.retry()),
+		gateway: gateway.New(gateway.Options{File: options.Gateway, FileDigest: options.GatewayDigest, Directory: state,
+			Envoy: options.Envoy, Acknowledge: timing.Acknowledge, Watch: timing.Watch, Retry: timing.retry(), Log: options.Log}),
 	}
-	n.client = &controller.Client{Address: options.Controller, KeepsGateway: options.KeepsGateway, Hello: n.hello, FirstReport: n.notReadyReport.Load,
-		Observe: options.Observe, Inbox: n.inbox, Outbox: n.outbox, Log: options.Log}
-	n.rotations = rotation.NewSchedule(n.timing.retry())
-	n.names = nameResolver{options.Resolver, n.timing.Resolve}
-	n.queue = queue.New[*build](n.timing.retry(), n.timing.LastGood)
+	n.client = &controller.Client{Address: options.Controller, KeepsGateway: options.KeepsGateway, Hello: n.hello,
+		FirstReport: func() *nodev1.Report { return n.snapshot.Load().notReady },
+		Observe:     options.Observe, Inbox: n.inbox, Outbox: n.outbox, Log: options.Log}
+	n.reporter = &reporter{outbox: n.outbox, log: options.Log}
+	n.rollout = &rollout{envoy: options.Envoy, timing: timing, log: options.Log, published: n.published,
+		retired: retirements{grace: timing.Grace, held: timing.Held}}
 	n.policies.Store(policiesOf(options.Policies))
-	n.gateway = gateway.New(gateway.Options{File: options.Gateway, FileDigest: options.GatewayDigest, Directory: store,
-		Envoy: options.Envoy, Acknowledge: n.timing.Acknowledge, Watch: n.timing.Watch, Retry: n.timing.retry(), Log: options.Log})
-	n.secrets = secrets.NewStore(options.Secrets, n.timing.Watch, options.Log)
-	n.chains = newChains(options, &n.policies, newBinder(&n.policies, n.secrets), n.timing.Grace, n.background.deliverDeparture)
+	n.chains = newChains(options, &n.policies, newBinder(&n.policies, n.secrets), timing.Grace, n.background.deliverDeparture)
 	n.publish()
 	return n, nil
 }
@@ -206,7 +197,7 @@ func (n *Node) Run(ctx context.Context) {
 	defer readinessTicker.Stop()
 	defer sweep.Stop()
 	for ctx.Err() == nil {
-		sweep.Reset(n.sweepRetired(ctx))
+		sweep.Reset(n.rollout.sweep(ctx, n.running, n.chains.progressOf))
 		retry.Reset(min(n.queue.NextRetry(time.Now()), n.gateway.NextRetry(time.Now())))
 		select {
 		case <-ctx.Done():
@@ -217,7 +208,7 @@ func (n *Node) Run(ctx context.Context) {
 		case <-n.options.Envoy.Connected():
 			n.confirm(ctx)
 			n.followGateway(n.gateway.Confirm(ctx))
-			n.setFallbackRoutes(ctx)
+			n.rollout.refreshRoutes(ctx, n.target(n.running, nil))
 		case files := <-n.gateway.Changes():
 			n.followGateway(n.gateway.ReplaceCertificates(ctx, files))
 		case <-n.secrets.Changes():
@@ -238,7 +229,7 @@ func (n *Node) Run(ctx context.Context) {
 			n.rotate(time.Now())
 		case <-retry.C:
 			n.followGateway(n.gateway.Retry(ctx, n.running.secretUses()))
-			n.setFallbackRoutes(ctx)
+			n.rollout.refreshRoutes(ctx, n.target(n.running, nil))
 			n.retryDue(ctx)
 		case <-readinessTicker.C:
 			n.tick(time.Now())
@@ -252,7 +243,10 @@ func (n *Node) tick(now time.Time) {
 	for _, update := range n.queue.ExpireWaits(now) {
 		n.inbox.Requeue(update)
 	}
-	n.expireUnrestored(now)
+	n.unrestored.expire(now, func(api string) bool { // not served, and no newer bundle has arrived
+		entry := n.queue.Get(api)
+		return n.running[api] == nil && n.unserved[api] != nil && (entry == nil || entry.Message == n.unserved[api])
+	}, n.log)
 	n.secrets.Keep(usedSecrets(n.chains, n.queue))
 	n.rotate(now)
 }
@@ -269,11 +263,16 @@ func (n *Node) Close() {
 	n.chains.closeAll()
 }
 
+// target returns the present state for Envoy, with base in place of the running versions.
+func (n *Node) target(base, beside running) target {
+	return target{base: base, beside: beside, queued: n.queue, front: n.gateway.Front()}
+}
+
 // ReplaceGateway makes a Gateway the node's, as an update from the controller would. It returns nil once the Gateway is applied,
 // otherwise the reason. It may be called from any goroutine.
 func (n *Node) ReplaceGateway(ctx context.Context, message *nodev1.Gateway) error {
-	before := n.gatewayView.Load().Status
-	n.inbox.Add(&nodev1.Update{Revision: n.stats.revision.Load(), Gateway: message})
+	before := n.snapshot.Load().gateway.Status
+	n.inbox.Add(&nodev1.Update{Revision: n.snapshot.Load().revision, Gateway: message})
 	ctx, cancel := context.WithTimeoutCause(ctx, n.timing.Acknowledge, errors.New("the node did not report its outcome in time"))
 	defer cancel()
 	ticker := time.NewTicker(5 * time.Millisecond)
@@ -284,7 +283,7 @@ func (n *Node) ReplaceGateway(ctx context.Context, message *nodev1.Gateway) erro
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		status := n.gatewayView.Load().Status
+		status := n.snapshot.Load().gateway.Status
 		if status == before || status.GetDigest() != message.GetDigest() {
 			continue
 		}
@@ -304,7 +303,9 @@ func (n *Node) followGateway(outcome gateway.Outcome) {
 		if notify := n.options.Telemetry; notify != nil {
 			notify(committed.GetTelemetry())
 		}
-		n.publishAdminAddress()
+		if address := n.options.AdminAddress; address != nil && n.setAdminAddress(address()) {
+			n.outbox.AddHello(n.hello()) // no API may use that address
+		}
 		if notify := n.options.Store; notify != nil {
 			notify(committed.GetStore())
 		}
@@ -318,25 +319,11 @@ func (n *Node) followGateway(outcome gateway.Outcome) {
 	}
 }
 
-// publishAdminAddress sends the controller a hello if the admin listener's address has changed: no API may use that address.
-func (n *Node) publishAdminAddress() {
-	if n.options.AdminAddress == nil {
-		return
-	}
-	address := n.options.AdminAddress()
-	if published := n.adminAddress.Swap(&address); published == nil && address == "" || published != nil && *published == address {
-		return
-	}
-	n.outbox.AddHello(n.hello())
-}
-
 // hello describes the node to a controller. It may be called from any goroutine.
 func (n *Node) hello() *nodev1.Hello {
-	hello := &nodev1.Hello{NodeId: n.options.NodeID, EngineVersion: n.options.EngineVersion, Bundles: *n.bundleRefs.Load(),
-		GatewayDigest: n.gatewayView.Load().Stats.Digest, KeepsGateway: n.options.KeepsGateway}
-	if at := n.adminAddress.Load(); at != nil {
-		hello.AdminAddress = *at
-	}
+	now := n.snapshot.Load()
+	hello := &nodev1.Hello{NodeId: n.options.NodeID, EngineVersion: n.options.EngineVersion, Bundles: now.refs,
+		GatewayDigest: now.gateway.Stats.Digest, KeepsGateway: n.options.KeepsGateway, AdminAddress: now.adminAddress}
 	policies := *n.policies.Load()
 	for _, id := range slices.Sorted(maps.Keys(policies)) {
 		hello.Policies = append(hello.Policies, &nodev1.PolicyRef{
@@ -345,80 +332,13 @@ func (n *Node) hello() *nodev1.Hello {
 	return hello
 }
 
-// publish updates the values of the next hello and of Stats.
+// publish updates what other goroutines read of the APIs and the Gateway.
 func (n *Node) publish() {
-	refs := map[string]*nodev1.BundleRef{}
-	for api := range n.unserved {
-		refs[api] = &nodev1.BundleRef{Api: api, Unsettled: true}
-	}
-	obstacles := n.queue.Obstacles()
-	for api := range obstacles {
-		refs[api] = &nodev1.BundleRef{Api: api, Unsettled: true}
-	}
-	n.obstacles.Store(&obstacles)
-	served := 0
-	for api, v := range n.running {
-		ref := &nodev1.BundleRef{Api: api, Unsettled: !v.acknowledged || refs[api] != nil}
-		if good := v.lastGood(); good != nil {
-			ref.Digest = good.message.GetDigest()
-			served++
-		}
-		refs[api] = ref
-	}
-	list := make([]*nodev1.BundleRef, 0, len(refs))
-	for _, api := range slices.Sorted(maps.Keys(refs)) {
-		list = append(list, refs[api])
-	}
-	n.bundleRefs.Store(&list)
-	view := n.gateway.View()
-	n.gatewayView.Store(&view)
-	n.publishClusters()
-	n.served.Store(int64(served))
-	n.pending.Store(int64(n.queue.Len()))
-	n.down.Store(int64(len(n.unserved)))
-}
-
-type counters struct {
-	updates, applied, rejected atomic.Uint64
-	revision                   atomic.Uint64
-}
-
-// Stats are a node's counters for the admin endpoint.
-type Stats struct {
-	ControllerConnected bool   `json:"controllerConnected"`
-	Revision            uint64 `json:"revision"` // of the last update that was applied
-	APIs                int    `json:"apis"`     // served, acknowledged by Envoy
-	Pending             int    `json:"pending"`  // APIs with a version that waits to be tried, or tried again
-	Unserved            int    `json:"unserved"` // APIs of which not even the last good version came up
-	Updates             uint64 `json:"updates"`
-	Applied             uint64 `json:"applied"`
-	Rejected            uint64 `json:"rejected"`
-	StateErrors         uint64 `json:"stateErrors"` // writes to the state directory that failed
-
-	Gateway      GatewayStats                     `json:"gateway"`
-	Certificates map[string]certificates.Warnings `json:"certificates"` // the Gateway's readable certificates: when they expire
-	Secrets      SecretStats                      `json:"secrets"`
-}
-
-// SecretStats count the secrets that APIs name, and those that cannot be used; instances built with an earlier value go on.
-type SecretStats struct {
-	InUse        int `json:"inUse"`
-	FailingFiles int `json:"failingFiles"` // secrets whose file is not there, or cannot be read
-	FailingAPIs  int `json:"failingApis"`  // APIs with a policy that cannot use a changed secret
-}
-
-// GatewayStats describe the node's Gateway.
-type GatewayStats = gateway.Stats
-
-// FailingFile is a certificate or an authority whose files cannot be used.
-type FailingFile = gateway.FailingFile
-
-// Stats returns the counters as they are now.
-func (n *Node) Stats() Stats {
-	return Stats{
-		ControllerConnected: n.client.Connected(), Revision: n.stats.revision.Load(), APIs: int(n.served.Load()),
-		Updates: n.stats.updates.Load(), Applied: n.stats.applied.Load(), Rejected: n.stats.rejected.Load(),
-		StateErrors: n.store.FailedWrites(), Gateway: n.gatewayView.Load().Stats, Certificates: n.gatewayView.Load().Expiries,
-		Pending: int(n.pending.Load()), Unserved: int(n.down.Load()), Secrets: n.secretStats(),
-	}
+	n.updateSnapshot(func(s *snapshot) {
+		s.gateway = n.gateway.View()
+		s.obstacles = n.queue.Obstacles()
+		s.refs, s.served = bundleRefs(n.running, n.unserved, s.obstacles)
+		s.pending, s.unserved = n.queue.Len(), len(n.unserved)
+		s.running = n.running.bundles()
+	})
 }

@@ -236,7 +236,7 @@ func TestAnAPIThatDoesNotComeUpAfterARestartStaysStoredAndIsRetried(t *testing.T
 		_, routes := made.envoy.serves()
 		equal(t, "routes", routes)
 		made.apply(2, some(bundle("a", "1"))) // fails as well
-		if state, err := made.node.store.Read(statedir.LastGood); err != nil || len(state.GetBundles()) != 1 {
+		if state, err := made.node.state.Read(statedir.LastGood); err != nil || len(state.GetBundles()) != 1 {
 			t.Fatalf("expected the last good state to keep the API, got %v, %v", state, err)
 		}
 		made.run()
@@ -295,7 +295,7 @@ func TestAnEngineThatDiedDuringAnUpdateLogsItAndStartsFromTheLastGoodState(t *te
 		directory := t.TempDir()
 		first := newBench(t, newScriptedEnvoy(true), directory)
 		first.apply(1, some(bundle("a", "1")))
-		if err := first.node.store.Write(statedir.Pending, &nodev1.Update{Revision: 2, Bundles: some(bundle("a", "2"))}); err != nil {
+		if err := first.node.state.Write(statedir.Pending, &nodev1.Update{Revision: 2, Bundles: some(bundle("a", "2"))}); err != nil {
 			t.Fatal(err)
 		}
 		first.node.Close()

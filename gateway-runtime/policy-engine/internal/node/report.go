@@ -1,10 +1,13 @@
 package node
 
 import (
+	"log/slog"
 	"maps"
 	"slices"
+	"sync/atomic"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/node/controller"
 )
 
 // outcome collects the results of one update.
@@ -38,25 +41,32 @@ func (o outcomes) of(revision uint64) *outcome {
 	return o[revision]
 }
 
-// report logs the outcomes, counts them, and puts them into the outbox.
-func (n *Node) report(outcomes outcomes) {
+// reporter sends outcomes to the controller, and counts them.
+type reporter struct {
+	outbox            *controller.Outbox
+	log               *slog.Logger
+	applied, rejected atomic.Uint64 // APIs
+}
+
+// report logs the outcomes, counts them, and puts them into the outbox, by revision.
+func (r *reporter) report(outcomes outcomes) {
 	for _, revision := range slices.Sorted(maps.Keys(outcomes)) {
 		outcome := outcomes[revision]
 		for _, status := range outcome.statuses {
 			switch status.GetState() {
 			case nodev1.ApiStatus_STATE_REJECTED:
-				n.stats.rejected.Add(1)
-				n.log.Error("API rejected", "api", status.GetApi(), "revision", revision, "reason", status.GetReason())
+				r.rejected.Add(1)
+				r.log.Error("API rejected", "api", status.GetApi(), "revision", revision, "reason", status.GetReason())
 			case nodev1.ApiStatus_STATE_PENDING:
-				n.log.Warn("API pending; it is retried", "api", status.GetApi(), "revision", revision, "reason", status.GetReason())
+				r.log.Warn("API pending; it is retried", "api", status.GetApi(), "revision", revision, "reason", status.GetReason())
 			default:
-				n.stats.applied.Add(1)
+				r.applied.Add(1)
 			}
 		}
-		n.log.Info("update processed", "revision", revision, "apis", len(outcome.statuses), "pending", outcome.pending)
+		r.log.Info("update processed", "revision", revision, "apis", len(outcome.statuses), "pending", outcome.pending)
 		if outcome.pending > 0 && len(outcome.statuses) == 0 { // reported once Envoy decides
 			continue
 		}
-		n.outbox.AddReport(&nodev1.Report{Revision: revision, Apis: outcome.statuses})
+		r.outbox.AddReport(&nodev1.Report{Revision: revision, Apis: outcome.statuses})
 	}
 }

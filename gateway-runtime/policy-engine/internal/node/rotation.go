@@ -39,7 +39,7 @@ func (n *Node) rotate(now time.Time) {
 			}
 		})
 	}
-	n.unrotated.Store(int64(n.rotations.Failing()))
+	n.updateSnapshot(func(s *snapshot) { s.unrotated = n.rotations.Failing() })
 }
 
 // finishRotation replaces chains with those of a rotation's build. A failed build is tried again; meanwhile its chains go on
@@ -57,12 +57,6 @@ func (n *Node) finishRotation(done rotationBuild, now time.Time) {
 		n.log.Error("policies cannot use a secret that has changed; they go on with its previous value, and this is tried again", "api", api, "reason", result.Reason)
 	}
 	n.rotate(now)
-}
-
-// secretStats counts the secrets, the files that cannot be read and the APIs that cannot use a changed secret.
-func (n *Node) secretStats() SecretStats {
-	files := n.secrets.Stats()
-	return SecretStats{InUse: files.InUse, FailingFiles: files.Failing, FailingAPIs: int(n.unrotated.Load())}
 }
 
 // usedSecrets returns the secrets that chains or queued APIs name.
