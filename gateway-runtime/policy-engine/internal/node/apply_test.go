@@ -8,6 +8,7 @@ import (
 	"time"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/node/transient"
 	"gatewright.dev/policy-engine/internal/xds"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -38,8 +39,8 @@ func TestOnlyTransientErrorsAreRetried(t *testing.T) {
 		{several(away, lost), false},
 		{errors.New("unknown policy"), false},
 	} {
-		if got := isTransient(c.err); got != c.want {
-			t.Errorf("isTransient(%v) = %v, want %v", c.err, got, c.want)
+		if got := transient.Is(c.err); got != c.want {
+			t.Errorf("transient.Is(%v) = %v, want %v", c.err, got, c.want)
 		}
 	}
 }
@@ -47,7 +48,7 @@ func TestOnlyTransientErrorsAreRetried(t *testing.T) {
 func TestRetriesBackOffUpToALimit(t *testing.T) {
 	timing := Timing{}.withDefaults()
 	for tries, want := range map[int]time.Duration{0: time.Second, 1: 2 * time.Second, 4: 16 * time.Second, 5: 30 * time.Second, 9999: 30 * time.Second} {
-		if got := timing.backOff(tries); got != want {
+		if got := timing.retry().Wait(tries); got != want {
 			t.Errorf("after %d tries: expected %s, got %s", tries, want, got)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/node/transient"
 	"gatewright.dev/policy-engine/internal/secrets"
 )
 
@@ -57,14 +58,14 @@ func (b *binder) bind(api string, attachment *nodev1.Attachment) (*boundAttachme
 	for _, ref := range refs {
 		value, err := b.store.Get(ref)
 		if err != nil {
-			errs = append(errs, transientError{err})
+			errs = append(errs, transient.Mark(err))
 			continue
 		}
 		values[ref.Name] = value
 		writeSized(hash.Write, ref.Name)
 		writeSized(hash.Write, value)
 	}
-	if err := join(errs...); err != nil {
+	if err := transient.Join(errs...); err != nil {
 		return bound, err
 	}
 	bound.instance += "-" + hex.EncodeToString(hash.Sum(nil)[:16])
@@ -113,8 +114,8 @@ func (a *boundAttachment) hideSecrets(err error) error {
 	switch {
 	case shown == err.Error():
 		return err
-	case isTransient(err):
-		return transientError{errors.New(shown)}
+	case transient.Is(err):
+		return transient.Mark(errors.New(shown))
 	default:
 		return errors.New(shown)
 	}

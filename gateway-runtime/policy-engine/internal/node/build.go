@@ -8,6 +8,7 @@ import (
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/node/transient"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -167,7 +168,7 @@ func runFactory(policy Policy, metadata v1alpha.Metadata, params v1alpha.Params)
 		return nil, errors.New("its factory returned neither a policy nor an error")
 	}
 	if err != nil && v1alpha.AsFailure(err).Class != v1alpha.ClassCrashed {
-		err = transientError{err}
+		err = transient.Mark(err)
 	}
 	return built, err
 }

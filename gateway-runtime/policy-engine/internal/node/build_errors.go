@@ -1,11 +1,11 @@
 package node
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/node/transient"
 )
 
 // buildErrors are the mistakes in the chains of one API: each reason once, with the operations that it concerns; with
@@ -42,7 +42,7 @@ func (c buildErrors) err() error {
 		}
 		errs[i] = fmt.Errorf("operation %q%s: %w", mistake.operations[0], suffix, mistake.reason)
 	}
-	return join(errs...)
+	return transient.Join(errs...)
 }
 
 // placeOf returns the path of a chain's attachment in the API's document: in spec, or in its operation.
@@ -57,17 +57,4 @@ func placeOf(attachments []*nodev1.Attachment, at int) string {
 		return fmt.Sprintf("spec.policies[%d]", place)
 	}
 	return fmt.Sprintf("policies[%d]", place)
-}
-
-// join is errors.Join, whose result is transient if all of the errors are.
-func join(errs ...error) error {
-	joined := errors.Join(errs...)
-	switch {
-	case joined == nil:
-		return nil
-	case slices.ContainsFunc(errs, func(err error) bool { return err != nil && !isTransient(err) }):
-		return errors.New(joined.Error()) // drops the transient errors inside
-	default:
-		return transientError{joined}
-	}
 }

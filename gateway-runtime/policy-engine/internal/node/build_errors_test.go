@@ -42,7 +42,7 @@ func TestAPolicyThatFailsIsNamedByItsPlaceInTheAPIsDocument(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		b.node.apply(t.Context(), &nodev1.Update{Revision: 1, Bundles: some(message)}, time.Second)
 		reasons := map[string]bool{}
-		for _, sent := range b.node.outbox.drain() {
+		for _, sent := range b.node.outbox.Drain() {
 			for _, status := range sent.GetReport().GetApis() {
 				reasons[status.GetReason()] = true
 			}

@@ -14,6 +14,7 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/condition"
+	"gatewright.dev/policy-engine/internal/node/transient"
 	"gatewright.dev/policy-engine/internal/redaction"
 	"gatewright.dev/policy-engine/internal/secrets"
 )
@@ -68,6 +69,26 @@ type departure struct {
 	replaced   *replacedChain // the replaced chain whose last exchange has ended; nil: a retired chain has left the table
 }
 
+// progress is how far a departure has come.
+type progress int
+
+const (
+	underWay progress = iota
+	departed
+	undone // a newer version has the chain again
+)
+
+func (c *chains) progressOf(d departure) progress {
+	switch ref := c.refs[d.chain]; {
+	case ref == nil:
+		return departed
+	case ref.retirement == d.retirement:
+		return underWay
+	default:
+		return undone
+	}
+}
+
 // errStale reports that an instance which a build relied on has been closed since the build began.
 var errStale = errors.New("an instance that was there when the build began has gone")
 
@@ -97,7 +118,7 @@ func (c *chains) acquireBundle(b *build) error {
 			fresh[message.GetId()] = chain
 		}
 	}
-	if err := join(mistakes.err(), b.unresolved); err != nil {
+	if err := transient.Join(mistakes.err(), b.unresolved); err != nil {
 		for _, chain := range fresh {
 			chain.Close()
 		}
@@ -207,7 +228,7 @@ func (c *chains) acquireInstance(id string, built map[string]*builtInstance) {
 
 // release undoes acquire. It returns the departures to come.
 func (c *chains) release(bundle *nodev1.ApiBundle) []departure {
-	var leaving []departure
+	var departures []departure
 	for _, message := range bundle.GetChains() {
 		ref := c.refs[message.GetId()]
 		if ref.bundles--; ref.bundles > 0 {
@@ -215,10 +236,10 @@ func (c *chains) release(bundle *nodev1.ApiBundle) []departure {
 		}
 		ref.retirement++
 		going := departure{chain: message.GetId(), retirement: ref.retirement}
-		leaving = append(leaving, going)
+		departures = append(departures, going)
 		c.table.Retire(message.GetId(), c.grace, func() { c.gone(going) })
 	}
-	return leaving
+	return departures
 }
 
 // closeDeparted closes a retired chain that has left the table, and the instances that no other chain uses.

@@ -3,27 +3,26 @@ package node
 import (
 	"context"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
+	"time"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/node/statedir"
 )
 
 // Restore restores the last good state: it applies the Gateway and builds the chains, and Envoy receives both once it connects.
 // It waits only for the policies' factories. A state that cannot be read is logged and ignored.
 func (n *Node) Restore(ctx context.Context) {
-	n.restoreListening(ctx)
-	if pending, err := n.store.read(pendingFile); err != nil || pending != nil {
+	n.followGateway(n.gateway.Restore(ctx))
+	if pending, err := n.state.Read(statedir.Pending); err != nil || pending != nil {
 		n.log.Warn("the engine stopped while an update was being applied; the controller will send it again",
 			"revision", pending.GetRevision(), "apis", len(pending.GetBundles()))
-		_ = n.store.remove(pendingFile)
+		_ = n.state.Remove(statedir.Pending)
 	}
-	state, err := n.store.read(lastGoodFile)
+	state, err := n.state.Read(statedir.LastGood)
 	if err != nil {
 		n.log.Error("the last good state is damaged: it is ignored, and kept as *.damaged", "error", err.Error())
-		path := filepath.Join(n.store.directory, lastGoodFile)
-		_ = os.Rename(path, path+".damaged")
+		n.state.RenameDamaged(statedir.LastGood)
 		return
 	}
 	n.restoreState(ctx, state)
@@ -33,24 +32,22 @@ func (n *Node) restoreState(ctx context.Context, state *nodev1.Update) {
 	outcomes := outcomes{}
 	var builds []*build
 	for _, message := range state.GetBundles() {
-		q := n.enqueue(message, state.GetRevision())
-		if message.GetUnserved() != "" {
-			continue
+		if message.GetUnserved() == "" {
+			n.unserved[message.GetApi()] = message
 		}
-		n.unserved[message.GetApi()] = message
-		if n.build(q, outcomes); q.build != nil { //nolint:contextcheck // a build ends with the node
-			builds = append(builds, q.build)
+		if b := n.enqueue(message, state.GetRevision(), outcomes); b != nil { //nolint:contextcheck // a build ends with the node
+			builds = append(builds, b)
 		}
 	}
-	left := n.waitForBuilds(ctx, builds)
+	left := n.background.wait(ctx, builds, n.timing.Gather)
 	versions := n.acquireBuilt(outcomes) //nolint:contextcheck // a build ends with the node
-	n.logUnrestored(outcomes.of(state.GetRevision()).statuses)
+	n.unrestored = newUnrestored(outcomes.of(state.GetRevision()).statuses, n.options.Controller != "", time.Now().Add(n.timing.Replace), n.log)
 	for _, v := range versions {
 		v.acknowledged = true // by an earlier Envoy
 		n.replace(v.bundle.API, v)
 	}
-	n.converge(ctx, n.running, n.running, nil, n.timing.Acknowledge) // no Envoy yet: the next one that connects receives it
-	n.stats.revision.Store(state.GetRevision())
+	n.rollout.converge(ctx, n.target(n.running, n.running), nil, n.timing.Acknowledge) // no Envoy yet: the next one that connects receives it
+	n.updateSnapshot(func(s *snapshot) { s.revision = state.GetRevision() })
 	n.publish()
 	if len(state.GetBundles()) > 0 {
 		n.log.Info("last good state restored", "apis", len(versions), "building", left, "revision", state.GetRevision())
@@ -68,7 +65,7 @@ func (n *Node) confirm(ctx context.Context) {
 			previous[api] = v.previous
 		}
 	}
-	converged := n.converge(ctx, running{}, previous, all, n.timing.Acknowledge)
+	converged := n.rollout.converge(ctx, n.target(running{}, previous), all, n.timing.Acknowledge)
 	if ctx.Err() != nil || len(converged.pending) == len(all) && len(all) > 0 {
 		return
 	}
@@ -80,17 +77,15 @@ func (n *Node) confirm(ctx context.Context) {
 		v.acknowledged = true
 		delete(n.unserved, v.bundle.API)
 		if v.previous != nil {
-			n.retire(v.previous)
+			n.rollout.retired.add(v.previous, n.chains.release(v.previous.message), time.Now())
 			v.previous = nil
 		}
 	}
 	n.rollBack(ctx, converged, outcomes)
-	n.setFallbackRoutes(ctx)
+	n.rollout.refreshRoutes(ctx, n.target(n.running, nil))
 	n.publish()
 	n.storeLastGood()
-	for _, outcome := range outcomes {
-		n.report(outcome)
-	}
+	n.reporter.report(outcomes)
 	n.log.Info("Envoy serves the node's state", "apis", len(n.running), "refused", len(converged.refused))
 }
 
@@ -102,8 +97,8 @@ func (n *Node) rollBack(ctx context.Context, converged convergence, outcomes out
 	var before []*version
 	for _, refused := range converged.refused {
 		v := refused.candidate
-		if q := n.queue[v.bundle.API]; q == nil { // otherwise a newer bundle has arrived
-			n.reject(n.enqueue(v.message, v.revision), refused.err, outcomes)
+		if n.queue.Get(v.bundle.API) == nil { // otherwise a newer bundle has arrived
+			n.reject(n.queue.Put(v.message, v.revision, secretsOf(v.message)), refused.err, outcomes)
 		}
 		n.chains.release(v.message)
 		delete(n.running, v.bundle.API)
@@ -114,7 +109,7 @@ func (n *Node) rollBack(ctx context.Context, converged convergence, outcomes out
 			n.unserved[v.bundle.API] = v.message // Envoy accepted it once, and may again
 		}
 	}
-	again := n.converge(ctx, n.running, n.running, before, n.timing.Probe)
+	again := n.rollout.converge(ctx, n.target(n.running, n.running), before, n.timing.Probe)
 	for _, v := range append(again.accepted, again.pending...) {
 		n.running[v.bundle.API] = v
 	}

@@ -59,13 +59,13 @@ func TestCountersOutliveAnEditAndGoWithTheirAPI(t *testing.T) {
 		if got := counted(); !slices.Equal(got, []uint64{3}) {
 			t.Errorf("expected one counter of three executions, got %v", got)
 		}
-		b.node.inbox.add(&nodev1.Update{Revision: 3, Bundles: some(ofOneOperation("3"))})
+		b.node.inbox.Add(&nodev1.Update{Revision: 3, Bundles: some(ofOneOperation("3"))})
 		time.Sleep(time.Second)
 		if got := counted(); !slices.Equal(got, []uint64{3}) {
 			t.Errorf("expected a version that is rejected to change nothing, got %v", got)
 		}
 		held, _ := b.table.Acquire(chainID("a2"))
-		b.node.inbox.add(&nodev1.Update{Revision: 4, RemovedApis: []string{"a"}})
+		b.node.inbox.Add(&nodev1.Update{Revision: 4, RemovedApis: []string{"a"}})
 		time.Sleep(time.Minute)
 		if got := counted(); !slices.Equal(got, []uint64{3}) {
 			t.Errorf("expected the counter to stay while an exchange is in the chain, got %v", got)

@@ -366,7 +366,7 @@ func (b *bench) apply(revision uint64, bundles []*nodev1.ApiBundle, removed ...s
 
 func (b *bench) reported() []string {
 	var lines []string
-	for _, message := range b.node.outbox.drain() {
+	for _, message := range b.node.outbox.Drain() {
 		report := message.GetReport()
 		for _, status := range report.GetApis() {
 			state, _ := strings.CutPrefix(status.GetState().String(), "STATE_")

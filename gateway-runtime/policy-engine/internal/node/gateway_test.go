@@ -20,6 +20,8 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/certificates"
 	"gatewright.dev/policy-engine/internal/certificates/certificatestest"
+	"gatewright.dev/policy-engine/internal/node/statedir"
+	"gatewright.dev/policy-engine/internal/xds"
 )
 
 var ads = &corev3.ConfigSource{ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}}}
@@ -70,7 +72,7 @@ func (b *bench) gateway(revision uint64, gateway *nodev1.Gateway, bundles ...*no
 // gatewayReports returns the reports about Gateways, and the listeners that are served.
 func (b *bench) gatewayReports() []string {
 	var lines []string
-	for _, message := range b.node.outbox.drain() {
+	for _, message := range b.node.outbox.Drain() {
 		if status := message.GetReport().GetGateway(); status != nil {
 			line := fmt.Sprintf("%d %s %s", message.GetReport().GetRevision(), status.GetDigest(), strings.TrimPrefix(status.GetState().String(), "STATE_"))
 			lines = append(lines, strings.TrimSpace(line+" "+status.GetReason()))
@@ -270,7 +272,7 @@ func TestTheFilesGatewayIsServedFirstAndTheControllersOnlyWhileTheFileIsUnchange
 		first.run()
 		first.envoy.connect()
 		first.eventually("the file's is served", func() bool { return first.node.hello().GetGatewayDigest() == "file-one" })
-		first.node.inbox.add(&nodev1.Update{Revision: 1, Gateway: gatewayWith("controllers", "controllers")})
+		first.node.inbox.Add(&nodev1.Update{Revision: 1, Gateway: gatewayWith("controllers", "controllers")})
 		first.eventually("the controller's is served", func() bool { return first.node.hello().GetGatewayDigest() == "controllers" })
 		if again := begin("file-one"); again.listens() != "controllers" {
 			t.Errorf("the same file: %q", again.listens())
@@ -288,8 +290,9 @@ func TestANodeThatKeepsItsGatewayIgnoresTheControllersAndFollowsItsFile(t *testi
 		if !b.node.hello().GetKeepsGateway() {
 			t.Error("the hello does not say so")
 		}
-		update := &nodev1.Update{Revision: 1, Gateway: gatewayWith("controllers", "controllers")}
-		b.node.receive(&nodev1.ControllerMessage{Message: &nodev1.ControllerMessage_Update{Update: update}})
+		if !b.node.client.KeepsGateway {
+			t.Error("the client does not leave out the controller's Gateways")
+		}
 		if err := b.node.ReplaceGateway(t.Context(), gatewayWith("changed", "changed")); err != nil {
 			t.Fatal(err)
 		}
@@ -322,10 +325,10 @@ func TestTheSameGatewayAgainDoesNotEndItsRetries(t *testing.T) {
 		b := &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, gatewayFile: gatewayWith("one", "http")}
 		b.envoy.bad["http"] = true // its port is another's for a while
 		newBenchWith(t, b, t.TempDir())
-		b.node.confirmGateway(t.Context())
+		b.node.followGateway(b.node.gateway.Confirm(t.Context()))
 		equal(t, "reports", b.gatewayReports(), "0 one PENDING refused by Envoy: a bad route")
 		b.gateway(7, gatewayWith("one", "http"))
-		b.node.retryGateway(t.Context())
+		b.node.followGateway(b.node.gateway.Retry(t.Context(), nil))
 		equal(t, "reported again", b.gatewayReports(), "7 one PENDING refused by Envoy: a bad route")
 		b.envoy.bad["http"] = false
 		b.run()
@@ -338,11 +341,11 @@ func TestAGatewayIsNotAcknowledgedWithoutAnAnswer(t *testing.T) {
 		b := &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, gatewayFile: gatewayWith("one", "http")}
 		b.envoy.bad["http"] = true
 		newBenchWith(t, b, t.TempDir())
-		b.node.confirmGateway(t.Context())
+		b.node.followGateway(b.node.gateway.Confirm(t.Context()))
 		b.gatewayReports()
 		b.envoy.present = false
-		b.node.listening.queued.retryAt = time.Now()
-		b.node.retryGateway(t.Context())
+		time.Sleep(time.Minute) // its retry is due
+		b.node.followGateway(b.node.gateway.Retry(t.Context(), nil))
 		equal(t, "reports", b.gatewayReports())
 		if digest := b.node.hello().GetGatewayDigest(); digest != "" {
 			t.Errorf("expected none that an Envoy has taken, got %q", digest)
@@ -359,7 +362,7 @@ func TestAGatewayThatAnEnvoyLeavesUnansweredAsItConnectsIsTriedAgain(t *testing.
 		b.gateway(2, gatewayWith("two", "slow"))
 		b.gatewayReports()
 		b.envoy.present, b.envoy.held["slow"] = true, true
-		b.node.confirmGateway(t.Context())
+		b.node.followGateway(b.node.gateway.Confirm(t.Context()))
 		reports := b.gatewayReports()
 		if len(reports) != 1 || !strings.HasPrefix(reports[0], "2 two PENDING") || b.listens() != "http" {
 			t.Fatalf("reports: %q, listeners: %q", reports, b.listens())
@@ -374,17 +377,22 @@ func TestCertificatesThatEnvoyRefusesAreNotKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		folder := t.TempDir()
-		b.gateway(1, withCertificate(gatewayWith("one", "a-tls"), issue(t, folder)))
+		message := withCertificate(gatewayWith("one", "a-tls"), issue(t, folder))
+		b.gateway(1, message)
 		good := b.envoy.secretsNow["certificate/web"].Version
 		issue(t, folder)
-		contents, failures := certificates.Load(b.node.listening.current.gateway.Sources)
+		parsed, err := xds.ParseGateway(message)
+		if err != nil {
+			t.Fatal(err)
+		}
+		contents, failures := certificates.Load(parsed.Sources)
 		if err := failures.Err(); err != nil {
 			t.Fatal(err)
 		}
 		b.envoy.bad["secrets"] = true
-		b.node.replaceCertificates(t.Context(), certificates.Change{Contents: contents})
+		b.node.followGateway(b.node.gateway.ReplaceCertificates(t.Context(), certificates.Change{Contents: contents}))
 		b.envoy.bad["secrets"] = false
-		b.node.confirmGateway(t.Context()) // of an Envoy that has nothing from before
+		b.node.followGateway(b.node.gateway.Confirm(t.Context())) // of an Envoy that has nothing from before
 		if got := b.envoy.secretsNow["certificate/web"].Version; got != good {
 			t.Errorf("expected the one that Envoy took, got another one")
 		}
@@ -433,7 +441,7 @@ func TestADamagedGatewayIsIgnored(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), directory)
 		b.gateway(1, gatewayWith("one", "http"))
 		b.node.Close()
-		path := filepath.Join(directory, gatewayFile)
+		path := filepath.Join(directory, statedir.Gateway)
 		content, err := os.ReadFile(path)
 		if err == nil {
 			err = os.WriteFile(path, content[:len(content)-1], 0o600)
@@ -504,11 +512,11 @@ func TestABundleThatNamesACertificateNeedsAGatewayThatHasIt(t *testing.T) {
 		b.gatewayReports()
 		b.gateway(2, nil, namingWeb())
 		equal(t, "refused", b.reported(), "2 orders 1 REJECTED")
-		if reason := b.node.queue["orders"].reason; !strings.Contains(reason, `expected a certificate or an authority that the Gateway has, got "certificate/web"`) {
+		if reason := b.node.queue.Get("orders").Reason(); !strings.Contains(reason, `expected a certificate or an authority that the Gateway has, got "certificate/web"`) {
 			t.Errorf("got %q", reason)
 		}
 		b.run()
-		b.node.inbox.add(&nodev1.Update{Revision: 3, Gateway: withCertificate(gatewayWith("two", "http"), issue(t, t.TempDir()))})
+		b.node.inbox.Add(&nodev1.Update{Revision: 3, Gateway: withCertificate(gatewayWith("two", "http"), issue(t, t.TempDir()))})
 		b.eventually("it is served", func() bool {
 			return len(b.node.hello().GetBundles()) == 1 && b.node.hello().GetBundles()[0].GetDigest() == "1"
 		})

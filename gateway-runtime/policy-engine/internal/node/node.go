@@ -1,12 +1,15 @@
 // Package node manages the desired state of one node: it receives API bundles from the controller, turns them into chains and
 // Envoy's configuration, make before break, and reports for each whether it is served.
 //
-// The decisions are pure functions: planOf and merge (plan.go), bisect (bisect.go), policies.find (policy.go). One
-// goroutine, Run's, owns all state; the stream to the controller (client.go) only fills the inbox and drains the outbox.
+// The decisions are pure functions: planOf (plan.go), bisect (bisect.go), policies.find (policy.go). One goroutine, Run's, owns all
+// state, in values with one job each, none of which knows the node: the queue of APIs that do not run (queue), the chains and their
+// instances (chains.go), what Envoy is sent (rollout.go, gateway), the schedule of rotations (rotation). The stream to the
+// controller (controller) only fills the inbox and drains the outbox, and other goroutines read a snapshot (published.go).
 package node
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"slices"
@@ -14,8 +17,14 @@ import (
 	"time"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/backoff"
 	"gatewright.dev/policy-engine/internal/certificates"
 	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/node/controller"
+	"gatewright.dev/policy-engine/internal/node/gateway"
+	"gatewright.dev/policy-engine/internal/node/queue"
+	"gatewright.dev/policy-engine/internal/node/rotation"
+	"gatewright.dev/policy-engine/internal/node/statedir"
 	"gatewright.dev/policy-engine/internal/redaction"
 	"gatewright.dev/policy-engine/internal/secrets"
 	"gatewright.dev/policy-engine/internal/xds"
@@ -103,72 +112,62 @@ func (t Timing) withDefaults() Timing {
 	return t
 }
 
+func (t Timing) retry() backoff.Doubling {
+	return backoff.Doubling{First: t.Retry, Longest: t.RetryMost}
+}
+
 // Node applies the desired state of one node. New → Restore → Run → Close.
 type Node struct {
-	options  Options
-	timing   Timing
-	log      *slog.Logger
-	store    *store
-	chains   *chains
-	policies atomic.Pointer[policies]
-	running  running
-	unserved map[string]*nodev1.ApiBundle // last good versions that did not come up: they stay on disk, and are tried again
-	retired  []*retired                   // versions that exchanges may still be in
-	queue    map[string]*queuedAPI        // the newest bundles of APIs that do not run, or not yet
-	arrived  []*build                     // builds that are done and not yet acquired
-	routed   []*xds.Bundle                // the bundles that Envoy's present routes were composed of; nil: Envoy has not accepted them
-	front    xds.Front                    // the Gateway's part of those routes
-	notReady map[string]*nodev1.ApiStatus // APIs that run and have a policy that is no longer ready
+	*published // what other goroutines read
+	options    Options
+	timing     Timing
+	log        *slog.Logger
+	state      *statedir.Directory
+	client     *controller.Client
+	inbox      *controller.Inbox
+	outbox     *controller.Outbox
+	reporter   *reporter
+	gateway    *gateway.State
+	policies   atomic.Pointer[policies]
+	renewed    chan struct{} // receives a value after the policies have changed
+	secrets    *secrets.Store
+	names      nameResolver
+	chains     *chains
+	background *background
 
-	unrestored   unrestored
-	listening    listening
-	certificates *certificates.Watcher // of the files of the Gateway
-	secrets      *secrets.Store
-	rotations    map[rotated]*rotation // of the chains whose secrets have changed, or may have
-
-	built          chan *build
-	rotated        chan rotationBuild
-	renewed        chan struct{}
-	departures     chan departure
-	lifetime       context.Context // done once the node is closed
-	cancel         context.CancelFunc
-	inbox          inbox
-	outbox         outbox
-	bundleRefs     atomic.Pointer[[]*nodev1.BundleRef]  // for the next hello
-	gatewayDigest  atomic.Pointer[string]               // digest of the Gateway that is served, for the next hello
-	adminAddress   atomic.Pointer[string]               // for the next hello; nil: nowhere
-	gatewayStatus  atomic.Pointer[nodev1.GatewayStatus] // the newest, for Stats; nil: no status yet
-	served         atomic.Int64                         // APIs, for Stats
-	pending        atomic.Int64                         // as these are
-	down           atomic.Int64
-	unrotated      atomic.Int64                                     // APIs that cannot use a changed secret, for Stats
-	expiries       atomic.Pointer[map[string]certificates.Warnings] // of certificates, for Stats
-	troubles       atomic.Pointer[listeningTroubles]                // of the current Gateway, for Stats
-	notReadyReport atomic.Pointer[nodev1.Report]                    // of notReady; nil: all APIs are ready
-	clustersInUse  atomic.Pointer[[]*xds.Bundle]                    // for Clusters
-	routesInUse    atomic.Pointer[routesInUse]                      // for Near
-	obstacles      atomic.Pointer[map[string]Obstacle]              // of APIs that are queued, by API
-	stats          counters
+	running    running
+	unserved   map[string]*nodev1.ApiBundle // last good versions that did not come up: they stay on disk, and are tried again
+	queue      *buildQueue                  // the newest bundles of APIs that do not run, or not yet
+	rollout    *rollout
+	rotations  *rotation.Schedule
+	notReady   statuses // of APIs that run and have a policy that is no longer ready
+	unrestored unrestored
 }
 
 // New makes a node and its state directory. Nothing runs yet.
 func New(options Options) (*Node, error) {
-	store, err := openStore(options.StateDir)
+	state, err := statedir.Open(options.StateDir)
 	if err != nil {
 		return nil, err
 	}
+	timing := options.Timing.withDefaults()
 	n := &Node{
-		options: options, timing: options.Timing.withDefaults(), log: options.Log, store: store,
-		running: running{}, unserved: map[string]*nodev1.ApiBundle{}, queue: map[string]*queuedAPI{},
-		rotations: map[rotated]*rotation{}, rotated: make(chan rotationBuild),
-		built: make(chan *build), renewed: make(chan struct{}, 1), departures: make(chan departure),
-		inbox: inbox{arrived: make(chan struct{}, 1)}, outbox: outbox{filled: make(chan struct{}, 1)},
+		published: newPublished(), options: options, timing: timing, log: options.Log, state: state,
+		inbox: controller.NewInbox(), outbox: controller.NewOutbox(), renewed: make(chan struct{}, 1),
+		secrets: secrets.NewStore(options.Secrets, timing.Watch, options.Log), names: nameResolver{options.Resolver, timing.Resolve},
+		background: newBackground(), running: running{}, unserved: map[string]*nodev1.ApiBundle{},
+		queue: queue.New[*build](timing.retry(), timing.LastGood), rotations: rotation.NewSchedule(timing.retry()),
+		gateway: gateway.New(gateway.Options{File: options.Gateway, FileDigest: options.GatewayDigest, Directory: state,
+			Envoy: options.Envoy, Acknowledge: timing.Acknowledge, Watch: timing.Watch, Retry: timing.retry(), Log: options.Log}),
 	}
-	n.lifetime, n.cancel = context.WithCancel(context.Background())
+	n.client = &controller.Client{Address: options.Controller, KeepsGateway: options.KeepsGateway, Hello: n.hello,
+		FirstReport: func() *nodev1.Report { return n.snapshot.Load().notReady },
+		Observe:     options.Observe, Inbox: n.inbox, Outbox: n.outbox, Log: options.Log}
+	n.reporter = &reporter{outbox: n.outbox, log: options.Log}
+	n.rollout = &rollout{envoy: options.Envoy, timing: timing, log: options.Log, published: n.published,
+		retired: retirements{grace: timing.Grace, held: timing.Held}}
 	n.policies.Store(policiesOf(options.Policies))
-	n.certificates = certificates.NewWatcher(n.timing.Watch, options.Log)
-	n.secrets = secrets.NewStore(options.Secrets, n.timing.Watch, options.Log)
-	n.chains = newChains(options, &n.policies, newBinder(&n.policies, n.secrets), n.timing.Grace, n.notifyDeparture)
+	n.chains = newChains(options, &n.policies, newBinder(&n.policies, n.secrets), timing.Grace, n.background.deliverDeparture)
 	n.publish()
 	return n, nil
 }
@@ -181,14 +180,7 @@ func (n *Node) SetPolicies(policies []Policy) {
 	case n.renewed <- struct{}{}:
 	default:
 	}
-	n.outbox.add(&nodev1.NodeMessage{Message: &nodev1.NodeMessage_Hello{Hello: n.hello()}})
-}
-
-func (n *Node) notifyDeparture(departure departure) {
-	select {
-	case n.departures <- departure:
-	case <-n.lifetime.Done():
-	}
+	n.outbox.AddHello(n.hello())
 }
 
 // Run applies updates until ctx ends. It needs Restore to have returned.
@@ -196,7 +188,7 @@ func (n *Node) Run(ctx context.Context) {
 	client := make(chan struct{})
 	go func() {
 		defer close(client)
-		n.runClient(ctx)
+		n.client.Run(ctx)
 	}()
 	defer func() { <-client }()
 	retry, sweep := time.NewTimer(time.Hour), time.NewTimer(time.Hour)
@@ -205,149 +197,148 @@ func (n *Node) Run(ctx context.Context) {
 	defer readinessTicker.Stop()
 	defer sweep.Stop()
 	for ctx.Err() == nil {
-		sweep.Reset(n.sweepRetired(ctx))
-		retry.Reset(n.nextRetry(time.Now()))
+		sweep.Reset(n.rollout.sweep(ctx, n.running, n.chains.progressOf))
+		retry.Reset(min(n.queue.NextRetry(time.Now()), n.gateway.NextRetry(time.Now())))
 		select {
 		case <-ctx.Done():
-		case <-n.inbox.arrived:
-			if update := n.inbox.drain(); update != nil {
+		case <-n.inbox.Arrived():
+			if update := n.inbox.Drain(); update != nil {
 				n.apply(ctx, update, n.timing.Acknowledge)
 			}
 		case <-n.options.Envoy.Connected():
 			n.confirm(ctx)
-			n.confirmGateway(ctx)
-			n.setFallbackRoutes(ctx)
-		case files := <-n.certificates.Changes():
-			n.replaceCertificates(ctx, files)
+			n.followGateway(n.gateway.Confirm(ctx))
+			n.rollout.refreshRoutes(ctx, n.target(n.running, nil))
+		case files := <-n.gateway.Changes():
+			n.followGateway(n.gateway.ReplaceCertificates(ctx, files))
 		case <-n.secrets.Changes():
-			n.rotateForSecrets(time.Now())
-		case done := <-n.rotated:
+			n.rotations.Add(n.chains.withSecrets()...)
+			n.queue.RetryPending(time.Now())
+			n.rotate(time.Now())
+		case done := <-n.background.rotated:
 			n.finishRotation(done, time.Now())
-		case departure := <-n.departures:
+		case departure := <-n.background.departures:
 			n.chains.closeDeparted(departure)
 		case <-sweep.C:
-		case b := <-n.built:
-			n.advanceBuilt(ctx, b)
+		case b := <-n.background.built:
+			n.background.collect(b)
+			n.advance(ctx, step{envoyTimeout: n.timing.Acknowledge}, outcomes{})
 		case <-n.renewed:
-			n.retryAll()
-			n.rotateForMoves(time.Now())
+			n.queue.RetryAll(time.Now())
+			n.rotations.AddMoved(n.chains.moved()...)
+			n.rotate(time.Now())
 		case <-retry.C:
-			n.retryGateway(ctx)
-			n.setFallbackRoutes(ctx)
+			n.followGateway(n.gateway.Retry(ctx, n.running.secretUses()))
+			n.rollout.refreshRoutes(ctx, n.target(n.running, nil))
 			n.retryDue(ctx)
 		case <-readinessTicker.C:
-			n.checkReadiness()
-			n.expireLastGoodWaits(time.Now())
-			n.expireUnrestored(time.Now())
-			n.keepSecrets()
-			n.rotate(time.Now())
+			n.tick(time.Now())
 		}
 	}
 }
 
+// tick checks what no event announces: the readiness of policies, waits that expire, secrets in use and rotations that are due.
+func (n *Node) tick(now time.Time) {
+	n.checkReadiness()
+	for _, update := range n.queue.ExpireWaits(now) {
+		n.inbox.Requeue(update)
+	}
+	n.unrestored.expire(now, func(api string) bool { // not served, and no newer bundle has arrived
+		entry := n.queue.Get(api)
+		return n.running[api] == nil && n.unserved[api] != nil && (entry == nil || entry.Message == n.unserved[api])
+	}, n.log)
+	n.secrets.Keep(usedSecrets(n.chains, n.queue))
+	n.rotate(now)
+}
+
 // Close closes all policy instances. It is called after Run has returned, once no exchange is under way.
 func (n *Node) Close() {
-	n.cancel()
-	n.certificates.Close()
+	n.background.close()
+	n.gateway.Close()
 	n.secrets.Close()
 	n.chains.builds.Wait()
-	for _, b := range n.arrived {
+	for _, b := range n.background.drain() {
 		n.chains.discard(b)
 	}
 	n.chains.closeAll()
 }
 
-// publish updates the values of the next hello and of Stats.
-func (n *Node) publish() {
-	refs := map[string]*nodev1.BundleRef{}
-	for api := range n.unserved {
-		refs[api] = &nodev1.BundleRef{Api: api, Unsettled: true}
-	}
-	obstacles := map[string]Obstacle{}
-	for api, q := range n.queue {
-		refs[api] = &nodev1.BundleRef{Api: api, Unsettled: true}
-		obstacles[api] = q.obstacle()
-	}
-	n.obstacles.Store(&obstacles)
-	served := 0
-	for api, v := range n.running {
-		ref := &nodev1.BundleRef{Api: api, Unsettled: !v.acknowledged || refs[api] != nil}
-		if good := v.lastGood(); good != nil {
-			ref.Digest = good.message.GetDigest()
-			served++
+// target returns the present state for Envoy, with base in place of the running versions.
+func (n *Node) target(base, beside running) target {
+	return target{base: base, beside: beside, queued: n.queue, front: n.gateway.Front()}
+}
+
+// ReplaceGateway makes a Gateway the node's, as an update from the controller would. It returns nil once the Gateway is applied,
+// otherwise the reason. It may be called from any goroutine.
+func (n *Node) ReplaceGateway(ctx context.Context, message *nodev1.Gateway) error {
+	before := n.snapshot.Load().gateway.Status
+	n.inbox.Add(&nodev1.Update{Revision: n.snapshot.Load().revision, Gateway: message})
+	ctx, cancel := context.WithTimeoutCause(ctx, n.timing.Acknowledge, errors.New("the node did not report its outcome in time"))
+	defer cancel()
+	ticker := time.NewTicker(5 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
-		refs[api] = ref
+		status := n.snapshot.Load().gateway.Status
+		if status == before || status.GetDigest() != message.GetDigest() {
+			continue
+		}
+		if status.GetState() != nodev1.ApiStatus_STATE_APPLIED {
+			return errors.New(status.GetReason())
+		}
+		return nil
 	}
-	list := make([]*nodev1.BundleRef, 0, len(refs))
-	for _, api := range slices.Sorted(maps.Keys(refs)) {
-		list = append(list, refs[api])
+}
+
+// followGateway does what follows from a change of the Gateway.
+func (n *Node) followGateway(outcome gateway.Outcome) {
+	if outcome.IsEmpty() {
+		return
 	}
-	n.bundleRefs.Store(&list)
-	digest := ""
-	if good := n.listening.current.lastGood(); good != nil {
-		digest = good.message.GetDigest()
+	if committed := outcome.Committed; committed != nil {
+		if notify := n.options.Telemetry; notify != nil {
+			notify(committed.GetTelemetry())
+		}
+		if address := n.options.AdminAddress; address != nil && n.setAdminAddress(address()) {
+			n.outbox.AddHello(n.hello()) // no API may use that address
+		}
+		if notify := n.options.Store; notify != nil {
+			notify(committed.GetStore())
+		}
 	}
-	n.gatewayDigest.Store(&digest)
-	n.publishClusters()
-	n.served.Store(int64(served))
-	n.pending.Store(int64(len(n.queue)))
-	n.down.Store(int64(len(n.unserved)))
-	n.publishCertificates()
-}
-
-type counters struct {
-	updates, applied, rejected, stateErrors atomic.Uint64
-	revision                                atomic.Uint64
-	connected                               atomic.Bool
-}
-
-// Stats are a node's counters for the admin endpoint.
-type Stats struct {
-	ControllerConnected bool   `json:"controllerConnected"`
-	Revision            uint64 `json:"revision"` // of the last update that was applied
-	APIs                int    `json:"apis"`     // served, acknowledged by Envoy
-	Pending             int    `json:"pending"`  // APIs with a version that waits to be tried, or tried again
-	Unserved            int    `json:"unserved"` // APIs of which not even the last good version came up
-	Updates             uint64 `json:"updates"`
-	Applied             uint64 `json:"applied"`
-	Rejected            uint64 `json:"rejected"`
-	StateErrors         uint64 `json:"stateErrors"` // writes to the state directory that failed
-
-	Gateway      GatewayStats                     `json:"gateway"`
-	Certificates map[string]certificates.Warnings `json:"certificates"` // the Gateway's readable certificates: when they expire
-	Secrets      SecretStats                      `json:"secrets"`
-}
-
-// SecretStats count the secrets that APIs name, and those that cannot be used; instances built with an earlier value go on.
-type SecretStats struct {
-	InUse        int `json:"inUse"`
-	FailingFiles int `json:"failingFiles"` // secrets whose file is not there, or cannot be read
-	FailingAPIs  int `json:"failingApis"`  // APIs with a policy that cannot use a changed secret
-}
-
-// GatewayStats describe the node's Gateway.
-type GatewayStats struct {
-	Digest string `json:"digest"` // of the Gateway that is served; "": none
-	State  string `json:"state"`  // applied, rejected or pending: the outcome of the newest Gateway; "": none yet
-	Reason string `json:"reason"` // for rejected and pending
-
-	Closed       []string      `json:"closed,omitempty"`       // listeners that need a certificate or an authority whose files cannot be used
-	FailingFiles []FailingFile `json:"failingFiles,omitempty"` // certificates and authorities whose files cannot be used now
-}
-
-// FailingFile is a certificate or an authority whose files cannot be used. Their earlier content, if any, is served.
-type FailingFile struct {
-	Kind   string `json:"kind"`
-	Name   string `json:"name"`
-	Reason string `json:"reason"`
-}
-
-// Stats returns the counters as they are now.
-func (n *Node) Stats() Stats {
-	return Stats{
-		ControllerConnected: n.stats.connected.Load(), Revision: n.stats.revision.Load(), APIs: int(n.served.Load()),
-		Updates: n.stats.updates.Load(), Applied: n.stats.applied.Load(), Rejected: n.stats.rejected.Load(),
-		StateErrors: n.stats.stateErrors.Load(), Gateway: n.gatewayStats(), Certificates: *n.expiries.Load(),
-		Pending: int(n.pending.Load()), Unserved: int(n.down.Load()), Secrets: n.secretStats(),
+	if outcome.SecretsChanged {
+		n.queue.RetryAll(time.Now())
 	}
+	n.publish()
+	for _, report := range outcome.Reports {
+		n.outbox.AddReport(report)
+	}
+}
+
+// hello describes the node to a controller. It may be called from any goroutine.
+func (n *Node) hello() *nodev1.Hello {
+	now := n.snapshot.Load()
+	hello := &nodev1.Hello{NodeId: n.options.NodeID, EngineVersion: n.options.EngineVersion, Bundles: now.refs,
+		GatewayDigest: now.gateway.Stats.Digest, KeepsGateway: n.options.KeepsGateway, AdminAddress: now.adminAddress}
+	policies := *n.policies.Load()
+	for _, id := range slices.Sorted(maps.Keys(policies)) {
+		hello.Policies = append(hello.Policies, &nodev1.PolicyRef{
+			Name: policies[id].Name, Version: policies[id].Version, DefinitionDigest: policies[id].DefinitionDigest})
+	}
+	return hello
+}
+
+// publish updates what other goroutines read of the APIs and the Gateway.
+func (n *Node) publish() {
+	n.updateSnapshot(func(s *snapshot) {
+		s.gateway = n.gateway.View()
+		s.obstacles = n.queue.Obstacles()
+		s.refs, s.served = bundleRefs(n.running, n.unserved, s.obstacles)
+		s.pending, s.unserved = n.queue.Len(), len(n.unserved)
+		s.running = n.running.bundles()
+	})
 }

@@ -13,6 +13,7 @@ import (
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/node/statedir"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -137,7 +138,7 @@ func TestAChainThatCannotBeBuiltRejectsItsBundle(t *testing.T) {
 			narrow, noRoute, bundleWith("params", "1", attachment("p", `{"bad":true}`)), bundleWith("panics", "1", attachment("x", `{"panic":true}`)),
 			bundleWith("onerror", "1", onError), bundleWith("when", "1", when), bundle("good", "1"))}, time.Second)
 		reasons := map[string]string{}
-		for _, message := range b.node.outbox.drain() {
+		for _, message := range b.node.outbox.Drain() {
 			report := message.GetReport()
 			for _, status := range report.GetApis() {
 				reasons[status.GetApi()] = status.GetReason()
@@ -235,7 +236,7 @@ func TestAnAPIThatDoesNotComeUpAfterARestartStaysStoredAndIsRetried(t *testing.T
 		_, routes := made.envoy.serves()
 		equal(t, "routes", routes)
 		made.apply(2, some(bundle("a", "1"))) // fails as well
-		if state, err := made.node.store.read(lastGoodFile); err != nil || len(state.GetBundles()) != 1 {
+		if state, err := made.node.state.Read(statedir.LastGood); err != nil || len(state.GetBundles()) != 1 {
 			t.Fatalf("expected the last good state to keep the API, got %v, %v", state, err)
 		}
 		made.run()
@@ -250,7 +251,7 @@ func TestADamagedStateFileIsRenamedAndIgnored(t *testing.T) {
 		first := newBench(t, newScriptedEnvoy(true), directory)
 		first.apply(1, some(bundle("a", "1")))
 		first.node.Close()
-		path := filepath.Join(directory, lastGoodFile)
+		path := filepath.Join(directory, statedir.LastGood)
 		content, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -277,7 +278,7 @@ func TestAFullDiskRefusesTheUpdateAndLosesNothing(t *testing.T) {
 		directory := t.TempDir()
 		b := newBench(t, newScriptedEnvoy(true), directory)
 		b.apply(1, some(bundle("a", "1")))
-		full := filepath.Join(directory, pendingFile+".new")
+		full := filepath.Join(directory, statedir.Pending+".new")
 		if err := os.Symlink("/dev/full", full); err != nil {
 			t.Fatal(err)
 		}
@@ -294,14 +295,14 @@ func TestAnEngineThatDiedDuringAnUpdateLogsItAndStartsFromTheLastGoodState(t *te
 		directory := t.TempDir()
 		first := newBench(t, newScriptedEnvoy(true), directory)
 		first.apply(1, some(bundle("a", "1")))
-		if err := first.node.store.write(pendingFile, &nodev1.Update{Revision: 2, Bundles: some(bundle("a", "2"))}); err != nil {
+		if err := first.node.state.Write(statedir.Pending, &nodev1.Update{Revision: 2, Bundles: some(bundle("a", "2"))}); err != nil {
 			t.Fatal(err)
 		}
 		first.node.Close()
 		second := newBench(t, newScriptedEnvoy(false), directory)
 		_, routes := second.envoy.serves()
 		equal(t, "routes", routes, "a|1")
-		if _, err := os.Stat(filepath.Join(directory, pendingFile)); !errors.Is(err, os.ErrNotExist) {
+		if _, err := os.Stat(filepath.Join(directory, statedir.Pending)); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("expected the pending state to be gone, got %v", err)
 		}
 		second.node.Close()
@@ -332,7 +333,7 @@ func TestASharedInstanceIsBuiltOnceAndClosedAfterItsLastChain(t *testing.T) {
 		} else {
 			c.Release()
 		}
-		b.node.inbox.add(&nodev1.Update{Revision: 3, RemovedApis: []string{"a"}})
+		b.node.inbox.Add(&nodev1.Update{Revision: 3, RemovedApis: []string{"a"}})
 		b.eventually("all are closed", func() bool { open, _ := b.shelf.counts(); return open == 0 })
 		if _, built := b.shelf.counts(); built != 3 {
 			t.Errorf("expected three instances to have been built, got %d", built)

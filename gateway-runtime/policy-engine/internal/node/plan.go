@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/node/gateway"
 	"gatewright.dev/policy-engine/internal/xds"
 )
 
@@ -59,33 +60,6 @@ func planOf(now running, update *nodev1.Update) plan {
 	return p
 }
 
-// merge combines an update that is not being applied yet with a newer one. For each API the newer bundle or removal
-// counts, and so does the newer Gateway.
-func merge(queued, newer *nodev1.Update) *nodev1.Update {
-	if queued == nil {
-		return newer
-	}
-	bundles, removed := map[string]*nodev1.ApiBundle{}, map[string]bool{}
-	for _, update := range []*nodev1.Update{queued, newer} {
-		for _, api := range update.GetRemovedApis() {
-			removed[api] = true
-			delete(bundles, api)
-		}
-		for _, bundle := range update.GetBundles() {
-			bundles[bundle.GetApi()] = bundle
-			delete(removed, bundle.GetApi())
-		}
-	}
-	merged := &nodev1.Update{Revision: newer.GetRevision(), RemovedApis: slices.Sorted(maps.Keys(removed)), Gateway: newer.GetGateway()}
-	if merged.Gateway == nil {
-		merged.Gateway = queued.GetGateway()
-	}
-	for _, api := range slices.Sorted(maps.Keys(bundles)) {
-		merged.Bundles = append(merged.Bundles, bundles[api])
-	}
-	return merged
-}
-
 // with returns a copy in which the candidates replace their APIs' other versions.
 func (r running) with(candidates []*version) running {
 	next := maps.Clone(r)
@@ -101,6 +75,16 @@ func (r running) bundles() []*xds.Bundle {
 		bundles = append(bundles, r[api].bundle)
 	}
 	return bundles
+}
+
+// secretUses returns the secrets that the versions' upstreams name, by API.
+func (r running) secretUses() (uses []gateway.Use) {
+	for _, api := range slices.Sorted(maps.Keys(r)) {
+		for _, name := range r[api].secrets() {
+			uses = append(uses, gateway.Use{API: api, Secret: name})
+		}
+	}
+	return uses
 }
 
 // lastGood returns the state to store: of each API, the version that an Envoy has accepted.

@@ -3,7 +3,6 @@ package node
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"testing"
 
@@ -26,32 +25,6 @@ func anUpdate(t *rapid.T, label string) *nodev1.Update {
 		}
 	}
 	return update
-}
-
-// applied is the model: the running state after an update that is accepted completely.
-func applied(state map[string]string, update *nodev1.Update) map[string]string {
-	next := maps.Clone(state)
-	for _, api := range update.GetRemovedApis() {
-		delete(next, api)
-	}
-	for _, bundle := range update.GetBundles() {
-		next[bundle.GetApi()] = bundle.GetDigest()
-	}
-	return next
-}
-
-func TestMergedUpdatesDoWhatTheyDoOneAfterAnother(t *testing.T) {
-	property.Check(t, func(t *rapid.T) {
-		start := applied(map[string]string{}, anUpdate(t, "start"))
-		first, second := anUpdate(t, "first"), anUpdate(t, "second")
-		merged := merge(first, second)
-		if got, want := applied(start, merged), applied(applied(start, first), second); !maps.Equal(got, want) {
-			t.Fatalf("expected %v, got %v", want, got)
-		}
-		if merged.GetRevision() != second.GetRevision() {
-			t.Fatalf("expected the newer revision, got %d", merged.GetRevision())
-		}
-	})
 }
 
 func TestAPlanKeepsUnchangedBundles(t *testing.T) {

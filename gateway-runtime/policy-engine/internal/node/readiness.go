@@ -7,6 +7,9 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 )
 
+// statuses are those of APIs, by API.
+type statuses map[string]*nodev1.ApiStatus
+
 // checkReadiness finds the running APIs with a policy instance that is no longer ready anywhere: for example, its executors were
 // replaced, and the server that its preparation calls is down. Such an API is pending until the instance is ready.
 func (n *Node) checkReadiness() {
@@ -14,14 +17,23 @@ func (n *Node) checkReadiness() {
 	if len(failing) == 0 && len(n.notReady) == 0 {
 		return
 	}
-	notReady, outcomes := map[string]*nodev1.ApiStatus{}, outcomes{}
-	for _, api := range slices.Sorted(maps.Keys(n.running)) {
-		v := n.running[api]
-		previous := n.notReady[api]
-		reason := readinessReason(v.message, n.chains.refs, failing)
+	outcomes := outcomes{}
+	n.notReady = notReady(n.running, n.notReady, func(message *nodev1.ApiBundle) string {
+		return readinessReason(message, n.chains.refs, failing)
+	}, outcomes)
+	n.updateSnapshot(func(s *snapshot) { s.notReady = n.notReady.report(s.revision) })
+	n.reporter.report(outcomes)
+}
+
+// notReady returns the statuses of the versions that are not ready. It adds to outcomes what differs from the statuses before.
+func notReady(versions running, before statuses, reasonOf func(*nodev1.ApiBundle) string, outcomes outcomes) statuses {
+	now := statuses{}
+	for _, api := range slices.Sorted(maps.Keys(versions)) {
+		v, previous := versions[api], before[api]
+		reason := reasonOf(v.message)
 		switch {
 		case reason != "":
-			notReady[api] = &nodev1.ApiStatus{Api: api, Digest: v.message.GetDigest(), State: nodev1.ApiStatus_STATE_PENDING, Reason: reason}
+			now[api] = &nodev1.ApiStatus{Api: api, Digest: v.message.GetDigest(), State: nodev1.ApiStatus_STATE_PENDING, Reason: reason}
 			if previous.GetDigest() != v.message.GetDigest() || previous.GetReason() != reason {
 				outcomes.of(v.revision).add(v.message, nodev1.ApiStatus_STATE_PENDING, reason)
 			}
@@ -29,11 +41,20 @@ func (n *Node) checkReadiness() {
 			outcomes.of(v.revision).applied(v.message)
 		}
 	}
-	n.notReady = notReady
-	n.publishNotReady()
-	for _, revision := range slices.Sorted(maps.Keys(outcomes)) {
-		n.report(outcomes[revision])
+	return now
+}
+
+// report returns the report of APIs that are not ready, for the controller that connects next, since the hello lacks it; nil: all
+// are ready.
+func (s statuses) report(revision uint64) *nodev1.Report {
+	if len(s) == 0 {
+		return nil
 	}
+	report := &nodev1.Report{Revision: revision}
+	for _, api := range slices.Sorted(maps.Keys(s)) {
+		report.Apis = append(report.Apis, s[api])
+	}
+	return report
 }
 
 // failing returns the reasons of the instances that cannot be executed now, by instance id.
@@ -71,17 +92,4 @@ func readinessReason(message *nodev1.ApiBundle, refs map[string]*chainRef, failu
 		return err.Error()
 	}
 	return ""
-}
-
-// publishNotReady publishes the report of APIs that are not ready, for the controller that connects next, since the hello lacks it.
-func (n *Node) publishNotReady() {
-	if len(n.notReady) == 0 {
-		n.notReadyReport.Store(nil)
-		return
-	}
-	report := &nodev1.Report{Revision: n.stats.revision.Load()}
-	for _, api := range slices.Sorted(maps.Keys(n.notReady)) {
-		report.Apis = append(report.Apis, n.notReady[api])
-	}
-	n.notReadyReport.Store(report)
 }

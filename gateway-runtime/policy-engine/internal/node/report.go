@@ -1,9 +1,13 @@
 package node
 
 import (
-	"sync"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync/atomic"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/node/controller"
 )
 
 // outcome collects the results of one update.
@@ -37,87 +41,32 @@ func (o outcomes) of(revision uint64) *outcome {
 	return o[revision]
 }
 
-// report logs an outcome and puts it into the outbox.
-func (n *Node) report(outcome *outcome) {
-	for _, status := range outcome.statuses {
-		switch status.GetState() {
-		case nodev1.ApiStatus_STATE_REJECTED:
-			n.stats.rejected.Add(1)
-			n.log.Error("API rejected", "api", status.GetApi(), "revision", outcome.revision, "reason", status.GetReason())
-		case nodev1.ApiStatus_STATE_PENDING:
-			n.log.Warn("API pending; it is retried", "api", status.GetApi(), "revision", outcome.revision, "reason", status.GetReason())
-		default:
-			n.stats.applied.Add(1)
+// reporter sends outcomes to the controller, and counts them.
+type reporter struct {
+	outbox            *controller.Outbox
+	log               *slog.Logger
+	applied, rejected atomic.Uint64 // APIs
+}
+
+// report logs the outcomes, counts them, and puts them into the outbox, by revision.
+func (r *reporter) report(outcomes outcomes) {
+	for _, revision := range slices.Sorted(maps.Keys(outcomes)) {
+		outcome := outcomes[revision]
+		for _, status := range outcome.statuses {
+			switch status.GetState() {
+			case nodev1.ApiStatus_STATE_REJECTED:
+				r.rejected.Add(1)
+				r.log.Error("API rejected", "api", status.GetApi(), "revision", revision, "reason", status.GetReason())
+			case nodev1.ApiStatus_STATE_PENDING:
+				r.log.Warn("API pending; it is retried", "api", status.GetApi(), "revision", revision, "reason", status.GetReason())
+			default:
+				r.applied.Add(1)
+			}
 		}
+		r.log.Info("update processed", "revision", revision, "apis", len(outcome.statuses), "pending", outcome.pending)
+		if outcome.pending > 0 && len(outcome.statuses) == 0 { // reported once Envoy decides
+			continue
+		}
+		r.outbox.AddReport(&nodev1.Report{Revision: revision, Apis: outcome.statuses})
 	}
-	n.log.Info("update processed", "revision", outcome.revision, "apis", len(outcome.statuses), "pending", outcome.pending)
-	if outcome.pending > 0 && len(outcome.statuses) == 0 { // reported once Envoy decides
-		return
-	}
-	n.outbox.add(&nodev1.NodeMessage{Message: &nodev1.NodeMessage_Report{
-		Report: &nodev1.Report{Revision: outcome.revision, Apis: outcome.statuses}}})
-}
-
-// outbox holds messages for the controller until a stream sends them.
-type outbox struct {
-	mutex    sync.Mutex
-	messages []*nodev1.NodeMessage
-	filled   chan struct{}
-}
-
-func (o *outbox) add(message *nodev1.NodeMessage) {
-	o.mutex.Lock()
-	defer o.mutex.Unlock()
-	o.messages = append(o.messages, message)
-	select {
-	case o.filled <- struct{}{}:
-	default:
-	}
-}
-
-func (o *outbox) drain() []*nodev1.NodeMessage {
-	o.mutex.Lock()
-	defer o.mutex.Unlock()
-	messages := o.messages
-	o.messages = nil
-	return messages
-}
-
-// inbox holds the updates that are to be applied next, merged into one.
-type inbox struct {
-	mutex   sync.Mutex
-	update  *nodev1.Update
-	arrived chan struct{}
-}
-
-func (i *inbox) add(update *nodev1.Update) {
-	i.mutex.Lock()
-	defer i.mutex.Unlock()
-	i.update = merge(i.update, update)
-	select {
-	case i.arrived <- struct{}{}:
-	default:
-	}
-}
-
-// requeue puts an update before those that have arrived since.
-func (i *inbox) requeue(update *nodev1.Update) {
-	i.mutex.Lock()
-	defer i.mutex.Unlock()
-	if i.update != nil {
-		update = merge(update, i.update)
-	}
-	i.update = update
-	select {
-	case i.arrived <- struct{}{}:
-	default:
-	}
-}
-
-func (i *inbox) drain() *nodev1.Update {
-	i.mutex.Lock()
-	defer i.mutex.Unlock()
-	update := i.update
-	i.update = nil
-	return update
 }

@@ -1,69 +1,71 @@
 package node
 
 import (
-	"context"
-	"errors"
+	"maps"
 	"slices"
 	"time"
 
 	"gatewright.dev/policy-engine/internal/xds"
 )
 
-// retired is a version that receives no new request. Its clusters stay until the last exchange in its chains is over: a
+// retirements are versions that exchanges may still be in. Their clusters stay until the last exchange in their chains is over: a
 // request held in a chain still needs the cluster that its route names.
+type retirements struct {
+	grace time.Duration // from a chain's last exchange to its end
+	held  time.Duration // how long an exchange may stay in a chain that an update does not change
+	list  []*retired
+}
+
 type retired struct {
-	clusters xds.Resources
-	waits    []departure
-	until    time.Time // the earliest time of its removal
+	resources xds.Resources // the version's clusters
+	waits     []departure
+	until     time.Time // the earliest time of its removal
 }
 
-// retire releases a version's chains. Chains that the next version shares never leave the table, so their exchanges
-// get Timing.Held to end.
-func (n *Node) retire(old *version) {
-	leaving := n.chains.release(old.message)
-	wait := n.timing.Grace
+// add adds a version whose chains have been released. Chains that the next version shares never leave the table, so their
+// exchanges get the time held to end.
+func (r *retirements) add(old *version, leaving []departure, now time.Time) {
+	wait := r.grace
 	if len(leaving) < len(old.message.GetChains()) {
-		wait += n.timing.Held
+		wait += r.held
 	}
-	n.retired = append(n.retired, &retired{clusters: old.bundle.Clusters, waits: leaving, until: time.Now().Add(wait)})
+	r.list = append(r.list, &retired{resources: old.bundle.Clusters, waits: leaving, until: now.Add(wait)})
 }
 
-// sweepRetired removes the clusters that no version or exchange needs any more, and returns when to sweep again.
-func (n *Node) sweepRetired(ctx context.Context) time.Duration {
-	now, next := time.Now(), time.Hour
-	count := len(n.retired)
-	n.retired = slices.DeleteFunc(n.retired, func(old *retired) bool {
-		n.dropDepartures(old, now)
+// sweep drops the versions that no exchange is in any more. It returns whether there were any, and when to sweep again.
+func (r *retirements) sweep(progressOf func(departure) progress, now time.Time) (dropped bool, next time.Duration) {
+	count := len(r.list)
+	next = time.Hour
+	r.list = slices.DeleteFunc(r.list, func(old *retired) bool {
+		r.dropDepartures(old, progressOf, now)
 		if wait := old.until.Sub(now); len(old.waits) == 0 && wait > 0 {
 			next = min(next, wait)
 		}
 		return len(old.waits) == 0 && !old.until.After(now)
 	})
-	if len(n.retired) < count {
-		n.dropClusters(ctx)
-	}
-	return next
+	return len(r.list) < count, next
 }
 
 // dropDepartures removes departures that have happened, and those that a newer version has undone.
-func (n *Node) dropDepartures(old *retired, now time.Time) {
+func (r *retirements) dropDepartures(old *retired, progressOf func(departure) progress, now time.Time) {
 	old.waits = slices.DeleteFunc(old.waits, func(d departure) bool {
-		ref := n.chains.refs[d.chain]
-		if ref == nil {
+		switch progressOf(d) {
+		case departed:
 			return true
-		}
-		if ref.retirement == d.retirement {
+		case undone:
+			old.until = now.Add(r.grace + r.held)
+			return true
+		default:
 			return false
 		}
-		old.until = now.Add(n.timing.Grace + n.timing.Held)
-		return true
 	})
 }
 
-func (n *Node) dropClusters(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, n.timing.Acknowledge)
-	defer cancel()
-	if err := n.options.Envoy.SetClusters(ctx, n.clusters(n.running, n.running)); err != nil && !errors.Is(err, xds.ErrNoEnvoy) {
-		n.log.Warn("Envoy has not acknowledged the removal of old clusters", "error", err.Error())
+// clusters returns the clusters of all of the versions.
+func (r *retirements) clusters() xds.Resources {
+	clusters := xds.Resources{}
+	for _, old := range r.list {
+		maps.Copy(clusters, old.resources)
 	}
+	return clusters
 }

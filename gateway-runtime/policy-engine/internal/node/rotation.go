@@ -7,27 +7,14 @@ import (
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/node/rotation"
+	"gatewright.dev/policy-engine/internal/node/transient"
 	"gatewright.dev/policy-engine/internal/secrets"
 )
 
-// rotated identifies the chains of one version of an API. Their instances are built together when their secrets change, or a
-// policy of theirs moves to another executor group.
-type rotated struct{ api, version, context string }
-
-// rotation is the state of replacing these chains. Chains keep their ids, so Envoy is not involved: new
-// instances are built, a chain of them replaces the old one, and that is closed after its last exchange.
-type rotation struct {
-	building bool
-	moved    bool // a policy has moved
-	again    bool // more has changed since the build began
-	tries    int  // failed tries
-	retryAt  time.Time
-	reason   string // why the last try failed, as it was logged
-}
-
 // rotationBuild is a finished build of a rotation.
 type rotationBuild struct {
-	of    rotated
+	of    rotation.Version
 	build *build
 }
 
@@ -37,158 +24,96 @@ type replacedChain struct {
 	instances []string
 }
 
-// rotateForSecrets schedules a rotation for all chains that use secrets, and retries the queued APIs that do.
-func (n *Node) rotateForSecrets(now time.Time) {
-	for _, ref := range n.chains.refs {
-		if len(ref.secrets) > 0 {
-			n.scheduleRotation(ref)
-		}
-	}
-	for _, q := range n.queue {
-		if q.build == nil && !q.retryAt.IsZero() {
-			q.retryAt = now
-		}
-	}
-	n.rotate(now)
-}
-
-// rotateForMoves schedules a rotation for all chains with a policy that has moved to another executor group.
-func (n *Node) rotateForMoves(now time.Time) {
-	for _, ref := range n.chains.refs {
-		if ref.bundles > 0 && !n.chains.isCurrent(ref) {
-			n.scheduleRotation(ref).moved = true
-		}
-	}
-	n.rotate(now)
-}
-
-// scheduleRotation has the next call of rotate check a chain.
-func (n *Node) scheduleRotation(ref *chainRef) *rotation {
-	of := rotated{ref.bundle.GetApi(), ref.bundle.GetVersion(), ref.bundle.GetContext()}
-	at := n.rotations[of]
-	if at == nil {
-		at = &rotation{}
-		n.rotations[of] = at
-	}
-	at.again, at.tries, at.retryAt = at.building, 0, time.Time{}
-	return at
-}
-
-// scheduleRotations has the next call of rotate check the chains of a bundle: secrets may have changed, or policies moved, since
-// its build began.
-func (n *Node) scheduleRotations(message *nodev1.ApiBundle) {
-	for _, chain := range message.GetChains() {
-		if ref := n.chains.refs[chain.GetId()]; ref != nil && (len(ref.secrets) > 0 || !n.chains.isCurrent(ref)) {
-			n.scheduleRotation(ref)
-		}
-	}
-}
-
 // rotate starts to build the chains whose secrets have changed, or whose policies have moved to another executor group.
 func (n *Node) rotate(now time.Time) {
-	for of, r := range n.rotations {
-		if r.building || now.Before(r.retryAt) {
-			continue
-		}
+	for _, of := range n.rotations.Due(now) {
 		stale := n.chains.staleChains(of)
 		if len(stale.GetChains()) == 0 {
-			delete(n.rotations, of)
+			n.rotations.Drop(of)
 			continue
 		}
-		r.building, r.again = true, false
-		n.chains.startRotation(stale, func(b *build) { n.deliverRotation(rotationBuild{of, b}) })
+		n.rotations.Begin(of)
+		n.chains.startRotation(stale, func(b *build) {
+			if !deliver(n.background, n.background.rotated, rotationBuild{of, b}) {
+				n.chains.discard(b)
+			}
+		})
 	}
-	n.publishRotations()
-}
-
-func (n *Node) deliverRotation(done rotationBuild) {
-	select {
-	case n.rotated <- done:
-	case <-n.lifetime.Done():
-		n.chains.discard(done.build)
-	}
+	n.updateSnapshot(func(s *snapshot) { s.unrotated = n.rotations.Failing() })
 }
 
 // finishRotation replaces chains with those of a rotation's build. A failed build is tried again; meanwhile its chains go on
 // with the earlier secrets.
 func (n *Node) finishRotation(done rotationBuild, now time.Time) {
-	r := n.rotations[done.of]
-	r.building = false
-	switch err := n.chains.replace(done.build); {
-	case err == nil && r.moved:
-		n.log.Info("policies run in the executor groups that they have moved to", "api", done.of.api)
-		r.reason, r.tries, r.moved = "", 0, false
-	case err == nil:
-		n.log.Info("policies use the secrets that have changed", "api", done.of.api)
-		r.reason, r.tries = "", 0
-	case r.again:
-	default:
-		r.retryAt = now.Add(n.timing.backOff(r.tries))
-		r.tries++
-		if reason := err.Error(); reason != r.reason {
-			r.reason = reason
-			message := "policies cannot use a secret that has changed; they go on with its previous value, and this is tried again"
-			if r.moved {
-				message = "policies cannot be prepared in the executor group that they have moved to; this is tried again"
-			}
-			n.log.Error(message, "api", done.of.api, "reason", reason)
-		}
+	api := done.of.API
+	switch result := n.rotations.End(done.of, n.chains.replace(done.build), now); {
+	case result.Done && result.Moved:
+		n.log.Info("policies run in the executor groups that they have moved to", "api", api)
+	case result.Done:
+		n.log.Info("policies use the secrets that have changed", "api", api)
+	case result.Reason != "" && result.Moved:
+		n.log.Error("policies cannot be prepared in the executor group that they have moved to; this is tried again", "api", api, "reason", result.Reason)
+	case result.Reason != "":
+		n.log.Error("policies cannot use a secret that has changed; they go on with its previous value, and this is tried again", "api", api, "reason", result.Reason)
 	}
 	n.rotate(now)
 }
 
-// keepSecrets drops the secrets that no chain or queued API names any more.
-func (n *Node) keepSecrets() {
+// usedSecrets returns the secrets that chains or queued APIs name.
+func usedSecrets(c *chains, queued *buildQueue) map[secrets.Ref]bool {
 	used := map[secrets.Ref]bool{}
-	for _, ref := range n.chains.refs {
+	for _, ref := range c.refs {
 		for _, secret := range ref.secrets {
 			used[secret] = true
 		}
 	}
-	for _, q := range n.queue {
-		for _, secret := range q.secrets {
-			used[secret] = true
-		}
+	for _, secret := range queued.Secrets() {
+		used[secret] = true
 	}
-	n.secrets.Keep(used)
+	return used
 }
 
-func (n *Node) publishRotations() {
-	failing := 0
-	for _, at := range n.rotations {
-		if at.reason != "" {
-			failing++
-		}
-	}
-	n.unrotated.Store(int64(failing))
+func (r *chainRef) version() rotation.Version {
+	return rotation.Version{API: r.bundle.GetApi(), Version: r.bundle.GetVersion(), Context: r.bundle.GetContext()}
 }
 
-// secretStats counts the secrets, the files that cannot be read and the APIs that cannot use a changed secret.
-func (n *Node) secretStats() SecretStats {
-	files := n.secrets.Stats()
-	return SecretStats{InUse: files.InUse, FailingFiles: files.Failing, FailingAPIs: int(n.unrotated.Load())}
-}
-
-// secretsOf returns the secrets that a bundle names. Parameters that cannot be read name none; the build reports them.
-func secretsOf(bundle *nodev1.ApiBundle) []secrets.Ref {
-	var result []secrets.Ref
-	for _, message := range bundle.GetChains() {
-		for _, attachment := range message.GetAttachments() {
-			refs, err := refsOf(bundle.GetApi(), attachment)
-			if err == nil {
-				result = append(result, refs...)
-			}
+// withSecrets returns the versions whose chains use secrets.
+func (c *chains) withSecrets() (versions []rotation.Version) {
+	for _, ref := range c.refs {
+		if len(ref.secrets) > 0 {
+			versions = append(versions, ref.version())
 		}
 	}
-	return result
+	return versions
+}
+
+// moved returns the versions in use with a policy that has moved to another executor group.
+func (c *chains) moved() (versions []rotation.Version) {
+	for _, ref := range c.refs {
+		if ref.bundles > 0 && !c.isCurrent(ref) {
+			versions = append(versions, ref.version())
+		}
+	}
+	return versions
+}
+
+// rotatable returns the version of a bundle if its chains use secrets, or policies of theirs have moved: either may have changed
+// since the bundle's build began.
+func (c *chains) rotatable(message *nodev1.ApiBundle) (versions []rotation.Version) {
+	for _, chain := range message.GetChains() {
+		if ref := c.refs[chain.GetId()]; ref != nil && (len(ref.secrets) > 0 || !c.isCurrent(ref)) {
+			versions = append(versions, ref.version())
+		}
+	}
+	return versions
 }
 
 // staleChains returns the chains in use that would be built with other secrets or in another executor group now, as a
 // bundle of these alone.
-func (c *chains) staleChains(of rotated) *nodev1.ApiBundle {
-	bundle := &nodev1.ApiBundle{Api: of.api, Version: of.version, Context: of.context}
+func (c *chains) staleChains(of rotation.Version) *nodev1.ApiBundle {
+	bundle := &nodev1.ApiBundle{Api: of.API, Version: of.Version, Context: of.Context}
 	for _, ref := range c.refs {
-		if ref.bundles == 0 || of != (rotated{ref.bundle.GetApi(), ref.bundle.GetVersion(), ref.bundle.GetContext()}) {
+		if ref.bundles == 0 || of != ref.version() {
 			continue
 		}
 		if !c.isCurrent(ref) {
@@ -242,7 +167,7 @@ func (c *chains) replaceChain(b *build, ref *chainRef, mistakes *buildErrors) {
 	for _, attachment := range ref.message.GetAttachments() {
 		id := b.instance(attachment)
 		if c.instances[id] == nil && b.built[id] == nil && b.failures[id] == nil {
-			mistakes.add(ref.message.GetOperation(), []error{transientError{errStale}})
+			mistakes.add(ref.message.GetOperation(), []error{transient.Mark(errStale)})
 			return
 		}
 	}

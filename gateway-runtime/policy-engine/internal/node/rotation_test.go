@@ -224,7 +224,7 @@ func TestASecretThatIsMissingKeepsItsAPIPendingUntilItComes(t *testing.T) {
 		b := newSecretBench(t, nil)
 		equal(t, "report", b.apply(1, some(namingBundle("a", "1"), bundle("b", "1"))), "1 a 1 PENDING", "1 b 1 APPLIED")
 		for _, expected := range []string{"secret upstream-key: expected a file", filepath.Join(b.folder, "a", "upstream-key"), filepath.Join(b.folder, "upstream-key"), "put it there"} {
-			if reason := b.node.queue["a"].reason; !strings.Contains(reason, expected) {
+			if reason := b.node.queue.Get("a").Reason(); !strings.Contains(reason, expected) {
 				t.Errorf("expected %q in %q", expected, reason)
 			}
 		}
@@ -277,7 +277,7 @@ func TestSecretsInErrorsOfPoliciesAreHidden(t *testing.T) {
 		b := newSecretBench(t, map[string]string{"upstream-key": "refused-value"})
 		b.keyed.fail["refused-value"] = true
 		equal(t, "report", b.apply(1, some(namingBundle("a", "1"))), "1 a 1 PENDING")
-		if reason := b.node.queue["a"].reason; !strings.Contains(reason, "cannot use the key [secret]") {
+		if reason := b.node.queue.Get("a").Reason(); !strings.Contains(reason, "cannot use the key [secret]") {
 			t.Errorf("got %q", reason)
 		}
 		b.run() // so that it is closed
@@ -295,7 +295,7 @@ func TestOneInstanceOfSeveralChainsIsRotatedOnce(t *testing.T) {
 		b.run()
 		b.write(t, "upstream-key", "second-value")
 		b.become("second-value×1")
-		b.node.inbox.add(&nodev1.Update{Revision: 2, RemovedApis: []string{"a"}})
+		b.node.inbox.Add(&nodev1.Update{Revision: 2, RemovedApis: []string{"a"}})
 		b.become()
 		b.shows("first-value, second-value, third-value")
 		b.eventually("its secret is forgotten", func() bool { return b.node.Stats().Secrets == SecretStats{} })

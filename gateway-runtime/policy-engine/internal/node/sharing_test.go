@@ -42,7 +42,7 @@ func testSharedCluster(t *testing.T) {
 	time.Sleep(5 * time.Minute)
 	synctest.Wait()
 	equal(t, "one API still uses it", serves(), "orders|1", "orders|2")
-	b.node.inbox.add(&nodev1.Update{Revision: 3, RemovedApis: []string{"c"}})
+	b.node.inbox.Add(&nodev1.Update{Revision: 3, RemovedApis: []string{"c"}})
 	time.Sleep(5 * time.Minute)
 	synctest.Wait()
 	equal(t, "only an exchange of the version before uses it", serves(), "orders|1", "orders|2")
@@ -82,7 +82,7 @@ func TestOneNameOfAPoolThatResolvesIsEnough(t *testing.T) {
 			pool("b", "nowhere.example", "neither.example"))}, time.Second)
 		equal(t, "report", b.reported(), "1 a 1 APPLIED", "1 b 1 PENDING")
 		for _, name := range []string{"neither.example", "nowhere.example"} {
-			if reason := b.node.queue["b"].reason; !strings.Contains(reason, "the name "+name+" does not resolve") {
+			if reason := b.node.queue.Get("b").Reason(); !strings.Contains(reason, "the name "+name+" does not resolve") {
 				t.Errorf("expected the reason to name %s, got %q", name, reason)
 			}
 		}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"log/slog"
 	"time"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
@@ -15,32 +16,32 @@ type unrestored struct {
 	due      time.Time // APIs that are served by then are not reported
 }
 
-// logUnrestored logs them: without a controller at once, otherwise if the controller does not replace them in time.
-func (n *Node) logUnrestored(statuses []*nodev1.ApiStatus) {
-	if n.options.Controller != "" {
-		n.unrestored = unrestored{statuses, time.Now().Add(n.timing.Replace)}
-	}
+// newUnrestored logs the APIs: without a controller at once, otherwise once they are due, if the controller does not replace
+// them in time.
+func newUnrestored(statuses []*nodev1.ApiStatus, hasController bool, due time.Time, log *slog.Logger) unrestored {
 	for _, status := range statuses {
-		if n.options.Controller == "" {
-			n.log.Error(unrestoredMessage, "api", status.GetApi(), "reason", status.GetReason())
+		if hasController {
+			log.Info("an API of the last good state waits for the controller", "api", status.GetApi(), "reason", status.GetReason())
 		} else {
-			n.log.Info("an API of the last good state waits for the controller", "api", status.GetApi(), "reason", status.GetReason())
+			log.Error(unrestoredMessage, "api", status.GetApi(), "reason", status.GetReason())
 		}
 	}
+	if !hasController {
+		return unrestored{}
+	}
+	return unrestored{statuses, due}
 }
 
-// expireUnrestored logs the APIs of the last good state that are still not served. An API that another version has replaced is
-// reported with that version.
-func (n *Node) expireUnrestored(now time.Time) {
-	if len(n.unrestored.statuses) == 0 || now.Before(n.unrestored.due) {
+// expire logs the APIs that are still not served, once they are due. An API that another version has replaced is reported with that
+// version.
+func (u *unrestored) expire(now time.Time, isDown func(api string) bool, log *slog.Logger) {
+	if len(u.statuses) == 0 || now.Before(u.due) {
 		return
 	}
-	for _, status := range n.unrestored.statuses {
-		api := status.GetApi()
-		q := n.queue[api]
-		if n.running[api] == nil && n.unserved[api] != nil && (q == nil || q.message == n.unserved[api]) {
-			n.log.Error(unrestoredMessage, "api", api, "reason", status.GetReason())
+	for _, status := range u.statuses {
+		if isDown(status.GetApi()) {
+			log.Error(unrestoredMessage, "api", status.GetApi(), "reason", status.GetReason())
 		}
 	}
-	n.unrestored.statuses = nil
+	u.statuses = nil
 }

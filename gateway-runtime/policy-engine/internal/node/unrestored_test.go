@@ -40,7 +40,7 @@ func TestAnAPIThatTheControllerReplacesAtOnceIsNoError(t *testing.T) {
 		b.shelf.failing(nil)
 		b.apply(2, some(bundle("a", "2")))
 		time.Sleep(time.Minute)
-		b.node.expireUnrestored(time.Now())
+		b.node.tick(time.Now())
 		if errorLines := errorsIn(lines); len(errorLines) > 0 {
 			t.Errorf("expected no error, got %q", errorLines)
 		}
@@ -57,14 +57,14 @@ func TestAnAPIThatStaysUnservedIsAnErrorOnce(t *testing.T) {
 			defer b.node.Close()
 			if at > 0 {
 				time.Sleep(at - time.Second)
-				b.node.expireUnrestored(time.Now())
+				b.node.tick(time.Now())
 				if errorLines := errorsIn(lines); len(errorLines) > 0 {
 					t.Errorf("expected no error yet, got %q", errorLines)
 				}
 				time.Sleep(time.Second)
 			}
 			for range 2 {
-				b.node.expireUnrestored(time.Now())
+				b.node.tick(time.Now())
 			}
 			errorLines := errorsIn(lines)
 			if len(errorLines) != 1 || !strings.Contains(errorLines[0], unrestoredMessage) || !strings.Contains(errorLines[0], "no such version") {

@@ -1,13 +1,15 @@
-package node
+// Package controller is the node's side of the stream to the controller: a hello, then updates in and messages out. What arrives
+// waits in the inbox, and what is to be sent in the outbox; neither waits for the other side.
+package controller
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
+	"log/slog"
 	"math"
-	"slices"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -25,33 +27,50 @@ var reconnect = backoff.Doubling{First: 100 * time.Millisecond, Longest: 800 * t
 
 const observeAgain = 30 * time.Second // after a controller without the Observe method
 
-// runClient keeps a stream to the controller until ctx ends.
-func (n *Node) runClient(ctx context.Context) {
-	if n.options.Controller == "" {
-		n.log.Info("no --controller: the node serves its last good state only")
+// Client keeps a stream to the controller.
+type Client struct {
+	Address      string // "unix:PATH" or "host:port"; empty: there is no controller
+	KeepsGateway bool   // leave the Gateways of updates out
+	Hello        func() *nodev1.Hello
+	FirstReport  func() *nodev1.Report                                 // what the hello lacks, for the beginning of a stream; nil: nothing
+	Observe      func(context.Context, nodev1.NodeServiceClient) error // sends exchanges to the controller until ctx or the stream ends; nil: none are sent
+	Inbox        *Inbox
+	Outbox       *Outbox
+	Log          *slog.Logger
+
+	connected atomic.Bool
+}
+
+// Connected reports whether the controller has sent something on the present stream. It may be called from any goroutine.
+func (c *Client) Connected() bool { return c.connected.Load() }
+
+// Run keeps a stream open until ctx ends.
+func (c *Client) Run(ctx context.Context) {
+	if c.Address == "" {
+		c.Log.Info("no --controller: the node serves its last good state only")
 		return
 	}
-	connection, err := dial(n.options.Controller)
+	connection, err := dial(c.Address)
 	if err != nil {
-		n.log.Error("expected a controller address like unix:PATH or host:port", "got", n.options.Controller, "error", err.Error())
+		c.Log.Error("expected a controller address like unix:PATH or host:port", "got", c.Address, "error", err.Error())
 		return
 	}
 	defer func() { _ = connection.Close() }()
-	n.log.Info("connecting to the controller", "controller", n.options.Controller)
+	c.Log.Info("connecting to the controller", "controller", c.Address)
 	observing := make(chan struct{})
 	go func() {
 		defer close(observing)
-		n.runObserve(ctx, nodev1.NewNodeServiceClient(connection))
+		c.runObserve(ctx, nodev1.NewNodeServiceClient(connection))
 	}()
 	defer func() { <-observing }()
 	for failures := 0; ctx.Err() == nil; failures++ {
-		answered, err := n.syncStream(ctx, nodev1.NewNodeServiceClient(connection))
+		answered, err := c.syncStream(ctx, nodev1.NewNodeServiceClient(connection))
 		if ctx.Err() != nil {
 			return
 		}
 		if answered {
 			failures = 0
-			n.log.Warn("connection to the controller lost", "error", status.Convert(err).Message())
+			c.Log.Warn("connection to the controller lost", "error", status.Convert(err).Message())
 		}
 		backoff.Sleep(ctx, reconnect.Wait(failures))
 	}
@@ -59,13 +78,13 @@ func (n *Node) runClient(ctx context.Context) {
 
 // runObserve keeps the stream open by which the controller requests exchanges, until ctx ends. A controller without this
 // method is asked again now and then: it may be replaced by a newer release.
-func (n *Node) runObserve(ctx context.Context, client nodev1.NodeServiceClient) {
-	if n.options.Observe == nil {
+func (c *Client) runObserve(ctx context.Context, client nodev1.NodeServiceClient) {
+	if c.Observe == nil {
 		return
 	}
 	for ctx.Err() == nil {
 		pause := reconnect.Longest
-		err := n.options.Observe(ctx, client)
+		err := c.Observe(ctx, client)
 		if status.Code(err) == codes.Unimplemented {
 			pause = observeAgain
 		}
@@ -84,30 +103,30 @@ func dial(target string) (*grpc.ClientConn, error) {
 }
 
 // syncStream runs one stream: hello, then updates in and reports out. answered reports whether the controller sent anything.
-func (n *Node) syncStream(ctx context.Context, client nodev1.NodeServiceClient) (answered bool, err error) {
+func (c *Client) syncStream(ctx context.Context, client nodev1.NodeServiceClient) (answered bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := client.Sync(ctx)
 	if err != nil {
 		return false, err
 	}
-	n.inbox.drain()  // the hello does not contain these updates: the controller sends them again, or newer ones
-	n.outbox.drain() // the hello contains these reports, except
-	if report := n.notReadyReport.Load(); report != nil {
-		n.outbox.add(&nodev1.NodeMessage{Message: &nodev1.NodeMessage_Report{Report: report}})
+	c.Inbox.Drain()  // the hello does not contain these updates: the controller sends them again, or newer ones
+	c.Outbox.Drain() // the hello contains these reports, except
+	if report := c.FirstReport(); report != nil {
+		c.Outbox.AddReport(report)
 	}
-	if err := stream.Send(&nodev1.NodeMessage{Message: &nodev1.NodeMessage_Hello{Hello: n.hello()}}); err != nil {
+	if err := stream.Send(&nodev1.NodeMessage{Message: &nodev1.NodeMessage_Hello{Hello: c.Hello()}}); err != nil {
 		return false, errors.Join(err, endError(stream))
 	}
 	sender := make(chan struct{})
 	go func() {
 		defer close(sender)
-		n.sendOutbox(ctx, stream)
+		c.sendOutbox(ctx, stream)
 	}()
 	defer func() {
 		cancel()
 		<-sender
-		n.stats.connected.Store(false)
+		c.connected.Store(false)
 	}()
 	for {
 		message, err := stream.Recv()
@@ -116,42 +135,28 @@ func (n *Node) syncStream(ctx context.Context, client nodev1.NodeServiceClient) 
 		}
 		if !answered {
 			answered = true
-			n.stats.connected.Store(true)
-			n.log.Info("connected to the controller")
+			c.connected.Store(true)
+			c.Log.Info("connected to the controller")
 		}
-		n.receive(message)
+		c.receive(message)
 	}
 }
 
-func (n *Node) receive(message *nodev1.ControllerMessage) {
+func (c *Client) receive(message *nodev1.ControllerMessage) {
 	if update := message.GetUpdate(); update != nil {
-		if n.options.KeepsGateway {
+		if c.KeepsGateway {
 			update.Gateway = nil // sent by a controller that does not know this mode
 		}
-		n.inbox.add(update)
+		c.Inbox.Add(update)
 		return
 	}
-	n.log.Warn("expected an update from the controller, got a message of an unknown kind")
-}
-
-func (n *Node) hello() *nodev1.Hello {
-	hello := &nodev1.Hello{NodeId: n.options.NodeID, EngineVersion: n.options.EngineVersion, Bundles: *n.bundleRefs.Load(),
-		GatewayDigest: *n.gatewayDigest.Load(), KeepsGateway: n.options.KeepsGateway}
-	if at := n.adminAddress.Load(); at != nil {
-		hello.AdminAddress = *at
-	}
-	policies := *n.policies.Load()
-	for _, id := range slices.Sorted(maps.Keys(policies)) {
-		hello.Policies = append(hello.Policies, &nodev1.PolicyRef{
-			Name: policies[id].Name, Version: policies[id].Version, DefinitionDigest: policies[id].DefinitionDigest})
-	}
-	return hello
+	c.Log.Warn("expected an update from the controller, got a message of an unknown kind")
 }
 
 // sendOutbox sends the messages of the outbox.
-func (n *Node) sendOutbox(ctx context.Context, stream nodev1.NodeService_SyncClient) {
+func (c *Client) sendOutbox(ctx context.Context, stream nodev1.NodeService_SyncClient) {
 	for {
-		for _, message := range n.outbox.drain() {
+		for _, message := range c.Outbox.Drain() {
 			if err := stream.Send(message); err != nil {
 				return // Recv returns the reason
 			}
@@ -159,7 +164,7 @@ func (n *Node) sendOutbox(ctx context.Context, stream nodev1.NodeService_SyncCli
 		select {
 		case <-ctx.Done():
 			return
-		case <-n.outbox.filled:
+		case <-c.Outbox.filled:
 		}
 	}
 }

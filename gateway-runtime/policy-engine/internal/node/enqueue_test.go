@@ -11,6 +11,8 @@ import (
 	"time"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/node/controller/controllertest"
+	"gatewright.dev/policy-engine/internal/node/statedir"
 )
 
 func TestAnAPIThatCannotBeBuiltIsAnswered503UntilItCan(t *testing.T) {
@@ -39,7 +41,7 @@ func TestAnAPIThatCannotRunIsAnswered503UntilItChanges(t *testing.T) {
 		equal(t, "report", b.apply(1, some(bundle("refused", "1"), bundleWith("panics", "1", attachment("x", `{"panic":true}`)))),
 			"1 panics 1 REJECTED", "1 refused 1 REJECTED")
 		equal(t, "answers 503 for", b.envoy.answersFor(), "panics", "refused")
-		if next := b.node.nextRetry(time.Now()); next < time.Hour {
+		if next := b.node.queue.NextRetry(time.Now()); next < time.Hour {
 			t.Errorf("expected neither to be tried again, got %s", next)
 		}
 		b.apply(2, nil, "refused")
@@ -100,7 +102,7 @@ func TestAnAPIThatTheControllerCannotOfferIsAnswered503IfItDoesNotRun(t *testing
 		_, routes = second.envoy.serves()
 		equal(t, "routes", routes, "a|1")
 		equal(t, "after a restart, answers 503 for", second.envoy.answersFor(), "b")
-		if refs := second.node.hello().GetBundles(); len(refs) != 2 || refText(refs[1]) != "b ?" {
+		if refs := second.node.hello().GetBundles(); len(refs) != 2 || controllertest.RefText(refs[1]) != "b ?" {
 			t.Errorf("expected the hello to name both, so that a controller can take b away, got %v", refs)
 		}
 		second.apply(3, some(bundle("b", "1")))
@@ -131,11 +133,11 @@ func TestTheLastGoodStateKeepsVersionsThatNoEnvoyHasConfirmedYet(t *testing.T) {
 		equal(t, "answers 503 for", made.envoy.answersFor(), "a")
 		made.shelf.failing(nil)
 		made.apply(2, some(bundle("a", "1"))) // without an Envoy
-		if state, err := made.node.store.read(lastGoodFile); err != nil || len(state.GetBundles()) != 1 || state.GetBundles()[0].GetUnserved() != "" {
+		if state, err := made.node.state.Read(statedir.LastGood); err != nil || len(state.GetBundles()) != 1 || state.GetBundles()[0].GetUnserved() != "" {
 			t.Errorf("expected the last good state to keep the API, got %v, %v", state, err)
 		}
 		made.node.Close()
-		if _, err := os.Stat(filepath.Join(directory, pendingFile)); !errors.Is(err, os.ErrNotExist) {
+		if _, err := os.Stat(filepath.Join(directory, statedir.Pending)); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("expected no pending state, got %v", err)
 		}
 	})
@@ -152,12 +154,12 @@ func TestAnAPIWhosePolicyIsNoLongerReadyIsPendingUntilItIs(t *testing.T) {
 		}
 		b.shelf.losing(errors.New("prepare: no route to host"))
 		equal(t, "report", reported(), "1 a 1 PENDING")
-		if ill := b.node.notReadyReport.Load(); len(ill.GetApis()) != 1 || !strings.Contains(ill.GetApis()[0].GetReason(), `operation "GET /1": prepare: no route to host`) {
+		if ill := b.node.snapshot.Load().notReady; len(ill.GetApis()) != 1 || !strings.Contains(ill.GetApis()[0].GetReason(), `operation "GET /1": prepare: no route to host`) {
 			t.Errorf("expected a report to the next controller, got %v", ill)
 		}
 		b.shelf.losing(nil)
 		equal(t, "report", reported(), "1 a 1 APPLIED")
-		if ill := b.node.notReadyReport.Load(); ill != nil {
+		if ill := b.node.snapshot.Load().notReady; ill != nil {
 			t.Errorf("expected nothing to be wrong any more, got %v", ill)
 		}
 	})

@@ -65,11 +65,11 @@ func TestAnUpstreamWhoseNameDoesNotResolveWaitsUntilItDoes(t *testing.T) {
 		b := newBenchWith(t, &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, resolver: resolver}, t.TempDir())
 		b.node.apply(t.Context(), &nodev1.Update{Revision: 1, Bundles: some(toward("nowhere.example", "a", "1"),
 			toward("there.example", "b", "1"), bundle("c", "1"))}, time.Second)
-		w := b.node.queue["a"]
-		if w == nil || w.reason != "upstream: the name nowhere.example does not resolve: no such host" {
+		w := b.node.queue.Get("a")
+		if w == nil || w.Reason() != "upstream: the name nowhere.example does not resolve: no such host" {
 			t.Fatalf("expected the reason to name the host, got %+v", w)
 		}
-		want := Obstacle{Reason: w.reason, Unresolved: "nowhere.example"}
+		want := Obstacle{Reason: w.Reason(), Unresolved: "nowhere.example"}
 		if got := b.node.Obstacle("a"); got != want || b.node.Obstacle("b") != (Obstacle{}) {
 			t.Errorf("expected %+v, got %+v", want, got)
 		}

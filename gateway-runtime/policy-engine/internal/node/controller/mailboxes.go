@@ -1,0 +1,120 @@
+package controller
+
+import (
+	"maps"
+	"slices"
+	"sync"
+
+	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+)
+
+// Outbox holds messages for the controller until a stream sends them. Its methods may be called from any goroutine.
+type Outbox struct {
+	mutex    sync.Mutex
+	messages []*nodev1.NodeMessage
+	filled   chan struct{}
+}
+
+// NewOutbox makes an empty outbox.
+func NewOutbox() *Outbox { return &Outbox{filled: make(chan struct{}, 1)} }
+
+// AddReport adds a report.
+func (o *Outbox) AddReport(report *nodev1.Report) {
+	o.add(&nodev1.NodeMessage{Message: &nodev1.NodeMessage_Report{Report: report}})
+}
+
+// AddHello adds a hello, for a node that has changed while the stream goes on.
+func (o *Outbox) AddHello(hello *nodev1.Hello) {
+	o.add(&nodev1.NodeMessage{Message: &nodev1.NodeMessage_Hello{Hello: hello}})
+}
+
+func (o *Outbox) add(message *nodev1.NodeMessage) {
+	o.mutex.Lock()
+	defer o.mutex.Unlock()
+	o.messages = append(o.messages, message)
+	notify(o.filled)
+}
+
+// Drain empties the outbox and returns what was in it.
+func (o *Outbox) Drain() []*nodev1.NodeMessage {
+	o.mutex.Lock()
+	defer o.mutex.Unlock()
+	messages := o.messages
+	o.messages = nil
+	return messages
+}
+
+// Inbox holds the updates that are to be applied next, merged into one. Its methods may be called from any goroutine.
+type Inbox struct {
+	mutex   sync.Mutex
+	update  *nodev1.Update
+	arrived chan struct{}
+}
+
+// NewInbox makes an empty inbox.
+func NewInbox() *Inbox { return &Inbox{arrived: make(chan struct{}, 1)} }
+
+// Arrived receives a value after an update was added.
+func (i *Inbox) Arrived() <-chan struct{} { return i.arrived }
+
+// Add puts an update behind those that have arrived before.
+func (i *Inbox) Add(update *nodev1.Update) {
+	i.mutex.Lock()
+	defer i.mutex.Unlock()
+	i.update = merge(i.update, update)
+	notify(i.arrived)
+}
+
+// Requeue puts an update before those that have arrived since.
+func (i *Inbox) Requeue(update *nodev1.Update) {
+	i.mutex.Lock()
+	defer i.mutex.Unlock()
+	if i.update != nil {
+		update = merge(update, i.update)
+	}
+	i.update = update
+	notify(i.arrived)
+}
+
+// Drain empties the inbox and returns what was in it; nil: nothing.
+func (i *Inbox) Drain() *nodev1.Update {
+	i.mutex.Lock()
+	defer i.mutex.Unlock()
+	update := i.update
+	i.update = nil
+	return update
+}
+
+func notify(channel chan<- struct{}) {
+	select {
+	case channel <- struct{}{}:
+	default:
+	}
+}
+
+// merge combines an update that is not being applied yet with a newer one. For each API the newer bundle or removal
+// counts, and so does the newer Gateway.
+func merge(queued, newer *nodev1.Update) *nodev1.Update {
+	if queued == nil {
+		return newer
+	}
+	bundles, removed := map[string]*nodev1.ApiBundle{}, map[string]bool{}
+	for _, update := range []*nodev1.Update{queued, newer} {
+		for _, api := range update.GetRemovedApis() {
+			removed[api] = true
+			delete(bundles, api)
+		}
+		for _, bundle := range update.GetBundles() {
+			bundles[bundle.GetApi()] = bundle
+			delete(removed, bundle.GetApi())
+		}
+	}
+	merged := &nodev1.Update{Revision: newer.GetRevision(), RemovedApis: slices.Sorted(maps.Keys(removed)), Gateway: newer.GetGateway()}
+	if merged.Gateway == nil {
+		merged.Gateway = queued.GetGateway()
+	}
+	for _, api := range slices.Sorted(maps.Keys(bundles)) {
+		merged.Bundles = append(merged.Bundles, bundles[api])
+	}
+	return merged
+}

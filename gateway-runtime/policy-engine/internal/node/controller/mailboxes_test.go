@@ -1,0 +1,77 @@
+package controller_test
+
+import (
+	"maps"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/node/controller"
+	"gatewright.dev/policy-engine/internal/property"
+)
+
+func anUpdate(t *rapid.T, label string) *nodev1.Update {
+	update := &nodev1.Update{Revision: rapid.Uint64Range(1, 99).Draw(t, label+" revision")}
+	for _, api := range []string{"a", "b", "c", "d"} {
+		switch rapid.IntRange(0, 3).Draw(t, label+" "+api) {
+		case 1:
+			update.RemovedApis = append(update.RemovedApis, api)
+		case 2, 3:
+			digest := rapid.SampledFrom([]string{"1", "2", "3"}).Draw(t, label+" digest of "+api)
+			update.Bundles = append(update.Bundles, &nodev1.ApiBundle{Api: api, Digest: digest})
+		}
+	}
+	return update
+}
+
+// applied is the model: the running state after an update that is accepted completely.
+func applied(state map[string]string, update *nodev1.Update) map[string]string {
+	next := maps.Clone(state)
+	for _, api := range update.GetRemovedApis() {
+		delete(next, api)
+	}
+	for _, bundle := range update.GetBundles() {
+		next[bundle.GetApi()] = bundle.GetDigest()
+	}
+	return next
+}
+
+func TestMergedUpdatesDoWhatTheyDoOneAfterAnother(t *testing.T) {
+	property.Check(t, func(t *rapid.T) {
+		start := applied(map[string]string{}, anUpdate(t, "start"))
+		first, second := anUpdate(t, "first"), anUpdate(t, "second")
+		inbox := controller.NewInbox()
+		if rapid.Bool().Draw(t, "the first is requeued") {
+			inbox.Add(second)
+			inbox.Requeue(first)
+		} else {
+			inbox.Add(first)
+			inbox.Add(second)
+		}
+		merged := inbox.Drain()
+		if got, want := applied(start, merged), applied(applied(start, first), second); !maps.Equal(got, want) {
+			t.Fatalf("expected %v, got %v", want, got)
+		}
+		if merged.GetRevision() != second.GetRevision() {
+			t.Fatalf("expected the newer revision, got %d", merged.GetRevision())
+		}
+		if inbox.Drain() != nil {
+			t.Fatal("expected the inbox to be empty")
+		}
+	})
+}
+
+func TestTheNewerGatewayCounts(t *testing.T) {
+	inbox := controller.NewInbox()
+	inbox.Add(&nodev1.Update{Gateway: &nodev1.Gateway{Digest: "one"}})
+	inbox.Add(&nodev1.Update{})
+	if got := inbox.Drain().GetGateway().GetDigest(); got != "one" {
+		t.Errorf("expected the Gateway of the first update, got %q", got)
+	}
+	inbox.Add(&nodev1.Update{Gateway: &nodev1.Gateway{Digest: "one"}})
+	inbox.Add(&nodev1.Update{Gateway: &nodev1.Gateway{Digest: "two"}})
+	if got := inbox.Drain().GetGateway().GetDigest(); got != "two" {
+		t.Errorf("expected the newer Gateway, got %q", got)
+	}
+}
