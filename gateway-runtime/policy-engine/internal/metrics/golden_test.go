@@ -1,7 +1,6 @@
 package metrics_test
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"regexp"
@@ -14,8 +13,6 @@ import (
 	"gatewright.dev/policy-engine/internal/metrics"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden file")
 
 // requestPath are the metrics of exchanges and executions. Of these the golden file leaves out the buckets, and the APIs
 // between those at which a bound on series is reached.
@@ -71,14 +68,14 @@ func (m setup) traffic(api, operation string, next func()) {
 	executions := m.counters.Executions(of)
 	of.Shadow = true
 	shadows := m.counters.Executions(of)
-	exchanges.BodyRead(chain.Request, 3)
-	exchanges.BodyRead(chain.Response, 5)
+	exchanges.Add(chain.BodyBytes[chain.Request], 3)
+	exchanges.Add(chain.BodyBytes[chain.Response], 5)
 	exchanges.Identified("jwt")
 	for _, result := range []chain.Result{chain.Completed, chain.Cancelled, chain.Failed} {
 		m.counters.ExchangeBegan()
 		exchanges.Ended(result, time.Millisecond)
 	}
-	executions.Skipped()
+	executions.Add(chain.ExecutionsSkipped, 1)
 	for _, phase := range exchange.Phases {
 		for _, execution := range []chain.Execution{
 			{Phase: phase, Duration: time.Millisecond}, {Phase: phase, Duration: 3 * time.Millisecond, Work: time.Millisecond, Remote: true},
