@@ -89,7 +89,7 @@ func New(spec Spec) (*Chain, error) {
 	c.replaceShadows()
 	for n, instance := range c.spec.Instances {
 		if c.all[n].settings.Shadow {
-			c.steps = append(c.steps, step{Instance: instance, observer: unobserved{}})
+			c.steps = append(c.steps, step{Instance: instance, observer: unobservedExecutions{}})
 			continue
 		}
 		labels := Labels{Policy: instance.name, API: spec.API, Operation: spec.Operation}

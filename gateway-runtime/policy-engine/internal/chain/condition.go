@@ -53,7 +53,7 @@ func (x *exchange) skip(step *step, at int) {
 		x.skipped = make([]bool, len(x.chain.steps))
 	}
 	x.skipped[at] = true
-	step.observer.Skipped()
+	step.observer.Add(ExecutionsSkipped, 1)
 	if x.watched != nil {
 		x.watched.ExecutionSkipped(x.turnOf(step, PhaseRequest), step.settings.When.Text())
 	}

@@ -75,7 +75,7 @@ func (m *message) next(ctx context.Context) ([]byte, error) {
 	}
 	piece, err := m.front.NextPiece(ctx, m.direction)
 	if err == nil {
-		m.observer.BodyRead(m.direction, len(piece))
+		m.observer.Add(BodyBytes[m.direction], uint64(len(piece)))
 	}
 	return piece, err
 }

@@ -17,6 +17,8 @@ type Observer interface {
 	Exchanges(labels Labels) ExchangeObserver
 	// MessageRefused reports a request or a response that was refused before any policy saw it.
 	MessageRefused(refused RefusedMessage)
+	// Add adds to a counter of the whole engine.
+	Add(count EngineCount, n uint64)
 }
 
 // Labels identify a policy of a chain. Successive chains of one operation have the same labels.
@@ -31,16 +33,16 @@ type Labels struct {
 type ExecutionObserver interface {
 	Began()
 	Ended(execution Execution)
-	// Skipped reports an exchange to which the policy does not apply: it has no execution there.
-	Skipped()
+	// Add adds to a counter of the policy.
+	Add(count PolicyCount, n uint64)
 	// Close comes once, when the chain has been removed: after its last exchange.
 	Close()
 }
 
 // ExchangeObserver receives the events of the exchanges of one chain.
 type ExchangeObserver interface {
-	// BodyRead reports a piece of a body that comes into the chain, in bytes.
-	BodyRead(direction Direction, bytes int)
+	// Add adds to a counter of exchanges.
+	Add(count ExchangeCount, n uint64)
 	// Identified reports an exchange whose caller a policy has identified, and the method: "jwt".
 	Identified(method string)
 	// Ended reports the result of an exchange, and its duration.
@@ -105,17 +107,21 @@ type RefusedMessage struct {
 // unobserved is the Observer of a chain that has none.
 type unobserved struct{}
 
-func (unobserved) Executions(Labels) ExecutionObserver { return unobserved{} }
+func (unobserved) Executions(Labels) ExecutionObserver { return unobservedExecutions{} }
 func (unobserved) Exchanges(Labels) ExchangeObserver   { return unobservedExchanges{} }
 func (unobserved) MessageRefused(RefusedMessage)       {}
-func (unobserved) Began()                              {}
-func (unobserved) Ended(Execution)                     {}
-func (unobserved) Skipped()                            {}
-func (unobserved) Close()                              {}
+func (unobserved) Add(EngineCount, uint64)             {}
+
+type unobservedExecutions struct{}
+
+func (unobservedExecutions) Began()                  {}
+func (unobservedExecutions) Ended(Execution)         {}
+func (unobservedExecutions) Add(PolicyCount, uint64) {}
+func (unobservedExecutions) Close()                  {}
 
 type unobservedExchanges struct{}
 
-func (unobservedExchanges) BodyRead(Direction, int)     {}
+func (unobservedExchanges) Add(ExchangeCount, uint64)   {}
 func (unobservedExchanges) Identified(string)           {}
 func (unobservedExchanges) Ended(Result, time.Duration) {}
 func (unobservedExchanges) Close()                      {}

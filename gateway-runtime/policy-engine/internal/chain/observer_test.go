@@ -20,7 +20,7 @@ type recorder struct {
 	closed   int
 	skipped  []string // names of policies
 	refusals []chain.RefusedMessage
-	read     [2]int // bytes of bodies, by direction
+	added    map[chain.ExchangeCount]uint64
 
 	identified []string // methods
 }
@@ -36,6 +36,8 @@ func (r *recorder) Executions(labels chain.Labels) chain.ExecutionObserver { ret
 
 func (r *recorder) Exchanges(chain.Labels) chain.ExchangeObserver { return &exchanges{recorder: r} }
 
+func (r *recorder) Add(chain.EngineCount, uint64) {}
+
 func (r *recorder) MessageRefused(refused chain.RefusedMessage) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
@@ -45,10 +47,13 @@ func (r *recorder) MessageRefused(refused chain.RefusedMessage) {
 // exchanges records the events of a chain's exchanges.
 type exchanges struct{ *recorder }
 
-func (e *exchanges) BodyRead(direction chain.Direction, bytes int) {
+func (e *exchanges) Add(count chain.ExchangeCount, n uint64) {
 	e.mutex.Lock()
 	defer e.mutex.Unlock()
-	e.read[direction] += bytes
+	if e.added == nil {
+		e.added = map[chain.ExchangeCount]uint64{}
+	}
+	e.added[count] += n
 }
 
 func (e *exchanges) Identified(method string) {
@@ -83,10 +88,12 @@ func (r *record) Ended(execution chain.Execution) {
 	r.ended[r.labels] = append(r.ended[r.labels], execution)
 }
 
-func (r *record) Skipped() {
+func (r *record) Add(count chain.PolicyCount, _ uint64) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	r.skipped = append(r.skipped, r.labels.Policy)
+	if count == chain.ExecutionsSkipped {
+		r.skipped = append(r.skipped, r.labels.Policy)
+	}
 }
 
 func (r *record) Close() {
@@ -207,13 +214,14 @@ func TestPiecesOfBodiesAreReportedAsTheyArrive(t *testing.T) {
 	everyKind(t, func(t *testing.T, kind string) {
 		x := post("ab", "cd").answers("efg")
 		_ = x.run(t, x.streams(kind, "two", "s", wraps), x.marks("three", "bB"))
-		if x.observer.read != [2]int{4, 3} {
-			t.Errorf("expected 4 bytes of the request and 3 of the response, got %v", x.observer.read)
+		request, response := x.observer.added[chain.BodyBytes[chain.Request]], x.observer.added[chain.BodyBytes[chain.Response]]
+		if request != 4 || response != 3 {
+			t.Errorf("expected 4 bytes of the request and 3 of the response, got %d and %d", request, response)
 		}
 		y := post("ab").answers("cd")
 		_ = y.run(t, y.marks("one", "hH"))
-		if y.observer.read != [2]int{} {
-			t.Errorf("expected nothing, got %v", y.observer.read)
+		if len(y.observer.added) != 0 {
+			t.Errorf("expected nothing, got %v", y.observer.added)
 		}
 	})
 }

@@ -343,7 +343,7 @@ func (s *stage) piece() ([]byte, error) {
 	piece, err := s.front.NextPiece(s.ctx, s.direction)
 	if err == nil {
 		s.received.Store(true)
-		s.observer.BodyRead(s.direction, len(piece))
+		s.observer.Add(BodyBytes[s.direction], uint64(len(piece)))
 	}
 	return piece, err
 }

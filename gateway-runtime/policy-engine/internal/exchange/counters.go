@@ -3,6 +3,7 @@ package exchange
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 
 	"gatewright.dev/policy-engine/internal/chain"
@@ -14,16 +15,19 @@ type Counters struct {
 	log   *slog.Logger
 	meter atomic.Pointer[metering] // nil: none
 
-	began, unknownChain atomic.Uint64
+	began  atomic.Uint64
+	engine Totals
 
 	executions table[*executionCounter]
 	operations table[*exchangeCounter]
 	identities identities
-	dropped    [3]uint64 // exchanges of dropped counters, by chain.Result; the table's mutex guards it
+	dropped    []uint64 // sums of dropped counters, by chain.ExchangeCount; the table's mutex guards it
 }
 
 // NewCounters makes counters that start at zero.
-func NewCounters(log *slog.Logger) *Counters { return &Counters{log: log} }
+func NewCounters(log *slog.Logger) *Counters {
+	return &Counters{log: log, engine: make(Totals, chain.EngineCounters.Size), dropped: make([]uint64, chain.ExchangeCounters.Size)}
+}
 
 // Stats are the counters of exchanges since the start.
 type Stats struct {
@@ -37,19 +41,21 @@ type Stats struct {
 // Stats reads the counters of exchanges.
 func (c *Counters) Stats() Stats {
 	c.operations.mutex.Lock()
-	ended := c.dropped
+	totals := slices.Clone(c.dropped)
 	for counter := range c.operations.all {
-		for n := range ended {
-			ended[n] += counter.results[n].Load()
-		}
+		counter.totals.AddTo(totals)
 	}
 	c.operations.mutex.Unlock()
+	ended := func(result chain.Result) uint64 { return totals[chain.ExchangesEnded[result]] }
 	began := c.began.Load() // read last, so that every ended exchange is included
 	return Stats{
-		Exchanges: began, Active: int64(began - ended[chain.Completed] - ended[chain.Cancelled] - ended[chain.Failed]),
-		UnknownChain: c.unknownChain.Load(), Cancelled: ended[chain.Cancelled], Failed: ended[chain.Failed],
+		Exchanges: began, Active: int64(began - ended(chain.Completed) - ended(chain.Cancelled) - ended(chain.Failed)),
+		UnknownChain: c.engine[chain.UnknownChains].Load(), Cancelled: ended(chain.Cancelled), Failed: ended(chain.Failed),
 	}
 }
+
+// EngineTotals are the totals of the whole engine, by chain.EngineCount.
+func (c *Counters) EngineTotals() []uint64 { return c.engine.values() }
 
 // APIRemoved drops the counters of an API: unused ones at once, the others with their last chain.
 func (c *Counters) APIRemoved(api string) {
@@ -63,9 +69,12 @@ func (c *Counters) APIRemoved(api string) {
 // ExchangeBegan counts an exchange.
 func (c *Counters) ExchangeBegan() { c.began.Add(1) }
 
+// Add adds to a counter.
+func (c *Counters) Add(count chain.EngineCount, n uint64) { c.engine[count].Add(n) }
+
 // ChainUnknown counts and logs the request.
 func (c *Counters) ChainUnknown(unknown UnknownChain) {
-	c.unknownChain.Add(1)
+	c.Add(chain.UnknownChains, 1)
 	c.log.Error("unknown chain", "requestId", unknown.RequestID, "chain", unknown.ChainID, "route", unknown.Route)
 }
 

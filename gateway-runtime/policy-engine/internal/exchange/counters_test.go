@@ -51,7 +51,7 @@ func TestExecutionsAreCounted(t *testing.T) {
 	execute(counter, chain.Execution{Failure: v1alpha.Failf(v1alpha.ClassBadBody, "br")})
 	execute(counter, chain.Execution{Cancelled: true})
 	counter.Began()
-	counter.Skipped()
+	counter.Add(chain.ExecutionsSkipped, 1)
 	want := []exchange.ExecutionStats{{
 		Policy: "p:v1.0.0", API: "orders", Operation: "GET /", Executions: 5, Continued: 1, Cancelled: 1, Active: 1, Seconds: 0.5, Skipped: 1,
 		Failures: map[v1alpha.FailureClass]uint64{v1alpha.ClassTimeout: 1, v1alpha.ClassBadBody: 1},

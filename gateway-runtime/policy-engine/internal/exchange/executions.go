@@ -24,19 +24,6 @@ type ExecutionStats struct {
 	Seconds    float64                         `json:"seconds"`   // total duration of ended executions
 }
 
-// Outcomes are the ways in which an execution ends: successfully, cancelled, or with a failure of a class.
-var Outcomes = [...]string{
-	"ok", "cancelled", string(v1alpha.ClassTimeout), string(v1alpha.ClassOverloaded), string(v1alpha.ClassUnavailable),
-	string(v1alpha.ClassCrashed), string(v1alpha.ClassException), string(v1alpha.ClassBadAction),
-	string(v1alpha.ClassBodyTooLarge), string(v1alpha.ClassBadBody), string(chain.ClassCondition),
-}
-
-const (
-	outcomeOK = iota
-	outcomeCancelled
-	outcomeFailed // the first failure class
-)
-
 // Phases are the phases whose executions are counted separately.
 var Phases = [...]string{chain.PhaseRequest, chain.PhaseResponse, chain.PhaseRequestStream, chain.PhaseResponseStream}
 
@@ -90,19 +77,10 @@ type executionCounter struct {
 	phases [len(Phases)]atomic.Pointer[phaseCounter] // by Phases; nil: no execution has ended there
 }
 
-// phaseCounter counts the ended executions of one phase.
+// phaseCounter counts the executions of one phase. What a policy counts for all phases is in that of the request.
 type phaseCounter struct {
-	outcomes    [len(Outcomes)]atomic.Uint64 // by Outcomes; of shadow attachments by chain.ShadowOutcomes
-	continued   atomic.Uint64
-	skipped     atomic.Uint64
+	tally
 	nanoseconds atomic.Int64
-	meter       atomic.Pointer[executionMetering]
-}
-
-// executionMetering is a phase's meter, and the Meter that made it.
-type executionMetering struct {
-	ExecutionMeter
-	maker *metering
 }
 
 // Executions returns the counter with these labels, which continues its counts.
@@ -111,38 +89,24 @@ func (c *Counters) Executions(labels chain.Labels) chain.ExecutionObserver {
 }
 
 func (e *executionCounter) hasCounts() bool {
-	phase := e.phases[0].Load()
-	return e.began.Load() > 0 || phase != nil && phase.skipped.Load() > 0
+	return e.began.Load() > 0 || e.phases[0].Load() != nil // of an exchange that skipped the policy
 }
 
-// onDrop closes the meters, which keep the counts if they sum several policies.
-func (e *executionCounter) onDrop() {
-	current := e.counters.meter.Load()
+// allPhases yields the phases that have counts.
+func (e *executionCounter) allPhases(yield func(*phaseCounter) bool) {
 	for n := range e.phases {
-		phase := e.phases[n].Load()
-		if meter := phase.meteredBy(current); meter != nil {
-			meter.Close(phase.counts())
+		if phase := e.phases[n].Load(); phase != nil && !yield(phase) {
+			return
 		}
 	}
 }
 
-// meteredBy returns the phase's meter if meter has made it; nil: it has not.
-func (p *phaseCounter) meteredBy(meter *metering) ExecutionMeter {
-	if p == nil {
-		return nil
+// onDrop closes the meters.
+func (e *executionCounter) onDrop() {
+	maker := e.counters.meter.Load()
+	for phase := range e.allPhases {
+		phase.closeMeter(maker)
 	}
-	if existing := p.meter.Load(); existing != nil && existing.maker == meter {
-		return existing.ExecutionMeter
-	}
-	return nil
-}
-
-func (p *phaseCounter) counts() ExecutionCounts {
-	counts := ExecutionCounts{Continued: p.continued.Load(), Skipped: p.skipped.Load()}
-	for n := range p.outcomes {
-		counts.Outcomes[n] = p.outcomes[n].Load()
-	}
-	return counts
 }
 
 func (e *executionCounter) stats() ExecutionStats {
@@ -150,20 +114,16 @@ func (e *executionCounter) stats() ExecutionStats {
 		Policy: e.labels.Policy, API: e.labels.API, Operation: e.labels.Operation, Failures: map[v1alpha.FailureClass]uint64{},
 	}
 	ended := uint64(0)
-	for n := range e.phases {
-		phase := e.phases[n].Load()
-		if phase == nil {
-			continue
-		}
-		counts := phase.counts()
-		for outcome, count := range counts.Outcomes {
-			if ended += count; outcome >= outcomeFailed && count > 0 {
-				stats.Failures[v1alpha.FailureClass(Outcomes[outcome])] += count
+	for phase := range e.allPhases {
+		totals := phase.totals.values()
+		for outcome, count := range chain.ExecutionsEnded {
+			if ended += totals[count]; outcome >= chain.OutcomeFailed && totals[count] > 0 {
+				stats.Failures[v1alpha.FailureClass(chain.Outcomes[outcome])] += totals[count]
 			}
 		}
-		stats.Continued += counts.Continued
-		stats.Skipped += counts.Skipped
-		stats.Cancelled += counts.Outcomes[outcomeCancelled]
+		stats.Continued += totals[chain.ExecutionsContinued]
+		stats.Skipped += totals[chain.ExecutionsSkipped]
+		stats.Cancelled += totals[chain.ExecutionsEnded[chain.OutcomeCancelled]]
 		stats.Seconds += time.Duration(phase.nanoseconds.Load()).Seconds()
 	}
 	stats.Executions = e.began.Load() // read last, so that every ended execution is included
@@ -173,15 +133,10 @@ func (e *executionCounter) stats() ExecutionStats {
 
 func (e *executionCounter) shadowStats() ShadowStats {
 	stats := ShadowStats{Policy: e.labels.Policy, API: e.labels.API, Operation: e.labels.Operation, Outcomes: map[string]uint64{}}
-	for n := range e.phases {
-		phase := e.phases[n].Load()
-		if phase == nil {
-			continue
-		}
-		counts := phase.counts()
-		for outcome, name := range chain.ShadowOutcomes {
-			if count := counts.Outcomes[outcome]; count > 0 {
-				stats.Outcomes[name] += count
+	for phase := range e.allPhases {
+		for outcome, count := range chain.ShadowsEnded {
+			if value := phase.totals[count].Load(); value > 0 {
+				stats.Outcomes[chain.ShadowOutcomes[outcome]] += value
 			}
 		}
 		stats.Seconds += time.Duration(phase.nanoseconds.Load()).Seconds()
@@ -198,9 +153,9 @@ func (e *executionCounter) Began() { e.began.Add(1) }
 func (e *executionCounter) Ended(execution chain.Execution) {
 	phase := e.phase(execution.Phase)
 	phase.nanoseconds.Add(int64(execution.Duration))
-	phase.outcomes[outcomeOf(&execution)].Add(1)
+	phase.totals[countOf(&execution)].Add(1)
 	if execution.Continued {
-		phase.continued.Add(1)
+		phase.totals[chain.ExecutionsContinued].Add(1)
 	}
 	if execution.Shadow == chain.ShadowSkipped {
 		return
@@ -214,41 +169,41 @@ func (e *executionCounter) Ended(execution chain.Execution) {
 }
 
 // phaseMeter returns the phase's meter, made by the present Meter; nil: there is none.
-func (e *executionCounter) phaseMeter(phase *phaseCounter, name string) *executionMetering {
-	meter := e.counters.meter.Load()
-	if meter == nil {
+func (e *executionCounter) phaseMeter(phase *phaseCounter, name string) DurationMeter {
+	maker := e.counters.meter.Load()
+	if maker == nil {
 		return nil
 	}
-	if existing := phase.meter.Load(); existing != nil && existing.maker == meter {
-		return existing
+	if meter := phase.madeBy(maker); meter != nil {
+		return meter
 	}
-	return e.newMeter(phase, meter, name)
+	return e.newMeter(phase, maker, name)
 }
 
-// Skipped counts an exchange, in the request phase.
-func (e *executionCounter) Skipped() {
+// Add adds to a counter, in the request phase.
+func (e *executionCounter) Add(count chain.PolicyCount, n uint64) {
 	phase := e.phase(chain.PhaseRequest)
-	phase.skipped.Add(1)
+	phase.totals[count].Add(n)
 	e.phaseMeter(phase, chain.PhaseRequest)
 }
 
 // Close ends a chain's use of the counter.
 func (e *executionCounter) Close() { e.counters.executions.close(e) }
 
-// outcomeOf is the index of an execution's outcome in Outcomes, or chain.ShadowOutcomes.
-func outcomeOf(execution *chain.Execution) int {
+// countOf returns the count of an execution's outcome.
+func countOf(execution *chain.Execution) chain.ExecutionCount {
 	switch {
 	case execution.Shadow != chain.NotShadow:
-		return int(execution.Shadow - chain.ShadowSame)
+		return chain.ShadowsEnded[execution.Shadow-chain.ShadowSame]
 	case execution.Cancelled:
-		return outcomeCancelled
+		return chain.ExecutionsEnded[chain.OutcomeCancelled]
 	case execution.Failure == nil:
-		return outcomeOK
+		return chain.ExecutionsEnded[chain.OutcomeOK]
 	}
-	if n := slices.Index(Outcomes[:], string(execution.Failure.Class)); n >= outcomeFailed {
-		return n
+	if n := slices.Index(chain.Outcomes[:], string(execution.Failure.Class)); n >= chain.OutcomeFailed {
+		return chain.ExecutionsEnded[n]
 	}
-	return slices.Index(Outcomes[:], string(v1alpha.ClassException))
+	return chain.ExecutionsEnded[slices.Index(chain.Outcomes[:], string(v1alpha.ClassException))]
 }
 
 // phase returns the counter of a phase, which is made when the first execution has ended there.
@@ -257,18 +212,13 @@ func (e *executionCounter) phase(name string) *phaseCounter {
 	if phase := at.Load(); phase != nil {
 		return phase
 	}
-	at.CompareAndSwap(nil, &phaseCounter{})
+	at.CompareAndSwap(nil, &phaseCounter{tally: newTally(&chain.ExecutionCounters)})
 	return at.Load()
 }
 
 // newMeter creates the meter of a phase.
-func (e *executionCounter) newMeter(phase *phaseCounter, meter *metering, name string) *executionMetering {
+func (e *executionCounter) newMeter(phase *phaseCounter, maker *metering, name string) DurationMeter {
 	e.counters.executions.mutex.Lock()
 	defer e.counters.executions.mutex.Unlock()
-	if existing := phase.meter.Load(); existing != nil && existing.maker == meter {
-		return existing
-	}
-	created := &executionMetering{meter.Executions(e.labels, name), meter}
-	phase.meter.Store(created)
-	return created
+	return phase.makeMeter(maker, func() DurationMeter { return maker.Executions(e.labels, name) })
 }

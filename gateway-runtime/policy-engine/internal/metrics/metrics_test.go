@@ -186,8 +186,8 @@ func TestExecutionsAreExportedByOutcomeAndPhase(t *testing.T) {
 		want[fmt.Sprintf(`gatewright_executions_total{api="orders",operation="GET /",outcome="%s",phase="request",policy="p:v1.0.0"}`, class)] = "1"
 	}
 	m.execute(labels("orders", "GET /"), all...)
-	m.counters.Executions(labels("orders", "GET /")).Skipped()
-	m.counters.Executions(labels("skips", "GET /")).Skipped()
+	m.counters.Executions(labels("orders", "GET /")).Add(chain.ExecutionsSkipped, 1)
+	m.counters.Executions(labels("skips", "GET /")).Add(chain.ExecutionsSkipped, 1)
 	expect(t, m.values(t), want)
 }
 
@@ -200,7 +200,7 @@ func TestExchangesAreExported(t *testing.T) {
 		item.Ended(result, 20*time.Millisecond)
 	}
 	m.counters.ExchangeBegan()
-	item.BodyRead(chain.Response, 40)
+	item.Add(chain.BodyBytes[chain.Response], 40)
 	item.Identified("jwt")
 	item.Identified("jwt")
 	item.Identified("")
@@ -277,11 +277,11 @@ func TestSeriesAreBounded(t *testing.T) {
 			operation := fmt.Sprintf("GET /%d", n)
 			m.execute(labels("orders", operation), chain.Execution{Phase: chain.PhaseRequest, Duration: 2, Work: 1, Remote: true},
 				chain.Execution{Phase: chain.PhaseResponse, Duration: 2, Work: 1, Remote: true, Continued: true, Failure: v1alpha.Failf(v1alpha.ClassTimeout, "…")})
-			m.counters.Executions(labels("orders", operation)).Skipped()
+			m.counters.Executions(labels("orders", operation)).Add(chain.ExecutionsSkipped, 1)
 			item := m.counters.Exchanges(chain.Labels{API: "orders", Operation: operation})
 			item.Ended(chain.Completed, 1)
 			item.Ended(chain.Failed, 1)
-			item.BodyRead(chain.Request, 1)
+			item.Add(chain.BodyBytes[chain.Request], 1)
 		}
 		for _, name := range counted {
 			series, sum := m.series(t, name)

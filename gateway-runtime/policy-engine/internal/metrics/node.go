@@ -24,7 +24,6 @@ type Node struct {
 var (
 	buildInfo       = desc("build_info", "1, by version.", "version", "component")
 	exchangesActive = desc("exchanges_active", "Exchanges under way.")
-	unknownChain    = desc("unknown_chain_total", "Requests answered 503 because their route named a chain that the engine does not have.")
 
 	bodiesHeld    = desc("bodies_held_bytes", "Bytes of bodies held in all exchanges together.")
 	bodiesLimit   = desc("bodies_limit_bytes", "Bytes that these may take: --body-memory.")
@@ -63,11 +62,14 @@ type nodeCollector struct {
 // Describe sends the descriptions.
 func (nodeCollector) Describe(to chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
-		buildInfo, exchangesActive, unknownChain, bodiesHeld, bodiesLimit, bodiesRefused, executorProcesses, executorWorkers, executorBusy,
+		buildInfo, exchangesActive, bodiesHeld, bodiesLimit, bodiesRefused, executorProcesses, executorWorkers, executorBusy,
 		executorHungWorker, executorQueue, executorActive, executorStreams, executorHung, quarantined, generation, nodeConnected, nodeRevision, nodeAPIs,
 		nodeUpdates, xdsUpdates, certificateEnd, certificateDue, filesFailing, listenerClosed, secretsInUse, secretsFailing,
 	} {
 		to <- desc
+	}
+	for _, counter := range engineCounters {
+		to <- counter.desc
 	}
 }
 
@@ -75,9 +77,8 @@ func (nodeCollector) Describe(to chan<- *prometheus.Desc) {
 func (c nodeCollector) Collect(to chan<- prometheus.Metric) {
 	t := sender(to)
 	t.gauge(buildInfo, 1, c.node.Version, component)
-	exchanges := c.counters.Stats()
-	t.gauge(exchangesActive, float64(exchanges.Active))
-	t.counter(unknownChain, exchanges.UnknownChain)
+	t.gauge(exchangesActive, float64(c.counters.Stats().Active))
+	t.engine(c.counters.EngineTotals())
 	bodies := c.node.Bodies()
 	t.gauge(bodiesHeld, float64(bodies.Held))
 	t.gauge(bodiesLimit, float64(bodies.Limit))
@@ -97,6 +98,14 @@ func (t sender) gauge(of *prometheus.Desc, value float64, labels ...string) {
 
 func (t sender) counter(of *prometheus.Desc, value uint64, labels ...string) {
 	t <- prometheus.MustNewConstMetric(of, prometheus.CounterValue, float64(value), labels...)
+}
+
+func (t sender) engine(totals []uint64) {
+	for _, counter := range engineCounters {
+		for value := range counter.Values {
+			t.counter(counter.desc, totals[counter.First+value], counter.LabelValues(nil, value)...)
+		}
+	}
 }
 
 // sum adds up values by their labels, of which there are at most two.

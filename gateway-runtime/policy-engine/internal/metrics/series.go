@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -10,31 +11,102 @@ import (
 	"gatewright.dev/policy-engine/internal/exchange"
 )
 
-// executionSeries is the series of one set of labels.
-type executionSeries struct {
-	meter   *executionMeter
-	key     executionKey
-	users   int                      // policies of operations that are counted here
-	carried exchange.ExecutionCounts // the counts of closed users
-	seats   [len(exchange.Outcomes)]seat
-	seat    seat // of continued
+// seriesSet has the series of exchanges, of executions, or of shadow attachments' executions: their counters and
+// histograms, by labels.
+type seriesSet struct {
+	durationHistograms
+	settings Settings
+	counters []*boundedCounter
 
-	skippedSeat seat
-
-	work    prometheus.Observer
-	waiting func() prometheus.Observer // made at its first use, which Go policies never reach
+	series  map[seriesKey]*labelSeries
+	others  map[string]*labelSeries // by phase
+	removed map[string][]uint64     // by phase: totals of removed series that were counted as other
 }
 
-func (m *executionMeter) newExecutionSeries(key executionKey) *executionSeries {
-	values := []string{key.labels.API, key.labels.Operation, key.labels.Policy, key.phase}
-	return &executionSeries{
-		meter: m, key: key, work: m.work.WithLabelValues(values...),
-		waiting: sync.OnceValue(func() prometheus.Observer { return m.waiting.WithLabelValues(values...) }),
+// durationHistograms are the histograms of a set.
+type durationHistograms struct {
+	labels        []string
+	work, waiting *prometheus.HistogramVec // waiting: nil if nothing waits
+}
+
+// boundedCounter is a counter with the bound on its series in a set.
+type boundedCounter struct {
+	metric
+	seats seats
+}
+
+type seriesKey struct {
+	labels chain.Labels
+	phase  string
+}
+
+func newSeriesSet(settings Settings, table *chain.CounterTable, shadow bool, timing durationHistograms) *seriesSet {
+	s := &seriesSet{
+		durationHistograms: timing, settings: settings,
+		series: map[seriesKey]*labelSeries{}, others: map[string]*labelSeries{}, removed: map[string][]uint64{},
+	}
+	for _, metric := range metricsOf(table, shadow) {
+		s.counters = append(s.counters, &boundedCounter{metric, seatsFor(settings, len(phasesOf(metric.Scope))*len(metric.Values))})
+	}
+	for _, phase := range phasesOf(s.labels) {
+		s.removed[phase] = make([]uint64, table.Size)
+	}
+	return s
+}
+
+// phasesOf returns the values of the label phase, or a single "" if it is not one of the labels.
+func phasesOf(labels []string) []string {
+	if slices.Contains(labels, "phase") {
+		return exchange.Phases[:]
+	}
+	return []string{""}
+}
+
+// find returns the series of these labels for one more user, or the one for all others.
+func (s *seriesSet) find(labels chain.Labels, phase string) *labelSeries {
+	if s.settings.WithoutOperations {
+		labels.Operation = ""
+	}
+	key := seriesKey{labels, phase}
+	series := s.series[key]
+	if series == nil && len(s.series)+len(s.removed) >= s.settings.MaxSeries {
+		if s.others[phase] == nil {
+			s.others[phase] = s.newSeries(seriesKey{chain.Labels{Policy: Other, API: Other, Operation: Other}, phase})
+		}
+		return s.others[phase]
+	}
+	if series == nil {
+		series = s.newSeries(key)
+		s.series[key] = series
+	}
+	series.users++
+	return series
+}
+
+// labelSeries are the series of one set of labels.
+type labelSeries struct {
+	set     *seriesSet
+	key     seriesKey
+	values  []string // of the set's labels
+	users   int      // policies or operations that are counted here
+	carried []uint64 // the totals of closed users
+	seats   []seat   // by count
+
+	work    prometheus.Observer
+	waiting func() prometheus.Observer // made at its first use, which Go policies and exchanges never reach
+}
+
+func (s *seriesSet) newSeries(key seriesKey) *labelSeries {
+	values := []string{key.labels.API, key.labels.Operation, key.labels.Policy, key.phase}[:len(s.labels)]
+	size := len(s.removed[key.phase])
+	return &labelSeries{
+		set: s, key: key, values: values, carried: make([]uint64, size), seats: make([]seat, size), work: s.work.WithLabelValues(values...),
+		waiting: sync.OnceValue(func() prometheus.Observer { return s.waiting.WithLabelValues(values...) }),
 	}
 }
 
 // Observe observes the times of work and waiting.
-func (s *executionSeries) Observe(duration, work time.Duration, remote bool) {
+func (s *labelSeries) Observe(duration, work time.Duration, remote bool) {
 	if !remote {
 		s.work.Observe(duration.Seconds())
 		return
@@ -46,87 +118,37 @@ func (s *executionSeries) Observe(duration, work time.Duration, remote bool) {
 }
 
 // Close removes the series with its last user.
-func (s *executionSeries) Close(counts exchange.ExecutionCounts) {
-	addExecutions(&s.carried, counts)
-	m := s.meter
-	if s.users--; m.series[s.key] != s || s.users > 0 {
+func (s *labelSeries) Close(totals exchange.Totals) {
+	totals.AddTo(s.carried)
+	set := s.set
+	if s.users--; set.series[s.key] != s || s.users > 0 {
 		return
 	}
-	delete(m.series, s.key)
-	values := []string{s.key.labels.API, s.key.labels.Operation, s.key.labels.Policy, s.key.phase}
-	m.work.DeleteLabelValues(values...)
-	m.waiting.DeleteLabelValues(values...)
-	remaining := s.carried // counts that were exported as other stay there
-	for n := range s.seats {
-		if m.seats.release(s.seats[n]) {
-			remaining.Outcomes[n] = 0
+	delete(set.series, s.key)
+	for _, histogram := range set.histograms() {
+		histogram.DeleteLabelValues(s.values...)
+	}
+	for _, counter := range set.counters {
+		for value := range counter.Values {
+			count := counter.First + value
+			if counter.seats.release(s.seats[count]) {
+				s.carried[count] = 0
+			}
 		}
 	}
-	if m.continuedSeats.release(s.seat) {
-		remaining.Continued = 0
-	}
-	if m.skippedSeats.release(s.skippedSeat) {
-		remaining.Skipped = 0
-	}
-	addExecutions(m.removed[s.key.phase], remaining)
+	addTotals(set.removed[s.key.phase], s.carried) // totals that were exported as other stay there
 }
 
-// exchangeSeries is the series of one set of labels.
-type exchangeSeries struct {
-	meter     *meter
-	labels    chain.Labels
-	users     int                      // operations that are counted here
-	carried   exchange.OperationCounts // the counts of closed users
-	seats     [len(results)]seat
-	byteSeats [len(directions)]seat
-
-	duration prometheus.Observer
+func (d *durationHistograms) histograms() []*prometheus.HistogramVec {
+	if d.waiting == nil {
+		return []*prometheus.HistogramVec{d.work}
+	}
+	return []*prometheus.HistogramVec{d.work, d.waiting}
 }
 
-func (m *meter) newExchangeSeries(labels chain.Labels) *exchangeSeries {
-	return &exchangeSeries{meter: m, labels: labels, duration: m.duration.WithLabelValues(labels.API, labels.Operation)}
-}
-
-// Observe observes the duration.
-func (s *exchangeSeries) Observe(duration time.Duration) { s.duration.Observe(duration.Seconds()) }
-
-// Close removes the series with its last user.
-func (s *exchangeSeries) Close(counts exchange.OperationCounts) {
-	addExchanges(&s.carried, counts)
-	m := s.meter
-	if s.users--; m.exchanges[s.labels] != s || s.users > 0 {
-		return
-	}
-	delete(m.exchanges, s.labels)
-	m.duration.DeleteLabelValues(s.labels.API, s.labels.Operation)
-	remaining := s.carried // counts that were exported as other stay there
-	for n := range s.seats {
-		if m.exchangeSeats.release(s.seats[n]) {
-			remaining.Results[n] = 0
-		}
-	}
-	for n := range s.byteSeats {
-		if m.byteSeats.release(s.byteSeats[n]) {
-			remaining.Bytes[n] = 0
-		}
-	}
-	addExchanges(&m.removedExchanges, remaining)
-}
-
-func addExecutions(sum *exchange.ExecutionCounts, counts exchange.ExecutionCounts) {
-	for n := range sum.Outcomes {
-		sum.Outcomes[n] += counts.Outcomes[n]
-	}
-	sum.Continued += counts.Continued
-	sum.Skipped += counts.Skipped
-}
-
-func addExchanges(sum *exchange.OperationCounts, counts exchange.OperationCounts) {
-	for n := range sum.Results {
-		sum.Results[n] += counts.Results[n]
-	}
-	for n := range sum.Bytes {
-		sum.Bytes[n] += counts.Bytes[n]
+func addTotals(sums, totals []uint64) {
+	for n, total := range totals {
+		sums[n] += total
 	}
 }
 
