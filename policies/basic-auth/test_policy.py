@@ -59,12 +59,12 @@ def basic(name: str, password: str, charset: str = "utf-8") -> str:
 class Asked:
     """An instance, and what it answers to."""
 
-    def __init__(self, made: Any, params: dict[str, Any]) -> None:
-        self._made, self._params = made, params
+    def __init__(self, prepared: Any, params: dict[str, Any]) -> None:
+        self._prepared, self._params = prepared, params
 
     async def ask(self, *lines: str, headers: dict[str, Any] | None = None) -> tuple[RequestAction, RequestContext]:
         sent = {"authorization": list(lines), **(headers or {})}
-        ctx = testing.request(headers=sent, prepared=self._made)
+        ctx = testing.request(headers=sent, prepared=self._prepared)
         return await policy.on_request(ctx, self._params), ctx
 
     async def status(self, *lines: str) -> int:
@@ -76,8 +76,8 @@ class Asked:
 @asynccontextmanager
 async def instance(**more: Any) -> AsyncIterator[Asked]:
     params = testing.params(DEFAULTS | more)
-    async with testing.prepared(policy, params) as made:
-        yield Asked(made, params)
+    async with testing.prepared(policy, params) as prepared:
+        yield Asked(prepared, params)
 
 
 @pytest.mark.parametrize(
@@ -242,15 +242,15 @@ def test_users_of_a_file() -> None:
     ids=range(10),  # hashes are other ones in each process
 )
 def test_errors_do_not_contain_the_hash(htpasswd: str, expected: str) -> None:
-    with pytest.raises(ValueError, match="expected") as told:
+    with pytest.raises(ValueError, match="expected") as refusal:
         policy.users_of({"htpasswd": testing.secret(htpasswd)})
-    assert expected in str(told.value)
-    assert "planted" not in str(told.value)
-    assert BOB[10:] not in str(told.value)
+    assert expected in str(refusal.value)
+    assert "planted" not in str(refusal.value)
+    assert BOB[10:] not in str(refusal.value)
 
 
 @settings(max_examples=200)
 @given(st.one_of(st.text(), st.binary().map(lambda raw: "Basic " + base64.b64encode(raw).decode())))
 def test_whatever_is_sent_is_read_or_refused(value: str) -> None:
-    given = policy.credentials(testing.request(headers={"authorization": [value]}))
-    assert given is None or (":" not in given[0] and "\0" not in given[0] + given[1])
+    credentials = policy.credentials(testing.request(headers={"authorization": [value]}))
+    assert credentials is None or (":" not in credentials[0] and "\0" not in "".join(credentials))

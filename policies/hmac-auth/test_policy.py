@@ -39,8 +39,8 @@ def params(style: str, keys: list[dict[str, str]] = KEYS, *, once: bool = False,
 
 
 def execute(params: dict[str, Any], headers: Any, body: bytes | None = BODY, **more: Any) -> tuple[Any, RequestContext]:
-    with testing.prepared(policy, params) as made:
-        ctx = testing.request("POST", headers=headers, body=body, prepared=made, **more)
+    with testing.prepared(policy, params) as prepared:
+        ctx = testing.request("POST", headers=headers, body=body, prepared=prepared, **more)
         return policy.on_request(ctx, params), ctx
 
 
@@ -225,8 +225,8 @@ def test_no_answer_tells_a_secret_or_what_the_signature_should_be() -> None:
 
 
 def test_what_is_prepared_shows_no_secret() -> None:
-    with testing.prepared(policy, params("github")) as made:
-        assert not any(secret in f"{made!r} {made}" for secret in (OLD, NEW, TILL))
+    with testing.prepared(policy, params("github")) as prepared:
+        assert not any(secret in f"{prepared!r} {prepared}" for secret in (OLD, NEW, TILL))
 
 
 def test_what_has_been_used_is_refused_as_long_as_it_would_be_good(time: MovedClock) -> None:

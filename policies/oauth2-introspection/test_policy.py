@@ -52,11 +52,11 @@ class Server:
         application.router.add_route("*", "/elsewhere", says(json.dumps(GOOD)))
         async with TestServer(application) as server:
             params = testing.params({**DEFAULTS, "url": str(server.make_url("/introspect")), **more})
-            async with testing.prepared(policy, params) as made:
+            async with testing.prepared(policy, params) as prepared:
 
                 async def ask(*lines: str, timeout: float = 60.0, headers: Any = ()) -> tuple[Any, Any]:
-                    given = [("authorization", line) for line in lines or ("Bearer good",)]
-                    ctx = testing.request(headers=[*given, *headers], prepared=made, timeout=timeout)
+                    authorization = [("authorization", line) for line in lines or ("Bearer good",)]
+                    ctx = testing.request(headers=[*authorization, *headers], prepared=prepared, timeout=timeout)
                     return await policy.on_request(ctx, params), ctx.identity
 
                 yield ask

@@ -26,13 +26,13 @@ def run(test: Callable[[Ask], Awaitable[None]], **more: Any) -> None:
     params = testing.params(PARAMS | more)
 
     async def within() -> None:
-        async with testing.prepared(policy, params) as made:
+        async with testing.prepared(policy, params) as prepared:
             claims = {"iss": params["issuer"], "sub": "ada"}
-            session = made.seal.close("session", {"until": NOW + 60, "claims": claims})
+            session = prepared.seal.close("session", {"until": NOW + 60, "claims": claims})
 
             async def ask(path: str, *sites: str) -> Any:
                 headers = [("cookie", f"__Host-session=1.{session}"), *(("sec-fetch-site", site) for site in sites)]
-                return await policy.on_request(testing.request(path=path, headers=headers, prepared=made), params)
+                return await policy.on_request(testing.request(path=path, headers=headers, prepared=prepared), params)
 
             assert not isinstance(await ask("/app/page"), ImmediateResponse), "there is a session"
             await test(ask)

@@ -75,16 +75,16 @@ class Provider:
         if form["code"] != base64.urlsafe_b64encode(challenge).rstrip(b"=").decode():  # a code is its challenge here
             return web.json_response({"error": "invalid_grant"}, status=400)
         if self.token:
-            made = self.token()
-            return made if isinstance(made, web.StreamResponse) else web.json_response({"id_token": made})
+            answer = self.token()
+            return answer if isinstance(answer, web.StreamResponse) else web.json_response({"id_token": answer})
         return web.json_response({"id_token": self.id_token(), "access_token": "x"})
 
     def id_token(self, key: Any = None, algorithm: str = "RS256", **header: Any) -> str:
-        said = {
+        defaults = {
             "iss": self.issuer, "aud": "gate:way", "sub": "ada", "email": "ada@app.example", "exp": NOW + 60,
             "iat": NOW, **self.claims,
         }  # fmt: skip
-        claims = {name: value for name, value in said.items() if value is not None}
+        claims = {name: value for name, value in defaults.items() if value is not None}
         signing: Any = None if algorithm == "none" else key or self.keys[self.signs]
         return jwt.encode(claims, signing, algorithm, {"kid": self.signs, **header})
 
@@ -92,8 +92,8 @@ class Provider:
 class Browser:
     """Keeps cookies, and asks the policy."""
 
-    def __init__(self, provider: Provider, made: Any, params: dict[str, Any]) -> None:
-        self.provider, self.made, self.params = provider, made, params
+    def __init__(self, provider: Provider, prepared: Any, params: dict[str, Any]) -> None:
+        self.provider, self.prepared, self.params = provider, prepared, params
         self.cookies: dict[str, str] = {}
         self.identity: Any = None
 
@@ -101,7 +101,7 @@ class Browser:
         headers = [("accept", "text/html,*/*"), *more.pop("headers", [])]
         if self.cookies:
             headers.append(("cookie", "; ".join(f"{name}={value}" for name, value in self.cookies.items())))
-        ctx = testing.request(path=path, query=query, headers=headers, prepared=self.made, timeout=60, **more)
+        ctx = testing.request(path=path, query=query, headers=headers, prepared=self.prepared, timeout=60, **more)
         action = await policy.on_request(ctx, self.params)
         self.identity = ctx.identity
         if isinstance(action, ImmediateResponse):
@@ -135,8 +135,8 @@ class Browser:
         return asked
 
     async def back(self, asked: dict[str, str], **more: str) -> Any:
-        said = {"state": asked["state"], "code": asked["code_challenge"], "iss": self.provider.issuer, **more}
-        return await self.ask("/app/callback", "&".join(f"{name}={value}" for name, value in said.items() if value))
+        query = {"state": asked["state"], "code": asked["code_challenge"], "iss": self.provider.issuer, **more}
+        return await self.ask("/app/callback", "&".join(f"{name}={value}" for name, value in query.items() if value))
 
     async def log_in(self) -> Any:
         return await self.back(await self.sent_to_login())
@@ -150,8 +150,8 @@ async def served(**more: Any) -> AsyncIterator[tuple[Provider, Browser]]:
     async with TestServer(application) as server:
         provider.issuer = str(server.make_url("")).rstrip("/")
         params = testing.params({**DEFAULTS, "issuer": provider.issuer, **more})
-        async with testing.prepared(policy, params) as made:
-            yield provider, Browser(provider, made, params)
+        async with testing.prepared(policy, params) as prepared:
+            yield provider, Browser(provider, prepared, params)
 
 
 def run(test: Callable[[Any], Awaitable[None]]) -> None:
@@ -193,7 +193,7 @@ def test_what_is_no_page_is_not_led_to_a_login() -> None:
             ):  # fmt: skip
                 action = await browser.ask(**more)
                 assert (action.status_code, action.headers["www-authenticate"]) == (401, "Cookie")
-            ctx = testing.request(headers={"accept": "application/json"}, prepared=browser.made)
+            ctx = testing.request(headers={"accept": "application/json"}, prepared=browser.prepared)
             assert (await policy.on_request(ctx, browser.params)).status_code == 401
             assert browser.cookies == {}
 
@@ -222,13 +222,13 @@ def test_a_session_ends_with_its_time_and_with_its_key() -> None:
             await clock.advance_async(3599)
             assert not isinstance(await browser.ask(), ImmediateResponse)
             rotated = {**browser.params, "cookieKeys": [NEW, OLD]}
-            async with testing.prepared(policy, rotated) as made:
-                other = Browser(provider, made, rotated)
+            async with testing.prepared(policy, rotated) as prepared:
+                other = Browser(provider, prepared, rotated)
                 other.cookies = dict(browser.cookies)
                 assert not isinstance(await other.ask(), ImmediateResponse)
             gone = {**browser.params, "cookieKeys": [NEW]}
-            async with testing.prepared(policy, gone) as made:
-                other = Browser(provider, made, gone)
+            async with testing.prepared(policy, gone) as prepared:
+                other = Browser(provider, prepared, gone)
                 other.cookies = dict(browser.cookies)
                 assert (await other.ask()).status_code == 302
             await clock.advance_async(1)
@@ -243,8 +243,8 @@ def test_a_session_is_of_its_client_and_of_nothing_else() -> None:
             await browser.log_in()
             for more in ({"clientId": "other"}, {"issuer": provider.issuer + "/"}, {"origin": "https://b.example"}):
                 other_params = {**browser.params, **more}
-                async with testing.prepared(policy, other_params) as made:
-                    other = Browser(provider, made, other_params)
+                async with testing.prepared(policy, other_params) as prepared:
+                    other = Browser(provider, prepared, other_params)
                     other.cookies = dict(browser.cookies)
                     assert isinstance(await other.ask(), ImmediateResponse)
 
@@ -298,7 +298,7 @@ def test_a_session_may_take_several_cookies_and_not_too_many() -> None:
 def test_an_answer_counts_in_the_browser_that_has_asked() -> None:
     async def test(clock: Any) -> None:
         async with served() as (provider, browser):
-            victim = Browser(provider, browser.made, browser.params)
+            victim = Browser(provider, browser.prepared, browser.params)
             asked = await browser.sent_to_login()
             assert (await victim.back(asked)).status_code == 400, "an attacker's code and state"
             await victim.sent_to_login()
@@ -345,8 +345,8 @@ def test_a_login_asks_the_provider_so_often_and_no_more() -> None:
 def test_a_login_counts_in_all_processes() -> None:
     async def test(_: Any) -> None:
         with testing.store():
-            async with served() as (provider, browser), testing.prepared(policy, browser.params) as made:
-                other = Browser(provider, made, browser.params)
+            async with served() as (provider, browser), testing.prepared(policy, browser.params) as prepared:
+                other = Browser(provider, prepared, browser.params)
                 asked = await browser.sent_to_login()
                 other.cookies = dict(browser.cookies)
                 for _again in range(policy.MAX_ATTEMPTS):
@@ -492,10 +492,10 @@ def test_logout_ends_the_session_here_and_there() -> None:
             await browser.ask("/app/other", headers=[("cookie", "a=b")])
             answer = await browser.ask("/app/logout")
             parts = urlsplit(answer.headers["location"])
-            said = {name: value for name, (value,) in parse_qs(parts.query).items()}
+            query = {name: value for name, (value,) in parse_qs(parts.query).items()}
             assert parts.path == "/end"
-            assert jwt.decode(said.pop("id_token_hint"), options={"verify_signature": False})["sub"] == "ada"
-            assert said == {"client_id": "gate:way", "post_logout_redirect_uri": "https://app.example/bye"}
+            assert jwt.decode(query.pop("id_token_hint"), options={"verify_signature": False})["sub"] == "ada"
+            assert query == {"client_id": "gate:way", "post_logout_redirect_uri": "https://app.example/bye"}
             assert browser.cookies == {}
             again = await browser.ask("/app/logout")
             assert again.headers["location"] == "https://app.example/bye", "without a session there is none to end"
@@ -517,8 +517,8 @@ def test_a_provider_that_is_away() -> None:
             provider.away = True
             await clock.advance_async(900)
             assert not isinstance(await browser.ask(), ImmediateResponse), "sessions go on"
-            async with testing.prepared(policy, browser.params) as made:
-                late = Browser(provider, made, browser.params)
+            async with testing.prepared(policy, browser.params) as prepared:
+                late = Browser(provider, prepared, browser.params)
                 assert (await late.ask()).status_code == 503
                 assert (await late.ask("/app/logout")).headers["location"] == "https://app.example/bye"
                 late.cookies = dict(browser.cookies)
@@ -562,8 +562,8 @@ def test_a_provider_that_lies_of_itself(published: dict[str, Any]) -> None:
     async def test(_: Any) -> None:
         async with served() as (provider, browser):
             provider.published = published
-            async with testing.prepared(policy, browser.params) as made:
-                late = Browser(provider, made, browser.params)
+            async with testing.prepared(policy, browser.params) as prepared:
+                late = Browser(provider, prepared, browser.params)
                 assert (await late.ask()).status_code == 503
 
     run(test)
@@ -589,7 +589,7 @@ def test_parameters_that_are_wrong(more: dict[str, Any], says: str) -> None:
 def test_an_origin_in_the_clear_has_cookies_that_work_there() -> None:
     async def test(_: Any) -> None:
         async with served(origin="http://localhost:8080") as (_provider, browser):
-            ctx = testing.request(headers={"accept": "text/html"}, prepared=browser.made)
+            ctx = testing.request(headers={"accept": "text/html"}, prepared=browser.prepared)
             (line,) = (await policy.on_request(ctx, browser.params)).headers["set-cookie"]
             assert line.startswith("session-login-")
             assert "Secure" not in line

@@ -44,8 +44,8 @@ class Opa:
         application.router.add_post("/opa/v1/data/orders/allow", self._serve)
         async with TestServer(application) as server:
             params = testing.params(DEFAULTS | {"url": str(server.make_url("/opa/"))} | more)
-            async with testing.prepared(policy, params) as made:
-                yield made, params
+            async with testing.prepared(policy, params) as prepared:
+                yield prepared, params
 
 
 def says(document: Any, **more: Any) -> Answer:
@@ -55,15 +55,17 @@ def says(document: Any, **more: Any) -> Answer:
     return answer
 
 
-async def ask(made: tuple[Any, dict[str, Any]], timeout: float = 30.0, **request: Any) -> tuple[Any, RequestContext]:
-    ctx = testing.request(prepared=made[0], timeout=timeout, **request)
-    return await policy.on_request(ctx, made[1]), ctx
+async def ask(
+    attachment: tuple[Any, dict[str, Any]], timeout: float = 30.0, **request: Any
+) -> tuple[Any, RequestContext]:
+    ctx = testing.request(prepared=attachment[0], timeout=timeout, **request)
+    return await policy.on_request(ctx, attachment[1]), ctx
 
 
 def asked_once(answer: Answer, more: dict[str, Any] | None = None, **request: Any) -> tuple[Any, RequestContext]:
     async def run() -> tuple[Any, RequestContext]:
-        async with Opa(answer).prepared(**(more or {})) as made:
-            return await ask(made, **request)
+        async with Opa(answer).prepared(**(more or {})) as attachment:
+            return await ask(attachment, **request)
 
     return asyncio.run(run())
 
@@ -157,8 +159,8 @@ def test_a_redirect_is_not_followed() -> None:
             async def away(_: web.Request) -> web.StreamResponse:
                 return web.Response(status=307, headers={"location": str(target.make_url("/v1/data/orders/allow"))})
 
-            async with Opa(away).prepared() as made:
-                return (await ask(made))[0]
+            async with Opa(away).prepared() as attachment:
+                return (await ask(attachment))[0]
 
     assert status(asyncio.run(run())) == 503
     assert followed == []
@@ -205,8 +207,8 @@ def test_while_opa_is_away_the_answer_is_503() -> None:
         params = testing.params(DEFAULTS | {"url": f"http://127.0.0.1:{held.getsockname()[1]}"})
 
         async def run() -> Any:
-            async with testing.prepared(policy, params) as made:
-                return (await ask((made, params)))[0]
+            async with testing.prepared(policy, params) as prepared:
+                return (await ask((prepared, params)))[0]
 
         assert status(asyncio.run(run())) == 503
 
@@ -220,8 +222,8 @@ def test_a_connection_that_had_been_closed_costs_no_request() -> None:
             return web.json_response({"result": True})
 
         opa = Opa(closing)
-        async with opa.prepared() as made:
-            return [status((await ask(made))[0]) for _ in range(3)], len(opa.asked)
+        async with opa.prepared() as attachment:
+            return [status((await ask(attachment))[0]) for _ in range(3)], len(opa.asked)
 
     assert asyncio.run(run()) == ([0, 0, 0], 4)
 
@@ -281,10 +283,11 @@ def test_what_opa_is_asked() -> None:
             "metadata": ["tier", "none"],
             "token": testing.secret("of-the-gateway"),
         }
-        async with opa.prepared(**named) as made:
+        async with opa.prepared(**named) as attachment:
             await ask(
-                made, method="POST", path="/orders/v1/a%2Fb%20c", query="x=1&x=2&y", authority="Shop.Example:8443",
-                headers=[("x-team", "a"), ("X-Team", "b"), ("authorization", "secret")], client_address="[::1]:443",
+                attachment, method="POST", path="/orders/v1/a%2Fb%20c", query="x=1&x=2&y",
+                authority="Shop.Example:8443", client_address="[::1]:443",
+                headers=[("x-team", "a"), ("X-Team", "b"), ("authorization", "secret")],
                 peer=Peer("CN=a", "CN=ca", ("a.example",)), scheme="https", operation="POST /{id}",
                 metadata={"tier": "gold", "secret": 1, "identity": {"subject": "alice"}}, traceparent="00-1-2-01",
             )  # fmt: skip
@@ -314,8 +317,10 @@ def test_a_request_of_any_bytes_is_asked_about(text: str) -> None:
 
     async def run() -> Any:
         opa = Opa(says({"result": True}))
-        async with opa.prepared(headers=["x-a"], metadata=["a", "b"]) as made:
-            await ask(made, path="/x", headers={"x-a": text}, query=f"q={text}", metadata={"a": text, "b": "\ud800"})
+        async with opa.prepared(headers=["x-a"], metadata=["a", "b"]) as attachment:
+            await ask(
+                attachment, path="/x", headers={"x-a": text}, query=f"q={text}", metadata={"a": text, "b": "\ud800"}
+            )
         return opa.asked[0]
 
     asked = asyncio.run(run())
@@ -325,13 +330,13 @@ def test_a_request_of_any_bytes_is_asked_about(text: str) -> None:
 def test_a_decision_is_believed_for_the_very_same_input_alone() -> None:
     async def run() -> list[str]:
         opa = Opa(says({"result": True}))
-        async with opa.prepared(cacheSeconds=10, headers=["x-user"]) as made:
+        async with opa.prepared(cacheSeconds=10, headers=["x-user"]) as attachment:
             with testing.clock() as clock:
                 for user in ("a", "a", "b", "a"):
-                    await ask(made, headers={"x-user": user})
-                await ask(made, headers={"x-user": "a"}, method="POST")
+                    await ask(attachment, headers={"x-user": user})
+                await ask(attachment, headers={"x-user": "a"}, method="POST")
                 clock.advance(11)
-                await ask(made, headers={"x-user": "a", "x-other": "1"})
+                await ask(attachment, headers={"x-user": "a", "x-other": "1"})
         return [f"{asked['method']} {asked['headers']['x-user']}" for asked in opa.asked]
 
     assert asyncio.run(run()) == ["GET a", "GET b", "POST a", "GET a"]
@@ -340,14 +345,14 @@ def test_a_decision_is_believed_for_the_very_same_input_alone() -> None:
 def test_what_was_no_decision_is_not_believed_and_only_so_many_are_kept() -> None:
     async def run() -> tuple[list[int], list[str]]:
         opa = Opa(says({}, status=500))
-        async with opa.prepared(cacheSeconds=10) as made:
-            made[0].max_cached = 2
-            first = status((await ask(made))[0])
+        async with opa.prepared(cacheSeconds=10) as attachment:
+            attachment[0].max_cached = 2
+            first = status((await ask(attachment))[0])
             opa.answer = says({"result": False})
-            second = status((await ask(made))[0])
+            second = status((await ask(attachment))[0])
             opa.asked.clear()
             for path in ("/a", "/b", "/c", "/c", "/a"):
-                await ask(made, path=path)
+                await ask(attachment, path=path)
         return [first, second], [asked["path"] for asked in opa.asked]
 
     assert asyncio.run(run()) == ([503, 403], ["/a", "/b", "/c", "/a"])

@@ -43,8 +43,8 @@ NOT = [
 
 
 def of(params: dict[str, Any], direction: str = "response") -> Any:
-    with testing.prepared(policy, testing.params(params)) as made:
-        return getattr(made, direction)
+    with testing.prepared(policy, testing.params(params)) as prepared:
+        return getattr(prepared, direction)
 
 
 MASKING = of(DEFAULTS)
@@ -54,9 +54,9 @@ def run(
     body: Any, content_type: str | None = None, sizes: Any = (), direction: str = "response", **changed: Any
 ) -> Any:
     params = testing.params({**DEFAULTS, **changed})
-    with testing.prepared(policy, params) as made:
+    with testing.prepared(policy, params) as prepared:
         sent = {} if content_type is None else {"content-type": content_type}
-        request = testing.request("POST", headers=sent, prepared=made, timeout=60)
+        request = testing.request("POST", headers=sent, prepared=prepared, timeout=60)
         ctx = request if direction == "request" else testing.response(headers=sent, request=request)
         hook = getattr(policy, f"on_{direction}_stream")
         return testing.run_stream(hook, testing.stream(body, sizes=sizes), ctx=ctx, params=params)
@@ -204,8 +204,8 @@ def test_what_cannot_be_read_is_not_passed_on(body: bytes, content_type: str) ->
 
 
 def test_two_content_types_are_refused() -> None:
-    with testing.prepared(policy, testing.params(DEFAULTS)) as made:
-        ctx = testing.request("POST", headers={"content-type": ["image/png", "text/plain"]}, prepared=made)
+    with testing.prepared(policy, testing.params(DEFAULTS)) as prepared:
+        ctx = testing.request("POST", headers={"content-type": ["image/png", "text/plain"]}, prepared=prepared)
         result = testing.run_stream(policy.on_request_stream, testing.stream(b"x"), ctx=ctx, params=DEFAULTS)
     assert result.rejected is not None
     assert result.rejected.status_code == 400
@@ -304,13 +304,13 @@ def test_names_of_charsets_take_no_memory() -> None:
     names = [f"x-{chance.getrandbits(64):x}" for _ in range(200)]
     run(b"a", "text/plain; charset=iso-8859-1")
     before = len(encodings._cache)
-    with testing.prepared(policy, testing.params(DEFAULTS)) as made:
+    with testing.prepared(policy, testing.params(DEFAULTS)) as prepared:
         for name in names:
             for content_type, body in (
                 (f"text/plain; charset={name}", b"a"),
                 ("text/xml", f"<?xml version='1.0' encoding='{name}'?><a/>".encode()),
             ):
-                ctx = testing.request("POST", headers={"content-type": content_type}, prepared=made)
+                ctx = testing.request("POST", headers={"content-type": content_type}, prepared=prepared)
                 result = testing.run_stream(policy.on_request_stream, testing.stream(body), ctx=ctx, params=DEFAULTS)
                 assert result.rejected
                 assert result.rejected.status_code == 400
@@ -352,8 +352,8 @@ def test_a_direction_that_is_left_alone() -> None:
 
 
 def chat(parts: list[str]) -> list[Any]:
-    made = [{"choices": [{"index": 0, "delta": {"content": part}, "finish_reason": None}]} for part in parts]
-    return [*made, {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}]
+    events = [{"choices": [{"index": 0, "delta": {"content": part}, "finish_reason": None}]} for part in parts]
+    return [*events, {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}]
 
 
 def calls(parts: list[str]) -> list[Any]:
@@ -364,16 +364,16 @@ def calls(parts: list[str]) -> list[Any]:
 
 
 def message(parts: list[str]) -> list[Any]:
-    made = [
+    events = [
         {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": part}} for part in parts
     ]
-    return [*made, {"type": "content_block_stop", "index": 0}]
+    return [*events, {"type": "content_block_stop", "index": 0}]
 
 
 def response(parts: list[str]) -> list[Any]:
     kind = "response.output_text"
-    made = [{"type": f"{kind}.delta", "item_id": "m", "content_index": 0, "delta": part} for part in parts]
-    return [*made, {"type": f"{kind}.done", "item_id": "m", "content_index": 0, "text": "".join(parts)}]
+    events = [{"type": f"{kind}.delta", "item_id": "m", "content_index": 0, "delta": part} for part in parts]
+    return [*events, {"type": f"{kind}.done", "item_id": "m", "content_index": 0, "text": "".join(parts)}]
 
 
 def candidate(parts: list[str]) -> list[Any]:
@@ -397,18 +397,18 @@ def documents(body: bytes) -> list[Any]:
     return [json.loads(event) for event in data if event not in (None, "[DONE]")]
 
 
-@pytest.mark.parametrize("made", [chat, calls, message, response, candidate])
+@pytest.mark.parametrize("make_events", [chat, calls, message, response, candidate])
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(text=TEXTS, chance=st.randoms(use_true_random=False))
 @example(text=" ".join(PII), chance=Random(1))  # noqa: S311 — no secret
-def test_a_models_text_is_the_same_wherever_its_tokens_are_cut(made: Any, text: str, chance: Random) -> None:
+def test_a_models_text_is_the_same_wherever_its_tokens_are_cut(make_events: Any, text: str, chance: Random) -> None:
     text = text.replace("\udc80", "\U0001f600")
 
-    async def each() -> None:
+    async def run() -> None:
         for _ in range(10):
             cuts = sorted(chance.choices(range(len(text) + 1), k=chance.randint(0, 12)))
             parts = [text[at:to] for at, to in zip([0, *cuts], [*cuts, len(text)], strict=True)]
-            events = [SseEvent(json.dumps(document)) for document in made(parts)] + [SseEvent("[DONE]")]
+            events = [SseEvent(json.dumps(document)) for document in make_events(parts)] + [SseEvent("[DONE]")]
             sent = b"".join(event.encode() for event in events)
             chunks = testing.stream(sent, sizes=[chance.randint(1, 300) for _ in range(3)])
             with testing.prepared(policy, testing.params(DEFAULTS)) as prepared:
@@ -419,7 +419,7 @@ def test_a_models_text_is_the_same_wherever_its_tokens_are_cut(made: Any, text: 
             assert "".join(map(text_of, came)) == MASKING.masked(text)
             assert came[-1].get("text", "") in ("", MASKING.masked(text))
 
-    asyncio.run(each())
+    asyncio.run(run())
 
 
 def test_each_event_goes_on_with_the_chunk_that_ends_it() -> None:
@@ -477,16 +477,18 @@ def test_replacements() -> None:
 def test_headers_and_query() -> None:
     params = testing.params({**DEFAULTS, "headers": ["X-User", "x-other"], "query": True})
     about = PolicyMetadata("pii-mask", "v1.0.0")
-    with testing.prepared(policy, params, about) as made:
+    with testing.prepared(policy, params, about) as prepared:
         request = testing.request(
             headers={"x-user": ["ada@example.org", "b"], "x-other": "c", "x-left": "ada@example.org"},
             query="a=1%201&mail=ada@example.org",
-            prepared=made,
+            prepared=prepared,
         )
         action = policy.on_request(request, params)
         assert action.set_headers == {"X-User": ["***", "b"]}
         assert action.query == "a=1%201&mail=%2A%2A%2A"
-        assert policy.on_request(testing.request(headers={"x-user": "b"}, query="a=b", prepared=made), params) is None
+        assert (
+            policy.on_request(testing.request(headers={"x-user": "b"}, query="a=b", prepared=prepared), params) is None
+        )
         answer = policy.on_response(testing.response(headers={"x-user": "10.0.0.1"}, request=request), params)
         assert answer.set_headers == {"X-User": ["***"]}
         assert policy.on_response(testing.response(request=request), params) is None
@@ -502,7 +504,7 @@ def test_masked_values_are_counted_and_not_logged() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "error"),
     [
         ({"detect": [], "patterns": []}, "got nothing"),
         ({"patterns": [TOKEN, TOKEN]}, "got token again"),
@@ -528,8 +530,8 @@ def test_masked_values_are_counted_and_not_logged() -> None:
         ),
     ],
 )
-def test_what_is_refused_before_it_runs(changed: Any, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_invalid_parameters_are_refused(changed: Any, error: str) -> None:
+    with pytest.raises(ValueError, match=error):
         of({**DEFAULTS, **changed})
 
 

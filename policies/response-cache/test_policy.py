@@ -48,8 +48,8 @@ in_process = pytest.mark.parametrize("where", ["process"], indirect=True)
 class Exchanges:
     """Requests through one instance of the policy. upstream_requests: how many of them upstream got."""
 
-    def __init__(self, made: Any, params: dict[str, Any]) -> None:
-        self._made, self._params = made, params
+    def __init__(self, prepared: Any, params: dict[str, Any]) -> None:
+        self._prepared, self._params = prepared, params
         self.upstream_requests = 0
 
     async def get(self, path: str = "/x", headers: Any = (), answer: Any = None, **request: Any) -> Any:
@@ -60,16 +60,18 @@ class Exchanges:
         """
         behind: Callable[[RequestContext], RequestContext] = request.pop("behind", lambda ctx: ctx)
         method, identity = request.pop("method", "GET"), request.pop("identity", None)
-        ctx = testing.request(method, path, headers=headers, prepared=self._made, **request)
+        ctx = testing.request(method, path, headers=headers, prepared=self._prepared, **request)
         ctx.identity = identity
-        said = await policy.on_request(ctx, self._params)
-        if said is not None:
-            return said
+        action = await policy.on_request(ctx, self._params)
+        if action is not None:
+            return action
         self.upstream_requests += 1
         upstream = behind(ctx)
-        given_answer = {"headers": FRESH, "status": 200, "body": str(self.upstream_requests).encode()} | (answer or {})
-        status, body = given_answer["status"], given_answer["body"]
-        res = testing.response(status, headers=given_answer["headers"], body=body, request=upstream)
+        upstream_answer = {"headers": FRESH, "status": 200, "body": str(self.upstream_requests).encode()} | (
+            answer or {}
+        )
+        status, body = upstream_answer["status"], upstream_answer["body"]
+        res = testing.response(status, headers=upstream_answer["headers"], body=body, request=upstream)
         changes = await policy.on_response(res, self._params)
         if changes is not None and changes.body is not None:
             return ImmediateResponse(changes.status_code, dict(changes.set_headers), changes.body)
@@ -79,9 +81,9 @@ class Exchanges:
 
 def run(test: Callable[[Exchanges], Awaitable[None]], **params: Any) -> None:
     async def running() -> None:
-        given_params = testing.params(DEFAULTS | params)
-        async with testing.prepared(policy, given_params) as made:
-            await test(Exchanges(made, given_params))
+        prepared_params = testing.params(DEFAULTS | params)
+        async with testing.prepared(policy, prepared_params) as prepared:
+            await test(Exchanges(prepared, prepared_params))
 
     asyncio.run(running())
 
@@ -181,8 +183,8 @@ def test_other_statuses_are_not_kept(status: int) -> None:
 ])  # fmt: skip
 def test_why_a_response_is_not_kept(why: str, answer: dict[str, Any], request_headers: dict[str, Any]) -> None:
     async def scenario(exchanges: Exchanges) -> None:
-        given = await exchanges.get(answer=answer, headers=request_headers)
-        assert given.headers["cache-status"] == f"gatewright; fwd=uri-miss; detail={why}"
+        response = await exchanges.get(answer=answer, headers=request_headers)
+        assert response.headers["cache-status"] == f"gatewright; fwd=uri-miss; detail={why}"
 
     run(scenario)
 
@@ -309,13 +311,15 @@ HEADERS_THAT_BYPASS: list[dict[str, str]] = [
     {"content-length": "5"}, {"transfer-encoding": "chunked"}, {"content-type": "text/plain"}, {"range": "bytes=0-1"},
     {"if-range": '"1"'}, {"if-match": '"1"'}, {"if-modified-since": "Thu, 01 Dec 1994 16:00:00 GMT"},
 ]  # fmt: skip
-BODY_OF_HTTP_2 = {"has_body": True}  # no header need tell of it
+BODY_OF_HTTP_2 = {"has_body": True}  # HTTP/2 needs no header for a body
 
 
-@pytest.mark.parametrize("given", [*({"headers": headers} for headers in HEADERS_THAT_BYPASS), BODY_OF_HTTP_2], ids=str)
-def test_a_body_a_range_or_a_condition_poisons_nothing(given: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "request_", [*({"headers": headers} for headers in HEADERS_THAT_BYPASS), BODY_OF_HTTP_2], ids=str
+)
+def test_a_body_a_range_or_a_condition_poisons_nothing(request_: dict[str, Any]) -> None:
     async def attacked(exchanges: Exchanges) -> None:
-        answer = await exchanges.get(**given, answer={"headers": FOR_ALL, "body": b"part"})
+        answer = await exchanges.get(**request_, answer={"headers": FOR_ALL, "body": b"part"})
         assert answer.headers == {"cache-status": "gatewright; fwd=bypass"}
         assert (await exchanges.get()).body == b"2"
 
@@ -336,8 +340,8 @@ def test_what_policies_behind_have_changed_is_not_kept(changed: dict[str, Any]) 
     assert not is_kept({"headers": {**FRESH, "vary": "accept"}}, behind=elsewhere)
 
     async def scenario(exchanges: Exchanges) -> None:
-        given = await exchanges.get(answer={"headers": {**FRESH, "vary": "accept"}}, behind=elsewhere)
-        assert given.headers["cache-status"] == "gatewright; fwd=uri-miss; detail=request-changed"
+        response = await exchanges.get(answer={"headers": {**FRESH, "vary": "accept"}}, behind=elsewhere)
+        assert response.headers["cache-status"] == "gatewright; fwd=uri-miss; detail=request-changed"
 
     run(scenario)
 
@@ -356,23 +360,23 @@ def test_what_an_unsafe_method_has_changed_is_taken_out(method: str, status: int
     run(scenario)
 
 
-@pytest.mark.parametrize(("said", "body"), [
+@pytest.mark.parametrize(("directives", "body"), [
     ("no-cache", b"2"), ("max-age=0", b"2"), ("max-age=9", b"2"), ("max-age=10", b"1"), ("min-fresh=51", b"2"),
     ("min-fresh=50", b"1"), ("no-store", b"1"), ("max-stale=99", b"1"), ("max-age=x", b"2"), ("max-age", b"2"),
     ("only-if-cached", b"1"), ("max-age=10, max-age=0", b"2"), ("x" * 65536 + '"', b"2"), ("public", b"1"),
 ])  # fmt: skip
-def test_a_client_may_ask_for_what_is_fresher(time: MovedClock, said: str, body: bytes) -> None:
+def test_a_client_may_ask_for_what_is_fresher(time: MovedClock, directives: str, body: bytes) -> None:
     async def scenario(exchanges: Exchanges) -> None:
         await exchanges.get()
         time.advance(10)
-        assert (await exchanges.get(headers={"cache-control": said})).body == body
+        assert (await exchanges.get(headers={"cache-control": directives})).body == body
 
     run(scenario)
 
     async def ignored(exchanges: Exchanges) -> None:
         await exchanges.get()
         time.advance(10)
-        assert (await exchanges.get(headers={"cache-control": said})).body == b"1"
+        assert (await exchanges.get(headers={"cache-control": directives})).body == b"1"
 
     run(ignored, clientDirectives="ignore")
 
@@ -484,13 +488,13 @@ def test_one_client_waits_for_a_new_answer_while_others_get_the_stale_one(time: 
     run(scenario, **STALE)
 
 
-@pytest.mark.parametrize("said", [
+@pytest.mark.parametrize("directives", [
     "max-age=60, must-revalidate", "max-age=60, proxy-revalidate", "s-maxage=60", "max-age=60, stale-if-error=0, stale-"
     "while-revalidate=0", "max-age=60, stale-while-revalidate=x, stale-if-error=-1",
 ])  # fmt: skip
-def test_what_upstream_wants_never_stale_is_not(time: MovedClock, said: str) -> None:
+def test_what_upstream_wants_never_stale_is_not(time: MovedClock, directives: str) -> None:
     async def scenario(exchanges: Exchanges) -> None:
-        await exchanges.get(answer={"headers": {"cache-control": said}})
+        await exchanges.get(answer={"headers": {"cache-control": directives}})
         time.advance(60)
         failed = [await exchanges.get(answer={"status": 500, "headers": {}, "body": b"no"}) for _ in range(2)]
         assert [(response.status_code, response.body) for response in failed] == [(500, b"no")] * 2
@@ -501,8 +505,8 @@ def test_what_upstream_wants_never_stale_is_not(time: MovedClock, said: str) -> 
 def test_upstream_may_allow_less_and_not_more(time: MovedClock) -> None:
     async def scenario(exchanges: Exchanges) -> None:
         for path, seconds in (("/less", 5), ("/more", 999)):
-            said = f"max-age=60, stale-while-revalidate={seconds}"
-            await exchanges.get(path, answer={"headers": {"cache-control": said}})
+            directives = f"max-age=60, stale-while-revalidate={seconds}"
+            await exchanges.get(path, answer={"headers": {"cache-control": directives}})
         for after, statuses in ((64, [200, 200]), (1, [504, 200]), (54, [504, 200]), (1, [504, 504])):
             time.advance(after)
             kept = [
@@ -567,25 +571,25 @@ def test_no_client_gets_a_response_made_for_another(requests: list[dict[str, Any
     """For any requests in any order, and any Vary of upstream. Each body says which request it was made for."""
 
     async def scenario(exchanges: Exchanges) -> None:
-        for one in requests:
-            clock.advance(one["after"])
-            sent = {"accept": one["accept"], "accept-language": one["language"]}
+        for request in requests:
+            clock.advance(request["after"])
+            sent = {"accept": request["accept"], "accept-language": request["language"]}
             headers = {name: value for name, value in sent.items() if value}
-            headers |= {"authorization": one["who"]} if one["who"] else {}
-            made_for = {name: sent[name] for name in one["vary"]} | {
-                name: one[name] for name in ("authority", "path", "who", "public")
+            headers |= {"authorization": request["who"]} if request["who"] else {}
+            made_for = {name: sent[name] for name in request["vary"]} | {
+                name: request[name] for name in ("authority", "path", "who", "public")
             }
-            said = {
-                "cache-control": "max-age=60" + (", public" if one["public"] else ""),
-                "vary": ", ".join(one["vary"]),
+            upstream_headers = {
+                "cache-control": "max-age=60" + (", public" if request["public"] else ""),
+                "vary": ", ".join(request["vary"]),
             }
-            answer = {"headers": said, "status": one["status"], "body": json.dumps(made_for).encode()}
-            where = {"authority": one["authority"], "method": one["method"]}
-            got = await exchanges.get(one["path"], headers=headers, answer=answer, **where)
-            found = json.loads(got.body)
-            assert (found["authority"], found["path"]) == (one["authority"], one["path"])
-            assert found["public"] or found["who"] == one["who"]
-            assert all(found.get(name, value) == value for name, value in sent.items())
+            answer = {"headers": upstream_headers, "status": request["status"], "body": json.dumps(made_for).encode()}
+            where = {"authority": request["authority"], "method": request["method"]}
+            got = await exchanges.get(request["path"], headers=headers, answer=answer, **where)
+            served = json.loads(got.body)
+            assert (served["authority"], served["path"]) == (request["authority"], request["path"])
+            assert served["public"] or served["who"] == request["who"]
+            assert all(served.get(name, value) == value for name, value in sent.items())
 
     with testing.clock() as clock:
         run(scenario, **STALE)

@@ -21,8 +21,8 @@ SENT = {"content-type": "application/json; charset=utf-8"}
 def execute(body: Any, expression: str, headers: Any = None, **changed: Any) -> Any:
     params = testing.params({**DEFAULTS, "request": expression, **changed})
     sent = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-    with testing.prepared(policy, params) as made:
-        ctx = testing.request("POST", headers=SENT if headers is None else headers, body=sent, prepared=made)
+    with testing.prepared(policy, params) as prepared:
+        ctx = testing.request("POST", headers=SENT if headers is None else headers, body=sent, prepared=prepared)
         return policy.on_request(ctx, params)
 
 
@@ -58,7 +58,7 @@ def test_a_large_integer_stays_what_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("expression", "said"),
+    ("expression", "message"),
     [
         ("a..b", "for request, got a mistake: Expecting"),
         ("length(", "Incomplete expression"),
@@ -73,8 +73,8 @@ def test_a_large_integer_stays_what_it_is() -> None:
         ("(" * 4000, "mistake"),
     ],
 )
-def test_an_expression_that_is_wrong_is_refused_when_it_is_published(expression: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_an_expression_that_is_wrong_is_refused_when_it_is_published(expression: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         execute({}, expression)
 
 
@@ -133,9 +133,9 @@ def test_other_types_and_no_body() -> None:
 
 def answered(body: bytes, status: int = 200, headers: Any = None, **changed: Any) -> Any:
     params = testing.params({**DEFAULTS, "response": "a", **changed})
-    with testing.prepared(policy, params) as made:
-        request = testing.request(prepared=made)
-        assert policy.on_request(testing.request(headers=SENT, body=b"{}", prepared=made), params) is None
+    with testing.prepared(policy, params) as prepared:
+        request = testing.request(prepared=prepared)
+        assert policy.on_request(testing.request(headers=SENT, body=b"{}", prepared=prepared), params) is None
         sent = SENT if headers is None else headers
         return policy.on_response(testing.response(status, headers=sent, body=body, request=request), params)
 

@@ -47,15 +47,22 @@ def execute(
     operation: str = "",
     **params: Any,
 ) -> Any:
-    """What becomes of a request: None, or the problem. `at` is the operation that the policy is attached to."""
-    given = testing.params({**DEFAULTS, **params})
+    """Returns the answer to a request; None if it passes. at: the operation that the policy is attached to."""
+    params = testing.params({**DEFAULTS, **params})
     about = PolicyMetadata("validate-request", "v1.0.0", operation=at)
-    with testing.prepared(policy, given, about) as made:
+    with testing.prepared(policy, params, about) as prepared:
         sent = {"content-type": "application/json"} if headers is None else headers
         ctx = testing.request(
-            method, path, query=query, headers=sent, body=body, operation=operation or at, prepared=made, policy=about
+            method,
+            path,
+            query=query,
+            headers=sent,
+            body=body,
+            operation=operation or at,
+            prepared=prepared,
+            policy=about,
         )
-        action = policy.on_request(ctx, given)
+        action = policy.on_request(ctx, params)
     assert not isinstance(action, UpstreamRequestModifications)
     return action
 
@@ -65,8 +72,8 @@ def errors(answer: Any, status: int = 400) -> list[Any]:
     assert answer.headers["content-type"] == "application/problem+json"
     problem = json.loads(answer.body)
     assert problem["status"] == status
-    found: list[Any] = problem["errors"]
-    return found
+    mistakes: list[Any] = problem["errors"]
+    return mistakes
 
 
 # ------------------------------------------------------------------ a schema
@@ -113,7 +120,7 @@ def test_the_status_is_configured() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         (b"", "a body is required"),
         (None, "a body is required"),
@@ -132,10 +139,10 @@ def test_the_status_is_configured() -> None:
         (b"[" * 65 + b"]" * 65, "at most 64 levels"),
     ],
 )
-def test_what_is_no_json_within_bounds(body: bytes | None, said: str) -> None:
+def test_what_is_no_json_within_bounds(body: bytes | None, message: str) -> None:
     began = time.process_time()
     (error,) = errors(execute(body, schema=True))
-    assert said in error["message"]
+    assert message in error["message"]
     assert time.process_time() - began < 10
 
 
@@ -175,7 +182,7 @@ def test_a_pattern_takes_linear_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("schema", "said"),
+    ("schema", "message"),
     [
         ({"type": "objekt"}, "#/type"),
         ({"properties": {"a": {"pattern": "(?=a)"}}}, "#/properties/a/pattern.*without look-around"),
@@ -185,8 +192,8 @@ def test_a_pattern_takes_linear_time() -> None:
         ({"$ref": "file:///etc/passwd"}, "Retrieval is disabled"),
     ],
 )
-def test_an_invalid_schema_is_refused_with_the_place(schema: Any, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_an_invalid_schema_is_refused_with_the_place(schema: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         execute(b"{}", schema=schema)
 
 
@@ -219,9 +226,9 @@ def test_report_lets_it_pass_and_notes_it() -> None:
     testing.reset_metrics(policy)
     params = testing.params({**DEFAULTS, "schema": ORDER, "onInvalid": "report"})
     about = PolicyMetadata("validate-request", "v1.0.0")
-    with testing.prepared(policy, params, about) as made:
+    with testing.prepared(policy, params, about) as prepared:
         ctx = testing.request(
-            "POST", headers={"content-type": "application/json"}, body=b"{}", prepared=made, policy=about
+            "POST", headers={"content-type": "application/json"}, body=b"{}", prepared=prepared, policy=about
         )
         assert policy.on_request(ctx, params) is None
     noted = ctx.metadata.to_dict()["validate-request"]
@@ -491,7 +498,7 @@ def bad(paths: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("params", "said"),
+    ("params", "message"),
     [
         ({"openapi": "openapi: 3.1.0"}, "expected an OpenAPI document as JSON"),
         ({"openapi": {"swagger": "2.0"}}, "openapi: 3.0.x or 3.1.x, got None"),
@@ -507,6 +514,6 @@ def bad(paths: Any) -> Any:
         (bad({"/{a}-{b}": {"get": {}}, "/a": {"get": {}}}) | {"at": ""}, "one variable at most"),
     ],
 )  # fmt: skip
-def test_an_invalid_document_is_refused_with_the_place(params: Any, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_an_invalid_document_is_refused_with_the_place(params: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         execute(None, method="GET", **params)

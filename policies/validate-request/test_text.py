@@ -30,7 +30,7 @@ def execute(body: bytes | None = None, *, headers: Any = None, operation: str = 
     params = testing.params({**DEFAULTS, **more})
     about = PolicyMetadata("validate-request", "v1.0.0", operation=operation)
     sent = {"content-type": "application/json"} if headers is None else headers
-    with testing.prepared(policy, params, about) as made:
+    with testing.prepared(policy, params, about) as prepared:
         ctx = testing.request(
             operation.partition(" ")[0] or "POST",
             request.get("path", "/"),
@@ -38,7 +38,7 @@ def execute(body: bytes | None = None, *, headers: Any = None, operation: str = 
             headers=sent,
             body=body,
             operation=operation,
-            prepared=made,
+            prepared=prepared,
             policy=about,
         )
         return policy.on_request(ctx, params)
@@ -165,8 +165,10 @@ def test_a_long_query_is_decoded_once() -> None:
     params = testing.params({**DEFAULTS, "openapi": document({"/a": {"get": {"parameters": many}}})})
     about = PolicyMetadata("validate-request", "v1.0.0", operation="GET /a")
     query, cookie = "&".join(["%61%61"] * 8_000), ";".join(["a=a"] * 8_000)
-    with testing.prepared(policy, params, about) as made:
-        ctx = testing.request("GET", "/a", query=query, headers={"cookie": cookie}, operation="GET /a", prepared=made)
+    with testing.prepared(policy, params, about) as prepared:
+        ctx = testing.request(
+            "GET", "/a", query=query, headers={"cookie": cookie}, operation="GET /a", prepared=prepared
+        )
         began = time.process_time()
         assert policy.on_request(ctx, params) is None
         took = time.process_time() - began

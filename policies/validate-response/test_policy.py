@@ -51,13 +51,13 @@ DOCUMENT = {
 
 
 def answered(body: bytes | None, status: int = 200, *, headers: Any = None, method: str = "GET", **params: Any) -> Any:
-    given = testing.params({**DEFAULTS, **params})
-    with testing.prepared(policy, given, ABOUT) as made:
+    params = testing.params({**DEFAULTS, **params})
+    with testing.prepared(policy, params, ABOUT) as prepared:
         request = testing.request(
-            method, "/shop/orders/7", operation=f"{method} /orders/{{id}}", prepared=made, policy=ABOUT
+            method, "/shop/orders/7", operation=f"{method} /orders/{{id}}", prepared=prepared, policy=ABOUT
         )
         sent = {"content-type": "application/json"} if headers is None else headers
-        action = policy.on_response(testing.response(status, headers=sent, body=body, request=request), given)
+        action = policy.on_response(testing.response(status, headers=sent, body=body, request=request), params)
     return action, request.metadata.to_dict()
 
 
@@ -153,13 +153,13 @@ NESTED = {"type": "object", "properties": {"tags": {"items": {"format": "uuid"}}
     ],
 )  # fmt: skip
 def test_it_finds_what_validate_request_finds(body: bytes) -> None:
-    """Both check with one code, so that what a gateway takes in and what it gives out are held to the same."""
+    """Both policies check by the same rules, so that requests and responses are held to the same schema."""
     _, noted = answered(body, schema=NESTED, onInvalid="report")
-    given = testing.params({**DEFAULTS, "schema": NESTED, "onInvalid": "report", "bodyRequired": True})
+    params = testing.params({**DEFAULTS, "schema": NESTED, "onInvalid": "report", "bodyRequired": True})
     about = PolicyMetadata("validate-request", "v1.0.0")
     other = testing.load_policy(str(Path(__file__).parent.parent / "validate-request" / "policy.py"))
-    with testing.prepared(other, given, about) as made:
+    with testing.prepared(other, params, about) as prepared:
         sent = {"content-type": "application/json"}
-        ctx = testing.request("POST", "/", headers=sent, body=body, prepared=made, policy=about)
-        assert other.on_request(ctx, given) is None
+        ctx = testing.request("POST", "/", headers=sent, body=body, prepared=prepared, policy=about)
+        assert other.on_request(ctx, params) is None
     assert ctx.metadata.to_dict().get("validate-request") == noted.get("validate-response")

@@ -26,8 +26,8 @@ BEGIN = '<?xml version="1.0" encoding="UTF-8"?>\n'
 def execute(body: Any, headers: Any, **changed: Any) -> Any:
     params = testing.params({**DEFAULTS, **changed})
     sent = body.encode() if isinstance(body, str) else body
-    with testing.prepared(policy, params) as made:
-        return policy.on_request(testing.request("POST", headers=headers, body=sent, prepared=made), params)
+    with testing.prepared(policy, params) as prepared:
+        return policy.on_request(testing.request("POST", headers=headers, body=sent, prepared=prepared), params)
 
 
 def to_json(xml: Any, content_type: str = "application/xml", **changed: Any) -> Any:
@@ -40,9 +40,9 @@ def to_xml(value: Any, **changed: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
     action = execute(text, {"content-type": "application/json"}, request="json-to-xml", **changed)
     assert action.set_headers == {"content-type": "application/xml; charset=utf-8"}
-    made = action.body.decode()
-    assert made.startswith(BEGIN)
-    return str(made[len(BEGIN) :])
+    document = action.body.decode()
+    assert document.startswith(BEGIN)
+    return str(document[len(BEGIN) :])
 
 
 def why(body: Any, conversion: str, **changed: Any) -> str:
@@ -104,7 +104,7 @@ BOMB = "<!DOCTYPE a [<!ENTITY x 'xxxxxxxxxx'>" + "".join(
 
 
 @pytest.mark.parametrize(
-    ("xml", "said"),
+    ("xml", "message"),
     [
         (BOMB + "]><a>&x11;</a>", "without a document type"),
         (BOMB + "]><a b='&x11;'/>", "without a document type"),
@@ -133,9 +133,9 @@ BOMB = "<!DOCTYPE a [<!ENTITY x 'xxxxxxxxxx'>" + "".join(
         (b"\xff\xfe<\x00a", "expected UTF-16, got something else"),
     ],
 )
-def test_xml_that_is_refused(xml: Any, said: str) -> None:
+def test_xml_that_is_refused(xml: Any, message: str) -> None:
     began = time.process_time()
-    assert said in why(xml, "xml-to-json")
+    assert message in why(xml, "xml-to-json")
     assert time.process_time() - began < 10
 
 
@@ -197,7 +197,7 @@ def test_many_elements_take_little_time() -> None:
 )
 def test_the_rules_backwards(value: Any, xml: str) -> None:
     assert to_xml(value) == xml
-    minidom.parseString(xml)  # noqa: S318 — what was made here
+    minidom.parseString(xml)  # noqa: S318 — xml of this test
 
 
 def test_a_root_for_what_has_none() -> None:
@@ -209,7 +209,7 @@ def test_a_root_for_what_has_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         ("[1]", "one member"),
         ("{}", "one member"),
@@ -239,9 +239,9 @@ def test_a_root_for_what_has_none() -> None:
         (json.dumps({"a": "<" * 1_100_000}), "at most 4194304 bytes"),
     ],
 )
-def test_json_that_is_refused(body: Any, said: str) -> None:
+def test_json_that_is_refused(body: Any, message: str) -> None:
     began = time.process_time()
-    assert said in why(body, "json-to-xml")
+    assert message in why(body, "json-to-xml")
     assert time.process_time() - began < 10
 
 
@@ -281,8 +281,8 @@ def test_any_bytes_get_an_answer(body: bytes) -> None:
 
 def answered(body: bytes | None, status: int = 200, content_type: str = "text/xml", **changed: Any) -> Any:
     params = testing.params({**DEFAULTS, "response": "xml-to-json", **changed})
-    with testing.prepared(policy, params) as made:
-        request = testing.request(prepared=made)
+    with testing.prepared(policy, params) as prepared:
+        request = testing.request(prepared=prepared)
         return policy.on_response(
             testing.response(status, headers={"content-type": content_type}, body=body, request=request), params
         )
