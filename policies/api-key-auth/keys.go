@@ -139,13 +139,13 @@ func digestOf(hash, text string) (digest [sha256.Size]byte, err error) {
 	case hash != "" && text != "" || hash == "" && text == "":
 		return digest, errors.New("expected hash or key, and not both")
 	case text != "" && len(text) < leastKey:
-		return digest, fmt.Errorf("key: expected at least %d characters, as of 128 random bits in base64, got %d: make another, as by `openssl rand -base64 24`", leastKey, len(text))
+		return digest, fmt.Errorf("key: expected at least %d characters, as 128 random bits have in base64, got %d; create a key with `openssl rand -base64 24`", leastKey, len(text))
 	case text != "":
 		return sha256.Sum256([]byte(text)), nil
 	}
 	digits, found := strings.CutPrefix(hash, "sha256:")
 	if n, err := hex.Decode(digest[:], []byte(digits)); !found || len(digits) != 2*sha256.Size || err != nil || n != sha256.Size {
-		return digest, errors.New("hash: expected sha256: and 64 hex digits, as by `printf %s KEY | sha256sum`")
+		return digest, errors.New("hash: expected sha256: and 64 hex digits, as `printf %s KEY | sha256sum` prints them")
 	}
 	return digest, nil
 }

@@ -58,9 +58,9 @@ func GetPolicy(_ v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error
 		return nil, fmt.Errorf("ownerHeader: expected another header than that of the key, got %s", parsed.OwnerHeader)
 	}
 	challenge := fmt.Sprintf("ApiKey realm=%q", parsed.Realm)
-	p.missing = refusal(401, "This API wants a key.", challenge)
-	p.wrong = refusal(401, "The key is not accepted.", challenge+`, error="invalid_key"`)
-	p.forbidden = refusal(403, "The key is not good for this.", "")
+	p.missing = refusal(401, "This API requires an API key.", challenge)
+	p.wrong = refusal(401, "The API key is not valid.", challenge+`, error="invalid_key"`)
+	p.forbidden = refusal(403, "The API key lacks a required scope.", "")
 	return p, p.addAll(parsed)
 }
 

@@ -148,7 +148,7 @@ func (f *file) lock() error {
 			return err
 		}
 		if time.Since(begun) >= wait {
-			return fmt.Errorf("expected other processes to be done within %s, got one that still holds it; is it stopped?", wait)
+			return fmt.Errorf("expected the file's lock within %s, but another process still holds it; check whether that process is stopped", wait)
 		}
 	}
 }
@@ -172,7 +172,7 @@ func (f *file) syncLater() {
 		return
 	}
 	if err := f.flush(); err != nil {
-		slog.Error("lines may not be on the disk", "file", f.path, "error", err.Error())
+		slog.Error("the audit log could not be synced; its last lines may be lost if the machine crashes", "file", f.path, "error", err.Error())
 	}
 }
 

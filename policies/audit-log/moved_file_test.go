@@ -36,7 +36,7 @@ func newMoved(t *testing.T, onFailure string) *moved {
 func (m *moved) begins() bool {
 	m.t.Helper()
 	action, err := m.policy.OnRequest(m.t.Context(), request())
-	if action != nil || err != nil && !strings.Contains(err.Error(), "a line could not be written: open "+m.path+": is a directory") {
+	if action != nil || err != nil && !strings.Contains(err.Error(), "a line of the audit log could not be written: open "+m.path+": is a directory") {
 		m.t.Fatalf("expected no action and no other failure, got %v, %v", action, err)
 	}
 	return err == nil

@@ -58,7 +58,7 @@ func GetPolicy(metadata v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy
 	if err != nil {
 		return nil, err
 	}
-	lost, err := metadata.Metrics.Counter("lines_lost_total", "Lines that could not be written.", "api")
+	lost, err := metadata.Metrics.Counter("lines_lost_total", "Lines of the audit log that could not be written.", "api")
 	if err != nil {
 		return nil, err
 	}
@@ -109,16 +109,16 @@ func (p *policy) append(line *entry, api string) error {
 	err := p.file.append(line)
 	if err == nil {
 		if p.failing.Swap(false) {
-			slog.Info("lines are written again", "policy", p.name, "api", api, "file", p.file.path)
+			slog.Info("the audit log is written again", "policy", p.name, "api", api, "file", p.file.path)
 		}
 		return nil
 	}
 	p.lost.Inc(api)
 	if !p.failing.Swap(true) {
-		slog.Error("a line could not be written", "policy", p.name, "api", api, "error", err.Error(), "refuses", p.refuses)
+		slog.Error("a line of the audit log could not be written", "policy", p.name, "api", api, "error", err.Error(), "refuses", p.refuses)
 	}
 	if p.refuses {
-		return v1alpha.Failf(v1alpha.ClassUnavailable, "a line could not be written: %v", err)
+		return v1alpha.Failf(v1alpha.ClassUnavailable, "a line of the audit log could not be written: %v", err)
 	}
 	return nil
 }

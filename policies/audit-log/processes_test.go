@@ -52,7 +52,7 @@ func write(folder string) int {
 			refused++
 		}
 	}
-	lost, _ := about.Metrics.Counter("lines_lost_total", "Lines that could not be written.", "api")
+	lost, _ := about.Metrics.Counter("lines_lost_total", "Lines of the audit log that could not be written.", "api")
 	fmt.Printf("%d %d", refused, int(lost.Value("orders")))
 	if policy.Close() != nil {
 		return 4

@@ -42,7 +42,7 @@ BCRYPT_BYTES = 72
 """Bytes of a password that bcrypt uses."""
 ARGON2_KIB = range(7 * 1024, 256 * 1024 + 1)
 ARGON2_PASSES = range(1, 11)
-CURE = "make one by `htpasswd -nBC 10 USER`, or by argon2-cffi's PasswordHasher"
+CURE = "create one with `htpasswd -nBC 10 USER` or argon2-cffi's PasswordHasher"
 HASHER = argon2.PasswordHasher()
 
 

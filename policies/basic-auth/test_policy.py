@@ -230,7 +230,7 @@ def test_users_of_a_file() -> None:
     [
         ("ann", "htpasswd: line 1: expected USER:HASH, got something else"),
         ("# no user\n", "htpasswd: expected a user, got none"),
-        ("ann:planted", "htpasswd: line 1: expected a hash, $argon2id$… or $2y$…, got something else; make one by"),
+        ("ann:planted", "htpasswd: line 1: expected a hash, $argon2id$… or $2y$…, got something else; create one with"),
         ("ann:{SHA}planted=", "expected a hash"),
         ("ann:$apr1$planted", "expected a hash"),
         (f"ann:{ANN}\nann:{BOB}", "htpasswd: line 2: expected each user once, got ann twice"),

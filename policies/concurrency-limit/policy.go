@@ -46,7 +46,7 @@ func GetPolicy(metadata v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy
 	if err := params.Decode(&parsed); err != nil {
 		return nil, err
 	}
-	refused, err := metadata.Metrics.Counter("concurrency_limited_total", "Requests that a limit of those under way has refused.", "api")
+	refused, err := metadata.Metrics.Counter("concurrency_limited_total", "Requests that a concurrency limit has refused.", "api")
 	if err != nil {
 		return nil, err
 	}

@@ -100,10 +100,10 @@ func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1al
 func (p *policy) answer(headers v1alpha.Headers) *v1alpha.ImmediateResponse {
 	origin, method := headers.Get("origin"), headers.Get(requestMethod)
 	if !p.allows(origin) {
-		return refusal("no page of this origin may call this API")
+		return refusal("pages of this origin may not call this API")
 	}
 	if !simple(method) && !slices.Contains(p.methods, method) {
-		return refusal("no page may call this API by this method")
+		return refusal("pages may not call this API with this method")
 	}
 	var names []string
 	for line := range headers.Values(requestHeaders) {
@@ -115,7 +115,7 @@ func (p *policy) answer(headers v1alpha.Headers) *v1alpha.ImmediateResponse {
 	}
 	for _, name := range names {
 		if !p.allHeaders && !p.headers[name] || !token(name) {
-			return refusal("no page may send this API one of the requested headers")
+			return refusal("pages may not send this API one of the requested headers")
 		}
 	}
 	answer := append(slices.Clone(p.preflight), v1alpha.Header{Name: allowOrigin, Value: p.originValue(origin)},

@@ -112,11 +112,11 @@ def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
     except MissingError as error:
         return refused(verifier, str(error))
     if not verifier.is_recent(signed):
-        return refused(verifier, f"expected a time of signing within {verifier.tolerance} seconds from now")
+        return refused(verifier, f"expected a time of signing within {verifier.tolerance} seconds of now")
     message = verifier.scheme.message(ctx, signed.timestamp)
     names = verifier.signers(signed, message)
     if not names:
-        return refused(verifier, "the signature matches this request with none of the known keys")
+        return refused(verifier, "the signature does not match this request under any known key")
     if not verifier.is_first(names, message):
         return refused(verifier, "the signature has been used before")
     ctx.identity = Identity(names[0], method="hmac")
@@ -199,8 +199,8 @@ def _check(template: str) -> None:
         name, behind = match[1], template[match.end() :]
         if name != "body" and (behind.startswith("{") or not re.match(ENDS[name], behind)):
             raise ValueError(
-                f"generic.signed: expected {ENDS_IN_WORDS[name]} behind {{{name}}}, got {behind[:1]!r}; "
-                "else a part of one field could pass for a part of the next"
+                f"generic.signed: expected {ENDS_IN_WORDS[name]} after {{{name}}}, got {behind[:1]!r}; "
+                "otherwise a part of one field could pass for a part of the next"
             )
 
 

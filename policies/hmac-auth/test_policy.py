@@ -193,10 +193,10 @@ def test_what_was_recorded_passes_until_its_time_is_over(time: MovedClock) -> No
 
 
 @pytest.mark.parametrize(("template", "says"), [
-    ("{timestamp}{body}", "anything but a digit behind {timestamp}, got '{'"), ("{timestamp}0{body}", "got '0'"),
-    ("{path}.{body}", "behind {path}"), ("{path}{query} {body}", "behind {path}"),
+    ("{timestamp}{body}", "anything but a digit after {timestamp}, got '{'"), ("{timestamp}0{body}", "got '0'"),
+    ("{path}.{body}", "after {path}"), ("{path}{query} {body}", "after {path}"),
     ("{method}{path} {body}", "{method}"),
-    ("{query}?{body}", "behind {query}"),
+    ("{query}?{body}", "after {query}"),
 ])  # fmt: skip
 def test_a_template_in_which_fields_run_into_each_other_is_refused(template: str, says: str) -> None:
     with (

@@ -89,7 +89,7 @@ func parse(text string) (netip.Prefix, error) {
 		return netip.Prefix{}, fmt.Errorf("expected a network like 10.0.0.0/8 or 2001:db8::/32, got %q", text)
 	}
 	if prefix.Addr().Is4In6() {
-		return netip.Prefix{}, fmt.Errorf("expected an IPv4 network in its own form, got %q", text)
+		return netip.Prefix{}, fmt.Errorf("expected an IPv4 network in IPv4 notation, got %q", text)
 	}
 	if prefix != prefix.Masked() {
 		return netip.Prefix{}, fmt.Errorf("expected no bits below the prefix, got %q; did you mean %s?", text, prefix.Masked())

@@ -91,7 +91,7 @@ func TestInvalidNetworksAreRefused(t *testing.T) {
 		"10.0.0.1/8":          "did you mean 10.0.0.0/8?",
 		"10.0.0.256":          "expected an address",
 		"10.0.0.0/33":         "expected a network",
-		"::ffff:10.0.0.0/104": "in its own form",
+		"::ffff:10.0.0.0/104": "in IPv4 notation",
 		"1.2.3":               "expected an address",
 	} {
 		for _, field := range []string{"allow", "deny"} {

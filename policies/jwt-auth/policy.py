@@ -53,7 +53,7 @@ FITS: dict[str, tuple[str, str]] = {  # type and curve of the keys of an algorit
 READERS: dict[str, Any] = {"RSA": RSAAlgorithm, "EC": ECAlgorithm, "OKP": OKPAlgorithm}
 SIGNED = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")  # RFC 7515, 7.1
 
-REFUSED = Counter("tokens_refused_total", "Requests whose token does not let them pass.", labels=["reason"])
+REFUSED = Counter("tokens_refused_total", "Requests that were refused because of their token.", labels=["reason"])
 log = logging.getLogger(__name__)
 
 
@@ -72,7 +72,7 @@ class Key:
 def read_key(jwk: object) -> Key | None:
     """The key of a JWK (RFC 7517); None if it is for another use. ValueError says why it must not be used."""
     if not isinstance(jwk, dict) or not isinstance(kid := jwk.get("kid", ""), str):
-        raise ValueError("expected an object with a text as kid")
+        raise ValueError("expected an object whose kid is a string")
     if "d" in jwk or "k" in jwk:
         raise ValueError("expected a public key, got a private or a shared one, which is no longer secret")
     operations = jwk.get("key_ops", ["verify"])
@@ -291,7 +291,7 @@ def times_of(claims: Mapping[str, Any]) -> dict[str, float]:
     """exp, and nbf and iat if they are there: seconds since 1970 (RFC 7519, 2)."""
     times = {name: claims[name] for name in ("exp", "nbf", "iat") if name in claims}
     if "exp" not in times or any(isinstance(at, bool) or not isinstance(at, int | float) for at in times.values()):
-        raise RefusedError("malformed", "expected exp, and numbers as exp, nbf and iat")
+        raise RefusedError("malformed", "expected exp, and exp, nbf and iat to be numbers")
     return times
 
 
@@ -372,7 +372,7 @@ class Gate:
             raise RefusedError("audience", "the token is for another audience")
         subject = claims.get("sub", "")
         if not isinstance(subject, str):
-            raise RefusedError("malformed", "expected a text as sub")
+            raise RefusedError("malformed", "expected sub to be a string")
         self._check_claims(claims)
         scopes = tuple(dict.fromkeys([*texts(claims.get("scope"), " "), *texts(claims.get("scp"), " ")]))
         self._check_scopes(set(scopes))
@@ -403,7 +403,7 @@ class Gate:
         try:
             check("on_request", UpstreamRequestModifications(set_headers=headers))
         except ActionError:
-            raise RefusedError("claims", "the token has a claim that no header can hold") from None
+            raise RefusedError("claims", "the token has a claim that is not valid in a header") from None
         return headers
 
     def onward(self, ctx: RequestContext, headers: dict[str, str]) -> UpstreamRequestModifications:

@@ -119,7 +119,7 @@ TYPE = (401, INVALID.format("the token's type is not accepted"))
 AUDIENCE = (401, INVALID.format("the token is for another audience"))
 EXPIRED = (401, INVALID.format("the token has expired"))
 EARLY = (401, INVALID.format("the token is not valid yet"))
-TIMES = (401, INVALID.format("expected exp, and numbers as exp, nbf and iat"))
+TIMES = (401, INVALID.format("expected exp, and exp, nbf and iat to be numbers"))
 
 
 # ------------------------------------------------------------------ good tokens
@@ -381,7 +381,7 @@ def test_another_audience(aud: object) -> None:
 
 
 def test_a_subject_that_is_no_string() -> None:
-    assert refused(make_params(), token(sub=1))[1] == INVALID.format("expected a text as sub")
+    assert refused(make_params(), token(sub=1))[1] == INVALID.format("expected sub to be a string")
     assert ask(make_params(), token(sub=None))[1].subject == ""
 
 
@@ -437,7 +437,7 @@ def test_claims_as_headers() -> None:
     }  # fmt: skip
     assert list(action.remove_headers) == list(names)
     for name in ("a\r\nx-admin: 1", "a\0", "a\x7f", "\n"):
-        unfit = (401, INVALID.format("the token has a claim that no header can hold"))
+        unfit = (401, INVALID.format("the token has a claim that is not valid in a header"))
         assert refused(params, token(name=name)) == unfit
 
 
@@ -529,7 +529,7 @@ PRIVATE = json.loads(RSAAlgorithm.to_jwk(RSA_KEY))
         (make_params(issuer(jwk(RSA_KEY, use="enc"))), "jwks.expected a key for RS256, ES256, got none among 1"),
         (make_params(issuer(jwk(ED_KEY))), "expected a key for RS256, ES256, got none among 1"),
         (make_params(issuer(jwk(RSA_KEY), jwk(OTHER_KEY))), r"keys\[1\]: expected each kid once"),
-        (make_params(issuer(jwk(RSA_KEY) | {"kid": 1})), "expected an object with a text as kid"),
+        (make_params(issuer(jwk(RSA_KEY) | {"kid": 1})), "expected an object whose kid is a string"),
     ],
 )  # fmt: skip
 def test_invalid_parameters(params: dict[str, Any], message: str) -> None:

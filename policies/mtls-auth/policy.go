@@ -49,8 +49,8 @@ func GetPolicy(_ v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error
 	if p.deny, err = matchers("deny", parsed.Deny); err != nil {
 		return nil, err
 	}
-	p.noCertificate = refusal(parsed.WithoutCertificate, "a client certificate is needed here")
-	p.refusal = refusal(parsed.StatusCode, "this client certificate may not be used here")
+	p.noCertificate = refusal(parsed.WithoutCertificate, "a client certificate is required")
+	p.refusal = refusal(parsed.StatusCode, "the client certificate is not accepted")
 	return p, nil
 }
 

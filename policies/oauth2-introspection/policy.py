@@ -34,7 +34,7 @@ MAX_ASKING = 64  # requests to the server at a time
 MAX_ANSWER = 1 << 16  # bytes
 LOG_SECONDS = 10.0  # between two log lines about a server that does not answer
 
-REFUSED = Counter("tokens_refused_total", "Requests whose token does not let them pass.", labels=["reason"])
+REFUSED = Counter("tokens_refused_total", "Requests that were refused because of their token.", labels=["reason"])
 ASKED = Counter("introspections_total", "Requests to the authorization server.", labels=["outcome"])
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def read_answer(raw: bytes) -> dict[str, Any]:
         raise ValueError("expected a JSON object with active, true or false")
     end = claims.get("exp", 0)
     if isinstance(end, bool) or not isinstance(end, int | float) or not isinstance(claims.get("sub", ""), str):
-        raise ValueError("expected a number as exp and a text as sub")
+        raise ValueError("expected exp to be a number and sub a string")
     return claims
 
 
@@ -174,7 +174,7 @@ def headers_of(claims: Mapping[str, Any], names: Mapping[str, str]) -> dict[str,
     try:
         check("on_request", UpstreamRequestModifications(set_headers=headers))
     except ActionError:
-        raise RefusedError("claims", "the token has a claim that no header can hold") from None
+        raise RefusedError("claims", "the token has a claim that is not valid in a header") from None
     return headers
 
 

@@ -240,7 +240,7 @@ class Provider:
                     raise failed_login()
                 token = (await document(answer)).get("id_token")
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            log.warning("%s returns no token: %s: %s", url, type(error).__name__, error)
+            log.warning("%s did not return a token: %s: %s", url, type(error).__name__, error)
             raise unavailable() from None
         if not isinstance(token, str):
             raise failed_login()
@@ -258,7 +258,7 @@ class Provider:
             )  # fmt: skip
             self._check(claims, nonce)
         except (jwt.PyJWTError, ValueError, KeyError, RecursionError) as error:
-            log.warning("an ID token is refused: %s: %s", type(error).__name__, error)
+            log.warning("an ID token was refused: %s: %s", type(error).__name__, error)
             raise failed_login() from None
         return claims
 
@@ -267,15 +267,15 @@ class Provider:
         skew, now = self._params["clockSkewSeconds"], clock.now()
         for name in ("exp", "iat"):
             if isinstance(claims[name], bool) or not isinstance(claims[name], int | float):
-                raise ValueError(f"expected a number as {name}")
+                raise ValueError(f"expected {name} to be a number")
         if not claims["iat"] - skew <= now < claims["exp"] + skew:
-            raise ValueError("it has expired, or is not valid yet")
+            raise ValueError("expected a token that is valid now, got one that has expired or is not valid yet")
         if not isinstance(own := claims.get("nonce"), str) or not hmac.compare_digest(own.encode(), nonce.encode()):
             raise ValueError("expected the nonce of this login")
         several = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
         json.dumps(claims, allow_nan=False, ensure_ascii=False).encode()  # raises if no cookie can hold them
         if claims.get("azp", None if several else self._params["clientId"]) != self._params["clientId"]:
-            raise ValueError("expected this client as azp")
+            raise ValueError("expected azp to be this client")
 
     async def _key(self, key_id: object) -> jwt.PyJWK:
         """The key of this id. The provider has just signed with it, so if it is unknown the keys are fetched."""
@@ -435,7 +435,7 @@ class Gate:
         try:
             return await self.attempts.increment(hashlib.sha256(state.encode()).digest(), ttl=LOGIN_SECONDS)
         except StoreUnavailableError as error:
-            log.warning("the attempts of a login are not counted: %s", error)
+            log.warning("an attempt to log in could not be counted: %s", error)
             return 1
 
     def _log_out(self, ctx: RequestContext, session: Mapping[str, Any] | None) -> ImmediateResponse:

@@ -34,7 +34,7 @@ MAX_ANSWER = 64 * 1024
 MAX_CACHED = 10_000
 CONNECTIONS = 256
 
-DECISIONS = Counter("opa_decisions_total", "Decisions of OPA: allow, deny, or none of use.", labels=["decision"])
+DECISIONS = Counter("opa_decisions_total", "Decisions of OPA: allow, deny, or none if there was no valid one.", labels=["decision"])
 log = logging.getLogger(__name__)
 
 
@@ -212,9 +212,9 @@ def checked(text: bytes, may_set: set[str]) -> Decision:
 
 def _check_headers(headers: Any, may_set: set[str] | None) -> None:
     if not isinstance(headers, dict) or not all(isinstance(value, str) for value in headers.values()):
-        raise UselessError("expected headers as an object of texts, got something else")
+        raise UselessError("expected headers to be an object of strings, got something else")
     if may_set is not None and (others := {name.lower() for name in headers} - may_set):
-        raise UselessError(f"expected headers of upstreamHeaders alone, got {', '.join(sorted(others))}")
+        raise UselessError(f"expected only headers of upstreamHeaders, got {', '.join(sorted(others))}")
 
 
 def _check_identity(identity: Any) -> None:

@@ -98,7 +98,7 @@ def prepare(params: Json) -> Prepared:
         raise ValueError("expected something to mask in detect or patterns, got nothing")
     unknown = sorted({*params["replacements"]} - {*names})
     if unknown:
-        raise ValueError(f"expected replacements for {', '.join(names)}, got one for {', '.join(unknown)}")
+        raise ValueError(f"expected replacements for {', '.join(names)}, got some for {', '.join(unknown)}")
     detectors: list[Detector] = [
         *(BUILT_IN[name] for name in params["detect"]),
         *(custom(pattern["name"], pattern["regex"]) for pattern in patterns),

@@ -509,7 +509,7 @@ def test_masked_values_are_counted_and_not_logged() -> None:
         ({"detect": [], "patterns": []}, "got nothing"),
         ({"patterns": [TOKEN, TOKEN]}, "got token again"),
         ({"patterns": [{"name": "email", "regex": "a"}], "detect": ["phone"]}, "got email again"),
-        ({"replacements": {"other": {"with": "text"}}}, "got one for other"),
+        ({"replacements": {"other": {"with": "text"}}}, "got some for other"),
         ({"replacement": {"with": "hash"}}, "expected hashKey"),
         ({"replacement": {"with": "hash"}, "hashKey": testing.secret("k" * 15)}, "hashKey: expected 16 characters"),
         *(

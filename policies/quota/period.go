@@ -27,7 +27,7 @@ func newCalendar(period, zone string) (calendar, error) {
 	}
 	location, err := time.LoadLocation(zone)
 	if err != nil || zone == "" || zone == "Local" { // the node's own zone, which differs between nodes
-		return calendar{}, fmt.Errorf("timeZone: expected a name of the IANA time zone database, as Europe/Berlin or UTC, got %q", zone)
+		return calendar{}, fmt.Errorf("timeZone: expected a name of the IANA time zone database, such as Europe/Berlin or UTC, got %q", zone)
 	}
 	return calendar{period, location}, nil
 }

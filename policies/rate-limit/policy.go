@@ -98,7 +98,7 @@ func limitsOf(specs []limitParameters) ([]limit, error) {
 			l.name = strconv.Itoa(i + 1)
 		}
 		if names[l.name] {
-			return nil, fmt.Errorf("limits[%d].name: expected names that differ, got %q twice", i, l.name)
+			return nil, fmt.Errorf("limits[%d].name: expected each name once, got %q twice", i, l.name)
 		}
 		names[l.name] = true
 		if err := withOwed(l.Limit).Check(1); err != nil {

@@ -248,7 +248,7 @@ func TestInvalidLimitsAreRefused(t *testing.T) {
 		`{"limits": [{"requests": 1, "per": ""}]}`:                                                           "limits[0].per: expected",
 		`{"limits": [{"requests": 9000000, "per": "1s"}]}`:                                                   "limits[0]: store: limit: expected at most",
 		`{"limits": [{"requests": 1, "per": "31d", "burst": 1000}]}`:                                         "limits[0]: store: limit: expected a burst",
-		`{"limits": [{"requests": 1, "per": "1s", "name": "a"}, {"requests": 1, "per": "1s", "name": "a"}]}`: "limits[1].name: expected names that differ",
+		`{"limits": [{"requests": 1, "per": "1s", "name": "a"}, {"requests": 1, "per": "1s", "name": "a"}]}`: "limits[1].name: expected each name once",
 	} {
 		if _, err := ratelimit.GetPolicy(v1alpha.Metadata{}, v1alpha.Params(params)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: expected an error with %q, got %v", params, want, err)

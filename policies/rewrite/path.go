@@ -154,7 +154,7 @@ func isGroupNumber(name string, groups int) bool {
 
 // ---------------------------------------------------------------- paths
 
-var errOutside = errors.New("a part of the path would lead out of its place")
+var errOutside = errors.New("a part of the path is a dot segment or contains an encoded slash")
 
 // checkPath checks a path before the engine does: an invalid path made from the client's values is the client's mistake.
 func checkPath(below string) error {

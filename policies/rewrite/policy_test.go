@@ -134,9 +134,9 @@ func TestMistakesAreRefusedAtPublish(t *testing.T) {
 	for params, says := range map[string]string{
 		`{"path": {"template": "/${path.tenant}"}}`:                                        "path: template: expected a parameter of the operation's path, GET /{id}, got ${path.tenant}",
 		`{"path": {"template": "/${nothing}"}}`:                                            "got ${nothing}",
-		`{"path": {"template": "/a/../b"}}`:                                                "path: template: a part of the path would lead out of its place",
+		`{"path": {"template": "/a/../b"}}`:                                                "path: template: a part of the path is a dot segment or contains an encoded slash",
 		`{"path": {"template": "/a//b"}}`:                                                  "without empty segments",
-		`{"path": {"prefix": {"from": "/a", "to": "/%2e%2e"}}}`:                            "path: prefix.to: a part of the path would lead out",
+		`{"path": {"prefix": {"from": "/a", "to": "/%2e%2e"}}}`:                            "path: prefix.to: a part of the path is a dot segment",
 		`{"path": {"regex": {"pattern": "(", "replacement": ""}}}`:                         "path: regex.pattern: expected a regular expression (RE2)",
 		`{"path": {"regex": {"pattern": "(a{50}){20}", "replacement": ""}}}`:               "expected at most 500 instructions, got",
 		`{"path": {"regex": {"pattern": "^/(.*)$", "replacement": "/$2"}}}`:                `expected a group of the pattern, got "$2"`,

@@ -1,4 +1,4 @@
-"""Transforms a JSON body by an expression of JMESPath (https://jmespath.org), in either direction.
+"""Transforms a JSON body by a JMESPath expression (https://jmespath.org), in either direction.
 
 An expression is checked when the API is published: its syntax, the names of functions and the number of their
 arguments. Mistakes in bodies appear only when they come: no JSON, or text where a function needs numbers.
@@ -96,9 +96,9 @@ def compiled(expression: str, name: str) -> Any:
         result = jmespath.compile(expression)
         wrong = next(wrong_calls(result.parsed), None)
     except (JMESPathError, RecursionError) as error:
-        raise ValueError(f"expected an expression of JMESPath for {name}, got a mistake: {error}") from None
+        raise ValueError(f"expected a JMESPath expression for {name}, got a mistake: {error}") from None
     if wrong is not None:
-        raise ValueError(f"expected an expression of JMESPath for {name}, got {wrong}")
+        raise ValueError(f"expected a JMESPath expression for {name}, got {wrong}")
     return result
 
 
@@ -161,7 +161,7 @@ def finite(number: str) -> float:
 
 
 def no_constant(_: str) -> None:
-    raise FailedError("NaN and Infinity are no numbers of JSON")
+    raise FailedError("NaN and Infinity are not numbers in JSON")
 
 
 def check_size(value: Any, size: int) -> None:
@@ -185,7 +185,7 @@ def on_request(ctx: RequestContext, params: Json) -> RequestAction:
     try:
         body = transformed(ctx.headers, ctx.body, ctx.prepared.get("request"), params.get("otherTypes", "pass"))
     except OtherTypeError:
-        return problem(415, "expected a body of JSON")
+        return problem(415, "expected a JSON body")
     except FailedError as error:
         log.info("a request cannot be transformed: %s", error)
         return None if params["onFailure"] == "pass" else problem(400, "the body cannot be transformed")
@@ -200,7 +200,7 @@ def on_response(ctx: ResponseContext, params: Json) -> ResponseAction:
     except (OtherTypeError, FailedError) as error:
         log.warning("a response with status %d cannot be transformed: %s", ctx.status_code, error or "its type")
         is_passed = isinstance(error, FailedError) and params["onFailure"] == "pass"
-        return None if is_passed else problem(502, "upstream's answer cannot be transformed")
+        return None if is_passed else problem(502, "the upstream's response cannot be transformed")
     return None if body is None else UpstreamResponseModifications(set_headers=JSON, remove_headers=DIGESTS, body=body)
 
 

@@ -149,7 +149,7 @@ def test_responses(caplog: pytest.LogCaptureFixture) -> None:
     assert answered(b"x", headers={}).status_code == 502
     with caplog.at_level(logging.WARNING):
         refused = answered(b"{")
-    assert json.loads(refused.body)["detail"] == "upstream's answer cannot be transformed"
+    assert json.loads(refused.body)["detail"] == "the upstream's response cannot be transformed"
     assert "expected JSON" in caplog.text
     assert answered(b"{", onFailure="pass") is None
 

@@ -31,7 +31,7 @@ else:
 
 INVALID = Counter("invalid_responses_total", "Responses that do not match the schema.", ["reason"])
 BODILESS = {204, 304}
-PROBLEM = {"type": "about:blank", "title": "Bad Gateway", "status": 502, "detail": "upstream's answer is invalid"}
+PROBLEM = {"type": "about:blank", "title": "Bad Gateway", "status": 502, "detail": "the upstream's response is invalid"}
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +63,8 @@ class Document:
         if self.undescribed_pass:
             return None
         if match is None:
-            return finding("operation", "path", "no such operation is described")
-        return finding("status", "status", f"the status {ctx.status_code} is not described")
+            return finding("operation", "path", "the document does not describe this operation")
+        return finding("status", "status", f"the document does not describe the status {ctx.status_code}")
 
 
 def body_wrong(ctx: ResponseContext, content: Content, rules: Rules) -> Finding | None:

@@ -66,7 +66,7 @@ def passes(*args: Any, **more: Any) -> bool:
     if action is not None:
         assert action.status_code == 502
         assert json.loads(action.body) == {
-            "type": "about:blank", "title": "Bad Gateway", "status": 502, "detail": "upstream's answer is invalid"
+            "type": "about:blank", "title": "Bad Gateway", "status": 502, "detail": "the upstream's response is invalid"
         }  # fmt: skip
     return action is None
 

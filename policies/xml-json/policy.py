@@ -74,7 +74,7 @@ def on_response(ctx: ResponseContext, params: dict[str, Any]) -> ResponseAction:
         body = converted(ctx.headers, ctx.body, params["response"], params, ctx.prepared)
     except (OtherTypeError, ConversionError) as error:
         log.warning("a response with status %d cannot be converted: %s", ctx.status_code, error or "its type")
-        return problem(502, "upstream's answer cannot be converted")
+        return problem(502, "the upstream's response cannot be converted")
     if body is None:
         return None
     headers = {"content-type": MADE[params["response"]]}

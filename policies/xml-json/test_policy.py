@@ -218,18 +218,18 @@ def test_a_root_for_what_has_none() -> None:
         ('{"a": {"b": [[1]]}}', "no list in the list 'b'"),
         ('{"a": {"@b": {}}}', "expected text in '@b'"),
         ('{"a": {"#text": [1]}}', "expected text in 'a'"),
-        ('{"a b": 1}', "expected a name of XML"),
-        ('{"": 1}', "expected a name of XML"),
-        ('{"1a": 1}', "expected a name of XML"),
-        ('{"a:b:c": 1}', "expected a name of XML"),
-        ('{"a><script": 1}', "expected a name of XML"),
-        ('{"a": {"@b=\\"1\\" c": 1}}', "expected a name of XML"),
-        ('{"a": {"#comment": 1}}', "expected a name of XML"),
-        ('{"a": "\\u0000"}', "a character that XML does not have"),
-        ('{"a": {"@b": "\\u001b"}}', "a character that XML does not have"),
-        ('{"a": "\\ud800"}', "a character that XML does not have"),
-        ('{"a": "\\uffff"}', "a character that XML does not have"),
-        ('{"a": 1, "a": 2}', "a name stands twice"),
+        ('{"a b": 1}', "expected an XML name"),
+        ('{"": 1}', "expected an XML name"),
+        ('{"1a": 1}', "expected an XML name"),
+        ('{"a:b:c": 1}', "expected an XML name"),
+        ('{"a><script": 1}', "expected an XML name"),
+        ('{"a": {"@b=\\"1\\" c": 1}}', "expected an XML name"),
+        ('{"a": {"#comment": 1}}', "expected an XML name"),
+        ('{"a": "\\u0000"}', "a character that XML does not allow"),
+        ('{"a": {"@b": "\\u001b"}}', "a character that XML does not allow"),
+        ('{"a": "\\ud800"}', "a character that XML does not allow"),
+        ('{"a": "\\uffff"}', "a character that XML does not allow"),
+        ('{"a": 1, "a": 2}', "has a name twice"),
         ('{"a": NaN}', "NaN and Infinity"),
         ('{"a": ', "expected JSON"),
         (b'{"a": "\xff"}', "expected UTF-8, got something else at byte 7"),
@@ -295,7 +295,7 @@ def test_responses(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         refused = answered(b"<a>secret")
     assert refused.status_code == 502
-    assert json.loads(refused.body)["detail"] == "upstream's answer cannot be converted"
+    assert json.loads(refused.body)["detail"] == "the upstream's response cannot be converted"
     assert "no element found" in caplog.text
     assert "secret" not in caplog.text
 
@@ -310,5 +310,5 @@ def test_other_types() -> None:
 
 
 def test_the_root_s_name_is_checked_before_anything_runs() -> None:
-    with pytest.raises(ValueError, match="expected a name of XML, got 'a b'"):
+    with pytest.raises(ValueError, match="expected an XML name, got 'a b'"):
         to_xml([], rootName="a b")

@@ -149,7 +149,7 @@ def _inner(value: Json | list[Any]) -> Iterable[Any]:
 def _unique(pairs: list[tuple[str, Any]]) -> Json:
     members = dict(pairs)
     if len(members) < len(pairs):
-        raise JsonError("a name stands twice in one object")
+        raise JsonError("an object has a name twice")
     return members
 
 
@@ -161,7 +161,7 @@ def _finite(number: str) -> float:
 
 
 def _no_constant(_: str) -> None:
-    raise JsonError("NaN and Infinity are no numbers of JSON")
+    raise JsonError("NaN and Infinity are not numbers in JSON")
 
 
 # ------------------------------------------------------------------ schemas

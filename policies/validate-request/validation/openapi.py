@@ -139,7 +139,7 @@ def parsed(document: str | Mapping[str, Any]) -> Json:
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise ValueError(f"expected an OpenAPI document as JSON, got a text that is none: {error}") from None
+        raise ValueError(f"expected an OpenAPI document as JSON, got invalid JSON: {error}") from None
     version = value.get("openapi") if isinstance(value, dict) else None
     if not isinstance(version, str) or not version.startswith(("3.0.", "3.1.")):
         raise ValueError(f"expected an OpenAPI document with openapi: 3.0.x or 3.1.x, got {version!r}")
@@ -282,10 +282,10 @@ class _Reader:
             for step in steps:
                 value = value.get(step) if isinstance(value, dict) else _item(value, step)
             if value is None:
-                raise ValueError(f"expected something at {reference}, which #{pointer(start.steps)} names, got nothing")
+                raise ValueError(f"expected a value at {reference}, the target of $ref at #{pointer(start.steps)}, got none")
             node = Node(tuple(steps), value)
         raise ValueError(
-            f"expected $ref to lead to something, got more than {LINKS} one after the other at #{pointer(start.steps)}"
+            f"expected $ref to lead to a value, got more than {LINKS} references in a row at #{pointer(start.steps)}"
         )
 
 
@@ -297,7 +297,7 @@ def _regex(template: str) -> re.Pattern[str]:
     """The pattern of a path template. A segment has at most one variable, so that matching takes linear time."""
     for segment in template.split("/"):
         if len(VARIABLE.findall(segment)) > 1:
-            raise ValueError(f"expected one variable at most in each segment of a path, got {template}")
+            raise ValueError(f"expected at most one variable in each segment of a path, got {template}")
     parts = VARIABLE.split(_without_slash(template))
     spelled = (ENCODED.sub(lambda digits: digits[0].upper(), part) for part in parts)
     return re.compile("".join("([^/]+)" if at % 2 else re.escape(part) for at, part in enumerate(spelled)))

@@ -91,7 +91,7 @@ class Parameter:
         try:
             value = self._value(values, rules)
             if value is None:
-                errors = [{"pointer": "", "message": "it is required"}] if self.required else []
+                errors = [{"pointer": "", "message": "the parameter is required"}] if self.required else []
             elif self.validator is None:
                 errors = []
             else:
@@ -115,7 +115,7 @@ class Parameter:
         if self.shape.is_list() and self.place == "query" and self.explode and not self.json:
             return ([typed(decode(text), self.shape.scalar()) for text in texts],)
         if len(texts) > 1 and not (self.place == "header" and self.shape.is_list()):
-            raise JsonError("expected it once, got it several times")
+            raise JsonError("expected the parameter once, got it several times")
         return (self._read(",".join(texts), decode, rules),)
 
     def _texts(self, values: Values) -> tuple[Sequence[str], Any]:
@@ -152,7 +152,7 @@ class Parameter:
             if shape.is_list():
                 members.setdefault(name, []).append(typed(value, shape.scalar()))
             elif name in members:
-                raise JsonError("expected each of its members once, got one several times")
+                raise JsonError("expected each member once, got one several times")
             else:
                 members[name] = typed(value, shape.types)
         return (members,) if members else None

@@ -48,12 +48,12 @@ def _read(text: str) -> Any:
 def _unique(pairs: list[tuple[str, Any]]) -> Json:
     members = dict(pairs)
     if len(members) < len(pairs):
-        raise ConversionError("a name stands twice in one object")
+        raise ConversionError("an object has a name twice")
     return members
 
 
 def _no_constant(_: str) -> None:
-    raise ConversionError("NaN and Infinity are no numbers of JSON")
+    raise ConversionError("NaN and Infinity are not numbers in JSON")
 
 
 class _Writer:
@@ -92,7 +92,7 @@ class _Writer:
 def checked(name: str) -> str:
     """Returns a valid name. ConversionError: XML does not allow the name."""
     if not NAME.fullmatch(name):
-        raise ConversionError(f"expected a name of XML, got {_shown(name)}")
+        raise ConversionError(f"expected an XML name, got {_shown(name)}")
     return name
 
 
@@ -101,7 +101,7 @@ def _text(name: str, value: Any) -> str:
         raise ConversionError(f"expected text in {_shown(name)}, got an object or a list")
     text = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
     if NO_CHARACTER.search(text):
-        raise ConversionError(f"expected text in {_shown(name)}, got a character that XML does not have")
+        raise ConversionError(f"expected text in {_shown(name)}, got a character that XML does not allow")
     return text
 
 
