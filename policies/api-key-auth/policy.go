@@ -12,8 +12,8 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// mostBytes is the longest key that is looked up.
-const mostBytes = 4096
+// maxKeyLength is the length in bytes of the longest key that is looked up.
+const maxKeyLength = 4096
 
 type parameters struct {
 	Keys           []key            `json:"keys"`
@@ -70,7 +70,7 @@ func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1al
 	switch {
 	case count == 0:
 		return p.missing, nil
-	case count > 1 || len(key) > mostBytes: // upstream might read another key than this policy
+	case count > 1 || len(key) > maxKeyLength: // upstream might read another key than this policy
 		return p.wrong, nil
 	}
 	owner := p.owners[sha256.Sum256([]byte(key))]

@@ -1,4 +1,4 @@
-// Package auditlog is the policy audit-log: it appends a line of JSON for each exchange to a file of the operator's.
+// Package auditlog is the policy audit-log: it appends a line of JSON for each exchange to a file of the operator.
 package auditlog
 
 import (
@@ -91,7 +91,7 @@ func syncInterval(text string) (time.Duration, error) {
 	return interval, nil
 }
 
-// OnRequest appends a line if one is wanted before the request goes upstream.
+// OnRequest appends a line if the parameter begin requires one before the request goes upstream.
 func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
 	if !p.begin {
 		return nil, nil
@@ -104,7 +104,7 @@ func (p *policy) OnResponse(_ context.Context, res *v1alpha.ResponseContext) (v1
 	return nil, p.append(p.recorder.response(res), res.Request.APIName)
 }
 
-// append fails if the line is not written and the exchange must not go on without it.
+// append returns an error if the line could not be written and the exchange must not go on without it.
 func (p *policy) append(line *entry, api string) error {
 	err := p.file.append(line)
 	if err == nil {

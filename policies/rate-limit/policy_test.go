@@ -20,9 +20,9 @@ var _ v1alpha.Factory = ratelimit.GetPolicy
 // remoteStore throttles as the store of several nodes does, after a while; in a bubble of synctest that is no real time.
 type remoteStore struct {
 	v1alpha.Store
-	takes time.Duration
-	away  atomic.Bool
-	calls atomic.Int64
+	takes       time.Duration
+	unavailable atomic.Bool
+	calls       atomic.Int64
 
 	mu   sync.Mutex
 	tats map[string]float64
@@ -33,8 +33,8 @@ func (s *remoteStore) Throttle(ctx context.Context, key string, limit v1alpha.Li
 	if err := limit.Check(cost); err != nil {
 		return v1alpha.Throttled{}, err
 	}
-	if s.away.Load() {
-		return v1alpha.Throttled{}, v1alpha.Failf(v1alpha.ClassUnavailable, "away")
+	if s.unavailable.Load() {
+		return v1alpha.Throttled{}, v1alpha.Failf(v1alpha.ClassUnavailable, "unavailable")
 	}
 	select {
 	case <-ctx.Done():
@@ -381,13 +381,13 @@ func TestWhileTheStoreIsAway(t *testing.T) {
 				nodes := nodesOf(t, store, mode)
 				defer closeAll(t, nodes)
 				offered(t, nodes, 1000, time.Second)
-				store.away.Store(true)
+				store.unavailable.Store(true)
 				offered(t, nodes, 1000, time.Second) // until each has noticed
 				passed := float64(offered(t, nodes, 1000, 5*time.Second))
 				if passed < want[0]*(1-want[1]) || passed > want[0]*(1+want[1]) {
 					t.Errorf("expected about %.0f to pass, got %.0f", want[0], passed)
 				}
-				store.away.Store(false)
+				store.unavailable.Store(false)
 				offered(t, nodes, 1000, 2*time.Second) // back within that
 				passed = float64(offered(t, nodes, 1000, 5*time.Second))
 				if passed < 1500*0.98 || passed > 1500*1.02 {
@@ -401,7 +401,7 @@ func TestWhileTheStoreIsAway(t *testing.T) {
 func TestWithoutAStoreTheAnswerIs503(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &remoteStore{}
-		store.away.Store(true)
+		store.unavailable.Store(true)
 		policy := built(t, fmt.Sprintf(global, "refuse"), store)
 		defer closeAll(t, []v1alpha.Policy{policy})
 		passes(t, policy, nil) // the failure is not known yet
