@@ -356,12 +356,12 @@ def test_unusable_keys_are_ignored(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_an_https_issuer_must_publish_its_keys_over_https() -> None:
     async def run() -> None:
-        keys = policy.Published(None, {"issuer": "https://id.example", "algorithms": ["RS256"]}, 300)
+        keys = policy.PublishedKeys(None, {"issuer": "https://id.example", "algorithms": ["RS256"]}, 300)
 
         async def document(_: str) -> dict[str, Any]:
             return {"issuer": "https://id.example", "jwks_uri": "http://id.example/keys"}
 
-        keys._document = document
+        keys._fetch_document = document
         with pytest.raises(ValueError, match=r"expected jwks_uri with https://, got .http://id"):
             await keys._fetch()
 

@@ -70,7 +70,7 @@ async def status(asking: Awaitable[tuple[Any, Any]]) -> int:
 
 
 def run(test: Callable[[Any], Awaitable[None]]) -> None:
-    """In an event loop, with a clock that the test moves."""
+    """Runs the test in an event loop, with a clock that it moves."""
 
     async def within() -> None:
         with testing.clock() as clock:

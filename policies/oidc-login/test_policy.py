@@ -32,7 +32,7 @@ DEFAULTS: dict[str, Any] = {
 
 
 class Provider:
-    """A provider of identities, whose user always logs in."""
+    """An identity provider whose user always logs in."""
 
     def __init__(self) -> None:
         self.issuer = ""
@@ -90,7 +90,7 @@ class Provider:
 
 
 class Browser:
-    """Keeps cookies, and asks the policy."""
+    """A browser, which keeps cookies and sends requests to the policy."""
 
     def __init__(self, provider: Provider, prepared: Any, params: dict[str, Any]) -> None:
         self.provider, self.prepared, self.params = provider, prepared, params
@@ -125,7 +125,7 @@ class Browser:
             self.cookies[name] = value
 
     async def sent_to_login(self, path: str = "/app/page", query: str = "") -> dict[str, str]:
-        """What the provider is asked."""
+        """Requests a page, and returns the query of the redirect to the provider."""
         action = await self.ask(path, query)
         assert action.status_code == 302
         parts = urlsplit(action.headers["location"])
@@ -155,7 +155,7 @@ async def served(**more: Any) -> AsyncIterator[tuple[Provider, Browser]]:
 
 
 def run(test: Callable[[Any], Awaitable[None]]) -> None:
-    """In an event loop, with a clock that the test moves."""
+    """Runs the test in an event loop, with a clock that it moves."""
 
     async def within() -> None:
         with testing.clock() as clock:

@@ -270,9 +270,9 @@ def test_opa_may_set_the_identity() -> None:
 
 @pytest.mark.parametrize("token", ["two words", "a line\nx-role: admin", "caf\u00e9"])
 def test_a_token_that_is_named_and_no_header_can_hold(token: str) -> None:
-    with pytest.raises(ValueError, match="token: expected printable ASCII") as refused:
+    with pytest.raises(ValueError, match="token: expected printable ASCII") as refusal:
         asked_once(says({"result": True}), {"token": testing.secret(token, name="opa")})
-    assert token not in str(refused.value)
+    assert token not in str(refusal.value)
 
 
 def test_what_opa_is_asked() -> None:

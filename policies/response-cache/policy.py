@@ -85,7 +85,9 @@ def prepare(params: dict[str, Any], metadata: PolicyMetadata) -> Cache:
     """ValueError: a purge would not reach all processes, or its token is too short."""
     if "purge" in params:
         if params["where"] != "store":
-            raise ValueError("purge: expected `where: store`, since otherwise a purge would reach only one of several processes")
+            raise ValueError(
+                "purge: expected `where: store`, since otherwise a purge would reach only one of several processes"
+            )
         if len(params["purge"]["token"].reveal()) < LEAST_TOKEN:
             raise ValueError(f"purge.token: expected {LEAST_TOKEN} characters and more, got fewer")
     if params["where"] == "process":

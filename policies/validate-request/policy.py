@@ -55,7 +55,11 @@ class Document:
     def wrong(self, ctx: RequestContext) -> Finding | None:
         match = self.operations.find(ctx.method, ctx.path, ctx.operation)
         if match is None:
-            return None if self.undescribed_pass else finding("operation", "path", "the document does not describe this operation")
+            return (
+                None
+                if self.undescribed_pass
+                else finding("operation", "path", "the document does not describe this operation")
+            )
         operation, path = match
         return parameters.wrong(operation.parameters, ctx, path, self.rules) or body_wrong(
             ctx, operation.body, operation.body_required, self.rules

@@ -282,7 +282,9 @@ class _Reader:
             for step in steps:
                 value = value.get(step) if isinstance(value, dict) else _item(value, step)
             if value is None:
-                raise ValueError(f"expected a value at {reference}, the target of $ref at #{pointer(start.steps)}, got none")
+                raise ValueError(
+                    f"expected a value at {reference}, the target of $ref at #{pointer(start.steps)}, got none"
+                )
             node = Node(tuple(steps), value)
         raise ValueError(
             f"expected $ref to lead to a value, got more than {LINKS} references in a row at #{pointer(start.steps)}"
