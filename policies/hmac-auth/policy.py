@@ -71,7 +71,7 @@ class Verifier:
 
     def mark_used(self, names: list[str], message: bytes) -> bool:
         """Marks these keys' signatures of the message as used. Returns whether none of them was used before: otherwise
-        an attacker who has recorded the signatures of several keys could replay them one by one. StoreUnavailableError."""
+        an attacker who has recorded signatures of several keys could replay them one by one. StoreUnavailableError."""
         if (used := self.used_signatures) is None:
             return True
         seconds = 2 * self.tolerance + 1  # as long as the time of signing, which may be ahead, is within the tolerance

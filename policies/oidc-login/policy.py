@@ -278,7 +278,7 @@ class Provider:
             raise ValueError("expected azp to be this client")
 
     async def _key(self, key_id: object) -> jwt.PyJWK:
-        """Returns the key of this id. If it is unknown, fetches the keys, since the provider has just signed with it."""
+        """Returns the key of this id. If it is unknown, fetches the keys, since the provider just signed with it."""
         if not isinstance(key_id, str | None):
             raise KeyError("kid")
         keys = self.metadata.value.keys

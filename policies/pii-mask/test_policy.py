@@ -42,12 +42,12 @@ NOT = [
 ]  # fmt: skip
 
 
-def of(params: dict[str, Any], direction: str = "response") -> Any:
+def masking_of(params: dict[str, Any], direction: str = "response") -> Any:
     with testing.prepared(policy, testing.params(params)) as prepared:
         return getattr(prepared, direction)
 
 
-MASKING = of(DEFAULTS)
+MASKING = masking_of(DEFAULTS)
 
 
 def run(
@@ -77,19 +77,19 @@ def masked(body: Any, content_type: str | None = "text/plain", sizes: Any = (), 
     "around", ["{}", "({})", "is {}.", "x {}, y", "a\n{}\nb", '"{}"', "<b>{}</b>", "{} {}", "{};{}"]
 )
 def test_what_is_masked(value: str, around: str) -> None:
-    assert MASKING.masked(around.format(value, value)) == around.format("***", "***")
+    assert MASKING.mask(around.format(value, value)) == around.format("***", "***")
 
 
 @pytest.mark.parametrize("value", NOT)
 def test_what_is_not(value: str) -> None:
-    assert MASKING.masked(value) == value
+    assert MASKING.mask(value) == value
 
 
 def test_a_number_before_or_behind_does_not_hide_one() -> None:
-    assert MASKING.masked(f"1234 {CARD}") == "1234 ***"
-    assert MASKING.masked(f"{CARD} 123") == "*** 123"
-    assert MASKING.masked(f"{CARD} {CARD}") == "*** ***"
-    assert MASKING.masked("DE89 3704 0044 0532 0130 00 AND MORE") == "*** AND MORE"
+    assert MASKING.mask(f"1234 {CARD}") == "1234 ***"
+    assert MASKING.mask(f"{CARD} 123") == "*** 123"
+    assert MASKING.mask(f"{CARD} {CARD}") == "*** ***"
+    assert MASKING.mask("DE89 3704 0044 0532 0130 00 AND MORE") == "*** AND MORE"
 
 
 def test_only_what_is_asked_for() -> None:
@@ -109,7 +109,7 @@ TEXTS = PIECES.map("".join) | PIECES.map(" ".join) | st.text("412.@-+: DEsk\n", 
 @given(text=TEXTS, chance=st.randoms(use_true_random=False))
 @example(text=" ".join(PII), chance=Random(1))  # noqa: S311 — no secret
 def test_a_text_comes_to_the_same_wherever_it_is_cut(text: str, chance: Random) -> None:
-    whole = MASKING.masked(text)
+    whole = MASKING.mask(text)
     for _ in range(10):
         stream = policy.bodies.MaskedText(MASKING)
         out, at = "", 0
@@ -134,7 +134,7 @@ def test_what_has_no_end_needs_bounded_memory_and_time(endless: str) -> None:
     began = time.process_time()
     for _ in range(128):
         list(stream.feed(piece))
-        assert len(stream._kept) <= MASKING.longest
+        assert len(stream._pending) <= MASKING.longest
         assert len(stream._seen) <= MASKING.longest
     assert time.process_time() - began < 20
 
@@ -416,8 +416,8 @@ def test_a_models_text_is_the_same_wherever_its_tokens_are_cut(make_events: Any,
                 ctx = testing.response(headers={"content-type": "text/event-stream"}, request=request)
                 result = await testing.collect_stream(policy.on_response_stream, chunks, ctx=ctx, params=DEFAULTS)
             came = documents(result.body)
-            assert "".join(map(text_of, came)) == MASKING.masked(text)
-            assert came[-1].get("text", "") in ("", MASKING.masked(text))
+            assert "".join(map(text_of, came)) == MASKING.mask(text)
+            assert came[-1].get("text", "") in ("", MASKING.mask(text))
 
     asyncio.run(run())
 
@@ -532,7 +532,7 @@ def test_masked_values_are_counted_and_not_logged() -> None:
 )
 def test_invalid_parameters_are_refused(changed: Any, error: str) -> None:
     with pytest.raises(ValueError, match=error):
-        of({**DEFAULTS, **changed})
+        masking_of({**DEFAULTS, **changed})
 
 
 def test_a_pattern_of_a_publisher_takes_linear_time() -> None:

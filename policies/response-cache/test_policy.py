@@ -19,7 +19,7 @@ from sdk.testing import MovedClock
 
 policy = testing.load_policy(__file__)
 memory = sys.modules[policy.ProcessCache.__module__]
-MOST_VARIANTS, OVERHEAD = memory.MOST_VARIANTS, memory.OVERHEAD
+MAX_VARIANTS, OVERHEAD = memory.MAX_VARIANTS, memory.OVERHEAD
 DEFAULTS: dict[str, Any] = {
     "where": "process", "maxBytes": 1 << 20, "vary": ["accept", "accept-encoding", "accept-language"], "lifetimes": {},
     "maxLifetimeSeconds": 86400, "clientDirectives": "honour", "cacheStatus": True, "version": "",
@@ -281,12 +281,12 @@ def test_answers_vary_by_what_upstream_names() -> None:
 def test_variants_of_a_request_cannot_fill_the_memory() -> None:
     async def scenario(exchanges: Exchanges) -> None:
         await exchanges.get("/other")
-        for number in range(MOST_VARIANTS * 3):
+        for number in range(MAX_VARIANTS * 3):
             await exchanges.get(headers={"accept": f"a/{number}"}, answer={"headers": {**FRESH, "vary": "accept"}})
         before = exchanges.upstream_requests
         await exchanges.get("/other")
         assert exchanges.upstream_requests == before
-        assert exchanges._made.bytes <= (MOST_VARIANTS + 1) * 2 * OVERHEAD
+        assert exchanges._prepared.bytes <= (MAX_VARIANTS + 1) * 2 * OVERHEAD
 
     run(scenario)
 
@@ -428,7 +428,7 @@ def test_the_memory_is_bounded() -> None:
     async def scenario(exchanges: Exchanges) -> None:
         for number in range(100):
             await exchanges.get(f"/{number}", answer={"body": b"x" * 4096})
-            assert exchanges._made.bytes <= 65536
+            assert exchanges._prepared.bytes <= 65536
         await exchanges.get("/99")
         assert exchanges.upstream_requests == 100
         await exchanges.get("/0")
