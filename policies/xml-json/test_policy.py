@@ -46,7 +46,7 @@ def to_xml(value: Any, **changed: Any) -> str:
 
 
 def why(body: Any, conversion: str, **changed: Any) -> str:
-    """The detail of the answer to a body that cannot be converted."""
+    """Returns the detail of the answer to a body that cannot be converted."""
     sent = {"content-type": "text/xml" if conversion == "xml-to-json" else "application/json"}
     answer = execute(body, sent, request=conversion, **changed)
     assert answer.status_code == 400
@@ -247,7 +247,7 @@ def test_json_that_is_refused(body: Any, message: str) -> None:
 
 ELEMENTS = st.sampled_from(["a", "b", "p:c", "é"])
 TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Cn"]), min_size=1, max_size=8).filter(
-    lambda text: not text.isspace() and not policy.checked.__globals__["NO_CHARACTER"].search(text)
+    lambda text: not text.isspace() and not policy.check_name.__globals__["NO_CHARACTER"].search(text)
 )
 VALUES = st.recursive(
     st.none() | TEXTS,
