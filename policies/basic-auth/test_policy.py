@@ -122,7 +122,7 @@ def test_only_valid_passwords_pass(lines: list[str], expected: int) -> None:
     asyncio.run(run())
 
 
-def test_the_headers_that_upstream_gets() -> None:
+def test_headers_for_the_upstream() -> None:
     async def run() -> None:
         async with instance(userHeader="x-user") as asked:
             action, ctx = await asked.ask(basic("bøb", "bob's password"), headers={"x-user": "ann"})
@@ -139,7 +139,7 @@ def test_the_headers_that_upstream_gets() -> None:
     asyncio.run(run())
 
 
-def test_what_is_right_is_believed_for_a_time_and_what_is_wrong_never(hashing: Hashing) -> None:
+def test_only_valid_credentials_are_cached(hashing: Hashing) -> None:
     async def run() -> None:
         right, wrong = basic("ann", "ann's pässword"), basic("ann", "other")
         with testing.clock() as clock:
@@ -156,7 +156,7 @@ def test_what_is_right_is_believed_for_a_time_and_what_is_wrong_never(hashing: H
     asyncio.run(run())
 
 
-def test_the_time_of_an_answer_does_not_tell_which_users_exist(hashing: Hashing) -> None:
+def test_the_time_of_an_answer_does_not_show_which_users_exist(hashing: Hashing) -> None:
     """One hash for each attempt, by a known user or not; none for malformed credentials."""
 
     async def run() -> None:
@@ -180,7 +180,7 @@ def test_an_unknown_user_is_not_let_in_by_anothers_password() -> None:
     asyncio.run(run())
 
 
-def test_hashes_are_computed_so_many_at_once_and_each_once(hashing: Hashing) -> None:
+def test_equal_credentials_are_hashed_once_and_the_number_of_hashes_is_limited(hashing: Hashing) -> None:
     async def run() -> None:
         hashing.go.clear()
         async with instance() as asked:
@@ -202,7 +202,7 @@ def test_hashes_are_computed_so_many_at_once_and_each_once(hashing: Hashing) -> 
     asyncio.run(run())
 
 
-def test_bcrypt_sees_72_bytes_and_more_is_another_password(hashing: Hashing) -> None:
+def test_a_password_of_more_than_72_bytes_is_invalid_for_bcrypt(hashing: Hashing) -> None:
     async def run() -> None:
         long = "x" * 72
         known = testing.secret(bcrypt.hashpw(long.encode(), bcrypt.gensalt(10)).decode())
@@ -251,6 +251,6 @@ def test_errors_do_not_contain_the_hash(htpasswd: str, expected: str) -> None:
 
 @settings(max_examples=200)
 @given(st.one_of(st.text(), st.binary().map(lambda raw: "Basic " + base64.b64encode(raw).decode())))
-def test_whatever_is_sent_is_read_or_refused(value: str) -> None:
+def test_any_header_is_parsed_or_refused(value: str) -> None:
     credentials = policy.credentials(testing.request(headers={"authorization": [value]}))
     assert credentials is None or (":" not in credentials[0] and "\0" not in "".join(credentials))

@@ -99,7 +99,7 @@ def test_an_active_token_passes_and_becomes_the_identity() -> None:
     run(test)
 
 
-def test_the_client_may_show_its_secret_in_the_form() -> None:
+def test_the_client_may_authenticate_in_the_form() -> None:
     async def test(_: Any) -> None:
         server = Server(good={**GOOD, "iss": "https://id.example"})
         async with server.prepared(clientAuth="post") as ask:
@@ -132,7 +132,7 @@ SCOPES = "the token lacks a required scope"
         (["Bearer good", "Basic YTpi"], 400, SEVERAL),
     ],
 )
-def test_any_other_is_refused(lines: list[str], code: int, says: str) -> None:
+def test_other_tokens_are_refused(lines: list[str], code: int, says: str) -> None:
     async def test(_: Any) -> None:
         server = Server(good=GOOD, weak={**GOOD, "scope": "read"}, alien={**GOOD, "aud": "y"})
         async with server.prepared(scopes=["read", "write"], audiences=["orders"]) as ask:
@@ -154,7 +154,7 @@ def test_any_other_is_refused(lines: list[str], code: int, says: str) -> None:
         (1, 403), ("readadmin", 403),
     ],
 )  # fmt: skip
-def test_any_one_of_the_scopes(scope: object, code: int) -> None:
+def test_any_of_the_scopes_is_enough(scope: object, code: int) -> None:
     async def test(_: Any) -> None:
         async with Server(good={"active": True, "scope": scope}).prepared(
             scopes=["read", "admin"], scopesMatch="any"
@@ -173,7 +173,7 @@ def test_another_audience(aud: object) -> None:
     run(test)
 
 
-def test_an_answer_is_believed_no_longer_than_it_may_be() -> None:
+def test_answers_are_cached_until_they_expire() -> None:
     async def test(clock: Any) -> None:
         server = Server(good=GOOD, short={**GOOD, "exp": NOW + 3}, over={**GOOD, "exp": NOW - 1})
         async with server.prepared() as ask:
@@ -203,7 +203,7 @@ def test_an_answer_is_believed_no_longer_than_it_may_be() -> None:
 
 
 @pytest.mark.parametrize("more", [{"cacheSeconds": 0}, {"inactiveCacheSeconds": 0}])
-def test_answers_need_not_be_believed_at_all(more: dict[str, int]) -> None:
+def test_without_a_cache_each_request_asks_the_server(more: dict[str, int]) -> None:
     async def test(_: Any) -> None:
         server = Server(good=GOOD)
         async with server.prepared(**more) as ask:
@@ -215,7 +215,7 @@ def test_answers_need_not_be_believed_at_all(more: dict[str, int]) -> None:
     run(test)
 
 
-def test_only_so_many_answers_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_of_answers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(policy, "MAX_CACHED", 2)
 
     async def test(_: Any) -> None:
@@ -228,7 +228,7 @@ def test_only_so_many_answers_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     run(test)
 
 
-def test_invented_tokens_displace_no_good_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inactive_tokens_displace_no_active_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(policy, "MAX_CACHED", 2)
 
     async def test(_: Any) -> None:
@@ -241,7 +241,7 @@ def test_invented_tokens_displace_no_good_one(monkeypatch: pytest.MonkeyPatch) -
     run(test)
 
 
-def test_requests_with_one_token_ask_once() -> None:
+def test_concurrent_requests_with_one_token_share_a_request() -> None:
     async def test(_: Any) -> None:
         server, released = Server(good=GOOD), asyncio.Event()
 
@@ -322,7 +322,7 @@ def test_invalid_responses_of_the_server_are_answered_503(answer: Any, caplog: p
     assert "p ß" not in caplog.text
 
 
-def test_a_server_that_is_away() -> None:
+def test_a_server_that_cannot_be_reached() -> None:
     async def test(_: Any) -> None:
         async with Server().prepared(url="http://127.0.0.1:1/introspect") as ask:
             assert await status(ask()) == 503
@@ -330,7 +330,7 @@ def test_a_server_that_is_away() -> None:
     run(test)
 
 
-def test_what_is_known_outlives_the_server() -> None:
+def test_cached_tokens_pass_without_the_server() -> None:
     async def test(_: Any) -> None:
         server = Server(good=GOOD)
         async with server.prepared() as ask:
@@ -342,7 +342,7 @@ def test_what_is_known_outlives_the_server() -> None:
     run(test)
 
 
-def test_claims_as_headers_and_the_token_taken_out() -> None:
+def test_claims_as_headers_and_the_token_removed() -> None:
     async def test(_: Any) -> None:
         names = {"x-user": "sub", "x-aud": "aud", "x-name": "name"}
         server = Server(good=GOOD, evil={"active": True, "name": "a\r\nx-admin: 1"})
@@ -355,7 +355,7 @@ def test_claims_as_headers_and_the_token_taken_out() -> None:
     run(test)
 
 
-def test_anonymous_requests_pass_where_they_may_and_bad_tokens_do_not() -> None:
+def test_only_requests_without_a_token_pass_if_none_is_required() -> None:
     async def test(_: Any) -> None:
         async with Server(good=GOOD).prepared(required=False, claimHeaders={"x-user": "sub"}) as ask:
             action, identity = await ask("Basic YTpi", headers=[("x-user", "root")])

@@ -164,7 +164,7 @@ def run(test: Callable[[Any], Awaitable[None]]) -> None:
     asyncio.run(within())
 
 
-def test_a_page_leads_to_the_login_and_back_to_itself() -> None:
+def test_a_page_redirects_to_the_login_which_returns_to_the_page() -> None:
     async def test(_: Any) -> None:
         async with served() as (_provider, browser):
             asked = await browser.sent_to_login("/app/page", "a=1&b=%20")
@@ -185,7 +185,7 @@ def test_a_page_leads_to_the_login_and_back_to_itself() -> None:
     run(test)
 
 
-def test_what_is_no_page_is_not_led_to_a_login() -> None:
+def test_only_requests_for_pages_are_redirected_to_the_login() -> None:
     async def test(_: Any) -> None:
         async with served() as (_provider, browser):
             for more in (
@@ -200,7 +200,7 @@ def test_what_is_no_page_is_not_led_to_a_login() -> None:
     run(test)
 
 
-def test_a_page_leads_nowhere_but_to_this_host() -> None:
+def test_a_login_returns_only_to_this_host() -> None:
     async def test(_: Any) -> None:
         async with served() as (_provider, browser):
             for path in ("//evil.example/", "/\\evil.example", "/app@evil.example"):
@@ -215,7 +215,7 @@ def test_a_page_leads_nowhere_but_to_this_host() -> None:
     run(test)
 
 
-def test_a_session_ends_with_its_time_and_with_its_key() -> None:
+def test_a_session_ends_at_its_time_and_with_its_key() -> None:
     async def test(clock: Any) -> None:
         async with served() as (provider, browser):
             await browser.log_in()
@@ -237,7 +237,7 @@ def test_a_session_ends_with_its_time_and_with_its_key() -> None:
     run(test)
 
 
-def test_a_session_is_of_its_client_and_of_nothing_else() -> None:
+def test_a_session_is_bound_to_its_client() -> None:
     async def test(_: Any) -> None:
         async with served() as (provider, browser):
             await browser.log_in()
@@ -251,7 +251,7 @@ def test_a_session_is_of_its_client_and_of_nothing_else() -> None:
     run(test)
 
 
-def test_changed_cookies() -> None:
+def test_changed_cookies_are_ignored() -> None:
     async def test(_: Any) -> None:
         async with served() as (_provider, browser):
             asked = await browser.sent_to_login()
@@ -278,7 +278,7 @@ def test_changed_cookies() -> None:
     run(test)
 
 
-def test_a_session_may_take_several_cookies_and_not_too_many() -> None:
+def test_a_session_may_need_several_cookies_up_to_a_limit() -> None:
     async def test(_: Any) -> None:
         async with served() as (provider, browser):
             provider.claims["groups"] = ["g" * 50] * 60
@@ -295,7 +295,7 @@ def test_a_session_may_take_several_cookies_and_not_too_many() -> None:
     run(test)
 
 
-def test_an_answer_counts_in_the_browser_that_has_asked() -> None:
+def test_an_answer_is_valid_only_in_the_browser_that_began_the_login() -> None:
     async def test(clock: Any) -> None:
         async with served() as (provider, browser):
             victim = Browser(provider, browser.prepared, browser.params)
@@ -323,7 +323,7 @@ def test_an_answer_counts_in_the_browser_that_has_asked() -> None:
     run(test)
 
 
-def test_a_login_asks_the_provider_so_often_and_no_more() -> None:
+def test_the_token_requests_of_a_login_are_limited() -> None:
     """Or one cookie, which every client gets, would make any number of requests to it with the client's secret."""
 
     async def test(_: Any) -> None:
@@ -342,7 +342,7 @@ def test_a_login_asks_the_provider_so_often_and_no_more() -> None:
     run(test)
 
 
-def test_a_login_counts_in_all_processes() -> None:
+def test_the_token_requests_of_a_login_are_counted_by_all_processes() -> None:
     async def test(_: Any) -> None:
         with testing.store():
             async with served() as (provider, browser), testing.prepared(policy, browser.params) as prepared:
@@ -367,7 +367,7 @@ def test_users_stay_logged_in_without_the_store() -> None:
     run(test)
 
 
-def test_logins_in_several_tabs_and_not_too_many() -> None:
+def test_logins_in_several_tabs_up_to_a_limit() -> None:
     async def test(_: Any) -> None:
         async with served() as (provider, browser):
             logins = []
@@ -406,7 +406,7 @@ def test_cookies_that_only_look_like_those_of_logins() -> None:
         {"x": "\ud800"},
     ],
 )  # fmt: skip
-def test_an_id_token_that_is_not_good(claims: dict[str, Any]) -> None:
+def test_invalid_id_tokens_are_refused(claims: dict[str, Any]) -> None:
     async def test(_: Any) -> None:
         async with served() as (provider, browser):
             asked = await browser.sent_to_login()
@@ -417,7 +417,7 @@ def test_an_id_token_that_is_not_good(claims: dict[str, Any]) -> None:
     run(test)
 
 
-def test_id_tokens_of_others() -> None:
+def test_id_tokens_with_other_keys_are_refused() -> None:
     async def test(_: Any) -> None:
         async with served() as (provider, browser):
             bad: list[Callable[[], Any]] = [
@@ -435,7 +435,7 @@ def test_id_tokens_of_others() -> None:
     run(test)
 
 
-def test_a_key_that_is_new() -> None:
+def test_a_new_key_of_the_provider() -> None:
     async def test(_: Any) -> None:
         async with served() as (provider, browser):
             provider.keys["two"], provider.signs = OTHER_KEY, "two"
@@ -454,7 +454,7 @@ def eddsa_token(provider: Provider, key: Any, algorithm: str) -> str:
 
 @pytest.mark.parametrize("published", ["EdDSA", "Ed25519", None])
 @pytest.mark.parametrize("algorithm", ["EdDSA", "Ed25519"])
-def test_ed25519_is_eddsa_by_its_newer_name(algorithm: str, published: str | None) -> None:
+def test_a_key_for_ed25519_may_have_the_older_name(algorithm: str, published: str | None) -> None:
     """RFC 9864."""
 
     async def test(_: Any) -> None:
@@ -473,7 +473,7 @@ def test_ed25519_is_eddsa_by_its_newer_name(algorithm: str, published: str | Non
     run(test)
 
 
-def test_ed25519_is_no_other_curve() -> None:
+def test_keys_of_ed448_are_not_used_for_ed25519() -> None:
     async def test(_: Any) -> None:
         key = ed448.Ed448PrivateKey.generate()
         for published in ("EdDSA", "Ed25519"):
@@ -485,7 +485,7 @@ def test_ed25519_is_no_other_curve() -> None:
     run(test)
 
 
-def test_logout_ends_the_session_here_and_there() -> None:
+def test_logout_ends_the_session_here_and_at_the_provider() -> None:
     async def test(_: Any) -> None:
         async with served() as (provider, browser):
             await browser.log_in()
@@ -505,7 +505,7 @@ def test_logout_ends_the_session_here_and_there() -> None:
     run(test)
 
 
-def test_a_provider_that_is_away() -> None:
+def test_a_provider_that_cannot_be_reached() -> None:
     async def test(clock: Any) -> None:
         async with served() as (provider, browser):
             asked = await browser.sent_to_login()
@@ -540,7 +540,7 @@ def test_a_provider_that_is_away() -> None:
         lambda: web.Response(body=b"\xff"),
     ],
 )  # fmt: skip
-def test_a_provider_that_lies_of_tokens(answer: Callable[[], web.Response]) -> None:
+def test_a_provider_with_invalid_token_responses(answer: Callable[[], web.Response]) -> None:
     async def test(_: Any) -> None:
         async with served() as (provider, browser):
             provider.token = answer
@@ -558,7 +558,7 @@ def test_a_provider_that_lies_of_tokens(answer: Callable[[], web.Response]) -> N
         {"end_session_endpoint": "javascript:x"},
     ],
 )  # fmt: skip
-def test_a_provider_that_lies_of_itself(published: dict[str, Any]) -> None:
+def test_a_provider_with_invalid_metadata(published: dict[str, Any]) -> None:
     async def test(_: Any) -> None:
         async with served() as (provider, browser):
             provider.published = published
@@ -577,7 +577,7 @@ def test_a_provider_that_lies_of_itself(published: dict[str, Any]) -> None:
         ({"cookieKeys": [OLD, testing.secret("k" * 31)]}, r"cookieKeys\[1\]: expected 32 characters and more"),
     ],
 )  # fmt: skip
-def test_parameters_that_are_wrong(more: dict[str, Any], says: str) -> None:
+def test_invalid_parameters(more: dict[str, Any], says: str) -> None:
     async def test(_: Any) -> None:
         async with served(**more):
             pass
@@ -586,7 +586,7 @@ def test_parameters_that_are_wrong(more: dict[str, Any], says: str) -> None:
         run(test)
 
 
-def test_an_origin_in_the_clear_has_cookies_that_work_there() -> None:
+def test_cookies_of_an_http_origin_are_not_secure() -> None:
     async def test(_: Any) -> None:
         async with served(origin="http://localhost:8080") as (_provider, browser):
             ctx = testing.request(headers={"accept": "text/html"}, prepared=browser.prepared)

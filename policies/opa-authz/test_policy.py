@@ -80,7 +80,7 @@ def status(action: Any) -> int:
     ({"result": {"allow": True}}, 0), ({"result": {"allow": False}}, 403),
     ({"result": {"allow": False, "status": 429}}, 429), ({"result": {"allow": True, "status": 429}}, 0),
 ])  # fmt: skip
-def test_a_decision(document: Any, expected: int) -> None:
+def test_decisions(document: Any, expected: int) -> None:
     action, ctx = asked_once(says(document))
     assert status(action) == expected
     assert ctx.identity is None
@@ -102,7 +102,7 @@ USELESS: list[Any] = [
 
 
 @pytest.mark.parametrize("document", USELESS, ids=json.dumps)
-def test_what_is_no_decision_is_answered_by_503(document: Any) -> None:
+def test_an_invalid_decision_is_answered_503(document: Any) -> None:
     action, ctx = asked_once(says(document), {"upstreamHeaders": ["X-Role"]})
     assert status(action) == 503
     assert action.headers["retry-after"] == "1"
@@ -140,7 +140,7 @@ async def _nothing(_: web.Request) -> web.StreamResponse:
         *(says({"result": True}, status=code) for code in (201, 400, 404, 500)),
     ],
 )
-def test_a_lie_is_answered_by_503(answer: Answer) -> None:
+def test_an_invalid_response_is_answered_503(answer: Answer) -> None:
     assert status(asked_once(answer)[0]) == 503
 
 
@@ -166,7 +166,7 @@ def test_a_redirect_is_not_followed() -> None:
     assert followed == []
 
 
-def test_of_a_large_answer_little_is_read() -> None:
+def test_a_large_response_is_not_read_to_its_end() -> None:
     """10 MiB, and as much again until the client hangs up."""
     written = 0
 
@@ -183,7 +183,7 @@ def test_of_a_large_answer_little_is_read() -> None:
     assert written < 100 << 20
 
 
-def test_a_slow_answer_ends_with_its_time() -> None:
+def test_a_slow_response_is_answered_503_at_its_timeout() -> None:
     async def never(_: web.Request) -> web.StreamResponse:
         await asyncio.Event().wait()
         raise AssertionError
@@ -201,7 +201,7 @@ def test_a_slow_answer_ends_with_its_time() -> None:
         assert status(asked_once(answer, timeout=0.0)[0]) == 503
 
 
-def test_while_opa_is_away_the_answer_is_503() -> None:
+def test_without_opa_requests_are_answered_503() -> None:
     with socket.socket() as held:  # bound and not listening: no other process takes the port
         held.bind(("127.0.0.1", 0))
         params = testing.params(DEFAULTS | {"url": f"http://127.0.0.1:{held.getsockname()[1]}"})
@@ -213,7 +213,7 @@ def test_while_opa_is_away_the_answer_is_503() -> None:
         assert status(asyncio.run(run())) == 503
 
 
-def test_a_connection_that_had_been_closed_costs_no_request() -> None:
+def test_a_closed_idle_connection_fails_no_request() -> None:
     async def run() -> tuple[list[int], int]:
         async def closing(request: web.Request) -> web.StreamResponse:
             if len(opa.asked) == 2:
@@ -228,7 +228,7 @@ def test_a_connection_that_had_been_closed_costs_no_request() -> None:
     assert asyncio.run(run()) == ([0, 0, 0], 4)
 
 
-def test_a_refusal_has_opas_answer() -> None:
+def test_a_refusal_has_the_answer_of_the_decision() -> None:
     result: dict[str, Any] = {"allow": False, "status": 302, "headers": {"location": "/login"}, "body": "Sign in."}
     action, _ = asked_once(says({"result": result}))
     headers = {"location": "/login", "content-type": "text/plain; charset=utf-8"}
@@ -241,7 +241,7 @@ def test_a_refusal_has_opas_answer() -> None:
     assert json.loads(action.body) == {"type": "about:blank", "title": "Unauthorized", "status": 401}
 
 
-def test_what_would_inject_a_header_is_refused() -> None:
+def test_a_decision_cannot_inject_a_header() -> None:
     result = {"allow": False, "headers": {"x-a": "1\r\nset-cookie: admin=1"}}
     with pytest.raises(ActionError, match="control character"):
         asked_once(says({"result": result}))
@@ -269,13 +269,13 @@ def test_opa_may_set_the_identity() -> None:
 
 
 @pytest.mark.parametrize("token", ["two words", "a line\nx-role: admin", "caf\u00e9"])
-def test_a_token_that_is_named_and_no_header_can_hold(token: str) -> None:
+def test_a_named_token_must_be_valid_in_a_header(token: str) -> None:
     with pytest.raises(ValueError, match="token: expected printable ASCII") as refusal:
         asked_once(says({"result": True}), {"token": testing.secret(token, name="opa")})
     assert token not in str(refusal.value)
 
 
-def test_what_opa_is_asked() -> None:
+def test_the_input_document() -> None:
     async def run() -> Opa:
         opa = Opa(says({"result": True}))
         named = {
@@ -312,7 +312,7 @@ def test_what_opa_is_asked() -> None:
 
 
 @pytest.mark.parametrize("text", ["\udcff", "a\x00b", '"\\', "\u2028", "é"])
-def test_a_request_of_any_bytes_is_asked_about(text: str) -> None:
+def test_requests_with_any_bytes_have_an_input(text: str) -> None:
     """And not one whose input would be read as another one."""
 
     async def run() -> Any:
@@ -327,7 +327,7 @@ def test_a_request_of_any_bytes_is_asked_about(text: str) -> None:
     assert "�" in asked["metadata"]["a"] or asked["metadata"]["a"] == text
 
 
-def test_a_decision_is_believed_for_the_very_same_input_alone() -> None:
+def test_a_decision_is_cached_only_for_the_same_input() -> None:
     async def run() -> list[str]:
         opa = Opa(says({"result": True}))
         async with opa.prepared(cacheSeconds=10, headers=["x-user"]) as attachment:
@@ -342,7 +342,7 @@ def test_a_decision_is_believed_for_the_very_same_input_alone() -> None:
     assert asyncio.run(run()) == ["GET a", "GET b", "POST a", "GET a"]
 
 
-def test_what_was_no_decision_is_not_believed_and_only_so_many_are_kept() -> None:
+def test_only_valid_decisions_are_cached_up_to_a_limit() -> None:
     async def run() -> tuple[list[int], list[str]]:
         opa = Opa(says({}, status=500))
         async with opa.prepared(cacheSeconds=10) as attachment:

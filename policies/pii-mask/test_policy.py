@@ -76,23 +76,23 @@ def masked(body: Any, content_type: str | None = "text/plain", sizes: Any = (), 
 @pytest.mark.parametrize(
     "around", ["{}", "({})", "is {}.", "x {}, y", "a\n{}\nb", '"{}"', "<b>{}</b>", "{} {}", "{};{}"]
 )
-def test_what_is_masked(value: str, around: str) -> None:
+def test_values_that_are_masked(value: str, around: str) -> None:
     assert MASKING.mask(around.format(value, value)) == around.format("***", "***")
 
 
 @pytest.mark.parametrize("value", NOT)
-def test_what_is_not(value: str) -> None:
+def test_values_that_are_not_masked(value: str) -> None:
     assert MASKING.mask(value) == value
 
 
-def test_a_number_before_or_behind_does_not_hide_one() -> None:
+def test_a_number_before_or_after_a_card_does_not_hide_it() -> None:
     assert MASKING.mask(f"1234 {CARD}") == "1234 ***"
     assert MASKING.mask(f"{CARD} 123") == "*** 123"
     assert MASKING.mask(f"{CARD} {CARD}") == "*** ***"
     assert MASKING.mask("DE89 3704 0044 0532 0130 00 AND MORE") == "*** AND MORE"
 
 
-def test_only_what_is_asked_for() -> None:
+def test_only_the_chosen_kinds_are_masked() -> None:
     assert masked(f"{CARD} ada@example.org", detect=["email"], patterns=[]) == f"{CARD} ***"
 
 
@@ -108,7 +108,7 @@ TEXTS = PIECES.map("".join) | PIECES.map(" ".join) | st.text("412.@-+: DEsk\n", 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(text=TEXTS, chance=st.randoms(use_true_random=False))
 @example(text=" ".join(PII), chance=Random(1))  # noqa: S311 — no secret
-def test_a_text_comes_to_the_same_wherever_it_is_cut(text: str, chance: Random) -> None:
+def test_the_boundaries_of_pieces_do_not_affect_the_result(text: str, chance: Random) -> None:
     whole = MASKING.mask(text)
     for _ in range(10):
         stream = policy.bodies.MaskedText(MASKING)
@@ -122,13 +122,13 @@ def test_a_text_comes_to_the_same_wherever_it_is_cut(text: str, chance: Random) 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(value=st.sampled_from(PII), before=st.text("ab 1.", max_size=20), cut=st.integers(0, 60))
-def test_nothing_that_is_found_goes_through(value: str, before: str, cut: int) -> None:
+def test_no_value_passes_in_pieces(value: str, before: str, cut: int) -> None:
     text = f"{before} {value} and so on"
     assert value not in masked(text.encode(), sizes=[max(1, cut), 1, 1, 7])
 
 
 @pytest.mark.parametrize("endless", ["4", "1", "a", "4 ", "a.", "1.", "f:", "+4", "sk-a", "DE89 ", f"{CARD} ", "a@"])
-def test_what_has_no_end_needs_bounded_memory_and_time(endless: str) -> None:
+def test_an_endless_match_needs_bounded_memory_and_time(endless: str) -> None:
     stream = policy.bodies.MaskedText(MASKING)
     piece = endless * (256 // len(endless))
     began = time.process_time()
@@ -139,7 +139,7 @@ def test_what_has_no_end_needs_bounded_memory_and_time(endless: str) -> None:
     assert time.process_time() - began < 20
 
 
-def test_text_goes_on_as_it_comes() -> None:
+def test_text_is_passed_on_as_it_comes() -> None:
     result = run(["Pay to ", "DE89 3704 ", "0044 0532 ", "0130 00 ", "now. ", "Thanks"], "text/plain", patterns=[])
     assert b"".join(result.chunks[:1]) == b"Pay to "
     assert result.body == b"Pay to *** now. Thanks"
@@ -148,19 +148,19 @@ def test_text_goes_on_as_it_comes() -> None:
 # ------------------------------------------------------------------ bodies
 
 
-def test_json_is_masked_where_it_has_strings() -> None:
+def test_strings_in_json_are_masked() -> None:
     body = {"n": 4111111111111111, "to": ["ada@example.org", {"card": f"it is {CARD}"}], "é": "\ud83d"}
     for sizes in (1, 7, 1000):
         result = json.loads(masked(json.dumps(body).encode(), "application/json; charset=utf-8", sizes))
         assert result == {"n": 4111111111111111, "to": ["***", {"card": "it is ***"}], "é": "\ud83d"}
 
 
-def test_json_in_which_nothing_is_masked_stays_as_it_is() -> None:
+def test_json_without_a_match_stays_unchanged() -> None:
     body = b' {"a" : 1.10, "b": "\xc3\xa9 \\u0041"}\r\n'
     assert run(body, "application/json", 3).body == body
 
 
-def test_a_secret_may_be_written_with_escapes_or_hide_behind_a_name_that_stands_twice() -> None:
+def test_values_with_escapes_and_in_duplicate_members_are_masked() -> None:
     assert masked(b'"ada\\u0040example.org"', "application/json") == '"***"'
     assert masked(b'{"a": "ada@example.org", "a": 1}', "application/json") == '{"a":1}'
     assert run('{"a": "ada@example.org"}'.encode("utf-16"), "application/json").body == '{"a":"***"}'.encode("utf-16")
@@ -175,7 +175,7 @@ def test_places_in_json() -> None:
     assert only == {"users": [{"mail": "***", "note": mail}], "a/b": mail, "from": mail}
 
 
-def test_of_json_lines_each_goes_on_by_itself() -> None:
+def test_json_lines_are_passed_on_line_by_line() -> None:
     result = run(b'{"a": "ada@example.org"}\n\n{"b": 1.0}\n{"c": "10.0.0.1"}', "application/x-ndjson", 5)
     assert result.body == b'{"a":"***"}\n\n{"b": 1.0}\n{"c":"***"}\n'
     assert len(result.chunks) == 4
@@ -197,7 +197,7 @@ def test_of_json_lines_each_goes_on_by_itself() -> None:
         (b"abc", "text/plain; charset=base64"),
     ],
 )
-def test_what_cannot_be_read_is_not_passed_on(body: bytes, content_type: str) -> None:
+def test_an_invalid_body_is_refused(body: bytes, content_type: str) -> None:
     for direction, status in (("request", 400), ("response", 502)):
         result = run(body, content_type, 4096, direction)
         assert (result.body, result.rejected and result.rejected.status_code) == (b"", status)
@@ -242,7 +242,7 @@ MAIL = '"ada@example.org"'
         (MAIL.encode(), "utf-16"),
     ],
 )
-def test_what_a_charset_hides_goes_no_further(media_type: str, body: bytes, charset: str) -> None:
+def test_a_charset_cannot_hide_values(media_type: str, body: bytes, charset: str) -> None:
     content_type = f"{media_type}; charset={charset}" if charset else media_type or None
     for direction, status in (("request", 400), ("response", 502)):
         for sizes in ((), 1):
@@ -254,7 +254,7 @@ def test_what_a_charset_hides_goes_no_further(media_type: str, body: bytes, char
 @pytest.mark.parametrize(
     "declared", ["utf-7", "klingon", "cp037", "utf-16", "utf-16le", "UTF-8' encoding='", "x" * 50_000]
 )
-def test_what_xml_declares_hides_nothing_either(declared: str) -> None:
+def test_an_xml_declaration_cannot_hide_values(declared: str) -> None:
     xml = f"<?xml version='1.0' encoding='{declared}'?><a>ada@example.org</a>".encode()
     for content_type in ("application/xml", "text/xml", "application/soap+xml"):
         result = run(xml, content_type, 7)
@@ -262,7 +262,7 @@ def test_what_xml_declares_hides_nothing_either(declared: str) -> None:
 
 
 @pytest.mark.parametrize("sizes", [(), 1, 3])
-def test_a_byte_order_mark_counts_before_the_charset(sizes: Any) -> None:
+def test_a_byte_order_mark_takes_precedence_over_the_charset(sizes: Any) -> None:
     for content_type in ("text/plain", "text/plain; charset=utf-8", "application/json", "application/xml"):
         for codec in ("utf-16", "utf-8-sig"):
             result = run(MAIL.encode(codec), content_type, sizes)
@@ -272,7 +272,7 @@ def test_a_byte_order_mark_counts_before_the_charset(sizes: Any) -> None:
         assert run(MAIL.encode("utf-16"), content_type, sizes).rejected.status_code == 502
 
 
-def test_json_is_written_in_the_charset_that_it_came_in() -> None:
+def test_json_keeps_its_charset() -> None:
     body = '{"name": "José", "mail": "ada@example.org"}'.encode("latin-1")
     assert run(body, "application/json; charset=iso-8859-1").body == b'{"name":"Jos\\u00e9","mail":"***"}'
     assert run(body, "application/x-ndjson; charset=latin1", 2).body == b'{"name":"Jos\\u00e9","mail":"***"}\n'
@@ -281,25 +281,25 @@ def test_json_is_written_in_the_charset_that_it_came_in() -> None:
     assert run(xml.encode("cp1252"), "text/xml", 5).body.decode("cp1252") == xml.replace("ada@example.org", "***")
 
 
-def test_a_body_that_is_empty_has_no_charset_to_be_wrong() -> None:
+def test_an_empty_body_passes_with_any_charset() -> None:
     for content_type in ("text/plain; charset=klingon", "text/plain; charset=utf-16", "image/png", "application/json"):
         result = run(b"", content_type)
         assert (result.body, result.rejected) == (b"", None)
 
 
-def test_half_of_a_surrogate_pair_is_masked_around() -> None:
+def test_text_with_half_of_a_surrogate_pair_is_masked() -> None:
     body = rb'{"a": "\ud83d ada@example.org", "\ud83d": "ada@example.org"}'
     assert masked(body, "application/json") == r'{"a":"\ud83d ***","\ud83d":"***"}'
     assert masked(body + b"\n", "application/x-ndjson") == r'{"a":"\ud83d ***","\ud83d":"***"}' + "\n"
 
 
-def test_events_that_begin_with_a_comment_go_on_at_once() -> None:
+def test_events_that_begin_with_a_comment_are_passed_on_at_once() -> None:
     result = run(b":\n\ndata: ada@example.org\n\n", "text/event-stream", [3, 100])
     assert result.chunks[0] == b":\n\n"
     assert "".join(event.data or "" for event in SseParser().feed(result.body)) == "***"
 
 
-def test_names_of_charsets_take_no_memory() -> None:
+def test_unknown_names_of_charsets_are_not_cached() -> None:
     chance = Random(28)  # noqa: S311 — no secret
     names = [f"x-{chance.getrandbits(64):x}" for _ in range(200)]
     run(b"a", "text/plain; charset=iso-8859-1")
@@ -333,7 +333,7 @@ def test_a_form_of_many_fields_takes_little_time() -> None:
 @pytest.mark.parametrize(
     "content_type", ["image/png", "application/octet-stream", "application/grpc", "multipart/form-data"]
 )
-def test_anything_else_is_refused_unless_it_may_pass(content_type: str) -> None:
+def test_other_content_types_are_refused_unless_they_may_pass(content_type: str) -> None:
     body = b"\x00ada@example.org"
     for direction, status in (("request", 415), ("response", 502)):
         result = run(body, content_type, 2, direction)
@@ -341,7 +341,7 @@ def test_anything_else_is_refused_unless_it_may_pass(content_type: str) -> None:
         assert run(body, content_type, 2, direction, otherTypes="pass").body == body
 
 
-def test_a_direction_that_is_left_alone() -> None:
+def test_a_direction_that_is_not_masked() -> None:
     assert (
         run(b"ada@example.org", "text/plain", direction="request", directions=["response"]).body == b"ada@example.org"
     )
@@ -401,7 +401,7 @@ def documents(body: bytes) -> list[Any]:
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(text=TEXTS, chance=st.randoms(use_true_random=False))
 @example(text=" ".join(PII), chance=Random(1))  # noqa: S311 — no secret
-def test_a_models_text_is_the_same_wherever_its_tokens_are_cut(make_events: Any, text: str, chance: Random) -> None:
+def test_the_boundaries_of_tokens_do_not_affect_the_result(make_events: Any, text: str, chance: Random) -> None:
     text = text.replace("\udc80", "\U0001f600")
 
     async def run() -> None:
@@ -422,7 +422,7 @@ def test_a_models_text_is_the_same_wherever_its_tokens_are_cut(make_events: Any,
     asyncio.run(run())
 
 
-def test_each_event_goes_on_with_the_chunk_that_ends_it() -> None:
+def test_each_event_is_passed_on_with_the_chunk_that_ends_it() -> None:
     parts = ["My ", "card ", "is 41", "11 1111 ", CARD[10:], " ok?"]
     events = [SseEvent(json.dumps(document)).encode() for document in chat(parts)]
     result = run(events, "text/event-stream", patterns=[], detect=["creditCard"])
@@ -444,7 +444,7 @@ def test_other_strings_of_an_event_are_masked_too() -> None:
     assert run(event, "text/event-stream").body == b'event: tool\ndata: {"user":"***"}\nid: 7\n\n'
 
 
-def test_so_many_texts_are_followed_at_once() -> None:
+def test_the_number_of_texts_that_are_followed_is_limited() -> None:
     events = [
         SseEvent(json.dumps({"choices": [{"index": at, "delta": {"content": f"{at} ada@"}}]})).encode()
         for at in range(500)

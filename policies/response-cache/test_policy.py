@@ -102,7 +102,7 @@ def is_kept(answer: dict[str, Any], params: dict[str, Any] | None = None, **requ
     return requests == 1
 
 
-def test_a_fresh_answer_is_given_until_it_is_stale(time: MovedClock) -> None:
+def test_a_fresh_response_is_served_until_it_is_stale(time: MovedClock) -> None:
     async def scenario(exchanges: Exchanges) -> None:
         headers = {"cache-control": "max-age=60", "content-type": "text/plain", "etag": '"1"', "connection": "x-own",
                    "x-own": "1", "age": "20", "set-cookie2": "a", "content-length": "1", "x-2": ["a", "b"]}  # fmt: skip
@@ -131,7 +131,7 @@ def test_a_fresh_answer_is_given_until_it_is_stale(time: MovedClock) -> None:
     {"cache-control": "max-age=60", "age": "59"}, {"cache-control": "max-age=60", "surrogate-control": "no-store"},
     {"cache-control": "max-age=60", "cdn-cache-control": "no-store"},
 ])  # fmt: skip
-def test_what_upstream_allows_is_kept(headers: dict[str, Any]) -> None:
+def test_responses_that_upstream_allows_are_cached(headers: dict[str, Any]) -> None:
     assert is_kept({"headers": headers})
 
 
@@ -154,12 +154,12 @@ def test_what_upstream_allows_is_kept(headers: dict[str, Any]) -> None:
     {"expires": "Thu, 18 Aug 2050 02:01:18 GMT, Thu, 18 Aug 2050 02:01:18 GMT"}, {"pragma": "no-cache"},
     {"cache-control": "max-age=60", "date": "Thu, 01 Dec 1994 16:00:00 GMT"},
 ])  # fmt: skip
-def test_what_it_does_not_is_not(headers: dict[str, Any]) -> None:
+def test_other_responses_are_not_cached(headers: dict[str, Any]) -> None:
     assert not is_kept({"headers": headers})
 
 
 @pytest.mark.parametrize("status", [206, 302, 304, 400, 401, 403, 500, 503])
-def test_other_statuses_are_not_kept(status: int) -> None:
+def test_other_statuses_are_not_cached(status: int) -> None:
     assert not is_kept({"headers": FRESH, "status": status})
 
 
@@ -181,7 +181,9 @@ def test_other_statuses_are_not_kept(status: int) -> None:
     ("age", {"headers": FRESH | {"age": "many"}}, {}),
     ("too-large", {"headers": FRESH, "body": bytes(MAX_VALUE)}, {}),
 ])  # fmt: skip
-def test_why_a_response_is_not_kept(why: str, answer: dict[str, Any], request_headers: dict[str, Any]) -> None:
+def test_reasons_why_a_response_is_not_cached(
+    why: str, answer: dict[str, Any], request_headers: dict[str, Any]
+) -> None:
     async def scenario(exchanges: Exchanges) -> None:
         response = await exchanges.get(answer=answer, headers=request_headers)
         assert response.headers["cache-status"] == f"gatewright; fwd=uri-miss; detail={why}"
@@ -189,7 +191,7 @@ def test_why_a_response_is_not_kept(why: str, answer: dict[str, Any], request_he
     run(scenario)
 
 
-def test_errors_are_kept_by_rule() -> None:
+def test_errors_are_cached_by_lifetimes() -> None:
     rule = {"lifetimes": {"404": 5}}
     assert is_kept({"headers": {}, "status": 404}, rule)
     assert is_kept({"headers": FRESH, "status": 404})
@@ -209,7 +211,7 @@ def test_expires_counts_from_the_date_of_the_answer() -> None:
     assert not is_kept({"headers": {"expires": [soon, soon]}})
 
 
-def test_nothing_is_kept_longer_than_its_publisher_says(time: MovedClock) -> None:
+def test_lifetimes_are_limited_by_the_publisher(time: MovedClock) -> None:
     async def scenario(exchanges: Exchanges) -> None:
         await exchanges.get(answer={"headers": {"cache-control": "max-age=9999999999"}})
         time.advance(10)
@@ -226,7 +228,7 @@ KNOWN: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("who", KNOWN, ids=str)
-def test_responses_for_known_clients_are_kept_only_if_upstream_allows_it(who: dict[str, Any]) -> None:
+def test_responses_to_authenticated_clients_need_permission_of_upstream(who: dict[str, Any]) -> None:
     assert not is_kept({"headers": FRESH}, **who)
     for cache_control in ("public, max-age=60", "s-maxage=60", "must-revalidate, max-age=60"):
         assert is_kept({"headers": {"cache-control": cache_control}}, **who)
@@ -241,7 +243,7 @@ def test_responses_for_known_clients_are_kept_only_if_upstream_allows_it(who: di
     run(mixed)
 
 
-def test_an_identity_that_is_found_behind_the_memory_counts_too() -> None:
+def test_an_identity_set_by_a_later_policy_counts_too() -> None:
     def found(ctx: RequestContext) -> RequestContext:
         ctx.identity = Identity("alice")
         return ctx
@@ -254,7 +256,7 @@ def test_an_identity_that_is_found_behind_the_memory_counts_too() -> None:
     {"path": "/y"}, {"query": "a=1"}, {"authority": "other.example"}, {"scheme": "https"}, {"upstream": "canary"},
     {"path": "/X"}, {"path": "/x/"}, {"query": "b=1&a=1"}, {"method": "HEAD"}, {"method": "OPTIONS"},
 ])  # fmt: skip
-def test_another_request_has_another_answer(other: dict[str, Any]) -> None:
+def test_other_requests_have_other_keys(other: dict[str, Any]) -> None:
     async def scenario(exchanges: Exchanges) -> None:
         await exchanges.get()
         assert (await exchanges.get(**other)).body == b"2"
@@ -263,7 +265,7 @@ def test_another_request_has_another_answer(other: dict[str, Any]) -> None:
     run(scenario)
 
 
-def test_answers_vary_by_what_upstream_names() -> None:
+def test_responses_vary_by_the_headers_in_vary() -> None:
     async def scenario(exchanges: Exchanges) -> None:
         vary = {"headers": {**FRESH, "vary": "Accept-Language, ACCEPT"}}
         ways = [{"accept-language": "de"}, {"accept-language": "en"}, {"accept-language": "de", "accept": "a/b"}, {}]
@@ -278,7 +280,7 @@ def test_answers_vary_by_what_upstream_names() -> None:
 
 
 @in_process
-def test_variants_of_a_request_cannot_fill_the_memory() -> None:
+def test_variants_of_a_request_are_limited() -> None:
     async def scenario(exchanges: Exchanges) -> None:
         await exchanges.get("/other")
         for number in range(MAX_VARIANTS * 3):
@@ -330,7 +332,7 @@ def test_a_body_a_range_or_a_condition_poisons_nothing(request_: dict[str, Any])
     {"path": "/evil"}, {"query": "evil"}, {"authority": "evil"}, {"upstream": "canary"}, {"method": "HEAD"},
     {"headers": {"accept": "evil"}},
 ])  # fmt: skip
-def test_what_policies_behind_have_changed_is_not_kept(changed: dict[str, Any]) -> None:
+def test_responses_to_requests_that_later_policies_changed_are_not_cached(changed: dict[str, Any]) -> None:
     """Or it would be by what of the request they have: another client's request has something else there."""
 
     def elsewhere(ctx: RequestContext) -> RequestContext:
@@ -348,7 +350,7 @@ def test_what_policies_behind_have_changed_is_not_kept(changed: dict[str, Any]) 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "X-OWN"])
 @pytest.mark.parametrize("status", [200, 204, 303, 404, 500])
-def test_what_an_unsafe_method_has_changed_is_taken_out(method: str, status: int) -> None:
+def test_an_unsafe_method_removes_responses(method: str, status: int) -> None:
     async def scenario(exchanges: Exchanges) -> None:
         for path in ("/x", "/x/7", "/y"):
             await exchanges.get(path)
@@ -365,7 +367,7 @@ def test_what_an_unsafe_method_has_changed_is_taken_out(method: str, status: int
     ("min-fresh=50", b"1"), ("no-store", b"1"), ("max-stale=99", b"1"), ("max-age=x", b"2"), ("max-age", b"2"),
     ("only-if-cached", b"1"), ("max-age=10, max-age=0", b"2"), ("x" * 65536 + '"', b"2"), ("public", b"1"),
 ])  # fmt: skip
-def test_a_client_may_ask_for_what_is_fresher(time: MovedClock, directives: str, body: bytes) -> None:
+def test_a_client_may_request_a_fresher_response(time: MovedClock, directives: str, body: bytes) -> None:
     async def scenario(exchanges: Exchanges) -> None:
         await exchanges.get()
         time.advance(10)
@@ -381,7 +383,7 @@ def test_a_client_may_ask_for_what_is_fresher(time: MovedClock, directives: str,
     run(ignored, clientDirectives="ignore")
 
 
-def test_what_a_client_asks_to_keep_out_is_not_kept() -> None:
+def test_no_store_of_a_client_prevents_caching() -> None:
     assert not is_kept({"headers": FRESH}, headers={"cache-control": "no-store"})
 
     async def scenario(exchanges: Exchanges) -> None:
@@ -410,7 +412,7 @@ def test_a_304_for_a_client_that_has_the_response(asked_for: str, status: int) -
     run(scenario)
 
 
-def test_a_304_of_upstream_is_not_kept() -> None:
+def test_a_304_of_upstream_is_not_cached() -> None:
     async def scenario(exchanges: Exchanges) -> None:
         await exchanges.get(headers={"if-none-match": '"1"'}, answer={"status": 304, "body": b""})
         assert (await exchanges.get()).body == b"2"
@@ -441,7 +443,7 @@ def test_the_memory_is_bounded() -> None:
 
 
 @in_process
-def test_what_was_asked_for_least_lately_goes_first() -> None:
+def test_the_least_recently_used_response_is_removed_first() -> None:
     async def scenario(exchanges: Exchanges) -> None:
         for path in ("/a", "/b", "/c"):
             await exchanges.get(path, answer={"body": b"x" * 15_000})
@@ -468,7 +470,7 @@ def test_without_cache_status_there_is_no_header() -> None:
 STALE: dict[str, Any] = {"staleWhileRevalidateSeconds": 60, "staleIfErrorSeconds": 60}
 
 
-def test_one_client_waits_for_a_new_answer_while_others_get_the_stale_one(time: MovedClock) -> None:
+def test_one_client_waits_for_revalidation_while_others_get_the_stale_response(time: MovedClock) -> None:
     async def scenario(exchanges: Exchanges) -> None:
         await exchanges.get()
         time.advance(70)
@@ -492,7 +494,7 @@ def test_one_client_waits_for_a_new_answer_while_others_get_the_stale_one(time: 
     "max-age=60, must-revalidate", "max-age=60, proxy-revalidate", "s-maxage=60", "max-age=60, stale-if-error=0, stale-"
     "while-revalidate=0", "max-age=60, stale-while-revalidate=x, stale-if-error=-1",
 ])  # fmt: skip
-def test_what_upstream_wants_never_stale_is_not(time: MovedClock, directives: str) -> None:
+def test_upstream_may_forbid_stale_responses(time: MovedClock, directives: str) -> None:
     async def scenario(exchanges: Exchanges) -> None:
         await exchanges.get(answer={"headers": {"cache-control": directives}})
         time.advance(60)
@@ -502,7 +504,7 @@ def test_what_upstream_wants_never_stale_is_not(time: MovedClock, directives: st
     run(scenario, **STALE)
 
 
-def test_upstream_may_allow_less_and_not_more(time: MovedClock) -> None:
+def test_upstream_may_shorten_but_not_extend_stale_windows(time: MovedClock) -> None:
     async def scenario(exchanges: Exchanges) -> None:
         for path, seconds in (("/less", 5), ("/more", 999)):
             directives = f"max-age=60, stale-while-revalidate={seconds}"
@@ -518,7 +520,7 @@ def test_upstream_may_allow_less_and_not_more(time: MovedClock) -> None:
 
 
 @pytest.mark.parametrize("wish", ["no-cache", "max-age=99", "min-fresh=1", "no-store", "max-age=1, max-age=2"])
-def test_a_client_that_asks_for_an_age_gets_nothing_stale(time: MovedClock, wish: str) -> None:
+def test_a_client_that_limits_the_age_gets_no_stale_response(time: MovedClock, wish: str) -> None:
     async def scenario(exchanges: Exchanges) -> None:
         await exchanges.get()
         time.advance(70)
@@ -543,7 +545,7 @@ def test_a_stale_response_is_only_for_clients_that_could_get_it_fresh(time: Move
     run(scenario, **STALE)
 
 
-def test_an_answer_that_is_not_to_be_kept_ends_the_stale_one(time: MovedClock) -> None:
+def test_a_response_that_is_not_cacheable_removes_the_stale_one(time: MovedClock) -> None:
     async def scenario(exchanges: Exchanges) -> None:
         await exchanges.get()
         time.advance(70)
@@ -596,6 +598,6 @@ def test_no_client_gets_a_response_made_for_another(requests: list[dict[str, Any
 
 
 @given(st.lists(st.text(max_size=60), max_size=3), st.text(max_size=60), st.text(max_size=60))
-def test_headers_of_any_characters_are_no_error(control: list[str], age: str, date: str) -> None:
+def test_headers_of_any_characters_cause_no_error(control: list[str], age: str, date: str) -> None:
     for headers in ({"cache-control": control, "age": age, "date": date}, {"expires": date, "vary": age}):
         is_kept({"headers": headers}, headers={"cache-control": control, "if-none-match": age})

@@ -53,7 +53,7 @@ def test_expressions(expression: str, result: Any) -> None:
     assert made_of(ORDER, expression) == result
 
 
-def test_a_large_integer_stays_what_it_is() -> None:
+def test_a_large_integer_stays_unchanged() -> None:
     assert execute(b"[123456789012345678901234567890]", "[0]").body == b"123456789012345678901234567890"
 
 
@@ -73,7 +73,7 @@ def test_a_large_integer_stays_what_it_is() -> None:
         ("(" * 4000, "mistake"),
     ],
 )
-def test_an_expression_that_is_wrong_is_refused_when_it_is_published(expression: str, message: str) -> None:
+def test_an_invalid_expression_is_refused_at_publish(expression: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         execute({}, expression)
 
@@ -112,13 +112,13 @@ def test_a_body_that_cannot_be_transformed(body: bytes, expression: str) -> None
         ("é" * 600_000, "@"),
     ],
 )
-def test_a_result_that_is_too_large_is_never_made(body: Any, expression: str) -> None:
+def test_a_result_that_is_too_large_is_not_built(body: Any, expression: str) -> None:
     began = time.process_time()
     assert execute(body, expression).status_code == 400
     assert time.process_time() - began < 10
 
 
-def test_an_expression_that_goes_deep() -> None:
+def test_a_deeply_nested_expression() -> None:
     assert made_of({"a": 1}, "a" + ".a" * 2000) is None
 
 
@@ -163,7 +163,7 @@ VALUES = st.recursive(
 
 @settings(deadline=None)
 @given(value=VALUES)
-def test_the_value_itself_stays_the_same(value: Any) -> None:
+def test_the_identity_expression_keeps_the_value(value: Any) -> None:
     assert json.loads(execute(json.dumps(value).encode(), "@").body) == value
 
 

@@ -77,13 +77,13 @@ def test_half_of_a_surrogate_pair_is_the_clients_mistake(body: bytes, pointer: s
     assert execute(body, schema=schema, onInvalid="report") is None
 
 
-def test_a_pair_that_is_whole_passes() -> None:
+def test_a_whole_surrogate_pair_passes() -> None:
     assert execute(rb'{"name": "\ud83d\ude00"}', schema=NAMED) is None
     assert execute(rb'{"name": "\\ud83d"}', schema={"properties": {"name": {"const": r"\ud83d"}}}) is None
 
 
 @pytest.mark.parametrize("charset", ["idna", "utf-7", "undefined", "\udcff", "x" * 50_000, "utf-8; charset=latin1"])
-def test_a_charset_that_is_not_known_is_the_clients_mistake(charset: str) -> None:
+def test_an_unknown_charset_is_the_clients_mistake(charset: str) -> None:
     sent = {"content-type": f"application/json; charset={charset}"}
     (error,) = errors(execute(b"{}", schema=True, headers=sent))
     assert "expected" in error["message"]
@@ -139,7 +139,7 @@ READ = {"operation": "GET /names/{id}", "openapi": STRINGS}
         ("where", {"query": r"where=%22\ud83d%22"}),
     ],
 )
-def test_bytes_that_are_no_utf_8_are_the_clients_mistake(name: str, request_: Any) -> None:
+def test_bytes_that_are_not_utf_8_are_the_clients_mistake(name: str, request_: Any) -> None:
     sent = {"path": "/names/a", "headers": {}, **READ, **request_}
     (error,) = errors(execute(**sent))
     assert error["name"] == name
@@ -147,7 +147,7 @@ def test_bytes_that_are_no_utf_8_are_the_clients_mistake(name: str, request_: An
     assert execute(**sent, onInvalid="report") is None
 
 
-def test_in_a_form_too() -> None:
+def test_invalid_text_in_a_form() -> None:
     sent: dict[str, Any] = {"operation": "POST /names/{id}", "path": "/names/a", "openapi": STRINGS}
     sent["headers"] = {"content-type": FORM}
     assert execute(b"a=%C3%A9", **sent) is None

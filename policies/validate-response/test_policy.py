@@ -83,11 +83,11 @@ def test_a_schema_applies_to_its_statuses() -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"\xff", b"[" * (1 << 20), b'{"id": 1, "id": 2}', b'{"id": NaN}', b"<html>"]
 )
-def test_what_is_no_document_is_invalid(body: bytes) -> None:
+def test_a_body_that_is_not_json_is_invalid(body: bytes) -> None:
     assert not passes(body, schema=True)
 
 
-def test_what_has_no_body_passes() -> None:
+def test_responses_without_a_body_pass() -> None:
     assert passes(None, 204, schema=ORDER)
     assert passes(None, 200, schema=ORDER, method="HEAD")
 
@@ -102,7 +102,7 @@ def test_what_has_no_body_passes() -> None:
         (b"{}", "\udcff"),
     ],
 )
-def test_what_is_no_text_is_upstreams_mistake(body: bytes, charset: str) -> None:
+def test_text_that_is_not_unicode_is_upstreams_mistake(body: bytes, charset: str) -> None:
     schema = {"properties": {"name": {"maxLength": 5}}, "propertyNames": {"pattern": "^.*$"}}
     sent = {"content-type": f"application/json; charset={charset}"}
     assert not passes(body, schema=schema, headers=sent)
@@ -115,7 +115,7 @@ def test_another_content_type_is_invalid(headers: Any) -> None:
     assert not passes(b"{}", schema=True, headers=headers)
 
 
-def test_what_is_wrong_is_logged_without_the_values(caplog: pytest.LogCaptureFixture) -> None:
+def test_mistakes_are_logged_without_the_values(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         assert not passes(b'{"id": "hunter2"}', openapi=DOCUMENT)
     (record,) = caplog.records
@@ -134,7 +134,7 @@ def test_a_document_has_a_schema_for_each_status() -> None:
     assert passes(b'{"id": 1}', openapi=DOCUMENT, operationId="read")
 
 
-def test_report_lets_it_pass_and_notes_it() -> None:
+def test_report_passes_the_response_and_puts_the_mistakes_into_the_metadata() -> None:
     testing.reset_metrics(policy)
     action, noted = answered(b"[]", openapi=DOCUMENT, onInvalid="report")
     assert action is None

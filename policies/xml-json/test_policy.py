@@ -75,7 +75,7 @@ def why(body: Any, conversion: str, **changed: Any) -> str:
         ),
     ],
 )
-def test_the_rules(xml: str, value: Any) -> None:
+def test_xml_becomes_json_by_the_rules(xml: str, value: Any) -> None:
     assert to_json(xml) == value
 
 
@@ -143,14 +143,14 @@ NAMES = ["klingon", "utf-7", "idna", "undefined", "punycode", "\udcff", "x" * 50
 
 
 @pytest.mark.parametrize("charset", NAMES)
-def test_a_charset_that_is_not_known_is_refused(charset: str) -> None:
+def test_an_unknown_charset_is_refused(charset: str) -> None:
     for conversion, media_type, body in (("xml-to-json", "text/xml", "<a/>"), ("json-to-xml", "a/json", '{"a": 1}')):
         answer = execute(body, {"content-type": f"{media_type}; charset={charset}"}, request=conversion)
         assert answer.status_code == 400
         assert len(answer.body) < 400
 
 
-def test_names_of_charsets_take_no_memory() -> None:
+def test_unknown_names_of_charsets_are_not_cached() -> None:
     chance = random.Random(28)  # noqa: S311 — no secret
     to_json("<?xml version='1.0' encoding='windows-1252'?><a/>")
     before = len(encodings._cache)
@@ -195,12 +195,12 @@ def test_many_elements_take_little_time() -> None:
         ({"p:é": {"@xmlns:p": "urn:p"}}, '<p:é xmlns:p="urn:p"></p:é>'),
     ],
 )
-def test_the_rules_backwards(value: Any, xml: str) -> None:
+def test_json_becomes_xml_by_the_rules(value: Any, xml: str) -> None:
     assert to_xml(value) == xml
     minidom.parseString(xml)  # noqa: S318 — xml of this test
 
 
-def test_a_root_for_what_has_none() -> None:
+def test_a_root_for_values_without_one() -> None:
     assert to_xml([1, {"a": 2}], rootName="all") == "<all><item>1</item><item><a>2</a></item></all>"
     assert to_xml({"a": 1, "b": 2}, rootName="all") == "<all><a>1</a><b>2</b></all>"
     assert to_xml({"a": [1, 2]}, rootName="all") == "<all><a>1</a><a>2</a></all>"
@@ -261,7 +261,7 @@ VALUES = st.recursive(
 
 @settings(deadline=None)
 @given(value=VALUES)
-def test_there_and_back_is_the_same(value: Any) -> None:
+def test_a_round_trip_keeps_the_document(value: Any) -> None:
     assert to_json(to_xml({"root": value})) == {"root": value}
 
 
@@ -309,6 +309,6 @@ def test_other_types() -> None:
     assert answered(b"<html>", content_type="text/html", otherTypes="refuse").status_code == 502
 
 
-def test_the_root_s_name_is_checked_before_anything_runs() -> None:
+def test_the_name_of_the_root_is_checked_at_publish() -> None:
     with pytest.raises(ValueError, match="expected an XML name, got 'a b'"):
         to_xml([], rootName="a b")
