@@ -24,7 +24,7 @@ DEFAULTS = {"users": USERS, "realm": "shop", "cacheSeconds": 60, "hashesAtOnce":
 
 
 class Hashing:
-    """The hashed passwords, and the most that were hashed at a time."""
+    """Replaces `verify`: records the passwords that it hashes, and how many at most at the same time."""
 
     def __init__(self) -> None:
         self.hashed: list[str] = []
@@ -57,7 +57,7 @@ def basic(name: str, password: str, charset: str = "utf-8") -> str:
 
 
 class Asked:
-    """An instance, and what it answers to."""
+    """An instance of the policy, and requests to it."""
 
     def __init__(self, prepared: Any, params: dict[str, Any]) -> None:
         self._prepared, self._params = prepared, params
@@ -68,7 +68,7 @@ class Asked:
         return await policy.on_request(ctx, self._params), ctx
 
     async def status(self, *lines: str) -> int:
-        """What the client gets; 0: it passes."""
+        """Returns the status of the client's answer; 0 if the request passes."""
         action, _ = await self.ask(*lines)
         return action.status_code if isinstance(action, ImmediateResponse) else 0
 
@@ -157,7 +157,7 @@ def test_only_valid_credentials_are_cached(hashing: Hashing) -> None:
 
 
 def test_the_time_of_an_answer_does_not_show_which_users_exist(hashing: Hashing) -> None:
-    """One hash for each attempt, by a known user or not; none for malformed credentials."""
+    """Each attempt costs one hash, with a known name or an unknown one; malformed credentials cost none."""
 
     async def run() -> None:
         async with instance() as asked:

@@ -1,4 +1,4 @@
-"""Each style as its service documents it, what an attacker may change, and templates."""
+"""Each style as its service documents it, changes by an attacker, and templates."""
 
 import base64
 import hmac
@@ -45,7 +45,7 @@ def execute(params: dict[str, Any], headers: Any, body: bytes | None = BODY, **m
 
 
 def signer(params: dict[str, Any], headers: Any, body: bytes | None = BODY, **more: Any) -> str:
-    """Whose key it was; why not, where it was none."""
+    """Returns the name of the key that signed the request; the body of the refusal if no key did."""
     action, ctx = execute(params, headers, body, **more)
     if action is None:
         assert ctx.identity is not None
@@ -165,7 +165,7 @@ def test_a_malformed_stripe_signature_is_refused(header: str) -> None:
 
 
 def test_a_second_line_of_a_header_is_refused() -> None:
-    """Also where both are good: upstream sees both, and the order in which it asks is not ours."""
+    """Also if both are valid: upstream gets both, and may read the other one."""
     for style, good in (("github", github(OLD)), ("slack", slack(OLD)), ("stripe", stripe(v1(OLD)))):
         for name, value in good.items():
             assert "expected one line of" in signer(params(style), [*good.items(), (name.lower(), value)])
@@ -180,7 +180,7 @@ def test_a_time_within_the_tolerance_passes(offset: int) -> None:
     "at", [str(NOW - 301), str(NOW + 301), "", "soon", "1e9", "٣", "9" * 5000, "-1", f" {NOW}", f"{NOW}.0", f"+{NOW}"]
 )
 def test_a_malformed_time_or_one_beyond_the_tolerance_is_refused(at: str) -> None:
-    """Though it is signed."""
+    """Its signature is valid."""
     assert "expected a time of signing" in signer(params("slack"), slack(OLD, at))
     assert "expected a time of signing" in signer(params("stripe"), stripe(v1(OLD, at), at=at))
 
@@ -209,7 +209,7 @@ def test_a_template_in_which_fields_run_into_each_other_is_refused(template: str
 
 @given(st.text(max_size=300), st.text(max_size=300), st.binary(max_size=50))
 def test_headers_of_any_characters_get_an_answer(signature: str, at: str, body: bytes) -> None:
-    """Not one of an exception, and never a pass."""
+    """The answer is a refusal: the policy neither raises an exception nor lets the request pass."""
     for style, headers in (
         ("github", {"X-Hub-Signature-256": signature}),
         ("slack", {"X-Slack-Signature": signature, "X-Slack-Request-Timestamp": at}),
@@ -242,7 +242,7 @@ def test_a_used_signature_is_refused_until_its_time_has_passed(time: MovedClock)
 
 
 def test_all_signatures_of_a_request_are_marked_as_used() -> None:
-    """An attacker can make two valid requests of one with the signatures of two keys, and may send neither."""
+    """A request with the signatures of two keys can be split into two valid ones: neither passes after it."""
     once = params("stripe", [{"name": "old", "secret": OLD}, {"name": "new", "secret": NEW}], once=True)
     with testing.store():
         assert signer(once, stripe(v1(OLD), v1(NEW))) == "old"

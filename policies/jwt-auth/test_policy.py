@@ -386,7 +386,7 @@ def test_a_subject_that_is_no_string() -> None:
 
 
 def test_a_token_that_is_too_long_is_not_parsed() -> None:
-    """It gets the same answer whether it is a valid token or not."""
+    """The answer does not depend on whether the token is valid."""
     long = (401, INVALID.format("the token is too long"))
     good = token()
     assert ask(make_params(maxTokenBytes=len(good)), good)[1]

@@ -26,7 +26,7 @@ Ask = Callable[..., Awaitable[tuple[Any, Any]]]
 
 
 class Server:
-    """An introspection endpoint; `tokens` are those that it knows."""
+    """An introspection endpoint that knows these tokens."""
 
     def __init__(self, **tokens: Any) -> None:
         self.tokens = tokens
@@ -46,7 +46,7 @@ class Server:
 
     @asynccontextmanager
     async def prepared(self, **more: Any) -> AsyncIterator[Ask]:
-        """Sends a token: returns what the policy does, and the identity that it sets."""
+        """Yields a function that sends a token and returns the policy's action and the identity that it sets."""
         application = web.Application()
         application.router.add_post("/introspect", self.answer)
         application.router.add_route("*", "/elsewhere", says(json.dumps(GOOD)))
@@ -63,7 +63,7 @@ class Server:
 
 
 async def status(asking: Awaitable[tuple[Any, Any]]) -> int:
-    """The answer's status; 200 if the request passes. A request has an identity exactly if it passes."""
+    """Returns the answer's status; 200 if the request passes. A request has an identity exactly if it passes."""
     action, identity = await asking
     assert isinstance(action, ImmediateResponse) is (identity is None)
     return action.status_code if isinstance(action, ImmediateResponse) else 200

@@ -41,7 +41,7 @@ def run(test: Callable[[Ask], Awaitable[None]], **more: Any) -> None:
         asyncio.run(within())
 
 
-@pytest.mark.parametrize("site", ["cross-site", "same-site", "what is not known", ""])
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "unknown", ""])
 def test_another_site_cannot_log_a_user_out(site: str) -> None:
     async def test(ask: Ask) -> None:
         for sites in ([site], [site, "none"], ["none", site]):
@@ -58,7 +58,7 @@ def test_another_site_cannot_log_a_user_out(site: str) -> None:
 
 @pytest.mark.parametrize("sites", [(), ("none",), ("same-origin",)])
 def test_a_user_logs_out(sites: tuple[str, ...]) -> None:
-    """By the address line, by a link of the same origin, and by a browser that does not say."""
+    """By the address line, by a link of the same origin, and by a browser without Sec-Fetch-Site."""
 
     async def test(ask: Ask) -> None:
         answer = await ask("/app/logout", *sites)

@@ -324,7 +324,7 @@ def test_an_answer_is_valid_only_in_the_browser_that_began_the_login() -> None:
 
 
 def test_the_token_requests_of_a_login_are_limited() -> None:
-    """Or one cookie, which every client gets, would make any number of requests to it with the client's secret."""
+    """Else one cookie, which any client gets, could cause any number of requests with the client's secret."""
 
     async def test(_: Any) -> None:
         async with served() as (provider, browser):
@@ -455,7 +455,7 @@ def eddsa_token(provider: Provider, key: Any, algorithm: str) -> str:
 @pytest.mark.parametrize("published", ["EdDSA", "Ed25519", None])
 @pytest.mark.parametrize("algorithm", ["EdDSA", "Ed25519"])
 def test_a_key_for_ed25519_may_have_the_older_name(algorithm: str, published: str | None) -> None:
-    """RFC 9864."""
+    """RFC 9864 deprecates the name EdDSA in favour of Ed25519."""
 
     async def test(_: Any) -> None:
         key = ed25519.Ed25519PrivateKey.generate()

@@ -1,4 +1,4 @@
-"""What OPA is asked, what its decisions do, and what happens while it is away, slow, or lies. e2e has a real one."""
+"""The input for OPA, the effect of its decisions, and an OPA that is away, slow or invalid. e2e runs a real one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Opa:
-    """A server that answers each question by `answer`, and keeps what it was asked."""
+    """A server that answers each query by `answer`, and keeps the inputs and headers of the queries."""
 
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
@@ -71,7 +71,7 @@ def asked_once(answer: Answer, more: dict[str, Any] | None = None, **request: An
 
 
 def status(action: Any) -> int:
-    """Of the answer that the client gets; 0 where the request passes."""
+    """Returns the status of the client's answer; 0 if the request passes."""
     return action.status_code if isinstance(action, ImmediateResponse) else 0
 
 
@@ -167,7 +167,7 @@ def test_a_redirect_is_not_followed() -> None:
 
 
 def test_a_large_response_is_not_read_to_its_end() -> None:
-    """10 MiB, and as much again until the client hangs up."""
+    """OPA sends 10 MiB, and goes on until the connection is closed."""
     written = 0
 
     async def large(request: web.Request) -> web.StreamResponse:
@@ -313,7 +313,7 @@ def test_the_input_document() -> None:
 
 @pytest.mark.parametrize("text", ["\udcff", "a\x00b", '"\\', "\u2028", "é"])
 def test_requests_with_any_bytes_have_an_input(text: str) -> None:
-    """And not one whose input would be read as another one."""
+    """No two different requests have the same input."""
 
     async def run() -> Any:
         opa = Opa(says({"result": True}))

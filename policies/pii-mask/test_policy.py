@@ -381,7 +381,7 @@ def candidate(parts: list[str]) -> list[Any]:
 
 
 def text_of(document: Any) -> str:
-    """The part of a text that a document has."""
+    """Returns the document's part of the text."""
     found = ""
     for choice in document.get("choices", []):
         found += choice["delta"].get("content", "")
@@ -536,7 +536,7 @@ def test_invalid_parameters_are_refused(changed: Any, error: str) -> None:
 
 
 def test_a_pattern_of_a_publisher_takes_linear_time() -> None:
-    """Another engine takes 2^30 steps for each of these."""
+    """An engine that backtracks takes 2^30 steps for each place of the text."""
     nested = {"name": "nested", "regex": "(?:a{1,2}){1,30}b"}
     began = time.process_time()
     assert masked("a" * 50_000, detect=[], patterns=[nested], sizes=1000) == "a" * 50_000

@@ -51,7 +51,7 @@ func (s *remoteStore) Throttle(ctx context.Context, key string, limit v1alpha.Li
 	return answer, nil
 }
 
-func built(t testing.TB, params string, store v1alpha.Store) v1alpha.Policy {
+func newPolicy(t testing.TB, params string, store v1alpha.Store) v1alpha.Policy {
 	t.Helper()
 	policy, err := ratelimit.GetPolicy(v1alpha.Metadata{Store: store}, v1alpha.Params(params))
 	if err != nil {
@@ -95,7 +95,7 @@ func value(headers []v1alpha.Header, name string) string {
 
 func TestABurstThenEvenly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		policy := built(t, `{"limits": [{"requests": 10, "per": "1s", "burst": 3}], "key": [{"from": "client"}]}`, nil)
+		policy := newPolicy(t, `{"limits": [{"requests": 10, "per": "1s", "burst": 3}], "key": [{"from": "client"}]}`, nil)
 		for i := range 3 {
 			if !passes(t, policy, nil) {
 				t.Fatalf("expected request %d to pass", i)
@@ -120,7 +120,7 @@ func TestABurstThenEvenly(t *testing.T) {
 
 func TestARefusalOfOneLimitDoesNotCountForTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		policy := built(t, `{"limits": [{"requests": 1, "per": "1s"}, {"requests": 3, "per": "1h", "name": "hour"}], "headers": true}`, nil)
+		policy := newPolicy(t, `{"limits": [{"requests": 1, "per": "1s"}, {"requests": 3, "per": "1h", "name": "hour"}], "headers": true}`, nil)
 		if !passes(t, policy, nil) {
 			t.Fatal("expected the first to pass")
 		}
@@ -148,7 +148,7 @@ func TestARefusalOfOneLimitDoesNotCountForTheOthers(t *testing.T) {
 }
 
 func TestAnswersReportTheStateOfLimits(t *testing.T) {
-	policy := built(t, `{"limits": [{"requests": 5, "per": "1m", "name": "minute"}], "headers": true}`, nil)
+	policy := newPolicy(t, `{"limits": [{"requests": 5, "per": "1m", "name": "minute"}], "headers": true}`, nil)
 	req := request(nil)
 	if _, err := policy.OnRequest(t.Context(), req); err != nil {
 		t.Fatal(err)
@@ -167,15 +167,15 @@ func TestAnswersReportTheStateOfLimits(t *testing.T) {
 	}
 }
 
-// TestNoValueReadsAsOthers: a client's text in one part of a key equals no other part, and no other client's.
-func TestNoValueReadsAsOthers(t *testing.T) {
+// TestDifferentValuesAreDifferentKeys: no text in one part of a key makes it equal to the key of another request.
+func TestDifferentValuesAreDifferentKeys(t *testing.T) {
 	two := `{"limits": [{"requests": 1, "per": "1h"}], "key": [{"from": "header", "name": "X-A"}, {"from": "header", "name": "X-B"}]}`
 	with := func(headers ...v1alpha.Header) func(*v1alpha.RequestContext) {
 		return func(req *v1alpha.RequestContext) { req.Headers = headers }
 	}
 	a := func(value string) v1alpha.Header { return v1alpha.Header{Name: "x-a", Value: value} }
 	b := func(value string) v1alpha.Header { return v1alpha.Header{Name: "x-b", Value: value} }
-	policy := built(t, two, nil)
+	policy := newPolicy(t, two, nil)
 	for _, headers := range [][]v1alpha.Header{
 		nil, {a("")}, {b("")}, {a(""), b("")}, {a("1"), b("2")}, {a("12")}, {b("12")}, {a("1\x022")}, {a("\x021\x022")},
 		{a(strings.Repeat("x", 60_000))}, {a(strings.Repeat("x", 60_001))},
@@ -223,19 +223,19 @@ func TestSeparateCounts(t *testing.T) {
 		"method":        {`{"from": "method"}`, nil, nil, func(req *v1alpha.RequestContext) { req.Method = "POST" }},
 		"operation":     {`{"from": "operation"}`, nil, nil, func(req *v1alpha.RequestContext) { req.Operation = "GET /{id}" }},
 	} {
-		policy := built(t, fmt.Sprintf(`{"limits": [{"requests": 1, "per": "1h"}], "key": [%s]}`, test.key), nil)
+		policy := newPolicy(t, fmt.Sprintf(`{"limits": [{"requests": 1, "per": "1h"}], "key": [%s]}`, test.key), nil)
 		if !passes(t, policy, test.first) || passes(t, policy, test.same) || !passes(t, policy, test.other) {
 			t.Errorf("%s: expected the first to pass, the same to be refused and the other to pass", name)
 		}
 	}
-	all := built(t, `{"limits": [{"requests": 1, "per": "1h"}], "key": [{"from": "constant", "value": "x"}]}`, nil)
+	all := newPolicy(t, `{"limits": [{"requests": 1, "per": "1h"}], "key": [{"from": "constant", "value": "x"}]}`, nil)
 	if !passes(t, all, at("192.0.2.1:1")) || passes(t, all, at("192.0.2.2:1")) {
 		t.Error("expected a constant to count all together")
 	}
 }
 
 func TestABadAddressIsAFailure(t *testing.T) {
-	policy := built(t, `{"limits": [{"requests": 1, "per": "1h"}], "key": [{"from": "client"}]}`, nil)
+	policy := newPolicy(t, `{"limits": [{"requests": 1, "per": "1h"}], "key": [{"from": "client"}]}`, nil)
 	if action, err := policy.OnRequest(t.Context(), request(func(req *v1alpha.RequestContext) { req.ClientAddress = "unix" })); err == nil {
 		t.Errorf("expected an error, got %v", action)
 	}
@@ -258,7 +258,7 @@ func TestInvalidLimitsAreRefused(t *testing.T) {
 
 func TestAFloodOfKeysFreesNoKeyThatIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		policy := built(t, `{"limits": [{"requests": 1000, "per": "1s"}, {"requests": 3, "per": "1h"}], "key": [{"from": "header", "name": "x-user"}], "maxKeys": 8192}`, nil)
+		policy := newPolicy(t, `{"limits": [{"requests": 1000, "per": "1s"}, {"requests": 3, "per": "1h"}], "key": [{"from": "header", "name": "x-user"}], "maxKeys": 8192}`, nil)
 		user := func(name string) func(*v1alpha.RequestContext) {
 			return func(req *v1alpha.RequestContext) { req.Headers = v1alpha.Headers{{Name: "x-user", Value: name}} }
 		}
@@ -287,7 +287,7 @@ func TestAFloodOfKeysFreesNoKeyThatIsRefused(t *testing.T) {
 }
 
 func TestManyKeysTakeBoundedMemoryAndKeepTheLastOnes(t *testing.T) {
-	policy := built(t, `{"limits": [{"requests": 1, "per": "1h"}], "key": [{"from": "path"}]}`, nil)
+	policy := newPolicy(t, `{"limits": [{"requests": 1, "per": "1h"}], "key": [{"from": "path"}]}`, nil)
 	at := func(i int) func(*v1alpha.RequestContext) {
 		return func(req *v1alpha.RequestContext) { req.Path = fmt.Sprint("/", i) }
 	}
@@ -323,7 +323,7 @@ func offered(t *testing.T, nodes []v1alpha.Policy, rate int, lasts time.Duration
 func nodesOf(t *testing.T, store v1alpha.Store, whenUnavailable string) (nodes []v1alpha.Policy) {
 	t.Helper()
 	for range 3 {
-		nodes = append(nodes, built(t, fmt.Sprintf(global, whenUnavailable), store))
+		nodes = append(nodes, newPolicy(t, fmt.Sprintf(global, whenUnavailable), store))
 	}
 	return nodes
 }
@@ -362,7 +362,7 @@ func TestThreeNodesKeepOneLimit(t *testing.T) {
 // TestLimitsHaveSeparateCountsInTheStore: limits with the same number of requests, in a second and in an hour.
 func TestLimitsHaveSeparateCountsInTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		policy := built(t, `{"limits": [{"requests": 100, "per": "1s"}, {"requests": 100, "per": "1h"}], "key": [{"from": "client"}], "scope": "global"}`, &remoteStore{})
+		policy := newPolicy(t, `{"limits": [{"requests": 100, "per": "1s"}, {"requests": 100, "per": "1h"}], "key": [{"from": "client"}], "scope": "global"}`, &remoteStore{})
 		defer closeAll(t, []v1alpha.Policy{policy})
 		for i := range 101 {
 			if passed := passes(t, policy, nil); passed != (i < 100) {
@@ -402,7 +402,7 @@ func TestWithoutAStoreTheAnswerIs503(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &remoteStore{}
 		store.unavailable.Store(true)
-		policy := built(t, fmt.Sprintf(global, "refuse"), store)
+		policy := newPolicy(t, fmt.Sprintf(global, "refuse"), store)
 		defer closeAll(t, []v1alpha.Policy{policy})
 		passes(t, policy, nil) // the failure is not known yet
 		synctest.Wait()
@@ -414,7 +414,7 @@ func TestWithoutAStoreTheAnswerIs503(t *testing.T) {
 
 func TestNoRequestWaitsForTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		policy := built(t, fmt.Sprintf(global, "local"), &remoteStore{takes: time.Hour})
+		policy := newPolicy(t, fmt.Sprintf(global, "local"), &remoteStore{takes: time.Hour})
 		defer closeAll(t, []v1alpha.Policy{policy})
 		began := time.Now()
 		for range 100 {
@@ -427,7 +427,7 @@ func TestNoRequestWaitsForTheStore(t *testing.T) {
 }
 
 func BenchmarkLocal(b *testing.B) {
-	policy := built(b, `{"limits": [{"requests": 1000000, "per": "1s"}], "key": [{"from": "client"}], "headers": true}`, nil)
+	policy := newPolicy(b, `{"limits": [{"requests": 1000000, "per": "1s"}], "key": [{"from": "client"}], "headers": true}`, nil)
 	for b.Loop() {
 		req := request(nil)
 		_, _ = policy.OnRequest(b.Context(), req)

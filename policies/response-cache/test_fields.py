@@ -1,4 +1,4 @@
-"""Dates: the three formats of HTTP, in UTC, and nothing else; what directives cost."""
+"""Dates in the three formats of HTTP, in UTC, and no other; the time that it takes to read directives."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NO_HTTP_DATES = [
 
 @pytest.fixture
 def far_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A machine whose own time is hours from UTC."""
+    """A machine whose time zone is hours from UTC."""
     monkeypatch.setenv("TZ", "PST8")  # POSIX, which needs no database of zones
     time.tzset()
     yield

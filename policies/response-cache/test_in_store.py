@@ -64,7 +64,7 @@ def test_changed_or_truncated_entries_are_ignored(data: st.DataObject) -> None:
 
 
 def of_version(version: bytes, rest: bytes) -> bytes:
-    """The entry that this version of the format would have for the key `k`."""
+    """Returns the entry of the key `k` in this version of the format."""
     return zlib.crc32(rest, zlib.crc32(version + b"k")).to_bytes(4, "big") + rest
 
 
@@ -103,7 +103,7 @@ def test_a_lookup_costs_one_call_or_two_if_the_response_varies(store: StoreInMem
 
 
 def test_an_answer_of_a_deleted_index_is_not_found_again(store: StoreInMemory) -> None:
-    """Not even if the index is deleted while another answer is written to it."""
+    """Also if the index is deleted while another answer is written to it."""
 
     async def scenario() -> None:
         cache, other = (in_store.StoreCache("one", 60) for _ in range(2))
@@ -220,7 +220,7 @@ class Process:
             self._prepared = prepared
 
     async def get(self, query: str = "", body: bytes = b"", method: str = "GET", headers: Any = ()) -> Any:
-        """The client's response; upstream varies by Accept. body: of upstream, by default `upstream_requests`."""
+        """Returns the client's response; upstream varies by Accept and sends `body` (else `upstream_requests`)."""
         ctx = testing.request(method, "/x", query=query, headers=headers, prepared=self._prepared)
         if action := await policy.on_request(ctx, self.params):
             return action

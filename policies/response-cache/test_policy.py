@@ -53,7 +53,7 @@ class Exchanges:
         self.upstream_requests = 0
 
     async def get(self, path: str = "/x", headers: Any = (), answer: Any = None, **request: Any) -> Any:
-        """The response that the client gets, of the policy or of upstream.
+        """Returns the response that the client gets, from the policy or from upstream.
 
         answer: upstream's headers, status and body; by default FRESH, 200 and `upstream_requests`.
         behind: changes the request as policies after this one do.
@@ -298,7 +298,7 @@ def test_variants_of_a_request_are_limited() -> None:
     "x-forwarded-uri", "x-original-uri", "x-scheme", "x-script-name", "x-url-scheme",
 ])  # fmt: skip
 def test_a_header_outside_the_key_poisons_nothing(name: str) -> None:
-    """Upstream may make another answer of it: the next client must not get that one."""
+    """Upstream's answer may depend on the header: the next client must not get that answer."""
 
     async def attacked(exchanges: Exchanges) -> None:
         await exchanges.get(headers={name: "evil.example"}, answer={"headers": FOR_ALL, "body": b"evil"})
@@ -333,7 +333,7 @@ def test_a_body_a_range_or_a_condition_poisons_nothing(request_: dict[str, Any])
     {"headers": {"accept": "evil"}},
 ])  # fmt: skip
 def test_responses_to_requests_that_later_policies_changed_are_not_cached(changed: dict[str, Any]) -> None:
-    """Or it would be by what of the request they have: another client's request has something else there."""
+    """Such a response belongs to the changed request, and the key is that of the original one."""
 
     def elsewhere(ctx: RequestContext) -> RequestContext:
         as_it_went = {"path": "/x", "prepared": ctx.prepared, "metadata": ctx.metadata.to_dict()} | changed
@@ -570,7 +570,7 @@ REQUESTS = st.fixed_dictionaries({
 
 @given(st.lists(REQUESTS, max_size=30))
 def test_no_client_gets_a_response_made_for_another(requests: list[dict[str, Any]]) -> None:
-    """For any requests in any order, and any Vary of upstream. Each body says which request it was made for."""
+    """Requests come in any order, with any Vary of upstream. Each body names the request that it was made for."""
 
     async def scenario(exchanges: Exchanges) -> None:
         for request in requests:

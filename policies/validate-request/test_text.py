@@ -1,4 +1,4 @@
-"""Text that is no text (half surrogates, bytes that are no UTF-8, charsets), and how long much of it takes."""
+"""Invalid text (half surrogates, bytes that are not UTF-8, charsets), and the time that large texts take."""
 
 import json
 import time
@@ -25,7 +25,7 @@ DEFAULTS: dict[str, Any] = {
 
 
 def execute(body: bytes | None = None, *, headers: Any = None, operation: str = "", **more: Any) -> Any:
-    """What becomes of a request: None, or the problem."""
+    """Returns the policy's action: None if the request passes."""
     request = {name: more.pop(name) for name in ("path", "query") if name in more}
     params = testing.params({**DEFAULTS, **more})
     about = PolicyMetadata("validate-request", "v1.0.0", operation=operation)
