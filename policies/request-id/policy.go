@@ -108,7 +108,7 @@ func timeOrdered() [16]byte {
 	return id
 }
 
-// uuid formats an UUID (RFC 9562, 4 and 5.4, 5.7).
+// uuid formats a UUID (RFC 9562, 4 and 5.4, 5.7).
 func uuid(id [16]byte, version byte) string {
 	id[6] = version<<4 | id[6]&0x0f
 	id[8] = 0x80 | id[8]&0x3f
@@ -125,7 +125,7 @@ func uuid(id [16]byte, version byte) string {
 // crockford is the alphabet of ULIDs (https://github.com/ulid/spec).
 var crockford = base32.NewEncoding("0123456789ABCDEFGHJKMNPQRSTVWXYZ").WithPadding(base32.NoPadding)
 
-// ulid formats an ULID: 130 bits in 26 characters, of which the first two bits are 0.
+// ulid formats a ULID: 130 bits in 26 characters, of which the first two bits are 0.
 func ulid(id [16]byte) string {
 	var shifted [17]byte // two zero bits before it: base 32 begins with the highest
 	for n, octet := range id {
