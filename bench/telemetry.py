@@ -1,7 +1,7 @@
-"""`python -m bench telemetry`: the cost of metrics, logs and traces.
+"""`python -m bench telemetry`: the cost of metrics.
 
-The same gateway runs several times at once, each with another Gateway document: one without telemetry, and one for each
-kind of it. Every other round goes backwards; ratios are medians of those within a round.
+The same gateway runs twice at once, without metrics and with them. Every other round goes backwards; ratios are medians
+of those within a round.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _samples(settings: Settings, stack: contextlib.ExitStack, home: Path) -> Ite
 
 
 def table(samples: Sequence[Named]) -> Iterator[str]:
-    """A line for each row and each kind of telemetry, with its ratio to `off`."""
+    """A line for each row and variant, with its ratio to `off`."""
     yield "| row | telemetry | req/s | CPU µs | × off | p99 µs | × off |"
     yield "| --- | --- | ---: | ---: | ---: | ---: | ---: |"
     for row in MEASURED:
