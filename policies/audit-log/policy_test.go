@@ -66,7 +66,7 @@ func answered(t *testing.T, policy v1alpha.Policy, req *v1alpha.RequestContext, 
 	}
 }
 
-// lines are those of a file, each of which is a whole JSON object.
+// lines returns the lines of a file, which must be whole JSON objects.
 func lines(t *testing.T, path string) []map[string]any {
 	t.Helper()
 	content, err := os.ReadFile(path)

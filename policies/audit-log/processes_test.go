@@ -30,11 +30,11 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// write appends 500 lines of different lengths, up to a limit of the file's size where there is one, and prints how many
-// were written, how many refused and how many the counter has.
+// write appends 500 lines of different lengths, up to a limit of the file's size if there is one, and prints how many
+// exchanges were refused and how many lines the counter has as lost.
 func write(folder string) int {
 	if limit, err := strconv.ParseUint(os.Getenv(limitVariable), 10, 64); err == nil {
-		signal.Ignore(syscall.SIGXFSZ) // as a disk that is full: a part is written, then an error comes
+		signal.Ignore(syscall.SIGXFSZ) // like a full disk: a part is written, then the write fails
 		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: limit, Max: limit}); err != nil {
 			return 2
 		}
@@ -113,10 +113,10 @@ func TestNoPartialLineIsLeft(t *testing.T) {
 		}
 		written := len(lines(t, filepath.Join(folder, "audit.jsonl")))
 		if written == 0 || written+lost != 500 || lost == 0 {
-			t.Errorf("expected each of 500 written or counted, got %d and %d", written, lost)
+			t.Errorf("expected each of 500 lines to be written or counted, got %d and %d", written, lost)
 		}
 		if test.refusesThem && refused != lost || !test.refusesThem && refused != 0 {
-			t.Errorf("%s: expected those that are lost, got %d of %d refused", test.onFailure, refused, lost)
+			t.Errorf("%s: expected the lost lines to be refused, got %d refused of %d lost", test.onFailure, refused, lost)
 		}
 	}
 }
@@ -132,7 +132,7 @@ func TestAStoppedWriterBlocksNoOtherProcess(t *testing.T) {
 	if err := syscall.Flock(int(stopped.Fd()), syscall.LOCK_EX); err != nil {
 		t.Fatal(err)
 	}
-	for range 20 { // the first waits a second; had each done so, a request behind them had waited for all
+	for range 20 { // only the first waits a second: otherwise a later request would wait for all of them
 		_, err := policy.OnResponse(t.Context(), &v1alpha.ResponseContext{Request: request(), StatusCode: 200})
 		if failure := v1alpha.AsFailure(err); failure == nil || failure.Class != v1alpha.ClassUnavailable {
 			t.Fatalf("expected a failure, got %v", err)

@@ -54,7 +54,7 @@ func set(t *testing.T, params, origin string) string {
 	}
 	headers := action.(*v1alpha.UpstreamResponseModifications).Headers
 	if !slices.Contains(headers.Remove, "access-control-allow-origin") || !slices.Contains(headers.Remove, "access-control-allow-credentials") {
-		t.Errorf("upstream's own stay: %v", headers.Remove)
+		t.Errorf("expected upstream's own headers to be removed, got %v", headers.Remove)
 	}
 	return lines(append(slices.Clone(headers.Set), headers.Append...))
 }
@@ -92,7 +92,7 @@ func TestPreflightsThatAreRefused(t *testing.T) {
 			t.Errorf("%v: got %d %s", headers, answer.StatusCode, lines(answer.Headers))
 		}
 		if strings.Contains(string(answer.Body), "evil") {
-			t.Errorf("%s says what the client wrote", answer.Body)
+			t.Errorf("expected no text of the client, got %s", answer.Body)
 		}
 	}
 }
@@ -148,7 +148,7 @@ func TestAWildcardOrigin(t *testing.T) {
 	}
 	if answer = preflight(t, anyOrigin, "origin", "null", "access-control-request-method", "POST",
 		"access-control-request-headers", "a b"); answer.StatusCode != 403 {
-		t.Errorf("what is no name: got %d %s", answer.StatusCode, lines(answer.Headers))
+		t.Errorf("an invalid header name: got %d %s", answer.StatusCode, lines(answer.Headers))
 	}
 }
 

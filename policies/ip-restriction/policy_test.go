@@ -13,7 +13,7 @@ import (
 
 var _ v1alpha.Factory = iprestriction.GetPolicy
 
-// refused is the status that a client gets, 0 where the request passes.
+// refused returns the status that the client gets; 0: the request passes.
 func refused(t *testing.T, params, client string) int {
 	t.Helper()
 	policy, err := iprestriction.GetPolicy(v1alpha.Metadata{}, v1alpha.Params(params))

@@ -48,7 +48,7 @@ func asked(t testing.TB, params string, peer *v1alpha.Peer) (v1alpha.RequestActi
 	return action, identity
 }
 
-// status is that of the refusal, 0 where the request passes.
+// status returns the status of the refusal; 0: the request passes.
 func status(t testing.TB, params string, peer *v1alpha.Peer) int {
 	t.Helper()
 	action, identity := asked(t, params, peer)

@@ -15,7 +15,7 @@ from sdk.action import ActionError
 from sdk.policy import Identity, ImmediateResponse
 
 policy = testing.load_policy(__file__)
-NOW = 1_767_225_600  # where testing.clock stands
+NOW = 1_767_225_600  # the time of testing.clock
 GOOD = {"active": True, "scope": "read write", "sub": "ada", "aud": ["orders", "x"], "exp": NOW + 600}
 DEFAULTS: dict[str, Any] = {
     "clientId": "gate:way", "clientSecret": testing.secret("p ß"), "clientAuth": "basic", "audiences": [],
@@ -255,8 +255,8 @@ def test_concurrent_requests_with_one_token_share_a_request() -> None:
             gone = asyncio.create_task(status(ask()))
             while not server.asked:
                 await asyncio.sleep(0)
-            gone.cancel()  # a client that goes takes nothing from the others
-            assert await status(ask(timeout=0.0)) == 503, "it waits no longer than it may"
+            gone.cancel()  # a client that disconnects does not affect the others
+            assert await status(ask(timeout=0.0)) == 503, "it waits until its timeout"
             released.set()
             assert await asyncio.gather(*waiting) == [200] * 20
             assert server.asked == ["good"]
@@ -310,15 +310,15 @@ def test_invalid_responses_of_the_server_are_answered_503(answer: Any, caplog: p
                 assert identity is None
                 assert (action.status_code, action.headers["retry-after"]) == (503, "5")
                 assert "http" not in action.body
-            assert server.asked == ["good", "good"], "no such answer is believed"
+            assert server.asked == ["good", "good"], "such an answer is not cached"
             server.other = None
-            if answer is not slow:  # whose time is short
+            if answer is not slow:  # which has a short timeout
                 assert await status(ask("Bearer other")) == 401
                 assert await status(ask()) == 200
 
     run(test)
     warnings = [record for record in caplog.records if "does not answer" in record.getMessage()]
-    assert len(warnings) == 1, "one line for many"
+    assert len(warnings) == 1, "one line for many failures"
     assert "p ß" not in caplog.text
 
 
@@ -361,7 +361,7 @@ def test_only_requests_without_a_token_pass_if_none_is_required() -> None:
             action, identity = await ask("Basic YTpi", headers=[("x-user", "root")])
             assert (list(action.remove_headers), action.set_headers, identity) == (["x-user"], {}, None)
             assert await status(ask("Bearer other")) == 401
-            for apart in ("\t", "\t ", ",", "="):  # of which upstreams may read a token all the same
+            for apart in ("\t", "\t ", ",", "="):  # some upstreams would still find the token
                 assert await status(ask(f"bearer{apart}other")) == 401
             assert (await ask("BearerX other"))[1] is None, "another scheme"
             assert (await ask())[1] == Identity(

@@ -11,7 +11,7 @@ from sdk import testing
 from sdk.policy import ImmediateResponse
 
 policy = testing.load_policy(__file__)
-NOW = 1_767_225_600  # where testing.clock stands
+NOW = 1_767_225_600  # the time of testing.clock
 PARAMS: dict[str, Any] = {
     "issuer": "http://127.0.0.1:9", "clientId": "gateway", "clientSecret": testing.secret("a secret"), "scopes": [],
     "origin": "https://app.example", "callbackPath": "/app/callback", "logoutPath": "/app/logout",

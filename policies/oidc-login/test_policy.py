@@ -21,7 +21,7 @@ from sdk.policy import ImmediateResponse
 
 policy = testing.load_policy(__file__)
 KEY, OTHER_KEY = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
-NOW = 1_767_225_600  # where testing.clock stands
+NOW = 1_767_225_600  # the time of testing.clock
 OLD, NEW = (testing.secret(f"{age} secret for the cookies of tests") for age in ("an old", "a new"))
 DEFAULTS: dict[str, Any] = {
     "clientId": "gate:way", "clientSecret": testing.secret("p ß"), "scopes": ["email"],

@@ -106,7 +106,7 @@ func named(headers []v1alpha.Header) map[string]string {
 
 const keyed = `"key": [{"from": "header", "name": "X-Key"}], "headers": true`
 
-// TestADayEndsAtMidnight: a bubble's clock begins on Saturday, 2000-01-01, 00:00 UTC.
+// TestADayEndsAtMidnight: the clock of a synctest bubble begins on Saturday, 2000-01-01, 00:00 UTC.
 func TestADayEndsAtMidnight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		policy := newPolicy(t, `{"requests": 2, "period": "day", "name": "daily", `+keyed+`}`, &counting{})
@@ -245,7 +245,7 @@ func TestWhileTheStoreIsAway(t *testing.T) {
 				allows, began := newPolicy(t, fmt.Sprintf(params, "allow"), store), time.Now()
 				req := request("a")
 				if refused := answer(t, allows, req); refused != nil || headersOf(t, allows, req) != nil {
-					t.Errorf("expected it to pass without a word, got %+v", refused)
+					t.Errorf("expected it to pass without headers, got %+v", refused)
 				}
 				if took := time.Since(began); took > 500*time.Millisecond {
 					t.Errorf("expected at most half of the timeout, got %s", took)

@@ -68,7 +68,7 @@ func request(change func(*v1alpha.RequestContext)) *v1alpha.RequestContext {
 	return req
 }
 
-// answer is that of a request, nil where it passes.
+// answer returns the answer to a request; nil: it passes.
 func answer(t testing.TB, policy v1alpha.Policy, change func(*v1alpha.RequestContext)) *v1alpha.ImmediateResponse {
 	t.Helper()
 	action, err := policy.OnRequest(t.Context(), request(change))
@@ -130,7 +130,7 @@ func TestARefusalOfOneLimitDoesNotCountForTheOthers(t *testing.T) {
 				t.Fatalf("expected 2 left in the hour, got %+v", refused)
 			}
 			if got := string(refused.Body); !strings.Contains(got, `"violated-policies":["1"]`) {
-				t.Fatalf("expected the limit that is violated, got %s", got)
+				t.Fatalf("expected the exceeded limit, got %s", got)
 			}
 		}
 		for range 2 {
@@ -203,7 +203,7 @@ func TestSeparateCounts(t *testing.T) {
 	}
 	of := func(encoded string) func(*v1alpha.RequestContext) {
 		return func(req *v1alpha.RequestContext) {
-			req.Path = "/" + encoded // as many as there are ways to write it
+			req.Path = "/" + encoded // a client may write one path in many ways
 			req.PathParams = v1alpha.PathParams{{Name: "other", Encoded: encoded + "x"}, {Name: "tenant", Encoded: encoded}}
 		}
 	}
@@ -301,8 +301,8 @@ func TestManyKeysTakeBoundedMemoryAndKeepTheLastOnes(t *testing.T) {
 
 const global = `{"limits": [{"requests": 300, "per": "1s", "burst": 30}], "key": [{"from": "client"}], "scope": "global", "whenUnavailable": %q}`
 
-// offered returns how many of the requests pass that several nodes receive per second.
-func offered(t *testing.T, nodes []v1alpha.Policy, rate int, lasts time.Duration) (passed int64) {
+// admitted sends requests to all nodes at the rate per second, and returns how many pass.
+func admitted(t *testing.T, nodes []v1alpha.Policy, rate int, lasts time.Duration) (passed int64) {
 	t.Helper()
 	var count atomic.Int64
 	var all sync.WaitGroup
@@ -346,7 +346,7 @@ func TestThreeNodesKeepOneLimit(t *testing.T) {
 				store := &remoteStore{takes: takes}
 				nodes := nodesOf(t, store, "local")
 				defer closeAll(t, nodes)
-				passed := offered(t, nodes, 300, 30*time.Second)
+				passed := admitted(t, nodes, 300, 30*time.Second)
 				want := 30 + 300*30.0
 				if off := float64(passed)/want - 1; off > 0.02 || off < -0.02 {
 					t.Errorf("expected %.0f within 2 %%, got %d: %.2f %%", want, passed, 100*off)
@@ -380,18 +380,18 @@ func TestWhileTheStoreIsAway(t *testing.T) {
 				store := &remoteStore{takes: time.Millisecond}
 				nodes := nodesOf(t, store, mode)
 				defer closeAll(t, nodes)
-				offered(t, nodes, 1000, time.Second)
+				admitted(t, nodes, 1000, time.Second)
 				store.unavailable.Store(true)
-				offered(t, nodes, 1000, time.Second) // until each has noticed
-				passed := float64(offered(t, nodes, 1000, 5*time.Second))
+				admitted(t, nodes, 1000, time.Second) // until each node has noticed
+				passed := float64(admitted(t, nodes, 1000, 5*time.Second))
 				if passed < want[0]*(1-want[1]) || passed > want[0]*(1+want[1]) {
 					t.Errorf("expected about %.0f to pass, got %.0f", want[0], passed)
 				}
 				store.unavailable.Store(false)
-				offered(t, nodes, 1000, 2*time.Second) // back within that
-				passed = float64(offered(t, nodes, 1000, 5*time.Second))
+				admitted(t, nodes, 1000, 2*time.Second) // time to use the store again
+				passed = float64(admitted(t, nodes, 1000, 5*time.Second))
 				if passed < 1500*0.98 || passed > 1500*1.02 {
-					t.Errorf("expected the limit again, 1500, got %.0f", passed)
+					t.Errorf("expected the limit of 1500 again, got %.0f", passed)
 				}
 			})
 		})

@@ -59,7 +59,7 @@ func TestAClientsIDIsKeptWhereItIsAccepted(t *testing.T) {
 	} {
 		upstream, returned := sent(t, params, test.lines...)
 		if kept := slices.Contains(test.lines, upstream) && upstream != ""; kept != test.kept || returned != upstream || upstream == "" {
-			t.Errorf("%q: expected it kept: %t, got %q, and %q for the client", test.lines, test.kept, upstream, returned)
+			t.Errorf("%q: expected it to be kept: %t, got %q, and %q for the client", test.lines, test.kept, upstream, returned)
 		}
 	}
 	if upstream, _ := sent(t, `{"accept": ""}`, "order-4711"); upstream == "order-4711" {
@@ -97,7 +97,7 @@ func TestIDsSortByTheirTime(t *testing.T) {
 		first, _ := sent(t, params)
 		for later := first; later[:length] == first[:length]; {
 			if later, _ = sent(t, params); later[:length] < first[:length] {
-				t.Fatalf("%s: expected one behind %q, got %q", format, first, later)
+				t.Fatalf("%s: expected one after %q, got %q", format, first, later)
 			}
 		}
 	}

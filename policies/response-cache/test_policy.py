@@ -435,7 +435,7 @@ def test_the_memory_is_bounded() -> None:
         assert exchanges.upstream_requests == 100
         await exchanges.get("/0")
         assert exchanges.upstream_requests == 101
-        await exchanges.get("/large", answer={"body": b"x" * 20_000})  # would push out a quarter of the others
+        await exchanges.get("/large", answer={"body": b"x" * 20_000})  # larger than the limit of one response
         await exchanges.get("/large")
         assert exchanges.upstream_requests == 103
 
@@ -474,15 +474,15 @@ def test_one_client_waits_for_revalidation_while_others_get_the_stale_response(t
     async def scenario(exchanges: Exchanges) -> None:
         await exchanges.get()
         time.advance(70)
-        first = await exchanges.get(answer={"status": 503, "headers": {}})  # whose request brings none
+        first = await exchanges.get(answer={"status": 503, "headers": {}})  # its revalidation fails
         assert first.headers["cache-status"] == "gatewright; fwd=stale; fwd-status=503; detail=stale-if-error"
         stale = await exchanges.get()
         assert (stale.body, stale.headers["age"]) == (b"1", "70")
         assert stale.headers["cache-status"] == "gatewright; hit; ttl=-10"
-        time.advance(30)  # and the next one goes
+        time.advance(30)  # then the next request revalidates again
         assert (await exchanges.get()).headers == {"cache-status": "gatewright; fwd=stale; stored"}
         assert (await exchanges.get()).body == b"3"
-        time.advance(60)  # the new answer's turn, by itself
+        time.advance(60)  # now the new answer is stale
         assert (await exchanges.get()).body == b"4"
         time.advance(120)
         assert (await exchanges.get()).headers == {"cache-status": "gatewright; fwd=uri-miss; stored"}

@@ -18,7 +18,7 @@ func request(context, below, query string) *v1alpha.RequestContext {
 	}
 }
 
-// rewritten is path and query as upstream gets them, "400" where the client is refused.
+// rewritten returns the path and query that upstream gets; "400": the request is refused.
 func rewritten(t *testing.T, params string, req *v1alpha.RequestContext) string {
 	t.Helper()
 	policy, err := rewrite.GetPolicy(v1alpha.Metadata{}, v1alpha.Params(params))
@@ -76,7 +76,7 @@ func TestPaths(t *testing.T) {
 	}
 }
 
-// TestNoValueLeavesItsSegment, in any spelling of a client.
+// TestNoValueLeavesItsSegment: in any spelling.
 func TestNoValueLeavesItsSegment(t *testing.T) {
 	for value, want := range map[string]string{
 		"7": "/shop/v2/7/x", "a b": "/shop/v2/a%20b/x", "é;?#%": "/shop/v2/%C3%A9%3B%3F%23%25/x", "..a": "/shop/v2/..a/x",

@@ -113,7 +113,7 @@ func TestOrderAndNames(t *testing.T) {
 	}
 	action, err := policy.OnResponse(t.Context(), &v1alpha.ResponseContext{Request: request()})
 	if changes := action.(*v1alpha.UpstreamResponseModifications); err != nil || !reflect.DeepEqual(*changes, v1alpha.UpstreamResponseModifications{}) {
-		t.Errorf("expected nothing of the response, got %v, %v", action, err)
+		t.Errorf("expected no change of the response, got %v, %v", action, err)
 	}
 }
 
@@ -129,7 +129,7 @@ func TestTheResponseHasValuesOfTheRequest(t *testing.T) {
 		t.Errorf("expected %+v, got %+v", want, got)
 	}
 	if got := headersOf(t, policy, request()); !reflect.DeepEqual(got, v1alpha.HeaderModifications{}) {
-		t.Errorf("expected nothing of the request, got %+v", got)
+		t.Errorf("expected no change of the request, got %+v", got)
 	}
 }
 

@@ -411,7 +411,7 @@ def test_the_operation_is_found_by_the_path_below_a_base() -> None:
     assert errors(execute(path="/shop/v1/orders/old", **read))[0]["in"] == "path"
     for path in ("/shop/v2/orders/7", "/shop/v1orders/7", "/shop/v1/orders/7/8", "/shop/v1/"):
         assert errors(execute(path=path, **read), 404)
-    assert errors(execute(path="/shop/v1/orders/", **read))[0]["name"] == "X-Tenant"  # as /orders
+    assert errors(execute(path="/shop/v1/orders/", **read))[0]["name"] == "X-Tenant"  # the same operation as /orders
 
 
 SLASHED = {
