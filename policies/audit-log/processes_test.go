@@ -91,7 +91,7 @@ func TestTwoProcessesWriteWholeLines(t *testing.T) {
 		t.Errorf("expected 1000 lines, got %d of %d requests", len(entries), len(ids))
 	}
 	content, err := os.ReadFile(path)
-	if where := broken(content); err != nil || where != "" {
+	if where := firstBreak(content); err != nil || where != "" {
 		t.Errorf("expected whole chains, got %v, %s", err, where)
 	}
 }
@@ -141,7 +141,7 @@ func TestAStoppedWriterBlocksNoOtherProcess(t *testing.T) {
 	if err := syscall.Flock(int(stopped.Fd()), syscall.LOCK_UN); err != nil {
 		t.Fatal(err)
 	}
-	answered(t, policy, request(), 200)
+	exchange(t, policy, request(), 200)
 	if entries := lines(t, filepath.Join(folder, "audit.jsonl")); len(entries) != 1 {
 		t.Errorf("expected the line that was written, got %d", len(entries))
 	}

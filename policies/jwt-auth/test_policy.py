@@ -97,7 +97,7 @@ def ask(params: dict[str, Any], *tokens: str, headers: Any = None, **request: An
         return asyncio.run(run())
 
 
-def refused(params: dict[str, Any], *tokens: str, **request: Any) -> tuple[int, str]:
+def refusal(params: dict[str, Any], *tokens: str, **request: Any) -> tuple[int, str]:
     """Returns the answer's status and challenge."""
     action, identity = ask(params, *tokens, **request)
     assert isinstance(action, ImmediateResponse), action
@@ -152,15 +152,15 @@ def test_an_algorithm_is_used_only_with_keys_of_its_type_and_curve(algorithm: st
         if kid == own:
             assert ask(params, token(key, algorithm, kid))[1].subject == "ada"
         else:
-            assert refused(params, token(key, algorithm, kid)) == NO_KEY
+            assert refusal(params, token(key, algorithm, kid)) == NO_KEY
     others = make_params(issuer(*every, algorithms=[name for name in names if name != algorithm]))
-    assert refused(others, token(key, algorithm, own)) == ALGORITHM
+    assert refusal(others, token(key, algorithm, own)) == ALGORITHM
 
 
 def test_a_key_that_names_its_algorithm_is_used_for_no_other() -> None:
     params = make_params(issuer(jwk(RSA_KEY, alg="PS256"), jwk(OTHER_KEY, "two"), algorithms=["RS256", "PS256"]))
     assert ask(params, token(RSA_KEY, "PS256"))[1]
-    assert refused(params, token(RSA_KEY, "RS256")) == NO_KEY
+    assert refusal(params, token(RSA_KEY, "RS256")) == NO_KEY
 
 
 @pytest.mark.parametrize("published", ["EdDSA", "Ed25519", None])
@@ -170,7 +170,7 @@ def test_a_key_for_ed25519_may_have_the_older_name(algorithm: str, published: st
     key = jwk(ED_KEY, **({"alg": published} if published else {}))
     assert ask(make_params(issuer(key, algorithms=[algorithm])), token(ED_KEY, algorithm))[1].subject == "ada"
     other = "EdDSA" if algorithm == "Ed25519" else "Ed25519"
-    assert refused(make_params(issuer(key, algorithms=[other])), token(ED_KEY, algorithm)) == ALGORITHM
+    assert refusal(make_params(issuer(key, algorithms=[other])), token(ED_KEY, algorithm)) == ALGORITHM
 
 
 def test_keys_of_ed448_are_not_used_for_ed25519() -> None:
@@ -180,12 +180,12 @@ def test_keys_of_ed448_are_not_used_for_ed25519() -> None:
             issuer(jwk(ed448_key, alg=named), jwk(RSA_KEY, "two"), algorithms=["RS256", "Ed25519", "EdDSA"])
         )
         for algorithm in ("EdDSA", "Ed25519"):
-            assert refused(params, token(ed448_key, algorithm)) == NO_KEY
+            assert refusal(params, token(ed448_key, algorithm)) == NO_KEY
 
 
 def test_a_token_without_a_key_id_needs_a_single_key() -> None:
     assert ask(make_params(issuer(jwk(RSA_KEY, None), jwk(EC_KEYS["ES256"], "b"))), token(kid=None))[1]
-    assert refused(make_params(issuer(jwk(RSA_KEY), jwk(OTHER_KEY, "two"))), token(kid=None)) == NO_KEY
+    assert refusal(make_params(issuer(jwk(RSA_KEY), jwk(OTHER_KEY, "two"))), token(kid=None)) == NO_KEY
 
 
 @pytest.mark.parametrize("typ", [None, "JWT", "jwt", "at+jwt", "application/at+jwt", "AT+JWT"])
@@ -196,7 +196,7 @@ def test_accepted_types(typ: str | None) -> None:
     if typ and "at" in typ.lower():
         assert ask(only, signed(CLAIMS, header=header))[1]
     else:
-        assert refused(only, signed(CLAIMS, header=header)) == TYPE
+        assert refusal(only, signed(CLAIMS, header=header)) == TYPE
 
 
 # ------------------------------------------------------------------ hostile tokens
@@ -206,12 +206,12 @@ def test_accepted_types(typ: str | None) -> None:
 @pytest.mark.parametrize("signature", ["", "AAAA"])
 def test_other_algorithms_are_refused(name: str, signature: str) -> None:
     forged = f"{encoded({'alg': name, 'kid': 'one'})}.{encoded(CLAIMS)}.{signature}"
-    assert refused(make_params(), forged) == (ALGORITHM if signature else PARTS)
+    assert refusal(make_params(), forged) == (ALGORITHM if signature else PARTS)
 
 
 @pytest.mark.parametrize("algorithm", [None, 1, True, ["RS256"], {"a": 1}])
 def test_an_algorithm_that_is_no_string(algorithm: object) -> None:
-    assert refused(make_params(), signed(CLAIMS, header={"alg": algorithm, "kid": "one"}, sign_by="RS256")) == ALGORITHM
+    assert refusal(make_params(), signed(CLAIMS, header={"alg": algorithm, "kid": "one"}, sign_by="RS256")) == ALGORITHM
 
 
 @pytest.mark.parametrize("form", ["PEM", "DER", "PKCS1", "n"])
@@ -225,7 +225,7 @@ def test_a_public_key_is_no_shared_secret(form: str, algorithm: str) -> None:
         "PKCS1": public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.PKCS1),
         "n": jwk(RSA_KEY)["n"].encode(),
     }[form]
-    assert refused(make_params(), signed(CLAIMS, secret, algorithm)) == ALGORITHM
+    assert refusal(make_params(), signed(CLAIMS, secret, algorithm)) == ALGORITHM
 
 
 EVIL = jwk(OTHER_KEY, "evil")
@@ -240,7 +240,7 @@ EVIL = jwk(OTHER_KEY, "evil")
 )  # fmt: skip
 def test_keys_that_a_token_names_are_ignored(more: dict[str, Any]) -> None:
     header = {"alg": "RS256", "kid": "one", **more}
-    assert refused(make_params(), signed(CLAIMS, OTHER_KEY, header=header)) == (NO_KEY if "kid" in more else SIGNATURE)
+    assert refusal(make_params(), signed(CLAIMS, OTHER_KEY, header=header)) == (NO_KEY if "kid" in more else SIGNATURE)
 
 
 @pytest.mark.parametrize(
@@ -251,30 +251,30 @@ def test_keys_that_a_token_names_are_ignored(more: dict[str, Any]) -> None:
     ],
 )  # fmt: skip
 def test_a_key_id_is_only_compared(kid: str) -> None:
-    assert refused(make_params(), signed(CLAIMS, header={"alg": "RS256", "kid": kid})) == NO_KEY
+    assert refusal(make_params(), signed(CLAIMS, header={"alg": "RS256", "kid": kid})) == NO_KEY
 
 
 @pytest.mark.parametrize(
     "more", [{"kid": 1}, {"kid": ["one"]}, {"kid": {}}, {"typ": 1}, {"crit": ["exp"]}, {"crit": []}]
 )
 def test_unsupported_members_of_the_header(more: dict[str, Any]) -> None:
-    assert refused(make_params(), signed(CLAIMS, header={"alg": "RS256", "kid": "one", **more})) == HEADER
+    assert refusal(make_params(), signed(CLAIMS, header={"alg": "RS256", "kid": "one", **more})) == HEADER
 
 
 @pytest.mark.parametrize("typ", ["logout+jwt", "secevent+jwt", "dpop+jwt", "jose", ""])
 def test_other_types_are_refused(typ: str) -> None:
-    assert refused(make_params(), signed(CLAIMS, header={"alg": "RS256", "kid": "one", "typ": typ})) == TYPE
+    assert refusal(make_params(), signed(CLAIMS, header={"alg": "RS256", "kid": "one", "typ": typ})) == TYPE
 
 
 def test_signatures_by_another_key() -> None:
     params = make_params(issuer(jwk(RSA_KEY), jwk(EC_KEYS["ES256"], "two")))
     good = token()
-    assert refused(params, token(OTHER_KEY)) == SIGNATURE
-    assert refused(params, good[:-8] + "AAAAAAAA") == SIGNATURE
+    assert refusal(params, token(OTHER_KEY)) == SIGNATURE
+    assert refusal(params, good[:-8] + "AAAAAAAA") == SIGNATURE
     head, body, signature = good.split(".")
-    assert refused(params, f"{head}.{encoded(CLAIMS | {'sub': 'root'})}.{signature}") == SIGNATURE
-    assert refused(params, f"{encoded({'alg': 'RS256', 'kid': 'one', 'x': 1})}.{body}.{signature}") == SIGNATURE
-    assert refused(params, token(ec.generate_private_key(ec.SECP256R1()), "ES256", "two")) == SIGNATURE
+    assert refusal(params, f"{head}.{encoded(CLAIMS | {'sub': 'root'})}.{signature}") == SIGNATURE
+    assert refusal(params, f"{encoded({'alg': 'RS256', 'kid': 'one', 'x': 1})}.{body}.{signature}") == SIGNATURE
+    assert refusal(params, token(ec.generate_private_key(ec.SECP256R1()), "ES256", "two")) == SIGNATURE
 
 
 def test_signatures_of_ecdsa_in_other_forms() -> None:
@@ -287,7 +287,7 @@ def test_signatures_of_ecdsa_in_other_forms() -> None:
         der, bytes(64), bytes(63), bytes(65), b"\0", order.to_bytes(32, "big") * 2, b"\0" * 63 + b"\1",
         b"\xff" * 64, (0).to_bytes(32, "big") + (1).to_bytes(32, "big"),
     ):  # fmt: skip
-        assert refused(params, f"{text}.{encoded(signature)}") == SIGNATURE
+        assert refusal(params, f"{text}.{encoded(signature)}") == SIGNATURE
 
 
 @pytest.mark.parametrize(
@@ -301,7 +301,7 @@ def test_signatures_of_ecdsa_in_other_forms() -> None:
     ],
 )  # fmt: skip
 def test_malformed_tokens(bad: Callable[[str], str]) -> None:
-    assert refused(make_params(), bad(token())) == PARTS
+    assert refusal(make_params(), bad(token())) == PARTS
 
 
 @pytest.mark.parametrize(
@@ -318,7 +318,7 @@ def test_malformed_tokens(bad: Callable[[str], str]) -> None:
     ],
 )  # fmt: skip
 def test_claims_that_parsers_could_read_differently(claims: str | bytes) -> None:
-    assert refused(make_params(), signed(claims)) == (MALFORMED if claims else PARTS)
+    assert refusal(make_params(), signed(claims)) == (MALFORMED if claims else PARTS)
 
 
 def test_headers_that_parsers_could_read_differently() -> None:
@@ -327,14 +327,14 @@ def test_headers_that_parsers_could_read_differently() -> None:
         '{"alg": "RS256", "kid": "one", "kid": "one"}',
         "[]",
     ):
-        assert refused(make_params(), signed(CLAIMS, header=header)) == MALFORMED
+        assert refusal(make_params(), signed(CLAIMS, header=header)) == MALFORMED
 
 
 @pytest.mark.parametrize("at", [True, False, None, "1999999999", [NOW + 60], {}])
 def test_a_time_that_is_no_number(at: object) -> None:
     for name in ("exp", "nbf", "iat"):
-        assert refused(make_params(), signed({**CLAIMS, name: at})) == TIMES
-    assert refused(make_params(), token(exp=None)) == TIMES
+        assert refusal(make_params(), signed({**CLAIMS, name: at})) == TIMES
+    assert refusal(make_params(), token(exp=None)) == TIMES
 
 
 def test_times_to_the_second() -> None:
@@ -346,11 +346,11 @@ def test_times_to_the_second() -> None:
     for passes in passing:
         assert ask(params, token(**passes))[1], passes
     for exp in (NOW - 30, NOW - 31, 0, -1, -(10**300), -1e300):
-        assert refused(params, token(exp=exp)) == EXPIRED
+        assert refusal(params, token(exp=exp)) == EXPIRED
     for name, at in (("nbf", NOW + 31), ("iat", NOW + 31), ("nbf", 10**300)):
         early: dict[str, Any] = {name: at}
-        assert refused(params, token(**early)) == EARLY
-    assert refused(make_params(clockSkewSeconds=0), token(exp=NOW)) == EXPIRED
+        assert refusal(params, token(**early)) == EARLY
+    assert refusal(make_params(clockSkewSeconds=0), token(exp=NOW)) == EXPIRED
     assert ask(make_params(clockSkewSeconds=0), token(exp=NOW + 1, nbf=NOW, iat=NOW))[1]
 
 
@@ -359,29 +359,29 @@ def test_issuers_and_their_audiences_are_not_mixed_up() -> None:
     params = make_params(issuer(audiences=["a"]), issuer(**other))
     assert ask(params, token(aud="a"))[1].issuer == ISSUER
     assert ask(params, token(OTHER_KEY, aud=["x", "b"], iss="https://b.example"))[1].issuer == "https://b.example"
-    assert refused(params, token(aud="b")) == AUDIENCE
-    assert refused(params, token(OTHER_KEY, aud="a", iss="https://b.example")) == AUDIENCE
-    assert refused(params, token(OTHER_KEY, aud="a")) == SIGNATURE
-    assert refused(params, token(RSA_KEY, aud="b", iss="https://b.example")) == SIGNATURE
+    assert refusal(params, token(aud="b")) == AUDIENCE
+    assert refusal(params, token(OTHER_KEY, aud="a", iss="https://b.example")) == AUDIENCE
+    assert refusal(params, token(OTHER_KEY, aud="a")) == SIGNATURE
+    assert refusal(params, token(RSA_KEY, aud="b", iss="https://b.example")) == SIGNATURE
 
 
 @pytest.mark.parametrize(
     "iss", [None, "", "https://id.example/", "HTTPS://ID.EXAMPLE", "https://evil.example", 1, ["a"], {}]
 )
 def test_another_issuer_with_a_valid_signature(iss: object) -> None:
-    assert refused(make_params(), token(iss=iss)) == NO_ISSUER
+    assert refusal(make_params(), token(iss=iss)) == NO_ISSUER
 
 
 @pytest.mark.parametrize(
     "aud", [None, "", "Orders", "orders ", [], ["other"], [["orders"]], {"orders": 1}, 1, [1, None, {}]]
 )
 def test_another_audience(aud: object) -> None:
-    assert refused(make_params(), token(aud=aud)) == AUDIENCE
+    assert refusal(make_params(), token(aud=aud)) == AUDIENCE
     assert ask(make_params(issuer(audiences=[])), token(aud=aud))[1]
 
 
 def test_a_subject_that_is_no_string() -> None:
-    assert refused(make_params(), token(sub=1))[1] == INVALID.format("expected sub to be a string")
+    assert refusal(make_params(), token(sub=1))[1] == INVALID.format("expected sub to be a string")
     assert ask(make_params(), token(sub=None))[1].subject == ""
 
 
@@ -390,9 +390,9 @@ def test_a_token_that_is_too_long_is_not_parsed() -> None:
     long = (401, INVALID.format("the token is too long"))
     good = token()
     assert ask(make_params(maxTokenBytes=len(good)), good)[1]
-    assert refused(make_params(maxTokenBytes=len(good) - 1), good) == long
-    assert refused(make_params(), "a" * 10_000_000) == long
-    assert refused(make_params(), "." * 10_000_000) == long
+    assert refusal(make_params(maxTokenBytes=len(good) - 1), good) == long
+    assert refusal(make_params(), "a" * 10_000_000) == long
+    assert refusal(make_params(), "." * 10_000_000) == long
 
 
 # ------------------------------------------------------------------ scopes, claims
@@ -404,13 +404,13 @@ def test_scopes() -> None:
         return 403, f'Bearer error="insufficient_scope", error_description="{text}", scope="{scopes}"'
 
     every, some = make_params(scopes=["read", "admin"]), make_params(scopes=["read", "admin"], scopesMatch="any")
-    assert refused(every, token()) == insufficient("read admin")
+    assert refusal(every, token()) == insufficient("read admin")
     assert ask(every, token(scope="admin read x"))[1]
     assert ask(every, token(scope=None, scp=["admin", "read"]))[1]
     assert ask(every, token(scope="read", scp="admin other"))[1]
     assert ask(some, token())[1]
     for scope in ("", "readadmin", "READ", "read,admin", ["read admin"], {"read": 1}, 1, None, True, [["read"]]):
-        assert refused(some, token(scope=scope)) == insufficient("read admin")
+        assert refusal(some, token(scope=scope)) == insufficient("read admin")
 
 
 def test_required_claims() -> None:
@@ -421,10 +421,10 @@ def test_required_claims() -> None:
     wanted = (403, f'Bearer error="insufficient_scope", error_description="{text}"')
     others: list[Any] = [None, "1", "true", "Blue", [], {"blue": 1}, ["red"], [["blue"]], 2]
     for other in others:
-        assert refused(params, token(tenant=other, email="")) == wanted
-    assert refused(params, token(tenant="blue")) == wanted
-    assert refused(make_params(requiredClaims={"a": [1]}), token(a=True)) == wanted
-    assert refused(make_params(requiredClaims={"a": [True]}), token(a=1)) == wanted
+        assert refusal(params, token(tenant=other, email="")) == wanted
+    assert refusal(params, token(tenant="blue")) == wanted
+    assert refusal(make_params(requiredClaims={"a": [1]}), token(a=True)) == wanted
+    assert refusal(make_params(requiredClaims={"a": [True]}), token(a=1)) == wanted
 
 
 def test_claims_as_headers() -> None:
@@ -438,7 +438,7 @@ def test_claims_as_headers() -> None:
     assert list(action.remove_headers) == list(names)
     for name in ("a\r\nx-admin: 1", "a\0", "a\x7f", "\n"):
         unfit = (401, INVALID.format("the token has a claim that is not valid in a header"))
-        assert refused(params, token(name=name)) == unfit
+        assert refusal(params, token(name=name)) == unfit
 
 
 @pytest.mark.parametrize("name", ["host", "connection", "content-length", "x-gatewright-user", "a b"])
@@ -452,18 +452,18 @@ def test_headers_that_no_policy_may_set(name: str) -> None:
 
 def test_a_request_without_a_token_is_challenged() -> None:
     for headers in ([], [("authorization", "Basic YTpi")], [("authorization", "")], [("x-token", token())]):
-        assert refused(make_params(), headers=headers) == (401, "Bearer")
+        assert refusal(make_params(), headers=headers) == (401, "Bearer")
 
 
 def test_two_tokens() -> None:
     several = (400, 'Bearer error="invalid_request", error_description="expected one token, got several"')
     for parameters in (make_params(), make_params(required=False)):
-        assert refused(parameters, token(), token()) == several
-        assert refused(parameters, token(), headers=[("authorization", "Basic YTpi")]) == several
+        assert refusal(parameters, token(), token()) == several
+        assert refusal(parameters, token(), headers=[("authorization", "Basic YTpi")]) == several
     in_query = make_params(token={"in": "query", "name": "t"})
-    assert refused(in_query, query=f"t={token()}&%74={token()}") == several
+    assert refusal(in_query, query=f"t={token()}&%74={token()}") == several
     in_cookie = make_params(token={"in": "cookie", "name": "t"})
-    assert refused(in_cookie, headers=[("cookie", f"t={token()}"), ("cookie", "t=b")]) == several
+    assert refusal(in_cookie, headers=[("cookie", f"t={token()}"), ("cookie", "t=b")]) == several
 
 
 def test_only_requests_without_a_token_pass_if_none_is_required() -> None:
@@ -471,12 +471,12 @@ def test_only_requests_without_a_token_pass_if_none_is_required() -> None:
     for headers in ([("x-user", "root")], [("authorization", "Basic YTpi"), ("x-user", "root")]):
         action, identity = ask(params, headers=headers)
         assert (list(action.remove_headers), action.set_headers, identity) == (["x-user"], {}, None)
-    assert refused(params, "bad") == PARTS
-    assert refused(params, headers=[("authorization", "Bearer")]) == PARTS
+    assert refusal(params, "bad") == PARTS
+    assert refusal(params, headers=[("authorization", "Bearer")]) == PARTS
     for apart in ("\t", "\t ", ",", "="):  # some upstreams would still find the token
-        assert refused(params, headers=[("authorization", f"bearer{apart}{token()}")]) == PARTS
+        assert refusal(params, headers=[("authorization", f"bearer{apart}{token()}")]) == PARTS
     assert ask(params, headers=[("authorization", f"BearerX {token()}")])[1] is None, "another scheme"
-    assert refused(params, token(exp=1)) == EXPIRED
+    assert refusal(params, token(exp=1)) == EXPIRED
     assert ask(params, token())[1]
 
 
@@ -503,7 +503,7 @@ def test_other_places(forward: bool) -> None:
     bearer = make_params(forwardToken=forward)
     assert list(ask(bearer, good)[0].remove_headers) == ([] if forward else ["authorization"])
     for parameters in (header, cookie, query):
-        assert refused(parameters, good) == (401, "Bearer")
+        assert refusal(parameters, good) == (401, "Bearer")
 
 
 # ------------------------------------------------------------------ invalid parameters
@@ -540,7 +540,7 @@ def test_invalid_parameters(params: dict[str, Any], message: str) -> None:
 def test_refusals_are_counted_by_reason() -> None:
     reasons = ("expired", "missing", "issuer")
     before = [policy.REFUSED.value(reason=reason) for reason in reasons]
-    refused(make_params(), token(exp=1))
-    refused(make_params())
+    refusal(make_params(), token(exp=1))
+    refusal(make_params())
     after = [policy.REFUSED.value(reason=reason) for reason in reasons]
     assert [late - early for late, early in zip(after, before, strict=True)] == [1, 1, 0]

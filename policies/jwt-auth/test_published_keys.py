@@ -188,7 +188,7 @@ def test_a_token_is_not_refused_if_its_key_comes_meanwhile(place: str, monkeypat
     name, method = place.split(".")
     original = getattr(getattr(policy, name), method)
 
-    def held_up(*arguments: Any) -> Any:
+    def delayed_method(*arguments: Any) -> Any:
         result = original(*arguments)
         holding.set()
         assert coming.wait(30)
@@ -200,7 +200,7 @@ def test_a_token_is_not_refused_if_its_key_comes_meanwhile(place: str, monkeypat
             provider.keys.append(jwk(OTHER_KEY, "two"))
             new = provider.token(OTHER_KEY, "two", exp=FAR)
             with monkeypatch.context() as patch:
-                patch.setattr(getattr(policy, name), method, held_up)
+                patch.setattr(getattr(policy, name), method, delayed_method)
                 first = asyncio.create_task(asyncio.to_thread(ask, new))
                 assert await asyncio.to_thread(holding.wait, 30)
             while (answer := ask(new)) != 200:

@@ -40,13 +40,13 @@ class Provider:
         self.signs = "one"
         self.listed: list[dict[str, Any]] = []
         self.claims: dict[str, Any] = {}
-        self.asked: list[str] = []
+        self.paths: list[str] = []
         self.token: Callable[[], Any] | None = None
         self.away = False
         self.published: dict[str, Any] = {}
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        self.asked.append(request.path)
+        self.paths.append(request.path)
         if self.away:
             return web.Response(status=503)
         if request.path == "/token":
@@ -124,22 +124,22 @@ class Browser:
         else:
             self.cookies[name] = value
 
-    async def sent_to_login(self, path: str = "/app/page", query: str = "") -> dict[str, str]:
+    async def begin_login(self, path: str = "/app/page", query: str = "") -> dict[str, str]:
         """Requests a page, and returns the query of the redirect to the provider."""
         action = await self.ask(path, query)
         assert action.status_code == 302
         parts = urlsplit(action.headers["location"])
         assert f"{parts.scheme}://{parts.netloc}{parts.path}" == f"{self.provider.issuer}/auth"
-        asked = {name: value for name, (value,) in parse_qs(parts.query).items()}
-        self.provider.claims.setdefault("nonce", asked["nonce"])
-        return asked
+        login = {name: value for name, (value,) in parse_qs(parts.query).items()}
+        self.provider.claims.setdefault("nonce", login["nonce"])
+        return login
 
-    async def back(self, asked: dict[str, str], **more: str) -> Any:
-        query = {"state": asked["state"], "code": asked["code_challenge"], "iss": self.provider.issuer, **more}
+    async def finish_login(self, login: dict[str, str], **more: str) -> Any:
+        query = {"state": login["state"], "code": login["code_challenge"], "iss": self.provider.issuer, **more}
         return await self.ask("/app/callback", "&".join(f"{name}={value}" for name, value in query.items() if value))
 
     async def log_in(self) -> Any:
-        return await self.back(await self.sent_to_login())
+        return await self.finish_login(await self.begin_login())
 
 
 @asynccontextmanager
@@ -167,12 +167,12 @@ def run(test: Callable[[Any], Awaitable[None]]) -> None:
 def test_a_page_redirects_to_the_login_which_returns_to_the_page() -> None:
     async def test(_: Any) -> None:
         async with served() as (_provider, browser):
-            asked = await browser.sent_to_login("/app/page", "a=1&b=%20")
-            assert asked["response_type"] == "code"
-            assert asked["redirect_uri"] == "https://app.example/app/callback"
-            assert (asked["scope"], asked["client_id"], asked["x"]) == ("openid email", "gate:way", "1")
-            assert asked["code_challenge_method"] == "S256"
-            answer = await browser.back(asked)
+            login = await browser.begin_login("/app/page", "a=1&b=%20")
+            assert login["response_type"] == "code"
+            assert login["redirect_uri"] == "https://app.example/app/callback"
+            assert (login["scope"], login["client_id"], login["x"]) == ("openid email", "gate:way", "1")
+            assert login["code_challenge_method"] == "S256"
+            answer = await browser.finish_login(login)
             assert (answer.status_code, answer.headers["location"]) == (302, "https://app.example/app/page?a=1&b=%20")
             assert list(browser.cookies) == ["__Host-session"], "the login's cookie is gone"
             action = await browser.ask(headers=[("x-user", "root"), ("cookie", "theme=dark")])
@@ -204,13 +204,13 @@ def test_a_login_returns_only_to_this_host() -> None:
     async def test(_: Any) -> None:
         async with served() as (_provider, browser):
             for path in ("//evil.example/", "/\\evil.example", "/app@evil.example"):
-                answer = await browser.back(await browser.sent_to_login(path))
+                answer = await browser.finish_login(await browser.begin_login(path))
                 assert answer.headers["location"] == f"https://app.example{path}"
                 browser.cookies.clear()
                 browser.provider.claims.clear()
             await browser.ask(authority="evil.example")
-            asked = await browser.sent_to_login()
-            assert asked["redirect_uri"] == "https://app.example/app/callback"
+            login = await browser.begin_login()
+            assert login["redirect_uri"] == "https://app.example/app/callback"
 
     run(test)
 
@@ -254,14 +254,14 @@ def test_a_session_is_bound_to_its_client() -> None:
 def test_changed_cookies_are_ignored() -> None:
     async def test(_: Any) -> None:
         async with served() as (_provider, browser):
-            asked = await browser.sent_to_login()
-            ((_, login),) = browser.cookies.items()
-            await browser.back(asked)
+            login = await browser.begin_login()
+            ((_, login_cookie),) = browser.cookies.items()
+            await browser.finish_login(login)
             good = browser.cookies["__Host-session"]
             assert good.startswith("1.")
             changed = [
                 "", "1.", "1", good[2:], "0" + good[1:], "9" + good[1:], "-1" + good[1:], good[:-1],
-                good + "A", good[:40] + ("A" if good[40] != "A" else "B") + good[41:], f"1.{login}", "1.AAAA",
+                good + "A", good[:40] + ("A" if good[40] != "A" else "B") + good[41:], f"1.{login_cookie}", "1.AAAA",
                 "1." + "A" * 3000, "1.%%%", "1.é",
             ]  # fmt: skip
             for value in changed:
@@ -299,26 +299,28 @@ def test_an_answer_is_valid_only_in_the_browser_that_began_the_login() -> None:
     async def test(clock: Any) -> None:
         async with served() as (provider, browser):
             victim = Browser(provider, browser.prepared, browser.params)
-            asked = await browser.sent_to_login()
-            assert (await victim.back(asked)).status_code == 400, "an attacker's code and state"
-            await victim.sent_to_login()
-            assert (await victim.back(asked)).status_code == 400
-            for state in ("", "x", asked["state"][:8], asked["state"] + "x", asked["state"][:-1], "é", "%00"):
-                assert (await browser.back(asked, state=state)).status_code == 400
-            twice = f"state={asked['state']}&state={asked['state']}&code={asked['code_challenge']}"
+            login = await browser.begin_login()
+            assert (await victim.finish_login(login)).status_code == 400, "an attacker's code and state"
+            await victim.begin_login()
+            assert (await victim.finish_login(login)).status_code == 400
+            for state in ("", "x", login["state"][:8], login["state"] + "x", login["state"][:-1], "é", "%00"):
+                assert (await browser.finish_login(login, state=state)).status_code == 400
+            twice = f"state={login['state']}&state={login['state']}&code={login['code_challenge']}"
             assert (await browser.ask("/app/callback", twice)).status_code == 400
-            assert (await browser.ask("/app/callback", f"state={asked['state']}", method="POST")).status_code == 400
-            assert (await browser.back(asked, iss="https://evil.example")).status_code == 400, "mixed up (RFC 9207)"
-            assert (await browser.back(asked, code="wrong")).status_code == 400
-            assert (await browser.back(asked, code="")).status_code == 403
-            assert (await browser.back(asked, error="access_denied")).status_code == 403
-            assert provider.asked.count("/token") == 1, "a wrong code alone is worth asking"
+            assert (await browser.ask("/app/callback", f"state={login['state']}", method="POST")).status_code == 400
+            assert (await browser.finish_login(login, iss="https://evil.example")).status_code == 400, (
+                "mixed up (RFC 9207)"
+            )
+            assert (await browser.finish_login(login, code="wrong")).status_code == 400
+            assert (await browser.finish_login(login, code="")).status_code == 403
+            assert (await browser.finish_login(login, error="access_denied")).status_code == 403
+            assert provider.paths.count("/token") == 1, "a wrong code alone is worth asking"
             await clock.advance_async(599)
             provider.claims |= {"exp": NOW + 900}
-            assert (await browser.back(asked)).status_code == 302
-            asked = await victim.sent_to_login()
+            assert (await browser.finish_login(login)).status_code == 302
+            login = await victim.begin_login()
             await clock.advance_async(600)
-            assert (await victim.back(asked)).status_code == 400, "too late"
+            assert (await victim.finish_login(login)).status_code == 400, "too late"
 
     run(test)
 
@@ -328,14 +330,14 @@ def test_the_token_requests_of_a_login_are_limited() -> None:
 
     async def test(_: Any) -> None:
         async with served() as (provider, browser):
-            asked = await browser.sent_to_login()
+            login = await browser.begin_login()
             cookies = dict(browser.cookies)
             for _again in range(policy.MAX_ATTEMPTS + 3):
                 browser.cookies = dict(cookies)
-                assert (await browser.back(asked, code="wrong")).status_code == 400
+                assert (await browser.finish_login(login, code="wrong")).status_code == 400
             browser.cookies = dict(cookies)
-            assert (await browser.back(asked)).status_code == 400
-            assert provider.asked.count("/token") == policy.MAX_ATTEMPTS
+            assert (await browser.finish_login(login)).status_code == 400
+            assert provider.paths.count("/token") == policy.MAX_ATTEMPTS
             browser.cookies, provider.claims = {}, {}
             assert (await browser.log_in()).status_code == 302, "another login is another one"
 
@@ -347,12 +349,12 @@ def test_the_token_requests_of_a_login_are_counted_by_all_processes() -> None:
         with testing.store():
             async with served() as (provider, browser), testing.prepared(policy, browser.params) as prepared:
                 other = Browser(provider, prepared, browser.params)
-                asked = await browser.sent_to_login()
+                login = await browser.begin_login()
                 other.cookies = dict(browser.cookies)
                 for _again in range(policy.MAX_ATTEMPTS):
-                    assert (await browser.back(asked, code="wrong")).status_code == 400
-                assert (await other.back(asked)).status_code == 400
-                assert provider.asked.count("/token") == policy.MAX_ATTEMPTS
+                    assert (await browser.finish_login(login, code="wrong")).status_code == 400
+                assert (await other.finish_login(login)).status_code == 400
+                assert provider.paths.count("/token") == policy.MAX_ATTEMPTS
 
     run(test)
 
@@ -373,13 +375,13 @@ def test_logins_in_several_tabs_up_to_a_limit() -> None:
             logins = []
             for _ in range(4):
                 provider.claims.clear()
-                logins.append((await browser.sent_to_login(), dict(provider.claims)))
-            for asked, claims in logins:
+                logins.append((await browser.begin_login(), dict(provider.claims)))
+            for login, claims in logins:
                 provider.claims = claims
-                assert (await browser.back(asked)).status_code == 302
+                assert (await browser.finish_login(login)).status_code == 302
             browser.cookies.clear()
             for _ in range(20):
-                await browser.sent_to_login()
+                await browser.begin_login()
                 assert len(browser.cookies) <= 4
 
     run(test)
@@ -409,9 +411,9 @@ def test_cookies_that_only_look_like_those_of_logins() -> None:
 def test_invalid_id_tokens_are_refused(claims: dict[str, Any]) -> None:
     async def test(_: Any) -> None:
         async with served() as (provider, browser):
-            asked = await browser.sent_to_login()
+            login = await browser.begin_login()
             provider.claims |= claims
-            assert (await browser.back(asked)).status_code == 400
+            assert (await browser.finish_login(login)).status_code == 400
             assert "__Host-session" not in browser.cookies
 
     run(test)
@@ -500,7 +502,7 @@ def test_logout_ends_the_session_here_and_at_the_provider() -> None:
             again = await browser.ask("/app/logout")
             assert again.headers["location"] == "https://app.example/bye", "without a session there is none to end"
             assert (await browser.ask()).status_code == 302
-            assert provider.asked.count("/token") == 1
+            assert provider.paths.count("/token") == 1
 
     run(test)
 
@@ -508,12 +510,12 @@ def test_logout_ends_the_session_here_and_at_the_provider() -> None:
 def test_a_provider_that_cannot_be_reached() -> None:
     async def test(clock: Any) -> None:
         async with served() as (provider, browser):
-            asked = await browser.sent_to_login()
+            login = await browser.begin_login()
             provider.away = True
-            answer = await browser.back(asked)
+            answer = await browser.finish_login(login)
             assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
             provider.away = False
-            assert (await browser.back(asked)).status_code == 302
+            assert (await browser.finish_login(login)).status_code == 302
             provider.away = True
             await clock.advance_async(900)
             assert not isinstance(await browser.ask(), ImmediateResponse), "sessions go on"

@@ -62,7 +62,7 @@ async def ask(
     return await policy.on_request(ctx, attachment[1]), ctx
 
 
-def asked_once(answer: Answer, more: dict[str, Any] | None = None, **request: Any) -> tuple[Any, RequestContext]:
+def ask_once(answer: Answer, more: dict[str, Any] | None = None, **request: Any) -> tuple[Any, RequestContext]:
     async def run() -> tuple[Any, RequestContext]:
         async with Opa(answer).prepared(**(more or {})) as attachment:
             return await ask(attachment, **request)
@@ -81,7 +81,7 @@ def status(action: Any) -> int:
     ({"result": {"allow": False, "status": 429}}, 429), ({"result": {"allow": True, "status": 429}}, 0),
 ])  # fmt: skip
 def test_decisions(document: Any, expected: int) -> None:
-    action, ctx = asked_once(says(document))
+    action, ctx = ask_once(says(document))
     assert status(action) == expected
     assert ctx.identity is None
     if expected == 403:
@@ -103,7 +103,7 @@ USELESS: list[Any] = [
 
 @pytest.mark.parametrize("document", USELESS, ids=json.dumps)
 def test_an_invalid_decision_is_answered_503(document: Any) -> None:
-    action, ctx = asked_once(says(document), {"upstreamHeaders": ["X-Role"]})
+    action, ctx = ask_once(says(document), {"upstreamHeaders": ["X-Role"]})
     assert status(action) == 503
     assert action.headers["retry-after"] == "1"
     assert ctx.identity is None
@@ -141,7 +141,7 @@ async def _nothing(_: web.Request) -> web.StreamResponse:
     ],
 )
 def test_an_invalid_response_is_answered_503(answer: Answer) -> None:
-    assert status(asked_once(answer)[0]) == 503
+    assert status(ask_once(answer)[0]) == 503
 
 
 def test_a_redirect_is_not_followed() -> None:
@@ -179,7 +179,7 @@ def test_a_large_response_is_not_read_to_its_end() -> None:
             written += 1 << 20
         return answer
 
-    assert status(asked_once(large)[0]) == 503
+    assert status(ask_once(large)[0]) == 503
     assert written < 100 << 20
 
 
@@ -196,9 +196,9 @@ def test_a_slow_response_is_answered_503_at_its_timeout() -> None:
             await asyncio.sleep(0.01)
 
     for answer in (never, trickle):
-        assert status(asked_once(answer, {"timeoutMilliseconds": 100})[0]) == 503
-        assert status(asked_once(answer, timeout=0.1)[0]) == 503
-        assert status(asked_once(answer, timeout=0.0)[0]) == 503
+        assert status(ask_once(answer, {"timeoutMilliseconds": 100})[0]) == 503
+        assert status(ask_once(answer, timeout=0.1)[0]) == 503
+        assert status(ask_once(answer, timeout=0.0)[0]) == 503
 
 
 def test_without_opa_requests_are_answered_503() -> None:
@@ -230,13 +230,13 @@ def test_a_closed_idle_connection_fails_no_request() -> None:
 
 def test_a_refusal_has_the_answer_of_the_decision() -> None:
     result: dict[str, Any] = {"allow": False, "status": 302, "headers": {"location": "/login"}, "body": "Sign in."}
-    action, _ = asked_once(says({"result": result}))
+    action, _ = ask_once(says({"result": result}))
     headers = {"location": "/login", "content-type": "text/plain; charset=utf-8"}
     assert action == ImmediateResponse(302, headers, "Sign in.")
     result = {"allow": False, "body": {"error": "no"}, "headers": {"x-a": "1"}}
-    action, _ = asked_once(says({"result": result}), {"statusCode": 404})
+    action, _ = ask_once(says({"result": result}), {"statusCode": 404})
     assert action == ImmediateResponse(404, {"x-a": "1", "content-type": "application/json"}, '{"error": "no"}')
-    action, _ = asked_once(says({"result": {"allow": False, "status": 401}}))
+    action, _ = ask_once(says({"result": {"allow": False, "status": 401}}))
     assert action.headers["www-authenticate"] == "Bearer"
     assert json.loads(action.body) == {"type": "about:blank", "title": "Unauthorized", "status": 401}
 
@@ -244,25 +244,25 @@ def test_a_refusal_has_the_answer_of_the_decision() -> None:
 def test_a_decision_cannot_inject_a_header() -> None:
     result = {"allow": False, "headers": {"x-a": "1\r\nset-cookie: admin=1"}}
     with pytest.raises(ActionError, match="control character"):
-        asked_once(says({"result": result}))
+        ask_once(says({"result": result}))
     with pytest.raises(ActionError, match="control character"):
-        asked_once(says({"result": {"allow": True, "headers": {"x-role": "a\nb"}}}), {"upstreamHeaders": ["x-role"]})
+        ask_once(says({"result": {"allow": True, "headers": {"x-role": "a\nb"}}}), {"upstreamHeaders": ["x-role"]})
 
 
 def test_upstream_gets_opas_headers_and_never_the_clients() -> None:
     params = {"upstreamHeaders": ["X-Role", "x-tenant"]}
     forged = {"x-role": "admin", "x-tenant": "blue"}
-    action, _ = asked_once(says({"result": {"allow": True, "headers": {"X-ROLE": "reader"}}}), params, headers=forged)
+    action, _ = ask_once(says({"result": {"allow": True, "headers": {"X-ROLE": "reader"}}}), params, headers=forged)
     assert action == UpstreamRequestModifications(
         remove_headers=["X-Role", "x-tenant"], set_headers={"X-ROLE": "reader"}
     )
-    action, _ = asked_once(says({"result": True}), params, headers=forged)
+    action, _ = ask_once(says({"result": True}), params, headers=forged)
     assert action == UpstreamRequestModifications(remove_headers=["X-Role", "x-tenant"])
 
 
 def test_opa_may_set_the_identity() -> None:
     identity = {"subject": "alice", "issuer": "ldap", "scopes": ["read"], "claims": {"team": 7}}
-    _, ctx = asked_once(says({"result": {"allow": True, "identity": identity}}))
+    _, ctx = ask_once(says({"result": {"allow": True, "identity": identity}}))
     assert ctx.identity is not None
     assert (ctx.identity.subject, ctx.identity.issuer, ctx.identity.scopes) == ("alice", "ldap", ("read",))
     assert (ctx.identity.claims, ctx.identity.method) == ({"team": 7}, "opa")
@@ -271,7 +271,7 @@ def test_opa_may_set_the_identity() -> None:
 @pytest.mark.parametrize("token", ["two words", "a line\nx-role: admin", "caf\u00e9"])
 def test_a_named_token_must_be_valid_in_a_header(token: str) -> None:
     with pytest.raises(ValueError, match="token: expected printable ASCII") as refusal:
-        asked_once(says({"result": True}), {"token": testing.secret(token, name="opa")})
+        ask_once(says({"result": True}), {"token": testing.secret(token, name="opa")})
     assert token not in str(refusal.value)
 
 
@@ -361,6 +361,6 @@ def test_only_valid_decisions_are_cached_up_to_a_limit() -> None:
 def test_decisions_are_counted() -> None:
     testing.reset_metrics(policy)
     for document in ({"result": True}, {}, {"result": 7}, {"result": False}):
-        asked_once(says(document))
+        ask_once(says(document))
     decisions = testing.metric(policy, "opa_decisions_total")
     assert [decisions.value(decision=decision) for decision in ("allow", "deny", "none")] == [1, 2, 1]

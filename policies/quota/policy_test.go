@@ -93,10 +93,10 @@ func headersOf(t testing.TB, policy v1alpha.Policy, req *v1alpha.RequestContext)
 	if changes == nil {
 		return nil
 	}
-	return named(changes.Headers.Append)
+	return byName(changes.Headers.Append)
 }
 
-func named(headers []v1alpha.Header) map[string]string {
+func byName(headers []v1alpha.Header) map[string]string {
 	all := map[string]string{}
 	for _, header := range headers {
 		all[header.Name] = header.Value
@@ -120,7 +120,7 @@ func TestADayEndsAtMidnight(t *testing.T) {
 		if refused == nil || refused.StatusCode != http.StatusTooManyRequests {
 			t.Fatalf("expected 429, got %+v", refused)
 		}
-		headers := named(refused.Headers)
+		headers := byName(refused.Headers)
 		if headers["retry-after"] != "3600" || headers["ratelimit"] != `"daily";r=0;t=3600` || headers["ratelimit-policy"] != `"daily";q=2;w=86400` {
 			t.Errorf("expected an hour until midnight, got %v", headers)
 		}
@@ -153,7 +153,7 @@ func TestThePeriodFollowsTheTimeZone(t *testing.T) {
 			policy := newPolicy(t, params, &counting{})
 			passes(t, policy, "a")
 			refused := answer(t, policy, request("a"))
-			if refused == nil || named(refused.Headers)["retry-after"] != test.retry {
+			if refused == nil || byName(refused.Headers)["retry-after"] != test.retry {
 				t.Errorf("%s in %s: expected to be refused for %s s, got %+v", test.period, test.zone, test.retry, refused)
 			}
 		})
@@ -239,7 +239,7 @@ func TestWhileTheStoreIsAway(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				params := `{"requests": 1, "period": "day", "whenUnavailable": %q, ` + keyed + `}`
 				refused := answer(t, newPolicy(t, fmt.Sprintf(params, "refuse"), store), request("a"))
-				if refused == nil || refused.StatusCode != http.StatusServiceUnavailable || named(refused.Headers)["retry-after"] != "1" {
+				if refused == nil || refused.StatusCode != http.StatusServiceUnavailable || byName(refused.Headers)["retry-after"] != "1" {
 					t.Errorf("expected 503 with Retry-After, got %+v", refused)
 				}
 				allows, began := newPolicy(t, fmt.Sprintf(params, "allow"), store), time.Now()

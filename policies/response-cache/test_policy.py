@@ -67,16 +67,13 @@ class Exchanges:
             return action
         self.upstream_requests += 1
         upstream = behind(ctx)
-        upstream_answer = {"headers": FRESH, "status": 200, "body": str(self.upstream_requests).encode()} | (
-            answer or {}
-        )
-        status, body = upstream_answer["status"], upstream_answer["body"]
-        res = testing.response(status, headers=upstream_answer["headers"], body=body, request=upstream)
+        response = {"headers": FRESH, "status": 200, "body": str(self.upstream_requests).encode()} | (answer or {})
+        status, body = response["status"], response["body"]
+        res = testing.response(status, headers=response["headers"], body=body, request=upstream)
         changes = await policy.on_response(res, self._params)
         if changes is not None and changes.body is not None:
             return ImmediateResponse(changes.status_code, dict(changes.set_headers), changes.body)
-        added = dict(changes.append_headers) if changes is not None else {}
-        return ImmediateResponse(status, added, body)
+        return ImmediateResponse(status, dict(changes.append_headers) if changes is not None else {}, body)
 
 
 def run(test: Callable[[Exchanges], Awaitable[None]], **params: Any) -> None:

@@ -26,7 +26,7 @@ def execute(body: Any, expression: str, headers: Any = None, **changed: Any) -> 
         return policy.on_request(ctx, params)
 
 
-def made_of(value: Any, expression: str, **changed: Any) -> Any:
+def transform(value: Any, expression: str, **changed: Any) -> Any:
     action = execute(value, expression, **changed)
     assert action.set_headers == {"content-type": "application/json"}
     assert "content-digest" in action.remove_headers
@@ -50,7 +50,7 @@ ORDER = {"id": 7, "items": [{"name": "bolt", "n": 2}, {"name": "nut", "n": 0}], 
     ],
 )  # fmt: skip
 def test_expressions(expression: str, result: Any) -> None:
-    assert made_of(ORDER, expression) == result
+    assert transform(ORDER, expression) == result
 
 
 def test_a_large_integer_stays_unchanged() -> None:
@@ -119,7 +119,7 @@ def test_a_result_that_is_too_large_is_not_built(body: Any, expression: str) -> 
 
 
 def test_a_deeply_nested_expression() -> None:
-    assert made_of({"a": 1}, "a" + ".a" * 2000) is None
+    assert transform({"a": 1}, "a" + ".a" * 2000) is None
 
 
 def test_other_types_and_no_body() -> None:
@@ -131,7 +131,7 @@ def test_other_types_and_no_body() -> None:
     assert execute({}, "a", {"content-type": "application/vnd.x+json"}).body == b"null"
 
 
-def answered(body: bytes, status: int = 200, headers: Any = None, **changed: Any) -> Any:
+def execute_response(body: bytes, status: int = 200, headers: Any = None, **changed: Any) -> Any:
     params = testing.params({**DEFAULTS, "response": "a", **changed})
     with testing.prepared(policy, params) as prepared:
         request = testing.request(prepared=prepared)
@@ -141,17 +141,17 @@ def answered(body: bytes, status: int = 200, headers: Any = None, **changed: Any
 
 
 def test_responses(caplog: pytest.LogCaptureFixture) -> None:
-    assert answered(b'{"a": 1}').body == b"1"
-    assert answered(b'{"a": 1}', 404) is None
-    assert answered(b'{"a": 1}', 404, statuses=["404"]).body == b"1"
-    assert answered(b"x", headers={"content-type": "text/html"}, otherTypes="pass") is None
-    assert answered(b"x", headers={"content-type": "text/html"}).status_code == 502
-    assert answered(b"x", headers={}).status_code == 502
+    assert execute_response(b'{"a": 1}').body == b"1"
+    assert execute_response(b'{"a": 1}', 404) is None
+    assert execute_response(b'{"a": 1}', 404, statuses=["404"]).body == b"1"
+    assert execute_response(b"x", headers={"content-type": "text/html"}, otherTypes="pass") is None
+    assert execute_response(b"x", headers={"content-type": "text/html"}).status_code == 502
+    assert execute_response(b"x", headers={}).status_code == 502
     with caplog.at_level(logging.WARNING):
-        refused = answered(b"{")
+        refused = execute_response(b"{")
     assert json.loads(refused.body)["detail"] == "the upstream's response cannot be transformed"
     assert "expected JSON" in caplog.text
-    assert answered(b"{", onFailure="pass") is None
+    assert execute_response(b"{", onFailure="pass") is None
 
 
 VALUES = st.recursive(

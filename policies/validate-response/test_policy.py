@@ -50,7 +50,9 @@ DOCUMENT = {
 }
 
 
-def answered(body: bytes | None, status: int = 200, *, headers: Any = None, method: str = "GET", **params: Any) -> Any:
+def execute_response(
+    body: bytes | None, status: int = 200, *, headers: Any = None, method: str = "GET", **params: Any
+) -> Any:
     params = testing.params({**DEFAULTS, **params})
     with testing.prepared(policy, params, ABOUT) as prepared:
         request = testing.request(
@@ -62,7 +64,7 @@ def answered(body: bytes | None, status: int = 200, *, headers: Any = None, meth
 
 
 def passes(*args: Any, **more: Any) -> bool:
-    action, _ = answered(*args, **more)
+    action, _ = execute_response(*args, **more)
     if action is not None:
         assert action.status_code == 502
         assert json.loads(action.body) == {
@@ -106,7 +108,7 @@ def test_text_that_is_not_unicode_is_upstreams_mistake(body: bytes, charset: str
     schema = {"properties": {"name": {"maxLength": 5}}, "propertyNames": {"pattern": "^.*$"}}
     sent = {"content-type": f"application/json; charset={charset}"}
     assert not passes(body, schema=schema, headers=sent)
-    action, noted = answered(body, schema=schema, headers=sent, onInvalid="report")
+    action, noted = execute_response(body, schema=schema, headers=sent, onInvalid="report")
     assert (action, noted["validate-response"]["reason"]) == (None, "syntax")
 
 
@@ -136,7 +138,7 @@ def test_a_document_has_a_schema_for_each_status() -> None:
 
 def test_report_passes_the_response_and_puts_the_mistakes_into_the_metadata() -> None:
     testing.reset_metrics(policy)
-    action, noted = answered(b"[]", openapi=DOCUMENT, onInvalid="report")
+    action, noted = execute_response(b"[]", openapi=DOCUMENT, onInvalid="report")
     assert action is None
     assert noted["validate-response"]["reason"] == "schema"
     assert testing.metric(policy, "invalid_responses_total").value(reason="schema") == 1
@@ -154,7 +156,7 @@ NESTED = {"type": "object", "properties": {"tags": {"items": {"format": "uuid"}}
 )  # fmt: skip
 def test_it_finds_what_validate_request_finds(body: bytes) -> None:
     """Both policies check by the same rules, so that requests and responses are held to the same schema."""
-    _, noted = answered(body, schema=NESTED, onInvalid="report")
+    _, noted = execute_response(body, schema=NESTED, onInvalid="report")
     params = testing.params({**DEFAULTS, "schema": NESTED, "onInvalid": "report", "bodyRequired": True})
     about = PolicyMetadata("validate-request", "v1.0.0")
     other = testing.load_policy(str(Path(__file__).parent.parent / "validate-request" / "policy.py"))
