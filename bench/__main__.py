@@ -1,4 +1,4 @@
-"""The command: measures, prints the table, writes it down; fails on wrong answers."""
+"""The command: measures all rows, prints the table and writes it into the README; fails on wrong answers."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ from bench.settings import README, Settings
 
 
 def main() -> None:
-    """Exit status 1 after wrong answers or, with --short, ratios that have fallen; then nothing is written down."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by way of the `with` blocks, which stop all processes
+    """Exits with 1, and writes no file, after wrong answers or, with --short, regressions."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # unwinds the `with` blocks, which stop all processes
     if command := COMMANDS.get(next(iter(sys.argv[1:]), "")):
         run_command(command, sys.argv[2:])
         return
@@ -74,9 +74,8 @@ COMMANDS = {
     "telemetry": telemetry.main,
     "traces": traces.main,
 }
-"""Measurements of their own: executors alone, what a gateway costs besides requests, how soon an edit is live,
-the cost of recordings and of policies that ship, streams and large bodies, TLS, the cost of metrics and logs,
-traces."""
+"""Other measurements: executors without a gateway, the cost of an idle gateway and of its log lines, the time until an
+edit is live, and the cost of recordings, shipped policies, streams and large bodies, TLS, metrics, and traces."""
 
 
 def run_command(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> None:
@@ -91,7 +90,7 @@ def run_command(command: Callable[[Sequence[str]], None], arguments: Sequence[st
 
 def take_samples(chosen: Settings) -> list[Sample]:
     """Takes all samples and prints a line on standard error for each."""
-    print("bench: building and starting what is measured …", file=sys.stderr, flush=True)
+    print("bench: building and starting all rows …", file=sys.stderr, flush=True)
     amount = chosen.rounds * sum(len(chosen.measured_at(count)) for count in chosen.connections)
     samples = list[Sample]()
     for sample in campaign.run(chosen):
@@ -101,7 +100,7 @@ def take_samples(chosen: Settings) -> list[Sample]:
 
 
 def render(samples: Sequence[Sample], chosen: Settings) -> Iterator[str]:
-    """How it was measured, what was to be reached, and all figures."""
+    """The machine and the settings, the goals or the comparison, and all figures."""
     yield machine.describe(chosen, sys.argv[1:])
     if chosen.compare:
         yield comparison.markdown(samples, chosen)
@@ -113,16 +112,16 @@ def render(samples: Sequence[Sample], chosen: Settings) -> Iterator[str]:
 
 
 def progress(sample: Sample) -> str:
-    """A sample in a line."""
+    """A line about a sample."""
     wrong = f", {sample.result.failures} wrong answers" if sample.result.failures else ""
     figures = f"{sample.rate:,.0f} req/s, p50 {sample.result.p50} µs, {sample.total:.0f} µs CPU"
     return f"{sample.row} at {sample.connections}: {figures}, foreign load {100 * sample.foreign:.0f} %{wrong}"
 
 
 def find_defects(samples: Sequence[Sample], chosen: Settings) -> list[str]:
-    """Why the figures cannot stand."""
-    fallen = ratios.find_regressions(ratios.costs_of(samples), ratios.read()) if chosen.short else ()
-    return [*sanity.wrong_answers(samples), *fallen]
+    """Wrong answers and regressions, for which the figures are not recorded."""
+    regressions = ratios.find_regressions(ratios.costs_of(samples), ratios.read()) if chosen.short else ()
+    return [*sanity.wrong_answers(samples), *regressions]
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ SIGNED_WITH = "a secret of the bench"
 
 
 def hmac_row() -> Row:
-    """hmac-auth, of a request without a body, which is what GitHub's way of signing makes the same each time."""
+    """hmac-auth with GitHub's style, whose signature of a request without a body is always the same."""
     params = {"style": "github", "keys": [{"name": "bench", "secret": SIGNED_WITH}]}
     attachment: Attachment = {"name": "hmac-auth", "version": "v1", "params": params}
     signature = hmac.new(SIGNED_WITH.encode(), b"", "sha256").hexdigest()
@@ -25,15 +25,15 @@ def hmac_row() -> Row:
 
 @contextlib.contextmanager
 def opa_row() -> Iterator[Row]:
-    """opa-authz, which asks for each request; the server runs within, says true, and takes less time than OPA would."""
-    with _deciding() as port:
+    """opa-authz, which asks for each request; the server runs in this process, answers true, and is faster than OPA."""
+    with _run_server() as port:
         params = {"url": f"http://127.0.0.1:{port}", "path": "bench/allow", "timeoutMilliseconds": 5000}
         attachment: Attachment = {"name": "opa-authz", "version": "v1", "params": params, "timeout": "10s"}
         yield Row("shipped-opa-authz", "opa-authz", (attachment,))
 
 
 @contextlib.contextmanager
-def _deciding() -> Iterator[int]:
+def _run_server() -> Iterator[int]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""Takes all samples of a run, interleaved: the machine disturbs all rows alike."""
+"""Takes all samples of a run, interleaved, so that the machine disturbs all rows alike."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SAMPLES = FOLDER / "samples.jsonl"
 
 
 def run(settings: Settings) -> Iterator[Sample]:
-    """Builds and starts all that the rows need, then yields sample by sample; each also goes into SAMPLES."""
+    """Builds and starts all targets, then yields each sample and writes it to SAMPLES."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     binary = load_tool.build(FOLDER)
     expectations = FOLDER / "expect.json"
@@ -39,7 +39,7 @@ def run(settings: Settings) -> Iterator[Sample]:
 
 
 def measure(settings: Settings, measured_targets: Mapping[str, Target], bench: Bench) -> Iterator[Sample]:
-    """Round by round, within it number by number of connections, within that row by row."""
+    """Takes the samples by round, then by number of connections, then by row."""
     for round_ in range(settings.rounds):
         for connections in settings.connections:
             for row in in_order(settings.measured_at(connections), round_):
@@ -51,7 +51,7 @@ def measure(settings: Settings, measured_targets: Mapping[str, Target], bench: B
 
 
 def in_order(all_rows: Sequence[Row], round_: int) -> Sequence[Row]:
-    """Every other round backwards, so that none is always measured after the same one."""
+    """The rows, in every other round backwards, so that no row always follows the same other row."""
     return all_rows if round_ % 2 == 0 else all_rows[::-1]
 
 
@@ -66,15 +66,15 @@ def targets(settings: Settings, upstream: str) -> Iterator[dict[str, Target]]:
         with_api = [row for row in settings.rows if row.key not in PEERS]
         for commit in dict.fromkeys(row.revision for row in with_api):
             served = tuple(row for row in with_api if row.revision == commit)
-            served_gateway = stack.enter_context(of_commit(commit, settings, served, upstream))
+            served_gateway = stack.enter_context(gateway_of(commit, settings, served, upstream))
             by_row |= {row.key: served_gateway for row in served}
         yield by_row
 
 
-def of_commit(
+def gateway_of(
     commit: str, settings: Settings, served: tuple[Row, ...], upstream: str
 ) -> contextlib.AbstractContextManager[Target]:
-    """The gateway with the APIs of these rows; all that belongs to another commit is in a folder of its own."""
+    """The gateway of a commit with the APIs of these rows. Another commit than this tree's has a folder of its own."""
     folder = FOLDER / commit
     folder.mkdir(exist_ok=True)
     tree = revision.checkout(commit, folder / "tree") if commit else None
@@ -83,7 +83,7 @@ def of_commit(
 
 
 def site(settings: Settings, row: Row, upstream: str) -> Site:
-    """A folder of the row's own."""
+    """The surroundings of a row's peer, with a folder of its own."""
     folder = FOLDER / row.key
     folder.mkdir(exist_ok=True)
     return Site(settings, row, upstream, folder)

@@ -1,4 +1,4 @@
-"""Two commits in one run, in Markdown: what each figure of this tree is, in units of the other one's."""
+"""Two commits in one run, in Markdown: each figure of this tree, divided by that of the other commit."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""`python -m bench costs`: what a gateway costs while it does little, and what its log lines cost under load.
+"""`python -m bench costs`: the cost of an idle gateway, and of its log lines under load.
 
-One node of the stock build with one API (Go → Python → Go), as a user starts it: idle for a while, then an open loop at
-500 requests a second, then one at 5, at which no buffer fills. Its standard output and error go into a pipe that is
-read here, so that lines have the time at which they came. CPU is that of /proc/PID/stat. Memory is RSS and PSS (proc,
-/proc/PID/smaps_rollup), summed over all processes of the run: what several of them map counts several times in RSS, and
-once in PSS. Python's byte code is kept, as in an installation; a first start makes it.
+One node of the stock build with one API (Go → Python → Go), as a user starts it: idle for a while, then under an open
+loop of 500 requests a second, then under one of 5, at which no buffer fills. This program reads its standard output and
+error from a pipe, and notes when each line came. CPU is that of /proc/PID/stat. Memory is RSS and PSS
+(/proc/PID/smaps_rollup), summed over all processes of the run: pages that several processes map count several times in
+RSS, and once in PSS. A first start compiles Python's byte code, as an installation has it.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ API = {
 
 @dataclass
 class Lines:
-    """Lines of the gateway as they come: (seconds since the epoch, line), and the bytes of all of them."""
+    """Lines of the gateway with the times at which they came, in seconds since the epoch. count: bytes of all lines."""
 
     timed: list[tuple[float, bytes]] = field(default_factory=list)
     count: int = 0
@@ -80,7 +80,7 @@ class ResidentMemory:
 
 @dataclass(frozen=True)
 class LogFigures:
-    """Under load. `late`: seconds from the end of a request until its access line came."""
+    """The cost of log lines under load. late: seconds from the end of each request until its access line came."""
 
     supervisor: float
     lines: float
@@ -142,7 +142,7 @@ def describe(logs: LogFigures, rate: float) -> str:
 
 
 def memory(status: Path) -> dict[str, ResidentMemory]:
-    """By process."""
+    """The memory of each process."""
     return {name: _parse_memory(Path(f"/proc/{pid}/smaps_rollup").read_text()) for name, pid in _pids(status).items()}
 
 
@@ -153,7 +153,7 @@ def _parse_memory(rollup: str) -> ResidentMemory:
 
 
 def _measure_use(status: Path, seconds: float) -> dict[str, float]:
-    """Share of a core by process, over so many seconds."""
+    """The share of a core that each process uses during these seconds."""
     pids, before, start = _pids(status), cpu.snapshot(), time.monotonic()
     time.sleep(seconds)
     after, span = cpu.snapshot(), time.monotonic() - start
@@ -170,7 +170,7 @@ def _measure_logs(tool: Path, status: Path, lines: Lines, rate: float, seconds: 
 
     result = load_tool.generate(tool, load, home, mark, mark)
     if result.failures:
-        raise BenchError(f"expected right answers, got {result.failures} others: {result.first_failure}")
+        raise BenchError(f"expected right answers, got {result.failures} wrong ones: {result.first_failure}")
     output = lines.timed[marks[0][0] : marks[1][0]]
     access = [(at, json.loads(line)) for at, line in output if line.startswith(b"{") and b'"access"' in line]
     return LogFigures(
@@ -199,7 +199,7 @@ def _port(status: Path) -> int:
 
 @contextlib.contextmanager
 def _gateway(home: Path, upstream: str, options: Sequence[str]) -> Iterator[tuple[Lines, Path]]:
-    """A node that is ready: its lines, and its status.json."""
+    """Runs a node until it is ready: its lines, and its status.json."""
     spec = API["spec"] | {"upstream": {"main": {"url": f"http://{upstream}"}}}  # type: ignore[operator]
     (home / "hello.json").write_text(json.dumps(API | {"spec": spec}))
     command = [

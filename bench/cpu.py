@@ -15,7 +15,7 @@ PROC = Path("/proc")
 
 @dataclass(frozen=True)
 class ProcessTime:
-    """own: CPU time of all its threads, those that have ended too. reaped: of its children that have ended."""
+    """own: CPU time of all its threads, including ended ones. reaped: CPU time of its ended children."""
 
     pid: int
     parent: int
@@ -25,15 +25,15 @@ class ProcessTime:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """machine: what all cores ran, without interrupts (where processes are not charged for them, they are not foreign
-    load; where they are, they are in the processes' times). stolen: what the hypervisor gave to others meanwhile."""
+    """machine: the time that all cores were busy, without interrupts, which are no foreign load unless a kernel charges
+    them to processes. stolen: the time that the hypervisor gave to other machines."""
 
     processes: Mapping[int, ProcessTime]
     machine: float = 0.0
     stolen: float = 0.0
 
     def descendants(self, root: int) -> set[int]:
-        """`root`, its children, their children …"""
+        """`root` and all processes below it."""
         pids: set[int] = set()
         following = {root}
         while following:
@@ -43,7 +43,7 @@ class Snapshot:
 
 
 def snapshot(proc: Path = PROC) -> Snapshot:
-    """Now."""
+    """The CPU times as they are now."""
     processes = {process.pid: process for process in _processes(proc)}
     machine, stolen = parse_machine((proc / "stat").read_text())
     return Snapshot(processes, machine, stolen)
@@ -54,12 +54,12 @@ def _processes(proc: Path) -> Iterator[ProcessTime]:
         if entry.name.isdecimal():
             try:
                 yield parse_process((entry / "stat").read_text())
-            except OSError:  # it has ended meanwhile
+            except OSError:  # the process has ended meanwhile
                 continue
 
 
 def parse_process(stat: str) -> ProcessTime:
-    """A line of /proc/PID/stat. The name, in parentheses, may hold spaces and parentheses."""
+    """A line of /proc/PID/stat. The name, in parentheses, may contain spaces and parentheses."""
     head, _, tail = stat.rpartition(")")
     fields = tail.split()
     user, system, reaped_user, reaped_system = (int(field) for field in fields[11:15])
@@ -80,14 +80,14 @@ def parse_machine(stat: str) -> tuple[float, float]:
 def own(before: Snapshot, after: Snapshot, pid: int) -> float:
     """The CPU time of the process. Raises BenchError if it did not run all the time."""
     if pid not in before.processes or pid not in after.processes:
-        raise BenchError(f"expected process {pid} to be there during a whole sample, got none: see the logs of the run")
+        raise BenchError(f"expected process {pid} to run during the whole sample, got none: see the logs of the run")
     return after.processes[pid].own - before.processes[pid].own
 
 
 def foreign(before: Snapshot, after: Snapshot, root: int) -> float:
     """The CPU time of all processes but `root` and its descendants.
 
-    Processes that are hidden from this one (it may live in a container) show only in the machine's own figure; its
+    Processes that this one cannot see, since it may run in a container, appear only in the machine's time. The kernel's
     clock is coarse, so the larger figure counts.
     """
     ours = before.descendants(root) | after.descendants(root)
@@ -97,5 +97,5 @@ def foreign(before: Snapshot, after: Snapshot, root: int) -> float:
 
 
 def _sum(at: Snapshot, pids: set[int], inside: bool) -> float:
-    """The sum includes the time of ended children, so that a process that ends meanwhile is not lost."""
+    """The CPU time of processes, with that of their ended children, so that one that ends meanwhile still counts."""
     return sum(process.own + process.reaped for process in at.processes.values() if (process.pid in pids) == inside)

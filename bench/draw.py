@@ -5,11 +5,11 @@ import sys
 
 from matplotlib import pyplot
 
-INK = "#808890"  # on white and on black alike, since the file is shown on both
+INK = "#808890"  # readable on white and on black, since the file is shown on both
 BUILT_IN, PEERS = "#2f81f7", "#a0a8b0"
 STYLE = {
     "svg.fonttype": "none",  # text, not outlines
-    "svg.hashsalt": "bench",  # the same bytes from the same figures
+    "svg.hashsalt": "bench",  # makes the file reproducible
     "font.size": 9,
     **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
 }

@@ -1,6 +1,6 @@
-"""Edit → live: from the save of a policy's file under `gatewright run --watch` to the first answer of the new code.
+"""Edit → live: the time from the save of a policy's file under `gatewright run --watch` to the new code's first answer.
 
-`python -m bench edit [--rounds N] [--shape starter groups]`. Prints a row for each shape, and what a reload logged.
+`python -m bench edit [--rounds N] [--shape starter groups]`. Prints a line for each shape, and a reload's log line.
 """
 
 from __future__ import annotations
@@ -62,11 +62,11 @@ spec:
 
 @dataclass(frozen=True)
 class Shape:
-    """A folder to run.
+    """A policy project to run and edit.
 
-    make: writes it. edited: the file that is saved, in which `old` becomes `new`, whose {mark} is another each time.
-    header: of an answer; it holds the mark once the new code serves. aim: seconds, on a machine with nothing else to
-    do.
+    make: writes the project. edited: the file in which `old` is replaced by `new`, whose {mark} changes with each edit.
+    header: the header of answers that has the mark once the new code serves. aim: the goal in seconds, on an idle
+    machine.
     """
 
     key: str
@@ -79,12 +79,12 @@ class Shape:
     aim: float
 
     def edit(self, folder: Path, original: str, mark: str) -> None:
-        """Saves the file, otherwise than before."""
+        """Saves the file with another mark."""
         (folder / self.edited).write_text(original.replace(self.old, self.new.format(mark=mark)))
 
 
 def starter(folder: Path) -> None:
-    """Writes what `gatewright init` writes."""
+    """Writes the project of `gatewright init`."""
     subprocess.run([_gatewright(), "init", str(folder)], check=True, capture_output=True)
 
 
@@ -129,24 +129,24 @@ class Edits:
 
 
 def measure(shape: Shape, rounds: int) -> Edits:
-    """Edits one after the other, each when the processes of the one before are gone."""
+    """Edits the file several times, each time after the old processes of the edit before have ended."""
     with tempfile.TemporaryDirectory(prefix="gatewright-edit-") as home:
         folder, log, run_dir = Path(home) / "demo", Path(home) / "log", Path(home) / "run"
         folder.mkdir()
         shape.make(folder)
         with running(_command(run_dir), log, environment(), folder) as process:
-            port, original = _ready(process, log), (folder / shape.edited).read_text()
+            port, original = _await_port(process, log), (folder / shape.edited).read_text()
             seconds = tuple(_edit(shape, folder, original, port, run_dir, f"mark-{number}") for number in range(rounds))
-            return Edits(shape, seconds, tuple(_reloads(log)))
+            return Edits(shape, seconds, tuple(_reload_lines(log)))
 
 
 def _edit(shape: Shape, folder: Path, original: str, port: int, run_dir: Path, mark: str) -> float:
     start = time.monotonic()
     shape.edit(folder, original, mark)
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as client:
-        _until(lambda: _header(client, shape.header) == mark, "the new code to answer")
+        _await(lambda: _header(client, shape.header) == mark, "the new code to answer")
     took = time.monotonic() - start
-    _until(lambda: not _leaving(run_dir), "the old processes to go")
+    _await(lambda: not _leaving(run_dir), "the old processes to end")
     time.sleep(REST_SECONDS)
     return took
 
@@ -165,15 +165,15 @@ def _leaving(run_dir: Path) -> list[str]:
     return [process["name"] for process in status["processes"] if process["leaving"]]
 
 
-def _until(condition: Callable[[], bool], what: str) -> None:
+def _await(condition: Callable[[], bool], event: str) -> None:
     end = time.monotonic() + LIVE_SECONDS
     while not condition():
         if time.monotonic() > end:
-            raise BenchError(f"waited {LIVE_SECONDS:g} s for {what}")
+            raise BenchError(f"waited {LIVE_SECONDS:g} s for {event}")
         time.sleep(POLL_SECONDS)
 
 
-def _reloads(log: Path) -> Iterator[str]:
+def _reload_lines(log: Path) -> Iterator[str]:
     for line in log.read_text().splitlines():
         with contextlib.suppress(ValueError):
             record = json.loads(line)
@@ -192,7 +192,7 @@ def _command(run_dir: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def _ready(process: subprocess.Popen[str], log: Path) -> int:
+def _await_port(process: subprocess.Popen[str], log: Path) -> int:
     with kill_after(process, START_SECONDS):
         for line in process.stdout or ():
             if line.startswith("ready "):
@@ -205,9 +205,9 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench edit", description=(__doc__ or "").splitlines()[0])
     keys = [shape.key for shape in SHAPES]
     parser.add_argument(
-        "--rounds", type=int, choices=range(1, 1001), default=10, metavar="N", help="edits of each (10)"
+        "--rounds", type=int, choices=range(1, 1001), default=10, metavar="N", help="edits of each shape (10)"
     )
-    parser.add_argument("--shape", nargs="+", choices=keys, default=keys, help="what is edited (all)")
+    parser.add_argument("--shape", nargs="+", choices=keys, default=keys, help="projects to edit (all)")
     options = parser.parse_args(arguments)
     for shape in SHAPES:
         if shape.key in options.shape:

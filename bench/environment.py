@@ -1,5 +1,5 @@
-"""The environments of peers in Python, and of the plot: each from its own hashed requirements, nothing of the machine's
-or of ours."""
+"""The virtual environments of peers in Python, and of the plot: each has only its own hashed requirements, no
+packages of the machine or of this repository."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ VERSIONS = "import sys, importlib.metadata as m; print(', '.join(f'{name} {m.ver
 
 
 def python(name: str) -> Path:
-    """The interpreter of the environment with what REQUIREMENTS/NAME.txt lists; made when it is not there as listed."""
+    """The interpreter of the environment with the packages of REQUIREMENTS/NAME.txt. Creates it, and again after a
+    change of the list."""
     home, lock = ENVIRONMENTS / name, REQUIREMENTS / f"{name}.txt"
     interpreter, stamp = home / "bin" / "python", home / "made-of"
     digest = hashlib.sha256(lock.read_bytes() + sys.version.encode()).hexdigest()

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class BenchError(Exception):
-    """Expected, got, where, the cure."""
+    """Its message says what was expected, what came, where, and the cure."""

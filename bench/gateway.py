@@ -21,7 +21,7 @@ MANIFEST = Path("bench/build.yaml")
 
 @dataclass(frozen=True)
 class Build:
-    """What is built, and where: seen from the tree whose gateway it is."""
+    """A build: its manifest and its output, relative to the tree whose gateway it is."""
 
     manifest: Path = MANIFEST
     output: Path = Path("build/bench/gateway")
@@ -29,7 +29,7 @@ class Build:
 
 BUILD = Build()
 START_SECONDS = 900.0
-"""Includes the build where there is none yet: compiling the engine, and the executor's environment."""
+"""Includes a first build, which compiles the engine and installs the executor's environment."""
 
 
 @contextlib.contextmanager
@@ -41,8 +41,8 @@ def gateway(
     document: Path | None = None,
     build: Build = BUILD,
 ) -> Iterator[Target]:
-    """Builds and runs a node until it is ready: this tree's, or that of another work tree, with the
-    programs of its own environment. document: its Gateway, if it is not the default one."""
+    """Builds and runs a node, and yields it when it is ready. tree: the work tree whose gateway and programs are used;
+    None for this one. document: the node's Gateway, if it is not the default one."""
     log = folder / "gateway.log"
     with tempfile.TemporaryDirectory(prefix="gatewright-bench-") as home:  # a socket's path must be short
         run_dir = Path(home) / "run"
@@ -58,7 +58,7 @@ def gateway(
 def command(
     settings: Settings, apis: Path, home: Path, run_dir: Path, tree: Path | None = None, build: Build = BUILD
 ) -> list[str]:
-    """Access log lines are made and thrown away, as in plain Envoy: their destination is not measured."""
+    """The command of a node. Its access log goes to /dev/null, as that of plain Envoy does in its row."""
     return [
         program("gatewright", "`make setup` installs it", environment(tree)), "run",
         "--manifest", str(build.manifest), "--output", str(build.output),

@@ -1,4 +1,4 @@
-"""Go programs of the bench, compiled by it."""
+"""Compiles the Go programs of the bench."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from bench.error import BenchError
 from bench.processes import environment, program
 
 LINKED = Path("build") / "bench-go"
-"""The place of each program: go does not link it again while its sources are the same."""
+"""The folder of linked programs: go does not link a program again while its sources are unchanged."""
 
 
 def build(package: str, binary: Path) -> Path:
-    """The compiled program. Go's own cache makes the second time cheap."""
+    """Compiles a program to `binary`. Go's cache makes the second time cheap."""
     go, linked = program("go", "`make setup` installs it"), LINKED / Path(package).name
     LINKED.mkdir(parents=True, exist_ok=True)
     command = [go, "build", "-trimpath", "-o", str(linked), package]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Goal:
-    """must, aim: None where there is none. more: as much as that is wanted; else at most that."""
+    """must, aim: the required and the desired value; None for none. more: whether they are minima, else maxima."""
 
     title: str
     value: float
@@ -18,7 +18,7 @@ class Goal:
     more: bool = True
 
     def verdict(self) -> str:
-        """The verdict in a word."""
+        """The best limit that the value meets, in one word."""
         if math.isnan(self.value):
             return "–"
         for limit, word in ((self.aim, "aim"), (self.must, "must")):
@@ -28,7 +28,7 @@ class Goal:
 
 
 def markdown(goals: Iterable[Goal]) -> str:
-    """A table of them."""
+    """A table of goals."""
     lines = ["| what | got | must | aim | met |", "| --- | ---: | ---: | ---: | --- |"]
     return "\n".join([*lines, *map(_line, goals)])
 

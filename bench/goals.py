@@ -1,4 +1,4 @@
-"""The whole chain's goals: ratios within one round, and the median of them."""
+"""The goals of a whole gateway: medians of ratios within one round."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.summary import Figure
 from bench.target import GO as ENGINE
 
 CONNECTIONS = 64
-"""The rows that the goals are about."""
+"""The number of connections of the goals."""
 
 
 def goals(samples: Sequence[Sample]) -> Iterator[Goal]:

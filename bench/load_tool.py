@@ -1,4 +1,4 @@
-"""bench/load, the Go program that is both ends of a measurement: built, and run as upstream or as generator."""
+"""Builds and runs bench/load, the Go program that is the upstream and the load generator of measurements."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from bench.rows import Row
 SOURCE = "./bench/load"
 GRACE = 5.0
 ONE_CORE = {"GOMAXPROCS": "1", "GOGC": "400"}
-"""Neither end needs a second core, and a Go program that has one spends CPU time on looking for work there."""
-PREEMPTS_NOBODY = os.SCHED_BATCH
-"""Elsewhere, client and upstream have machines of their own: here they take no core from the measured processes."""
+"""Neither end needs a second core, on which a Go program would spend CPU time looking for work."""
+NO_PREEMPTION = os.SCHED_BATCH
+"""In production, client and upstream run on other machines; here they must not preempt the measured processes."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,13 @@ class Result:
 
 @dataclass(frozen=True)
 class Load:
-    """One sample's load. `rate` 0: a closed loop. body: bytes of each request's; with one it is a POST. marks: how many
-    times an answer's body has the mark; with none it may have anything. authority: for a URL of https, the
-    authority of its certificate. anew: a connection for each request, and with TLS a whole handshake. sent: headers
-    beyond those of bench.request, or in the place of one of them."""
+    """The load of one sample.
+
+    rate: requests per second; 0: a closed loop. body: bytes of each request's body; 0: a GET without one.
+    marks: how many times an answer's body must contain the mark; without a mark it is not checked.
+    authority: the certificate authority of an https URL. anew: each request has a connection of its own, and with TLS
+    a whole handshake. sent: headers of requests, which add to or replace those of bench.request.
+    """
 
     url: str
     connections: int
@@ -70,7 +73,7 @@ def upstream(binary: Path, expectations: Path, folder: Path) -> Iterator[tuple[i
     """A running upstream: its pid and HOST:PORT."""
     log = folder / "upstream.log"
     command = [str(binary), "upstream", "-listen", f"{HOST}:0", "-expect", str(expectations)]
-    with running(command, log, ONE_CORE, scheduling=PREEMPTS_NOBODY) as process:
+    with running(command, log, ONE_CORE, scheduling=NO_PREEMPTION) as process:
         word, _, address = _line(process).partition(" ")
         if word != "listening":
             raise BenchError(f"the upstream did not start\n{tail(log)}")
@@ -80,17 +83,17 @@ def upstream(binary: Path, expectations: Path, folder: Path) -> Iterator[tuple[i
 def generate(
     binary: Path, load: Load, folder: Path, begin: Callable[[int], None], end: Callable[[int], None]
 ) -> Result:
-    """Drives one sample. `begin` and `end` are called with the generator's pid as the measured span begins and ends."""
+    """Drives one sample. Calls `begin` and `end` with the generator's pid when the measured span begins and ends."""
     return drive(generate_command(binary, load), load.warmup + load.duration, folder, begin, end)
 
 
 def drive(
     command: list[str], seconds: float, folder: Path, begin: Callable[[int], None], end: Callable[[int], None]
 ) -> Result:
-    """As `generate`, for any command line of the program."""
+    """Like `generate`, for any command line of the program."""
     log = folder / "generate.log"
     with (
-        running(command, log, ONE_CORE, scheduling=PREEMPTS_NOBODY) as process,
+        running(command, log, ONE_CORE, scheduling=NO_PREEMPTION) as process,
         kill_after(process, seconds + 2 * GRACE),
     ):
         for word, call in (("begin", begin), ("end", end)):
@@ -114,7 +117,7 @@ def generate_command(binary: Path, load: Load) -> list[str]:
 
 
 def parse_result(line: str) -> Result:
-    """The generator's last line."""
+    """Parses the generator's last line."""
     try:
         document = json.loads(line)
         first = document.get("firstFailure", "")

@@ -39,7 +39,7 @@ def describe(settings: Settings, arguments: Sequence[str]) -> str:
 
 
 def describe_executors(words: str, rounds: int, duration: float) -> str:
-    """As `describe`, for executors alone."""
+    """Like `describe`, for executors without a gateway."""
     lines = (
         f"`{words}`, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {commit()}",
         f"{go_version()}, {_output(sys.executable, '-c', OF_EXECUTOR)}",
@@ -50,12 +50,12 @@ def describe_executors(words: str, rounds: int, duration: float) -> str:
 
 
 def loop(settings: Settings) -> str:
-    """How load is made, in words."""
+    """The kind of load, in words."""
     return f"open loop at {settings.rate:g} requests/s" if settings.rate else "closed loop"
 
 
 def commit() -> str:
-    """The short hash, and whether files differ from it."""
+    """The short hash of the commit, and whether files differ from it."""
     changed = subprocess.run(["git", "diff", "--quiet", "HEAD"], check=False).returncode == 1
     return _output("git", "rev-parse", "--short=12", "HEAD") + (" with changes" if changed else "")
 

@@ -19,7 +19,7 @@ FILE = Path("bench/bench.svg")
 CONNECTIONS = 64
 REQUIREMENTS = "plot"
 PROGRAM = Path(__file__).parent / "draw.py"
-"""It runs in an environment of its own, and nothing here imports it."""
+"""It runs in an environment of its own, so no module of the bench imports it."""
 
 SHOWN = f"""![Requests per second, and CPU per request, of each row at {CONNECTIONS} connections]({FILE.name})
 
@@ -27,7 +27,7 @@ Blue: our gateway. Grey: plain Envoy, and peers. Whiskers: the range over all ro
 
 
 def is_drawn(settings: Settings) -> bool:
-    """Whether the run writes the page that shows it, with figures to draw."""
+    """Whether the run writes the README, which shows the plot, and has figures to draw."""
     return settings.output == README and CONNECTIONS in settings.connections
 
 
@@ -49,5 +49,5 @@ def bars(samples: Sequence[Sample], rows: Sequence[Row]) -> Iterator[dict[str, o
 
 
 def _variables() -> dict[str, str]:
-    """It keeps its list of fonts beside its environment, not in the home folder."""
+    """The variables of the program, which keeps its list of fonts beside its environment, not in the home folder."""
     return {**os.environ, "MPLCONFIGDIR": str((environment.ENVIRONMENTS / REQUIREMENTS / "settings").absolute())}

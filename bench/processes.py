@@ -1,4 +1,4 @@
-"""The processes that a measurement needs: each is there inside a `with`, and gone after it."""
+"""The processes that a measurement needs: each runs inside of a `with` block, and has ended after it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STOP_SECONDS = 30.0
 
 
 def environment(tree: Path | None = None) -> dict[str, str]:
-    """Ours, with the programs of the environment that Python runs in, or of a work tree, first on PATH."""
+    """This process's variables, with the programs of its virtual environment, or of a work tree, first on PATH."""
     first = [str(tree / ".venv" / "bin"), str(tree / ".tools" / "go")] if tree else [str(Path(sys.executable).parent)]
     return os.environ | {"PATH": os.pathsep.join([*first, os.environ.get("PATH", "")])}
 
@@ -44,8 +44,8 @@ def running(
     folder: Path | None = None,
     scheduling: int | None = None,
 ) -> Iterator[subprocess.Popen[str]]:
-    """The process, in `folder`, its standard output in a pipe, its standard error in `log`. Stops it with SIGTERM, then
-    SIGKILL. scheduling: of sched(7); None: ours."""
+    """Runs a process in `folder`, with its standard output in a pipe and its standard error in `log`. Stops it with
+    SIGTERM, then SIGKILL. scheduling: a policy of sched(7); None for that of this process."""
     with log.open("w") as errors, _scheduling_policy(scheduling):
         process = subprocess.Popen(
             command,
@@ -55,7 +55,7 @@ def running(
             text=True,
             cwd=folder,
             env=environment() | dict(variables or {}),
-            start_new_session=True,  # Ctrl-C is for us: we stop it in order
+            start_new_session=True,  # keeps Ctrl-C from the process, which is stopped in order
         )
     try:
         yield process
@@ -106,7 +106,7 @@ def await_answer(port: int, path: str, process: subprocess.Popen[str], log: Path
 
 
 def await_file(file: Path, process: subprocess.Popen[str], log: Path) -> None:
-    """Waits until the process has made the file, as a server does with the socket it listens on."""
+    """Waits until the process has created the file, such as the socket that a server listens on."""
     deadline = time.monotonic() + START_SECONDS
     while not file.exists():
         if process.poll() is not None or time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""The costs of rows relative to plain Envoy, recorded by a full run: a short run on any machine notices regressions."""
+"""The costs of rows relative to plain Envoy, recorded by a full run, with which a short run on any machine compares."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FILE = Path("bench/ratios.json")
 CONNECTIONS = 64
 ROWS = (NONE, GO, PYTHON)
 LIMIT = 0.6
-"""A share of the recorded performance: a lower figure is no noise."""
+"""The least share of the recorded performance; a lower one is more than noise."""
 
 
 def costs_of(samples: Sequence[Sample]) -> dict[str, float]:
@@ -38,8 +38,8 @@ def write(samples: Sequence[Sample]) -> None:
 
 
 def find_regressions(costs: Mapping[str, float], recorded: Mapping[str, float]) -> Iterator[str]:
-    """A sentence for each row that costs far more than recorded."""
+    """An error for each row that costs far more than recorded."""
     for row, cost in costs.items():
         if recorded[row] / cost < LIMIT:
-            limit = f"at most {recorded[row] / LIMIT:.2f} × plain Envoy's CPU, for {recorded[row]:.2f} is recorded"
+            limit = f"at most {recorded[row] / LIMIT:.2f} × plain Envoy's CPU, since {recorded[row]:.2f} is recorded"
             yield f"{row} at {CONNECTIONS} connections: expected {limit}, got {cost:.2f}"

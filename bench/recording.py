@@ -1,7 +1,7 @@
-"""`python -m bench recording`: what recording every exchange costs, in one gateway that records and does not by turns.
+"""`python -m bench recording`: the cost of recording every exchange, in one gateway that records in turn or not.
 
-Go → Go and Go → Python → Go at 64 connections, round by round; "followed" also has a client that reads every exchange
-as it ends. Ratios are medians of those within a round.
+Go → Go and Go → Python → Go at 64 connections, round by round; in the mode "followed" a client also reads every
+exchange as it ends. Ratios are medians of those within a round.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MODES = (OFF, KEPT, FOLLOWED)
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Prints a table in Markdown. BenchError on wrong answers, and where more is kept than may be."""
+    """Prints a table in Markdown. BenchError on wrong answers, and if the recordings exceed their bounds."""
     parser = argparse.ArgumentParser(prog="bench recording", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="samples of each row [default: 5]")
     parser.add_argument("--duration", type=float, default=2.0, help="seconds of a sample [default: 2]")
@@ -53,7 +53,7 @@ def _samples(settings: Settings, stack: contextlib.ExitStack, folder: Path) -> I
 
 @contextlib.contextmanager
 def recording(target: Target, mode: str) -> Iterator[None]:
-    """While it lasts everything is recorded, or nothing. Raises BenchError where nothing was, or too much is kept."""
+    """Records all exchanges of the block, or none. Raises BenchError if none was recorded, or too much is kept."""
     if mode == OFF:
         yield
         return
@@ -73,20 +73,20 @@ def recording(target: Target, mode: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _follow(target: Target) -> Iterator[None]:
-    """A client that reads every exchange meanwhile."""
+    """Runs a client that reads every exchange of the block."""
     with contextlib.closing(_Admin(target)) as engine:
         engine.request("GET", "/exchanges")
         answer = engine.getresponse()
-        reader = threading.Thread(target=_read_on, args=(answer,), daemon=True)
+        reader = threading.Thread(target=_read_all, args=(answer,), daemon=True)
         reader.start()
         try:
             yield
         finally:
-            engine.end()
+            engine.shut_down()
             reader.join()
 
 
-def _read_on(answer: http.client.HTTPResponse) -> None:
+def _read_all(answer: http.client.HTTPResponse) -> None:
     with contextlib.suppress(OSError, ValueError, http.client.HTTPException, AttributeError):
         while answer.read1(1 << 16):
             pass
@@ -106,8 +106,8 @@ class _Admin(http.client.HTTPConnection):
         self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
 
-    def end(self) -> None:
-        """Ends an answer that another thread reads."""
+    def shut_down(self) -> None:
+        """Ends the connection, and so the answer that another thread reads."""
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
 

@@ -11,7 +11,7 @@ EXECUTORS_BEGIN, EXECUTORS_END = "<!-- executors: begin -->", "<!-- executors: e
 
 
 def write(file: Path, section: str, begin: str = BEGIN, end: str = END) -> None:
-    """Replaces what stands between the markers; all else stays."""
+    """Replaces the text between the markers."""
     try:
         file.write_text(replace_section(file.read_text(), section, begin, end))
     except (OSError, ValueError) as error:
@@ -19,7 +19,7 @@ def write(file: Path, section: str, begin: str = BEGIN, end: str = END) -> None:
 
 
 def replace_section(text: str, section: str, begin: str = BEGIN, end: str = END) -> str:
-    """Raises ValueError unless each marker is there once, in order."""
+    """The text with another section. Raises ValueError unless each marker occurs once, in order."""
     before, found_begin, rest = text.partition(begin)
     _, found_end, after = rest.partition(end)
     if not (found_begin and found_end) or begin in rest or end in before + after:

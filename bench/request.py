@@ -13,4 +13,4 @@ HEADERS = {
     "Traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     "X-Internal": "1",
 }
-"""A browser's: each policy and each hop pays for carrying them."""
+"""Headers of a browser, which cost something at each policy and each hop."""

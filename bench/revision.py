@@ -10,7 +10,7 @@ from bench.error import BenchError
 
 
 def resolve(text: str) -> str:
-    """The short hash of a commit by any name that git knows it by. Raises BenchError for other text."""
+    """The short hash of a commit that has any name of git's. Raises BenchError for other text."""
     command = ["git", "rev-parse", "--verify", "--quiet", "--short=12", f"{text}^{{commit}}"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode != 0:
@@ -19,9 +19,9 @@ def resolve(text: str) -> str:
 
 
 def checkout(revision: str, folder: Path) -> Path:
-    """A work tree of the commit in `folder`, made and set up by its own `make setup` unless it is there already."""
+    """A work tree of the commit in `folder`, set up by its own `make setup`."""
     if not folder.exists():
-        _run("git", "worktree", "prune")  # forget those that were deleted as files
+        _run("git", "worktree", "prune")  # forgets work trees whose folders were deleted
         _run("git", "worktree", "add", "--detach", "--quiet", str(folder), revision)
     print(f"bench: make setup in {folder} …", file=sys.stderr, flush=True)
     _run("make", "-C", str(folder), "setup")

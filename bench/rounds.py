@@ -1,7 +1,7 @@
 """Rows measured in turns, round by round, each in several variants that differ in one thing.
 
-Every other round goes backwards, so that what drifts meets all variants alike; ratios are medians of those within a
-round.
+Every other round goes backwards, so that a drift of the machine affects all variants alike; ratios are medians of those
+within a round.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Named = tuple[str, Sample]
 
 
 def start_bench(measured: tuple[Row, ...], folder: Path, stack: contextlib.ExitStack) -> tuple[Bench, str]:
-    """The upstream of these rows, HOST:PORT, and their APIs in folder/apis."""
+    """Starts the upstream of these rows, and writes their APIs to folder/apis. Returns the upstream's HOST:PORT too."""
     binary, expectations = load_tool.build(folder), folder / "expectations.json"
     rows.write_expectations(measured, expectations)
     pid, upstream = stack.enter_context(load_tool.upstream(binary, expectations, folder))
@@ -75,5 +75,5 @@ def ratio(values: Sequence[float], base: Sequence[float], digits: int = 3) -> st
 
 
 def mark(samples: Sequence[Sample]) -> str:
-    """The mark behind the title of a disturbed row."""
+    """The mark after the title of a disturbed row; "" for others."""
     return " \\*" if any(sample.disturbed for sample in samples) else ""

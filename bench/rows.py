@@ -11,7 +11,7 @@ from pathlib import Path
 Attachment = Mapping[str, object]
 Headers = Mapping[str, str]
 COUNTS = (1, 16, 64, 256)
-"""Of connections, where nothing else is asked for."""
+"""The default numbers of connections."""
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,12 @@ class Row:
 
     key: its name on the command line, its path prefix at the gateway and at the upstream.
     policies: the attachments of its API; None for peers, which have none.
-    upstream: headers that each request must carry when it arrives there. client: the same for each answer.
-    body: bytes of each request's body; with one it is a POST.
-    connections: those of COUNTS at which it is measured, since all rows at all of them would take an hour.
-    revision: the commit whose gateway serves it; none: this tree's.
-    sent: headers of each request beyond those that all have, or in the place of one of them.
-    events: of each answer, which is then an event stream; mark: what each of them has when it has come through.
+    upstream: headers that each request must have at the upstream. client: headers that each answer must have.
+    body: bytes of each request's body; 0: a GET without one.
+    connections: the numbers at which it is measured, since all rows at all of COUNTS would take an hour.
+    revision: the commit whose gateway serves it; "" for this tree's.
+    sent: headers of each request, which add to or replace those that all rows have.
+    events: the number of events of each answer, which is then an event stream. mark: the end of each event's data.
     """
 
     key: str
@@ -63,11 +63,11 @@ GO_EXT_PROC, AIO_EXT_PROC, SYNC_EXT_PROC = "ext-proc-go", "ext-proc-aio", "ext-p
 NAIVE, PYVOY, AIOHTTP, FASTAPI, MITMPROXY = "naive", "pyvoy", "aiohttp", "fastapi", "mitmproxy"
 BODY_BYTES, LARGE_BODY_BYTES = 10_000, 1_000_000
 EVENTS, EVENTS_APART = 20, "2ms"
-"""Of an event stream; apart, so that each is on its way by itself."""
+"""The number of an event stream's events, and the time between them, which keeps them in chunks of their own."""
 
 
 def add_headers(position: str) -> Attachment:
-    """The Go policy, in both phases."""
+    """The Go policy, which sets a header in both phases."""
     return {
         "name": "add-headers",
         "version": "v1",
@@ -79,33 +79,33 @@ def add_headers(position: str) -> Attachment:
 
 
 def add_python_header(name: str = "X-Python-Policy") -> Attachment:
-    """The Python policy, in both phases."""
+    """The Python policy, which sets a header in both phases."""
     return {"name": "add-python-header", "version": "v1", "params": {"headerName": name, "headerValue": "1"}}
 
 
 def python_chain(key: str, length: int) -> Row:
-    """Nothing but Python policies."""
+    """A row with so many Python policies and no others."""
     headers = {f"X-Python-{number}": "1" for number in range(1, length + 1)}
     title = f"gateway, {length} Python {'policies' if length > 1 else 'policy'}"
     return Row(key, title, tuple(map(add_python_header, headers)), headers, headers, connections=(64,))
 
 
 def body_row(key: str, title: str, policy: str, size: int = BODY_BYTES, connections: tuple[int, ...] = (1, 64)) -> Row:
-    """Policy and upstream each report the bytes that they received."""
+    """A row with bodies. Policy and upstream each report the number of bytes that they received."""
     headers = {"X-Body-Length": "told", "X-Received-Bytes": str(size)}
     attached: Attachment = {"name": policy, "version": "v1"}
     return Row(key, title, (attached,), {"X-Body-Length": str(size)}, headers, size, connections)
 
 
 def events_row(key: str, subject: str, *policies: str) -> Row:
-    """The policy turns the mark of each event into another."""
+    """A row with event streams. The policy replaces the mark of each event."""
     attached = tuple({"name": policy, "version": "v1"} for policy in policies)
     title = f"gateway, {subject}, {EVENTS} events"
     return Row(key, title, attached, connections=(64,), events=EVENTS, mark="#" if policies else "~")
 
 
 def peer(key: str, title: str, connections: tuple[int, ...]) -> Row:
-    """It sets one header each way."""
+    """The row of a peer that sets one header in each direction."""
     return Row(key, title, None, {"X-Peer": "1"}, {"X-Peer": "1"}, connections=connections)
 
 
@@ -139,8 +139,8 @@ ROWS = (
     peer(FASTAPI, "FastAPI + httpx reverse proxy", (1, 64)),
     peer(MITMPROXY, "mitmdump reverse proxy", (1, 64)),
 )
-"""Go → Go has both Go policies of Go → Python → Go, so that the two differ by the Python one alone. The naive policy
-adds to its parameter what it has read."""
+"""Go → Go has both Go policies of Go → Python → Go, so that these rows differ only by the Python policy. The naive
+policy appends a header's value to its parameter."""
 
 
 def key_at_commit(key: str) -> str:

@@ -20,7 +20,7 @@ FOREIGN_LIMIT = 0.08
 
 @dataclass(frozen=True)
 class Sample:
-    """cpu: µs per right answer, by column. foreign: CPU time that others took meanwhile, in cores."""
+    """cpu: µs per right answer, by column. foreign: the CPU time that other processes took meanwhile, in cores."""
 
     row: str
     connections: int
@@ -65,7 +65,7 @@ class Bench:
     folder: Path
 
     def measure(self, row: str, round_: int, target: Target, load: Load) -> Sample:
-        """Measures once. Raises BenchError when a process of the target was replaced meanwhile."""
+        """Measures once. Raises BenchError if a process of the target was replaced meanwhile."""
         processes, marks = target.processes(), list[Mark]()
         generators = set[int]()
 
@@ -75,7 +75,7 @@ class Bench:
 
         result = load_tool.generate(self.binary, load, self.folder, mark, mark)
         if (now := target.processes()) != processes:
-            raise BenchError(f"expected {row}'s processes to live on, {processes}, got {now}\n{tail(target.log)}")
+            raise BenchError(f"expected {row}'s processes to stay {processes}, got {now}\n{tail(target.log)}")
         shown = {**processes, UPSTREAM: (self.upstream,), GENERATOR: tuple(generators)}
         before, after = marks
         foreign = cpu.foreign(before.snapshot, after.snapshot, os.getpid()) / (after.at - before.at)
@@ -85,7 +85,7 @@ class Bench:
 def per_answer(before: Mark, after: Mark, processes: Pids, result: Result) -> dict[str, float]:
     """µs of CPU per right answer, by column; nan without answers.
 
-    By rates, since the marks are some milliseconds apart from the generator's own.
+    Answers are counted by their rate, since the marks come some milliseconds after the generator's own.
     """
     answers = result.count / result.seconds * (after.at - before.at)
     used = {
@@ -95,7 +95,7 @@ def per_answer(before: Mark, after: Mark, processes: Pids, result: Result) -> di
 
 
 def take_undisturbed(measure: Callable[[], Sample], repeats: int) -> Sample:
-    """Takes a sample again, up to `repeats` times, while others disturb it; the least disturbed one in the end."""
+    """Takes a sample, again up to `repeats` times while other processes disturb it, and returns the least disturbed."""
     taken = [measure()]
     while taken[-1].disturbed and len(taken) <= repeats:
         taken.append(measure())

@@ -8,7 +8,7 @@ from bench.sample import Sample
 
 
 def wrong_answers(samples: Sequence[Sample]) -> Iterator[str]:
-    """A sentence for each sample with wrong answers, or without a right one."""
+    """An error for each sample with wrong answers, or without a right one."""
     for sample in samples:
         where = f"{sample.row} at {sample.connections} connections, round {sample.round + 1}"
         if sample.result.failures:

@@ -1,7 +1,7 @@
-"""`python -m bench tls`: our gateway beside plain Envoy where clients speak TLS, with the same settings of it.
+"""`python -m bench tls`: the gateway beside plain Envoy, with clients that speak TLS and the same settings of TLS.
 
-Over connections that stay open, and with a new connection, and so a whole handshake, for each request. Round by round,
-row after row, every other round backwards; ratios are medians of those within a round.
+The rows are measured over connections that stay open, and with a new connection, and so a whole handshake, for each
+request. Every other round goes backwards; ratios are medians of those within a round.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ START_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Certificate:
-    """P-256, of 127.0.0.1, signed by itself."""
+    """A self-signed certificate for 127.0.0.1 with a key of P-256."""
 
     chain: Path
     key: Path
@@ -61,10 +61,10 @@ def main(arguments: Sequence[str]) -> None:
         samples = {kind: list(_samples(settings, kind, stack, Path(home) / kind)) for kind in CONNECTIONS}
     print(machine.describe(settings, ["tls", *arguments]))
     for kind, samples_of_kind in samples.items():
-        print("", f"### {CONNECTIONS[kind]} connections, {_words(kind)}", "", *_table(samples_of_kind), sep="\n")
+        print("", f"### {CONNECTIONS[kind]} connections, {_describe(kind)}", "", *_table(samples_of_kind), sep="\n")
 
 
-def _words(kind: str) -> str:
+def _describe(kind: str) -> str:
     return "which stay open" if kind == KEPT else "a new one for each request"
 
 
@@ -108,12 +108,12 @@ def _certificate(folder: Path) -> Certificate:
     names = ["-addext", f"subjectAltName=IP:{HOST}", "-keyout", str(certificate.key), "-out", str(certificate.chain)]
     result = subprocess.run(["openssl", *arguments.split(), *names], capture_output=True, text=True, check=False)
     if result.returncode:
-        raise BenchError(f"openssl has made no certificate: {result.stderr}")
+        raise BenchError(f"expected openssl to make a certificate, got: {result.stderr}")
     return certificate
 
 
 def _document(certificate: Certificate, file: Path) -> Path:
-    """A Gateway with one listener, of TLS; JSON is YAML."""
+    """Writes a Gateway with one listener of TLS. JSON is YAML."""
     spec = {
         "listeners": [{"name": "https", "protocol": "https", "tls": {"certificates": ["own"]}}],
         "certificates": {"own": {"certificateFile": str(certificate.chain), "keyFile": str(certificate.key)}},
@@ -124,7 +124,7 @@ def _document(certificate: Certificate, file: Path) -> Path:
 
 @contextlib.contextmanager
 def _plain(settings: Settings, upstream: str, certificate: Certificate, folder: Path) -> Iterator[Target]:
-    """Plain Envoy as in the other rows, with TLS as the gateway has it."""
+    """Plain Envoy as in the other rows, with the gateway's settings of TLS."""
     row, port, log = MEASURED[0], free_port(), folder / LOG
     document = bootstrap(BOOTSTRAP.read_text(), LISTENER.read_text(), port, row.prefix, upstream)
     resources = document["static_resources"]
@@ -158,7 +158,7 @@ def _await_port(port: int, log: Path) -> None:
         with contextlib.suppress(OSError), socket.create_connection((HOST, port), timeout=1):
             return
         time.sleep(0.05)
-    raise BenchError(f"plain Envoy does not listen\n{tail(log)}")
+    raise BenchError(f"expected plain Envoy to listen on port {port} within {START_SECONDS:g} s\n{tail(log)}")
 
 
 def _table(samples: Sequence[Sample]) -> Iterator[str]:
@@ -178,7 +178,7 @@ def _table(samples: Sequence[Sample]) -> Iterator[str]:
 
 
 def _cells(own: Sequence[Sample], plain: dict[int, Sample], figure: Callable[[Sample], float]) -> Iterator[str]:
-    """The median, and the median of its ratios with their range."""
+    """The median of a figure, and the median and the range of its ratios to plain Envoy's."""
     ratios = [figure(sample) / figure(plain[sample.round]) for sample in own]
     yield f"{statistics.median(map(figure, own)):,.0f}"
     yield f"{statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})"

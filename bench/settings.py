@@ -22,11 +22,11 @@ class Settings:
     """One run.
 
     rounds: samples per row and number of connections. duration, warmup: seconds of one sample.
-    rate: requests per second of an open loop that `connections` bound; 0: a closed loop.
-    repeats: how often a sample that others disturb is taken again.
+    rate: requests per second of an open loop, bounded by `connections`; 0: a closed loop.
+    repeats: how often a sample that other processes disturb is taken again.
     concurrency: worker threads of each Envoy. executors: processes of Python policies; workers: threads of each.
     output: the file that gets the table between its markers, or None. short: check ratios instead of recording them.
-    compare: the commit that this tree is measured against, or none.
+    compare: the commit with which this tree is compared, or "".
     """
 
     rounds: int = 5
@@ -44,17 +44,17 @@ class Settings:
     compare: str = ""
 
     def measured_at(self, connections: int) -> tuple[Row, ...]:
-        """The rows that are measured with so many connections; all of them with a number that no row names."""
+        """The rows that are measured at this number of connections: all of them if it is none of COUNTS."""
         return tuple(row for row in self.rows if connections in row.connections or connections not in COUNTS)
 
 
 def with_all_connections(rows: Sequence[Row]) -> tuple[Row, ...]:
-    """Rows that were asked for by name are measured with all numbers of connections."""
+    """The rows, measured at all of COUNTS, as rows are that the command line names."""
     return tuple(replace(row, connections=COUNTS) for row in rows)
 
 
 def parse(arguments: Sequence[str]) -> Settings:
-    """A command line as settings. `--short` and `--compare` change the defaults of the others."""
+    """Parses a command line. `--short` and `--compare` change the defaults of the other options."""
     options = _parser().parse_args(arguments)
     short = bool(options.short)
     few = short or bool(options.compare)
@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--workers", type=_at_least_one, default=32, help="worker threads of each of them (32)")
     add("--output", metavar="FILE", help=f"gets the table between its markers, {STDOUT} for none ({README})")
     add("--compare", type=_revision, metavar="REV", help="rows of the gateway, beside those of this commit")
-    add("--short", action="store_true", help="3 rounds of 1 s, no file: fails on wrong answers and fallen ratios")
+    add("--short", action="store_true", help="3 rounds of 1 s, no file: fails on wrong answers and regressions")
     return parser
 
 

@@ -1,6 +1,6 @@
-"""`python -m bench shipped`: the cost of a policy that ships, above that of one in its language that sets a header.
+"""`python -m bench shipped`: the cost of each shipped policy, above that of one in its language that sets a header.
 
-Each alone on a route at 64 connections, and in turn with that one; the unit is the cost of a request in plain Envoy.
+Each is alone on a route at 64 connections, in turn with that policy; the unit is the cost of a request in plain Envoy.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ BASES = {
     )),
     "python": Row("set-one-header-python", "one of the request, in Python", ({"name": "set-header", "version": "v1"},)),
 }  # fmt: skip
-"""By language, of which each policy that ships is compared with its own."""
+"""By language: the row with which the policies of that language are compared."""
 BODY_LENGTH = Row("shipped-body-length", "body-length", ({"name": "body-length", "version": "v1"},), body=1024)
-"""The cost of reading a body for any policy: one in Python that counts its bytes."""
+"""A policy in Python that counts the bytes of a body: the cost of reading a body, for comparison."""
 API_KEY = "partner-key-of-128-bits-and-more"
 KEYS = [
     {"hash": f"sha256:{hashlib.sha256(f'{API_KEY}-{index}'.encode()).hexdigest()}", "owner": "o"}
@@ -51,7 +51,7 @@ LONG = {
     "api-key-auth": {"params": {"keys": KEYS}, "headers": {"x-api-key": f"{API_KEY}-7"}},
     "ip-restriction": {"params": {"allow": [*NETWORKS, "127.0.0.0/8"]}},
 }
-"""Rows as a policy's bench.yaml has them, whose parameters are too long to be written there."""
+"""Like the bench.yaml of these policies, for parameters that are too long for a file."""
 (ENVOY_ALONE,) = (row for row in ROWS if row.key == PLAIN)
 
 
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def measured_rows(stack: contextlib.ExitStack) -> tuple[Row, ...]:
-    """The rows of all that ships; what they need ends with the stack."""
+    """The rows of all shipped policies. The servers that they need run until the stack ends."""
     written = {path.parent.name: yaml.safe_load(path.read_text()) for path in POLICIES.glob("*/bench.yaml")}
     plain = [row_of(name, document) for name, document in (written | LONG).items()]
     authorized = [authorization.hmac_row(), stack.enter_context(authorization.opa_row())]
@@ -99,7 +99,7 @@ def row_of(policy: str, document: dict[str, Any]) -> Row:
 
 
 def write_manifest(folder: Path) -> Path:
-    """A build.yaml of the policies of the bench and all that ship, whose rows need no line of it."""
+    """Writes a build.yaml of all shipped policies and those of the bench, so that no policy is listed by hand."""
     document = yaml.safe_load(MANIFEST.read_text())
     folders = {path.parent.name: path.parent for path in POLICIES.glob("*/policy-definition.yaml")}
     folders |= {policy["name"]: (MANIFEST.parent / policy["filePath"]).resolve() for policy in document["policies"]}
@@ -124,8 +124,8 @@ def _samples(settings: Settings, rows: tuple[Row, ...], stack: contextlib.ExitSt
 
 
 def table(samples: Sequence[Named], rows: Sequence[Row]) -> Iterator[str]:
-    """A line for each policy: its cost above the base of its language, which is measured right beside it, in requests
-    of plain Envoy.
+    """A line for each policy: its cost above the base of its language, which is measured right before or after it, in
+    requests of plain Envoy.
     """
     yield "| policy | CPU µs | beyond one that sets a header, × plain Envoy |"
     yield "| --- | ---: | ---: |"
@@ -142,12 +142,12 @@ def table(samples: Sequence[Named], rows: Sequence[Row]) -> Iterator[str]:
 
 
 def totals(samples: Sequence[Named], row: Row, beside: str = "") -> list[float]:
-    """By round. beside: of a base, the row with which it was measured."""
+    """The CPU of a row's samples, by round. beside: for a base, the row with which it was measured in turn."""
     return [sample.total for sample in samples_of(samples, row, beside)]
 
 
 def language(policy: str) -> str:
     if policy not in {path.name for path in POLICIES.iterdir()}:
-        return "python"  # what the bench has for comparison
+        return "python"  # a row of the bench for comparison
     definition = yaml.safe_load((POLICIES / policy / "policy-definition.yaml").read_text())
     return str(definition["runtime"])

@@ -1,12 +1,12 @@
-"""`python -m bench streams`: what bodies that pass chunk by chunk cost, besides the table's rows.
+"""`python -m bench streams`: the cost of bodies that pass chunk by chunk, besides the table's rows.
 
-A gateway with an API without policies, one with a policy in Go that streams, one with its twin in Python; each makes
-one sign of every event another, so that an event that has passed it by is a wrong answer.
+A gateway has three APIs: without policies, with a streaming policy in Go, and with its twin in Python. Each policy
+replaces a sign in every event, so that an event that no policy has seen is a wrong answer.
 
 - The first event at idle, one request after the other: what each policy adds to its median.
-- Many event streams, one event a second each: how far events are behind the upstream, and what a stream takes of RSS.
-  Each time in a gateway of its own, for what a process has had before it does not give back.
-- A body of 1 GiB each way: throughput, and by how much RSS grows meanwhile.
+- Many event streams, one event a second each: how late events are, and the RSS of a stream. Each row has a fresh
+  gateway, since processes keep memory that they have used before.
+- A body of 1 GiB in each direction: throughput, and the growth of RSS.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from bench.target import ENVOY, GO, PYTHON, Target
 
 EVENT_ROWS = tuple(row for row in ROWS if row.key in (EVENTS_NONE, EVENTS_GO, EVENTS_PYTHON))
 BYTES = "bytes-"
-"""Before a row's key: the API of the same policies for large bodies."""
+"""The prefix to a row's key for the API with the same policies for large bodies."""
 OPENED_A_SECOND = 250.0
 SETTLE_SECONDS = 5.0
 SAMPLE_SECONDS = 0.2
@@ -44,11 +44,11 @@ KIB, MIB = 1 << 10, 1 << 20
 
 @dataclass(frozen=True)
 class Streams:
-    """Event streams side by side. lateness: of events, in µs. each: bytes of RSS for a stream, by column."""
+    """Event streams at the same time. lateness: of events, in µs. per_stream: bytes of RSS per stream, by column."""
 
     count: int
     lateness: Result
-    each: Mapping[str, float]
+    per_stream: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -71,14 +71,14 @@ def main(arguments: Sequence[str]) -> None:
         with begin() as bench:
             firsts = {row.key: bench.first_event(row, options.seconds) for row in EVENT_ROWS}
             size = options.mebibytes * MIB
-            moved = {(row.key, way): bench.transfer(row, way, size) for row in EVENT_ROWS for way in WAYS}
-        many = dict[str, Streams]()
+            transfers_by_row = {(row.key, way): bench.transfer(row, way, size) for row in EVENT_ROWS for way in WAYS}
+        streams_by_row = dict[str, Streams]()
         for row in EVENT_ROWS:
             with begin() as bench:
                 bench.first_event(row, 1.0)
-                many[row.key] = bench.streams(row, options.streams, options.seconds)
+                streams_by_row[row.key] = bench.streams(row, options.streams, options.seconds)
     print(machine.describe(Settings(rounds=1, duration=options.seconds), ["streams", *arguments]))
-    print(*_render(firsts, many, moved, options.mebibytes), sep="\n")
+    print(*_render(firsts, streams_by_row, transfers_by_row, options.mebibytes), sep="\n")
 
 
 @dataclass(frozen=True)
@@ -88,12 +88,12 @@ class _Bench:
     target: Target
 
     def first_event(self, row: Row, seconds: float) -> int:
-        """µs from the request to the end of an answer of one event, the median."""
+        """The median time in µs from the request to the end of an answer with one event."""
         load = Load(self._url(row, "events=1"), 1, 1.0, seconds, mark=row.mark, marks=1)
         return _check_answers(load_tool.generate(self.tool, load, self.home, _nothing, _nothing)).p50
 
     def streams(self, row: Row, count: int, seconds: float) -> Streams:
-        """Many of them, opened one after the other, then open for so long."""
+        """Opens `count` streams one after the other, then measures them for so many seconds."""
         before = self.resident()
         opened = count / OPENED_A_SECOND
         command = [
@@ -112,12 +112,12 @@ class _Bench:
         path = f"/{BYTES}{row.key}/x"
         WAYS[way](self.target.port, path, MIB)
         before, most = self.resident(), dict.fromkeys(MEASURED, 0)
-        with self._watched(most):
+        with self._record_peak(most):
             seconds = WAYS[way](self.target.port, path, size)
         return Transfer(seconds, {column: most[column] - before[column] for column in MEASURED})
 
     @contextlib.contextmanager
-    def _watched(self, most: dict[str, int]) -> Iterator[None]:
+    def _record_peak(self, most: dict[str, int]) -> Iterator[None]:
         ended = threading.Event()
 
         def watch() -> None:
@@ -133,7 +133,7 @@ class _Bench:
             watcher.join()
 
     def resident(self) -> dict[str, int]:
-        """Bytes of RSS by column."""
+        """The RSS in bytes, by column."""
         pids = self.target.processes()
         return {column: sum(map(_resident, pids[column])) for column in MEASURED}
 
@@ -143,7 +143,7 @@ class _Bench:
 
 @contextlib.contextmanager
 def _prepare(home: Path) -> Iterator[Callable[[], contextlib.AbstractContextManager[_Bench]]]:
-    """Prepares measurements that begin with a fresh gateway."""
+    """Yields a function that starts a fresh gateway for a measurement."""
     tool = load_tool.build(home)
     rows.write_expectations(EVENT_ROWS, home / "expect.json")
     with (
@@ -163,7 +163,7 @@ def _prepare(home: Path) -> Iterator[Callable[[], contextlib.AbstractContextMana
 
 
 def bytes_api(row: Row, upstream: str) -> dict[str, object]:
-    """An API with the row's policies for bodies both ways."""
+    """An API with the row's policies for bodies in both directions."""
     definition = rows.api(row, upstream)
     spec = dict(definition["spec"])  # type: ignore[call-overload]
     spec |= {
@@ -176,43 +176,45 @@ def bytes_api(row: Row, upstream: str) -> dict[str, object]:
 
 def _render(
     firsts: Mapping[str, int],
-    many: Mapping[str, Streams],
-    moved: Mapping[tuple[str, str], Transfer],
+    streams_by_row: Mapping[str, Streams],
+    transfers_by_row: Mapping[tuple[str, str], Transfer],
     mebibytes: int,
 ) -> Iterator[str]:
     titles = {row.key: row.title.removeprefix("gateway, ").rpartition(",")[0] for row in EVENT_ROWS}
-    yield "\n" + markdown(goals(firsts, many, moved))
+    yield "\n" + markdown(goals(firsts, streams_by_row, transfers_by_row))
     late = "lateness p50 ms | p99 ms | max ms"
     yield f"\n| row | first event, p50 µs | {late} | KiB a stream: Envoy | engine | executor |"
     yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
-    for key, streams in many.items():
+    for key, streams in streams_by_row.items():
         times = [
             f"{microseconds / 1000:.1f}"
             for microseconds in (streams.lateness.p50, streams.lateness.p99, streams.lateness.max)
         ]
-        memory = [f"{streams.each[column] / KIB:.1f}" for column in MEASURED]
+        memory = [f"{streams.per_stream[column] / KIB:.1f}" for column in MEASURED]
         yield f"| {titles[key]} | {firsts[key]} | {' | '.join([*times, *memory])} |"
     yield f"\n| row, {mebibytes} MiB | MiB/s | MiB of RSS more: Envoy | engine | executor |"
     yield "| --- | ---: | ---: | ---: | ---: |"
-    for (key, way), each_way in moved.items():
-        grown = [f"{max(0, each_way.grown[column]) / MIB:.1f}" for column in MEASURED]
-        yield f"| {titles[key]}, {way} | {mebibytes / each_way.seconds:.0f} | {' | '.join(grown)} |"
+    for (key, way), transfer in transfers_by_row.items():
+        grown = [f"{max(0, transfer.grown[column]) / MIB:.1f}" for column in MEASURED]
+        yield f"| {titles[key]}, {way} | {mebibytes / transfer.seconds:.0f} | {' | '.join(grown)} |"
 
 
 def goals(
-    firsts: Mapping[str, int], many: Mapping[str, Streams], moved: Mapping[tuple[str, str], Transfer]
+    firsts: Mapping[str, int],
+    streams_by_row: Mapping[str, Streams],
+    transfers_by_row: Mapping[tuple[str, str], Transfer],
 ) -> Iterator[Goal]:
     """The goals of the Python policy."""
-    python = many[EVENTS_PYTHON]
+    python = streams_by_row[EVENTS_PYTHON]
     added = (firsts[EVENTS_PYTHON] - firsts[EVENTS_NONE]) / 1000
     yield Goal("first event through a Python policy: added ms, p50", added, 5.0, more=False)
     yield Goal(
         f"{python.count} streams: events behind upstream, ms, p99", python.lateness.p99 / 1000, 250.0, more=False
     )
-    yield Goal("RSS of an idle stream in the executor, KB", python.each[PYTHON] / 1000, 30.0, more=False)
-    yield Goal("RSS of an idle stream in the engine, KB", python.each[GO] / 1000, 40.0, more=False)
+    yield Goal("RSS of an idle stream in the executor, KB", python.per_stream[PYTHON] / 1000, 30.0, more=False)
+    yield Goal("RSS of an idle stream in the engine, KB", python.per_stream[GO] / 1000, 40.0, more=False)
     for way in WAYS:
-        ours, go = moved[EVENTS_PYTHON, way], moved[EVENTS_GO, way]
+        ours, go = transfers_by_row[EVENTS_PYTHON, way], transfers_by_row[EVENTS_GO, way]
         yield Goal(f"{way}: throughput × a Go policy's", go.seconds / ours.seconds, 0.35)
         yield Goal(f"{way}: RSS more, engine, MB", ours.grown[GO] / 1e6, 64.0, more=False)
         yield Goal(f"{way}: RSS more, executor, MB", ours.grown[PYTHON] / 1e6, 64.0, more=False)
@@ -220,12 +222,12 @@ def goals(
 
 def _check_answers(result: Result) -> Result:
     if result.failures or not result.count:
-        raise BenchError(f"expected right answers alone, got {result.failures} others: {result.first_failure}")
+        raise BenchError(f"expected right answers, got {result.failures} wrong ones: {result.first_failure}")
     return result
 
 
 def _nothing(_: int) -> None:
-    """Does nothing: a mark of the load tool that is not used."""
+    """Ignores a mark of the load tool."""
 
 
 def _resident(pid: int) -> int:

@@ -12,7 +12,7 @@ from bench.sample import Sample
 
 Figure = Callable[[Sample], float]
 EXECUTIONS = 2
-"""Of the Python policy in one exchange: one in each direction."""
+"""The executions of the Python policy in one exchange: one in each direction."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Spread:
 
 
 def spread(samples: Sequence[Sample], figure: Figure) -> Spread:
-    """Rounds without a right answer have no figure; the spread is nan without any round."""
+    """The spread over rounds with right answers; nan without such a round."""
     return _spread(map(figure, samples))
 
 
@@ -63,7 +63,7 @@ def p99(sample: Sample) -> float:
 
 
 def cpu_of(column: str) -> Figure:
-    """CPU of one column; 0 for a row that has no such process."""
+    """The CPU of one column; 0 for a row without a process in it."""
     return lambda sample: sample.cpu.get(column, 0.0)
 
 
@@ -73,7 +73,7 @@ def of(samples: Iterable[Sample], row: str, connections: int) -> list[Sample]:
 
 
 def python_execution(samples: Sequence[Sample], connections: int) -> tuple[float, float] | None:
-    """The cost of one Python execution: µs of CPU over all processes, and that in units of plain Envoy's whole request.
+    """The cost of one Python execution: µs of CPU over all processes, and its ratio to a whole request in plain Envoy.
 
     None if its rows were not measured.
     """

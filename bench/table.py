@@ -69,7 +69,7 @@ def _row_notes(ours: Sequence[Sample]) -> Iterator[str]:
         first = next(sample.result.first_failure for sample in ours if sample.result.failures)
         yield f"**{failures} wrong answers**, the first: {first}"
     if unsent := sum(sample.result.unsent for sample in ours):
-        yield f"{unsent} requests were due and could not be sent: it was too slow for the rate"
+        yield f"{unsent} requests were due and could not be sent: the row is too slow for the rate"
 
 
 def _median(samples: Sequence[Sample], figure: Figure) -> str:
@@ -77,21 +77,21 @@ def _median(samples: Sequence[Sample], figure: Figure) -> str:
 
 
 def with_range(figure: Spread) -> str:
-    """ "35,886 (35,101–36,204)", or the figure alone when the range is nothing."""
+    """ "35,886 (35,101–36,204)", or only the median if the range is empty."""
     if math.isnan(figure.median) or figure.low == figure.high:
         return number(figure.median)
     return f"{number(figure.median)} ({number(figure.low)}–{number(figure.high)})"
 
 
 def number(value: float) -> str:
-    """Three digits are enough for a small one; a dash for none."""
+    """A number with three digits if it is small; a dash for nan."""
     if math.isnan(value):
         return "–"
     return f"{value:,.0f}" if abs(value) >= 100 or value == 0 else f"{value:.1f}"
 
 
 def times(value: float) -> str:
-    """A ratio; a dash for none."""
+    """A ratio; a dash for nan."""
     return "–" if math.isnan(value) else f"{value:.2f}"
 
 

@@ -8,16 +8,16 @@ from pathlib import Path
 
 ENVOY, GO, PYTHON, REST = "Envoy", "Go", "Python", "rest"
 COLUMNS = (ENVOY, GO, PYTHON, REST)
-"""Go: the policy engine, or what a peer has in its place. Python: the executors, or a peer's Python process. rest: the
-supervisor and the controller, which should have nothing to do while requests pass."""
+"""Go: the policy engine, or a peer's server in Go. Python: the executors, or a peer's Python process. rest: the
+supervisor and the controller, which should be idle while requests pass."""
 
 Pids = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
 class Target:
-    """`processes` is asked before and after each sample: a process that was replaced meanwhile spoils it. admin: the
-    socket where our engine answers questions."""
+    """processes: called before and after each sample, which is invalid if a process was replaced meanwhile. admin: the
+    engine's admin socket."""
 
     port: int
     processes: Callable[[], Pids]

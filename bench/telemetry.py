@@ -1,8 +1,7 @@
-"""`python -m bench telemetry`: the cost of metrics, logs and traces.
+"""`python -m bench telemetry`: the cost of metrics.
 
-The same gateway several times, side by side, each with another Gateway document: one that observes nothing, and one
-for each kind of telemetry. Round by round, row after row, every other round backwards; ratios are medians of those
-within a round, of the CPU that a request takes.
+The same gateway runs twice at once, without metrics and with them. Every other round goes backwards; ratios are medians
+of those within a round.
 """
 
 from __future__ import annotations
@@ -33,10 +32,10 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="bench telemetry", description=__doc__)
     parser.add_argument("--rounds", type=int, default=9, help="samples of each row [default: 9]")
     parser.add_argument("--duration", type=float, default=2.0, help="seconds of a sample [default: 2]")
-    parser.add_argument("--repeats", type=int, default=3, help="of a sample that others disturb [default: 3]")
+    parser.add_argument("--repeats", type=int, default=3, help="of a sample that other processes disturb [default: 3]")
     options = parser.parse_args(arguments)
     settings = Settings(rounds=options.rounds, duration=options.duration, repeats=options.repeats)
-    with tempfile.TemporaryDirectory(prefix="told-") as home, contextlib.ExitStack() as stack:
+    with tempfile.TemporaryDirectory(prefix="telemetry-") as home, contextlib.ExitStack() as stack:
         samples = list(_samples(settings, stack, Path(home)))
     print(machine.describe(settings, ["telemetry", *arguments]))
     print("", *table(samples), sep="\n")
@@ -50,8 +49,8 @@ def _samples(settings: Settings, stack: contextlib.ExitStack, home: Path) -> Ite
 
 
 def table(samples: Sequence[Named]) -> Iterator[str]:
-    """A line for each row and each kind of telemetry, with its ratio to `off`."""
-    yield "| row | told | req/s | CPU µs | × off | p99 µs | × off |"
+    """A line for each row and variant, with its ratio to `off`."""
+    yield "| row | telemetry | req/s | CPU µs | × off | p99 µs | × off |"
     yield "| --- | --- | ---: | ---: | ---: | ---: | ---: |"
     for row in MEASURED:
         off = samples_of(samples, row, OFF)

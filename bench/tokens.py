@@ -1,7 +1,6 @@
-"""What the rows of authentication policies need: a key that signs, a server that introspects tokens, and a session.
+"""The needs of the rows of authentication policies: a signing key, a server that introspects tokens, and a session.
 
-They are made for each run. The policies remember a token, so a row has one: repeated requests are measured,
-not the first one.
+They are made anew for each run. A row has one token, which its policy caches, so that repeated requests are measured.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ ISSUER, AUDIENCE, HOURS = "https://id.example", "orders", 24
 
 
 def jwt_row() -> Row:
-    """jwt-auth, with a key of RSA in its parameters, and a token of RS256."""
+    """jwt-auth with an RSA key in its parameters, and a token signed by RS256."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     public = json.loads(RSAAlgorithm.to_jwk(key.public_key())) | {"kid": "bench"}
     now = int(time.time())
@@ -48,7 +47,7 @@ def row(attachment: Attachment, sent: Headers) -> Row:
 
 
 def oidc_row() -> Row:
-    """oidc-login, with a session that the policy's own code has made; its provider is away, which costs nothing."""
+    """oidc-login with a session that the policy's own code has sealed. Its provider need not run."""
     issuer, client, origin, key = "http://127.0.0.1:1", "bench", "http://127.0.0.1", secrets.token_urlsafe(32)
     params = {
         "issuer": issuer, "clientId": client, "clientSecret": "bench", "origin": origin, "cookieKeys": [key],
@@ -65,7 +64,7 @@ def oidc_row() -> Row:
 
 @contextlib.contextmanager
 def introspection_row() -> Iterator[Row]:
-    """oauth2-introspection, whose server runs within."""
+    """oauth2-introspection, whose server runs in this process."""
     with ThreadingHTTPServer(("127.0.0.1", 0), _Introspection) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         params = {
@@ -78,7 +77,7 @@ def introspection_row() -> Iterator[Row]:
 
 
 class _Introspection(BaseHTTPRequestHandler):
-    """Every token is ada's."""
+    """Answers that any token is active and belongs to ada."""
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["content-length"]))

@@ -1,7 +1,7 @@
-"""`python -m bench traces`: what traces cost, in gateways that differ in nothing else: none, 1 %, all exchanges.
+"""`python -m bench traces`: the cost of traces, in gateways that trace no exchanges, 1 % of them, and all.
 
-They are exported to OpenTelemetry's collector, whose CPU is in no figure. Without policies, Go → Go, Go → Python → Go
-at 64 connections, round by round; ratios are medians of those within a round.
+They export to OpenTelemetry's collector, whose CPU is in no figure. The rows without policies, Go → Go and
+Go → Python → Go are measured at 64 connections; ratios are medians of those within a round.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _samples(settings: Settings, stack: contextlib.ExitStack, folder: Path) -> I
 
 @contextlib.contextmanager
 def _collector(folder: Path) -> Iterator[str]:
-    """Runs a collector that drops all spans; its address."""
+    """Runs a collector that drops all spans. Yields its address."""
     build = subprocess.run(
         [sys.executable, "tools/go_tool.py", "collector"], capture_output=True, text=True, check=False
     )

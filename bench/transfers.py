@@ -1,4 +1,4 @@
-"""Large bodies: an upstream that sends and takes them, and a client, neither of which holds them."""
+"""Large bodies: an upstream and a client that send and receive them without keeping them in memory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Handler(BaseHTTPRequestHandler):
     counts: Counts
 
     def do_GET(self) -> None:
-        """Sends as many bytes as the query says."""
+        """Sends as many bytes as the query names."""
         left = int(parse_qs(urlsplit(self.path).query)["bytes"][0])
         self._begin(left)
         with contextlib.suppress(OSError):
@@ -36,12 +36,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = left > 0
 
     def do_POST(self) -> None:
-        """Takes all of the body, and answers how many bytes it has."""
-        took = 0
+        """Reads the whole body, and answers with the number of its bytes."""
+        received = 0
         for size in self._body():
-            took += size
-            self.counts.taken += size
-        count_text = str(took).encode()
+            received += size
+            self.counts.received += size
+        count_text = str(received).encode()
         self._begin(len(count_text))
         self.wfile.write(count_text)
 
@@ -52,20 +52,20 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _body(self) -> Iterator[int]:
-        """The sizes of its parts, as they come."""
+        """The sizes of the body's parts, as they come."""
         if self.headers["transfer-encoding"] != "chunked":
-            yield from self._take(int(self.headers.get("content-length", "0")))
+            yield from self._read_parts(int(self.headers.get("content-length", "0")))
             return
         while size := int(self.rfile.readline(), 16):
-            yield from self._take(size)
+            yield from self._read_parts(size)
             self.rfile.readline()
         self.rfile.readline()
 
-    def _take(self, size: int) -> Iterator[int]:
+    def _read_parts(self, size: int) -> Iterator[int]:
         while size:
             part = len(self.rfile.read1(min(size, len(BLOCK))))
             if not part:
-                raise ConnectionError("the body was cut off")
+                raise ConnectionError("expected the rest of the body, got its end")
             size -= part
             yield part
 
@@ -75,23 +75,23 @@ class _Handler(BaseHTTPRequestHandler):
 
 @dataclass
 class Counts:
-    """Bytes of bodies until now, of all exchanges: that the kernel has taken from us, and that have come."""
+    """Bytes of the bodies of all exchanges so far. sent: that the kernel has accepted. received: that came."""
 
     sent: int = 0
-    taken: int = 0
+    received: int = 0
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_: object) -> None:
-        """A connection that breaks is the other end's affair."""
+        """Ignores broken connections, which the client reports."""
 
 
 @contextlib.contextmanager
 def byte_upstream() -> Iterator[tuple[str, Counts]]:
-    """Runs an upstream; its HOST:PORT and its counts. `GET /…?bytes=N` has an answer of N bytes, a POST is answered
-    with the number of bytes received."""
+    """Runs an upstream. Yields its HOST:PORT and its counts. It answers `GET /…?bytes=N` with N bytes, and a POST with
+    the number of bytes received."""
     counts = Counts()
     with _Server((HOST, 0), type("Handler", (_Handler,), {"counts": counts})) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -100,7 +100,7 @@ def byte_upstream() -> Iterator[tuple[str, Counts]]:
 
 
 def download(port: int, path: str, size: int) -> float:
-    """Seconds for an answer of so many bytes. BenchError where it has others."""
+    """The seconds until an answer of `size` bytes has come. BenchError if it has another size."""
     with _connection(port) as client:
         start = time.monotonic()
         client.request("GET", f"{path}?bytes={size}")
@@ -114,7 +114,7 @@ def download(port: int, path: str, size: int) -> float:
 
 
 def upload(port: int, path: str, size: int) -> float:
-    """Seconds until upstream has a body of so many bytes. BenchError where it has others."""
+    """The seconds until the upstream has answered a body of `size` bytes. BenchError if it received another size."""
     with _connection(port) as client:
         start = time.monotonic()
         client.putrequest("POST", path)

@@ -1,1 +1,1 @@
-"""Executors alone, without a gateway: `python -m bench executor`."""
+"""Measurements of executors without a gateway: `python -m bench executor`."""

@@ -23,14 +23,14 @@ from bench.sample import FOREIGN_LIMIT, Mark
 WARMUP = 0.5
 OWN_METHOD = "/gatewright.executor.v1.PythonExecutorService/ExecuteStream"
 NAIVE_METHOD = "/gatewright.bench.naive.NaiveExecutor/ExecuteStream"
-INPROC_PROGRAM = "gateway-runtime/python-executor/bench/inproc.py"  # it calls the executor's inside, and is its own
+INPROC_PROGRAM = "gateway-runtime/python-executor/bench/inproc.py"  # part of the executor: calls its internals
 START, IMPORT, RESIDENT, INPROC = "start", "import", "resident", "inproc"
 STREAM_RATE, STREAM_EVENT, STREAM_IDLE = "stream: MB/s", "stream: CPU µs of an event", "stream: KB that one takes"
 
 
 @dataclass(frozen=True)
 class Sample:
-    """cpu: of the server's processes, µs per right answer. result: None without load; then `value` is the figure."""
+    """cpu: µs of the server's processes per right answer. result: None for a figure without load, which is `value`."""
 
     case: str
     server: str
@@ -69,8 +69,8 @@ class Campaign:
         self._servers: dict[str, Running] = {}
 
     @contextlib.contextmanager
-    def started(self) -> Iterator[Campaign]:
-        """A campaign with all servers that the cases need."""
+    def start(self) -> Iterator[Campaign]:
+        """Starts all servers that the cases need."""
         with contextlib.ExitStack() as stack:
             for server in SERVERS:
                 if any(case.server == server for case in self._cases):
@@ -78,20 +78,20 @@ class Campaign:
             yield self
 
     def round(self, number: int) -> Iterator[Sample]:
-        """Takes one sample of everything, every other round backwards; cases at V0's rate come after V0."""
+        """Takes one sample of each case, in every other round backwards; cases at a multiple of V0's rate come last."""
         saturation = 0.0
         cases = [case for case in self._cases if not case.times_v0]
         for case in cases if number % 2 == 0 else cases[::-1]:
-            sample = self._take(case, number, case.rate)
+            sample = self._take_sample(case, number, case.rate)
             if (case.key, case.server.key) == (SATURATION, V0):
                 saturation = sample.rate
             yield sample
         for case in self._cases:
             if case.times_v0 and saturation:
-                yield self._take(case, number, case.times_v0 * saturation)
-        yield from self._without_load(number)
+                yield self._take_sample(case, number, case.times_v0 * saturation)
+        yield from self._measure_without_load(number)
 
-    def _without_load(self, number: int) -> Iterator[Sample]:
+    def _measure_without_load(self, number: int) -> Iterator[Sample]:
         yield Sample(IMPORT, BUILT_IN, number, start.import_seconds(self._folder))
         yield Sample(START, BUILT_IN, number, start.executor_seconds(self._folder))
         for kind in (REQUEST, messages.RESPONSE, messages.BODY):
@@ -111,10 +111,10 @@ class Campaign:
             yield executors
 
     def resident(self) -> float:
-        """MB of an executor that nothing was sent to yet."""
+        """The RSS in MB of an executor before its first execution."""
         return start.resident_mb(self._servers[BUILT_IN].pids[0])
 
-    def _take(self, case: Case, number: int, rate: float) -> Sample:
+    def _take_sample(self, case: Case, number: int, rate: float) -> Sample:
         server, marks = self._servers[case.server.key], list[Mark]()
 
         def mark(_generator: int) -> None:
@@ -161,16 +161,16 @@ def _inproc(kind: str, folder: Path) -> float:
         sys.executable, INPROC_PROGRAM, "--registry", str(REGISTRY), "--policy", "headers:v1.0.0",
         "--parameters", json.dumps(messages.PARAMS), "--execution", str(execution),
     ]  # fmt: skip
-    policies = {"PYTHONPATH": "."}  # the registry names them as modules of this repository
+    policies = {"PYTHONPATH": "."}  # the registry names policies as modules of this repository
     result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment() | policies)
     return float(json.loads(result.stdout)["us"])
 
 
 def run(rounds: int, duration: float, cases: Sequence[Case] = CASES) -> Iterator[Sample]:
-    """Everything, sample by sample."""
+    """Takes all samples."""
     with tempfile.TemporaryDirectory() as scratch:  # a socket's path must be short
         folder = Path(scratch)
-        with Campaign(load_tool.build(folder), folder, duration, cases).started() as campaign:
+        with Campaign(load_tool.build(folder), folder, duration, cases).start() as campaign:
             if any(case.server.key == BUILT_IN for case in cases):
                 yield Sample(RESIDENT, BUILT_IN, 0, campaign.resident())
                 yield from _streams(folder)

@@ -16,8 +16,7 @@ V0, V1, BUILT_IN = "V0", "V1", "ours"
 
 @dataclass(frozen=True)
 class Server:
-    """key: its name. module: what of the bench is started; None for the real executor, with so many workers, which do
-    not become more."""
+    """key: its name. module: a server of the bench; None for the real executor, with a fixed number of workers."""
 
     key: str
     title: str
@@ -43,7 +42,7 @@ SERVERS = (ECHO, NAIVE, EXECUTOR, EIGHT, MANY, PAIR)
 
 @dataclass(frozen=True)
 class Case:
-    """A line of the table. rate: executions per second; 0: a closed loop; times_v0: that many times V0's rate."""
+    """A line of the table. rate: executions per second; 0: a closed loop. times_v0: the rate as a multiple of V0's."""
 
     key: str
     server: Server
@@ -55,7 +54,7 @@ class Case:
     times_v0: float = 0.0
 
 
-def _each(kind: str, in_flight: int, sent: str) -> tuple[Case, ...]:
+def _cases_of_servers(kind: str, in_flight: int, sent: str) -> tuple[Case, ...]:
     return tuple(Case(f"{kind}-{in_flight}", server, in_flight, sent) for server in (ECHO, NAIVE, EXECUTOR))
 
 
@@ -65,9 +64,9 @@ QUIET, ONE_PERCENT, SLEEPY, COMPUTING = "quiet", "one-percent", "sleepy", "compu
 COMPUTE = {"rounds": 4000}
 
 CASES = (
-    *(case for number in NUMBERS for case in _each(REQUEST, number, REQUEST)),
-    *_each(RESPONSE, 64, RESPONSE),
-    *_each(BODY, 64, BODY),
+    *(case for number in NUMBERS for case in _cases_of_servers(REQUEST, number, REQUEST)),
+    *_cases_of_servers(RESPONSE, 64, RESPONSE),
+    *_cases_of_servers(BODY, 64, BODY),
     Case(QUIET, EIGHT, 64, policy="blocking", params={"every": 1 << 40, "seconds": 0.0}),
     Case(ONE_PERCENT, EIGHT, 64, policy="blocking", params={"every": 100, "seconds": 0.02}),
     Case(ONE_PERCENT, MANY, 64, policy="blocking", params={"every": 100, "seconds": 0.02}),
@@ -77,4 +76,4 @@ CASES = (
     Case(LIGHT, EXECUTOR, 4096, rate=1000.0),
     Case(HEAVY, EXECUTOR, 4096, times_v0=5.0),
 )
-SATURATION = f"{REQUEST}-64"  # the case whose V0 says what V0 can do
+SATURATION = f"{REQUEST}-64"  # the case that determines V0's rate

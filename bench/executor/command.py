@@ -21,7 +21,7 @@ MAX_REFUSED = 0.01
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Measures, prints the tables, and writes them down. BenchError on wrong answers; then nothing is written."""
+    """Measures, prints the tables, and writes them to a file. BenchError, and no file, on wrong answers."""
     options = _parse(arguments)
     cases = choose_cases(options.cases)
     samples = _take_samples(options.rounds, options.duration, cases)
@@ -47,7 +47,7 @@ def _take_samples(rounds: int, duration: float, cases: Sequence[Case]) -> list[S
 
 
 def wrong_answers(samples: Sequence[Sample]) -> Iterator[str]:
-    """Under overload an executor may refuse a few; more than that, and the figures are of something else."""
+    """An error for each sample with more wrong answers than the few that an executor may refuse under overload."""
     for sample in samples:
         if sample.result and sample.result.failures > MAX_REFUSED * sample.result.count:
             answers = f"{sample.result.failures} wrong answers beside {sample.result.count} right ones"
@@ -78,6 +78,6 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench executor", description="Measures executors alone.")
     parser.add_argument("--rounds", type=int, default=5, help="samples of each case (5)")
     parser.add_argument("--duration", type=float, default=2.0, metavar="S", help="seconds of one sample (2)")
-    parser.add_argument("--cases", default="", metavar="CASE/SERVER,…", help="some of them, by how they begin (all)")
+    parser.add_argument("--cases", default="", metavar="CASE/SERVER,…", help="prefixes of the cases to measure (all)")
     parser.add_argument("--output", default=str(README), metavar="FILE", help=f"{STDOUT} for none ({README})")
     return parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""The goals: ratios within one round, and their median."""
+"""The goals of executors: medians of ratios within one round."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from bench.executor.cases import (
 from bench.goal import Goal
 
 Figure = Callable[[Sample], float]
-CAP = 8 / (0.01 * 0.02)  # executions per second that eight workers get through when one in a hundred sleeps 20 ms
+CAP = 8 / (0.01 * 0.02)  # the most executions per second of eight workers if one in a hundred sleeps 20 ms
 
 
 def rate(sample: Sample) -> float:
@@ -44,7 +44,7 @@ def value(sample: Sample) -> float:
 
 
 def ratio(ours: Sequence[Sample], theirs: Sequence[Sample], figure: Figure) -> float:
-    """The median of the ratios within a round; nan where there is none."""
+    """The median of the ratios within a round; nan without a common round."""
     other = {sample.round: figure(sample) for sample in theirs}
     ratios = [figure(sample) / other[sample.round] for sample in ours if other.get(sample.round)]
     return median(ratios) if ratios else math.nan

@@ -1,4 +1,4 @@
-"""The messages sent: one execution, with the headers of a browser's request, in each protocol."""
+"""The messages of each protocol: one execution, with the headers of a browser's request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.naive._gen import naive_pb2 as naive
 
 REQUEST, RESPONSE, BODY = "request", "response", "body"
 PARAMS = {"headerName": "X-Python-Policy", "headerValue": "1"}
-EXPECT = "x-tenant"  # of the echo
+EXPECT = "x-tenant"  # a text in the answer of the echo server
 BODY_BYTES = 16 << 10
 TIMEOUT_US = 20_000_000
 REQUEST_HEADERS = {name.lower(): value for name, value in request.HEADERS.items()} | {
@@ -59,7 +59,7 @@ def execution(kind: str) -> bytes:
 
 
 def configure(policy: str, params: Mapping[str, object], workers: int) -> bytes:
-    """The frame that makes instance 1, with all the workers it may have."""
+    """The frame that configures instance 1, which may use all workers."""
     parameters = json.dumps({**PARAMS, **params}).encode()
     instance = pb.ConfigureInstance(
         instance=1, policy_name=policy, policy_version="v1.0.0", parameters=parameters, max_concurrency=workers
@@ -98,7 +98,7 @@ def blob(headers: Mapping[str, str]) -> bytes:
 
 
 def write_message(folder: Path, name: str, data: bytes) -> Path:
-    """`data` as a file."""
+    """Writes `data` to a file."""
     file = folder / name
     file.write_bytes(data)
     return file

@@ -1,4 +1,4 @@
-"""Start to serving, and memory at rest."""
+"""The time from the start to serving, and the memory of an idle executor."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ POLL_SECONDS = 0.002
 
 
 def await_socket(path: Path, process: subprocess.Popen[str], log: Path) -> None:
-    """Waits until a server listens."""
+    """Waits until the server listens on its socket."""
     deadline = time.monotonic() + START_SECONDS
     while not _listens(path):
         if process.poll() is not None or time.monotonic() > deadline:
@@ -30,7 +30,7 @@ def _listens(path: Path) -> bool:
 
 
 def executor_seconds(folder: Path) -> float:
-    """Seconds from the start of an executor process to its socket."""
+    """The seconds until an executor listens after its start."""
     path, log = folder / "start.sock", folder / "start.log"
     start = time.monotonic()
     with running(EXECUTOR.command(f"unix:{path}"), log, _compiled(folder)) as process:
@@ -39,18 +39,18 @@ def executor_seconds(folder: Path) -> float:
 
 
 def import_seconds(folder: Path) -> float:
-    """`import grpc` in a fresh interpreter."""
+    """The seconds of `import grpc` in a fresh interpreter."""
     start = time.monotonic()
     subprocess.run([sys.executable, "-c", "import grpc"], check=True, env=environment() | _compiled(folder))
     return time.monotonic() - start
 
 
 def _compiled(folder: Path) -> dict[str, str]:
-    """Variables under which modules are compiled once, as a build and an image have them; here by the first round."""
+    """Variables that keep compiled modules for later rounds, as a build and an image have them."""
     return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder.absolute() / "pycache")}
 
 
 def resident_mb(pid: int) -> float:
-    """VmRSS."""
+    """The RSS of a process in MB."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024

@@ -1,6 +1,6 @@
-"""Streams through an executor: bytes per second, the CPU time of an event, the memory of a stream that waits.
+"""Streams through an executor: bytes per second, the CPU time of an event, the memory of an idle stream.
 
-`python -m bench.executor.streams` measures these three alone.
+`python -m bench.executor.streams` measures only these three.
 """
 
 from __future__ import annotations
@@ -22,19 +22,20 @@ from bench.executor import messages, start
 from bench.executor.cases import EXECUTOR
 from bench.processes import running
 
-BYTES = 512 << 20  # that pass, in all
-AT_ONCE = 4  # streams that they pass by
-WAITING = 2000  # streams, each with
+BYTES = 512 << 20  # of the throughput measurement, in all
+AT_ONCE = 4  # its streams
+WAITING = 2000  # streams of the measurement of events
 EVENT_BYTES = 200
-WINDOW_BYTES, PIECE_BYTES = 256 << 10, 64 << 10  # python_executor.proto: credit to begin with, and of one piece
-EVENTS_PER_SECOND = 1  # for
-SECONDS = 5
+WINDOW_BYTES, PIECE_BYTES = 256 << 10, 64 << 10  # of python_executor.proto: the initial credit, and the size of a piece
+EVENTS_PER_SECOND = 1  # of each stream
+SECONDS = 5  # of events
 UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 
 @dataclass(frozen=True)
 class Figures:
-    """megabytes: per second. core: seconds of CPU for a second of that. event: µs of CPU. idle: KB of a stream."""
+    """megabytes: per second. core: the cores in use meanwhile. event: µs of CPU for an event. late_ms: the p99 of
+    the events' delays. idle: KB of an idle stream."""
 
     megabytes: float
     core: float
@@ -45,7 +46,7 @@ class Figures:
 
 @dataclass
 class Engine:
-    """Keeps to credit, and gives it back at once."""
+    """The engine's side of the protocol: it keeps to its credit, and returns credit at once."""
 
     socket: Path
     requests: SimpleQueue[pb.RequestFrame | None] = field(default_factory=SimpleQueue)
@@ -61,7 +62,7 @@ class Engine:
             pass
 
     def open(self, numbers: Iterable[int]) -> None:
-        """Streams, with the headers of a browser's request."""
+        """Opens streams, with the headers of a browser's request."""
         message = pb.Execution.FromString(messages.execution(messages.RESPONSE))
         message.phase = pb.PHASE_RESPONSE_STREAM
         frame = pb.RequestFrame()
@@ -71,7 +72,7 @@ class Engine:
         self.requests.put(frame)
 
     def pass_through(self, numbers: list[int], size: int) -> None:
-        """So many bytes by each of these streams, to their ends."""
+        """Sends `size` bytes through each of these streams, and waits until they have ended."""
         data = bytes(PIECE_BYTES)
         left = dict.fromkeys(numbers, size)
         self._feed(dict.fromkeys(numbers, WINDOW_BYTES), left, data, {})
@@ -79,13 +80,13 @@ class Engine:
         while ended < len(numbers):
             reply = next(self.replies)
             ended += len(reply.actions)
-            taken: dict[int, int] = {}
+            received: dict[int, int] = {}
             for piece in reply.pieces:
-                taken[piece.id] = taken.get(piece.id, 0) + len(piece.data)
-            self._feed({credit.id: credit.bytes for credit in reply.credit}, left, data, taken)
+                received[piece.id] = received.get(piece.id, 0) + len(piece.data)
+            self._feed({credit.id: credit.bytes for credit in reply.credit}, left, data, received)
 
-    def _feed(self, credit: dict[int, int], left: dict[int, int], data: bytes, taken: dict[int, int]) -> None:
-        frame = pb.RequestFrame(credit=[pb.Credit(id=number, bytes=size) for number, size in taken.items()])
+    def _feed(self, credit: dict[int, int], left: dict[int, int], data: bytes, received: dict[int, int]) -> None:
+        frame = pb.RequestFrame(credit=[pb.Credit(id=number, bytes=size) for number, size in received.items()])
         for number, more in credit.items():
             for _ in range(more // PIECE_BYTES):
                 if left[number] > 0:
@@ -95,7 +96,8 @@ class Engine:
             self.requests.put(frame)
 
     def events(self, numbers: list[int], seconds: int) -> tuple[int, float]:
-        """An event a second on each, spread over the second; how many came back, and the p99 of their delay in ms."""
+        """Sends one event a second on each stream, spread over the second. Returns how many came back, and the p99 of
+        their delays in ms."""
         start_time, sent, received = time.monotonic(), 0, 0
         delays: list[float] = []
         total = len(numbers) * seconds * EVENTS_PER_SECOND

@@ -10,12 +10,12 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// eventEnd ends the data of each event. A policy that streams makes another sign of this one, so that who reads it knows
-// that the policy has seen it.
+// eventEnd ends the data of each event. A policy that streams replaces it by another sign, which shows the reader that the
+// policy has seen the event.
 const eventEnd = "~"
 
 // answerEvents answers `?events=N&every=D` with an event stream: N events, each with the time at which it is sent, in
-// nanoseconds since the epoch, and D between them. False: nothing of this was asked for.
+// nanoseconds since the epoch, and D between them. It returns false if the request asks for no events.
 func answerEvents(exchange *fasthttp.RequestCtx) bool {
 	query := exchange.QueryArgs()
 	if !query.Has("events") {
@@ -46,7 +46,7 @@ func eventsOf(query *fasthttp.Args) (int, time.Duration, error) {
 	return events, every, nil
 }
 
-// writeEvents ends early when nobody takes them any more.
+// writeEvents returns early if the client has left.
 func writeEvents(out *bufio.Writer, events int, every time.Duration) {
 	for n := range events {
 		if n > 0 {
@@ -59,7 +59,7 @@ func writeEvents(out *bufio.Writer, events int, every time.Duration) {
 	}
 }
 
-// eventTime reads a line of an event: when it was sent, and whether it is one at all. end is what has to stand at its end.
+// eventTime returns when the event of a line was sent, and whether the line is one of an event. Its data must end with end.
 func eventTime(line []byte, end string) (sent time.Time, isEvent bool, err error) {
 	data, isEvent := bytes.CutPrefix(bytes.TrimSpace(line), []byte("data: "))
 	if !isEvent {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// executionsCommand prints what generateCommand prints, about executions instead of requests.
+// executionsCommand prints the same as generateCommand, for executions instead of requests.
 func executionsCommand(ctx context.Context, arguments []string, out io.Writer) error {
 	plan, err := parseExecutionsPlan(arguments)
 	if err != nil {
@@ -19,25 +19,25 @@ func executionsCommand(ctx context.Context, arguments []string, out io.Writer) e
 	return execute(ctx, plan, out)
 }
 
-// execute drives the plan's load: each process has a stream, and its share of those in flight and of the rate.
+// execute drives the plan's load: each process has one stream, and its share of the rate and of the executions in flight.
 func execute(ctx context.Context, p executionsPlan, out io.Writer) error {
 	lanes := make([]*lane, len(p.sockets))
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	for i, socket := range p.sockets {
-		one, err := openLane(ctx, p, socket)
+		l, err := openLane(ctx, p, socket)
 		if err != nil {
 			return err
 		}
-		defer one.close()
-		lanes[i] = one
+		defer l.close()
+		lanes[i] = l
 	}
 	start := time.Now()
 	span := span{begin: start.Add(p.warmup), end: start.Add(p.warmup + p.duration)}
 	var running sync.WaitGroup
 	errs := make([]error, len(lanes))
-	for i, one := range lanes {
-		running.Go(func() { errs[i] = one.run(ctx, span, i) })
+	for i, l := range lanes {
+		running.Go(func() { errs[i] = l.run(ctx, span, i) })
 	}
 	announced := errors.Join(announce(ctx, out, "begin", span.begin), announce(ctx, out, "end", span.end))
 	running.Wait()
@@ -45,8 +45,8 @@ func execute(ctx context.Context, p executionsPlan, out io.Writer) error {
 		return err
 	}
 	tallies := make([]tally, len(lanes))
-	for i, one := range lanes {
-		tallies[i] = one.tally
+	for i, l := range lanes {
+		tallies[i] = l.tally
 	}
 	if err := json.NewEncoder(out).Encode(merge(tallies).result(p.duration)); err != nil {
 		return fmt.Errorf("write the result: %w", err)

@@ -10,8 +10,8 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// executionsPlan is one measurement of executors alone: what one message or frame holds, how many executions are in
-// flight, what each answer must hold.
+// executionsPlan is one measurement of executors without a gateway: the message or frame that is sent, the number of
+// executions in flight, and the text that each answer must contain.
 type executionsPlan struct {
 	dial     dialer   // nil: over the network
 	sockets  []string // unix:PATH of each process; executions go to the one with the fewest in flight
@@ -19,8 +19,8 @@ type executionsPlan struct {
 	message  []byte   // an execution without its id
 	idField  protowire.Number
 	framed   bool   // frames of python_executor.proto; else one message for each execution
-	first    []byte // framed: the frame that configures what the executions name
-	expect   []byte // what each answer must hold
+	first    []byte // framed: the frame that configures the chain that the executions name
+	expect   []byte // each answer must contain it
 	inFlight int    // over all processes
 	rate     float64
 	warmup   time.Duration
@@ -31,20 +31,20 @@ type executionsPlan struct {
 func parseExecutionsPlan(arguments []string) (executionsPlan, error) {
 	p := executionsPlan{}
 	flags := flag.NewFlagSet("executions", flag.ContinueOnError)
-	flags.Func("socket", "unix:PATH of an executor; may be given many times", func(text string) error {
+	flags.Func("socket", "unix:PATH of an executor; may be repeated", func(text string) error {
 		p.sockets = append(p.sockets, text)
 		return nil
 	})
-	flags.StringVar(&p.method, "method", "", "/package.Service/Method, a stream both ways")
+	flags.StringVar(&p.method, "method", "", "/package.Service/Method, a bidi stream")
 	message := flags.String("message", "", "file with an execution, serialized, without its id")
 	idField := flags.Int("id-field", 1, "the number of the id's field, a varint, in execution and answer")
 	first := flags.String("configure", "", "file with the first frame, serialized; then executions travel in frames")
-	expect := flags.String("expect", "", "what each answer must hold")
+	expect := flags.String("expect", "", "a text that each answer must contain")
 	flags.IntVar(&p.inFlight, "in-flight", 1, "executions in flight")
 	flags.Float64Var(&p.rate, "rate", 0, "executions per second (an open loop, bounded by those in flight); 0: a closed loop")
 	flags.DurationVar(&p.warmup, "warmup", time.Second, "load before the measurement begins")
 	flags.DurationVar(&p.duration, "duration", 4*time.Second, "length of the measurement")
-	flags.DurationVar(&p.grace, "grace", 5*time.Second, "how long an answer may be out after the end")
+	flags.DurationVar(&p.grace, "grace", 5*time.Second, "how long answers may take after the end")
 	if err := flags.Parse(arguments); err != nil {
 		return executionsPlan{}, err
 	}

@@ -17,15 +17,15 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// framesExecutor answers each execution of each frame with its own bytes, as a real executor would answer at its best.
+// framesExecutor answers each execution of each frame with the execution's own bytes, like the fastest possible executor.
 func framesExecutor(_ any, stream grpc.ServerStream) error {
-	for taken := uint64(1); ; taken++ {
+	for acknowledged := uint64(1); ; acknowledged++ {
 		var frame []byte
 		if err := stream.RecvMsg(&frame); err != nil {
 			return nil //nolint:nilerr // the end of the stream
 		}
-		time.Sleep(takes)
-		reply := protowire.AppendVarint(protowire.AppendTag(nil, replyAcknowledged, protowire.VarintType), taken)
+		time.Sleep(answerDelay)
+		reply := protowire.AppendVarint(protowire.AppendTag(nil, replyAcknowledged, protowire.VarintType), acknowledged)
 		_ = fields(frame, func(number protowire.Number, _ uint64, data []byte) {
 			answer := protowire.Number(replyInstances)
 			if number == frameOfExecutions {
@@ -45,7 +45,7 @@ func echoExecutor(_ any, stream grpc.ServerStream) error {
 		if err := stream.RecvMsg(&message); err != nil {
 			return nil //nolint:nilerr // the end of the stream
 		}
-		time.Sleep(takes)
+		time.Sleep(answerDelay)
 		if err := stream.SendMsg(&message); err != nil {
 			return err
 		}
@@ -62,7 +62,7 @@ func serveExecutor(t *testing.T, handler grpc.StreamHandler) dialer {
 	return func(ctx context.Context, _, _ string) (net.Conn, error) { return listener.DialContext(ctx) }
 }
 
-func written(t *testing.T, data []byte) string {
+func writeFile(t *testing.T, data []byte) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "message")
 	if err := os.WriteFile(file, data, 0o600); err != nil {
@@ -74,7 +74,7 @@ func written(t *testing.T, data []byte) string {
 func executions(t *testing.T, handler grpc.StreamHandler, more ...string) result {
 	t.Helper()
 	message := protowire.AppendString(protowire.AppendTag(nil, 9, protowire.BytesType), "x-wanted")
-	arguments := append([]string{"-socket", "passthrough:///in.memory", "-method", "/s/m", "-message", written(t, message),
+	arguments := append([]string{"-socket", "passthrough:///in.memory", "-method", "/s/m", "-message", writeFile(t, message),
 		"-in-flight", "8", "-warmup", "10ms", "-duration", "100ms"}, more...)
 	p, err := parseExecutionsPlan(arguments)
 	if err != nil {
@@ -85,19 +85,19 @@ func executions(t *testing.T, handler grpc.StreamHandler, more ...string) result
 	if err := execute(t.Context(), p, &out); err != nil {
 		t.Fatal(err)
 	}
-	words := strings.SplitN(out.String(), "\n", 3)
-	if words[0] != "begin" || words[1] != "end" {
+	lines := strings.SplitN(out.String(), "\n", 3)
+	if lines[0] != "begin" || lines[1] != "end" {
 		t.Fatalf("expected begin and end before the result, got %q", out.String())
 	}
-	var found result
-	if err := json.Unmarshal([]byte(words[2]), &found); err != nil {
+	var printed result
+	if err := json.Unmarshal([]byte(lines[2]), &printed); err != nil {
 		t.Fatal(err)
 	}
-	return found
+	return printed
 }
 
 func TestExecutions(t *testing.T) {
-	configure := written(t, protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), nil))
+	configure := writeFile(t, protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), nil))
 	for name, c := range map[string]struct {
 		handler grpc.StreamHandler
 		more    []string

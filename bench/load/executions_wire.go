@@ -16,7 +16,7 @@ const (
 	replyInstances    = 4
 )
 
-// raw passes messages on as they are: marshalling would be the load program's cost, not the executor's.
+// raw is a codec that leaves messages unchanged: marshalling would add the load program's cost to the executor's.
 type raw struct{}
 
 func (raw) Marshal(message any) (mem.BufferSlice, error) {
@@ -30,16 +30,16 @@ func (raw) Unmarshal(data mem.BufferSlice, message any) error {
 
 func (raw) Name() string { return "proto" }
 
-// reply is one message that came back.
+// reply is one message from the executor.
 type reply struct {
-	taken      uint64
-	configured bool
-	answers    []executed
+	acknowledged uint64 // frames
+	configured   bool
+	answers      []executionAnswer
 }
 
-type executed struct {
+type executionAnswer struct {
 	id  uint64
-	err error // it is not the right one
+	err error // the answer is wrong
 }
 
 func (p executionsPlan) appendMessage(message []byte, id uint64) []byte {
@@ -53,18 +53,18 @@ func (p executionsPlan) appendExecution(frame []byte, id uint64) []byte {
 	return p.appendMessage(protowire.AppendVarint(frame, uint64(size)), id)
 }
 
-// read takes a message apart: a reply frame, or the answer to one execution.
-func (p executionsPlan) read(message []byte) (reply, error) {
+// parseReply parses a message: a reply frame, or the answer to one execution.
+func (p executionsPlan) parseReply(message []byte) (reply, error) {
 	if !p.framed {
-		return reply{answers: []executed{p.answer(message)}}, nil
+		return reply{answers: []executionAnswer{p.parseAnswer(message)}}, nil
 	}
 	var got reply
 	err := fields(message, func(number protowire.Number, value uint64, data []byte) {
 		switch number {
 		case replyAcknowledged:
-			got.taken = value
+			got.acknowledged = value
 		case replyActions:
-			got.answers = append(got.answers, p.answer(data))
+			got.answers = append(got.answers, p.parseAnswer(data))
 		case replyInstances:
 			got.configured = true
 		}
@@ -72,8 +72,8 @@ func (p executionsPlan) read(message []byte) (reply, error) {
 	return got, err
 }
 
-func (p executionsPlan) answer(message []byte) executed {
-	var got executed
+func (p executionsPlan) parseAnswer(message []byte) executionAnswer {
+	var got executionAnswer
 	got.err = fields(message, func(number protowire.Number, value uint64, _ []byte) {
 		if number == p.idField {
 			got.id = value

@@ -16,10 +16,10 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// pauseAfterBreak keeps a gateway that refuses connections from being answered with a storm of them.
+// pauseAfterBreak is the pause before the next attempt to connect, so that a gateway that refuses gets no storm of them.
 const pauseAfterBreak = 10 * time.Millisecond
 
-// generate drives the plan's load. What is due between begin and end is measured; what fails, ever, is a failure.
+// generate drives the plan's load. Requests that are due between begin and end are measured; failures count at any time.
 func generate(ctx context.Context, p plan, out io.Writer) error {
 	start := time.Now()
 	span := span{begin: start.Add(p.warmup), end: start.Add(p.warmup + p.duration)}
@@ -28,8 +28,8 @@ func generate(ctx context.Context, p plan, out io.Writer) error {
 	tallies := make([]tally, p.connections)
 	var running sync.WaitGroup
 	for i := range p.connections {
-		one := &connection{plan: p, span: span, schedule: newSchedule(p, start, i), tally: &tallies[i]}
-		running.Go(func() { one.run(ctx) })
+		c := &connection{plan: p, span: span, schedule: newSchedule(p, start, i), tally: &tallies[i]}
+		running.Go(func() { c.run(ctx) })
 	}
 	err := errors.Join(announce(ctx, out, "begin", span.begin), announce(ctx, out, "end", span.end))
 	running.Wait()
@@ -39,7 +39,7 @@ func generate(ctx context.Context, p plan, out io.Writer) error {
 	return json.NewEncoder(out).Encode(merge(tallies).result(p.duration))
 }
 
-// announce writes the word when the moment has come or the context has ended.
+// announce writes the word at the moment, or when the context ends.
 func announce(ctx context.Context, out io.Writer, word string, moment time.Time) error {
 	sleep(ctx, time.Until(moment))
 	if _, err := fmt.Fprintln(out, word); err != nil {
@@ -57,7 +57,7 @@ func sleep(ctx context.Context, duration time.Duration) {
 	}
 }
 
-// connection sends one request after the other over one keep-alive connection, or each over a new one.
+// connection sends requests, each after the answer to the last, over one keep-alive connection or each over a new one.
 type connection struct {
 	plan     plan
 	span     span
@@ -69,18 +69,18 @@ type connection struct {
 }
 
 func (c *connection) run(ctx context.Context) {
-	defer c.hangUp()
+	defer c.disconnect()
 	for {
 		due, ok := c.schedule.next(ctx)
 		if !ok || !time.Now().Before(c.span.end) {
-			c.tally.unsent += c.schedule.left(c.span.end, due)
+			c.tally.unsent += c.schedule.unsent(c.span.end, due)
 			return
 		}
 		c.step(ctx, due)
 	}
 }
 
-// step does one exchange. Its latency counts from when it was due.
+// step does one exchange. Its latency counts from the time at which it was due.
 func (c *connection) step(ctx context.Context, due time.Time) {
 	if err := c.exchange(ctx); err != nil {
 		c.tally.fail(err)
@@ -97,17 +97,17 @@ func (c *connection) exchange(ctx context.Context) error {
 		}
 	}
 	if err := c.roundTrip(); err != nil {
-		c.hangUp()
+		c.disconnect()
 		return err
 	}
 	if c.plan.anew || c.response.ConnectionClose() {
-		c.hangUp()
+		c.disconnect()
 	}
 	return c.check()
 }
 
-// dial opens a connection that lives until the end and the grace. The end itself does not cut it short: what was begun before
-// it may be completed.
+// dial opens a connection with a deadline at the end of the grace, so that requests that began before the end of the
+// measurement may still be answered.
 func (c *connection) dial(ctx context.Context) error {
 	deadline := c.span.end.Add(c.plan.grace)
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
@@ -117,13 +117,13 @@ func (c *connection) dial(ctx context.Context) error {
 		return fmt.Errorf("connect: %w", err)
 	}
 	if c.plan.tls != nil {
-		socket = tls.Client(socket, c.plan.tls) // shakes hands with the first bytes that are sent
+		socket = tls.Client(socket, c.plan.tls) // the handshake comes with the first bytes that are sent
 	}
 	c.socket, c.reader = socket, bufio.NewReader(socket)
 	return socket.SetDeadline(deadline)
 }
 
-func (c *connection) hangUp() {
+func (c *connection) disconnect() {
 	if c.socket != nil {
 		_ = c.socket.Close()
 		c.socket = nil
@@ -144,7 +144,7 @@ func (c *connection) check() error {
 	if status := c.response.StatusCode(); status != fasthttp.StatusOK {
 		return fmt.Errorf("expected status 200, got %d: %.200s", status, c.response.Body())
 	}
-	if err := missing(c.plan.expect, &c.response.Header); err != nil {
+	if err := checkHeaders(c.plan.expect, &c.response.Header); err != nil {
 		return err
 	}
 	if c.plan.mark == "" {

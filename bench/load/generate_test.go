@@ -17,7 +17,7 @@ import (
 	"github.com/valyala/fasthttp/fasthttputil"
 )
 
-// measure runs the generator for a short time and returns what it printed last.
+// measure runs the generator for a short time and returns its result.
 func measure(t *testing.T, dial dialer, more ...string) result {
 	t.Helper()
 	arguments := append([]string{"-url", "http://in.memory:80/go/1", "-warmup", "50ms", "-duration", "200ms"}, more...)
@@ -33,7 +33,7 @@ func measure(t *testing.T, dial dialer, more ...string) result {
 	return resultIn(t, out.String())
 }
 
-// resultIn is the result that a load has printed, after "begin" and "end".
+// resultIn returns the result that a load has printed after "begin" and "end".
 func resultIn(t *testing.T, printed string) result {
 	t.Helper()
 	lines := strings.Split(strings.TrimSpace(printed), "\n")
@@ -47,18 +47,18 @@ func resultIn(t *testing.T, printed string) result {
 	return got
 }
 
-// takes is how long an answer takes at least: without it no time would pass in a bubble, and a closed loop would not end.
-const takes = time.Millisecond
+// answerDelay is the time before each answer: without it no time would pass in a bubble, and a closed loop would not end.
+const answerDelay = time.Millisecond
 
-// serve answers with the handler until the test ends, in memory and in a bubble of synctest: there all times are exact.
+// serve answers with the handler until the test ends, in memory and in a bubble of synctest, where all times are exact.
 func serve(t *testing.T, handler fasthttp.RequestHandler) dialer {
 	t.Helper()
 	listener := fasthttputil.NewInmemoryListener()
 	slow := func(exchange *fasthttp.RequestCtx) {
-		time.Sleep(takes)
+		time.Sleep(answerDelay)
 		handler(exchange)
 	}
-	server := &fasthttp.Server{Handler: slow, CloseOnShutdown: true, Logger: quiet{}}
+	server := &fasthttp.Server{Handler: slow, CloseOnShutdown: true, Logger: noLog{}}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	t.Cleanup(func() {
@@ -68,7 +68,7 @@ func serve(t *testing.T, handler fasthttp.RequestHandler) dialer {
 		if err := <-served; err != nil {
 			t.Error(err)
 		}
-		time.Sleep(time.Minute) // in a bubble, no time at all: server and client of fasthttp look every 10 s what they can end
+		time.Sleep(time.Minute) // of the bubble: fasthttp's server and client stop idle goroutines every 10 s
 	})
 	return func(context.Context, string, string) (net.Conn, error) { return listener.Dial() }
 }
@@ -85,7 +85,7 @@ func TestClosedLoopCountsRightAnswers(t *testing.T) {
 			t.Errorf("expected %+v, got %+v", want, got)
 		}
 		if all := seen.Load(); all != 4*250 {
-			t.Errorf("expected 1000 requests, those of the warm-up among them, got %d", all)
+			t.Errorf("expected 1000 requests with those of the warm-up, got %d", all)
 		}
 	})
 }
@@ -96,7 +96,7 @@ func TestTheGeneratorReachesAServerOnTheNetwork(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
-	server := &fasthttp.Server{Handler: func(*fasthttp.RequestCtx) { stop() }, CloseOnShutdown: true, Logger: quiet{}}
+	server := &fasthttp.Server{Handler: func(*fasthttp.RequestCtx) { stop() }, CloseOnShutdown: true, Logger: noLog{}}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	p, err := parsePlan([]string{"-url", "http://" + listener.Addr().String() + "/", "-warmup", "0s", "-duration", "1h"})
@@ -108,7 +108,7 @@ func TestTheGeneratorReachesAServerOnTheNetwork(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := resultIn(t, out.String()); got.Count == 0 || got.Failures != 0 {
-		t.Errorf("expected right answers alone, got %+v", got)
+		t.Errorf("expected only right answers, got %+v", got)
 	}
 	if err := errors.Join(server.Shutdown(), <-served); err != nil {
 		t.Error(err)
@@ -137,7 +137,7 @@ func TestWrongAnswersAreFailures(t *testing.T) {
 	}
 }
 
-func TestNobodyListeningIsAFailureNotAStorm(t *testing.T) {
+func TestRefusedConnectionsAreRetriedAfterAPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		refused := func(context.Context, string, string) (net.Conn, error) { return nil, syscall.ECONNREFUSED }
 		got := measure(t, refused)
@@ -147,7 +147,7 @@ func TestNobodyListeningIsAFailureNotAStorm(t *testing.T) {
 	})
 }
 
-func TestConnectionThatTheServerClosesIsOpenedAgain(t *testing.T) {
+func TestAClosedConnectionIsReopened(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dial := serve(t, func(exchange *fasthttp.RequestCtx) { exchange.SetConnectionClose() })
 		if got := measure(t, dial, "-connections", "2"); got.Failures != 0 || got.Count != 2*200 {
@@ -187,7 +187,7 @@ func TestOpenLoopDoesNotHideAStall(t *testing.T) {
 		})
 		got := measure(t, dial, "-rate", "100")
 		if want := (result{Seconds: 0.2, Count: 20, P50: 11_000, P90: 83_000, P99: 101_000, Max: 101_000}); got != want {
-			t.Errorf("expected those who waited for the stalled one to count from when they were due, %+v, got %+v", want, got)
+			t.Errorf("expected requests that waited for the stalled one to count from the time at which they were due: %+v, got %+v", want, got)
 		}
 	})
 }

@@ -5,12 +5,12 @@ import (
 	"strings"
 )
 
-// header is a name and a value. As a flag it can be given many times: -header "Name: value".
+// header is a name and a value. As a flag it may be repeated: -header "Name: value".
 type header struct{ name, value string }
 
 type headerFlag []header
 
-// String is what the flag package shows as the default.
+// String returns the default that the flag package shows.
 func (f *headerFlag) String() string { return fmt.Sprint([]header(*f)) }
 
 // Set adds one header, "Name: value".
@@ -23,14 +23,14 @@ func (f *headerFlag) Set(text string) error {
 	return nil
 }
 
-// peeker is the headers of a request or of a response.
+// peeker reads headers of a request or of a response.
 type peeker interface{ Peek(name string) []byte }
 
-// missing names the first of the wanted headers that is not there with its value; nil when all are.
-func missing(wanted []header, got peeker) error {
-	for _, each := range wanted {
-		if value := got.Peek(each.name); string(value) != each.value {
-			return fmt.Errorf("expected header %s: %s, got %q", each.name, each.value, value)
+// checkHeaders returns an error that names the first wanted header without its value.
+func checkHeaders(wanted []header, got peeker) error {
+	for _, h := range wanted {
+		if value := got.Peek(h.name); string(value) != h.value {
+			return fmt.Errorf("expected header %s: %s, got %q", h.name, h.value, value)
 		}
 	}
 	return nil

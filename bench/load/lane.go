@@ -14,15 +14,15 @@ import (
 )
 
 const (
-	credit          = 1 // frames sent and not yet taken in, as the engine has it
+	credit          = 1 // frames that may be sent before one is acknowledged, as in the engine
 	frameExecutions = 256
 	frameBytes      = 256 << 10
 	window          = 16 << 20
 	maxMessage      = 64 << 20
 )
 
-// lane is the stream to one process: which executions are due, which were sent. One goroutine sends, one receives, in an open
-// loop a third says when executions are due.
+// lane is the stream to one process, with the executions that are due and those that have been sent. One goroutine sends, one
+// receives, and a third makes executions due.
 type lane struct {
 	plan     executionsPlan
 	inFlight int
@@ -30,21 +30,21 @@ type lane struct {
 	stream   grpc.ClientStream
 	cancel   context.CancelFunc
 
-	mu     sync.Mutex
-	wake   *sync.Cond
-	due    []time.Time // to be sent, and since when
-	sent   map[uint64]time.Time
-	lastID uint64
-	frames uint64 // sent
-	taken  uint64 // in, of those
-	over   bool   // no more are due
-	err    error  // that ended the stream
+	mu           sync.Mutex
+	wake         *sync.Cond
+	due          []time.Time          // executions to be sent, by the time since when they are due
+	sent         map[uint64]time.Time // executions without an answer, by their ids
+	lastID       uint64
+	frames       uint64 // that were sent
+	acknowledged uint64 // of those frames
+	over         bool   // no further execution becomes due
+	err          error  // that ended the stream
 
 	span  span
 	tally tally
 }
 
-// openLane opens the stream, and where executions travel in frames waits until what they name is configured.
+// openLane opens the stream, and if executions travel in frames, waits until their chain is configured.
 func openLane(ctx context.Context, p executionsPlan, socket string) (*lane, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	l := &lane{plan: p, inFlight: p.inFlight / len(p.sockets), cancel: cancel, sent: map[uint64]time.Time{}}
@@ -87,7 +87,7 @@ func (l *lane) configure() error {
 		if err != nil {
 			return err
 		}
-		l.taken = max(l.taken, reply.taken)
+		l.acknowledged = max(l.acknowledged, reply.acknowledged)
 		ready = reply.configured
 	}
 	return nil
@@ -100,7 +100,7 @@ func (l *lane) close() {
 	}
 }
 
-// run sends until the end of the span, and returns when all answers are in, or the grace is over.
+// run sends until the end of the span, and returns when all answers have come or the grace is over.
 func (l *lane) run(ctx context.Context, measured span, number int) error {
 	l.span = measured
 	late := time.AfterFunc(time.Until(measured.end)+l.plan.grace, l.cancel)
@@ -109,13 +109,13 @@ func (l *lane) run(ctx context.Context, measured span, number int) error {
 	helpers.Go(l.send)
 	helpers.Go(func() { l.generate(ctx, number) })
 	err := l.collect()
-	l.end(err)
+	l.finish(err)
 	helpers.Wait()
 	return err
 }
 
-// generate makes executions due: in a closed loop those in flight at once (an answer makes the next one due), in an open loop
-// by the schedule. What cannot be in flight in time is not sent, and counted.
+// generate makes executions due: in a closed loop as many as may be in flight (each answer makes the next one due), in an open
+// loop by the rate. Executions beyond those in flight are not sent, but counted.
 func (l *lane) generate(ctx context.Context, number int) {
 	if l.plan.rate == 0 {
 		l.mu.Lock()
@@ -126,7 +126,7 @@ func (l *lane) generate(ctx context.Context, number int) {
 		l.wake.Broadcast()
 		sleep(ctx, time.Until(l.span.end))
 	} else {
-		l.follow(ctx, number)
+		l.generateAtRate(ctx, number)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -134,7 +134,7 @@ func (l *lane) generate(ctx context.Context, number int) {
 	l.wake.Broadcast()
 }
 
-func (l *lane) follow(ctx context.Context, number int) {
+func (l *lane) generateAtRate(ctx context.Context, number int) {
 	lanes := len(l.plan.sockets)
 	step := time.Duration(float64(time.Second) * float64(lanes) / l.plan.rate)
 	for due := time.Now().Add(step * time.Duration(number) / time.Duration(lanes)); due.Before(l.span.end); {
@@ -153,65 +153,65 @@ func (l *lane) follow(ctx context.Context, number int) {
 	}
 }
 
-// send sends what is due while there is credit, and says when there is no more: then the process ends the stream once it
-// has answered all.
+// send sends due executions while there is credit, and closes the sending side when there are no more: then the process ends
+// the stream after its last answer.
 func (l *lane) send() {
 	for {
 		message, ok := l.next()
 		if !ok {
-			_ = l.stream.CloseSend() // of a stream that is broken already, the receiver hears
+			_ = l.stream.CloseSend() // collect gets the error of a broken stream
 			return
 		}
 		if err := l.stream.SendMsg(&message); err != nil {
-			return // the receiver hears why
+			return // collect gets the error
 		}
 	}
 }
 
-// next waits for the next message; false: there will be none.
+// next waits for the next message to send. It returns false if there will be none.
 func (l *lane) next() ([]byte, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for len(l.due) == 0 || (l.plan.framed && l.frames-l.taken >= credit) {
+	for len(l.due) == 0 || (l.plan.framed && l.frames-l.acknowledged >= credit) {
 		if l.err != nil || (l.over && len(l.due) == 0) {
 			return nil, false
 		}
 		l.wake.Wait()
 	}
 	if !l.plan.framed {
-		return l.plan.appendMessage(nil, l.take()), true
+		return l.plan.appendMessage(nil, l.moveToSent()), true
 	}
 	l.frames++
 	message := make([]byte, 0, min(len(l.due), frameExecutions)*(len(l.plan.message)+16))
 	for n := 0; len(l.due) > 0 && n < frameExecutions && (n == 0 || len(message)+len(l.plan.message) < frameBytes); n++ {
-		message = l.plan.appendExecution(message, l.take())
+		message = l.plan.appendExecution(message, l.moveToSent())
 	}
 	return message, true
 }
 
-// take makes the execution that has been due for longest one of those sent, and returns its id.
-func (l *lane) take() uint64 {
+// moveToSent moves the execution that has been due for longest to those that were sent, and returns its id.
+func (l *lane) moveToSent() uint64 {
 	l.lastID++
 	l.sent[l.lastID] = l.due[0]
 	l.due = l.due[1:]
 	return l.lastID
 }
 
-// collect takes answers in until the stream ends.
+// collect receives answers until the stream ends.
 func (l *lane) collect() error {
 	for {
 		reply, err := l.receive()
 		if errors.Is(err, io.EOF) {
-			return l.unanswered()
+			return l.checkAnswered()
 		}
 		if err != nil {
 			return err
 		}
-		l.accept(reply)
+		l.record(reply)
 	}
 }
 
-func (l *lane) unanswered() error {
+func (l *lane) checkAnswered() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if left := len(l.due) + len(l.sent); left > 0 {
@@ -225,18 +225,18 @@ func (l *lane) receive() (reply, error) {
 	if err := l.stream.RecvMsg(&message); err != nil {
 		return reply{}, fmt.Errorf("receive: %w", err)
 	}
-	return l.plan.read(message)
+	return l.plan.parseReply(message)
 }
 
-func (l *lane) accept(got reply) {
+func (l *lane) record(got reply) {
 	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.taken = max(l.taken, got.taken)
+	l.acknowledged = max(l.acknowledged, got.acknowledged)
 	for _, answer := range got.answers {
 		due, ok := l.sent[answer.id]
 		if !ok {
-			l.tally.fail(fmt.Errorf("expected an answer to what was sent, got one with the id %d", answer.id))
+			l.tally.fail(fmt.Errorf("expected an answer to an execution that was sent, got one with the id %d", answer.id))
 			continue
 		}
 		delete(l.sent, answer.id)
@@ -252,7 +252,7 @@ func (l *lane) accept(got reply) {
 	l.wake.Broadcast()
 }
 
-func (l *lane) end(err error) {
+func (l *lane) finish(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.err, l.over = err, true

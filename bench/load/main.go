@@ -1,6 +1,7 @@
-// Command load is both ends of a measurement: `load upstream` answers requests and asserts their headers, `load generate`
-// sends them and asserts the answers. Both are meant to cost little beside what stands between them. `load mix` sends
-// several kinds of requests at once and tells what became of each. `load streams` keeps event streams open. `load executions` speaks to executors without a gateway.
+// Command load is both ends of a measurement: `load upstream` answers requests and checks their headers, `load generate`
+// sends requests and checks the answers. Both cost little, so that the gateway between them is measured. `load mix` sends
+// several kinds of requests at once and reports the outcome of each. `load streams` keeps event streams open. `load
+// executions` drives executors without a gateway.
 package main
 
 import (
@@ -44,7 +45,7 @@ func run(ctx context.Context, arguments []string) error {
 	return fmt.Errorf("unknown command %q: %s", arguments[0], usage)
 }
 
-// upstreamCommand serves until the context ends; "listening ADDRESS" on standard output says that it does.
+// upstreamCommand serves until the context ends. It prints "listening ADDRESS" once it accepts connections.
 func upstreamCommand(ctx context.Context, arguments []string) error {
 	flags := flag.NewFlagSet("upstream", flag.ContinueOnError)
 	listen := flags.String("listen", "127.0.0.1:0", "address to listen on")
@@ -59,8 +60,8 @@ func upstreamCommand(ctx context.Context, arguments []string) error {
 	return serveUpstream(ctx, *listen, expectations, os.Stdout)
 }
 
-// generateCommand prints "begin" and "end" around what it measures, so that others can measure the same span, and then its
-// result as one line of JSON.
+// generateCommand prints "begin" and "end" when the measurement begins and ends, so that another program can measure the same
+// span, and then its result as one line of JSON.
 func generateCommand(ctx context.Context, arguments []string) error {
 	plan, err := parsePlan(arguments)
 	if err != nil {

@@ -27,18 +27,18 @@ type flow struct {
 	Name        string      `json:"name"`
 	Method      string      `json:"method"` // GET
 	Path        string      `json:"path"`
-	Headers     [][2]string `json:"headers"`     // a rune is a byte, so that any byte can be sent
+	Headers     [][2]string `json:"headers"`     // each rune stands for one byte, so that any byte can be sent
 	Rate        float64     `json:"rate"`        // requests per second
-	Connections int         `json:"connections"` // and so many requests under way at most; one due beyond that is not sent
-	Seconds     float64     `json:"seconds"`     // until an answer is given up
-	Count       int         `json:"count"`       // requests in all; 0: as many as there is time for
+	Connections int         `json:"connections"` // the most requests under way; one that is due beyond that is not sent
+	Seconds     float64     `json:"seconds"`     // the timeout of each request
+	Count       int         `json:"count"`       // the number of requests; 0: as many as fit into the time
 }
 
-// mixCommand sends the flows until the context or -duration ends, and writes what became of each request that was due.
+// mixCommand sends the flows until the context or -duration ends, and writes the outcome of each request that was due.
 func mixCommand(ctx context.Context, arguments []string) error {
 	flags := flag.NewFlagSet("mix", flag.ContinueOnError)
 	path := flags.String("plan", "", "JSON file: the address and its flows")
-	duration := flags.Duration("duration", time.Minute, "when to stop, if nobody says so before")
+	duration := flags.Duration("duration", time.Minute, "when to stop, unless a signal comes before")
 	if err := flags.Parse(arguments); err != nil {
 		return err
 	}
@@ -69,20 +69,20 @@ func readMix(path string) (mix, error) {
 	return planned, nil
 }
 
-// send returns when every request that was sent has its line.
+// send runs all flows, and returns when each request that was sent has its line.
 func (m mix) send(ctx context.Context, out io.Writer) error {
 	outcomes := newOutcomeLog(out)
 	var running sync.WaitGroup
 	for _, f := range m.Flows {
-		one := &source{flow: f, client: clientOf(m, f), outcomes: outcomes, slots: make(chan struct{}, f.Connections)}
-		running.Go(func() { one.run(ctx) })
+		runner := &flowRunner{flow: f, client: newClient(m, f), outcomes: outcomes, slots: make(chan struct{}, f.Connections)}
+		running.Go(func() { runner.run(ctx) })
 	}
 	running.Wait()
 	return outcomes.close()
 }
 
-// clientOf tries nothing twice: what a fault costs must be seen.
-func clientOf(m mix, f flow) *fasthttp.HostClient {
+// newClient returns a client that retries nothing, so that each failure is counted.
+func newClient(m mix, f flow) *fasthttp.HostClient {
 	limit := time.Duration(f.Seconds * float64(time.Second))
 	return &fasthttp.HostClient{
 		Addr: m.Address, MaxConns: f.Connections, ReadTimeout: limit, WriteTimeout: limit,
@@ -92,8 +92,8 @@ func clientOf(m mix, f flow) *fasthttp.HostClient {
 	}
 }
 
-// source is a flow under way.
-type source struct {
+// flowRunner sends the requests of a flow.
+type flowRunner struct {
 	flow     flow
 	client   *fasthttp.HostClient
 	outcomes *outcomeLog
@@ -101,52 +101,52 @@ type source struct {
 	sent     sync.WaitGroup
 }
 
-func (s *source) run(ctx context.Context) {
-	defer s.client.CloseIdleConnections()
-	defer s.sent.Wait()
-	times := schedule{due: time.Now(), step: time.Duration(float64(time.Second) / s.flow.Rate)}
-	for n := 0; s.flow.Count == 0 || n < s.flow.Count; n++ {
+func (r *flowRunner) run(ctx context.Context) {
+	defer r.client.CloseIdleConnections()
+	defer r.sent.Wait()
+	times := schedule{due: time.Now(), step: time.Duration(float64(time.Second) / r.flow.Rate)}
+	for n := 0; r.flow.Count == 0 || n < r.flow.Count; n++ {
 		due, ok := times.next(ctx)
 		if !ok {
 			return
 		}
 		select {
-		case s.slots <- struct{}{}:
-			s.sent.Go(func() { s.exchange(due) })
+		case r.slots <- struct{}{}:
+			r.sent.Go(func() { r.exchange(due) })
 		default:
-			s.outcomes.add(outcome{flow: s.flow.Name, due: due, problem: "unsent"})
+			r.outcomes.add(outcome{flow: r.flow.Name, due: due, problem: "unsent"})
 		}
 	}
 }
 
-func (s *source) exchange(due time.Time) {
-	defer func() { <-s.slots }()
+func (r *flowRunner) exchange(due time.Time) {
+	defer func() { <-r.slots }()
 	request, response := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
 	defer fasthttp.ReleaseRequest(request)
 	defer fasthttp.ReleaseResponse(response)
-	s.fill(request)
-	err := s.client.DoTimeout(request, response, time.Duration(s.flow.Seconds*float64(time.Second)))
-	s.outcomes.add(outcomeOf(s.flow.Name, due, time.Now(), response, err))
+	r.fill(request)
+	err := r.client.DoTimeout(request, response, time.Duration(r.flow.Seconds*float64(time.Second)))
+	r.outcomes.add(newOutcome(r.flow.Name, due, time.Now(), response, err))
 }
 
-func (s *source) fill(request *fasthttp.Request) {
-	request.Header.SetMethod(s.flow.Method)
-	request.SetRequestURI("http://" + s.client.Addr + s.flow.Path)
-	for _, each := range s.flow.Headers {
-		request.Header.SetBytesKV(bytesOf(each[0]), bytesOf(each[1]))
+func (r *flowRunner) fill(request *fasthttp.Request) {
+	request.Header.SetMethod(r.flow.Method)
+	request.SetRequestURI("http://" + r.client.Addr + r.flow.Path)
+	for _, header := range r.flow.Headers {
+		request.Header.SetBytesKV(bytesOf(header[0]), bytesOf(header[1]))
 	}
 }
 
-// bytesOf makes each rune below 256 one byte.
+// bytesOf returns one byte for each rune, which must be below 256.
 func bytesOf(text string) []byte {
 	var content []byte
-	for _, each := range text {
-		content = append(content, byte(each))
+	for _, char := range text {
+		content = append(content, byte(char))
 	}
 	return content
 }
 
-// failureOf says in one word why there was no answer.
+// failureOf returns one word for why there was no answer.
 func failureOf(err error) string {
 	switch {
 	case errors.Is(err, fasthttp.ErrTimeout), errors.Is(err, fasthttp.ErrDialTimeout), os.IsTimeout(err):

@@ -57,7 +57,7 @@ func TestACountedFlowEndsByItself(t *testing.T) {
 	})
 }
 
-func TestALineSaysWhatWasWrong(t *testing.T) {
+func TestALineHasTheProblem(t *testing.T) {
 	whole := `{"type":"about:blank","title":"Unavailable","status":503,"detail":"No\texecutor.","requestId":"1"}`
 	anonymous := `{"title":"Unavailable","status":503}`
 	for _, c := range []struct {
@@ -89,7 +89,7 @@ func answering(status int, contentType, body string) fasthttp.RequestHandler {
 	}
 }
 
-func TestWhatIsDueBeyondTheConnectionsIsNotSent(t *testing.T) {
+func TestRequestsBeyondTheConnectionsAreNotSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		dial := serve(t, func(*fasthttp.RequestCtx) { <-release })

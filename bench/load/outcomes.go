@@ -13,56 +13,56 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// flushEvery is how old a line may be before a reader sees it.
+// flushEvery is the longest time that a line waits before a reader sees it.
 const flushEvery = 50 * time.Millisecond
 
-// outcome is what became of one request.
+// outcome is the result of one request.
 type outcome struct {
 	flow       string
 	due        time.Time
-	took       time.Duration // from when it was due
+	took       time.Duration // since it was due
 	status     int           // 0: no answer
-	problem    string        // the problem's detail; "bare" for an error without one; without an answer: why
+	problem    string        // the problem's detail; "bare" and the body for an error without one; without an answer, the reason
 	retryAfter string
 }
 
-// problem is what the gateway's own answers hold (RFC 9457).
+// problem is the body of the gateway's own answers (RFC 9457).
 type problem struct {
 	Title     string `json:"title"`
 	Detail    string `json:"detail"`
 	RequestID string `json:"requestId"`
 }
 
-func outcomeOf(flow string, due, now time.Time, response *fasthttp.Response, err error) outcome {
-	made := outcome{flow: flow, due: due, took: now.Sub(due)}
+func newOutcome(flow string, due, now time.Time, response *fasthttp.Response, err error) outcome {
+	o := outcome{flow: flow, due: due, took: now.Sub(due)}
 	if err != nil {
-		made.problem = failureOf(err)
-		return made
+		o.problem = failureOf(err)
+		return o
 	}
-	made.status = response.StatusCode()
-	made.retryAfter = string(response.Header.Peek("Retry-After"))
-	if made.status >= fasthttp.StatusBadRequest {
-		made.problem = problemOf(response)
+	o.status = response.StatusCode()
+	o.retryAfter = string(response.Header.Peek("Retry-After"))
+	if o.status >= fasthttp.StatusBadRequest {
+		o.problem = problemOf(response)
 	}
-	return made
+	return o
 }
 
-// problemOf is "bare" unless the answer has all that the gateway promises of its errors.
+// problemOf returns the problem's detail or title, or "bare" and the body if the answer lacks a member of the gateway's errors.
 func problemOf(response *fasthttp.Response) string {
-	var found problem
-	if string(response.Header.ContentType()) != "application/problem+json" || json.Unmarshal(response.Body(), &found) != nil {
+	var body problem
+	if string(response.Header.ContentType()) != "application/problem+json" || json.Unmarshal(response.Body(), &body) != nil {
 		return fmt.Sprintf("bare: %.80q", response.Body())
 	}
-	if found.RequestID == "" || found.Title == "" {
+	if body.RequestID == "" || body.Title == "" {
 		return fmt.Sprintf("bare: %.80q", response.Body())
 	}
-	if found.Detail == "" {
-		return found.Title
+	if body.Detail == "" {
+		return body.Title
 	}
-	return found.Detail
+	return body.Detail
 }
 
-// outcomeLog writes a line for each outcome as it comes, whole, from one goroutine at a time.
+// outcomeLog writes one line for each outcome. It may be used by several goroutines.
 type outcomeLog struct {
 	mu     sync.Mutex
 	out    *bufio.Writer
@@ -73,11 +73,11 @@ type outcomeLog struct {
 
 func newOutcomeLog(out io.Writer) *outcomeLog {
 	l := &outcomeLog{out: bufio.NewWriter(out), ended: make(chan struct{})}
-	l.closed.Go(l.flushNowAndThen)
+	l.closed.Go(l.flushRegularly)
 	return l
 }
 
-func (l *outcomeLog) flushNowAndThen() {
+func (l *outcomeLog) flushRegularly() {
 	ticker := time.NewTicker(flushEvery)
 	defer ticker.Stop()
 	for {
@@ -97,22 +97,22 @@ func (l *outcomeLog) flush() {
 }
 
 // add writes: flow, due (Unix seconds), took (seconds), status, Retry-After, problem; between tabs.
-func (l *outcomeLog) add(one outcome) {
-	detail := strings.NewReplacer("\t", " ", "\n", " ").Replace(one.problem)
+func (l *outcomeLog) add(o outcome) {
+	detail := strings.NewReplacer("\t", " ", "\n", " ").Replace(o.problem)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	_, err := fmt.Fprintf(l.out, "%s\t%.6f\t%.6f\t%d\t%s\t%s\n",
-		one.flow, float64(one.due.UnixMicro())/1e6, one.took.Seconds(), one.status, one.retryAfter, detail)
+		o.flow, float64(o.due.UnixMicro())/1e6, o.took.Seconds(), o.status, o.retryAfter, detail)
 	l.err = errors.Join(l.err, err)
 }
 
-// close returns the first thing that went wrong in writing.
+// close flushes the last lines, and returns all errors of writing.
 func (l *outcomeLog) close() error {
 	close(l.ended)
 	l.closed.Wait()
 	l.flush()
 	if l.err != nil {
-		return fmt.Errorf("write what became of the requests: %w", l.err)
+		return fmt.Errorf("write the outcomes: %w", l.err)
 	}
 	return nil
 }

@@ -14,13 +14,13 @@ import (
 	"time"
 )
 
-// plan is one measurement: what is sent where, for how long, and what must come back.
+// plan is one measurement: its address and request, how long and how often it is sent, and the answer that must come back.
 type plan struct {
 	dial        dialer
 	address     string // host:port
 	request     []byte // as it goes over the wire
 	expect      []header
-	mark        string // that each answer's body has so many times; "": whatever it has
+	mark        string // a text that each answer's body must contain marks times; "": the body is not checked
 	marks       int
 	anew        bool        // each request has a connection, and with TLS a whole handshake, of its own
 	tls         *tls.Config // nil: in clear
@@ -28,7 +28,7 @@ type plan struct {
 	rate        float64 // requests per second over all connections; 0: a closed loop
 	warmup      time.Duration
 	duration    time.Duration
-	grace       time.Duration // how long answers may be out after the end
+	grace       time.Duration // how long answers may take after the end
 }
 
 func parsePlan(arguments []string) (plan, error) {
@@ -36,18 +36,18 @@ func parsePlan(arguments []string) (plan, error) {
 	var headers, expect headerFlag
 	flags := flag.NewFlagSet("generate", flag.ContinueOnError)
 	target := flags.String("url", "", "http://HOST:PORT/PATH, or https")
-	authority := flags.String("authority", "", "for https: a PEM file with who has signed the certificate")
+	authority := flags.String("authority", "", "for https: a PEM file with the certificate authority")
 	flags.BoolVar(&p.anew, "anew", false, "a new connection for each request")
 	flags.IntVar(&p.connections, "connections", 1, "connections, each with one request under way")
 	body := flags.Int("body", 0, "bytes of each request's body; 0: a GET, without one")
 	flags.Float64Var(&p.rate, "rate", 0, "requests per second (an open loop, bounded by the connections); 0: a closed loop")
 	flags.DurationVar(&p.warmup, "warmup", time.Second, "load before the measurement begins")
 	flags.DurationVar(&p.duration, "duration", 4*time.Second, "length of the measurement")
-	flags.DurationVar(&p.grace, "grace", 5*time.Second, "how long an answer may be out after the end")
-	flags.Var(&headers, "header", "header to send, \"Name: value\"; may be given many times")
-	flags.Var(&expect, "expect", "header that each answer must carry, \"Name: value\"; may be given many times")
-	flags.StringVar(&p.mark, "mark", "", "what each answer's body has -marks times; none: whatever it has")
-	flags.IntVar(&p.marks, "marks", 0, "how many times")
+	flags.DurationVar(&p.grace, "grace", 5*time.Second, "how long answers may take after the end")
+	flags.Var(&headers, "header", "header to send, \"Name: value\"; may be repeated")
+	flags.Var(&expect, "expect", "header that each answer must carry, \"Name: value\"; may be repeated")
+	flags.StringVar(&p.mark, "mark", "", "a text that each answer's body must contain -marks times; none: the body is not checked")
+	flags.IntVar(&p.marks, "marks", 0, "how many times the body must contain -mark")
 	if err := flags.Parse(arguments); err != nil {
 		return plan{}, err
 	}
@@ -56,11 +56,11 @@ func parsePlan(arguments []string) (plan, error) {
 	if err != nil {
 		return plan{}, err
 	}
-	return p.secured(*target, *authority)
+	return p.withTLS(*target, *authority)
 }
 
-// secured has the plan speak TLS where the URL says so. Sessions are not resumed.
-func (p plan) secured(target, authority string) (plan, error) {
+// withTLS returns the plan with TLS if the URL is one of https. Sessions are not resumed.
+func (p plan) withTLS(target, authority string) (plan, error) {
 	if !strings.HasPrefix(target, "https:") {
 		return p, nil
 	}
@@ -94,28 +94,28 @@ func (p plan) complete(target string, headers []header, body int) (plan, error) 
 	return p, nil
 }
 
-// encode writes the request once: each connection sends the same bytes.
+// encode returns the request as each connection sends it.
 func encode(where *url.URL, headers []header, body int) []byte {
 	var request bytes.Buffer
 	fmt.Fprintf(&request, "%s %s HTTP/1.1\r\nHost: %s\r\n", methodFor(body), where.RequestURI(), where.Host)
-	for _, each := range headers {
-		fmt.Fprintf(&request, "%s: %s\r\n", each.name, each.value)
+	for _, h := range headers {
+		fmt.Fprintf(&request, "%s: %s\r\n", h.name, h.value)
 	}
 	if body > 0 {
 		fmt.Fprintf(&request, "Content-Length: %d\r\n", body)
 	}
 	request.WriteString("\r\n")
-	request.Write(text(body))
+	request.Write(jsonString(body))
 	return request.Bytes()
 }
 
-// text is a string of JSON that has so many bytes: policies that read JSON read it.
-func text(size int) []byte {
-	made := bytes.Repeat([]byte{'x'}, size)
+// jsonString returns a JSON string of size bytes with its quotes, for policies that parse JSON.
+func jsonString(size int) []byte {
+	body := bytes.Repeat([]byte{'x'}, size)
 	if size > 1 {
-		made[0], made[size-1] = '"', '"'
+		body[0], body[size-1] = '"', '"'
 	}
-	return made
+	return body
 }
 
 func methodFor(body int) string {

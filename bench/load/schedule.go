@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// schedule says when a connection sends its requests. A closed loop (step 0) sends as soon as the last answer is in. In an
-// open loop each request is due at a time of its own, and counts from then if it waits for the answer before it: a stall is
-// not hidden.
+// schedule is when a connection sends its requests. A closed loop (step 0) sends as soon as the last answer has come. In an
+// open loop each request is due at a time of its own, and its latency counts from then even if it had to wait for the answer
+// before it, so that a stall is not hidden.
 type schedule struct {
 	due  time.Time
 	step time.Duration
 }
 
-// newSchedule gives connection i of the plan its share of the requests.
+// newSchedule returns the share of the plan's requests that connection i sends.
 func newSchedule(p plan, start time.Time, i int) schedule {
 	if p.rate == 0 {
 		return schedule{}
@@ -26,7 +26,7 @@ func newSchedule(p plan, start time.Time, i int) schedule {
 }
 
 // next waits until the next request is due and returns the time its latency counts from; false when the context ended.
-// The generator's own late waking is not the gateway's latency: who slept counts from its waking.
+// A wake-up of this program that comes late is not the gateway's latency: after a sleep, the latency counts from the wake-up.
 func (p *schedule) next(ctx context.Context) (time.Time, bool) {
 	if p.step == 0 {
 		return time.Now(), ctx.Err() == nil
@@ -40,8 +40,8 @@ func (p *schedule) next(ctx context.Context) (time.Time, bool) {
 	return due, ctx.Err() == nil
 }
 
-// left counts the requests that were due before the end and never sent, from the one that was due then.
-func (p *schedule) left(end, due time.Time) int {
+// unsent returns how many requests, from the one that was due at due, were due before the end.
+func (p *schedule) unsent(end, due time.Time) int {
 	if p.step == 0 || !due.Before(end) {
 		return 0
 	}

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-func TestConnectionsShareOneTimetable(t *testing.T) {
-	start := time.Now().Add(-time.Minute) // all of it is due: nothing waits
+func TestConnectionsShareOneSchedule(t *testing.T) {
+	start := time.Now().Add(-time.Minute) // all requests are due: none waits
 	p := plan{connections: 3, rate: 1000}
 	var got []time.Duration
 	schedules := []schedule{newSchedule(p, start, 0), newSchedule(p, start, 1), newSchedule(p, start, 2)}
@@ -26,39 +26,39 @@ func TestConnectionsShareOneTimetable(t *testing.T) {
 	}
 }
 
-func TestATimetableIsKept(t *testing.T) {
+func TestAScheduleIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		ctx, cancel := context.WithDeadline(t.Context(), start.Add(time.Second))
 		defer cancel()
-		one, p := 0, plan{connections: 4, rate: 200}
-		for schedule := newSchedule(p, start, 1); ; one++ {
+		n, p := 0, plan{connections: 4, rate: 200}
+		for schedule := newSchedule(p, start, 1); ; n++ {
 			due, ok := schedule.next(ctx)
 			if !ok {
 				break
 			}
-			if want := start.Add(time.Duration(5+20*one) * time.Millisecond); !due.Equal(want) {
-				t.Errorf("request %d: expected due at %s, got %s", one, want, due)
+			if want := start.Add(time.Duration(5+20*n) * time.Millisecond); !due.Equal(want) {
+				t.Errorf("request %d: expected due at %s, got %s", n, want, due)
 			}
 		}
-		if one != 50 {
-			t.Errorf("expected 50 requests of one of four connections in a second, got %d", one)
+		if n != 50 {
+			t.Errorf("expected 50 requests of one of four connections in a second, got %d", n)
 		}
 	})
 }
 
-func TestLeftCountsWhatWasDueBeforeTheEnd(t *testing.T) {
+func TestUnsentCountsRequestsThatWereDueBeforeTheEnd(t *testing.T) {
 	end := time.Now()
 	open := schedule{step: 10 * time.Millisecond}
 	for due, want := range map[time.Duration]int{
 		time.Millisecond: 0, 0: 0, -time.Millisecond: 1, -10 * time.Millisecond: 1, -11 * time.Millisecond: 2, -95 * time.Millisecond: 10,
 	} {
-		if got := open.left(end, end.Add(due)); got != want {
+		if got := open.unsent(end, end.Add(due)); got != want {
 			t.Errorf("due %s from the end: expected %d left, got %d", due, want, got)
 		}
 	}
 	closed := schedule{}
-	if got := closed.left(end, end.Add(-time.Second)); got != 0 {
+	if got := closed.unsent(end, end.Add(-time.Second)); got != 0 {
 		t.Errorf("expected a closed loop to leave nothing, got %d", got)
 	}
 }

@@ -14,20 +14,20 @@ import (
 	"time"
 )
 
-// streamsPlan is one measurement of event streams that are open side by side.
+// streamsPlan is one measurement of event streams that are open at the same time.
 type streamsPlan struct {
 	dial     dialer
 	address  string
 	request  []byte
 	count    int
-	open     time.Duration // over which they are opened, evenly
-	settle   time.Duration // from then on until the measurement begins
+	open     time.Duration // the time over which they are opened, evenly
+	settle   time.Duration // the time from then until the measurement begins
 	duration time.Duration
-	end      string // what each event's data has to end with
+	end      string // each event's data must end with it
 }
 
-// streamsCommand opens streams, reads their events, and prints "begin" and "end" around what it measures, and then how late
-// events came, against when they were sent, as generate prints latencies.
+// streamsCommand opens streams, reads their events, and prints "begin" and "end" when the measurement begins and ends, and
+// then the time between sending and receiving an event, in the form of generate's latencies.
 func streamsCommand(ctx context.Context, arguments []string, out io.Writer) error {
 	p, err := parseStreamsPlan(arguments)
 	if err != nil {
@@ -44,7 +44,7 @@ func parseStreamsPlan(arguments []string) (streamsPlan, error) {
 	flags.DurationVar(&p.open, "open", time.Second, "time over which they are opened")
 	flags.DurationVar(&p.settle, "settle", time.Second, "time from then until the measurement begins")
 	flags.DurationVar(&p.duration, "duration", 4*time.Second, "length of the measurement")
-	flags.StringVar(&p.end, "end", eventEnd, "what each event's data ends with")
+	flags.StringVar(&p.end, "end", eventEnd, "text at the end of each event's data")
 	if err := flags.Parse(arguments); err != nil {
 		return streamsPlan{}, err
 	}
@@ -67,7 +67,7 @@ func (p streamsPlan) measure(ctx context.Context, out io.Writer) error {
 	for i := range p.count {
 		running.Go(func() {
 			sleep(ctx, p.open*time.Duration(i)/time.Duration(p.count))
-			if err := p.follow(ctx, measured, &tallies[i]); err != nil && ctx.Err() == nil {
+			if err := p.readStream(ctx, measured, &tallies[i]); err != nil && ctx.Err() == nil {
 				tallies[i].fail(err)
 			}
 		})
@@ -81,8 +81,8 @@ func (p streamsPlan) measure(ctx context.Context, out io.Writer) error {
 	return json.NewEncoder(out).Encode(merge(tallies).result(p.duration))
 }
 
-// follow reads one stream until the context ends. That it ends before is an error.
-func (p streamsPlan) follow(ctx context.Context, measured span, seen *tally) error {
+// readStream reads one stream until the context ends. A stream that ends earlier is an error.
+func (p streamsPlan) readStream(ctx context.Context, measured span, t *tally) error {
 	socket, err := p.dial(ctx, "tcp", p.address)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
@@ -100,10 +100,10 @@ func (p streamsPlan) follow(ctx context.Context, measured span, seen *tally) err
 	if response.StatusCode != http.StatusOK {
 		return fmt.Errorf("expected status 200, got %d", response.StatusCode)
 	}
-	return p.events(response.Body, measured, seen)
+	return p.readEvents(response.Body, measured, t)
 }
 
-func (p streamsPlan) events(body io.Reader, measured span, seen *tally) error {
+func (p streamsPlan) readEvents(body io.Reader, measured span, t *tally) error {
 	lines := bufio.NewReader(body)
 	for {
 		line, err := lines.ReadSlice('\n')
@@ -115,7 +115,7 @@ func (p streamsPlan) events(body io.Reader, measured span, seen *tally) error {
 			return err
 		}
 		if isEvent {
-			seen.add(measured, sent, time.Now())
+			t.add(measured, sent, time.Now())
 		}
 	}
 }

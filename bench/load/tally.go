@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// span is what is measured.
+// span is the time of the measurement.
 type span struct{ begin, end time.Time }
 
 func (s span) holds(moment time.Time) bool { return !moment.Before(s.begin) && moment.Before(s.end) }
 
-// tally is what one connection saw; each has its own, so that counting needs no lock.
+// tally has the results of one connection; each has its own, so that counting needs no lock.
 type tally struct {
 	latencies []time.Duration
 	failures  int
@@ -18,8 +18,8 @@ type tally struct {
 	unsent    int
 }
 
-// add counts a right answer that came now to a request that was due in the measured span, however late it came: to count
-// what ends in the span would forget the stall that outlasts it.
+// add counts a right answer to a request that was due in the measured span, however late the answer came: if only answers
+// within the span counted, a stall that outlasts it would be missed.
 func (t *tally) add(measured span, due, now time.Time) {
 	if measured.holds(due) {
 		t.latencies = append(t.latencies, now.Sub(due))
@@ -35,19 +35,19 @@ func (t *tally) fail(err error) {
 
 func merge(tallies []tally) tally {
 	var sum tally
-	for _, each := range tallies {
-		sum.latencies = append(sum.latencies, each.latencies...)
-		sum.failures += each.failures
-		sum.unsent += each.unsent
+	for _, t := range tallies {
+		sum.latencies = append(sum.latencies, t.latencies...)
+		sum.failures += t.failures
+		sum.unsent += t.unsent
 		if sum.first == nil {
-			sum.first = each.first
+			sum.first = t.first
 		}
 	}
 	slices.Sort(sum.latencies)
 	return sum
 }
 
-// result is what the command prints. Latencies are exact, in microseconds, over the right answers; failures count from the
+// result is the command's output. Latencies are exact, in microseconds, over the right answers; failures count from the
 // start of the warm-up.
 type result struct {
 	Seconds      float64 `json:"seconds"`
@@ -72,7 +72,7 @@ func (t tally) result(duration time.Duration) result {
 	return summary
 }
 
-// quantile of sorted latencies, by nearest rank, in microseconds; 0 when there are none.
+// quantile returns a quantile of the sorted latencies by nearest rank, in microseconds; 0 if there are none.
 func (t tally) quantile(share float64) int64 {
 	if len(t.latencies) == 0 {
 		return 0

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-func TestOnlyWhatWasDueInTheSpanIsMeasured(t *testing.T) {
+func TestOnlyRequestsThatWereDueInTheSpanAreMeasured(t *testing.T) {
 	begin := time.Now()
 	measured := span{begin: begin, end: begin.Add(time.Second)}
 	var counted tally
@@ -14,7 +14,7 @@ func TestOnlyWhatWasDueInTheSpanIsMeasured(t *testing.T) {
 		counted.add(measured, begin.Add(due), begin.Add(due+3*time.Second))
 	}
 	if len(counted.latencies) != 2 || counted.latencies[1] != 3*time.Second {
-		t.Errorf("expected the two inside, with their whole latency, got %v", counted.latencies)
+		t.Errorf("expected the two in the span, with their whole latency, got %v", counted.latencies)
 	}
 }
 

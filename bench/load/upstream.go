@@ -15,31 +15,31 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// answer is what every request gets that brought what it must.
+// answer is the body of the answer to a request with the expected headers.
 const answer = `{"ok":true}`
 
 // expectations holds, for the first segment of a path ("/go"), the headers that a request there must carry. A path that is not
-// listed is a wrong answer too: a gateway must have sent the request elsewhere.
+// listed is an error too, since the gateway should have sent the request elsewhere.
 type expectations map[string][]header
 
 // readExpectations reads {"/go": {"X-Go": "1"}, "/plain": {}}.
 func readExpectations(path string) (expectations, error) {
 	content, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("read what to expect: %w", err)
+		return nil, fmt.Errorf("read the expectations: %w", err)
 	}
 	var listed map[string]map[string]string
 	if err := json.Unmarshal(content, &listed); err != nil {
-		return nil, fmt.Errorf("read what to expect from %s: %w", path, err)
+		return nil, fmt.Errorf("read the expectations in %s: %w", path, err)
 	}
 	expected := expectations{}
 	for prefix, headers := range listed {
-		expected[prefix] = sorted(headers)
+		expected[prefix] = sortedHeaders(headers)
 	}
 	return expected, nil
 }
 
-func sorted(headers map[string]string) []header {
+func sortedHeaders(headers map[string]string) []header {
 	listed := make([]header, 0, len(headers))
 	for name, value := range headers {
 		listed = append(listed, header{name, value})
@@ -48,14 +48,14 @@ func sorted(headers map[string]string) []header {
 	return listed
 }
 
-// handle answers 200 with a fixed body, or 418 with what is missing.
+// handle answers 200 with a fixed body, or 418 with the header that is missing.
 func (e expectations) handle(exchange *fasthttp.RequestCtx) {
 	wanted, known := e[string(firstSegment(exchange.Path()))]
 	if !known {
 		exchange.Error(fmt.Sprintf("nothing is expected at %s", exchange.Path()), fasthttp.StatusTeapot)
 		return
 	}
-	if err := missing(wanted, &exchange.Request.Header); err != nil {
+	if err := checkHeaders(wanted, &exchange.Request.Header); err != nil {
 		exchange.Error(err.Error(), fasthttp.StatusTeapot)
 		return
 	}
@@ -81,7 +81,7 @@ func firstSegment(path []byte) []byte {
 	return path
 }
 
-// serveUpstream serves until the context ends, and says on out when it listens.
+// serveUpstream serves until the context ends, and writes "listening ADDRESS" to out once it accepts connections.
 func serveUpstream(ctx context.Context, address string, expected expectations, out io.Writer) error {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
@@ -89,9 +89,9 @@ func serveUpstream(ctx context.Context, address string, expected expectations, o
 	}
 	defer func() { _ = listener.Close() }()
 	if _, err := fmt.Fprintln(out, "listening", listener.Addr()); err != nil {
-		return fmt.Errorf("upstream: say that it listens: %w", err)
+		return fmt.Errorf("upstream: announce the address: %w", err)
 	}
-	server := &fasthttp.Server{Handler: expected.handle, Name: "bench", CloseOnShutdown: true, Logger: quiet{}}
+	server := &fasthttp.Server{Handler: expected.handle, Name: "bench", CloseOnShutdown: true, Logger: noLog{}}
 	stopped := make(chan error, 1)
 	go func() {
 		<-ctx.Done()
@@ -105,8 +105,8 @@ func serveUpstream(ctx context.Context, address string, expected expectations, o
 	return <-stopped
 }
 
-// quiet drops the server's lines about connections that a gateway closed: what matters of them, the load generator counts.
-type quiet struct{}
+// noLog drops the server's lines about connections that the gateway closed: the load generator counts failures.
+type noLog struct{}
 
 // Printf drops the line.
-func (quiet) Printf(string, ...any) {}
+func (noLog) Printf(string, ...any) {}

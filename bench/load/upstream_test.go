@@ -15,9 +15,9 @@ import (
 	"go.uber.org/goleak"
 )
 
-// fasthttp's pools look every 10 s whether they were stopped; its clock and its list of addresses run for ever.
+// TestMain finds leaked goroutines. Those of fasthttp's pools stop within 10 s; those of its clock and address list never do.
 func TestMain(m *testing.M) {
-	(&fasthttp.ResponseHeader{}).Header() // starts that clock, outside of any test's bubble
+	(&fasthttp.ResponseHeader{}).Header() // starts fasthttp's clock outside of any test's bubble
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
@@ -65,7 +65,7 @@ func TestUpstreamAssertsHeaders(t *testing.T) {
 		{"one missing", "/go/orders/1", map[string]string{"X-First": "1"}, 418, `expected header X-Second: 2, got ""`},
 		{"wrong value", "/go", map[string]string{"X-First": "1", "X-Second": "3"}, 418, `expected header X-Second: 2, got "3"`},
 		{"none wanted", "/plain/x", nil, 200, answer},
-		{"path nobody expects", "/gone/x", nil, 418, "nothing is expected at /gone/x"},
+		{"unlisted path", "/gone/x", nil, 418, "nothing is expected at /gone/x"},
 		{"root", "/", nil, 418, "nothing is expected at /"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -101,7 +101,7 @@ func get(t *testing.T, url string, headers map[string]string) (int, string) {
 	return response.StatusCode, string(body)
 }
 
-func TestReadExpectationsSaysWhichFile(t *testing.T) {
+func TestErrorsOfExpectationsNameTheFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "expect.json")
 	if err := os.WriteFile(file, []byte(`["/go"]`), 0o600); err != nil {
 		t.Fatal(err)
@@ -113,7 +113,7 @@ func TestReadExpectationsSaysWhichFile(t *testing.T) {
 	}
 }
 
-func TestUpstreamTellsHowMuchCame(t *testing.T) {
+func TestUpstreamReportsTheSizeOfABody(t *testing.T) {
 	address := startUpstream(t, `{"/body": {}}`)
 	for body, want := range map[string]string{"": "", strings.Repeat("x", 10000): "10000"} {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+address+"/body/1", strings.NewReader(body))

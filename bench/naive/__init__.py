@@ -1,1 +1,1 @@
-"""The executor that the bench compares with: a first, naive one."""
+"""A naive executor, for comparison."""

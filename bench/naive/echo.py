@@ -1,4 +1,4 @@
-"""The least that grpc.aio does: sends each message back, unread. `python -m bench.naive.echo --listen unix:PATH`."""
+"""The minimum of a grpc.aio server: returns each message unparsed. `python -m bench.naive.echo --listen unix:PATH`."""
 
 from __future__ import annotations
 

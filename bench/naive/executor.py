@@ -1,5 +1,5 @@
 """The naive executor, `python -m bench.naive.executor --listen unix:PATH`: grpc.aio, a message and a task for each
-execution, maps and Structs, a thread pool.
+execution, maps and Structs in messages, and a thread pool.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ class NaiveExecutor:
             answer = answer_of(execution.id, action, context.metadata)
         except Exception as error:
             answer = pb.Answer(id=execution.id, error=repr(error))
-        async with writing:  # one at a time: grpc.aio allows no more
+        async with writing:  # grpc.aio allows one write at a time
             await stream.write(answer)
 
 
 def context_of(execution: pb.Execution) -> Context:
-    """The context of a call of the policy."""
+    """The context of the policy's call."""
     return Context(
         message_of(execution.request),
         message_of(execution.response) if execution.HasField("response") else None,
@@ -105,7 +105,7 @@ async def serve(address: str) -> None:
 
 
 async def run(address: str, service: str, handlers: dict[str, Any]) -> None:
-    """A grpc.aio server until SIGTERM."""
+    """Runs a grpc.aio server until SIGTERM."""
     names = ("grpc.max_receive_message_length", "grpc.max_send_message_length")
     server = grpc.aio.server(options=[(name, MAX_MESSAGE_BYTES) for name in names])
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, handlers)])
@@ -118,7 +118,7 @@ async def run(address: str, service: str, handlers: dict[str, Any]) -> None:
 
 
 def listen() -> str:
-    """--listen of the command line."""
+    """The value of --listen."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--listen", required=True, metavar="unix:PATH")
     return str(parser.parse_args().listen)

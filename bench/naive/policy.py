@@ -1,4 +1,4 @@
-"""The naive executor's policy: it reads a header and a parameter, sets a header, removes one. In both phases."""
+"""The naive executor's policy: in both phases it reads a header and a parameter, sets a header, and removes another."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Message:
 
 @dataclass
 class Context:
-    """The context of a call of the policy."""
+    """The context of the policy's call."""
 
     request: Message
     response: Message | None

@@ -1,4 +1,4 @@
-"""The peers that our gateway is compared with: each is a row, set up by the bench itself."""
+"""The peers with which the gateway is compared. Each is a row, and the bench sets it up."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from bench.target import Target
 
 @dataclass(frozen=True)
 class Peer:
-    """start: starts all that a row is measured through, and stops it in the end. requirements: what its environment is
-    made of, for a peer in Python."""
+    """start: starts the peer's processes, and stops them in the end. requirements: the name of a Python peer's list of
+    requirements."""
 
     start: Callable[[Site], AbstractContextManager[Target]]
     requirements: str = ""
@@ -33,10 +33,10 @@ PEERS: Mapping[str, Peer] = {
     rows.FASTAPI: Peer(proxies.fastapi_proxy, "fastapi"),
     rows.MITMPROXY: Peer(proxies.mitmproxy, "mitmproxy"),
 }
-"""By the row's key. Rows that are not here have an API at our gateway."""
+"""By the row's key. The other rows have an API at the gateway."""
 
 
 def versions(keys: Iterable[str]) -> list[str]:
-    """The versions of the peers of these rows, each once."""
+    """The versions of these rows' peers, without duplicates."""
     used = {PEERS[key].requirements for key in keys if key in PEERS}
     return [environment.versions(name) for name in sorted(used) if name]

@@ -1,5 +1,5 @@
-"""Envoy by the gateway's own bootstrap without what makes it a gateway, so that all other settings are equal: plain, or
-with a peer's ext_proc server behind it."""
+"""Plain Envoy, or Envoy with a peer's ext_proc server. Its bootstrap is the gateway's, without xDS and the gateway's
+filters, so that all other settings are equal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LISTENER = Path("gateway-runtime/envoy/listener.json")
 CLUSTER, EXT_PROC_CLUSTER = "upstream", "gatewright_policy_engine"
 ROUTER, EXT_PROC = "envoy.filters.http.router", "envoy.filters.http.ext_proc"
 ENGINES_LOG = "envoy.access_loggers.http_grpc"
-"""The fields by which a listener reports Envoy's own answers to the engine."""
+"""The access log by which a listener reports Envoy's own answers to the engine."""
 LOG = "envoy.log"
 
 
@@ -42,8 +42,8 @@ def plain_envoy(site: Site) -> Iterator[Target]:
 
 @contextlib.contextmanager
 def envoy(site: Site, ext_proc: Path | None = None) -> Iterator[tuple[int, int]]:
-    """Envoy with one static route to the upstream, answering: its port and its pid. ext_proc: the socket of a server
-    that it asks about the headers of each request and each response."""
+    """Runs Envoy with one static route to the upstream until it answers. Yields its port and its pid. ext_proc: the
+    socket of a server that processes the headers of each request and each response."""
     port, log, config = free_port(), site.folder / LOG, site.folder / "envoy.json"
     document = bootstrap(BOOTSTRAP.read_text(), LISTENER.read_text(), port, site.row.prefix, site.upstream, ext_proc)
     config.write_text(json.dumps(document, indent=2))
@@ -53,7 +53,7 @@ def envoy(site: Site, ext_proc: Path | None = None) -> Iterator[tuple[int, int]]
 
 
 def command(config: Path, concurrency: int) -> list[str]:
-    """As the gateway's supervisor starts it."""
+    """The command by which the gateway's supervisor starts Envoy."""
     envoy = program("envoy", "`make setup` installs it")
     options = ["--disable-hot-restart", "--log-level", "warning", "--concurrency", str(concurrency)]
     return [envoy, "--config-path", str(config), *options]
@@ -62,8 +62,8 @@ def command(config: Path, concurrency: int) -> list[str]:
 def bootstrap(
     template: str, listener: str, port: int, prefix: str, upstream: str, ext_proc: Path | None = None
 ) -> dict[str, object]:
-    """The template without xDS and admin, with the listener of a Gateway that says nothing and a route for `prefix`; of
-    its filters only the router and, where there is a socket for it, ext_proc."""
+    """The template without xDS and admin, with the listener of a Gateway of defaults and a route for `prefix`. Of the
+    listener's filters only the router and, if it has a socket, ext_proc remain."""
     fields = {"max_connections": "50000", "envoy_heap_bytes": str(1 << 30), "ext_proc_socket": str(ext_proc)}
     document = yaml.safe_load(string.Template(template).safe_substitute(fields))
     for gateway_only in ("admin", "dynamic_resources", "node"):
@@ -71,7 +71,7 @@ def bootstrap(
     own = json.loads(listener.replace("/dev/stdout", "/dev/null"))
     own["address"] = {"socket_address": {"address": HOST, "port_value": port}}
     for chain in own["filter_chains"]:
-        del chain["filters"][:-1]  # the name of the listener, for routes that ask for it
+        del chain["filters"][:-1]  # the filter that sets the listener's name, for routes that need it
         _route_statically(chain["filters"], prefix, [EXT_PROC, ROUTER] if ext_proc else [ROUTER])
     document["static_resources"]["listeners"] = [own]
     clusters = document["static_resources"]["clusters"]
@@ -84,7 +84,7 @@ def _route_statically(filters: list[Filter], prefix: str, kept_filters: list[str
     for network_filter in filters:
         manager = network_filter["typed_config"]
         del manager["rds"]
-        manager.pop("early_header_mutation_extensions", None)  # the gateway's own work, and no peer's
+        manager.pop("early_header_mutation_extensions", None)  # work of the gateway, which no peer does
         manager["access_log"] = [log for log in _listed(manager, "access_log") if log["name"] != ENGINES_LOG]
         route = {"match": {"prefix": prefix}, "route": {"cluster": CLUSTER}}
         manager["route_config"] = {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]}
@@ -96,7 +96,7 @@ def _route_statically(filters: list[Filter], prefix: str, kept_filters: list[str
 
 
 def _enable(ext_proc: Filter) -> None:
-    """Enables ext_proc for all routes, for headers alone: a peer needs no attributes and sends no metadata."""
+    """Enables ext_proc for all routes and only for headers: a peer needs no attributes and sends no metadata."""
     ext_proc.pop("disabled", None)
     settings = ext_proc["typed_config"]
     for engine_only in ("request_attributes", "metadata_options"):

@@ -1,4 +1,4 @@
-"""ext_proc servers behind Envoy: what our engine would be if it had no chains, no policies and no state."""
+"""ext_proc servers behind Envoy, for comparison with the engine: they have no chains, no policies and no state."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from bench.target import ENVOY, GO, PYTHON, Target
 
 MINIMAL, NAIVE = "./bench/peers/extproc/minimal", "./bench/peers/extproc/naive"
 REQUIREMENTS = "ext-proc"
-AS_OUR_ENGINE = {"GOGC": "400"}
-"""It sets this for itself, where the environment says nothing."""
+GC_OF_ENGINE = {"GOGC": "400"}
+"""The engine sets it for itself, unless the environment does."""
 
 
 @contextlib.contextmanager
 def go_ext_proc(site: Site) -> Iterator[Target]:
     """The smallest ext_proc server in Go."""
     binary = go_build.build(MINIMAL, site.folder / "minimal")
-    with _behind_envoy(site, GO, [str(binary), "-listen"], **AS_OUR_ENGINE) as target:
+    with _behind_envoy(site, GO, [str(binary), "-listen"], **GC_OF_ENGINE) as target:
         yield target
 
 
 @contextlib.contextmanager
 def aio_ext_proc(site: Site) -> Iterator[Target]:
-    """An ext_proc server in Python, by grpc.aio."""
+    """An ext_proc server in Python with grpc.aio."""
     with _behind_envoy(site, PYTHON, _python("aio_ext_proc.py")) as target:
         yield target
 
 
 @contextlib.contextmanager
 def sync_ext_proc(site: Site) -> Iterator[Target]:
-    """An ext_proc server in Python, by threads."""
+    """An ext_proc server in Python with threads."""
     with _behind_envoy(site, PYTHON, _python("sync_ext_proc.py")) as target:
         yield target
 
@@ -52,7 +52,7 @@ def naive(site: Site) -> Iterator[Target]:
         with running([sys.executable, "-m", "bench.naive.executor", "--listen", f"unix:{socket}"], log) as executor:
             await_file(socket, executor, log)
             engine = [str(binary), "-executor", f"unix:{socket}", "-listen"]
-            with _behind_envoy(site, GO, engine, **AS_OUR_ENGINE) as target:
+            with _behind_envoy(site, GO, engine, **GC_OF_ENGINE) as target:
                 yield replace(target, processes=lambda: {**target.processes(), PYTHON: (executor.pid,)})
 
 
@@ -62,7 +62,7 @@ def _python(file: str) -> list[str]:
 
 @contextlib.contextmanager
 def _behind_envoy(site: Site, column: str, command: Sequence[str], **variables: str) -> Iterator[Target]:
-    """The command gets its socket as its last argument. Envoy asks it about request and response headers."""
+    """Runs a server, whose socket is its last argument, and an Envoy that sends it request and response headers."""
     log = site.folder / "server.log"
     with tempfile.TemporaryDirectory(prefix="gatewright-bench-") as home:  # a socket's path must be short
         socket = Path(home) / "ext_proc.sock"

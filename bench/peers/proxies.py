@@ -1,4 +1,4 @@
-"""Gateways that are one process with Python in it: reverse proxies, whose own program does what a policy would do."""
+"""Reverse proxies in one Python process, whose program does the work of a policy."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def fastapi_proxy(site: Site) -> Iterator[Target]:
 
 @contextlib.contextmanager
 def pyvoy(site: Site) -> Iterator[Target]:
-    """Python and an Envoy that has another in it: all of it is in the column of Python."""
+    """Python, and an Envoy with an embedded Python; the column of Python has the CPU time of both."""
     with _program(site, "pyvoy", "pyvoy_app.py") as target:
         yield target
 
 
 @contextlib.contextmanager
 def mitmproxy(site: Site) -> Iterator[Target]:
-    """mitmdump, which prints nothing."""
+    """mitmdump without output."""
     port, binary = free_port(), environment.python("mitmproxy").with_name("mitmdump")
     options = ["--quiet", "--set", "flow_detail=0", "--set", f"confdir={site.folder / 'certificates'}"]
     where = ["--listen-host", HOST, "--listen-port", str(port), "--mode", f"reverse:http://{site.upstream}"]
@@ -53,7 +53,7 @@ def _program(site: Site, requirements: str, file: str) -> Iterator[Target]:
 @contextlib.contextmanager
 def _proxy(site: Site, port: int, command: Sequence[str]) -> Iterator[Target]:
     log = site.folder / "proxy.log"
-    # An embedded Python looks for its home there.
+    # An embedded Python finds its home by PATH.
     path = os.pathsep.join([str(Path(command[0]).parent), os.environ["PATH"]])
     with running(command, log, {"PATH": path, "PYTHONPATH": str(PROGRAMS)}) as process:
         await_answer(port, site.row.path, process, log)

@@ -9,12 +9,12 @@ from bench.rows import Row
 from bench.settings import Settings
 
 PROGRAMS = Path(__file__).parent / "programs"
-"""Peers in Python. They run in environments of their own, and nothing here imports them."""
+"""The folder of peers in Python. They run in environments of their own, so no module of the bench imports them."""
 
 
 @dataclass(frozen=True)
 class Site:
-    """upstream: HOST:PORT, to which requests of the row go with their path. folder: the row's own, for programs,
+    """upstream: HOST:PORT, to which the row's requests go with their paths. folder: the row's folder for programs,
     configuration and logs."""
 
     settings: Settings

@@ -1,4 +1,4 @@
-"""Samples to compute with."""
+"""Samples for tests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def sample(
     foreign: float = 0.0,
     **cpu: float,
 ) -> Sample:
-    """`rate` right answers in a second. cpu: µs per answer by column."""
+    """A sample with `rate` right answers per second. cpu: µs per answer, by column."""
     first = "expected status 200, got 418" if failures else ""
     load_result = Result(2.0, int(rate * 2), failures, first, unsent, p50, p50 * 2, p50 * 3, p50 * 4)
     return Sample(row, connections, round_, load_result, cpu or {"Envoy": 50.0}, foreign)

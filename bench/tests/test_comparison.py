@@ -15,7 +15,7 @@ def compared_settings(monkeypatch: pytest.MonkeyPatch) -> Settings:
     return parse(["--compare", "v1"])
 
 
-def test_each_row_is_measured_beside_the_same_one_of_the_other_commit(compared_settings: Settings) -> None:
+def test_each_row_is_measured_next_to_its_twin_of_the_other_commit(compared_settings: Settings) -> None:
     assert [(row.key, row.revision) for row in in_order(compared_settings.measured_at(64), 0)] == [
         ("no-policies", ""), ("then-no-policies", "0123456789ab"),
         ("go", ""), ("then-go", "0123456789ab"),
@@ -24,7 +24,7 @@ def test_each_row_is_measured_beside_the_same_one_of_the_other_commit(compared_s
     assert (compared_settings.connections, compared_settings.output, compared_settings.rounds) == ((64,), None, 5)
 
 
-def test_both_have_the_same_policies_under_paths_of_their_own(compared_settings: Settings) -> None:
+def test_twins_have_the_same_policies_and_different_paths(compared_settings: Settings) -> None:
     for now, then in zip(compared_settings.rows[::2], compared_settings.rows[1::2], strict=True):
         assert (now.policies, now.upstream, now.client) == (then.policies, then.upstream, then.client)
         assert (then.prefix, then.title) == (f"/then-{now.key}", f"{now.title}, 0123456789ab")
@@ -32,8 +32,8 @@ def test_both_have_the_same_policies_under_paths_of_their_own(compared_settings:
 
 @pytest.mark.usefixtures("compared_settings")
 def test_peers_are_measured_once() -> None:
-    named = parse(["--compare", "v1", "--rows", "plain,go"])
-    assert [row.key for row in named.rows] == [PLAIN, "go", "then-go"]
+    settings = parse(["--compare", "v1", "--rows", "plain,go"])
+    assert [row.key for row in settings.rows] == [PLAIN, "go", "then-go"]
 
 
 def test_ratios_are_of_the_same_round(compared_settings: Settings) -> None:

@@ -62,7 +62,7 @@ def test_foreign_time_excludes_our_processes_and_their_children() -> None:
     assert cpu.foreign(before, after, root=2) == pytest.approx(0.25)
 
 
-def test_a_foreign_process_that_ended_is_not_lost() -> None:
+def test_a_foreign_process_that_ended_still_counts() -> None:
     before = snapshot(ProcessTime(1, 0, 1.0), ProcessTime(9, 1, 2.0))
     after = snapshot(ProcessTime(1, 0, 1.0, reaped=3.5))
     assert cpu.foreign(before, after, root=2) == pytest.approx(1.5)
@@ -84,6 +84,6 @@ def test_our_own_ended_children_are_not_foreign() -> None:
     assert cpu.foreign(before, after, root=2) == 0.0
 
 
-def test_a_process_that_was_not_there_has_no_figure() -> None:
-    with pytest.raises(BenchError, match="expected process 7 to be there"):
+def test_a_process_that_did_not_run_all_the_time_is_an_error() -> None:
+    with pytest.raises(BenchError, match="expected process 7 to run"):
         cpu.own(snapshot(), snapshot(ProcessTime(7, 1, 1.0)), 7)

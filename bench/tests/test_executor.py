@@ -51,8 +51,8 @@ def test_the_table_has_a_line_for_each_goal_and_each_case() -> None:
 def test_many_wrong_answers_fail_a_run() -> None:
     few, many = (load("heavy", "ours", 0, 1000, 1.0, failures) for failures in (10, 11))
     assert [*command.wrong_answers([few])] == []
-    (sentence,) = command.wrong_answers([few, many])
-    assert sentence == "heavy of ours: 11 wrong answers beside 1000 right ones, the first: refused"
+    (message,) = command.wrong_answers([few, many])
+    assert message == "heavy of ours: 11 wrong answers beside 1000 right ones, the first: refused"
 
 
 def test_cases_are_chosen_by_prefix() -> None:

@@ -22,7 +22,7 @@ def measured(row: str) -> Sample:
 
 
 def find_goal(title: str) -> Goal:
-    """The goal by how it begins."""
+    """The goal whose title begins so."""
     return next(
         candidate for candidate in goals([measured(row.key) for row in ROWS]) if candidate.title.startswith(title)
     )

@@ -28,7 +28,7 @@ def plot_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def texts_of(file: Path) -> list[str]:
-    root = ElementTree.parse(file).getroot()  # noqa: S314 it is our own
+    root = ElementTree.parse(file).getroot()  # noqa: S314 - written by this test
     return ["".join(text.itertext()) for text in root.iter("{http://www.w3.org/2000/svg}text")]
 
 

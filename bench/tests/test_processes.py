@@ -10,7 +10,7 @@ from bench import processes
 from bench.error import BenchError
 
 
-def test_a_process_is_gone_after_its_block(tmp_path: Path) -> None:
+def test_a_process_has_ended_after_its_block(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "import os, signal; print(os.environ['X'], flush=True); signal.pause()"]
     with processes.running(command, tmp_path / "log", {"X": "here"}) as process:
         assert process.stdout
@@ -19,7 +19,7 @@ def test_a_process_is_gone_after_its_block(tmp_path: Path) -> None:
     assert process.returncode is not None
 
 
-def test_a_process_is_scheduled_as_asked_for_and_the_bench_as_before(tmp_path: Path) -> None:
+def test_a_scheduling_policy_applies_only_to_the_process(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "import os; print(os.sched_getscheduler(0))"]
     with processes.running(command, tmp_path / "log", scheduling=os.SCHED_BATCH) as process:
         assert process.stdout

@@ -29,7 +29,7 @@ def test_a_ratio_near_the_recorded_one_is_no_regression() -> None:
 def test_a_ratio_far_above_the_recorded_one_is_named() -> None:
     recorded = {"no-policies": 1.2, "go": 2.3, "go-python-go": 10.0}
     assert list(ratios.find_regressions(ratios.costs_of(ALL), recorded)) == [
-        "go at 64 connections: expected at most 3.83 × plain Envoy's CPU, for 2.30 is recorded, got 4.00"
+        "go at 64 connections: expected at most 3.83 × plain Envoy's CPU, since 2.30 is recorded, got 4.00"
     ]
 
 

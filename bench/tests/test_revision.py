@@ -28,7 +28,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
-def test_a_work_tree_is_made_and_set_up_as_its_commit_says(repository: Path) -> None:
+def test_a_work_tree_is_set_up_by_its_own_makefile(repository: Path) -> None:
     commit = revision.resolve("HEAD~1")
     tree = revision.checkout(commit, Path("build") / commit)
     assert tree.is_absolute()
@@ -36,7 +36,7 @@ def test_a_work_tree_is_made_and_set_up_as_its_commit_says(repository: Path) -> 
     assert not (repository / "set-up").exists()
 
 
-def test_a_work_tree_that_is_there_is_set_up_again_and_one_that_was_deleted_is_made_again(repository: Path) -> None:
+def test_a_work_tree_is_set_up_again_and_after_its_deletion_made_again(repository: Path) -> None:
     commit = revision.resolve("HEAD~1")
     tree = revision.checkout(commit, Path("tree"))
     assert revision.checkout(commit, Path("tree")) == tree == repository / "tree"

@@ -14,8 +14,8 @@ from bench.sample import Mark, Sample
 from bench.tests.samples import sample
 
 
-def taking(*foreign: float) -> tuple[Callable[[], Sample], list[float]]:
-    """A `take` that returns samples with these disturbances in turn, and the list of those left."""
+def take_function(*foreign: float) -> tuple[Callable[[], Sample], list[float]]:
+    """A function that returns samples with these disturbances in turn, and the list of the remaining ones."""
     left = list(foreign)
     return lambda: sample(foreign=left.pop(0)), left
 
@@ -31,13 +31,13 @@ def taking(*foreign: float) -> tuple[Callable[[], Sample], list[float]]:
     ],
 )
 def test_a_disturbed_sample_is_taken_again(foreign: tuple[float, ...], chosen: float, left: int) -> None:
-    take, rest = taking(*foreign)
+    take, rest = take_function(*foreign)
     assert sampling.take_undisturbed(take, repeats=3).foreign == chosen
     assert len(rest) == left
 
 
 def test_without_repeats_the_first_sample_counts() -> None:
-    take, rest = taking(0.3, 0.0)
+    take, rest = take_function(0.3, 0.0)
     assert sampling.take_undisturbed(take, repeats=0).foreign == 0.3
     assert rest == [0.0]
 
@@ -57,7 +57,7 @@ def test_cpu_per_answer_sums_the_processes_of_a_column() -> None:
     assert per_answer == pytest.approx({"Python": 750.0, "Envoy": 0.0, "rest": 0.0})
 
 
-def test_marks_that_are_further_apart_than_the_span_do_not_make_answers_dearer() -> None:
+def test_cpu_per_answer_does_not_depend_on_the_distance_of_the_marks() -> None:
     per_answer = sampling.per_answer(mark(0.0, p5=0.0), mark(5.0, p5=5.0), {"Envoy": (5,)}, result(4.0, 4000))
     assert per_answer == pytest.approx({"Envoy": 1000.0})
 

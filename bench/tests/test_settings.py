@@ -32,10 +32,12 @@ def test_rows_keep_the_order_of_the_table() -> None:
 
 def test_not_all_rows_are_measured_with_all_numbers_of_connections() -> None:
     parsed = settings.parse([])
-    few, most = ({row.key for row in parsed.measured_at(count)} for count in (256, 64))
+    at_256, at_64 = ({row.key for row in parsed.measured_at(count)} for count in (256, 64))
     large = {row.key for row in ROWS if row.key.startswith("body-1mb-")}
     assert large
-    assert {"plain", "go", "go-python-go", "naive", "ext-proc-aio"} <= few < most == {row.key for row in ROWS} - large
+    assert (
+        {"plain", "go", "go-python-go", "naive", "ext-proc-aio"} <= at_256 < at_64 == {row.key for row in ROWS} - large
+    )
     assert parsed.measured_at(8) == ROWS
 
 
@@ -45,7 +47,7 @@ def test_rows_named_are_measured_with_all_connections() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("arguments", "message"),
     [
         (
             ["--rows", "plain,python"],
@@ -56,7 +58,7 @@ def test_rows_named_are_measured_with_all_connections() -> None:
         (["--rounds", "-1"], "expected a whole number ≥ 1, got '-1'"),
     ],
 )
-def test_mistakes_are_reported(arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_are_reported(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         settings.parse(arguments)
-    assert sentence in capsys.readouterr().err
+    assert message in capsys.readouterr().err

@@ -33,7 +33,7 @@ def test_figures_stand_under_their_headings() -> None:
     ]  # fmt: skip
 
 
-def test_a_row_that_is_not_measured_against_plain_has_dashes() -> None:
+def test_a_row_without_plain_envoy_to_compare_has_dashes() -> None:
     rows = cells(table.markdown([sample("go")], Settings(connections=(16,), rows=ROWS[2:3])))
     assert [rows["gateway, Go → Go"][i] for i in (1, 2, 4, 11)] == ["–", "1.00", "–", "–"]
 

@@ -15,10 +15,10 @@ def test_the_upstream_takes_a_whole_upload() -> None:
         port = int(address.rpartition(":")[2])
         assert transfers.download(port, "/x", SIZE) > 0
         assert transfers.upload(port, "/x", SIZE) > 0
-        assert (counts.sent, counts.taken) == (SIZE, SIZE)
+        assert (counts.sent, counts.received) == (SIZE, SIZE)
 
 
-def test_a_body_in_chunks_is_counted_without_them() -> None:
+def test_the_framing_of_chunks_is_not_counted() -> None:
     with transfers.byte_upstream() as (address, counts):
         client = http.client.HTTPConnection(address)
         client.request(
@@ -26,7 +26,7 @@ def test_a_body_in_chunks_is_counted_without_them() -> None:
         )
         assert client.getresponse().read() == b"5"
         client.close()
-        assert counts.taken == 5
+        assert counts.received == 5
 
 
 def test_an_unexpected_answer_is_an_error() -> None:

@@ -53,7 +53,7 @@ type many struct {
 // line is a header: its name and its value.
 type line [2]text
 
-// text is a string, or {of: string, times: how often}.
+// text is a string, or {of: string, times: number} for a repeated one.
 type text string
 
 // UnmarshalJSON reads either form.
@@ -83,14 +83,14 @@ type policy struct{ script script }
 // OnRequest does the step onRequest.
 func (p *policy) OnRequest(ctx context.Context, req *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
 	do := p.script.OnRequest
-	saw, err := look(do.Sees, func(name string) (any, error) { return inRequest(req, name) })
+	saw, err := encodeSeen(do.Sees, func(name string) (any, error) { return requestField(req, name) })
 	if err != nil {
 		return nil, err
 	}
-	if err := do.before(ctx, req.Metadata); err != nil || do.Action == nil && saw == "" {
+	if err := do.perform(ctx, req.Metadata); err != nil || do.Action == nil && saw == "" {
 		return nil, err
 	}
-	a := do.returned()
+	a := do.actionOrDefault()
 	if a.Kind == "answer" {
 		return a.answer(saw), nil
 	}
@@ -104,14 +104,14 @@ func (p *policy) OnRequest(ctx context.Context, req *v1alpha.RequestContext) (v1
 // OnResponse does the step onResponse.
 func (p *policy) OnResponse(ctx context.Context, res *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
 	do := p.script.OnResponse
-	saw, err := look(do.Sees, func(name string) (any, error) { return inResponse(res, name) })
+	saw, err := encodeSeen(do.Sees, func(name string) (any, error) { return responseField(res, name) })
 	if err != nil {
 		return nil, err
 	}
-	if err := do.before(ctx, res.Metadata); err != nil || do.Action == nil && saw == "" {
+	if err := do.perform(ctx, res.Metadata); err != nil || do.Action == nil && saw == "" {
 		return nil, err
 	}
-	a := do.returned()
+	a := do.actionOrDefault()
 	if a.Kind == "answer" {
 		return a.answer(saw), nil
 	}
@@ -124,27 +124,27 @@ func (p *policy) OnResponse(ctx context.Context, res *v1alpha.ResponseContext) (
 func (p *policy) OnRequestStream(
 	ctx context.Context, req *v1alpha.RequestContext, chunks v1alpha.Chunks,
 ) v1alpha.Chunks {
-	given := &given{req.Metadata, req.Trailers, func(name string) (any, error) { return inRequest(req, name) }, nil}
-	return p.script.OnRequestStream.of(ctx, given, chunks)
+	sc := &streamContext{req.Metadata, req.Trailers, func(name string) (any, error) { return requestField(req, name) }, nil}
+	return p.script.OnRequestStream.run(ctx, sc, chunks)
 }
 
 // OnResponseStream does the step onResponseStream.
 func (p *policy) OnResponseStream(
 	ctx context.Context, res *v1alpha.ResponseContext, chunks v1alpha.Chunks,
 ) v1alpha.Chunks {
-	given := &given{res.Metadata, res.Trailers, func(name string) (any, error) { return inResponse(res, name) }, nil}
-	return p.script.OnResponseStream.of(ctx, given, chunks)
+	sc := &streamContext{res.Metadata, res.Trailers, func(name string) (any, error) { return responseField(res, name) }, nil}
+	return p.script.OnResponseStream.run(ctx, sc, chunks)
 }
 
 // Close does nothing.
 func (*policy) Close() error { return nil }
 
-// before is what comes before the action.
-func (s step) before(ctx context.Context, metadata *v1alpha.ExchangeMetadata) error {
+// perform does all of the step but its action.
+func (s step) perform(ctx context.Context, metadata *v1alpha.ExchangeMetadata) error {
 	if err := s.write(metadata); err != nil {
 		return err
 	}
-	return s.end(ctx)
+	return s.waitOrRaise(ctx)
 }
 
 func (s step) write(metadata *v1alpha.ExchangeMetadata) error {
@@ -159,8 +159,8 @@ func (s step) write(metadata *v1alpha.ExchangeMetadata) error {
 	return nil
 }
 
-// end waits, and fails.
-func (s step) end(ctx context.Context) error {
+// waitOrRaise waits, then returns the error that the step raises.
+func (s step) waitOrRaise(ctx context.Context) error {
 	if s.SleepMs > 0 {
 		select {
 		case <-time.After(time.Duration(s.SleepMs) * time.Millisecond):
@@ -174,7 +174,7 @@ func (s step) end(ctx context.Context) error {
 	return nil
 }
 
-func (s step) returned() action {
+func (s step) actionOrDefault() action {
 	if s.Action == nil {
 		return action{Kind: "modify"}
 	}
@@ -201,7 +201,7 @@ func (a action) body() *[]byte {
 	if a.Body == nil {
 		return nil
 	}
-	octets := octetsOf(string(*a.Body))
+	octets := encodeLatin1(string(*a.Body))
 	return &octets
 }
 
@@ -215,14 +215,14 @@ func (a action) answer(saw string) *v1alpha.ImmediateResponse {
 
 func headers(lines []line) []v1alpha.Header {
 	var all []v1alpha.Header
-	for _, one := range lines {
-		all = append(all, v1alpha.Header{Name: string(one[0]), Value: string(octetsOf(string(one[1])))})
+	for _, header := range lines {
+		all = append(all, v1alpha.Header{Name: string(header[0]), Value: string(encodeLatin1(string(header[1])))})
 	}
 	return all
 }
 
-// look is what the policy sees of these names, as the value of a header; "" where there are none.
-func look(names []string, find func(string) (any, error)) (string, error) {
+// encodeSeen returns the values of these names as the value of a header; "" if there are no names.
+func encodeSeen(names []string, find func(string) (any, error)) (string, error) {
 	saw := map[string]any{}
 	for _, name := range names {
 		value, err := find(name)
@@ -238,7 +238,7 @@ func look(names []string, find func(string) (any, error)) (string, error) {
 	return base64.StdEncoding.EncodeToString(written), err
 }
 
-func inRequest(req *v1alpha.RequestContext, name string) (any, error) {
+func requestField(req *v1alpha.RequestContext, name string) (any, error) {
 	fields := map[string]string{
 		"method": req.Method, "path": req.Path, "query": req.Query, "scheme": req.Scheme, "authority": req.Authority,
 		"operation": req.Operation, "apiName": req.APIName, "apiVersion": req.APIVersion,
@@ -257,25 +257,25 @@ func inRequest(req *v1alpha.RequestContext, name string) (any, error) {
 		written, err := req.Peer.JSON()
 		return json.RawMessage(written), err
 	}
-	return in(req.Headers, req.Body, req.Metadata, name)
+	return messageField(req.Headers, req.Body, req.Metadata, name)
 }
 
-func inResponse(res *v1alpha.ResponseContext, name string) (any, error) {
+func responseField(res *v1alpha.ResponseContext, name string) (any, error) {
 	if of, found := strings.CutPrefix(name, "request."); found {
-		return inRequest(res.Request, of)
+		return requestField(res.Request, of)
 	}
 	if name == "status" {
 		return res.StatusCode, nil
 	}
-	return in(res.Headers, res.Body, res.Metadata, name)
+	return messageField(res.Headers, res.Body, res.Metadata, name)
 }
 
-func in(all v1alpha.Headers, body []byte, metadata *v1alpha.ExchangeMetadata, name string) (any, error) {
+func messageField(all v1alpha.Headers, body []byte, metadata *v1alpha.ExchangeMetadata, name string) (any, error) {
 	switch {
 	case name == "body" && body == nil:
 		return nil, nil
 	case name == "body":
-		return latin1(string(body)), nil
+		return decodeLatin1(string(body)), nil
 	case name == "metadata":
 		written, err := metadata.JSON()
 		if written == nil {
@@ -285,13 +285,13 @@ func in(all v1alpha.Headers, body []byte, metadata *v1alpha.ExchangeMetadata, na
 	}
 	values := []string{}
 	for value := range all.Values(strings.TrimPrefix(name, "header.")) {
-		values = append(values, latin1(value))
+		values = append(values, decodeLatin1(value))
 	}
 	return values, nil
 }
 
-// latin1 is text of one character for each byte.
-func latin1(octets string) string {
+// decodeLatin1 returns a text with one character for each byte.
+func decodeLatin1(octets string) string {
 	var all strings.Builder
 	for i := range len(octets) {
 		all.WriteRune(rune(octets[i]))
@@ -299,8 +299,8 @@ func latin1(octets string) string {
 	return all.String()
 }
 
-// octetsOf is the reverse of latin1.
-func octetsOf(characters string) []byte {
+// encodeLatin1 is the reverse of decodeLatin1.
+func encodeLatin1(characters string) []byte {
 	octets := []byte{}
 	for _, r := range characters {
 		octets = append(octets, byte(r))

@@ -101,7 +101,7 @@ async def stream(
         await fail(step)
     if "prepends" in step:
         yield octets(step["prepends"]) or b""
-    async for chunk in passing(changed(noting(chunks, received), step), step):
+    async for chunk in pass_on(transform(record(chunks, received), step), step):
         yield chunk
     for name, values in lines(step.get("setTrailers", [])).items():
         ctx.trailers[name] = values
@@ -110,14 +110,14 @@ async def stream(
     if "appends" in step:
         yield octets(step["appends"]) or b""
     if "sees" in step:
-        saw = {name: seen_at_the_end(ctx, name, b"".join(received), look) for name in step["sees"]}
+        saw = {name: seen_in_stream(ctx, name, b"".join(received), look) for name in step["sees"]}
         yield b"\nsaw: " + base64.b64encode(json.dumps(saw).encode())
 
 
-async def passing(chunks: AsyncIterator[bytes], step: dict[str, Any]) -> AsyncIterator[bytes]:
+async def pass_on(chunks: AsyncIterator[bytes], step: dict[str, Any]) -> AsyncIterator[bytes]:
     passed, after = 0, step.get("after", 0)
     async for chunk in chunks:
-        for part in cut(chunk, after - passed):
+        for part in split(chunk, after - passed):
             passed += len(part)
             if not step.get("drops"):
                 yield part
@@ -127,33 +127,33 @@ async def passing(chunks: AsyncIterator[bytes], step: dict[str, Any]) -> AsyncIt
                     return
 
 
-async def noting(chunks: Chunks, received: list[bytes]) -> AsyncIterator[bytes]:
+async def record(chunks: Chunks, received: list[bytes]) -> AsyncIterator[bytes]:
     async for chunk in chunks:
         received.append(chunk)
         yield chunk
 
 
-def changed(chunks: AsyncIterator[bytes], step: dict[str, Any]) -> AsyncIterator[bytes]:
+def transform(chunks: AsyncIterator[bytes], step: dict[str, Any]) -> AsyncIterator[bytes]:
     if step.get("holds"):
-        chunks = gathered(chunks)
+        chunks = join_chunks(chunks)
     if "replaces" in step:
         from_, to = (octets(encoded) or b"" for encoded in step["replaces"])
         chunks = streams.replaced(chunks, re.compile(re.escape(from_)), lambda _: to, longest=len(from_))
     return chunks
 
 
-async def gathered(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def join_chunks(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     if whole := b"".join([chunk async for chunk in chunks]):
         yield whole
 
 
-def cut(chunk: bytes, at: int) -> list[bytes]:
-    """In two parts where it is inside of it."""
+def split(chunk: bytes, at: int) -> list[bytes]:
+    """The chunk in two parts if `at` lies inside of it."""
     return [chunk[:at], chunk[at:]] if 0 < at < len(chunk) else [chunk]
 
 
 async def fail(step: dict[str, Any]) -> None:
-    """Waits, and ends the stream."""
+    """Waits, then ends the stream if the step says so."""
     if "sleepMs" in step:
         await asyncio.sleep(step["sleepMs"] / 1000)
     if "raises" in step:
@@ -162,7 +162,7 @@ async def fail(step: dict[str, Any]) -> None:
         raise Reject(answer(step["rejects"], set_headers(step["rejects"], {})))
 
 
-def seen_at_the_end(ctx: Any, name: str, received: bytes, look: Callable[[Any, str], Any]) -> Any:
+def seen_in_stream(ctx: Any, name: str, received: bytes, look: Callable[[Any, str], Any]) -> Any:
     if name == "received":
         return received.decode("latin-1")
     if name.startswith("trailer."):
@@ -224,7 +224,7 @@ def set_headers(action: dict[str, Any], saw: dict[str, Any]) -> dict[str, list[b
 
 
 def lines(headers: list[Any]) -> dict[str, list[bytes]]:
-    """A name that stands twice has both values."""
+    """A name that is listed twice has both values."""
     values: dict[str, list[bytes]] = {}
     for name, value in headers:
         values.setdefault(text(name), []).append(text(value).encode("latin-1"))
@@ -232,7 +232,7 @@ def lines(headers: list[Any]) -> dict[str, list[bytes]]:
 
 
 def text(value: Any) -> str:
-    """Text, or {of: text, times: how often}."""
+    """A string, or {of: string, times: number} for a repeated one."""
     return value if isinstance(value, str) else value["of"] * int(value["times"])
 
 

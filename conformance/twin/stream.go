@@ -11,7 +11,7 @@ import (
 type stream struct {
 	step
 	Prepends       *text    `json:"prepends"`
-	Replaces       []text   `json:"replaces"` // one by the other
+	Replaces       []text   `json:"replaces"` // the first text by the second
 	Holds          bool     `json:"holds"`
 	Drops          bool     `json:"drops"`
 	After          int      `json:"after"`
@@ -22,34 +22,34 @@ type stream struct {
 	RemoveTrailers []string `json:"removeTrailers"`
 }
 
-// given is what a stream is given beside its chunks, and what these were.
-type given struct {
+// streamContext is the context of a direction's stream, with the chunks that it has received so far.
+type streamContext struct {
 	metadata *v1alpha.ExchangeMetadata
 	trailers *v1alpha.Trailers
 	find     func(name string) (any, error)
 	received []byte
 }
 
-func (s stream) of(ctx context.Context, given *given, chunks v1alpha.Chunks) v1alpha.Chunks {
-	return inTurn(s.begins(ctx, given), s.passes(ctx, s.changed(given.noting(chunks))), s.finishes(given))
+func (s stream) run(ctx context.Context, sc *streamContext, chunks v1alpha.Chunks) v1alpha.Chunks {
+	return concatenate(s.begin(ctx, sc), s.pass(ctx, s.transform(sc.record(chunks))), s.finish(sc))
 }
 
-func (s stream) begins(ctx context.Context, given *given) v1alpha.Chunks {
+func (s stream) begin(ctx context.Context, sc *streamContext) v1alpha.Chunks {
 	return func(yield func([]byte, error) bool) {
-		err := s.write(given.metadata)
+		err := s.write(sc.metadata)
 		if err == nil && s.After == 0 {
-			err = s.fails(ctx)
+			err = s.fail(ctx)
 		}
 		switch {
 		case err != nil:
 			yield(nil, err)
 		case s.Prepends != nil:
-			yield(octetsOf(string(*s.Prepends)), nil)
+			yield(encodeLatin1(string(*s.Prepends)), nil)
 		}
 	}
 }
 
-func (s stream) passes(ctx context.Context, chunks v1alpha.Chunks) v1alpha.Chunks {
+func (s stream) pass(ctx context.Context, chunks v1alpha.Chunks) v1alpha.Chunks {
 	return func(yield func([]byte, error) bool) {
 		passed := 0
 		for chunk, err := range chunks {
@@ -57,7 +57,7 @@ func (s stream) passes(ctx context.Context, chunks v1alpha.Chunks) v1alpha.Chunk
 				yield(nil, err)
 				return
 			}
-			for _, part := range cut(chunk, s.After-passed) {
+			for _, part := range split(chunk, s.After-passed) {
 				passed += len(part)
 				if !s.Drops && !yield(part, nil) {
 					return
@@ -65,7 +65,7 @@ func (s stream) passes(ctx context.Context, chunks v1alpha.Chunks) v1alpha.Chunk
 				if passed != s.After {
 					continue
 				}
-				if err := s.fails(ctx); err != nil {
+				if err := s.fail(ctx); err != nil {
 					yield(nil, err)
 					return
 				}
@@ -77,42 +77,42 @@ func (s stream) passes(ctx context.Context, chunks v1alpha.Chunks) v1alpha.Chunk
 	}
 }
 
-func (s stream) finishes(given *given) v1alpha.Chunks {
+func (s stream) finish(sc *streamContext) v1alpha.Chunks {
 	return func(yield func([]byte, error) bool) {
-		given.trailers.Set = append(given.trailers.Set, headers(s.SetTrailers)...)
-		given.trailers.Remove = append(given.trailers.Remove, s.RemoveTrailers...)
-		saw, err := look(s.Sees, given.see)
+		sc.trailers.Set = append(sc.trailers.Set, headers(s.SetTrailers)...)
+		sc.trailers.Remove = append(sc.trailers.Remove, s.RemoveTrailers...)
+		saw, err := encodeSeen(s.Sees, sc.lookUp)
 		if saw != "" {
 			saw = "\nsaw: " + saw
 		}
-		if out := string(octetsOf(string(s.Appends))) + saw; err != nil || out != "" {
+		if out := string(encodeLatin1(string(s.Appends))) + saw; err != nil || out != "" {
 			yield([]byte(out), err)
 		}
 	}
 }
 
-// fails waits, and ends the stream.
-func (s stream) fails(ctx context.Context) error {
-	if err := s.end(ctx); err != nil || s.Rejects == nil {
+// fail waits, then ends the stream if the script says so.
+func (s stream) fail(ctx context.Context) error {
+	if err := s.waitOrRaise(ctx); err != nil || s.Rejects == nil {
 		return err
 	}
 	return &v1alpha.Reject{Response: s.Rejects.answer("")}
 }
 
-func (s stream) changed(chunks v1alpha.Chunks) v1alpha.Chunks {
+func (s stream) transform(chunks v1alpha.Chunks) v1alpha.Chunks {
 	if s.Holds {
-		chunks = gathered(chunks)
+		chunks = joinChunks(chunks)
 	}
 	if len(s.Replaces) == 2 {
-		chunks = replaced(chunks, octetsOf(string(s.Replaces[0])), octetsOf(string(s.Replaces[1])))
+		chunks = replace(chunks, encodeLatin1(string(s.Replaces[0])), encodeLatin1(string(s.Replaces[1])))
 	}
 	return chunks
 }
 
-func (g *given) noting(chunks v1alpha.Chunks) v1alpha.Chunks {
+func (sc *streamContext) record(chunks v1alpha.Chunks) v1alpha.Chunks {
 	return func(yield func([]byte, error) bool) {
 		for chunk, err := range chunks {
-			g.received = append(g.received, chunk...)
+			sc.received = append(sc.received, chunk...)
 			if !yield(chunk, err) {
 				return
 			}
@@ -120,23 +120,23 @@ func (g *given) noting(chunks v1alpha.Chunks) v1alpha.Chunks {
 	}
 }
 
-func (g *given) see(name string) (any, error) {
+func (sc *streamContext) lookUp(name string) (any, error) {
 	if name == "received" {
-		return latin1(string(g.received)), nil
+		return decodeLatin1(string(sc.received)), nil
 	}
 	of, found := strings.CutPrefix(name, "trailer.")
 	if !found {
-		return g.find(name)
+		return sc.find(name)
 	}
 	values := []string{}
-	for value := range g.trailers.Headers.Values(of) {
-		values = append(values, latin1(value))
+	for value := range sc.trailers.Headers.Values(of) {
+		values = append(values, decodeLatin1(value))
 	}
 	return values, nil
 }
 
-// inTurn is one after the other, until one has failed.
-func inTurn(all ...v1alpha.Chunks) v1alpha.Chunks {
+// concatenate returns the chunks of all streams in order, up to the first error.
+func concatenate(all ...v1alpha.Chunks) v1alpha.Chunks {
 	return func(yield func([]byte, error) bool) {
 		for _, chunks := range all {
 			for chunk, err := range chunks {
@@ -148,7 +148,7 @@ func inTurn(all ...v1alpha.Chunks) v1alpha.Chunks {
 	}
 }
 
-func gathered(chunks v1alpha.Chunks) v1alpha.Chunks {
+func joinChunks(chunks v1alpha.Chunks) v1alpha.Chunks {
 	return func(yield func([]byte, error) bool) {
 		var whole []byte
 		for chunk, err := range chunks {
@@ -164,8 +164,8 @@ func gathered(chunks v1alpha.Chunks) v1alpha.Chunks {
 	}
 }
 
-// replaced keeps back what may be the beginning of what it replaces.
-func replaced(chunks v1alpha.Chunks, from, to []byte) v1alpha.Chunks {
+// replace holds back the end of a chunk that may be the beginning of from.
+func replace(chunks v1alpha.Chunks, from, to []byte) v1alpha.Chunks {
 	return func(yield func([]byte, error) bool) {
 		var held []byte
 		for chunk, err := range chunks {
@@ -192,8 +192,8 @@ func replaced(chunks v1alpha.Chunks, from, to []byte) v1alpha.Chunks {
 	}
 }
 
-// cut is a chunk in two parts where at is inside of it.
-func cut(chunk []byte, at int) [][]byte {
+// split returns the chunk in two parts if at lies inside of it.
+func split(chunk []byte, at int) [][]byte {
 	if at <= 0 || at >= len(chunk) {
 		return [][]byte{chunk}
 	}

@@ -332,7 +332,7 @@ def test_an_answer_may_pause_for_longer_than_a_client_may_be_silent(
         eventually("it is gone", lambda: listeners.stat("^http.gatewright.downstream_cx_active$") == 0, 15)
 
 
-# ---------------------------------------------------------------- what nobody should send
+# ---------------------------------------------------------------- requests that are refused
 
 
 @pytest.mark.parametrize("headers", [

@@ -1,4 +1,4 @@
-// What Tab stops at, and how each looks with the focus and without; for accessibility.py.
+// The elements at which Tab stops, and how they look with and without the focus; for accessibility.py.
 () => {
   const drawn = (element, pseudo) => {
     const style = getComputedStyle(element, pseudo);
@@ -16,7 +16,7 @@
     if (!shown(element)) return false;
     if (element.matches("input[type=radio]") && element.name) {
       const group = [...document.querySelectorAll(`input[type=radio][name="${CSS.escape(element.name)}"]`)];
-      return element === (group.find((one) => one.checked) ?? group[0]);
+      return element === (group.find((radio) => radio.checked) ?? group[0]);
     }
     const dialog = document.querySelector("dialog:modal");
     return !dialog || dialog.contains(element);
@@ -51,7 +51,7 @@
       const top = document.elementFromPoint(x, y);
       const covered = !top || !(element.contains(top) || top.contains(element) || element.labels?.[0]?.contains(top));
       const around = [element.parentElement, element.parentElement?.parentElement].filter(Boolean); // :focus-within
-      const marked = [element, ...(element.labels ?? []), ...around].some((one) => drawn(one) !== this.atRest(one));
+      const marked = [element, ...(element.labels ?? []), ...around].some((node) => drawn(node) !== this.atRest(node));
       const wrong = [];
       if (!inside) wrong.push("it is outside of what is shown");
       else if (covered) wrong.push(`it is behind ${named(top)}`);

@@ -1,9 +1,9 @@
-// What is wider than the page, and does not scroll by itself; for accessibility.py.
+// The elements that are wider than the page and lie in none that scrolls; for accessibility.py.
 () => {
   const width = document.documentElement.clientWidth;
   const scrolls = (element) => {
-    for (let one = element.parentElement; one && one !== document.body; one = one.parentElement) {
-      if (/auto|scroll|hidden|clip/.test(getComputedStyle(one).overflowX)) return true;
+    for (let parent = element.parentElement; parent && parent !== document.body; parent = parent.parentElement) {
+      if (/auto|scroll|hidden|clip/.test(getComputedStyle(parent).overflowX)) return true;
     }
     return false;
   };

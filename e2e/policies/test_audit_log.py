@@ -92,7 +92,7 @@ def test_a_line_has_the_members_that_the_page_lists(audit_gateway: Gateway, fold
     audit_gateway.deploy(api("members", upstream.url, [log]))
     assert httpx.get(f"{audit_gateway.url}/members/x").status_code == 200
     eventually("its line", lambda: len(lines(folder / "members.jsonl")) == 1)
-    rows = text.partition("| member | is |")[2].partition("\n\n")[0].splitlines()
+    rows = text.partition("| member | value |")[2].partition("\n\n")[0].splitlines()
     members = {name for row in rows[2:] for name in inline(row.split("|")[1])}
     unset = {"subject", "issuer", "peer", "peerSubject", "responseHeaders"}
     assert set(lines(folder / "members.jsonl")[0]) >= members - unset

@@ -1,5 +1,5 @@
-// Package addheaders is the policy add-headers: it sets headers of the request to upstream and of the response to the
-// client.
+// Package addheaders is the policy add-headers: it sets headers of the request to the upstream and of the response
+// to the client.
 package addheaders
 
 import (
@@ -9,7 +9,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// policy has its two actions ready: they are the same for every exchange.
+// policy keeps its two actions, which are the same for every exchange.
 type policy struct {
 	request  *v1alpha.UpstreamRequestModifications
 	response *v1alpha.UpstreamResponseModifications

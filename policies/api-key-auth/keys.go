@@ -13,8 +13,8 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// leastKey is the length of 128 bits in base64.
-const leastKey = 22
+// minKeyLength is the least length of a key in characters, that of 128 bits in base64.
+const minKeyLength = 22
 
 // key is a key in the parameters.
 type key struct {
@@ -25,8 +25,8 @@ type key struct {
 	Expires string          `json:"expires"`
 }
 
-// listed is a key in a list that is a secret itself.
-type listed struct {
+// listedKey is a key in one of keyLists, whose text is not a secret of its own.
+type listedKey struct {
 	key
 	Key string `json:"key"`
 }
@@ -41,7 +41,7 @@ type owner struct {
 
 func (o *owner) isExpired(now time.Time) bool { return !o.expires.IsZero() && !now.Before(o.expires) }
 
-// addAll adds all keys, or returns all mistakes.
+// addAll adds all keys, and returns all mistakes.
 func (p *policy) addAll(params parameters) error {
 	var errs []error
 	for i, k := range params.Keys {
@@ -67,10 +67,10 @@ func (p *policy) addAll(params parameters) error {
 	return nil
 }
 
-// addList adds the keys of a list: a JSON list, or an object a line.
+// addList adds the keys of a list: a JSON list, or one object on each line.
 func (p *policy) addList(text string) error {
 	if strings.HasPrefix(strings.TrimSpace(text), "[") {
-		var entries []listed
+		var entries []listedKey
 		if err := decode([]byte(text), &entries); err != nil {
 			return err
 		}
@@ -88,7 +88,7 @@ func (p *policy) addList(text string) error {
 		if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
-		var entry listed
+		var entry listedKey
 		err := decode([]byte(line), &entry)
 		if err == nil {
 			err = p.add(entry.key, entry.Key)
@@ -138,14 +138,14 @@ func digestOf(hash, text string) (digest [sha256.Size]byte, err error) {
 	switch {
 	case hash != "" && text != "" || hash == "" && text == "":
 		return digest, errors.New("expected hash or key, and not both")
-	case text != "" && len(text) < leastKey:
-		return digest, fmt.Errorf("key: expected at least %d characters, as of 128 random bits in base64, got %d: make another, as by `openssl rand -base64 24`", leastKey, len(text))
+	case text != "" && len(text) < minKeyLength:
+		return digest, fmt.Errorf("key: expected at least %d characters, as 128 random bits have in base64, got %d; create a key with `openssl rand -base64 24`", minKeyLength, len(text))
 	case text != "":
 		return sha256.Sum256([]byte(text)), nil
 	}
 	digits, found := strings.CutPrefix(hash, "sha256:")
 	if n, err := hex.Decode(digest[:], []byte(digits)); !found || len(digits) != 2*sha256.Size || err != nil || n != sha256.Size {
-		return digest, errors.New("hash: expected sha256: and 64 hex digits, as by `printf %s KEY | sha256sum`")
+		return digest, errors.New("hash: expected sha256: and 64 hex digits, as `printf %s KEY | sha256sum` prints them")
 	}
 	return digest, nil
 }

@@ -7,7 +7,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// places are the places of a key; "": it is not read from there.
+// places are the names of the header, the query parameter and the cookie with the key; "" for none.
 type places struct{ header, query, cookie string }
 
 // find returns the last key of the request, and the number of keys.
@@ -40,7 +40,7 @@ func (p places) find(req *v1alpha.RequestContext) (key string, count int) {
 	return key, count
 }
 
-// inQuery returns the value of a parameter, if it is the key's. A part that cannot be decoded is not the key's.
+// inQuery returns the key in a part of the query. ok is false if the part is another parameter, or its name cannot be decoded.
 func (p places) inQuery(part string) (value string, ok bool) {
 	name, value, _ := strings.Cut(part, "=")
 	if decoded, err := url.QueryUnescape(name); err != nil || decoded != p.query {
@@ -64,7 +64,7 @@ func (p places) remove(req *v1alpha.RequestContext, modifications *v1alpha.Upstr
 		modifications.Headers.Remove = append(modifications.Headers.Remove, p.header)
 	}
 	if p.query != "" && req.Query != "" {
-		rest := without(req.Query, "&", func(part string) bool { _, ok := p.inQuery(part); return ok })
+		rest := removeParts(req.Query, "&", func(part string) bool { _, ok := p.inQuery(part); return ok })
 		if rest != req.Query {
 			modifications.Query = &rest
 		}
@@ -78,7 +78,7 @@ func (p places) removeCookie(req *v1alpha.RequestContext, modifications *v1alpha
 	var lines []v1alpha.Header
 	changed := false
 	for line := range req.Headers.Values("cookie") {
-		rest := strings.TrimSpace(without(line, ";", func(part string) bool { _, ok := p.inCookie(part); return ok }))
+		rest := strings.TrimSpace(removeParts(line, ";", func(part string) bool { _, ok := p.inCookie(part); return ok }))
 		changed = changed || rest != line
 		if rest != "" {
 			lines = append(lines, v1alpha.Header{Name: "cookie", Value: rest})
@@ -92,8 +92,8 @@ func (p places) removeCookie(req *v1alpha.RequestContext, modifications *v1alpha
 	}
 }
 
-// without removes the parts of a text, between separators, that are the key's.
-func without(text, separator string, isKey func(part string) bool) string {
+// removeParts removes the parts of a text, between separators, for which isKey is true.
+func removeParts(text, separator string, isKey func(part string) bool) string {
 	parts := strings.Split(text, separator)
 	rest := parts[:0]
 	for _, part := range parts {

@@ -12,8 +12,8 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// mostBytes is the longest key that is looked up.
-const mostBytes = 4096
+// maxKeyLength is the length in bytes of the longest key that is looked up.
+const maxKeyLength = 4096
 
 type parameters struct {
 	Keys           []key            `json:"keys"`
@@ -58,9 +58,9 @@ func GetPolicy(_ v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error
 		return nil, fmt.Errorf("ownerHeader: expected another header than that of the key, got %s", parsed.OwnerHeader)
 	}
 	challenge := fmt.Sprintf("ApiKey realm=%q", parsed.Realm)
-	p.missing = refusal(401, "This API wants a key.", challenge)
-	p.wrong = refusal(401, "The key is not accepted.", challenge+`, error="invalid_key"`)
-	p.forbidden = refusal(403, "The key is not good for this.", "")
+	p.missing = refusal(401, "This API requires an API key.", challenge)
+	p.wrong = refusal(401, "The API key is not valid.", challenge+`, error="invalid_key"`)
+	p.forbidden = refusal(403, "The API key lacks a required scope.", "")
 	return p, p.addAll(parsed)
 }
 
@@ -70,7 +70,7 @@ func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1al
 	switch {
 	case count == 0:
 		return p.missing, nil
-	case count > 1 || len(key) > mostBytes: // upstream might read another key than this policy
+	case count > 1 || len(key) > maxKeyLength: // upstream might read another key than this policy
 		return p.wrong, nil
 	}
 	owner := p.owners[sha256.Sum256([]byte(key))]

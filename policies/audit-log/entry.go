@@ -49,7 +49,7 @@ func (e *entry) encode() ([]byte, error) {
 	return line.Bytes(), err
 }
 
-// recorder makes entries of exchanges.
+// recorder creates the entries of exchanges.
 type recorder struct {
 	secret                          names
 	requestHeaders, responseHeaders []string // names of the headers to record
@@ -98,8 +98,8 @@ func (r recorder) headers(headers v1alpha.Headers, listed []string) map[string][
 
 // identity returns the client that an earlier policy has identified: ctx.identity in Python.
 func identity(metadata *v1alpha.ExchangeMetadata) (subject, issuer string) {
-	noted, _ := metadata.Get("identity")
-	members, _ := noted.(map[string]any)
+	value, _ := metadata.Get("identity")
+	members, _ := value.(map[string]any)
 	subject, _ = members["subject"].(string)
 	issuer, _ = members["issuer"].(string)
 	return subject, issuer
@@ -126,7 +126,7 @@ func outcome(status int) string {
 	return "ok"
 }
 
-// names are compared without case, "-" and "_"; a name that ends in "*" matches by prefix.
+// names is a set of names, which are compared without case, "-" and "_". A name that ends in "*" matches by prefix.
 type names struct {
 	exact    map[string]bool
 	prefixes []string
@@ -136,19 +136,19 @@ func newNames(listed []string) names {
 	n := names{exact: map[string]bool{}}
 	for _, name := range listed {
 		if prefix, any := strings.CutSuffix(name, "*"); any {
-			n.prefixes = append(n.prefixes, plain(prefix))
+			n.prefixes = append(n.prefixes, normalize(prefix))
 		} else {
-			n.exact[plain(name)] = true
+			n.exact[normalize(name)] = true
 		}
 	}
 	return n
 }
 
 func (n names) has(name string) bool {
-	name = plain(name)
+	name = normalize(name)
 	return n.exact[name] || slices.ContainsFunc(n.prefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
 }
 
-var spelled = strings.NewReplacer("-", "", "_", "")
+var separators = strings.NewReplacer("-", "", "_", "")
 
-func plain(name string) string { return spelled.Replace(strings.ToLower(name)) }
+func normalize(name string) string { return separators.Replace(strings.ToLower(name)) }

@@ -14,27 +14,27 @@ import (
 )
 
 const (
-	// checkInterval is the time between two checks whether the path still names the open file, which log rotation moves away.
+	// checkInterval is the time between two checks whether log rotation has moved the open file away.
 	checkInterval = time.Second
 	mode          = 0o640
 
-	// patience is how long a line waits for another process that writes to the file: a stopped process may
-	// never be done. After a wait in vain, lines wait for less, until a line is written again.
+	// patience is the longest time that a line waits for another process that writes to the file: a stopped process may
+	// never release its lock. After a wait in vain, lines wait for lessPatience, until a line is written again.
 	patience     = time.Second
 	lessPatience = 20 * time.Millisecond
-	pause        = time.Millisecond // between two tries
+	pause        = time.Millisecond // between two attempts
 )
 
-// file appends lines, each whole or not at all. Others may append to the same path at the same time, in
-// this process or in another one: while one writes, the others wait (flock), but not forever.
+// file appends lines, each as a whole or not at all. Several files, in this process and others, may append to the same path
+// at the same time: a lock (flock) lets one write at a time, and the others wait for at most patience.
 type file struct {
 	path     string
-	interval time.Duration // the longest time until a line is on the disk; 0: at once; negative: lines are not synced
+	interval time.Duration // the longest time until a line is synced; 0: at once; negative: lines are not synced
 
 	mutex    sync.Mutex
 	open     *os.File
 	checked  time.Time // when open was last compared with the path
-	waited   bool      // the last wait for another process was in vain
+	timedOut bool      // the last wait for another process was in vain
 	unsynced bool
 	timer    *time.Timer
 	chain    *chain // nil: lines are not chained
@@ -68,7 +68,7 @@ func openFile(path string) (*os.File, error) {
 	return opened, nil
 }
 
-// append writes the entry as one line. If that fails, nothing of it is left in the file.
+// append writes the entry as one line. If that fails, no part of the line stays in the file.
 func (f *file) append(e *entry) error {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
@@ -91,11 +91,11 @@ func (f *file) append(e *entry) error {
 	if f.chain != nil {
 		f.chain.advance(line)
 	}
-	return f.syncInTime()
+	return f.scheduleSync()
 }
 
-// reopenIfMoved opens the path again if it no longer names the open file, which log rotation has moved away. If the path
-// cannot be opened, each line tries again: lines in a deleted file would be lost.
+// reopenIfMoved opens the path again if log rotation has moved the open file away. If the path cannot be opened, each line
+// tries again, since lines in a deleted file would be lost.
 func (f *file) reopenIfMoved() error {
 	if time.Since(f.checked) < checkInterval {
 		return nil
@@ -119,18 +119,18 @@ func (f *file) reopenIfMoved() error {
 
 // write appends the line in one call, and removes an incomplete line.
 func (f *file) write(line []byte) (err error) {
-	to := f.open
+	target := f.open
 	if err := f.lock(); err != nil {
 		return fmt.Errorf("lock %s: %w", f.path, err)
 	}
-	defer func() { err = errors.Join(err, syscall.Flock(int(to.Fd()), syscall.LOCK_UN)) }()
-	written, err := to.Write(line)
+	defer func() { err = errors.Join(err, syscall.Flock(int(target.Fd()), syscall.LOCK_UN)) }()
+	written, err := target.Write(line)
 	if err == nil || written == 0 {
 		return err
 	}
-	info, failed := to.Stat()
-	if failed == nil && info.Size() >= int64(written) { // a program without our lock may have truncated it
-		failed = to.Truncate(info.Size() - int64(written))
+	info, failed := target.Stat()
+	if failed == nil && info.Size() >= int64(written) { // a program that does not lock the file may have truncated it
+		failed = target.Truncate(info.Size() - int64(written))
 	}
 	return errors.Join(err, failed)
 }
@@ -138,23 +138,23 @@ func (f *file) write(line []byte) (err error) {
 // lock waits until no other process writes to the file.
 func (f *file) lock() error {
 	wait := patience
-	if f.waited {
+	if f.timedOut {
 		wait = lessPatience
 	}
 	for begun := time.Now(); ; time.Sleep(pause) {
 		err := syscall.Flock(int(f.open.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		f.waited = errors.Is(err, syscall.EWOULDBLOCK)
-		if !f.waited && !errors.Is(err, syscall.EINTR) {
+		f.timedOut = errors.Is(err, syscall.EWOULDBLOCK)
+		if !f.timedOut && !errors.Is(err, syscall.EINTR) {
 			return err
 		}
 		if time.Since(begun) >= wait {
-			return fmt.Errorf("expected other processes to be done within %s, got one that still holds it; is it stopped?", wait)
+			return fmt.Errorf("expected the file's lock within %s, but another process still holds it; check whether that process is stopped", wait)
 		}
 	}
 }
 
-// syncInTime has the line written to the disk within the interval.
-func (f *file) syncInTime() error {
+// scheduleSync syncs the file at once or within the interval.
+func (f *file) scheduleSync() error {
 	switch {
 	case f.interval == 0:
 		return f.open.Sync()
@@ -172,7 +172,7 @@ func (f *file) syncLater() {
 		return
 	}
 	if err := f.flush(); err != nil {
-		slog.Error("lines may not be on the disk", "file", f.path, "error", err.Error())
+		slog.Error("the audit log could not be synced; its last lines may be lost if the machine crashes", "file", f.path, "error", err.Error())
 	}
 }
 

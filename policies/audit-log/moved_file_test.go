@@ -11,8 +11,8 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// moved is a policy whose file was moved away, with a folder in its place, in a synctest bubble, where time passes as the test
-// says.
+// moved is a policy whose file was moved away, with a folder in its place, in a synctest bubble, whose time the
+// test controls.
 type moved struct {
 	t      *testing.T
 	policy v1alpha.Policy
@@ -32,11 +32,11 @@ func newMoved(t *testing.T, onFailure string) *moved {
 	return m
 }
 
-// begins is whether upstream may be asked.
+// begins reports whether an exchange may go upstream.
 func (m *moved) begins() bool {
 	m.t.Helper()
 	action, err := m.policy.OnRequest(m.t.Context(), request())
-	if action != nil || err != nil && !strings.Contains(err.Error(), "a line could not be written: open "+m.path+": is a directory") {
+	if action != nil || err != nil && !strings.Contains(err.Error(), "a line of the audit log could not be written: open "+m.path+": is a directory") {
 		m.t.Fatalf("expected no action and no other failure, got %v, %v", action, err)
 	}
 	return err == nil
@@ -47,7 +47,7 @@ func TestNoExchangeBeginsWhileItsFileCannotBeCreated(t *testing.T) {
 		m := newMoved(t, "refuse")
 		time.Sleep(time.Second - time.Nanosecond)
 		if !m.begins() {
-			t.Error("expected the line to go to the file that was moved away, until the next look")
+			t.Error("expected the line to go to the file that was moved away, until the next check")
 		}
 		time.Sleep(time.Nanosecond)
 		for range 3 {
@@ -57,13 +57,13 @@ func TestNoExchangeBeginsWhileItsFileCannotBeCreated(t *testing.T) {
 			time.Sleep(time.Second / 3)
 		}
 		if entries := lines(t, m.path+".1"); len(entries) != 1 {
-			t.Errorf("expected the line of before in the file that was moved away, got %v", entries)
+			t.Errorf("expected the earlier line in the file that was moved away, got %v", entries)
 		}
 		if err := os.Remove(m.path); err != nil {
 			t.Fatal(err)
 		}
 		if !m.begins() {
-			t.Error("expected an exchange to begin as soon as its file can be made")
+			t.Error("expected an exchange to begin as soon as its file can be created")
 		}
 		if entries := lines(t, m.path); len(entries) != 1 {
 			t.Errorf("expected its line in the new file, got %v", entries)

@@ -1,4 +1,4 @@
-// Package auditlog is the policy audit-log: it appends a line of JSON for each exchange to a file of the operator's.
+// Package auditlog is the policy audit-log: it appends a line of JSON for each exchange to a file of the operator.
 package auditlog
 
 import (
@@ -58,7 +58,7 @@ func GetPolicy(metadata v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy
 	if err != nil {
 		return nil, err
 	}
-	lost, err := metadata.Metrics.Counter("lines_lost_total", "Lines that could not be written.", "api")
+	lost, err := metadata.Metrics.Counter("lines_lost_total", "Lines of the audit log that could not be written.", "api")
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func syncInterval(text string) (time.Duration, error) {
 	return interval, nil
 }
 
-// OnRequest appends a line if one is wanted before the request goes upstream.
+// OnRequest appends a line if the parameter begin requires one before the request goes upstream.
 func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
 	if !p.begin {
 		return nil, nil
@@ -104,21 +104,21 @@ func (p *policy) OnResponse(_ context.Context, res *v1alpha.ResponseContext) (v1
 	return nil, p.append(p.recorder.response(res), res.Request.APIName)
 }
 
-// append fails if the line is not written and the exchange must not go on without it.
+// append returns an error if the line could not be written and the exchange must not go on without it.
 func (p *policy) append(line *entry, api string) error {
 	err := p.file.append(line)
 	if err == nil {
 		if p.failing.Swap(false) {
-			slog.Info("lines are written again", "policy", p.name, "api", api, "file", p.file.path)
+			slog.Info("the audit log is written again", "policy", p.name, "api", api, "file", p.file.path)
 		}
 		return nil
 	}
 	p.lost.Inc(api)
 	if !p.failing.Swap(true) {
-		slog.Error("a line could not be written", "policy", p.name, "api", api, "error", err.Error(), "refuses", p.refuses)
+		slog.Error("a line of the audit log could not be written", "policy", p.name, "api", api, "error", err.Error(), "refuses", p.refuses)
 	}
 	if p.refuses {
-		return v1alpha.Failf(v1alpha.ClassUnavailable, "a line could not be written: %v", err)
+		return v1alpha.Failf(v1alpha.ClassUnavailable, "a line of the audit log could not be written: %v", err)
 	}
 	return nil
 }

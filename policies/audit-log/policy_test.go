@@ -56,7 +56,7 @@ func request(headers ...v1alpha.Header) *v1alpha.RequestContext {
 	}
 }
 
-func answered(t *testing.T, policy v1alpha.Policy, req *v1alpha.RequestContext, status int) {
+func exchange(t *testing.T, policy v1alpha.Policy, req *v1alpha.RequestContext, status int) {
 	t.Helper()
 	action, err := policy.OnResponse(t.Context(), &v1alpha.ResponseContext{
 		Request: req, StatusCode: status, Headers: v1alpha.Headers{{Name: "server", Value: "shop"}}, Metadata: req.Metadata,
@@ -66,7 +66,7 @@ func answered(t *testing.T, policy v1alpha.Policy, req *v1alpha.RequestContext, 
 	}
 }
 
-// lines are those of a file, each of which is a whole JSON object.
+// lines returns the lines of a file, which must be whole JSON objects.
 func lines(t *testing.T, path string) []map[string]any {
 	t.Helper()
 	content, err := os.ReadFile(path)
@@ -96,7 +96,7 @@ func TestALineHasTimeClientRequestAndOutcome(t *testing.T) {
 	if err := req.Metadata.Set("identity", map[string]any{"subject": "ada", "issuer": "https://id.example", "claims": map[string]any{"email": "s3cret"}}); err != nil {
 		t.Fatal(err)
 	}
-	answered(t, policy, req, 200)
+	exchange(t, policy, req, 200)
 	content, _ := os.ReadFile(filepath.Join(folder, "audit.jsonl"))
 	written, rest, _ := strings.Cut(strings.TrimPrefix(string(content), `{"time":"`), `",`)
 	if at, err := time.Parse(time.RFC3339Nano, written); err != nil || time.Since(at) > time.Minute {
@@ -120,7 +120,7 @@ func TestOutcomes(t *testing.T) {
 	policy := newPolicy(t, folder, "")
 	outcomes := map[int]string{200: "ok", 304: "ok", 401: "denied", 403: "denied", 404: "refused", 429: "refused", 500: "failed", 504: "failed"}
 	for status := range outcomes {
-		answered(t, policy, request(), status)
+		exchange(t, policy, request(), status)
 	}
 	for _, line := range lines(t, filepath.Join(folder, "audit.jsonl")) {
 		if want := outcomes[int(line["status"].(float64))]; line["outcome"] != want {
@@ -138,7 +138,7 @@ func TestNoTextOfARequestEndsALine(t *testing.T) {
 		if err := req.Metadata.Set("identity", hostile); err != nil {
 			t.Fatal(err)
 		}
-		answered(t, policy, req, 200)
+		exchange(t, policy, req, 200)
 	}
 	entries := lines(t, filepath.Join(folder, "audit.jsonl"))
 	if len(entries) != 7 {
@@ -158,7 +158,7 @@ func TestALineIsWrittenBeforeTheRequestGoesUpstream(t *testing.T) {
 		if action, err := policy.OnRequest(t.Context(), request()); action != nil || err != nil {
 			t.Fatal(action, err)
 		}
-		answered(t, policy, request(), 200)
+		exchange(t, policy, request(), 200)
 		entries := lines(t, filepath.Join(folder, fmt.Sprint(begin)))
 		if begin && (len(entries) != 2 || entries[0]["event"] != "request" || entries[0]["status"] != nil) || !begin && len(entries) != 1 {
 			t.Errorf("begin %t: got %v", begin, entries)
@@ -170,12 +170,12 @@ func TestMovedAndTruncatedFilesAreFollowed(t *testing.T) {
 	folder := t.TempDir()
 	path := filepath.Join(folder, "audit.jsonl")
 	policy := newPolicy(t, folder, `"sync": "1ms"`)
-	answered(t, policy, request(), 200)
+	exchange(t, policy, request(), 200)
 	if err := os.Rename(path, path+".1"); err != nil { // logrotate, create
 		t.Fatal(err)
 	}
 	for until := time.Now().Add(time.Minute); ; {
-		answered(t, policy, request(), 201)
+		exchange(t, policy, request(), 201)
 		if _, err := os.Stat(path); err == nil {
 			break
 		}
@@ -185,14 +185,14 @@ func TestMovedAndTruncatedFilesAreFollowed(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	before := len(lines(t, path+".1"))
-	answered(t, policy, request(), 202)
+	exchange(t, policy, request(), 202)
 	if entries := lines(t, path); len(entries) != 2 || len(lines(t, path+".1")) != before {
 		t.Fatalf("expected two lines in the new file, got %v", entries)
 	}
 	if err := os.Truncate(path, 0); err != nil { // logrotate, copytruncate
 		t.Fatal(err)
 	}
-	answered(t, policy, request(), 203)
+	exchange(t, policy, request(), 203)
 	if entries := lines(t, path); len(entries) != 1 || entries[0]["status"] != 203.0 {
 		t.Errorf("expected one line, got %v", entries)
 	}
@@ -203,27 +203,27 @@ func TestAChainShowsWhatIsMissingOrChanged(t *testing.T) {
 	path := filepath.Join(folder, "audit.jsonl")
 	writers := []v1alpha.Policy{newPolicy(t, folder, `"hashChain": true`), newPolicy(t, folder, `"hashChain": true`)}
 	for n := range 20 {
-		answered(t, writers[n%3%2], request(), 200)
+		exchange(t, writers[n%3%2], request(), 200)
 	}
 	content, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if where := broken(content); where != "" {
+	if where := firstBreak(content); where != "" {
 		t.Fatal(where)
 	}
-	if broken(bytes.Replace(content, []byte(`"status":200`), []byte(`"status":500`), 1)) == "" {
+	if firstBreak(bytes.Replace(content, []byte(`"status":200`), []byte(`"status":500`), 1)) == "" {
 		t.Error("expected a change to show")
 	}
 	second := bytes.IndexByte(content, '\n') + 1
 	third := second + bytes.IndexByte(content[second:], '\n') + 1
-	if broken(append(bytes.Clone(content[:second]), content[third:]...)) == "" {
+	if firstBreak(append(bytes.Clone(content[:second]), content[third:]...)) == "" {
 		t.Error("expected a missing line to show")
 	}
 }
 
-// broken returns the first place where a chain is broken.
-func broken(content []byte) string {
+// firstBreak returns the first place where a chain is broken.
+func firstBreak(content []byte) string {
 	type link struct {
 		Writer   string
 		Sequence int
@@ -250,7 +250,7 @@ func TestExchangesAtTheSameTime(t *testing.T) {
 	writers := []v1alpha.Policy{newPolicy(t, folder, `"sync": "1ms"`), newPolicy(t, folder, `"sync": "0s"`)}
 	var exchanges sync.WaitGroup
 	for n := range 100 {
-		exchanges.Go(func() { answered(t, writers[n%2], request(), 200) })
+		exchanges.Go(func() { exchange(t, writers[n%2], request(), 200) })
 	}
 	exchanges.Wait()
 	if entries := lines(t, filepath.Join(folder, "audit.jsonl")); len(entries) != 100 {
@@ -290,7 +290,7 @@ func TestInvalidFilesAreRefused(t *testing.T) {
 func TestAfterTheEndNothingIsWritten(t *testing.T) {
 	folder := t.TempDir()
 	policy := newPolicy(t, folder, `"sync": "1h"`)
-	answered(t, policy, request(), 200)
+	exchange(t, policy, request(), 200)
 	if err := policy.Close(); err != nil {
 		t.Fatal(err)
 	}

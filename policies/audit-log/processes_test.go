@@ -30,11 +30,11 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// write appends 500 lines of different lengths, up to a limit of the file's size where there is one, and prints how many
-// were written, how many refused and how many the counter has.
+// write appends 500 lines of different lengths, up to a limit of the file's size if there is one, and prints how many
+// exchanges were refused and how many lines the counter has as lost.
 func write(folder string) int {
 	if limit, err := strconv.ParseUint(os.Getenv(limitVariable), 10, 64); err == nil {
-		signal.Ignore(syscall.SIGXFSZ) // as a disk that is full: a part is written, then an error comes
+		signal.Ignore(syscall.SIGXFSZ) // like a full disk: a part is written, then the write fails
 		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: limit, Max: limit}); err != nil {
 			return 2
 		}
@@ -52,7 +52,7 @@ func write(folder string) int {
 			refused++
 		}
 	}
-	lost, _ := about.Metrics.Counter("lines_lost_total", "Lines that could not be written.", "api")
+	lost, _ := about.Metrics.Counter("lines_lost_total", "Lines of the audit log that could not be written.", "api")
 	fmt.Printf("%d %d", refused, int(lost.Value("orders")))
 	if policy.Close() != nil {
 		return 4
@@ -91,7 +91,7 @@ func TestTwoProcessesWriteWholeLines(t *testing.T) {
 		t.Errorf("expected 1000 lines, got %d of %d requests", len(entries), len(ids))
 	}
 	content, err := os.ReadFile(path)
-	if where := broken(content); err != nil || where != "" {
+	if where := firstBreak(content); err != nil || where != "" {
 		t.Errorf("expected whole chains, got %v, %s", err, where)
 	}
 }
@@ -113,10 +113,10 @@ func TestNoPartialLineIsLeft(t *testing.T) {
 		}
 		written := len(lines(t, filepath.Join(folder, "audit.jsonl")))
 		if written == 0 || written+lost != 500 || lost == 0 {
-			t.Errorf("expected each of 500 written or counted, got %d and %d", written, lost)
+			t.Errorf("expected each of 500 lines to be written or counted, got %d and %d", written, lost)
 		}
 		if test.refusesThem && refused != lost || !test.refusesThem && refused != 0 {
-			t.Errorf("%s: expected those that are lost, got %d of %d refused", test.onFailure, refused, lost)
+			t.Errorf("%s: expected the lost lines to be refused, got %d refused of %d lost", test.onFailure, refused, lost)
 		}
 	}
 }
@@ -132,7 +132,7 @@ func TestAStoppedWriterBlocksNoOtherProcess(t *testing.T) {
 	if err := syscall.Flock(int(stopped.Fd()), syscall.LOCK_EX); err != nil {
 		t.Fatal(err)
 	}
-	for range 20 { // the first waits a second; had each done so, a request behind them had waited for all
+	for range 20 { // only the first waits a second: otherwise a later request would wait for all of them
 		_, err := policy.OnResponse(t.Context(), &v1alpha.ResponseContext{Request: request(), StatusCode: 200})
 		if failure := v1alpha.AsFailure(err); failure == nil || failure.Class != v1alpha.ClassUnavailable {
 			t.Fatalf("expected a failure, got %v", err)
@@ -141,7 +141,7 @@ func TestAStoppedWriterBlocksNoOtherProcess(t *testing.T) {
 	if err := syscall.Flock(int(stopped.Fd()), syscall.LOCK_UN); err != nil {
 		t.Fatal(err)
 	}
-	answered(t, policy, request(), 200)
+	exchange(t, policy, request(), 200)
 	if entries := lines(t, filepath.Join(folder, "audit.jsonl")); len(entries) != 1 {
 		t.Errorf("expected the line that was written, got %d", len(entries))
 	}

@@ -1,11 +1,11 @@
-"""Lets a request pass if its user and password are known (RFC 7617).
+"""Lets a request pass if its user and password are valid (RFC 7617).
 
 Hashes of passwords cost tens of milliseconds by design. Valid credentials are cached for `cacheSeconds`, only as a
 keyed digest. A limited number of threads computes hashes; requests with the same credentials share one computation. For
 an unknown user the hash of another user, chosen by the name, is computed and ignored, so that the time of an answer
 does not show whether the user exists.
 
-The policy does not count failed tries: put a policy in front that does. All refusals have the same answer.
+The policy does not count failed attempts, so put a policy before it that does. All refusals have the same answer.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ MAX_CREDENTIALS = 4096
 PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 BCRYPT = re.compile(r"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}")
 BCRYPT_ROUNDS = range(10, 14)
-"""From the least cost that is considered safe to one that fits well within an attachment's timeout."""
+"""Costs from the least that is considered safe to one that fits well into an attachment's timeout."""
 BCRYPT_BYTES = 72
 """Bytes of a password that bcrypt uses."""
 ARGON2_KIB = range(7 * 1024, 256 * 1024 + 1)
 ARGON2_PASSES = range(1, 11)
-CURE = "make one by `htpasswd -nBC 10 USER`, or by argon2-cffi's PasswordHasher"
+CURE = "create one with `htpasswd -nBC 10 USER` or argon2-cffi's PasswordHasher"
 HASHER = argon2.PasswordHasher()
 
 
-class Overloaded(Exception):  # noqa: N818 - named for what it means
+class Overloaded(Exception):  # noqa: N818 - a state, not an error
     """Too many requests wait for a hash."""
 
 
@@ -60,16 +60,16 @@ class Verifier:
         self._waiting = 0
         self._key = os.urandom(32)
         self._valid_until: OrderedDict[bytes, float] = OrderedDict()  # by the digest of valid credentials
-        self._under_way: dict[bytes, asyncio.Task[bool]] = {}
+        self._pending_checks: dict[bytes, asyncio.Task[bool]] = {}
 
     async def check(self, name: str, password: str) -> User | None:
-        """The user if the password is right, else None. Raises Overloaded."""
+        """Returns the user if the password is right, else None. Raises Overloaded."""
         digest = self._digest(name, password)
         if self._valid_until.get(digest, 0.0) > clock.monotonic():
             return self._users[name]
-        task = self._under_way.get(digest)
+        task = self._pending_checks.get(digest)
         if task is None:
-            task = self._under_way[digest] = asyncio.create_task(self._hash(name, password))
+            task = self._pending_checks[digest] = asyncio.create_task(self._hash(name, password))
             task.add_done_callback(lambda done: self._record(digest, done))
         is_right = await asyncio.shield(task)  # other requests may wait for it when this one is cancelled
         return self._users[name] if is_right else None
@@ -88,7 +88,7 @@ class Verifier:
         return is_right and user is not None
 
     def _record(self, digest: bytes, task: asyncio.Task[bool]) -> None:
-        del self._under_way[digest]
+        del self._pending_checks[digest]
         if not task.cancelled() and task.exception() is None and task.result() and self._cache_seconds:
             self._valid_until[digest] = clock.monotonic() + self._cache_seconds
             self._valid_until.move_to_end(digest)
@@ -104,9 +104,9 @@ async def prepare(params: dict[str, Any]) -> Verifier:
 
 
 async def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
-    pair = credentials(ctx)
+    name_and_password = credentials(ctx)
     try:
-        user = await ctx.prepared.check(*pair) if pair else None
+        user = await ctx.prepared.check(*name_and_password) if name_and_password else None
     except Overloaded:
         return problem(503, "Service Unavailable", {"retry-after": "1"})
     if user is None:
@@ -122,7 +122,8 @@ async def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestActi
 def credentials(ctx: RequestContext) -> tuple[str, str] | None:
     """User and password; None if there are none, or they are ambiguous."""
     lines = ctx.headers.get_all("authorization")
-    scheme, _, value = lines[0].partition(" ") if len(lines) == 1 else ("", "", "")  # upstream might use another
+    # Several lines are refused, since the upstream might use another one.
+    scheme, _, value = lines[0].partition(" ") if len(lines) == 1 else ("", "", "")
     if scheme.lower() != "basic" or len(value) > MAX_CREDENTIALS:
         return None
     try:
@@ -132,7 +133,7 @@ def credentials(ctx: RequestContext) -> tuple[str, str] | None:
     name, colon, password = text.partition(":")
     if not colon or any(character < " " or character == "\x7f" for character in text):  # RFC 7617, 2
         return None
-    return normal(name), normal(password)
+    return normalize(name), normalize(password)
 
 
 def problem(status: int, title: str, headers: dict[str, str]) -> ImmediateResponse:
@@ -147,7 +148,7 @@ def problem(status: int, title: str, headers: dict[str, str]) -> ImmediateRespon
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A user of the parameters."""
+    """A user in the parameters."""
 
     name: str
     password_hash: Secret
@@ -167,11 +168,11 @@ def verify(password_hash: Secret, password: str) -> bool:
 
 
 def users_of(params: dict[str, Any]) -> dict[str, User]:
-    """All users by their names. ValueError has all mistakes, and quotes no hash."""
+    """Returns all users by their names. ValueError: all mistakes in the parameters; it quotes no hash."""
     known: dict[str, User] = {}
     mistakes: list[str] = []
-    for where, user in _listed(params, mistakes):
-        if mistake := _mistake(user, known):
+    for where, user in _read_users(params, mistakes):
+        if mistake := _find_mistake(user, known):
             mistakes.append(f"{where}: {mistake}")
         known[user.name] = user
     if not known and not mistakes:
@@ -181,10 +182,11 @@ def users_of(params: dict[str, Any]) -> dict[str, User]:
     return known
 
 
-def _listed(params: dict[str, Any], mistakes: list[str]) -> Iterator[tuple[str, User]]:
+def _read_users(params: dict[str, Any], mistakes: list[str]) -> Iterator[tuple[str, User]]:
     users, htpasswd = params.get("users", []), params.get("htpasswd")
     for number, entry in enumerate(users):
-        yield f"users[{number}]", User(normal(entry["username"]), entry["passwordHash"], tuple(entry.get("scopes", ())))
+        scopes = tuple(entry.get("scopes", ()))
+        yield f"users[{number}]", User(normalize(entry["username"]), entry["passwordHash"], scopes)
     for number, line in enumerate(htpasswd.reveal().splitlines() if isinstance(htpasswd, Secret) else [], 1):
         if not line.strip() or line.startswith("#"):
             continue
@@ -192,10 +194,10 @@ def _listed(params: dict[str, Any], mistakes: list[str]) -> Iterator[tuple[str, 
         if not colon or not name:
             mistakes.append(f"htpasswd: line {number}: expected USER:HASH, got something else; {CURE}")
             continue
-        yield f"htpasswd: line {number}", User(normal(name), Secret(password_hash))
+        yield f"htpasswd: line {number}", User(normalize(name), Secret(password_hash))
 
 
-def _mistake(user: User, known: dict[str, User]) -> str:
+def _find_mistake(user: User, known: dict[str, User]) -> str:
     if user.name in known:
         return f"expected each user once, got {user.name} twice"
     text = user.password_hash.reveal()
@@ -214,6 +216,6 @@ def _mistake(user: User, known: dict[str, User]) -> str:
     return ""
 
 
-def normal(text: str) -> str:
+def normalize(text: str) -> str:
     """The form in which names and passwords are compared (RFC 7617, 2.1; RFC 8265): Unicode's NFC."""
     return unicodedata.normalize("NFC", text)

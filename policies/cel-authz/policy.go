@@ -10,7 +10,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// analytics is the name in the access log of the rule that has refused a request.
+// analytics is the field of the access log with the name of the rule that has refused a request.
 const analytics = "cel_authz"
 
 type parameters struct {
@@ -26,7 +26,7 @@ type ruleSpec struct {
 }
 
 type policy struct {
-	deny, allow []rule // allow is nil if every request that deny admits may pass
+	deny, allow []rule // allow is nil if the parameters have none: then all requests pass that deny does not refuse
 	status      int
 }
 
@@ -87,8 +87,8 @@ func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1al
 	return nil, nil
 }
 
-// firstMatch returns the first rule that applies; nil: none does. As with CEL's own ||, an error of one rule is ignored if
-// another rule applies, and is returned otherwise.
+// firstMatch returns the first rule that applies, or nil. As with CEL's ||, an error of one rule is ignored if another rule
+// applies, and returned otherwise.
 func firstMatch(rules []rule, req *v1alpha.RequestContext) (*rule, error) {
 	var failure error
 	for n := range rules {

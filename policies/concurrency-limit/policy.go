@@ -1,9 +1,9 @@
 // Package concurrencylimit is the policy concurrency-limit: it admits a number of concurrent exchanges of a key on a node, and
-// refuses further ones at once.
+// immediately refuses further ones.
 //
-// A place is released when the response comes to the policy on its way to the client, so that a client that sends its next request
-// on receiving the response finds it free. Without a response, the exchange releases it: it holds the place as a lease,
-// which the chain ends with the exchange in every case (v1alpha.ExchangeMetadata.Lease). So no place is lost.
+// Each exchange takes a place. OnResponse releases it before the client gets the response, so that the client's next request
+// finds it free. The exchange also holds the place as a lease (v1alpha.ExchangeMetadata.Lease), which the chain releases at
+// the end of every exchange, so that no place is lost without a response.
 package concurrencylimit
 
 import (
@@ -34,7 +34,7 @@ type policy struct {
 
 const shards = 16
 
-// shard has a part of the keys: those with exchanges under way, and the number of these.
+// shard has the numbers of exchanges under way for a part of the keys. Keys without exchanges are not in it.
 type shard struct {
 	mu     sync.Mutex
 	active map[requestkey.Hash]int64
@@ -46,7 +46,7 @@ func GetPolicy(metadata v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy
 	if err := params.Decode(&parsed); err != nil {
 		return nil, err
 	}
-	refused, err := metadata.Metrics.Counter("concurrency_limited_total", "Requests that a limit of those under way has refused.", "api")
+	refused, err := metadata.Metrics.Counter("concurrency_limited_total", "Requests that a concurrency limit has refused.", "api")
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +67,7 @@ func GetPolicy(metadata v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy
 	return p, nil
 }
 
-// OnRequest acquires a place for the exchange, or refuses it.
+// OnRequest acquires a place for the exchange, or refuses the request.
 func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
 	hash, err := p.key.Of(req)
 	if err != nil {
@@ -84,11 +84,11 @@ func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1al
 
 // OnResponse releases the place.
 func (p *policy) OnResponse(_ context.Context, res *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
-	res.Metadata.Lease(p, func() v1alpha.Lease { return nothing{} }).Release()
+	res.Metadata.Lease(p, func() v1alpha.Lease { return noPlace{} }).Release()
 	return nil, nil
 }
 
-// Close has nothing to release.
+// Close does nothing.
 func (*policy) Close() error { return nil }
 
 // NeverBlocks marks a policy that never waits.
@@ -111,7 +111,7 @@ type place struct {
 	released bool // guarded by the shard's mutex
 }
 
-// Release releases the place, once. Keys without exchanges use no memory.
+// Release releases the place. Further calls do nothing.
 func (p *place) Release() {
 	p.shard.mu.Lock()
 	defer p.shard.mu.Unlock()
@@ -124,7 +124,7 @@ func (p *place) Release() {
 	}
 }
 
-// nothing is the lease of an exchange without a place: it was refused, or the policy has failed.
-type nothing struct{}
+// noPlace is the lease of an exchange without a place, since it was refused or the policy has failed.
+type noPlace struct{}
 
-func (nothing) Release() {}
+func (noPlace) Release() {}

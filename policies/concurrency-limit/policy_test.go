@@ -14,7 +14,7 @@ import (
 
 var _ v1alpha.Factory = concurrencylimit.GetPolicy
 
-func built(t testing.TB, params string) v1alpha.Policy {
+func newPolicy(t testing.TB, params string) v1alpha.Policy {
 	t.Helper()
 	policy, err := concurrencylimit.GetPolicy(v1alpha.Metadata{}, v1alpha.Params(params))
 	if err != nil {
@@ -42,7 +42,7 @@ func answer(t testing.TB, policy v1alpha.Policy, req *v1alpha.RequestContext) *v
 const keyed = `{"max": %d, "key": [{"from": "header", "name": "X-Key"}]}`
 
 func TestTheExchangesOfAKeyAreLimited(t *testing.T) {
-	policy := built(t, fmt.Sprintf(keyed, 2))
+	policy := newPolicy(t, fmt.Sprintf(keyed, 2))
 	first, second := request("a"), request("a")
 	if answer(t, policy, first) != nil || answer(t, policy, second) != nil {
 		t.Fatal("expected two to pass")
@@ -65,7 +65,7 @@ func TestTheExchangesOfAKeyAreLimited(t *testing.T) {
 }
 
 func TestAResponseReleasesThePlaceExactlyOnce(t *testing.T) {
-	policy := built(t, fmt.Sprintf(keyed, 1))
+	policy := newPolicy(t, fmt.Sprintf(keyed, 1))
 	respond := func(req *v1alpha.RequestContext) {
 		t.Helper()
 		action, err := policy.OnResponse(t.Context(), &v1alpha.ResponseContext{Request: req, Metadata: req.Metadata})
@@ -98,7 +98,7 @@ func TestTheRefusal(t *testing.T) {
 		`{"max": 1}`: {http.StatusServiceUnavailable, "1", "Service Unavailable"},
 		`{"max": 1, "status": 429, "retryAfter": 30}`: {http.StatusTooManyRequests, "30", "Too Many Requests"},
 	} {
-		policy := built(t, params)
+		policy := newPolicy(t, params)
 		answer(t, policy, request("a"))
 		refused := answer(t, policy, request("b"))
 		if refused == nil || refused.StatusCode != want.status || refused.Headers[1].Value != want.retry ||
@@ -110,7 +110,7 @@ func TestTheRefusal(t *testing.T) {
 
 // TestAnEndedExchangeAcquiresNoPlace: a late hook may run after the end.
 func TestAnEndedExchangeAcquiresNoPlace(t *testing.T) {
-	policy := built(t, fmt.Sprintf(keyed, 1))
+	policy := newPolicy(t, fmt.Sprintf(keyed, 1))
 	late := request("a")
 	late.Metadata.End()
 	if answer(t, policy, late) != nil || answer(t, policy, request("a")) != nil {
@@ -121,7 +121,7 @@ func TestAnEndedExchangeAcquiresNoPlace(t *testing.T) {
 // TestNeverMoreThanMaxUnderWay: many exchanges at once, of some keys; at the end all places are free.
 func TestNeverMoreThanMaxUnderWay(t *testing.T) {
 	const most, keys = 7, 5
-	policy := built(t, fmt.Sprintf(keyed, most))
+	policy := newPolicy(t, fmt.Sprintf(keyed, most))
 	var under [keys]atomic.Int64
 	var passed atomic.Int64
 	var all sync.WaitGroup
@@ -161,14 +161,14 @@ func TestInvalidLimitsAreRefused(t *testing.T) {
 	if _, err := concurrencylimit.GetPolicy(v1alpha.Metadata{}, v1alpha.Params(`{"max": 1, "queue": 2}`)); err == nil || !strings.Contains(err.Error(), "queue") {
 		t.Errorf("expected an error that names the parameter, got %v", err)
 	}
-	policy := built(t, `{"max": 1, "key": [{"from": "client"}]}`)
+	policy := newPolicy(t, `{"max": 1, "key": [{"from": "client"}]}`)
 	if action, err := policy.OnRequest(t.Context(), &v1alpha.RequestContext{ClientAddress: "unix"}); err == nil {
 		t.Errorf("expected an error, got %v", action)
 	}
 }
 
 func BenchmarkConcurrencyLimit(b *testing.B) {
-	policy := built(b, `{"max": 10, "key": [{"from": "client"}]}`)
+	policy := newPolicy(b, `{"max": 10, "key": [{"from": "client"}]}`)
 	for b.Loop() {
 		req := request("a")
 		_, _ = policy.OnRequest(b.Context(), req)

@@ -26,9 +26,9 @@ const (
 	problem             = `{"type":"about:blank","title":"Forbidden","status":403,"detail":"`
 )
 
-// ours are the response headers that this policy alone sets: an upstream that knows CORS too would add a second
-// value, and a browser refuses two values.
-var ours = []string{allowOrigin, allowCredentials, allowMethods, allowHeaders, allowPrivateNetwork, exposeHeaders, maxAge}
+// corsHeaders are the response headers that only this policy sets. Those of the upstream are removed, since a browser refuses
+// a header with two values.
+var corsHeaders = []string{allowOrigin, allowCredentials, allowMethods, allowHeaders, allowPrivateNetwork, exposeHeaders, maxAge}
 
 type parameters struct {
 	AllowOrigins        []string `json:"allowOrigins"`
@@ -88,8 +88,8 @@ func GetPolicy(_ v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error
 	return p, nil
 }
 
-// OnRequest answers preflight requests, which upstream never sees. It refuses no other request: that is other
-// policies' task, and a browser shows a page only responses that name the page's origin.
+// OnRequest answers preflight requests, which do not go upstream. It refuses no other request: a browser shows a page only
+// responses that name the page's origin, and access control is the task of other policies.
 func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
 	if req.Method != http.MethodOptions || !req.Headers.Has("origin") || !req.Headers.Has(requestMethod) {
 		return nil, nil
@@ -100,10 +100,10 @@ func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1al
 func (p *policy) answer(headers v1alpha.Headers) *v1alpha.ImmediateResponse {
 	origin, method := headers.Get("origin"), headers.Get(requestMethod)
 	if !p.allows(origin) {
-		return refusal("no page of this origin may call this API")
+		return refusal("pages of this origin may not call this API")
 	}
-	if !simple(method) && !slices.Contains(p.methods, method) {
-		return refusal("no page may call this API by this method")
+	if !isSafelisted(method) && !slices.Contains(p.methods, method) {
+		return refusal("pages may not call this API with this method")
 	}
 	var names []string
 	for line := range headers.Values(requestHeaders) {
@@ -114,8 +114,8 @@ func (p *policy) answer(headers v1alpha.Headers) *v1alpha.ImmediateResponse {
 		}
 	}
 	for _, name := range names {
-		if !p.allHeaders && !p.headers[name] || !token(name) {
-			return refusal("no page may send this API one of the requested headers")
+		if !p.allHeaders && !p.headers[name] || !isToken(name) {
+			return refusal("pages may not send this API one of the requested headers")
 		}
 	}
 	answer := append(slices.Clone(p.preflight), v1alpha.Header{Name: allowOrigin, Value: p.originValue(origin)},
@@ -129,11 +129,11 @@ func (p *policy) answer(headers v1alpha.Headers) *v1alpha.ImmediateResponse {
 	return &v1alpha.ImmediateResponse{StatusCode: http.StatusNoContent, Headers: answer}
 }
 
-// OnResponse sets which origin may read the response.
+// OnResponse sets the headers that name the origin that may read the response.
 func (p *policy) OnResponse(_ context.Context, res *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
 	headers := res.Request.Headers
 	if res.Request.Method == http.MethodOptions && headers.Has("origin") && headers.Has(requestMethod) {
-		return varies(), nil // the preflight is answered already
+		return varyOfPreflight(), nil // OnRequest has answered the preflight request
 	}
 	switch origin := headers.Get("origin"); {
 	case p.anyOrigin:
@@ -145,35 +145,35 @@ func (p *policy) OnResponse(_ context.Context, res *v1alpha.ResponseContext) (v1
 	}
 }
 
-// response returns the changes for an origin that may read the response; "" is no origin.
+// response returns the changes for an origin that may read the response; "" for no origin.
 func (p *policy) response(origin string) *v1alpha.UpstreamResponseModifications {
 	if origin == "" {
-		return &v1alpha.UpstreamResponseModifications{Headers: v1alpha.HeaderModifications{Remove: ours, Append: vary}}
+		return &v1alpha.UpstreamResponseModifications{Headers: v1alpha.HeaderModifications{Remove: corsHeaders, Append: vary}}
 	}
 	set := append([]v1alpha.Header{{Name: allowOrigin, Value: origin}}, p.common...)
-	modifications := v1alpha.HeaderModifications{Remove: ours, Set: set}
+	modifications := v1alpha.HeaderModifications{Remove: corsHeaders, Set: set}
 	if origin != "*" {
 		modifications.Append = vary
 	}
 	return &v1alpha.UpstreamResponseModifications{Headers: modifications}
 }
 
-// vary tells caches that the response depends on the origin, even if it names none.
+// vary makes caches distinguish responses by the origin, even those that name none.
 var vary = []v1alpha.Header{{Name: "vary", Value: "Origin"}}
 
-// varies is the change of the answer to a preflight.
-func varies() *v1alpha.UpstreamResponseModifications {
+// varyOfPreflight returns the change of the answer to a preflight request.
+func varyOfPreflight() *v1alpha.UpstreamResponseModifications {
 	return &v1alpha.UpstreamResponseModifications{Headers: v1alpha.HeaderModifications{Append: []v1alpha.Header{
 		{Name: "vary", Value: "Origin, Access-Control-Request-Method, Access-Control-Request-Headers"},
 	}}}
 }
 
 func (p *policy) allows(origin string) bool {
-	return p.anyOrigin || p.origins[origin] || slices.ContainsFunc(p.wildcards, func(w wildcard) bool { return w.fits(origin) })
+	return p.anyOrigin || p.origins[origin] || slices.ContainsFunc(p.wildcards, func(w wildcard) bool { return w.matches(origin) })
 }
 
-// fits reports whether the origin has one or more labels in place of the "*", and nothing else.
-func (w wildcard) fits(origin string) bool {
+// matches reports whether the origin has one or more labels instead of the "*", and nothing else.
+func (w wildcard) matches(origin string) bool {
 	labels, found := strings.CutPrefix(origin, w.before)
 	if !found {
 		return false
@@ -191,13 +191,13 @@ func (p *policy) originValue(origin string) string {
 	return origin
 }
 
-// simple reports whether a method needs no permission (https://fetch.spec.whatwg.org/#cors-safelisted-method).
-func simple(method string) bool {
+// isSafelisted reports whether a method needs no permission (https://fetch.spec.whatwg.org/#cors-safelisted-method).
+func isSafelisted(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == http.MethodPost
 }
 
-// token reports whether a name is a token (RFC 9110, 5.6.2): other names are not sent back.
-func token(name string) bool {
+// isToken reports whether a name is a token (RFC 9110, 5.6.2); other names must not get into a header of the answer.
+func isToken(name string) bool {
 	return strings.Trim(name, "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz") == ""
 }
 

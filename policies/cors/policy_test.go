@@ -14,7 +14,7 @@ var _ v1alpha.Factory = cors.GetPolicy
 const app = `{"allowOrigins": ["https://app.example", "https://*.shop.example:8443"], "allowMethods": ["PUT", "DELETE"],
 	"allowHeaders": ["Content-Type", "X-Tenant"], "exposeHeaders": ["X-Page"], "allowCredentials": true, "maxAgeSeconds": 60}`
 
-func made(t *testing.T, params string) v1alpha.Policy {
+func newPolicy(t *testing.T, params string) v1alpha.Policy {
 	t.Helper()
 	policy, err := cors.GetPolicy(v1alpha.Metadata{}, v1alpha.Params(params))
 	if err != nil {
@@ -23,10 +23,10 @@ func made(t *testing.T, params string) v1alpha.Policy {
 	return policy
 }
 
-// asked returns the answer to a preflight request.
-func asked(t *testing.T, params string, headers ...string) *v1alpha.ImmediateResponse {
+// preflight returns the answer to a preflight request.
+func preflight(t *testing.T, params string, headers ...string) *v1alpha.ImmediateResponse {
 	t.Helper()
-	action, err := made(t, params).OnRequest(t.Context(), request("OPTIONS", headers...))
+	action, err := newPolicy(t, params).OnRequest(t.Context(), request("OPTIONS", headers...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,13 +48,13 @@ func set(t *testing.T, params, origin string) string {
 	if origin != "" {
 		req = request("GET", "origin", origin)
 	}
-	action, err := made(t, params).OnResponse(t.Context(), &v1alpha.ResponseContext{Request: req})
+	action, err := newPolicy(t, params).OnResponse(t.Context(), &v1alpha.ResponseContext{Request: req})
 	if err != nil {
 		t.Fatal(err)
 	}
 	headers := action.(*v1alpha.UpstreamResponseModifications).Headers
 	if !slices.Contains(headers.Remove, "access-control-allow-origin") || !slices.Contains(headers.Remove, "access-control-allow-credentials") {
-		t.Errorf("upstream's own stay: %v", headers.Remove)
+		t.Errorf("expected upstream's own headers to be removed, got %v", headers.Remove)
 	}
 	return lines(append(slices.Clone(headers.Set), headers.Append...))
 }
@@ -68,7 +68,7 @@ func lines(headers []v1alpha.Header) string {
 }
 
 func TestAnAllowedPreflight(t *testing.T) {
-	answer := asked(t, app, "origin", "https://app.example", "access-control-request-method", "PUT",
+	answer := preflight(t, app, "origin", "https://app.example", "access-control-request-method", "PUT",
 		"access-control-request-headers", "content-type, X-TENANT")
 	want := "allow-credentials: true\nmax-age: 60\nallow-origin: https://app.example\nallow-methods: PUT\nallow-headers: content-type, x-tenant"
 	if got := lines(answer.Headers); answer.StatusCode != 204 || got != want {
@@ -76,7 +76,7 @@ func TestAnAllowedPreflight(t *testing.T) {
 	}
 }
 
-func TestPreflightsThatAreNot(t *testing.T) {
+func TestPreflightsThatAreRefused(t *testing.T) {
 	for _, headers := range [][]string{
 		{"origin", "https://evil.example", "access-control-request-method", "GET"},
 		{"origin", "null", "access-control-request-method", "GET"},
@@ -87,12 +87,12 @@ func TestPreflightsThatAreNot(t *testing.T) {
 		{"origin", "https://app.example", "access-control-request-method", "PUT", "access-control-request-headers", "x-other"},
 		{"origin", "https://app.example", "access-control-request-method", "PUT", "access-control-request-headers", "x-tenant", "access-control-request-headers", "x-other"},
 	} {
-		answer := asked(t, app, headers...)
+		answer := preflight(t, app, headers...)
 		if answer.StatusCode != 403 || strings.Contains(lines(answer.Headers), "allow-") {
 			t.Errorf("%v: got %d %s", headers, answer.StatusCode, lines(answer.Headers))
 		}
 		if strings.Contains(string(answer.Body), "evil") {
-			t.Errorf("%s says what the client wrote", answer.Body)
+			t.Errorf("expected no text of the client, got %s", answer.Body)
 		}
 	}
 }
@@ -104,7 +104,7 @@ func TestOtherRequestsPass(t *testing.T) {
 		request("OPTIONS", "access-control-request-method", "GET"),
 		request("POST", "origin", "https://app.example", "access-control-request-method", "GET"),
 	} {
-		if action, err := made(t, app).OnRequest(t.Context(), req); action != nil || err != nil {
+		if action, err := newPolicy(t, app).OnRequest(t.Context(), req); action != nil || err != nil {
 			t.Errorf("%+v: got %v, %v", req, action, err)
 		}
 	}
@@ -140,19 +140,19 @@ func TestAWildcardOrigin(t *testing.T) {
 			t.Errorf("%q: got %s", origin, got)
 		}
 	}
-	answer := asked(t, anyOrigin, "origin", "null", "access-control-request-method", "POST",
+	answer := preflight(t, anyOrigin, "origin", "null", "access-control-request-method", "POST",
 		"access-control-request-headers", "authorization,x-a", "access-control-request-private-network", "true")
 	want := "max-age: 5\nallow-origin: *\nallow-methods: POST\nallow-headers: authorization, x-a\nallow-private-network: true"
 	if got := lines(answer.Headers); answer.StatusCode != 204 || got != want {
 		t.Errorf("got %d %s", answer.StatusCode, got)
 	}
-	if answer = asked(t, anyOrigin, "origin", "null", "access-control-request-method", "POST",
+	if answer = preflight(t, anyOrigin, "origin", "null", "access-control-request-method", "POST",
 		"access-control-request-headers", "a b"); answer.StatusCode != 403 {
-		t.Errorf("what is no name: got %d %s", answer.StatusCode, lines(answer.Headers))
+		t.Errorf("an invalid header name: got %d %s", answer.StatusCode, lines(answer.Headers))
 	}
 }
 
-func TestTheSandboxedPageThatIsNamed(t *testing.T) {
+func TestTheOriginNullIsAllowedIfItIsNamed(t *testing.T) {
 	if got := set(t, `{"allowOrigins": ["null"]}`, "null"); got != "allow-origin: null\nvary: Origin" {
 		t.Errorf("got %s", got)
 	}
@@ -160,7 +160,7 @@ func TestTheSandboxedPageThatIsNamed(t *testing.T) {
 
 func TestTheAnswerToAPreflightVaries(t *testing.T) {
 	req := request("OPTIONS", "origin", "https://app.example", "access-control-request-method", "GET")
-	action, err := made(t, app).OnResponse(t.Context(), &v1alpha.ResponseContext{Request: req})
+	action, err := newPolicy(t, app).OnResponse(t.Context(), &v1alpha.ResponseContext{Request: req})
 	if err != nil {
 		t.Fatal(err)
 	}

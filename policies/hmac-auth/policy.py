@@ -5,7 +5,7 @@ of an answer shows neither how close a signature was nor which key matches. The 
 
 Limits: without `replayProtection` a request can be replayed within `toleranceSeconds`, and without limit if no time is
 signed (`github`). With it, a sender cannot send the same request twice in a second. Parts of the request that are not
-in the signed text are not protected: in the styles of services these are all but the body and the time.
+in the signed text are not protected: in the styles of services only the body and the time are.
 
 GitHub: https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
 Stripe: https://docs.stripe.com/webhooks#verify-manually
@@ -27,10 +27,10 @@ from sdk import clock
 from sdk.policy import Identity, ImmediateResponse, RequestAction, RequestContext
 from sdk.store import Store
 
-MOST_SIGNATURES = 16
-"""Signatures of one request."""
-LEAST_SECRET = 16
-"""Characters of a secret. The schema cannot check the length of a named secret."""
+MAX_SIGNATURES = 16
+"""The most signatures of one request."""
+MIN_SECRET = 16
+"""The least number of characters of a secret. The schema cannot check the length of a named secret."""
 SECONDS = re.compile(r"[0-9]{1,12}")
 FIELD = re.compile(r"\{(timestamp|method|path|query|body)\}")
 
@@ -48,8 +48,8 @@ class Verifier:
     scheme: Scheme
     keys: list[Key]
     tolerance: int
-    used: Store | None
-    """The used signatures; None: signatures may be used again."""
+    used_signatures: Store | None
+    """None: signatures may be used again."""
 
     def is_recent(self, signed: Signed) -> bool:
         """Whether the time of signing is within the tolerance; true if no time is signed."""
@@ -69,14 +69,14 @@ class Verifier:
                 names[key.name] = None
         return list(names)
 
-    def is_first(self, names: list[str], message: bytes) -> bool:
-        """Whether none of these keys' signatures of the message was used before: otherwise an attacker who has recorded
-        the signatures of several keys could replay them one by one. StoreUnavailableError: the store cannot tell."""
-        if (used := self.used) is None:
+    def mark_used(self, names: list[str], message: bytes) -> bool:
+        """Marks these keys' signatures of the message as used. Returns whether none of them was used before: otherwise
+        an attacker who has recorded signatures of several keys could replay them one by one. StoreUnavailableError."""
+        if (used := self.used_signatures) is None:
             return True
-        seconds = 2 * self.tolerance + 1  # while the time of signing, which may be ahead, is within the tolerance
+        seconds = 2 * self.tolerance + 1  # as long as the time of signing, which may be ahead, is within the tolerance
         keys = [hashlib.sha256(f"{name}\0".encode() + message).digest() for name in names]
-        first = [used.set(key, b"", ttl=seconds, if_absent=True) for key in keys]  # marks each as used
+        first = [used.set(key, b"", ttl=seconds, if_absent=True) for key in keys]
         return all(first)
 
     def _normalize(self, signature: str) -> bytes:
@@ -100,8 +100,8 @@ def prepare(params: dict[str, Any]) -> Verifier:
 def keys_of(params: dict[str, Any]) -> Iterator[Key]:
     for number, entry in enumerate(params["keys"]):
         secret = entry["secret"].reveal()
-        if len(secret) < LEAST_SECRET:
-            raise ValueError(f"keys[{number}].secret: expected {LEAST_SECRET} characters and more, got fewer")
+        if len(secret) < MIN_SECRET:
+            raise ValueError(f"keys[{number}].secret: expected {MIN_SECRET} characters and more, got fewer")
         yield Key(entry["name"], secret.encode())
 
 
@@ -110,21 +110,21 @@ def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
     try:
         signed = verifier.scheme.read(ctx)
     except MissingError as error:
-        return refused(verifier, str(error))
+        return refusal(verifier, str(error))
     if not verifier.is_recent(signed):
-        return refused(verifier, f"expected a time of signing within {verifier.tolerance} seconds from now")
+        return refusal(verifier, f"expected a time of signing within {verifier.tolerance} seconds of now")
     message = verifier.scheme.message(ctx, signed.timestamp)
     names = verifier.signers(signed, message)
     if not names:
-        return refused(verifier, "the signature matches this request with none of the known keys")
-    if not verifier.is_first(names, message):
-        return refused(verifier, "the signature has been used before")
+        return refusal(verifier, "the signature does not match this request under any known key")
+    if not verifier.mark_used(names, message):
+        return refusal(verifier, "the signature has been used before")
     ctx.identity = Identity(names[0], method="hmac")
     return None
 
 
-def refused(verifier: Verifier, why: str) -> ImmediateResponse:
-    problem = {"type": "about:blank", "title": "Unauthorized", "status": 401, "detail": why}
+def refusal(verifier: Verifier, detail: str) -> ImmediateResponse:
+    problem = {"type": "about:blank", "title": "Unauthorized", "status": 401, "detail": detail}
     headers = {
         "content-type": "application/problem+json",
         "www-authenticate": f"HMAC-{verifier.scheme.algorithm.upper()}",
@@ -132,7 +132,7 @@ def refused(verifier: Verifier, why: str) -> ImmediateResponse:
     return ImmediateResponse(401, headers, json.dumps(problem))
 
 
-# ---------------------------------------------------------------- how requests are signed
+# ---------------------------------------------------------------- schemes of signing
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,60 +173,60 @@ class Scheme:
 def scheme_of(params: Mapping[str, Any]) -> Scheme:
     """The style that the parameters name. ValueError: two requests may have the same text by the template."""
     if params["style"] == "github":
-        return Scheme(_lines("X-Hub-Signature-256", "sha256="), "{body}")
+        return Scheme(_header_reader("X-Hub-Signature-256", "sha256="), "{body}")
     if params["style"] == "slack":
-        return Scheme(_lines("X-Slack-Signature", "v0=", "X-Slack-Request-Timestamp"), "v0:{timestamp}:{body}")
+        return Scheme(_header_reader("X-Slack-Signature", "v0=", "X-Slack-Request-Timestamp"), "v0:{timestamp}:{body}")
     if params["style"] == "stripe":
-        return Scheme(_stripe, "{timestamp}.{body}")
+        return Scheme(_read_stripe, "{timestamp}.{body}")
     generic = params["generic"]
     template = generic["signed"]
-    _check(template)
+    _check_template(template)
     time_header = generic["timestampHeader"] if "{timestamp}" in template else ""
-    read = _lines(generic["signatureHeader"], generic["prefix"], time_header)
+    read = _header_reader(generic["signatureHeader"], generic["prefix"], time_header)
     return Scheme(read, template, generic["algorithm"], generic["encoding"])
 
 
-ENDS = {"timestamp": "[^0-9]", "method": "[ :\n]", "path": "[ ?\n]", "query": "[ \n]"}
-"""The pattern of the text that may follow each field in a template: it never occurs in the field itself."""
-ENDS_IN_WORDS = {
+TERMINATORS = {"timestamp": "[^0-9]", "method": "[ :\n]", "path": "[ ?\n]", "query": "[ \n]"}
+"""For each field of a template, the pattern of the text that may follow it, which never occurs in the field itself."""
+TERMINATORS_IN_WORDS = {
     "timestamp": "anything but a digit", "method": "a space, a colon or a line end",
     "path": "a space, a question mark or a line end", "query": "a space or a line end",
 }  # fmt: skip
 
 
-def _check(template: str) -> None:
+def _check_template(template: str) -> None:
     for match in FIELD.finditer(template):
-        name, behind = match[1], template[match.end() :]
-        if name != "body" and (behind.startswith("{") or not re.match(ENDS[name], behind)):
+        name, after = match[1], template[match.end() :]
+        if name != "body" and (after.startswith("{") or not re.match(TERMINATORS[name], after)):
             raise ValueError(
-                f"generic.signed: expected {ENDS_IN_WORDS[name]} behind {{{name}}}, got {behind[:1]!r}; "
-                "else a part of one field could pass for a part of the next"
+                f"generic.signed: expected {TERMINATORS_IN_WORDS[name]} after {{{name}}}, got {after[:1]!r}; "
+                "otherwise a part of one field could pass for a part of the next"
             )
 
 
-def _lines(header: str, prefix: str, time_header: str = "") -> Callable[[RequestContext], Signed]:
-    """A reader of a signature in one header, and a time in another."""
+def _header_reader(header: str, prefix: str, time_header: str = "") -> Callable[[RequestContext], Signed]:
+    """Returns a reader of a signature in one header, and of a time in another."""
 
     def read(ctx: RequestContext) -> Signed:
-        signature = _only(ctx, header)
+        signature = _single_line(ctx, header)
         if not signature.startswith(prefix):
             raise MissingError(f"expected {header} to begin with {prefix}")
-        return Signed([signature.removeprefix(prefix)], _only(ctx, time_header) if time_header else "")
+        return Signed([signature.removeprefix(prefix)], _single_line(ctx, time_header) if time_header else "")
 
     return read
 
 
-def _stripe(ctx: RequestContext) -> Signed:
+def _read_stripe(ctx: RequestContext) -> Signed:
     """`t=1764115200,v1=5257…,v1=9a1c…,v0=…`: other versions than v1 are ignored."""
-    pairs = [part.strip().partition("=") for part in _only(ctx, "Stripe-Signature").split(",")]
+    pairs = [part.strip().partition("=") for part in _single_line(ctx, "Stripe-Signature").split(",")]
     times = [value for name, _, value in pairs if name == "t"]
     signatures = [value for name, _, value in pairs if name == "v1"]
-    if len(times) != 1 or not 1 <= len(signatures) <= MOST_SIGNATURES:
-        raise MissingError(f"expected Stripe-Signature with one t and 1 to {MOST_SIGNATURES} v1")
+    if len(times) != 1 or not 1 <= len(signatures) <= MAX_SIGNATURES:
+        raise MissingError(f"expected Stripe-Signature with one t and 1 to {MAX_SIGNATURES} v1")
     return Signed(signatures, times[0])
 
 
-def _only(ctx: RequestContext, name: str) -> str:
+def _single_line(ctx: RequestContext, name: str) -> str:
     """The header's only line. Several are refused, since the upstream might use another one."""
     lines = ctx.headers.get_all(name)
     if len(lines) != 1:

@@ -1,4 +1,4 @@
-"""Each style as its service documents it, what an attacker may change, and templates."""
+"""Each style as its service documents it, changes by an attacker, and templates."""
 
 import base64
 import hmac
@@ -39,13 +39,13 @@ def params(style: str, keys: list[dict[str, str]] = KEYS, *, once: bool = False,
 
 
 def execute(params: dict[str, Any], headers: Any, body: bytes | None = BODY, **more: Any) -> tuple[Any, RequestContext]:
-    with testing.prepared(policy, params) as made:
-        ctx = testing.request("POST", headers=headers, body=body, prepared=made, **more)
+    with testing.prepared(policy, params) as prepared:
+        ctx = testing.request("POST", headers=headers, body=body, prepared=prepared, **more)
         return policy.on_request(ctx, params), ctx
 
 
 def signer(params: dict[str, Any], headers: Any, body: bytes | None = BODY, **more: Any) -> str:
-    """Whose key it was; why not, where it was none."""
+    """Returns the name of the key that signed the request; the body of the refusal if no key did."""
     action, ctx = execute(params, headers, body, **more)
     if action is None:
         assert ctx.identity is not None
@@ -80,14 +80,14 @@ def v1(secret: str, at: str = str(NOW), body: bytes = BODY) -> str:
     return f"v1={hexed(secret, f'{at}.'.encode() + body)}"
 
 
-def test_githubs_own_example() -> None:
+def test_the_example_of_githubs_documentation() -> None:
     """https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries#testing-the-webhook-payload-validation"""
     signature = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
     keys = [{"name": "github", "secret": "It's a Secret to Everybody"}]
     assert signer(params("github", keys), {"X-Hub-Signature-256": signature}, b"Hello, World!") == "github"
 
 
-def test_slacks_own_example(time: MovedClock) -> None:
+def test_the_example_of_slacks_documentation(time: MovedClock) -> None:
     """https://docs.slack.dev/authentication/verifying-requests-from-slack"""
     time.advance(1531420618 - NOW)
     body = (
@@ -120,12 +120,12 @@ def test_one_of_several_stripe_signatures_is_enough() -> None:
     assert signer(params("stripe"), {"Stripe-Signature": f"t={NOW}, {v1(OLD)}"}) == "shop"
 
 
-def test_the_case_of_hex_means_nothing() -> None:
+def test_hex_may_be_in_any_case() -> None:
     assert signer(params("github"), {"X-Hub-Signature-256": "sha256=" + hexed(OLD, BODY).upper()}) == "shop"
 
 
 @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
-def test_a_scheme_of_ones_own(algorithm: str) -> None:
+def test_a_generic_scheme(algorithm: str) -> None:
     template = "{method}:{path}?{query}\n{timestamp}\n{body}"
     own = params("generic", algorithm=algorithm, encoding="base64", prefix="sig ", signed=template)
     message = f"POST:/a%20b?x=1&y\n{NOW}\n".encode() + BODY
@@ -146,7 +146,7 @@ def test_a_scheme_of_ones_own(algorithm: str) -> None:
     {"X-Hub-Signature-256": "sha256=" + hexed(OLD, BODY)[:-1]}, {"X-Hub-Signature-256": "sha256= " + hexed(OLD, BODY)},
     {"X-Hub-Signature": "sha256=" + hexed(OLD, BODY)}, github("some other secret"), github(OLD, BODY + b" "),
 ])  # fmt: skip
-def test_what_is_not_signed_with_a_key_is_refused(header: Mapping[str, str]) -> None:
+def test_invalid_signatures_are_refused(header: Mapping[str, str]) -> None:
     assert '"status": 401' in signer(params("github"), header)
 
 
@@ -160,12 +160,12 @@ def test_another_body_is_refused(body: bytes | None) -> None:
     f"{v1(OLD)}", f"t={NOW}", f"t={NOW},v0={hexed(OLD, f'{NOW}.'.encode() + BODY)}", f"t={NOW},t={NOW},{v1(OLD)}",
     f"t={NOW}," + ",".join([v1("other secret")] * 16 + [v1(OLD)]), f"T={NOW},{v1(OLD)}", "", ",", "=", "t=,v1=",
 ])  # fmt: skip
-def test_a_stripe_signature_that_is_none_is_refused(header: str) -> None:
+def test_a_malformed_stripe_signature_is_refused(header: str) -> None:
     assert '"status": 401' in signer(params("stripe"), {"Stripe-Signature": header})
 
 
 def test_a_second_line_of_a_header_is_refused() -> None:
-    """Also where both are good: upstream sees both, and the order in which it asks is not ours."""
+    """Also if both are valid: upstream gets both, and may read the other one."""
     for style, good in (("github", github(OLD)), ("slack", slack(OLD)), ("stripe", stripe(v1(OLD)))):
         for name, value in good.items():
             assert "expected one line of" in signer(params(style), [*good.items(), (name.lower(), value)])
@@ -179,13 +179,13 @@ def test_a_time_within_the_tolerance_passes(offset: int) -> None:
 @pytest.mark.parametrize(
     "at", [str(NOW - 301), str(NOW + 301), "", "soon", "1e9", "٣", "9" * 5000, "-1", f" {NOW}", f"{NOW}.0", f"+{NOW}"]
 )
-def test_a_time_that_is_none_or_too_far_away_is_refused(at: str) -> None:
-    """Though it is signed."""
+def test_a_malformed_time_or_one_beyond_the_tolerance_is_refused(at: str) -> None:
+    """Its signature is valid."""
     assert "expected a time of signing" in signer(params("slack"), slack(OLD, at))
     assert "expected a time of signing" in signer(params("stripe"), stripe(v1(OLD, at), at=at))
 
 
-def test_what_was_recorded_passes_until_its_time_is_over(time: MovedClock) -> None:
+def test_a_replay_passes_within_the_tolerance_without_protection(time: MovedClock) -> None:
     recorded = slack(OLD)
     assert signer(params("slack"), recorded) == "shop"
     time.advance(301)
@@ -193,10 +193,10 @@ def test_what_was_recorded_passes_until_its_time_is_over(time: MovedClock) -> No
 
 
 @pytest.mark.parametrize(("template", "says"), [
-    ("{timestamp}{body}", "anything but a digit behind {timestamp}, got '{'"), ("{timestamp}0{body}", "got '0'"),
-    ("{path}.{body}", "behind {path}"), ("{path}{query} {body}", "behind {path}"),
+    ("{timestamp}{body}", "anything but a digit after {timestamp}, got '{'"), ("{timestamp}0{body}", "got '0'"),
+    ("{path}.{body}", "after {path}"), ("{path}{query} {body}", "after {path}"),
     ("{method}{path} {body}", "{method}"),
-    ("{query}?{body}", "behind {query}"),
+    ("{query}?{body}", "after {query}"),
 ])  # fmt: skip
 def test_a_template_in_which_fields_run_into_each_other_is_refused(template: str, says: str) -> None:
     with (
@@ -208,8 +208,8 @@ def test_a_template_in_which_fields_run_into_each_other_is_refused(template: str
 
 
 @given(st.text(max_size=300), st.text(max_size=300), st.binary(max_size=50))
-def test_a_header_of_any_characters_is_an_answer(signature: str, at: str, body: bytes) -> None:
-    """Not one of an exception, and never a pass."""
+def test_headers_of_any_characters_get_an_answer(signature: str, at: str, body: bytes) -> None:
+    """The answer is a refusal: the policy neither raises an exception nor lets the request pass."""
     for style, headers in (
         ("github", {"X-Hub-Signature-256": signature}),
         ("slack", {"X-Slack-Signature": signature, "X-Slack-Request-Timestamp": at}),
@@ -218,18 +218,18 @@ def test_a_header_of_any_characters_is_an_answer(signature: str, at: str, body: 
         assert '"status": 401' in signer(params(style), headers, body)
 
 
-def test_no_answer_tells_a_secret_or_what_the_signature_should_be() -> None:
+def test_answers_contain_no_secret_and_no_valid_signature() -> None:
     for headers in (github("some other secret"), {}):
         body = signer(params("github"), headers)
         assert not any(secret in body for secret in (OLD, NEW, hexed(OLD, BODY), hexed(NEW, BODY)))
 
 
-def test_what_is_prepared_shows_no_secret() -> None:
-    with testing.prepared(policy, params("github")) as made:
-        assert not any(secret in f"{made!r} {made}" for secret in (OLD, NEW, TILL))
+def test_the_repr_of_a_verifier_shows_no_secret() -> None:
+    with testing.prepared(policy, params("github")) as prepared:
+        assert not any(secret in f"{prepared!r} {prepared}" for secret in (OLD, NEW, TILL))
 
 
-def test_what_has_been_used_is_refused_as_long_as_it_would_be_good(time: MovedClock) -> None:
+def test_a_used_signature_is_refused_until_its_time_has_passed(time: MovedClock) -> None:
     once = params("stripe", once=True)
     recorded, ahead = stripe(v1(OLD)), stripe(v1(OLD, str(NOW + 300)), at=str(NOW + 300))
     with testing.store():
@@ -241,8 +241,8 @@ def test_what_has_been_used_is_refused_as_long_as_it_would_be_good(time: MovedCl
         assert signer(once, stripe(v1(OLD, str(NOW + 600)), at=str(NOW + 600))) == "shop"
 
 
-def test_each_of_several_signatures_is_used_up() -> None:
-    """An attacker can make two valid requests of one with the signatures of two keys, and may send neither."""
+def test_all_signatures_of_a_request_are_marked_as_used() -> None:
+    """A request with the signatures of two keys can be split into two valid ones: neither passes after it."""
     once = params("stripe", [{"name": "old", "secret": OLD}, {"name": "new", "secret": NEW}], once=True)
     with testing.store():
         assert signer(once, stripe(v1(OLD), v1(NEW))) == "old"
@@ -253,21 +253,21 @@ def test_each_of_several_signatures_is_used_up() -> None:
         assert "used before" in signer(once, stripe(v1(OLD), v1(NEW)))
 
 
-def test_a_signature_that_is_none_uses_up_nothing() -> None:
+def test_an_invalid_signature_marks_none_as_used() -> None:
     once = params("slack", once=True)
     with testing.store():
         assert '"status": 401' in signer(once, slack("some other secret"))
         assert signer(once, slack(OLD)) == "shop"
 
 
-def test_while_the_store_is_away_nothing_passes() -> None:
+def test_without_the_store_no_request_passes() -> None:
     with testing.store() as store:
         store.away = True
         with pytest.raises(StoreUnavailableError):
             signer(params("slack", once=True), slack(OLD))
 
 
-def test_where_the_store_is_full_nothing_passes_and_nothing_is_forgotten() -> None:
+def test_a_full_store_refuses_requests_and_keeps_used_signatures() -> None:
     once = params("slack", once=True)
     with testing.store() as store:
         assert signer(once, slack(OLD)) == "shop"
@@ -285,7 +285,7 @@ def test_without_a_time_a_replay_cannot_be_detected() -> None:
         pass
 
 
-def test_a_secret_that_is_named_has_its_length_too() -> None:
+def test_the_length_of_a_named_secret_is_checked() -> None:
     short = "15 characters.."
     wrong = params("github", [*KEYS, {"name": "short", "secret": short}])
     with (

@@ -12,7 +12,7 @@ import (
 )
 
 type policy struct {
-	allow, deny *networks // allow is nil if all addresses outside of deny are admitted
+	allow, deny *networks // allow is nil if the parameters have none: then all addresses pass that deny does not contain
 	refusal     *v1alpha.ImmediateResponse
 }
 
@@ -51,22 +51,21 @@ func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1al
 	return nil, nil
 }
 
-// networks are prefixes by their lengths: looking up an address takes one step for each length that occurs, for any number of
-// networks.
+// networks is a set of networks. A lookup takes one step for each prefix length that occurs, for any number of networks.
 type networks struct {
-	lengths []int
-	held    map[netip.Prefix]bool
+	lengths  []int
+	prefixes map[netip.Prefix]bool
 }
 
 func newNetworks(field string, texts []string) (*networks, error) {
-	n := &networks{held: map[netip.Prefix]bool{}}
+	n := &networks{prefixes: map[netip.Prefix]bool{}}
 	seen := map[int]bool{}
 	for i, text := range texts {
 		prefix, err := parse(text)
 		if err != nil {
 			return nil, fmt.Errorf("%s[%d]: %w", field, i, err)
 		}
-		n.held[prefix] = true
+		n.prefixes[prefix] = true
 		if !seen[prefix.Bits()] {
 			seen[prefix.Bits()] = true
 			n.lengths = append(n.lengths, prefix.Bits())
@@ -89,7 +88,7 @@ func parse(text string) (netip.Prefix, error) {
 		return netip.Prefix{}, fmt.Errorf("expected a network like 10.0.0.0/8 or 2001:db8::/32, got %q", text)
 	}
 	if prefix.Addr().Is4In6() {
-		return netip.Prefix{}, fmt.Errorf("expected an IPv4 network in its own form, got %q", text)
+		return netip.Prefix{}, fmt.Errorf("expected an IPv4 network in IPv4 notation, got %q", text)
 	}
 	if prefix != prefix.Masked() {
 		return netip.Prefix{}, fmt.Errorf("expected no bits below the prefix, got %q; did you mean %s?", text, prefix.Masked())
@@ -99,7 +98,7 @@ func parse(text string) (netip.Prefix, error) {
 
 func (n *networks) has(address netip.Addr) bool {
 	for _, length := range n.lengths {
-		if prefix, err := address.Prefix(length); err == nil && n.held[prefix] {
+		if prefix, err := address.Prefix(length); err == nil && n.prefixes[prefix] {
 			return true
 		}
 	}

@@ -13,7 +13,7 @@ import (
 
 var _ v1alpha.Factory = iprestriction.GetPolicy
 
-// refused is the status that a client gets, 0 where the request passes.
+// refused returns the status that the client gets; 0: the request passes.
 func refused(t *testing.T, params, client string) int {
 	t.Helper()
 	policy, err := iprestriction.GetPolicy(v1alpha.Metadata{}, v1alpha.Params(params))
@@ -91,7 +91,7 @@ func TestInvalidNetworksAreRefused(t *testing.T) {
 		"10.0.0.1/8":          "did you mean 10.0.0.0/8?",
 		"10.0.0.256":          "expected an address",
 		"10.0.0.0/33":         "expected a network",
-		"::ffff:10.0.0.0/104": "in its own form",
+		"::ffff:10.0.0.0/104": "in IPv4 notation",
 		"1.2.3":               "expected an address",
 	} {
 		for _, field := range []string{"allow", "deny"} {

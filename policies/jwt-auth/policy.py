@@ -5,7 +5,7 @@ for algorithms of its type and curve, and keys that the token itself names (`jku
 token is cached until the keys are fetched again, so that a withdrawn key ends its tokens; its times are checked for
 each request.
 
-The keys are fetched in the background. Until they are there, and while they are fetched for an unknown key, the answer
+The keys are fetched in the background. Until they have come, and while they are fetched for an unknown key, the answer
 is 503, since the token cannot be verified. If an issuer cannot be reached later, its known keys remain in use. Later
 policies find the token's subject in `ctx.identity`.
 
@@ -36,14 +36,14 @@ from sdk.bearer import RefusedError
 from sdk.metrics import Counter
 from sdk.policy import Identity, RequestAction, RequestContext, UpstreamRequestModifications
 
-FETCH_SECONDS = 5.0  # for all requests that get an issuer's keys
-NEW_KEY_SECONDS = 60.0  # between two fetches because of tokens with unknown keys
-MAX_DOCUMENT = 1 << 20  # bytes of an issuer's document
-MAX_VERIFIED = 1000  # tokens in an attachment's cache, and as many older ones
+FETCH_SECONDS = 5.0  # for one fetch of an issuer's keys, with discovery
+NEW_KEY_SECONDS = 60.0  # the least time between two fetches for tokens with unknown keys
+MAX_DOCUMENT_BYTES = 1 << 20  # of an issuer's document
+MAX_VERIFIED = 1000  # tokens in each of the two generations of an attachment's cache
 RSA_BITS = range(2048, 8193)
 ALGORITHMS = get_default_algorithms() | {"Ed25519": OKPAlgorithm()}
 ED25519 = ("EdDSA", "Ed25519")  # two names of one algorithm, the older one first (RFC 9864)
-FITS: dict[str, tuple[str, str]] = {  # type and curve of the keys of an algorithm (RFC 7518, 3.1)
+KEY_TYPES: dict[str, tuple[str, str]] = {  # the type and curve of keys, by algorithm (RFC 7518, 3.1)
     **dict.fromkeys(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"), ("RSA", "")),
     "ES256": ("EC", "P-256"),
     "ES384": ("EC", "P-384"),
@@ -53,7 +53,7 @@ FITS: dict[str, tuple[str, str]] = {  # type and curve of the keys of an algorit
 READERS: dict[str, Any] = {"RSA": RSAAlgorithm, "EC": ECAlgorithm, "OKP": OKPAlgorithm}
 SIGNED = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")  # RFC 7515, 7.1
 
-REFUSED = Counter("tokens_refused_total", "Requests whose token does not let them pass.", labels=["reason"])
+REFUSED = Counter("tokens_refused_total", "Requests that were refused because of their token.", labels=["reason"])
 log = logging.getLogger(__name__)
 
 
@@ -62,7 +62,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A public key. algorithms: those of its type and curve, or the one that it names, by all names of that."""
+    """A public key. algorithms: those of its type and curve, or only the one that its JWK names, with all its names."""
 
     id: str
     algorithms: frozenset[str]
@@ -70,17 +70,17 @@ class Key:
 
 
 def read_key(jwk: object) -> Key | None:
-    """The key of a JWK (RFC 7517); None if it is for another use. ValueError says why it must not be used."""
+    """Returns the key of a JWK (RFC 7517); None if it is for another use. ValueError: it must not be used."""
     if not isinstance(jwk, dict) or not isinstance(kid := jwk.get("kid", ""), str):
-        raise ValueError("expected an object with a text as kid")
+        raise ValueError("expected an object whose kid is a string")
     if "d" in jwk or "k" in jwk:
         raise ValueError("expected a public key, got a private or a shared one, which is no longer secret")
     operations = jwk.get("key_ops", ["verify"])
     if jwk.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations:
         return None
     kind = (str(jwk.get("kty")), "" if jwk.get("kty") == "RSA" else str(jwk.get("crv")))
-    named = ED25519 if jwk.get("alg") in ED25519 else [jwk["alg"]] if "alg" in jwk else list(FITS)
-    fitting = frozenset(name for name, required in FITS.items() if required == kind and name in named)
+    named = ED25519 if jwk.get("alg") in ED25519 else [jwk["alg"]] if "alg" in jwk else list(KEY_TYPES)
+    fitting = frozenset(name for name, required in KEY_TYPES.items() if required == kind and name in named)
     return Key(kid, fitting, read_public(jwk, kind[0])) if fitting else None
 
 
@@ -95,7 +95,7 @@ def read_public(jwk: dict[str, Any], kind: str) -> Any:
 
 
 class KeySet:
-    """An issuer's keys at one time."""
+    """The usable keys of one JWK Set of an issuer."""
 
     fetch = 0
     """The number of the fetch that returned them."""
@@ -140,8 +140,8 @@ class Keys(Protocol):
     def current(self) -> KeySet:
         """The present keys. NotReadyError: there are none yet."""
 
-    def newer(self, than: KeySet) -> bool:
-        """Requests newer keys. Returns whether some may come soon, or have come since `than` was read."""
+    def request_newer(self, than: KeySet) -> bool:
+        """Requests newer keys than these. Returns whether some may come soon, or have come meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +153,12 @@ class FixedKeys:
     def current(self) -> KeySet:
         return self.keys
 
-    def newer(self, than: KeySet) -> bool:
+    def request_newer(self, than: KeySet) -> bool:
         return than is not self.keys
 
 
-class Published:
-    """The keys that an issuer publishes, found by discovery or at a URI."""
+class PublishedKeys:
+    """The keys that an issuer publishes, at a URI of the parameters or of its discovery document."""
 
     def __init__(self, session: aiohttp.ClientSession, issuer: Mapping[str, Any], seconds: float) -> None:
         self._session, self._issuer = session, issuer
@@ -169,8 +169,8 @@ class Published:
     def current(self) -> KeySet:
         return self.fresh.value
 
-    def newer(self, than: KeySet) -> bool:
-        # Between any two lines other threads may ask, and keys may come, so _requested is set before the fetch begins.
+    def request_newer(self, than: KeySet) -> bool:
+        # Other threads may run between any two lines, and keys may come, so _requested is set before the fetch begins.
         if (now := clock.monotonic()) - self._requested_at >= NEW_KEY_SECONDS:
             self._requested = self._begun + 1
             self._requested_at = now
@@ -181,7 +181,7 @@ class Published:
         self._begun = number = self._begun + 1
         async with asyncio.timeout(FETCH_SECONDS):
             uri = self._issuer.get("jwksUri") or await self._discover()
-            jwks = await self._document(uri)
+            jwks = await self._fetch_document(uri)
         try:
             keys = KeySet(jwks, self._issuer["algorithms"])
         except ValueError as error:
@@ -193,7 +193,7 @@ class Published:
         """The URI of the keys (OpenID Connect Discovery 1.0, 4)."""
         issuer = self._issuer["issuer"]
         at = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
-        document = await self._document(at)
+        document = await self._fetch_document(at)
         if document.get("issuer") != issuer:
             raise ValueError(f"{at}: expected the issuer {issuer}, got {document.get('issuer')!r:.200}")
         uri = document.get("jwks_uri")
@@ -202,15 +202,15 @@ class Published:
             raise ValueError(f"{at}: expected jwks_uri with {' or '.join(schemes)}, got {uri!r:.200}")
         return uri
 
-    async def _document(self, url: str) -> dict[str, Any]:
+    async def _fetch_document(self, url: str) -> dict[str, Any]:
         async with self._session.get(url, allow_redirects=False) as answer:
             if answer.status != 200:
                 raise ValueError(f"{url}: expected the status 200, got {answer.status}; redirects are not followed")
             body = bytearray()
             async for chunk in answer.content.iter_chunked(1 << 16):
                 body += chunk
-                if len(body) > MAX_DOCUMENT:
-                    raise ValueError(f"{url}: expected at most {MAX_DOCUMENT} bytes")
+                if len(body) > MAX_DOCUMENT_BYTES:
+                    raise ValueError(f"{url}: expected at most {MAX_DOCUMENT_BYTES} bytes")
         try:
             return bearer.json_object(bytes(body))
         except ValueError as error:
@@ -222,7 +222,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """The requirements for the tokens of an issuer."""
+    """An issuer: the requirements for its tokens, and its keys."""
 
     audiences: frozenset[str]
     algorithms: frozenset[str]
@@ -235,7 +235,7 @@ class Verified:
     """A token that is valid except for its times, which change."""
 
     issuer: Issuer
-    keys: KeySet  # that verified it
+    keys: KeySet  # those that verified it
     identity: Identity
     headers: dict[str, str]
     times: dict[str, float]
@@ -268,7 +268,7 @@ def verify(token: str, issuers: Mapping[str, Issuer]) -> tuple[Issuer, KeySet, d
     key = keys.get(key_id, algorithm)
     if key is not None and ALGORITHMS[algorithm].verify(signed, key.public, signature):
         return issuer, keys, claims
-    if not keys.knows(key_id) and issuer.keys.newer(keys):
+    if not keys.knows(key_id) and issuer.keys.request_newer(keys):
         raise RefusedError("unavailable", "the token's key is being fetched from the issuer", "unavailable")
     if key is None:
         raise RefusedError("key", "the token is signed by a key that the issuer does not publish")
@@ -276,7 +276,7 @@ def verify(token: str, issuers: Mapping[str, Issuer]) -> tuple[Issuer, KeySet, d
 
 
 def check_header(header: Mapping[str, Any], issuer: Issuer) -> tuple[str, str | None]:
-    """The algorithm, which the issuer may use, and the key's id."""
+    """Returns the algorithm and the key's id. RefusedError: the header is not accepted."""
     algorithm, key_id, kind = header.get("alg"), header.get("kid"), header.get("typ", "JWT")
     if not isinstance(algorithm, str) or algorithm not in issuer.algorithms:
         raise RefusedError("algorithm", "the token's algorithm is not accepted")
@@ -288,10 +288,10 @@ def check_header(header: Mapping[str, Any], issuer: Issuer) -> tuple[str, str | 
 
 
 def times_of(claims: Mapping[str, Any]) -> dict[str, float]:
-    """exp, and nbf and iat if they are there: seconds since 1970 (RFC 7519, 2)."""
+    """Returns exp, and nbf and iat if present, in seconds since 1970 (RFC 7519, 2)."""
     times = {name: claims[name] for name in ("exp", "nbf", "iat") if name in claims}
     if "exp" not in times or any(isinstance(at, bool) or not isinstance(at, int | float) for at in times.values()):
-        raise RefusedError("malformed", "expected exp, and numbers as exp, nbf and iat")
+        raise RefusedError("malformed", "expected exp, and exp, nbf and iat to be numbers")
     return times
 
 
@@ -303,14 +303,14 @@ def check_time(times: Mapping[str, float], skew: float) -> None:
         raise RefusedError("not_yet_valid", "the token is not valid yet")
 
 
-def texts(value: object, separator: str | None = None) -> list[str]:
-    """The texts of a claim that is a list of texts, or one text, which a separator may split."""
+def strings_of(value: object, separator: str | None = None) -> list[str]:
+    """Returns the strings of a claim that is a list of strings, or one string, which a separator may split."""
     if isinstance(value, str):
         return value.split(separator) if separator else [value]
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
-# ------------------------------------------------------------------ an attachment
+# ------------------------------------------------------------------ attachments
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,7 +351,7 @@ class Gate:
     _verified_before: dict[bytes, Verified] = field(default_factory=dict)
 
     def verified(self, token: str) -> Verified:
-        """The verified token. RefusedError: it is not valid."""
+        """Returns the verified token, from the cache if possible. RefusedError: it is not valid."""
         if len(token) > self.params["maxTokenBytes"]:
             raise RefusedError("too_long", "the token is too long")
         digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()  # so that no token stays in memory
@@ -368,16 +368,16 @@ class Gate:
         issuer, keys, claims = verify(token, self.issuers)
         times = times_of(claims)
         check_time(times, self.params["clockSkewSeconds"])
-        if issuer.audiences and issuer.audiences.isdisjoint(texts(claims.get("aud"))):
+        if issuer.audiences and issuer.audiences.isdisjoint(strings_of(claims.get("aud"))):
             raise RefusedError("audience", "the token is for another audience")
         subject = claims.get("sub", "")
         if not isinstance(subject, str):
-            raise RefusedError("malformed", "expected a text as sub")
+            raise RefusedError("malformed", "expected sub to be a string")
         self._check_claims(claims)
-        scopes = tuple(dict.fromkeys([*texts(claims.get("scope"), " "), *texts(claims.get("scp"), " ")]))
+        scopes = tuple(dict.fromkeys([*strings_of(claims.get("scope"), " "), *strings_of(claims.get("scp"), " ")]))
         self._check_scopes(set(scopes))
         return Verified(
-            issuer, keys, Identity(subject, claims["iss"], scopes, claims, "jwt"), self._headers(claims), times
+            issuer, keys, Identity(subject, claims["iss"], scopes, claims, "jwt"), self._claim_headers(claims), times
         )
 
     def _check_claims(self, claims: Mapping[str, Any]) -> None:
@@ -393,8 +393,8 @@ class Gate:
         if required and not fits(scope in scopes for scope in required):
             raise RefusedError("scopes", "the token lacks a required scope", "insufficient_scope", " ".join(required))
 
-    def _headers(self, claims: Mapping[str, Any]) -> dict[str, str]:
-        """Headers with claims. RefusedError: a claim has a control character."""
+    def _claim_headers(self, claims: Mapping[str, Any]) -> dict[str, str]:
+        """Returns the headers with claims. RefusedError: a claim has a control character."""
         headers = {}
         for name, claim in self.params["claimHeaders"].items():
             if claim in claims:
@@ -403,11 +403,11 @@ class Gate:
         try:
             check("on_request", UpstreamRequestModifications(set_headers=headers))
         except ActionError:
-            raise RefusedError("claims", "the token has a claim that no header can hold") from None
+            raise RefusedError("claims", "the token has a claim that is not valid in a header") from None
         return headers
 
-    def onward(self, ctx: RequestContext, headers: dict[str, str]) -> UpstreamRequestModifications:
-        """The request for upstream, with these headers of claims and no others."""
+    def upstream_request(self, ctx: RequestContext, headers: dict[str, str]) -> UpstreamRequestModifications:
+        """Returns the changes of the request for the upstream, with these headers of claims and no others."""
         claimed = list(self.params["claimHeaders"])
         if self.params["forwardToken"]:
             return UpstreamRequestModifications(remove_headers=claimed, set_headers=headers)
@@ -425,13 +425,13 @@ def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
         if token is None:
             if params["required"]:
                 raise bearer.missing()
-            return gate.onward(ctx, {})
+            return gate.upstream_request(ctx, {})
         known = gate.verified(token)
     except RefusedError as refused:
         REFUSED.inc(reason=refused.reason)
         return refused.answer()
     ctx.identity = known.identity
-    return gate.onward(ctx, known.headers)
+    return gate.upstream_request(ctx, known.headers)
 
 
 async def prepare(params: dict[str, Any]) -> AsyncIterator[Gate]:
@@ -446,22 +446,22 @@ async def prepare(params: dict[str, Any]) -> AsyncIterator[Gate]:
 
 
 async def issuers_of(params: Mapping[str, Any], stack: AsyncExitStack) -> dict[str, Issuer]:
-    """Issuers by their names, with the keys that could be fetched by now. ValueError: the parameters are wrong."""
+    """Returns the issuers by their names, after a first fetch of their keys. ValueError: the parameters are invalid."""
     # Compressed documents are not read, since their size is not known in advance.
     headers, cookies = {"accept-encoding": "identity"}, aiohttp.DummyCookieJar()
     session = aiohttp.ClientSession(auto_decompress=False, headers=headers, cookie_jar=cookies)
     await stack.enter_async_context(session)
     issuers: dict[str, Issuer] = {}
-    published: list[Published] = []
+    published: list[PublishedKeys] = []
     for number, entry in enumerate(params["issuers"]):
         name, where = entry["issuer"], f"issuers[{number}]"
         if name in issuers:
             raise ValueError(f"{where}.issuer: expected each issuer once, got {name} again")
-        keys: FixedKeys | Published
+        keys: FixedKeys | PublishedKeys
         if "jwks" in entry:
             keys = FixedKeys(fixed_keys(entry, where))
         elif "jwksUri" in entry or re.fullmatch(r"https?://[!-~]+", name):
-            published.append(keys := Published(session, entry, params["refreshSeconds"]))
+            published.append(keys := PublishedKeys(session, entry, params["refreshSeconds"]))
         else:
             raise ValueError(f"{where}.issuer: expected a URL, or jwksUri or jwks beside it, got {name!r:.200}")
         types = frozenset(kind.lower().removeprefix("application/") for kind in entry["types"])

@@ -1,4 +1,4 @@
-"""Keys that an issuer publishes: fetched, changed, withdrawn; an issuer that is away, and one that lies."""
+"""Keys that an issuer publishes: fetched, changed, withdrawn; issuers that are away or publish invalid documents."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from sdk.policy import ImmediateResponse
 
 policy = testing.load_policy(__file__)
 KEY, OTHER_KEY = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
-WEAK_KEY = rsa.generate_private_key(65537, 1024)  # noqa: S505 - which is the point
-NOW = 1_767_225_600  # where testing.clock stands
-FAR = 4_102_444_800  # for tests by the real time
+WEAK_KEY = rsa.generate_private_key(65537, 1024)  # noqa: S505 - the policy must refuse it
+NOW = 1_767_225_600  # the time of testing.clock
+FAR = 4_102_444_800  # for tests that run in real time
 DEFAULTS: dict[str, Any] = {
     "scopes": [], "scopesMatch": "all", "requiredClaims": {}, "clockSkewSeconds": 30, "refreshSeconds": 300,
     "required": True, "token": {"in": "authorization"}, "maxTokenBytes": 8192, "forwardToken": True, "claimHeaders": {},
@@ -31,15 +31,15 @@ DEFAULTS: dict[str, Any] = {
 
 
 def jwk(key: rsa.RSAPrivateKey, kid: str = "one", **more: Any) -> dict[str, Any]:
-    made: dict[str, Any] = json.loads(RSAAlgorithm.to_jwk(key.public_key()))
-    return made | {"kid": kid, "key_ops": ["verify"], **more}
+    document: dict[str, Any] = json.loads(RSAAlgorithm.to_jwk(key.public_key()))
+    return document | {"kid": kid, "key_ops": ["verify"], **more}
 
 
 def issuer(name: str, **more: Any) -> dict[str, Any]:
     return {"issuer": name, "audiences": [], "algorithms": ["RS256", "ES256"], "types": ["JWT"], **more}
 
 
-def params(*issuers: dict[str, Any]) -> dict[str, Any]:
+def make_params(*issuers: dict[str, Any]) -> dict[str, Any]:
     return testing.params({**DEFAULTS, "issuers": list(issuers)})
 
 
@@ -47,10 +47,10 @@ def token(iss: str, key: Any = KEY, kid: str = "one", **claims: Any) -> str:
     return jwt.encode({"iss": iss, "exp": NOW + 60, **claims}, key, "RS256", {"kid": kid} if kid else {})
 
 
-def status(made: Any, given: dict[str, Any], text: str) -> int:
-    """Of the answer to a request with this token; 200 where it passes."""
-    ctx = testing.request(headers={"authorization": f"Bearer {text}"}, prepared=made)
-    action = policy.on_request(ctx, given)
+def status(prepared: Any, params: dict[str, Any], text: str) -> int:
+    """Returns the status of the answer to a request with this token; 200 if the request passes."""
+    ctx = testing.request(headers={"authorization": f"Bearer {text}"}, prepared=prepared)
+    action = policy.on_request(ctx, params)
     if not isinstance(action, ImmediateResponse):
         return 200
     assert ctx.identity is None
@@ -59,7 +59,7 @@ def status(made: Any, given: dict[str, Any], text: str) -> int:
 
 
 class Provider:
-    """Publishes keys over HTTP, or whatever else a test has it answer."""
+    """An issuer that publishes keys over HTTP; `answer` replaces its answers."""
 
     def __init__(self) -> None:
         self.keys = [jwk(KEY)]
@@ -80,14 +80,14 @@ class Provider:
 
     @asynccontextmanager
     async def prepared(self) -> AsyncIterator[Callable[[str], int]]:
-        """What gives the status of the answer to a request with a token."""
+        """Prepares the policy for this issuer: yields a function that sends a token and returns the answer's status."""
         application = web.Application()
         application.router.add_get("/{any:.*}", self.handle)
         async with TestServer(application) as server:
             self.issuer = str(server.make_url("")).rstrip("/")
-            given = params(issuer(self.issuer))
-            async with testing.prepared(policy, given) as made:
-                yield lambda text: status(made, given, text)
+            params = make_params(issuer(self.issuer))
+            async with testing.prepared(policy, params) as prepared:
+                yield lambda text: status(prepared, params, text)
 
     def token(self, key: Any = KEY, kid: str = "one", **claims: Any) -> str:
         return token(self.issuer, key, kid, **claims)
@@ -106,14 +106,14 @@ def test_keys_are_found_by_discovery_and_fetched_again() -> None:
                 await clock.advance_async(1)
                 assert len(provider.asked) == 4
                 assert ask(provider.token(OTHER_KEY, "two", exp=NOW + 900)) == 200
-                assert ask(provider.token(exp=NOW + 900)) == 503, "its key is withdrawn, as far as is known"
+                assert ask(provider.token(exp=NOW + 900)) == 503, "the known keys may be out of date"
                 await clock.advance_async(0)
                 assert ask(provider.token(exp=NOW + 900)) == 401
 
     asyncio.run(run())
 
 
-def test_a_token_that_was_good_ends_with_its_key_and_with_its_time() -> None:
+def test_a_cached_token_ends_with_its_key_and_at_its_time() -> None:
     async def run() -> None:
         provider = Provider()
         with testing.clock() as clock:
@@ -130,7 +130,7 @@ def test_a_token_that_was_good_ends_with_its_key_and_with_its_time() -> None:
     asyncio.run(run())
 
 
-def test_what_is_remembered_is_bounded_and_verified_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_of_verified_tokens_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     verified: list[str] = []
     verify = policy.verify
 
@@ -143,20 +143,20 @@ def test_what_is_remembered_is_bounded_and_verified_once(monkeypatch: pytest.Mon
     bad = token("inline", exp=1)
 
     async def run() -> None:
-        given = params(issuer("inline", jwks={"keys": [jwk(KEY)]}))
-        async with testing.prepared(policy, given) as gate:
+        params = make_params(issuer("inline", jwks={"keys": [jwk(KEY)]}))
+        async with testing.prepared(policy, params) as gate:
             gate.max_verified = 2
             for text in (*tokens, tokens[4], tokens[3], tokens[0], bad, bad):
-                status(gate, given, text)
+                status(gate, params, text)
                 assert len(gate._verified) + len(gate._verified_before) <= 4
 
     with testing.clock():
         asyncio.run(run())
     assert [tokens.index(text) for text in verified if text != bad] == [0, 1, 2, 3, 4, 0]
-    assert verified.count(bad) == 2, "what is refused is not remembered"
+    assert verified.count(bad) == 2, "a refused token is not cached"
 
 
-def test_a_key_that_is_not_known_is_asked_for_at_most_once_a_minute() -> None:
+def test_an_unknown_key_is_requested_at_most_once_a_minute() -> None:
     async def run() -> None:
         provider = Provider()
         with testing.clock() as clock:
@@ -164,7 +164,7 @@ def test_a_key_that_is_not_known_is_asked_for_at_most_once_a_minute() -> None:
                 provider.keys.append(jwk(OTHER_KEY, "two"))
                 new = provider.token(OTHER_KEY, "two", exp=NOW + 900)
                 assert [ask(new) for _ in range(5)] == [503] * 5, "the key is not known yet"
-                assert ask(provider.token()) == 200, "others go on"
+                assert ask(provider.token()) == 200, "tokens with known keys still pass"
                 await clock.advance_async(0)
                 assert provider.asked.count("/keys") == 2
                 assert ask(new) == 200
@@ -182,14 +182,14 @@ def test_a_key_that_is_not_known_is_asked_for_at_most_once_a_minute() -> None:
 
 
 @pytest.mark.parametrize("place", ["KeySet.knows", "Fresh.refresh_soon"])
-def test_a_good_token_is_not_refused_where_its_key_comes_meanwhile(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Other threads serve requests than the one that fetches, and any may be delayed anywhere."""
+def test_a_token_is_not_refused_if_its_key_comes_meanwhile(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests and fetches run in different threads, and each may be delayed at any line."""
     holding, coming = threading.Event(), threading.Event()
     name, method = place.split(".")
     original = getattr(getattr(policy, name), method)
 
-    def held_up(*given: Any) -> Any:
-        result = original(*given)
+    def delayed_method(*arguments: Any) -> Any:
+        result = original(*arguments)
         holding.set()
         assert coming.wait(30)
         return result
@@ -200,7 +200,7 @@ def test_a_good_token_is_not_refused_where_its_key_comes_meanwhile(place: str, m
             provider.keys.append(jwk(OTHER_KEY, "two"))
             new = provider.token(OTHER_KEY, "two", exp=FAR)
             with monkeypatch.context() as patch:
-                patch.setattr(getattr(policy, name), method, held_up)
+                patch.setattr(getattr(policy, name), method, delayed_method)
                 first = asyncio.create_task(asyncio.to_thread(ask, new))
                 assert await asyncio.to_thread(holding.wait, 30)
             while (answer := ask(new)) != 200:
@@ -212,7 +212,7 @@ def test_a_good_token_is_not_refused_where_its_key_comes_meanwhile(place: str, m
     asyncio.run(run())
 
 
-def test_a_changed_key_without_an_id_is_asked_for_as_well() -> None:
+def test_a_changed_key_without_an_id_is_requested() -> None:
     async def run() -> None:
         provider = Provider()
         with testing.clock() as clock:
@@ -228,7 +228,7 @@ def test_a_changed_key_without_an_id_is_asked_for_as_well() -> None:
     asyncio.run(run())
 
 
-def test_an_issuer_that_is_away_at_first() -> None:
+def test_an_issuer_that_cannot_be_reached_at_first() -> None:
     async def run() -> None:
         provider = Provider()
         provider.answer = lambda _: web.Response(status=503)
@@ -236,13 +236,13 @@ def test_an_issuer_that_is_away_at_first() -> None:
             async with provider.prepared() as ask:
                 assert ask(provider.token()) == 503
                 for bad in ("x", token("https://evil.example")):
-                    assert ask(bad) == 401, "which is not of this issuer"
+                    assert ask(bad) == 401, "a token of another issuer needs no keys"
                 provider.answer = lambda _: None
                 await clock.advance_async(1)
                 assert ask(provider.token()) == 200
                 provider.answer = lambda _: web.Response(status=503)
                 await clock.advance_async(250_000)
-                assert ask(provider.token(exp=NOW + 300_000)) == 200, "what is known goes on"
+                assert ask(provider.token(exp=NOW + 300_000)) == 200, "known keys remain in use"
                 assert ask(provider.token(kid="new", exp=NOW + 300_000)) == 503
 
     asyncio.run(run())
@@ -254,7 +254,7 @@ async def slowly(_: web.Request) -> web.Response:
 
 
 async def drip(request: web.Request) -> web.StreamResponse:
-    """A body that never ends, in pieces that each come in time."""
+    """A body that never ends, in pieces without long pauses."""
     answer = web.StreamResponse()
     await answer.prepare(request)
     while True:
@@ -277,14 +277,14 @@ def published(*keys: Any) -> Callable[[web.Request], Any]:
 
 def found(**document: Any) -> Callable[[web.Request], Any]:
     def answer(request: web.Request) -> Any:
-        said = {"issuer": f"http://{request.host}", "jwks_uri": f"http://{request.host}/keys"} | document
-        return web.json_response(said) if request.path != "/keys" else None
+        discovery = {"issuer": f"http://{request.host}", "jwks_uri": f"http://{request.host}/keys"} | document
+        return web.json_response(discovery) if request.path != "/keys" else None
 
     return answer
 
 
 @pytest.mark.parametrize(
-    ("answer", "says"),
+    ("answer", "message"),
     [
         (lambda _: web.Response(text="<html>", content_type="text/html"), "openid-configuration: Expecting value"),
         (lambda _: web.Response(status=404), "expected the status 200, got 404"),
@@ -315,7 +315,10 @@ def found(**document: Any) -> Callable[[web.Request], Any]:
     ],
 )
 def test_an_issuer_with_invalid_documents(
-    answer: Callable[[web.Request], Any], says: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    answer: Callable[[web.Request], Any],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(policy, "FETCH_SECONDS", 0.5 if answer in {slowly, drip} else 30)
 
@@ -333,7 +336,7 @@ def test_an_issuer_with_invalid_documents(
 
     asyncio.run(run())
     (failure,) = [record.getMessage() for record in caplog.records if "will be retried" in record.getMessage()]
-    assert re.search(says, failure), failure
+    assert re.search(message, failure), failure
 
 
 def test_unusable_keys_are_ignored(caplog: pytest.LogCaptureFixture) -> None:
@@ -347,31 +350,31 @@ def test_unusable_keys_are_ignored(caplog: pytest.LogCaptureFixture) -> None:
                 assert ask(provider.token(kid="leaked")) == 503  # it may be published soon
 
     asyncio.run(run())
-    said = [record.getMessage() for record in caplog.records]
-    assert [text.partition(":")[0] for text in said] == ["keys[0] is ignored", "keys[1] is ignored"]
+    messages = [record.getMessage() for record in caplog.records]
+    assert [text.partition(":")[0] for text in messages] == ["keys[0] is ignored", "keys[1] is ignored"]
 
 
-def test_discovery_of_https_finds_no_keys_in_the_clear() -> None:
+def test_an_https_issuer_must_publish_its_keys_over_https() -> None:
     async def run() -> None:
-        keys = policy.Published(None, {"issuer": "https://id.example", "algorithms": ["RS256"]}, 300)
+        keys = policy.PublishedKeys(None, {"issuer": "https://id.example", "algorithms": ["RS256"]}, 300)
 
         async def document(_: str) -> dict[str, Any]:
             return {"issuer": "https://id.example", "jwks_uri": "http://id.example/keys"}
 
-        keys._document = document
+        keys._fetch_document = document
         with pytest.raises(ValueError, match=r"expected jwks_uri with https://, got .http://id"):
             await keys._fetch()
 
     asyncio.run(run())
 
 
-def test_one_issuer_that_is_away_leaves_the_others_alone() -> None:
+def test_an_issuer_that_cannot_be_reached_leaves_others_alone() -> None:
     async def run() -> None:
         gone = issuer("https://gone.example", jwksUri="http://127.0.0.1:1/keys")
-        given = params(gone, issuer("inline", jwks={"keys": [jwk(KEY)]}))
+        params = make_params(gone, issuer("inline", jwks={"keys": [jwk(KEY)]}))
         with testing.clock():
-            async with testing.prepared(policy, given) as made:
-                assert status(made, given, token("inline")) == 200
-                assert status(made, given, token("https://gone.example")) == 503
+            async with testing.prepared(policy, params) as prepared:
+                assert status(prepared, params, token("inline")) == 200
+                assert status(prepared, params, token("https://gone.example")) == 503
 
     asyncio.run(run())

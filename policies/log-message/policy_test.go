@@ -15,8 +15,8 @@ var _ v1alpha.Factory = logmessage.GetPolicy
 
 var metadata = v1alpha.Metadata{PolicyName: "log-message", PolicyVersion: "v1.0.0"}
 
-// logged runs both phases, and returns the two lines.
-func logged(t *testing.T, params string) (request, response map[string]any) {
+// logLines runs both phases, and returns the two lines.
+func logLines(t *testing.T, params string) (request, response map[string]any) {
 	t.Helper()
 	var text bytes.Buffer
 	before := slog.Default()
@@ -46,7 +46,7 @@ func logged(t *testing.T, params string) (request, response map[string]any) {
 }
 
 func TestLines(t *testing.T) {
-	request, response := logged(t, `{"message": "seen"}`)
+	request, response := logLines(t, `{"message": "seen"}`)
 	for _, line := range []map[string]any{request, response} {
 		for key, want := range map[string]any{"msg": "seen", "policy": "log-message:v1.0.0", "requestId": "id-1", "method": "GET", "path": "/orders/7"} {
 			if line[key] != want {
@@ -60,7 +60,7 @@ func TestLines(t *testing.T) {
 }
 
 func TestDefaultMessage(t *testing.T) {
-	if request, _ := logged(t, ""); request["msg"] != "request" {
+	if request, _ := logLines(t, ""); request["msg"] != "request" {
 		t.Errorf("got %v", request["msg"])
 	}
 }

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// attributes returns a test whether a distinguished name has exactly these values of each of these attributes.
-func attributes(required map[string]values) func(dn string) bool {
+// matchAttributes returns a test whether a distinguished name has exactly the required values of each attribute.
+func matchAttributes(required map[string]values) func(dn string) bool {
 	if required == nil {
 		return nil
 	}
@@ -25,24 +25,24 @@ func attributes(required map[string]values) func(dn string) bool {
 	}
 }
 
-// parse parses a distinguished name of RFC 4514: the values of each attribute, in order. It returns false for an invalid
-// text. A value that is no text, which RFC 4514 writes as "#" and hex, becomes noText.
+// parse returns the values of each attribute of a distinguished name (RFC 4514), in order, or false for an invalid name. A
+// value that is no text, which RFC 4514 writes as "#" and hex, becomes noText.
 func parse(dn string) (map[string]values, bool) {
 	result := map[string]values{}
 	for rest := dn; rest != ""; {
-		name, behind, ok := strings.Cut(rest, "=")
+		name, after, ok := strings.Cut(rest, "=")
 		if !ok || name == "" {
 			return nil, false
 		}
-		value, end, ok := unescaped(behind)
-		if !ok || end == len(behind)-1 { // a separator at the end
+		value, end, ok := unescape(after)
+		if !ok || end == len(after)-1 { // a separator at the end
 			return nil, false
 		}
-		if strings.HasPrefix(behind, "#") {
+		if strings.HasPrefix(after, "#") {
 			value = noText
 		}
 		result[name] = append(result[name], value)
-		rest = behind[min(end+1, len(behind)):]
+		rest = after[min(end+1, len(after)):]
 	}
 	return result, true
 }
@@ -50,8 +50,8 @@ func parse(dn string) (map[string]values, bool) {
 // noText stands for a value that is no text; no rule can contain a control character.
 const noText = "\x00"
 
-// unescaped returns the value at the beginning of text, and the index of its separator, "," or "+", or the text's length.
-func unescaped(text string) (value string, end int, ok bool) {
+// unescape returns the value at the beginning of text, and the index of its separator, "," or "+", or the text's length.
+func unescape(text string) (value string, end int, ok bool) {
 	var b strings.Builder
 	for at := 0; at < len(text); at++ {
 		switch c := text[at]; c {

@@ -21,14 +21,14 @@ type parameters struct {
 	StatusCode         int      `json:"statusCode"`
 }
 
-// header is a header that reports the certificate to upstream.
+// header is a header with a part of the certificate for the upstream.
 type header struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
 }
 
 type policy struct {
-	allow, deny            []matcher // allow is nil if every certificate outside of deny is admitted
+	allow, deny            []matcher // allow is nil if the parameters have none: then all certificates pass that deny does not match
 	identity               string
 	headers                []header
 	refusal, noCertificate *v1alpha.ImmediateResponse
@@ -49,8 +49,8 @@ func GetPolicy(_ v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error
 	if p.deny, err = matchers("deny", parsed.Deny); err != nil {
 		return nil, err
 	}
-	p.noCertificate = refusal(parsed.WithoutCertificate, "a client certificate is needed here")
-	p.refusal = refusal(parsed.StatusCode, "this client certificate may not be used here")
+	p.noCertificate = refusal(parsed.WithoutCertificate, "a client certificate is required")
+	p.refusal = refusal(parsed.StatusCode, "the client certificate is not accepted")
 	return p, nil
 }
 
@@ -60,15 +60,15 @@ func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1al
 	if peer == nil {
 		return p.noCertificate, nil
 	}
-	by := p.admit(peer)
-	if by == nil {
+	rule := p.admit(peer)
+	if rule == nil {
 		return p.refusal, nil
 	}
-	subject := p.subject(peer, by)
+	subject := p.subject(peer, rule)
 	if subject == "" {
 		return p.refusal, nil
 	}
-	lines, removed, ok := p.lines(peer, subject)
+	lines, removed, ok := p.headerLines(peer, subject)
 	if !ok {
 		return p.refusal, nil
 	}
@@ -90,15 +90,15 @@ var anyClient matcher
 
 // admit returns the rule that admits the client; nil if none does.
 func (p *policy) admit(peer *v1alpha.Peer) *matcher {
-	unread := hasUncertainNames(peer)
-	if slices.ContainsFunc(p.deny, func(m matcher) bool { return m.fits(peer) || unread && m.mayFit(peer) }) {
+	isUncertain := hasUncertainNames(peer)
+	if slices.ContainsFunc(p.deny, func(m matcher) bool { return m.matches(peer) || isUncertain && m.mayMatch(peer) }) {
 		return nil
 	}
 	if p.allow == nil {
 		return &anyClient
 	}
 	for n := range p.allow {
-		if p.allow[n].fits(peer) {
+		if p.allow[n].matches(peer) {
 			return &p.allow[n]
 		}
 	}
@@ -106,36 +106,36 @@ func (p *policy) admit(peer *v1alpha.Peer) *matcher {
 }
 
 // subject returns the client's subject; "" if the certificate has none.
-func (p *policy) subject(peer *v1alpha.Peer, by *matcher) string {
+func (p *policy) subject(peer *v1alpha.Peer, rule *matcher) string {
 	switch p.identity {
 	case "subject":
 		return peer.Subject
 	case "fingerprint":
 		return peer.Fingerprint
 	case "dnsName":
-		return firstNamed(peer.DNSNames, by.dnsName)
+		return firstMatch(peer.DNSNames, rule.dnsName)
 	case "uri":
-		return firstNamed(peer.URIs, by.uri)
+		return firstMatch(peer.URIs, rule.uri)
 	case "emailAddress":
-		return firstNamed(peer.EmailAddresses, by.emailAddress)
+		return firstMatch(peer.EmailAddresses, rule.emailAddress)
 	default:
-		return firstNamed(peer.IPAddresses, by.ipAddress)
+		return firstMatch(peer.IPAddresses, rule.ipAddress)
 	}
 }
 
-// firstNamed returns the first of the names that matches the rule's names, or the first of all if it has none; "": no match.
-func firstNamed(names []string, named nameTest) string {
+// firstMatch returns the first name that passes the test, or the first of all if the test is nil; "" if there is none.
+func firstMatch(names []string, test nameTest) string {
 	for _, name := range names {
-		if named == nil || named(name) {
+		if test == nil || test(name) {
 			return name
 		}
 	}
 	return ""
 }
 
-// lines returns the headers for upstream, and the names of headers to remove. It returns false if a value cannot
+// headerLines returns the headers for the upstream, and the names of headers to remove. It returns false if a value cannot
 // be written unambiguously in a header.
-func (p *policy) lines(peer *v1alpha.Peer, subject string) (lines []v1alpha.Header, removed []string, ok bool) {
+func (p *policy) headerLines(peer *v1alpha.Peer, subject string) (lines []v1alpha.Header, removed []string, ok bool) {
 	for _, header := range p.headers {
 		values, isList := valuesOf(header.Value, peer, subject)
 		for _, value := range values {

@@ -37,7 +37,7 @@ func instance(t testing.TB, params string) v1alpha.Policy {
 	return policy
 }
 
-func asked(t testing.TB, params string, peer *v1alpha.Peer) (v1alpha.RequestAction, any) {
+func ask(t testing.TB, params string, peer *v1alpha.Peer) (v1alpha.RequestAction, any) {
 	t.Helper()
 	metadata := &v1alpha.ExchangeMetadata{}
 	action, err := instance(t, params).OnRequest(t.Context(), &v1alpha.RequestContext{Peer: peer, Metadata: metadata})
@@ -48,10 +48,10 @@ func asked(t testing.TB, params string, peer *v1alpha.Peer) (v1alpha.RequestActi
 	return action, identity
 }
 
-// status is that of the refusal, 0 where the request passes.
+// status returns the status of the refusal; 0: the request passes.
 func status(t testing.TB, params string, peer *v1alpha.Peer) int {
 	t.Helper()
-	action, identity := asked(t, params, peer)
+	action, identity := ask(t, params, peer)
 	if answer, ok := action.(*v1alpha.ImmediateResponse); ok {
 		if identity != nil {
 			t.Errorf("%s: expected no identity of a refused client, got %v", params, identity)
@@ -145,7 +145,7 @@ func TestTheIdentityOfTheClient(t *testing.T) {
 		`{"identity": "uri", "allow": [{"dnsNames": ["c"]}, {"uris": ["spiffe://example.org/*"]}]}`: "spiffe://example.org/a",
 		`{"identity": "dnsName", "allow": [{"dnsNames": ["b.example"]}]}`:                           "b.example",
 	} {
-		_, identity := asked(t, params, peer)
+		_, identity := ask(t, params, peer)
 		expected := map[string]any{"subject": want, "issuer": "CN=ca", "method": "mtls", "claims": map[string]any{"fingerprint": fingerprint}}
 		if !reflect.DeepEqual(identity, expected) {
 			t.Errorf("%s: expected %v, got %v", params, expected, identity)
@@ -159,7 +159,7 @@ const headers = `{"identity": "fingerprint", "headers": [
 	{"name": "X-Ip", "value": "ipAddresses"}, {"name": "X-Print", "value": "fingerprint"}]}`
 
 func TestUpstreamReceivesHeaders(t *testing.T) {
-	action, _ := asked(t, headers, &v1alpha.Peer{
+	action, _ := ask(t, headers, &v1alpha.Peer{
 		Subject: `CN=a\, b`, Fingerprint: fingerprint, DNSNames: []string{"a", "b"}, URIs: []string{}, IPAddresses: []string{"::1"},
 	})
 	changes, ok := action.(*v1alpha.UpstreamRequestModifications)
@@ -193,7 +193,7 @@ func TestANameThatLooksLikeSeveralIsRefused(t *testing.T) {
 }
 
 func TestARefusalDoesNotRevealWhichClientsAreAdmitted(t *testing.T) {
-	action, _ := asked(t, `{"allow": [{"subject": {"CN": "secret"}}], "statusCode": 401}`, &v1alpha.Peer{Subject: "CN=mallory"})
+	action, _ := ask(t, `{"allow": [{"subject": {"CN": "secret"}}], "statusCode": 401}`, &v1alpha.Peer{Subject: "CN=mallory"})
 	answer := action.(*v1alpha.ImmediateResponse)
 	if strings.Contains(string(answer.Body), "secret") || strings.Contains(string(answer.Body), "mallory") || !json.Valid(answer.Body) {
 		t.Errorf("expected a problem without names, got %s", answer.Body)

@@ -22,10 +22,10 @@ type rule struct {
 	Fingerprints   []string          `json:"fingerprints"`
 }
 
-// values are one text, or several.
+// values are the values of an attribute.
 type values []string
 
-// UnmarshalJSON accepts a text in place of a list of one.
+// UnmarshalJSON accepts a string instead of a list of one.
 func (v *values) UnmarshalJSON(text []byte) error {
 	var single string
 	if err := json.Unmarshal(text, &single); err == nil {
@@ -35,7 +35,7 @@ func (v *values) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(text, (*[]string)(v))
 }
 
-// nameTest reports whether a name matches one of a rule's.
+// nameTest reports whether a name matches one of the rule's names.
 type nameTest func(name string) bool
 
 // matcher is a compiled rule; parts that the rule does not name are nil.
@@ -45,8 +45,8 @@ type matcher struct {
 	fingerprint                           nameTest
 }
 
-// fits reports whether the certificate matches the rule in each part that the rule names.
-func (m matcher) fits(peer *v1alpha.Peer) bool {
+// matches reports whether the certificate matches each part of the rule.
+func (m matcher) matches(peer *v1alpha.Peer) bool {
 	return (m.subject == nil || m.subject(peer.Subject)) &&
 		(m.issuer == nil || m.issuer(peer.Issuer)) &&
 		has(peer.DNSNames, m.dnsName) && has(peer.URIs, m.uri) &&
@@ -54,8 +54,8 @@ func (m matcher) fits(peer *v1alpha.Peer) bool {
 		(m.fingerprint == nil || m.fingerprint(peer.Fingerprint))
 }
 
-// mayFit reports whether a certificate with uncertain names may match.
-func (m matcher) mayFit(peer *v1alpha.Peer) bool {
+// mayMatch reports whether a certificate whose names could not be read may match the rule.
+func (m matcher) mayMatch(peer *v1alpha.Peer) bool {
 	return m.fingerprint == nil || m.fingerprint(peer.Fingerprint)
 }
 
@@ -65,8 +65,8 @@ func hasUncertainNames(peer *v1alpha.Peer) bool {
 		len(peer.DNSNames)+len(peer.URIs)+len(peer.EmailAddresses)+len(peer.IPAddresses) == 0
 }
 
-func has(names []string, named nameTest) bool {
-	return named == nil || slices.ContainsFunc(names, named)
+func has(names []string, test nameTest) bool {
+	return test == nil || slices.ContainsFunc(names, test)
 }
 
 func matchers(field string, rules []rule) ([]matcher, error) {
@@ -80,7 +80,7 @@ func matchers(field string, rules []rule) ([]matcher, error) {
 			return nil, fmt.Errorf("%s[%d].ipAddresses%w", field, n, err)
 		}
 		result = append(result, matcher{
-			subject: attributes(spec.Subject), issuer: attributes(spec.Issuer), dnsName: dnsNames(spec.DNSNames), uri: uris(spec.URIs),
+			subject: matchAttributes(spec.Subject), issuer: matchAttributes(spec.Issuer), dnsName: dnsNames(spec.DNSNames), uri: uris(spec.URIs),
 			emailAddress: matchAny(spec.EmailAddresses, hostInLowerCase), ipAddress: addresses,
 			fingerprint: matchAny(spec.Fingerprints, func(text string) string { return strings.ToLower(strings.ReplaceAll(text, ":", "")) }),
 		})
@@ -88,7 +88,7 @@ func matchers(field string, rules []rule) ([]matcher, error) {
 	return result, nil
 }
 
-// matchAny returns a test that compares names in their normal form.
+// matchAny returns a test whether a name equals one of the texts in normal form; nil if texts is nil.
 func matchAny(texts []string, normal func(string) string) nameTest {
 	if texts == nil {
 		return nil
@@ -117,8 +117,8 @@ func dnsNames(texts []string) nameTest {
 	}
 }
 
-// uris compares exactly, and segment by segment if a pattern has a "*". A "*" does not match dot segments, since a reader that
-// takes the URI as a path would resolve them.
+// uris returns a test that compares exactly, or segment by segment for a pattern with "*". A "*" does not match dot segments,
+// since a reader that takes the URI as a path would resolve them.
 func uris(texts []string) nameTest {
 	if texts == nil {
 		return nil

@@ -31,10 +31,10 @@ from sdk.policy import Identity, RequestAction, RequestContext, UpstreamRequestM
 
 MAX_CACHED = 10_000  # answers about active tokens, and as many about inactive ones
 MAX_ASKING = 64  # requests to the server at a time
-MAX_ANSWER = 1 << 16  # bytes
+MAX_ANSWER_BYTES = 1 << 16
 LOG_SECONDS = 10.0  # between two log lines about a server that does not answer
 
-REFUSED = Counter("tokens_refused_total", "Requests whose token does not let them pass.", labels=["reason"])
+REFUSED = Counter("tokens_refused_total", "Requests that were refused because of their token.", labels=["reason"])
 ASKED = Counter("introspections_total", "Requests to the authorization server.", labels=["outcome"])
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def read_answer(raw: bytes) -> dict[str, Any]:
         raise ValueError("expected a JSON object with active, true or false")
     end = claims.get("exp", 0)
     if isinstance(end, bool) or not isinstance(end, int | float) or not isinstance(claims.get("sub", ""), str):
-        raise ValueError("expected a number as exp and a text as sub")
+        raise ValueError("expected exp to be a number and sub a string")
     return claims
 
 
@@ -57,20 +57,20 @@ class Answers:
     """A cache of the last answers, each until it expires."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[bytes, tuple[float, dict[str, Any]]] = OrderedDict()
+        self._entries: OrderedDict[bytes, tuple[float, dict[str, Any]]] = OrderedDict()
 
     def find(self, digest: bytes) -> dict[str, Any] | None:
-        until, claims = self._kept.get(digest, (-math.inf, None))
+        until, claims = self._entries.get(digest, (-math.inf, None))
         if clock.monotonic() >= until:
             return None
-        self._kept.move_to_end(digest)
+        self._entries.move_to_end(digest)
         return claims
 
-    def keep(self, digest: bytes, claims: dict[str, Any], seconds: float) -> None:
-        self._kept[digest] = (clock.monotonic() + seconds, claims)
-        self._kept.move_to_end(digest)
-        if len(self._kept) > MAX_CACHED:
-            self._kept.popitem(last=False)
+    def put(self, digest: bytes, claims: dict[str, Any], seconds: float) -> None:
+        self._entries[digest] = (clock.monotonic() + seconds, claims)
+        self._entries.move_to_end(digest)
+        if len(self._entries) > MAX_CACHED:
+            self._entries.popitem(last=False)
 
 
 class Introspection:
@@ -78,12 +78,12 @@ class Introspection:
 
     def __init__(self, session: aiohttp.ClientSession, params: Mapping[str, Any]) -> None:
         self._session, self._params = session, params
-        self._active, self._inactive = Answers(), Answers()  # apart, so that invalid tokens displace no valid ones
+        self._active, self._inactive = Answers(), Answers()  # separate, so that invalid tokens displace no valid ones
         self._asking: dict[bytes, asyncio.Task[dict[str, Any] | None]] = {}
         self._logged_at = -math.inf
 
     async def introspect(self, token: str, seconds: float) -> dict[str, Any]:
-        """The server's answer about the token. RefusedError: the server does not answer."""
+        """Returns the server's answer about the token. RefusedError: the server does not answer."""
         digest = hashlib.sha256(token.encode()).digest()  # so that no token stays in memory
         if known := self._active.find(digest) or self._inactive.find(digest):
             return known
@@ -111,7 +111,7 @@ class Introspection:
         finally:
             del self._asking[digest]
         ASKED.inc(outcome="active" if claims["active"] else "inactive")
-        self._keep(digest, claims)
+        self._cache(digest, claims)
         return claims
 
     async def _post(self, token: str) -> dict[str, Any]:
@@ -124,16 +124,16 @@ class Introspection:
             body = bytearray()
             async for chunk in answer.content.iter_chunked(1 << 14):
                 body += chunk
-                if len(body) > MAX_ANSWER:
-                    raise ValueError(f"expected at most {MAX_ANSWER} bytes")
+                if len(body) > MAX_ANSWER_BYTES:
+                    raise ValueError(f"expected at most {MAX_ANSWER_BYTES} bytes")
             return read_answer(bytes(body))
 
-    def _keep(self, digest: bytes, claims: dict[str, Any]) -> None:
+    def _cache(self, digest: bytes, claims: dict[str, Any]) -> None:
         seconds = self._params["cacheSeconds" if claims["active"] else "inactiveCacheSeconds"]
         if claims["active"] and "exp" in claims:
             seconds = min(seconds, claims["exp"] - clock.now())
         if seconds > 0:
-            (self._active if claims["active"] else self._inactive).keep(digest, claims, seconds)
+            (self._active if claims["active"] else self._inactive).put(digest, claims, seconds)
 
     def _log(self, error: Exception) -> None:
         """Logs a failure, at most one in LOG_SECONDS, since each request may fail."""
@@ -142,22 +142,24 @@ class Introspection:
             log.warning("%s does not answer: %s: %s", self._params["url"], type(error).__name__, error)
 
 
-# ------------------------------------------------------------------ a request
+# ------------------------------------------------------------------ requests
 
 
-def texts(value: object) -> list[str]:
-    """The texts of a claim that is a text or a list of texts."""
+def strings_of(value: object) -> list[str]:
+    """Returns the strings of a claim that is a string or a list of strings."""
     listed = value if isinstance(value, list) else [value]
     return [item for item in listed if isinstance(item, str)]
 
 
 def identity_of(claims: Mapping[str, Any], params: Mapping[str, Any]) -> Identity:
-    """The identity of the token's subject. RefusedError: the token is not active, or does not suffice."""
+    """Returns the identity of the token's subject. RefusedError: the token is not active, or does not suffice."""
     if not claims["active"]:
         raise RefusedError("inactive", "the token is not active")
-    if params["audiences"] and set(params["audiences"]).isdisjoint(texts(claims.get("aud"))):
+    if params["audiences"] and set(params["audiences"]).isdisjoint(strings_of(claims.get("aud"))):
         raise RefusedError("audience", "the token is for another audience")
-    scopes = tuple(dict.fromkeys(scope for text in texts(claims.get("scope")) for scope in text.split(" ") if scope))
+    scopes = tuple(
+        dict.fromkeys(scope for text in strings_of(claims.get("scope")) for scope in text.split(" ") if scope)
+    )
     fits = all if params["scopesMatch"] == "all" else any
     required = params["scopes"]
     if required and not fits(scope in scopes for scope in required):
@@ -168,13 +170,13 @@ def identity_of(claims: Mapping[str, Any], params: Mapping[str, Any]) -> Identit
 
 
 def headers_of(claims: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, str]:
-    """Headers with claims. RefusedError: a claim has a control character."""
+    """Returns the headers with claims. RefusedError: a claim has a control character."""
     values = {name: claims[claim] for name, claim in names.items() if claim in claims}
     headers = {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
     try:
         check("on_request", UpstreamRequestModifications(set_headers=headers))
     except ActionError:
-        raise RefusedError("claims", "the token has a claim that no header can hold") from None
+        raise RefusedError("claims", "the token has a claim that is not valid in a header") from None
     return headers
 
 
@@ -185,8 +187,8 @@ class Gate:
     server: Introspection
     remove: list[str]  # headers of clients that must not go upstream
 
-    async def pass_on(self, ctx: RequestContext, params: Mapping[str, Any]) -> UpstreamRequestModifications:
-        """The request for upstream. RefusedError: the request is refused."""
+    async def authorize(self, ctx: RequestContext, params: Mapping[str, Any]) -> UpstreamRequestModifications:
+        """Returns the changes of the request for the upstream, and sets the identity. RefusedError."""
         token = bearer.token(ctx.headers, params["maxTokenBytes"])
         if token is None:
             if params["required"]:
@@ -201,7 +203,7 @@ class Gate:
 
 async def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
     try:
-        return await ctx.prepared.pass_on(ctx, params)  # type: ignore[no-any-return]
+        return await ctx.prepared.authorize(ctx, params)  # type: ignore[no-any-return]
     except RefusedError as refused:
         REFUSED.inc(reason=refused.reason)
         return refused.answer()

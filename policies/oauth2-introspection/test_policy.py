@@ -15,7 +15,7 @@ from sdk.action import ActionError
 from sdk.policy import Identity, ImmediateResponse
 
 policy = testing.load_policy(__file__)
-NOW = 1_767_225_600  # where testing.clock stands
+NOW = 1_767_225_600  # the time of testing.clock
 GOOD = {"active": True, "scope": "read write", "sub": "ada", "aud": ["orders", "x"], "exp": NOW + 600}
 DEFAULTS: dict[str, Any] = {
     "clientId": "gate:way", "clientSecret": testing.secret("p ß"), "clientAuth": "basic", "audiences": [],
@@ -26,7 +26,7 @@ Ask = Callable[..., Awaitable[tuple[Any, Any]]]
 
 
 class Server:
-    """An introspection endpoint; `tokens` are those that it knows."""
+    """An introspection endpoint that knows these tokens."""
 
     def __init__(self, **tokens: Any) -> None:
         self.tokens = tokens
@@ -46,31 +46,31 @@ class Server:
 
     @asynccontextmanager
     async def prepared(self, **more: Any) -> AsyncIterator[Ask]:
-        """Sends a token: returns what the policy does, and the identity that it sets."""
+        """Yields a function that sends a token and returns the policy's action and the identity that it sets."""
         application = web.Application()
         application.router.add_post("/introspect", self.answer)
         application.router.add_route("*", "/elsewhere", says(json.dumps(GOOD)))
         async with TestServer(application) as server:
             params = testing.params({**DEFAULTS, "url": str(server.make_url("/introspect")), **more})
-            async with testing.prepared(policy, params) as made:
+            async with testing.prepared(policy, params) as prepared:
 
                 async def ask(*lines: str, timeout: float = 60.0, headers: Any = ()) -> tuple[Any, Any]:
-                    given = [("authorization", line) for line in lines or ("Bearer good",)]
-                    ctx = testing.request(headers=[*given, *headers], prepared=made, timeout=timeout)
+                    authorization = [("authorization", line) for line in lines or ("Bearer good",)]
+                    ctx = testing.request(headers=[*authorization, *headers], prepared=prepared, timeout=timeout)
                     return await policy.on_request(ctx, params), ctx.identity
 
                 yield ask
 
 
 async def status(asking: Awaitable[tuple[Any, Any]]) -> int:
-    """The answer's status; 200 if the request passes. A request has an identity exactly if it passes."""
+    """Returns the answer's status; 200 if the request passes. A request has an identity exactly if it passes."""
     action, identity = await asking
     assert isinstance(action, ImmediateResponse) is (identity is None)
     return action.status_code if isinstance(action, ImmediateResponse) else 200
 
 
 def run(test: Callable[[Any], Awaitable[None]]) -> None:
-    """In an event loop, with a clock that the test moves."""
+    """Runs the test in an event loop, with a clock that it moves."""
 
     async def within() -> None:
         with testing.clock() as clock:
@@ -99,7 +99,7 @@ def test_an_active_token_passes_and_becomes_the_identity() -> None:
     run(test)
 
 
-def test_the_client_may_show_its_secret_in_the_form() -> None:
+def test_the_client_may_authenticate_in_the_form() -> None:
     async def test(_: Any) -> None:
         server = Server(good={**GOOD, "iss": "https://id.example"})
         async with server.prepared(clientAuth="post") as ask:
@@ -132,7 +132,7 @@ SCOPES = "the token lacks a required scope"
         (["Bearer good", "Basic YTpi"], 400, SEVERAL),
     ],
 )
-def test_any_other_is_refused(lines: list[str], code: int, says: str) -> None:
+def test_other_tokens_are_refused(lines: list[str], code: int, says: str) -> None:
     async def test(_: Any) -> None:
         server = Server(good=GOOD, weak={**GOOD, "scope": "read"}, alien={**GOOD, "aud": "y"})
         async with server.prepared(scopes=["read", "write"], audiences=["orders"]) as ask:
@@ -154,7 +154,7 @@ def test_any_other_is_refused(lines: list[str], code: int, says: str) -> None:
         (1, 403), ("readadmin", 403),
     ],
 )  # fmt: skip
-def test_any_one_of_the_scopes(scope: object, code: int) -> None:
+def test_any_of_the_scopes_is_enough(scope: object, code: int) -> None:
     async def test(_: Any) -> None:
         async with Server(good={"active": True, "scope": scope}).prepared(
             scopes=["read", "admin"], scopesMatch="any"
@@ -173,7 +173,7 @@ def test_another_audience(aud: object) -> None:
     run(test)
 
 
-def test_an_answer_is_believed_no_longer_than_it_may_be() -> None:
+def test_answers_are_cached_until_they_expire() -> None:
     async def test(clock: Any) -> None:
         server = Server(good=GOOD, short={**GOOD, "exp": NOW + 3}, over={**GOOD, "exp": NOW - 1})
         async with server.prepared() as ask:
@@ -203,7 +203,7 @@ def test_an_answer_is_believed_no_longer_than_it_may_be() -> None:
 
 
 @pytest.mark.parametrize("more", [{"cacheSeconds": 0}, {"inactiveCacheSeconds": 0}])
-def test_answers_need_not_be_believed_at_all(more: dict[str, int]) -> None:
+def test_without_a_cache_each_request_asks_the_server(more: dict[str, int]) -> None:
     async def test(_: Any) -> None:
         server = Server(good=GOOD)
         async with server.prepared(**more) as ask:
@@ -215,7 +215,7 @@ def test_answers_need_not_be_believed_at_all(more: dict[str, int]) -> None:
     run(test)
 
 
-def test_only_so_many_answers_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_of_answers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(policy, "MAX_CACHED", 2)
 
     async def test(_: Any) -> None:
@@ -228,7 +228,7 @@ def test_only_so_many_answers_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     run(test)
 
 
-def test_invented_tokens_displace_no_good_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inactive_tokens_displace_no_active_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(policy, "MAX_CACHED", 2)
 
     async def test(_: Any) -> None:
@@ -241,7 +241,7 @@ def test_invented_tokens_displace_no_good_one(monkeypatch: pytest.MonkeyPatch) -
     run(test)
 
 
-def test_requests_with_one_token_ask_once() -> None:
+def test_concurrent_requests_with_one_token_share_a_request() -> None:
     async def test(_: Any) -> None:
         server, released = Server(good=GOOD), asyncio.Event()
 
@@ -255,8 +255,8 @@ def test_requests_with_one_token_ask_once() -> None:
             gone = asyncio.create_task(status(ask()))
             while not server.asked:
                 await asyncio.sleep(0)
-            gone.cancel()  # a client that goes takes nothing from the others
-            assert await status(ask(timeout=0.0)) == 503, "it waits no longer than it may"
+            gone.cancel()  # a client that disconnects does not affect the others
+            assert await status(ask(timeout=0.0)) == 503, "it waits until its timeout"
             released.set()
             assert await asyncio.gather(*waiting) == [200] * 20
             assert server.asked == ["good"]
@@ -310,19 +310,19 @@ def test_invalid_responses_of_the_server_are_answered_503(answer: Any, caplog: p
                 assert identity is None
                 assert (action.status_code, action.headers["retry-after"]) == (503, "5")
                 assert "http" not in action.body
-            assert server.asked == ["good", "good"], "no such answer is believed"
+            assert server.asked == ["good", "good"], "such an answer is not cached"
             server.other = None
-            if answer is not slow:  # whose time is short
+            if answer is not slow:  # which has a short timeout
                 assert await status(ask("Bearer other")) == 401
                 assert await status(ask()) == 200
 
     run(test)
     warnings = [record for record in caplog.records if "does not answer" in record.getMessage()]
-    assert len(warnings) == 1, "one line for many"
+    assert len(warnings) == 1, "one line for many failures"
     assert "p ß" not in caplog.text
 
 
-def test_a_server_that_is_away() -> None:
+def test_a_server_that_cannot_be_reached() -> None:
     async def test(_: Any) -> None:
         async with Server().prepared(url="http://127.0.0.1:1/introspect") as ask:
             assert await status(ask()) == 503
@@ -330,7 +330,7 @@ def test_a_server_that_is_away() -> None:
     run(test)
 
 
-def test_what_is_known_outlives_the_server() -> None:
+def test_cached_tokens_pass_without_the_server() -> None:
     async def test(_: Any) -> None:
         server = Server(good=GOOD)
         async with server.prepared() as ask:
@@ -342,7 +342,7 @@ def test_what_is_known_outlives_the_server() -> None:
     run(test)
 
 
-def test_claims_as_headers_and_the_token_taken_out() -> None:
+def test_claims_as_headers_and_the_token_removed() -> None:
     async def test(_: Any) -> None:
         names = {"x-user": "sub", "x-aud": "aud", "x-name": "name"}
         server = Server(good=GOOD, evil={"active": True, "name": "a\r\nx-admin: 1"})
@@ -355,13 +355,13 @@ def test_claims_as_headers_and_the_token_taken_out() -> None:
     run(test)
 
 
-def test_anonymous_requests_pass_where_they_may_and_bad_tokens_do_not() -> None:
+def test_only_requests_without_a_token_pass_if_none_is_required() -> None:
     async def test(_: Any) -> None:
         async with Server(good=GOOD).prepared(required=False, claimHeaders={"x-user": "sub"}) as ask:
             action, identity = await ask("Basic YTpi", headers=[("x-user", "root")])
             assert (list(action.remove_headers), action.set_headers, identity) == (["x-user"], {}, None)
             assert await status(ask("Bearer other")) == 401
-            for apart in ("\t", "\t ", ",", "="):  # of which upstreams may read a token all the same
+            for apart in ("\t", "\t ", ",", "="):  # some upstreams would still find the token
                 assert await status(ask(f"bearer{apart}other")) == 401
             assert (await ask("BearerX other"))[1] is None, "another scheme"
             assert (await ask())[1] == Identity(

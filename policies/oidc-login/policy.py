@@ -1,10 +1,10 @@
 """Lets a browser pass once its user has logged in at an OpenID provider (OpenID Connect Core 1.0, 3.1, with PKCE).
 
-The session is a cookie, encrypted and authenticated (AES-256-GCM) with a key of the parameters; nodes keep nothing. It
+The session is a cookie, encrypted and authenticated (AES-256-GCM) with a key of the parameters; nodes keep no state. It
 holds the claims of the ID token, and the token itself if a logout needs it. Another such cookie holds the data of a
 login until the user comes back (state, nonce, the code's verifier, the requested page), so that an answer of the
 provider is valid only in the browser that began the login, and for LOGIN_SECONDS. The store counts the requests for
-tokens of each login, at most MAX_ATTEMPTS, since anybody can get a login cookie and repeat its last step. Later
+tokens of each login, at most MAX_ATTEMPTS, since any client can get a login cookie and repeat its last step. Later
 policies find the user in `ctx.identity`.
 
 While the provider does not answer, sessions remain valid, and requests without one get 503. Limits: a session can be
@@ -46,10 +46,10 @@ from sdk.store import AsyncStore, StoreUnavailableError
 FETCH_SECONDS = 5.0  # for the provider's documents
 REFRESH_SECONDS = 300.0
 LOGIN_SECONDS = 600  # for a login
-MAX_ATTEMPTS = 3  # of one login to get a token: if the provider does not answer, the user reloads the page
+MAX_ATTEMPTS = 3  # of one login to get a token; then the user has to load the page again
 MAX_LOGINS = 4  # under way in one browser; a further login drops the others
-MAX_DOCUMENT = 1 << 20  # bytes of an answer of the provider
-LEAST_KEY = 32  # characters of a key; the schema cannot check the length of a named secret
+MAX_DOCUMENT_BYTES = 1 << 20  # of an answer of the provider
+MIN_KEY = 32  # characters of a key; the schema cannot check the length of a named secret
 CHUNK, MAX_CHUNKS = 3800, 4  # characters of a cookie, which browsers keep up to 4096 bytes; cookies of a session
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"]
 LOGIN = re.compile(r"[A-Za-z0-9_-]{8}")  # the end of a login cookie's name
@@ -82,7 +82,7 @@ def failed_login() -> RefusedError:
 
 
 def context(params: Mapping[str, Any]) -> str:
-    """The parameters that a cookie is bound to."""
+    """Returns the parameters to which a cookie is bound."""
     return "\n".join(params[name] for name in ("issuer", "clientId", "origin"))
 
 
@@ -90,7 +90,7 @@ def context(params: Mapping[str, Any]) -> str:
 
 
 class Seal:
-    """Encrypts JSON objects with the first key, and decrypts those that any of the keys has encrypted."""
+    """Encrypts JSON objects with the first key, and decrypts them with any of the keys."""
 
     def __init__(self, keys: Iterable[Secret], context: str) -> None:
         """context: a text that must be the same for both, such as the client. ValueError: a key is too short."""
@@ -100,7 +100,7 @@ class Seal:
     def close(self, kind: str, value: Mapping[str, Any]) -> str:
         """Encrypts a value. kind: its purpose, which `open` must name too."""
         nonce = secrets.token_bytes(12)
-        sealed = self._ciphers[0].encrypt(nonce, json.dumps(value).encode(), self._bound(kind))
+        sealed = self._ciphers[0].encrypt(nonce, json.dumps(value).encode(), self._associated_data(kind))
         return base64.urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode()
 
     def open(self, kind: str, text: str) -> dict[str, Any] | None:
@@ -111,7 +111,7 @@ class Seal:
             return None
         for cipher in self._ciphers if len(raw) > 28 else []:
             try:
-                opened: dict[str, Any] = json.loads(cipher.decrypt(raw[:12], raw[12:], self._bound(kind)))
+                opened: dict[str, Any] = json.loads(cipher.decrypt(raw[:12], raw[12:], self._associated_data(kind)))
             except InvalidTag:
                 continue
             return opened if opened["until"] > clock.now() else None
@@ -119,11 +119,11 @@ class Seal:
 
     @staticmethod
     def _cipher(key: str, number: int) -> AESGCM:
-        if len(key) < LEAST_KEY:
-            raise ValueError(f"cookieKeys[{number}]: expected {LEAST_KEY} characters and more, got fewer")
+        if len(key) < MIN_KEY:
+            raise ValueError(f"cookieKeys[{number}]: expected {MIN_KEY} characters and more, got fewer")
         return AESGCM(HKDF(SHA256(), 32, None, b"oidc-login cookie").derive(key.encode()))
 
-    def _bound(self, kind: str) -> bytes:
+    def _associated_data(self, kind: str) -> bytes:
         return f"{kind}\n{self._context}".encode()
 
 
@@ -138,7 +138,7 @@ class Jar:
         return set_cookie(name, value, max_age=seconds, secure=self.secure)
 
     def chunks(self, sealed: str, seconds: int) -> list[str]:
-        """A session as set-cookie headers; the first cookie has their number."""
+        """Returns the set-cookie headers of a session. The first cookie begins with their number."""
         parts = [sealed[at : at + CHUNK] for at in range(0, len(sealed), CHUNK)]
         if len(parts) > MAX_CHUNKS:
             raise RefusedError(502, "Bad Gateway", "the provider's claims about the user do not fit into cookies")
@@ -147,24 +147,24 @@ class Jar:
 
     def sealed(self, ctx: RequestContext) -> str | None:
         """The encrypted session of a request; None if it has none."""
-        count, _, first = self._only(ctx, self.name).partition(".")
+        count, _, first = self._single_value(ctx, self.name).partition(".")
         if count not in {str(number) for number in range(1, MAX_CHUNKS + 1)}:
             return None
-        return first + "".join(self._only(ctx, self._part(number)) for number in range(1, int(count)))
+        return first + "".join(self._single_value(ctx, self._part(number)) for number in range(1, int(count)))
 
     def login(self, state: str) -> str:
         """The name of a login's cookie."""
         return f"{self.name}-login-{state[:8]}"
 
-    def of_login(self, ctx: RequestContext, state: str) -> str:
-        return self._only(ctx, self.login(state))
+    def login_value(self, ctx: RequestContext, state: str) -> str:
+        return self._single_value(ctx, self.login(state))
 
-    def logins(self, ctx: RequestContext) -> list[str]:
+    def login_cookies(self, ctx: RequestContext) -> list[str]:
         """The names of login cookies. Others are ignored, since a response cannot name all that a client may send."""
         start = f"{self.name}-login-"
         return [name for name in ctx.cookies if name.startswith(start) and LOGIN.fullmatch(name, len(start))]
 
-    def of_session(self, ctx: RequestContext) -> list[str]:
+    def session_cookies(self, ctx: RequestContext) -> list[str]:
         every = {self._part(number) for number in range(MAX_CHUNKS)}
         return [name for name in ctx.cookies if name in every]
 
@@ -174,8 +174,8 @@ class Jar:
     def _part(self, number: int) -> str:
         return f"{self.name}-{number}" if number else self.name
 
-    def _only(self, ctx: RequestContext, name: str) -> str:
-        """The cookie's value; "" if there is none, or several."""
+    def _single_value(self, ctx: RequestContext, name: str) -> str:
+        """Returns the cookie's value; "" if there is none, or several."""
         values = ctx.cookies.get_all(name)
         return values[0] if len(values) == 1 else ""
 
@@ -240,7 +240,7 @@ class Provider:
                     raise failed_login()
                 token = (await document(answer)).get("id_token")
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            log.warning("%s returns no token: %s: %s", url, type(error).__name__, error)
+            log.warning("%s did not return a token: %s: %s", url, type(error).__name__, error)
             raise unavailable() from None
         if not isinstance(token, str):
             raise failed_login()
@@ -258,27 +258,27 @@ class Provider:
             )  # fmt: skip
             self._check(claims, nonce)
         except (jwt.PyJWTError, ValueError, KeyError, RecursionError) as error:
-            log.warning("an ID token is refused: %s: %s", type(error).__name__, error)
+            log.warning("an ID token was refused: %s: %s", type(error).__name__, error)
             raise failed_login() from None
         return claims
 
     def _check(self, claims: Mapping[str, Any], nonce: str) -> None:
-        """The checks that PyJWT does not do, or not by `sdk.clock`."""
+        """Does the checks that PyJWT does not do, or not by `sdk.clock`."""
         skew, now = self._params["clockSkewSeconds"], clock.now()
         for name in ("exp", "iat"):
             if isinstance(claims[name], bool) or not isinstance(claims[name], int | float):
-                raise ValueError(f"expected a number as {name}")
+                raise ValueError(f"expected {name} to be a number")
         if not claims["iat"] - skew <= now < claims["exp"] + skew:
-            raise ValueError("it has expired, or is not valid yet")
+            raise ValueError("expected a token that is valid now, got one that has expired or is not valid yet")
         if not isinstance(own := claims.get("nonce"), str) or not hmac.compare_digest(own.encode(), nonce.encode()):
             raise ValueError("expected the nonce of this login")
         several = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
-        json.dumps(claims, allow_nan=False, ensure_ascii=False).encode()  # raises if no cookie can hold them
+        json.dumps(claims, allow_nan=False, ensure_ascii=False).encode()  # raises if they cannot be stored in a cookie
         if claims.get("azp", None if several else self._params["clientId"]) != self._params["clientId"]:
-            raise ValueError("expected this client as azp")
+            raise ValueError("expected azp to be this client")
 
     async def _key(self, key_id: object) -> jwt.PyJWK:
-        """The key of this id. The provider has just signed with it, so if it is unknown the keys are fetched."""
+        """Returns the key of this id. If it is unknown, fetches the keys, since the provider just signed with it."""
         if not isinstance(key_id, str | None):
             raise KeyError("kid")
         keys = self.metadata.value.keys
@@ -292,13 +292,13 @@ class Provider:
 
 
 def as_eddsa(jwk: Any) -> Any:
-    """A JWK with `alg` EdDSA instead of Ed25519, the newer name (RFC 9864), which PyJWT does not know."""
+    """Returns the JWK with the older name EdDSA instead of Ed25519 (RFC 9864), which PyJWT does not know."""
     is_ed25519 = isinstance(jwk, dict) and (jwk.get("crv"), jwk.get("alg")) == ("Ed25519", "Ed25519")
     return jwk | {"alg": "EdDSA"} if is_ed25519 else jwk
 
 
 def rename_algorithm(key: jwt.PyJWK, algorithm: object) -> jwt.PyJWK:
-    """The key with the token's name for its algorithm: Ed25519 is EdDSA with that curve."""
+    """Returns the key with the token's name for its algorithm, since Ed25519 is EdDSA with that curve."""
     if algorithm == "Ed25519" and key.algorithm_name == "EdDSA" and isinstance(key.key, Ed25519PublicKey):
         key = copy.copy(key)
         key.algorithm_name = "Ed25519"
@@ -329,8 +329,8 @@ async def document(answer: aiohttp.ClientResponse) -> dict[str, Any]:
     body = bytearray()
     async for chunk in answer.content.iter_chunked(1 << 16):
         body += chunk
-        if len(body) > MAX_DOCUMENT:
-            raise ValueError(f"expected at most {MAX_DOCUMENT} bytes")
+        if len(body) > MAX_DOCUMENT_BYTES:
+            raise ValueError(f"expected at most {MAX_DOCUMENT_BYTES} bytes")
     try:
         value = json.loads(body)
     except RecursionError:
@@ -340,7 +340,7 @@ async def document(answer: aiohttp.ClientResponse) -> dict[str, Any]:
     return value
 
 
-# ------------------------------------------------------------------ a request
+# ------------------------------------------------------------------ requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,14 +372,14 @@ class Gate:
         names = self.params["claimHeaders"]
         remove, append = list(names), {}
         if not self.params["forwardCookie"]:
-            left = ctx.cookies.without(*self.jar.of_session(ctx), *self.jar.logins(ctx))
+            left = ctx.cookies.without(*self.jar.session_cookies(ctx), *self.jar.login_cookies(ctx))
             remove, append = [*remove, "cookie"], dict(left.headers)
         return UpstreamRequestModifications(
             remove_headers=remove, set_headers=headers_of(claims, names), append_headers=append
         )
 
     def _begin_login(self, ctx: RequestContext) -> ImmediateResponse:
-        """Redirects the request for a page to the provider."""
+        """Redirects a request for a page to the provider."""
         navigates = ctx.headers.get("sec-fetch-mode", "navigate") == "navigate"
         if ctx.method != "GET" or not navigates or "text/html" not in ctx.headers.get("accept", ""):
             raise RefusedError(401, "Unauthorized", "a login is required; open a page of this host in the browser")
@@ -395,7 +395,7 @@ class Gate:
             "scope": " ".join(dict.fromkeys(["openid", *self.params["scopes"]])), "state": state, "nonce": nonce,
             "code_challenge": challenge, "code_challenge_method": "S256",
         }  # fmt: skip
-        others = self.jar.logins(ctx)
+        others = self.jar.login_cookies(ctx)
         old = self.jar.expire(others) if len(others) >= MAX_LOGINS else []
         cookies = [*old, self.jar.cookie(self.jar.login(state), sealed, LOGIN_SECONDS)]
         return redirect(self._metadata().authorization, query, cookies)
@@ -406,7 +406,7 @@ class Gate:
         if ctx.method != "GET" or any(len(values) > 1 for values in answer.values()) or not answer["state"]:
             raise failed_login()
         state = answer["state"][0]
-        login = self.seal.open("login", self.jar.of_login(ctx, state))
+        login = self.seal.open("login", self.jar.login_value(ctx, state))
         if login is None or not hmac.compare_digest(login["state"].encode(), state.encode("utf-8", "surrogateescape")):
             raise failed_login()  # the login of another browser, or an expired one
         if answer["iss"] not in ([], [self.params["issuer"]]):  # RFC 9207
@@ -430,19 +430,19 @@ class Gate:
         ])  # fmt: skip
 
     async def _count_attempt(self, state: str) -> int:
-        """Counts the token requests of this login, this one included. While the store does not answer each counts as
-        the first, since the provider accepts a code only once anyway."""
+        """Counts a token request of this login, and returns the new count. While the store does not answer, each counts
+        as the first, since the provider accepts a code only once anyway."""
         try:
             return await self.attempts.increment(hashlib.sha256(state.encode()).digest(), ttl=LOGIN_SECONDS)
         except StoreUnavailableError as error:
-            log.warning("the attempts of a login are not counted: %s", error)
+            log.warning("an attempt to log in could not be counted: %s", error)
             return 1
 
     def _log_out(self, ctx: RequestContext, session: Mapping[str, Any] | None) -> ImmediateResponse:
         """OpenID Connect RP-Initiated Logout 1.0, 2. A link on another site must not log the user out unasked."""
         if not set(ctx.headers.get_all("sec-fetch-site")) <= {"same-origin", "none"}:
-            return question(self.params["origin"] + self.params["logoutPath"])
-        cookies = self.jar.expire([*self.jar.of_session(ctx), *self.jar.logins(ctx)])
+            return logout_page(self.params["origin"] + self.params["logoutPath"])
+        cookies = self.jar.expire([*self.jar.session_cookies(ctx), *self.jar.login_cookies(ctx)])
         home = self.params["origin"] + self.params["loggedOutPath"]
         try:
             end = self.provider.metadata.value.end_session
@@ -470,8 +470,8 @@ def redirect(url: str, query: Mapping[str, str], cookies: list[str]) -> Immediat
     return ImmediateResponse(302, headers | ({"set-cookie": cookies} if cookies else {}))
 
 
-def question(logout: str) -> ImmediateResponse:
-    """A page that asks a user who comes from another site. A click on its link comes from this site."""
+def logout_page(logout: str) -> ImmediateResponse:
+    """Returns a page that asks a user who comes from another site. A click on its link comes from this site."""
     headers = {
         "content-type": "text/html; charset=utf-8", "cache-control": "no-store",
         "content-security-policy": "default-src 'none'; frame-ancestors 'none'", "x-frame-options": "DENY",

@@ -11,7 +11,7 @@ from sdk import testing
 from sdk.policy import ImmediateResponse
 
 policy = testing.load_policy(__file__)
-NOW = 1_767_225_600  # where testing.clock stands
+NOW = 1_767_225_600  # the time of testing.clock
 PARAMS: dict[str, Any] = {
     "issuer": "http://127.0.0.1:9", "clientId": "gateway", "clientSecret": testing.secret("a secret"), "scopes": [],
     "origin": "https://app.example", "callbackPath": "/app/callback", "logoutPath": "/app/logout",
@@ -26,13 +26,13 @@ def run(test: Callable[[Ask], Awaitable[None]], **more: Any) -> None:
     params = testing.params(PARAMS | more)
 
     async def within() -> None:
-        async with testing.prepared(policy, params) as made:
+        async with testing.prepared(policy, params) as prepared:
             claims = {"iss": params["issuer"], "sub": "ada"}
-            session = made.seal.close("session", {"until": NOW + 60, "claims": claims})
+            session = prepared.seal.close("session", {"until": NOW + 60, "claims": claims})
 
             async def ask(path: str, *sites: str) -> Any:
                 headers = [("cookie", f"__Host-session=1.{session}"), *(("sec-fetch-site", site) for site in sites)]
-                return await policy.on_request(testing.request(path=path, headers=headers, prepared=made), params)
+                return await policy.on_request(testing.request(path=path, headers=headers, prepared=prepared), params)
 
             assert not isinstance(await ask("/app/page"), ImmediateResponse), "there is a session"
             await test(ask)
@@ -41,7 +41,7 @@ def run(test: Callable[[Ask], Awaitable[None]], **more: Any) -> None:
         asyncio.run(within())
 
 
-@pytest.mark.parametrize("site", ["cross-site", "same-site", "what is not known", ""])
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "unknown", ""])
 def test_another_site_cannot_log_a_user_out(site: str) -> None:
     async def test(ask: Ask) -> None:
         for sites in ([site], [site, "none"], ["none", site]):
@@ -58,7 +58,7 @@ def test_another_site_cannot_log_a_user_out(site: str) -> None:
 
 @pytest.mark.parametrize("sites", [(), ("none",), ("same-origin",)])
 def test_a_user_logs_out(sites: tuple[str, ...]) -> None:
-    """By the address line, by a link of the same origin, and by a browser that does not say."""
+    """By the address line, by a link of the same origin, and by a browser without Sec-Fetch-Site."""
 
     async def test(ask: Ask) -> None:
         answer = await ask("/app/logout", *sites)

@@ -21,7 +21,7 @@ from sdk.policy import ImmediateResponse
 
 policy = testing.load_policy(__file__)
 KEY, OTHER_KEY = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
-NOW = 1_767_225_600  # where testing.clock stands
+NOW = 1_767_225_600  # the time of testing.clock
 OLD, NEW = (testing.secret(f"{age} secret for the cookies of tests") for age in ("an old", "a new"))
 DEFAULTS: dict[str, Any] = {
     "clientId": "gate:way", "clientSecret": testing.secret("p ß"), "scopes": ["email"],
@@ -32,7 +32,7 @@ DEFAULTS: dict[str, Any] = {
 
 
 class Provider:
-    """A provider of identities, whose user always logs in."""
+    """An identity provider whose user always logs in."""
 
     def __init__(self) -> None:
         self.issuer = ""
@@ -40,13 +40,13 @@ class Provider:
         self.signs = "one"
         self.listed: list[dict[str, Any]] = []
         self.claims: dict[str, Any] = {}
-        self.asked: list[str] = []
+        self.paths: list[str] = []
         self.token: Callable[[], Any] | None = None
         self.away = False
         self.published: dict[str, Any] = {}
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        self.asked.append(request.path)
+        self.paths.append(request.path)
         if self.away:
             return web.Response(status=503)
         if request.path == "/token":
@@ -75,25 +75,25 @@ class Provider:
         if form["code"] != base64.urlsafe_b64encode(challenge).rstrip(b"=").decode():  # a code is its challenge here
             return web.json_response({"error": "invalid_grant"}, status=400)
         if self.token:
-            made = self.token()
-            return made if isinstance(made, web.StreamResponse) else web.json_response({"id_token": made})
+            answer = self.token()
+            return answer if isinstance(answer, web.StreamResponse) else web.json_response({"id_token": answer})
         return web.json_response({"id_token": self.id_token(), "access_token": "x"})
 
     def id_token(self, key: Any = None, algorithm: str = "RS256", **header: Any) -> str:
-        said = {
+        defaults = {
             "iss": self.issuer, "aud": "gate:way", "sub": "ada", "email": "ada@app.example", "exp": NOW + 60,
             "iat": NOW, **self.claims,
         }  # fmt: skip
-        claims = {name: value for name, value in said.items() if value is not None}
+        claims = {name: value for name, value in defaults.items() if value is not None}
         signing: Any = None if algorithm == "none" else key or self.keys[self.signs]
         return jwt.encode(claims, signing, algorithm, {"kid": self.signs, **header})
 
 
 class Browser:
-    """Keeps cookies, and asks the policy."""
+    """A browser, which keeps cookies and sends requests to the policy."""
 
-    def __init__(self, provider: Provider, made: Any, params: dict[str, Any]) -> None:
-        self.provider, self.made, self.params = provider, made, params
+    def __init__(self, provider: Provider, prepared: Any, params: dict[str, Any]) -> None:
+        self.provider, self.prepared, self.params = provider, prepared, params
         self.cookies: dict[str, str] = {}
         self.identity: Any = None
 
@@ -101,7 +101,7 @@ class Browser:
         headers = [("accept", "text/html,*/*"), *more.pop("headers", [])]
         if self.cookies:
             headers.append(("cookie", "; ".join(f"{name}={value}" for name, value in self.cookies.items())))
-        ctx = testing.request(path=path, query=query, headers=headers, prepared=self.made, timeout=60, **more)
+        ctx = testing.request(path=path, query=query, headers=headers, prepared=self.prepared, timeout=60, **more)
         action = await policy.on_request(ctx, self.params)
         self.identity = ctx.identity
         if isinstance(action, ImmediateResponse):
@@ -124,22 +124,22 @@ class Browser:
         else:
             self.cookies[name] = value
 
-    async def sent_to_login(self, path: str = "/app/page", query: str = "") -> dict[str, str]:
-        """What the provider is asked."""
+    async def begin_login(self, path: str = "/app/page", query: str = "") -> dict[str, str]:
+        """Requests a page, and returns the query of the redirect to the provider."""
         action = await self.ask(path, query)
         assert action.status_code == 302
         parts = urlsplit(action.headers["location"])
         assert f"{parts.scheme}://{parts.netloc}{parts.path}" == f"{self.provider.issuer}/auth"
-        asked = {name: value for name, (value,) in parse_qs(parts.query).items()}
-        self.provider.claims.setdefault("nonce", asked["nonce"])
-        return asked
+        login = {name: value for name, (value,) in parse_qs(parts.query).items()}
+        self.provider.claims.setdefault("nonce", login["nonce"])
+        return login
 
-    async def back(self, asked: dict[str, str], **more: str) -> Any:
-        said = {"state": asked["state"], "code": asked["code_challenge"], "iss": self.provider.issuer, **more}
-        return await self.ask("/app/callback", "&".join(f"{name}={value}" for name, value in said.items() if value))
+    async def finish_login(self, login: dict[str, str], **more: str) -> Any:
+        query = {"state": login["state"], "code": login["code_challenge"], "iss": self.provider.issuer, **more}
+        return await self.ask("/app/callback", "&".join(f"{name}={value}" for name, value in query.items() if value))
 
     async def log_in(self) -> Any:
-        return await self.back(await self.sent_to_login())
+        return await self.finish_login(await self.begin_login())
 
 
 @asynccontextmanager
@@ -150,12 +150,12 @@ async def served(**more: Any) -> AsyncIterator[tuple[Provider, Browser]]:
     async with TestServer(application) as server:
         provider.issuer = str(server.make_url("")).rstrip("/")
         params = testing.params({**DEFAULTS, "issuer": provider.issuer, **more})
-        async with testing.prepared(policy, params) as made:
-            yield provider, Browser(provider, made, params)
+        async with testing.prepared(policy, params) as prepared:
+            yield provider, Browser(provider, prepared, params)
 
 
 def run(test: Callable[[Any], Awaitable[None]]) -> None:
-    """In an event loop, with a clock that the test moves."""
+    """Runs the test in an event loop, with a clock that it moves."""
 
     async def within() -> None:
         with testing.clock() as clock:
@@ -164,15 +164,15 @@ def run(test: Callable[[Any], Awaitable[None]]) -> None:
     asyncio.run(within())
 
 
-def test_a_page_leads_to_the_login_and_back_to_itself() -> None:
+def test_a_page_redirects_to_the_login_which_returns_to_the_page() -> None:
     async def test(_: Any) -> None:
         async with served() as (_provider, browser):
-            asked = await browser.sent_to_login("/app/page", "a=1&b=%20")
-            assert asked["response_type"] == "code"
-            assert asked["redirect_uri"] == "https://app.example/app/callback"
-            assert (asked["scope"], asked["client_id"], asked["x"]) == ("openid email", "gate:way", "1")
-            assert asked["code_challenge_method"] == "S256"
-            answer = await browser.back(asked)
+            login = await browser.begin_login("/app/page", "a=1&b=%20")
+            assert login["response_type"] == "code"
+            assert login["redirect_uri"] == "https://app.example/app/callback"
+            assert (login["scope"], login["client_id"], login["x"]) == ("openid email", "gate:way", "1")
+            assert login["code_challenge_method"] == "S256"
+            answer = await browser.finish_login(login)
             assert (answer.status_code, answer.headers["location"]) == (302, "https://app.example/app/page?a=1&b=%20")
             assert list(browser.cookies) == ["__Host-session"], "the login's cookie is gone"
             action = await browser.ask(headers=[("x-user", "root"), ("cookie", "theme=dark")])
@@ -185,7 +185,7 @@ def test_a_page_leads_to_the_login_and_back_to_itself() -> None:
     run(test)
 
 
-def test_what_is_no_page_is_not_led_to_a_login() -> None:
+def test_only_requests_for_pages_are_redirected_to_the_login() -> None:
     async def test(_: Any) -> None:
         async with served() as (_provider, browser):
             for more in (
@@ -193,42 +193,42 @@ def test_what_is_no_page_is_not_led_to_a_login() -> None:
             ):  # fmt: skip
                 action = await browser.ask(**more)
                 assert (action.status_code, action.headers["www-authenticate"]) == (401, "Cookie")
-            ctx = testing.request(headers={"accept": "application/json"}, prepared=browser.made)
+            ctx = testing.request(headers={"accept": "application/json"}, prepared=browser.prepared)
             assert (await policy.on_request(ctx, browser.params)).status_code == 401
             assert browser.cookies == {}
 
     run(test)
 
 
-def test_a_page_leads_nowhere_but_to_this_host() -> None:
+def test_a_login_returns_only_to_this_host() -> None:
     async def test(_: Any) -> None:
         async with served() as (_provider, browser):
             for path in ("//evil.example/", "/\\evil.example", "/app@evil.example"):
-                answer = await browser.back(await browser.sent_to_login(path))
+                answer = await browser.finish_login(await browser.begin_login(path))
                 assert answer.headers["location"] == f"https://app.example{path}"
                 browser.cookies.clear()
                 browser.provider.claims.clear()
             await browser.ask(authority="evil.example")
-            asked = await browser.sent_to_login()
-            assert asked["redirect_uri"] == "https://app.example/app/callback"
+            login = await browser.begin_login()
+            assert login["redirect_uri"] == "https://app.example/app/callback"
 
     run(test)
 
 
-def test_a_session_ends_with_its_time_and_with_its_key() -> None:
+def test_a_session_ends_at_its_time_and_with_its_key() -> None:
     async def test(clock: Any) -> None:
         async with served() as (provider, browser):
             await browser.log_in()
             await clock.advance_async(3599)
             assert not isinstance(await browser.ask(), ImmediateResponse)
             rotated = {**browser.params, "cookieKeys": [NEW, OLD]}
-            async with testing.prepared(policy, rotated) as made:
-                other = Browser(provider, made, rotated)
+            async with testing.prepared(policy, rotated) as prepared:
+                other = Browser(provider, prepared, rotated)
                 other.cookies = dict(browser.cookies)
                 assert not isinstance(await other.ask(), ImmediateResponse)
             gone = {**browser.params, "cookieKeys": [NEW]}
-            async with testing.prepared(policy, gone) as made:
-                other = Browser(provider, made, gone)
+            async with testing.prepared(policy, gone) as prepared:
+                other = Browser(provider, prepared, gone)
                 other.cookies = dict(browser.cookies)
                 assert (await other.ask()).status_code == 302
             await clock.advance_async(1)
@@ -237,31 +237,31 @@ def test_a_session_ends_with_its_time_and_with_its_key() -> None:
     run(test)
 
 
-def test_a_session_is_of_its_client_and_of_nothing_else() -> None:
+def test_a_session_is_bound_to_its_client() -> None:
     async def test(_: Any) -> None:
         async with served() as (provider, browser):
             await browser.log_in()
             for more in ({"clientId": "other"}, {"issuer": provider.issuer + "/"}, {"origin": "https://b.example"}):
                 other_params = {**browser.params, **more}
-                async with testing.prepared(policy, other_params) as made:
-                    other = Browser(provider, made, other_params)
+                async with testing.prepared(policy, other_params) as prepared:
+                    other = Browser(provider, prepared, other_params)
                     other.cookies = dict(browser.cookies)
                     assert isinstance(await other.ask(), ImmediateResponse)
 
     run(test)
 
 
-def test_changed_cookies() -> None:
+def test_changed_cookies_are_ignored() -> None:
     async def test(_: Any) -> None:
         async with served() as (_provider, browser):
-            asked = await browser.sent_to_login()
-            ((_, login),) = browser.cookies.items()
-            await browser.back(asked)
+            login = await browser.begin_login()
+            ((_, login_cookie),) = browser.cookies.items()
+            await browser.finish_login(login)
             good = browser.cookies["__Host-session"]
             assert good.startswith("1.")
             changed = [
                 "", "1.", "1", good[2:], "0" + good[1:], "9" + good[1:], "-1" + good[1:], good[:-1],
-                good + "A", good[:40] + ("A" if good[40] != "A" else "B") + good[41:], f"1.{login}", "1.AAAA",
+                good + "A", good[:40] + ("A" if good[40] != "A" else "B") + good[41:], f"1.{login_cookie}", "1.AAAA",
                 "1." + "A" * 3000, "1.%%%", "1.é",
             ]  # fmt: skip
             for value in changed:
@@ -278,7 +278,7 @@ def test_changed_cookies() -> None:
     run(test)
 
 
-def test_a_session_may_take_several_cookies_and_not_too_many() -> None:
+def test_a_session_may_need_several_cookies_up_to_a_limit() -> None:
     async def test(_: Any) -> None:
         async with served() as (provider, browser):
             provider.claims["groups"] = ["g" * 50] * 60
@@ -295,64 +295,66 @@ def test_a_session_may_take_several_cookies_and_not_too_many() -> None:
     run(test)
 
 
-def test_an_answer_counts_in_the_browser_that_has_asked() -> None:
+def test_an_answer_is_valid_only_in_the_browser_that_began_the_login() -> None:
     async def test(clock: Any) -> None:
         async with served() as (provider, browser):
-            victim = Browser(provider, browser.made, browser.params)
-            asked = await browser.sent_to_login()
-            assert (await victim.back(asked)).status_code == 400, "an attacker's code and state"
-            await victim.sent_to_login()
-            assert (await victim.back(asked)).status_code == 400
-            for state in ("", "x", asked["state"][:8], asked["state"] + "x", asked["state"][:-1], "é", "%00"):
-                assert (await browser.back(asked, state=state)).status_code == 400
-            twice = f"state={asked['state']}&state={asked['state']}&code={asked['code_challenge']}"
+            victim = Browser(provider, browser.prepared, browser.params)
+            login = await browser.begin_login()
+            assert (await victim.finish_login(login)).status_code == 400, "an attacker's code and state"
+            await victim.begin_login()
+            assert (await victim.finish_login(login)).status_code == 400
+            for state in ("", "x", login["state"][:8], login["state"] + "x", login["state"][:-1], "é", "%00"):
+                assert (await browser.finish_login(login, state=state)).status_code == 400
+            twice = f"state={login['state']}&state={login['state']}&code={login['code_challenge']}"
             assert (await browser.ask("/app/callback", twice)).status_code == 400
-            assert (await browser.ask("/app/callback", f"state={asked['state']}", method="POST")).status_code == 400
-            assert (await browser.back(asked, iss="https://evil.example")).status_code == 400, "mixed up (RFC 9207)"
-            assert (await browser.back(asked, code="wrong")).status_code == 400
-            assert (await browser.back(asked, code="")).status_code == 403
-            assert (await browser.back(asked, error="access_denied")).status_code == 403
-            assert provider.asked.count("/token") == 1, "a wrong code alone is worth asking"
+            assert (await browser.ask("/app/callback", f"state={login['state']}", method="POST")).status_code == 400
+            assert (await browser.finish_login(login, iss="https://evil.example")).status_code == 400, (
+                "mixed up (RFC 9207)"
+            )
+            assert (await browser.finish_login(login, code="wrong")).status_code == 400
+            assert (await browser.finish_login(login, code="")).status_code == 403
+            assert (await browser.finish_login(login, error="access_denied")).status_code == 403
+            assert provider.paths.count("/token") == 1, "a wrong code alone is worth asking"
             await clock.advance_async(599)
             provider.claims |= {"exp": NOW + 900}
-            assert (await browser.back(asked)).status_code == 302
-            asked = await victim.sent_to_login()
+            assert (await browser.finish_login(login)).status_code == 302
+            login = await victim.begin_login()
             await clock.advance_async(600)
-            assert (await victim.back(asked)).status_code == 400, "too late"
+            assert (await victim.finish_login(login)).status_code == 400, "too late"
 
     run(test)
 
 
-def test_a_login_asks_the_provider_so_often_and_no_more() -> None:
-    """Or one cookie, which every client gets, would make any number of requests to it with the client's secret."""
+def test_the_token_requests_of_a_login_are_limited() -> None:
+    """Else one cookie, which any client gets, could cause any number of requests with the client's secret."""
 
     async def test(_: Any) -> None:
         async with served() as (provider, browser):
-            asked = await browser.sent_to_login()
+            login = await browser.begin_login()
             cookies = dict(browser.cookies)
             for _again in range(policy.MAX_ATTEMPTS + 3):
                 browser.cookies = dict(cookies)
-                assert (await browser.back(asked, code="wrong")).status_code == 400
+                assert (await browser.finish_login(login, code="wrong")).status_code == 400
             browser.cookies = dict(cookies)
-            assert (await browser.back(asked)).status_code == 400
-            assert provider.asked.count("/token") == policy.MAX_ATTEMPTS
+            assert (await browser.finish_login(login)).status_code == 400
+            assert provider.paths.count("/token") == policy.MAX_ATTEMPTS
             browser.cookies, provider.claims = {}, {}
             assert (await browser.log_in()).status_code == 302, "another login is another one"
 
     run(test)
 
 
-def test_a_login_counts_in_all_processes() -> None:
+def test_the_token_requests_of_a_login_are_counted_by_all_processes() -> None:
     async def test(_: Any) -> None:
         with testing.store():
-            async with served() as (provider, browser), testing.prepared(policy, browser.params) as made:
-                other = Browser(provider, made, browser.params)
-                asked = await browser.sent_to_login()
+            async with served() as (provider, browser), testing.prepared(policy, browser.params) as prepared:
+                other = Browser(provider, prepared, browser.params)
+                login = await browser.begin_login()
                 other.cookies = dict(browser.cookies)
                 for _again in range(policy.MAX_ATTEMPTS):
-                    assert (await browser.back(asked, code="wrong")).status_code == 400
-                assert (await other.back(asked)).status_code == 400
-                assert provider.asked.count("/token") == policy.MAX_ATTEMPTS
+                    assert (await browser.finish_login(login, code="wrong")).status_code == 400
+                assert (await other.finish_login(login)).status_code == 400
+                assert provider.paths.count("/token") == policy.MAX_ATTEMPTS
 
     run(test)
 
@@ -367,19 +369,19 @@ def test_users_stay_logged_in_without_the_store() -> None:
     run(test)
 
 
-def test_logins_in_several_tabs_and_not_too_many() -> None:
+def test_logins_in_several_tabs_up_to_a_limit() -> None:
     async def test(_: Any) -> None:
         async with served() as (provider, browser):
             logins = []
             for _ in range(4):
                 provider.claims.clear()
-                logins.append((await browser.sent_to_login(), dict(provider.claims)))
-            for asked, claims in logins:
+                logins.append((await browser.begin_login(), dict(provider.claims)))
+            for login, claims in logins:
                 provider.claims = claims
-                assert (await browser.back(asked)).status_code == 302
+                assert (await browser.finish_login(login)).status_code == 302
             browser.cookies.clear()
             for _ in range(20):
-                await browser.sent_to_login()
+                await browser.begin_login()
                 assert len(browser.cookies) <= 4
 
     run(test)
@@ -406,18 +408,18 @@ def test_cookies_that_only_look_like_those_of_logins() -> None:
         {"x": "\ud800"},
     ],
 )  # fmt: skip
-def test_an_id_token_that_is_not_good(claims: dict[str, Any]) -> None:
+def test_invalid_id_tokens_are_refused(claims: dict[str, Any]) -> None:
     async def test(_: Any) -> None:
         async with served() as (provider, browser):
-            asked = await browser.sent_to_login()
+            login = await browser.begin_login()
             provider.claims |= claims
-            assert (await browser.back(asked)).status_code == 400
+            assert (await browser.finish_login(login)).status_code == 400
             assert "__Host-session" not in browser.cookies
 
     run(test)
 
 
-def test_id_tokens_of_others() -> None:
+def test_id_tokens_with_other_keys_are_refused() -> None:
     async def test(_: Any) -> None:
         async with served() as (provider, browser):
             bad: list[Callable[[], Any]] = [
@@ -435,7 +437,7 @@ def test_id_tokens_of_others() -> None:
     run(test)
 
 
-def test_a_key_that_is_new() -> None:
+def test_a_new_key_of_the_provider() -> None:
     async def test(_: Any) -> None:
         async with served() as (provider, browser):
             provider.keys["two"], provider.signs = OTHER_KEY, "two"
@@ -454,8 +456,8 @@ def eddsa_token(provider: Provider, key: Any, algorithm: str) -> str:
 
 @pytest.mark.parametrize("published", ["EdDSA", "Ed25519", None])
 @pytest.mark.parametrize("algorithm", ["EdDSA", "Ed25519"])
-def test_ed25519_is_eddsa_by_its_newer_name(algorithm: str, published: str | None) -> None:
-    """RFC 9864."""
+def test_a_key_for_ed25519_may_have_the_older_name(algorithm: str, published: str | None) -> None:
+    """RFC 9864 deprecates the name EdDSA in favour of Ed25519."""
 
     async def test(_: Any) -> None:
         key = ed25519.Ed25519PrivateKey.generate()
@@ -473,7 +475,7 @@ def test_ed25519_is_eddsa_by_its_newer_name(algorithm: str, published: str | Non
     run(test)
 
 
-def test_ed25519_is_no_other_curve() -> None:
+def test_keys_of_ed448_are_not_used_for_ed25519() -> None:
     async def test(_: Any) -> None:
         key = ed448.Ed448PrivateKey.generate()
         for published in ("EdDSA", "Ed25519"):
@@ -485,40 +487,40 @@ def test_ed25519_is_no_other_curve() -> None:
     run(test)
 
 
-def test_logout_ends_the_session_here_and_there() -> None:
+def test_logout_ends_the_session_here_and_at_the_provider() -> None:
     async def test(_: Any) -> None:
         async with served() as (provider, browser):
             await browser.log_in()
             await browser.ask("/app/other", headers=[("cookie", "a=b")])
             answer = await browser.ask("/app/logout")
             parts = urlsplit(answer.headers["location"])
-            said = {name: value for name, (value,) in parse_qs(parts.query).items()}
+            query = {name: value for name, (value,) in parse_qs(parts.query).items()}
             assert parts.path == "/end"
-            assert jwt.decode(said.pop("id_token_hint"), options={"verify_signature": False})["sub"] == "ada"
-            assert said == {"client_id": "gate:way", "post_logout_redirect_uri": "https://app.example/bye"}
+            assert jwt.decode(query.pop("id_token_hint"), options={"verify_signature": False})["sub"] == "ada"
+            assert query == {"client_id": "gate:way", "post_logout_redirect_uri": "https://app.example/bye"}
             assert browser.cookies == {}
             again = await browser.ask("/app/logout")
             assert again.headers["location"] == "https://app.example/bye", "without a session there is none to end"
             assert (await browser.ask()).status_code == 302
-            assert provider.asked.count("/token") == 1
+            assert provider.paths.count("/token") == 1
 
     run(test)
 
 
-def test_a_provider_that_is_away() -> None:
+def test_a_provider_that_cannot_be_reached() -> None:
     async def test(clock: Any) -> None:
         async with served() as (provider, browser):
-            asked = await browser.sent_to_login()
+            login = await browser.begin_login()
             provider.away = True
-            answer = await browser.back(asked)
+            answer = await browser.finish_login(login)
             assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
             provider.away = False
-            assert (await browser.back(asked)).status_code == 302
+            assert (await browser.finish_login(login)).status_code == 302
             provider.away = True
             await clock.advance_async(900)
             assert not isinstance(await browser.ask(), ImmediateResponse), "sessions go on"
-            async with testing.prepared(policy, browser.params) as made:
-                late = Browser(provider, made, browser.params)
+            async with testing.prepared(policy, browser.params) as prepared:
+                late = Browser(provider, prepared, browser.params)
                 assert (await late.ask()).status_code == 503
                 assert (await late.ask("/app/logout")).headers["location"] == "https://app.example/bye"
                 late.cookies = dict(browser.cookies)
@@ -540,7 +542,7 @@ def test_a_provider_that_is_away() -> None:
         lambda: web.Response(body=b"\xff"),
     ],
 )  # fmt: skip
-def test_a_provider_that_lies_of_tokens(answer: Callable[[], web.Response]) -> None:
+def test_a_provider_with_invalid_token_responses(answer: Callable[[], web.Response]) -> None:
     async def test(_: Any) -> None:
         async with served() as (provider, browser):
             provider.token = answer
@@ -558,12 +560,12 @@ def test_a_provider_that_lies_of_tokens(answer: Callable[[], web.Response]) -> N
         {"end_session_endpoint": "javascript:x"},
     ],
 )  # fmt: skip
-def test_a_provider_that_lies_of_itself(published: dict[str, Any]) -> None:
+def test_a_provider_with_invalid_metadata(published: dict[str, Any]) -> None:
     async def test(_: Any) -> None:
         async with served() as (provider, browser):
             provider.published = published
-            async with testing.prepared(policy, browser.params) as made:
-                late = Browser(provider, made, browser.params)
+            async with testing.prepared(policy, browser.params) as prepared:
+                late = Browser(provider, prepared, browser.params)
                 assert (await late.ask()).status_code == 503
 
     run(test)
@@ -577,7 +579,7 @@ def test_a_provider_that_lies_of_itself(published: dict[str, Any]) -> None:
         ({"cookieKeys": [OLD, testing.secret("k" * 31)]}, r"cookieKeys\[1\]: expected 32 characters and more"),
     ],
 )  # fmt: skip
-def test_parameters_that_are_wrong(more: dict[str, Any], says: str) -> None:
+def test_invalid_parameters(more: dict[str, Any], says: str) -> None:
     async def test(_: Any) -> None:
         async with served(**more):
             pass
@@ -586,10 +588,10 @@ def test_parameters_that_are_wrong(more: dict[str, Any], says: str) -> None:
         run(test)
 
 
-def test_an_origin_in_the_clear_has_cookies_that_work_there() -> None:
+def test_cookies_of_an_http_origin_are_not_secure() -> None:
     async def test(_: Any) -> None:
         async with served(origin="http://localhost:8080") as (_provider, browser):
-            ctx = testing.request(headers={"accept": "text/html"}, prepared=browser.made)
+            ctx = testing.request(headers={"accept": "text/html"}, prepared=browser.prepared)
             (line,) = (await policy.on_request(ctx, browser.params)).headers["set-cookie"]
             assert line.startswith("session-login-")
             assert "Secure" not in line

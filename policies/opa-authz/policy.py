@@ -4,7 +4,7 @@ The input has the names of conditions (docs/reference/conditions.md), without `r
 decoded), `identity`, `api` and `metadata`. An instance has one HTTP client with a pool of connections.
 
 The policy fails closed: an undefined decision is a refusal, and without a valid decision (no answer in time, a status
-other than 200, a redirect, another format, more than MAX_ANSWER bytes) the client gets 503.
+other than 200, a redirect, another format, more than MAX_ANSWER_BYTES bytes) the client gets 503.
 
 Limits: each process has its own cache of decisions.
 """
@@ -30,20 +30,22 @@ from sdk.policy import (
     UpstreamRequestModifications,
 )
 
-MAX_ANSWER = 64 * 1024
+MAX_ANSWER_BYTES = 64 * 1024
 MAX_CACHED = 10_000
 CONNECTIONS = 256
 
-DECISIONS = Counter("opa_decisions_total", "Decisions of OPA: allow, deny, or none of use.", labels=["decision"])
+DECISIONS = Counter(
+    "opa_decisions_total", "Decisions of OPA: allow, deny, or none if there was no valid one.", labels=["decision"]
+)
 log = logging.getLogger(__name__)
 
 
-class UselessError(Exception):
+class InvalidDecisionError(Exception):
     """OPA's answer is no valid decision. The text is for the log."""
 
 
 Decision = dict[str, Any]
-"""OPA's decision, checked: {"allow": bool, "status": int, "headers": {…}, "body": …, "identity": {…}}."""
+"""A valid decision of OPA: {"allow": bool, "status": int, "headers": {…}, "body": …, "identity": {…}}."""
 
 
 class Opa:
@@ -58,14 +60,14 @@ class Opa:
         self._cached: OrderedDict[bytes, tuple[float, Decision]] = OrderedDict()
 
     async def decide(self, document: Mapping[str, Any], seconds: float, traceparent: str) -> Decision:
-        """OPA's decision on an input document. Raises aiohttp.ClientError, TimeoutError or UselessError."""
+        """Returns OPA's decision on an input document. aiohttp.ClientError, TimeoutError, InvalidDecisionError."""
         question = _json({"input": document})
         key = hashlib.sha256(question).digest()
         until, decision = self._cached.get(key, (0.0, {}))
         if clock.monotonic() < until:
             return decision
         limit = aiohttp.ClientTimeout(total=max(min(self._seconds, seconds), 0.001))  # for aiohttp 0 is no limit
-        decision = checked(await self._ask(question, limit, traceparent), self._may_set)
+        decision = parse_decision(await self._ask(question, limit, traceparent), self._may_set)
         if self._cache_seconds:
             self._cached[key] = (clock.monotonic() + self._cache_seconds, decision)
             self._cached.move_to_end(key)
@@ -77,20 +79,20 @@ class Opa:
         headers = {"traceparent": traceparent} if traceparent else {}
         try:
             return await self._post(question, limit, headers)
-        except aiohttp.ServerDisconnectedError:  # on an idle connection; asking again is safe
+        except aiohttp.ServerDisconnectedError:  # the server has closed an idle connection; asking again is safe
             return await self._post(question, limit, headers)
 
     async def _post(self, question: bytes, limit: aiohttp.ClientTimeout, headers: Mapping[str, str]) -> bytes:
         posting = self._session.post(self._url, data=question, timeout=limit, headers=headers, allow_redirects=False)
         async with posting as answer:
             if answer.status != 200:
-                raise UselessError(f"expected the status 200, got {answer.status}")
+                raise InvalidDecisionError(f"expected the status 200, got {answer.status}")
             text = bytearray()
             async for chunk in answer.content.iter_any():
                 text += chunk
-                if len(text) > MAX_ANSWER:
+                if len(text) > MAX_ANSWER_BYTES:
                     answer.close()
-                    raise UselessError(f"expected at most {MAX_ANSWER} bytes, got more")
+                    raise InvalidDecisionError(f"expected at most {MAX_ANSWER_BYTES} bytes, got more")
             return bytes(text)
 
 
@@ -106,7 +108,7 @@ async def prepare(params: dict[str, Any]) -> AsyncIterator[Opa]:
 
 
 def token_of(params: dict[str, Any]) -> str:
-    """The token. ValueError: no header can hold it, which the schema cannot check for a named secret."""
+    """Returns the token. ValueError: it is not valid in a header, which the schema cannot check for a named secret."""
     token: str = params["token"].reveal()
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise ValueError("token: expected printable ASCII characters without spaces, got others")
@@ -116,13 +118,13 @@ def token_of(params: dict[str, Any]) -> str:
 async def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
     try:
         decision = await ctx.prepared.decide(input_of(ctx, params), ctx.time_remaining() * 0.9, ctx.traceparent)
-    except (aiohttp.ClientError, TimeoutError, UselessError) as error:
+    except (aiohttp.ClientError, TimeoutError, InvalidDecisionError) as error:
         DECISIONS.inc(decision="none")
         log.warning("OPA returned no decision: %s: %s", type(error).__name__, error)
         return problem(503, {"retry-after": "1"})
     DECISIONS.inc(decision="allow" if decision["allow"] else "deny")
     if not decision["allow"]:
-        return refused(decision, params["statusCode"])
+        return refusal(decision, params["statusCode"])
     if identity := decision.get("identity"):
         scopes, claims = tuple(identity.get("scopes", ())), identity.get("claims", {})
         ctx.identity = Identity(identity["subject"], identity.get("issuer", ""), scopes, claims, "opa")
@@ -136,7 +138,7 @@ async def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestActi
 
 
 def input_of(ctx: RequestContext, params: Mapping[str, Any]) -> dict[str, Any]:
-    """The input document for a request, as JSON values."""
+    """Returns the input document for a request, as JSON values."""
     metadata = ctx.metadata.to_dict()
     return {
         "method": ctx.method,
@@ -157,7 +159,7 @@ def input_of(ctx: RequestContext, params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without_port(address: str) -> str:
-    """`::1` of `[::1]:8080`."""
+    """Returns `::1` for `[::1]:8080`."""
     host, colon, port = address.rpartition(":")
     name = host if colon and port.isdigit() else address
     return name.removeprefix("[").removesuffix("]")
@@ -186,19 +188,19 @@ def _json(value: Mapping[str, Any]) -> bytes:
 # ---------------------------------------------------------------- the decision
 
 
-def checked(text: bytes, may_set: set[str]) -> Decision:
-    """The decision in OPA's answer. UselessError: there is none."""
+def parse_decision(text: bytes, may_set: set[str]) -> Decision:
+    """Returns the decision in OPA's answer. InvalidDecisionError: it is not valid."""
     try:
         answer = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UselessError(f"expected JSON, got something else: {error}") from None
+        raise InvalidDecisionError(f"expected JSON, got something else: {error}") from None
     if not isinstance(answer, dict):
-        raise UselessError(f"expected an object with result, got {_kind(answer)}")
+        raise InvalidDecisionError(f"expected an object with result, got {_type_name(answer)}")
     result = answer.get("result", False)  # undefined: no rule applies
     if isinstance(result, bool):
         return {"allow": result}
     if not isinstance(result, dict) or not isinstance(result.get("allow"), bool):
-        raise UselessError(f"expected true, false or an object with allow, got {_kind(result)}")
+        raise InvalidDecisionError(f"expected true, false or an object with allow, got {_type_name(result)}")
     allow: bool = result["allow"]
     _check_headers(result.get("headers", {}), may_set if allow else None)
     if allow:
@@ -206,15 +208,15 @@ def checked(text: bytes, may_set: set[str]) -> Decision:
     else:
         status = result.get("status", 403)
         if not isinstance(status, int) or isinstance(status, bool) or not 300 <= status <= 599:
-            raise UselessError(f"expected a status from 300 to 599, got {_kind(status)}")
+            raise InvalidDecisionError(f"expected a status from 300 to 599, got {_type_name(status)}")
     return result
 
 
 def _check_headers(headers: Any, may_set: set[str] | None) -> None:
     if not isinstance(headers, dict) or not all(isinstance(value, str) for value in headers.values()):
-        raise UselessError("expected headers as an object of texts, got something else")
+        raise InvalidDecisionError("expected headers to be an object of strings, got something else")
     if may_set is not None and (others := {name.lower() for name in headers} - may_set):
-        raise UselessError(f"expected headers of upstreamHeaders alone, got {', '.join(sorted(others))}")
+        raise InvalidDecisionError(f"expected only headers of upstreamHeaders, got {', '.join(sorted(others))}")
 
 
 def _check_identity(identity: Any) -> None:
@@ -222,22 +224,22 @@ def _check_identity(identity: Any) -> None:
         return
     kinds = {"subject": str, "issuer": str, "scopes": list, "claims": dict}
     if not isinstance(identity, dict) or not identity.get("subject"):
-        raise UselessError("expected an identity with a subject, got none")
+        raise InvalidDecisionError("expected an identity with a subject, got none")
     for name, value in identity.items():
         if name not in kinds or not isinstance(value, kinds[name]):
-            raise UselessError(
-                f"expected an identity of subject, issuer, scopes and claims, got {name} as {_kind(value)}"
+            raise InvalidDecisionError(
+                f"expected an identity of subject, issuer, scopes and claims, got {name} as {_type_name(value)}"
             )
 
 
-def _kind(value: object) -> str:
+def _type_name(value: object) -> str:
     return type(value).__name__
 
 
 # ---------------------------------------------------------------- the client's answer
 
 
-def refused(decision: Decision, status: int) -> ImmediateResponse:
+def refusal(decision: Decision, status: int) -> ImmediateResponse:
     headers, body = decision.get("headers", {}), decision.get("body")
     status = decision.get("status", status)
     if body is None:

@@ -37,16 +37,16 @@ from sdk.policy import (
 )
 from sdk.streams import StreamError
 
-if TYPE_CHECKING:  # the folder's name is none of a package's
+if TYPE_CHECKING:  # the folder's name cannot be a package's
     from masking import bodies
-    from masking.detectors import BUILT_IN, Detector, custom
-    from masking.events import masked_events
-    from masking.replacing import Masking, Replace, fixed, hashed, keep_last, masking
+    from masking.detectors import BUILT_IN, Detector, compile_custom
+    from masking.events import mask_events
+    from masking.replacing import Masking, Replace, hash_values, keep_last, new_masking, set_text
 else:
     from .masking import bodies
-    from .masking.detectors import BUILT_IN, Detector, custom
-    from .masking.events import masked_events
-    from .masking.replacing import Masking, Replace, fixed, hashed, keep_last, masking
+    from .masking.detectors import BUILT_IN, Detector, compile_custom
+    from .masking.events import mask_events
+    from .masking.replacing import Masking, Replace, hash_values, keep_last, new_masking, set_text
 
 Json = dict[str, Any]
 Kind = Literal["json", "lines", "form", "events", "xml", "text", "other"]
@@ -62,8 +62,8 @@ TEXT = {
 """Text types besides text/* and XML; "" is a body without a content type."""
 FORM = "application/x-www-form-urlencoded"
 EVENTS = "text/event-stream"
-LEAST_KEY = 16
-"""Characters of a key. The schema cannot check the length of a named secret."""
+MIN_KEY = 16
+"""The least number of characters of a key. The schema cannot check the length of a named secret."""
 
 
 class OtherTypeError(Exception):
@@ -91,69 +91,71 @@ def prepare(params: Json) -> Prepared:
     patterns = params["patterns"]
     own_names = [pattern["name"] for pattern in patterns]
     names = [*params["detect"], *own_names]
-    twice = sorted({name for name in names if names.count(name) > 1} | ({*BUILT_IN} & {*own_names}))
-    if twice:
-        raise ValueError(f"expected a unique name for each pattern, got {', '.join(twice)} again")
+    duplicates = sorted({name for name in names if names.count(name) > 1} | ({*BUILT_IN} & {*own_names}))
+    if duplicates:
+        raise ValueError(f"expected a unique name for each pattern, got {', '.join(duplicates)} again")
     if not names:
         raise ValueError("expected something to mask in detect or patterns, got nothing")
     unknown = sorted({*params["replacements"]} - {*names})
     if unknown:
-        raise ValueError(f"expected replacements for {', '.join(names)}, got one for {', '.join(unknown)}")
+        raise ValueError(f"expected replacements for {', '.join(names)}, got some for {', '.join(unknown)}")
     detectors: list[Detector] = [
         *(BUILT_IN[name] for name in params["detect"]),
-        *(custom(pattern["name"], pattern["regex"]) for pattern in patterns),
+        *(compile_custom(pattern["name"], pattern["regex"]) for pattern in patterns),
     ]
-    replaced = {name: _replace(name, params["replacements"].get(name, params["replacement"]), params) for name in names}
+    replacements = {
+        name: _replace(name, params["replacements"].get(name, params["replacement"]), params) for name in names
+    }
 
-    def of(direction: str) -> Masking | None:
+    def masking_of(direction: str) -> Masking | None:
         counters = {name: MASKED.labels(direction=direction, detector=name) for name in names}
         if direction not in params["directions"]:
             return None
-        return masking(detectors, replaced, lambda name: counters[name].inc())
+        return new_masking(detectors, replacements, lambda name: counters[name].inc())
 
     include, exclude = (tuple(map(bodies.steps_of, params[name])) for name in ("include", "exclude"))
-    return Prepared(of("request"), of("response"), bodies.Places(include, exclude))
+    return Prepared(masking_of("request"), masking_of("response"), bodies.Places(include, exclude))
 
 
 def _replace(name: str, replacement: Json, params: Json) -> Replace:
     match replacement["with"]:
         case "text":
-            return fixed(replacement.get("text", "[masked]"))
+            return set_text(replacement.get("text", "[masked]"))
         case "keepLast":
             return keep_last(replacement.get("keep", 4))
         case _:
             if "hashKey" not in params:
                 raise ValueError(f"expected hashKey, since {name} is replaced by a hash, got none")
             key = params["hashKey"].reveal()
-            if len(key) < LEAST_KEY:
-                raise ValueError(f"hashKey: expected {LEAST_KEY} characters and more, got fewer")
-            return hashed(name, key.encode())
+            if len(key) < MIN_KEY:
+                raise ValueError(f"hashKey: expected {MIN_KEY} characters and more, got fewer")
+            return hash_values(name, key.encode())
 
 
 # ------------------------------------------------------------------ headers and query
 
 
 def on_request(ctx: RequestContext, params: Json) -> RequestAction:
-    of: Masking | None = ctx.prepared.request
-    if of is None:
+    masking: Masking | None = ctx.prepared.request
+    if masking is None:
         return None
-    headers = masked_headers(ctx.headers, params["headers"], of.masked)
-    query = bodies.masked_pairs(ctx.query, of.masked) if params["query"] else ctx.query
+    headers = mask_headers(ctx.headers, params["headers"], masking.mask)
+    query = bodies.mask_pairs(ctx.query, masking.mask) if params["query"] else ctx.query
     if not headers and query == ctx.query:
         return None
     return UpstreamRequestModifications(set_headers=headers, query=None if query == ctx.query else query)
 
 
 def on_response(ctx: ResponseContext, params: Json) -> ResponseAction:
-    of: Masking | None = ctx.prepared.response
-    headers = masked_headers(ctx.headers, params["headers"], of.masked) if of else {}
+    masking: Masking | None = ctx.prepared.response
+    headers = mask_headers(ctx.headers, params["headers"], masking.mask) if masking else {}
     return UpstreamResponseModifications(set_headers=headers) if headers else None
 
 
-def masked_headers(headers: Headers, names: list[str], masked: Callable[[str], str]) -> dict[str, list[str]]:
-    """The masked lines of the headers in which something is masked."""
+def mask_headers(headers: Headers, names: list[str], mask: Callable[[str], str]) -> dict[str, list[str]]:
+    """Returns the masked lines of the headers in which something is masked."""
     lines = {name: headers.get_all(name) for name in names}
-    results = {name: [masked(line) for line in values] for name, values in lines.items()}
+    results = {name: [mask(line) for line in values] for name, values in lines.items()}
     return {name: values for name, values in results.items() if values != lines[name]}
 
 
@@ -162,20 +164,20 @@ def masked_headers(headers: Headers, names: list[str], masked: Callable[[str], s
 
 async def on_request_stream(ctx: RequestStreamContext, chunks: Chunks, params: Json) -> Chunks:
     refusals = Refusals(unreadable=400, other_type=415)
-    async for chunk in masked_body(ctx.headers, chunks, ctx.prepared.request, ctx.prepared.places, params, refusals):
+    async for chunk in mask_body(ctx.headers, chunks, ctx.prepared.request, ctx.prepared.places, params, refusals):
         yield chunk
 
 
 async def on_response_stream(ctx: ResponseStreamContext, chunks: Chunks, params: Json) -> Chunks:
     refusals = Refusals(unreadable=502, other_type=502)
-    async for chunk in masked_body(ctx.headers, chunks, ctx.prepared.response, ctx.prepared.places, params, refusals):
+    async for chunk in mask_body(ctx.headers, chunks, ctx.prepared.response, ctx.prepared.places, params, refusals):
         yield chunk
 
 
-async def masked_body(
-    headers: Headers, chunks: Chunks, of: Masking | None, places: bodies.Places, params: Json, refusals: Refusals
+async def mask_body(
+    headers: Headers, chunks: Chunks, masking: Masking | None, places: bodies.Places, params: Json, refusals: Refusals
 ) -> Chunks:
-    if of is None:
+    if masking is None:
         async for chunk in chunks:
             yield chunk
         return
@@ -183,7 +185,7 @@ async def masked_body(
     try:
         if len(lines) > 1:
             raise bodies.UnreadableError("expected one content-type")
-        async for chunk in _masked("".join(lines), chunks, of, places, params):
+        async for chunk in _mask_by_type("".join(lines), chunks, masking, places, params):
             yield chunk
     except OtherTypeError as error:
         raise Reject(problem(refusals.other_type, f"the body cannot be masked: {error}")) from None
@@ -191,36 +193,38 @@ async def masked_body(
         raise Reject(problem(refusals.unreadable, f"the body cannot be masked: {error}")) from None
 
 
-async def _masked(content_type: str, chunks: Chunks, of: Masking, places: bodies.Places, params: Json) -> Chunks:
+async def _mask_by_type(
+    content_type: str, chunks: Chunks, masking: Masking, places: bodies.Places, params: Json
+) -> Chunks:
     kind = kind_of(content_type.partition(";")[0].strip().lower())
     if kind == "other":
-        result = unmasked(chunks, params["otherTypes"])
+        result = pass_or_refuse(chunks, params["otherTypes"])
     else:
         body = await bodies.begin_body(chunks, content_type, xml=kind == "xml")
-        result = masked_kind(kind, body, of, places, params["maxBytes"])
+        result = mask_by_kind(kind, body, masking, places, params["maxBytes"])
     async for chunk in result:
         yield chunk
 
 
-async def unmasked(chunks: Chunks, other_types: str) -> Chunks:
+async def pass_or_refuse(chunks: Chunks, other_types: str) -> Chunks:
     async for chunk in chunks:
         if chunk and other_types == "refuse":
             raise OtherTypeError("expected text, JSON, XML, events or a form")
         yield chunk
 
 
-def masked_kind(kind: Kind, body: bodies.Body, of: Masking, places: bodies.Places, limit: int) -> Chunks:
+def mask_by_kind(kind: Kind, body: bodies.Body, masking: Masking, places: bodies.Places, limit: int) -> Chunks:
     match kind:
         case "json":
-            return bodies.masked_json(body, of, places, limit)
+            return bodies.mask_json(body, masking, places, limit)
         case "form":
-            return bodies.masked_form(body.in_ascii(), of, limit)
+            return bodies.mask_form(body.in_ascii(), masking, limit)
         case "lines":
-            return bodies.masked_lines(body.in_ascii(), of, places, limit)
+            return bodies.mask_lines(body.in_ascii(), masking, places, limit)
         case "events":
-            return masked_events(body.in_ascii().chunks, of, places, limit)
+            return mask_events(body.in_ascii().chunks, masking, places, limit)
         case _:
-            return bodies.masked_text(body, of)
+            return bodies.mask_text(body, masking)
 
 
 def kind_of(media_type: str) -> Kind:

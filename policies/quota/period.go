@@ -15,7 +15,7 @@ const (
 	month = "month"
 )
 
-// calendar has the days, weeks or months of a time zone. Weeks begin on Monday (ISO 8601).
+// calendar divides time into the days, weeks or months of a time zone. Weeks begin on Monday (ISO 8601).
 type calendar struct {
 	period string
 	zone   *time.Location
@@ -26,37 +26,37 @@ func newCalendar(period, zone string) (calendar, error) {
 		return calendar{}, fmt.Errorf("period: expected day, week or month, got %q", period)
 	}
 	location, err := time.LoadLocation(zone)
-	if err != nil || zone == "" || zone == "Local" { // the node's own zone, which differs between nodes
-		return calendar{}, fmt.Errorf("timeZone: expected a name of the IANA time zone database, as Europe/Berlin or UTC, got %q", zone)
+	if err != nil || zone == "" || zone == "Local" { // Local would be the node's zone, which may differ between nodes
+		return calendar{}, fmt.Errorf("timeZone: expected a name of the IANA time zone database, such as Europe/Berlin or UTC, got %q", zone)
 	}
 	return calendar{period, location}, nil
 }
 
-// begin returns the beginning of the period that contains a day, or of one that lies so many periods before it.
-func (c calendar) begin(at time.Time, behind int) time.Time {
+// begin returns the beginning of the period that contains a day, or of the period that lies offset periods later.
+func (c calendar) begin(at time.Time, offset int) time.Time {
 	year, month, date := at.Date()
 	switch c.period {
 	case week:
 		sinceMonday := (int(at.Weekday()) + 6) % 7
-		return time.Date(year, month, date-sinceMonday+7*behind, 0, 0, 0, 0, c.zone)
+		return time.Date(year, month, date-sinceMonday+7*offset, 0, 0, 0, 0, c.zone)
 	case day:
-		return time.Date(year, month, date+behind, 0, 0, 0, 0, c.zone)
+		return time.Date(year, month, date+offset, 0, 0, 0, 0, c.zone)
 	default:
-		return time.Date(year, month+time.Month(behind), 1, 0, 0, 0, 0, c.zone)
+		return time.Date(year, month+time.Month(offset), 1, 0, 0, 0, 0, c.zone)
 	}
 }
 
 // at returns the period that contains a time. If clocks change at midnight, a day may have no midnight or two: then
 // the time may lie outside of the period of its date.
 func (c calendar) at(now time.Time) (from, to time.Time) {
-	local, behind := now.In(c.zone), 0
-	for now.Before(c.begin(local, behind)) {
-		behind--
+	local, offset := now.In(c.zone), 0
+	for now.Before(c.begin(local, offset)) {
+		offset--
 	}
-	for !now.Before(c.begin(local, behind+1)) {
-		behind++
+	for !now.Before(c.begin(local, offset+1)) {
+		offset++
 	}
-	return c.begin(local, behind), c.begin(local, behind+1)
+	return c.begin(local, offset), c.begin(local, offset+1)
 }
 
 // span is a period, with the values that all of its requests share.

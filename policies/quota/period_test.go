@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// zones change their clocks at 01:00 UTC, at 02:00, at midnight (so that a day has none, or two), by half an hour, and have
-// left a day out.
+// zones change their clocks at 01:00 UTC, at 02:00, at midnight (so that a day has none, or two), by half an hour; one has
+// skipped a day.
 var zones = []string{
 	"UTC", "Europe/Berlin", "America/New_York", "America/Sao_Paulo", "Asia/Beirut", "America/Havana", "Australia/Lord_Howe",
 	"Pacific/Apia", "Africa/Cairo", "Asia/Kathmandu",

@@ -42,8 +42,8 @@ type policy struct {
 	current  atomic.Pointer[span]
 }
 
-// slack is how much longer than its period a count is kept, since nodes' clocks may differ.
-const slack = 24 * time.Hour
+// clockSlack is the time for which a count is kept after its period, since nodes' clocks may differ.
+const clockSlack = 24 * time.Hour
 
 // GetPolicy builds an instance; its parameters are in policy-definition.yaml.
 func GetPolicy(metadata v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error) {
@@ -65,7 +65,7 @@ func GetPolicy(metadata v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy
 	return &policy{
 		calendar: calendar, name: parsed.Name, limit: parsed.Requests, store: metadata.Store, refused: refused,
 		key:      requestkey.New(metadata.Operation, parsed.Key, parsed.Name, parsed.Period),
-		patience: metadata.Timeout / 2, // half of the attachment's, which leaves time for an answer of its own
+		patience: metadata.Timeout / 2, // half of the attachment's timeout, which leaves time for the policy's own answer
 		passes:   parsed.WhenUnavailable == "allow", warnAt: parsed.WarnAt, headers: parsed.Headers,
 	}, nil
 }
@@ -78,17 +78,17 @@ func (p *policy) OnRequest(ctx context.Context, req *v1alpha.RequestContext) (v1
 	}
 	now := time.Now()
 	span := p.span(now)
-	used, err := p.count(ctx, hash.String()+span.suffix, span.to.Sub(now)+slack)
+	used, err := p.count(ctx, hash.String()+span.suffix, span.to.Sub(now)+clockSlack)
 	if err != nil {
 		return p.answerUncounted(ctx, err)
 	}
-	stands := &standing{span, min(used, p.limit), span.to.Sub(now)}
+	state := &standing{span, min(used, p.limit), span.to.Sub(now)}
 	if used > p.limit {
 		p.refused.Inc(req.APIName)
-		return ratelimitheader.Exceeded([]string{p.name}, stands.reset, p.standingHeaders(stands)), nil
+		return ratelimitheader.Exceeded([]string{p.name}, state.reset, p.standingHeaders(state)), nil
 	}
-	if p.headers || p.exceedsWarning(stands) {
-		req.Metadata.Lease(p, func() v1alpha.Lease { return stands })
+	if p.headers || p.reachesWarning(state) {
+		req.Metadata.Lease(p, func() v1alpha.Lease { return state })
 	}
 	return nil, nil
 }
@@ -96,7 +96,7 @@ func (p *policy) OnRequest(ctx context.Context, req *v1alpha.RequestContext) (v1
 // answerUncounted handles a request that the store has not counted.
 func (p *policy) answerUncounted(ctx context.Context, err error) (v1alpha.RequestAction, error) {
 	switch {
-	case ctx.Err() != nil || errors.Is(err, v1alpha.ErrStoreInput): // the client is gone; or the store is not at fault
+	case ctx.Err() != nil || errors.Is(err, v1alpha.ErrStoreInput): // the client has left, or the call is invalid
 		return nil, err
 	case p.passes:
 		return nil, nil
@@ -105,8 +105,8 @@ func (p *policy) answerUncounted(ctx context.Context, err error) (v1alpha.Reques
 	}
 }
 
-// count counts a request, and returns the new count. A request beyond the quota is uncounted again, so that after an increase
-// of the quota all of the increase is available; if that fails, the request only counts against a larger quota.
+// count counts a request, and returns the new count. A request beyond the quota is subtracted again, so that an increase of the
+// quota is available in full; if the subtraction fails, the request counts only against a larger quota.
 func (p *policy) count(ctx context.Context, key string, ttl time.Duration) (int64, error) {
 	if p.patience > 0 {
 		var cancel context.CancelFunc
@@ -125,18 +125,18 @@ func (p *policy) OnResponse(_ context.Context, res *v1alpha.ResponseContext) (v1
 	if !p.headers && p.warnAt == 0 {
 		return nil, nil
 	}
-	state, ok := res.Metadata.Lease(p, func() v1alpha.Lease { return nothing{} }).(*standing)
+	state, ok := res.Metadata.Lease(p, func() v1alpha.Lease { return uncounted{} }).(*standing)
 	if !ok {
 		return nil, nil // not counted, or nothing to report
 	}
 	headers := p.standingHeaders(state)
-	if p.exceedsWarning(state) {
+	if p.reachesWarning(state) {
 		headers = append(headers, v1alpha.Header{Name: "x-quota-warning", Value: p.warning(state)})
 	}
 	return &v1alpha.UpstreamResponseModifications{Headers: v1alpha.HeaderModifications{Append: headers}}, nil
 }
 
-// Close has nothing to release: the store is the engine's.
+// Close does nothing: the store belongs to the engine.
 func (*policy) Close() error { return nil }
 
 // KeepsDeadlines marks a policy that waits only for the store, which observes ctx.
@@ -154,10 +154,10 @@ type standing struct {
 // Release does nothing.
 func (*standing) Release() {}
 
-// nothing is the lease of an exchange that was not counted.
-type nothing struct{}
+// uncounted is the lease of an exchange that was not counted.
+type uncounted struct{}
 
-func (nothing) Release() {}
+func (uncounted) Release() {}
 
 func (p *policy) standingHeaders(s *standing) []v1alpha.Header {
 	if !p.headers {
@@ -167,7 +167,7 @@ func (p *policy) standingHeaders(s *standing) []v1alpha.Header {
 	return ratelimitheader.Headers(s.span.policyHeader, string(text))
 }
 
-func (p *policy) exceedsWarning(s *standing) bool {
+func (p *policy) reachesWarning(s *standing) bool {
 	return p.warnAt > 0 && s.used*100 >= p.warnAt*p.limit
 }
 

@@ -51,7 +51,7 @@ func (s *counting) Increment(ctx context.Context, key string, by int64, ttl time
 	return s.sums[key], nil
 }
 
-func built(t testing.TB, params string, store v1alpha.Store) v1alpha.Policy {
+func newPolicy(t testing.TB, params string, store v1alpha.Store) v1alpha.Policy {
 	t.Helper()
 	policy, err := quota.GetPolicy(v1alpha.Metadata{Store: store, Timeout: time.Second}, v1alpha.Params(params))
 	if err != nil {
@@ -93,10 +93,10 @@ func headersOf(t testing.TB, policy v1alpha.Policy, req *v1alpha.RequestContext)
 	if changes == nil {
 		return nil
 	}
-	return named(changes.Headers.Append)
+	return byName(changes.Headers.Append)
 }
 
-func named(headers []v1alpha.Header) map[string]string {
+func byName(headers []v1alpha.Header) map[string]string {
 	all := map[string]string{}
 	for _, header := range headers {
 		all[header.Name] = header.Value
@@ -106,10 +106,10 @@ func named(headers []v1alpha.Header) map[string]string {
 
 const keyed = `"key": [{"from": "header", "name": "X-Key"}], "headers": true`
 
-// TestADayEndsAtMidnight: a bubble's clock begins on Saturday, 2000-01-01, 00:00 UTC.
+// TestADayEndsAtMidnight: the clock of a synctest bubble begins on Saturday, 2000-01-01, 00:00 UTC.
 func TestADayEndsAtMidnight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		policy := built(t, `{"requests": 2, "period": "day", "name": "daily", `+keyed+`}`, &counting{})
+		policy := newPolicy(t, `{"requests": 2, "period": "day", "name": "daily", `+keyed+`}`, &counting{})
 		time.Sleep(23 * time.Hour)
 		for _, key := range []string{"a", "a", "b"} {
 			if !passes(t, policy, key) {
@@ -120,7 +120,7 @@ func TestADayEndsAtMidnight(t *testing.T) {
 		if refused == nil || refused.StatusCode != http.StatusTooManyRequests {
 			t.Fatalf("expected 429, got %+v", refused)
 		}
-		headers := named(refused.Headers)
+		headers := byName(refused.Headers)
 		if headers["retry-after"] != "3600" || headers["ratelimit"] != `"daily";r=0;t=3600` || headers["ratelimit-policy"] != `"daily";q=2;w=86400` {
 			t.Errorf("expected an hour until midnight, got %v", headers)
 		}
@@ -150,10 +150,10 @@ func TestThePeriodFollowsTheTimeZone(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			params := fmt.Sprintf(`{"requests": 1, "period": %q, "timeZone": %q, %s}`, test.period, test.zone, keyed)
-			policy := built(t, params, &counting{})
+			policy := newPolicy(t, params, &counting{})
 			passes(t, policy, "a")
 			refused := answer(t, policy, request("a"))
-			if refused == nil || named(refused.Headers)["retry-after"] != test.retry {
+			if refused == nil || byName(refused.Headers)["retry-after"] != test.retry {
 				t.Errorf("%s in %s: expected to be refused for %s s, got %+v", test.period, test.zone, test.retry, refused)
 			}
 		})
@@ -164,13 +164,13 @@ func TestRefusedRequestsAreNotCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &counting{}
 		params := `{"requests": %d, "period": "month", ` + keyed + `}`
-		small := built(t, fmt.Sprintf(params, 2), store)
+		small := newPolicy(t, fmt.Sprintf(params, 2), store)
 		for i := range 20 {
 			if passed := passes(t, small, "a"); passed != (i < 2) {
 				t.Fatalf("request %d: expected two to pass, got %t", i, passed)
 			}
 		}
-		large := built(t, fmt.Sprintf(params, 5), store) // the API has been changed
+		large := newPolicy(t, fmt.Sprintf(params, 5), store) // the API has been changed
 		for i := range 10 {
 			if passed := passes(t, large, "a"); passed != (i < 3) {
 				t.Errorf("request %d: expected three more of a larger quota, got %t", i, passed)
@@ -190,7 +190,7 @@ func TestOtherNamesAndPeriodsHaveSeparateCounts(t *testing.T) {
 			`{"requests": 1, "period": "day", "timeZone": "Asia/Tokyo", ` + keyed + `}`,
 			`{"requests": 1, "period": "day", "key": [{"from": "constant", "value": "a"}]}`,
 		} {
-			policy := built(t, params, store)
+			policy := newPolicy(t, params, store)
 			if !passes(t, policy, "a") || passes(t, policy, "a") {
 				t.Errorf("%s: expected a count of its own", params)
 			}
@@ -200,8 +200,8 @@ func TestOtherNamesAndPeriodsHaveSeparateCounts(t *testing.T) {
 
 func TestAnswersWarn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		policy := built(t, `{"requests": 10, "period": "day", "warnAt": 75, `+keyed+`}`, &counting{})
-		silent := built(t, `{"requests": 10, "period": "day", "warnAt": 75, "key": [], "headers": false}`, &counting{})
+		policy := newPolicy(t, `{"requests": 10, "period": "day", "warnAt": 75, `+keyed+`}`, &counting{})
+		silent := newPolicy(t, `{"requests": 10, "period": "day", "warnAt": 75, "key": [], "headers": false}`, &counting{})
 		for used := 1; used <= 10; used++ {
 			want := ""
 			if used >= 8 { // 75 % of 10 are 7.5
@@ -238,14 +238,14 @@ func TestWhileTheStoreIsAway(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				params := `{"requests": 1, "period": "day", "whenUnavailable": %q, ` + keyed + `}`
-				refused := answer(t, built(t, fmt.Sprintf(params, "refuse"), store), request("a"))
-				if refused == nil || refused.StatusCode != http.StatusServiceUnavailable || named(refused.Headers)["retry-after"] != "1" {
+				refused := answer(t, newPolicy(t, fmt.Sprintf(params, "refuse"), store), request("a"))
+				if refused == nil || refused.StatusCode != http.StatusServiceUnavailable || byName(refused.Headers)["retry-after"] != "1" {
 					t.Errorf("expected 503 with Retry-After, got %+v", refused)
 				}
-				allows, began := built(t, fmt.Sprintf(params, "allow"), store), time.Now()
+				allows, began := newPolicy(t, fmt.Sprintf(params, "allow"), store), time.Now()
 				req := request("a")
 				if refused := answer(t, allows, req); refused != nil || headersOf(t, allows, req) != nil {
-					t.Errorf("expected it to pass without a word, got %+v", refused)
+					t.Errorf("expected it to pass without headers, got %+v", refused)
 				}
 				if took := time.Since(began); took > 500*time.Millisecond {
 					t.Errorf("expected at most half of the timeout, got %s", took)
@@ -258,15 +258,15 @@ func TestWhileTheStoreIsAway(t *testing.T) {
 func TestACancelledRequestIsNotAnswered(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	policy := built(t, `{"requests": 1, "period": "day", "whenUnavailable": "allow", `+keyed+`}`, &counting{takes: time.Hour})
+	policy := newPolicy(t, `{"requests": 1, "period": "day", "whenUnavailable": "allow", `+keyed+`}`, &counting{takes: time.Hour})
 	if action, err := policy.OnRequest(ctx, request("a")); err == nil {
 		t.Errorf("expected an error, got %v", action)
 	}
-	bad := built(t, `{"requests": 1, "period": "day", "whenUnavailable": "allow", `+keyed+`}`, &counting{fails: v1alpha.ErrStoreInput})
+	bad := newPolicy(t, `{"requests": 1, "period": "day", "whenUnavailable": "allow", `+keyed+`}`, &counting{fails: v1alpha.ErrStoreInput})
 	if action, err := bad.OnRequest(t.Context(), request("a")); !errors.Is(err, v1alpha.ErrStoreInput) {
 		t.Errorf("expected the policy's own mistake to be an error, got %v, %v", action, err)
 	}
-	noAddress := built(t, `{"requests": 1, "period": "day", "key": [{"from": "client"}]}`, &counting{})
+	noAddress := newPolicy(t, `{"requests": 1, "period": "day", "key": [{"from": "client"}]}`, &counting{})
 	if action, err := noAddress.OnRequest(t.Context(), &v1alpha.RequestContext{ClientAddress: "unix"}); err == nil {
 		t.Errorf("expected an error, got %v", action)
 	}
@@ -278,7 +278,7 @@ func TestManyAtOnceAreCountedOnce(t *testing.T) {
 		store := &counting{takes: time.Microsecond}
 		var nodes []v1alpha.Policy
 		for range 3 {
-			nodes = append(nodes, built(t, `{"requests": 100, "period": "month", `+keyed+`}`, store))
+			nodes = append(nodes, newPolicy(t, `{"requests": 100, "period": "month", `+keyed+`}`, store))
 		}
 		var passed atomic.Int64
 		var all sync.WaitGroup
@@ -317,7 +317,7 @@ func TestInvalidQuotasAreRefused(t *testing.T) {
 }
 
 func BenchmarkQuota(b *testing.B) {
-	policy := built(b, `{"requests": 1000000000, "period": "month", `+keyed+`}`, &counting{})
+	policy := newPolicy(b, `{"requests": 1000000000, "period": "month", `+keyed+`}`, &counting{})
 	for b.Loop() {
 		req := request("a")
 		_, _ = policy.OnRequest(b.Context(), req)

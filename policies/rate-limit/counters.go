@@ -14,27 +14,27 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// counters decide at once by the node's own state, and report to the store afterwards what has passed.
+// counters decide at once by the node's own state, and report the requests that have passed to the store afterwards.
 //
 // For each key a node has a view: the time at which the whole burst is available again (GCRA), as the store has last reported
 // it, advanced by the requests that the node has admitted since. A request passes if the view allows it. Then, in the
 // background, the requests that have passed are added to the store's time, whether it allows them or not, and the answer is the
-// next view. A key has one such call under way at a time; the next one begins syncInterval later and carries all requests that
-// have passed meanwhile: a slow store gets fewer and larger calls.
+// next view. A key has one such call under way at a time; the next one begins syncInterval later and reports all requests that
+// have passed meanwhile, so that a slow store gets fewer and larger calls.
 //
-// So no request waits. Beyond the limit pass only the requests that other nodes admit between two such calls.
-// They are owed: the store's time lies that much further in the future, all nodes refuse until then, and over a
-// longer time the limit holds. No request is refused too early, since other nodes only ever add to the time.
+// So no request waits. Requests beyond the limit pass only if several nodes admit them between two such calls. They become a
+// debt: the store's time lies that much further in the future, and all nodes refuse until then, so that over a longer time the
+// limit holds. No request is refused too early, since other nodes only ever add to the time.
 type counters struct {
-	limits  []limit
-	store   v1alpha.Store // nil: counts are not shared
-	now     func() time.Time
-	start   time.Time
-	shards  [shards]shard
-	most    int          // keys of a shard in one generation
-	syncing atomic.Int64 // calls of the store under way
-	away    atomic.Bool  // the last call failed
-	probed  atomic.Int64 // time of the last probe while the store is away, in microseconds
+	limits      []limit
+	store       v1alpha.Store // nil: counts are not shared
+	now         func() time.Time
+	start       time.Time
+	shards      [shards]shard
+	maxKeys     int          // of a generation of a shard
+	syncing     atomic.Int64 // calls of the store under way
+	unavailable atomic.Bool  // the last call failed
+	probed      atomic.Int64 // time of the last probe while the store does not answer, in microseconds
 
 	ctx  context.Context //nolint:containedctx // for all calls, which belong to the instance, not to a request
 	end  context.CancelFunc
@@ -51,11 +51,11 @@ const (
 	syncInterval = 5 * time.Millisecond
 )
 
-// shard has a part of the keys. Used keys move to the recent generation; when that is full it becomes the previous
-// one, and keys that were not used since are dropped, unless their next request would be refused (rotate).
+// shard has a part of the keys. Used keys move to the recent generation. When that is full, it becomes the previous one, and
+// keys that were not used since are dropped, unless their next request would be refused (rotate).
 type shard struct {
-	mu             sync.Mutex
-	recent, before map[requestkey.Hash]*counter
+	mu               sync.Mutex
+	recent, previous map[requestkey.Hash]*counter
 }
 
 // counter is the view of one key. The mutex of its shard guards it.
@@ -78,7 +78,7 @@ func (*decision) Release() {}
 // newCounters makes counters for at most maxKeys keys, in two generations of each shard.
 func newCounters(limits []limit, store v1alpha.Store, maxKeys int, now func() time.Time) *counters {
 	ctx, end := context.WithCancel(context.Background())
-	c := &counters{limits: limits, store: store, now: now, start: now(), most: maxKeys / 2 / shards, ctx: ctx, end: end}
+	c := &counters{limits: limits, store: store, now: now, start: now(), maxKeys: maxKeys / 2 / shards, ctx: ctx, end: end}
 	for i := range c.shards {
 		c.shards[i].recent = map[requestkey.Hash]*counter{}
 	}
@@ -105,8 +105,8 @@ func (c *counters) decide(key requestkey.Hash) (d decision) {
 		next[i], d.answers[i] = limit.Decide(entry.tats[i], now, 1)
 		if !d.answers[i].Allowed {
 			d.allowed = false
-			owed := max(0, entry.tats[i]-now-d.answers[i].ResetAfter.Seconds()*1e6)
-			d.retryAfter = max(d.retryAfter, d.answers[i].RetryAfter+time.Duration(owed)*time.Microsecond)
+			debt := max(0, entry.tats[i]-now-d.answers[i].ResetAfter.Seconds()*1e6)
+			d.retryAfter = max(d.retryAfter, d.answers[i].RetryAfter+time.Duration(debt)*time.Microsecond)
 		}
 	}
 	report := false
@@ -126,7 +126,7 @@ func (c *counters) decide(key requestkey.Hash) (d decision) {
 	return d
 }
 
-// refund recomputes the answers of the limits that would have admitted a refused request, without it.
+// refund recomputes the answers of the limits that would have admitted a refused request, as if it had not come.
 func (c *counters) refund(entry *counter, now float64, d *decision) {
 	for i, limit := range c.limits {
 		if d.answers[i].Allowed {
@@ -140,45 +140,45 @@ func (c *counters) find(s *shard, key requestkey.Hash, now float64) *counter {
 	if entry != nil {
 		return entry
 	}
-	if entry = s.before[key]; entry == nil {
+	if entry = s.previous[key]; entry == nil {
 		entry = &counter{}
 	}
-	if len(s.recent) >= c.most {
+	if len(s.recent) >= c.maxKeys {
 		c.rotate(s, now)
 	}
 	s.recent[key] = entry
 	return entry
 }
 
-// rotate begins a generation. Of the keys that would be dropped, those whose next request would be refused stay, since otherwise a
-// flood of other keys would free them. They fill half of the generation at most: beyond that, the keys with the shortest
-// wait are dropped.
+// rotate begins a generation. Of the keys that would be dropped, those stay whose next request would be refused: otherwise a
+// flood of other keys would lift the refusal. They fill at most half of the generation; beyond that, the keys with the
+// shortest wait are dropped.
 func (c *counters) rotate(s *shard, now float64) {
-	waits := make(map[requestkey.Hash]time.Duration, len(s.before))
-	for key, entry := range s.before {
+	waits := make(map[requestkey.Hash]time.Duration, len(s.previous))
+	for key, entry := range s.previous {
 		if s.recent[key] == nil {
 			if wait := c.untilAllowed(entry, now); wait > 0 {
 				waits[key] = wait
 			}
 		}
 	}
-	least := minWait(c.most/2, waits)
-	next := make(map[requestkey.Hash]*counter, c.most)
+	least := minWait(c.maxKeys/2, waits)
+	next := make(map[requestkey.Hash]*counter, c.maxKeys)
 	for key, wait := range waits {
-		if wait >= least && len(next) < c.most/2 {
-			next[key] = s.before[key]
+		if wait >= least && len(next) < c.maxKeys/2 {
+			next[key] = s.previous[key]
 		}
 	}
-	s.before, s.recent = s.recent, next
+	s.previous, s.recent = s.recent, next
 }
 
-// minWait returns the shortest of the longest waits, as many as most.
-func minWait(most int, waits map[requestkey.Hash]time.Duration) time.Duration {
-	if len(waits) <= most {
+// minWait returns the shortest of the count longest waits; 0 if there are no more than count.
+func minWait(count int, waits map[requestkey.Hash]time.Duration) time.Duration {
+	if len(waits) <= count {
 		return 0
 	}
 	sorted := slices.Sorted(maps.Values(waits))
-	return sorted[len(sorted)-most]
+	return sorted[len(sorted)-count]
 }
 
 // untilAllowed returns the time until all limits admit a request of the key.
@@ -192,14 +192,14 @@ func (c *counters) untilAllowed(entry *counter, now float64) (wait time.Duration
 
 // ---------------------------------------------------------------- the store
 
-// withOwed returns the limit for the store's count: requests that have passed are added although the burst is used up. No more
-// than that is owed.
-func withOwed(l v1alpha.Limit) v1alpha.Limit {
+// withDebt returns the limit for the store's count, to which requests that have passed are added even if the burst is used up.
+// The debt is at most a burst and a period's requests.
+func withDebt(l v1alpha.Limit) v1alpha.Limit {
 	l.Burst = 2*l.Burst + l.Rate
 	return l
 }
 
-// sync adds the requests that have passed to the store's count until there are no more, or the store does not answer.
+// sync adds requests that have passed to the store's count, until there are no more or the store does not answer.
 func (c *counters) sync(s *shard, entry *counter, key requestkey.Hash) {
 	defer c.syncing.Add(-1)
 	for {
@@ -213,7 +213,7 @@ func (c *counters) sync(s *shard, entry *counter, key requestkey.Hash) {
 		}
 		views, err := c.add(key, passed)
 		s.mu.Lock()
-		if err != nil { // requests that have passed meanwhile count on this node alone
+		if err != nil { // requests that have passed meanwhile count only on this node
 			entry.unsent, entry.syncing = 0, false
 			s.mu.Unlock()
 			return
@@ -241,16 +241,16 @@ func (c *counters) add(key requestkey.Hash, passed int64) (views [maxLimits]floa
 	ctx, cancel := context.WithTimeout(c.ctx, callLimit)
 	defer cancel()
 	for i, limit := range c.limits {
-		owed := withOwed(limit.Limit)
+		extended := withDebt(limit.Limit)
 		begin := c.micros()
-		answer, err := c.store.Throttle(ctx, c.name(key, i), owed, min(passed, owed.Burst))
+		answer, err := c.store.Throttle(ctx, c.name(key, i), extended, min(passed, extended.Burst))
 		if err != nil {
-			c.away.Store(true)
+			c.unavailable.Store(true)
 			return views, err
 		}
 		views[i] = (begin+c.micros())/2 + float64(answer.ResetAfter.Microseconds())
 	}
-	c.away.Store(false)
+	c.unavailable.Store(false)
 	return views, nil
 }
 
@@ -262,10 +262,10 @@ func (c *counters) name(key requestkey.Hash, i int) string {
 	return string(strconv.AppendInt(name, int64(limit.Per.Seconds()), 10))
 }
 
-// isAway reports whether the store has failed to answer the last call. Now and then it probes the store, since while requests are
-// refused, there is nothing to add.
-func (c *counters) isAway() bool {
-	if c.store == nil || !c.away.Load() {
+// isUnavailable reports whether the store has not answered the last call. Then it probes the store every probeEvery, since no other
+// call is made while requests are refused.
+func (c *counters) isUnavailable() bool {
+	if c.store == nil || !c.unavailable.Load() {
 		return false
 	}
 	now := int64(c.micros())
@@ -273,9 +273,9 @@ func (c *counters) isAway() bool {
 	if now-last >= probeEvery && c.probed.CompareAndSwap(last, now) {
 		c.wait.Go(func() {
 			if _, err := c.add(requestkey.Hash{}, 0); err == nil {
-				c.away.Store(false)
+				c.unavailable.Store(false)
 			}
 		})
 	}
-	return c.away.Load()
+	return c.unavailable.Load()
 }

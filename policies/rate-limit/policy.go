@@ -1,7 +1,7 @@
-// Package ratelimit is the policy rate-limit: it admits a number of requests in a time, and answers further ones with 429.
+// Package ratelimit is the policy rate-limit: it limits the rate of requests of a key, and answers further ones with 429.
 //
 // Each node decides at once by its own state, and reports to the store afterwards what it has admitted: see counters.go.
-// A client's text is part of a key only by its hash.
+// A key contains only a hash of what the client has sent.
 package ratelimit
 
 import (
@@ -52,7 +52,7 @@ type policy struct {
 	refused         *v1alpha.Counter
 }
 
-const longest = 31 * 24 * time.Hour
+const longestPeriod = 31 * 24 * time.Hour
 
 var units = map[byte]time.Duration{'s': time.Second, 'm': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour}
 
@@ -98,10 +98,10 @@ func limitsOf(specs []limitParameters) ([]limit, error) {
 			l.name = strconv.Itoa(i + 1)
 		}
 		if names[l.name] {
-			return nil, fmt.Errorf("limits[%d].name: expected names that differ, got %q twice", i, l.name)
+			return nil, fmt.Errorf("limits[%d].name: expected each name once, got %q twice", i, l.name)
 		}
 		names[l.name] = true
-		if err := withOwed(l.Limit).Check(1); err != nil {
+		if err := withDebt(l.Limit).Check(1); err != nil {
 			return nil, fmt.Errorf("limits[%d]: %w", i, err)
 		}
 		limits = append(limits, l)
@@ -115,7 +115,7 @@ func duration(text string) (time.Duration, error) {
 	if text != "" {
 		unit = units[text[len(text)-1]]
 	}
-	if err != nil || unit == 0 || count < 1 || count > int64(longest/unit) {
+	if err != nil || unit == 0 || count < 1 || count > int64(longestPeriod/unit) {
 		return 0, fmt.Errorf("expected a whole number of s, m, h or d, at most 31d, got %q", text)
 	}
 	return time.Duration(count) * unit, nil
@@ -127,7 +127,7 @@ func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1al
 	if err != nil {
 		return nil, err
 	}
-	if p.whenUnavailable != "local" && p.counters.isAway() { //nolint:contextcheck // the store is called in the background
+	if p.whenUnavailable != "local" && p.counters.isUnavailable() { //nolint:contextcheck // the store is called in the background
 		if p.whenUnavailable == refuse {
 			return ratelimitheader.Unavailable(), nil
 		}
@@ -149,7 +149,7 @@ func (p *policy) OnResponse(_ context.Context, res *v1alpha.ResponseContext) (v1
 	if p.policyHeader == "" {
 		return nil, nil
 	}
-	d, ok := res.Metadata.Lease(p, func() v1alpha.Lease { return nothing{} }).(*decision)
+	d, ok := res.Metadata.Lease(p, func() v1alpha.Lease { return uncounted{} }).(*decision)
 	if !ok {
 		return nil, nil // the request was not counted
 	}
@@ -165,10 +165,10 @@ func (p *policy) Close() error {
 // NeverBlocks marks a policy that never waits.
 func (*policy) NeverBlocks() {}
 
-// nothing is the lease of an exchange that was not counted.
-type nothing struct{}
+// uncounted is the lease of an exchange that was not counted.
+type uncounted struct{}
 
-func (nothing) Release() {}
+func (uncounted) Release() {}
 
 // ---------------------------------------------------------------- headers of responses
 

@@ -20,9 +20,9 @@ var _ v1alpha.Factory = ratelimit.GetPolicy
 // remoteStore throttles as the store of several nodes does, after a while; in a bubble of synctest that is no real time.
 type remoteStore struct {
 	v1alpha.Store
-	takes time.Duration
-	away  atomic.Bool
-	calls atomic.Int64
+	takes       time.Duration
+	unavailable atomic.Bool
+	calls       atomic.Int64
 
 	mu   sync.Mutex
 	tats map[string]float64
@@ -33,8 +33,8 @@ func (s *remoteStore) Throttle(ctx context.Context, key string, limit v1alpha.Li
 	if err := limit.Check(cost); err != nil {
 		return v1alpha.Throttled{}, err
 	}
-	if s.away.Load() {
-		return v1alpha.Throttled{}, v1alpha.Failf(v1alpha.ClassUnavailable, "away")
+	if s.unavailable.Load() {
+		return v1alpha.Throttled{}, v1alpha.Failf(v1alpha.ClassUnavailable, "unavailable")
 	}
 	select {
 	case <-ctx.Done():
@@ -51,7 +51,7 @@ func (s *remoteStore) Throttle(ctx context.Context, key string, limit v1alpha.Li
 	return answer, nil
 }
 
-func built(t testing.TB, params string, store v1alpha.Store) v1alpha.Policy {
+func newPolicy(t testing.TB, params string, store v1alpha.Store) v1alpha.Policy {
 	t.Helper()
 	policy, err := ratelimit.GetPolicy(v1alpha.Metadata{Store: store}, v1alpha.Params(params))
 	if err != nil {
@@ -68,7 +68,7 @@ func request(change func(*v1alpha.RequestContext)) *v1alpha.RequestContext {
 	return req
 }
 
-// answer is that of a request, nil where it passes.
+// answer returns the answer to a request; nil: it passes.
 func answer(t testing.TB, policy v1alpha.Policy, change func(*v1alpha.RequestContext)) *v1alpha.ImmediateResponse {
 	t.Helper()
 	action, err := policy.OnRequest(t.Context(), request(change))
@@ -95,7 +95,7 @@ func value(headers []v1alpha.Header, name string) string {
 
 func TestABurstThenEvenly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		policy := built(t, `{"limits": [{"requests": 10, "per": "1s", "burst": 3}], "key": [{"from": "client"}]}`, nil)
+		policy := newPolicy(t, `{"limits": [{"requests": 10, "per": "1s", "burst": 3}], "key": [{"from": "client"}]}`, nil)
 		for i := range 3 {
 			if !passes(t, policy, nil) {
 				t.Fatalf("expected request %d to pass", i)
@@ -120,7 +120,7 @@ func TestABurstThenEvenly(t *testing.T) {
 
 func TestARefusalOfOneLimitDoesNotCountForTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		policy := built(t, `{"limits": [{"requests": 1, "per": "1s"}, {"requests": 3, "per": "1h", "name": "hour"}], "headers": true}`, nil)
+		policy := newPolicy(t, `{"limits": [{"requests": 1, "per": "1s"}, {"requests": 3, "per": "1h", "name": "hour"}], "headers": true}`, nil)
 		if !passes(t, policy, nil) {
 			t.Fatal("expected the first to pass")
 		}
@@ -130,7 +130,7 @@ func TestARefusalOfOneLimitDoesNotCountForTheOthers(t *testing.T) {
 				t.Fatalf("expected 2 left in the hour, got %+v", refused)
 			}
 			if got := string(refused.Body); !strings.Contains(got, `"violated-policies":["1"]`) {
-				t.Fatalf("expected the limit that is violated, got %s", got)
+				t.Fatalf("expected the exceeded limit, got %s", got)
 			}
 		}
 		for range 2 {
@@ -148,7 +148,7 @@ func TestARefusalOfOneLimitDoesNotCountForTheOthers(t *testing.T) {
 }
 
 func TestAnswersReportTheStateOfLimits(t *testing.T) {
-	policy := built(t, `{"limits": [{"requests": 5, "per": "1m", "name": "minute"}], "headers": true}`, nil)
+	policy := newPolicy(t, `{"limits": [{"requests": 5, "per": "1m", "name": "minute"}], "headers": true}`, nil)
 	req := request(nil)
 	if _, err := policy.OnRequest(t.Context(), req); err != nil {
 		t.Fatal(err)
@@ -167,15 +167,15 @@ func TestAnswersReportTheStateOfLimits(t *testing.T) {
 	}
 }
 
-// TestNoValueReadsAsOthers: a client's text in one part of a key equals no other part, and no other client's.
-func TestNoValueReadsAsOthers(t *testing.T) {
+// TestDifferentValuesAreDifferentKeys: no text in one part of a key makes it equal to the key of another request.
+func TestDifferentValuesAreDifferentKeys(t *testing.T) {
 	two := `{"limits": [{"requests": 1, "per": "1h"}], "key": [{"from": "header", "name": "X-A"}, {"from": "header", "name": "X-B"}]}`
 	with := func(headers ...v1alpha.Header) func(*v1alpha.RequestContext) {
 		return func(req *v1alpha.RequestContext) { req.Headers = headers }
 	}
 	a := func(value string) v1alpha.Header { return v1alpha.Header{Name: "x-a", Value: value} }
 	b := func(value string) v1alpha.Header { return v1alpha.Header{Name: "x-b", Value: value} }
-	policy := built(t, two, nil)
+	policy := newPolicy(t, two, nil)
 	for _, headers := range [][]v1alpha.Header{
 		nil, {a("")}, {b("")}, {a(""), b("")}, {a("1"), b("2")}, {a("12")}, {b("12")}, {a("1\x022")}, {a("\x021\x022")},
 		{a(strings.Repeat("x", 60_000))}, {a(strings.Repeat("x", 60_001))},
@@ -203,7 +203,7 @@ func TestSeparateCounts(t *testing.T) {
 	}
 	of := func(encoded string) func(*v1alpha.RequestContext) {
 		return func(req *v1alpha.RequestContext) {
-			req.Path = "/" + encoded // as many as there are ways to write it
+			req.Path = "/" + encoded // a client may write one path in many ways
 			req.PathParams = v1alpha.PathParams{{Name: "other", Encoded: encoded + "x"}, {Name: "tenant", Encoded: encoded}}
 		}
 	}
@@ -223,19 +223,19 @@ func TestSeparateCounts(t *testing.T) {
 		"method":        {`{"from": "method"}`, nil, nil, func(req *v1alpha.RequestContext) { req.Method = "POST" }},
 		"operation":     {`{"from": "operation"}`, nil, nil, func(req *v1alpha.RequestContext) { req.Operation = "GET /{id}" }},
 	} {
-		policy := built(t, fmt.Sprintf(`{"limits": [{"requests": 1, "per": "1h"}], "key": [%s]}`, test.key), nil)
+		policy := newPolicy(t, fmt.Sprintf(`{"limits": [{"requests": 1, "per": "1h"}], "key": [%s]}`, test.key), nil)
 		if !passes(t, policy, test.first) || passes(t, policy, test.same) || !passes(t, policy, test.other) {
 			t.Errorf("%s: expected the first to pass, the same to be refused and the other to pass", name)
 		}
 	}
-	all := built(t, `{"limits": [{"requests": 1, "per": "1h"}], "key": [{"from": "constant", "value": "x"}]}`, nil)
+	all := newPolicy(t, `{"limits": [{"requests": 1, "per": "1h"}], "key": [{"from": "constant", "value": "x"}]}`, nil)
 	if !passes(t, all, at("192.0.2.1:1")) || passes(t, all, at("192.0.2.2:1")) {
 		t.Error("expected a constant to count all together")
 	}
 }
 
 func TestABadAddressIsAFailure(t *testing.T) {
-	policy := built(t, `{"limits": [{"requests": 1, "per": "1h"}], "key": [{"from": "client"}]}`, nil)
+	policy := newPolicy(t, `{"limits": [{"requests": 1, "per": "1h"}], "key": [{"from": "client"}]}`, nil)
 	if action, err := policy.OnRequest(t.Context(), request(func(req *v1alpha.RequestContext) { req.ClientAddress = "unix" })); err == nil {
 		t.Errorf("expected an error, got %v", action)
 	}
@@ -248,7 +248,7 @@ func TestInvalidLimitsAreRefused(t *testing.T) {
 		`{"limits": [{"requests": 1, "per": ""}]}`:                                                           "limits[0].per: expected",
 		`{"limits": [{"requests": 9000000, "per": "1s"}]}`:                                                   "limits[0]: store: limit: expected at most",
 		`{"limits": [{"requests": 1, "per": "31d", "burst": 1000}]}`:                                         "limits[0]: store: limit: expected a burst",
-		`{"limits": [{"requests": 1, "per": "1s", "name": "a"}, {"requests": 1, "per": "1s", "name": "a"}]}`: "limits[1].name: expected names that differ",
+		`{"limits": [{"requests": 1, "per": "1s", "name": "a"}, {"requests": 1, "per": "1s", "name": "a"}]}`: "limits[1].name: expected each name once",
 	} {
 		if _, err := ratelimit.GetPolicy(v1alpha.Metadata{}, v1alpha.Params(params)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: expected an error with %q, got %v", params, want, err)
@@ -258,7 +258,7 @@ func TestInvalidLimitsAreRefused(t *testing.T) {
 
 func TestAFloodOfKeysFreesNoKeyThatIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		policy := built(t, `{"limits": [{"requests": 1000, "per": "1s"}, {"requests": 3, "per": "1h"}], "key": [{"from": "header", "name": "x-user"}], "maxKeys": 8192}`, nil)
+		policy := newPolicy(t, `{"limits": [{"requests": 1000, "per": "1s"}, {"requests": 3, "per": "1h"}], "key": [{"from": "header", "name": "x-user"}], "maxKeys": 8192}`, nil)
 		user := func(name string) func(*v1alpha.RequestContext) {
 			return func(req *v1alpha.RequestContext) { req.Headers = v1alpha.Headers{{Name: "x-user", Value: name}} }
 		}
@@ -287,7 +287,7 @@ func TestAFloodOfKeysFreesNoKeyThatIsRefused(t *testing.T) {
 }
 
 func TestManyKeysTakeBoundedMemoryAndKeepTheLastOnes(t *testing.T) {
-	policy := built(t, `{"limits": [{"requests": 1, "per": "1h"}], "key": [{"from": "path"}]}`, nil)
+	policy := newPolicy(t, `{"limits": [{"requests": 1, "per": "1h"}], "key": [{"from": "path"}]}`, nil)
 	at := func(i int) func(*v1alpha.RequestContext) {
 		return func(req *v1alpha.RequestContext) { req.Path = fmt.Sprint("/", i) }
 	}
@@ -301,8 +301,8 @@ func TestManyKeysTakeBoundedMemoryAndKeepTheLastOnes(t *testing.T) {
 
 const global = `{"limits": [{"requests": 300, "per": "1s", "burst": 30}], "key": [{"from": "client"}], "scope": "global", "whenUnavailable": %q}`
 
-// offered returns how many of the requests pass that several nodes receive per second.
-func offered(t *testing.T, nodes []v1alpha.Policy, rate int, lasts time.Duration) (passed int64) {
+// admitted sends requests to all nodes at the rate per second, and returns how many pass.
+func admitted(t *testing.T, nodes []v1alpha.Policy, rate int, lasts time.Duration) (passed int64) {
 	t.Helper()
 	var count atomic.Int64
 	var all sync.WaitGroup
@@ -323,7 +323,7 @@ func offered(t *testing.T, nodes []v1alpha.Policy, rate int, lasts time.Duration
 func nodesOf(t *testing.T, store v1alpha.Store, whenUnavailable string) (nodes []v1alpha.Policy) {
 	t.Helper()
 	for range 3 {
-		nodes = append(nodes, built(t, fmt.Sprintf(global, whenUnavailable), store))
+		nodes = append(nodes, newPolicy(t, fmt.Sprintf(global, whenUnavailable), store))
 	}
 	return nodes
 }
@@ -346,7 +346,7 @@ func TestThreeNodesKeepOneLimit(t *testing.T) {
 				store := &remoteStore{takes: takes}
 				nodes := nodesOf(t, store, "local")
 				defer closeAll(t, nodes)
-				passed := offered(t, nodes, 300, 30*time.Second)
+				passed := admitted(t, nodes, 300, 30*time.Second)
 				want := 30 + 300*30.0
 				if off := float64(passed)/want - 1; off > 0.02 || off < -0.02 {
 					t.Errorf("expected %.0f within 2 %%, got %d: %.2f %%", want, passed, 100*off)
@@ -362,7 +362,7 @@ func TestThreeNodesKeepOneLimit(t *testing.T) {
 // TestLimitsHaveSeparateCountsInTheStore: limits with the same number of requests, in a second and in an hour.
 func TestLimitsHaveSeparateCountsInTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		policy := built(t, `{"limits": [{"requests": 100, "per": "1s"}, {"requests": 100, "per": "1h"}], "key": [{"from": "client"}], "scope": "global"}`, &remoteStore{})
+		policy := newPolicy(t, `{"limits": [{"requests": 100, "per": "1s"}, {"requests": 100, "per": "1h"}], "key": [{"from": "client"}], "scope": "global"}`, &remoteStore{})
 		defer closeAll(t, []v1alpha.Policy{policy})
 		for i := range 101 {
 			if passed := passes(t, policy, nil); passed != (i < 100) {
@@ -380,18 +380,18 @@ func TestWhileTheStoreIsAway(t *testing.T) {
 				store := &remoteStore{takes: time.Millisecond}
 				nodes := nodesOf(t, store, mode)
 				defer closeAll(t, nodes)
-				offered(t, nodes, 1000, time.Second)
-				store.away.Store(true)
-				offered(t, nodes, 1000, time.Second) // until each has noticed
-				passed := float64(offered(t, nodes, 1000, 5*time.Second))
+				admitted(t, nodes, 1000, time.Second)
+				store.unavailable.Store(true)
+				admitted(t, nodes, 1000, time.Second) // until each node has noticed
+				passed := float64(admitted(t, nodes, 1000, 5*time.Second))
 				if passed < want[0]*(1-want[1]) || passed > want[0]*(1+want[1]) {
 					t.Errorf("expected about %.0f to pass, got %.0f", want[0], passed)
 				}
-				store.away.Store(false)
-				offered(t, nodes, 1000, 2*time.Second) // back within that
-				passed = float64(offered(t, nodes, 1000, 5*time.Second))
+				store.unavailable.Store(false)
+				admitted(t, nodes, 1000, 2*time.Second) // time to use the store again
+				passed = float64(admitted(t, nodes, 1000, 5*time.Second))
 				if passed < 1500*0.98 || passed > 1500*1.02 {
-					t.Errorf("expected the limit again, 1500, got %.0f", passed)
+					t.Errorf("expected the limit of 1500 again, got %.0f", passed)
 				}
 			})
 		})
@@ -401,8 +401,8 @@ func TestWhileTheStoreIsAway(t *testing.T) {
 func TestWithoutAStoreTheAnswerIs503(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &remoteStore{}
-		store.away.Store(true)
-		policy := built(t, fmt.Sprintf(global, "refuse"), store)
+		store.unavailable.Store(true)
+		policy := newPolicy(t, fmt.Sprintf(global, "refuse"), store)
 		defer closeAll(t, []v1alpha.Policy{policy})
 		passes(t, policy, nil) // the failure is not known yet
 		synctest.Wait()
@@ -414,7 +414,7 @@ func TestWithoutAStoreTheAnswerIs503(t *testing.T) {
 
 func TestNoRequestWaitsForTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		policy := built(t, fmt.Sprintf(global, "local"), &remoteStore{takes: time.Hour})
+		policy := newPolicy(t, fmt.Sprintf(global, "local"), &remoteStore{takes: time.Hour})
 		defer closeAll(t, []v1alpha.Policy{policy})
 		began := time.Now()
 		for range 100 {
@@ -427,7 +427,7 @@ func TestNoRequestWaitsForTheStore(t *testing.T) {
 }
 
 func BenchmarkLocal(b *testing.B) {
-	policy := built(b, `{"limits": [{"requests": 1000000, "per": "1s"}], "key": [{"from": "client"}], "headers": true}`, nil)
+	policy := newPolicy(b, `{"limits": [{"requests": 1000000, "per": "1s"}], "key": [{"from": "client"}], "headers": true}`, nil)
 	for b.Loop() {
 		req := request(nil)
 		_, _ = policy.OnRequest(b.Context(), req)

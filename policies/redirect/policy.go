@@ -1,4 +1,4 @@
-// Package redirect is the policy redirect: it sends clients to another address.
+// Package redirect is the policy redirect: it redirects clients to another address.
 package redirect
 
 import (

@@ -11,7 +11,7 @@ import (
 
 var _ v1alpha.Factory = redirect.GetPolicy
 
-// location is where a request to a path and query is sent.
+// location returns the address to which a request with this path and query is redirected.
 func location(t *testing.T, params, path, query string) string {
 	t.Helper()
 	policy, err := redirect.GetPolicy(v1alpha.Metadata{}, v1alpha.Params(params))
@@ -59,7 +59,7 @@ func FuzzItStaysWithTheHost(f *testing.F) {
 				return
 			}
 			if resolved := base.ResolveReference(reference); resolved.Host != host {
-				t.Errorf("%q is sent to %s by %q", path, resolved.Host, got)
+				t.Errorf("%q is redirected to %s by %q", path, resolved.Host, got)
 			}
 		}
 	})

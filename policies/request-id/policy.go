@@ -1,4 +1,4 @@
-// Package requestid is the policy request-id: it gives each request an id, for upstream and in the client's response.
+// Package requestid is the policy request-id: it gives each request an id, for the upstream and in the client's response.
 package requestid
 
 import (
@@ -20,11 +20,11 @@ type policy struct {
 	echo    bool
 }
 
-// kinds are the kinds of ids, by their names in the parameters.
-var kinds = map[string]func(req *v1alpha.RequestContext) string{
-	"uuidv7":  func(*v1alpha.RequestContext) string { return uuid(timed(), 7) },
+// formats are the functions that make ids, by the names of their formats in the parameters.
+var formats = map[string]func(req *v1alpha.RequestContext) string{
+	"uuidv7":  func(*v1alpha.RequestContext) string { return uuid(timeOrdered(), 7) },
 	"uuidv4":  func(*v1alpha.RequestContext) string { return uuid(random(), 4) },
-	"ulid":    func(*v1alpha.RequestContext) string { return ulid(timed()) },
+	"ulid":    func(*v1alpha.RequestContext) string { return ulid(timeOrdered()) },
 	"gateway": func(req *v1alpha.RequestContext) string { return req.RequestID },
 }
 
@@ -40,7 +40,7 @@ func GetPolicy(_ v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error
 	if err := params.Decode(&parsed); err != nil {
 		return nil, err
 	}
-	p := &policy{header: parsed.Header, makeID: kinds[parsed.Format], echo: parsed.Echo}
+	p := &policy{header: parsed.Header, makeID: formats[parsed.Format], echo: parsed.Echo}
 	if p.makeID == nil {
 		return nil, fmt.Errorf("format: expected uuidv7, uuidv4, ulid or gateway, got %q", parsed.Format)
 	}
@@ -54,7 +54,7 @@ func GetPolicy(_ v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error
 	return p, nil
 }
 
-// OnRequest keeps an acceptable id of the client, and sets a new one in place of any other.
+// OnRequest keeps the client's id if it is accepted, and otherwise sets a new one.
 func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
 	if p.accepts != nil {
 		lines, sent := 0, ""
@@ -62,7 +62,7 @@ func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1al
 			lines++
 			sent = value
 		}
-		if lines == 1 && len(sent) <= longest && p.accepts.MatchString(sent) {
+		if lines == 1 && len(sent) <= maxLength && p.accepts.MatchString(sent) {
 			return nil, nil
 		}
 	}
@@ -70,10 +70,10 @@ func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1al
 	return &v1alpha.UpstreamRequestModifications{Headers: v1alpha.HeaderModifications{Set: set}}, nil
 }
 
-// longest is the largest length in bytes of a client's id, for any pattern.
-const longest = 256
+// maxLength is the largest length in bytes of a client's id, for any pattern.
+const maxLength = 256
 
-// OnResponse sends the client the id that upstream received.
+// OnResponse sets the id that the upstream got in the response.
 func (p *policy) OnResponse(_ context.Context, res *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
 	if !p.echo {
 		return nil, nil
@@ -99,8 +99,8 @@ func random() (id [16]byte) {
 	return id
 }
 
-// timed returns random bytes that begin with the milliseconds since 1970, in 48 bits, so that ids sort by time.
-func timed() [16]byte {
+// timeOrdered returns random bytes that begin with the milliseconds since 1970, in 48 bits, so that ids sort by time.
+func timeOrdered() [16]byte {
 	id, now := random(), time.Now().UnixMilli()
 	for n := range 6 {
 		id[n] = byte(now >> (40 - 8*n))
@@ -108,7 +108,7 @@ func timed() [16]byte {
 	return id
 }
 
-// uuid formats an UUID (RFC 9562, 4 and 5.4, 5.7).
+// uuid formats a UUID (RFC 9562, 4 and 5.4, 5.7).
 func uuid(id [16]byte, version byte) string {
 	id[6] = version<<4 | id[6]&0x0f
 	id[8] = 0x80 | id[8]&0x3f
@@ -125,7 +125,7 @@ func uuid(id [16]byte, version byte) string {
 // crockford is the alphabet of ULIDs (https://github.com/ulid/spec).
 var crockford = base32.NewEncoding("0123456789ABCDEFGHJKMNPQRSTVWXYZ").WithPadding(base32.NoPadding)
 
-// ulid formats an ULID: 130 bits in 26 characters, of which the first two bits are 0.
+// ulid formats a ULID: 130 bits in 26 characters, of which the first two bits are 0.
 func ulid(id [16]byte) string {
 	var shifted [17]byte // two zero bits before it: base 32 begins with the highest
 	for n, octet := range id {

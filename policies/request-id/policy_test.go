@@ -12,8 +12,8 @@ import (
 
 var _ v1alpha.Factory = requestid.GetPolicy
 
-// sent returns the id that upstream receives, and the id in the client's response, for the client's header lines.
-func sent(t *testing.T, params string, lines ...string) (upstream, returned string) {
+// ids returns the id that upstream receives, and the id in the client's response, for the client's header lines.
+func ids(t *testing.T, params string, lines ...string) (upstream, returned string) {
 	t.Helper()
 	policy, err := requestid.GetPolicy(v1alpha.Metadata{}, v1alpha.Params(params))
 	if err != nil {
@@ -57,15 +57,15 @@ func TestAClientsIDIsKeptWhereItIsAccepted(t *testing.T) {
 		{[]string{""}, false},
 		{nil, false},
 	} {
-		upstream, returned := sent(t, params, test.lines...)
+		upstream, returned := ids(t, params, test.lines...)
 		if kept := slices.Contains(test.lines, upstream) && upstream != ""; kept != test.kept || returned != upstream || upstream == "" {
-			t.Errorf("%q: expected it kept: %t, got %q, and %q for the client", test.lines, test.kept, upstream, returned)
+			t.Errorf("%q: expected it to be kept: %t, got %q, and %q for the client", test.lines, test.kept, upstream, returned)
 		}
 	}
-	if upstream, _ := sent(t, `{"accept": ""}`, "order-4711"); upstream == "order-4711" {
+	if upstream, _ := ids(t, `{"accept": ""}`, "order-4711"); upstream == "order-4711" {
 		t.Error("expected a new one where none is accepted")
 	}
-	if _, returned := sent(t, `{"accept": "", "echo": false}`, "order-4711"); returned != "" {
+	if _, returned := ids(t, `{"accept": "", "echo": false}`, "order-4711"); returned != "" {
 		t.Errorf("expected no id for the client, got %q", returned)
 	}
 }
@@ -78,14 +78,14 @@ func TestAnIDHasItsForm(t *testing.T) {
 	} {
 		seen := map[string]bool{}
 		for range 1000 {
-			id, _ := sent(t, `{"format": "`+format+`"}`)
+			id, _ := ids(t, `{"format": "`+format+`"}`)
 			if !regexp.MustCompile(form).MatchString(id) || seen[id] {
 				t.Fatalf("%s: expected a new one of the form %s, got %q", format, form, id)
 			}
 			seen[id] = true
 		}
 	}
-	if id, _ := sent(t, `{"format": "gateway"}`); id != "gateways-own" {
+	if id, _ := ids(t, `{"format": "gateway"}`); id != "gateways-own" {
 		t.Errorf("expected the gateway's id, got %q", id)
 	}
 }
@@ -94,10 +94,10 @@ func TestAnIDHasItsForm(t *testing.T) {
 func TestIDsSortByTheirTime(t *testing.T) {
 	for format, length := range map[string]int{"uuidv7": len("01234567-89ab"), "ulid": 10} {
 		params := `{"format": "` + format + `"}`
-		first, _ := sent(t, params)
+		first, _ := ids(t, params)
 		for later := first; later[:length] == first[:length]; {
-			if later, _ = sent(t, params); later[:length] < first[:length] {
-				t.Fatalf("%s: expected one behind %q, got %q", format, first, later)
+			if later, _ = ids(t, params); later[:length] < first[:length] {
+				t.Fatalf("%s: expected one after %q, got %q", format, first, later)
 			}
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// policy has its answer ready.
+// policy keeps its answer, which is the same for every request.
 type policy struct{ answer *v1alpha.ImmediateResponse }
 
 // GetPolicy builds an instance. Parameters: {"statusCode": 200, "contentType", "body", "headers": [{"name", "value"}…]}.

@@ -10,11 +10,11 @@ revalidation, and that client waits; other requests meanwhile get the stale resp
 next request goes after REVALIDATION seconds.
 
 Responses are cached in the process (caching.in_process) or in the store (caching.in_store), where unsafe methods and
-purges remove them for all processes. A response that was on its way from upstream then is cached all the same. While
-the store does not answer nothing is removed; a purge reports that to its client.
+purges remove them for all processes. A response that is on its way from the upstream at that time is still cached.
+While the store does not answer, nothing is removed, and a purge reports that to its client.
 
-Not supported: validation of stale responses by upstream, answers to HEAD, ranges, warnings, purges of several URLs.
-Where the RFC leaves a choice, the response is not cached: `no-cache="x"` counts as `no-cache`, and contradictory
+Not supported: validation of stale responses by the upstream, answers to HEAD, ranges, warnings, purges of several URLs.
+If the RFC leaves a choice, the response is not cached: `no-cache="x"` counts as `no-cache`, and contradictory
 directives prevent caching.
 
 The two phases may run in different processes, so the response phase gets its data from the exchange's metadata.
@@ -54,12 +54,12 @@ else:
 
 NOTE = "response-cache"
 SAFE = {"GET", "HEAD", "OPTIONS", "TRACE"}
-KEPT_STATUSES = {200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501}
-OF_ITS_CONNECTION = {
+CACHEABLE_STATUSES = {200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501}
+HOP_BY_HOP = {
     "connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authentication-info", "te", "trailer",
     "transfer-encoding", "upgrade",
 }  # fmt: skip
-NOT_KEPT = OF_ITS_CONNECTION | {"age", "content-length", "cache-status", "x-request-id"}
+NOT_CACHED = HOP_BY_HOP | {"age", "content-length", "cache-status", "x-request-id"}
 OVERRIDES = {
     "forwarded", "x-forwarded-host", "x-forwarded-path", "x-forwarded-port", "x-forwarded-prefix",
     "x-forwarded-protocol", "x-forwarded-scheme", "x-forwarded-server", "x-forwarded-ssl", "x-forwarded-uri", "x-host",
@@ -67,16 +67,16 @@ OVERRIDES = {
     "x-original-uri", "x-original-url", "x-rewrite-url", "x-scheme", "x-script-name", "x-url-scheme", "front-end-https",
 }  # fmt: skip
 CONDITIONS = {"if-match", "if-modified-since", "if-unmodified-since", "if-range", "range"}
-UNSETTABLE = NOT_KEPT | {"host"}
-"""Headers of a response that policies may not change, or that are set anyway."""
+UNSETTABLE = NOT_CACHED | {"host"}
+"""Headers of a response that policies may not set, or that the gateway sets itself."""
 FOR_ALL = {"public", "s-maxage", "must-revalidate"}
 """Directives that allow responses to authenticated clients to be cached (RFC 9111, 3.5)."""
 FAILURES = {500, 502, 503, 504}
 """Statuses that a stale response may replace (RFC 5861, 4)."""
-OF_304 = ("cache-control", "content-location", "date", "etag", "expires", "vary")
+HEADERS_OF_304 = ("cache-control", "content-location", "date", "etag", "expires", "vary")
 
-LEAST_TOKEN = 16
-"""Characters of a token. The schema cannot check the length of a named secret."""
+MIN_TOKEN = 16
+"""The least number of characters of a token. The schema cannot check the length of a named secret."""
 
 LOOKUPS = Counter("cache_lookups_total", "Requests that the cache could answer.", labels=["result"])
 
@@ -85,13 +85,15 @@ def prepare(params: dict[str, Any], metadata: PolicyMetadata) -> Cache:
     """ValueError: a purge would not reach all processes, or its token is too short."""
     if "purge" in params:
         if params["where"] != "store":
-            raise ValueError("purge: expected `where: store`, since else a purge would reach only one process of many")
-        if len(params["purge"]["token"].reveal()) < LEAST_TOKEN:
-            raise ValueError(f"purge.token: expected {LEAST_TOKEN} characters and more, got fewer")
+            raise ValueError(
+                "purge: expected `where: store`, since otherwise a purge would reach only one of several processes"
+            )
+        if len(params["purge"]["token"].reveal()) < MIN_TOKEN:
+            raise ValueError(f"purge.token: expected {MIN_TOKEN} characters and more, got fewer")
     if params["where"] == "process":
         return ProcessCache(params["maxBytes"])
     settings = {name: value for name, value in params.items() if name != "purge"}  # its token may change
-    owner = json.dumps([metadata.operation, settings], sort_keys=True)  # attachments alike share their cache
+    owner = json.dumps([metadata.operation, settings], sort_keys=True)  # equal attachments share a cache
     longest = params["maxLifetimeSeconds"] + max(params["staleWhileRevalidateSeconds"], params["staleIfErrorSeconds"])
     return StoreCache(hashlib.sha256(owner.encode()).hexdigest()[:32], longest)
 
@@ -104,34 +106,41 @@ async def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestActi
     if ctx.method not in SAFE:
         ctx.metadata[NOTE] = {"forget": key}
         return None
-    wishes = directives(ctx.headers.get_all("cache-control")) if params["clientDirectives"] == "honour" else {}
+    request_control = directives(ctx.headers.get_all("cache-control")) if params["clientDirectives"] == "honour" else {}
     if reason := bypass_reason(ctx):
-        return pass_on(ctx, reason, wishes, params)
-    return await look_up(ctx, key, wishes, params)
+        return pass_on(ctx, reason, request_control, params)
+    return await look_up(ctx, key, request_control, params)
 
 
-async def look_up(ctx: RequestContext, key: str, wishes: Mapping[str, str], params: Mapping[str, Any]) -> RequestAction:
+async def look_up(
+    ctx: RequestContext, key: str, request_control: Mapping[str, str], params: Mapping[str, Any]
+) -> RequestAction:
     values, result = values_of(ctx.headers, params["vary"]), "miss"
     answer: Answer | None = await ctx.prepared.get(key, values)
-    if answer is not None and (answer.for_all or not is_known(ctx)):
-        result = await lookup_result(answer, wishes, ctx.prepared)
+    if answer is not None and (answer.for_all or not is_authenticated(ctx)):
+        result = await lookup_result(answer, request_control, ctx.prepared)
     LOOKUPS.inc(result=result)
     if answer is not None and result in {"hit", "stale"}:
         return cached_response(ctx, answer, params)
-    if "only-if-cached" in wishes or "no-store" in wishes:
-        return pass_on(ctx, "request", wishes, params)
-    note = {"key": key, "values": values, "known": is_known(ctx), "takes_stale": accepts_stale(wishes)}
+    if "only-if-cached" in request_control or "no-store" in request_control:
+        return pass_on(ctx, "request", request_control, params)
+    note = {
+        "key": key,
+        "values": values,
+        "known": is_authenticated(ctx),
+        "takes_stale": accepts_stale(request_control),
+    }
     ctx.metadata[NOTE] = note | {"why": "stale" if result == "revalidate" else "uri-miss"}
     return None
 
 
-async def lookup_result(answer: Answer, wishes: Mapping[str, str], cache: Cache) -> str:
-    """hit: the answer is fresh; stale: another request revalidates it; revalidate: this request does; miss: neither."""
-    if is_fresh_enough(answer, wishes):
+async def lookup_result(answer: Answer, request_control: Mapping[str, str], cache: Cache) -> str:
+    """hit: the answer is fresh. stale: another request revalidates it. revalidate: this request does. miss: neither."""
+    if is_fresh_enough(answer, request_control):
         return "hit"
-    if not (-answer.grace < answer.left <= 0 and accepts_stale(wishes)):
+    if not (-answer.grace < answer.left <= 0 and accepts_stale(request_control)):
         return "miss"
-    return "revalidate" if "only-if-cached" not in wishes and await cache.claim(answer) else "stale"
+    return "revalidate" if "only-if-cached" not in request_control and await cache.claim(answer) else "stale"
 
 
 async def on_response(ctx: ResponseContext, params: dict[str, Any]) -> ResponseAction:
@@ -146,7 +155,7 @@ async def on_response(ctx: ResponseContext, params: dict[str, Any]) -> ResponseA
     refusal = await store(cache, ctx, note, params) if "key" in note else ""
     stored = "key" in note and not refusal
     if note["why"] == "stale" and not stored and ctx.status_code < 500 and ctx.status_code != 304:
-        await cache.forget(note["key"])  # upstream now has another response, which must not be cached
+        await cache.forget(note["key"])  # the upstream now has another response, which must not be cached
     if not params["cacheStatus"]:
         return None
     outcome = "; stored" if stored else f"; detail={refusal}" if refusal else ""
@@ -172,7 +181,7 @@ def values_of(headers: Headers, names: list[str]) -> dict[str, str]:
 
 
 def bypass_reason(ctx: RequestContext) -> str:
-    """Why a request bypasses the cache, in the words of Cache-Status; "" if it does not."""
+    """Returns why a request bypasses the cache, in the terms of Cache-Status; "" if it does not."""
     if ctx.method != "GET":
         return "method"
     names = {name.lower().replace("_", "-") for name in ctx.headers}  # upstreams may take _ for -
@@ -180,30 +189,32 @@ def bypass_reason(ctx: RequestContext) -> str:
     return "bypass" if ctx.has_body or announces_body or names & OVERRIDES or names & CONDITIONS else ""
 
 
-def is_known(ctx: RequestContext) -> bool:
+def is_authenticated(ctx: RequestContext) -> bool:
     """Whether the client is authenticated, so that an answer may be for it alone (RFC 9111, 3.5)."""
     has_credentials = "authorization" in ctx.headers or "cookie" in ctx.headers
     return has_credentials or ctx.identity is not None or ctx.peer is not None
 
 
-def is_fresh_enough(answer: Answer, wishes: Mapping[str, str]) -> bool:
+def is_fresh_enough(answer: Answer, request_control: Mapping[str, str]) -> bool:
     """Whether the answer satisfies the client (RFC 9111, 5.2.1). An invalid directive counts as no-cache."""
-    if "no-cache" in wishes or CONTRADICTION in wishes:
+    if "no-cache" in request_control or CONTRADICTION in request_control:
         return False
-    oldest, least = seconds(wishes.get("max-age")), seconds(wishes.get("min-fresh"))
-    if ("max-age" in wishes and oldest is None) or ("min-fresh" in wishes and least is None):
+    oldest, least = seconds(request_control.get("max-age")), seconds(request_control.get("min-fresh"))
+    if ("max-age" in request_control and oldest is None) or ("min-fresh" in request_control and least is None):
         return False
     return (oldest is None or answer.age <= oldest) and answer.left >= (least or 0) and answer.left > 0
 
 
-def accepts_stale(wishes: Mapping[str, str]) -> bool:
+def accepts_stale(request_control: Mapping[str, str]) -> bool:
     """Whether a client accepts a stale answer: not if it limits the age (RFC 9111, 5.2.1.1)."""
-    return not wishes.keys() & {"no-cache", "no-store", "max-age", "min-fresh", CONTRADICTION}
+    return not request_control.keys() & {"no-cache", "no-store", "max-age", "min-fresh", CONTRADICTION}
 
 
-def pass_on(ctx: RequestContext, reason: str, wishes: Mapping[str, str], params: Mapping[str, Any]) -> RequestAction:
+def pass_on(
+    ctx: RequestContext, reason: str, request_control: Mapping[str, str], params: Mapping[str, Any]
+) -> RequestAction:
     """Passes on a request whose answer is not cached."""
-    if "only-if-cached" in wishes:
+    if "only-if-cached" in request_control:
         return not_cached(params)
     ctx.metadata[NOTE] = {"why": reason}
     return None
@@ -224,7 +235,7 @@ def problem(status: int, title: str, detail: str, headers: Mapping[str, str] | N
 
 
 def not_cached(params: Mapping[str, Any]) -> ImmediateResponse:
-    """The answer to only-if-cached without a cached response (RFC 9111, 5.2.1.7)."""
+    """Returns the answer to only-if-cached without a cached response (RFC 9111, 5.2.1.7)."""
     return problem(504, "Gateway Timeout", "no fresh response is cached", status_header("miss", params))
 
 
@@ -235,7 +246,7 @@ def status_header(status: str, params: Mapping[str, Any]) -> dict[str, str]:
 def cached_response(ctx: RequestContext, answer: Answer, params: Mapping[str, Any]) -> ImmediateResponse:
     more = {"age": str(answer.age), **status_header(f"hit; ttl={int(answer.left)}", params)}
     if matches(ctx.headers.get_all("if-none-match"), answer):
-        headers = {name: answer.headers[name] for name in OF_304 if name in answer.headers}
+        headers = {name: answer.headers[name] for name in HEADERS_OF_304 if name in answer.headers}
         return ImmediateResponse(304, {**headers, **more})
     return ImmediateResponse(answer.status, {**answer.headers, **more}, answer.body)
 
@@ -253,7 +264,7 @@ def matches(lines: list[str], answer: Answer) -> bool:
 
 
 async def invalidate(cache: Cache, ctx: ResponseContext, key: str) -> None:
-    """Drops the answers of the resources that an unsafe method has changed, if it has succeeded."""
+    """Removes the answers of the resources that a request with an unsafe method has changed, if it has succeeded."""
     if 200 <= ctx.status_code < 400:
         for changed in {key, *other_keys(ctx)}:
             await cache.forget(changed)
@@ -270,45 +281,49 @@ async def store(cache: Cache, ctx: ResponseContext, note: Mapping[str, Any], par
     lifetime, for_all = lifetime_of(ctx, control, params), bool(control.keys() & FOR_ALL)
     if lifetime <= 0:
         return "lifetime"
-    if (note["known"] or is_known(request)) and not for_all:
+    if (note["known"] or is_authenticated(request)) and not for_all:
         return "known-client"
-    values = values_of(request.headers, list(names))  # as later policies have left them
-    is_another = request.method != "GET" or key_of(request, request.raw_path, request.query) != note["key"]
-    if is_another or any(values.get(name) != note["values"].get(name) for name in names):
+    values = values_of(request.headers, list(names))  # after the changes of later policies
+    is_changed = request.method != "GET" or key_of(request, request.raw_path, request.query) != note["key"]
+    if is_changed or any(values.get(name) != note["values"].get(name) for name in names):
         return "request-changed"
     age = age_of(ctx.headers)
     if age is None or age >= lifetime:
         return "age"
-    nominated = {name.strip().lower() for line in ctx.headers.get_all("connection") for name in line.split(",")}
-    headers = {name: ctx.headers.get_all(name) for name in settable(ctx.headers) if name not in nominated}
+    connection_headers = {
+        name.strip().lower() for line in ctx.headers.get_all("connection") for name in line.split(",")
+    }
+    headers = {
+        name: ctx.headers.get_all(name) for name in settable_names(ctx.headers) if name not in connection_headers
+    }
     born = clock.monotonic() - age
     stale = stale_windows(ctx.headers, params)
     answer = Answer(ctx.status_code, headers, ctx.body or b"", born, born + lifetime, for_all, *stale)
     return await cache.put(note["key"], names, values, answer)
 
 
-def settable(headers: Headers) -> list[str]:
+def settable_names(headers: Headers) -> list[str]:
     return [name for name in headers if name not in UNSETTABLE and not name.startswith("x-gatewright-")]
 
 
 async def stale_response(ctx: ResponseContext, note: Mapping[str, Any], params: Mapping[str, Any]) -> ResponseAction:
-    """A stale response instead of upstream's failure, if stale-if-error allows it (RFC 5861, section 4); else None."""
+    """Returns a stale response if the upstream failed and stale-if-error allows it (RFC 5861, 4); else None."""
     if not note["takes_stale"] or not params["staleIfErrorSeconds"]:
         return None
     answer = await ctx.request.prepared.get(note["key"], note["values"])
-    is_known_now = note["known"] or is_known(ctx.request)
+    is_known_now = note["known"] or is_authenticated(ctx.request)
     if answer is None or answer.left <= -answer.on_error or (is_known_now and not answer.for_all):
         return None
     LOOKUPS.inc(result="stale")
     status = f"fwd=stale; fwd-status={ctx.status_code}; detail=stale-if-error"
     headers = {**answer.headers, "age": str(answer.age), **status_header(status, params)}
     return UpstreamResponseModifications(
-        remove_headers=settable(ctx.headers), set_headers=headers, body=answer.body, status_code=answer.status
+        remove_headers=settable_names(ctx.headers), set_headers=headers, body=answer.body, status_code=answer.status
     )
 
 
 def stale_windows(headers: Headers, params: Mapping[str, Any]) -> tuple[float, float]:
-    """The seconds in which a stale response may be used during revalidation, and if upstream fails."""
+    """Returns the seconds in which a stale response may be used during revalidation, and if the upstream fails."""
     control = directives(headers.get_all("cache-control"))
     if control.keys() & {"must-revalidate", "proxy-revalidate", "s-maxage"}:  # RFC 9111, 4.2.4
         return 0.0, 0.0
@@ -323,7 +338,7 @@ def stale_windows(headers: Headers, params: Mapping[str, Any]) -> tuple[float, f
 
 
 def vary_names(headers: Headers, allowed: list[str]) -> Names | None:
-    """The sorted names of Vary; None if the response must not be used for other requests."""
+    """Returns the sorted names of Vary; None if the response must not be used for other requests."""
     names = {name.strip().lower() for line in headers.get_all("vary") for name in line.split(",")} - {""}
     if names - {name.lower() for name in allowed}:
         return None
@@ -333,8 +348,8 @@ def vary_names(headers: Headers, allowed: list[str]) -> Names | None:
 
 
 def uncacheable_reason(ctx: ResponseContext, control: Mapping[str, str]) -> str:
-    """The part of the response that prevents caching: a directive, a header or its status; "" if none does."""
-    if ctx.status_code not in KEPT_STATUSES:
+    """Returns what prevents caching, a directive, a header or the status; "" if nothing does."""
+    if ctx.status_code not in CACHEABLE_STATUSES:
         return "status"
     if CONTRADICTION in control:
         return "contradiction"

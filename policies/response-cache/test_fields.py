@@ -1,4 +1,4 @@
-"""Dates: the three formats of HTTP, in UTC, and nothing else; what directives cost."""
+"""Dates in the three formats of HTTP, in UTC, and no other; the time that it takes to read directives."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NO_HTTP_DATES = [
 
 @pytest.fixture
 def far_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A machine whose own time is hours from UTC."""
+    """A machine whose time zone is hours from UTC."""
     monkeypatch.setenv("TZ", "PST8")  # POSIX, which needs no database of zones
     time.tzset()
     yield
@@ -54,7 +54,7 @@ def test_a_date_is_utc_in_each_of_its_formats(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", NO_HTTP_DATES)
-def test_what_is_no_http_date_has_expired(text: str) -> None:
+def test_an_invalid_http_date_counts_as_expired(text: str) -> None:
     assert fields.moment([text]) is None
 
 
@@ -65,7 +65,7 @@ def test_a_year_of_two_digits_lies_at_most_fifty_years_ahead() -> None:
         assert fields.moment([text]) == datetime(expected, 11, 6, 8, 49, 37, tzinfo=UTC).timestamp()
 
 
-def test_no_header_costs_more_than_its_length() -> None:
+def test_parsing_takes_time_linear_in_a_headers_length() -> None:
     began = time.process_time()
     for line in ("a" * 65536 + '"', "a=" * 32768, ", " * 32768 + '"', 'a="' + "\\" * 65536, "a " * 32768, "a," * 32768):
         fields.directives([line])

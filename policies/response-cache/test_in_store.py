@@ -31,8 +31,8 @@ def time() -> Iterator[MovedClock]:
 
 @pytest.fixture
 def store() -> Iterator[StoreInMemory]:
-    with testing.store() as made:
-        yield made
+    with testing.store() as store:
+        yield store
 
 
 def answer(body: bytes = b"kept", fresh: float = 60, **more: Any) -> Any:
@@ -64,7 +64,7 @@ def test_changed_or_truncated_entries_are_ignored(data: st.DataObject) -> None:
 
 
 def of_version(version: bytes, rest: bytes) -> bytes:
-    """As one of this version would have written it for the key `k`."""
+    """Returns the entry of the key `k` in this version of the format."""
     return zlib.crc32(rest, zlib.crc32(version + b"k")).to_bytes(4, "big") + rest
 
 
@@ -87,7 +87,7 @@ def test_entries_that_no_response_could_have_are_ignored(headers: Any) -> None:
     assert in_store.decode("k", in_store.checksum("k", b"[" * 100_000) + b"[" * 100_000) is None
 
 
-def test_an_answer_costs_a_call_or_two_where_it_varies(store: StoreInMemory) -> None:
+def test_a_lookup_costs_one_call_or_two_if_the_response_varies(store: StoreInMemory) -> None:
     async def scenario() -> None:
         cache = in_store.StoreCache("one", 60)
         assert await cache.put("k", (), ONE, answer()) == ""
@@ -102,8 +102,8 @@ def test_an_answer_costs_a_call_or_two_where_it_varies(store: StoreInMemory) -> 
     asyncio.run(scenario())
 
 
-def test_an_answer_of_an_index_that_has_gone_is_not_found_again(store: StoreInMemory) -> None:
-    """Also where it goes while another answer of it is being written."""
+def test_an_answer_of_a_deleted_index_is_not_found_again(store: StoreInMemory) -> None:
+    """Also if the index is deleted while another answer is written to it."""
 
     async def scenario() -> None:
         cache, other = (in_store.StoreCache("one", 60) for _ in range(2))
@@ -128,7 +128,7 @@ def test_an_answer_of_an_index_that_has_gone_is_not_found_again(store: StoreInMe
 
 
 @pytest.mark.usefixtures("store")
-def test_what_an_answer_varies_by_may_change() -> None:
+def test_vary_may_change() -> None:
     async def scenario() -> None:
         cache = in_store.StoreCache("one", 60)
         for names in (NAMES, (), ("accept", "accept-language"), NAMES):
@@ -139,7 +139,7 @@ def test_what_an_answer_varies_by_may_change() -> None:
     asyncio.run(scenario())
 
 
-def test_an_entry_ends_when_it_is_good_for_nothing(time: MovedClock, store: StoreInMemory) -> None:
+def test_an_entry_expires_when_it_may_no_longer_be_served(time: MovedClock, store: StoreInMemory) -> None:
     async def scenario() -> None:
         cache = in_store.StoreCache("one", 120)
         await cache.put("k", (), {}, answer(grace=10.0, on_error=20.0))
@@ -162,7 +162,7 @@ def test_an_answer_of_a_node_whose_clock_is_ahead_is_not_fresh_for_longer(time: 
 
 
 @pytest.mark.usefixtures("store")
-def test_what_is_too_large_is_not_kept() -> None:
+def test_a_response_that_is_too_large_is_not_stored() -> None:
     async def scenario() -> None:
         cache = in_store.StoreCache("one", 60)
         for key, names in (("k", ()), ("v", NAMES)):
@@ -173,7 +173,7 @@ def test_what_is_too_large_is_not_kept() -> None:
     asyncio.run(scenario())
 
 
-def test_a_store_that_is_away_is_counted_and_no_error(store: StoreInMemory) -> None:
+def test_calls_that_the_store_does_not_answer_are_counted(store: StoreInMemory) -> None:
     async def scenario() -> None:
         cache = in_store.StoreCache("one", 60)
         store.away = True
@@ -191,11 +191,11 @@ def test_a_store_that_is_away_is_counted_and_no_error(store: StoreInMemory) -> N
 
 
 @pytest.mark.usefixtures("store")
-def test_a_stale_answer_is_claimed_once_by_all(time: MovedClock) -> None:
+def test_one_process_claims_the_revalidation_of_a_stale_answer(time: MovedClock) -> None:
     async def scenario() -> None:
-        one, other = (in_store.StoreCache("one", 60) for _ in range(2))
+        cache, other = (in_store.StoreCache("one", 60) for _ in range(2))
         stale = answer()
-        assert [await one.claim(stale), await other.claim(stale), await other.claim(answer())] == [True, False, True]
+        assert [await cache.claim(stale), await other.claim(stale), await other.claim(answer())] == [True, False, True]
         time.advance(30)
         assert await other.claim(stale)
 
@@ -216,14 +216,14 @@ class Process:
     def __init__(self, params: dict[str, Any] = PARAMS, operation: str = "") -> None:
         self.params, self.upstream_requests = testing.params(params), 0
         about = PolicyMetadata("response-cache", "v1.0.0", operation=operation)
-        with testing.prepared(policy, self.params, about) as made:
-            self._made = made
+        with testing.prepared(policy, self.params, about) as prepared:
+            self._prepared = prepared
 
     async def get(self, query: str = "", body: bytes = b"", method: str = "GET", headers: Any = ()) -> Any:
-        """The client's response; upstream varies by Accept. body: of upstream, by default `upstream_requests`."""
-        ctx = testing.request(method, "/x", query=query, headers=headers, prepared=self._made)
-        if said := await policy.on_request(ctx, self.params):
-            return said
+        """Returns the client's response; upstream varies by Accept and sends `body` (else `upstream_requests`)."""
+        ctx = testing.request(method, "/x", query=query, headers=headers, prepared=self._prepared)
+        if action := await policy.on_request(ctx, self.params):
+            return action
         self.upstream_requests += 1
         body = body or str(self.upstream_requests).encode()
         kept = {"cache-control": "max-age=60", "vary": "accept"}
@@ -231,7 +231,7 @@ class Process:
         return ImmediateResponse(200, dict(changes.append_headers) if changes else {}, body)
 
 
-def test_a_purge_drops_all_of_a_url_and_nothing_else() -> None:
+def test_a_purge_drops_all_responses_of_a_url_and_no_others() -> None:
     async def scenario() -> None:
         process = Process()
         ways: list[dict[str, Any]] = [{"headers": {"accept": "a"}}, {"headers": {"accept": "b"}}, {"query": "a=1"}]
@@ -257,26 +257,26 @@ def test_without_the_token_a_purge_is_refused(token: Any) -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize(("params", "says"), [
+@pytest.mark.parametrize(("params", "message"), [
     ({"where": "process"}, "where: store"),
     ({"purge": {"header": "x", "token": testing.secret("short")}}, "16 characters and more"),
 ])  # fmt: skip
-def test_a_purge_that_would_not_hold_is_refused(params: dict[str, Any], says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+def test_a_purge_needs_the_store_and_a_long_token(params: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         Process(PARAMS | params)
 
 
 @pytest.mark.usefixtures("store")
-def test_all_processes_have_what_one_keeps_and_lose_what_one_drops() -> None:
+def test_processes_share_stored_and_dropped_responses() -> None:
     async def scenario() -> None:
-        one, other = Process(), Process()
+        process, other = Process(), Process()
         drops: list[dict[str, Any]] = [{"method": "PUT"}, {"headers": {"x-cache-purge": PURGER}}]
         for drop in drops:
-            await one.get(body=b"kept")
+            await process.get(body=b"kept")
             assert (await other.get()).body == b"kept"
             await other.get(**drop)
-            assert (await one.get(body=b"new")).body == b"new"
-            await one.get(**drop)
+            assert (await process.get(body=b"new")).body == b"new"
+            await process.get(**drop)
 
     asyncio.run(scenario())
 
@@ -296,7 +296,7 @@ def test_attachments_of_an_api_share_nothing(other: tuple[dict[str, Any], str]) 
     asyncio.run(scenario())
 
 
-def test_without_the_store_upstream_is_asked_and_a_purge_says_so(store: StoreInMemory) -> None:
+def test_without_the_store_requests_go_upstream_and_a_purge_fails(store: StoreInMemory) -> None:
     async def scenario() -> None:
         process = Process()
         await process.get()

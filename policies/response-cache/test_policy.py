@@ -19,7 +19,7 @@ from sdk.testing import MovedClock
 
 policy = testing.load_policy(__file__)
 memory = sys.modules[policy.ProcessCache.__module__]
-MOST_VARIANTS, OVERHEAD = memory.MOST_VARIANTS, memory.OVERHEAD
+MAX_VARIANTS, OVERHEAD = memory.MAX_VARIANTS, memory.OVERHEAD
 DEFAULTS: dict[str, Any] = {
     "where": "process", "maxBytes": 1 << 20, "vary": ["accept", "accept-encoding", "accept-language"], "lifetimes": {},
     "maxLifetimeSeconds": 86400, "clientDirectives": "honour", "cacheStatus": True, "version": "",
@@ -48,40 +48,39 @@ in_process = pytest.mark.parametrize("where", ["process"], indirect=True)
 class Exchanges:
     """Requests through one instance of the policy. upstream_requests: how many of them upstream got."""
 
-    def __init__(self, made: Any, params: dict[str, Any]) -> None:
-        self._made, self._params = made, params
+    def __init__(self, prepared: Any, params: dict[str, Any]) -> None:
+        self._prepared, self._params = prepared, params
         self.upstream_requests = 0
 
     async def get(self, path: str = "/x", headers: Any = (), answer: Any = None, **request: Any) -> Any:
-        """The response that the client gets, of the policy or of upstream.
+        """Returns the response that the client gets, from the policy or from upstream.
 
         answer: upstream's headers, status and body; by default FRESH, 200 and `upstream_requests`.
         behind: changes the request as policies after this one do.
         """
         behind: Callable[[RequestContext], RequestContext] = request.pop("behind", lambda ctx: ctx)
         method, identity = request.pop("method", "GET"), request.pop("identity", None)
-        ctx = testing.request(method, path, headers=headers, prepared=self._made, **request)
+        ctx = testing.request(method, path, headers=headers, prepared=self._prepared, **request)
         ctx.identity = identity
-        said = await policy.on_request(ctx, self._params)
-        if said is not None:
-            return said
+        action = await policy.on_request(ctx, self._params)
+        if action is not None:
+            return action
         self.upstream_requests += 1
         upstream = behind(ctx)
-        given_answer = {"headers": FRESH, "status": 200, "body": str(self.upstream_requests).encode()} | (answer or {})
-        status, body = given_answer["status"], given_answer["body"]
-        res = testing.response(status, headers=given_answer["headers"], body=body, request=upstream)
+        response = {"headers": FRESH, "status": 200, "body": str(self.upstream_requests).encode()} | (answer or {})
+        status, body = response["status"], response["body"]
+        res = testing.response(status, headers=response["headers"], body=body, request=upstream)
         changes = await policy.on_response(res, self._params)
         if changes is not None and changes.body is not None:
             return ImmediateResponse(changes.status_code, dict(changes.set_headers), changes.body)
-        added = dict(changes.append_headers) if changes is not None else {}
-        return ImmediateResponse(status, added, body)
+        return ImmediateResponse(status, dict(changes.append_headers) if changes is not None else {}, body)
 
 
 def run(test: Callable[[Exchanges], Awaitable[None]], **params: Any) -> None:
     async def running() -> None:
-        given_params = testing.params(DEFAULTS | params)
-        async with testing.prepared(policy, given_params) as made:
-            await test(Exchanges(made, given_params))
+        prepared_params = testing.params(DEFAULTS | params)
+        async with testing.prepared(policy, prepared_params) as prepared:
+            await test(Exchanges(prepared, prepared_params))
 
     asyncio.run(running())
 
@@ -100,7 +99,7 @@ def is_kept(answer: dict[str, Any], params: dict[str, Any] | None = None, **requ
     return requests == 1
 
 
-def test_a_fresh_answer_is_given_until_it_is_stale(time: MovedClock) -> None:
+def test_a_fresh_response_is_served_until_it_is_stale(time: MovedClock) -> None:
     async def scenario(exchanges: Exchanges) -> None:
         headers = {"cache-control": "max-age=60", "content-type": "text/plain", "etag": '"1"', "connection": "x-own",
                    "x-own": "1", "age": "20", "set-cookie2": "a", "content-length": "1", "x-2": ["a", "b"]}  # fmt: skip
@@ -129,7 +128,7 @@ def test_a_fresh_answer_is_given_until_it_is_stale(time: MovedClock) -> None:
     {"cache-control": "max-age=60", "age": "59"}, {"cache-control": "max-age=60", "surrogate-control": "no-store"},
     {"cache-control": "max-age=60", "cdn-cache-control": "no-store"},
 ])  # fmt: skip
-def test_what_upstream_allows_is_kept(headers: dict[str, Any]) -> None:
+def test_responses_that_upstream_allows_are_cached(headers: dict[str, Any]) -> None:
     assert is_kept({"headers": headers})
 
 
@@ -152,12 +151,12 @@ def test_what_upstream_allows_is_kept(headers: dict[str, Any]) -> None:
     {"expires": "Thu, 18 Aug 2050 02:01:18 GMT, Thu, 18 Aug 2050 02:01:18 GMT"}, {"pragma": "no-cache"},
     {"cache-control": "max-age=60", "date": "Thu, 01 Dec 1994 16:00:00 GMT"},
 ])  # fmt: skip
-def test_what_it_does_not_is_not(headers: dict[str, Any]) -> None:
+def test_other_responses_are_not_cached(headers: dict[str, Any]) -> None:
     assert not is_kept({"headers": headers})
 
 
 @pytest.mark.parametrize("status", [206, 302, 304, 400, 401, 403, 500, 503])
-def test_other_statuses_are_not_kept(status: int) -> None:
+def test_other_statuses_are_not_cached(status: int) -> None:
     assert not is_kept({"headers": FRESH, "status": status})
 
 
@@ -179,15 +178,17 @@ def test_other_statuses_are_not_kept(status: int) -> None:
     ("age", {"headers": FRESH | {"age": "many"}}, {}),
     ("too-large", {"headers": FRESH, "body": bytes(MAX_VALUE)}, {}),
 ])  # fmt: skip
-def test_why_a_response_is_not_kept(why: str, answer: dict[str, Any], request_headers: dict[str, Any]) -> None:
+def test_reasons_why_a_response_is_not_cached(
+    why: str, answer: dict[str, Any], request_headers: dict[str, Any]
+) -> None:
     async def scenario(exchanges: Exchanges) -> None:
-        given = await exchanges.get(answer=answer, headers=request_headers)
-        assert given.headers["cache-status"] == f"gatewright; fwd=uri-miss; detail={why}"
+        response = await exchanges.get(answer=answer, headers=request_headers)
+        assert response.headers["cache-status"] == f"gatewright; fwd=uri-miss; detail={why}"
 
     run(scenario)
 
 
-def test_errors_are_kept_by_rule() -> None:
+def test_errors_are_cached_by_lifetimes() -> None:
     rule = {"lifetimes": {"404": 5}}
     assert is_kept({"headers": {}, "status": 404}, rule)
     assert is_kept({"headers": FRESH, "status": 404})
@@ -207,7 +208,7 @@ def test_expires_counts_from_the_date_of_the_answer() -> None:
     assert not is_kept({"headers": {"expires": [soon, soon]}})
 
 
-def test_nothing_is_kept_longer_than_its_publisher_says(time: MovedClock) -> None:
+def test_lifetimes_are_limited_by_the_publisher(time: MovedClock) -> None:
     async def scenario(exchanges: Exchanges) -> None:
         await exchanges.get(answer={"headers": {"cache-control": "max-age=9999999999"}})
         time.advance(10)
@@ -224,7 +225,7 @@ KNOWN: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("who", KNOWN, ids=str)
-def test_responses_for_known_clients_are_kept_only_if_upstream_allows_it(who: dict[str, Any]) -> None:
+def test_responses_to_authenticated_clients_need_permission_of_upstream(who: dict[str, Any]) -> None:
     assert not is_kept({"headers": FRESH}, **who)
     for cache_control in ("public, max-age=60", "s-maxage=60", "must-revalidate, max-age=60"):
         assert is_kept({"headers": {"cache-control": cache_control}}, **who)
@@ -239,7 +240,7 @@ def test_responses_for_known_clients_are_kept_only_if_upstream_allows_it(who: di
     run(mixed)
 
 
-def test_an_identity_that_is_found_behind_the_memory_counts_too() -> None:
+def test_an_identity_set_by_a_later_policy_counts_too() -> None:
     def found(ctx: RequestContext) -> RequestContext:
         ctx.identity = Identity("alice")
         return ctx
@@ -252,7 +253,7 @@ def test_an_identity_that_is_found_behind_the_memory_counts_too() -> None:
     {"path": "/y"}, {"query": "a=1"}, {"authority": "other.example"}, {"scheme": "https"}, {"upstream": "canary"},
     {"path": "/X"}, {"path": "/x/"}, {"query": "b=1&a=1"}, {"method": "HEAD"}, {"method": "OPTIONS"},
 ])  # fmt: skip
-def test_another_request_has_another_answer(other: dict[str, Any]) -> None:
+def test_other_requests_have_other_keys(other: dict[str, Any]) -> None:
     async def scenario(exchanges: Exchanges) -> None:
         await exchanges.get()
         assert (await exchanges.get(**other)).body == b"2"
@@ -261,7 +262,7 @@ def test_another_request_has_another_answer(other: dict[str, Any]) -> None:
     run(scenario)
 
 
-def test_answers_vary_by_what_upstream_names() -> None:
+def test_responses_vary_by_the_headers_in_vary() -> None:
     async def scenario(exchanges: Exchanges) -> None:
         vary = {"headers": {**FRESH, "vary": "Accept-Language, ACCEPT"}}
         ways = [{"accept-language": "de"}, {"accept-language": "en"}, {"accept-language": "de", "accept": "a/b"}, {}]
@@ -276,15 +277,15 @@ def test_answers_vary_by_what_upstream_names() -> None:
 
 
 @in_process
-def test_variants_of_a_request_cannot_fill_the_memory() -> None:
+def test_variants_of_a_request_are_limited() -> None:
     async def scenario(exchanges: Exchanges) -> None:
         await exchanges.get("/other")
-        for number in range(MOST_VARIANTS * 3):
+        for number in range(MAX_VARIANTS * 3):
             await exchanges.get(headers={"accept": f"a/{number}"}, answer={"headers": {**FRESH, "vary": "accept"}})
         before = exchanges.upstream_requests
         await exchanges.get("/other")
         assert exchanges.upstream_requests == before
-        assert exchanges._made.bytes <= (MOST_VARIANTS + 1) * 2 * OVERHEAD
+        assert exchanges._prepared.bytes <= (MAX_VARIANTS + 1) * 2 * OVERHEAD
 
     run(scenario)
 
@@ -294,7 +295,7 @@ def test_variants_of_a_request_cannot_fill_the_memory() -> None:
     "x-forwarded-uri", "x-original-uri", "x-scheme", "x-script-name", "x-url-scheme",
 ])  # fmt: skip
 def test_a_header_outside_the_key_poisons_nothing(name: str) -> None:
-    """Upstream may make another answer of it: the next client must not get that one."""
+    """Upstream's answer may depend on the header: the next client must not get that answer."""
 
     async def attacked(exchanges: Exchanges) -> None:
         await exchanges.get(headers={name: "evil.example"}, answer={"headers": FOR_ALL, "body": b"evil"})
@@ -309,13 +310,15 @@ HEADERS_THAT_BYPASS: list[dict[str, str]] = [
     {"content-length": "5"}, {"transfer-encoding": "chunked"}, {"content-type": "text/plain"}, {"range": "bytes=0-1"},
     {"if-range": '"1"'}, {"if-match": '"1"'}, {"if-modified-since": "Thu, 01 Dec 1994 16:00:00 GMT"},
 ]  # fmt: skip
-BODY_OF_HTTP_2 = {"has_body": True}  # no header need tell of it
+BODY_OF_HTTP_2 = {"has_body": True}  # HTTP/2 needs no header for a body
 
 
-@pytest.mark.parametrize("given", [*({"headers": headers} for headers in HEADERS_THAT_BYPASS), BODY_OF_HTTP_2], ids=str)
-def test_a_body_a_range_or_a_condition_poisons_nothing(given: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "request_", [*({"headers": headers} for headers in HEADERS_THAT_BYPASS), BODY_OF_HTTP_2], ids=str
+)
+def test_a_body_a_range_or_a_condition_poisons_nothing(request_: dict[str, Any]) -> None:
     async def attacked(exchanges: Exchanges) -> None:
-        answer = await exchanges.get(**given, answer={"headers": FOR_ALL, "body": b"part"})
+        answer = await exchanges.get(**request_, answer={"headers": FOR_ALL, "body": b"part"})
         assert answer.headers == {"cache-status": "gatewright; fwd=bypass"}
         assert (await exchanges.get()).body == b"2"
 
@@ -326,8 +329,8 @@ def test_a_body_a_range_or_a_condition_poisons_nothing(given: dict[str, Any]) ->
     {"path": "/evil"}, {"query": "evil"}, {"authority": "evil"}, {"upstream": "canary"}, {"method": "HEAD"},
     {"headers": {"accept": "evil"}},
 ])  # fmt: skip
-def test_what_policies_behind_have_changed_is_not_kept(changed: dict[str, Any]) -> None:
-    """Or it would be by what of the request they have: another client's request has something else there."""
+def test_responses_to_requests_that_later_policies_changed_are_not_cached(changed: dict[str, Any]) -> None:
+    """Such a response belongs to the changed request, and the key is that of the original one."""
 
     def elsewhere(ctx: RequestContext) -> RequestContext:
         as_it_went = {"path": "/x", "prepared": ctx.prepared, "metadata": ctx.metadata.to_dict()} | changed
@@ -336,15 +339,15 @@ def test_what_policies_behind_have_changed_is_not_kept(changed: dict[str, Any]) 
     assert not is_kept({"headers": {**FRESH, "vary": "accept"}}, behind=elsewhere)
 
     async def scenario(exchanges: Exchanges) -> None:
-        given = await exchanges.get(answer={"headers": {**FRESH, "vary": "accept"}}, behind=elsewhere)
-        assert given.headers["cache-status"] == "gatewright; fwd=uri-miss; detail=request-changed"
+        response = await exchanges.get(answer={"headers": {**FRESH, "vary": "accept"}}, behind=elsewhere)
+        assert response.headers["cache-status"] == "gatewright; fwd=uri-miss; detail=request-changed"
 
     run(scenario)
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "X-OWN"])
 @pytest.mark.parametrize("status", [200, 204, 303, 404, 500])
-def test_what_an_unsafe_method_has_changed_is_taken_out(method: str, status: int) -> None:
+def test_an_unsafe_method_removes_responses(method: str, status: int) -> None:
     async def scenario(exchanges: Exchanges) -> None:
         for path in ("/x", "/x/7", "/y"):
             await exchanges.get(path)
@@ -356,28 +359,28 @@ def test_what_an_unsafe_method_has_changed_is_taken_out(method: str, status: int
     run(scenario)
 
 
-@pytest.mark.parametrize(("said", "body"), [
+@pytest.mark.parametrize(("directives", "body"), [
     ("no-cache", b"2"), ("max-age=0", b"2"), ("max-age=9", b"2"), ("max-age=10", b"1"), ("min-fresh=51", b"2"),
     ("min-fresh=50", b"1"), ("no-store", b"1"), ("max-stale=99", b"1"), ("max-age=x", b"2"), ("max-age", b"2"),
     ("only-if-cached", b"1"), ("max-age=10, max-age=0", b"2"), ("x" * 65536 + '"', b"2"), ("public", b"1"),
 ])  # fmt: skip
-def test_a_client_may_ask_for_what_is_fresher(time: MovedClock, said: str, body: bytes) -> None:
+def test_a_client_may_request_a_fresher_response(time: MovedClock, directives: str, body: bytes) -> None:
     async def scenario(exchanges: Exchanges) -> None:
         await exchanges.get()
         time.advance(10)
-        assert (await exchanges.get(headers={"cache-control": said})).body == body
+        assert (await exchanges.get(headers={"cache-control": directives})).body == body
 
     run(scenario)
 
     async def ignored(exchanges: Exchanges) -> None:
         await exchanges.get()
         time.advance(10)
-        assert (await exchanges.get(headers={"cache-control": said})).body == b"1"
+        assert (await exchanges.get(headers={"cache-control": directives})).body == b"1"
 
     run(ignored, clientDirectives="ignore")
 
 
-def test_what_a_client_asks_to_keep_out_is_not_kept() -> None:
+def test_no_store_of_a_client_prevents_caching() -> None:
     assert not is_kept({"headers": FRESH}, headers={"cache-control": "no-store"})
 
     async def scenario(exchanges: Exchanges) -> None:
@@ -406,7 +409,7 @@ def test_a_304_for_a_client_that_has_the_response(asked_for: str, status: int) -
     run(scenario)
 
 
-def test_a_304_of_upstream_is_not_kept() -> None:
+def test_a_304_of_upstream_is_not_cached() -> None:
     async def scenario(exchanges: Exchanges) -> None:
         await exchanges.get(headers={"if-none-match": '"1"'}, answer={"status": 304, "body": b""})
         assert (await exchanges.get()).body == b"2"
@@ -424,12 +427,12 @@ def test_the_memory_is_bounded() -> None:
     async def scenario(exchanges: Exchanges) -> None:
         for number in range(100):
             await exchanges.get(f"/{number}", answer={"body": b"x" * 4096})
-            assert exchanges._made.bytes <= 65536
+            assert exchanges._prepared.bytes <= 65536
         await exchanges.get("/99")
         assert exchanges.upstream_requests == 100
         await exchanges.get("/0")
         assert exchanges.upstream_requests == 101
-        await exchanges.get("/large", answer={"body": b"x" * 20_000})  # would push out a quarter of the others
+        await exchanges.get("/large", answer={"body": b"x" * 20_000})  # larger than the limit of one response
         await exchanges.get("/large")
         assert exchanges.upstream_requests == 103
 
@@ -437,7 +440,7 @@ def test_the_memory_is_bounded() -> None:
 
 
 @in_process
-def test_what_was_asked_for_least_lately_goes_first() -> None:
+def test_the_least_recently_used_response_is_removed_first() -> None:
     async def scenario(exchanges: Exchanges) -> None:
         for path in ("/a", "/b", "/c"):
             await exchanges.get(path, answer={"body": b"x" * 15_000})
@@ -464,19 +467,19 @@ def test_without_cache_status_there_is_no_header() -> None:
 STALE: dict[str, Any] = {"staleWhileRevalidateSeconds": 60, "staleIfErrorSeconds": 60}
 
 
-def test_one_client_waits_for_a_new_answer_while_others_get_the_stale_one(time: MovedClock) -> None:
+def test_one_client_waits_for_revalidation_while_others_get_the_stale_response(time: MovedClock) -> None:
     async def scenario(exchanges: Exchanges) -> None:
         await exchanges.get()
         time.advance(70)
-        first = await exchanges.get(answer={"status": 503, "headers": {}})  # whose request brings none
+        first = await exchanges.get(answer={"status": 503, "headers": {}})  # its revalidation fails
         assert first.headers["cache-status"] == "gatewright; fwd=stale; fwd-status=503; detail=stale-if-error"
         stale = await exchanges.get()
         assert (stale.body, stale.headers["age"]) == (b"1", "70")
         assert stale.headers["cache-status"] == "gatewright; hit; ttl=-10"
-        time.advance(30)  # and the next one goes
+        time.advance(30)  # then the next request revalidates again
         assert (await exchanges.get()).headers == {"cache-status": "gatewright; fwd=stale; stored"}
         assert (await exchanges.get()).body == b"3"
-        time.advance(60)  # the new answer's turn, by itself
+        time.advance(60)  # now the new answer is stale
         assert (await exchanges.get()).body == b"4"
         time.advance(120)
         assert (await exchanges.get()).headers == {"cache-status": "gatewright; fwd=uri-miss; stored"}
@@ -484,13 +487,13 @@ def test_one_client_waits_for_a_new_answer_while_others_get_the_stale_one(time: 
     run(scenario, **STALE)
 
 
-@pytest.mark.parametrize("said", [
+@pytest.mark.parametrize("directives", [
     "max-age=60, must-revalidate", "max-age=60, proxy-revalidate", "s-maxage=60", "max-age=60, stale-if-error=0, stale-"
     "while-revalidate=0", "max-age=60, stale-while-revalidate=x, stale-if-error=-1",
 ])  # fmt: skip
-def test_what_upstream_wants_never_stale_is_not(time: MovedClock, said: str) -> None:
+def test_upstream_may_forbid_stale_responses(time: MovedClock, directives: str) -> None:
     async def scenario(exchanges: Exchanges) -> None:
-        await exchanges.get(answer={"headers": {"cache-control": said}})
+        await exchanges.get(answer={"headers": {"cache-control": directives}})
         time.advance(60)
         failed = [await exchanges.get(answer={"status": 500, "headers": {}, "body": b"no"}) for _ in range(2)]
         assert [(response.status_code, response.body) for response in failed] == [(500, b"no")] * 2
@@ -498,11 +501,11 @@ def test_what_upstream_wants_never_stale_is_not(time: MovedClock, said: str) -> 
     run(scenario, **STALE)
 
 
-def test_upstream_may_allow_less_and_not_more(time: MovedClock) -> None:
+def test_upstream_may_shorten_but_not_extend_stale_windows(time: MovedClock) -> None:
     async def scenario(exchanges: Exchanges) -> None:
         for path, seconds in (("/less", 5), ("/more", 999)):
-            said = f"max-age=60, stale-while-revalidate={seconds}"
-            await exchanges.get(path, answer={"headers": {"cache-control": said}})
+            directives = f"max-age=60, stale-while-revalidate={seconds}"
+            await exchanges.get(path, answer={"headers": {"cache-control": directives}})
         for after, statuses in ((64, [200, 200]), (1, [504, 200]), (54, [504, 200]), (1, [504, 504])):
             time.advance(after)
             kept = [
@@ -514,7 +517,7 @@ def test_upstream_may_allow_less_and_not_more(time: MovedClock) -> None:
 
 
 @pytest.mark.parametrize("wish", ["no-cache", "max-age=99", "min-fresh=1", "no-store", "max-age=1, max-age=2"])
-def test_a_client_that_asks_for_an_age_gets_nothing_stale(time: MovedClock, wish: str) -> None:
+def test_a_client_that_limits_the_age_gets_no_stale_response(time: MovedClock, wish: str) -> None:
     async def scenario(exchanges: Exchanges) -> None:
         await exchanges.get()
         time.advance(70)
@@ -539,7 +542,7 @@ def test_a_stale_response_is_only_for_clients_that_could_get_it_fresh(time: Move
     run(scenario, **STALE)
 
 
-def test_an_answer_that_is_not_to_be_kept_ends_the_stale_one(time: MovedClock) -> None:
+def test_a_response_that_is_not_cacheable_removes_the_stale_one(time: MovedClock) -> None:
     async def scenario(exchanges: Exchanges) -> None:
         await exchanges.get()
         time.advance(70)
@@ -564,34 +567,34 @@ REQUESTS = st.fixed_dictionaries({
 
 @given(st.lists(REQUESTS, max_size=30))
 def test_no_client_gets_a_response_made_for_another(requests: list[dict[str, Any]]) -> None:
-    """For any requests in any order, and any Vary of upstream. Each body says which request it was made for."""
+    """Requests come in any order, with any Vary of upstream. Each body names the request that it was made for."""
 
     async def scenario(exchanges: Exchanges) -> None:
-        for one in requests:
-            clock.advance(one["after"])
-            sent = {"accept": one["accept"], "accept-language": one["language"]}
+        for request in requests:
+            clock.advance(request["after"])
+            sent = {"accept": request["accept"], "accept-language": request["language"]}
             headers = {name: value for name, value in sent.items() if value}
-            headers |= {"authorization": one["who"]} if one["who"] else {}
-            made_for = {name: sent[name] for name in one["vary"]} | {
-                name: one[name] for name in ("authority", "path", "who", "public")
+            headers |= {"authorization": request["who"]} if request["who"] else {}
+            made_for = {name: sent[name] for name in request["vary"]} | {
+                name: request[name] for name in ("authority", "path", "who", "public")
             }
-            said = {
-                "cache-control": "max-age=60" + (", public" if one["public"] else ""),
-                "vary": ", ".join(one["vary"]),
+            upstream_headers = {
+                "cache-control": "max-age=60" + (", public" if request["public"] else ""),
+                "vary": ", ".join(request["vary"]),
             }
-            answer = {"headers": said, "status": one["status"], "body": json.dumps(made_for).encode()}
-            where = {"authority": one["authority"], "method": one["method"]}
-            got = await exchanges.get(one["path"], headers=headers, answer=answer, **where)
-            found = json.loads(got.body)
-            assert (found["authority"], found["path"]) == (one["authority"], one["path"])
-            assert found["public"] or found["who"] == one["who"]
-            assert all(found.get(name, value) == value for name, value in sent.items())
+            answer = {"headers": upstream_headers, "status": request["status"], "body": json.dumps(made_for).encode()}
+            where = {"authority": request["authority"], "method": request["method"]}
+            got = await exchanges.get(request["path"], headers=headers, answer=answer, **where)
+            served = json.loads(got.body)
+            assert (served["authority"], served["path"]) == (request["authority"], request["path"])
+            assert served["public"] or served["who"] == request["who"]
+            assert all(served.get(name, value) == value for name, value in sent.items())
 
     with testing.clock() as clock:
         run(scenario, **STALE)
 
 
 @given(st.lists(st.text(max_size=60), max_size=3), st.text(max_size=60), st.text(max_size=60))
-def test_headers_of_any_characters_are_no_error(control: list[str], age: str, date: str) -> None:
+def test_headers_of_any_characters_cause_no_error(control: list[str], age: str, date: str) -> None:
     for headers in ({"cache-control": control, "age": age, "date": date}, {"expires": date, "vary": age}):
         is_kept({"headers": headers}, headers={"cache-control": control, "if-none-match": age})

@@ -11,11 +11,11 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// pathRewrite rewrites a path: both are below the API's context, "" or begin with "/", percent-encoded. changed
-// reports whether it has changed. An error is the client's: the request lacks a part that the path needs.
+// pathRewrite rewrites a path. Both paths are below the API's context and percent-encoded, and are "" or begin with "/". An
+// error is the client's mistake: the request lacks a value that the path needs, or has one that would leave its segment.
 type pathRewrite func(req *v1alpha.RequestContext, below string) (result string, changed bool, err error)
 
-type writtenPath struct {
+type pathSpec struct {
 	Prefix *struct {
 		From string `json:"from"`
 		To   string `json:"to"`
@@ -27,7 +27,7 @@ type writtenPath struct {
 	} `json:"regex"`
 }
 
-func (w *writtenPath) parse(operation string) (pathRewrite, error) {
+func (w *pathSpec) parse(operation string) (pathRewrite, error) {
 	switch {
 	case w.Prefix != nil:
 		return byPrefix(w.Prefix.From, w.Prefix.To)
@@ -37,7 +37,7 @@ func (w *writtenPath) parse(operation string) (pathRewrite, error) {
 	return byTemplate(w.Template, operation)
 }
 
-// byPrefix replaces whole segments at the beginning.
+// byPrefix replaces whole segments at the beginning of a path.
 func byPrefix(from, to string) (pathRewrite, error) {
 	from, to = strings.TrimSuffix(from, "/"), strings.TrimSuffix(to, "/")
 	if err := checkPath(to); err != nil {
@@ -52,7 +52,7 @@ func byPrefix(from, to string) (pathRewrite, error) {
 	}, nil
 }
 
-// byTemplate makes the path from a template, for any original path.
+// byTemplate replaces any path by a template's.
 func byTemplate(text, operation string) (pathRewrite, error) {
 	parsed, err := template.Parse(text, operation)
 	if err != nil {
@@ -64,15 +64,15 @@ func byTemplate(text, operation string) (pathRewrite, error) {
 		}
 	}
 	return func(req *v1alpha.RequestContext, _ string) (string, bool, error) {
-		outside := false
-		result, whole := parsed.Of(req, func(value string) string {
-			outside = outside || !isOneSegment(value)
+		leavesSegment := false
+		result, complete := parsed.Of(req, func(value string) string {
+			leavesSegment = leavesSegment || !isOneSegment(value)
 			return template.URIComponent(value)
 		})
-		if !whole {
+		if !complete {
 			return "", false, errors.New("the request lacks a value that the upstream path needs")
 		}
-		if outside {
+		if leavesSegment {
 			return "", false, errOutside
 		}
 		return result, true, nil
@@ -94,7 +94,7 @@ func isOneSegment(value string) bool {
 // mostInstructions bounds a regular expression's program; conditions have the same bound.
 const mostInstructions = 500
 
-// byRegex replaces the matches of a pattern in the original path, whose parts are encoded already.
+// byRegex replaces the matches of a pattern in the original path, which is percent-encoded.
 func byRegex(pattern, replacement string) (pathRewrite, error) {
 	compiled, err := regexp.Compile(pattern)
 	if err != nil {
@@ -128,7 +128,7 @@ func instructions(pattern string) int {
 
 var group = regexp.MustCompile(`\$(?:\{(\w+)\}|(\w+)|\$)?`)
 
-// checkGroups refuses references that Go's Expand would replace by nothing.
+// checkGroups refuses references to groups that the pattern does not have, which Go's Expand would replace by nothing.
 func checkGroups(pattern *regexp.Regexp, replacement string) error {
 	for _, match := range group.FindAllStringSubmatch(replacement, -1) {
 		name := match[1] + match[2]
@@ -137,7 +137,7 @@ func checkGroups(pattern *regexp.Regexp, replacement string) error {
 		case name == "":
 			return fmt.Errorf(`expected "$1", "${1}", "${name}" or "$$", got a "$" alone in %q`, replacement)
 		case pattern.SubexpIndex(name) < 0 && !isGroupNumber(name, pattern.NumSubexp()):
-			return fmt.Errorf(`expected a group of the pattern, got %q; write "${1}x" for a group with a letter behind it`, match[0])
+			return fmt.Errorf(`expected a group of the pattern, got %q; write "${1}x" for a group with a letter after it`, match[0])
 		}
 	}
 	return nil
@@ -154,7 +154,7 @@ func isGroupNumber(name string, groups int) bool {
 
 // ---------------------------------------------------------------- paths
 
-var errOutside = errors.New("a part of the path would lead out of its place")
+var errOutside = errors.New("a part of the path is a dot segment or contains an encoded slash")
 
 // checkPath checks a path before the engine does: an invalid path made from the client's values is the client's mistake.
 func checkPath(below string) error {

@@ -19,10 +19,10 @@ type policy struct {
 // An unknown placeholder, an invalid pattern, and a path that can never be valid are errors.
 func GetPolicy(metadata v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error) {
 	var parsed struct {
-		Path   *writtenPath  `json:"path"`
-		Query  *writtenQuery `json:"query"`
-		Host   *string       `json:"host"`
-		Method *string       `json:"method"`
+		Path   *pathSpec  `json:"path"`
+		Query  *querySpec `json:"query"`
+		Host   *string    `json:"host"`
+		Method *string    `json:"method"`
 	}
 	if err := params.Decode(&parsed); err != nil {
 		return nil, err
@@ -65,7 +65,7 @@ func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1al
 	return changes, nil
 }
 
-// badRequest explains the client's mistake without quoting the request.
+// badRequest returns an answer with the client's mistake, which must not quote the request.
 func badRequest(detail string) *v1alpha.ImmediateResponse {
 	return &v1alpha.ImmediateResponse{
 		StatusCode: 400,

@@ -18,7 +18,7 @@ func request(context, below, query string) *v1alpha.RequestContext {
 	}
 }
 
-// rewritten is path and query as upstream gets them, "400" where the client is refused.
+// rewritten returns the path and query that upstream gets; "400": the request is refused.
 func rewritten(t *testing.T, params string, req *v1alpha.RequestContext) string {
 	t.Helper()
 	policy, err := rewrite.GetPolicy(v1alpha.Metadata{}, v1alpha.Params(params))
@@ -76,7 +76,7 @@ func TestPaths(t *testing.T) {
 	}
 }
 
-// TestNoValueLeavesItsSegment, in any spelling of a client.
+// TestNoValueLeavesItsSegment: in any spelling.
 func TestNoValueLeavesItsSegment(t *testing.T) {
 	for value, want := range map[string]string{
 		"7": "/shop/v2/7/x", "a b": "/shop/v2/a%20b/x", "é;?#%": "/shop/v2/%C3%A9%3B%3F%23%25/x", "..a": "/shop/v2/..a/x",
@@ -134,9 +134,9 @@ func TestMistakesAreRefusedAtPublish(t *testing.T) {
 	for params, says := range map[string]string{
 		`{"path": {"template": "/${path.tenant}"}}`:                                        "path: template: expected a parameter of the operation's path, GET /{id}, got ${path.tenant}",
 		`{"path": {"template": "/${nothing}"}}`:                                            "got ${nothing}",
-		`{"path": {"template": "/a/../b"}}`:                                                "path: template: a part of the path would lead out of its place",
+		`{"path": {"template": "/a/../b"}}`:                                                "path: template: a part of the path is a dot segment or contains an encoded slash",
 		`{"path": {"template": "/a//b"}}`:                                                  "without empty segments",
-		`{"path": {"prefix": {"from": "/a", "to": "/%2e%2e"}}}`:                            "path: prefix.to: a part of the path would lead out",
+		`{"path": {"prefix": {"from": "/a", "to": "/%2e%2e"}}}`:                            "path: prefix.to: a part of the path is a dot segment",
 		`{"path": {"regex": {"pattern": "(", "replacement": ""}}}`:                         "path: regex.pattern: expected a regular expression (RE2)",
 		`{"path": {"regex": {"pattern": "(a{50}){20}", "replacement": ""}}}`:               "expected at most 500 instructions, got",
 		`{"path": {"regex": {"pattern": "^/(.*)$", "replacement": "/$2"}}}`:                `expected a group of the pattern, got "$2"`,

@@ -8,7 +8,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-type writtenQuery struct {
+type querySpec struct {
 	Set []struct {
 		Name  string `json:"name"`
 		Value string `json:"value"`
@@ -16,10 +16,10 @@ type writtenQuery struct {
 	Remove []string `json:"remove"`
 }
 
-// queryEdits keep all parameters that they do not name, byte for byte.
+// queryEdits are changes of a query. Parameters that they do not name stay byte for byte.
 type queryEdits struct {
-	gone map[string]bool // names, decoded
-	set  []parameter
+	removed map[string]bool // names, decoded
+	set     []parameter
 }
 
 type parameter struct {
@@ -27,17 +27,17 @@ type parameter struct {
 	value *template.Template
 }
 
-func (w *writtenQuery) parse(operation string) (*queryEdits, error) {
-	edits := &queryEdits{gone: map[string]bool{}}
+func (w *querySpec) parse(operation string) (*queryEdits, error) {
+	edits := &queryEdits{removed: map[string]bool{}}
 	for _, name := range w.Remove {
-		edits.gone[name] = true
+		edits.removed[name] = true
 	}
 	for n, p := range w.Set {
 		value, err := template.Parse(p.Value, operation)
 		if err != nil {
 			return nil, fmt.Errorf("set[%d].value: %w", n, err)
 		}
-		edits.gone[p.Name] = true
+		edits.removed[p.Name] = true
 		edits.set = append(edits.set, parameter{template.URIComponent(p.Name), value})
 	}
 	return edits, nil
@@ -54,7 +54,7 @@ func (e *queryEdits) of(req *v1alpha.RequestContext) string {
 	}
 	for pair := range strings.SplitSeq(req.Query, "&") {
 		name, _, _ := strings.Cut(pair, "=")
-		if pair != "" && !e.gone[template.DecodedForm(name)] {
+		if pair != "" && !e.removed[template.DecodedForm(name)] {
 			add(pair)
 		}
 	}

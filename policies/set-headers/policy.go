@@ -1,5 +1,5 @@
-// Package setheaders is the policy set-headers: it sets, appends and removes headers of the request to upstream and of the
-// response to the client, with constant values and with values of the request.
+// Package setheaders is the policy set-headers: it sets, appends and removes headers of the request to the upstream and of
+// the response to the client. Values are constants or contain values of the request.
 package setheaders
 
 import (
@@ -22,8 +22,8 @@ type policy struct {
 // "response": the same}. An unknown placeholder, and a parameter that the operation's path does not have, are errors.
 func GetPolicy(metadata v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error) {
 	var parsed struct {
-		Request  written `json:"request"`
-		Response written `json:"response"`
+		Request  changesSpec `json:"request"`
+		Response changesSpec `json:"response"`
 	}
 	if err := params.Decode(&parsed); err != nil {
 		return nil, err
@@ -69,22 +69,22 @@ func (*policy) NeverBlocks() {}
 
 // ---------------------------------------------------------------- changes
 
-// written are the changes of one direction in the parameters.
-type written struct {
-	Set    []writtenHeader `json:"set"`
-	Append []writtenHeader `json:"append"`
-	Remove []string        `json:"remove"`
+// changesSpec are the parameters for one direction.
+type changesSpec struct {
+	Set    []headerSpec `json:"set"`
+	Append []headerSpec `json:"append"`
+	Remove []string     `json:"remove"`
 }
 
-type writtenHeader struct {
+type headerSpec struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
 }
 
-// changes are the changes of one direction. The part that is the same for every request is made once.
+// changes are the changes of one direction. Constant headers are made once.
 type changes struct {
-	constant  v1alpha.HeaderModifications
-	set, more []header // whose values depend on the request
+	constant                  v1alpha.HeaderModifications
+	dynamicSet, dynamicAppend []header // whose values depend on the request
 }
 
 type header struct {
@@ -92,21 +92,21 @@ type header struct {
 	value *template.Template
 }
 
-func (w *written) parse(direction, operation string) (changes, error) {
+func (w *changesSpec) parse(direction, operation string) (changes, error) {
 	result := changes{}
 	result.constant.Remove = append(result.constant.Remove, w.Remove...)
 	var err error
-	if result.constant.Set, result.set, err = parse(w.Set, direction+".set", operation); err != nil {
+	if result.constant.Set, result.dynamicSet, err = parse(w.Set, direction+".set", operation); err != nil {
 		return changes{}, err
 	}
-	result.constant.Append, result.more, err = parse(w.Append, direction+".append", operation)
-	for _, h := range result.set { // if its value is empty, the client's own header must not remain
+	result.constant.Append, result.dynamicAppend, err = parse(w.Append, direction+".append", operation)
+	for _, h := range result.dynamicSet { // so that the client's header does not remain if the value is empty
 		result.constant.Remove = append(result.constant.Remove, h.name)
 	}
 	return result, err
 }
 
-func parse(headers []writtenHeader, field, operation string) (constant []v1alpha.Header, dynamic []header, err error) {
+func parse(headers []headerSpec, field, operation string) (constant []v1alpha.Header, dynamic []header, err error) {
 	for n, h := range headers {
 		value, err := template.Parse(h.Value, operation)
 		if err != nil {
@@ -121,17 +121,17 @@ func parse(headers []writtenHeader, field, operation string) (constant []v1alpha
 	return constant, dynamic, nil
 }
 
-func (c *changes) isConstant() bool { return len(c.set) == 0 && len(c.more) == 0 }
+func (c *changes) isConstant() bool { return len(c.dynamicSet) == 0 && len(c.dynamicAppend) == 0 }
 
 // of returns the changes for a request.
 func (c *changes) of(req *v1alpha.RequestContext) v1alpha.HeaderModifications {
 	return v1alpha.HeaderModifications{
-		Remove: c.constant.Remove, Set: with(c.constant.Set, c.set, req), Append: with(c.constant.Append, c.more, req),
+		Remove: c.constant.Remove, Set: evaluate(c.constant.Set, c.dynamicSet, req), Append: evaluate(c.constant.Append, c.dynamicAppend, req),
 	}
 }
 
-// with returns the constant headers and the dynamic ones, without empty values.
-func with(constant []v1alpha.Header, dynamic []header, req *v1alpha.RequestContext) []v1alpha.Header {
+// evaluate returns the constant headers, and the dynamic ones whose values are not empty.
+func evaluate(constant []v1alpha.Header, dynamic []header, req *v1alpha.RequestContext) []v1alpha.Header {
 	if len(dynamic) == 0 {
 		return constant
 	}

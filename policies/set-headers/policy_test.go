@@ -12,7 +12,7 @@ import (
 
 var _ v1alpha.Factory = setheaders.GetPolicy
 
-func made(t testing.TB, operation, params string) v1alpha.Policy {
+func newPolicy(t testing.TB, operation, params string) v1alpha.Policy {
 	t.Helper()
 	policy, err := setheaders.GetPolicy(v1alpha.Metadata{Operation: operation}, v1alpha.Params(params))
 	if err != nil {
@@ -67,7 +67,7 @@ func TestEachPlaceholder(t *testing.T) {
 		"${header.x-wide}":            "",
 		"${header.none}${query.none}": "",
 	} {
-		policy := made(t, "GET /items/{id}", fmt.Sprintf(`{"request": {"set": [{"name": "x-a", "value": %q}]}}`, value))
+		policy := newPolicy(t, "GET /items/{id}", fmt.Sprintf(`{"request": {"set": [{"name": "x-a", "value": %q}]}}`, value))
 		got := headersOf(t, policy, identified)
 		if want == "" {
 			if len(got.Set) != 0 || !reflect.DeepEqual(got.Remove, []string{"x-a"}) {
@@ -80,7 +80,7 @@ func TestEachPlaceholder(t *testing.T) {
 }
 
 func TestAClientsTextCannotEndAHeader(t *testing.T) {
-	policy := made(t, "", `{"request": {"set": [{"name": "x-a", "value": "<${query.a}${header.b}${path.c}>"}]}}`)
+	policy := newPolicy(t, "", `{"request": {"set": [{"name": "x-a", "value": "<${query.a}${header.b}${path.c}>"}]}}`)
 	for c := range 256 {
 		req := request()
 		req.Query = fmt.Sprintf("a=%%%02X", c)
@@ -100,7 +100,7 @@ func TestAClientsTextCannotEndAHeader(t *testing.T) {
 }
 
 func TestOrderAndNames(t *testing.T) {
-	policy := made(t, "", `{"request": {"set": [{"name": "x-a", "value": "1"}, {"name": "X-User", "value": "${identity.subject}"}],
+	policy := newPolicy(t, "", `{"request": {"set": [{"name": "x-a", "value": "1"}, {"name": "X-User", "value": "${identity.subject}"}],
 		"append": [{"name": "x-b", "value": "2"}, {"name": "x-c", "value": "${client.ip}"}, {"name": "x-d", "value": "${query.none}"}], "remove": ["x-e"]}}`)
 	want := v1alpha.HeaderModifications{
 		Remove: []string{"x-e", "X-User"}, Set: []v1alpha.Header{{Name: "x-a", Value: "1"}},
@@ -113,12 +113,12 @@ func TestOrderAndNames(t *testing.T) {
 	}
 	action, err := policy.OnResponse(t.Context(), &v1alpha.ResponseContext{Request: request()})
 	if changes := action.(*v1alpha.UpstreamResponseModifications); err != nil || !reflect.DeepEqual(*changes, v1alpha.UpstreamResponseModifications{}) {
-		t.Errorf("expected nothing of the response, got %v, %v", action, err)
+		t.Errorf("expected no change of the response, got %v, %v", action, err)
 	}
 }
 
 func TestTheResponseHasValuesOfTheRequest(t *testing.T) {
-	policy := made(t, "", `{"response": {"append": [{"name": "set-cookie", "value": "seen=${query.q}"}], "remove": ["server"]}}`)
+	policy := newPolicy(t, "", `{"response": {"append": [{"name": "set-cookie", "value": "seen=${query.q}"}], "remove": ["server"]}}`)
 	action, err := policy.OnResponse(t.Context(), &v1alpha.ResponseContext{Request: request()})
 	if err != nil {
 		t.Fatal(err)
@@ -129,7 +129,7 @@ func TestTheResponseHasValuesOfTheRequest(t *testing.T) {
 		t.Errorf("expected %+v, got %+v", want, got)
 	}
 	if got := headersOf(t, policy, request()); !reflect.DeepEqual(got, v1alpha.HeaderModifications{}) {
-		t.Errorf("expected nothing of the request, got %+v", got)
+		t.Errorf("expected no change of the request, got %+v", got)
 	}
 }
 
@@ -161,7 +161,7 @@ func BenchmarkSetHeaders(b *testing.B) {
 		"placeholders": `{"request": {"set": [{"name": "x-a", "value": "${client.ip}"}, {"name": "x-b", "value": "${api.name}/${path.id}"}, {"name": "x-c", "value": "${query.q}"}]}}`,
 	} {
 		b.Run(name, func(b *testing.B) {
-			policy, req := made(b, "", params), request()
+			policy, req := newPolicy(b, "", params), request()
 			b.ReportAllocs()
 			for b.Loop() {
 				if _, err := policy.OnRequest(b.Context(), req); err != nil {

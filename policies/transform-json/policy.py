@@ -1,4 +1,4 @@
-"""Transforms a JSON body by an expression of JMESPath (https://jmespath.org), in either direction.
+"""Transforms a JSON body by a JMESPath expression (https://jmespath.org), in either direction.
 
 An expression is checked when the API is published: its syntax, the names of functions and the number of their
 arguments. Mistakes in bodies appear only when they come: no JSON, or text where a function needs numbers.
@@ -35,13 +35,13 @@ from sdk.policy import (
 Json = dict[str, Any]
 JSON = {"content-type": "application/json"}
 DIGESTS = ["digest", "content-digest", "repr-digest", "content-md5", "accept-ranges"]
-"""Headers about the old body."""
+"""Headers that are valid only for the old body."""
 
 log = logging.getLogger(__name__)
 
 
 class FailedError(ValueError):
-    """A body cannot be transformed. The text says why, and is for the log only, since it may quote the body."""
+    """A body cannot be transformed. The message is only for the log, since it may quote the body."""
 
 
 class OtherTypeError(Exception):
@@ -50,15 +50,15 @@ class OtherTypeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Transformation:
-    """depth: the most levels of the body. size: the most bytes of the result, and of each joined text."""
+    """depth: the most levels of the body. size: the most bytes of the result, and of each result of `join`."""
 
     expression: Any
     options: jmespath.Options
     depth: int
     size: int
 
-    def of(self, body: bytes) -> bytes:
-        value = read(body, self.depth)
+    def apply(self, body: bytes) -> bytes:
+        value = read_json(body, self.depth)
         try:
             result = self.expression.search(value, options=self.options)
         except (ValueError, TypeError, ArithmeticError, RecursionError) as error:  # contains('a', `1`) is a TypeError
@@ -66,7 +66,7 @@ class Transformation:
         check_size(result, self.size)
         try:
             text = json.dumps(result, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
-        except (ValueError, RecursionError) as error:  # infinity, or half of a character
+        except (ValueError, RecursionError) as error:  # infinity, or half of a surrogate pair
             raise FailedError(f"expected a result that JSON can have: {error}") from None
         if len(text) > self.size:
             raise too_large(self.size)
@@ -80,8 +80,8 @@ def prepare(params: Json) -> dict[str, Transformation]:
     """The transformations by "request" and "response"."""
     return {
         direction: Transformation(
-            compiled(params[direction], direction),
-            jmespath.Options(custom_functions=bounded(params["maxBytes"])),
+            compile_expression(params[direction], direction),
+            jmespath.Options(custom_functions=bounded_functions(params["maxBytes"])),
             params["maxDepth"],
             params["maxBytes"],
         )
@@ -90,20 +90,20 @@ def prepare(params: Json) -> dict[str, Transformation]:
     }
 
 
-def compiled(expression: str, name: str) -> Any:
-    """The compiled expression. ValueError says what is wrong with it."""
+def compile_expression(expression: str, name: str) -> Any:
+    """Compiles the expression. ValueError: its first mistake."""
     try:
         result = jmespath.compile(expression)
-        wrong = next(wrong_calls(result.parsed), None)
+        invalid_call = next(find_invalid_calls(result.parsed), None)
     except (JMESPathError, RecursionError) as error:
-        raise ValueError(f"expected an expression of JMESPath for {name}, got a mistake: {error}") from None
-    if wrong is not None:
-        raise ValueError(f"expected an expression of JMESPath for {name}, got {wrong}")
+        raise ValueError(f"expected a JMESPath expression for {name}, got a mistake: {error}") from None
+    if invalid_call is not None:
+        raise ValueError(f"expected a JMESPath expression for {name}, got {invalid_call}")
     return result
 
 
-def wrong_calls(node: Json) -> Iterator[str]:
-    """Calls of unknown functions, or with a wrong number of arguments."""
+def find_invalid_calls(node: Json) -> Iterator[str]:
+    """Yields calls of unknown functions, and those with a wrong number of arguments."""
     if node["type"] == "function_expression":
         name, count = node["value"], len(node["children"])
         known = Functions.FUNCTION_TABLE.get(name)
@@ -116,14 +116,14 @@ def wrong_calls(node: Json) -> Iterator[str]:
                 yield f"{name} with {count} arguments; it takes {len(signature)}{' or more' if is_open else ''}"
     for child in node["children"]:
         if isinstance(child, dict):
-            yield from wrong_calls(child)
+            yield from find_invalid_calls(child)
 
 
-def bounded(size: int) -> Functions:
-    """JMESPath's functions, with a `join` whose text is not larger than the result may be: it is the only one that
-    makes a large text of small ones, by a long separator."""
+def bounded_functions(size: int) -> Functions:
+    """Returns JMESPath's functions with a `join` that limits its result: it is the only function that can make a large
+    text from small ones, with a long separator."""
 
-    class Bounded(Functions):  # type: ignore[misc]  # it has no types
+    class Bounded(Functions):  # type: ignore[misc]  # jmespath has no types
         @signature({"types": ["string"]}, {"types": ["array-string"]})  # type: ignore[untyped-decorator]
         def _func_join(self, separator: str, texts: list[str]) -> str:
             if sum(map(len, texts)) + len(separator) * len(texts) > size:
@@ -136,42 +136,43 @@ def bounded(size: int) -> Functions:
 # ------------------------------------------------------------------ values
 
 
-def read(body: bytes, depth: int) -> Any:
+def read_json(body: bytes, depth: int) -> Any:
     try:
-        value = json.loads(body.decode(), parse_float=finite, parse_constant=no_constant)
+        value = json.loads(body.decode(), parse_float=parse_finite, parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:
         raise FailedError(f"expected JSON: {error}") from None
     level: list[Any] = [value]
     for _ in range(depth):
-        level = [inner for outer in level if isinstance(outer, dict | list) for inner in inner_of(outer)]
+        level = [inner for outer in level if isinstance(outer, dict | list) for inner in children_of(outer)]
     if any(isinstance(inner, dict | list) for inner in level):
         raise FailedError(f"expected JSON with at most {depth} levels, got more")
     return value
 
 
-def inner_of(value: Json | list[Any]) -> Iterable[Any]:
+def children_of(value: Json | list[Any]) -> Iterable[Any]:
     return value.values() if isinstance(value, dict) else value
 
 
-def finite(number: str) -> float:
+def parse_finite(number: str) -> float:
     value = float(number)
     if math.isinf(value):
         raise FailedError("a number is larger than a double")
     return value
 
 
-def no_constant(_: str) -> None:
-    raise FailedError("NaN and Infinity are no numbers of JSON")
+def refuse_constant(_: str) -> None:
+    raise FailedError("NaN and Infinity are not numbers in JSON")
 
 
 def check_size(value: Any, size: int) -> None:
-    """Estimates the size before writing, since a value may occur many times: a byte each, and the length of texts."""
+    """Checks an estimate of the size before writing, since a value may occur many times in the result: a byte for each
+    value, and the length of strings."""
     level, cost = [value], 1
     while level:
         cost += sum(len(inner) for inner in level if isinstance(inner, dict | list | str))
         if cost > size:
             raise too_large(size)
-        level = [inner for outer in level if isinstance(outer, dict | list) for inner in inner_of(outer)]
+        level = [inner for outer in level if isinstance(outer, dict | list) for inner in children_of(outer)]
 
 
 def too_large(size: int) -> FailedError:
@@ -183,9 +184,9 @@ def too_large(size: int) -> FailedError:
 
 def on_request(ctx: RequestContext, params: Json) -> RequestAction:
     try:
-        body = transformed(ctx.headers, ctx.body, ctx.prepared.get("request"), params.get("otherTypes", "pass"))
+        body = transform(ctx.headers, ctx.body, ctx.prepared.get("request"), params.get("otherTypes", "pass"))
     except OtherTypeError:
-        return problem(415, "expected a body of JSON")
+        return problem(415, "expected a JSON body")
     except FailedError as error:
         log.info("a request cannot be transformed: %s", error)
         return None if params["onFailure"] == "pass" else problem(400, "the body cannot be transformed")
@@ -196,22 +197,24 @@ def on_response(ctx: ResponseContext, params: Json) -> ResponseAction:
     if not {str(ctx.status_code), f"{ctx.status_code // 100}XX"} & {*params["statuses"]}:
         return None
     try:
-        body = transformed(ctx.headers, ctx.body, ctx.prepared.get("response"), params.get("otherTypes", "refuse"))
+        body = transform(ctx.headers, ctx.body, ctx.prepared.get("response"), params.get("otherTypes", "refuse"))
     except (OtherTypeError, FailedError) as error:
         log.warning("a response with status %d cannot be transformed: %s", ctx.status_code, error or "its type")
         is_passed = isinstance(error, FailedError) and params["onFailure"] == "pass"
-        return None if is_passed else problem(502, "upstream's answer cannot be transformed")
+        return None if is_passed else problem(502, "the upstream's response cannot be transformed")
     return None if body is None else UpstreamResponseModifications(set_headers=JSON, remove_headers=DIGESTS, body=body)
 
 
-def transformed(headers: Headers, body: bytes | None, by: Transformation | None, other_types: str) -> bytes | None:
-    """The transformed body; None if it stays as it is."""
-    if not body or by is None:
+def transform(
+    headers: Headers, body: bytes | None, transformation: Transformation | None, other_types: str
+) -> bytes | None:
+    """Returns the new body; None if it stays unchanged."""
+    if not body or transformation is None:
         return None
     lines = headers.get_all("content-type")
     media_type = "".join(lines[:1]).partition(";")[0].strip().lower()
     if len(lines) == 1 and media_type.endswith(("/json", "+json")):
-        return by.of(body)
+        return transformation.apply(body)
     if other_types == "pass" and len(lines) < 2:
         return None
     raise OtherTypeError

@@ -21,12 +21,12 @@ SENT = {"content-type": "application/json; charset=utf-8"}
 def execute(body: Any, expression: str, headers: Any = None, **changed: Any) -> Any:
     params = testing.params({**DEFAULTS, "request": expression, **changed})
     sent = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-    with testing.prepared(policy, params) as made:
-        ctx = testing.request("POST", headers=SENT if headers is None else headers, body=sent, prepared=made)
+    with testing.prepared(policy, params) as prepared:
+        ctx = testing.request("POST", headers=SENT if headers is None else headers, body=sent, prepared=prepared)
         return policy.on_request(ctx, params)
 
 
-def made_of(value: Any, expression: str, **changed: Any) -> Any:
+def transform(value: Any, expression: str, **changed: Any) -> Any:
     action = execute(value, expression, **changed)
     assert action.set_headers == {"content-type": "application/json"}
     assert "content-digest" in action.remove_headers
@@ -50,15 +50,15 @@ ORDER = {"id": 7, "items": [{"name": "bolt", "n": 2}, {"name": "nut", "n": 0}], 
     ],
 )  # fmt: skip
 def test_expressions(expression: str, result: Any) -> None:
-    assert made_of(ORDER, expression) == result
+    assert transform(ORDER, expression) == result
 
 
-def test_a_large_integer_stays_what_it_is() -> None:
+def test_a_large_integer_stays_unchanged() -> None:
     assert execute(b"[123456789012345678901234567890]", "[0]").body == b"123456789012345678901234567890"
 
 
 @pytest.mark.parametrize(
-    ("expression", "said"),
+    ("expression", "message"),
     [
         ("a..b", "for request, got a mistake: Expecting"),
         ("length(", "Incomplete expression"),
@@ -73,8 +73,8 @@ def test_a_large_integer_stays_what_it_is() -> None:
         ("(" * 4000, "mistake"),
     ],
 )
-def test_an_expression_that_is_wrong_is_refused_when_it_is_published(expression: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_an_invalid_expression_is_refused_at_publish(expression: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         execute({}, expression)
 
 
@@ -112,14 +112,14 @@ def test_a_body_that_cannot_be_transformed(body: bytes, expression: str) -> None
         ("é" * 600_000, "@"),
     ],
 )
-def test_a_result_that_is_too_large_is_never_made(body: Any, expression: str) -> None:
+def test_a_result_that_is_too_large_is_not_built(body: Any, expression: str) -> None:
     began = time.process_time()
     assert execute(body, expression).status_code == 400
     assert time.process_time() - began < 10
 
 
-def test_an_expression_that_goes_deep() -> None:
-    assert made_of({"a": 1}, "a" + ".a" * 2000) is None
+def test_a_deeply_nested_expression() -> None:
+    assert transform({"a": 1}, "a" + ".a" * 2000) is None
 
 
 def test_other_types_and_no_body() -> None:
@@ -131,27 +131,27 @@ def test_other_types_and_no_body() -> None:
     assert execute({}, "a", {"content-type": "application/vnd.x+json"}).body == b"null"
 
 
-def answered(body: bytes, status: int = 200, headers: Any = None, **changed: Any) -> Any:
+def execute_response(body: bytes, status: int = 200, headers: Any = None, **changed: Any) -> Any:
     params = testing.params({**DEFAULTS, "response": "a", **changed})
-    with testing.prepared(policy, params) as made:
-        request = testing.request(prepared=made)
-        assert policy.on_request(testing.request(headers=SENT, body=b"{}", prepared=made), params) is None
+    with testing.prepared(policy, params) as prepared:
+        request = testing.request(prepared=prepared)
+        assert policy.on_request(testing.request(headers=SENT, body=b"{}", prepared=prepared), params) is None
         sent = SENT if headers is None else headers
         return policy.on_response(testing.response(status, headers=sent, body=body, request=request), params)
 
 
 def test_responses(caplog: pytest.LogCaptureFixture) -> None:
-    assert answered(b'{"a": 1}').body == b"1"
-    assert answered(b'{"a": 1}', 404) is None
-    assert answered(b'{"a": 1}', 404, statuses=["404"]).body == b"1"
-    assert answered(b"x", headers={"content-type": "text/html"}, otherTypes="pass") is None
-    assert answered(b"x", headers={"content-type": "text/html"}).status_code == 502
-    assert answered(b"x", headers={}).status_code == 502
+    assert execute_response(b'{"a": 1}').body == b"1"
+    assert execute_response(b'{"a": 1}', 404) is None
+    assert execute_response(b'{"a": 1}', 404, statuses=["404"]).body == b"1"
+    assert execute_response(b"x", headers={"content-type": "text/html"}, otherTypes="pass") is None
+    assert execute_response(b"x", headers={"content-type": "text/html"}).status_code == 502
+    assert execute_response(b"x", headers={}).status_code == 502
     with caplog.at_level(logging.WARNING):
-        refused = answered(b"{")
-    assert json.loads(refused.body)["detail"] == "upstream's answer cannot be transformed"
+        refused = execute_response(b"{")
+    assert json.loads(refused.body)["detail"] == "the upstream's response cannot be transformed"
     assert "expected JSON" in caplog.text
-    assert answered(b"{", onFailure="pass") is None
+    assert execute_response(b"{", onFailure="pass") is None
 
 
 VALUES = st.recursive(
@@ -163,7 +163,7 @@ VALUES = st.recursive(
 
 @settings(deadline=None)
 @given(value=VALUES)
-def test_the_value_itself_stays_the_same(value: Any) -> None:
+def test_the_identity_expression_keeps_the_value(value: Any) -> None:
     assert json.loads(execute(json.dumps(value).encode(), "@").body) == value
 
 

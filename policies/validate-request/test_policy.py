@@ -47,15 +47,22 @@ def execute(
     operation: str = "",
     **params: Any,
 ) -> Any:
-    """What becomes of a request: None, or the problem. `at` is the operation that the policy is attached to."""
-    given = testing.params({**DEFAULTS, **params})
+    """Returns the answer to a request; None if it passes. at: the operation that the policy is attached to."""
+    params = testing.params({**DEFAULTS, **params})
     about = PolicyMetadata("validate-request", "v1.0.0", operation=at)
-    with testing.prepared(policy, given, about) as made:
+    with testing.prepared(policy, params, about) as prepared:
         sent = {"content-type": "application/json"} if headers is None else headers
         ctx = testing.request(
-            method, path, query=query, headers=sent, body=body, operation=operation or at, prepared=made, policy=about
+            method,
+            path,
+            query=query,
+            headers=sent,
+            body=body,
+            operation=operation or at,
+            prepared=prepared,
+            policy=about,
         )
-        action = policy.on_request(ctx, given)
+        action = policy.on_request(ctx, params)
     assert not isinstance(action, UpstreamRequestModifications)
     return action
 
@@ -65,20 +72,20 @@ def errors(answer: Any, status: int = 400) -> list[Any]:
     assert answer.headers["content-type"] == "application/problem+json"
     problem = json.loads(answer.body)
     assert problem["status"] == status
-    found: list[Any] = problem["errors"]
-    return found
+    mistakes: list[Any] = problem["errors"]
+    return mistakes
 
 
 # ------------------------------------------------------------------ a schema
 
 
-def test_what_is_right_passes() -> None:
+def test_valid_bodies_pass() -> None:
     assert execute(b'{"item": "bolt", "count": 2, "parts": [{"item": "nut"}]}', schema=ORDER) is None
     assert execute(b"{}", schema=True) is None
     assert execute(b'{"item": "bolt"}', schema=ORDER, headers={"content-type": "application/vnd.x+JSON; a=b"}) is None
 
 
-def test_what_is_wrong_is_listed_without_the_values() -> None:
+def test_mistakes_are_listed_without_the_values() -> None:
     answer = execute(b'{"item": "hunter2!", "count": 0, "mail": "hunter3", "parts": [{}]}', schema=ORDER)
     assert sorted(error["pointer"] for error in errors(answer)) == ["/count", "/item", "/mail", "/parts/0"]
     assert "hunter" not in answer.body
@@ -96,7 +103,7 @@ def test_a_limited_number_of_mistakes_is_reported_and_one_of_a_large_body() -> N
     assert time.process_time() - began < 10
 
 
-def test_names_that_are_long_or_many_are_cut() -> None:
+def test_long_messages_and_pointers_are_shortened() -> None:
     for body in ({"x" * 100_000: 1}, {str(at): 1 for at in range(900)}):
         (error,) = errors(
             execute(json.dumps(body).encode(), schema={"properties": {"a": {}}, "additionalProperties": False})
@@ -113,13 +120,13 @@ def test_the_status_is_configured() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         (b"", "a body is required"),
         (None, "a body is required"),
         (b'{"item": ', "expected JSON: Expecting value"),
-        (b'{"item": "a", "item": "b"}', "a name stands twice"),
-        (b'{"item": "a", "parts": [{"item": "a", "item": "b"}]}', "a name stands twice"),
+        (b'{"item": "a", "item": "b"}', "has a name twice"),
+        (b'{"item": "a", "parts": [{"item": "a", "item": "b"}]}', "has a name twice"),
         (b'{"count": NaN}', "NaN and Infinity"),
         (b'{"count": -Infinity}', "NaN and Infinity"),
         (b'{"count": 1e999}', "larger than a double"),
@@ -132,14 +139,14 @@ def test_the_status_is_configured() -> None:
         (b"[" * 65 + b"]" * 65, "at most 64 levels"),
     ],
 )
-def test_what_is_no_json_within_bounds(body: bytes | None, said: str) -> None:
+def test_invalid_json_is_refused(body: bytes | None, message: str) -> None:
     began = time.process_time()
     (error,) = errors(execute(body, schema=True))
-    assert said in error["message"]
+    assert message in error["message"]
     assert time.process_time() - began < 10
 
 
-def test_bounds_may_be_wider() -> None:
+def test_bounds_can_be_extended() -> None:
     assert execute(b"[" * 64 + b"]" * 64, schema=True) is None
     assert execute(b"[" * 64 + b"0" + b"]" * 64, schema=True) is None
     assert execute(b"[" * 256 + b"]" * 256, schema={"items": {"$ref": "#"}}, maxDepth=256) is None
@@ -147,7 +154,7 @@ def test_bounds_may_be_wider() -> None:
     assert execute(None, schema=ORDER, bodyRequired=False) is None
 
 
-def test_a_large_integer_is_compared_as_it_is() -> None:
+def test_large_integers_are_compared_exactly() -> None:
     schema = {"type": "integer", "maximum": 10**30}
     assert execute(b"1" + b"0" * 30, schema=schema) is None
     assert len(errors(execute(b"1" + b"0" * 29 + b"1", schema=schema))) == 1
@@ -168,14 +175,14 @@ def test_another_content_type_is_415(headers: Any) -> None:
 
 
 def test_a_pattern_takes_linear_time() -> None:
-    """`(a+)+$` takes other engines too long."""
+    """An engine that backtracks takes exponential time for `(a+)+$`."""
     began = time.process_time()
     assert errors(execute(json.dumps("a" * 200_000 + "b").encode(), schema={"pattern": "^(a+)+$"}))
     assert time.process_time() - began < 10
 
 
 @pytest.mark.parametrize(
-    ("schema", "said"),
+    ("schema", "message"),
     [
         ({"type": "objekt"}, "#/type"),
         ({"properties": {"a": {"pattern": "(?=a)"}}}, "#/properties/a/pattern.*without look-around"),
@@ -185,8 +192,8 @@ def test_a_pattern_takes_linear_time() -> None:
         ({"$ref": "file:///etc/passwd"}, "Retrieval is disabled"),
     ],
 )
-def test_an_invalid_schema_is_refused_with_the_place(schema: Any, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_an_invalid_schema_is_refused_with_the_place(schema: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         execute(b"{}", schema=schema)
 
 
@@ -215,13 +222,13 @@ def test_references_may_go_in_circles() -> None:
     assert execute(b"{}", schema=schema) is None
 
 
-def test_report_lets_it_pass_and_notes_it() -> None:
+def test_report_passes_the_request_and_puts_the_mistakes_into_the_metadata() -> None:
     testing.reset_metrics(policy)
     params = testing.params({**DEFAULTS, "schema": ORDER, "onInvalid": "report"})
     about = PolicyMetadata("validate-request", "v1.0.0")
-    with testing.prepared(policy, params, about) as made:
+    with testing.prepared(policy, params, about) as prepared:
         ctx = testing.request(
-            "POST", headers={"content-type": "application/json"}, body=b"{}", prepared=made, policy=about
+            "POST", headers={"content-type": "application/json"}, body=b"{}", prepared=prepared, policy=about
         )
         assert policy.on_request(ctx, params) is None
     noted = ctx.metadata.to_dict()["validate-request"]
@@ -238,7 +245,7 @@ VALUES = st.recursive(
 
 @settings(deadline=None)
 @given(value=VALUES)
-def test_any_json_passes_where_all_is_let_in(value: Any) -> None:
+def test_any_json_passes_the_schema_true(value: Any) -> None:
     assert execute(json.dumps(value).encode(), schema=True) is None
 
 
@@ -341,7 +348,7 @@ def listed(query: str = "", headers: Any = None) -> Any:
     ["", "limit=100", "tag=1&tag=2", "ids=a,b", "ids=a%2Cb%2Cc", "sort=a|b", "sort=a%7Cb", "filter[paid]=true",
      "filter%5Bpaid%5D=false", "where=%7B%22a%22:1%7D", "other=1"],
 )  # fmt: skip
-def test_a_query_that_is_right(query: str) -> None:
+def test_valid_queries(query: str) -> None:
     assert listed(query) is None
 
 
@@ -364,7 +371,7 @@ def test_a_query_that_is_right(query: str) -> None:
         ("where=%FF", "where", ""),
     ],
 )
-def test_a_query_that_is_wrong(query: str, name: str, pointer: str) -> None:
+def test_invalid_queries(query: str, name: str, pointer: str) -> None:
     (error,) = errors(listed(query))
     assert (error["in"], error["name"], error["pointer"]) == ("query", name, pointer)
 
@@ -385,7 +392,7 @@ def test_headers_and_cookies(headers: Any, place: str) -> None:
     assert listed(headers={**BLUE, "cookie": "theme=dark"}) is None
 
 
-def test_the_operation_is_found_by_that_of_the_api() -> None:
+def test_the_operation_is_found_by_the_operation_of_the_api() -> None:
     read = {"method": "GET", "headers": {}, "openapi": ORDERS}
     assert execute(at="GET /orders/{order}", path="/shop/orders/7", **read) is None
     assert errors(execute(at="GET /orders/{order}", path="/shop/orders/x", **read))[0]["name"] == "id"
@@ -397,14 +404,14 @@ def test_the_operation_is_found_by_that_of_the_api() -> None:
     assert execute(operation="GET /*", path="/orders/7", undescribed="pass", **read) is None
 
 
-def test_or_by_the_path_below_a_base() -> None:
+def test_the_operation_is_found_by_the_path_below_a_base() -> None:
     read = {"method": "GET", "headers": {}, "openapi": ORDERS, "operation": "GET /*", "basePath": "/shop/v1"}
     assert execute(path="/shop/v1/orders/7", **read) is None
     assert execute(path="/shop/v1/orders/latest", **read) is None
     assert errors(execute(path="/shop/v1/orders/old", **read))[0]["in"] == "path"
     for path in ("/shop/v2/orders/7", "/shop/v1orders/7", "/shop/v1/orders/7/8", "/shop/v1/"):
         assert errors(execute(path=path, **read), 404)
-    assert errors(execute(path="/shop/v1/orders/", **read))[0]["name"] == "X-Tenant"  # as /orders
+    assert errors(execute(path="/shop/v1/orders/", **read))[0]["name"] == "X-Tenant"  # the same operation as /orders
 
 
 SLASHED = {
@@ -427,19 +434,19 @@ SLASHED = {
         ("/caf%C3%A9", "b"), ("/caf%c3%a9", "b"), ("/users%3Aall", "c"), ("/users:all/", "c"),
     ],
 )  # fmt: skip
-def test_each_spelling_of_a_path_is_that_of_the_document(path: str, name: str) -> None:
+def test_each_spelling_of_a_path_matches_the_document(path: str, name: str) -> None:
     read: Any = {"method": "GET", "headers": {}, "openapi": SLASHED, "operation": "GET /*", "basePath": "/"}
     assert errors(execute(path=path, **read))[0]["name"] == name
     assert errors(execute(path=f"/x{path}", **{**read, "basePath": "/x"}))[0]["name"] == name
 
 
-def test_or_by_its_id() -> None:
+def test_the_operation_is_found_by_its_id() -> None:
     sent = {"headers": JSON_BLUE, "openapi": ORDERS, "operationId": "add", "operation": "POST /*"}
     assert execute(b'{"item": "bolt"}', path="/anywhere", **sent) is None
     assert errors(execute(b"{}", path="/anywhere", **sent))[0]["pointer"] == ""
 
 
-def test_what_is_read_only_is_not_required_of_a_request() -> None:
+def test_read_only_members_are_not_required_in_a_request() -> None:
     add = {"at": "POST /orders", "headers": JSON_BLUE, "openapi": ORDERS}
     assert execute(b'{"item": "bolt", "parts": [{"item": "nut"}]}', **add) is None
     assert errors(execute(b'{"item": "bolt", "parts": [{}]}', **add))[0]["pointer"] == "/parts/0"
@@ -482,7 +489,7 @@ def test_differences_of_openapi_3_0() -> None:
     assert [error["pointer"] for error in errors(execute(b'{"a": "y", "default": 1}', **old))] == ["/a", "/default"]
 
 
-def test_the_document_may_be_a_text() -> None:
+def test_the_document_may_be_a_string() -> None:
     assert errors(execute(b"{}", at="POST /orders", headers=JSON_BLUE, openapi=json.dumps(ORDERS)))
 
 
@@ -491,7 +498,7 @@ def bad(paths: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("params", "said"),
+    ("params", "message"),
     [
         ({"openapi": "openapi: 3.1.0"}, "expected an OpenAPI document as JSON"),
         ({"openapi": {"swagger": "2.0"}}, "openapi: 3.0.x or 3.1.x, got None"),
@@ -499,14 +506,14 @@ def bad(paths: Any) -> Any:
         ({"openapi": document({})}, "got one with none"),
         ({"openapi": ORDERS, "at": "GET /other"}, "with GET /other, got one with GET /orders, POST"),
         ({"openapi": ORDERS, "operationId": "other"}, "with operationId other"),
-        (bad({"/a": {"$ref": "#/none"}}), "expected something at #/none"),
+        (bad({"/a": {"$ref": "#/none"}}), "expected a value at #/none"),
         (bad({"/a": {"$ref": "other.yaml"}}), "nothing is fetched"),
         (bad({"/a": {"$ref": "#/paths/~1b"}, "/b": {"$ref": "#/paths/~1a"}}), "more than 32"),
         (bad({"/a": {"get": {"parameters": [{"name": "q", "in": "query", "style": "matrix"}]}}}), "styles form"),
         (bad({"/a": {"get": body_of({"type": "strin"})}}), "#/paths/~1a/get/requestBody.*/type"),
-        (bad({"/{a}-{b}": {"get": {}}, "/a": {"get": {}}}) | {"at": ""}, "one variable at most"),
+        (bad({"/{a}-{b}": {"get": {}}, "/a": {"get": {}}}) | {"at": ""}, "at most one variable"),
     ],
 )  # fmt: skip
-def test_an_invalid_document_is_refused_with_the_place(params: Any, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_an_invalid_document_is_refused_with_the_place(params: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         execute(None, method="GET", **params)

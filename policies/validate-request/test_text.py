@@ -1,4 +1,4 @@
-"""Text that is no text (half surrogates, bytes that are no UTF-8, charsets), and how long much of it takes."""
+"""Invalid text (half surrogates, bytes that are not UTF-8, charsets), and the time that large texts take."""
 
 import json
 import time
@@ -25,12 +25,12 @@ DEFAULTS: dict[str, Any] = {
 
 
 def execute(body: bytes | None = None, *, headers: Any = None, operation: str = "", **more: Any) -> Any:
-    """What becomes of a request: None, or the problem."""
+    """Returns the policy's action: None if the request passes."""
     request = {name: more.pop(name) for name in ("path", "query") if name in more}
     params = testing.params({**DEFAULTS, **more})
     about = PolicyMetadata("validate-request", "v1.0.0", operation=operation)
     sent = {"content-type": "application/json"} if headers is None else headers
-    with testing.prepared(policy, params, about) as made:
+    with testing.prepared(policy, params, about) as prepared:
         ctx = testing.request(
             operation.partition(" ")[0] or "POST",
             request.get("path", "/"),
@@ -38,7 +38,7 @@ def execute(body: bytes | None = None, *, headers: Any = None, operation: str = 
             headers=sent,
             body=body,
             operation=operation,
-            prepared=made,
+            prepared=prepared,
             policy=about,
         )
         return policy.on_request(ctx, params)
@@ -77,13 +77,13 @@ def test_half_of_a_surrogate_pair_is_the_clients_mistake(body: bytes, pointer: s
     assert execute(body, schema=schema, onInvalid="report") is None
 
 
-def test_a_pair_that_is_whole_passes() -> None:
+def test_a_whole_surrogate_pair_passes() -> None:
     assert execute(rb'{"name": "\ud83d\ude00"}', schema=NAMED) is None
     assert execute(rb'{"name": "\\ud83d"}', schema={"properties": {"name": {"const": r"\ud83d"}}}) is None
 
 
 @pytest.mark.parametrize("charset", ["idna", "utf-7", "undefined", "\udcff", "x" * 50_000, "utf-8; charset=latin1"])
-def test_a_charset_that_is_not_known_is_the_clients_mistake(charset: str) -> None:
+def test_an_unknown_charset_is_the_clients_mistake(charset: str) -> None:
     sent = {"content-type": f"application/json; charset={charset}"}
     (error,) = errors(execute(b"{}", schema=True, headers=sent))
     assert "expected" in error["message"]
@@ -139,7 +139,7 @@ READ = {"operation": "GET /names/{id}", "openapi": STRINGS}
         ("where", {"query": r"where=%22\ud83d%22"}),
     ],
 )
-def test_bytes_that_are_no_utf_8_are_the_clients_mistake(name: str, request_: Any) -> None:
+def test_bytes_that_are_not_utf_8_are_the_clients_mistake(name: str, request_: Any) -> None:
     sent = {"path": "/names/a", "headers": {}, **READ, **request_}
     (error,) = errors(execute(**sent))
     assert error["name"] == name
@@ -147,7 +147,7 @@ def test_bytes_that_are_no_utf_8_are_the_clients_mistake(name: str, request_: An
     assert execute(**sent, onInvalid="report") is None
 
 
-def test_in_a_form_too() -> None:
+def test_invalid_text_in_a_form() -> None:
     sent: dict[str, Any] = {"operation": "POST /names/{id}", "path": "/names/a", "openapi": STRINGS}
     sent["headers"] = {"content-type": FORM}
     assert execute(b"a=%C3%A9", **sent) is None
@@ -165,8 +165,10 @@ def test_a_long_query_is_decoded_once() -> None:
     params = testing.params({**DEFAULTS, "openapi": document({"/a": {"get": {"parameters": many}}})})
     about = PolicyMetadata("validate-request", "v1.0.0", operation="GET /a")
     query, cookie = "&".join(["%61%61"] * 8_000), ";".join(["a=a"] * 8_000)
-    with testing.prepared(policy, params, about) as made:
-        ctx = testing.request("GET", "/a", query=query, headers={"cookie": cookie}, operation="GET /a", prepared=made)
+    with testing.prepared(policy, params, about) as prepared:
+        ctx = testing.request(
+            "GET", "/a", query=query, headers={"cookie": cookie}, operation="GET /a", prepared=prepared
+        )
         began = time.process_time()
         assert policy.on_request(ctx, params) is None
         took = time.process_time() - began

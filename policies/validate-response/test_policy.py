@@ -50,23 +50,25 @@ DOCUMENT = {
 }
 
 
-def answered(body: bytes | None, status: int = 200, *, headers: Any = None, method: str = "GET", **params: Any) -> Any:
-    given = testing.params({**DEFAULTS, **params})
-    with testing.prepared(policy, given, ABOUT) as made:
+def execute_response(
+    body: bytes | None, status: int = 200, *, headers: Any = None, method: str = "GET", **params: Any
+) -> Any:
+    params = testing.params({**DEFAULTS, **params})
+    with testing.prepared(policy, params, ABOUT) as prepared:
         request = testing.request(
-            method, "/shop/orders/7", operation=f"{method} /orders/{{id}}", prepared=made, policy=ABOUT
+            method, "/shop/orders/7", operation=f"{method} /orders/{{id}}", prepared=prepared, policy=ABOUT
         )
         sent = {"content-type": "application/json"} if headers is None else headers
-        action = policy.on_response(testing.response(status, headers=sent, body=body, request=request), given)
+        action = policy.on_response(testing.response(status, headers=sent, body=body, request=request), params)
     return action, request.metadata.to_dict()
 
 
 def passes(*args: Any, **more: Any) -> bool:
-    action, _ = answered(*args, **more)
+    action, _ = execute_response(*args, **more)
     if action is not None:
         assert action.status_code == 502
         assert json.loads(action.body) == {
-            "type": "about:blank", "title": "Bad Gateway", "status": 502, "detail": "upstream's answer is invalid"
+            "type": "about:blank", "title": "Bad Gateway", "status": 502, "detail": "the upstream's response is invalid"
         }  # fmt: skip
     return action is None
 
@@ -83,11 +85,11 @@ def test_a_schema_applies_to_its_statuses() -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"\xff", b"[" * (1 << 20), b'{"id": 1, "id": 2}', b'{"id": NaN}', b"<html>"]
 )
-def test_what_is_no_document_is_invalid(body: bytes) -> None:
+def test_a_body_that_is_not_json_is_invalid(body: bytes) -> None:
     assert not passes(body, schema=True)
 
 
-def test_what_has_no_body_passes() -> None:
+def test_responses_without_a_body_pass() -> None:
     assert passes(None, 204, schema=ORDER)
     assert passes(None, 200, schema=ORDER, method="HEAD")
 
@@ -102,11 +104,11 @@ def test_what_has_no_body_passes() -> None:
         (b"{}", "\udcff"),
     ],
 )
-def test_what_is_no_text_is_upstreams_mistake(body: bytes, charset: str) -> None:
+def test_text_that_is_not_unicode_is_upstreams_mistake(body: bytes, charset: str) -> None:
     schema = {"properties": {"name": {"maxLength": 5}}, "propertyNames": {"pattern": "^.*$"}}
     sent = {"content-type": f"application/json; charset={charset}"}
     assert not passes(body, schema=schema, headers=sent)
-    action, noted = answered(body, schema=schema, headers=sent, onInvalid="report")
+    action, noted = execute_response(body, schema=schema, headers=sent, onInvalid="report")
     assert (action, noted["validate-response"]["reason"]) == (None, "syntax")
 
 
@@ -115,7 +117,7 @@ def test_another_content_type_is_invalid(headers: Any) -> None:
     assert not passes(b"{}", schema=True, headers=headers)
 
 
-def test_what_is_wrong_is_logged_without_the_values(caplog: pytest.LogCaptureFixture) -> None:
+def test_mistakes_are_logged_without_the_values(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         assert not passes(b'{"id": "hunter2"}', openapi=DOCUMENT)
     (record,) = caplog.records
@@ -134,9 +136,9 @@ def test_a_document_has_a_schema_for_each_status() -> None:
     assert passes(b'{"id": 1}', openapi=DOCUMENT, operationId="read")
 
 
-def test_report_lets_it_pass_and_notes_it() -> None:
+def test_report_passes_the_response_and_puts_the_mistakes_into_the_metadata() -> None:
     testing.reset_metrics(policy)
-    action, noted = answered(b"[]", openapi=DOCUMENT, onInvalid="report")
+    action, noted = execute_response(b"[]", openapi=DOCUMENT, onInvalid="report")
     assert action is None
     assert noted["validate-response"]["reason"] == "schema"
     assert testing.metric(policy, "invalid_responses_total").value(reason="schema") == 1
@@ -153,13 +155,13 @@ NESTED = {"type": "object", "properties": {"tags": {"items": {"format": "uuid"}}
     ],
 )  # fmt: skip
 def test_it_finds_what_validate_request_finds(body: bytes) -> None:
-    """Both check with one code, so that what a gateway takes in and what it gives out are held to the same."""
-    _, noted = answered(body, schema=NESTED, onInvalid="report")
-    given = testing.params({**DEFAULTS, "schema": NESTED, "onInvalid": "report", "bodyRequired": True})
+    """Both policies check by the same rules, so that requests and responses are held to the same schema."""
+    _, noted = execute_response(body, schema=NESTED, onInvalid="report")
+    params = testing.params({**DEFAULTS, "schema": NESTED, "onInvalid": "report", "bodyRequired": True})
     about = PolicyMetadata("validate-request", "v1.0.0")
     other = testing.load_policy(str(Path(__file__).parent.parent / "validate-request" / "policy.py"))
-    with testing.prepared(other, given, about) as made:
+    with testing.prepared(other, params, about) as prepared:
         sent = {"content-type": "application/json"}
-        ctx = testing.request("POST", "/", headers=sent, body=body, prepared=made, policy=about)
-        assert other.on_request(ctx, given) is None
+        ctx = testing.request("POST", "/", headers=sent, body=body, prepared=prepared, policy=about)
+        assert other.on_request(ctx, params) is None
     assert ctx.metadata.to_dict().get("validate-request") == noted.get("validate-response")

@@ -1,7 +1,7 @@
 """Converts XML to JSON and JSON to XML, in requests, responses or both, by the rules in conversion/xml_reader.py.
 
 Document types, and with them entities and external references, are refused; depth and size are bounded. If a body
-cannot be converted, a request is answered with a 400 that says why, a response is replaced by a 502 without details.
+cannot be converted, a request is answered with a 400 and the reason; a response is replaced by a 502 without details.
 
 Text is decoded by its byte order mark, its charset or its XML declaration, each of which must be one of `sdk.charsets`.
 
@@ -32,15 +32,15 @@ from sdk.policy import (
 if TYPE_CHECKING:  # the folder's name cannot be a package's
     from conversion.limits import ConversionError, Limits
     from conversion.xml_reader import json_of
-    from conversion.xml_writer import checked, xml_of
+    from conversion.xml_writer import check_name, xml_of
 else:
     from .conversion.limits import ConversionError, Limits
     from .conversion.xml_reader import json_of
-    from .conversion.xml_writer import checked, xml_of
+    from .conversion.xml_writer import check_name, xml_of
 
 DIGESTS = ["digest", "content-digest", "repr-digest", "content-md5", "accept-ranges"]
-"""Headers about the old body."""
-MADE = {"xml-to-json": "application/json", "json-to-xml": "application/xml; charset=utf-8"}
+"""Headers that are valid only for the old body."""
+CONTENT_TYPES = {"xml-to-json": "application/json", "json-to-xml": "application/xml; charset=utf-8"}
 FORMS = {"xml-to-json": "xml", "json-to-xml": "json"}
 
 log = logging.getLogger(__name__)
@@ -52,39 +52,39 @@ class OtherTypeError(Exception):
 
 def prepare(params: dict[str, Any]) -> Limits:
     if "rootName" in params:
-        checked(params["rootName"])
+        check_name(params["rootName"])
     return Limits(params["maxDepth"], params["maxBytes"])
 
 
 def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
     try:
-        body = converted(ctx.headers, ctx.body, params["request"], params, ctx.prepared)
+        body = convert(ctx.headers, ctx.body, params["request"], params, ctx.prepared)
     except OtherTypeError:
         return problem(415, f"expected a body of {FORMS[params['request']].upper()}")
     except ConversionError as error:
         return problem(400, f"the body cannot be converted: {error}")
     if body is None:
         return None
-    headers = {"content-type": MADE[params["request"]]}
+    headers = {"content-type": CONTENT_TYPES[params["request"]]}
     return UpstreamRequestModifications(set_headers=headers, remove_headers=DIGESTS, body=body)
 
 
 def on_response(ctx: ResponseContext, params: dict[str, Any]) -> ResponseAction:
     try:
-        body = converted(ctx.headers, ctx.body, params["response"], params, ctx.prepared)
+        body = convert(ctx.headers, ctx.body, params["response"], params, ctx.prepared)
     except (OtherTypeError, ConversionError) as error:
         log.warning("a response with status %d cannot be converted: %s", ctx.status_code, error or "its type")
-        return problem(502, "upstream's answer cannot be converted")
+        return problem(502, "the upstream's response cannot be converted")
     if body is None:
         return None
-    headers = {"content-type": MADE[params["response"]]}
+    headers = {"content-type": CONTENT_TYPES[params["response"]]}
     return UpstreamResponseModifications(set_headers=headers, remove_headers=DIGESTS, body=body)
 
 
-def converted(
+def convert(
     headers: Headers, body: bytes | None, conversion: str, params: dict[str, Any], limits: Limits
 ) -> bytes | None:
-    """The converted body; None if it stays as it is."""
+    """Returns the new body; None if it stays unchanged."""
     if not body or conversion == "none":
         return None
     lines = headers.get_all("content-type")

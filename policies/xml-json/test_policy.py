@@ -26,8 +26,8 @@ BEGIN = '<?xml version="1.0" encoding="UTF-8"?>\n'
 def execute(body: Any, headers: Any, **changed: Any) -> Any:
     params = testing.params({**DEFAULTS, **changed})
     sent = body.encode() if isinstance(body, str) else body
-    with testing.prepared(policy, params) as made:
-        return policy.on_request(testing.request("POST", headers=headers, body=sent, prepared=made), params)
+    with testing.prepared(policy, params) as prepared:
+        return policy.on_request(testing.request("POST", headers=headers, body=sent, prepared=prepared), params)
 
 
 def to_json(xml: Any, content_type: str = "application/xml", **changed: Any) -> Any:
@@ -40,13 +40,13 @@ def to_xml(value: Any, **changed: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
     action = execute(text, {"content-type": "application/json"}, request="json-to-xml", **changed)
     assert action.set_headers == {"content-type": "application/xml; charset=utf-8"}
-    made = action.body.decode()
-    assert made.startswith(BEGIN)
-    return str(made[len(BEGIN) :])
+    document = action.body.decode()
+    assert document.startswith(BEGIN)
+    return str(document[len(BEGIN) :])
 
 
 def why(body: Any, conversion: str, **changed: Any) -> str:
-    """The detail of the answer to a body that cannot be converted."""
+    """Returns the detail of the answer to a body that cannot be converted."""
     sent = {"content-type": "text/xml" if conversion == "xml-to-json" else "application/json"}
     answer = execute(body, sent, request=conversion, **changed)
     assert answer.status_code == 400
@@ -75,7 +75,7 @@ def why(body: Any, conversion: str, **changed: Any) -> str:
         ),
     ],
 )
-def test_the_rules(xml: str, value: Any) -> None:
+def test_xml_becomes_json_by_the_rules(xml: str, value: Any) -> None:
     assert to_json(xml) == value
 
 
@@ -104,7 +104,7 @@ BOMB = "<!DOCTYPE a [<!ENTITY x 'xxxxxxxxxx'>" + "".join(
 
 
 @pytest.mark.parametrize(
-    ("xml", "said"),
+    ("xml", "message"),
     [
         (BOMB + "]><a>&x11;</a>", "without a document type"),
         (BOMB + "]><a b='&x11;'/>", "without a document type"),
@@ -133,9 +133,9 @@ BOMB = "<!DOCTYPE a [<!ENTITY x 'xxxxxxxxxx'>" + "".join(
         (b"\xff\xfe<\x00a", "expected UTF-16, got something else"),
     ],
 )
-def test_xml_that_is_refused(xml: Any, said: str) -> None:
+def test_xml_that_is_refused(xml: Any, message: str) -> None:
     began = time.process_time()
-    assert said in why(xml, "xml-to-json")
+    assert message in why(xml, "xml-to-json")
     assert time.process_time() - began < 10
 
 
@@ -143,14 +143,14 @@ NAMES = ["klingon", "utf-7", "idna", "undefined", "punycode", "\udcff", "x" * 50
 
 
 @pytest.mark.parametrize("charset", NAMES)
-def test_a_charset_that_is_not_known_is_refused(charset: str) -> None:
+def test_an_unknown_charset_is_refused(charset: str) -> None:
     for conversion, media_type, body in (("xml-to-json", "text/xml", "<a/>"), ("json-to-xml", "a/json", '{"a": 1}')):
         answer = execute(body, {"content-type": f"{media_type}; charset={charset}"}, request=conversion)
         assert answer.status_code == 400
         assert len(answer.body) < 400
 
 
-def test_names_of_charsets_take_no_memory() -> None:
+def test_unknown_names_of_charsets_are_not_cached() -> None:
     chance = random.Random(28)  # noqa: S311 — no secret
     to_json("<?xml version='1.0' encoding='windows-1252'?><a/>")
     before = len(encodings._cache)
@@ -195,12 +195,12 @@ def test_many_elements_take_little_time() -> None:
         ({"p:é": {"@xmlns:p": "urn:p"}}, '<p:é xmlns:p="urn:p"></p:é>'),
     ],
 )
-def test_the_rules_backwards(value: Any, xml: str) -> None:
+def test_json_becomes_xml_by_the_rules(value: Any, xml: str) -> None:
     assert to_xml(value) == xml
-    minidom.parseString(xml)  # noqa: S318 — what was made here
+    minidom.parseString(xml)  # noqa: S318 — xml of this test
 
 
-def test_a_root_for_what_has_none() -> None:
+def test_a_root_for_values_without_one() -> None:
     assert to_xml([1, {"a": 2}], rootName="all") == "<all><item>1</item><item><a>2</a></item></all>"
     assert to_xml({"a": 1, "b": 2}, rootName="all") == "<all><a>1</a><b>2</b></all>"
     assert to_xml({"a": [1, 2]}, rootName="all") == "<all><a>1</a><a>2</a></all>"
@@ -209,7 +209,7 @@ def test_a_root_for_what_has_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         ("[1]", "one member"),
         ("{}", "one member"),
@@ -218,18 +218,18 @@ def test_a_root_for_what_has_none() -> None:
         ('{"a": {"b": [[1]]}}', "no list in the list 'b'"),
         ('{"a": {"@b": {}}}', "expected text in '@b'"),
         ('{"a": {"#text": [1]}}', "expected text in 'a'"),
-        ('{"a b": 1}', "expected a name of XML"),
-        ('{"": 1}', "expected a name of XML"),
-        ('{"1a": 1}', "expected a name of XML"),
-        ('{"a:b:c": 1}', "expected a name of XML"),
-        ('{"a><script": 1}', "expected a name of XML"),
-        ('{"a": {"@b=\\"1\\" c": 1}}', "expected a name of XML"),
-        ('{"a": {"#comment": 1}}', "expected a name of XML"),
-        ('{"a": "\\u0000"}', "a character that XML does not have"),
-        ('{"a": {"@b": "\\u001b"}}', "a character that XML does not have"),
-        ('{"a": "\\ud800"}', "a character that XML does not have"),
-        ('{"a": "\\uffff"}', "a character that XML does not have"),
-        ('{"a": 1, "a": 2}', "a name stands twice"),
+        ('{"a b": 1}', "expected an XML name"),
+        ('{"": 1}', "expected an XML name"),
+        ('{"1a": 1}', "expected an XML name"),
+        ('{"a:b:c": 1}', "expected an XML name"),
+        ('{"a><script": 1}', "expected an XML name"),
+        ('{"a": {"@b=\\"1\\" c": 1}}', "expected an XML name"),
+        ('{"a": {"#comment": 1}}', "expected an XML name"),
+        ('{"a": "\\u0000"}', "a character that XML does not allow"),
+        ('{"a": {"@b": "\\u001b"}}', "a character that XML does not allow"),
+        ('{"a": "\\ud800"}', "a character that XML does not allow"),
+        ('{"a": "\\uffff"}', "a character that XML does not allow"),
+        ('{"a": 1, "a": 2}', "has a name twice"),
         ('{"a": NaN}', "NaN and Infinity"),
         ('{"a": ', "expected JSON"),
         (b'{"a": "\xff"}', "expected UTF-8, got something else at byte 7"),
@@ -239,15 +239,15 @@ def test_a_root_for_what_has_none() -> None:
         (json.dumps({"a": "<" * 1_100_000}), "at most 4194304 bytes"),
     ],
 )
-def test_json_that_is_refused(body: Any, said: str) -> None:
+def test_json_that_is_refused(body: Any, message: str) -> None:
     began = time.process_time()
-    assert said in why(body, "json-to-xml")
+    assert message in why(body, "json-to-xml")
     assert time.process_time() - began < 10
 
 
 ELEMENTS = st.sampled_from(["a", "b", "p:c", "é"])
 TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Cn"]), min_size=1, max_size=8).filter(
-    lambda text: not text.isspace() and not policy.checked.__globals__["NO_CHARACTER"].search(text)
+    lambda text: not text.isspace() and not policy.check_name.__globals__["NO_CHARACTER"].search(text)
 )
 VALUES = st.recursive(
     st.none() | TEXTS,
@@ -261,7 +261,7 @@ VALUES = st.recursive(
 
 @settings(deadline=None)
 @given(value=VALUES)
-def test_there_and_back_is_the_same(value: Any) -> None:
+def test_a_round_trip_keeps_the_document(value: Any) -> None:
     assert to_json(to_xml({"root": value})) == {"root": value}
 
 
@@ -281,8 +281,8 @@ def test_any_bytes_get_an_answer(body: bytes) -> None:
 
 def answered(body: bytes | None, status: int = 200, content_type: str = "text/xml", **changed: Any) -> Any:
     params = testing.params({**DEFAULTS, "response": "xml-to-json", **changed})
-    with testing.prepared(policy, params) as made:
-        request = testing.request(prepared=made)
+    with testing.prepared(policy, params) as prepared:
+        request = testing.request(prepared=prepared)
         return policy.on_response(
             testing.response(status, headers={"content-type": content_type}, body=body, request=request), params
         )
@@ -295,7 +295,7 @@ def test_responses(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         refused = answered(b"<a>secret")
     assert refused.status_code == 502
-    assert json.loads(refused.body)["detail"] == "upstream's answer cannot be converted"
+    assert json.loads(refused.body)["detail"] == "the upstream's response cannot be converted"
     assert "no element found" in caplog.text
     assert "secret" not in caplog.text
 
@@ -309,6 +309,6 @@ def test_other_types() -> None:
     assert answered(b"<html>", content_type="text/html", otherTypes="refuse").status_code == 502
 
 
-def test_the_root_s_name_is_checked_before_anything_runs() -> None:
-    with pytest.raises(ValueError, match="expected a name of XML, got 'a b'"):
+def test_the_name_of_the_root_is_checked_at_publish() -> None:
+    with pytest.raises(ValueError, match="expected an XML name, got 'a b'"):
         to_xml([], rootName="a b")

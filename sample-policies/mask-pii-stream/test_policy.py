@@ -73,11 +73,13 @@ WORDS = st.text('ab.@-+ (12\n"\\ü😀', max_size=12)
 TEXTS = st.lists(WORDS | st.sampled_from(PII), max_size=8).map(" ".join)
 
 
-@pytest.mark.parametrize("made", [completion, message])
+@pytest.mark.parametrize("make_events", [completion, message])
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(whole=TEXTS, chance=st.randoms(use_true_random=False))
 @example(whole=" ".join(PII), chance=Random(1))  # noqa: S311 — no secret
-def test_wherever_tokens_and_chunks_are_cut_the_text_is_the_masked_one(made: Any, whole: str, chance: Random) -> None:
+def test_wherever_tokens_and_chunks_are_cut_the_text_is_the_masked_one(
+    make_events: Any, whole: str, chance: Random
+) -> None:
     """2,000 cuts: each of 100 texts, in two forms, in ten ways."""
 
     async def each() -> None:
@@ -89,17 +91,17 @@ def test_wherever_tokens_and_chunks_are_cut_the_text_is_the_masked_one(made: Any
                 headers={"content-type": "text/event-stream"}, request=testing.request(prepared=MASKING, timeout=60)
             )
             result = await testing.collect_stream(
-                policy.on_response_stream, testing.stream(made(parts), sizes=sizes), ctx=ctx, params=PARAMS
+                policy.on_response_stream, testing.stream(make_events(parts), sizes=sizes), ctx=ctx, params=PARAMS
             )
             assert text_of(result.body.decode()) == MASKING.masked(whole)
 
     asyncio.run(each())
 
 
-@pytest.mark.parametrize("made", [completion, message])
-def test_each_event_goes_out_with_the_chunk_that_ends_it(made: Any) -> None:
+@pytest.mark.parametrize("make_events", [completion, message])
+def test_each_event_goes_out_with_the_chunk_that_ends_it(make_events: Any) -> None:
     parts = ["My ", "card ", "is 41", "11 1111 ", CARD[10:], " ok?"]
-    events = [event.raw.decode() for event in SseParser().feed(made(parts).encode())]
+    events = [event.raw.decode() for event in SseParser().feed(make_events(parts).encode())]
 
     async def each() -> list[str]:
         chunks = testing.stream(events)

@@ -17,17 +17,17 @@ PARAMS = testing.params(requestsPerDay={"gold": 2, "silver": 1})
 
 
 class Server:
-    """Answers clients that have its token with the plans, or with what a test sets."""
+    """A server of plans, for clients with its token; without `plans` it answers 503."""
 
-    def __init__(self, said: Any = None) -> None:
-        self.said = said
+    def __init__(self, plans: Any = None) -> None:
+        self.plans = plans
         self.asked = 0
 
     async def answer(self, request: web.Request) -> web.Response:
         self.asked += 1
         if request.headers.getall("authorization") != [f"Bearer {TOKEN.reveal()}"]:
             return web.Response(status=401)
-        return web.json_response(self.said, status=200 if self.said is not None else 503)
+        return web.json_response(self.plans, status=200 if self.plans is not None else 503)
 
     @asynccontextmanager
     async def shared(self, token: Any = TOKEN) -> AsyncIterator[Any]:
@@ -35,8 +35,8 @@ class Server:
         application.router.add_get("/plans", self.answer)
         async with TestServer(application) as server:
             operator = {"url": str(server.make_url("/plans")), "token": token, "refreshSeconds": 60}
-            async with testing.setup(policy, operator) as made:
-                yield made
+            async with testing.setup(policy, operator) as shared:
+                yield shared
 
 
 async def ask(shared: Any, tenant: str = "blue", member_of: object = "blue", operation: str = "GET /{tenant}/x") -> Any:
@@ -48,9 +48,9 @@ async def ask(shared: Any, tenant: str = "blue", member_of: object = "blue", ope
         return await policy.on_request(ctx, PARAMS)
 
 
-def answered(said: Any, *arguments: Any, token: Any = TOKEN) -> Any:
+def answered(plans: Any, *arguments: Any, token: Any = TOKEN) -> Any:
     async def run() -> Any:
-        async with Server(said).shared(token) as shared:
+        async with Server(plans).shared(token) as shared:
             return await ask(shared, *arguments)
 
     return asyncio.run(run())
@@ -84,15 +84,15 @@ def test_upstream_gets_the_plan_of_the_tenant_in_the_path(tenant: str, plan: str
         ("", None),
     ],
 )
-def test_any_other_is_refused_and_not_counted(tenant: str, member_of: object) -> None:
+def test_other_requests_are_refused_and_not_counted(tenant: str, member_of: object) -> None:
     with testing.store() as store:
         assert answered(PLANS, tenant, member_of) == ImmediateResponse(403)
         assert store.calls == 0
 
 
-@pytest.mark.parametrize("said", [None, [], {"blue": 7}, "gold"])
-def test_without_plans_no_request_passes(said: Any) -> None:
-    assert answered(said) == ImmediateResponse(503, {"retry-after": "5"})
+@pytest.mark.parametrize("plans", [None, [], {"blue": 7}, "gold"])
+def test_without_plans_no_request_passes(plans: Any) -> None:
+    assert answered(plans) == ImmediateResponse(503, {"retry-after": "5"})
 
 
 @pytest.mark.parametrize("token", ["another-token", "two\r\nlines", "ä"])
@@ -101,13 +101,13 @@ def test_without_the_token_there_are_no_plans(token: str, caplog: pytest.LogCapt
     assert token not in caplog.text
 
 
-def test_a_tenant_passes_as_often_in_a_day_as_its_plan_says_by_all_operations() -> None:
+def test_the_limit_of_a_plan_counts_the_requests_of_all_operations() -> None:
     async def steps(shared: Any, clock: Any, _store: Any) -> None:
         assert (await ask(shared)).set_headers == {"x-plan": "gold"}
         assert (await ask(shared, operation="GET /{tenant}/y")).set_headers == {"x-plan": "gold"}
         refused = await ask(shared)
         assert refused.status_code == 429
-        assert (await ask(shared, "green", "green")).set_headers == {"x-plan": "gold"}  # has its own
+        assert (await ask(shared, "green", "green")).set_headers == {"x-plan": "gold"}  # has a limit of its own
         await clock.advance_async(int(refused.headers["retry-after"]))
         assert (await ask(shared)).set_headers == {"x-plan": "gold"}
 
@@ -132,7 +132,7 @@ def test_without_the_store_no_request_passes() -> None:
     with_plans(steps)
 
 
-def test_one_server_is_asked_once_for_all_attachments_and_again_when_it_is_time() -> None:
+def test_plans_are_fetched_once_for_all_attachments_and_then_again() -> None:
     async def run() -> None:
         server = Server(PLANS)
         with testing.clock() as clock:
@@ -140,10 +140,10 @@ def test_one_server_is_asked_once_for_all_attachments_and_again_when_it_is_time(
                 for operation in ("GET /{tenant}/x", "GET /{tenant}/y", ""):
                     assert (await ask(shared, operation=operation)).set_headers == {"x-plan": "gold"}
                 assert server.asked == 1
-                server.said = {"blue": "silver"}
+                server.plans = {"blue": "silver"}
                 await clock.advance_async(70)
                 assert (await ask(shared)).set_headers == {"x-plan": "silver"}
-                server.said = None  # away: what was known stays
+                server.plans = None  # the server fails: the last plans stay
                 await clock.advance_async(70)
                 assert (await ask(shared)).set_headers == {"x-plan": "silver"}
 

@@ -1,4 +1,4 @@
-"""As headers, after a wait: each `every`-th call sleeps `seconds`."""
+"""Does the same as the policy headers; each `every`-th call sleeps `seconds` before it."""
 
 from __future__ import annotations
 

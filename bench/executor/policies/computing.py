@@ -1,4 +1,4 @@
-"""As headers, after computing for a while."""
+"""Does the same as the policy headers, after computing for a while."""
 
 from __future__ import annotations
 

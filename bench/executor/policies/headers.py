@@ -1,4 +1,4 @@
-"""It reads a header and a parameter, sets a header, removes one. In both phases."""
+"""In both phases, reads a header and a parameter, sets a header, and removes another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The registry that a build would generate, by hand: the policies of this folder."""
+"""The registry of this folder's policies, written by hand as a build would generate it."""
 
 PYTHON_POLICIES: dict[str, str] = {
     "blocking:v1.0.0": "bench.executor.policies.blocking",

@@ -1,4 +1,4 @@
-"""An ext_proc server in Python, by grpc.aio: aio_ext_proc.py SOCKET."""
+"""An ext_proc server in Python with grpc.aio: aio_ext_proc.py SOCKET."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""A reverse proxy by aiohttp, which sets one header each way: aiohttp_proxy.py PORT UPSTREAM."""
+"""A reverse proxy with aiohttp, which sets one header in each direction: aiohttp_proxy.py PORT UPSTREAM."""
 
 import sys
 from collections.abc import AsyncIterator
@@ -12,7 +12,7 @@ UPSTREAM = web.AppKey("upstream", str)
 
 
 async def forward(request: web.Request) -> web.Response:
-    """The exchange, whole: bodies are small."""
+    """Reads whole bodies, since they are small."""
     call = request.app[SESSION].request(
         request.method,
         request.app[UPSTREAM] + request.raw_path,

@@ -1,4 +1,4 @@
-"""The answers of both ext_proc servers, which set one header in each direction. Made once, since they never change."""
+"""The answers of both ext_proc servers, which set one header in each direction. They are constants."""
 
 from envoy.config.core.v3 import base_pb2
 from envoy.service.ext_proc.v3 import external_processor_pb2 as pb

@@ -1,4 +1,4 @@
-"""A reverse proxy by FastAPI and httpx, which sets one header each way: fastapi_proxy.py PORT UPSTREAM."""
+"""A reverse proxy with FastAPI and httpx, which sets one header in each direction: fastapi_proxy.py PORT UPSTREAM."""
 
 import sys
 from collections.abc import AsyncIterator
@@ -25,13 +25,13 @@ app = FastAPI(lifespan=client, openapi_url=None)
 
 @app.api_route("/{path:path}", methods=METHODS)
 async def forward(request: Request) -> Response:
-    """The exchange, whole: bodies are small."""
+    """Reads whole bodies, since they are small."""
     headers = [(name, value) for name, value in request.headers.items() if name not in HOP_BY_HOP]
     answer = await app.state.client.request(
         request.method, request.url.path, headers=[*headers, ("x-peer", "1")], content=await request.body()
     )
-    answered = {name: value for name, value in answer.headers.items() if name not in HOP_BY_HOP}
-    return Response(answer.content, answer.status_code, {**answered, "x-peer": "1"})
+    answer_headers = {name: value for name, value in answer.headers.items() if name not in HOP_BY_HOP}
+    return Response(answer.content, answer.status_code, {**answer_headers, "x-peer": "1"})
 
 
 def main(port: int, upstream: str) -> None:

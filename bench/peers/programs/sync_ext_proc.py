@@ -1,4 +1,4 @@
-"""An ext_proc server in Python, by grpc's threads: sync_ext_proc.py SOCKET."""
+"""An ext_proc server in Python with grpc's threads: sync_ext_proc.py SOCKET."""
 
 import sys
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from envoy.service.ext_proc.v3 import external_processor_pb2_grpc
 from ext_proc_answers import answer
 
 THREADS = 320
-"""An exchange keeps one from its request to its response: more than there are connections."""
+"""More than there are connections, since an exchange keeps a thread from its request to its response."""
 
 
 class Processor(external_processor_pb2_grpc.ExternalProcessorServicer):

@@ -61,7 +61,7 @@ def test_each_policy_that_ships_is_listed_with_its_first_sentence() -> None:
     assert heading.split() == ["POLICY", "VERSION", "RUNTIME", "WHAT", "IT", "DOES"]
     assert [line.split()[0] for line in lines] == NAMES
     assert lines[NAMES.index("basic-auth")].split(None, 3)[1:] == [
-        "v1.0.0", "Python", "Lets requests pass whose user and password are known (RFC 7617).",
+        "v1.0.0", "Python", "Lets a request pass if its user and password are valid (RFC 7617).",
     ]  # fmt: skip
     listed = json.loads(says("--json"))
     assert [(policy["name"], policy["runtime"]) for policy in listed] == [

@@ -17,7 +17,7 @@ from .replacing import MaskedText, Masking
 
 Json = dict[str, Any]
 SLICE = 8192
-"""Characters that are searched before the event loop may do other work."""
+"""The characters to search before the event loop may do other work."""
 
 
 class UnreadableError(ValueError):
@@ -65,43 +65,43 @@ class Body:
 
 
 async def begin_body(chunks: Chunks, content_type: str, *, xml: bool) -> Body:
-    """Reads as much of a body as shows its encoding. CharsetError: the encoding is not supported."""
+    """Reads the beginning of a body that shows its encoding. CharsetError: the encoding is not supported."""
     encoding, rest = await charsets.detect_stream(chunks, charsets.of_content_type(content_type), xml=xml)
     return Body(rest, encoding)
 
 
 async def _gather(body: Body, name: str, limit: int) -> bytes:
-    gathered = bytearray()
+    content = bytearray()
     async for chunk in body.chunks:
-        gathered += chunk
-        if len(gathered) > limit:
+        content += chunk
+        if len(content) > limit:
             raise UnreadableError(f"expected {name} of at most {limit} bytes")
-    return bytes(gathered)
+    return bytes(content)
 
 
 # ------------------------------------------------------------------ JSON
 
 
-async def masked_json(body: Body, masking: Masking, places: Places, limit: int) -> Chunks:
+async def mask_json(body: Body, masking: Masking, places: Places, limit: int) -> Chunks:
     document = await _gather(body, "a document", limit)
-    yield await masked_document(document, body.encoding, masking, places) if document.strip() else document
+    yield await mask_document(document, body.encoding, masking, places) if document.strip() else document
 
 
-async def masked_lines(body: Body, masking: Masking, places: Places, limit: int) -> Chunks:
+async def mask_lines(body: Body, masking: Masking, places: Places, limit: int) -> Chunks:
     async for line in lines(body.chunks, limit):
         if line.strip():
-            masked = await masked_document(line, body.encoding, masking, places)
+            masked = await mask_document(line, body.encoding, masking, places)
             yield masked if masked is line else masked + b"\n"
         else:
             yield line
 
 
-async def masked_document(body: bytes, encoding: str, masking: Masking, places: Places) -> bytes:
-    """A JSON text with its strings masked; the same bytes if nothing is masked."""
+async def mask_document(body: bytes, encoding: str, masking: Masking, places: Places) -> bytes:
+    """Returns a JSON text with its strings masked; the same bytes if nothing is masked."""
     try:
-        document, has_twice = read_json(body.decode(encoding))
+        document, has_duplicates = read_json(body.decode(encoding))
         holder = [document]
-        if not await mask_strings(holder, masking, places) and not has_twice:
+        if not await mask_strings(holder, masking, places) and not has_duplicates:
             return body
         return write_json(holder[0]).encode(encoding)
     except (ValueError, RecursionError):
@@ -109,20 +109,20 @@ async def masked_document(body: bytes, encoding: str, masking: Masking, places: 
 
 
 def read_json(body: str) -> tuple[Any, bool]:
-    """The value, and whether an object has a name twice, of which the value has the last. ValueError: no JSON."""
-    twice: list[bool] = []
+    """Returns the value, and whether an object has a name twice; then the last member counts. ValueError: no JSON."""
+    duplicates: list[bool] = []
 
     def to_object(pairs: list[tuple[str, Any]]) -> Json:
         members = dict(pairs)
         if len(members) < len(pairs):
-            twice.append(True)
+            duplicates.append(True)
         return members
 
-    return json.loads(body, object_pairs_hook=to_object), bool(twice)
+    return json.loads(body, object_pairs_hook=to_object), bool(duplicates)
 
 
 def write_json(value: Any) -> str:
-    """JSON in ASCII, since a string may have half of a character, the other half of which a model sends later."""
+    """Returns JSON in ASCII, since a string may end with half of a surrogate pair, whose other half comes later."""
     return json.dumps(value, separators=(",", ":"))
 
 
@@ -135,7 +135,7 @@ async def mask_strings(holder: list[Any], masking: Masking, places: Places) -> b
             continue
         searched += len(value) + 1
         if len(value) <= SLICE:
-            masked = masking.masked(value)
+            masked = masking.mask(value)
         else:
             masked = "".join([part async for part in _in_slices(_iterate(value), masking)])
         if searched > SLICE:
@@ -147,7 +147,7 @@ async def mask_strings(holder: list[Any], masking: Masking, places: Places) -> b
 
 
 def _strings(holder: list[Any]) -> Iterator[tuple[Any, Any, tuple[str, ...]]]:
-    """For each string: its container, its key there, and the steps that lead to it."""
+    """Yields each string's container, its key there, and the steps that lead to it."""
     waiting: list[tuple[Any, tuple[str, ...], bool]] = [(holder, (), True)]
     while waiting:
         container, steps, is_root = waiting.pop()
@@ -162,8 +162,8 @@ def _strings(holder: list[Any]) -> Iterator[tuple[Any, Any, tuple[str, ...]]]:
 # ------------------------------------------------------------------ text
 
 
-async def masked_text(body: Body, masking: Masking) -> Chunks:
-    """A text body, masked. Invalid UTF-8 stays as it is; invalid bytes in another encoding raise UnreadableError."""
+async def mask_text(body: Body, masking: Masking) -> Chunks:
+    """Masks a text body. Invalid UTF-8 stays as it is; invalid bytes in another encoding raise UnreadableError."""
     errors = "surrogateescape" if body.encoding in {"utf-8", "utf-8-sig", "ascii"} else "strict"
     encoder = codecs.getincrementalencoder(body.encoding)(errors)
     try:
@@ -191,19 +191,19 @@ async def _iterate(value: str) -> AsyncIterator[str]:
 # ------------------------------------------------------------------ forms and queries
 
 
-async def masked_form(body: Body, masking: Masking, limit: int) -> Chunks:
+async def mask_form(body: Body, masking: Masking, limit: int) -> Chunks:
     form = (await _gather(body, "a form", limit)).decode("utf-8", "surrogateescape")
-    masked = await asyncio.to_thread(masked_pairs, form, masking.masked)  # a large form takes a while
+    masked = await asyncio.to_thread(mask_pairs, form, masking.mask)  # in a thread, since a large form takes a while
     yield masked.encode("utf-8", "surrogateescape")
 
 
-def masked_pairs(query: str, masked: Callable[[str], str]) -> str:
-    """A query or a form with its values masked; other parameters stay byte for byte as they came."""
+def mask_pairs(query: str, mask: Callable[[str], str]) -> str:
+    """Returns a query or a form with its values masked; other parameters stay byte for byte."""
     params = QueryParams(query)
     values: dict[str, list[str]] = {}
     changed: set[str] = set()
     for name, value in params.pairs():
-        values.setdefault(name, []).append(masked(value))
+        values.setdefault(name, []).append(mask(value))
         if values[name][-1] != value:
             changed.add(name)
     return str(params.replaced({name: values[name] for name in values if name in changed})) if changed else query

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
-from re import _constants, _parser  # type: ignore[attr-defined]  # how wide matches are, is said nowhere else
+from re import _constants, _parser  # type: ignore[attr-defined]  # the width of matches has no public API
 from typing import Any, Protocol
 
 import re2
@@ -22,7 +22,7 @@ Accept = Callable[[str, "re.Match[str]"], int]
 LONGEST = 1024
 """The most characters of a match of a publisher's pattern."""
 LARGEST_PROGRAM = 2000
-"""The most instructions of RE2's program: a count such as `{200}` makes many of few characters."""
+"""The most instructions of RE2's program, since a count such as `{200}` makes many of a few characters."""
 BOUNDARIES = {_constants.AT_BOUNDARY, _constants.AT_NON_BOUNDARY}
 SURROGATES = re.compile("[\ud800-\udfff]")
 SEPARATOR = "[ \u00a0-]"
@@ -46,7 +46,7 @@ class Detector(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class BuiltIn:
     """A built-in detector.
 
     needs: a quick pattern without which a text has no match. accept: returns the end of the match in a candidate that
@@ -80,15 +80,15 @@ class Custom:
     begins: None = None
 
     def find(self, text: str, at: int) -> Iterator[Span]:
-        searchable = SURROGATES.sub("\ufffd", text)  # RE2 accepts no bytes that are not UTF-8
+        searchable = SURROGATES.sub("\ufffd", text)  # RE2 accepts only UTF-8
         yield from (match.span() for match in self.pattern.finditer(searchable, at))
 
 
 # ------------------------------------------------------------------ publishers' patterns
 
 
-def custom(name: str, pattern: str) -> Custom:
-    """The detector of a publisher's pattern. ValueError says why the pattern cannot be used."""
+def compile_custom(name: str, pattern: str) -> Custom:
+    """Returns the detector of a publisher's pattern. ValueError: the pattern cannot be used."""
     expected = (
         f"expected a pattern of RE2's syntax whose matches have 1 to {LONGEST} characters, got {name}: {pattern!r}"
     )
@@ -127,7 +127,7 @@ def _anchors(tree: Any) -> Iterator[bool]:
 # ------------------------------------------------------------------ built-in detectors
 
 
-def _always(_: str, match: re.Match[str]) -> int:
+def _whole_match(_: str, match: re.Match[str]) -> int:
     return match.end()
 
 
@@ -212,8 +212,8 @@ def _german_tax_id(_: str, match: re.Match[str]) -> int:
     return match.end() if is_valid else 0
 
 
-def _built_in() -> Iterator[Checked]:
-    yield Checked(
+def _built_in() -> Iterator[BuiltIn]:
+    yield BuiltIn(
         "creditCard",
         DIGITS,
         re.compile(rf"(?<![0-9])(?<![0-9]\.)[2-6](?:{SEPARATOR}?[0-9]){{12,18}}"),
@@ -221,7 +221,7 @@ def _built_in() -> Iterator[Checked]:
         39,
         _card,
     )
-    yield Checked(
+    yield BuiltIn(
         "iban",
         LETTERS,
         re.compile(rf"(?<![A-Za-z0-9])[A-Za-z]{{2}}[0-9]{{2}}(?:{SEPARATOR}?[A-Za-z0-9]){{11,30}}"),
@@ -230,23 +230,23 @@ def _built_in() -> Iterator[Checked]:
         _iban,
     )
     local, label = "[A-Za-z0-9._%+'-]", "[A-Za-z0-9-]{1,63}"
-    yield Checked(
+    yield BuiltIn(
         "email",
         re.compile("@"),
         re.compile(rf"(?<!{local}){local}{{1,64}}@{label}(?:\.{label}){{1,5}}"),
         rf"{local}{{1,64}}+(?:@[A-Za-z0-9.-]*)?",
         450,
-        _always,
+        _whole_match,
     )
-    yield Checked(
+    yield BuiltIn(
         "phone",
         re.compile(r"\+"),
         re.compile(r"\+[1-9](?:[ \u00a0()./-]{0,2}[0-9]){6,14}(?![0-9])"),
         r"\+[0-9 \u00a0()./-]*",
         46,
-        _always,
+        _whole_match,
     )
-    yield Checked(
+    yield BuiltIn(
         "usSsn",
         DIGITS,
         re.compile(r"(?<![0-9])(?<![0-9]-)([0-9]{3})([ -])([0-9]{2})\2([0-9]{4})(?![0-9])(?!-[0-9])"),
@@ -254,7 +254,7 @@ def _built_in() -> Iterator[Checked]:
         14,
         _ssn,
     )
-    yield Checked(
+    yield BuiltIn(
         "ipv4",
         re.compile(r"\."),
         re.compile(r"(?<![0-9])(?<![0-9]\.)[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9])(?!\.[0-9])"),
@@ -262,7 +262,7 @@ def _built_in() -> Iterator[Checked]:
         18,
         _address,
     )
-    yield Checked(
+    yield BuiltIn(
         "ipv6",
         re.compile(":"),
         re.compile(r"(?<![0-9A-Za-z:.])(?=[0-9A-Fa-f]{0,4}:)[0-9A-Fa-f:.]{2,45}"),
@@ -270,7 +270,7 @@ def _built_in() -> Iterator[Checked]:
         47,
         _address,
     )
-    yield Checked(
+    yield BuiltIn(
         "germanTaxId",
         DIGITS,
         re.compile(r"(?<![0-9])[1-9](?:[ /]?[0-9]){10}(?![0-9])"),

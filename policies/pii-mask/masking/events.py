@@ -25,7 +25,7 @@ Key = tuple[Hashable, ...]
 PLAIN: Key = ("plain", None)
 """The key of the text of data that is no JSON."""
 LAST = "[DONE]"
-TEXTS = 64
+MAX_TEXTS = 64
 """The most texts that are followed at once; a further text ends the oldest."""
 
 
@@ -38,13 +38,13 @@ class Part:
     key: Key
 
 
-async def masked_events(chunks: Chunks, masking: Masking, places: Places, limit: int) -> Chunks:
+async def mask_events(chunks: Chunks, masking: Masking, places: Places, limit: int) -> Chunks:
     events = _Events(masking, places)
     async for event in sse_events(chunks, limit):
         if event.is_whole:  # clients ignore an event without its end
-            for piece in await events.next(event):
+            for piece in await events.feed(event):
                 yield piece
-    for piece in events.ended(events.keys()):
+    for piece in events.end(events.keys()):
         yield piece
 
 
@@ -56,40 +56,40 @@ class _Events:
     def keys(self) -> set[Key]:
         return set(self._texts)
 
-    async def next(self, event: SseEvent) -> list[bytes]:
+    async def feed(self, event: SseEvent) -> list[bytes]:
         if event.data is None:
             return [event.raw]
-        document, has_twice = _parsed(event.data)
+        document, has_duplicates = _parse(event.data)
         if event.data == LAST:
-            return [*self.ended(self.keys()), event.raw]
+            return [*self.end(self.keys()), event.raw]
         if not isinstance(document, dict | list):
-            return [*self.ended(self.keys() - {PLAIN}), await self._plain(event, event.data)]
+            return [*self.end(self.keys() - {PLAIN}), await self._mask_plain(event, event.data)]
         parts = list(_parts(document))
-        ends = set(_ends(document))
-        rests = self.ended({key for key in self._texts if key[:2] in ends} - {part.key for part in parts} | {PLAIN})
-        masked = await self._document(event, document, parts, has_twice)
-        over = self.ended({key for key in self._texts if key[:2] in ends} | {*list(self._texts)[:-TEXTS]})
-        return [*rests, masked, *over]
+        ended = set(_ends(document))
+        rests = self.end({key for key in self._texts if key[:2] in ended} - {part.key for part in parts} | {PLAIN})
+        masked = await self._mask_document(event, document, parts, has_duplicates)
+        finished = self.end({key for key in self._texts if key[:2] in ended} | {*list(self._texts)[:-MAX_TEXTS]})
+        return [*rests, masked, *finished]
 
-    def ended(self, keys: set[Key]) -> list[bytes]:
-        """Ends these texts. The text held back of each goes in an event like its last one."""
+    def end(self, keys: set[Key]) -> list[bytes]:
+        """Ends these texts. Returns events like their last ones, with the text that was held back."""
         rests = [self._texts.pop(key).rest_event() for key in list(self._texts) if key in keys]
         return [rest for rest in rests if rest]
 
-    async def _plain(self, event: SseEvent, data: str) -> bytes:
+    async def _mask_plain(self, event: SseEvent, data: str) -> bytes:
         text = self._text(PLAIN)
-        holder = {"data": await text.next(data)}
+        holder = {"data": await text.feed(data)}
         encoded = event.with_data(holder["data"]).encode()
         text.remember(event, holder, [], Part(holder, "data", PLAIN))
         return encoded
 
-    async def _document(self, event: SseEvent, document: Any, parts: list[Part], has_twice: bool) -> bytes:
+    async def _mask_document(self, event: SseEvent, document: Any, parts: list[Part], has_duplicates: bool) -> bytes:
         values = [part.holder[part.name] for part in parts]
         for part in parts:
             part.holder[part.name] = ""
-        changed = await mask_strings([document], self._masking, self._places) or has_twice
+        changed = await mask_strings([document], self._masking, self._places) or has_duplicates
         for part, value in zip(parts, values, strict=True):
-            masked = await self._text(part.key).next(value)
+            masked = await self._text(part.key).feed(value)
             part.holder[part.name] = masked
             changed |= masked != value
         encoded = event.with_data(write_json(document)).encode() if changed else event.raw
@@ -109,7 +109,7 @@ class _Text:
     def __init__(self, masking: Masking) -> None:
         self._stream = MaskedText(masking)
 
-    async def next(self, value: str) -> str:
+    async def feed(self, value: str) -> str:
         parts: list[str] = []
         for at in range(0, len(value), SLICE):
             parts += self._stream.feed(value[at : at + SLICE])
@@ -194,7 +194,7 @@ def _object(value: Any) -> Json:
     return value if isinstance(value, dict) else {}
 
 
-def _parsed(data: str) -> tuple[Any, bool]:
+def _parse(data: str) -> tuple[Any, bool]:
     """Like read_json, with None for data that is no JSON."""
     try:
         return read_json(data)

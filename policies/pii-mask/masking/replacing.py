@@ -12,41 +12,41 @@ from .detectors import Detector, Span
 
 Replace = Callable[[str], str]
 DIGEST = 16
-"""Hex digits of a shown hash."""
+"""The hex digits of a hash that replaces a value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Masking:
     """The detectors and replacements of an attachment in one direction.
 
-    replaced: the replacements, by the detector's name. count: called with the detector's name for each replaced match.
+    replacements: by the detector's name. count: called with the detector's name for each replaced match.
     beginnings: for each detector, the pattern of beginnings of a match (None: anything), and its `longest`.
     """
 
     detectors: Sequence[Detector]
-    replaced: dict[str, Replace]
+    replacements: dict[str, Replace]
     count: Callable[[str], None]
     beginnings: list[tuple[re.Pattern[str] | None, int]]
     longest: int
 
-    def masked(self, text: str) -> str:
-        """A whole text, masked."""
-        return self.replaced_until(text, 0, len(text))[0]
+    def mask(self, text: str) -> str:
+        """Masks a whole text."""
+        return self.replace_until(text, 0, len(text))[0]
 
-    def replaced_until(self, text: str, at: int, final: int) -> tuple[str, int]:
-        """The masked text from `at` on, and its end: `final`, or the end of a match that begins before."""
+    def replace_until(self, text: str, at: int, final: int) -> tuple[str, int]:
+        """Returns the masked text from `at` on, and its end: `final`, or the end of a match that begins before it."""
         parts = []
         for (start, end), detector in self.matches(text, at):
             if start >= final:
                 break
             self.count(detector.name)
-            parts += [text[at:start], self.replaced[detector.name](text[start:end])]
+            parts += [text[at:start], self.replacements[detector.name](text[start:end])]
             at = end
         until = max(at, final)
         return "".join([*parts, text[at:until]]), until
 
     def matches(self, text: str, at: int) -> Iterator[tuple[Span, Detector]]:
-        """Matches from left to right: of overlapping ones, the one that begins first, and of these the longest."""
+        """Yields matches from left to right: of overlapping ones the first, and of equal starts the longest."""
         searches = [detector.find(text, at) for detector in self.detectors]
         spans = [next(search, None) for search in searches]
         while True:
@@ -62,42 +62,44 @@ class Masking:
                     spans[number] = next(searches[number], None)
 
 
-def masking(detectors: Sequence[Detector], replaced: dict[str, Replace], count: Callable[[str], None]) -> Masking:
+def new_masking(
+    detectors: Sequence[Detector], replacements: dict[str, Replace], count: Callable[[str], None]
+) -> Masking:
     beginnings = [
         (None if detector.begins is None else re.compile(rf"(?:{detector.begins})\Z"), detector.longest)
         for detector in detectors
     ]
-    return Masking(detectors, replaced, count, beginnings, max(detector.longest for detector in detectors))
+    return Masking(detectors, replacements, count, beginnings, max(detector.longest for detector in detectors))
 
 
 class MaskedText:
-    """Masks a text that comes in pieces. The result does not depend on where it was cut.
+    """Masks a text that comes in pieces, whose boundaries do not affect the result.
 
     The possible beginning of a match is held back until more comes, at most the length of the longest match.
     """
 
-    def __init__(self, of: Masking) -> None:
-        self._of = of
+    def __init__(self, masking: Masking) -> None:
+        self._masking = masking
         self._seen = ""  # for look-behinds
-        self._kept = ""
+        self._pending = ""
 
     def feed(self, piece: str) -> Iterator[str]:
-        return self._go_on(self._kept + piece, is_end=False)
+        return self._advance(self._pending + piece, is_end=False)
 
     def end(self) -> Iterator[str]:
-        return self._go_on(self._kept, is_end=True)
+        return self._advance(self._pending, is_end=True)
 
-    def _go_on(self, new: str, *, is_end: bool) -> Iterator[str]:
+    def _advance(self, new: str, *, is_end: bool) -> Iterator[str]:
         text, at = self._seen + new, len(self._seen)
-        result, until = self._of.replaced_until(text, at, len(text) if is_end else self._final(text, at))
-        self._seen, self._kept = text[max(0, until - self._of.longest) : until], text[until:]
+        result, until = self._masking.replace_until(text, at, len(text) if is_end else self._final(text, at))
+        self._seen, self._pending = text[max(0, until - self._masking.longest) : until], text[until:]
         if result:
             yield result
 
     def _final(self, text: str, at: int) -> int:
         """The position before which no match can begin that later pieces would change."""
         final = len(text)
-        for begins, longest in self._of.beginnings:
+        for begins, longest in self._masking.beginnings:
             first = max(at, len(text) - longest)
             if begins is None:
                 final = min(final, first)
@@ -109,7 +111,7 @@ class MaskedText:
 # ------------------------------------------------------------------ replacements
 
 
-def fixed(text: str) -> Replace:
+def set_text(text: str) -> Replace:
     return lambda _: text
 
 
@@ -124,7 +126,7 @@ def keep_last(count: int) -> Replace:
     return replace
 
 
-def hashed(name: str, key: bytes) -> Replace:
+def hash_values(name: str, key: bytes) -> Replace:
     """`email:9f86d081884c7d65`: the same for the same value under the same key, whatever its case and separators."""
 
     def replace(value: str) -> str:

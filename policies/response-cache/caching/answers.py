@@ -1,4 +1,4 @@
-"""Cached answers, and the interface of caches."""
+"""Cached responses, and the interface of caches."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ Names: TypeAlias = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer of upstream. Times are those of `clock.monotonic()`."""
+    """A response of the upstream. Times are those of `clock.monotonic()`."""
 
     status: int
     headers: dict[str, list[str]]
     body: bytes
     born: float
-    """When it was made, by upstream or a cache before it."""
+    """The time at which the upstream, or a cache before it, has created it."""
     until: float
     """The end of its freshness."""
     for_all: bool
-    """Whether upstream allows it for authenticated clients too."""
+    """Whether the upstream allows it for authenticated clients too."""
     grace: float = 0.0
     """Seconds after `until` in which it may be used during revalidation."""
     on_error: float = 0.0
-    """Seconds after `until` in which it may be used if upstream fails."""
+    """Seconds after `until` in which it may be used if the upstream fails."""
     id: str = field(default_factory=lambda: secrets.token_hex(8))
 
     @property
@@ -44,7 +44,7 @@ class Answer:
         return self.until - clock.monotonic()
 
     @property
-    def kept_for(self) -> float:
+    def usable_for(self) -> float:
         """Seconds until it can no longer be used."""
         return self.left + max(self.grace, self.on_error)
 
@@ -54,13 +54,14 @@ class Cache(Protocol):
     without those that it does not have."""
 
     async def get(self, key: str, values: Mapping[str, str]) -> Answer | None:
-        """The answer for such a request, fresh or stale."""
+        """Returns the answer for such a request, fresh or stale."""
 
     async def put(self, key: str, names: Names, values: Mapping[str, str], answer: Answer) -> str:
-        """Caches the answer for requests with the same values of the headers `names`. "", or the reason in a word."""
+        """Caches the answer for requests with the same values of the headers `names`. Returns "", or the
+        reason why it is not cached, in a word."""
 
     async def forget(self, key: str) -> bool:
-        """Removes all answers of a resource. False: they may still be there."""
+        """Removes all answers of a resource. Returns False if they may still be cached."""
 
     async def claim(self, answer: Answer) -> bool:
-        """Whether the caller must revalidate this stale answer: True for one caller in REVALIDATION seconds."""
+        """Returns whether the caller must revalidate this stale answer: true for one caller in REVALIDATION seconds."""

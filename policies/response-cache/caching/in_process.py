@@ -16,15 +16,15 @@ else:
 
 OVERHEAD = 1024
 """Approximate bytes of an answer besides its body and headers."""
-MOST_VARIANTS = 32
-"""Of one resource, so that a client cannot fill the memory with variants of its headers."""
+MAX_VARIANTS = 32
+"""The most answers of one resource, so that a client cannot fill the memory with variants of its headers."""
 Variant: TypeAlias = tuple[str, ...]
 
 
 @dataclass(slots=True)
 class Resource:
     names: Names = ()
-    """The names in Vary of its last answer."""
+    """The names in Vary of the resource's last answer."""
     variants: OrderedDict[Variant, Answer] = field(default_factory=OrderedDict)
 
 
@@ -36,7 +36,7 @@ class ProcessCache:
         self._resources: dict[str, Resource] = {}
         self._used: OrderedDict[tuple[str, Variant], None] = OrderedDict()
         self._claimed: dict[str, float] = {}
-        """By the ids of stale answers: until when no other request may revalidate them."""
+        """By the ids of stale answers, the time from which on another request may revalidate them."""
 
     async def get(self, key: str, values: Mapping[str, str]) -> Answer | None:
         resource = self._resources.get(key)
@@ -46,7 +46,7 @@ class ProcessCache:
         answer = resource.variants.get(variant)
         if answer is None:
             return None
-        if answer.kept_for <= 0:
+        if answer.usable_for <= 0:
             self._drop(key, variant)
             return None
         self._used.move_to_end((key, variant))
@@ -60,7 +60,7 @@ class ProcessCache:
         variant = tuple(values.get(name, "") for name in names)
         self._drop(key, variant)
         resource = self._resources.setdefault(key, Resource(names))
-        if len(resource.variants) >= MOST_VARIANTS:
+        if len(resource.variants) >= MAX_VARIANTS:
             self._drop(key, next(iter(resource.variants)))
         resource.variants[variant] = answer
         self._used[(key, variant)] = None

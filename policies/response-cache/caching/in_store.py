@@ -7,7 +7,7 @@ answers expire by themselves. Reading an answer takes one call of the store or t
 A value is a checksum (CRC-32 of FORMAT, the value's key, and the rest), a line of JSON, and the body. Values of another
 version, damaged values, and values at another key than their own are ignored.
 
-While the store does not answer nothing is found and nothing is cached. Nodes compute an answer's age by their clocks.
+While the store does not answer, nothing is found and nothing is cached. Nodes compute an answer's age by their clocks.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ else:
     from .answers import REVALIDATION, Answer, Names
 
 FORMAT = b"1"
-"""To be changed with the format of values."""
+"""Must change with the format of values."""
 UNANSWERED = Counter(
     "cache_store_unavailable_total", "Calls that the store did not answer, or had no room for.", labels=["use"]
 )
@@ -45,7 +45,7 @@ class Index:
 
 
 class StoreCache:
-    """name: the name space of its keys. longest: the most seconds that an answer may be cached for."""
+    """name: the namespace of its keys. longest: the most seconds for which an answer may be cached."""
 
     def __init__(self, name: str, longest: float) -> None:
         self._store = AsyncStore(name)
@@ -59,12 +59,12 @@ class StoreCache:
         except StoreUnavailableError:
             UNANSWERED.inc(use="get")
             return None
-        return entry if isinstance(entry, Answer) and entry.kept_for > 0 else None
+        return entry if isinstance(entry, Answer) and entry.usable_for > 0 else None
 
     async def put(self, key: str, names: Names, values: Mapping[str, str], answer: Answer) -> str:
         try:
             if not names:
-                return await self._write(key, encode(key, answer), answer.kept_for)
+                return await self._write(key, encode(key, answer), answer.usable_for)
             return await self._put_variant(key, names, values, answer)
         except StoreUnavailableError:
             UNANSWERED.inc(use="put")
@@ -90,9 +90,9 @@ class StoreCache:
         has_index = isinstance(entry, Index) and entry.names == names
         index = entry if isinstance(entry, Index) and has_index else Index(secrets.token_hex(8), names)
         place = variant_key(key, index, values)
-        if reason := await self._write(place, encode(place, answer), answer.kept_for):
+        if reason := await self._write(place, encode(place, answer), answer.usable_for):
             return reason
-        if has_index:  # writing it again would undo a removal meanwhile
+        if has_index:  # writing the index again would undo a removal meanwhile
             return "" if await self._store.expire(key, self._longest) else "store"
         return await self._write(key, encode(key, index), self._longest)
 
@@ -101,7 +101,7 @@ class StoreCache:
         return None if value is None else decode(key, value)
 
     async def _write(self, key: str, value: bytes, seconds: float) -> str:
-        """Writes a value. Returns "", or the reason why it could not."""
+        """Writes a value. Returns "", or why it is not written."""
         if len(value) > MAX_VALUE:
             return "too-large"
         if seconds < 0.001:
@@ -134,7 +134,7 @@ def checksum(key: str, rest: bytes) -> bytes:
 
 
 def decode(key: str, value: bytes) -> Answer | Index | None:
-    """The entry of a value at this key; None for another version's, and for damaged values."""
+    """Returns the entry of a value at this key; None for values of another version, and damaged ones."""
     if value[:4] != checksum(key, value[4:]):
         return None
     line, _, body = value[4:].partition(b"\n")
@@ -142,7 +142,7 @@ def decode(key: str, value: bytes) -> Answer | Index | None:
         match json.loads(line):
             case [str(id), int(status), dict(headers), bool(for_all), float(born), float(lifetime), float(grace),
                   float(on_error)]:  # fmt: skip
-                check("on_request", ImmediateResponse(status, headers, body))  # raises if it is not valid
+                check("on_request", ImmediateResponse(status, headers, body))  # raises if the response is not valid
                 local = clock.monotonic() - max(0.0, clock.now() - born)
                 return Answer(status, headers, body, local, local + lifetime, for_all, grace, on_error, id)
             case [str(generation), *names] if all(isinstance(name, str) for name in names):

@@ -10,17 +10,17 @@ from typing import Any
 from sdk import charsets
 from sdk.policy import Headers, QueryParams
 
-from .json_schema import Json, JsonError, Rules, Validator, check_text, compiled, mistakes, read_json
-from .shapes import ANY, Shape, typed
+from .json_schema import Json, JsonError, Rules, Validator, check_text, compile_schema, mistakes, read_json
+from .shapes import ANY, Shape, parse_typed
 
 FORM = "application/x-www-form-urlencoded"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Why a message is refused.
+    """The mistakes of a message.
 
-    reason: one of a few, for a metric's label. errors: `{"in", "pointer", "message"}`, and "name" for a parameter.
+    reason: a word, for a metric's label. errors: `{"in", "pointer", "message"}`, and "name" for a parameter.
     """
 
     reason: str
@@ -50,8 +50,8 @@ class Content:
         ranges = (media_type, f"{kind}/*+{name.rpartition('+')[2]}" if "+" in name else "", f"{kind}/*", "*/*")
         return next((self.media[name] for name in ranges if name in self.media), None)
 
-    def wrong(self, headers: Headers, body: bytes, rules: Rules) -> Finding | None:
-        """The mistakes in a body; None if it is valid."""
+    def validate(self, headers: Headers, body: bytes, rules: Rules) -> Finding | None:
+        """Returns the mistakes in a body; None if it is valid."""
         lines = headers.get_all("content-type")
         media_type = lines[0].partition(";")[0].strip().lower() if len(lines) == 1 else ""
         media = self.find(media_type) if media_type else None
@@ -70,14 +70,14 @@ class Content:
         return Finding("schema", [{"in": "body", **error} for error in errors]) if errors else None
 
 
-def inline(params: Mapping[str, Any], rules: Rules) -> Content:
-    """The schema of an attachment's `schema` and `contentTypes`. ValueError says where the schema is wrong."""
-    media = Media(compiled(json.loads(json.dumps(params["schema"])), rules))
+def inline_content(params: Mapping[str, Any], rules: Rules) -> Content:
+    """Returns the content of an attachment's `schema` and `contentTypes`. ValueError: the schema is invalid."""
+    media = Media(compile_schema(json.loads(json.dumps(params["schema"])), rules))
     return Content({media_type.lower(): media for media_type in params["contentTypes"]})
 
 
 def _value(media_type: str, media: Media, body: bytes, charset: str, rules: Rules) -> tuple[Any] | None:
-    """The body as a value; None if its type is not parsed. JsonError, CharsetError: it cannot be parsed."""
+    """Returns the body as a value in a tuple; None if its type is not parsed. JsonError, CharsetError."""
     if media_type.endswith(("/json", "+json")):
         return (read_json(_json_text(body, charset), rules),)
     if media_type == FORM:
@@ -88,8 +88,8 @@ def _value(media_type: str, media: Media, body: bytes, charset: str, rules: Rule
 
 
 def _json_text(body: bytes, charset: str) -> str:
-    """The text of JSON, which is in UTF-8 without a byte order mark (RFC 8259, 8.1). A charset that encodes ASCII as
-    ASCII is allowed, since a reader that uses it reads the same document."""
+    """Decodes JSON, which is in UTF-8 without a byte order mark (RFC 8259, 8.1). A charset that encodes ASCII as ASCII
+    is allowed, since a reader that uses it reads the same document."""
     if charset and charsets.encoding(charset) == "utf-16":
         raise JsonError("expected JSON in UTF-8, got the charset utf-16")
     try:
@@ -101,7 +101,7 @@ def _json_text(body: bytes, charset: str) -> str:
 def _form(pairs: QueryParams, shape: Shape) -> Json:
     fields: dict[str, list[Any]] = {}
     for name, text in pairs.pairs():
-        fields.setdefault(name, []).append(typed(text, shape.member(name).scalar()))
+        fields.setdefault(name, []).append(parse_typed(text, shape.member(name).scalar()))
     return {
         name: values if shape.member(name).is_list() or len(values) > 1 else values[0]
         for name, values in fields.items()

@@ -16,10 +16,10 @@ from typing import Any, Protocol
 import jsonschema_rs
 
 Json = dict[str, Any]
-FEW = 1000
-"""The most values of a body of which all mistakes are reported: jsonschema-rs makes them all at once, some 1.5 KB each.
-Of a larger body the first mistake is reported."""
-SHOWN = 256
+MAX_VALUES = 1000
+"""The most values of a body of which all mistakes are reported, since jsonschema-rs makes them all at once,
+1.5 KB each. Of a larger body only the first mistake is reported."""
+MAX_SHOWN = 256
 """The most characters of a pointer, and of a message."""
 REGEX_BYTES = 1 << 20
 """The most bytes of a compiled pattern, and of its cache while it runs."""
@@ -74,19 +74,19 @@ class Rules:
 
 
 def read_json(text: str, rules: Rules) -> Any:
-    """The value of a JSON text (RFC 8259: finite numbers, texts of Unicode). JsonError says what is wrong with it."""
+    """Parses a JSON text (RFC 8259; finite numbers, strings in Unicode). JsonError: it is invalid."""
     try:
         value = json.loads(
             text,
-            object_pairs_hook=_unique if rules.unique_names else None,
-            parse_float=_finite,
-            parse_constant=_no_constant,
+            object_pairs_hook=_to_object if rules.unique_names else None,
+            parse_float=_parse_finite,
+            parse_constant=_refuse_constant,
         )
     except RecursionError:
         raise too_deep(rules) from None
     except (json.JSONDecodeError, JsonError) as error:
         raise JsonError(f"expected JSON: {error}") from None
-    except ValueError:  # of int(), which refuses longer numbers
+    except ValueError:  # int() refuses longer numbers
         raise JsonError("expected JSON with integers of at most 4300 digits, got a longer one") from None
     size(value, rules)
     if "\\ud" in text or "\\uD" in text:
@@ -95,27 +95,27 @@ def read_json(text: str, rules: Rules) -> Any:
 
 
 def check_text(value: Any) -> None:
-    """JsonError: a text or a name in the value is no Unicode and cannot be validated: it has half of a surrogate pair,
-    by an escape of JSON (RFC 8259, 8.2), or bytes that are no UTF-8 (PEP 383)."""
+    """JsonError: a string or a name in the value is not Unicode, so it cannot be validated: it has half of a surrogate
+    pair, by an escape of JSON (RFC 8259, 8.2), or bytes that are not UTF-8 (PEP 383)."""
     try:
-        json.dumps(value, ensure_ascii=False).encode()  # much faster than checking each text
+        json.dumps(value, ensure_ascii=False).encode()  # much faster than checking each string
     except UnicodeEncodeError:
         at = next(_not_unicode(value), "")
-        raise JsonError("expected Unicode, got half of a surrogate pair, or bytes that are no UTF-8", at) from None
+        raise JsonError("expected Unicode, got half of a surrogate pair, or bytes that are not UTF-8", at) from None
 
 
 def _not_unicode(value: Any) -> Iterator[str]:
-    """JSON Pointers to texts that are no Unicode, and to objects with such a name."""
+    """Yields JSON Pointers to strings that are not Unicode, and to objects with such a name."""
     waiting: list[tuple[tuple[str | int, ...], Any]] = [((), value)]
     while waiting:
         steps, inner = waiting.pop()
         if isinstance(inner, str):
             if not _is_unicode(inner):
-                yield _short(pointer(steps))
+                yield _shorten(pointer(steps))
         elif isinstance(inner, dict | list):
             pairs = list(inner.items() if isinstance(inner, dict) else enumerate(inner))
             if not all(isinstance(name, int) or _is_unicode(name) for name, _ in pairs):
-                yield _short(pointer(steps))
+                yield _shorten(pointer(steps))
             waiting += (((*steps, name), inner) for name, inner in reversed(pairs))
 
 
@@ -128,7 +128,7 @@ def _is_unicode(text: str) -> bool:
 
 
 def size(value: Any, rules: Rules) -> int:
-    """The number of values in the value. JsonError if it has too many levels."""
+    """Returns the number of values in a value. JsonError: it has too many levels."""
     level, count = [value], 1
     for _ in range(rules.depth):
         level = [inner for outer in level if isinstance(outer, dict | list) for inner in _inner(outer)]
@@ -146,44 +146,44 @@ def _inner(value: Json | list[Any]) -> Iterable[Any]:
     return value.values() if isinstance(value, dict) else value
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> Json:
+def _to_object(pairs: list[tuple[str, Any]]) -> Json:
     members = dict(pairs)
     if len(members) < len(pairs):
-        raise JsonError("a name stands twice in one object")
+        raise JsonError("an object has a name twice")
     return members
 
 
-def _finite(number: str) -> float:
+def _parse_finite(number: str) -> float:
     value = float(number)
     if math.isinf(value):
         raise JsonError("a number is larger than a double")
     return value
 
 
-def _no_constant(_: str) -> None:
-    raise JsonError("NaN and Infinity are no numbers of JSON")
+def _refuse_constant(_: str) -> None:
+    raise JsonError("NaN and Infinity are not numbers in JSON")
 
 
 # ------------------------------------------------------------------ schemas
 
 
-def compiled(schema: Json | bool, rules: Rules, registry: jsonschema_rs.Registry | None = None) -> Validator:
-    """The compiled schema. ValueError says where it is wrong."""
+def compile_schema(schema: Json | bool, rules: Rules, registry: jsonschema_rs.Registry | None = None) -> Validator:
+    """Compiles a schema. ValueError: where it is invalid."""
     try:
-        return _compiled(schema, rules, registry, None if rules.values else "the value")
+        return _validator_for(schema, rules, registry, None if rules.values else "the value")
     except jsonschema_rs.ValidationError:
-        pass  # its message is masked, too
+        pass  # its message is masked too, so compile without a mask for the error
     try:
-        return _compiled(schema, rules, registry, None)
+        return _validator_for(schema, rules, registry, None)
     except jsonschema_rs.ValidationError as error:
         path = error.instance_path or error.schema_path
         cure = f"; {PATTERNS}" if path[-1:] == ["pattern"] else ""
         raise ValueError(
-            f"expected a JSON Schema, got one that is wrong at #{pointer(path)}: {error.message}{cure}"
+            f"expected a valid JSON Schema, got a mistake at #{pointer(path)}: {error.message}{cure}"
         ) from None
 
 
-def _compiled(
+def _validator_for(
     schema: Json | bool, rules: Rules, registry: jsonschema_rs.Registry | None, mask: str | None
 ) -> Validator:
     return jsonschema_rs.validator_for(
@@ -197,10 +197,10 @@ def _compiled(
 
 
 def mistakes(validator: Validator, value: Any, rules: Rules) -> list[Json]:
-    """`{"pointer", "message"}` of the mistakes in a value, as many as the rules allow; [] if it is valid."""
+    """Returns `{"pointer", "message"}` of each mistake in a value, at most `rules.errors`; [] if it is valid."""
     if validator.is_valid(value):
         return []
-    if size(value, rules) <= FEW:
+    if size(value, rules) <= MAX_VALUES:
         return [_mistake(error) for error in islice(validator.iter_errors(value), rules.errors)]
     try:
         validator.validate(value)
@@ -210,14 +210,14 @@ def mistakes(validator: Validator, value: Any, rules: Rules) -> list[Json]:
 
 
 def _mistake(error: jsonschema_rs.ValidationError) -> Json:
-    return {"pointer": _short(pointer(error.instance_path)), "message": _short(error.message)}
+    return {"pointer": _shorten(pointer(error.instance_path)), "message": _shorten(error.message)}
 
 
-def _short(text: str) -> str:
-    """Cuts a text, since names from a client may be as long as the body."""
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+def _shorten(text: str) -> str:
+    """Shortens a text, since names from a client may be as long as the body."""
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 
 def pointer(steps: Iterable[str | int]) -> str:
-    """A JSON Pointer (RFC 6901)."""
+    """Returns a JSON Pointer (RFC 6901)."""
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)

@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote
 import jsonschema_rs
 
 from .content import Content, Media
-from .json_schema import Json, Rules, Validator, compiled, pointer
+from .json_schema import Json, Rules, Validator, compile_schema, pointer
 from .parameters import STYLES, Parameter
 from .shapes import ANY, Shape
 
@@ -28,9 +28,9 @@ VALUES = {"example", "examples", "default", "enum", "const"}
 NAMED = {"properties", "patternProperties", "$defs", "schemas", "responses"}
 """Members whose own members have names that the document chooses, such as `default`."""
 NO_PARAMETERS = {"accept", "content-type", "authorization"}
-"""Headers that OpenAPI describes elsewhere than in parameters."""
-LINKS = 32
-"""The most `$ref` in a row."""
+"""Headers that OpenAPI does not describe as parameters."""
+MAX_REFERENCES = 32
+"""The most references that are followed in a row."""
 SHAPE_DEPTH = 8
 VARIABLE = re.compile(r"\{([^{}/]+)\}")
 ENCODED = re.compile("%[0-9A-Fa-f]{2}")
@@ -50,20 +50,20 @@ class Operation:
     responses: Mapping[str, Content]
 
     def values(self, path: str) -> dict[str, str] | None:
-        """The values of the path's variables, matched from its end, as the API's context may precede the template."""
+        """Returns the values of the path's variables, matched from its end, since it begins with the API's context."""
         count = _without_slash(self.template).count("/")
         match = self.path.fullmatch("/" + "/".join(_without_slash(path).split("/")[-count:]))
         names = VARIABLE.findall(self.template)
         return None if match is None else dict(zip(names, match.groups(), strict=True))
 
     def response(self, status: int) -> Content | None:
-        """The response for a status; None: the document does not describe it."""
+        """Returns the content for a status; None if the document does not describe it."""
         keys = (str(status), f"{status // 100}XX", f"{status // 100}xx", "default")
         return next((self.responses[key] for key in keys if key in self.responses), None)
 
 
 class Operations:
-    """The operations of a document that an attachment may serve. ValueError says what is wrong with the document."""
+    """The operations of a document that an attachment may serve. ValueError: a mistake in the document."""
 
     def __init__(
         self, document: Json, params: Mapping[str, Any], attached_to: str, rules: Rules, *, request: bool
@@ -75,7 +75,7 @@ class Operations:
         operation_id = params.get("operationId")
         method, _, template = attached_to.partition(" ")
         template = template.partition(" ")[0]
-        is_one = attached_to != "" and "*" not in attached_to and self._base is None
+        is_single = attached_to != "" and "*" not in attached_to and self._base is None
         known = []
         for own_method, own_template, node, shared in reader.operations():
             key = (own_method, VARIABLE.sub("{}", own_template))
@@ -83,22 +83,22 @@ class Operations:
             if operation_id is not None:
                 if node.value.get("operationId") == operation_id:
                     self._only = reader.operation(own_method, own_template, node, shared)
-            elif not is_one or key == (_described(method), VARIABLE.sub("{}", template)):
+            elif not is_single or key == (_describing_method(method), VARIABLE.sub("{}", template)):
                 self._by_key[key] = reader.operation(own_method, own_template, node, shared)
         if self._only is None and not self._by_key:
             by_id = f"operationId {operation_id}" if operation_id is not None else ""
-            expected = by_id or (attached_to if is_one else "an operation")
+            expected = by_id or (attached_to if is_single else "an operation")
             raise ValueError(f"expected a document with {expected}, got one with {', '.join(known) or 'none'}")
-        self._ordered = sorted(self._by_key.values(), key=_specific)
+        self._ordered = sorted(self._by_key.values(), key=_specificity)
 
     def find(self, method: str, path: str, operation: str) -> tuple[Operation, dict[str, str]] | None:
-        """The operation of a request, and the encoded values of its path; None: the document does not describe it."""
+        """Returns the operation of a request and the encoded values of its path; None if it is not described."""
         if self._only is not None:
             return self._only, self._only.values(path) or {}
         if self._base is not None:
             return self._find_below(self._base.rstrip("/"), method, path)
         template = VARIABLE.sub("{}", operation.partition(" ")[2].partition(" ")[0])
-        match = self._by_key.get((method, template)) or self._by_key.get((_described(method), template))
+        match = self._by_key.get((method, template)) or self._by_key.get((_describing_method(method), template))
         return None if match is None else (match, match.values(path) or {})
 
     def _find_below(self, base: str, method: str, path: str) -> tuple[Operation, dict[str, str]] | None:
@@ -106,7 +106,7 @@ class Operations:
         if not path.startswith(base) or not rest.startswith("/"):
             return None
         fitting = [operation for operation in self._ordered if operation.path.fullmatch(_without_slash(rest))]
-        for described in dict.fromkeys((method, _described(method))):
+        for described in dict.fromkeys((method, _describing_method(method))):
             of_method = [operation for operation in fitting if operation.method == described]
             # With strictPaths the gateway removes a slash at the end of paths; without, two paths may differ by it.
             same_end = [operation for operation in of_method if operation.template.endswith("/") == rest.endswith("/")]
@@ -115,8 +115,8 @@ class Operations:
         return None
 
 
-def _described(method: str) -> str:
-    """The method that describes this one: GET for HEAD."""
+def _describing_method(method: str) -> str:
+    """Returns the method whose operation describes this one: GET for HEAD."""
     return "GET" if method == "HEAD" else method
 
 
@@ -125,21 +125,21 @@ def _without_slash(path: str) -> str:
     return path.removesuffix("/") or "/"
 
 
-def _specific(operation: Operation) -> list[tuple[bool, str]]:
-    """A sort key: literals before variables, from the left (OpenAPI, "Path Templating Matching")."""
+def _specificity(operation: Operation) -> list[tuple[bool, str]]:
+    """Returns a sort key: literals before variables, from the left (OpenAPI, "Path Templating Matching")."""
     return [("{" in segment, segment) for segment in operation.template.split("/")]
 
 
 # ------------------------------------------------------------------ reading a document
 
 
-def parsed(document: str | Mapping[str, Any]) -> Json:
-    """The document in a parameter. ValueError: it is no OpenAPI document of 3.0 or 3.1."""
+def parse_document(document: str | Mapping[str, Any]) -> Json:
+    """Parses the document in a parameter. ValueError: it is no OpenAPI document of 3.0 or 3.1."""
     text = document if isinstance(document, str) else json.dumps(document)
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise ValueError(f"expected an OpenAPI document as JSON, got a text that is none: {error}") from None
+        raise ValueError(f"expected an OpenAPI document as JSON, got invalid JSON: {error}") from None
     version = value.get("openapi") if isinstance(value, dict) else None
     if not isinstance(version, str) or not version.startswith(("3.0.", "3.1.")):
         raise ValueError(f"expected an OpenAPI document with openapi: 3.0.x or 3.1.x, got {version!r}")
@@ -159,19 +159,19 @@ class Node:
 class _Reader:
     def __init__(self, document: Json, rules: Rules, *, request: bool) -> None:
         not_required = "readOnly" if request else "writeOnly"
-        self._document = _adapted(document, not_required, old=document["openapi"].startswith("3.0."))
+        self._document = _adapt(document, not_required, is_3_0=document["openapi"].startswith("3.0."))
         self._registry = jsonschema_rs.Registry([(URI, self._document)])
         self._rules, self._request = rules, request
 
     def operations(self) -> Iterator[tuple[str, str, Node, list[Node]]]:
-        """For each operation: method, template, its node, and the parameters that its path has for all methods."""
+        """Yields each operation's method, template and node, and the parameters that its path has for all methods."""
         for template in self._document.get("paths", {}):
-            item = self._down(Node((), self._document), "paths", template)
+            item = self._child(Node((), self._document), "paths", template)
             if item is None or not template.startswith("/"):
                 continue
             shared = self._list(item, "parameters")
             for method in METHODS:
-                if (node := self._down(item, method)) is not None:
+                if (node := self._child(item, method)) is not None:
                     yield method.upper(), template, node, shared
 
     def operation(self, method: str, template: str, node: Node, shared: list[Node]) -> Operation:
@@ -179,7 +179,7 @@ class _Reader:
             (parameter.place, parameter.name): parameter
             for parameter in self._parameters([*shared, *self._list(node, "parameters")])
         }
-        body = self._down(node, "requestBody") if self._request else None
+        body = self._child(node, "requestBody") if self._request else None
         responses = {} if self._request else self._responses(node)
         return Operation(
             method,
@@ -192,15 +192,15 @@ class _Reader:
         )
 
     def _responses(self, node: Node) -> dict[str, Content]:
-        described = self._down(node, "responses")
-        responses = {} if described is None else {status: self._down(described, status) for status in described.value}
+        described = self._child(node, "responses")
+        responses = {} if described is None else {status: self._child(described, status) for status in described.value}
         return {status: self._content(response) for status, response in responses.items() if response is not None}
 
     def _content(self, node: Node) -> Content:
-        described = self._down(node, "content")
+        described = self._child(node, "content")
         media: dict[str, Media] = {}
         for name in {} if described is None else described.value:
-            schema = self._down(described, name, "schema") if described else None
+            schema = self._child(described, name, "schema") if described else None
             validator = None if schema is None else self._validator(schema)
             media[name.partition(";")[0].strip().lower()] = Media(validator, self._shape(schema))
         return Content(media)
@@ -214,9 +214,9 @@ class _Reader:
             if style not in STYLES[place]:
                 expected = f"expected one of the styles {', '.join(STYLES[place])} of a parameter in {place}"
                 raise ValueError(f"{expected}, got {style} at #{pointer(node.steps)}")
-            content = self._down(node, "content")
-            as_json = self._down(content, *content.value, "schema") if content and len(content.value) == 1 else None
-            schema = as_json or self._down(node, "schema")
+            content = self._child(node, "content")
+            as_json = self._child(content, *content.value, "schema") if content and len(content.value) == 1 else None
+            schema = as_json or self._child(node, "schema")
             yield Parameter(
                 name,
                 place,
@@ -230,7 +230,7 @@ class _Reader:
 
     def _validator(self, schema: Node) -> Validator:
         fragment = quote(pointer(schema.steps), safe="/~")
-        return compiled({"$ref": f"{URI}#{fragment}"}, self._rules, self._registry)
+        return compile_schema({"$ref": f"{URI}#{fragment}"}, self._rules, self._registry)
 
     def _shape(self, schema: Node | None, depth: int = 0) -> Shape:
         if schema is None or not isinstance(schema.value, dict) or depth > SHAPE_DEPTH:
@@ -238,9 +238,10 @@ class _Reader:
         value = schema.value
         named = value.get("type", [])
         types = {named} if isinstance(named, str) else set(named)
-        items = self._shape(self._down(schema, "items"), depth + 1)
+        items = self._shape(self._child(schema, "items"), depth + 1)
         members = {
-            name: self._shape(self._down(schema, "properties", name), depth + 1) for name in value.get("properties", {})
+            name: self._shape(self._child(schema, "properties", name), depth + 1)
+            for name in value.get("properties", {})
         }
         for key in ("allOf", "anyOf", "oneOf"):
             for part in self._list(schema, key):
@@ -252,11 +253,11 @@ class _Reader:
 
     def _list(self, node: Node, key: str) -> list[Node]:
         value = node.value.get(key, [])
-        items = [self._down(node, key, str(at)) for at in range(len(value))] if isinstance(value, list) else []
+        items = [self._child(node, key, str(at)) for at in range(len(value))] if isinstance(value, list) else []
         return [item for item in items if item is not None]
 
-    def _down(self, node: Node, *keys: str) -> Node | None:
-        """The node below these keys, with references followed; None if there is none. ValueError: a bad reference."""
+    def _child(self, node: Node, *keys: str) -> Node | None:
+        """Returns the node below these keys, following references, or None. ValueError: an invalid reference."""
         for key in keys:
             value = node.value
             if isinstance(value, list) and key.isdigit() and int(key) < len(value):
@@ -270,7 +271,7 @@ class _Reader:
 
     def _follow(self, node: Node) -> Node:
         start = node
-        for _ in range(LINKS):
+        for _ in range(MAX_REFERENCES):
             reference = node.value.get("$ref") if isinstance(node.value, dict) else None
             if not isinstance(reference, str):
                 return node
@@ -282,10 +283,12 @@ class _Reader:
             for step in steps:
                 value = value.get(step) if isinstance(value, dict) else _item(value, step)
             if value is None:
-                raise ValueError(f"expected something at {reference}, which #{pointer(start.steps)} names, got nothing")
+                raise ValueError(
+                    f"expected a value at {reference}, the target of $ref at #{pointer(start.steps)}, got none"
+                )
             node = Node(tuple(steps), value)
         raise ValueError(
-            f"expected $ref to lead to something, got more than {LINKS} one after the other at #{pointer(start.steps)}"
+            f"expected $ref to lead to a value, got more than {MAX_REFERENCES} in a row at #{pointer(start.steps)}"
         )
 
 
@@ -294,33 +297,33 @@ def _item(value: Any, step: str) -> Any:
 
 
 def _regex(template: str) -> re.Pattern[str]:
-    """The pattern of a path template. A segment has at most one variable, so that matching takes linear time."""
+    """Compiles a path template. A segment has at most one variable, so that matching takes linear time."""
     for segment in template.split("/"):
         if len(VARIABLE.findall(segment)) > 1:
-            raise ValueError(f"expected one variable at most in each segment of a path, got {template}")
+            raise ValueError(f"expected at most one variable in each segment of a path, got {template}")
     parts = VARIABLE.split(_without_slash(template))
-    spelled = (ENCODED.sub(lambda digits: digits[0].upper(), part) for part in parts)
-    return re.compile("".join("([^/]+)" if at % 2 else re.escape(part) for at, part in enumerate(spelled)))
+    normalized = (ENCODED.sub(lambda digits: digits[0].upper(), part) for part in parts)
+    return re.compile("".join("([^/]+)" if at % 2 else re.escape(part) for at, part in enumerate(normalized)))
 
 
-def _adapted(value: Any, not_required: str, *, old: bool, names: bool = False) -> Any:
-    """The document with its schemas as JSON Schema 2020-12 has them, for one direction. names: it is of NAMED."""
+def _adapt(value: Any, not_required: str, *, is_3_0: bool, names: bool = False) -> Any:
+    """Returns the document with schemas of JSON Schema 2020-12, for one direction. names: value is that of a NAMED."""
     if isinstance(value, list):
-        return [_adapted(member, not_required, old=old) for member in value]
+        return [_adapt(member, not_required, is_3_0=is_3_0) for member in value]
     if not isinstance(value, dict):
         return value
-    made = {
-        name: part if name in VALUES and not names else _adapted(part, not_required, old=old, names=name in NAMED)
+    adapted = {
+        name: part if name in VALUES and not names else _adapt(part, not_required, is_3_0=is_3_0, names=name in NAMED)
         for name, part in value.items()
     }
-    members, required = made.get("properties"), made.get("required")
+    members, required = adapted.get("properties"), adapted.get("required")
     if isinstance(members, dict) and isinstance(required, list):
         optional = {name for name, part in members.items() if isinstance(part, dict) and part.get(not_required) is True}
-        made["required"] = [name for name in required if name not in optional]
-    return _of_3_0(made) if old else made
+        adapted["required"] = [name for name in required if name not in optional]
+    return _translate_3_0(adapted) if is_3_0 else adapted
 
 
-def _of_3_0(schema: Json) -> Json:
+def _translate_3_0(schema: Json) -> Json:
     for bound, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
         if isinstance(schema.get(exclusive), bool) and schema.pop(exclusive) and bound in schema:
             schema[exclusive] = schema.pop(bound)

@@ -16,7 +16,7 @@ from sdk.policy import Cookies, Headers, RequestContext
 
 from .content import Finding
 from .json_schema import Json, JsonError, Rules, Validator, check_text, mistakes, read_json
-from .shapes import Shape, typed
+from .shapes import Shape, parse_typed
 
 STYLES = {
     "path": ("simple",),
@@ -31,8 +31,7 @@ COMMA = re.compile(",")
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """The encoded values of a request's parameters, by their names: the query is split only once, however many
-    parameters are described.
+    """The encoded values of a request's parameters, by their names. The query is split once for all parameters.
 
     deep: members of deepObject, `filter[state]`, by the text before the first bracket; pairs of the whole name and the
     value.
@@ -58,14 +57,14 @@ class Values:
         return cls(path, ctx.headers, ctx.cookies, query, deep)
 
     def members(self, name: str) -> Iterator[tuple[str, str]]:
-        """`filter[state]=open` → state, open."""
+        """Yields (state, open) for `filter[state]=open`."""
         for whole, value in self.deep.get(name.partition("[")[0], ()):
             if whole.startswith(f"{name}["):
                 yield whole[len(name) + 1 : -1], _decode_plus(value)
 
 
 def _decode(text: str) -> str:
-    """Decodes a text. Bytes that are no UTF-8 become half surrogates (PEP 383), which check_text refuses."""
+    """Decodes a text. Bytes that are not UTF-8 become half of surrogate pairs (PEP 383), which check_text refuses."""
     return unquote(text, errors="surrogateescape")
 
 
@@ -86,12 +85,12 @@ class Parameter:
     shape: Shape
     validator: Validator | None
 
-    def wrong(self, values: Values, rules: Rules) -> list[Json]:
-        """The mistakes in the parameter of a request."""
+    def find_mistakes(self, values: Values, rules: Rules) -> list[Json]:
+        """Returns the mistakes in the parameter of a request."""
         try:
             value = self._value(values, rules)
             if value is None:
-                errors = [{"pointer": "", "message": "it is required"}] if self.required else []
+                errors = [{"pointer": "", "message": "the parameter is required"}] if self.required else []
             elif self.validator is None:
                 errors = []
             else:
@@ -102,7 +101,7 @@ class Parameter:
         return [{"in": self.place, "name": self.name, **error} for error in errors]
 
     def _value(self, values: Values, rules: Rules) -> tuple[Any] | None:
-        """The value of the parameter, in a tuple; None if the request does not have it."""
+        """Returns the parameter's value in a tuple; None if the request does not have it."""
         if self.place == "query" and self.shape.is_object() and not self.json and self.style != "form":
             return self._members(values.members(self.name))
         if self.place == "query" and self.shape.is_object() and not self.json and self.explode:
@@ -113,13 +112,13 @@ class Parameter:
         if not texts:
             return None
         if self.shape.is_list() and self.place == "query" and self.explode and not self.json:
-            return ([typed(decode(text), self.shape.scalar()) for text in texts],)
+            return ([parse_typed(decode(text), self.shape.scalar()) for text in texts],)
         if len(texts) > 1 and not (self.place == "header" and self.shape.is_list()):
-            raise JsonError("expected it once, got it several times")
+            raise JsonError("expected the parameter once, got it several times")
         return (self._read(",".join(texts), decode, rules),)
 
     def _texts(self, values: Values) -> tuple[Sequence[str], Any]:
-        """The encoded texts of the parameter, and the function that decodes one."""
+        """Returns the encoded texts of the parameter, and the function that decodes one."""
         match self.place:
             case "path":
                 return [values.path[self.name]] if self.name in values.path else [], _decode
@@ -134,36 +133,36 @@ class Parameter:
         if self.json:
             return read_json(decode(text), rules)
         if not self.shape.is_list() and not self.shape.is_object():
-            return typed(decode(text), self.shape.types)
+            return parse_typed(decode(text), self.shape.types)
         delimiter = DELIMITERS.get(self.style, COMMA)
         parts = [decode(part).strip(" " if self.place == "header" else "") for part in delimiter.split(text) if part]
         if self.shape.is_list():
-            return [typed(part, self.shape.scalar()) for part in parts]
+            return [parse_typed(part, self.shape.scalar()) for part in parts]
         if self.explode:
             pairs = [(name, value) for name, _, value in (part.partition("=") for part in parts)]
         else:
             pairs = list(zip(parts[::2], parts[1::2], strict=False))
-        return {name: typed(value, self.shape.member(name).types) for name, value in pairs}
+        return {name: parse_typed(value, self.shape.member(name).types) for name, value in pairs}
 
     def _members(self, pairs: Iterator[tuple[str, str]]) -> tuple[Json] | None:
         members: Json = {}
         for name, value in pairs:
             shape = self.shape.member(name)
             if shape.is_list():
-                members.setdefault(name, []).append(typed(value, shape.scalar()))
+                members.setdefault(name, []).append(parse_typed(value, shape.scalar()))
             elif name in members:
-                raise JsonError("expected each of its members once, got one several times")
+                raise JsonError("expected each member once, got one several times")
             else:
-                members[name] = typed(value, shape.types)
+                members[name] = parse_typed(value, shape.types)
         return (members,) if members else None
 
 
-def wrong(
+def validate(
     parameters: tuple[Parameter, ...], ctx: RequestContext, path: Mapping[str, str], rules: Rules
 ) -> Finding | None:
-    """The mistakes in a request's parameters; None if there are none."""
+    """Returns the mistakes in a request's parameters; None if they are valid."""
     if not parameters:
         return None
     values = Values.of(ctx, path)
-    errors = [error for parameter in parameters for error in parameter.wrong(values, rules)]
+    errors = [error for parameter in parameters for error in parameter.find_mistakes(values, rules)]
     return Finding("parameter", errors[: rules.errors]) if errors else None

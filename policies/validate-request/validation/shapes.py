@@ -1,4 +1,4 @@
-"""The types of values in a schema, by which texts of parameters and forms become numbers, lists and objects."""
+"""The types of values in a schema, by which texts of parameters and forms are parsed as numbers, lists and objects."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Shape:
 ANY = Shape()
 
 
-def typed(text: str, types: frozenset[str]) -> Any:
-    """The text as a value of one of the types; the text itself if it fits none, which the schema then refuses."""
+def parse_typed(text: str, types: frozenset[str]) -> Any:
+    """Parses the text as one of the types; returns the text itself if it is of none, which the schema then refuses."""
     if "integer" in types and INTEGER.fullmatch(text):
         return int(text)
     if "number" in types and NUMBER.fullmatch(text) and math.isfinite(float(text)):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 class ConversionError(ValueError):
-    """A body cannot be converted. The text says why, and quotes only names of the body."""
+    """A body cannot be converted. The message quotes only names of the body."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ TEXT = "#text"
 
 
 def json_of(text: str, lists: Collection[str], limits: Limits) -> bytes:
-    """The JSON text of an XML text. lists: elements that are a list even if they occur once."""
+    """Returns the JSON text of an XML text. lists: elements that are a list even if they occur once."""
     value = _Reader(lists, limits).read(text)
     body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
     limits.check_size(len(body))
@@ -51,8 +51,8 @@ class _Reader:
         self._open = [_Element("", {})]
 
     def read(self, text: str) -> Json:
-        """Parses a text. Since Expat gets text and not bytes, it never looks up a declared encoding: Python would cache
-        each unknown name."""
+        """Parses a text. Since Expat gets text instead of bytes, it never looks up a declared encoding, and Python
+        caches no unknown name."""
         try:
             parser = expat.ParserCreate()
             parser.buffer_text = True

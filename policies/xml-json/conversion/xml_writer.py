@@ -25,7 +25,7 @@ VALUE_ESCAPES = TEXT_ESCAPES | str.maketrans({'"': "&quot;", "\n": "&#10;", "\t"
 
 
 def xml_of(text: str, root: str | None, limits: Limits) -> bytes:
-    """The document in UTF-8. root: the name of the element around a value that is no object with one member."""
+    """Returns the XML document in UTF-8. root: the element around a value that is no object with one member."""
     value = _read(text)
     has_root = isinstance(value, dict) and len(value) == 1 and not isinstance(next(iter(value.values())), list)
     if not has_root and root is None:
@@ -38,22 +38,24 @@ def xml_of(text: str, root: str | None, limits: Limits) -> bytes:
 
 def _read(text: str) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=_unique, parse_int=str, parse_float=str, parse_constant=_no_constant)
+        return json.loads(
+            text, object_pairs_hook=_to_object, parse_int=str, parse_float=str, parse_constant=_refuse_constant
+        )
     except RecursionError:
         raise ConversionError("expected JSON with fewer levels") from None
     except ValueError as error:
         raise ConversionError(f"expected JSON: {error}") from None
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> Json:
+def _to_object(pairs: list[tuple[str, Any]]) -> Json:
     members = dict(pairs)
     if len(members) < len(pairs):
-        raise ConversionError("a name stands twice in one object")
+        raise ConversionError("an object has a name twice")
     return members
 
 
-def _no_constant(_: str) -> None:
-    raise ConversionError("NaN and Infinity are no numbers of JSON")
+def _refuse_constant(_: str) -> None:
+    raise ConversionError("NaN and Infinity are not numbers in JSON")
 
 
 class _Writer:
@@ -69,10 +71,10 @@ class _Writer:
     def element(self, name: str, value: Any, depth: int) -> None:
         self._limits.check_depth(depth)
         members = value if isinstance(value, dict) else {TEXT: value}
-        self._write(f"<{checked(name)}")
+        self._write(f"<{check_name(name)}")
         for key, attribute in members.items():
             if key.startswith("@"):
-                self._write(f' {checked(key[1:])}="{_text(key, attribute).translate(VALUE_ESCAPES)}"')
+                self._write(f' {check_name(key[1:])}="{_text(key, attribute).translate(VALUE_ESCAPES)}"')
         self._write(">")
         for key, inner in members.items():
             if key == TEXT:
@@ -85,25 +87,25 @@ class _Writer:
         """Writes an element, or, for a list, one for each item."""
         for item in value if isinstance(value, list) else [value]:
             if isinstance(item, list):
-                raise ConversionError(f"expected no list in the list {_shown(name)}")
+                raise ConversionError(f"expected no list in the list {_quoted(name)}")
             self.element(name, item, depth)
 
 
-def checked(name: str) -> str:
+def check_name(name: str) -> str:
     """Returns a valid name. ConversionError: XML does not allow the name."""
     if not NAME.fullmatch(name):
-        raise ConversionError(f"expected a name of XML, got {_shown(name)}")
+        raise ConversionError(f"expected an XML name, got {_quoted(name)}")
     return name
 
 
 def _text(name: str, value: Any) -> str:
     if isinstance(value, dict | list):
-        raise ConversionError(f"expected text in {_shown(name)}, got an object or a list")
+        raise ConversionError(f"expected text in {_quoted(name)}, got an object or a list")
     text = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
     if NO_CHARACTER.search(text):
-        raise ConversionError(f"expected text in {_shown(name)}, got a character that XML does not have")
+        raise ConversionError(f"expected text in {_quoted(name)}, got a character that XML does not allow")
     return text
 
 
-def _shown(name: str) -> str:
+def _quoted(name: str) -> str:
     return ascii(name[:64])

@@ -1,4 +1,4 @@
-// Command minimal is the least that an ext_proc server can be: it sets one header of each request and of each response.
+// Command minimal is a minimal ext_proc server: it sets one header of each request and of each response.
 package main
 
 import (
@@ -24,7 +24,7 @@ func main() {
 	}
 }
 
-// The two answers are always the same, and made once.
+// The two answers never change, so they are made once.
 var (
 	setPeer    = &extprocv3.HeaderMutation{SetHeaders: []*corev3.HeaderValueOption{server.Set("x-peer", "1")}}
 	toRequest  = server.RequestHeaders(setPeer)
@@ -33,7 +33,7 @@ var (
 
 type exchange struct{}
 
-// Answer needs to know nothing of the exchange but whose headers these are.
+// Answer returns the answer to headers of a request or of a response.
 func (exchange) Answer(_ context.Context, message *extprocv3.ProcessingRequest) (*extprocv3.ProcessingResponse, error) {
 	switch message.Request.(type) {
 	case *extprocv3.ProcessingRequest_RequestHeaders:

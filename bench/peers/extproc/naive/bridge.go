@@ -13,7 +13,7 @@ import (
 	naivepb "gatewright.dev/bench/extproc/gen/naive"
 )
 
-// bridge sends executions over one stream and hands their answers to those that wait.
+// bridge sends executions over one stream, and their answers to the goroutines that wait for them.
 type bridge struct {
 	stream  naivepb.NaiveExecutor_ExecuteStreamClient
 	sending sync.Mutex
@@ -33,9 +33,9 @@ func connect(ctx context.Context, target string) (*bridge, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the stream to %s: %w", target, err)
 	}
-	made := &bridge{stream: stream, waiting: map[uint64]chan *naivepb.Answer{}}
-	go made.receive()
-	return made, nil
+	b := &bridge{stream: stream, waiting: map[uint64]chan *naivepb.Answer{}}
+	go b.receive()
+	return b, nil
 }
 
 // execute gives the execution its id, sends it and waits for its answer.
@@ -52,7 +52,7 @@ func (b *bridge) execute(ctx context.Context, execution *naivepb.Execution) (*na
 		return nil, ctx.Err()
 	case answer, open := <-answered:
 		if !open {
-			return nil, status.Error(codes.Unavailable, "the executor has gone")
+			return nil, status.Error(codes.Unavailable, "the executor has closed its stream")
 		}
 		return answer, nil
 	}
@@ -83,13 +83,13 @@ func (b *bridge) receive() {
 			b.fail(err)
 			return
 		}
-		if answered := b.take(answer.Id); answered != nil {
+		if answered := b.removeWaiting(answer.Id); answered != nil {
 			answered <- answer
 		}
 	}
 }
 
-func (b *bridge) take(id uint64) chan *naivepb.Answer {
+func (b *bridge) removeWaiting(id uint64) chan *naivepb.Answer {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	answered := b.waiting[id]

@@ -14,13 +14,13 @@ import (
 	"gatewright.dev/bench/extproc/server"
 )
 
-// The policy's parameters, and what policies tell each other, go along with every execution.
+// The policy's parameters and the metadata of the exchange are sent with every execution.
 var (
 	parameters = map[string]any{"headerName": "x-peer", "headerValue": "1"}
 	metadata   = map[string]any{}
 )
 
-// exchange keeps the request, which the response phase sends once more.
+// exchange keeps the request, since the response phase sends it again.
 type exchange struct {
 	bridge  *bridge
 	request *naivepb.Message
@@ -78,7 +78,7 @@ func first(message *naivepb.Message, name string) string {
 	return ""
 }
 
-// messageOf sorts Envoy's list into headers and what HTTP/2 calls pseudo-headers.
+// messageOf separates Envoy's list into headers and the pseudo-headers of HTTP/2.
 func messageOf(listed []*corev3.HeaderValue) *naivepb.Message {
 	message := &naivepb.Message{Headers: map[string]*naivepb.Values{}}
 	pseudo := map[string]*string{
@@ -89,7 +89,7 @@ func messageOf(listed []*corev3.HeaderValue) *naivepb.Message {
 		if field, found := pseudo[header.Key]; found {
 			*field = value
 		} else if header.Key == ":status" {
-			status, _ := strconv.ParseInt(value, 10, 32) // Envoy's own, always a number
+			status, _ := strconv.ParseInt(value, 10, 32) // Envoy's, always a number
 			message.Status = int32(status)
 		} else {
 			add(message.Headers, header.Key, value)

@@ -1,5 +1,5 @@
-// Command naive is a policy engine as one writes it first: each message of Envoy's becomes one self-describing message to
-// the executor, and its answer one to Envoy.
+// Command naive is a first, simple policy engine: it turns each message of Envoy into one self-describing message to the
+// executor, and the executor's answer into one to Envoy.
 package main
 
 import (

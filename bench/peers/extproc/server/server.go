@@ -1,4 +1,4 @@
-// Package server is what all ext_proc servers have in common.
+// Package server is the common part of the ext_proc servers.
 package server
 
 import (

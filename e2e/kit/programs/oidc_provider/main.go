@@ -148,8 +148,8 @@ func (s *store) KeySet(context.Context) ([]op.Key, error) {
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	var published []op.Key
-	for _, each := range s.keys {
-		published = append(published, publicKey{each})
+	for _, signing := range s.keys {
+		published = append(published, publicKey{signing})
 	}
 	return published, nil
 }
@@ -184,9 +184,9 @@ func (machine) GrantTypes() []oidc.GrantType {
 }
 
 // ClientCredentials implements op.ClientCredentialsStorage.
-func (s *store) ClientCredentials(_ context.Context, id, given string) (op.Client, error) {
+func (s *store) ClientCredentials(_ context.Context, id, password string) (op.Client, error) {
 	kind, known := clients[id]
-	if !known || given != secret {
+	if !known || password != secret {
 		return nil, errors.New("expected a client and its secret")
 	}
 	return machine{storage.WebClient(id, secret), kind}, nil
@@ -212,7 +212,7 @@ func (s *store) CreateAccessToken(ctx context.Context, request op.TokenRequest) 
 	return id, until, err
 }
 
-// SetIntrospectionFromToken implements op.Storage: whoever is a client may ask of any token.
+// SetIntrospectionFromToken implements op.Storage: any client may ask about any token.
 func (s *store) SetIntrospectionFromToken(_ context.Context, answer *oidc.IntrospectionResponse, id, _, _ string) error {
 	s.lock.Lock()
 	defer s.lock.Unlock()
@@ -225,7 +225,7 @@ func (s *store) SetIntrospectionFromToken(_ context.Context, answer *oidc.Intros
 	return nil
 }
 
-// RevokeToken implements op.Storage: whoever is a client may revoke any token.
+// RevokeToken implements op.Storage: any client may revoke any token.
 func (s *store) RevokeToken(_ context.Context, id, _, _ string) *oidc.Error {
 	s.lock.Lock()
 	defer s.lock.Unlock()
