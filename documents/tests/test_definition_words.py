@@ -1,4 +1,4 @@
-"""What a definition says, in words: each keyword, what is in lists and maps, schemas that have themselves in them."""
+"""The parameters of a definition in words: each keyword, lists and maps, schemas that refer to themselves."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_kind(field: Any, kind: str) -> None:
     assert found == Parameter("x", kind, required=False, default="", description="")
 
 
-def test_what_is_in_lists_maps_and_references_is_told_of_below_them() -> None:
+def test_parameters_in_lists_maps_and_references_are_listed_below_them() -> None:
     rule = {"type": "object", "required": ["to"], "properties": {"to": {"type": "string"}, "as": {"default": "ü"}}}
     whole = schema(
         rules={"description": "Of\n  each.", "type": "array", "items": {"$ref": "#/$defs/rule"}, "default": []},
@@ -60,7 +60,7 @@ def test_what_is_in_lists_maps_and_references_is_told_of_below_them() -> None:
         all={"allOf": [{"$ref": "#/$defs/rule"}, schema(more={"type": "boolean"})]},
     )
     found = list(parameters(whole | {"required": ["rules"], "$defs": {"rule": rule | {"description": "A rule."}}}))
-    assert [each.path for each in found] == [
+    assert [parameter.path for parameter in found] == [
         *("rules", "rules[].to", "rules[].as", "named", "named.*.to", "named.*.as", "one", "one.to", "one.as"),
         *("all", "all.more", "all.to", "all.as"),
     ]
@@ -70,7 +70,7 @@ def test_what_is_in_lists_maps_and_references_is_told_of_below_them() -> None:
     assert (found[6].description, found[7].required) == ("This one.", False)
 
 
-def test_a_schema_that_has_itself_in_it_is_told_of_once() -> None:
+def test_a_schema_that_refers_to_itself_is_listed_once() -> None:
     tree = schema(
         left={"$ref": "#/$defs/tree"}, several={"type": "array", "items": {"$ref": "#/$defs/tree"}}, root={"$ref": "#"}
     )
@@ -85,7 +85,7 @@ def test_a_schema_that_has_itself_in_it_is_told_of_once() -> None:
         )
         | {"$defs": {"tree": tree, "lists": lists, "loop": loop}}
     )
-    assert [each.path for each in found] == [
+    assert [parameter.path for parameter in found] == [
         *("tree", "tree.left", "tree.several", "tree.root", "lists", "loop", "none")
     ]
 

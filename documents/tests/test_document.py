@@ -21,7 +21,7 @@ def read(text: str) -> Document:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "sentence"),
     [
         (BOMB, "a.yaml:5: expected at most 50000 values, aliases written out; make it smaller"),
         (MERGES, "a.yaml:6: expected at most 50000 values, aliases written out; make it smaller"),
@@ -47,12 +47,12 @@ def read(text: str) -> Document:
         ("a: 1\nb: [", "a.yaml:2: expected a YAML document: "),
     ],
 )
-def test_whatever_a_file_holds_is_refused_in_bounded_time(text: str, said: str) -> None:
+def test_whatever_a_file_holds_is_refused_in_bounded_time(text: str, sentence: str) -> None:
     began = time.process_time()
     with pytest.raises(Unreadable) as caught:
         read(text)
     assert time.process_time() - began < 5.0
-    assert said in str(caught.value)
+    assert sentence in str(caught.value)
 
 
 def test_aliases_and_merge_keys_are_written_out() -> None:

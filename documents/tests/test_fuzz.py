@@ -1,4 +1,4 @@
-"""Documents as anybody may send them: `make fuzz`."""
+"""Documents as any client may send them: `make fuzz`."""
 
 from __future__ import annotations
 

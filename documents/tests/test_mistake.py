@@ -34,9 +34,9 @@ def test_its_parts_are_kept_apart(expected: str, got: str, cure: str) -> None:
 
 
 def test_all_mistakes_stand_once_in_order_and_get_their_lines() -> None:
-    one, other = Mistake("b", "is wrong"), Mistake("a", "is wrong", 9)
-    error = Unreadable([one, other, one])
-    assert error.mistakes == [other, one]
+    first, second = Mistake("b", "is wrong"), Mistake("a", "is wrong", 9)
+    error = Unreadable([first, second, first])
+    assert error.mistakes == [second, first]
     located = error.located(lambda field: {"b": 4}[field])
     assert isinstance(located, Unreadable)
     assert [(mistake.field, mistake.line) for mistake in located.mistakes] == [("a", 9), ("b", 4)]

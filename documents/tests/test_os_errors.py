@@ -29,16 +29,16 @@ def test_a_copy_names_the_first_of_its_files_and_how_many_more(tmp_path: Path) -
     source = tmp_path / "source"
     (source / "in").mkdir(parents=True)
     (source / "a").touch()
-    with pytest.raises(shutil.Error) as one:
+    with pytest.raises(shutil.Error) as single:
         shutil.copytree(source, tmp_path / "one", copy_function=copy_to_a_full_disk)
-    assert os_reason(one.value) == f"{tmp_path}/one/a: No space left on device"
+    assert os_reason(single.value) == f"{tmp_path}/one/a: No space left on device"
     (source / "in" / "b").touch()
     (source / "in" / "c").touch()
     with pytest.raises(shutil.Error) as several:
         shutil.copytree(source, tmp_path / "several", copy_function=copy_to_a_full_disk)
-    said = os_reason(several.value)
-    assert said.startswith(f"{tmp_path}/several/")
-    assert said.endswith(": No space left on device, and 2 more")
+    reason = os_reason(several.value)
+    assert reason.startswith(f"{tmp_path}/several/")
+    assert reason.endswith(": No space left on device, and 2 more")
 
 
 def test_a_copy_whose_source_is_gone_names_no_path_twice(tmp_path: Path) -> None:

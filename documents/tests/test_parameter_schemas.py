@@ -16,7 +16,7 @@ SEVEN = "http://json-schema.org/draft-07/schema#"
 TAKES_ONE = Schema({"properties": {"schema": {"type": ["object", "boolean", "string"], "format": "json-schema"}}})
 
 
-def told(schema: JsonValue) -> list[str]:
+def mistakes(schema: JsonValue) -> list[str]:
     return [str(mistake) for mistake in mistakes_in(schema, "schema")]
 
 
@@ -29,10 +29,10 @@ def told(schema: JsonValue) -> list[str]:
     '{"type": "string"}', {"$ref": "#"}, {"format": "regex"},
 ])  # fmt: skip
 def test_what_is_a_schema_is_taken(schema: JsonValue) -> None:
-    assert told(schema) == []
+    assert mistakes(schema) == []
 
 
-@pytest.mark.parametrize(("schema", "said"), [
+@pytest.mark.parametrize(("schema", "expected"), [
     ({"type": "objekt"}, f"schema.type: {TYPES}, got 'objekt'"),
     ({"properties": {"a": {"type": "x"}, "type": 3}, "required": "a"},
      [f"schema.properties.a.type: {TYPES}, got 'x'", "schema.required: expected an array, got 'a'",
@@ -51,46 +51,46 @@ def test_what_is_a_schema_is_taken(schema: JsonValue) -> None:
     ({"$defs": {"a": {"$ref": "#/$defs/n"}, "n": {}}, "items": {"$ref": "#/$defs/no"}},
      f"schema.items.$ref: expected a part of this schema, got '#/$defs/no'; {CURE}"),
 ])  # fmt: skip
-def test_each_mistake_is_told_at_its_place(schema: JsonObject, said: str | list[str]) -> None:
-    assert sorted(told(schema)) == sorted([said] if isinstance(said, str) else said)
+def test_each_mistake_is_reported_at_its_place(schema: JsonObject, expected: str | list[str]) -> None:
+    assert sorted(mistakes(schema)) == sorted([expected] if isinstance(expected, str) else expected)
 
 
 @pytest.mark.parametrize("draft", ["http://json-schema.org/draft-03/schema#", "draft-07", 7, None])
-def test_a_draft_that_nobody_knows_is_not_taken_for_another(draft: JsonValue) -> None:
-    (said,) = told({"$schema": draft, "type": "objekt"})
-    assert said.startswith("schema.$schema: expected http://json-schema.org/draft-04/schema#, ")
-    assert said.endswith("; or leave it out")
+def test_an_unknown_draft_is_not_read_as_another(draft: JsonValue) -> None:
+    (mistake,) = mistakes({"$schema": draft, "type": "objekt"})
+    assert mistake.startswith("schema.$schema: expected http://json-schema.org/draft-04/schema#, ")
+    assert mistake.endswith("; or leave it out")
 
 
-def test_a_text_of_json_is_told_of_by_the_place_in_it() -> None:
-    assert told(json.dumps({"properties": {"a": {"minimum": "3"}}})) == [
+def test_mistakes_in_a_json_text_name_the_place_in_it() -> None:
+    assert mistakes(json.dumps({"properties": {"a": {"minimum": "3"}}})) == [
         "schema: properties.a.minimum: expected a number, got '3'"
     ]
-    assert told('{"type": }') == [
+    assert mistakes('{"type": }') == [
         "schema: expected a JSON document: Expecting value: line 1 column 10 (char 9); mend the syntax"
     ]
-    assert told('{"type": "object", "type": "array"}')[0].startswith("schema: expected each key once in an object")
-    assert told("[1]")[0].startswith("schema: expected a JSON Schema")
-    assert "nested at most 100 deep" in told("[" * 100_000)[0]
+    assert mistakes('{"type": "object", "type": "array"}')[0].startswith("schema: expected each key once in an object")
+    assert mistakes("[1]")[0].startswith("schema: expected a JSON Schema")
+    assert "nested at most 100 deep" in mistakes("[" * 100_000)[0]
 
 
 def test_the_definition_says_which_parameters_are_schemas() -> None:
     wrong = {"type": "objekt"}
-    assert [str(one) for one in TAKES_ONE.parameter_mistakes({"schema": wrong}, "params")] == [
+    assert [str(mistake) for mistake in TAKES_ONE.parameter_mistakes({"schema": wrong}, "params")] == [
         f"params.schema.type: {TYPES}, got 'objekt'"
     ]
     either = {"oneOf": [{"type": "object", "format": "json-schema"}, {"type": "string"}]}
     by_type = Schema({"properties": {"schema": either, "plain": {"type": "object"}}})
     assert list(by_type.parameter_mistakes({"schema": "no JSON", "plain": wrong}, "params")) == []
     assert len(list(by_type.parameter_mistakes({"schema": wrong}, "params"))) == 1
-    assert [str(one) for one in TAKES_ONE.parameter_mistakes({"schema": 3}, "params")] == [
+    assert [str(mistake) for mistake in TAKES_ONE.parameter_mistakes({"schema": 3}, "params")] == [
         "params.schema: expected true or false, a string or an object, got 3"
     ]
 
 
-def test_what_may_not_be_shown_is_told_of_without_what_is_in_it() -> None:
+def test_mistakes_in_a_hidden_schema_do_not_quote_it() -> None:
     hidden = Schema({"properties": {"schema": {"type": "object", "format": "json-schema", "writeOnly": True}}})
-    said = ["params.schema: expected a JSON Schema, got something else; mend it"]
+    expected = ["params.schema: expected a JSON Schema, got something else; mend it"]
     value: JsonObject = {"schema": {"properties": {"secret": {"type": "objekt"}}}}
-    assert [str(one) for one in hidden.parameter_mistakes(value, "params")] == said
-    assert [str(one) for one in TAKES_ONE.parameter_mistakes(value, "params", hide_values=True)] == said
+    assert [str(mistake) for mistake in hidden.parameter_mistakes(value, "params")] == expected
+    assert [str(mistake) for mistake in TAKES_ONE.parameter_mistakes(value, "params", hide_values=True)] == expected

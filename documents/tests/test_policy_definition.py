@@ -7,16 +7,16 @@ from gatewright_documents.policy_definition import mistakes_in_definition
 PLAIN = "name: plain\nversion: v1.0.0\nruntime: python\nprocessingMode:\n  requestHeaderMode: PROCESS\n"
 
 
-def told(text: str) -> list[str]:
-    return [str(one) for one in mistakes_in_definition(read_document(text.encode(), "p.yaml"))]
+def mistakes(text: str) -> list[str]:
+    return [str(mistake) for mistake in mistakes_in_definition(read_document(text.encode(), "p.yaml"))]
 
 
 def test_a_right_one_has_none() -> None:
-    assert told(PLAIN + "parameters: {properties: {a: {type: integer, default: 1}}}\n") == []
+    assert mistakes(PLAIN + "parameters: {properties: {a: {type: integer, default: 1}}}\n") == []
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "sentence"),
     [
         ("", "p.yaml:1: expected a mapping with name, version, runtime, processingMode, "),
         (PLAIN.replace("plain", "7th"), "p.yaml:1: name: expected a policy name: "),
@@ -38,10 +38,10 @@ def test_a_right_one_has_none() -> None:
         (PLAIN + "parameters: {$schema: 'urn:x'}\n", "p.yaml:6: parameters.$schema: expected https://json-schema.org/"),
     ],
 )
-def test_what_is_wrong_has_its_line(text: str, said: str) -> None:
-    found = told(text)
-    assert [said in one for one in found] == [True], found
+def test_what_is_wrong_has_its_line(text: str, sentence: str) -> None:
+    found = mistakes(text)
+    assert [sentence in mistake for mistake in found] == [True], found
 
 
 def test_all_mistakes_at_once() -> None:
-    assert len(told("version: 1\nprocessingMode: {a: 1}\nparameters: {type: array}\nsystemParameters: 5\n")) == 6
+    assert len(mistakes("version: 1\nprocessingMode: {a: 1}\nparameters: {type: array}\nsystemParameters: 5\n")) == 6

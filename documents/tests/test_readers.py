@@ -88,7 +88,7 @@ def test_an_alias_of_a_merge_key_merges(dialect: Dialect) -> None:
     assert read_yaml(b"a: {&m <<: {b: 1}}\nc: {*m : {d: 2}}", dialect) == {"a": {"b": 1}, "c": {"d": 2}}
 
 
-def test_who_reads_says_how_much_a_document_may_have() -> None:
+def test_the_reader_sets_how_many_values_a_document_may_have() -> None:
     yaml_text, json_text = b"a: [1, 2, 3]", b'{"a": [1, 2, 3]}'
     for most in (4, 100):
         refused = contextlib.nullcontext() if most == 100 else pytest.raises(Invalid, match="at most 4 values")
@@ -241,7 +241,7 @@ NASTY = {
 
 
 def read(text: bytes) -> None:
-    """As a body is read: what it says, or what is wrong, and where things stand."""
+    """Reads a body as the controller does: its values, or its mistakes, and the lines of both."""
     for parse in (parse_json, parse_yaml, lambda body: read_yaml(body, YAML_1_1)):
         with contextlib.suppress(Invalid):
             json.dumps(parse(text), allow_nan=False).encode()

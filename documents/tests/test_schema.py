@@ -5,7 +5,7 @@ from gatewright_documents.schema import Schema
 from gatewright_documents.values import JsonObject, JsonValue
 
 
-def told(schema: JsonObject, value: JsonValue) -> list[str]:
+def mistakes(schema: JsonObject, value: JsonValue) -> list[str]:
     return [str(mistake) for mistake in Schema(schema).mistakes(value, "params")]
 
 
@@ -23,9 +23,9 @@ def test_defaults_are_applied_at_every_depth_and_nowhere_else() -> None:
             "$defs": {"item": {"properties": {"d": {"default": 4}}}},
         }
     )
-    given: JsonObject = {"l": [{}, {"d": 0}]}
-    assert schema.with_defaults(given) == {"a": 1, "o": {"b": [2]}, "l": [{"d": 4}, {"d": 0}], "e": 5}
-    assert given == {"l": [{}, {"d": 0}]}
+    params: JsonObject = {"l": [{}, {"d": 0}]}
+    assert schema.with_defaults(params) == {"a": 1, "o": {"b": [2]}, "l": [{"d": 4}, {"d": 0}], "e": 5}
+    assert params == {"l": [{}, {"d": 0}]}
 
 
 def test_two_values_do_not_share_a_default() -> None:
@@ -36,35 +36,37 @@ def test_two_values_do_not_share_a_default() -> None:
 
 def test_unknown_keys_are_refused_unless_the_schema_allows_them() -> None:
     nested: JsonObject = {"properties": {"o": {"properties": {"a": {}}}, "free": {"type": "object"}}}
-    assert told(nested, {"o": {"b": 1}, "free": {"x": 1}, "c": 1}) == [
+    assert mistakes(nested, {"o": {"b": 1}, "free": {"x": 1}, "c": 1}) == [
         "params.o.b: expected one of a, got 'b'; remove it or mend its name",
         "params.c: expected one of free, o, got 'c'; remove it or mend its name",
     ]
-    assert not told({"properties": {"a": {}}, "additionalProperties": True}, {"b": 1})
-    assert told({"additionalProperties": {"type": "string"}, "properties": {}}, {"b": 1})
-    assert not told({"patternProperties": {"^x-": {}}, "properties": {}}, {"x-a": 1})
+    assert not mistakes({"properties": {"a": {}}, "additionalProperties": True}, {"b": 1})
+    assert mistakes({"additionalProperties": {"type": "string"}, "properties": {}}, {"b": 1})
+    assert not mistakes({"patternProperties": {"^x-": {}}, "properties": {}}, {"x-a": 1})
 
 
 def test_a_key_of_digits_is_a_key() -> None:
     lifetimes: JsonObject = {"additionalProperties": {"type": "integer"}, "properties": {}}
-    assert told(lifetimes, {"200": "30s"}) == ["""params["200"]: expected a whole number, got '30s'"""]
+    assert mistakes(lifetimes, {"200": "30s"}) == ["""params["200"]: expected a whole number, got '30s'"""]
     inside: JsonObject = {"additionalProperties": {"properties": {"a": {"type": "integer"}}}, "properties": {}}
-    assert told(inside, {"7": {"a": ""}}) == ["""params["7"].a: expected a whole number, got ''"""]
+    assert mistakes(inside, {"7": {"a": ""}}) == ["""params["7"].a: expected a whole number, got ''"""]
 
 
-def test_a_pattern_is_said_with_an_example() -> None:
+def test_a_mistake_against_a_pattern_has_an_example() -> None:
     pattern: JsonObject = {"type": "string", "pattern": "^[1-9][smh]$"}
-    assert told({"items": pattern}, ["minute"]) == ["params[0]: expected text that matches ^[1-9][smh]$, got 'minute'"]
+    assert mistakes({"items": pattern}, ["minute"]) == [
+        "params[0]: expected text that matches ^[1-9][smh]$, got 'minute'"
+    ]
     wanted = "expected text such as '1m', that matches ^[1-9][smh]$"
-    assert told({"items": pattern | {"examples": ["1m"]}}, ["minute"]) == [f"params[0]: {wanted}, got 'minute'"]
-    assert told({"items": pattern | {"examples": ["1m"]}}, [1]) == ["params[0]: expected a string, got 1"]
+    assert mistakes({"items": pattern | {"examples": ["1m"]}}, ["minute"]) == [f"params[0]: {wanted}, got 'minute'"]
+    assert mistakes({"items": pattern | {"examples": ["1m"]}}, [1]) == ["params[0]: expected a string, got 1"]
 
 
-def test_what_is_excluded_is_said_so() -> None:
+def test_a_mistake_against_not_names_what_is_excluded() -> None:
     excluded: JsonObject = {"items": {"not": {"const": "*"}}}
-    assert told(excluded, ["*"]) == ["""params[0]: expected what {"const": "*"} does not take, got '*'"""]
+    assert mistakes(excluded, ["*"]) == ["""params[0]: expected what {"const": "*"} does not take, got '*'"""]
     excluded["items"] |= {"x-expected": "an origin by its name", "x-cure": "name them"}
-    assert told(excluded, ["*"]) == ["params[0]: expected an origin by its name, got '*'; name them"]
+    assert mistakes(excluded, ["*"]) == ["params[0]: expected an origin by its name, got '*'; name them"]
 
 
 def test_unknown_keys_are_refused_across_combined_and_referred_schemas() -> None:
@@ -73,24 +75,26 @@ def test_unknown_keys_are_refused_across_combined_and_referred_schemas() -> None
         "allOf": [{"properties": {"b": {"$ref": "#/$defs/base"}}}],
         "$defs": {"base": {"properties": {"a": {"type": "integer"}}}},
     }
-    assert not told(combined, {"a": 1, "b": {"a": 2}})
-    assert told(combined, {"c": 1}) == ["params.c: expected one of a, b, got 'c'; remove it or mend its name"]
-    assert told(combined, {"b": {"c": 1}}) == ["params.b.c: expected one of a, got 'c'; remove it or mend its name"]
+    assert not mistakes(combined, {"a": 1, "b": {"a": 2}})
+    assert mistakes(combined, {"c": 1}) == ["params.c: expected one of a, b, got 'c'; remove it or mend its name"]
+    assert mistakes(combined, {"b": {"c": 1}}) == ["params.b.c: expected one of a, got 'c'; remove it or mend its name"]
 
 
 def test_a_wrong_value_is_not_also_called_unknown() -> None:
-    assert told({"properties": {"a": {"type": "string"}}}, {"a": 1}) == ["params.a: expected a string, got 1"]
+    assert mistakes({"properties": {"a": {"type": "string"}}}, {"a": 1}) == ["params.a: expected a string, got 1"]
 
 
-def test_one_mistake_is_said_once() -> None:
-    """Where several parts of a schema want the same, and where the values that it lists say the type, too."""
+def test_one_mistake_is_reported_once() -> None:
+    """Even if several parts of a schema require the same, or its listed values imply the type."""
     text: JsonObject = {"properties": {"a": {"type": "string"}}}
-    assert told({**text, "allOf": [text]}, {"a": 1}) == ["params.a: expected a string, got 1"]
-    assert told({"properties": {"a": {"type": "string", "enum": ["x", "y"]}}}, {"a": 1}) == [
+    assert mistakes({**text, "allOf": [text]}, {"a": 1}) == ["params.a: expected a string, got 1"]
+    assert mistakes({"properties": {"a": {"type": "string", "enum": ["x", "y"]}}}, {"a": 1}) == [
         "params.a: expected 'x' or 'y', got 1"
     ]
-    assert told({"properties": {"a": {"type": "string", "const": "x"}}}, {"a": 1}) == ["params.a: expected 'x', got 1"]
-    assert told({"properties": {"a": {"type": "string", "enum": [1]}}}, {"a": 1}) == [
+    assert mistakes({"properties": {"a": {"type": "string", "const": "x"}}}, {"a": 1}) == [
+        "params.a: expected 'x', got 1"
+    ]
+    assert mistakes({"properties": {"a": {"type": "string", "enum": [1]}}}, {"a": 1}) == [
         "params.a: expected a string, got 1"
     ]
 
@@ -102,7 +106,7 @@ def test_no_schema_takes_no_parameters() -> None:
 
 
 @pytest.mark.parametrize(
-    ("schema", "value", "told"),
+    ("schema", "value", "expected"),
     [
         (
             {"type": "object", "additionalProperties": False},
@@ -125,8 +129,8 @@ def test_no_schema_takes_no_parameters() -> None:
         ),
     ],
 )
-def test_what_a_schema_refuses_altogether_is_named(schema: JsonObject, value: JsonObject, told: list[str]) -> None:
-    assert [str(mistake) for mistake in Schema(schema).mistakes(value, "params")] == told
+def test_what_a_schema_refuses_altogether_is_named(schema: JsonObject, value: JsonObject, expected: list[str]) -> None:
+    assert [str(mistake) for mistake in Schema(schema).mistakes(value, "params")] == expected
 
 
 def test_keys_within_what_is_hidden_are_not_named() -> None:
@@ -135,15 +139,15 @@ def test_keys_within_what_is_hidden_are_not_named() -> None:
     assert "secret-word" not in str(mistake)
 
 
-def test_the_branch_that_was_meant_tells_what_is_wrong() -> None:
+def test_the_branch_that_was_meant_names_the_mistakes() -> None:
     schema: JsonObject = {"properties": {"a": {"oneOf": [{"type": "string"}, {"type": "object", "required": ["x"]}]}}}
-    assert told(schema, {"a": {}}) == ["params.a.x: expected a value, got nothing"]
+    assert mistakes(schema, {"a": {}}) == ["params.a.x: expected a value, got nothing"]
 
 
 def test_a_schema_that_refers_to_itself_is_finite() -> None:
     schema: JsonObject = {"properties": {"child": {"$ref": "#"}, "n": {"default": 1}}}
     assert Schema(schema).with_defaults({"child": {"child": {}}}) == {"child": {"child": {"n": 1}, "n": 1}, "n": 1}
-    assert told(schema, {"child": {"x": 1}}) == [
+    assert mistakes(schema, {"child": {"x": 1}}) == [
         "params.child.x: expected one of child, n, got 'x'; remove it or mend its name"
     ]
 

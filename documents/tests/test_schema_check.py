@@ -1,4 +1,4 @@
-"""What keeps a policy's schema from being one, beside what a reader of definitions is told."""
+"""Mistakes in a policy's schema, beside those that a reader of definitions reports."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from gatewright_documents.values import JsonObject
 CLOSED: JsonObject = {"additionalProperties": False, "properties": {"header": {}, "value": {}}}
 
 
-def told(schema: JsonObject) -> list[str]:
+def mistakes(schema: JsonObject) -> list[str]:
     return [str(mistake) for mistake in schema_mistakes(schema, "parameters")]
 
 
 def test_what_is_required_and_cannot_be_given_is_a_mistake() -> None:
     cure = "mend the name, or write the property: no other is taken"
-    assert told({**CLOSED, "required": ["value", "hedaer"]}) == [
+    assert mistakes({**CLOSED, "required": ["value", "hedaer"]}) == [
         f"parameters.required: expected one of header, value, got 'hedaer'; {cure}"
     ]
     within = {"properties": {"list": {"items": {"additionalProperties": False, "required": ["a"]}}}}
-    assert told(within) == [f"parameters.properties.list.items.required: expected no name, got 'a'; {cure}"]
+    assert mistakes(within) == [f"parameters.properties.list.items.required: expected no name, got 'a'; {cure}"]
 
 
 @pytest.mark.parametrize(
@@ -32,16 +32,16 @@ def test_what_is_required_and_cannot_be_given_is_a_mistake() -> None:
     ],
 )
 def test_what_may_be_given_may_be_required(schema: JsonObject) -> None:
-    assert told(schema) == []
+    assert mistakes(schema) == []
 
 
-def test_a_type_that_is_none_is_said_as_it_is_written() -> None:
-    (said,) = told({"properties": {"header": {"type": "strng"}}})
-    assert said.endswith("null, number, object, string, got 'strng'; mend the schema")
+def test_an_unknown_type_is_quoted_as_it_is_written() -> None:
+    (mistake,) = mistakes({"properties": {"header": {"type": "strng"}}})
+    assert mistake.endswith("null, number, object, string, got 'strng'; mend the schema")
 
 
 @pytest.mark.parametrize(
-    ("schema", "said"),
+    ("schema", "sentence"),
     [
         ({"type": "strin"}, "parameters.type: expected object, got type: strin; write type: object"),
         (
@@ -51,5 +51,5 @@ def test_a_type_that_is_none_is_said_as_it_is_written() -> None:
         ),
     ],
 )
-def test_one_mistake_is_said_once(schema: JsonObject, said: str) -> None:
-    assert told(schema) == [said]
+def test_one_mistake_is_reported_once(schema: JsonObject, sentence: str) -> None:
+    assert mistakes(schema) == [sentence]

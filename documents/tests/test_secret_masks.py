@@ -52,18 +52,18 @@ def test_a_mask_shows_nothing_and_stands_for_what_is_stored(value: JsonObject) -
 
 
 @given(VALUES, VALUES)
-def test_no_secret_comes_to_stand_where_it_did_not(sent: JsonObject, stored: JsonObject) -> None:
+def test_a_secret_is_restored_in_no_other_place(sent: JsonObject, stored: JsonObject) -> None:
     """Beside keys of the same name, only an item that looks the same brings its secret."""
     filled = NESTED.restored(NESTED.masked(sent), stored)
     assert NESTED.masked(filled) == NESTED.masked(sent)
-    pairs = {(one["id"], one["key"]) for one in stored.get("keys", []) if "key" in one} | {("", MASK)}
+    pairs = {(entry["id"], entry["key"]) for entry in stored.get("keys", []) if "key" in entry} | {("", MASK)}
     for item in filled.get("keys", []):
         if "key" in item:
             assert (item["id"], item["key"]) in pairs | {(item["id"], MASK)}
 
 
 def test_of_items_that_look_alike_each_keeps_its_own_secret() -> None:
-    """By its place; where another stands there now, nobody knows whose the mask is, and it stays."""
+    """By its place. Where another item stands there now, the mask could be of either, and it stays."""
     stored: JsonObject = {"keys": [{"id": "a", "key": "1"}, {"id": "b", "key": "2"}, {"id": "a", "key": "3"}]}
     masked: JsonObject = NESTED.masked(stored)
     assert NESTED.restored(masked, stored) == stored
@@ -74,7 +74,7 @@ def test_of_items_that_look_alike_each_keeps_its_own_secret() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "sentence"),
     [
         ({"token": 987654}, "params.token: expected a string, got '********'"),
         ({"keys": [{"key": 987654}]}, "params.keys[0].key: expected a string, got '********'"),
@@ -82,8 +82,8 @@ def test_of_items_that_look_alike_each_keeps_its_own_secret() -> None:
         ({"headers": {"x": 987654}}, "params.headers.x: expected a string, got '********'"),
     ],
 )
-def test_a_mistake_does_not_show_the_secret_that_is_wrong(value: JsonValue, told: str) -> None:
-    assert [str(mistake) for mistake in NESTED.mistakes(value, "params")] == [told]
+def test_a_mistake_does_not_show_the_secret_that_is_wrong(value: JsonValue, sentence: str) -> None:
+    assert [str(mistake) for mistake in NESTED.mistakes(value, "params")] == [sentence]
 
 
 @given(VALUES, VALUES)

@@ -31,17 +31,17 @@ SCHEMA = Schema(copy.deepcopy(DOCUMENT))
 REFERENCE: JsonObject = {"secretRef": "upstream-key"}
 
 
-def said(value: JsonValue) -> list[str]:
+def mistakes(value: JsonValue) -> list[str]:
     return [str(mistake) for mistake in SCHEMA.parameter_mistakes(value, "params")]
 
 
 @pytest.mark.parametrize("name", ["a", "upstream-key", "a.b_c-1", "0", "a" * 253])
 def test_text_and_references_are_taken(name: str) -> None:
     reference = {"secretRef": name}
-    assert said({"key": "text", "keys": [{"id": "a", "key": "b"}], "headers": {"x": "y"}, "pair": ["a", "b"]}) == []
+    assert mistakes({"key": "text", "keys": [{"id": "a", "key": "b"}], "headers": {"x": "y"}, "pair": ["a", "b"]}) == []
     value = {"key": reference, "keys": [{"id": "a", "key": reference}], "headers": {"x": reference},
              "either": {"pin": reference}, "pair": ["a", reference]}  # fmt: skip
-    assert said(value) == []
+    assert mistakes(value) == []
 
 
 @pytest.mark.parametrize(
@@ -70,14 +70,14 @@ def test_text_and_references_are_taken(name: str) -> None:
     ],
 )  # fmt: skip
 def test_what_is_refused(value: JsonValue, expected: list[str]) -> None:
-    found = said(value)
+    found = mistakes(value)
     assert len(found) == len(expected)
-    for one, start in zip(sorted(found), sorted(expected), strict=True):
-        assert one.startswith(start)
-        assert "hunter2" not in one
+    for mistake, start in zip(sorted(found), sorted(expected), strict=True):
+        assert mistake.startswith(start)
+        assert "hunter2" not in mistake
 
 
-def test_nodes_are_told_in_one_form() -> None:
+def test_nodes_get_text_and_references_in_one_form() -> None:
     value = {"key": "text", "keys": [{"id": "a", "key": REFERENCE}], "headers": {"x": "y"}, "pair": ["a", "b"]}
     assert SCHEMA.for_nodes(SCHEMA.with_defaults(value)) == {
         "key": {"secretRef": "", "value": "text"},

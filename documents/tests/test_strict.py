@@ -45,7 +45,7 @@ def test_all_mistakes_at_once_each_with_its_line_and_cure() -> None:
     ]
 
 
-def test_what_is_no_mapping_is_told_its_keys() -> None:
+def test_for_a_document_that_is_no_mapping_the_keys_are_listed() -> None:
     for text, got in (("", "nothing"), ("- a", "an array"), ("a", "'a'")):
         empty = document(text)
         found = decode(Inner, empty, empty.value)

@@ -1,4 +1,4 @@
-"""One more item in a list that a person has written, whatever stands around it."""
+"""Adding an item to a list that a person has written, whatever stands around it."""
 
 from __future__ import annotations
 

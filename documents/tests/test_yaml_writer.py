@@ -28,9 +28,9 @@ VALUES = st.recursive(
 )
 
 
-def same(one: JsonValue, other: JsonValue) -> bool:
+def same(first: JsonValue, second: JsonValue) -> bool:
     """In Python 1, 1.0 and True are equal, and objects of any order; in a document that is stored they are not."""
-    return repr(one) == repr(other)
+    return repr(first) == repr(second)
 
 
 @given(st.dictionaries(KEYS, VALUES))

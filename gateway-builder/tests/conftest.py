@@ -1,4 +1,4 @@
-"""What the builder's tests share: a product in small, packages made on the spot, and golden files with --update."""
+"""Shared by the builder's tests: a product in small, packages made on the spot, and golden files with --update."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def cache(session_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """For a test that looks into it."""
+    """An empty cache, for a test that looks into it."""
     monkeypatch.setenv("GATEWRIGHT_CACHE_DIR", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -104,7 +104,7 @@ def write_wheel(
     """A wheel with these files, by default of one module that says its VERSION."""
     module = name.replace("-", "_")
     info = f"{module}-{version}.dist-info"
-    asks = "".join(f"Requires-Dist: {one}\n" for one in requires)
+    asks = "".join(f"Requires-Dist: {requirement}\n" for requirement in requires)
     metadata = f"Metadata-Version: 2.4\nName: {name}\nVersion: {version}\n{fields}{asks}"
     about = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     inside = files or {f"{module}.py": f'VERSION = "{version}"\n'.encode()}
@@ -134,7 +134,7 @@ def _publish(proxy: Path, module: str, version: str, files: Tree) -> None:
     folder = proxy / module / "@v"
     known = {path.stem for path in folder.glob("*.info")} | {version}
     write_tree({f"{version}.info": info, f"{version}.mod": go_mod, f"{version}.zip": archive.getvalue()}, folder)
-    (folder / "list").write_text("".join(f"{one}\n" for one in sorted(known)))
+    (folder / "list").write_text("".join(f"{known_version}\n" for known_version in sorted(known)))
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ class Server:
     asked: list[tuple[str, str]] = field(default_factory=list)
 
     def answer(self, path: str, *answers: tuple[int, dict[str, str], bytes] | bytes) -> None:
-        self.answers[path] = [(200, {}, one) if isinstance(one, bytes) else one for one in answers]
+        self.answers[path] = [(200, {}, item) if isinstance(item, bytes) else item for item in answers]
 
     def next(self, path: str, authorization: str) -> tuple[int, dict[str, str], bytes]:
         self.asked.append((path, authorization))
@@ -187,7 +187,7 @@ def serving() -> Iterator[Server]:
             for name, value in ({"Content-Length": str(len(body))} | headers).items():
                 self.send_header(name, value)
             self.end_headers()
-            with contextlib.suppress(ConnectionError):  # who has seen enough goes away
+            with contextlib.suppress(ConnectionError):  # the client may go away early
                 self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
@@ -211,7 +211,7 @@ def servers() -> Iterator[Callable[[], Server]]:
 
 @pytest.fixture
 def github(servers: Callable[[], Server], monkeypatch: pytest.MonkeyPatch) -> Server:
-    """What stands in for GitHub; it is asked without a token."""
+    """A server in place of GitHub, which is asked without a token."""
     server = servers()
     monkeypatch.setenv("GATEWRIGHT_GITHUB_URL", server.url)
     for name in ("GATEWRIGHT_GITHUB_TOKEN", "GITHUB_TOKEN"):

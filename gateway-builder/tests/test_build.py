@@ -31,7 +31,7 @@ class Workplace:
 
     folder: Path
     product: Path
-    said: list[str] = field(default_factory=list)
+    steps: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -42,13 +42,13 @@ class Workplace:
         write_tree({path: text.encode()}, self.folder)
 
     def build(self) -> BuildResult:
-        self.said.clear()
+        self.steps.clear()
         self.notes.clear()
         return build(BuildOptions(self.folder / "build.yaml", self.output, self.say, source_root=self.product))
 
     def say(self, event: Event) -> None:
         if isinstance(event, Step):
-            self.said.append(event.text)
+            self.steps.append(event.text)
         elif isinstance(event, Note):
             self.notes.append(event.text)
 
@@ -97,7 +97,7 @@ def run(*command: Path | str, folder: Path | None = None) -> str:
 
 
 def serve(result: BuildResult, group: str) -> list[str]:
-    """What the small product's executor prints of a group."""
+    """The lines that the small product's executor prints for a group."""
     assert result.executor is not None
     found = result.groups[group]
     return run(found.python, result.executor, "--registry", found.registry, folder=result.executor.parent).splitlines()
@@ -115,7 +115,7 @@ def test_two_versions_of_two_policies_run_side_by_side(mixed: Workplace) -> None
     _dependencies_belong_to_the_interpreter_that_runs_the_executor(result.groups["default"].python)
     _a_second_build_does_nothing(mixed)
     _a_changed_python_policy_compiles_no_go(mixed)
-    _nor_does_a_new_one(mixed)
+    _a_new_python_policy_compiles_no_go(mixed)
 
 
 def test_without_an_engine_there_is_what_runs_python_policies(mixed: Workplace) -> None:
@@ -141,7 +141,7 @@ def _a_second_build_does_nothing(mixed: Workplace) -> None:
     with started_programs() as started:
         again = mixed.build()
     assert again.changed == ()
-    assert mixed.said == []
+    assert mixed.steps == []
     assert started == []
     assert fingerprint(mixed.output) == before
 
@@ -152,11 +152,11 @@ def _a_changed_python_policy_compiles_no_go(mixed: Workplace) -> None:
         result = mixed.build()
     assert result.changed == ("python-executor", "sbom.cdx.json", "manifest.json")
     assert started == ["python"], "to import it, and nothing else"
-    assert mixed.said == ["importing the Python policies"]
+    assert mixed.steps == ["importing the Python policies"]
     assert "paint:v1.0.0 repainted 2.4" in serve(result, "default")
 
 
-def _nor_does_a_new_one(mixed: Workplace) -> None:
+def _a_new_python_policy_compiles_no_go(mixed: Workplace) -> None:
     shutil.copytree(mixed.folder / "policies/paint", mixed.folder / "policies/paint-again")
     definition = (mixed.folder / "policies/paint/policy-definition.yaml").read_text()
     mixed.write("policies/paint-again/policy-definition.yaml", definition.replace("v1.0.0", "v1.0.1"))
@@ -165,7 +165,7 @@ def _nor_does_a_new_one(mixed: Workplace) -> None:
     result = mixed.build()
     assert "policy-engine" in result.changed, "plugin_registry.go names it"
     assert not {"bin", "python-env/default"} & set(result.changed)
-    assert mixed.said == ["importing the Python policies"]
+    assert mixed.steps == ["importing the Python policies"]
     assert "paint:v1.0.1 repainted 2.4" in serve(result, "default")
 
 
@@ -278,7 +278,7 @@ def test_the_last_python_policy_takes_the_environment_with_it(mixed: Workplace) 
         ),
     ],
 )
-def test_what_only_shows_in_the_build_is_said_of_the_policy(
+def test_a_mistake_that_only_the_build_finds_names_the_policy(
     mixed: Workplace, file: str, text: str, sentence: str
 ) -> None:
     mixed.build()
@@ -288,7 +288,7 @@ def test_what_only_shows_in_the_build_is_said_of_the_policy(
 
 @pytest.mark.usefixtures("packages")
 @pytest.mark.parametrize("case", sorted(TESTDATA.glob("*.bad-build")), ids=lambda case: case.stem)
-def test_what_only_tools_can_see_is_said_of_each_policy_at_once(
+def test_mistakes_that_only_tools_find_are_reported_for_all_policies_at_once(
     case: Path, tmp_path: Path, product: Path, update: bool
 ) -> None:
     bad, expected = Workplace(tmp_path / "work", product), case / "expected.txt"
@@ -353,7 +353,7 @@ def test_of_a_group_only_what_has_changed_is_imported_again(beside: Workplace, t
     once.touch()
     beside.write("policies/paint/words.py", 'SAY = "repainted"\n')
     beside.build()
-    assert beside.said == ["importing the Python policies"], "of the one that has changed"
+    assert beside.steps == ["importing the Python policies"], "of the one that has changed"
     shutil.rmtree(beside.output / "python-env")
     assert "RuntimeError: imported again" in beside.refused(), "with another environment"
     once.unlink()
@@ -363,7 +363,7 @@ def test_of_a_group_only_what_has_changed_is_imported_again(beside: Workplace, t
     assert "RuntimeError: imported again" in beside.refused()
 
 
-def test_what_takes_long_to_import_is_said_and_kept_beside_the_output(beside: Workplace) -> None:
+def test_slow_imports_are_noted_and_kept_beside_the_output(beside: Workplace) -> None:
     kept = beside.output.with_name(f".{beside.output.name}.slow-imports.json")
     beside.build()
     assert not kept.exists()

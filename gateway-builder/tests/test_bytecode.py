@@ -14,7 +14,7 @@ from gatewright_builder.sources import find_sources
 from gatewright_builder.tree import Tree, write_tree
 
 COMPILED = re.compile(r"^# code object from '?(.+\.py)'?$", re.MULTILINE)
-"""What `python -v` says where it compiles a source itself."""
+"""The line of `python -v` where it compiles a source itself."""
 
 
 @pytest.fixture(scope="module")
@@ -29,18 +29,18 @@ def imported(folder: Path, module: str) -> str:
 
 def test_an_executor_imports_it_and_compiles_nothing(executor: Tree, tmp_path: Path) -> None:
     write_tree(executor | compile_modules(executor, {}), tmp_path)
-    said = imported(tmp_path, "gatewright_executor.main")
-    assert f"{tmp_path}/gatewright_executor/main.py" in said
-    assert [path for path in COMPILED.findall(said) if path.startswith(f"{tmp_path}/")] == []
+    output = imported(tmp_path, "gatewright_executor.main")
+    assert f"{tmp_path}/gatewright_executor/main.py" in output
+    assert [path for path in COMPILED.findall(output) if path.startswith(f"{tmp_path}/")] == []
 
 
 def test_a_source_that_has_changed_since_counts(tmp_path: Path) -> None:
     sources: Tree = {"greeting.py": b"raise SystemExit('as it was')\n"}
     write_tree(sources | compile_modules(sources, {}), tmp_path)
     (tmp_path / "greeting.py").write_bytes(b"import sys\nprint('as it is', file=sys.stderr)\n")
-    said = imported(tmp_path, "greeting")
-    assert "as it is" in said
-    assert f"{tmp_path}/greeting.py" in COMPILED.findall(said)
+    output = imported(tmp_path, "greeting")
+    assert "as it is" in output
+    assert f"{tmp_path}/greeting.py" in COMPILED.findall(output)
 
 
 def test_it_is_the_same_whatever_a_process_did_before(tmp_path: Path) -> None:
@@ -68,5 +68,5 @@ def test_what_is_known_to_be_right_is_not_made_again(executor: Tree) -> None:
 
 
 def test_policies_are_compiled_where_they_are_loaded() -> None:
-    """What the compiler says of one would else be lost."""
+    """The compiler's warnings about a policy would be lost otherwise."""
     assert compile_modules({"policies/paint_v1_0_0/policy.py": b"x = '\\d'\n", "notes.txt": b""}, {}) == {}

@@ -25,11 +25,11 @@ def test_every_policy_that_can_be_read_is_beside_what_is_wrong_with_the_others(t
     }
     write_tree({path: text.encode() for path, text in files.items()}, tmp_path)
     found = discover(locate(read_manifest(tmp_path / "build.yaml")))
-    assert {one.key: sorted(one.sources) for one in found.policies} == {
+    assert {policy.key: sorted(policy.sources) for policy in found.policies} == {
         "in-go:v1.0.0": ["policy-definition.yaml", "policy.go"],
         "in-python:v1.0.0": ["policy-definition.yaml", "policy.go", "policy.py"],
     }
-    assert [str(one).partition(" expected")[0] for one in found.mistakes] == [
+    assert [str(mistake).partition(" expected")[0] for mistake in found.mistakes] == [
         "build.yaml:9:",
         "wrong/policy-definition.yaml:3: runtime:",
     ]

@@ -25,5 +25,5 @@ def test_the_build_file_that_is_shown_is_right(tmp_path: Path) -> None:
 def test_the_limits_that_are_named_hold() -> None:
     mib = (limit >> 20 for limit in (LIMITS.packed, LIMITS.unpacked, LIMITS.folder))
     packed, unpacked, folder = mib
-    said = f"({packed} MiB packed, {unpacked} MiB unpacked, {LIMITS.files:,} files, {folder} MiB for the policy)"
-    assert said in PAGE
+    sentence = f"({packed} MiB packed, {unpacked} MiB unpacked, {LIMITS.files:,} files, {folder} MiB for the policy)"
+    assert sentence in PAGE

@@ -22,7 +22,7 @@ def test_the_same_record_is_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / RECORD).read_bytes() == before
 
 
-def test_one_that_cannot_be_read_is_none(tmp_path: Path) -> None:
+def test_for_a_record_that_cannot_be_read_none_is_returned(tmp_path: Path) -> None:
     (tmp_path / ENGINE).touch()
     (tmp_path / RECORD).write_text("{}")
     assert read_record(tmp_path) is None

@@ -1,4 +1,4 @@
-"""Archives as an enemy may make them: `make fuzz`."""
+"""Archives as an attacker may make them: `make fuzz`."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ EXTENSION = st.builds(
 
 
 def extensions(lines: Sequence[bytes], wrong: int) -> bytes:
-    """What a header of kind x holds; each line says how long it is."""
-    said = b""
+    """The content of a header of kind x: each record begins with its own length."""
+    records = b""
     for line in lines:
         size = len(line) + 1
         while len(str(size)) + len(line) != size:
             size += 1
-        said += b"%d" % (size + wrong) + line
-    return said
+        records += b"%d" % (size + wrong) + line
+    return records
 
 
 def member(name: str, kind: bytes, target: str, content: bytes, size: bytes | None) -> bytes:
@@ -140,7 +140,7 @@ sys.addaudithook(_notice)
 
 @contextmanager
 def nothing_outside() -> Iterator[None]:
-    """What is in the block touches no file and takes little memory."""
+    """The block touches no file and takes little memory."""
     global _forbidden  # a hook cannot be taken away again
     tracemalloc.start()
     _forbidden = True

@@ -78,8 +78,8 @@ def test_the_generated_engine_compiles_with_its_python_registrations_too(product
     write_tree(generate_workspace(generate_engine(policies, Sources(product)), Sources(product)), tmp_path)
     done = go("build", "-o", tmp_path / "engine", ".", folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    said = subprocess.run([tmp_path / "engine"], capture_output=True, text=True, check=True, timeout=60).stdout
-    assert "paint v2.0.0 executor group slow <nil>" in said.splitlines()
+    output = subprocess.run([tmp_path / "engine"], capture_output=True, text=True, check=True, timeout=60).stdout
+    assert "paint v2.0.0 executor group slow <nil>" in output.splitlines()
 
 
 def test_a_build_without_python_has_an_empty_scaffold_and_no_registry(product: Path) -> None:

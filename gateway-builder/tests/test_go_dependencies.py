@@ -31,17 +31,19 @@ def made(tmp_path: Path, discovered: Callable[[Path], Policy]) -> Make:
     return make
 
 
-def test_the_highest_version_above_the_engines_own_is_told_with_who_asks(sources: Sources, made: Make) -> None:
+def test_the_highest_version_above_the_engines_own_names_the_policies_that_ask_for_it(
+    sources: Sources, made: Make
+) -> None:
     policies = (made("one", "require a v1.10.0"), made("two", "require a v1.8.0"), made("three", "require a v1.10.0"))
     (raised,) = asked_above(policies, sources)
     assert str(raised) == "one:v1.0.0, three:v1.0.0 raise a dependency of the engine: a from v1.9.0 to v1.10.0"
 
 
-def test_what_the_engine_asks_for_itself_is_nobodys_doing(sources: Sources, made: Make) -> None:
+def test_versions_up_to_the_engines_own_are_attributed_to_no_policy(sources: Sources, made: Make) -> None:
     assert list(asked_above((made("one", "require a v1.9.0"), made("two", "require c v9.0.0")), sources)) == []
 
 
-def test_a_version_that_came_by_way_of_another_module_is_told_without_names(sources: Sources, made: Make) -> None:
+def test_a_version_raised_by_another_module_is_reported_without_a_policy(sources: Sources, made: Make) -> None:
     record = EngineRecord("", "", "", {}, [GoModule("a", "v1.10.0"), GoModule("b", "v0.1.0"), GoModule("c", "v1.0.0")])
     (raised,) = raised_in(record, (made("one", "require c v1.0.0"),), sources)
     assert str(raised) == "what the Go policies ask for raises a dependency of the engine: a from v1.9.0 to v1.10.0"

@@ -1,4 +1,4 @@
-"""Imports that never end: what is said of them, and that they end with whoever asked. Others are in whole builds."""
+"""Imports that never end: how they are reported, and that they end with the build. test_build has the other imports."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_what_a_policy_leaves_running_at_import_holds_nothing_up_and_ends(
 
 
 def processes_of(folder: Path) -> list[str]:
-    """Those that have the folder in their command line, by their numbers."""
+    """The numbers of the processes that have the folder in their command line."""
     found = []
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):  # it has ended meanwhile
@@ -96,7 +96,7 @@ def processes_of(folder: Path) -> list[str]:
 
 
 def test_a_check_that_is_stopped_before_it_runs_ends_at_once(tmp_path: Path, made: Callable[[bytes], Policy]) -> None:
-    """More groups than are imported at once, and whoever builds is interrupted."""
+    """A build that is interrupted has groups that wait for their turn: not all are imported at once."""
     check = ImportCheck(Path(sys.executable), tmp_path / "executor", (made(HANGS["it waits"][0]),), limit=3600.0)
     check.stop()
     with pytest.raises(BuildError, match="ended the process"):
@@ -118,7 +118,9 @@ ImportCheck(Path(sys.executable), folder / "executor", (policy,)).run()
 """
 
 
-def test_an_import_check_does_not_outlive_who_asked(tmp_path: Path, made: Callable[[bytes], Policy]) -> None:
+def test_an_import_check_does_not_outlive_the_process_that_asked(
+    tmp_path: Path, made: Callable[[bytes], Policy]
+) -> None:
     made(b"while True:\n    pass\n")
     with subprocess.Popen([sys.executable, "-c", ASKS, str(tmp_path)]) as asks:
         _until(lambda: _children(asks.pid) != [])
@@ -131,7 +133,7 @@ def test_an_import_check_does_not_outlive_who_asked(tmp_path: Path, made: Callab
 
 
 def _children(pid: int) -> list[int]:
-    """Of a process, whichever of its threads has started them."""
+    """The children of a process, of all of its threads."""
     return [
         int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
     ]
@@ -161,5 +163,5 @@ def _until(condition: Callable[[], bool]) -> None:
         ("sdk", "the SDK has sdk.action, sdk.background, "),
     ],
 )
-def test_a_module_that_the_sdk_has_not_is_no_package_to_name(missing: str, cure: str) -> None:
+def test_for_a_module_that_the_sdk_does_not_have_the_cure_names_one_that_it_has(missing: str, cure: str) -> None:
     assert sdk_cure(missing).startswith(cure)

@@ -1,4 +1,4 @@
-"""What a policy finds when a build imports it: no secret, no network, nothing that it could write to."""
+"""The sandbox in which a build imports a policy: no secret, no network, nothing that it could write to."""
 
 from __future__ import annotations
 
@@ -49,28 +49,28 @@ def test_no_secret_is_in_its_environment(imported: Import, monkeypatch: pytest.M
     assert imported("import os\nassert {'PATH', 'LANG'} <= set(os.environ)\n") == ""
 
 
-def test_nor_in_that_of_the_builder(imported: Import) -> None:
-    """/proc/PID/environ is what a process began with: this one's is read as any of the same user's could be."""
+def test_the_environment_of_the_builder_cannot_be_read(imported: Import) -> None:
+    """/proc/PID/environ has a process's first environment, and processes of the same user may read it."""
     read = "with open(f'/proc/{PID}/environ', 'rb') as file:\n    file.read()\n"
     assert Path(f"/proc/{os.getpid()}/environ").read_bytes()
     assert "got PermissionError: [Errno 13] Permission denied: '/proc/" in imported(read, PID=os.getpid())
 
 
-def test_it_has_no_network_and_is_told_what_to_do(imported: Import) -> None:
+def test_it_has_no_network_and_the_refusal_has_the_cure(imported: Import) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         connect = "import socket\nsocket.create_connection(ADDRESS, 5)\n"
-        said = imported(connect, ADDRESS=server.getsockname())
-    assert said == (
+        refusal = imported(connect, ADDRESS=server.getsockname())
+    assert refusal == (
         "sample/policy.py:3: expected a module that can be imported, got OSError: [Errno 101] Network is unreachable;"
         " do it in prepare, or in the first execution: a build imports policies without a network"
     )
 
 
-def test_nor_when_a_library_says_it_in_words_of_its_own(imported: Import) -> None:
+def test_a_library_that_reports_the_missing_network_in_its_own_words_gets_the_cure_too(imported: Import) -> None:
     look = "import socket\ntry:\n    socket.getaddrinfo('localhost.example', 80)\nexcept OSError as error:\n"
-    said = imported(look + "    raise RuntimeError('no model') from error\n")
-    assert "got RuntimeError: no model; do it in prepare" in said
-    assert said.endswith("without a network")
+    refusal = imported(look + "    raise RuntimeError('no model') from error\n")
+    assert "got RuntimeError: no model; do it in prepare" in refusal
+    assert refusal.endswith("without a network")
 
 
 def test_no_server_of_this_machine_is_reached_by_its_path(imported: Import, tmp_path: Path) -> None:
@@ -78,14 +78,14 @@ def test_no_server_of_this_machine_is_reached_by_its_path(imported: Import, tmp_
         path = str(tmp_path / "s")
         server.bind(path)
         server.listen()
-        said = imported("import socket\nsocket.socket(socket.AF_UNIX).connect(PATH)\n", PATH=path)
-    assert "Network is unreachable" in said
+        refusal = imported("import socket\nsocket.socket(socket.AF_UNIX).connect(PATH)\n", PATH=path)
+    assert "Network is unreachable" in refusal
 
 
 def test_it_writes_nothing_but_temporary_files(imported: Import, tmp_path: Path) -> None:
-    said = imported("open(PATH, 'w')\n", PATH=str(tmp_path / "written"))
-    assert "sample/policy.py:2: expected a module that can be imported, got PermissionError" in said
-    assert said.endswith("or below TMPDIR: the imports of a build write nothing else")
+    refusal = imported("open(PATH, 'w')\n", PATH=str(tmp_path / "written"))
+    assert "sample/policy.py:2: expected a module that can be imported, got PermissionError" in refusal
+    assert refusal.endswith("or below TMPDIR: the imports of a build write nothing else")
     (tmp_path / "kept").write_text("as it was")
     for change in ("open(PATH, 'a')", "os.truncate(PATH, 0)", "os.remove(PATH)", "os.rename(PATH, PATH + '2')"):
         assert "PermissionError" in imported(f"import os\n{change}\n", PATH=str(tmp_path / "kept"))
@@ -94,23 +94,23 @@ def test_it_writes_nothing_but_temporary_files(imported: Import, tmp_path: Path)
     assert imported(temporary) == ""
 
 
-def test_what_its_permissions_refuse_is_not_laid_to_the_build(imported: Import, tmp_path: Path) -> None:
+def test_a_file_that_its_permissions_close_is_not_explained_by_the_sandbox(imported: Import, tmp_path: Path) -> None:
     (tmp_path / "closed").touch(mode=0)
-    said = imported("open(PATH, 'w')\n", PATH=str(tmp_path / "closed"))
-    assert "PermissionError" in said
-    assert said.endswith("mend it: an executor imports each policy when it starts")
+    refusal = imported("open(PATH, 'w')\n", PATH=str(tmp_path / "closed"))
+    assert "PermissionError" in refusal
+    assert refusal.endswith("mend it: an executor imports each policy when it starts")
 
 
-def test_a_variable_that_a_build_has_not_is_for_prepare(imported: Import) -> None:
-    said = imported("import os\nos.environ['REGION']\n")
-    assert "got KeyError: 'REGION'" in said
-    assert said.endswith(
+def test_for_a_missing_variable_of_the_environment_the_cure_is_prepare(imported: Import) -> None:
+    refusal = imported("import os\nos.environ['REGION']\n")
+    assert "got KeyError: 'REGION'" in refusal
+    assert refusal.endswith(
         "a variable of the environment is for prepare, or the first execution: a build has none of them"
     )
 
 
 @pytest.mark.compiles
-def test_nor_does_a_package_before_any_import(
+def test_the_build_runs_no_line_of_a_packages_pth_files(
     tmp_path: Path, product: Path, packages: Path, make_wheel: Callable[..., Path]
 ) -> None:
     """Python runs the lines of .pth files that begin with import whenever it starts with a package's folder."""

@@ -44,7 +44,7 @@ def test_nothing_to_lock_is_no_file(tmp_path: Path) -> None:
         ('{"version": 2}', "build.lock: expected version 1, got 2; use the gatewright that wrote it"),
     ],
 )
-def test_a_broken_lock_is_said(tmp_path: Path, content: str, sentence: str) -> None:
+def test_a_broken_lock_is_refused(tmp_path: Path, content: str, sentence: str) -> None:
     (tmp_path / "build.lock").write_text(content)
     with pytest.raises(BuildError) as caught:
         read_lock(tmp_path / "build.lock")

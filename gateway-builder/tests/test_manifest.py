@@ -33,7 +33,7 @@ def test_every_kind_of_source_is_read_with_its_line(tmp_path: Path) -> None:
     manifest = read(tmp_path, EVERY_KIND)
     assert manifest.mistakes == ()
     assert manifest.sdists == ("acme-tokens", "zebra")
-    assert [(one.name, one.kind, one.line) for one in manifest.entries] == [
+    assert [(entry.name, entry.kind, entry.line) for entry in manifest.entries] == [
         ("local", Kind.FILE_PATH, 4),
         ("limit", Kind.GO_MODULE, 7),
         ("fetched", Kind.PYTHON_MODULE, 10),
@@ -47,8 +47,10 @@ def test_every_kind_of_source_is_read_with_its_line(tmp_path: Path) -> None:
 
 def test_right_entries_are_read_beside_wrong_ones(tmp_path: Path) -> None:
     manifest = read(tmp_path, "version: v1\npolicies:\n  - name: A\n    filePath: a\n  - name: b\n    filePath: b\n")
-    assert [one.name for one in manifest.entries] == ["b"]
-    assert [(one.file, one.line, one.field) for one in manifest.mistakes] == [("build.yaml", 3, "policies[0].name")]
+    assert [entry.name for entry in manifest.entries] == ["b"]
+    assert [(mistake.file, mistake.line, mistake.field) for mistake in manifest.mistakes] == [
+        ("build.yaml", 3, "policies[0].name")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ def test_an_error_is_a_sentence_a_mistake_in_their_order() -> None:
 
 def test_no_part_of_a_mistake_shows_a_password() -> None:
     secret = "https://user:hunter22@host/x"  # noqa: S105
-    (told,) = BuildError([Mistake.in_file(secret, "an index", f"no answer of {secret}", "check it")]).mistakes
-    assert "hunter22" not in f"{told} {told.file} {told.got} {told.message}"
-    assert "https://****@host/x" in str(told)
+    (mistake,) = BuildError([Mistake.in_file(secret, "an index", f"no answer of {secret}", "check it")]).mistakes
+    assert "hunter22" not in f"{mistake} {mistake.file} {mistake.got} {mistake.message}"
+    assert "https://****@host/x" in str(mistake)
 
 
 def test_steps_are_all_tried_and_their_mistakes_kept() -> None:
@@ -31,7 +31,7 @@ def test_steps_are_all_tried_and_their_mistakes_kept() -> None:
     assert (tried, mistakes.found) == ([0, 1, 2], [ONE, ONE])
 
 
-def test_other_errors_are_nobodys_mistake() -> None:
+def test_other_errors_are_raised_and_not_gathered() -> None:
     mistakes = Mistakes()
     with pytest.raises(KeyError), mistakes.gather():
         raise KeyError

@@ -78,7 +78,7 @@ def test_an_earlier_output_an_empty_folder_and_none_are_free(tmp_path: Path, own
     refuse_foreign(tmp_path / "stock")
 
 
-def test_a_full_disk_is_told_in_words(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_in_words(tmp_path: Path) -> None:
     (tmp_path / "made").mkdir()
     (tmp_path / "made" / "policy-engine").touch()
 

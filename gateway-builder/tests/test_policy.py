@@ -30,20 +30,22 @@ def test_it_is_known_by_name_and_version(made: Make) -> None:
 
 
 def test_policies_are_sorted_by_name_and_by_version_as_numbers(made: Make) -> None:
-    each = (made("b", "v1.10.0"), made("a", "v2.0.0"), made("b", "v1.9.0"))
-    assert [one.key for one in sorted_policies(each)] == ["a:v2.0.0", "b:v1.9.0", "b:v1.10.0"]
+    policies = (made("b", "v1.10.0"), made("a", "v2.0.0"), made("b", "v1.9.0"))
+    assert [policy.key for policy in sorted_policies(policies)] == ["a:v2.0.0", "b:v1.9.0", "b:v1.10.0"]
 
 
 def test_a_group_reaches_what_its_policies_reach_together(made: Make) -> None:
-    one = made("a", more="files: {read: [/data]}\nnetwork: none\n")
+    first = made("a", more="files: {read: [/data]}\nnetwork: none\n")
     other = made("b", more="files: {write: [/data]}\nnetwork: [unix]\n")
-    assert group_access((one, other)) == Access(read=(), write=("/data",), network=("unix",))
+    assert group_access((first, other)) == Access(read=(), write=("/data",), network=("unix",))
 
 
 def test_go_policies_are_in_no_group(made: Make) -> None:
-    each = (made("a"), made("b", runtime="go"))
-    assert {name: [one.key for one in members] for name, members in groups(each).items()} == {"default": ["a:v1.0.0"]}
-    assert of_runtime(each, Runtime.GO) == (each[1],)
+    policies = (made("a"), made("b", runtime="go"))
+    assert {name: [policy.key for policy in members] for name, members in groups(policies).items()} == {
+        "default": ["a:v1.0.0"]
+    }
+    assert of_runtime(policies, Runtime.GO) == (policies[1],)
 
 
 def test_mistakes_name_its_file_its_line_and_its_field(made: Make) -> None:
@@ -57,5 +59,5 @@ def test_mistakes_name_its_file_its_line_and_its_field(made: Make) -> None:
 
 
 def test_the_digest_is_of_its_sources(made: Make) -> None:
-    one, same, other = made("a"), made("a"), made("a", more="description: other\n")
-    assert one.source_digest == same.source_digest != other.source_digest
+    policy, same, other = made("a"), made("a"), made("a", more="description: other\n")
+    assert policy.source_digest == same.source_digest != other.source_digest

@@ -118,7 +118,7 @@ def test_a_policy_that_ships_is_a_folder_and_nothing_else(tmp_path: Path, checko
 
 
 def asks_for_packages(folder: Path) -> bool:
-    """Of a registry, which unit tests have not; e2e/policies/test_shipped_policies.py builds all."""
+    """Packages come from a registry, which unit tests lack; e2e/policies/test_shipped_policies.py builds all."""
     file = folder / "requirements.txt"
     return file.exists() and any(line and not line.startswith("#") for line in file.read_text().splitlines())
 

@@ -114,7 +114,7 @@ def test_a_policy_that_streams(make: Make, stream: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["on_requst", "on_Request", "onrequest"])
-def test_a_hook_that_is_misspelled_is_told_from_one_that_is_not_there(make: Make, name: str) -> None:
+def test_a_misspelled_hook_is_quoted_with_its_line(make: Make, name: str) -> None:
     policy = make(f"import logging\n\ndef {name}(ctx, params): ...\n")
     (mistake,) = validate_python_directory_structure(policy)
     assert str(mistake).endswith(
@@ -175,7 +175,7 @@ def test_a_policy_whose_stream_the_executor_cannot_call_is_refused(
     make: Make, source: str, sentences: list[str]
 ) -> None:
     mistakes = validate_python_directory_structure(make(source, STREAMS))
-    assert [f"expected {each.expected}, got {each.got}; {each.cure}" for each in mistakes] == sentences
+    assert [f"expected {mistake.expected}, got {mistake.got}; {mistake.cure}" for mistake in mistakes] == sentences
 
 
 @pytest.mark.parametrize(
@@ -253,10 +253,10 @@ def test_annotations_that_are_another_hooks_are_refused(make: Make, source: str,
 def test_a_body_that_is_read_and_not_asked_for_is_a_note(make: Make, mode: str) -> None:
     stream = "async def on_request_stream(ctx, chunks, params): yield b''\n"
     source = f"def on_request(ctx, params):\n    if len(ctx.body) > 3: ...\n{stream}"
-    said = "STREAM" if mode else "SKIP"
+    body_mode = "STREAM" if mode else "SKIP"
     assert list(unread_bodies(make(source, DEFINITION + mode.encode()))) == [
         "sample/policy.py:2: on_request of sample:v1.0.0 reads the body, which is None: its definition has "
-        f"{said} for requestBodyMode; to have it write requestBodyMode: BUFFER"
+        f"{body_mode} for requestBodyMode; to have it write requestBodyMode: BUFFER"
     ]
     assert list(unread_bodies(make(source, DEFINITION + b"  requestBodyMode: BUFFER\n"))) == []
     assert list(unread_bodies(make("def on_request(ctx, params): params['x'].body"))) == []

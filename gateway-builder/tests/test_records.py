@@ -46,7 +46,7 @@ def test_the_permission_to_run_and_a_links_target_count(folder: Path) -> None:
     assert not same_content(before, contents_of(folder))
 
 
-def test_a_record_that_cannot_be_read_is_none(tmp_path: Path, folder: Path) -> None:
+def test_for_a_record_that_cannot_be_read_none_is_returned(tmp_path: Path, folder: Path) -> None:
     records = Records(tmp_path / "records")
     records.keep(folder, contents_of(folder))
     (file,) = (tmp_path / "records").glob("*.json")

@@ -32,16 +32,18 @@ def lines(merged: str) -> list[Pep508]:
 def test_the_merged_file_admits_what_all_that_ask_admit(texts: list[str]) -> None:
     merged = lines(merge_requirements(requirements(*texts), ()))
     for name in {canonicalize_name(Pep508(text).name) for text in texts}:
-        before = [one for one in map(Pep508, texts) if canonicalize_name(one.name) == name]
+        before = [requirement for requirement in map(Pep508, texts) if canonicalize_name(requirement.name) == name]
         after = [line for line in merged if line.name == name]
-        assert {str(one.marker) for one in before} == {str(line.marker) for line in after}
+        assert {str(requirement.marker) for requirement in before} == {str(line.marker) for line in after}
         for version in ("0.9", "1", "1.2", "1.5", "2", "2.5", "3", "5"):
             assert _admits(before, version) == _admits(after, version), (version, after)
-        assert {extra for one in before for extra in one.extras} == {extra for line in after for extra in line.extras}
+        assert {extra for requirement in before for extra in requirement.extras} == {
+            extra for line in after for extra in line.extras
+        }
 
 
-def _admits(each: list[Pep508], version: str) -> bool:
-    return all(version in one.specifier for one in each)
+def _admits(requirements_of_name: list[Pep508], version: str) -> bool:
+    return all(version in requirement.specifier for requirement in requirements_of_name)
 
 
 @given(TEXTS, st.randoms())
@@ -59,12 +61,12 @@ def test_a_conflict_names_every_policy_that_takes_part() -> None:
     )
 
 
-def test_a_conflict_elsewhere_is_none_here() -> None:
+def test_a_conflict_on_another_platform_is_ignored() -> None:
     merge_requirements(requirements("colour==1", 'colour==2 ; sys_platform == "elsewhere"'), ())
 
 
 def test_the_base_is_what_the_executor_asks_for_and_its_own_packages_are_never_installed(product: Path) -> None:
     base = executor_requirements(Sources(product))
-    assert [str(one.parsed) for one in base] == ["tiny-rpc>=1.2", "gatewright-sdk==0.1.0"]
+    assert [str(requirement.parsed) for requirement in base] == ["tiny-rpc>=1.2", "gatewright-sdk==0.1.0"]
     assert [line.name for line in lines(merge_requirements(base, ()))] == ["tiny-rpc"]
     assert SpecifierSet(">=1.2") == lines(merge_requirements(base, ()))[0].specifier

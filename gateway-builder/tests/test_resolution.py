@@ -1,4 +1,4 @@
-"""Which packages a group gets. What does not go together is in the *.bad-build cases of test_build."""
+"""Which packages a group gets. Conflicts are in the *.bad-build cases of test_build."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def test_the_newest_that_fits_is_locked_with_hashes(resolved: Resolve) -> None:
 
 
 def test_a_pin_for_the_same_requirements_is_taken_without_asking(resolved: Resolve) -> None:
-    said = list[Event]()
-    before = resolved("tiny-rpc\n", say=said.append)
-    assert said == [Step("resolving what the group default needs")]
-    said.clear()
-    again = resolved("tiny-rpc\n", before, said.append)
-    assert (again.pin, said) == (before.pin, [])
+    events = list[Event]()
+    before = resolved("tiny-rpc\n", say=events.append)
+    assert events == [Step("resolving what the group default needs")]
+    events.clear()
+    again = resolved("tiny-rpc\n", before, events.append)
+    assert (again.pin, events) == (before.pin, [])
 
 
 def test_versions_of_the_pin_before_stay_where_they_fit(resolved: Resolve) -> None:

@@ -31,7 +31,7 @@ def materials(policy: Policy) -> Materials:
 
 
 def components(content: bytes) -> dict[str, dict[str, object]]:
-    return {one["bom-ref"]: one for one in json.loads(content)["components"]}
+    return {component["bom-ref"]: component for component in json.loads(content)["components"]}
 
 
 def test_all_that_is_compiled_in_or_installed_is_listed(policy: Policy) -> None:

@@ -54,7 +54,7 @@ class Place:
     folder: Path
     product: Path
     packages: Path
-    said: list[str]
+    notes: list[str]
 
     @property
     def ran(self) -> Path:
@@ -73,7 +73,7 @@ class Place:
 
     def say(self, event: object) -> None:
         if isinstance(event, Note):
-            self.said.append(event.text)
+            self.notes.append(event.text)
 
     def refused(self) -> str:
         with pytest.raises(BuildError) as caught:
@@ -115,13 +115,13 @@ def write_sdist(folder: Path, name: str, ran: str) -> None:
 @pytest.mark.parametrize("asked", ["only-source", "upper"], ids=["asked for itself", "by another package"])
 def test_sources_are_not_built_unasked(place: Place, asked: str) -> None:
     place.ask(asked)
-    said = place.refused()
+    refusal = place.refused()
     assert not place.ran.exists(), "what builds the package ran"
-    assert said.startswith("sample/requirements.txt:1: expected a wheel of only-source, got none that fits (")
-    assert said.endswith("sdists: [only-source] in build.yaml")
+    assert refusal.startswith("sample/requirements.txt:1: expected a wheel of only-source, got none that fits (")
+    assert refusal.endswith("sdists: [only-source] in build.yaml")
 
 
-def test_those_that_build_yaml_names_are_and_no_others(place: Place) -> None:
+def test_sources_that_build_yaml_names_are_built_and_no_others(place: Place) -> None:
     place.ask("upper\nalso-source", "sdists: [Only_Source]\n")
     assert "expected a wheel of also-source, got" in place.refused()
     place.ask("upper", "sdists: [Only_Source]\n")
@@ -159,8 +159,8 @@ def test_a_lock_made_before_permissions_lets_nothing_run(place: Place) -> None:
     assert not place.ran.exists()
 
 
-def test_a_name_that_nobody_asks_for_is_said(place: Place) -> None:
+def test_a_name_that_no_policy_asks_for_is_noted(place: Place) -> None:
     place.ask("colour", "sdists: [only-sauce]\n")
     place.build()
-    assert place.said == ["build.yaml: sdists has only-sauce, which no policy asks for: take it out"]
+    assert place.notes == ["build.yaml: sdists has only-sauce, which no policy asks for: take it out"]
     assert "sdists" not in place.lock()

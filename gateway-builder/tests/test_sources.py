@@ -20,7 +20,7 @@ def test_those_of_another_checkout_are_named(product: Path) -> None:
     assert find_sources(product) == Sources(product.resolve())
 
 
-def test_a_folder_that_is_none_is_refused_with_what_it_lacks(tmp_path: Path) -> None:
+def test_a_folder_that_is_no_checkout_is_refused_with_what_it_lacks(tmp_path: Path) -> None:
     with pytest.raises(BuildError) as caught:
         find_sources(tmp_path)
     assert str(caught.value) == (

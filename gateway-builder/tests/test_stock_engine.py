@@ -25,25 +25,25 @@ SHOWN = "add-headers v1.9.0 old words <nil>\n"
 
 
 class Place:
-    """A product with one Go policy that ships, and a build.yaml; `said` is what the last build said."""
+    """A product with one Go policy that ships, and a build.yaml; `steps` are those that the last build reported."""
 
     def __init__(self, folder: Path, product: Path) -> None:
         self.folder, self.product = folder, folder / "product"
         shutil.copytree(product, self.product)
         shutil.copytree(TESTDATA / "policies", folder / "policies")
         shutil.copytree(TESTDATA / "policies" / "add-headers", self.product / "policies" / "add-headers")
-        self.said: list[str] = []
+        self.steps: list[str] = []
 
     def build(self, name: str, *entries: str) -> BuildResult:
         text = "".join(f"  - {entry}\n" for entry in entries)
         (self.folder / "build.yaml").write_text(f"version: v1\npolicies:\n{text}")
-        self.said.clear()
+        self.steps.clear()
         options = BuildOptions(self.folder / "build.yaml", self.folder / name, self.say, source_root=self.product)
         return build(options)
 
     def say(self, event: object) -> None:
         if isinstance(event, Step) and "engine" in event.text:
-            self.said.append(event.text)
+            self.steps.append(event.text)
 
 
 @pytest.fixture
@@ -74,11 +74,11 @@ def test_the_stock_engine_is_compiled_once_and_serves_all_that_it_has(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = place.build("first", STOCK_ONLY)
-    assert place.said == ["compiling the stock policy engine, once for all builds on this machine (may take minutes)"]
+    assert place.steps == ["compiling the stock policy engine, once for all builds on this machine (may take minutes)"]
     without_go(monkeypatch, place.folder / "path")
     second = place.build("second", PYTHON_ONLY)
     third = place.build("third", PYTHON_ONLY, STOCK_ONLY)
-    assert place.said == []
+    assert place.steps == []
     assert [shown(result) for result in (first, second, third)] == [SHOWN] * 3
     assert len({result.engine.read_bytes() for result in (first, second, third)}) == 1
 
@@ -88,7 +88,7 @@ def test_other_sources_of_a_policy_that_ships_get_an_engine_of_their_own(
 ) -> None:
     write_tree({"policies/add-headers/internal/words/words.go": b'package words\n\nconst Say = "mine"\n'}, place.folder)
     result = place.build("own", STOCK_ONLY)
-    assert place.said == ["compiling the policy engine, for the stock one lacks Go policies of this build"]
+    assert place.steps == ["compiling the policy engine, for the stock one lacks Go policies of this build"]
     assert shown(result) == SHOWN.replace("old words", "mine")
     without_go(monkeypatch, place.folder / "path")
     assert place.build("own", STOCK_ONLY).changed == (), "what is there needs no Go"
@@ -97,7 +97,7 @@ def test_other_sources_of_a_policy_that_ships_get_an_engine_of_their_own(
 
 
 def test_a_copy_of_a_policy_that_ships_needs_no_engine_of_its_own(place: Place) -> None:
-    """Of its go.mod only what is compiled counts: not a comment, nor where its SDK lies."""
+    """Of its go.mod only what is compiled counts: no comment, and not the folder of its SDK."""
     first = place.build("first", STOCK_ONLY)
     go_mod = place.folder / "policies/add-headers/go.mod"
     go_mod.write_text(f"// A copy.\n{go_mod.read_text()}")
@@ -136,7 +136,7 @@ def installed(place: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
 
 def test_a_wheel_builds_with_the_engine_that_it_brings(installed: Place) -> None:
     result = installed.build("second", PYTHON_ONLY, STOCK_ONLY)
-    assert (installed.said, shown(result)) == ([], SHOWN)
+    assert (installed.steps, shown(result)) == ([], SHOWN)
     assert b'BridgeFactory("default")' in (result.output / "policy-engine" / "plugin_registry.go").read_bytes()
     assert installed.build("second", PYTHON_ONLY, STOCK_ONLY).changed == ()
 

@@ -40,14 +40,16 @@ def test_a_folder_that_is_left_out_is_not_entered(tmp_path: Path) -> None:
 
 @given(PLAIN_TREES, PLAIN_TREES)
 @example({"a": b"1", "b": b"2"}, {"a": b"1b\0002"})
-def test_equal_digests_mean_equal_trees(one: dict[str, bytes], other: dict[str, bytes]) -> None:
-    assert (tree_digest(one) == tree_digest(other)) == (one == other)
-    assert tree_digest(dict(reversed(one.items()))) == tree_digest(one)
+def test_equal_digests_mean_equal_trees(first: dict[str, bytes], second: dict[str, bytes]) -> None:
+    assert (tree_digest(first) == tree_digest(second)) == (first == second)
+    assert tree_digest(dict(reversed(first.items()))) == tree_digest(first)
 
 
-@pytest.mark.parametrize(("one", "other"), [(("a", "bc"), ("ab", "c")), (("a",), ("a", "")), (("a", "b"), ("b", "a"))])
-def test_texts_are_kept_apart(one: tuple[str, ...], other: tuple[str, ...]) -> None:
-    assert text_digest(*one) != text_digest(*other)
+@pytest.mark.parametrize(
+    ("first", "second"), [(("a", "bc"), ("ab", "c")), (("a",), ("a", "")), (("a", "b"), ("b", "a"))]
+)
+def test_texts_are_kept_apart(first: tuple[str, ...], second: tuple[str, ...]) -> None:
+    assert text_digest(*first) != text_digest(*second)
 
 
 def test_a_tree_moves_below_a_folder() -> None:

@@ -1,4 +1,4 @@
-"""What a cache or an output holds counts only as far as this user's builds have put it there."""
+"""Files of a cache or an output are used only if this user's builds have put them there."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ EVIL = b"#!/bin/sh\necho evil\n"
 
 
 class Place:
-    """A build.yaml; `said` is what the last build said."""
+    """A build.yaml; `lines` are what the last build reported."""
 
     def __init__(self, folder: Path, product: Path) -> None:
-        self.folder, self.product, self.said = folder, product, list[str]()
+        self.folder, self.product, self.lines = folder, product, list[str]()
         shutil.copytree(TESTDATA / "policies", folder / "policies")
         self.list(PAINT)
 
@@ -35,13 +35,13 @@ class Place:
         (self.folder / "build.yaml").write_text(f"version: v1\npolicies:\n{text}")
 
     def build(self, name: str = "output") -> BuildResult:
-        self.said.clear()
+        self.lines.clear()
         options = BuildOptions(self.folder / "build.yaml", self.folder / name, self.say, source_root=self.product)
         return build(options)
 
     def say(self, event: object) -> None:
         if isinstance(event, Note | Step):
-            self.said.append(event.text)
+            self.lines.append(event.text)
 
     def in_environment(self, pattern: str) -> Path:
         return next((self.folder / "output" / "python-env" / "default").glob(f"lib/python*/site-packages/{pattern}"))
@@ -57,7 +57,7 @@ def shown(result: BuildResult) -> str:
 
 
 def overwrite(path: Path, content: bytes) -> None:
-    """With the same length and times, as one who knows what is compared would."""
+    """With the same length and times, as an attacker who knows what is compared would."""
     before = path.stat()
     path.write_bytes(content.ljust(before.st_size, b"\n")[: before.st_size])
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -79,13 +79,15 @@ def test_a_changed_engine_in_the_cache_is_not_taken(
     (engine,) = (fresh_cache / "engines").iterdir()
     forge(engine)
     assert shown(place.build("second")) == honest
-    assert any(said.startswith("compiling the stock policy engine") for said in place.said)
+    assert any(line.startswith("compiling the stock policy engine") for line in place.lines)
     place.build("third")
-    assert not any(said.startswith("compiling") for said in place.said), "the cache has the right one again"
+    assert not any(line.startswith("compiling") for line in place.lines), "the cache has the right one again"
 
 
-def test_nor_is_one_that_others_have_put_there(place: Place, fresh_cache: Path, cache: Path) -> None:
-    """A cache that a CI has restored: nothing of this user's says what is in it."""
+def test_an_engine_that_other_builds_put_into_the_cache_is_not_taken(
+    place: Place, fresh_cache: Path, cache: Path
+) -> None:
+    """A cache that a CI has restored: this user has no record of it."""
     honest = shown(place.build("first"))
     shutil.rmtree(cache / "records")
     (engine,) = (fresh_cache / "engines").iterdir()
@@ -100,7 +102,7 @@ def test_a_changed_engine_in_the_output_is_made_anew(place: Place, entry: str) -
     honest = shown(first)
     overwrite(first.engine, EVIL)
     assert shown(place.build()) == honest
-    assert "bin/policy-engine is not as it was built: bin is made anew" in place.said
+    assert "bin/policy-engine is not as it was built: bin is made anew" in place.lines
     assert place.build().changed == ()
 
 
@@ -113,12 +115,12 @@ def test_a_changed_file_in_an_environment_is_noticed(place: Place, file: str) ->
     assert "python-env/default" in place.build().changed
     assert place.in_environment(file).read_bytes() == honest
     assert f"{path.relative_to(place.folder / 'output')} is not as installed: python-env/default is made anew" in (
-        place.said
+        place.lines
     )
     assert place.build().changed == ()
 
 
-def test_so_is_one_that_is_added_or_missing(place: Place) -> None:
+def test_an_added_or_missing_file_in_an_environment_is_noticed(place: Place) -> None:
     place.build()
     added = place.in_environment("colour.py").with_name("evil.pth")
     added.write_text("import os\n")
@@ -155,7 +157,7 @@ def test_bytecode_beside_the_executor_is_not_left_there(place: Place) -> None:
     assert not planted.exists()
 
 
-def test_nor_is_changed_bytecode_of_the_executor(place: Place) -> None:
+def test_changed_bytecode_of_the_executor_is_not_left_there(place: Place) -> None:
     result = place.build()
     assert result.executor is not None
     own = next(result.executor.parent.glob("gatewright_executor/__pycache__/*.pyc"))

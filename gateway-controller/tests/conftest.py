@@ -44,7 +44,7 @@ def definitions() -> Definitions:
 
 @pytest.fixture
 def orders() -> JsonObject:
-    """A small valid API; tests change what they are about."""
+    """A small valid API, which tests change."""
     return {
         "apiVersion": "gatewright.dev/v1",
         "kind": "Api",
@@ -88,8 +88,8 @@ def connect() -> Callable[[Controller], Node]:
 
     def connect_node(controller: Controller) -> Node:
         policies = [
-            node_pb2.PolicyRef(name=one.name, version=one.version, definition_digest=one.digest)
-            for one in controller.definitions
+            node_pb2.PolicyRef(name=definition.name, version=definition.version, definition_digest=definition.digest)
+            for definition in controller.definitions
         ]
         return controller.deployment.connect(node_pb2.Hello(node_id="n1", engine_version="1.2", policies=policies))
 
@@ -98,13 +98,13 @@ def connect() -> Callable[[Controller], Node]:
 
 @pytest.fixture
 async def gateways(controller: Controller) -> Gateways:
-    """Of a controller without a file."""
+    """The Gateways of a controller without a Gateway file."""
     return Gateways(controller.store, controller.deployment, None)
 
 
 @pytest.fixture
 async def observations(controller: Controller) -> AsyncIterator[Observations]:
-    """What tests connect nodes to that tell of exchanges."""
+    """Tests connect nodes to it that report exchanges."""
     observations = Observations(controller.deployment)
     yield observations
     observations.stop()

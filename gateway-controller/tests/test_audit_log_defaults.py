@@ -1,4 +1,4 @@
-"""The policy audit-log knows no Gateway: what it takes out by default is the Gateway's own list, word for word."""
+"""The policy audit-log does not read the Gateway: its default redaction repeats the Gateway's list, word for word."""
 
 from __future__ import annotations
 

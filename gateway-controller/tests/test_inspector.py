@@ -1,4 +1,4 @@
-"""The files of the web page, without a browser: what they are, who gets them, and with which headers."""
+"""The files of the web page, without a browser: what they are, which clients get them, and with which headers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def get(path: str, token: str = TOKEN, method: str = "GET", **headers: str
 
 
 @pytest.mark.parametrize("path", ["/", *(f"/assets/{name}" for name in FILES)])
-async def test_each_file_is_served_to_everybody(path: str) -> None:
+async def test_each_file_is_served_to_every_client(path: str) -> None:
     response = await get(path)
     file = STATIC / ("index.html" if path == "/" else path.removeprefix("/assets/"))
     assert response.status_code == 200
@@ -69,7 +69,7 @@ async def test_without_a_token_the_page_is_for_this_machine_too() -> None:
 def test_the_page_takes_its_files_from_the_controller_alone() -> None:
     page = (STATIC / "index.html").read_text()
     linked = re.findall(r'(?:href|src)="([^"]+)"', page)
-    assert {one.removeprefix("/assets/") for one in linked if not one.startswith("#")} <= set(FILES)
+    assert {link.removeprefix("/assets/") for link in linked if not link.startswith("#")} <= set(FILES)
     assert not re.findall(r"<style|style=|<script>|\son\w+=", page)
 
 
@@ -77,6 +77,6 @@ def test_the_page_takes_its_files_from_the_controller_alone() -> None:
 def test_what_a_script_imports_is_there(name: str) -> None:
     text = (STATIC / name).read_text()
     imported = re.findall(r"""(?:from|import\()\s*"([^"]+)\"""", text)
-    assert all(((STATIC / name).parent / one).is_file() for one in imported if one.startswith(".")), imported
-    assert all(one.startswith(".") for one in imported)
+    assert all(((STATIC / name).parent / path).is_file() for path in imported if path.startswith(".")), imported
+    assert all(path.startswith(".") for path in imported)
     assert "innerHTML" not in text

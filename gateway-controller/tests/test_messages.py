@@ -1,4 +1,4 @@
-"""What the controller tells the command line and reads of it, as JSON: the golden messages in conformance/messages."""
+"""The JSON between the controller and the command line: the golden messages in conformance/messages."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ MESSAGES = Path(__file__).parents[2] / "conformance" / "messages"
 
 
 def is_golden(answer: httpx.Response, name: str, update: bool) -> None:
-    said, file = json.dumps(answer.json(), indent=2) + "\n", MESSAGES / name
+    text, file = json.dumps(answer.json(), indent=2) + "\n", MESSAGES / name
     if update:
-        file.write_text(said)
-    assert said == file.read_text(), "after a change of the message run pytest with --update, and see who reads it"
+        file.write_text(text)
+    assert text == file.read_text(), "after a change of the message run pytest with --update, and see who reads it"
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def update(request: pytest.FixtureRequest) -> bool:
 async def test_what_becomes_of_policies(
     client: httpx.AsyncClient, orders: JsonObject, folder: Path, rewritten: Callable[..., None], update: bool
 ) -> None:
-    """The answer of POST /v1/policies/reload, and of /check, which is the same without what has become of APIs."""
+    """The answer of POST /v1/policies/reload, and of /check, which is the same without the state of APIs."""
     await client.post("/v1/apis", json=orders)
     rewritten("v1.0.0", "v1.1.0")
     changed = folder / "rewrite-body-v1.0.0.yaml"

@@ -51,7 +51,7 @@ def schema_of(policy: str) -> JsonObject:
 
 
 def refused(policy: str, params: JsonObject) -> list[str]:
-    """What the schema says of header names. Parameters that are missing are not looked at."""
+    """The mistakes that the schema finds in header names. Missing parameters are left out."""
     mistakes = map(str, Schema(schema_of(policy)).parameter_mistakes(params, "params"))
     return [mistake for mistake in mistakes if "header's name" in mistake]
 
@@ -64,7 +64,7 @@ def test_a_header_that_may_be_taken_for_another_is_refused(policy: str, params: 
 
 
 def patterns(schema: JsonValue, root: JsonObject) -> Iterator[str]:
-    """Those that a value is held to anywhere in it, also by a reference."""
+    """The patterns that the schema has for a value, at any depth and through references."""
     match schema:
         case dict():
             reference = schema.get("$ref")
@@ -92,6 +92,8 @@ def test_parameters_that_may_name_such_a_header_are_known(file: Path) -> None:
     root = schema_of(policy)
     parameters = root.get("properties", {})
     assert isinstance(parameters, dict)
-    taking = {name for name, schema in parameters.items() if any("^_`|~" in said for said in patterns(schema, root))}
+    taking = {
+        name for name, schema in parameters.items() if any("^_`|~" in pattern for pattern in patterns(schema, root))
+    }
     setting = {name for name_of, params in SETTING if name_of == policy for name in params("x-owner")}
     assert taking - setting == OTHERS.get(policy, set()) - setting

@@ -35,7 +35,7 @@ class Process:
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=env)
         self.lines: list[Line] = []
         self.strange: list[str] = []
-        """What is no JSON line, and so must not be."""
+        """Lines that are no JSON. There must be none."""
         self._ready: queue.Queue[Line | None] = queue.Queue()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
@@ -54,15 +54,15 @@ class Process:
         self._ready.put(None)
 
     def url(self) -> str:
-        """Once it is ready."""
+        """The URL, once the controller is ready."""
         line = self._ready.get(timeout=30)
         assert line, self.lines
         return f"http://{line['listen']}"
 
     def wait_for(self, words: str) -> None:
-        """Until a line has them."""
+        """Waits until a line of the log has the words."""
         end = time.monotonic() + 30
-        while words not in self.told():
+        while words not in self.log_text():
             assert time.monotonic() < end, self.lines
             assert self.process.poll() is None, self.lines
             time.sleep(0.01)
@@ -78,7 +78,7 @@ class Process:
         assert self.strange == []
         return status
 
-    def told(self) -> str:
+    def log_text(self) -> str:
         return "\n".join(str(line["message"]) for line in self.lines)
 
 
@@ -104,9 +104,9 @@ def start(arguments: list[str]) -> Iterator[Start]:
         return started[-1]
 
     yield run
-    for one in started:
-        if one.process.poll() is None:
-            one.end(signal.SIGKILL)
+    for controller in started:
+        if controller.process.poll() is None:
+            controller.end(signal.SIGKILL)
 
 
 def test_a_life(start: Start, tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_life(start: Start, tmp_path: Path) -> None:
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
     assert controller.end() == 0
     assert not (tmp_path / "node.sock").exists()
-    assert controller.told() == "ready\nstopping\nstopped"
+    assert controller.log_text() == "ready\nstopping\nstopped"
     for line in controller.lines:
         assert line.keys() >= {"time", "level", "component", "message"}
         assert line["component"] == "controller"
@@ -137,8 +137,8 @@ def test_an_api_goes_from_the_rest_interface_to_a_node_and_back(
     policies = httpx.get(f"{url}/v1/policies").json()["policies"]
     messages: queue.Queue[node_pb2.NodeMessage | None] = queue.Queue()
     refs = [
-        node_pb2.PolicyRef(name=one["name"], version=one["version"], definition_digest=one["definitionDigest"])
-        for one in policies
+        node_pb2.PolicyRef(name=policy["name"], version=policy["version"], definition_digest=policy["definitionDigest"])
+        for policy in policies
     ]
     messages.put(node_pb2.NodeMessage(hello=node_pb2.Hello(node_id="n1", policies=refs)))
     with grpc.insecure_channel(f"unix:{tmp_path}/node.sock") as channel:
@@ -148,7 +148,7 @@ def test_an_api_goes_from_the_rest_interface_to_a_node_and_back(
         def acknowledge() -> None:
             update = next(updates).update
             done = node_pb2.ApiStatus.STATE_APPLIED
-            apis = [node_pb2.ApiStatus(api=one.api, digest=one.digest, state=done) for one in update.bundles]
+            apis = [node_pb2.ApiStatus(api=bundle.api, digest=bundle.digest, state=done) for bundle in update.bundles]
             messages.put(node_pb2.NodeMessage(report=node_pb2.Report(revision=update.revision, apis=apis)))
 
         node = threading.Thread(target=acknowledge)
@@ -176,7 +176,7 @@ def test_waiting_clients_do_not_hold_up_the_end(start: Start, orders: JsonObject
     assert answers[0].json()["status"]["state"] == "pending"
 
 
-def test_watching_clients_are_told_of_the_end(start: Start, tmp_path: Path) -> None:
+def test_watching_clients_get_an_event_for_the_end(start: Start, tmp_path: Path) -> None:
     controller = start(GATEWRIGHT_CONTROLLER_TOKEN="s3cret")  # noqa: S106
     url = controller.url()
     assert httpx.get(f"{url}/v1/exchanges").status_code == 401
@@ -234,7 +234,7 @@ KEYS = "{" + ",".join(f'"k{number}":1' for number in range(90_000)) + ',"k1":1}'
     [("yaml", BOMB), ("yaml", "a: &a [*a]"), ("yaml", "a: [" + "x," * 500_000 + "]"), ("json", KEYS),
      ("json", "[" * 1_000_000), ("json", '{"a": ' + "9" * 5000 + "}")],
 )  # fmt: skip
-def test_what_takes_long_to_read_keeps_nobody_from_an_answer(start: Start, media_type: str, body: str) -> None:
+def test_a_body_that_takes_long_to_read_delays_no_other_answer(start: Start, media_type: str, body: str) -> None:
     controller = start()
     url, headers, answers = controller.url(), {"content-type": f"application/{media_type}"}, list[httpx.Response]()
     senders = [
@@ -251,7 +251,7 @@ def test_what_takes_long_to_read_keeps_nobody_from_an_answer(start: Start, media
 
 
 @pytest.mark.parametrize("count", [200, 400])
-def test_connections_that_send_half_a_request_keep_nobody_from_an_answer(
+def test_connections_that_send_half_a_request_delay_no_other_answer(
     start: Start, orders: JsonObject, count: int
 ) -> None:
     controller = start()
@@ -275,8 +275,8 @@ def test_a_taken_port_is_named(start: Start) -> None:
         port = taken.getsockname()[1]
         controller = start("--listen", f"127.0.0.1:{port}")
         assert controller.wait() == 1
-    assert f"cannot listen on 127.0.0.1:{port}" in controller.told()
-    assert f"stop what uses port {port}, or choose another with --listen" in controller.told()
+    assert f"cannot listen on 127.0.0.1:{port}" in controller.log_text()
+    assert f"stop what uses port {port}, or choose another with --listen" in controller.log_text()
 
 
 @pytest.mark.parametrize(
@@ -290,10 +290,10 @@ def test_a_taken_port_is_named(start: Start) -> None:
         (["--settings", "/no/such/file"], "/no/such/file: expected a settings file"),
     ],
 )
-def test_what_an_operator_must_mend_is_said_in_one_line(start: Start, more: list[str], sentence: str) -> None:
+def test_what_an_operator_must_mend_is_reported_in_one_line(start: Start, more: list[str], sentence: str) -> None:
     controller = start(*more)
     assert controller.wait() == 1
-    assert sentence in controller.told()
+    assert sentence in controller.log_text()
     assert all(line["level"] == "error" and "error" not in line for line in controller.lines)
 
 
@@ -314,7 +314,7 @@ def test_a_controller_without_a_database_ends_where_no_node_serves(
     assert sentence in str(line["message"])
 
 
-def test_a_controller_whose_node_serves_says_why_it_has_no_database_and_opens_it_later(
+def test_a_controller_whose_node_serves_logs_why_it_has_no_database_and_opens_it_later(
     start: Start, tmp_path: Path, orders: JsonObject
 ) -> None:
     (tmp_path / "last-good").touch()
@@ -341,16 +341,16 @@ def test_a_controller_whose_node_serves_says_why_it_has_no_database_and_opens_it
         assert controller.url() == f"http://127.0.0.1:{port}"
         assert client.get("/v1/apis").json() == {"apis": []}
     assert controller.end() == 0
-    assert "the database can be opened again" in controller.told()
+    assert "the database can be opened again" in controller.log_text()
 
 
-def test_a_controller_that_waits_for_its_database_ends_when_it_is_told_to(start: Start, tmp_path: Path) -> None:
+def test_a_controller_that_waits_for_its_database_ends_at_a_signal(start: Start, tmp_path: Path) -> None:
     (tmp_path / "last-good").touch()
     (tmp_path / "controller.db").write_text("no database" * 100)
     controller = start("--last-good", str(tmp_path / "last-good"))
     controller.wait_for("cannot open its database")
     assert controller.end() == 0
-    assert "ready" not in controller.told()
+    assert "ready" not in controller.log_text()
 
 
 def test_with_a_token_it_may_listen_everywhere_and_asks_for_it(start: Start) -> None:
@@ -383,7 +383,7 @@ def test_an_operator_allows_upstreams_by_settings(start: Start, orders: JsonObje
     assert wrong.wait() == 1
     assert (
         "allowedUpstreams: expected HOST:PORT, a network such as 169.254.0.0/16, or unix:/path, got 'here'"
-        in wrong.told()
+        in wrong.log_text()
     )
 
 
@@ -401,7 +401,7 @@ def test_a_second_controller_leaves_the_first_ones_socket_alone(start: Start) ->
     url = start().url()
     second = start()
     assert second.wait() == 1
-    assert "another controller does" in second.told()
+    assert "another controller does" in second.log_text()
     assert httpx.get(f"{url}/healthz").status_code == 200
 
 
@@ -412,8 +412,8 @@ def test_a_process_of_the_same_user_cannot_look_into_it(arguments: list[str]) ->
     try:
         controller.url()
         command = [*within, "cat", f"/proc/{controller.process.pid}/environ"]
-        said = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
-        assert (said.returncode, said.stdout) == (1, "")
-        assert "Permission denied" in said.stderr
+        read = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+        assert (read.returncode, read.stdout) == (1, "")
+        assert "Permission denied" in read.stderr
     finally:
         controller.end()

@@ -30,14 +30,14 @@ def test_system_parameters_can_come_from_the_environment() -> None:
     assert settings.system_parameters == {"guard": {"issuer": "y"}}
 
 
-def test_all_mistakes_of_a_file_are_told(tmp_path: Path) -> None:
+def test_all_mistakes_of_a_file_are_reported(tmp_path: Path) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text("{lisen: 'a:1', maxRequestBytes: 3, requestTimeout: 1h}")
     with pytest.raises(Invalid) as caught:
         load_settings(file, {}, {})
-    told = [str(mistake) for mistake in caught.value.mistakes]
-    assert told[0].startswith("lisen: expected one of acmeFolder, allowedUpstreams, challengesListen, connect")
-    assert told[1:] == [
+    mistakes = [str(mistake) for mistake in caught.value.mistakes]
+    assert mistakes[0].startswith("lisen: expected one of acmeFolder, allowedUpstreams, challengesListen, connect")
+    assert mistakes[1:] == [
         "maxRequestBytes: expected at least 1024, got 3",
         "requestTimeout: expected a whole number of ms or s, such as '200ms' or '1s', got '1h'",
     ]
@@ -46,7 +46,7 @@ def test_all_mistakes_of_a_file_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"), [(None, "expected a settings file"), ("[", "expected a YAML document"), ("- a", "a mapping")]
 )
-def test_a_file_that_is_none_is_named(tmp_path: Path, text: str | None, sentence: str) -> None:
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, text: str | None, sentence: str) -> None:
     file = tmp_path / "settings.yaml"
     if text is not None:
         file.write_text(text)
@@ -85,8 +85,8 @@ def test_no_message_shows_what_is_secret(tmp_path: Path) -> None:
     file.write_text(f"token: [{secret}]")
     with pytest.raises(Invalid) as caught:
         load_settings(file, {"GATEWRIGHT_CONTROLLER_SYSTEM_PARAMETERS_FILE": str(tmp_path / "none")}, {})
-    told = [str(mistake) for mistake in caught.value.mistakes]
-    assert told == [f"{tmp_path}/none: expected a file that can be read: No such file or directory",
+    mistakes = [str(mistake) for mistake in caught.value.mistakes]
+    assert mistakes == [f"{tmp_path}/none: expected a file that can be read: No such file or directory",
                     "token: expected a string, got '********'"]  # fmt: skip
     with pytest.raises(Invalid, match="expected a file with a token in it, got none"):
         load_settings(None, {"GATEWRIGHT_CONTROLLER_TOKEN_FILE": str(tmp_path / "empty")}, {})

@@ -45,15 +45,15 @@ STRANGE: list[Any] = [
 
 def read(pattern: str) -> list[JsonObject]:
     found = [parse_yaml(path.read_bytes()) for path in sorted(HERE.glob(pattern))]
-    return [one for one in found if isinstance(one, dict)]
+    return [document for document in found if isinstance(document, dict)]
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Of all that is inside."""
+    """The paths of all values inside."""
     inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, one in inside:
+    for key, item in inside:
         yield (*path, key)
-        yield from places(one, (*path, key))
+        yield from places(item, (*path, key))
 
 
 def at(value: Any, path: Sequence[Any]) -> Any:
@@ -63,9 +63,9 @@ def at(value: Any, path: Sequence[Any]) -> Any:
 
 
 def spoilt(documents: list[JsonObject]) -> st.SearchStrategy[JsonObject]:
-    """One of them with up to three changes: a value that is another, is gone, or stands where it does not belong."""
-    taken = [at(one, path) for one in documents for path in places(one)]
-    keys = sorted({path[-1] for one in documents for path in places(one) if isinstance(path[-1], str)})
+    """A document with up to three changes: a value is replaced, removed, or added where it does not belong."""
+    taken = [at(document, path) for document in documents for path in places(document)]
+    keys = sorted({path[-1] for document in documents for path in places(document) if isinstance(path[-1], str)})
 
     @st.composite
     def made(draw: st.DrawFn) -> JsonObject:
@@ -162,7 +162,7 @@ def same_as_written(tried: httpx.Response, done: httpx.Response, revision: int) 
 
 
 def state(controller: Controller) -> tuple[int, str, str, bytes]:
-    """All that a write changes: what is stored, and what a node is sent that has nothing."""
+    """All that a write changes: the store, and the update for a node that has nothing."""
     store, fresh = controller.store, controller.deployment.connect(node_pb2.Hello(node_id="fresh"))
     update = controller.deployment.next_update(fresh).SerializeToString(deterministic=True)
     controller.deployment.disconnect(fresh)

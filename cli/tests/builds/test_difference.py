@@ -21,9 +21,9 @@ def test_the_difference_of_two_builds(tmp_path: Path) -> None:
 
 
 def test_the_same_build_has_nothing_otherwise(tmp_path: Path) -> None:
-    one, other = (write_output(tmp_path / name, policy("one")) for name in "ab")
-    assert difference(one, other) == Difference(keeps=("default",))
-    assert not difference(one, other)
+    before, after = (write_output(tmp_path / name, policy("one")) for name in "ab")
+    assert difference(before, after) == Difference(keeps=("default",))
+    assert not difference(before, after)
 
 
 def test_another_interpreter_is_another_group(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_another_interpreter_is_another_group(tmp_path: Path) -> None:
 
 
 def test_a_build_without_digests_is_never_the_same(tmp_path: Path) -> None:
-    one, other = (write_output(tmp_path / name, policy("one")) for name in "ab")
+    before, after = (write_output(tmp_path / name, policy("one")) for name in "ab")
     for folder in ("a", "b"):
         (tmp_path / folder / "python-env" / "default" / "gatewright-inputs").unlink()
-    assert difference(load(one.path), load(other.path)).restarts == ("default",)
+    assert difference(load(before.path), load(after.path)).restarts == ("default",)

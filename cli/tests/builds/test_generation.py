@@ -84,7 +84,7 @@ def test_a_generation_leaves_an_environment_that_is_there_alone(opened: Open, tm
     ] == [(path.name, time) for path, time in changed]
 
 
-def test_an_environment_that_was_made_anew_is_another_ones(opened: Open, tmp_path: Path) -> None:
+def test_a_rebuilt_environment_belongs_to_the_next_generation_alone(opened: Open, tmp_path: Path) -> None:
     output = write_output(tmp_path, policy("one"))
     generations = opened(output)
     first = generations.first()

@@ -28,7 +28,7 @@ def test_a_generated_registry_is_read_and_a_part_of_it_is_a_registry_too(tmp_pat
 
 
 @pytest.mark.parametrize("text", ["", "PYTHON_POLICIES = [1]", "PYTHON_POLICIES = open('x')"])
-def test_anything_else_is_none(tmp_path: Path, text: str) -> None:
+def test_any_other_text_is_no_registry(tmp_path: Path, text: str) -> None:
     file = tmp_path / "registry.py"
     file.write_text(text)
     with pytest.raises(ValueError, match=r"."):

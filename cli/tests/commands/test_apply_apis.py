@@ -39,14 +39,14 @@ class Printed:
 
 
 def test_new_apis_are_created_and_the_same_ones_are_unchanged(bench: Bench) -> None:
-    one, two = written(bench.folder, "one"), written(bench.folder, "two")
+    first, second = written(bench.folder, "one"), written(bench.folder, "two")
 
     async def work(management: Management) -> None:
         printed = Printed()
-        assert await printed.apply(management, load([one, two], nothing))
+        assert await printed.apply(management, load([first, second], nothing))
         assert printed.out == ["one created", "two created"]
         written(bench.folder, "two", API.replace("GET", "POST"))
-        assert await printed.apply(management, load([one, two], nothing))
+        assert await printed.apply(management, load([first, second], nothing))
         assert printed.out == ["one unchanged", "two changed"]
         assert printed.err == []
         assert [api.status.revision for api in (await management.apis()).values()] == [1, 3]
@@ -55,21 +55,21 @@ def test_new_apis_are_created_and_the_same_ones_are_unchanged(bench: Bench) -> N
 
 
 def test_a_dry_run_prints_changes_and_makes_none(bench: Bench) -> None:
-    one, two = written(bench.folder, "one"), written(bench.folder, "two")
+    first, second = written(bench.folder, "one"), written(bench.folder, "two")
     wrong = written(bench.folder, "three", API.replace("GET", "G T"))
 
     async def work(management: Management) -> None:
         out: list[str] = []
         err: list[str] = []
-        assert await try_files(Target(management), load([one], nothing), out.append, err.append)
+        assert await try_files(Target(management), load([first], nothing), out.append, err.append)
         assert out[0] == "one would be created"
         assert out[1].startswith("--- /dev/null\n+++ one\n")
         assert await management.apis() == {}
-        await Printed().apply(management, load([one, two], nothing))
+        await Printed().apply(management, load([first, second], nothing))
         before = await management.apis()
         written(bench.folder, "two", API.replace("GET", "POST"))
         out.clear()
-        assert not await try_files(Target(management), load([one, wrong, two], nothing), out.append, err.append)
+        assert not await try_files(Target(management), load([first, wrong, second], nothing), out.append, err.append)
         assert out[:2] == ["one would be unchanged", "two would be changed"]
         assert "-    - method: GET\n+    - method: POST\n" in out[2]
         (mistake,) = err
@@ -150,7 +150,7 @@ def test_no_controller_and_no_token_are_reported(bench: Bench) -> None:
     with_controller(bench, work)
 
 
-def test_files_that_are_none_are_all_named_before_anything_is_sent(tmp_path: Path) -> None:
+def test_all_unreadable_files_are_named_before_anything_is_sent(tmp_path: Path) -> None:
     with pytest.raises(PreflightError) as caught:
         load([tmp_path / "none.yaml", tmp_path], nothing)
     assert caught.value.mistakes == [
@@ -159,7 +159,7 @@ def test_files_that_are_none_are_all_named_before_anything_is_sent(tmp_path: Pat
     ]
 
 
-def test_the_run_that_is_meant(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_which_controller_the_options_name(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     with pytest.raises(PreflightError, match=r"expected a run with .*, got none.*or another machine's"):
         find_target(None, None)

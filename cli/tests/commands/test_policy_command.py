@@ -137,7 +137,7 @@ def test_a_version(wanted: str, version: str, build: Path) -> None:
     assert find_policy(wanted, build)[0].version == version
 
 
-def test_what_there_is_not(build: Path) -> None:
+def test_unknown_names_and_versions_are_refused_with_the_known_ones(build: Path) -> None:
     own = "use --build build/stock for your own, once they are built"
     assert refusal("jwt-atuh") == f"NAME: expected a policy that ships, got 'jwt-atuh'; did you mean jwt-auth?; {own}"
     assert "; did you mean one of api-key-auth, basic-auth, hmac-auth, jwt-auth, mtls-auth?; " in refusal("auth")

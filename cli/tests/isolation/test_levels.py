@@ -245,7 +245,7 @@ def test_the_kernel_of_this_machine_is_known() -> None:
 
 
 def test_at_level_none_a_policy_reaches_everything_that_its_user_can(site: Site) -> None:
-    """So that each try is known to be one."""
+    """This shows that each try works without isolation."""
     found = site.run("none", TRIES)
     assert isinstance(found, dict)
     assert {name for name, what in found.items() if what != "reached"} == {"a core dump", "a huge file"}
@@ -258,7 +258,7 @@ def test_at_level_landlock_it_reaches_nothing_of_that(site: Site) -> None:
 
 
 @AS_OTHERS
-def test_at_level_user_neither(open_site: Site) -> None:
+def test_at_level_user_it_reaches_nothing_of_that_either(open_site: Site) -> None:
     found = open_site.run("user", TRIES)
     assert isinstance(found, dict)
     assert {name: what for name, what in found.items() if what != "refused"} == {"a huge file": "File too large"}

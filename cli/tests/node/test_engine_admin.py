@@ -62,8 +62,8 @@ def test_how_the_engine_sees_the_processes(bench: Bench) -> None:
     content = {"generation": 2, "processes": [PROCESS], "quarantined": [QUARANTINED]}
     found, requests = ask(bench, 200, content, admin(bench).executors())
     assert requests == ["GET /executors HTTP/1.1 "]
-    one = found.at("unix:/run/a")
-    assert (one.pid, one.silent_ms, one.stalled, one.hung[0].oldest_ms) == (7, 12, False, 6000)
+    process = found.at("unix:/run/a")
+    assert (process.pid, process.silent_ms, process.stalled, process.hung[0].oldest_ms) == (7, 12, False, 6000)
     assert found.at("unix:/run/b") is None
     assert found.quarantined[0].left_ms == 500
 

@@ -108,16 +108,16 @@ def test_two_runs_of_other_folders_are_named_with_their_differences(
 
 
 def test_two_runs_of_one_folder_are_named(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
-    one, two = runs.start("a"), runs.start("a", manifest="other.yaml", state_dir=".second")
+    first, second = runs.start("a"), runs.start("a", manifest="other.yaml", state_dir=".second")
     monkeypatch.chdir(runs.folder("a"))
     with pytest.raises(RunDirError) as refused:
         find_run()
     message = str(refused.value)
     assert message.startswith(f"expected one run whose manifest or state directory is in {runs.projects}/a, got 2:\n")
-    assert f"--run-dir {one}\n" in message
-    assert f"manifest {runs.projects}/a/other.yaml, started in {runs.projects}/a: --run-dir {two}\n" in message
+    assert f"--run-dir {first}\n" in message
+    assert f"manifest {runs.projects}/a/other.yaml, started in {runs.projects}/a: --run-dir {second}\n" in message
     monkeypatch.chdir(runs.folder("a/.second"))
-    assert find_run() == two
+    assert find_run() == second
 
 
 def test_the_environment_names_one(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:

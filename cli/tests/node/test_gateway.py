@@ -98,12 +98,12 @@ def test_a_process_of_its_own_returns_the_same(file: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "both"),
+    ("host", "other", "both"),
     [
         ("127.0.0.1", "127.0.0.1", True), ("127.0.0.1", "0.0.0.0", True), ("::1", "::", True),  # noqa: S104
         ("127.0.0.1", "127.0.0.2", False), ("0.0.0.0", "::", False), ("127.0.0.1", "::1", False),  # noqa: S104
     ],
 )  # fmt: skip
-def test_hosts_that_take_from_each_other(one: str, other: str, both: bool) -> None:
-    assert gateway.overlap(one, other) is both
-    assert gateway.overlap(other, one) is both
+def test_hosts_that_take_from_each_other(host: str, other: str, both: bool) -> None:
+    assert gateway.overlap(host, other) is both
+    assert gateway.overlap(other, host) is both

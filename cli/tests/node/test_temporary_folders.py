@@ -23,14 +23,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_folder_is_private_and_empty_at_each_start() -> None:
     folders = TemporaryFolders.open()
-    one = TemporaryFolder(folders.path / "one")
+    folder = TemporaryFolder(folders.path / "one")
     for _ in range(2):
-        asyncio.run(one.make())
-        assert list(one.path.iterdir()) == []
-        assert one.path.stat().st_mode & 0o777 == 0o700
-        (one.path / "left").write_text("x")
-    asyncio.run(one.remove())
-    assert not one.path.exists()
+        asyncio.run(folder.make())
+        assert list(folder.path.iterdir()) == []
+        assert folder.path.stat().st_mode & 0o777 == 0o700
+        (folder.path / "left").write_text("x")
+    asyncio.run(folder.remove())
+    assert not folder.path.exists()
     folders.close()
 
 
@@ -52,12 +52,12 @@ def test_others_pass_through_and_see_no_names(home: Path) -> None:
 
 def test_folders_in_folders_as_deep_as_a_policy_likes_go_too() -> None:
     folders = TemporaryFolders.open()
-    one = TemporaryFolder(folders.path / "one")
-    asyncio.run(one.make())
+    folder = TemporaryFolder(folders.path / "one")
+    asyncio.run(folder.make())
     deep = "import os\nos.chdir(os.sys.argv[1])\nfor _ in range(3000): os.mkdir('d'); os.chdir('d')"
-    subprocess.run([sys.executable, "-c", deep, str(one.path)], check=True)
-    asyncio.run(one.remove())
-    assert not one.path.exists()
+    subprocess.run([sys.executable, "-c", deep, str(folder.path)], check=True)
+    asyncio.run(folder.remove())
+    assert not folder.path.exists()
     folders.close()
 
 
@@ -103,7 +103,7 @@ def test_temporary_folders_of_killed_runs_are_removed_and_those_of_live_runs_sta
 @pytest.mark.skipif(os.getuid() != 0, reason="needs to be root")
 def test_it_belongs_to_the_user_that_it_is_for() -> None:
     folders = TemporaryFolders.open()
-    one = TemporaryFolder(folders.path / "one", (61184, 61184))
-    asyncio.run(one.make())
-    assert (one.path.stat().st_uid, one.path.stat().st_gid) == (61184, 61184)
+    folder = TemporaryFolder(folders.path / "one", (61184, 61184))
+    asyncio.run(folder.make())
+    assert (folder.path.stat().st_uid, folder.path.stat().st_gid) == (61184, 61184)
     folders.close()

@@ -35,7 +35,7 @@ def test_an_api_becomes_this_document() -> None:
         api(("GET", "/"), ("GET", "/{id}"), ("PUT", "/{number}"), ("GET", "/files/*")), "https://gw.example/"
     )
     answer = {"default": {"description": "What the upstream, or a policy, answers"}}
-    one = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+    id_parameter = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
 
     def operation(name: str) -> JsonObject:
         return {"operationId": name, "tags": ["orders"], "responses": answer}
@@ -47,7 +47,7 @@ def test_an_api_becomes_this_document() -> None:
         "tags": [{"name": "orders"}],
         "paths": {
             "/": {"get": operation("get")},
-            "/{id}": {"parameters": [one], "get": operation("getById"), "put": operation("putByNumber")},
+            "/{id}": {"parameters": [id_parameter], "get": operation("getById"), "put": operation("putByNumber")},
             "/files/*": {
                 "description": "`*` stands for everything below, which OpenAPI has no word for.",
                 "get": operation("getFilesBelow"),

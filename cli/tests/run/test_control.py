@@ -114,7 +114,7 @@ def test_apis_that_come_with_a_reload(bench: Bench) -> None:
     assert reloads.apis == []
 
 
-def test_why_there_was_none(bench: Bench) -> None:
+def test_a_refused_reload_is_answered_with_its_reasons(bench: Bench) -> None:
     answer, _ = ask(bench, ReloadError(["policy.py:3: this", "and that"]))
     assert (answer.generation, answer.reasons) == (0, ["policy.py:3: this", "and that"])
 
@@ -158,7 +158,7 @@ subprocess.run([sys.executable, "-c", {ASKS!r}, sys.argv[1]])
 
 @pytest.mark.parametrize("program", [ASKS, DAEMON], ids=["a process", "one that has left its parent"])
 def test_what_the_supervisor_has_started_is_not_heard(bench: Bench, program: str) -> None:
-    """A policy's process may begin anew as often as it likes: it stays below the supervisor."""
+    """A policy's process stays below the supervisor, however often it starts another process."""
     supervisor = f"""
 import asyncio, subprocess, sys
 from pathlib import Path

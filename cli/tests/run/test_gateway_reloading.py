@@ -69,6 +69,6 @@ def test_what_the_engine_refuses_is_withdrawn_from_it(run_dir: RunDir) -> None:
 
 
 def test_a_listener_overlaps_where_it_takes_from_another() -> None:
-    one = Listener("one", "127.0.0.1", 8080)
-    assert one.overlaps(Listener("two", "0.0.0.0", 8080))  # noqa: S104
-    assert not one.overlaps(Listener("two", "127.0.0.1", 8081))
+    listener = Listener("one", "127.0.0.1", 8080)
+    assert listener.overlaps(Listener("two", "0.0.0.0", 8080))  # noqa: S104
+    assert not listener.overlaps(Listener("two", "127.0.0.1", 8081))

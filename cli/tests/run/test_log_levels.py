@@ -111,7 +111,7 @@ def test_a_process_that_does_not_answer_keeps_its_level(bench: Bench) -> None:
     live(bench, steps)
 
 
-def test_one_that_is_away_when_the_time_is_over_is_asked_again(bench: Bench) -> None:
+def test_a_process_that_is_away_when_the_time_is_over_is_asked_again(bench: Bench) -> None:
     async def steps(levels: LogLevels, processes: Processes) -> None:
         await levels.change({"envoy": "debug"}, 0.001)
         processes.away, before = {"envoy"}, processes.tries

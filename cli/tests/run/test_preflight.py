@@ -13,8 +13,8 @@ from cli.tests.run.test_options import options
 
 
 def test_every_taken_port_is_named_with_its_option() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
-        taken = [server.getsockname()[1] for server in (one, two)]
+    with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
+        taken = [server.getsockname()[1] for server in (first, second)]
         listeners = {"--port": Place("127.0.0.1", taken[0]), "--echo-port": Place("127.0.0.1", taken[1])}
         mistakes = list(port_mistakes(listeners))
     assert [

@@ -157,7 +157,7 @@ def test_a_newer_reload_takes_the_place_of_one_that_builds(bench: Bench) -> None
     assert "refused" not in bench.output.text()
 
 
-def test_one_that_has_reached_the_engine_is_waited_for(bench: Bench) -> None:
+def test_a_reload_that_has_reached_the_engine_is_waited_for(bench: Bench) -> None:
     async def live() -> None:
         async with Run(bench) as run:
             run.builds.go.set()
@@ -176,8 +176,8 @@ def test_one_that_has_reached_the_engine_is_waited_for(bench: Bench) -> None:
     bench.run(live())
 
 
-def test_one_that_brings_apis_is_waited_for_and_the_others_behind_it_are_one(bench: Bench) -> None:
-    """A newer one would not store them."""
+def test_a_reload_that_brings_apis_is_waited_for_and_the_others_behind_it_become_one(bench: Bench) -> None:
+    """A newer reload would not store the APIs."""
 
     async def live() -> None:
         async with Run(bench, Stored()) as run:

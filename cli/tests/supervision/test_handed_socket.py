@@ -26,7 +26,7 @@ def test_it_has_its_name_once_it_is_opened_and_listens_before(bench: Bench) -> N
                 assert accepted.recv(1) == b"x"
 
 
-def test_one_that_cannot_be_made_leaves_nothing_open(bench: Bench) -> None:
+def test_a_socket_that_cannot_be_made_leaves_nothing_open(bench: Bench) -> None:
     handed = HandedSocket(bench.folder / "one.sock")
     with handed.make(), pytest.raises(OSError, match="Address already in use"):
         handed.make()

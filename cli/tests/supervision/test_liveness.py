@@ -44,7 +44,7 @@ def test_an_answer_in_between_starts_anew() -> None:
     )
 
 
-def test_one_that_uses_cpu_or_logs_gets_much_longer_but_not_for_ever() -> None:
+def test_a_process_that_uses_cpu_or_logs_gets_much_longer_but_not_for_ever() -> None:
     works = [Snapshot("timeout", 0, cpu / 2) for cpu in range(100)]
     logs = [Snapshot("timeout", lines, 1.0) for lines in range(100)]
     assert first_verdict(works) == first_verdict(logs) == 5.0 * BUSY_FACTOR

@@ -31,7 +31,7 @@ def test_a_file_that_was_moved_away_is_followed_by_a_new_one(log: tuple[Path, in
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
-def test_one_that_another_program_has_made_anew_is_written_to(log: tuple[Path, int]) -> None:
+def test_a_file_that_another_program_has_made_anew_is_written_to(log: tuple[Path, int]) -> None:
     path, descriptor = log
     files = LogFiles([descriptor])
     path.unlink()
@@ -71,7 +71,7 @@ def test_a_pipe_a_device_and_a_closed_descriptor_are_no_files() -> None:
         os.close(descriptor)
 
 
-def test_one_that_cannot_be_made_keeps_the_old_file(log: tuple[Path, int]) -> None:
+def test_a_new_file_that_cannot_be_made_keeps_the_old_one(log: tuple[Path, int]) -> None:
     path, descriptor = log
     files = LogFiles([descriptor])
     path.rename(path.with_suffix(".1"))

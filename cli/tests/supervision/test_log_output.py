@@ -142,7 +142,7 @@ os.write(2, b'{"time":"')
 """
 
 
-def test_whatever_a_policy_writes_is_its_processs_and_of_now(bench: Bench) -> None:
+def test_lines_of_a_policy_have_the_name_of_its_process_and_the_time_of_reading(bench: Bench) -> None:
     """To the descriptors themselves, past the executor's handling of printed lines."""
     read_end, write_end = os.pipe()
     output = LogOutput(write_end, "json")

@@ -140,8 +140,8 @@ LOGS_WHEN_TOLD = "import sys\nfor _ in open(sys.argv[1]): print('step', flush=Tr
 
 
 class Paced:
-    """A probe, and a clock: each time that it is asked, the process logs a line while 0.4 s go by, and that is all that
-    changes. Ready after STEPS of them."""
+    """A probe, and a clock: each time that it is asked, 0.4 s go by and the process logs a line, its only sign of
+    progress. Ready after STEPS of them."""
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench

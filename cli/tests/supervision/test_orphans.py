@@ -1,5 +1,5 @@
-"""What a process of a node leaves behind, under a real supervisor. A shell script in the engine's place stands for
-whatever runs policies: it starts processes in all the ways in which one gets away from its parent.
+"""Processes that a process of a node leaves behind, under a real supervisor. A shell script stands in for one that
+runs policies: it starts others in all the ways in which they get away from their parent.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An archive is read as if an enemy had made it: one folder's plain files, or a sentence."""
+"""An archive is read as if an attacker had made it: one folder's plain files, or a sentence."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def raw(*headers: bytes) -> io.BytesIO:
 
 
 def header(name: str, size: bytes, kind: bytes = tarfile.REGTYPE) -> bytes:
-    """One with this text or number as its size."""
+    """A header with this text or number as its size."""
     info = tarfile.TarInfo(name)
     info.type = kind
     block = bytearray(info.tobuf(tarfile.GNU_FORMAT)[:512])
@@ -103,19 +103,19 @@ MINUS_A_BLOCK = b"\xff" * 10 + b"\xfe\x00"  # -512
 @pytest.mark.parametrize("size", [MINUS_A_BLOCK, b"-1000"], ids=["binary", "octal"])
 @pytest.mark.parametrize("name", ["repo/p/a", "repo/elsewhere"])
 def test_a_size_below_zero_is_refused(size: bytes, name: str) -> None:
-    """It would be taken off what the folder has counted, and lead back in the archive."""
+    """It would reduce the counted size of the folder, and seek backwards in the archive."""
     with pytest.raises(ArchiveError, match="expected sizes of at least 0 bytes, got repo/"):
         read_archive(raw(header(name, size), header("repo/p/b", b"0")), "p", SMALL)
 
 
 def test_a_size_beyond_all_is_refused_at_once() -> None:
-    """To look for what comes after it would take tarfile years, of reading nothing."""
+    """To skip it would take tarfile years."""
     with pytest.raises(ArchiveError, match="unpacked, got repo/elsewhere: 9,223,372"):
         read_archive(raw(header("repo/elsewhere", b"\x80" + bytes(3) + b"\x7f" + b"\xff" * 7)), "p", SMALL)
 
 
 def test_a_size_beyond_all_beside_a_smaller_one_is_refused_at_once() -> None:
-    """Of a file with holes tarfile tells the size that it would have, and skips the one that its header announces."""
+    """For a file with holes tarfile returns the unpacked size, and skips the size that the header announces."""
     info = tarfile.TarInfo("repo/elsewhere")
     info.pax_headers = {
         "GNU.sparse.major": "0",
@@ -137,7 +137,7 @@ def test_a_size_below_zero_in_a_pax_header_is_refused() -> None:
 
 
 def test_a_file_with_holes_is_refused() -> None:
-    """It is as large as it says, whatever the archive holds."""
+    """Its size is what the header announces, whatever the archive holds."""
     info = tarfile.TarInfo("repo/p/a")
     info.pax_headers = {"GNU.sparse.major": "0", "GNU.sparse.map": "0,0", "GNU.sparse.size": "60000"}
     with pytest.raises(ArchiveError, match=r"repo/p/a \(neither file nor folder\)"):

@@ -19,7 +19,7 @@ def test_a_tree_is_found_again_by_its_digest(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["changed", "added", "removed"])
-def test_a_tree_that_was_changed_since_is_none_and_goes(tmp_path: Path, change: str) -> None:
+def test_a_tree_that_was_changed_since_is_removed_and_not_returned(tmp_path: Path, change: str) -> None:
     cache = Cache(tmp_path)
     folder = cache.keep(TREE)
     if change == "removed":

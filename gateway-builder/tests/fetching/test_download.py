@@ -18,21 +18,27 @@ def server(servers: Callable[[], Server]) -> Server:
     return servers()
 
 
-def fetch(url: str, said: list[Event] | None = None, limit: int = 1 << 20, **headers: str) -> bytes:
+def fetch(url: str, events: list[Event] | None = None, limit: int = 1 << 20, **headers: str) -> bytes:
     file = io.BytesIO(b"")
     download(
-        url, file, "it", (said if said is not None else []).append, headers=headers, limit=limit, pauses=(0.0, 0.0, 0.0)
+        url,
+        file,
+        "it",
+        (events if events is not None else []).append,
+        headers=headers,
+        limit=limit,
+        pauses=(0.0, 0.0, 0.0),
     )
     return file.getvalue()
 
 
-def test_a_file_is_fetched_and_told_while_it_comes(server: Server) -> None:
-    content, said = bytes(600_000), list[Event]()
+def test_progress_is_reported_while_a_file_is_fetched(server: Server) -> None:
+    content, events = bytes(600_000), list[Event]()
     server.answer("/a", content)
-    assert fetch(f"{server.url}/a", said) == content
-    assert said[-1] == Download("it", len(content), len(content), done=True)
-    assert all(isinstance(one, Download) and not one.done for one in said[:-1])
-    assert len(said) > 1
+    assert fetch(f"{server.url}/a", events) == content
+    assert events[-1] == Download("it", len(content), len(content), done=True)
+    assert all(isinstance(event, Download) and not event.done for event in events[:-1])
+    assert len(events) > 1
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])

@@ -1,4 +1,4 @@
-"""What Go is told: the operator's settings that it is to follow, and none that would run or change something else."""
+"""The settings that go gets: the operator's that it is to follow, and none that would run or change something else."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LIBRARY = "example.com/words"
 
 @pytest.fixture
 def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """What go env -w has written."""
+    """Writes the file of go env -w."""
 
     def write(**settings: str) -> None:
         file = tmp_path / "go-env"
@@ -62,7 +62,7 @@ def test_nothing_else_is(written: Callable[..., None], monkeypatch: pytest.Monke
     assert toolchain().endswith("\n0\n")
 
 
-def test_settings_that_go_cannot_read_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_that_go_cannot_read_are_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "go").write_text("#!/bin/sh\necho 'go: no settings' >&2\nexit 2\n")
     (tmp_path / "go").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
@@ -85,27 +85,27 @@ def test_no_flag_that_was_written_runs_a_program(
 
 
 @pytest.mark.parametrize("name", ["GITHUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "UV_INDEX_CORP_PASSWORD"])
-def test_go_is_told_no_secret(
+def test_go_gets_no_secret(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, written: Callable[..., None]
 ) -> None:
-    """What stands in for go on PATH writes down what it is told."""
-    real, told = shutil.which("go"), tmp_path / "told"
+    """The program that stands in for go on PATH writes its environment to a file."""
+    real, seen = shutil.which("go"), tmp_path / "environment"
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "go").write_text(f'#!/bin/sh\nenv >> {told}\nexec {real} "$@"\n')
+    (tmp_path / "bin" / "go").write_text(f'#!/bin/sh\nenv >> {seen}\nexec {real} "$@"\n')
     (tmp_path / "bin" / "go").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
     monkeypatch.setenv(name, "s3cr3t-t0ken")
     written(GOPROXY="off")
     go("version")
-    assert "GOFLAGS=-buildvcs=false" in told.read_text()
-    assert "s3cr3t-t0ken" not in told.read_text()
+    assert "GOFLAGS=-buildvcs=false" in seen.read_text()
+    assert "s3cr3t-t0ken" not in seen.read_text()
 
 
 class Place:
     """An engine that asks for one version of a library, and a policy that asks for another."""
 
     def __init__(self, folder: Path, product: Path) -> None:
-        self.folder, self.product, self.said = folder, folder / "product", list[str]()
+        self.folder, self.product, self.notes = folder, folder / "product", list[str]()
         shutil.copytree(product, self.product)
         shutil.copytree(TESTDATA / "policies", folder / "policies")
         with (self.product / "gateway-runtime/policy-engine/go.mod").open("a") as file:
@@ -122,13 +122,13 @@ class Place:
         (self.folder / "build.yaml").write_text(f"version: v1\npolicies:\n{entry}")
 
     def build(self) -> BuildResult:
-        self.said.clear()
+        self.notes.clear()
         options = BuildOptions(self.folder / "build.yaml", self.folder / "output", self.say, source_root=self.product)
         return build(options)
 
     def say(self, event: object) -> None:
         if isinstance(event, Note):
-            self.said.append(event.text)
+            self.notes.append(event.text)
 
 
 @pytest.fixture
@@ -140,19 +140,19 @@ def place(tmp_path: Path, product: Path, module_proxy: Path, publish_module: Cal
 
 
 @pytest.mark.usefixtures("fresh_cache")
-def test_a_dependency_of_the_engine_that_a_policy_raises_is_said(place: Place) -> None:
+def test_a_dependency_of_the_engine_that_a_policy_raises_is_noted(place: Place) -> None:
     place.ask("v1.8.0")
     place.build()
-    assert place.said == []
+    assert place.notes == []
     place.ask("v1.10.0")
     raised = f"add-headers:v1.9.0 raises a dependency of the engine: {LIBRARY} from v1.9.0 to v1.10.0"
     for _ in ("compiled", "as it was"):
         place.build()
-        assert place.said == [raised]
+        assert place.notes == [raised]
 
 
 @pytest.mark.usefixtures("fresh_cache")
-def test_who_raises_it_to_what_does_not_compile_is_named(place: Place) -> None:
+def test_the_policy_that_raises_it_to_a_version_that_does_not_compile_is_named(place: Place) -> None:
     place.ask("v1.11.0")
     with pytest.raises(BuildError) as caught:
         place.build()

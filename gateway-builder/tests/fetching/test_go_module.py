@@ -61,8 +61,8 @@ def test_a_pin_holds_against_newer_versions_and_needs_no_proxy(
 
 
 def test_another_sum_under_the_same_version_is_refused(module: Find) -> None:
-    said = refused(module, "v1.0.0", Pin("0" * 64, "v1.0.0", "h1:other"))
-    assert f"expected {MODULE}@v1.0.0 with the sum h1:other, as build.lock has it, got h1:" in said
+    message = refused(module, "v1.0.0", Pin("0" * 64, "v1.0.0", "h1:other"))
+    assert f"expected {MODULE}@v1.0.0 with the sum h1:other, as build.lock has it, got h1:" in message
 
 
 def test_a_local_folder_stands_in(module: Find, tmp_path: Path) -> None:
@@ -71,14 +71,14 @@ def test_a_local_folder_stands_in(module: Find, tmp_path: Path) -> None:
     assert (origin.folder, origin.shown, origin.pin) == (tmp_path / "stamp", "stamp", None)
 
 
-def test_a_version_that_is_not_there_is_said(module: Find) -> None:
-    said = refused(module, "v7.0.0")
-    assert said.startswith(f"build.yaml:3: expected the module {MODULE}@v7.0.0, got ")
-    assert said.endswith("check the module and its version; GOPROXY and GOPRIVATE say where it comes from")
+def test_a_missing_version_is_reported(module: Find) -> None:
+    message = refused(module, "v7.0.0")
+    assert message.startswith(f"build.yaml:3: expected the module {MODULE}@v7.0.0, got ")
+    assert message.endswith("check the module and its version; GOPROXY and GOPRIVATE say where it comes from")
 
 
 def test_a_proxys_password_stays_out_of_the_message(module: Find, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOPROXY", "http://robot:s3cretw0rd@127.0.0.1:1/go")
-    said = refused(module, "v7.0.0")
-    assert "127.0.0.1:1" in said
-    assert "s3cretw0rd" not in said
+    message = refused(module, "v7.0.0")
+    assert "127.0.0.1:1" in message
+    assert "s3cretw0rd" not in message

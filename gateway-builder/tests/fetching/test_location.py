@@ -40,7 +40,7 @@ def test_an_installation_that_lacks_it_says_so(tmp_path: Path) -> None:
     assert str(mistake).endswith("name its sources once; or was limit meant, which ships?")
 
 
-def test_a_folder_that_is_not_there_is_said_with_its_line(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported_with_its_line(tmp_path: Path) -> None:
     manifest = tmp_path / "stock.yaml"
     manifest.write_text("version: v1\npolicies:\n  - {name: greet, filePath: gret}\n")
     (mistake,) = locate(read_manifest(manifest)).mistakes

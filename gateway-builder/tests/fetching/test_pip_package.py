@@ -67,8 +67,8 @@ def test_a_pin_holds_against_newer_versions_and_needs_no_index(
 
 
 def test_other_content_under_the_same_version_is_refused(package: Find) -> None:
-    said = refused(package, SOURCE, Pin("0" * 64, "1.4.0"))
-    assert f"expected {SOURCE} as build.lock has it, {'0' * 64}" in said
+    message = refused(package, SOURCE, Pin("0" * 64, "1.4.0"))
+    assert f"expected {SOURCE} as build.lock has it, {'0' * 64}" in message
 
 
 def test_a_package_of_several_policies_has_that_of_the_entrys_name(
@@ -77,21 +77,21 @@ def test_a_package_of_several_policies_has_that_of_the_entrys_name(
     both = policy("acme_more/limit") | policy("acme_more/other", "other")
     make_wheel(packages, "acme-more", "1.0", both)
     assert b"name: other" in (package("acme-more==1.0", name="other").folder / "policy-definition.yaml").read_bytes()
-    said = refused(package, "acme-more==1.0", name="third")
-    assert said.startswith(
+    message = refused(package, "acme-more==1.0", name="third")
+    assert message.startswith(
         "build.yaml:3: expected one folder in acme-more==1.0 with the policy-definition.yaml of third, got"
         " acme_more/limit, acme_more/other; put"
     )
 
 
-def test_a_package_without_a_policy_is_said(package: Find) -> None:
+def test_a_package_without_a_policy_is_refused(package: Find) -> None:
     assert "with the policy-definition.yaml of limit, got none; put" in refused(package, "colour==1.0")
 
 
-def test_a_version_that_is_not_there_is_said(package: Find) -> None:
-    said = refused(package, "acme-limit==7")
-    assert said.startswith("build.yaml:3: expected a package acme-limit==7, got No solution found")
-    assert said.endswith("(UV_DEFAULT_INDEX): it must have a wheel")
+def test_a_missing_version_is_reported(package: Find) -> None:
+    message = refused(package, "acme-limit==7")
+    assert message.startswith("build.yaml:3: expected a package acme-limit==7, got No solution found")
+    assert message.endswith("(UV_DEFAULT_INDEX): it must have a wheel")
 
 
 def test_a_source_distribution_never_runs(package: Find, packages: Path) -> None:
@@ -108,8 +108,8 @@ def test_an_indexs_credentials_reach_it_and_no_message(
     for name in ("UV_NO_INDEX", "UV_OFFLINE"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("UV_DEFAULT_INDEX", f"{index.url.replace('//', '//robot:s3cretw0rd@')}/simple")
-    said = refused(package, "secret-limit==1.0")
+    message = refused(package, "secret-limit==1.0")
     assert index.asked[0][0] == "/simple/secret-limit/"
     assert any(authorization.startswith("Basic ") for _, authorization in index.asked)
-    assert "s3cretw0rd" not in said
-    assert "secret-limit" in said
+    assert "s3cretw0rd" not in message
+    assert "secret-limit" in message

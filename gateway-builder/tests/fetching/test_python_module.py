@@ -66,7 +66,7 @@ def test_a_folder_of_a_repository_is_fetched_and_pinned(module: Find, github: Se
     assert origin.pin.commit == "c0ffee"
     assert github.asked == [(PATH, "")]
     module(origin.pin)
-    assert len(github.asked) == 1, "the cache has what the lock names: nobody is asked"
+    assert len(github.asked) == 1, "the cache has what the lock names: no server is asked"
 
 
 def test_a_busy_server_is_asked_again(module: Find, github: Server) -> None:
@@ -75,10 +75,10 @@ def test_a_busy_server_is_asked_again(module: Find, github: Server) -> None:
     assert len(github.asked) == 4
 
 
-def test_a_server_that_stays_busy_is_said(module: Find, github: Server) -> None:
+def test_a_server_that_stays_busy_is_reported(module: Find, github: Server) -> None:
     github.answer(PATH, (503, {}, b""))
-    said = refused(module)
-    assert said == (
+    message = refused(module)
+    assert message == (
         f"build.yaml:3: expected an archive of {SOURCE}, got HTTP 503 Service Unavailable;"
         " try again when the server can be reached; the cache does not have it"
     )
@@ -97,9 +97,9 @@ def test_offline_the_last_answer_will_do(module: Find, github: Server, monkeypat
 def test_a_tag_that_moved_is_refused(module: Find, github: Server) -> None:
     github.answer(PATH, tarball(FILES | {"policy.py": b"evil"}))
     pin = Pin("0" * 64)
-    said = refused(module, pin)
-    assert f"expected {SOURCE} as build.lock has it, {pin.digest}, got " in said
-    assert said.endswith("if that is meant to be so, take its entry out of build.lock")
+    message = refused(module, pin)
+    assert f"expected {SOURCE} as build.lock has it, {pin.digest}, got " in message
+    assert message.endswith("if that is meant to be so, take its entry out of build.lock")
 
 
 def test_a_cache_that_was_tampered_with_is_fetched_anew(module: Find, github: Server) -> None:
@@ -117,10 +117,10 @@ def test_a_token_reaches_its_own_server_and_no_other_and_no_message(
     monkeypatch.setenv("GITHUB_TOKEN", "t0psecret")
     github.answer(PATH, (302, {"Location": f"{other.url}/t0psecret"}, b""))
     other.answer("/t0psecret", (404, {}, b""))
-    said = refused(module)
+    message = refused(module)
     assert (github.asked, other.asked) == ([(PATH, "Bearer t0psecret")], [("/t0psecret", "")])
-    assert "got HTTP 404 Not Found; check the repository and the ref; a private one needs a token in" in said
-    assert "t0psecret" not in said
+    assert "got HTTP 404 Not Found; check the repository and the ref; a private one needs a token in" in message
+    assert "t0psecret" not in message
 
 
 @pytest.mark.parametrize("fetch_limits", [FetchLimits(archive=Limits(packed=1000))])

@@ -27,8 +27,8 @@ def test_a_command_that_uv_does_not_know_is_another_failure() -> None:
 
 
 def test_packages_without_a_wheel_are_named_each_once() -> None:
-    said = "Wheels are required for `acme` because …. Wheels are required for `limit`, Wheels are required for `acme`"
-    assert UvError(said).without_wheel == ("acme", "limit")
+    output = "Wheels are required for `acme` because …. Wheels are required for `limit`, Wheels are required for `acme`"
+    assert UvError(output).without_wheel == ("acme", "limit")
 
 
 def test_only_named_packages_are_built_from_source() -> None:

@@ -1,4 +1,4 @@
-"""What the acme does with what an authority says; the authority is a script here, and real in e2e/edge/test_acme.py."""
+"""Certificates by ACME, for any answers of the authority. It is a script here, and real in e2e/edge/test_acme.py."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def bad(kind: str = "refused", wait: float = 0.0) -> Told:
 
 
 class Authority:
-    """Says the answers in turn, and then nothing more."""
+    """Answers in turn, and does not answer behind the last one."""
 
     def __init__(self, *answers: Told) -> None:
         self.answers, self.asked = list(answers), list[tuple[str, str]]()
@@ -84,7 +84,7 @@ async def test_it_is_obtained_and_kept_over_restarts(tmp_path: Path) -> None:
     assert record_file(tmp_path, "web").stat().st_mode & 0o777 == 0o600
 
 
-async def test_a_placeholder_is_there_before_anybody_is_asked_and_nobody_is_before_nodes_listen(tmp_path: Path) -> None:
+async def test_a_placeholder_comes_first_and_the_authority_is_asked_once_nodes_listen(tmp_path: Path) -> None:
     authority = Authority(good())
     authority.listens.clear()
     async with kept(tmp_path, authority, gateway()):
@@ -101,13 +101,13 @@ async def test_what_is_due_is_renewed(tmp_path: Path) -> None:
         await until(lambda: acme.status()["web"]["next"] > acme_certificates._time(time.time() + 300))
 
 
-async def test_a_failure_is_told_and_not_repeated_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_failure_is_reported_and_not_repeated_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     authority = Authority(bad())
     async with kept(tmp_path, authority, gateway()) as acme:
         await until(lambda: acme.status()["web"]["failures"])
         await asyncio.sleep(0.1)
-        told = acme.status()["web"]
-    assert (told["obtained"], told["error"], told["failures"]) == (False, "no", 1)
+        status = acme.status()["web"]
+    assert (status["obtained"], status["error"], status["failures"]) == (False, "no", 1)
     assert len(authority.asked) == 1
     assert "certificate cannot be obtained" in caplog.text
     async with kept(tmp_path, authority, gateway()) as acme:  # nor after a restart
@@ -115,7 +115,7 @@ async def test_a_failure_is_told_and_not_repeated_at_once(tmp_path: Path, caplog
     assert len(authority.asked) == 1
 
 
-async def test_one_that_fails_keeps_no_other_from_being_obtained(tmp_path: Path) -> None:
+async def test_a_certificate_that_fails_delays_no_other(tmp_path: Path) -> None:
     authority = Authority(bad(), good())
     async with kept(tmp_path, authority, gateway(names=("first", "second"))) as acme:
         await until(lambda: acme.status()["second"]["obtained"])
@@ -163,8 +163,8 @@ async def test_a_fault_is_logged_and_it_goes_on(tmp_path: Path, caplog: pytest.L
 
 async def test_a_process_that_fails_is_a_failure(tmp_path: Path) -> None:
     wanted = Wanted("web", ("a.example",), "https://127.0.0.1:1/dir")
-    told = await acme_certificates.ask_in_child("obtain", tmp_path, wanted)
-    assert told["kind"] == "unreachable"
-    assert told["error"].startswith("https://127.0.0.1:1/dir cannot be reached: ")
-    told = await acme_certificates.ask_in_child("obtain", tmp_path, wanted, seconds=0.01)
-    assert "the process that obtains it has failed" in told["error"]
+    failure = await acme_certificates.ask_in_child("obtain", tmp_path, wanted)
+    assert failure["kind"] == "unreachable"
+    assert failure["error"].startswith("https://127.0.0.1:1/dir cannot be reached: ")
+    failure = await acme_certificates.ask_in_child("obtain", tmp_path, wanted, seconds=0.01)
+    assert "the process that obtains it has failed" in failure["error"]

@@ -59,7 +59,7 @@ def test_what_is_another_one_is_due(other: Wanted) -> None:
     assert obtained(WEB, 0, 90 * DAY, None, 0, 0).due(other) == 0
 
 
-def test_the_order_of_hosts_and_the_address_of_somebody_make_no_other_one() -> None:
+def test_the_order_of_hosts_and_an_email_address_make_no_other_certificate() -> None:
     same = Wanted("web", WEB.hosts[::-1], WEB.directory, email="x@example.org")
     assert obtained(WEB, 0, 90 * DAY, None, 0, 0).due(same) == 60 * DAY
 

@@ -17,7 +17,7 @@ from gatewright_controller.nodes.node_server import NodeServer, start_node_serve
 from gatewright_controller.nodes.observations import Observations
 from gatewright_controller.nodes.watching import Watching, WatchLimits
 
-from .telling import Served, until
+from .observed_nodes import Served, until
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -28,7 +28,7 @@ async def one_event_loop(anyio_backend: str) -> AsyncIterator[None]:  # noqa: AR
 
 @pytest.fixture
 def limits() -> ApiLimits:
-    """Tests that are about one parametrize it."""
+    """Tests that are about a limit parametrize it."""
     return ApiLimits()
 
 

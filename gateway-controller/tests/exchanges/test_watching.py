@@ -1,4 +1,4 @@
-"""What nodes tell of exchanges, through the management API: real nodes' streams on one side, real HTTP on the other."""
+"""Exchanges of nodes through the management API: real streams of nodes on one side, real HTTP on the other."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gatewright_controller.nodes.watching import WatchLimits
 from gatewright_documents.values import JsonObject
 from grpc import aio
 
-from .telling import JSON_LINES, TELLS, Served, exchange, until
+from .observed_nodes import JSON_LINES, OBSERVED, Served, exchange, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
@@ -29,13 +29,13 @@ async def test_an_exchange_comes_as_the_engine_made_it(served: Served, client: h
         assert answer.headers["cache-control"] == "no-store"
         asked = await node.asked()
         assert (asked.filter, asked.kept, asked.stop, asked.seconds) == (b"{}", False, False, 0)
-        await node.tell(asked.id, exchange(1, path="/ä\u2028\n\r"))
+        await node.report(asked.id, exchange(1, path="/ä\u2028\n\r"))
         text = (await answer.aread()).decode()
-    told = exchange(1, path="/ä\u2028\n\r").decode().replace("\n", " ")
+    shown = exchange(1, path="/ä\u2028\n\r").decode().replace("\n", " ")
     nodes = '[{"id":"n1","state":"observed","reason":""}]'
     before = f"event: nodes\ndata: {nodes.replace('observed', 'connecting')}\n\n"
     assert text.removeprefix(before) == (
-        f'event: nodes\ndata: {nodes}\n\nevent: exchange\ndata: {told}\n\nevent: ended\ndata: {{"reason":"limit"}}\n\n'
+        f'event: nodes\ndata: {nodes}\n\nevent: exchange\ndata: {shown}\n\nevent: ended\ndata: {{"reason":"limit"}}\n\n'
     )
 
 
@@ -43,9 +43,9 @@ async def test_exchanges_as_lines(served: Served, client: httpx.AsyncClient) -> 
     node = await served.node()
     async with served.watch(client) as stream:
         asked = await node.asked()
-        assert await stream.next() == ("nodes", [{"id": "n1", **TELLS}])
+        assert await stream.next() == ("nodes", [{"id": "n1", **OBSERVED}])
         for number in range(3):
-            await node.tell(asked.id, exchange(number))
+            await node.report(asked.id, exchange(number))
             assert await stream.next() == ("exchange", json.loads(exchange(number)))
 
 
@@ -67,7 +67,7 @@ async def test_all_members_of_a_filter(served: Served, client: httpx.AsyncClient
             "shadow": "different",
             "id": "abc", "client": "[::1]:40112", "sample": 0.25,
         }  # fmt: skip
-        await node.tell(asked.id, exchange())
+        await node.report(asked.id, exchange())
         await answer.aread()
     async with served.watch(client, header="x-user", policy="log-message", limit=1):
         assert (await node.asked()).stop
@@ -106,7 +106,7 @@ async def test_what_is_wrong_with_a_query(client: httpx.AsyncClient, orders: Jso
     assert BAD[query] in answer.json()["detail"]
 
 
-async def test_who_accepts_neither_format_is_told_which_there_are(client: httpx.AsyncClient) -> None:
+async def test_a_client_that_accepts_neither_format_gets_their_names(client: httpx.AsyncClient) -> None:
     answer = await client.get("/v1/exchanges", headers={"accept": "application/json"})
     assert (answer.status_code, answer.json()["detail"]) == (
         406, "expected a client that accepts text/event-stream or application/x-ndjson",
@@ -115,7 +115,7 @@ async def test_who_accepts_neither_format_is_told_which_there_are(client: httpx.
     assert (head.status_code, head.headers["content-type"]) == (200, "application/x-ndjson")
 
 
-async def test_watchers_with_one_filter_share_what_nodes_tell(served: Served, client: httpx.AsyncClient) -> None:
+async def test_watchers_with_one_filter_share_an_observation(served: Served, client: httpx.AsyncClient) -> None:
     node = await served.node()
     async with served.watch(client, errors="true") as first:
         asked = await node.asked()
@@ -124,11 +124,11 @@ async def test_watchers_with_one_filter_share_what_nodes_tell(served: Served, cl
             assert (asked.filter, other.filter) == (b'{"errors":true}', b"{}")
             for stream in (first, second, third):
                 assert (await stream.next())[0] == "nodes"
-            await node.tell(asked.id, exchange(1))
-            await node.tell(other.id, exchange(2))
-            assert [(await one.next())[1]["id"] for one in (first, second, third)] == ["id-1", "id-1", "id-2"]
+            await node.report(asked.id, exchange(1))
+            await node.report(other.id, exchange(2))
+            assert [(await watcher.next())[1]["id"] for watcher in (first, second, third)] == ["id-1", "id-1", "id-2"]
         assert await node.asked() == node_pb2.Observation(id=other.id, stop=True)
-        await node.tell(asked.id, exchange(3))
+        await node.report(asked.id, exchange(3))
         assert (await first.next())[1]["id"] == "id-3"
     assert await node.asked() == node_pb2.Observation(id=asked.id, stop=True)
 
@@ -137,21 +137,21 @@ async def test_nodes_come_and_go_while_they_are_watched(served: Served, client: 
     async with served.watch(client, status="5xx") as stream:
         assert await stream.next() == ("nodes", [])
         first = await served.node("n1")
-        one = await first.asked()
-        assert await stream.next() == ("nodes", [{"id": "n1", **TELLS}])
+        first_asked = await first.asked()
+        assert await stream.next() == ("nodes", [{"id": "n1", **OBSERVED}])
         second = await served.node("n2")
-        other = await second.asked()
-        assert await stream.next() == ("nodes", [{"id": name, **TELLS} for name in ("n1", "n2")])
-        for node, asked in ((first, one), (second, other)):
+        second_asked = await second.asked()
+        assert await stream.next() == ("nodes", [{"id": name, **OBSERVED} for name in ("n1", "n2")])
+        for node, asked in ((first, first_asked), (second, second_asked)):
             assert asked.filter == b'{"status":["5xx"]}'
-            await node.tell(asked.id, exchange(1, node=node.id))
+            await node.report(asked.id, exchange(1, node=node.id))
             assert (await stream.next())[1]["node"] == node.id
         await first.close()
-        assert await stream.next() == ("nodes", [{"id": "n2", **TELLS}])
+        assert await stream.next() == ("nodes", [{"id": "n2", **OBSERVED}])
         again = await served.stream("n1")
         asked = await again.asked()
-        assert await stream.next() == ("nodes", [{"id": name, **TELLS} for name in ("n1", "n2")])
-        await again.tell(asked.id, exchange(2))
+        assert await stream.next() == ("nodes", [{"id": name, **OBSERVED} for name in ("n1", "n2")])
+        await again.report(asked.id, exchange(2))
         assert (await stream.next())[1]["id"] == "id-2"
 
 
@@ -162,7 +162,7 @@ async def test_a_second_stream_of_a_node_ends_the_first(served: Served, client: 
         second = await served.stream("n1")
         asked = await second.asked()
         assert await first.code() is grpc.StatusCode.OK
-        await second.tell(asked.id, exchange())
+        await second.report(asked.id, exchange())
         assert [event for event, _ in await stream.rest()][-2:] == ["exchange", "ended"]
 
 
@@ -171,7 +171,7 @@ async def test_a_stream_that_names_no_node_is_refused(served: Served) -> None:
     assert await nameless.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_a_node_that_does_not_tell_is_named(
+async def test_a_node_that_cannot_report_exchanges_is_named(
     served: Served, client: httpx.AsyncClient, controller: Controller
 ) -> None:
     async with aio.insecure_channel(served.address) as channel:
@@ -185,9 +185,12 @@ async def test_a_node_that_does_not_tell_is_named(
             served.observations.opening_seconds = 0.01
             node = await served.node("n1")
             await node.asked()
-            told = await stream.next()
+            event = await stream.next()
             reason = "its engine 0.1.0 cannot report exchanges; update the node to the controller's version"
-            assert told == ("nodes", [{"id": "n1", **TELLS}, {"id": "old", "state": "unobserved", "reason": reason}])
+            assert event == (
+                "nodes",
+                [{"id": "n1", **OBSERVED}, {"id": "old", "state": "unobserved", "reason": reason}],
+            )
 
 
 async def test_a_node_that_refuses_is_named_with_its_reason(served: Served, client: httpx.AsyncClient) -> None:
@@ -195,23 +198,25 @@ async def test_a_node_that_refuses_is_named_with_its_reason(served: Served, clie
     async with served.watch(client) as stream:
         asked = await node.asked(begins=False)
         about_to = {"id": "n1", "state": "connecting", "reason": ""}
-        assert await stream.next(settled=False) == ("nodes", [about_to]), "expected it not to tell before it says so"
-        await node.tell(asked.id, ended=True, refused="expected at most 8 observations, got 9")
+        assert await stream.next(settled=False) == ("nodes", [about_to]), "expected it to wait for the node"
+        await node.report(asked.id, ended=True, refused="expected at most 8 observations, got 9")
         assert await stream.next() == (
             "nodes", [{"id": "n1", "state": "refused", "reason": "expected at most 8 observations, got 9"}],
         )  # fmt: skip
 
 
-async def test_a_node_tells_once_it_says_so(served: Served, client: httpx.AsyncClient) -> None:
-    """What ends before that is not recorded, and a client may wait for it; an older engine's exchanges say it too."""
+async def test_a_node_is_observed_once_it_confirms_or_reports(served: Served, client: httpx.AsyncClient) -> None:
+    """Exchanges that end before that are not reported, so a client may wait for the event. An older engine confirms by
+    its first report.
+    """
     node = await served.node()
     for says in ({"dropped": 0}, {"exchanges": [exchange(1)]}):
         async with served.watch(client) as stream:
             asked = await node.asked(begins=False)
             connecting = ("nodes", [{"id": "n1", "state": "connecting", "reason": ""}])
             assert await stream.next(settled=False) == connecting
-            await node.tell(asked.id, **says)
-            assert await stream.next(settled=False) == ("nodes", [{"id": "n1", **TELLS}])
+            await node.report(asked.id, **says)
+            assert await stream.next(settled=False) == ("nodes", [{"id": "n1", **OBSERVED}])
         assert (await node.asked()).stop
 
 
@@ -219,7 +224,7 @@ async def test_it_ends_after_so_many_and_after_its_time(served: Served, client: 
     node = await served.node()
     async with served.watch(client, limit=2) as stream:
         asked = await node.asked()
-        await node.tell(asked.id, *map(exchange, range(5)))
+        await node.report(asked.id, *map(exchange, range(5)))
         events = await stream.rest()
     assert [data["id"] for event, data in events if event == "exchange"] == ["id-0", "id-1"]
     assert events[-1] == ("ended", {"reason": "limit"})
@@ -229,7 +234,7 @@ async def test_it_ends_after_so_many_and_after_its_time(served: Served, client: 
 
 
 @pytest.mark.parametrize("limits", [ApiLimits(exchanges=ExchangeTimes(keep_alive_seconds=0.05))])
-async def test_a_quiet_stream_says_that_it_lives(client: httpx.AsyncClient) -> None:
+async def test_a_quiet_stream_sends_keep_alives(client: httpx.AsyncClient) -> None:
     async with client.stream("GET", "/v1/exchanges", timeout=60) as answer:
         lines = answer.aiter_lines()
         async with asyncio.timeout(60):
@@ -241,7 +246,7 @@ async def test_a_quiet_stream_says_that_it_lives(client: httpx.AsyncClient) -> N
 
 
 @pytest.mark.parametrize("watch_limits", [WatchLimits(held_bytes=256 * 1024)])
-async def test_a_reader_that_takes_nothing_holds_up_nobody_and_hears_what_it_missed(
+async def test_a_reader_that_takes_nothing_delays_no_other_and_gets_the_number_of_missed_exchanges(
     served: Served, client: httpx.AsyncClient
 ) -> None:
     node = await served.node()
@@ -253,7 +258,7 @@ async def test_a_reader_that_takes_nothing_holds_up_nobody_and_hears_what_it_mis
     async with served.watch(client, limit=count) as stream:
         await stream.next()
         for number in range(count):
-            await node.tell(asked.id, exchange(number, padding=padding))
+            await node.report(asked.id, exchange(number, padding=padding))
             assert (await stream.next())[1]["id"] == f"id-{number}"
     received = bytearray()
     newest = f'"id-{count - 1}"'.encode()
@@ -263,19 +268,19 @@ async def test_a_reader_that_takes_nothing_holds_up_nobody_and_hears_what_it_mis
     writer.close()
     lines = [line for line in received.split(b"\n") if line.startswith(b'{"')]
     events = [next(iter(json.loads(line).items())) for line in lines]
-    told = [data["id"] for event, data in events if event == "exchange"]
+    ids = [data["id"] for event, data in events if event == "exchange"]
     dropped = sum(data["exchanges"] for event, data in events if event == "dropped")
     assert dropped > 0
-    assert len(told) + dropped == count
-    assert told[-1] == f"id-{count - 1}", "expected the newest to be what is left"
+    assert len(ids) + dropped == count
+    assert ids[-1] == f"id-{count - 1}", "expected the newest to be what is left"
 
 
-async def test_what_a_node_has_dropped_is_told(served: Served, client: httpx.AsyncClient) -> None:
+async def test_exchanges_that_a_node_has_dropped_are_counted(served: Served, client: httpx.AsyncClient) -> None:
     node = await served.node()
     async with served.watch(client) as stream:
         asked = await node.asked()
         assert (await stream.next())[0] == "nodes"
-        await node.tell(asked.id, dropped=17)
+        await node.report(asked.id, dropped=17)
         assert await stream.next() == ("dropped", {"exchanges": 17})
 
 

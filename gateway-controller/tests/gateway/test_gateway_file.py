@@ -64,9 +64,9 @@ def test_what_is_rendered_is_the_same_each_time() -> None:
     again = node_pb2.Gateway.FromString(render(effective(WRITTEN, {}, {})))
     assert message == again
     assert len(message.listeners) == 3
-    assert [(one.name, one.certificate_file, one.key_file) for one in message.certificates] == [
-        ("main", "/tls/main.pem", "/tls/main.key")
-    ]
+    assert [
+        (certificate.name, certificate.certificate_file, certificate.key_file) for certificate in message.certificates
+    ] == [("main", "/tls/main.pem", "/tls/main.key")]
     other = node_pb2.Gateway.FromString(render(effective(WRITTEN, {}, {"port": 81})))
     assert len({message.digest, other.digest, ""}) == 3
 
@@ -80,7 +80,7 @@ def test_what_is_rendered_is_the_same_each_time() -> None:
         ({}, {"access_log": "here"}, "absolute path"),
     ],
 )
-def test_a_mistake_is_told_under_the_name_of_who_made_it(
+def test_a_mistake_names_the_variable_or_option_that_has_it(
     environment: dict[str, str], options: dict[str, object], sentence: str
 ) -> None:
     with pytest.raises(Invalid) as caught:
@@ -89,13 +89,13 @@ def test_a_mistake_is_told_under_the_name_of_who_made_it(
 
 
 @pytest.mark.parametrize("document", [{"spec": 3}, {"spec": {"listeners": 3}}, {"spec": {"listeners": []}}, {"a": 1}])
-def test_a_document_that_is_none_is_told_whatever_options_there_are(document: JsonObject) -> None:
+def test_a_document_that_is_no_gateway_is_refused_whatever_the_options(document: JsonObject) -> None:
     with pytest.raises(Invalid):
         effective(document, {"GATEWRIGHT_GATEWAY_LIMITS_CONNECTIONS": "1"}, {"port": 1})
 
 
 def test_it_is_the_same_in_each_process() -> None:
-    """Nodes and controllers compare digests: maps inside of messages must not come out as they happen to be ordered."""
+    """Nodes and controllers compare digests, so maps in messages must have a fixed order."""
     program = "from gatewright_controller.gateway.gateway_file import *; print(render(effective(None, {}, {})).hex())"
     made = {subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout for _ in range(4)}
     assert made == {f"{render(effective(None, {}, {})).hex()}\n".encode()}

@@ -1,4 +1,4 @@
-"""What nodes listen on, through the management API and as nodes are told it."""
+"""The Gateway, through the management API and as nodes get it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def connected(deployment: Deployment, served: str = "") -> Node:
     return deployment.connect(node_pb2.Hello(node_id="n1", gateway_digest=served))
 
 
-def said(deployment: Deployment, node: Node, what: str, state: node_pb2.ApiStatus.State, reason: str = "") -> None:
+def report(deployment: Deployment, node: Node, what: str, state: node_pb2.ApiStatus.State, reason: str = "") -> None:
     status = node_pb2.GatewayStatus(digest=what, state=state, reason=reason)
     deployment.report(node, node_pb2.Report(gateway=status))
 
@@ -91,23 +91,23 @@ async def test_a_node_is_sent_what_it_does_not_serve_once(controller: Controller
         assert (await client.get("/v1/gateway")).json()["status"]["state"] == "deployed"
 
 
-async def test_the_log_says_once_that_it_is_set(controller: Controller, caplog: pytest.LogCaptureFixture) -> None:
+async def test_setting_a_gateway_is_logged_once(controller: Controller, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     async with api(controller, None) as client:
         for port in (8080, 8080, 8081, 8081, 8080):
             assert (await client.put("/v1/gateway", json=written(port))).status_code == 200
-    said = [vars(record)["digest"] for record in caplog.records if record.getMessage() == "Gateway set"]
-    assert said == [digest(written(port))[:12] for port in (8080, 8081, 8080)]
+    digests = [vars(record)["digest"] for record in caplog.records if record.getMessage() == "Gateway set"]
+    assert digests == [digest(written(port))[:12] for port in (8080, 8081, 8080)]
 
 
-async def test_what_becomes_of_it_on_nodes_is_told(controller: Controller) -> None:
+async def test_its_state_on_nodes_is_shown(controller: Controller) -> None:
     async with api(controller, None) as client:
         await client.put("/v1/gateway", json=written())
         assert (await client.get("/v1/gateway")).json()["status"]["reason"] == "no node is connected"
         node = connected(controller.deployment, "before")
         status = (await client.get("/v1/gateway")).json()["status"]
         assert (status["state"], status["reason"]) == ("pending", "n1: has not acknowledged it yet")
-        said(controller.deployment, node, digest(written()), REJECTED, "address in use")
+        report(controller.deployment, node, digest(written()), REJECTED, "address in use")
         status = (await client.get("/v1/gateway")).json()["status"]
         assert (status["state"], status["nodes"]) == (
             "rejected",
@@ -115,7 +115,7 @@ async def test_what_becomes_of_it_on_nodes_is_told(controller: Controller) -> No
         )
         (shown,) = (await client.get("/v1/nodes")).json()["nodes"]
         assert shown["gateway"] == {"digest": "before", "state": "rejected", "reason": "address in use"}
-        said(controller.deployment, node, digest(written()), APPLIED)
+        report(controller.deployment, node, digest(written()), APPLIED)
         assert (await client.get("/v1/gateway")).json()["status"]["state"] == "deployed"
 
 
@@ -126,7 +126,7 @@ async def test_a_write_waits_for_nodes(controller: Controller) -> None:
         while not (sent := controller.deployment.next_update(node).gateway).digest:
             await asyncio.sleep(0.01)
         assert not writing.done()
-        said(controller.deployment, node, sent.digest, APPLIED)
+        report(controller.deployment, node, sent.digest, APPLIED)
         assert (await writing).json()["status"]["state"] == "deployed"
         assert (await client.put("/v1/gateway?wait=0.05", json=written(81))).json()["status"]["state"] == "pending"
 
@@ -144,7 +144,7 @@ async def test_what_a_file_says_is_changed_there(controller: Controller, file: C
         assert (done.json()["spec"]["listeners"][0]["port"], done.json()["status"]["origin"]) == (82, "file")
 
 
-async def test_a_run_without_a_file_can_be_told_otherwise_until_that_is_deleted(
+async def test_a_gateway_that_is_written_replaces_the_options_until_it_is_deleted(
     controller: Controller, file: Callable[..., Path]
 ) -> None:
     async with api(controller, file(port=8000)) as client:
@@ -162,10 +162,12 @@ async def test_a_run_without_a_file_can_be_told_otherwise_until_that_is_deleted(
         assert (await client.get("/v1/gateway")).json()["spec"]["listeners"][0]["port"] == 83
 
 
-async def test_what_envoy_cannot_change_in_place_says_so(controller: Controller, file: Callable[..., Path]) -> None:
+async def test_what_envoy_cannot_change_in_place_is_refused_or_waits_for_a_restart(
+    controller: Controller, file: Callable[..., Path]
+) -> None:
     async with api(controller, file(written(), max_connections=100)) as client:
         refused = await client.put("/v1/gateway", json=written(limits={"connections": 200, "memory": 2**28}))
-        assert [(one["field"], one["message"].partition(";")[0]) for one in refused.json()["errors"]] == [
+        assert [(mistake["field"], mistake["message"].partition(";")[0]) for mistake in refused.json()["errors"]] == [
             ("spec.limits.connections", "expected 100, as the node was started with, got 200"),
             ("spec.limits.memory", f"expected none, as the node was started with, got {2**28}"),
         ]
@@ -178,7 +180,7 @@ async def test_what_envoy_cannot_change_in_place_says_so(controller: Controller,
         assert (done["spec"]["listeners"][0]["port"], done["status"]["restart"]) == (81, ["spec.limits.connections"])
 
 
-async def test_what_is_wrong_is_told_with_its_place(controller: Controller, file: Callable[..., Path]) -> None:
+async def test_mistakes_are_reported_with_their_places(controller: Controller, file: Callable[..., Path]) -> None:
     path = file(written(), "/etc/gateway.yaml")
     async with api(controller, path) as client:
         path.write_text("apiVersion: gatewright.dev/v1\nkind: Gateway\nspec: {listeners: []}\n")
@@ -201,8 +203,8 @@ async def test_what_an_api_names_stays(controller: Controller, file: Callable[..
         assert (await client.post("/v1/apis", json=orders)).status_code == 201
         refused = await client.put("/v1/gateway", json=written(), params={"dry_run": "true"})
         assert refused.status_code == 422
-        said = "expected 'internal', which the upstream main of the API orders-v1 names, got none; keep it, or"
-        assert said in refused.text
+        sentence = "expected 'internal', which the upstream main of the API orders-v1 names, got none; keep it, or"
+        assert sentence in refused.text
         assert (await client.delete("/v1/gateway")).status_code == 422
         assert (await client.get("/v1/gateway")).json()["spec"]["authorities"] == authorities
         assert (await client.delete("/v1/apis/orders-v1")).is_success
@@ -276,18 +278,18 @@ async def test_a_controller_that_answers_no_challenges_obtains_nothing(controlle
         assert (await client.get("/v1/gateway")).status_code == 404
 
 
-async def test_nodes_are_told_of_a_certificate_that_is_obtained_once_it_has_a_placeholder(
-    controller: Controller, tmp_path: Path
-) -> None:
+async def test_nodes_get_an_acme_certificate_once_it_has_a_placeholder(controller: Controller, tmp_path: Path) -> None:
     acme = AcmeCertificates(tmp_path / "acme", asyncio.Event().wait)
     async with api(controller, None, acme) as client:
         node = connected(controller.deployment)
         answer = await client.put("/v1/gateway", json=asking_for_a_certificate())
-        told = answer.json()["status"]["certificates"]["web"]
-        assert (told["hosts"], told["obtained"], told["error"]) == (["a.example"], False, "")
+        status = answer.json()["status"]["certificates"]["web"]
+        assert (status["hosts"], status["obtained"], status["error"]) == (["a.example"], False, "")
         sent = controller.deployment.next_update(node).gateway
         assert sent.answers_challenges
-        (one,) = sent.certificates
-        assert one.certificate_file == one.key_file == str(tmp_path / "acme" / "certificates" / "web.pem")
-        assert "PRIVATE KEY" in Path(one.key_file).read_text()
+        (certificate,) = sent.certificates
+        assert (
+            certificate.certificate_file == certificate.key_file == str(tmp_path / "acme" / "certificates" / "web.pem")
+        )
+        assert "PRIVATE KEY" in Path(certificate.key_file).read_text()
         assert "PRIVATE KEY" not in answer.text

@@ -16,7 +16,7 @@ def test_files_are_the_owners_alone_and_whole(tmp_path: Path) -> None:
     folder.write_private(file, b"two")
     assert file.read_bytes() == b"two"
     assert file.stat().st_mode & 0o777 == 0o600
-    assert {each.stat().st_mode & 0o777 for each in (file.parent, file.parent.parent)} == {0o700}
+    assert {path.stat().st_mode & 0o777 for path in (file.parent, file.parent.parent)} == {0o700}
     assert list(file.parent.iterdir()) == [file]
 
 
@@ -38,7 +38,7 @@ def test_accounts_are_apart_by_their_directories(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [None, "", "{"])
-def test_what_cannot_be_read_is_none(tmp_path: Path, text: str | None) -> None:
+def test_for_a_file_that_cannot_be_read_none_is_returned(tmp_path: Path, text: str | None) -> None:
     if text is not None:
         (tmp_path / "x.json").write_text(text)
     assert folder.read_json(tmp_path / "x.json") is None
@@ -61,9 +61,9 @@ def test_what_cannot_be_read_is_none(tmp_path: Path, text: str | None) -> None:
 def test_only_tokens_are_answered(tmp_path: Path, line: str, status: int) -> None:
     folder.write_private(tmp_path / "challenges" / "a-token_1", b"the answer")
     folder.write_private(tmp_path / "certificates" / "web.pem", b"a key")
-    said = answer(f"{line}\r\nhost: a.example\r\n\r\n".encode(), lambda path: challenge(tmp_path, path), "a/b")
-    assert said.startswith(f"HTTP/1.1 {status} ".encode())
-    assert said.endswith(b"the answer" if status == 200 else b"\r\n\r\n")
+    response = answer(f"{line}\r\nhost: a.example\r\n\r\n".encode(), lambda path: challenge(tmp_path, path), "a/b")
+    assert response.startswith(f"HTTP/1.1 {status} ".encode())
+    assert response.endswith(b"the answer" if status == 200 else b"\r\n\r\n")
 
 
 def test_a_placeholder_takes_no_certificates_place(tmp_path: Path) -> None:

@@ -14,16 +14,16 @@ BEGINNING = re.compile(
 
 
 def test_every_line_has_the_form_of_all_log_lines() -> None:
-    """Which the supervisor passes as they are."""
-    said = []
+    """The supervisor passes such lines on unchanged."""
+    levels = []
     for number in (5, 10, 20, 25, 30, 40, 50):
         record = logging.LogRecord("mine", number, "p.py", 1, 'say "it"\n%s', ("ö",), None)
         record.node = "n"
         line = JsonLines().format(record)
         assert BEGINNING.match(line)
         assert json.loads(line)["node"] == "n"
-        said.append(json.loads(line)["level"])
-    assert said == ["debug", "debug", "info", "info", "warning", "error", "error"]
+        levels.append(json.loads(line)["level"])
+    assert levels == ["debug", "debug", "info", "info", "warning", "error", "error"]
 
 
 def test_a_traceback_is_one_field() -> None:

@@ -53,7 +53,7 @@ async def test_apis_and_nodes_are_counted(
     assert after["gatewright_controller_nodes",] == 1
 
 
-def test_a_controller_without_its_database_says_so() -> None:
+def test_a_controller_without_its_database_reports_it() -> None:
     assert samples(Metrics(database_open=False).text().decode())["gatewright_controller_database_open",] == 0
 
 
@@ -94,8 +94,8 @@ async def test_they_are_behind_the_token(controller: Controller, gateways: Gatew
 async def test_the_engine_asks_on_a_socket_of_its_own(tmp_path: Path) -> None:
     at, peers, metrics, warned = tmp_path / "m.sock", tmp_path / "peers.json", Metrics(lambda: {"deployed": 3}), []
     peers.write_text(json.dumps({"supervisor": os.getpid(), "engine": os.getpid()}))
-    telling = metrics_socket(at, peers, metrics, lambda *told: warned.append(told))
-    await telling.start()
+    server = metrics_socket(at, peers, metrics, lambda *warning: warned.append(warning))
+    await server.start()
     try:
         assert stat.S_IMODE(at.stat().st_mode) == 0o600
         async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=str(at)), base_url="http://x") as client:
@@ -106,7 +106,7 @@ async def test_the_engine_asks_on_a_socket_of_its_own(tmp_path: Path) -> None:
             with pytest.raises(httpx.RemoteProtocolError):
                 await asyncio.wait_for(client.get("/metrics"), 10)
     finally:
-        await telling.close()
+        await server.close()
     assert len(warned) == 1
     assert not at.exists()
 
@@ -118,14 +118,14 @@ async def test_a_failure_is_answered_with_its_reason_and_logged_once(
     fails = ["no version of it", "no version of it", "", "no version of it", "no node"]
 
     def text() -> bytes:
-        if said := fails.pop(0):
-            raise LookupError(said)
+        if reason := fails.pop(0):
+            raise LookupError(reason)
         return b""
 
     monkeypatch.setattr(metrics, "text", text)
     (tmp_path / "peers.json").write_text(json.dumps({"supervisor": os.getpid(), "engine": os.getpid()}))
-    telling = metrics_socket(at, tmp_path / "peers.json", metrics, lambda *_: None)
-    await telling.start()
+    server = metrics_socket(at, tmp_path / "peers.json", metrics, lambda *_: None)
+    await server.start()
     answers = []
     try:
         async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=str(at)), base_url="http://x") as client:
@@ -133,7 +133,7 @@ async def test_a_failure_is_answered_with_its_reason_and_logged_once(
                 answer = await client.get("/metrics")
                 answers.append((answer.status_code, answer.text))
     finally:
-        await telling.close()
+        await server.close()
     failed = (500, "LookupError: no version of it\n")
     assert answers == [failed, failed, (200, ""), failed, (500, "LookupError: no node\n")]
     logged = [(record.getMessage(), str(record.exc_info[1])) for record in caplog.records if record.exc_info]

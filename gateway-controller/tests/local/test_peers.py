@@ -8,13 +8,13 @@ import pytest
 from gatewright_controller.local import peers
 
 
-def test_who_is_below_whom() -> None:
+def test_which_process_is_below_which() -> None:
     assert peers.is_below(os.getpid(), os.getppid())
     assert not peers.is_below(os.getppid(), os.getpid())
 
 
 def test_a_proc_that_hides_processes_is_told_from_one_that_has_ended(tmp_path: Path) -> None:
-    """hidepid of proc(5): what belongs to others is not there."""
+    """hidepid of proc(5): processes of other users are not listed."""
     ended = subprocess.Popen(["true"])
     ended.wait()
     with pytest.raises(FileNotFoundError):

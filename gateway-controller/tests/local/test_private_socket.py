@@ -12,7 +12,7 @@ from gatewright_controller.local.private_socket import PrivateSocket, Serve
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 MUCH = bytes(16 * 1024 * 1024)
-"""More than the kernel and a stream take for a reader that does not read."""
+"""More than the kernel and a stream buffer for a reader that does not read."""
 
 
 def private_socket(path: Path, serve: Serve, pids: Mapping[str, int] | None = None) -> PrivateSocket:
@@ -35,7 +35,7 @@ async def test_only_its_user_may_open_it_and_it_goes_with_its_server(tmp_path: P
     assert not (tmp_path / "s").exists()
 
 
-async def test_one_that_is_not_admitted_is_not_served(tmp_path: Path) -> None:
+async def test_a_process_that_is_not_admitted_is_not_served(tmp_path: Path) -> None:
     served = []
 
     async def serve(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
@@ -66,7 +66,7 @@ async def test_a_reader_that_does_not_read_delays_no_close(tmp_path: Path) -> No
     writer.close()
 
 
-async def test_one_that_goes_in_the_middle_is_no_failure(
+async def test_a_client_that_goes_in_the_middle_is_no_failure(
     tmp_path: Path, recwarn: pytest.WarningsRecorder, caplog: pytest.LogCaptureFixture
 ) -> None:
     over = asyncio.Event()

@@ -26,12 +26,12 @@ async def echo(path: Path, greeting: bytes = b"") -> asyncio.Server:
     return await asyncio.start_unix_server(talk, str(path))
 
 
-async def ask(path: Path, said: bytes) -> bytes:
-    """What comes back; nothing where the connection is cut off."""
+async def ask(path: Path, data: bytes) -> bytes:
+    """The answer; empty if the connection is cut off."""
     reader, writer = await asyncio.open_unix_connection(str(path))
     answer = b""
     with contextlib.suppress(OSError):
-        writer.write(said)
+        writer.write(data)
         writer.write_eof()
         answer = await reader.read()
     writer.close()
@@ -46,7 +46,7 @@ class Place:
         self.pids: Mapping[str, int] = {"supervisor": os.getpid()}
         self.warned: list[tuple[str, int, str]] = []
         rule = Rule(lambda: self.pids, ("supervisor",))
-        check = PeerCheck(rule, self.front, lambda *said: self.warned.append(said))
+        check = PeerCheck(rule, self.front, lambda *warning: self.warned.append(warning))
         self.relay = Relay(self.front, Unnamed(self.own), check)
 
 
@@ -98,13 +98,13 @@ async def test_a_server_that_does_not_listen_yet_keeps_its_name(place: Place) ->
     writing.close()
 
 
-async def test_who_may_not_connect_is_told_nothing_and_named_once(place: Place) -> None:
+async def test_a_refused_process_gets_no_byte_and_is_logged_once(place: Place) -> None:
     server = await echo(place.own)
     place.pids = {"supervisor": os.getppid()}  # this process is below it
     assert await asyncio.gather(*(ask(place.front, b"hi") for _ in range(5))) == [b""] * 5
-    assert [said[:2] for said in place.warned] == [(str(place.front), os.getpid())]
+    assert [warning[:2] for warning in place.warned] == [(str(place.front), os.getpid())]
     server.close()
 
 
-async def test_nobody_listens(place: Place) -> None:
+async def test_without_a_server_behind_it_connections_are_closed(place: Place) -> None:
     assert await ask(place.front, b"hi") == b""

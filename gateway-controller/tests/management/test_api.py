@@ -23,7 +23,7 @@ Connect = Callable[[Controller], Node]
 
 
 class NodeDouble:
-    """A connected node that answers every update at once, as it is told to."""
+    """A connected node that acknowledges every update at once, with the status that a test sets."""
 
     def __init__(self, deployment: Deployment, node: Node, reason: str = "") -> None:
         self.deployment, self.node, self.reason = deployment, node, reason
@@ -31,7 +31,7 @@ class NodeDouble:
     async def run(self) -> None:
         while True:
             update = self.deployment.next_update(self.node)
-            apis = [self.status(one.api, one.digest) for one in update.bundles]
+            apis = [self.status(bundle.api, bundle.digest) for bundle in update.bundles]
             gone = node_pb2.ApiStatus.STATE_REMOVED
             apis += [node_pb2.ApiStatus(api=api, state=gone) for api in update.removed_apis]
             if apis:
@@ -81,7 +81,7 @@ async def test_an_api_from_its_birth_to_its_end(client: httpx.AsyncClient, order
     assert (await client.get("/v1/apis")).json() == {"apis": []}
 
 
-async def test_the_log_says_what_was_written_and_nothing_of_what_is_the_same(
+async def test_the_log_has_a_line_for_each_change_and_none_for_what_is_the_same(
     client: httpx.AsyncClient, orders: JsonObject, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -89,8 +89,8 @@ async def test_the_log_says_what_was_written_and_nothing_of_what_is_the_same(
     await client.post("/v1/apis", json=orders)
     for document in (orders, changed, changed):
         assert (await client.put("/v1/apis/orders-v1", json=document)).status_code == 200
-    said = [vars(record) for record in caplog.records if record.getMessage() == "API written"]
-    assert [(record["api"], record["revision"]) for record in said] == [("orders-v1", 1), ("orders-v1", 2)]
+    records = [vars(record) for record in caplog.records if record.getMessage() == "API written"]
+    assert [(record["api"], record["revision"]) for record in records] == [("orders-v1", 1), ("orders-v1", 2)]
 
 
 async def test_yaml_is_as_good_as_json(client: httpx.AsyncClient, orders: JsonObject) -> None:
@@ -172,7 +172,7 @@ async def test_a_node_that_refuses_is_quoted(
     assert created.json()["status"]["reason"] == "n1: Envoy: no such regex"
 
 
-async def test_who_lists_all_may_wait_until_the_nodes_have_answered(
+async def test_the_list_of_all_may_wait_until_the_nodes_have_answered(
     client: httpx.AsyncClient, orders: JsonObject, run: Callable[..., None]
 ) -> None:
     assert (await client.get("/v1/apis?wait=10")).json() == {"apis": []}
@@ -209,7 +209,7 @@ async def test_nodes_and_policies_are_listed(
 
 
 @pytest.mark.parametrize("content_type", ["", "text/plain", "application/x-www-form-urlencoded"])
-async def test_a_body_says_what_it_is(client: httpx.AsyncClient, content_type: str) -> None:
+async def test_a_body_of_an_unknown_content_type_is_refused(client: httpx.AsyncClient, content_type: str) -> None:
     refused = await client.post("/v1/apis", content=b"{}", headers={"content-type": content_type})
     assert (refused.status_code, refused.headers["content-type"]) == (415, PROBLEM)
     assert "application/yaml" in refused.json()["detail"]
@@ -239,7 +239,7 @@ async def test_a_wait_has_bounds(client: httpx.AsyncClient, orders: JsonObject, 
         ("DELETE", "/v1/apis/a?x=&y=1", "wait"),
     ],
 )
-async def test_query_parameters_that_nobody_reads_are_refused(
+async def test_unknown_query_parameters_are_refused(
     client: httpx.AsyncClient, orders: JsonObject, method: str, path: str, known: str
 ) -> None:
     refused = await client.request(method, path, json=orders if method == "POST" else None)
@@ -280,8 +280,8 @@ spec:
 async def test_mistakes_in_yaml_have_their_lines(client: httpx.AsyncClient, text: str, lines: dict[str, int]) -> None:
     refused = await client.post("/v1/apis", content=text, headers={"content-type": "application/yaml"})
     assert refused.status_code == 422
-    told = {each["field"]: each.get("line") for each in refused.json()["errors"]}
-    assert lines.items() <= told.items(), told
+    lines_found = {mistake["field"]: mistake.get("line") for mistake in refused.json()["errors"]}
+    assert lines.items() <= lines_found.items(), lines_found
 
 
 @pytest.mark.parametrize(
@@ -304,7 +304,7 @@ async def test_what_is_no_document_is_no_definition_either(
     assert [error["line"] for error in refused.json()["errors"]] == [line]
 
 
-async def test_a_hundred_mistakes_are_told_and_that_there_are_more(
+async def test_a_hundred_mistakes_are_listed_and_the_rest_is_counted(
     client: httpx.AsyncClient, orders: JsonObject
 ) -> None:
     orders["spec"]["operations"] = [{"method": "GET", "path": f"{number}"} for number in range(300)]
@@ -354,8 +354,8 @@ async def test_a_stored_api_whose_paths_are_refused_today_is_rejected_and_not_lo
     status = later.deployment.status("orders-v1")
     assert status.state == "rejected"
     assert f"no longer valid: {reason}" in status.reason
-    (told,) = later.deployment.next_update(connect(later)).bundles
-    assert (told.context, bool(told.unserved)) == (field.get("context", "/orders/v1.0"), True)
+    (bundle,) = later.deployment.next_update(connect(later)).bundles
+    assert (bundle.context, bool(bundle.unserved)) == (field.get("context", "/orders/v1.0"), True)
     shown = await client.get("/v1/apis/orders-v1")
     assert shown.json()["spec"] | field == shown.json()["spec"]
     assert (await client.put("/v1/apis/orders-v1", json=orders)).status_code == 422

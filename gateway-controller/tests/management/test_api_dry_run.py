@@ -1,4 +1,4 @@
-"""What a write would do, asked before: it is accepted and refused as the write is, and nothing has happened."""
+"""Dry runs show what a write would do: they are accepted and refused as the write is, and change nothing."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ parameters:
 """
 
 
-async def test_what_would_be_created_is_told(client: httpx.AsyncClient, orders: JsonObject) -> None:
+async def test_what_would_be_created_is_shown(client: httpx.AsyncClient, orders: JsonObject) -> None:
     tried = await client.post("/v1/apis?dry_run=true", json=orders)
     assert tried.status_code == 200
     assert "location" not in tried.headers
     answer = tried.json()
     status = answer.pop("status")
-    assert [one["version"] for one in status["policies"]] == ["v1.0.0", "v1.0.0"]
+    assert [policy["version"] for policy in status["policies"]] == ["v1.0.0", "v1.0.0"]
     change = status["change"]
     assert (change["kind"], change["revision"], change["moved"]) == ("created", None, [])
     assert change["diff"].startswith("--- /dev/null\n+++ orders-v1\n@@ -0,0 +1,")
@@ -56,10 +56,10 @@ async def test_what_would_be_created_is_told(client: httpx.AsyncClient, orders: 
     assert again.status_code == 409
 
 
-async def test_what_would_be_changed_is_told(
+async def test_what_would_be_changed_is_shown(
     client: httpx.AsyncClient, rewritten: Callable[..., None], orders: JsonObject
 ) -> None:
-    """That an attachment would have a newer version is no line of the document."""
+    """The newer version of an attachment is listed as moved: it is no line of the document."""
     revision = (await client.post("/v1/apis", json=orders)).json()["status"]["revision"]
     tried = await client.put("/v1/apis/orders-v1?dry_run=true", json=orders)
     assert tried.json()["status"]["change"] == {"kind": "unchanged", "revision": revision, "moved": [], "diff": ""}
@@ -73,7 +73,7 @@ async def test_what_would_be_changed_is_told(
     orders["spec"]["policies"].insert(0, {"name": "rewrite-body", "version": "v1.0.0"})
     orders["spec"]["operations"][0]["path"] = "/{key}"
     change = (await client.put("/v1/apis/orders-v1?dry_run=true", json=orders)).json()["status"]["change"]
-    assert [(one["field"], one["after"]) for one in change["moved"]] == [("spec.policies[1]", "v1.1.0")]
+    assert [(move["field"], move["after"]) for move in change["moved"]] == [("spec.policies[1]", "v1.1.0")]
     lines = change["diff"].splitlines()
     assert lines[:2] == [f"--- orders-v1 of revision {revision}", "+++ orders-v1"]
     changed = [line for line in lines[2:] if line[0] in "+-"]
@@ -93,13 +93,13 @@ async def test_mistakes_of_a_dry_run_have_their_lines(client: httpx.AsyncClient)
     ]
     assert answers[0].json() == answers[1].json()
     assert {"field": "spec.version", "line": 5} in [
-        {"field": one["field"], "line": one["line"]} for one in answers[0].json()["errors"]
+        {"field": mistake["field"], "line": mistake["line"]} for mistake in answers[0].json()["errors"]
     ]
     assert (await client.post("/v1/apis?dry_run=1", content=text)).status_code == 400
 
 
 async def test_a_dry_run_asks_no_node(client: httpx.AsyncClient, orders: JsonObject) -> None:
-    """No node is connected, for which a write would wait."""
+    """No node is connected; a write would wait for one."""
     async with asyncio.timeout(60):
         assert (await client.post("/v1/apis?dry_run=true&wait=300", json=orders)).status_code == 200
 
@@ -120,12 +120,12 @@ ATTACHED = st.lists(PARAMS, max_size=3)
 
 @SETTINGS
 @given(first=st.tuples(ATTACHED, ATTACHED), then=st.tuples(ATTACHED, ATTACHED))
-def test_a_secret_that_changes_is_told_and_never_shown(first: Any, then: Any) -> None:
+def test_the_change_of_a_secret_is_reported_and_never_its_value(first: Any, then: Any) -> None:
     asyncio.run(write_and_try(with_params(*first), with_params(*then)))
 
 
 def with_params(*levels: list[JsonObject]) -> JsonObject:
-    own, operation = ([{"name": "keyed", "version": "v1", "params": one} for one in level] for level in levels)
+    own, operation = ([{"name": "keyed", "version": "v1", "params": params} for params in level] for level in levels)
     spec: JsonObject = {"version": "v1", "context": "/k", "upstream": {"main": {"url": "http://k.internal"}}}
     spec |= {"policies": own, "operations": [{"method": "GET", "path": "/", "policies": operation}]}
     return {"apiVersion": "gatewright.dev/v1", "kind": "Api", "metadata": {"name": "k"}, "spec": spec}
@@ -146,7 +146,7 @@ async def write_and_try(first: JsonObject, then: JsonObject) -> None:
         change = tried.json()["status"]["change"]
         differs = done["status"]["revision"] != written["status"]["revision"]
         assert (change["kind"], bool(change["diff"])) == ("changed" if differs else "unchanged", differs)
-        for shown in (*(one.text for one in answers), text, tried.text):
+        for shown in (*(answer.text for answer in answers), text, tried.text):
             assert "s3cret" not in shown
             assert "73317331" not in shown
 
@@ -201,7 +201,7 @@ def test_a_diff_leads_from_one_text_to_the_other(before: list[str], after: list[
 
 
 def patched(lines: list[str], diff: list[str]) -> list[str]:
-    """What `patch` makes of the lines."""
+    """The text that `patch` makes of the lines."""
     made, at = [], 0
     for line in diff[2:]:
         if line.startswith("@@"):

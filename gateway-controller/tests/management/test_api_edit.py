@@ -1,4 +1,4 @@
-"""What an editor needs: an API as YAML to go on writing, and a write that is for what it has read alone."""
+"""What an editor needs: an API as YAML, and a write that is refused if the API has changed since it was read."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def test_an_api_is_read_as_yaml_and_written_back(client: httpx.AsyncClient
         (",;q=,;", False),
     ],
 )
-def test_who_asks_for_yaml_gets_it(accept: str, yaml: bool) -> None:
+def test_a_client_that_accepts_yaml_gets_it(accept: str, yaml: bool) -> None:
     assert prefers_yaml(accept) is yaml
 
 

@@ -1,4 +1,4 @@
-"""What becomes of APIs when the policies of the build change, and when the controller starts again."""
+"""APIs when the policies of the build change, and when the controller restarts."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ async def test_a_new_version_can_be_attached_once_the_definitions_are_read_again
     (folder / "log-message-v2.0.0.yaml").write_text(text.replace("v1.0.0", "v2.0.0"))
     (folder / "count-v1.0.0.yaml").unlink()
     answer = await client.post("/v1/policies/reload")
-    said = {"added": ["log-message:v2.0.0"], "removed": ["count:v1.0.0"], "changed": [], "moved": [], "apis": []}
-    assert (answer.status_code, answer.json()) == (200, said)
+    expected = {"added": ["log-message:v2.0.0"], "removed": ["count:v1.0.0"], "changed": [], "moved": [], "apis": []}
+    assert (answer.status_code, answer.json()) == (200, expected)
     assert (await client.post("/v1/apis", json=orders)).status_code == 201
 
 
@@ -62,10 +62,11 @@ async def test_a_changed_definition_is_taken_over_with_the_apis_that_attach_it(
     foreseen = (await client.post("/v1/policies/check", json=definitions_in(folder))).json()
     assert foreseen["changed"] == ["log-message:v1.0.0"]
     answer = await client.post("/v1/policies/reload?wait=0")
-    said = answer.json()
-    assert [(one["name"], one["state"]) for one in said["apis"]] == [("orders-v1", "rejected")]  # the node is as it was
-    assert {**said, "apis": []} == foreseen
-    node.policies = {(one.name, one.version): one.digest for one in controller.definitions}
+    reloaded = answer.json()
+    states = [(api["name"], api["state"]) for api in reloaded["apis"]]
+    assert states == [("orders-v1", "rejected")]  # the node is as it was
+    assert {**reloaded, "apis": []} == foreseen
+    node.policies = {(definition.name, definition.version): definition.digest for definition in controller.definitions}
     (after,) = controller.deployment.next_update(node).bundles
     digests = [{a.definition_digest for c in bundle.chains for a in c.attachments} for bundle in (before, after)]
     assert digests[0] != digests[1]
@@ -92,8 +93,8 @@ async def test_a_changed_definition_that_an_api_does_not_fit_is_refused_and_chan
     assert answer.status_code == 422
     (mistake,) = answer.json()["errors"]
     assert mistake["field"] == "API orders-v1: spec.policies[0].params.audience"
-    said = "expected a string, got nothing; change both in one step, `gatewright apply --reload -f FILE`"
-    assert mistake["message"].startswith(said)
+    sentence = "expected a string, got nothing; change both in one step, `gatewright apply --reload -f FILE`"
+    assert mistake["message"].startswith(sentence)
     assert (await client.get("/v1/policies")).json() == before
 
 
@@ -132,7 +133,7 @@ async def test_a_required_parameter_comes_with_the_api_that_sets_it(
     assert (done.status_code, [api["name"] for api in done.json()["apis"]]) == (200, ["orders-v1"])
     after = (await client.get("/v1/apis/orders-v1")).json()
     assert (after["spec"]["policies"][0]["params"], after["status"]["revision"]) == ({"audience": "us"}, 2)
-    node.policies = {(one.name, one.version): one.digest for one in controller.definitions}
+    node.policies = {(definition.name, definition.version): definition.digest for definition in controller.definitions}
     (bundle,) = controller.deployment.next_update(node).bundles
     attachments = [attachment for chain in bundle.chains for attachment in chain.attachments]
     attached = [attachment for attachment in attachments if attachment.policy_name == "log-message"]
@@ -199,7 +200,7 @@ async def test_an_api_beside_definitions_is_no_longer_than_one_alone(client: htt
     )
 
 
-async def test_what_cannot_be_attached_for_want_of_system_parameters_is_said_before(
+async def test_policies_that_lack_system_parameters_are_refused_before_they_are_attached(
     client: httpx.AsyncClient, folder: Path
 ) -> None:
     (folder / "fresh.yaml").write_text(
@@ -230,7 +231,7 @@ async def test_no_web_page_of_another_origin_has_definitions_checked(
 
 
 def versions_of(answer: httpx.Response) -> list[str]:
-    return [one["version"] for one in answer.json()["policies"]]
+    return [policy["version"] for policy in answer.json()["policies"]]
 
 
 @pytest.mark.parametrize("how", ["at a start", "at a reload"])
@@ -267,7 +268,7 @@ async def test_what_asks_for_v1_keeps_its_version_and_moves_when_that_is_gone(
     assert (await client.get("/v1/apis/orders-v1")).json()["spec"]["policies"][0]["version"] == "v1"
 
 
-async def test_where_no_version_is_left_the_reason_says_what_was_asked_for_and_what_there_is(
+async def test_where_no_version_is_left_the_reason_names_the_wanted_and_the_known_ones(
     client: httpx.AsyncClient,
     controller: Controller,
     rewritten: Callable[..., None],
@@ -281,8 +282,8 @@ async def test_where_no_version_is_left_the_reason_says_what_was_asked_for_and_w
     status = later.deployment.status("orders-v1")
     assert status.state == "rejected"
     assert "expected a version of log-message in this build, v2.0.0, got 'v1'" in status.reason
-    (told,) = later.deployment.next_update(connect(later)).bundles
-    assert (told.context, told.unserved) == ("/orders/v1.0", status.reason)
+    (bundle,) = later.deployment.next_update(connect(later)).bundles
+    assert (bundle.context, bundle.unserved) == ("/orders/v1.0", status.reason)
 
 
 async def test_what_asks_for_an_exact_version_never_moves(

@@ -1,4 +1,4 @@
-"""Storage that fails: what clients are told, and that nothing has changed."""
+"""Storage that fails: clients get a problem, and nothing has changed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PROBLEM = "application/problem+json"
 
 
 def interrupt_after(store: SqliteStore, steps: int) -> None:
-    """SQLite ends what is asked of it once it has done so many steps, for all that comes."""
+    """SQLite interrupts each statement after so many steps of its machine, from now on."""
     left = steps
 
     def interrupts() -> bool:
@@ -36,7 +36,7 @@ async def test_a_reload_that_the_storage_breaks_off_changes_nothing(
     folder: Path,
     orders: JsonObject,
 ) -> None:
-    """Whenever it does: definitions without the APIs that they concern would never be handed out."""
+    """At whichever step: definitions without the APIs that they concern would never be handed out."""
     await client.post("/v1/apis", json=orders)
     node = connect(controller)
     controller.deployment.next_update(node)
@@ -50,8 +50,8 @@ async def test_a_reload_that_the_storage_breaks_off_changes_nothing(
         broken_off += 1
         interrupt_after(store, broken_off)
     assert broken_off > 10, "expected steps of more than one reading"
-    node.policies = {(one.name, one.version): one.digest for one in controller.definitions}
-    assert [one.api for one in controller.deployment.next_update(node).bundles] == ["orders-v1"]
+    node.policies = {(definition.name, definition.version): definition.digest for definition in controller.definitions}
+    assert [bundle.api for bundle in controller.deployment.next_update(node).bundles] == ["orders-v1"]
 
 
 async def test_our_own_faults_keep_their_details(

@@ -35,7 +35,7 @@ class Served:
         return await asyncio.open_connection("127.0.0.1", self.port)
 
     async def answer(self, sent: bytes) -> bytes:
-        """All that comes until the connection ends."""
+        """All bytes until the connection ends."""
         reader, writer = await self.open()
         writer.write(sent)
         answer = b""
@@ -109,7 +109,7 @@ async def test_a_byte_now_and_then_gives_no_more_time() -> None:
         await until(lambda: served.connections == 0)
 
 
-async def test_an_answer_that_nobody_reads_is_given_up() -> None:
+async def test_an_answer_that_is_not_read_is_given_up() -> None:
     async with serving(SHORT) as served:
         with socket.create_connection(("127.0.0.1", served.port)) as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -134,7 +134,7 @@ async def test_a_request_that_is_too_large_is_refused(sent: bytes, status: bytes
         assert b"HTTP/1.1 " + status in await served.answer(sent)
 
 
-async def test_who_has_waited_longest_makes_room() -> None:
+async def test_the_connection_that_has_waited_longest_makes_room() -> None:
     async with serving(Limits(connections=8)) as served:
         held = [await served.open() for _ in range(8)]
         await until(lambda: served.connections == 8)

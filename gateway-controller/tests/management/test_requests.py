@@ -107,7 +107,7 @@ async def listening(listener: Listener, serve: Serve) -> Listener:
 
 
 def limited(**limits: Any) -> ApiLimits:
-    """Those of requests."""
+    """The limits of requests."""
     return ApiLimits(requests=RequestLimits(**limits))
 
 
@@ -122,14 +122,16 @@ async def refused(client: httpx.AsyncClient, status: int, **members: object) -> 
     answer = await client.post("/v1/requests", json={**UNRECORDED, **members})
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
-    mistakes = [f"{one['field']}: {one['message']}" for one in answer.json().get("errors", [])]
+    mistakes = [f"{mistake['field']}: {mistake['message']}" for mistake in answer.json().get("errors", [])]
     return "; ".join(mistakes or [answer.json()["detail"]])
 
 
 # ------------------------------------------------------------ what goes out
 
 
-async def test_what_is_said_is_sent_and_nothing_is_added(client: httpx.AsyncClient, listening: Listener) -> None:
+async def test_the_request_is_sent_as_written_and_nothing_is_added(
+    client: httpx.AsyncClient, listening: Listener
+) -> None:
     await sent(client, method="GET", path="/a/b?c=d%20e", headers=[["X-A", "1"], ["x-a", "2"], ["x-u", "ü"]])
     host = f"127.0.0.1:{listening.port}"
     assert listening.head == ["GET /a/b?c=d%20e HTTP/1.1", f"host: {host}", "X-A: 1", "x-a: 2", "x-u: ü"]
@@ -138,12 +140,12 @@ async def test_what_is_said_is_sent_and_nothing_is_added(client: httpx.AsyncClie
 @pytest.mark.parametrize(
     "named", [{"host": "shop.example"}, {"headers": [["Host", "shop.example"]]}], ids=["member", "header"]
 )
-async def test_the_host_is_as_it_is_said(client: httpx.AsyncClient, listening: Listener, named: JsonObject) -> None:
+async def test_the_host_is_sent_as_written(client: httpx.AsyncClient, listening: Listener, named: JsonObject) -> None:
     await sent(client, **named)
     assert listening.head == ["GET /x HTTP/1.1", "host: shop.example"]
 
 
-async def test_the_host_is_the_listeners_own_unless_said(
+async def test_the_host_is_the_listeners_own_by_default(
     client: httpx.AsyncClient, listener: Listener, serve: Serve
 ) -> None:
     hosts = ["*.example.com", "api.example.com"]
@@ -170,7 +172,7 @@ async def test_a_body_goes_with_its_length(
 
 
 @pytest.mark.parametrize(
-    ("members", "said"),
+    ("members", "sentence"),
     [
         ({"path": "x"}, "path: expected a path such as '/orders/7?full=1'"),
         ({"path": "http://169.254.169.254/"}, "path: expected a path"),
@@ -198,23 +200,23 @@ async def test_a_body_goes_with_its_length(
         ({"follow": True}, "follow"),
     ],
 )
-async def test_what_may_not_be_sent(
-    client: httpx.AsyncClient, listening: Listener, members: JsonObject, said: str
+async def test_invalid_requests_are_refused(
+    client: httpx.AsyncClient, listening: Listener, members: JsonObject, sentence: str
 ) -> None:
-    assert said in await refused(client, 422, **members)
+    assert sentence in await refused(client, 422, **members)
     assert listening.clients == []
 
 
-async def test_all_mistakes_are_told_at_once(client: httpx.AsyncClient) -> None:
+async def test_all_mistakes_are_reported_at_once(client: httpx.AsyncClient) -> None:
     wrong = {"path": "x", "method": "G ET", "headers": [["te", "x"], ["a b", "1"]], "follow": True}
     answer = await client.post("/v1/requests", json=wrong)
-    fields = sorted(one["field"] for one in answer.json()["errors"])
+    fields = sorted(mistake["field"] for mistake in answer.json()["errors"])
     assert fields == ["follow", "headers[0]", "headers[1]", "method", "path"]
     assert answer.json()["detail"] == "5 mistakes in the request"
 
 
 async def test_a_web_page_of_another_origin_cannot_send_one(client: httpx.AsyncClient, listening: Listener) -> None:
-    """A form, or a fetch that is not asked about first, can name no other content type than three."""
+    """A form, or a fetch without a preflight, can have only three content types."""
     answer = await client.post("/v1/requests", content=json.dumps(UNRECORDED), headers={"content-type": "text/plain"})
     assert answer.status_code == 415
     assert listening.clients == []
@@ -267,7 +269,7 @@ async def test_bytes_that_are_no_text(client: httpx.AsyncClient, listening: List
 
 
 async def test_a_long_body_is_kept_in_part(listening: Listener, client_with: ClientWith) -> None:
-    """Cut within a character, which is left out."""
+    """The body is cut within a character, which is left out."""
     client = client_with(limited(answer=AnswerLimits(kept_bytes=5)))
     body = "üüüü".encode()
     listening.answers = [b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n", body[:3], body[3:]]
@@ -291,7 +293,7 @@ async def test_no_answer_in_time(client: httpx.AsyncClient, listening: Listener,
     assert "the answer had not begun after 1 s; " in await refused(client, 504, seconds=1)
 
 
-async def test_an_answer_that_does_not_end_in_time_is_told_as_far_as_it_came(
+async def test_an_answer_that_does_not_end_in_time_is_returned_as_far_as_it_came(
     client: httpx.AsyncClient, listening: Listener
 ) -> None:
     listening.answers, listening.holds = [b"HTTP/1.1 200 OK\r\n\r\nthe beginning"], True
@@ -300,7 +302,7 @@ async def test_an_answer_that_does_not_end_in_time_is_told_as_far_as_it_came(
     assert answer["body"] == {"size": 13, "text": "the beginning", "truncated": True}
 
 
-async def test_an_answer_that_breaks_off_is_told_as_far_as_it_came(
+async def test_an_answer_that_breaks_off_is_returned_as_far_as_it_came(
     client: httpx.AsyncClient, listening: Listener
 ) -> None:
     listening.answers = [b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nbegin"]
@@ -334,13 +336,15 @@ async def test_without_a_gateway_no_listener_is_known(client: httpx.AsyncClient,
 async def test_a_gateway_that_no_node_has_taken_is_no_place_to_send_to(
     client: httpx.AsyncClient, listener: Listener, serve: Serve
 ) -> None:
-    """Or whoever may write one could reach any service of this machine by it: a node cannot listen where one does."""
+    """Otherwise a client that may write a Gateway could reach any service of this machine: a node that acknowledges a
+    Gateway has the port itself.
+    """
     await serve({"name": "http", "port": listener.port}, applied=False)
     assert "no node listens as the Gateway says (n1 has not acknowledged it yet)" in await refused(client, 409)
     assert listener.clients == []
 
 
-async def test_a_node_that_keeps_its_own_gateway_says_nothing_of_this_one(
+async def test_a_node_that_keeps_its_own_gateway_is_no_sign_that_this_one_listens(
     client: httpx.AsyncClient, controller: Controller, listener: Listener, serve: Serve
 ) -> None:
     await serve({"name": "http", "port": listener.port}, applied=False)
@@ -354,9 +358,9 @@ async def test_an_address_that_is_not_this_machines_is_not_asked(
     client: httpx.AsyncClient, serve: Serve, address: str
 ) -> None:
     await serve({"name": "far", "address": address, "port": 80})
-    said = await refused(client, 409)
-    assert f"listens on {address}, which is no address of the controller's machine" in said
-    assert "curl" in said
+    detail = await refused(client, 409)
+    assert f"listens on {address}, which is no address of the controller's machine" in detail
+    assert "curl" in detail
 
 
 async def test_listeners_that_take_no_plain_request_are_passed_over(
@@ -385,10 +389,10 @@ async def closed_port() -> int:
         ([], "a.example", "asks clients of a.example for a certificate, and the controller has none"),
     ],
 )
-async def test_which_hosts_ask_for_certificates_is_said(
+async def test_hosts_that_ask_for_certificates_are_named(
     client: httpx.AsyncClient, serve: Serve, hosts: list[str], asking: str, expected: str
 ) -> None:
-    """The first host that asks for none is the request's, unless it says another."""
+    """The request goes to the first host that asks for no certificate, unless it names another."""
     tls = {"certificates": ["web"], "clientCertificatesByHost": {asking: {"authority": "partners"}}}
     files = {
         "certificates": {"web": {"certificateFile": "/c", "keyFile": "/k"}},
@@ -402,9 +406,9 @@ async def test_which_hosts_ask_for_certificates_is_said(
 async def test_a_listener_that_is_away_is_named_with_a_command(client: httpx.AsyncClient, serve: Serve) -> None:
     port = await closed_port()
     await serve({"name": "gone", "port": port})
-    said = await refused(client, 502, path="/it's")
-    assert f"no connection to 127.0.0.1:{port} (" in said
-    assert f"curl -i -X GET 'http://127.0.0.1:{port}/it'\"'\"'s'" in said
+    detail = await refused(client, 502, path="/it's")
+    assert f"no connection to 127.0.0.1:{port} (" in detail
+    assert f"curl -i -X GET 'http://127.0.0.1:{port}/it'\"'\"'s'" in detail
 
 
 # ------------------------------------------------------------ at once
@@ -428,17 +432,17 @@ async def test_a_few_at_once_and_no_more(listening: Listener, client_with: Clien
 # ------------------------------------------------------------ recorded
 
 
-async def test_nodes_record_it_by_its_client_and_tell_the_request_id(
+async def test_nodes_record_it_by_its_client_and_report_the_request_id(
     client: httpx.AsyncClient, listening: Listener, observations: Observations
 ) -> None:
     node = observations.connect("n1")
-    listening.answers, told = [OK], list[node_pb2.Observation]()
+    listening.answers, questions = [OK], list[node_pb2.Observation]()
 
     async def engine() -> None:
         async for asked in node.messages():
-            told.append(asked)
+            questions.append(asked)
             if asked.kept:
-                assert not listening.received, "sent before the node has said that it records"
+                assert not listening.received, "sent before the node has confirmed that it records"
                 observations.receive(node, node_pb2.Observed(observation=asked.id, ended=True))
             if asked.stop:
                 return
@@ -446,20 +450,20 @@ async def test_nodes_record_it_by_its_client_and_tell_the_request_id(
     async def ends() -> None:
         await listening.ended.wait()
         exchange = b'{"version": 1, "id": "the-id"}'
-        observations.receive(node, node_pb2.Observed(observation=told[0].id, exchanges=[exchange]))
+        observations.receive(node, node_pb2.Observed(observation=questions[0].id, exchanges=[exchange]))
 
     serving, ending = asyncio.create_task(engine()), asyncio.create_task(ends())
     answer = await sent(client, record=True)
     assert (answer["recorded"], answer.get("requestId")) == (True, "the-id"), answer
     await asyncio.gather(serving, ending)
-    assert json.loads(told[0].filter) == {"client": listening.clients[0]}
-    assert told[-1].stop
+    assert json.loads(questions[0].filter) == {"client": listening.clients[0]}
+    assert questions[-1].stop
 
 
-async def test_a_node_that_is_about_to_tell_is_waited_for(
+async def test_a_node_that_is_about_to_record_is_waited_for(
     client: httpx.AsyncClient, listening: Listener, observations: Observations
 ) -> None:
-    """It has come, and its stream for observations has yet to: as after the start of either."""
+    """The node is connected, and its stream for observations is not yet: as after a start."""
     observations.nodes_changed()
     asked = asyncio.create_task(sent(client, record=True))
     async with asyncio.timeout(60):
@@ -471,16 +475,16 @@ async def test_a_node_that_is_about_to_tell_is_waited_for(
     node = observations.connect("n1")
 
     async def engine() -> None:
-        async for one in node.messages():
-            if not one.kept and not one.stop:
-                told.append(one)
-            elif one.kept and not one.stop:
-                observations.receive(node, node_pb2.Observed(observation=one.id, ended=True))
+        async for question in node.messages():
+            if not question.kept and not question.stop:
+                questions.append(question)
+            elif question.kept and not question.stop:
+                observations.receive(node, node_pb2.Observed(observation=question.id, ended=True))
 
-    told = list[node_pb2.Observation]()
+    questions = list[node_pb2.Observation]()
     serving = asyncio.create_task(engine())
     await listening.ended.wait()
-    assert json.loads(told[0].filter) == {"client": listening.clients[0]}
+    assert json.loads(questions[0].filter) == {"client": listening.clients[0]}
     assert (await asked)["status"] == 200
     serving.cancel()
 
@@ -497,7 +501,7 @@ async def test_a_request_that_no_policy_sees_is_not_waited_for(
 
 
 @pytest.mark.usefixtures("listening")
-async def test_an_exchange_that_no_node_tells_of(
+async def test_an_exchange_that_no_node_reports(
     observations: Observations, orders: JsonObject, client_with: ClientWith
 ) -> None:
     client = client_with(limited(recording=RecordingTimes(begin_seconds=0.01, end_seconds=0.01)))

@@ -34,13 +34,17 @@ def applied(deployment: Deployment, node: Node, api: str, digest: str) -> None:
     deployment.report(node, reported(api, digest, node_pb2.ApiStatus.STATE_APPLIED))
 
 
-def told_unserved(update: node_pb2.Update) -> list[tuple[str, str]]:
-    assert all(not one.routes and not one.chains and not one.clusters for one in update.bundles if one.unserved)
-    return [(one.context, one.unserved) for one in update.bundles if one.unserved]
+def unserved_in(update: node_pb2.Update) -> list[tuple[str, str]]:
+    assert all(
+        not api_bundle.routes and not api_bundle.chains and not api_bundle.clusters
+        for api_bundle in update.bundles
+        if api_bundle.unserved
+    )
+    return [(api_bundle.context, api_bundle.unserved) for api_bundle in update.bundles if api_bundle.unserved]
 
 
 def sent(update: node_pb2.Update) -> tuple[list[str], list[str]]:
-    bundles = [f"{one.api}@{one.digest}" for one in update.bundles if not one.unserved]
+    bundles = [f"{api_bundle.api}@{api_bundle.digest}" for api_bundle in update.bundles if not api_bundle.unserved]
     return bundles, list(update.removed_apis)
 
 
@@ -58,10 +62,10 @@ async def test_a_node_is_sent_what_differs_once() -> None:
 async def test_what_is_unsettled_on_a_node_is_sent_or_taken_away_again() -> None:
     deployment = Deployment()
     deployment.set_desired(bundle("reverted", "1"), 1)
-    said = hello()
+    greeting = hello()
     for api, digest in (("reverted", "1"), ("deleted", "")):
-        said.bundles.add(api=api, digest=digest, unsettled=True)
-    node = deployment.connect(said)
+        greeting.bundles.add(api=api, digest=digest, unsettled=True)
+    node = deployment.connect(greeting)
     assert node.applied == {"reverted": "1"}
     assert sent(deployment.next_update(node)) == (["reverted@1"], ["deleted"])
     assert not deployment.is_removed("deleted")
@@ -72,12 +76,12 @@ async def test_deployed_means_that_every_connected_node_has_acknowledged_this_ve
     deployment = Deployment()
     deployment.set_desired(bundle("a", "1"), 1)
     assert (deployment.status("a").state, deployment.status("a").reason) == ("pending", "no node is connected")
-    one, two = deployment.connect(hello("n1")), deployment.connect(hello("n2"))
-    applied(deployment, one, "a", "1")
+    first, second = deployment.connect(hello("n1")), deployment.connect(hello("n2"))
+    applied(deployment, first, "a", "1")
     assert deployment.status("a").reason == "n2: has not acknowledged it yet"
-    applied(deployment, two, "a", "0")
+    applied(deployment, second, "a", "0")
     assert deployment.status("a").state == "pending"
-    applied(deployment, two, "a", "1")
+    applied(deployment, second, "a", "1")
     assert deployment.status("a").state == "deployed"
     deployment.set_desired(bundle("a", "2"), 2)
     assert deployment.status("a").state == "pending"
@@ -96,19 +100,19 @@ async def test_a_rejection_counts_for_the_version_that_was_rejected_only() -> No
 async def test_what_a_node_cannot_run_now_is_pending_and_waited_for_no_longer() -> None:
     deployment = Deployment()
     deployment.set_desired(bundle("a", "1"), 1)
-    one, two = deployment.connect(hello("n1")), deployment.connect(hello("n2"))
+    first, second = deployment.connect(hello("n1")), deployment.connect(hello("n2"))
     waiting = asyncio.create_task(deployment.wait_until_converged("a", 60))
     for_all = asyncio.create_task(deployment.wait_until_all_converged(3600))
-    applied(deployment, two, "a", "1")
-    deployment.report(one, reported("a", "1", node_pb2.ApiStatus.STATE_PENDING, "no route to host"))
+    applied(deployment, second, "a", "1")
+    deployment.report(first, reported("a", "1", node_pb2.ApiStatus.STATE_PENDING, "no route to host"))
     status = await waiting
     async with asyncio.timeout(60):
         await for_all
     assert (status.state, status.reason) == ("pending", "n1: no route to host")
-    deployment.report(two, reported("a", "1", node_pb2.ApiStatus.STATE_REJECTED, "bad regex"))
+    deployment.report(second, reported("a", "1", node_pb2.ApiStatus.STATE_REJECTED, "bad regex"))
     assert deployment.status("a").state == "rejected"
-    applied(deployment, one, "a", "1")
-    applied(deployment, two, "a", "1")
+    applied(deployment, first, "a", "1")
+    applied(deployment, second, "a", "1")
     assert deployment.status("a").state == "deployed"
 
 
@@ -122,14 +126,14 @@ async def test_an_api_that_ran_may_be_pending_again() -> None:
     assert deployment.status("a").reason == "n1: has not acknowledged it yet"
 
 
-async def test_a_node_without_the_policy_is_told_so_instead_of_the_api() -> None:
+async def test_a_node_without_the_policy_gets_the_reason_instead_of_the_api() -> None:
     deployment = Deployment()
     deployment.set_desired(bundle("a", "2", POLICY), 1)
     node = deployment.connect(hello("n1", {"a": "1"}))
     update = deployment.next_update(node)
     assert sent(update) == ([], [])
     reason = "the node's build has no policy log-message:v1.0.0; build it in, or take it off the API"
-    assert told_unserved(update) == [("/a", reason)]
+    assert unserved_in(update) == [("/a", reason)]
     assert not deployment.next_update(node).bundles
     assert deployment.status("a").state == "rejected"
     assert "the node's build has no policy log-message:v1.0.0" in deployment.status("a").reason
@@ -158,11 +162,11 @@ async def test_what_cannot_be_translated_is_rejected_and_not_taken_away() -> Non
     node = deployment.connect(hello("n1", {"a": "1"}))
     update = deployment.next_update(node)
     assert sent(update) == ([], [])
-    assert told_unserved(update) == [("/a", "no longer valid: …")]
+    assert unserved_in(update) == [("/a", "no longer valid: …")]
     assert deployment.status("a").state == "rejected"
 
 
-async def test_a_deleted_api_is_gone_when_every_node_says_so() -> None:
+async def test_a_deleted_api_is_gone_when_every_node_has_confirmed_it() -> None:
     deployment = Deployment()
     deployment.set_desired(bundle("a", "1"), 1)
     node = deployment.connect(hello("n1", {"a": "1"}))

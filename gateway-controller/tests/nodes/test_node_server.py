@@ -45,9 +45,12 @@ class NodeStream:
         return message.update
 
     async def report(self, update: node_pb2.Update) -> None:
-        """That all of the update is applied."""
+        """Reports that all of the update is applied."""
         done, gone = node_pb2.ApiStatus.STATE_APPLIED, node_pb2.ApiStatus.STATE_REMOVED
-        apis = [node_pb2.ApiStatus(api=one.api, digest=one.digest, state=done) for one in update.bundles]
+        apis = [
+            node_pb2.ApiStatus(api=api_bundle.api, digest=api_bundle.digest, state=done)
+            for api_bundle in update.bundles
+        ]
         apis += [node_pb2.ApiStatus(api=api, state=gone) for api in update.removed_apis]
         await self._call.write(node_pb2.NodeMessage(report=node_pb2.Report(revision=update.revision, apis=apis)))
 
@@ -117,7 +120,7 @@ async def test_a_conversation(deployment: Deployment, node: NodeStream) -> None:
     assert await node.update() == node_pb2.Update()
     deployment.set_desired(bundle("a", "1"), 1)
     first = await node.update()
-    assert [one.api for one in first.bundles] == ["a"]
+    assert [api_bundle.api for api_bundle in first.bundles] == ["a"]
     assert first.revision == 1
     assert deployment.status("a").state == "pending"
     await node.report(first)
@@ -189,7 +192,7 @@ async def test_a_second_stream_of_a_node_ends_the_first(deployment: Deployment, 
     await second.update()
     assert await node.code() is grpc.StatusCode.OK
     deployment.set_desired(bundle("a", "1"), 1)
-    assert [one.api for one in (await second.update()).bundles] == ["a"]
+    assert [api_bundle.api for api_bundle in (await second.update()).bundles] == ["a"]
     await second.close()
 
 
@@ -211,7 +214,7 @@ async def checked(controller: Controller, address: str) -> AsyncIterator[NodeStr
 async def test_an_api_that_names_a_nodes_admin_listener_is_not_handed_out(
     controller: Controller, checked: NodeStream, orders: JsonObject
 ) -> None:
-    """The API was written before any node had said where it listens; another one after."""
+    """The API was written before any node had reported where it listens; another one after."""
     orders["spec"]["upstream"]["main"]["url"] = "http://localhost:9901"
     orders["spec"]["policies"] = []
     orders["spec"]["operations"] = [{"method": "GET", "path": "/"}]
@@ -251,7 +254,7 @@ def _at(admin: str) -> node_pb2.NodeMessage:
 
 
 @pytest.mark.parametrize("message", [node_pb2.NodeMessage(), node_pb2.NodeMessage(report=node_pb2.Report())])
-async def test_a_stream_that_does_not_say_hello_is_refused(
+async def test_a_stream_that_does_not_begin_with_hello_is_refused(
     deployment: Deployment, node: NodeStream, message: node_pb2.NodeMessage
 ) -> None:
     await node.write_raw(message)
@@ -297,13 +300,13 @@ async def test_a_node_that_has_other_policies_is_sent_what_it_can_run_now(
     await node.update()
     deployment.set_desired(Bundle(node_pb2.ApiBundle(api="a", digest="1"), frozenset({("fresh", "v1.0.0", "d")})), 1)
     assert deployment.status("a").state == "rejected"
-    assert [one.unserved for one in (await node.update()).bundles] == [
+    assert [api_bundle.unserved for api_bundle in (await node.update()).bundles] == [
         "the node's build has no policy fresh:v1.0.0; build it in, or take it off the API"
     ]
     policies = [node_pb2.PolicyRef(name="fresh", version="v1.0.0", definition_digest="d")]
     await node.write_raw(node_pb2.NodeMessage(hello=node_pb2.Hello(node_id="n1", policies=policies)))
     update = await node.update()
-    assert [one.api for one in update.bundles] == ["a"]
+    assert [api_bundle.api for api_bundle in update.bundles] == ["a"]
     await node.report(update)
     await until(deployment, lambda: deployment.status("a").state == "deployed")
 
@@ -322,11 +325,11 @@ with socket.socket(socket.AF_UNIX) as node:
 
 
 async def hears(address: str) -> int:
-    """How many bytes a process that this one has started is answered."""
+    """The number of bytes that the server sends to a child process of this one."""
     command = (sys.executable, "-c", CONNECTS, address.removeprefix("unix:"))
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-    said, _ = await process.communicate()
-    return int(said)
+    length, _ = await process.communicate()
+    return int(length)
 
 
 @pytest.mark.parametrize(("supervisor", "heard"), [("another", 9), ("this", 0), ("none", 0)])
@@ -345,7 +348,7 @@ async def test_below_the_supervisor_only_the_engine_may_connect(
         await node.hello()
         assert await node.update() == node_pb2.Update()
         await node.close()
-        assert {each.name for each in tmp_path.iterdir()} == {"controller.sock", "peers.json"}
+        assert {file.name for file in tmp_path.iterdir()} == {"controller.sock", "peers.json"}
     finally:
         await server.stop(1)
     assert not Path(address.removeprefix("unix:")).exists()

@@ -1,4 +1,4 @@
-"""What the controller makes of what an engine says of conditions. What that says: e2e/policies/test_conditions.py."""
+"""Mistakes in conditions, which an engine finds. A script stands for it; e2e/policies/test_conditions.py has one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SAYS = '[null,{"line":2,"column":7,"message":"expected a, got b"},{"message":"ex
 
 
 def program(folder: Path, *lines: str) -> Path:
-    """A program that does what an engine might."""
+    """A script in place of the engine."""
     path = folder / "policy-engine"
     path.write_text("\n".join(["#!/bin/sh", *lines]) + "\n")
     path.chmod(0o755)
@@ -57,7 +57,7 @@ parameters:
 
 
 def test_parameters_may_be_conditions_too(tmp_path: Path, orders: JsonObject) -> None:
-    """Defaults are asked about with them: what is stored is what nodes compile."""
+    """Defaults are checked too: nodes compile what is stored."""
     (tmp_path / "rules.yaml").write_text(RULES)
     says = '[null,{"line":1,"column":3,"message":"expected a, got b"},null,{"message":"expected a text, got none"}]'
     engine = program(tmp_path, f"cat > {tmp_path}/asked && echo '{says}'")
@@ -83,14 +83,14 @@ def test_parameters_that_do_not_fit_are_no_conditions(tmp_path: Path, orders: Js
     assert all(mistake.field.startswith("spec.policies[0].params") for mistake in caught.value.mistakes)
 
 
-def test_nobody_is_asked_where_there_is_no_condition(
+def test_without_a_condition_the_engine_is_not_asked(
     tmp_path: Path, orders: JsonObject, definitions: Definitions
 ) -> None:
     validate(orders, definitions, {}, conditions=Conditions(program(tmp_path, f"touch {tmp_path}/asked")))
     assert not (tmp_path / "asked").exists()
 
 
-def test_the_engine_is_told_nothing_of_the_controllers_environment(
+def test_the_engine_gets_nothing_of_the_controllers_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GATEWRIGHT_CONTROLLER_TOKEN", "secret")

@@ -44,7 +44,7 @@ def test_system_parameters_are_the_operators(definitions: Definitions) -> None:
     assert definitions.resolve("guard", "v1").system_parameters == {"issuer": "https://id.example"}
 
 
-def test_all_mistakes_of_all_files_are_told(tmp_path: Path) -> None:
+def test_all_mistakes_of_all_files_are_reported(tmp_path: Path) -> None:
     files = {
         "a.yaml": PLAIN,
         "b.yaml": PLAIN,
@@ -58,7 +58,7 @@ def test_all_mistakes_of_all_files_are_told(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(text)
     with pytest.raises(Invalid) as caught:
         load_definitions(tmp_path, {"nope": {}, "plain": {"a": 1}})
-    told = "\n".join(map(str, caught.value.mistakes))
+    messages = "\n".join(map(str, caught.value.mistakes))
     for part in (
         "systemParameters.nope: expected a policy of this build",
         "systemParameters.plain.a: expected no key",
@@ -69,15 +69,15 @@ def test_all_mistakes_of_all_files_are_told(tmp_path: Path) -> None:
         "f.yaml:5: allowContinue: expected true or false, got 'maybe'",
         "g.yaml:1: expected a mapping",
     ):
-        assert part in told
+        assert part in messages
 
 
 def test_a_system_parameter_that_is_missing_is_the_only_mistake(tmp_path: Path) -> None:
     schema = b"systemParameters: {type: object, required: [key], properties: {key: {type: string}}}\n"
     (tmp_path / "plain.yaml").write_bytes(PLAIN + schema)
-    for given, sentence in (({}, "expected a string, got nothing"), ({"key": 3}, "expected a string, got '********'")):
+    for params, sentence in (({}, "expected a string, got nothing"), ({"key": 3}, "expected a string, got '********'")):
         with pytest.raises(Invalid) as caught:
-            load_definitions(tmp_path, {"plain": given})
+            load_definitions(tmp_path, {"plain": params})
         cure = "set it in GATEWRIGHT_CONTROLLER_SYSTEM_PARAMETERS or the controller's settings file"
         assert str(caught.value).startswith(f"systemParameters.plain.key: {sentence}; {cure}")
 
@@ -99,18 +99,18 @@ WITH_SECRETS = b"""systemParameters:
 def test_no_message_shows_what_a_system_parameter_holds(tmp_path: Path) -> None:
     (tmp_path / "plain.yaml").write_bytes(PLAIN + WITH_SECRETS)
     secret = "s3cret"  # noqa: S105
-    given = {
+    params = {
         "key": secret, "keys": {secret: secret}, "mode": secret, "list": [secret], "either": secret, "address": 7654321,
         "kye": secret,
     }  # fmt: skip
     with pytest.raises(Invalid) as caught:
-        load_definitions(tmp_path, {"plain": given})
-    told = str(caught.value)
-    assert secret not in told
-    assert "7654321" not in told
+        load_definitions(tmp_path, {"plain": params})
+    message = str(caught.value)
+    assert secret not in message
+    assert "7654321" not in message
     for field in ("key", "keys", "mode", "list[0]", "either", "address"):
-        assert f"systemParameters.plain.{field}: expected " in told
-    assert "systemParameters.plain.kye: expected one of address, either" in told
+        assert f"systemParameters.plain.{field}: expected " in message
+    assert "systemParameters.plain.kye: expected one of address, either" in message
 
 
 @pytest.mark.parametrize("value", ["2026-01-01", "!!bool maybe", "9" * 5000, ".nan", "&a [*a]", "{1: 2}", "!!set {a}"])
@@ -138,11 +138,11 @@ def test_secrets_are_marked_for_nodes(tmp_path: Path) -> None:
         b"{type: object, properties: {key: {type: string, format: secret}, other: {type: string, format: secret}}}\n"
     )
     (tmp_path / "plain.yaml").write_bytes(PLAIN + b"systemParameters: " + schema + b"parameters: " + schema)
-    given = {"key": {"secretRef": "upstream-key"}, "other": "text"}
-    found = load_definitions(tmp_path, {"plain": given}).resolve("plain", "v1")
-    told = {"key": {"secretRef": "upstream-key"}, "other": {"secretRef": "", "value": "text"}}
-    assert found.system_parameters == told
-    assert found.parameters.for_nodes(given) == told
+    params = {"key": {"secretRef": "upstream-key"}, "other": "text"}
+    found = load_definitions(tmp_path, {"plain": params}).resolve("plain", "v1")
+    marked = {"key": {"secretRef": "upstream-key"}, "other": {"secretRef": "", "value": "text"}}
+    assert found.system_parameters == marked
+    assert found.parameters.for_nodes(params) == marked
     (tmp_path / "plain.yaml").write_bytes(PLAIN + b"systemParameters: {type: object}\n")
     with pytest.raises(Invalid, match="expected no reference to a secret"):
         load_definitions(tmp_path, {"plain": {"deep": [{"secretRef": "upstream-key"}]}})

@@ -1,4 +1,4 @@
-"""Paths as anybody may send them: `make fuzz`."""
+"""Paths as any client may send them: `make fuzz`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 CHARACTERS = st.sampled_from([*"abB7-._~", *"!$&'()+,;=:@", *'*[]%"<>^`{|} é€', "\x7f", "\x01"])
 LITERALS = st.text(CHARACTERS, min_size=1, max_size=4).filter(lambda text: text not in (".", ".."))
 FEW = st.shared(st.lists(LITERALS, min_size=1, max_size=3), key="literals")
-"""Those of one example, so that requests meet templates."""
+"""The literals of an example, so that requests meet templates."""
 LITERAL = FEW.flatmap(st.sampled_from)
 UNRESERVED = re.compile(rb"[A-Za-z0-9\-._~]")
 WRITABLE = "!$&'()+,;=:@"  # as they are in a definition
@@ -23,16 +23,17 @@ SENT = WRITABLE + "*[]"  # as they are in a request, after Envoy's normalization
 
 
 def written(literal: str, raw: Sequence[bool], lower: bool) -> str:
-    """One of the ways in which a definition may have a literal."""
+    """A spelling of a literal in a definition."""
     pieces = [
-        one if one in WRITABLE and raw[at % len(raw)] else quote(one, safe="-._~") for at, one in enumerate(literal)
+        character if character in WRITABLE and raw[at % len(raw)] else quote(character, safe="-._~")
+        for at, character in enumerate(literal)
     ]
     text = "".join(pieces)
     return re.sub("%..", lambda found: found[0].lower(), text) if lower else text
 
 
 def asked_for(text: str, choices: Sequence[int]) -> str:
-    """One of the ways in which a client may ask for it, as Envoy's normalization leaves it."""
+    """A spelling of it in a request, as Envoy's normalization leaves it."""
     out = []
     for at, byte in enumerate(text.encode()):
         choice = choices[at % len(choices)]
@@ -52,18 +53,20 @@ TEMPLATES = st.lists(
 
 
 def template_of(segments: Sequence[str | None], wildcard: bool, raw: Sequence[bool], lower: bool) -> str:
-    texts = [f"{{p{at}}}" if one is None else written(one, raw, lower) for at, one in enumerate(segments)]
+    texts = [f"{{p{at}}}" if segment is None else written(segment, raw, lower) for at, segment in enumerate(segments)]
     return "/" + "/".join([*texts, *(["*"] if wildcard else [])])
 
 
 def is_meant(segments: Sequence[str | None], wildcard: bool, request: Sequence[bytes]) -> bool:
     """Whether an upstream, which decodes all, takes the request for one of the template."""
     enough = len(request) >= len(segments) if wildcard else len(request) == len(segments)
-    return enough and all(one is None or one.encode() == got for one, got in zip(segments, request, strict=False))
+    return enough and all(
+        segment is None or segment.encode() == got for segment, got in zip(segments, request, strict=False)
+    )
 
 
 def is_matched(match: PathMatch, path: str) -> bool:
-    """What Envoy does; held to the real one in translate/test_envoy.py."""
+    """Matches as Envoy does; translate/test_envoy.py compares the real one."""
     match match.kind:
         case "exact":
             return path == match.value
@@ -91,13 +94,14 @@ def test_a_request_meets_the_route_that_its_upstream_takes_it_for(
     segments: list[str],
     choices: list[int],
 ) -> None:
-    """None of its spellings has it pass by the route that is meant, to a looser one."""
+    """With no spelling does a request pass by the stricter route to a looser one."""
     ordered = sorted(
-        ((parse_path(template_of(*one, raw, lower)), one) for one in templates), key=lambda pair: pair[0].precedence
+        ((parse_path(template_of(*parts, raw, lower)), parts) for parts in templates),
+        key=lambda pair: pair[0].precedence,
     )
     path = "".join(f"/{asked_for(segment, choices)}" for segment in segments)
     decoded = [unquote_to_bytes(segment) for segment in path[1:].split("/")]
     whole = path if context == "/" else context + path
-    met = next((one for template, one in ordered if is_matched(path_match(context, template), whole)), None)
-    meant = next((one for _, one in ordered if is_meant(*one, decoded)), None)
-    assert met == meant, (whole, [template_of(*one, raw, lower) for _, one in ordered])
+    met = next((parts for template, parts in ordered if is_matched(path_match(context, template), whole)), None)
+    meant = next((parts for _, parts in ordered if is_meant(*parts, decoded)), None)
+    assert met == meant, (whole, [template_of(*parts, raw, lower) for _, parts in ordered])

@@ -29,7 +29,7 @@ PATHS = st.lists(st.sampled_from(["a", "b", "c", "a.b", ""]), max_size=4).map(la
 
 
 def matches(match: PathMatch, path: str) -> bool:
-    """What Envoy does with a match; held to the real one in translate/test_envoy.py."""
+    """Matches as Envoy does; translate/test_envoy.py compares the real one."""
     match match.kind:
         case "exact":
             return path == match.value
@@ -41,17 +41,19 @@ def matches(match: PathMatch, path: str) -> bool:
 
 
 @given(TEMPLATES, TEMPLATES, PATHS)
-def test_what_is_covered_matches_too(one: str, other: str, path: str) -> None:
-    if parse_path(one).covers(parse_path(other)) and matches(path_match("/", parse_path(other)), path):
-        assert matches(path_match("/", parse_path(one)), path)
+def test_what_is_covered_matches_too(wide: str, narrow: str, path: str) -> None:
+    if parse_path(wide).covers(parse_path(narrow)) and matches(path_match("/", parse_path(narrow)), path):
+        assert matches(path_match("/", parse_path(wide)), path)
 
 
 @given(st.lists(TEMPLATES, max_size=12), TEMPLATES)
 def test_an_index_finds_what_a_look_at_each_would(written: list[str], path: str) -> None:
-    templates, wanted = {parse_path(one).shape for one in written}, parse_path(path).shape
+    templates, wanted = {parse_path(text).shape for text in written}, parse_path(path).shape
     index = PathIndex(templates)
-    assert sorted(index.covering(wanted), key=str) == sorted((one for one in templates if one.covers(wanted)), key=str)
-    assert index.is_met(wanted) is any(one.meets(wanted) for one in templates)
+    assert sorted(index.covering(wanted), key=str) == sorted(
+        (template for template in templates if template.covers(wanted)), key=str
+    )
+    assert index.is_met(wanted) is any(template.meets(wanted) for template in templates)
     assert (wanted in index) is (wanted in templates)
 
 
@@ -194,7 +196,7 @@ LITERALS = st.text(CHARACTERS, min_size=1, max_size=5).filter(lambda text: text 
 
 
 def written(literal: str) -> str:
-    """As a definition has it."""
+    """The literal as a definition has it."""
     return quote(literal, safe=RAW)
 
 
@@ -247,19 +249,23 @@ def test_what_is_decoded_to_another_path_does_not_match(data: st.DataObject, lit
 @given(st.data(), LITERALS)
 def test_two_spellings_are_one_template(data: st.DataObject, literal: str) -> None:
     text = "".join(
-        data.draw(st.sampled_from([quote(one, safe=RAW), quote(one, safe=""), quote(one, safe="").lower()]))
-        if not one.isalnum() or not one.isascii()
-        else one
-        for one in literal
+        data.draw(
+            st.sampled_from([quote(character, safe=RAW), quote(character, safe=""), quote(character, safe="").lower()])
+        )
+        if not character.isalnum() or not character.isascii()
+        else character
+        for character in literal
     )
     assert parse_path(f"/{text}/{{a}}").shape == parse_path(f"/{written(literal)}/{{b}}").shape
 
 
 @given(TEMPLATES, st.booleans(), TEMPLATES, st.booleans(), PATHS)
-def test_templates_meet_where_a_path_matches_both(one: str, slash: bool, other: str, another: bool, path: str) -> None:
+def test_templates_meet_where_a_path_matches_both(
+    first: str, slash: bool, second: str, another: bool, path: str
+) -> None:
     templates = [
         parse_path(text + "/" if end and not text.endswith(("/", "*")) else text)
-        for text, end in ((one, slash), (other, another))
+        for text, end in ((first, slash), (second, another))
     ]
     if all(matches(path_match("/", template), path) for template in templates):
         assert templates[0].meets(templates[1])

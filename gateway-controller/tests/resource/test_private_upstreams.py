@@ -45,9 +45,9 @@ def refusal(url: str, *allowed: str, listen: str = "127.0.0.1") -> str | None:
     ],
 )
 def test_what_is_private_is_refused_in_every_spelling(url: str, what: str) -> None:
-    said = refusal(url)
-    assert said
-    assert f", {what}; an operator can allow it with `allowedUpstreams`" in said
+    reason = refusal(url)
+    assert reason
+    assert f", {what}; an operator can allow it with `allowedUpstreams`" in reason
 
 
 @pytest.mark.parametrize(
@@ -65,11 +65,11 @@ def test_addresses_in_older_spellings_are_no_hosts(url: str) -> None:
     ["http://127.0.0.1:9091", "http://127.0.0.1", "http://localhost:8080", "http://orders.internal:9090",
      "http://10.1.2.3:9090", "http://[fd00::1]", "http://168.254.1.1", "http://localhost.example:9090"],
 )  # fmt: skip
-def test_other_upstreams_are_a_publishers_business(url: str) -> None:
+def test_other_upstreams_are_taken(url: str) -> None:
     assert refusal(url) is None
 
 
-def test_who_listens_everywhere_is_met_at_every_address_of_the_machine() -> None:
+def test_a_process_that_listens_everywhere_is_met_at_every_address_of_the_machine() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect(("192.0.2.1", 9))  # sends nothing; the kernel says which address it would use
         own = probe.getsockname()[0]

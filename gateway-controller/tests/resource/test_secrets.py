@@ -37,8 +37,8 @@ async def test_secrets_are_written_and_never_shown(
     answers = [await client.post("/v1/apis", json=orders)]
     shown = answers[0].json()
     hidden = "********"
-    said = {"password": hidden, "user": "u", "keys": [{"id": "a", "key": hidden}, {"id": "b", "key": hidden}]}
-    assert shown["spec"]["policies"][0]["params"] == said
+    masked = {"password": hidden, "user": "u", "keys": [{"id": "a", "key": hidden}, {"id": "b", "key": hidden}]}
+    assert shown["spec"]["policies"][0]["params"] == masked
 
     shown["spec"]["policies"][0]["params"]["user"] = "other"
     shown["spec"]["policies"][0]["params"]["keys"].reverse()
@@ -48,7 +48,7 @@ async def test_secrets_are_written_and_never_shown(
 
     shown["spec"]["policies"][0]["params"]["keys"][0]["id"] = "c"
     refused = await client.put("/v1/apis/orders-v1", json=shown)
-    assert [(one["field"], one["message"]) for one in refused.json()["errors"]] == [
+    assert [(mistake["field"], mistake["message"]) for mistake in refused.json()["errors"]] == [
         ("spec.policies[0].params.keys[0].key",
          "expected the secret itself, got ********, its mask, and none is stored at this place"),
     ]  # fmt: skip
@@ -89,10 +89,12 @@ async def test_a_secret_is_that_of_its_operation_among_those_that_differ_by_matc
     changed = await client.put("/v1/apis/orders-v1", json=shown)
     assert changed.status_code == 200, changed.text
     stored = controller.store.get("orders-v1").api.spec.operations
-    assert [one.policies[0].params["password"] for one in stored] == ["none", "query", "both"]
+    assert [kept.policies[0].params["password"] for kept in stored] == ["none", "query", "both"]
     shown["spec"]["operations"][1]["query"][0]["exact"] = "2"
     refused = await client.put("/v1/apis/orders-v1", json=shown)
-    assert [one["field"] for one in refused.json()["errors"]] == ["spec.operations[1].policies[0].params.password"]
+    assert [mistake["field"] for mistake in refused.json()["errors"]] == [
+        "spec.operations[1].policies[0].params.password"
+    ]
     shown["spec"]["operations"][1]["query"] = [{"name": "v", "nonsense": 1}, 7]
     assert (await client.put("/v1/apis/orders-v1", json=shown)).status_code == 422
 
@@ -102,7 +104,7 @@ async def test_a_secret_is_that_of_its_operation_among_those_that_differ_by_matc
 async def test_a_mask_never_becomes_a_value_of_another_version(
     client: httpx.AsyncClient, rewritten: Callable[..., None], orders: JsonObject, gone: bool
 ) -> None:
-    """What was a secret is none there; or the build no longer says what was, so that everything is masked."""
+    """A secret of one version is none in another; or the build no longer has the version, and everything is masked."""
     rewritten("v1.0.0", "v1.1.0", parameters=HAS_SECRETS)
     await client.post("/v1/policies/reload")
     params = {"password": "s3cret-p", "user": "u"}
@@ -115,4 +117,6 @@ async def test_a_mask_never_becomes_a_value_of_another_version(
     refused = await client.put("/v1/apis/orders-v1", json=shown)
     assert refused.status_code == 422, refused.text
     masked = ["password", "user"] if gone else ["password"]
-    assert [one["field"] for one in refused.json()["errors"]] == [f"spec.policies[0].params.{name}" for name in masked]
+    assert [mistake["field"] for mistake in refused.json()["errors"]] == [
+        f"spec.policies[0].params.{name}" for name in masked
+    ]

@@ -49,20 +49,22 @@ def api(name: str, context: str, hosts: Sequence[str] = (), listeners: Sequence[
     )
 
 
-def claims(one: Api) -> set[tuple[str, str, str]]:
-    spec = one.spec
+def claims(claimant: Api) -> set[tuple[str, str, str]]:
+    spec = claimant.spec
     return {(host, spec.context, listener) for host in spec.hosts or ["*"] for listener in spec.listeners or [""]}
 
 
-def clash(one: Api, other: Api) -> bool:
+def clash(first: Api, second: Api) -> bool:
     """An API that names no listener may be on any."""
-    both = [{*made.spec.hosts} or {"*"} for made in (one, other)]
-    on_listeners = {*one.spec.listeners} & {*other.spec.listeners} or not (one.spec.listeners and other.spec.listeners)
-    return one.spec.context == other.spec.context and bool(both[0] & both[1]) and bool(on_listeners)
+    both = [{*made.spec.hosts} or {"*"} for made in (first, second)]
+    on_listeners = {*first.spec.listeners} & {*second.spec.listeners} or not (
+        first.spec.listeners and second.spec.listeners
+    )
+    return first.spec.context == second.spec.context and bool(both[0] & both[1]) and bool(on_listeners)
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """Against a dict: what was acknowledged is there, what was refused changed nothing, revisions grow."""
+    """Compared with a dict: acknowledged writes are there, refused ones changed nothing, revisions grow."""
 
     @initialize()
     def open(self) -> None:
@@ -110,7 +112,7 @@ class StoreMachine(RuleBasedStateMachine):
                 self.store.write_all([(api, ()) for api in apis.values()])
             return
         before = {stored.name: stored for stored in self.store.list()}
-        changed = {name for name, one in apis.items() if self.model.get(name) != one}
+        changed = {name for name, written in apis.items() if self.model.get(name) != written}
         self.revision += bool(changed)
         for stored in self.store.write_all([(api, ()) for api in apis.values()]):
             if stored.name in changed:
@@ -133,14 +135,14 @@ class StoreMachine(RuleBasedStateMachine):
     def agrees(self) -> None:
         if hasattr(self, "store"):
             assert [stored.api for stored in self.store.list()] == [self.model[name] for name in sorted(self.model)]
-            claimed = [(claim, name) for name, one in self.model.items() for claim in claims(one)]
+            claimed = [(claim, name) for name, owner_api in self.model.items() for claim in claims(owner_api)]
             assert self.store.claims() == dict(claimed)
             assert len(self.store.claims()) == len(claimed)
             assert self.store.revision == self.revision
 
     def owner(self, written: Api) -> str | None:
-        """Names of those that have one of its claims, as a pattern."""
-        others = [name for name, one in self.model.items() if name != written.metadata.name]
+        """A pattern of the names of the APIs that have one of its claims."""
+        others = [name for name, claimant in self.model.items() if name != written.metadata.name]
         found = [name for name in others if clash(written, self.model[name])]
         return f"({'|'.join(found)})" if found else None
 
@@ -308,7 +310,7 @@ def test_a_database_of_version_1_asks_for_the_major_versions_of_what_it_had(path
         store = open_store(f"sqlite:{path}")
         (stored,) = store.list()
         assert stored.versions == ("v1.0.0", "v12.3.4")
-        assert [one.version for _, one in attachments(stored.api)] == ["v1", "v12"]
+        assert [attachment.version for _, attachment in attachments(stored.api)] == ["v1", "v12"]
         assert stored.api.spec.policies[0].params == {"a": 1}
         assert stored.api.spec.strict_paths is False
         assert (stored.revision, stored.created_at, store.revision) == (5, "2026-01-01T00:00:00.000Z", 7)
@@ -334,7 +336,10 @@ def test_apis_of_version_3_have_their_contexts_on_every_host(path: Path) -> None
     for _ in range(2):
         store = open_store(f"sqlite:{path}")
         assert store.claims() == {("*", "/x", ""): "a", ("*", "/y", ""): "b"}
-        assert [(one.name, one.context, one.revision) for one in store.list()] == [("a", "/x", 5), ("b", "/y", 5)]
+        assert [(stored.name, stored.context, stored.revision) for stored in store.list()] == [
+            ("a", "/x", 5),
+            ("b", "/y", 5),
+        ]
         store.close()
     store = open_store(f"sqlite:{path}")
     with pytest.raises(ContextTakenError):
@@ -388,5 +393,5 @@ def test_apis_of_version_2_take_the_paths_that_they_took(path: Path) -> None:
     store = open_store(f"sqlite:{path}")
     assert store.replace(api("a", "/x")).api.spec.strict_paths is True
     assert store.create(api("b", "/y")).api.spec.strict_paths is True
-    assert [one.api.spec.strict_paths for one in store.list()] == [True, True]
+    assert [listed.api.spec.strict_paths for listed in store.list()] == [True, True]
     store.close()

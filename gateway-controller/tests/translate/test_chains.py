@@ -1,4 +1,4 @@
-"""What ids promise: the same content has the same id, an edit elsewhere changes none, an edit here changes ours."""
+"""Ids: the same content has the same id, an edit changes the ids of what it edits, and no others."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def chain_ids(bundle: node_pb2.ApiBundle) -> dict[str, str]:
 
 
 def test_the_same_api_is_the_same_bytes(orders: JsonObject, definitions: Definitions) -> None:
-    one = bundle(orders, definitions).SerializeToString(deterministic=True)
-    assert bundle(copy.deepcopy(orders), definitions).SerializeToString(deterministic=True) == one
+    before = bundle(orders, definitions).SerializeToString(deterministic=True)
+    assert bundle(copy.deepcopy(orders), definitions).SerializeToString(deterministic=True) == before
 
 
-def test_the_order_of_keys_and_operations_is_nobodys_business(orders: JsonObject, definitions: Definitions) -> None:
+def test_the_order_of_keys_and_operations_changes_nothing(orders: JsonObject, definitions: Definitions) -> None:
     turned = {**orders, "spec": dict(reversed(orders["spec"].items()))}
     turned["spec"]["operations"] = list(reversed(orders["spec"]["operations"]))
     assert bundle(turned, definitions).digest == bundle(orders, definitions).digest
@@ -67,7 +67,7 @@ def test_an_edit_elsewhere_leaves_an_instance_alone(orders: JsonObject, definiti
 
 
 def test_another_context_is_another_chain_with_the_same_instances(orders: JsonObject, definitions: Definitions) -> None:
-    """The engine holds the paths that policies choose to the context that a chain was made with."""
+    """The engine checks that the paths of policies stay below the context of their chain."""
     before = bundle(orders, definitions)
     orders["spec"]["context"] = "/elsewhere"
     after = bundle(orders, definitions)
@@ -102,15 +102,15 @@ STREAM = {"name": "mask-stream", "version": "v1"}
 
 def test_an_idle_timeout_of_a_stream_makes_a_new_instance(orders: JsonObject, definitions: Definitions) -> None:
     made = []
-    for said in ({}, {"streamIdleTimeout": "15s"}, {"streamIdleTimeout": "15000ms"}, {"streamIdleTimeout": "16s"}):
-        orders["spec"]["policies"] = [{**STREAM, **said}]
+    for timeout in ({}, {"streamIdleTimeout": "15s"}, {"streamIdleTimeout": "15000ms"}, {"streamIdleTimeout": "16s"}):
+        orders["spec"]["policies"] = [{**STREAM, **timeout}]
         made.append(bundle(orders, definitions).chains[0].attachments[0])
-    assert [one.stream_idle_timeout_ms for one in made] == [0, 15_000, 15_000, 16_000]
-    assert len({one.instance for one in made}) == 3
+    assert [attachment.stream_idle_timeout_ms for attachment in made] == [0, 15_000, 15_000, 16_000]
+    assert len({attachment.instance for attachment in made}) == 3
 
 
-def test_nobody_goes_on_with_a_stream_that_has_crashed(orders: JsonObject, definitions: Definitions) -> None:
-    """Whatever its attachments say: what has been taken of its body is gone."""
+def test_a_chain_with_a_stream_does_not_continue_after_a_crash(orders: JsonObject, definitions: Definitions) -> None:
+    """Whatever onError its attachments have: the part of the body that the stream has taken is lost."""
     orders["spec"]["policies"] = [{"name": "log-message", "version": "v1", "onError": "continue"}]
     orders["spec"]["operations"] = [{"method": "GET", "path": "/"}]
     assert goes_on_when_crashed(bundle(orders, definitions).chains[0])
@@ -136,7 +136,7 @@ def test_a_shadow_is_marked_so_that_an_engine_which_does_not_know_it_refuses_it(
 
 
 def test_nothing_of_a_shadow_counts_for_the_route(orders: JsonObject, definitions: Definitions) -> None:
-    """Neither its timeout nor whether it may be done without."""
+    """Neither its timeout nor its onError."""
     orders["spec"]["policies"] = [{"name": "log-message", "version": "v1", "onError": "continue"}]
     orders["spec"]["operations"] = [{"method": "GET", "path": "/"}]
     before = bundle(orders, definitions)
@@ -148,7 +148,10 @@ def test_nothing_of_a_shadow_counts_for_the_route(orders: JsonObject, definition
 
 def routes_without_chain(bundle: node_pb2.ApiBundle) -> list[bytes]:
     ids = [chain.id.encode() for chain in bundle.chains]
-    return [functools.reduce(lambda route, chain_id: route.replace(chain_id, b""), ids, one) for one in bundle.routes]
+    return [
+        functools.reduce(lambda route, chain_id: route.replace(chain_id, b""), ids, serialized)
+        for serialized in bundle.routes
+    ]
 
 
 def test_another_api_or_version_has_instances_of_its_own(orders: JsonObject, definitions: Definitions) -> None:
@@ -187,16 +190,16 @@ def test_a_policy_that_left_the_build_is_named(orders: JsonObject) -> None:
 
 
 def test_a_condition_is_part_of_what_an_instance_is(orders: JsonObject, definitions: Definitions) -> None:
-    """An edit of one changes the instance, and the chains that have it; an API without any has the ids that it had."""
+    """An edit of a condition changes the instance, and the chains that have it; without a condition ids stay."""
     before = bundle(orders, definitions)
     orders["spec"]["policies"][0]["when"] = 'request.method == "GET"'
     first = bundle(orders, definitions)
-    assert {each.attachments[0].when for each in first.chains} == {'request.method == "GET"'}
+    assert {chain.attachments[0].when for chain in first.chains} == {'request.method == "GET"'}
     orders["spec"]["policies"][0]["when"] = 'request.method == "PUT"'
     second = bundle(orders, definitions)
-    for one, other in ((before, first), (first, second)):
-        assert chain_ids(one).keys() == chain_ids(other).keys()
-        assert not set(chain_ids(one).values()) & set(chain_ids(other).values())
+    for before_edit, after_edit in ((before, first), (first, second)):
+        assert chain_ids(before_edit).keys() == chain_ids(after_edit).keys()
+        assert not set(chain_ids(before_edit).values()) & set(chain_ids(after_edit).values())
     (operation, *_) = chain_ids(first)
     assert instances(first, operation)[0] != instances(second, operation)[0]
     assert instances(first, operation)[1:] == instances(second, operation)[1:]

@@ -57,8 +57,8 @@ def plain(message: Message) -> JsonObject:
 
 def bootstrap(bundles: Sequence[node_pb2.ApiBundle], listener: Path, ext_proc: Path) -> JsonObject:
     """A static bootstrap with the bundles' routes and clusters, placed as a node's engine places them."""
-    shared = dict.fromkeys(one for bundle in bundles for one in bundle.clusters)
-    clusters = [with_secrets(plain(cluster_pb2.Cluster.FromString(one))) for one in shared]
+    shared = dict.fromkeys(cluster for bundle in bundles for cluster in bundle.clusters)
+    clusters = [with_secrets(plain(cluster_pb2.Cluster.FromString(cluster))) for cluster in shared]
     manager = {
         "@type": HTTP,
         "stat_prefix": "test",
@@ -77,7 +77,7 @@ def bootstrap(bundles: Sequence[node_pb2.ApiBundle], listener: Path, ext_proc: P
 
 
 def with_secrets(value: Any) -> Any:
-    """Secrets by a stream of their own: with `ads`, Envoy's mode of validation ends in a segmentation fault."""
+    """Secrets have a stream of their own: with `ads`, Envoy's mode of validation ends in a segmentation fault."""
     services = [{"envoy_grpc": {"cluster_name": "engine"}}]
     stream = {"api_type": "DELTA_GRPC", "transport_api_version": "V3", "grpc_services": services}
     match value:
@@ -98,8 +98,8 @@ def virtual_host(bundles: Sequence[node_pb2.ApiBundle]) -> JsonObject:
 
 
 def choices_before(tree: JsonObject, bundles: Sequence[node_pb2.ApiBundle]) -> JsonObject:
-    """Where policies' choices lead, as the engine's choices.go has it."""
-    chosen = [route_components_pb2.Route.FromString(one) for bundle in bundles for one in bundle.chosen_routes]
+    """The tree with the routes of policies' choices before it, as the engine's choices.go builds it."""
+    chosen = [route_components_pb2.Route.FromString(route) for bundle in bundles for route in bundle.chosen_routes]
     if not chosen:
         return tree
     lists: dict[str, JsonObject] = {}
@@ -109,9 +109,9 @@ def choices_before(tree: JsonObject, bundles: Sequence[node_pb2.ApiBundle]) -> J
         lists[f"{says['route']}/{says['upstream']}"] = {"action": {"name": "routes", "typed_config": routes}}
     kind = f"{TYPE}.extensions.matching.common_inputs.network.v3.FilterStateInput"
     found = {"name": "choice", "typed_config": {"@type": kind, "key": "gatewright.choice"}}
-    one = {"single_predicate": {"input": found, "value_match": {"contains": "/"}}}
+    has_choice = {"single_predicate": {"input": found, "value_match": {"contains": "/"}}}
     by_choice = {"matcher_tree": {"input": found, "exact_match_map": {"map": lists}}}
-    first = {"predicate": one, "on_match": {"matcher": by_choice}}
+    first = {"predicate": has_choice, "on_match": {"matcher": by_choice}}
     return {"matcher_list": {"matchers": [first]}, "on_no_match": {"matcher": tree}}
 
 
@@ -141,7 +141,7 @@ def ext_proc_filter() -> JsonObject:
 
 
 def choice_filter() -> JsonObject:
-    """The real one, which cannot be put into a message of xds-protos."""
+    """The filter as it is rendered; xds-protos has no message for it."""
     (made,) = (
         http_filter
         for http_filter in http_filters(HostGroup(Listener(name="http"), []), GatewaySpec())
@@ -229,12 +229,12 @@ class Echo(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_OPTIONS = answer  # noqa: N815 - the base class' names
 
     def log_message(self, *_: object) -> None:
-        """Nothing: the tests say what they see."""
+        """Writes no log: the tests compare what they see."""
 
 
 @pytest.fixture
 def upstream() -> Iterator[int]:
-    """The port of an upstream that answers with what it was asked."""
+    """The port of an upstream that answers with the request."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -327,8 +327,8 @@ def test_envoy_accepts_all_that_we_render(gateway: Gateway, definitions: Definit
     assert gateway.validate([bundle(document, definitions) for document in documents]) == ""
 
 
-def test_envoy_says_what_it_does_not_accept(gateway: Gateway, definitions: Definitions) -> None:
-    """That the test above can fail."""
+def test_what_envoy_refuses_is_reported(gateway: Gateway, definitions: Definitions) -> None:
+    """The check of the test above can fail."""
     made = bundle(api("a", "/", "http://127.0.0.1", [{"method": "GET", "path": "/"}]), definitions)
     made.clusters[0] = made.clusters[0].replace(b"127.0.0.1", b"300.0.0.1")
     assert "300.0.0.1" in gateway.validate([made])
@@ -396,7 +396,7 @@ def test_get_answers_head(client: httpx.Client, engine: Engine) -> None:
     assert engine.seen[0][0].startswith("orders|GET /{id}|")
 
 
-def test_another_method_is_told_the_known_ones(client: httpx.Client, engine: Engine) -> None:
+def test_another_method_gets_the_known_ones(client: httpx.Client, engine: Engine) -> None:
     refused = client.delete("/orders/v1.0/special")
     assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD, OPTIONS, POST")
     assert refused.headers["content-type"] == "application/problem+json"
@@ -433,7 +433,7 @@ def test_a_path_that_a_policy_changed_is_still_put_behind_the_base(client: httpx
         assert answer.json()["path"] == "/api/a/b?c=d"
 
 
-def test_the_upstream_is_called_by_its_name_unless_a_policy_says_otherwise(client: httpx.Client, upstream: int) -> None:
+def test_the_upstream_gets_its_own_host_unless_a_policy_sets_another(client: httpx.Client, upstream: int) -> None:
     assert client.get("/orders/v1.0/7").json()["host"] == f"127.0.0.1:{upstream}"
     assert client.get("/x").json()["host"] == f"127.0.0.1:{upstream}"
     assert client.get("/orders/v1.0/7", headers={"x-set-authority": "other.example"}).json()["host"] == "other.example"

@@ -39,7 +39,7 @@ ID = re.compile(r"\b[0-9a-f]{32,64}\b")
 
 
 def goldens() -> list[Path]:
-    """Those that show a part."""
+    """The goldens that show a part."""
     return sorted(set(GOLDEN.glob("*.yaml")) - {WHOLE, *INPUTS})
 
 
@@ -51,7 +51,7 @@ def readable(source: Path, definitions: Definitions) -> JsonObject:
     shown["first_route"] = [plain(route_components_pb2.Route.FromString(bundle.first_route))]
     shown["routes"] = [plain(route_components_pb2.Route.FromString(route)) for route in bundle.routes]
     if bundle.chosen_routes:
-        shown["chosen_routes"] = [plain(route_components_pb2.Route.FromString(one)) for one in bundle.chosen_routes]
+        shown["chosen_routes"] = [plain(route_components_pb2.Route.FromString(route)) for route in bundle.chosen_routes]
     shown["clusters"] = [plain(cluster_pb2.Cluster.FromString(cluster)) for cluster in bundle.clusters]
     for chain, message in zip(shown.get("chains", []), bundle.chains, strict=True):
         for attachment, sent in zip(chain["attachments"], message.attachments, strict=True):
@@ -66,7 +66,7 @@ def plain(message: Message) -> JsonObject:
 
 
 def without_ids(bundle: JsonObject) -> JsonObject:
-    """Ids are hashes of content: a changed default changes them all, and test_chains.py holds what they promise."""
+    """Ids are hashes of content: a changed default changes them all. test_chains.py tests them."""
     names = [item["name"] for part in ("routes", "clusters") for item in bundle[part]]
     assert len({ID.sub("…", name) for name in names}) == len(set(names)), "names that only their ids tell apart"
     shown: JsonObject = json.loads(ID.sub("…", json.dumps(bundle)))
@@ -105,7 +105,7 @@ def test_each_input_has_a_golden() -> None:
 
 
 def test_each_field_of_each_bundle_is_in_a_golden(bundle_of: functools.partial[JsonObject]) -> None:
-    """Also where the input of the bundle is about something else."""
+    """Even if the golden's input is about something else."""
     shown = set(fields(yaml.safe_load(WHOLE.read_text())))
     for golden in goldens():
         _, part, _ = golden.name.split(".")
@@ -126,7 +126,7 @@ def usual_part(part: str) -> str:
 
 
 def fields(value: JsonValue, at: str = "") -> Iterator[str]:
-    """Where the leaves are; all items of a list are in one place."""
+    """The paths of the leaves; all items of a list have the same path."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield from fields(item, f"{at}.{key}" if at else key)

@@ -58,7 +58,7 @@ def golden_of(source: Path) -> Path:
 
 
 def test_everything_that_a_gateway_has_by_default(request: pytest.FixtureRequest) -> None:
-    """But for its listener, which is in gateway-runtime/envoy: test_listeners.py compares it."""
+    """Without its listener, which is in gateway-runtime/envoy: test_listeners.py compares it."""
     made = {key: value for key, value in readable(DEFAULT).items() if key != "listeners"}
     check(made, golden_of(DEFAULT), update=request.config.getoption("--update"))
 
@@ -86,11 +86,13 @@ def test_each_golden_has_an_input(request: pytest.FixtureRequest) -> None:
 
 
 def test_a_route_without_policies_meets_no_filter_but_the_router() -> None:
-    """Each costs all requests that it is made for: docs/decisions/0046-what-stands-before-the-router.md."""
+    """Each filter costs time for every request: docs/decisions/0046-what-stands-before-the-router.md."""
     (chain,) = document_of(LISTENER, rendered(DEFAULT).listeners[0])["filter_chains"]
     *_, manager = chain["filters"]
     filters = manager["typed_config"]["http_filters"]
-    assert [one["name"] for one in filters if not one.get("disabled")] == ["envoy.filters.http.router"]
+    assert [http_filter["name"] for http_filter in filters if not http_filter.get("disabled")] == [
+        "envoy.filters.http.router"
+    ]
 
 
 def cluster(name: str) -> JsonObject:
@@ -116,9 +118,9 @@ def envoys_opinion(listeners: Iterable[bytes], folder: Path) -> str:
         "static_resources": {"clusters": [cluster(f"gatewright_{name}") for name in CLUSTERS]},
     }
     bootstrap = ParseDict(base, bootstrap_pb2.Bootstrap())
-    for at, one in enumerate(listeners):
+    for at, listener in enumerate(listeners):
         added = bootstrap.static_resources.listeners.add()
-        added.MergeFromString(one)
+        added.MergeFromString(listener)
         added.name = f"{added.name}-{at}"
         added.address.socket_address.port_value = 20_000 + at
     file = folder / "envoy.pb"
@@ -133,11 +135,11 @@ def test_envoy_accepts_all_that_we_render(tmp_path: Path) -> None:
     texts += [sample.encode() for sample in re.findall(SAMPLE, HOW_TO.read_text(), re.MULTILINE | re.DOTALL)]
     assert len(texts) >= 13
     made = [node_pb2.Gateway.FromString(render(effective(parse_yaml(text), {}, {}))) for text in texts]
-    assert envoys_opinion([one for gateway in made for one in gateway.listeners], tmp_path) == ""
+    assert envoys_opinion([listener for gateway in made for listener in gateway.listeners], tmp_path) == ""
 
 
-def test_envoy_says_what_it_does_not_accept(tmp_path: Path) -> None:
-    """That the test above can fail, for what stands deep inside of a listener too."""
+def test_what_envoy_refuses_is_reported(tmp_path: Path) -> None:
+    """The check of the test above can fail, for a field deep inside a listener too."""
     listener = rendered(GOLDEN / "default.in.yaml").listeners[0]
     worse = listener.replace(b"response.code == 400", b"response.code == 4(0")
     assert "4(0" in envoys_opinion([worse], tmp_path)
@@ -149,7 +151,7 @@ TIMES = st.one_of(st.integers(1, 9_999_999).map("{}ms".format), st.integers(1, 9
 
 
 def some(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[JsonObject]:
-    """Any of the fields."""
+    """An object with any of these fields."""
     return st.fixed_dictionaries({}, optional=fields)
 
 
@@ -244,7 +246,7 @@ def gateways(draw: st.DrawFn) -> JsonObject:
             **spec,
             "trustedProxies": proxies,
             "underscoredHeaders": draw(st.sampled_from(["refuse", "drop", "allow"])),
-            "listeners": [{"name": f"l{at}", "port": 1000 + at, **one} for at, one in enumerate(found)],
+            "listeners": [{"name": f"l{at}", "port": 1000 + at, **listener} for at, listener in enumerate(found)],
             "certificates": {"main": files, "other": files},
             "authorities": {"partners": {"file": "/b.pem"}},
         },
@@ -258,4 +260,4 @@ def test_envoy_accepts_whatever_is_valid(documents: list[JsonObject]) -> None:
     made = [node_pb2.Gateway.FromString(render(effective(document, {}, {}))) for document in documents]
     # Shrinking would start Envoy again and again; it says itself what it does not like.
     with tempfile.TemporaryDirectory() as folder:
-        assert envoys_opinion([one for gateway in made for one in gateway.listeners], Path(folder)) == ""
+        assert envoys_opinion([listener for gateway in made for listener in gateway.listeners], Path(folder)) == ""

@@ -1,4 +1,4 @@
-"""Which requests a connection may make, by its server name: what Envoy does with filter chains is done here by hand."""
+"""Which requests a connection may make, by its server name. Envoy's choice of filter chains is written anew here."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def certificates_of(group: HostGroup) -> object:
 
 
 def test_a_host_of_the_listener_below_a_wildcard_asks_for_what_the_wildcard_does() -> None:
-    """Else an exact name in `hosts` would open a host that the rule names."""
+    """Otherwise an exact name in `hosts` would open a host that the rule names."""
     (group,) = host_groups(listener(["*.example", "a.example"], {"*.example": PARTNERS}))
     assert group.server_names == ["*.example"]
     assert admits([group], "a.example", "a.example")
@@ -112,7 +112,7 @@ def test_a_connection_makes_requests_for_hosts_of_its_own_rule_and_no_other(
 
 @given(by_host=st.dictionaries(st.sampled_from(PATTERNS), st.sampled_from([PARTNERS, STAFF]), min_size=1))
 def test_a_connection_without_a_server_name_of_a_rule_makes_no_request_for_its_hosts(by_host: JsonObject) -> None:
-    """Whatever a client makes of the host, an upstream might read it as one of these."""
+    """An upstream might read each of these spellings as the host."""
     groups = host_groups(listener([], by_host))
     for host in HOSTS:
         for authority in (f"me@{host}", f"{host}:x", f"{host}.:", f"{host}:1:2", f"a@b@{host.upper()}:443"):

@@ -1,4 +1,4 @@
-"""Listeners, rendered: the default one, and what xds-protos does not know."""
+"""Rendered listeners: the default one, and fields that xds-protos does not have."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEFAULT = Path(__file__).parents[3] / "gateway-runtime" / "envoy" / "listener.js
 
 def rendered(document: JsonObject | None = None) -> list[JsonObject]:
     made = node_pb2.Gateway.FromString(render(effective(document, {}, {})))
-    return [document_of(LISTENER, one) for one in made.listeners]
+    return [document_of(LISTENER, listener) for listener in made.listeners]
 
 
 def test_the_default_listener_is_the_one_that_tests_and_measurements_give_envoy(request: pytest.FixtureRequest) -> None:
@@ -39,5 +39,5 @@ def test_a_field_that_envoy_does_not_have_is_no_message() -> None:
 def test_the_same_gateway_is_the_same_bytes_in_any_process() -> None:
     """Maps of protobuf have an order of their own in each process, and what an Any holds is bytes."""
     code = "from gatewright_controller.gateway.gateway_file import *; print(render(effective({}, {}, {})).hex())"
-    said = {subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout for _ in range(3)}
-    assert len(said) == 1
+    outputs = {subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout for _ in range(3)}
+    assert len(outputs) == 1

@@ -40,9 +40,9 @@ PATHS = {
     "/x/*": "/x(/.*)?",
     "/*": "(/.*)?",
 }
-"""In the order of precedence, and what each matches."""
+"""Templates in the order of precedence, and the paths that each matches."""
 WIDER = {"/": {"/*"}, "/x": {"/{id}", "/x/*", "/*"}, "/{id}": {"/*"}, "/x/*": {"/*"}, "/*": set[str]()}
-"""Those that cover a path."""
+"""The templates that cover a path."""
 
 
 @dataclass(frozen=True)
@@ -58,44 +58,44 @@ class Request:
 
 def outcome(operations: Sequence[Operation], strict: bool, request: Request) -> str:
     """The name of the operation that a request meets, or what it is answered instead."""
-    paths = [path for path in PATHS if any(one.path == path for one in operations)]
+    paths = [path for path in PATHS if any(operation.path == path for operation in operations)]
     here = [path for path in paths if re.fullmatch(PATHS[path], request.path)]
     for path in here:
-        at = [one for one in operations if one.path == path]
-        if strict and any(is_ambiguous(request.query, match) for one in at for match in one.query):
+        at = [operation for operation in operations if operation.path == path]
+        if strict and any(is_ambiguous(request.query, match) for operation in at for match in operation.query):
             return "400"
-        for one in sorted(at, key=precedence):
-            if takes(one, request.method) and fits(one, request):
-                return operation_name(one)
+        for operation in sorted(at, key=precedence):
+            if takes(operation, request.method) and fits(operation, request):
+                return operation_name(operation)
     if not here:
         return "404"
-    covering = [one for one in operations if one.path == here[0] or one.path in WIDER[here[0]]]
-    always = [one for one in covering if not (one.headers or one.query)]
-    if request.method == "OPTIONS" and not any(one.method in ("OPTIONS", "*") for one in always):
+    covering = [operation for operation in operations if operation.path == here[0] or operation.path in WIDER[here[0]]]
+    always = [operation for operation in covering if not (operation.headers or operation.query)]
+    if request.method == "OPTIONS" and not any(operation.method in ("OPTIONS", "*") for operation in always):
         return "204"
-    lacking = any(takes(one, request.method) for one in covering if one.headers or one.query)
+    lacking = any(takes(operation, request.method) for operation in covering if operation.headers or operation.query)
     return "404" if lacking else "405"
 
 
-def precedence(one: Operation) -> tuple[int, int, int]:
-    return {"HEAD": 0, "*": 2}.get(one.method, 1), -len(one.headers), -len(one.query)
+def precedence(operation: Operation) -> tuple[int, int, int]:
+    return {"HEAD": 0, "*": 2}.get(operation.method, 1), -len(operation.headers), -len(operation.query)
 
 
-def takes(one: Operation, method: str) -> bool:
-    if one.method == "*":
+def takes(operation: Operation, method: str) -> bool:
+    if operation.method == "*":
         return method.upper() == method and method != "TRACE"
-    return method == one.method or (method, one.method) == ("HEAD", "GET")
+    return method == operation.method or (method, operation.method) == ("HEAD", "GET")
 
 
-def fits(one: Operation, request: Request) -> bool:
-    for match in one.headers:
+def fits(operation: Operation, request: Request) -> bool:
+    for match in operation.headers:
         values = [value for name, value in request.headers if name == match.name.lower()]
         if match.absent is True:
             if values:
                 return False
         elif not any(header_says(match, value) for value in values):
             return False
-    return all(query_says(match, request.query) for match in one.query)
+    return all(query_says(match, request.query) for match in operation.query)
 
 
 def header_says(match: Any, value: str) -> bool:
@@ -151,16 +151,18 @@ def header_matches(name: str) -> st.SearchStrategy[JsonObject]:
     kinds = st.sampled_from(["exact", "prefix", "suffix", "contains"])
     folded = st.sampled_from([{}, {}, {"ignoreCase": True}])
     text = st.builds(lambda kind, value, fold: {kind: value, **fold}, kinds, st.sampled_from(TEXTS), folded)
-    others = st.sampled_from([{"regex": one} for one in REGEXES] + [{"present": True}, {"absent": True}, {"exact": ""}])
-    return st.builds(lambda said: {"name": name, **said}, text | others)
+    others = st.sampled_from(
+        [{"regex": regex} for regex in REGEXES] + [{"present": True}, {"absent": True}, {"exact": ""}]
+    )
+    return st.builds(lambda condition: {"name": name, **condition}, text | others)
 
 
 def query_matches(name: str) -> st.SearchStrategy[JsonObject]:
     text = st.builds(lambda kind, value: {kind: value}, st.sampled_from(["exact", "prefix"]), st.sampled_from(TEXTS))
     others = st.sampled_from(
-        [{"regex": one} for one in REGEXES] + [{"present": True}, {"absent": True}, {"exact": "a b"}]
+        [{"regex": regex} for regex in REGEXES] + [{"present": True}, {"absent": True}, {"exact": "a b"}]
     )
-    return st.builds(lambda said: {"name": name, **said}, text | others)
+    return st.builds(lambda condition: {"name": name, **condition}, text | others)
 
 
 def some(
@@ -207,12 +209,12 @@ def document(name: str, operations: Sequence[JsonObject], **spec: object) -> Jso
 
 
 def accepted(operations: Sequence[JsonObject], definitions: Definitions) -> list[JsonObject]:
-    """As many of them as make a valid API."""
+    """Those of the operations that make a valid API together."""
     kept: list[JsonObject] = []
-    for one in operations:
+    for operation in operations:
         with contextlib.suppress(Invalid):
-            validate(document("a", [*kept, one]), definitions, {})
-            kept.append(one)
+            validate(document("a", [*kept, operation]), definitions, {})
+            kept.append(operation)
     return kept
 
 
@@ -285,7 +287,7 @@ def answering(api: Api, definitions: Definitions) -> list[JsonObject]:
 
 
 class Envoy:
-    """One connection to it, made anew where it has ended."""
+    """A connection to it, made anew when it has ended."""
 
     def __init__(self, listener: Path) -> None:
         self.listener = listener
@@ -338,9 +340,13 @@ def test_envoy_routes_as_the_reference_page_reads(
             assert real.outcome(api.spec.context, request) == expected, (request, api.spec)
 
 
-ONE = header_matches("x-a").map(lambda one: {"headers": [one]}) | query_matches("p").map(lambda one: {"query": [one]})
-BOTH = st.builds(lambda one, two: {"headers": [one], "query": [two]}, header_matches("x-a"), query_matches("p"))
-TWO = st.builds(lambda one, two: {"headers": [one, two]}, header_matches("x-a"), header_matches("x-b"))
+ONE = header_matches("x-a").map(lambda match: {"headers": [match]}) | query_matches("p").map(
+    lambda match: {"query": [match]}
+)
+BOTH = st.builds(
+    lambda header, parameter: {"headers": [header], "query": [parameter]}, header_matches("x-a"), query_matches("p")
+)
+TWO = st.builds(lambda first, second: {"headers": [first, second]}, header_matches("x-a"), header_matches("x-b"))
 CONDITIONS = st.just(dict[str, object]()) | ONE | BOTH | TWO
 TEXTS_SENT = ["".join(parts) for length in range(4) for parts in itertools.product("abA", repeat=length)]
 
@@ -348,13 +354,13 @@ TEXTS_SENT = ["".join(parts) for length in range(4) for parts in itertools.produ
 def universe(*operations: Operation) -> Iterator[Request]:
     """A request of each kind that the operations' matches tell apart."""
     headers: dict[str, list[HeaderMatch]] = {}
-    for match in itertools.chain(*(one.headers for one in operations)):
+    for match in itertools.chain(*(operation.headers for operation in operations)):
         headers.setdefault(match.name.lower(), []).append(match)
     lines = [
         [(), *(((name, text),) for text in told_apart(matches, header_says, TEXTS_SENT))]
         for name, matches in sorted(headers.items())
     ]
-    queries = list(itertools.chain(*(one.query for one in operations)))
+    queries = list(itertools.chain(*(operation.query for operation in operations)))
     asked = ["", *told_apart(queries, query_says, [f"p={text}" for text in [*TEXTS_SENT, "a+b"]])] if queries else [""]
     for header, query in itertools.product(itertools.product(*lines), asked):
         yield Request("GET", "/x", tuple(itertools.chain(*header)), query)
@@ -367,19 +373,20 @@ def told_apart(matches: Sequence[Any], says: Callable[[Any, str], bool], texts: 
 
 
 def has_regex(condition: JsonObject) -> bool:
-    return any("regex" in one for kind in ("headers", "query") for one in condition.get(kind, []))
+    return any("regex" in match for kind in ("headers", "query") for match in condition.get(kind, []))
 
 
 @settings(SETTINGS, max_examples=12)
 @given(st.lists(st.tuples(CONDITIONS, CONDITIONS), min_size=5, max_size=15))
-def test_what_is_called_distinct_is_routed_apart_and_what_is_not_is_refused_with_both_named(
+def test_distinct_operations_are_routed_apart_and_others_are_refused_with_both_named(
     definitions: Definitions, pairs: list[tuple[JsonObject, JsonObject]]
 ) -> None:
-    told: list[tuple[Api, Request, str]] = []
+    routed: list[tuple[Api, Request, str]] = []
     for index, pair in enumerate(pairs):
-        written = document(f"api{index}", [{"method": "GET", "path": "/x", **one} for one in pair])
+        written = document(f"api{index}", [{"method": "GET", "path": "/x", **condition} for condition in pair])
         operations = [
-            validate(document("a", [one]), definitions, {}).spec.operations[0] for one in written["spec"]["operations"]
+            validate(document("a", [operation]), definitions, {}).spec.operations[0]
+            for operation in written["spec"]["operations"]
         ]
         met = {outcome(operations, True, request): request for request in universe(*operations)}
         try:
@@ -395,14 +402,14 @@ def test_what_is_called_distinct_is_routed_apart_and_what_is_not_is_refused_with
             assert same or operation_name(operations[0]) in str(mistake)
             assert same or operation_name(later) not in met, (mistake, met)
             continue
-        names = [operation_name(one) for one in api.spec.operations]
+        names = [operation_name(operation) for operation in api.spec.operations]
         assert len(set(names)) == 2
-        if not any(map(has_regex, pair)):  # whether one covers another is not told of regular expressions
+        if not any(map(has_regex, pair)):  # of regular expressions it is not known whether one covers another
             assert set(names) <= met.keys(), (names, met)
-        told += [(api, met[name], name) for name in names if name in met]
-    apis = list({api.metadata.name: api for api, _, _ in told}.values())
+        routed += [(api, met[name], name) for name in names if name in met]
+    apis = list({api.metadata.name: api for api, _, _ in routed}.values())
     if not apis:
         return
     with envoy(apis, definitions) as real:
-        for api, request, name in told:
+        for api, request, name in routed:
             assert real.outcome(api.spec.context, request) == name, (request, api.spec)

@@ -1,4 +1,4 @@
-"""Pools to clusters: what shares one, and that the real Envoy accepts any valid one."""
+"""Clusters of pools: which pools share one, and that the real Envoy accepts any valid pool."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ALLOWED = PrivateUpstreams.of([], ["unix:/run/orders/"])
 
 def clusters(document: JsonObject, definitions: Definitions) -> list[cluster_pb2.Cluster]:
     made = translate(validate(document, definitions, {}, ALLOWED), definitions, SETTINGS).message
-    return [cluster_pb2.Cluster.FromString(one) for one in made.clusters]
+    return [cluster_pb2.Cluster.FromString(cluster) for cluster in made.clusters]
 
 
 def named(name: str, orders: JsonObject, **upstream: JsonObject) -> JsonObject:
@@ -58,7 +58,7 @@ def test_a_pool_with_another_content_has_another_name(
     change: JsonObject, orders: JsonObject, definitions: Definitions
 ) -> None:
     main = {"url": "http://orders.internal:8080"}
-    (before,), (after,) = (clusters(named("a", orders, main=one), definitions) for one in (main, main | change))
+    (before,), (after,) = (clusters(named("a", orders, main=pool), definitions) for pool in (main, main | change))
     assert before.name != after.name
 
 
@@ -69,7 +69,7 @@ def test_a_host_alone_makes_no_other_cluster_unless_a_check_says_it(
     checked = main | {"healthCheck": {"http": {"path": "/"}}}
     for pool, same in ((main, True), (checked, False)):
         (before,), (after,) = (
-            clusters(named("a", orders, main=one), definitions) for one in (pool, pool | {"host": "other"})
+            clusters(named("a", orders, main=content), definitions) for content in (pool, pool | {"host": "other"})
         )
         assert (before.name == after.name) is same
 
@@ -80,7 +80,7 @@ def test_pools_that_nothing_can_choose_have_no_cluster(orders: JsonObject, defin
     document["spec"]["policies"] = []
     for operation in document["spec"]["operations"]:
         operation.pop("policies", None)
-    assert [one.name.partition("|")[0] for one in clusters(document, definitions)] == ["10-0-0-1"]
+    assert [cluster.name.partition("|")[0] for cluster in clusters(document, definitions)] == ["10-0-0-1"]
 
 
 def test_targets_that_are_verified_by_their_own_names_have_sockets_of_their_own(
@@ -88,7 +88,7 @@ def test_targets_that_are_verified_by_their_own_names_have_sockets_of_their_own(
 ) -> None:
     targets = [{"url": "https://a.internal"}, {"url": "https://b.internal"}, {"url": "https://a.internal:444"}]
     (made,) = clusters(named("a", orders, main={"targets": targets, "host": "x"}), definitions)
-    assert [one.name for one in made.transport_socket_matches] == ["a.internal", "b.internal"]
+    assert [match.name for match in made.transport_socket_matches] == ["a.internal", "b.internal"]
     one_name = {"targets": targets, "host": "x", "tls": {"serverName": "orders"}}
     (made,) = clusters(named("a", orders, main=one_name), definitions)
     assert not made.transport_socket_matches
@@ -177,8 +177,8 @@ ENGINE = {"name": "engine", "type": "STATIC", "load_assignment": {"cluster_name"
 
 def complaint(made: list[cluster_pb2.Cluster]) -> str:
     """What `envoy --mode validate` has to say against the clusters; empty if nothing."""
-    plain = [json.loads(MessageToJson(one, preserving_proto_field_name=True)) for one in made]
-    unique = [*{one["name"]: one for one in plain}.values(), ENGINE]
+    plain = [json.loads(MessageToJson(cluster, preserving_proto_field_name=True)) for cluster in made]
+    unique = [*{cluster["name"]: cluster for cluster in plain}.values(), ENGINE]
     document = {"node": {"id": "test", "cluster": "test"}, "static_resources": {"clusters": unique}}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "envoy.json"
@@ -197,8 +197,8 @@ def test_envoy_accepts_any_valid_pool(many: list[JsonObject], orders: JsonObject
     assert complaint(clusters(named("a", orders, **upstreams), definitions)) == ""
 
 
-def test_envoy_says_what_it_does_not_accept(orders: JsonObject, definitions: Definitions) -> None:
-    """That the test above can fail."""
+def test_what_envoy_refuses_is_reported(orders: JsonObject, definitions: Definitions) -> None:
+    """The check of the test above can fail."""
     (made,) = clusters(named("a", orders, main={"url": "https://10.0.0.1"}), definitions)
     made.load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.socket_address.address = "300.0.0.1"
     assert "300.0.0.1" in complaint([made])

@@ -1,4 +1,4 @@
-"""What operations do with requests: any valid one is what the real Envoy and the real engine accept."""
+"""Routes of operations: the real Envoy and the real engine accept those of any valid API."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ NAMES = [
 POLICIES = st.lists(st.sampled_from(["log-message", "rewrite-body", "mask-stream"]), max_size=2)
 
 
-def said(**choices: st.SearchStrategy[object]) -> st.SearchStrategy[JsonObject]:
+def some_of(**choices: st.SearchStrategy[object]) -> st.SearchStrategy[JsonObject]:
     """An object with any of these fields."""
     return st.fixed_dictionaries({}, optional=choices)
 
@@ -63,7 +63,7 @@ def paths() -> st.SearchStrategy[str]:
 
 
 def targets(path: str) -> st.SearchStrategy[str]:
-    """Paths that have parameters of this one."""
+    """Paths with parameters of this path."""
     known = re.findall(r"\{\w\}", path)
     some = st.lists(st.sampled_from(known), unique=True) if known else st.just([])
     rest = st.just([]) if not path.endswith("*") else st.sampled_from([[], ["*"]])
@@ -72,15 +72,15 @@ def targets(path: str) -> st.SearchStrategy[str]:
 
 
 TIMES = st.sampled_from(["1ms", "250ms", "3s"])
-RETRIES = st.booleans() | said(
+RETRIES = st.booleans() | some_of(
     conditions=st.lists(st.sampled_from(NAMES) | st.integers(400, 599), min_size=1, max_size=4),
     attempts=st.integers(2, 10),
     perTryTimeout=TIMES,
-    backOff=said(base=TIMES, max=st.just("3s")),
+    backOff=some_of(base=TIMES, max=st.just("3s")),
     methods=st.just(["GET", "POST", "PUT"]),
 )
-MIRROR = said(percent=st.floats(0.0001, 100)).map(lambda one: [{"upstream": "shadow", **one}])
-WEBSOCKET = st.booleans() | said(idleTimeout=st.just("1200s"))
+MIRROR = some_of(percent=st.floats(0.0001, 100)).map(lambda mirror: [{"upstream": "shadow", **mirror}])
+WEBSOCKET = st.booleans() | some_of(idleTimeout=st.just("1200s"))
 
 
 @st.composite
@@ -97,23 +97,23 @@ def operations(draw: st.DrawFn) -> JsonObject:
     made: JsonObject = {"method": method, "path": path, "policies": attached}
     kind = draw(st.sampled_from(["forward", "forward", "forward", "redirect", "answer"]))
     if kind == "redirect":
-        somewhere = said(scheme=st.sampled_from(["http", "https"]), port=st.integers(1, 65535), path=targets(path))
+        somewhere = some_of(scheme=st.sampled_from(["http", "https"]), port=st.integers(1, 65535), path=targets(path))
         return made | {"redirect": {"host": "other.example", "status": 308, **draw(somewhere)}}
     if kind == "answer":
         headers = st.dictionaries(st.sampled_from(["x-a", "content-type"]), st.sampled_from(["a", "100%", "%REQ(x)%"]))
         body = st.text(st.characters(exclude_categories=["Cs"]), max_size=50)
-        return made | {"answer": draw(said(status=st.sampled_from([200, 404, 503]), headers=headers, body=body))}
+        return made | {"answer": draw(some_of(status=st.sampled_from([200, 404, 503]), headers=headers, body=body))}
     rewrite = st.fixed_dictionaries({}, optional={"host": st.just("items.internal:81")}).flatmap(
         lambda host: st.one_of(
             st.just(host),
-            targets(path).map(lambda one: host | {"path": one}),
-            st.sampled_from(["/", "/v2", "/a:b"]).map(lambda one: host | {"prefix": one}),
+            targets(path).map(lambda target: host | {"path": target}),
+            st.sampled_from(["/", "/v2", "/a:b"]).map(lambda prefix: host | {"prefix": prefix}),
         )
     )
-    made |= draw(said(mirror=MIRROR, rewrite=rewrite, streamTimeout=TIMES))
-    made |= draw(st.just({}) | st.sampled_from(POOLS).map(lambda one: {"upstream": one}) | splits().map(split))
-    made |= draw(said(retries=RETRIES)) if method in ("GET", "PUT") else {}
-    return made | (draw(said(websocket=WEBSOCKET)) if method == "GET" and set(draw(POLICIES)) == set() else {})
+    made |= draw(some_of(mirror=MIRROR, rewrite=rewrite, streamTimeout=TIMES))
+    made |= draw(st.just({}) | st.sampled_from(POOLS).map(lambda pool: {"upstream": pool}) | splits().map(split))
+    made |= draw(some_of(retries=RETRIES)) if method in ("GET", "PUT") else {}
+    return made | (draw(some_of(websocket=WEBSOCKET)) if method == "GET" and set(draw(POLICIES)) == set() else {})
 
 
 def split(weights: list[JsonObject]) -> JsonObject:
@@ -123,7 +123,7 @@ def split(weights: list[JsonObject]) -> JsonObject:
 @st.composite
 def apis(draw: st.DrawFn) -> JsonObject:
     own = draw(st.lists(operations(), min_size=5, max_size=15))
-    shapes = {(one["method"], parse_path(one["path"]).shape): one for one in own}
+    shapes = {(operation["method"], parse_path(operation["path"]).shape): operation for operation in own}
     pools = {name: {"url": f"http://{name}.internal:{8080 + index}/api"} for index, name in enumerate(POOLS)}
     spec = {
         "version": "v1.0",
@@ -132,14 +132,14 @@ def apis(draw: st.DrawFn) -> JsonObject:
         "strictPaths": False,
         "policies": [{"name": "log-message", "version": "v1", "timeout": "10ms"}] if draw(st.booleans()) else [],
         "operations": list(shapes.values()),
-        **draw(said(split=splits(), mirror=MIRROR, retries=RETRIES, streamTimeout=TIMES, websocket=WEBSOCKET)),
-        **draw(said(rewrite=said(prefix=st.just("/v3"), host=st.just("api.internal")))),
+        **draw(some_of(split=splits(), mirror=MIRROR, retries=RETRIES, streamTimeout=TIMES, websocket=WEBSOCKET)),
+        **draw(some_of(rewrite=some_of(prefix=st.just("/v3"), host=st.just("api.internal")))),
     }
     return {"apiVersion": "gatewright.dev/v1", "kind": "Api", "metadata": {"name": "orders"}, "spec": spec}
 
 
 def without_mistakes(document: JsonObject) -> JsonObject:
-    """A WebSocket is a mistake where a policy wants a body; so it is not said there."""
+    """A WebSocket is a mistake where a policy wants a body, so it is left out there."""
     for operation in document["spec"]["operations"]:
         if any(policy["name"] != "log-message" for policy in operation["policies"]):
             operation.pop("websocket", None)
@@ -160,8 +160,8 @@ def engine_accepts(tmp_path_factory: pytest.TempPathFactory) -> EngineAccepts:
         for index, bundle in enumerate(bundles):
             (folder / f"{index}.bundle").write_bytes(bundle.SerializeToString())
         command = [str(program), "-test.v", "-test.run", "^TestBundlesOfTheControllerAreAccepted$"]
-        said = run(command, ENGINE / "internal" / "xds", GATEWRIGHT_BUNDLES=str(folder))
-        assert "--- PASS: TestBundlesOfTheControllerAreAccepted" in said
+        output = run(command, ENGINE / "internal" / "xds", GATEWRIGHT_BUNDLES=str(folder))
+        assert "--- PASS: TestBundlesOfTheControllerAreAccepted" in output
 
     return engine_accepts
 
@@ -201,12 +201,14 @@ def test_envoy_and_the_engine_accept_any_valid_api(definitions: Definitions, eng
 @pytest.mark.skipif(not shutil.which("go"), reason="the engine's checks are in Go")
 def test_the_engine_accepts_all_that_we_render(definitions: Definitions, engine_accepts: EngineAccepts) -> None:
     documents = [parse_yaml(path.read_bytes()) for path in sorted(GOLDEN.glob("*.in.yaml"))]
-    engine_accepts([translate(validate(one, definitions, {}), definitions, SETTINGS).message for one in documents])
+    engine_accepts(
+        [translate(validate(document, definitions, {}), definitions, SETTINGS).message for document in documents]
+    )
 
 
 @given(path=paths(), data=st.data())
 def test_a_rewrite_puts_in_what_the_parameters_were(path: str, data: st.DataObject) -> None:
-    """Against a reading of both templates by segments."""
+    """Compared with a rewrite by the segments of both templates."""
     wanted = data.draw(targets(path))
     values = {name: data.draw(st.sampled_from(["7", "a%20b", "x-y"])) for name in ("{a}", "{b}")}
     rest = data.draw(st.sampled_from(["", "/r", "/r/s"])) if path.endswith("*") else ""
@@ -229,10 +231,11 @@ def test_a_rewrite_puts_in_what_the_parameters_were(path: str, data: st.DataObje
 def test_each_pool_of_a_choice_has_one_route(definitions: Definitions) -> None:
     document = parse_yaml((GOLDEN / "choices.in.yaml").read_bytes())
     bundle = translate(validate(document, definitions, {}), definitions, SETTINGS).message
-    chosen = [route_components_pb2.Route.FromString(one) for one in bundle.chosen_routes]
-    says = [route.metadata.filter_metadata["gatewright.choice"] for route in chosen]
-    assert sorted({one["upstream"] for one in says}) == ["canary", "main"]
-    assert len({(one["route"], one["upstream"]) for one in says}) == len(chosen) == 8  # a WebSocket's idle time too
+    chosen = [route_components_pb2.Route.FromString(route) for route in bundle.chosen_routes]
+    choices = [route.metadata.filter_metadata["gatewright.choice"] for route in chosen]
+    assert sorted({choice["upstream"] for choice in choices}) == ["canary", "main"]
+    names = {(choice["route"], choice["upstream"]) for choice in choices}
+    assert len(names) == len(chosen) == 8  # a WebSocket's idle time too
 
 
 def test_the_reference_has_every_field_once() -> None:
@@ -243,16 +246,16 @@ def test_the_reference_has_every_field_once() -> None:
         "split[].": Split, "mirror[].": Mirror, "retries.": Retries, "retries.backOff.": BackOff, "rewrite.": Rewrite,
         "websocket.": Websocket, "redirect.": OperationRedirect, "answer.": Answer,
     }  # fmt: skip
-    known = [one.encode_name for one in msgspec.structs.fields(Operation)]
+    known = [field.encode_name for field in msgspec.structs.fields(Operation)]
     for prefix, kind in parts.items():
-        known += [prefix + one.encode_name for one in msgspec.structs.fields(kind)]
+        known += [prefix + field.encode_name for field in msgspec.structs.fields(kind)]
     assert sorted(listed) == sorted(set(known) - {"method", "path", "headers", "query", "policies", "retries.backOff"})
     conditions = re.findall(r"^\| `(\w+)` \| .*\| `([\w-]+)` \|$", text.partition("## ")[2], re.MULTILINE)
     assert dict(conditions) == CONDITIONS
 
 
 def test_many_operations_take_no_longer_each_than_few(definitions: Definitions) -> None:
-    """Seconds of this process' own: four times as many took 11 times as long once."""
+    """By this process's CPU time. Four times as many operations once took 11 times as long."""
 
     def seconds(operations: int) -> float:
         spec = {

@@ -1,4 +1,4 @@
-"""What is told of paths upstream is what the routes do to them: conformance/upstream_paths.json."""
+"""The upstream paths that nodes get are those that the routes make: conformance/upstream_paths.json."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def api_of(case: dict[str, Any], **spec: Any) -> Api:
 
 
 def row(message: node_pb2.UpstreamPath) -> JsonObject:
-    told: JsonObject = {"upstream": message.upstream, "base": message.base}
-    return {**told, "pattern": message.pattern, "substitution": message.substitution} if message.pattern else told
+    shown: JsonObject = {"upstream": message.upstream, "base": message.base}
+    return {**shown, "pattern": message.pattern, "substitution": message.substitution} if message.pattern else shown
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
-def test_nodes_are_told_what_routes_do(case: dict[str, Any], definitions: Definitions) -> None:
+def test_nodes_get_what_routes_do(case: dict[str, Any], definitions: Definitions) -> None:
     message = translate(api_of(case), definitions, EdgeSettings()).message
     (chain,) = [chain for chain in message.chains if chain.operation.startswith("GET ")]
     assert [row(path) for path in chain.upstream_paths] == case["rows"]
@@ -67,12 +67,12 @@ def test_an_operation_without_an_upstream_has_no_upstream_paths(action: JsonObje
 
 
 def test_another_base_path_is_another_chain(definitions: Definitions) -> None:
-    """Envoy's routes and what policies are told change together."""
-    one = CASES[0]
-    other = {**one, "upstreams": {"main": "http://a/other"}}
-    loose = api_of(one, strictPaths=False)
+    """Envoy's routes and the upstream path that policies see change together."""
+    case = CASES[0]
+    other = {**case, "upstreams": {"main": "http://a/other"}}
+    loose = api_of(case, strictPaths=False)
     ids = [
         {chain.id for chain in translate(api, definitions, EdgeSettings()).message.chains if "GET" in chain.operation}
-        for api in (api_of(one), api_of(other), loose)
+        for api in (api_of(case), api_of(other), loose)
     ]
     assert len(set.union(*ids)) == 3

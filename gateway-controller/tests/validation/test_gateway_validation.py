@@ -48,7 +48,7 @@ def test_any_shape_of_nonsense_is_invalid_and_nothing_worse(document: JsonObject
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "met"),
+    ("address", "other_address", "met"),
     [
         ("0.0.0.0", "127.0.0.1", True),  # noqa: S104
         ("::", "::1", True),
@@ -57,8 +57,8 @@ def test_any_shape_of_nonsense_is_invalid_and_nothing_worse(document: JsonObject
         ("::1", "0:0:0:0:0:0:0:1", True),
     ],
 )
-def test_listeners_share_no_port_of_an_address(one: str, other: str, met: bool) -> None:
-    listeners = [{"name": "a", "address": one, "port": 80}, {"name": "b", "address": other, "port": 80}]
+def test_listeners_share_no_port_of_an_address(address: str, other_address: str, met: bool) -> None:
+    listeners = [{"name": "a", "address": address, "port": 80}, {"name": "b", "address": other_address, "port": 80}]
     document = {"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": {"listeners": listeners}}
     if not met:
         assert len(validate_gateway(document).spec.listeners) == 2

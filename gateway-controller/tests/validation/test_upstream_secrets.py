@@ -1,4 +1,4 @@
-"""Certificates and authorities that upstreams name, and those that the Gateway has."""
+"""The certificates and authorities that upstreams name have to be those of the Gateway."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def test_every_mistake_has_its_sentence(path: Path, definitions: Definitions) ->
 def test_a_schema_that_nothing_could_be_held_against_is_refused_at_its_place(
     name: str, tmp_path: Path, orders: JsonObject
 ) -> None:
-    """By what the policies that ship say of their parameters: their nodes would leave the API pending."""
+    """By the schemas of the policies that ship: a node would leave such an API pending."""
     shutil.copy(ROOT / "policies" / name / "policy-definition.yaml", tmp_path / f"{name}.yaml")
     definitions = load_definitions(tmp_path)
 
@@ -62,7 +62,7 @@ def test_a_schema_that_nothing_could_be_held_against_is_refused_at_its_place(
 def test_a_context_is_an_apis_on_the_listeners_that_it_names(
     orders: JsonObject, definitions: Definitions, listeners: list[str], free: bool
 ) -> None:
-    """One that names none is on any, whichever are internal at present."""
+    """An API that names no listener may be on any, whichever are internal at present."""
     orders["spec"] |= {"context": "/inner/v1.0", "hosts": ["shop.example"], "listeners": listeners}
     if free:
         assert validate(orders, definitions, TAKEN, names=GATEWAY)
@@ -116,7 +116,7 @@ def test_policies_choose_among_a_bounded_number_of_routes(orders: JsonObject, de
     orders["spec"]["operations"] = [{"method": "GET", "path": f"/{at}", "upstream": "p1"} for at in range(101)]
     with pytest.raises(Invalid) as caught:
         validate(orders, definitions, {})
-    assert [str(one) for one in caught.value.mistakes] == [
+    assert [str(mistake) for mistake in caught.value.mistakes] == [
         "spec.upstream: expected at most 10000 choices of policies, operations with policies times upstreams, "
         "got 101 times 100, which is 10100; make several APIs of it, or name fewer upstreams"
     ]

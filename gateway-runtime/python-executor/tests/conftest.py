@@ -23,7 +23,7 @@ FOLDERS = itertools.count()
 
 
 class PassTime:
-    """Lets time pass for an executor that has the policy `late`, until it has looked for streams that are late."""
+    """Lets time pass for an executor that has the policy `late`, until it has checked for late streams."""
 
     policy = """
         import asyncio
@@ -39,7 +39,7 @@ class PassTime:
         self._numbers = itertools.count(99_000)
 
     def __call__(self, engine: Engine) -> None:
-        """Once no stream is at work. One of `late` is late by then, which the same look has found as would others."""
+        """Once no stream is at work. The check that finds a late stream of `late` would have found others too."""
         engine.wait(lambda: not engine.health().oldest_execution_policy)
         if self.instance not in engine.statuses:
             engine.configure(self.instance, "late:v1.0.0")
@@ -51,13 +51,13 @@ class PassTime:
 
 @pytest.fixture
 def clock() -> Clock:
-    """For an executor: engine(clock=clock, …)."""
+    """For an executor: start_engine(clock=clock, …)."""
     return Clock()
 
 
 @pytest.fixture
 def pass_time(clock: Clock) -> PassTime:
-    """pass_time(engine), for an engine(clock=clock, late=pass_time.policy, …)."""
+    """pass_time(engine), for an engine of start_engine(clock=clock, late=pass_time.policy, …)."""
     return PassTime(clock)
 
 
@@ -71,7 +71,7 @@ def of_test(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 @pytest.fixture(autouse=True)
 def needed() -> Iterator[ReplacementNeeded]:
-    """That of the process, of this test alone: policies of many tests raise MemoryError."""
+    """The process's own, reset for each test: policies of many tests raise MemoryError."""
     replacement_needed.memory_exhausted = replacement_needed.thread_failed = False
     yield replacement_needed
     replacement_needed.memory_exhausted = replacement_needed.thread_failed = False
@@ -79,7 +79,7 @@ def needed() -> Iterator[ReplacementNeeded]:
 
 @pytest.fixture
 def limits() -> Limits:
-    """Those of `serve` and `engine`; tests that are about one parametrize it."""
+    """Those of `serve` and `start_engine`; tests that are about a limit parametrize it."""
     return LIMITS
 
 
@@ -124,14 +124,14 @@ def serve(
 
 
 @pytest.fixture
-def engine(serve: Callable[..., Path]) -> Iterator[Callable[..., Engine]]:
-    """engine(name=source, …) → an engine with a stream to a new executor."""
+def start_engine(serve: Callable[..., Path]) -> Iterator[Callable[..., Engine]]:
+    """start_engine(name=source, …) → an engine with a stream to a new executor."""
     engines: list[Engine] = []
 
-    def engine(workers: int = 4, clock: Callable[[], float] = time.monotonic, **sources: str) -> Engine:
+    def start_engine(workers: int = 4, clock: Callable[[], float] = time.monotonic, **sources: str) -> Engine:
         engines.append(Engine(serve(workers, clock, **sources)))
         return engines[-1]
 
-    yield engine
-    for started in engines:
-        started.__exit__(None, None, None)
+    yield start_engine
+    for engine in engines:
+        engine.__exit__(None, None, None)

@@ -92,7 +92,7 @@ def test_a_burst_waits_and_is_served() -> None:
 
 
 @pytest.mark.parametrize("slots", [16, 32, 200])
-def test_the_first_slot_that_comes_free_says_nothing_of_those_taken_with_it(slots: int) -> None:
+def test_the_first_freed_slot_is_no_rate_for_slots_taken_with_it(slots: int) -> None:
     """Slots that were taken together come free together: the first one after 50 ms is no rate of one in 50 ms."""
     queue: AdmissionQueue[Execution] = AdmissionQueue()
     assert [queue.offer(execution(n, 1.0), slots, 0.0) for n in range(slots)] == [None] * slots
@@ -158,7 +158,7 @@ def test_a_while_after_the_load_a_burst_may_wait_again() -> None:
     assert [queue.offer(execution(n, later + 1), SLOTS, later) for n in range(100)] == [None] * 100
 
 
-def test_before_it_is_ready_only_the_number_counts() -> None:
+def test_before_an_instance_is_ready_only_the_number_counts() -> None:
     queue: AdmissionQueue[Execution] = AdmissionQueue()
     most = LIMITS.max_waiting
     assert [queue.offer(execution(n, 100.0), 0, float(n % 50)) for n in range(most)] == [None] * most
@@ -166,7 +166,7 @@ def test_before_it_is_ready_only_the_number_counts() -> None:
 
 
 @given(st.lists(st.sampled_from(["offer", "take", "forget"]), max_size=200), st.data())
-def test_whoever_waits_is_taken_once_in_order_or_forgotten(steps: list[str], data: st.DataObject) -> None:
+def test_each_waiting_execution_is_taken_once_in_order_or_removed(steps: list[str], data: st.DataObject) -> None:
     queue: AdmissionQueue[Execution] = AdmissionQueue()
     model, now = list[Execution](), 0.0
     for number, step in enumerate(steps):

@@ -1,4 +1,4 @@
-"""Over a real socket: a client that reads nothing, one that leaves, one that asks for what there is not."""
+"""Over a real socket: clients that read nothing, that leave, and that call an unknown method."""
 
 import contextlib
 import socket
@@ -104,7 +104,7 @@ def test_a_full_socket_accepts_a_part_and_then_nothing() -> None:
         assert connection._send_now(b"x") == 1
 
 
-def test_to_a_client_that_has_left_all_is_gone() -> None:
+def test_all_that_is_sent_to_a_client_that_has_left_is_dropped() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX)
     theirs.close()
     connection = Connection(ours, 1 << 20, lambda _: None)
@@ -145,7 +145,7 @@ def test_a_connection_on_which_a_part_could_not_be_sent_ends(needed: Replacement
     talk.socket.close()
 
 
-def test_a_method_that_there_is_not(serve: Callable[..., Path]) -> None:
+def test_an_unknown_method(serve: Callable[..., Path]) -> None:
     with grpc.insecure_channel(f"unix:{serve(add='def on_request(ctx, params): pass')}") as channel:
         call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{SERVICE}/Nothing")
         with pytest.raises(grpc.RpcError) as caught:
@@ -155,14 +155,14 @@ def test_a_method_that_there_is_not(serve: Callable[..., Path]) -> None:
 
 
 def test_a_frame_over_the_limit_ends_the_stream(serve: Callable[..., Path]) -> None:
-    with Engine(serve(add="def on_request(ctx, params): pass")) as one:
-        one.configure(1, "add:v1.0.0")
+    with Engine(serve(add="def on_request(ctx, params): pass")) as engine:
+        engine.configure(1, "add:v1.0.0")
         execution = request_execution(1)
         execution.request_body = b"x" * MAX_MESSAGE_BYTES
         unlimited: list[tuple[str, int]] = [("grpc.max_send_message_length", -1)]
-        with grpc.insecure_channel(one.address, options=unlimited) as channel:
+        with grpc.insecure_channel(engine.address, options=unlimited) as channel:
             raw: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(f"/{SERVICE}/ExecuteStream")
             with pytest.raises(grpc.RpcError) as caught:
                 [*raw(iter([pb.RequestFrame(executions=[execution]).SerializeToString()]))]
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert one.execute(request_execution(2)).id == 2, "the other streams live on"
+        assert engine.execute(request_execution(2)).id == 2, "the other streams live on"

@@ -34,49 +34,49 @@ WAITS = """
 RELEASE = {"x-release": "1"}
 
 
-def waiting(one: Engine, number: int) -> bytes:
-    return one.execute(response_execution(number)).metadata_set
+def waiting(engine: Engine, number: int) -> bytes:
+    return engine.execute(response_execution(number)).metadata_set
 
 
-def test_hundreds_wait_at_once_without_a_worker(engine: Start) -> None:
-    one = engine(workers=1, waits=WAITS)
-    one.configure(1, "waits:v1.0.0")
-    one.send(*map(request_execution, range(300)))
-    one.wait(lambda: b'"waiting":300' in waiting(one, 1000 + len(one.frames)))
-    assert one.health().workers_busy == 0
-    assert not [action for action in one.actions if action.set_headers]
-    one.execute(request_execution(5000, headers=RELEASE))
-    one.wait(lambda: sum(action.set_headers != b"" for action in one.actions) == 300)
-    assert one.action(7).set_headers == b"x-id\0request-7\0"
+def test_hundreds_wait_at_once_without_a_worker(start_engine: Start) -> None:
+    engine = start_engine(workers=1, waits=WAITS)
+    engine.configure(1, "waits:v1.0.0")
+    engine.send(*map(request_execution, range(300)))
+    engine.wait(lambda: b'"waiting":300' in waiting(engine, 1000 + len(engine.frames)))
+    assert engine.health().workers_busy == 0
+    assert not [action for action in engine.actions if action.set_headers]
+    engine.execute(request_execution(5000, headers=RELEASE))
+    engine.wait(lambda: sum(action.set_headers != b"" for action in engine.actions) == 300)
+    assert engine.action(7).set_headers == b"x-id\0request-7\0"
 
 
-def test_concurrency_is_limited(engine: Start) -> None:
-    one = engine(workers=1, waits=WAITS)
-    one.configure(1, "waits:v1.0.0", max_concurrency=2)
-    one.configure(2, "waits:v1.0.0")
-    one.send(*map(request_execution, range(1, 6)))
-    one.wait(lambda: one.health().executions_started == 2)
+def test_concurrency_is_limited(start_engine: Start) -> None:
+    engine = start_engine(workers=1, waits=WAITS)
+    engine.configure(1, "waits:v1.0.0", max_concurrency=2)
+    engine.configure(2, "waits:v1.0.0")
+    engine.send(*map(request_execution, range(1, 6)))
+    engine.wait(lambda: engine.health().executions_started == 2)
     answered = 0
     for number in range(60, 63):
-        assert b'"waiting":2' in one.execute(response_execution(number, 2)).metadata_set or answered == 4
-        one.execute(request_execution(number + 10, 2, headers=RELEASE))
+        assert b'"waiting":2' in engine.execute(response_execution(number, 2)).metadata_set or answered == 4
+        engine.execute(request_execution(number + 10, 2, headers=RELEASE))
         answered = min(5, answered + 2)
-        one.wait(lambda until=answered: sum(a.set_headers != b"" for a in one.actions) == until)  # type: ignore[misc]
+        engine.wait(lambda until=answered: sum(a.set_headers != b"" for a in engine.actions) == until)  # type: ignore[misc]
 
 
-def test_a_cancelled_coroutine_is_cancelled_and_the_others_are_not(engine: Start) -> None:
-    one = engine(waits=WAITS)
-    one.configure(1, "waits:v1.0.0")
-    one.send(*map(request_execution, (1, 2)))
-    one.wait(lambda: b'"waiting":2' in waiting(one, 1000 + len(one.frames)))
-    one.send(cancel=[1])
-    one.wait(lambda: b'"cancelled":["request-1"]' in waiting(one, 2000 + len(one.frames)))
-    one.execute(request_execution(3, headers=RELEASE))
-    assert one.action(2).set_headers == b"x-id\0request-2\0"
-    assert 1 not in {action.id for action in one.actions}
+def test_a_cancelled_coroutine_is_cancelled_and_the_others_are_not(start_engine: Start) -> None:
+    engine = start_engine(waits=WAITS)
+    engine.configure(1, "waits:v1.0.0")
+    engine.send(*map(request_execution, (1, 2)))
+    engine.wait(lambda: b'"waiting":2' in waiting(engine, 1000 + len(engine.frames)))
+    engine.send(cancel=[1])
+    engine.wait(lambda: b'"cancelled":["request-1"]' in waiting(engine, 2000 + len(engine.frames)))
+    engine.execute(request_execution(3, headers=RELEASE))
+    assert engine.action(2).set_headers == b"x-id\0request-2\0"
+    assert 1 not in {action.id for action in engine.actions}
 
 
-def test_what_needs_a_real_task_works_before_anything_was_awaited(engine: Start) -> None:
+def test_what_needs_a_real_task_works_before_anything_was_awaited(start_engine: Start) -> None:
     source = """
         import asyncio
         from gatewright.policy import ImmediateResponse
@@ -88,14 +88,14 @@ def test_what_needs_a_real_task_works_before_anything_was_awaited(engine: Start)
             except TimeoutError:
                 return ImmediateResponse(418, {"x-task": asyncio.current_task().get_name()})
     """
-    one = engine(tasks=source)
-    one.configure(1, "tasks:v1.0.0")
-    one.send(*map(request_execution, range(20)))
-    one.wait(lambda: len(one.actions) == 20)
-    assert {action.immediate_response.status_code for action in one.actions} == {418}
+    engine = start_engine(tasks=source)
+    engine.configure(1, "tasks:v1.0.0")
+    engine.send(*map(request_execution, range(20)))
+    engine.wait(lambda: len(engine.actions) == 20)
+    assert {action.immediate_response.status_code for action in engine.actions} == {418}
 
 
-def test_a_context_is_kept_over_await_and_not_shared(engine: Start) -> None:
+def test_a_context_is_kept_over_await_and_not_shared(start_engine: Start) -> None:
     source = """
         import asyncio, contextvars
         mine = contextvars.ContextVar("mine", default=None)
@@ -110,14 +110,14 @@ def test_a_context_is_kept_over_await_and_not_shared(engine: Start) -> None:
             assert mine.get() == ctx.request_id
             assert await asyncio.create_task(child()) == ctx.request_id
     """
-    one = engine(context=source)
-    one.configure(1, "context:v1.0.0")
-    one.send(*map(request_execution, range(50)))
-    one.wait(lambda: len(one.actions) == 50)
-    assert {action.failure.message for action in one.actions} == {""}
+    engine = start_engine(context=source)
+    engine.configure(1, "context:v1.0.0")
+    engine.send(*map(request_execution, range(50)))
+    engine.wait(lambda: len(engine.actions) == 50)
+    assert {action.failure.message for action in engine.actions} == {""}
 
 
-def test_a_coroutine_that_cancels_its_task_or_leaves_a_fatal_one_harms_no_other(engine: Start) -> None:
+def test_a_coroutine_that_cancels_its_task_or_leaves_a_fatal_one_harms_no_other(start_engine: Start) -> None:
     source = """
         import asyncio
 
@@ -131,25 +131,25 @@ def test_a_coroutine_that_cancels_its_task_or_leaves_a_fatal_one_harms_no_other(
                 asyncio.current_task().cancel()
         kept = []
     """
-    one = engine(fatal=source, waits=WAITS)
-    one.configure(1, "fatal:v1.0.0", {"on": True})
-    one.configure(2, "waits:v1.0.0")
-    one.send(*map(request_execution, range(10)), *(request_execution(number, 2) for number in range(10, 20)))
-    one.wait(lambda: len(one.actions) == 10)
-    one.execute(request_execution(50, 2, headers=RELEASE))
-    one.wait(lambda: len(one.actions) == 21)
-    assert {action.failure.message for action in one.actions} == {""}
+    engine = start_engine(fatal=source, waits=WAITS)
+    engine.configure(1, "fatal:v1.0.0", {"on": True})
+    engine.configure(2, "waits:v1.0.0")
+    engine.send(*map(request_execution, range(10)), *(request_execution(number, 2) for number in range(10, 20)))
+    engine.wait(lambda: len(engine.actions) == 10)
+    engine.execute(request_execution(50, 2, headers=RELEASE))
+    engine.wait(lambda: len(engine.actions) == 21)
+    assert {action.failure.message for action in engine.actions} == {""}
 
 
-def test_one_past_its_deadline_is_never_started(engine: Start) -> None:
-    one = engine(waits=WAITS)
-    one.configure(1, "waits:v1.0.0")
-    assert one.execute(request_execution(1, seconds=0)).failure.failure_class == pb.FAILURE_CLASS_TIMEOUT
-    assert one.health().executions_started == 0
+def test_a_coroutine_past_its_deadline_is_never_started(start_engine: Start) -> None:
+    engine = start_engine(waits=WAITS)
+    engine.configure(1, "waits:v1.0.0")
+    assert engine.execute(request_execution(1, seconds=0)).failure.failure_class == pb.FAILURE_CLASS_TIMEOUT
+    assert engine.health().executions_started == 0
 
 
 @pytest.mark.parametrize("limits", [Limits(loop_blocked_seconds=0.1)])
-def test_a_loop_that_is_blocked_for_long_is_not_serving_until_it_is_free(engine: Start) -> None:
+def test_a_loop_that_is_blocked_for_long_is_not_serving_until_it_is_free(start_engine: Start) -> None:
     source = """
         import threading
         gate = threading.Event()
@@ -160,10 +160,10 @@ def test_a_loop_that_is_blocked_for_long_is_not_serving_until_it_is_free(engine:
         def on_response(ctx, params):
             gate.set()
     """
-    one = engine(blocks=source)
-    one.configure(1, "blocks:v1.0.0")
-    one.send(request_execution(1))
-    one.wait(lambda: not one.health().serving)
-    one.execute(response_execution(2))
-    one.action(1)
-    one.wait(lambda: one.health().serving)
+    engine = start_engine(blocks=source)
+    engine.configure(1, "blocks:v1.0.0")
+    engine.send(request_execution(1))
+    engine.wait(lambda: not engine.health().serving)
+    engine.execute(response_execution(2))
+    engine.action(1)
+    engine.wait(lambda: engine.health().serving)

@@ -33,16 +33,18 @@ class Greedy:
     def abort(self) -> None: ...
 
 
-def test_all_threads_but_those_of_policies_are_critical(engine: Callable[..., Engine]) -> None:
+def test_all_threads_but_those_of_policies_are_critical(start_engine: Callable[..., Engine]) -> None:
     others = {*threading.enumerate()}
-    one = engine(workers=2, add=ADD)
-    one.configure(1, "add:v1.0.0")
-    assert one.execute(request_execution(1)).id == 1
+    engine = start_engine(workers=2, add=ADD)
+    engine.configure(1, "add:v1.0.0")
+    assert engine.execute(request_execution(1)).id == 1
     ours = [thread.name for thread in {*threading.enumerate()} - others if isinstance(thread, CriticalThread)]
     assert {*ours} >= {"accept", "connection", "flusher", "stall-watchdog", "worker-0", "worker-1"}
 
 
-def test_one_that_fails_asks_for_another_process(needed: ReplacementNeeded, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_critical_thread_that_fails_asks_for_another_process(
+    needed: ReplacementNeeded, caplog: pytest.LogCaptureFixture
+) -> None:
     flusher = Flusher()
     flusher.start()
     flusher.flush_soon(Greedy())
@@ -54,15 +56,15 @@ def test_a_connection_whose_reader_fails_ends_and_others_are_served(
     serve: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = serve(add=ADD)
-    with monkeypatch.context() as broken, Engine(path) as one:
-        assert one.hello
+    with monkeypatch.context() as broken, Engine(path) as engine:
+        assert engine.hello
 
         def receive(_calls: GrpcConnection, _data: bytes) -> None:
             raise MemoryError
 
         broken.setattr(GrpcConnection, "receive", receive)
-        one.send(request_execution(1))
-        assert eventually(lambda: one.ended)
+        engine.send(request_execution(1))
+        assert eventually(lambda: engine.ended)
     with Engine(path) as next_one:
         next_one.configure(1, "add:v1.0.0")
         assert next_one.execute(request_execution(1)).id == 1

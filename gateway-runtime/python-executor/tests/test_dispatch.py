@@ -41,7 +41,7 @@ class Sink:
 
 
 class Gate:
-    """A policy whose executions wait, as their request says, until it is open."""
+    """A policy whose executions wait, if their request asks for it, until it is open."""
 
     def __init__(self, waits: list[bool]) -> None:
         self._waits = waits

@@ -1,4 +1,4 @@
-"""What a policy is called with, and what becomes of whatever it does, seen from the engine."""
+"""The arguments of a policy, and the effects of what it does, seen from the engine."""
 
 import re
 from collections.abc import Callable
@@ -20,7 +20,7 @@ ADD = """
 """
 
 
-def test_bytes_of_headers_arrive_as_bytes_beside_other_requests(engine: Start) -> None:
+def test_bytes_of_headers_arrive_as_bytes_beside_other_requests(start_engine: Start) -> None:
     source = """
         from gatewright.policy import UpstreamRequestModifications
         def on_request(ctx, params):
@@ -28,11 +28,11 @@ def test_bytes_of_headers_arrive_as_bytes_beside_other_requests(engine: Start) -
                 assert ctx.headers.raw == [(b"x-bin", b"\\xff\\xfe")]
                 return UpstreamRequestModifications(set_headers={"X-Echo": ctx.headers["X-Bin"]})
     """
-    one = engine(echo=source)
-    one.configure(1, "echo:v1.0.0")
-    one.send(request_execution(1, headers=[("X-Bin", b"\xff\xfe")]), request_execution(2, headers={"x-good": "é"}))
-    assert one.action(1).set_headers == b"x-echo\0\xff\xfe\0"
-    assert one.action(2) == pb.Action(id=2)
+    engine = start_engine(echo=source)
+    engine.configure(1, "echo:v1.0.0")
+    engine.send(request_execution(1, headers=[("X-Bin", b"\xff\xfe")]), request_execution(2, headers={"x-good": "é"}))
+    assert engine.action(1).set_headers == b"x-echo\0\xff\xfe\0"
+    assert engine.action(2) == pb.Action(id=2)
 
 
 @pytest.mark.parametrize(
@@ -54,20 +54,20 @@ def test_bytes_of_headers_arrive_as_bytes_beside_other_requests(engine: Start) -
     ],
 )  # fmt: skip
 def test_whatever_a_policy_does_ends_its_execution_only(
-    engine: Start, source: str, failure_class: str, sentence: str
+    start_engine: Start, source: str, failure_class: str, sentence: str
 ) -> None:
-    one = engine(workers=1, faulty=source, add=ADD)
-    one.configure(1, "faulty:v1.0.0")
-    one.configure(2, "add:v1.0.0")
+    engine = start_engine(workers=1, faulty=source, add=ADD)
+    engine.configure(1, "faulty:v1.0.0")
+    engine.configure(2, "add:v1.0.0")
     for number in (1, 2):
-        failure = one.execute(request_execution(number)).failure
+        failure = engine.execute(request_execution(number)).failure
         assert pb.FailureClass.Name(failure.failure_class) == f"FAILURE_CLASS_{failure_class}"
         assert_matches(sentence, failure.message)
         assert (failure.policy, failure.hook) == ("faulty:v1.0.0", "on_request")
-    assert one.execute(request_execution(9, 2)).set_headers == b"x-policy\0on\0"
+    assert engine.execute(request_execution(9, 2)).set_headers == b"x-policy\0on\0"
 
 
-def test_params_and_metadata_are_plain_values(engine: Start) -> None:
+def test_params_and_metadata_are_plain_values(start_engine: Start) -> None:
     source = """
         def on_request(ctx, params):
             ctx.metadata["params"] = params
@@ -76,18 +76,18 @@ def test_params_and_metadata_are_plain_values(engine: Start) -> None:
             del ctx.metadata["in"]
     """
     params = {"list": [1, 1.5, True, None, "x", [2], {"deep": None}], "big": 2**70}
-    one = engine(plain=source)
-    one.configure(1, "plain:v1.0.0", params)  # type: ignore[arg-type]
+    engine = start_engine(plain=source)
+    engine.configure(1, "plain:v1.0.0", params)  # type: ignore[arg-type]
     execution = request_execution(1)
     execution.metadata = b'{"in":{"n":9007199254740993,"z":null,"f":1.0}}'
-    action = one.execute(execution)
+    action = engine.execute(execution)
     assert b'"came":{"n":9007199254740993,"z":null,"f":1.0}' in action.metadata_set
     assert b'"list":[1,1.5,true,null,"x",[2],{"deep":null}],"big":1180591620717411303424' in action.metadata_set
     assert b'["int","float","bool","NoneType","str","ReadOnlyList","ReadOnlyDict"]' in action.metadata_set
     assert action.metadata_removed == ["in"]
 
 
-def test_nothing_is_left_of_another_request(engine: Start) -> None:
+def test_nothing_is_left_of_another_request(start_engine: Start) -> None:
     source = """
         import contextvars
         seen = contextvars.ContextVar("seen", default=None)
@@ -97,11 +97,11 @@ def test_nothing_is_left_of_another_request(engine: Start) -> None:
         async def on_response(ctx, params):
             on_request(ctx.request, params)
     """
-    one = engine(workers=1, tidy=source)
-    one.configure(1, "tidy:v1.0.0")
+    engine = start_engine(workers=1, tidy=source)
+    engine.configure(1, "tidy:v1.0.0")
     for number in range(1, 6):
-        assert one.execute(request_execution(number)) == pb.Action(id=number)
-        assert one.execute(response_execution(number + 10)) == pb.Action(id=number + 10)
+        assert engine.execute(request_execution(number)) == pb.Action(id=number)
+        assert engine.execute(response_execution(number + 10)) == pb.Action(id=number + 10)
 
 
 @pytest.mark.parametrize(("configure", "sentence"), [
@@ -111,21 +111,21 @@ def test_nothing_is_left_of_another_request(engine: Start) -> None:
      "parameters: expected a JSON object"),
     (pb.ConfigureInstance(instance=1, policy_name="add", policy_version="v1.0.0", parameters=b"{"), "Expecting"),
 ])  # fmt: skip
-def test_an_instance_that_cannot_be(engine: Start, configure: pb.ConfigureInstance, sentence: str) -> None:
-    one = engine(add=ADD, bad="\nimport jwt_missing\ndef on_request(ctx, params): pass")
-    one.send(request_execution(1), configure=[configure])
-    status = one.wait(lambda: one.statuses.get(1))
+def test_an_instance_that_cannot_be_made(start_engine: Start, configure: pb.ConfigureInstance, sentence: str) -> None:
+    engine = start_engine(add=ADD, bad="\nimport jwt_missing\ndef on_request(ctx, params): pass")
+    engine.send(request_execution(1), configure=[configure])
+    status = engine.wait(lambda: engine.statuses.get(1))
     assert_matches(sentence, status.failure.message)
-    assert one.action(1).failure.failure_class == pb.FAILURE_CLASS_UNAVAILABLE  # it was not started
-    assert_matches(sentence, one.action(1).failure.message)
+    assert engine.action(1).failure.failure_class == pb.FAILURE_CLASS_UNAVAILABLE  # it was not started
+    assert_matches(sentence, engine.action(1).failure.message)
 
 
 def assert_matches(pattern: str, text: str) -> None:
     assert re.search(pattern, text), text
 
 
-def test_a_secret_is_no_text(engine: Start) -> None:
-    """It is read of the parameters and of the operator's, at any depth, and is read-only as these are."""
+def test_a_secret_is_no_text(start_engine: Start) -> None:
+    """Secrets are found in parameters and in system parameters, at any depth, and are read-only."""
     source = """
         from sdk.policy import UpstreamRequestModifications as Changes
         from sdk.secrets import Secret
@@ -137,18 +137,18 @@ def test_a_secret_is_no_text(engine: Start) -> None:
             headers = {secret.name or "none": secret.reveal() for secret in ctx.prepared}
             return Changes(set_headers={**headers, "shown": str(ctx.prepared), "other": str(params["other"])})
     """
-    one = engine(sign=source)
+    engine = start_engine(sign=source)
     configure = configuration(1, "sign:v1.0.0", {
         "list": [{"key": {"secretRef": "in-list", "value": "planted-1"}}],
         "text": {"secretRef": "", "value": "planted-2"},
         "other": {"secretRef": "", "value": "", "more": 1},
     })  # fmt: skip
     configure.system_parameters = b'{"key": {"secretRef": "system", "value": "planted-3"}}'
-    one.send(configure=[configure])
-    action = one.execute(request_execution(1))
+    engine.send(configure=[configure])
+    action = engine.execute(request_execution(1))
     parts = action.set_headers.split(b"\0")
-    told = dict(zip(parts[::2], parts[1::2], strict=False))
-    assert told == {
+    headers = dict(zip(parts[::2], parts[1::2], strict=False))
+    assert headers == {
         b"system": b"planted-3", b"in-list": b"planted-1", b"none": b"planted-2",
         b"shown": b"[Secret(name='system'), Secret(name='in-list'), Secret(name='')]",
         b"other": b"{'secretRef': '', 'value': '', 'more': 1}",
@@ -160,7 +160,7 @@ def test_a_secret_is_no_text(engine: Start) -> None:
     ["kumquat-text", "two\nlines of kumquat 'text'", "kumquat " + 200 * "long\n", """é's "kumquat", in both quotes"""],
 )
 def test_a_policys_errors_contain_none_of_its_secrets(
-    engine: Start, secret: str, caplog: pytest.LogCaptureFixture
+    start_engine: Start, secret: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whatever fails: prepare, a hook, or an action with a value that no header may have."""
     source = """
@@ -173,32 +173,32 @@ def test_a_policys_errors_contain_none_of_its_secrets(
                 return Changes(set_headers={"authorization": "Bearer \\n" + params["key"].reveal()})
             raise ValueError("no such key: " + params["key"].reveal())
     """
-    one = engine(says=source)
+    engine = start_engine(says=source)
     for number, fails in enumerate(("prepare", "hook", "action"), 1):
         configure = configuration(number, "says:v1.0.0", {
             "fails": fails, "key": {"secretRef": "key", "value": secret},
         })  # fmt: skip
-        one.send(request_execution(number, number), configure=[configure])
-        message = one.action(number).failure.message
+        engine.send(request_execution(number, number), configure=[configure])
+        message = engine.action(number).failure.message
         assert "kumquat" not in message
         assert "[secret]" in message
-        assert "kumquat" not in one.statuses[number].failure.message
-    told = [f"{record.getMessage()} {record.__dict__}" for record in caplog.records if "failed" in record.getMessage()]
-    assert len(told) == 2, "what is no exception is the engine's to log"
-    assert not any("kumquat" in line for line in told)
-    assert all("[secret]" in line for line in told)
+        assert "kumquat" not in engine.statuses[number].failure.message
+    lines = [f"{record.getMessage()} {record.__dict__}" for record in caplog.records if "failed" in record.getMessage()]
+    assert len(lines) == 2, "what is no exception is the engine's to log"
+    assert not any("kumquat" in line for line in lines)
+    assert all("[secret]" in line for line in lines)
 
 
-def test_what_is_returned_against_the_contract_names_the_hooks_line(engine: Start) -> None:
-    one = engine(faulty="\n\ndef on_request(ctx, params):\n    return {'x-a': 'b'}\n")
-    one.configure(1, "faulty:v1.0.0")
-    failure = one.execute(request_execution(1)).failure
+def test_what_is_returned_against_the_contract_names_the_hooks_line(start_engine: Start) -> None:
+    engine = start_engine(faulty="\n\ndef on_request(ctx, params):\n    return {'x-a': 'b'}\n")
+    engine.configure(1, "faulty:v1.0.0")
+    failure = engine.execute(request_execution(1)).failure
     assert (Path(failure.file).name, failure.line) == ("faulty.py", 3)
     assert failure.message.endswith(f" (on_request is at {failure.file}:3)")
 
 
-def test_a_refused_action_names_the_line_that_made_it(engine: Start) -> None:
-    one = engine(
+def test_a_refused_action_names_the_line_that_made_it(start_engine: Start) -> None:
+    engine = start_engine(
         faulty="""
         from sdk.policy import ImmediateResponse, UpstreamRequestModifications
 
@@ -210,7 +210,7 @@ def test_a_refused_action_names_the_line_that_made_it(engine: Start) -> None:
             return action
         """
     )
-    one.configure(1, "faulty:v1.0.0")
-    failure = one.execute(request_execution(1)).failure
+    engine.configure(1, "faulty:v1.0.0")
+    failure = engine.execute(request_execution(1)).failure
     assert (Path(failure.file).name, failure.line) == ("faulty.py", 8)
     assert failure.message.endswith(f" ({failure.file}:8)")

@@ -55,7 +55,7 @@ FILE = "sample-policies/one/policy.py"
 
 @pytest.fixture
 def policy(tmp_path: Path) -> Iterator[ModuleType]:
-    """A copy of a policy, as a build makes them, and what its author calls it."""
+    """A copy of a policy, as a build makes it, and the path that its author knows."""
     file = tmp_path / "policies" / "one_v1_0_0" / "policy.py"
     file.parent.mkdir(parents=True)
     file.write_text(SOURCE)
@@ -193,5 +193,5 @@ def test_isolation_is_named_if_the_permissions_of_the_file_allow_access(number: 
 
 
 def test_a_database_that_cannot_be_opened_names_the_files_of_the_definition(tmp_path: Path) -> None:
-    said = _raised(lambda: sqlite3.connect(tmp_path / "no folder" / "x.db"))
-    assert "names: files: {read: [/PATH]}" in said
+    message = _raised(lambda: sqlite3.connect(tmp_path / "no folder" / "x.db"))
+    assert "names: files: {read: [/PATH]}" in message

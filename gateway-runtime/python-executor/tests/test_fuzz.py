@@ -1,4 +1,4 @@
-"""Conversations of bytes with the executor's server, right and wrong ones: `make fuzz`. The measure is h2."""
+"""Valid and invalid conversations with the executor's server, compared with h2: `make fuzz`."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def padded(payload: bytes, size: int) -> bytes:
 
 
 def of_kind(kind: int) -> st.SearchStrategy[bytes]:
-    """Mostly as it should be."""
+    """Frames of a kind, mostly valid ones."""
     payload = st.one_of(PAYLOADS[kind], st.builds(padded, PAYLOADS[kind], st.integers(0, 20)), st.binary(max_size=20))
     number = st.just(0) if kind in (SETTINGS, PING, AWAY) else NUMBERS
     return st.builds(frame, st.just(kind), FLAGS, st.one_of(number, NUMBERS), payload)
@@ -126,9 +126,9 @@ CHANGES = st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), max_siz
 CUTS = st.lists(st.integers(0, 4000), max_size=8)
 
 
-def changed(said: bytes, changes: list[tuple[int, int]]) -> bytes:
-    """With other bytes in some places."""
-    out = bytearray(said)
+def changed(data: bytes, changes: list[tuple[int, int]]) -> bytes:
+    """The data with other bytes in some places."""
+    out = bytearray(data)
     for place, byte in changes:
         out[place % len(out)] = byte
     return bytes(out)
@@ -138,11 +138,11 @@ WHOLE_FRAMES = st.lists(FRAMES, max_size=12).map(lambda frames: PREFACE + b"".jo
 CONVERSATIONS = st.one_of(WHOLE_FRAMES, st.builds(changed, WHOLE_FRAMES, CHANGES))
 
 
-def heard(server: GrpcConnection, said: bytes, cuts: list[int]) -> list[Event]:
-    """What the server makes of it, in pieces; it echoes messages."""
+def events_of(server: GrpcConnection, data: bytes, cuts: list[int]) -> list[Event]:
+    """The server's events for data that comes in pieces; messages are echoed."""
     events: list[Event] = []
-    for start, end in pairwise([0, *sorted(cut % (len(said) + 1) for cut in cuts), len(said)]):
-        for event in server.receive(said[start:end]):
+    for start, end in pairwise([0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]):
+        for event in server.receive(data[start:end]):
             events.append(event)
             if isinstance(event, Message):
                 server.send(event.stream_id, event.data)
@@ -151,8 +151,8 @@ def heard(server: GrpcConnection, said: bytes, cuts: list[int]) -> list[Event]:
 
 @settings(deadline=None)
 @given(CONVERSATIONS, CUTS)
-def test_a_conversation_is_heard_alike_however_it_is_cut(said: bytes, cuts: list[int]) -> None:
-    assert heard(GrpcConnection(LIMIT), said, cuts) == heard(GrpcConnection(LIMIT), said, [])
+def test_a_conversation_gives_the_same_events_however_it_is_cut(data: bytes, cuts: list[int]) -> None:
+    assert events_of(GrpcConnection(LIMIT), data, cuts) == events_of(GrpcConnection(LIMIT), data, [])
 
 
 # ------------------------------------------------------------------ what h2 makes of it
@@ -160,7 +160,7 @@ def test_a_conversation_is_heard_alike_however_it_is_cut(said: bytes, cuts: list
 THEIRS_ALONE = [
     "may not depend on itself",  # priorities mean nothing any more (RFC 9113, 5.3.2)
     "invalid padding",  # h2 takes a frame that is padding alone for a violation
-    "Setting 8 has invalid value",  # extended CONNECT (RFC 8441), of which a client has nothing to say
+    "Setting 8 has invalid value",  # extended CONNECT (RFC 8441), which is none of a client's settings
     "non-compliant data",  # h2 takes the reserved bit of a window's credit for a part of the number
     "is lower than",  # a number that was left out: ours is held for a call that has ended
 ]
@@ -176,21 +176,21 @@ OURS_ALONE = [
 ]
 
 
-def finished(said: bytes) -> bytes:
-    """With the end of headers that go on: before it h2 does not look at them."""
+def finished(data: bytes) -> bytes:
+    """The data with an end for unfinished headers: h2 does not look at them before it."""
     at, unfinished = len(PREFACE), 0
-    while at < len(said):
-        size, (kind, flags, number) = int.from_bytes(said[at : at + 3]), HEAD.unpack_from(said, at + 3)
+    while at < len(data):
+        size, (kind, flags, number) = int.from_bytes(data[at : at + 3]), HEAD.unpack_from(data, at + 3)
         if kind in (HEADERS, PROMISE, CONTINUATION):
             unfinished = 0 if flags & WHOLE else number & ((1 << 31) - 1)
         at += 9 + size
-    return said + (frame(CONTINUATION, WHOLE, unfinished, b"") if unfinished else b"")
+    return data + (frame(CONTINUATION, WHOLE, unfinished, b"") if unfinished else b"")
 
 
 class Reference:
-    """h2's server: what it hears, and whether the connection is over."""
+    """h2's server: which calls begin, and whether the connection is over."""
 
-    def __init__(self, said: bytes) -> None:
+    def __init__(self, data: bytes) -> None:
         h2 = H2Connection(H2Configuration(client_side=False, header_encoding=None, validate_inbound_headers=False))
         sizes = {SettingCodes.INITIAL_WINDOW_SIZE: 1 << 24, SettingCodes.MAX_HEADER_LIST_SIZE: 64 << 10}
         h2.local_settings = Settings(client=False, initial_values=sizes)
@@ -198,12 +198,12 @@ class Reference:
         self.begun: list[int] = []
         self.over = self.violation = ""
         try:
-            for event in h2.receive_data(said):
-                self._take(event)
+            for event in h2.receive_data(data):
+                self._read_event(event)
         except ProtocolError as error:
             self.over = self.violation = f"{type(error).__name__}: {error}"
 
-    def _take(self, event: object) -> None:
+    def _read_event(self, event: object) -> None:
         if isinstance(event, RequestReceived):
             fields = dict(event.headers or ())
             if fields.get(b":method") == b"POST" and fields.get(b"content-type") == b"application/grpc":
@@ -216,11 +216,11 @@ class Reference:
 @given(WHOLE_FRAMES)
 @example(PREFACE + b"\x00\x00\x0c\x04\x00\x00\x00\x00\x00\x00\x02\x00\x00\x00d\x00\x02\x00\x00\x00\x00")
 @example(PREFACE + b"\x00\x00\x00\x01\x04\x00\x00\x00\x01" + b"\x00\x00\x00\x00\x08\x00\x00\x00\x01")
-def test_a_violation_is_one_to_h2_too(said: bytes) -> None:
-    said = finished(said)
+def test_a_violation_is_one_to_h2_too(data: bytes) -> None:
+    data = finished(data)
     with patch.object(log, "error") as logged:
-        events = heard(GrpcConnection(LIMIT), said, [])
-    theirs = Reference(said)
+        events = events_of(GrpcConnection(LIMIT), data, [])
+    theirs = Reference(data)
     violation = str(logged.call_args.args[1]) if logged.called else ""
     over = bool(events) and events[-1] == ConnectionLost()
     if not over and theirs.over:
@@ -237,7 +237,7 @@ def test_a_violation_is_one_to_h2_too(said: bytes) -> None:
 class Judge:
     """Checks that the server keeps to HTTP/2, as far as the client's own frames allow."""
 
-    def __init__(self, said: bytes) -> None:
+    def __init__(self, data: bytes) -> None:
         self.pings, self.settings = 0, 0
         self.credit: Counter[int] = Counter()
         self.window, self.largest = DEFAULT_WINDOW, 1 << 14
@@ -247,10 +247,10 @@ class Judge:
         self.reset: set[int] = set()
         self.data: Counter[int] = Counter()
         self.gone = False
-        for kind, flags, number, payload in frames_of(said.removeprefix(PREFACE)):
-            self._hear(kind, flags, number, payload)
+        for kind, flags, number, payload in frames_of(data.removeprefix(PREFACE)):
+            self._read_client_frame(kind, flags, number, payload)
 
-    def _hear(self, kind: int, flags: int, number: int, payload: bytes) -> None:
+    def _read_client_frame(self, kind: int, flags: int, number: int, payload: bytes) -> None:
         if kind == PING:
             self.pings += not flags & END
         elif kind == SETTINGS:
@@ -261,13 +261,13 @@ class Judge:
         elif kind == CREDIT:
             self.credit[number] += int.from_bytes(payload) & LARGEST_WINDOW
 
-    def take(self, kind: int, flags: int, number: int, payload: bytes) -> None:
+    def check(self, kind: int, flags: int, number: int, payload: bytes) -> None:
         assert not self.gone, "nothing comes after a GOAWAY"
         assert len(payload) <= self.largest
         if kind == DATA:
-            self._take_data(number, payload)
+            self._check_data(number, payload)
         elif kind == HEADERS:
-            self._take_headers(flags, number, payload)
+            self._check_headers(flags, number, payload)
         elif kind == RESET:
             self.reset.add(number)
         elif kind == PING:
@@ -282,13 +282,13 @@ class Judge:
         else:
             assert kind in (SETTINGS, CREDIT)
 
-    def _take_data(self, number: int, payload: bytes) -> None:
+    def _check_data(self, number: int, payload: bytes) -> None:
         self.data.update({0: len(payload), number: len(payload)})
         assert number in self.opened - self.ended - self.reset
         assert self.data[0] <= DEFAULT_WINDOW + self.credit[0]
         assert self.data[number] <= self.window + self.credit[number]
 
-    def _take_headers(self, flags: int, number: int, payload: bytes) -> None:
+    def _check_headers(self, flags: int, number: int, payload: bytes) -> None:
         fields = dict(self.decoder.decode(payload, raw=True))
         assert number not in self.ended | self.reset
         assert (b":status" in fields) == (number not in self.opened)
@@ -299,23 +299,23 @@ class Judge:
             self.ended.add(number)
 
 
-def frames_of(said: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+def frames_of(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
     """Kind, flags, number, payload; the last one may be cut off."""
     at = 0
-    while at + 9 <= len(said):
-        size, (kind, flags, number) = int.from_bytes(said[at : at + 3]), HEAD.unpack_from(said, at + 3)
-        yield kind, flags, number & LARGEST_WINDOW, said[at + 9 : at + 9 + size]
+    while at + 9 <= len(data):
+        size, (kind, flags, number) = int.from_bytes(data[at : at + 3]), HEAD.unpack_from(data, at + 3)
+        yield kind, flags, number & LARGEST_WINDOW, data[at + 9 : at + 9 + size]
         at += 9 + size
 
 
 @settings(deadline=None)
 @given(CONVERSATIONS, CUTS, st.booleans())
-def test_what_is_answered_keeps_the_rules(said: bytes, cuts: list[int], ends: bool) -> None:
-    server, judge = GrpcConnection(LIMIT), Judge(said)
-    for event in heard(server, said, cuts):
+def test_what_is_answered_keeps_the_rules(data: bytes, cuts: list[int], ends: bool) -> None:
+    server, judge = GrpcConnection(LIMIT), Judge(data)
+    for event in events_of(server, data, cuts):
         if isinstance(event, HalfClosed) and ends:
             server.finish(event.stream_id)
     answer = server.outgoing()
     for kind, flags, number, payload in frames_of(answer):
-        judge.take(kind, flags, number, payload)
+        judge.check(kind, flags, number, payload)
     assert len(answer) < 1 << 20

@@ -35,7 +35,7 @@ class Sink:
 
 
 class Gate:
-    """A policy whose executions wait until as many may pass as are let through."""
+    """A policy whose executions wait until the test lets them through."""
 
     def __init__(self) -> None:
         self._passes = threading.Semaphore(0)
@@ -79,8 +79,8 @@ def filled(first: int, most: int, waiting: int) -> Instance:
     return instance
 
 
-def end_one(instance: Instance, in_time: bool = True) -> Execution | None:
-    """An execution of it ends."""
+def end_execution(instance: Instance, in_time: bool = True) -> Execution | None:
+    """Ends an execution of the instance."""
     execution = execution_of(0, instance)
     execution.started = execution.deadline - 1.0
     return instance.release(execution, execution.deadline - 0.5 if in_time else execution.deadline + 0.5)
@@ -111,11 +111,11 @@ def test_an_instance_grows_by_what_ends_in_time() -> None:
     instance = filled(first=4, most=64, waiting=30)
     assert instance.grow() == [], "nothing has ended: whether it ever does is not known"
     for _ in range(3):
-        assert end_one(instance) is not None
+        assert end_execution(instance) is not None
     assert len(instance.grow()) == 3
     assert instance.limit == 7
     assert instance.grow() == []
-    assert end_one(instance, in_time=False) is not None
+    assert end_execution(instance, in_time=False) is not None
     assert instance.grow() == [], "no execution waited for that one any more"
     assert instance.release(execution_of(0, instance), time.monotonic()) is not None
     assert instance.grow() == [], "that one was not even started"
@@ -124,12 +124,12 @@ def test_an_instance_grows_by_what_ends_in_time() -> None:
 def test_an_instance_grows_no_further_than_it_may_and_no_further_than_is_asked_for() -> None:
     instance = filled(first=4, most=6, waiting=20)
     for _ in range(4):
-        end_one(instance)
+        end_execution(instance)
     assert len(instance.grow()) == 2
     assert instance.limit == 6
     other = filled(first=4, most=64, waiting=6)
     for _ in range(4):
-        end_one(other)
+        end_execution(other)
     assert len(other.grow()) == 2
     assert (other.limit, other.has_waiting) == (6, False)
 
@@ -137,25 +137,25 @@ def test_an_instance_grows_no_further_than_it_may_and_no_further_than_is_asked_f
 def test_where_there_is_no_room_an_instance_goes_back_to_its_first_slots() -> None:
     instance = filled(first=4, most=64, waiting=60)
     for _ in range(4):
-        end_one(instance)
+        end_execution(instance)
     assert len(instance.grow()) == 4
     for _ in range(10):
         instance.shrink()
     assert instance.limit == 4
-    assert [end_one(instance) for _ in range(4)] == 4 * [None], "the slots that are too many"
-    assert end_one(instance) is not None
+    assert [end_execution(instance) for _ in range(4)] == 4 * [None], "the slots that are too many"
+    assert end_execution(instance) is not None
 
 
 def test_slots_that_are_not_used_are_given_up() -> None:
     instance = filled(first=4, most=64, waiting=60)
     while instance.limit < 64:
         for _ in range(instance.limit):
-            end_one(instance)
+            end_execution(instance)
         if not instance.grow():
             break
     grown, used = instance.limit, instance.limit
     assert grown > 4
-    while end_one(instance) is not None or used > 1:
+    while end_execution(instance) is not None or used > 1:
         used -= 1
     assert instance.limit <= grown // 2 + 1
 
@@ -175,8 +175,8 @@ def test_one_late_check_changes_little() -> None:
 
 
 @pytest.mark.parametrize(("late", "cores"), [(LATE_SECONDS, 0.1), (0.0, BUSY_CORES), (0.02, 1.0)])
-def test_a_process_that_computes_has_none(late: float, cores: float) -> None:
-    """Nor at the look that happens to be on time."""
+def test_a_process_that_computes_has_no_room(late: float, cores: float) -> None:
+    """Not even at a check that happens to be on time."""
     room = Room()
     for _ in range(2 * AVERAGED):
         assert not room.record(late, cores)
@@ -206,7 +206,7 @@ def test_sixty_four_that_wait_are_under_way_at_once() -> None:
         assert eventually(lambda: len(sink.ended) == 800)
 
 
-def test_those_that_hang_take_no_more_than_the_first_slots() -> None:
+def test_executions_that_hang_take_no_more_than_the_first_slots() -> None:
     hanging, other = Gate(), Gate()
     with working(4, 64) as dispatcher:
         hangs, waits = instance_of(2, 32, hanging), instance_of(2, 32, other)
@@ -236,14 +236,14 @@ def test_threads_come_for_instances_that_need_more_than_there_are() -> None:
 
 
 def test_what_computes_gets_no_more_slots() -> None:
-    """For as long as the process has no room, whatever ends in time."""
+    """As long as the process has no room, however many executions end in time."""
     with working(4, 64) as dispatcher:
         instance = filled(first=2, most=32, waiting=10)
         growth = dispatcher.growth
         growth.stop()  # this test looks itself
         growth.watch(instance)
         for _ in range(4):
-            assert end_one(instance) is not None
+            assert end_execution(instance) is not None
             growth.adjust(room=False)
         assert instance.limit == 2
         assert dispatcher.progress().workers == 4

@@ -61,19 +61,19 @@ def frames_of(data: bytes) -> list[tuple[int, int, int, bytes]]:
 
 
 class Peer:
-    """A client that says what it likes."""
+    """A client that may send invalid frames, too."""
 
     def __init__(self) -> None:
         self.server = GrpcConnection(LIMIT)
-        self.heard = self.server.receive(PREFACE + frame(SETTINGS))
+        self.events = self.server.receive(PREFACE + frame(SETTINGS))
         self.server.outgoing()
 
     def open(self, number: int, flags: int = WHOLE) -> None:
-        self.say(frame(HEADERS, flags, number, BLOCK))
+        self.send(frame(HEADERS, flags, number, BLOCK))
 
-    def say(self, data: bytes) -> list[tuple[int, int, int, bytes]]:
-        """What the server answers."""
-        self.heard += self.server.receive(data)
+    def send(self, data: bytes) -> list[tuple[int, int, int, bytes]]:
+        """Returns the frames that the server answers with."""
+        self.events += self.server.receive(data)
         return frames_of(self.server.outgoing())
 
 
@@ -155,41 +155,41 @@ VIOLATIONS = {
 
 @pytest.mark.parametrize("what", VIOLATIONS)
 def test_a_violation_ends_the_connection_with_its_reason(what: str) -> None:
-    code, said = VIOLATIONS[what]
+    code, data = VIOLATIONS[what]
     peer = Peer()
     peer.open(1)
-    answer = peer.say(said)
-    assert peer.heard[-1] == ConnectionLost()
+    answer = peer.send(data)
+    assert peer.events[-1] == ConnectionLost()
     kind, flags, number, payload = answer[-1]
     assert (kind, flags, number, payload[4:]) == (AWAY, 0, 0, struct.pack(">I", code)), "GOAWAY, with the reason"
-    assert peer.server.receive(PREFACE + frame(PING, payload=b"12345678")) == [], "nothing is heard any more"
+    assert peer.server.receive(PREFACE + frame(PING, payload=b"12345678")) == [], "nothing is read any more"
     peer.server.send(1, b"late")
     peer.server.finish(1)
-    assert peer.server.outgoing() == b"", "nor is anything said"
+    assert peer.server.outgoing() == b"", "and nothing is sent"
 
 
-@pytest.mark.parametrize("said", [b"GET / HTTP/1.1\r\n\r\n", b"PRI * HTTP/1.1", b"\0"])
-def test_another_protocol_is_none_of_ours(said: bytes) -> None:
+@pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\n\r\n", b"PRI * HTTP/1.1", b"\0"])
+def test_another_protocol_is_none_of_ours(data: bytes) -> None:
     server = GrpcConnection(LIMIT)
-    assert server.receive(said) == [ConnectionLost()]
+    assert server.receive(data) == [ConnectionLost()]
     assert frames_of(server.outgoing())[-1][3] == struct.pack(">II", 0, PROTOCOL)
 
 
 @settings(deadline=None)
 @given(st.lists(st.integers(0, len(PREFACE) + 9)))
 def test_the_preface_may_be_cut_anywhere(cuts: list[int]) -> None:
-    said = PREFACE + frame(SETTINGS) + frame(HEADERS, WHOLE, 1, BLOCK)
-    server, heard = GrpcConnection(LIMIT), list[Event]()
-    for start, end in pairwise([0, *sorted(cuts), len(said)]):
-        heard += server.receive(said[start:end])
-    assert heard == [CallStarted(1, "/p.Service/Method")]
+    data = PREFACE + frame(SETTINGS) + frame(HEADERS, WHOLE, 1, BLOCK)
+    server, events = GrpcConnection(LIMIT), list[Event]()
+    for start, end in pairwise([0, *sorted(cuts), len(data)]):
+        events += server.receive(data[start:end])
+    assert events == [CallStarted(1, "/p.Service/Method")]
 
 
 def test_the_preface_may_come_byte_by_byte() -> None:
-    server, heard = GrpcConnection(LIMIT), list[Event]()
+    server, events = GrpcConnection(LIMIT), list[Event]()
     for byte in PREFACE + frame(SETTINGS) + frame(HEADERS, WHOLE, 1, BLOCK):
-        heard += server.receive(bytes([byte]))
-    assert heard == [CallStarted(1, "/p.Service/Method")]
+        events += server.receive(bytes([byte]))
+    assert events == [CallStarted(1, "/p.Service/Method")]
 
 
 def test_a_wrong_preface_is_refused_at_its_first_wrong_byte() -> None:
@@ -201,32 +201,32 @@ def test_a_wrong_preface_is_refused_at_its_first_wrong_byte() -> None:
 def test_what_comes_after_a_goaway_begins_nothing() -> None:
     peer = Peer()
     peer.open(1)
-    answer = peer.say(frame(AWAY, 0, 0, bytes(8)) + frame(HEADERS, WHOLE, 3, BLOCK) + frame(PING, payload=b"12345678"))
-    assert peer.heard == [CallStarted(1, "/p.Service/Method"), ConnectionLost()]
+    answer = peer.send(frame(AWAY, 0, 0, bytes(8)) + frame(HEADERS, WHOLE, 3, BLOCK) + frame(PING, payload=b"12345678"))
+    assert peer.events == [CallStarted(1, "/p.Service/Method"), ConnectionLost()]
     assert answer == []
     peer.open(5)
-    assert peer.heard == [CallStarted(1, "/p.Service/Method"), ConnectionLost()], "nor in a later piece"
+    assert peer.events == [CallStarted(1, "/p.Service/Method"), ConnectionLost()], "nor in a later piece"
 
 
 def test_a_client_that_reads_is_answered_any_number_of_pings() -> None:
     peer = Peer()
     for _ in range(30):
-        assert len(peer.say(1000 * frame(PING, payload=b"12345678"))) == 1000
+        assert len(peer.send(1000 * frame(PING, payload=b"12345678"))) == 1000
 
 
 def test_empty_frames_of_data_are_not_kept() -> None:
     peer = Peer()
     peer.open(1)
-    peer.say(frame(DATA, 0, 1, frame_message(b"one")[:6]))
+    peer.send(frame(DATA, 0, 1, frame_message(b"one")[:6]))
     tracemalloc.start()
     try:
-        peer.say(20_000 * frame(DATA, 0, 1))
+        peer.send(20_000 * frame(DATA, 0, 1))
         kept, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert kept < 20_000
-    peer.say(frame(DATA, 0, 1, frame_message(b"one")[6:]))
-    assert peer.heard == [CallStarted(1, "/p.Service/Method"), Message(1, b"one")]
+    peer.send(frame(DATA, 0, 1, frame_message(b"one")[6:]))
+    assert peer.events == [CallStarted(1, "/p.Service/Method"), Message(1, b"one")]
 
 
 def test_a_message_in_tiny_pieces_takes_no_more_than_its_size() -> None:
@@ -237,7 +237,7 @@ def test_a_message_in_tiny_pieces_takes_no_more_than_its_size() -> None:
     tracemalloc.start()
     try:
         for start in range(0, size - (2 << 12), 2 << 12):
-            peer.say(b"".join(frame(DATA, 0, 1, whole[at : at + 2]) for at in range(start, start + (2 << 12), 2)))
+            peer.send(b"".join(frame(DATA, 0, 1, whole[at : at + 2]) for at in range(start, start + (2 << 12), 2)))
         kept, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -247,12 +247,12 @@ def test_a_message_in_tiny_pieces_takes_no_more_than_its_size() -> None:
 def test_what_came_before_a_violation_counts() -> None:
     peer = Peer()
     peer.open(1)
-    peer.say(frame(DATA, 0, 1, frame_message(b"one")) + frame(PING))
-    assert peer.heard == [CallStarted(1, "/p.Service/Method"), Message(1, b"one"), ConnectionLost()]
+    peer.send(frame(DATA, 0, 1, frame_message(b"one")) + frame(PING))
+    assert peer.events == [CallStarted(1, "/p.Service/Method"), Message(1, b"one"), ConnectionLost()]
 
 
 @pytest.mark.parametrize(
-    "said",
+    "data",
     [
         frame(PRIORITY, 0, 3, b"\0\0\0\1\x10"),
         frame(200, 0xFF, 1, b"of a later version"),
@@ -261,29 +261,29 @@ def test_what_came_before_a_violation_counts() -> None:
         frame(PING, ACK, 0, b"12345678"),
     ],
 )
-def test_what_means_nothing_here_changes_nothing(said: bytes) -> None:
+def test_what_means_nothing_here_changes_nothing(data: bytes) -> None:
     peer = Peer()
     peer.open(1)
-    peer.say(said)
-    peer.say(frame(DATA, END, 1, frame_message(b"one")))
-    assert peer.heard == [CallStarted(1, "/p.Service/Method"), Message(1, b"one"), HalfClosed(1)]
+    peer.send(data)
+    peer.send(frame(DATA, END, 1, frame_message(b"one")))
+    assert peer.events == [CallStarted(1, "/p.Service/Method"), Message(1, b"one"), HalfClosed(1)]
 
 
 def test_headers_with_padding_and_priority_in_pieces() -> None:
     peer = Peer()
     block = b"\x02" + b"\0\0\0\0\x10" + BLOCK[:3] + b"\0\0"
-    peer.say(frame(HEADERS, PADDED | WITH_PRIORITY, 1, block) + frame(CONTINUATION, 0, 1, BLOCK[3:9]))
-    assert peer.heard == []
-    peer.say(frame(CONTINUATION, WHOLE, 1, BLOCK[9:]))
-    peer.say(frame(DATA, PADDED, 1, b"\x03" + frame_message(b"one") + b"\0\0\0"))
-    assert peer.heard == [CallStarted(1, "/p.Service/Method"), Message(1, b"one")]
+    peer.send(frame(HEADERS, PADDED | WITH_PRIORITY, 1, block) + frame(CONTINUATION, 0, 1, BLOCK[3:9]))
+    assert peer.events == []
+    peer.send(frame(CONTINUATION, WHOLE, 1, BLOCK[9:]))
+    peer.send(frame(DATA, PADDED, 1, b"\x03" + frame_message(b"one") + b"\0\0\0"))
+    assert peer.events == [CallStarted(1, "/p.Service/Method"), Message(1, b"one")]
 
 
 @pytest.mark.parametrize("end", [frame(DATA, END, 1), frame(HEADERS, WHOLE | END, 1, BLOCK)])
 def test_either_end_of_a_call(end: bytes) -> None:
     peer = Peer()
     peer.open(1)
-    peer.say(end)
+    peer.send(end)
     peer.open(3, WHOLE | END)
     begun: list[Event] = [
         CallStarted(1, "/p.Service/Method"),
@@ -291,7 +291,7 @@ def test_either_end_of_a_call(end: bytes) -> None:
         CallStarted(3, "/p.Service/Method"),
         HalfClosed(3),
     ]
-    assert peer.heard == begun
+    assert peer.events == begun
 
 
 def test_what_comes_for_a_call_that_has_ended_here_is_left_out() -> None:
@@ -305,41 +305,41 @@ def test_what_comes_for_a_call_that_has_ended_here_is_left_out() -> None:
         + frame(HEADERS, WHOLE | END, 1, BLOCK)
         + frame(RESET, 0, 1, b"\0\0\0\x08")
     )
-    assert peer.say(late) == []
-    assert peer.heard == [CallStarted(1, "/p.Service/Method")]
+    assert peer.send(late) == []
+    assert peer.events == [CallStarted(1, "/p.Service/Method")]
 
 
 def test_more_calls_than_are_allowed_at_once() -> None:
     peer = Peer()
     for number in range(1, 201, 2):
         peer.open(number)
-    assert peer.say(frame(HEADERS, WHOLE, 201, BLOCK)) == [(RESET, 0, 201, struct.pack(">I", REFUSED))]
-    peer.say(frame(RESET, 0, 1, b"\0\0\0\x08"))
+    assert peer.send(frame(HEADERS, WHOLE, 201, BLOCK)) == [(RESET, 0, 201, struct.pack(">I", REFUSED))]
+    peer.send(frame(RESET, 0, 1, b"\0\0\0\x08"))
     peer.open(203)
-    assert peer.heard[-2:] == [Aborted(1), CallStarted(203, "/p.Service/Method")]
+    assert peer.events[-2:] == [Aborted(1), CallStarted(203, "/p.Service/Method")]
 
 
 def test_credit_comes_before_a_client_needs_it() -> None:
     peer = Peer()
     peer.open(1)
-    sent, given, data = 0, {0: 0, 1: 0}, frame(DATA, 0, 1, frame_message(b"x" * (FRAME - 5)))
+    sent, granted, data = 0, {0: 0, 1: 0}, frame(DATA, 0, 1, frame_message(b"x" * (FRAME - 5)))
     while sent < 64 << 20:
-        for _, _, number, payload in peer.say(data):
-            given[number] += int.from_bytes(payload)
+        for _, _, number, payload in peer.send(data):
+            granted[number] += int.from_bytes(payload)
         sent += FRAME
-        assert all(sent - credit <= 4 << 20 for credit in given.values())
+        assert all(sent - credit <= 4 << 20 for credit in granted.values())
 
 
 def test_an_end_while_the_answer_still_waits() -> None:
     peer = Peer()
-    peer.say(setting(4, 0))
+    peer.send(setting(4, 0))
     peer.open(1)
     peer.server.send(1, b"answer")
     peer.server.finish(1)
-    peer.say(frame(DATA, 0, 1, frame_message(b"unread")) + frame(DATA, END, 1))
-    answer = peer.say(credit(1, 100))
+    peer.send(frame(DATA, 0, 1, frame_message(b"unread")) + frame(DATA, END, 1))
+    answer = peer.send(credit(1, 100))
     assert [(kind, flags) for kind, flags, _, _ in answer] == [(DATA, 0), (HEADERS, WHOLE | END)], "and no reset"
-    assert peer.heard == [CallStarted(1, "/p.Service/Method")]
+    assert peer.events == [CallStarted(1, "/p.Service/Method")]
 
 
 # ------------------------------------------------------------------ a account of the client's windows
@@ -383,8 +383,8 @@ class WindowAccount(Peer):
             self.largest = amount
             self.read_answers(setting(5, amount))
 
-    def read_answers(self, said: bytes) -> None:
-        for kind, _, number, payload in self.say(said):
+    def read_answers(self, data: bytes) -> None:
+        for kind, _, number, payload in self.send(data):
             if kind == DATA:
                 assert 0 < len(payload) <= min(self.largest, self.window[0], self.window[number])
                 self.window.subtract({0: len(payload), number: len(payload)})
@@ -406,40 +406,40 @@ def test_no_more_is_sent_than_the_client_takes_in_and_in_the_end_all(steps: list
 def test_headers_are_remembered_as_far_as_the_client_allows() -> None:
     """The first block after it says how much that is (RFC 7541, 6.3); what it may not remember is never referred to."""
     peer = Peer()
-    peer.say(setting(1, 0))
+    peer.send(setting(1, 0))
     blocks = []
     for number in (1, 3):
         peer.open(number)
         peer.server.finish(number)
-        blocks += [payload for kind, _, _, payload in peer.say(b"") if kind == HEADERS]
+        blocks += [payload for kind, _, _, payload in peer.send(b"") if kind == HEADERS]
     assert blocks[0].removeprefix(b"\x20") == blocks[1]
 
 
 def test_any_number_of_changes_of_the_table_of_headers_take_two_updates() -> None:
     """RFC 7541, 4.2: only the smallest and the last size count."""
     peer = Peer()
-    peer.say(b"".join(setting(1, size) for _ in range(2000) for size in (4096, 0, 100)))
+    peer.send(b"".join(setting(1, size) for _ in range(2000) for size in (4096, 0, 100)))
     peer.open(1)
     peer.server.finish(1)
-    block = next(payload for kind, _, _, payload in peer.say(b"") if kind == HEADERS)
+    block = next(payload for kind, _, _, payload in peer.send(b"") if kind == HEADERS)
     assert block.startswith(b"\x20\x3f\x45"), "to 0, and to 100"
     assert len(block) < 100
 
 
 def test_an_equal_size_of_the_table_is_still_sent_once() -> None:
     peer = Peer()
-    peer.say(setting(1, 100) + setting(1, 100))
+    peer.send(setting(1, 100) + setting(1, 100))
     peer.open(1)
     peer.server.finish(1)
-    block = next(payload for kind, _, _, payload in peer.say(b"") if kind == HEADERS)
+    block = next(payload for kind, _, _, payload in peer.send(b"") if kind == HEADERS)
     assert block.startswith(b"\x3f\x45")
 
 
 def test_a_reset_takes_back_what_waits() -> None:
     peer = Peer()
-    peer.say(setting(4, 0))
+    peer.send(setting(4, 0))
     peer.open(1)
     peer.server.send(1, b"x")
-    peer.say(frame(RESET, 0, 1, b"\0\0\0\x08"))
-    assert [kind for kind, *_ in peer.say(credit(0, 100))] == []
+    peer.send(frame(RESET, 0, 1, b"\0\0\0\x08"))
+    assert [kind for kind, *_ in peer.send(credit(0, 100))] == []
     assert peer.server.is_idle

@@ -1,4 +1,4 @@
-"""Executions that the thread which read them runs itself: only the time that it takes differs."""
+"""Executions that run in the thread that read them: only the time that they take differs."""
 
 import math
 import threading
@@ -57,27 +57,27 @@ NAPS = """
 """
 
 
-def thread_of(one: Engine, number: int, instance: int = 1) -> bytes:
+def thread_of(engine: Engine, number: int, instance: int = 1) -> bytes:
     """The name of the thread that runs an execution of SAYS_WHERE."""
-    return one.execute(request_execution(number, instance)).set_headers.split(b"\0")[1]
+    return engine.execute(request_execution(number, instance)).set_headers.split(b"\0")[1]
 
 
-def run_until_quick(one: Engine, instance: int, first: int = 1000) -> int:
+def run_until_quick(engine: Engine, instance: int, first: int = 1000) -> int:
     """Executes SAYS_WHERE until the thread that reads runs it. Returns how often: more than RUN times, and more on a
     busy machine, whose pauses make an execution slow."""
     for number in range(first, first + 1000):
-        if thread_of(one, number, instance) == b"connection":
+        if thread_of(engine, number, instance) == b"connection":
             return number - first + 1
     raise AssertionError("expected the instance to be promoted to quick within 1000 executions")
 
 
-def test_a_quick_policy_runs_in_the_thread_that_reads(engine: Callable[..., Engine]) -> None:
-    one = engine(gated=SAYS_WHERE)
-    one.configure(1, "gated:v1.0.0")
-    assert thread_of(one, 1).startswith(b"worker-"), "nothing is known of it yet"
-    ran = run_until_quick(one, 1)
+def test_a_quick_policy_runs_in_the_thread_that_reads(start_engine: Callable[..., Engine]) -> None:
+    engine = start_engine(gated=SAYS_WHERE)
+    engine.configure(1, "gated:v1.0.0")
+    assert thread_of(engine, 1).startswith(b"worker-"), "nothing is known of it yet"
+    ran = run_until_quick(engine, 1)
     assert ran >= RUN
-    assert one.health().executions_finished == 1 + ran
+    assert engine.health().executions_finished == 1 + ran
 
 
 def test_executions_of_a_policy_not_known_to_be_quick_are_handed_to_workers() -> None:
@@ -98,57 +98,57 @@ def test_executions_of_a_policy_not_known_to_be_quick_are_handed_to_workers() ->
 )
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_each_execution_is_answered_once_whichever_stalls(
-    engine: Callable[..., Engine], hangs: list[float], frame: int
+    start_engine: Callable[..., Engine], hangs: list[float], frame: int
 ) -> None:
-    one = engine(naps=NAPS)
+    engine = start_engine(naps=NAPS)
     for instance in (1, 2, 3):
-        one.configure(instance, "naps:v1.0.0", max_concurrency=3)
+        engine.configure(instance, "naps:v1.0.0", max_concurrency=3)
         for number in range(RUN):
-            one.execute(request_execution(1000 * instance + number, instance, headers={"x-nap": "0"}))
-    before = one.health().executions_finished
+            engine.execute(request_execution(1000 * instance + number, instance, headers={"x-nap": "0"}))
+    before = engine.health().executions_finished
     sent = [request_execution(n, 1 + n % 3, headers={"x-nap": str(nap)}) for n, nap in enumerate(hangs, start=1)]
     for first in range(0, len(sent), frame):
-        one.send(*sent[first : first + frame])
-    one.wait(lambda: len(one.actions) >= before + len(sent))
-    one.wait(lambda: one.health().executions_finished == before + len(sent))
-    assert sorted(action.id for action in one.actions if action.id < 1000) == [*range(1, len(sent) + 1)]
-    one.half_close()
-    one.wait(lambda: one.ended)
+        engine.send(*sent[first : first + frame])
+    engine.wait(lambda: len(engine.actions) >= before + len(sent))
+    engine.wait(lambda: engine.health().executions_finished == before + len(sent))
+    assert sorted(action.id for action in engine.actions if action.id < 1000) == [*range(1, len(sent) + 1)]
+    engine.half_close()
+    engine.wait(lambda: engine.ended)
 
 
-def test_a_quick_execution_that_stalls_after_all_delays_no_other(engine: Callable[..., Engine]) -> None:
-    one = engine(gated=SAYS_WHERE)
-    one.configure(1, "gated:v1.0.0")
-    one.configure(2, "gated:v1.0.0")
-    run_until_quick(one, 2, first=2000)
-    run_until_quick(one, 1)
+def test_a_quick_execution_that_stalls_after_all_delays_no_other(start_engine: Callable[..., Engine]) -> None:
+    engine = start_engine(gated=SAYS_WHERE)
+    engine.configure(1, "gated:v1.0.0")
+    engine.configure(2, "gated:v1.0.0")
+    run_until_quick(engine, 2, first=2000)
+    run_until_quick(engine, 1)
     hangs = request_execution(1, 1, headers={"x-hang": "1"})
-    one.send(hangs, *(request_execution(number, 1 + number % 2) for number in range(2, 20)))
+    engine.send(hangs, *(request_execution(number, 1 + number % 2) for number in range(2, 20)))
     for number in range(2, 20):
-        assert one.action(number).set_headers, "what came behind it in its frame"
-    run_until_quick(one, 2, first=3000)  # another thread reads on
-    assert thread_of(one, 20, 1).startswith(b"worker-"), "this one is not quick any more"
-    assert one.health().oldest_execution_policy == "gated:v1.0.0"
-    assert one.health().executions_started - one.health().executions_finished == 1
+        assert engine.action(number).set_headers, "what came behind it in its frame"
+    run_until_quick(engine, 2, first=3000)  # another thread reads on
+    assert thread_of(engine, 20, 1).startswith(b"worker-"), "this one is not quick any more"
+    assert engine.health().oldest_execution_policy == "gated:v1.0.0"
+    assert engine.health().executions_started - engine.health().executions_finished == 1
 
 
-def test_what_a_stalled_batch_has_done_is_counted_once_it_is_over(engine: Callable[..., Engine]) -> None:
-    one = engine(gated=SAYS_WHERE.replace("wait(30)", "wait(0.05)"))
-    one.configure(1, "gated:v1.0.0")
+def test_what_a_stalled_batch_has_done_is_counted_once_it_is_over(start_engine: Callable[..., Engine]) -> None:
+    engine = start_engine(gated=SAYS_WHERE.replace("wait(30)", "wait(0.05)"))
+    engine.configure(1, "gated:v1.0.0")
     ran = 0
     for row in range(3):
-        ran += 1 + run_until_quick(one, 1, first=1000 * (row + 1))
-        one.execute(request_execution(1 + row, 1, headers={"x-hang": "1"}))
-    one.wait(lambda: one.health().executions_finished == ran)
-    assert one.health().executions_started == ran
+        ran += 1 + run_until_quick(engine, 1, first=1000 * (row + 1))
+        engine.execute(request_execution(1 + row, 1, headers={"x-hang": "1"}))
+    engine.wait(lambda: engine.health().executions_finished == ran)
+    assert engine.health().executions_started == ran
 
 
 def test_a_batch_that_fails_ends_its_stream_and_no_other(
-    engine: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
+    start_engine: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = engine(gated=SAYS_WHERE)
-    one.configure(1, "gated:v1.0.0")
-    with monkeypatch.context() as broken, Engine(Path(one.address.removeprefix("unix:"))) as other:
+    engine = start_engine(gated=SAYS_WHERE)
+    engine.configure(1, "gated:v1.0.0")
+    with monkeypatch.context() as broken, Engine(Path(engine.address.removeprefix("unix:"))) as other:
         other.configure(1, "gated:v1.0.0")
         run_until_quick(other, 1)
 
@@ -158,7 +158,7 @@ def test_a_batch_that_fails_ends_its_stream_and_no_other(
         broken.setattr(SlotBatch, "run", run)
         other.send(request_execution(1, 1))
         other.wait(lambda: other.ended)
-    assert one.execute(request_execution(1, 1)).set_headers
+    assert engine.execute(request_execution(1, 1)).set_headers
 
 
 def stopped() -> float:
@@ -167,8 +167,8 @@ def stopped() -> float:
 
 
 class Slow(SlotBatch):
-    """Slots, a sink, and their worker: each execution takes as long, by a clock of their own. What was sent when is
-    noted."""
+    """Slots, a sink, and their worker, with a clock of their own: each execution takes the same time. Records what was
+    sent when."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds, self.ran = seconds, 0
@@ -213,7 +213,7 @@ def test_a_long_batch_sends_what_it_has_while_it_goes_on() -> None:
 
 
 class Stalls(NoRunner):
-    """A sink that notes what it is given. `fails`: it cannot send."""
+    """A sink that records what it gets. `fails`: it cannot send."""
 
     def __init__(self) -> None:
         self.delivered, self.aborted, self.fails = list[int](), threading.Event(), False
@@ -265,7 +265,7 @@ class Scene:
         return first
 
     def stall(self, number: int) -> None:
-        """Looks until another thread leads in place of the one that runs this execution."""
+        """Has the runner check until another thread leads in place of the one that runs this execution."""
         assert self.entered[number].wait(SECONDS)
         term = self.runner.term
         for _ in range(LOOKS):
@@ -280,7 +280,7 @@ class Scene:
 
 
 @pytest.fixture
-def scene() -> Iterator[Callable[[int, int], Scene]]:
+def make_scene() -> Iterator[Callable[[int, int], Scene]]:
     scenes = list[Scene]()
 
     def make(count: int, stalling: int) -> Scene:
@@ -293,57 +293,57 @@ def scene() -> Iterator[Callable[[int, int], Scene]]:
 
 
 def test_another_thread_does_what_is_left_and_reads_on_while_the_first_ends(
-    scene: Callable[[int, int], Scene],
+    make_scene: Callable[[int, int], Scene],
 ) -> None:
-    one = scene(3, 1)
-    first = one.start()
-    one.stall(0)
-    assert [execution.instance.latency.is_quick for execution in one.executions] == [False, True, True]
-    assert eventually(lambda: one.led == [1]), "another thread leads"
-    assert sorted(one.sink.delivered) == [1, 2]
-    workers = one.dispatcher.watchdog.workers
+    scene = make_scene(3, 1)
+    first = scene.start()
+    scene.stall(0)
+    assert [execution.instance.latency.is_quick for execution in scene.executions] == [False, True, True]
+    assert eventually(lambda: scene.led == [1]), "another thread leads"
+    assert sorted(scene.sink.delivered) == [1, 2]
+    workers = scene.dispatcher.watchdog.workers
     assert [worker.execution.id for worker in workers if worker.execution] == [0]
-    one.gates[0].set()
+    scene.gates[0].set()
     first.join(SECONDS)
-    assert sorted(one.sink.delivered) == [0, 1, 2]
-    assert sum(worker.finished for worker in one.dispatcher.watchdog.workers) == 3
-    assert len(one.dispatcher.watchdog.workers) == 2, "the runner's, and what is left of the first"
+    assert sorted(scene.sink.delivered) == [0, 1, 2]
+    assert sum(worker.finished for worker in scene.dispatcher.watchdog.workers) == 3
+    assert len(scene.dispatcher.watchdog.workers) == 2, "the runner's, and what is left of the first"
 
 
-def test_one_thread_reads_on_however_many_stall_one_after_the_other(scene: Callable[[int, int], Scene]) -> None:
-    one = scene(6, 3)
-    one.start()
+def test_one_thread_reads_on_however_many_stall_one_after_the_other(make_scene: Callable[[int, int], Scene]) -> None:
+    scene = make_scene(6, 3)
+    scene.start()
     for number in range(3):
-        one.stall(number)
-    assert eventually(lambda: one.led == [3])
-    for gate in one.gates:
+        scene.stall(number)
+    assert eventually(lambda: scene.led == [3])
+    for gate in scene.gates:
         gate.set()
-    assert eventually(lambda: sorted(one.sink.delivered) == [*range(6)])
-    assert eventually(lambda: sorted(one.led) == [1, 2, 3]), "each has heard in which term it was the leader"
-    assert one.runner.term == 3
+    assert eventually(lambda: sorted(scene.sink.delivered) == [*range(6)])
+    assert eventually(lambda: sorted(scene.led) == [1, 2, 3]), "each got the term in which it was the leader"
+    assert scene.runner.term == 3
 
 
-def test_what_is_left_of_an_instance_that_stalled_is_the_workers(scene: Callable[[int, int], Scene]) -> None:
-    one = scene(4, 2)
-    for execution in one.executions[1:]:
-        execution.instance = one.executions[0].instance
-    one.start()
-    one.stall(0)
-    assert eventually(lambda: one.led == [1]), "nothing waits for the second one, which stalls too"
-    one.gates[0].set()
-    one.gates[1].set()
-    assert eventually(lambda: sorted(one.sink.delivered) == [0, 1, 2, 3])
-    assert one.runner.term == 1
+def test_what_is_left_of_an_instance_that_stalled_is_the_workers(make_scene: Callable[[int, int], Scene]) -> None:
+    scene = make_scene(4, 2)
+    for execution in scene.executions[1:]:
+        execution.instance = scene.executions[0].instance
+    scene.start()
+    scene.stall(0)
+    assert eventually(lambda: scene.led == [1]), "nothing waits for the second one, which stalls too"
+    scene.gates[0].set()
+    scene.gates[1].set()
+    assert eventually(lambda: sorted(scene.sink.delivered) == [0, 1, 2, 3])
+    assert scene.runner.term == 1
 
 
 @pytest.mark.parametrize("seconds", [0.0, BATCH_SECONDS])
 def test_without_a_further_thread_the_one_that_stalled_leads_on(
-    scene: Callable[[int, int], Scene], monkeypatch: pytest.MonkeyPatch, seconds: float
+    make_scene: Callable[[int, int], Scene], monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
     monkeypatch.setattr(inline_runner, "replacement_needed", needed := ReplacementNeeded())
-    one = scene(3, 1)
-    first = one.start()
-    assert one.entered[0].wait(SECONDS)
+    scene = make_scene(3, 1)
+    first = scene.start()
+    assert scene.entered[0].wait(SECONDS)
 
     def start(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -351,28 +351,28 @@ def test_without_a_further_thread_the_one_that_stalled_leads_on(
     with monkeypatch.context() as broken:
         broken.setattr(CriticalThread, "start", start)
         for _ in range(LOOKS):
-            one.runner.check()
+            scene.runner.check()
     assert needed.thread_failed
-    one.clock.move(seconds)
-    one.gates[0].set()
+    scene.clock.move(seconds)
+    scene.gates[0].set()
     first.join(SECONDS)
-    by_the_leader = sum(worker.finished for worker in one.dispatcher.watchdog.workers)
+    by_the_leader = sum(worker.finished for worker in scene.dispatcher.watchdog.workers)
     assert by_the_leader == (1 if seconds else 3), "after its time a batch leaves the rest to the workers"
-    assert eventually(lambda: sorted(one.sink.delivered) == [0, 1, 2])
-    assert (one.runner.term, one.led) == (0, [])
+    assert eventually(lambda: sorted(scene.sink.delivered) == [0, 1, 2])
+    assert (scene.runner.term, scene.led) == (0, [])
 
 
-def test_a_leader_that_cannot_send_ends_the_stream_and_reads_on(scene: Callable[[int, int], Scene]) -> None:
-    one = scene(3, 1)
-    one.sink.fails = True
-    one.start()
-    one.stall(0)
-    assert eventually(lambda: one.led == [1])
-    assert one.sink.aborted.is_set()
-    one.sink.fails = False
+def test_a_leader_that_cannot_send_ends_the_stream_and_reads_on(make_scene: Callable[[int, int], Scene]) -> None:
+    scene = make_scene(3, 1)
+    scene.sink.fails = True
+    scene.start()
+    scene.stall(0)
+    assert eventually(lambda: scene.led == [1])
+    assert scene.sink.aborted.is_set()
+    scene.sink.fails = False
 
 
-def test_one_that_only_had_no_core_is_quick_again() -> None:
+def test_an_instance_that_only_had_no_core_is_quick_again() -> None:
     slow = Slow(0.0)
     executions = executions_of(slow, 2)
     latency = executions[0].instance.latency
@@ -389,7 +389,7 @@ def test_one_that_only_had_no_core_is_quick_again() -> None:
     assert len(executions) == 1, "the rest is the new leader's"
 
 
-def test_what_is_quick_no_more_is_the_workers_in_the_same_batch() -> None:
+def test_executions_of_a_demoted_instance_go_to_the_workers_in_the_same_batch() -> None:
     slow = Slow(0.0)
     executions = executions_of(slow, 5)
     slow.during = executions[0].instance.latency.demote

@@ -65,7 +65,7 @@ def test_what_cannot_be_prepared_runs_nothing_ever() -> None:
     assert admit(instance, range(1)) == [Admission.FAILED]
 
 
-def test_one_that_waits_can_be_taken_out() -> None:
+def test_an_execution_that_waits_can_be_taken_out() -> None:
     instance = ready(1)
     executions = [execution_of(number, instance) for number in range(3)]
     assert [instance.admit(execution) for execution in executions] == [Admission.RUN, Admission.WAIT, Admission.WAIT]
@@ -106,7 +106,7 @@ def succeeding(instance: Instance) -> None:
 
 
 @pytest.mark.parametrize("settle", [failing, succeeding])
-def test_one_that_is_retired_while_it_is_prepared_is_closed_then(settle: Callable[[Instance], object]) -> None:
+def test_an_instance_that_is_retired_while_it_is_prepared_is_closed_then(settle: Callable[[Instance], object]) -> None:
     instance, closed = unprepared(), list[str]()
     assert not instance.retire(lambda: closed.append("closed"))
     assert closed == []
@@ -114,7 +114,7 @@ def test_one_that_is_retired_while_it_is_prepared_is_closed_then(settle: Callabl
     assert closed == ["closed"]
 
 
-def test_it_need_not_wait_for_the_last_one() -> None:
+def test_an_instance_can_be_closed_before_its_last_execution_ends() -> None:
     instance, closed = ready(1), list[str]()
     admit(instance, range(1))
     assert not instance.retire(lambda: closed.append("closed"))

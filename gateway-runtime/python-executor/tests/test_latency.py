@@ -1,4 +1,4 @@
-"""Which instances are taken for quick ones."""
+"""Which instances count as quick."""
 
 import pytest
 from gatewright_executor.running.latency import LONGEST_RUN, RUN, STRIKES, LatencyClass
@@ -14,18 +14,18 @@ def noted(latency: LatencyClass, *executions: bool) -> LatencyClass:
     return latency
 
 
-def test_a_run_of_quick_ones_promotes() -> None:
+def test_a_run_of_quick_executions_promotes() -> None:
     latency = noted(LatencyClass(), *[QUICK] * (RUN - 1))
     assert not latency.is_quick
     assert noted(latency, QUICK).is_quick
 
 
-def test_a_slow_one_in_the_first_run_begins_it_anew() -> None:
+def test_a_slow_execution_in_the_first_run_begins_it_anew() -> None:
     latency = noted(LatencyClass(), *[QUICK] * (RUN - 1), SLOW, *[QUICK] * (RUN - 1))
     assert not latency.is_quick
 
 
-def test_one_may_be_slow_now_and_then() -> None:
+def test_a_quick_policy_may_be_slow_now_and_then() -> None:
     latency = noted(LatencyClass(), *[QUICK] * RUN, *[SLOW] * (STRIKES - 1))
     assert latency.is_quick
     assert not noted(latency, SLOW).is_quick

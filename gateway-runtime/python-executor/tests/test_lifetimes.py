@@ -38,29 +38,29 @@ FORMS = {
 START = "import asyncio\nseen = []\ndef on_request(ctx, params): seen.append(['called with', ctx.prepared])\n"
 
 
-def seen(one: Engine, instance: int, number: int) -> object:
-    """What the policy has noted, as an instance that is still there says."""
-    return json.loads(one.execute(response_execution(number, instance)).metadata_set or b"{}").get("seen", [])
+def seen(engine: Engine, instance: int, number: int) -> object:
+    """The policy's list `seen`, asked of an instance that still runs."""
+    return json.loads(engine.execute(response_execution(number, instance)).metadata_set or b"{}").get("seen", [])
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_what_prepare_makes_is_closed_once(engine: Start, form: str) -> None:
+def test_what_prepare_makes_is_closed_once(start_engine: Start, form: str) -> None:
     source = START + FORMS[form] + "\ndef on_response(ctx, params): ctx.metadata['seen'] = seen\n"
-    one = engine(policy=source)
+    engine = start_engine(policy=source)
     wanted = configuration(1, "policy:v1.0.0", {"a": 7})
     wanted.api_name, wanted.api_version, wanted.operation = "orders-v1", "v1.0", "GET /{id}"
     wanted.system_parameters = b'{"region": "eu"}'
-    one.configure(2, "policy:v1.0.0", {"a": 8})
-    one.send(configure=[wanted])
-    one.execute(request_execution(1))
-    one.send(close=[1])
+    engine.configure(2, "policy:v1.0.0", {"a": 8})
+    engine.send(configure=[wanted])
+    engine.execute(request_execution(1))
+    engine.send(close=[1])
     closed = 7 if form != "for an instance" else ["policy", "v1.0.0", "orders-v1", "v1.0", "GET /{id}", "eu"]
-    assert eventually(lambda: seen(one, 2, 100 + len(one.frames)) == [["called with", 7], closed])
-    one.send(close=[1])
-    assert seen(one, 2, 99) == [["called with", 7], closed]
+    assert eventually(lambda: seen(engine, 2, 100 + len(engine.frames)) == [["called with", 7], closed])
+    engine.send(close=[1])
+    assert seen(engine, 2, 99) == [["called with", 7], closed]
 
 
-def test_it_is_closed_after_its_last_execution(engine: Start) -> None:
+def test_it_is_closed_after_its_last_execution(start_engine: Start) -> None:
     source = """
         import threading
         seen, gate = [], threading.Event()
@@ -75,25 +75,25 @@ def test_it_is_closed_after_its_last_execution(engine: Start) -> None:
                 gate.set()
             ctx.metadata["seen"] = seen
     """
-    one = engine(policy=source)
-    one.configure(1, "policy:v1.0.0")
-    one.configure(2, "policy:v1.0.0")
-    one.send(request_execution(1))
-    one.wait(lambda: one.health().workers_busy == 1)
-    one.send(close=[1])
-    assert seen(one, 2, 2) == []
-    one.send(response_execution(3, 2, {"x-go": "1"}))
-    assert eventually(lambda: seen(one, 2, 100 + len(one.frames)) == ["ended", "closed"])
+    engine = start_engine(policy=source)
+    engine.configure(1, "policy:v1.0.0")
+    engine.configure(2, "policy:v1.0.0")
+    engine.send(request_execution(1))
+    engine.wait(lambda: engine.health().workers_busy == 1)
+    engine.send(close=[1])
+    assert seen(engine, 2, 2) == []
+    engine.send(response_execution(3, 2, {"x-go": "1"}))
+    assert eventually(lambda: seen(engine, 2, 100 + len(engine.frames)) == ["ended", "closed"])
 
 
-def test_executions_of_the_frame_that_closes_it_come_before(engine: Start) -> None:
+def test_executions_of_the_frame_that_closes_it_come_before(start_engine: Start) -> None:
     source = START + FORMS["yields"] + "\ndef on_response(ctx, params): ctx.metadata['seen'] = seen\n"
-    one = engine(policy=source)
-    one.configure(1, "policy:v1.0.0", {"a": 7})
-    one.configure(2, "policy:v1.0.0", {"a": 8})
-    one.send(*map(request_execution, range(10)), close=[1])
-    assert eventually(lambda: len(seen(one, 2, 100 + len(one.frames))) == 11)  # type: ignore[arg-type]
-    assert seen(one, 2, 99)[-1] == 7  # type: ignore[index]
+    engine = start_engine(policy=source)
+    engine.configure(1, "policy:v1.0.0", {"a": 7})
+    engine.configure(2, "policy:v1.0.0", {"a": 8})
+    engine.send(*map(request_execution, range(10)), close=[1])
+    assert eventually(lambda: len(seen(engine, 2, 100 + len(engine.frames))) == 11)  # type: ignore[arg-type]
+    assert seen(engine, 2, 99)[-1] == 7  # type: ignore[index]
 
 
 POLLS = """
@@ -124,17 +124,17 @@ POLLS = """
 """
 
 
-def test_tasks_end_with_their_instance(engine: Start) -> None:
-    one = engine(policy=POLLS)
-    one.configure(1, "policy:v1.0.0", {"name": "one"})
-    one.configure(2, "policy:v1.0.0", {"name": "two"})
-    one.execute(request_execution(1))
-    one.send(close=[1])
+def test_tasks_end_with_their_instance(start_engine: Start) -> None:
+    engine = start_engine(policy=POLLS)
+    engine.configure(1, "policy:v1.0.0", {"name": "one"})
+    engine.configure(2, "policy:v1.0.0", {"name": "two"})
+    engine.execute(request_execution(1))
+    engine.send(close=[1])
     left, gone = ["two", "two below"], ["of a request", "one", "one below"]
-    assert eventually(lambda: seen(one, 2, 100 + len(one.frames)) == [left, gone])
+    assert eventually(lambda: seen(engine, 2, 100 + len(engine.frames)) == [left, gone])
 
 
-def test_tasks_of_the_deprecated_class_end_with_their_instance(engine: Start) -> None:
+def test_tasks_of_the_deprecated_class_end_with_their_instance(start_engine: Start) -> None:
     source = (
         POLLS.split("    async def prepare")[0]
         + """
@@ -153,16 +153,16 @@ def test_tasks_of_the_deprecated_class_end_with_their_instance(engine: Start) ->
 """
     )
     with pytest.warns(DeprecationWarning, match="uses get_policy"):
-        one = engine(policy=source)
-    one.configure(1, "policy:v1.0.0")
-    one.configure(2, "policy:v1.0.0")
-    one.execute(request_execution(1))
-    one.send(close=[1])
-    assert eventually(lambda: seen(one, 2, 100 + len(one.frames)) == [[], ["of a request"]])
+        engine = start_engine(policy=source)
+    engine.configure(1, "policy:v1.0.0")
+    engine.configure(2, "policy:v1.0.0")
+    engine.execute(request_execution(1))
+    engine.send(close=[1])
+    assert eventually(lambda: seen(engine, 2, 100 + len(engine.frames)) == [[], ["of a request"]])
 
 
-def test_tasks_of_a_prepare_that_failed_end_with_their_instance(engine: Start) -> None:
-    """A node tries again and again: each try would leave one more."""
+def test_tasks_of_a_prepare_that_failed_end_with_their_instance(start_engine: Start) -> None:
+    """A node repeats the configuration: each try would leave one more task."""
     source = (
         POLLS.split("    async def prepare")[0]
         + """
@@ -178,24 +178,26 @@ def test_tasks_of_a_prepare_that_failed_end_with_their_instance(engine: Start) -
     kept = []
 """
     )
-    one = engine(policy=source)
-    assert one.configure(1, "policy:v1.0.0", {"fails": True}).HasField("failure")
-    one.configure(2, "policy:v1.0.0")
-    assert seen(one, 2, 99) == [2 * ["of one that failed"], []]
-    one.send(close=[1])
-    assert eventually(lambda: seen(one, 2, 100 + len(one.frames)) == [["of one that failed"], ["of one that failed"]])
+    engine = start_engine(policy=source)
+    assert engine.configure(1, "policy:v1.0.0", {"fails": True}).HasField("failure")
+    engine.configure(2, "policy:v1.0.0")
+    assert seen(engine, 2, 99) == [2 * ["of one that failed"], []]
+    engine.send(close=[1])
+    assert eventually(
+        lambda: seen(engine, 2, 100 + len(engine.frames)) == [["of one that failed"], ["of one that failed"]]
+    )
 
 
-def test_one_instance_after_the_other_leaves_one_task(engine: Start) -> None:
-    one = engine(policy=POLLS)
+def test_one_instance_after_the_other_leaves_one_task(start_engine: Start) -> None:
+    engine = start_engine(policy=POLLS)
     for number in range(1, 22):
-        one.configure(number, "policy:v1.0.0", {"name": str(number)})
+        engine.configure(number, "policy:v1.0.0", {"name": str(number)})
         if number > 1:
-            one.send(close=[number - 1])
-    assert eventually(lambda: seen(one, 21, 100 + len(one.frames))[0] == ["21", "21 below"])  # type: ignore[index]
+            engine.send(close=[number - 1])
+    assert eventually(lambda: seen(engine, 21, 100 + len(engine.frames))[0] == ["21", "21 below"])  # type: ignore[index]
 
 
-def test_a_task_group_around_the_yield(engine: Start, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_task_group_around_the_yield(start_engine: Start, caplog: pytest.LogCaptureFixture) -> None:
     source = """
         import asyncio
         seen = []
@@ -213,32 +215,32 @@ def test_a_task_group_around_the_yield(engine: Start, caplog: pytest.LogCaptureF
         def on_response(ctx, params):
             ctx.metadata["seen"] = seen
     """
-    one = engine(policy=source)
-    one.configure(1, "policy:v1.0.0", {"fails": False})
-    one.configure(2, "policy:v1.0.0", {"fails": True})
-    assert one.execute(request_execution(1)) == pb.Action(id=1)
+    engine = start_engine(policy=source)
+    engine.configure(1, "policy:v1.0.0", {"fails": False})
+    engine.configure(2, "policy:v1.0.0", {"fails": True})
+    assert engine.execute(request_execution(1)) == pb.Action(id=1)
     assert eventually(lambda: "prepare failed after its yield" in caplog.text)
     assert "the poll" in caplog.text
-    assert one.execute(request_execution(2, 2)) == pb.Action(id=2)
-    one.send(close=[1, 2])
-    one.configure(3, "policy:v1.0.0", {"fails": False})
-    assert eventually(lambda: seen(one, 3, 100 + len(one.frames)) == ["closed"])
+    assert engine.execute(request_execution(2, 2)) == pb.Action(id=2)
+    engine.send(close=[1, 2])
+    engine.configure(3, "policy:v1.0.0", {"fails": False})
+    assert eventually(lambda: seen(engine, 3, 100 + len(engine.frames)) == ["closed"])
 
 
 @pytest.mark.parametrize("start", ["def", "async def"])
-def test_a_close_that_fails_is_logged_once(engine: Start, start: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_close_that_fails_is_logged_once(start_engine: Start, start: str, caplog: pytest.LogCaptureFixture) -> None:
     source = f"{start} prepare(params):\n    yield 1\n    raise ValueError('no end')\ndef on_request(ctx, params): pass"
-    one = engine(policy=source)
-    one.configure(1, "policy:v1.0.0")
-    one.send(close=[1])
+    engine = start_engine(policy=source)
+    engine.configure(1, "policy:v1.0.0")
+    engine.send(close=[1])
     assert eventually(lambda: "close failed: ValueError: no end" in caplog.text)
     assert "policy.py:3" in caplog.text
-    one.configure(2, "policy:v1.0.0")
+    engine.configure(2, "policy:v1.0.0")
     assert caplog.text.count("close failed") == 1
 
 
 @pytest.mark.parametrize("limits", [Limits(close_seconds=1.0)])  # by when it has begun
-def test_a_close_that_hangs_is_left_to_itself(engine: Start, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_close_that_hangs_is_left_to_itself(start_engine: Start, caplog: pytest.LogCaptureFixture) -> None:
     source = """
         import asyncio
         seen = []
@@ -251,16 +253,16 @@ def test_a_close_that_hangs_is_left_to_itself(engine: Start, caplog: pytest.LogC
         def on_request(ctx, params): pass
         def on_response(ctx, params): ctx.metadata["seen"] = seen
     """
-    one = engine(policy=source)
-    one.configure(1, "policy:v1.0.0")
-    one.configure(2, "policy:v1.0.0")
-    one.send(close=[1])
-    assert eventually(lambda: seen(one, 2, 100 + len(one.frames)) == ["cancelled"])
+    engine = start_engine(policy=source)
+    engine.configure(1, "policy:v1.0.0")
+    engine.configure(2, "policy:v1.0.0")
+    engine.send(close=[1])
+    assert eventually(lambda: seen(engine, 2, 100 + len(engine.frames)) == ["cancelled"])
     assert eventually(lambda: "expected policy:v1.0.0 to be closed within 1 s" in caplog.text)
 
 
 @pytest.mark.parametrize("start", ["def", "async def"])
-def test_what_is_prepared_too_late_is_closed(engine: Start, start: str) -> None:
+def test_what_is_prepared_too_late_is_closed(start_engine: Start, start: str) -> None:
     source = f"""
         import asyncio, threading
         seen, gate = [], threading.Event()
@@ -272,14 +274,14 @@ def test_what_is_prepared_too_late_is_closed(engine: Start, start: str) -> None:
         def on_request(ctx, params): gate.set()
         def on_response(ctx, params): ctx.metadata["seen"] = seen
     """
-    one = engine(policy=source)
-    one.configure(2, "policy:v1.0.0")
-    assert one.configure(1, "policy:v1.0.0", {"late": 1}, prepare_timeout_ms=20).HasField("failure")
-    one.execute(request_execution(1, 2))
+    engine = start_engine(policy=source)
+    engine.configure(2, "policy:v1.0.0")
+    assert engine.configure(1, "policy:v1.0.0", {"late": 1}, prepare_timeout_ms=20).HasField("failure")
+    engine.execute(request_execution(1, 2))
     if start == "def":  # an async one is cancelled, and makes nothing
-        assert eventually(lambda: seen(one, 2, 100 + len(one.frames)) == ["closed"])
+        assert eventually(lambda: seen(engine, 2, 100 + len(engine.frames)) == ["closed"])
     else:
-        assert seen(one, 2, 99) == []
+        assert seen(engine, 2, 99) == []
 
 
 def test_what_was_closed_before_it_was_prepared_holds_no_stop_up(
@@ -298,17 +300,17 @@ def test_what_was_closed_before_it_was_prepared_holds_no_stop_up(
     """
     server = Server(load(policy=source), 2)  # type: ignore[arg-type]
     server.start(tmp_path / "own.sock")
-    with Engine(tmp_path / "own.sock") as one:
-        one.configure(2, "policy:v1.0.0")
-        assert one.configure(1, "policy:v1.0.0", {"late": 1}, prepare_timeout_ms=20).HasField("failure")
-        one.send(close=[1])
-        one.execute(request_execution(1, 2))
-        assert eventually(lambda: seen(one, 2, 100 + len(one.frames)) == ["closed"])
+    with Engine(tmp_path / "own.sock") as engine:
+        engine.configure(2, "policy:v1.0.0")
+        assert engine.configure(1, "policy:v1.0.0", {"late": 1}, prepare_timeout_ms=20).HasField("failure")
+        engine.send(close=[1])
+        engine.execute(request_execution(1, 2))
+        assert eventually(lambda: seen(engine, 2, 100 + len(engine.frames)) == ["closed"])
         server.stop(5)
     assert "the process ends" not in caplog.text
 
 
-def test_an_async_prepare_that_takes_too_long_is_cancelled(engine: Start) -> None:
+def test_an_async_prepare_that_takes_too_long_is_cancelled(start_engine: Start) -> None:
     source = """
         import asyncio
         seen = []
@@ -321,12 +323,12 @@ def test_an_async_prepare_that_takes_too_long_is_cancelled(engine: Start) -> Non
         def on_request(ctx, params): pass
         def on_response(ctx, params): ctx.metadata["seen"] = seen
     """
-    one = engine(policy=source)
-    one.configure(2, "policy:v1.0.0")
-    failure = one.configure(1, "policy:v1.0.0", {"late": 1}, prepare_timeout_ms=1000).failure  # by when it has begun
+    engine = start_engine(policy=source)
+    engine.configure(2, "policy:v1.0.0")
+    failure = engine.configure(1, "policy:v1.0.0", {"late": 1}, prepare_timeout_ms=1000).failure  # by when it has begun
     assert failure.failure_class == pb.FAILURE_CLASS_TIMEOUT
     assert "more time by prepareTimeout" in failure.message
-    assert eventually(lambda: seen(one, 2, 100 + len(one.frames)) == ["cancelled"])
+    assert eventually(lambda: seen(engine, 2, 100 + len(engine.frames)) == ["cancelled"])
 
 
 WRITES = """
@@ -339,10 +341,10 @@ WRITES = """
 
 
 @pytest.mark.parametrize("start", ["def", "async def"])
-def test_they_are_closed_when_their_stream_ends(engine: Start, start: str, tmp_path: Path) -> None:
-    one = engine(policy=WRITES.format(start=start))
-    one.configure(1, "policy:v1.0.0", {"file": str(tmp_path / "closed")})
-    one.half_close()
+def test_they_are_closed_when_their_stream_ends(start_engine: Start, start: str, tmp_path: Path) -> None:
+    engine = start_engine(policy=WRITES.format(start=start))
+    engine.configure(1, "policy:v1.0.0", {"file": str(tmp_path / "closed")})
+    engine.half_close()
     assert eventually((tmp_path / "closed").exists)
 
 
@@ -350,8 +352,8 @@ def test_they_are_closed_when_their_stream_ends(engine: Start, start: str, tmp_p
 def test_they_are_closed_when_the_process_stops(load: Callable[..., object], start: str, tmp_path: Path) -> None:
     server = Server(load(policy=WRITES.format(start=start)), 2)  # type: ignore[arg-type]
     server.start(tmp_path / "own.sock")
-    with Engine(tmp_path / "own.sock") as one:
-        one.configure(1, "policy:v1.0.0", {"file": str(tmp_path / "closed")})
+    with Engine(tmp_path / "own.sock") as engine:
+        engine.configure(1, "policy:v1.0.0", {"file": str(tmp_path / "closed")})
         server.stop(5)
         assert (tmp_path / "closed").read_text() == "closed"
 
@@ -373,7 +375,7 @@ def test_they_are_closed_when_the_process_stops(load: Callable[..., object], sta
         ("def prepare(params): pass\ndef close(prepared): yield", "to return an action, got a generator"),
     ],
 )
-def test_a_lifetime_that_is_none(
+def test_an_invalid_prepare_or_close_is_refused(
     load: Callable[..., dict[str, object]], source: str, sentence: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.ERROR)
@@ -383,9 +385,9 @@ def test_a_lifetime_that_is_none(
 
 
 @pytest.mark.parametrize("start", ["def", "async def"])
-def test_a_prepare_without_its_yield(engine: Start, start: str) -> None:
-    one = engine(policy=f"\n{start} prepare(params):\n    if params: yield\ndef on_request(ctx, params): pass")
-    failure = one.configure(1, "policy:v1.0.0").failure
+def test_a_prepare_without_its_yield(start_engine: Start, start: str) -> None:
+    engine = start_engine(policy=f"\n{start} prepare(params):\n    if params: yield\ndef on_request(ctx, params): pass")
+    failure = engine.configure(1, "policy:v1.0.0").failure
     assert "expected prepare to yield once, it ended without a yield" in failure.message
     assert "policy.py:2)" in failure.message
 
@@ -420,17 +422,19 @@ REPEATED = """
 
 
 @pytest.mark.parametrize("form", REPEATS)
-def test_what_is_repeated_ends_with_its_instance(engine: Start, form: str, caplog: pytest.LogCaptureFixture) -> None:
-    one = engine(policy=REPEATED + REPEATS[form])
-    one.configure(1, "policy:v1.0.0", {"name": "one"})
-    one.configure(2, "policy:v1.0.0", {"name": "two"})
+def test_what_is_repeated_ends_with_its_instance(
+    start_engine: Start, form: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = start_engine(policy=REPEATED + REPEATS[form])
+    engine.configure(1, "policy:v1.0.0", {"name": "one"})
+    engine.configure(2, "policy:v1.0.0", {"name": "two"})
 
     def runs() -> dict[str, int]:
-        said = seen(one, 2, 100 + len(one.frames))
-        assert isinstance(said, dict)
-        return said
+        counts = seen(engine, 2, 100 + len(engine.frames))
+        assert isinstance(counts, dict)
+        return counts
 
     assert eventually(lambda: min(runs().values()) > 2)
-    one.send(close=[1])
+    engine.send(close=[1])
     assert eventually(lambda: (before := runs())["one"] == runs()["one"] and before["two"] < runs()["two"])
     assert "work failed (1 in a row) and will be retried: OSError: away" in caplog.text

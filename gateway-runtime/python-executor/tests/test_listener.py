@@ -42,9 +42,9 @@ def test_each_connection_is_served_in_a_thread_of_its_own(tmp_path: Path) -> Non
     listener = Listener(served, 1 << 20)
     listener.start(tmp_path / "s.sock")
     assert stat.S_IMODE((tmp_path / "s.sock").stat().st_mode) == 0o600
-    with connect(tmp_path / "s.sock") as one, connect(tmp_path / "s.sock"):
+    with connect(tmp_path / "s.sock") as client, connect(tmp_path / "s.sock"):
         assert eventually(lambda: served.threads == ["connection", "connection"])
-        one.close()
+        client.close()
         assert eventually(lambda: served.ended == 1)
         listener.go_away()
         listener.close(10)

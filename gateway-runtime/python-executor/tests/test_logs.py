@@ -40,15 +40,15 @@ def set_up() -> Iterator[Callable[[], Lines]]:
     root.setLevel(level)
 
 
-def test_the_level_changes_while_it_runs(engine: Start, set_up: Callable[[], Lines]) -> None:
-    one, lines = engine(quiet="def on_request(ctx, params): ..."), set_up()
+def test_the_level_changes_while_it_runs(start_engine: Start, set_up: Callable[[], Lines]) -> None:
+    engine, lines = start_engine(quiet="def on_request(ctx, params): ..."), set_up()
     logging.getLogger("policy").debug("before")
-    one.set_log_level("debug")
+    engine.set_log_level("debug")
     logging.getLogger("policy").debug("after")
-    one.set_log_level("error")
+    engine.set_log_level("error")
     logging.getLogger("policy").warning("silent")
     with pytest.raises(grpc.RpcError, match="expected one of debug, info, warning, error, got 'loud'"):
-        one.set_log_level("loud")
+        engine.set_log_level("loud")
     logging.getLogger("policy").error("said")
     assert [line["message"] for line in lines() if line["logger"] == "policy"] == ["after", "said"]
 
@@ -74,16 +74,16 @@ SPEAKS = """
 """
 
 
-def test_lines_of_a_traced_execution_name_its_trace_and_span(set_up: Callable[[], Lines], engine: Start) -> None:
+def test_lines_of_a_traced_execution_name_its_trace_and_span(set_up: Callable[[], Lines], start_engine: Start) -> None:
     lines = set_up()
-    one = engine(speaks=SPEAKS)
-    one.configure(1, "speaks:v1.0.0")
+    engine = start_engine(speaks=SPEAKS)
+    engine.configure(1, "speaks:v1.0.0")
     trace, span = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-    one.execute(request_execution(7, traceparent=f"00-{trace}-{span}-01"))
-    one.execute(request_execution(8))
+    engine.execute(request_execution(7, traceparent=f"00-{trace}-{span}-01"))
+    engine.execute(request_execution(8))
     failing = response_execution(9)
     failing.traceparent = f"00-{trace}-{span}-01".encode()
-    one.execute(failing)
+    engine.execute(failing)
     of = {
         number: {(line.get("traceId"), line.get("spanId")) for line in lines() if line.get("requestId") == number}
         for number in ("request-7", "request-8", "request-9")
@@ -92,12 +92,12 @@ def test_lines_of_a_traced_execution_name_its_trace_and_span(set_up: Callable[[]
     assert all("traceId" not in line for line in lines() if "requestId" not in line)
 
 
-def test_what_a_policy_prints_and_logs_is_tied_to_it(set_up: Callable[[], Lines], engine: Start) -> None:
+def test_what_a_policy_prints_and_logs_is_tied_to_it(set_up: Callable[[], Lines], start_engine: Start) -> None:
     lines = set_up()
-    one = engine(speaks=SPEAKS)
-    one.configure(1, "speaks:v1.0.0")
-    one.execute(request_execution(7))
-    one.execute(response_execution(8))
+    engine = start_engine(speaks=SPEAKS)
+    engine.configure(1, "speaks:v1.0.0")
+    engine.execute(request_execution(7))
+    engine.execute(response_execution(8))
     logging.getLogger("host").info("not a policy's")
     found = [(line["message"], line["level"], line["logger"], line.get("requestId")) for line in lines()]
     assert found == [
@@ -120,12 +120,12 @@ def test_what_a_policy_prints_and_logs_is_tied_to_it(set_up: Callable[[], Lines]
 
 @pytest.mark.parametrize("text", ["a" * 100_000, "\U0001f600" * 9_000, "\n".join(["b"] * 2)])
 def test_what_is_too_long_for_a_line_is_cut_and_stays_tied(
-    set_up: Callable[[], Lines], engine: Start, text: str
+    set_up: Callable[[], Lines], start_engine: Start, text: str
 ) -> None:
     lines = set_up()
-    one = engine(long=f"def on_request(ctx, params):\n    print({text!r})\n    raise KeyError({text!r})")
-    one.configure(1, "long:v1.0.0")
-    one.execute(request_execution(7))
+    engine = start_engine(long=f"def on_request(ctx, params):\n    print({text!r})\n    raise KeyError({text!r})")
+    engine.configure(1, "long:v1.0.0")
+    engine.execute(request_execution(7))
     own = [line for line in lines() if line.get("requestId") == "request-7"]
     assert {line["policy"] for line in own} == {"long:v1.0.0"}
     assert "error" in own[-1]
@@ -135,19 +135,21 @@ def test_what_is_too_long_for_a_line_is_cut_and_stays_tied(
         assert own[0]["message"].endswith(" characters cut]")
 
 
-def test_what_the_engine_logs_of_an_action_is_not_logged_twice(set_up: Callable[[], Lines], engine: Start) -> None:
+def test_what_the_engine_logs_of_an_action_is_not_logged_twice(
+    set_up: Callable[[], Lines], start_engine: Start
+) -> None:
     lines = set_up()
-    one = engine(returns="def on_request(ctx, params):\n    return 5")
-    one.configure(1, "returns:v1.0.0")
-    one.execute(request_execution(7))
+    engine = start_engine(returns="def on_request(ctx, params):\n    return 5")
+    engine.configure(1, "returns:v1.0.0")
+    engine.execute(request_execution(7))
     assert [line for line in lines() if line["level"] == "error"] == []
 
 
-def test_a_traceback_has_the_policys_frames_only(set_up: Callable[[], Lines], engine: Start) -> None:
+def test_a_traceback_has_the_policys_frames_only(set_up: Callable[[], Lines], start_engine: Start) -> None:
     lines = set_up()
-    one = engine(raises="def on_request(ctx, params):\n    inner()\ndef inner():\n    raise KeyError('x')")
-    one.configure(1, "raises:v1.0.0")
-    one.execute(request_execution(1))
+    engine = start_engine(raises="def on_request(ctx, params):\n    inner()\ndef inner():\n    raise KeyError('x')")
+    engine.configure(1, "raises:v1.0.0")
+    engine.execute(request_execution(1))
     line = lines()[-1]
     assert (line["policy"], line["requestId"], line["level"]) == ("raises:v1.0.0", "request-1", "error")
     assert line["error"].count("File ") == 2
@@ -155,11 +157,11 @@ def test_a_traceback_has_the_policys_frames_only(set_up: Callable[[], Lines], en
     assert line["error"].endswith("KeyError: 'x'")
 
 
-def test_an_unfinished_line_goes_out_with_its_execution(set_up: Callable[[], Lines], engine: Start) -> None:
+def test_an_unfinished_line_goes_out_with_its_execution(set_up: Callable[[], Lines], start_engine: Start) -> None:
     lines = set_up()
-    one = engine(partial="def on_request(ctx, params): print(ctx.path, end='')")
-    one.configure(1, "partial:v1.0.0")
-    one.execute(request_execution(1))
+    engine = start_engine(partial="def on_request(ctx, params): print(ctx.path, end='')")
+    engine.configure(1, "partial:v1.0.0")
+    engine.execute(request_execution(1))
     assert [line["message"] for line in lines()] == ["/orders/1"]
 
 
@@ -186,14 +188,14 @@ BEGINNING = re.compile(
 def test_every_line_has_the_form_of_all_log_lines(set_up: Callable[[], Lines]) -> None:
     """The supervisor passes these lines on unchanged; a library may define its own levels."""
     set_up()
-    formatter, said = logs.JsonFormatter(), list[str]()
+    formatter, levels = logs.JsonFormatter(), list[str]()
     for number in (5, 10, 15, 20, 25, 30, 40, 45, 50):
         record = logging.LogRecord("mine", number, "p.py", 1, 'say "it"\n%s', ("x" * 70_000,), None)
         line = formatter.format(record)
         assert BEGINNING.match(line)
         assert len(line) < 64 * 1024
-        said.append(json.loads(line)["level"])
-    assert said == ["debug", "debug", "debug", "info", "info", "warning", "error", "error", "error"]
+        levels.append(json.loads(line)["level"])
+    assert levels == ["debug", "debug", "debug", "info", "info", "warning", "error", "error", "error"]
 
 
 def test_printed_lines_cannot_forge_fields(set_up: Callable[[], Lines]) -> None:
@@ -242,23 +244,23 @@ def policy_threads_set_up() -> Iterator[None]:
 
 @pytest.mark.usefixtures("policy_threads_set_up")
 def test_an_exception_of_a_policys_own_thread_or_task_is_one_record_with_its_policy_and_request(
-    set_up: Callable[[], Lines], engine: Start
+    set_up: Callable[[], Lines], start_engine: Start
 ) -> None:
     lines = set_up()
-    one = engine(starts=STARTS)
-    one.configure(1, "starts:v1.0.0")
-    one.execute(request_execution(7))
-    one.execute(response_execution(8))
-    one.execute(response_execution(9))
-    said = [line for line in lines() if line.get("policy") == "starts:v1.0.0"]
-    assert [(line["message"].splitlines()[0], line["requestId"]) for line in said] == [
+    engine = start_engine(starts=STARTS)
+    engine.configure(1, "starts:v1.0.0")
+    engine.execute(request_execution(7))
+    engine.execute(response_execution(8))
+    engine.execute(response_execution(9))
+    own = [line for line in lines() if line.get("policy") == "starts:v1.0.0"]
+    assert [(line["message"].splitlines()[0], line["requestId"]) for line in own] == [
         ("in the thread", "request-7"),
         ("the thread prices has ended with LookupError: no", "request-7"),
         ("Task exception was never retrieved", "request-8"),
     ]
-    assert said[1]["error"].splitlines()[-2:] == ["LookupError: no", "price"]
-    assert "in work" in said[1]["error"]
-    assert said[2]["error"].endswith("LookupError: no task")
+    assert own[1]["error"].splitlines()[-2:] == ["LookupError: no", "price"]
+    assert "in work" in own[1]["error"]
+    assert own[2]["error"].endswith("LookupError: no task")
     assert not [line for line in lines() if line["logger"] == "stderr"]
 
 

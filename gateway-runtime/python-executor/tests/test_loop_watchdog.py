@@ -53,14 +53,14 @@ Blocks = Callable[..., None]
 
 @pytest.fixture
 def block(tmp_path: Path) -> Blocks:
-    """block(one, number, until): an execution of instance 1 blocks its loop until `until()`, and is answered."""
+    """block(engine, number, until): an execution of instance 1 blocks its loop until `until()`, and is answered."""
 
-    def block(one: Engine, number: int, until: Callable[[], bool]) -> None:
+    def block(engine: Engine, number: int, until: Callable[[], bool]) -> None:
         noticed = tmp_path / f"noticed-{number}"
-        one.send(request_execution(number, headers={"x-block": str(noticed)}))
+        engine.send(request_execution(number, headers={"x-block": str(noticed)}))
         assert eventually(until)
         noticed.touch()
-        one.action(number)
+        engine.action(number)
 
     return block
 
@@ -70,41 +70,43 @@ def for_so_long(seconds: float) -> Callable[[], bool]:
     return lambda: time.monotonic() > end
 
 
-def block_until_it_moves(two: Engine, block: Blocks, caplog: pytest.LogCaptureFixture) -> None:
-    """After STRIKES blocks that are seen. Nothing tells that one is, but the first; on a machine that is busy it has to
-    be long, so each is longer than the one before."""
+def block_until_it_moves(engine: Engine, block: Blocks, caplog: pytest.LogCaptureFixture) -> None:
+    """Blocks until the policy has moved: after STRIKES blocks that the watchdog has noticed. It logs the first, and
+    notices only long ones on a busy machine, so each is longer than the one before."""
     for number in range(20):
-        block(two, number, for_so_long(0.1 + 0.05 * number))
+        block(engine, number, for_so_long(0.1 + 0.05 * number))
         if "policy blocks:v1.0.0 of API orders-v1 has an event loop of its own" in caplog.text:
             assert number >= loop_watchdog.STRIKES - 1
             return
     raise AssertionError(caplog.text)
 
 
-def seen(one: Engine, number: int) -> list[list[object]]:
-    noted: list[list[object]] = json.loads(one.execute(response_execution(number, 2)).metadata_set)["seen"]
+def seen(engine: Engine, number: int) -> list[list[object]]:
+    noted: list[list[object]] = json.loads(engine.execute(response_execution(number, 2)).metadata_set)["seen"]
     return noted
 
 
 @pytest.fixture
-def two(engine: Start) -> Engine:
+def engine(start_engine: Start) -> Engine:
     """Instance 1 blocks if a request asks for it, instance 2 answers with its thread."""
-    one = engine(blocks=BLOCKS, looks=LOOKS)
+    started = start_engine(blocks=BLOCKS, looks=LOOKS)
     wanted = configuration(1, "blocks:v1.0.0")
     wanted.api_name = "orders-v1"
-    one.send(configure=[wanted, configuration(2, "looks:v1.0.0")])
-    one.wait(lambda: len(one.statuses) == 2)
-    return one
+    started.send(configure=[wanted, configuration(2, "looks:v1.0.0")])
+    started.wait(lambda: len(started.statuses) == 2)
+    return started
 
 
 def blocked(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     return [record for record in caplog.records if "blocks the event loop" in record.message]
 
 
-def test_what_blocks_is_named_once_with_its_line(two: Engine, block: Blocks, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_blocks_is_named_once_with_its_line(
+    engine: Engine, block: Blocks, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.WARNING)
-    block(two, 1, lambda: bool(blocked(caplog)))
-    block(two, 2, for_so_long(0.2))
+    block(engine, 1, lambda: bool(blocked(caplog)))
+    block(engine, 2, for_so_long(0.2))
     (record,) = blocked(caplog)
     assert record.message.startswith("policy blocks:v1.0.0 of API orders-v1 blocks the event loop at policies_")
     assert re.search(r"blocks\.py:2[23]: one step has taken [0-9.]+ s so far", record.message)
@@ -115,28 +117,28 @@ def test_what_blocks_is_named_once_with_its_line(two: Engine, block: Blocks, cap
 
 
 def test_a_policy_that_blocks_repeatedly_gets_its_own_loop(
-    two: Engine, block: Blocks, caplog: pytest.LogCaptureFixture
+    engine: Engine, block: Blocks, caplog: pytest.LogCaptureFixture
 ) -> None:
-    block_until_it_moves(two, block, caplog)
+    block_until_it_moves(engine, block, caplog)
 
     def others_go_on() -> bool:
         """While it blocks."""
-        two.wait(lambda: two.health().oldest_execution_policy == "blocks:v1.0.0")
+        engine.wait(lambda: engine.health().oldest_execution_policy == "blocks:v1.0.0")
         for number in range(200, 210):
-            two.execute(request_execution(number, 2))
+            engine.execute(request_execution(number, 2))
         return True
 
-    block(two, 100, others_go_on)
-    shared = two.action(209).immediate_response.headers
-    first, second = (note for note in seen(two, 300) if note[0] == "prepared on")
+    block(engine, 100, others_go_on)
+    shared = engine.action(209).immediate_response.headers
+    first, second = (note for note in seen(engine, 300) if note[0] == "prepared on")
     assert first[1] != second[1]
     assert shared == f"x-thread\0{first[1]}\0".encode()
-    assert eventually(lambda: ["closed on", first[1]] in seen(two, 301 + len(two.frames)))
-    assert ["closed on", second[1]] not in seen(two, 300)
+    assert eventually(lambda: ["closed on", first[1]] in seen(engine, 301 + len(engine.frames)))
+    assert ["closed on", second[1]] not in seen(engine, 300)
 
 
-def test_a_policy_that_has_blocked_in_prepare_still_gets_one(
-    engine: Start, block: Blocks, caplog: pytest.LogCaptureFixture, tmp_path: Path
+def test_a_policy_that_has_blocked_in_prepare_still_gets_its_own_loop(
+    start_engine: Start, block: Blocks, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     """What it did then does not count for a move: there was nothing yet that could be replaced."""
     noticed = tmp_path / "noticed"
@@ -146,35 +148,37 @@ def test_a_policy_that_has_blocked_in_prepare_still_gets_one(
         for _ in range({loop_watchdog.STRIKES + 1}):
             time.sleep(0.2)
             await asyncio.sleep(0)""")  # fmt: skip
-    one = engine(blocks=source, waits="import asyncio\nasync def on_request(ctx, params): await asyncio.sleep(30)")
-    one.configure(2, "waits:v1.0.0")
-    one.send(request_execution(100, 2))
+    engine = start_engine(
+        blocks=source, waits="import asyncio\nasync def on_request(ctx, params): await asyncio.sleep(30)"
+    )
+    engine.configure(2, "waits:v1.0.0")
+    engine.send(request_execution(100, 2))
     wanted = configuration(1, "blocks:v1.0.0", prepare_timeout_ms=60_000)
     wanted.api_name = "orders-v1"
-    one.send(configure=[wanted])
+    engine.send(configure=[wanted])
     assert eventually(lambda: bool(blocked(caplog)))
     noticed.touch()
-    assert not one.wait(lambda: one.statuses.get(1)).HasField("failure")
-    block_until_it_moves(one, block, caplog)
+    assert not engine.wait(lambda: engine.statuses.get(1)).HasField("failure")
+    block_until_it_moves(engine, block, caplog)
 
 
-def test_its_own_loop_ends_with_the_instance(two: Engine, block: Blocks, caplog: pytest.LogCaptureFixture) -> None:
-    block_until_it_moves(two, block, caplog)
-    two.execute(request_execution(50))
-    finished = two.health().executions_finished
-    second = seen(two, 100)[1][1]
+def test_its_own_loop_ends_with_the_instance(engine: Engine, block: Blocks, caplog: pytest.LogCaptureFixture) -> None:
+    block_until_it_moves(engine, block, caplog)
+    engine.execute(request_execution(50))
+    finished = engine.health().executions_finished
+    second = seen(engine, 100)[1][1]
     loops = names().count("coroutines")
-    two.send(close=[1])
-    assert eventually(lambda: ["closed on", second] in seen(two, 200 + len(two.frames)))
+    engine.send(close=[1])
+    assert eventually(lambda: ["closed on", second] in seen(engine, 200 + len(engine.frames)))
     assert eventually(lambda: names().count("coroutines") < loops)
-    assert two.health().executions_finished >= finished
+    assert engine.health().executions_finished >= finished
 
 
 def names() -> list[str]:
     return [thread.name for thread in threading.enumerate()]
 
 
-def test_a_background_task_is_caught_too(engine: Start, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+def test_a_background_task_is_caught_too(start_engine: Start, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     noticed = tmp_path / "noticed"
     source = f"""
         import asyncio, pathlib, time
@@ -190,18 +194,18 @@ def test_a_background_task_is_caught_too(engine: Start, caplog: pytest.LogCaptur
         async def on_request(ctx, params):
             ctx.prepared.set()  # the task's next step comes before those of later executions
     """
-    one = engine(polls=source)
-    one.configure(1, "polls:v1.0.0")
-    one.execute(request_execution(1))
-    one.send(request_execution(2))  # while nothing waits for the loop, the watchdog does not look
+    engine = start_engine(polls=source)
+    engine.configure(1, "polls:v1.0.0")
+    engine.execute(request_execution(1))
+    engine.send(request_execution(2))  # while nothing waits for the loop, the watchdog does not look
     assert eventually(lambda: "policy polls:v1.0.0 blocks the event loop" in caplog.text)
     noticed.touch()
-    assert not one.action(2).HasField("failure")
+    assert not engine.action(2).HasField("failure")
 
 
-def test_a_policy_that_awaits_blocks_no_other(engine: Start, caplog: pytest.LogCaptureFixture) -> None:
-    one = engine(naps="import asyncio\nasync def on_request(ctx, params): await asyncio.sleep(0.3)")
-    one.configure(1, "naps:v1.0.0")
-    one.send(*map(request_execution, range(50)))
-    one.wait(lambda: len(one.actions) == 50)
+def test_a_policy_that_awaits_blocks_no_other(start_engine: Start, caplog: pytest.LogCaptureFixture) -> None:
+    engine = start_engine(naps="import asyncio\nasync def on_request(ctx, params): await asyncio.sleep(0.3)")
+    engine.configure(1, "naps:v1.0.0")
+    engine.send(*map(request_execution, range(50)))
+    engine.wait(lambda: len(engine.actions) == 50)
     assert "blocks" not in caplog.text

@@ -29,7 +29,7 @@ def loops() -> Iterator[Loops]:
     loops.stop(10)
 
 
-def test_all_share_one_but_those_that_have_their_own(loops: Loops) -> None:
+def test_instances_share_a_loop_but_those_that_have_their_own(loops: Loops) -> None:
     shared, own = instance_of(), instance_of()
     loops.give_own(own)
     assert loops.of(shared) is loops.shared
@@ -60,7 +60,7 @@ def test_a_loop_of_its_own_ends_with_its_instance(loops: Loops) -> None:
     assert not threads[0].is_alive()
 
 
-def test_one_that_has_ended_already_can_be_stopped_again(loops: Loops) -> None:
+def test_a_loop_that_has_ended_already_can_be_stopped_again(loops: Loops) -> None:
     """As where its instance is closed while the process stops."""
     own = instance_of()
     loops.give_own(own)

@@ -106,10 +106,10 @@ def start(build: Path, tmp_path: Path) -> Iterator[Start]:
 
 def test_the_sample_of_the_contract_runs_verbatim(start: Start, tmp_path: Path) -> None:
     process = start("--workers", "3")
-    with Engine(tmp_path / "s.sock") as one:
-        assert (one.hello.pid, one.hello.workers) == (process.pid, 3)
-        one.configure(1, "sample:v1.0.0")
-        assert one.execute(request_execution(1)) == pb.Action(id=1, set_headers=b"x-custom\0value\0")
+    with Engine(tmp_path / "s.sock") as engine:
+        assert (engine.hello.pid, engine.hello.workers) == (process.pid, 3)
+        engine.configure(1, "sample:v1.0.0")
+        assert engine.execute(request_execution(1)) == pb.Action(id=1, set_headers=b"x-custom\0value\0")
 
 
 def until(word: str, stream: IO[str]) -> Iterator[str]:
@@ -123,9 +123,9 @@ def until(word: str, stream: IO[str]) -> Iterator[str]:
 def test_a_stack_is_written_although_a_policy_holds_the_interpreter(start: Start, tmp_path: Path) -> None:
     with (tmp_path / "stacks").open("w+b") as stacks:
         process = start("--stacks", f"fd:{stacks.fileno()}", passed=[stacks.fileno()])
-        with Engine(tmp_path / "s.sock") as one:
-            one.configure(1, "holds:v1.0.0")
-            one.send(request_execution(1))
+        with Engine(tmp_path / "s.sock") as engine:
+            engine.configure(1, "holds:v1.0.0")
+            engine.send(request_execution(1))
 
             def is_located() -> bool:
                 for thread in Path(f"/proc/{process.pid}/task").iterdir():
@@ -147,54 +147,56 @@ def test_a_signal_lets_what_is_under_way_finish(
 ) -> None:
     """Even with a thread of a policy that never ends; and nothing is left of the socket."""
     process = start()
-    with Engine(tmp_path / "s.sock") as one:
-        one.configure(1, "slow:v1.0.0")
-        one.configure(2, "waits:v1.0.0")
-        one.execute(request_execution(2, 2))
-        one.send(request_execution(1))
-        one.wait(lambda: one.health().workers_busy)
+    with Engine(tmp_path / "s.sock") as engine:
+        engine.configure(1, "slow:v1.0.0")
+        engine.configure(2, "waits:v1.0.0")
+        engine.execute(request_execution(2, 2))
+        engine.send(request_execution(1))
+        engine.wait(lambda: engine.health().workers_busy)
         process.send_signal(number)
         assert process.stderr is not None
         begun = [*until("stopping", process.stderr)]
         (build / "policies" / "slow_v1_0_0" / "end").touch()
-        assert one.action(1) == pb.Action(id=1)
+        assert engine.action(1) == pb.Action(id=1)
     out, err = process.communicate(timeout=20)
     assert (process.returncode, out) == (0, "")
     lines = [json.loads(line) for line in [*begun, *err.splitlines()]]
-    said = [line["message"].split(" on ")[0] for line in lines]
-    assert sorted(said[:2]) == ["serving 6 policies", "started"]  # an engine may be quicker than the log
-    assert said[2:] == ["stopping: executions under way have 10 s to end", "stopped"]
-    assert lines[said.index("started")]["requestId"] == "request-1"
+    messages = [line["message"].split(" on ")[0] for line in lines]
+    assert sorted(messages[:2]) == ["serving 6 policies", "started"]  # an engine may be quicker than the log
+    assert messages[2:] == ["stopping: executions under way have 10 s to end", "stopped"]
+    assert lines[messages.index("started")]["requestId"] == "request-1"
     assert not (tmp_path / "s.sock").exists()
 
 
 def test_a_signal_counts_whichever_thread_the_kernel_gives_it_to(start: Start, tmp_path: Path) -> None:
     process = start()
-    with Engine(tmp_path / "s.sock") as one:
-        one.configure(1, "signals:v1.0.0")
-        one.execute(request_execution(1))
+    with Engine(tmp_path / "s.sock") as engine:
+        engine.configure(1, "signals:v1.0.0")
+        engine.execute(request_execution(1))
         _, err = process.communicate(timeout=20)
     assert process.returncode == 0
     assert json.loads(err.splitlines()[-1])["message"] == "stopped"
 
 
 def test_a_process_of_the_same_user_cannot_look_into_it(start: Start, tmp_path: Path) -> None:
-    """What prctl(2), PR_GET_DUMPABLE, says inside: the tests may run as root, which may look into everything."""
+    """Asks prctl(2), PR_GET_DUMPABLE, inside: the tests may run as root, which may look into everything."""
     start()
-    with Engine(tmp_path / "s.sock") as one:
-        one.configure(1, "private:v1.0.0")
-        assert one.execute(request_execution(1)) == pb.Action(id=1, set_headers=b"x-dumpable\x000\0")
+    with Engine(tmp_path / "s.sock") as engine:
+        engine.configure(1, "private:v1.0.0")
+        assert engine.execute(request_execution(1)) == pb.Action(id=1, set_headers=b"x-dumpable\x000\0")
 
 
-@pytest.mark.parametrize(("known", "heard"), [('{{"engine": {}}}', True), ('{{"envoy": {}}}', False), ("", False)])
-def test_only_processes_that_the_file_names_are_heard(start: Start, tmp_path: Path, known: str, heard: bool) -> None:
+@pytest.mark.parametrize(("known", "admitted"), [('{{"engine": {}}}', True), ('{{"envoy": {}}}', False), ("", False)])
+def test_only_processes_that_the_file_names_are_admitted(
+    start: Start, tmp_path: Path, known: str, admitted: bool
+) -> None:
     file = tmp_path / "peers.json"
     if known:
         file.write_text(known.format(os.getpid()))
     process = start("--peers", str(file))
-    if heard:
-        with Engine(tmp_path / "s.sock") as one:
-            assert one.hello.pid == process.pid
+    if admitted:
+        with Engine(tmp_path / "s.sock") as engine:
+            assert engine.hello.pid == process.pid
         return
     with socket.socket(socket.AF_UNIX) as other:
         other.settimeout(20)
@@ -205,14 +207,14 @@ def test_only_processes_that_the_file_names_are_heard(start: Start, tmp_path: Pa
     assert f"connection refused: pid {os.getpid()}: " in err
 
 
-def test_a_killed_one_leaves_a_socket_that_the_next_one_replaces(start: Start, tmp_path: Path) -> None:
+def test_a_killed_process_leaves_a_socket_that_the_next_one_replaces(start: Start, tmp_path: Path) -> None:
     first = start()
     first.kill()
     first.wait(30)
     assert (tmp_path / "s.sock").exists()
     second = start()
-    with Engine(tmp_path / "s.sock") as one:
-        assert one.hello.pid == second.pid
+    with Engine(tmp_path / "s.sock") as engine:
+        assert engine.hello.pid == second.pid
 
 
 @pytest.mark.parametrize(("arguments", "code", "sentence"), [

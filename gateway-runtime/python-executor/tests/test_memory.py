@@ -68,13 +68,13 @@ GREEDY = """
 
 @pytest.mark.parametrize(("parameters", "exhausted"), [({"greedy": True}, True), ({}, False)])
 def test_after_an_allocation_that_failed_the_process_asks_to_be_replaced(
-    engine: Callable[..., Engine], parameters: dict[str, JsonValue], exhausted: bool
+    start_engine: Callable[..., Engine], parameters: dict[str, JsonValue], exhausted: bool
 ) -> None:
-    one = engine(greedy=GREEDY)
-    one.configure(1, "greedy:v1.0.0", parameters)
-    one.send(request_execution(1))
-    assert one.action(1).HasField("failure")
-    assert one.health().memory_exhausted is exhausted
+    engine = start_engine(greedy=GREEDY)
+    engine.configure(1, "greedy:v1.0.0", parameters)
+    engine.send(request_execution(1))
+    assert engine.action(1).HasField("failure")
+    assert engine.health().memory_exhausted is exhausted
 
 
 def test_over_the_limit_allocations_fail() -> None:

@@ -1,4 +1,4 @@
-"""Streams that take too long for their own work, that do not end when they are to, and that do what they may not."""
+"""Streams whose own work takes too long, that do not end in time, and that break the contract."""
 
 import json
 import logging
@@ -58,11 +58,11 @@ TIMEOUT, BAD_ACTION = pb.FAILURE_CLASS_TIMEOUT, pb.FAILURE_CLASS_BAD_ACTION
 
 
 @pytest.fixture
-def one(load: Callable[..., dict[str, LoadedPolicy]], tmp_path: Path) -> Iterator[Callable[..., Engine]]:
-    """one(name=source, …): an engine of an executor whose policies are instances 1, 2, …; `clock` is the executor's."""
+def start_configured(load: Callable[..., dict[str, LoadedPolicy]], tmp_path: Path) -> Iterator[Callable[..., Engine]]:
+    """start_configured(name=source, …) → an engine of an executor with `clock`, whose policies are instances 1, 2, …"""
     servers: list[tuple[Server, Engine]] = []
 
-    def one(clock: Callable[[], float] = time.monotonic, **sources: str) -> Engine:
+    def start_configured(clock: Callable[[], float] = time.monotonic, **sources: str) -> Engine:
         server = Server(load(**sources), 4, clock=clock)
         server.start(tmp_path / f"{len(servers)}.sock")
         engine = Engine(tmp_path / f"{len(servers)}.sock")
@@ -71,7 +71,7 @@ def one(load: Callable[..., dict[str, LoadedPolicy]], tmp_path: Path) -> Iterato
             assert not engine.configure(number, f"{name}:v1.0.0").HasField("failure")
         return engine
 
-    yield one
+    yield start_configured
     for server, engine in servers:
         engine.__exit__(None, None, None)
         server.stop(0)
@@ -80,10 +80,10 @@ def one(load: Callable[..., dict[str, LoadedPolicy]], tmp_path: Path) -> Iterato
 # ------------------------------------------------------------------ late
 
 
-def test_one_that_awaits_for_ever_is_late_and_cancelled(
-    one: Callable[..., Engine], clock: Clock, caplog: pytest.LogCaptureFixture
+def test_a_stream_that_awaits_for_ever_is_late_and_cancelled(
+    start_configured: Callable[..., Engine], clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    engine = one(clock, awaits=AWAITS)
+    engine = start_configured(clock, awaits=AWAITS)
     numbers = iter(range(10, 10_000))
 
     def seen() -> bytes:
@@ -108,11 +108,11 @@ def test_one_that_awaits_for_ever_is_late_and_cancelled(
     engine.wait(lambda: not engine.health().hung)
 
 
-def test_one_that_blocks_the_event_loop_is_late_all_the_same(
-    one: Callable[..., Engine], clock: Clock, of_test: ModuleType
+def test_a_stream_that_blocks_the_event_loop_is_late_all_the_same(
+    start_configured: Callable[..., Engine], clock: Clock, of_test: ModuleType
 ) -> None:
     of_test.begun = begun = threading.Event()  # type: ignore[attr-defined]
-    engine = one(clock, blocks=BLOCKS, passes=PASSES)
+    engine = start_configured(clock, blocks=BLOCKS, passes=PASSES)
     engine.send(request_stream(1, seconds=0.1), pieces=[piece(1, b"a")])
     assert begun.wait(30)
     clock.move(0.15)
@@ -155,10 +155,10 @@ WORKS = """
 
 
 def test_waiting_for_a_chunk_is_not_its_own_work(
-    one: Callable[..., Engine], clock: Clock, pass_time: Any, of_test: ModuleType
+    start_configured: Callable[..., Engine], clock: Clock, pass_time: Any, of_test: ModuleType
 ) -> None:
     of_test.clock = clock  # type: ignore[attr-defined]
-    engine = one(clock, works=WORKS, late=pass_time.policy)
+    engine = start_configured(clock, works=WORKS, late=pass_time.policy)
     engine.send(request_stream(1, seconds=100))
     for sent in range(1, 4):
         pass_time(engine)
@@ -170,10 +170,10 @@ def test_waiting_for_a_chunk_is_not_its_own_work(
 
 
 def test_waiting_for_credit_is_not_its_own_work(
-    one: Callable[..., Engine], clock: Clock, pass_time: Any, of_test: ModuleType
+    start_configured: Callable[..., Engine], clock: Clock, pass_time: Any, of_test: ModuleType
 ) -> None:
     of_test.clock = clock  # type: ignore[attr-defined]
-    engine = one(clock, works=WORKS, late=pass_time.policy)
+    engine = start_configured(clock, works=WORKS, late=pass_time.policy)
     engine.send(response_stream(1, seconds=100))
     engine.wait(lambda: len(engine.yielded(1)) == WINDOW_BYTES)
     pass_time(engine)
@@ -182,8 +182,8 @@ def test_waiting_for_credit_is_not_its_own_work(
     assert round(engine.work_us[1] / 1e6) == 1200
 
 
-def test_an_idle_stream_is_not_looked_at(one: Callable[..., Engine], clock: Clock, pass_time: Any) -> None:
-    engine = one(clock, passes=PASSES, late=pass_time.policy)
+def test_an_idle_stream_is_not_looked_at(start_configured: Callable[..., Engine], clock: Clock, pass_time: Any) -> None:
+    engine = start_configured(clock, passes=PASSES, late=pass_time.policy)
     engine.send(request_stream(1, seconds=0.05), pieces=[piece(1, b"a")])
     engine.wait(lambda: engine.yielded(1) == b"a")
     pass_time(engine)
@@ -231,7 +231,7 @@ def stubborn(of_test: ModuleType) -> Iterator[str]:
 
 
 def as_time_passes(clock: Clock, found: Callable[[], bool]) -> Callable[[], bool]:
-    """A second at each look."""
+    """Moves the clock by a second at each check."""
 
     def look() -> bool:
         clock.move(1)
@@ -246,10 +246,10 @@ def stays(number: int, how: str) -> pb.Execution:
     return execution
 
 
-def test_one_that_waits_in_its_finally_is_cancelled_once_more(
-    one: Callable[..., Engine], clock: Clock, caplog: pytest.LogCaptureFixture, stubborn: str
+def test_a_stream_that_waits_in_its_finally_is_cancelled_once_more(
+    start_configured: Callable[..., Engine], clock: Clock, caplog: pytest.LogCaptureFixture, stubborn: str
 ) -> None:
-    engine = one(clock, stubborn=stubborn)
+    engine = start_configured(clock, stubborn=stubborn)
     engine.send(stays(1, "twice"), pieces=[piece(1, b"a")])
     engine.wait(lambda: engine.yielded(1) == b"a")
     engine.send(cancel=[1])
@@ -260,10 +260,15 @@ def test_one_that_waits_in_its_finally_is_cancelled_once_more(
 
 
 @pytest.mark.parametrize(("phase", "at"), [("response", 19), ("request", 0)])
-def test_one_that_swallows_its_cancellation_gives_its_slot_back_and_is_hung(
-    one: Callable[..., Engine], clock: Clock, caplog: pytest.LogCaptureFixture, stubborn: str, phase: str, at: int
+def test_a_stream_that_swallows_its_cancellation_gives_its_slot_back_and_is_hung(
+    start_configured: Callable[..., Engine],
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+    stubborn: str,
+    phase: str,
+    at: int,
 ) -> None:
-    engine = one(clock, stubborn=stubborn)
+    engine = start_configured(clock, stubborn=stubborn)
     engine.configure(5, "stubborn:v1.0.0", max_concurrency=1)
     first = stays(1, "for ever") if phase == "response" else request_stream(1)
     first.instance = 5
@@ -278,7 +283,7 @@ def test_one_that_swallows_its_cancellation_gives_its_slot_back_and_is_hung(
     (hung,) = engine.wait(lambda: engine.health().hung)
     assert (hung.policy, hung.count) == ("stubborn:v1.0.0", 1)
     abandoned = [record for record in caplog.records if "the executor abandons it" in record.message]
-    assert len(abandoned) == 1, "it is said once"
+    assert len(abandoned) == 1, "it is logged once"
     assert not at or f"stubborn.py:{at}" in abandoned[0].message
     engine.send(request_stream(3), pieces=[piece(3, b"c")])
     engine.wait(lambda: engine.yielded(3) == b"c")
@@ -287,7 +292,7 @@ def test_one_that_swallows_its_cancellation_gives_its_slot_back_and_is_hung(
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Python's own, when it is collected
 def test_a_stream_that_yields_after_generator_exit_is_logged_once(
-    one: Callable[..., Engine], caplog: pytest.LogCaptureFixture
+    start_configured: Callable[..., Engine], caplog: pytest.LogCaptureFixture
 ) -> None:
     source = """
         async def on_request_stream(ctx, chunks, params):
@@ -297,20 +302,22 @@ def test_a_stream_that_yields_after_generator_exit_is_logged_once(
             except GeneratorExit:
                 yield b"more"
     """
-    engine = one(swallows=source)
+    engine = start_configured(swallows=source)
     engine.send(request_stream(1))
     engine.wait(lambda: len(engine.yielded(1)) == WINDOW_BYTES)
     engine.send(cancel=[1])
     engine.wait(lambda: engine.health().executions_finished == 1)
-    said = [record.message for record in caplog.records if record.levelno == logging.ERROR]
-    assert len(said) == 1
-    assert said[0].startswith(
+    errors = [record.message for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(errors) == 1
+    assert errors[0].startswith(
         "on_request_stream failed while it was closed: RuntimeError: async generator ignored GeneratorExit"
     )
     assert not engine.actions
 
 
-def test_one_that_raises_in_its_finally_is_logged(one: Callable[..., Engine], caplog: pytest.LogCaptureFixture) -> None:
+def test_a_stream_that_raises_in_its_finally_is_logged(
+    start_configured: Callable[..., Engine], caplog: pytest.LogCaptureFixture
+) -> None:
     source = """
         async def on_request_stream(ctx, chunks, params):
             try:
@@ -319,14 +326,14 @@ def test_one_that_raises_in_its_finally_is_logged(one: Callable[..., Engine], ca
             finally:
                 raise ValueError("in finally")
     """
-    engine = one(raises=source)
+    engine = start_configured(raises=source)
     engine.send(request_stream(1), request_stream(2), pieces=[piece(1, b"a"), piece(2, b"five")])
     engine.wait(lambda: engine.yielded(1) == b"a")
     engine.send(cancel=[1])
     engine.wait(lambda: engine.health().executions_finished == 2)
-    said = [record.message for record in caplog.records if "failed while it was closed" in record.message]
-    assert len(said) == 2
-    assert all("ValueError: in finally" in line and "raises.py:7" in line for line in said)
+    errors = [record.message for record in caplog.records if "failed while it was closed" in record.message]
+    assert len(errors) == 2
+    assert all("ValueError: in finally" in line and "raises.py:7" in line for line in errors)
     assert engine.action(2).failure.failure_class == BAD_ACTION
     assert {action.id for action in engine.actions} == {2}
 
@@ -335,7 +342,7 @@ def test_one_that_raises_in_its_finally_is_logged(one: Callable[..., Engine], ca
 
 
 @pytest.mark.parametrize("yielded", ["5", "None", "[b'a']", "{}"])
-def test_what_is_no_bytes_is_named_with_its_line(one: Callable[..., Engine], yielded: str) -> None:
+def test_what_is_no_bytes_is_named_with_its_line(start_configured: Callable[..., Engine], yielded: str) -> None:
     source = f"""
         closed = []
 
@@ -349,7 +356,7 @@ def test_what_is_no_bytes_is_named_with_its_line(one: Callable[..., Engine], yie
         async def on_response_stream(ctx, chunks, params):
             yield str(closed)
     """
-    engine = one(wrong=source)
+    engine = start_configured(wrong=source)
     engine.send(request_stream(1))
     failure = engine.action(1).failure
     assert (failure.failure_class, failure.logged) == (BAD_ACTION, False)
@@ -362,13 +369,13 @@ def test_what_is_no_bytes_is_named_with_its_line(one: Callable[..., Engine], yie
     assert engine.yielded(2) == b"[1]", "its finally has run"
 
 
-def test_a_loop_without_an_await_lets_the_others_go_on_where_it_yields(one: Callable[..., Engine]) -> None:
+def test_a_loop_without_an_await_lets_the_others_go_on_where_it_yields(start_configured: Callable[..., Engine]) -> None:
     source = """
         async def on_request_stream(ctx, chunks, params):
             while True:
                 yield b"a"
     """
-    engine = one(loops=source, passes=PASSES)
+    engine = start_configured(loops=source, passes=PASSES)
     engine.send(request_stream(1))
     engine.send(request_stream(2, 2), pieces=[piece(2, b"b", last=True)])
     engine.action(2)
@@ -377,7 +384,9 @@ def test_a_loop_without_an_await_lets_the_others_go_on_where_it_yields(one: Call
     engine.wait(lambda: engine.health().executions_finished == 2)
 
 
-def test_one_that_takes_and_never_yields_gives_credit_all_the_same(one: Callable[..., Engine]) -> None:
+def test_a_stream_that_takes_and_never_yields_gives_credit_all_the_same(
+    start_configured: Callable[..., Engine],
+) -> None:
     source = """
         async def on_request_stream(ctx, chunks, params):
             size = 0
@@ -385,7 +394,7 @@ def test_one_that_takes_and_never_yields_gives_credit_all_the_same(one: Callable
                 size += len(chunk)
             yield str(size)
     """
-    engine = one(takes=source)
+    engine = start_configured(takes=source)
     engine.send(request_stream(1))
     sent = 0
     while sent < 4 << 20:
@@ -397,14 +406,16 @@ def test_one_that_takes_and_never_yields_gives_credit_all_the_same(one: Callable
     assert json.loads(engine.yielded(1)) == sent
 
 
-def test_a_stream_that_yields_more_than_it_takes_sends_no_more_than_its_credit(one: Callable[..., Engine]) -> None:
+def test_a_stream_that_yields_more_than_it_takes_sends_no_more_than_its_credit(
+    start_configured: Callable[..., Engine],
+) -> None:
     source = """
         async def on_request_stream(ctx, chunks, params):
             async for chunk in chunks:
                 for _ in range(1000):
                     yield chunk
     """
-    engine = one(more=source)
+    engine = start_configured(more=source)
     engine.send(request_stream(1), pieces=[piece(1, b"x" * 1000, last=True)])
     engine.wait(lambda: len(engine.yielded(1)) >= WINDOW_BYTES)
     assert len(engine.yielded(1)) < WINDOW_BYTES + PIECE_BYTES
@@ -413,7 +424,7 @@ def test_a_stream_that_yields_more_than_it_takes_sends_no_more_than_its_credit(o
     assert len(engine.yielded(1)) == 1_000_000
 
 
-def test_tasks_that_a_stream_leaves_behind_get_no_chunks(one: Callable[..., Engine]) -> None:
+def test_tasks_that_a_stream_leaves_behind_get_no_chunks(start_configured: Callable[..., Engine]) -> None:
     source = """
         import asyncio
 
@@ -428,7 +439,7 @@ def test_tasks_that_a_stream_leaves_behind_get_no_chunks(one: Callable[..., Engi
             await asyncio.wait(left)
             yield str(left[0].cancelled())
     """
-    engine = one(leaves=source)
+    engine = start_configured(leaves=source)
     engine.send(request_stream(1))
     engine.action(1)
     engine.send(response_stream(2))

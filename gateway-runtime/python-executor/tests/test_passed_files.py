@@ -29,7 +29,7 @@ STREAMS = """
 
 
 class Section:
-    """What a section of the page says of files below the executor's package."""
+    """A section of the page: the files of the executor's package that it lists and names."""
 
     def __init__(self, title: str) -> None:
         found = re.search(rf"^###+ {title}\n(.*?)(?=^#|\Z)", ARCHITECTURE.read_text(), re.MULTILINE | re.DOTALL)
@@ -56,54 +56,56 @@ class Trace:
             self.files.append(ours)
 
     def passed_in_order(self, listed: list[str]) -> list[str]:
-        """Those of the list that were passed one after the other: all of them, or as far as it goes."""
+        """The files of the list that were passed one after the other, up to the first that was not."""
         remaining = iter(self.files)
         return [file for file in listed if file in remaining]
 
 
 @pytest.fixture
 def trace() -> Iterator[Trace]:
-    """Of the threads that begin from now on."""
+    """Traces the threads that start from now on."""
     trace = Trace()
     threading.setprofile(trace)
     yield trace
     threading.setprofile(None)
 
 
-def test_an_execution_passes_the_listed_files(trace: Trace, engine: Callable[..., Engine]) -> None:
+def test_an_execution_passes_the_listed_files(trace: Trace, start_engine: Callable[..., Engine]) -> None:
     """By a stopped clock each of them is quick, however busy the machine is."""
-    section, one = Section("Files of one execution"), engine(clock=lambda: 1.0, passes=PASSES)
+    section, engine = Section("Files of one execution"), start_engine(clock=lambda: 1.0, passes=PASSES)
     assert 0 < len(section.listed) <= MOST_FILES
-    one.configure(1, "passes:v1.0.0")
+    engine.configure(1, "passes:v1.0.0")
     for number in range(RUN + 1):
-        one.execute(request_execution(number))
+        engine.execute(request_execution(number))
     trace.files.clear()
-    one.execute(request_execution(RUN + 1))  # runs where it is read
+    engine.execute(request_execution(RUN + 1))  # runs where it is read
     assert trace.passed_in_order(section.listed) == section.listed
     assert set(trace.files) <= section.named, "files that a reader would have to know too"
 
 
-def test_one_of_a_policy_not_known_to_be_quick_passes_a_worker(trace: Trace, engine: Callable[..., Engine]) -> None:
-    section, one = Section("Files of one execution"), engine(passes=PASSES)
-    one.configure(1, "passes:v1.0.0")
+def test_an_execution_of_a_policy_not_known_to_be_quick_passes_a_worker(
+    trace: Trace, start_engine: Callable[..., Engine]
+) -> None:
+    section, engine = Section("Files of one execution"), start_engine(passes=PASSES)
+    engine.configure(1, "passes:v1.0.0")
     trace.files.clear()
-    one.execute(request_execution(1))
+    engine.execute(request_execution(1))
     listed = [file for file in section.listed if file != "running/inline_runner.py"]
     listed.insert(listed.index("running/execution.py"), "running/worker_pool.py")
     assert trace.passed_in_order(listed) == listed
 
 
-def test_a_stream_passes_the_listed_files(trace: Trace, engine: Callable[..., Engine]) -> None:
-    section, one = Section("A stream"), engine(streams=STREAMS)
-    one.configure(1, "streams:v1.0.0")
-    one.wait(lambda: "running/growth.py" in trace.files)  # the last of it comes after its answer
+def test_a_stream_passes_the_listed_files(trace: Trace, start_engine: Callable[..., Engine]) -> None:
+    section, engine = Section("A stream"), start_engine(streams=STREAMS)
+    engine.configure(1, "streams:v1.0.0")
+    engine.wait(lambda: "running/growth.py" in trace.files)  # the last of it comes after its answer
     trace.files.clear()
-    one.send(request_stream(1))
-    one.wait(lambda: "running/chunks.py" in trace.files)
-    one.send(pieces=[piece(1, b"a")])
-    one.wait(lambda: one.yielded(1) == b"a")
-    one.send(pieces=[piece(1, last=True)])
-    one.action(1)
+    engine.send(request_stream(1))
+    engine.wait(lambda: "running/chunks.py" in trace.files)
+    engine.send(pieces=[piece(1, b"a")])
+    engine.wait(lambda: engine.yielded(1) == b"a")
+    engine.send(pieces=[piece(1, last=True)])
+    engine.action(1)
     assert section.listed
     assert trace.passed_in_order(section.listed) == section.listed
     others = {file for file in trace.files if not file.startswith("grpc/")} - section.named

@@ -21,11 +21,11 @@ def refusal(file: Path, content: str) -> str | None:
         return peers.refusal(ours, file)
 
 
-@pytest.mark.parametrize(("role", "heard"), [("engine", True), ("supervisor", True), ("envoy", False)])
-def test_engine_and_supervisor_are_heard(tmp_path: Path, role: str, heard: bool) -> None:
+@pytest.mark.parametrize(("role", "admitted"), [("engine", True), ("supervisor", True), ("envoy", False)])
+def test_engine_and_supervisor_are_admitted(tmp_path: Path, role: str, admitted: bool) -> None:
     assert role in GOLDEN
     why = refusal(tmp_path / "peers.json", json.dumps(GOLDEN | {role: os.getpid()}))
-    assert why == (None if heard else f"pid {os.getpid()}: expected the engine or the supervisor")
+    assert why == (None if admitted else f"pid {os.getpid()}: expected the engine or the supervisor")
 
 
 @pytest.mark.parametrize("content", ["", "{", "{}"])

@@ -31,7 +31,7 @@ GOOD = "def on_request(ctx, params): pass"
         ("async def on_request(ctx, params): yield", "to return an action, got a generator"),
     ],
 )
-def test_a_policy_that_cannot_be_used_says_why_and_the_others_are_served(
+def test_the_reason_of_a_policy_that_cannot_be_used_is_sent_and_the_others_are_served(
     load: Load, source: str, sentence: str
 ) -> None:
     policies = load(bad=source, good=GOOD)

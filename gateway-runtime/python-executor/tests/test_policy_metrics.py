@@ -1,4 +1,4 @@
-"""What policies count by sdk.metrics, as the engine collects it, and how long they say they worked."""
+"""Metrics of policies by sdk.metrics, as the engine collects them, and their work time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ COUNTS = """
 
 @pytest.fixture(autouse=True)
 def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
-    """As main has it."""
+    """Metrics as main sets them up."""
     own = Registry()
     own.serve(logs.running_policy)
     monkeypatch.setattr(metrics, "registry", own)
@@ -47,12 +47,12 @@ def values(response: pb.CollectMetricsResponse) -> dict[tuple[str, ...], float]:
     }
 
 
-def test_metrics_are_collected(engine: Callable[..., Engine]) -> None:
-    one = engine(counts=COUNTS, other=COUNTS)
+def test_metrics_are_collected(start_engine: Callable[..., Engine]) -> None:
+    engine = start_engine(counts=COUNTS, other=COUNTS)
     for instance, policy in enumerate(("counts", "counts", "other"), 1):  # two attachments of one policy
-        one.configure(instance, f"{policy}:v1.0.0")
-        one.execute(request_execution(instance, instance))
-    first = one.collect_metrics()
+        engine.configure(instance, f"{policy}:v1.0.0")
+        engine.execute(request_execution(instance, instance))
+    first = engine.collect_metrics()
     assert values(first) == {
         ("counts:v1.0.0", "seen_total", "GET"): 2,
         ("counts:v1.0.0", "prepared"): 2,
@@ -65,20 +65,20 @@ def test_metrics_are_collected(engine: Callable[..., Engine]) -> None:
     assert sizes.kind == pb.PolicyMetric.KIND_HISTOGRAM
     assert (sizes.help, [*sizes.bounds], [*sizes.samples[0].buckets]) == ("Sizes.", [1, 10], [0, 2, 0])
     assert first.process
-    again = one.collect_metrics(first.version)
+    again = engine.collect_metrics(first.version)
     assert (again.version, again.process, [*again.metrics]) == (first.version, first.process, [])
-    one.execute(request_execution(9, 3))
-    changed = one.collect_metrics(first.version)
+    engine.execute(request_execution(9, 3))
+    changed = engine.collect_metrics(first.version)
     assert {metric.policy for metric in changed.metrics} == {"other:v1.0.0"}
 
 
-def test_an_observation_that_is_wrong_fails_no_request(engine: Callable[..., Engine]) -> None:
-    one = engine(counts=COUNTS)
-    one.configure(1, "counts:v1.0.0")
+def test_an_observation_that_is_wrong_fails_no_request(start_engine: Callable[..., Engine]) -> None:
+    engine = start_engine(counts=COUNTS)
+    engine.configure(1, "counts:v1.0.0")
     wrong = request_execution(1)
     wrong.method = b"BAD"
-    assert not one.execute(wrong).HasField("failure")
-    (seen,) = [metric for metric in one.collect_metrics().metrics if metric.name == "seen_total"]
+    assert not engine.execute(wrong).HasField("failure")
+    (seen,) = [metric for metric in engine.collect_metrics().metrics if metric.name == "seen_total"]
     assert (seen.samples[0].value, seen.refused) == (1, 1)
 
 
@@ -94,8 +94,8 @@ def test_an_observation_that_is_wrong_fails_no_request(engine: Callable[..., Eng
         ),
     ],
 )  # fmt: skip
-def test_a_metric_that_cannot_be_refuses_the_policy(source: str, message: str, engine: Callable[..., Engine]) -> None:
-    (loaded,) = engine(broken=source).hello.policies
+def test_an_invalid_metric_refuses_the_policy(source: str, message: str, start_engine: Callable[..., Engine]) -> None:
+    (loaded,) = start_engine(broken=source).hello.policies
     assert message in loaded.failure.message
 
 
@@ -117,36 +117,36 @@ WORKS = """
 """
 
 
-def test_each_action_says_how_long_its_policy_worked(engine: Callable[..., Engine]) -> None:
-    one = engine(works=WORKS)
-    one.configure(1, "works:v1.0.0")
-    one.execute(request_execution(1))
+def test_each_action_says_how_long_its_policy_worked(start_engine: Callable[..., Engine]) -> None:
+    engine = start_engine(works=WORKS)
+    engine.configure(1, "works:v1.0.0")
+    engine.execute(request_execution(1))
     bad = request_execution(2)
     bad.method = b"BAD"
-    assert one.execute(bad).HasField("failure")
-    one.execute(response_execution(3))
+    assert engine.execute(bad).HasField("failure")
+    engine.execute(response_execution(3))
     for number in (1, 2, 3):
-        assert 20_000 <= one.work_us[number] < 10_000_000
+        assert 20_000 <= engine.work_us[number] < 10_000_000
 
 
-def test_of_a_stream_it_is_its_own_work(engine: Callable[..., Engine]) -> None:
-    """While it waits, it does not work: all that it works is outside of the waits, which are measured here."""
-    one = engine(works=WORKS)
-    one.configure(1, "works:v1.0.0")
+def test_the_work_time_of_a_stream_leaves_out_its_waits(start_engine: Callable[..., Engine]) -> None:
+    """A stream that waits does not work: its work time lies outside of the waits, which are measured here."""
+    engine = start_engine(works=WORKS)
+    engine.configure(1, "works:v1.0.0")
     stream = request_stream(1)
     stream.timeout_us = 9_000_000
     began, waited = time.monotonic(), 0.0
-    one.send(stream)
+    engine.send(stream)
     for number in range(1, 3):
-        rests(one)
+        rests(engine)
         since = time.monotonic()
         time.sleep(0.1)
         waited += time.monotonic() - since
-        one.send(pieces=[piece(1, b"a")])
-        received(one, number)
-    one.send(pieces=[piece(1, last=True)])
-    one.action(1)
-    assert 0.04 <= one.work_us[1] / 1e6 <= time.monotonic() - began - waited
+        engine.send(pieces=[piece(1, b"a")])
+        received(engine, number)
+    engine.send(pieces=[piece(1, last=True)])
+    engine.action(1)
+    assert 0.04 <= engine.work_us[1] / 1e6 <= time.monotonic() - began - waited
 
 
 def rests(engine: Engine) -> None:
@@ -158,10 +158,10 @@ def received(engine: Engine, size: int) -> None:
     engine.wait(lambda: len(engine.yielded(1)) == size)
 
 
-def test_one_that_is_not_started_has_not_worked(engine: Callable[..., Engine]) -> None:
-    one = engine(works=WORKS)
-    one.configure(1, "works:v1.0.0")
+def test_an_execution_that_is_not_started_has_not_worked(start_engine: Callable[..., Engine]) -> None:
+    engine = start_engine(works=WORKS)
+    engine.configure(1, "works:v1.0.0")
     late = request_execution(1)
     late.timeout_us = 0
-    assert one.execute(late).failure.failure_class == pb.FAILURE_CLASS_TIMEOUT
-    assert one.work_us[1] == 0
+    assert engine.execute(late).failure.failure_class == pb.FAILURE_CLASS_TIMEOUT
+    assert engine.work_us[1] == 0

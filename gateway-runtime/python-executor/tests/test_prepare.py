@@ -21,17 +21,17 @@ PREPARED = """
 """
 
 
-def test_what_prepare_returns_is_there_and_made_once(engine: Start) -> None:
-    one = engine(ready=PREPARED)
-    assert not one.configure(1, "ready:v1.0.0", {"value": "abc"}).HasField("failure")
+def test_what_prepare_returns_is_there_and_made_once(start_engine: Start) -> None:
+    engine = start_engine(ready=PREPARED)
+    assert not engine.configure(1, "ready:v1.0.0", {"value": "abc"}).HasField("failure")
     for number in (1, 2):
         assert (
-            one.execute(request_execution(number)).set_headers
+            engine.execute(request_execution(number)).set_headers
             == b"upper\0ABC\0thread\0prepare ready:v1.0.0\0calls\x001\0"
         )
 
 
-def test_executions_wait_until_it_is_done(engine: Start) -> None:
+def test_executions_wait_until_it_is_done(start_engine: Start) -> None:
     source = """
         import threading
         gate = threading.Event()
@@ -42,15 +42,15 @@ def test_executions_wait_until_it_is_done(engine: Start) -> None:
             assert ctx.prepared == "x"
         def on_response(ctx, params): pass
     """
-    one = engine(gated=source, opens="import sys\ndef on_request(ctx, params):\n opened(sys.modules)\n"
+    engine = start_engine(gated=source, opens="import sys\ndef on_request(ctx, params):\n opened(sys.modules)\n"
                  "def opened(m):\n [m[n].gate.set() for n in list(m) if n.endswith('.gated')]")  # fmt: skip
-    one.send(request_execution(1), configure=[configuration(1, "gated:v1.0.0")])
-    one.configure(2, "opens:v1.0.0")
-    assert one.actions == []
-    assert 1 not in one.statuses
-    one.execute(request_execution(2, 2))
-    assert one.action(1) == pb.Action(id=1)
-    assert not one.statuses[1].HasField("failure")
+    engine.send(request_execution(1), configure=[configuration(1, "gated:v1.0.0")])
+    engine.configure(2, "opens:v1.0.0")
+    assert engine.actions == []
+    assert 1 not in engine.statuses
+    engine.execute(request_execution(2, 2))
+    assert engine.action(1) == pb.Action(id=1)
+    assert not engine.statuses[1].HasField("failure")
 
 
 @pytest.mark.parametrize(
@@ -67,21 +67,21 @@ def test_executions_wait_until_it_is_done(engine: Start) -> None:
     ],
 )
 def test_executions_of_an_instance_that_fails_to_prepare_are_not_started(
-    engine: Start, prepare: str, failure_class: int, sentence: str
+    start_engine: Start, prepare: str, failure_class: int, sentence: str
 ) -> None:
     source = f"import threading\ndef prepare(params):\n    {prepare}\ndef on_request(ctx, params): pass"
-    one = engine(fails=source)
+    engine = start_engine(fails=source)
     limit = 20 if failure_class == pb.FAILURE_CLASS_TIMEOUT else 60_000
-    one.send(request_execution(1), configure=[configuration(1, "fails:v1.0.0", prepare_timeout_ms=limit)])
-    failure = one.wait(lambda: one.statuses.get(1)).failure
+    engine.send(request_execution(1), configure=[configuration(1, "fails:v1.0.0", prepare_timeout_ms=limit)])
+    failure = engine.wait(lambda: engine.statuses.get(1)).failure
     assert (failure.failure_class, failure.policy, failure.hook) == (failure_class, "fails:v1.0.0", "prepare")
     assert sentence in failure.message
-    for action in (one.action(1), one.execute(request_execution(2))):
+    for action in (engine.action(1), engine.execute(request_execution(2))):
         assert action.failure.failure_class == pb.FAILURE_CLASS_UNAVAILABLE  # it was not started
         assert failure.message in action.failure.message
 
 
-def test_an_async_prepare_runs_on_the_loop_of_its_requests(engine: Start) -> None:
+def test_an_async_prepare_runs_on_the_loop_of_its_requests(start_engine: Start) -> None:
     source = """
         import asyncio
         async def prepare(params):
@@ -90,16 +90,16 @@ def test_an_async_prepare_runs_on_the_loop_of_its_requests(engine: Start) -> Non
         async def on_request(ctx, params):
             assert ctx.prepared is asyncio.get_running_loop()
     """
-    one = engine(loop=source)
-    assert not one.configure(1, "loop:v1.0.0").HasField("failure")
-    assert one.execute(request_execution(1)) == pb.Action(id=1)
+    engine = start_engine(loop=source)
+    assert not engine.configure(1, "loop:v1.0.0").HasField("failure")
+    assert engine.execute(request_execution(1)) == pb.Action(id=1)
 
 
-def test_many_slow_preparations_do_not_count_against_each_other(engine: Start) -> None:
-    one = engine(slow="import time\ndef prepare(params): time.sleep(0.05)\ndef on_request(ctx, params): pass")
-    one.send(configure=[configuration(number, "slow:v1.0.0", prepare_timeout_ms=5000) for number in range(1, 13)])
-    one.wait(lambda: len(one.statuses) == 12)
-    assert not any(status.HasField("failure") for status in one.statuses.values())
+def test_many_slow_preparations_do_not_count_against_each_other(start_engine: Start) -> None:
+    engine = start_engine(slow="import time\ndef prepare(params): time.sleep(0.05)\ndef on_request(ctx, params): pass")
+    engine.send(configure=[configuration(number, "slow:v1.0.0", prepare_timeout_ms=5000) for number in range(1, 13)])
+    engine.wait(lambda: len(engine.statuses) == 12)
+    assert not any(status.HasField("failure") for status in engine.statuses.values())
 
 
 LEGACY = """
@@ -120,24 +120,26 @@ LEGACY = """
 """
 
 
-def test_the_deprecated_class_still_runs(engine: Start) -> None:
+def test_the_deprecated_class_still_runs(start_engine: Start) -> None:
     with pytest.warns(DeprecationWarning, match=r"policy old:v1\.0\.0 uses get_policy.*old\.py:14\)"):
-        one = engine(old=LEGACY)
-    assert (one.hello.policies[0].on_request, one.hello.policies[0].on_response) == (True, True)
-    one.configure(1, "old:v1.0.0", {"value": "v"})
+        engine = start_engine(old=LEGACY)
+    assert (engine.hello.policies[0].on_request, engine.hello.policies[0].on_response) == (True, True)
+    engine.configure(1, "old:v1.0.0", {"value": "v"})
     for number in (1, 2):
-        assert one.execute(request_execution(number)).set_headers == b"x-old\0old v1.0.0 v 1\0"
+        assert engine.execute(request_execution(number)).set_headers == b"x-old\0old v1.0.0 v 1\0"
 
 
-def test_a_get_policy_that_makes_no_policy(engine: Start) -> None:
+def test_a_get_policy_that_makes_no_policy(start_engine: Start) -> None:
     with pytest.warns(DeprecationWarning, match="uses get_policy"):
-        one = engine(old="def get_policy(metadata, params): return 7")
-    failure = one.configure(1, "old:v1.0.0").failure
+        engine = start_engine(old="def get_policy(metadata, params): return 7")
+    failure = engine.configure(1, "old:v1.0.0").failure
     assert (failure.failure_class, failure.hook) == (pb.FAILURE_CLASS_BAD_ACTION, "get_policy")
     assert "expected get_policy to return a Policy, got int 7" in failure.message
 
 
-def test_functions_win_over_get_policy(engine: Start) -> None:
-    one = engine(both="def on_request(ctx, params): pass\ndef get_policy(metadata, params): raise AssertionError")
-    one.configure(1, "both:v1.0.0")
-    assert one.execute(request_execution(1)) == pb.Action(id=1)
+def test_functions_win_over_get_policy(start_engine: Start) -> None:
+    engine = start_engine(
+        both="def on_request(ctx, params): pass\ndef get_policy(metadata, params): raise AssertionError"
+    )
+    engine.configure(1, "both:v1.0.0")
+    assert engine.execute(request_execution(1)) == pb.Action(id=1)

@@ -41,12 +41,12 @@ REQUEST = {
 
 
 class Conversation:
-    """A client and the server's side; what one says, the other hears at once."""
+    """A client and the server's side: what one sends, the other receives at once."""
 
     def __init__(self, window: int | None = None) -> None:
         self.client = H2Connection(H2Configuration(client_side=True, header_encoding="utf-8"))
         self.server = GrpcConnection(LIMIT)
-        self.heard: list[Event] = []
+        self.events: list[Event] = []
         self.answered: list[Http2Event] = []
         self.client.initiate_connection()
         if window is not None:
@@ -57,26 +57,26 @@ class Conversation:
         self.client.send_headers(call, [*{**REQUEST, **{f":{k}": v for k, v in headers.items()}}.items()])
         self.talk()
 
-    def say(self, data: bytes, call: int = 1, *, last: bool = False) -> None:
+    def send(self, data: bytes, call: int = 1, *, last: bool = False) -> None:
         size = self.client.max_outbound_frame_size
         for start in range(0, len(data) or 1, size):
             self.client.send_data(call, data[start : start + size], end_stream=last and start + size >= len(data))
             self.talk()
 
     def talk(self) -> None:
-        while said := self.client.data_to_send():
-            self.heard += self.server.receive(said)
+        while data := self.client.data_to_send():
+            self.events += self.server.receive(data)
             self.answer()
 
     def answer(self) -> None:
-        """Hears what the server has to say."""
-        while said := self.server.outgoing():
-            for event in self.client.receive_data(said):
+        """Passes the server's output to the client, and what the client sends for it back."""
+        while data := self.server.outgoing():
+            for event in self.client.receive_data(data):
                 self.answered.append(event)
                 if isinstance(event, DataReceived) and event.flow_controlled_length:
                     self.client.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
             if more := self.client.data_to_send():
-                self.heard += self.server.receive(more)
+                self.events += self.server.receive(more)
 
     def messages(self, call: int = 1) -> list[bytes]:
         reader = MessageReader(LIMIT)
@@ -96,14 +96,14 @@ class Conversation:
 def test_a_call_both_ways() -> None:
     talk = Conversation()
     talk.begin()
-    talk.say(frame_message(b"one"))
+    talk.send(frame_message(b"one"))
     talk.server.send(1, b"first answer")
     talk.answer()
-    talk.say(frame_message(b"two"), last=True)
+    talk.send(frame_message(b"two"), last=True)
     talk.server.send(1, b"second answer")
     talk.server.finish(1)
     talk.answer()
-    assert talk.heard == [CallStarted(1, "/p.Service/Method"), Message(1, b"one"), Message(1, b"two"), HalfClosed(1)]
+    assert talk.events == [CallStarted(1, "/p.Service/Method"), Message(1, b"one"), Message(1, b"two"), HalfClosed(1)]
     assert talk.messages() == [b"first answer", b"second answer"]
     assert talk.trailers() == {"grpc-status": "0"}
     assert talk.ended()
@@ -113,8 +113,8 @@ def test_a_call_both_ways() -> None:
 def test_a_message_in_many_frames_and_many_messages_in_one() -> None:
     talk = Conversation()
     talk.begin()
-    talk.say(frame_message(b"x" * 100_000) + frame_message(b"") + frame_message(b"y"))
-    assert talk.heard[1:] == [Message(1, b"x" * 100_000), Message(1, b""), Message(1, b"y")]
+    talk.send(frame_message(b"x" * 100_000) + frame_message(b"") + frame_message(b"y"))
+    assert talk.events[1:] == [Message(1, b"x" * 100_000), Message(1, b""), Message(1, b"y")]
 
 
 @settings(deadline=None)
@@ -124,10 +124,10 @@ def test_bytes_may_be_cut_anywhere(sizes: list[int], step: int) -> None:
     talk.begin()
     for size in sizes:
         talk.client.send_data(1, frame_message(b"x" * size))
-    said, heard = talk.client.data_to_send(), list[Event]()
-    for start in range(0, len(said), step):
-        heard += talk.server.receive(said[start : start + step])
-    assert heard == [Message(1, b"x" * size) for size in sizes]
+    data, events = talk.client.data_to_send(), list[Event]()
+    for start in range(0, len(data), step):
+        events += talk.server.receive(data[start : start + step])
+    assert events == [Message(1, b"x" * size) for size in sizes]
 
 
 def test_an_answer_waits_for_the_clients_window() -> None:
@@ -135,9 +135,9 @@ def test_an_answer_waits_for_the_clients_window() -> None:
     talk.begin()
     talk.server.send(1, b"z" * 10_000)
     talk.server.finish(1)
-    said = talk.server.outgoing()
-    assert 1000 < len(said) < 1200
-    talk.answered += talk.client.receive_data(said)
+    answer = talk.server.outgoing()
+    assert 1000 < len(answer) < 1200
+    talk.answered += talk.client.receive_data(answer)
     talk.client.increment_flow_control_window(20_000, 1)
     talk.talk()
     assert talk.trailers() == {"grpc-status": "0"}
@@ -157,7 +157,7 @@ def test_an_answer_larger_than_all_windows_arrives_as_they_open() -> None:
 def test_padding_is_given_back_with_the_data() -> None:
     """A window counts whole DATA frames (RFC 9113, 6.9.1): without their padding it would run dry."""
     data, padding = frame_message(b"x" * 15_000), 255
-    size = len(data) + padding + 1  # the byte that says how much padding there is
+    size = len(data) + padding + 1  # the byte with the length of the padding
     frames = -(-WINDOW_UPDATE_BYTES // size)
     talk = Conversation()
     talk.begin()
@@ -176,32 +176,34 @@ def test_a_status_without_an_answer() -> None:
     talk.answer()
     wanted = {":status": "200", "content-type": "application/grpc", "grpc-status": "12"}
     assert talk.trailers() == {**wanted, "grpc-message": "expected %C3%A9, 100 %25%0A"}
-    assert any(isinstance(event, StreamReset) for event in talk.answered), "the client is told to send no more"
+    assert any(isinstance(event, StreamReset) for event in talk.answered), (
+        "the client gets a reset: it is to send no more"
+    )
 
 
 def test_too_large_a_message_ends_its_call_and_no_other() -> None:
     talk = Conversation()
     talk.begin()
     talk.begin(3)
-    talk.say(frame_message(b"x" * (LIMIT + 1))[:100])
-    talk.say(frame_message(b"still here"), 3)
-    assert talk.heard[2:] == [Aborted(1), Message(3, b"still here")]
+    talk.send(frame_message(b"x" * (LIMIT + 1))[:100])
+    talk.send(frame_message(b"still here"), 3)
+    assert talk.events[2:] == [Aborted(1), Message(3, b"still here")]
     assert talk.trailers()["grpc-status"] == "8"
 
 
 def test_a_message_that_is_not_whole_at_the_end() -> None:
     talk = Conversation()
     talk.begin()
-    talk.say(frame_message(b"abc")[:6], last=True)
-    assert talk.heard[-1] == Aborted(1)
+    talk.send(frame_message(b"abc")[:6], last=True)
+    assert talk.events[-1] == Aborted(1)
     assert talk.trailers()["grpc-status"] == "13"
 
 
 def test_a_compressed_message() -> None:
     talk = Conversation()
     talk.begin()
-    talk.say(b"\1\0\0\0\0")
-    assert talk.heard[1:] == [Aborted(1)]
+    talk.send(b"\1\0\0\0\0")
+    assert talk.events[1:] == [Aborted(1)]
     assert talk.trailers()["grpc-status"] == "12"
 
 
@@ -211,7 +213,7 @@ def test_a_client_that_resets_its_call() -> None:
     talk.server.send(1, b"answer")
     talk.client.reset_stream(1)
     talk.talk()
-    assert talk.heard[-1] == Aborted(1)
+    assert talk.events[-1] == Aborted(1)
     talk.server.send(1, b"too late")
     talk.server.finish(1)
     talk.answer()
@@ -223,7 +225,7 @@ def test_what_is_no_grpc(headers: dict[str, str]) -> None:
     talk = Conversation()
     talk.client.send_headers(1, [*{**REQUEST, **headers}.items()])
     talk.talk()
-    assert talk.heard == []
+    assert talk.events == []
     assert talk.trailers() == {":status": "415"}
 
 
@@ -232,15 +234,15 @@ def test_going_away_finishes_what_has_begun_and_refuses_the_rest() -> None:
     talk.begin()
     talk.server.go_away()
     talk.server.go_away()
-    said = talk.server.outgoing()
+    goodbye = talk.server.outgoing()
     raw = H2Connection(H2Configuration(client_side=True))
     raw.initiate_connection()
     raw.send_headers(1, [*REQUEST.items()])
-    (gone,) = (event for event in raw.receive_data(said) if isinstance(event, ConnectionTerminated))
+    (gone,) = (event for event in raw.receive_data(goodbye) if isinstance(event, ConnectionTerminated))
     assert (gone.error_code, gone.last_stream_id) == (0, 1)
     talk.begin(3)
-    talk.say(frame_message(b"one"), last=True)
-    assert talk.heard == [CallStarted(1, "/p.Service/Method"), Message(1, b"one"), HalfClosed(1)]
+    talk.send(frame_message(b"one"), last=True)
+    assert talk.events == [CallStarted(1, "/p.Service/Method"), Message(1, b"one"), HalfClosed(1)]
     assert any(isinstance(event, StreamReset) and event.stream_id == 3 for event in talk.answered)
     talk.server.send(1, b"answer")
     talk.server.finish(1)
@@ -265,4 +267,4 @@ def test_a_client_that_goes_away() -> None:
     talk.begin()
     talk.client.close_connection()
     talk.talk()
-    assert talk.heard[-1] == ConnectionLost()
+    assert talk.events[-1] == ConnectionLost()

@@ -20,15 +20,15 @@ PATH = "/p.Service/Method"
 
 
 class Served:
-    """A call: what it hears, in which threads. Each message is answered, the end too."""
+    """A call: what it receives, in which threads. Each message is answered, the end too."""
 
-    def __init__(self, writer: ResponseWriter, runner: InlineRunner, heard: list[str]) -> None:
-        self._writer, self._runner, self._heard = writer, runner, heard
+    def __init__(self, writer: ResponseWriter, runner: InlineRunner, received: list[str]) -> None:
+        self._writer, self._runner, self._received = writer, runner, received
         self.threads: list[int] = []
 
     def message(self, data: bytes) -> None:
         self.threads.append(threading.get_ident())
-        self._heard.append(data.decode())
+        self._received.append(data.decode())
         if data == b"fails":
             raise MemoryError
         if data == b"stalls":
@@ -36,19 +36,19 @@ class Served:
         self._writer.send(data)
 
     def half_closed(self) -> None:
-        self._heard.append("half closed")
+        self._received.append("half closed")
         self._writer.finish()
 
     def aborted(self) -> None:
-        self._heard.append("aborted")
+        self._received.append("aborted")
 
 
 class Talk:
-    """A client, and a loop that the test runs in its own thread: until the client has left, or it lets go."""
+    """A client, and a loop that the test runs in its own thread until the client leaves or another thread leads."""
 
     def __init__(self) -> None:
         ours, self.socket = socket.socketpair(socket.AF_UNIX)
-        self.heard: list[str] = []
+        self.received: list[str] = []
         self.calls: list[Served] = []
         self.lost: list[Connection] = []
         self.kept = 0
@@ -71,7 +71,7 @@ class Talk:
         self.kept = len(self.loop._calls)
 
     def _serve(self, writer: ResponseWriter, runner: InlineRunner) -> Served:
-        self.calls.append(Served(writer, runner, self.heard))
+        self.calls.append(Served(writer, runner, self.received))
         return self.calls[-1]
 
     def start(self, stream_id: int, path: str = PATH) -> None:
@@ -80,7 +80,7 @@ class Talk:
             ("content-type", "application/grpc"),
         ])  # fmt: skip
 
-    def say(self, stream_id: int, *messages: bytes, last: bool = False) -> None:
+    def send(self, stream_id: int, *messages: bytes, last: bool = False) -> None:
         self.client.send_data(stream_id, b"".join(map(frame_message, messages)), end_stream=last)
 
     def leave(self) -> None:
@@ -107,18 +107,18 @@ def talk() -> Iterator[Talk]:
 def test_messages_reach_their_calls_in_order(talk: Talk) -> None:
     talk.start(1)
     talk.start(3)
-    talk.say(1, b"one", b"two")
-    talk.say(3, b"three")
-    talk.say(1, b"four", last=True)
+    talk.send(1, b"one", b"two")
+    talk.send(3, b"three")
+    talk.send(1, b"four", last=True)
     talk.leave()
     talk.loop.run()
-    assert talk.heard[:5] == ["one", "two", "three", "four", "half closed"]
-    assert set(talk.heard[5:]) == {"aborted"}, "the other call ends with the connection"
+    assert talk.received[:5] == ["one", "two", "three", "four", "half closed"]
+    assert set(talk.received[5:]) == {"aborted"}, "the other call ends with the connection"
     assert talk.lost == [talk.connection]
     assert talk.dispatcher.watchdog.workers != []
 
 
-def test_a_method_that_there_is_not(talk: Talk) -> None:
+def test_an_unknown_method(talk: Talk) -> None:
     talk.start(1, "/p.Service/Other")
     talk.leave()
     talk.loop.run()
@@ -131,7 +131,7 @@ def test_calls_that_have_ended_are_forgotten(talk: Talk) -> None:
     """A health check each second is one call each second, on one connection."""
     for stream_id in range(1, 101, 2):
         talk.start(stream_id)
-        talk.say(stream_id, b"x", last=True)
+        talk.send(stream_id, b"x", last=True)
     talk.start(101)
     talk.leave()
     talk.loop.run()
@@ -140,10 +140,10 @@ def test_calls_that_have_ended_are_forgotten(talk: Talk) -> None:
 
 
 @pytest.mark.parametrize("how", ["reset", "go away"])
-def test_a_call_that_was_reset_hears_of_it_behind_a_new_one_too(talk: Talk, how: str) -> None:
-    """In one read: the new call comes, and the end of the first has come already when that is looked at."""
+def test_a_reset_reaches_its_call_behind_a_new_call_too(talk: Talk, how: str) -> None:
+    """Both come in one read: when the loop serves the new call, the end of the first has already been read."""
     talk.start(1)
-    talk.say(1, b"one")
+    talk.send(1, b"one")
     talk.start(3)
     if how == "reset":
         talk.client.reset_stream(1)
@@ -151,31 +151,31 @@ def test_a_call_that_was_reset_hears_of_it_behind_a_new_one_too(talk: Talk, how:
         talk.client.close_connection()
     talk.leave()
     talk.loop.run()
-    assert talk.heard.count("aborted") == 2, "both calls have ended"
-    assert talk.calls[0]._heard.index("one") < talk.heard.index("aborted")
+    assert talk.received.count("aborted") == 2, "both calls have ended"
+    assert talk.calls[0]._received.index("one") < talk.received.index("aborted")
 
 
-def test_a_thread_that_leads_no_more_leaves_what_has_come_to_the_next(talk: Talk) -> None:
+def test_a_thread_that_no_longer_leads_leaves_the_rest_to_the_next(talk: Talk) -> None:
     talk.start(1)
-    talk.say(1, b"one", b"stalls", b"two")
+    talk.send(1, b"one", b"stalls", b"two")
     talk.leave()
     talk.loop.run()
-    assert (talk.heard, talk.lost) == (["one", "stalls"], []), "it reads no more, and ends nothing"
+    assert (talk.received, talk.lost) == (["one", "stalls"], []), "it reads no more, and ends nothing"
     following = threading.Thread(target=talk.loop.run, args=(1,), daemon=True)
     following.start()
     following.join(10)
-    assert talk.heard == ["one", "stalls", "two", "aborted"]
+    assert talk.received == ["one", "stalls", "two", "aborted"]
     here = threading.get_ident()
     assert [thread == here for thread in talk.calls[0].threads] == [True, True, False]
 
 
 def test_a_call_that_fails_ends_the_connection(talk: Talk) -> None:
     talk.start(1)
-    talk.say(1, b"fails", b"unheard")
+    talk.send(1, b"fails", b"unread")
     talk.leave()
     with pytest.raises(MemoryError):
         talk.loop.run()
-    assert talk.heard == ["fails", "aborted"]
+    assert talk.received == ["fails", "aborted"]
     assert talk.lost == [talk.connection]
 
 

@@ -98,7 +98,7 @@ def test_it_ends_once_after_the_last_answer() -> None:
     assert sent.events == ["sent", "finished", "ended"]
 
 
-def test_what_comes_while_one_thread_sends_that_one_sends_too() -> None:
+def test_answers_that_come_while_a_thread_sends_are_sent_by_that_thread() -> None:
     sent = Sent()
     send = sent.send
 

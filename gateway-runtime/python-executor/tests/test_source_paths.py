@@ -1,4 +1,4 @@
-"""MessageReader name the file that the author wrote, and the line in it, whatever raised."""
+"""Messages name the file that the author wrote, and the line in it, whatever raised."""
 
 from __future__ import annotations
 

@@ -81,9 +81,9 @@ def test_a_link_has_the_state_of_its_trace_which_the_exporter_leaves_out() -> No
 
 @pytest.mark.parametrize("kind", SpanKind)
 def test_kinds_and_scopes(kind: SpanKind) -> None:
-    one, two = recorded(kind=kind), recorded("two")
-    assert ours(one, two) == theirs(one, two)
-    assert len(ours(one, two).scope_spans) == 1
+    first, second = recorded(kind=kind), recorded("two")
+    assert ours(first, second) == theirs(first, second)
+    assert len(ours(first, second).scope_spans) == 1
 
 
 @given(st.dictionaries(st.text(min_size=1), ANY))

@@ -10,7 +10,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 
 class Sink:
-    """takes: how many batches, until it refuses them."""
+    """takes: how many batches it takes before it refuses them."""
 
     def __init__(self, takes: int = 1_000_000) -> None:
         self.takes = takes
@@ -28,13 +28,13 @@ class Sink:
 
     @property
     def names(self) -> list[str]:
-        """Of all spans that it has, in order."""
+        """The names of all its spans, in order."""
         scopes = [scope for batch in self.batches for scope in ResourceSpans.FromString(batch).scope_spans]
         return [span.name for scope in scopes for span in scope.spans]
 
 
 def span(number: int, size: int = 0) -> bytes:
-    """Serialized, as large as that at least."""
+    """A serialized span of at least this size."""
     name = f"{number} ".ljust(size, "x").encode()
     length = len(name)
     return b"\x2a" + bytes([length & 0x7F | 0x80, length >> 7 & 0x7F | 0x80, length >> 14]) + name
@@ -115,16 +115,16 @@ def test_what_a_sink_has_refused_is_offered_again() -> None:
 def test_how_many_were_dropped_is_logged_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
     export = export_to(Sink())
 
-    def said(now: float) -> list[str]:
+    def logged(now: float) -> list[str]:
         export.log_dropped(now)
         return [record.getMessage().partition(":")[0] for record in caplog.records]
 
     with caplog.at_level(logging.WARNING):
-        assert said(1000.0) == []
+        assert logged(1000.0) == []
         export.put(None, span(1, SPAN_BYTES))
         export.drop()
-        assert said(1000.0) == ["2 spans of policies were dropped"]
+        assert logged(1000.0) == ["2 spans of policies were dropped"]
         export.drop()
-        assert len(said(1000.0 + LOG_SECONDS / 2)) == 1
-        assert said(1000.0 + LOG_SECONDS)[1:] == ["1 spans of policies were dropped"]
-        assert len(said(1000.0 + 3 * LOG_SECONDS)) == 2
+        assert len(logged(1000.0 + LOG_SECONDS / 2)) == 1
+        assert logged(1000.0 + LOG_SECONDS)[1:] == ["1 spans of policies were dropped"]
+        assert len(logged(1000.0 + 3 * LOG_SECONDS)) == 2

@@ -1,4 +1,4 @@
-"""When the watchdog looks, and what it counts."""
+"""When the watchdog checks, and what it counts."""
 
 import threading
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from gatewright_executor.testing import eventually
 
 
 class Looked:
-    """A runner that counts looks."""
+    """A runner that counts the watchdog's checks."""
 
     def __init__(self) -> None:
         self.worker, self.is_running, self.looks = Worker(), False, 0
@@ -61,7 +61,7 @@ def test_it_no_longer_looks_at_what_is_unwatched(watchdog: StallWatchdog) -> Non
     here.is_running = False
 
 
-def test_what_was_run_is_counted_once_whoever_goes() -> None:
+def test_executions_are_counted_once_whichever_worker_ends() -> None:
     watchdog, runner, stalled = StallWatchdog(), Looked(), Worker()
 
     def counted() -> tuple[int, int]:

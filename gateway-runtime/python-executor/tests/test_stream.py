@@ -41,7 +41,7 @@ def raising(_ctx: RequestContext, _params: object) -> None:
 
 
 def seldom(ctx: RequestContext, _params: object) -> None:
-    """Quick for long enough to be taken for a quick one."""
+    """Quick for long enough to count as quick."""
     if ctx.request_id.endswith("9"):
         threading.Event().wait(0.02)
 
@@ -65,7 +65,7 @@ def unprepared(_params: object) -> None:
 
 
 class Made:
-    """What a prepare that yields has made."""
+    """The prepared value of a prepare that yields."""
 
     all: ClassVar[list[Made]] = []
     used_when_closed = 0
@@ -239,7 +239,7 @@ def converse(process: Process, frames: list[pb.RequestFrame], configured: int) -
 
 
 class NotedPreparer(Preparer):
-    """Knows what it was to retire."""
+    """Records which instances it was asked to retire."""
 
     def __init__(self, loops: Loops) -> None:
         super().__init__(loops)

@@ -49,23 +49,23 @@ NOTES = """
 """
 
 
-def started(start: Start, **sources: str) -> Engine:
+def start_configured(start: Start, **sources: str) -> Engine:
     """An engine that has configured its policies as instances 1, 2, …"""
-    one = start(**sources)
+    engine = start(**sources)
     for number, name in enumerate(sources, 1):
-        assert not one.configure(number, f"{name}:v1.0.0").HasField("failure")
-    return one
+        assert not engine.configure(number, f"{name}:v1.0.0").HasField("failure")
+    return engine
 
 
-def failure(one: Engine, number: int) -> pb.Failure:
-    return one.action(number).failure
+def failure(engine: Engine, number: int) -> pb.Failure:
+    return engine.action(number).failure
 
 
 # ------------------------------------------------------------------ what is loaded
 
 
-def test_hello_says_what_streams(engine: Start) -> None:
-    hello = engine(passes=PASSES, upper=UPPER, plain="def on_request(ctx, params): ...").hello
+def test_hello_names_the_hooks_that_stream(start_engine: Start) -> None:
+    hello = start_engine(passes=PASSES, upper=UPPER, plain="def on_request(ctx, params): ...").hello
     streams = {policy.name: (policy.on_request_stream, policy.on_response_stream) for policy in hello.policies}
     assert streams == {"passes": (True, True), "upper": (True, False), "plain": (False, False)}
 
@@ -80,8 +80,8 @@ def test_hello_says_what_streams(engine: Start) -> None:
         ("async def on_request_stream(ctx, params): yield", r"got on_request_stream\(ctx, params\): too many"),
     ],
 )
-def test_anything_but_an_async_generator_is_refused(engine: Start, source: str, got: str) -> None:
-    (policy,) = engine(bad=source).hello.policies
+def test_anything_but_an_async_generator_is_refused(start_engine: Start, source: str, got: str) -> None:
+    (policy,) = start_engine(bad=source).hello.policies
     assert re.search(rf"expected .*on_request_stream\(ctx, chunks, params\).*{got}.*bad\.py", policy.failure.message)
     if "too many" not in got:
         assert policy.failure.message.endswith("write `async def` with a `yield` in it")
@@ -106,21 +106,21 @@ WRAPPED = """
 """
 
 
-def test_an_async_generator_with_arguments_of_its_own_streams(engine: Start) -> None:
-    one = started(engine, part=WRAPPED + "    on_request_stream = functools.partial(passes, b'word')")
-    one.send(request_stream(1))
-    one.action(1)
-    assert one.yielded(1) == b"word"
+def test_an_async_generator_with_arguments_of_its_own_streams(start_engine: Start) -> None:
+    engine = start_configured(start_engine, part=WRAPPED + "    on_request_stream = functools.partial(passes, b'word')")
+    engine.send(request_stream(1))
+    engine.action(1)
+    assert engine.yielded(1) == b"word"
 
 
-def test_a_decorator_that_makes_a_plain_function_of_it_is_named(engine: Start) -> None:
-    (policy,) = engine(bad=WRAPPED + "    on_request_stream = one").hello.policies
+def test_a_decorator_that_makes_a_plain_function_of_it_is_named(start_engine: Start) -> None:
+    (policy,) = start_engine(bad=WRAPPED + "    on_request_stream = one").hello.policies
     message = policy.failure.message
     assert "got a plain function, which a decorator has made of one (" in message
     assert message.endswith("have its decorator return an async generator function")
 
 
-def test_what_get_policy_returns_cannot_stream(engine: Start) -> None:
+def test_what_get_policy_returns_cannot_stream(start_engine: Start) -> None:
     source = """
         class Old:
             def on_request(self, ctx, params): ...
@@ -132,71 +132,75 @@ def test_what_get_policy_returns_cannot_stream(engine: Start) -> None:
             return Old()
     """
     with pytest.warns(DeprecationWarning, match="get_policy"):
-        one = engine(old=source)
-    assert "cannot stream; write on_request" in one.configure(1, "old:v1.0.0").failure.message
+        engine = start_engine(old=source)
+    assert "cannot stream; write on_request" in engine.configure(1, "old:v1.0.0").failure.message
 
 
-def test_a_stream_of_a_policy_that_has_none_is_refused(engine: Start) -> None:
-    one = started(engine, plain="def on_request(ctx, params): ...")
-    one.send(request_stream(1), pieces=[piece(1, b"a", last=True)])
-    assert failure(one, 1).message.startswith("expected on_request_stream(ctx, chunks, params) in the policy's module")
-    one.execute(request_execution(2))
+def test_a_stream_of_a_policy_that_has_none_is_refused(start_engine: Start) -> None:
+    engine = start_configured(start_engine, plain="def on_request(ctx, params): ...")
+    engine.send(request_stream(1), pieces=[piece(1, b"a", last=True)])
+    assert failure(engine, 1).message.startswith(
+        "expected on_request_stream(ctx, chunks, params) in the policy's module"
+    )
+    engine.execute(request_execution(2))
 
 
 # ------------------------------------------------------------------ chunks and what is yielded
 
 
-def test_a_body_in_pieces_is_passed_on_as_it_comes(engine: Start) -> None:
-    one = started(engine, upper=UPPER)
-    one.send(request_stream(1))
-    one.wait(lambda: one.yielded(1) == b"GET ")
-    one.send(pieces=[piece(1, b"one")])
-    one.wait(lambda: one.yielded(1) == b"GET ONE.")
-    assert not one.actions, "it goes on"
-    one.send(pieces=[piece(1, b"two", last=True)])
-    assert one.action(1) == pb.Action(id=1)
-    assert one.yielded(1) == "GET ONE.TWO.é".encode()
+def test_a_body_in_pieces_is_passed_on_as_it_comes(start_engine: Start) -> None:
+    engine = start_configured(start_engine, upper=UPPER)
+    engine.send(request_stream(1))
+    engine.wait(lambda: engine.yielded(1) == b"GET ")
+    engine.send(pieces=[piece(1, b"one")])
+    engine.wait(lambda: engine.yielded(1) == b"GET ONE.")
+    assert not engine.actions, "it goes on"
+    engine.send(pieces=[piece(1, b"two", last=True)])
+    assert engine.action(1) == pb.Action(id=1)
+    assert engine.yielded(1) == "GET ONE.TWO.é".encode()
 
 
-def test_the_pieces_come_before_the_action(engine: Start) -> None:
-    one = started(engine, upper=UPPER)
-    one.send(request_stream(1), pieces=[piece(1, b"one", last=True)])
-    one.action(1)
-    kinds = [kind for frame in one.frames for kind in ["piece"] * len(frame.pieces) + ["action"] * len(frame.actions)]
+def test_the_pieces_come_before_the_action(start_engine: Start) -> None:
+    engine = start_configured(start_engine, upper=UPPER)
+    engine.send(request_stream(1), pieces=[piece(1, b"one", last=True)])
+    engine.action(1)
+    kinds = [
+        kind for frame in engine.frames for kind in ["piece"] * len(frame.pieces) + ["action"] * len(frame.actions)
+    ]
     assert kinds == ["piece"] * (len(kinds) - 1) + ["action"]
 
 
-def test_what_waits_is_joined_and_what_is_large_is_cut(engine: Start) -> None:
-    one = started(engine, notes=NOTES, passes=PASSES)
+def test_what_waits_is_joined_and_what_is_large_is_cut(start_engine: Start) -> None:
+    engine = start_configured(start_engine, notes=NOTES, passes=PASSES)
     small = [piece(1, b"x") for _ in range(100_000)]
-    one.send(request_stream(1), pieces=[*small, piece(1, last=True)])
-    one.action(1)
-    sizes = json.loads(one.yielded(1))
+    engine.send(request_stream(1), pieces=[*small, piece(1, last=True)])
+    engine.action(1)
+    sizes = json.loads(engine.yielded(1))
     assert sum(sizes) == 100_000
     assert max(sizes) <= PIECE_BYTES
     assert len(sizes) < 20
     large = b"0123456789abcdef" * (PIECE_BYTES // 8)  # as one yield, of two pieces
     source = f"async def on_request_stream(ctx, chunks, params):\n    yield {large!r}"
-    two = started(engine, large=source)
-    two.send(request_stream(1))
-    two.action(1)
-    assert [len(data) for data in two.pieces(1)] == [PIECE_BYTES, PIECE_BYTES]
-    assert two.yielded(1) == large
+    other = start_configured(start_engine, large=source)
+    other.send(request_stream(1))
+    other.action(1)
+    assert [len(data) for data in other.pieces(1)] == [PIECE_BYTES, PIECE_BYTES]
+    assert other.yielded(1) == large
 
 
-def test_yields_that_come_together_leave_as_one_piece(engine: Start, clock: Clock) -> None:
+def test_yields_that_come_together_leave_as_one_piece(start_engine: Start, clock: Clock) -> None:
     source = """
         async def on_request_stream(ctx, chunks, params):
             for _ in range(50):
                 yield b"ab"
     """
-    one = started(partial(engine, clock=clock), many=source)
-    one.send(request_stream(1))
-    one.action(1)
-    assert one.pieces(1) == [b"ab" * 50]
+    engine = start_configured(partial(start_engine, clock=clock), many=source)
+    engine.send(request_stream(1))
+    engine.action(1)
+    assert engine.pieces(1) == [b"ab" * 50]
 
 
-def test_an_empty_yield_is_sent_as_the_first_piece_only(engine: Start) -> None:
+def test_an_empty_yield_is_sent_as_the_first_piece_only(start_engine: Start) -> None:
     source = """
         async def on_request_stream(ctx, chunks, params):
             yield b""
@@ -205,17 +209,17 @@ def test_an_empty_yield_is_sent_as_the_first_piece_only(engine: Start) -> None:
                 yield chunk
                 yield ""
     """
-    one = started(engine, empty=source)
-    one.send(request_stream(1))
-    one.wait(lambda: one.pieces(1) == [b""])
-    one.send(pieces=[piece(1, b"a")])
-    one.wait(lambda: one.pieces(1) == [b"", b"a"])
-    one.send(pieces=[piece(1, last=True)])
-    one.action(1)
-    assert one.pieces(1) == [b"", b"a"]
+    engine = start_configured(start_engine, empty=source)
+    engine.send(request_stream(1))
+    engine.wait(lambda: engine.pieces(1) == [b""])
+    engine.send(pieces=[piece(1, b"a")])
+    engine.wait(lambda: engine.pieces(1) == [b"", b"a"])
+    engine.send(pieces=[piece(1, last=True)])
+    engine.action(1)
+    assert engine.pieces(1) == [b"", b"a"]
 
 
-def test_a_loop_that_was_left_goes_on_and_one_after_the_end_is_an_error(engine: Start) -> None:
+def test_a_loop_that_was_left_goes_on_and_one_after_the_end_is_an_error(start_engine: Start) -> None:
     source = """
         async def on_request_stream(ctx, chunks, params):
             async for chunk in chunks:
@@ -226,17 +230,17 @@ def test_a_loop_that_was_left_goes_on_and_one_after_the_end_is_an_error(engine: 
             async for chunk in chunks:
                 yield b"never"
     """
-    one = started(engine, twice=source)
-    one.send(request_stream(1), pieces=[piece(1, b"one")])
-    one.wait(lambda: one.yielded(1) == b"first ")
-    one.send(pieces=[piece(1, b"two", last=True)])
-    message = failure(one, 1).message
+    engine = start_configured(start_engine, twice=source)
+    engine.send(request_stream(1), pieces=[piece(1, b"one")])
+    engine.wait(lambda: engine.yielded(1) == b"first ")
+    engine.send(pieces=[piece(1, b"two", last=True)])
+    message = failure(engine, 1).message
     assert message.startswith("RuntimeError: expected chunks to be iterated once, got a loop after its end")
     assert "twice.py:8" in message
-    assert one.yielded(1) == b"first two"
+    assert engine.yielded(1) == b"first two"
 
 
-def test_two_tasks_that_ask_at_once_are_an_error(engine: Start) -> None:
+def test_two_tasks_that_ask_at_once_are_an_error(start_engine: Start) -> None:
     source = """
         import asyncio
 
@@ -249,15 +253,15 @@ def test_two_tasks_that_ask_at_once_are_an_error(engine: Start) -> None:
                 asked.cancel()
             yield b""
     """
-    one = started(engine, both=source)
-    one.send(request_stream(1))
-    assert "expected one task to ask for the next chunk, got a second one" in failure(one, 1).message
+    engine = start_configured(start_engine, both=source)
+    engine.send(request_stream(1))
+    assert "expected one task to ask for the next chunk, got a second one" in failure(engine, 1).message
 
 
 # ------------------------------------------------------------------ contexts, trailers, metadata
 
 
-def test_a_response_stream_sees_the_response_its_request_and_its_trailers(engine: Start) -> None:
+def test_a_response_stream_sees_the_response_its_request_and_its_trailers(start_engine: Start) -> None:
     source = """
         async def on_response_stream(ctx, chunks, params):
             yield f"{ctx.status_code} {ctx.headers['x-a']} {ctx.request.method} {ctx.body} "
@@ -272,31 +276,33 @@ def test_a_response_stream_sees_the_response_its_request_and_its_trailers(engine
             del ctx.trailers["x-sum"]
             ctx.metadata["seen"] = True
     """
-    one = started(engine, whole=source)
+    engine = start_configured(start_engine, whole=source)
     execution = response_stream(1)
     execution.response_headers = b"x-a\0b\0"
-    one.send(execution)
-    one.send(pieces=[piece(1, b"body "), piece(1, last=True, trailers={"x-sum": "42"})])
-    action = one.action(1)
-    assert one.yielded(1) == b"200 b GET None early body 42"
+    engine.send(execution)
+    engine.send(pieces=[piece(1, b"body "), piece(1, last=True, trailers={"x-sum": "42"})])
+    action = engine.action(1)
+    assert engine.yielded(1) == b"200 b GET None early body 42"
     assert (action.set_trailers, action.remove_trailers) == (b"x-count\x001\0", b"x-sum\0")
     assert json.loads(action.metadata_set) == {"seen": True}
 
 
-def test_a_message_without_a_body_is_an_empty_stream(engine: Start) -> None:
+def test_a_message_without_a_body_is_an_empty_stream(start_engine: Start) -> None:
     source = """
         async def on_request_stream(ctx, chunks, params):
             async for chunk in chunks:
                 assert False
             yield f"made {len(ctx.trailers)}"
     """
-    one = started(engine, makes=source)
-    one.send(request_stream(1), pieces=[piece(1, last=True)])
-    one.action(1)
-    assert one.yielded(1) == b"made 0"
+    engine = start_configured(start_engine, makes=source)
+    engine.send(request_stream(1), pieces=[piece(1, last=True)])
+    engine.action(1)
+    assert engine.yielded(1) == b"made 0"
 
 
-def test_what_is_printed_and_prepared_is_tied_to_the_stream(engine: Start, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_printed_and_prepared_is_tied_to_the_stream(
+    start_engine: Start, caplog: pytest.LogCaptureFixture
+) -> None:
     source = """
         import logging
 
@@ -307,18 +313,18 @@ def test_what_is_printed_and_prepared_is_tied_to_the_stream(engine: Start, caplo
             logging.getLogger("mine").warning("id %s", ctx.request_id)
             yield ctx.prepared
     """
-    one = engine(logs=source)
-    one.configure(1, "logs:v1.0.0", {"word": "prepared"})
-    one.send(request_stream(7))
-    one.action(7)
-    assert one.yielded(7) == b"prepared"
+    engine = start_engine(logs=source)
+    engine.configure(1, "logs:v1.0.0", {"word": "prepared"})
+    engine.send(request_stream(7))
+    engine.action(7)
+    assert engine.yielded(7) == b"prepared"
     assert "id request-7" in caplog.messages
 
 
 # ------------------------------------------------------------------ ends
 
 
-def test_reject_answers(engine: Start) -> None:
+def test_reject_answers(start_engine: Start) -> None:
     source = """
         from gatewright.policy import ImmediateResponse, Reject
 
@@ -338,57 +344,59 @@ def test_reject_answers(engine: Start) -> None:
             raise Reject("no answer")
             yield
     """
-    one = started(engine, rejects=source)
-    one.send(request_stream(1), pieces=[piece(1, b"good")])
-    one.wait(lambda: one.yielded(1) == b"good")
-    one.send(pieces=[piece(1, b"bad")])
-    action = one.action(1)
+    engine = start_configured(start_engine, rejects=source)
+    engine.send(request_stream(1), pieces=[piece(1, b"good")])
+    engine.wait(lambda: engine.yielded(1) == b"good")
+    engine.send(pieces=[piece(1, b"bad")])
+    action = engine.action(1)
     answer = action.immediate_response
     assert (answer.status_code, answer.headers, answer.body) == (422, b"x-why\0bad\0", b"no")
     assert Path(answer.file).name == "rejects.py"
     assert source.splitlines()[answer.line - 1].strip().startswith("raise Reject(Immediate")
     assert json.loads(action.metadata_set) == {"why": "bad"}
-    one.send(response_stream(2))
-    assert failure(one, 2).failure_class == pb.FAILURE_CLASS_BAD_ACTION
-    assert "expected an ImmediateResponse, got str 'no answer'" in failure(one, 2).message
+    engine.send(response_stream(2))
+    assert failure(engine, 2).failure_class == pb.FAILURE_CLASS_BAD_ACTION
+    assert "expected an ImmediateResponse, got str 'no answer'" in failure(engine, 2).message
 
 
-def test_an_exception_fails_it_with_its_traceback_in_the_log(engine: Start, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_exception_fails_it_with_its_traceback_in_the_log(
+    start_engine: Start, caplog: pytest.LogCaptureFixture
+) -> None:
     source = """
         async def on_request_stream(ctx, chunks, params):
             async for chunk in chunks:
                 yield chunk
                 raise SystemExit("mine")
     """
-    one = started(engine, raises=source)
-    one.send(request_stream(1), pieces=[piece(1, b"a")])
-    found = failure(one, 1)
+    engine = start_configured(start_engine, raises=source)
+    engine.send(request_stream(1), pieces=[piece(1, b"a")])
+    found = failure(engine, 1)
     assert (found.failure_class, found.hook, found.logged) == (pb.FAILURE_CLASS_EXCEPTION, "on_request_stream", True)
     assert found.message.startswith("SystemExit: mine (")
-    assert one.yielded(1) == b"a", "what was yielded before comes first"
+    assert engine.yielded(1) == b"a", "what was yielded before comes first"
     (record,) = [record for record in caplog.records if "on_request_stream failed" in record.message]
     assert "raises.py" in record.__dict__["trace"]
     assert "streams.py" not in record.__dict__["trace"], "no frames of our own"
 
 
-def test_a_stream_needs_no_input_to_end_and_what_comes_after_is_dropped(engine: Start) -> None:
+def test_a_stream_needs_no_input_to_end_and_what_comes_after_is_dropped(start_engine: Start) -> None:
     source = """
         async def on_request_stream(ctx, chunks, params):
             yield "whole"
     """
-    one = started(engine, ends=source)
-    one.send(request_stream(1))
-    one.action(1)
-    one.send(pieces=[piece(1, b"late"), piece(99, b"of no stream")], credit={1: 5, 99: 5})
-    one.send(request_stream(2))
-    one.action(2)
-    assert (one.yielded(1), one.credit(1), one.credit(99)) == (b"whole", 0, 0)
+    engine = start_configured(start_engine, ends=source)
+    engine.send(request_stream(1))
+    engine.action(1)
+    engine.send(pieces=[piece(1, b"late"), piece(99, b"of no stream")], credit={1: 5, 99: 5})
+    engine.send(request_stream(2))
+    engine.action(2)
+    assert (engine.yielded(1), engine.credit(1), engine.credit(99)) == (b"whole", 0, 0)
 
 
 # ------------------------------------------------------------------ credit
 
 
-def test_credit_comes_back_as_chunks_are_taken_and_not_before(engine: Start) -> None:
+def test_credit_comes_back_as_chunks_are_taken_and_not_before(start_engine: Start) -> None:
     source = """
         import asyncio
         go = asyncio.Event()
@@ -401,23 +409,23 @@ def test_credit_comes_back_as_chunks_are_taken_and_not_before(engine: Start) -> 
                 pass
             yield b"end"
     """
-    one = engine(takes=source)
-    one.configure(1, "takes:v1.0.0")
-    one.configure(2, "takes:v1.0.0", {"go": True})
+    engine = start_engine(takes=source)
+    engine.configure(1, "takes:v1.0.0")
+    engine.configure(2, "takes:v1.0.0", {"go": True})
     full = [piece(1, b"x" * PIECE_BYTES) for _ in range(WINDOW_BYTES // PIECE_BYTES)]
-    one.send(request_stream(1), pieces=full)
-    one.send(request_execution(5, 2))
-    one.action(5)
-    assert one.credit(1) == 0, "nothing was taken"
-    one.send(request_stream(2, 2))
-    one.wait(lambda: one.credit(1) == WINDOW_BYTES)
-    one.send(pieces=[piece(1, b"x" * 1000)])
-    one.send(pieces=[piece(1, last=True)])
-    one.action(1)
-    assert one.credit(1) == WINDOW_BYTES, "less than a quarter of the window is not worth a frame"
+    engine.send(request_stream(1), pieces=full)
+    engine.send(request_execution(5, 2))
+    engine.action(5)
+    assert engine.credit(1) == 0, "nothing was taken"
+    engine.send(request_stream(2, 2))
+    engine.wait(lambda: engine.credit(1) == WINDOW_BYTES)
+    engine.send(pieces=[piece(1, b"x" * 1000)])
+    engine.send(pieces=[piece(1, last=True)])
+    engine.action(1)
+    assert engine.credit(1) == WINDOW_BYTES, "less than a quarter of the window is not worth a frame"
 
 
-def test_a_generator_waits_while_credit_is_out(engine: Start, clock: Clock, pass_time: Any) -> None:
+def test_a_generator_waits_while_credit_is_out(start_engine: Start, clock: Clock, pass_time: Any) -> None:
     source = """
         taken = []
 
@@ -428,53 +436,53 @@ def test_a_generator_waits_while_credit_is_out(engine: Start, clock: Clock, pass
 
         def on_response(ctx, params): ...
     """
-    one = started(partial(engine, clock=clock), floods=source, late=pass_time.policy)
-    one.send(request_stream(1, seconds=0.2))
-    one.wait(lambda: len(one.yielded(1)) == WINDOW_BYTES)
-    one.send(credit={1: 1})
-    one.wait(lambda: len(one.yielded(1)) == WINDOW_BYTES + 32768)
-    pass_time(one)
-    assert 1 not in {action.id for action in one.actions}, "its time is for its own work: it is not late"
+    engine = start_configured(partial(start_engine, clock=clock), floods=source, late=pass_time.policy)
+    engine.send(request_stream(1, seconds=0.2))
+    engine.wait(lambda: len(engine.yielded(1)) == WINDOW_BYTES)
+    engine.send(credit={1: 1})
+    engine.wait(lambda: len(engine.yielded(1)) == WINDOW_BYTES + 32768)
+    pass_time(engine)
+    assert 1 not in {action.id for action in engine.actions}, "its time is for its own work: it is not late"
     for _ in range(50):
-        one.send(credit={1: 1 << 16})
-    assert one.action(1) == pb.Action(id=1)
-    assert len(one.yielded(1)) == 100 * 32768
+        engine.send(credit={1: 1 << 16})
+    assert engine.action(1) == pb.Action(id=1)
+    assert len(engine.yielded(1)) == 100 * 32768
 
 
-def test_a_yield_of_ten_megabytes_leaves_as_there_is_credit(engine: Start) -> None:
+def test_a_yield_of_ten_megabytes_leaves_as_there_is_credit(start_engine: Start) -> None:
     source = """
         async def on_request_stream(ctx, chunks, params):
             yield bytes(10 << 20)
     """
-    one = started(engine, huge=source)
-    one.send(request_stream(1))
-    given = WINDOW_BYTES
-    while given < 10 << 20:
-        one.wait(lambda until=given: len(one.yielded(1)) >= until)  # type: ignore[misc]
-        assert len(one.yielded(1)) < given + PIECE_BYTES
-        one.send(credit={1: PIECE_BYTES})
-        given += PIECE_BYTES
-    one.action(1)
-    assert len(one.yielded(1)) == 10 << 20
-    assert max(map(len, one.pieces(1))) == PIECE_BYTES
-    assert max(frame.ByteSize() for frame in one.frames) < (1 << 20) + 2 * PIECE_BYTES
+    engine = start_configured(start_engine, huge=source)
+    engine.send(request_stream(1))
+    credit = WINDOW_BYTES
+    while credit < 10 << 20:
+        engine.wait(lambda until=credit: len(engine.yielded(1)) >= until)  # type: ignore[misc]
+        assert len(engine.yielded(1)) < credit + PIECE_BYTES
+        engine.send(credit={1: PIECE_BYTES})
+        credit += PIECE_BYTES
+    engine.action(1)
+    assert len(engine.yielded(1)) == 10 << 20
+    assert max(map(len, engine.pieces(1))) == PIECE_BYTES
+    assert max(frame.ByteSize() for frame in engine.frames) < (1 << 20) + 2 * PIECE_BYTES
 
 
 @pytest.mark.parametrize("sizes", [[PIECE_BYTES + 1], [PIECE_BYTES] * 5, [PIECE_BYTES] * 3 + [PIECE_BYTES - 1, 2, 1]])
-def test_a_piece_that_may_not_come_ends_the_call(engine: Start, sizes: list[int]) -> None:
-    """A bound on memory would be gone. The last byte of credit is enough for a piece."""
+def test_a_piece_that_may_not_come_ends_the_call(start_engine: Start, sizes: list[int]) -> None:
+    """Memory would not be bounded otherwise. The last byte of credit is enough for a piece."""
     source = """
         async def on_request_stream(ctx, chunks, params):
             yield b""
             await __import__("asyncio").Event().wait()
     """
-    one = started(engine, waits=source)
-    one.send(request_stream(1))
-    one.wait(lambda: one.pieces(1))
+    engine = start_configured(start_engine, waits=source)
+    engine.send(request_stream(1))
+    engine.wait(lambda: engine.pieces(1))
     for size in sizes[:-1]:
-        one.send(pieces=[piece(1, b"x" * size)])
-    one.wait(lambda: one.acknowledged == len(sizes) + 1)
-    one.send(pieces=[piece(1, b"x" * sizes[-1])])
-    assert eventually(lambda: one.ended)
-    assert one.error is not None
-    assert f"expected a piece of {PIECE_BYTES} bytes at most, with credit, got {sizes[-1]}" in str(one.error)
+        engine.send(pieces=[piece(1, b"x" * size)])
+    engine.wait(lambda: engine.acknowledged == len(sizes) + 1)
+    engine.send(pieces=[piece(1, b"x" * sizes[-1])])
+    assert eventually(lambda: engine.ended)
+    assert engine.error is not None
+    assert f"expected a piece of {PIECE_BYTES} bytes at most, with credit, got {sizes[-1]}" in str(engine.error)

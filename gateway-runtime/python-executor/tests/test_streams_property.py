@@ -1,4 +1,4 @@
-"""Any cuts, credits and order of frames: what each stream yields is what it should, once, and never ahead of credit."""
+"""For any cuts, credits and order of frames, each stream yields its body once, and never ahead of credit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 
 async def cuts(ctx: RequestStreamContext, chunks: AsyncIterator[bytes], params: dict[str, Any]) -> AsyncIterator[bytes]:
-    """What comes, cut anew, with rests in between; then its trailers."""
+    """The body cut anew, with pauses in between; then its trailers."""
     size, kept = params["size"], b""
     async for chunk in chunks:
         assert 0 < len(chunk) <= PIECE_BYTES
@@ -52,7 +52,7 @@ def process() -> Iterator[Process]:
 
 @dataclass
 class Body:
-    """What one stream was sent, and what it has answered."""
+    """The body that a stream was sent, and its answer."""
 
     data: bytes
     cuts: list[int]
@@ -66,7 +66,7 @@ class Body:
 
 
 class Conversation:
-    """An engine that keeps to its credit, and sees that the executor keeps to its own."""
+    """An engine that keeps to its credit, and checks that the executor keeps to its own."""
 
     def __init__(self, process: Process, bodies: Sequence[Body]) -> None:
         self.bodies = dict(enumerate(bodies, 1))
@@ -94,14 +94,14 @@ class Conversation:
             self.finished = True
             self.changed.notify_all()
 
-    def _piece(self, body: Body, each: pb.Piece) -> None:
+    def _piece(self, body: Body, sent: pb.Piece) -> None:
         if body.granted - len(body.came) <= 0:
             self.wrong.append("a piece without credit")
-        if len(each.data) > PIECE_BYTES:
-            self.wrong.append(f"a piece of {len(each.data)} bytes")
+        if len(sent.data) > PIECE_BYTES:
+            self.wrong.append(f"a piece of {len(sent.data)} bytes")
         if body.actions:
             self.wrong.append("a piece after the action")
-        body.came += each.data
+        body.came += sent.data
 
     def feed(self, order: list[int]) -> None:
         """Turn by turn, in `order`, until all is sent."""
@@ -174,21 +174,23 @@ def test_each_stream_yields_its_body_once_and_never_ahead_of_credit(
     process: Process, bodies: list[Body], order: list[int], size: int, rests: bool
 ) -> None:
     size = max(size, *(len(body.data) // 500 for body in bodies))
-    one = Conversation(process, bodies)
-    one.stream.receive(pb.RequestFrame(configure=[configuration(1, "cuts:v1", {"size": size, "rests": rests})]))
-    assert eventually(lambda: one.statuses == 1)
-    one.stream.receive(pb.RequestFrame(executions=map(request_stream, one.bodies)))
-    one.feed(order)
-    one.stream.drain()
-    with one.changed:
-        assert one.changed.wait_for(lambda: one.finished, 20), one.state()
-    assert not one.wrong
-    for number, body in one.bodies.items():
+    conversation = Conversation(process, bodies)
+    conversation.stream.receive(
+        pb.RequestFrame(configure=[configuration(1, "cuts:v1", {"size": size, "rests": rests})])
+    )
+    assert eventually(lambda: conversation.statuses == 1)
+    conversation.stream.receive(pb.RequestFrame(executions=map(request_stream, conversation.bodies)))
+    conversation.feed(order)
+    conversation.stream.drain()
+    with conversation.changed:
+        assert conversation.changed.wait_for(lambda: conversation.finished, 20), conversation.state()
+    assert not conversation.wrong
+    for number, body in conversation.bodies.items():
         if body.cancelled_after == -1:
             assert len(body.actions) <= 1
             assert body.data.startswith(body.came)
             continue
         assert body.came == body.data
         assert body.actions == [pb.Action(id=number, set_trailers=b"x-sum\0%d\0" % number)]
-    assert not one.stream._running
-    assert not one.stream._bodies.numbers()
+    assert not conversation.stream._running
+    assert not conversation.stream._bodies.numbers()

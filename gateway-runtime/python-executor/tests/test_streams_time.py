@@ -20,21 +20,21 @@ from gatewright_executor.testing import Clock, Engine, eventually, piece, reques
 Start = Callable[..., Engine]
 
 
-def started(start: Start, **sources: str) -> Engine:
+def start_configured(start: Start, **sources: str) -> Engine:
     """An engine that has configured its policies as instances 1, 2, …"""
-    one = start(**sources)
+    engine = start(**sources)
     for number, name in enumerate(sources, 1):
-        assert not one.configure(number, f"{name}:v1.0.0").HasField("failure")
-    return one
+        assert not engine.configure(number, f"{name}:v1.0.0").HasField("failure")
+    return engine
 
 
 # ------------------------------------------------------------------ what is its own work
 
 
-def test_one_that_yields_while_a_task_of_its_own_waits_for_a_chunk_is_not_late(
-    engine: Start, clock: Clock, pass_time: Any
+def test_a_stream_that_yields_while_its_own_task_waits_for_a_chunk_is_not_late(
+    start_engine: Start, clock: Clock, pass_time: Any
 ) -> None:
-    """As one that keeps an event stream alive."""
+    """A policy that keeps an event stream alive does so."""
     source = """
         import asyncio
 
@@ -46,19 +46,19 @@ def test_one_that_yields_while_a_task_of_its_own_waits_for_a_chunk_is_not_late(
             yield await asked
             yield f" {while_it_waits}"
     """
-    one = started(partial(engine, clock=clock), alive=source, late=pass_time.policy)
-    one.send(response_stream(1, seconds=0.2))
-    one.wait(lambda: len(one.yielded(1)) > 2)
-    pass_time(one)
-    yielded = len(one.yielded(1))
-    one.wait(lambda: len(one.yielded(1)) > yielded)
-    one.send(pieces=[piece(1, b"end", last=True)])
-    assert one.action(1) == pb.Action(id=1)
-    assert one.yielded(1).endswith(b".end 0.2")
+    engine = start_configured(partial(start_engine, clock=clock), alive=source, late=pass_time.policy)
+    engine.send(response_stream(1, seconds=0.2))
+    engine.wait(lambda: len(engine.yielded(1)) > 2)
+    pass_time(engine)
+    yielded = len(engine.yielded(1))
+    engine.wait(lambda: len(engine.yielded(1)) > yielded)
+    engine.send(pieces=[piece(1, b"end", last=True)])
+    assert engine.action(1) == pb.Action(id=1)
+    assert engine.yielded(1).endswith(b".end 0.2")
 
 
 def test_a_stream_that_reads_ahead_is_not_late_while_its_output_is_not_read(
-    engine: Start, clock: Clock, pass_time: Any
+    start_engine: Start, clock: Clock, pass_time: Any
 ) -> None:
     source = """
         import asyncio
@@ -75,16 +75,16 @@ def test_a_stream_that_reads_ahead_is_not_late_while_its_output_is_not_read(
             while chunk := await ahead.get():
                 yield chunk * 300_000
     """
-    one = started(partial(engine, clock=clock), ahead=source, late=pass_time.policy)
-    one.send(request_stream(1, seconds=0.2))
-    one.send(pieces=[piece(1, b"a")])
-    one.wait(lambda: len(one.yielded(1)) >= WINDOW_BYTES)
-    one.send(pieces=[piece(1, b"b", last=True)])
-    pass_time(one)
-    assert 1 not in {action.id for action in one.actions}, "it waits for its reader"
-    one.send(credit={1: WINDOW_BYTES})
-    one.send(credit={1: WINDOW_BYTES})
-    assert one.action(1) == pb.Action(id=1)
+    engine = start_configured(partial(start_engine, clock=clock), ahead=source, late=pass_time.policy)
+    engine.send(request_stream(1, seconds=0.2))
+    engine.send(pieces=[piece(1, b"a")])
+    engine.wait(lambda: len(engine.yielded(1)) >= WINDOW_BYTES)
+    engine.send(pieces=[piece(1, b"b", last=True)])
+    pass_time(engine)
+    assert 1 not in {action.id for action in engine.actions}, "it waits for its reader"
+    engine.send(credit={1: WINDOW_BYTES})
+    engine.send(credit={1: WINDOW_BYTES})
+    assert engine.action(1) == pb.Action(id=1)
 
 
 # ------------------------------------------------------------------ what cancels it
@@ -116,25 +116,25 @@ WAITS = """
 """
 
 
-def test_its_own_timeout_holds_at_a_yield(engine: Start) -> None:
-    one = started(engine, waits=WAITS)
-    one.send(request_stream(1))
-    one.wait(lambda: len(one.yielded(1)) >= WINDOW_BYTES)
-    one.send(request_stream(3))
-    one.wait(lambda: len(one.yielded(3)) >= WINDOW_BYTES)
-    one.send(response_stream(2))
-    one.action(2)
-    one.send(credit={1: 1 << 20})
-    one.send(credit={3: 1 << 20})
-    assert one.action(1).failure.message.startswith("TimeoutError (")
-    assert one.action(3) == pb.Action(id=3), "it has caught it"
-    assert one.yielded(1) == one.yielded(3) == bytes(300_000) + b"later", "nothing of what it has yielded is lost"
+def test_its_own_timeout_holds_at_a_yield(start_engine: Start) -> None:
+    engine = start_configured(start_engine, waits=WAITS)
+    engine.send(request_stream(1))
+    engine.wait(lambda: len(engine.yielded(1)) >= WINDOW_BYTES)
+    engine.send(request_stream(3))
+    engine.wait(lambda: len(engine.yielded(3)) >= WINDOW_BYTES)
+    engine.send(response_stream(2))
+    engine.action(2)
+    engine.send(credit={1: 1 << 20})
+    engine.send(credit={3: 1 << 20})
+    assert engine.action(1).failure.message.startswith("TimeoutError (")
+    assert engine.action(3) == pb.Action(id=3), "it has caught it"
+    assert engine.yielded(1) == engine.yielded(3) == bytes(300_000) + b"later", "nothing of what it has yielded is lost"
 
 
-def test_its_own_task_group_holds_at_a_yield(engine: Start) -> None:
-    one = started(engine, waits=WAITS)
-    one.send(response_stream(1))
-    failure = one.action(1).failure
+def test_its_own_task_group_holds_at_a_yield(start_engine: Start) -> None:
+    engine = start_configured(start_engine, waits=WAITS)
+    engine.send(response_stream(1))
+    failure = engine.action(1).failure
     assert "ValueError: mine" in failure.message
 
 
@@ -170,24 +170,24 @@ ENDS = """
 """
 
 
-def test_whatever_it_raises_is_a_failure_and_others_go_on(engine: Start) -> None:
-    one = started(engine, ends=ENDS)
+def test_whatever_it_raises_is_a_failure_and_others_go_on(start_engine: Start) -> None:
+    engine = start_configured(start_engine, ends=ENDS)
     raised = [
         *("asyncio.exceptions.CancelledError (", "asyncio.exceptions.CancelledError (", "asyncio.exceptions.Cancelled"),
         *("RuntimeError: async generator raised StopAsync", "GeneratorExit (", "KeyboardInterrupt (", "MemoryError ("),
         *("RecursionError: maximum", "RuntimeError: async generator raised StopIt"),
     ]
     for number, expected in enumerate(raised, 1):
-        one.send(request_stream(number))
-        failure = one.action(number).failure
+        engine.send(request_stream(number))
+        failure = engine.action(number).failure
         assert failure.failure_class == pb.FAILURE_CLASS_EXCEPTION
         assert failure.message.startswith(expected), failure.message
-    one.send(request_stream(10))
-    assert one.action(10) == pb.Action(id=10)
-    assert one.yielded(10) == b"fine"
+    engine.send(request_stream(10))
+    assert engine.action(10) == pb.Action(id=10)
+    assert engine.yielded(10) == b"fine"
 
 
-def test_tasks_that_ask_for_a_chunk_after_the_end_get_none(engine: Start) -> None:
+def test_tasks_that_ask_for_a_chunk_after_the_end_get_none(start_engine: Start) -> None:
     source = """
         import asyncio
 
@@ -206,19 +206,19 @@ def test_tasks_that_ask_for_a_chunk_after_the_end_get_none(engine: Start) -> Non
             left.clear()
             yield str([task.cancelled() for task in done])
     """
-    one = started(engine, leaves=source)
-    one.send(request_stream(1))
-    one.action(1)
-    one.send(response_stream(2))
-    one.action(2)
-    assert one.yielded(2) == b"[True]"
+    engine = start_configured(start_engine, leaves=source)
+    engine.send(request_stream(1))
+    engine.action(1)
+    engine.send(response_stream(2))
+    engine.action(2)
+    assert engine.yielded(2) == b"[True]"
 
 
 @pytest.mark.parametrize("goes_on", ["yield b''", "await anext(chunks)"])
-def test_the_finally_of_a_late_one_is_not_cancelled_by_the_news_of_it(
-    engine: Start, clock: Clock, of_test: ModuleType, goes_on: str
+def test_the_finally_of_a_stream_that_learns_that_it_is_late_is_not_cancelled(
+    start_engine: Start, clock: Clock, of_test: ModuleType, goes_on: str
 ) -> None:
-    """It learns that it is late where it yields or asks, before the cancellation comes: the line about it waits."""
+    """The stream learns that it is late where it yields or asks, before its cancellation, since the log line waits."""
     of_test.begun = begun = threading.Event()  # type: ignore[attr-defined]
     source = f"""
         import asyncio, logging, of_test, threading
@@ -249,20 +249,20 @@ def test_the_finally_of_a_late_one_is_not_cancelled_by_the_news_of_it(
             logging.getLogger("gatewright_executor.running.timeout_log").removeHandler(waits)
             yield str(seen)
     """
-    one = started(partial(engine, clock=clock), cleans=source)
-    one.send(request_stream(1, seconds=1))
+    engine = start_configured(partial(start_engine, clock=clock), cleans=source)
+    engine.send(request_stream(1, seconds=1))
     assert begun.wait(30)
     clock.move(2)
-    assert one.action(1).failure.failure_class == pb.FAILURE_CLASS_TIMEOUT
-    assert eventually(lambda: seen(one) == b"['whole']")
+    assert engine.action(1).failure.failure_class == pb.FAILURE_CLASS_TIMEOUT
+    assert eventually(lambda: seen(engine) == b"['whole']")
 
 
-def seen(one: Engine) -> bytes:
+def seen(engine: Engine) -> bytes:
     """What on_response_stream of instance 1 yields."""
-    number = 1_000_000 + len(one.frames)
-    one.send(response_stream(number))
-    one.action(number)
-    return one.yielded(number)
+    number = 1_000_000 + len(engine.frames)
+    engine.send(response_stream(number))
+    engine.action(number)
+    return engine.yielded(number)
 
 
 # ------------------------------------------------------------------ what is left
@@ -270,34 +270,34 @@ def seen(one: Engine) -> bytes:
 
 @pytest.fixture
 def left() -> Callable[[], list[object]]:
-    """All that is kept of streams in this process, or for them, and was not before the test."""
+    """The objects of streams in this process that did not exist before the test."""
     kinds = StreamExecution, Streams, Stream
     known = {id(kept): kept for kept in gc.get_objects() if type(kept) in kinds}  # kept, so the numbers stay theirs
 
     def left() -> list[object]:
         kept: list[object] = []
-        for each in gc.get_objects():
-            if type(each) not in kinds or id(each) in known:
+        for instance in gc.get_objects():
+            if type(instance) not in kinds or id(instance) in known:
                 continue
-            if isinstance(each, StreamExecution):
-                kept.append(each)
-            elif isinstance(each, Streams):
+            if isinstance(instance, StreamExecution):
+                kept.append(instance)
+            elif isinstance(instance, Streams):
                 kept += [
-                    *each.at_work,
-                    *each._tasks,
-                    *each._unsent,
-                    *each._sinks,
-                    *each._submitted,
-                    *each._woken_waiters,
+                    *instance.at_work,
+                    *instance._tasks,
+                    *instance._unsent,
+                    *instance._sinks,
+                    *instance._submitted,
+                    *instance._woken_waiters,
                 ]
             else:
-                kept += [*each._pending, *each._running, *each._bodies.numbers()]
+                kept += [*instance._pending, *instance._running, *instance._bodies.numbers()]
         return kept
 
     return left
 
 
-def test_a_stream_leaves_nothing_however_it_ends(engine: Start, left: Callable[[], list[object]]) -> None:
+def test_a_stream_leaves_nothing_however_it_ends(start_engine: Start, left: Callable[[], list[object]]) -> None:
     source = """
         from gatewright.policy import ImmediateResponse, Reject
 
@@ -314,40 +314,44 @@ def test_a_stream_leaves_nothing_however_it_ends(engine: Start, left: Callable[[
                     case 4:
                         yield 1
     """
-    one = started(engine, ends=source)
+    engine = start_configured(start_engine, ends=source)
     gc.collect()
     gc.disable()  # what it finds was in a circle, and kept for long
     logging.disable()  # caplog keeps the tracebacks
     try:
         for first in range(1, 3000, 1000):
             numbers = range(first, first + 1000)
-            one.send(*map(request_stream, numbers), pieces=[piece(number, b"a") for number in numbers])
+            engine.send(*map(request_stream, numbers), pieces=[piece(number, b"a") for number in numbers])
             cancelled = [number for number in numbers if number % 7 == 0]
-            one.send(pieces=[piece(number, last=True) for number in numbers if number % 11], cancel=cancelled)
-            one.send(cancel=numbers)
+            engine.send(pieces=[piece(number, last=True) for number in numbers if number % 11], cancel=cancelled)
+            engine.send(cancel=numbers)
             assert eventually(lambda: not left())
     finally:
         logging.disable(logging.NOTSET)
         gc.enable()
 
 
-def test_one_cancelled_while_it_waits_for_a_slot_is_let_go(engine: Start, left: Callable[[], list[object]]) -> None:
+def test_a_stream_cancelled_while_it_waits_for_a_slot_is_released(
+    start_engine: Start, left: Callable[[], list[object]]
+) -> None:
     source = """
         async def on_request_stream(ctx, chunks, params):
             async for chunk in chunks:
                 yield chunk
     """
-    one = engine(waits=source)
-    one.configure(1, "waits:v1.0.0", max_concurrency=1)
-    one.send(request_stream(1), request_stream(2, seconds=60))
-    one.send(pieces=[piece(1, b"a"), piece(2, b"b")], cancel=[2])
-    one.wait(lambda: one.yielded(1) == b"a")
-    one.send(pieces=[piece(1, last=True)])
-    one.action(1)
+    engine = start_engine(waits=source)
+    engine.configure(1, "waits:v1.0.0", max_concurrency=1)
+    engine.send(request_stream(1), request_stream(2, seconds=60))
+    engine.send(pieces=[piece(1, b"a"), piece(2, b"b")], cancel=[2])
+    engine.wait(lambda: engine.yielded(1) == b"a")
+    engine.send(pieces=[piece(1, last=True)])
+    engine.action(1)
     assert eventually(lambda: not left())
 
 
-def test_a_call_that_is_gone_leaves_none_of_a_thousand_streams(engine: Start, left: Callable[[], list[object]]) -> None:
+def test_a_call_that_is_gone_leaves_none_of_a_thousand_streams(
+    start_engine: Start, left: Callable[[], list[object]]
+) -> None:
     source = """
         closed = []
 
@@ -362,20 +366,20 @@ def test_a_call_that_is_gone_leaves_none_of_a_thousand_streams(engine: Start, le
         async def on_response_stream(ctx, chunks, params):
             yield str(len(closed))
     """
-    one, numbers = started(engine, open=source), range(1, 1001)
-    with Engine(socket_of(one)) as two:
-        two.configure(1, "open:v1.0.0")
-        two.send(*map(request_stream, numbers), pieces=[piece(number, b"a") for number in numbers if number % 2])
-        two.wait(lambda: {piece.id for frame in two.frames for piece in frame.pieces} == {*numbers})
-    assert eventually(lambda: seen(one) == b"1000")
+    engine, numbers = start_configured(start_engine, open=source), range(1, 1001)
+    with Engine(socket_of(engine)) as other:
+        other.configure(1, "open:v1.0.0")
+        other.send(*map(request_stream, numbers), pieces=[piece(number, b"a") for number in numbers if number % 2])
+        other.wait(lambda: {piece.id for frame in other.frames for piece in frame.pieces} == {*numbers})
+    assert eventually(lambda: seen(engine) == b"1000")
     assert eventually(lambda: not left())
 
 
-def socket_of(one: Engine) -> Path:
-    return Path(one.address.removeprefix("unix:"))
+def socket_of(engine: Engine) -> Path:
+    return Path(engine.address.removeprefix("unix:"))
 
 
-def test_lines_are_tied_to_the_stream_in_each_step(engine: Start) -> None:
+def test_lines_are_tied_to_the_stream_in_each_step(start_engine: Start) -> None:
     source = """
         import asyncio, logging
 
@@ -407,10 +411,10 @@ def test_lines_are_tied_to_the_stream_in_each_step(engine: Start) -> None:
         return True
 
     logging.getLogger("mine").addFilter(note)
-    one = started(engine, tied=source)
-    one.send(request_stream(1), pieces=[piece(1, b"a")])
-    one.wait(lambda: one.yielded(1) == b"a")
-    one.send(cancel=[1])
+    engine = start_configured(start_engine, tied=source)
+    engine.send(request_stream(1), pieces=[piece(1, b"a")])
+    engine.wait(lambda: engine.yielded(1) == b"a")
+    engine.send(cancel=[1])
     assert eventually(lambda: "end" in tied)
     logging.getLogger("mine").removeFilter(note)
     steps = ("first", "chunk", "task", "thread", "finally", "end")

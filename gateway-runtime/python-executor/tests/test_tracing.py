@@ -14,7 +14,7 @@ NUMBERS = itertools.count(1)
 
 
 class Recorded(NamedTuple):
-    """What a test looks at of a span."""
+    """The fields of a span that tests compare."""
 
     name: str
     trace: str
@@ -22,14 +22,14 @@ class Recorded(NamedTuple):
 
 
 def traceparent(number: int, *, flags: str = "01") -> str:
-    """Each number is another trace."""
+    """A traceparent of the trace with this number."""
     return f"00-{number:032x}-{EXECUTION_SPAN}-{flags}"
 
 
-def recorded(one: Engine) -> list[Recorded]:
+def recorded(engine: Engine) -> list[Recorded]:
     spans = [
         span
-        for batch in one.spans
+        for batch in engine.spans
         for scope in ResourceSpans.FromString(batch).scope_spans
         for span in scope.spans
     ]  # fmt: skip
@@ -40,9 +40,9 @@ def recorded(one: Engine) -> list[Recorded]:
     ]
 
 
-def of_trace(one: Engine, number: int) -> set[tuple[str, str]]:
+def of_trace(engine: Engine, number: int) -> set[tuple[str, str]]:
     """Name and parent of each span of a trace."""
-    return {(name, parent) for name, trace, parent in recorded(one) if trace == f"{number:032x}"}
+    return {(name, parent) for name, trace, parent in recorded(engine) if trace == f"{number:032x}"}
 
 
 MARKS = """
@@ -53,14 +53,14 @@ MARKS = """
 """
 
 
-def all_recorded(one: Engine, mark: int = 99) -> list[Recorded]:
-    """All that was, once the policy `marks` has recorded a span behind it: spans leave in the order of their ends."""
+def all_recorded(engine: Engine, mark: int = 99) -> list[Recorded]:
+    """All spans so far. Waits for a span of the policy `marks` behind them: spans leave in the order of their ends."""
     number = next(NUMBERS) + 10_000
-    one.configure(mark, "marks:v1.0.0")
-    one.execute(request_execution(number, mark, traceparent=traceparent(number)))
+    engine.configure(mark, "marks:v1.0.0")
+    engine.execute(request_execution(number, mark, traceparent=traceparent(number)))
     trace = f"{number:032x}"
-    one.wait(lambda: [span for span in recorded(one) if span.trace == trace])
-    return [span for span in recorded(one) if span.name != "mark"]
+    engine.wait(lambda: [span for span in recorded(engine) if span.trace == trace])
+    return [span for span in recorded(engine) if span.name != "mark"]
 
 
 SYNC = """
@@ -80,36 +80,36 @@ SYNC = """
 
 
 def test_spans_of_a_plain_function_are_children_of_its_execution_in_workers_and_where_it_was_read(
-    engine: Start,
+    start_engine: Start,
 ) -> None:
-    one = engine(sync=SYNC, marks=MARKS)
-    one.configure(1, "sync:v1.0.0")
+    engine = start_engine(sync=SYNC, marks=MARKS)
+    engine.configure(1, "sync:v1.0.0")
     numbers = range(1, RUN + 10)  # the last ones run in the thread that read them
     for number in numbers:
-        one.execute(request_execution(number, traceparent=traceparent(number)))
-    all_recorded(one)
+        engine.execute(request_execution(number, traceparent=traceparent(number)))
+    all_recorded(engine)
     expected = {("outer", EXECUTION_SPAN), ("inner", "outer"), ("sibling", EXECUTION_SPAN)}
-    assert [of_trace(one, number) for number in numbers] == [expected] * len(numbers)
+    assert [of_trace(engine, number) for number in numbers] == [expected] * len(numbers)
 
 
-def test_a_response_has_its_own_parent(engine: Start) -> None:
-    one = engine(sync=SYNC, marks=MARKS)
-    one.configure(1, "sync:v1.0.0")
+def test_a_response_has_its_own_parent(start_engine: Start) -> None:
+    engine = start_engine(sync=SYNC, marks=MARKS)
+    engine.configure(1, "sync:v1.0.0")
     response = response_execution(1)
     response.traceparent = traceparent(7).encode()
-    one.execute(response)
-    assert all_recorded(one) == [Recorded("response", f"{7:032x}", EXECUTION_SPAN)]
+    engine.execute(response)
+    assert all_recorded(engine) == [Recorded("response", f"{7:032x}", EXECUTION_SPAN)]
 
 
-def test_sent_spans_name_their_policy(engine: Start) -> None:
-    one = engine(sync=SYNC, marks=MARKS)
-    one.configure(1, "sync:v1.0.0")
-    one.execute(request_execution(1, traceparent=traceparent(1)))
-    all_recorded(one)
-    batch = ResourceSpans.FromString(one.spans[0])
+def test_sent_spans_name_their_policy(start_engine: Start) -> None:
+    engine = start_engine(sync=SYNC, marks=MARKS)
+    engine.configure(1, "sync:v1.0.0")
+    engine.execute(request_execution(1, traceparent=traceparent(1)))
+    all_recorded(engine)
+    batch = ResourceSpans.FromString(engine.spans[0])
     resource = {pair.key: pair.value for pair in batch.resource.attributes}
     assert resource["telemetry.sdk.language"].string_value == "python"
-    assert resource["process.pid"].int_value == one.hello.pid
+    assert resource["process.pid"].int_value == engine.hello.pid
     scopes = {scope.scope.name: scope for scope in batch.scope_spans}
     assert scopes["mine"].scope.version == "1.2.3"
     for span in scopes["mine"].spans:
@@ -117,14 +117,14 @@ def test_sent_spans_name_their_policy(engine: Start) -> None:
         assert 0 < span.start_time_unix_nano <= span.end_time_unix_nano
 
 
-def test_nothing_of_an_untraced_execution_is_recorded_whatever_ran_before_in_its_thread(engine: Start) -> None:
-    one = engine(workers=1, sync=SYNC, marks=MARKS)
-    one.configure(1, "sync:v1.0.0")
+def test_nothing_of_an_untraced_execution_is_recorded_whatever_ran_before_in_its_thread(start_engine: Start) -> None:
+    engine = start_engine(workers=1, sync=SYNC, marks=MARKS)
+    engine.configure(1, "sync:v1.0.0")
     traced = [number for number in range(1, RUN + 20) if number % 3 == 0]
     for number in range(1, RUN + 20):
-        one.execute(request_execution(number, traceparent=traceparent(number) if number in traced else ""))
-    assert {span.trace for span in all_recorded(one)} == {f"{number:032x}" for number in traced}
-    assert len(recorded(one)) == 3 * len(traced) + 1
+        engine.execute(request_execution(number, traceparent=traceparent(number) if number in traced else ""))
+    assert {span.trace for span in all_recorded(engine)} == {f"{number:032x}" for number in traced}
+    assert len(recorded(engine)) == 3 * len(traced) + 1
 
 
 LEAVES = """
@@ -142,21 +142,21 @@ LEAVES = """
 """
 
 
-def test_what_a_policy_leaves_in_its_context_reaches_no_other_execution(engine: Start) -> None:
-    one = engine(workers=1, leaves=LEAVES, marks=MARKS)
-    one.configure(1, "leaves:v1.0.0")
+def test_what_a_policy_leaves_in_its_context_reaches_no_other_execution(start_engine: Start) -> None:
+    engine = start_engine(workers=1, leaves=LEAVES, marks=MARKS)
+    engine.configure(1, "leaves:v1.0.0")
     for number in range(1, RUN + 10):
-        one.execute(request_execution(2 * number, traceparent=traceparent(number)))
-        one.execute(request_execution(2 * number + 1, headers={"traceparent": traceparent(500)}))
-    assert all_recorded(one) == []
+        engine.execute(request_execution(2 * number, traceparent=traceparent(number)))
+        engine.execute(request_execution(2 * number + 1, headers={"traceparent": traceparent(500)}))
+    assert all_recorded(engine) == []
 
 
-def test_a_parent_that_is_not_sampled_records_nothing(engine: Start) -> None:
-    one = engine(sync=SYNC, marks=MARKS)
-    one.configure(1, "sync:v1.0.0")
-    one.execute(request_execution(1, traceparent=traceparent(1, flags="00")))
-    one.execute(request_execution(2, traceparent="not a traceparent"))
-    assert all_recorded(one) == []
+def test_a_parent_that_is_not_sampled_records_nothing(start_engine: Start) -> None:
+    engine = start_engine(sync=SYNC, marks=MARKS)
+    engine.configure(1, "sync:v1.0.0")
+    engine.execute(request_execution(1, traceparent=traceparent(1, flags="00")))
+    engine.execute(request_execution(2, traceparent="not a traceparent"))
+    assert all_recorded(engine) == []
 
 
 COROUTINE = """
@@ -194,15 +194,19 @@ OF_A_COROUTINE = {
 }
 
 
-def test_coroutines_at_once_on_one_loop_have_each_their_own_parents_in_tasks_and_threads_too(engine: Start) -> None:
-    one = engine(coroutine=COROUTINE, marks=MARKS)
-    one.configure(1, "coroutine:v1.0.0")
+def test_coroutines_at_once_on_one_loop_have_each_their_own_parents_in_tasks_and_threads_too(
+    start_engine: Start,
+) -> None:
+    engine = start_engine(coroutine=COROUTINE, marks=MARKS)
+    engine.configure(1, "coroutine:v1.0.0")
     numbers = range(1, 41)
-    one.send(*(request_execution(number, traceparent=traceparent(number) if number % 2 else "") for number in numbers))
+    engine.send(
+        *(request_execution(number, traceparent=traceparent(number) if number % 2 else "") for number in numbers)
+    )
     for number in numbers:
-        one.action(number)
-    all_recorded(one)
-    assert [of_trace(one, number) for number in numbers] == [
+        engine.action(number)
+    all_recorded(engine)
+    assert [of_trace(engine, number) for number in numbers] == [
         OF_A_COROUTINE if number % 2 else set() for number in numbers
     ]
 
@@ -234,30 +238,32 @@ OF_A_STREAM = {
 }
 
 
-def test_streams_that_take_turns_on_one_loop_have_each_their_own_parents_in_every_step(engine: Start) -> None:
-    one = engine(stream=STREAM, marks=MARKS)
-    one.configure(1, "stream:v1.0.0")
+def test_streams_that_take_turns_on_one_loop_have_each_their_own_parents_in_every_step(start_engine: Start) -> None:
+    engine = start_engine(stream=STREAM, marks=MARKS)
+    engine.configure(1, "stream:v1.0.0")
     numbers = range(1, 21)
-    one.send(*(request_stream(number, traceparent=traceparent(number) if number % 2 else "") for number in numbers))
+    engine.send(*(request_stream(number, traceparent=traceparent(number) if number % 2 else "") for number in numbers))
     for data in (b"a", b"b"):
-        one.send(pieces=[piece(number, data) for number in numbers])
+        engine.send(pieces=[piece(number, data) for number in numbers])
         for number in numbers:
-            one.wait(lambda number=number, data=data: one.yielded(number).endswith(data))  # type: ignore[misc]
-    one.send(pieces=[piece(number, last=True) for number in numbers])
+            engine.wait(lambda number=number, data=data: engine.yielded(number).endswith(data))  # type: ignore[misc]
+    engine.send(pieces=[piece(number, last=True) for number in numbers])
     for number in numbers:
-        one.action(number)
-    all_recorded(one)
-    assert [of_trace(one, number) for number in numbers] == [OF_A_STREAM if number % 2 else set() for number in numbers]
+        engine.action(number)
+    all_recorded(engine)
+    assert [of_trace(engine, number) for number in numbers] == [
+        OF_A_STREAM if number % 2 else set() for number in numbers
+    ]
 
 
-def test_the_spans_of_a_stream_that_is_cancelled_end_with_it(engine: Start) -> None:
-    one = engine(stream=STREAM, marks=MARKS)
-    one.configure(1, "stream:v1.0.0")
-    one.send(request_stream(1, traceparent=traceparent(1)), pieces=[piece(1, b"a")])
-    one.wait(lambda: one.yielded(1) == b"a")
-    one.send(cancel=[1])
-    one.wait(lambda: [span for span in recorded(one) if span.name == "whole"])
-    assert of_trace(one, 1) == {
+def test_the_spans_of_a_stream_that_is_cancelled_end_with_it(start_engine: Start) -> None:
+    engine = start_engine(stream=STREAM, marks=MARKS)
+    engine.configure(1, "stream:v1.0.0")
+    engine.send(request_stream(1, traceparent=traceparent(1)), pieces=[piece(1, b"a")])
+    engine.wait(lambda: engine.yielded(1) == b"a")
+    engine.send(cancel=[1])
+    engine.wait(lambda: [span for span in recorded(engine) if span.name == "whole"])
+    assert of_trace(engine, 1) == {
         ("begin", EXECUTION_SPAN), ("whole", EXECUTION_SPAN), ("chunk a", "whole"), ("after a", "chunk a"),
     }  # fmt: skip
 
@@ -288,13 +294,13 @@ BEFORE = """
 """
 
 
-def test_spans_outside_of_executions_are_not_recorded(engine: Start) -> None:
-    one = engine(before=BEFORE, marks=MARKS)
-    all_recorded(one)  # so that there is a provider
-    one.configure(1, "before:v1.0.0")
+def test_spans_outside_of_executions_are_not_recorded(start_engine: Start) -> None:
+    engine = start_engine(before=BEFORE, marks=MARKS)
+    all_recorded(engine)  # so that there is a provider
+    engine.configure(1, "before:v1.0.0")
     for number in (1, 2):
-        one.execute(request_execution(number, traceparent=traceparent(number)))
-    assert [span.name for span in all_recorded(one)] == ["execution", "execution"]
+        engine.execute(request_execution(number, traceparent=traceparent(number)))
+    assert [span.name for span in all_recorded(engine)] == ["execution", "execution"]
 
 
 THREADS = """
@@ -320,12 +326,12 @@ THREADS = """
 """
 
 
-def test_a_thread_that_is_given_the_context_has_the_parent(engine: Start) -> None:
-    one = engine(threads=THREADS, marks=MARKS)
-    one.configure(1, "threads:v1.0.0")
-    one.execute(request_execution(1, traceparent=traceparent(1)))
-    all_recorded(one)
-    assert of_trace(one, 1) == {("outer", EXECUTION_SPAN), ("copied", "outer"), ("given", "outer")}
+def test_a_thread_that_is_given_the_context_has_the_parent(start_engine: Start) -> None:
+    engine = start_engine(threads=THREADS, marks=MARKS)
+    engine.configure(1, "threads:v1.0.0")
+    engine.execute(request_execution(1, traceparent=traceparent(1)))
+    all_recorded(engine)
+    assert of_trace(engine, 1) == {("outer", EXECUTION_SPAN), ("copied", "outer"), ("given", "outer")}
 
 
 LATER = """
@@ -344,12 +350,12 @@ LATER = """
 """
 
 
-def test_a_task_that_outlives_its_execution_still_belongs_to_it(engine: Start) -> None:
-    one = engine(later=LATER)
-    one.configure(1, "later:v1.0.0")
-    one.execute(request_execution(1, traceparent=traceparent(1)))
-    one.execute(request_execution(2))
-    one.wait(lambda: of_trace(one, 1) == {("later", EXECUTION_SPAN)})
+def test_a_task_that_outlives_its_execution_still_belongs_to_it(start_engine: Start) -> None:
+    engine = start_engine(later=LATER)
+    engine.configure(1, "later:v1.0.0")
+    engine.execute(request_execution(1, traceparent=traceparent(1)))
+    engine.execute(request_execution(2))
+    engine.wait(lambda: of_trace(engine, 1) == {("later", EXECUTION_SPAN)})
 
 
 INJECTS = """
@@ -363,21 +369,21 @@ INJECTS = """
 """
 
 
-def test_calls_of_a_policy_carry_the_trace_and_its_state(engine: Start) -> None:
-    one = engine(injects=INJECTS)
-    one.configure(1, "injects:v1.0.0")
+def test_calls_of_a_policy_carry_the_trace_and_its_state(start_engine: Start) -> None:
+    engine = start_engine(injects=INJECTS)
+    engine.configure(1, "injects:v1.0.0")
 
     def injected(number: int, **headers: str) -> bytes:
         execution = request_execution(number, headers=headers, traceparent=traceparent(3) if number else "")
-        return one.execute(execution).set_headers
+        return engine.execute(execution).set_headers
 
     own = f"x-own\0{traceparent(3)}\0".encode()
-    given = f"traceparent\0{traceparent(3)}\0".encode()
+    injected_header = f"traceparent\0{traceparent(3)}\0".encode()
     state = b"tracestate\0vendor=1\0"
-    assert injected(1) == own + given
+    assert injected(1) == own + injected_header
     of_same_trace = traceparent(3).replace(EXECUTION_SPAN, "1" * 16)
-    assert injected(2, traceparent=of_same_trace, tracestate="vendor=1") == own + given + state
-    assert injected(3, traceparent=traceparent(4), tracestate="vendor=1") == own + given
+    assert injected(2, traceparent=of_same_trace, tracestate="vendor=1") == own + injected_header + state
+    assert injected(3, traceparent=traceparent(4), tracestate="vendor=1") == own + injected_header
     assert injected(0, traceparent=traceparent(4), tracestate="vendor=1") == b"x-own\0\0"
 
 
@@ -392,12 +398,12 @@ FAILS = """
 """
 
 
-def test_the_span_of_a_failure_says_so(engine: Start) -> None:
-    one = engine(fails=FAILS, marks=MARKS)
-    one.configure(1, "fails:v1.0.0")
-    assert one.execute(request_execution(1, traceparent=traceparent(1))).failure.message.startswith("LookupError")
-    all_recorded(one)
-    span = ResourceSpans.FromString(one.spans[0]).scope_spans[0].spans[0]
+def test_the_span_of_a_failure_has_its_error(start_engine: Start) -> None:
+    engine = start_engine(fails=FAILS, marks=MARKS)
+    engine.configure(1, "fails:v1.0.0")
+    assert engine.execute(request_execution(1, traceparent=traceparent(1))).failure.message.startswith("LookupError")
+    all_recorded(engine)
+    span = ResourceSpans.FromString(engine.spans[0]).scope_spans[0].spans[0]
     assert (span.status.code, span.status.message) == (2, "LookupError: nothing there")
     assert [event.name for event in span.events] == ["exception"]
 
@@ -405,7 +411,7 @@ def test_the_span_of_a_failure_says_so(engine: Start) -> None:
 def test_another_engine_gets_the_spans_of_its_own_executions(serve: Callable[..., object]) -> None:
     socket = serve(sync=SYNC, marks=MARKS)
     for number in (1, 2):
-        with Engine(socket) as one:  # type: ignore[arg-type]
-            one.configure(1, "sync:v1.0.0")
-            one.execute(request_execution(1, traceparent=traceparent(number)))
-            assert {span.trace for span in all_recorded(one)} == {f"{number:032x}"}
+        with Engine(socket) as engine:  # type: ignore[arg-type]
+            engine.configure(1, "sync:v1.0.0")
+            engine.execute(request_execution(1, traceparent=traceparent(number)))
+            assert {span.trace for span in all_recorded(engine)} == {f"{number:032x}"}

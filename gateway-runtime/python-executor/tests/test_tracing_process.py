@@ -87,10 +87,10 @@ def on_request(ctx, params):
 def test_a_provider_that_the_policy_has_set_is_left_alone_and_has_the_parent_all_the_same(
     start: Start, log: Callable[[], str]
 ) -> None:
-    one = start(OWN)
-    one.execute(request_execution(1, traceparent=TRACEPARENT))
-    assert headers(one.execute(request_execution(2))) == {"x-parents": f"{SPAN} none", "x-same": "True"}
-    assert one.spans == []
+    engine = start(OWN)
+    engine.execute(request_execution(1, traceparent=TRACEPARENT))
+    assert headers(engine.execute(request_execution(2))) == {"x-parents": f"{SPAN} none", "x-same": "True"}
+    assert engine.spans == []
     assert "Overriding" not in log()
 
 
@@ -109,15 +109,15 @@ def on_request(ctx, params):
 
 
 def test_where_no_policy_imports_opentelemetry_nothing_does(start: Start) -> None:
-    one = start(IMPORTED)
-    one.execute(request_execution(1, traceparent=TRACEPARENT))
-    action = one.execute(request_execution(2, traceparent=TRACEPARENT))
+    engine = start(IMPORTED)
+    engine.execute(request_execution(1, traceparent=TRACEPARENT))
+    action = engine.execute(request_execution(2, traceparent=TRACEPARENT))
     assert headers(action) == {"x-imported": "", "x-thread": "False", "x-traceparent": TRACEPARENT}
 
 
 def test_a_group_without_opentelemetry_runs_traced_executions(start: Start, log: Callable[[], str]) -> None:
-    one = start(IMPORTED, without="opentelemetry")
-    assert headers(one.execute(request_execution(1, traceparent=TRACEPARENT)))["x-traceparent"] == TRACEPARENT
+    engine = start(IMPORTED, without="opentelemetry")
+    assert headers(engine.execute(request_execution(1, traceparent=TRACEPARENT)))["x-traceparent"] == TRACEPARENT
     assert "OpenTelemetry" not in log()
 
 
@@ -134,10 +134,10 @@ def on_request(ctx, params):
 
 
 def test_with_the_api_alone_calls_carry_the_trace_and_nothing_is_recorded(start: Start) -> None:
-    one = start(CURRENT, without="opentelemetry.sdk")
-    assert headers(one.execute(request_execution(1, traceparent=TRACEPARENT))) == {"traceparent": TRACEPARENT}
-    assert headers(one.execute(request_execution(2))) == {}
-    assert one.spans == []
+    engine = start(CURRENT, without="opentelemetry.sdk")
+    assert headers(engine.execute(request_execution(1, traceparent=TRACEPARENT))) == {"traceparent": TRACEPARENT}
+    assert headers(engine.execute(request_execution(2))) == {}
+    assert engine.spans == []
 
 
 LATE = """
@@ -148,11 +148,11 @@ def on_request(ctx, params):
 
 
 def test_a_policy_may_import_it_late(start: Start) -> None:
-    one = start(LATE)
+    engine = start(LATE)
     for number in (1, 2):
-        one.execute(request_execution(number, traceparent=TRACEPARENT))
-    one.wait(lambda: one.spans)
-    assert len(ResourceSpans.FromString(one.spans[0]).scope_spans[0].spans) == 1, "from the second on"
+        engine.execute(request_execution(number, traceparent=TRACEPARENT))
+    engine.wait(lambda: engine.spans)
+    assert len(ResourceSpans.FromString(engine.spans[0]).scope_spans[0].spans) == 1, "from the second on"
 
 
 RECORDS = """
@@ -168,11 +168,11 @@ def on_request(ctx, params):
 
 
 def test_a_process_that_stops_sends_what_it_has_recorded(start: Start) -> None:
-    one = start(RECORDS)
-    one.send(request_execution(1, traceparent=TRACEPARENT))
-    assert eventually(lambda: one.ended)
-    assert one.error is None
-    spans = [span for batch in one.spans for span in ResourceSpans.FromString(batch).scope_spans[0].spans]
+    engine = start(RECORDS)
+    engine.send(request_execution(1, traceparent=TRACEPARENT))
+    assert eventually(lambda: engine.ended)
+    assert engine.error is None
+    spans = [span for batch in engine.spans for span in ResourceSpans.FromString(batch).scope_spans[0].spans]
     assert [(span.name, span.parent_span_id.hex()) for span in spans] == [("last", SPAN)]
 
 
@@ -186,9 +186,9 @@ def on_request(ctx, params):
 
 
 def test_an_incompatible_release_is_logged_once_and_harms_no_execution(start: Start, log: Callable[[], str]) -> None:
-    one = start(BROKEN)
+    engine = start(BROKEN)
     for number in (1, 2):
-        assert not one.execute(request_execution(number, traceparent=TRACEPARENT)).HasField("failure")
+        assert not engine.execute(request_execution(number, traceparent=TRACEPARENT)).HasField("failure")
     assert log().count("spans of policies are not recorded") == 1
 
 
@@ -208,10 +208,10 @@ def on_request(ctx, params):
 
 
 def test_a_span_that_cannot_be_encoded_is_logged_once_and_harms_no_other(start: Start, log: Callable[[], str]) -> None:
-    one = start(ODD)
-    assert not one.execute(request_execution(1, traceparent=TRACEPARENT)).HasField("failure")
-    one.wait(lambda: one.spans)
-    (span,) = ResourceSpans.FromString(one.spans[0]).scope_spans[0].spans
+    engine = start(ODD)
+    assert not engine.execute(request_execution(1, traceparent=TRACEPARENT)).HasField("failure")
+    engine.wait(lambda: engine.spans)
+    (span,) = ResourceSpans.FromString(engine.spans[0]).scope_spans[0].spans
     assert span.name == "whole"
     assert eventually(lambda: "3 spans of policies were dropped" in log())
     assert log().count("a span could not be encoded") == 1

@@ -26,7 +26,7 @@ class NoRunner:
 
 
 class Clock:
-    """Of a worker: seconds that pass as a test says."""
+    """A worker's clock: seconds that pass as a test sets them."""
 
     now = 0.0
 
@@ -74,7 +74,7 @@ def test_a_short_execution_is_not_slow() -> None:
     assert not slow(lambda: time.sleep(0.001), took=QUICK_SECONDS / 2)
 
 
-def test_what_one_before_has_computed_is_not_counted() -> None:
+def test_cpu_time_of_earlier_executions_is_not_counted() -> None:
     """In a new process, whose other threads cannot delay it: for that it would have to wait."""
     run_alone("follow_one_that_computes")
 

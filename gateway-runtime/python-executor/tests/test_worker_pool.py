@@ -33,7 +33,7 @@ WAITS = 1 << 20  # executions from this number on wait for the gate
 
 
 class Work:
-    """What a pool runs: it notes which executions, and in which threads."""
+    """The work of a pool: it records which executions ran, and in which threads."""
 
     def __init__(self) -> None:
         self.gate = threading.Event()
@@ -71,8 +71,8 @@ def test_each_runs_once_as_long_as_one_thread_is_free(size: int, waiting: int, q
     waiting = min(waiting, size - 1)
     with working(size) as (pool, work):
 
-        def submit(one: int) -> None:
-            for number in range(one, waiting + quick, submitters):
+        def submit(first: int) -> None:
+            for number in range(first, waiting + quick, submitters):
                 pool.submit(execution_of(WAITS + number if number < waiting else number))
 
         threads = [threading.Thread(target=submit, args=(submitter,)) for submitter in range(submitters)]

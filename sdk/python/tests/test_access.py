@@ -30,9 +30,9 @@ def test_what_is_asked_for() -> None:
 
 
 def test_a_process_reaches_what_any_of_its_policies_asks_for() -> None:
-    one, two = Access(read=("/a",), network=("a:1", "unix")), Access(write=("/a",), network=())
-    assert union([one, two]) == Access(write=("/a",), network=("a:1", "unix"))
-    assert union([one, two, Access()]).network == ("any", "unix")
+    first, second = Access(read=("/a",), network=("a:1", "unix")), Access(write=("/a",), network=())
+    assert union([first, second]) == Access(write=("/a",), network=("a:1", "unix"))
+    assert union([first, second, Access()]).network == ("any", "unix")
 
 
 WHERE = "an absolute path without . and .., and not / or below /proc"

@@ -41,9 +41,9 @@ def around(kind: str, character: str) -> str:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_character_is_taken_or_refused_as_in_the_table(kind: str) -> None:
-    said = TABLE[kind]
+    row = TABLE[kind]
     for number in range(256):
-        wanted = number not in said["allBut"] if "allBut" in said else chr(number) in said["characters"]
+        wanted = number not in row["allBut"] if "allBut" in row else chr(number) in row["characters"]
         assert takes(kind, around(kind, chr(number))) == wanted, f"{kind}: {number:#x}"
 
 

@@ -74,7 +74,7 @@ def test_what_is_required_fails_the_instance() -> None:
     assert work.runs == 1
 
 
-def test_not_at_once() -> None:
+def test_without_at_once_the_first_run_waits_for_its_turn() -> None:
     work = Work()
     with testing.clock() as moved, every(10, work, at_once=False):
         assert work.runs == 0

@@ -96,7 +96,7 @@ def test_several_headers_are_an_invalid_request(lines: tuple[str, ...]) -> None:
         assert (refused.value.reason, refused.value.error, refused.value.status) == ("several", "invalid_request", 400)
 
 
-def test_the_only_one() -> None:
+def test_only_returns_one_token_or_none() -> None:
     assert bearer.only(["a"]) == "a"
     assert bearer.only([]) is None
     with pytest.raises(RefusedError, match="expected one token, got several"):
@@ -130,9 +130,9 @@ def test_answers_say_what_rfc_6750_asks_for(refused: RefusedError, status: int, 
     answer = refused.answer()
     assert (answer.status_code, refused.status, type(answer.status_code)) == (status, status, int)
     assert answer.headers == {"content-type": "application/problem+json", "www-authenticate": says}
-    said = json.loads(answer.body)
+    problem = json.loads(answer.body)
     detail = {"detail": refused.text} if refused.text else {}
-    assert said == {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status} | detail
+    assert problem == {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status} | detail
 
 
 def test_a_realm_stands_first() -> None:
@@ -155,14 +155,14 @@ def test_an_answer_503_has_no_challenge() -> None:
 def test_whatever_the_texts_are_they_stay_in_their_places(realm: str, text: str, scope: str) -> None:
     answer = RefusedError("reason", text, "insufficient_scope", scope).answer(realm)
     action.check("on_request", answer)
-    said = challenge(answer)
-    assert said.pop("error") == "insufficient_scope"
+    attributes = challenge(answer)
+    assert attributes.pop("error") == "insufficient_scope"
     wanted = {"realm": realm, "error_description": text, "scope": scope}
-    assert said == {name: re.sub(r'[^ -~]|["\\]', "?", value) for name, value in wanted.items() if value}
+    assert attributes == {name: re.sub(r'[^ -~]|["\\]', "?", value) for name, value in wanted.items() if value}
     assert json.loads(answer.body).get("detail", "") == text
 
 
-def test_an_error_that_there_is_not_is_the_authors() -> None:
+def test_an_unknown_error_code_raises_a_value_error() -> None:
     with pytest.raises(ValueError, match=r"error: expected one of '', .*'unavailable', got 'invalid_tokens'"):
         RefusedError("reason", error="invalid_tokens")  # type: ignore[arg-type]
 

@@ -117,12 +117,12 @@ def test_the_modes_say_which_functions_are_called(modes: dict[str, object], hook
 def test_the_digest_is_of_canonical_json() -> None:
     # echo -n '{"a":"é","b":[1,true,null]}' | sha256sum
     expected = "170409917e32971e79e71df2c0a04cc84c3c089ef0c7c2a94dbde72cafebd52d"
-    one, other = {"b": [1, True, None], "a": "é"}, {"a": "é", "b": [1, True, None]}
-    assert definition_digest(one) == definition_digest(other) == expected
-    assert definition_digest({**one, "b": [1, True, 0]}) != expected
+    document, reordered = {"b": [1, True, None], "a": "é"}, {"a": "é", "b": [1, True, None]}
+    assert definition_digest(document) == definition_digest(reordered) == expected
+    assert definition_digest({**document, "b": [1, True, 0]}) != expected
 
 
 def test_a_key_of_the_processing_mode_at_the_top_says_where_it_belongs() -> None:
     document = {"name": "a", "version": "v1.0.0", "runtime": "python", "encodedBodies": "PASS"}
-    told = {mistake.path: mistake.cure for mistake in definition_mistakes(document)}
-    assert told["encodedBodies",] == "write it below processingMode"
+    cures = {mistake.path: mistake.cure for mistake in definition_mistakes(document)}
+    assert cures["encodedBodies",] == "write it below processingMode"

@@ -45,7 +45,7 @@ def test_claims_are_json_and_read_only() -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "value",
     [
         None,
         "ann",
@@ -55,11 +55,11 @@ def test_claims_are_json_and_read_only() -> None:
         {"subject": "a", "claims": []},
     ],
 )
-def test_anything_else_is_no_identity(said: object) -> None:
-    assert testing.request(metadata={"identity": said}).identity is None
+def test_anything_else_is_no_identity(value: object) -> None:
+    assert testing.request(metadata={"identity": value}).identity is None
 
 
-def test_an_identity_that_is_none_says_what_to_write() -> None:
+def test_a_value_that_is_no_identity_is_refused_with_the_cure() -> None:
     ctx: Any = testing.request()
     with pytest.raises(TypeError, match=r"expected an Identity, got str 'ada': write Identity\(subject=…\)"):
         ctx.identity = "ada"

@@ -142,7 +142,7 @@ def test_params_are_read_only(load: Load) -> None:
         pass
 
 
-def test_a_policy_may_have_neither(load: Load) -> None:
+def test_a_policy_may_have_neither_prepare_nor_close(load: Load) -> None:
     with testing.prepared(load("")) as made:
         assert made is None
 

@@ -21,10 +21,10 @@ def test_an_action_knows_the_line_that_made_it() -> None:
 
 
 def test_the_line_is_no_part_of_the_action() -> None:
-    one = UpstreamRequestModifications(path="/x")
-    other = UpstreamRequestModifications(path="/x")
-    assert one == other
-    assert "_line" not in repr(one)
-    assert {field.name for field in dataclasses.fields(one)} == set(dataclasses.asdict(one))
-    for same in (copy.deepcopy(one), pickle.loads(pickle.dumps(one))):  # noqa: S301 - its own
-        assert (same, made_at(same)) == (one, made_at(one))
+    first = UpstreamRequestModifications(path="/x")
+    second = UpstreamRequestModifications(path="/x")
+    assert first == second
+    assert "_line" not in repr(first)
+    assert {field.name for field in dataclasses.fields(first)} == set(dataclasses.asdict(first))
+    for same in (copy.deepcopy(first), pickle.loads(pickle.dumps(first))):  # noqa: S301 - its own
+        assert (same, made_at(same)) == (first, made_at(first))

@@ -23,9 +23,9 @@ class Level(IntEnum):
     LOW = 1
 
 
-def same(one: Any, other: Any) -> bool:
+def same(first: Any, second: Any) -> bool:
     """Equal in type too: 1, 1.0 and True are three values."""
-    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+    return json.dumps(first, sort_keys=True) == json.dumps(second, sort_keys=True)
 
 
 @given(st.dictionaries(st.text(), JSON, max_size=4))

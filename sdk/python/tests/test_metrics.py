@@ -117,7 +117,7 @@ BAD_DEFINITIONS = {
 
 @pytest.mark.parametrize("definition", BAD_DEFINITIONS)
 @pytest.mark.parametrize("is_serving", [False, True])
-def test_a_metric_that_cannot_be(definition: str, is_serving: bool, serve: Serve) -> None:
+def test_an_invalid_metric_is_refused(definition: str, is_serving: bool, serve: Serve) -> None:
     if is_serving:
         serve("a:v1.0.0")
     with pytest.raises(MetricError) as caught:
@@ -211,14 +211,14 @@ def _metrics() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("observation", BAD_OBSERVATIONS)
-def test_an_observation_that_cannot_be_is_an_error_in_tests(observation: str) -> None:
+def test_an_invalid_observation_is_an_error_in_tests(observation: str) -> None:
     with pytest.raises(MetricError) as caught:
         eval(observation, _metrics())  # noqa: S307
     assert BAD_OBSERVATIONS[observation] in str(caught.value)
 
 
 @pytest.mark.parametrize("observation", BAD_OBSERVATIONS)
-def test_and_in_a_gateway_it_is_counted_and_logged_once(
+def test_in_a_gateway_an_invalid_observation_is_counted_and_logged_once(
     observation: str, registry: Registry, serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     serve("a:v1.0.0")
@@ -250,15 +250,15 @@ def test_label_sets_are_bounded(registry: Registry, serve: Serve, caplog: pytest
 
 
 def test_only_what_has_changed_is_collected(registry: Registry) -> None:
-    one, two = Counter("one_total", "x"), Gauge("two", "x")
+    counter, gauge = Counter("one_total", "x"), Gauge("two", "x")
     version, all_of_it = registry.collect()
     assert {metric.name for metric in all_of_it} == {"one_total", "two"}
     assert registry.collect(version) == (version, [])
-    two.set(1)
+    gauge.set(1)
     later, changed = registry.collect(version)
     assert later > version
     assert [metric.name for metric in changed] == ["two"]
-    one.inc()
+    counter.inc()
     assert {metric.name for metric in registry.collect(version)[1]} == {"one_total", "two"}
     assert {metric.name for metric in registry.collect()[1]} == {"one_total", "two"}
 

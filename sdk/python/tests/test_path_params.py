@@ -16,7 +16,7 @@ CASES: list[dict[str, Any]] = json.loads(
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case["params"] is not None], ids=lambda case: case["path"])
-def test_those_of_an_operation(case: dict[str, Any]) -> None:
+def test_params_of_an_operation(case: dict[str, Any]) -> None:
     for operation in (f"GET {case['template']}", f"GET {case['template']} [x-a=b {{c}}]"):
         assert path_params_in(case["context"], operation, case["path"]) == case["params"]
 

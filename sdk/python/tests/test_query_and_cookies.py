@@ -106,10 +106,10 @@ def test_a_value_that_is_taken_comes_back(value: str) -> None:
 
 def test_a_set_cookie() -> None:
     assert set_cookie("id", "7") == "id=7; Path=/; Secure; HttpOnly; SameSite=Lax"
-    given = set_cookie(
+    header = set_cookie(
         "id", "", max_age=0, path="/a", domain="example.org", secure=False, http_only=False, same_site="None"
     )
-    assert given == "id=; Max-Age=0; Path=/a; Domain=example.org; SameSite=None"
+    assert header == "id=; Max-Age=0; Path=/a; Domain=example.org; SameSite=None"
     for attribute in ("path", "domain"):
         with pytest.raises(ValueError, match="without semicolons"):
             set_cookie("id", "7", **{attribute: "/; HttpOnly=no"})  # type: ignore[arg-type]

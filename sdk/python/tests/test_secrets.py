@@ -18,12 +18,14 @@ from hypothesis import strategies as st
 PLANTED = "hunter2-planted"
 SECRET = Secret(PLANTED, "upstream-key")
 SHOWN: list[Callable[[Any], Any]] = [
-    str, repr, "{}".format, "{!r:>60}".format, "%s".__mod__, "%r".__mod__, ascii, lambda one: f"{one:>40}",
-    lambda one: str([one]), lambda one: repr({"key": one}), lambda one: str(vars(type(one))), lambda one: dir(one),
+    str, repr, "{}".format, "{!r:>60}".format, "%s".__mod__, "%r".__mod__, ascii, lambda secret: f"{secret:>40}",
+    lambda secret: str([secret]), lambda secret: repr({"key": secret}), lambda secret: str(vars(type(secret))),
+    lambda secret: dir(secret),
 ]  # fmt: skip
 REFUSED: list[Callable[[Any], Any]] = [
-    json.dumps, pickle.dumps, lambda one: pickle.dumps([one], 0), vars, iter, len, lambda one: one + "", bytes,
-    lambda one: setattr(one, "_text", "x"), lambda one: delattr(one, "_text"), lambda one: "".join([one]),
+    json.dumps, pickle.dumps, lambda secret: pickle.dumps([secret], 0), vars, iter, len, lambda secret: secret + "",
+    bytes, lambda secret: setattr(secret, "_text", "x"), lambda secret: delattr(secret, "_text"),
+    lambda secret: "".join([secret]),
 ]  # fmt: skip
 
 
@@ -35,9 +37,9 @@ def test_it_is_shown_by_its_name(show: Callable[[Any], Any]) -> None:
 
 @pytest.mark.parametrize("refused", REFUSED)
 def test_it_goes_into_nothing_and_does_not_change(refused: Callable[[Any], Any]) -> None:
-    with pytest.raises((TypeError, AttributeError)) as told:
+    with pytest.raises((TypeError, AttributeError)) as caught:
         refused(SECRET)
-    assert PLANTED not in str(told.value)
+    assert PLANTED not in str(caught.value)
     assert SECRET.reveal() == PLANTED
 
 
@@ -46,10 +48,10 @@ def test_logs_and_tracebacks_show_its_name(caplog: pytest.LogCaptureFixture) -> 
         params = {"key": secret}
         raise ValueError(secret, params)
 
-    with pytest.raises(ValueError) as told:  # noqa: PT011 - what it says is looked at
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - what it says is looked at
         fails(SECRET)
-    logging.getLogger("test").error("%s %r", SECRET, {"key": SECRET}, exc_info=told.value)
-    with_locals = "".join(traceback.TracebackException.from_exception(told.value, capture_locals=True).format())
+    logging.getLogger("test").error("%s %r", SECRET, {"key": SECRET}, exc_info=caught.value)
+    with_locals = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
     assert "upstream-key" in with_locals
     assert PLANTED not in with_locals + caplog.text
 
@@ -96,7 +98,7 @@ def test_other_objects_stay(other: dict[str, Any]) -> None:
 
 def test_parameters_may_have_it_and_metadata_may_not() -> None:
     assert checked_params({"key": [SECRET]}, "params") == {"key": [SECRET]}
-    with pytest.raises(TypeError, match="expected a JSON value") as told:
+    with pytest.raises(TypeError, match="expected a JSON value") as caught:
         Metadata(b"{}")["key"] = {"inner": SECRET}
-    assert PLANTED not in str(told.value)
+    assert PLANTED not in str(caught.value)
     assert testing.secret("text", name="a-name").name == "a-name"

@@ -77,7 +77,7 @@ def test_each_store_of_a_test_has_entries_of_its_own_but_within_one_store() -> N
         assert Store(shared=True).get("a") is None
 
 
-def test_it_can_be_away() -> None:
+def test_a_store_can_be_away() -> None:
     with testing.store(away=True) as there:
         asked = Store()
         with pytest.raises(StoreUnavailableError):
@@ -89,13 +89,13 @@ def test_it_can_be_away() -> None:
 
 def test_an_async_store_is_the_same_awaited() -> None:
     async def uses() -> None:
-        one = AsyncStore("n")
-        assert await one.set("a", b"1", ttl=1)
-        assert await one.get("a") == b"1"
-        assert await one.increment("a", 2, ttl=1) == 3
-        assert await one.expire("a", 5)
-        assert await one.delete("a")
-        assert (await one.throttle("a", Limit(1))).remaining == 0
+        async_store = AsyncStore("n")
+        assert await async_store.set("a", b"1", ttl=1)
+        assert await async_store.get("a") == b"1"
+        assert await async_store.increment("a", 2, ttl=1) == 3
+        assert await async_store.expire("a", 5)
+        assert await async_store.delete("a")
+        assert (await async_store.throttle("a", Limit(1))).remaining == 0
 
     asyncio.run(uses())
 

@@ -70,7 +70,7 @@ async def every_chunk(ctx: object, chunks: Chunks, params: dict[str, Any]) -> As
         yield chunk
 
 
-def test_chunks_that_are_asked_for_as_the_gateway_refuses_it() -> None:
+def test_chunks_that_are_read_again_after_their_end_fail_as_in_the_gateway() -> None:
     async def twice(ctx: RequestStreamContext, chunks: Chunks, params: dict[str, Any]) -> Chunks:
         async for chunk in chunks:
             yield chunk
@@ -101,7 +101,7 @@ def test_chunks_may_be_given_one_by_one() -> None:
         ({"body": b"a", "sizes": [1, 0]}, ValueError, "expected sizes of a byte or more, got 0"),
     ],
 )
-def test_a_cut_that_is_none(arguments: dict[str, Any], error: type[Exception], sentence: str) -> None:
+def test_an_invalid_cut_is_refused(arguments: dict[str, Any], error: type[Exception], sentence: str) -> None:
     with pytest.raises(error, match=sentence):
         testing.stream(**arguments)
 
@@ -197,7 +197,7 @@ def test_a_rejection_is_a_result() -> None:
     assert (result.rejected, result.body) == (ImmediateResponse(413), bytes(3))
 
 
-def test_an_exception_is_the_tests() -> None:
+def test_an_exception_reaches_the_test() -> None:
     async def on_request_stream(
         ctx: RequestStreamContext, chunks: Chunks, params: dict[str, Any]
     ) -> AsyncIterator[Chunk]:

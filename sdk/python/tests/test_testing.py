@@ -14,9 +14,9 @@ def test_a_policy_is_loaded_from_beside_its_test_or_from_above(tmp_path: Path) -
         (tmp_path / name / "tests").mkdir(parents=True)
         (tmp_path / name / "words.py").write_text(f"WORD = {name!r}\n")
         (tmp_path / name / "policy.py").write_text("from .words import WORD\n")
-    one = testing.load_policy(str(tmp_path / "one" / "test_policy.py"))
-    two = testing.load_policy(str(tmp_path / "two" / "tests" / "test_policy.py"))
-    assert (one.WORD, two.WORD) == ("one", "two")
+    first = testing.load_policy(str(tmp_path / "one" / "test_policy.py"))
+    second = testing.load_policy(str(tmp_path / "two" / "tests" / "test_policy.py"))
+    assert (first.WORD, second.WORD) == ("one", "two")
 
 
 def test_a_policy_is_loaded_anew(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_policy_called_without_what_it_prepares_says_what_is_missing(tmp_path:
         f"def prepare(params): return object()\n{kind} on_request(ctx, params): return ctx.prepared.pool\n"
     )
     policy = testing.load_policy(str(tmp_path / "test_policy.py"))
-    call = policy.on_request if kind == "def" else lambda *given: asyncio.run(policy.on_request(*given))
+    call = policy.on_request if kind == "def" else lambda *arguments: asyncio.run(policy.on_request(*arguments))
     with pytest.raises(AttributeError) as caught:
         call(testing.request(), {})
     assert "testing.request(prepared=made)" in caught.value.__notes__[0]
@@ -141,16 +141,16 @@ def quota(tmp_path: Path) -> ModuleType:
 def test_params_of_a_policy_have_the_defaults_of_its_definition(quota: ModuleType) -> None:
     named = testing.secret("abc", name="upstream-key")
     for key in (named, testing.secret("abc")):
-        given = testing.params(quota, url="https://a", key=key)
-        assert given == {"url": "https://a", "seconds": 60, "key": key, "nested": {"deep": ["a"]}}
-        assert given["key"] is key
+        params = testing.params(quota, url="https://a", key=key)
+        assert params == {"url": "https://a", "seconds": 60, "key": key, "nested": {"deep": ["a"]}}
+        assert params["key"] is key
     with pytest.raises(TypeError, match="read-only"):
-        given["nested"]["deep"] = []
+        params["nested"]["deep"] = []
 
 
 def test_params_that_no_api_may_have_are_refused(quota: ModuleType) -> None:
     with pytest.raises(ValueError, match=r"params") as caught:
         testing.params(quota, seconds="60", more=1)
-    told = str(caught.value).splitlines()
-    assert sorted(line.split(": ")[0] for line in told) == ["params.more", "params.seconds", "params.url"]
+    mistakes = str(caught.value).splitlines()
+    assert sorted(line.split(": ")[0] for line in mistakes) == ["params.more", "params.seconds", "params.url"]
     assert testing.params({"seconds": "60"}, more=1) == {"seconds": "60", "more": 1}

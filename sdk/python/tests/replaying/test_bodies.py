@@ -47,7 +47,7 @@ def test_bodies_are_given_and_compared(write: Write) -> None:
         (None, "request.body: expected a body, which was not recorded as no policy wanted it"),
     ],
 )  # fmt: skip
-def test_a_body_that_the_recording_has_not_whole_is_named(write: Write, recorded: Json | None, expected: str) -> None:
+def test_a_body_that_the_recording_has_cut_is_named(write: Write, recorded: Json | None, expected: str) -> None:
     request = {"headers": [["content-length", "9"]], **({"body": recorded} if recorded else {})}
     policy, whole = write(UPPER, BODIES), execution(1, "request", change("body", after=body("ABCABCABC")))
     with pytest.raises(IncompleteRecordingError, match=expected) as raised:

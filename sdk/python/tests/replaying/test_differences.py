@@ -62,13 +62,13 @@ def test_a_difference_says_what_was_and_what_would_be(write: Write) -> None:
     )
 
 
-def test_what_it_does_no_more_is_a_difference(write: Write) -> None:
+def test_a_change_that_is_no_longer_made_is_a_difference(write: Write) -> None:
     was = execution(1, "request", change("header", "x-a", before=["1", "3"], after=["9"]))
     result = testing.replay(exchange(was), write("def on_request(ctx, params): return None\n" + QUIET))
     assert list(result.differences) == [change("header", "x-a", before=["9"], after=["1", "3"])]
 
 
-def test_a_phase_that_it_has_no_more_is_a_difference(write: Write) -> None:
+def test_a_phase_that_the_policy_no_longer_has_is_a_difference(write: Write) -> None:
     result = testing.replay(exchange(TAGGED), write(QUIET, "{responseHeaderMode: PROCESS}"))
     assert [difference["what"] for difference in result.differences] == ["outcome", "header"]
     assert result.differences[0] == change("outcome", before="passed", after="not run")
@@ -80,7 +80,7 @@ def test_a_phase_that_is_new_is_run(write: Write) -> None:
     assert list(result.differences) == [change("status", before=200, after=201)]
 
 
-def test_a_policy_that_the_chain_has_not_sees_what_client_and_upstream_sent(write: Write) -> None:
+def test_a_policy_that_was_not_in_the_chain_sees_what_client_and_upstream_sent(write: Write) -> None:
     source = """
         def on_request(ctx, params):
             ctx.metadata["seen"] = ctx.headers.get("x-first", "none")
@@ -137,7 +137,7 @@ def test_it_sees_the_exchange_as_it_was_when_its_turn_came(write: Write) -> None
     }  # fmt: skip
 
 
-def test_what_it_notes_otherwise_is_there_in_its_response_phase(write: Write) -> None:
+def test_metadata_that_differs_reaches_the_response_phase(write: Write) -> None:
     source = """
         def on_request(ctx, params):
             ctx.metadata["new"] = [1]

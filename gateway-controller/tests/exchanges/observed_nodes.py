@@ -1,4 +1,4 @@
-"""Nodes that tell what a test has them tell, and what a watcher is told."""
+"""Nodes that report the exchanges of a test, and the events that a watcher gets."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from gatewright_controller.nodes.observations import Observations
 from grpc import aio
 
 JSON_LINES = {"accept": "application/x-ndjson"}
-TELLS = {"state": "observed", "reason": ""}
+OBSERVED = {"state": "observed", "reason": ""}
 
 
 def exchange(number: int = 1, **members: object) -> bytes:
-    """One as an engine makes it, with spaces and an order that nobody else would choose."""
+    """As an engine makes it; spaces and order are odd, so that a test finds whether they are kept."""
     return json.dumps({"version": 1, "id": f"id-{number}", **members}, indent=1).encode()
 
 
-class TellingNode:
-    """A node that opens Observe, and tells what a test has it tell."""
+class ObservedNode:
+    """A node that opens Observe, and reports what a test has it report."""
 
     def __init__(self, address: str, node_id: str = "n1") -> None:
         self.id = node_id
         self._channel = aio.insecure_channel(address)
         self._call = node_pb2_grpc.NodeServiceStub(self._channel).Observe()
 
-    async def open(self) -> TellingNode:
+    async def open(self) -> ObservedNode:
         await self._call.write(node_pb2.Observed(node_id=self.id))
         return self
 
     async def asked(self, *, begins: bool = True) -> node_pb2.Observation:
-        """The next thing that the controller asks for. begins: where exchanges are to be told as they end, it says that
-        they will be, as an engine does.
+        """The next observation that the controller asks for. begins: confirms, as an engine does, that it reports
+        exchanges as they end, if that is asked for.
         """
         async with asyncio.timeout(60):
             message = await self._call.read()
@@ -47,9 +47,9 @@ class TellingNode:
             await self._call.write(node_pb2.Observed(observation=message.id))
         return message
 
-    async def tell(self, observation: int, *exchanges: bytes, **more: Any) -> None:
-        for one in exchanges:
-            await self._call.write(node_pb2.Observed(observation=observation, exchanges=[one]))
+    async def report(self, observation: int, *exchanges: bytes, **more: Any) -> None:
+        for encoded in exchanges:
+            await self._call.write(node_pb2.Observed(observation=observation, exchanges=[encoded]))
         if more:
             await self._call.write(node_pb2.Observed(observation=observation, **more))
 
@@ -62,12 +62,12 @@ class TellingNode:
 
 @dataclass
 class Stream:
-    """What a watcher is told, event by event."""
+    """The events that a watcher gets."""
 
     lines: AsyncIterator[str]
 
     async def next(self, *, settled: bool = True) -> tuple[str, Any]:
-        """settled: but for nodes that are about to tell."""
+        """The next event. settled: skips events about nodes that are still connecting."""
         async with asyncio.timeout(60):
             while not (line := await anext(self.lines)):
                 pass
@@ -90,22 +90,24 @@ class Served:
 
     def __init__(self, address: str, url: str, known: Observations) -> None:
         self.address, self.url, self.observations = address, url, known
-        self._nodes: list[TellingNode] = []
+        self._nodes: list[ObservedNode] = []
 
-    async def node(self, node_id: str = "n1") -> TellingNode:
-        """One that the controller knows of."""
+    async def node(self, node_id: str = "n1") -> ObservedNode:
+        """A node whose stream the controller has accepted."""
         node = await self.stream(node_id)
-        await until(lambda: any(one.id == node_id and one.state == "observed" for one in self.observations.nodes()))
+        await until(
+            lambda: any(known.id == node_id and known.state == "observed" for known in self.observations.nodes())
+        )
         return node
 
-    async def stream(self, node_id: str) -> TellingNode:
-        self._nodes.append(TellingNode(self.address, node_id))
+    async def stream(self, node_id: str) -> ObservedNode:
+        self._nodes.append(ObservedNode(self.address, node_id))
         return await self._nodes[-1].open()
 
     @contextlib.asynccontextmanager
     async def watch(self, client: httpx.AsyncClient, **parameters: object) -> AsyncIterator[Stream]:
-        given = {name: str(value) for name, value in parameters.items()}
-        async with client.stream("GET", "/v1/exchanges", params=given, headers=JSON_LINES, timeout=60) as answer:
+        query = {name: str(value) for name, value in parameters.items()}
+        async with client.stream("GET", "/v1/exchanges", params=query, headers=JSON_LINES, timeout=60) as answer:
             assert answer.status_code == 200, await answer.aread()
             yield Stream(answer.aiter_lines())
 
