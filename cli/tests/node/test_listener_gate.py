@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from gatewright_cli.addresses import join_address
 from gatewright_cli.node.listener_gate import ListenerGate, accept_queues
-from gatewright_cli.node.ports import free_port, join_address
+from gatewright_cli.node.ports import free_port
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gatewright_cli.node.ports import free_port, join_address, obstacle, split_address
+from gatewright_cli.node.ports import free_port, obstacle
 
 
 @pytest.fixture
@@ -42,18 +42,6 @@ def test_closed_connections_are_no_obstacle() -> None:
 def test_an_address_of_another_machine() -> None:
     assert obstacle("192.0.2.1", 8080) == "port 8080 on 192.0.2.1 cannot be opened (Cannot assign requested address)"
     assert free_port("192.0.2.1") == 0
-
-
-def test_addresses() -> None:
-    assert split_address("127.0.0.1:80") == ("127.0.0.1", 80)
-    assert split_address("[::1]:80") == ("::1", 80)
-    assert join_address("::1", 80) == "[::1]:80"
-
-
-@pytest.mark.parametrize("bad", ["80", ":80", "host:", "host:x", "host:65536"])
-def test_bad_addresses(bad: str) -> None:
-    with pytest.raises(ValueError, match=f"expected HOST:PORT, got '{bad}'"):
-        split_address(bad)
 
 
 def test_a_free_port_is_one_that_no_outgoing_connection_gets() -> None:

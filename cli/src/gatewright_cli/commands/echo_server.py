@@ -9,7 +9,7 @@ from typing import Any
 
 import uvicorn
 
-from gatewright_cli.node.ports import join_address
+from gatewright_cli.addresses import join_address
 from gatewright_cli.supervision import records
 
 Message = MutableMapping[str, Any]

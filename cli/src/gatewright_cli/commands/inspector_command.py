@@ -51,7 +51,7 @@ def inspector(opens: bool, as_json: bool, run_dir: Path | None, controller: Name
 
 async def _require_answer(controller: ControllerAddress) -> None:
     """Raises PreflightError."""
-    from gatewright_cli.supervision.local_http import LocalClient, LocalHttpError
+    from gatewright_cli.local_http import LocalClient, LocalHttpError
 
     try:
         await LocalClient(None, controller.url, ANSWER_SECONDS, controller.tls).get("/healthz")

@@ -16,7 +16,7 @@ from gatewright_documents.mistake import Invalid, Mistake, shown
 from gatewright_documents.values import JsonValue
 from gatewright_documents.yaml_reader import parse_yaml
 
-from gatewright_cli.node.ports import join_address
+from gatewright_cli.addresses import join_address
 
 SUFFIXES = (".yaml", ".yml", ".json")
 READING = ("GET", "HEAD")

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import msgspec
 
+from gatewright_cli.local_http import Answer, LocalClient, LocalHttpError
 from gatewright_cli.node.line_redaction import SecretNames
-from gatewright_cli.supervision.local_http import Answer, LocalHttpError
-from gatewright_cli.supervision.probes import http_client
 
 ENGINE_SOCKET = "engine-admin.sock"
 GATEWAY_SECONDS = 30.0
@@ -209,7 +208,7 @@ class EngineAdmin:
     """The admin socket of the engine."""
 
     def __init__(self, socket: Path) -> None:
-        self._client = http_client(socket)
+        self._client = LocalClient(socket)
 
     async def executors(self) -> ExecutorsReport:
         """Raises LocalHttpError where the engine gives no answer."""

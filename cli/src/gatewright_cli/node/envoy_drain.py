@@ -13,10 +13,10 @@ from pathlib import Path
 import msgspec
 from gatewright_controller._gen import envoy_names
 
+from gatewright_cli.addresses import join_address
+from gatewright_cli.local_http import LocalClient
 from gatewright_cli.node import listener_gate
-from gatewright_cli.node.ports import join_address
-from gatewright_cli.supervision.local_http import LocalClient
-from gatewright_cli.supervision.probes import POLL_SECONDS, http_client
+from gatewright_cli.supervision.probes import POLL_SECONDS
 
 ACCEPT_SECONDS = 1.0
 IDLE_SECONDS = 1.0
@@ -41,7 +41,7 @@ class EnvoyDrain:
     async def run(self) -> None:
         """Drains. May raise LocalHttpError."""
         began = time.monotonic()
-        client = http_client(self.admin)
+        client = LocalClient(self.admin)
         await client.post("/healthcheck/fail")
         await self._within(began, self._accept_on(client))
         await self._close_listeners(client, began)

@@ -13,9 +13,8 @@ from typing import Any
 
 import msgspec
 
-from gatewright_cli.node.ports import join_address, url
-from gatewright_cli.supervision.local_http import LocalClient, LocalHttpError
-from gatewright_cli.supervision.probes import http_client
+from gatewright_cli.addresses import join_address, url
+from gatewright_cli.local_http import LocalClient, LocalHttpError
 
 ENVOY_SOCKET = "envoy-admin.sock"
 Json = dict[str, Any]
@@ -38,7 +37,7 @@ class Served:
 def read_served(socket: Path, now: float) -> Served | None:
     """Reads Envoy's admin interface (/listeners, /stats); None if it does not answer. now: seconds since 1970."""
     try:
-        listeners, stats = asyncio.run(_ask(http_client(socket)))
+        listeners, stats = asyncio.run(_ask(LocalClient(socket)))
     except (LocalHttpError, msgspec.DecodeError):
         return None
     counted: dict[str, int] = {

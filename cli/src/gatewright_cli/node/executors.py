@@ -15,12 +15,12 @@ from dataclasses import dataclass
 
 from gatewright_cli.builds.generation import Generation
 from gatewright_cli.isolation.executor_users import IsolationError
+from gatewright_cli.local_http import LocalHttpError
 from gatewright_cli.node import processes
 from gatewright_cli.node.engine_admin import EngineAdmin, EngineRefusedError, ExecutorsReport
 from gatewright_cli.node.phase_times import PhaseTimes
 from gatewright_cli.node.processes import ExecutorId, NodeSettings
 from gatewright_cli.node.run_dir import RunDir
-from gatewright_cli.supervision.local_http import LocalHttpError
 from gatewright_cli.supervision.log_output import LogOutput
 from gatewright_cli.supervision.managed_process import ManagedProcess, StartError, State
 from gatewright_cli.supervision.specs import ProcessSpec

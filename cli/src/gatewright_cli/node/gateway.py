@@ -17,8 +17,8 @@ import msgspec
 from gatewright_documents.mistake import Invalid, shown
 from gatewright_documents.values import JsonObject
 
+from gatewright_cli.addresses import join_address, url
 from gatewright_cli.node.line_redaction import SecretNames
-from gatewright_cli.node.ports import join_address, url
 from gatewright_cli.node.run_dir import RunDir
 from gatewright_cli.supervision.forked import Conversation
 

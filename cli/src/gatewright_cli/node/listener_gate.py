@@ -21,7 +21,7 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from pathlib import Path
 
-from gatewright_cli.node.ports import split_address
+from gatewright_cli.addresses import split_address
 
 SO_ATTACH_REUSEPORT_CBPF = 51  # <asm-generic/socket.h>; Python has no names for these
 IP_MINTTL = 21  # <linux/in.h>

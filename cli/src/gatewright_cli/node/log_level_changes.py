@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from gatewright_cli.local_http import LocalClient, LocalHttpError
 from gatewright_cli.node.engine_admin import EngineAdmin, EngineRefusedError
 from gatewright_cli.node.log_level_options import CONTROLLER, ENVOY, SUPERVISOR, parts_of
 from gatewright_cli.node.management import DeployError, Management
-from gatewright_cli.supervision.local_http import LocalHttpError
 from gatewright_cli.supervision.log_output import LogOutput
-from gatewright_cli.supervision.probes import http_client
 from gatewright_cli.supervision.records import LEVELS
 
 
@@ -19,7 +18,7 @@ class LogLevelChanges:
 
     def __init__(self, output: LogOutput, management: Management | None, engine: EngineAdmin, envoy: Path) -> None:
         self._output, self._management, self._engine = output, management, engine
-        self._envoy = http_client(envoy)
+        self._envoy = LocalClient(envoy)
 
     async def apply(self, component: str, levels: Mapping[str, str]) -> None:
         """Changes a component's level. Raises DeployError, EngineRefusedError or LocalHttpError if that failed."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gatewright_cli.addresses import url
 from gatewright_cli.builds.build_output import BuildOutput
 from gatewright_cli.builds.generation import Generation
 from gatewright_cli.isolation.levels import Isolation
@@ -17,7 +18,6 @@ from gatewright_cli.node.envoy_drain import EnvoyDrain
 from gatewright_cli.node.forwarded import Flags, Forwarded, command_line
 from gatewright_cli.node.gateway import Gateway
 from gatewright_cli.node.operator_secrets import SYSTEM_PARAMETERS_FILE, TOKEN_FILE
-from gatewright_cli.node.ports import url
 from gatewright_cli.node.run_dir import RunDir
 from gatewright_cli.supervision.handed_socket import DESCRIPTOR, HandedSocket
 from gatewright_cli.supervision.orphans import MARK

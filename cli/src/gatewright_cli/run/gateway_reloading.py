@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gatewright_cli import addresses
 from gatewright_cli.node import certificate_files, gateway, listener_gate, ports
 from gatewright_cli.node.engine_admin import EngineAdmin, EngineRefusedError
 from gatewright_cli.node.gateway import Gateway, GatewayError
@@ -162,7 +163,7 @@ class GatewayReloads:
 def _closed_addresses(before: Gateway, after: Gateway) -> list[str]:
     """HOST:PORT of each listener that the new Gateway closes."""
     closed = [listener for listener in before.listeners if not any(map(listener.overlaps, after.listeners))]
-    return [ports.join_address(listener.host, listener.port) for listener in closed]
+    return [addresses.join_address(listener.host, listener.port) for listener in closed]
 
 
 def _udp_places(listening: Gateway) -> set[tuple[str, int]]:

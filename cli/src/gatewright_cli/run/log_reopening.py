@@ -7,10 +7,9 @@ from pathlib import Path
 
 from gatewright_documents.os_errors import os_reason
 
-from gatewright_cli.supervision.local_http import LocalHttpError
+from gatewright_cli.local_http import LocalClient, LocalHttpError
 from gatewright_cli.supervision.log_files import LogFiles
 from gatewright_cli.supervision.log_output import LogOutput
-from gatewright_cli.supervision.probes import http_client
 
 CURE = "make its folder writable to this user, and send SIGUSR1 again; until then lines go to the old file"
 
@@ -19,7 +18,7 @@ class LogReopening:
     """Reopens the log files of a run. envoy: its admin socket; Envoy writes the access logs that the Gateway names."""
 
     def __init__(self, output: LogOutput, files: LogFiles, envoy: Path) -> None:
-        self._output, self._files, self._envoy = output, files, http_client(envoy)
+        self._output, self._files, self._envoy = output, files, LocalClient(envoy)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def on_signal(self) -> None:

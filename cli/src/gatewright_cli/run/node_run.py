@@ -16,7 +16,8 @@ import click
 import msgspec
 from gatewright_controller.local.relay import Relay, Unnamed
 
-from gatewright_cli.node import environment, inspector_page, log_level_options, ports
+from gatewright_cli import addresses
+from gatewright_cli.node import environment, inspector_page, log_level_options
 from gatewright_cli.node.api_files import ApiFiles, Sample
 from gatewright_cli.node.engine_admin import EngineAdmin, GatewayReport
 from gatewright_cli.node.gateway import Listener, write_rendered
@@ -232,7 +233,7 @@ class NodeRun:
                 if listener.http3:
                     click.echo(f"HTTP/3 on {listener.url} (listener {listener.name})")
             if settings.controller:
-                url = ports.url(settings.controller)
+                url = addresses.url(settings.controller)
                 click.echo(f"management API {url}, token in {self._token_file}")
                 click.echo(f"Inspector {inspector_page.address(url)} (`gatewright inspector --open` signs in)")
             closed = [("closed", f"the listener {name}") for name in report.closed]
@@ -322,9 +323,9 @@ class NodeRun:
             "listeners": [
                 {"name": listener.name, "url": listener.url, "http3": listener.http3} for listener in listeners
             ],
-            "controller": ports.url(settings.controller) if settings.controller else None,
+            "controller": addresses.url(settings.controller) if settings.controller else None,
             "tokenFile": str(self._token_file) if settings.controller else None,
-            "echo": ports.url(settings.echo) if settings.echo else None,
+            "echo": addresses.url(settings.echo) if settings.echo else None,
             "manifest": str(settings.manifest) if settings.manifest else None,
             "folder": self._folder,
             "build": str(settings.build.path),

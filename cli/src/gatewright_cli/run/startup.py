@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 from gatewright_controller.local.private import keep_private
 
+from gatewright_cli import addresses
 from gatewright_cli.builds import build_output
 from gatewright_cli.builds.apart import Apart
 from gatewright_cli.builds.generation import Generations
@@ -20,7 +21,7 @@ from gatewright_cli.isolation.executor_users import ExecutorUsers, IsolationErro
 from gatewright_cli.isolation.levels import Isolation
 from gatewright_cli.isolation.levels import Limits as ProcessLimits
 from gatewright_cli.mistakes import PreflightError, refuse
-from gatewright_cli.node import inspector_page, ports
+from gatewright_cli.node import inspector_page
 from gatewright_cli.node.bootstrap import BootstrapError
 from gatewright_cli.node.gateway import Gateway
 from gatewright_cli.node.management import Management
@@ -110,7 +111,7 @@ def node_settings(
     options: Options, inputs: RunInputs, state_dir: Path, changes: UpdateSources, temporary: Path
 ) -> NodeSettings:
     """The settings of the node."""
-    controller = ports.join_address(options.controller_host, options.controller_port)
+    controller = addresses.join_address(options.controller_host, options.controller_port)
     limits = ProcessLimits(options.executor_open_files, int(options.executor_file_size), options.executor_processes)
     return NodeSettings(
         manifest=changes.manifest,
@@ -124,7 +125,7 @@ def node_settings(
         edge=options.edge,
         gateway=inputs.gateway,
         controller=None if options.no_controller else controller,
-        echo=ports.join_address(ECHO_HOST, options.echo_port) if options.with_echo else None,
+        echo=addresses.join_address(ECHO_HOST, options.echo_port) if options.with_echo else None,
         executors=options.executors,
         log_level=options.log_level,
         drain_seconds=options.drain_seconds,
@@ -198,7 +199,7 @@ def _management(settings: NodeSettings, secrets: OperatorSecrets, run_dir: RunDi
     if settings.controller is None:
         return None
     secrets.write(run_dir)
-    url = ports.url(settings.controller)
+    url = addresses.url(settings.controller)
     inspector_page.write_page(run_dir, url, secrets.token)
     return Management(url, secrets.token)
 

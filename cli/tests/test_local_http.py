@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from gatewright_cli.supervision.local_http import Answer, LocalClient, LocalHttpError
+from gatewright_cli.local_http import Answer, LocalClient, LocalHttpError
 
 if TYPE_CHECKING:
     from cli.tests.conftest import Bench

@@ -22,6 +22,7 @@ import msgspec
 
 READ_BYTES = 16 * 1024
 STREAM_BYTES = 256 * 1024
+ATTEMPT_SECONDS = 2.0
 
 Params = Sequence[tuple[str, str]]
 
@@ -64,7 +65,13 @@ class LocalClient:
     headers: of each request.
     """
 
-    def __init__(self, path: Path | None, base: str, timeout: float, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        base: str = "http://process",
+        timeout: float = ATTEMPT_SECONDS,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._socket, self._base, self._tls = path, urlsplit(base), tls
         self.timeout = timeout
         self.headers: dict[str, str] = {}
