@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 from gatewright_cli.builds import build_output
-from gatewright_cli.node import engine_admin, management
-from gatewright_cli.node.engine_admin import EngineAdmin, ExecutorsReport
+from gatewright_cli.clients import engine_admin, management
+from gatewright_cli.clients.engine_admin import EngineAdmin, ExecutorsReport
 from gatewright_cli.node.peers import ROLES, Peers
 from gatewright_cli.node.run_dir import RunDir
 from gatewright_cli.run import control

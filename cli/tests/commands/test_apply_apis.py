@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from gatewright_cli.api_files import ApiFiles
+from gatewright_cli.clients.management import Management
 from gatewright_cli.commands.apply_apis import STDIN, Target, apply_files, find_target, load, try_files
 from gatewright_cli.commands.options import NamedController
 from gatewright_cli.mistakes import PreflightError
-from gatewright_cli.node.api_files import ApiFiles
-from gatewright_cli.node.management import Management
 from gatewright_cli.node.ports import free_port
 from gatewright_cli.node.run_dir import RunDir
 
-from cli.tests.node.test_management import API, with_controller, written
+from cli.tests.clients.test_management import API, with_controller, written
 
 if TYPE_CHECKING:
     from cli.tests.conftest import Bench

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
+from gatewright_cli.clients.exchange_source import ExchangeSource
+from gatewright_cli.clients.management import Management, NoAnswerError
 from gatewright_cli.commands.controller_address import controller_address
 from gatewright_cli.commands.export_command import export
 from gatewright_cli.commands.options import NamedController
 from gatewright_cli.mistakes import PreflightError
-from gatewright_cli.node.exchange_source import ExchangeSource
-from gatewright_cli.node.management import Management, NoAnswerError
 
-from cli.tests.node.test_management import SECRETS, with_controller
+from cli.tests.clients.test_management import SECRETS, with_controller
 from e2e.kit.certificates import Authority, authority
 
 if TYPE_CHECKING:

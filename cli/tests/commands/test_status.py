@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from gatewright_cli.clients.engine_admin import Note
 from gatewright_cli.commands import status_table
 from gatewright_cli.commands.status import Health, health, shortcomings
 from gatewright_cli.commands.status_sources import _with_note
-from gatewright_cli.node.engine_admin import Note
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 NOTES = json.loads((Path(__file__).parents[3] / "conformance" / "notes.json").read_text())["cases"]

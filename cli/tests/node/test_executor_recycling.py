@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from gatewright_cli.node.engine_admin import ExecutorReport, Hung
+from gatewright_cli.clients.engine_admin import ExecutorReport, Hung
 from gatewright_cli.node.executor_recycling import MAX_DELAY, RESET_AFTER, Limits, Observed, ReplacementBackoff, judge
 
 WELL = ExecutorReport(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from gatewright_cli.builds.generation import Generation
+from gatewright_cli.clients.engine_admin import EngineAdmin, EngineRefusedError, ExecutorReport, ExecutorsReport
 from gatewright_cli.node import bootstrap, processes
-from gatewright_cli.node.engine_admin import EngineAdmin, EngineRefusedError, ExecutorReport, ExecutorsReport
 from gatewright_cli.node.executors import Executors
 from gatewright_cli.node.processes import NodeSettings
 from gatewright_cli.node.run_dir import RunDir

@@ -4,7 +4,8 @@ import json
 import time
 
 import pytest
-from gatewright_cli.node.line_redaction import LineRedaction, SecretNames
+from gatewright_cli.clients.engine_admin import SecretNames
+from gatewright_cli.node.line_redaction import LineRedaction
 from gatewright_controller.model.redaction import Redaction
 from hypothesis import given
 from hypothesis import strategies as st

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from gatewright_cli.node.api_files import ApiFile, ApiFiles, RefusedFile, load, read
-from gatewright_cli.node.management import (
+from cli.tests.node.test_management import API, SECRETS, run_dir_with_secrets, settings, with_controller, written
+from gatewright_cli.api_files import ApiFile, ApiFiles, RefusedFile, load, read
+from gatewright_cli.clients.management import (
     DeployError,
     Management,
     NoAnswerError,
@@ -21,8 +22,6 @@ from gatewright_cli.node.management import (
 from gatewright_cli.node.processes import controller
 from gatewright_cli.run.deployment import Deployment, Pauses
 from gatewright_cli.supervision.managed_process import ManagedProcess
-
-from cli.tests.node.test_management import API, SECRETS, run_dir_with_secrets, settings, with_controller, written
 
 if TYPE_CHECKING:
     from cli.tests.conftest import Bench

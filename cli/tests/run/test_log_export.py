@@ -4,9 +4,8 @@ import asyncio
 import os
 from collections.abc import Callable, Coroutine
 
+from gatewright_cli.clients.engine_admin import EngineAdmin, LogSettings, SecretNames
 from gatewright_cli.local_http import LocalHttpError
-from gatewright_cli.node.engine_admin import EngineAdmin, LogSettings
-from gatewright_cli.node.line_redaction import SecretNames
 from gatewright_cli.run.log_export import LogExport
 from gatewright_cli.supervision.log_output import LogOutput
 

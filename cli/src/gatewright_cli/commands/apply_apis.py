@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from gatewright_cli import api_files
+from gatewright_cli.api_files import ApiFile, ApiFileError, ApiFiles, RefusedFile
+from gatewright_cli.clients.management import DEPLOYED, PENDING, InvalidError, Management, NoAnswerError, StoredApi
 from gatewright_cli.commands.controller_address import controller_address
 from gatewright_cli.commands.options import NamedController
 from gatewright_cli.mistakes import PreflightError
-from gatewright_cli.node import api_files, ports
-from gatewright_cli.node.api_files import ApiFile, ApiFileError, ApiFiles, RefusedFile
-from gatewright_cli.node.management import DEPLOYED, PENDING, InvalidError, Management, NoAnswerError, StoredApi
+from gatewright_cli.node import ports
 
 STDIN = Path("-")
 LOOK_SECONDS = 2.0

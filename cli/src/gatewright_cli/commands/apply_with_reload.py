@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+from gatewright_cli.api_files import ApiFiles
+from gatewright_cli.clients.management import ApiDocument
 from gatewright_cli.commands.apply_apis import Say, Target, report_no_answer, report_outcomes, report_refused, verb_of
 from gatewright_cli.commands.reload_command import summary
-from gatewright_cli.node.api_files import ApiFiles
-from gatewright_cli.node.management import ApiDocument
 from gatewright_cli.run import control
 
 

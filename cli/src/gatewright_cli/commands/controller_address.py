@@ -6,10 +6,11 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
+from gatewright_cli import api_files
+from gatewright_cli.clients.controller_url import ControllerUrl, ControllerUrlError, read_controller_url
 from gatewright_cli.commands.options import NamedController
 from gatewright_cli.mistakes import PreflightError
-from gatewright_cli.node import api_files, operator_secrets
-from gatewright_cli.node.controller_url import ControllerUrl, ControllerUrlError, read_controller_url
+from gatewright_cli.node import operator_secrets
 from gatewright_cli.node.finding_run import describe_run, find_run
 from gatewright_cli.node.run_dir import RunDirError, read_status
 

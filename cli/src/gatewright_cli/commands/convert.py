@@ -16,12 +16,12 @@ from gatewright_documents.mistake import Invalid, listed
 from gatewright_documents.values import JsonObject
 from gatewright_documents.yaml_reader import parse_yaml
 
+from gatewright_cli import api_files
+from gatewright_cli.api_files import ApiFile, RefusedFile
+from gatewright_cli.clients.management import NoAnswerError
 from gatewright_cli.commands import apply_apis
 from gatewright_cli.commands.options import NamedController
 from gatewright_cli.mistakes import PreflightError
-from gatewright_cli.node import api_files
-from gatewright_cli.node.api_files import ApiFile, RefusedFile
-from gatewright_cli.node.management import NoAnswerError
 from gatewright_cli.openapi import MAX_BYTES, Choices, export_openapi, import_openapi
 
 STDIN = "-"

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 import click
 import msgspec
 
+from gatewright_cli.clients.exchange_source import Event, ExchangeSource, RefusedError, WatchedNode
+from gatewright_cli.clients.management import NoAnswerError
 from gatewright_cli.commands.exchange_options import Selection
 from gatewright_cli.exchanges.paint import safe
-from gatewright_cli.node.exchange_source import Event, ExchangeSource, RefusedError, WatchedNode
-from gatewright_cli.node.management import NoAnswerError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 BEHIND = "they came faster than this command reads them; watch fewer with a filter, or --sample"

@@ -72,10 +72,10 @@ def _sources(run_dir: Path | None) -> Sources:
 
 
 async def _fetch_last(run_dir: Path | None, controller: NamedController | None) -> bytes:
+    from gatewright_cli.clients.exchange_source import ExchangeSource
     from gatewright_cli.commands.controller_address import controller_address
     from gatewright_cli.commands.exchange_options import DEFAULT_SECONDS, Selection
     from gatewright_cli.commands.exchange_watch import NOTHING_KEPT, ExchangeWatch
-    from gatewright_cli.node.exchange_source import ExchangeSource
 
     address, exchanges, reports = controller_address(run_dir, controller), list[bytes](), list[str]()
     selection = Selection((), kept=True, seconds=DEFAULT_SECONDS, limit=1)
@@ -87,9 +87,9 @@ async def _fetch_last(run_dir: Path | None, controller: NamedController | None) 
 
 
 async def _fetch(request_id: str, run_dir: Path | None, controller: NamedController | None) -> bytes:
+    from gatewright_cli.clients.exchange_source import ExchangeSource, NotRecordedError, RefusedError
+    from gatewright_cli.clients.management import NoAnswerError
     from gatewright_cli.commands.controller_address import controller_address
-    from gatewright_cli.node.exchange_source import ExchangeSource, NotRecordedError, RefusedError
-    from gatewright_cli.node.management import NoAnswerError
 
     address = controller_address(run_dir, controller)
     try:

@@ -13,7 +13,7 @@ from gatewright_cli.commands.options import A_PATH, RUN_DIR, NamedController, co
 from gatewright_cli.mistakes import PreflightError
 
 if TYPE_CHECKING:
-    from gatewright_cli.node.exchange_source import ExchangeSource
+    from gatewright_cli.clients.exchange_source import ExchangeSource
 
 
 @click.command()
@@ -37,8 +37,8 @@ def record(
     An exchange has to match all options. Ctrl-C ends it. Exit status 1 if the controller refuses or goes away, or a
     file cannot be written.
     """
+    from gatewright_cli.clients.exchange_source import ExchangeSource
     from gatewright_cli.commands.controller_address import controller_address
-    from gatewright_cli.node.exchange_source import ExchangeSource
 
     if folder is None and (selection.kept or selection.limit):
         option = "--kept" if selection.kept else "--limit"
@@ -67,8 +67,8 @@ def _save(source: ExchangeSource, selection: Selection, folder: Path) -> bool:
 
 
 async def _keep(source: ExchangeSource, selection: Selection) -> None:
-    from gatewright_cli.node.exchange_source import RefusedError
-    from gatewright_cli.node.management import NoAnswerError
+    from gatewright_cli.clients.exchange_source import RefusedError
+    from gatewright_cli.clients.management import NoAnswerError
 
     try:
         recording = await source.record(selection.filter, selection.seconds)

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import msgspec
 
+from gatewright_cli.clients import envoy_admin as envoy_listeners
+from gatewright_cli.clients.engine_admin import ENGINE_SOCKET, CertificateWarnings, Note, notes, quarantined, stats
+from gatewright_cli.clients.envoy_admin import ENVOY_SOCKET, Json
 from gatewright_cli.commands.status import RunStatus, health, shortcomings
-from gatewright_cli.node import envoy_listeners, inspector_page
-from gatewright_cli.node.engine_admin import ENGINE_SOCKET, CertificateWarnings, Note, notes, quarantined, stats
-from gatewright_cli.node.envoy_listeners import ENVOY_SOCKET, Json
+from gatewright_cli.node import inspector_page
 from gatewright_cli.run import control
 
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from gatewright_cli.clients.engine_admin import EngineAdmin, EngineRefusedError, ExecutorReport, Hung
 from gatewright_cli.local_http import LocalHttpError
-from gatewright_cli.node.engine_admin import EngineAdmin, EngineRefusedError, ExecutorReport, Hung
 from gatewright_cli.node.executors import Executor, Executors
 from gatewright_cli.node.interpreter_hold import InterpreterHold, find_hold
 from gatewright_cli.supervision.log_output import LogOutput

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from gatewright_cli.builds.generation import Generation
+from gatewright_cli.clients.engine_admin import EngineAdmin, EngineRefusedError, ExecutorsReport
 from gatewright_cli.isolation.executor_users import IsolationError
 from gatewright_cli.local_http import LocalHttpError
 from gatewright_cli.node import processes
-from gatewright_cli.node.engine_admin import EngineAdmin, EngineRefusedError, ExecutorsReport
 from gatewright_cli.node.phase_times import PhaseTimes
 from gatewright_cli.node.processes import ExecutorId, NodeSettings
 from gatewright_cli.node.run_dir import RunDir

@@ -18,7 +18,7 @@ from gatewright_documents.mistake import Invalid, shown
 from gatewright_documents.values import JsonObject
 
 from gatewright_cli.addresses import join_address, url
-from gatewright_cli.node.line_redaction import SecretNames
+from gatewright_cli.clients.engine_admin import SecretNames
 from gatewright_cli.node.run_dir import RunDir
 from gatewright_cli.supervision.forked import Conversation
 

@@ -14,6 +14,8 @@ import msgspec
 import re2
 from gatewright_controller.resource.secret_names import REDACTED, SecretNameSet
 
+from gatewright_cli.clients.engine_admin import SecretNames
+
 JWT = r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*"
 CREDENTIALS = r"(?i)\b(bearer|dpop|negotiate|basic)((?:\s|%20|\+)+)([A-Za-z0-9._~+/=-]{6,})"
 USERINFO = r"([A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s\"'<>\\]*@"
@@ -26,14 +28,6 @@ QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"?|'(?:[^'\\]|\\.)*'?", re.DOTALL)
 BARE = re.compile(r"[^\s,;&\"'<>{}\[\]()]+")
 LINE_REST = re.compile(r"[^\r\n\"']+")
 STANDARD = ("time", "level", "component")
-
-
-class SecretNames(msgspec.Struct, frozen=True, rename="camel"):
-    """The Gateway's list of secret names."""
-
-    headers: tuple[str, ...] = ()
-    query_parameters: tuple[str, ...] = ()
-    fields: tuple[str, ...] = ()
 
 
 class LineRedaction:

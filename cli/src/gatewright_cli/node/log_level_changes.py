@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from gatewright_cli.clients.engine_admin import EngineAdmin, EngineRefusedError
+from gatewright_cli.clients.management import DeployError, Management
 from gatewright_cli.local_http import LocalClient, LocalHttpError
-from gatewright_cli.node.engine_admin import EngineAdmin, EngineRefusedError
 from gatewright_cli.node.log_level_options import CONTROLLER, ENVOY, SUPERVISOR, parts_of
-from gatewright_cli.node.management import DeployError, Management
 from gatewright_cli.supervision.log_output import LogOutput
 from gatewright_cli.supervision.records import LEVELS
 

@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from gatewright_controller.local.private_socket import PrivateSocket
 
+from gatewright_cli.clients.management import ApiDocument
 from gatewright_cli.mistakes import PreflightError
 from gatewright_cli.node.finding_run import describe_run, find_run
-from gatewright_cli.node.management import ApiDocument
 from gatewright_cli.node.run_dir import RunDirError
 from gatewright_cli.run.level import Level
 

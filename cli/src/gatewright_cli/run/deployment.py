@@ -14,8 +14,8 @@ from pathlib import Path
 
 from gatewright_documents.mistake import Mistake
 
-from gatewright_cli.node.api_files import ApiFile, ApiFiles, RefusedFile, name_taken, refuse_duplicates, stamp
-from gatewright_cli.node.management import (
+from gatewright_cli.api_files import ApiFile, ApiFiles, RefusedFile, name_taken, refuse_duplicates, stamp
+from gatewright_cli.clients.management import (
     DEPLOYED,
     PENDING,
     REJECTED,

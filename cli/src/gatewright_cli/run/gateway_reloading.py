@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from gatewright_cli import addresses
+from gatewright_cli.clients.engine_admin import EngineAdmin, EngineRefusedError
+from gatewright_cli.clients.management import DEPLOYED, REJECTED, DeployError, Management
 from gatewright_cli.node import certificate_files, gateway, listener_gate, ports
-from gatewright_cli.node.engine_admin import EngineAdmin, EngineRefusedError
 from gatewright_cli.node.gateway import Gateway, GatewayError
-from gatewright_cli.node.management import DEPLOYED, REJECTED, DeployError, Management
 from gatewright_cli.node.run_dir import RunDir
 from gatewright_cli.supervision.launch_plan import launch_command
 from gatewright_cli.supervision.orphans import Orphans

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from gatewright_cli.builds.build_runs import BuildRuns
 from gatewright_cli.builds.generation import Generation, Generations
-from gatewright_cli.node.engine_admin import EngineAdmin
+from gatewright_cli.clients.engine_admin import EngineAdmin
+from gatewright_cli.clients.management import Management
 from gatewright_cli.node.executor_recycling import ExecutorRecycler, Limits
 from gatewright_cli.node.executors import Executors
-from gatewright_cli.node.management import Management
 from gatewright_cli.node.peers import own_check
 from gatewright_cli.node.processes import NodeSettings
 from gatewright_cli.node.run_dir import RunDir

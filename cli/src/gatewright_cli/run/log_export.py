@@ -11,9 +11,9 @@ import asyncio
 import threading
 from collections import deque
 
+from gatewright_cli.clients.engine_admin import EngineAdmin, SecretNames
 from gatewright_cli.local_http import LocalHttpError
-from gatewright_cli.node.engine_admin import EngineAdmin
-from gatewright_cli.node.line_redaction import LineRedaction, SecretNames
+from gatewright_cli.node.line_redaction import LineRedaction
 from gatewright_cli.supervision.log_output import LogOutput
 
 MOST_BYTES = 4 * 1024 * 1024

@@ -17,12 +17,12 @@ import msgspec
 from gatewright_controller.local.relay import Relay, Unnamed
 
 from gatewright_cli import addresses
+from gatewright_cli.api_files import ApiFiles, Sample
+from gatewright_cli.clients.engine_admin import EngineAdmin, GatewayReport
+from gatewright_cli.clients.management import DeployError, Management, NoAnswerError
 from gatewright_cli.node import environment, inspector_page, log_level_options
-from gatewright_cli.node.api_files import ApiFiles, Sample
-from gatewright_cli.node.engine_admin import EngineAdmin, GatewayReport
 from gatewright_cli.node.gateway import Listener, write_rendered
 from gatewright_cli.node.log_level_changes import NOT_APPLIED, LogLevelChanges
-from gatewright_cli.node.management import DeployError, Management, NoAnswerError
 from gatewright_cli.node.operator_secrets import TOKEN_FILE
 from gatewright_cli.node.peers import Peers
 from gatewright_cli.node.phase_times import PhaseTimes

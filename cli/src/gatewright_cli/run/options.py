@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from gatewright_cli import api_files
+from gatewright_cli.api_files import ApiFile, ApiFileError, RefusedFile
 from gatewright_cli.isolation.levels import Level
-from gatewright_cli.node import api_files, gateway, ports
-from gatewright_cli.node.api_files import ApiFile, ApiFileError, RefusedFile
+from gatewright_cli.node import gateway, ports
 from gatewright_cli.node.edge import HEADER_SECONDS, Edge, edge
 from gatewright_cli.node.executor_recycling import Limits
 from gatewright_cli.node.gateway import Listener

@@ -17,6 +17,7 @@ from gatewright_cli import addresses
 from gatewright_cli.builds import build_output
 from gatewright_cli.builds.apart import Apart
 from gatewright_cli.builds.generation import Generations
+from gatewright_cli.clients.management import Management
 from gatewright_cli.isolation.executor_users import ExecutorUsers, IsolationError
 from gatewright_cli.isolation.levels import Isolation
 from gatewright_cli.isolation.levels import Limits as ProcessLimits
@@ -24,7 +25,6 @@ from gatewright_cli.mistakes import PreflightError, refuse
 from gatewright_cli.node import inspector_page
 from gatewright_cli.node.bootstrap import BootstrapError
 from gatewright_cli.node.gateway import Gateway
-from gatewright_cli.node.management import Management
 from gatewright_cli.node.operator_secrets import OperatorSecrets
 from gatewright_cli.node.phase_times import PhaseTimes
 from gatewright_cli.node.ports import ECHO_HOST

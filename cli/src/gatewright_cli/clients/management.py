@@ -12,8 +12,8 @@ import msgspec
 from gatewright_controller.management.problem_types import NO_DATABASE
 from gatewright_documents.mistake import Mistake
 
+from gatewright_cli.api_files import ApiFile, below
 from gatewright_cli.local_http import Answer, LocalClient, LocalHttpError
-from gatewright_cli.node.api_files import ApiFile, below
 
 ANSWER_SECONDS = 40.0
 RELOAD_SECONDS = 15

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from gatewright_cli.clients.engine_admin import EngineAdmin, EngineRefusedError, quarantined
 from gatewright_cli.local_http import LocalHttpError
-from gatewright_cli.node.engine_admin import EngineAdmin, EngineRefusedError, quarantined
 
 if TYPE_CHECKING:
     from cli.tests.conftest import Bench

@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 import msgspec
 
+from gatewright_cli.clients.management import NoAnswerError, refusal_text
 from gatewright_cli.local_http import Answer, LocalClient, LocalHttpError
-from gatewright_cli.node.management import NoAnswerError, refusal_text
 
 ANSWER_SECONDS = 20.0
 SILENCE_SECONDS = 60.0

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from gatewright_cli.node.api_files import (
+from gatewright_cli.api_files import (
     ApiFile,
     ApiFileError,
     ApiFiles,

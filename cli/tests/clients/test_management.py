@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from gatewright_cli.api_files import load
 from gatewright_cli.builds.build_output import BuildOutput
+from gatewright_cli.clients.management import DeployError, InvalidError, Management, NoAnswerError
 from gatewright_cli.node import bootstrap
-from gatewright_cli.node.api_files import load
-from gatewright_cli.node.management import DeployError, InvalidError, Management, NoAnswerError
 from gatewright_cli.node.operator_secrets import OperatorSecrets
 from gatewright_cli.node.ports import free_port
 from gatewright_cli.node.processes import NodeSettings, controller

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from gatewright_cli.node.controller_url import ControllerUrlError, read_controller_url
+from gatewright_cli.clients.controller_url import ControllerUrlError, read_controller_url
 
 
 @pytest.mark.parametrize(("text", "url", "encrypted", "is_here"), [

@@ -10,7 +10,6 @@ from pathlib import Path
 import msgspec
 
 from gatewright_cli.local_http import Answer, LocalClient, LocalHttpError
-from gatewright_cli.node.line_redaction import SecretNames
 
 ENGINE_SOCKET = "engine-admin.sock"
 GATEWAY_SECONDS = 30.0
@@ -187,6 +186,14 @@ class EngineStats(msgspec.Struct, frozen=True, rename="camel"):
     store: Store = Store()
     metrics_failing: dict[str, str] = {}
     node: _Node = _Node()
+
+
+class SecretNames(msgspec.Struct, frozen=True, rename="camel"):
+    """The Gateway's list of secret names."""
+
+    headers: tuple[str, ...] = ()
+    query_parameters: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
 
 
 class LogSettings(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gatewright_cli.node.envoy_listeners import DAY, read_served
+from gatewright_cli.clients.envoy_admin import DAY, read_served
 
 NOW = 1_800_000_000
 EXPIRATION = "expiration_unix_time_seconds"
