@@ -7,7 +7,8 @@ from pathlib import Path
 
 from gatewright_documents.os_errors import os_reason
 
-from gatewright_cli.local_http import LocalClient, LocalHttpError
+from gatewright_cli.clients.envoy_admin import EnvoyAdmin
+from gatewright_cli.local_http import LocalHttpError
 from gatewright_cli.supervision.log_files import LogFiles
 from gatewright_cli.supervision.log_output import LogOutput
 
@@ -18,7 +19,7 @@ class LogReopening:
     """Reopens the log files of a run. envoy: its admin socket; Envoy writes the access logs that the Gateway names."""
 
     def __init__(self, output: LogOutput, files: LogFiles, envoy: Path) -> None:
-        self._output, self._files, self._envoy = output, files, LocalClient(envoy)
+        self._output, self._files, self._envoy = output, files, EnvoyAdmin(envoy)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def on_signal(self) -> None:
@@ -40,7 +41,6 @@ class LogReopening:
     async def _reopen_access_logs(self) -> bool:
         """Whether Envoy has reopened its files; without an answer, it opens them at its next start."""
         try:
-            answer = await self._envoy.request("POST", "/reopen_logs")
+            return await self._envoy.reopen_logs()
         except LocalHttpError:
             return False
-        return not answer.is_error
