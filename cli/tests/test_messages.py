@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 from gatewright_cli.builds import build_output
-from gatewright_cli.clients import engine_admin, management
+from gatewright_cli.clients import controller_refusals, engine_admin, management
 from gatewright_cli.clients.engine_admin import EngineAdmin, ExecutorsReport
 from gatewright_cli.node.peers import ROLES, Peers
 from gatewright_cli.node.run_dir import RunDir
@@ -46,7 +46,7 @@ def within(read: Any, message: Any) -> bool:
         ("engine-stats.json", engine_admin.EngineStats),
         ("engine-refusal.json", engine_admin._Refusal),
         ("controller-policies.json", management.PolicyImpact),
-        ("controller-problem.json", management._Problem),
+        ("controller-problem.json", controller_refusals._Problem),
         ("manifest.json", build_output._Manifest),
     ],
 )

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from gatewright_cli.api_files import load
 from gatewright_cli.builds.build_output import BuildOutput
-from gatewright_cli.clients.management import DeployError, InvalidError, Management, NoAnswerError
+from gatewright_cli.clients.controller_refusals import DeployError, InvalidError, NoAnswerError
+from gatewright_cli.clients.management import Management
 from gatewright_cli.node import bootstrap
 from gatewright_cli.node.operator_secrets import OperatorSecrets
 from gatewright_cli.node.ports import free_port

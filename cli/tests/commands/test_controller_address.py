@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
+from gatewright_cli.clients.controller_refusals import NoAnswerError
 from gatewright_cli.clients.exchange_source import ExchangeSource
-from gatewright_cli.clients.management import Management, NoAnswerError
+from gatewright_cli.clients.management import Management
 from gatewright_cli.commands.controller_address import controller_address
 from gatewright_cli.commands.export_command import export
 from gatewright_cli.commands.options import NamedController

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from gatewright_cli.clients.management import NoAnswerError, refusal_text
+from gatewright_cli.clients.controller_refusals import NoAnswerError, refusal_text
 from gatewright_cli.local_http import Answer, LocalClient, LocalHttpError
 
 ANSWER_SECONDS = 20.0

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import ssl
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from gatewright_controller.management.problem_types import NO_DATABASE
-from gatewright_documents.mistake import Mistake
 
 from gatewright_cli.api_files import ApiFile, below
+from gatewright_cli.clients.controller_refusals import (
+    DeployError,
+    InvalidError,
+    NoAnswerError,
+    raise_without_database,
+    read_mistakes,
+    refusal_text,
+)
 from gatewright_cli.local_http import Answer, LocalClient, LocalHttpError
 
 ANSWER_SECONDS = 40.0
@@ -62,18 +67,6 @@ class StoredApi(msgspec.Struct, frozen=True):
 
 class _Listed(msgspec.Struct):
     apis: list[StoredApi]
-
-
-class _ProblemError(msgspec.Struct):
-    message: str
-    field: str = ""
-    line: int = 0
-
-
-class _Problem(msgspec.Struct):
-    type: str = ""
-    detail: str = ""
-    errors: list[_ProblemError] = []
 
 
 class Move(msgspec.Struct, frozen=True):
@@ -195,26 +188,6 @@ class ApiDocument(msgspec.Struct, frozen=True):
         return cls(api.name, str(api.path), "\n" * api.above + api.content.decode())
 
 
-class DeployError(Exception):
-    """The controller, or a node, refused a change. The message says what, and has all reasons."""
-
-
-class NoAnswerError(DeployError):
-    """The controller does not answer, or cannot answer now: a retry may help."""
-
-
-class NoDatabaseError(NoAnswerError):
-    """The controller cannot open its database, and retries by itself. The message has the reason and the cure."""
-
-
-class InvalidError(DeployError):
-    """The controller refuses a definition. A retry does not help."""
-
-    def __init__(self, mistakes: tuple[Mistake, ...]) -> None:
-        super().__init__("; ".join(sentences(mistakes)))
-        self.mistakes = mistakes
-
-
 class Management:
     """A client of the controller at a URL ("http://127.0.0.1:9090"). token: the controller's; "" for none. tls: for an
     https URL.
@@ -251,7 +224,7 @@ class Management:
         if answer.is_server_error or answer.status_code == 404:  # deleted at this moment
             raise NoAnswerError(refusal_text(answer))
         if answer.is_error:
-            raise InvalidError(tuple(below(mistake, api.above) for mistake in _mistakes(answer)))
+            raise InvalidError(tuple(below(mistake, api.above) for mistake in read_mistakes(answer)))
         return answer
 
     async def check_policies(self, definitions: Path, apis: Sequence[ApiDocument] = ()) -> PolicyImpact:
@@ -272,7 +245,7 @@ class Management:
         """Has the controller read the Gateway's file again, and waits for its node. Raises DeployError."""
         answer = await self._ask("POST", "/v1/gateway/reload", params={"wait": str(RELOAD_SECONDS)})
         if answer.is_error:
-            raise DeployError("\n".join(sentences(_mistakes(answer))))
+            raise DeployError(refusal_text(answer, "\n"))
         return msgspec.json.decode(answer.content, type=_GatewayAnswer).status
 
     async def set_log_level(self, level: str) -> None:
@@ -281,7 +254,7 @@ class Management:
         content = msgspec.json.encode({"level": level})
         answer = await self._ask("PUT", "/v1/log-level", content=content, headers=headers)
         if answer.is_error:
-            raise DeployError("\n".join(sentences(_mistakes(answer))))
+            raise DeployError(refusal_text(answer, "\n"))
 
     async def certificates(self) -> dict[str, ObtainedCertificate]:
         """Certificates by ACME, by name. Raises NoAnswerError."""
@@ -294,7 +267,7 @@ class Management:
         """The controller's answer on policy definitions. Raises DeployError, with a line for each mistake."""
         answer = await self._ask("POST", path, **request)
         if answer.is_error:
-            raise DeployError("\n".join(sentences(_mistakes(answer))))
+            raise DeployError(refusal_text(answer, "\n"))
         return msgspec.json.decode(answer.content, type=PolicyImpact)
 
     async def _write(self, method: str, path: str, api: ApiFile, query: dict[str, str]) -> Answer:
@@ -307,35 +280,9 @@ class Management:
             answer = await self._client.request(method, path, **request)
         except LocalHttpError as error:
             raise NoAnswerError(f"the controller gave no answer ({error})") from error
-        _refuse_without_database(answer)
+        raise_without_database(answer)
         return answer
 
 
 def _json_body(value: object) -> dict[str, Any]:
     return {"content": msgspec.json.encode(value), "headers": {"content-type": "application/json"}}
-
-
-def _refuse_without_database(answer: Answer) -> None:
-    if answer.status_code != 503:
-        return
-    with contextlib.suppress(msgspec.DecodeError):
-        problem = msgspec.json.decode(answer.content, type=_Problem)
-        if problem.type == NO_DATABASE:
-            raise NoDatabaseError(problem.detail)
-
-
-def _mistakes(answer: Answer) -> tuple[Mistake, ...]:
-    try:
-        problem = msgspec.json.decode(answer.content, type=_Problem)
-    except msgspec.DecodeError:
-        return (Mistake("", f"{answer.status_code} {answer.text[:500]}"),)
-    mistakes = tuple(Mistake(error.field, error.message, error.line) for error in problem.errors)
-    return mistakes or (Mistake("", f"{answer.status_code} {problem.detail}"),)
-
-
-def refusal_text(answer: Answer) -> str:
-    return "; ".join(sentences(_mistakes(answer)))
-
-
-def sentences(mistakes: Iterable[Mistake]) -> list[str]:
-    return [f"line {mistake.line}: {mistake}" if mistake.line else str(mistake) for mistake in mistakes]

@@ -12,7 +12,8 @@ from typing import TypeVar
 
 from gatewright_cli import api_files
 from gatewright_cli.api_files import ApiFile, ApiFileError, ApiFiles, RefusedFile
-from gatewright_cli.clients.management import DEPLOYED, PENDING, InvalidError, Management, NoAnswerError, StoredApi
+from gatewright_cli.clients.controller_refusals import InvalidError, NoAnswerError
+from gatewright_cli.clients.management import DEPLOYED, PENDING, Management, StoredApi
 from gatewright_cli.commands.controller_address import controller_address
 from gatewright_cli.commands.options import NamedController
 from gatewright_cli.mistakes import PreflightError

@@ -18,7 +18,7 @@ from gatewright_documents.yaml_reader import parse_yaml
 
 from gatewright_cli import api_files
 from gatewright_cli.api_files import ApiFile, RefusedFile
-from gatewright_cli.clients.management import NoAnswerError
+from gatewright_cli.clients.controller_refusals import NoAnswerError
 from gatewright_cli.commands import apply_apis
 from gatewright_cli.commands.options import NamedController
 from gatewright_cli.mistakes import PreflightError

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 import click
 import msgspec
 
+from gatewright_cli.clients.controller_refusals import NoAnswerError
 from gatewright_cli.clients.exchange_source import Event, ExchangeSource, RefusedError, WatchedNode
-from gatewright_cli.clients.management import NoAnswerError
 from gatewright_cli.commands.exchange_options import Selection
 from gatewright_cli.exchanges.paint import safe
 

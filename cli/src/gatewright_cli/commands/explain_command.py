@@ -87,8 +87,8 @@ async def _fetch_last(run_dir: Path | None, controller: NamedController | None) 
 
 
 async def _fetch(request_id: str, run_dir: Path | None, controller: NamedController | None) -> bytes:
+    from gatewright_cli.clients.controller_refusals import NoAnswerError
     from gatewright_cli.clients.exchange_source import ExchangeSource, NotRecordedError, RefusedError
-    from gatewright_cli.clients.management import NoAnswerError
     from gatewright_cli.commands.controller_address import controller_address
 
     address = controller_address(run_dir, controller)

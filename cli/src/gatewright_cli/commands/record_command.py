@@ -67,8 +67,8 @@ def _save(source: ExchangeSource, selection: Selection, folder: Path) -> bool:
 
 
 async def _keep(source: ExchangeSource, selection: Selection) -> None:
+    from gatewright_cli.clients.controller_refusals import NoAnswerError
     from gatewright_cli.clients.exchange_source import RefusedError
-    from gatewright_cli.clients.management import NoAnswerError
 
     try:
         recording = await source.record(selection.filter, selection.seconds)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from gatewright_cli.clients.controller_refusals import DeployError
 from gatewright_cli.clients.engine_admin import EngineAdmin, EngineRefusedError
 from gatewright_cli.clients.envoy_admin import EnvoyAdmin, EnvoyRefusedError
-from gatewright_cli.clients.management import DeployError, Management
+from gatewright_cli.clients.management import Management
 from gatewright_cli.local_http import LocalHttpError
 from gatewright_cli.node.log_level_options import CONTROLLER, ENVOY, SUPERVISOR, parts_of
 from gatewright_cli.supervision.log_output import LogOutput

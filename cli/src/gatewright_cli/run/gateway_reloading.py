@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from gatewright_cli import addresses
+from gatewright_cli.clients.controller_refusals import DeployError
 from gatewright_cli.clients.engine_admin import EngineAdmin, EngineRefusedError
-from gatewright_cli.clients.management import DEPLOYED, REJECTED, DeployError, Management
+from gatewright_cli.clients.management import DEPLOYED, REJECTED, Management
 from gatewright_cli.node import certificate_files, gateway, listener_gate, ports
 from gatewright_cli.node.gateway import Gateway, GatewayError
 from gatewright_cli.node.run_dir import RunDir

@@ -18,8 +18,9 @@ from gatewright_controller.local.relay import Relay, Unnamed
 
 from gatewright_cli import addresses
 from gatewright_cli.api_files import ApiFiles, Sample
+from gatewright_cli.clients.controller_refusals import DeployError, NoAnswerError
 from gatewright_cli.clients.engine_admin import EngineAdmin, GatewayReport
-from gatewright_cli.clients.management import DeployError, Management, NoAnswerError
+from gatewright_cli.clients.management import Management
 from gatewright_cli.node import environment, inspector_page, log_level_options
 from gatewright_cli.node.gateway import Listener, write_rendered
 from gatewright_cli.node.log_level_changes import NOT_APPLIED, LogLevelChanges
