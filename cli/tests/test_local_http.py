@@ -97,7 +97,7 @@ def test_no_answer_in_time_and_no_listener(bench: Bench) -> None:
 def test_a_supervisor_holds_no_general_client_and_no_builder() -> None:
     """Each took more memory than all else in it."""
     program = (
-        "import sys, gatewright_cli.run.startup, gatewright_cli.node.bootstrap as b; assert b.find().is_file()\n"
+        "import sys, gatewright_cli.run.startup, gatewright_cli.node.specs.bootstrap as b; assert b.find().is_file()\n"
         "print(*sorted({'httpx', 'rich', 'jsonschema_rs', 'gatewright_builder', 'uvicorn'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -14,8 +14,8 @@ import pytest
 from gatewright_cli.builds import build_output
 from gatewright_cli.clients import controller_refusals, engine_admin, management
 from gatewright_cli.clients.engine_admin import EngineAdmin, ExecutorsReport
-from gatewright_cli.node.peers import ROLES, Peers
-from gatewright_cli.node.run_dir import RunDir
+from gatewright_cli.node.files.peers import ROLES, Peers
+from gatewright_cli.node.files.run_dir import RunDir
 from gatewright_cli.run import control
 from gatewright_cli.run.control import Answer
 

@@ -12,11 +12,11 @@ from gatewright_cli.api_files import load
 from gatewright_cli.builds.build_output import BuildOutput
 from gatewright_cli.clients.controller_refusals import DeployError, InvalidError, NoAnswerError
 from gatewright_cli.clients.management import Management
-from gatewright_cli.node import bootstrap
-from gatewright_cli.node.operator_secrets import OperatorSecrets
-from gatewright_cli.node.ports import free_port
-from gatewright_cli.node.processes import NodeSettings, controller
-from gatewright_cli.node.run_dir import RunDir
+from gatewright_cli.node.files.operator_secrets import OperatorSecrets
+from gatewright_cli.node.files.run_dir import RunDir
+from gatewright_cli.node.listeners.ports import free_port
+from gatewright_cli.node.specs import bootstrap
+from gatewright_cli.node.specs.processes import NodeSettings, controller
 from gatewright_cli.supervision.managed_process import ManagedProcess
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from gatewright_cli.clients.management import Management
 from gatewright_cli.commands.apply_apis import STDIN, Target, apply_files, find_target, load, try_files
 from gatewright_cli.commands.options import NamedController
 from gatewright_cli.mistakes import PreflightError
-from gatewright_cli.node.ports import free_port
-from gatewright_cli.node.run_dir import RunDir
+from gatewright_cli.node.files.run_dir import RunDir
+from gatewright_cli.node.listeners.ports import free_port
 
 from cli.tests.clients.test_management import API, with_controller, written
 

@@ -34,7 +34,7 @@ def test_a_command_that_asks_a_controller_or_a_run_imports_neither() -> None:
     program = (
         f"import sys\nfrom gatewright_cli import main\n"
         f"for name in '{modules}'.split(', '): __import__(f'gatewright_cli.{{name}}')\n"
-        "run = {f'gatewright_cli.{name}' for name in ('run.reloading', 'run.log_levels', 'node.processes')}\n"
+        "run = {f'gatewright_cli.{name}' for name in ('run.reloading', 'run.logs.levels', 'node.specs.processes')}\n"
         "print(*sorted(({'envoy', 'google', 'grpc', 'starlette', 'uvicorn'} | run) & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

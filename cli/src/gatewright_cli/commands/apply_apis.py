@@ -17,7 +17,7 @@ from gatewright_cli.clients.management import DEPLOYED, PENDING, Management, Sto
 from gatewright_cli.commands.controller_address import controller_address
 from gatewright_cli.commands.options import NamedController
 from gatewright_cli.mistakes import PreflightError
-from gatewright_cli.node import ports
+from gatewright_cli.node.listeners import ports
 
 STDIN = Path("-")
 LOOK_SECONDS = 2.0

@@ -6,7 +6,7 @@ import click
 
 from gatewright_cli import addresses
 from gatewright_cli.mistakes import PreflightError
-from gatewright_cli.node import ports
+from gatewright_cli.node.listeners import ports
 
 
 @click.command()

@@ -61,8 +61,8 @@ def explain(
 def _sources(run_dir: Path | None) -> Sources:
     """The policies of the local run's build, and files relative to the working directory."""
     from gatewright_cli.exchanges.source_lines import Sources
-    from gatewright_cli.node.finding_run import find_run
-    from gatewright_cli.node.run_dir import RunDirError, read_status
+    from gatewright_cli.node.files.finding_run import find_run
+    from gatewright_cli.node.files.run_dir import RunDirError, read_status
 
     try:
         build = Path(read_status(run_dir or find_run())["build"])

@@ -26,8 +26,8 @@ def status(context: click.Context, run_dir: Path | None, as_json: bool, healthch
     the last scrape; 1: it does not serve, or no run was found.
     """
     from gatewright_cli.commands.status import Health, health
-    from gatewright_cli.node.finding_run import find_run
-    from gatewright_cli.node.run_dir import RunDirError, read_status
+    from gatewright_cli.node.files.finding_run import find_run
+    from gatewright_cli.node.files.run_dir import RunDirError, read_status
 
     try:
         run_dir = run_dir or find_run()

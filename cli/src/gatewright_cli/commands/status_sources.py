@@ -9,11 +9,11 @@ from pathlib import Path
 
 import msgspec
 
-from gatewright_cli.clients import envoy_admin as envoy_listeners
+from gatewright_cli.clients import envoy_admin
 from gatewright_cli.clients.engine_admin import ENGINE_SOCKET, CertificateWarnings, Note, notes, quarantined, stats
 from gatewright_cli.clients.envoy_admin import ENVOY_SOCKET, Json
 from gatewright_cli.commands.status import RunStatus, health, shortcomings
-from gatewright_cli.node import inspector_page
+from gatewright_cli.node.files import inspector_page
 from gatewright_cli.run import control
 
 
@@ -44,7 +44,7 @@ def collect(run_dir: Path, written: RunStatus) -> RunStatus:
     status |= {"closedListeners": list(gateway.closed), "failingFiles": msgspec.to_builtins(gateway.failing_files)}
     status |= {"metrics": f"http://{engine.listener}/metrics" if engine.listener else ""}
     status |= {"inspector": inspector_page.address(status["controller"]) if status["controller"] else ""}
-    if served := envoy_listeners.read_served(run_dir / ENVOY_SOCKET, time.time()):
+    if served := envoy_admin.read_served(run_dir / ENVOY_SOCKET, time.time()):
         now, known = datetime.now(UTC), engine.node.certificates
         certificates = [_with_warning(certificate, known, now) for certificate in served.certificates]
         status |= {"listeners": served.listeners, "certificates": certificates}

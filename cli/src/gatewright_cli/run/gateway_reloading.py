@@ -18,9 +18,9 @@ from gatewright_cli import addresses
 from gatewright_cli.clients.controller_refusals import DeployError
 from gatewright_cli.clients.engine_admin import EngineAdmin, EngineRefusedError
 from gatewright_cli.clients.management import DEPLOYED, REJECTED, Management
-from gatewright_cli.node import certificate_files, gateway, listener_gate, ports
-from gatewright_cli.node.gateway import Gateway, GatewayError
-from gatewright_cli.node.run_dir import RunDir
+from gatewright_cli.node.files.run_dir import RunDir
+from gatewright_cli.node.listeners import certificate_files, gateway, listener_gate, ports
+from gatewright_cli.node.listeners.gateway import Gateway, GatewayError
 from gatewright_cli.supervision.launch_plan import launch_command
 from gatewright_cli.supervision.orphans import Orphans
 
@@ -137,7 +137,7 @@ class GatewayReloads:
         """Reads and renders the Gateway in a process of its own: the supervisor does not load Envoy's types, and cannot
         fork, since it has threads.
         """
-        own = (sys.executable, "-m", "gatewright_cli.node.gateway_process")
+        own = (sys.executable, "-m", "gatewright_cli.node.listeners.gateway_process")
         with self._orphans.starting() as started:
             process = await asyncio.create_subprocess_exec(
                 *launch_command(own), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,

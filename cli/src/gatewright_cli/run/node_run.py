@@ -21,23 +21,25 @@ from gatewright_cli.api_files import ApiFiles, Sample
 from gatewright_cli.clients.controller_refusals import DeployError, NoAnswerError
 from gatewright_cli.clients.engine_admin import EngineAdmin, GatewayReport
 from gatewright_cli.clients.management import Management
-from gatewright_cli.node import environment, inspector_page, log_level_options
-from gatewright_cli.node.gateway import Listener, write_rendered
-from gatewright_cli.node.log_level_changes import NOT_APPLIED, LogLevelChanges
-from gatewright_cli.node.operator_secrets import TOKEN_FILE
-from gatewright_cli.node.peers import Peers
+from gatewright_cli.node.files import inspector_page
+from gatewright_cli.node.files.operator_secrets import TOKEN_FILE
+from gatewright_cli.node.files.peers import Peers
+from gatewright_cli.node.files.run_dir import STATUS, RunDir
+from gatewright_cli.node.listeners.gateway import Listener, write_rendered
 from gatewright_cli.node.phase_times import PhaseTimes
-from gatewright_cli.node.processes import SUPERVISOR_METRICS, NodeSettings, at_start
-from gatewright_cli.node.run_dir import STATUS, RunDir
+from gatewright_cli.node.specs import environment
+from gatewright_cli.node.specs.processes import SUPERVISOR_METRICS, NodeSettings, at_start
 from gatewright_cli.node.supervisor_metrics import SupervisorMetrics
 from gatewright_cli.run import other_signals
 from gatewright_cli.run.deployment import START_WAIT_SECONDS, Deployment, Reader
 from gatewright_cli.run.gateway_reloading import GatewayReloads
 from gatewright_cli.run.hangup_signals import HangupAction, HangupSignals
 from gatewright_cli.run.live_updates import RunInterface, UpdateSources, live_updates
-from gatewright_cli.run.log_export import LogExport
-from gatewright_cli.run.log_levels import Apply, LogLevels, NotAppliedError
-from gatewright_cli.run.log_reopening import LogReopening
+from gatewright_cli.run.logs import level_options
+from gatewright_cli.run.logs.export import LogExport
+from gatewright_cli.run.logs.level_changes import NOT_APPLIED, LogLevelChanges
+from gatewright_cli.run.logs.levels import Apply, LogLevels, NotAppliedError
+from gatewright_cli.run.logs.reopening import LogReopening
 from gatewright_cli.run.stop_signals import StopAction, StopSignals
 from gatewright_cli.supervision.log_output import LogOutput
 from gatewright_cli.supervision.managed_process import StartError
@@ -81,7 +83,7 @@ class NodeRun:
         self._peers, self._orphans = Peers(run_dir), Orphans(self._log_orphans)
         self._engine = EngineAdmin(run_dir.socket("engine-admin"))
         level_changes = LogLevelChanges(output, management, self._engine, run_dir.socket("envoy-admin"))
-        self._levels = LogLevels(log_level_options.levels_at_start(settings), apply_levels(level_changes), output)
+        self._levels = LogLevels(level_options.levels_at_start(settings), apply_levels(level_changes), output)
         specs, started_with = at_start(settings, run_dir), self._levels.started_with
         self._supervisor = Supervisor(specs, output, None, self._on_change, self._on_pid, started_with)
         self._export = LogExport(output, self._engine, settings.gateway.secret_names)

@@ -23,7 +23,7 @@ from gatewright_cli.builds.generation import Generation, GenerationError, Genera
 from gatewright_cli.clients.controller_refusals import DeployError, NoAnswerError
 from gatewright_cli.clients.engine_admin import EngineRefusedError
 from gatewright_cli.clients.management import ApiDocument, Management, PolicyImpact
-from gatewright_cli.node.executors import Executors
+from gatewright_cli.node.executors.replacement import Executors
 from gatewright_cli.node.phase_times import PhaseTimes
 from gatewright_cli.run.gateway_reloading import GatewayRefusedError, GatewayReloads, Prepared
 from gatewright_cli.supervision.log_output import LogOutput

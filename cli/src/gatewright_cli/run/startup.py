@@ -22,15 +22,15 @@ from gatewright_cli.isolation.executor_users import ExecutorUsers, IsolationErro
 from gatewright_cli.isolation.levels import Isolation
 from gatewright_cli.isolation.levels import Limits as ProcessLimits
 from gatewright_cli.mistakes import PreflightError, refuse
-from gatewright_cli.node import inspector_page
-from gatewright_cli.node.bootstrap import BootstrapError
-from gatewright_cli.node.gateway import Gateway
-from gatewright_cli.node.operator_secrets import OperatorSecrets
+from gatewright_cli.node.files import inspector_page
+from gatewright_cli.node.files.operator_secrets import OperatorSecrets
+from gatewright_cli.node.files.run_dir import RunDir
+from gatewright_cli.node.files.temporary_folders import TemporaryFolders
+from gatewright_cli.node.listeners.gateway import Gateway
+from gatewright_cli.node.listeners.ports import ECHO_HOST
 from gatewright_cli.node.phase_times import PhaseTimes
-from gatewright_cli.node.ports import ECHO_HOST
-from gatewright_cli.node.processes import NodeSettings
-from gatewright_cli.node.run_dir import RunDir
-from gatewright_cli.node.temporary_folders import TemporaryFolders
+from gatewright_cli.node.specs.bootstrap import BootstrapError
+from gatewright_cli.node.specs.processes import NodeSettings
 from gatewright_cli.run import other_signals, preflight
 from gatewright_cli.run.gateway_reloading import GatewaySource
 from gatewright_cli.run.live_updates import UpdateSources
