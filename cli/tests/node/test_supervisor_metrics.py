@@ -11,7 +11,7 @@ import pytest
 from gatewright_cli.node.executors.recycling import resident
 from gatewright_cli.node.files.peers import own_check
 from gatewright_cli.node.supervisor_metrics import SupervisorMetrics
-from gatewright_cli.supervision.log_output import LogOutput
+from gatewright_cli.supervision.logs.output import LogOutput
 from gatewright_cli.supervision.managed_process import ManagedProcess, State
 from gatewright_cli.supervision.probes import Accepts
 from gatewright_cli.supervision.specs import ProcessSpec

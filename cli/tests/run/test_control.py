@@ -164,7 +164,7 @@ import asyncio, subprocess, sys
 from pathlib import Path
 from gatewright_cli.supervision import prctl
 from gatewright_cli.run.control import Control
-from gatewright_cli.supervision.log_output import LogOutput
+from gatewright_cli.supervision.logs.output import LogOutput
 from gatewright_cli.clients.management import ApiDocument
 from gatewright_cli.node.files.peers import own_check
 prctl.adopt_orphans()

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gatewright_cli.commands.status import RunStatus, health, shortcomings
-from gatewright_cli.supervision.records import CONTROL
+from gatewright_cli.supervision.logs.records import CONTROL
 
 UNBOUNDED = 10_000  # columns, if the output goes to a program
 COLOURS = {"ready": "green", "deployed": "green", "healthy": "green", "rejected": "red", "not serving": "red"}

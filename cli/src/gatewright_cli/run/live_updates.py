@@ -22,7 +22,7 @@ from gatewright_cli.run.control import SOCKET, Control, Status
 from gatewright_cli.run.gateway_reloading import GatewayReloads, GatewaySource
 from gatewright_cli.run.logs.levels import LogLevels
 from gatewright_cli.run.reloading import ReloadError, Reloads
-from gatewright_cli.supervision.log_output import LogOutput
+from gatewright_cli.supervision.logs.output import LogOutput
 from gatewright_cli.supervision.orphans import Orphans
 from gatewright_cli.supervision.supervisor import Supervisor
 

@@ -41,7 +41,7 @@ from gatewright_cli.run.logs.level_changes import NOT_APPLIED, LogLevelChanges
 from gatewright_cli.run.logs.levels import Apply, LogLevels, NotAppliedError
 from gatewright_cli.run.logs.reopening import LogReopening
 from gatewright_cli.run.stop_signals import StopAction, StopSignals
-from gatewright_cli.supervision.log_output import LogOutput
+from gatewright_cli.supervision.logs.output import LogOutput
 from gatewright_cli.supervision.managed_process import StartError
 from gatewright_cli.supervision.orphans import Orphans
 from gatewright_cli.supervision.supervisor import Supervisor

@@ -14,8 +14,8 @@ from gatewright_cli.node.listeners import gateway, ports
 from gatewright_cli.node.listeners.gateway import Listener
 from gatewright_cli.node.listeners.ports import ECHO_HOST, ECHO_NAMES, ECHO_PORT, Place
 from gatewright_cli.node.specs.edge import HEADER_SECONDS, Edge, edge
-from gatewright_cli.supervision.log_output import LogFormat
-from gatewright_cli.supervision.records import LogLevel
+from gatewright_cli.supervision.logs.output import LogFormat
+from gatewright_cli.supervision.logs.records import LogLevel
 from gatewright_cli.supervision.specs import Scheduling
 
 APIS = "apis"

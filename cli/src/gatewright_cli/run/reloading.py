@@ -26,7 +26,7 @@ from gatewright_cli.clients.management import ApiDocument, Management, PolicyImp
 from gatewright_cli.node.executors.replacement import Executors
 from gatewright_cli.node.phase_times import PhaseTimes
 from gatewright_cli.run.gateway_reloading import GatewayRefusedError, GatewayReloads, Prepared
-from gatewright_cli.supervision.log_output import LogOutput
+from gatewright_cli.supervision.logs.output import LogOutput
 from gatewright_cli.supervision.managed_process import StartError
 
 STORE_SECONDS = 20.0

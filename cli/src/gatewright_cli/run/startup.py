@@ -46,7 +46,7 @@ from gatewright_cli.run.options import (
 )
 from gatewright_cli.run.preflight import RunInputs, StateDir, collecting
 from gatewright_cli.supervision import forked
-from gatewright_cli.supervision.log_output import LogOutput
+from gatewright_cli.supervision.logs.output import LogOutput
 
 FORCED_STATUS = 130
 HARD_LIMIT_RATIO = 2  # memory at which an executor's allocations fail : memory at which it is replaced

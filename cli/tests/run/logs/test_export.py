@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from gatewright_cli.clients.engine_admin import EngineAdmin, LogSettings, SecretNames
 from gatewright_cli.local_http import LocalHttpError
 from gatewright_cli.run.logs.export import LogExport
-from gatewright_cli.supervision.log_output import LogOutput
+from gatewright_cli.supervision.logs.output import LogOutput
 
 
 class Engine(EngineAdmin):

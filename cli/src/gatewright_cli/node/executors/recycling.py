@@ -14,7 +14,7 @@ from gatewright_cli.clients.engine_admin import EngineAdmin, EngineRefusedError,
 from gatewright_cli.local_http import LocalHttpError
 from gatewright_cli.node.executors.interpreter_hold import InterpreterHold, find_hold
 from gatewright_cli.node.executors.replacement import Executor, Executors
-from gatewright_cli.supervision.log_output import LogOutput
+from gatewright_cli.supervision.logs.output import LogOutput
 from gatewright_cli.supervision.managed_process import StartError, State
 from gatewright_cli.supervision.timer_coalescing import until_next_tick
 

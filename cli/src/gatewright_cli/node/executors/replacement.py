@@ -21,7 +21,7 @@ from gatewright_cli.node.files.run_dir import RunDir
 from gatewright_cli.node.phase_times import PhaseTimes
 from gatewright_cli.node.specs import processes
 from gatewright_cli.node.specs.processes import ExecutorId, NodeSettings
-from gatewright_cli.supervision.log_output import LogOutput
+from gatewright_cli.supervision.logs.output import LogOutput
 from gatewright_cli.supervision.managed_process import ManagedProcess, StartError, State
 from gatewright_cli.supervision.specs import ProcessSpec
 from gatewright_cli.supervision.supervisor import Supervisor

@@ -9,7 +9,7 @@ from pathlib import Path
 from gatewright_controller.local.peers import ENGINE, SUPERVISOR, PeerCheck, Rule
 
 from gatewright_cli.node.files.run_dir import PEERS, RunDir
-from gatewright_cli.supervision.log_output import LogOutput
+from gatewright_cli.supervision.logs.output import LogOutput
 
 ROLES = ("controller", ENGINE, "envoy")
 """Names of the processes in the file."""

@@ -21,9 +21,9 @@ from gatewright_cli.node.specs.edge import Edge, edge
 from gatewright_cli.node.specs.envoy_drain import EnvoyDrain
 from gatewright_cli.node.specs.forwarded import Flags, Forwarded, command_line
 from gatewright_cli.supervision.handed_socket import DESCRIPTOR, HandedSocket
+from gatewright_cli.supervision.logs.records import LogLevel
 from gatewright_cli.supervision.orphans import MARK
 from gatewright_cli.supervision.probes import Accepts, Answers, Speaks
-from gatewright_cli.supervision.records import LogLevel
 from gatewright_cli.supervision.specs import ProcessSpec, Scheduling
 from gatewright_cli.supervision.stack_page import DESCRIPTOR as STACKS
 from gatewright_cli.supervision.temporary_folder import TemporaryFolder

@@ -14,7 +14,7 @@ from collections import deque
 from gatewright_cli.clients.engine_admin import EngineAdmin, SecretNames
 from gatewright_cli.local_http import LocalHttpError
 from gatewright_cli.run.logs.line_redaction import LineRedaction
-from gatewright_cli.supervision.log_output import LogOutput
+from gatewright_cli.supervision.logs.output import LogOutput
 
 MOST_BYTES = 4 * 1024 * 1024
 BATCH_BYTES = 1024 * 1024

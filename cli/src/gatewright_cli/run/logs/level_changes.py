@@ -11,8 +11,8 @@ from gatewright_cli.clients.envoy_admin import EnvoyAdmin, EnvoyRefusedError
 from gatewright_cli.clients.management import Management
 from gatewright_cli.local_http import LocalHttpError
 from gatewright_cli.run.logs.level_options import CONTROLLER, ENVOY, SUPERVISOR, parts_of
-from gatewright_cli.supervision.log_output import LogOutput
-from gatewright_cli.supervision.records import LEVELS
+from gatewright_cli.supervision.logs.output import LogOutput
+from gatewright_cli.supervision.logs.records import LEVELS
 
 NOT_APPLIED = (DeployError, EngineRefusedError, EnvoyRefusedError, LocalHttpError)
 """Errors of a level that could not be changed."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from gatewright_cli.node.specs.processes import NodeSettings
-from gatewright_cli.supervision.records import LEVELS
+from gatewright_cli.supervision.logs.records import LEVELS
 
 ENVOY = "envoy"
 SUPERVISOR, CONTROLLER, ENGINE, EXECUTOR = "supervisor", "controller", "policy-engine", "python-executor"

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from gatewright_cli.run.logs.level import Level
 from gatewright_cli.run.logs.level_options import COMPONENTS, ENGINE, ENVOY, EXECUTOR, PART, levels_of, with_levels
-from gatewright_cli.supervision.log_output import LogOutput
+from gatewright_cli.supervision.logs.output import LogOutput
 from gatewright_cli.supervision.specs import ProcessSpec
 
 DEFAULT = "default"

@@ -9,8 +9,8 @@ from gatewright_documents.os_errors import os_reason
 
 from gatewright_cli.clients.envoy_admin import EnvoyAdmin
 from gatewright_cli.local_http import LocalHttpError
-from gatewright_cli.supervision.log_files import LogFiles
-from gatewright_cli.supervision.log_output import LogOutput
+from gatewright_cli.supervision.logs.files import LogFiles
+from gatewright_cli.supervision.logs.output import LogOutput
 
 CURE = "make its folder writable to this user, and send SIGUSR1 again; until then lines go to the old file"
 

@@ -8,7 +8,7 @@ import fcntl
 import os
 from collections.abc import Callable
 
-from gatewright_cli.supervision.lines import LineSplitter
+from gatewright_cli.supervision.logs.lines import LineSplitter
 
 PIPE_BYTES = 1024 * 1024
 READ_BYTES = 256 * 1024

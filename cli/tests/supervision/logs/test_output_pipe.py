@@ -4,7 +4,7 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
-from gatewright_cli.supervision.output_pipe import OutputPipe
+from gatewright_cli.supervision.logs.output_pipe import OutputPipe
 
 if TYPE_CHECKING:
     from cli.tests.conftest import Bench

@@ -6,11 +6,11 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from gatewright_cli.supervision import records
 from gatewright_cli.supervision.child import Child
-from gatewright_cli.supervision.log_output import LogOutput
+from gatewright_cli.supervision.logs import records
+from gatewright_cli.supervision.logs.output import LogOutput
+from gatewright_cli.supervision.logs.records import Source
 from gatewright_cli.supervision.probes import Accepts
-from gatewright_cli.supervision.records import Source
 from gatewright_cli.supervision.specs import ProcessSpec
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from gatewright_cli.supervision import records
-from gatewright_cli.supervision.records import Record, Source, access_as_text, event
+from gatewright_cli.supervision.logs import records
+from gatewright_cli.supervision.logs.records import Record, Source, access_as_text, event
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from gatewright_cli.supervision.bounded_writer import BoundedWriter
+from gatewright_cli.supervision.logs.bounded_writer import BoundedWriter
 
 LINE = b"x" * 1023 + b"\n"
 

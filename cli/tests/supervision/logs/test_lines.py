@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from gatewright_cli.supervision.lines import CUT, LineSplitter
+from gatewright_cli.supervision.logs.lines import CUT, LineSplitter
 from hypothesis import given
 from hypothesis import strategies as st
 

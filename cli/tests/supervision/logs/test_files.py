@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gatewright_cli.supervision.log_files import LogFiles
+from gatewright_cli.supervision.logs.files import LogFiles
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from gatewright_cli.supervision import records
-from gatewright_cli.supervision.bounded_writer import BoundedWriter
-from gatewright_cli.supervision.log_files import LogFiles
-from gatewright_cli.supervision.records import LogLevel, Source
+from gatewright_cli.supervision.logs import records
+from gatewright_cli.supervision.logs.bounded_writer import BoundedWriter
+from gatewright_cli.supervision.logs.files import LogFiles
+from gatewright_cli.supervision.logs.records import LogLevel, Source
 
 LogFormat = Literal["text", "json"]
 OWN = Source("supervisor")
