@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 def test_a_command_that_asks_a_controller_or_a_run_imports_neither() -> None:
     """Envoy's types alone take more than all else that such a command does."""
-    modules = "commands.apply_apis, commands.controller_address, commands.exchange_watch, run.control"
+    modules = "commands.apis.applying, commands.controller_address, commands.exchanges.watch, run.control"
     program = (
         f"import sys\nfrom gatewright_cli import main\n"
         f"for name in '{modules}'.split(', '): __import__(f'gatewright_cli.{{name}}')\n"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from gatewright_cli.builds.difference import Difference
 from gatewright_cli.clients.management import ApiDocument
-from gatewright_cli.commands.reload_command import summary
+from gatewright_cli.commands.reload_summary import summary
 from gatewright_cli.mistakes import PreflightError
 from gatewright_cli.node.files.peers import own_check
 from gatewright_cli.run import control

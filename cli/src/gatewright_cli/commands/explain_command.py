@@ -32,7 +32,7 @@ def explain(
     newest exchange that was kept. Nodes keep an exchange only if it was watched or recorded. Exit status 1 if none is
     found.
     """
-    from gatewright_cli.commands.exchange_file import SUFFIX, read_file
+    from gatewright_cli.commands.exchanges.file import SUFFIX, read_file
     from gatewright_cli.exchanges.paint import Paint
     from gatewright_cli.exchanges.recorded import UnreadableError, read
     from gatewright_cli.exchanges.report import report
@@ -74,8 +74,8 @@ def _sources(run_dir: Path | None) -> Sources:
 async def _fetch_last(run_dir: Path | None, controller: NamedController | None) -> bytes:
     from gatewright_cli.clients.exchange_source import ExchangeSource
     from gatewright_cli.commands.controller_address import controller_address
-    from gatewright_cli.commands.exchange_options import DEFAULT_SECONDS, Selection
-    from gatewright_cli.commands.exchange_watch import NOTHING_KEPT, ExchangeWatch
+    from gatewright_cli.commands.exchanges.options import DEFAULT_SECONDS, Selection
+    from gatewright_cli.commands.exchanges.watch import NOTHING_KEPT, ExchangeWatch
 
     address, exchanges, reports = controller_address(run_dir, controller), list[bytes](), list[str]()
     selection = Selection((), kept=True, seconds=DEFAULT_SECONDS, limit=1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gatewright_cli.commands.exchange_options import Selection, selecting
+from gatewright_cli.commands.exchanges.options import Selection, selecting
 from gatewright_cli.commands.options import A_PATH, RUN_DIR, NamedController, controller_options
 from gatewright_cli.mistakes import PreflightError
 
@@ -52,13 +52,13 @@ def record(
 
 
 def _save(source: ExchangeSource, selection: Selection, folder: Path) -> bool:
-    from gatewright_cli.commands import exchange_file
-    from gatewright_cli.commands.exchange_watch import ExchangeWatch, hint, say
+    from gatewright_cli.commands.exchanges import file
+    from gatewright_cli.commands.exchanges.watch import ExchangeWatch, hint, say
 
-    exchange_file.make_folder(folder)
+    file.make_folder(folder)
 
     def save(exchange: bytes) -> None:
-        click.echo(exchange_file.write(folder, exchange))
+        click.echo(file.write(folder, exchange))
 
     watch = ExchangeWatch(source, selection, save, say, hint)
     done = asyncio.run(watch.until_end())

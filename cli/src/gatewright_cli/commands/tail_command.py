@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from gatewright_cli.commands.exchange_options import Selection, selecting
+from gatewright_cli.commands.exchanges.options import Selection, selecting
 from gatewright_cli.commands.options import RUN_DIR, NamedController, controller_options
 
 
@@ -33,7 +33,7 @@ def tail(
     """
     from gatewright_cli.clients.exchange_source import ExchangeSource
     from gatewright_cli.commands.controller_address import controller_address
-    from gatewright_cli.commands.exchange_watch import ExchangeWatch, hint, say
+    from gatewright_cli.commands.exchanges.watch import ExchangeWatch, hint, say
     from gatewright_cli.exchanges.line import line
     from gatewright_cli.exchanges.paint import Paint
     from gatewright_cli.exchanges.recorded import read

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gatewright_cli.commands.status import RunStatus, health, shortcomings
+from gatewright_cli.commands.status.health import RunStatus, health, shortcomings
 from gatewright_cli.supervision.logs.records import CONTROL
 
 UNBOUNDED = 10_000  # columns, if the output goes to a program

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from gatewright_cli.commands.schemas import write_schemas
-from gatewright_cli.commands.template import template_texts, write_texts
+from gatewright_cli.commands.scaffold.schemas import write_schemas
+from gatewright_cli.commands.scaffold.template import template_texts, write_texts
 from gatewright_cli.mistakes import PreflightError
 
 STARTER = "starter"

@@ -13,7 +13,7 @@ import msgspec
 
 from gatewright_cli.clients.controller_refusals import NoAnswerError
 from gatewright_cli.clients.exchange_source import Event, ExchangeSource, RefusedError, WatchedNode
-from gatewright_cli.commands.exchange_options import Selection
+from gatewright_cli.commands.exchanges.options import Selection
 from gatewright_cli.exchanges.paint import safe
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)

@@ -12,7 +12,7 @@ import msgspec
 from gatewright_cli.clients import envoy_admin
 from gatewright_cli.clients.engine_admin import ENGINE_SOCKET, CertificateWarnings, Note, notes, quarantined, stats
 from gatewright_cli.clients.envoy_admin import ENVOY_SOCKET, Json
-from gatewright_cli.commands.status import RunStatus, health, shortcomings
+from gatewright_cli.commands.status.health import RunStatus, health, shortcomings
 from gatewright_cli.node.files import inspector_page
 from gatewright_cli.run import control
 

@@ -15,8 +15,8 @@ from gatewright_builder.mistake import BuildError
 from gatewright_builder.sources import Sources, find_sources
 from gatewright_documents.yaml_insert import with_item
 
-from gatewright_cli.commands.schemas import write_schemas
-from gatewright_cli.commands.template import template_texts, write_texts
+from gatewright_cli.commands.scaffold.schemas import write_schemas
+from gatewright_cli.commands.scaffold.template import template_texts, write_texts
 from gatewright_cli.mistakes import PreflightError
 
 Form = Literal["plain", "async", "stream", "go"]

@@ -14,7 +14,7 @@ from gatewright_documents.mistake import Invalid
 from gatewright_documents.values import JsonObject
 
 from gatewright_cli.commands.options import DEFINITIONS, OUTPUT, STATE_DIR
-from gatewright_cli.commands.template import write_texts
+from gatewright_cli.commands.scaffold.template import write_texts
 from gatewright_cli.mistakes import PreflightError
 
 FOLDER = STATE_DIR / "schemas"

@@ -6,8 +6,15 @@ import asyncio
 
 from gatewright_cli.api_files import ApiFiles
 from gatewright_cli.clients.management import ApiDocument
-from gatewright_cli.commands.apply_apis import Say, Target, report_no_answer, report_outcomes, report_refused, verb_of
-from gatewright_cli.commands.reload_command import summary
+from gatewright_cli.commands.apis.applying import (
+    Say,
+    Target,
+    report_no_answer,
+    report_outcomes,
+    report_refused,
+    verb_of,
+)
+from gatewright_cli.commands.reload_summary import summary
 from gatewright_cli.run import control
 
 
@@ -17,7 +24,7 @@ async def apply_with_reload(
     """Has the run of the target build, and take over the result together with the APIs. Returns whether it did, and all
     APIs are deployed.
 
-    The parameters are those of `apply_apis.apply_files`. Raises PreflightError if the run cannot be asked.
+    The parameters are those of `applying.apply_files`. Raises PreflightError if the run cannot be asked.
     """
     if files.refused:
         report_refused(files, report_error)

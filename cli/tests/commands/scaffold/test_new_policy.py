@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from gatewright_builder.manifest import read_manifest
 from gatewright_builder.sources import Sources
-from gatewright_cli.commands import new_policy
+from gatewright_cli.commands.scaffold import new_policy
 from gatewright_cli.main import cli
 from gatewright_cli.mistakes import PreflightError
 

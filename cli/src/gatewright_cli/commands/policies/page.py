@@ -11,7 +11,7 @@ from gatewright_documents.definition_words import EACH, KEY, one_line, parameter
 from gatewright_documents.values import JsonObject, JsonValue
 from gatewright_documents.yaml_writer import yaml_text
 
-from gatewright_cli.commands.policies import STAND_IN, KnownPolicy
+from gatewright_cli.commands.policies.known import STAND_IN, KnownPolicy
 from gatewright_cli.exchanges.paint import Paint, cut, safe, wrap_words
 
 WIDEST = 100

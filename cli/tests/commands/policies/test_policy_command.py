@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner
-from gatewright_cli.commands.policies import find_policy, known_policies
-from gatewright_cli.commands.policy_page import overview, page
+from gatewright_cli.commands.policies.known import find_policy, known_policies
+from gatewright_cli.commands.policies.page import overview, page
 from gatewright_cli.exchanges.paint import Paint
 from gatewright_cli.main import cli
 from gatewright_cli.mistakes import PreflightError
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 NAMES = sorted(path.parent.name for path in ROOT.glob("policies/*/policy-definition.yaml"))
 GREET = """\
 name: greet

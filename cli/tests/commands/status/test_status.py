@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 import pytest
 from gatewright_cli.clients.engine_admin import Note
-from gatewright_cli.commands import status_table
-from gatewright_cli.commands.status import Health, health, shortcomings
-from gatewright_cli.commands.status_sources import _with_note
+from gatewright_cli.commands.status import table
+from gatewright_cli.commands.status.health import Health, health, shortcomings
+from gatewright_cli.commands.status.sources import _with_note
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
-NOTES = json.loads((Path(__file__).parents[3] / "conformance" / "notes.json").read_text())["cases"]
+NOTES = json.loads((Path(__file__).parents[4] / "conformance" / "notes.json").read_text())["cases"]
 
 
 def process(name: str, state: str = "ready", leaving: bool = False, restarted: Iterable[float] = ()) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def test_what_a_node_notes_is_shown(case: dict[str, Any]) -> None:
         assert _with_note(api("deployed") | {"name": name}, notes)["note"] == note
     assert "note" not in _with_note(api("deployed") | {"name": "nobodys"}, notes)
     out = io.StringIO()
-    status_table.write(found, out)
+    table.write(found, out)
     lines = [
         line for line in out.getvalue().splitlines() if any(line.startswith(note["title"]) for note in case["notes"])
     ]
@@ -167,7 +167,7 @@ def test_a_table_for_a_program_is_plain_text() -> None:
         quarantined=[QUARANTINED],
         acme=[obtained()],
     )
-    status_table.write(found, out)
+    table.write(found, out)
     lines = out.getvalue().splitlines()
     assert lines[0] == "degraded: 1 of 2 APIs not deployed, 1 API file refused, 1 policy instance under quarantine"
     assert all(line == line.rstrip() for line in lines)
@@ -175,7 +175,7 @@ def test_a_table_for_a_program_is_plain_text() -> None:
     assert ["envoy", "ready", "7", "0"] in rows
     assert ["orders", "v1", "/orders", "deployed", "no", "address"] in rows
     out = io.StringIO()
-    status_table.write(status(apis=[{**api("deployed"), "hosts": ["shop.example", "*.shop.example"]}]), out)
+    table.write(status(apis=[{**api("deployed"), "hosts": ["shop.example", "*.shop.example"]}]), out)
     rows += [line.split() for line in out.getvalue().splitlines()]
     assert ["orders", "v1", "shop.example/orders", "deployed"] in rows
     assert ["*.shop.example/orders"] in rows
@@ -190,7 +190,7 @@ def test_listeners_and_certificates_have_tables() -> None:
     listeners = [{"name": "http", "url": "http://127.0.0.1:80"}, {"name": "https", "url": "https://127.0.0.1:443"}]
     certificates = [certificate("web", 3), certificate("old", -2)]
     found = status(listeners=listeners, closedListeners=["partners"], certificates=certificates)
-    status_table.write(found, out)
+    table.write(found, out)
     rows = [line.split() for line in out.getvalue().splitlines()]
     assert ["LISTENER", "URL"] in rows
     assert ["https", "https://127.0.0.1:443"] in rows
@@ -208,7 +208,7 @@ def test_in_a_terminal_it_has_colour(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
     out = Terminal()
-    status_table.write(status(), out)
+    table.write(status(), out)
     assert out.getvalue().startswith("\x1b[32mhealthy")
 
 
@@ -216,7 +216,7 @@ def test_in_a_terminal_it_has_colour(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_level_of_each_executor_is_shown(lacks: list[str], shown: str) -> None:
     executor = process("executor-default-0") | {"isolation": {"level": "landlock", "lacks": lacks}}
     written = io.StringIO()
-    status_table.write(status(executor), written)
+    table.write(status(executor), written)
     lines = written.getvalue().splitlines()
     at = next(line for line in lines if line.startswith("PROCESS")).index("ISOLATION")
     assert next(line for line in lines if line.startswith("executor-default-0"))[at:].strip() == shown

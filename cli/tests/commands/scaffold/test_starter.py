@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from gatewright_cli.commands.scaffold.starter import write_starter
 from gatewright_cli.commands.schema_command import KINDS
-from gatewright_cli.commands.starter import write_starter
 from gatewright_cli.main import cli
 from gatewright_cli.mistakes import PreflightError
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from gatewright_cli.api_files import ApiFiles
 from gatewright_cli.clients.management import Management
-from gatewright_cli.commands.apply_apis import STDIN, Target, apply_files, find_target, load, try_files
+from gatewright_cli.commands.apis.applying import STDIN, Target, apply_files, find_target, load, try_files
 from gatewright_cli.commands.options import NamedController
 from gatewright_cli.mistakes import PreflightError
 from gatewright_cli.node.files.run_dir import RunDir

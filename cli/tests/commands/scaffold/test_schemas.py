@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner
 from gatewright_builder.manifest import read_manifest
 from gatewright_builder.mistake import BuildError
+from gatewright_cli.commands.scaffold.schemas import SCHEMAS, write_schemas
 from gatewright_cli.commands.schema_command import KINDS
-from gatewright_cli.commands.schemas import SCHEMAS, write_schemas
 from gatewright_cli.main import cli
 from gatewright_controller.model import Api, Gateway
 from gatewright_controller.resource.definitions import Definitions, load_definitions
@@ -29,7 +29,7 @@ from gatewright_documents.schema_check import META_SCHEMA
 from gatewright_documents.strict import mistakes_of
 from gatewright_documents.yaml_reader import JSON_TYPES, YAML_1_1, read_yaml
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 CONTROLLER = ROOT / "gateway-controller" / "tests" / "testdata"
 
 

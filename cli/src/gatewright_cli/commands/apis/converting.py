@@ -19,7 +19,7 @@ from gatewright_documents.yaml_reader import parse_yaml
 from gatewright_cli import api_files
 from gatewright_cli.api_files import ApiFile, RefusedFile
 from gatewright_cli.clients.controller_refusals import NoAnswerError
-from gatewright_cli.commands import apply_apis
+from gatewright_cli.commands.apis import applying
 from gatewright_cli.commands.options import NamedController
 from gatewright_cli.mistakes import PreflightError
 from gatewright_cli.openapi import MAX_BYTES, Choices, export_openapi, import_openapi
@@ -113,7 +113,7 @@ def _read_api(path: Path) -> JsonObject:
 
 async def _fetch_api(name: str, run_dir: Path | None, controller: NamedController | None) -> JsonObject:
     try:
-        apis = await apply_apis.find_target(run_dir, controller).management.apis()
+        apis = await applying.find_target(run_dir, controller).management.apis()
     except NoAnswerError as error:
         raise PreflightError([str(error)]) from None
     if name not in apis:
