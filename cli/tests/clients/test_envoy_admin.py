@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.server
 import json
 import socketserver
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gatewright_cli.clients.envoy_admin import DAY, read_served
+from gatewright_cli.clients.envoy_admin import DAY, EnvoyAdmin, EnvoyRefusedError, read_served
 
 NOW = 1_800_000_000
 EXPIRATION = "expiration_unix_time_seconds"
@@ -41,12 +42,27 @@ ANSWERS = {
 }
 
 
+LOGGERS = b"active loggers:\n  http: warning\n  upstream: warning\n"
+
+
 @pytest.fixture
-def envoy(tmp_path: Path) -> Iterator[Path]:
+def posted() -> list[str]:
+    """The paths of all POST requests."""
+    return []
+
+
+@pytest.fixture
+def envoy(tmp_path: Path, posted: list[str]) -> Iterator[Path]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            body = json.dumps(ANSWERS[self.path.partition("?")[0]]).encode()
-            self.send_response(200)
+            self.answer(200, json.dumps(ANSWERS[self.path.partition("?")[0]]).encode())
+
+        def do_POST(self) -> None:
+            posted.append(self.path)
+            self.answer(400 if "unknown" in self.path else 200, LOGGERS)
+
+        def answer(self, status: int, body: bytes) -> None:
+            self.send_response(status)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -77,3 +93,18 @@ def test_listeners_with_their_urls_and_the_certificate_that_ends_first(envoy: Pa
 
 def test_without_envoy_nothing_is_known(tmp_path: Path) -> None:
     assert read_served(tmp_path / "admin", NOW) is None
+
+
+def test_the_level_of_all_loggers_is_set_before_those_of_parts(envoy: Path, posted: list[str]) -> None:
+    asyncio.run(EnvoyAdmin(envoy).set_log_level("info", [("http", "debug")]))
+    assert posted == ["/logging?level=info", "/logging?http=debug"]
+
+
+def test_a_part_that_envoy_does_not_have_is_refused_with_those_that_it_has(envoy: Path) -> None:
+    with pytest.raises(EnvoyRefusedError, match="Envoy knows no such part; it has http, upstream"):
+        asyncio.run(EnvoyAdmin(envoy).set_log_level("info", [("unknown", "debug")]))
+
+
+def test_log_files_are_opened_again(envoy: Path, posted: list[str]) -> None:
+    assert asyncio.run(EnvoyAdmin(envoy).reopen_logs())
+    assert posted == ["/reopen_logs"]
