@@ -256,21 +256,16 @@ class EngineAdmin:
 
     async def reload_gateway(self) -> None:
         """Has the engine read the Gateway's file again. Raises EngineRefusedError; then the listeners stay."""
-        try:
-            answer = await self._client.post("/gateway", timeout=GATEWAY_SECONDS)
-        except LocalHttpError as error:
-            raise EngineRefusedError(f"the policy engine gave no answer ({error!r})") from error
-        if answer.status_code != 200:
-            raise EngineRefusedError(_reason(answer))
+        await self._order("/gateway", timeout=GATEWAY_SECONDS)
 
     async def set_log_level(self, component: str, level: str) -> None:
         """component: policy-engine, or python-executor for all executors. Raises EngineRefusedError."""
         await self._order("/log-level", {"component": component, "level": level})
 
-    async def _order(self, path: str, order: Mapping[str, object]) -> None:
+    async def _order(self, path: str, order: Mapping[str, object] | None = None, timeout: float | None = None) -> None:
         """Posts an order. Raises EngineRefusedError if the engine refuses it."""
         try:
-            answer = await self._client.post(path, json=order)
+            answer = await self._client.post(path, json=order, timeout=timeout)
         except LocalHttpError as error:
             raise EngineRefusedError(f"the policy engine gave no answer ({error!r})") from error
         if answer.status_code != 200:
@@ -302,18 +297,13 @@ class EngineAdmin:
         superseded: Sequence[str] = (),
     ) -> None:
         """Returns when these executors serve. Raises EngineRefusedError; then nothing has changed."""
-        wanted = {
+        order = {
             "generation": generation,
             "manifest": str(manifest),
             "executors": executors,
             "superseded": list(superseded),
         }
-        try:
-            answer = await self._client.post("/executors", json=wanted, timeout=DEPLOY_SECONDS)
-        except LocalHttpError as error:
-            raise EngineRefusedError(f"the policy engine gave no answer ({error!r})") from error
-        if answer.status_code != 200:
-            raise EngineRefusedError(_reason(answer))
+        await self._order("/executors", order, DEPLOY_SECONDS)
 
 
 def notes(socket: Path) -> list[Note]:
