@@ -20,6 +20,7 @@ from gatewright_cli import addresses
 from gatewright_cli.api_files import ApiFiles, Sample
 from gatewright_cli.clients.controller_refusals import DeployError, NoAnswerError
 from gatewright_cli.clients.engine_admin import EngineAdmin, GatewayReport
+from gatewright_cli.clients.envoy_admin import EnvoyAdmin
 from gatewright_cli.clients.management import Management
 from gatewright_cli.node.files import inspector_page
 from gatewright_cli.node.files.operator_secrets import TOKEN_FILE
@@ -82,7 +83,8 @@ class NodeRun:
         self._certificates: list[dict[str, Any]] = []
         self._peers, self._orphans = Peers(run_dir), Orphans(self._log_orphans)
         self._engine = EngineAdmin(run_dir.socket("engine-admin"))
-        level_changes = LogLevelChanges(output, management, self._engine, run_dir.socket("envoy-admin"))
+        envoy = EnvoyAdmin(run_dir.socket("envoy-admin"))
+        level_changes = LogLevelChanges(output, management, self._engine, envoy)
         self._levels = LogLevels(level_options.levels_at_start(settings), apply_levels(level_changes), output)
         specs, started_with = at_start(settings, run_dir), self._levels.started_with
         self._supervisor = Supervisor(specs, output, None, self._on_change, self._on_pid, started_with)
@@ -110,7 +112,7 @@ class NodeRun:
             for process in self._supervisor.processes
             if process.spec.relay is not None
         ]
-        self._log_reopening = LogReopening(output, output.files, run_dir.socket("envoy-admin"))
+        self._log_reopening = LogReopening(output, output.files, envoy)
         self._stop_requested = asyncio.Event()
         self._stop_signals, self._hangup_signals = StopSignals(), HangupSignals()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from gatewright_cli.clients.controller_refusals import DeployError
 from gatewright_cli.clients.engine_admin import EngineAdmin, EngineRefusedError
@@ -19,11 +18,12 @@ NOT_APPLIED = (DeployError, EngineRefusedError, EnvoyRefusedError, LocalHttpErro
 
 
 class LogLevelChanges:
-    """management: of the node's controller, if it has one. envoy: Envoy's admin socket."""
+    """management: of the node's controller, if it has one."""
 
-    def __init__(self, output: LogOutput, management: Management | None, engine: EngineAdmin, envoy: Path) -> None:
-        self._output, self._management, self._engine = output, management, engine
-        self._envoy = EnvoyAdmin(envoy)
+    def __init__(
+        self, output: LogOutput, management: Management | None, engine: EngineAdmin, envoy: EnvoyAdmin
+    ) -> None:
+        self._output, self._management, self._engine, self._envoy = output, management, engine, envoy
 
     async def apply(self, component: str, levels: Mapping[str, str]) -> None:
         """Changes a component's level. Raises one of NOT_APPLIED if that failed."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 from gatewright_documents.os_errors import os_reason
 
@@ -16,10 +15,10 @@ CURE = "make its folder writable to this user, and send SIGUSR1 again; until the
 
 
 class LogReopening:
-    """Reopens the log files of a run. envoy: its admin socket; Envoy writes the access logs that the Gateway names."""
+    """Reopens the log files of a run. envoy: writes the access logs that the Gateway names."""
 
-    def __init__(self, output: LogOutput, files: LogFiles, envoy: Path) -> None:
-        self._output, self._files, self._envoy = output, files, EnvoyAdmin(envoy)
+    def __init__(self, output: LogOutput, files: LogFiles, envoy: EnvoyAdmin) -> None:
+        self._output, self._files, self._envoy = output, files, envoy
         self._tasks: set[asyncio.Task[None]] = set()
 
     def on_signal(self) -> None:
