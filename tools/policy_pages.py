@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 from gatewright.definition import PolicyDefinition, Runtime
-from gatewright_cli.commands.policies import STAND_IN
+from gatewright_cli.commands.policies.known import STAND_IN
 from gatewright_documents import definition_words
 from gatewright_documents.definition_words import one_line, phases, together
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gatewright_cli.supervision.log_output import LogOutput
+from gatewright_cli.supervision.logs.output import LogOutput
+from gatewright_cli.supervision.logs.records import LEVELS, Source
 from gatewright_cli.supervision.probes import Accepts
-from gatewright_cli.supervision.records import LEVELS, Source
 from gatewright_cli.supervision.specs import ProcessSpec
 
 

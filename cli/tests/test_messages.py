@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 from gatewright_cli.builds import build_output
-from gatewright_cli.node import engine_admin, management
-from gatewright_cli.node.engine_admin import EngineAdmin, ExecutorsReport
-from gatewright_cli.node.peers import ROLES, Peers
-from gatewright_cli.node.run_dir import RunDir
+from gatewright_cli.clients import controller_refusals, engine_admin, management
+from gatewright_cli.clients.engine_admin import EngineAdmin, ExecutorsReport
+from gatewright_cli.node.files.peers import ROLES, Peers
+from gatewright_cli.node.files.run_dir import RunDir
 from gatewright_cli.run import control
 from gatewright_cli.run.control import Answer
 
@@ -46,7 +46,7 @@ def within(read: Any, message: Any) -> bool:
         ("engine-stats.json", engine_admin.EngineStats),
         ("engine-refusal.json", engine_admin._Refusal),
         ("controller-policies.json", management.PolicyImpact),
-        ("controller-problem.json", management._Problem),
+        ("controller-problem.json", controller_refusals._Problem),
         ("manifest.json", build_output._Manifest),
     ],
 )

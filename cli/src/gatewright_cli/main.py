@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import keyword
 import pkgutil
@@ -30,6 +31,10 @@ class Commands(click.Group):
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return self._names
+
+    @functools.cached_property
+    def _names(self) -> list[str]:
         modules = (module.name for module in pkgutil.iter_modules(commands.__path__))
         return sorted(name.removesuffix(SUFFIX).replace("_", "-") for name in modules if name.endswith(SUFFIX))
 

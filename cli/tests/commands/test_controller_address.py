@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
+from gatewright_cli.clients.controller_refusals import NoAnswerError
+from gatewright_cli.clients.exchange_source import ExchangeSource
+from gatewright_cli.clients.management import Management
 from gatewright_cli.commands.controller_address import controller_address
 from gatewright_cli.commands.export_command import export
 from gatewright_cli.commands.options import NamedController
 from gatewright_cli.mistakes import PreflightError
-from gatewright_cli.node.exchange_source import ExchangeSource
-from gatewright_cli.node.management import Management, NoAnswerError
 
-from cli.tests.node.test_management import SECRETS, with_controller
+from cli.tests.clients.test_management import SECRETS, with_controller
 from e2e.kit.certificates import Authority, authority
 
 if TYPE_CHECKING:
@@ -29,11 +30,11 @@ if TYPE_CHECKING:
 
 def test_a_command_that_asks_a_controller_or_a_run_imports_neither() -> None:
     """Envoy's types alone take more than all else that such a command does."""
-    modules = "commands.apply_apis, commands.controller_address, commands.exchange_watch, run.control"
+    modules = "commands.apis.applying, commands.controller_address, commands.exchanges.watch, run.control"
     program = (
         f"import sys\nfrom gatewright_cli import main\n"
         f"for name in '{modules}'.split(', '): __import__(f'gatewright_cli.{{name}}')\n"
-        "run = {f'gatewright_cli.{name}' for name in ('run.reloading', 'run.log_levels', 'node.processes')}\n"
+        "run = {f'gatewright_cli.{name}' for name in ('run.reloading', 'run.logs.levels', 'node.specs.processes')}\n"
         "print(*sorted(({'envoy', 'google', 'grpc', 'starlette', 'uvicorn'} | run) & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from gatewright_cli.node.ports import free_port
+from gatewright_cli.node.listeners.ports import free_port
 
 
 @pytest.fixture(scope="module")

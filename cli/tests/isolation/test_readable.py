@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from gatewright_cli.builds.build_output import BuildOutput, Group
 from gatewright_cli.isolation import readable
-from gatewright_cli.node import environment
+from gatewright_cli.node.specs import environment
 
 from cli.tests.outputs import policy, write_output
 

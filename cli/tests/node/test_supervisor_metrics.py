@@ -8,10 +8,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from gatewright_cli.node.executor_recycling import resident
-from gatewright_cli.node.peers import own_check
+from gatewright_cli.node.executors.recycling import resident
+from gatewright_cli.node.files.peers import own_check
 from gatewright_cli.node.supervisor_metrics import SupervisorMetrics
-from gatewright_cli.supervision.log_output import LogOutput
+from gatewright_cli.supervision.logs.output import LogOutput
 from gatewright_cli.supervision.managed_process import ManagedProcess, State
 from gatewright_cli.supervision.probes import Accepts
 from gatewright_cli.supervision.specs import ProcessSpec

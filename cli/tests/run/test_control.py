@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from gatewright_cli.builds.difference import Difference
-from gatewright_cli.commands.reload_command import summary
+from gatewright_cli.clients.management import ApiDocument
+from gatewright_cli.commands.reload_summary import summary
 from gatewright_cli.mistakes import PreflightError
-from gatewright_cli.node.management import ApiDocument
-from gatewright_cli.node.peers import own_check
+from gatewright_cli.node.files.peers import own_check
 from gatewright_cli.run import control
 from gatewright_cli.run.control import Answer, Control
-from gatewright_cli.run.log_levels import LogLevels
+from gatewright_cli.run.logs.levels import LogLevels
 from gatewright_cli.run.reloading import Reloaded, ReloadError, Reloads
 
 if TYPE_CHECKING:
@@ -164,9 +164,9 @@ import asyncio, subprocess, sys
 from pathlib import Path
 from gatewright_cli.supervision import prctl
 from gatewright_cli.run.control import Control
-from gatewright_cli.supervision.log_output import LogOutput
-from gatewright_cli.node.management import ApiDocument
-from gatewright_cli.node.peers import own_check
+from gatewright_cli.supervision.logs.output import LogOutput
+from gatewright_cli.clients.management import ApiDocument
+from gatewright_cli.node.files.peers import own_check
 prctl.adopt_orphans()
 async def status():
     return {{"state": "running"}}

@@ -9,20 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from gatewright_cli.node.api_files import ApiFile, ApiFiles, RefusedFile, load, read
-from gatewright_cli.node.management import (
-    DeployError,
-    Management,
-    NoAnswerError,
-    NoDatabaseError,
-    Status,
-    StoredApi,
-)
-from gatewright_cli.node.processes import controller
+from gatewright_cli.api_files import ApiFile, ApiFiles, RefusedFile, load, read
+from gatewright_cli.clients.controller_refusals import DeployError, NoAnswerError, NoDatabaseError
+from gatewright_cli.clients.management import Management, Status, StoredApi
+from gatewright_cli.node.specs.processes import controller
 from gatewright_cli.run.deployment import Deployment, Pauses
 from gatewright_cli.supervision.managed_process import ManagedProcess
 
-from cli.tests.node.test_management import API, SECRETS, run_dir_with_secrets, settings, with_controller, written
+from cli.tests.clients.test_management import API, SECRETS, run_dir_with_secrets, settings, with_controller, written
 
 if TYPE_CHECKING:
     from cli.tests.conftest import Bench

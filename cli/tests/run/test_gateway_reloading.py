@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gatewright_cli.node import gateway
-from gatewright_cli.node.engine_admin import EngineAdmin, EngineRefusedError
-from gatewright_cli.node.gateway import Gateway, Listener
-from gatewright_cli.node.run_dir import RunDir
+from gatewright_cli.clients.engine_admin import EngineAdmin, EngineRefusedError
+from gatewright_cli.node.files.run_dir import RunDir
+from gatewright_cli.node.listeners import gateway
+from gatewright_cli.node.listeners.gateway import Gateway, Listener
 from gatewright_cli.run.gateway_reloading import GatewayRefusedError, GatewayReloads, GatewaySource, Prepared
 from gatewright_cli.supervision.orphans import Orphans
 

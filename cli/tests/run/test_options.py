@@ -6,10 +6,10 @@ import socket
 from pathlib import Path
 
 import pytest
+from gatewright_cli.api_files import ApiFile, RefusedFile
 from gatewright_cli.commands.run_command import run
-from gatewright_cli.commands.starter import write_starter
-from gatewright_cli.node.api_files import ApiFile, RefusedFile
-from gatewright_cli.node.ports import ECHO_PORT, free_port
+from gatewright_cli.commands.scaffold.starter import write_starter
+from gatewright_cli.node.listeners.ports import ECHO_PORT, free_port
 from gatewright_cli.run.options import Options, read_again, secrets_place, with_defaults
 
 

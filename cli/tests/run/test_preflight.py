@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from gatewright_cli.mistakes import PreflightError
-from gatewright_cli.node.ports import Place, free_port
+from gatewright_cli.node.listeners.ports import Place, free_port
 from gatewright_cli.run.preflight import StateDir, check, port_mistakes
 
 from cli.tests.run.test_options import options

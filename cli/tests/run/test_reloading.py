@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 from gatewright_cli.builds.build_runs import BuildRefusedError, BuildRuns
 from gatewright_cli.builds.generation import Generation, Generations
-from gatewright_cli.node.executors import Executors
-from gatewright_cli.node.management import ApiDocument, DeployError, Management, NoAnswerError, PolicyImpact
+from gatewright_cli.clients.controller_refusals import DeployError, NoAnswerError
+from gatewright_cli.clients.management import ApiDocument, Management, PolicyImpact
+from gatewright_cli.node.executors.replacement import Executors
 from gatewright_cli.node.phase_times import PhaseTimes
 from gatewright_cli.run import reloading
 from gatewright_cli.run.reloading import Reloaded, ReloadError, Reloads

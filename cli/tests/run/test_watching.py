@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gatewright_cli.node.management import ApiDocument
+from gatewright_cli.clients.management import ApiDocument
 from gatewright_cli.run.reloading import Reloaded, ReloadError, Reloads
 from gatewright_cli.run.watching import SourceWatcher, policy_folders
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from gatewright_cli.supervision.handed_socket import HandedSocket
+from gatewright_cli.supervision.logs.records import now
 from gatewright_cli.supervision.managed_process import ManagedProcess, StartError, State
 from gatewright_cli.supervision.probes import Speaks
-from gatewright_cli.supervision.records import now
 from gatewright_cli.supervision.restarts import RestartPolicy
 from gatewright_cli.supervision.specs import ProcessSpec
 from gatewright_cli.supervision.temporary_folder import TemporaryFolder

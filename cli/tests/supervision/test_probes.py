@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from gatewright_cli.node.envoy_drain import EnvoyDrain
-from gatewright_cli.node.ports import free_port
+from gatewright_cli.node.listeners.ports import free_port
+from gatewright_cli.node.specs.envoy_drain import EnvoyDrain
 from gatewright_cli.run.preflight import find_envoy
 from gatewright_cli.supervision.managed_process import ManagedProcess, State
 from gatewright_cli.supervision.probes import Accepts, Answers, Speaks

@@ -1,1 +1,3 @@
-"""The commands, one file each, and their output. They import other rooms when they run."""
+"""The commands, a module NAME_command.py each, and rooms for the work of several modules. They import other rooms of
+the command line when they run.
+"""

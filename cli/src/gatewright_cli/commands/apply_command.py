@@ -52,26 +52,26 @@ def apply(
     """
     import asyncio
 
-    from gatewright_cli.commands import apply_apis
+    from gatewright_cli.commands.apis import applying
 
     if with_reload and (dry_run or controller is not None):
         other = "--dry-run" if dry_run else "--controller"
         cure = "leave one out" if dry_run else "it reloads a run on this machine: leave one out"
         raise PreflightError([f"expected --reload or {other}, got both: {cure}"])
-    files = apply_apis.load(places, sys.stdin.buffer.read)
-    target = apply_apis.find_target(run_dir, controller)
+    files = applying.load(places, sys.stdin.buffer.read)
+    target = applying.find_target(run_dir, controller)
 
     def report_error(text: str) -> None:
         click.echo(text, err=True)
 
     report_error(f"{'comparing with' if dry_run else 'writing to'} {target.place}")
     if with_reload:
-        from gatewright_cli.commands.apply_with_reload import apply_with_reload
+        from gatewright_cli.commands.apis.applying_with_reload import apply_with_reload
 
         work = apply_with_reload(target, files, timeout if wait else None, click.echo, report_error)
     elif dry_run:
-        work = apply_apis.try_files(target, files, click.echo, report_error)
+        work = applying.try_files(target, files, click.echo, report_error)
     else:
-        work = apply_apis.apply_files(target, files, timeout if wait else None, click.echo, report_error)
+        work = applying.apply_files(target, files, timeout if wait else None, click.echo, report_error)
     done = asyncio.run(work)
     context.exit(0 if done else 1)

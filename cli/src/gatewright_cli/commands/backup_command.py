@@ -21,7 +21,7 @@ from gatewright_cli.commands.options import A_PATH, STATE_DIR
 def backup(file: Path, state_dir: Path) -> None:
     """Copy all APIs, as the controller has them now, into one new file."""
     from gatewright_cli.commands.backup import back_up
-    from gatewright_cli.node.processes import DATABASE
+    from gatewright_cli.node.specs.processes import DATABASE
 
     count = back_up(state_dir / DATABASE, file)
     click.echo(f"{count} API{'' if count == 1 else 's'} in {file}")

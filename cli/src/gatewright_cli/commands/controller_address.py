@@ -6,12 +6,13 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
+from gatewright_cli import api_files
+from gatewright_cli.clients.controller_url import ControllerUrl, ControllerUrlError, read_controller_url
 from gatewright_cli.commands.options import NamedController
 from gatewright_cli.mistakes import PreflightError
-from gatewright_cli.node import api_files, operator_secrets
-from gatewright_cli.node.controller_url import ControllerUrl, ControllerUrlError, read_controller_url
-from gatewright_cli.node.finding_run import describe_run, find_run
-from gatewright_cli.node.run_dir import RunDirError, read_status
+from gatewright_cli.node.files import operator_secrets
+from gatewright_cli.node.files.finding_run import describe_run, find_run
+from gatewright_cli.node.files.run_dir import RunDirError, read_status
 
 
 @dataclass(frozen=True)

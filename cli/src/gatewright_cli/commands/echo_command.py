@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
+from gatewright_cli import addresses
 from gatewright_cli.mistakes import PreflightError
-from gatewright_cli.node import ports
+from gatewright_cli.node.listeners import ports
 
 
 @click.command()
@@ -15,7 +16,7 @@ def echo(listen: str) -> None:
     from gatewright_cli.commands.echo_server import serve
 
     try:
-        host, port = ports.split_address(listen)
+        host, port = addresses.split_address(listen)
     except ValueError as error:
         raise PreflightError([f"--listen: {error}"]) from error
     if obstacle := ports.obstacle(host, port):

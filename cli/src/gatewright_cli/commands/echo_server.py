@@ -9,8 +9,8 @@ from typing import Any
 
 import uvicorn
 
-from gatewright_cli.node.ports import join_address
-from gatewright_cli.supervision import records
+from gatewright_cli.addresses import join_address
+from gatewright_cli.supervision.logs import records
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

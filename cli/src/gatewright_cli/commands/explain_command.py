@@ -32,7 +32,7 @@ def explain(
     newest exchange that was kept. Nodes keep an exchange only if it was watched or recorded. Exit status 1 if none is
     found.
     """
-    from gatewright_cli.commands.exchange_file import SUFFIX, read_file
+    from gatewright_cli.commands.exchanges.file import SUFFIX, read_file
     from gatewright_cli.exchanges.paint import Paint
     from gatewright_cli.exchanges.recorded import UnreadableError, read
     from gatewright_cli.exchanges.report import report
@@ -61,8 +61,8 @@ def explain(
 def _sources(run_dir: Path | None) -> Sources:
     """The policies of the local run's build, and files relative to the working directory."""
     from gatewright_cli.exchanges.source_lines import Sources
-    from gatewright_cli.node.finding_run import find_run
-    from gatewright_cli.node.run_dir import RunDirError, read_status
+    from gatewright_cli.node.files.finding_run import find_run
+    from gatewright_cli.node.files.run_dir import RunDirError, read_status
 
     try:
         build = Path(read_status(run_dir or find_run())["build"])
@@ -72,10 +72,10 @@ def _sources(run_dir: Path | None) -> Sources:
 
 
 async def _fetch_last(run_dir: Path | None, controller: NamedController | None) -> bytes:
+    from gatewright_cli.clients.exchange_source import ExchangeSource
     from gatewright_cli.commands.controller_address import controller_address
-    from gatewright_cli.commands.exchange_options import DEFAULT_SECONDS, Selection
-    from gatewright_cli.commands.exchange_watch import NOTHING_KEPT, ExchangeWatch
-    from gatewright_cli.node.exchange_source import ExchangeSource
+    from gatewright_cli.commands.exchanges.options import DEFAULT_SECONDS, Selection
+    from gatewright_cli.commands.exchanges.watch import NOTHING_KEPT, ExchangeWatch
 
     address, exchanges, reports = controller_address(run_dir, controller), list[bytes](), list[str]()
     selection = Selection((), kept=True, seconds=DEFAULT_SECONDS, limit=1)
@@ -87,9 +87,9 @@ async def _fetch_last(run_dir: Path | None, controller: NamedController | None) 
 
 
 async def _fetch(request_id: str, run_dir: Path | None, controller: NamedController | None) -> bytes:
+    from gatewright_cli.clients.controller_refusals import NoAnswerError
+    from gatewright_cli.clients.exchange_source import ExchangeSource, NotRecordedError, RefusedError
     from gatewright_cli.commands.controller_address import controller_address
-    from gatewright_cli.node.exchange_source import ExchangeSource, NotRecordedError, RefusedError
-    from gatewright_cli.node.management import NoAnswerError
 
     address = controller_address(run_dir, controller)
     try:

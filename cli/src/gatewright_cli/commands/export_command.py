@@ -34,7 +34,7 @@ def export(
 
     A name has no dots and slashes; - is standard input. Upstreams and policies are left out.
     """
-    from gatewright_cli.commands.convert import export_api, write
+    from gatewright_cli.commands.apis.converting import export_api, write
 
     json = output is not None and output.suffix == ".json"
     write(export_api(api, server, run_dir, controller, json=json), output, force=force)

@@ -38,7 +38,7 @@ def import_(
 
     Differences between the API and the document are noted on stderr, with the document's line.
     """
-    from gatewright_cli.commands.convert import import_document, write
+    from gatewright_cli.commands.apis.converting import import_document, write
     from gatewright_cli.openapi import Choices
 
     imported = import_document(document, Choices(name, context, upstream, paths, strict_paths))

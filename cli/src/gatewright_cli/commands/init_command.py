@@ -15,7 +15,7 @@ from gatewright_cli.commands.options import A_PATH
 @click.option("--stream", is_flag=True, help="Also write a second policy, which masks a word in bodies as they stream.")
 def init(folder: Path, stream: bool) -> None:
     """Write a project for a gateway of your own: build.yaml, a Python policy with its test, an API."""
-    from gatewright_cli.commands.starter import write_starter
+    from gatewright_cli.commands.scaffold.starter import write_starter
 
     starter = write_starter(folder, stream=stream)
     for path in starter.written:

@@ -29,7 +29,7 @@ def inspector(opens: bool, as_json: bool, run_dir: Path | None, controller: Name
     Anyone with this address can do all that the management API can. Exit status 1 if no controller answers.
     """
     from gatewright_cli.commands.controller_address import controller_address
-    from gatewright_cli.node import inspector_page
+    from gatewright_cli.node.files import inspector_page
 
     if opens and (controller is not None or as_json):
         cure = "open the address that `gatewright inspector` prints"
@@ -51,7 +51,7 @@ def inspector(opens: bool, as_json: bool, run_dir: Path | None, controller: Name
 
 async def _require_answer(controller: ControllerAddress) -> None:
     """Raises PreflightError."""
-    from gatewright_cli.supervision.local_http import LocalClient, LocalHttpError
+    from gatewright_cli.local_http import LocalClient, LocalHttpError
 
     try:
         await LocalClient(None, controller.url, ANSWER_SECONDS, controller.tls).get("/healthz")
@@ -64,8 +64,8 @@ def _open(run_dir: Path | None) -> None:
     """Raises PreflightError."""
     import webbrowser
 
-    from gatewright_cli.node import inspector_page
-    from gatewright_cli.node.finding_run import find_run
+    from gatewright_cli.node.files import inspector_page
+    from gatewright_cli.node.files.finding_run import find_run
 
     page = (run_dir or find_run()).absolute() / inspector_page.FILE
     if not webbrowser.open(page.as_uri()):

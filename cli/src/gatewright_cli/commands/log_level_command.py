@@ -12,7 +12,7 @@ from gatewright_cli.commands.options import RUN_DIR
 from gatewright_cli.commands.units import DURATION
 
 if TYPE_CHECKING:
-    from gatewright_cli.run.level import Level
+    from gatewright_cli.run.logs.level import Level
 
 
 @click.command("log-level")

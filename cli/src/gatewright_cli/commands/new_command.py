@@ -11,7 +11,7 @@ from gatewright_cli.commands.options import A_PATH, MANIFEST
 if TYPE_CHECKING:
     from pathlib import Path, PurePosixPath
 
-    from gatewright_cli.commands.new_policy import Form
+    from gatewright_cli.commands.scaffold.new_policy import Form
 
 
 @click.group()
@@ -33,7 +33,7 @@ def policy(name: str, form: Form | None, manifest: Path, no_add: bool) -> None:
 
     NAME is words of lower-case letters and digits, joined by hyphens.
     """
-    from gatewright_cli.commands.new_policy import write_policy
+    from gatewright_cli.commands.scaffold.new_policy import write_policy
 
     made = write_policy(name, manifest, form or "plain", add=not no_add)
     for path in made.written:

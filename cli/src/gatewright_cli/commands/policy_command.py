@@ -24,8 +24,8 @@ def policy(name: str | None, build: Path | None, as_json: bool) -> None:
 
     NAME is a policy's name; NAME:v1 and NAME:v1.2.3 select a version, where a build has several.
     """
-    from gatewright_cli.commands.policies import find_policy, known_policies
-    from gatewright_cli.commands.policy_page import overview, page, summary
+    from gatewright_cli.commands.policies.known import find_policy, known_policies
+    from gatewright_cli.commands.policies.page import overview, page, summary
     from gatewright_cli.exchanges.paint import Paint
 
     paint = Paint.of(sys.stdout)

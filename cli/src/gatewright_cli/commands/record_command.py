@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gatewright_cli.commands.exchange_options import Selection, selecting
+from gatewright_cli.commands.exchanges.options import Selection, selecting
 from gatewright_cli.commands.options import A_PATH, RUN_DIR, NamedController, controller_options
 from gatewright_cli.mistakes import PreflightError
 
 if TYPE_CHECKING:
-    from gatewright_cli.node.exchange_source import ExchangeSource
+    from gatewright_cli.clients.exchange_source import ExchangeSource
 
 
 @click.command()
@@ -37,8 +37,8 @@ def record(
     An exchange has to match all options. Ctrl-C ends it. Exit status 1 if the controller refuses or goes away, or a
     file cannot be written.
     """
+    from gatewright_cli.clients.exchange_source import ExchangeSource
     from gatewright_cli.commands.controller_address import controller_address
-    from gatewright_cli.node.exchange_source import ExchangeSource
 
     if folder is None and (selection.kept or selection.limit):
         option = "--kept" if selection.kept else "--limit"
@@ -52,13 +52,13 @@ def record(
 
 
 def _save(source: ExchangeSource, selection: Selection, folder: Path) -> bool:
-    from gatewright_cli.commands import exchange_file
-    from gatewright_cli.commands.exchange_watch import ExchangeWatch, hint, say
+    from gatewright_cli.commands.exchanges import file
+    from gatewright_cli.commands.exchanges.watch import ExchangeWatch, hint, say
 
-    exchange_file.make_folder(folder)
+    file.make_folder(folder)
 
     def save(exchange: bytes) -> None:
-        click.echo(exchange_file.write(folder, exchange))
+        click.echo(file.write(folder, exchange))
 
     watch = ExchangeWatch(source, selection, save, say, hint)
     done = asyncio.run(watch.until_end())
@@ -67,8 +67,8 @@ def _save(source: ExchangeSource, selection: Selection, folder: Path) -> bool:
 
 
 async def _keep(source: ExchangeSource, selection: Selection) -> None:
-    from gatewright_cli.node.exchange_source import RefusedError
-    from gatewright_cli.node.management import NoAnswerError
+    from gatewright_cli.clients.controller_refusals import NoAnswerError
+    from gatewright_cli.clients.exchange_source import RefusedError
 
     try:
         recording = await source.record(selection.filter, selection.seconds)

@@ -1,16 +1,13 @@
-"""`gatewright reload`, and the summary that it prints of a reload."""
+"""`gatewright reload`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from gatewright_cli.commands.options import RUN_DIR
-
-if TYPE_CHECKING:
-    from gatewright_cli.run.control import Answer
+from gatewright_cli.commands.reload_summary import summary
 
 
 @click.command()
@@ -31,22 +28,3 @@ def reload(context: click.Context, run_dir: Path | None) -> None:
     if answer.generation:
         click.echo(summary(answer))
     context.exit(1 if answer.reasons else 0)
-
-
-def summary(answer: Answer) -> str:
-    """The result of a successful reload, for a person."""
-    head = f"reloaded generation={answer.generation} took={answer.seconds:.2f}s"
-    lines = [
-        head
-        if answer.changed or answer.restarted or answer.listens
-        else f"nothing to reload generation={answer.generation}"
-    ]
-    if answer.changed:
-        lines.append(f"  changed: {', '.join(answer.changed)}")
-    if answer.restarted:
-        kept = f"; as they were: {', '.join(answer.kept)}" if answer.kept else ""
-        lines.append(f"  executors restarted: {', '.join(answer.restarted)}{kept}")
-    if answer.listens:
-        lines.append("  listeners: as the Gateway says now")
-    lines.append("  " + ", ".join(f"{part} {seconds:.2f} s" for part, seconds in answer.spent.items()))
-    return "\n".join(lines)

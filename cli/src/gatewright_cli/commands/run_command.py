@@ -7,7 +7,7 @@ import click
 from gatewright_cli.commands.options import A_PATH, IMPORT_LIMIT, MANIFEST, OUTPUT, STATE_DIR
 from gatewright_cli.commands.units import DURATION, SIZE, UIDS
 from gatewright_cli.isolation.executor_users import FIRST, LAST
-from gatewright_cli.node.ports import ECHO_PORT
+from gatewright_cli.node.listeners.ports import ECHO_PORT
 
 PORT = click.IntRange(0, 65535)
 
@@ -216,7 +216,7 @@ def run(context: click.Context, /, **options: object) -> None:
 
     --py.NAME VALUE goes to the executors, --pe.NAME VALUE to the policy engine, --envoy.NAME VALUE to Envoy.
     """
-    from gatewright_cli.node import operator_secrets
+    from gatewright_cli.node.files import operator_secrets
 
     operator_secrets.start_without_secrets()  # first: it may start the program anew
     from gatewright_cli.run import startup

@@ -22,7 +22,7 @@ KINDS = ("api", "build", "exchange-filter", "gateway", "policy-definition")
 @click.option("--write", is_flag=True, help="Write all of them into .gatewright/schemas, as `gatewright init` does.")
 def schema(kind: str | None, build: Path | None, write: bool) -> None:
     """Print the JSON Schema that editors check a kind of file by, or write all of them."""
-    from gatewright_cli.commands.schemas import built, schema_text, write_schemas
+    from gatewright_cli.commands.scaffold.schemas import built, schema_text, write_schemas
 
     if write == (kind is not None):
         expected = f"one of {', '.join(KINDS)} to print, or --write for all of them"

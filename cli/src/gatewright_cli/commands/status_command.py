@@ -25,9 +25,9 @@ def status(context: click.Context, run_dir: Path | None, as_json: bool, healthch
     minute, a certificate is not obtained or renewed, a policy is under quarantine, or a process returned no metrics at
     the last scrape; 1: it does not serve, or no run was found.
     """
-    from gatewright_cli.commands.status import Health, health
-    from gatewright_cli.node.finding_run import find_run
-    from gatewright_cli.node.run_dir import RunDirError, read_status
+    from gatewright_cli.commands.status.health import Health, health
+    from gatewright_cli.node.files.finding_run import find_run
+    from gatewright_cli.node.files.run_dir import RunDirError, read_status
 
     try:
         run_dir = run_dir or find_run()
@@ -36,11 +36,11 @@ def status(context: click.Context, run_dir: Path | None, as_json: bool, healthch
         raise PreflightError([str(error)]) from error
     if healthcheck:
         context.exit(0 if health(run_status) is not Health.NOT_SERVING else 1)
-    from gatewright_cli.commands import status_sources, status_table
+    from gatewright_cli.commands.status import sources, table
 
-    run_status = status_sources.collect(run_dir, run_status)
+    run_status = sources.collect(run_dir, run_status)
     if as_json:
         click.echo(json.dumps(run_status, indent=2))
     else:
-        status_table.write(run_status, sys.stdout)
+        table.write(run_status, sys.stdout)
     context.exit(health(run_status))

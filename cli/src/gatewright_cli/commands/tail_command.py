@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from gatewright_cli.commands.exchange_options import Selection, selecting
+from gatewright_cli.commands.exchanges.options import Selection, selecting
 from gatewright_cli.commands.options import RUN_DIR, NamedController, controller_options
 
 
@@ -31,12 +31,12 @@ def tail(
     An exchange has to match all options. Nodes keep the exchanges that are watched, so that `gatewright explain
     REQUEST_ID` can explain each. Ctrl-C ends it. Exit status 1 if the controller refuses, or goes away.
     """
+    from gatewright_cli.clients.exchange_source import ExchangeSource
     from gatewright_cli.commands.controller_address import controller_address
-    from gatewright_cli.commands.exchange_watch import ExchangeWatch, hint, say
+    from gatewright_cli.commands.exchanges.watch import ExchangeWatch, hint, say
     from gatewright_cli.exchanges.line import line
     from gatewright_cli.exchanges.paint import Paint
     from gatewright_cli.exchanges.recorded import read
-    from gatewright_cli.node.exchange_source import ExchangeSource
 
     address, paint = controller_address(run_dir, controller), Paint.of(sys.stdout)
 

@@ -1,1 +1,1 @@
-"""One node: its processes with their options, files and sockets, and clients for their interfaces."""
+"""One node: its processes, with their files, their listeners and their specs. Each room knows those below it."""

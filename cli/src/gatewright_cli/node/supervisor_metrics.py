@@ -17,8 +17,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, disable_cre
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from gatewright_cli.node.executor_recycling import resident
-from gatewright_cli.supervision.log_output import LogOutput
+from gatewright_cli.node.executors.recycling import resident
+from gatewright_cli.supervision.logs.output import LogOutput
 from gatewright_cli.supervision.managed_process import ManagedProcess, State
 
 SUPERVISOR = "supervisor"

@@ -17,7 +17,7 @@ from gatewright_documents.values import JsonObject
 
 from gatewright_cli.exchanges.recorded import Change, Failure
 from gatewright_cli.mistakes import PreflightError
-from gatewright_cli.node import environment
+from gatewright_cli.node.specs import environment
 from gatewright_cli.replaying.candidate import POLICY, Candidate
 from gatewright_cli.replaying.inputs import Input
 

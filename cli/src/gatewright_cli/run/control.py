@@ -26,16 +26,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from gatewright_controller.local.private_socket import PrivateSocket
 
+from gatewright_cli.clients.management import ApiDocument
 from gatewright_cli.mistakes import PreflightError
-from gatewright_cli.node.finding_run import describe_run, find_run
-from gatewright_cli.node.management import ApiDocument
-from gatewright_cli.node.run_dir import RunDirError
-from gatewright_cli.run.level import Level
+from gatewright_cli.node.files.finding_run import describe_run, find_run
+from gatewright_cli.node.files.run_dir import RunDirError
+from gatewright_cli.run.logs.level import Level
 
 if TYPE_CHECKING:
     from gatewright_controller.local.peers import PeerCheck
 
-    from gatewright_cli.run.log_levels import LogLevels
+    from gatewright_cli.run.logs.levels import LogLevels
     from gatewright_cli.run.reloading import Reloaded, Reloads
 
 SOCKET = "control"

@@ -14,19 +14,10 @@ from pathlib import Path
 
 from gatewright_documents.mistake import Mistake
 
-from gatewright_cli.node.api_files import ApiFile, ApiFiles, RefusedFile, name_taken, refuse_duplicates, stamp
-from gatewright_cli.node.management import (
-    DEPLOYED,
-    PENDING,
-    REJECTED,
-    DeployError,
-    InvalidError,
-    Management,
-    NoAnswerError,
-    NoDatabaseError,
-    StoredApi,
-)
-from gatewright_cli.supervision.log_output import LogOutput
+from gatewright_cli.api_files import ApiFile, ApiFiles, RefusedFile, name_taken, refuse_duplicates, stamp
+from gatewright_cli.clients.controller_refusals import DeployError, InvalidError, NoAnswerError, NoDatabaseError
+from gatewright_cli.clients.management import DEPLOYED, PENDING, REJECTED, Management, StoredApi
+from gatewright_cli.supervision.logs.output import LogOutput
 
 START_WAIT_SECONDS = 10.0
 """How long a start waits for APIs that no node has answered for yet: as long as one `prepare` may take."""

@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gatewright_cli.node import certificate_files, gateway, listener_gate, ports
-from gatewright_cli.node.engine_admin import EngineAdmin, EngineRefusedError
-from gatewright_cli.node.gateway import Gateway, GatewayError
-from gatewright_cli.node.management import DEPLOYED, REJECTED, DeployError, Management
-from gatewright_cli.node.run_dir import RunDir
+from gatewright_cli import addresses
+from gatewright_cli.clients.controller_refusals import DeployError
+from gatewright_cli.clients.engine_admin import EngineAdmin, EngineRefusedError
+from gatewright_cli.clients.management import DEPLOYED, REJECTED, Management
+from gatewright_cli.node.files.run_dir import RunDir
+from gatewright_cli.node.listeners import certificate_files, gateway, listener_gate, ports
+from gatewright_cli.node.listeners.gateway import Gateway, GatewayError
 from gatewright_cli.supervision.launch_plan import launch_command
 from gatewright_cli.supervision.orphans import Orphans
 
@@ -135,7 +137,7 @@ class GatewayReloads:
         """Reads and renders the Gateway in a process of its own: the supervisor does not load Envoy's types, and cannot
         fork, since it has threads.
         """
-        own = (sys.executable, "-m", "gatewright_cli.node.gateway_process")
+        own = (sys.executable, "-m", "gatewright_cli.node.listeners.gateway_process")
         with self._orphans.starting() as started:
             process = await asyncio.create_subprocess_exec(
                 *launch_command(own), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
@@ -162,7 +164,7 @@ class GatewayReloads:
 def _closed_addresses(before: Gateway, after: Gateway) -> list[str]:
     """HOST:PORT of each listener that the new Gateway closes."""
     closed = [listener for listener in before.listeners if not any(map(listener.overlaps, after.listeners))]
-    return [ports.join_address(listener.host, listener.port) for listener in closed]
+    return [addresses.join_address(listener.host, listener.port) for listener in closed]
 
 
 def _udp_places(listening: Gateway) -> set[tuple[str, int]]:

@@ -10,19 +10,19 @@ from pathlib import Path
 
 from gatewright_cli.builds.build_runs import BuildRuns
 from gatewright_cli.builds.generation import Generation, Generations
-from gatewright_cli.node.engine_admin import EngineAdmin
-from gatewright_cli.node.executor_recycling import ExecutorRecycler, Limits
-from gatewright_cli.node.executors import Executors
-from gatewright_cli.node.management import Management
-from gatewright_cli.node.peers import own_check
-from gatewright_cli.node.processes import NodeSettings
-from gatewright_cli.node.run_dir import RunDir
+from gatewright_cli.clients.engine_admin import EngineAdmin
+from gatewright_cli.clients.management import Management
+from gatewright_cli.node.executors.recycling import ExecutorRecycler, Limits
+from gatewright_cli.node.executors.replacement import Executors
+from gatewright_cli.node.files.peers import own_check
+from gatewright_cli.node.files.run_dir import RunDir
+from gatewright_cli.node.specs.processes import NodeSettings
 from gatewright_cli.node.supervisor_metrics import SupervisorMetrics
 from gatewright_cli.run.control import SOCKET, Control, Status
 from gatewright_cli.run.gateway_reloading import GatewayReloads, GatewaySource
-from gatewright_cli.run.log_levels import LogLevels
+from gatewright_cli.run.logs.levels import LogLevels
 from gatewright_cli.run.reloading import ReloadError, Reloads
-from gatewright_cli.supervision.log_output import LogOutput
+from gatewright_cli.supervision.logs.output import LogOutput
 from gatewright_cli.supervision.orphans import Orphans
 from gatewright_cli.supervision.supervisor import Supervisor
 

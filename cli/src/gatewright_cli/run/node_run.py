@@ -16,28 +16,33 @@ import click
 import msgspec
 from gatewright_controller.local.relay import Relay, Unnamed
 
-from gatewright_cli.node import environment, inspector_page, log_level_options, ports
-from gatewright_cli.node.api_files import ApiFiles, Sample
-from gatewright_cli.node.engine_admin import EngineAdmin, GatewayReport
-from gatewright_cli.node.gateway import Listener, write_rendered
-from gatewright_cli.node.log_level_changes import NOT_APPLIED, LogLevelChanges
-from gatewright_cli.node.management import DeployError, Management, NoAnswerError
-from gatewright_cli.node.operator_secrets import TOKEN_FILE
-from gatewright_cli.node.peers import Peers
+from gatewright_cli import addresses
+from gatewright_cli.api_files import ApiFiles, Sample
+from gatewright_cli.clients.controller_refusals import DeployError, NoAnswerError
+from gatewright_cli.clients.engine_admin import EngineAdmin, GatewayReport
+from gatewright_cli.clients.envoy_admin import EnvoyAdmin
+from gatewright_cli.clients.management import Management
+from gatewright_cli.node.files import inspector_page
+from gatewright_cli.node.files.operator_secrets import TOKEN_FILE
+from gatewright_cli.node.files.peers import Peers
+from gatewright_cli.node.files.run_dir import STATUS, RunDir
+from gatewright_cli.node.listeners.gateway import Listener, write_rendered
 from gatewright_cli.node.phase_times import PhaseTimes
-from gatewright_cli.node.processes import SUPERVISOR_METRICS, NodeSettings, at_start
-from gatewright_cli.node.run_dir import STATUS, RunDir
+from gatewright_cli.node.specs import environment
+from gatewright_cli.node.specs.processes import SUPERVISOR_METRICS, NodeSettings, at_start
 from gatewright_cli.node.supervisor_metrics import SupervisorMetrics
 from gatewright_cli.run import other_signals
 from gatewright_cli.run.deployment import START_WAIT_SECONDS, Deployment, Reader
 from gatewright_cli.run.gateway_reloading import GatewayReloads
 from gatewright_cli.run.hangup_signals import HangupAction, HangupSignals
 from gatewright_cli.run.live_updates import RunInterface, UpdateSources, live_updates
-from gatewright_cli.run.log_export import LogExport
-from gatewright_cli.run.log_levels import Apply, LogLevels, NotAppliedError
-from gatewright_cli.run.log_reopening import LogReopening
+from gatewright_cli.run.logs import level_options
+from gatewright_cli.run.logs.export import LogExport
+from gatewright_cli.run.logs.level_changes import NOT_APPLIED, LogLevelChanges
+from gatewright_cli.run.logs.levels import Apply, LogLevels, NotAppliedError
+from gatewright_cli.run.logs.reopening import LogReopening
 from gatewright_cli.run.stop_signals import StopAction, StopSignals
-from gatewright_cli.supervision.log_output import LogOutput
+from gatewright_cli.supervision.logs.output import LogOutput
 from gatewright_cli.supervision.managed_process import StartError
 from gatewright_cli.supervision.orphans import Orphans
 from gatewright_cli.supervision.supervisor import Supervisor
@@ -78,8 +83,9 @@ class NodeRun:
         self._certificates: list[dict[str, Any]] = []
         self._peers, self._orphans = Peers(run_dir), Orphans(self._log_orphans)
         self._engine = EngineAdmin(run_dir.socket("engine-admin"))
-        level_changes = LogLevelChanges(output, management, self._engine, run_dir.socket("envoy-admin"))
-        self._levels = LogLevels(log_level_options.levels_at_start(settings), apply_levels(level_changes), output)
+        envoy = EnvoyAdmin(run_dir.socket("envoy-admin"))
+        level_changes = LogLevelChanges(output, management, self._engine, envoy)
+        self._levels = LogLevels(level_options.levels_at_start(settings), apply_levels(level_changes), output)
         specs, started_with = at_start(settings, run_dir), self._levels.started_with
         self._supervisor = Supervisor(specs, output, None, self._on_change, self._on_pid, started_with)
         self._export = LogExport(output, self._engine, settings.gateway.secret_names)
@@ -106,7 +112,7 @@ class NodeRun:
             for process in self._supervisor.processes
             if process.spec.relay is not None
         ]
-        self._log_reopening = LogReopening(output, output.files, run_dir.socket("envoy-admin"))
+        self._log_reopening = LogReopening(output, output.files, envoy)
         self._stop_requested = asyncio.Event()
         self._stop_signals, self._hangup_signals = StopSignals(), HangupSignals()
 
@@ -232,7 +238,7 @@ class NodeRun:
                 if listener.http3:
                     click.echo(f"HTTP/3 on {listener.url} (listener {listener.name})")
             if settings.controller:
-                url = ports.url(settings.controller)
+                url = addresses.url(settings.controller)
                 click.echo(f"management API {url}, token in {self._token_file}")
                 click.echo(f"Inspector {inspector_page.address(url)} (`gatewright inspector --open` signs in)")
             closed = [("closed", f"the listener {name}") for name in report.closed]
@@ -322,9 +328,9 @@ class NodeRun:
             "listeners": [
                 {"name": listener.name, "url": listener.url, "http3": listener.http3} for listener in listeners
             ],
-            "controller": ports.url(settings.controller) if settings.controller else None,
+            "controller": addresses.url(settings.controller) if settings.controller else None,
             "tokenFile": str(self._token_file) if settings.controller else None,
-            "echo": ports.url(settings.echo) if settings.echo else None,
+            "echo": addresses.url(settings.echo) if settings.echo else None,
             "manifest": str(settings.manifest) if settings.manifest else None,
             "folder": self._folder,
             "build": str(settings.build.path),

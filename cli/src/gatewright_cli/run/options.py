@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from gatewright_cli import api_files
+from gatewright_cli.api_files import ApiFile, ApiFileError, RefusedFile
 from gatewright_cli.isolation.levels import Level
-from gatewright_cli.node import api_files, gateway, ports
-from gatewright_cli.node.api_files import ApiFile, ApiFileError, RefusedFile
-from gatewright_cli.node.edge import HEADER_SECONDS, Edge, edge
-from gatewright_cli.node.executor_recycling import Limits
-from gatewright_cli.node.gateway import Listener
-from gatewright_cli.node.ports import ECHO_HOST, ECHO_NAMES, ECHO_PORT, Place
-from gatewright_cli.supervision.log_output import LogFormat
-from gatewright_cli.supervision.records import LogLevel
+from gatewright_cli.node.executors.recycling import Limits
+from gatewright_cli.node.listeners import gateway, ports
+from gatewright_cli.node.listeners.gateway import Listener
+from gatewright_cli.node.listeners.ports import ECHO_HOST, ECHO_NAMES, ECHO_PORT, Place
+from gatewright_cli.node.specs.edge import HEADER_SECONDS, Edge, edge
+from gatewright_cli.supervision.logs.output import LogFormat
+from gatewright_cli.supervision.logs.records import LogLevel
 from gatewright_cli.supervision.specs import Scheduling
 
 APIS = "apis"

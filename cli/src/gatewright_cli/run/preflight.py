@@ -13,28 +13,23 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
+from gatewright_cli import api_files
+from gatewright_cli.api_files import ApiFileError, ApiFiles
 from gatewright_cli.builds import build_output
 from gatewright_cli.builds.build_output import BuildOutputError
 from gatewright_cli.builds.generation import GenerationError
 from gatewright_cli.isolation import kernel_probe, levels
 from gatewright_cli.isolation.levels import Kernel
 from gatewright_cli.mistakes import PreflightError, refuse
-from gatewright_cli.node import (
-    api_files,
-    bootstrap,
-    certificate_files,
-    environment,
-    forwarded,
-    gateway,
-    operator_secrets,
-)
-from gatewright_cli.node.api_files import ApiFileError, ApiFiles
-from gatewright_cli.node.bootstrap import BootstrapError
-from gatewright_cli.node.forwarded import Forwarded, ForwardedError
-from gatewright_cli.node.gateway import Gateway, GatewayError, GatewayReader
-from gatewright_cli.node.operator_secrets import OperatorSecrets
-from gatewright_cli.node.ports import Place
-from gatewright_cli.node.run_dir import RunDirError
+from gatewright_cli.node.files import operator_secrets
+from gatewright_cli.node.files.operator_secrets import OperatorSecrets
+from gatewright_cli.node.files.run_dir import RunDirError
+from gatewright_cli.node.listeners import certificate_files, gateway
+from gatewright_cli.node.listeners.gateway import Gateway, GatewayError, GatewayReader
+from gatewright_cli.node.listeners.ports import Place
+from gatewright_cli.node.specs import bootstrap, environment, forwarded
+from gatewright_cli.node.specs.bootstrap import BootstrapError
+from gatewright_cli.node.specs.forwarded import Forwarded, ForwardedError
 from gatewright_cli.run.options import Options, listeners, with_echo_port
 
 

@@ -20,12 +20,13 @@ from gatewright_cli.builds.build_output import BuildOutputError
 from gatewright_cli.builds.build_runs import BuildRefusedError, BuildRuns
 from gatewright_cli.builds.difference import Difference, difference
 from gatewright_cli.builds.generation import Generation, GenerationError, Generations
-from gatewright_cli.node.engine_admin import EngineRefusedError
-from gatewright_cli.node.executors import Executors
-from gatewright_cli.node.management import ApiDocument, DeployError, Management, NoAnswerError, PolicyImpact
+from gatewright_cli.clients.controller_refusals import DeployError, NoAnswerError
+from gatewright_cli.clients.engine_admin import EngineRefusedError
+from gatewright_cli.clients.management import ApiDocument, Management, PolicyImpact
+from gatewright_cli.node.executors.replacement import Executors
 from gatewright_cli.node.phase_times import PhaseTimes
 from gatewright_cli.run.gateway_reloading import GatewayRefusedError, GatewayReloads, Prepared
-from gatewright_cli.supervision.log_output import LogOutput
+from gatewright_cli.supervision.logs.output import LogOutput
 from gatewright_cli.supervision.managed_process import StartError
 
 STORE_SECONDS = 20.0

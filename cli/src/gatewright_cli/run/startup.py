@@ -13,23 +13,24 @@ from pathlib import Path
 import click
 from gatewright_controller.local.private import keep_private
 
+from gatewright_cli import addresses
 from gatewright_cli.builds import build_output
 from gatewright_cli.builds.apart import Apart
 from gatewright_cli.builds.generation import Generations
+from gatewright_cli.clients.management import Management
 from gatewright_cli.isolation.executor_users import ExecutorUsers, IsolationError
 from gatewright_cli.isolation.levels import Isolation
 from gatewright_cli.isolation.levels import Limits as ProcessLimits
 from gatewright_cli.mistakes import PreflightError, refuse
-from gatewright_cli.node import inspector_page, ports
-from gatewright_cli.node.bootstrap import BootstrapError
-from gatewright_cli.node.gateway import Gateway
-from gatewright_cli.node.management import Management
-from gatewright_cli.node.operator_secrets import OperatorSecrets
+from gatewright_cli.node.files import inspector_page
+from gatewright_cli.node.files.operator_secrets import OperatorSecrets
+from gatewright_cli.node.files.run_dir import RunDir
+from gatewright_cli.node.files.temporary_folders import TemporaryFolders
+from gatewright_cli.node.listeners.gateway import Gateway
+from gatewright_cli.node.listeners.ports import ECHO_HOST
 from gatewright_cli.node.phase_times import PhaseTimes
-from gatewright_cli.node.ports import ECHO_HOST
-from gatewright_cli.node.processes import NodeSettings
-from gatewright_cli.node.run_dir import RunDir
-from gatewright_cli.node.temporary_folders import TemporaryFolders
+from gatewright_cli.node.specs.bootstrap import BootstrapError
+from gatewright_cli.node.specs.processes import NodeSettings
 from gatewright_cli.run import other_signals, preflight
 from gatewright_cli.run.gateway_reloading import GatewaySource
 from gatewright_cli.run.live_updates import UpdateSources
@@ -45,7 +46,7 @@ from gatewright_cli.run.options import (
 )
 from gatewright_cli.run.preflight import RunInputs, StateDir, collecting
 from gatewright_cli.supervision import forked
-from gatewright_cli.supervision.log_output import LogOutput
+from gatewright_cli.supervision.logs.output import LogOutput
 
 FORCED_STATUS = 130
 HARD_LIMIT_RATIO = 2  # memory at which an executor's allocations fail : memory at which it is replaced
@@ -110,7 +111,7 @@ def node_settings(
     options: Options, inputs: RunInputs, state_dir: Path, changes: UpdateSources, temporary: Path
 ) -> NodeSettings:
     """The settings of the node."""
-    controller = ports.join_address(options.controller_host, options.controller_port)
+    controller = addresses.join_address(options.controller_host, options.controller_port)
     limits = ProcessLimits(options.executor_open_files, int(options.executor_file_size), options.executor_processes)
     return NodeSettings(
         manifest=changes.manifest,
@@ -124,7 +125,7 @@ def node_settings(
         edge=options.edge,
         gateway=inputs.gateway,
         controller=None if options.no_controller else controller,
-        echo=ports.join_address(ECHO_HOST, options.echo_port) if options.with_echo else None,
+        echo=addresses.join_address(ECHO_HOST, options.echo_port) if options.with_echo else None,
         executors=options.executors,
         log_level=options.log_level,
         drain_seconds=options.drain_seconds,
@@ -198,7 +199,7 @@ def _management(settings: NodeSettings, secrets: OperatorSecrets, run_dir: RunDi
     if settings.controller is None:
         return None
     secrets.write(run_dir)
-    url = ports.url(settings.controller)
+    url = addresses.url(settings.controller)
     inspector_page.write_page(run_dir, url, secrets.token)
     return Management(url, secrets.token)
 

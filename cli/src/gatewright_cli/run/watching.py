@@ -13,7 +13,7 @@ from watchfiles import Change, DefaultFilter, awatch
 from watchfiles.main import FileChange
 
 from gatewright_cli.run.reloading import ReloadError, Reloads
-from gatewright_cli.supervision.log_output import LogOutput
+from gatewright_cli.supervision.logs.output import LogOutput
 
 DEBOUNCE_MS = 400
 STEP_MS = 50

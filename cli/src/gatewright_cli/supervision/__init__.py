@@ -1,1 +1,1 @@
-"""Starts, watches, restarts and stops processes, and relays their logs. Imports nothing else of this package."""
+"""Starts, watches, restarts and stops processes, and relays their logs. Of this package it imports only local_http."""

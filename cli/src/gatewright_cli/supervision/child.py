@@ -17,7 +17,7 @@ from gatewright_documents.os_errors import os_reason
 
 from gatewright_cli.supervision.handed_socket import DESCRIPTOR
 from gatewright_cli.supervision.launch_plan import launch_command
-from gatewright_cli.supervision.output_pipe import OnLines, OutputPipe
+from gatewright_cli.supervision.logs.output_pipe import OnLines, OutputPipe
 from gatewright_cli.supervision.specs import ProcessSpec
 from gatewright_cli.supervision.stack_page import DESCRIPTOR as STACKS
 from gatewright_cli.supervision.stack_page import StackPage

@@ -6,8 +6,9 @@ import asyncio
 import time
 from dataclasses import replace
 
+from gatewright_cli.local_http import ATTEMPT_SECONDS
 from gatewright_cli.supervision.child import Child
-from gatewright_cli.supervision.probes import ATTEMPT_SECONDS, Probe
+from gatewright_cli.supervision.probes import Probe
 from gatewright_cli.supervision.progress import Progress, Snapshot
 from gatewright_cli.supervision.timer_coalescing import until_next_tick
 

@@ -13,10 +13,10 @@ from gatewright_documents.os_errors import os_reason
 
 from gatewright_cli.supervision.child import Child, NotStartedError, describe_exit
 from gatewright_cli.supervision.liveness import until_silent
-from gatewright_cli.supervision.log_output import LogOutput
+from gatewright_cli.supervision.logs.output import LogOutput
+from gatewright_cli.supervision.logs.records import Source, now
 from gatewright_cli.supervision.probes import POLL_SECONDS, Drain
 from gatewright_cli.supervision.progress import Progress, Snapshot
-from gatewright_cli.supervision.records import Source, now
 from gatewright_cli.supervision.restarts import RestartPolicy, Restarts
 from gatewright_cli.supervision.specs import ProcessSpec
 from gatewright_cli.supervision.stack_page import StackPage

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from gatewright_cli.supervision.local_http import LocalClient, LocalHttpError
+from gatewright_cli.local_http import ATTEMPT_SECONDS, LocalClient, LocalHttpError
 
-ATTEMPT_SECONDS = 2.0
 POLL_SECONDS = 0.05
 
 
@@ -80,7 +79,7 @@ class Answers:
 
     async def obstacle(self) -> str | None:
         try:
-            answer = await http_client(self.socket, self.base).get(self.path)
+            answer = await LocalClient(self.socket, self.base).get(self.path)
         except LocalHttpError as error:
             return f"GET {self.path}: {error}"
         if self.any_status or answer.status_code == 200:
@@ -93,8 +92,3 @@ class Drain(Protocol):
 
     async def run(self) -> None:
         """Returns when the process has no work left, or when the time is over. May raise LocalHttpError."""
-
-
-def http_client(socket: Path | None, base: str = "http://process") -> LocalClient:
-    """A client of one process."""
-    return LocalClient(socket, base, ATTEMPT_SECONDS)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from gatewright_cli.supervision.log_output import LogOutput
+from gatewright_cli.supervision.logs.output import LogOutput
 from gatewright_cli.supervision.managed_process import ManagedProcess, OnPid, StartedWith
 from gatewright_cli.supervision.restarts import RestartPolicy
 from gatewright_cli.supervision.specs import ProcessSpec

@@ -16,7 +16,7 @@ xds/gateway.go, which refuses listeners that ask for another."""
 
 STAT_PREFIX = "gatewright"
 """Written by listeners.py and http_filters.py, as the prefix of listeners' statistics. Read by the command line's
-envoy_drain.py."""
+envoy_admin.py."""
 
 ROUTE_NAME_SEPARATOR = "|"
 """Written by the controller's translate/routes.py, between the parts of a route's name, API|OPERATION|CHAIN_ID. Read by

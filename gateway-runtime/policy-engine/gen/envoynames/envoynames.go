@@ -21,7 +21,7 @@ const (
 	RouteConfiguration = "gatewright"
 
 	// StatPrefix: written by listeners.py and http_filters.py, as the prefix of listeners' statistics. Read by the command
-	// line's envoy_drain.py.
+	// line's envoy_admin.py.
 	StatPrefix = "gatewright"
 
 	// RouteNameSeparator: written by the controller's translate/routes.py, between the parts of a route's name,

@@ -1,0 +1,73 @@
+"""The controller's refusals: its problem details (RFC 9457) as exceptions and sentences."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+
+import msgspec
+from gatewright_controller.management.problem_types import NO_DATABASE
+from gatewright_documents.mistake import Mistake
+
+from gatewright_cli.local_http import Answer
+
+
+class _ProblemError(msgspec.Struct):
+    message: str
+    field: str = ""
+    line: int = 0
+
+
+class _Problem(msgspec.Struct):
+    type: str = ""
+    detail: str = ""
+    errors: list[_ProblemError] = []
+
+
+class DeployError(Exception):
+    """The controller, or a node, refused a change. The message says what, and has all reasons."""
+
+
+class NoAnswerError(DeployError):
+    """The controller does not answer, or cannot answer now: a retry may help."""
+
+
+class NoDatabaseError(NoAnswerError):
+    """The controller cannot open its database, and retries by itself. The message has the reason and the cure."""
+
+
+class InvalidError(DeployError):
+    """The controller refuses a definition. A retry does not help."""
+
+    def __init__(self, mistakes: tuple[Mistake, ...]) -> None:
+        super().__init__("; ".join(_sentences(mistakes)))
+        self.mistakes = mistakes
+
+
+def raise_without_database(answer: Answer) -> None:
+    """Raises NoDatabaseError if the controller answers that it has no database yet."""
+    if answer.status_code != 503:
+        return
+    with contextlib.suppress(msgspec.DecodeError):
+        problem = msgspec.json.decode(answer.content, type=_Problem)
+        if problem.type == NO_DATABASE:
+            raise NoDatabaseError(problem.detail)
+
+
+def read_mistakes(answer: Answer) -> tuple[Mistake, ...]:
+    """The mistakes that an error answer names; one with its status and detail if it names none."""
+    try:
+        problem = msgspec.json.decode(answer.content, type=_Problem)
+    except msgspec.DecodeError:
+        return (Mistake("", f"{answer.status_code} {answer.text[:500]}"),)
+    mistakes = tuple(Mistake(error.field, error.message, error.line) for error in problem.errors)
+    return mistakes or (Mistake("", f"{answer.status_code} {problem.detail}"),)
+
+
+def refusal_text(answer: Answer, separator: str = "; ") -> str:
+    """A sentence for each mistake of an error answer."""
+    return separator.join(_sentences(read_mistakes(answer)))
+
+
+def _sentences(mistakes: Iterable[Mistake]) -> list[str]:
+    return [f"line {mistake.line}: {mistake}" if mistake.line else str(mistake) for mistake in mistakes]

@@ -1,0 +1,288 @@
+"""A client for the controller's REST API, as far as a run uses it."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gatewright_cli.api_files import ApiFile, below
+from gatewright_cli.clients.controller_refusals import (
+    DeployError,
+    InvalidError,
+    NoAnswerError,
+    raise_without_database,
+    read_mistakes,
+    refusal_text,
+)
+from gatewright_cli.local_http import Answer, LocalClient, LocalHttpError
+
+ANSWER_SECONDS = 40.0
+RELOAD_SECONDS = 15
+DEPLOYED = "deployed"
+PENDING = "pending"
+REJECTED = "rejected"
+
+
+class Status(msgspec.Struct, frozen=True):
+    """state: DEPLOYED, PENDING or REJECTED; reason: why it is not deployed; revision: of the last change."""
+
+    state: str
+    reason: str = ""
+    revision: int = 0
+
+
+class StoredApi(msgspec.Struct, frozen=True):
+    """An API as the controller stores it. metadata, spec: the document, with defaults filled in."""
+
+    status: Status
+    metadata: dict[str, Any] = {}
+    spec: dict[str, Any] = {}
+
+    @property
+    def name(self) -> str:
+        return str(self.metadata.get("name", ""))
+
+    @property
+    def version(self) -> str:
+        return str(self.spec.get("version", ""))
+
+    @property
+    def context(self) -> str:
+        """The path of the API's operations, with its version filled in."""
+        return str(self.spec.get("context", "")).replace("$version", self.version)
+
+    @property
+    def hosts(self) -> list[str]:
+        """The hosts that the API is served on; none: every host."""
+        return [str(host) for host in self.spec.get("hosts", [])]
+
+    def same_as(self, other: StoredApi) -> bool:
+        """Whether both have the same document, apart from status and revision."""
+        return (self.metadata, self.spec) == (other.metadata, other.spec)
+
+
+class _Listed(msgspec.Struct):
+    apis: list[StoredApi]
+
+
+class Move(msgspec.Struct, frozen=True):
+    """An attachment that gets another version of its policy."""
+
+    api: str
+    policy: str
+    before: str
+    after: str
+
+    def __str__(self) -> str:
+        return f"API {self.api} has {self.policy} {self.after}, since the build no longer has {self.before} as it was"
+
+
+class AffectedApi(msgspec.Struct, frozen=True):
+    """The state of an API after a change of policies."""
+
+    name: str
+    state: str
+    reason: str
+
+
+class PolicyImpact(msgspec.Struct, frozen=True):
+    """The effect of new definitions: policies as name:version, moves, and the states of the affected APIs."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    moved: tuple[Move, ...] = ()
+    apis: tuple[AffectedApi, ...] = ()
+
+    @property
+    def superseded(self) -> tuple[str, ...]:
+        """Policies whose running instances end."""
+        return (*self.removed, *self.changed)
+
+    @property
+    def notes(self) -> list[str]:
+        """A sentence for each move, and for each API that is not deployed."""
+        undeployed = [f"API {api.name} is {api.state}: {api.reason}" for api in self.apis if api.state != DEPLOYED]
+        return [*map(str, self.moved), *undeployed]
+
+
+class ApiMove(msgspec.Struct, frozen=True):
+    """An attachment that would run another version of its policy than it does."""
+
+    field: str
+    policy: str
+    before: str
+    after: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.policy} {self.before} → {self.after}"
+
+
+class ApiChange(msgspec.Struct, frozen=True):
+    """The effect of a write. kind: created, changed or unchanged; diff: unified, of the API as YAML."""
+
+    kind: str
+    moved: tuple[ApiMove, ...] = ()
+    diff: str = ""
+
+
+class _TriedStatus(msgspec.Struct):
+    change: ApiChange
+
+
+class _TriedAnswer(msgspec.Struct):
+    status: _TriedStatus
+
+
+class GatewayChange(msgspec.Struct, frozen=True):
+    """The effect of a new Gateway: listeners by name, and the fields that wait for a restart."""
+
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    restart: tuple[str, ...] = ()
+
+
+class ObtainedCertificate(msgspec.Struct, frozen=True, rename="camel"):
+    """The state of a certificate by ACME. not_after, next: RFC 3339, "" for none; next: when it is obtained, renewed or
+    tried again; failures: since the last success; error: of the last failure.
+    """
+
+    hosts: tuple[str, ...]
+    obtained: bool
+    not_after: str
+    next: str
+    failures: int
+    error: str
+
+
+class GatewayStatus(msgspec.Struct, frozen=True):
+    """The state of the Gateway on the nodes, with the same values as an API's."""
+
+    state: str
+    reason: str = ""
+    change: GatewayChange = GatewayChange()
+    certificates: dict[str, ObtainedCertificate] = {}
+
+
+class _GatewayAnswer(msgspec.Struct):
+    status: GatewayStatus
+
+
+class ApiDocument(msgspec.Struct, frozen=True):
+    """An API's document for a reload with APIs. name: of the API. file: its name in mistakes. text: with an empty line
+    for each line above the document in its file.
+    """
+
+    name: str
+    file: str
+    text: str
+
+    @classmethod
+    def of(cls, api: ApiFile) -> ApiDocument:
+        """The document of an API file."""
+        return cls(api.name, str(api.path), "\n" * api.above + api.content.decode())
+
+
+class Management:
+    """A client of the controller at a URL ("http://127.0.0.1:9090"). token: the controller's; "" for none. tls: for an
+    https URL.
+    """
+
+    def __init__(self, controller: str, token: str, tls: ssl.SSLContext | None = None) -> None:
+        self._client = LocalClient(None, controller, ANSWER_SECONDS, tls)
+        if token:
+            self._client.headers["authorization"] = f"Bearer {token}"
+
+    async def apis(self, wait: float = 0.0) -> dict[str, StoredApi]:
+        """All APIs of the controller, by name. Raises NoAnswerError.
+
+        wait: how many seconds to wait until the nodes have answered for each.
+        """
+        answer = await self._ask("GET", "/v1/apis", params={"wait": f"{wait:.3f}"})
+        if answer.is_error:
+            raise NoAnswerError(refusal_text(answer))
+        return {api.name: api for api in msgspec.json.decode(answer.content, type=_Listed).apis}
+
+    async def write(self, api: ApiFile) -> StoredApi:
+        """Creates or changes the API; does not wait until a node has it. Raises InvalidError, NoAnswerError."""
+        return msgspec.json.decode((await self._create_or_replace(api)).content, type=StoredApi)
+
+    async def try_write(self, api: ApiFile) -> ApiChange:
+        """The effect that `write` would have, without a change. Raises InvalidError, NoAnswerError."""
+        answer = await self._create_or_replace(api, dry_run="true")
+        return msgspec.json.decode(answer.content, type=_TriedAnswer).status.change
+
+    async def _create_or_replace(self, api: ApiFile, **query: str) -> Answer:
+        answer = await self._write("POST", "/v1/apis", api, query)
+        if answer.status_code == 409:
+            answer = await self._write("PUT", f"/v1/apis/{api.name}", api, query)
+        if answer.is_server_error or answer.status_code == 404:  # deleted at this moment
+            raise NoAnswerError(refusal_text(answer))
+        if answer.is_error:
+            raise InvalidError(tuple(below(mistake, api.above) for mistake in read_mistakes(answer)))
+        return answer
+
+    async def check_policies(self, definitions: Path, apis: Sequence[ApiDocument] = ()) -> PolicyImpact:
+        """The effect of the definitions in a folder, and of these APIs, without a change. Raises DeployError with the
+        reasons if the controller would refuse them.
+        """
+        texts = {file.name: file.read_text(encoding="utf-8") for file in sorted(definitions.glob("*.yaml"))}
+        return await self.ask_policies("/v1/policies/check", **_json_body({"definitions": texts, "apis": apis}))
+
+    async def reload_policies(self, apis: Sequence[ApiDocument] = ()) -> PolicyImpact:
+        """Has the controller read the policy definitions again and write these APIs, all or nothing, and waits for the
+        nodes. Raises DeployError; NoAnswerError if a retry may help.
+        """
+        body = _json_body({"apis": apis}) if apis else {}
+        return await self.ask_policies("/v1/policies/reload", params={"wait": str(RELOAD_SECONDS)}, **body)
+
+    async def reload_gateway(self) -> GatewayStatus:
+        """Has the controller read the Gateway's file again, and waits for its node. Raises DeployError."""
+        answer = await self._ask("POST", "/v1/gateway/reload", params={"wait": str(RELOAD_SECONDS)})
+        if answer.is_error:
+            raise DeployError(refusal_text(answer, "\n"))
+        return msgspec.json.decode(answer.content, type=_GatewayAnswer).status
+
+    async def set_log_level(self, level: str) -> None:
+        """Changes the controller's log level. Raises DeployError."""
+        headers = {"content-type": "application/json"}
+        content = msgspec.json.encode({"level": level})
+        answer = await self._ask("PUT", "/v1/log-level", content=content, headers=headers)
+        if answer.is_error:
+            raise DeployError(refusal_text(answer, "\n"))
+
+    async def certificates(self) -> dict[str, ObtainedCertificate]:
+        """Certificates by ACME, by name. Raises NoAnswerError."""
+        answer = await self._ask("GET", "/v1/gateway")
+        if answer.is_error:
+            raise NoAnswerError(refusal_text(answer))
+        return msgspec.json.decode(answer.content, type=_GatewayAnswer).status.certificates
+
+    async def ask_policies(self, path: str, **request: Any) -> PolicyImpact:
+        """The controller's answer on policy definitions. Raises DeployError, with a line for each mistake."""
+        answer = await self._ask("POST", path, **request)
+        if answer.is_error:
+            raise DeployError(refusal_text(answer, "\n"))
+        return msgspec.json.decode(answer.content, type=PolicyImpact)
+
+    async def _write(self, method: str, path: str, api: ApiFile, query: dict[str, str]) -> Answer:
+        media_type = "application/json" if api.path.suffix == ".json" else "application/yaml"
+        headers = {"content-type": media_type}
+        return await self._ask(method, path, content=api.content, headers=headers, params=query)
+
+    async def _ask(self, method: str, path: str, **request: Any) -> Answer:
+        try:
+            answer = await self._client.request(method, path, **request)
+        except LocalHttpError as error:
+            raise NoAnswerError(f"the controller gave no answer ({error})") from error
+        raise_without_database(answer)
+        return answer
+
+
+def _json_body(value: object) -> dict[str, Any]:
+    return {"content": msgspec.json.encode(value), "headers": {"content-type": "application/json"}}

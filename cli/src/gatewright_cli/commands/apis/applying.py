@@ -1,0 +1,208 @@
+"""`gatewright apply`: writes the APIs of files to a running controller, and reports what becomes of them."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from gatewright_cli import api_files
+from gatewright_cli.api_files import ApiFile, ApiFileError, ApiFiles, RefusedFile
+from gatewright_cli.clients.controller_refusals import InvalidError, NoAnswerError
+from gatewright_cli.clients.management import DEPLOYED, PENDING, Management, StoredApi
+from gatewright_cli.commands.controller_address import controller_address
+from gatewright_cli.commands.options import NamedController
+from gatewright_cli.mistakes import PreflightError
+from gatewright_cli.node.listeners import ports
+
+STDIN = Path("-")
+LOOK_SECONDS = 2.0
+OPENAPI = re.compile(rb"^\s*\{?\s*[\"']?(openapi|swagger)[\"']?\s*:", re.MULTILINE)
+
+Say = Callable[[str], None]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A controller to talk to. echo_port: that of the run's echo upstream, if it has one. place: the controller's
+    address, for people. run_dir: of its run, if that is on this machine.
+    """
+
+    management: Management
+    echo_port: int | None = None
+    place: str = ""
+    run_dir: Path | None = None
+
+    def with_echo(self, api: ApiFile) -> ApiFile:
+        """The API, with upstreams at the echo's default port moved to the port of this run's echo."""
+        if self.echo_port is None:
+            return api
+        return api_files.move_upstreams(api, ports.ECHO_NAMES, ports.ECHO_PORT, self.echo_port)
+
+
+def find_target(run_dir: Path | None, controller: NamedController | None) -> Target:
+    """The controller that `controller_address` finds. Raises PreflightError."""
+    address = controller_address(run_dir, controller)
+    management = Management(address.url, address.token, address.tls)
+    return Target(management, address.echo_port, address.place, address.run_dir)
+
+
+def load(places: Iterable[Path], stdin: Callable[[], bytes]) -> ApiFiles:
+    """The APIs in all of these files and folders; `-` stands for standard input. Raises PreflightError."""
+    documents: list[ApiFile | RefusedFile] = []
+    mistakes: list[str] = []
+    for place in places:
+        try:
+            if place == STDIN:
+                documents += api_files.documents(Path("stdin"), stdin())
+            else:
+                files = _files_in(place)
+                _refuse_openapi(files)
+                documents += [api for file in files for api in api_files.read(file)]
+        except ApiFileError as error:
+            mistakes += error.mistakes
+    if mistakes:
+        raise PreflightError(mistakes)
+    return api_files.refuse_duplicates(documents)
+
+
+def _refuse_openapi(files: Iterable[Path]) -> None:
+    """Raises ApiFileError with the command that makes an API of an OpenAPI document."""
+    mistakes = []
+    for file in files:
+        with contextlib.suppress(OSError):  # reading the file reports it
+            if OPENAPI.search(text := file.read_bytes()) and b"apiVersion" not in text:
+                mistakes.append(
+                    f"{file}: expected an Api, got an OpenAPI document; `gatewright import {file}` makes one"
+                )
+    if mistakes:
+        raise ApiFileError(mistakes)
+
+
+def _files_in(place: Path) -> list[Path]:
+    """The file, or the files of a folder: at least one, or the command has nothing to do. Raises ApiFileError."""
+    if not (files := api_files.files_in(place)):
+        raise ApiFileError([f"{place}: expected at least one .yaml or .json file, got none"])
+    return files
+
+
+async def apply_files(target: Target, files: ApiFiles, seconds: float | None, say: Say, report_error: Say) -> bool:
+    """Creates or replaces the APIs. Returns whether the controller took all of them and all were deployed in time.
+
+    seconds: how long to wait for that; None: not at all. say: called with the outcome of each API. report_error: called
+    with each mistake, with file and line.
+    """
+    return await report_no_answer(_apply(target, files, seconds, say, report_error), report_error)
+
+
+async def report_no_answer(work: Awaitable[bool], report_error: Say) -> bool:
+    """The result of the work; False if the controller gives no answer, which is reported."""
+    try:
+        return await work
+    except NoAnswerError as error:
+        report_error(f"error: {error}")
+        return False
+
+
+async def _apply(target: Target, files: ApiFiles, seconds: float | None, say: Say, report_error: Say) -> bool:
+    before = await target.management.apis()
+    report_refused(files, report_error)
+    verbs = {api.name: verb for api in files.apis if (verb := await _write(target, api, before, report_error))}
+    complete = len(verbs) == len(files.apis) and not files.refused
+    return await report_outcomes(target, verbs, seconds, say) and complete
+
+
+async def report_outcomes(target: Target, verbs: Mapping[str, str], seconds: float | None, say: Say) -> bool:
+    """Reports what was done with each API (verbs by name), and its state on the nodes after at most so many seconds.
+    Returns whether all are deployed; True if seconds is None.
+    """
+    if seconds is None:
+        for name, verb in verbs.items():
+            say(f"{name} {verb}")
+        return True
+    after = await _wait_for_nodes(target.management, set(verbs), time.monotonic() + seconds)
+    for name, verb in verbs.items():
+        say(f"{name} {verb}, {_outcome(after.get(name))}")
+    return all(name in after and after[name].status.state == DEPLOYED for name in verbs)
+
+
+async def try_files(target: Target, files: ApiFiles, say: Say, report_error: Say) -> bool:
+    """Reports what `apply_files` would do, for each API as if it were the only one, and changes nothing. Returns
+    whether the controller would take all.
+
+    say: called with each API's verb, and with what would change in it.
+    """
+    report_refused(files, report_error)
+    complete = not files.refused
+    try:
+        for api in files.apis:
+            change = await _ask(target, api, target.management.try_write, report_error)
+            complete = complete and change is not None
+            if change:
+                say(f"{api.name} would be {change.kind}")
+                for move in change.moved:
+                    say(f"  {move}")
+                if change.diff:
+                    say(change.diff.removesuffix("\n"))
+    except NoAnswerError as error:
+        report_error(f"error: {error}")
+        return False
+    return complete
+
+
+async def _write(target: Target, api: ApiFile, before: Mapping[str, StoredApi], report_error: Say) -> str | None:
+    """The verb for what was done; None if the controller refuses the API."""
+    after = await _ask(target, api, target.management.write, report_error)
+    return verb_of(before.get(api.name), after) if after else None
+
+
+async def _ask(target: Target, api: ApiFile, ask: Callable[[ApiFile], Awaitable[T]], report_error: Say) -> T | None:
+    """The controller's answer; None if it refuses the API, which is reported."""
+    api = target.with_echo(api)
+    try:
+        return await ask(api)
+    except InvalidError as error:
+        _report_mistakes(RefusedFile(api.path, error.mistakes), report_error)
+        return None
+
+
+def verb_of(before: StoredApi | None, after: StoredApi) -> str:
+    """created, changed or unchanged."""
+    if before is None:
+        return "created"
+    return "unchanged" if before.status.revision == after.status.revision else "changed"
+
+
+def _outcome(api: StoredApi | None) -> str:
+    if api is None:
+        return "deleted meanwhile"
+    reason = " ".join(api.status.reason.split())
+    return f"{api.status.state}: {reason}" if reason else api.status.state
+
+
+async def _wait_for_nodes(management: Management, names: set[str], end: float) -> dict[str, StoredApi]:
+    """All APIs, once none of these names is pending, the nodes have answered, or the time is up."""
+    while True:
+        wait = max(0.0, min(LOOK_SECONDS, end - time.monotonic()))
+        began = time.monotonic()
+        apis = await management.apis(wait)
+        pending = [name for name in names if name in apis and apis[name].status.state == PENDING]
+        nodes_have_answered = time.monotonic() - began < wait
+        if not pending or nodes_have_answered or time.monotonic() >= end:
+            return apis
+
+
+def report_refused(files: ApiFiles, report_error: Say) -> None:
+    """Reports the mistakes of files that hold no API."""
+    for file in files.refused:
+        _report_mistakes(file, report_error)
+
+
+def _report_mistakes(file: RefusedFile, report_error: Say) -> None:
+    for sentence in file.sentences:
+        report_error(sentence)

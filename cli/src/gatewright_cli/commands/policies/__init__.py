@@ -1,0 +1,1 @@
+"""Known policies, and their pages in a terminal."""

@@ -1,0 +1,1 @@
+"""Files that people start from: projects, policies, and the JSON Schemas of their documents."""

@@ -1,0 +1,1 @@
+"""The status of a run: gathered, judged, and shown as tables."""

@@ -1,0 +1,1 @@
+"""Executor processes while a node runs: replaced without a lost execution, recycled, and found to hang."""

@@ -1,0 +1,1 @@
+"""How each process of a node is started, checked and stopped: command, environment, limits, drain."""

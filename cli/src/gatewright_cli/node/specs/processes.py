@@ -1,0 +1,340 @@
+"""The processes of a node, in the order in which they start (ARCHITECTURE.md, "Processes of a node")."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gatewright_cli.addresses import url
+from gatewright_cli.builds.build_output import BuildOutput
+from gatewright_cli.builds.generation import Generation
+from gatewright_cli.isolation.levels import Isolation
+from gatewright_cli.node.files.operator_secrets import SYSTEM_PARAMETERS_FILE, TOKEN_FILE
+from gatewright_cli.node.files.run_dir import RunDir
+from gatewright_cli.node.listeners import gateway
+from gatewright_cli.node.listeners.gateway import Gateway
+from gatewright_cli.node.specs import bootstrap, environment
+from gatewright_cli.node.specs.edge import Edge, edge
+from gatewright_cli.node.specs.envoy_drain import EnvoyDrain
+from gatewright_cli.node.specs.forwarded import Flags, Forwarded, command_line
+from gatewright_cli.supervision.handed_socket import DESCRIPTOR, HandedSocket
+from gatewright_cli.supervision.logs.records import LogLevel
+from gatewright_cli.supervision.orphans import MARK
+from gatewright_cli.supervision.probes import Accepts, Answers, Speaks
+from gatewright_cli.supervision.specs import ProcessSpec, Scheduling
+from gatewright_cli.supervision.stack_page import DESCRIPTOR as STACKS
+from gatewright_cli.supervision.temporary_folder import TemporaryFolder
+
+ENVOY_LOG = '{"time":"%Y-%m-%dT%T.%eZ","level":"%l","component":"envoy","message":"%j"}'
+ENVOY_UNSHOWN = tuple(
+    f'"component":"envoy","message":"{begins}'.encode()
+    for begins in (
+        # Operations may have any method, so each listener has this field; no setting of Envoy's accepts it. envoy.md
+        "field 'envoy.config.core.v3.Http1ProtocolOptions.allow_custom_methods' is marked as work-in-progress. ",
+    )
+)
+"""Beginnings of Envoy's log lines that are not passed on. No client can write them: `"` is escaped in a message."""
+ENVOY_CLOCK = {"TZ": "UTC0"}
+"""Envoy writes the times of its log lines in the time zone of its process."""
+ACCESS_FLUSH_MS = 500
+ENVOY_DRAIN_SECONDS = 600
+"""How long connections of a changed or removed listener may take to end. The next answer on each asks its client to
+close it, and idle ones end after `connectionIdle` (300 s)."""
+DATABASE = "controller.db"
+ENGINE_STATE, LAST_GOOD = "engine", "last-good"
+"""The engine's folder in the state directory, and its file there with the last state that an Envoy accepted."""
+CHALLENGES = "challenges"
+"""Name of a socket of the controller, where Envoy gets answers to challenges of ACME."""
+CONTROLLER_METRICS, SUPERVISOR_METRICS = "controller-metrics", "supervisor-metrics"
+"""Names of sockets of the controller and the supervisor, from which the engine scrapes metrics."""
+STOP_SLACK_SECONDS = 5.0
+UNBUFFERED = {"PYTHONUNBUFFERED": "1"}
+
+
+@dataclass(frozen=True)
+class NodeSettings:
+    """What to run and where.
+
+    manifest: the build.yaml of the build; None if a build output is run as it is.
+    build: the first build; definitions: the folder with the policy definitions of the present build.
+    gateway: the Gateway that Envoy serves.
+    controller, echo: HOST:PORT, or None for none.
+    executors: processes for each group of Python policies. drain_seconds: how long requests may take to end at a stop.
+    executor_drain_seconds: how long a replaced executor may go on. memory_limit: bytes that an executor may hold before
+    its allocations fail; None for no limit. silence_seconds: how long any other process may neither answer nor make
+    progress before it is killed and started again. engine_scheduling: "batch" costs less CPU.
+    temporary: the folder of the executors' temporary folders. isolation: that of the executors.
+    log_level: of all processes but Envoy. edge: the limits for clients.
+    pass_env: names of variables that Python and Go policies get. secrets: the folder of the secrets' files, which may
+    not exist yet, or None.
+    """
+
+    build: BuildOutput
+    definitions: Path
+    state_dir: Path
+    envoy: Path
+    bootstrap_template: Path
+    node_id: str
+    temporary: Path
+    edge: Edge = field(default_factory=edge)
+    gateway: Gateway = field(default_factory=Gateway)
+    manifest: Path | None = None
+    checker: Path | None = None
+    controller: str | None = "127.0.0.1:9090"
+    echo: str | None = None
+    executors: int = 1
+    log_level: LogLevel = "info"
+    drain_seconds: float = 10.0
+    executor_drain_seconds: float = 30.0
+    memory_limit: int | None = None
+    silence_seconds: float = 5.0
+    engine_scheduling: Scheduling = "batch"
+    isolation: Isolation = field(default_factory=Isolation)
+    forwarded: Forwarded = field(default_factory=Forwarded)
+    pass_env: tuple[str, ...] = ()
+    secrets: Path | None = None
+
+    @property
+    def url(self) -> str:
+        """Where a client on this machine reaches the first listener."""
+        return self.gateway.listeners[0].url
+
+
+@dataclass(frozen=True)
+class ExecutorId:
+    """One executor process. serial: counts the processes of the same group and slot, from 1."""
+
+    group: str
+    slot: int
+    serial: int = 1
+
+    @property
+    def name(self) -> str:
+        """executor-default-0, then executor-default-0.2 …"""
+        return f"executor-{self.group}-{self.slot}" + (f".{self.serial}" if self.serial > 1 else "")
+
+
+Roster = Mapping[ExecutorId, Path]
+"""Executor processes, each with its socket."""
+
+
+def first_executors(settings: NodeSettings, run_dir: RunDir) -> dict[ExecutorId, Path]:
+    """The executors of the first build, with their sockets; empty without Python policies."""
+    ids = [ExecutorId(group.name, slot) for group in settings.build.groups for slot in range(settings.executors)]
+    return {executor_id: run_dir.socket(executor_id.name) for executor_id in ids}
+
+
+def addresses(roster: Roster) -> dict[str, list[str]]:
+    """group → addresses, "unix:/path"."""
+    by_group: dict[str, list[str]] = {}
+    for executor_id, socket in roster.items():
+        by_group.setdefault(executor_id.group, []).append(f"unix:{socket}")
+    return by_group
+
+
+def at_start(settings: NodeSettings, run_dir: RunDir) -> list[ProcessSpec]:
+    """All processes of a node at its start; also writes their configuration into the run directory."""
+    roster = first_executors(settings, run_dir)
+    first = Generation(1, settings.build)
+    return [
+        *([controller(settings, run_dir)] if settings.controller else []),
+        *([echo(settings.echo)] if settings.echo else []),
+        *(executor(settings, run_dir, first, executor_id, socket) for executor_id, socket in roster.items()),
+        engine(settings, run_dir, first, roster),
+        envoy(settings, run_dir),
+    ]
+
+
+def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
+    """The controller of a node; also writes the Gateway's document into the run directory."""
+    address = settings.controller or ""
+    socket, challenges, metrics = (run_dir.socket(name) for name in ("controller", CHALLENGES, CONTROLLER_METRICS))
+    options: Flags = {
+        "listen": address,
+        "node-listen": f"unix:{socket}",
+        "peers": str(run_dir.peers),
+        "definitions": str(settings.definitions),
+        **({"engine": str(settings.checker)} if settings.checker else {}),
+        "database": f"sqlite:{settings.state_dir / DATABASE}",
+        "last-good": str(settings.state_dir / ENGINE_STATE / LAST_GOOD),
+        "token-file": str(run_dir.path / TOKEN_FILE),
+        "system-parameters-file": str(run_dir.path / SYSTEM_PARAMETERS_FILE),
+        "gateway": str(gateway.write_document(run_dir, settings.gateway)),
+        "acme-folder": str(gateway.acme_folder(settings.state_dir)),
+        "challenges-listen": f"unix:{challenges}",
+        "metrics-listen": f"unix:{metrics}",
+        "log-level": settings.log_level,
+    }
+    return ProcessSpec(
+        name="controller",
+        command=(sys.executable, "-m", "gatewright_controller", *command_line(options, {})),
+        environment=UNBUFFERED,
+        inherits=environment.CONTROLLER,
+        ready=Answers("/healthz", base=url(address)),
+        alive=Answers("/healthz", base=url(address), any_status=True),
+        silence_seconds=settings.silence_seconds,
+        sockets=(socket, challenges, metrics),
+        listen=address,
+        cure=f"Its database is in {settings.state_dir}; another --state-dir starts with none.",
+    )
+
+
+def echo(address: str) -> ProcessSpec:
+    """The echo upstream, at HOST:PORT."""
+    return ProcessSpec(
+        name="echo",
+        command=(sys.executable, "-m", "gatewright_cli", "echo", "--listen", address),
+        environment=UNBUFFERED,
+        inherits=environment.ECHO,
+        ready=Accepts(address=address),
+        listen=address,
+        stop_seconds=3.0,
+    )
+
+
+def executor(
+    settings: NodeSettings, run_dir: RunDir, generation: Generation, executor_id: ExecutorId, socket: Path
+) -> ProcessSpec:
+    """One executor. Raises IsolationError."""
+    build, group = generation.build, generation.build.group(executor_id.group)
+    isolation, peers = settings.isolation, run_dir.peers
+    options: Flags = {
+        "listen": f"fd:{DESCRIPTOR}",
+        "stacks": f"fd:{STACKS}",
+        **({} if isolation.wanted == "user" else {"peers": str(peers)}),  # a process of another user cannot reach it
+        "workers": "32",
+        "registry": str(group.registry),
+        "log-level": settings.log_level,
+    }
+    if settings.memory_limit:
+        options["memory-limit"] = str(settings.memory_limit)
+    handed = HandedSocket(socket)
+    temporary = TemporaryFolder(settings.temporary / executor_id.name, isolation.user(executor_id.group))
+    ours = (run_dir.path, settings.state_dir, settings.temporary)
+    sandbox = isolation.sandbox(build, group, temporary, settings.executors, ours, (peers.parent,))
+    return ProcessSpec(
+        name=executor_id.name,
+        component="python-executor",
+        command=(str(group.python), "main.py", *command_line(options, settings.forwarded.py)),
+        cwd=build.executor,
+        environment={**UNBUFFERED, MARK: str(run_dir.path), **sandbox.environment},
+        inherits=environment.executor(settings.pass_env),
+        ready=Speaks(handed.early_path),
+        sockets=(socket, handed.early_path),
+        handed=handed,
+        writes_stacks=True,
+        temporary=temporary,
+        sandbox=sandbox.plan,
+        labels={"group": executor_id.group, "generation": generation.number, "isolation": sandbox.label},
+        cure=f"Its environment is {group.python.parents[1]}; `gatewright build` makes it again.",
+    )
+
+
+def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, roster: Roster) -> ProcessSpec:
+    """The policy engine, which starts with these executors, and needs the rendered Gateway when it starts."""
+    ext_proc, xds, admin = (run_dir.socket(name) for name in ("ext-proc", "xds", "engine-admin"))
+    options: Flags = {
+        "manifest": str(generation.build.manifest),
+        "ext-proc": f"unix:{ext_proc}",
+        "xds": f"unix:{xds}",
+        "admin": f"unix:{admin}",
+        "peers": str(run_dir.peers),
+        "node-id": settings.node_id,
+        "state-dir": str(settings.state_dir / ENGINE_STATE),
+        "gateway": str(run_dir.path / gateway.RENDERED),
+        "drain-timeout": _duration(settings.drain_seconds),
+        "executor-drain": _duration(settings.executor_drain_seconds),
+        "generation": str(generation.number),
+        "body-memory": str(settings.edge.bodies),
+        "request-limit": _duration(settings.edge.request_seconds),
+        "memory-limit": str(settings.edge.engine),
+        "log-level": settings.log_level,
+    }
+    if settings.secrets:
+        options["secrets"] = str(settings.secrets)
+    if settings.controller:
+        options["controller"] = f"unix:{run_dir.socket('controller')}"
+    else:  # a controller in --pe.controller is another run's, with other ports
+        options["keep-gateway"] = None
+    executors = [f"{group}={','.join(places)}" for group, places in addresses(roster).items()]
+    return ProcessSpec(
+        name="engine",
+        component="policy-engine",
+        command=(
+            str(generation.build.engine),
+            *command_line(options, settings.forwarded.pe),
+            *(word for source in metrics_sources(settings, run_dir) for word in ("--metrics-source", source)),
+            *(word for executor in executors for word in ("--executor", executor)),
+        ),
+        environment={MARK: str(run_dir.path)},
+        inherits=environment.engine(settings.pass_env),
+        ready=Answers("/ready", socket=admin),
+        scheduling=settings.engine_scheduling,
+        alive=Answers("/healthz", socket=admin, any_status=True),
+        silence_seconds=settings.silence_seconds,
+        sockets=(ext_proc, xds, admin),
+        stop_seconds=settings.drain_seconds + STOP_SLACK_SECONDS,
+        cure=f"Its last good state is in {settings.state_dir / ENGINE_STATE}; another --state-dir starts with none.",
+    )
+
+
+def metrics_sources(settings: NodeSettings, run_dir: RunDir) -> list[str]:
+    """The processes whose metrics the engine serves with its own: NAME=unix:PATH:/path."""
+    sources = [
+        f"envoy=unix:{run_dir.socket('envoy-admin')}:/stats/prometheus",
+        f"supervisor=unix:{run_dir.socket(SUPERVISOR_METRICS)}",
+    ]
+    if settings.controller:
+        sources.append(f"controller=unix:{run_dir.socket(CONTROLLER_METRICS)}")
+    return sources
+
+
+def envoy(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
+    """Envoy; also writes its bootstrap into the run directory. Raises BootstrapError."""
+    admin, ext_proc, xds = (run_dir.socket(name) for name in ("envoy-admin", "ext-proc", "xds"))
+    own = run_dir.socket(f"envoy-{secrets.token_hex(8)}")  # the relay unlinks this name as soon as it exists
+    fields = {
+        "node_id": settings.node_id,
+        "max_connections": str(settings.gateway.connections or settings.edge.connections),
+        "envoy_heap_bytes": str(settings.gateway.heap or settings.edge.heap),
+        "admin_socket": str(own),
+        "ext_proc_socket": str(ext_proc),
+        "xds_socket": str(xds),
+        "challenges_socket": str(run_dir.socket(CHALLENGES)),
+    }
+    written = run_dir.write("bootstrap.yaml", bootstrap.render(settings.bootstrap_template, fields))
+    options: Flags = {
+        "config-path": str(written),
+        "disable-hot-restart": None,
+        "drain-time-s": str(ENVOY_DRAIN_SECONDS),
+        "drain-strategy": "immediate",
+        "log-level": "warning",
+        "log-format": ENVOY_LOG,
+        "file-flush-interval-msec": str(ACCESS_FLUSH_MS),
+    }
+    drain_time = settings.forwarded.envoy.get("drain-time-s") or ""
+    accepts_seconds = float(drain_time) if drain_time.isdecimal() else None
+    return ProcessSpec(
+        name="envoy",
+        command=(str(settings.envoy), *command_line(options, settings.forwarded.envoy)),
+        ready=Answers("/ready", socket=admin),
+        environment=ENVOY_CLOCK,
+        inherits=environment.ENVOY,
+        alive=Answers("/ready", socket=admin, any_status=True),
+        silence_seconds=settings.silence_seconds,
+        writes_access_log=True,
+        unshown=ENVOY_UNSHOWN,
+        sockets=(own,),
+        relay=admin,
+        listen=settings.gateway.addresses,
+        drain=EnvoyDrain(admin, settings.drain_seconds, accepts_seconds),
+        cure=f"Its bootstrap is made from {settings.bootstrap_template}.",
+    )
+
+
+def _duration(seconds: float) -> str:
+    """A duration as Envoy and Go parse it: never with an exponent."""
+    return f"{seconds:.9f}".rstrip("0").rstrip(".") + "s"
