@@ -67,7 +67,7 @@ def test_a_text_of_json_is_told_of_by_the_place_in_it() -> None:
         "schema: properties.a.minimum: expected a number, got '3'"
     ]
     assert told('{"type": }') == [
-        "schema: expected a JSON document: Expecting value: line 1 column 10 (char 9); mend the syntax"
+        "schema: expected a JSON document: Expecting value: line 1 column 10 (char 9); fix the syntax"
     ]
     assert told('{"type": "object", "type": "array"}')[0].startswith("schema: expected each key once in an object")
     assert told("[1]")[0].startswith("schema: expected a JSON Schema")
@@ -90,7 +90,7 @@ def test_the_definition_says_which_parameters_are_schemas() -> None:
 
 def test_what_may_not_be_shown_is_told_of_without_what_is_in_it() -> None:
     hidden = Schema({"properties": {"schema": {"type": "object", "format": "json-schema", "writeOnly": True}}})
-    said = ["params.schema: expected a JSON Schema, got something else; mend it"]
+    said = ["params.schema: expected a JSON Schema, got something else; fix it"]
     value: JsonObject = {"schema": {"properties": {"secret": {"type": "objekt"}}}}
     assert [str(one) for one in hidden.parameter_mistakes(value, "params")] == said
     assert [str(one) for one in TAKES_ONE.parameter_mistakes(value, "params", hide_values=True)] == said

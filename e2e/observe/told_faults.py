@@ -36,7 +36,7 @@ class Fault:
 
 
 NO_REQUEST_TOLD = {"tail": NO_REQUEST, "explain": NO_REQUEST}
-OF_CLIENTS = {"status": NO_STATUS, "alert": "what clients ask wrongly is nothing that an operator can mend"}
+OF_CLIENTS = {"status": NO_STATUS, "alert": "what clients ask wrongly is nothing that an operator can fix"}
 FAULTS: Mapping[str, Fault] = {
     "the upstream's port is closed": Fault(
         "upstream", ["refusing"], "upstream", "start what|[Ss]ee whether (it|its process|the upstream) runs",
@@ -69,7 +69,7 @@ FAULTS: Mapping[str, Fault] = {
         silent={"status": "one that raises is an error to clients, and the node goes on as it was"},
     ),
     "a policy holds the interpreter": Fault(
-        "policy", ["holds"], "faulty:v1.0.0", "policy.py:LINE|mend the policy", "GatewrightPolicyQuarantined",
+        "policy", ["holds"], "faulty:v1.0.0", "policy.py:LINE|fix the policy", "GatewrightPolicyQuarantined",
         shortcoming="under quarantine",
     ),
     "the only certificate of a listener cannot be used": Fault(

@@ -98,7 +98,7 @@ def test_what_its_permissions_refuse_is_not_laid_to_the_build(imported: Import, 
     (tmp_path / "closed").touch(mode=0)
     said = imported("open(PATH, 'w')\n", PATH=str(tmp_path / "closed"))
     assert "PermissionError" in said
-    assert said.endswith("mend it: an executor imports each policy when it starts")
+    assert said.endswith("fix it: an executor imports each policy when it starts")
 
 
 def test_a_variable_that_a_build_has_not_is_for_prepare(imported: Import) -> None:

@@ -32,7 +32,7 @@ MASKED = change("header", ["1234"], ["****"], "x-card")
 ANSWERS = change("answer", after=ANSWER)
 REFUSED = {
     "party": "upstream", "code": "connection_refused", "reason": "the upstream 10.0.0.7:80 refused the connection",
-    "cure": "start what is to listen there, or mend the address in spec.upstream", "flags": "UF",
+    "cure": "start what is to listen there, or correct the address in spec.upstream", "flags": "UF",
 }  # fmt: skip
 NO_ROUTE = {
     "party": "client", "code": "no_route", "reason": "no API has the path /oders/7",

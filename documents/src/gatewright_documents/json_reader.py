@@ -43,7 +43,7 @@ def parse_json(body: bytes, expected: str = "an object", most_values: int = MAX_
     except RecursionError:
         raise Unreadable(too_deep().mistakes) from None
     except json.JSONDecodeError as error:
-        wrong = Mistake.expecting(f"a JSON document: {error}", cure="mend the syntax", line=error.lineno)
+        wrong = Mistake.expecting(f"a JSON document: {error}", cure="fix the syntax", line=error.lineno)
         raise Unreadable([wrong]) from None
     except UnicodeDecodeError as error:
         raise Unreadable([not_utf8(error)]) from None

@@ -20,7 +20,7 @@ from gatewright_documents.values import JsonObject, JsonValue, KeyPath
 NOTHING: JsonObject = {"type": "object", "properties": {}}
 """The schema of a policy that takes no parameters."""
 NOT_GIVEN = object()
-UNKNOWN_KEY_CURE = "remove it or mend its name"
+UNKNOWN_KEY_CURE = "remove it or correct its name"
 
 
 class Schema:
@@ -78,7 +78,7 @@ class Schema:
             mistakes = list(parameter_schemas.mistakes_in(found, format_path(path, root)))
             if mistakes and _within(public, path) != found:
                 field = format_path(_public_path(path, public), root)
-                mistakes = [Mistake.expecting("a JSON Schema", "something else", "mend it", field=field)]
+                mistakes = [Mistake.expecting("a JSON Schema", "something else", "fix it", field=field)]
             yield from mistakes
 
     def masked(self, value: JsonValue) -> JsonValue:

@@ -1,4 +1,4 @@
-"""`python -m gatewright_controller`: reads the settings and serves. Exit status 1 for what an operator must mend."""
+"""`python -m gatewright_controller`: reads the settings and serves. The exit status is 1 for a mistake of the operator's."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ def _read(manifest: Path) -> str:
     try:
         return manifest.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
-        raise PreflightError([f"{manifest}: {error}: mend the file"]) from error
+        raise PreflightError([f"{manifest}: {error}: fix the file"]) from error
 
 
 def _replace(manifest: Path, text: str) -> None:

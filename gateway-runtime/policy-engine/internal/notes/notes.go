@@ -93,7 +93,7 @@ func quarantineNotes(quarantined []pythonbridge.QuarantineStats) []Note {
 			About:  About{"policy", instance.Policy, instance.API},
 			Title:  fmt.Sprintf("policy %s of API %s is quarantined", instance.Policy, instance.API),
 			Reason: fmt.Sprintf("%s; it is not executed, its failures are of class crashed, and it is tried again in %s", reason, span(remaining)),
-			Cure:   "mend the policy, and reload; the log of python-executor has its last words",
+			Cure:   "fix the policy, and reload; the log of python-executor has its last words",
 		})
 	}
 	return notes
@@ -106,7 +106,7 @@ func listenerNotes(closed []string) []Note {
 			Severity: Bad, Code: "listener_closed", Party: Operator, Degraded: true, About: About{Kind: "listener", Name: listener},
 			Title:  fmt.Sprintf("the listener %s is closed", listener),
 			Reason: "it needs a certificate or an authority whose files cannot be used, so that no client can connect",
-			Cure:   "mend the files; the node takes them at once",
+			Cure:   "fix the files; the node takes them at once",
 		})
 	}
 	return notes
@@ -119,7 +119,7 @@ func fileNotes(failing []node.FailingFile) []Note {
 			Severity: Warn, Code: "files_unusable", Party: Operator, Degraded: true, About: About{Kind: file.Kind, Name: file.Name},
 			Title:  fmt.Sprintf("the files of the %s %s cannot be used", file.Kind, file.Name),
 			Reason: file.Reason,
-			Cure:   "mend the files; the node takes them at once, and until the engine is started again serves what they held before, if anything",
+			Cure:   "fix the files; the node takes them at once, and until the engine is started again serves what they held before, if anything",
 		})
 	}
 	return notes

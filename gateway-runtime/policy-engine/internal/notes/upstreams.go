@@ -50,7 +50,7 @@ func unresolvedNote(api, reason string) Note {
 	return Note{
 		Severity: Warn, Code: "upstream_unresolved", Party: Upstream, About: About{Kind: "api", Name: api},
 		Title: fmt.Sprintf("the upstream of API %s has no address", api), Reason: reason,
-		Cure: "mend the name in spec.upstream, or the node's DNS",
+		Cure: "correct the name in spec.upstream, or the node's DNS",
 	}
 }
 

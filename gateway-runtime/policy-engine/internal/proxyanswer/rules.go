@@ -35,7 +35,7 @@ const (
 	spec   = "spec.upstream"
 	config = "spec.limits of the Gateway"
 
-	curedName = "mend the name in " + spec + ", or the node's DNS"
+	curedName = "correct the name in " + spec + ", or the node's DNS"
 )
 
 // rules are in the order in which they are tried.
@@ -52,7 +52,7 @@ var rules = []rule{
 		cure:   "look at the upstream's TLS versions, its certificate, and whether it asks for a client's: tls of the pool in " + spec},
 	{code: "connection_refused", party: Upstream, flags: []string{"UF"}, transport: []string{"Connection_refused", "delayed_connect_error:_111"},
 		reason: "{upstream} refused the connection",
-		cure:   "start what is to listen there, or mend the address in " + spec},
+		cure:   "start what is to listen there, or correct the address in " + spec},
 	{code: "connection_timeout", party: Upstream, flags: []string{"UF"}, transport: []string{"connection_timeout", "connect_timeout"},
 		reason: "{upstream} did not take the connection within connectTimeout",
 		cure:   "look whether the node reaches it: its address in " + spec + ", routes and firewalls between"},
@@ -130,9 +130,9 @@ var rules = []rule{
 	{code: "configured", party: Gateway, details: []string{"direct_response"}, routed: true,
 		reason: "the operation has an answer or a redirect of its own"},
 	{code: "malformed_request", party: Client, details: []string{"direct_response"}, status: 400,
-		reason: "the request has two Host headers", cure: "mend the client: RFC 9112, section 3.2, allows one"},
-	{code: "malformed_request", party: Client, flags: []string{"DPE"}, reason: "the request is malformed ({details})", cure: "mend the client: its host, its path, its headers or its body"},
-	{code: "malformed_request", party: Client, status: 400, reason: "the request is malformed ({details})", cure: "mend the client: its host, its path, its headers or its body"},
+		reason: "the request has two Host headers", cure: "fix the client: RFC 9112, section 3.2, allows one"},
+	{code: "malformed_request", party: Client, flags: []string{"DPE"}, reason: "the request is malformed ({details})", cure: "fix the client: its host, its path, its headers or its body"},
+	{code: "malformed_request", party: Client, status: 400, reason: "the request is malformed ({details})", cure: "fix the client: its host, its path, its headers or its body"},
 	{code: "request_timeout", party: Client, status: 408, reason: "the request did not arrive completely in time", cure: "have the client send the whole request"},
 	{code: "other", party: Gateway, reason: "it could not handle the request ({details})"},
 }
