@@ -1,4 +1,4 @@
-"""`python -m gatewright_controller`: reads the settings and serves. The exit status is 1 for a mistake of the operator's."""
+"""`python -m gatewright_controller`: reads the settings and serves; exit status 1 if the operator made a mistake."""
 
 from __future__ import annotations
 

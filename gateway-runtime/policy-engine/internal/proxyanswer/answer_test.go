@@ -55,8 +55,8 @@ func TestCauses(t *testing.T) {
 		"client unknown_host: the listener does not serve the host b.example":      {Status: 421, Details: "rbac_access_denied_matched_policy[other-hosts]", Authority: "b.example"},
 		"client other_server_name: the host b.example asks for other client certificates than the server name (SNI) of the connection": {
 			Status: 421, Details: "rbac_access_denied_matched_policy[other-server-names]", Authority: "b.example"},
-		"gateway engine_away: the policy engine did not answer":                                                {Status: 503, Details: "ext_proc_error_gRPC_error_14"},
-		"gateway other: it could not handle the request (something_new)":                                       {Status: 502, Details: "something_new"},
+		"gateway engine_away: the policy engine did not answer":                                         {Status: 503, Details: "ext_proc_error_gRPC_error_14"},
+		"gateway other: it could not handle the request (something_new)":                                {Status: 502, Details: "something_new"},
 		"upstream retries_failed: the upstream 192.0.2.1:80 failed, and so did the operation's retries": routed(proxyanswer.Answer{Status: 503, Flags: "URX"}),
 	} {
 		cause := proxyanswer.Explain(&answer)
