@@ -153,17 +153,17 @@ func TestEachDirectionGetsItsPieces(t *testing.T) {
 // TestAGoroutineThatStopsWaitingLeavesTheTurn: the other one goes on, no matter which of the two was receiving.
 func TestAGoroutineThatStopsWaitingLeavesTheTurn(t *testing.T) {
 	f, w := opened(t)
-	gone := errors.New("gone")
+	cancelled := errors.New("cancelled")
 	for range 100 {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		var leaves, stays sync.WaitGroup
 		leaves.Go(func() {
-			if _, err := f.NextPiece(ctx, chain.Request); !errors.Is(err, gone) {
-				t.Errorf("expected %v, got %v", gone, err)
+			if _, err := f.NextPiece(ctx, chain.Request); !errors.Is(err, cancelled) {
+				t.Errorf("expected %v, got %v", cancelled, err)
 			}
 		})
 		stays.Go(func() { _, _ = f.HasBody(t.Context(), chain.Request) })
-		cancel(gone)
+		cancel(cancelled)
 		leaves.Wait()
 		w.sends(requestPiece("a", false))
 		stays.Wait()
@@ -172,7 +172,7 @@ func TestAGoroutineThatStopsWaitingLeavesTheTurn(t *testing.T) {
 	}
 	close(w.comes)
 	if _, err := f.Response(t.Context()); err == nil {
-		t.Error("a stream that is gone gives a response")
+		t.Error("a cancelled stream returned a response")
 	}
 }
 
