@@ -105,7 +105,8 @@ def _note(severity: str, party: str, kind: str, name: str, *words: str) -> Json:
 NOTES = [
     _note("bad", "policy", "policy", "answer:v1.0.0", "policy answer:v1.0.0 of API answered is quarantined",
           "2 executor processes crashed while it ran; it is not executed, its failures are of class crashed, and it is "
-          "tried again in 30 s", "fix the policy and reload; the log of python-executor has the last lines of the process"),
+          "tried again in 30 s",
+          "fix the policy and reload; the log of python-executor has the last lines of the process"),
     _note("bad", "operator", "certificate", "web", "certificate web has expired",
           "it ended at 2026-11-26T17:00:00Z, and clients refuse to connect",
           "replace its file: the node loads the new one at once"),

@@ -59,7 +59,7 @@ class TellingNode:
                 self._watched.discard(observation.id)
             elif observation.kept:
                 await call.write(node_pb2.Observed(observation=observation.id, ended=True))
-            elif not observation.untold:
+            elif not observation.record_only:
                 await call.write(node_pb2.Observed(observation=observation.id))  # it has begun
                 self._watched.add(observation.id)
                 self._is_watched.set()

@@ -101,7 +101,7 @@ class Node:
     def _read(self) -> None:
         try:
             for observation in self._asked:
-                if not (observation.kept or observation.untold or observation.stop):
+                if not (observation.kept or observation.record_only or observation.stop):
                     self._messages.put(node_pb2.Observed(observation=observation.id))  # it has begun
                 if observation.filter != LOOKED:
                     self._seen.put(observation)
@@ -444,7 +444,7 @@ def test_record_without_a_folder_leaves_it_to_the_nodes(controller: Controller, 
         "client": "10.1.2.3", "errors": True, "header": {"name": "x-user", "value": "ann"}, "sample": 0.5,
         "status": ["4xx", "503"],
     }  # fmt: skip
-    assert observation.untold
+    assert observation.record_only
     assert 0 < observation.seconds <= 60
     url = f"{controller.url}/v1/recordings/{out.split()[1]}"
     assert httpx.delete(url, headers={"authorization": f"Bearer {TOKEN}"}).status_code == 204

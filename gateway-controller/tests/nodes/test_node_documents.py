@@ -87,7 +87,7 @@ class Nodes:
         await until(lambda: node_id in self._controller.deployment.nodes)
         return node
 
-    async def telling(self, node_id: str = "n1", documents: tuple[int, ...] = ALL) -> ConnectedNode:
+    async def reporting(self, node_id: str = "n1", documents: tuple[int, ...] = ALL) -> ConnectedNode:
         node = await self.connected(node_id)
         await node.observe(*documents)
         await until(lambda: self._known.observed(node_id))
@@ -130,10 +130,16 @@ async def detail(client: httpx.AsyncClient, path: str, status: int) -> str:
 async def test_a_document_comes_as_the_node_tells_it(
     nodes: Nodes, client: httpx.AsyncClient, name: str, document: int, media_type: str
 ) -> None:
-    node = await nodes.telling("n 1/ü")
+    node = await nodes.reporting("n 1/ü")
     getting = asyncio.create_task(client.get(f"/v1/nodes/n%201%2F%C3%BC/{name}"))
     asked = await node.asked()
-    assert (asked.document, asked.filter, asked.kept, asked.seconds, asked.untold) == (document, b"", False, 0, False)
+    assert (asked.document, asked.filter, asked.kept, asked.seconds, asked.record_only) == (
+        document,
+        b"",
+        False,
+        0,
+        False,
+    )
     await node.tell(asked.id, b"\x00\xff{", b" as it is }")
     answer = await getting
     assert (answer.status_code, answer.content) == (200, b"\x00\xff{ as it is }")
@@ -141,7 +147,7 @@ async def test_a_document_comes_as_the_node_tells_it(
 
 
 async def test_nodes_and_what_they_can_be_asked_for(nodes: Nodes, client: httpx.AsyncClient) -> None:
-    await nodes.telling("new")
+    await nodes.reporting("new")
     await nodes.connected("old", "0.0.9")
     shown = (await client.get("/v1/nodes")).json()["nodes"]
     assert [(one["id"], one["documents"]) for one in shown] == [
@@ -156,12 +162,12 @@ async def test_nodes_and_what_they_can_be_asked_for(nodes: Nodes, client: httpx.
 
 
 async def test_who_asks_at_once_shares_one_question(nodes: Nodes, client: httpx.AsyncClient) -> None:
-    node = await nodes.telling()
+    node = await nodes.reporting()
     getting = [asyncio.create_task(client.get("/v1/nodes/n1/stats")) for _ in range(20)]
     asked = await node.asked()
     other = asyncio.create_task(client.get("/v1/nodes/n1/metrics"))
     assert (await node.asked()).document == node_pb2.DOCUMENT_METRICS, "expected no second question for the same"
-    getting[0].cancel()  # who goes away ends it for nobody else
+    getting[0].cancel()  # a client that disconnects does not end it for others
     await node.tell(asked.id, b"{}")
     await node.tell(asked.id + 1, b"x 1\n")
     assert {(await one).content for one in getting[1:]} == {b"{}"}
@@ -171,7 +177,7 @@ async def test_who_asks_at_once_shares_one_question(nodes: Nodes, client: httpx.
 async def test_an_answer_is_given_to_others_for_a_second_and_then_asked_anew(
     nodes: Nodes, client_with: ClientWith
 ) -> None:
-    node = await nodes.telling()
+    node = await nodes.reporting()
     client = client_with(ApiLimits(DocumentLimits(fresh_seconds=3600.0)))
     getting = asyncio.create_task(client.get("/v1/nodes/n1/stats"))
     await node.answers(b"1")
@@ -187,7 +193,7 @@ async def test_an_answer_is_given_to_others_for_a_second_and_then_asked_anew(
 
 
 async def test_a_node_that_is_silent(nodes: Nodes, client: httpx.AsyncClient, client_with: ClientWith) -> None:
-    node = await nodes.telling()
+    node = await nodes.reporting()
     impatient = client_with(ApiLimits(DocumentLimits(answer_seconds=0.05)))
     assert await detail(impatient, "/v1/nodes/n1/stats", 504) == (
         "expected an answer of node n1 within 0.05 s, got none; is it overloaded?"
@@ -201,7 +207,7 @@ async def test_a_node_that_is_silent(nodes: Nodes, client: httpx.AsyncClient, cl
 
 
 async def test_a_node_that_refuses_goes_or_tells_too_much(nodes: Nodes, client_with: ClientWith) -> None:
-    node, client = await nodes.telling(), client_with(ApiLimits(DocumentLimits(most_bytes=10)))
+    node, client = await nodes.reporting(), client_with(ApiLimits(DocumentLimits(most_bytes=10)))
     getting = asyncio.create_task(detail(client, "/v1/nodes/n1/stats", 502))
     await node.answers(b"half", refused="the disk is on fire")
     assert await getting == "node n1 does not report its stats: the disk is on fire"
@@ -213,15 +219,15 @@ async def test_a_node_that_refuses_goes_or_tells_too_much(nodes: Nodes, client_w
     getting = asyncio.create_task(detail(client, "/v1/nodes/n1/stats", 503))
     await node.asked()
     await node.close()
-    assert await getting == "node n1 does not report its stats: the node went away"
+    assert await getting == "node n1 does not report its stats: the node disconnected"
 
 
 async def test_an_engine_that_cannot_be_asked_is_asked_nothing(
     nodes: Nodes, client: httpx.AsyncClient, observations: Observations
 ) -> None:
     """One of before Observe, and one of before documents: that would take the question for another one."""
-    older = await nodes.telling("older", ())
-    some = await nodes.telling("some", (node_pb2.DOCUMENT_STATS,))
+    older = await nodes.reporting("older", ())
+    some = await nodes.reporting("some", (node_pb2.DOCUMENT_STATS,))
     assert await detail(client, "/v1/nodes/older/stats", 501) == (
         "node older cannot report its stats: its engine 0.1.0 is too old; update the node to the controller's version"
     )
@@ -252,7 +258,7 @@ async def test_only_so_many_are_asked_at_once(nodes: Nodes, client_with: ClientW
     """What nodes tell is held until it is sent."""
     most = 3
     client = client_with(ApiLimits(DocumentLimits(most_at_once=most)))
-    all_nodes = [await nodes.telling(f"n{number}") for number in range(most + 1)]
+    all_nodes = [await nodes.reporting(f"n{number}") for number in range(most + 1)]
     getting = [asyncio.create_task(client.get(f"/v1/nodes/{node.id}/stats")) for node in all_nodes]
     asked = [await node.asked() for node in all_nodes[:-1]]
     last = asyncio.create_task(all_nodes[-1].asked())

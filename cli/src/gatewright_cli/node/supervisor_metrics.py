@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
-from gatewright_controller.local.metrics import CONTENT_TYPE_LATEST, NOT_TOLD, PATH, build_info
+from gatewright_controller.local.metrics import CONTENT_TYPE_LATEST, METRICS_FAILED, PATH, build_info
 from gatewright_controller.local.peers import PeerCheck
 from gatewright_controller.local.private_http import http_socket
 from gatewright_controller.local.private_socket import PrivateSocket
@@ -83,7 +83,7 @@ class SupervisorMetrics:
         """A Unix socket that serves the metrics to peers that pass the check. Start it, close it."""
 
         def log_failure(error: Exception) -> None:
-            output.event(NOT_TOLD, "error", error="".join(traceback.format_exception(error)))
+            output.event(METRICS_FAILED, "error", error="".join(traceback.format_exception(error)))
 
         return http_socket(
             at, check, lambda path: self.text() if path == PATH else None, CONTENT_TYPE_LATEST, log_failure
