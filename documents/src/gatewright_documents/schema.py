@@ -88,7 +88,7 @@ class Schema:
         return secret_masks.masked(value, [self.document], self.document)
 
     def for_nodes(self, value: JsonValue) -> JsonValue:
-        """The value as nodes are told of it: secrets that may be named are marked (secret_references)."""
+        """The value as nodes are sent it: secrets that may be named are marked (secret_references)."""
         return secret_references.for_nodes(value, [self.document], self.document)
 
     def without_values(self, value: JsonValue) -> JsonValue:
@@ -216,7 +216,7 @@ def _kind_words(schema: JsonObject) -> str:
 
 
 def _like_an_example(kind: Kind, schema: JsonObject) -> str:
-    """A pattern tells few people what to write; an example that stands beside it does."""
+    """The schema's own example, which says more than its pattern."""
     examples = schema.get("examples")
     if not isinstance(kind, Kind.Pattern) or not isinstance(examples, list) or not examples:
         return ""

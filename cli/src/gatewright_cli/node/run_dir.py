@@ -1,6 +1,6 @@
 """The private directory of a running node: its sockets, Envoy's bootstrap, status.json.
 
-It is locked (flock(2)) until the run ends, however it ends: the lock tells running runs from what killed ones left.
+It is locked (flock(2)) until the run ends, however it ends: a directory without a lock is left of a killed run.
 """
 
 from __future__ import annotations

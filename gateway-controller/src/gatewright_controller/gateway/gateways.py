@@ -76,7 +76,7 @@ class Gateways:
         self._store, self._deployment, self._file = store, deployment, file
         self._started = self._written = read_effective(file) if file else None
         self._writing = asyncio.Lock()
-        self._told_digest = ""  # of the Gateway that the log named last
+        self._logged_digest = ""  # of the Gateway that was logged last
         self._current = self._chosen(self._written, store.gateway())
 
     def load(self) -> None:
@@ -191,8 +191,8 @@ class Gateways:
         self._deployment.set_gateway(message, self._store.revision)
         if self._acme:
             self._acme.want(gateway)
-        if message and message.digest != self._told_digest:
-            self._told_digest = message.digest
+        if message and message.digest != self._logged_digest:
+            self._logged_digest = message.digest
             log.info("Gateway set", extra={"digest": message.digest[:12], "restart": list(self.restart())})
 
     def _change(self, document: JsonObject) -> GatewayChange:

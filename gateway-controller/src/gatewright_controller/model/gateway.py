@@ -225,7 +225,7 @@ class Listener(Strict, frozen=True):
     http3: Annotated[
         bool,
         doc(
-            "Of https: HTTP/3 on the same port of UDP as well. Answers over TCP tell clients of it by alt-svc.",
+            "Of https: HTTP/3 on the same port of UDP as well. Answers over TCP advertise it by alt-svc.",
             "Listener.udp_listener_config, QuicDownstreamTransport",
         ),
     ] = False
@@ -407,7 +407,7 @@ class Timeouts(Strict, frozen=True):
              "HttpProtocolOptions.max_connection_duration"),
     ] = UNSET  # fmt: skip
     drain: Annotated[
-        Timeout, doc("Between the two times that an HTTP/2 client is told that its connection ends.", "drain_timeout")
+        Timeout, doc("Time between the two GOAWAY frames that end an HTTP/2 connection.", "drain_timeout")
     ] = "1s"
 
 

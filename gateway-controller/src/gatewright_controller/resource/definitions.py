@@ -28,7 +28,7 @@ class Definition:
     digest: str
     parameters: Schema
     system_parameters: JsonObject = field(default_factory=dict)
-    """What the operator's settings say for this policy, as nodes are told of it, defaults applied."""
+    """The operator's settings for this policy, as nodes are sent them, with defaults."""
 
     @property
     def name(self) -> str:

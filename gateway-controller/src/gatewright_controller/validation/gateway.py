@@ -1,6 +1,6 @@
 """What a Gateway says, checked: its fields by themselves, and what they say together.
 
-The document may be wrong anywhere: what cannot be read is told by its structure, and is passed over here.
+The document may be wrong anywhere: the check of its structure reports parts that cannot be read; they are skipped here.
 """
 
 from __future__ import annotations
