@@ -243,7 +243,7 @@ def test_missing_exchanges_are_reported_on_stderr(controller: Controller, node: 
     node.tell(observation.id, ended=True, refused="expected at most 8 observations, got 9")
     messages = {tail.complaint() for _ in range(3)}
     assert messages == {
-        "3 exchanges dropped: they came faster than this command reads them; watch fewer with a filter, or --sample\n",
+        "3 exchanges dropped: they arrive faster than this command reads them; narrow the filter, or use --sample\n",
         "node node-1 sends no exchanges: expected at most 8 observations, got 9\n",
         "ended: the time is over (--seconds)\n",
     }

@@ -329,7 +329,7 @@ def run_stream(
     """Runs an on_request_stream or on_response_stream, in an event loop of its own, and collects its chunks.
 
     By default the body is empty, and the context is that of `request()` or `response()`, by the function's name.
-    `stop_after` closes the generator when it has yielded so many chunks, as if the client went away: GeneratorExit is
+    `stop_after` closes the generator when it has yielded so many chunks, as if the client disconnected: GeneratorExit is
     raised at its `yield`. Exceptions of the function other than Reject are raised; ActionError is raised for what the
     gateway would answer with `badAction`.
     """
