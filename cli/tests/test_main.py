@@ -158,7 +158,7 @@ def test_an_engine_that_cannot_start(bench: Bench) -> None:
     report = done.stderr.splitlines()[-4:]
     assert report[:2] == ["error: engine did not start: exited with code 2", "  │ no such flag: --colour"]
     assert report[2].startswith(f"  its command: {bench.folder}/build/bin/policy-engine --manifest ")
-    assert report[3].endswith("another --state-dir starts with none.")
+    assert report[3].endswith("another --state-dir starts without one.")
     assert not (bench.folder / "run").exists()
 
 

@@ -133,7 +133,7 @@ class RunDir:
     def _lock_folder(self) -> None:
         self._lock = lock_folder(self.path)
         if self._lock is None:
-            raise RunDirError(f"run directory {self.path}: another run has it: choose another with --run-dir")
+            raise RunDirError(f"run directory {self.path}: another run uses it: choose another with --run-dir")
 
     def _check(self) -> None:
         status = self.path.stat()

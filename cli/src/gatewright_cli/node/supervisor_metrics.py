@@ -36,13 +36,13 @@ class SupervisorMetrics:
         self._registry = CollectorRegistry()
         self._restarts = Counter(
             "gatewright_process_restarts_total",
-            "Starts of processes that had ended by themselves, or were killed.",
+            "Restarts of processes that exited or were killed.",
             ["component"],
             registry=self._registry,
         )
         self._recycled = Counter(
             "gatewright_executor_recycled_total",
-            "Executor processes whose place another one has taken, or that were killed, by why.",
+            "Executor processes that were replaced or killed, by reason.",
             ["group", "reason"],
             registry=self._registry,
         )
@@ -51,7 +51,7 @@ class SupervisorMetrics:
         )
         self._reload_durations = Histogram(
             "gatewright_reload_duration_seconds",
-            "How long reloads took, with the build and with those that were refused.",
+            "Duration of reloads, including builds and refused reloads.",
             buckets=RELOAD_BUCKETS,
             registry=self._registry,
         )

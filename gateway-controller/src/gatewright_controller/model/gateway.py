@@ -473,8 +473,8 @@ class GatewaySpec(Strict, frozen=True):
     underscored_headers: Annotated[
         UnderscoredHeaders,
         doc(
-            "Requests with _ in a header's name: 400, without such headers, or as they are. Upstreams may take _ "
-            "for -.",
+            "For headers with _ in their name: refuse the request (400), drop the headers, or pass them. Upstreams may "
+            "take _ for -.",
             "HttpProtocolOptions.headers_with_underscores_action",
         ),
     ] = "refuse"
