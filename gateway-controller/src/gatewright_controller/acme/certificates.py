@@ -187,10 +187,10 @@ class AcmeCertificates:
 def _log(wanted: Wanted, task: str, record: Record) -> None:
     fields = {"certificate": wanted.name, "hosts": list(wanted.hosts)}
     if task == "look":
-        log.debug("certificate looked after", extra={**fields, "renewal": _time(record.renew)})
+        log.debug("certificate checked", extra={**fields, "renewal": _time(record.renew)})
     elif record.failures:
         failed = {"reason": record.error, "failures": record.failures, "again": _time(record.retry)}
-        log.error("certificate cannot be obtained; what is served stays", extra={**fields, **failed})
+        log.error("certificate cannot be obtained; the served one stays in use", extra={**fields, **failed})
     else:
         times = {"notAfter": _time(record.ends), "renewal": _time(record.renew)}
         log.info("certificate obtained", extra={**fields, **times})

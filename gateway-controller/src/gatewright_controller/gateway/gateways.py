@@ -211,7 +211,7 @@ def _is_still_valid(stored: StoredGateway) -> bool:
     try:
         validate_gateway(stored.document)
     except Invalid as invalid:
-        log.error("Gateway that was written is no longer valid, and not used", extra={"reason": str(invalid)})
+        log.error("the stored Gateway is no longer valid and is not used", extra={"reason": str(invalid)})
         return False
     return True
 
