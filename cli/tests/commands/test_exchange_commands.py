@@ -1,5 +1,5 @@
-"""`gatewright tail`, `explain` and `record` as processes, against a real controller and a node that tells what a test
-has it tell.
+"""`gatewright tail`, `explain` and `record` as processes, against a real controller and a node that reports what a test
+has it report.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Controller:
                 if record["message"] == "ready":
                     self._ready.put(record["listen"])
 
-    def told_by(self) -> set[str]:
+    def reported_by(self) -> set[str]:
         """The nodes that have opened Observe."""
         headers = {"authorization": f"Bearer {TOKEN}", "accept": "application/x-ndjson"}
         with httpx.stream("GET", f"{self.url}/v1/exchanges", params={"id": "-"}, headers=headers) as answer:
@@ -84,7 +84,7 @@ def controlling(folder: Path) -> Iterator[Controller]:
 
 
 class Node:
-    """Tells on Observe."""
+    """Reports on Observe."""
 
     def __init__(self, controller: Controller, node_id: str) -> None:
         self._channel = grpc.insecure_channel(f"unix:{controller.socket}")
@@ -95,7 +95,7 @@ class Node:
         self._seen: queue.Queue[node_pb2.Observation] = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        while node_id not in controller.told_by():
+        while node_id not in controller.reported_by():
             assert self._reader.is_alive()
 
     def _read(self) -> None:
@@ -121,7 +121,7 @@ class Node:
             pass
         return found.stop
 
-    def tell(self, observation: int, *documents: Json, **more: object) -> None:
+    def report(self, observation: int, *documents: Json, **more: object) -> None:
         for recorded in documents:
             exchange = json.dumps(recorded).encode()
             self._messages.put(node_pb2.Observed(observation=observation, exchanges=[exchange]))
@@ -131,7 +131,7 @@ class Node:
     def answer_kept(self, *documents: Json) -> Json:
         """Sends these as the kept exchanges; returns the filter of the observation."""
         next_observation = self.next_observation(kept=True)
-        self.tell(next_observation.id, *documents, ended=True)
+        self.report(next_observation.id, *documents, ended=True)
         found: Json = json.loads(next_observation.filter)
         return found
 
@@ -150,12 +150,12 @@ def controller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Controller]
 
 @pytest.fixture
 def node(controller: Controller) -> Iterator[Node]:
-    with telling(controller, "node-1") as node:
+    with reporting(controller, "node-1") as node:
         yield node
 
 
 @contextmanager
-def telling(controller: Controller, node_id: str) -> Iterator[Node]:
+def reporting(controller: Controller, node_id: str) -> Iterator[Node]:
     node = Node(controller, node_id)
     try:
         yield node
@@ -209,9 +209,9 @@ def test_tail_prints_a_line_for_each_as_it_comes(controller: Controller, node: N
     assert json.loads(observation.filter) == {
         "status": ["5xx", "200"], "header": {"name": "x-user", "value": "ann"}, "errors": True, "shadow": "different",
     }  # fmt: skip
-    node.tell(observation.id, document())
+    node.report(observation.id, document())
     assert tail.line() == LINE
-    node.tell(observation.id, document(FAILED, status=504, answeredBy="failure"))
+    node.report(observation.id, document(FAILED, status=504, answeredBy="failure"))
     assert "slow:v1.0.0 failed: timeout" in tail.line()
     assert tail.interrupt() == (0, "", "")
     assert node.stopped(observation.id)
@@ -221,7 +221,7 @@ def test_tail_prints_a_line_for_each_as_it_comes(controller: Controller, node: N
 def test_a_signal_ends_it_in_order(controller: Controller, node: Node, number: int) -> None:
     tail = Command(controller, "tail")
     observation = node.next_observation()
-    node.tell(observation.id, document())
+    node.report(observation.id, document())
     assert tail.line() == LINE
     assert tail.interrupt(number) == (0, "", "")
     assert node.stopped(observation.id)
@@ -230,7 +230,7 @@ def test_a_signal_ends_it_in_order(controller: Controller, node: Node, number: i
 def test_as_json_it_is_the_nodes_own_document(controller: Controller, node: Node) -> None:
     tail = Command(controller, "tail", "--json", "--limit", "2")
     found = [document(), document(FAILED)]
-    node.tell(node.next_observation().id, *found)
+    node.report(node.next_observation().id, *found)
     status, out, err = tail.end()
     assert (status, err) == (0, "")
     assert out == "".join(f"{json.dumps(item)}\n" for item in found)
@@ -239,8 +239,8 @@ def test_as_json_it_is_the_nodes_own_document(controller: Controller, node: Node
 def test_missing_exchanges_are_reported_on_stderr(controller: Controller, node: Node) -> None:
     tail = Command(controller, "tail", "--seconds", "1")
     observation = node.next_observation()
-    node.tell(observation.id, dropped=3)
-    node.tell(observation.id, ended=True, refused="expected at most 8 observations, got 9")
+    node.report(observation.id, dropped=3)
+    node.report(observation.id, ended=True, refused="expected at most 8 observations, got 9")
     messages = {tail.complaint() for _ in range(3)}
     assert messages == {
         "3 exchanges dropped: they arrive faster than this command reads them; narrow the filter, or use --sample\n",
@@ -311,8 +311,8 @@ def test_explain_takes_one_or_the_other(controller: Controller, arguments: list[
 def test_without_a_node_it_waits_for_one(controller: Controller) -> None:
     tail = Command(controller, "tail", "--limit", "1")
     assert tail.complaint() == "no node is connected to the controller; exchanges are shown once one is\n"
-    with telling(controller, "node-2") as late:
-        late.tell(late.next_observation().id, document())
+    with reporting(controller, "node-2") as late:
+        late.report(late.next_observation().id, document())
         assert tail.end() == (0, LINE, "")
 
 
@@ -336,7 +336,7 @@ def test_what_the_controller_refuses_is_one_sentence(controller: Controller, com
 
 
 def test_a_controller_that_ends_or_is_away(tmp_path: Path) -> None:
-    with controlling(tmp_path) as controller, telling(controller, "node-1") as node:
+    with controlling(tmp_path) as controller, reporting(controller, "node-1") as node:
         tail = Command(controller, "tail")
         node.next_observation()
         controller.end()
@@ -349,9 +349,9 @@ def test_a_controller_that_ends_or_is_away(tmp_path: Path) -> None:
 
 
 def test_a_controller_that_is_killed(tmp_path: Path) -> None:
-    with controlling(tmp_path) as controller, telling(controller, "node-1") as node:
+    with controlling(tmp_path) as controller, reporting(controller, "node-1") as node:
         tail = Command(controller, "tail")
-        node.tell(node.next_observation().id, document())
+        node.report(node.next_observation().id, document())
         assert tail.line() == LINE
         controller.end(signal.SIGKILL)
         status, out, err = tail.end()
@@ -396,7 +396,7 @@ def test_record_saves_each_in_a_file_of_its_own_and_overwrites_none(
         refused = record.end()
         assert refused[0] == 1, "there is no API orders"
         record = Command(controller, "record", str(folder), "--limit", str(limit))
-        node.tell(node.next_observation().id, *(document(number=number) for number in range(limit)))
+        node.report(node.next_observation().id, *(document(number=number) for number in range(limit)))
         assert record.end() == (
             0, "".join(f"{path}\n" for path in paths), f"{limit} exchange{'s' * (limit > 1)} in {folder}\n",
         )  # fmt: skip
@@ -473,11 +473,11 @@ def test_a_reader_that_has_enough_ends_it(controller: Controller, node: Node) ->
     """As `gatewright tail | head -1`."""
     tail = Command(controller, "tail")
     observation = node.next_observation()
-    node.tell(observation.id, document())
+    node.report(observation.id, document())
     assert tail.line() == LINE
     assert tail.process.stdout
     tail.process.stdout.close()
-    node.tell(observation.id, document(), document())
+    node.report(observation.id, document(), document())
     assert tail.process.wait(LIMIT_SECONDS) != 0
     assert tail.process.stderr
     assert "Traceback" not in tail.process.stderr.read()

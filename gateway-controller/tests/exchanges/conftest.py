@@ -17,7 +17,7 @@ from gatewright_controller.nodes.node_server import NodeServer, start_node_serve
 from gatewright_controller.nodes.observations import Observations
 from gatewright_controller.nodes.watching import Watching, WatchLimits
 
-from .telling import Served, until
+from .reporting import Served, until
 
 
 @pytest.fixture(scope="module", autouse=True)

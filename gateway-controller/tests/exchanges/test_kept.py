@@ -12,18 +12,18 @@ from gatewright_controller.management import exchange_api
 from gatewright_controller.management.api import ApiLimits
 from gatewright_controller.management.exchange_api import ExchangeTimes
 
-from .telling import TELLS, Served, TellingNode, exchange
+from .reporting import REPORTS, ReportingNode, Served, exchange
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
 
-async def answer_kept(node: TellingNode, *exchanges: bytes) -> node_pb2.Observation:
+async def answer_kept(node: ReportingNode, *exchanges: bytes) -> node_pb2.Observation:
     """The node's answer to the next question for what it has kept."""
     asked = await node.asked()
     while asked.stop:
         asked = await node.asked()
     assert asked.kept
-    await node.tell(asked.id, *exchanges, ended=True)
+    await node.report(asked.id, *exchanges, ended=True)
     return asked
 
 
@@ -67,7 +67,7 @@ async def test_all_that_is_kept_and_then_no_more(served: Served, client: httpx.A
         asked = await answer_kept(node, exchange(1), exchange(2))
         assert asked.filter == b'{"errors":true}'
         assert await stream.rest() == [
-            ("nodes", [{"id": "n1", **TELLS}]),
+            ("nodes", [{"id": "n1", **REPORTS}]),
             ("exchange", json.loads(exchange(1))),
             ("exchange", json.loads(exchange(2))),
             ("ended", {"reason": "told"}),

@@ -13,21 +13,21 @@ from gatewright_controller.management.api import ApiLimits
 from gatewright_controller.management.exchange_api import ExchangeTimes
 from gatewright_controller.nodes.watching import WatchLimits
 
-from .telling import TELLS, Served, TellingNode
+from .reporting import REPORTS, ReportingNode, Served
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
 
 async def recorded(
-    client: httpx.AsyncClient, node: TellingNode, wanted: object, **answer: Any
+    client: httpx.AsyncClient, node: ReportingNode, wanted: object, **answer: Any
 ) -> tuple[httpx.Response, node_pb2.Observation]:
     """The answer, which comes once the node has taken what it is asked, and that. answer: what the node says of it."""
     posting = asyncio.create_task(client.post("/v1/recordings", json=wanted))
     asked, after = await node.asked(), await node.asked()
     assert (asked.record_only, after.kept) == (True, True)
     if answer:
-        await node.tell(asked.id, **answer)
-    await node.tell(after.id, ended=True)
+        await node.report(asked.id, **answer)
+    await node.report(after.id, ended=True)
     assert await node.asked() == node_pb2.Observation(id=after.id, stop=True)
     return await posting, asked
 
@@ -54,16 +54,16 @@ async def test_a_recording_from_its_beginning_to_its_end(served: Served, client:
     found = made.json()
     assert made.headers["location"] == f"/v1/recordings/{found['id']}"
     assert (found["filter"], found["seconds"]) == ({"status": "5xx"}, 1200)
-    assert found["nodes"] == [{"id": "n1", **TELLS}]
+    assert found["nodes"] == [{"id": "n1", **REPORTS}]
     again = await served.node("n2")
     assert 1000 <= (await again.asked()).seconds <= 1200
-    await again.tell(asked.id, ended=True, refused="expected at most 64 recordings, got 65")
+    await again.report(asked.id, ended=True, refused="expected at most 64 recordings, got 65")
     refused = {"id": "n2", "state": "refused", "reason": "expected at most 64 recordings, got 65"}
     async with asyncio.timeout(60):
         while (shown := (await client.get(made.headers["location"])).json())["nodes"][1] != refused:
             pass
     assert (await client.get("/v1/recordings")).json() == {"recordings": [shown]}
-    assert (shown["id"], shown["nodes"][0]) == (found["id"], {"id": "n1", **TELLS})
+    assert (shown["id"], shown["nodes"][0]) == (found["id"], {"id": "n1", **REPORTS})
     assert (await client.delete(made.headers["location"])).status_code == 204
     assert await node.asked() == node_pb2.Observation(id=asked.id, stop=True)
     for method in ("GET", "DELETE"):

@@ -1,4 +1,4 @@
-"""What nodes tell of exchanges, through the management API: real nodes' streams on one side, real HTTP on the other."""
+"""Exchanges that nodes report, through the management API: real nodes' streams on one side, real HTTP on the other."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gatewright_controller.nodes.watching import WatchLimits
 from gatewright_documents.values import JsonObject
 from grpc import aio
 
-from .telling import JSON_LINES, TELLS, Served, exchange, until
+from .reporting import JSON_LINES, REPORTS, Served, exchange, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
@@ -29,7 +29,7 @@ async def test_an_exchange_comes_as_the_engine_made_it(served: Served, client: h
         assert answer.headers["cache-control"] == "no-store"
         asked = await node.asked()
         assert (asked.filter, asked.kept, asked.stop, asked.seconds) == (b"{}", False, False, 0)
-        await node.tell(asked.id, exchange(1, path="/ä\u2028\n\r"))
+        await node.report(asked.id, exchange(1, path="/ä\u2028\n\r"))
         text = (await answer.aread()).decode()
     told = exchange(1, path="/ä\u2028\n\r").decode().replace("\n", " ")
     nodes = '[{"id":"n1","state":"observed","reason":""}]'
@@ -43,9 +43,9 @@ async def test_exchanges_as_lines(served: Served, client: httpx.AsyncClient) -> 
     node = await served.node()
     async with served.watch(client) as stream:
         asked = await node.asked()
-        assert await stream.next() == ("nodes", [{"id": "n1", **TELLS}])
+        assert await stream.next() == ("nodes", [{"id": "n1", **REPORTS}])
         for number in range(3):
-            await node.tell(asked.id, exchange(number))
+            await node.report(asked.id, exchange(number))
             assert await stream.next() == ("exchange", json.loads(exchange(number)))
 
 
@@ -67,7 +67,7 @@ async def test_all_members_of_a_filter(served: Served, client: httpx.AsyncClient
             "shadow": "different",
             "id": "abc", "client": "[::1]:40112", "sample": 0.25,
         }  # fmt: skip
-        await node.tell(asked.id, exchange())
+        await node.report(asked.id, exchange())
         await answer.aread()
     async with served.watch(client, header="x-user", policy="log-message", limit=1):
         assert (await node.asked()).stop
@@ -115,7 +115,7 @@ async def test_who_accepts_neither_format_is_told_which_there_are(client: httpx.
     assert (head.status_code, head.headers["content-type"]) == (200, "application/x-ndjson")
 
 
-async def test_watchers_with_one_filter_share_what_nodes_tell(served: Served, client: httpx.AsyncClient) -> None:
+async def test_watchers_with_one_filter_share_what_nodes_report(served: Served, client: httpx.AsyncClient) -> None:
     node = await served.node()
     async with served.watch(client, errors="true") as first:
         asked = await node.asked()
@@ -124,11 +124,11 @@ async def test_watchers_with_one_filter_share_what_nodes_tell(served: Served, cl
             assert (asked.filter, other.filter) == (b'{"errors":true}', b"{}")
             for stream in (first, second, third):
                 assert (await stream.next())[0] == "nodes"
-            await node.tell(asked.id, exchange(1))
-            await node.tell(other.id, exchange(2))
+            await node.report(asked.id, exchange(1))
+            await node.report(other.id, exchange(2))
             assert [(await one.next())[1]["id"] for one in (first, second, third)] == ["id-1", "id-1", "id-2"]
         assert await node.asked() == node_pb2.Observation(id=other.id, stop=True)
-        await node.tell(asked.id, exchange(3))
+        await node.report(asked.id, exchange(3))
         assert (await first.next())[1]["id"] == "id-3"
     assert await node.asked() == node_pb2.Observation(id=asked.id, stop=True)
 
@@ -138,20 +138,20 @@ async def test_nodes_come_and_go_while_they_are_watched(served: Served, client: 
         assert await stream.next() == ("nodes", [])
         first = await served.node("n1")
         one = await first.asked()
-        assert await stream.next() == ("nodes", [{"id": "n1", **TELLS}])
+        assert await stream.next() == ("nodes", [{"id": "n1", **REPORTS}])
         second = await served.node("n2")
         other = await second.asked()
-        assert await stream.next() == ("nodes", [{"id": name, **TELLS} for name in ("n1", "n2")])
+        assert await stream.next() == ("nodes", [{"id": name, **REPORTS} for name in ("n1", "n2")])
         for node, asked in ((first, one), (second, other)):
             assert asked.filter == b'{"status":["5xx"]}'
-            await node.tell(asked.id, exchange(1, node=node.id))
+            await node.report(asked.id, exchange(1, node=node.id))
             assert (await stream.next())[1]["node"] == node.id
         await first.close()
-        assert await stream.next() == ("nodes", [{"id": "n2", **TELLS}])
+        assert await stream.next() == ("nodes", [{"id": "n2", **REPORTS}])
         again = await served.stream("n1")
         asked = await again.asked()
-        assert await stream.next() == ("nodes", [{"id": name, **TELLS} for name in ("n1", "n2")])
-        await again.tell(asked.id, exchange(2))
+        assert await stream.next() == ("nodes", [{"id": name, **REPORTS} for name in ("n1", "n2")])
+        await again.report(asked.id, exchange(2))
         assert (await stream.next())[1]["id"] == "id-2"
 
 
@@ -162,7 +162,7 @@ async def test_a_second_stream_of_a_node_ends_the_first(served: Served, client: 
         second = await served.stream("n1")
         asked = await second.asked()
         assert await first.code() is grpc.StatusCode.OK
-        await second.tell(asked.id, exchange())
+        await second.report(asked.id, exchange())
         assert [event for event, _ in await stream.rest()][-2:] == ["exchange", "ended"]
 
 
@@ -171,7 +171,7 @@ async def test_a_stream_that_names_no_node_is_refused(served: Served) -> None:
     assert await nameless.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_a_node_that_does_not_tell_is_named(
+async def test_a_node_that_does_not_report_is_named(
     served: Served, client: httpx.AsyncClient, controller: Controller
 ) -> None:
     async with aio.insecure_channel(served.address) as channel:
@@ -187,7 +187,7 @@ async def test_a_node_that_does_not_tell_is_named(
             await node.asked()
             told = await stream.next()
             reason = "its engine 0.1.0 cannot report exchanges; update the node to the controller's version"
-            assert told == ("nodes", [{"id": "n1", **TELLS}, {"id": "old", "state": "unobserved", "reason": reason}])
+            assert told == ("nodes", [{"id": "n1", **REPORTS}, {"id": "old", "state": "unobserved", "reason": reason}])
 
 
 async def test_a_node_that_refuses_is_named_with_its_reason(served: Served, client: httpx.AsyncClient) -> None:
@@ -195,14 +195,14 @@ async def test_a_node_that_refuses_is_named_with_its_reason(served: Served, clie
     async with served.watch(client) as stream:
         asked = await node.asked(begins=False)
         about_to = {"id": "n1", "state": "connecting", "reason": ""}
-        assert await stream.next(settled=False) == ("nodes", [about_to]), "expected it not to tell before it says so"
-        await node.tell(asked.id, ended=True, refused="expected at most 8 observations, got 9")
+        assert await stream.next(settled=False) == ("nodes", [about_to]), "expected no reports before it says so"
+        await node.report(asked.id, ended=True, refused="expected at most 8 observations, got 9")
         assert await stream.next() == (
             "nodes", [{"id": "n1", "state": "refused", "reason": "expected at most 8 observations, got 9"}],
         )  # fmt: skip
 
 
-async def test_a_node_tells_once_it_says_so(served: Served, client: httpx.AsyncClient) -> None:
+async def test_a_node_reports_once_it_says_so(served: Served, client: httpx.AsyncClient) -> None:
     """What ends before that is not recorded, and a client may wait for it; an older engine's exchanges say it too."""
     node = await served.node()
     for says in ({"dropped": 0}, {"exchanges": [exchange(1)]}):
@@ -210,8 +210,8 @@ async def test_a_node_tells_once_it_says_so(served: Served, client: httpx.AsyncC
             asked = await node.asked(begins=False)
             connecting = ("nodes", [{"id": "n1", "state": "connecting", "reason": ""}])
             assert await stream.next(settled=False) == connecting
-            await node.tell(asked.id, **says)
-            assert await stream.next(settled=False) == ("nodes", [{"id": "n1", **TELLS}])
+            await node.report(asked.id, **says)
+            assert await stream.next(settled=False) == ("nodes", [{"id": "n1", **REPORTS}])
         assert (await node.asked()).stop
 
 
@@ -219,7 +219,7 @@ async def test_it_ends_after_so_many_and_after_its_time(served: Served, client: 
     node = await served.node()
     async with served.watch(client, limit=2) as stream:
         asked = await node.asked()
-        await node.tell(asked.id, *map(exchange, range(5)))
+        await node.report(asked.id, *map(exchange, range(5)))
         events = await stream.rest()
     assert [data["id"] for event, data in events if event == "exchange"] == ["id-0", "id-1"]
     assert events[-1] == ("ended", {"reason": "limit"})
@@ -253,7 +253,7 @@ async def test_a_reader_that_takes_nothing_holds_up_nobody_and_hears_what_it_mis
     async with served.watch(client, limit=count) as stream:
         await stream.next()
         for number in range(count):
-            await node.tell(asked.id, exchange(number, padding=padding))
+            await node.report(asked.id, exchange(number, padding=padding))
             assert (await stream.next())[1]["id"] == f"id-{number}"
     received = bytearray()
     newest = f'"id-{count - 1}"'.encode()
@@ -275,7 +275,7 @@ async def test_what_a_node_has_dropped_is_told(served: Served, client: httpx.Asy
     async with served.watch(client) as stream:
         asked = await node.asked()
         assert (await stream.next())[0] == "nodes"
-        await node.tell(asked.id, dropped=17)
+        await node.report(asked.id, dropped=17)
         assert await stream.next() == ("dropped", {"exchanges": 17})
 
 

@@ -58,7 +58,7 @@ class ConnectedNode:
         assert isinstance(message, node_pb2.Observation), message
         return message
 
-    async def tell(self, observation: int, *pieces: bytes, **end: Any) -> None:
+    async def report(self, observation: int, *pieces: bytes, **end: Any) -> None:
         for piece in pieces:
             await self._observe.write(node_pb2.Observed(observation=observation, piece=piece))
         await self._observe.write(node_pb2.Observed(observation=observation, ended=True, **end))
@@ -66,7 +66,7 @@ class ConnectedNode:
     async def answers(self, *pieces: bytes, **end: Any) -> int:
         """It tells the next document that it is asked for, and returns which one that was."""
         asked = await self.asked()
-        await self.tell(asked.id, *pieces, **end)
+        await self.report(asked.id, *pieces, **end)
         return asked.document
 
     async def close(self) -> None:
@@ -140,7 +140,7 @@ async def test_a_document_comes_as_the_node_tells_it(
         0,
         False,
     )
-    await node.tell(asked.id, b"\x00\xff{", b" as it is }")
+    await node.report(asked.id, b"\x00\xff{", b" as it is }")
     answer = await getting
     assert (answer.status_code, answer.content) == (200, b"\x00\xff{ as it is }")
     assert (answer.headers["content-type"], answer.headers["cache-control"]) == (media_type, "no-store")
@@ -168,8 +168,8 @@ async def test_who_asks_at_once_shares_one_question(nodes: Nodes, client: httpx.
     other = asyncio.create_task(client.get("/v1/nodes/n1/metrics"))
     assert (await node.asked()).document == node_pb2.DOCUMENT_METRICS, "expected no second question for the same"
     getting[0].cancel()  # a client that disconnects does not end it for others
-    await node.tell(asked.id, b"{}")
-    await node.tell(asked.id + 1, b"x 1\n")
+    await node.report(asked.id, b"{}")
+    await node.report(asked.id + 1, b"x 1\n")
     assert {(await one).content for one in getting[1:]} == {b"{}"}
     assert (await other).content == b"x 1\n"
 
@@ -201,8 +201,8 @@ async def test_a_node_that_is_silent(nodes: Nodes, client: httpx.AsyncClient, cl
     late = await node.asked()
     getting = asyncio.create_task(client.get("/v1/nodes/n1/stats"))
     asked = await node.asked()
-    await node.tell(late.id, b"late")  # is nobody's any more
-    await node.tell(asked.id, b"in time")
+    await node.report(late.id, b"late")  # no request waits for it any more
+    await node.report(asked.id, b"in time")
     assert (await getting).content == b"in time"
 
 
@@ -263,8 +263,8 @@ async def test_only_so_many_are_asked_at_once(nodes: Nodes, client_with: ClientW
     asked = [await node.asked() for node in all_nodes[:-1]]
     last = asyncio.create_task(all_nodes[-1].asked())
     assert (await asyncio.wait([last], timeout=0.05))[0] == set()
-    await all_nodes[0].tell(asked[0].id, b"0")
+    await all_nodes[0].report(asked[0].id, b"0")
     question = await last
     for node, id_ in zip(all_nodes[1:], [*(one.id for one in asked[1:]), question.id], strict=True):
-        await node.tell(id_, b"1")
+        await node.report(id_, b"1")
     assert [(await one).content for one in getting] == [b"0", *[b"1"] * most]

@@ -1,4 +1,4 @@
-"""Nodes that tell what a test has them tell, and what a watcher is told."""
+"""Nodes that report what a test has them report, and what a watcher receives."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gatewright_controller.nodes.observations import Observations
 from grpc import aio
 
 JSON_LINES = {"accept": "application/x-ndjson"}
-TELLS = {"state": "observed", "reason": ""}
+REPORTS = {"state": "observed", "reason": ""}
 
 
 def exchange(number: int = 1, **members: object) -> bytes:
@@ -24,15 +24,15 @@ def exchange(number: int = 1, **members: object) -> bytes:
     return json.dumps({"version": 1, "id": f"id-{number}", **members}, indent=1).encode()
 
 
-class TellingNode:
-    """A node that opens Observe, and tells what a test has it tell."""
+class ReportingNode:
+    """A node that opens Observe, and reports what a test has it report."""
 
     def __init__(self, address: str, node_id: str = "n1") -> None:
         self.id = node_id
         self._channel = aio.insecure_channel(address)
         self._call = node_pb2_grpc.NodeServiceStub(self._channel).Observe()
 
-    async def open(self) -> TellingNode:
+    async def open(self) -> ReportingNode:
         await self._call.write(node_pb2.Observed(node_id=self.id))
         return self
 
@@ -47,7 +47,7 @@ class TellingNode:
             await self._call.write(node_pb2.Observed(observation=message.id))
         return message
 
-    async def tell(self, observation: int, *exchanges: bytes, **more: Any) -> None:
+    async def report(self, observation: int, *exchanges: bytes, **more: Any) -> None:
         for one in exchanges:
             await self._call.write(node_pb2.Observed(observation=observation, exchanges=[one]))
         if more:
@@ -67,7 +67,7 @@ class Stream:
     lines: AsyncIterator[str]
 
     async def next(self, *, settled: bool = True) -> tuple[str, Any]:
-        """settled: but for nodes that are about to tell."""
+        """settled: except for nodes that are about to report."""
         async with asyncio.timeout(60):
             while not (line := await anext(self.lines)):
                 pass
@@ -90,16 +90,16 @@ class Served:
 
     def __init__(self, address: str, url: str, known: Observations) -> None:
         self.address, self.url, self.observations = address, url, known
-        self._nodes: list[TellingNode] = []
+        self._nodes: list[ReportingNode] = []
 
-    async def node(self, node_id: str = "n1") -> TellingNode:
+    async def node(self, node_id: str = "n1") -> ReportingNode:
         """One that the controller knows of."""
         node = await self.stream(node_id)
         await until(lambda: any(one.id == node_id and one.state == "observed" for one in self.observations.nodes()))
         return node
 
-    async def stream(self, node_id: str) -> TellingNode:
-        self._nodes.append(TellingNode(self.address, node_id))
+    async def stream(self, node_id: str) -> ReportingNode:
+        self._nodes.append(ReportingNode(self.address, node_id))
         return await self._nodes[-1].open()
 
     @contextlib.asynccontextmanager
