@@ -379,8 +379,8 @@ def test_explain_of_an_unknown_exchange_says_how_to_record_one(controller: Contr
     status, out, err = explain.end()
     assert (status, out) == (1, "")
     assert err == (
-        "error: no node has an exchange no/such id; nodes keep the newest of those that somebody watches (GET "
-        "/v1/exchanges, `gatewright tail`) or records (POST /v1/recordings, `gatewright record`); do so, and repeat "
+        "error: no node has an exchange no/such id; nodes keep the newest exchanges that are watched (GET "
+        "/v1/exchanges, `gatewright tail`) or recorded (POST /v1/recordings, `gatewright record`); start one of these, and repeat "
         "the request\n"
     )
 

@@ -281,7 +281,7 @@ def _refuse_restart(started: JsonObject, document: JsonObject) -> None:
         Mistake.expecting(
             f"{'none' if old is None else shown(old)}, as the node was started with",
             "none" if new is None else shown(new),
-            "it stands in Envoy's bootstrap: write it in gateway.yaml and start the node anew",
+            "it is part of Envoy's bootstrap: write it in gateway.yaml and restart the node",
             field=format_path(path),
         )
         for path, old, new in _bootstrap_changes(started, document)

@@ -33,8 +33,8 @@ MOST_LISTED = 20
 RETRY_SECONDS = "10"
 PARAMETERS = (*MEMBERS, "kept", "limit", "seconds")
 KEPT = (
-    "nodes keep the newest of those that somebody watches (GET /v1/exchanges, `gatewright tail`) or records (POST "
-    "/v1/recordings, `gatewright record`); do so, and repeat the request"
+    "nodes keep the newest exchanges that are watched (GET /v1/exchanges, `gatewright tail`) or recorded (POST "
+    "/v1/recordings, `gatewright record`); start one of these, and repeat the request"
 )
 
 
