@@ -380,8 +380,8 @@ def test_explain_of_an_unknown_exchange_says_how_to_record_one(controller: Contr
     assert (status, out) == (1, "")
     assert err == (
         "error: no node has an exchange no/such id; nodes keep the newest exchanges that are watched (GET "
-        "/v1/exchanges, `gatewright tail`) or recorded (POST /v1/recordings, `gatewright record`); start one of these, and repeat "
-        "the request\n"
+        "/v1/exchanges, `gatewright tail`) or recorded (POST /v1/recordings, `gatewright record`); start one of these, "
+        "and repeat the request\n"
     )
 
 
