@@ -58,7 +58,7 @@ check-others: setup
 	python tools/words.py
 	python tools/curve.py
 
-format: setup ## format Python, Go and proto files, and mend the JavaScript where that is safe
+format: setup ## format Python, Go and proto files, and fix the JavaScript where that is safe
 	ruff check --fix-only . && ruff format . && gofmt -w $(GO_MODULES) && buf format -w proto
 	python tools/javascript.py --format
 

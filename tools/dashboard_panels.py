@@ -126,7 +126,7 @@ TRAFFIC = Row(
         ),
         Panel(
             "How exchanges end",
-            "cancelled: the client went away. failed: a fault of the engine or of Envoy.",
+            "cancelled: the client disconnected. failed: a fault of the engine or of Envoy.",
             "reqps",
             {"{{result}}": rate("gatewright_exchanges_total", "result", API)},
         ),
@@ -211,7 +211,7 @@ ERRORS = Row(
         ),
         Panel(
             "Cancelled executions",
-            "The client went away while the policy ran.",
+            "The client disconnected while the policy ran.",
             "ops",
             {
                 "{{api}} {{policy}}": rate(

@@ -41,8 +41,8 @@ GO_FUNCTION = re.compile(r"^func ((?:Fuzz|Test)\w+)\((.*?)^}", re.MULTILINE | re
 STATE_MACHINE = re.compile(r"^(Test\w+) = \w+\.TestCase$", re.MULTILINE)
 BY_THEMSELVES = "e2e"  # these need a browser, and a gateway that runs
 TO_DO = {
-    ".go": "Mend it, and commit the file in testdata/fuzz or testdata/rapid with the cure.",
-    ".py": "Mend it, and write the input above the test as @example(…), or as a case with a name: without it, "
+    ".go": "Fix it, and commit the file in testdata/fuzz or testdata/rapid with the cure.",
+    ".py": "Fix it, and write the input above the test as @example(…), or as a case with a name: without it, "
     "`make test` does not draw this input.",
 }
 

@@ -19,7 +19,7 @@ One for each controller: `gateway.yaml` beside `build.yaml`, or by the managemen
     kind: Gateway
     spec: {}
 
-Every field has a default, and what is unknown is refused.
+Every field has a default; unknown fields are refused.
 A variable goes before the file, and an option of `gatewright run` before both.
 All fields change while the node runs, but for those that say *restart*: they stand in Envoy's bootstrap.
 OCSP stapling is left out: certificates are renewed more often than its answers were worth.

@@ -39,7 +39,7 @@ OLDEST_NODE = (20, 10)
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Checks the Inspector's JavaScript, or runs its tests.")
-    parser.add_argument("--format", action="store_true", help="mend what can be mended without a doubt")
+    parser.add_argument("--format", action="store_true", help="apply the fixes that are safe")
     parser.add_argument("--project", type=Path, default=PROJECT)
     parser.add_argument("--test", action="store_true", help="run the tests in Node.js")
     parser.add_argument("--junit", type=Path, help="with --test: the file for what came of each test")

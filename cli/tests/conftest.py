@@ -98,7 +98,7 @@ class Bench:
             assert task is not None
             conversations.add(task)
             try:
-                with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):  # the client went away
+                with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):  # the client disconnected
                     await talk(reader, writer)
             finally:
                 writer.close()

@@ -95,7 +95,7 @@ def test_each_wrong_file_is_named_and_keeps_no_other_out(tmp_path: Path) -> None
     assert sentences[0] == "a.yaml:1: kind: expected 'Api', got 'Other'; write `kind: Api` where it is one"
     assert sentences[1] == (
         "b.yaml:3: expected a YAML document: while parsing a flow mapping: did not find expected ',' or '}'"
-        "; mend the syntax"
+        "; fix the syntax"
     )
     assert sentences[2:5] == [
         "c.yaml:2: metadata.name: expected a string, got 7",
@@ -150,7 +150,7 @@ def test_a_file_may_have_several_documents(tmp_path: Path) -> None:
         f"{place}:16: spec: expected an object, got nothing",
         f"{place}:18: metadata.name: {place} has an API 'one' already: give it another name",
         f"{place}:24: expected a YAML document: while parsing a flow node: did not find expected node content"
-        "; mend the syntax",
+        "; fix the syntax",
     ]
 
 

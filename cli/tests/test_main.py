@@ -158,7 +158,7 @@ def test_an_engine_that_cannot_start(bench: Bench) -> None:
     report = done.stderr.splitlines()[-4:]
     assert report[:2] == ["error: engine did not start: exited with code 2", "  │ no such flag: --colour"]
     assert report[2].startswith(f"  its command: {bench.folder}/build/bin/policy-engine --manifest ")
-    assert report[3].endswith("another --state-dir starts with none.")
+    assert report[3].endswith("another --state-dir starts without one.")
     assert not (bench.folder / "run").exists()
 
 
@@ -196,7 +196,7 @@ def test_signals_that_ask_for_no_stop_end_nothing(bench: Bench) -> None:
         until(lambda: engine_pid(bench.folder))
         for name in ("SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGIO", "SIGPWR"):
             process.send_signal(signal.Signals[name])
-            logged_at(process, "log files reopened" if name == "SIGUSR1" else f"{name} has no meaning here")
+            logged_at(process, "log files reopened" if name == "SIGUSR1" else f"{name} is ignored")
         assert (process.poll(), bench.alive(engine_pid(bench.folder))) == (None, True)
         process.send_signal(signal.SIGQUIT)
         logged_at(process, "stopping (send the signal again to force it)")

@@ -30,7 +30,7 @@ def read(text: str) -> Document:
         ("%TAG !a! b\n" * 100 + "--- a", "expected at most 10 lines that begin with %; take the others out"),
         ("a: &a [*a]", "expected a finite document, got an alias to a value that holds it; write it out"),
         ("a: " + "[" * 100 + "]" * 100, "expected a document nested at most 100 deep; nest less deep"),
-        ("[" * 100_000, "expected a YAML document: while increasing flow level: exceeded maximum nesting depth; mend"),
+        ("[" * 100_000, "expected a YAML document: while increasing flow level: exceeded maximum nesting depth; fix"),
         ("a: " + "9" * 5000, "expected numbers of at most 100 digits; quote it"),
         ("a: 1" + ":1" * 200_000, "expected numbers of at most 100 digits; quote it"),
         ("a: !!int ''", "expected a value of YAML's type int, got ''; put it in quotes"),

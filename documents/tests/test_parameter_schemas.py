@@ -67,7 +67,7 @@ def test_mistakes_in_a_json_text_name_the_place_in_it() -> None:
         "schema: properties.a.minimum: expected a number, got '3'"
     ]
     assert mistakes('{"type": }') == [
-        "schema: expected a JSON document: Expecting value: line 1 column 10 (char 9); mend the syntax"
+        "schema: expected a JSON document: Expecting value: line 1 column 10 (char 9); fix the syntax"
     ]
     assert mistakes('{"type": "object", "type": "array"}')[0].startswith("schema: expected each key once in an object")
     assert mistakes("[1]")[0].startswith("schema: expected a JSON Schema")
@@ -90,7 +90,7 @@ def test_the_definition_says_which_parameters_are_schemas() -> None:
 
 def test_mistakes_in_a_hidden_schema_do_not_quote_it() -> None:
     hidden = Schema({"properties": {"schema": {"type": "object", "format": "json-schema", "writeOnly": True}}})
-    expected = ["params.schema: expected a JSON Schema, got something else; mend it"]
+    expected = ["params.schema: expected a JSON Schema, got something else; fix it"]
     value: JsonObject = {"schema": {"properties": {"secret": {"type": "objekt"}}}}
     assert [str(mistake) for mistake in hidden.parameter_mistakes(value, "params")] == expected
     assert [str(mistake) for mistake in TAKES_ONE.parameter_mistakes(value, "params", hide_values=True)] == expected

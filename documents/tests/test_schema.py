@@ -37,8 +37,8 @@ def test_two_values_do_not_share_a_default() -> None:
 def test_unknown_keys_are_refused_unless_the_schema_allows_them() -> None:
     nested: JsonObject = {"properties": {"o": {"properties": {"a": {}}}, "free": {"type": "object"}}}
     assert mistakes(nested, {"o": {"b": 1}, "free": {"x": 1}, "c": 1}) == [
-        "params.o.b: expected one of a, got 'b'; remove it or mend its name",
-        "params.c: expected one of free, o, got 'c'; remove it or mend its name",
+        "params.o.b: expected one of a, got 'b'; remove it or correct its name",
+        "params.c: expected one of free, o, got 'c'; remove it or correct its name",
     ]
     assert not mistakes({"properties": {"a": {}}, "additionalProperties": True}, {"b": 1})
     assert mistakes({"additionalProperties": {"type": "string"}, "properties": {}}, {"b": 1})
@@ -76,8 +76,8 @@ def test_unknown_keys_are_refused_across_combined_and_referred_schemas() -> None
         "$defs": {"base": {"properties": {"a": {"type": "integer"}}}},
     }
     assert not mistakes(combined, {"a": 1, "b": {"a": 2}})
-    assert mistakes(combined, {"c": 1}) == ["params.c: expected one of a, b, got 'c'; remove it or mend its name"]
-    assert mistakes(combined, {"b": {"c": 1}}) == ["params.b.c: expected one of a, got 'c'; remove it or mend its name"]
+    assert mistakes(combined, {"c": 1}) == ["params.c: expected one of a, b, got 'c'; remove it or correct its name"]
+    assert mistakes(combined, {"b": {"c": 1}}) == ["params.b.c: expected one of a, got 'c'; remove it or correct its name"]
 
 
 def test_a_wrong_value_is_not_also_called_unknown() -> None:
@@ -101,7 +101,7 @@ def test_one_mistake_is_reported_once() -> None:
 
 def test_no_schema_takes_no_parameters() -> None:
     assert [str(mistake) for mistake in Schema(None).mistakes({"a": 1}, "params")] == [
-        "params.a: expected no key, got 'a'; remove it or mend its name"
+        "params.a: expected no key, got 'a'; remove it or correct its name"
     ]
 
 
@@ -112,14 +112,14 @@ def test_no_schema_takes_no_parameters() -> None:
             {"type": "object", "additionalProperties": False},
             {"word": "x", "b": 1},
             [
-                "params.b: expected no key, got 'b'; remove it or mend its name",
-                "params.word: expected no key, got 'word'; remove it or mend its name",
+                "params.b: expected no key, got 'b'; remove it or correct its name",
+                "params.word: expected no key, got 'word'; remove it or correct its name",
             ],
         ),
         (
             {"properties": {"inner": {"type": "object", "additionalProperties": False}}},
             {"inner": {"q": 1}},
-            ["params.inner.q: expected no key, got 'q'; remove it or mend its name"],
+            ["params.inner.q: expected no key, got 'q'; remove it or correct its name"],
         ),
         ({"properties": {"a": False}}, {"a": 1}, ["params.a: expected nothing, got 1"]),
         (
@@ -148,7 +148,7 @@ def test_a_schema_that_refers_to_itself_is_finite() -> None:
     schema: JsonObject = {"properties": {"child": {"$ref": "#"}, "n": {"default": 1}}}
     assert Schema(schema).with_defaults({"child": {"child": {}}}) == {"child": {"child": {"n": 1}, "n": 1}, "n": 1}
     assert mistakes(schema, {"child": {"x": 1}}) == [
-        "params.child.x: expected one of child, n, got 'x'; remove it or mend its name"
+        "params.child.x: expected one of child, n, got 'x'; remove it or correct its name"
     ]
 
 

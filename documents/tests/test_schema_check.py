@@ -14,7 +14,7 @@ def mistakes(schema: JsonObject) -> list[str]:
 
 
 def test_what_is_required_and_cannot_be_given_is_a_mistake() -> None:
-    cure = "mend the name, or write the property: no other is taken"
+    cure = "correct the name, or write the property: no other is taken"
     assert mistakes({**CLOSED, "required": ["value", "hedaer"]}) == [
         f"parameters.required: expected one of header, value, got 'hedaer'; {cure}"
     ]
@@ -37,7 +37,7 @@ def test_what_may_be_given_may_be_required(schema: JsonObject) -> None:
 
 def test_an_unknown_type_is_quoted_as_it_is_written() -> None:
     (mistake,) = mistakes({"properties": {"header": {"type": "strng"}}})
-    assert mistake.endswith("null, number, object, string, got 'strng'; mend the schema")
+    assert mistake.endswith("null, number, object, string, got 'strng'; fix the schema")
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_an_unknown_type_is_quoted_as_it_is_written() -> None:
         (
             {"properties": {"a": 3}},
             'parameters.properties.a: expected a JSON Schema 2020-12, got 3 is not of types "boolean", "object"; '
-            "mend the schema",
+            "fix the schema",
         ),
     ],
 )

@@ -11,7 +11,7 @@ from gatewright_documents.values import JsonObject, JsonValue
 from hypothesis import given
 from hypothesis import strategies as st
 
-SECRET: JsonObject = {"type": "string", "format": "secret", "minLength": 4, "pattern": "^[a-z-]+$", "x-cure": "mend it"}
+SECRET: JsonObject = {"type": "string", "format": "secret", "minLength": 4, "pattern": "^[a-z-]+$", "x-cure": "fix it"}
 DOCUMENT: JsonObject = {
     "type": "object",
     "required": ["key"],
@@ -47,8 +47,8 @@ def test_text_and_references_are_taken(name: str) -> None:
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        ({}, ["params.key: expected text or {secretRef: NAME}, got nothing; mend it"]),
-        ({"key": "hex"}, ["params.key: expected at least 4 characters, got '********'; mend it"]),
+        ({}, ["params.key: expected text or {secretRef: NAME}, got nothing; fix it"]),
+        ({"key": "hex"}, ["params.key: expected at least 4 characters, got '********'; fix it"]),
         ({"key": 12345}, ["params.key: expected text or {secretRef: NAME}, got '********'"]),
         ({"key": {"secretRef": "../etc/passwd"}},
          ["params.key: expected a name of lower-case letters, digits, -, _ and . that begins with a letter or "

@@ -39,9 +39,9 @@ def test_all_mistakes_at_once_each_with_its_line_and_cure() -> None:
         "a.yaml:4: names[1]: expected a name, got 'D'; write one like a-b",
         "a.yaml:5: names[2]: expected a name, got 5; write one like a-b",
         "a.yaml:7: inner.size: expected at least 1, got 0",
-        "a.yaml:8: inner.sise: expected one of size, got 'sise'; remove it or mend its name",
+        "a.yaml:8: inner.sise: expected one of size, got 'sise'; remove it or correct its name",
         "a.yaml:9: firstname: expected one of firstName, inner, names, version, got 'firstname'; "
-        "remove it or mend its name",
+        "remove it or correct its name",
     ]
 
 

@@ -211,7 +211,7 @@ def test_an_unreachable_directory_is_reported_and_tried_again(site: Site, acme_g
         )
         assert node["acme"][0]["error"] == status["error"]
         (logged,) = acme_gateway.find_records(component="controller", level="error")[:1]
-        assert logged["message"] == "certificate cannot be obtained; what is served stays"
+        assert logged["message"] == "certificate cannot be obtained; the served one stays in use"
     finally:
         site.pebble.start()  # another authority, which does not know the account
     eventually("it is obtained", lambda: not certificate(acme_gateway)["failures"], 20)

@@ -268,7 +268,7 @@ def test_unusable_files_close_only_the_listeners_that_need_them(
         "good": {"certificateFile": str(good), "keyFile": str(good_key)},
         "bad": {"certificateFile": str(bad), "keyFile": str(bad_key)},
     }
-    mended = bad.read_text()
+    original = bad.read_text()
     bad.write_text("hello")
     both, lone, admin = (free_port() for _ in range(3))
     listeners = [
@@ -316,7 +316,7 @@ def test_unusable_files_close_only_the_listeners_that_need_them(
         reloaded = gateway.reload()
         assert (reloaded.returncode, "error: certificate worse: " in reloaded.stderr) == (1, True)
         write(file, *listeners, more, certificates=certificates_by_name, admin={"port": admin})
-        bad.write_text(mended)
+        bad.write_text(original)
         eventually("all are open", lambda: is_open(lone) and is_open(both))
         assert shortcomings_of(gateway) == (0, [])
         assert httpx.get(f"http://127.0.0.1:{admin}/ready").status_code == 200

@@ -105,13 +105,14 @@ def _note(severity: str, party: str, kind: str, name: str, *words: str) -> Json:
 NOTES = [
     _note("bad", "policy", "policy", "answer:v1.0.0", "policy answer:v1.0.0 of API answered is quarantined",
           "2 executor processes crashed while it ran; it is not executed, its failures are of class crashed, and it is "
-          "tried again in 30 s", "mend the policy, and reload; the log of python-executor has its last words"),
+          "tried again in 30 s",
+          "fix the policy and reload; the log of python-executor has the last lines of the process"),
     _note("bad", "operator", "certificate", "web", "certificate web has expired",
           "it ended at 2026-11-26T17:00:00Z, and clients refuse to connect",
-          "replace its file; the node takes the new one at once"),
+          "replace its file: the node loads the new one at once"),
     _note("warn", "operator", "certificate", "partners", "certificate partners ends in 5 days",
           "after 2026-12-02T05:00:00Z clients refuse to connect",
-          "replace its file; the node takes the new one at once"),
+          "replace its file: the node loads the new one at once"),
     _note("warn", "gateway", "metrics", "envoy", "no metrics of envoy", "no answer within 1s",
           "see the log of envoy; until it answers, its figures and the alerts made of them are missing"),
 ]  # fmt: skip

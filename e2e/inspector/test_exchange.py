@@ -174,7 +174,7 @@ def test_a_path_of_no_api_is_shown_the_nearest_apis(page: Page, gateway: Gateway
         (exchange,) = wait_for_exchanges(gateway, path="/brokn")
     explain(page, exchange["id"])
     assert verdict(page) == "the gateway answered 404 because no API has the path /brokn/items"
-    expect(page.locator(".facts").first).to_contain_text(re.compile(r"Cureask for a path .*\(/broken, "))
+    expect(page.locator(".facts").first).to_contain_text(re.compile(r"Curerequest a path .*\(/broken, "))
 
 
 def test_a_shed_request_is_named(page: Page, gateway: Gateway, upstream: Upstream) -> None:

@@ -100,7 +100,7 @@ def test_kept_exchanges_are_listed_first_and_once(page: Page, gateway: Gateway) 
     get(gateway, "/orders/items/3")
     expect_passed(page, 1)
     assert requests_shown(page) == [f"GET /orders/items/{number}" for number in (3, 2, 1, 0)]
-    expect(page.locator(".counts")).to_contain_text("3 kept before")
+    expect(page.locator(".counts")).to_contain_text("3 recorded before")
 
 
 FILTER = {

@@ -166,7 +166,7 @@ def test_streams_and_skipped_policies_are_shown(page: Page, gateway: Gateway, up
     expect(page.locator(".failure .place")).to_have_text(re.compile(r"policies/misbehave/policy\.py:\d+$"))
     expect(page.locator(".verdict")).to_contain_text("The upstream answered 200")
     open_list(page, "?api=streams")
-    expect(rows(page).locator(".badge")).to_have_text(["200", "passed over"])
+    expect(rows(page).locator(".badge")).to_have_text(["200", "continued"])
 
 
 def test_a_client_that_goes_away_is_shown(page: Page, gateway: Gateway, upstream: Upstream) -> None:
@@ -179,7 +179,7 @@ def test_a_client_that_goes_away_is_shown(page: Page, gateway: Gateway, upstream
     open_list(page, "?api=left")
     expect(rows(page).locator(".badge")).to_have_text(["none", "cancelled"])
     rows(page).first.click()
-    expect(page.locator(".verdict")).to_contain_text("Not answered because the client went away")
+    expect(page.locator(".verdict")).to_contain_text("Not answered because the client disconnected")
 
 
 def test_a_policy_that_hangs_is_named_everywhere(page: Page, gateway: Gateway, upstream: Upstream) -> None:

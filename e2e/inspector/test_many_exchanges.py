@@ -51,8 +51,8 @@ def record_each(gateway: Gateway, file: Path) -> Path:
 
 
 @contextmanager
-def run_telling_node(address: str, file: Path, rate: int, total: int) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "e2e.inspector.telling_node", address, str(file)]
+def run_reporting_node(address: str, file: Path, rate: int, total: int) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "e2e.inspector.reporting_node", address, str(file)]
     command += ["--rate", str(rate), "--total", str(total)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
@@ -89,7 +89,7 @@ def test_the_live_page_stays_quick_and_small(
     page.wait_for_timeout(2000)
     idle = end_frames(page)
     begin_frames(page)
-    with run_telling_node(lone_controller.node_address, templates, RATE, RATE * SECONDS) as node:
+    with run_reporting_node(lone_controller.node_address, templates, RATE, RATE * SECONDS) as node:
         wait_for(page, 5)
         early = probe.read()
         wait_for(page, 8)

@@ -161,7 +161,7 @@ def test_a_wrong_file_stops_no_other_api(build: Path, tmp_path: Path, upstream: 
         assert f"{one_of_each}/wrong.yaml:3: expected a YAML document: " in result.stdout
         assert status(gateway, "--healthcheck").returncode == 0
         write_apis(one_of_each, api("wrong", upstream.url), api("unknown", upstream.url))
-        eventually("what was mended serves", lambda: status(gateway).returncode == 0, 20)
+        eventually("the corrected policy serves", lambda: status(gateway).returncode == 0, 20)
         assert {httpx.get(f"{gateway.url}/{name}/x").status_code for name in ("good", "wrong", "unknown")} == {200}
 
 

@@ -296,8 +296,8 @@ def test_a_newer_save_replaces_an_import_that_does_not_end(tmp_path: Path, upstr
         eventually(
             "the import is reported", lambda: gateway.find_records(component="supervisor", message=IMPORTING), 30
         )
-        project.write_policy("stamp", STAMP, words_py=words("mended"))
-        eventually("the mended one", lambda: word(url) == "mended", 20)
+        project.write_policy("stamp", STAMP, words_py=words("fixed"))
+        eventually("the fixed policy", lambda: word(url) == "fixed", 20)
         assert is_gone(first)
         assert not [record for record in gateway.find_records(level="error") if "reload" in record["message"]]
         project.write_policy("stamp", LOOPS, words_py=words("loop again"))

@@ -15,9 +15,9 @@ from e2e.kit.places import ROOT
 
 PAGE = ROOT / "docs" / "reference" / "told-faults.md"
 TOOLS = {"status": "`status`", "tail": "`tail`", "explain": "`explain`", "inspector": "Inspector", "alert": "alert"}
-NO_STATUS = "a node is no worse for it"
-NO_REQUEST = "no request is refused for it"
-NO_CONNECTION = "a client gets no connection, so that there is no request"
+NO_STATUS = "the node itself is healthy"
+NO_REQUEST = "no request fails because of it"
+NO_CONNECTION = "clients cannot connect, so that there is no request"
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,16 @@ class Fault:
 
 
 NO_REQUEST_TOLD = {"tail": NO_REQUEST, "explain": NO_REQUEST}
-OF_CLIENTS = {"status": NO_STATUS, "alert": "what clients ask wrongly is nothing that an operator can mend"}
+OF_CLIENTS = {"status": NO_STATUS, "alert": "an operator cannot correct what clients request"}
 FAULTS: Mapping[str, Fault] = {
     "the upstream's port is closed": Fault(
-        "upstream", ["refusing"], "upstream", "start what|[Ss]ee whether (it|its process|the upstream) runs",
+        "upstream", ["refusing"], "upstream",
+        "start the upstream|[Cc]heck that it runs|See whether (its process|the upstream) runs",
         "GatewrightUpstreamUnreachable",
     ),
     "the upstream speaks no TLS": Fault(
-        "upstream", ["plain"], "upstream", "write http://|[Ss]ee whether (it|the upstream) runs|has reason and cure",
+        "upstream", ["plain"], "upstream",
+        "write http://|[Cc]heck that it runs|See whether the upstream runs|has reason and cure",
         "GatewrightUpstreamFails",
     ),
     "the upstream is too slow": Fault(
@@ -51,29 +53,31 @@ FAULTS: Mapping[str, Fault] = {
         silent={"status": NO_STATUS},
     ),
     "the upstream's name does not resolve": Fault(
-        "upstream", ["unresolved"], "upstream", "[Mm]end the name|has reason and cure", "GatewrightUpstreamFails",
+        "upstream", ["unresolved"], "upstream", "[Cc]orrect the name|has reason and cure", "GatewrightUpstreamFails",
         shortcoming="APIs not deployed",
     ),
     "no target of the upstream is healthy": Fault(
-        "upstream", ["unhealthy"], "upstream|target", "[Ss]ee whether (it|the upstream) runs|gatewright status",
+        "upstream", ["unhealthy"], "upstream|target",
+        "[Cc]heck that the targets run|See whether the upstream runs|gatewright status",
         "GatewrightUpstreamDown",
     ),
     "no API has the path": Fault(
-        "client", ["ordrs"], "no API has the path|the client's", "ask for a path|/orders", silent=OF_CLIENTS
+        "client", ["ordrs"], "no API has the path|the client's", "request a path|/orders", silent=OF_CLIENTS
     ),
     "no operation takes the method": Fault(
         "client", ["orders"], "takes PUT|the client's", "use a method", silent=OF_CLIENTS
     ),
     "a policy raises": Fault(
         "policy", ["raises"], "misbehave:v1.0.0", "policy.py:LINE|with file and line", "GatewrightPolicyFails",
-        silent={"status": "one that raises is an error to clients, and the node goes on as it was"},
+        silent={"status": "clients get the error, the node itself is healthy"},
     ),
     "a policy holds the interpreter": Fault(
-        "policy", ["holds"], "faulty:v1.0.0", "policy.py:LINE|mend the policy", "GatewrightPolicyQuarantined",
+        "policy", ["holds"], "faulty:v1.0.0", "policy.py:LINE|fix the policy", "GatewrightPolicyQuarantined",
         shortcoming="under quarantine",
     ),
     "the only certificate of a listener cannot be used": Fault(
-        "operator", ["partners", "broken"], "partners|broken", "expected a PEM|[Mm]end the files|names file and cure",
+        "operator", ["partners", "broken"], "partners|broken",
+        "expected a PEM|[Ff]ix the files|names the file and the cure",
         "GatewrightListenerClosed", silent={"tail": NO_CONNECTION, "explain": NO_CONNECTION},
     ),
     "a certificate ends within a day": Fault(
@@ -131,7 +135,7 @@ def replace_tables(page: str, texts: Mapping[str, Mapping[str, str]]) -> str:
 
 def _section(name: str, fault: Fault, texts: Mapping[str, str]) -> str:
     rows = [[word, _escaped(texts[tool]) or f"– ({fault.silent.get(tool, '')})"] for tool, word in TOOLS.items()]
-    return "\n".join([f"### {name[0].upper()}{name[1:]}", "", _table([["who", "says"], ["---", "---"], *rows])])
+    return "\n".join([f"### {name[0].upper()}{name[1:]}", "", _table([["tool", "report"], ["---", "---"], *rows])])
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

@@ -252,7 +252,7 @@ def test_the_last_python_policy_takes_the_environment_with_it(mixed: Workplace) 
             "paint/words.py",
             "print('at import')\n\nSAY = 1 / 0\n",
             "policies/paint/words.py:3: expected a module that can be imported, got ZeroDivisionError: division by"
-            " zero; mend it: an executor imports each policy when it starts",
+            " zero; fix it: an executor imports each policy when it starts",
         ),
         (
             "paint/words.py",

@@ -34,7 +34,7 @@ def test_lines_that_go_on_belong_to_the_error_above() -> None:
 
 def test_an_error_in_a_policys_copy_names_the_policys_own_file(translate: Translate) -> None:
     assert translate("policies/sample_v1_0_0/inner/a.go:7:2: undefined: x\n") == [
-        "sample/inner/a.go:7: expected Go that compiles, got undefined: x; mend it"
+        "sample/inner/a.go:7: expected Go that compiles, got undefined: x; fix it"
     ]
 
 

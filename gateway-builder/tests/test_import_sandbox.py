@@ -98,7 +98,7 @@ def test_a_file_that_its_permissions_close_is_not_explained_by_the_sandbox(impor
     (tmp_path / "closed").touch(mode=0)
     refusal = imported("open(PATH, 'w')\n", PATH=str(tmp_path / "closed"))
     assert "PermissionError" in refusal
-    assert refusal.endswith("mend it: an executor imports each policy when it starts")
+    assert refusal.endswith("fix it: an executor imports each policy when it starts")
 
 
 def test_for_a_missing_variable_of_the_environment_the_cure_is_prepare(imported: Import) -> None:

@@ -50,11 +50,11 @@ def test_go_policies_are_in_no_group(made: Make) -> None:
 
 def test_mistakes_name_its_file_its_line_and_its_field(made: Make) -> None:
     policy = made("a")
-    assert str(policy.mistake("policy.py", "this", "that", "mend it", 7)) == (
-        "sample/policy.py:7: expected this, got that; mend it"
+    assert str(policy.mistake("policy.py", "this", "that", "fix it", 7)) == (
+        "sample/policy.py:7: expected this, got that; fix it"
     )
-    assert str(policy.definition_mistake("processingMode.requestHeaderMode", "this", "that", "mend it")) == (
-        "sample/policy-definition.yaml:4: processingMode.requestHeaderMode: expected this, got that; mend it"
+    assert str(policy.definition_mistake("processingMode.requestHeaderMode", "this", "that", "fix it")) == (
+        "sample/policy-definition.yaml:4: processingMode.requestHeaderMode: expected this, got that; fix it"
     )
 
 

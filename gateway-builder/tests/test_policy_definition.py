@@ -23,7 +23,7 @@ def test_a_definition_is_its_fields_its_text_and_its_digest(tmp_path: Path) -> N
 def test_a_folder_without_a_definition_and_a_missing_folder_have_different_messages(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match=r"^a/policy-definition\.yaml: expected a policy's definition, got no such"):
         read_definition(tmp_path, "a")
-    with pytest.raises(BuildError, match=r"^a: expected a policy's folder, got no such folder; mend filePath"):
+    with pytest.raises(BuildError, match=r"^a: expected a policy's folder, got no such folder; correct filePath"):
         read_definition(tmp_path / "a", "a")
 
 

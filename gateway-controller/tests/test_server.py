@@ -290,7 +290,7 @@ def test_a_taken_port_is_named(start: Start) -> None:
         (["--settings", "/no/such/file"], "/no/such/file: expected a settings file"),
     ],
 )
-def test_what_an_operator_must_mend_is_reported_in_one_line(start: Start, more: list[str], sentence: str) -> None:
+def test_a_mistake_of_the_operator_is_logged_in_one_line(start: Start, more: list[str], sentence: str) -> None:
     controller = start(*more)
     assert controller.wait() == 1
     assert sentence in controller.log_text()

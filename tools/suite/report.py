@@ -112,7 +112,7 @@ def _render_undeclared(undeclared: dict[str, list[str]]) -> str:
 
 def _render_unstable(outcomes: list[Outcome]) -> str:
     tests = [f"  {outcome.repeat}" for outcome in outcomes if outcome.outcome == UNSTABLE]
-    return "\n".join(["failed, and passed at a second try, alone; mend them:", *tests]) if tests else ""
+    return "\n".join(["failed, and passed at a second try, alone; fix them:", *tests]) if tests else ""
 
 
 def _render_failures(outcomes: list[Outcome], finished: Sequence[Finished]) -> str:

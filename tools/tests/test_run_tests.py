@@ -155,7 +155,7 @@ def test_a_second_try_runs_only_failed_tests_and_is_listed(project: Project) -> 
     result = project.run("--second-try")
     assert result.returncode == 1
     assert result.stdout.endswith("tests: 2 passed, 1 failed, 0 skipped\n")
-    assert "mend them:\n  pytest 'words/tests/test_tries.py::test_now_and_then'\n" in result.stdout
+    assert "fix them:\n  pytest 'words/tests/test_tries.py::test_now_and_then'\n" in result.stdout
     project.write("sums/src/data.txt", "right")
     project.write("build/tries", "")
     result = project.run("--second-try")

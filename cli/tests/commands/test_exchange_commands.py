@@ -101,7 +101,7 @@ class Node:
     def _read(self) -> None:
         try:
             for observation in self._asked:
-                if not (observation.kept or observation.untold or observation.stop):
+                if not (observation.kept or observation.record_only or observation.stop):
                     self._messages.put(node_pb2.Observed(observation=observation.id))  # it has begun
                 if observation.filter != PROBE:
                     self._seen.put(observation)
@@ -243,7 +243,7 @@ def test_missing_exchanges_are_reported_on_stderr(controller: Controller, node: 
     node.report(observation.id, ended=True, refused="expected at most 8 observations, got 9")
     messages = {tail.complaint() for _ in range(3)}
     assert messages == {
-        "3 exchanges dropped: they came faster than this command reads them; watch fewer with a filter, or --sample\n",
+        "3 exchanges dropped: they arrive faster than this command reads them; narrow the filter, or use --sample\n",
         "node node-1 sends no exchanges: expected at most 8 observations, got 9\n",
         "ended: the time is over (--seconds)\n",
     }
@@ -379,9 +379,9 @@ def test_explain_of_an_unknown_exchange_says_how_to_record_one(controller: Contr
     status, out, err = explain.end()
     assert (status, out) == (1, "")
     assert err == (
-        "error: no node has an exchange no/such id; nodes keep the newest of those that somebody watches (GET "
-        "/v1/exchanges, `gatewright tail`) or records (POST /v1/recordings, `gatewright record`); do so, and repeat "
-        "the request\n"
+        "error: no node has an exchange no/such id; nodes keep the newest exchanges that are watched (GET "
+        "/v1/exchanges, `gatewright tail`) or recorded (POST /v1/recordings, `gatewright record`); start one of these, "
+        "and repeat the request\n"
     )
 
 
@@ -444,7 +444,7 @@ def test_record_without_a_folder_leaves_it_to_the_nodes(controller: Controller, 
         "client": "10.1.2.3", "errors": True, "header": {"name": "x-user", "value": "ann"}, "sample": 0.5,
         "status": ["4xx", "503"],
     }  # fmt: skip
-    assert observation.untold
+    assert observation.record_only
     assert 0 < observation.seconds <= 60
     url = f"{controller.url}/v1/recordings/{out.split()[1]}"
     assert httpx.delete(url, headers={"authorization": f"Bearer {TOKEN}"}).status_code == 204

@@ -22,7 +22,7 @@ LINES = [
     ),
     (
         exchange(PASSED_OVER, execution(2, "gate", "answered"), status=403, answeredBy="policy"),
-        f"{HEAD.replace('200', '403')}  frail:v1.0.0 failed and was passed over: crashed  gate:v1.0.0 answered  {ID}",
+        f"{HEAD.replace('200', '403')}  frail:v1.0.0 failed: crashed (onError: continue)  gate:v1.0.0 answered  {ID}",
     ),
     (exchange({**FAILED, "shadow": True}), f"{HEAD}  slow:v1.0.0 in shadow: failed: timeout  {ID}"),
     (
@@ -40,7 +40,7 @@ LINES = [
         exchange(status=431, answeredBy="gateway", details="headers_too_large"),
         f"{HEAD.replace('200', '431')}  the gateway answered: headers_too_large  {ID}",
     ),
-    (exchange(response=None, outcome="cancelled"), f"{NO_STATUS_HEAD}  the client went away  {ID}"),
+    (exchange(response=None, outcome="cancelled"), f"{NO_STATUS_HEAD}  the client disconnected  {ID}"),
     (exchange(response=None, outcome="failed", error="no stream"), f"{NO_STATUS_HEAD}  failed: no stream  {ID}"),
 ]
 
@@ -54,7 +54,7 @@ def test_a_terminal_gets_as_many_lines_as_its_width_needs() -> None:
     found = LINES[2][0]
     assert line(found, Paint(width=80)).splitlines() == [
         f"{BEGINS}  403   12.3 ms  {ASKED}",
-        "              frail:v1.0.0 failed and was passed over: crashed",
+        "              frail:v1.0.0 failed: crashed (onError: continue)",
         f"              gate:v1.0.0 answered  {ID}",
     ]
     for width in range(40, 200):

@@ -32,11 +32,11 @@ MASKED = change("header", ["1234"], ["****"], "x-card")
 ANSWERS = change("answer", after=ANSWER)
 REFUSED = {
     "party": "upstream", "code": "connection_refused", "reason": "the upstream 10.0.0.7:80 refused the connection",
-    "cure": "start what is to listen there, or mend the address in spec.upstream", "flags": "UF",
+    "cure": "start the upstream, or correct its address in spec.upstream", "flags": "UF",
 }  # fmt: skip
 NO_ROUTE = {
     "party": "client", "code": "no_route", "reason": "no API has the path /oders/7",
-    "cure": "ask for a path under the context of an API (/orders, /items), or publish one", "flags": "NR",
+    "cure": "request a path under the context of an API (/orders, /items), or publish one", "flags": "NR",
 }  # fmt: skip
 EXCHANGES = {
     "five-policies": exchange(

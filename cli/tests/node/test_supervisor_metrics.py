@@ -107,7 +107,7 @@ def test_a_failure_is_answered_with_its_reason_and_logged_once(tmp_path: Path, m
         assert asyncio.run(ask(output)) == 2 * ["LookupError: no version of it\n"]
         output.close()
     text = log.read_text()
-    assert text.count("metrics cannot be told") == text.count("Traceback") == 1, text
+    assert text.count("metrics cannot be reported") == text.count("Traceback") == 1, text
     assert 'raise LookupError("no version of it")' in text
 
 

@@ -124,7 +124,7 @@ def test_a_part_of_a_document_is_an_api_at_the_same_urls() -> None:
     assert (spec["context"], spec["upstream"]["main"]["url"]) == ("/api/pets", "http://pets.example/api/pets")
     assert spec["operations"] == [{"method": "GET", "path": "/"}, {"method": "PUT", "path": "/{id}"}]
     (mistake,) = mistakes(document(paths=paths), under="/nowhere")
-    assert "expected at least one operation below /nowhere, got none; mend --paths" in mistake
+    assert "expected at least one operation below /nowhere, got none; correct --paths" in mistake
 
 
 def test_more_operations_than_an_api_has_are_imported_in_parts() -> None:

@@ -151,7 +151,7 @@ def test_a_refused_file_is_tried_again_when_it_is_saved(bench: Bench) -> None:
         following.cancel()
 
     with_controller(bench, work)
-    assert "API file taken" in bench.output.text()
+    assert "API file accepted" in bench.output.text()
 
 
 def test_a_refused_file_is_tried_again_when_there_are_other_policies(bench: Bench) -> None:

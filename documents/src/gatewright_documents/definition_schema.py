@@ -17,7 +17,7 @@ SCHEMAS = ("parameters", "systemParameters")
 
 
 def definition_schema() -> JsonObject:
-    """What an editor is told of a policy's definition."""
+    """The schema of a policy's definition, for editors."""
     document = _object(DEFINITION_KEYS)
     properties: JsonObject = document["properties"]
     properties["processingMode"] = {**_object(MODE_KEYS), "description": properties["processingMode"]["description"]}

@@ -26,9 +26,9 @@ LIMITS = {
 FORMATS = {"secret": "a secret", "cel": "a condition in CEL"}
 CHOICES = {"anyOf": "at least one of {}", "oneOf": "exactly one of {}"}
 LONG = 40
-"""Characters of a pattern that tells people nothing."""
+"""Characters of a pattern that is too long to read."""
 DEEPEST = 4
-"""Layers of lists and maps in each other that are told of."""
+"""Layers of nested lists and maps that are described."""
 EACH, KEY = "[]", ".*"
 """What a path has for each entry of a list, and for each value of a map: an object with keys of the author's choice."""
 

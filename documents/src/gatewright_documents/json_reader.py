@@ -43,7 +43,7 @@ def parse_json(body: bytes, expected: str = "an object", most_values: int = MAX_
     except RecursionError:
         raise Unreadable(too_deep().mistakes) from None
     except json.JSONDecodeError as error:
-        wrong = Mistake.expecting(f"a JSON document: {error}", cure="mend the syntax", line=error.lineno)
+        wrong = Mistake.expecting(f"a JSON document: {error}", cure="fix the syntax", line=error.lineno)
         raise Unreadable([wrong]) from None
     except UnicodeDecodeError as error:
         raise Unreadable([not_utf8(error)]) from None
@@ -58,7 +58,7 @@ def parse_json(body: bytes, expected: str = "an object", most_values: int = MAX_
 def line_tree(body: bytes, most_values: int = MAX_VALUES) -> LineTree:
     """Where the values stand of a document that has been read, JSON or YAML; at line 0 where that is not known.
 
-    JSON's own parser tells no lines. Nearly all JSON is YAML, whose reader does.
+    The JSON parser reports no lines. Nearly all JSON is YAML, whose reader does.
     """
     try:
         whole = ESCAPED_SURROGATE.sub(_unescaped, body)  # in halves they are JSON and no YAML

@@ -1,4 +1,4 @@
-"""What is wrong with an input, and where. All mistakes are found at once, so an author mends them at once."""
+"""What is wrong with an input, and where. All mistakes are found at once, so that an author can fix them at once."""
 
 from __future__ import annotations
 

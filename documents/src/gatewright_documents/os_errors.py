@@ -10,8 +10,8 @@ PATHS = re.compile(r": '.*$", re.DOTALL)
 
 
 def os_reason(error: OSError) -> str:
-    """The path and the reason; the reason alone where no path is known. Of a copy of several files, which Python tells
-    as a list, the first one and how many more.
+    """The path and the reason; the reason alone where no path is known. Of several files that could not be
+    copied, which Python reports as a list, the first one and how many more.
     """
     if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):
         (_, target, reason), *more = error.args[0]

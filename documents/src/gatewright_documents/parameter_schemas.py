@@ -49,7 +49,7 @@ def mistakes_in(schema: JsonValue, field: str) -> Iterator[Mistake]:
 
 
 def _mistakes(schema: JsonObject, field: str) -> Iterator[Mistake]:
-    """What its meta-schema says; if that is nothing, what cannot be compiled, of which the first is told."""
+    """The mistakes that its meta-schema finds; without any, the first part that cannot be compiled."""
     if "$schema" in schema and _compile_error({"$schema": schema["$schema"]}):
         expected, got = listed(sorted(META_SCHEMAS.values())), shown(schema["$schema"])
         yield Mistake.expecting(expected, got, "or leave it out", field=format_path(["$schema"], field))

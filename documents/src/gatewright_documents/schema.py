@@ -20,7 +20,7 @@ from gatewright_documents.values import JsonObject, JsonValue, KeyPath
 NOTHING: JsonObject = {"type": "object", "properties": {}}
 """The schema of a policy that takes no parameters."""
 NOT_GIVEN = object()
-UNKNOWN_KEY_CURE = "remove it or mend its name"
+UNKNOWN_KEY_CURE = "remove it or correct its name"
 
 
 class Schema:
@@ -78,7 +78,7 @@ class Schema:
             mistakes = list(parameter_schemas.mistakes_in(found, format_path(path, root)))
             if mistakes and _within(public, path) != found:
                 field = format_path(_public_path(path, public), root)
-                mistakes = [Mistake.expecting("a JSON Schema", "something else", "mend it", field=field)]
+                mistakes = [Mistake.expecting("a JSON Schema", "something else", "fix it", field=field)]
             yield from mistakes
 
     def masked(self, value: JsonValue) -> JsonValue:
@@ -88,7 +88,7 @@ class Schema:
         return secret_masks.masked(value, [self.document], self.document)
 
     def for_nodes(self, value: JsonValue) -> JsonValue:
-        """The value as nodes are told of it: secrets that may be named are marked (secret_references)."""
+        """The value as nodes are sent it: secrets that may be named are marked (secret_references)."""
         return secret_references.for_nodes(value, [self.document], self.document)
 
     def without_values(self, value: JsonValue) -> JsonValue:
@@ -216,7 +216,7 @@ def _kind_words(schema: JsonObject) -> str:
 
 
 def _like_an_example(kind: Kind, schema: JsonObject) -> str:
-    """A pattern tells few people what to write; an example that stands beside it does."""
+    """The schema's own example, which says more than its pattern."""
     examples = schema.get("examples")
     if not isinstance(kind, Kind.Pattern) or not isinstance(examples, list) or not examples:
         return ""

@@ -63,17 +63,17 @@ def _required_mistakes(schema: JsonObject, field: str) -> Iterator[Mistake]:
         for name in subschema.get("required", []):
             if name not in known:
                 expected = f"one of {', '.join(known)}" if known else "no name"
-                cure = "mend the name, or write the property"
+                cure = "correct the name, or write the property"
                 where = format_path((*path, "required"), field)
                 yield Mistake.expecting(expected, repr(name), f"{cure}: no other is taken", field=where)
 
 
 def _mistake(error: _Error, field: str) -> Mistake:
     if error.is_default:
-        expected, cure = "a default that its own schema takes", "mend one of the two"
+        expected, cure = "a default that its own schema takes", "change one of the two"
     else:
         is_type = error.path and error.path[-1] == "type"
-        expected, cure = JSON_TYPES if is_type else "a JSON Schema 2020-12", "mend the schema"
+        expected, cure = JSON_TYPES if is_type else "a JSON Schema 2020-12", "fix the schema"
     return Mistake.expecting(expected, error.message, cure, field=field)
 
 

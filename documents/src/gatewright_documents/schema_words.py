@@ -17,7 +17,7 @@ TYPES = {"object": "an object", "array": "an array", "integer": "a whole number"
 def meant(
     error: jsonschema_rs.ValidationError, branches: Sequence[Sequence[jsonschema_rs.ValidationError]]
 ) -> Sequence[jsonschema_rs.ValidationError]:
-    """The branch that the author had in mind: the only one of the value's own kind. Its mistakes tell more."""
+    """The mistakes of the branch that the author had in mind: the only one of the value's own kind."""
     fitting = [branch for branch in branches if not any(_is_other_kind(inner, error) for inner in branch)]
     return fitting[0] if len(fitting) == 1 else []
 

@@ -1,6 +1,6 @@
 """Where a schema says `format: secret`: text, or `{secretRef: NAME}`, which names a secret that its operator keeps.
 
-A node is told of both in one form, which says that a secret stands there: `{"secretRef": "", "value": TEXT}` and
+A node is sent both in one form, which marks the secret: `{"secretRef": "", "value": TEXT}` and
 `{"secretRef": NAME}`.
 """
 
@@ -95,7 +95,7 @@ def misplaced(
 
 
 def references(value: JsonValue, path: KeyPath = ()) -> Iterator[KeyPath]:
-    """Where references to secrets stand in what nodes are told."""
+    """Where references to secrets stand in values that nodes are sent."""
     if is_reference(value):
         yield path
     elif isinstance(value, dict | list):

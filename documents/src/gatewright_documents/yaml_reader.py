@@ -126,7 +126,7 @@ def _events(body: bytes, most_values: int) -> Iterator[yaml.Event]:
 
 
 def _not_yaml(problem: str, line: int) -> Mistake:
-    return Mistake.expecting(f"a YAML document: {problem}", cure="mend the syntax", line=line)
+    return Mistake.expecting(f"a YAML document: {problem}", cure="fix the syntax", line=line)
 
 
 class _Merge:

@@ -66,8 +66,8 @@ EXECUTOR = "python-executor"
 class BuildOptions:
     """What to build, and where to.
 
-    manifest: the build.yaml; build.lock is beside it. output: the folder to make or to bring up to date. say: told
-    what goes on. locked: whether to refuse what is not in build.lock. source_root: the checkout to build from, by
+    manifest: the build.yaml; build.lock is beside it. output: the folder to make or to bring up to date. say: receives
+    the progress. locked: whether to refuse what is not in build.lock. source_root: the checkout to build from, by
     default the one around this package. import_seconds: how long the import of one policy may take. engine: False makes
     neither engine nor SBOM, for callers that run Python policies alone.
     """

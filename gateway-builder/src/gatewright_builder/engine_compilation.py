@@ -120,7 +120,7 @@ def _mistake(diagnostic: Diagnostic, tree: Tree, policies: tuple[Policy, ...], r
         prefix = f"policies/{policy.identifier}/"
         if diagnostic.file.startswith(prefix):
             file = diagnostic.file.removeprefix(prefix)
-            return policy.mistake(file, expected, diagnostic.message, "mend it", diagnostic.line)
+            return policy.mistake(file, expected, diagnostic.message, "fix it", diagnostic.line)
         if f"{policy.identifier}." in _line(tree, diagnostic):
             cure = "give GetPolicy the type v1alpha.Factory"
             return Mistake.in_file(policy.shown, expected, diagnostic.message, cure)

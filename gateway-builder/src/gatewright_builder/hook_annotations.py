@@ -33,7 +33,7 @@ def annotation_mistakes(
     for hook, function in hooks.items():
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             for expected, got, line in _wrong(hook, function, names):
-                yield policy.mistake(file, expected, got, "mend the annotation: the hook is called as it is", line)
+                yield policy.mistake(file, expected, got, "correct the annotation: the hook is called as it is", line)
 
 
 def _wrong(

@@ -166,7 +166,7 @@ class ImportCheck:
         is_own = report.file is not None and report.file.startswith(prefix)
         file = report.file.removeprefix(prefix) if report.file and is_own else POLICY_FILE
         if report.expected:
-            return policy.mistake(file, report.expected, report.error, "mend it: the executor refuses it", report.line)
+            return policy.mistake(file, report.expected, report.error, "fix it: the executor refuses it", report.line)
         return policy.mistake(
             file, "a module that can be imported", got, _cure(policy, report), report.line if is_own else None
         )
@@ -214,9 +214,9 @@ def _cure(policy: Policy, report: Report) -> str:
     if report.refused:
         return REFUSED[report.refused]
     if report.kind == KeyError.__name__:
-        return "mend it; a variable of the environment is for prepare, or the first execution: a build has none of them"
+        return "fix it; a variable of the environment is for prepare, or the first execution: a build has none of them"
     if report.missing is None:
-        return "mend it: an executor imports each policy when it starts"
+        return "fix it: an executor imports each policy when it starts"
     name = report.missing.split(".")[0]
     if name in SDK:
         return sdk_cure(report.missing)

@@ -10,7 +10,7 @@ from gatewright_builder.origin import NAMED, Kind
 
 
 def manifest_schema() -> JsonObject:
-    """What an editor is told of a build.yaml."""
+    """The schema of a build.yaml, for editors."""
     schema, entry = editor_schema(ManifestFields, "build.yaml"), editor_schema(EntryFields, "")["$defs"]["EntryFields"]
     entry["allOf"] = [
         {"not": {"required": [name, other]}}

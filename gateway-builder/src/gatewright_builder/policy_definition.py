@@ -43,7 +43,7 @@ def read_definition(folder: Path, shown: str) -> Definition:
 
 def _no_definition(folder: Path, shown: str, name: str) -> Mistake:
     if not folder.is_dir():
-        return Mistake.in_file(shown, "a policy's folder", "no such folder", "mend filePath in build.yaml")
+        return Mistake.in_file(shown, "a policy's folder", "no such folder", "correct filePath in build.yaml")
     return Mistake.in_file(
         name, "a policy's definition", "no such file", "write it: name, version, runtime, processingMode"
     )

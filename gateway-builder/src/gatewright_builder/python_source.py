@@ -57,7 +57,7 @@ def _parse(content: bytes, file: str) -> ast.Module:
 def _syntax_mistake(policy: Policy, file: str, error: SyntaxError | ValueError) -> Mistake:
     line = error.lineno if isinstance(error, SyntaxError) else None
     got = error.msg if isinstance(error, SyntaxError) else str(error)
-    return policy.mistake(file, "Python that parses", f"a syntax error ({got})", "mend it", line)
+    return policy.mistake(file, "Python that parses", f"a syntax error ({got})", "fix it", line)
 
 
 def _hook_mistakes(policy: Policy, module: ast.Module) -> Iterator[Mistake]:

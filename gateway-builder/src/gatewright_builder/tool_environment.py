@@ -1,5 +1,5 @@
-"""What each program that a build starts is told of the environment: lists of names, so that a secret
-that no list names is in none of them.
+"""The environment variables of each program that a build starts: lists of names, so that a secret that
+no list names is in none of them.
 
 Tokens of the operator (GITHUB_TOKEN, those of a cloud or of a CI) are in none of them: the builder's own download of a
 repository reads its token itself.

@@ -55,7 +55,7 @@ def _entry_mistakes(manifest: Manifest, policy: Policy) -> Iterator[Mistake]:
         yield manifest.mistake(policy.entry, f"no group for {policy.name}", got, cure)
     wanted = RUNTIMES.get(policy.entry.kind)
     if wanted and policy.runtime is not wanted:
-        cure = f"name its sources by {Kind.FILE_PATH}, or mend its runtime"
+        cure = f"name its sources by {Kind.FILE_PATH}, or correct its runtime"
         yield policy.definition_mistake("runtime", f"{wanted}, for {policy.entry.kind}", policy.runtime, cure)
 
 

@@ -66,7 +66,7 @@ def test_settings_that_go_cannot_read_are_quoted(tmp_path: Path, monkeypatch: py
     (tmp_path / "go").write_text("#!/bin/sh\necho 'go: no settings' >&2\nexit 2\n")
     (tmp_path / "go").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    with pytest.raises(BuildError, match="go: expected Go's settings, got go: no settings; mend them: go env -w"):
+    with pytest.raises(BuildError, match="go: expected Go's settings, got go: no settings; fix them: go env -w"):
         toolchain()
 
 

@@ -44,4 +44,4 @@ def test_a_missing_folder_is_reported_with_its_line(tmp_path: Path) -> None:
     manifest = tmp_path / "stock.yaml"
     manifest.write_text("version: v1\npolicies:\n  - {name: greet, filePath: gret}\n")
     (mistake,) = locate(read_manifest(manifest)).mistakes
-    assert str(mistake) == "stock.yaml:3: expected a policy's folder, gret, got no such folder; mend filePath"
+    assert str(mistake) == "stock.yaml:3: expected a policy's folder, gret, got no such folder; correct filePath"

@@ -1,4 +1,4 @@
-"""`python -m gatewright_controller`: reads the settings and serves. Exit status 1 for what an operator must mend."""
+"""`python -m gatewright_controller`: reads the settings and serves; exit status 1 if the operator made a mistake."""
 
 from __future__ import annotations
 

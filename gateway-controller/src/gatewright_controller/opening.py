@@ -21,7 +21,7 @@ from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
 from gatewright_controller.inspector import inspector_routes
-from gatewright_controller.local.metrics import Metrics, telling_metrics
+from gatewright_controller.local.metrics import Metrics, serving_metrics
 from gatewright_controller.management.access import Access
 from gatewright_controller.management.management_server import management_server
 from gatewright_controller.management.problem_types import NO_DATABASE
@@ -46,8 +46,8 @@ async def open_database(settings: Settings, listener: socket.socket, stop: async
             raise
         waiting = _Waiting(str(error))
     log.error("%s", waiting.reason, extra={"meanwhile": "the node serves its last good state"})
-    telling = telling_metrics(settings.metrics_listen, settings.peers, Metrics(database_open=False))
-    async with _answering(settings, listener, waiting), telling:
+    metrics = serving_metrics(settings.metrics_listen, settings.peers, Metrics(database_open=False))
+    async with _answering(settings, listener, waiting), metrics:
         return await _opened(settings.database, waiting, stop)
 
 

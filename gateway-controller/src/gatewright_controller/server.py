@@ -18,7 +18,7 @@ from gatewright_controller.acme.challenges import challenge_socket
 from gatewright_controller.apis.controller import Controller
 from gatewright_controller.gateway.gateways import Gateways
 from gatewright_controller.local.loopback import is_loopback
-from gatewright_controller.local.metrics import Metrics, telling_metrics
+from gatewright_controller.local.metrics import Metrics, serving_metrics
 from gatewright_controller.management.api import create_app
 from gatewright_controller.management.management_server import STOP_SECONDS, management_server
 from gatewright_controller.model import milliseconds
@@ -89,7 +89,7 @@ async def _run(
     )
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     host, port = listener.getsockname()[:2]
-    async with telling_metrics(settings.metrics_listen, settings.peers, metrics):
+    async with serving_metrics(settings.metrics_listen, settings.peers, metrics):
         log.info("ready", extra={"listen": f"{host}:{port}", "nodeListen": settings.node_listen})
         await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
         log.info("stopping")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from gatewright_controller.acme import certificates as acme_certificates
-from gatewright_controller.acme.certificates import AcmeCertificates, AcmeTimes, Told
+from gatewright_controller.acme.certificates import AcmeCertificates, AcmeTimes, ChildAnswer
 from gatewright_controller.acme.schedule import Wanted
 from gatewright_controller.local.acme_folder import certificate_file, record_file, write_private
 from gatewright_controller.model import Gateway, gateway_from_document
@@ -26,24 +26,24 @@ def gateway(*hosts: str, names: tuple[str, ...] = ("web",)) -> Gateway:
     return gateway_from_document({"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": spec})
 
 
-def good(lifetime: float = 1000.0, begins: float = 0.0) -> Told:
+def good(lifetime: float = 1000.0, begins: float = 0.0) -> ChildAnswer:
     begins = begins or time.time()
     return {"begins": begins, "ends": begins + lifetime, "renew": None, "look": 0.0}
 
 
-def bad(kind: str = "refused", wait: float = 0.0) -> Told:
+def bad(kind: str = "refused", wait: float = 0.0) -> ChildAnswer:
     return {"error": "no", "kind": kind, "wait": wait}
 
 
 class Authority:
     """Answers in turn, and does not answer behind the last one."""
 
-    def __init__(self, *answers: Told) -> None:
+    def __init__(self, *answers: ChildAnswer) -> None:
         self.answers, self.asked = list(answers), list[tuple[str, str]]()
         self.listens = asyncio.Event()
         self.listens.set()
 
-    async def __call__(self, task: str, folder: Path, wanted: Wanted) -> Told:
+    async def __call__(self, task: str, folder: Path, wanted: Wanted) -> ChildAnswer:
         self.asked.append((task, wanted.name))
         if not self.answers:
             await asyncio.Event().wait()

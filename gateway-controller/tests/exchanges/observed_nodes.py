@@ -43,7 +43,7 @@ class ObservedNode:
         async with asyncio.timeout(60):
             message = await self._call.read()
         assert isinstance(message, node_pb2.Observation), message
-        if begins and not (message.kept or message.untold or message.stop):
+        if begins and not (message.kept or message.record_only or message.stop):
             await self._call.write(node_pb2.Observed(observation=message.id))
         return message
 

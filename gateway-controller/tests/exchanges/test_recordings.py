@@ -24,7 +24,7 @@ async def recorded(
     """The HTTP answer, which comes once the node has taken the observation, and the latter. answer: the node's."""
     posting = asyncio.create_task(client.post("/v1/recordings", json=wanted))
     asked, after = await node.asked(), await node.asked()
-    assert (asked.untold, after.kept) == (True, True)
+    assert (asked.record_only, after.kept) == (True, True)
     if answer:
         await node.report(asked.id, **answer)
     await node.report(after.id, ended=True)
@@ -42,14 +42,14 @@ async def test_a_node_that_refuses_a_recording_is_named_at_once(served: Served, 
 async def test_a_node_that_does_not_answer_holds_up_no_recording(served: Served, client: httpx.AsyncClient) -> None:
     node = await served.node()
     assert (await client.post("/v1/recordings", json={})).status_code == 201
-    assert (await node.asked()).untold
+    assert (await node.asked()).record_only
 
 
 async def test_a_recording_from_its_beginning_to_its_end(served: Served, client: httpx.AsyncClient) -> None:
     node = await served.node()
     made, asked = await recorded(client, node, {"filter": {"status": "5xx"}, "seconds": 1200})
     assert made.status_code == 201
-    assert (json.loads(asked.filter), asked.kept, asked.untold) == ({"status": "5xx"}, False, True)
+    assert (json.loads(asked.filter), asked.kept, asked.record_only) == ({"status": "5xx"}, False, True)
     assert 1000 <= asked.seconds <= 1200
     found = made.json()
     assert made.headers["location"] == f"/v1/recordings/{found['id']}"

@@ -25,14 +25,14 @@ for (const { name, notes, status, inspector } of conformance("notes.json").cases
 
 test("with several nodes each note names its node", () => {
   const about = { kind: "api", name: "orders" };
-  const note = { severity: "warn", party: "upstream", about, title: "the upstream of API orders has no address", reason: "its name does not resolve", cure: "mend it" };
+  const note = { severity: "warn", party: "upstream", about, title: "the upstream of API orders has no address", reason: "its name does not resolve", cure: "fix it" };
   const nodes = [report([note], "n1"), report([note], "n2"), report(null, "old")];
-  const expected = "its name does not resolve on n1 (mend it); its name does not resolve on n2 (mend it)";
+  const expected = "its name does not resolve on n1 (fix it); its name does not resolve on n2 (fix it)";
   assert.deepEqual([...upstreamNotes(nodes)], [["orders", expected]]);
   const titles = troubles(apisOf([note]), nodes).map(({ title }) => title);
   assert.deepEqual(titles, ["The upstream of API orders has no address on n1", "The upstream of API orders has no address on n2"]);
   const [pending, ...others] = troubles([{ metadata: { name: "orders" }, status: { state: "pending", reason: "x" } }], nodes);
-  assert.deepEqual([pending.title, pending.cure, others], ["API orders is pending", "Nodes try again by themselves. Mend it.", []]);
+  assert.deepEqual([pending.title, pending.cure, others], ["API orders is pending", "Nodes try again by themselves. Fix it.", []]);
 });
 
 test("a name at the beginning of a sentence keeps its lower case", () => {

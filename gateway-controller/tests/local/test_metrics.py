@@ -137,6 +137,6 @@ async def test_a_failure_is_answered_with_its_reason_and_logged_once(
     failed = (500, "LookupError: no version of it\n")
     assert answers == [failed, failed, (200, ""), failed, (500, "LookupError: no node\n")]
     logged = [(record.getMessage(), str(record.exc_info[1])) for record in caplog.records if record.exc_info]
-    message = "metrics cannot be told"
+    message = "metrics cannot be reported"
     assert logged == [(message, "no version of it"), (message, "no version of it"), (message, "no node")]
     assert {record.levelno for record in caplog.records} == {logging.ERROR}

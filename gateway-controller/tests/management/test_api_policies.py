@@ -119,7 +119,7 @@ async def test_a_required_parameter_comes_with_the_api_that_sets_it(
     refused = await client.put("/v1/apis/orders-v1", json=orders_with(orders, audience="us"))
     (mistake,) = refused.json()["errors"]
     assert mistake["message"].endswith(
-        "got 'audience'; remove it or mend its name; what a changed policy takes comes with it: "
+        "got 'audience'; remove it or correct its name; for parameters of a changed policy, deploy both: "
         "`gatewright apply --reload -f FILE`"
     )
     node = connect(controller)

@@ -509,7 +509,7 @@ async def test_an_exchange_that_no_node_reports(
     observations.connect("n1")
     answer = await sent(client, record=True, path="/orders/v1.0/7")
     assert answer["recorded"] is False
-    assert answer["notRecorded"].startswith("no node has told of it within 0.01 s")
+    assert answer["notRecorded"].startswith("no node has reported it within 0.01 s")
 
 
 @pytest.mark.usefixtures("listening")

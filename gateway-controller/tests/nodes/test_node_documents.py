@@ -133,7 +133,7 @@ async def test_a_document_is_passed_on_as_the_node_sends_it(
     node = await nodes.observed("n 1/ü")
     getting = asyncio.create_task(client.get(f"/v1/nodes/n%201%2F%C3%BC/{name}"))
     asked = await node.asked()
-    assert (asked.document, asked.filter, asked.kept, asked.seconds, asked.untold) == (document, b"", False, 0, False)
+    assert (asked.document, asked.filter, asked.kept, asked.seconds, asked.record_only) == (document, b"", False, 0, False)
     await node.report(asked.id, b"\x00\xff{", b" as it is }")
     answer = await getting
     assert (answer.status_code, answer.content) == (200, b"\x00\xff{ as it is }")
@@ -213,7 +213,7 @@ async def test_a_node_that_refuses_goes_or_sends_too_much(nodes: Nodes, client_w
     getting = asyncio.create_task(detail(client, "/v1/nodes/n1/stats", 503))
     await node.asked()
     await node.close()
-    assert await getting == "node n1 does not report its stats: the node went away"
+    assert await getting == "node n1 does not report its stats: the node disconnected"
 
 
 async def test_an_engine_that_cannot_be_asked_is_asked_nothing(

@@ -41,14 +41,14 @@ def apply(
     dry_run: bool,
     with_reload: bool,
 ) -> None:
-    """Create APIs on a running gateway, or replace them by what their files say now. Other APIs stay. The gateway is
+    """Create APIs on a running gateway, or replace them with the files' content. Other APIs stay. The gateway is
     named on stderr.
 
     Exit status 1 if an API is refused, whose file and line are printed, or is not deployed.
     With --dry-run: if one would be refused.
 
-    With --reload the policies of the build, as with `gatewright reload`, and these APIs change together. So a policy
-    can get a new required parameter in the step in which an API sets it.
+    With --reload the policies of the build, as with `gatewright reload`, and these APIs change in one step, so that a
+    policy can get a required parameter which an API sets.
     """
     import asyncio
 

@@ -16,7 +16,7 @@ from gatewright_cli.commands.options import A_PATH, STATE_DIR
     type=A_PATH,
     default=STATE_DIR,
     show_default=True,
-    help="The folder of the run, which may go on.",
+    help="The state directory of the run, which may be running.",
 )
 def backup(file: Path, state_dir: Path) -> None:
     """Copy all APIs, as the controller has them now, into one new file."""

@@ -69,7 +69,7 @@ def _remote_address(controller: NamedController) -> ControllerAddress:
         raise PreflightError([_unencrypted_mistake(url)])
     if not url.encrypted and controller.authority:
         raise PreflightError(
-            [f"expected an https URL with --controller-authority, got {url.text}: mend one of the two"]
+            [f"expected an https URL with --controller-authority, got {url.text}: change one of the two"]
         )
     tls = _tls_context(controller.authority) if url.encrypted else None
     return ControllerAddress(url.text, operator_secrets.client_token(), tls=tls)

@@ -13,7 +13,7 @@ from gatewright_cli.commands.options import A_PATH, FORCE, RUN_DIR, NamedControl
 @click.argument("api")
 @click.option("--format", "_format", type=click.Choice(["openapi"]), default="openapi", show_default=True)
 @click.option(
-    "-o", "--output", type=A_PATH, help="A file, which is made; JSON if it ends so. [default: standard output]"
+    "-o", "--output", type=A_PATH, help="The file to write: JSON if its name ends in .json. [default: standard output]"
 )
 @click.option(
     "--server", metavar="URL", default="", help="The gateway as clients know it. [default: none, a relative URL]"

@@ -11,7 +11,7 @@ from gatewright_cli.commands.options import A_PATH, FORCE
 
 @click.command("import")
 @click.argument("document", type=A_PATH)
-@click.option("-o", "--output", type=A_PATH, help="The API's file, which is made. [default: standard output]")
+@click.option("-o", "--output", type=A_PATH, help="The API's file to write. [default: standard output]")
 @click.option("--name", help="The API's name. [default: the document's title, in lower-case letters]")
 @click.option("--context", metavar="PATH", help="The API's context. [default: the path of the document's first server]")
 @click.option(

@@ -56,7 +56,7 @@ async def _require_answer(controller: ControllerAddress) -> None:
     try:
         await LocalClient(None, controller.url, ANSWER_SECONDS, controller.tls).get("/healthz")
     except LocalHttpError as error:
-        cure = "`gatewright status` says how its process is"
+        cure = "see `gatewright status`"
         raise PreflightError([f"the controller at {controller.url} gave no answer ({error}): {cure}"]) from error
 
 

@@ -34,7 +34,7 @@ def record(
     Without DIR the nodes keep them in memory, the newest ones, for `gatewright explain` and `gatewright tail --kept`;
     the command returns at once.
 
-    An exchange has to match all options. Ctrl-C ends it. Exit status 1 if the controller refuses or goes away, or a
+    An exchange has to match all options. Ctrl-C ends it. Exit status 1 if the controller refuses or disconnects, or a
     file cannot be written.
     """
     from gatewright_cli.clients.exchange_source import ExchangeSource

@@ -14,9 +14,9 @@ from gatewright_cli.commands.reload_summary import summary
 @RUN_DIR
 @click.pass_context
 def reload(context: click.Context, run_dir: Path | None) -> None:
-    """Build again, read gateway.yaml again, and have a running node take both over, without dropping a request.
+    """Build again, read gateway.yaml again, and switch a running node to both without dropping a request.
 
-    Exit status 1 if the reload was refused; the node then goes on as before.
+    Exit status 1 if the reload was refused; the node then runs on unchanged.
     """
     from gatewright_cli.run import control
 

@@ -76,8 +76,8 @@ PORT = click.IntRange(0, 65535)
 @click.option(
     "--underscored-headers",
     type=click.Choice(["refuse", "drop", "allow"]),
-    help="Requests with _ in a header's name: 400, without such headers, or as they are. Upstreams may take _ for -."
-    " [default: the Gateway's, or refuse]",
+    help="For headers with _ in their name: refuse the request (400), drop the headers, or pass them. Upstreams may"
+    " take _ for -. [default: the Gateway's, or refuse]",
 )
 @click.option(
     "--drain-seconds",
@@ -120,7 +120,7 @@ PORT = click.IntRange(0, 65535)
     type=DURATION,
     default="5s",
     show_default=True,
-    help="Kill the controller, the engine or Envoy if it neither answers nor does anything for this long.",
+    help="Kill the controller, the engine or Envoy if it neither answers nor uses CPU nor logs for this long.",
 )
 @click.option(
     "--memory",
@@ -200,7 +200,7 @@ PORT = click.IntRange(0, 65535)
 @click.option(
     "--strict",
     is_flag=True,
-    help="Fail where an API is not deployed, or a certificate cannot be used. [default: the others serve]",
+    help="Fail if an API is not deployed or a certificate cannot be used. [default: serve the others]",
 )
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option(

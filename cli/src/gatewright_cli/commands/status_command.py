@@ -15,7 +15,7 @@ from gatewright_cli.mistakes import PreflightError
 @click.command()
 @RUN_DIR
 @click.option("--json", "as_json", is_flag=True, help="Print it as a JSON object.")
-@click.option("--healthcheck", is_flag=True, help="Print nothing, and exit with 0 also if it serves with shortcomings.")
+@click.option("--healthcheck", is_flag=True, help="Print nothing, and exit with 0 even if the node is degraded.")
 @click.pass_context
 def status(context: click.Context, run_dir: Path | None, as_json: bool, healthcheck: bool) -> None:
     """Print the state of a node: the addresses of its listeners, metrics and Inspector, its processes, its APIs, its

@@ -29,7 +29,7 @@ def tail(
     policies that failed or answered, request id.
 
     An exchange has to match all options. Nodes keep the exchanges that are watched, so that `gatewright explain
-    REQUEST_ID` can explain each. Ctrl-C ends it. Exit status 1 if the controller refuses, or goes away.
+    REQUEST_ID` can explain each. Ctrl-C ends it. Exit status 1 if the controller refuses or disconnects.
     """
     from gatewright_cli.clients.exchange_source import ExchangeSource
     from gatewright_cli.commands.controller_address import controller_address

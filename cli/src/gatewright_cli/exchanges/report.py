@@ -91,7 +91,7 @@ def _place(exchange: Exchange) -> str:
 
 
 def _execution(exchange: Exchange, execution: Execution, paint: Paint, sources: Sources) -> Iterator[str]:
-    shadow = ", shadow: nothing of it was applied" if execution.shadow else ""
+    shadow = ", shadow: not applied" if execution.shadow else ""
     compared = "; ".join(filter(None, [shadow, comparison(exchange, execution)]))
     heading = f"{execution.policy}, {execution.phase.replace('_', ' ')}: {execution.outcome}{compared}"
     yield from (paint.bold(line) for line in wrap_words(safe(heading), paint.width))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
-from gatewright_controller.local.metrics import CONTENT_TYPE_LATEST, NOT_TOLD, PATH, build_info
+from gatewright_controller.local.metrics import CONTENT_TYPE_LATEST, METRICS_FAILED, PATH, build_info
 from gatewright_controller.local.peers import PeerCheck
 from gatewright_controller.local.private_http import http_socket
 from gatewright_controller.local.private_socket import PrivateSocket
@@ -36,13 +36,13 @@ class SupervisorMetrics:
         self._registry = CollectorRegistry()
         self._restarts = Counter(
             "gatewright_process_restarts_total",
-            "Starts of processes that had ended by themselves, or were killed.",
+            "Restarts of processes that exited or were killed.",
             ["component"],
             registry=self._registry,
         )
         self._recycled = Counter(
             "gatewright_executor_recycled_total",
-            "Executor processes whose place another one has taken, or that were killed, by why.",
+            "Executor processes that were replaced or killed, by reason.",
             ["group", "reason"],
             registry=self._registry,
         )
@@ -51,7 +51,7 @@ class SupervisorMetrics:
         )
         self._reload_durations = Histogram(
             "gatewright_reload_duration_seconds",
-            "How long reloads took, with the build and with those that were refused.",
+            "Duration of reloads, including builds and refused reloads.",
             buckets=RELOAD_BUCKETS,
             registry=self._registry,
         )
@@ -83,7 +83,7 @@ class SupervisorMetrics:
         """A Unix socket that serves the metrics to peers that pass the check. Start it, close it."""
 
         def log_failure(error: Exception) -> None:
-            output.event(NOT_TOLD, "error", error="".join(traceback.format_exception(error)))
+            output.event(METRICS_FAILED, "error", error="".join(traceback.format_exception(error)))
 
         return http_socket(
             at, check, lambda path: self.text() if path == PATH else None, CONTENT_TYPE_LATEST, log_failure

@@ -117,7 +117,7 @@ def _version(source: Source, info: JsonObject) -> str:
 
 def _check_number(source: Source, imported: Sequence[ImportedOperation], under: str) -> None:
     if not imported and not source.mistakes:
-        cure = "mend --paths" if under else "add one"
+        cure = "correct --paths" if under else "add one"
         source.wrong(("paths",), f"at least one operation{f' below {under}' if under else ''}", "none", cure)
     if len(imported) > MOST_OPERATIONS:
         paths = [operation.path for operation in imported if "{" not in operation.path[:2]]

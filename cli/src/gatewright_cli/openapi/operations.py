@@ -87,7 +87,7 @@ def _of_item(
     if located is None:
         return
     if not isinstance(located.value, dict):
-        source.wrong(where, "an object with operations", shown(located.value), "mend it")
+        source.wrong(where, "an object with operations", shown(located.value), "fix it")
         return
     about = [f"{path!r} in the document: {reason}" for reason in change.changes]
     for text in about:
@@ -101,7 +101,7 @@ def _of_item(
             comments = _comments(source, at, located.path, operation, scope)
             yield ImportedOperation(name.upper(), change.path, at, (*comments, *about))
         elif name in METHODS:
-            source.wrong(at, "an object that describes an operation", shown(operation), "mend it")
+            source.wrong(at, "an object that describes an operation", shown(operation), "fix it")
 
 
 def _comments(source: Source, at: KeyPath, item: KeyPath, operation: JsonObject, scope: Scope) -> Iterator[str]:

@@ -35,7 +35,7 @@ def place_of(source: Source, upstream: str | None) -> Place:
     """
     servers = source.value.get("servers")
     if servers is not None and not isinstance(servers, list):
-        source.wrong(("servers",), "a list of servers", shown(servers), "mend it")
+        source.wrong(("servers",), "a list of servers", shown(servers), "fix it")
         servers = []
     first = _url(source, ("servers", 0)) if servers else "/"
     if first is None:

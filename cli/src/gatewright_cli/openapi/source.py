@@ -77,7 +77,7 @@ class Source:
         value = self.at(path)
         if value is None or isinstance(value, dict):
             return value or {}
-        self.wrong(path, "an object", shown(value), "mend it")
+        self.wrong(path, "an object", shown(value), "fix it")
         return {}
 
     def at(self, path: KeyPath) -> JsonValue:
@@ -105,7 +105,7 @@ class Source:
             if target is None:
                 return None
             value, path = self.at(target), target
-        self.wrong(path, f"at most {MOST_REFERENCES} references one behind the other", "more, or a circle", "mend them")
+        self.wrong(path, f"at most {MOST_REFERENCES} references one behind the other", "more, or a circle", "fix them")
         return None
 
     def _target(self, reference: JsonValue, path: KeyPath) -> KeyPath | None:
@@ -116,7 +116,7 @@ class Source:
             return None
         steps = tuple(unquote(step).replace("~1", "/").replace("~0", "~") for step in reference[2:].split("/"))
         if self.at(steps) is None:
-            self.wrong(where, "a reference to something in this document", shown(reference), "mend its name")
+            self.wrong(where, "a reference to something in this document", shown(reference), "correct its name")
             return None
         return steps
 

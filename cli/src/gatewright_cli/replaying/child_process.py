@@ -170,7 +170,7 @@ class _Process:
 
 def _write(process: subprocess.Popen[bytes], job: bytes) -> None:
     assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError), process.stdin:  # the exit status tells why
+    with contextlib.suppress(BrokenPipeError), process.stdin:  # the exit status has the reason
         process.stdin.write(job)
 
 

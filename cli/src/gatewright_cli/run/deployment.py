@@ -163,7 +163,7 @@ class Deployment:
                 if await self.refresh():
                     self._log_changes()
             except Exception as error:
-                self._output.event(f"APIs are not followed, by a fault of Gatewright's own: {error!r}", "error")
+                self._output.event(f"APIs could not be checked because of a fault in Gatewright: {error!r}", "error")
             rest = LEAST_REST * (time.monotonic() - began)
             settled = not (self.shortcomings() or self._newly_pending)
             await asyncio.sleep(max(SETTLED_SECONDS if settled else self._pauses.unsettled_seconds, rest))
@@ -212,7 +212,7 @@ class Deployment:
     async def _read_again(self, path: Path) -> None:
         self._refused = {key: file for key, file in self._refused.items() if file.path != path}
         if not path.exists():
-            self._output.event("a refused API file is gone", file=str(path))
+            self._output.event("a refused API file was removed", file=str(path))
             self._on_change()
             return
         files = refuse_duplicates(self._read(path))
@@ -227,7 +227,7 @@ class Deployment:
             return
         before = self._stored.get(file.name)
         if await self._write(file, before) and self._stored[file.name] != before:
-            self._output.event("API file taken", file=str(file.path), api=file.name)
+            self._output.event("API file accepted", file=str(file.path), api=file.name)
 
     async def _write(self, api: ApiFile, before: StoredApi | None) -> bool:
         """Writes the API. Returns whether the controller has it now."""

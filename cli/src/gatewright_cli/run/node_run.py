@@ -266,13 +266,13 @@ class NodeRun:
     def _on_hangup(self) -> None:
         match self._hangup_signals.received():
             case HangupAction.STOP:
-                self._output.event("the terminal is gone")
+                self._output.event("the terminal was closed")
                 self._on_stop_signal("SIGHUP")
             case HangupAction.RELOAD:
                 self._interface.reload.set()
 
     def _on_unused_signal(self, name: str) -> None:
-        self._output.event(f"{name} has no meaning here", "warning", signals=other_signals.MEANINGS)
+        self._output.event(f"{name} is ignored", "warning", signals=other_signals.MEANINGS)
 
     async def _stop(self) -> None:
         self._levels.close()

@@ -102,7 +102,7 @@ def test_mistakes_have_their_lines_and_keep_no_other_out(bench: Bench) -> None:
         assert printed.out == ["good created"]
         assert [line.partition(", got ")[0] for line in printed.err] == [
             f"{path}:23: expected a YAML document: while parsing a flow node: did not find expected node content"
-            "; mend the syntax",
+            "; fix the syntax",
             "stdin:1: spec: expected an object",
             f"{path}:20: spec.operations[0].method: expected 'GET'",
         ]

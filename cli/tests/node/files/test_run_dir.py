@@ -78,6 +78,6 @@ def test_only_directories_without_a_lock_are_removed(bench: Bench, monkeypatch: 
 def test_one_that_another_run_has_is_refused_and_left_as_it_is(bench: Bench) -> None:
     first = RunDir.open(bench.folder / "run")
     first.write_status({"pid": 1})
-    with pytest.raises(RunDirError, match="another run has it: choose another with --run-dir"):
+    with pytest.raises(RunDirError, match="another run uses it: choose another with --run-dir"):
         RunDir.open(bench.folder / "run")
     assert read_status(first.path) == {"pid": 1}

@@ -1,4 +1,4 @@
-"""One file over HTTP: with a limit, tried again where that may help, told while it goes on."""
+"""One file over HTTP: with a limit, retries and progress reports."""
 
 from __future__ import annotations
 

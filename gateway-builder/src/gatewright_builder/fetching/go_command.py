@@ -72,7 +72,7 @@ def _settings(program: str) -> dict[str, str]:
 def _read_settings(program: str, environment: tuple[tuple[str, str], ...]) -> dict[str, str]:
     done = _run(program, "env", "-json", "GOVERSION", *ASKED, folder=Path("/"), environment=dict(environment))
     if done.returncode != 0:
-        cure = "mend them: go env -w and the variables that begin with GO"
+        cure = "fix them: go env -w and the variables that begin with GO"
         raise BuildError([Mistake.in_file("go", "Go's settings", " ".join(done.stderr.split()), cure)])
     settings: dict[str, str] = json.loads(done.stdout)
     return settings

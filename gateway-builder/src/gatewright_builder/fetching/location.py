@@ -61,7 +61,7 @@ def find_folder(request: SourceRequest) -> Origin:
     folder = (request.manifest.folder / request.entry.source).resolve()
     source = request.entry.source
     if not folder.is_dir():
-        raise request.error(f"a policy's folder, {source}", "no such folder", "mend filePath")
+        raise request.error(f"a policy's folder, {source}", "no such folder", "correct filePath")
     return Origin(Kind.FILE_PATH, source, source, folder, request.manifest.shown(folder), licence_of_folder(folder))
 
 

@@ -173,22 +173,22 @@ class Observed(_message.Message):
     def __init__(self, node_id: _Optional[str] = ..., observation: _Optional[int] = ..., exchanges: _Optional[_Iterable[bytes]] = ..., dropped: _Optional[int] = ..., ended: _Optional[bool] = ..., refused: _Optional[str] = ..., documents: _Optional[_Iterable[_Union[Document, str]]] = ..., piece: _Optional[bytes] = ...) -> None: ...
 
 class Observation(_message.Message):
-    __slots__ = ("id", "stop", "filter", "kept", "seconds", "untold", "document")
+    __slots__ = ("id", "stop", "filter", "kept", "seconds", "record_only", "document")
     ID_FIELD_NUMBER: _ClassVar[int]
     STOP_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
     KEPT_FIELD_NUMBER: _ClassVar[int]
     SECONDS_FIELD_NUMBER: _ClassVar[int]
-    UNTOLD_FIELD_NUMBER: _ClassVar[int]
+    RECORD_ONLY_FIELD_NUMBER: _ClassVar[int]
     DOCUMENT_FIELD_NUMBER: _ClassVar[int]
     id: int
     stop: bool
     filter: bytes
     kept: bool
     seconds: int
-    untold: bool
+    record_only: bool
     document: Document
-    def __init__(self, id: _Optional[int] = ..., stop: _Optional[bool] = ..., filter: _Optional[bytes] = ..., kept: _Optional[bool] = ..., seconds: _Optional[int] = ..., untold: _Optional[bool] = ..., document: _Optional[_Union[Document, str]] = ...) -> None: ...
+    def __init__(self, id: _Optional[int] = ..., stop: _Optional[bool] = ..., filter: _Optional[bytes] = ..., kept: _Optional[bool] = ..., seconds: _Optional[int] = ..., record_only: _Optional[bool] = ..., document: _Optional[_Union[Document, str]] = ...) -> None: ...
 
 class ControllerMessage(_message.Message):
     __slots__ = ("update",)

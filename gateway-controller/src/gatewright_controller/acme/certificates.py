@@ -32,13 +32,13 @@ SETTLING_SECONDS = 1.0
 """Routes follow listeners."""
 LONGEST_LOOK_SECONDS = 24 * 3600.0
 
-Told = dict[str, Any]
+ChildAnswer = dict[str, Any]
 
 
 class Asks(Protocol):
     """Asks an authority: "obtain" or "look". Answers as the process `obtaining` does."""
 
-    async def __call__(self, task: str, folder: Path, wanted: Wanted) -> Told: ...
+    async def __call__(self, task: str, folder: Path, wanted: Wanted) -> ChildAnswer: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,11 +162,11 @@ class AcmeCertificates:
             if self._wanted.get(wanted.name) == wanted:
                 self._records[wanted.name] = record
 
-    def _obtained_record(self, wanted: Wanted, answer: Told) -> Record:
+    def _obtained_record(self, wanted: Wanted, answer: ChildAnswer) -> Record:
         chance = random.random()  # noqa: S311 - when, and nothing secret
         return obtained(wanted, answer["begins"], answer["ends"], answer["renew"], self._look(answer["look"]), chance)
 
-    def _schedule_renewal_check(self, before: Record, answer: Told) -> Record:
+    def _schedule_renewal_check(self, before: Record, answer: ChildAnswer) -> Record:
         """An authority that does not answer this is asked again later; when to renew is known."""
         if "error" in answer:
             return dataclasses.replace(before, look=time.time() + self._times.least_look_seconds)
@@ -187,10 +187,10 @@ class AcmeCertificates:
 def _log(wanted: Wanted, task: str, record: Record) -> None:
     fields = {"certificate": wanted.name, "hosts": list(wanted.hosts)}
     if task == "look":
-        log.debug("certificate looked after", extra={**fields, "renewal": _time(record.renew)})
+        log.debug("certificate checked", extra={**fields, "renewal": _time(record.renew)})
     elif record.failures:
         failed = {"reason": record.error, "failures": record.failures, "again": _time(record.retry)}
-        log.error("certificate cannot be obtained; what is served stays", extra={**fields, **failed})
+        log.error("certificate cannot be obtained; the served one stays in use", extra={**fields, **failed})
     else:
         times = {"notAfter": _time(record.ends), "renewal": _time(record.renew)}
         log.info("certificate obtained", extra={**fields, **times})
@@ -218,12 +218,14 @@ async def listening(deployment: Deployment) -> None:
     await asyncio.sleep(SETTLING_SECONDS)
 
 
-async def ask_in_child(task: str, folder: Path, wanted: Wanted, seconds: float = CHILD_SECONDS) -> Told:
+async def ask_in_child(task: str, folder: Path, wanted: Wanted, seconds: float = CHILD_SECONDS) -> ChildAnswer:
     """In a process of its own, which has so many seconds: what speaks ACME takes 40 MB, and blocks."""
     asked = {"task": task, "folder": str(folder), "wanted": dataclasses.asdict(wanted)}
     try:
         async with asyncio.timeout(seconds):
-            answer: Told = json.loads(await _child("gatewright_controller.acme.obtaining", json.dumps(asked).encode()))
+            answer: ChildAnswer = json.loads(
+                await _child("gatewright_controller.acme.obtaining", json.dumps(asked).encode())
+            )
     except (TimeoutError, OSError, ValueError) as error:
         return {"error": f"the process that obtains it has failed: {error!r}", "kind": "unreachable", "wait": 0.0}
     return answer

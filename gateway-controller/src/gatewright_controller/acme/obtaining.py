@@ -50,7 +50,7 @@ KEYS: dict[str, Callable[[], Key]] = {
 }
 
 
-class Failure(Exception):  # noqa: N818 - it is told, and is no fault
+class Failure(Exception):  # noqa: N818 - it is reported, and is no fault
     """Why there is no certificate. wait: seconds that the authority asks for."""
 
     def __init__(self, kind: Kind, error: str, wait: float = 0.0) -> None:

@@ -119,13 +119,13 @@ class Controller:
         if versions == stored.versions:
             return
         for move in moves(stored.api, stored.versions, versions):
-            log.warning("API has another version of a policy, for the build no longer has the one that it had", extra={
+            log.warning("API uses another version of a policy, since the build no longer has the previous one", extra={
                 "api": move.api, "field": move.field, "policy": move.policy, "before": move.before, "after": move.after,
             })  # fmt: skip
         try:
             self.store.move(stored.name, versions)
         except StorageError as error:
-            log.error("what an API has now is not stored", extra={"api": stored.name, "reason": str(error)})
+            log.error("versions of policies could not be stored", extra={"api": stored.name, "reason": str(error)})
 
     async def check_definitions(self, texts: Mapping[str, bytes], sources: Sequence[ApiSource] = ()) -> Prospect:
         """What it would mean to have these definitions, by the names of their files, and these APIs in the place of

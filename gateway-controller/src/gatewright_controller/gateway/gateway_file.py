@@ -52,7 +52,7 @@ class BootstrapValues:
 
 def effective(document: JsonObject | None, environment: Mapping[str, str], options: Mapping[str, object]) -> JsonObject:
     """The whole Gateway: `document` (None: none was written), under it the defaults, over it the environment, over that
-    the options of OPTIONS. Raises `Invalid`; what a variable or an option says wrongly is told under its name.
+    the options of OPTIONS. Raises `Invalid`; a mistake in a variable or an option is reported under its name.
     """
     merged: JsonObject = copy.deepcopy(document) if document else dict(EMPTY)
     labels: dict[str, str] = {}
@@ -196,7 +196,7 @@ def _plain(text: str, field: SettingsField) -> JsonValue:
 
 
 def _set(document: JsonObject, path: Path, value: JsonValue) -> bool:
-    """Whether there is a place for it: where the document is no document there, that is told anyway."""
+    """Whether there is a place for it: if the document is malformed there, that is reported anyway."""
     here: JsonValue = document
     for step, following in itertools.pairwise(path):
         inside: JsonValue = [{"name": "http"}] if isinstance(following, int) else {}

@@ -76,7 +76,7 @@ class Gateways:
         self._store, self._deployment, self._file = store, deployment, file
         self._started = self._written = read_effective(file) if file else None
         self._writing = asyncio.Lock()
-        self._told_digest = ""  # of the Gateway that the log named last
+        self._logged_digest = ""  # of the Gateway that was logged last
         self._current = self._chosen(self._written, store.gateway())
 
     def load(self) -> None:
@@ -191,8 +191,8 @@ class Gateways:
         self._deployment.set_gateway(message, self._store.revision)
         if self._acme:
             self._acme.want(gateway)
-        if message and message.digest != self._told_digest:
-            self._told_digest = message.digest
+        if message and message.digest != self._logged_digest:
+            self._logged_digest = message.digest
             log.info("Gateway set", extra={"digest": message.digest[:12], "restart": list(self.restart())})
 
     def _change(self, document: JsonObject) -> GatewayChange:
@@ -211,7 +211,7 @@ def _is_still_valid(stored: StoredGateway) -> bool:
     try:
         validate_gateway(stored.document)
     except Invalid as invalid:
-        log.error("Gateway that was written is no longer valid, and not used", extra={"reason": str(invalid)})
+        log.error("the stored Gateway is no longer valid and is not used", extra={"reason": str(invalid)})
         return False
     return True
 
@@ -281,7 +281,7 @@ def _refuse_restart(started: JsonObject, document: JsonObject) -> None:
         Mistake.expecting(
             f"{'none' if old is None else shown(old)}, as the node was started with",
             "none" if new is None else shown(new),
-            "it stands in Envoy's bootstrap: write it in gateway.yaml and start the node anew",
+            "it is part of Envoy's bootstrap: write it in gateway.yaml and restart the node",
             field=format_path(path),
         )
         for path, old, new in _bootstrap_changes(started, document)

@@ -1,4 +1,4 @@
-"""What the controller tells Prometheus: of APIs, nodes and requests to the management API."""
+"""The controller's metrics for Prometheus: of APIs, nodes and requests to the management API."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from gatewright_controller.local.private_socket import PrivateSocket
 
 __all__ = [
     "CONTENT_TYPE_LATEST",
-    "NOT_TOLD",
+    "METRICS_FAILED",
     "ROUTE",
     "Measured",
     "Metrics",
     "build_info",
     "metrics_socket",
-    "telling_metrics",
+    "serving_metrics",
 ]
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0)
@@ -41,7 +41,7 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 OTHER = "other"
 ROUTE = "gatewright.route"  # of a scope: the path of the route that has answered, "/v1/apis/{name}"
 PATH = "/metrics"
-NOT_TOLD = "metrics cannot be told"
+METRICS_FAILED = "metrics cannot be reported"
 log = logging.getLogger(__name__)
 
 
@@ -140,19 +140,19 @@ class Measured:
 
 
 @contextlib.asynccontextmanager
-async def telling_metrics(listen: str | None, peers: str | None, metrics: Metrics) -> AsyncIterator[None]:
-    """Tells a node's engine the metrics meanwhile, at the socket `listen`, where there is one and a file of peers."""
+async def serving_metrics(listen: str | None, peers: str | None, metrics: Metrics) -> AsyncIterator[None]:
+    """Serves the metrics to a node's engine meanwhile, at the socket `listen`, if there is one and a file of peers."""
     if not listen or not peers:
         yield
         return
     at = Path(listen.removeprefix("unix:"))
     at.unlink(missing_ok=True)
-    telling = metrics_socket(at, Path(peers), metrics, _warn_of_peer)
-    await telling.start()
+    served = metrics_socket(at, Path(peers), metrics, _warn_of_peer)
+    await served.start()
     try:
         yield
     finally:
-        await telling.close()
+        await served.close()
 
 
 def _warn_of_peer(at: str, pid: int, why: str) -> None:
@@ -160,12 +160,12 @@ def _warn_of_peer(at: str, pid: int, why: str) -> None:
 
 
 def metrics_socket(at: Path, peers: Path, metrics: Metrics, warn: Callable[[str, int, str], None]) -> PrivateSocket:
-    """Tells them to the engine of the node. peers: the supervisor's file. Start it, close it."""
+    """Serves them to the engine of the node. peers: the supervisor's file. Start it, close it."""
     check = PeerCheck(Rule(in_file(peers), (ENGINE,)), at, warn)
     return http_socket(
         at,
         check,
         lambda path: metrics.text() if path == PATH else None,
         CONTENT_TYPE_LATEST,
-        lambda error: log.error(NOT_TOLD, exc_info=error),
+        lambda error: log.error(METRICS_FAILED, exc_info=error),
     )

@@ -1,7 +1,7 @@
 """Which process has connected to a Unix socket, and whether it may. The engine's internal/peers does the same in Go.
 
-All processes of a node run as one user, those that run policies too: the mode of a socket does not tell them apart. The
-kernel's word for the connected process does (unix(7), SO_PEERCRED).
+All processes of a node run as one user, those that run policies too: the mode of a socket does not distinguish them.
+The kernel's record of the connected process does (unix(7), SO_PEERCRED).
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def _exists(pid: int) -> bool:
 
 
 def _is_alive(connection: Connected) -> bool:
-    """Where it has ended, its pid may be another one's by now. A kernel before Linux 6.5 does not tell."""
+    """Where it has ended, its pid may be another one's by now. A kernel before Linux 6.5 cannot say."""
     try:
         pidfd = connection.getsockopt(socket.SOL_SOCKET, SO_PEERPIDFD)
     except OSError as error:
@@ -130,7 +130,7 @@ def _is_alive(connection: Connected) -> bool:
 
 @dataclass
 class PeerCheck:
-    """A rule at a socket. `warn` is told the socket, the pid and the reason of a refusal; of several within a second,
+    """A rule at a socket. `warn` gets the socket, the pid and the reason of a refusal; of several within a second,
     those of the first."""
 
     rule: Rule

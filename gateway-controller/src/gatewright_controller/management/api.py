@@ -248,7 +248,7 @@ class Endpoints:
 
     @contextlib.asynccontextmanager
     async def document(self, request: Request) -> AsyncIterator[JsonObject]:
-        """What the body holds. What is found to be wrong with it is told with its lines."""
+        """The document in the body. Mistakes that are found in it are reported with their lines."""
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type not in PARSERS:
             raise Problem(415, f"expected a Content-Type of {', '.join(PARSERS)}, got {media_type or 'none'}")

@@ -106,7 +106,7 @@ def _header_mistakes(name: str, value: str, field: str) -> Iterator[Mistake]:
     if not re.fullmatch(TOKEN, name):
         yield Mistake.expecting("a header's name, such as 'x-user'", shown(name), field=field)
     elif name.lower() in HOP_BY_HOP:
-        cure = "leave it out: it is of a connection, and that is the controller's"
+        cure = "leave it out: it belongs to the connection, which is the controller's"
         yield Mistake.expecting("no header of the connection", shown(name), cure, field=field)
     elif name.lower() == "content-length":
         yield Mistake.expecting("no content-length", shown(value), "leave it out: the body's is sent", field=field)

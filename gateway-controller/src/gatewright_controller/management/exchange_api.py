@@ -33,8 +33,8 @@ MOST_LISTED = 20
 RETRY_SECONDS = "10"
 PARAMETERS = (*MEMBERS, "kept", "limit", "seconds")
 KEPT = (
-    "nodes keep the newest of those that somebody watches (GET /v1/exchanges, `gatewright tail`) or records (POST "
-    "/v1/recordings, `gatewright record`); do so, and repeat the request"
+    "nodes keep the newest exchanges that are watched (GET /v1/exchanges, `gatewright tail`) or recorded (POST "
+    "/v1/recordings, `gatewright record`); start one of these, and repeat the request"
 )
 
 
@@ -57,7 +57,7 @@ class ExchangeTimes:
 
 
 class ExchangeEndpoints:
-    """What nodes tell of exchanges, as docs/reference/recordings.md has it."""
+    """The exchanges that nodes report: docs/reference/recordings.md."""
 
     def __init__(self, watching: Watching, controller: Controller, times: ExchangeTimes = ExchangeTimes()) -> None:
         self._watching, self._controller, self._times = watching, controller, times
@@ -85,7 +85,7 @@ class ExchangeEndpoints:
             return Response(max(found.exchanges, key=_started_at), media_type=JSON)
         if found.silent:
             raise Problem(504, f"expected an answer within {seconds:g} s, got none of {listed(found.silent)}")
-        raise Problem(404, f"no node has an exchange {wanted}{self._untold()}; {KEPT}")
+        raise Problem(404, f"no node has an exchange {wanted}{self._missing_reports()}; {KEPT}")
 
     async def record(self, request: Request) -> Response:
         """`POST /v1/recordings`: {"filter": {…}, "seconds": N}, both optional; 201 with the recording, once nodes
@@ -144,8 +144,8 @@ class ExchangeEndpoints:
         if mistakes:
             raise _refused(status, mistakes)
 
-    def _untold(self) -> str:
-        """Nodes that could have it and do not tell."""
+    def _missing_reports(self) -> str:
+        """The nodes that report no exchanges, with reasons."""
         silent = [f"{node.id}: {node.reason}" for node in self._watching.observations.nodes() if node.reason]
         return f" ({'; '.join(silent)})" if silent else ""
 

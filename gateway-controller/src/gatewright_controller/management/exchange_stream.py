@@ -1,4 +1,4 @@
-"""What a watcher is told, as a response that goes on: server-sent events, or a JSON object on each line.
+"""The exchanges of a watcher as a streamed response: server-sent events, or a JSON object on each line.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
@@ -62,7 +62,7 @@ def media_type_for(request: Request) -> str:
 class ExchangeStream(StreamingResponse):
     """Ends when the watcher does, or with the client. on_end: called once, however it ends.
 
-    keep_alive_seconds: without news, after which the client is told that there is none.
+    keep_alive_seconds: the time without news after which the client is sent a sign of life.
     """
 
     def __init__(

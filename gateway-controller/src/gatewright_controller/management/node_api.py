@@ -10,15 +10,15 @@ from starlette.responses import JSONResponse, Response
 
 from gatewright_controller.management.problems import Problem
 from gatewright_controller.nodes.deployment import Deployment, Node
-from gatewright_controller.nodes.node_documents import NodeDocuments, UntoldError, Why
+from gatewright_controller.nodes.node_documents import NodeDocuments, NoDocumentError, Why
 
 MEDIA_TYPES = {"metrics": CONTENT_TYPE_LATEST}
 JSON = "application/json"
-STATUSES: dict[Why, int] = {"unknown": 404, "untold": 501, "refused": 502, "gone": 503, "silent": 504}
+STATUSES: dict[Why, int] = {"unknown": 404, "unsupported": 501, "refused": 502, "disconnected": 503, "silent": 504}
 
 
 class NodeEndpoints:
-    """What is connected, and what that tells of itself, as docs/reference/nodes-api.md has it."""
+    """The connected nodes, and what they report about themselves: docs/reference/nodes-api.md."""
 
     def __init__(self, deployment: Deployment, documents: NodeDocuments) -> None:
         self._deployment, self._documents = deployment, documents
@@ -37,10 +37,10 @@ class NodeEndpoints:
         return JSONResponse(self._shown(node))
 
     async def document(self, name: str, request: Request) -> Response:
-        """`GET /v1/nodes/ID/NAME`, one of `DOCUMENTS`: as the node tells it now; 404, 501 to 504."""
+        """`GET /v1/nodes/ID/NAME`, one of `DOCUMENTS`: as the node reports it now; 404, 501 to 504."""
         try:
             content = await self._documents.get(request.path_params["id"], name)
-        except UntoldError as error:
+        except NoDocumentError as error:
             raise Problem(STATUSES[error.why], str(error)) from None
         return Response(content, media_type=MEDIA_TYPES.get(name, JSON), headers={"cache-control": "no-store"})
 

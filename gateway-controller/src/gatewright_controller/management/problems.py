@@ -20,7 +20,7 @@ RETRY_SECONDS = "5"
 
 
 class Problem(Exception):  # noqa: N818 - RFC 9457's word
-    """An answer other than success. `detail` is for the client; `mistakes` are what the client has to mend."""
+    """An answer other than success. `detail` is for the client; `mistakes` are what the client has to correct."""
 
     def __init__(
         self, status: int, detail: str, headers: Mapping[str, str] | None = None, mistakes: Sequence[Mistake] = ()

@@ -131,7 +131,7 @@ async def _unless_gone(request: Request, sending: Coroutine[None, None, JsonObje
         await asyncio.wait([task, gone], return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             raise Problem(
-                400, "the client has gone before the answer came"
+                400, "the client disconnected before the answer came"
             )  # the response is not sent: the client has gone
         return task.result()
     finally:

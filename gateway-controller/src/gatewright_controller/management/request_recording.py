@@ -1,4 +1,4 @@
-"""The exchange of a request that the controller sends itself: nodes record it, and are known to have by its client.
+"""The exchange of a request that the controller sends itself: nodes record it, and it is found by its client.
 
 A client is an address and a port, and these are one connection's: nothing is added to the request for it.
 """
@@ -17,10 +17,10 @@ from gatewright_controller.nodes.observations import Observations
 from gatewright_controller.nodes.watching import Watching
 from gatewright_controller.resource.exchange_filter import ExchangeFilter
 
-NO_POLICY = "no policy runs for it, and only then is there an exchange; the access log has its request id"
-NOT_TOLD = (
-    "no node has told of it within {seconds:g} s: no policy ran, or it still goes on, or a proxy that is trusted "
-    "(spec.trustedProxies) said of whom it is; the access log has its request id"
+NO_POLICY = "no policy runs for it, so no exchange is recorded; the access log has its request id"
+NOT_REPORTED = (
+    "no node has reported it within {seconds:g} s: no policy ran, it is still under way, or a trusted proxy "
+    "(spec.trustedProxies) named another client; the access log has its request id"
 )
 
 
@@ -57,7 +57,7 @@ class RequestRecording:
         self._observation = observations.open(ExchangeFilter(client=client).encoded(), self)
 
     async def begun(self) -> None:
-        """Returns once no node is about to tell."""
+        """Returns once every node that can record has begun to."""
         while any(node.state == "connecting" for node in self._observations.nodes(self._observation)):
             self._nodes_changed.clear()
             await self._nodes_changed.wait()
@@ -74,11 +74,11 @@ class RequestRecording:
                 async with asyncio.timeout(seconds):
                     await self._news.wait()
         if self._exchange is None:
-            return RecordedRequest(why=unable or (NOT_TOLD.format(seconds=seconds) if expected else NO_POLICY))
+            return RecordedRequest(why=unable or (NOT_REPORTED.format(seconds=seconds) if expected else NO_POLICY))
         return RecordedRequest(recorded=True, request_id=msgspec.json.decode(self._exchange, type=_Exchange).id)
 
     def _unable(self) -> str:
-        """Why no node tells; "" where one does."""
+        """Why no node reports exchanges; "" if one does."""
         nodes = self._observations.nodes(self._observation)
         if any(node.state in ("observed", "connecting") for node in nodes):
             return ""

@@ -90,7 +90,7 @@ class ApiSpec(Routing, frozen=True, kw_only=True):
     """Requests with `;`, encoded slashes and doubly encoded characters in their paths are refused, and a slash at the
     end makes no other path."""
     map_upstream_paths: bool = False
-    """Paths that an upstream tells of, in `location`, `content-location` and the `Path` of cookies, are mapped from the
+    """Paths in an upstream's answers, in `location`, `content-location` and the `Path` of cookies, are mapped from the
     path at which it is asked to the API's context, so that redirects stay in the API."""
     request_timeout: Timeout | UnsetType = UNSET
     """Time an upstream has from the end of the request until its answer begins; unset: the operator's, 60s."""

@@ -225,7 +225,7 @@ class Listener(Strict, frozen=True):
     http3: Annotated[
         bool,
         doc(
-            "Of https: HTTP/3 on the same port of UDP as well. Answers over TCP tell clients of it by alt-svc.",
+            "Of https: HTTP/3 on the same port of UDP as well. Answers over TCP advertise it by alt-svc.",
             "Listener.udp_listener_config, QuicDownstreamTransport",
         ),
     ] = False
@@ -407,7 +407,7 @@ class Timeouts(Strict, frozen=True):
              "HttpProtocolOptions.max_connection_duration"),
     ] = UNSET  # fmt: skip
     drain: Annotated[
-        Timeout, doc("Between the two times that an HTTP/2 client is told that its connection ends.", "drain_timeout")
+        Timeout, doc("Time between the two GOAWAY frames that end an HTTP/2 connection.", "drain_timeout")
     ] = "1s"
 
 
@@ -473,8 +473,8 @@ class GatewaySpec(Strict, frozen=True):
     underscored_headers: Annotated[
         UnderscoredHeaders,
         doc(
-            "Requests with _ in a header's name: 400, without such headers, or as they are. Upstreams may take _ "
-            "for -.",
+            "For headers with _ in their name: refuse the request (400), drop the headers, or pass them. Upstreams may "
+            "take _ for -.",
             "HttpProtocolOptions.headers_with_underscores_action",
         ),
     ] = "refuse"

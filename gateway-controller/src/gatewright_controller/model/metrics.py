@@ -8,11 +8,11 @@ from gatewright_controller.model.common import Strict, doc
 
 
 class Metrics(Strict, frozen=True):
-    """What /metrics of the admin listener tells of exchanges and executions."""
+    """The metrics of exchanges and executions at /metrics of the admin listener."""
 
-    enabled: Annotated[
-        bool, doc("false: nothing is observed of exchanges and executions; what the node tells of itself stays.")
-    ] = True
+    enabled: Annotated[bool, doc("false: no metrics of exchanges and executions; those of the node itself stay.")] = (
+        True
+    )
     max_series: Annotated[
         int,
         doc(

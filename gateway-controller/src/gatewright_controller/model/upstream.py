@@ -94,7 +94,7 @@ class HttpCheck(Strict, frozen=True):
         str,
         Meta(pattern=r"^/[!-~]{0,1023}$", extra_json_schema=expecting("a path such as '/health'")),
     ]
-    """It is asked as it stands, without the pool's base path. Envoy: `HttpHealthCheck.path`"""
+    """It is requested unchanged, without the pool's base path. Envoy: `HttpHealthCheck.path`"""
     expected_statuses: Annotated[list[Statuses], Meta(min_length=1, max_length=20)] = msgspec.field(
         default_factory=lambda: ["200-299"]
     )

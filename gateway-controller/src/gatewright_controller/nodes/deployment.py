@@ -20,7 +20,7 @@ UNAPPLIED_STATES: dict[int, Literal["pending", "rejected"]] = {
     node_pb2.ApiStatus.STATE_REJECTED: "rejected",
 }
 UPDATE_BYTES = 2 * 1024 * 1024
-"""About how much one Update holds: gRPC's receivers take 4 MiB unless told otherwise."""
+"""About how much one Update holds: gRPC's receivers take 4 MiB unless configured otherwise."""
 
 
 @dataclass(frozen=True)

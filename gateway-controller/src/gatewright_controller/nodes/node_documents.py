@@ -1,6 +1,6 @@
-"""What nodes tell of themselves when a client asks, and only then: metrics, counters, chains, clusters, notes.
+"""Documents that nodes report about themselves, each on request: metrics, counters, chains, clusters, notes.
 
-Clients that ask at once, or within a second, share one question.
+Clients that ask at once, or within a second, share one request to the node.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ DOCUMENTS: dict[str, int] = {
     "stats": node_pb2.DOCUMENT_STATS,
 }
 """By the name that they have in the management API."""
-Why = Literal["unknown", "untold", "refused", "gone", "silent"]
-"""unknown: no such node is connected. untold: its engine cannot be asked. refused: it says why it does not tell."""
+Why = Literal["unknown", "unsupported", "refused", "disconnected", "silent"]
+"""unknown: no such node is connected. unsupported: its engine has no such document. refused: the node says why."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class DocumentLimits:
     """Questions under way, of all nodes: what they bring is held until it has been sent."""
 
 
-class UntoldError(Exception):
-    """There is no document; the message says why, and what helps."""
+class NoDocumentError(Exception):
+    """The node reports no document; the message has the reason and the cure."""
 
     def __init__(self, why: Why, message: str) -> None:
         self.why = why
@@ -86,7 +86,7 @@ class NodeDocuments:
         return [name for name, number in DOCUMENTS.items() if node and number in node.documents]
 
     async def get(self, node_id: str, name: str) -> bytes:
-        """One of `DOCUMENTS` as the node tells it, at most a second old. Raises `UntoldError`."""
+        """One of `DOCUMENTS` as the node reports it, at most a second old. Raises `NoDocumentError`."""
         key = (node_id, name)
         if (answer := self._answers.get(key)) is None:
             answer = self._answers[key] = asyncio.create_task(self._ask(node_id, name), name=f"{name} of {node_id}")
@@ -103,26 +103,26 @@ class NodeDocuments:
         document, question, seconds = _Document(self._limits.most_bytes), 0, self._limits.answer_seconds
         try:
             async with asyncio.timeout(seconds), self._places:
-                node = await self._telling(node_id, name)
+                node = await self._reporting_node(node_id, name)
                 question = self._observations.ask(node, DOCUMENTS[name], document)
                 await document.whole.wait()
         except TimeoutError:
             detail = f"expected an answer of node {node_id} within {seconds:g} s, got none; is it overloaded?"
-            raise UntoldError("silent", detail) from None
+            raise NoDocumentError("silent", detail) from None
         finally:
             self._observations.forget(question)
         if document.refused:
-            why: Why = "gone" if self._observations.observed(node_id) is not node else "refused"
-            raise UntoldError(why, f"node {node_id} does not report its {name}: {document.refused}")
+            why: Why = "disconnected" if self._observations.observed(node_id) is not node else "refused"
+            raise NoDocumentError(why, f"node {node_id} does not report its {name}: {document.refused}")
         return b"".join(document.pieces)
 
-    async def _telling(self, node_id: str, name: str) -> ObservingNode:
+    async def _reporting_node(self, node_id: str, name: str) -> ObservingNode:
         """The node, once its stream is there, which comes soon after its other one."""
         while (node := self._observations.observed(node_id)) is None:
             states = {node_state.id: node_state for node_state in self._observations.nodes()}
             if node_id not in states:
                 known = listed(sorted(states)) if states else "none"
-                raise UntoldError("unknown", f"no node {node_id} is connected; those that are: {known}")
+                raise NoDocumentError("unknown", f"no node {node_id} is connected; those that are: {known}")
             if states[node_id].state != "connecting":
                 break
             await self._observations.news()
@@ -131,4 +131,4 @@ class NodeDocuments:
         known_node = self._deployment.nodes.get(node_id)
         engine = " ".join(f"its engine {known_node.engine_version if known_node else ''}".split())
         cure = "update the node to the controller's version"
-        raise UntoldError("untold", f"node {node_id} cannot report its {name}: {engine} is too old; {cure}")
+        raise NoDocumentError("unsupported", f"node {node_id} cannot report its {name}: {engine} is too old; {cure}")

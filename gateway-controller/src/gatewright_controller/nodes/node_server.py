@@ -1,5 +1,5 @@
 """The nodes' side: one gRPC stream each, on which a node says what it runs and is sent what differs; and one more, on
-which it is asked to tell of its exchanges and of itself, and does.
+on which it reports its exchanges and itself on request.
 """
 
 from __future__ import annotations

@@ -16,16 +16,16 @@ from gatewright_controller._gen import node_pb2
 from gatewright_controller.nodes.deployment import Deployment
 
 OPENING_SECONDS = 3.0
-"""How long a node may be connected before it is said of it that it does not tell."""
+"""How long a connected node may take to open its Observe stream before it counts as unobserved."""
 
-WENT_AWAY = "the node went away"
+DISCONNECTED = "the node disconnected"
 
 NodeState = Literal["observed", "connecting", "refused", "unobserved"]
 
 
 @dataclass(frozen=True)
 class ObservedNode:
-    """Whether a node tells. reason: why it does not; "" where it does or is about to."""
+    """Whether a node reports exchanges. reason: why it does not; "" if it does or is about to."""
 
     id: str
     state: NodeState
@@ -42,7 +42,7 @@ class Listener(Protocol):
         """So many were dropped by a node."""
 
     def changed(self) -> None:
-        """Which nodes tell, or whether more is to come, may have changed."""
+        """Which nodes report, or whether more is to come, may have changed."""
 
 
 class Reader(Protocol):
@@ -70,13 +70,13 @@ class Observation:
     waits_for: set[ObservingNode] = field(default_factory=set)
     """Of a kept one: the nodes that were asked and have not answered yet."""
     refused: dict[str, str] = field(default_factory=dict)
-    """By node: why it does not tell."""
+    """By node: why it refused."""
     begun: set[ObservingNode] = field(default_factory=set)
     """Of one that is neither kept nor has an end: the nodes that have said that they record."""
 
     @property
     def is_live(self) -> bool:
-        """Whether exchanges are told as they end."""
+        """Whether nodes send exchanges as they end."""
         return not self.kept and self.until is None
 
 
@@ -122,7 +122,7 @@ class Observations:
     def open(self, exchange_filter: bytes, listener: Listener, *, kept: bool = False, seconds: int = 0) -> Observation:
         """Asks all nodes, and those that connect while it is open. `close` it.
 
-        seconds: for which nodes keep what fits, and tell nothing of it; such a one is not shared. 0: they tell.
+        seconds: for which nodes keep what fits and send nothing; such an observation is not shared. 0: they send it.
         """
         if not (kept or seconds) and (shared := self._shared(exchange_filter)):
             shared.listeners.append(listener)
@@ -142,7 +142,7 @@ class Observations:
         return None
 
     def close(self, observation: Observation, listener: Listener) -> None:
-        """The listener is told nothing more; nodes stop where it was the last one."""
+        """The listener receives nothing more; nodes stop if it was the last one."""
         observation.listeners.remove(listener)
         if observation.listeners:
             return
@@ -151,7 +151,7 @@ class Observations:
             node.send(node_pb2.Observation(id=observation.id, stop=True))
 
     def nodes(self, observation: Observation | None = None) -> list[ObservedNode]:
-        """The connected nodes by name, and whether they tell; of an observation, whether they tell what it asks."""
+        """The connected nodes by name, and whether they report exchanges: those of the observation, if there is one."""
         return [self._state(name, observation) for name in sorted(self._deployment.nodes.keys() | self._nodes.keys())]
 
     def observed(self, node_id: str) -> ObservingNode | None:
@@ -170,11 +170,11 @@ class Observations:
         return self._last_id
 
     def forget(self, question: int) -> None:
-        """Its reader is told nothing more."""
+        """Its reader receives nothing more."""
         self._questions.pop(question, None)
 
     def stop(self) -> None:
-        """Ends the nodes' streams, and what watchers are told."""
+        """Ends the nodes' streams, and those of watchers."""
         self.stopping = True
         for node in self._nodes.values():
             node.end()
@@ -200,7 +200,7 @@ class Observations:
         node = ObservingNode(node_id, documents)
         if old := self._nodes.get(node_id):
             old.end()
-            self._gone(old)
+            self._forget_node(old)
         self._nodes[node_id] = node
         for observation in self._observations.values():
             observation.refused.pop(node_id, None)
@@ -213,7 +213,7 @@ class Observations:
         node.end()
         if self._nodes.get(node.id) is node:
             del self._nodes[node.id]
-        self._gone(node)
+        self._forget_node(node)
         self.nodes_changed()
 
     def receive(self, node: ObservingNode, message: node_pb2.Observed) -> None:
@@ -233,7 +233,7 @@ class Observations:
             self._notify()
 
     def nodes_changed(self) -> None:
-        """A node has come or gone. Watchers are told, and once more when it should have begun to tell."""
+        """A node has connected or disconnected. Watchers are notified, and again once it counts as unobserved."""
         loop = asyncio.get_running_loop()
         unobserved = self._deployment.nodes.keys() - self._nodes.keys()
         self._unobserved_since = {name: self._unobserved_since.get(name, loop.time()) for name in unobserved}
@@ -246,19 +246,19 @@ class Observations:
         if observation.until is not None:
             left = max(1, round(observation.until - asyncio.get_running_loop().time()))
         asked = node_pb2.Observation(
-            id=observation.id, filter=observation.filter, kept=observation.kept, seconds=left, untold=left > 0
+            id=observation.id, filter=observation.filter, kept=observation.kept, seconds=left, record_only=left > 0
         )
         if observation.kept:
             observation.waits_for.add(node)
         node.send(asked)
 
-    def _gone(self, node: ObservingNode) -> None:
+    def _forget_node(self, node: ObservingNode) -> None:
         for observation in self._observations.values():
             observation.waits_for.discard(node)
             observation.begun.discard(node)
         for asked, reader in self._questions.values():
             if asked is node:
-                reader.ended(WENT_AWAY)
+                reader.ended(DISCONNECTED)
 
     def _notify(self) -> None:
         self._news.set()

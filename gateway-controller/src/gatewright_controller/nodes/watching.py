@@ -1,7 +1,7 @@
 """The listeners of an observation: a watcher, whose reader takes what is held for it, or a recording, which nodes keep.
 
-A reader that is too slow has what is oldest dropped, and is told how much: neither a node nor another reader waits for
-it.
+For a reader that is too slow, the oldest exchanges are dropped, and it gets their number: neither a node nor another
+reader waits for it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TAKEN_BYTES = 256 * 1024
 """About how much a watcher is given at once."""
 
 EndReason = Literal["limit", "seconds", "told", "stopping"]
-"""limit, seconds: as asked for. told: nodes have told what they have kept. stopping: the controller ends."""
+"""limit, seconds: as asked for. told: nodes have sent what they have kept. stopping: the controller ends."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class TooManyError(Exception):
 
 @dataclass(frozen=True)
 class Taken:
-    """What a watcher is given at once, in this order. nodes: where they are others than it was told before; dropped:
+    """What a watcher is given at once, in this order. nodes: if they have changed; dropped:
     how many exchanges were, since the last time; ended: why there is no more.
     """
 
@@ -66,7 +66,7 @@ class Watcher:
         self._held: deque[bytes] = deque()
         self._held_bytes = self._dropped = self._given = 0
         self._wake = asyncio.Event()
-        self._told_nodes: list[ObservedNode] | None = None
+        self._sent_nodes: list[ObservedNode] | None = None
         self._observation = observations.open(exchange_filter, self, kept=kept)
 
     def close(self) -> None:
@@ -115,8 +115,8 @@ class Watcher:
         if self._observations.stopping:  # nodes go, too, and not by themselves
             return Taken(ended="stopping")
         nodes = self._observations.nodes(self._observation)
-        news = None if nodes == self._told_nodes else nodes
-        dropped, self._told_nodes, self._dropped = self._dropped, nodes, 0
+        news = None if nodes == self._sent_nodes else nodes
+        dropped, self._sent_nodes, self._dropped = self._dropped, nodes, 0
         return Taken(news, dropped, tuple(self._pieces()), self._end())
 
     def _pieces(self) -> Iterator[bytes]:
@@ -178,7 +178,7 @@ class Recording:
 
 
 class _Search:
-    """Listens until every node has told what it has kept."""
+    """Listens until every node has sent what it has kept."""
 
     def __init__(self) -> None:
         self.found: list[bytes] = []
@@ -230,7 +230,7 @@ class Watching:
         watcher.close()
 
     async def find(self, exchange_filter: bytes, seconds: float) -> Found:
-        """What nodes have kept, as far as they tell it within so many seconds."""
+        """What nodes have kept, as far as they send it within so many seconds."""
         search = _Search()
         observation = self.observations.open(exchange_filter, search, kept=True)
         try:

@@ -28,7 +28,7 @@ class Definition:
     digest: str
     parameters: Schema
     system_parameters: JsonObject = field(default_factory=dict)
-    """What the operator's settings say for this policy, as nodes are told of it, defaults applied."""
+    """The operator's settings for this policy, as nodes are sent them, with defaults."""
 
     @property
     def name(self) -> str:
@@ -72,7 +72,7 @@ class Definitions:
     def resolve(self, name: str, version: str) -> Definition:
         """The definition of an exact version, or for `v1` of the newest v1.x.y. Raises `UnknownPolicyError`."""
         if name not in self._by_name:
-            known, cure = self._known(), "mend the name, or name it in build.yaml and `gatewright reload`"
+            known, cure = self._known(), "correct the name, or name it in build.yaml and `gatewright reload`"
             raise UnknownPolicyError(
                 "name", f"expected a policy of this build, got {name!r}; known are {known}; {cure}"
             )

@@ -69,7 +69,7 @@ class Match:
         return self.value.lower() if self._folds else self.value
 
     def covers(self, other: Match) -> bool:
-        """Whether all that `other` matches, this one does too, as far as that can be told. Of regular expressions only
+        """Whether this match includes all that `other` matches, as far as that is known. Of regular expressions only
         equal ones, and exact values that they match, are known to be covered."""
         if "absent" in (self.kind, other.kind):
             return self.kind == other.kind
@@ -121,7 +121,7 @@ class Matches:
         return -len(self.headers), -len(self.query)
 
     def covers(self, other: Matches) -> bool:
-        """Whether every request that `other` matches matches this one, as far as that can be told."""
+        """Whether these match every request that `other` matches, as far as that is known."""
         return _cover(self.headers, other.headers) and _cover(self.query, other.query)
 
 

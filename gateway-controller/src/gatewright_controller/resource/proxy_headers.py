@@ -1,4 +1,4 @@
-"""Request headers by which proxies tell an upstream about the client before them: its address, its TLS, its URL.
+"""Request headers by which proxies describe the client before them to an upstream: its address, its TLS, its URL.
 
 Frameworks believe them, so a client that writes one itself chooses its own address, certificate or path. The gateway
 takes them away from every client that is no trusted proxy. `x-forwarded-for`, `-proto`, `-host` and `-client-cert` are

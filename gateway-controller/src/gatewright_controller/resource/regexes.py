@@ -42,5 +42,5 @@ def matches_whole(pattern: str, text: str) -> bool:
 @functools.lru_cache(maxsize=1024)
 def _compiled(pattern: str) -> Any:
     options = re2.Options()
-    options.log_errors = False  # the publisher is told the mistake by RegexError
+    options.log_errors = False  # RegexError reports the mistake to the publisher
     return re2.compile(pattern, options)

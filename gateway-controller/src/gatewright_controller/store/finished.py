@@ -10,5 +10,5 @@ T = TypeVar("T")
 
 
 async def finished(write: Coroutine[None, None, T]) -> T:
-    """A client that goes away must not leave a write that is stored and was never handed on."""
+    """A client that disconnects must not leave a write that is stored and was never handed on."""
     return await asyncio.shield(asyncio.ensure_future(write))

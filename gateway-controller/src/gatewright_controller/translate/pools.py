@@ -31,7 +31,7 @@ class Pool:
     authority: str
     base: str
     maps_paths: bool = False
-    """Whether paths that it tells of are mapped to those of the API."""
+    """Whether paths in its answers are mapped to those of the API."""
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ DOUBTFUL = envoy.Problem(
 AMBIGUOUS = envoy.Problem(
     400,
     "Bad Request",
-    "A query parameter that operations are chosen by stands twice, or is encoded where that is not needed.",
+    "A query parameter that selects the operation occurs twice, or is encoded unnecessarily.",
 )
 
 

@@ -1,4 +1,4 @@
-"""Where policies keep state, as nodes are told."""
+"""The store of policies' state, as nodes are sent it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What a Gateway says, checked: its fields by themselves, and what they say together.
 
-The document may be wrong anywhere: what cannot be read is told by its structure, and is passed over here.
+The document may be wrong anywhere: the check of its structure reports parts that cannot be read; they are skipped here.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def _check_server_name(field: str, host: str, served: Sequence[str]) -> Mistakes
         expected, cure = "the name of a host, by which clients ask (SNI)", "name the host"
         yield Mistake.expecting(expected, f"the address {host}", cure, field=field)
     elif served and not any(covers_host(pattern, host) for pattern in served):
-        expected, cure = f"a host of the listener's hosts: {listed(served)}", "add it to hosts, or mend the name"
+        expected, cure = f"a host of the listener's hosts: {listed(served)}", "add it to hosts, or correct the name"
         yield Mistake.expecting(expected, shown(host), cure, field=field)
 
 
@@ -161,7 +161,7 @@ def _check_http3(listener: DraftListener) -> Mistakes:
 def _check_known(field: str, name: str, kind: str, known: Sequence[str]) -> Mistakes:
     if name not in known:
         expected = f"a name of spec.{kind}: {listed(sorted(known))}"
-        yield Mistake.expecting(expected, shown(name), f"add it to spec.{kind}, or mend the name", field=field)
+        yield Mistake.expecting(expected, shown(name), f"add it to spec.{kind}, or correct the name", field=field)
 
 
 def _check_twice(field: str, texts: Sequence[str]) -> Mistakes:

@@ -27,4 +27,4 @@ def check_listeners(draft: Draft, names: GatewayNames | None) -> Iterator[Mistak
             yield Mistake.expecting("each listener once", f"{shown(name)} twice", "remove one of the two", field=field)
         elif names is not None and name not in names.listeners:
             expected = f"a listener of the Gateway that serves APIs: {listed(sorted(names.listeners))}"
-            yield Mistake.expecting(expected, shown(name), "mend the name, or add the listener first", field=field)
+            yield Mistake.expecting(expected, shown(name), "correct the name, or add the listener first", field=field)

@@ -17,7 +17,7 @@ from gatewright_controller.resource.secrets import mask_mistakes
 from gatewright_controller.validation.draft import Draft, DraftOperation, DraftPolicy, StatedTimeout
 
 NEW_PARAMETER_CURE = (
-    f"{UNKNOWN_KEY_CURE}; what a changed policy takes comes with it: `gatewright apply --reload -f FILE`"
+    f"{UNKNOWN_KEY_CURE}; for parameters of a changed policy, deploy both: `gatewright apply --reload -f FILE`"
 )
 CONDITION_FORMAT = "cel"
 """Of a parameter that is an expression in CEL, as `when` is one."""

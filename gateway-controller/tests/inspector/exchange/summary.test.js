@@ -15,10 +15,10 @@ const BADGES = [
   [[{ outcome: "failed" }], {}, ["failed"]],
   [[], { outcome: "failed" }, ["failed"]],
   [[{ outcome: "cancelled" }], { outcome: "cancelled" }, ["cancelled"]],
-  [[{ outcome: "continued" }], {}, ["passed over"]],
+  [[{ outcome: "continued" }], {}, ["continued"]],
   [[{ outcome: "failed", shadow: true }], {}, ["shadow"]],
   [[{ outcome: "failed" }, { outcome: "continued" }, { outcome: "changed", shadow: true }], { outcome: "cancelled" },
-    ["failed", "cancelled", "passed over", "shadow"]],
+    ["failed", "cancelled", "continued", "shadow"]],
 ];
 
 for (const [executions, more, badges] of BADGES) {

@@ -97,7 +97,7 @@ func TestAskingAheadDelaysNothing(t *testing.T) {
 	})
 }
 
-// TestAskingAheadAndFailing, or with a client that goes away, delays nothing either, and a cut body never looks
+// TestAskingAheadAndFailing, or with a client that disconnects, delays nothing either, and a cut body never looks
 // complete.
 func TestAskingAheadAndFailing(t *testing.T) {
 	everyKind(t, func(t *testing.T, kind string) {

@@ -210,7 +210,7 @@ func (c *Chain) Active() int64 { return c.use.active.Load() }
 // If a policy streams the request, its body goes on while the response comes. An answer that ends such a stream takes
 // effect as long as the response's headers have not been sent.
 //
-// An error means that the exchange cannot go on (its client is gone, the front end failed, a stream ended too late for
+// An error means that the exchange cannot go on (it was cancelled, the front end failed, a stream ended too late for
 // an answer): no more policies run, and the front end must end the exchange with an error of its own.
 //
 // The watcher is notified of each step; nil: the exchange is not watched.

@@ -406,7 +406,7 @@ func TestMetadataAreSharedByTheExchange(t *testing.T) {
 		send response`)
 }
 
-func TestNothingRunsForAClientThatIsGone(t *testing.T) {
+func TestNothingRunsAfterAnExchangeIsCancelled(t *testing.T) {
 	x := get()
 	ctx, cancel := context.WithCancel(t.Context())
 	err := x.runWith(ctx, t, x.policy(&does{name: "one", request: func(*v1alpha.RequestContext) (v1alpha.RequestAction, error) {

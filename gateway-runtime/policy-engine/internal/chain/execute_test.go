@@ -173,7 +173,7 @@ func TestTypedNilActionIsNoAction(t *testing.T) {
 	}
 }
 
-func TestClientThatGoesAwayEndsTheExecution(t *testing.T) {
+func TestAnExchangeThatIsCancelledEndsTheExecution(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(100*time.Millisecond, cancel)

@@ -35,12 +35,12 @@ func (t *transcript) releases() (count int, last bool) {
 
 // TestALeaseEndsOnceHoweverTheExchangeDoes: policies that count concurrent exchanges rely on it.
 func TestALeaseEndsOnceHoweverTheExchangeDoes(t *testing.T) {
-	gone := errors.New("the client is gone")
+	cancelled := errors.New("cancelled")
 	away := func(at string) func(*transcript) {
 		return func(x *transcript) {
 			x.waits = func(_ context.Context, what string) error {
 				if what == at {
-					return gone
+					return cancelled
 				}
 				return nil
 			}

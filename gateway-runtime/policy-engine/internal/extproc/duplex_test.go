@@ -159,25 +159,25 @@ func TestEachDirectionGetsItsPieces(t *testing.T) {
 
 // TestAGoroutineThatStopsWaitingLeavesTheTurn: the other one goes on, no matter which of the two was receiving.
 func TestAGoroutineThatStopsWaitingLeavesTheTurn(t *testing.T) {
-	gone := errors.New("gone")
+	cancelled := errors.New("cancelled")
 	for range 100 {
 		f, w := opened(t)
 		ctx, cancel := context.WithCancelCause(t.Context())
 		var leaves, stays sync.WaitGroup
 		leaves.Go(func() {
-			if _, err := f.NextPiece(ctx, chain.Request); !errors.Is(err, gone) {
-				t.Errorf("expected %v, got %v", gone, err)
+			if _, err := f.NextPiece(ctx, chain.Request); !errors.Is(err, cancelled) {
+				t.Errorf("expected %v, got %v", cancelled, err)
 			}
 		})
 		stays.Go(func() { _, _ = f.HasBody(t.Context(), chain.Request) })
-		cancel(gone)
+		cancel(cancelled)
 		leaves.Wait()
 		w.sends(requestPiece("a", false))
 		stays.Wait()
 		expectPiece(t, f, chain.Request, "a")
 		close(w.comes)
 		if _, err := f.Response(t.Context()); err == nil {
-			t.Error("a stream that is gone gives a response")
+			t.Error("a cancelled stream returned a response")
 		}
 	}
 }

@@ -41,7 +41,7 @@ func NewServer(exchanges *exchange.Server, redact RedactAnalytics, log *slog.Log
 
 // Stream is one ext_proc stream: messages, encoded.
 type Stream interface {
-	// Context is done when the exchange has been given up.
+	// Context is cancelled when Envoy cancels the stream.
 	Context() context.Context
 	// Receive waits for the next message, which the caller may keep; io.EOF follows the last one. Only one goroutine at a
 	// time waits. If ctx is done first, no message is lost.

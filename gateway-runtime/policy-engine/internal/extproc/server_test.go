@@ -233,7 +233,7 @@ func TestRequestThatTimesOutWhileAPolicyRuns(t *testing.T) {
 	}
 }
 
-func TestClientThatGoesAwayCancelsThePolicy(t *testing.T) {
+func TestAClientThatDisconnectsCancelsThePolicy(t *testing.T) {
 	needEnvoy(t)
 	for _, h2c := range []bool{false, true} {
 		ctx, cancel := context.WithCancel(t.Context())

@@ -47,7 +47,7 @@ func (c *connection) run() {
 	err := newInbox(c).read(c.socket)
 	c.mu.Lock()
 	for id := range c.streams {
-		c.abandon(id, errLost)
+		c.failStream(id, errDisconnected)
 	}
 	c.closeWithCause(err)
 	c.mu.Unlock()
@@ -73,11 +73,11 @@ func (c *connection) unlock() {
 	}
 }
 
-// abandon ends a stream, if it exists, with an error for its handler.
-func (c *connection) abandon(id uint32, why error) {
+// failStream ends a stream, if it exists, with an error for its handler.
+func (c *connection) failStream(id uint32, err error) {
 	if s := c.streams[id]; s != nil {
 		delete(c.streams, id)
-		s.fail(why)
+		s.fail(err)
 		c.closeIfDone()
 	}
 }

@@ -143,7 +143,7 @@ func (c *connection) resetStream(id uint32, code http2.ErrCode) error {
 	}
 	if c.streams[id] != nil { // otherwise it has ended here
 		c.out.appendReset(id, code)
-		c.abandon(id, errProtocol)
+		c.failStream(id, errProtocol)
 	}
 	return c.out.checkUnread()
 }
@@ -207,7 +207,7 @@ func (c *connection) handleReset(id uint32) error {
 	if c.isIdle(id) {
 		return http2.ConnectionError(http2.ErrCodeProtocol)
 	}
-	c.abandon(id, errReset)
+	c.failStream(id, errReset)
 	return nil
 }
 

@@ -309,7 +309,7 @@ func (p *peer) readSettings(frame *http2.SettingsFrame) string {
 	if !frame.IsAck() {
 		size, _ := frame.Value(http2.SettingInitialWindowSize)
 		p.ours.resize(int(size))
-		_ = p.WriteSettingsAck() // a server that is gone already has still to be heard out
+		_ = p.WriteSettingsAck() // what a server sent before it closed is still read
 		return fmt.Sprintf("SETTINGS INITIAL_WINDOW_SIZE=%d", size)
 	}
 	for _, setting := range p.unacked[0] {

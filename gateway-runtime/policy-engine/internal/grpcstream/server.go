@@ -32,13 +32,13 @@ type Server struct {
 	stopping    bool
 	listeners   map[net.Listener]struct{}
 	connections map[*connection]struct{}
-	gone        sync.Cond // a connection has ended
+	ended       sync.Cond // a connection has ended
 }
 
 // NewServer makes a server of the method, in the form of its path: "/package.Service/Method".
 func NewServer(method string, handler Handler) *Server {
 	s := &Server{method: method, handler: handler, listeners: map[net.Listener]struct{}{}, connections: map[*connection]struct{}{}}
-	s.gone.L = &s.mu
+	s.ended.L = &s.mu
 	return s
 }
 
@@ -101,7 +101,7 @@ func (s *Server) addConnection(socket net.Conn) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(s.connections, c)
-		s.gone.Broadcast()
+		s.ended.Broadcast()
 	}()
 }
 
@@ -126,7 +126,7 @@ func (s *Server) stop(closeConnection func(*connection)) {
 		closeConnection(c)
 	}
 	for len(s.connections) > 0 {
-		s.gone.Wait()
+		s.ended.Wait()
 	}
 	s.mu.Unlock()
 	s.handlers.Wait()

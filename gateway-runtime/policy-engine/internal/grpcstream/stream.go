@@ -13,12 +13,12 @@ import (
 // prefixSize is the size of a message's prefix: a byte for compression, and the length.
 const prefixSize = 5
 
-// The errors of streams. Those of a peer that is gone are codes.Canceled.
+// The errors of streams. A peer cancels a stream by a reset, or with the connection's end: codes.Canceled.
 var (
-	errLost          = status.Error(codes.Canceled, "the connection was lost")
-	errReset         = status.Error(codes.Canceled, "the peer has reset the stream")
+	errDisconnected  = status.Error(codes.Canceled, "the peer cancelled the stream: the connection ended")
+	errReset         = status.Error(codes.Canceled, "the peer cancelled the stream: RST_STREAM")
 	errProtocol      = status.Error(codes.Internal, "the peer violated HTTP/2")
-	errOver          = status.Error(codes.Internal, "the stream has been ended")
+	errFinished      = status.Error(codes.Internal, "the handler of the stream has returned")
 	errUnknownMethod = status.Error(codes.Unimplemented, "unknown method")
 	errCompressed    = status.Error(codes.Unimplemented, "expected messages that are not compressed")
 	errTooLarge      = status.Errorf(codes.ResourceExhausted, "expected messages of at most %d bytes", largestMessage)
@@ -58,7 +58,7 @@ func newStream(c *connection, id uint32) *Stream {
 	return s
 }
 
-// Context is done when the peer has reset the stream or disconnected, and when the handler has returned.
+// Context is cancelled when the peer cancels the stream, and when the handler has returned.
 func (s *Stream) Context() context.Context { return s.ctx }
 
 // ---------------------------------------------------------------- receiving
@@ -203,8 +203,8 @@ func (s *Stream) wake() {
 }
 
 // fail ends the stream with an error for its handler.
-func (s *Stream) fail(why error) {
-	s.failed = why
+func (s *Stream) fail(err error) {
+	s.failed = err
 	s.cancel()
 	s.wake()
 	s.connection.out.room.Broadcast()
@@ -288,7 +288,7 @@ func (s *Stream) finish(err error) {
 // sendStatus sends the peer the stream's status, and resets the stream if the peer has not ended it.
 func (s *Stream) sendStatus(err error) {
 	o := &s.connection.out
-	s.fail(errOver)
+	s.fail(errFinished)
 	o.appendStatus(s.id, s.opened, err)
 	if !s.ended {
 		o.appendReset(s.id, http2.ErrCodeNo)

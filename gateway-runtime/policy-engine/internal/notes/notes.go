@@ -93,7 +93,7 @@ func quarantineNotes(quarantined []pythonbridge.QuarantineStats) []Note {
 			About:  About{"policy", instance.Policy, instance.API},
 			Title:  fmt.Sprintf("policy %s of API %s is quarantined", instance.Policy, instance.API),
 			Reason: fmt.Sprintf("%s; it is not executed, its failures are of class crashed, and it is tried again in %s", reason, span(remaining)),
-			Cure:   "mend the policy, and reload; the log of python-executor has its last words",
+			Cure:   "fix the policy and reload; the log of python-executor has the last lines of the process",
 		})
 	}
 	return notes
@@ -106,7 +106,7 @@ func listenerNotes(closed []string) []Note {
 			Severity: Bad, Code: "listener_closed", Party: Operator, Degraded: true, About: About{Kind: "listener", Name: listener},
 			Title:  fmt.Sprintf("the listener %s is closed", listener),
 			Reason: "it needs a certificate or an authority whose files cannot be used, so that no client can connect",
-			Cure:   "mend the files; the node takes them at once",
+			Cure:   "fix the files: the node loads them at once",
 		})
 	}
 	return notes
@@ -119,7 +119,7 @@ func fileNotes(failing []node.FailingFile) []Note {
 			Severity: Warn, Code: "files_unusable", Party: Operator, Degraded: true, About: About{Kind: file.Kind, Name: file.Name},
 			Title:  fmt.Sprintf("the files of the %s %s cannot be used", file.Kind, file.Name),
 			Reason: file.Reason,
-			Cure:   "mend the files; the node takes them at once, and until the engine is started again serves what they held before, if anything",
+			Cure:   "fix the files: the node loads them at once; until then it serves what it loaded last, unless the engine restarts",
 		})
 	}
 	return notes
@@ -132,7 +132,7 @@ func certificateNotes(warnings map[string]certificates.Warnings, now time.Time) 
 		if now.Before(certificate.Soon) {
 			continue
 		}
-		note := Note{Party: Operator, About: About{Kind: "certificate", Name: name}, Cure: "replace its file; the node takes the new one at once"}
+		note := Note{Party: Operator, About: About{Kind: "certificate", Name: name}, Cure: "replace its file: the node loads the new one at once"}
 		if certificate.Renewed {
 			note.Cure = "the gateway renews it by ACME and has not yet: gatewright status says why, and when it tries again"
 		}
@@ -172,7 +172,7 @@ func storeNotes(stats store.Stats) []Note {
 		Severity: Bad, Code: "store_away", Party: Operator, Degraded: true, About: About{Kind: "store", Name: stats.Valkey},
 		Title:  fmt.Sprintf("the store at %s does not answer", stats.Valkey),
 		Reason: stats.Away,
-		Cure:   "see whether it runs, and whether the node reaches it; calls of policies to it fail until it answers",
+		Cure:   "check that it runs and that the node can reach it; store calls of policies fail until it answers",
 	}}
 }
 

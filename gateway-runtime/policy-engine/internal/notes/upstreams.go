@@ -50,7 +50,7 @@ func unresolvedNote(api, reason string) Note {
 	return Note{
 		Severity: Warn, Code: "upstream_unresolved", Party: Upstream, About: About{Kind: "api", Name: api},
 		Title: fmt.Sprintf("the upstream of API %s has no address", api), Reason: reason,
-		Cure: "mend the name in spec.upstream, or the node's DNS",
+		Cure: "correct the name in spec.upstream, or the node's DNS",
 	}
 }
 
@@ -63,11 +63,11 @@ func clusterNote(api string, targets []Target) (Note, bool) {
 	case len(unused) > 0:
 		note.Code, note.Title = "upstream_unhealthy", fmt.Sprintf("the upstream of API %s has targets that get no requests", api)
 		note.Reason = fmt.Sprintf("%s: %d of %d targets left", strings.Join(unused, "; "), len(targets)-len(unused), len(targets))
-		note.Cure = "see whether it runs, and what it answers; clients get 503 while no target is left"
+		note.Cure = "check that the targets run, and what they answer; clients get 503 while no target is left"
 	case len(unreachable) == len(targets):
 		note.Code, note.Title = "upstream_unreachable", fmt.Sprintf("the upstream of API %s cannot be reached", api)
 		note.Reason = strings.Join(unreachable, "; ")
-		note.Cure = "see whether it runs, whether the node reaches it, and whether its URL in the API is right; clients get 503 until then"
+		note.Cure = "check that it runs, that the node can reach it, and that its URL in the API is right; clients get 503 until then"
 	default:
 		return Note{}, false
 	}

@@ -28,19 +28,19 @@ func TestCauses(t *testing.T) {
 	for want, answer := range map[string]proxyanswer.Answer{
 		"upstream connection_refused: the upstream 192.0.2.1:80 refused the connection": routed(proxyanswer.Answer{
 			Status: 503, Flags: "UF", Details: reset + "{remote_connection_failure|delayed_connect_error:_Connection_refused}"}),
-		"upstream connection_failed: no connection to the upstream 192.0.2.1:80 came about (delayed connect error: No route to host)": routed(proxyanswer.Answer{
+		"upstream connection_failed: the gateway could not connect to the upstream 192.0.2.1:80 (delayed connect error: No route to host)": routed(proxyanswer.Answer{
 			Status: 503, Flags: "URX,UF", Details: reset + "{remote_connection_failure}", Transport: "delayed connect error: No route to host"}),
 		"upstream certificate_untrusted: the certificate of the upstream 192.0.2.1:80 is not trusted (TLS_error:|268435581:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED)": routed(proxyanswer.Answer{
 			Status: 503, Flags: "UF", Details: reset, Transport: "TLS_error:|268435581:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED"}),
 		"upstream tls_failed: the TLS handshake with the upstream 192.0.2.1:80 failed (TLS_error:|268436496:HANDSHAKE_FAILURE)": routed(proxyanswer.Answer{
 			Status: 503, Flags: "UF", Details: reset, Transport: "TLS_error:|268436496:HANDSHAKE_FAILURE"}),
-		"upstream connection_timeout: the upstream 192.0.2.1:80 did not take the connection within connectTimeout": routed(proxyanswer.Answer{
+		"upstream connection_timeout: the upstream 192.0.2.1:80 did not accept the connection within connectTimeout": routed(proxyanswer.Answer{
 			Status: 503, Flags: "UF", Details: reset + "{connection_timeout}"}),
 		"upstream upstream_timeout: the upstream 192.0.2.1:80 did not begin to answer within requestTimeout": routed(proxyanswer.Answer{
 			Status: 504, Flags: "UT", Details: "upstream_per_try_timeout"}),
 		"upstream no_healthy_target: no target of the pool is healthy":          {Status: 503, Flags: "UH", Details: "no_healthy_upstream", API: "orders"},
 		"upstream response_cut: the upstream ended in the middle of its answer": {Status: 200, Flags: "UC", Details: "upstream_reset_after_response_started{connection_termination}"},
-		"gateway circuit_breaker: the upstream has as many requests at once as its circuit breaker lets it have": {
+		"gateway circuit_breaker: the upstream has reached the limit of its circuit breaker": {
 			Status: 503, Flags: "UO", Details: reset + "{overflow}"},
 		"client idle_timeout: nothing of the request came within idleTimeout":                                   {Status: 408, Flags: "SI", Details: "stream_idle_timeout"},
 		"client no_route: no API has the path /oders on the host a.example":                                     {Status: 404, Flags: "NR", Details: "route_not_found", Path: "/oders", Authority: "a.example"},
@@ -55,9 +55,9 @@ func TestCauses(t *testing.T) {
 		"client unknown_host: the listener does not serve the host b.example":      {Status: 421, Details: "rbac_access_denied_matched_policy[other-hosts]", Authority: "b.example"},
 		"client other_server_name: the host b.example asks for other client certificates than the server name (SNI) of the connection": {
 			Status: 421, Details: "rbac_access_denied_matched_policy[other-server-names]", Authority: "b.example"},
-		"gateway engine_away: the policy engine did not answer":                                                {Status: 503, Details: "ext_proc_error_gRPC_error_14"},
-		"gateway other: it could not handle the request (something_new)":                                       {Status: 502, Details: "something_new"},
-		"upstream retries_failed: the upstream 192.0.2.1:80 failed as often as the operation's retries let it": routed(proxyanswer.Answer{Status: 503, Flags: "URX"}),
+		"gateway engine_away: the policy engine did not answer":                                         {Status: 503, Details: "ext_proc_error_gRPC_error_14"},
+		"gateway other: it could not handle the request (something_new)":                                {Status: 502, Details: "something_new"},
+		"upstream retries_failed: the upstream 192.0.2.1:80 failed, and so did the operation's retries": routed(proxyanswer.Answer{Status: 503, Flags: "URX"}),
 	} {
 		cause := proxyanswer.Explain(&answer)
 		if got := string(cause.Party) + " " + cause.Code + ": " + cause.Reason; got != want {

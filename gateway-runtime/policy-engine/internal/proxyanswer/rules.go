@@ -35,7 +35,7 @@ const (
 	spec   = "spec.upstream"
 	config = "spec.limits of the Gateway"
 
-	curedName = "mend the name in " + spec + ", or the node's DNS"
+	curedName = "correct the name in " + spec + ", or the node's DNS"
 )
 
 // rules are in the order in which they are tried.
@@ -43,29 +43,29 @@ var rules = []rule{
 	// ------------------------------------------------ the connection to the upstream
 	{code: "certificate_untrusted", party: Upstream, flags: []string{"UF"}, transport: []string{"CERTIFICATE_VERIFY_FAILED", "verify_cert", "verify_SAN"},
 		reason: "the certificate of {upstream} is not trusted{transport}",
-		cure:   "name the authority that has signed it in tls.authority of the pool, or have the upstream show a certificate for the name in its URL"},
+		cure:   "name the authority that has signed it in tls.authority of the pool, or have the upstream present a certificate for the name in its URL"},
 	{code: "tls_failed", party: Upstream, flags: []string{"UF"}, transport: []string{"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"},
 		reason: "{upstream} does not speak TLS{transport}",
-		cure:   "write http:// in its URL in " + spec + ", or have TLS served there"},
+		cure:   "write http:// in its URL in " + spec + ", or enable TLS at the upstream"},
 	{code: "tls_failed", party: Upstream, flags: []string{"UF", "UC"}, transport: []string{"TLS_error"},
 		reason: "the TLS handshake with {upstream} failed{transport}",
-		cure:   "look at the upstream's TLS versions, its certificate, and whether it asks for a client's: tls of the pool in " + spec},
+		cure:   "compare the upstream's TLS versions, its certificate, and whether it requires a client certificate, with tls of the pool in " + spec},
 	{code: "connection_refused", party: Upstream, flags: []string{"UF"}, transport: []string{"Connection_refused", "delayed_connect_error:_111"},
 		reason: "{upstream} refused the connection",
-		cure:   "start what is to listen there, or mend the address in " + spec},
+		cure:   "start the upstream, or correct its address in " + spec},
 	{code: "connection_timeout", party: Upstream, flags: []string{"UF"}, transport: []string{"connection_timeout", "connect_timeout"},
-		reason: "{upstream} did not take the connection within connectTimeout",
-		cure:   "look whether the node reaches it: its address in " + spec + ", routes and firewalls between"},
+		reason: "{upstream} did not accept the connection within connectTimeout",
+		cure:   "check that the node can reach it: its address in " + spec + ", routes and firewalls"},
 	{code: "connection_failed", party: Upstream, flags: []string{"UF"},
-		reason: "no connection to {upstream} came about{transport}",
-		cure:   "look whether the node reaches it: its address in " + spec + ", routes and firewalls between"},
+		reason: "the gateway could not connect to {upstream}{transport}",
+		cure:   "check that the node can reach it: its address in " + spec + ", routes and firewalls"},
 	{code: "no_healthy_target", party: Upstream, flags: []string{"UH"},
 		reason: "no target of the pool is healthy",
-		cure:   "see which targets are left, and why: gatewright status; then their healthCheck and ejection in " + spec},
+		cure:   "see which targets fail, and why: gatewright status; then check healthCheck and ejection in " + spec},
 	{code: nameUnresolved, party: Upstream, flags: []string{"DF"},
 		reason: "the upstream's name did not resolve", cure: curedName},
 	{code: "circuit_breaker", party: Gateway, flags: []string{"UO"},
-		reason: "{upstream} has as many requests at once as its circuit breaker lets it have",
+		reason: "{upstream} has reached the limit of its circuit breaker",
 		cure:   "raise circuitBreaker of the pool in " + spec + ", or make the upstream faster"},
 
 	// ------------------------------------------------ the upstream's answer
@@ -83,11 +83,11 @@ var rules = []rule{
 	{code: "upstream_reset", party: Upstream, flags: []string{"UR"},
 		reason: "{upstream} reset the request", cure: "see in the upstream's log why it refused the stream"},
 	{code: "retries_failed", party: Upstream, flags: []string{"URX"},
-		reason: "{upstream} failed as often as the operation's retries let it", cure: "see in the upstream's log why it failed"},
+		reason: "{upstream} failed, and so did the operation's retries", cure: "see in the upstream's log why it failed"},
 
 	// ------------------------------------------------ times
 	{code: "idle_timeout", party: Client, flags: []string{"SI"}, status: 408,
-		reason: "nothing of the request came within idleTimeout", cure: "have the client send on, or raise idleTimeout of the operation"},
+		reason: "nothing of the request came within idleTimeout", cure: "find out why the client stopped sending, or raise idleTimeout of the operation"},
 	{code: "idle_timeout", party: Upstream, flags: []string{"SI"},
 		reason: "nothing came from {upstream} within idleTimeout", cure: "see why the upstream is slow, or raise idleTimeout of the operation"},
 	{code: "stream_timeout", party: Gateway, flags: []string{"DT"}, details: []string{"max_duration_timeout"},
@@ -95,7 +95,7 @@ var rules = []rule{
 
 	// ------------------------------------------------ the gateway's own state
 	{code: "overloaded", party: Gateway, flags: []string{"OM"},
-		reason: "the gateway has no memory left for more requests", cure: "give it more (--memory), or less load"},
+		reason: "the gateway has no memory left for more requests", cure: "give it more (--memory), or send it less load"},
 	{code: "no_cluster", party: Gateway, flags: []string{"NC"},
 		reason: "Envoy does not have the route's upstream", cure: "see whether the node has the API as it is published: gatewright status"},
 	{code: "engine_away", party: Gateway, details: []string{"ext_proc_error"},
@@ -107,16 +107,16 @@ var rules = []rule{
 
 	// ------------------------------------------------ requests that no operation takes
 	{code: NoRoute, party: Client, flags: []string{"NR"}, reason: "no API has the path {path} on the host {authority}",
-		cure: "ask for a path of an API, or publish one whose context it lies under"},
+		cure: "correct the path, or publish an API whose context contains it"},
 	{code: "method_not_allowed", party: Client, status: 405, refusing: true,
-		reason: "no operation of the API {api} takes {method} at this path", cure: "use a method that the answer's header allow names, or add the operation to the API"},
+		reason: "no operation of the API {api} takes {method} at this path", cure: "use a method of the answer's Allow header, or add the operation to the API"},
 	{code: "no_match", party: Client, status: 404, refusing: true,
 		reason: "the operations of the API {api} at this path ask for headers or parameters that the request does not have",
-		cure:   "send what matches of the operations asks for"},
+		cure:   "send the headers and parameters that one of the operations asks for"},
 	{code: "malformed_path", party: Client, status: 400, refusing: true,
 		reason: "the path or the query can be read in several ways", cure: "send each parameter once, and no escaped slash or ';' in the path"},
 	{code: "unknown_host", party: Client, details: []string{deniedBy + envoynames.OtherHostsRule + "]"},
-		reason: "the listener does not serve the host {authority}", cure: "ask for one of the listener's hosts, or add the host to the listener in the Gateway"},
+		reason: "the listener does not serve the host {authority}", cure: "use one of the listener's hosts, or add the host to the listener in the Gateway"},
 	{code: "other_server_name", party: Client, details: []string{deniedBy + envoynames.OtherServerNamesRule + "]"},
 		reason: "the host {authority} asks for other client certificates than the server name (SNI) of the connection",
 		cure:   "have the client open a connection whose server name is the request's host; clientCertificatesByHost of the listener in the Gateway says which certificates it asks for"},
@@ -124,15 +124,15 @@ var rules = []rule{
 		reason: "more requests came on one connection than " + config + " lets it make in a second",
 		cure:   "have the client make fewer, or raise requestsPerSecond in " + config},
 	{code: "upgrade_refused", party: Client, details: []string{"upgrade_failed"},
-		reason: "the operation upgrades no connection to the protocol that the request names", cure: "set websocket: true for the operation"},
+		reason: "the operation does not upgrade connections to the protocol that the request names", cure: "set websocket: true for the operation"},
 	{code: "headers_too_large", party: Client, status: 431,
 		reason: "the request's headers are too many or too large", cure: "send fewer, or raise headerCount and headerBytes in " + config},
 	{code: "configured", party: Gateway, details: []string{"direct_response"}, routed: true,
 		reason: "the operation has an answer or a redirect of its own"},
 	{code: "malformed_request", party: Client, details: []string{"direct_response"}, status: 400,
-		reason: "the request has two Host headers", cure: "mend the client: RFC 9112, section 3.2, allows one"},
-	{code: "malformed_request", party: Client, flags: []string{"DPE"}, reason: "the request is malformed ({details})", cure: "mend the client: its host, its path, its headers or its body"},
-	{code: "malformed_request", party: Client, status: 400, reason: "the request is malformed ({details})", cure: "mend the client: its host, its path, its headers or its body"},
+		reason: "the request has two Host headers", cure: "fix the client: RFC 9112, section 3.2, allows one"},
+	{code: "malformed_request", party: Client, flags: []string{"DPE"}, reason: "the request is malformed ({details})", cure: "fix the client: its host, its path, its headers or its body"},
+	{code: "malformed_request", party: Client, status: 400, reason: "the request is malformed ({details})", cure: "fix the client: its host, its path, its headers or its body"},
 	{code: "request_timeout", party: Client, status: 408, reason: "the request did not arrive completely in time", cure: "have the client send the whole request"},
 	{code: "other", party: Gateway, reason: "it could not handle the request ({details})"},
 }

@@ -11,8 +11,7 @@ import (
 )
 
 // PythonBridge is a policy instance that runs in a group of executor processes. Its errors are *v1alpha.Failure, or
-// wrap one; one that wraps context.Canceled says that the exchange ended, not that the policy was at fault. Its methods
-// may be called from any goroutine.
+// wrap one; if the exchange has ended they wrap context.Canceled instead. Its methods may be called from any goroutine.
 type PythonBridge struct {
 	group    *group
 	instance *instance

@@ -95,8 +95,8 @@ func (e *execution) contextFailure(ctx context.Context, logged bool) error {
 	return fmt.Errorf("%w: %w", &failure, ctx.Err())
 }
 
-// contextFailure is both a *v1alpha.Failure and ctx's error. There is no class for a client that went away, since no
-// client is left to see it; errors.Is(err, context.Canceled) distinguishes it from a timeout.
+// contextFailure wraps ctx's error. A timeout is a *v1alpha.Failure too. An exchange that has ended is no failure of the
+// policy: the chain records its execution as cancelled.
 func contextFailure(ctx context.Context, logged bool) error {
 	switch {
 	case logged:
@@ -104,13 +104,15 @@ func contextFailure(ctx context.Context, logged bool) error {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return fmt.Errorf("%w: %w", failTimeout, ctx.Err())
 	}
-	return fmt.Errorf("%w: %w", failCancelled, ctx.Err())
+	return fmt.Errorf("%w: %w", errExchangeEnded, ctx.Err())
 }
+
+// errExchangeEnded says that the exchange ended while its execution was under way.
+var errExchangeEnded = errors.New("the exchange has ended")
 
 var (
 	failTimeout       = v1alpha.Failf(v1alpha.ClassTimeout, "the execution got no answer within its timeout")
 	failTimeoutLogged = &v1alpha.Failure{Class: failTimeout.Class, Message: failTimeout.Message, Logged: true}
-	failCancelled     = v1alpha.Failf(v1alpha.ClassTimeout, "the exchange was cancelled while the execution was under way")
 	failUnavailable   = v1alpha.Failf(v1alpha.ClassUnavailable, "no executor process of the group takes executions now; "+
 		"this one was not started")
 	failClosed = v1alpha.Failf(v1alpha.ClassUnavailable, "the policy instance is closed; the execution was not started")

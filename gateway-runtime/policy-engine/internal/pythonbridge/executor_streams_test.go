@@ -142,7 +142,7 @@ func TestRealExecutorStreams(t *testing.T) {
 	})
 	realGenerators(t, policy)
 	t.Run("many at once, of which some go away", func(t *testing.T) { manyRealStreams(t, groups) })
-	t.Run("a client that goes away closes the generator", func(t *testing.T) {
+	t.Run("a client that disconnects closes the generator", func(t *testing.T) {
 		must(os.RemoveAll(filepath.Join(x.folder, "closed")))
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()

@@ -2,6 +2,7 @@ package pythonbridge
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"io"
 	"log/slog"
@@ -345,6 +346,17 @@ func wantClass(t testing.TB, err error, class v1alpha.FailureClass) {
 	}
 	if got := v1alpha.AsFailure(err).Class; got != class {
 		t.Fatalf("expected class %s, got %v", class, err)
+	}
+}
+
+// wantCancelled fails the test unless err says that the exchange has ended, and is no failure of the policy.
+func wantCancelled(t testing.TB, err error) {
+	t.Helper()
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("expected context.Canceled, got %v", err)
+	}
+	if failure, ok := errors.AsType[*v1alpha.Failure](err); ok {
+		t.Fatalf("expected no failure of the policy, got class %s: %v", failure.Class, err)
 	}
 }
 

@@ -470,7 +470,7 @@ func (m *StreamManager) recordHealth(check *executorv1.HealthCheckResponse, now 
 	toLog := m.health.record(check, now)
 	m.mu.Unlock()
 	for _, hung := range toLog {
-		m.log.Warn("executions of a policy hang: they run on although their deadline is long past", "pid", check.GetPid(),
+		m.log.Warn("executions of a policy hang: they still run long after their deadline", "pid", check.GetPid(),
 			"policy", hung.GetPolicy(), "api", hung.GetApiName(), "instance", hung.GetInstanceId(), "executions", hung.GetCount(),
 			"oldest", (time.Duration(hung.GetOldestMs()) * time.Millisecond).String(), "blocksInstance", hung.GetBlocksInstance(),
 			"limit", (time.Duration(hung.GetLimitMs()) * time.Millisecond).String(), "stack", hung.GetStack())

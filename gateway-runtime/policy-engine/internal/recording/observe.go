@@ -76,7 +76,7 @@ func (o *observer) receive(ctx context.Context, observation *nodev1.Observation)
 		o.senders.Go(func() { o.sendDocument(id, document) })
 		return
 	}
-	if observation.GetUntold() {
+	if observation.GetRecordOnly() {
 		if err := o.record(observation); err != nil {
 			o.refuse(id, err)
 		}

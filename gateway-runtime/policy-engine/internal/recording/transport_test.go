@@ -282,7 +282,7 @@ func TestAControllerObserves(t *testing.T) {
 func TestAControllerStartsARecordingWithoutFollowing(t *testing.T) {
 	g := newGateway(t, enough, policy("passes", "h", does{}))
 	stream := observed(t, g)
-	want(t, stream, &nodev1.Observation{Id: 1, Untold: true, Seconds: 600, Filter: []byte(`{"api": "orders"}`)})
+	want(t, stream, &nodev1.Observation{Id: 1, RecordOnly: true, Seconds: 600, Filter: []byte(`{"api": "orders"}`)})
 	g.untilRecording(t, 1)
 	_ = g.server.Serve(t.Context(), get("/orders/7"))
 	want(t, stream, &nodev1.Observation{Id: 2, Kept: true})
@@ -295,13 +295,13 @@ func TestAControllerStartsARecordingWithoutFollowing(t *testing.T) {
 	want(t, stream, &nodev1.Observation{Id: 1, Stop: true})
 	g.untilRecording(t, 0)
 	for id, wrong := range map[uint64]*nodev1.Observation{3: {Seconds: 0}, 4: {Seconds: 1, Filter: []byte("[]")}} {
-		wrong.Id, wrong.Untold = id, true
+		wrong.Id, wrong.RecordOnly = id, true
 		want(t, stream, wrong)
 		if message := next(t, stream); message.GetObservation() != id || !message.GetEnded() || message.GetRefused() == "" {
 			t.Errorf("got %v", message)
 		}
 	}
-	want(t, stream, &nodev1.Observation{Id: 5, Untold: true, Seconds: 600}) // is stopped with the stream: see observed
+	want(t, stream, &nodev1.Observation{Id: 5, RecordOnly: true, Seconds: 600}) // is stopped with the stream: see observed
 	g.untilRecording(t, 1)
 }
 
@@ -309,7 +309,7 @@ func TestAControllerStartsARecordingWithoutFollowing(t *testing.T) {
 func TestManyExchangesGoInFewMessages(t *testing.T) {
 	g := newGateway(t, 64<<20, policy("reads", "b", does{}))
 	stream := observed(t, g)
-	want(t, stream, &nodev1.Observation{Id: 1, Untold: true, Seconds: 600})
+	want(t, stream, &nodev1.Observation{Id: 1, RecordOnly: true, Seconds: 600})
 	g.untilRecording(t, 1)
 	const total = 200
 	for range total {

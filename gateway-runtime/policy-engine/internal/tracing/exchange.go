@@ -103,7 +103,7 @@ func (t *tracedExchange) end(turn chain.Turn, execution *chain.Execution) {
 	t.tracing.export(result)
 }
 
-// ExchangeEnded exports the exchange's span itself if Envoy does not know of the trace: the client went away first,
+// ExchangeEnded exports the exchange's span itself if Envoy does not know of the trace: the client disconnected first,
 // or the engine has failed.
 func (t *tracedExchange) ExchangeEnded(ended exchange.Exchange) {
 	t.tracing.active.CompareAndDelete(ended.RequestID, t)

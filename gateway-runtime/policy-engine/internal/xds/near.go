@@ -53,7 +53,7 @@ func NearTo(bundles []*Bundle, front Front, listener, authority, path string) Ne
 	}
 	if context == "" {
 		return Near{Reason: fmt.Sprintf("no API has the path %s", path),
-			Cure: "ask for a path under the context of an API (" + listNear(path, contexts) + "), or publish one"}
+			Cure: "request a path under the context of an API (" + listNear(path, contexts) + "), or publish one"}
 	}
 	owner := owned[context][0]
 	return Near{API: owner.API, Reason: fmt.Sprintf("no operation of the API %s (context %s) has the path %s", owner.API, context, path),

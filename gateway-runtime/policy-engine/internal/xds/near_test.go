@@ -16,9 +16,9 @@ func TestNearAlternatives(t *testing.T) {
 		{API: "inner", Context: "/inner", Hosts: []string{"inner.example"}},
 	}
 	for path, want := range map[string]xds.Near{
-		"/oders/7":    {Reason: "no API has the path /oders/7", Cure: "ask for a path under the context of an API (/orders, /items, /carts and 1 more), or publish one"},
-		"/Users/V1/7": {Reason: "no API has the path /Users/V1/7", Cure: "ask for a path under the context of an API (/users/v1, /items, /orders and 1 more), or publish one"},
-		"/ordersX":    {Reason: "no API has the path /ordersX", Cure: "ask for a path under the context of an API (/orders, /items, /carts and 1 more), or publish one"},
+		"/oders/7":    {Reason: "no API has the path /oders/7", Cure: "request a path under the context of an API (/orders, /items, /carts and 1 more), or publish one"},
+		"/Users/V1/7": {Reason: "no API has the path /Users/V1/7", Cure: "request a path under the context of an API (/users/v1, /items, /orders and 1 more), or publish one"},
+		"/ordersX":    {Reason: "no API has the path /ordersX", Cure: "request a path under the context of an API (/orders, /items, /carts and 1 more), or publish one"},
 		"/orders/7/x": {API: "orders", Reason: "no operation of the API orders (context /orders) has the path /orders/7/x", Cure: "ask for one of its operations (POST /, GET /{id}), or add one"},
 		"/carts":      {API: "carts", Reason: "no operation of the API carts (context /carts) has the path /carts", Cure: "ask for one of its operations (there is none), or add one"},
 	} {
@@ -43,7 +43,7 @@ func TestNearAlternativesAreServedByTheListener(t *testing.T) {
 		{API: "hidden", Context: "/hidden", Hosts: []string{"hidden.example"}, Listeners: []string{"inside"}},
 	}
 	front := xds.NewFront(false, []string{"inside", "empty"})
-	const under, publish = "ask for a path under the context of an API (", "), or publish one"
+	const under, publish = "request a path under the context of an API (", "), or publish one"
 	for _, c := range []struct {
 		listener, host, path string
 		want                 xds.Near

@@ -42,7 +42,7 @@ class WokenThread:
         self._thread.start()
 
     def stop(self) -> None:
-        """Tells the thread to end after its present work; does not wait for it."""
+        """Has the thread end after its present work; does not wait for it."""
         self._stopped = True
         self._awake.set()
 

@@ -272,7 +272,7 @@ def _key_mistakes(
     for key in document:
         if key not in known:
             below = not path and key in MODE_KEYS
-            cure = "write it below processingMode" if below else "remove it or mend its name"
+            cure = "write it below processingMode" if below else "remove it or correct its name"
             yield DefinitionMistake((*path, str(key)), f"one of {', '.join(known)}", cure, key)
     for key, rule in fields.items():
         if key not in document:

@@ -329,8 +329,8 @@ def run_stream(
     """Runs an on_request_stream or on_response_stream, in an event loop of its own, and collects its chunks.
 
     By default the body is empty, and the context is that of `request()` or `response()`, by the function's name.
-    `stop_after` closes the generator when it has yielded so many chunks, as if the client went away: GeneratorExit is
-    raised at its `yield`. Exceptions of the function other than Reject are raised; ActionError is raised for what the
+    `stop_after` closes the generator when it has yielded so many chunks, as if the client disconnected: its `yield`
+    raises GeneratorExit. Exceptions of the function other than Reject are raised; ActionError is raised for what the
     gateway would answer with `badAction`.
     """
     result: StreamResult = _run(collect_stream(function, chunks, ctx=ctx, params=params, stop_after=stop_after))

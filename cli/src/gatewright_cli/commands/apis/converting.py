@@ -118,7 +118,7 @@ async def _fetch_api(name: str, run_dir: Path | None, controller: NamedControlle
         raise PreflightError([str(error)]) from None
     if name not in apis:
         known = listed(sorted(apis))
-        raise PreflightError([f"expected the name of an API that the gateway has, {known}, got {name!r}: mend it"])
+        raise PreflightError([f"expected the name of an API that the gateway has, {known}, got {name!r}: correct it"])
     stored = apis[name]
     return {"apiVersion": "gatewright.dev/v1", "kind": "Api", "metadata": stored.metadata, "spec": stored.spec}
 

@@ -17,7 +17,7 @@ from gatewright_cli.commands.exchanges.options import Selection
 from gatewright_cli.exchanges.paint import safe
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-BEHIND = "they came faster than this command reads them; watch fewer with a filter, or --sample"
+BEHIND = "they arrive faster than this command reads them; narrow the filter, or use --sample"
 
 NOTHING_KEPT = "no node has kept a matching exchange; `gatewright tail` and `gatewright record` have nodes keep them"
 

@@ -70,7 +70,7 @@ def write_policy(name: str, manifest: Path, form: Form, *, add: bool) -> NewPoli
 
 
 def folder_of(name: str) -> str:
-    """The name as a Python identifier, so that mypy tells the modules of several policies apart."""
+    """The name as a Python identifier, so that mypy distinguishes the modules of several policies."""
     folder = name.replace("-", "_")
     return f"{folder}_" if keyword.iskeyword(folder) else folder
 
@@ -140,7 +140,7 @@ def _read(manifest: Path) -> str:
     try:
         return manifest.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
-        raise PreflightError([f"{manifest}: {error}: mend the file"]) from error
+        raise PreflightError([f"{manifest}: {error}: fix the file"]) from error
 
 
 def _replace(manifest: Path, text: str) -> None:

@@ -1,6 +1,6 @@
 """The private directory of a running node: its sockets, Envoy's bootstrap, status.json.
 
-It is locked (flock(2)) until the run ends, however it ends: the lock tells running runs from what killed ones left.
+It is locked (flock(2)) until the run ends, however it ends: a directory without a lock is left of a killed run.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class RunDir:
     def _lock_folder(self) -> None:
         self._lock = lock_folder(self.path)
         if self._lock is None:
-            raise RunDirError(f"run directory {self.path}: another run has it: choose another with --run-dir")
+            raise RunDirError(f"run directory {self.path}: another run uses it: choose another with --run-dir")
 
     def _check(self) -> None:
         status = self.path.stat()

@@ -178,7 +178,7 @@ def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         silence_seconds=settings.silence_seconds,
         sockets=(socket, challenges, metrics),
         listen=address,
-        cure=f"Its database is in {settings.state_dir}; another --state-dir starts with none.",
+        cure=f"Its database is in {settings.state_dir}; another --state-dir starts without one.",
     )
 
 
@@ -277,7 +277,7 @@ def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, rost
         silence_seconds=settings.silence_seconds,
         sockets=(ext_proc, xds, admin),
         stop_seconds=settings.drain_seconds + STOP_SLACK_SECONDS,
-        cure=f"Its last good state is in {settings.state_dir / ENGINE_STATE}; another --state-dir starts with none.",
+        cure=f"Its last good state is in {settings.state_dir / ENGINE_STATE}; another --state-dir starts without one.",
     )
 
 

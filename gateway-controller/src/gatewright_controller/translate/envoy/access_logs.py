@@ -95,7 +95,7 @@ def access_logs(settings: AccessLogging, redaction: Redaction, listener: str) ->
             (all_of({"header_filter": {"header": {**secret, "invert_match": True}}}, wanted), fields),
             (all_of({"header_filter": {"header": secret}}, wanted), hidden),
         ]
-    # Why a WebSocket was refused, for the operator: the client is only told that it was.
+    # Why a WebSocket was refused, for the operator: the client only gets a status.
     lines.append((_refused_upgrades(), UPGRADE_REFUSED))
     return [_logger(destination, *line) for destination in settings.destinations for line in lines]
 

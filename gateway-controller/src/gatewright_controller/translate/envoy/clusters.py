@@ -57,7 +57,7 @@ class PoolTarget:
 @dataclass(frozen=True)
 class Content:
     """All that a cluster says. `connect_timeout_ms` is for pools that do not say; `trusted_ca`, a PEM file on the node,
-    for those that name no authority. maps_paths: paths that the upstream tells of are mapped to those of the API.
+    for those that name no authority. maps_paths: paths in the upstream's answers are mapped to those of the API.
     """
 
     upstream: Upstream

@@ -32,7 +32,7 @@ def codec() -> JsonObject:
 
 
 def udp_listener(limits: Limits, timeouts: Timeouts) -> JsonObject:
-    """For all else that Envoy may be told of QUIC its defaults are those that it recommends."""
+    """Other settings of QUIC keep Envoy's defaults, which are those that it recommends."""
     protocol: JsonObject = {
         "max_concurrent_streams": limits.concurrent_streams,
         "initial_stream_window_size": STREAM_WINDOW_BYTES,

@@ -103,7 +103,7 @@ class Forward:
     choice: Choice | None = None
     """None: policies choose no pool."""
     paths: UpstreamPaths | None = None
-    """None: paths that the upstream tells of stay as they are."""
+    """None: paths in the upstream's answers stay as they are."""
 
 
 @dataclass(frozen=True)

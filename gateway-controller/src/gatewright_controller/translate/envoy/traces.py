@@ -1,4 +1,4 @@
-"""What Envoy tells the engine of exchanges, so that it makes spans of them: its access log, of those that are traced.
+"""Envoy's access log of traced exchanges, which the engine makes spans of.
 
 The engine decides which exchanges with policies are traced, and says so in their metadata. It does not see the others:
 of these a share is sent, and those with a token, which it checks. internal/tracing reads all of it.

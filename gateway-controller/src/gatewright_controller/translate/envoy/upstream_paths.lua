@@ -1,4 +1,4 @@
--- Maps paths that an upstream tells of (Location, Content-Location, the Path of cookies) to those of the API, as far as
+-- Maps paths in an upstream's answers (Location, Content-Location, the Path of cookies) to those of the API, as far as
 -- they lie under the path at which the upstream is asked. What is there already stays: some upstreams know the API's.
 --
 -- The route says, in its metadata, where the API is (context), where its requests go (base), "" being the root, and what
@@ -104,13 +104,13 @@ function envoy_on_response(handle)
   if not (location or content or cookie) then
     return
   end
-  local said = handle:metadata()
-  if not said:get("base") then
+  local metadata = handle:metadata()
+  if not metadata:get("base") then
     return
   end
-  local route = { context = said:get("context"), base = said:get("base"), authority = said:get("authority") }
-  local told = handle:streamInfo():dynamicMetadata():get(NAMESPACE)
-  route.asked = told and told["asked"]
+  local route = { context = metadata:get("context"), base = metadata:get("base"), authority = metadata:get("authority") }
+  local stored = handle:streamInfo():dynamicMetadata():get(NAMESPACE)
+  route.asked = stored and stored["asked"]
   if location then
     headers:replace("location", map_reference(location, route))
   end

@@ -1,4 +1,4 @@
-"""Paths that an upstream tells of, mapped to those of the API: by a filter of the cluster, which sees what the upstream
+"""Maps the paths in an upstream's answers to those of the API: by a filter of the cluster, which sees what the upstream
 has answered before any policy does, and none of the gateway's own answers.
 """
 

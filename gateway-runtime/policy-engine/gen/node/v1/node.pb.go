@@ -26,7 +26,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// What a node tells of itself when it is asked, once, as it is at that moment.
+// A document that a node reports about itself on request, once, as it is at that moment.
 type Document int32
 
 const (
@@ -581,8 +581,8 @@ type BundleRef struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Api    string                 `protobuf:"bytes,1,opt,name=api,proto3" json:"api,omitempty"`
 	Digest string                 `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"` // of the bundle that it serves; empty where it serves none
-	// Something else may come to run, or has not been acknowledged by an Envoy yet: the node is to be told again what it
-	// should run, or that the API is gone.
+	// Something else may come to run, or has not been acknowledged by an Envoy yet: the node is to be sent again what it
+	// should run, or that the API has been deleted.
 	Unsettled     bool `protobuf:"varint,3,opt,name=unsettled,proto3" json:"unsettled,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -829,16 +829,16 @@ func (x *ApiStatus) GetReason() string {
 	return ""
 }
 
-// What a node tells on Observe. Of exchanges that end from now on, its first message says that it records from here on, and
-// has none yet.
+// What a node reports on Observe. Its first message for exchanges that end from now on has none yet: it says that the node
+// records from here on.
 type Observed struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`                                  // in the first message, with documents
 	Observation   uint64                 `protobuf:"varint,2,opt,name=observation,proto3" json:"observation,omitempty"`                                     // what the following is for
 	Exchanges     [][]byte               `protobuf:"bytes,3,rep,name=exchanges,proto3" json:"exchanges,omitempty"`                                          // recorded ones, each as JSON, docs/reference/recordings.md
 	Dropped       uint64                 `protobuf:"varint,4,opt,name=dropped,proto3" json:"dropped,omitempty"`                                             // recorded exchanges that were dropped since the last message, for nobody took them fast enough
-	Ended         bool                   `protobuf:"varint,5,opt,name=ended,proto3" json:"ended,omitempty"`                                                 // no more comes: all that was asked for has been told, its time is over, or it was stopped
-	Refused       string                 `protobuf:"bytes,6,opt,name=refused,proto3" json:"refused,omitempty"`                                              // with ended: why the node does not tell
+	Ended         bool                   `protobuf:"varint,5,opt,name=ended,proto3" json:"ended,omitempty"`                                                 // no more comes: all that was asked for has been sent, its time is over, or it was stopped
+	Refused       string                 `protobuf:"bytes,6,opt,name=refused,proto3" json:"refused,omitempty"`                                              // with ended: why the node refuses
 	Documents     []Document             `protobuf:"varint,7,rep,packed,name=documents,proto3,enum=gatewright.node.v1.Document" json:"documents,omitempty"` // in the first message: what it can be asked for; a node is asked for no other
 	Piece         []byte                 `protobuf:"bytes,8,opt,name=piece,proto3" json:"piece,omitempty"`                                                  // the next one of a document
 	unknownFields protoimpl.UnknownFields
@@ -931,7 +931,7 @@ func (x *Observed) GetPiece() []byte {
 	return nil
 }
 
-// What a node is to tell on Observe, until it is stopped or its time is over. Each has its own numbers.
+// What a node is to report on Observe, until it is stopped or its time is over. Each has its own numbers.
 type Observation struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -939,7 +939,7 @@ type Observation struct {
 	Filter        []byte                 `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`                                       // which exchanges, as JSON, docs/reference/recordings.md
 	Kept          bool                   `protobuf:"varint,4,opt,name=kept,proto3" json:"kept,omitempty"`                                          // those that the node has kept, then no more; else those that end from now on
 	Seconds       uint32                 `protobuf:"varint,5,opt,name=seconds,proto3" json:"seconds,omitempty"`                                    // how long; 0: until it is stopped
-	Untold        bool                   `protobuf:"varint,6,opt,name=untold,proto3" json:"untold,omitempty"`                                      // the node keeps them, and tells none: for `seconds`, which are not 0
+	RecordOnly    bool                   `protobuf:"varint,6,opt,name=record_only,json=recordOnly,proto3" json:"record_only,omitempty"`            // the node keeps them and sends none: for `seconds`, which are not 0
 	Document      Document               `protobuf:"varint,7,opt,name=document,proto3,enum=gatewright.node.v1.Document" json:"document,omitempty"` // this, and no exchanges: it comes in pieces, then `ended`; nothing else but the id counts
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1010,9 +1010,9 @@ func (x *Observation) GetSeconds() uint32 {
 	return 0
 }
 
-func (x *Observation) GetUntold() bool {
+func (x *Observation) GetRecordOnly() bool {
 	if x != nil {
-		return x.Untold
+		return x.RecordOnly
 	}
 	return false
 }
@@ -1174,7 +1174,7 @@ type Gateway struct {
 	AnswersChallenges bool `protobuf:"varint,5,opt,name=answers_challenges,json=answersChallenges,proto3" json:"answers_challenges,omitempty"`
 	// Names of listeners that serve only the APIs that name them.
 	InternalListeners []string   `protobuf:"bytes,9,rep,name=internal_listeners,json=internalListeners,proto3" json:"internal_listeners,omitempty"`
-	Telemetry         *Telemetry `protobuf:"bytes,6,opt,name=telemetry,proto3" json:"telemetry,omitempty"` // what the engine tells of itself and of exchanges
+	Telemetry         *Telemetry `protobuf:"bytes,6,opt,name=telemetry,proto3" json:"telemetry,omitempty"` // what the engine reports about itself and exchanges
 	Store             *Store     `protobuf:"bytes,7,opt,name=store,proto3" json:"store,omitempty"`         // where policies keep state
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
@@ -1420,7 +1420,7 @@ func (x *ValkeyStore) GetTimeoutMs() uint32 {
 	return 0
 }
 
-// What a node tells, and to whom. Each part belongs to the part of the engine that reads it.
+// What a node reports, and to which receivers. Each part belongs to the part of the engine that reads it.
 type Telemetry struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Admin         *Admin                 `protobuf:"bytes,1,opt,name=admin,proto3" json:"admin,omitempty"`
@@ -2067,7 +2067,7 @@ type ApiBundle struct {
 	// whose pools policies choose says in its metadata "gatewright.choice" which one it is ("route") and whose pool it is
 	// ("upstream"); here is one for each pool of its chain, that of its own too, with the same metadata.
 	ChosenRoutes [][]byte `protobuf:"bytes,11,rep,name=chosen_routes,json=chosenRoutes,proto3" json:"chosen_routes,omitempty"`
-	// Names of the listeners that serve it; empty: all but those that are internal. A listener tells its name as the filter
+	// Names of the listeners that serve it; empty: all but those that are internal. A listener sets its name as the filter
 	// state "gatewright.listener" of its connections.
 	Listeners []string `protobuf:"bytes,12,rep,name=listeners,proto3" json:"listeners,omitempty"`
 	// With `unserved`, in the state that a node keeps: the name of the API's upstream that does not resolve; "": the reason
@@ -2672,14 +2672,15 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\x05ended\x18\x05 \x01(\bR\x05ended\x12\x18\n" +
 	"\arefused\x18\x06 \x01(\tR\arefused\x12:\n" +
 	"\tdocuments\x18\a \x03(\x0e2\x1c.gatewright.node.v1.DocumentR\tdocuments\x12\x14\n" +
-	"\x05piece\x18\b \x01(\fR\x05piece\"\xc9\x01\n" +
+	"\x05piece\x18\b \x01(\fR\x05piece\"\xd2\x01\n" +
 	"\vObservation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04stop\x18\x02 \x01(\bR\x04stop\x12\x16\n" +
 	"\x06filter\x18\x03 \x01(\fR\x06filter\x12\x12\n" +
 	"\x04kept\x18\x04 \x01(\bR\x04kept\x12\x18\n" +
-	"\aseconds\x18\x05 \x01(\rR\aseconds\x12\x16\n" +
-	"\x06untold\x18\x06 \x01(\bR\x06untold\x128\n" +
+	"\aseconds\x18\x05 \x01(\rR\aseconds\x12\x1f\n" +
+	"\vrecord_only\x18\x06 \x01(\bR\n" +
+	"recordOnly\x128\n" +
 	"\bdocument\x18\a \x01(\x0e2\x1c.gatewright.node.v1.DocumentR\bdocument\"T\n" +
 	"\x11ControllerMessage\x124\n" +
 	"\x06update\x18\x01 \x01(\v2\x1a.gatewright.node.v1.UpdateH\x00R\x06updateB\t\n" +

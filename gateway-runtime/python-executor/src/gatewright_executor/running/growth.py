@@ -1,8 +1,8 @@
 """Allows more executions at once while the running ones wait for something, but not while they compute.
 
 A thread that waits costs almost nothing, so an instance whose executions wait may get more slots, and the pool more
-threads. An execution that computes does not end sooner beside others, and delays them. A thread that only sleeps tells
-the two apart: it wakes on time if the others wait; if one of them computes, the GIL is not free when it wakes.
+threads. An execution that computes does not end sooner beside others, and delays them. A thread that only sleeps
+distinguishes the two: it wakes on time if the others wait; if one of them computes, the GIL is not free when it wakes.
 """
 
 from __future__ import annotations

@@ -170,7 +170,7 @@ def _cure(step: Step) -> str:
 
 
 def _waited(native_id: int) -> float:
-    """The seconds that a thread has waited for a core so far; 0 if the system does not tell."""
+    """The seconds that a thread has waited for a core so far; 0 if the system does not report it."""
     try:
         return int(Path(f"/proc/self/task/{native_id}/schedstat").read_text().split()[1]) / 1e9
     except (OSError, IndexError, ValueError):

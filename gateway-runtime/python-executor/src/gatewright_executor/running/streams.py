@@ -121,7 +121,7 @@ class Streams:
         try:
             self._loop().call_soon_threadsafe(function, *arguments, context=self._own_context)
         except RuntimeError:  # the loop is closed, and all tasks with it
-            log.debug("a stream's event loop has ended before it")
+            log.debug("a stream's event loop ended before the stream")
 
     # -------------------------------------------------------------- on the loop
 

@@ -16,7 +16,7 @@ export function parameterTable(schema) {
       row.description ? el("p", null, row.description) : null,
       row.constraints.length ? el("ul", null, row.constraints.map((constraint) => el("li", null, constraint))) : null,
       row.examples.length ? el("p", null, "For example ", row.examples.map((example, at) => [at ? ", " : null, el("code", null, example)])) : null,
-      row.secret ? el("p", { class: "quiet" }, "The value can be written, and is never shown.") : null,
+      row.secret ? el("p", { class: "quiet" }, "You can set the value, but it is never shown.") : null,
     ],
   ]);
   return el("div", { class: "parameters" }, table("Parameters", ["Parameter", "Type", "Default", "What it is"], cells));

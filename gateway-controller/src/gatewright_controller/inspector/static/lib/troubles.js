@@ -35,7 +35,7 @@ export function troubles(apis, reports) {
 const NO_NODE = bad(
   "No node is connected",
   "The controller has no connection to a gateway runtime, so it does not know whether these APIs are served.",
-  "Start a node, or read in its log why it does not reach the controller.",
+  "Start a node, or look in its log for why it cannot reach the controller.",
 );
 
 /** @param {any[]} apis @param {NodeReport[]} reports @returns {Trouble[]} */
@@ -92,7 +92,7 @@ function ofGateway({ id, gateway }) {
 /** @param {any} stats @param {string} on @returns {Trouble[]} */
 function ofEngine({ node, xds, bodies }, on) {
   const troubles = [];
-  if (!xds.envoyConnected) troubles.push(bad(`Envoy is not connected to the engine${on}`, "Changes do not reach the data plane; if Envoy is down, nothing is served.", "The supervisor restarts Envoy. If Envoy stays away, its log says why."));
+  if (!xds.envoyConnected) troubles.push(bad(`Envoy is not connected to the engine${on}`, "Changes do not reach the data plane; if Envoy is down, nothing is served.", "The supervisor restarts Envoy. If Envoy does not come back, its log says why."));
   if (node.unserved) troubles.push(bad(`${count(node.unserved, "API")} not served${on}`, "Not even the last good version could be loaded: requests are answered 503.", "The API's page has the reason."));
   if (node.stateErrors) troubles.push(warn(`The state directory cannot be written to${on}`, `${count(node.stateErrors, "write")} failed: after a restart the node would serve an older state.`, "Check the free space and the permissions of the node's disk."));
   if (bodies.heldBytes > FULL * bodies.limitBytes) troubles.push(warn(`Memory for bodies is nearly full${on}`, "Requests whose bodies do not fit are answered 503.", "Raise --body-memory, or lower maxBodyBytes and concurrency of policies that read bodies."));

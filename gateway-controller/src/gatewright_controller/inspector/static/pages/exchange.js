@@ -40,7 +40,7 @@ async function recorded(id, signal) {
 function whatToDo(id) {
   const watch = href(["exchanges"], { id });
   return el(
-    "p", null, "Nodes keep the newest exchanges that were watched or recorded when they ended. ",
+    "p", null, "Nodes keep only the newest of the exchanges that were watched or recorded. ",
     el("a", { href: watch }, "Watch for this request id"), ", or ", el("a", { href: "#/exchanges" }, "record exchanges by a filter"),
     ", and send the request again.",
   );
@@ -125,7 +125,7 @@ function tryingOf(exchange) {
     "details", { class: "trying" }, el("summary", null, "Try a change of a policy on this exchange"),
     el("p", null, el("strong", null, "Replay: "), "download the exchange, and run your policy's code on it without a gateway; the command shows what would differ. docs/how-to/replay.md has more."),
     el("pre", { tabindex: 0, role: "region", "aria-label": "Command to replay" }, `gatewright replay ${fileName(exchange)} --policy policies/${visible(policy)}`),
-    el("p", null, el("strong", null, "Shadow: "), "attach the next version with ", el("code", null, "mode: shadow"), ": it runs on live requests, and nothing of it is applied. docs/how-to/shadow.md has more. To see what it would have changed, look at ",
+    el("p", null, el("strong", null, "Shadow: "), "attach the next version with ", el("code", null, "mode: shadow"), ": it runs on live requests, but its changes are not applied. docs/how-to/shadow.md has more. To see what it would have changed, look at ",
       el("a", { href: href(["exchanges"], { shadow: "different" }) }, "exchanges where a shadow differs"), "."),
   );
 }

@@ -28,7 +28,7 @@ export function executionDetails(exchange, execution) {
   const [name, version] = policy.split(":");
   const compared = comparison(exchange, execution);
   return [
-    shadow ? el("p", null, "In shadow: nothing of this was applied", compared ? `; ${visible(compared)}` : "", ".") : null,
+    shadow ? el("p", null, "In shadow: none of these changes was applied", compared ? `; ${visible(compared)}` : "", ".") : null,
     reason ? el("p", null, "Skipped: ", el("bdi", null, visible(reason))) : null,
     failure ? failureOf(failure) : null,
     stream ? el("p", null, `The body as a stream: ${bytes(stream.bytesIn)} in, ${bytes(stream.bytesOut)} out.`) : null,

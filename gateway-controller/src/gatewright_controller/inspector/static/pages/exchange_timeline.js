@@ -65,7 +65,7 @@ function legend(openers, streams) {
     all.textContent = isOpen ? "Collapse all" : "Expand all";
     for (const { toggle } of openers.values()) toggle(isOpen);
   });
-  const keys = [["waited", "waited in queues and on the way"], ["worked", "the policy's own work"], ["upstream", "upstream"]];
+  const keys = [["waited", "waited in queues and in transit"], ["worked", "the policy's own work"], ["upstream", "upstream"]];
   if (streams) keys.splice(2, 0, ["chunks", "waited for chunks"]);
   return el(
     "div", { class: "legend" },

@@ -185,10 +185,10 @@ class ExchangesPage {
     const isHeld = !this.isPaused && this.list.isScrolled;
     const words = [
       `${number(now.passed)} passed`, `${number(this.rate(passed))}/s`,
-      now.dropped ? `${number(now.dropped)} dropped: they came faster than this page can show; narrow the filter, or set a share` : "",
-      kept ? `${number(kept)} kept before` : "",
+      now.dropped ? `${number(now.dropped)} dropped: exchanges arrive faster than this page can show them; narrow the filter, or set a share` : "",
+      kept ? `${number(kept)} recorded before` : "",
       `${this.list.shown.length} shown`,
-      this.isPaused ? "paused" : isHeld ? "held: scroll to the top to go on" : "",
+      this.isPaused ? "paused" : isHeld ? "list held: scroll to the top to continue" : "",
     ];
     this.counts.textContent = words.filter(Boolean).join(" · ");
     Object.assign(this.counts.dataset, { ...now, state: this.isPaused ? "paused" : (state?.name ?? "connecting") });
@@ -224,7 +224,7 @@ class ExchangesPage {
   followVisibility() {
     clearTimeout(this.hidden);
     if (!document.hidden && !this.worker) {
-      replace(this.message, notice("info", "The page was hidden for five minutes, so watching had stopped. It goes on now."));
+      replace(this.message, notice("info", "Watching stopped because the page was hidden for five minutes. It has started again."));
       this.rates = [];
       this.watch();
     }

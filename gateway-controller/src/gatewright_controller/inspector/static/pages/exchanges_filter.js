@@ -21,7 +21,7 @@ const FIELDS = {
   header: ["Request header", "a name, or name=value", "x-tenant=blue"],
   client: ["Client", "its address, with the port or without", "10.1.2.3"],
   shadow: ["Shadow", "the outcome of a shadow attachment", "different"],
-  id: ["Request id", "also of a request that is yet to come", ""],
+  id: ["Request id", "of a past or a future request", ""],
   sample: ["Share", "of the exchanges that match, from 0 to 1", "0.01"],
 };
 const FIRST = ["api", "policy", "path", "status"];

@@ -13,7 +13,7 @@ import { cut, visible } from "../lib/visible_text.js";
 
 const COLUMNS = ["Began", "Status", "Request", "API and operation", "Took", "Outcome"];
 /** @type {Record<string, string>} */
-const KINDS = { failed: "bad", cancelled: "warn", "passed over": "warn" };
+const KINDS = { failed: "bad", cancelled: "warn", continued: "warn" };
 const LONGEST_OUTCOME = 200;
 const PAGE_ROWS = 10;
 

@@ -141,7 +141,7 @@ function chartsOf(policy) {
   const done = lineChart("Executions", rate);
   const wrong = lineChart("Failures by class", rate);
   const work = lineChart("Work", duration, { about: python ? "Time in the policy's function, of executions that ended in time." : "Time of the whole execution." });
-  const waiting = lineChart("Waiting", duration, { about: "The rest of an execution: queues, slots, the way to the process and back." });
+  const waiting = lineChart("Waiting", duration, { about: "The rest of an execution: time in queues and in transit to the process and back." });
   const of = (/** @type {string} */ api) => (/** @type {import("../lib/executions.js").Point} */ { groups }) => together(groups, (group) => !api || group === api);
   /** @param {ReturnType<typeof lineChart>} chart @param {(points: any[], own: any[]) => import("../lib/chart.js").Series[]} make */
   const drawn = (chart, make) => ({

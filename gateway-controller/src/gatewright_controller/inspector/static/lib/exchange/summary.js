@@ -37,7 +37,7 @@ function badges({ outcome, executions }) {
   const badges = [];
   if (outcome === FAILED || executions.some((execution) => execution.outcome === FAILED && !execution.shadow)) badges.push(FAILED);
   if (outcome === CANCELLED) badges.push(CANCELLED);
-  if (executions.some((execution) => execution.outcome === CONTINUED && !execution.shadow)) badges.push("passed over");
+  if (executions.some((execution) => execution.outcome === CONTINUED && !execution.shadow)) badges.push(CONTINUED);
   if (executions.some((execution) => execution.shadow)) badges.push("shadow");
   return badges;
 }

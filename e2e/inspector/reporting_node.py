@@ -1,6 +1,6 @@
 """A node that sends exchanges to a controller at a given rate: it stands for an engine under load.
 
-    python -m e2e.inspector.telling_node ADDRESS FILE --rate 5000 --total 60000
+    python -m e2e.inspector.reporting_node ADDRESS FILE --rate 5000 --total 60000
 
 FILE has recorded exchanges, a line each, which it sends again and again with other ids and times. It begins once a
 client watches, and in the end prints how many it sent in how many seconds, as JSON.
@@ -41,7 +41,7 @@ class TellingNode:
         """How many seconds it took."""
         async with aio.insecure_channel(self.address) as channel:
             call = node_pb2_grpc.NodeServiceStub(channel).Observe()
-            await call.write(node_pb2.Observed(node_id="telling"))
+            await call.write(node_pb2.Observed(node_id="reporting"))
             listener = asyncio.create_task(self._listen(call))
             await self._is_watched.wait()
             start = time.monotonic()
@@ -59,7 +59,7 @@ class TellingNode:
                 self._watched.discard(observation.id)
             elif observation.kept:
                 await call.write(node_pb2.Observed(observation=observation.id, ended=True))
-            elif not observation.untold:
+            elif not observation.record_only:
                 await call.write(node_pb2.Observed(observation=observation.id))  # it has begun
                 self._watched.add(observation.id)
                 self._is_watched.set()
@@ -75,7 +75,7 @@ class TellingNode:
     def _exchange(self, number: int) -> bytes:
         template = self.templates[number % len(self.templates)]
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        return json.dumps({**template, "id": f"telling-{number}", "startedAt": now}).encode()
+        return json.dumps({**template, "id": f"reported-{number}", "startedAt": now}).encode()
 
 
 def main() -> None:
