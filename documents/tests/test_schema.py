@@ -77,7 +77,9 @@ def test_unknown_keys_are_refused_across_combined_and_referred_schemas() -> None
     }
     assert not mistakes(combined, {"a": 1, "b": {"a": 2}})
     assert mistakes(combined, {"c": 1}) == ["params.c: expected one of a, b, got 'c'; remove it or correct its name"]
-    assert mistakes(combined, {"b": {"c": 1}}) == ["params.b.c: expected one of a, got 'c'; remove it or correct its name"]
+    assert mistakes(combined, {"b": {"c": 1}}) == [
+        "params.b.c: expected one of a, got 'c'; remove it or correct its name"
+    ]
 
 
 def test_a_wrong_value_is_not_also_called_unknown() -> None:

@@ -19,8 +19,8 @@ from e2e.kit.pebble import program
 
 Json = dict[str, Any]
 EXPECTED_NOTES = re.compile(r'might not be a counter.*"envoy_|needed to be fixed for monotonicity')
-"""Names of Envoy's counters do not end in _total, all of them. rate() extrapolates each bucket by itself: of a histogram
-that has just begun, one may get more than the next, although it has less."""
+"""Names of Envoy's counters do not end in _total, all of them. rate() extrapolates each bucket by itself: of a
+histogram that has just begun, one may get more than the next, although it has less."""
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,13 @@ async def test_a_document_is_passed_on_as_the_node_sends_it(
     node = await nodes.observed("n 1/ü")
     getting = asyncio.create_task(client.get(f"/v1/nodes/n%201%2F%C3%BC/{name}"))
     asked = await node.asked()
-    assert (asked.document, asked.filter, asked.kept, asked.seconds, asked.record_only) == (document, b"", False, 0, False)
+    assert (asked.document, asked.filter, asked.kept, asked.seconds, asked.record_only) == (
+        document,
+        b"",
+        False,
+        0,
+        False,
+    )
     await node.report(asked.id, b"\x00\xff{", b" as it is }")
     answer = await getting
     assert (answer.status_code, answer.content) == (200, b"\x00\xff{ as it is }")
