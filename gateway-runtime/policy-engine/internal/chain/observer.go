@@ -57,7 +57,7 @@ type Result uint8
 // The results.
 const (
 	Completed Result = iota // it ended as its chain, or its answer, intended
-	Cancelled               // the client or the proxy went away
+	Cancelled               // the client or the proxy cancelled it
 	Failed                  // through a fault of the engine or the proxy
 )
 

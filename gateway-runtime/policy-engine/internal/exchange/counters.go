@@ -34,7 +34,7 @@ type Stats struct {
 	Exchanges    uint64 `json:"exchanges"`
 	Active       int64  `json:"active"`
 	UnknownChain uint64 `json:"unknownChain"` // answered 503
-	Cancelled    uint64 `json:"cancelled"`    // the client or the proxy went away
+	Cancelled    uint64 `json:"cancelled"`    // the client or the proxy cancelled it
 	Failed       uint64 `json:"failed"`       // ended with an error: a fault of the engine or the proxy
 }
 

@@ -18,7 +18,7 @@ import (
 // FrontEnd is one exchange in a proxy's protocol. Open comes first; then, if the route has a chain, CheckMode, the
 // calls of chain.FrontEnd, and Finish; otherwise only Answer.
 //
-// An error ends the exchange. If it wraps ErrGone, the client or the proxy has cancelled the exchange.
+// An error ends the exchange. If it wraps ErrProxyCancelled, the client or the proxy has cancelled the exchange.
 type FrontEnd interface {
 	chain.FrontEnd
 	// Open waits for the request's head.
@@ -52,8 +52,8 @@ type Opening struct {
 
 // The errors of Serve and of front ends.
 var (
-	// ErrGone is wrapped by a front end's error if the proxy has ended the exchange.
-	ErrGone = errors.New("the proxy has ended the exchange")
+	// ErrProxyCancelled is wrapped by a front end's error if the proxy has cancelled the exchange.
+	ErrProxyCancelled = errors.New("the proxy has cancelled the exchange")
 	// ErrCancelled is an exchange that the client or the proxy has cancelled.
 	ErrCancelled = errors.New("the client or the proxy ended the exchange before its chain had ended")
 	// ErrFailed is an exchange that failed through a fault of the engine or the proxy.
@@ -150,7 +150,7 @@ func (s *Server) end(
 	ended := Exchange{RequestID: opening.RequestID, ChainID: opening.ChainID, Err: err}
 	switch {
 	case err == nil:
-	case ctx.Err() != nil || errors.Is(err, ErrGone) || errors.Is(err, context.Canceled):
+	case ctx.Err() != nil || errors.Is(err, ErrProxyCancelled) || errors.Is(err, context.Canceled):
 		ended.Result, err = chain.Cancelled, ErrCancelled
 	default:
 		ended.Result, err = chain.Failed, ErrFailed

@@ -151,7 +151,7 @@ func TestAnExchangeFailsClosed(t *testing.T) {
 		"sending fails":          {&front{failures: map[string]error{"headers": oh}}, nil, exchange.ErrFailed},
 		"the rest does not pass": {&front{failures: map[string]error{"finish": oh}}, nil, exchange.ErrFailed},
 		"a panic":                {&front{panics: "check PROCESS"}, nil, exchange.ErrFailed},
-		"the proxy is gone":      {&front{failures: map[string]error{"finish": fmt.Errorf("closed: %w", exchange.ErrGone)}}, nil, exchange.ErrCancelled},
+		"the proxy cancels":      {&front{failures: map[string]error{"finish": fmt.Errorf("closed: %w", exchange.ErrProxyCancelled)}}, nil, exchange.ErrCancelled},
 		"the context is done":    {&front{}, stopped, exchange.ErrCancelled},
 	} {
 		c.front.opening = exchange.Opening{RequestID: "id-1", ChainID: "known"}

@@ -132,9 +132,9 @@ func TestAWatcherSeesAFailedExchange(t *testing.T) {
 	opening := exchange.Opening{RequestID: "id-1", ChainID: "known"}
 	f := &front{opening: opening, failures: map[string]error{"check PROCESS": errors.New("oh")}}
 	expectNotes(t, watched(t, f, "one"), "one asked of known GET, chain true", "one ended 2 oh")
-	f = &front{opening: opening, failures: map[string]error{"headers": exchange.ErrGone}}
+	f = &front{opening: opening, failures: map[string]error{"headers": exchange.ErrProxyCancelled}}
 	expectNotes(t, watched(t, f, "one"), "one asked of known GET, chain true", "one p:v1.0.0 began", "one p:v1.0.0 ended",
-		"one ended 1 the proxy has ended the exchange")
+		"one ended 1 the proxy has cancelled the exchange")
 	f = &front{opening: opening, panics: "headers"}
 	if got := watched(t, f, "one"); !strings.HasPrefix(got[len(got)-1], "one ended 2 panic: oh") {
 		t.Errorf("expected an error with the panic, got %q", got)

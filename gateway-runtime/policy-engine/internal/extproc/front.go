@@ -219,17 +219,17 @@ func (f *front) unlock() {
 	f.mu.Unlock()
 }
 
-// receiveError distinguishes a stream that is gone from one that has failed.
+// receiveError distinguishes a stream that the proxy has cancelled from one that has failed.
 func receiveError(err error) error {
 	if errors.Is(err, io.EOF) {
-		return fmt.Errorf("ext_proc: %w", exchange.ErrGone) // an exchange's stream does not end like this
+		return fmt.Errorf("ext_proc: %w", exchange.ErrProxyCancelled) // an exchange's stream does not end like this
 	}
 	return streamError(err)
 }
 
 func streamError(err error) error {
 	if status.Code(err) == codes.Canceled {
-		return fmt.Errorf("%w: %w", exchange.ErrGone, err)
+		return fmt.Errorf("%w: %w", exchange.ErrProxyCancelled, err)
 	}
 	return err
 }

@@ -285,7 +285,7 @@ func TestAnExchangeWhoseResponseDoesNotComeEndsWithAnError(t *testing.T) {
 		want  string
 	}{
 		"the stream ends":      {t.Context(), []*servicev3.ProcessingRequest{request, pieceOf("all", true)}, "cancelled"},
-		"the client is gone":   {done, []*servicev3.ProcessingRequest{request, pieceOf("all", true)}, "cancelled"},
+		"the client cancels":   {done, []*servicev3.ProcessingRequest{request, pieceOf("all", true)}, "cancelled"},
 		"two responses":        {t.Context(), []*servicev3.ProcessingRequest{request, pieceOf("some", false), response, response}, "failed"},
 		"a piece of its body":  {t.Context(), []*servicev3.ProcessingRequest{request, pieceOf("some", false), response, responsePiece("x")}, "failed"},
 		"the request goes on":  {t.Context(), []*servicev3.ProcessingRequest{request, pieceOf("all", true), pieceOf("more", true)}, "failed"},

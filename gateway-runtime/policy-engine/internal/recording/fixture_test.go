@@ -119,7 +119,7 @@ func (f *front) SendHeaders(direction chain.Direction, _ chain.Changes) error {
 		return chain.ErrResponded
 	}
 	if f.gone {
-		return exchange.ErrGone
+		return exchange.ErrProxyCancelled
 	}
 	return nil
 }

@@ -198,7 +198,7 @@ func TestHowExchangesEnd(t *testing.T) {
 	gone := get("/orders/7")
 	gone.gone = true
 	e := newGateway(t, enough, passes).record(t, gone)
-	expect(t, "gone", fmt.Sprint(e.Outcome, " ", e.Error, " ", e.AnsweredBy), "cancelled the proxy has ended the exchange ")
+	expect(t, "gone", fmt.Sprint(e.Outcome, " ", e.Error, " ", e.AnsweredBy), "cancelled the proxy has cancelled the exchange ")
 	e = newGateway(t, enough).record(t, get("/orders/7"))
 	expect(t, "unknown", spaced(e.Outcome, e.AnsweredBy, e.Details, e.Response.Status, e.Chain, e.API, e.Operation), "completed gateway unknown_chain 503 c1 orders GET /{id}")
 	e = newGateway(t, enough).record(t, &front{opening: exchange.Opening{Refusal: 403}})
