@@ -196,7 +196,7 @@ func (n *Node) retryDue(ctx context.Context) {
 			n.build(entry, outcomes) //nolint:contextcheck // a build ends with the node
 		}
 	}
-	if len(step.removed) > 0 {
+	if len(step.removed)+len(outcomes) > 0 {
 		n.advance(ctx, step, outcomes)
 	}
 }

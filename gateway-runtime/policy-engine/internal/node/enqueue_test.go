@@ -34,6 +34,20 @@ func TestAnAPIThatCannotBeBuiltIsAnswered503UntilItCan(t *testing.T) {
 	})
 }
 
+// TestARetryThatRejectsAtOnceIsReported: what a bundle names may have gone since, so that no build begins.
+func TestARetryThatRejectsAtOnceIsReported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+		b.shelf.failing(errors.New("no route to host"))
+		equal(t, "report", b.apply(1, some(bundle("a", "1"))), "1 a 1 PENDING")
+		b.node.queue.Get("a").Message.Context = "gone"
+		b.run()
+		var reported []string
+		b.eventually("the retry is reported", func() bool { reported = append(reported, b.reported()...); return len(reported) > 0 })
+		equal(t, "report", reported, "1 a 1 REJECTED")
+	})
+}
+
 func TestAnAPIThatCannotRunIsAnswered503UntilItChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
