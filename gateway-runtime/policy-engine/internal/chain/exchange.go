@@ -30,12 +30,16 @@ type exchange struct {
 
 // state is the part of an exchange that policies see and change.
 type state struct {
-	request                        message
+	request, response message
+	attributes
+}
+
+// attributes are the state beside the messages, whose bodies may be on their way while the attributes are copied.
+type attributes struct {
 	method, path, query, authority string
 	upstream                       string                  // that policies chose; "" for the route's own
 	sent                           *v1alpha.RequestContext // the request as policies see it in the response phase
 
-	response   message
 	answered   bool // the response is the gateway's own
 	status     int
 	details    string

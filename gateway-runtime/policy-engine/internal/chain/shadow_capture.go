@@ -90,7 +90,7 @@ func (x *exchange) sandboxOf(attachment *shadowAttachment) *sandbox {
 // capture keeps the policy's input without a body.
 func (p *sandboxPhase) capture(s *state, metadata *v1alpha.ExchangeMetadata) {
 	c, shadowChain := &p.captured, p.chain.shadowChain
-	c.state = *s
+	c.attributes = s.attributes
 	c.analytics = maps.Clone(s.analytics)
 	c.metadata, _ = metadata.JSON() // metadata that cannot be written is not seen
 	if p.isRequest() {
@@ -151,6 +151,11 @@ func (s *shadowed) start(expected *shadow.Effect) {
 //
 //go:noinline
 func (s *shadowed) end() {
+	for _, task := range s.prepared { // a panic has kept the step from its end
+		task.Skip(noOther)
+		task.Release()
+	}
+	s.prepared = nil
 	for n := range s.sandboxes {
 		s.sandboxes[n].run.Release()
 	}

@@ -151,6 +151,7 @@ func (p *sandboxPhase) Ended(report shadow.Report) {
 		ended.Execution = Execution{RequestID: p.copy.head.RequestID, Phase: p.phase, Cancelled: true, Shadow: ShadowSkipped}
 	default:
 		ended.Execution, ended.Seen, ended.Left = p.execution, p.seen, p.left
+		ended.Execution.RequestID, ended.Execution.Phase = p.copy.head.RequestID, p.phase
 		ended.Execution.Shadow = report.Outcome
 		if report.Panic != nil {
 			ended.Execution.Failure = report.Panic
