@@ -49,8 +49,9 @@ type front struct {
 	showProxy func(answer proxyanswer.Answer) // nil: answers of Envoy's own are not reported
 	sending   sync.Mutex                      // one message goes out at a time
 
-	message  incoming // the last message; the goroutine that has the turn to receive owns it
-	answered bool     // Envoy made the response itself, and says so in a header; set before the response is handed on
+	message   incoming // the last message; the goroutine that has the turn to receive owns it
+	responded bool     // the response's headers have come; as message
+	answered  bool     // Envoy made the response itself, and says so in a header; set before the response is handed on
 
 	mu    sync.Mutex
 	demux demux.Demux // guarded by mu
@@ -170,8 +171,11 @@ func (f *front) receive(ctx context.Context, w *demux.Waiter) demux.Action {
 	if err != nil {
 		return f.done(w, err)
 	}
-	if f.showProxy != nil && f.message.Kind == demux.ResponseHeaders {
-		f.extractProxyAnswer(&f.message.Head)
+	if f.message.Kind == demux.ResponseHeaders && !f.responded {
+		f.responded = true
+		if f.showProxy != nil {
+			f.extractProxyAnswer(&f.message.Head)
+		}
 	}
 	return f.received(w)
 }
