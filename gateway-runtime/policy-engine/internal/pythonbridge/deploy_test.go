@@ -332,6 +332,25 @@ func TestAProcessThatAnswersIsPreferred(t *testing.T) {
 	}
 }
 
+func TestAProcessThatConfiguresAnInstanceIsPreferredToOneWithABlockedEventLoop(t *testing.T) {
+	w := newMachine()
+	for _, m := range w.members {
+		w.attach(m)
+	}
+	blocked, configures := w.members[0], w.members[1]
+	blocked.serving.Store(false)
+	e := &execution{instance: w.instances[0], generation: w.generations.current.Load()}
+	for _, p := range e.instance.placements() {
+		p.setState(stateConfigured)
+		if p.home == blocked {
+			p.setState(stateReady)
+		}
+	}
+	if picked := w.group.pick(e).home; picked != configures {
+		t.Fatal("expected the process that will have the instance ready")
+	}
+}
+
 func TestDeployLeavesAGroupAloneWhoseProcessIsNamedAgain(t *testing.T) {
 	x, stays := startExecutor(t), startExecutor(t)
 	groups := NewGroups(map[string][]string{"changed": {x.address}, "kept": {stays.address}}, Options{}, quiet)

@@ -195,7 +195,7 @@ func (g *group) reroute(e *execution) {
 // suitability ranks a process for an execution: lower is better.
 type suitability struct {
 	rank  int   // the exchange's own generation first
-	state int32 // then the process that is furthest with the instance
+	state int32 // then the process that is furthest with the instance; one whose event loop is blocked is not ready
 	doubt int   // then one that answers its health checks, and serves by the last of them
 	load  int64 // then the one with the fewest executions under way
 }
@@ -222,7 +222,10 @@ func (g *group) pick(e *execution) (best *placement) {
 			continue
 		}
 		offer := suitability{rank: g.generations.rank(m, e.generation), state: p.state.Load(), load: m.load.Load()}
-		if m.silent.Load() || !m.serving.Load() {
+		switch {
+		case !m.serving.Load():
+			offer.doubt, offer.state = 1, max(offer.state, int32(stateWaiting))
+		case m.silent.Load():
 			offer.doubt = 1
 		}
 		if best == nil || offer.better(bestOffer) {
