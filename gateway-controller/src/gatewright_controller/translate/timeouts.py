@@ -26,7 +26,7 @@ def timeouts(api: Api, operation: Operation, definitions: Definitions, settings:
     """The timeouts of one operation. While policies run no bytes pass, so their time counts as idle; that of shadows
     does not, since nothing waits for them.
 
-    That of a stream counts once, however many chunks it is given: between two of its chunks something has moved.
+    The time of a stream counts once, however many chunks it is given: between two of its chunks bytes have passed.
     """
     attached = [attachment for attachment in (*api.spec.policies, *operation.policies) if attachment.mode != "shadow"]
     policies = sum(
