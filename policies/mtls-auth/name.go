@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// matchAttributes returns a test whether a distinguished name has exactly the required values of each attribute.
+// matchAttributes returns a function that reports whether a distinguished name has exactly the required values of each
+// attribute.
 func matchAttributes(required map[string]values) func(dn string) bool {
 	if required == nil {
 		return nil

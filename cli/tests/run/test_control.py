@@ -95,7 +95,7 @@ def test_what_changed_and_what_the_time_went_into(bench: Bench) -> None:
     assert summary(answer).splitlines() == [
         "reloaded generation=3 took=1.50s",
         "  changed: one:v1.0.0, two:v1.0.0 new",
-        "  executors restarted: default; as they were: steady",
+        "  executors restarted: default; unchanged: steady",
         "  build 1.00 s, executors 0.46 s",
     ]
     same, _ = ask(bench, Reloaded(3, 0.5, (), Difference(keeps=("steady",)), {"build": 0.5}))

@@ -116,7 +116,7 @@ def _below(schema: JsonObject, root: JsonObject, before: str, seen: frozenset[st
 
 
 def _layers(schema: JsonValue, root: JsonObject) -> Iterator[tuple[JsonValue, str]]:
-    """The schema, and for a list or a map that of each in it, and of each in that, with the step of a path to it."""
+    """The schema; of a list or a map also that of its items, and of theirs; each with the step of the path to it."""
     step = ""
     for _ in range(DEEPEST):
         yield schema, step

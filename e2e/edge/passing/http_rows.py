@@ -325,7 +325,7 @@ async def silences(way: Way) -> str:
     return PASSES if at_once else WHOLE
 
 
-@row("A client that disconnects is disconnected from the upstream too")
+@row("When a client disconnects, the upstream's side ends too")
 async def client_gone(way: Way) -> str:
     async with way.connect() as connection:
         sent, coming = await way.ask(connection, "GET", last=True)

@@ -41,7 +41,8 @@ class GroupDigests:
 def build_manifest(policies: tuple[Policy, ...], digests: Mapping[str, GroupDigests]) -> bytes:
     """manifest.json: the policies and what they were built from, sorted by name and version; the groups' processes.
 
-    digests: by group, of what its processes run; one that stays the same needs no new processes.
+    digests: for each group, the digests of what its processes run; a group whose digest stays the same needs no new
+    processes.
     """
     content = {
         "version": 1,

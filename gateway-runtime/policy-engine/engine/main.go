@@ -60,7 +60,8 @@ func keepPrivate(log *slog.Logger) {
 	}
 }
 
-// run is the program without its global state, which set changes before the engine starts. It returns the exit code.
+// run is the program without its global state, which the function set changes before the engine starts. It returns the
+// exit code.
 func run(ctx context.Context, arguments []string, stderr io.Writer, register func(*Registry), set func(*slog.Logger, *commandLine)) int {
 	line, err := parseCommandLine(arguments, stderr)
 	if errors.Is(err, flag.ErrHelp) {

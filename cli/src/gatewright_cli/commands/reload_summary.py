@@ -19,7 +19,7 @@ def summary(answer: Answer) -> str:
     if answer.changed:
         lines.append(f"  changed: {', '.join(answer.changed)}")
     if answer.restarted:
-        kept = f"; as they were: {', '.join(answer.kept)}" if answer.kept else ""
+        kept = f"; unchanged: {', '.join(answer.kept)}" if answer.kept else ""
         lines.append(f"  executors restarted: {', '.join(answer.restarted)}{kept}")
     if answer.listens:
         lines.append("  listeners: as the Gateway says now")

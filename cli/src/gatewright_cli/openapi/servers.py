@@ -47,7 +47,8 @@ def place_of(source: Source, upstream: str | None) -> Place:
     path = _path(first)
     if upstream is not None:
         if path is None:
-            source.note(("servers", 0, "url"), f"left out: {first!r} is no URL with a scheme, and no path from '/' on")
+            why = f"{first!r} is neither a URL with a scheme nor a path that begins with '/'"
+            source.note(("servers", 0, "url"), f"ignored: {why}")
         comments.insert(0, f"In the document: {first}") if servers else None
         whole = upstream if _names_a_path(upstream) else upstream + (path or "")
         return Place(whole, path or "/", tuple(comments))

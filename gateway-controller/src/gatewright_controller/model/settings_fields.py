@@ -19,9 +19,9 @@ Kind = Literal["value", "struct", "list", "map", "choice"]
 @dataclass(frozen=True)
 class SettingsField:
     """owner: the struct. path: as documents spell it, with "[]" for any item of a list and "NAME" for any key of a map.
-    names: as Python does. kind: `value`, or what has fields of its own: a `struct`, a `list` or `map` of them, a
-    `choice` to have one. default: UNSET where there is none. reached: whether nothing but structs is above it. is_text:
-    whether it is text.
+    names: as Python does. kind: `value`, or what has fields of its own: a `struct`, a `list` or `map` of structs, or a
+    `choice`, a struct that may be left out. default: UNSET where there is none. reached: whether nothing but structs is
+    above it. is_text: whether it is text.
     """
 
     owner: str

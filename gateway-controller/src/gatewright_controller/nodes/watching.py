@@ -25,7 +25,7 @@ EndReason = Literal["limit", "seconds", "told", "stopping"]
 
 @dataclass(frozen=True)
 class WatchLimits:
-    """What watchers and recordings may take of a controller."""
+    """How much of a controller watchers and recordings may take."""
 
     held_bytes: int = 4 * 1024 * 1024
     """Of exchanges that a watcher has yet to take; the newest one is held whatever its size."""

@@ -33,7 +33,7 @@ class StoredApi:
 
     @property
     def name(self) -> str:
-        """Its name, unique among all."""
+        """The API's name, which no other API has."""
         return self.api.metadata.name
 
     @property

@@ -1,4 +1,4 @@
-"""An API's pools to clusters and what routes say of them.
+"""From an API's pools to clusters, and to what routes say of them.
 
 A cluster is named after its content, without the API's name: APIs with the same pool share one, and a changed one
 stands beside the old until routes have moved.
@@ -51,7 +51,7 @@ class Pools:
         return Pools(pools, messages)
 
     def pool(self, name: str) -> Pool:
-        """Raises `KeyError` for a name that the API has not."""
+        """Raises `KeyError` for a name that the API does not have."""
         return self.pools[name]
 
     def clusters(self, names: Collection[str]) -> Iterator[envoy.EnvoyMessage]:

@@ -23,14 +23,12 @@ class Timeouts:
 
 
 def timeouts(api: Api, operation: Operation, definitions: Definitions, settings: EdgeSettings) -> Timeouts:
-    """Of one operation. While policies run nothing moves, so their time counts as idle, but for shadows: nothing waits
-    for these.
+    """The timeouts of one operation. While policies run no bytes pass, so their time counts as idle; that of shadows
+    does not, since nothing waits for them.
 
-    That of a stream counts once, however many chunks it is given: between two of its chunks something has moved.
+    The time of a stream counts once, however many chunks it is given: between two of its chunks bytes have passed.
     """
-    attached = [
-        attachment for attachment in (*api.spec.policies, *operation.policies) if attachment.mode != "shadow"
-    ]  # which nothing waits for
+    attached = [attachment for attachment in (*api.spec.policies, *operation.policies) if attachment.mode != "shadow"]
     policies = sum(
         definitions.resolve(attachment.name, attachment.version).work_ms(milliseconds(attachment.timeout))
         for attachment in attached

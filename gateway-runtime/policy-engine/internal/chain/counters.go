@@ -2,8 +2,8 @@ package chain
 
 import "gatewright.dev/sdk/policy/v1alpha"
 
-// The counters of the request path. Each is one declaration below, and one call of an observer's Add where its event
-// happens. Storage, series, totals and the metrics of GET /metrics are made from the tables that the declarations fill.
+// The counters of the request path. Each is one declaration below, and one call of an observer where its event happens.
+// Storage, series, totals and the metrics of GET /metrics are made from the tables that the declarations fill.
 
 // The tables, which are complete once the program runs.
 var (

@@ -21,12 +21,12 @@ const (
 type Settings struct {
 	Timeout        time.Duration // for one execution; for a stream's own work between two chunks; 0 is DefaultTimeout
 	OnError        OnError
-	MaxConcurrency int   // executions under way at once; 0 is no limit of the chain's own
+	MaxConcurrency int   // executions under way at once; 0: the chain sets no limit
 	MaxBodyBytes   int64 // of a body that the policy reads; 0 is DefaultMaxBodyBytes
 	Mode           v1alpha.ProcessingModeConfig
 	When           Condition // nil: the policy applies to all exchanges
 
-	StreamIdleTimeout time.Duration // how long a stream may wait for a chunk; 0 is no limit of the chain's own
+	StreamIdleTimeout time.Duration // how long a stream may wait for a chunk; 0: the chain sets no limit
 
 	Shadow bool // it runs beside the exchange, and its action is not applied
 }

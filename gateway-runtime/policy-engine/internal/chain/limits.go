@@ -8,8 +8,9 @@ import (
 )
 
 // The limits of a message's headers: what its client or upstream may send (431, 502), and what policies may make of it
-// (badAction). Envoy's limits are higher: 256 lines and 256 KiB, which the controller writes into listeners and clusters
-// (translate/envoy). Envoy would answer a larger message by itself, without a reason in any log.
+// (badAction). Envoy's are higher by default: 256 lines and 256 KiB, which the controller writes into listeners, where the
+// Gateway may lower them (headerCount, headerBytes), and into clusters (translate/envoy). Envoy would answer a larger
+// message by itself, without a reason in any log.
 const (
 	maxReceivedLines, maxReceivedBytes = 100, 64 << 10
 	maxPolicyLines, maxPolicyBytes     = 200, 128 << 10

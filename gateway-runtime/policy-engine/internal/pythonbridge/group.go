@@ -15,7 +15,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// group is the executor processes that run the same policies. Any process of a generation can run any execution.
+// group is a set of executor processes that run the same policies. Any process of a generation can run any execution.
 type group struct {
 	name        string
 	options     Options
@@ -38,8 +38,8 @@ func newGroup(lifetime context.Context, name string, generations *generations, o
 
 // ---------------------------------------------------------------- processes
 
-// addProcess adds a process, in which every live instance is to be configured, except for those of policies that it
-// supersedes. The caller connects to it.
+// addProcess adds a process, in which every live instance is to be configured, except for those of the superseded
+// policies. The caller connects to it.
 func (g *group) addProcess(address string, of *generation, as role, superseded []string) *StreamManager {
 	m := newStreamManager(address, of, g.options, g.log.With("executor", address, "generation", of.number), g)
 	m.setRole(as)

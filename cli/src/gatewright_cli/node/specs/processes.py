@@ -178,7 +178,7 @@ def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         silence_seconds=settings.silence_seconds,
         sockets=(socket, challenges, metrics),
         listen=address,
-        cure=f"Its database is in {settings.state_dir}; another --state-dir starts without one.",
+        cure=f"Its database is in {settings.state_dir}; another --state-dir starts with a new one.",
     )
 
 

@@ -165,7 +165,7 @@ def _manager(group: HostGroup, spec: GatewaySpec, trusted: list[JsonObject]) -> 
         "path_with_escaped_slashes_action": "KEEP_UNCHANGED",  # the first route of each API takes them
         # No request_timeout: the engine bounds the time for bodies that it gathers.
         "request_headers_timeout": seconds(milliseconds(timeouts.request_headers)),
-        # The engine's own limits are lower, and leave policies room: chain/limits.go. Clusters have these too.
+        # By default the engine's own limits are lower, and leave policies room: chain/limits.go.
         "max_request_headers_kb": limits.header_bytes // 1024,
         "common_http_protocol_options": _connections(listener, spec),
         "drain_timeout": seconds(milliseconds(timeouts.drain)),
