@@ -58,11 +58,11 @@ def executions(metrics: str) -> int:
 
 
 def test_a_request_is_recorded_explained_and_counted(quickstart_gateway: Gateway) -> None:
-    text = section(page("docs/tutorial/quickstart.md"), "See what became of a request")
+    text = section(page("docs/tutorial/quickstart.md"), "See what happened to a request")
     record, inspect, count = blocks(text, "sh")
     before = executions(httpx.get(f"http://{address(quickstart_gateway)}/metrics").text)
     output = shell(quickstart_gateway, record)
-    (beginning,) = re.findall(r"begins with `(.*)`, and goes on", text)
+    (beginning,) = re.findall(r"prints `(.*)`, then the time", text)
     assert f"GET /hello/there: {beginning}; " in output
     (line,) = re.findall(rf"^.*  400 .*  greet:v1.0.0 answered  ({ID})$", output, re.MULTILINE)
     assert f"request id  {line}" in output

@@ -171,7 +171,7 @@ SECTIONS: dict[str, tuple[Try, ...]] = {
     ),
     "Files of the gateway and the operator": (
         Try("see-files", "to see that they are there, `stat`"),
-        Try("watch-files", "to be told of changes to them, `inotify`"),
+        Try("watch-files", "to watch them for changes, `inotify`"),
         Try("read-files", "to read them"),
         Try("read-code", "to read the code of another group's policies"),
         Try("write-files", "to write and make files"),

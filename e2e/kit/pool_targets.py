@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from e2e.kit.certificates import Authority
+from e2e.kit.connections import Connections
 
 T = TypeVar("T")
 Mode = Literal["fine", "503", "500", "reset", "slow", "silent", "gone"]
@@ -36,7 +37,7 @@ class Target:
         self.first: list[bytes] = []
         self.under_way = 0
         self._mode: Mode = "fine"
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._connections = Connections(self._serve)
         self._loop = asyncio.new_event_loop()
         self._released = asyncio.Event()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -78,17 +79,15 @@ class Target:
 
     async def _open(self) -> None:
         if self.socket:
-            self._server = await asyncio.start_unix_server(self._serve, self.socket)
+            self._server = await asyncio.start_unix_server(self._connections.accept, self.socket)
             return
-        self._server = await asyncio.start_server(self._serve, self.host, self.port, ssl=self.tls)
+        self._server = await asyncio.start_server(self._connections.accept, self.host, self.port, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _close(self) -> None:
         self._server.close()
         self._released.set()
-        for writer in list(self._writers):
-            writer.transport.abort()
-        await asyncio.sleep(0)
+        await self._connections.abort()
 
     async def _end(self) -> None:
         """Also ends a connection that came as the last others went: an open one would fail a later test."""
@@ -103,16 +102,8 @@ class Target:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout=10)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
-        try:
-            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-                await self._serve_requests(reader, writer)
-            writer.close()
-        except asyncio.CancelledError:
-            writer.transport.abort()
-            raise
-        finally:
-            self._writers.discard(writer)
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            await self._serve_requests(reader, writer)
 
     async def _serve_requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         first = True
@@ -137,8 +128,10 @@ class Target:
             return
         if self._mode == "silent":
             self.under_way += 1
-            await self._released.wait()
-            self.under_way -= 1
+            try:
+                await self._released.wait()
+            finally:
+                self.under_way -= 1
         if self._mode == "slow":
             await asyncio.sleep(SLOW_SECONDS)
         status = self._mode if self._mode in ("500", "503") else "200"

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 import h11
 
+from e2e.kit.connections import Connections
+
 T = TypeVar("T")
 
 
@@ -52,12 +54,13 @@ class Upstream:
     def __init__(self) -> None:
         self.received: list[Recorded] = []
         self.reply: Callable[[Recorded], Reply] = echo
+        self._connections = Connections(self._serve)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
     def __enter__(self) -> Upstream:
         self._thread.start()
-        self._server = self._run(asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 20))
+        self._server = self._run(asyncio.start_server(self._connections.accept, "127.0.0.1", 0, limit=1 << 20))
         self.port: int = self._server.sockets[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         return self
@@ -81,13 +84,14 @@ class Upstream:
 
     async def _close(self) -> None:
         self._server.close()
+        await self._connections.abort()
         others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, h11.RemoteProtocolError, asyncio.CancelledError):
+        with contextlib.suppress(ConnectionError, h11.RemoteProtocolError):
             connection = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
             while (request := await _receive(connection, reader)) is not None:
                 self.received.append(request)
@@ -95,7 +99,6 @@ class Upstream:
                 if connection.our_state is not h11.DONE or connection.their_state is not h11.DONE:
                     break
                 connection.start_next_cycle()
-        writer.close()
 
     async def _answer(
         self, connection: h11.Connection, writer: asyncio.StreamWriter, reply: Reply, head_only: bool

@@ -131,7 +131,7 @@ def test_a_required_parameter_and_the_api_that_sets_it_change_in_one_step(
         eventually("some traffic before", lambda: len(flow.answers) > 50)
         api_first = apply(changing_gateway, "-f", api_file(tmp_path, new))
         assert (api_first.returncode, word(changing_gateway)) == (1, "old sees word=old")
-        assert "comes with it: `gatewright apply --reload -f FILE`" in api_first.stderr
+        assert "deploy both: `gatewright apply --reload -f FILE`" in api_first.stderr
         project.write_policy("says", CODE_AND_PARAMS.replace("CODE", "new"), more=STRICT)
         policy_first = changing_gateway.reload()
         assert (policy_first.returncode, word(changing_gateway)) == (1, "old sees word=old")
