@@ -167,7 +167,8 @@ class AcmeCertificates:
         return obtained(wanted, answer["begins"], answer["ends"], answer["renew"], self._look(answer["look"]), chance)
 
     def _schedule_renewal_check(self, before: Record, answer: ChildAnswer) -> Record:
-        """An authority that does not answer this is asked again later; when to renew is known."""
+        """The record with the time of renewal that the authority suggests. Without an answer the known time stays, and
+        the authority is asked again later."""
         if "error" in answer:
             return dataclasses.replace(before, look=time.time() + self._times.least_look_seconds)
         return before.suggested(answer["renew"], self._look(answer["look"]), random.random())  # noqa: S311
