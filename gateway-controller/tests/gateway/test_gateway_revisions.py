@@ -6,7 +6,7 @@ import httpx
 import pytest
 from gatewright_documents.values import JsonObject
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
 
 def gateway(port: int) -> JsonObject:

@@ -12,7 +12,7 @@ from gatewright_controller.apis.controller import Controller
 from gatewright_controller.nodes.deployment import Node
 from gatewright_documents.values import JsonObject
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 Connect = Callable[[Controller], Node]
 
 

@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.routing import Route
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
 
 def row_named(row_id: str) -> Row:
@@ -59,7 +59,7 @@ def refusing() -> httpx.AsyncClient:
         if row.right is not None:
             raise Problem(403, f"expected the right {row.right}")
 
-    endpoints = (part.endpoints.__new__(part.endpoints) for part in PARTS if part.endpoints is not ProcessEndpoints)
+    endpoints = (object.__new__(part.endpoints) for part in PARTS if part.endpoints is not ProcessEndpoints)
     routes = routes_of((*endpoints, ProcessEndpoints(Metrics())), (refuse,))
     app = Starlette(routes=routes, exception_handlers=HANDLERS)
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1")
@@ -72,6 +72,12 @@ async def test_a_check_sees_the_row_before_anything_else_is_looked_at(refusing: 
             refused = await client.request(row.method, path, params={"no-such-parameter": "1"})
             assert (refused.status_code, refused.json()["detail"]) == (403, f"expected the right {row.right}")
         assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_a_method_that_a_path_has_not_is_refused_with_those_that_it_has(client: httpx.AsyncClient) -> None:
+    refused = await client.patch("/v1/apis/orders-v1")
+    assert refused.status_code == 405
+    assert sorted(refused.headers["allow"].split(", ")) == ["DELETE", "GET", "HEAD", "PUT"]
 
 
 async def test_an_unknown_parameter_is_refused_with_the_known_ones(client: httpx.AsyncClient) -> None:

@@ -14,7 +14,7 @@ from gatewright_documents.editor_schema import component_schemas
 from gatewright_documents.values import JsonObject
 
 from gatewright_controller.management.problems import PROBLEM
-from gatewright_controller.management.rows import JSON, Answer, Body, Parameter, Part, Row
+from gatewright_controller.management.rows import Answer, Body, Parameter, Part, Row
 from gatewright_controller.management.shapes.examples import EXAMPLES
 from gatewright_controller.management.shapes.problem import Problem
 
@@ -122,7 +122,7 @@ def _answer(answer: Answer, schema_of: Schemas) -> JsonObject:
 def _content(media_types: Iterable[str], shapes: Sequence[Any], schema_of: Schemas) -> JsonObject:
     schemas = [schema_of[shape] for shape in shapes]
     schema: JsonObject = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
-    return {media_type: {"schema": schema} if media_type == JSON else {} for media_type in media_types}
+    return {media_type: {"schema": schema} if media_type.endswith("json") else {} for media_type in media_types}
 
 
 def _problems(rows: Iterable[Row], schema_of: Schemas) -> Iterator[tuple[str, JsonObject]]:

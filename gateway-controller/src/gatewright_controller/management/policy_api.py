@@ -6,6 +6,9 @@ import asyncio
 import re
 from collections.abc import Mapping
 
+import msgspec
+from gatewright_documents.strict import mistakes_of
+from gatewright_documents.values import JsonObject
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -37,7 +40,11 @@ class PolicyEndpoints:
     async def reload(self, request: Request) -> Response:
         """The definitions folder is read again; {"apis": […]} in the body, if there is one, is written with it."""
         wait = wait_seconds(request)
-        sources = self._bodies.sources(await self._bodies.definitions(request)) if has_body(request) else []
+        sources = []
+        if has_body(request):
+            document = await self._bodies.definitions(request)
+            sources = self._bodies.sources(document)
+            _refuse_mistakes(shapes.Reload, document)
         prospect = await self._controller.reload_definitions(sources)
         deployment = self._controller.deployment
         waits = (deployment.wait_until_converged(name, wait, changing=True) for name in prospect.apis)
@@ -52,7 +59,13 @@ class PolicyEndpoints:
             raise Problem(422, 'expected {"definitions": {FILE: TEXT}}')
         found = {name: text.encode() for name, text in texts.items()}
         sources = self._bodies.sources(document)
+        _refuse_mistakes(shapes.Definitions, document)
         return JsonAnswer(_prospect(await self._controller.check_definitions(found, sources), {}))
+
+
+def _refuse_mistakes(shape: type[msgspec.Struct], document: JsonObject) -> None:
+    if mistakes := list(mistakes_of(shape, document)):
+        raise Problem(422, "; ".join(map(str, mistakes)), mistakes=mistakes)
 
 
 def _key(definition: Definition) -> str:

@@ -5,7 +5,7 @@ A new part is a module NAME_api.py with its `PART`, one line here, and its endpo
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from starlette.requests import Request
@@ -54,24 +54,34 @@ _OPEN = [compile_path(row.path)[0] for row in ROWS if row.right is None]
 
 
 def routes_of(endpoints: Iterable[object], checks: Sequence[Check] = ()) -> list[Route]:
-    """A route for each row. endpoints: an object of each class that `PARTS` name. checks: in this order, before that of
-    the query parameters."""
+    """A route for each path, so that a refused method is told all that there are (`Allow`).
+
+    endpoints: an object of each class that `PARTS` name. checks: in this order, before that of the query parameters.
+    """
     objects = {type(instance): instance for instance in endpoints}
-    return [
-        _route(row, partial(row.endpoint, objects[part.endpoints]), (*checks, refuse_unknown_parameters))
-        for part in PARTS
-        for row in part.rows
-    ]
+    paths: dict[str, dict[str, Endpoint]] = {}
+    for part in PARTS:
+        for row in part.rows:
+            endpoint = partial(row.endpoint, objects[part.endpoints])
+            paths.setdefault(row.path, {})[row.method] = _checked(row, endpoint, (*checks, refuse_unknown_parameters))
+    return [_route(path, methods) for path, methods in paths.items()]
 
 
-def _route(row: Row, endpoint: Endpoint, checks: Sequence[Check]) -> Route:
+def _checked(row: Row, endpoint: Endpoint, checks: Sequence[Check]) -> Endpoint:
     async def checked(request: Request) -> Response:
         request.scope[ROUTE] = row.path
         for check in checks:
             await check(row, request)
         return await endpoint(request)
 
-    return Route(row.path, checked, methods=[row.method])
+    return checked
+
+
+def _route(path: str, methods: Mapping[str, Endpoint]) -> Route:
+    async def endpoint(request: Request) -> Response:
+        return await methods["GET" if request.method == "HEAD" else request.method](request)
+
+    return Route(path, endpoint, methods=list(methods))
 
 
 async def refuse_unknown_parameters(row: Row, request: Request) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
+from gatewright.definition import Runtime
 from msgspec import UNSET, UnsetType
 
 from gatewright_controller.management.shapes.answer import Answered
@@ -27,7 +28,7 @@ class Policy(Answered, frozen=True):
     version: str
     display_name: str
     description: str
-    runtime: Literal["python", "go"]
+    runtime: Runtime
     processing_mode: ProcessingMode
     allow_continue: bool
     """Whether attachments may have `onError: continue`."""
