@@ -15,7 +15,7 @@ GO_MODULES := $(shell sed -n 's,^	\./,,p' go.work)
 # mypy runs once for each of these: the tests of all three have a conftest.py that Python's names do not tell apart.
 TYPED := "sdk/python documents gateway-builder cli tools bench e2e" gateway-runtime/python-executor gateway-controller
 POLICIES := $(filter-out %/misbehave/policy.py,$(wildcard policies/*/*.py conformance/*/*.py sample-policies/*/*.py e2e/kit/policies/*/*.py))
-.PHONY: help setup run build test check check-python check-others format docs changelog version release generate lock e2e faults fuzz planted-faults soak bench image-test openapi-test h2spec-test wheels wheel-test clean
+.PHONY: help setup run build test check check-python check-others format docs changelog version release generate lock e2e faults fuzz api-fuzz planted-faults soak bench image-test openapi-test h2spec-test wheels wheel-test clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -86,6 +86,9 @@ faults: setup ## break a gateway under load in every way, and account for every 
 
 fuzz: setup ## look for input that breaks a parser, a minute for each (ARGS="--minutes 10", ARGS="archive": those with this word)
 	@python tools/fuzz.py $(ARGS)
+
+api-fuzz: setup ## hold a controller against its OpenAPI document by generated requests (ARGS="--examples 1000", ARGS="--seed N")
+	python tools/api_fuzz.py $(ARGS)
 
 planted-faults: setup ## plant faults one by one in a copy of HEAD, and see the tests find each (ARGS="cli": those with this word)
 	python tools/planted_faults.py $(ARGS)

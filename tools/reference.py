@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any
 from unittest import mock
 
+import api_reference
 import click
 import gateway_reference
 import gatewright_builder.manifest
@@ -51,6 +52,7 @@ def pages() -> dict[str, str]:
         "api-definition.md": api_definition(),
         "gateway.md": gateway(),
         "upstreams.md": upstreams(),
+        "management-api.md": page("Management API", *api_reference.parts(table)),
         "statistics.md": go_structs.statistics(),
         **{f"{name.replace('.', '-')}.md": module(name) for name in SDK},
         **policy_pages.pages(),

@@ -1,16 +1,23 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import json
 import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import httpx
+import jsonschema_rs
+import msgspec
 import pytest
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.apis.controller import Controller
 from gatewright_controller.gateway.gateways import Gateways
 from gatewright_controller.management.api import ApiLimits, create_app
+from gatewright_controller.management.openapi import openapi, path_of
+from gatewright_controller.management.rows import Row
+from gatewright_controller.management.table import PARTS, ROWS
 from gatewright_controller.nodes.deployment import Node
 from gatewright_controller.nodes.observations import Observations
 from gatewright_controller.nodes.watching import Watching
@@ -18,6 +25,7 @@ from gatewright_controller.resource.definitions import Definitions, load_definit
 from gatewright_controller.store import SqliteStore
 from gatewright_controller.translate import EdgeSettings
 from gatewright_documents.values import JsonObject
+from starlette.routing import compile_path
 
 TESTDATA = Path(__file__).parent / "testdata"
 
@@ -110,6 +118,48 @@ async def observations(controller: Controller) -> AsyncIterator[Observations]:
     observations.stop()
 
 
+@functools.cache
+def document() -> JsonObject:
+    """The API's own description."""
+    made: JsonObject = json.loads(msgspec.json.encode(openapi(PARTS)))
+    return made
+
+
+OF_THE_ENGINE = ("/v1/nodes/{id:path}/", "/v1/exchanges/")
+"""Paths whose answers pass through the controller unread; tests have nodes send what they like."""
+
+
+@functools.cache
+def answer_to(row: Row, status: int) -> JsonObject:
+    """The document's response of the row; empty where it has none."""
+    operation = document()["paths"][path_of(row)][row.method.lower()]
+    answer: JsonObject = operation["responses"].get(str(status), {})
+    if "$ref" in answer:
+        answer = document()["components"]["responses"][answer["$ref"].rpartition("/")[2]]
+    return answer
+
+
+@functools.cache
+def validator(row: Row, status: int, content_type: str) -> jsonschema_rs.Draft202012Validator:
+    schema = answer_to(row, status)["content"][content_type]["schema"]
+    return jsonschema_rs.Draft202012Validator({**schema, "components": document()["components"]})
+
+
+async def hold_to_document(response: httpx.Response) -> None:
+    """Fails where an answer has a status, a content type or a JSON body that the document does not give its row."""
+    method, path, status = response.request.method, response.request.url.path, response.status_code
+    row = next((row for row in ROWS if row.method == method and compile_path(row.path)[0].match(path)), None)
+    if row is None or status == 500:
+        return
+    answer, content_type = answer_to(row, status), response.headers.get("content-type", "").partition(";")[0]
+    assert answer, f"{method} {path} answered {status}, which its row does not have"
+    known = {media_type.partition(";")[0] for media_type in answer.get("content", {})}
+    assert content_type in (known or {""}), f"{method} {path} answered {content_type}"
+    if content_type.endswith("json") and (status >= 400 or not row.path.startswith(OF_THE_ENGINE)):
+        found = json.loads(await response.aread())
+        assert [str(error) for error in validator(row, status, content_type).iter_errors(found)] == []
+
+
 @pytest.fixture
 async def client_with(
     controller: Controller, gateways: Gateways, observations: Observations
@@ -121,7 +171,8 @@ async def client_with(
             watching = Watching(observations)
             app = create_app(controller, gateways, max_request_bytes=20_000, watching=watching, limits=limits)
             transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-            client = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1")
+            hooks = {"response": [hold_to_document]}
+            client = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", event_hooks=hooks)
             clients.push_async_callback(client.aclose)
             return client
 

@@ -94,6 +94,17 @@ def test_mistakes_of_the_controller_have_lines(bench: Bench) -> None:
     with_controller(bench, work)
 
 
+def test_all_pages_of_a_list_are_read(bench: Bench) -> None:
+    async def work(management: Management) -> None:
+        names = ["first", "second", "third"]
+        for name in names:
+            (api,) = load(written(bench.folder, name)).apis
+            await management.write(api)
+        assert list(await management.apis(page_size=1)) == list(await management.apis()) == names
+
+    with_controller(bench, work)
+
+
 def test_no_controller_at_all(bench: Bench) -> None:
     async def live() -> None:
         management = Management(f"http://127.0.0.1:{free_port('127.0.0.1')}", "")

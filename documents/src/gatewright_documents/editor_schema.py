@@ -6,7 +6,8 @@ They refuse what is wrong by itself, a key, a type, a value; what fields say tog
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import jsonschema_rs
 import msgspec
@@ -27,6 +28,19 @@ def editor_schema(kind: type[msgspec.Struct], title: str) -> JsonObject:
     for struct in _structs(shapes.type_info(kind)):
         _describe(definitions[struct.cls.__name__], struct)
     return document_schema({"$ref": schema["$ref"], "$defs": definitions}, title)
+
+
+def component_schemas(types: Sequence[Any], place: str) -> tuple[list[JsonObject], JsonObject]:
+    """The schema of each type, and those of all structs in them by name, to which they refer at `place`, such as
+    `#/components/schemas/{name}`."""
+    schemas, components = msgspec.json.schema_components(types, ref_template=place)
+    for shape in shapes.multi_type_info(types):
+        for struct in _structs(shape):
+            _describe(components[struct.cls.__name__], struct)
+    worded, worded_components = _worded(list(schemas)), _worded(components)
+    assert isinstance(worded, list)
+    assert isinstance(worded_components, dict)
+    return worded, worded_components
 
 
 def document_schema(schema: JsonObject, title: str) -> JsonObject:

@@ -235,7 +235,8 @@ async def test_a_wait_has_bounds(client: httpx.AsyncClient, orders: JsonObject, 
     ("method", "path", "known"),
     [
         ("POST", "/v1/apis?wiat=5", "wait, dry_run"),
-        ("GET", "/v1/policies?wait=5", "none"),
+        ("GET", "/v1/policies?wait=5", "name, limit, after"),
+        ("GET", "/v1/log-level?wait=5", "none"),
         ("DELETE", "/v1/apis/a?x=&y=1", "wait"),
     ],
 )

@@ -22,6 +22,8 @@ from gatewright_cli.local_http import Answer, LocalClient, LocalHttpError
 
 ANSWER_SECONDS = 40.0
 RELOAD_SECONDS = 15
+PAGE_SIZE = 1000
+"""The most that the controller lists at once."""
 DEPLOYED = "deployed"
 PENDING = "pending"
 REJECTED = "rejected"
@@ -67,6 +69,7 @@ class StoredApi(msgspec.Struct, frozen=True):
 
 class _Listed(msgspec.Struct):
     apis: list[StoredApi]
+    next: str = ""
 
 
 class Move(msgspec.Struct, frozen=True):
@@ -198,15 +201,21 @@ class Management:
         if token:
             self._client.headers["authorization"] = f"Bearer {token}"
 
-    async def apis(self, wait: float = 0.0) -> dict[str, StoredApi]:
+    async def apis(self, wait: float = 0.0, page_size: int = PAGE_SIZE) -> dict[str, StoredApi]:
         """All APIs of the controller, by name. Raises NoAnswerError.
 
-        wait: how many seconds to wait until the nodes have answered for each.
+        wait: how many seconds to wait until the nodes have answered for each. page_size: of how many at a time.
         """
-        answer = await self._ask("GET", "/v1/apis", params={"wait": f"{wait:.3f}"})
-        if answer.is_error:
-            raise NoAnswerError(refusal_text(answer))
-        return {api.name: api for api in msgspec.json.decode(answer.content, type=_Listed).apis}
+        apis: dict[str, StoredApi] = {}
+        answer = await self._ask("GET", "/v1/apis", params={"wait": f"{wait:.3f}", "limit": str(page_size)})
+        while True:
+            if answer.is_error:
+                raise NoAnswerError(refusal_text(answer))
+            page = msgspec.json.decode(answer.content, type=_Listed)
+            apis |= {api.name: api for api in page.apis}
+            if not page.next:
+                return apis
+            answer = await self._ask("GET", page.next)
 
     async def write(self, api: ApiFile) -> StoredApi:
         """Creates or changes the API; does not wait until a node has it. Raises InvalidError, NoAnswerError."""

@@ -23,7 +23,7 @@ from gatewright_controller.gateway.gateway_masks import unmasked_gateway
 from gatewright_controller.model import Gateway, GatewaySpec, UpstreamTls, gateway_from_document, gateway_to_document
 from gatewright_controller.model.settings_fields import settings_fields
 from gatewright_controller.nodes.deployment import Deployment
-from gatewright_controller.store import Store, StoredApi, StoredGateway
+from gatewright_controller.store import ExpectedRevisions, Store, StoredApi, StoredGateway
 from gatewright_controller.store.finished import finished
 from gatewright_controller.translate import translate_gateway, translate_listener
 from gatewright_controller.validation import GatewayNames
@@ -37,6 +37,14 @@ RESTART = tuple(field.path for field in settings_fields(GatewaySpec, ("spec",)) 
 
 class NoGatewayError(LookupError):
     """The controller has no Gateway: each node listens on what it has by itself."""
+
+
+class OtherGatewayError(Exception):
+    """The Gateway, which is `stored`, has another revision than a write was made for; None: none was written."""
+
+    def __init__(self, stored: StoredGateway | None) -> None:
+        self.stored = stored
+        super().__init__(f"the Gateway has revision {stored.revision}" if stored else "no Gateway was written")
 
 
 class GatewayOfFileError(Exception):
@@ -101,14 +109,17 @@ class Gateways:
         """The fields that wait for a restart."""
         return _restart(self._started, self._current.document) if self._current and self._started else ()
 
-    async def replace(self, document: JsonObject, *, dry_run: bool = False) -> GatewayChange:
-        """Raises `GatewayOfFileError`, `Invalid`: with what Envoy cannot change in place, too."""
-        return await finished(self._replace(document, dry_run))
+    async def replace(
+        self, document: JsonObject, expected: ExpectedRevisions = None, *, dry_run: bool = False
+    ) -> GatewayChange:
+        """Raises `GatewayOfFileError`, `OtherGatewayError`, `Invalid`: with what Envoy cannot change in place, too."""
+        return await finished(self._replace(document, expected, dry_run))
 
-    async def _replace(self, document: JsonObject, dry_run: bool) -> GatewayChange:
+    async def _replace(self, document: JsonObject, expected: ExpectedRevisions, dry_run: bool) -> GatewayChange:
         async with self._writing:
             if self._written and (source := _source(self._written)):
                 raise GatewayOfFileError(source)
+            self._refuse_other(expected)
             document = unmasked_gateway(document, self._current.document if self._current else {})
             written = gateway_to_document(validate_gateway(document))
             if self._started:
@@ -122,12 +133,16 @@ class Gateways:
                 self._offer()
             return change
 
-    async def delete(self) -> None:
-        """What was written is forgotten; the file's takes its place. Raises `NoGatewayError`, `Invalid`."""
-        await finished(self._delete())
+    async def delete(self, expected: ExpectedRevisions = None) -> None:
+        """What was written is forgotten; the file's takes its place.
 
-    async def _delete(self) -> None:
+        Raises `NoGatewayError`, `OtherGatewayError`, `Invalid`.
+        """
+        await finished(self._delete(expected))
+
+    async def _delete(self, expected: ExpectedRevisions) -> None:
         async with self._writing:
+            self._refuse_other(expected)
             chosen = self._chosen(self._written, None)
             if chosen:
                 await self._refuse_unnamed(chosen.document)
@@ -137,6 +152,11 @@ class Gateways:
             if self._current:
                 await self._prepare(self._current.document)
             self._offer()
+
+    def _refuse_other(self, expected: ExpectedRevisions) -> None:
+        stored = self._current.stored if self._current else None
+        if expected is not None and (stored is None or stored.revision not in expected):
+            raise OtherGatewayError(stored)
 
     async def reload(self, *, dry_run: bool = False) -> GatewayChange:
         """Reads the file again. Raises `NoGatewayError` where there is none, `Invalid`."""

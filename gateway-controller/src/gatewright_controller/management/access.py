@@ -10,21 +10,20 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gatewright_controller.inspector import is_page_file
 from gatewright_controller.local.loopback import is_loopback
 from gatewright_controller.management.problems import problem_response
-
-OPEN_PATHS = frozenset({"/healthz"})
+from gatewright_controller.management.table import is_open
 
 
 class Access:
-    """With a token: `Authorization: Bearer TOKEN` or 401, but for the Inspector's files. Without: requests must name
-    this machine as their host, because another page's script can reach loopback under that page's own name (DNS
-    rebinding)."""
+    """With a token: `Authorization: Bearer TOKEN` or 401, but for the Inspector's files and what needs no right.
+    Without: requests must name this machine as their host, because another page's script can reach loopback under that
+    page's own name (DNS rebinding)."""
 
     def __init__(self, app: ASGIApp, token: str) -> None:
         self._app = app
         self._token = token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
+        if scope["type"] != "http" or is_open(scope["path"]):
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)

@@ -14,6 +14,8 @@ from typing import Any
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from gatewright_controller.management.shapes.problem import Problem
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -125,7 +127,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         title = HTTPStatus(status).phrase
-        body = msgspec.json.encode({"type": "about:blank", "title": title, "status": status, "detail": detail})
+        body = msgspec.json.encode(Problem(title=title, status=status, detail=detail))
         head = f"HTTP/1.1 {status} {title}\r\ncontent-type: application/problem+json\r\n"
         head += f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
         self.transport.write(head.encode() + body)

@@ -5,46 +5,41 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Annotated
 
 import msgspec
 from gatewright_documents.json_reader import parse_json
 from gatewright_documents.mistake import Invalid, Mistake, listed, shown
-from gatewright_documents.strict import described, mistakes_of
-from gatewright_documents.values import JsonObject, JsonValue
-from msgspec import Meta
+from gatewright_documents.strict import mistakes_of
+from gatewright_documents.values import JsonValue
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from gatewright_controller.apis.controller import Controller
-from gatewright_controller.management.exchange_stream import ExchangeStream, media_type_for
-from gatewright_controller.management.json_body import JSON, json_body
+from gatewright_controller.management.exchange_stream import (
+    JSON_LINES,
+    SERVER_SENT_EVENTS,
+    ExchangeStream,
+    media_type_for,
+)
+from gatewright_controller.management.json_answer import JsonAnswer, shaped
+from gatewright_controller.management.json_body import json_body
+from gatewright_controller.management.pages import PAGED, page_of
 from gatewright_controller.management.problems import Problem
 from gatewright_controller.management.queries import flag, whole_number
-from gatewright_controller.model import Strict
+from gatewright_controller.management.rows import JSON, Answer, Body, Parameter, Part, Row
+from gatewright_controller.management.shapes import exchanges as shapes
+from gatewright_controller.management.shapes.exchanges import DEFAULT_SECONDS, LONGEST_SECONDS, WantedRecording
 from gatewright_controller.nodes.watching import Recording, TooManyError, Watching
-from gatewright_controller.resource.exchange_filter import MEMBERS, ExchangeFilter, from_query
+from gatewright_controller.resource.exchange_filter import CLIENT, MEMBERS, ExchangeFilter, from_query
 
-LONGEST_SECONDS = 3600
-DEFAULT_SECONDS = 600
 MOST_EXCHANGES = 1_000_000
 MAX_BODY_BYTES = 64 * 1024
 MOST_LISTED = 20
 RETRY_SECONDS = "10"
-PARAMETERS = (*MEMBERS, "kept", "limit", "seconds")
 KEPT = (
     "nodes keep the newest exchanges that are watched (GET /v1/exchanges, `gatewright tail`) or recorded (POST "
     "/v1/recordings, `gatewright record`); start one of these, and repeat the request"
 )
-
-
-class _Wanted(Strict, frozen=True):
-    """The body of POST /v1/recordings."""
-
-    filter: ExchangeFilter = ExchangeFilter()
-    seconds: Annotated[int, described(f"seconds from 1 to {LONGEST_SECONDS}", ""), Meta(ge=1, le=LONGEST_SECONDS)] = (
-        DEFAULT_SECONDS
-    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,9 +87,9 @@ class ExchangeEndpoints:
         record (after 2 s, whether or not); 409, 422.
         """
         document = parse_json(await json_body(request, MAX_BODY_BYTES))
-        if mistakes := list(mistakes_of(_Wanted, document)):
+        if mistakes := list(mistakes_of(WantedRecording, document)):
             raise _refused(422, mistakes)
-        wanted = msgspec.convert(document, _Wanted)
+        wanted = msgspec.convert(document, WantedRecording)
         self._refuse_unknown(wanted.filter, "filter.", 422)
         try:
             recording = self._watching.record(wanted.filter.encoded(), wanted.seconds)
@@ -102,17 +97,18 @@ class ExchangeEndpoints:
             raise Problem(409, f"{error}; end one (DELETE /v1/recordings/ID), or wait until one is over") from None
         # a node takes what it is asked in order: a node that answers this one records, or has said why it does not
         await self._watching.find(ExchangeFilter(id=recording.id).encoded(), self._times.begin_seconds)
-        return JSONResponse(_shown(recording), 201, {"location": f"/v1/recordings/{recording.id}"})
+        return JsonAnswer(_shown(recording), 201, {"location": f"/v1/recordings/{recording.id}"})
 
-    async def list_recordings(self, _: Request) -> Response:
-        """`GET /v1/recordings`: those under way, the oldest first."""
-        return JSONResponse({"recordings": [_shown(recording) for recording in self._watching.recordings]})
+    async def list_recordings(self, request: Request) -> Response:
+        """Those under way, the oldest first."""
+        page = page_of(request, sorted(self._watching.recordings, key=_age), _age)
+        return JsonAnswer(page.answer("recordings", _shown))
 
     async def get_recording(self, request: Request) -> Response:
         """`GET /v1/recordings/ID`; 404 where it is over."""
         if (recording := self._watching.recording(request.path_params["id"])) is None:
             raise _no_recording(request)
-        return JSONResponse(_shown(recording))
+        return JsonAnswer(_shown(recording))
 
     async def end_recording(self, request: Request) -> Response:
         """`DELETE /v1/recordings/ID`: 204. What nodes have recorded they keep."""
@@ -160,15 +156,19 @@ def _refused(status: int, mistakes: Sequence[Mistake]) -> Problem:
     return Problem(status, "; ".join(map(str, mistakes)), mistakes=mistakes)
 
 
-def _shown(recording: Recording) -> JsonObject:
-    return {
-        "id": recording.id,
-        "filter": msgspec.json.decode(recording.filter),
-        "seconds": recording.seconds,
-        "startedAt": _time(recording.started_at),
-        "endsAt": _time(recording.ends_at),
-        "nodes": [dataclasses.asdict(node) for node in recording.nodes()],
-    }
+def _shown(recording: Recording) -> shapes.RecordingUnderWay:
+    return shapes.RecordingUnderWay(
+        id=recording.id,
+        filter=msgspec.json.decode(recording.filter, type=ExchangeFilter),
+        seconds=recording.seconds,
+        started_at=_time(recording.started_at),
+        ends_at=_time(recording.ends_at),
+        nodes=shaped(list[shapes.ObservedNode], recording.nodes()),
+    )
+
+
+def _age(recording: Recording) -> str:
+    return f"{recording.started_at.isoformat(timespec='microseconds')},{recording.id}"
 
 
 def _time(when: datetime) -> str:
@@ -183,3 +183,116 @@ def _started_at(exchange: bytes) -> str:
 def _no_recording(request: Request) -> Problem:
     wanted = request.path_params["id"]
     return Problem(404, f"no recording {wanted} is under way; GET /v1/recordings lists those that are")
+
+
+_EXCHANGE_ID = Parameter("id", {"type": "string"}, "The request id.")
+_RECORDING_ID = Parameter("id", {"type": "string"}, "Of the recording.")
+_TEXT = {"type": "string", "maxLength": 4096}
+PARAMETERS = (
+    Parameter("api", _TEXT, "Its name."),
+    Parameter("operation", _TEXT, "`GET /{id}`"),
+    Parameter("policy", _TEXT, "NAME:VERSION or a name: the chain has it."),
+    Parameter("path", _TEXT, "Beginning of the client's path, without the query."),
+    Parameter("header", _TEXT, "NAME or NAME=VALUE, of the client's request."),
+    Parameter(
+        "status",
+        {"type": "array", "items": {"type": "string"}, "maxItems": 32},
+        "`503` or `5xx`; repeatable, or joined by commas.",
+    ),
+    Parameter("errors", {"type": "boolean", "default": False}, "Only exchanges with an error."),
+    Parameter(
+        "shadow",
+        {"enum": ["different", "same", "failed", "skipped"]},
+        "An execution of a shadow attachment has ended so.",
+    ),
+    Parameter("id", _TEXT, "The request id."),
+    Parameter("client", {**_TEXT, "pattern": CLIENT}, "An address, with the port or without."),
+    Parameter("sample", {"type": "number", "minimum": 0, "maximum": 1, "default": 1}, "Share of those that fit."),
+    Parameter("kept", {"type": "boolean", "default": False}, "Exchanges that nodes have kept, instead of new ones."),
+    Parameter(
+        "limit",
+        {"type": "integer", "minimum": 1, "maximum": MOST_EXCHANGES},
+        "The number of exchanges after which the stream ends; no limit by default.",
+    ),
+    Parameter(
+        "seconds",
+        {"type": "integer", "minimum": 1, "maximum": LONGEST_SECONDS, "default": DEFAULT_SECONDS},
+        "The duration of the stream.",
+    ),
+)
+
+PART = Part(
+    "Exchanges",
+    ExchangeEndpoints,
+    (
+        Row(
+            "watchExchanges",
+            "GET",
+            "/v1/exchanges",
+            ExchangeEndpoints.watch,
+            "exchanges:read",
+            "A stream of the exchanges that fit and end from now on, of all nodes.",
+            {200: Answer("Events, until the stream ends.", (str,), (SERVER_SENT_EVENTS, JSON_LINES))},
+            query=PARAMETERS,
+            refusals=(406, 503),
+        ),
+        Row(
+            "getExchange",
+            "GET",
+            "/v1/exchanges/{id:path}",
+            ExchangeEndpoints.get,
+            "exchanges:read",
+            "The newest exchange of this request id that a node has kept.",
+            {200: Answer("The exchange, as the engine made it.", (shapes.Exchange,))},
+            in_path=(_EXCHANGE_ID,),
+            refusals=(404, 504),
+        ),
+        Row(
+            "listRecordings",
+            "GET",
+            "/v1/recordings",
+            ExchangeEndpoints.list_recordings,
+            "exchanges:read",
+            "The recordings under way, the oldest first.",
+            {200: Answer("The recordings.", (shapes.RecordingList,))},
+            query=PAGED,
+        ),
+        Row(
+            "createRecording",
+            "POST",
+            "/v1/recordings",
+            ExchangeEndpoints.record,
+            "exchanges:read",
+            "Has nodes keep the exchanges that fit a filter, for a time.",
+            {
+                201: Answer(
+                    "Nodes record, or have said why not.", (shapes.RecordingUnderWay,), headers={"location": "Of it."}
+                )
+            },
+            body=Body((WantedRecording,)),
+            refusals=(409, 413, 415, 422),
+        ),
+        Row(
+            "getRecording",
+            "GET",
+            "/v1/recordings/{id}",
+            ExchangeEndpoints.get_recording,
+            "exchanges:read",
+            "A recording under way.",
+            {200: Answer("The recording.", (shapes.RecordingUnderWay,))},
+            in_path=(_RECORDING_ID,),
+            refusals=(404,),
+        ),
+        Row(
+            "deleteRecording",
+            "DELETE",
+            "/v1/recordings/{id}",
+            ExchangeEndpoints.end_recording,
+            "exchanges:read",
+            "Ends a recording; nodes keep what they have recorded.",
+            {204: Answer("It has ended.")},
+            in_path=(_RECORDING_ID,),
+            refusals=(404,),
+        ),
+    ),
+)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from gatewright_documents.mistake import listed
-from gatewright_documents.values import JsonObject
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
+from gatewright_controller.management.json_answer import JsonAnswer
+from gatewright_controller.management.pages import NAME, PAGED, fits_name, page_of
 from gatewright_controller.management.problems import Problem
+from gatewright_controller.management.rows import JSON, Answer, Parameter, Part, Row, Unbound
+from gatewright_controller.management.shapes import nodes as shapes
 from gatewright_controller.nodes.deployment import Deployment, Node
-from gatewright_controller.nodes.node_documents import NodeDocuments, NoDocumentError, Why
+from gatewright_controller.nodes.node_documents import DOCUMENTS, NodeDocuments, NoDocumentError, Why
 
 MEDIA_TYPES = {"metrics": CONTENT_TYPE_LATEST}
-JSON = "application/json"
 STATUSES: dict[Why, int] = {"unknown": 404, "unsupported": 501, "refused": 502, "disconnected": 503, "silent": 504}
 
 
@@ -23,9 +25,10 @@ class NodeEndpoints:
     def __init__(self, deployment: Deployment, documents: NodeDocuments) -> None:
         self._deployment, self._documents = deployment, documents
 
-    async def list(self, _: Request) -> Response:
-        """`GET /v1/nodes`: the connected nodes, and the APIs that each does not run, with reasons."""
-        return JSONResponse({"nodes": [self._shown(node) for _, node in sorted(self._deployment.nodes.items())]})
+    async def list(self, request: Request) -> Response:
+        """The connected nodes, and the APIs that each does not run, with reasons."""
+        asked = (node for _, node in sorted(self._deployment.nodes.items()) if fits_name(request, node.id))
+        return JsonAnswer(page_of(request, asked, lambda node: node.id).answer("nodes", self._shown))
 
     async def get(self, request: Request) -> Response:
         """`GET /v1/nodes/ID`: one of these; 404."""
@@ -34,35 +37,98 @@ class NodeEndpoints:
             raise Problem(
                 404, f"no node {wanted} is connected; those that are: {listed(sorted(self._deployment.nodes))}"
             )
-        return JSONResponse(self._shown(node))
+        return JsonAnswer(self._shown(node))
 
     async def document(self, name: str, request: Request) -> Response:
-        """`GET /v1/nodes/ID/NAME`, one of `DOCUMENTS`: as the node reports it now; 404, 501 to 504."""
+        """One of `DOCUMENTS`: as the node reports it now; 404, 501 to 504."""
         try:
             content = await self._documents.get(request.path_params["id"], name)
         except NoDocumentError as error:
             raise Problem(STATUSES[error.why], str(error)) from None
         return Response(content, media_type=MEDIA_TYPES.get(name, JSON), headers={"cache-control": "no-store"})
 
-    def _shown(self, node: Node) -> JsonObject:
+    def _shown(self, node: Node) -> shapes.Node:
         listening = self._deployment.gateway_on(node)
-        gateway = {"digest": node.gateway_applied, "state": listening.state, "reason": listening.reason}
-        return {**_node(node), "gateway": gateway, "documents": self._documents.documents_of(node.id)}
+        gateway = shapes.NodeGateway(digest=node.gateway_applied, state=listening.state, reason=listening.reason)
+        return shapes.Node(
+            id=node.id,
+            engine_version=node.engine_version,
+            connected_at=node.connected_at,
+            policies=[shapes.NodePolicy(name=name, version=version) for name, version in sorted(node.policies)],
+            apis=[shapes.ServedApi(name=name, digest=digest) for name, digest in sorted(node.applied.items())],
+            rejected=_unserved(node, "rejected"),
+            pending=_unserved(node, "pending"),
+            gateway=gateway,
+            documents=self._documents.documents_of(node.id),
+        )
 
 
-def _node(node: Node) -> JsonObject:
-    policies = [{"name": name, "version": version} for name, version in sorted(node.policies)]
-    apis = [{"name": name, "digest": digest} for name, digest in sorted(node.applied.items())]
+def _unserved(node: Node, state: str) -> list[shapes.UnservedApi]:
     unapplied = sorted(node.unapplied.items())
-    reasons = {
-        state: [{"name": name, "reason": status.reason} for name, status in unapplied if status.state == state]
-        for state in ("rejected", "pending")
-    }
-    return {
-        "id": node.id,
-        "engineVersion": node.engine_version,
-        "connectedAt": node.connected_at,
-        "policies": policies,
-        "apis": apis,
-        **reasons,
-    }
+    return [shapes.UnservedApi(name=name, reason=status.reason) for name, status in unapplied if status.state == state]
+
+
+def _document_endpoint(name: str) -> Unbound:
+    async def document(endpoints: NodeEndpoints, request: Request) -> Response:
+        return await endpoints.document(name, request)
+
+    return document
+
+
+_ID = Parameter("id", {"type": "string"}, "Of the node.")
+_WORDS = {
+    "chains": "The chains that run on a node, and the policy instances of each.",
+    "clusters": "For each API the names that its upstreams have in Envoy.",
+    "metrics": "All metrics of a node, for Prometheus.",
+    "notes": "The problems of a node.",
+    "stats": "Counters of a node's engine.",
+}
+_SHAPES = {
+    "chains": list[shapes.Chain],
+    "clusters": shapes.Clusters,
+    "metrics": str,
+    "notes": list[shapes.Note],
+    "stats": shapes.Stats,
+}
+
+PART = Part(
+    "Nodes",
+    NodeEndpoints,
+    (
+        Row(
+            "listNodes",
+            "GET",
+            "/v1/nodes",
+            NodeEndpoints.list,
+            "nodes:read",
+            "The connected nodes, and the APIs that each does not serve, with reasons.",
+            {200: Answer("The nodes.", (shapes.NodeList,))},
+            query=(NAME, *PAGED),
+        ),
+        *(
+            Row(
+                f"getNode{name.capitalize()}",
+                "GET",
+                f"/v1/nodes/{{id:path}}/{name}",
+                _document_endpoint(name),
+                "nodes:read",
+                _WORDS[name],
+                {200: Answer("As the node reports it now.", (_SHAPES[name],), (MEDIA_TYPES.get(name, JSON),))},
+                in_path=(_ID,),
+                refusals=tuple(STATUSES.values()),
+            )
+            for name in DOCUMENTS
+        ),
+        Row(
+            "getNode",
+            "GET",
+            "/v1/nodes/{id:path}",
+            NodeEndpoints.get,
+            "nodes:read",
+            "One connected node.",
+            {200: Answer("The node.", (shapes.Node,))},
+            in_path=(_ID,),
+            refusals=(404,),
+        ),
+    ),
+)

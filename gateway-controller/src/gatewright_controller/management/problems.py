@@ -5,18 +5,29 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from typing import Any
 
 from gatewright_documents.mistake import Invalid, Mistake, Unreadable
-from gatewright_documents.values import JsonObject, JsonValue
+from msgspec import UNSET
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
-from gatewright_controller.gateway.gateways import GatewayOfFileError, NoGatewayError
-from gatewright_controller.store import ApiExistsError, NoSuchApiError, OtherRevisionError, StorageError
+from gatewright_controller.gateway.gateways import GatewayOfFileError, NoGatewayError, OtherGatewayError
+from gatewright_controller.management.json_answer import JsonAnswer
+from gatewright_controller.management.shapes import problem as shapes
+from gatewright_controller.store import (
+    ApiExistsError,
+    NoSuchApiError,
+    OtherRevisionError,
+    StorageError,
+    StoredApi,
+    StoredGateway,
+)
 
 log = logging.getLogger(__name__)
 RETRY_SECONDS = "5"
+PROBLEM = "application/problem+json"
 
 
 class Problem(Exception):  # noqa: N818 - RFC 9457's word
@@ -29,38 +40,34 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
         super().__init__(detail)
 
 
-def problem_response(
-    status: int, detail: str, headers: Mapping[str, str] | None = None, **members: JsonValue
-) -> Response:
-    """A response with status, title and detail as RFC 9457 has them, and `members` beside them."""
-    content = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **members}
-    return JSONResponse(content, status, headers, media_type="application/problem+json")
+def problem_response(status: int, detail: str, headers: Mapping[str, str] | None = None, **members: Any) -> Response:
+    """A response with status, title and detail as RFC 9457 has them, and `members` of the shape beside them."""
+    title = HTTPStatus(status).phrase
+    content = shapes.Problem(title=title, status=status, detail=detail, **members)
+    return JsonAnswer(content, status, headers, media_type=PROBLEM)
 
 
 def _on_problem(_: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
-    errors: JsonObject = {"errors": [_mistake_to_json(mistake) for mistake in error.mistakes]} if error.mistakes else {}
-    return problem_response(error.status, error.detail, error.headers, **errors)
+    errors = [_shown(mistake) for mistake in error.mistakes] or UNSET
+    return problem_response(error.status, error.detail, error.headers, errors=errors)
 
 
 def _on_invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, Invalid)
-    errors = [_mistake_to_json(mistake) for mistake in error.mistakes]
+    errors = [_shown(mistake) for mistake in error.mistakes]
     detail = "1 mistake in the API definition" if len(errors) == 1 else f"{len(errors)} mistakes in the API definition"
     return problem_response(422, detail, errors=errors)
 
 
 def _on_unreadable(_: Request, error: Exception) -> Response:
     assert isinstance(error, Unreadable)
-    return problem_response(
-        400, "the body cannot be read", errors=[_mistake_to_json(mistake) for mistake in error.mistakes]
-    )
+    return problem_response(400, "the body cannot be read", errors=[_shown(mistake) for mistake in error.mistakes])
 
 
-def _mistake_to_json(mistake: Mistake) -> JsonObject:
-    line: JsonObject = {"line": mistake.line} if mistake.line else {}
+def _shown(mistake: Mistake) -> shapes.ProblemMistake:
     field = ": ".join(part for part in (mistake.file, mistake.field) if part)
-    return {"field": field, "message": mistake.message, **line}
+    return shapes.ProblemMistake(field=field, message=mistake.message, line=mistake.line or UNSET)
 
 
 def _on_exists(_: Request, error: Exception) -> Response:
@@ -73,13 +80,25 @@ def _on_missing(_: Request, error: Exception) -> Response:
 
 def _on_other_revision(_: Request, error: Exception) -> Response:
     assert isinstance(error, OtherRevisionError)
-    stored = error.stored
+    return _other_revision(f"the API {error.stored.name}", f"/v1/apis/{error.stored.name}", error.stored)
+
+
+def _on_other_gateway(_: Request, error: Exception) -> Response:
+    assert isinstance(error, OtherGatewayError)
+    if error.stored is None:
+        return problem_response(
+            412, "no Gateway was written here, so none has that ETag; PUT without If-Match writes one"
+        )
+    return _other_revision("the Gateway", "/v1/gateway", error.stored)
+
+
+def _other_revision(what: str, path: str, stored: StoredApi | StoredGateway) -> Response:
     cure = (
-        f"GET /v1/apis/{stored.name} has it: make the change anew on that, and send its ETag as If-Match; "
+        f"GET {path} has it: make the change anew on that, and send its ETag as If-Match; "
         "without If-Match what is there is replaced, whatever it is"
     )
-    detail = f"the API {stored.name} has been written since: it has revision {stored.revision} of {stored.updated_at}"
-    return problem_response(412, f"{detail}; {cure}", revision=stored.revision, updatedAt=stored.updated_at)
+    detail = f"{what} has been written since: it has revision {stored.revision} of {stored.updated_at}"
+    return problem_response(412, f"{detail}; {cure}", revision=stored.revision, updated_at=stored.updated_at)
 
 
 def _on_gateway_of_file(_: Request, error: Exception) -> Response:
@@ -127,6 +146,7 @@ HANDLERS = {
     OtherRevisionError: _on_other_revision,
     GatewayOfFileError: _on_gateway_of_file,
     NoGatewayError: _on_no_gateway,
+    OtherGatewayError: _on_other_gateway,
     StorageError: _on_storage,
     HTTPException: _on_http,
     Exception: _on_fault,

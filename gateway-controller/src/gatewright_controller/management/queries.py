@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import math
 
+from gatewright_documents.mistake import listed
 from starlette.requests import Request
 
 from gatewright_controller.management.problems import Problem
+from gatewright_controller.management.rows import Parameter
 
 LONGEST_WAIT = 300.0
+WAIT = Parameter(
+    "wait",
+    {"type": "number", "minimum": 0, "maximum": int(LONGEST_WAIT), "default": 0},
+    "Seconds to wait until the nodes have acknowledged or refused it.",
+)
+DRY_RUN = Parameter("dry_run", {"type": "boolean", "default": False}, "Says what would change; nothing is done.")
 
 
 def wait(request: Request) -> float:
@@ -34,6 +42,15 @@ def flag(request: Request, name: str) -> bool:
     if text not in ("true", "false"):
         raise Problem(400, f"expected {name} to be true or false, got {text!r}")
     return text == "true"
+
+
+def choice(request: Request, parameter: Parameter) -> str:
+    """One of the values that the parameter's schema lists; "" where there is none. Raises `Problem`."""
+    text = request.query_params.get(parameter.name, "")
+    known = parameter.schema["enum"]
+    if parameter.name in request.query_params and text not in known:
+        raise Problem(400, f"expected {parameter.name} to be {listed(known)}, got {text!r}")
+    return text
 
 
 def whole_number(request: Request, name: str, default: int, least: int, most: int) -> int:

@@ -17,9 +17,9 @@ import h11
 import msgspec
 from gatewright_documents.json_reader import parse_json
 from gatewright_documents.mistake import Invalid, Mistake
-from gatewright_documents.values import JsonObject
+from msgspec import UNSET
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from gatewright_controller.apis.controller import Controller
 from gatewright_controller.gateway.gateway_listeners import (
@@ -30,9 +30,10 @@ from gatewright_controller.gateway.gateway_listeners import (
 )
 from gatewright_controller.gateway.gateways import Gateways
 from gatewright_controller.management.composed_request import WantedRequest, composed, wanted_request
+from gatewright_controller.management.json_answer import JsonAnswer
 from gatewright_controller.management.json_body import json_body
 from gatewright_controller.management.policies_on_path import may_run_policies
-from gatewright_controller.management.problems import Problem
+from gatewright_controller.management.problems import PROBLEM, Problem
 from gatewright_controller.management.request_recording import RecordedRequest, RecordingTimes, recording
 from gatewright_controller.management.request_sending import (
     AnswerLimits,
@@ -41,13 +42,14 @@ from gatewright_controller.management.request_sending import (
     SendError,
     connected,
 )
+from gatewright_controller.management.rows import Answer, Body, Part, Row
+from gatewright_controller.management.shapes.requests import GatewayAnswer, ReceivedBody
 from gatewright_controller.nodes.watching import Watching
 
 log = logging.getLogger(__name__)
 MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
 CONNECT_SECONDS = 5.0
 RETRY_SECONDS = "1"
-PROBLEM = "application/problem+json"
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class RequestEndpoints:
             raise Problem(503, detail, {"retry-after": RETRY_SECONDS})
         self._under_way += 1
         try:
-            return JSONResponse(await _unless_gone(request, self._sent(wanted, listener)))
+            return JsonAnswer(await _unless_gone(request, self._sent(wanted, listener)))
         finally:
             self._under_way -= 1
 
@@ -95,7 +97,7 @@ class RequestEndpoints:
         except ValueError as error:
             raise _refused([unknown_listener(str(error), name)]) from None
 
-    async def _sent(self, wanted: WantedRequest, listener: ReachableListener) -> JsonObject:
+    async def _sent(self, wanted: WantedRequest, listener: ReachableListener) -> GatewayAnswer:
         request = composed(wanted, listener)
         try:
             answer, found = await self._exchanged(request, wanted, listener)
@@ -123,7 +125,7 @@ class RequestEndpoints:
             return answer, await recorded.found(expected=expected)
 
 
-async def _unless_gone(request: Request, sending: Coroutine[None, None, JsonObject]) -> JsonObject:
+async def _unless_gone(request: Request, sending: Coroutine[None, None, GatewayAnswer]) -> GatewayAnswer:
     """What it returns; cancelled where the client does not wait for it."""
     task = asyncio.create_task(sending)
     gone = asyncio.create_task(_gone(request))
@@ -153,24 +155,20 @@ def _why(error: SendError, wanted: WantedRequest, listener: ReachableListener) -
     return f"{error}{hint}; {cure}"
 
 
-def _answer_to_json(answer: ReceivedAnswer, found: RecordedRequest, listener: ReachableListener) -> JsonObject:
-    document: JsonObject = {
-        "status": answer.status,
-        "protocol": answer.protocol,
-        "listener": listener.name,
-        "headers": [list(pair) for pair in answer.headers],
-        "body": _shown_body(answer),
-        "durationMs": round(answer.duration_ms, 3),
-        "recorded": found.recorded,
-    }
-    request_id = found.request_id or _own_request_id(answer)
-    more = {
-        "trailers": [list(pair) for pair in answer.trailers],
-        "error": answer.error,
-        "requestId": request_id,
-        "notRecorded": found.why,
-    }
-    return document | {name: value for name, value in more.items() if value}
+def _answer_to_json(answer: ReceivedAnswer, found: RecordedRequest, listener: ReachableListener) -> GatewayAnswer:
+    return GatewayAnswer(
+        status=answer.status,
+        protocol=answer.protocol,
+        listener=listener.name,
+        headers=list(answer.headers),
+        body=_shown_body(answer),
+        duration_ms=round(answer.duration_ms, 3),
+        recorded=found.recorded,
+        trailers=list(answer.trailers) or UNSET,
+        error=answer.error or UNSET,
+        request_id=found.request_id or _own_request_id(answer) or UNSET,
+        not_recorded=found.why or UNSET,
+    )
 
 
 def _own_request_id(answer: ReceivedAnswer) -> str:
@@ -184,16 +182,15 @@ def _own_request_id(answer: ReceivedAnswer) -> str:
     return str(found.get("requestId", "")) if isinstance(found, dict) else ""
 
 
-def _shown_body(answer: ReceivedAnswer) -> JsonObject:
+def _shown_body(answer: ReceivedAnswer) -> ReceivedBody:
     """As in recordings: text where it is UTF-8."""
     content = bytes(answer.body)
-    shown: JsonObject = {"size": answer.size}
-    if len(content) < answer.size or answer.error:
-        shown["truncated"] = True
+    truncated = True if len(content) < answer.size or answer.error else UNSET
     try:
-        return shown | {"text": _text(content, whole=len(content) == answer.size)}
+        text = _text(content, whole=len(content) == answer.size)
     except UnicodeDecodeError:
-        return shown | {"base64": base64.b64encode(content).decode()}
+        return ReceivedBody(size=answer.size, truncated=truncated, base64=base64.b64encode(content).decode())
+    return ReceivedBody(size=answer.size, truncated=truncated, text=text)
 
 
 def _text(content: bytes, *, whole: bool) -> str:
@@ -209,3 +206,22 @@ def _text(content: bytes, *, whole: bool) -> str:
 def _refused(mistakes: Sequence[Mistake]) -> Problem:
     count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
     return Problem(422, f"{count} in the request", mistakes=mistakes)
+
+
+PART = Part(
+    "Requests to the gateway",
+    RequestEndpoints,
+    (
+        Row(
+            "sendRequest",
+            "POST",
+            "/v1/requests",
+            RequestEndpoints.send,
+            "requests:send",
+            "Sends a request to the gateway, as a client on the controller's machine would.",
+            {200: Answer("What the gateway answered, whatever its status.", (GatewayAnswer,))},
+            body=Body((WantedRequest,)),
+            refusals=(409, 413, 415, 422, 502, 503, 504),
+        ),
+    ),
+)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from gatewright_documents.definition_schema import definition_schema
 from gatewright_documents.editor_schema import editor_schema
 from gatewright_documents.values import JsonObject, JsonValue
 
@@ -36,6 +37,15 @@ def gateway_schema() -> JsonObject:
 def exchange_filter_schema() -> JsonObject:
     """Which exchanges are recorded, or shown, by the management API."""
     return editor_schema(ExchangeFilter, "Filter of exchanges")
+
+
+SCHEMAS: dict[str, Callable[[], JsonObject]] = {
+    "api": api_schema,
+    "exchange-filter": exchange_filter_schema,
+    "gateway": gateway_schema,
+    "policy-definition": definition_schema,
+}
+"""By the kind of document: all that the management API reads."""
 
 
 def _name_policies(defs: JsonObject, definitions: Definitions) -> None:

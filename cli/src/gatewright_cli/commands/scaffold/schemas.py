@@ -7,9 +7,8 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from gatewright_builder.manifest_schema import manifest_schema
+from gatewright_controller.resource import editor_schemas
 from gatewright_controller.resource.definitions import Definitions, load_definitions
-from gatewright_controller.resource.editor_schemas import api_schema, exchange_filter_schema, gateway_schema
-from gatewright_documents.definition_schema import definition_schema
 from gatewright_documents.mistake import Invalid
 from gatewright_documents.values import JsonObject
 
@@ -19,13 +18,9 @@ from gatewright_cli.mistakes import PreflightError
 
 FOLDER = STATE_DIR / "schemas"
 """In a project: the folder that its files name in their first line."""
-SCHEMAS: dict[str, Callable[[], JsonObject]] = {
-    "api": api_schema,
-    "build": manifest_schema,
-    "exchange-filter": exchange_filter_schema,
-    "gateway": gateway_schema,
-    "policy-definition": definition_schema,
-}
+SCHEMAS: dict[str, Callable[[], JsonObject]] = dict(
+    sorted({"build": manifest_schema, **editor_schemas.SCHEMAS}.items())
+)
 
 
 def schema_text(kind: str, build: Path | None = None) -> str:
@@ -34,7 +29,7 @@ def schema_text(kind: str, build: Path | None = None) -> str:
 
     Raises PreflightError if the build's definitions are missing or invalid.
     """
-    schema = api_schema(_definitions(build)) if build is not None and kind == "api" else SCHEMAS[kind]()
+    schema = editor_schemas.api_schema(_definitions(build)) if build is not None and kind == "api" else SCHEMAS[kind]()
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 

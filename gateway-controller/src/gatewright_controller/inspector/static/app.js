@@ -21,6 +21,9 @@ const ROUTES = [
   { pattern: "/policies/:name/:version", load: () => import("./pages/policy.js") },
   { pattern: "/nodes", load: () => import("./pages/nodes.js") },
   { pattern: "/nodes/:id*", load: () => import("./pages/node.js") },
+  { pattern: "/management", load: () => import("./pages/management.js") },
+  { pattern: "/management/operations/:id", load: () => import("./pages/management_operation.js") },
+  { pattern: "/management/shapes/:name", load: () => import("./pages/management_shape.js") },
   { pattern: "/compose", load: () => import("./pages/compose.js") },
 ];
 const MENU = [

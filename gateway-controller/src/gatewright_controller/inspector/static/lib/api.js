@@ -39,6 +39,22 @@ export async function get(path, options = {}) {
 }
 
 /**
+ * A list with all of its pages.
+ * @param {string} path
+ * @param {{signal?: AbortSignal}} [options]
+ * @returns {Promise<any>} the answer, its array with the items of all pages
+ */
+export async function getAll(path, options = {}) {
+  const { next, ...list } = await get(path, options);
+  for (let from = next; from; ) {
+    const { next: following, ...page } = await get(from, options);
+    for (const name of Object.keys(page)) list[name] = list[name].concat(page[name]);
+    from = following;
+  }
+  return list;
+}
+
+/**
  * @param {string} method
  * @param {string} path
  * @param {unknown} [body] JSON, or a string with its `contentType`

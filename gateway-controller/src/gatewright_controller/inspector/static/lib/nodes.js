@@ -1,6 +1,6 @@
 // Reports of all nodes, through the controller.
 
-import { get, Problem } from "./api.js";
+import { get, getAll, Problem } from "./api.js";
 import { parse } from "./metrics.js";
 
 /** @typedef {import("./metrics.js").Metrics} Metrics */
@@ -29,7 +29,7 @@ import { parse } from "./metrics.js";
  * @returns {Promise<NodeReport[]>} of each node that is connected, by name
  */
 export async function askNodes(signal, wanted) {
-  const nodes = wanted.id ? [await get(pathOf(wanted.id), { signal })] : (await get("/v1/nodes", { signal })).nodes;
+  const nodes = wanted.id ? [await get(pathOf(wanted.id), { signal })] : (await getAll("/v1/nodes", { signal })).nodes;
   return Promise.all(nodes.map((/** @type {any} */ node) => askNode(node, signal, wanted)));
 }
 

@@ -112,7 +112,7 @@ const CONSTRAINTS = {
 };
 
 /** @param {Schema} schema @returns {string[]} */
-function constraintsOf(schema) {
+export function constraintsOf(schema) {
   return Object.entries(CONSTRAINTS).flatMap(([name, describe]) => (name in schema ? [describe(schema[name])].filter(Boolean) : []));
 }
 

@@ -1,6 +1,6 @@
 // All APIs: their states, where they are served, and on how many nodes.
 
-import { get } from "../lib/api.js";
+import { getAll } from "../lib/api.js";
 import { badge, empty, heading, table } from "../lib/components.js";
 import { el, replace } from "../lib/dom.js";
 import { dateTime } from "../lib/format.js";
@@ -49,7 +49,7 @@ async function show(root, params, signal) {
     region,
   );
   const load = async () => {
-    const [{ apis }, reports] = await Promise.all([get("/v1/apis", { signal }), askNodes(signal, { notes: true })]);
+    const [{ apis }, reports] = await Promise.all([getAll("/v1/apis", { signal }), askNodes(signal, { notes: true })]);
     return { apis, notes: [...upstreamNotes(reports)] };
   };
   await live(2, region, load, (loaded) => {

@@ -1,6 +1,6 @@
 // Composes a request, which the controller sends, and shows its answer.
 
-import { get, Problem, send } from "../lib/api.js";
+import { get, getAll, Problem, send } from "../lib/api.js";
 import { empty, heading, notice, problem } from "../lib/components.js";
 import { answerView } from "../lib/compose/answer.js";
 import { requestForm } from "../lib/compose/form.js";
@@ -22,7 +22,7 @@ const REDACTED = "[redacted]";
 
 /** @type {import("../lib/router.js").Page["show"]} */
 async function show(root, { query }, signal) {
-  const [apis, listeners] = await Promise.all([get("/v1/apis", { signal }).then(apisOf), gateway(signal).then(listenersOf)]);
+  const [apis, listeners] = await Promise.all([getAll("/v1/apis", { signal }).then(apisOf), gateway(signal).then(listenersOf)]);
   const curl = curlText(() => toCurl(form.read(), originOf(form.read().listener, listeners)));
   const form = requestForm(listeners, () => curl.changed());
   const picker = operationPicker(apis, (chosen) => form.fill(chosen));

@@ -1,6 +1,6 @@
 // Writes an API, or changes one: at each pause the controller checks the text and lists the changes.
 
-import { get, Problem, request, send } from "../lib/api.js";
+import { get, getAll, Problem, request, send } from "../lib/api.js";
 import { heading, notice, problem } from "../lib/components.js";
 import { CodeArea, KEYS } from "../lib/code_area.js";
 import { countOf, diffView } from "../lib/diff_view.js";
@@ -26,7 +26,7 @@ async function show(root, params, signal) {
   const name = params.name ?? null;
   const [{ text, revision }, { policies }] = await Promise.all([
     name === null ? template(signal) : read(name, signal),
-    get("/v1/policies", { signal }),
+    getAll("/v1/policies", { signal }),
   ]);
   new Editor(root, { name, text, revision, policies }, signal).begin();
 }
@@ -39,7 +39,7 @@ async function read(name, signal) {
 
 /** @param {AbortSignal} signal */
 async function template(signal) {
-  const { apis } = await get("/v1/apis", { signal });
+  const { apis } = await getAll("/v1/apis", { signal });
   const taken = new Set(apis.flatMap((/** @type {any} */ { metadata, spec }) => [metadata.name, spec.context]));
   let name = "my-api";
   for (let number = 2; taken.has(name) || taken.has(`/${name}`); number += 1) name = `my-api-${number}`;

@@ -1,6 +1,6 @@
 // The form of the filter of exchanges.
 
-import { get } from "../lib/api.js";
+import { getAll } from "../lib/api.js";
 import { el, replace } from "../lib/dom.js";
 import { MEMBERS } from "../lib/exchange/filter.js";
 
@@ -148,8 +148,8 @@ function shownAtFields(fields, more, mistakes) {
 /** Suggests names that exist. If the controller refuses a list, it suggests none of it. @param {Map<string, Field>} fields @param {AbortSignal} signal */
 async function suggest(fields, signal) {
   const [{ apis }, { policies }] = await Promise.all([
-    get("/v1/apis", { signal }).catch(() => ({ apis: [] })),
-    get("/v1/policies", { signal }).catch(() => ({ policies: [] })),
+    getAll("/v1/apis", { signal }).catch(() => ({ apis: [] })),
+    getAll("/v1/policies", { signal }).catch(() => ({ policies: [] })),
   ]);
   const names = policies.flatMap((/** @type {any} */ policy) => [policy.name, `${policy.name}:${policy.version}`]);
   const operations = apis.flatMap((/** @type {any} */ api) => operationsOf(api));

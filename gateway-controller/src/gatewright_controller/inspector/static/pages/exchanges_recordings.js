@@ -1,6 +1,6 @@
 // Recordings: what nodes keep without a watcher.
 
-import { get, Problem, send } from "../lib/api.js";
+import { getAll, Problem, send } from "../lib/api.js";
 import { badge, empty, problem } from "../lib/components.js";
 import { el, replace } from "../lib/dom.js";
 import { asDocument, inWords } from "../lib/exchange/filter.js";
@@ -35,7 +35,7 @@ export function recordingsPanel(filter, atFields, signal) {
   );
   let last = "";
   const load = async () => {
-    const { recordings } = await get("/v1/recordings", { signal });
+    const { recordings } = await getAll("/v1/recordings", { signal });
     if (JSON.stringify(recordings) === last) return; // or a button would lose the focus
     last = JSON.stringify(recordings);
     summary.textContent = recordings.length ? `Recordings: ${recordings.length} under way` : "Recordings";

@@ -1,6 +1,6 @@
 // One node: what it serves, its executors and processes, and what is wrong with them.
 
-import { get } from "../lib/api.js";
+import { getAll } from "../lib/api.js";
 import { lineChart } from "../lib/chart.js";
 import { badge, empty, facts, heading, table } from "../lib/components.js";
 import { el } from "../lib/dom.js";
@@ -30,7 +30,7 @@ async function show(root, { id }, signal) {
   const [above, below] = [el("div"), el("div")];
   root.append(heading(id), above, el("h2", null, "Since this page was opened"), el("div", { class: "charts" }, charts.elements), below);
   await pollPage(root, SECONDS, signal, async () => {
-    const [{ apis }, [report]] = await Promise.all([get("/v1/apis", { signal }), askNodes(signal, { id, stats: true, notes: true, metrics: wanted })]);
+    const [{ apis }, [report]] = await Promise.all([getAll("/v1/apis", { signal }), askNodes(signal, { id, stats: true, notes: true, metrics: wanted })]);
     sampler.add([report]);
     charts.add(sampler, report.metrics);
     patch(above, troubleList(ofNode(report), "This node has no problems."), headline(report, apis.length));

@@ -1,6 +1,6 @@
 // The nodes that are connected: what each runs, and what is wrong there.
 
-import { get } from "../lib/api.js";
+import { getAll } from "../lib/api.js";
 import { badge, empty, heading, table } from "../lib/components.js";
 import { el } from "../lib/dom.js";
 import { totalOrNone, troubleList } from "../lib/figures.js";
@@ -23,7 +23,7 @@ async function show(root, _, signal) {
   root.append(heading("Nodes"), wrong, list);
   await pollPage(root, SECONDS, signal, async () => {
     const [{ apis }, reports] = await Promise.all([
-      get("/v1/apis", { signal }),
+      getAll("/v1/apis", { signal }),
       askNodes(signal, { stats: true, notes: true, metrics: (name) => name.startsWith("gatewright_") && !name.endsWith("_bucket") || name.startsWith("envoy_overload_") }),
     ]);
     const all = troubles([], reports);

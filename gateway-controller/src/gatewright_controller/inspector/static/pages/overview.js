@@ -1,6 +1,6 @@
 // The overview: figures of all nodes, and what needs attention first.
 
-import { get } from "../lib/api.js";
+import { getAll } from "../lib/api.js";
 import { badge, empty, heading, notice, table } from "../lib/components.js";
 import { el } from "../lib/dom.js";
 import { executed, Sampler, quantileMs } from "../lib/executions.js";
@@ -33,9 +33,9 @@ async function show(root, _, signal) {
   const charts = requestCharts();
   const [above, below] = [el("div"), el("div")];
   const drawn = el("div", { class: "charts" }, charts.elements);
-  root.append(heading("Overview"), above, drawn, below);
+  root.append(heading("Overview"), above, drawn, below, programs());
   await pollPage(root, SECONDS, signal, async () => {
-    const [{ apis }, reports] = await Promise.all([get("/v1/apis", { signal }), askNodes(signal, { stats: true, metrics: wants, notes: true })]);
+    const [{ apis }, reports] = await Promise.all([getAll("/v1/apis", { signal }), askNodes(signal, { stats: true, metrics: wants, notes: true })]);
     const notes = upstreamNotes(reports);
     sampler.add(reports);
     const quiet = quietWords(sampler);
@@ -44,6 +44,10 @@ async function show(root, _, signal) {
     charts.update(sampler);
     patch(below, apiTable(apis, sampler, notes), nodeTable(reports));
   });
+}
+
+function programs() {
+  return el("p", { class: "quiet" }, "Programs read and change the same by the ", el("a", { href: href(["management"]) }, "management API"), ".");
 }
 
 /** @param {string} words */

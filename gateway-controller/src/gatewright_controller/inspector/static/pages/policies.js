@@ -1,6 +1,6 @@
 // The policies that APIs can attach, the APIs that do, and their executions.
 
-import { get } from "../lib/api.js";
+import { getAll } from "../lib/api.js";
 import { attachmentsOf } from "../lib/attachments.js";
 import { badge, empty, heading, table } from "../lib/components.js";
 import { el } from "../lib/dom.js";
@@ -11,6 +11,7 @@ import { pollPage } from "../lib/looking.js";
 import { askNodes } from "../lib/nodes.js";
 import { patch } from "../lib/patch.js";
 import { href } from "../lib/router.js";
+import { fits } from "../lib/search.js";
 
 export const page = { title: "Policies", show };
 
@@ -45,14 +46,14 @@ async function show(root, _, signal) {
     const of = since.value === "start" ? { seconds: 0, groups: sampler.sinceStart() } : recent;
     const rows = policies
       .map((policy) => ({ policy, at: attachmentsOf(apis, policy.name, policy.version) }))
-      .filter(({ policy, at }) => fits(policy, search.value) && (!attached.checked || at.length))
+      .filter(({ policy, at }) => fits(textOf(policy), search.value) && (!attached.checked || at.length))
       .map(({ policy, at }) => row(policy, at, of.groups.get(`${policy.name}:${policy.version}`), of.seconds));
     patch(list, rows.length ? table("Policies", COLUMNS, rows) : empty(policies.length ? "No policy matches." : "The build has no policies."));
   };
   for (const control of [search, attached, since]) control.addEventListener("input", draw, { signal });
   await pollPage(root, SECONDS, signal, async () => {
     const [listed, stored, reports] = await Promise.all([
-      get("/v1/policies", { signal }), get("/v1/apis", { signal }), askNodes(signal, { metrics: sampler.wants }),
+      getAll("/v1/policies", { signal }), getAll("/v1/apis", { signal }), askNodes(signal, { metrics: sampler.wants }),
     ]);
     policies = listed.policies;
     apis = stored.apis;
@@ -61,11 +62,9 @@ async function show(root, _, signal) {
   });
 }
 
-/** @param {any} policy @param {string} text */
-function fits(policy, text) {
-  const words = text.toLowerCase().split(/\s+/);
-  const all = `${policy.name} ${policy.displayName} ${policy.description} ${policy.runtime} ${policy.version}`.toLowerCase();
-  return words.every((word) => all.includes(word));
+/** @param {any} policy What is looked for in it. */
+function textOf(policy) {
+  return `${policy.name} ${policy.displayName} ${policy.description} ${policy.runtime} ${policy.version}`;
 }
 
 /**

@@ -1,6 +1,6 @@
 // One policy: what it is, its parameters, where it is attached, and its executions while the page is open.
 
-import { get, Problem } from "../lib/api.js";
+import { getAll, Problem } from "../lib/api.js";
 import { attachmentsOf } from "../lib/attachments.js";
 import { lineChart } from "../lib/chart.js";
 import { badge, empty, facts, heading, notice, table } from "../lib/components.js";
@@ -37,7 +37,7 @@ const CLASSES = /** @type {Record<string, string>} */ ({
 
 /** @type {import("../lib/router.js").Page["show"]} */
 async function show(root, { name, version }, signal) {
-  const { policies } = await get("/v1/policies", { signal });
+  const { policies } = await getAll("/v1/policies", { signal });
   const policy = policies.find((/** @type {any} */ known) => known.name === name && known.version === version);
   if (!policy) throw new Problem(404, `no policy ${name}:${version} is in the build; the page Policies lists those that are`);
   const whole = `${name}:${version}`;
@@ -64,7 +64,7 @@ async function show(root, { name, version }, signal) {
   };
   choice.addEventListener("change", draw, { signal });
   await pollPage(root, SECONDS, signal, async () => {
-    const [{ apis }, reports] = await Promise.all([get("/v1/apis", { signal }), askNodes(signal, { metrics: sampler.wants, stats: true, notes: true })]);
+    const [{ apis }, reports] = await Promise.all([getAll("/v1/apis", { signal }), askNodes(signal, { metrics: sampler.wants, stats: true, notes: true })]);
     sampler.add(reports);
     const at = attachmentsOf(apis, name, version);
     offer(choice, [...new Set([...at.map(({ api }) => api), ...sampler.sinceStart().keys()])].sort());

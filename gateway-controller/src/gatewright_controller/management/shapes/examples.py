@@ -1,0 +1,32 @@
+"""Examples of bodies, for the document of the API."""
+
+from __future__ import annotations
+
+from gatewright_documents.values import JsonObject
+
+API: JsonObject = {
+    "apiVersion": "gatewright.dev/v1",
+    "kind": "Api",
+    "metadata": {"name": "orders-v1"},
+    "spec": {
+        "version": "v1.0",
+        "context": "/orders/$version",
+        "upstream": {"main": {"url": "http://orders.internal:8080"}},
+        "operations": [{"method": "GET", "path": "/{id}"}, {"method": "POST", "path": "/"}],
+    },
+}
+GATEWAY: JsonObject = {
+    "apiVersion": "gatewright.dev/v1",
+    "kind": "Gateway",
+    "metadata": {"name": "default"},
+    "spec": {"listeners": [{"name": "http", "port": 8080}]},
+}
+EXAMPLES: dict[str, JsonObject] = {
+    "Api": API,
+    "Gateway": GATEWAY,
+    "LogLevel": {"level": "debug"},
+    "Source": {"file": "orders.yaml", "text": "apiVersion: gatewright.dev/v1\nkind: Api\n…\n"},
+    "WantedRecording": {"filter": {"api": "orders-v1", "errors": True}, "seconds": 60},
+    "WantedRequest": {"path": "/orders/v1.0/7", "headers": [["accept", "application/json"]]},
+}
+"""By the shapes that they are of."""

@@ -1,0 +1,110 @@
+"""The connected nodes."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import UNSET, UnsetType
+
+from gatewright_controller.management.shapes.answer import Answered
+from gatewright_controller.management.shapes.apis import State
+
+
+class NodePolicy(Answered, frozen=True):
+    """A policy of a node's build."""
+
+    name: str
+    version: str
+
+
+class ServedApi(Answered, frozen=True):
+    """An API that a node serves."""
+
+    name: str
+    digest: str
+    """Of what the node was sent."""
+
+
+class UnservedApi(Answered, frozen=True):
+    """A version of an API that a node does not serve."""
+
+    name: str
+    reason: str
+
+
+class NodeGateway(Answered, frozen=True):
+    """The Gateway of a node."""
+
+    digest: str
+    state: State
+    reason: str
+
+
+class Node(Answered, frozen=True):
+    """A connected node."""
+
+    id: str
+    engine_version: str
+    connected_at: str
+    """RFC 3339, UTC."""
+    policies: list[NodePolicy]
+    apis: list[ServedApi]
+    rejected: list[UnservedApi]
+    """Until an operator changes something."""
+    pending: list[UnservedApi]
+    """For a reason that may pass; the node retries by itself."""
+    gateway: NodeGateway
+    documents: list[str]
+    """What it can report of itself now: `GET /v1/nodes/{id}/NAME`."""
+
+
+class NodeList(Answered, frozen=True):
+    """Connected nodes, by id."""
+
+    nodes: list[Node]
+    next: str | UnsetType = UNSET
+    """The path of the next page, if there is one."""
+
+
+class About(Answered, frozen=True):
+    """What a note is about."""
+
+    kind: str
+    """`api`, `policy`, `listener`, `certificate`, `authority`, `metrics` or `store`."""
+    name: str
+    api: str | UnsetType = UNSET
+    """Of a policy."""
+
+
+class Note(Answered, frozen=True):
+    """A problem of a node."""
+
+    severity: Literal["bad", "warn"]
+    code: str
+    """`upstream_unreachable`"""
+    party: Literal["upstream", "policy", "operator", "gateway"]
+    """The responsible party."""
+    degraded: bool
+    """Whether the node itself is degraded."""
+    about: About
+    title: str
+    reason: str
+    cure: str
+
+
+class Chain(Answered, frozen=True):
+    """A chain that runs, as the engine reports it."""
+
+    id: str
+    api: str
+    operation: str
+    processing_mode: dict[str, Any]
+    active: int
+    """Exchanges under way."""
+    instances: list[dict[str, Any]]
+
+
+Clusters = dict[str, list[str]]
+"""By API, the names that its upstreams have in Envoy."""
+Stats = dict[str, Any]
+"""Counters, as the engine's admin socket answers at `/stats`."""

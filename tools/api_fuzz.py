@@ -1,0 +1,98 @@
+"""Holds a controller's answers against its OpenAPI document with schemathesis: `make api-fuzz`.
+
+Starts a controller of its own, in a temporary folder, and runs `st run` against it: each operation by what the document
+lets a client send and by what it forbids, and sequences of operations in which one takes what another answered. A 5xx,
+a status, header or body that the document does not have, and data that should have been refused are failures; each
+comes with the curl command that repeats it. --short: a few examples of each operation, with a fixed seed, and no
+sequences; some minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from own_environment import install
+
+ROOT = Path(__file__).resolve().parent.parent
+DEFINITIONS = ROOT / "gateway-controller" / "tests" / "testdata" / "definitions"
+TOKEN = "for-this-run-alone"  # noqa: S105
+SHORT_SEED = 20
+SETTINGS = f"""
+[auth.openapi.token]
+bearer = "{TOKEN}"
+[parameters]
+wait = 0 # else requests wait for nodes, of which there are none
+[generation]
+database = "none"
+allow-extra-parameters = false # a header that is not known is none of an API's business
+[checks]
+positive_data_acceptance.enabled = false # an API that fits its schema may still be wrong: 422
+negative_data_rejection.expected-statuses = [400, 401, 403, 404, 405, 406, 409, 412, 413, 415, 422] # 412 is first
+[[operations]]
+include-operation-id = "watchExchanges"
+parameters = {{"query.kept" = true, "query.seconds" = 1}} # else the answer lasts as long as the client asks for
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--short", action="store_true", help="a few examples of each operation, with a fixed seed")
+    parser.add_argument("--examples", type=int, default=200, help="of each operation (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="of a run that is repeated")  # noqa: S311
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, controller(Path(folder)) as url:
+        raise SystemExit(run(Path(folder), url, options))
+
+
+@contextlib.contextmanager
+def controller(folder: Path) -> Iterator[str]:
+    """The URL of a controller that runs meanwhile."""
+    (folder / "token").write_text(TOKEN)
+    command = [
+        sys.executable, "-m", "gatewright_controller", "--listen", "127.0.0.1:0",
+        "--node-listen", f"unix:{folder}/node.sock", "--database", f"sqlite:{folder}/controller.db",
+        "--definitions", str(DEFINITIONS), "--token-file", str(folder / "token"),
+    ]  # fmt: skip
+    log = folder / "controller.log"
+    with log.open("wb") as lines, subprocess.Popen(command, stderr=lines) as process:
+        try:
+            yield f"http://{address(log, process)}"
+        finally:
+            process.terminate()
+
+
+def address(log: Path, process: subprocess.Popen[bytes]) -> str:
+    """HOST:PORT, once the controller logs that it is ready."""
+    while process.poll() is None:
+        for line in log.read_text().splitlines():
+            if '"message":"ready"' in line.replace(" ", ""):
+                return str(json.loads(line)["listen"])
+        time.sleep(0.05)
+    raise SystemExit(f"api-fuzz: expected a controller that starts, got one that ended:\n{log.read_text()}")
+
+
+def run(folder: Path, url: str, options: argparse.Namespace) -> int:
+    """The exit status of schemathesis."""
+    settings = folder / "schemathesis.toml"
+    settings.write_text(SETTINGS)
+    phases = "examples,coverage,fuzzing" if options.short else "examples,coverage,fuzzing,stateful"
+    examples, seed = (3, SHORT_SEED) if options.short else (options.examples, options.seed)
+    command = [
+        str(install("schemathesis") / "bin" / "st"), "--config-file", str(settings), "run", f"{url}/v1/openapi.json",
+        "--phases", phases, "--max-examples", str(examples),
+        "--seed", str(seed), "--continue-on-failure", "--no-color",
+    ]  # fmt: skip
+    return subprocess.run(command, cwd=folder, check=False).returncode
+
+
+if __name__ == "__main__":
+    main()
