@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from gatewright_cli.kong.counterparts import COUNTERPARTS, CURES, OBSERVERS, PRIORITIES
 from gatewright_documents.values import JsonObject
 from gatewright_documents.yaml_reader import read_yaml
@@ -23,6 +27,30 @@ def test_a_plugin_is_a_policy(row: JsonObject) -> None:
 def test_a_header_is_added_only_if_it_is_not_there() -> None:
     (attachment,), _ = import_plugin("request-transformer", {"add": {"headers": ["x-a:1"]}})
     assert attachment["when"] == '!("x-a" in request.headers)'
+
+
+@pytest.mark.parametrize(
+    ("key", "algorithm", "kind"),
+    [
+        (rsa.generate_private_key(65537, 2048), "RS256", {"kty": "RSA", "e": "AQAB"}),
+        (ec.generate_private_key(ec.SECP256R1()), "ES256", {"kty": "EC", "crv": "P-256"}),
+    ],
+    ids=["RSA", "EC"],
+)
+def test_a_public_key_is_an_issuers(key: Any, algorithm: str, kind: JsonObject) -> None:
+    """jwt-auth has the key as a JWK; acl knows the consumer by the issuer, and not by a scope of the token."""
+    encoding, form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    pem = key.public_key().public_bytes(encoding, form).decode()
+    credential = {"key": "ada-issuer", "algorithm": algorithm, "rsa_public_key": pem, "secret": "unused"}
+    consumer = {"username": "ada", "jwt_secrets": [credential], "acls": [{"group": "staff"}]}
+    document = one_route({"name": "jwt"}, {"name": "acl", "config": {"allow": ["staff"]}})
+    (api,) = apis_of(import_document({**document, "consumers": [consumer]}))
+    first, second = api["spec"]["policies"]
+    (issuer,) = first["params"]["issuers"]
+    (jwk,) = issuer["jwks"]["keys"]
+    assert (issuer["issuer"], issuer["algorithms"]) == ("ada-issuer", [algorithm])
+    assert kind.items() <= jwk.items()
+    assert '(metadata.identity.method == "jwt" && metadata.identity.issuer in ["ada-issuer"])' in str(second)
 
 
 def test_a_secret_header_is_in_no_file() -> None:
