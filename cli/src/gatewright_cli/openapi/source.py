@@ -20,6 +20,7 @@ MAX_VALUES = 5_000_000
 MOST_REFERENCES = 32
 VERSION = re.compile(r"3\.[01](\.[0-9]+)?(-.*)?")
 EXPECTED = "an OpenAPI document of version 3.0 or 3.1"
+NAME_VERSION = "name the version in `openapi`, the document's first key, or in `_format_version` of a decK file"
 
 
 @dataclass(frozen=True, order=True)
@@ -162,5 +163,5 @@ def _check_version(source: Source) -> None:
         cure = "convert it first, for example with `swagger2openapi` or https://converter.swagger.io"
         source.wrong(("swagger",), EXPECTED, f"Swagger {older}", cure)
     elif not VERSION.fullmatch(str(version)):
-        cure = "convert it first" if version else "name the version in `openapi`, the document's first key"
+        cure = "convert it first" if version else NAME_VERSION
         source.wrong(("openapi",), EXPECTED, "nothing" if version is None else shown(version), cure)

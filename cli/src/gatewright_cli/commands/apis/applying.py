@@ -21,7 +21,7 @@ from gatewright_cli.node.listeners import ports
 
 STDIN = Path("-")
 LOOK_SECONDS = 2.0
-OPENAPI = re.compile(rb"^\s*\{?\s*[\"']?(openapi|swagger)[\"']?\s*:", re.MULTILINE)
+IMPORTED = re.compile(rb"^\s*\{?\s*[\"']?(openapi|swagger|_format_version)[\"']?\s*:", re.MULTILINE)
 
 Say = Callable[[str], None]
 T = TypeVar("T")
@@ -62,7 +62,7 @@ def load(places: Iterable[Path], stdin: Callable[[], bytes]) -> ApiFiles:
                 documents += api_files.documents(Path("stdin"), stdin())
             else:
                 files = _files_in(place)
-                _refuse_openapi(files)
+                _refuse_importable(files)
                 documents += [api for file in files for api in api_files.read(file)]
         except ApiFileError as error:
             mistakes += error.mistakes
@@ -71,15 +71,15 @@ def load(places: Iterable[Path], stdin: Callable[[], bytes]) -> ApiFiles:
     return api_files.refuse_duplicates(documents)
 
 
-def _refuse_openapi(files: Iterable[Path]) -> None:
-    """Raises ApiFileError with the command that makes an API of an OpenAPI document."""
+def _refuse_importable(files: Iterable[Path]) -> None:
+    """Raises ApiFileError with the command that makes an API of an OpenAPI document or a decK file."""
     mistakes = []
     for file in files:
         with contextlib.suppress(OSError):  # reading the file reports it
-            if OPENAPI.search(text := file.read_bytes()) and b"apiVersion" not in text:
-                mistakes.append(
-                    f"{file}: expected an Api, got an OpenAPI document; `gatewright import {file}` makes one"
-                )
+            found = IMPORTED.search(text := file.read_bytes())
+            if found and b"apiVersion" not in text:
+                kind = "a decK file" if found[1] == b"_format_version" else "an OpenAPI document"
+                mistakes.append(f"{file}: expected an Api, got {kind}; `gatewright import {file}` makes one")
     if mistakes:
         raise ApiFileError(mistakes)
 

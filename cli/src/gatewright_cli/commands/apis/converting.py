@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,11 +38,21 @@ class ImportedText:
     notes: list[str]
 
 
-def import_document(document: Path, choices: Choices) -> ImportedText:
-    """The API of an OpenAPI document. Raises PreflightError with all mistakes."""
-    file = STDIN_NAME if str(document) == STDIN else str(document)
+def read_document(document: Path) -> tuple[str, bytes]:
+    """The name of a document, for messages, and its content. Raises PreflightError."""
+    return STDIN_NAME if str(document) == STDIN else str(document), _read_bytes(document)
+
+
+def refuse_options(options: Mapping[str, object], of: str, file: str) -> None:
+    """Raises PreflightError if one of these options, which are for another kind of document, is given."""
+    if named := [option for option, value in options.items() if value]:
+        raise PreflightError([f"{file}: expected {of} with {listed(named)}, got another: leave the option out"])
+
+
+def import_document(body: bytes, file: str, choices: Choices) -> ImportedText:
+    """The API of an OpenAPI document, whose name in mistakes is `file`. Raises PreflightError with all mistakes."""
     try:
-        api = import_openapi(_read_bytes(document), file, choices)
+        api = import_openapi(body, file, choices)
     except Invalid as invalid:
         by_line = sorted(invalid.mistakes, key=lambda mistake: mistake.line)
         raise PreflightError([str(mistake) for mistake in by_line]) from None

@@ -1,0 +1,102 @@
+"""`gatewright import` of decK files: files on one side, `kong` on the other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import msgspec
+from gatewright_controller.resource.definitions import Definitions
+from gatewright_documents.mistake import Invalid, listed
+
+from gatewright_cli.kong import Imported, count_outcomes, import_kong, report_document, report_text
+from gatewright_cli.mistakes import PreflightError
+
+DIFFERENT = 3
+"""The exit status if a field was changed in meaning or left out."""
+APIS, SECRETS, MANIFEST = "apis", "secrets", "build.yaml"
+
+
+@dataclass(frozen=True)
+class KongChoices:
+    """output: the folder to write. report: the file to write. accept: whether differences are no failure. without:
+    plugins without a counterpart whose routes stay open. force: whether files are replaced.
+    """
+
+    output: Path | None
+    report: Path | None
+    accept: bool
+    without: tuple[str, ...]
+    force: bool
+
+
+def convert_deck_file(body: bytes, file: str, choices: KongChoices, definitions: Definitions) -> int:
+    """Writes the APIs and secrets of a decK file, and reports what became of each field. Returns the exit status.
+
+    definitions: of the policies that ship. Raises PreflightError with all mistakes.
+    """
+    try:
+        imported = import_kong(body, file, definitions, os.environ, choices.without)
+    except Invalid as invalid:
+        by_line = sorted(invalid.mistakes, key=lambda mistake: mistake.line)
+        raise PreflightError([str(mistake) for mistake in by_line]) from None
+    if choices.output is None:
+        _print(imported)
+    else:
+        _write(imported, choices.output, force=choices.force)
+    names = (list(imported.apis), list(imported.secrets), file)
+    if choices.report:
+        report = msgspec.json.format(msgspec.json.encode(report_document(imported.entries, *names))).decode()
+        _write_files([(choices.report, report + "\n", 0o600)], force=choices.force)
+    click.echo(report_text(imported.entries, *names), nl=False, err=True)
+    counts = count_outcomes(imported.entries)
+    return DIFFERENT if counts["changed"] + counts["left out"] and not choices.accept else 0
+
+
+def _print(imported: Imported) -> None:
+    """All APIs on standard output. Secrets are for files only."""
+    if imported.secrets:
+        names = listed(sorted(imported.secrets))
+        raise PreflightError([f"expected a folder for the secrets {names}, got none: name one with -o FOLDER"])
+    click.echo("---\n".join(imported.apis.values()), nl=False)
+
+
+def _write(imported: Imported, folder: Path, *, force: bool) -> None:
+    if folder.is_file():
+        raise PreflightError(
+            [f"-o {folder}: expected a folder, for a decK file has several APIs, got a file: name another"]
+        )
+    _write_files(list(_files_of(imported, folder)), force=force)
+
+
+def _files_of(imported: Imported, folder: Path) -> Iterator[tuple[Path, str, int]]:
+    for name, text in imported.apis.items():
+        yield folder / APIS / f"{name}.yaml", text, 0o644
+    for name, text in imported.secrets.items():
+        yield folder / SECRETS / name, text, 0o600
+    entries = "".join(f"  - name: {name}\n" for name in imported.policies) or "  - name: log-message\n"
+    yield folder / MANIFEST, f"# The policies that the imported APIs attach.\nversion: v1\npolicies:\n{entries}", 0o644
+
+
+def _write_files(files: Sequence[tuple[Path, str, int]], *, force: bool) -> None:
+    """Writes all files, or none if one is there and may not be replaced."""
+    present = [path for path, _, _ in files if path.exists()]
+    if present and not force:
+        others = f" and {len(present) - 1} more are" if len(present) > 1 else " is"
+        raise PreflightError(
+            [f"{present[0]}{others} already there: choose another folder, or replace them with --force"]
+        )
+    for path, text, mode in files:
+        try:
+            path.parent.mkdir(
+                parents=True, exist_ok=True, mode=0o700 if mode == 0o600 and path.parent.name == SECRETS else 0o755
+            )
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+            with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
+                os.fchmod(descriptor, mode)
+                file.write(text)
+        except OSError as error:
+            raise PreflightError([f"{path}: {error.strerror}: choose another place"]) from error
