@@ -10,9 +10,10 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+from gatewright_cli.main import main
 from gatewright_cli.supervision.logs.output import LogOutput
 from gatewright_cli.supervision.logs.records import LEVELS, Source
 from gatewright_cli.supervision.probes import Accepts
@@ -134,6 +135,28 @@ class Bench:
     def exists(pid: int) -> bool:
         """Whether there is such a process, a zombie too: then no other one gets its pid."""
         return Path(f"/proc/{pid}").exists()
+
+
+class Done(NamedTuple):
+    """A command that has ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+Invoke = Callable[..., Done]
+"""Runs `gatewright ARGUMENTS` in this process."""
+
+
+@pytest.fixture
+def invoke(capfd: pytest.CaptureFixture[str]) -> Invoke:
+    def run(*arguments: str | Path) -> Done:
+        with pytest.raises(SystemExit) as ended:
+            main([*map(str, arguments)])
+        return Done(int(ended.value.code or 0), *capfd.readouterr())
+
+    return run
 
 
 @pytest.fixture

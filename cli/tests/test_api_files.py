@@ -8,7 +8,6 @@ from gatewright_cli.api_files import (
     ApiFileError,
     ApiFiles,
     RefusedFile,
-    http_address,
     load,
     move_upstreams,
     read,
@@ -191,8 +190,6 @@ def test_where_an_upstream_is(tmp_path: Path) -> None:
     assert api(tmp_path).is_at("127.0.0.1:9091")
     assert not api(tmp_path).is_at("127.0.0.1:909")
     assert not api(tmp_path).is_at(None)
-    addresses = [http_address(url) for url in ("http://[::1]:80/x", "http://a", "https://a", "http://a:b", "a", "")]
-    assert addresses == [("::1", 80), ("a", 80), None, None, None, None]
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_an_api_is_exported_from_its_file_and_from_a_gateway(
     assert (from_gateway.returncode, from_gateway.stderr) == (0, "")
     assert from_gateway.stdout == from_file.stdout
     assert yaml.safe_load(from_file.stdout)["servers"] == [{"url": "https://api.example.com/v2"}]
-    assert unknown.returncode == 1
+    assert unknown.returncode == 3
     assert "expected the name of an API that the gateway has" in unknown.stderr
     assert "got 'shops'" in unknown.stderr
 

@@ -55,7 +55,7 @@ def test_an_api_that_cannot_serve_is_reported_with_its_reason(gateway: Gateway, 
     result = apply(gateway, "-f", str(path), "--timeout", "20s")
     with gateway.controller() as client:
         client.delete("/v1/apis/applied-5", params={"wait": "10"})
-    assert result.returncode == 1
+    assert result.returncode == 5
     assert result.stdout.startswith("applied-5 created, pending: ")
     assert "nowhere.invalid" in result.stdout
 
@@ -65,7 +65,7 @@ def test_a_controller_elsewhere_asks_for_its_token(gateway: Gateway, upstream: U
     url = f"http://{gateway.process_status('controller')['listen']}"
     command = ["gatewright", "apply", "--controller", url, "-f", str(path)]
     refused = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert (refused.returncode, refused.stdout) == (1, "")
+    assert (refused.returncode, refused.stdout) == (7, "")
     assert "401 expected the header 'Authorization: Bearer TOKEN'" in refused.stderr
     environment = {"GATEWRIGHT_CONTROLLER_TOKEN_FILE": str(gateway.run_dir / "management-token")}
     with_token = ["env", *(f"{name}={value}" for name, value in environment.items()), *command]

@@ -106,5 +106,5 @@ def test_a_controller_that_is_away_is_named(tmp_path: Path) -> None:
     with closed_port() as port:
         command = ["gatewright", "inspector", "--controller", f"http://127.0.0.1:{port}"]
         result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=env)
-    assert result.returncode == 1
+    assert result.returncode == 6
     assert result.stderr.startswith(f"error: the controller at http://127.0.0.1:{port} gave no answer")

@@ -1,6 +1,8 @@
-"""Addresses as text: HOST:PORT."""
+"""Addresses as text: HOST:PORT, and URLs."""
 
 from __future__ import annotations
+
+from urllib.parse import urlsplit
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -21,3 +23,12 @@ def url(address: str, scheme: str = "http") -> str:
     host, port = split_address(address)
     here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
     return f"{scheme}://{join_address(here, port)}"
+
+
+def http_address(url: str) -> tuple[str, int] | None:
+    """Host and port of an http URL; None for any other URL."""
+    try:
+        parts = urlsplit(url)
+        return (parts.hostname or "", parts.port or 80) if parts.scheme == "http" else None
+    except ValueError:
+        return None

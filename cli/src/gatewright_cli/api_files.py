@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from gatewright_controller import API_DOCUMENT
 from gatewright_documents.json_reader import line_tree, parse_json
@@ -16,7 +15,7 @@ from gatewright_documents.mistake import Invalid, Mistake, shown
 from gatewright_documents.values import JsonValue
 from gatewright_documents.yaml_reader import parse_yaml
 
-from gatewright_cli.addresses import join_address
+from gatewright_cli.addresses import http_address, join_address
 
 SUFFIXES = (".yaml", ".yml", ".json")
 READING = ("GET", "HEAD")
@@ -176,15 +175,6 @@ def move_upstreams(api: ApiFile, hosts: Iterable[str], old: int, new: int) -> Ap
     upstreams = tuple(pattern.sub(rf"\g<1>{new}", url) for url in api.upstreams)
     content = re.sub(pattern.pattern.encode(), rb"\g<1>%d" % new, api.content)
     return replace(api, content=content, upstreams=upstreams)
-
-
-def http_address(url: str) -> tuple[str, int] | None:
-    """Host and port of an http URL; None for any other URL."""
-    try:
-        parts = urlsplit(url)
-        return (parts.hostname or "", parts.port or 80) if parts.scheme == "http" else None
-    except ValueError:
-        return None
 
 
 def refuse_duplicates(files: Iterable[ApiFile | RefusedFile]) -> ApiFiles:

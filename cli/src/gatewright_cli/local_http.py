@@ -276,7 +276,7 @@ class _Reading:
 def _reason(error: Exception) -> str:
     """The kind of error; for an untrusted certificate, why."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        cure = "name the authority that signs it with --controller-authority"
+        cure = "name the authority that signs it with --controller-authority, or as the `ca` of the context"
         return f"its certificate is not trusted: {error.verify_message}; {cure}"
     return type(error).__name__
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import functools
 import importlib
 import keyword
@@ -27,7 +28,7 @@ def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> 
 
 class Commands(click.Group):
     """The commands: one for each module commands/NAME_command.py, which is imported when it is asked for. The command
-    has the module's NAME, with a `_` behind it where Python has a word of that name.
+    has the module's NAME, with a `_` behind it where Python has a word or a function of that name.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
@@ -42,7 +43,7 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         known = self.list_commands(ctx)
-        if args[0] not in known and not args[0].startswith("-"):
+        if args[0] not in known and not args[0].startswith("-") and not ctx.resilient_parsing:
             ctx.fail(f"expected a command ({', '.join(known)}), got {args[0]}")
         return super().resolve_command(ctx, args)
 
@@ -51,7 +52,8 @@ class Commands(click.Group):
             return None
         name = cmd_name.replace("-", "_")
         module = importlib.import_module(f"{commands.__name__}.{name}{SUFFIX}")
-        command: click.Command = getattr(module, f"{name}_" if keyword.iskeyword(name) else name)
+        is_pythons = keyword.iskeyword(name) or hasattr(builtins, name)
+        command: click.Command = getattr(module, f"{name}_" if is_pythons else name)
         return command
 
 
@@ -62,7 +64,7 @@ def cli() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The entry point. Mistakes that the user can correct go to stderr, a sentence each; the exit status is then 1.
+    """The entry point. Mistakes that the user can correct go to stderr, a sentence each, and give the exit status.
 
     arguments: those of the process by default.
     """
@@ -71,4 +73,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except PreflightError as error:
         for mistake in error.mistakes:
             click.echo(f"error: {mistake}", err=True)
-        sys.exit(1)
+        sys.exit(error.status)

@@ -22,10 +22,9 @@ import httpx
 import pytest
 from gatewright_controller._gen import node_pb2, node_pb2_grpc
 
+from cli.tests.controller_process import LIMIT_SECONDS, TOKEN, Controller, controlling
 from cli.tests.exchanges.examples import ID, Json, document, execution, failure
 
-LIMIT_SECONDS = 60.0
-TOKEN = "only-for-these-tests"  # noqa: S105
 COMMAND = (sys.executable, "-m", "gatewright_cli")
 FAILED = execution(0, "slow", "failed", failure=failure("timeout", "late after 1s"))
 LINE = f"17:10:51.123  200   12.3 ms  GET /orders/v1.0/7?x=1  orders GET /{{id}}  {ID}\n"
@@ -33,54 +32,6 @@ LINE = f"17:10:51.123  200   12.3 ms  GET /orders/v1.0/7?x=1  orders GET /{{id}}
 
 PROBE = b'{"id":"-"}'
 """The filter of `observed_nodes`, by which a test waits for the connection of a node."""
-
-
-class Controller:
-    """A real controller, in a process of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.socket, self.token = folder, folder / "n.sock", folder / "token"
-        (folder / "definitions").mkdir()
-        self.token.write_text(TOKEN)
-        arguments = [
-            "--listen", "127.0.0.1:0", "--node-listen", f"unix:{self.socket}", "--token-file", str(self.token),
-            "--definitions", f"{folder}/definitions", "--database", f"sqlite:{folder}/c.db",
-        ]  # fmt: skip
-        command = [sys.executable, "-m", "gatewright_controller", *arguments]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        self._ready: queue.Queue[str] = queue.Queue()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-        self.url = f"http://{self._ready.get(timeout=LIMIT_SECONDS)}"
-
-    def _read(self) -> None:
-        assert self.process.stderr
-        with self.process.stderr as lines:
-            for record in map(json.loads, lines):
-                if record["message"] == "ready":
-                    self._ready.put(record["listen"])
-
-    def observed_nodes(self) -> set[str]:
-        """The nodes that have opened Observe."""
-        headers = {"authorization": f"Bearer {TOKEN}", "accept": "application/x-ndjson"}
-        with httpx.stream("GET", f"{self.url}/v1/exchanges", params={"id": "-"}, headers=headers) as answer:
-            first = json.loads(next(answer.iter_lines()))
-        return {node["id"] for node in first["nodes"]}
-
-    def end(self, number: int = signal.SIGTERM) -> None:
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        self.process.wait(LIMIT_SECONDS)
-        self._reader.join(LIMIT_SECONDS)
-
-
-@contextmanager
-def controlling(folder: Path) -> Iterator[Controller]:
-    controller = Controller(folder)
-    try:
-        yield controller
-    finally:
-        controller.end()
 
 
 class Node:
@@ -298,7 +249,7 @@ def test_explain_takes_the_last_that_is_kept(controller: Controller, node: Node)
     explain = Command(controller, "explain", "--last")
     node.answer_kept()
     status, out, err = explain.end()
-    assert (status, out) == (1, "")
+    assert (status, out) == (3, "")
     assert "no node has kept a matching exchange" in err
 
 
@@ -321,8 +272,10 @@ def test_a_wrong_token_is_reported_with_its_source(controller: Controller, tmp_p
     (tmp_path / "token").write_text("another")
     refused = Command(controller, *command, token=tmp_path / "token")
     status, out, err = refused.end()
-    assert (status, out) == (1, "")
-    assert err.endswith("; for --controller, name the file with the token in GATEWRIGHT_CONTROLLER_TOKEN_FILE\n")
+    assert (status, out) == (7, "")
+    assert (
+        "; with --controller, name the file with the token in GATEWRIGHT_CONTROLLER_TOKEN_FILE; with a context" in err
+    )
 
 
 @pytest.mark.parametrize("command", ["tail", "record"])
@@ -340,10 +293,10 @@ def test_a_controller_that_ends_or_is_away(tmp_path: Path) -> None:
         tail = Command(controller, "tail")
         node.next_observation()
         controller.end()
-        assert tail.end() == (1, "", "error: the controller is stopping\n")
+        assert tail.end() == (6, "", "error: the controller is stopping\n")
         for command in (["tail"], ["explain", "x"], ["record"]):
             status, out, err = Command(controller, *command).end()
-            assert (status, out) == (1, "")
+            assert (status, out) == (6, "")
             assert err.startswith(f"error: the controller at {controller.url} gave no answer ")
             assert err.endswith("(ConnectionRefusedError)\n")
 
@@ -355,7 +308,7 @@ def test_a_controller_that_is_killed(tmp_path: Path) -> None:
         assert tail.line() == LINE
         controller.end(signal.SIGKILL)
         status, out, err = tail.end()
-        assert (status, out) == (1, "")
+        assert (status, out) == (6, "")
         assert err.startswith("error: the controller no longer answers (")
 
 
@@ -377,7 +330,7 @@ def test_explain_of_an_unknown_exchange_says_how_to_record_one(controller: Contr
     explain = Command(controller, "explain", "no/such id")
     assert node.answer_kept() == {"id": "no/such id"}
     status, out, err = explain.end()
-    assert (status, out) == (1, "")
+    assert (status, out) == (3, "")
     assert err == (
         "error: no node has an exchange no/such id; nodes keep the newest exchanges that are watched (GET "
         "/v1/exchanges, `gatewright tail`) or recorded (POST /v1/recordings, `gatewright record`); start one of these, "

@@ -10,6 +10,13 @@ from gatewright_controller.management.problem_types import NO_DATABASE
 from gatewright_documents.mistake import Mistake
 
 from gatewright_cli.local_http import Answer
+from gatewright_cli.mistakes import ExitStatus, PreflightError, exit_status_of
+
+UNAUTHORIZED = 401
+UNAUTHORIZED_CURE = (
+    "with --controller, name the file with the token in GATEWRIGHT_CONTROLLER_TOKEN_FILE; "
+    "with a context, `gatewright context add NAME --replace` has --token-file"
+)
 
 
 class _ProblemError(msgspec.Struct):
@@ -25,23 +32,51 @@ class _Problem(msgspec.Struct):
 
 
 class DeployError(Exception):
-    """The controller, or a node, refused a change. The message says what, and has all reasons."""
+    """The controller, or a node, refused a change. The message says what, and has all reasons. status: what a command
+    exits with for it.
+    """
+
+    def __init__(self, message: str, status: ExitStatus = ExitStatus.FAILED) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class NoAnswerError(DeployError):
     """The controller does not answer, or cannot answer now: a retry may help."""
+
+    def __init__(self, message: str, status: ExitStatus = ExitStatus.UNREACHABLE) -> None:
+        super().__init__(message, status)
+
+    @classmethod
+    def of(cls, answer: Answer) -> NoAnswerError:
+        """The error for an error answer."""
+        return cls(refusal_text(answer), exit_status_of(answer.status_code))
 
 
 class NoDatabaseError(NoAnswerError):
     """The controller cannot open its database, and retries by itself. The message has the reason and the cure."""
 
 
+class RefusedError(DeployError):
+    """The controller refused a request; the message says why."""
+
+    @classmethod
+    def of(cls, answer: Answer) -> RefusedError:
+        """The error for an error answer."""
+        return cls(refusal_text(answer), exit_status_of(answer.status_code))
+
+
 class InvalidError(DeployError):
     """The controller refuses a definition. A retry does not help."""
 
-    def __init__(self, mistakes: tuple[Mistake, ...]) -> None:
-        super().__init__("; ".join(_sentences(mistakes)))
+    def __init__(self, mistakes: tuple[Mistake, ...], status: ExitStatus = ExitStatus.FAILED) -> None:
+        super().__init__("; ".join(_sentences(mistakes)), status)
         self.mistakes = mistakes
+
+
+def preflight_error(error: DeployError) -> PreflightError:
+    """The error as one that `main` prints, with its exit status."""
+    return PreflightError([str(error)], error.status)
 
 
 def raise_without_database(answer: Answer) -> None:
@@ -55,13 +90,16 @@ def raise_without_database(answer: Answer) -> None:
 
 
 def read_mistakes(answer: Answer) -> tuple[Mistake, ...]:
-    """The mistakes that an error answer names; one with its status and detail if it names none."""
+    """The mistakes that an error answer names; one with its status and detail if it names none. The cure for a missing
+    or wrong token is the command line's own.
+    """
     try:
         problem = msgspec.json.decode(answer.content, type=_Problem)
     except msgspec.DecodeError:
         return (Mistake("", f"{answer.status_code} {answer.text[:500]}"),)
     mistakes = tuple(Mistake(error.field, error.message, error.line) for error in problem.errors)
-    return mistakes or (Mistake("", f"{answer.status_code} {problem.detail}"),)
+    cure = f"; {UNAUTHORIZED_CURE}" if answer.status_code == UNAUTHORIZED else ""
+    return mistakes or (Mistake("", f"{answer.status_code} {problem.detail}{cure}"),)
 
 
 def refusal_text(answer: Answer, separator: str = "; ") -> str:

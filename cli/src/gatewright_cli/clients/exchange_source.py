@@ -9,8 +9,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from gatewright_cli.clients.controller_refusals import NoAnswerError, refusal_text
+from gatewright_cli.clients.controller_refusals import DeployError, NoAnswerError, RefusedError, refusal_text
 from gatewright_cli.local_http import Answer, LocalClient, LocalHttpError
+from gatewright_cli.mistakes import ExitStatus
 
 ANSWER_SECONDS = 20.0
 SILENCE_SECONDS = 60.0
@@ -18,11 +19,7 @@ SILENCE_SECONDS = 60.0
 JSON_LINES = {"accept": "application/x-ndjson"}
 
 
-class RefusedError(Exception):
-    """The controller refused the request; the message says why."""
-
-
-class NotRecordedError(Exception):
+class NotRecordedError(DeployError):
     """No node has the exchange; the message names nodes that did not answer, if any."""
 
 
@@ -99,7 +96,7 @@ class ExchangeSource:
         """The newest exchange with this request id. Raises NotRecordedError, RefusedError, NoAnswerError."""
         answer = await self._ask("GET", f"/v1/exchanges/{quote(request_id, safe='')}")
         if answer.status_code == 404:
-            raise NotRecordedError(refusal_text(answer).removeprefix("404 "))
+            raise NotRecordedError(refusal_text(answer).removeprefix("404 "), ExitStatus.NOT_FOUND)
         _refuse(answer)
         return answer.content
 
@@ -119,11 +116,8 @@ class ExchangeSource:
 
 
 def _refuse(answer: Answer) -> None:
-    if answer.status_code == 401:
-        cure = "for --controller, name the file with the token in GATEWRIGHT_CONTROLLER_TOKEN_FILE"
-        raise RefusedError(f"{refusal_text(answer)}; {cure}")
     if answer.is_error:
-        raise RefusedError(refusal_text(answer))
+        raise RefusedError.of(answer)
 
 
 def _event(line: bytes) -> Event:

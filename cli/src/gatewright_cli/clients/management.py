@@ -19,6 +19,7 @@ from gatewright_cli.clients.controller_refusals import (
     refusal_text,
 )
 from gatewright_cli.local_http import Answer, LocalClient, LocalHttpError
+from gatewright_cli.mistakes import exit_status_of
 
 ANSWER_SECONDS = 40.0
 RELOAD_SECONDS = 15
@@ -210,7 +211,7 @@ class Management:
         answer = await self._ask("GET", "/v1/apis", params={"wait": f"{wait:.3f}", "limit": str(page_size)})
         while True:
             if answer.is_error:
-                raise NoAnswerError(refusal_text(answer))
+                raise NoAnswerError.of(answer)
             page = msgspec.json.decode(answer.content, type=_Listed)
             apis |= {api.name: api for api in page.apis}
             if not page.next:
@@ -231,9 +232,10 @@ class Management:
         if answer.status_code == 409:
             answer = await self._write("PUT", f"/v1/apis/{api.name}", api, query)
         if answer.is_server_error or answer.status_code == 404:  # deleted at this moment
-            raise NoAnswerError(refusal_text(answer))
+            raise NoAnswerError.of(answer)
         if answer.is_error:
-            raise InvalidError(tuple(below(mistake, api.above) for mistake in read_mistakes(answer)))
+            mistakes = tuple(below(mistake, api.above) for mistake in read_mistakes(answer))
+            raise InvalidError(mistakes, exit_status_of(answer.status_code))
         return answer
 
     async def check_policies(self, definitions: Path, apis: Sequence[ApiDocument] = ()) -> PolicyImpact:
@@ -254,7 +256,7 @@ class Management:
         """Has the controller read the Gateway's file again, and waits for its node. Raises DeployError."""
         answer = await self._ask("POST", "/v1/gateway/reload", params={"wait": str(RELOAD_SECONDS)})
         if answer.is_error:
-            raise DeployError(refusal_text(answer, "\n"))
+            raise DeployError(refusal_text(answer, "\n"), exit_status_of(answer.status_code))
         return msgspec.json.decode(answer.content, type=_GatewayAnswer).status
 
     async def set_log_level(self, level: str) -> None:
@@ -263,20 +265,20 @@ class Management:
         content = msgspec.json.encode({"level": level})
         answer = await self._ask("PUT", "/v1/log-level", content=content, headers=headers)
         if answer.is_error:
-            raise DeployError(refusal_text(answer, "\n"))
+            raise DeployError(refusal_text(answer, "\n"), exit_status_of(answer.status_code))
 
     async def certificates(self) -> dict[str, ObtainedCertificate]:
         """Certificates by ACME, by name. Raises NoAnswerError."""
         answer = await self._ask("GET", "/v1/gateway")
         if answer.is_error:
-            raise NoAnswerError(refusal_text(answer))
+            raise NoAnswerError.of(answer)
         return msgspec.json.decode(answer.content, type=_GatewayAnswer).status.certificates
 
     async def ask_policies(self, path: str, **request: Any) -> PolicyImpact:
         """The controller's answer on policy definitions. Raises DeployError, with a line for each mistake."""
         answer = await self._ask("POST", path, **request)
         if answer.is_error:
-            raise DeployError(refusal_text(answer, "\n"))
+            raise DeployError(refusal_text(answer, "\n"), exit_status_of(answer.status_code))
         return msgspec.json.decode(answer.content, type=PolicyImpact)
 
     async def _write(self, method: str, path: str, api: ApiFile, query: dict[str, str]) -> Answer:

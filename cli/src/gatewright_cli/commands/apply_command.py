@@ -44,8 +44,8 @@ def apply(
     """Create APIs on a running gateway, or replace them with the files' content. Other APIs stay. The gateway is
     named on stderr.
 
-    Exit status 1 if an API is refused, whose file and line are printed, or is not deployed.
-    With --dry-run: if one would be refused.
+    Exit status 1 if an API is refused, whose file and line are printed, 5 if one is not deployed.
+    With --dry-run: 1 if one would be refused.
 
     With --reload the policies of the build, as with `gatewright reload`, and these APIs change in one step, so that a
     policy can get a required parameter which an API sets.
@@ -60,6 +60,9 @@ def apply(
         raise PreflightError([f"expected --reload or {other}, got both: {cure}"])
     files = applying.load(places, sys.stdin.buffer.read)
     target = applying.find_target(run_dir, controller)
+    if with_reload and target.run_dir is None:
+        cure = "name the run with --run-dir"
+        raise PreflightError([f"--reload reloads a run on this machine, got {target.place}: {cure}"])
 
     def report_error(text: str) -> None:
         click.echo(text, err=True)
@@ -73,5 +76,4 @@ def apply(
         work = applying.try_files(target, files, click.echo, report_error)
     else:
         work = applying.apply_files(target, files, timeout if wait else None, click.echo, report_error)
-    done = asyncio.run(work)
-    context.exit(0 if done else 1)
+    context.exit(asyncio.run(work))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gatewright_cli.commands.options import RUN_DIR, NamedController, controller_options
-from gatewright_cli.mistakes import PreflightError
+from gatewright_cli.mistakes import ExitStatus, PreflightError
 
 if TYPE_CHECKING:
     from gatewright_cli.exchanges.source_lines import Sources
@@ -29,7 +29,7 @@ def explain(
     line.
 
     REQUEST_ID is the x-request-id in logs and error answers, or a file that `gatewright record` made; --last is the
-    newest exchange that was kept. Nodes keep an exchange only if it was watched or recorded. Exit status 1 if none is
+    newest exchange that was kept. Nodes keep an exchange only if it was watched or recorded. Exit status 3 if none is
     found.
     """
     from gatewright_cli.commands.exchanges.file import SUFFIX, read_file
@@ -80,19 +80,20 @@ async def _fetch_last(run_dir: Path | None, controller: NamedController | None) 
     address, exchanges, reports = controller_address(run_dir, controller), list[bytes](), list[str]()
     selection = Selection((), kept=True, seconds=DEFAULT_SECONDS, limit=1)
     source = ExchangeSource(address.url, address.token, address.tls)
-    await ExchangeWatch(source, selection, exchanges.append, reports.append, reports.append).until_end()
+    status = await ExchangeWatch(source, selection, exchanges.append, reports.append, reports.append).until_end()
     if not exchanges:
-        raise PreflightError([report.removeprefix("error: ") for report in reports] or [NOTHING_KEPT])
+        mistakes = [report.removeprefix("error: ") for report in reports] or [NOTHING_KEPT]
+        raise PreflightError(mistakes, status or ExitStatus.NOT_FOUND)
     return exchanges[-1]
 
 
 async def _fetch(request_id: str, run_dir: Path | None, controller: NamedController | None) -> bytes:
-    from gatewright_cli.clients.controller_refusals import NoAnswerError
-    from gatewright_cli.clients.exchange_source import ExchangeSource, NotRecordedError, RefusedError
+    from gatewright_cli.clients.controller_refusals import DeployError, preflight_error
+    from gatewright_cli.clients.exchange_source import ExchangeSource
     from gatewright_cli.commands.controller_address import controller_address
 
     address = controller_address(run_dir, controller)
     try:
         return await ExchangeSource(address.url, address.token, address.tls).get(request_id)
-    except (NotRecordedError, RefusedError, NoAnswerError) as error:
-        raise PreflightError([str(error)]) from error
+    except DeployError as error:
+        raise preflight_error(error) from error

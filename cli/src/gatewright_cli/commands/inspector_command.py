@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gatewright_cli.commands.options import RUN_DIR, NamedController, controller_options
-from gatewright_cli.mistakes import PreflightError
+from gatewright_cli.mistakes import ExitStatus, PreflightError
 
 if TYPE_CHECKING:
     from gatewright_cli.commands.controller_address import ControllerAddress
@@ -26,22 +26,22 @@ ANSWER_SECONDS = 5.0
 def inspector(opens: bool, as_json: bool, run_dir: Path | None, controller: NamedController | None) -> None:
     """Print the address of the Inspector, the controller's web page, with the token that signs in.
 
-    Anyone with this address can do all that the management API can. Exit status 1 if no controller answers.
+    Anyone with this address can do all that the management API can. Exit status 6 if no controller answers.
     """
     from gatewright_cli.commands.controller_address import controller_address
     from gatewright_cli.node.files import inspector_page
 
-    if opens and (controller is not None or as_json):
+    address = controller_address(run_dir, controller)
+    if opens and (address.run_dir is None or as_json):
         cure = "open the address that `gatewright inspector` prints"
         raise PreflightError([f"--open is for a run of this machine, and prints no JSON: {cure}"])
-    address = controller_address(run_dir, controller)
     if not address.token:
-        cure = "name a file that holds it with GATEWRIGHT_CONTROLLER_TOKEN_FILE"
+        cure = "name a file that holds it with GATEWRIGHT_CONTROLLER_TOKEN_FILE, or in the context"
         raise PreflightError([f"expected the token of the controller at {address.url}, got none: {cure}"])
     asyncio.run(_require_answer(address))
     plain, signs_in = inspector_page.address(address.url), inspector_page.sign_in_address(address.url, address.token)
-    if opens:
-        _open(run_dir)
+    if opens and address.run_dir:
+        _open(address.run_dir)
         click.echo(f"opened {plain}")
     elif as_json:
         click.echo(json.dumps({"url": plain, "signIn": signs_in}))
@@ -57,17 +57,17 @@ async def _require_answer(controller: ControllerAddress) -> None:
         await LocalClient(None, controller.url, ANSWER_SECONDS, controller.tls).get("/healthz")
     except LocalHttpError as error:
         cure = "see `gatewright status`"
-        raise PreflightError([f"the controller at {controller.url} gave no answer ({error}): {cure}"]) from error
+        mistake = f"the controller at {controller.url} gave no answer ({error}): {cure}"
+        raise PreflightError([mistake], ExitStatus.UNREACHABLE) from error
 
 
-def _open(run_dir: Path | None) -> None:
+def _open(run_dir: Path) -> None:
     """Raises PreflightError."""
     import webbrowser
 
     from gatewright_cli.node.files import inspector_page
-    from gatewright_cli.node.files.finding_run import find_run
 
-    page = (run_dir or find_run()).absolute() / inspector_page.FILE
+    page = run_dir.absolute() / inspector_page.FILE
     if not webbrowser.open(page.as_uri()):
         cure = "set BROWSER to its command, or open the address that `gatewright inspector` prints"
         raise PreflightError([f"found no browser on this machine: {cure}"])

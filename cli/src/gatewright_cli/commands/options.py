@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,11 +33,25 @@ RUN_DIR = click.option(
     type=A_PATH,
     help="The run directory of the node. [default: GATEWRIGHT_RUN_DIR, or that of this folder's run]",
 )
+CONTROLLER_VARIABLE = "GATEWRIGHT_CONTROLLER"
+
+
+def complete_contexts(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    """The names of contexts that begin so, for the shell."""
+    from gatewright_cli.contexts import contexts_file, read_contexts
+
+    try:
+        return [name for name in read_contexts(contexts_file()).contexts if name.startswith(incomplete)]
+    except PreflightError:  # a shell that completes shows no mistakes
+        return []
+
+
 CONTROLLER_OPTIONS = (
     click.option(
         "--controller",
         metavar="URL",
-        help="A controller elsewhere, whose token is in the file that GATEWRIGHT_CONTROLLER_TOKEN_FILE names.",
+        help="A controller elsewhere, whose token is in the file that GATEWRIGHT_CONTROLLER_TOKEN_FILE names. "
+        "[default: GATEWRIGHT_CONTROLLER]",
     ),
     click.option(
         "--controller-authority",
@@ -49,37 +64,50 @@ CONTROLLER_OPTIONS = (
         is_flag=True,
         help="Send the token to another machine over http, unencrypted.",
     ),
+    click.option(
+        "--context",
+        "context_name",
+        metavar="NAME",
+        shell_complete=complete_contexts,
+        help="A controller of `gatewright context list`. [default: GATEWRIGHT_CONTEXT, or the current one]",
+    ),
 )
 FORCE = click.option("--force", is_flag=True, help="Replace the output file if it exists.")
 
 
 @dataclass(frozen=True)
 class NamedController:
-    """A controller elsewhere, as the options name it. authority: a file; None: the system's. in_clear: whether http to
-    another machine is allowed.
+    """A controller elsewhere, as the options name it: by its URL, or by a context. authority: a file; None: the
+    system's. in_clear: whether http to another machine is allowed.
     """
 
-    url: str
+    url: str | None = None
     authority: Path | None = None
     in_clear: bool = False
+    context: str | None = None
 
 
 def controller_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The command with CONTROLLER_OPTIONS. It gets `controller`, a NamedController or None."""
 
     @functools.wraps(command)
-    def wrapper(
-        *args: Any, controller: str | None, controller_authority: Path | None, controller_in_clear: bool, **options: Any
-    ) -> Any:
-        named = (
-            NamedController(controller, controller_authority, controller_in_clear) if controller is not None else None
-        )
-        if named is None and (controller_authority or controller_in_clear):
-            option = "--controller-authority" if controller_authority else "--controller-in-clear"
-            raise PreflightError([f"expected --controller URL with {option}, got none: name it, or leave {option} out"])
-        return command(*args, controller=named, **options)
+    def wrapper(*args: Any, **options: Any) -> Any:
+        return command(*args, controller=pop_controller(options), **options)
 
     decorated: Callable[..., Any] = wrapper
     for option in reversed(CONTROLLER_OPTIONS):
         decorated = option(decorated)
     return decorated
+
+
+def pop_controller(options: dict[str, Any]) -> NamedController | None:
+    """The controller that CONTROLLER_OPTIONS name, which are taken out; None for none. Raises PreflightError."""
+    url, context = options.pop("controller", None), options.pop("context_name", None)
+    authority, in_clear = options.pop("controller_authority", None), options.pop("controller_in_clear", False)
+    has_url = url is not None or (context is None and os.environ.get(CONTROLLER_VARIABLE))
+    if (authority or in_clear) and not has_url:
+        option = "--controller-authority" if authority else "--controller-in-clear"
+        cure = f"name it, or leave {option} out" + ("" if context is None else "; a context has its own")
+        raise PreflightError([f"expected --controller URL with {option}, got none: {cure}"])
+    named = NamedController(url, authority, in_clear, context)
+    return None if named == NamedController() else named

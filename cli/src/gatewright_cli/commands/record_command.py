@@ -10,7 +10,7 @@ import click
 
 from gatewright_cli.commands.exchanges.options import Selection, selecting
 from gatewright_cli.commands.options import A_PATH, RUN_DIR, NamedController, controller_options
-from gatewright_cli.mistakes import PreflightError
+from gatewright_cli.mistakes import ExitStatus, PreflightError
 
 if TYPE_CHECKING:
     from gatewright_cli.clients.exchange_source import ExchangeSource
@@ -34,8 +34,8 @@ def record(
     Without DIR the nodes keep them in memory, the newest ones, for `gatewright explain` and `gatewright tail --kept`;
     the command returns at once.
 
-    An exchange has to match all options. Ctrl-C ends it. Exit status 1 if the controller refuses or disconnects, or a
-    file cannot be written.
+    An exchange has to match all options. Ctrl-C ends it. Exit status 1 if the controller refuses or a file cannot be
+    written, 6 if the controller disconnects.
     """
     from gatewright_cli.clients.exchange_source import ExchangeSource
     from gatewright_cli.commands.controller_address import controller_address
@@ -48,10 +48,10 @@ def record(
     if folder is None:
         asyncio.run(_keep(source, selection))
     else:
-        context.exit(0 if _save(source, selection, folder) else 1)
+        context.exit(_save(source, selection, folder))
 
 
-def _save(source: ExchangeSource, selection: Selection, folder: Path) -> bool:
+def _save(source: ExchangeSource, selection: Selection, folder: Path) -> ExitStatus:
     from gatewright_cli.commands.exchanges import file
     from gatewright_cli.commands.exchanges.watch import ExchangeWatch, hint, say
 
@@ -61,19 +61,18 @@ def _save(source: ExchangeSource, selection: Selection, folder: Path) -> bool:
         click.echo(file.write(folder, exchange))
 
     watch = ExchangeWatch(source, selection, save, say, hint)
-    done = asyncio.run(watch.until_end())
+    status = asyncio.run(watch.until_end())
     say(f"{watch.count} exchange{'' if watch.count == 1 else 's'} in {folder}")
-    return done
+    return status
 
 
 async def _keep(source: ExchangeSource, selection: Selection) -> None:
-    from gatewright_cli.clients.controller_refusals import NoAnswerError
-    from gatewright_cli.clients.exchange_source import RefusedError
+    from gatewright_cli.clients.controller_refusals import DeployError, preflight_error
 
     try:
         recording = await source.record(selection.filter, selection.seconds)
-    except (RefusedError, NoAnswerError) as error:
-        raise PreflightError([str(error)]) from error
+    except DeployError as error:
+        raise preflight_error(error) from error
     click.echo(f"recording {recording.id} until {recording.ends_at}")
     for node in recording.nodes:
         if node.reason:

@@ -29,7 +29,7 @@ def tail(
     policies that failed or answered, request id.
 
     An exchange has to match all options. Nodes keep the exchanges that are watched, so that `gatewright explain
-    REQUEST_ID` can explain each. Ctrl-C ends it. Exit status 1 if the controller refuses or disconnects.
+    REQUEST_ID` can explain each. Ctrl-C ends it. Exit status 1 if the controller refuses, 6 if it disconnects.
     """
     from gatewright_cli.clients.exchange_source import ExchangeSource
     from gatewright_cli.commands.controller_address import controller_address
@@ -44,4 +44,4 @@ def tail(
         click.echo(exchange if as_json else line(read(exchange), paint), color=paint.colours)
 
     watch = ExchangeWatch(ExchangeSource(address.url, address.token, address.tls), selection, show, say, hint)
-    context.exit(0 if asyncio.run(watch.until_end()) else 1)
+    context.exit(asyncio.run(watch.until_end()))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gatewright_cli import api_files
+from gatewright_cli.addresses import http_address
 from gatewright_cli.api_files import ApiFile, ApiFileError, RefusedFile
 from gatewright_cli.isolation.levels import Level
 from gatewright_cli.node.executors.recycling import Limits
@@ -135,7 +136,7 @@ def secrets_place(options: Options) -> Path | None:
 def _names_a_free_echo(options: Options, apis: Path) -> bool:
     """Whether an API's upstream is at the echo's default port or at --echo-port, and that port is free."""
     try:
-        upstreams = {api_files.http_address(url) for api in api_files.load(apis).apis for url in api.upstreams}
+        upstreams = {http_address(url) for api in api_files.load(apis).apis for url in api.upstreams}
     except ApiFileError:
         return False  # the preflight check reports it
     named = {port for host, port in filter(None, upstreams) if host in ECHO_NAMES}

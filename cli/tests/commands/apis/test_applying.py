@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from gatewright_cli.api_files import ApiFiles
+from gatewright_cli.clients.controller_refusals import UNAUTHORIZED_CURE
 from gatewright_cli.clients.management import Management
 from gatewright_cli.commands.apis.applying import STDIN, Target, apply_files, find_target, load, try_files
 from gatewright_cli.commands.options import NamedController
-from gatewright_cli.mistakes import PreflightError
+from gatewright_cli.mistakes import ExitStatus, PreflightError
 from gatewright_cli.node.files.run_dir import RunDir
 from gatewright_cli.node.listeners.ports import free_port
 
@@ -31,11 +32,13 @@ class Printed:
     def __init__(self) -> None:
         self.out: list[str] = []
         self.err: list[str] = []
+        self.status = ExitStatus.DONE
 
     async def apply(self, management: Management, files: ApiFiles, seconds: float | None = None) -> bool:
         self.out.clear()
         self.err.clear()
-        return await apply_files(Target(management), files, seconds, self.out.append, self.err.append)
+        self.status = await apply_files(Target(management), files, seconds, self.out.append, self.err.append)
+        return self.status is ExitStatus.DONE
 
 
 def test_new_apis_are_created_and_the_same_ones_are_unchanged(bench: Bench) -> None:
@@ -61,7 +64,7 @@ def test_a_dry_run_prints_changes_and_makes_none(bench: Bench) -> None:
     async def work(management: Management) -> None:
         out: list[str] = []
         err: list[str] = []
-        assert await try_files(Target(management), load([first], nothing), out.append, err.append)
+        assert await try_files(Target(management), load([first], nothing), out.append, err.append) is ExitStatus.DONE
         assert out[0] == "one would be created"
         assert out[1].startswith("--- /dev/null\n+++ one\n")
         assert await management.apis() == {}
@@ -69,7 +72,8 @@ def test_a_dry_run_prints_changes_and_makes_none(bench: Bench) -> None:
         before = await management.apis()
         written(bench.folder, "two", API.replace("GET", "POST"))
         out.clear()
-        assert not await try_files(Target(management), load([first, wrong, second], nothing), out.append, err.append)
+        files = load([first, wrong, second], nothing)
+        assert await try_files(Target(management), files, out.append, err.append) is ExitStatus.FAILED
         assert out[:2] == ["one would be unchanged", "two would be changed"]
         assert "-    - method: GET\n+    - method: POST\n" in out[2]
         (mistake,) = err
@@ -86,6 +90,7 @@ def test_an_api_that_is_not_deployed_in_time_is_reported_with_its_reason(bench: 
         printed = Printed()
         assert not await printed.apply(management, load([path], nothing), seconds=0.2)
         assert (printed.out, printed.err) == (["one created, pending: no node is connected"], [])
+        assert printed.status is ExitStatus.NOT_DEPLOYED
 
     with_controller(bench, work)
 
@@ -143,9 +148,9 @@ def test_no_controller_and_no_token_are_reported(bench: Bench) -> None:
         printed = Printed()
         del management._client.headers["authorization"]
         assert not await printed.apply(management, load([path], nothing))
-        assert printed.err == [
-            "error: 401 expected the header 'Authorization: Bearer TOKEN' with the controller's token"
-        ]
+        refusal = "401 expected the header 'Authorization: Bearer TOKEN' with the controller's token"
+        assert printed.err == [f"error: {refusal}; {UNAUTHORIZED_CURE}"]
+        assert printed.status is ExitStatus.NOT_ALLOWED
 
     with_controller(bench, work)
 

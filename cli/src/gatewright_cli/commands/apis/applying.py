@@ -16,7 +16,7 @@ from gatewright_cli.clients.controller_refusals import InvalidError, NoAnswerErr
 from gatewright_cli.clients.management import DEPLOYED, PENDING, Management, StoredApi
 from gatewright_cli.commands.controller_address import controller_address
 from gatewright_cli.commands.options import NamedController
-from gatewright_cli.mistakes import PreflightError
+from gatewright_cli.mistakes import ExitStatus, PreflightError, worst
 from gatewright_cli.node.listeners import ports
 
 STDIN = Path("-")
@@ -91,8 +91,10 @@ def _files_in(place: Path) -> list[Path]:
     return files
 
 
-async def apply_files(target: Target, files: ApiFiles, seconds: float | None, say: Say, report_error: Say) -> bool:
-    """Creates or replaces the APIs. Returns whether the controller took all of them and all were deployed in time.
+async def apply_files(
+    target: Target, files: ApiFiles, seconds: float | None, say: Say, report_error: Say
+) -> ExitStatus:
+    """Creates or replaces the APIs. DONE if the controller took all of them and all were deployed in time.
 
     seconds: how long to wait for that; None: not at all. say: called with the outcome of each API. report_error: called
     with each mistake, with file and line.
@@ -100,75 +102,79 @@ async def apply_files(target: Target, files: ApiFiles, seconds: float | None, sa
     return await report_no_answer(_apply(target, files, seconds, say, report_error), report_error)
 
 
-async def report_no_answer(work: Awaitable[bool], report_error: Say) -> bool:
-    """The result of the work; False if the controller gives no answer, which is reported."""
+async def report_no_answer(work: Awaitable[ExitStatus], report_error: Say) -> ExitStatus:
+    """The result of the work; if the controller gives no answer, that is reported."""
     try:
         return await work
     except NoAnswerError as error:
         report_error(f"error: {error}")
-        return False
+        return error.status
 
 
-async def _apply(target: Target, files: ApiFiles, seconds: float | None, say: Say, report_error: Say) -> bool:
+async def _apply(target: Target, files: ApiFiles, seconds: float | None, say: Say, report_error: Say) -> ExitStatus:
     before = await target.management.apis()
     report_refused(files, report_error)
-    verbs = {api.name: verb for api in files.apis if (verb := await _write(target, api, before, report_error))}
-    complete = len(verbs) == len(files.apis) and not files.refused
-    return await report_outcomes(target, verbs, seconds, say) and complete
+    statuses = [ExitStatus.FAILED] if files.refused else []
+    verbs: dict[str, str] = {}
+    for api in files.apis:
+        written = await _ask(target, api, target.management.write, report_error)
+        if isinstance(written, ExitStatus):
+            statuses.append(written)
+        else:
+            verbs[api.name] = verb_of(before.get(api.name), written)
+    return worst([*statuses, await report_outcomes(target, verbs, seconds, say)])
 
 
-async def report_outcomes(target: Target, verbs: Mapping[str, str], seconds: float | None, say: Say) -> bool:
+async def report_outcomes(target: Target, verbs: Mapping[str, str], seconds: float | None, say: Say) -> ExitStatus:
     """Reports what was done with each API (verbs by name), and its state on the nodes after at most so many seconds.
-    Returns whether all are deployed; True if seconds is None.
+    DONE if all are deployed, or if seconds is None.
     """
     if seconds is None:
         for name, verb in verbs.items():
             say(f"{name} {verb}")
-        return True
+        return ExitStatus.DONE
     after = await _wait_for_nodes(target.management, set(verbs), time.monotonic() + seconds)
     for name, verb in verbs.items():
         say(f"{name} {verb}, {_outcome(after.get(name))}")
-    return all(name in after and after[name].status.state == DEPLOYED for name in verbs)
+    all_deployed = all(name in after and after[name].status.state == DEPLOYED for name in verbs)
+    return ExitStatus.DONE if all_deployed else ExitStatus.NOT_DEPLOYED
 
 
-async def try_files(target: Target, files: ApiFiles, say: Say, report_error: Say) -> bool:
-    """Reports what `apply_files` would do, for each API as if it were the only one, and changes nothing. Returns
-    whether the controller would take all.
+async def try_files(target: Target, files: ApiFiles, say: Say, report_error: Say) -> ExitStatus:
+    """Reports what `apply_files` would do, for each API as if it were the only one, and changes nothing. DONE if the
+    controller would take all.
 
     say: called with each API's verb, and with what would change in it.
     """
+    return await report_no_answer(_try(target, files, say, report_error), report_error)
+
+
+async def _try(target: Target, files: ApiFiles, say: Say, report_error: Say) -> ExitStatus:
     report_refused(files, report_error)
-    complete = not files.refused
-    try:
-        for api in files.apis:
-            change = await _ask(target, api, target.management.try_write, report_error)
-            complete = complete and change is not None
-            if change:
-                say(f"{api.name} would be {change.kind}")
-                for move in change.moved:
-                    say(f"  {move}")
-                if change.diff:
-                    say(change.diff.removesuffix("\n"))
-    except NoAnswerError as error:
-        report_error(f"error: {error}")
-        return False
-    return complete
+    statuses = [ExitStatus.FAILED] if files.refused else []
+    for api in files.apis:
+        change = await _ask(target, api, target.management.try_write, report_error)
+        if isinstance(change, ExitStatus):
+            statuses.append(change)
+            continue
+        say(f"{api.name} would be {change.kind}")
+        for move in change.moved:
+            say(f"  {move}")
+        if change.diff:
+            say(change.diff.removesuffix("\n"))
+    return worst(statuses)
 
 
-async def _write(target: Target, api: ApiFile, before: Mapping[str, StoredApi], report_error: Say) -> str | None:
-    """The verb for what was done; None if the controller refuses the API."""
-    after = await _ask(target, api, target.management.write, report_error)
-    return verb_of(before.get(api.name), after) if after else None
-
-
-async def _ask(target: Target, api: ApiFile, ask: Callable[[ApiFile], Awaitable[T]], report_error: Say) -> T | None:
-    """The controller's answer; None if it refuses the API, which is reported."""
+async def _ask(
+    target: Target, api: ApiFile, ask: Callable[[ApiFile], Awaitable[T]], report_error: Say
+) -> T | ExitStatus:
+    """The controller's answer; the exit status if it refuses the API, which is reported."""
     api = target.with_echo(api)
     try:
         return await ask(api)
     except InvalidError as error:
         _report_mistakes(RefusedFile(api.path, error.mistakes), report_error)
-        return None
+        return error.status
 
 
 def verb_of(before: StoredApi | None, after: StoredApi) -> str:

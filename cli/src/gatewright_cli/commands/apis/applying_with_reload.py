@@ -15,25 +15,26 @@ from gatewright_cli.commands.apis.applying import (
     verb_of,
 )
 from gatewright_cli.commands.reload_summary import summary
+from gatewright_cli.mistakes import ExitStatus
 from gatewright_cli.run import control
 
 
 async def apply_with_reload(
     target: Target, files: ApiFiles, seconds: float | None, say: Say, report_error: Say
-) -> bool:
-    """Has the run of the target build, and take over the result together with the APIs. Returns whether it did, and all
-    APIs are deployed.
+) -> ExitStatus:
+    """Has the run of the target build, and take over the result together with the APIs. DONE if it did, and all APIs
+    are deployed.
 
     The parameters are those of `applying.apply_files`. Raises PreflightError if the run cannot be asked.
     """
     if files.refused:
         report_refused(files, report_error)
         report_error("error: nothing was changed: with --reload all APIs are applied, or none")
-        return False
+        return ExitStatus.FAILED
     return await report_no_answer(_apply(target, files, seconds, say, report_error), report_error)
 
 
-async def _apply(target: Target, files: ApiFiles, seconds: float | None, say: Say, report_error: Say) -> bool:
+async def _apply(target: Target, files: ApiFiles, seconds: float | None, say: Say, report_error: Say) -> ExitStatus:
     before = await target.management.apis()
     documents = [ApiDocument.of(target.with_echo(api)) for api in files.apis]
     answer = await asyncio.to_thread(
@@ -42,7 +43,7 @@ async def _apply(target: Target, files: ApiFiles, seconds: float | None, say: Sa
     for reason in answer.reasons:
         report_error(f"error: {reason}")
     if answer.reasons:
-        return False
+        return ExitStatus.FAILED
     for note in answer.notes:
         report_error(f"note: {note}")
     say(summary(answer))

@@ -19,10 +19,10 @@ from gatewright_documents.yaml_reader import parse_yaml
 
 from gatewright_cli import api_files
 from gatewright_cli.api_files import ApiFile, RefusedFile
-from gatewright_cli.clients.controller_refusals import NoAnswerError
+from gatewright_cli.clients.controller_refusals import NoAnswerError, preflight_error
 from gatewright_cli.commands.apis import applying
 from gatewright_cli.commands.options import NamedController
-from gatewright_cli.mistakes import PreflightError
+from gatewright_cli.mistakes import ExitStatus, PreflightError
 from gatewright_cli.openapi import MAX_BYTES, Choices, export_openapi, import_openapi
 
 STDIN = "-"
@@ -126,10 +126,11 @@ async def _fetch_api(name: str, run_dir: Path | None, controller: NamedControlle
     try:
         apis = await applying.find_target(run_dir, controller).management.apis()
     except NoAnswerError as error:
-        raise PreflightError([str(error)]) from None
+        raise preflight_error(error) from None
     if name not in apis:
         known = listed(sorted(apis))
-        raise PreflightError([f"expected the name of an API that the gateway has, {known}, got {name!r}: correct it"])
+        mistake = f"expected the name of an API that the gateway has, {known}, got {name!r}: correct it"
+        raise PreflightError([mistake], ExitStatus.NOT_FOUND)
     stored = apis[name]
     return {"apiVersion": "gatewright.dev/v1", "kind": "Api", "metadata": stored.metadata, "spec": stored.spec}
 

@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 import click
 import msgspec
 
-from gatewright_cli.clients.controller_refusals import NoAnswerError
-from gatewright_cli.clients.exchange_source import Event, ExchangeSource, RefusedError, WatchedNode
+from gatewright_cli.clients.controller_refusals import NoAnswerError, RefusedError
+from gatewright_cli.clients.exchange_source import Event, ExchangeSource, WatchedNode
 from gatewright_cli.commands.exchanges.options import Selection
 from gatewright_cli.exchanges.paint import safe
+from gatewright_cli.mistakes import ExitStatus
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 BEHIND = "they arrive faster than this command reads them; narrow the filter, or use --sample"
@@ -72,15 +73,15 @@ class ExchangeWatch:
         self._reported: set[WatchedNode] = set()
         self._sending: list[str] = []
 
-    async def until_end(self) -> bool:
-        """Whether it ended in order: by its limits, or by SIGINT or SIGTERM. Raises what `on_exchange` raises."""
+    async def until_end(self) -> ExitStatus:
+        """DONE if it ended in order: by its limits, or by SIGINT or SIGTERM. Raises what `on_exchange` raises."""
         loop, stopped = asyncio.get_running_loop(), asyncio.Event()
         for number in SIGNALS:
             loop.add_signal_handler(number, stopped.set)
         watching, stopping = asyncio.create_task(self._watch()), asyncio.create_task(stopped.wait())
         try:
             await asyncio.wait([watching, stopping], return_when=asyncio.FIRST_COMPLETED)
-            return await watching if watching.done() else True
+            return await watching if watching.done() else ExitStatus.DONE
         finally:
             for task in (watching, stopping):
                 task.cancel()
@@ -88,7 +89,7 @@ class ExchangeWatch:
             for number in SIGNALS:
                 loop.remove_signal_handler(number)
 
-    async def _watch(self) -> bool:
+    async def _watch(self) -> ExitStatus:
         newest = Newest(self._selection.limit) if self._selection.kept and self._selection.limit else None
         try:
             async for event in self._source.watch(self._selection.query):
@@ -100,12 +101,12 @@ class ExchangeWatch:
                         self._on_exchange(exchange)
                 self._report_event(event)
                 if event.ended:
-                    return event.ended != "stopping"
+                    return ExitStatus.UNREACHABLE if event.ended == "stopping" else ExitStatus.DONE
         except (NoAnswerError, RefusedError) as error:
             self._report(f"error: {error}")
-            return False
+            return error.status
         self._report("error: the controller ended the stream without a reason")
-        return False
+        return ExitStatus.UNREACHABLE
 
     def _report_event(self, event: Event) -> None:
         if event.dropped:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,7 +84,7 @@ def from_environment(environment: Environment = os.environ) -> OperatorSecrets:
     return OperatorSecrets(own if token is None else token.strip(), secrets.get(SYSTEM_PARAMETERS, ""))
 
 
-def client_token(environment: Environment = os.environ) -> str:
+def client_token(environment: Mapping[str, str] = os.environ) -> str:
     """The token for a controller elsewhere, from the environment; "" for none. Raises PreflightError."""
     if token := environment.get(TOKEN, ""):
         return token.strip()

@@ -1,0 +1,79 @@
+"""A client for what a controller has, whatever its kind: lists of resources, one of them, its deletion."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from gatewright_cli.clients.controller_refusals import NoAnswerError, RefusedError, raise_without_database
+from gatewright_cli.local_http import Answer, LocalClient, LocalHttpError
+
+ANSWER_SECONDS = 40.0
+ACCEPTED = 202
+Resource = dict[str, Any]
+
+
+class Resources:
+    """A client of the controller at a URL ("http://127.0.0.1:9090"). token: its token; "" for none. tls: for an https
+    URL. seconds: how long a request may take.
+
+    All methods raise RefusedError and NoAnswerError.
+    """
+
+    def __init__(
+        self, controller: str, token: str, tls: ssl.SSLContext | None = None, seconds: float = ANSWER_SECONDS
+    ) -> None:
+        self._url = controller
+        self._client = LocalClient(None, controller, seconds, tls)
+        if token:
+            self._client.headers["authorization"] = f"Bearer {token}"
+
+    async def fetch_all(self, path: str, member: str) -> list[Resource]:
+        """The resources of a list, in its order, all pages of it. member: of the answer that has them."""
+        page = await self.fetch(path)
+        resources = self._items(page, member)
+        while (following := page.get("next")) and page[member]:
+            page = await self.fetch(following)
+            resources += self._items(page, member)
+        return resources
+
+    async def fetch(self, path: str) -> Resource:
+        """The JSON object at a path."""
+        return self._decode(await self._ask("GET", path))
+
+    async def delete(self, path: str, wait: float, headers: Mapping[str, str]) -> str:
+        """Deletes a resource. Returns the reason why it is not gone from each node yet; "" if it is.
+
+        wait: how many seconds to wait for the nodes.
+        """
+        query = {"wait": f"{wait:.3f}"} if wait else {}
+        answer = await self._ask("DELETE", path, params=query, headers=headers, timeout=self._client.timeout + wait)
+        return str(self._decode(answer).get("reason", "")) if answer.status_code == ACCEPTED else ""
+
+    def _items(self, page: Resource, member: str) -> list[Resource]:
+        """Raises RefusedError."""
+        items = page.get(member)
+        if not isinstance(items, list):
+            raise RefusedError(f"expected {member!r} in the answer of {self._url}, got none: is a controller there?")
+        return items
+
+    def _decode(self, answer: Answer) -> Resource:
+        """Raises RefusedError."""
+        try:
+            return msgspec.json.decode(answer.content, type=Resource)
+        except msgspec.DecodeError as error:
+            expected = f"expected a JSON object from {self._url}"
+            raise RefusedError(f"{expected}, got other content ({error}): is a controller there?") from error
+
+    async def _ask(self, method: str, path: str, **request: Any) -> Answer:
+        try:
+            answer = await self._client.request(method, path, **request)
+        except LocalHttpError as error:
+            raise NoAnswerError(f"the controller at {self._url} gave no answer ({error})") from error
+        raise_without_database(answer)
+        if answer.is_error:
+            raise RefusedError.of(answer)
+        return answer

@@ -1,0 +1,1 @@
+"""`gatewright context`: changes of the contexts file, and what it holds."""

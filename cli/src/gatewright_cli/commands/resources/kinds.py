@@ -1,0 +1,210 @@
+"""The kinds of resources that a controller has, one row of `KINDS` for each: all that the commands know of a kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+Resource = dict[str, Any]
+"""A resource as the controller answers with it."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table. wide: whether only `-o wide` has it."""
+
+    heading: str
+    cell: Callable[[Resource], object]
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of resources. name, plural: as people write it. path: of the list, or of the only one if `is_single`.
+
+    name_of: the name of a resource, which `-o name` prints. matches: whether a resource is meant by a name, for kinds
+    that the controller only lists; None: GET PATH/NAME has it. document: what a person writes of it, for `-o yaml`.
+    state_of: the state of a resource, for `--state`; None: it has none. is_written: whether it can be deleted, and
+    waited for.
+    """
+
+    name: str
+    plural: str
+    path: str
+    columns: tuple[Column, ...]
+    name_of: Callable[[Resource], str]
+    matches: Callable[[Resource, str], bool] | None = None
+    document: Callable[[Resource], Resource] = dict
+    state_of: Callable[[Resource], object] | None = None
+    is_single: bool = False
+    is_written: bool = False
+
+    def path_of(self, name: str) -> str:
+        """The path of a resource of this kind."""
+        return self.path if self.is_single else f"{self.path}/{quote(name, safe='')}"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _api_name(api: Resource) -> str:
+    return str(api["metadata"]["name"])
+
+
+def _written(resource: Resource) -> Resource:
+    """Without `status`, which is the controller's."""
+    return {key: value for key, value in resource.items() if key != "status"}
+
+
+def _written_gateway(gateway: Resource) -> Resource:
+    """Without `status` and `metadata.source`, which are the controller's."""
+    document = _written(gateway)
+    if "metadata" in document:
+        document["metadata"] = {key: value for key, value in document["metadata"].items() if key != "source"}
+    return document
+
+
+def _gateway_name(gateway: Resource) -> str:
+    return str(gateway.get("metadata", {}).get("name", "gateway"))
+
+
+def _context(api: Resource) -> str:
+    return str(api["spec"]["context"]).replace("$version", str(api["spec"]["version"]))
+
+
+def _policies(api: Resource) -> str:
+    versions = {f"{policy['name']}:{policy['version']}" for policy in api["status"]["policies"]}
+    return ",".join(sorted(versions))
+
+
+def _policy_name(policy: Resource) -> str:
+    return f"{policy['name']}:{policy['version']}"
+
+
+def _status(member: str) -> Callable[[Resource], object]:
+    return lambda resource: resource["status"].get(member, "")
+
+
+API = Kind(
+    "api",
+    "apis",
+    "/v1/apis",
+    (
+        Column("NAME", _api_name),
+        Column("VERSION", lambda api: api["spec"]["version"]),
+        Column("CONTEXT", _context),
+        Column("HOSTS", lambda api: ",".join(api["spec"].get("hosts", [])), wide=True),
+        Column("REVISION", _status("revision"), wide=True),
+        Column("UPDATED", _status("updatedAt"), wide=True),
+        Column("POLICIES", _policies, wide=True),
+        Column("STATE", _status("state")),
+        Column("REASON", _status("reason")),
+    ),
+    _api_name,
+    document=_written,
+    state_of=_status("state"),
+    is_written=True,
+)
+GATEWAY = Kind(
+    "gateway",
+    "gateways",
+    "/v1/gateway",
+    (
+        Column("NAME", _gateway_name),
+        Column("ORIGIN", _status("origin")),
+        Column(
+            "LISTENERS", lambda gateway: ",".join(item["name"] for item in gateway.get("spec", {}).get("listeners", []))
+        ),
+        Column("REVISION", _status("revision"), wide=True),
+        Column("UPDATED", _status("updatedAt"), wide=True),
+        Column("RESTART", lambda gateway: ",".join(gateway["status"]["restart"]), wide=True),
+        Column("STATE", _status("state")),
+        Column("REASON", _status("reason")),
+    ),
+    _gateway_name,
+    document=_written_gateway,
+    is_single=True,
+    is_written=True,
+)
+NODE = Kind(
+    "node",
+    "nodes",
+    "/v1/nodes",
+    (
+        Column("NAME", lambda node: node["id"]),
+        Column("CONNECTED", lambda node: node["connectedAt"]),
+        Column("ENGINE", lambda node: node["engineVersion"], wide=True),
+        Column("POLICIES", lambda node: len(node["policies"]), wide=True),
+        Column("GATEWAY", lambda node: node["gateway"]["state"]),
+        Column("APIS", lambda node: len(node["apis"])),
+        Column("PENDING", lambda node: len(node["pending"])),
+        Column("REJECTED", lambda node: len(node["rejected"])),
+    ),
+    lambda node: str(node["id"]),
+)
+POLICY = Kind(
+    "policy",
+    "policies",
+    "/v1/policies",
+    (
+        Column("NAME", lambda policy: policy["name"]),
+        Column("VERSION", lambda policy: policy["version"]),
+        Column("RUNTIME", lambda policy: policy["runtime"]),
+        Column("TITLE", lambda policy: policy["displayName"]),
+        Column("DESCRIPTION", lambda policy: policy["description"], wide=True),
+    ),
+    _policy_name,
+    matches=lambda policy, name: name in (policy["name"], _policy_name(policy)),
+)
+KINDS = (API, GATEWAY, NODE, POLICY)
+
+
+class KindType(click.ParamType[Kind]):
+    """The name or the plural of one of these kinds."""
+
+    name = "kind"
+
+    def __init__(self, kinds: tuple[Kind, ...] = KINDS) -> None:
+        self._kinds = kinds
+
+    def convert(self, value: object, param: click.Parameter | None, context: click.Context | None) -> Kind:
+        if isinstance(value, Kind):
+            return value
+        for kind in self._kinds:
+            if str(value).lower() in (kind.name, kind.plural):
+                return kind
+        return self.fail(f"expected {', '.join(map(str, self._kinds))}, got {value!r}", param, context)
+
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's signature
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> list[CompletionItem[str]]:
+        """The name of a single kind, and the plurals of others."""
+        from click.shell_completion import CompletionItem
+
+        words = (kind.name if kind.is_single else kind.plural for kind in self._kinds)
+        return [CompletionItem(word) for word in words if word.startswith(incomplete)]
+
+
+WRITTEN_KINDS = tuple(kind for kind in KINDS if kind.is_written)
+"""Those that can be deleted, and waited for."""
+
+
+def names_of(kind: Kind, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names, each once; that of a single kind is the kind's own. Raises click.UsageError if there is none."""
+    if kind.is_single:
+        if names:
+            raise click.UsageError(f"expected no NAME, since a controller has one {kind}, got {names[0]!r}")
+        return (kind.name,)
+    if not names:
+        raise click.UsageError(f"expected NAME of at least one {kind}, got none")
+    return tuple(dict.fromkeys(names))

@@ -1,0 +1,158 @@
+"""What commands that talk to a controller exit with: a table of commands and failures, against a real controller.
+
+docs/reference/exit-statuses.md promises the numbers to scripts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import httpx
+import pytest
+import yaml
+from gatewright_cli.main import cli
+from gatewright_cli.mistakes import ExitStatus, exit_status_of, worst
+from gatewright_cli.node.listeners.ports import free_port
+
+from cli.tests.clients.test_management import API
+from cli.tests.controller_process import TOKEN, Controller, controlling
+
+if TYPE_CHECKING:
+    from cli.tests.conftest import Invoke
+
+PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "exit-statuses.md").read_text()
+ASKS = {
+    "get": ["get", "apis"],
+    "get NAME": ["get", "api", "one"],
+    "list": ["list", "nodes"],
+    "delete": ["delete", "api", "one"],
+    "wait deployed": ["wait", "api", "one", "--for", "deployed", "--timeout", "0s"],
+    "wait deleted": ["wait", "api", "one", "--for", "deleted", "--timeout", "0s"],
+    "apply": ["apply", "-f", "one.yaml", "--timeout", "0s"],
+    "apply --dry-run": ["apply", "-f", "one.yaml", "--dry-run"],
+    "export": ["export", "one"],
+    "explain": ["explain", "0f1e"],
+    "explain --last": ["explain", "--last"],
+    "tail": ["tail", "--kept"],
+    "record": ["record"],
+    "record DIR": ["record", "recorded", "--kept"],
+    "inspector": ["inspector"],
+}
+"""A command line of each command that talks to a controller, and of each way in which one does."""
+WITHOUT_TOKEN = {"inspector"}
+"""They ask for nothing that needs the token."""
+
+
+@pytest.fixture(scope="module")
+def controller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Controller]:
+    with controlling(tmp_path_factory.mktemp("c")) as controller:
+        yield controller
+
+
+@pytest.fixture(autouse=True)
+def named(controller: Controller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("GATEWRIGHT_CONTROLLER", controller.url)
+    monkeypatch.setenv("GATEWRIGHT_CONTROLLER_TOKEN", TOKEN)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "one.yaml").write_text(API.replace("NAME", "one"))
+    yield
+    httpx.delete(f"{controller.url}/v1/apis/one", headers={"authorization": f"Bearer {TOKEN}"})
+
+
+def test_the_table_has_each_command_that_talks_to_a_controller() -> None:
+    context = click.Context(cli)
+    found = {name: cli.get_command(context, name) for name in cli.list_commands(context)}
+    talking = {
+        name for name, command in found.items()
+        if command and any("--controller" in parameter.opts for parameter in command.params)
+    }  # fmt: skip
+    assert talking == {arguments[0] for arguments in ASKS.values()}, "expected a line in ASKS for each"
+
+
+@pytest.mark.parametrize("command", ASKS)
+def test_no_controller_at_all(invoke: Invoke, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    monkeypatch.setenv("GATEWRIGHT_CONTROLLER", f"http://127.0.0.1:{free_port('127.0.0.1')}")
+    status, out, err = invoke(*ASKS[command])
+    assert (status, out) == (ExitStatus.UNREACHABLE, "" if command != "record DIR" else out)
+    assert "gave no answer (ConnectionRefusedError)" in err
+
+
+@pytest.mark.parametrize("command", sorted(ASKS.keys() - WITHOUT_TOKEN))
+def test_a_wrong_token(invoke: Invoke, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    monkeypatch.setenv("GATEWRIGHT_CONTROLLER_TOKEN", "another")
+    status, _, err = invoke(*ASKS[command])
+    assert (status, err.count("GATEWRIGHT_CONTROLLER_TOKEN_FILE")) == (ExitStatus.NOT_ALLOWED, 1)
+
+
+@pytest.mark.parametrize("command", ASKS)
+def test_an_unknown_option(invoke: Invoke, command: str) -> None:
+    assert invoke(*ASKS[command], "--colour").status == ExitStatus.USAGE
+
+
+@pytest.mark.parametrize("command", ["get NAME", "delete", "wait deployed", "export", "explain", "explain --last"])
+def test_what_is_not_there(invoke: Invoke, command: str) -> None:
+    assert invoke(*ASKS[command]).status == ExitStatus.NOT_FOUND
+
+
+@pytest.mark.parametrize("command", ["wait deployed", "wait deleted", "apply"])
+def test_what_no_node_has(invoke: Invoke, command: str) -> None:
+    assert invoke("apply", "-f", "one.yaml", "--no-wait").status == ExitStatus.DONE
+    assert invoke(*ASKS[command]).status == ExitStatus.NOT_DEPLOYED
+
+
+def test_another_revision(invoke: Invoke) -> None:
+    invoke("apply", "-f", "one.yaml", "--no-wait")
+    assert invoke("delete", "api", "one", "--revision", "1000000").status == ExitStatus.CONFLICT
+
+
+@pytest.mark.parametrize("arguments", [
+    ("apply", "-f", "wrong.yaml"),
+    ("apply", "-f", "wrong.yaml", "--dry-run"),
+    ("apply", "-f", "none.yaml"),
+    ("tail", "--sample", "2"),
+    ("record", "--sample", "2"),
+    ("get", "apis", "--context", "none", "--controller", "http://127.0.0.1:1"),
+])  # fmt: skip
+def test_what_is_refused(invoke: Invoke, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    (tmp_path / "wrong.yaml").write_text(API.replace("GET", "G T"))
+    assert invoke(*arguments).status == ExitStatus.FAILED
+
+
+@pytest.mark.parametrize("command", ["get", "list", "get NAME", "delete", "wait deleted", "apply --dry-run", "export"])
+def test_what_is_done(invoke: Invoke, command: str) -> None:
+    if command not in ("wait deleted", "apply --dry-run"):
+        invoke("apply", "-f", "one.yaml", "--no-wait")
+    assert invoke(*ASKS[command]).status == ExitStatus.DONE
+
+
+def test_of_several_outcomes_the_worst_counts() -> None:
+    assert worst([]) is worst([ExitStatus.DONE]) is ExitStatus.DONE
+    assert worst([ExitStatus.NOT_DEPLOYED, ExitStatus.NOT_FOUND]) is ExitStatus.NOT_FOUND
+    assert worst([ExitStatus.FAILED, ExitStatus.NOT_ALLOWED, ExitStatus.CONFLICT]) is ExitStatus.NOT_ALLOWED
+    for status in ExitStatus:
+        if status is not ExitStatus.USAGE:  # click's
+            assert worst([status, ExitStatus.DONE]) is status
+
+
+@pytest.mark.parametrize(("http_status", "status"), [
+    (400, 1), (401, 7), (403, 7), (404, 3), (409, 4), (412, 4), (413, 1), (422, 1), (429, 1), (500, 1), (503, 6),
+    (507, 1),
+])  # fmt: skip
+def test_answers_of_the_controller(http_status: int, status: int) -> None:
+    assert exit_status_of(http_status) == status
+
+
+def test_the_page_has_all_of_them() -> None:
+    rows = re.findall(r"^\| (\d) \| (.+) \|$", PAGE, re.MULTILINE)
+    assert [int(number) for number, _ in rows] == sorted(ExitStatus)
+    (answers,) = re.findall(r"^\| HTTP status \|.*\n.*\n((?:\|.*\n)+)", PAGE, re.MULTILINE)
+    assert yaml.safe_load("\n".join(
+        f"{http_status}: {number}"
+        for row in answers.splitlines()
+        for codes, number in re.findall(r"^\| ([\d, ]+) \| (\d) \|", row)
+        for http_status in codes.split(", ")
+    )) == {401: 7, 403: 7, 404: 3, 409: 4, 412: 4, 503: 6}  # fmt: skip
