@@ -20,10 +20,8 @@ LIMIT = Parameter(
     {"type": "integer", "minimum": 1, "maximum": MOST, "default": MOST},
     "How many at most; where there are more, `next` of the answer is the path of the next page.",
 )
-AFTER = Parameter("after", {"type": "string", "maxLength": 512}, "The page behind this one, as `next` has it.")
-NAME = Parameter(
-    "name", {"type": "string", "maxLength": 512, "examples": ["orders-*"]}, "Only those whose name fits this glob."
-)
+AFTER = Parameter("after", {"type": "string"}, "The page behind this one, as `next` has it.")
+NAME = Parameter("name", {"type": "string", "examples": ["orders-*"]}, "Only those whose name fits this glob.")
 PAGED = (LIMIT, AFTER)
 
 
