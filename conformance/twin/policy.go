@@ -7,11 +7,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
+	"slices"
 	"strings"
 	"time"
 
 	"gatewright.dev/sdk/policy/v1alpha"
 )
+
+// noneIfEmpty are the texts of a request whose absence is None in Python.
+var noneIfEmpty = []string{"upstream", "upstreamPath"}
 
 type script struct {
 	OnRequest        step   `json:"onRequest"`
@@ -238,24 +243,21 @@ func encodeSeen(names []string, find func(string) (any, error)) (string, error) 
 	return base64.StdEncoding.EncodeToString(written), err
 }
 
+// requestField returns a text or bool of the request by its name in lower camel case, its peer, or a part of the message.
 func requestField(req *v1alpha.RequestContext, name string) (any, error) {
-	fields := map[string]string{
-		"method": req.Method, "path": req.Path, "query": req.Query, "scheme": req.Scheme, "authority": req.Authority,
-		"operation": req.Operation, "apiName": req.APIName, "apiVersion": req.APIVersion,
-	}
-	if value, found := fields[name]; found {
-		return value, nil
-	}
-	switch {
-	case name == "upstream" && req.Upstream == "", name == "upstreamPath" && req.UpstreamPath == "", name == "peer" && req.Peer == nil:
-		return nil, nil
-	case name == "upstream":
-		return req.Upstream, nil
-	case name == "upstreamPath":
-		return req.UpstreamPath, nil
-	case name == "peer":
+	if name == "peer" {
+		if req.Peer == nil {
+			return nil, nil
+		}
 		written, err := req.Peer.JSON()
 		return json.RawMessage(written), err
+	}
+	field := reflect.ValueOf(*req).FieldByNameFunc(func(field string) bool { return strings.EqualFold(field, name) })
+	switch kind := field.Kind(); {
+	case kind == reflect.String && field.Len() == 0 && slices.Contains(noneIfEmpty, name):
+		return nil, nil
+	case kind == reflect.String || kind == reflect.Bool:
+		return field.Interface(), nil
 	}
 	return messageField(req.Headers, req.Body, req.Metadata, name)
 }

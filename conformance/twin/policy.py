@@ -26,19 +26,6 @@ from sdk.policy import (
     UpstreamResponseModifications,
 )
 
-REQUEST_FIELDS = {
-    "method": "method",
-    "path": "path",
-    "query": "query",
-    "scheme": "scheme",
-    "authority": "authority",
-    "operation": "operation",
-    "apiName": "api_name",
-    "apiVersion": "api_version",
-    "upstream": "upstream",
-    "upstreamPath": "upstream_path",
-}
-
 
 def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
     step = params.get("onRequest", {})
@@ -195,9 +182,12 @@ def answer(action: dict[str, Any], headers: dict[str, list[bytes]]) -> Immediate
 
 
 def seen_in_request(ctx: RequestContext, name: str) -> Any:
-    if name in REQUEST_FIELDS:
-        return getattr(ctx, REQUEST_FIELDS[name])
-    return json.loads(encode_peer(ctx.peer) or b"null") if name == "peer" else seen(ctx, name)
+    """A property of the context by its name, `apiName` for `api_name`, or what `seen` has."""
+    if name == "peer":
+        return json.loads(encode_peer(ctx.peer) or b"null")
+    if name in ("body", "metadata") or name.startswith("header."):
+        return seen(ctx, name)
+    return getattr(ctx, re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", name))
 
 
 def seen_in_response(ctx: ResponseContext, name: str) -> Any:

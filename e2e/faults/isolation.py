@@ -3,9 +3,6 @@
 Short rounds with and without the sleep alternate at the same rates, so that what differs is the sleep and not the
 machine. Other work of the machine can only make a round's p99 larger: the quieter rounds of both kinds are compared. A
 third kind, without the sleep like the first, says by how much rounds differ that should not.
-
-The route without policies meets Envoy alone: what it loses while the policy sleeps is the machine's loss, and the limit
-is for what the others lose beyond it.
 """
 
 from __future__ import annotations
@@ -16,6 +13,7 @@ from e2e.faults.environment import Environment, Setting, mix
 from e2e.faults.figure import Figure
 from e2e.faults.measure import Measurement
 from e2e.faults.quantile import latencies, lower_quartile, p99
+from e2e.faults.slowdowns import slowdown_figures
 from e2e.kit.answers import Answer
 from e2e.kit.gateway import attach
 from e2e.kit.load import Flow
@@ -41,14 +39,8 @@ def alternate(environment: Environment) -> list[Figure]:
             rounds[name].append(environment.under(flows, ROUND_SECONDS))
     wrong = [a for kind in rounds.values() for answers in kind for a in answers if a.outcome != "200"]
     slowdowns = {flow.name: ratio(rounds, "asleep", flow.name) for flow in mix(RATE)}
-    machine = max(1.0, slowdowns["bare"])
     return [
-        *(Figure(f"p99 of {flow} against undisturbed", slowdown) for flow, slowdown in slowdowns.items()),
-        *(
-            Figure(f"p99 of {flow} against undisturbed, beyond bare's", slowdown / machine, LIMIT)
-            for flow, slowdown in slowdowns.items()
-            if flow != "bare"
-        ),
+        *slowdown_figures(slowdowns, LIMIT),
         *(Figure(f"p99 of {flow}, undisturbed twice", ratio(rounds, "control", flow)) for flow in slowdowns),
         Figure("answers other than 200", len(wrong), 0),
     ]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from e2e.faults.contract import Contract, Fault, Verdict, judge
 from e2e.faults.environment import LoadedEnvironment, Setting, loaded_environment
 from e2e.kit.load import pause
+from e2e.kit.places import ROOT
 
+LOGS = ROOT / "build" / "fault-logs"
 NO_VIOLATIONS: Callable[[LoadedEnvironment], list[str]] = lambda _: []  # noqa: E731 — a default, typed
 CAN_RUN: Callable[[], str | None] = lambda: None  # noqa: E731
 
@@ -37,4 +39,13 @@ class Row:
             pause(self.contract.recovery + self.extra_seconds)
             violations = self.check(environment)
             flows = {*self.contract.always, *(flow.name for flow in environment.load.flows)}
-            return judge(environment.answers(), fault, self.contract, violations, flows)
+            verdict = judge(environment.answers(), fault, self.contract, violations, flows)
+            return verdict if verdict.kept else self._with_log(verdict, environment)
+
+    def _with_log(self, verdict: Verdict, environment: LoadedEnvironment) -> Verdict:
+        """What broke a contract once may not do so again: the gateway's log is kept, and the verdict says where."""
+        LOGS.mkdir(parents=True, exist_ok=True)
+        file = LOGS / f"{self.name.replace('/', ' of ')}.log"
+        file.write_text("".join(f"{line}\n" for line in environment.gateway.log), encoding="utf-8")
+        violations = [*verdict.violations, f"the gateway's log is in {file.relative_to(ROOT)}"]
+        return replace(verdict, violations=violations)

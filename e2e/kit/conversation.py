@@ -21,6 +21,8 @@ import h2.connection
 import h2.events
 import h11
 
+from e2e.kit.connections import Connections
+
 SECONDS = 15.0
 Headers = Sequence[tuple[str, str]]
 Version = Literal["HTTP/1.1", "HTTP/2"]
@@ -194,7 +196,6 @@ class _Http1:
             self._h11.receive_data(b"")
             self._handle_all()
         self.exchange.receive(PeerEvent("reset"))
-        self._writer.close()
 
     def _handle_all(self) -> None:
         while (event := self._h11.next_event()) not in (h11.NEED_DATA, h11.PAUSED):
@@ -296,9 +297,6 @@ class _Http2:
         self._h2.reset_stream(number)
         self._flush()
 
-    def close(self) -> None:
-        self._writer.transport.abort()
-
     def _flush(self) -> None:
         self._writer.write(self._h2.data_to_send())
 
@@ -310,7 +308,6 @@ class _Http2:
                 self._flush()
         for exchange in self._exchanges.values():
             exchange.receive(PeerEvent("reset"))
-        self._writer.close()
 
     def _handle(self, event: object) -> None:
         self._room.set()
@@ -365,14 +362,13 @@ class Upstream:
     def __init__(self, version: Version, tls: ssl.SSLContext | None = None) -> None:
         self._version, self._tls = version, tls
         self._asked: dict[str, asyncio.Queue[Exchange]] = {}
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._connections = Connections(self._serve)
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
+        self._server = await asyncio.start_server(self._connections.accept, "127.0.0.1", 0, ssl=self._tls)
         self.port: int = self._server.sockets[0].getsockname()[1]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
         if self._version == "HTTP/1.1":
             await _Http1((reader, writer), h11.SERVER, self._begun).run()
         else:
@@ -388,9 +384,7 @@ class Upstream:
         return exchange, await exchange.expect("request")
 
     async def stop(self) -> None:
-        self._server.close()
-        for writer in self._writers:
-            writer.transport.abort()
+        await self._connections.close(self._server)
 
 
 class Client:
@@ -427,12 +421,11 @@ async def client(version: Version, port: int) -> AsyncIterator[Client]:
         connection = _Http1(streams, h11.CLIENT, lambda _, __: None)
     else:
         connection = _Http2(streams, client=True, begun=lambda _, __: None)
-    task = asyncio.create_task(connection.run())
-    if isinstance(connection, _Http2):
-        await connection.settled.wait()
+    connections = Connections(lambda _, __: connection.run())
+    connections.accept(*streams)
     try:
+        if isinstance(connection, _Http2):
+            await connection.settled.wait()
         yield Client(connection)
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        streams[1].close()
+        await connections.abort()

@@ -85,9 +85,8 @@ class Target:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _close(self) -> None:
-        self._server.close()
+        await self._connections.close(self._server)
         self._released.set()
-        await self._connections.abort()
 
     async def _end(self) -> None:
         """Also ends a connection that came as the last others went: an open one would fail a later test."""

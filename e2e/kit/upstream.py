@@ -83,8 +83,7 @@ class Upstream:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout=10)
 
     async def _close(self) -> None:
-        self._server.close()
-        await self._connections.abort()
+        await self._connections.close(self._server)
         others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in others:
             task.cancel()

@@ -100,8 +100,11 @@ class KeySet:
     fetch = 0
     """The number of the fetch that returned them."""
 
-    def __init__(self, document: Mapping[str, Any], algorithms: Iterable[str], *, strict: bool = False) -> None:
-        """strict: each key must be usable. ValueError: the document is no JWK Set, or has no usable key."""
+    def __init__(self, document: Mapping[str, Any], issuer: Mapping[str, Any], *, strict: bool = False) -> None:
+        """issuer: of the parameters. strict: each key must be usable. ValueError: the document is no JWK Set, or has no
+        usable key.
+        """
+        algorithms: list[str] = issuer["algorithms"]
         if not isinstance(listed := document.get("keys"), list):
             raise ValueError("expected a JWK Set, an object with a list of keys")
         self._by_id: dict[tuple[str, str], Key] = {}
@@ -114,7 +117,7 @@ class KeySet:
             except ValueError as error:
                 if strict:
                     raise ValueError(f"keys[{number}]: {error}") from None
-                log.warning("keys[%d] is ignored: %s", number, error)
+                log.warning("keys[%d] of the issuer %s is ignored: %s", number, issuer["issuer"], error)
         if not self._by_id:
             raise ValueError(f"expected a key for {', '.join(algorithms)}, got none among {len(listed)}")
 
@@ -183,7 +186,7 @@ class PublishedKeys:
             uri = self._issuer.get("jwksUri") or await self._discover()
             jwks = await self._fetch_document(uri)
         try:
-            keys = KeySet(jwks, self._issuer["algorithms"])
+            keys = KeySet(jwks, self._issuer)
         except ValueError as error:
             raise ValueError(f"{uri}: {error}") from None
         keys.fetch = number
@@ -472,6 +475,6 @@ async def issuers_of(params: Mapping[str, Any], stack: AsyncExitStack) -> dict[s
 
 def fixed_keys(issuer: Mapping[str, Any], where: str) -> KeySet:
     try:
-        return KeySet(issuer["jwks"], issuer["algorithms"], strict=True)
+        return KeySet(issuer["jwks"], issuer, strict=True)
     except ValueError as error:
         raise ValueError(f"{where}.jwks.{error}") from None

@@ -340,8 +340,9 @@ def test_an_issuer_with_invalid_documents(
 
 
 def test_unusable_keys_are_ignored(caplog: pytest.LogCaptureFixture) -> None:
+    provider = Provider()
+
     async def run() -> None:
-        provider = Provider()
         weak = jwk(WEAK_KEY, "weak")
         provider.keys = [weak, jwk(KEY, "leaked") | {"d": "x"}, jwk(OTHER_KEY, "enc", use="enc"), jwk(KEY)]
         with testing.clock():
@@ -351,7 +352,9 @@ def test_unusable_keys_are_ignored(caplog: pytest.LogCaptureFixture) -> None:
 
     asyncio.run(run())
     messages = [record.getMessage() for record in caplog.records]
-    assert [text.partition(":")[0] for text in messages] == ["keys[0] is ignored", "keys[1] is ignored"]
+    assert [text.rpartition(" is ignored: ")[0] for text in messages] == [
+        f"keys[{number}] of the issuer {provider.issuer}" for number in (0, 1)
+    ]
 
 
 def test_an_https_issuer_must_publish_its_keys_over_https() -> None:

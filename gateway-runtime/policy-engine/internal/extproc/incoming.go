@@ -17,11 +17,29 @@ import (
 // incoming is the part of a ProcessingRequest that the engine reads. Other fields are not decoded.
 type incoming struct {
 	demux.Message
+	requestAttributes
 
-	route, client             string // of the first message
-	certificate               string // the client's, if its listener requests one
 	token                     string // that the client has presented to have its exchange traced
 	requestMode, responseMode filterv3.ProcessingMode_BodySendMode
+}
+
+// requestAttributes are those that Envoy sends with the first message.
+type requestAttributes struct {
+	route, client string
+	certificate   string // the client's, if its listener requests one
+}
+
+// find returns the place of an attribute's value; nil if the engine does not read it.
+func (a *requestAttributes) find(name string) *string {
+	switch name {
+	case envoynames.RouteNameAttribute:
+		return &a.route
+	case envoynames.ClientAddressAttribute:
+		return &a.client
+	case envoynames.PeerAttribute:
+		return &a.certificate
+	}
+	return nil
 }
 
 // The fields of ProcessingRequest.
@@ -252,7 +270,7 @@ func (m *incoming) decodeModes(message []byte) error {
 // decodeAttributes reads an entry of the attributes: the filter's name, and a Struct of strings. The last entry counts.
 func (m *incoming) decodeAttributes(text string) error {
 	const fields = 1<<3 + bytesField
-	m.route, m.client, m.certificate = "", "", ""
+	m.requestAttributes = requestAttributes{}
 	_, group, err := decodeEntry(text)
 	for err == nil && group != "" {
 		var f field[string]
@@ -265,16 +283,8 @@ func (m *incoming) decodeAttributes(text string) error {
 
 func (m *incoming) decodeAttribute(text string) error {
 	name, value, err := decodeEntry(text)
-	if err != nil {
-		return err
-	}
-	switch name {
-	case envoynames.RouteNameAttribute:
-		m.route, err = decodeString(value)
-	case envoynames.ClientAddressAttribute:
-		m.client, err = decodeString(value)
-	case envoynames.PeerAttribute:
-		m.certificate, err = decodeString(value)
+	if attribute := m.find(name); err == nil && attribute != nil {
+		*attribute, err = decodeString(value)
 	}
 	return err
 }

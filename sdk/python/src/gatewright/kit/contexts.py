@@ -8,7 +8,7 @@ import json
 import random
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, overload
 
 from gatewright import action
@@ -67,7 +67,7 @@ def request(
     `api_context` is what `path` begins with. `upstream_path` is by default None, as if nothing went upstream.
     `strict_paths` is the API's `strictPaths`.
     """
-    fields = _Fields(
+    fields: Any = SimpleNamespace(  # as `RequestFields` names them
         request_id=_raw(request_id),
         method=_raw(method),
         path=_raw(spell_path(path, operation or f"{method} {path}", strict=strict_paths)),
@@ -105,7 +105,7 @@ def response(
     In a gateway `request.body` is there only if the definition says `requestBodyInResponse: true`, so give the request
     a body only then.
     """
-    fields = _Fields(status=status_code, response_headers=header_blob(headers))
+    fields: Any = SimpleNamespace(status=status_code, response_headers=header_blob(headers))
     return ResponseContext(fields, body, request or _plain_request())
 
 
@@ -212,30 +212,6 @@ def header_blob(headers: HeaderLines) -> bytes:
         for name, value in lines
         for item in ([value] if isinstance(value, str | bytes) else value)
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Fields:
-    request_id: bytes = b""
-    method: bytes = b""
-    path: bytes = b""
-    query: bytes = b""
-    scheme: bytes = b""
-    authority: bytes = b""
-    client_address: bytes = b""
-    operation: bytes = b""
-    request_headers: bytes = b""
-    metadata: bytes = b""
-    peer: bytes = b""
-    upstream: bytes = b""
-    traceparent: bytes = b""
-    path_params: bytes = b""
-    has_body: bool = False
-    raw_path: bytes = b""
-    context_size: int = 0
-    upstream_path: bytes = b""
-    status: int = 0
-    response_headers: bytes = b""
 
 
 def _raw(value: str | bytes) -> bytes:
