@@ -51,7 +51,10 @@ def _operation(document: Json, operation: Json, table: Table) -> Iterator[str]:
     right = f"It needs the right `{operation[RIGHT]}`." if RIGHT in operation else "It needs no token."
     yield f"{operation['summary']}.\n{right}"
     if parameters := operation.get("parameters"):
-        rows = [(f"`{each['name']}`", each["in"], _type(each["schema"]), each["description"]) for each in parameters]
+        rows = [
+            (f"`{parameter['name']}`", parameter["in"], _type(parameter["schema"]), parameter["description"])
+            for parameter in parameters
+        ]
         yield table(("parameter", "in", "type", "meaning"), rows)
     if body := operation.get("requestBody"):
         yield f"Body: {_content(body['content'])}{'' if body['required'] else '; it may be left out'}."

@@ -194,21 +194,24 @@ class ApiDocument(msgspec.Struct, frozen=True):
 
 class Management:
     """A client of the controller at a URL ("http://127.0.0.1:9090"). token: the controller's; "" for none. tls: for an
-    https URL.
+    https URL. page_size: of how many resources at a time lists are read.
     """
 
-    def __init__(self, controller: str, token: str, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, controller: str, token: str, tls: ssl.SSLContext | None = None, page_size: int = PAGE_SIZE
+    ) -> None:
+        self._page_size = page_size
         self._client = LocalClient(None, controller, ANSWER_SECONDS, tls)
         if token:
             self._client.headers["authorization"] = f"Bearer {token}"
 
-    async def apis(self, wait: float = 0.0, page_size: int = PAGE_SIZE) -> dict[str, StoredApi]:
+    async def apis(self, wait: float = 0.0) -> dict[str, StoredApi]:
         """All APIs of the controller, by name. Raises NoAnswerError.
 
-        wait: how many seconds to wait until the nodes have answered for each. page_size: of how many at a time.
+        wait: how many seconds to wait until the nodes have answered for each.
         """
         apis: dict[str, StoredApi] = {}
-        answer = await self._ask("GET", "/v1/apis", params={"wait": f"{wait:.3f}", "limit": str(page_size)})
+        answer = await self._ask("GET", "/v1/apis", params={"wait": f"{wait:.3f}", "limit": str(self._page_size)})
         while True:
             if answer.is_error:
                 raise NoAnswerError.of(answer)
