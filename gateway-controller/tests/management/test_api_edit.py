@@ -124,4 +124,4 @@ async def test_a_precondition_that_cannot_be_read_is_none(
     await client.post("/v1/apis", json=orders)
     refused = await client.put("/v1/apis/orders-v1", json=orders, headers=httpx.Headers([(b"if-match", tag.encode())]))
     assert (refused.status_code, refused.headers["content-type"]) == (400, "application/problem+json")
-    assert "expected If-Match to have the ETag that a GET of the API gave" in refused.json()["detail"]
+    assert "expected If-Match to have the ETag that a GET of the resource gave" in refused.json()["detail"]

@@ -12,6 +12,8 @@ from gatewright_controller.local.loopback import is_loopback
 from gatewright_controller.management.problems import problem_response
 
 OPEN_PATHS = frozenset({"/healthz"})
+ACTOR = "gatewright.actor"
+"""Of a scope: who asks, as the history of resources names it (`store.Author`)."""
 
 
 class Access:
@@ -24,6 +26,7 @@ class Access:
         self._token = token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[ACTOR] = "token" if self._token else "local"
         if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
             await self._app(scope, receive, send)
             return

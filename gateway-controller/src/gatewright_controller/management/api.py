@@ -33,16 +33,19 @@ from gatewright_controller.local.metrics import CONTENT_TYPE_LATEST, ROUTE, Meas
 from gatewright_controller.management import exchange_api
 from gatewright_controller.management.accept import YAML, YAML_TYPES, prefers_yaml
 from gatewright_controller.management.access import Access
+from gatewright_controller.management.authors import PARAMETERS as TERMS
+from gatewright_controller.management.authors import terms_of
 from gatewright_controller.management.exchange_api import ExchangeEndpoints, ExchangeTimes
 from gatewright_controller.management.gateway_api import GatewayEndpoints
 from gatewright_controller.management.json_body import bounded_body, json_body
 from gatewright_controller.management.log_level_api import LogLevelEndpoints
 from gatewright_controller.management.node_api import NodeEndpoints
-from gatewright_controller.management.preconditions import etag, if_match
+from gatewright_controller.management.preconditions import etag
 from gatewright_controller.management.problems import HANDLERS, Problem
 from gatewright_controller.management.queries import dry_run
 from gatewright_controller.management.queries import wait as wait_seconds
 from gatewright_controller.management.request_api import RequestEndpoints, RequestLimits
+from gatewright_controller.management.revision_api import RevisionEndpoints, rollback_target
 from gatewright_controller.model import Api
 from gatewright_controller.nodes.deployment import ApiStatus
 from gatewright_controller.nodes.node_documents import DOCUMENTS, DocumentLimits, NodeDocuments
@@ -90,7 +93,8 @@ def create_app(
     async def tell_metrics(_: Request) -> Response:
         return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
-    gateway = GatewayEndpoints(gateways, controller.deployment, endpoints.document)
+    gateway = GatewayEndpoints(gateways, controller.deployment, endpoints.document, endpoints.json_object)
+    revisions = RevisionEndpoints(controller, gateways)
     log_level = LogLevelEndpoints(endpoints.json_object)
     watching = watching or Watching(Observations(controller.deployment))
     exchanges = ExchangeEndpoints(watching, controller, limits.exchanges)
@@ -102,23 +106,31 @@ def create_app(
             _route("GET", "/healthz", endpoints.health),
             _route("GET", "/metrics", tell_metrics),
             _route("GET", "/v1/apis", endpoints.list_apis, "wait"),
-            _route("POST", "/v1/apis", endpoints.create_api, "wait", "dry_run"),
+            _route("POST", "/v1/apis", endpoints.create_api, "wait", "dry_run", *TERMS),
             _route("GET", "/v1/apis/{name}", endpoints.get_api),
-            _route("PUT", "/v1/apis/{name}", endpoints.replace_api, "wait", "dry_run"),
-            _route("DELETE", "/v1/apis/{name}", endpoints.delete_api, "wait"),
+            _route("PUT", "/v1/apis/{name}", endpoints.replace_api, "wait", "dry_run", *TERMS),
+            _route("DELETE", "/v1/apis/{name}", endpoints.delete_api, "wait", *TERMS),
             _route("GET", "/v1/apis/{name}/status", endpoints.api_status),
+            _route("GET", "/v1/apis/{name}/revisions", revisions.list_of_api, "limit", "before"),
+            _route("GET", "/v1/apis/{name}/revisions/{revision}", revisions.api),
+            _route("GET", "/v1/apis/{name}/diff", revisions.diff_of_api, "from", "to"),
+            _route("POST", "/v1/apis/{name}/rollback", endpoints.roll_back_api, "wait", "dry_run", *TERMS),
             _route("GET", "/v1/policies", endpoints.list_policies),
             _route("POST", "/v1/policies/check", endpoints.check_policies),
-            _route("POST", "/v1/policies/reload", endpoints.reload_policies, "wait"),
+            _route("POST", "/v1/policies/reload", endpoints.reload_policies, "wait", *TERMS),
             _route("GET", "/v1/nodes", nodes.list),
             *(_route("GET", f"/v1/nodes/{{id:path}}/{name}", partial(nodes.document, name)) for name in DOCUMENTS),
             _route("GET", "/v1/nodes/{id:path}", nodes.get),
             _route("GET", "/v1/log-level", log_level.get),
             _route("PUT", "/v1/log-level", log_level.replace),
             _route("GET", "/v1/gateway", gateway.get),
-            _route("PUT", "/v1/gateway", gateway.replace, "wait", "dry_run"),
-            _route("DELETE", "/v1/gateway", gateway.delete, "wait"),
-            _route("POST", "/v1/gateway/reload", gateway.reload, "wait", "dry_run"),
+            _route("PUT", "/v1/gateway", gateway.replace, "wait", "dry_run", *TERMS),
+            _route("DELETE", "/v1/gateway", gateway.delete, "wait", *TERMS),
+            _route("POST", "/v1/gateway/reload", gateway.reload, "wait", "dry_run", "reason"),
+            _route("GET", "/v1/gateway/revisions", revisions.list_of_gateway, "limit", "before"),
+            _route("GET", "/v1/gateway/revisions/{revision}", revisions.gateway),
+            _route("GET", "/v1/gateway/diff", revisions.diff_of_gateway, "from", "to"),
+            _route("POST", "/v1/gateway/rollback", gateway.roll_back, "wait", "dry_run", *TERMS),
             _route("GET", "/v1/exchanges", exchanges.watch, *exchange_api.PARAMETERS),
             _route("GET", "/v1/exchanges/{id:path}", exchanges.get),
             _route("GET", "/v1/recordings", exchanges.list_recordings),
@@ -168,18 +180,18 @@ class Endpoints:
 
     async def create_api(self, request: Request) -> Response:
         """`POST /v1/apis`: 201 with the resource and its Location; 400, 409, 415, 422 with what is wrong."""
-        wait, tried = wait_seconds(request), dry_run(request)
+        wait, tried, terms = wait_seconds(request), dry_run(request), terms_of(request)
         async with self.document(request) as document:
             if tried:
                 return await self._would_be(await self._controller.try_create(document))
-            stored = await self._controller.create(document)
+            stored = await self._controller.create(document, terms)
         location = {"location": f"/v1/apis/{stored.name}"}
         return JSONResponse(await self._resource_after(stored, wait), 201, location)
 
     async def get_api(self, request: Request) -> Response:
         """`GET /v1/apis/NAME`: the resource, secrets masked, with its status; as YAML without. 404."""
         stored = await self._controller.get(request.path_params["name"])
-        headers = {"etag": etag(stored), "cache-control": "no-store", "vary": "accept"}
+        headers = {"etag": etag(stored.revision), "cache-control": "no-store", "vary": "accept"}
         if not prefers_yaml(request.headers.get("accept", "")):
             return JSONResponse(self._resource(stored), headers=headers)
         text = await asyncio.to_thread(lambda: api_text(self._shown(stored)))
@@ -188,22 +200,32 @@ class Endpoints:
     async def replace_api(self, request: Request) -> Response:
         """`PUT /v1/apis/NAME`: the resource as it is now. A mask stands for the secret that is stored at its place."""
         wait, tried, name = wait_seconds(request), dry_run(request), request.path_params["name"]
-        expected = if_match(request)
+        terms = terms_of(request)
         await self._controller.get(name)
         async with self.document(request) as document:
             _refuse_rename(document, name)
             if tried:
-                return await self._would_be(await self._controller.try_replace(document, expected))
-            stored = await self._controller.replace(document, expected)
+                return await self._would_be(await self._controller.try_replace(document, terms))
+            stored = await self._controller.replace(document, terms)
         return JSONResponse(await self._resource_after(stored, wait))
 
     async def delete_api(self, request: Request) -> Response:
         """`DELETE /v1/apis/NAME`: 204; with `wait` 202 where a node still runs it when time is up."""
         wait, name = wait_seconds(request), request.path_params["name"]
-        await self._controller.delete(name, if_match(request))
+        await self._controller.delete(name, terms_of(request))
         if wait and not await self._deployment.wait_until_removed(name, wait):
             return JSONResponse({"state": "pending", "reason": "not every node has removed it yet"}, 202)
         return Response(status_code=204)
+
+    async def roll_back_api(self, request: Request) -> Response:
+        """`POST /v1/apis/NAME/rollback` with `{"revision": 3}`: the resource, as that revision left it, is its newest
+        revision; also one that was deleted. 404, 409, 412, 422 with what no longer fits."""
+        wait, tried, name = wait_seconds(request), dry_run(request), request.path_params["name"]
+        terms, revision = terms_of(request), await rollback_target(request, self.json_object)
+        if tried:
+            return await self._would_be(await self._controller.try_roll_back(name, revision, terms))
+        stored = await self._controller.roll_back(name, revision, terms)
+        return JSONResponse(await self._resource_after(stored, wait))
 
     async def api_status(self, request: Request) -> Response:
         """`GET /v1/apis/NAME/status`: its state, and that of each connected node."""
@@ -216,9 +238,9 @@ class Endpoints:
 
     async def reload_policies(self, request: Request) -> Response:
         """The definitions folder is read again; {"apis": […]} in the body, if there is one, is written with it."""
-        wait = wait_seconds(request)
+        wait, terms = wait_seconds(request), terms_of(request)
         sources = await self._sources(await self._policies_body(request)) if _has_body(request) else []
-        prospect = await self._controller.reload_definitions(sources)
+        prospect = await self._controller.reload_definitions(sources, terms)
         waits = (self._deployment.wait_until_converged(name, wait, changing=True) for name in prospect.apis)
         statuses = await asyncio.gather(*waits)
         return JSONResponse(_prospect(prospect, dict(zip(prospect.apis, statuses, strict=True))))
@@ -309,6 +331,7 @@ def _status(status: ApiStatus, stored: StoredApi) -> JsonObject:
     nodes = [dataclasses.asdict(node) for node in status.nodes]
     times = {"createdAt": stored.created_at, "updatedAt": stored.updated_at}
     document: JsonObject = {"state": status.state, "reason": status.reason, "revision": stored.revision, **times}
+    document |= {"owner": stored.owner} if stored.owner else {}
     return {**document, "nodes": nodes, "policies": _policies(stored.api, stored.versions)}
 
 

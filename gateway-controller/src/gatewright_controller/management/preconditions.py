@@ -7,14 +7,14 @@ import re
 from starlette.requests import Request
 
 from gatewright_controller.management.problems import Problem
-from gatewright_controller.store import ExpectedRevisions, StoredApi
+from gatewright_controller.store import ExpectedRevisions
 
 TAG = re.compile('"([0-9]{1,18})"')
 
 
-def etag(stored: StoredApi) -> str:
-    """What names the API's document as it is, in whatever form it is shown; its status has no part in that."""
-    return f'"{stored.revision}"'
+def etag(revision: int) -> str:
+    """What names the resource's document as it is, in whatever form it is shown; its status has no part in that."""
+    return f'"{revision}"'
 
 
 def if_match(request: Request) -> ExpectedRevisions:
@@ -25,5 +25,7 @@ def if_match(request: Request) -> ExpectedRevisions:
     found = [TAG.fullmatch(tag) for tag in tags]
     if not all(found):
         got = ", ".join(tags)[:100]
-        raise Problem(400, f'expected If-Match to have the ETag that a GET of the API gave, such as "12", got {got}')
+        raise Problem(
+            400, f'expected If-Match to have the ETag that a GET of the resource gave, such as "12", got {got}'
+        )
     return frozenset(int(tag[1]) for tag in found if tag)
