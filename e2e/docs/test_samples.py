@@ -15,14 +15,15 @@ from pathlib import Path
 import asyncpg
 import httpx
 import jwt
+import postgresql_server
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gatewright.streams import SseParser
 from jwt.algorithms import OKPAlgorithm
 
 from e2e.kit import model_events
-from e2e.kit.counterparts import postgresql
 from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh_name, running
+from e2e.kit.listening import free_port
 from e2e.kit.markdown import blocks, page
 from e2e.kit.model_upstream import ModelUpstream
 from e2e.kit.places import ROOT
@@ -48,14 +49,14 @@ def plan_service() -> Iterator[Upstream]:
 
 
 @pytest.fixture(scope="module")
-def database() -> Iterator[postgresql.Server]:
-    with postgresql.server() as server:
+def database() -> Iterator[postgresql_server.Server]:
+    with postgresql_server.server(free_port()) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def samples(
-    tmp_path_factory: pytest.TempPathFactory, plan_service: Upstream, database: postgresql.Server
+    tmp_path_factory: pytest.TempPathFactory, plan_service: Upstream, database: postgresql_server.Server
 ) -> Iterator[Gateway]:
     """A gateway with all of sample-policies/build.yaml."""
     output = ROOT / "build" / "samples"
@@ -63,11 +64,12 @@ def samples(
     subprocess.run(["gatewright", "build", "--manifest", str(manifest), "--output", str(output)], check=True)
     secrets = tmp_path_factory.mktemp("secrets")
     (secrets / "plans-token").write_text(f"{PLANS_TOKEN}\n")
-    (secrets / "database-password").write_text(postgresql.PASSWORD)
+    (secrets / "database-password").write_text(postgresql_server.PASSWORD)
     operator = {
         "tenant-plan": {"url": plan_service.url, "token": {"secretRef": "plans-token"}},
         "postgresql-lookup": {
-            "host": "127.0.0.1", "port": database.port, "database": postgresql.DATABASE, "user": postgresql.USER,
+            "host": "127.0.0.1", "port": database.port,
+            "database": postgresql_server.DATABASE, "user": postgresql_server.USER,
             "password": {"secretRef": "database-password"},
         },
     }  # fmt: skip
@@ -278,15 +280,15 @@ def test_the_page_shows_the_code_of_the_samples() -> None:
 
 async def plans_of(port: int) -> None:
     """A table with one tenant, to which no request of a client can add another."""
-    where = {"host": "127.0.0.1", "port": port, "database": postgresql.DATABASE}
-    connection = await asyncpg.connect(user=postgresql.USER, password=postgresql.PASSWORD, **where)
+    where = {"host": "127.0.0.1", "port": port, "database": postgresql_server.DATABASE}
+    connection = await asyncpg.connect(user=postgresql_server.USER, password=postgresql_server.PASSWORD, **where)
     await connection.execute("CREATE TABLE IF NOT EXISTS plans (tenant text PRIMARY KEY, plan text NOT NULL)")
     await connection.execute("INSERT INTO plans VALUES ('blue', 'gold') ON CONFLICT DO NOTHING")
     await connection.close()
 
 
 def test_a_plan_is_looked_up_in_postgresql_and_its_absence_is_a_503(
-    samples: Gateway, database: postgresql.Server, upstream: Upstream
+    samples: Gateway, database: postgresql_server.Server, upstream: Upstream
 ) -> None:
     asyncio.run(plans_of(database.port))
     samples.deploy(api("database", upstream.url, [attach("postgresql-lookup")]))

@@ -4,12 +4,16 @@ import contextlib
 import functools
 import json
 import shutil
-from collections.abc import AsyncIterator, Callable
+import sqlite3
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import httpx
 import jsonschema_rs
 import msgspec
+import postgresql_server
+import psycopg
 import pytest
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.apis.controller import Controller
@@ -22,7 +26,7 @@ from gatewright_controller.nodes.deployment import Node
 from gatewright_controller.nodes.observations import Observations
 from gatewright_controller.nodes.watching import Watching
 from gatewright_controller.resource.definitions import Definitions, load_definitions
-from gatewright_controller.store import SqliteStore
+from gatewright_controller.store import Store, open_store
 from gatewright_controller.translate import EdgeSettings
 from gatewright_documents.values import JsonObject
 from starlette.routing import compile_path
@@ -77,15 +81,57 @@ def folder(tmp_path: Path, testdata: Path) -> Path:
     return tmp_path / "definitions"
 
 
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[postgresql_server.Server]:
+    with postgresql_server.server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def new_postgresql(postgresql: postgresql_server.Server) -> Callable[[], str]:
+    """Makes an empty database; returns its URL."""
+
+    def create() -> str:
+        name = f"test_{uuid.uuid4().hex}"
+        with psycopg.connect(postgresql.url, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return postgresql.url.replace(f"/{postgresql_server.DATABASE}?", f"/{name}?")
+
+    return create
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database of either kind."""
+    if request.param == "sqlite":
+        return f"sqlite:{tmp_path / 'new' / 'controller.db'}"
+    url: str = request.getfixturevalue("new_postgresql")()
+    return url
+
+
 @pytest.fixture
-async def store() -> AsyncIterator[SqliteStore]:
-    store = SqliteStore(":memory:")
+def sqlite_connection() -> Callable[[Store], sqlite3.Connection]:
+    """The connection of a store in SQLite."""
+
+    def connection_of(store: Store) -> sqlite3.Connection:
+        pooled = store.engine.raw_connection()  # type: ignore[attr-defined]
+        connection = pooled.driver_connection
+        pooled.close()
+        assert isinstance(connection, sqlite3.Connection)
+        return connection
+
+    return connection_of
+
+
+@pytest.fixture
+async def store() -> AsyncIterator[Store]:
+    store = open_store("sqlite::memory:")
     yield store
     store.close()
 
 
 @pytest.fixture
-async def controller(folder: Path, store: SqliteStore) -> Controller:
+async def controller(folder: Path, store: Store) -> Controller:
     settings = {"guard": {"issuer": "https://id.example"}}
     return Controller(store, lambda: load_definitions(folder, settings), EdgeSettings())
 

@@ -286,7 +286,7 @@ def test_a_taken_port_is_named(start: Start) -> None:
         (["--listen", "8080"], "expected HOST:PORT, got '8080'"),
         (["--node-listen", "0.0.0.0:1"], "expected unix:PATH or a loopback address for nodes"),
         (["--definitions", "/no/such/folder"], "/no/such/folder: expected a folder of policy definitions"),
-        (["--database", "postgres://x"], "expected a database such as sqlite:"),
+        (["--database", "mysql://x"], "expected a database such as sqlite:"),
         (["--settings", "/no/such/file"], "/no/such/file: expected a settings file"),
     ],
 )

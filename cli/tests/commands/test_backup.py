@@ -12,7 +12,7 @@ from gatewright_cli.commands.backup import back_up
 from gatewright_cli.main import cli
 from gatewright_cli.mistakes import PreflightError
 from gatewright_controller.model import from_document
-from gatewright_controller.store import SqliteStore
+from gatewright_controller.store import open_store
 
 SAMPLE = yaml.safe_load((Path(__file__).resolve().parents[3] / "samples" / "hello.yaml").read_text())
 NAMES = ["one", "two", "three", "four"]
@@ -23,7 +23,7 @@ def state(tmp_path: Path) -> Iterator[Path]:
     """A state directory whose controller runs, and has just got four APIs."""
     folder = tmp_path / "state"
     folder.mkdir()
-    store = SqliteStore(str(folder / "controller.db"))
+    store = open_store(f"sqlite:{folder / 'controller.db'}")
     for name in NAMES:
         spec = {**SAMPLE["spec"], "context": f"/{name}"}
         store.create(from_document({**SAMPLE, "metadata": {"name": name}, "spec": spec}))
@@ -32,7 +32,7 @@ def state(tmp_path: Path) -> Iterator[Path]:
 
 
 def names(database: Path) -> list[str]:
-    store = SqliteStore(str(database))
+    store = open_store(f"sqlite:{database}")
     try:
         return [api.name for api in store.list()]
     finally:
@@ -52,13 +52,13 @@ def test_the_newest_writes_are_in_it(state: Path, tmp_path: Path) -> None:
 def test_a_file_that_is_there_stays(state: Path, tmp_path: Path) -> None:
     (tmp_path / "apis.db").write_text("mine")
     with pytest.raises(PreflightError, match=r"apis\.db: File exists: choose another file"):
-        back_up(state / "controller.db", tmp_path / "apis.db")
+        back_up(f"sqlite:{state}/controller.db", tmp_path / "apis.db")
     assert (tmp_path / "apis.db").read_text() == "mine"
 
 
 def test_without_a_database_none_is_made(tmp_path: Path) -> None:
     with pytest.raises(PreflightError, match="found none: name the state directory"):
-        back_up(tmp_path / "controller.db", tmp_path / "apis.db")
+        back_up(f"sqlite:{tmp_path}/controller.db", tmp_path / "apis.db")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -66,5 +66,5 @@ def test_without_a_database_none_is_made(tmp_path: Path) -> None:
 def test_a_foreign_database_leaves_no_file(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "controller.db").write_bytes(content)
     with pytest.raises(PreflightError, match=r"apis\.db: (file is not a database|no such table: apis); the file"):
-        back_up(tmp_path / "controller.db", tmp_path / "apis.db")
+        back_up(f"sqlite:{tmp_path}/controller.db", tmp_path / "apis.db")
     assert [path.name for path in tmp_path.iterdir()] == ["controller.db"]

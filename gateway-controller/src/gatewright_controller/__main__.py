@@ -54,9 +54,23 @@ def _run(arguments: dict[str, Any]) -> int:
     except OSError as error:
         log.warning("other processes of this user can read this one", extra={"reason": error.strerror})
     os.umask(0o077)  # the database holds parameters, and parameters hold secrets
+    copies = {name: arguments.pop(name) for name in ("back_up", "restore") if name in arguments}
     settings = load_settings(arguments.pop("settings", None), os.environ, arguments)
     logs.set_level(settings.log_level)
-    return _serve(settings)
+    return _copy(settings.database, **copies) if copies else _serve(settings)
+
+
+def _copy(database: str, back_up: Path | None = None, restore: Path | None = None) -> int:
+    """Prints how many APIs were copied."""
+    from gatewright_controller.store import StoreError, copies
+
+    try:
+        count = copies.back_up(database, back_up) if back_up else copies.restore(restore or Path(), database)
+    except StoreError as error:
+        log.error(str(error))
+        return 1
+    sys.stdout.write(f"{count}\n")
+    return 0
 
 
 def _serve(settings: Settings) -> int:
@@ -86,13 +100,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--challenges-listen", metavar="unix:PATH", help="where Envoy asks for answers to challenges")
     parser.add_argument("--metrics-listen", metavar="unix:PATH", help="where a node's engine asks for metrics")
     parser.add_argument("--engine", metavar="FILE", help="the policy engine's program, which checks conditions")
-    parser.add_argument("--database", metavar="sqlite:PATH", help="where APIs are kept")
+    parser.add_argument("--database", metavar="URL", help="sqlite:PATH or postgresql://…: where APIs are kept")
+    parser.add_argument("--database-file", metavar="FILE", help="holds the URL, which may have a password in it")
     parser.add_argument("--last-good", metavar="FILE", help="a node's last good state; it serves without a database")
     parser.add_argument("--token-file", metavar="FILE", help="holds the bearer token of the management API")
     parser.add_argument("--system-parameters-file", metavar="FILE", help="YAML; what policies ask of the operator")
     parser.add_argument("--log-level", metavar="LEVEL", help="debug, info, warning or error")
     parser.add_argument("--settings", metavar="FILE", type=Path, help="YAML; options and environment go over it")
     parser.add_argument("--print-settings", action="store_true", default=None, help="all settings with their comments")
+    parser.add_argument("--back-up", metavar="FILE", type=Path, help="copy a PostgreSQL into a new file, and end")
+    parser.add_argument("--restore", metavar="FILE", type=Path, help="fill an empty database with a backup, and end")
     parser.add_argument("--print-listeners", metavar="FILE", type=Path, help="of a Gateway, as Envoy is given them")
     return parser
 

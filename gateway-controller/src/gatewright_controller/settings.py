@@ -66,7 +66,17 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
             "check them, and reject the API."
         ),
     ] = ""
-    database: Annotated[str, described("Where APIs are kept: sqlite:PATH.")] = "sqlite:controller.db"
+    database: Annotated[
+        str,
+        secret(
+            "Where APIs, the Gateway and their history are kept: sqlite:PATH, or postgresql://USER@HOST:PORT/NAME, "
+            "which may have a password in it."
+        ),
+    ] = "sqlite:controller.db"
+    database_file: Annotated[
+        str,
+        described("File that holds the database's URL, instead of `database`; white space around it does not count."),
+    ] = ""
     last_good: Annotated[
         str,
         described(
@@ -114,7 +124,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     ] = ""
 
 
-FROM_FILES = {"tokenFile": "token", "systemParametersFile": "systemParameters"}
+FROM_FILES = {"tokenFile": "token", "databaseFile": "database", "systemParametersFile": "systemParameters"}
 """Settings that name a file, and those whose value the file holds."""
 
 
@@ -148,14 +158,14 @@ def _take_from_files(values: JsonObject) -> Iterator[Mistake]:
             continue
         try:
             text = _text(Path(path), "a file that can be read")
-            values[field] = _mapping(text, path) if field == "systemParameters" else _token(text, path)
+            values[field] = _mapping(text, path) if field == "systemParameters" else _line(text, path, field)
         except Invalid as invalid:
             yield from invalid.mistakes
 
 
-def _token(text: str, where: str) -> str:
+def _line(text: str, where: str, field: str) -> str:
     if not text.strip():
-        raise Invalid([Mistake(where, "expected a file with a token in it, got none")])
+        raise Invalid([Mistake(where, f"expected a file with a {field} in it, got none")])
     return text.strip()
 
 

@@ -234,10 +234,10 @@ async def test_a_wait_has_bounds(client: httpx.AsyncClient, orders: JsonObject, 
 @pytest.mark.parametrize(
     ("method", "path", "known"),
     [
-        ("POST", "/v1/apis?wiat=5", "wait, dry_run"),
+        ("POST", "/v1/apis?wiat=5", "wait, dry_run, reason, owner, take_over"),
         ("GET", "/v1/policies?wait=5", "name, limit, after"),
         ("GET", "/v1/log-level?wait=5", "none"),
-        ("DELETE", "/v1/apis/a?x=&y=1", "wait"),
+        ("DELETE", "/v1/apis/a?x=&y=1", "wait, reason, owner, take_over"),
     ],
 )
 async def test_unknown_query_parameters_are_refused(

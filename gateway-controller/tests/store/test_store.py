@@ -1,182 +1,52 @@
+"""What a store keeps and refuses, in both databases."""
+
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import pytest
-from gatewright_controller.model import Api, from_document, to_document
-from gatewright_controller.resource.versions import attachments
+from gatewright_controller.model import from_document
 from gatewright_controller.store import (
-    ApiExistsError,
-    ContextTakenError,
-    NoDatabaseError,
+    API,
+    GATEWAY,
+    THE_GATEWAY,
+    Author,
     NoSuchApiError,
-    SqliteStore,
-    StorageError,
+    NoSuchRevisionError,
+    OtherOwnerError,
+    OtherRevisionError,
     Store,
     StoreError,
+    Terms,
     open_store,
 )
+from gatewright_controller.store.sql_store import SqlStore
+from gatewright_controller.store.tables import resources
 from gatewright_documents.values import JsonObject
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from sqlalchemy import update
 
-NAMES = st.sampled_from(["a", "b", "c"])
-CONTEXTS = st.sampled_from(["/x", "/y", "/z"])
-HOSTS = st.lists(st.sampled_from(["a.example", "b.example", "*.example"]), max_size=2, unique=True)
-LISTENERS = st.lists(st.sampled_from(["inside", "outside"]), max_size=2, unique=True)
+from .apis import api
 
-
-def api(name: str, context: str, hosts: Sequence[str] = (), listeners: Sequence[str] = ()) -> Api:
-    return from_document(
-        {
-            "apiVersion": "gatewright.dev/v1",
-            "kind": "Api",
-            "metadata": {"name": name},
-            "spec": {
-                "version": "v1",
-                "context": context,
-                "hosts": list(hosts),
-                "listeners": list(listeners),
-                "upstream": {"main": {"url": "http://orders"}},
-                "operations": [{"method": "GET", "path": "/"}],
-            },
-        }
-    )
-
-
-def claims(claimant: Api) -> set[tuple[str, str, str]]:
-    spec = claimant.spec
-    return {(host, spec.context, listener) for host in spec.hosts or ["*"] for listener in spec.listeners or [""]}
-
-
-def clash(first: Api, second: Api) -> bool:
-    """An API that names no listener may be on any."""
-    both = [{*made.spec.hosts} or {"*"} for made in (first, second)]
-    on_listeners = {*first.spec.listeners} & {*second.spec.listeners} or not (
-        first.spec.listeners and second.spec.listeners
-    )
-    return first.spec.context == second.spec.context and bool(both[0] & both[1]) and bool(on_listeners)
-
-
-class StoreMachine(RuleBasedStateMachine):
-    """Compared with a dict: acknowledged writes are there, refused ones changed nothing, revisions grow."""
-
-    @initialize()
-    def open(self) -> None:
-        self.store: Store = open_store("sqlite::memory:")
-        self.model: dict[str, Api] = {}
-        self.revision = 0
-
-    @rule(name=NAMES, context=CONTEXTS, hosts=HOSTS, listeners=LISTENERS)
-    def create(self, name: str, context: str, hosts: list[str], listeners: list[str]) -> None:
-        written = api(name, context, hosts, listeners)
-        if name in self.model:
-            with pytest.raises(ApiExistsError):
-                self.store.create(written)
-        elif owner := self.owner(written):
-            with pytest.raises(ContextTakenError, match=f"{context} on .* is {owner}'s"):
-                self.store.create(written)
-        else:
-            self.written(self.store.create(written).revision)
-            self.model[name] = written
-
-    @rule(name=NAMES, context=CONTEXTS, hosts=HOSTS, listeners=LISTENERS)
-    def replace(self, name: str, context: str, hosts: list[str], listeners: list[str]) -> None:
-        written = api(name, context, hosts, listeners)
-        if name not in self.model:
-            with pytest.raises(NoSuchApiError):
-                self.store.replace(written)
-        elif self.owner(written):
-            with pytest.raises(ContextTakenError):
-                self.store.replace(written)
-        elif self.model[name] == written:
-            before = self.store.get(name)
-            assert self.store.replace(written) == before
-        else:
-            self.written(self.store.replace(written).revision)
-            self.model[name] = written
-
-    @rule(writes=st.dictionaries(NAMES, st.tuples(CONTEXTS, HOSTS), min_size=1))
-    def write_all(self, writes: dict[str, tuple[str, list[str]]]) -> None:
-        """One revision for all that changes; a context may pass from one of them to another."""
-        apis = {name: api(name, context, hosts) for name, (context, hosts) in writes.items()}
-        after = self.model | apis
-        claimed = [claim for api in after.values() for claim in claims(api)]
-        if len(set(claimed)) < len(claimed):
-            with pytest.raises(ContextTakenError):
-                self.store.write_all([(api, ()) for api in apis.values()])
-            return
-        before = {stored.name: stored for stored in self.store.list()}
-        changed = {name for name, written in apis.items() if self.model.get(name) != written}
-        self.revision += bool(changed)
-        for stored in self.store.write_all([(api, ()) for api in apis.values()]):
-            if stored.name in changed:
-                assert stored.revision == self.revision
-                assert stored.name not in before or stored.created_at == before[stored.name].created_at
-            else:
-                assert stored == before[stored.name]
-        self.model = after
-
-    @rule(name=NAMES)
-    def delete(self, name: str) -> None:
-        if name in self.model:
-            self.written(self.store.delete(name))
-            del self.model[name]
-        else:
-            with pytest.raises(NoSuchApiError):
-                self.store.delete(name)
-
-    @invariant()
-    def agrees(self) -> None:
-        if hasattr(self, "store"):
-            assert [stored.api for stored in self.store.list()] == [self.model[name] for name in sorted(self.model)]
-            claimed = [(claim, name) for name, owner_api in self.model.items() for claim in claims(owner_api)]
-            assert self.store.claims() == dict(claimed)
-            assert len(self.store.claims()) == len(claimed)
-            assert self.store.revision == self.revision
-
-    def owner(self, written: Api) -> str | None:
-        """A pattern of the names of the APIs that have one of its claims."""
-        others = [name for name, claimant in self.model.items() if name != written.metadata.name]
-        found = [name for name in others if clash(written, self.model[name])]
-        return f"({'|'.join(found)})" if found else None
-
-    def written(self, revision: int) -> None:
-        assert revision == self.revision + 1
-        self.revision = revision
-
-    def teardown(self) -> None:
-        if hasattr(self, "store"):
-            self.store.close()
-
-
-StoreMachine.TestCase.settings = settings(max_examples=30, deadline=None)
-TestStore = StoreMachine.TestCase
+ANN = Terms(Author("token", "192.0.2.7", "more memory"), "team-a")
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "new" / "controller.db"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[Store]:
-    store = open_store(f"sqlite:{path}")
+def store(database: str) -> Iterator[Store]:
+    store = open_store(database)
     yield store
     store.close()
 
 
-def test_what_was_written_is_there_after_a_restart(store: Store, path: Path, orders: JsonObject) -> None:
+def test_what_was_written_is_there_after_a_restart(store: Store, database: str, orders: JsonObject) -> None:
     orders["spec"]["policies"] = [{"name": "p", "version": "v1.0.0", "params": {"n": 9007199254740993, "t": "ä\x00"}}]
-    written = store.create(from_document(orders))
-    other = open_store(f"sqlite:{path}")
+    written = store.create(from_document(orders), ("v1.0.0",), ANN)
+    other = open_store(database)
     assert other.get("orders-v1") == written
     assert other.revision == 1
+    assert other.at(API, "orders-v1", 1) == store.at(API, "orders-v1", 1)
     other.close()
 
 
@@ -200,198 +70,165 @@ def test_times_tell_creation_from_change(store: Store) -> None:
     assert store.get("a") == changed
 
 
-def test_an_unknown_field_in_a_stored_document_is_not_ours(store: Store, path: Path) -> None:
+def test_names_come_in_the_order_of_their_bytes(store: Store) -> None:
+    """Whatever the language of the database: a page of a list continues after a name."""
+    names = ["a-b", "a", "ab", "b", "a-1", "a1", "aa"]
+    for name in names:
+        store.create(api(name, f"/{name}"))
+    assert [stored.name for stored in store.list()] == sorted(names)
+
+
+def test_an_unknown_field_in_a_stored_document_is_not_ours(store: Store) -> None:
     store.create(api("a", "/x"))
-    with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE apis SET document = json_set(document, '$.later', 1)")
-    connection.close()
+    assert isinstance(store, SqlStore)
+    with store.engine.begin() as connection:
+        connection.execute(update(resources).values(document=json.dumps({"later": 1})))
     with pytest.raises(msgspec.ValidationError, match="later"):
         store.get("a")
 
 
-def test_a_database_of_a_newer_controller_is_left_alone(path: Path) -> None:
-    open_store(f"sqlite:{path}").close()
-    with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA user_version = 99")
-    connection.close()
-    with pytest.raises(StoreError, match="version 5, got 99"):
-        SqliteStore(str(path))
+def test_a_name_that_no_text_has_names_nothing(store: Store) -> None:
+    """PostgreSQL refuses such a text as an error."""
+    with pytest.raises(NoSuchApiError):
+        store.get("a\0")
+    with pytest.raises(NoSuchRevisionError):
+        store.at(API, "a\0", 1)
+    assert store.history(API, "a\0") == []
 
 
-def test_what_is_no_database_is_named_with_its_cure(tmp_path: Path) -> None:
-    (tmp_path / "text").write_text("no database" * 100)
-    with pytest.raises(NoDatabaseError) as caught:
-        SqliteStore(str(tmp_path / "text"))
-    assert str(caught.value).startswith(
-        f"the controller cannot open its database: {tmp_path}/text is damaged: file is not a database; put a backup in "
-    )
-
-
-def test_a_database_with_a_page_of_something_else_is_damaged(store: Store, path: Path) -> None:
-    fill(store)
-    with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    connection.close()
-    with path.open("r+b") as file:
-        file.seek(3 * 4096)
-        file.write(b"\xff" * 4096)
-    with pytest.raises(NoDatabaseError, match="is damaged: "):
-        SqliteStore(str(path))
-
-
-def test_a_database_below_a_file_has_the_systems_reason(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(NoDatabaseError, match=r"cannot open its database: .*: (Not a directory|File exists)"):
-        SqliteStore(str(tmp_path / "file" / "controller.db"))
-
-
-@pytest.mark.parametrize("url", ["", "sqlite:", "postgres://x", "/var/x.db"])
-def test_other_urls_are_refused(url: str) -> None:
-    with pytest.raises(StoreError, match="expected a database such as sqlite:"):
-        open_store(url)
-
-
-def fill(store: Store) -> None:
-    for number in range(1000):
-        store.create(api(f"more-{number}", f"/more-{number}"))
-
-
-def test_what_there_is_no_room_for_is_refused_and_undone(tmp_path: Path) -> None:
-    store = SqliteStore(str(tmp_path / "controller.db"))
-    kept = store.create(api("kept", "/kept"))
-    pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
-    store._connection.execute(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(StorageError, match="full") as refused:
-        fill(store)
-    assert refused.value.full
-    assert store.get("kept") == kept
-    assert store.revision == len(store.list())
-    store._connection.execute("PRAGMA max_page_count = 1000000")
-    store.create(api("room-again", "/room-again"))
-    store.close()
-
-
-def test_what_attachments_run_moves_without_a_write(path: Path) -> None:
-    store = open_store(f"sqlite:{path}")
+def test_what_attachments_run_moves_without_a_write(store: Store) -> None:
     store.create(api("a", "/x"), ("v1.0.0",))
     store.move("a", ("v1.2.0",))
     stored = store.get("a")
     assert (stored.versions, stored.revision, store.revision) == (("v1.2.0",), 1, 1)
     assert store.replace(api("a", "/x"), ("v1.3.0",)).versions == store.get("a").versions == ("v1.3.0",)
-    store.close()
+    assert [store.at(API, "a", revision).versions for revision in (1, 2)] == [("v1.0.0",), ("v1.3.0",)]
 
 
-VERSION_1 = """
-CREATE TABLE revision (value INTEGER NOT NULL);
-INSERT INTO revision VALUES (7);
-CREATE TABLE apis (
-    name TEXT PRIMARY KEY,
-    context TEXT NOT NULL UNIQUE,
-    document TEXT NOT NULL,
-    revision INTEGER NOT NULL,
-    created_at TEXT NOT NULL,
-    updated_at TEXT NOT NULL
-) WITHOUT ROWID;
-PRAGMA user_version = 1;
-"""
+@pytest.mark.parametrize("url", ["", "sqlite:", "mysql://x", "/var/x.db"])
+def test_other_urls_are_refused(url: str) -> None:
+    with pytest.raises(StoreError, match="expected a database such as sqlite:"):
+        open_store(url)
 
 
-def test_a_database_of_version_1_asks_for_the_major_versions_of_what_it_had(path: Path) -> None:
-    document = to_document(api("a", "/x"))
-    document["spec"]["policies"] = [{"name": "p", "version": "v1.0.0", "params": {"a": 1}}]
-    document["spec"]["operations"][0]["policies"] = [{"name": "q", "version": "v12.3.4"}]
-    path.parent.mkdir()
-    with sqlite3.connect(path) as connection:
-        connection.executescript(VERSION_1)
-        row = ("a", "/x", json.dumps(document), 5, "2026-01-01T00:00:00.000Z", "2026-02-01T00:00:00.000Z")
-        connection.execute("INSERT INTO apis VALUES (?, ?, ?, ?, ?, ?)", row)
-    connection.close()
-    for _ in range(2):
-        store = open_store(f"sqlite:{path}")
-        (stored,) = store.list()
-        assert stored.versions == ("v1.0.0", "v12.3.4")
-        assert [attachment.version for _, attachment in attachments(stored.api)] == ["v1", "v12"]
-        assert stored.api.spec.policies[0].params == {"a": 1}
-        assert stored.api.spec.strict_paths is False
-        assert (stored.revision, stored.created_at, store.revision) == (5, "2026-01-01T00:00:00.000Z", 7)
+def test_the_history_tells_who_wrote_what_when_and_why(store: Store) -> None:
+    first = store.create(api("a", "/x"), ("v1.0.0",), ANN)
+    store.create(api("b", "/b"))
+    second = store.replace(api("a", "/y"), (), Terms(Author("local", "127.0.0.1")))
+    store.delete("a", Terms(Author("token", "", "not needed"), "team-a"))
+    entries = store.history(API, "a")
+    assert [(entry.revision, entry.action, entry.owner, entry.author) for entry in entries] == [
+        (4, "deleted", "team-a", Author("token", "", "not needed")),
+        (3, "changed", "team-a", Author("local", "127.0.0.1")),
+        (1, "created", "team-a", ANN.author),
+    ]
+    assert [entry.at for entry in entries[1:]] == [second.updated_at, first.updated_at]
+    assert store.history(API, "a", before=3) == entries[2:]
+    assert store.history(API, "a", limit=1) == entries[:1]
+    assert store.history(API, "none") == []
+
+
+def test_a_revision_is_named_by_its_number_or_from_the_newest_back(store: Store) -> None:
+    for context in ("/x", "/y", "/z"):
+        (store.replace if context != "/x" else store.create)(api("a", context))
+    store.create(api("b", "/b"))
+    found = [store.at(API, "a", revision) for revision in (1, -2, 3, 0)]
+    assert [(past.entry.revision, past.document and past.document["spec"]["context"]) for past in found] == [
+        (1, "/x"), (1, "/x"), (3, "/z"), (3, "/z"),
+    ]  # fmt: skip
+    for revision in (4, -3, 10**18 - 1):
+        with pytest.raises(NoSuchRevisionError) as refused:
+            store.at(API, "a", revision)
+        assert refused.value.newest == 3
+    with pytest.raises(NoSuchRevisionError) as refused:
+        store.at(API, "none", 0)
+    assert refused.value.newest is None
+
+
+def test_a_deletion_has_no_document_and_what_was_before_it_has(store: Store) -> None:
+    store.create(api("a", "/x"))
+    store.delete("a")
+    assert store.at(API, "a", 0).document is None
+    past = store.at(API, "a", -1)
+    assert store.roll_back(past, api("a", "/x")).revision == 3
+    assert store.history(API, "a")[0].source == "a@1"
+
+
+def test_a_write_for_other_revisions_is_refused(store: Store) -> None:
+    store.create(api("a", "/x"))
+    expected = Terms(expected=frozenset({7}))
+    for write in (
+        lambda: store.replace(api("a", "/y"), (), expected),
+        lambda: store.replace(api("a", "/x"), (), expected),
+        lambda: store.delete("a", expected),
+        lambda: store.rename("a", api("b", "/x"), (), expected),
+        lambda: store.roll_back(store.at(API, "a", 1), api("a", "/y"), (), expected),
+        lambda: store.write_all([(api("a", "/y"), ())], expected),
+    ):
+        with pytest.raises(OtherRevisionError) as refused:
+            write()
+        assert refused.value.revision == 1
+    assert (store.revision, len(store.history(API, "a"))) == (1, 1)
+    store.replace(api("a", "/y"), (), Terms(expected=frozenset({1})))
+
+
+def test_an_owner_keeps_what_is_its_own_until_it_is_taken_over(store: Store) -> None:
+    store.create(api("a", "/x"), (), Terms(owner="team-a"))
+    with pytest.raises(OtherOwnerError) as refused:
+        store.replace(api("a", "/y"), (), Terms(owner="team-b"))
+    assert (refused.value.owner, refused.value.wanted) == ("team-a", "team-b")
+    assert store.replace(api("a", "/y")).owner == "team-a", "a write for nobody keeps the owner"
+    taken = store.replace(api("a", "/y"), (), Terms(owner="team-b", take_over=True))
+    assert (taken.owner, taken.revision) == ("team-b", 3), "another owner is a change"
+    assert store.create(api("b", "/b")).owner == ""
+    assert store.replace(api("b", "/b"), (), Terms(owner="team-a")).owner == "team-a", "nobody's needs no taking over"
+
+
+def test_a_gateway_has_a_history_too(store: Store) -> None:
+    documents: list[JsonObject] = [{"spec": {"listeners": [{"port": port}]}} for port in (80, 81)]
+    assert (store.gateway(), store.delete_gateway()) == (None, None)
+    first = store.put_gateway(documents[0], ANN)
+    assert store.put_gateway(documents[0], ANN) == first
+    store.put_gateway(documents[1])
+    with pytest.raises(OtherRevisionError):
+        store.put_gateway(documents[0], Terms(expected=frozenset({1})))
+    with pytest.raises(OtherOwnerError):
+        store.delete_gateway(Terms(owner="team-b"))
+    assert store.delete_gateway() == 3
+    past = store.at(GATEWAY, THE_GATEWAY, 2)
+    restored = store.put_gateway(documents[1], past=past)
+    assert (restored.document, restored.owner) == (documents[1], "team-a")
+    actions = [(entry.revision, entry.action, entry.source) for entry in store.history(GATEWAY, THE_GATEWAY)]
+    assert actions == [(4, "rolledBack", "gateway@2"), (3, "deleted", ""), (2, "changed", ""), (1, "created", "")]
+
+
+def test_a_gateway_of_a_file_is_in_the_history_once_for_each_change(store: Store) -> None:
+    author = Author("file", "/etc/gateway.yaml")
+    for port in (80, 80, 81):
+        store.record_gateway({"port": port}, author)
+    assert store.gateway() is None
+    assert [(entry.revision, entry.action, entry.author) for entry in store.history(GATEWAY, THE_GATEWAY)] == [
+        (2, "changed", author), (1, "created", author),
+    ]  # fmt: skip
+
+
+def test_writers_of_two_controllers_get_numbers_in_the_order_of_their_commits(database: str) -> None:
+    """Each sees the newest before its own: no number is twice, none is missing, and no entry is lost."""
+    stores = [open_store(database) for _ in range(2)]
+    stores[0].create(api("shared", "/shared"))
+
+    def write(number: int) -> None:
+        store = stores[number % 2]
+        store.create(api(f"own-{number}", f"/own-{number}"))
+        store.replace(api("shared", f"/shared-{number}"))
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(write, range(40)))
+    assert stores[0].revision == stores[1].revision == 81
+    histories = [[entry.revision for entry in stores[0].history(API, kept.name)] for kept in stores[1].list()]
+    assert sorted(revision for revisions in histories for revision in revisions) == [*range(1, 82)]
+    newest = stores[1].at(API, "shared", 0)
+    assert newest.document is not None
+    assert stores[0].get("shared").api.spec.context == newest.document["spec"]["context"]
+    for store in stores:
         store.close()
-
-
-VERSION_2 = VERSION_1.replace("updated_at TEXT NOT NULL\n", "updated_at TEXT NOT NULL,\n    versions TEXT NOT NULL\n")
-
-
-def older(path: Path, version: int, *apis: tuple[str, JsonObject]) -> None:
-    """A database of version 2 or 3 with these APIs: context in it, and document."""
-    path.parent.mkdir()
-    with sqlite3.connect(path) as connection:
-        connection.executescript(VERSION_2.replace("user_version = 1", f"user_version = {version}"))
-        for context, document in apis:
-            row = (document["metadata"]["name"], context, json.dumps(document), 5, "2026-01-01", "2026-02-01", "[]")
-            connection.execute("INSERT INTO apis VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-    connection.close()
-
-
-def test_apis_of_version_3_have_their_contexts_on_every_host(path: Path) -> None:
-    older(path, 3, ("/x", to_document(api("a", "/x"))), ("/y", to_document(api("b", "/y"))))
-    for _ in range(2):
-        store = open_store(f"sqlite:{path}")
-        assert store.claims() == {("*", "/x", ""): "a", ("*", "/y", ""): "b"}
-        assert [(stored.name, stored.context, stored.revision) for stored in store.list()] == [
-            ("a", "/x", 5),
-            ("b", "/y", 5),
-        ]
-        store.close()
-    store = open_store(f"sqlite:{path}")
-    with pytest.raises(ContextTakenError):
-        store.create(api("c", "/x"))
-    store.create(api("c", "/x", ["a.example"]))
-    store.close()
-
-
-def test_apis_of_version_4_have_their_contexts_on_their_listeners(path: Path) -> None:
-    store = open_store(f"sqlite:{path}")
-    store.create(api("a", "/x", ["a.example"], ["inside", "outside"]))
-    store.create(api("b", "/x"))
-    store.close()
-    with sqlite3.connect(path) as connection:
-        connection.executescript(VERSION_4_CLAIMS)
-    connection.close()
-    for _ in range(2):
-        store = open_store(f"sqlite:{path}")
-        on = {("a.example", "/x", listener): "a" for listener in ("inside", "outside")}
-        assert store.claims() == {**on, ("*", "/x", ""): "b"}
-        store.close()
-    store = open_store(f"sqlite:{path}")
-    with pytest.raises(ContextTakenError):
-        store.create(api("c", "/x", ["a.example"], ["outside"]))
-    store.create(api("c", "/x", ["a.example"], ["elsewhere"]))
-    store.close()
-
-
-VERSION_4_CLAIMS = """
-DROP TABLE claims;
-CREATE TABLE claims (
-    host TEXT NOT NULL,
-    context TEXT NOT NULL,
-    api TEXT NOT NULL,
-    PRIMARY KEY (host, context)
-) WITHOUT ROWID;
-INSERT INTO claims VALUES ('a.example', '/x', 'a'), ('*', '/x', 'b');
-CREATE INDEX claims_of ON claims (api);
-PRAGMA user_version = 4;
-"""
-
-
-def test_apis_of_version_2_take_the_paths_that_they_took(path: Path) -> None:
-    older(path, 2, ("/v1:x", to_document(api("a", "/v1:x"))))
-    for _ in range(2):
-        store = open_store(f"sqlite:{path}")
-        (stored,) = store.list()
-        assert stored.api.spec.strict_paths is False
-        assert stored.context == "/v1:x"
-        store.close()
-    store = open_store(f"sqlite:{path}")
-    assert store.replace(api("a", "/x")).api.spec.strict_paths is True
-    assert store.create(api("b", "/y")).api.spec.strict_paths is True
-    assert [listed.api.spec.strict_paths for listed in store.list()] == [True, True]
-    store.close()

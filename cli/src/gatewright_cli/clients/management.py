@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -179,29 +179,37 @@ class _GatewayAnswer(msgspec.Struct):
 
 class ApiDocument(msgspec.Struct, frozen=True):
     """An API's document for a reload with APIs. name: of the API. file: its name in mistakes. text: with an empty line
-    for each line above the document in its file.
+    for each line above the document in its file. terms: of the write, the same for all documents of a reload.
     """
 
     name: str
     file: str
     text: str
+    terms: dict[str, str] = {}
 
     @classmethod
-    def of(cls, api: ApiFile) -> ApiDocument:
+    def of(cls, api: ApiFile, terms: Mapping[str, str] | None = None) -> ApiDocument:
         """The document of an API file."""
-        return cls(api.name, str(api.path), "\n" * api.above + api.content.decode())
+        return cls(api.name, str(api.path), "\n" * api.above + api.content.decode(), dict(terms or {}))
 
 
 class Management:
     """A client of the controller at a URL ("http://127.0.0.1:9090"). token: the controller's; "" for none. tls: for an
-    https URL. page_size: of how many resources at a time lists are read.
+    https URL. terms: of all writes, as the query has them: reason, owner, take_over. page_size: of how many resources
+    at a time lists are read.
     """
 
     def __init__(
-        self, controller: str, token: str, tls: ssl.SSLContext | None = None, page_size: int = PAGE_SIZE
+        self,
+        controller: str,
+        token: str,
+        tls: ssl.SSLContext | None = None,
+        terms: Mapping[str, str] | None = None,
+        page_size: int = PAGE_SIZE,
     ) -> None:
         self._page_size = page_size
         self._client = LocalClient(None, controller, ANSWER_SECONDS, tls)
+        self._terms = terms or {}
         if token:
             self._client.headers["authorization"] = f"Bearer {token}"
 
@@ -253,7 +261,8 @@ class Management:
         nodes. Raises DeployError; NoAnswerError if a retry may help.
         """
         body = _json_body({"apis": apis}) if apis else {}
-        return await self.ask_policies("/v1/policies/reload", params={"wait": str(RELOAD_SECONDS)}, **body)
+        params = {"wait": str(RELOAD_SECONDS), **(apis[0].terms if apis else {})}
+        return await self.ask_policies("/v1/policies/reload", params=params, **body)
 
     async def reload_gateway(self) -> GatewayStatus:
         """Has the controller read the Gateway's file again, and waits for its node. Raises DeployError."""
@@ -287,7 +296,24 @@ class Management:
     async def _write(self, method: str, path: str, api: ApiFile, query: dict[str, str]) -> Answer:
         media_type = "application/json" if api.path.suffix == ".json" else "application/yaml"
         headers = {"content-type": media_type}
-        return await self._ask(method, path, content=api.content, headers=headers, params=query)
+        return await self._ask(method, path, content=api.content, headers=headers, params={**self._terms, **query})
+
+    async def read(self, path: str, params: Mapping[str, str] | None = None) -> bytes:
+        """The body of a successful answer. Raises DeployError; NoAnswerError if a retry may help."""
+        return await self._content("GET", path, params=params or {})
+
+    async def roll_back(self, path: str, revision: int, *, dry_run: bool = False) -> bytes:
+        """Has the resource at the path as a revision of it was; the answer as `PUT` gives it. Raises as `read`."""
+        query = {**self._terms, **({"dry_run": "true"} if dry_run else {})}
+        return await self._content("POST", f"{path}/rollback", params=query, **_json_body({"revision": revision}))
+
+    async def _content(self, method: str, path: str, **request: Any) -> bytes:
+        answer = await self._ask(method, path, **request)
+        if answer.is_server_error:
+            raise NoAnswerError(refusal_text(answer))
+        if answer.is_error:
+            raise InvalidError(read_mistakes(answer))
+        return answer.content
 
     async def _ask(self, method: str, path: str, **request: Any) -> Answer:
         try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from gatewright_cli.commands.options import A_PATH, RUN_DIR, NamedController, controller_options
+from gatewright_cli.commands.options import A_PATH, RUN_DIR, NamedController, controller_options, terms_options
 from gatewright_cli.commands.units import DURATION
 from gatewright_cli.mistakes import PreflightError
 
@@ -30,6 +30,7 @@ from gatewright_cli.mistakes import PreflightError
 @click.option(
     "--reload", "with_reload", is_flag=True, help="Build and reload in the same step: all changes take effect, or none."
 )
+@terms_options
 @click.pass_context
 def apply(
     context: click.Context,
@@ -40,6 +41,7 @@ def apply(
     timeout: float,
     dry_run: bool,
     with_reload: bool,
+    terms: dict[str, str],
 ) -> None:
     """Create APIs on a running gateway, or replace them with the files' content. Other APIs stay. The gateway is
     named on stderr.
@@ -59,7 +61,7 @@ def apply(
         cure = "leave one out" if dry_run else "it reloads a run on this machine: leave one out"
         raise PreflightError([f"expected --reload or {other}, got both: {cure}"])
     files = applying.load(places, sys.stdin.buffer.read)
-    target = applying.find_target(run_dir, controller)
+    target = applying.find_target(run_dir, controller, terms)
     if with_reload and target.run_dir is None:
         cure = "name the run with --run-dir"
         raise PreflightError([f"--reload reloads a run on this machine, got {target.place}: {cure}"])
@@ -71,7 +73,7 @@ def apply(
     if with_reload:
         from gatewright_cli.commands.apis.applying_with_reload import apply_with_reload
 
-        work = apply_with_reload(target, files, timeout if wait else None, click.echo, report_error)
+        work = apply_with_reload(target, files, terms, timeout if wait else None, click.echo, report_error)
     elif dry_run:
         work = applying.try_files(target, files, click.echo, report_error)
     else:

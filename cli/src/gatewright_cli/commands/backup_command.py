@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gatewright_cli.commands.options import A_PATH, STATE_DIR
+from gatewright_cli.commands.options import A_PATH, DATABASE_URL, STATE_DIR
 
 
 @click.command()
@@ -18,10 +18,15 @@ from gatewright_cli.commands.options import A_PATH, STATE_DIR
     show_default=True,
     help="The state directory of the run, which may be running.",
 )
-def backup(file: Path, state_dir: Path) -> None:
-    """Copy all APIs, as the controller has them now, into one new file."""
-    from gatewright_cli.commands.backup import back_up
-    from gatewright_cli.node.specs.processes import DATABASE
+@DATABASE_URL
+def backup(file: Path, state_dir: Path, database: str) -> None:
+    """Copy all APIs, the Gateway and their history, as the controller has them now, into one new file.
 
-    count = back_up(state_dir / DATABASE, file)
+    The database is the one of --database, else the one that GATEWRIGHT_CONTROLLER_DATABASE or
+    GATEWRIGHT_CONTROLLER_DATABASE_FILE names, else that of the state directory.
+    """
+    from gatewright_cli.commands.backup import back_up
+    from gatewright_cli.node.specs.processes import database_of
+
+    count = back_up(database or database_of(state_dir), file)
     click.echo(f"{count} API{'' if count == 1 else 's'} in {file}")

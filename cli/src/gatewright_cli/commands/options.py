@@ -72,6 +72,16 @@ CONTROLLER_OPTIONS = (
         help="A controller of `gatewright context list`. [default: GATEWRIGHT_CONTEXT, or the current one]",
     ),
 )
+DATABASE_URL = click.option(
+    "--database", metavar="URL", default="", help="The controller's database: sqlite:PATH or postgresql://…"
+)
+TERMS_OPTIONS = (
+    click.option("--reason", metavar="TEXT", default="", help="Why: it is kept in the history of what changes."),
+    click.option(
+        "--owner", metavar="NAME", default="", help="Whose it is from then on. [default: it stays whose it is]"
+    ),
+    click.option("--take-over", is_flag=True, help="Change what another owner has, too."),
+)
 FORCE = click.option("--force", is_flag=True, help="Replace the output file if it exists.")
 
 
@@ -111,3 +121,17 @@ def pop_controller(options: dict[str, Any]) -> NamedController | None:
         raise PreflightError([f"expected --controller URL with {option}, got none: {cure}"])
     named = NamedController(url, authority, in_clear, context)
     return None if named == NamedController() else named
+
+
+def terms_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The command with TERMS_OPTIONS. It gets `terms`, a query of writes."""
+
+    @functools.wraps(command)
+    def wrapper(*args: Any, reason: str, owner: str, take_over: bool, **options: Any) -> Any:
+        found = {"reason": reason, "owner": owner, "take_over": "true" if take_over else ""}
+        return command(*args, terms={name: value for name, value in found.items() if value}, **options)
+
+    decorated: Callable[..., Any] = wrapper
+    for option in reversed(TERMS_OPTIONS):
+        decorated = option(decorated)
+    return decorated

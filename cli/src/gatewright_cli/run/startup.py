@@ -201,7 +201,7 @@ def _management(settings: NodeSettings, secrets: OperatorSecrets, run_dir: RunDi
     secrets.write(run_dir)
     url = addresses.url(settings.controller)
     inspector_page.write_page(run_dir, url, secrets.token)
-    return Management(url, secrets.token)
+    return Management(url, secrets.token, terms={"reason": "from a file of the run"})
 
 
 def _failure_text(failure: Failure | None, options: Options, changes: UpdateSources) -> str:

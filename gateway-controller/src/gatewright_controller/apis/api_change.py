@@ -46,20 +46,41 @@ class ApiChange:
     diff: str
 
 
+@dataclass(frozen=True)
+class Side:
+    """One side of a diff. label: what it is called in the diff's head."""
+
+    label: str
+    api: Api
+    versions: Versions
+
+
+NOTHING = "/dev/null"
+"""The label of a side that is not there."""
+
+
 def change_of(tried: TriedWrite, definitions: Definitions) -> ApiChange:
     """What the write would do. It may take a while: not for the event loop."""
     before, name = tried.before, tried.api.metadata.name
-    shown = masked(tried.api, tried.versions, definitions)
+    after = Side(name, tried.api, tried.versions)
     if before is None:
-        comments = dict.fromkeys(mask_paths(shown), NEW_SECRET)
-        return ApiChange("created", None, (), unified("", api_text(shown, comments), "/dev/null", name))
-    kept = restored(shown, before.api, definitions)
-    raw = to_document(tried.api)
-    comments = {path: NEW_SECRET for path in mask_paths(shown) if _at(kept, path) != _at(raw, path)}
-    old = api_text(masked(before.api, before.versions, definitions))
-    diff = unified(old, api_text(shown, comments), f"{name} of revision {before.revision}", name)
+        return ApiChange("created", None, (), diff_of(None, after, definitions))
+    diff = diff_of(Side(f"{name} of revision {before.revision}", before.api, before.versions), after, definitions)
     kind: Literal["changed", "unchanged"] = "unchanged" if is_same(before, tried.api, tried.versions) else "changed"
     return ApiChange(kind, before.revision, tuple(_moved(before, tried)), diff)
+
+
+def diff_of(before: Side | None, after: Side | None, definitions: Definitions) -> str:
+    """Unified, of the YAML that is shown of both sides; a secret that changes has a comment behind its mask."""
+    old = api_text(masked(before.api, before.versions, definitions)) if before else ""
+    if after is None:
+        return unified(old, "", before.label if before else NOTHING, NOTHING)
+    shown = masked(after.api, after.versions, definitions)
+    kept = restored(shown, before.api, definitions) if before else {}
+    raw = to_document(after.api)
+    paths = [path for path in mask_paths(shown) if before is None or _at(kept, path) != _at(raw, path)]
+    new = api_text(shown, dict.fromkeys(paths, NEW_SECRET))
+    return unified(old, new, before.label if before else NOTHING, after.label)
 
 
 def _at(document: JsonValue, path: KeyPath) -> str:

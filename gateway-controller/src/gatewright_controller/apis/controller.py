@@ -13,6 +13,7 @@ from gatewright_documents.values import JsonObject
 
 from gatewright_controller.apis.api_change import TriedWrite
 from gatewright_controller.apis.api_source import ApiSource
+from gatewright_controller.apis.past_apis import PastApi, decode_past, diff_of_past
 from gatewright_controller.model import Api, to_document
 from gatewright_controller.nodes.deployment import Deployment
 from gatewright_controller.resource.claims import Claim, claims_of
@@ -30,15 +31,20 @@ from gatewright_controller.resource.versions import (
     with_exact_versions,
 )
 from gatewright_controller.store import (
+    ANY_TERMS,
+    API,
     ApiExistsError,
     ContextTakenError,
-    ExpectedRevisions,
+    Entry,
     NoSuchApiError,
-    OtherRevisionError,
+    PastResource,
     StorageError,
     Store,
     StoredApi,
+    Terms,
     context_of,
+    kept_document,
+    refuse,
 )
 from gatewright_controller.store.finished import finished
 from gatewright_controller.translate import Bundle, EdgeSettings, translate, unserved
@@ -52,6 +58,8 @@ from gatewright_controller.validation import (
 )
 
 log = logging.getLogger(__name__)
+Prepare = Callable[[], tuple[Api, Versions, Bundle]]
+"""Makes what a write stores, the versions of its policies and what nodes are handed."""
 
 
 @dataclass(frozen=True)
@@ -137,18 +145,18 @@ class Controller:
         async with self._writing:
             return await asyncio.to_thread(lambda: self._prospect(fresh, self.store.list(), sources))
 
-    async def reload_definitions(self, sources: Sequence[ApiSource] = ()) -> Prospect:
+    async def reload_definitions(self, sources: Sequence[ApiSource] = (), terms: Terms = ANY_TERMS) -> Prospect:
         """Reads the definitions again, stores these APIs, and hands out anew what both concern: in one step.
 
-        Raises `Invalid` like `check_definitions`, and then nothing has changed.
+        Raises `Invalid` like `check_definitions`, `OtherOwnerError`, and then nothing has changed.
         """
-        return await finished(self._reload_definitions(sources))
+        return await finished(self._reload_definitions(sources, terms))
 
-    async def _reload_definitions(self, sources: Sequence[ApiSource]) -> Prospect:
+    async def _reload_definitions(self, sources: Sequence[ApiSource], terms: Terms) -> Prospect:
         fresh = await asyncio.to_thread(self._read_definitions)
         async with self._writing:
             before = self.store.revision
-            prospect, present, written = await asyncio.to_thread(self._stored_with, fresh, sources)
+            prospect, present, written = await asyncio.to_thread(self._stored_with, fresh, sources, terms)
             offers = await asyncio.to_thread(self._offers, prospect, present, written)
             for offer in offers:
                 offer()
@@ -162,7 +170,7 @@ class Controller:
         return prospect
 
     def _stored_with(
-        self, fresh: Definitions, sources: Sequence[ApiSource]
+        self, fresh: Definitions, sources: Sequence[ApiSource], terms: Terms
     ) -> tuple[Prospect, list[StoredApi], list[StoredApi]]:
         """The APIs that there were, and those of the sources, stored; from then on the definitions are these.
 
@@ -173,7 +181,7 @@ class Controller:
         prospect = self._prospect(fresh, present, sources)
         for api, versions in prospect.writes:
             translate(with_exact_versions(api, versions), fresh, self._edge)  # before anything is stored
-        written = self.store.write_all(prospect.writes) if prospect.writes else []
+        written = self.store.write_all(prospect.writes, terms) if prospect.writes else []
         self.definitions = fresh
         return prospect, present, written
 
@@ -263,31 +271,45 @@ class Controller:
             if self.deployment.is_suspended(stored.name) or names_private_upstream(stored.api, upstreams)
         ]
 
-    async def create(self, document: JsonObject) -> StoredApi:
+    async def create(self, document: JsonObject, terms: Terms = ANY_TERMS) -> StoredApi:
         """Raises `Invalid`, `ApiExistsError`."""
-        return await finished(self._write(document, self.store.create))
+        write = partial(self.store.create, terms=terms)
+        return await finished(self._write(partial(self._prepared, document, terms), write))
 
-    async def replace(self, document: JsonObject, expected: ExpectedRevisions = None) -> StoredApi:
-        """Raises `Invalid`, `NoSuchApiError`, `OtherRevisionError`."""
-        return await finished(self._write(document, self.store.replace, expected))
+    async def replace(self, document: JsonObject, terms: Terms = ANY_TERMS) -> StoredApi:
+        """Raises `Invalid`, `NoSuchApiError`, `OtherRevisionError`, `OtherOwnerError`."""
+        write = partial(self.store.replace, terms=terms)
+        return await finished(self._write(partial(self._prepared, document, terms), write))
 
-    async def delete(self, name: str, expected: ExpectedRevisions = None) -> None:
-        """Raises `NoSuchApiError`, `OtherRevisionError`."""
-        await finished(self._delete(name, expected))
+    async def delete(self, name: str, terms: Terms = ANY_TERMS) -> None:
+        """Raises `NoSuchApiError`, `OtherRevisionError`, `OtherOwnerError`."""
+        await finished(self._delete(name, terms))
+
+    async def roll_back(self, name: str, revision: int, terms: Terms = ANY_TERMS) -> StoredApi:
+        """The API as it was, with the exact versions of policies that it had then, as far as the build has them. One
+        that was deleted is there again. Raises as `replace`, and `NoSuchRevisionError`."""
+        past = await asyncio.to_thread(self.store.at, API, name, revision)
+        write = partial(self.store.roll_back, past, terms=terms)
+        return await finished(self._write(partial(self._prepared_past, past, terms), write))
 
     async def try_create(self, document: JsonObject) -> TriedWrite:
         """As `create`, and nothing is written. Raises the same."""
-        tried = await self._tried(document)
+        tried = await self._tried(partial(self._prepared, document, ANY_TERMS))
         if tried.before:
             raise ApiExistsError(tried.before.name)
         return tried
 
-    async def try_replace(self, document: JsonObject, expected: ExpectedRevisions = None) -> TriedWrite:
+    async def try_replace(self, document: JsonObject, terms: Terms = ANY_TERMS) -> TriedWrite:
         """As `replace`, and nothing is written. Raises the same."""
-        tried = await self._tried(document, expected)
+        tried = await self._tried(partial(self._prepared, document, terms))
         if not tried.before:
             raise NoSuchApiError(tried.api.metadata.name)
         return tried
+
+    async def try_roll_back(self, name: str, revision: int, terms: Terms = ANY_TERMS) -> TriedWrite:
+        """As `roll_back`, and nothing is written. Raises the same."""
+        past = await asyncio.to_thread(self.store.at, API, name, revision)
+        return await self._tried(partial(self._prepared_past, past, terms))
 
     async def get(self, name: str) -> StoredApi:
         """Raises `NoSuchApiError`."""
@@ -297,21 +319,32 @@ class Controller:
         """All, by name."""
         return await asyncio.to_thread(self.store.list)
 
-    async def _write(
-        self, document: JsonObject, write: Callable[[Api, Versions], StoredApi], expected: ExpectedRevisions = None
-    ) -> StoredApi:
+    async def history(self, name: str, before: int | None, limit: int) -> Sequence[Entry]:
+        """The newest first; those older than the revision `before`. Raises `NoSuchApiError`: there never was one."""
+        entries = await asyncio.to_thread(self.store.history, API, name, before, limit)
+        if not entries and not await asyncio.to_thread(self.store.history, API, name, None, 1):
+            raise NoSuchApiError(name)
+        return entries
+
+    async def past(self, name: str, revision: int) -> PastApi:
+        """The API as that write left it: `Store.at`. Raises `NoSuchRevisionError`, `Invalid`."""
+        return decode_past(await asyncio.to_thread(self.store.at, API, name, revision))
+
+    async def diff(self, before: PastApi, after: PastApi) -> str:
+        """Unified, of the YAML that is shown of both, without secrets."""
+        return await asyncio.to_thread(diff_of_past, before, after, self.definitions)
+
+    async def _write(self, prepare: Prepare, write: Callable[[Api, Versions], StoredApi]) -> StoredApi:
         async with self._writing:
-            stored, bundle, is_new = await asyncio.to_thread(self._written, document, write, expected)
+            stored, bundle, is_new = await asyncio.to_thread(self._written, prepare, write)
             self.deployment.set_desired(bundle, stored.revision)
         if is_new:
             log.info("API written", extra={"api": stored.name, "revision": stored.revision})
         return stored
 
-    def _written(
-        self, document: JsonObject, write: Callable[[Api, Versions], StoredApi], expected: ExpectedRevisions
-    ) -> tuple[StoredApi, Bundle, bool]:
+    def _written(self, prepare: Prepare, write: Callable[[Api, Versions], StoredApi]) -> tuple[StoredApi, Bundle, bool]:
         """The bool: whether there was anything to write, for the same again stays as it is."""
-        api, versions, bundle = self._prepared(document, expected)
+        api, versions, bundle = prepare()
         before = self.store.revision
         try:
             stored = write(api, versions)
@@ -319,24 +352,36 @@ class Controller:
         except ContextTakenError as error:
             raise Invalid([context_taken(error.host, error.context, error.api)]) from None
 
-    async def _tried(self, document: JsonObject, expected: ExpectedRevisions = None) -> TriedWrite:
+    async def _tried(self, prepare: Prepare) -> TriedWrite:
         async with self._writing:
-            return await asyncio.to_thread(self._not_written, document, expected)
+            return await asyncio.to_thread(self._not_written, prepare)
 
-    def _not_written(self, document: JsonObject, expected: ExpectedRevisions) -> TriedWrite:
-        api, versions, _ = self._prepared(document, expected)
+    def _not_written(self, prepare: Prepare) -> TriedWrite:
+        api, versions, _ = prepare()
         return TriedWrite(api, versions, self._stored(api.metadata.name))
 
-    def _prepared(self, document: JsonObject, expected: ExpectedRevisions) -> tuple[Api, Versions, Bundle]:
+    def _prepared(self, document: JsonObject, terms: Terms) -> tuple[Api, Versions, Bundle]:
         """What a write stores and hands to the nodes."""
-        self._refuse_other_revision(_name_of(document), expected)
+        self._refuse(_name_of(document), terms)
         api = self._validated(document, self.definitions, self._claims_beside(document))
         versions = newest_versions(api, self.definitions)
         return api, versions, self._translated(with_exact_versions(api, versions))
 
-    def _refuse_other_revision(self, name: str | None, expected: ExpectedRevisions) -> None:
-        if name and expected is not None and (stored := self._stored(name)) and stored.revision not in expected:
-            raise OtherRevisionError(stored)
+    def _prepared_past(self, past: PastResource, terms: Terms) -> tuple[Api, Versions, Bundle]:
+        """The same of a rollback."""
+        document = kept_document(past)
+        self._refuse(past.entry.name, terms, is_there=False)
+        api = self._validated(document, self.definitions, self._claims_beside(document))
+        versions = kept_versions(api, past.versions, self.definitions)
+        exact = validate(to_document(with_exact_versions(api, versions)), self.definitions, {}, self._upstreams)
+        return api, versions, self._translated(exact)
+
+    def _refuse(self, name: str | None, terms: Terms, *, is_there: bool = True) -> None:
+        """Raises what the store would, before the mistakes of a document. is_there: whether only an API that is there
+        can be refused so."""
+        stored = self._stored(name) if name else None
+        if stored or not is_there:
+            refuse(API, name or "", stored, terms)
 
     def _stored(self, name: str) -> StoredApi | None:
         try:
@@ -357,15 +402,11 @@ class Controller:
     def _translated(self, api: Api) -> Bundle:
         return translate(api, self.definitions, self._edge)
 
-    async def _delete(self, name: str, expected: ExpectedRevisions) -> None:
+    async def _delete(self, name: str, terms: Terms) -> None:
         async with self._writing:
-            revision = await asyncio.to_thread(self._deleted, name, expected)
+            revision = await asyncio.to_thread(self.store.delete, name, terms)
             self.deployment.remove(name, revision)
         log.info("API deleted", extra={"api": name, "revision": revision})
-
-    def _deleted(self, name: str, expected: ExpectedRevisions) -> int:
-        self._refuse_other_revision(name, expected)
-        return self.store.delete(name)
 
 
 def _name_of(document: JsonObject) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,12 +18,28 @@ from gatewright_documents.values import JsonObject, JsonValue
 from msgspec import UNSET
 
 from gatewright_controller.acme.certificates import AcmeCertificates, wanted_by
+from gatewright_controller.gateway.gateway_diff import diff_of_gateways
 from gatewright_controller.gateway.gateway_file import read_effective
 from gatewright_controller.gateway.gateway_masks import unmasked_gateway
 from gatewright_controller.model import Gateway, GatewaySpec, UpstreamTls, gateway_from_document, gateway_to_document
 from gatewright_controller.model.settings_fields import settings_fields
 from gatewright_controller.nodes.deployment import Deployment
-from gatewright_controller.store import ExpectedRevisions, Store, StoredApi, StoredGateway
+from gatewright_controller.store import (
+    ANY_TERMS,
+    GATEWAY,
+    THE_GATEWAY,
+    UNKNOWN,
+    Author,
+    Entry,
+    PastResource,
+    StorageError,
+    Store,
+    StoredApi,
+    StoredGateway,
+    Terms,
+    kept_document,
+    refuse,
+)
 from gatewright_controller.store.finished import finished
 from gatewright_controller.translate import translate_gateway, translate_listener
 from gatewright_controller.validation import GatewayNames
@@ -37,14 +53,6 @@ RESTART = tuple(field.path for field in settings_fields(GatewaySpec, ("spec",)) 
 
 class NoGatewayError(LookupError):
     """The controller has no Gateway: each node listens on what it has by itself."""
-
-
-class OtherGatewayError(Exception):
-    """The Gateway, which is `stored`, has another revision than a write was made for; None: none was written."""
-
-    def __init__(self, stored: StoredGateway | None) -> None:
-        self.stored = stored
-        super().__init__(f"the Gateway has revision {stored.revision}" if stored else "no Gateway was written")
 
 
 class GatewayOfFileError(Exception):
@@ -88,7 +96,8 @@ class Gateways:
         self._current = self._chosen(self._written, store.gateway())
 
     def load(self) -> None:
-        """Hands it to the nodes."""
+        """Hands it to the nodes. A file's may have changed while no controller ran: then its history has that."""
+        self._record(UNKNOWN)
         self._offer()
 
     def names(self) -> GatewayNames | None:
@@ -109,17 +118,23 @@ class Gateways:
         """The fields that wait for a restart."""
         return _restart(self._started, self._current.document) if self._current and self._started else ()
 
-    async def replace(
-        self, document: JsonObject, expected: ExpectedRevisions = None, *, dry_run: bool = False
-    ) -> GatewayChange:
-        """Raises `GatewayOfFileError`, `OtherGatewayError`, `Invalid`: with what Envoy cannot change in place, too."""
-        return await finished(self._replace(document, expected, dry_run))
+    async def replace(self, document: JsonObject, terms: Terms = ANY_TERMS, *, dry_run: bool = False) -> GatewayChange:
+        """Raises `GatewayOfFileError`, `Invalid`: with what Envoy cannot change in place, too; `OtherRevisionError`,
+        `OtherOwnerError`."""
+        return await finished(self._replace(document, None, terms, dry_run))
 
-    async def _replace(self, document: JsonObject, expected: ExpectedRevisions, dry_run: bool) -> GatewayChange:
+    async def roll_back(self, revision: int, terms: Terms = ANY_TERMS, *, dry_run: bool = False) -> GatewayChange:
+        """The Gateway as the write of that revision left it. Raises as `replace`, and `NoSuchRevisionError`."""
+        past = await self.past(revision)
+        return await finished(self._replace(kept_document(past), past, terms, dry_run))
+
+    async def _replace(
+        self, document: JsonObject, past: PastResource | None, terms: Terms, dry_run: bool
+    ) -> GatewayChange:
         async with self._writing:
             if self._written and (source := _source(self._written)):
                 raise GatewayOfFileError(source)
-            self._refuse_other(expected)
+            refuse(GATEWAY, THE_GATEWAY, await asyncio.to_thread(self._store.gateway), terms)
             document = unmasked_gateway(document, self._current.document if self._current else {})
             written = gateway_to_document(validate_gateway(document))
             if self._started:
@@ -128,41 +143,34 @@ class Gateways:
             change = self._change(written)
             if not dry_run:
                 await self._prepare(written)
-                stored = await asyncio.to_thread(self._store.put_gateway, written)
+                stored = await asyncio.to_thread(self._store.put_gateway, written, terms, past)
                 self._current = CurrentGateway(stored.document, "api", stored)
                 self._offer()
             return change
 
-    async def delete(self, expected: ExpectedRevisions = None) -> None:
-        """What was written is forgotten; the file's takes its place.
+    async def delete(self, terms: Terms = ANY_TERMS) -> None:
+        """What was written is forgotten; the file's takes its place. Raises `NoGatewayError`, `Invalid`,
+        `OtherRevisionError`, `OtherOwnerError`."""
+        await finished(self._delete(terms))
 
-        Raises `NoGatewayError`, `OtherGatewayError`, `Invalid`.
-        """
-        await finished(self._delete(expected))
-
-    async def _delete(self, expected: ExpectedRevisions) -> None:
+    async def _delete(self, terms: Terms) -> None:
         async with self._writing:
-            self._refuse_other(expected)
             chosen = self._chosen(self._written, None)
             if chosen:
                 await self._refuse_unnamed(chosen.document)
-            if await asyncio.to_thread(self._store.delete_gateway) is None:
+            if await asyncio.to_thread(self._store.delete_gateway, terms) is None:
                 raise NoGatewayError
             self._current = chosen
             if self._current:
                 await self._prepare(self._current.document)
             self._offer()
 
-    def _refuse_other(self, expected: ExpectedRevisions) -> None:
-        stored = self._current.stored if self._current else None
-        if expected is not None and (stored is None or stored.revision not in expected):
-            raise OtherGatewayError(stored)
+    async def reload(self, author: Author = UNKNOWN, *, dry_run: bool = False) -> GatewayChange:
+        """Reads the file again; its history has who asked for that. Raises `NoGatewayError` where there is none,
+        `Invalid`."""
+        return await finished(self._reload(author, dry_run))
 
-    async def reload(self, *, dry_run: bool = False) -> GatewayChange:
-        """Reads the file again. Raises `NoGatewayError` where there is none, `Invalid`."""
-        return await finished(self._reload(dry_run))
-
-    async def _reload(self, dry_run: bool) -> GatewayChange:
+    async def _reload(self, author: Author, dry_run: bool) -> GatewayChange:
         async with self._writing:
             if self._file is None:
                 raise NoGatewayError
@@ -174,8 +182,35 @@ class Gateways:
             if not dry_run:
                 await self._prepare(chosen.document)
                 self._written, self._current = written, chosen
+                await asyncio.to_thread(self._record, author)
                 self._offer()
             return change
+
+    async def history(self, before: int | None, limit: int) -> Sequence[Entry]:
+        """The newest first; those older than the revision `before`. Raises `NoGatewayError`: none was ever written."""
+        entries = await asyncio.to_thread(self._store.history, GATEWAY, THE_GATEWAY, before, limit)
+        if not entries and not await asyncio.to_thread(self._store.history, GATEWAY, THE_GATEWAY, None, 1):
+            raise NoGatewayError
+        return entries
+
+    async def past(self, revision: int) -> PastResource:
+        """The Gateway as that write left it: `Store.at`. Raises `NoSuchRevisionError`."""
+        return await asyncio.to_thread(self._store.at, GATEWAY, THE_GATEWAY, revision)
+
+    async def diff(self, before: PastResource, after: PastResource) -> str:
+        """Unified, of the YAML that is shown of both, without secrets."""
+        return await asyncio.to_thread(diff_of_gateways, before, after)
+
+    def _record(self, author: Author) -> None:
+        """The history has the Gateway of a file, too. It is not kept from nodes where that cannot be stored."""
+        if self._current is None or self._current.origin != "file":
+            return
+        source = _source(self._current.document)
+        reason = author.reason or f"asked for by {author.actor} {author.origin}".rstrip() if author != UNKNOWN else ""
+        try:
+            self._store.record_gateway(self._current.document, Author("file", source, reason))
+        except StorageError as error:
+            log.error("the Gateway's history lacks what its file has", extra={"reason": str(error)})
 
     def _chosen(self, written: JsonObject | None, stored: StoredGateway | None) -> CurrentGateway | None:
         if written and _source(written):

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gatewright_controller.inspector import is_page_file
 from gatewright_controller.local.loopback import is_loopback
+from gatewright_controller.management.authors import ACTOR
 from gatewright_controller.management.problems import problem_response
 from gatewright_controller.management.table import is_open
 
@@ -23,6 +24,7 @@ class Access:
         self._token = token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[ACTOR] = "token" if self._token else "local"
         if scope["type"] != "http" or is_open(scope["path"]):
             await self._app(scope, receive, send)
             return

@@ -27,6 +27,7 @@ from gatewright_controller.management.policy_api import PolicyEndpoints
 from gatewright_controller.management.problems import HANDLERS
 from gatewright_controller.management.process_api import ProcessEndpoints
 from gatewright_controller.management.request_api import RequestEndpoints, RequestLimits
+from gatewright_controller.management.revision_api import RevisionEndpoints
 from gatewright_controller.management.table import PARTS, routes_of
 from gatewright_controller.nodes.node_documents import DocumentLimits, NodeDocuments
 from gatewright_controller.nodes.observations import Observations
@@ -64,7 +65,8 @@ def create_app(
         PolicyEndpoints(controller, bodies),
         NodeEndpoints(deployment, documents),
         LogLevelEndpoints(bodies.json_object),
-        GatewayEndpoints(gateways, deployment, bodies.document),
+        GatewayEndpoints(gateways, deployment, bodies.document, bodies.json_object),
+        RevisionEndpoints(controller, gateways),
         ExchangeEndpoints(watching, controller, limits.exchanges),
         RequestEndpoints(controller, gateways, watching, limits.requests),
     )

@@ -11,18 +11,21 @@ import asyncio
 
 from gatewright_documents.mistake import Invalid, Mistake
 from gatewright_documents.values import JsonObject
+from msgspec import UNSET
 from starlette.requests import Request
 from starlette.responses import Response
 
 from gatewright_controller.apis.api_change import TriedWrite, change_of
 from gatewright_controller.apis.controller import Controller
 from gatewright_controller.management.accept import YAML, prefers_yaml
+from gatewright_controller.management.authors import TERMS, terms_of
 from gatewright_controller.management.bodies import MEDIA_TYPES, Bodies
 from gatewright_controller.management.json_answer import JsonAnswer, shaped
 from gatewright_controller.management.pages import NAME, PAGED, fits_name, page_of
-from gatewright_controller.management.preconditions import ETAG, IF_MATCH, etag, if_match
+from gatewright_controller.management.preconditions import ETAG, IF_MATCH, etag
 from gatewright_controller.management.queries import DRY_RUN, WAIT, choice, dry_run
 from gatewright_controller.management.queries import wait as wait_seconds
+from gatewright_controller.management.revision_api import ROLLBACK, rollback_target
 from gatewright_controller.management.rows import JSON, Answer, Body, Parameter, Part, Row
 from gatewright_controller.management.shapes import apis as shapes
 from gatewright_controller.model import Api
@@ -54,18 +57,18 @@ class ApiEndpoints:
 
     async def create(self, request: Request) -> Response:
         """201 with the resource and its Location; 400, 409, 415, 422 with what is wrong."""
-        wait, tried = wait_seconds(request), dry_run(request)
+        wait, tried, terms = wait_seconds(request), dry_run(request), terms_of(request)
         async with self._bodies.document(request) as document:
             if tried:
                 return await self._would_be(await self._controller.try_create(document))
-            stored = await self._controller.create(document)
+            stored = await self._controller.create(document, terms)
         location = {"location": f"/v1/apis/{stored.name}"}
         return JsonAnswer(await self._resource_after(stored, wait), 201, location)
 
     async def get(self, request: Request) -> Response:
         """The resource, secrets masked, with its status; as YAML without. 404."""
         stored = await self._controller.get(request.path_params["name"])
-        headers = {"etag": etag(stored), "cache-control": "no-store", "vary": "accept"}
+        headers = {"etag": etag(stored.revision), "cache-control": "no-store", "vary": "accept"}
         if not prefers_yaml(request.headers.get("accept", "")):
             return JsonAnswer(self._resource(stored), headers=headers)
         text = await asyncio.to_thread(lambda: api_text(self._shown(stored)))
@@ -74,22 +77,32 @@ class ApiEndpoints:
     async def replace(self, request: Request) -> Response:
         """The resource as it is now. A mask stands for the secret that is stored at its place."""
         wait, tried, name = wait_seconds(request), dry_run(request), request.path_params["name"]
-        expected = if_match(request)
+        terms = terms_of(request)
         await self._controller.get(name)
         async with self._bodies.document(request) as document:
             _refuse_rename(document, name)
             if tried:
-                return await self._would_be(await self._controller.try_replace(document, expected))
-            stored = await self._controller.replace(document, expected)
+                return await self._would_be(await self._controller.try_replace(document, terms))
+            stored = await self._controller.replace(document, terms)
         return JsonAnswer(await self._resource_after(stored, wait))
 
     async def delete(self, request: Request) -> Response:
         """204; with `wait` 202 where a node still runs it when time is up."""
         wait, name = wait_seconds(request), request.path_params["name"]
-        await self._controller.delete(name, if_match(request))
+        await self._controller.delete(name, terms_of(request))
         if wait and not await self._deployment.wait_until_removed(name, wait):
             return JsonAnswer(shapes.Removal(state="pending", reason="not every node has removed it yet"), 202)
         return Response(status_code=204)
+
+    async def roll_back(self, request: Request) -> Response:
+        """The resource, as that revision left it, is its newest revision; also one that was deleted. 404, 409, 412, 422
+        with what no longer fits."""
+        wait, tried, name = wait_seconds(request), dry_run(request), request.path_params["name"]
+        terms, revision = terms_of(request), await rollback_target(request, self._bodies.json_object)
+        if tried:
+            return await self._would_be(await self._controller.try_roll_back(name, revision, terms))
+        stored = await self._controller.roll_back(name, revision, terms)
+        return JsonAnswer(await self._resource_after(stored, wait))
 
     async def status(self, request: Request) -> Response:
         """Its state, and that of each connected node."""
@@ -131,6 +144,7 @@ def _status(status: ApiStatus, stored: StoredApi) -> shapes.ApiStatus:
         revision=stored.revision,
         created_at=stored.created_at,
         updated_at=stored.updated_at,
+        owner=stored.owner or UNSET,
         nodes=shaped(list[shapes.NodeStatus], status.nodes),
         policies=_policies(stored.api, stored.versions),
     )
@@ -172,7 +186,7 @@ PART = Part(
             "apis:write",
             "Creates an API.",
             {200: _TRIED, 201: Answer("It is stored.", (shapes.ApiResource,), headers={"location": "Of the API."})},
-            query=(WAIT, DRY_RUN),
+            query=(WAIT, DRY_RUN, *TERMS),
             body=_WRITTEN,
             refusals=(409, 413, 415, 422, *_MUST_BE_STORED),
         ),
@@ -200,10 +214,10 @@ PART = Part(
                 )
             },
             in_path=(_NAME,),
-            query=(WAIT, DRY_RUN),
+            query=(WAIT, DRY_RUN, *TERMS),
             headers=(IF_MATCH,),
             body=_WRITTEN,
-            refusals=(404, 412, 413, 415, 422, *_MUST_BE_STORED),
+            refusals=(404, 409, 412, 413, 415, 422, *_MUST_BE_STORED),
         ),
         Row(
             "deleteApi",
@@ -217,9 +231,27 @@ PART = Part(
                 204: Answer("It is deleted."),
             },
             in_path=(_NAME,),
-            query=(WAIT,),
+            query=(WAIT, *TERMS),
             headers=(IF_MATCH,),
-            refusals=(404, 412, *_MUST_BE_STORED),
+            refusals=(404, 409, 412, *_MUST_BE_STORED),
+        ),
+        Row(
+            "rollBackApi",
+            "POST",
+            "/v1/apis/{name}/rollback",
+            ApiEndpoints.roll_back,
+            "apis:write",
+            "Makes an API what an older write had left; also one that was deleted.",
+            {
+                200: Answer(
+                    "It is stored; with `dry_run`: what it would be, and change.", (shapes.ApiResource, shapes.TriedApi)
+                )
+            },
+            in_path=(_NAME,),
+            query=(WAIT, DRY_RUN, *TERMS),
+            headers=(IF_MATCH,),
+            body=ROLLBACK,
+            refusals=(404, 409, 412, 413, 422, *_MUST_BE_STORED),
         ),
         Row(
             "getApiStatus",

@@ -13,10 +13,12 @@ from starlette.responses import Response
 
 from gatewright_controller.gateway.gateway_masks import masked_gateway
 from gatewright_controller.gateway.gateways import GatewayChange, Gateways
+from gatewright_controller.management.authors import REASON, TERMS, author_of, terms_of
 from gatewright_controller.management.bodies import MEDIA_TYPES
 from gatewright_controller.management.json_answer import JsonAnswer, shaped
-from gatewright_controller.management.preconditions import ETAG, IF_MATCH, etag, if_match
+from gatewright_controller.management.preconditions import ETAG, IF_MATCH, etag
 from gatewright_controller.management.queries import DRY_RUN, WAIT, dry_run, wait
+from gatewright_controller.management.revision_api import ROLLBACK, ReadObject, rollback_target
 from gatewright_controller.management.rows import Answer, Body, Part, Row
 from gatewright_controller.management.shapes import gateway as shapes
 from gatewright_controller.management.shapes.apis import NodeStatus
@@ -29,29 +31,32 @@ ReadDocument = Callable[[Request], AbstractAsyncContextManager[JsonObject]]
 class GatewayEndpoints:
     """Writes take `?wait=SECONDS`, as those of APIs do, and `?dry_run=true`: what they would change, and nothing done.
 
-    read: the document in a request's body.
+    Those of what is stored take `If-Match`.
+
+    read: the document in a request's body; read_object: the JSON in it.
     """
 
-    def __init__(self, gateways: Gateways, deployment: Deployment, read: ReadDocument) -> None:
-        self._gateways, self._deployment, self._read = gateways, deployment, read
+    def __init__(self, gateways: Gateways, deployment: Deployment, read: ReadDocument, read_object: ReadObject) -> None:
+        self._gateways, self._deployment = gateways, deployment
+        self._read, self._read_object = read, read_object
 
     async def get(self, _: Request) -> Response:
         """`GET /v1/gateway`: the resource with its status; 404 where nodes listen on what each has by itself."""
         stored = self._gateways.current.stored
-        headers = {"cache-control": "no-store", **({"etag": etag(stored)} if stored else {})}
+        headers = {"cache-control": "no-store", **({"etag": etag(stored.revision)} if stored else {})}
         return JsonAnswer(self._resource(self._deployment.gateway_status()), headers=headers)
 
     async def replace(self, request: Request) -> Response:
         """`PUT /v1/gateway`: the resource as it is now, and what has changed; 409 where a file says it, 422."""
-        seconds, tried, expected = wait(request), dry_run(request), if_match(request)
+        seconds, tried, terms = wait(request), dry_run(request), terms_of(request)
         async with self._read(request) as document:
-            change = await self._gateways.replace(document, expected, dry_run=tried)
+            change = await self._gateways.replace(document, terms, dry_run=tried)
         return await self._change_response(change, seconds, tried)
 
     async def delete(self, request: Request) -> Response:
         """`DELETE /v1/gateway`: what was written is forgotten, and the run's own counts again; 404."""
         seconds = wait(request)
-        await self._gateways.delete(if_match(request))
+        await self._gateways.delete(terms_of(request))
         if seconds:
             await self._deployment.wait_until_gateway_converged(seconds)
         return Response(status_code=204)
@@ -59,7 +64,14 @@ class GatewayEndpoints:
     async def reload(self, request: Request) -> Response:
         """`POST /v1/gateway/reload`: the file is read again. Without a body."""
         seconds, tried = wait(request), dry_run(request)
-        change = await self._gateways.reload(dry_run=tried)
+        change = await self._gateways.reload(author_of(request), dry_run=tried)
+        return await self._change_response(change, seconds, tried)
+
+    async def roll_back(self, request: Request) -> Response:
+        """The answer is that of `PUT`; 404, 409, 412, 422."""
+        seconds, tried, terms = wait(request), dry_run(request), terms_of(request)
+        revision = await rollback_target(request, self._read_object)
+        change = await self._gateways.roll_back(revision, terms, dry_run=tried)
         return await self._change_response(change, seconds, tried)
 
     async def _change_response(self, change: GatewayChange, seconds: float, tried: bool) -> Response:
@@ -80,6 +92,7 @@ class GatewayEndpoints:
             certificates=msgspec.convert(self._gateways.certificates(), dict[str, shapes.ObtainedCertificate]),
             revision=stored.revision if stored else UNSET,
             updated_at=stored.updated_at if stored else UNSET,
+            owner=(stored.owner if stored else "") or UNSET,
             change=change,
         )
         return {**masked_gateway(current.document), "status": answer}
@@ -109,7 +122,7 @@ PART = Part(
             "gateway:write",
             "Changes what nodes listen on.",
             {200: _CHANGED},
-            query=(WAIT, DRY_RUN),
+            query=(WAIT, DRY_RUN, *TERMS),
             headers=(IF_MATCH,),
             body=Body((Gateway,), MEDIA_TYPES),
             refusals=(409, 412, 413, 415, 422, 503, 507),
@@ -122,9 +135,9 @@ PART = Part(
             "gateway:write",
             "Deletes the Gateway that was written here; that of the node's own run is in use again.",
             {204: Answer("It is deleted.")},
-            query=(WAIT,),
+            query=(WAIT, *TERMS),
             headers=(IF_MATCH,),
-            refusals=(404, 412, 422, 503, 507),
+            refusals=(404, 409, 412, 422, 503, 507),
         ),
         Row(
             "reloadGateway",
@@ -134,8 +147,21 @@ PART = Part(
             "gateway:write",
             "Reads the Gateway's file again.",
             {200: _CHANGED},
-            query=(WAIT, DRY_RUN),
+            query=(WAIT, DRY_RUN, REASON),
             refusals=(404, 422, 503),
+        ),
+        Row(
+            "rollBackGateway",
+            "POST",
+            "/v1/gateway/rollback",
+            GatewayEndpoints.roll_back,
+            "gateway:write",
+            "Makes the Gateway what an older write had left.",
+            {200: _CHANGED},
+            query=(WAIT, DRY_RUN, *TERMS),
+            headers=(IF_MATCH,),
+            body=ROLLBACK,
+            refusals=(404, 409, 412, 413, 422, 503, 507),
         ),
     ),
 )

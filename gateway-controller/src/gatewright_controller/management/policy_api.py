@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gatewright_controller.apis.controller import Controller, Prospect
+from gatewright_controller.management.authors import TERMS, terms_of
 from gatewright_controller.management.bodies import Bodies, has_body
 from gatewright_controller.management.json_answer import JsonAnswer, shaped
 from gatewright_controller.management.pages import NAME, PAGED, fits_name, page_of
@@ -39,13 +40,13 @@ class PolicyEndpoints:
 
     async def reload(self, request: Request) -> Response:
         """The definitions folder is read again; {"apis": […]} in the body, if there is one, is written with it."""
-        wait = wait_seconds(request)
+        wait, terms = wait_seconds(request), terms_of(request)
         sources = []
         if has_body(request):
             document = await self._bodies.definitions(request)
             sources = self._bodies.sources(document)
             _refuse_mistakes(shapes.Reload, document)
-        prospect = await self._controller.reload_definitions(sources)
+        prospect = await self._controller.reload_definitions(sources, terms)
         deployment = self._controller.deployment
         waits = (deployment.wait_until_converged(name, wait, changing=True) for name in prospect.apis)
         statuses = await asyncio.gather(*waits)
@@ -145,9 +146,9 @@ PART = Part(
                     "What has changed, and what has become of the APIs that it concerns.", (shapes.PolicyImpact,)
                 )
             },
-            query=(WAIT,),
+            query=(WAIT, *TERMS),
             body=Body((shapes.Reload,), required=False),
-            refusals=(413, 415, 422, 503, 507),
+            refusals=(409, 413, 415, 422, 503, 507),
         ),
     ),
 )

@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from gatewright_controller.management.problems import Problem
 from gatewright_controller.management.rows import Parameter
-from gatewright_controller.store import ExpectedRevisions, StoredApi, StoredGateway
+from gatewright_controller.store import ExpectedRevisions
 
 TAG = re.compile('"([0-9]{1,18})"')
 ETAG = {"etag": "Names the revision, for `If-Match`."}
@@ -19,9 +19,9 @@ IF_MATCH = Parameter(
 )
 
 
-def etag(stored: StoredApi | StoredGateway) -> str:
+def etag(revision: int) -> str:
     """What names the resource's document as it is, in whatever form it is shown; its status has no part in that."""
-    return f'"{stored.revision}"'
+    return f'"{revision}"'
 
 
 def if_match(request: Request) -> ExpectedRevisions:

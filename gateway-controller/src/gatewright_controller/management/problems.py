@@ -13,16 +13,17 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from gatewright_controller.gateway.gateways import GatewayOfFileError, NoGatewayError, OtherGatewayError
+from gatewright_controller.gateway.gateways import GatewayOfFileError, NoGatewayError
 from gatewright_controller.management.json_answer import JsonAnswer
 from gatewright_controller.management.shapes import problem as shapes
 from gatewright_controller.store import (
+    API,
     ApiExistsError,
     NoSuchApiError,
+    NoSuchRevisionError,
+    OtherOwnerError,
     OtherRevisionError,
     StorageError,
-    StoredApi,
-    StoredGateway,
 )
 
 log = logging.getLogger(__name__)
@@ -80,25 +81,35 @@ def _on_missing(_: Request, error: Exception) -> Response:
 
 def _on_other_revision(_: Request, error: Exception) -> Response:
     assert isinstance(error, OtherRevisionError)
-    return _other_revision(f"the API {error.stored.name}", f"/v1/apis/{error.stored.name}", error.stored)
+    resource, path = _resource(error.kind, error.name)
+    without = "without If-Match what is there is replaced, whatever it is"
+    if not error.revision:
+        return problem_response(412, f"{resource} is not there; {without}", revision=0)
+    cure = f"GET {path} has it: make the change anew on that, and send its ETag as If-Match; {without}"
+    detail = f"{resource} has been written since: it has revision {error.revision} of {error.updated_at}"
+    return problem_response(412, f"{detail}; {cure}", revision=error.revision, updated_at=error.updated_at)
 
 
-def _on_other_gateway(_: Request, error: Exception) -> Response:
-    assert isinstance(error, OtherGatewayError)
-    if error.stored is None:
-        return problem_response(
-            412, "no Gateway was written here, so none has that ETag; PUT without If-Match writes one"
-        )
-    return _other_revision("the Gateway", "/v1/gateway", error.stored)
+def _on_other_owner(_: Request, error: Exception) -> Response:
+    assert isinstance(error, OtherOwnerError)
+    resource, _path = _resource(error.kind, error.name)
+    cure = "leave it to that owner, or take it over: take_over=true, --take-over of a command"
+    detail = f"{resource} is owned by {error.owner}, and this is a write for {error.wanted}; {cure}"
+    return problem_response(409, detail, owner=error.owner)
 
 
-def _other_revision(what: str, path: str, stored: StoredApi | StoredGateway) -> Response:
-    cure = (
-        f"GET {path} has it: make the change anew on that, and send its ETag as If-Match; "
-        "without If-Match what is there is replaced, whatever it is"
-    )
-    detail = f"{what} has been written since: it has revision {stored.revision} of {stored.updated_at}"
-    return problem_response(412, f"{detail}; {cure}", revision=stored.revision, updated_at=stored.updated_at)
+def _on_no_revision(_: Request, error: Exception) -> Response:
+    assert isinstance(error, NoSuchRevisionError)
+    resource, path = _resource(error.kind, error.name)
+    if error.newest is None:
+        return problem_response(404, f"{resource} was never written")
+    detail = f"{resource} has no revision {error.revision}, its newest is {error.newest}"
+    return problem_response(404, f"{detail}; GET {path}/revisions lists them")
+
+
+def _resource(kind: str, name: str) -> tuple[str, str]:
+    """What a resource is called, and its path."""
+    return (f"the API {name}", f"/v1/apis/{name}") if kind == API else ("the Gateway", "/v1/gateway")
 
 
 def _on_gateway_of_file(_: Request, error: Exception) -> Response:
@@ -143,10 +154,11 @@ HANDLERS = {
     Unreadable: _on_unreadable,
     ApiExistsError: _on_exists,
     NoSuchApiError: _on_missing,
+    NoSuchRevisionError: _on_no_revision,
+    OtherOwnerError: _on_other_owner,
     OtherRevisionError: _on_other_revision,
     GatewayOfFileError: _on_gateway_of_file,
     NoGatewayError: _on_no_gateway,
-    OtherGatewayError: _on_other_gateway,
     StorageError: _on_storage,
     HTTPException: _on_http,
     Exception: _on_fault,

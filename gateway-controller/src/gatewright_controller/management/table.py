@@ -23,6 +23,7 @@ from gatewright_controller.management import (
     policy_api,
     process_api,
     request_api,
+    revision_api,
 )
 from gatewright_controller.management.problems import Problem
 from gatewright_controller.management.rows import Endpoint, Row
@@ -31,6 +32,7 @@ PARTS = (
     apis_api.PART,
     policy_api.PART,
     gateway_api.PART,
+    revision_api.PART,
     node_api.PART,
     exchange_api.PART,
     request_api.PART,

@@ -1,36 +1,60 @@
-"""Where APIs and the Gateway are kept: what a store is (`api_store`), and the one that there is, in SQLite."""
+"""Where resources and their history are kept: what a store does (`contract`), in SQLite or PostgreSQL (`databases`)."""
 
-from gatewright_controller.store.api_store import (
+from gatewright_controller.store.authors import ANY_TERMS, NO_OWNER, UNKNOWN, Author, ExpectedRevisions, Terms
+from gatewright_controller.store.contract import Store
+from gatewright_controller.store.databases import open_store
+from gatewright_controller.store.errors import (
     ApiExistsError,
     ContextTakenError,
-    ExpectedRevisions,
     NoDatabaseError,
     NoSuchApiError,
+    NoSuchRevisionError,
+    OtherOwnerError,
     OtherRevisionError,
     StorageError,
-    Store,
+    StoreError,
+)
+from gatewright_controller.store.resources import (
+    API,
+    GATEWAY,
+    THE_GATEWAY,
+    Entry,
+    PastResource,
     StoredApi,
     StoredGateway,
-    StoreError,
     context_of,
     is_same,
+    kept_document,
+    refuse,
 )
-from gatewright_controller.store.sqlite import SqliteStore, open_store
 
 __all__ = [
+    "ANY_TERMS",
+    "API",
+    "GATEWAY",
+    "NO_OWNER",
+    "THE_GATEWAY",
+    "UNKNOWN",
     "ApiExistsError",
+    "Author",
     "ContextTakenError",
+    "Entry",
     "ExpectedRevisions",
     "NoDatabaseError",
     "NoSuchApiError",
+    "NoSuchRevisionError",
+    "OtherOwnerError",
     "OtherRevisionError",
-    "SqliteStore",
+    "PastResource",
     "StorageError",
     "Store",
     "StoreError",
     "StoredApi",
     "StoredGateway",
+    "Terms",
     "context_of",
     "is_same",
+    "kept_document",
     "open_store",
+    "refuse",
 ]

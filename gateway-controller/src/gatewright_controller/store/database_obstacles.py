@@ -15,6 +15,28 @@ PRIMARY = 0xFF
 """The part of a code of SQLite's that says what kind of error it is."""
 ROOM_BYTES = 256 * 1024
 """More than opening a database writes: the file of its shared memory and a few pages."""
+DISK_FULL = "53100"
+CURES = {
+    "28": "check its user and password (PGPASSFILE, or passfile= in the URL, names a file of passwords)",
+    "3D000": "create the database, or name one that is there",
+    "42501": "let its user create tables in this database, or in a schema of its own",
+    "25006": "name the server that can be written to: several hosts, with target_session_attrs=read-write, find it",
+    "53100": "make room on its disk",
+    "53300": "end other connections, or allow more",
+    "57P03": "it is starting or stopping: no cure is needed",
+}
+"""By SQLSTATE, or the class that it begins with
+(https://www.postgresql.org/docs/current/errcodes-appendix.html)."""
+REFUSALS = {
+    "password authentication failed": "28",
+    "no pg_hba.conf entry": "28",
+    "no password supplied": "28",
+    "too many": "53300",
+    "the database system is": "57P03",
+    "does not exist": "3D000",
+}
+"""Of a server that refuses a connection: libpq then has the message and no code."""
+UNREACHABLE = "start the server, or correct the address in `database`"
 
 
 class DamagedError(sqlite3.DatabaseError):
@@ -23,7 +45,7 @@ class DamagedError(sqlite3.DatabaseError):
     sqlite_errorcode = sqlite3.SQLITE_CORRUPT
 
 
-def obstacle(path: str, error: sqlite3.Error | OSError) -> str:
+def sqlite_obstacle(path: str, error: sqlite3.Error | OSError) -> str:
     """What keeps the database at `path` from being opened, and what to do about it."""
     reason = os_reason(error) if isinstance(error, OSError) else str(error)
     code = getattr(error, "sqlite_errorcode", 0) & PRIMARY
@@ -35,6 +57,26 @@ def obstacle(path: str, error: sqlite3.Error | OSError) -> str:
     if code == sqlite3.SQLITE_FULL or error_of_writing(Path(path).parent) in FULL:
         return f"the disk is full ({path}: {reason}); make room there"
     return f"{path}: {reason}; let the controller's user read and write this file and its folder"
+
+
+def postgresql_obstacle(place: str, error: BaseException | None) -> str:
+    """The same of a server. error: the driver's."""
+    reason = " ".join(str(error).split())
+    state = sqlstate(error) or next((code for words, code in REFUSALS.items() if words in reason), "")
+    cure = CURES.get(state) or CURES.get(state[:2]) or UNREACHABLE
+    return f"{place}: {reason}; {cure}"
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether the driver's error is for want of room."""
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", 0) & PRIMARY == sqlite3.SQLITE_FULL
+    return sqlstate(error) == DISK_FULL
+
+
+def sqlstate(error: BaseException | None) -> str:
+    """PostgreSQL's code of an error; "" where the server gave none."""
+    return getattr(error, "sqlstate", None) or ""
 
 
 def error_of_writing(folder: Path) -> int:

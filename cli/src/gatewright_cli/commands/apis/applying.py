@@ -45,10 +45,12 @@ class Target:
         return api_files.move_upstreams(api, ports.ECHO_NAMES, ports.ECHO_PORT, self.echo_port)
 
 
-def find_target(run_dir: Path | None, controller: NamedController | None) -> Target:
-    """The controller that `controller_address` finds. Raises PreflightError."""
+def find_target(
+    run_dir: Path | None, controller: NamedController | None, terms: Mapping[str, str] | None = None
+) -> Target:
+    """The controller that `controller_address` finds. terms: of writes. Raises PreflightError."""
     address = controller_address(run_dir, controller)
-    management = Management(address.url, address.token, address.tls)
+    management = Management(address.url, address.token, address.tls, terms)
     return Target(management, address.echo_port, address.place, address.run_dir)
 
 

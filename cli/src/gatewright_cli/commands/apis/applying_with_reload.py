@@ -20,23 +20,26 @@ from gatewright_cli.run import control
 
 
 async def apply_with_reload(
-    target: Target, files: ApiFiles, seconds: float | None, say: Say, report_error: Say
+    target: Target, files: ApiFiles, terms: dict[str, str], seconds: float | None, say: Say, report_error: Say
 ) -> ExitStatus:
     """Has the run of the target build, and take over the result together with the APIs. DONE if it did, and all APIs
     are deployed.
 
-    The parameters are those of `applying.apply_files`. Raises PreflightError if the run cannot be asked.
+    terms: of the write. The other parameters are those of `applying.apply_files`. Raises PreflightError if the run
+    cannot be asked.
     """
     if files.refused:
         report_refused(files, report_error)
         report_error("error: nothing was changed: with --reload all APIs are applied, or none")
         return ExitStatus.FAILED
-    return await report_no_answer(_apply(target, files, seconds, say, report_error), report_error)
+    return await report_no_answer(_apply(target, files, terms, seconds, say, report_error), report_error)
 
 
-async def _apply(target: Target, files: ApiFiles, seconds: float | None, say: Say, report_error: Say) -> ExitStatus:
+async def _apply(
+    target: Target, files: ApiFiles, terms: dict[str, str], seconds: float | None, say: Say, report_error: Say
+) -> ExitStatus:
     before = await target.management.apis()
-    documents = [ApiDocument.of(target.with_echo(api)) for api in files.apis]
+    documents = [ApiDocument.of(target.with_echo(api), terms) for api in files.apis]
     answer = await asyncio.to_thread(
         control.reload, target.run_dir, lambda step: report_error(f"reload: {step}"), documents
     )

@@ -43,7 +43,8 @@ OWN_PYTHON = PYTHON | {"PYTHONPATH", "PYTHONUSERBASE"}
 """For processes of the supervisor's own interpreter, which find their modules as it does."""
 GO = frozenset({"GOGC", "GOMEMLIMIT", "GODEBUG", "GOMAXPROCS", "GOTRACEBACK"})
 
-CONTROLLER = replace(EVERY, names=EVERY.names | OWN_PYTHON, prefixes=(*EVERY.prefixes, "GATEWRIGHT_CONTROLLER_"))
+CONTROLLER = replace(EVERY, names=EVERY.names | OWN_PYTHON, prefixes=(*EVERY.prefixes, "GATEWRIGHT_CONTROLLER_", "PG"))
+"""With libpq's own (PGPASSFILE, PGSSLROOTCERT): its database may be a PostgreSQL."""
 ECHO = replace(EVERY, names=EVERY.names | OWN_PYTHON)
 ENVOY = EVERY
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import sys
 from collections.abc import Mapping
@@ -44,6 +45,8 @@ ENVOY_DRAIN_SECONDS = 600
 """How long connections of a changed or removed listener may take to end. The next answer on each asks its client to
 close it, and idle ones end after `connectionIdle` (300 s)."""
 DATABASE = "controller.db"
+DATABASE_VARIABLES = ("GATEWRIGHT_CONTROLLER_DATABASE", "GATEWRIGHT_CONTROLLER_DATABASE_FILE")
+"""Of the environment: the controller's database is another than the one in the state directory."""
 ENGINE_STATE, LAST_GOOD = "engine", "last-good"
 """The engine's folder in the state directory, and its file there with the last state that an Envoy accepted."""
 CHALLENGES = "challenges"
@@ -151,6 +154,8 @@ def at_start(settings: NodeSettings, run_dir: RunDir) -> list[ProcessSpec]:
 def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
     """The controller of a node; also writes the Gateway's document into the run directory."""
     address = settings.controller or ""
+    elsewhere, database = _database_variable(), database_of(settings.state_dir)
+    own = f"Its database is in {settings.state_dir}; another --state-dir starts with a new one."
     socket, challenges, metrics = (run_dir.socket(name) for name in ("controller", CHALLENGES, CONTROLLER_METRICS))
     options: Flags = {
         "listen": address,
@@ -158,7 +163,7 @@ def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         "peers": str(run_dir.peers),
         "definitions": str(settings.definitions),
         **({"engine": str(settings.checker)} if settings.checker else {}),
-        "database": f"sqlite:{settings.state_dir / DATABASE}",
+        **({"database": database} if database else {}),
         "last-good": str(settings.state_dir / ENGINE_STATE / LAST_GOOD),
         "token-file": str(run_dir.path / TOKEN_FILE),
         "system-parameters-file": str(run_dir.path / SYSTEM_PARAMETERS_FILE),
@@ -178,8 +183,17 @@ def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         silence_seconds=settings.silence_seconds,
         sockets=(socket, challenges, metrics),
         listen=address,
-        cure=f"Its database is in {settings.state_dir}; another --state-dir starts with a new one.",
+        cure=f"Its database is the one that {elsewhere} names." if elsewhere else own,
     )
+
+
+def database_of(state_dir: Path) -> str:
+    """The URL of the controller's database; "" where the environment names another, which the controller reads."""
+    return "" if _database_variable() else f"sqlite:{state_dir / DATABASE}"
+
+
+def _database_variable() -> str:
+    return next((name for name in DATABASE_VARIABLES if os.environ.get(name)), "")
 
 
 def echo(address: str) -> ProcessSpec:

@@ -49,6 +49,8 @@ class ApiStatus(Answered, frozen=True):
     nodes: list[NodeStatus]
     """The connected nodes."""
     policies: list[AttachedPolicy]
+    owner: str | UnsetType = UNSET
+    """Who applies it, where a write said so."""
 
 
 class ApiResource(Api, frozen=True, kw_only=True):

@@ -50,6 +50,8 @@ class GatewayStatus(Answered, frozen=True):
     revision: int | UnsetType = UNSET
     """Of the write by this API; so is `updatedAt`."""
     updated_at: str | UnsetType = UNSET
+    owner: str | UnsetType = UNSET
+    """Who applies it, where a write said so."""
     change: GatewayChange | UnsetType = UNSET
     """Of a write or a reload: what has changed."""
 

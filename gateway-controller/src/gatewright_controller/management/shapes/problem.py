@@ -31,6 +31,8 @@ class Problem(Answered, frozen=True, kw_only=True):
     errors: list[ProblemMistake] | UnsetType = UNSET
     """All mistakes of the request, of errors that the client can correct."""
     revision: int | UnsetType = UNSET
-    """Of 412: the revision that the resource has."""
+    """Of 412: the revision that the resource has; 0 where there is none."""
     updated_at: str | UnsetType = UNSET
     """Of 412: the time of that write (RFC 3339)."""
+    owner: str | UnsetType = UNSET
+    """Of 409: the owner of a resource that was to be written for another."""

@@ -1,0 +1,78 @@
+"""Against the real controller; no node is connected."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from gatewright_cli.clients.controller_refusals import DeployError, InvalidError
+from gatewright_cli.clients.management import Management
+from gatewright_cli.commands.apis.applying import Target, apply_files, load
+from gatewright_cli.commands.apis.revisions import Reference, diff, history, roll_back, table, try_roll_back
+from gatewright_cli.mistakes import PreflightError
+
+from cli.tests.clients.test_management import API, with_controller, written
+
+if TYPE_CHECKING:
+    from cli.tests.conftest import Bench
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "revision"),
+    [
+        ("orders", "/v1/apis/orders", None),
+        ("orders@3", "/v1/apis/orders", 3),
+        ("api/orders@-1", "/v1/apis/orders", -1),
+        ("Gateway/gateway@0", "/v1/gateway", 0),
+        ("gateway", "/v1/apis/gateway", None),
+    ],
+)
+def test_a_reference_names_a_resource_and_a_revision(text: str, path: str, revision: int | None) -> None:
+    reference = Reference.parse(text)
+    assert (reference.path, reference.revision) == (path, revision)
+
+
+@pytest.mark.parametrize("text", ["", "@3", "orders@", "orders@x", "orders@3@4", "policy/x", "gateway/other", "a/b/c"])
+def test_another_reference_is_refused_with_the_form(text: str) -> None:
+    with pytest.raises(PreflightError, match=r"expected NAME or NAME@REVISION of an API, or gateway/gateway"):
+        Reference.parse(text)
+
+
+def test_history_diff_and_rollback(bench: Bench) -> None:
+    file = written(bench.folder, "one")
+    reference = Reference.parse("one")
+
+    async def work(management: Management) -> None:
+        printed: list[str] = []
+        for method, reason in (("GET", "first"), ("POST", "second")):
+            written(bench.folder, "one", API.replace("GET", method))
+            management._terms = {"reason": reason, "owner": "team-a"}
+            assert await apply_files(Target(management), load([file], bytes), None, printed.append, printed.append)
+        entries = await history(management, reference, 20)
+        found = [(entry.revision, entry.action, entry.owner, entry.reason) for entry in entries]
+        assert found == [(2, "changed", "team-a", "second"), (1, "created", "team-a", "first")]
+        assert await history(management, reference, 1) == entries[:1]
+        lines = [*table(entries)]
+        assert lines[0].split() == ["REVISION", "ACTION", "AT", "ACTOR", "ORIGIN", "OWNER", "REASON"]
+        assert lines[1].endswith("team-a  second")
+        assert "-    - method: GET\n+    - method: POST\n" in await diff(
+            management, Reference.parse("one@1"), reference
+        )
+        printed.clear()
+        await try_roll_back(Target(management), Reference.parse("one@1"), printed.append)
+        assert printed[0] == "one would be changed"
+        assert "-    - method: POST\n+    - method: GET\n" in printed[1]
+        printed.clear()
+        for _ in range(2):
+            assert await roll_back(Target(management), Reference.parse("one@-1"), None, printed.append)
+        assert printed == ["one rolled back to 1", "one rolled back to 2"], "each time the one before the newest"
+        printed.clear()
+        assert await roll_back(Target(management), Reference.parse("one@2"), None, printed.append)
+        assert printed == ["one unchanged"]
+        management._terms = {"owner": "team-b"}
+        with pytest.raises(InvalidError, match="is owned by team-a"):
+            await roll_back(Target(management), Reference.parse("one@1"), None, printed.append)
+        with pytest.raises(DeployError, match="there is no API none"):
+            await history(management, Reference.parse("none"), 20)
+
+    with_controller(bench, work)

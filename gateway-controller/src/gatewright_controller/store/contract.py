@@ -1,0 +1,85 @@
+"""`Store`: what every store does, wherever it keeps things."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from gatewright_documents.values import JsonObject
+
+from gatewright_controller.model import Api
+from gatewright_controller.resource.claims import Claim
+from gatewright_controller.resource.versions import Versions
+from gatewright_controller.store.authors import ANY_TERMS, Author, Terms
+from gatewright_controller.store.resources import Entry, PastResource, StoredApi, StoredGateway
+
+
+class Store(Protocol):
+    """Every write is whole and on disk when it returns, and has a revision of its own, greater than all before. It
+    leaves an entry in the history of each resource that it changes; one that changes nothing leaves none, and has no
+    revision.
+
+    All raise `StorageError`; all writes of resources raise `OtherRevisionError` and `OtherOwnerError`.
+    """
+
+    @property
+    def revision(self) -> int:
+        """Of the newest write; 0 before the first."""
+
+    def create(self, api: Api, versions: Versions = (), terms: Terms = ANY_TERMS) -> StoredApi:
+        """Raises `ApiExistsError`, `ContextTakenError`."""
+
+    def replace(self, api: Api, versions: Versions = (), terms: Terms = ANY_TERMS) -> StoredApi:
+        """What is there already stays, with its revision. Raises `NoSuchApiError`, `ContextTakenError`."""
+
+    def write_all(self, writes: Sequence[tuple[Api, Versions]], terms: Terms = ANY_TERMS) -> list[StoredApi]:
+        """Creates or replaces all of these APIs, or none: they have one revision. What is there already stays, with its
+        own. Raises `ContextTakenError`."""
+
+    def rename(self, name: str, api: Api, versions: Versions = (), terms: Terms = ANY_TERMS) -> StoredApi:
+        """`api` takes the place of the API of this name, which is gone from then on. Raises `NoSuchApiError`,
+        `ApiExistsError`, `ContextTakenError`."""
+
+    def roll_back(self, past: PastResource, api: Api, versions: Versions = (), terms: Terms = ANY_TERMS) -> StoredApi:
+        """Creates or replaces the API, which was made of a past one. Raises `ContextTakenError`."""
+
+    def move(self, name: str, versions: Versions) -> None:
+        """The API's attachments run these versions from now on. That is no write of the API: its revision stays."""
+
+    def delete(self, name: str, terms: Terms = ANY_TERMS) -> int:
+        """The revision of the deletion. Raises `NoSuchApiError`."""
+
+    def get(self, name: str) -> StoredApi:
+        """Raises `NoSuchApiError`."""
+
+    def list(self) -> list[StoredApi]:
+        """All, by name."""
+
+    def claims(self) -> dict[Claim, str]:
+        """What APIs have → their names."""
+
+    def gateway(self) -> StoredGateway | None:
+        """The Gateway that was written last, None where none was or it was deleted."""
+
+    def put_gateway(
+        self, document: JsonObject, terms: Terms = ANY_TERMS, past: PastResource | None = None
+    ) -> StoredGateway:
+        """In the place of the one that there is. The same again stays, with its revision. past: what it was made of, in
+        a rollback."""
+
+    def delete_gateway(self, terms: Terms = ANY_TERMS) -> int | None:
+        """The revision of the deletion, None where there was none."""
+
+    def record_gateway(self, document: JsonObject, author: Author) -> None:
+        """An entry in the Gateway's history for one that is not kept here, as a file's: none where the newest entry has
+        the same document."""
+
+    def history(self, kind: str, name: str, before: int | None = None, limit: int = 1000) -> Sequence[Entry]:
+        """The newest first; those older than the revision `before`."""
+
+    def at(self, kind: str, name: str, revision: int) -> PastResource:
+        """As the write of that revision left it; 0: the newest, -1: the one before it, and so on. Raises
+        `NoSuchRevisionError`."""
+
+    def close(self) -> None:
+        """After this nothing else is called."""

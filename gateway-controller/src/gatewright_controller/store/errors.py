@@ -1,0 +1,60 @@
+"""Why a store refuses a write, or cannot do it."""
+
+from __future__ import annotations
+
+
+class ApiExistsError(Exception):
+    """An API of this name is there already."""
+
+
+class NoSuchApiError(LookupError):
+    """There is no API of this name."""
+
+
+class NoSuchRevisionError(LookupError):
+    """The resource has no such revision. newest: the revision of its newest write, None where it was never written."""
+
+    def __init__(self, kind: str, name: str, revision: int, newest: int | None) -> None:
+        self.kind, self.name, self.revision, self.newest = kind, name, revision, newest
+        super().__init__(f"{kind} {name} has no revision {revision}")
+
+
+class OtherRevisionError(Exception):
+    """The resource has another revision than a write was made for; updated_at: when it got that one. 0 and "": it is
+    not there."""
+
+    def __init__(self, kind: str, name: str, revision: int, updated_at: str) -> None:
+        self.kind, self.name, self.revision, self.updated_at = kind, name, revision, updated_at
+        super().__init__(f"{kind} {name} has revision {revision}")
+
+
+class OtherOwnerError(Exception):
+    """The resource is `owner`'s, and a write for another did not say that it takes it over."""
+
+    def __init__(self, kind: str, name: str, owner: str, wanted: str) -> None:
+        self.kind, self.name, self.owner, self.wanted = kind, name, owner, wanted
+        super().__init__(f"{kind} {name} is owned by {owner}")
+
+
+class ContextTakenError(Exception):
+    """Another API, named `api`, has the context on the host; that is a pattern."""
+
+    def __init__(self, host: str, context: str, api: str) -> None:
+        self.host, self.context, self.api = host, context, api
+        super().__init__(f"{context} on {host} is {api}'s")
+
+
+class StorageError(Exception):
+    """The storage does not do now what is asked of it; what was stored is as it was. `full`: for want of room."""
+
+    def __init__(self, reason: str, full: bool) -> None:
+        self.full = full
+        super().__init__(reason)
+
+
+class StoreError(Exception):
+    """The database cannot be used; the message says why and what to do."""
+
+
+class NoDatabaseError(StoreError):
+    """The database cannot be opened now. It may be later: once there is room, or a good one in its place."""

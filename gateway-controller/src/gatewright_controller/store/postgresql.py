@@ -1,0 +1,112 @@
+"""PostgreSQL: how it is connected to, and brought to the tables of this version."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, inspect
+from sqlalchemy.exc import DBAPIError
+
+from gatewright_controller.store import migrations
+from gatewright_controller.store.database_obstacles import postgresql_obstacle
+from gatewright_controller.store.errors import NoDatabaseError, StoreError
+from gatewright_controller.store.migrations import MIGRATIONS, Migration
+
+DEFAULTS = {
+    "application_name": "gatewright-controller",
+    "connect_timeout": "5",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "15000",
+}
+"""Of a connection, where the URL says nothing else: a server that has vanished is noticed after 15 seconds."""
+SESSION = ("SET lock_timeout = '10s'", "SET idle_in_transaction_session_timeout = '30s'", "SET timezone = 'UTC'")
+"""A controller that hangs in its write does not hold up another one for ever."""
+SCHEMA_LOCK = 0x67617465
+"""The key of the advisory lock that tables are created and changed under."""
+CONNECTIONS = 5
+URL = "postgresql://USER@HOST:PORT/DATABASE"
+
+
+def open_postgresql(url: str, known: Sequence[Migration] = MIGRATIONS) -> Engine:
+    """A pool of connections; one that is broken is replaced when it is next asked for. `url`: as libpq takes it
+    (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING). Raises `StoreError`."""
+    with _connected(url) as (engine, place), engine.begin() as connection:
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
+        if not inspect(connection).has_table("schema_version"):
+            migrations.create(connection, known)
+        migrations.migrate(connection, place, known)
+    return engine
+
+
+def open_as_it_is(url: str) -> Engine:
+    """The same of a database that has the tables of this version, which are not changed. Raises `StoreError`."""
+    with _connected(url) as (engine, place), engine.begin() as connection:
+        if not inspect(connection).has_table("schema_version"):
+            raise StoreError(f"{place}: expected the controller's database, got one without its tables")
+        if migrations.is_older(connection, place):
+            raise StoreError(f"{place}: expected a database of this version, got an older one; use its own release")
+    return engine
+
+
+@contextlib.contextmanager
+def _connected(url: str) -> Iterator[tuple[Engine, str]]:
+    """The engine, and the database for people. An error within disposes of the engine."""
+    options = _connection_options(url)
+    place = _place(options)
+    engine = _engine(options)
+    try:
+        yield engine, place
+    except DBAPIError as error:
+        engine.dispose()
+        reason = postgresql_obstacle(place, error.orig)
+        raise NoDatabaseError(f"the controller cannot open its database: {reason}") from None
+    except BaseException:
+        engine.dispose()
+        raise
+
+
+def _connection_options(url: str) -> dict[str, Any]:
+    try:
+        from psycopg import ProgrammingError
+        from psycopg.conninfo import conninfo_to_dict
+    except ImportError:
+        raise StoreError(
+            "expected psycopg, by which a controller reaches PostgreSQL, found none: "
+            "pip install 'gatewright[postgresql]', or keep APIs in sqlite:PATH"
+        ) from None
+    try:
+        return {**DEFAULTS, **conninfo_to_dict(url)}
+    except ProgrammingError as error:
+        reason = " ".join(str(error).split())
+        raise StoreError(f"expected a database such as {URL}, got one that cannot be read: {reason}") from None
+
+
+def _engine(options: dict[str, Any]) -> Engine:
+    import psycopg
+
+    engine = create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: psycopg.connect(**options),
+        pool_size=CONNECTIONS,
+        max_overflow=0,
+        pool_pre_ping=True,
+    )
+
+    @event.listens_for(engine, "connect")
+    def _set_up(connection: psycopg.Connection[Any], _: object) -> None:
+        for statement in SESSION:
+            connection.execute(statement)
+        connection.commit()
+
+    return engine
+
+
+def _place(options: dict[str, Any]) -> str:
+    """The database for people, without its password."""
+    host, port = options.get("host", ""), options.get("port", "")
+    user = f"{options['user']}@" if options.get("user") else ""
+    return f"postgresql://{user}{host}{f':{port}' if port else ''}/{options.get('dbname', '')}"

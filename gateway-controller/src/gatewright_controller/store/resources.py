@@ -1,0 +1,137 @@
+"""What a store keeps: resources as they were last written, and the history of each."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+from gatewright_documents.mistake import Invalid, Mistake
+from gatewright_documents.values import JsonObject
+
+from gatewright_controller.model import Api, to_document
+from gatewright_controller.resource import paths
+from gatewright_controller.resource.versions import Versions
+from gatewright_controller.store.authors import NO_OWNER, Author, Terms
+from gatewright_controller.store.errors import OtherOwnerError, OtherRevisionError
+
+API, GATEWAY = "Api", "Gateway"
+"""Kinds of resources."""
+THE_GATEWAY = "gateway"
+"""The name by which the one Gateway is kept."""
+Action = Literal["created", "changed", "deleted", "renamed", "rolledBack"]
+
+
+@dataclass(frozen=True)
+class StoredApi:
+    """An API as it was last written. `revision` is the store's revision of that write; times are RFC 3339, UTC.
+
+    `versions` are those that its attachments run now, exactly: `api` may ask for `v1`.
+    """
+
+    api: Api
+    revision: int
+    created_at: str
+    updated_at: str
+    versions: Versions = ()
+    owner: str = NO_OWNER
+
+    @property
+    def name(self) -> str:
+        """The API's name, which no other API has."""
+        return self.api.metadata.name
+
+    @property
+    def context(self) -> str:
+        """Its context with the version in it: `/orders/v1`."""
+        return context_of(self.api)
+
+
+@dataclass(frozen=True)
+class StoredGateway:
+    """A Gateway as it was last written, a document that was valid then; `updated_at` is RFC 3339, UTC."""
+
+    document: JsonObject
+    revision: int
+    updated_at: str
+    owner: str = NO_OWNER
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One write in the history of a resource.
+
+    counterpart: of a `rolledBack` one the revision that it was made of, `NAME@REVISION`. What was renamed ends with a
+    `renamed` entry, whose counterpart is what it became, and that begins with one whose counterpart is what it was.
+    """
+
+    kind: str
+    name: str
+    revision: int
+    action: Action
+    owner: str
+    at: str
+    author: Author
+    counterpart: str = ""
+
+    @property
+    def source(self) -> str:
+        """What the resource was made of, `NAME@REVISION`; "" where the write itself says all."""
+        return "" if self.successor else self.counterpart
+
+    @property
+    def successor(self) -> str:
+        """What the resource became by this write, with another name, `NAME@REVISION`; "" where it stayed."""
+        return self.counterpart if self.counterpart.endswith(f"@{self.revision}") else ""
+
+
+@dataclass(frozen=True)
+class PastResource:
+    """A resource as a write left it. document: as it was stored, secrets with it; None where it was gone then."""
+
+    entry: Entry
+    document: JsonObject | None
+    versions: Versions = ()
+
+
+def context_of(api: Api) -> str:
+    """The API's context with its version in it."""
+    return paths.context_of(api.spec.context, api.spec.version)
+
+
+def is_same(stored: StoredApi, api: Api, versions: Versions) -> bool:
+    """Whether a write would change nothing of the API and what it runs."""
+    return (encode_api(stored.api), stored.versions) == (encode_api(api), versions)  # as text: in Python, 1 == True
+
+
+def owner_after(owner: str, terms: Terms) -> str:
+    """Whose a resource is after a write, which was `owner`'s before."""
+    return terms.owner or owner
+
+
+def refuse(kind: str, name: str, stored: StoredApi | StoredGateway | None, terms: Terms) -> None:
+    """Raises `OtherRevisionError` and `OtherOwnerError` where what is stored is not what the write is for."""
+    revision, updated_at = (stored.revision, stored.updated_at) if stored else (0, "")
+    if terms.expected is not None and revision not in terms.expected:
+        raise OtherRevisionError(kind, name, revision, updated_at)
+    if stored and not terms.take_over and NO_OWNER not in (stored.owner, terms.owner) and stored.owner != terms.owner:
+        raise OtherOwnerError(kind, name, stored.owner, terms.owner)
+
+
+def kept_document(past: PastResource) -> JsonObject:
+    """What can be rolled back to. Raises `Invalid` where the resource was gone then."""
+    if past.document is None:
+        expected = "a revision with a document"
+        got = f"{past.entry.name}@{past.entry.revision}, by which it was {past.entry.action}"
+        raise Invalid([Mistake.expecting(expected, got, "name an older one of its history", field="revision")])
+    return past.document
+
+
+def encode(document: JsonObject) -> str:
+    """A document as a store keeps it, as JSON."""
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+
+
+def encode_api(api: Api) -> str:
+    """The API as a store keeps it: its document, as JSON."""
+    return encode(to_document(api))

@@ -1,0 +1,243 @@
+"""The store in a database that SQLAlchemy speaks to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
+
+from gatewright_documents.values import JsonObject
+from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from gatewright_controller.model import Api
+from gatewright_controller.resource.claims import Claim
+from gatewright_controller.resource.versions import Versions
+from gatewright_controller.store.authors import ANY_TERMS, NO_OWNER, Author, Terms
+from gatewright_controller.store.database_obstacles import is_full
+from gatewright_controller.store.errors import ApiExistsError, NoSuchApiError, StorageError
+from gatewright_controller.store.past import entries, newest_document, past_resource
+from gatewright_controller.store.resources import (
+    API,
+    GATEWAY,
+    THE_GATEWAY,
+    Action,
+    Entry,
+    PastResource,
+    StoredApi,
+    StoredGateway,
+    encode,
+    is_same,
+    owner_after,
+    refuse,
+)
+from gatewright_controller.store.tables import claims, resources, revision
+from gatewright_controller.store.transaction import RESOURCE, Transaction, decode_api, read_api, read_gateway
+
+NEXT_REVISION = update(revision).values(value=revision.c.value + 1).returning(revision.c.value)
+LIST = select(*RESOURCE).where(resources.c.kind == API).order_by(resources.c.name)
+
+
+class _UnchangedError(Exception):
+    """Raised within a transaction that has nothing to write, which is undone with its revision."""
+
+
+class SqlStore:
+    """`turn`: what a thread holds while it uses the engine; SQLite's one connection is used by one thread at a time."""
+
+    def __init__(self, engine: Engine, turn: AbstractContextManager[object]) -> None:
+        self.engine = engine
+        self._turn = turn
+
+    @property
+    def revision(self) -> int:
+        with self._using() as connection:
+            value: int = connection.execute(select(revision.c.value)).scalar_one()
+        return value
+
+    def create(self, api: Api, versions: Versions = (), terms: Terms = ANY_TERMS) -> StoredApi:
+        with self._write(terms) as transaction:
+            if read_api(transaction.connection, api.metadata.name):
+                raise ApiExistsError(api.metadata.name)
+            return transaction.insert(api, versions)
+
+    def replace(self, api: Api, versions: Versions = (), terms: Terms = ANY_TERMS) -> StoredApi:
+        stored = self.get(api.metadata.name)
+        refuse(API, stored.name, stored, terms)
+        if not _changes(stored, api, versions, terms):
+            return stored
+        try:
+            with self._write(terms) as transaction:
+                stored = transaction.existing(api.metadata.name)
+                if not _changes(stored, api, versions, terms):
+                    raise _UnchangedError
+                return transaction.update(stored, api, versions)
+        except _UnchangedError:
+            return stored
+
+    def write_all(self, writes: Sequence[tuple[Api, Versions]], terms: Terms = ANY_TERMS) -> list[StoredApi]:
+        with self._using() as connection:
+            present = _present(connection, writes)
+        if _changed(writes, present, terms):
+            with self._write(terms) as transaction:
+                present = _present(transaction.connection, writes)
+                present |= self._write_each(transaction, _changed(writes, present, terms), present)
+        return [present[api.metadata.name] for api, _ in writes]
+
+    def _write_each(
+        self, transaction: Transaction, writes: Sequence[tuple[Api, Versions]], present: dict[str, StoredApi]
+    ) -> dict[str, StoredApi]:
+        """All of them, which may pass a context from one to another."""
+        for api, _ in writes:
+            transaction.release(api.metadata.name)
+        return {api.metadata.name: _put(transaction, present.get(api.metadata.name), api, v) for api, v in writes}
+
+    def rename(self, name: str, api: Api, versions: Versions = (), terms: Terms = ANY_TERMS) -> StoredApi:
+        with self._write(terms) as transaction:
+            old = transaction.existing(name)
+            if read_api(transaction.connection, api.metadata.name):
+                raise ApiExistsError(api.metadata.name)
+            transaction.delete(old, "renamed", f"{api.metadata.name}@{transaction.revision}")
+            was = f"{name}@{old.revision}"
+            return transaction.insert(api, versions, "renamed", was, created_at=old.created_at, owner=old.owner)
+
+    def roll_back(self, past: PastResource, api: Api, versions: Versions = (), terms: Terms = ANY_TERMS) -> StoredApi:
+        source = f"{past.entry.name}@{past.entry.revision}"
+        try:
+            with self._write(terms) as transaction:
+                stored = read_api(transaction.connection, past.entry.name)
+                refuse(API, past.entry.name, stored, terms)
+                if stored is None:
+                    return transaction.insert(api, versions, "rolledBack", source, owner=past.entry.owner)
+                if not _changes(stored, api, versions, terms):
+                    raise _UnchangedError
+                return transaction.update(stored, api, versions, "rolledBack", source)
+        except _UnchangedError:
+            return self.get(past.entry.name)
+
+    def move(self, name: str, versions: Versions) -> None:
+        statement = update(resources).where(resources.c.kind == API, resources.c.name == name)
+        with self._using(writes=True) as connection:
+            connection.execute(statement.values(versions=json.dumps(versions)))
+
+    def delete(self, name: str, terms: Terms = ANY_TERMS) -> int:
+        with self._write(terms) as transaction:
+            transaction.delete(transaction.existing(name))
+            return transaction.revision
+
+    def get(self, name: str) -> StoredApi:
+        with self._using() as connection:
+            if (stored := read_api(connection, name)) is None:
+                raise NoSuchApiError(name)
+            return stored
+
+    def list(self) -> list[StoredApi]:
+        with self._using() as connection:
+            return [decode_api(row) for row in connection.execute(LIST)]
+
+    def claims(self) -> dict[Claim, str]:
+        with self._using() as connection:
+            rows = connection.execute(select(claims.c.host, claims.c.context, claims.c.listener, claims.c.api))
+            return {Claim(host, context, listener): api for host, context, listener, api in rows}
+
+    def gateway(self) -> StoredGateway | None:
+        with self._using() as connection:
+            return read_gateway(connection)
+
+    def put_gateway(
+        self, document: JsonObject, terms: Terms = ANY_TERMS, past: PastResource | None = None
+    ) -> StoredGateway:
+        stored = self.gateway()
+        refuse(GATEWAY, THE_GATEWAY, stored, terms)
+        if stored and not _changes_gateway(stored, document, terms):
+            return stored
+        source = f"{THE_GATEWAY}@{past.entry.revision}" if past else ""
+        with self._write(terms) as transaction:
+            stored = read_gateway(transaction.connection)
+            refuse(GATEWAY, THE_GATEWAY, stored, terms)
+            owner = owner_after(stored.owner if stored else past.entry.owner if past else NO_OWNER, terms)
+            action: Action = "rolledBack" if past else "changed" if stored else "created"
+            return transaction.put_gateway(stored, document, action, source, owner)
+
+    def delete_gateway(self, terms: Terms = ANY_TERMS) -> int | None:
+        if self.gateway() is None:
+            return None
+        with self._write(terms) as transaction:
+            if stored := read_gateway(transaction.connection):
+                refuse(GATEWAY, THE_GATEWAY, stored, terms)
+                transaction.delete_gateway(stored)
+            return transaction.revision
+
+    def record_gateway(self, document: JsonObject, author: Author) -> None:
+        text = encode(document)
+        with self._using() as connection:
+            newest = newest_document(connection, GATEWAY, THE_GATEWAY)
+        if newest == text:
+            return
+        with self._write(Terms(author)) as transaction:
+            transaction.note(GATEWAY, THE_GATEWAY, "changed" if newest else "created", NO_OWNER, text)
+
+    def history(self, kind: str, name: str, before: int | None = None, limit: int = 1000) -> Sequence[Entry]:
+        with self._using() as connection:
+            return entries(connection, kind, name, before, limit)
+
+    def at(self, kind: str, name: str, revision: int) -> PastResource:
+        with self._using() as connection:
+            return past_resource(connection, kind, name, revision)
+
+    def close(self) -> None:
+        with self._turn:
+            self.engine.dispose()
+
+    @contextmanager
+    def _using(self, *, writes: bool = False) -> Iterator[Connection]:
+        """A connection in one transaction; committed at its end, undone by any exception."""
+        with self._turn:
+            try:
+                with self.engine.connect().execution_options(writes=writes) as connection, connection.begin():
+                    yield connection
+            except DBAPIError as error:
+                raise StorageError(" ".join(str(error.orig).split()), is_full(error.orig)) from error
+            except PoolTimeoutError as error:
+                raise StorageError("all connections to the database are in use", full=False) from error
+
+    @contextmanager
+    def _write(self, terms: Terms) -> Iterator[Transaction]:
+        """One transaction with its revision and time."""
+        with self._using(writes=True) as connection:
+            number: int = connection.execute(NEXT_REVISION).scalar_one()
+            now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            yield Transaction(connection, number, now, terms)
+
+
+def _changes(stored: StoredApi, api: Api, versions: Versions, terms: Terms) -> bool:
+    return not is_same(stored, api, versions) or owner_after(stored.owner, terms) != stored.owner
+
+
+def _changes_gateway(stored: StoredGateway, document: JsonObject, terms: Terms) -> bool:
+    return encode(stored.document) != encode(document) or owner_after(stored.owner, terms) != stored.owner
+
+
+def _present(connection: Connection, writes: Sequence[tuple[Api, Versions]]) -> dict[str, StoredApi]:
+    found = (read_api(connection, api.metadata.name) for api, _ in writes)
+    return {stored.name: stored for stored in found if stored}
+
+
+def _changed(
+    writes: Sequence[tuple[Api, Versions]], present: dict[str, StoredApi], terms: Terms
+) -> list[tuple[Api, Versions]]:
+    """The writes that change something. Raises what refuses one of them."""
+    changed = []
+    for api, versions in writes:
+        stored = present.get(api.metadata.name)
+        if stored:
+            refuse(API, stored.name, stored, terms)
+        if not stored or _changes(stored, api, versions, terms):
+            changed.append((api, versions))
+    return changed
+
+
+def _put(transaction: Transaction, old: StoredApi | None, api: Api, versions: Versions) -> StoredApi:
+    return transaction.update(old, api, versions) if old else transaction.insert(api, versions)

@@ -1,0 +1,212 @@
+"""What one writing transaction does: rows of resources, their claims and their history."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from gatewright_documents.values import JsonObject
+from sqlalchemy import Connection, Row, and_, bindparam, delete, insert, or_, select, update
+
+from gatewright_controller.model import Api, from_document
+from gatewright_controller.resource.claims import EVERY_LISTENER, Claim, claims_of
+from gatewright_controller.resource.versions import Versions
+from gatewright_controller.store.authors import NO_OWNER, Author, Terms
+from gatewright_controller.store.errors import ContextTakenError, NoSuchApiError
+from gatewright_controller.store.resources import (
+    API,
+    GATEWAY,
+    THE_GATEWAY,
+    Action,
+    StoredApi,
+    StoredGateway,
+    context_of,
+    encode,
+    encode_api,
+    owner_after,
+    refuse,
+)
+from gatewright_controller.store.tables import claims, history, resources
+
+RESOURCE = (
+    resources.c.document,
+    resources.c.revision,
+    resources.c.created_at,
+    resources.c.updated_at,
+    resources.c.versions,
+    resources.c.owner,
+)
+Columns = Row[*tuple[Any, ...]]
+KEY = and_(resources.c.kind == bindparam("of_kind"), resources.c.name == bindparam("of_name"))
+READ = select(*RESOURCE).where(KEY)
+INSERT = insert(resources)
+UPDATE = (
+    update(resources)
+    .where(KEY)
+    .values({name: bindparam(f"new_{name}") for name in ("document", "revision", "updated_at", "versions", "owner")})
+)
+DELETE = delete(resources).where(KEY)
+INSERT_ENTRY = insert(history)
+CLASHING = select(claims.c.api).where(
+    claims.c.host == bindparam("of_host"),
+    claims.c.context == bindparam("of_context"),
+    or_(
+        bindparam("of_listener", type_=claims.c.listener.type) == EVERY_LISTENER,
+        claims.c.listener == bindparam("of_listener"),
+        claims.c.listener == EVERY_LISTENER,
+    ),
+)
+"""As `Claim.clashes`."""
+INSERT_CLAIM = insert(claims)
+DELETE_CLAIMS = delete(claims).where(claims.c.api == bindparam("of_api"))
+
+
+def read_api(connection: Connection, name: str) -> StoredApi | None:
+    """The API of this name, if there is one."""
+    row = _read(connection, API, name)
+    return decode_api(row) if row else None
+
+
+def read_gateway(connection: Connection) -> StoredGateway | None:
+    """The Gateway that is stored, if there is one."""
+    if (row := _read(connection, GATEWAY, THE_GATEWAY)) is None:
+        return None
+    return StoredGateway(json.loads(row.document), row.revision, row.updated_at, row.owner)
+
+
+def _read(connection: Connection, kind: str, name: str) -> Columns | None:
+    if "\0" in name:  # which PostgreSQL has in no text, and no name has
+        return None
+    return connection.execute(READ, {"of_kind": kind, "of_name": name}).one_or_none()
+
+
+def decode_api(row: Columns) -> StoredApi:
+    """The API of a row with the columns of RESOURCE."""
+    document, revision, created_at, updated_at, versions, owner = row
+    api = from_document(json.loads(document))
+    return StoredApi(api, revision, created_at, updated_at, tuple(json.loads(versions)), owner)
+
+
+class Transaction:
+    """The writes of one revision, each with its entry in the history. now: RFC 3339, UTC."""
+
+    def __init__(self, connection: Connection, revision: int, now: str, terms: Terms) -> None:
+        self.connection, self.revision, self.now, self.terms = connection, revision, now, terms
+
+    def existing(self, name: str) -> StoredApi:
+        """Raises `NoSuchApiError`, and where the API is not what the write is for."""
+        if (stored := read_api(self.connection, name)) is None:
+            raise NoSuchApiError(name)
+        refuse(API, name, stored, self.terms)
+        return stored
+
+    def insert(
+        self,
+        api: Api,
+        versions: Versions,
+        action: Action = "created",
+        counterpart: str = "",
+        *,
+        created_at: str = "",
+        owner: str = NO_OWNER,
+    ) -> StoredApi:
+        """An API that is not there. Raises `ContextTakenError`."""
+        self._claim(api)
+        stored = StoredApi(
+            api, self.revision, created_at or self.now, self.now, versions, owner_after(owner, self.terms)
+        )
+        document = encode_api(api)
+        self._insert(API, api.metadata.name, document, stored.created_at, json.dumps(versions), stored.owner)
+        self.note(API, stored.name, action, stored.owner, document, versions, counterpart)
+        return stored
+
+    def update(
+        self, old: StoredApi, api: Api, versions: Versions, action: Action = "changed", counterpart: str = ""
+    ) -> StoredApi:
+        """An API in the place of one that is there. Raises `ContextTakenError`."""
+        self._claim(api)
+        owner = owner_after(old.owner, self.terms)
+        document = encode_api(api)
+        self._update(API, old.name, document, json.dumps(versions), owner)
+        self.note(API, old.name, action, owner, document, versions, counterpart)
+        return StoredApi(api, self.revision, old.created_at, self.now, versions, owner)
+
+    def delete(self, stored: StoredApi, action: Action = "deleted", counterpart: str = "") -> None:
+        """The API goes, with its claims."""
+        self.connection.execute(DELETE, {"of_kind": API, "of_name": stored.name})
+        self.release(stored.name)
+        self.note(API, stored.name, action, stored.owner, counterpart=counterpart)
+
+    def release(self, name: str) -> None:
+        """The API's contexts are free: another one of this transaction may get them."""
+        self.connection.execute(DELETE_CLAIMS, {"of_api": name})
+
+    def put_gateway(
+        self, old: StoredGateway | None, document: JsonObject, action: Action, counterpart: str, owner: str
+    ) -> StoredGateway:
+        """The Gateway, in the place of the one that there is."""
+        text = encode(document)
+        if old:
+            self._update(GATEWAY, THE_GATEWAY, text, "[]", owner)
+        else:
+            self._insert(GATEWAY, THE_GATEWAY, text, self.now, "[]", owner)
+        self.note(GATEWAY, THE_GATEWAY, action, owner, text, counterpart=counterpart)
+        return StoredGateway(document, self.revision, self.now, owner)
+
+    def delete_gateway(self, old: StoredGateway) -> None:
+        """The Gateway goes."""
+        self.connection.execute(DELETE, {"of_kind": GATEWAY, "of_name": THE_GATEWAY})
+        self.note(GATEWAY, THE_GATEWAY, "deleted", old.owner)
+
+    def note(
+        self,
+        kind: str,
+        name: str,
+        action: Action,
+        owner: str,
+        document: str | None = None,
+        versions: Versions = (),
+        counterpart: str = "",
+    ) -> None:
+        """The entry of this write in the history of a resource."""
+        author: Author = self.terms.author
+        self.connection.execute(
+            INSERT_ENTRY,
+            {
+                "kind": kind,
+                "name": name,
+                "revision": self.revision,
+                "action": action,
+                "document": document,
+                "versions": json.dumps(versions),
+                "owner": owner,
+                "at": self.now,
+                "actor": author.actor,
+                "origin": author.origin,
+                "reason": author.reason,
+                "counterpart": counterpart,
+            },
+        )
+
+    def _insert(self, kind: str, name: str, document: str, created_at: str, versions: str, owner: str) -> None:
+        row = {"kind": kind, "name": name, "document": document, "revision": self.revision, "created_at": created_at}
+        self.connection.execute(INSERT, {**row, "updated_at": self.now, "versions": versions, "owner": owner})
+
+    def _update(self, kind: str, name: str, document: str, versions: str, owner: str) -> None:
+        key = {"of_kind": kind, "of_name": name}
+        values = {"document": document, "revision": self.revision, "updated_at": self.now}
+        values |= {"versions": versions, "owner": owner}
+        self.connection.execute(UPDATE, {**key, **{f"new_{column}": value for column, value in values.items()}})
+
+    def _claim(self, api: Api) -> None:
+        """The API's context on each of its hosts and listeners, in place of what it had before."""
+        context, name = context_of(api), api.metadata.name
+        self.release(name)
+        for claim in claims_of(api.spec.hosts, context, api.spec.listeners):
+            if (owner := self._holder(claim)) is not None:
+                raise ContextTakenError(claim.host, context, owner)
+            self.connection.execute(INSERT_CLAIM, {**claim._asdict(), "api": name})
+
+    def _holder(self, claim: Claim) -> str | None:
+        values = {"of_host": claim.host, "of_context": claim.context, "of_listener": claim.listener}
+        return self.connection.execute(CLASHING, values).scalars().first()
