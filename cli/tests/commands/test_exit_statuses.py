@@ -34,6 +34,10 @@ ASKS = {
     "wait deleted": ["wait", "api", "one", "--for", "deleted", "--timeout", "0s"],
     "apply": ["apply", "-f", "one.yaml", "--timeout", "0s"],
     "apply --dry-run": ["apply", "-f", "one.yaml", "--dry-run"],
+    "history": ["history", "one"],
+    "diff": ["diff", "one@-1"],
+    "rollback": ["rollback", "one@-1"],
+    "rollback --dry-run": ["rollback", "one@-1", "--dry-run"],
     "export": ["export", "one"],
     "explain": ["explain", "0f1e"],
     "explain --last": ["explain", "--last"],
@@ -93,7 +97,10 @@ def test_an_unknown_option(invoke: Invoke, command: str) -> None:
     assert invoke(*ASKS[command], "--colour").status == ExitStatus.USAGE
 
 
-@pytest.mark.parametrize("command", ["get NAME", "delete", "wait deployed", "export", "explain", "explain --last"])
+@pytest.mark.parametrize(
+    "command",
+    ["get NAME", "delete", "wait deployed", "history", "diff", "rollback", "export", "explain", "explain --last"],
+)
 def test_what_is_not_there(invoke: Invoke, command: str) -> None:
     assert invoke(*ASKS[command]).status == ExitStatus.NOT_FOUND
 

@@ -310,9 +310,9 @@ class Management:
     async def _content(self, method: str, path: str, **request: Any) -> bytes:
         answer = await self._ask(method, path, **request)
         if answer.is_server_error:
-            raise NoAnswerError(refusal_text(answer))
+            raise NoAnswerError.of(answer)
         if answer.is_error:
-            raise InvalidError(read_mistakes(answer))
+            raise InvalidError(read_mistakes(answer), exit_status_of(answer.status_code))
         return answer.content
 
     async def _ask(self, method: str, path: str, **request: Any) -> Answer:

@@ -22,7 +22,7 @@ def diff(before: str, after: str | None, run_dir: Path | None, controller: Named
     """
     import asyncio
 
-    from gatewright_cli.clients.controller_refusals import DeployError
+    from gatewright_cli.clients.controller_refusals import DeployError, preflight_error
     from gatewright_cli.commands.apis import revisions
     from gatewright_cli.commands.apis.applying import find_target
     from gatewright_cli.mistakes import PreflightError
@@ -35,4 +35,4 @@ def diff(before: str, after: str | None, run_dir: Path | None, controller: Named
     try:
         click.echo(asyncio.run(revisions.diff(management, old, new)), nl=False)
     except DeployError as error:
-        raise PreflightError([str(error)]) from error
+        raise preflight_error(error) from error

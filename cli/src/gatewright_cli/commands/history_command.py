@@ -26,17 +26,16 @@ def history(name: str, limit: int, form: str, run_dir: Path | None, controller: 
 
     import msgspec
 
-    from gatewright_cli.clients.controller_refusals import DeployError
+    from gatewright_cli.clients.controller_refusals import DeployError, preflight_error
     from gatewright_cli.commands.apis import revisions
     from gatewright_cli.commands.apis.applying import find_target
-    from gatewright_cli.mistakes import PreflightError
 
     reference = revisions.Reference.parse(name)
     management = find_target(run_dir, controller).management
     try:
         entries = asyncio.run(revisions.history(management, reference, limit))
     except DeployError as error:
-        raise PreflightError([str(error)]) from error
+        raise preflight_error(error) from error
     if form == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(entries)))
         return

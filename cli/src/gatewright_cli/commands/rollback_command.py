@@ -31,15 +31,14 @@ def rollback(
 ) -> None:
     """Put a resource back as it was, as a new revision: also one that was deleted.
 
-    REVISION is NAME@REVISION, such as orders@3; orders@-1 is the revision before the newest. Exit status 1 if it is
-    refused, since it no longer fits, or is not deployed.
+    REVISION is NAME@REVISION, such as orders@3; orders@-1 is the revision before the newest. It is refused if it
+    no longer fits.
     """
     import asyncio
 
-    from gatewright_cli.clients.controller_refusals import DeployError
+    from gatewright_cli.clients.controller_refusals import DeployError, preflight_error
     from gatewright_cli.commands.apis import revisions
     from gatewright_cli.commands.apis.applying import find_target
-    from gatewright_cli.mistakes import PreflightError
 
     reference = revisions.Reference.parse(revision)
     reference.of_revision()
@@ -48,7 +47,7 @@ def rollback(
         if dry_run:
             asyncio.run(revisions.try_roll_back(target, reference, click.echo))
             return
-        done = asyncio.run(revisions.roll_back(target, reference, timeout if wait else None, click.echo))
+        status = asyncio.run(revisions.roll_back(target, reference, timeout if wait else None, click.echo))
     except DeployError as error:
-        raise PreflightError([str(error)]) from error
-    context.exit(0 if done else 1)
+        raise preflight_error(error) from error
+    context.exit(status)

@@ -10,7 +10,7 @@ import msgspec
 
 from gatewright_cli.clients.management import ApiChange, GatewayStatus, Management
 from gatewright_cli.commands.apis.applying import Say, Target, report_outcomes
-from gatewright_cli.mistakes import PreflightError
+from gatewright_cli.mistakes import ExitStatus, PreflightError
 
 REFERENCE = re.compile(r"(?:(?P<kind>[A-Za-z]+)/)?(?P<name>[^@/]+)(?:@(?P<revision>-?[0-9]{1,18}))?")
 API, GATEWAY = "api", "gateway"
@@ -119,9 +119,9 @@ def table(entries: Sequence[Entry]) -> Iterable[str]:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
-async def roll_back(target: Target, reference: Reference, seconds: float | None, say: Say) -> bool:
-    """Has the resource as it was. Returns whether it is deployed within so many seconds; True if seconds is None.
-    Raises DeployError.
+async def roll_back(target: Target, reference: Reference, seconds: float | None, say: Say) -> ExitStatus:
+    """Has the resource as it was. DONE if it is deployed within so many seconds, or if seconds is None. Raises
+    DeployError.
     """
     revision = reference.of_revision()
     (before,) = await history(target.management, reference, 1)
@@ -134,7 +134,7 @@ async def roll_back(target: Target, reference: Reference, seconds: float | None,
     if restart := status.change.restart:
         verb += f", waits for a restart: {', '.join(restart)}"
     say(f"{reference.name} {verb}")
-    return True
+    return ExitStatus.DONE
 
 
 async def try_roll_back(target: Target, reference: Reference, say: Say) -> None:
