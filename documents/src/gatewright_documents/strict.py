@@ -37,7 +37,23 @@ def schema_of(kind: type[msgspec.Struct]) -> Schema:
 
 def mistakes_of(kind: type[msgspec.Struct], value: JsonValue, root: str = "") -> Iterator[Mistake]:
     """All that keeps `value`, found at the field `root`, from being such a struct."""
-    yield from schema_of(kind).mistakes(value, root)
+    mistake = None
+    for mistake in schema_of(kind).mistakes(value, root):
+        yield mistake
+    if mistake is None:
+        yield from _fractions(kind, value, root)
+
+
+def _fractions(kind: type[msgspec.Struct], value: JsonValue, root: str) -> Iterator[Mistake]:
+    """2.0 where a whole number belongs: JSON Schema takes it for one, msgspec does not."""
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        if not str(error).startswith("Expected `int`, got `float`"):
+            return
+        place = str(error).partition(" - at `$")[2].removesuffix("`").removeprefix(".")
+        field = ".".join(part for part in (root, place) if part)
+        yield Mistake.expecting("a whole number", "one with a decimal point", "write 2, not 2.0", field=field)
 
 
 def decode(

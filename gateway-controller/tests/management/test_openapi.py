@@ -106,6 +106,25 @@ async def test_the_schema_of_each_kind_is_served(client: httpx.AsyncClient, kind
     assert served.json() == json.loads(msgspec.json.encode(SCHEMAS[kind]()))
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "field"),
+    [
+        ("POST", "/v1/recordings", {"seconds": 60.0}, "seconds"),
+        ("POST", "/v1/requests", {"path": "/", "seconds": 30.0}, "seconds"),
+        ("PUT", "/v1/gateway", {**EXAMPLES["Gateway"], "spec": {"listeners": [{"name": "a", "port": 8080.0}]}}, "port"),
+    ],
+)
+async def test_a_whole_number_with_a_decimal_point_is_a_mistake(
+    client: httpx.AsyncClient, method: str, path: str, body: JsonObject, field: str
+) -> None:
+    """JSON Schema takes 60.0 for an integer, msgspec does not: it was a fault of the controller."""
+    refused = await client.request(method, path, json=body)
+    assert refused.status_code == 422
+    (mistake,) = refused.json()["errors"]
+    assert mistake["field"].endswith(field)
+    assert mistake["message"] == "expected a whole number, got one with a decimal point; write 2, not 2.0"
+
+
 async def test_an_unknown_kind_is_refused_with_the_known_ones(client: httpx.AsyncClient) -> None:
     refused = await client.get("/v1/schemas/secret.json")
     assert refused.status_code == 404
