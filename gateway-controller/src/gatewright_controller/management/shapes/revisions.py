@@ -24,7 +24,7 @@ class Entry(Answered, frozen=True):
     reason: str
     """As the client gave it; empty for none."""
     owner: str
-    """Whose the resource was from then on; empty for nobody's."""
+    """Whose the resource was from then on; empty for none."""
     source: str | UnsetType = field(default=UNSET, name="from")
     """What it was made of: the revision of a rollback, or the name that it had."""
     successor: str | UnsetType = field(default=UNSET, name="to")
