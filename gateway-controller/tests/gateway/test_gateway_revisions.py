@@ -42,9 +42,7 @@ async def test_a_write_for_an_older_revision_is_refused_and_changes_nothing(clie
 async def test_where_none_was_written_no_revision_fits(client: httpx.AsyncClient) -> None:
     refused = await client.put("/v1/gateway", json=gateway(8080), headers={"if-match": '"1"'})
     assert refused.status_code == 412
-    assert refused.json()["detail"] == (
-        "no Gateway was written here, so none has that ETag; PUT without If-Match writes one"
-    )
+    assert refused.json()["detail"] == "the Gateway is not there, so no ETag fits; leave If-Match out"
     assert (await client.get("/v1/gateway")).status_code == 404
     assert (await client.put("/v1/gateway", json=gateway(8080), headers={"if-match": "*"})).status_code == 200
 

@@ -83,4 +83,5 @@ async def test_a_method_that_a_path_has_not_is_refused_with_those_that_it_has(cl
 async def test_an_unknown_parameter_is_refused_with_the_known_ones(client: httpx.AsyncClient) -> None:
     refused = await client.put("/v1/apis/orders-v1", params={"dryrun": "true"})
     assert refused.status_code == 400
-    assert refused.json()["detail"] == "expected no query parameter dryrun; known here are wait, dry_run"
+    known = "wait, dry_run, reason, owner, take_over"
+    assert refused.json()["detail"] == f"expected no query parameter dryrun; known here are {known}"

@@ -82,10 +82,12 @@ def _on_missing(_: Request, error: Exception) -> Response:
 def _on_other_revision(_: Request, error: Exception) -> Response:
     assert isinstance(error, OtherRevisionError)
     resource, path = _resource(error.kind, error.name)
-    without = "without If-Match what is there is replaced, whatever it is"
     if not error.revision:
-        return problem_response(412, f"{resource} is not there; {without}", revision=0)
-    cure = f"GET {path} has it: make the change anew on that, and send its ETag as If-Match; {without}"
+        return problem_response(412, f"{resource} is not there, so no ETag fits; leave If-Match out", revision=0)
+    cure = (
+        f"GET {path} has it: make the change anew on that, and send its ETag as If-Match; "
+        "without If-Match what is there is replaced, whatever it is"
+    )
     detail = f"{resource} has been written since: it has revision {error.revision} of {error.updated_at}"
     return problem_response(412, f"{detail}; {cure}", revision=error.revision, updated_at=error.updated_at)
 
