@@ -9,7 +9,7 @@ from gatewright_cli.clients.controller_refusals import DeployError, InvalidError
 from gatewright_cli.clients.management import Management
 from gatewright_cli.commands.apis.applying import Target, apply_files, load
 from gatewright_cli.commands.apis.revisions import Reference, diff, history, roll_back, table, try_roll_back
-from gatewright_cli.mistakes import PreflightError
+from gatewright_cli.mistakes import ExitStatus, PreflightError
 
 from cli.tests.clients.test_management import API, with_controller, written
 
@@ -47,7 +47,10 @@ def test_history_diff_and_rollback(bench: Bench) -> None:
         for method, reason in (("GET", "first"), ("POST", "second")):
             written(bench.folder, "one", API.replace("GET", method))
             management._terms = {"reason": reason, "owner": "team-a"}
-            assert await apply_files(Target(management), load([file], bytes), None, printed.append, printed.append)
+            assert (
+                await apply_files(Target(management), load([file], bytes), None, printed.append, printed.append)
+                == ExitStatus.DONE
+            )
         entries = await history(management, reference, 20)
         found = [(entry.revision, entry.action, entry.owner, entry.reason) for entry in entries]
         assert found == [(2, "changed", "team-a", "second"), (1, "created", "team-a", "first")]
@@ -64,10 +67,12 @@ def test_history_diff_and_rollback(bench: Bench) -> None:
         assert "-    - method: POST\n+    - method: GET\n" in printed[1]
         printed.clear()
         for _ in range(2):
-            assert await roll_back(Target(management), Reference.parse("one@-1"), None, printed.append)
+            assert (
+                await roll_back(Target(management), Reference.parse("one@-1"), None, printed.append) == ExitStatus.DONE
+            )
         assert printed == ["one rolled back to 1", "one rolled back to 2"], "each time the one before the newest"
         printed.clear()
-        assert await roll_back(Target(management), Reference.parse("one@2"), None, printed.append)
+        assert await roll_back(Target(management), Reference.parse("one@2"), None, printed.append) == ExitStatus.DONE
         assert printed == ["one unchanged"]
         management._terms = {"owner": "team-b"}
         with pytest.raises(InvalidError, match="is owned by team-a"):

@@ -16,7 +16,7 @@ LONGEST_REASON = 1000
 OWNER = re.compile(r"[a-z0-9][a-z0-9./-]{0,62}")
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 """Control characters, but tab and new line."""
-ACTOR = "gatewright.actor"
+ACTOR = "gatewright_actor"
 """Of a scope: who asks, as the history of resources names it (`store.Author`)."""
 REASON = Parameter(
     "reason", {"type": "string", "maxLength": LONGEST_REASON}, "Why it is written: the resource's history has it."
