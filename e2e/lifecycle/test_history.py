@@ -80,7 +80,7 @@ def test_the_gateway_serves_the_version_that_is_rolled_back_to(gateway: Gateway,
         ["gatewright", "rollback", "remembered@999999", "--run-dir", str(gateway.run_dir)],
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
-    assert refused.returncode == 1
+    assert refused.returncode == 3
     assert "has no revision 999999" in refused.stderr
 
 
