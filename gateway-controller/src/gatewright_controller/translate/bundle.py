@@ -71,7 +71,7 @@ def _digest(message: node_pb2.ApiBundle) -> str:
 def translate(api: Api, definitions: Definitions, settings: EdgeSettings) -> Bundle:
     """The bundle of a valid API. Raises `UnknownPolicyError` if a policy has left the definitions since."""
     pools = Pools.of(api.spec.upstream, settings, maps_paths=api.spec.map_upstream_paths)
-    paths, target = _routed_paths(api, definitions, settings, pools), _target(api, pools.pool)
+    paths, target = routed_paths(api, definitions, settings, pools), _target(api, pools.pool)
     message = node_pb2.ApiBundle(
         api=api.metadata.name,
         hosts=sorted(api.spec.hosts),
@@ -95,7 +95,8 @@ def _target(api: Api, pool: Callable[[str], Pool]) -> Target:
     return Target(api.metadata.name, context, pool, spec.access_log, spec.strict_paths)
 
 
-def _routed_paths(api: Api, definitions: Definitions, settings: EdgeSettings, pools: Pools) -> list[RoutedPath]:
+def routed_paths(api: Api, definitions: Definitions, settings: EdgeSettings, pools: Pools) -> list[RoutedPath]:
+    """The paths of a valid API with their operations, in the order of precedence: what its routes are rendered from."""
     shared = attach(api, "", api.spec.policies, definitions)
     groups = by_path(api.spec.operations)
     answered = [template for template, group in groups.items() if any(map(_answers_options, group))]
