@@ -72,6 +72,46 @@ async def test_what_is_unsettled_on_a_node_is_sent_or_taken_away_again() -> None
     assert sent(deployment.next_update(node)) == ([], [])
 
 
+async def test_a_node_keeps_what_goes_until_it_runs_what_takes_its_place() -> None:
+    """However long that takes: requests are answered all the time."""
+    deployment = Deployment()
+    deployment.set_desired(bundle("old", "1"), 1)
+    node = deployment.connect(hello(bundles={"old": "1"}))
+    deployment.set_desired(bundle("new", "1"), 2)
+    deployment.remove("old", 2, ["new"])
+    assert sent(deployment.next_update(node)) == (["new@1"], [])
+    assert (deployment.apis, deployment.is_removed("old")) == ({"new"}, False)
+    deployment.report(node, reported("new", "1", node_pb2.ApiStatus.STATE_PENDING, "it is being built"))
+    assert sent(deployment.next_update(node)) == ([], [])
+    applied(deployment, node, "new", "1")
+    assert sent(deployment.next_update(node)) == ([], ["old"])
+    deployment.report(node, reported("old", "", node_pb2.ApiStatus.STATE_REMOVED))
+    assert deployment.is_removed("old")
+
+
+async def test_of_names_that_follow_each_other_a_node_keeps_the_one_that_it_runs() -> None:
+    deployment = Deployment()
+    node = deployment.connect(hello(bundles={"first": "1"}))
+    deployment.set_desired(bundle("second", "1"), 2)
+    deployment.remove("first", 2, ["second"])
+    assert sent(deployment.next_update(node)) == (["second@1"], [])
+    deployment.set_desired(bundle("third", "1"), 3)
+    deployment.remove("second", 3, ["third"])
+    assert sent(deployment.next_update(node)) == (["third@1"], ["second"])
+    applied(deployment, node, "third", "1")
+    assert sent(deployment.next_update(node)) == ([], ["first"])
+
+
+async def test_what_goes_stays_no_longer_than_what_takes_its_place_is_wanted() -> None:
+    deployment = Deployment()
+    node = deployment.connect(hello(bundles={"old": "1"}))
+    deployment.set_desired(bundle("new", "1"), 2)
+    deployment.remove("old", 2, ["new"])
+    assert sent(deployment.next_update(node)) == (["new@1"], [])
+    deployment.remove("new", 3)
+    assert sent(deployment.next_update(node)) == ([], ["new", "old"])
+
+
 async def test_deployed_means_that_every_connected_node_has_acknowledged_this_version() -> None:
     deployment = Deployment()
     deployment.set_desired(bundle("a", "1"), 1)

@@ -6,7 +6,7 @@ Everything here lives on one event loop and is in memory only: nodes say what th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
@@ -124,6 +124,8 @@ class Deployment:
         """Node → where it answers /metrics, "127.0.0.1:9901", as its newest hello says; kept while it is away."""
         self._desired: dict[str, Bundle] = {}
         self._suspended: dict[str, Bundle] = {}
+        self._successors: dict[str, frozenset[str]] = {}
+        """Of APIs that are to go: those that take their contexts over."""
         self._gateway: node_pb2.Gateway | None = None
         self._changed = asyncio.Event()
         self._stopping = False
@@ -133,12 +135,14 @@ class Deployment:
     def set_desired(self, bundle: Bundle, revision: int) -> None:
         """The API is to be run as this bundle says."""
         self._suspended.pop(bundle.api, None)
+        self._successors.pop(bundle.api, None)
         self._desired[bundle.api] = bundle
         self._advance_revision(revision)
 
     def suspend(self, unserved: Bundle, revision: int) -> None:
         """The API cannot be translated: nodes keep what they have of it, or answer 503 for it."""
         self._desired.pop(unserved.api, None)
+        self._successors.pop(unserved.api, None)
         self._suspended[unserved.api] = unserved
         self._advance_revision(revision)
 
@@ -146,10 +150,16 @@ class Deployment:
         """Whether the API is held by `suspend`."""
         return api in self._suspended
 
-    def remove(self, api: str, revision: int) -> None:
-        """No node is to run the API any more."""
+    def remove(self, api: str, revision: int, successors: Collection[str] = ()) -> None:
+        """No node is to run the API any more. successors: APIs that take its contexts over; a node goes on running it
+        until it runs these, so that requests are answered all the time. What is remembered of that is in memory: after
+        a restart of this process a node is sent the removal together with them.
+        """
         self._suspended.pop(api, None)
         self._desired.pop(api, None)
+        self._successors.pop(api, None)
+        if successors:
+            self._successors[api] = frozenset(successors)
         self._advance_revision(revision)
 
     def set_gateway(self, gateway: node_pb2.Gateway | None, revision: int) -> None:
@@ -272,7 +282,8 @@ class Deployment:
 
     def next_update(self, node: Node) -> node_pb2.Update:
         """What the node lacks, as far as one message holds it; from then on it counts as sent. May be empty."""
-        removed = [api for api in sorted(node.sent) if api not in self._known()]
+        known = self._known()
+        removed = [api for api in sorted(node.sent) if api not in known and not self._is_needed(api, node)]
         bundles = list(self._unsent(node))
         for api in removed:
             del node.sent[api]
@@ -300,7 +311,28 @@ class Deployment:
                 node.unapplied[status.api] = Unapplied(status.digest, state, status.reason)
         if report.HasField("gateway"):
             _report_gateway(node, report.gateway)
+        if not any(self._successors.keys() & known.sent.keys() for known in self.nodes.values()):
+            self._successors.clear()
         self._notify()
+
+    def _is_needed(self, api: str, node: Node) -> bool:
+        """Whether the node runs an API that is to go, and does not run one of its successors yet."""
+        if api not in node.applied:
+            return False
+        bundles = (self._desired.get(successor) for successor in self._last_successors(api))
+        return any(bundle and node.applied.get(bundle.api) != bundle.digest for bundle in bundles)
+
+    def _last_successors(self, api: str) -> set[str]:
+        """Of successors that are to go themselves, theirs."""
+        last, seen, left = set[str](), {api}, [api]
+        while left:
+            for successor in self._successors.get(left.pop(), frozenset()) - seen:
+                seen.add(successor)
+                if successor in self._successors:
+                    left.append(successor)
+                else:
+                    last.add(successor)
+        return last
 
     async def wait_for_change(self) -> None:
         """Returns after the next change of anything here."""
