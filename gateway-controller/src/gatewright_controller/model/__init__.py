@@ -68,6 +68,7 @@ from gatewright_controller.model.upstream import (
     Upstreams,
     UpstreamTls,
 )
+from gatewright_controller.model.written_defaults import without_written_defaults
 
 __all__ = [
     "IDEMPOTENT",
@@ -139,4 +140,5 @@ __all__ = [
     "gateway_to_document",
     "milliseconds",
     "to_document",
+    "without_written_defaults",
 ]
