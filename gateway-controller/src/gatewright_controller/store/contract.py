@@ -11,7 +11,14 @@ from gatewright_controller.model import Api
 from gatewright_controller.resource.claims import Claim
 from gatewright_controller.resource.versions import Versions
 from gatewright_controller.store.authors import ANY_TERMS, Author, Terms
-from gatewright_controller.store.resources import Entry, PastResource, StoredApi, StoredGateway
+from gatewright_controller.store.resources import (
+    Batch,
+    Entry,
+    PastResource,
+    StoredApi,
+    StoredGateway,
+    WrittenBatch,
+)
 
 
 class Store(Protocol):
@@ -35,6 +42,9 @@ class Store(Protocol):
     def write_all(self, writes: Sequence[tuple[Api, Versions]], terms: Terms = ANY_TERMS) -> list[StoredApi]:
         """Creates or replaces all of these APIs, or none: they have one revision. What is there already stays, with its
         own. Raises `ContextTakenError`."""
+
+    def write_batch(self, batch: Batch, terms: Terms = ANY_TERMS) -> WrittenBatch:
+        """All of it, or nothing. Raises `NoSuchApiError`, `ContextTakenError`."""
 
     def rename(self, name: str, api: Api, versions: Versions = (), terms: Terms = ANY_TERMS) -> StoredApi:
         """`api` takes the place of the API of this name, which is gone from then on. Raises `NoSuchApiError`,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from gatewright_documents.mistake import Invalid, Mistake
@@ -92,6 +93,27 @@ class PastResource:
     entry: Entry
     document: JsonObject | None
     versions: Versions = ()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """apis: created, or put in the place of those that there are, as they are: one that is the same gets the revision
+    too. renamed: new names, of `apis`, with those that they had. gateway: takes the place of the one that there is.
+    """
+
+    apis: Sequence[tuple[Api, Versions]] = ()
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    deleted: Sequence[str] = ()
+    gateway: JsonObject | None = None
+    deletes_gateway: bool = False
+
+
+@dataclass(frozen=True)
+class WrittenBatch:
+    """revision: of all that was written. gateway: the one that the batch had, as it is kept; None where it had none."""
+
+    revision: int
+    gateway: StoredGateway | None = None
 
 
 def context_of(api: Api) -> str:

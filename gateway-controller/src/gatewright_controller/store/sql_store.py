@@ -16,6 +16,7 @@ from gatewright_controller.model import Api
 from gatewright_controller.resource.claims import Claim
 from gatewright_controller.resource.versions import Versions
 from gatewright_controller.store.authors import ANY_TERMS, NO_OWNER, Author, Terms
+from gatewright_controller.store.batches import write_batch
 from gatewright_controller.store.database_obstacles import is_full
 from gatewright_controller.store.errors import ApiExistsError, NoSuchApiError, StorageError
 from gatewright_controller.store.past import entries, newest_document, past_resource
@@ -24,10 +25,12 @@ from gatewright_controller.store.resources import (
     GATEWAY,
     THE_GATEWAY,
     Action,
+    Batch,
     Entry,
     PastResource,
     StoredApi,
     StoredGateway,
+    WrittenBatch,
     encode,
     is_same,
     owner_after,
@@ -93,6 +96,10 @@ class SqlStore:
         for api, _ in writes:
             transaction.release(api.metadata.name)
         return {api.metadata.name: _put(transaction, present.get(api.metadata.name), api, v) for api, v in writes}
+
+    def write_batch(self, batch: Batch, terms: Terms = ANY_TERMS) -> WrittenBatch:
+        with self._write(terms) as transaction:
+            return write_batch(batch, transaction)
 
     def rename(self, name: str, api: Api, versions: Versions = (), terms: Terms = ANY_TERMS) -> StoredApi:
         with self._write(terms) as transaction:

@@ -1,0 +1,71 @@
+"""Several writes of one transaction: all have its revision, and each an entry in the history of its resource."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gatewright_controller.model import Api
+from gatewright_controller.resource.versions import Versions
+from gatewright_controller.store.authors import NO_OWNER
+from gatewright_controller.store.resources import (
+    API,
+    GATEWAY,
+    THE_GATEWAY,
+    Batch,
+    StoredApi,
+    StoredGateway,
+    WrittenBatch,
+    owner_after,
+    refuse,
+)
+from gatewright_controller.store.transaction import Transaction, read_api, read_gateway
+
+
+def write_batch(batch: Batch, transaction: Transaction) -> WrittenBatch:
+    """A context may pass from one API to another. Raises `NoSuchApiError`, `ContextTakenError`, and where a resource is
+    not what the write is for `OtherRevisionError`, `OtherOwnerError`.
+    """
+    going = {name: transaction.existing(name) for name in (*batch.deleted, *batch.renamed.values())}
+    present = _present(batch, transaction)
+    for name in (*going, *present):
+        transaction.release(name)
+    for name in batch.deleted:
+        transaction.delete(going[name])
+    for api, versions in batch.apis:
+        _write(api, versions, transaction, going.get(batch.renamed.get(api.metadata.name, "")), present)
+    return WrittenBatch(transaction.revision, _write_gateway(batch, transaction))
+
+
+def _present(batch: Batch, transaction: Transaction) -> dict[str, StoredApi]:
+    found = (read_api(transaction.connection, api.metadata.name) for api, _ in batch.apis)
+    present = {stored.name: stored for stored in found if stored}
+    for name, stored in present.items():
+        refuse(API, name, stored, transaction.terms)
+    return present
+
+
+def _write(
+    api: Api, versions: Versions, transaction: Transaction, old: StoredApi | None, present: Mapping[str, StoredApi]
+) -> None:
+    name = api.metadata.name
+    if old:
+        transaction.delete(old, "renamed", f"{name}@{transaction.revision}")
+        was = f"{old.name}@{old.revision}"
+        transaction.insert(api, versions, "renamed", was, created_at=old.created_at, owner=old.owner)
+    elif name in present:
+        transaction.update(present[name], api, versions)
+    else:
+        transaction.insert(api, versions)
+
+
+def _write_gateway(batch: Batch, transaction: Transaction) -> StoredGateway | None:
+    if batch.gateway is None and not batch.deletes_gateway:
+        return None
+    stored = read_gateway(transaction.connection)
+    refuse(GATEWAY, THE_GATEWAY, stored, transaction.terms)
+    if batch.gateway is not None:
+        owner = owner_after(stored.owner if stored else NO_OWNER, transaction.terms)
+        return transaction.put_gateway(stored, batch.gateway, "changed" if stored else "created", "", owner)
+    if stored:
+        transaction.delete_gateway(stored)
+    return None
