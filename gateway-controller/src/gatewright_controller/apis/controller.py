@@ -99,6 +99,16 @@ class Controller:
         """What no API may name, the nodes' admin listeners among it."""
         return self._configured_upstreams.with_own(self.deployment.admin_addresses.values())
 
+    @property
+    def writing(self) -> asyncio.Lock:
+        """Held while APIs are written, so that nodes hear of writes in the order in which they were stored."""
+        return self._writing
+
+    @property
+    def edge(self) -> EdgeSettings:
+        """What the operator decides for every API."""
+        return self._edge
+
     def load(self) -> None:
         """Hands what is stored to the nodes. An API that this build's definitions no longer fit is suspended."""
         for stored in self.store.list():
@@ -252,6 +262,16 @@ class Controller:
         document = self._with_secrets(document, definitions)
         names = self.gateway_names()
         return validate(document, definitions, claims, self._upstreams, names, self._conditions, is_written=True)
+
+    def validate_alone(self, document: JsonObject, names: GatewayNames | None) -> Api:
+        """The API that a document of a set says; whether others claim the same is looked at by the set's reader.
+        names: what the set's Gateway names. Raises `Invalid`."""
+        definitions = self.definitions
+        return validate(document, definitions, {}, self._upstreams, names, self._conditions, is_written=True)
+
+    def translate(self, api: Api, versions: Versions) -> Bundle:
+        """What nodes are sent of the API, with these versions."""
+        return self._translated(with_exact_versions(api, versions))
 
     async def recheck_upstreams(self) -> None:
         """Suspends the APIs that name an admin listener which has moved there, and hands out those that name none any

@@ -21,7 +21,14 @@ from gatewright_controller.acme.certificates import AcmeCertificates, wanted_by
 from gatewright_controller.gateway.gateway_diff import diff_of_gateways
 from gatewright_controller.gateway.gateway_file import read_effective
 from gatewright_controller.gateway.gateway_masks import unmasked_gateway
-from gatewright_controller.model import Gateway, GatewaySpec, UpstreamTls, gateway_from_document, gateway_to_document
+from gatewright_controller.model import (
+    Api,
+    Gateway,
+    GatewaySpec,
+    UpstreamTls,
+    gateway_from_document,
+    gateway_to_document,
+)
 from gatewright_controller.model.settings_fields import settings_fields
 from gatewright_controller.nodes.deployment import Deployment
 from gatewright_controller.store import (
@@ -34,7 +41,6 @@ from gatewright_controller.store import (
     PastResource,
     StorageError,
     Store,
-    StoredApi,
     StoredGateway,
     Terms,
     kept_document,
@@ -102,10 +108,7 @@ class Gateways:
 
     def names(self) -> GatewayNames | None:
         """What APIs may name of the current Gateway; None where there is none."""
-        if self._current is None:
-            return None
-        spec = gateway_from_document(self._current.document).spec
-        return GatewayNames(spec.certificates or {}, spec.authorities or {}, _serving_listeners(spec))
+        return names_in(self._current.document) if self._current else None
 
     @property
     def current(self) -> CurrentGateway:
@@ -113,6 +116,11 @@ class Gateways:
         if self._current is None:
             raise NoGatewayError
         return self._current
+
+    @property
+    def current_document(self) -> JsonObject | None:
+        """The current Gateway's, None where each node listens on what it has by itself."""
+        return self._current.document if self._current else None
 
     def restart(self) -> tuple[str, ...]:
         """The fields that wait for a restart."""
@@ -132,21 +140,48 @@ class Gateways:
         self, document: JsonObject, past: PastResource | None, terms: Terms, dry_run: bool
     ) -> GatewayChange:
         async with self._writing:
-            if self._written and (source := _source(self._written)):
-                raise GatewayOfFileError(source)
+            self._refuse_of_file()
             refuse(GATEWAY, THE_GATEWAY, await asyncio.to_thread(self._store.gateway), terms)
-            document = unmasked_gateway(document, self._current.document if self._current else {})
-            written = gateway_to_document(validate_gateway(document))
-            if self._started:
-                _refuse_restart(self._started, written)
+            written = self.checked(document)
             await self._refuse_unnamed(written)
-            change = self._change(written)
+            change = self.change(written)
             if not dry_run:
-                await self._prepare(written)
+                await self.prepare(written)
                 stored = await asyncio.to_thread(self._store.put_gateway, written, terms, past)
-                self._current = CurrentGateway(stored.document, "api", stored)
-                self._offer()
+                self.adopt(stored)
             return change
+
+    @property
+    def writing(self) -> asyncio.Lock:
+        """Held while the Gateway is written; where APIs are written with it, before theirs."""
+        return self._writing
+
+    def checked(self, document: JsonObject) -> JsonObject:
+        """The Gateway that the document says, valid, with the secrets of the current one where it has their masks.
+
+        Raises `GatewayOfFileError`, `Invalid`: with what Envoy cannot change in place, too.
+        """
+        self._refuse_of_file()
+        document = unmasked_gateway(document, self._current.document if self._current else {})
+        written = gateway_to_document(validate_gateway(document))
+        if self._started:
+            _refuse_restart(self._started, written)
+        return written
+
+    def without_stored(self) -> JsonObject | None:
+        """What would be current if none were stored."""
+        chosen = self._chosen(self._written, None)
+        return chosen.document if chosen else None
+
+    def adopt(self, stored: StoredGateway | None) -> None:
+        """What has been stored is current from now on, or what there is without one."""
+        self._current = CurrentGateway(stored.document, "api", stored) if stored else self._chosen(self._written, None)
+        self._offer()
+
+    def _refuse_of_file(self) -> None:
+        """Raises `GatewayOfFileError`."""
+        if self._written and (source := _source(self._written)):
+            raise GatewayOfFileError(source)
 
     async def delete(self, terms: Terms = ANY_TERMS) -> None:
         """What was written is forgotten; the file's takes its place. Raises `NoGatewayError`, `Invalid`,
@@ -162,7 +197,7 @@ class Gateways:
                 raise NoGatewayError
             self._current = chosen
             if self._current:
-                await self._prepare(self._current.document)
+                await self.prepare(self._current.document)
             self._offer()
 
     async def reload(self, author: Author = UNKNOWN, *, dry_run: bool = False) -> GatewayChange:
@@ -178,9 +213,9 @@ class Gateways:
             chosen = self._chosen(written, await asyncio.to_thread(self._store.gateway))
             assert chosen is not None
             await self._refuse_unnamed(chosen.document)
-            change = self._change(chosen.document)
+            change = self.change(chosen.document)
             if not dry_run:
-                await self._prepare(chosen.document)
+                await self.prepare(chosen.document)
                 self._written, self._current = written, chosen
                 await asyncio.to_thread(self._record, author)
                 self._offer()
@@ -223,7 +258,7 @@ class Gateways:
         """How the certificates are that are obtained by ACME, by name: `AcmeCertificates.status`."""
         return self._acme.status() if self._acme else {}
 
-    async def _prepare(self, document: JsonObject) -> None:
+    async def prepare(self, document: JsonObject) -> None:
         """Nodes take a Gateway whose certificates are there. Raises `Invalid` where no one is set to obtain them."""
         asked = wanted_by(gateway_from_document(document))
         if self._acme:
@@ -236,7 +271,8 @@ class Gateways:
 
     async def _refuse_unnamed(self, document: JsonObject) -> None:
         """APIs go on naming what they name. Raises `Invalid`."""
-        if mistakes := list(_unnamed(gateway_from_document(document), await asyncio.to_thread(self._store.list))):
+        stored = await asyncio.to_thread(self._store.list)
+        if mistakes := list(unnamed(document, (api.api for api in stored))):
             raise Invalid(mistakes)
 
     def _offer(self) -> None:
@@ -250,14 +286,15 @@ class Gateways:
             self._logged_digest = message.digest
             log.info("Gateway set", extra={"digest": message.digest[:12], "restart": list(self.restart())})
 
-    def _change(self, document: JsonObject) -> GatewayChange:
+    def change(self, document: JsonObject | None) -> GatewayChange:
+        """What it means to have this Gateway in the place of the current one."""
         before = _listeners(self._current.document if self._current else None)
         after = _listeners(document)
         return GatewayChange(
             added=tuple(sorted(after.keys() - before.keys())),
             changed=tuple(sorted(name for name in before.keys() & after.keys() if before[name] != after[name])),
             removed=tuple(sorted(before.keys() - after.keys())),
-            restart=_restart(self._started, document) if self._started else (),
+            restart=_restart(self._started, document) if self._started and document else (),
         )
 
 
@@ -283,21 +320,27 @@ def _listeners(document: JsonObject | None) -> dict[str, list[bytes]]:
     return {listener.name: translate_listener(listener, spec) for listener in spec.listeners}
 
 
+def names_in(document: JsonObject) -> GatewayNames:
+    """What APIs may name of the Gateway that a document says."""
+    spec = gateway_from_document(document).spec
+    return GatewayNames(spec.certificates or {}, spec.authorities or {}, _serving_listeners(spec))
+
+
 def _serving_listeners(spec: GatewaySpec) -> list[str]:
     """Names of the listeners that serve APIs; the others redirect."""
     return [listener.name for listener in spec.listeners if not listener.redirect]
 
 
-def _unnamed(gateway: Gateway, apis: Iterable[StoredApi]) -> Iterator[Mistake]:
-    """What APIs name, and the Gateway does not any more."""
-    spec = gateway.spec
+def unnamed(document: JsonObject, apis: Iterable[Api]) -> Iterator[Mistake]:
+    """What APIs name, and the Gateway that the document says does not."""
+    spec = gateway_from_document(document).spec
     serving = _serving_listeners(spec)
-    for stored in apis:
-        for listener in stored.api.spec.listeners:
+    for api in apis:
+        for listener in api.spec.listeners:
             if listener not in serving:
-                expected = f"a listener {listener!r} that serves APIs, which the API {stored.name} names"
+                expected = f"a listener {listener!r} that serves APIs, which the API {api.metadata.name} names"
                 yield Mistake.expecting(expected, "none", "keep it, or change the API first", field="spec.listeners")
-        for pool, upstream in stored.api.spec.upstream.items():
+        for pool, upstream in api.spec.upstream.items():
             tls = upstream.tls if isinstance(upstream.tls, UpstreamTls) else UpstreamTls()
             named = (
                 ("authorities", tls.authority, spec.authorities),
@@ -305,7 +348,7 @@ def _unnamed(gateway: Gateway, apis: Iterable[StoredApi]) -> Iterator[Mistake]:
             )
             for field, name, known in named:
                 if name is not UNSET and name not in (known or {}):
-                    expected = f"{name!r}, which the upstream {pool} of the API {stored.name} names"
+                    expected = f"{name!r}, which the upstream {pool} of the API {api.metadata.name} names"
                     cure = "keep it, or change the API first"
                     yield Mistake.expecting(expected, "none", cure, field=format_path(["spec", field]))
 

@@ -23,6 +23,7 @@ from gatewright_controller.management.log_level_api import LogLevelEndpoints
 from gatewright_controller.management.node_api import NodeEndpoints
 from gatewright_controller.management.openapi import openapi
 from gatewright_controller.management.openapi_api import DocumentEndpoints
+from gatewright_controller.management.plan_api import PlanEndpoints
 from gatewright_controller.management.policy_api import PolicyEndpoints
 from gatewright_controller.management.problems import HANDLERS
 from gatewright_controller.management.process_api import ProcessEndpoints
@@ -32,6 +33,7 @@ from gatewright_controller.management.table import PARTS, routes_of
 from gatewright_controller.nodes.node_documents import DocumentLimits, NodeDocuments
 from gatewright_controller.nodes.observations import Observations
 from gatewright_controller.nodes.watching import Watching
+from gatewright_controller.plans import Plans
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +64,7 @@ def create_app(
         ProcessEndpoints(metrics),
         DocumentEndpoints(lambda: openapi(PARTS)),
         ApiEndpoints(controller, bodies),
+        PlanEndpoints(Plans(controller, gateways), deployment, bodies),
         PolicyEndpoints(controller, bodies),
         NodeEndpoints(deployment, documents),
         LogLevelEndpoints(bodies.json_object),

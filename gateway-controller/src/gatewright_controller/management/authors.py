@@ -10,10 +10,11 @@ from gatewright_controller.management.preconditions import if_match
 from gatewright_controller.management.problems import Problem
 from gatewright_controller.management.queries import flag
 from gatewright_controller.management.rows import Parameter
+from gatewright_controller.management.shapes import plans
 from gatewright_controller.store import Author, Terms
 
 LONGEST_REASON = 1000
-OWNER = re.compile(r"[a-z0-9][a-z0-9./-]{0,62}")
+OWNER = re.compile(plans.OWNER)
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 """Control characters, but tab and new line."""
 ACTOR = "gatewright_actor"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
 from typing import TypeVar
 
@@ -65,7 +65,11 @@ class Bodies:
         found = document.get("apis", [])
         if not isinstance(found, list) or not all(map(_is_source, found)):
             raise Problem(422, 'expected "apis": [{"file": FILE, "text": TEXT}, …]')
-        sources = [ApiSource(source["file"], source["text"].encode()) for source in found]
+        return self.bounded(ApiSource(source["file"], source["text"].encode()) for source in found)
+
+    def bounded(self, found: Iterable[ApiSource]) -> list[ApiSource]:
+        """The sources. Raises `Problem` where one is larger than a document may be."""
+        sources = list(found)
         if long := [source.file for source in sources if len(source.text) > self._max_bytes]:
             raise Problem(413, f"expected APIs of at most {self._max_bytes} bytes each, got more in {long[0]}")
         return sources

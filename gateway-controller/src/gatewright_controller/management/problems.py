@@ -15,7 +15,9 @@ from starlette.responses import Response
 
 from gatewright_controller.gateway.gateways import GatewayOfFileError, NoGatewayError
 from gatewright_controller.management.json_answer import JsonAnswer
+from gatewright_controller.management.plan_shapes import shaped_plan
 from gatewright_controller.management.shapes import problem as shapes
+from gatewright_controller.plans import ForeignError, MovedError
 from gatewright_controller.store import (
     API,
     ApiExistsError,
@@ -28,6 +30,7 @@ from gatewright_controller.store import (
 
 log = logging.getLogger(__name__)
 RETRY_SECONDS = "5"
+MOST_NAMED = 10
 PROBLEM = "application/problem+json"
 
 
@@ -114,6 +117,23 @@ def _resource(kind: str, name: str) -> tuple[str, str]:
     return (f"the API {name}", f"/v1/apis/{name}") if kind == API else ("the Gateway", "/v1/gateway")
 
 
+def _on_foreign(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ForeignError)
+    cure = "nothing was changed; leave it to that owner, or take it over: takeOver, --take-over of a command"
+    owner = error.resources[0][2]
+    return problem_response(409, f"{error}, and this is applied for {error.owner}; {cure}", owner=owner)
+
+
+def _on_moved(_: Request, error: Exception) -> Response:
+    assert isinstance(error, MovedError)
+    names = [f"the API {name} was written since" for name in error.moved[:MOST_NAMED]]
+    more = len(error.moved) - MOST_NAMED
+    moved = ", ".join([*names, f"{more} more"] if more > 0 else names)
+    since = moved or "what it is made of has changed, such as the build's policies"
+    detail = f"the plan is no longer what would be done: {since}; nothing was changed: look at it anew, and apply that"
+    return problem_response(409, detail, plan=shaped_plan(error.plan))
+
+
 def _on_gateway_of_file(_: Request, error: Exception) -> Response:
     cure = "change it there and reload, or move it away"
     return problem_response(409, f"what nodes listen on is written in {error}; {cure}")
@@ -159,6 +179,8 @@ HANDLERS = {
     NoSuchRevisionError: _on_no_revision,
     OtherOwnerError: _on_other_owner,
     OtherRevisionError: _on_other_revision,
+    ForeignError: _on_foreign,
+    MovedError: _on_moved,
     GatewayOfFileError: _on_gateway_of_file,
     NoGatewayError: _on_no_gateway,
     StorageError: _on_storage,

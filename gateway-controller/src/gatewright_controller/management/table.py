@@ -20,6 +20,7 @@ from gatewright_controller.management import (
     log_level_api,
     node_api,
     openapi_api,
+    plan_api,
     policy_api,
     process_api,
     request_api,
@@ -30,6 +31,7 @@ from gatewright_controller.management.rows import Endpoint, Row
 
 PARTS = (
     apis_api.PART,
+    plan_api.PART,
     policy_api.PART,
     gateway_api.PART,
     revision_api.PART,

@@ -1,11 +1,10 @@
-"""Sets of resources that are declared together: what applying one would change, and what that means to requests.
+"""Sets of resources that are declared together: what applying one would change, what that means, and the change.
 
-Pure, from values to values.
+`planner` and `effects` are pure, from values to values; `applying` has the verbs, over APIs and the Gateway.
 """
 
-from gatewright_controller.plans.effects import Effects
-from gatewright_controller.plans.holders import Holders
-from gatewright_controller.plans.plan import ApiPlan, ApiStep, Conflict, Intent, WantedApi
-from gatewright_controller.plans.planner import plan_apis
+from gatewright_controller.plans.applying import ForeignError, MovedError, Plans, Reviewed
+from gatewright_controller.plans.plan import Intent
+from gatewright_controller.plans.shown import Change, ShownPlan
 
-__all__ = ["ApiPlan", "ApiStep", "Conflict", "Effects", "Holders", "Intent", "WantedApi", "plan_apis"]
+__all__ = ["Change", "ForeignError", "Intent", "MovedError", "Plans", "Reviewed", "ShownPlan"]

@@ -21,11 +21,15 @@ GATEWAY: JsonObject = {
     "metadata": {"name": "default"},
     "spec": {"listeners": [{"name": "http", "port": 8080}]},
 }
+SOURCE: JsonObject = {"file": "orders.yaml", "text": "apiVersion: gatewright.dev/v1\nkind: Api\n…\n"}
 EXAMPLES: dict[str, JsonObject] = {
     "Api": API,
     "Gateway": GATEWAY,
     "LogLevel": {"level": "debug"},
-    "Source": {"file": "orders.yaml", "text": "apiVersion: gatewright.dev/v1\nkind: Api\n…\n"},
+    "ResourceSet": {"sources": [SOURCE], "owner": "team-a", "prune": True},
+    "ReviewedSet": {"sources": [SOURCE], "owner": "team-a", "prune": True, "digest": "2c26b46b68ff", "revision": 17},
+    "Source": SOURCE,
+    "SourceText": SOURCE,
     "WantedRecording": {"filter": {"api": "orders-v1", "errors": True}, "seconds": 60},
     "WantedRequest": {"path": "/orders/v1.0/7", "headers": [["accept", "application/json"]]},
 }

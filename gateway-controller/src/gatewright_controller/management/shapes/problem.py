@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import UNSET, UnsetType
 
 from gatewright_controller.management.shapes.answer import Answered
+from gatewright_controller.management.shapes.plans import Plan
 
 
 class ProblemMistake(Answered, frozen=True):
@@ -36,3 +37,5 @@ class Problem(Answered, frozen=True, kw_only=True):
     """Of 412: the time of that write (RFC 3339)."""
     owner: str | UnsetType = UNSET
     """Of 409: the owner of a resource that was to be written for another."""
+    plan: Plan | UnsetType = UNSET
+    """Of 409 to an apply with the digest of a plan: what the plan would be now."""

@@ -1,0 +1,134 @@
+"""The management API's /v1/plan and /v1/apply: sets of resources, applied whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterable
+from typing import TypeVar
+
+import msgspec
+from gatewright_documents.mistake import Invalid, Mistake
+from gatewright_documents.strict import mistakes_of
+from gatewright_documents.values import JsonObject
+from msgspec import UNSET
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gatewright_controller.apis.api_source import ApiSource
+from gatewright_controller.management.authors import REASON, author_of
+from gatewright_controller.management.bodies import Bodies
+from gatewright_controller.management.json_answer import JsonAnswer
+from gatewright_controller.management.plan_shapes import shaped_change, shaped_plan, shaped_unchanged
+from gatewright_controller.management.queries import WAIT, wait
+from gatewright_controller.management.rows import Answer, Body, Part, Row
+from gatewright_controller.management.shapes import plans as shapes
+from gatewright_controller.nodes.deployment import Deployment
+from gatewright_controller.plans import Intent, Plans, Reviewed, ShownPlan
+
+S = TypeVar("S", bound=shapes.ResourceSet)
+
+
+class PlanEndpoints:
+    """What a set of resources would change, and the change itself."""
+
+    def __init__(self, plans: Plans, deployment: Deployment, bodies: Bodies) -> None:
+        self._plans, self._deployment, self._bodies = plans, deployment, bodies
+
+    async def plan(self, request: Request) -> Response:
+        """Nothing is changed. 422 with all mistakes, and conflicts with who has what; 409 for another owner's."""
+        asked = await self._asked(request, shapes.ResourceSet)
+        return JsonAnswer(shaped_plan(await self._plans.plan(self._sources(asked), _intent(asked))))
+
+    async def apply(self, request: Request) -> Response:
+        """All of it is stored and handed to the nodes, or nothing. As `plan`; 409 where the digest is another's."""
+        seconds = wait(request)
+        asked = await self._asked(request, shapes.ReviewedSet)
+        since = None if asked.revision is UNSET else asked.revision
+        reviewed = None if asked.digest is UNSET else Reviewed(asked.digest, since)
+        done = await self._plans.apply(self._sources(asked), _intent(asked), author_of(request), reviewed)
+        resources = await asyncio.gather(*self._outcomes(done, seconds))
+        applied = shapes.Applied(
+            changes=[shaped_change(change) for change in done.changes],
+            unchanged=shaped_unchanged(done),
+            revision=done.revision,
+            resources=list(resources),
+        )
+        return JsonAnswer(applied)
+
+    async def _asked(self, request: Request, shape: type[S]) -> S:
+        document = await self._bodies.definitions(request)
+        return await asyncio.to_thread(_checked, document, shape)  # it may be large
+
+    def _sources(self, asked: shapes.ResourceSet) -> list[ApiSource]:
+        return self._bodies.bounded(ApiSource(source.file, source.text.encode()) for source in asked.sources)
+
+    def _outcomes(self, done: ShownPlan, seconds: float) -> Iterable[Awaitable[shapes.Outcome]]:
+        for change in done.changes:
+            gone = change.renamed_from or (change.name if change.action == "delete" else "")
+            if change.kind == "Gateway":
+                yield self._gateway(seconds)
+            elif gone:
+                yield self._gone(gone, seconds)
+            if change.kind == "Api" and change.action != "delete":
+                yield self._api(change.name, seconds)
+        for kind, name in done.unchanged:
+            yield self._gateway(0) if kind == "Gateway" else self._api(name, seconds)
+
+    async def _api(self, name: str, seconds: float) -> shapes.Outcome:
+        status = await self._deployment.wait_until_converged(name, seconds)
+        return shapes.Outcome(kind="Api", name=name, state=status.state, reason=status.reason)
+
+    async def _gone(self, name: str, seconds: float) -> shapes.Outcome:
+        if await self._deployment.wait_until_removed(name, seconds):
+            return shapes.Outcome(kind="Api", name=name, state="deleted", reason="")
+        return shapes.Outcome(kind="Api", name=name, state="pending", reason="not every node has removed it yet")
+
+    async def _gateway(self, seconds: float) -> shapes.Outcome:
+        status = await self._deployment.wait_until_gateway_converged(seconds)
+        return shapes.Outcome(kind="Gateway", name="gateway", state=status.state, reason=status.reason)
+
+
+def _checked(document: JsonObject, shape: type[S]) -> S:
+    """Raises `Invalid`."""
+    if mistakes := list(mistakes_of(shape, document)):
+        raise Invalid(mistakes)
+    asked = msgspec.convert(document, shape)
+    if asked.prune and not asked.owner:
+        cure = "name the owner whose resources are to be pruned, or leave prune out"
+        raise Invalid([Mistake.expecting("an owner with prune", "none", cure, field="owner")])
+    return asked
+
+
+def _intent(asked: shapes.ResourceSet) -> Intent:
+    return Intent(asked.owner, asked.prune, asked.take_over)
+
+
+PART = Part(
+    "Sets of resources",
+    PlanEndpoints,
+    (
+        Row(
+            "plan",
+            "POST",
+            "/v1/plan",
+            PlanEndpoints.plan,
+            "apis:write",
+            "What applying a set of resources would change, and what that means to requests; nothing is done.",
+            {200: Answer("The changes.", (shapes.Plan,))},
+            body=Body((shapes.ResourceSet,)),
+            refusals=(409, 413, 415, 422, 503),
+        ),
+        Row(
+            "apply",
+            "POST",
+            "/v1/apply",
+            PlanEndpoints.apply,
+            "apis:write",
+            "Applies a set of resources: all of it, or nothing.",
+            {200: Answer("What has changed, and what has become of it.", (shapes.Applied,))},
+            query=(WAIT, REASON),
+            body=Body((shapes.ReviewedSet,)),
+            refusals=(409, 413, 415, 422, 503, 507),
+        ),
+    ),
+)

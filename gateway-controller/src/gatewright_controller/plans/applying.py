@@ -1,0 +1,265 @@
+"""The verbs of declared resources: `plan` says what a set of documents would change, `apply` does it, whole or not."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from gatewright_documents.mistake import Invalid
+from gatewright_documents.values import JsonObject
+
+from gatewright_controller.apis.api_source import ApiSource
+from gatewright_controller.apis.controller import Controller
+from gatewright_controller.gateway.gateways import Gateways, names_in, unnamed
+from gatewright_controller.model import Api
+from gatewright_controller.plans.effects import Effects
+from gatewright_controller.plans.gateway_step import NAME, GatewayPlan, gateway_diff, gateway_effects, plan_gateway
+from gatewright_controller.plans.holders import Holders
+from gatewright_controller.plans.plan import ApiPlan, ApiStep, Intent, claims
+from gatewright_controller.plans.planner import plan_apis
+from gatewright_controller.plans.shown import Change, Kind, ShownPlan, described, digest_of, outlined
+from gatewright_controller.plans.wanted import Documents, conflict_mistakes, read_documents, wanted_apis
+from gatewright_controller.store import UNKNOWN, Author, Batch, StoredApi, Terms
+from gatewright_controller.store.finished import finished
+from gatewright_controller.translate import Bundle
+from gatewright_controller.validation import GatewayNames
+
+log = logging.getLogger(__name__)
+
+
+class ForeignError(Exception):
+    """Resources that another owner has, by kind, name and owner. Nothing was changed."""
+
+    def __init__(self, resources: Sequence[tuple[str, str, str]], owner: str) -> None:
+        self.resources, self.owner = resources, owner
+        super().__init__(", ".join(f"{kind} {name} is {its}'s" for kind, name, its in resources))
+
+
+class MovedError(Exception):
+    """What is there is not what a plan was made for. plan: what it would be now. moved: names of APIs that were written
+    since. Nothing was changed."""
+
+    def __init__(self, plan: ShownPlan, moved: Sequence[str]) -> None:
+        self.plan, self.moved = plan, moved
+        super().__init__("the plan is not for what is stored now")
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """A plan that was looked at: its digest, and the store's revision when it was made, None where it is not known."""
+
+    digest: str
+    revision: int | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All of a plan, ready to be stored. stored: every API that there is."""
+
+    plan: ApiPlan
+    gateway: GatewayPlan
+    stored: Mapping[str, StoredApi]
+    bundles: Mapping[str, Bundle]
+    revision: int
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.plan.steps and self.gateway.action is None
+
+    @property
+    def unchanged(self) -> tuple[tuple[Kind, str], ...]:
+        """Kinds and names of what the set has and the store too."""
+        apis: tuple[tuple[Kind, str], ...] = tuple(("Api", name) for name in self.plan.unchanged)
+        is_same = self.gateway.is_wanted and self.gateway.action is None
+        return (("Gateway", NAME), *apis) if is_same else apis
+
+
+class Plans:
+    """One for each controller."""
+
+    def __init__(self, controller: Controller, gateways: Gateways) -> None:
+        self._controller, self._gateways = controller, gateways
+
+    async def plan(self, sources: Sequence[ApiSource], intent: Intent) -> ShownPlan:
+        """Raises `Invalid`, `ForeignError`, `GatewayOfFileError`."""
+
+        def planned() -> ShownPlan:
+            prepared = self._prepared(read_documents(sources), intent)
+            return self._described(prepared, sources, intent)
+
+        return await asyncio.to_thread(planned)
+
+    async def apply(
+        self,
+        sources: Sequence[ApiSource],
+        intent: Intent,
+        author: Author = UNKNOWN,
+        reviewed: Reviewed | None = None,
+    ) -> ShownPlan:
+        """What was done: all of it is stored, in one transaction, and handed to the nodes, or nothing is.
+
+        Raises as `plan`, `MovedError`, `StorageError`.
+        """
+        documents = await asyncio.to_thread(read_documents, sources)
+        terms = Terms(author, intent.owner, intent.take_over)
+        return await finished(self._apply(documents, sources, intent, terms, reviewed))
+
+    async def _apply(
+        self,
+        documents: Documents,
+        sources: Sequence[ApiSource],
+        intent: Intent,
+        terms: Terms,
+        reviewed: Reviewed | None,
+    ) -> ShownPlan:
+        async with self._gateways.writing, self._controller.writing:
+            prepared = await asyncio.to_thread(self._prepared, documents, intent)
+            shown = ShownPlan(tuple(self._outlined(prepared)), prepared.unchanged, prepared.revision)
+            if reviewed:
+                shown = await asyncio.to_thread(self._described, prepared, sources, intent)
+                _refuse_moved(shown, reviewed, prepared.stored)
+            if prepared.is_empty:
+                return shown
+            revision = await self._written(prepared, terms)
+            return ShownPlan(shown.changes, shown.unchanged, revision, shown.digest)
+
+    def _prepared(self, documents: Documents, intent: Intent) -> Prepared:
+        store = self._controller.store
+        revision = store.revision
+        stored = {api.name: api for api in store.list()}
+        gateway = plan_gateway(store.gateway(), self._wanted_gateway(documents), intent)
+        validate = partial(self._controller.validate_alone, names=self._names_after(gateway))
+        plan = plan_apis(
+            stored.values(), wanted_apis(documents, stored, self._controller.definitions, validate), intent
+        )
+        if plan.conflicts:
+            raise Invalid(list(conflict_mistakes(documents, plan.conflicts)))
+        foreign = [("Api", api.name, api.owner) for api in plan.foreign]
+        if gateway.foreign and gateway.stored:
+            foreign.append(("Gateway", NAME, gateway.stored.owner))
+        if foreign:
+            raise ForeignError(foreign, intent.owner)
+        document = self._gateway_after(gateway) if gateway.action else None
+        if document and (mistakes := list(unnamed(document, _apis_after(plan, stored).values()))):
+            raise Invalid(mistakes)
+        bundles = {
+            step.name: self._controller.translate(step.after.api, step.after.versions)
+            for step in plan.steps
+            if step.after
+        }
+        return Prepared(plan, gateway, stored, bundles, revision)
+
+    def _wanted_gateway(self, documents: Documents) -> JsonObject | None:
+        """None too where it is wrong: then its mistakes are among those of the documents."""
+        if documents.gateway is None:
+            return None
+        source, document = documents.gateway
+        try:
+            with source.locating():
+                return self._gateways.checked(document)
+        except Invalid as invalid:
+            documents.mistakes += invalid.mistakes
+            return None
+
+    def _gateway_after(self, plan: GatewayPlan) -> JsonObject | None:
+        return self._gateways.without_stored() if plan.action == "delete" else plan.document
+
+    def _names_after(self, plan: GatewayPlan) -> GatewayNames | None:
+        if plan.action is None:
+            return self._gateways.names()
+        document = self._gateway_after(plan)
+        return names_in(document) if document else None
+
+    def _outlined(self, prepared: Prepared) -> Iterator[Change]:
+        gateway = prepared.gateway
+        if gateway.action:
+            revision = gateway.stored.revision if gateway.stored else None
+            yield Change(gateway.action, "Gateway", NAME, "", revision)
+        yield from outlined(prepared.plan)
+
+    def _described(self, prepared: Prepared, sources: Sequence[ApiSource], intent: Intent) -> ShownPlan:
+        changes = tuple(self._changes(prepared))
+        digest = digest_of(changes, sources, intent)
+        return ShownPlan(changes, prepared.unchanged, prepared.revision, digest)
+
+    def _changes(self, prepared: Prepared) -> Iterator[Change]:
+        controller, gateway = self._controller, prepared.gateway
+        if gateway.action:
+            after, now = self._gateway_after(gateway), self._gateways.current_document
+            revision = gateway.stored.revision if gateway.stored else None
+            effects = gateway_effects(self._gateways.change(after), gateway)
+            yield Change(gateway.action, "Gateway", NAME, "", revision, gateway_diff(now, after), effects)
+        stored = {name: api.api for name, api in prepared.stored.items()}
+        not_served = [name for name in stored if controller.deployment.is_suspended(name)]
+        yield from described(
+            prepared.plan,
+            controller.definitions,
+            Effects(
+                controller.definitions,
+                controller.edge,
+                Holders(stored),
+                Holders(_apis_after(prepared.plan, prepared.stored)),
+                not_served,
+            ),
+        )
+
+    async def _written(self, prepared: Prepared, terms: Terms) -> int:
+        """Stores all of it and hands it to the nodes in one go. The revision."""
+        gateway = prepared.gateway
+        if gateway.action and (document := self._gateway_after(gateway)):
+            await self._gateways.prepare(document)
+        written = await asyncio.to_thread(self._controller.store.write_batch, _batch(prepared), terms)
+        if gateway.action:
+            self._gateways.adopt(written.gateway)
+        _hand_out(prepared, self._controller, written.revision)
+        return written.revision
+
+
+def _batch(prepared: Prepared) -> Batch:
+    steps, gateway = prepared.plan.steps, prepared.gateway
+    return Batch(
+        [(step.after.api, step.after.versions) for step in steps if step.after],
+        {step.name: step.renamed_from for step in steps if step.renamed_from},
+        [step.name for step in steps if step.action == "delete"],
+        gateway.document if gateway.action in ("add", "change") else None,
+        deletes_gateway=gateway.action == "delete",
+    )
+
+
+def _refuse_moved(shown: ShownPlan, reviewed: Reviewed, stored: Mapping[str, StoredApi]) -> None:
+    if shown.digest != reviewed.digest:
+        since = reviewed.revision
+        moved = [name for name, api in stored.items() if since is not None and api.revision > since]
+        raise MovedError(shown, moved)
+
+
+def _apis_after(plan: ApiPlan, stored: Mapping[str, StoredApi]) -> dict[str, Api]:
+    apis = {name: api.api for name, api in stored.items()}
+    for step in plan.steps:
+        if step.before:
+            apis.pop(step.before.name, None)
+    return apis | {step.name: step.after.api for step in plan.steps if step.after}
+
+
+def _hand_out(prepared: Prepared, controller: Controller, revision: int) -> None:
+    """To the nodes, without a pause in which one could be sent a part. APIs that go stay at a node until it has those
+    that take their contexts over."""
+    deployment = controller.deployment
+    for step in prepared.plan.steps:
+        if step.after:
+            deployment.set_desired(prepared.bundles[step.name], revision)
+            log.info("API written", extra={"api": step.name, "revision": revision})
+    coming = Holders({step.name: step.after.api for step in prepared.plan.steps if step.after})
+    for step in prepared.plan.steps:
+        if gone := _gone(step):
+            successors = {name for claim in claims(gone.api) for name in coming.clashing(claim)}
+            deployment.remove(gone.name, revision, successors)
+            log.info("API deleted", extra={"api": gone.name, "revision": revision})
+
+
+def _gone(step: ApiStep) -> StoredApi | None:
+    return step.before if step.action in ("delete", "rename") else None

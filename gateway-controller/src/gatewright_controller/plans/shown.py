@@ -1,0 +1,76 @@
+"""A plan as it is shown and reviewed, without any secret, and the digest that an apply holds against it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from gatewright_controller.apis.api_change import TriedWrite, change_of, unified
+from gatewright_controller.apis.api_source import ApiSource
+from gatewright_controller.plans.effects import Effects
+from gatewright_controller.plans.plan import Action, ApiPlan, ApiStep, Intent
+from gatewright_controller.resource.api_text import api_text
+from gatewright_controller.resource.definitions import Definitions
+from gatewright_controller.resource.secrets import masked
+
+Kind = Literal["Api", "Gateway"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """renamed_from: the name that it had, "" for any other action than a rename. revision: of what is stored, None for
+    an add. diff: unified, of the YAML that is shown. effects: what it means to requests, a sentence each.
+    """
+
+    action: Action
+    kind: Kind
+    name: str
+    renamed_from: str = ""
+    revision: int | None = None
+    diff: str = ""
+    effects: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ShownPlan:
+    """changes: in the order in which they take effect. revision: the store's newest when it was made."""
+
+    changes: tuple[Change, ...]
+    unchanged: tuple[tuple[Kind, str], ...]
+    """Kind and name."""
+    revision: int
+    digest: str = ""
+
+
+def digest_of(changes: Sequence[Change], sources: Sequence[ApiSource], intent: Intent) -> str:
+    """SHA-256, in hex: equal for two plans that do the same, with the same documents, to the same world. What the
+    changes do not reach may have moved."""
+    texts = [[source.file, hashlib.sha256(source.text).hexdigest()] for source in sources]
+    content = [asdict(intent), texts, [asdict(change) for change in changes]]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def outlined(plan: ApiPlan) -> Iterator[Change]:
+    """The changes of APIs, without diffs and effects."""
+    yield from (_outlined(step) for step in plan.steps)
+
+
+def _outlined(step: ApiStep, diff: str = "", effects: tuple[str, ...] = ()) -> Change:
+    revision = step.before.revision if step.before else None
+    return Change(step.action, "Api", step.name, step.renamed_from, revision, diff, effects)
+
+
+def described(plan: ApiPlan, definitions: Definitions, effects: Effects) -> Iterator[Change]:
+    """The changes of APIs. It may take a while: not for the event loop."""
+    yield from (_outlined(step, _diff(step, definitions), effects.of(step)) for step in plan.steps)
+
+
+def _diff(step: ApiStep, definitions: Definitions) -> str:
+    if step.after:
+        return change_of(TriedWrite(step.after.api, step.after.versions, step.before), definitions).diff
+    assert step.before
+    old = api_text(masked(step.before.api, step.before.versions, definitions))
+    return unified(old, "", f"{step.name} of revision {step.before.revision}", "/dev/null")
