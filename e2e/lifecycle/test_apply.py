@@ -40,12 +40,16 @@ def test_apis_are_created_changed_and_left_unchanged(gateway: Gateway, upstream:
     assert (result.returncode, result.stdout) == (0, "applied-1 unchanged\n")
 
 
-def test_mistakes_are_named_with_file_and_line(gateway: Gateway, upstream: Upstream, tmp_path: Path) -> None:
+def test_mistakes_are_named_with_file_and_line_and_keep_all_out(
+    gateway: Gateway, upstream: Upstream, tmp_path: Path
+) -> None:
     good, bad = api("applied-3", upstream.url), api("applied-4", upstream.url, [attach("no-such-policy")])
     path = write_apis(tmp_path, good, bad)
     line = path.read_text().splitlines().index("  - name: no-such-policy") + 1
     result = apply(gateway, "-f", str(path))
-    assert (result.returncode, result.stdout) == (1, "applied-3 created, deployed\n")
+    assert (result.returncode, result.stdout) == (1, "")
+    with gateway.controller() as client:
+        assert client.get("/v1/apis/applied-3").status_code == 404
     mistake = result.stderr.splitlines()[1]
     assert mistake.startswith(f"{path}:{line}: spec.policies[0].name: expected a policy of this build")
 

@@ -35,6 +35,7 @@ def options(*command: str) -> set[str]:
         "run",
         "build",
         "apply",
+        "plan",
         "status",
         "tail",
         "explain",

@@ -136,6 +136,19 @@ def documents(file: Path, content: bytes) -> list[ApiFile | RefusedFile]:
     return [_document(file, above, part) for above, part in parts]
 
 
+def unread_documents(file: Path, content: bytes) -> list[ApiFile]:
+    """Each document of the file's content, whatever it says: without a name, for a controller that reads it. Raises
+    ApiFileError for bytes that are not UTF-8."""
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        byte = content[error.start]
+        raise ApiFileError([f"{file}:{line}: expected UTF-8, got the byte 0x{byte:02X}; save it as UTF-8"]) from None
+    parts = [(0, content)] if file.suffix == ".json" else _parts(content)
+    return [ApiFile(file, "", part, above=above) for above, part in parts]
+
+
 def _document(file: Path, above: int, content: bytes) -> ApiFile | RefusedFile:
     try:
         return replace(_parse(file, content), above=above)

@@ -14,6 +14,7 @@ import click
 import httpx
 import pytest
 import yaml
+from gatewright_cli.commands.apis.planning import CHANGES
 from gatewright_cli.main import cli
 from gatewright_cli.mistakes import ExitStatus, exit_status_of, worst
 from gatewright_cli.node.listeners.ports import free_port
@@ -34,6 +35,9 @@ ASKS = {
     "wait deleted": ["wait", "api", "one", "--for", "deleted", "--timeout", "0s"],
     "apply": ["apply", "-f", "one.yaml", "--timeout", "0s"],
     "apply --dry-run": ["apply", "-f", "one.yaml", "--dry-run"],
+    "apply --prune": ["apply", "-f", "one.yaml", "--owner", "team-a", "--prune", "--timeout", "0s"],
+    "apply --plan": ["apply", "--plan", "one.plan.json", "--timeout", "0s"],
+    "plan": ["plan", "-f", "one.yaml", "-o", "new.plan.json"],
     "history": ["history", "never"],
     "diff": ["diff", "never@-1"],
     "rollback": ["rollback", "never@-1"],
@@ -49,6 +53,11 @@ ASKS = {
 """A command line of each command that talks to a controller, and of each way in which one does."""
 WITHOUT_TOKEN = {"inspector"}
 """They ask for nothing that needs the token."""
+PLAN = """{
+  "format": "gatewright.dev/plan/v1",
+  "resources": {"sources": []},
+  "plan": {"changes": [], "unchanged": [], "revision": 0, "digest": "of-another-world"}
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +72,7 @@ def named(controller: Controller, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("GATEWRIGHT_CONTROLLER_TOKEN", TOKEN)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "one.yaml").write_text(API.replace("NAME", "one"))
+    (tmp_path / "one.plan.json").write_text(PLAN)
     yield
     httpx.delete(f"{controller.url}/v1/apis/one", headers={"authorization": f"Bearer {TOKEN}"})
 
@@ -105,7 +115,7 @@ def test_what_is_not_there(invoke: Invoke, command: str) -> None:
     assert invoke(*ASKS[command]).status == ExitStatus.NOT_FOUND
 
 
-@pytest.mark.parametrize("command", ["wait deployed", "wait deleted", "apply"])
+@pytest.mark.parametrize("command", ["wait deployed", "wait deleted", "apply", "apply --prune"])
 def test_what_no_node_has(invoke: Invoke, command: str) -> None:
     assert invoke("apply", "-f", "one.yaml", "--no-wait").status == ExitStatus.DONE
     assert invoke(*ASKS[command]).status == ExitStatus.NOT_DEPLOYED
@@ -116,10 +126,34 @@ def test_another_revision(invoke: Invoke) -> None:
     assert invoke("delete", "api", "one", "--revision", "1000000").status == ExitStatus.CONFLICT
 
 
+def test_another_owner(invoke: Invoke) -> None:
+    assert invoke(*ASKS["apply --prune"], "--no-wait").status == ExitStatus.DONE
+    for command in ("plan", "apply", "apply --dry-run"):
+        assert invoke(*ASKS[command], "--owner", "team-b").status == ExitStatus.CONFLICT
+
+
+def test_a_plan_and_what_it_finds_later(invoke: Invoke) -> None:
+    assert invoke(*ASKS["apply --plan"]).status == ExitStatus.CONFLICT
+    assert invoke("plan", "-f", "one.yaml", "-o", "one.plan.json", "--exit-code").status == CHANGES
+    assert invoke(*ASKS["apply --plan"], "--no-wait").status == ExitStatus.DONE
+    assert invoke("plan", "-f", "one.yaml", "--exit-code").status == ExitStatus.DONE
+    assert invoke(*ASKS["apply --plan"]).status == ExitStatus.CONFLICT
+
+
+@pytest.mark.parametrize("arguments", [("apply",), ("plan",)])
+def test_a_missing_file_option(invoke: Invoke, arguments: tuple[str, ...]) -> None:
+    assert invoke(*arguments).status == ExitStatus.USAGE
+
+
 @pytest.mark.parametrize("arguments", [
     ("apply", "-f", "wrong.yaml"),
     ("apply", "-f", "wrong.yaml", "--dry-run"),
     ("apply", "-f", "none.yaml"),
+    ("apply", "-f", "one.yaml", "--prune"),
+    ("apply", "-f", "one.yaml", "--owner", "Team A"),
+    ("apply", "-f", "one.yaml", "--plan", "one.plan.json"),
+    ("apply", "--plan", "one.yaml"),
+    ("plan", "-f", "wrong.yaml"),
     ("tail", "--sample", "2"),
     ("record", "--sample", "2"),
     ("get", "apis", "--context", "none", "--controller", "http://127.0.0.1:1"),
@@ -129,9 +163,11 @@ def test_what_is_refused(invoke: Invoke, tmp_path: Path, arguments: tuple[str, .
     assert invoke(*arguments).status == ExitStatus.FAILED
 
 
-@pytest.mark.parametrize("command", ["get", "list", "get NAME", "delete", "wait deleted", "apply --dry-run", "export"])
+@pytest.mark.parametrize(
+    "command", ["get", "list", "get NAME", "delete", "wait deleted", "apply --dry-run", "plan", "export"]
+)
 def test_what_is_done(invoke: Invoke, command: str) -> None:
-    if command not in ("wait deleted", "apply --dry-run"):
+    if command not in ("wait deleted", "apply --dry-run", "plan"):
         invoke("apply", "-f", "one.yaml", "--no-wait")
     assert invoke(*ASKS[command]).status == ExitStatus.DONE
 

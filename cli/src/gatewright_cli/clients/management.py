@@ -14,10 +14,12 @@ from gatewright_cli.clients.controller_refusals import (
     DeployError,
     InvalidError,
     NoAnswerError,
+    RefusedError,
     raise_without_database,
     read_mistakes,
     refusal_text,
 )
+from gatewright_cli.clients.plans import Applied, Plan, ResourceSet, conflict_of, request_body
 from gatewright_cli.local_http import Answer, LocalClient, LocalHttpError
 from gatewright_cli.mistakes import exit_status_of
 
@@ -25,6 +27,8 @@ ANSWER_SECONDS = 40.0
 RELOAD_SECONDS = 15
 PAGE_SIZE = 1000
 """The most that the controller lists at once."""
+SET_SECONDS = 120.0
+"""For a set of ten thousand APIs, which are read and checked; beside the time that nodes are waited for."""
 DEPLOYED = "deployed"
 PENDING = "pending"
 REJECTED = "rejected"
@@ -134,14 +138,6 @@ class ApiChange(msgspec.Struct, frozen=True):
     diff: str = ""
 
 
-class _TriedStatus(msgspec.Struct):
-    change: ApiChange
-
-
-class _TriedAnswer(msgspec.Struct):
-    status: _TriedStatus
-
-
 class GatewayChange(msgspec.Struct, frozen=True):
     """The effect of a new Gateway: listeners by name, and the fields that wait for a restart."""
 
@@ -231,22 +227,42 @@ class Management:
 
     async def write(self, api: ApiFile) -> StoredApi:
         """Creates or changes the API; does not wait until a node has it. Raises InvalidError, NoAnswerError."""
-        return msgspec.json.decode((await self._create_or_replace(api)).content, type=StoredApi)
-
-    async def try_write(self, api: ApiFile) -> ApiChange:
-        """The effect that `write` would have, without a change. Raises InvalidError, NoAnswerError."""
-        answer = await self._create_or_replace(api, dry_run="true")
-        return msgspec.json.decode(answer.content, type=_TriedAnswer).status.change
-
-    async def _create_or_replace(self, api: ApiFile, **query: str) -> Answer:
-        answer = await self._write("POST", "/v1/apis", api, query)
+        answer = await self._write("POST", "/v1/apis", api)
         if answer.status_code == 409:
-            answer = await self._write("PUT", f"/v1/apis/{api.name}", api, query)
+            answer = await self._write("PUT", f"/v1/apis/{api.name}", api)
         if answer.is_server_error or answer.status_code == 404:  # deleted at this moment
             raise NoAnswerError.of(answer)
         if answer.is_error:
             mistakes = tuple(below(mistake, api.above) for mistake in read_mistakes(answer))
             raise InvalidError(mistakes, exit_status_of(answer.status_code))
+        return msgspec.json.decode(answer.content, type=StoredApi)
+
+    async def plan(self, resources: ResourceSet) -> Plan:
+        """What applying the set would change, without a change. Raises InvalidError, ConflictError, DeployError."""
+        answer = await self._send_set("/v1/plan", request_body(resources), SET_SECONDS, {})
+        return msgspec.json.decode(answer.content, type=Plan)
+
+    async def apply(self, resources: ResourceSet, reviewed: Plan | None, wait: float) -> Applied:
+        """Applies the set, all or nothing, and waits at most `wait` seconds for the nodes. reviewed: a plan; it is
+        applied exactly, or refused. Raises as `plan`.
+        """
+        reason = {name: text for name, text in self._terms.items() if name == "reason"}  # the set has the others
+        query = {"wait": f"{wait:.3f}", **reason}
+        body = request_body(resources, reviewed)
+        answer = await self._send_set("/v1/apply", body, wait + SET_SECONDS, query)
+        return msgspec.json.decode(answer.content, type=Applied)
+
+    async def _send_set(self, path: str, body: bytes, seconds: float, query: dict[str, str]) -> Answer:
+        headers = {"content-type": "application/json"}
+        answer = await self._ask("POST", path, content=body, headers=headers, params=query, timeout=seconds)
+        if answer.status_code == 409:
+            raise conflict_of(answer.content)
+        if answer.is_server_error:
+            raise NoAnswerError.of(answer)
+        if answer.status_code == 422:
+            raise InvalidError(read_mistakes(answer))
+        if answer.is_error:
+            raise RefusedError.of(answer)
         return answer
 
     async def check_policies(self, definitions: Path, apis: Sequence[ApiDocument] = ()) -> PolicyImpact:
@@ -293,10 +309,10 @@ class Management:
             raise DeployError(refusal_text(answer, "\n"), exit_status_of(answer.status_code))
         return msgspec.json.decode(answer.content, type=PolicyImpact)
 
-    async def _write(self, method: str, path: str, api: ApiFile, query: dict[str, str]) -> Answer:
+    async def _write(self, method: str, path: str, api: ApiFile) -> Answer:
         media_type = "application/json" if api.path.suffix == ".json" else "application/yaml"
         headers = {"content-type": media_type}
-        return await self._ask(method, path, content=api.content, headers=headers, params={**self._terms, **query})
+        return await self._ask(method, path, content=api.content, headers=headers, params=self._terms)
 
     async def read(self, path: str, params: Mapping[str, str] | None = None) -> bytes:
         """The body of a successful answer. Raises DeployError; NoAnswerError if a retry may help."""

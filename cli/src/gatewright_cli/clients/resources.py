@@ -13,6 +13,8 @@ from gatewright_cli.local_http import Answer, LocalClient, LocalHttpError
 
 ANSWER_SECONDS = 40.0
 ACCEPTED = 202
+LONGEST_WAIT = 300.0
+"""Seconds: the controller takes no longer `?wait`."""
 Resource = dict[str, Any]
 
 

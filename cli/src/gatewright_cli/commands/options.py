@@ -75,14 +75,14 @@ CONTROLLER_OPTIONS = (
 DATABASE_URL = click.option(
     "--database", metavar="URL", default="", help="The controller's database: sqlite:PATH or postgresql://…"
 )
-TERMS_OPTIONS = (
-    click.option("--reason", metavar="TEXT", default="", help="Why: it is kept in the history of what changes."),
-    click.option(
-        "--owner", metavar="NAME", default="", help="Whose it is from then on. [default: it stays whose it is]"
-    ),
-    click.option("--take-over", is_flag=True, help="Change what another owner has, too."),
+REASON = click.option("--reason", metavar="TEXT", default="", help="Why: it is kept in the history of what changes.")
+OWNER = click.option(
+    "--owner", metavar="NAME", default="", help="Whose it is from then on. [default: it stays whose it is]"
 )
+TAKE_OVER = click.option("--take-over", is_flag=True, help="Change what another owner has, too.")
+TERMS_OPTIONS = (REASON, OWNER, TAKE_OVER)
 FORCE = click.option("--force", is_flag=True, help="Replace the output file if it exists.")
+PRUNE = click.option("--prune", is_flag=True, help="Delete what the same owner has applied and the files do not have.")
 
 
 @dataclass(frozen=True)

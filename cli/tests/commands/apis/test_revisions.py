@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from gatewright_cli.clients.controller_refusals import DeployError, InvalidError
 from gatewright_cli.clients.management import Management
-from gatewright_cli.commands.apis.applying import Target, apply_files, load
+from gatewright_cli.commands.apis.applying import Target, load_unread
+from gatewright_cli.commands.apis.planning import Ownership, apply_set
 from gatewright_cli.commands.apis.revisions import Reference, diff, history, roll_back, table, try_roll_back
 from gatewright_cli.mistakes import ExitStatus, PreflightError
 
@@ -44,13 +45,13 @@ def test_history_diff_and_rollback(bench: Bench) -> None:
 
     async def work(management: Management) -> None:
         printed: list[str] = []
+        target = Target(management)
         for method, reason in (("GET", "first"), ("POST", "second")):
             written(bench.folder, "one", API.replace("GET", method))
             management._terms = {"reason": reason, "owner": "team-a"}
-            assert (
-                await apply_files(Target(management), load([file], bytes), None, printed.append, printed.append)
-                == ExitStatus.DONE
-            )
+            resources = Ownership.of(management._terms, prune=False).resources(target, load_unread([file], bytes))
+            applied = await apply_set(target, resources, None, printed.append, printed.append)
+            assert applied is ExitStatus.DONE
         entries = await history(management, reference, 20)
         found = [(entry.revision, entry.action, entry.owner, entry.reason) for entry in entries]
         assert found == [(2, "changed", "team-a", "second"), (1, "created", "team-a", "first")]
@@ -62,21 +63,20 @@ def test_history_diff_and_rollback(bench: Bench) -> None:
             management, Reference.parse("one@1"), reference
         )
         printed.clear()
-        await try_roll_back(Target(management), Reference.parse("one@1"), printed.append)
+        await try_roll_back(target, Reference.parse("one@1"), printed.append)
         assert printed[0] == "one would be changed"
         assert "-    - method: POST\n+    - method: GET\n" in printed[1]
         printed.clear()
         for _ in range(2):
-            assert (
-                await roll_back(Target(management), Reference.parse("one@-1"), None, printed.append) == ExitStatus.DONE
-            )
+            rolled_back = await roll_back(target, Reference.parse("one@-1"), None, printed.append)
+            assert rolled_back is ExitStatus.DONE
         assert printed == ["one rolled back to 1", "one rolled back to 2"], "each time the one before the newest"
         printed.clear()
-        assert await roll_back(Target(management), Reference.parse("one@2"), None, printed.append) == ExitStatus.DONE
+        assert await roll_back(target, Reference.parse("one@2"), None, printed.append) is ExitStatus.DONE
         assert printed == ["one unchanged"]
         management._terms = {"owner": "team-b"}
         with pytest.raises(InvalidError, match="is owned by team-a"):
-            await roll_back(Target(management), Reference.parse("one@1"), None, printed.append)
+            await roll_back(target, Reference.parse("one@1"), None, printed.append)
         with pytest.raises(DeployError, match="there is no API none"):
             await history(management, Reference.parse("none"), 20)
 

@@ -1,4 +1,4 @@
-"""`gatewright apply`: writes the APIs of files to a running controller, and reports what becomes of them."""
+"""What the commands that write files to a controller share: the files, the controller, and what becomes of APIs."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from gatewright_cli import api_files
 from gatewright_cli.api_files import ApiFile, ApiFileError, ApiFiles, RefusedFile
-from gatewright_cli.clients.controller_refusals import InvalidError, NoAnswerError
+from gatewright_cli.clients.controller_refusals import NoAnswerError
 from gatewright_cli.clients.management import DEPLOYED, PENDING, Management, StoredApi
 from gatewright_cli.commands.controller_address import controller_address
 from gatewright_cli.commands.options import NamedController
-from gatewright_cli.mistakes import ExitStatus, PreflightError, worst
+from gatewright_cli.mistakes import ExitStatus, PreflightError, refuse
 from gatewright_cli.node.listeners import ports
 
 STDIN = Path("-")
@@ -24,7 +23,6 @@ LOOK_SECONDS = 2.0
 IMPORTED = re.compile(rb"^\s*\{?\s*[\"']?(openapi|swagger|_format_version)[\"']?\s*:", re.MULTILINE)
 
 Say = Callable[[str], None]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -73,6 +71,32 @@ def load(places: Iterable[Path], stdin: Callable[[], bytes]) -> ApiFiles:
     return api_files.refuse_duplicates(documents)
 
 
+def load_unread(places: Iterable[Path], stdin: Callable[[], bytes]) -> list[ApiFile]:
+    """The documents in all of these files and folders, which the controller reads. As `load`."""
+    documents: list[ApiFile] = []
+    mistakes: list[str] = []
+    for place in places:
+        try:
+            if place == STDIN:
+                documents += api_files.unread_documents(Path("stdin"), stdin())
+                continue
+            files = _files_in(place)
+            _refuse_importable(files)
+            documents += [document for file in files for document in _unread(file)]
+        except ApiFileError as error:
+            mistakes += error.mistakes
+    refuse(mistakes)
+    return documents
+
+
+def _unread(file: Path) -> list[ApiFile]:
+    """Raises ApiFileError."""
+    try:
+        return api_files.unread_documents(file, file.read_bytes())
+    except OSError as error:
+        raise ApiFileError([f"{file}: {error.strerror}"]) from error
+
+
 def _refuse_importable(files: Iterable[Path]) -> None:
     """Raises ApiFileError with the command that makes an API of an OpenAPI document or a decK file."""
     mistakes = []
@@ -93,17 +117,6 @@ def _files_in(place: Path) -> list[Path]:
     return files
 
 
-async def apply_files(
-    target: Target, files: ApiFiles, seconds: float | None, say: Say, report_error: Say
-) -> ExitStatus:
-    """Creates or replaces the APIs. DONE if the controller took all of them and all were deployed in time.
-
-    seconds: how long to wait for that; None: not at all. say: called with the outcome of each API. report_error: called
-    with each mistake, with file and line.
-    """
-    return await report_no_answer(_apply(target, files, seconds, say, report_error), report_error)
-
-
 async def report_no_answer(work: Awaitable[ExitStatus], report_error: Say) -> ExitStatus:
     """The result of the work; if the controller gives no answer, that is reported."""
     try:
@@ -111,20 +124,6 @@ async def report_no_answer(work: Awaitable[ExitStatus], report_error: Say) -> Ex
     except NoAnswerError as error:
         report_error(f"error: {error}")
         return error.status
-
-
-async def _apply(target: Target, files: ApiFiles, seconds: float | None, say: Say, report_error: Say) -> ExitStatus:
-    before = await target.management.apis()
-    report_refused(files, report_error)
-    statuses = [ExitStatus.FAILED] if files.refused else []
-    verbs: dict[str, str] = {}
-    for api in files.apis:
-        written = await _ask(target, api, target.management.write, report_error)
-        if isinstance(written, ExitStatus):
-            statuses.append(written)
-        else:
-            verbs[api.name] = verb_of(before.get(api.name), written)
-    return worst([*statuses, await report_outcomes(target, verbs, seconds, say)])
 
 
 async def report_outcomes(target: Target, verbs: Mapping[str, str], seconds: float | None, say: Say) -> ExitStatus:
@@ -140,43 +139,6 @@ async def report_outcomes(target: Target, verbs: Mapping[str, str], seconds: flo
         say(f"{name} {verb}, {_outcome(after.get(name))}")
     all_deployed = all(name in after and after[name].status.state == DEPLOYED for name in verbs)
     return ExitStatus.DONE if all_deployed else ExitStatus.NOT_DEPLOYED
-
-
-async def try_files(target: Target, files: ApiFiles, say: Say, report_error: Say) -> ExitStatus:
-    """Reports what `apply_files` would do, for each API as if it were the only one, and changes nothing. DONE if the
-    controller would take all.
-
-    say: called with each API's verb, and with what would change in it.
-    """
-    return await report_no_answer(_try(target, files, say, report_error), report_error)
-
-
-async def _try(target: Target, files: ApiFiles, say: Say, report_error: Say) -> ExitStatus:
-    report_refused(files, report_error)
-    statuses = [ExitStatus.FAILED] if files.refused else []
-    for api in files.apis:
-        change = await _ask(target, api, target.management.try_write, report_error)
-        if isinstance(change, ExitStatus):
-            statuses.append(change)
-            continue
-        say(f"{api.name} would be {change.kind}")
-        for move in change.moved:
-            say(f"  {move}")
-        if change.diff:
-            say(change.diff.removesuffix("\n"))
-    return worst(statuses)
-
-
-async def _ask(
-    target: Target, api: ApiFile, ask: Callable[[ApiFile], Awaitable[T]], report_error: Say
-) -> T | ExitStatus:
-    """The controller's answer; the exit status if it refuses the API, which is reported."""
-    api = target.with_echo(api)
-    try:
-        return await ask(api)
-    except InvalidError as error:
-        _report_mistakes(RefusedFile(api.path, error.mistakes), report_error)
-        return error.status
 
 
 def verb_of(before: StoredApi | None, after: StoredApi) -> str:

@@ -25,7 +25,7 @@ async def apply_with_reload(
     """Has the run of the target build, and take over the result together with the APIs. DONE if it did, and all APIs
     are deployed.
 
-    terms: of the write. The other parameters are those of `applying.apply_files`. Raises PreflightError if the run
+    terms: of the write. The other parameters are those of `planning.apply_set`. Raises PreflightError if the run
     cannot be asked.
     """
     if files.refused:

@@ -9,14 +9,11 @@ from pathlib import Path
 import click
 
 from gatewright_cli.clients.controller_refusals import NoAnswerError, RefusedError, preflight_error
-from gatewright_cli.clients.resources import Resources
+from gatewright_cli.clients.resources import LONGEST_WAIT, Resources
 from gatewright_cli.commands.controller_address import controller_address
 from gatewright_cli.commands.options import NamedController
 from gatewright_cli.commands.resources.kinds import Kind, names_of
 from gatewright_cli.mistakes import ExitStatus, worst
-
-LONGEST_WAIT = 300.0
-"""The controller takes no longer one (management API, `?wait=SECONDS`)."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,45 @@
+"""The file of a plan: the documents that it was made of, and the plan. Since it may hold secrets, it is its user's."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from gatewright_cli.clients.plans import Plan, ResourceSet
+from gatewright_cli.mistakes import PreflightError
+
+FORMAT: Literal["gatewright.dev/plan/v1"] = "gatewright.dev/plan/v1"
+
+
+class PlanFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """resources: what is applied. plan: what that changes."""
+
+    format: Literal["gatewright.dev/plan/v1"]
+    resources: ResourceSet
+    plan: Plan
+
+
+def write_plan(path: Path, resources: ResourceSet, plan: Plan) -> None:
+    """The file is whole, or stays what it was. Raises PreflightError."""
+    content = msgspec.json.format(msgspec.json.encode(PlanFile(FORMAT, resources, plan))) + b"\n"
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(content)
+        scratch.replace(path)
+    except OSError as error:
+        scratch.unlink(missing_ok=True)
+        raise PreflightError([f"{path}: {error.strerror}: name another file with -o"]) from error
+
+
+def read_plan(path: Path) -> PlanFile:
+    """Raises PreflightError."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=PlanFile)
+    except OSError as error:
+        raise PreflightError([f"{path}: {error.strerror}: name a file of `gatewright plan -o`"]) from error
+    except msgspec.DecodeError as error:
+        raise PreflightError([f"{path}: expected a file of `gatewright plan -o`, got another ({error})"]) from None
