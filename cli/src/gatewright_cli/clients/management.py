@@ -270,13 +270,15 @@ class Management:
         reasons if the controller would refuse them.
         """
         texts = {file.name: file.read_text(encoding="utf-8") for file in sorted(definitions.glob("*.yaml"))}
-        return await self.ask_policies("/v1/policies/check", **_json_body({"definitions": texts, "apis": apis}))
+        return await self.ask_policies(
+            "/v1/policies/check", **_json_body({"definitions": texts, "apis": _sources(apis)})
+        )
 
     async def reload_policies(self, apis: Sequence[ApiDocument] = ()) -> PolicyImpact:
         """Has the controller read the policy definitions again and write these APIs, all or nothing, and waits for the
         nodes. Raises DeployError; NoAnswerError if a retry may help.
         """
-        body = _json_body({"apis": apis}) if apis else {}
+        body = _json_body({"apis": _sources(apis)}) if apis else {}
         params = {"wait": str(RELOAD_SECONDS), **(apis[0].terms if apis else {})}
         return await self.ask_policies("/v1/policies/reload", params=params, **body)
 
@@ -338,6 +340,11 @@ class Management:
             raise NoAnswerError(f"the controller gave no answer ({error})") from error
         raise_without_database(answer)
         return answer
+
+
+def _sources(apis: Sequence[ApiDocument]) -> list[dict[str, str]]:
+    """The documents as bodies of the controller's have them."""
+    return [{"file": api.file, "text": api.text} for api in apis]
 
 
 def _json_body(value: object) -> dict[str, Any]:
