@@ -17,14 +17,15 @@ from e2e.kit.gateway import Json
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port below those of outgoing connections (32768 and above), so that no client of another test takes it; and one
-    that no other test has been given, for a gateway needs seconds until it listens."""
-    for port in random.sample(range(20_000, 32_768), 1000):
+    """A port below those of outgoing connections (32768 and above), and below those that runs choose by themselves
+    (20000 and above), so that neither a client nor the controller of another test takes it; and one that no other test
+    has been given, for a gateway needs seconds until it listens."""
+    for port in random.sample(range(10_000, 20_000), 1000):
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe, contextlib.suppress(OSError):
             probe.bind((host, port))
             if _claim(port):
                 return port
-    raise RuntimeError("expected a free port from 20000 to 32767, got none in 1000 tries")
+    raise RuntimeError("expected a free port from 10000 to 19999, got none in 1000 tries")
 
 
 def _claim(port: int) -> bool:
