@@ -9,7 +9,7 @@ from gatewright_cli.clients.controller_refusals import DeployError, InvalidError
 from gatewright_cli.clients.management import Management
 from gatewright_cli.commands.apis.applying import Target, load_unread
 from gatewright_cli.commands.apis.planning import Ownership, apply_set
-from gatewright_cli.commands.apis.revisions import Reference, diff, history, roll_back, table, try_roll_back
+from gatewright_cli.commands.apis.revisions import Entry, Reference, diff, history, roll_back, table, try_roll_back
 from gatewright_cli.mistakes import ExitStatus, PreflightError
 
 from cli.tests.clients.test_management import API, with_controller, written
@@ -81,3 +81,8 @@ def test_history_diff_and_rollback(bench: Bench) -> None:
             await history(management, Reference.parse("none"), 20)
 
     with_controller(bench, work)
+
+
+def test_a_reason_does_not_reach_the_terminal_as_a_command() -> None:
+    entry = Entry(1, "changed", "2026-11-30T12:00:00.000Z", "token", "127.0.0.1", "", "two\nlines and \x9b2J")
+    assert list(table([entry]))[1].endswith(r"-      two lines and \x9b2J")

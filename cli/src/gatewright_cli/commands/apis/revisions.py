@@ -10,6 +10,7 @@ import msgspec
 
 from gatewright_cli.clients.management import ApiChange, GatewayStatus, Management
 from gatewright_cli.commands.apis.applying import Say, Target, report_outcomes
+from gatewright_cli.commands.columns import cell_text, lines_in_columns
 from gatewright_cli.mistakes import ExitStatus, PreflightError
 
 REFERENCE = re.compile(r"(?:(?P<kind>[A-Za-z]+)/)?(?P<name>[^@/]+)(?:@(?P<revision>-?[0-9]{1,18}))?")
@@ -68,7 +69,7 @@ class Entry(msgspec.Struct, frozen=True, rename={"source": "from", "successor": 
         """Under HEADINGS."""
         other = f" to {self.successor}" if self.successor else f" from {self.source}" if self.source else ""
         cells = (str(self.revision), self.action + other, self.at, self.actor, self.origin, self.owner, self.reason)
-        return tuple(" ".join(cell.split()) or "-" for cell in cells)
+        return tuple(cell_text(cell) or "-" for cell in cells)
 
 
 class _Page(msgspec.Struct):
@@ -113,10 +114,7 @@ async def diff(management: Management, before: Reference, after: Reference) -> s
 
 def table(entries: Sequence[Entry]) -> Iterable[str]:
     """Lines: headings, and a row for each entry."""
-    rows = [HEADINGS, *(entry.row() for entry in entries)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    return lines_in_columns([HEADINGS, *(entry.row() for entry in entries)])
 
 
 async def roll_back(target: Target, reference: Reference, seconds: float | None, say: Say) -> ExitStatus:

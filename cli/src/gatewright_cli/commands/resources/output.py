@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
+from gatewright_cli.commands.columns import cell_text, lines_in_columns
 from gatewright_cli.commands.resources.kinds import Column, Resource
 
 FORMATS = ("table", "wide", "json", "yaml", "name")
-GAP = "  "
 OUTPUT = click.option(
     "-o",
     "--output",
@@ -27,10 +27,8 @@ def table(columns: Sequence[Column], resources: Iterable[Resource], *, wide: boo
     """A heading and a line for each resource, in columns."""
     shown = [column for column in columns if wide or not column.wide]
     rows = [[column.heading for column in shown]]
-    rows += [[_cell(column.cell(resource)) for column in shown] for resource in resources]
-    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
-    lines = (GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return "".join(f"{line.rstrip()}\n" for line in lines)
+    rows += [[cell_text(column.cell(resource)) for column in shown] for resource in resources]
+    return "".join(f"{line}\n" for line in lines_in_columns(rows))
 
 
 def json_text(value: object) -> str:
@@ -49,9 +47,3 @@ def _document_text(document: Resource) -> str:
 
     write: Callable[[Any], str] = api_text if document.get("kind") == "Api" else yaml_text
     return write(document)
-
-
-def _cell(value: object) -> str:
-    """On one line, without characters that a terminal obeys."""
-    text = " ".join(str(value).split())
-    return "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in text)
