@@ -129,8 +129,7 @@ def own_node(build: Path, tmp_path: Path) -> Iterator[Node]:
 
 
 def test_the_status_names_listeners_with_http3(node: Node) -> None:
-    line = f"HTTP/3 on https://127.0.0.1:{node.port} (listener public)"
-    eventually("it is printed behind the first line", lambda: line in node.gateway.printed)
+    node.gateway.wait_printed(f"HTTP/3 on https://127.0.0.1:{node.port} (listener public)")
     http3_by_listener = {listener["name"]: listener["http3"] for listener in node.gateway.status()["listeners"]}
     assert http3_by_listener == {"clear": False, "public": True, "partners": True}
 

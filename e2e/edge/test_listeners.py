@@ -290,8 +290,8 @@ def test_unusable_files_close_only_the_listeners_that_need_them(
             return False
 
         reason = f"{bad}: expected a PEM block CERTIFICATE"
-        assert "  closed   the listener lone" in gateway.printed
-        assert any(reason in line for line in gateway.printed)
+        gateway.wait_printed("  closed   the listener lone")
+        gateway.wait_printed(reason)
         assert answered(both) == 200
         code, shortcomings = shortcomings_of(gateway)
         assert (code, shortcomings[0].partition(" (")[0]) == (3, "the listener lone is closed")

@@ -89,6 +89,10 @@ class Gateway:
             assert time.monotonic() < end, "not ready in time:\n" + "\n".join(self.log[-40:])
         return self
 
+    def wait_printed(self, text: str) -> None:
+        """Waits for a line with this text: those that follow the first one come while a test already goes on."""
+        eventually(f"{text!r} is printed", lambda: any(text in line for line in list(self.printed)))
+
     @property
     def url(self) -> str:
         return next(line.split()[1] for line in self.printed if line.startswith("ready "))

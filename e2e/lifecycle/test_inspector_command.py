@@ -70,7 +70,7 @@ def test_status_and_the_first_lines_name_the_inspector_without_the_token(gateway
     page = f"{gateway.status()['controller']}/"
     assert f"inspector {page}  `gatewright inspector` signs in" in gatewright(gateway, "status").stdout.splitlines()
     assert json.loads(gatewright(gateway, "status", "--json").stdout)["inspector"] == page
-    assert f"Inspector {page} (`gatewright inspector --open` signs in)" in gateway.printed
+    gateway.wait_printed(f"Inspector {page} (`gatewright inspector --open` signs in)")
     output = [*gateway.printed, *gateway.log, gatewright(gateway, "status", "--json").stdout]
     assert [line for line in output if token_of(gateway) in line] == []
 

@@ -65,7 +65,8 @@ def test_a_node_whose_controller_cannot_open_its_database_serves_its_last_good_s
     file.write_text(json.dumps(api("filed", upstream.url)))
     with running(build, state, "--apis", str(file), "--admin-port", str(admin := free_port())) as gateway:
         assert httpx.get(f"{gateway.url}/stored/x").status_code == 200
-        assert any(line.startswith("  degraded ") and reason in line for line in gateway.printed)
+        gateway.wait_printed("  degraded the controller cannot open its database: ")
+        gateway.wait_printed(reason)
         code, shortcomings, table = status(gateway)
         assert (code, len(shortcomings)) == (3, 1)
         assert reason in shortcomings[0]

@@ -129,7 +129,7 @@ def test_a_file_may_have_listeners_with_and_without_tls(build: Path, tmp_path: P
         trusted = ssl.create_default_context(cafile=str(signs.file))
         assert httpx.get(f"https://127.0.0.1:{https}/secret/x", verify=trusted).status_code == 200
         assert httpx.get(f"{gateway.url}/secret/x").status_code == 200, "expected --port to be the first listener's"
-        eventually("both are printed", lambda: f"also https://127.0.0.1:{https} (listener https)" in gateway.printed)
+        gateway.wait_printed(f"also https://127.0.0.1:{https} (listener https)")
         listeners = json.loads(status(gateway, "--json").stdout)["listeners"]
         assert [listener["url"] for listener in listeners] == [gateway.url, f"https://127.0.0.1:{https}"]
 
@@ -152,7 +152,7 @@ def test_a_wrong_file_stops_no_other_api(build: Path, tmp_path: Path, upstream: 
             f"  rejected {one_of_each}/unknown.yaml:",
             "spec.policies[0].name: expected a policy of this build, got 'no-such-policy'",
         ):
-            eventually(f"{line!r} is printed", lambda line=line: line in "\n".join(gateway.printed))  # type: ignore[misc]
+            gateway.wait_printed(line)
         refused = "API file refused; it is tried again when it is saved"
         eventually("the log has both", lambda: len(gateway.find_records(message=refused)) == 2)
         result = status(gateway)

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 
 from e2e.kit.attachments import GO_HEADERS
-from e2e.kit.gateway import Gateway, api, attach, eventually, running
+from e2e.kit.gateway import Gateway, api, attach, running
 from e2e.kit.places import ROOT
 from e2e.kit.upstream import Upstream
 
@@ -28,7 +28,7 @@ def test_the_stock_build_serves_the_sample_api_by_the_printed_curl_line(tmp_path
     arguments = ("--with-echo", "--echo-port", "0", "--apis", str(ROOT / "samples"))
     with running(ROOT / "build" / "stock", tmp_path, *arguments) as gateway:
         assert [line.split()[0] for line in gateway.printed].count("ready") == 1
-        eventually("the curl line is printed", lambda: any("curl " in line for line in gateway.printed))
+        gateway.wait_printed("curl ")
         curl = next(line for line in gateway.printed if line.startswith("curl "))
         received = {name.lower() for name, _ in httpx.get(shlex.split(curl)[-1]).json()["headers"]}
         assert {"x-python-policy", "x-go-policy"} <= received

@@ -198,13 +198,14 @@ def test_a_fresh_value_by_async() -> None:
 
 def test_a_thread_repeats_it_and_ends_with_it() -> None:
     work = Work()
+    before = set(threading.enumerate())
     with every(3600, work) as repeated:
-        names = [thread.name for thread in threading.enumerate()]
-        assert any(name.startswith("every") for name in names)
+        (thread,) = (thread for thread in set(threading.enumerate()) - before if thread.name.startswith("every"))
         work.ran.clear()
         assert repeated.run_soon()
         assert work.ran.wait(30)
-    assert not any(thread.name.startswith("every") for thread in threading.enumerate())
+    thread.join(30)  # `with` waits for it, too, but no longer than END_SECONDS
+    assert not thread.is_alive()
 
 
 def test_real_turns() -> None:
@@ -266,10 +267,13 @@ def test_a_thread_that_does_not_end_is_left_to_itself(
         started.set()
         go_on.wait(30)
 
+    before = set(threading.enumerate())
     with every(0.001, work, at_once=False):
         assert started.wait(30)
-    go_on.set()
     assert "no longer waiting for it" in caplog.text
+    go_on.set()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(30)
 
 
 def test_the_time_is_the_machines_unless_a_test_moves_it() -> None:
