@@ -24,7 +24,19 @@ def run(finished: Sequence[Finished], seed: int) -> list[Finished]:
     again = [outcome for command in _run_alone(failed, seed) for outcome in command.outcomes]
     failed_again = {outcome.test for outcome in again if outcome.outcome == "failed"}
     passed = {outcome.test for outcome in again if outcome.outcome == "passed"} - failed_again
+    passed |= {outcome.test for outcome in failed if _is_package(outcome) and _has_passed(outcome.file, again)}
     return [_mark_unstable(command, passed) for command in finished]
+
+
+def _is_package(outcome: Outcome) -> bool:
+    """Whether the outcome is of a Go package that failed although none of its tests did, such as by a goroutine left."""
+    return outcome.repeat == f"go test -race ./{outcome.file}"
+
+
+def _has_passed(package: str, again: list[Outcome]) -> bool:
+    """Whether the package's tests have run, and neither one of them nor the package itself has failed."""
+    outcomes = {outcome.outcome for outcome in again if outcome.file == package}
+    return "passed" in outcomes and "failed" not in outcomes
 
 
 def _run_alone(failed: list[Outcome], seed: int) -> list[Finished]:

@@ -46,6 +46,32 @@ name = "scripts"
 tests = ["gateway-controller/tests/inspector/*.js"]
 depends = ["gateway-controller/src"]
 """
+OF_GO = """
+[groups]
+
+[[component]]
+name = "numbers"
+tests = ["numbers"]
+depends = ["numbers"]
+"""
+FAILS_ONCE = """package numbers
+
+import (
+	"os"
+	"testing"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if _, err := os.Stat("../build/ran"); err != nil {
+		_ = os.WriteFile("../build/ran", nil, 0o600)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func TestNumbers(*testing.T) {}
+"""
 SCRIPT = """
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -161,6 +187,17 @@ def test_a_second_try_runs_only_failed_tests_and_is_listed(project: Project) -> 
     result = project.run("--second-try")
     assert result.returncode == 0
     assert project.run("--second-try").stdout.startswith("tests: words (SEED="), "what is unstable has not passed"
+
+
+def test_a_second_try_of_a_go_package_that_failed_without_a_test_counts(project: Project) -> None:
+    project.write("tools/suite/components.toml", OF_GO)
+    project.write("go.work", "go 1.24\n\nuse ./numbers\n")
+    project.write("numbers/go.mod", "module numbers\n\ngo 1.24\n")
+    project.write("numbers/numbers_test.go", FAILS_ONCE)
+    result = project.run("--second-try")
+    assert result.returncode == 0, result.stdout
+    assert result.stdout.endswith("tests: 2 passed, 0 failed, 0 skipped\n")
+    assert "fix them:\n  go test -race ./numbers\n" in result.stdout
 
 
 def test_tests_of_javascript_run_in_node_and_are_left_out_and_repeated_as_others_are(project: Project) -> None:
