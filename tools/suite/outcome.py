@@ -6,8 +6,8 @@ import json
 import os
 import re
 import shlex
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ class Outcome:
 
     test: as its runner names it. outcome: passed, failed, skipped or unstable. seconds: with its fixtures. call: those
     of the test without them. slow: the reason that it gives for taking long. repeat: the command that runs it alone.
-    reads: files of the repository that it was the first of its file to open.
+    reads: files of the repository that it was the first of its file to open. output: the last lines of a failed Go
+    test, or of a package that failed without one: pytest prints its own at the end, go where it happens.
     """
 
     test: str
@@ -35,6 +36,7 @@ class Outcome:
     repeat: str
     slow: str = ""
     reads: tuple[str, ...] = ()
+    output: str = ""
 
 
 def read_pytest(costs: Path) -> Iterator[Outcome]:
@@ -55,6 +57,7 @@ def read_pytest(costs: Path) -> Iterator[Outcome]:
 
 
 SLOW_IN_GO = re.compile(r"_test\.go:\d+: slow: (?P<reason>.+)")
+OUTPUT_LINES = 30
 GO_OUTCOMES = {"pass": "passed", "fail": "failed", "skip": "skipped"}
 
 
@@ -65,6 +68,7 @@ def read_go(events: Path, packages: dict[str, str]) -> Iterator[Outcome]:
     """
     failed_in: set[str] = set()
     reasons: dict[tuple[str, str], str] = {}
+    printed = _printed_by_go(events)
     for event in _lines(events):
         if match := SLOW_IN_GO.search(event.get("Output", "")):
             reasons[event["Package"], event["Test"].partition("/")[0]] = match["reason"]
@@ -75,14 +79,25 @@ def read_go(events: Path, packages: dict[str, str]) -> Iterator[Outcome]:
         folder = packages.get(package, package)
         if test is None:
             if outcome == "failed" and package not in failed_in:
-                yield Outcome(package, "failed", seconds, seconds, 0.0, folder, f"go test -race ./{folder}")
+                repeat = f"go test -race ./{folder}"
+                yield Outcome(package, outcome, seconds, seconds, 0.0, folder, repeat, output=printed(package))
             continue
         if outcome == "failed":
             failed_in.add(package)
         if "/" not in test:  # those of a table are counted with the function that they stand in
             repeat = f"go test -race ./{folder} -run '^{test}$'"
             slow = reasons.get((package, test), "")
-            yield Outcome(f"{folder} {test}", outcome, seconds, seconds, 0.0, folder, repeat, slow)
+            output = printed(package, test) if outcome == "failed" else ""
+            yield Outcome(f"{folder} {test}", outcome, seconds, seconds, 0.0, folder, repeat, slow, output=output)
+
+
+def _printed_by_go(events: Path) -> Callable[..., str]:
+    """A function from a package, and one of its tests, to the last lines that it printed."""
+    lines: dict[tuple[str, ...], deque[str]] = defaultdict(lambda: deque(maxlen=OUTPUT_LINES))
+    for event in _lines(events):
+        if event["Action"] == "output":
+            lines[tuple(event[key] for key in ("Package", "Test") if key in event)].append(event["Output"])
+    return lambda *names: "".join(lines[names])
 
 
 def read_junit(file: Path, tests: Sequence[str]) -> Iterator[Outcome]:

@@ -111,17 +111,22 @@ def _render_undeclared(undeclared: dict[str, list[str]]) -> str:
 
 
 def _render_unstable(outcomes: list[Outcome]) -> str:
-    tests = [f"  {outcome.repeat}" for outcome in outcomes if outcome.outcome == UNSTABLE]
+    tests = [_render_repeat(outcome) for outcome in outcomes if outcome.outcome == UNSTABLE]
     return "\n".join(["failed, and passed at a second try, alone; fix them:", *tests]) if tests else ""
 
 
 def _render_failures(outcomes: list[Outcome], finished: Sequence[Finished]) -> str:
     failed = [outcome for outcome in outcomes if outcome.outcome == "failed"]
-    lines = [f"  {test.repeat}" for test in failed[:REPEATS]]
+    lines = [_render_repeat(test) for test in failed[:REPEATS]]
     if len(failed) > REPEATS:
         lines.append(f"  and {len(failed) - REPEATS} more: see build/tests")
     lines += [f"  {command.name}: {command.mistake}" for command in finished if command.mistake]
     return "\n".join(["failed; each one again, alone:", *lines]) if lines else ""
+
+
+def _render_repeat(outcome: Outcome) -> str:
+    """The command that repeats the test, and below it what the test printed."""
+    return "\n".join([f"  {outcome.repeat}", *(f"    {line}" for line in outcome.output.splitlines())])
 
 
 def _align(rows: list[list[str]]) -> Iterator[str]:

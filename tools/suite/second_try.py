@@ -29,7 +29,7 @@ def run(finished: Sequence[Finished], seed: int) -> list[Finished]:
 
 
 def _is_package(outcome: Outcome) -> bool:
-    """Whether the outcome is of a Go package that failed although none of its tests did, such as by a goroutine left."""
+    """Whether it is a Go package that failed although none of its tests did, such as by a goroutine that it left."""
     return outcome.repeat == f"go test -race ./{outcome.file}"
 
 
