@@ -101,17 +101,20 @@ def test_the_shown_commands_work(
     assert yaml.safe_load(shell.run("gatewright context show"))["context"] == "staging"
 
     orders = api("orders-v1", upstream.url)
+    orders["metadata"]["labels"] = {"team": "payments", "tier": "gold"}
     (tmp_path / "orders.yaml").write_text(yaml.safe_dump(orders))
     apply, wait, delete, wait_deleted = shown_commands("Change, wait, delete")
     assert shell.run(apply) == "orders-v1 created\n"
     assert shell.run(wait) == "orders-v1 deployed\n"
 
-    table, document, elsewhere, policies, nodes, saved, again = shown_commands("See what a controller has")
+    shown = shown_commands("See what a controller has")
+    table, document, elsewhere, policies, nodes, rejected, labelled, owned, saved, again = shown
     assert re.search(r"^orders-v1 .* deployed$", shell.run(table), re.MULTILINE)
-    assert yaml.safe_load(shell.run(document))["metadata"] == {"name": "orders-v1"}
+    assert yaml.safe_load(shell.run(document))["metadata"] == orders["metadata"]
     assert shell.run(elsewhere).splitlines()[1:] == []
     assert shell.run(policies).startswith("NAME ")
     assert len(yaml.safe_load(shell.run(nodes))) == 1
+    assert [len(shell.run(command).splitlines()) for command in (rejected, labelled, owned)] == [1, 2, 1]
     assert shell.run(saved) == ""
     assert set(re.findall(r"\w+$", shell.run(again), re.MULTILINE)) == {"unchanged"}
 

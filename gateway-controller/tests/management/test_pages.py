@@ -82,6 +82,71 @@ async def test_apis_are_found_by_their_state(
     assert await followed(client, "/v1/apis?state=rejected", "apis", "name") == [[]]
 
 
+async def test_apis_are_found_by_labels_and_owner(client: httpx.AsyncClient, orders: JsonObject) -> None:
+    for name, labels, owner in (
+        ("a", {"team": "payments", "tier": "gold"}, "shop"),
+        ("b", {"team": "payments"}, ""),
+        ("c", {"team": "search"}, "shop"),
+        ("d", {}, ""),
+    ):
+        document = copy.deepcopy(orders)
+        document["metadata"] = {"name": name, "labels": labels}
+        document["spec"]["context"] = f"/{name}"
+        answer = await client.post("/v1/apis", json=document, params={"owner": owner} if owner else {})
+        assert answer.status_code == 201, answer.text
+        assert answer.json()["metadata"] == ({"name": name, "labels": labels} if labels else {"name": name})
+    for query, names in (
+        ("label=team=payments", ["a", "b"]),
+        ("label=team", ["a", "b", "c"]),
+        ("label=team=payments&label=tier=gold", ["a"]),
+        ("label=team=none", []),
+        ("label=tea", []),
+        ("owner=shop", ["a", "c"]),
+        ("owner=shop&label=team=search&name=c*&state=pending", ["c"]),
+        ("owner=nil", []),
+    ):
+        assert await followed(client, f"/v1/apis?{query}", "apis", "name") == [names], query
+    pages = await followed(client, "/v1/apis?label=team=payments&limit=1", "apis", "name")
+    assert pages == [["a"], ["b"]], "expected the next page to have the filter"
+    for query, expected in (
+        ("label=Team", "expected label to be KEY=VALUE or KEY, such as team=payments, got 'Team'"),
+        ("label=team=", "expected label to be KEY=VALUE or KEY, such as team=payments, got 'team='"),
+        ("owner=A%20B", "expected owner to be a name of at most 63 of a-z, 0-9"),
+    ):
+        refused = await client.get(f"/v1/apis?{query}")
+        assert (refused.status_code, expected in refused.json()["detail"]) == (400, True), refused.text
+
+
+async def test_labels_are_small_words(client: httpx.AsyncClient, orders: JsonObject) -> None:
+    key = "expected 1 to 63 lower-case letters, digits and inner '-', '.' and '/', as 'team', got"
+    value = "expected 1 to 63 letters, digits and inner '-', '.' and '_', as 'payments', got"
+    for labels, field, message in (
+        ({"Team": "a"}, ".Team", f"{key} 'Team'"),
+        ({"team": ""}, ".team", f"{value} ''"),
+        ({"team": "a b"}, ".team", f"{value} 'a b'"),
+        ({"team": 1}, ".team", f"{value} 1"),
+        ({f"k{number}": "v" for number in range(65)}, "", "expected at most 64 keys, got an object"),
+    ):
+        orders["metadata"]["labels"] = labels
+        (mistake,) = (await client.post("/v1/apis", json=orders)).json()["errors"]
+        assert (mistake["field"], mistake["message"]) == (f"metadata.labels{field}", message)
+
+
+async def test_another_label_is_a_revision_that_no_node_builds(
+    client: httpx.AsyncClient, orders: JsonObject, controller: Controller, connect: Connect
+) -> None:
+    name = orders["metadata"]["name"]
+    assert (await client.post("/v1/apis", json=orders)).status_code == 201
+    node = connect(controller)
+    assert [bundle.api for bundle in controller.deployment.next_update(node).bundles] == [name]
+    orders["metadata"]["labels"] = {"team": "payments"}
+    assert (await client.put(f"/v1/apis/{name}", json=orders)).status_code == 200
+    assert not controller.deployment.next_update(node).bundles
+    orders["spec"]["context"] = "/elsewhere"
+    assert (await client.put(f"/v1/apis/{name}", json=orders)).status_code == 200
+    assert [bundle.api for bundle in controller.deployment.next_update(node).bundles] == [name]
+
+
 async def test_policies_stand_in_the_order_of_their_versions(
     client: httpx.AsyncClient, rewritten: Callable[..., None], controller: Controller
 ) -> None:

@@ -130,6 +130,9 @@ def test_a_swap_names_who_had_the_context(describe: Describe, orders: JsonObject
 
 def test_what_requests_do_not_notice_is_said_to_be_nothing(describe: Describe, orders: JsonObject) -> None:
     assert describe([orders], [changed(orders, displayName="Orders")]) == ["nothing changes for requests"]
+    labelled = copy.deepcopy(orders)
+    labelled["metadata"]["labels"] = {"team": "payments"}
+    assert describe([orders], [labelled]) == ["nothing changes for requests"]
 
 
 def test_an_api_that_the_build_did_not_fit_is_served_again(describe: Describe, orders: JsonObject) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -16,6 +17,8 @@ ACCEPTED = 202
 LONGEST_WAIT = 300.0
 """Seconds: the controller takes no longer `?wait`."""
 Resource = dict[str, Any]
+Query = Sequence[tuple[str, str]]
+"""Parameters of a list, of which each may come several times."""
 
 
 class Resources:
@@ -33,9 +36,9 @@ class Resources:
         if token:
             self._client.headers["authorization"] = f"Bearer {token}"
 
-    async def fetch_all(self, path: str, member: str) -> list[Resource]:
+    async def fetch_all(self, path: str, member: str, query: Query = ()) -> list[Resource]:
         """The resources of a list, in its order, all pages of it. member: of the answer that has them."""
-        page = await self.fetch(path)
+        page = await self.fetch(f"{path}?{urlencode(query)}" if query else path)
         resources = self._items(page, member)
         while (following := page.get("next")) and page[member]:
             page = await self.fetch(following)

@@ -21,6 +21,8 @@ def get(
     names: tuple[str, ...],
     output: str,
     state: str | None,
+    labels: tuple[str, ...],
+    owner: str | None,
     run_dir: Path | None,
     controller: NamedController | None,
 ) -> None:
@@ -31,4 +33,4 @@ def get(
 
     Exit status 3 if a name is not there, 6 if no controller answers, 7 if it refuses the token.
     """
-    show(select(kind, names, state, output), run_dir, controller)
+    show(select(kind, names, state, labels, owner, output), run_dir, controller)

@@ -18,8 +18,10 @@ def list_(
     kind: Kind,
     output: str,
     state: str | None,
+    labels: tuple[str, ...],
+    owner: str | None,
     run_dir: Path | None,
     controller: NamedController | None,
 ) -> None:
     """Print all resources of a kind: as `gatewright get` without a name."""
-    show(select(kind, (), state, output), run_dir, controller)
+    show(select(kind, (), state, labels, owner, output), run_dir, controller)

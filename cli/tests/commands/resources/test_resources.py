@@ -62,7 +62,7 @@ def test_apis_as_tables(invoke: Invoke) -> None:
     assert invoke("get", "api", "two").out.splitlines()[1:] == done.out.splitlines()[2:]
     heading, _, line = invoke("get", "apis", "-o", "wide").out.splitlines()
     assert heading.split() == [
-        "NAME", "VERSION", "CONTEXT", "HOSTS", "REVISION", "UPDATED", "POLICIES", "STATE", "REASON",
+        "NAME", "VERSION", "CONTEXT", "HOSTS", "LABELS", "OWNER", "REVISION", "UPDATED", "POLICIES", "STATE", "REASON",
     ]  # fmt: skip
     assert "api-key-auth:v1." in line
 
@@ -72,6 +72,24 @@ def test_names_are_those_that_other_commands_take(invoke: Invoke) -> None:
     assert invoke("get", "apis", "--state", "pending", "-o", "name").out == "one\ntwo\n"
     assert invoke("list", "apis", "--state", "deployed", "-o", "name").out == ""
     assert invoke("get", "api", "two", "one", "-o", "name").out == "two\none\n", "expected the order of the names"
+
+
+def test_apis_by_labels_and_owner(invoke: Invoke, controller: Controller) -> None:
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    document = yaml.safe_load(API.replace("NAME", "one"))
+    document["metadata"]["labels"] = {"team": "payments", "tier": "gold"}
+    url = f"{controller.url}/v1/apis/one?owner=shop"
+    assert httpx.put(url, json=document, headers=headers).status_code == 200
+    for options, names in (
+        (("--label", "team=payments"), "one\n"),
+        (("--label", "team", "--label", "tier=gold", "--owner", "shop"), "one\n"),
+        (("--label", "team=search"), ""),
+        (("--owner", "nil"), ""),
+    ):
+        assert invoke("get", "apis", *options, "-o", "name").out == names, options
+    assert "team=payments,tier=gold  shop" in invoke("list", "apis", "-o", "wide").out
+    refused = invoke("get", "apis", "--label", "a b")
+    assert (refused.status, "expected label to be KEY=VALUE or KEY" in refused.err) == (1, True), refused.err
 
 
 def test_json_has_an_object_for_one_name_and_an_array_otherwise(invoke: Invoke) -> None:
@@ -170,6 +188,9 @@ def test_a_wait_that_runs_out_names_the_reason(invoke: Invoke) -> None:
     (("wait", "gateway", "x", "--for", "deleted"), "expected no NAME"),
     (("get", "nodes", "--state", "pending"), "--state: expected it with apis, got nodes"),
     (("get", "api", "one", "--state", "pending"), "expected NAME or --state, got both"),
+    (("get", "gateway", "--label", "team"), "--label: expected it with apis, got gateways"),
+    (("list", "policies", "--owner", "shop"), "--owner: expected it with apis, got policies"),
+    (("get", "api", "one", "--owner", "shop"), "expected NAME or --owner, got both"),
     (("delete", "api", "one", "two", "--revision", "1"), "--revision: expected one NAME with it, got 2"),
     (("wait", "api", "one"), "Missing option '--for'"),
 ])  # fmt: skip

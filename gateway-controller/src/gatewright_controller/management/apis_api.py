@@ -18,12 +18,13 @@ from starlette.responses import Response
 from gatewright_controller.apis.api_change import TriedWrite, change_of
 from gatewright_controller.apis.controller import Controller
 from gatewright_controller.management.accept import YAML, prefers_yaml
+from gatewright_controller.management.api_filters import API_FILTERS, ApiFilter
 from gatewright_controller.management.authors import TERMS, terms_of
 from gatewright_controller.management.bodies import MEDIA_TYPES, Bodies
 from gatewright_controller.management.json_answer import JsonAnswer, shaped
-from gatewright_controller.management.pages import NAME, PAGED, fits_name, page_of
+from gatewright_controller.management.pages import PAGED, page_of
 from gatewright_controller.management.preconditions import ETAG, IF_MATCH, etag
-from gatewright_controller.management.queries import DRY_RUN, WAIT, choice, dry_run
+from gatewright_controller.management.queries import DRY_RUN, WAIT, dry_run
 from gatewright_controller.management.queries import wait as wait_seconds
 from gatewright_controller.management.revision_api import ROLLBACK, rollback_target
 from gatewright_controller.management.rows import JSON, Answer, Body, Parameter, Part, Row
@@ -45,14 +46,14 @@ class ApiEndpoints:
 
     async def list(self, request: Request) -> Response:
         """By name, secrets masked."""
-        state = choice(request, STATE)
+        asked = ApiFilter.of(request)
         await self._deployment.wait_until_all_converged(wait_seconds(request))
-        asked = (
+        fitting = (
             stored
             for stored in await self._controller.list()
-            if fits_name(request, stored.name) and state in ("", self._deployment.status(stored.name).state)
+            if asked.fits(stored, self._deployment.status(stored.name).state)
         )
-        page = page_of(request, asked, lambda stored: stored.name)
+        page = page_of(request, fitting, lambda stored: stored.name)
         return JsonAnswer(page.answer("apis", self._resource))
 
     async def create(self, request: Request) -> Response:
@@ -157,7 +158,6 @@ def _policies(api: Api, versions: Versions) -> list[shapes.AttachedPolicy]:
     ]
 
 
-STATE = Parameter("state", {"enum": ["deployed", "pending", "rejected"]}, "Only those in this state.")
 _NAME = Parameter("name", {"type": "string"}, "Of the API.")
 _TRIED = Answer("With `dry_run`: what it would be, and change.", (shapes.TriedApi,))
 _WRITTEN = Body((Api,), MEDIA_TYPES)
@@ -175,7 +175,7 @@ PART = Part(
             "apis:read",
             "The APIs, by name.",
             {200: Answer("The APIs.", (shapes.ApiList,))},
-            query=(WAIT, NAME, STATE, *PAGED),
+            query=(WAIT, *API_FILTERS, *PAGED),
             refusals=(503,),
         ),
         Row(

@@ -36,13 +36,18 @@ TERMS = (
 
 def terms_of(request: Request) -> Terms:
     """`?reason=TEXT`, `?owner=NAME`, `?take_over=true`, `If-Match`. Raises `Problem`."""
+    return Terms(author_of(request), owner_of(request), flag(request, "take_over"), if_match(request))
+
+
+def owner_of(request: Request) -> str:
+    """`?owner=NAME`; "" where there is none. Raises `Problem`."""
     owner = request.query_params.get("owner", "")
     if owner and not OWNER.fullmatch(owner):
         expected = (
             "expected owner to be a name of at most 63 of a-z, 0-9, '-', '.' and '/' that begins with one of a-z0-9"
         )
         raise Problem(400, f"{expected}, got {owner[:100]!r}")
-    return Terms(author_of(request), owner, flag(request, "take_over"), if_match(request))
+    return owner
 
 
 def author_of(request: Request) -> Author:

@@ -9,7 +9,7 @@ from gatewright_documents.strict import expecting
 from gatewright_documents.values import JsonObject
 from msgspec import UNSET, Meta, UnsetType
 
-from gatewright_controller.model.common import ResourceName, Strict, Text, Timeout
+from gatewright_controller.model.common import Labels, ResourceName, Strict, Text, Timeout
 from gatewright_controller.model.matches import HeaderMatch, QueryMatch
 from gatewright_controller.model.policies import PolicyAttachment
 from gatewright_controller.model.routing import Answer, OperationRedirect, Routing
@@ -103,6 +103,8 @@ class Metadata(Strict, frozen=True):
     """What an API is called: its name is unique and does not change."""
 
     name: ResourceName
+    labels: Labels = msgspec.field(default_factory=dict)
+    """`{team: payments}`: what people and scripts find APIs by. Labels change nothing for a request."""
 
 
 class Api(Strict, frozen=True):

@@ -29,6 +29,27 @@ Address = Annotated[
     ),
 ]
 Port = Annotated[int, Meta(ge=1, le=65535)]
+LABEL_KEY = r"[a-z0-9]([a-z0-9./-]{0,61}[a-z0-9])?"
+LABEL_VALUE = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
+Labels = Annotated[
+    dict[
+        Annotated[
+            str,
+            Meta(
+                pattern=f"^{LABEL_KEY}$",
+                extra_json_schema=expecting("1 to 63 lower-case letters, digits and inner '-', '.' and '/', as 'team'"),
+            ),
+        ],
+        Annotated[
+            str,
+            Meta(
+                pattern=f"^{LABEL_VALUE}$",
+                extra_json_schema=expecting("1 to 63 letters, digits and inner '-', '.' and '_', as 'payments'"),
+            ),
+        ],
+    ],
+    Meta(max_length=64),
+]
 Text = Annotated[str, Meta(min_length=1, max_length=200, extra_json_schema=expecting("1 to 200 characters"))]
 FilePath = Annotated[
     str, Meta(pattern="^/", max_length=4096, extra_json_schema=expecting("the absolute path of a file on the node"))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gatewright_cli.clients.controller_refusals import RefusedError
-from gatewright_cli.clients.resources import ANSWER_SECONDS, Resources
+from gatewright_cli.clients.resources import ANSWER_SECONDS, Query, Resources
 from gatewright_cli.commands.controller_address import controller_address
 from gatewright_cli.commands.options import NamedController
 from gatewright_cli.commands.resources.kinds import Kind, Resource
@@ -21,11 +21,11 @@ def find_resources(
     return Resources(address.url, address.token, address.tls, seconds)
 
 
-async def fetch_list(source: Resources, kind: Kind) -> list[Resource]:
-    """All resources of the kind. Raises RefusedError, NoAnswerError."""
+async def fetch_list(source: Resources, kind: Kind, query: Query = ()) -> list[Resource]:
+    """The resources of the kind that the query asks for. Raises RefusedError, NoAnswerError."""
     if kind.is_single:
         return [await source.fetch(kind.path)]
-    return await source.fetch_all(kind.path, kind.plural)
+    return await source.fetch_all(kind.path, kind.plural, query)
 
 
 async def fetch_named(source: Resources, kind: Kind, names: Sequence[str]) -> tuple[list[Resource], list[RefusedError]]:

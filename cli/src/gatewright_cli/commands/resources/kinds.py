@@ -31,7 +31,7 @@ class Kind:
 
     name_of: the name of a resource, which `-o name` prints. matches: whether a resource is meant by a name, for kinds
     that the controller only lists; None: GET PATH/NAME has it. document: what a person writes of it, for `-o yaml`.
-    state_of: the state of a resource, for `--state`; None: it has none. is_written: whether it can be deleted, and
+    filters: the query parameters of its list that `get` has options for. is_written: whether it can be deleted, and
     waited for.
     """
 
@@ -42,7 +42,7 @@ class Kind:
     name_of: Callable[[Resource], str]
     matches: Callable[[Resource, str], bool] | None = None
     document: Callable[[Resource], Resource] = dict
-    state_of: Callable[[Resource], object] | None = None
+    filters: tuple[str, ...] = ()
     is_single: bool = False
     is_written: bool = False
 
@@ -84,6 +84,10 @@ def _policies(api: Resource) -> str:
     return ",".join(sorted(versions))
 
 
+def _labels(api: Resource) -> str:
+    return ",".join(f"{key}={value}" for key, value in sorted(api["metadata"].get("labels", {}).items()))
+
+
 def _policy_name(policy: Resource) -> str:
     return f"{policy['name']}:{policy['version']}"
 
@@ -101,6 +105,8 @@ API = Kind(
         Column("VERSION", lambda api: api["spec"]["version"]),
         Column("CONTEXT", _context),
         Column("HOSTS", lambda api: ",".join(api["spec"].get("hosts", [])), wide=True),
+        Column("LABELS", _labels, wide=True),
+        Column("OWNER", _status("owner"), wide=True),
         Column("REVISION", _status("revision"), wide=True),
         Column("UPDATED", _status("updatedAt"), wide=True),
         Column("POLICIES", _policies, wide=True),
@@ -109,7 +115,7 @@ API = Kind(
     ),
     _api_name,
     document=_written,
-    state_of=_status("state"),
+    filters=("state", "label", "owner"),
     is_written=True,
 )
 GATEWAY = Kind(

@@ -19,11 +19,11 @@ STATES = ("deployed", "pending", "rejected")
 
 @dataclass(frozen=True)
 class Selection:
-    """What to show. names: none for all. state: one of STATES; "" for any. output: one of `output.FORMATS`."""
+    """What to show. names: none for all. query: parameters of the list. output: one of `output.FORMATS`."""
 
     kind: Kind
     names: tuple[str, ...]
-    state: str
+    query: tuple[tuple[str, str], ...]
     output: str
 
 
@@ -32,6 +32,10 @@ def showing(command: Callable[..., Any]) -> Callable[..., Any]:
     options = (
         OUTPUT,
         click.option("--state", type=click.Choice(STATES), help="APIs in this state."),
+        click.option(
+            "--label", "labels", metavar="KEY[=VALUE]", multiple=True, help="APIs with this label. Repeat it for more."
+        ),
+        click.option("--owner", metavar="NAME", help="APIs of this owner."),
         RUN_DIR,
         controller_options,
     )
@@ -40,13 +44,18 @@ def showing(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def select(kind: Kind, names: tuple[str, ...], state: str | None, output: str) -> Selection:
-    """Raises click.UsageError for a state of a kind that has none, and for names of a kind of one resource."""
-    if state and kind.state_of is None:
-        raise click.UsageError(f"--state: expected it with apis, got {kind.plural}: leave it out")
-    if state and names:
-        raise click.UsageError("expected NAME or --state, got both: leave one out")
-    return Selection(kind, names_of(kind, names) if names else (), state or "", output)
+def select(
+    kind: Kind, names: tuple[str, ...], state: str | None, labels: tuple[str, ...], owner: str | None, output: str
+) -> Selection:
+    """Raises click.UsageError for a filter of a kind that has none, and for names of a kind of one resource."""
+    filters = (("state", state), *(("label", label) for label in labels), ("owner", owner))
+    query = tuple((name, value) for name, value in filters if value is not None)
+    for name, _ in query:
+        if name not in kind.filters:
+            raise click.UsageError(f"--{name}: expected it with apis, got {kind.plural}: leave it out")
+        if names:
+            raise click.UsageError(f"expected NAME or --{name}, got both: leave one out")
+    return Selection(kind, names_of(kind, names) if names else (), query, output)
 
 
 def show(selection: Selection, run_dir: Path | None, controller: NamedController | None) -> None:
@@ -61,21 +70,13 @@ def show(selection: Selection, run_dir: Path | None, controller: NamedController
         if selection.names:
             resources, refusals = asyncio.run(fetch_named(source, kind, selection.names))
         else:
-            resources, refusals = _in_state(selection, asyncio.run(fetch_list(source, kind))), []
+            resources, refusals = asyncio.run(fetch_list(source, kind, selection.query)), []
     except DeployError as error:
         raise preflight_error(error) from error
     if resources or not refusals:
         click.echo(render(selection, resources), nl=False)
     if refusals:
         raise PreflightError([str(refusal) for refusal in refusals], worst(refusal.status for refusal in refusals))
-
-
-def _in_state(selection: Selection, resources: list[Resource]) -> list[Resource]:
-    """Those in the selection's state."""
-    state_of = selection.kind.state_of
-    if state_of is None or not selection.state:
-        return resources
-    return [resource for resource in resources if state_of(resource) == selection.state]
 
 
 def render(selection: Selection, resources: Sequence[Resource]) -> str:

@@ -1,0 +1,68 @@
+"""Which APIs a list is asked for: `?name=GLOB`, `?state=STATE`, `?owner=NAME`, `?label=team=payments`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from gatewright_controller.management.authors import OWNER, owner_of
+from gatewright_controller.management.pages import NAME, fits_name
+from gatewright_controller.management.problems import Problem
+from gatewright_controller.management.queries import choice
+from gatewright_controller.management.rows import Parameter
+from gatewright_controller.model.common import LABEL_KEY, LABEL_VALUE
+from gatewright_controller.store import StoredApi
+
+STATE = Parameter("state", {"enum": ["deployed", "pending", "rejected"]}, "Only those in this state.")
+OWNED_BY = Parameter(
+    "owner",
+    {"type": "string", "pattern": f"^{OWNER.pattern}$", "examples": ["team-payments"]},
+    "Only those of this owner.",
+)
+LABEL = Parameter(
+    "label",
+    {"type": "string", "pattern": f"^{LABEL_KEY}(={LABEL_VALUE})?$", "examples": ["team=payments", "team"]},
+    "Only those with this label, or with one of this key; given several times: with all of them.",
+)
+API_FILTERS = (NAME, STATE, OWNED_BY, LABEL)
+_LABEL = re.compile(LABEL.schema["pattern"])
+
+
+@dataclass(frozen=True)
+class ApiFilter:
+    """What a request asks for. state, owner: "" for any. labels: each key with its value; "" for any value."""
+
+    request: Request
+    state: str
+    owner: str
+    labels: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(cls, request: Request) -> ApiFilter:
+        """Raises `Problem`."""
+        texts = request.query_params.getlist(LABEL.name)
+        return cls(request, choice(request, STATE), owner_of(request), tuple(map(_parse_label, texts)))
+
+    def fits(self, stored: StoredApi, state: str) -> bool:
+        """state: what has become of the API."""
+        return (
+            self.state in ("", state)
+            and self.owner in ("", stored.owner)
+            and has_labels(stored.api.metadata.labels, self.labels)
+            and fits_name(self.request, stored.name)
+        )
+
+
+def has_labels(labels: Mapping[str, str], asked: tuple[tuple[str, str], ...]) -> bool:
+    """Whether all that are asked for are among the labels; "" stands for any value."""
+    return all(key in labels and value in ("", labels[key]) for key, value in asked)
+
+
+def _parse_label(text: str) -> tuple[str, str]:
+    if not _LABEL.fullmatch(text):
+        raise Problem(400, f"expected label to be KEY=VALUE or KEY, such as team=payments, got {text[:150]!r}")
+    key, _, value = text.partition("=")
+    return key, value
