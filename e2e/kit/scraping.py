@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from e2e.kit.gateway import Gateway, Json
 
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
 SECONDS = 30.0
+Parser = Callable[[str], Iterable[Metric]]
 
 
 def status(run_dir: Path) -> Json:
@@ -32,18 +35,26 @@ def address(gateway: Gateway) -> str:
     return listener
 
 
-@dataclass(frozen=True)
 class Scrape:
-    """families: by their names, as the format has them."""
+    """A page of metrics. parse: the parser of its format."""
 
-    families: Mapping[str, Metric]
+    def __init__(self, text: str, parse: Parser = plain_text) -> None:
+        self._text, self._parse = text, parse
+
+    @functools.cached_property
+    def families(self) -> Mapping[str, Metric]:
+        """All of them by their names, as the format has them."""
+        return {family.name: family for family in self._parse(self._text)}
 
     def value(self, name: str, **labels: str) -> float:
         """The sum of all samples of the name that have these labels."""
         return sum(sample.value for sample in self.samples(name) if labels.items() <= sample.labels.items())
 
     def samples(self, name: str) -> Iterator[Sample]:
-        for family in self.families.values():
+        """Of plain text, their own lines alone are parsed: a page has thousands, which take 0.1 s of CPU."""
+        lines = re.findall(rf"^{re.escape(name)}[{{ ].*\n", self._text, re.MULTILINE)
+        families = plain_text("".join(lines)) if self._parse is plain_text else self.families.values()
+        for family in families:
             yield from (Sample(sample.labels, sample.value) for sample in family.samples if sample.name == name)
 
     def quantile(self, name: str, quantile: float, bounds: list[float], **labels: str) -> int:
@@ -74,11 +85,11 @@ def scrape_at(url: str) -> Scrape:
     """Scrapes the admin listener at an address, in Prometheus' text format."""
     answer = httpx.get(url, timeout=SECONDS)
     assert answer.status_code == 200, answer.text
-    return Scrape({family.name: family for family in plain_text(answer.text)})
+    return Scrape(answer.text)
 
 
 def scrape_open_metrics(gateway: Gateway) -> Scrape:
     """Scrapes in the OpenMetrics format."""
     answer = httpx.get(f"http://{address(gateway)}/metrics", headers={"accept": OPEN_METRICS}, timeout=SECONDS)
     assert answer.headers["content-type"].startswith("application/openmetrics-text"), answer.headers
-    return Scrape({family.name: family for family in open_metrics(answer.text)})  # type: ignore[no-untyped-call]
+    return Scrape(answer.text, open_metrics)
