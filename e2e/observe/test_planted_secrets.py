@@ -41,32 +41,38 @@ FIELDS = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def received(tmp_path: Path) -> Iterator[Collector]:
-    with collector(tmp_path) as running_collector:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The collector's files and the gateway's, its access log among them."""
+    return tmp_path_factory.mktemp("planted")
+
+
+@pytest.fixture(scope="module")
+def received(folder: Path) -> Iterator[Collector]:
+    with collector(folder) as running_collector:
         yield running_collector
 
 
-@pytest.fixture
-def node(build: Path, tmp_path: Path, received: Collector) -> Iterator[Gateway]:
+@pytest.fixture(scope="module")
+def node(build: Path, folder: Path, received: Collector) -> Iterator[Gateway]:
     spec: Json = {
         "redaction": {"headers": ["X-Partner-*"]},
         "accessLog": {
             "fields": FIELDS,
-            "destinations": [{}, {"to": "file", "path": str(tmp_path / "access.log")},
+            "destinations": [{}, {"to": "file", "path": str(folder / "access.log")},
                              {"to": "otlp", "collector": f"127.0.0.1:{received.grpc}"}],
         },
         "logs": {"collector": f"127.0.0.1:{received.grpc}", "headers": {"token": PLANTED["collector-token"]}},
     }  # fmt: skip
-    file = tmp_path / "gateway.yaml"
+    file = folder / "gateway.yaml"
     file.write_text(yaml.safe_dump({"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": spec}))
     more = ("--gateway", str(file), "--log-level", "debug", "--envoy.log-level", "debug")
-    with running(build, tmp_path / "state", *more) as gateway:
+    with running(build, folder / "state", *more) as gateway:
         yield gateway
 
 
 def test_planted_secrets_appear_in_no_output(
-    node: Gateway, received: Collector, upstream: Upstream, tmp_path: Path
+    node: Gateway, received: Collector, upstream: Upstream, folder: Path
 ) -> None:
     leaks = [attach("leak", {"password": PLANTED["parameter"]})]
     raises = [attach("leak", {"password": PLANTED["parameter"], "raises": True})]
@@ -81,9 +87,9 @@ def test_planted_secrets_appear_in_no_output(
     for name, status in (("leaks", 200), ("raises", 500), ("plain", 200), ("nowhere", 404)):
         for path in ASKED:
             assert httpx.get(f"{node.url}/{name}{path}", headers=HEADERS).status_code == status
-    eventually("all lines come", lambda: len(lines_of(node)) == 12)
+    eventually("all lines come", lambda: len(lines_of(node, "leaks", "raises", "plain", "nowhere")) == 12)
     eventually("they are exported", lambda: received.text().count("/raises/z?") >= 2, 30)
-    eventually("they are in the file", lambda: "/nowhere/z" in (tmp_path / "access.log").read_text())
+    eventually("they are in the file", lambda: "/nowhere/z" in (folder / "access.log").read_text())
 
     texts += [node.admin("engine", f"/{page}") for page in ("stats", "chains", "clusters", "executors", "logs")]
     with node.controller() as management:
@@ -94,7 +100,7 @@ def test_planted_secrets_appear_in_no_output(
     texts += [page.text for page in (nodes, *documents)]
     texts += [run_command(node, command) for command in ("status", "log-level")]
     texts += [path.read_text(errors="replace") for path in node.run_dir.iterdir() if is_public(path)]
-    texts += ["\n".join(node.log), "\n".join(node.printed), (tmp_path / "access.log").read_text(), received.text()]
+    texts += ["\n".join(node.log), "\n".join(node.printed), (folder / "access.log").read_text(), received.text()]
     for name, secret in [*PLANTED.items(), ("jwt", JWT)]:
         found_secrets = [text[max(0, text.find(secret) - 300) :][:400] for text in texts if secret in text]
         assert found_secrets == [], name
@@ -114,23 +120,29 @@ def is_public(path: Path) -> bool:
     return path.is_file() and path.name not in CONFIDED
 
 
-def lines_of(node: Gateway) -> list[Json]:
-    return [line for line in node.find_records(component="access") if "path" in line]
+def lines_of(node: Gateway, *names: str) -> list[Json]:
+    """The access log's lines of requests whose path begins with one of the names."""
+    lines = node.find_records(component="access")
+    return [line for line in lines if str(line.get("path", "")).startswith(tuple(f"/{name}/" for name in names))]
+
+
+OPEN_NAMES = "leaks-more", "plain-more", "nothing"
 
 
 def test_values_that_are_no_secrets_still_appear(node: Gateway, upstream: Upstream) -> None:
-    node.deploy(api("leaks", upstream.url, [attach("leak", {"password": PLANTED["parameter"]})]))
-    node.deploy(api("plain", upstream.url))
-    for name in ("leaks", "plain"):
+    node.deploy(api("leaks-more", upstream.url, [attach("leak", {"password": PLANTED["parameter"]})]))
+    node.deploy(api("plain-more", upstream.url))
+    for name in ("leaks-more", "plain-more"):
         httpx.get(f"{node.url}/{name}{ASKED[0]}", headers=HEADERS)
         httpx.get(f"{node.url}/{name}/q?page=2&tokens=7")
-    httpx.get(f"{node.url}/nowhere{ASKED[0]}")
-    eventually("all lines come", lambda: len(lines_of(node)) == 5)
-    leaks, open_leaks, plain, open_plain, nowhere = lines_of(node)
-    assert leaks["path"] == "/leaks/x?token=[redacted]&page=2&%74oken=[redacted]"
-    assert plain["path"] == "/plain/x?token=[redacted]&page=2&%74oken=[redacted]"
-    assert nowhere["path"] == "/nowhere/x", "expected no query: no filter runs without a route"
-    assert (open_leaks["path"], open_plain["path"]) == ("/leaks/q?page=2&tokens=7", "/plain/q?page=2&tokens=7")
+    httpx.get(f"{node.url}/nothing{ASKED[0]}")
+    eventually("all lines come", lambda: len(lines_of(node, *OPEN_NAMES)) == 5)
+    leaks, open_leaks, plain, open_plain, nowhere = lines_of(node, *OPEN_NAMES)
+    assert leaks["path"] == "/leaks-more/x?token=[redacted]&page=2&%74oken=[redacted]"
+    assert plain["path"] == "/plain-more/x?token=[redacted]&page=2&%74oken=[redacted]"
+    assert nowhere["path"] == "/nothing/x", "expected no query: no filter runs without a route"
+    assert open_leaks["path"] == "/leaks-more/q?page=2&tokens=7"
+    assert open_plain["path"] == "/plain-more/q?page=2&tokens=7"
     assert leaks["analytics"]["access_token"] == REDACTED
     assert (leaks["analytics"]["model"], leaks["model"], leaks["from"]) == ("small", "small", "https://shop.test/")
     assert "page=2" in leaks["analytics"]["asked"]
