@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -11,23 +12,55 @@ import pytest
 import yaml
 
 from e2e.kit.collector import Collector, collector
-from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh_name, running
 from e2e.kit.upstream import Upstream
 
 pytestmark = pytest.mark.timeout(180)
 
 
-@pytest.fixture
-def received(tmp_path: Path) -> Iterator[Collector]:
-    with collector(tmp_path) as running_collector:
-        yield running_collector
+class Node:
+    """A gateway, the file of its Gateway, and a collector for its logs."""
+
+    gateway: Gateway
+
+    def __init__(self, folder: Path, received: Collector) -> None:
+        self.folder, self.file, self.received = folder, folder / "gateway.yaml", received
+        self.write(collector=f"127.0.0.1:{received.grpc}", protocol="grpc")
+
+    def write(self, **logs: object) -> None:
+        """Writes the file, with these settings of `spec.logs`."""
+        document = {"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": {"logs": logs} if logs else {}}
+        self.file.write_text(yaml.safe_dump(document))
+
+    def reload(self, **logs: object) -> None:
+        """The new settings count when this returns."""
+        self.write(**logs)
+        result = self.gateway.reload()
+        assert result.returncode == 0, result.stderr
+
+    @contextmanager
+    def running(self, build: Path) -> Iterator[Node]:
+        arguments = ("--gateway", str(self.file), "--envoy.log-level", "info")
+        with running(build, self.folder / "state", *arguments) as self.gateway:
+            yield self
 
 
-def gateway_file(folder: Path, **logs: object) -> Path:
-    file = folder / "gateway.yaml"
-    document = {"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": {"logs": logs}}
-    file.write_text(yaml.safe_dump(document))
-    return file
+@pytest.fixture(scope="module")
+def node(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """Exports by gRPC from its start."""
+    folder = tmp_path_factory.mktemp("exporting")
+    with collector(folder) as received, Node(folder, received).running(build) as exporting_node:
+        yield exporting_node
+
+
+@pytest.fixture(autouse=True)
+def _exports_by_grpc(node: Node) -> Iterator[None]:
+    """A test that writes other settings leaves the first ones."""
+    first = node.file.read_text()
+    yield
+    if node.file.read_text() != first:
+        node.file.write_text(first)
+        assert node.gateway.reload().returncode == 0
 
 
 def records(received: Collector) -> list[Json]:
@@ -55,73 +88,104 @@ def exported_records(received: Collector, service: str, message: str) -> list[Js
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("protocol", ["grpc", "http"])
-def test_all_components_are_services_of_the_collector(
-    build: Path, tmp_path: Path, received: Collector, upstream: Upstream, protocol: str
-) -> None:
-    at = f"127.0.0.1:{received.grpc}" if protocol == "grpc" else f"http://127.0.0.1:{received.http}"
-    file = gateway_file(tmp_path, collector=at, protocol=protocol)
-    with running(build, tmp_path / "state", "--gateway", str(file), "--envoy.log-level", "info") as node:
-        node.deploy(api("says", upstream.url, [attach("say", {"what": "traceback"})]))
-        answer = httpx.get(f"{node.url}/says/x?page=2")
-        assert answer.status_code == 200
-        for service, message in {
-            "supervisor": "starting", "controller": "API written", "policy-engine": "ready", "envoy": "",
-            "python-executor": "it failed", "access": "request",
-        }.items():  # fmt: skip
-            eventually(f"{service} is there", lambda at=(service, message): exported_records(received, *at), 30)  # type: ignore[misc]
-        (failed,) = exported_records(received, "python-executor", "it failed")
-        (access,) = exported_records(received, "access", "request")
-        (line,) = node.find_records(component="python-executor", message="it failed")
+def test_all_components_are_services_of_the_collector(node: Node, upstream: Upstream) -> None:
+    """From the node's start."""
+    messages = {
+        "supervisor": "starting", "controller": "API written", "policy-engine": "ready", "envoy": "",
+        "python-executor": "it failed", "access": "request",
+    }  # fmt: skip
+    deploy_and_ask(node, upstream, "says-grpc")
+    for service, message in messages.items():
+        eventually(f"{service} is there", lambda at=(service, message): exported_records(node.received, *at), 30)  # type: ignore[misc]
+    check_lines_of(node, "says-grpc")
+
+
+def test_logs_are_exported_over_http(node: Node, upstream: Upstream) -> None:
+    node.reload(collector=f"http://127.0.0.1:{node.received.http}", protocol="http")
+    deploy_and_ask(node, upstream, "says-http")
+    eventually("lines come", lambda: lines_of(node, "says-http"), 30)
+    check_lines_of(node, "says-http")
+
+
+def deploy_and_ask(node: Node, upstream: Upstream, name: str) -> None:
+    """Deploys an API whose policy logs an error, and sends a request."""
+    node.gateway.deploy(api(name, upstream.url, [attach("say", {"what": "traceback"})]))
+    assert httpx.get(f"{node.gateway.url}/{name}/x?page=2").status_code == 200
+
+
+def lines_of(node: Node, name: str) -> list[Json]:
+    """The exported lines of the access log about requests to the API."""
+    return [record for record in exported_records(node.received, "access", "request")
+            if str(record["path"]).startswith(f"/{name}/")]  # fmt: skip
+
+
+def check_lines_of(node: Node, name: str) -> None:
+    """The line of the one request, and the error of its policy, are exported with all that the log has of them."""
+    (access,) = lines_of(node, name)
+    assert (access["path"], access["status"]) == (f"/{name}/x?page=2", "200")
+    errors = {"component": "python-executor", "message": "it failed", "requestId": access["requestId"]}
+    eventually("the log has the error", lambda: node.gateway.find_records(**errors))
+
+    def failures() -> list[Json]:
+        exported = exported_records(node.received, "python-executor", "it failed")
+        return [record for record in exported if record["requestId"] == access["requestId"]]
+
+    eventually("the error is exported", failures, 30)
+    (failed,) = failures()
     assert (failed["record"]["severityNumber"], failed["record"]["severityText"]) == (17, "error")
     assert failed["policy"] == "say:v1.0.0"
-    assert failed["requestId"] == line["requestId"] == access["requestId"]
     assert "ValueError: why" in failed["error"]
-    assert (access["path"], access["status"]) == ("/says/x?page=2", "200")
 
 
-def stats(node: Gateway) -> Json:
-    statistics: Json = json.loads(node.admin("engine", "/logs"))
+def stats(node: Node) -> Json:
+    statistics: Json = json.loads(node.gateway.admin("engine", "/logs"))
     return statistics
 
 
+def warnings_of(node: Node) -> list[Json]:
+    message = "the collector does not accept log lines; they are dropped until it does"
+    return node.gateway.find_records(component="policy-engine", level="warning", message=message)
+
+
 def test_a_collector_that_is_away_costs_no_request_and_is_used_again(
-    build: Path, tmp_path: Path, received: Collector, upstream: Upstream
+    node: Node, upstream: Upstream, tmp_path: Path
 ) -> None:
-    received.stop()
-    file = gateway_file(tmp_path, collector=f"127.0.0.1:{received.grpc}")
-    with running(build, tmp_path / "state", "--gateway", str(file)) as node:
-        node.deploy(api("away", upstream.url))
-        with httpx.Client() as client:
+    """An address that nothing listens at yet, and then a collector."""
+    gateway, name = node.gateway, fresh_name("away")
+    gateway.deploy(api(name, upstream.url))
+    before = len(warnings_of(node))
+    with collector(tmp_path) as late:
+        late.stop()
+        node.reload(collector=f"127.0.0.1:{late.grpc}", protocol="grpc")
+        with httpx.Client(base_url=gateway.url) as client:
             for number in range(200):
-                assert client.get(f"{node.url}/away/{number}").status_code == 200
+                assert client.get(f"/{name}/{number}").status_code == 200
         eventually("they are counted", lambda: stats(node)["failed"] > 200, 60)
-        assert len(node.find_records(component="policy-engine", level="warning", message=AWAY)) == 1
-        received.start()
-        eventually("it accepts them again", lambda: httpx.get(f"{node.url}/away/x") and stats(node)["exported"], 60)
-        eventually("lines come", lambda: exported_records(received, "access", "request"), 30)
-
-
-AWAY = "the collector does not accept log lines; they are dropped until it does"
-
-
-def test_log_export_changes_while_the_node_runs(build: Path, tmp_path: Path, received: Collector) -> None:
-    with running(build, tmp_path / "state") as node:
-        assert stats(node)["exporting"] is False
-        with node.controller() as management:
-            document = management.get("/v1/gateway").json()
-            document["spec"] = {**document.get("spec", {}), "logs": {"collector": f"127.0.0.1:{received.grpc}"}}
-            answer = management.put("/v1/gateway", json=document, params={"wait": "15"})
-            assert answer.status_code == 200, answer.text
-        eventually("it exports", lambda: stats(node)["exporting"])
+        assert len(warnings_of(node)) == before + 1
+        exported = stats(node)["exported"]
+        late.start()
         eventually(
-            "lines come",
-            lambda: httpx.get(f"{node.url}/nowhere") and exported_records(received, "access", "request"),
-            30,
-        )
-        node.kill("engine")
-        eventually(
-            "what is said while the engine is away comes too",
-            lambda: exported_records(received, "supervisor", "process ended"),
+            "it accepts them again",
+            lambda: httpx.get(f"{gateway.url}/{name}/x") and stats(node)["exported"] > exported,
             60,
         )
+        eventually("lines come", lambda: exported_records(late, "access", "request"), 30)
+
+
+def test_log_export_changes_while_the_node_runs(node: Node) -> None:
+    node.reload()
+    eventually("it exports no more", lambda: stats(node)["exporting"] is False)
+    gateway = node.gateway
+    with gateway.controller() as management:
+        document = management.get("/v1/gateway").json()
+    assert not document["spec"].get("logs", {}).get("collector")
+    node.reload(collector=f"127.0.0.1:{node.received.grpc}", protocol="grpc")
+    eventually("it exports", lambda: stats(node)["exporting"])
+    name = fresh_name("nowhere")
+    eventually("lines come", lambda: httpx.get(f"{gateway.url}/{name}/x") and lines_of(node, name), 30)
+    gateway.kill("engine")
+    eventually(
+        "lines written while the engine is away come too",
+        lambda: exported_records(node.received, "supervisor", "process ended"),
+        60,
+    )
