@@ -103,13 +103,6 @@ def test_an_api_whose_upstream_is_the_admin_listener_is_rejected(node: Node) -> 
     node.gateway.remove("caught")
 
 
-def test_an_option_overrides_the_gateway(build: Path, tmp_path: Path) -> None:
-    port = free_port()
-    file = write(tmp_path / "gateway.yaml", HTTP, admin={"port": free_port()})
-    with running(build, tmp_path / "state", "--gateway", str(file), "--admin-port", str(port)) as gateway:
-        assert address(gateway) == f"127.0.0.1:{port}"
-
-
 def test_each_node_of_a_machine_has_its_own_admin_port(build: Path, gateway: Gateway, tmp_path: Path) -> None:
     """Neither node was given a port."""
     with running(build, tmp_path / "another") as another:

@@ -22,6 +22,7 @@ spec:
     - {name: safe, address: 10.0.0.1, port: 443, protocol: https, http3: true, tls: {certificates: [main]}}
   certificates: {main: {certificateFile: /tls/main.pem, keyFile: /tls/main.key}}
   limits: {concurrentStreams: 50}
+  admin: {port: 9000}
 """
 )
 
@@ -41,7 +42,8 @@ def test_options_go_over_the_environment_and_that_over_the_file() -> None:
         "GATEWRIGHT_GATEWAY_PORT": "tcp://10.0.0.1:80",
         "GATEWRIGHT_GATEWAY_LISTENERS_PORT": "1",
     }
-    document = effective(WRITTEN, environment, {"max_connections": 800, "host": "::", "source": "/etc/gateway.yaml"})
+    options = {"max_connections": 800, "host": "::", "admin_port": 9001, "source": "/etc/gateway.yaml"}
+    document = effective(WRITTEN, environment, options)
     spec = document["spec"]
     assert spec["limits"] == {"concurrentStreams": 60, "connections": 800}
     assert (spec["timeouts"], spec["trustedProxies"]) == ({"drain": "3s"}, {"networks": ["10.0.0.0/8"]})
@@ -49,6 +51,7 @@ def test_options_go_over_the_environment_and_that_over_the_file() -> None:
         ("open", "::", 80, "http", False, False), ("safe", "10.0.0.1", 443, "https", True, True)
     ]  # fmt: skip
     assert bootstrap_values(document).connections == 800
+    assert spec["admin"] == {"port": 9001}
     assert document["metadata"]["source"] == "/etc/gateway.yaml"
     assert WRITTEN["spec"]["limits"] == {"concurrentStreams": 50}, "expected what was written to stay"
 
