@@ -4,6 +4,8 @@
     python tools/browser.py --find    installs nothing
     BROWSER_REQUIRED=1                it is a failure that there is none; else the tests that need one are skipped
 
+chromium-headless-shell is Chromium without windows: whole Chromium has some of its own for each context, which take as
+much CPU as the pages.
 Playwright's own builds are not used: they come from no package registry.
 """
 
@@ -15,14 +17,21 @@ from machine_program import MachineProgram
 
 BROWSER = MachineProgram(
     name="browser",
-    names=("chromium", "google-chrome", "google-chrome-stable", "chrome", "chromium-browser"),
+    names=(
+        "chromium-headless-shell",
+        "chromium",
+        "google-chrome",
+        "google-chrome-stable",
+        "chrome",
+        "chromium-browser",
+    ),
     variable="CHROMIUM",
     required="BROWSER_REQUIRED",
     version="Chrom",
-    packages=("chromium", "fonts-dejavu-core"),  # a browser without fonts draws no text
+    packages=("chromium-headless-shell", "fonts-dejavu-core"),  # a browser without fonts draws no text
     systems=("debian",),  # Ubuntu's package of this name installs a snap
     cure="expected Chromium or Chrome on PATH, or Debian with root or sudo to install it: "
-    "install one (Debian: apt install chromium fonts-dejavu-core)",
+    "install one (Debian: apt install chromium-headless-shell fonts-dejavu-core)",
 )
 
 if __name__ == "__main__":

@@ -35,8 +35,8 @@ class Tool:
 
 
 TOOLS = (
-    Tool("browser.py", ("chromium", "google-chrome"), "CHROMIUM", "BROWSER_REQUIRED",
-         "echo Chromium 156.0.0.0 of a test", "apt install chromium"),
+    Tool("browser.py", ("chromium-headless-shell", "chromium"), "CHROMIUM", "BROWSER_REQUIRED",
+         "echo Chromium 156.0.0.0 of a test", "apt install chromium-headless-shell"),
     Tool("valkey.py", ("valkey-server", "redis-server"), "VALKEY_SERVER", "VALKEY_REQUIRED",
          "echo 'Valkey server v=8.1.0 of a test'", "apt install redis-server"),
 )  # fmt: skip
