@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from axe_playwright_python.sync_playwright import Axe
+from axe_playwright_python.base import AXE_SCRIPT as AXE
 from playwright.sync_api import Page
 
 from e2e.inspector.chromium import DARK, NARROW, WIDE, Look, apply_look, looks
@@ -20,6 +20,7 @@ OPTIONS: dict[Look, dict[str, Any]] = {
     DARK: {"runOnly": [CONTRAST]},
 }
 """By the page's look: narrow, the colours are those of the wide look; dark, nothing but colours is another."""
+RUN_AXE = "async (options) => (await axe.run(options)).violations"
 IMPACTS = {"serious", "critical"}
 MOST_STOPS = 400
 
@@ -43,7 +44,9 @@ def check_looks(page: Page, screenshot: Callable[[], None]) -> list[str]:
 def axe(page: Page) -> None:
     """Fails with what axe-core finds of impact serious or critical, and all that breaks WCAG's levels A and AA."""
     options = {"resultTypes": ["violations"], **OPTIONS[looks.get(page, WIDE)]}
-    violations: list[dict[str, Any]] = Axe().run(page, options=options).response["violations"]
+    if page.evaluate("() => globalThis.axe === undefined"):
+        page.evaluate(AXE)
+    violations: list[dict[str, Any]] = page.evaluate(RUN_AXE, options)
     wrong = [
         violation
         for violation in violations
