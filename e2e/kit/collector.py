@@ -91,7 +91,7 @@ class Collector:
 
     def spans(self, trace: str = "") -> list[Span]:
         """The spans received, of one trace if it is named."""
-        lines = [json.loads(line) for line in self.text().splitlines() if line.endswith("}")]
+        lines = [json.loads(line) for line in self.text().splitlines() if line.endswith("}") and trace in line]
         spans = [span for line in lines for group in line.get("resourceSpans", []) for span in _spans(group)]
         return [span for span in spans if trace in ("", span.trace)]
 

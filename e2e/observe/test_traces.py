@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ import pytest
 import yaml
 
 from e2e.kit.collector import Collector, Span, collector
-from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.kit.gateway import BUILD_SECONDS, Gateway, Json, api, attach, eventually, running
 from e2e.kit.policy_project import PolicyProject
 from e2e.kit.upstream import Recorded, Reply, Upstream
 
@@ -115,8 +116,9 @@ def run_site(folder: Path, receiver: Collector) -> Iterator[Site]:
     project.write_policy("fails", FAILS)
     traced_site = Site(folder, receiver)
     traced_site.write()
-    arguments = [*project.arguments, "--gateway", str(traced_site.file)]
-    with running(None, folder / "state", *arguments) as traced_site.gateway:
+    # built once: each reload of a run with a manifest builds anew, and these are of its Gateway alone
+    subprocess.run(["gatewright", "build", *project.arguments], check=True, timeout=BUILD_SECONDS)
+    with running(project.output, folder / "state", "--gateway", str(traced_site.file)) as traced_site.gateway:
         yield traced_site
 
 
@@ -246,9 +248,9 @@ def test_a_share_is_traced_regardless_of_clients(settings: Site, upstream: Upstr
     assert upstream.received[-1].value("tracestate") == "vendor=1"
     settings.reload(sample=0.5)
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda n: settings.get(f"/share/{n}", traceparent(True)), range(200)))
+        list(pool.map(lambda n: settings.get(f"/share/{n}", traceparent(True)), range(100)))
     own = [request for request in upstream.received if request.value("traceparent") != traceparent(True)["traceparent"]]
-    assert 50 < len(own) < 150
+    assert 20 < len(own) < 80  # 50 ± 6 standard deviations
     assert {traceparent_of(request)[0] for request in own} == {CLIENT_TRACE}
     assert {request.value("tracestate") for request in own} == {"vendor=1"}
 

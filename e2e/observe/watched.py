@@ -34,9 +34,9 @@ OPTIONS = (
     "--body-memory", "1MiB", "--access-log", "/dev/null",
 )  # fmt: skip
 COUNTED = (
-    Flow("go", "/go/x", rate=40.0, count=400),
-    Flow("paced", "/paced/x", rate=20.0, count=200),
-    Flow("failing", "/failing/x", rate=20.0, count=200),
+    Flow("go", "/go/x", rate=40.0, count=200),
+    Flow("paced", "/paced/x", rate=20.0, count=100),
+    Flow("failing", "/failing/x", rate=20.0, count=100),
 )
 CERTIFICATE = "edge"
 FEWEST_SERIES = 100
