@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,10 +10,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-import yaml
 
 from e2e.kit.collector import Collector, Span, collector
-from e2e.kit.gateway import BUILD_SECONDS, Gateway, Json, api, attach, eventually, running
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.kit.gateway_settings import change_settings
 from e2e.kit.policy_project import PolicyProject
 from e2e.kit.upstream import Recorded, Reply, Upstream
 
@@ -59,23 +58,17 @@ def traceparent(sampled: bool, trace: str = CLIENT_TRACE) -> Json:
 
 
 class Site:
-    """A gateway whose Gateway is a file, and the collector that it names."""
+    """A gateway, and the collector that its Gateway names."""
 
     def __init__(self, folder: Path, receiver: Collector) -> None:
-        self.file, self.token, self.collector = folder / "gateway.yaml", folder / "token", receiver
+        self.token, self.collector = folder / "token", receiver
         self.token.write_text(TOKEN + "\n")
         self.gateway: Gateway
 
-    def write(self, **tracing: object) -> None:
-        tracing = {"collector": f"127.0.0.1:{self.collector.grpc}", "sample": 1.0} | tracing
-        document = {"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": {"tracing": tracing}}
-        self.file.write_text(yaml.safe_dump(document))
-
-    def reload(self, **tracing: object) -> None:
+    def change(self, **tracing: object) -> None:
         """The new settings count when this returns."""
-        self.write(**tracing)
-        result = self.gateway.reload()
-        assert result.returncode == 0, result.stderr
+        tracing = {"collector": f"127.0.0.1:{self.collector.grpc}", "sample": 1.0} | tracing
+        change_settings(self.gateway, tracing=tracing)
 
     def get(self, path: str, headers: Json | None = None) -> httpx.Response:
         return httpx.get(f"{self.gateway.url}{path}", headers=headers)
@@ -115,10 +108,8 @@ def run_site(folder: Path, receiver: Collector) -> Iterator[Site]:
     project.write_policy("records-spans", RECORDS, requirements_txt="opentelemetry-sdk>=1.30\n")
     project.write_policy("fails", FAILS)
     traced_site = Site(folder, receiver)
-    traced_site.write()
-    # built once: each reload of a run with a manifest builds anew, and these are of its Gateway alone
-    subprocess.run(["gatewright", "build", *project.arguments], check=True, timeout=BUILD_SECONDS)
-    with running(project.output, folder / "state", "--gateway", str(traced_site.file)) as traced_site.gateway:
+    with running(None, folder / "state", *project.arguments) as traced_site.gateway:
+        traced_site.change()
         yield traced_site
 
 
@@ -126,7 +117,7 @@ def run_site(folder: Path, receiver: Collector) -> Iterator[Site]:
 def settings(site: Site) -> Iterator[Site]:
     """For a test that writes other settings: restores the first ones afterwards."""
     yield site
-    site.reload()
+    site.change()
 
 
 def go_python_go(name: str, upstream: Upstream) -> Json:
@@ -242,11 +233,11 @@ def test_the_span_of_an_unreachable_upstream_has_the_reason(site: Site) -> None:
 def test_a_share_is_traced_regardless_of_clients(settings: Site, upstream: Upstream) -> None:
     """Not those whose clients set the flag; headers of untraced requests go upstream unchanged."""
     settings.gateway.deploy(go_python_go("share", upstream))
-    settings.reload(sample=0.0)
+    settings.change(sample=0.0)
     settings.get("/share/x", traceparent(True))
     assert upstream.received[-1].value("traceparent") == traceparent(True)["traceparent"]
     assert upstream.received[-1].value("tracestate") == "vendor=1"
-    settings.reload(sample=0.5)
+    settings.change(sample=0.5)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: settings.get(f"/share/{n}", traceparent(True)), range(100)))
     own = [request for request in upstream.received if request.value("traceparent") != traceparent(True)["traceparent"]]
@@ -257,11 +248,11 @@ def test_a_share_is_traced_regardless_of_clients(settings: Site, upstream: Upstr
 
 def test_trusted_clients_decide_on_sampling(settings: Site, upstream: Upstream) -> None:
     settings.gateway.deploy(go_python_go("trust", upstream))
-    settings.reload(sample=0.0, trustClients=True)
+    settings.change(sample=0.0, trustClients=True)
     trace = "2" * 32
     spans = settings.trace(upstream, "/trust/x", 11, {"traceparent": f"00-{trace}-{CLIENT_SPAN}-01"})
     assert [(span.name, span.parent) for span in spans if span.kind == "server"] == [("trust GET /*", CLIENT_SPAN)]
-    settings.reload(sample=1.0, trustClients=True)
+    settings.change(sample=1.0, trustClients=True)
     settings.get("/trust/y", traceparent(False))
     assert traceparent_of(upstream.received[-1]) == (CLIENT_TRACE, CLIENT_SPAN, "00")
 
@@ -270,7 +261,7 @@ def test_a_token_forces_a_trace(settings: Site, upstream: Upstream) -> None:
     """Another one does nothing, and none of them goes upstream or stands in a span."""
     settings.gateway.deploy(go_python_go("forced", upstream))
     settings.gateway.deploy(api("forced-none", upstream.url))
-    settings.reload(sample=0.0, forceTokenFile=str(settings.token))
+    settings.change(sample=0.0, forceTokenFile=str(settings.token))
     assert len(settings.trace(upstream, "/forced/x", 11, PRESENTED)) == 11
     for wrong in ({"x-gatewright-trace": TOKEN + "x"}, {"x-gatewright-trace": ""}, {}):
         for path in ("/forced/y", "/forced-none/y"):
@@ -301,7 +292,7 @@ def test_a_header_that_is_no_traceparent_begins_a_trace(site: Site, upstream: Up
 
 def test_spans_are_exported_over_http_with_configured_headers(settings: Site, upstream: Upstream) -> None:
     settings.gateway.deploy(go_python_go("http", upstream))
-    settings.reload(
+    settings.change(
         collector=f"http://127.0.0.1:{settings.collector.http}",
         protocol="http",
         serviceName="edge",
@@ -345,7 +336,6 @@ def test_no_secret_is_in_any_span(site: Site, upstream: Upstream) -> None:
 
 def test_tracing_can_be_disabled(settings: Site, upstream: Upstream) -> None:
     settings.gateway.deploy(go_python_go("off", upstream))
-    settings.file.write_text("apiVersion: gatewright.dev/v1\nkind: Gateway\n")
-    assert settings.gateway.reload().returncode == 0
+    change_settings(settings.gateway, tracing=None)
     settings.get("/off/x", traceparent(True))
     assert traceparent_of(upstream.received[-1]) == (CLIENT_TRACE, CLIENT_SPAN, "01")
