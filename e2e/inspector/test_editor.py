@@ -338,6 +338,7 @@ def test_keys_leave_the_text_and_move_its_lines(page: Page, still_api: str) -> N
             break
         page.keyboard.press("Control+z")
     assert area.input_value() == before, "all of it can be undone"
+    expect(messages(page)).to_have_text("Valid. Nothing would change.")  # the page asks for no more before the API goes
 
 
 def test_the_editor_is_for_everybody(page: Page, still_api: str, screenshot: Screenshots, faults: Faults) -> None:
