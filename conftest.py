@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
 
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"  # whose handlers end a child where threads of an earlier test are in gRPC
 
@@ -27,6 +29,22 @@ if "GATEWRIGHT_FUZZ_DRAWS" not in os.environ:
     settings.load_profile("tests")
     no_constants = Constants()
     providers._get_local_constants = lambda: no_constants  # else it draws what the modules have that others loaded
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Collects no garbage meanwhile, and leaves what lives then out of each later collection.
+
+    Imported modules and collected tests live as long as the process: the garbage collector would traverse a million
+    objects again and again, and find nothing.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(trylast=True)
