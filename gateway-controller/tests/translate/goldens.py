@@ -95,8 +95,14 @@ def ordered(value: JsonValue) -> JsonValue:
     return [ordered(item) for item in value] if isinstance(value, list) else value
 
 
+def read_golden(golden: Path) -> JsonValue:
+    """By libyaml, which takes a tenth of the time of PyYAML's own parser."""
+    document: JsonValue = yaml.load(golden.read_bytes(), yaml.CSafeLoader)
+    return document
+
+
 def check(made: JsonValue, golden: Path, *, update: bool) -> None:
     """Asserts that the golden file, as YAML, is what was made; with `update` it is written first."""
     if update:
         golden.write_text(yaml.safe_dump(ordered(made), sort_keys=False, width=120, allow_unicode=True))
-    assert made == yaml.safe_load(golden.read_text()), "if the change is meant, run pytest with --update"
+    assert made == read_golden(golden), "if the change is meant, run pytest with --update"

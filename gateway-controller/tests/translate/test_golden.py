@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.filters.http.ext_proc.v3 import ext_proc_pb2  # noqa: F401 - Any needs it to be known
@@ -29,7 +28,7 @@ from gatewright_documents.yaml_reader import parse_yaml
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 
-from .goldens import check, differences
+from .goldens import check, differences, read_golden
 
 GOLDEN = Path(__file__).parent.parent / "testdata" / "golden"
 WHOLE = GOLDEN / "whole.bundle.yaml"
@@ -106,10 +105,10 @@ def test_each_input_has_a_golden() -> None:
 
 def test_each_field_of_each_bundle_is_in_a_golden(bundle_of: functools.partial[JsonObject]) -> None:
     """Even if the golden's input is about something else."""
-    shown = set(fields(yaml.safe_load(WHOLE.read_text())))
+    shown = set(fields(read_golden(WHOLE)))
     for golden in goldens():
         _, part, _ = golden.name.split(".")
-        shown |= set(fields(yaml.safe_load(golden.read_text()), usual_part(part)))
+        shown |= set(fields(read_golden(golden), usual_part(part)))
     missing = {
         field: source.name
         for source in INPUTS
