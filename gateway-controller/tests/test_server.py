@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -20,6 +21,11 @@ import grpc
 import httpx
 import pytest
 from gatewright_controller._gen import node_pb2, node_pb2_grpc
+from gatewright_controller.nodes.node_server import ListenError
+from gatewright_controller.server import serve
+from gatewright_controller.settings import load_settings
+from gatewright_controller.store import StoreError
+from gatewright_documents.mistake import Invalid
 from gatewright_documents.values import JsonObject
 
 pytestmark = pytest.mark.timeout(180)
@@ -36,6 +42,7 @@ class Process:
         self.lines: list[Line] = []
         self.strange: list[str] = []
         """Lines that are no JSON. There must be none."""
+        self._url = ""
         self._ready: queue.Queue[Line | None] = queue.Queue()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
@@ -55,9 +62,11 @@ class Process:
 
     def url(self) -> str:
         """The URL, once the controller is ready."""
-        line = self._ready.get(timeout=30)
-        assert line, self.lines
-        return f"http://{line['listen']}"
+        if not self._url:
+            line = self._ready.get(timeout=30)
+            assert line, self.lines
+            self._url = f"http://{line['listen']}"
+        return self._url
 
     def wait_for(self, words: str) -> None:
         """Waits until a line of the log has the words."""
@@ -85,14 +94,18 @@ class Process:
 Start = Callable[..., Process]
 
 
-@pytest.fixture
-def arguments(tmp_path: Path, testdata: Path) -> list[str]:
+def arguments_of(folder: Path, testdata: Path) -> list[str]:
     return [
         "--listen", "127.0.0.1:0",
-        "--node-listen", f"unix:{tmp_path}/node.sock",
+        "--node-listen", f"unix:{folder}/node.sock",
         "--definitions", str(testdata / "definitions"),
-        "--database", f"sqlite:{tmp_path}/controller.db",
+        "--database", f"sqlite:{folder}/controller.db",
     ]  # fmt: skip
+
+
+@pytest.fixture
+def arguments(tmp_path: Path, testdata: Path) -> list[str]:
+    return arguments_of(tmp_path, testdata)
 
 
 @pytest.fixture
@@ -109,6 +122,15 @@ def start(arguments: list[str]) -> Iterator[Start]:
             controller.end(signal.SIGKILL)
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, testdata: Path) -> Iterator[Process]:
+    """A controller of several tests, which only send requests. Their APIs have names and contexts of their own."""
+    controller = Process(*arguments_of(tmp_path_factory.mktemp("shared"), testdata))
+    controller.url()
+    yield controller
+    assert controller.end() == 0
+
+
 def test_a_life(start: Start, tmp_path: Path) -> None:
     controller = start()
     url = controller.url()
@@ -123,9 +145,9 @@ def test_a_life(start: Start, tmp_path: Path) -> None:
         assert line["component"] == "controller"
 
 
-def test_no_answer_waits_for_the_clients_acknowledgement(start: Start) -> None:
+def test_no_answer_waits_for_the_clients_acknowledgement(shared: Process) -> None:
     """Without TCP_NODELAY, what follows an answer's first packet waits for one, which the system delays by 40 ms."""
-    with httpx.Client(base_url=start().url()) as client:
+    with httpx.Client(base_url=shared.url()) as client:
         took = [client.get("/v1/apis").elapsed.total_seconds() for _ in range(20)]
     assert min(took[1:]) < 0.035
 
@@ -170,7 +192,7 @@ def test_waiting_clients_do_not_hold_up_the_end(start: Start, orders: JsonObject
     waiting.start()
     with httpx.Client(base_url=url) as client:
         while not client.get("/v1/apis").json()["apis"]:
-            pass
+            time.sleep(0.01)
     assert controller.end() == 0
     waiting.join(20)
     assert answers[0].json()["status"]["state"] == "pending"
@@ -234,28 +256,28 @@ KEYS = "{" + ",".join(f'"k{number}":1' for number in range(90_000)) + ',"k1":1}'
     [("yaml", BOMB), ("yaml", "a: &a [*a]"), ("yaml", "a: [" + "x," * 500_000 + "]"), ("json", KEYS),
      ("json", "[" * 1_000_000), ("json", '{"a": ' + "9" * 5000 + "}")],
 )  # fmt: skip
-def test_a_body_that_takes_long_to_read_delays_no_other_answer(start: Start, media_type: str, body: str) -> None:
-    controller = start()
-    url, headers, answers = controller.url(), {"content-type": f"application/{media_type}"}, list[httpx.Response]()
-    senders = [
-        threading.Thread(target=lambda: answers.append(httpx.post(f"{url}/v1/apis", content=body, headers=headers)))
-        for _ in range(4)
-    ]
+def test_a_body_that_takes_long_to_read_delays_no_other_answer(shared: Process, media_type: str, body: str) -> None:
+    url, headers, answers = shared.url(), {"content-type": f"application/{media_type}"}, list[httpx.Response]()
+
+    def send() -> None:
+        answers.append(httpx.post(f"{url}/v1/apis", content=body, headers=headers, timeout=60))
+
+    senders = [threading.Thread(target=send) for _ in range(4)]
     for sender in senders:
         sender.start()
     with httpx.Client(timeout=30) as client:
         while any(sender.is_alive() for sender in senders):
             assert client.get(f"{url}/healthz").status_code == 200
+            senders[0].join(0.02)
     assert [answer.status_code for answer in answers] == [400] * 4
-    assert [line for line in controller.lines if line["level"] != "info"] == []
+    assert [line for line in shared.lines if line["level"] != "info"] == []
 
 
 @pytest.mark.parametrize("count", [200, 400])
 def test_connections_that_send_half_a_request_delay_no_other_answer(
-    start: Start, orders: JsonObject, count: int
+    shared: Process, orders: JsonObject, count: int
 ) -> None:
-    controller = start()
-    url = controller.url()
+    url = shared.url()
     host, _, port = url.removeprefix("http://").partition(":")
     with contextlib.ExitStack() as stack:
         for number in range(count):
@@ -263,8 +285,8 @@ def test_connections_that_send_half_a_request_delay_no_other_answer(
             half.sendall((b"", b"POST /v1/ap", b"POST /v1/apis HTTP/1.1\r\nhost: localhost\r\n")[number % 3])
         for number in range(10):
             assert httpx.get(f"{url}/healthz", timeout=30).status_code == 200
-            name = {"name": f"api-{number}"}
-            document = {**orders, "metadata": name, "spec": {**orders["spec"], "context": f"/{number}"}}
+            name = f"beside-{count}-{number}"
+            document = {**orders, "metadata": {"name": name}, "spec": {**orders["spec"], "context": f"/{name}"}}
             assert httpx.post(f"{url}/v1/apis", json=document, timeout=30).status_code == 201
 
 
@@ -282,12 +304,8 @@ def test_a_taken_port_is_named(start: Start) -> None:
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        (["--listen", "0.0.0.0:0"], "expected a token for the management API on 0.0.0.0:0, got none"),
-        (["--listen", "8080"], "expected HOST:PORT, got '8080'"),
-        (["--node-listen", "0.0.0.0:1"], "expected unix:PATH or a loopback address for nodes"),
-        (["--definitions", "/no/such/folder"], "/no/such/folder: expected a folder of policy definitions"),
-        (["--database", "mysql://x"], "expected a database such as sqlite:"),
         (["--settings", "/no/such/file"], "/no/such/file: expected a settings file"),
+        (["--listen", "0.0.0.0:0"], "expected a token for the management API on 0.0.0.0:0, got none"),
     ],
 )
 def test_a_mistake_of_the_operator_is_logged_in_one_line(start: Start, more: list[str], sentence: str) -> None:
@@ -295,6 +313,23 @@ def test_a_mistake_of_the_operator_is_logged_in_one_line(start: Start, more: lis
     assert controller.wait() == 1
     assert sentence in controller.log_text()
     assert all(line["level"] == "error" and "error" not in line for line in controller.lines)
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ({"listen": "8080"}, "expected HOST:PORT, got '8080'"),
+        ({"node_listen": "0.0.0.0:1"}, "expected unix:PATH or a loopback address for nodes"),
+        ({"definitions": "/no/such/folder"}, "/no/such/folder: expected a folder of policy definitions"),
+        ({"database": "mysql://x"}, "expected a database such as sqlite:"),
+    ],
+)
+def test_a_mistake_of_the_operator_ends_the_start(arguments: list[str], setting: dict[str, str], sentence: str) -> None:
+    """Without a process: the test above has how a mistake is logged."""
+    options = {name[2:].replace("-", "_"): value for name, value in zip(arguments[::2], arguments[1::2], strict=True)}
+    with pytest.raises((Invalid, ListenError, StoreError)) as caught:
+        asyncio.run(serve(load_settings(None, {}, options | setting)))
+    assert sentence in str(caught.value)
 
 
 DAMAGED = "controller.db is damaged: file is not a database"
@@ -361,12 +396,12 @@ def test_with_a_token_it_may_listen_everywhere_and_asks_for_it(start: Start) -> 
     assert httpx.get(f"{url}/healthz").status_code == 200
 
 
-def test_the_controllers_own_port_is_no_upstream(start: Start, orders: JsonObject) -> None:
+def test_the_controllers_own_port_is_no_upstream(shared: Process, orders: JsonObject) -> None:
     def answers(url: str, upstream: str) -> httpx.Response:
         orders["spec"]["upstream"]["main"]["url"] = upstream
         return httpx.post(f"{url}/v1/apis", json=orders)
 
-    url = start().url()
+    url = shared.url()
     for upstream in (url, url.replace("127.0.0.1", "localhost"), url.replace("127.0.0.1", "[::ffff:127.0.0.1]")):
         refused = answers(url, upstream)
         assert refused.status_code == 422
