@@ -69,10 +69,28 @@ def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
+@pytest.fixture(scope="session")
+def uv_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """uv's cache, which has what it asks an interpreter in a process of its own, and wheels by their folder."""
+    return tmp_path_factory.mktemp("uv-cache")
+
+
 @pytest.fixture
-def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def packages(tmp_path: Path, offer_packages: Callable[[Path], None]) -> Path:
     """The only packages that uv finds: made here, so no test asks a registry."""
     folder = tmp_path / "packages"
+    write_packages(folder)
+    offer_packages(folder)
+    return folder
+
+
+@pytest.fixture(name="write_packages")
+def _write_packages() -> Callable[[Path], None]:
+    """write_packages, for folders that several tests share."""
+    return write_packages
+
+
+def write_packages(folder: Path) -> None:
     folder.mkdir()
     for name, versions in (("tiny-rpc", ("1.1", "1.2", "1.3")), ("colour", ("1.0", "2.4"))):
         for version in versions:
@@ -80,11 +98,19 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, wants in (("dark-kit", "colour<2"), ("light-kit", "colour>=2"), ("old-kit", "tiny-rpc<1.2")):
         write_wheel(folder, name, "1.0", requires=(wants,))
     write_wheel(folder, "clash", "1.0", {"policies/__init__.py": b""})
-    monkeypatch.setenv("UV_NO_INDEX", "1")
-    monkeypatch.setenv("UV_OFFLINE", "1")
-    monkeypatch.setenv("UV_FIND_LINKS", str(folder))
-    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
-    return folder
+
+
+@pytest.fixture
+def offer_packages(uv_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Makes those of a folder the only packages that uv finds."""
+
+    def offer(folder: Path) -> None:
+        monkeypatch.setenv("UV_NO_INDEX", "1")
+        monkeypatch.setenv("UV_OFFLINE", "1")
+        monkeypatch.setenv("UV_FIND_LINKS", str(folder))
+        monkeypatch.setenv("UV_CACHE_DIR", str(uv_cache))
+
+    return offer
 
 
 @pytest.fixture

@@ -139,11 +139,12 @@ def test_an_environment_that_nothing_is_known_of_is_made_anew(place: Place, cach
     assert "evil" not in place.in_environment("colour.py").read_text()
 
 
-def test_an_environment_shares_no_file_with_the_cache_of_packages(place: Place, tmp_path: Path) -> None:
+def test_an_environment_shares_no_file_with_the_cache_of_packages(place: Place, uv_cache: Path) -> None:
     place.build()
     path = place.in_environment("colour.py")
     assert path.stat().st_nlink == 1
-    inodes = {file.stat().st_ino for file in (tmp_path / "uv-cache").rglob("*") if file.is_file()}
+    inodes = {file.stat().st_ino for file in uv_cache.rglob("*") if file.is_file()}
+    assert inodes
     assert path.stat().st_ino not in inodes
 
 
