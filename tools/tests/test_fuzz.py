@@ -76,34 +76,43 @@ def test_it(number, text, other):
 CONSTANTS = "NUMBERS = [47114711, 81528152]\nTEXTS = ['gatewright', 'fuzz']\n"
 
 
-def drawn(folder: Path, *options: str, draws: str = "", imported: str = "") -> str:
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where hypothesis keeps failed examples, if it does, and tables of Unicode, which take a second to make."""
+    return tmp_path_factory.mktemp("hypothesis")
+
+
+PLUGINS = ("-p", "pytest_randomly", "-p", "_hypothesis_pytestplugin")
+"""Those that change what is drawn: others would only be imported."""
+
+
+def drawn(folder: Path, storage: Path, *options: str, draws: str = "", imported: str = "") -> str:
     """The inputs of a test, as `make test` runs it, or with options as `make fuzz` does."""
     folder.mkdir()
     (folder / "test_it.py").write_text(imported + PROPERTY)
     (folder / "constants_of_ours.py").write_text(CONSTANTS)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "conftest", *options, "test_it.py"]
-    storage = folder.parent / ".hypothesis"  # where hypothesis caches tables of Unicode, too
-    ours = {"PYTHONPATH": f"{ROOT}{os.pathsep}{folder}", "HYPOTHESIS_STORAGE_DIRECTORY": str(storage)}
-    environment = {**os.environ, **ours, **({DRAWS: draws} if draws else {})}
+    command = [sys.executable, "-m", "pytest", "-q", *PLUGINS, "-p", "conftest", *options, "test_it.py"]
+    paths = {"PYTHONPATH": f"{ROOT}{os.pathsep}{folder}", "HYPOTHESIS_STORAGE_DIRECTORY": str(storage)}
+    environment = {**os.environ, **paths, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **({DRAWS: draws} if draws else {})}
     result = subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
     return (folder / "drawn").read_text()
 
 
-def test_a_test_draws_the_same_input_regardless_of_other_tests(tmp_path: Path) -> None:
-    first = drawn(tmp_path / "first")
+def test_a_test_draws_the_same_input_regardless_of_other_tests(tmp_path: Path, storage: Path) -> None:
+    first = drawn(tmp_path / "first", storage)
     assert len(first.splitlines()) == 100
-    assert drawn(tmp_path / "second", "--hypothesis-seed=1", imported="import constants_of_ours") == first
-    assert (tmp_path / ".hypothesis").exists()
-    assert not (tmp_path / ".hypothesis" / "examples").exists()
+    assert drawn(tmp_path / "second", storage, "--hypothesis-seed=1", imported="import constants_of_ours") == first
+    assert (storage / "unicode_data").exists()
+    assert not (storage / "examples").exists()
 
 
-def test_fuzzing_draws_by_its_seed(tmp_path: Path) -> None:
+def test_fuzzing_draws_by_its_seed(tmp_path: Path, storage: Path) -> None:
     as_fuzz = ("-p", "tools.fuzz")
-    first_draw = drawn(tmp_path / "one", *as_fuzz, "--hypothesis-seed=1", draws="20")
+    first_draw = drawn(tmp_path / "one", storage, *as_fuzz, "--hypothesis-seed=1", draws="20")
     assert len(first_draw.splitlines()) == 20
-    assert drawn(tmp_path / "again", *as_fuzz, "--hypothesis-seed=1", draws="20") == first_draw
-    assert drawn(tmp_path / "two", *as_fuzz, "--hypothesis-seed=2", draws="20") != first_draw
+    assert drawn(tmp_path / "again", storage, *as_fuzz, "--hypothesis-seed=1", draws="20") == first_draw
+    assert drawn(tmp_path / "two", storage, *as_fuzz, "--hypothesis-seed=2", draws="20") != first_draw
 
 
 def test_tests_with_drawn_input_are_targets_and_plain_tests_are_not() -> None:

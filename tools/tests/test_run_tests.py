@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -98,6 +99,11 @@ def pytest_configure(config):
 READS = "from pathlib import Path\n\n\ndef test_{name}():\n    assert Path('{path}').read_text() == 'right'\n"
 
 
+PLUGINS = "-p xdist -p pytest_timeout -p pytest_randomly"
+"""Those that the runner has options for: others would only be imported."""
+ENVIRONMENT = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+
+
 class Project:
     """A repository with three components, whose tests pass while src/data.txt says "right"."""
 
@@ -112,7 +118,7 @@ class Project:
         (folder / "tools" / "suite" / "recorded.json").unlink(missing_ok=True)
         self.write(
             "pyproject.toml",
-            '[tool.pytest.ini_options]\naddopts = "-ra --import-mode=importlib -p no:hypothesispytest"\n',
+            f'[tool.pytest.ini_options]\naddopts = "-ra --import-mode=importlib {PLUGINS}"\n',
         )
         self.write("conftest.py", CONFTEST)
         self.write(".gitignore", "__pycache__/\n/build/\n")
@@ -132,7 +138,9 @@ class Project:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "tools/run_tests.py", "--workers", "0", *arguments]
-        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False, timeout=120)
+        return subprocess.run(
+            command, cwd=self.folder, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=120
+        )
 
 
 @pytest.fixture
