@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from gatewright_cli.main import cli
 from gatewright_controller.model import GatewaySpec
 from gatewright_controller.model.settings_fields import settings_fields
 
@@ -25,7 +27,11 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 def options(*command: str) -> set[str]:
     result = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True, timeout=60)
-    options_text = re.split(r"^options:$", result.stdout, flags=re.MULTILINE | re.IGNORECASE)[1]
+    return options_in(result.stdout)
+
+
+def options_in(help_text: str) -> set[str]:
+    options_text = re.split(r"^options:$", help_text, flags=re.MULTILINE | re.IGNORECASE)[1]
     return set(re.findall(r"^  (?:-\w, )?(--[\w-]+)", options_text, re.MULTILINE)) - {"--help"}
 
 
@@ -56,7 +62,9 @@ def options(*command: str) -> set[str]:
 def test_every_option_of_a_command_is_documented(pages: dict[str, str], command: str) -> None:
     section = pages["command-line.md"].partition(f"## gatewright {command}\n")[2].partition("\n## ")[0]
     assert section
-    assert {option for option in options("gatewright", *command.split()) if f"`{option}`" not in section} == set()
+    shown = CliRunner().invoke(cli, [*command.split(), "--help"])
+    assert shown.exit_code == 0
+    assert {option for option in options_in(shown.output) if f"`{option}`" not in section} == set()
 
 
 def test_every_option_of_controller_and_executor_is_documented(pages: dict[str, str]) -> None:

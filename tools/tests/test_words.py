@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import words
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def check(*arguments: str) -> str:
-    """The output of the check; empty if it finds no mistakes."""
-    command = [sys.executable, str(ROOT / "tools" / "words.py"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stderr
+    """The output of the check; empty if it finds no mistakes. In this process: a new one takes 0.1 s to start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["words.py", *arguments])
+        try:
+            words.main()
+        except SystemExit as ended:
+            return f"{ended.code}\n"
+    return ""
 
 
 def check_text(tmp_path: Path, text: str, name: str = "page.md") -> str:
