@@ -154,7 +154,7 @@ def test_unknown_names_of_charsets_are_not_cached() -> None:
     chance = random.Random(28)  # noqa: S311 — no secret
     to_json("<?xml version='1.0' encoding='windows-1252'?><a/>")
     before = len(encodings._cache)
-    for _ in range(5_000):
+    for _ in range(50):
         name = f"x-{chance.getrandbits(64):x}"
         assert execute("<a/>", {"content-type": f"text/xml; charset={name}"}, request="xml-to-json").status_code == 400
         xml = f"<?xml version='1.0' encoding='{name}'?><a/>"
