@@ -184,7 +184,7 @@ LINES = st.lists(st.sampled_from("abcde"), max_size=30)
 
 
 @given(before=LINES, after=LINES, scale=st.sampled_from([1, MOST_LINES]))
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_a_diff_leads_from_one_text_to_the_other(before: list[str], after: list[str], scale: int) -> None:
     """scale: so many of some lines that all between what is alike at both ends is replaced."""
     old, new = (
