@@ -151,8 +151,8 @@ EngineAccepts = Callable[[list[node_pb2.ApiBundle]], None]
 
 @pytest.fixture(scope="module")
 def engine_accepts(tmp_path_factory: pytest.TempPathFactory) -> EngineAccepts:
-    """By the engine's own checks: internal/xds/controller_test.go reads the folder. They are compiled once, by the flags
-    of a build, whose packages Go then has already.
+    """By the engine's own checks: internal/xds/controller_test.go reads the folder. They are compiled once, with the
+    flags of a build, whose packages Go then has already.
     """
     program = tmp_path_factory.mktemp("engine") / "xds.test"
     run(["go", "test", "-c", "-trimpath", "-ldflags=-s -w", "-o", str(program), "./internal/xds"], ENGINE)
