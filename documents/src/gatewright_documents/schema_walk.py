@@ -27,7 +27,8 @@ def schemas_with_paths(schema: JsonValue, path: KeyPath = ()) -> Iterator[tuple[
         for name, child in schema.get(keyword, {}).items():
             yield from schemas_with_paths(child, (*path, keyword, name))
     for keyword in SINGLE:
-        yield from schemas_with_paths(schema.get(keyword), (*path, keyword))
+        if keyword in schema:
+            yield from schemas_with_paths(schema[keyword], (*path, keyword))
     for keyword in LISTED:
         for index, child in enumerate(schema.get(keyword, [])):
             yield from schemas_with_paths(child, (*path, keyword, index))

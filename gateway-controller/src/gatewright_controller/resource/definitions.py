@@ -183,6 +183,8 @@ def _read(text: bytes, where: str) -> tuple[PolicyDefinition, str]:
 
 
 def _system_parameters(policy: PolicyDefinition, settings: JsonObject) -> JsonObject:
+    if not policy.system_parameters and not settings:
+        return {}  # of most policies: no schema to compile
     schema = Schema(dict(policy.system_parameters))
     parameters = schema.with_defaults(settings)
     if mistakes := list(schema.parameter_mistakes(parameters, f"systemParameters.{policy.name}", hide_values=True)):
