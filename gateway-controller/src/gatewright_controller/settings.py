@@ -132,19 +132,16 @@ def load_settings(file: Path | None, environment: Mapping[str, str], options: Ma
     """`environment` names a field `nodeListen` GATEWRIGHT_CONTROLLER_NODE_LISTEN; its other variables are not ours
     (an orchestrator adds some of its own under our prefix). `options` are by field name. Raises `Invalid`."""
     values = _read(file) if file else {}
-    for field in msgspec.structs.fields(Settings):
+    fields = {field.name: field for field in msgspec.structs.fields(Settings)}
+    for field in fields.values():
         if (text := environment.get(PREFIX + field.name.upper())) is not None:
             values[field.encode_name] = _plain(text, field.name)
-    values |= {_camel(name): value for name, value in options.items()}
+    values |= {fields[name].encode_name: value for name, value in options.items()}
     mistakes = list(_take_from_files(values))
     mistakes += mistakes_of(Settings, values)
     if mistakes:
         raise Invalid(mistakes)
     return msgspec.convert(values, Settings)
-
-
-def _camel(name: str) -> str:
-    return next(field.encode_name for field in msgspec.structs.fields(Settings) if field.name == name)
 
 
 def _take_from_files(values: JsonObject) -> Iterator[Mistake]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from gatewright_controller.gateway.gateway_file import effective, render
-from gatewright_controller.gateway.gateways import RESTART
+from gatewright_controller.gateway.gateways import restart_paths
 from gatewright_documents.yaml_reader import parse_yaml
 
 ROOT = Path(__file__).parents[3]
@@ -31,8 +31,8 @@ def test_the_page_is_what_the_model_says(tmp_path: Path, request: pytest.Fixture
 
 
 def test_what_waits_for_a_restart_is_marked() -> None:
-    assert RESTART == (("spec", "limits", "connections"), ("spec", "limits", "memory"))
-    assert PAGE.read_text().count("*Restart.*") == len(RESTART)
+    assert restart_paths() == (("spec", "limits", "connections"), ("spec", "limits", "memory"))
+    assert PAGE.read_text().count("*Restart.*") == len(restart_paths())
 
 
 @pytest.mark.parametrize("sample", SAMPLES + LOGS + STORE)

@@ -7,6 +7,7 @@ in it or without. With one, that is all; without, what was written takes its pla
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -53,8 +54,6 @@ from gatewright_controller.validation.gateway import validate_gateway
 
 log = logging.getLogger(__name__)
 Origin = Literal["file", "run", "api"]
-RESTART = tuple(field.path for field in settings_fields(GatewaySpec, ("spec",)) if field.restart)
-"""Fields that stand in Envoy's bootstrap."""
 
 
 class NoGatewayError(LookupError):
@@ -361,10 +360,16 @@ def _bootstrap_changes(
     started: JsonObject, document: JsonObject
 ) -> Iterator[tuple[tuple[str, ...], JsonValue, JsonValue]]:
     before, after = gateway_from_document(started), gateway_from_document(document)
-    for path in RESTART:
+    for path in restart_paths():
         old, new = _at(before, path), _at(after, path)
         if old != new:
             yield path, old, new
+
+
+@functools.cache
+def restart_paths() -> tuple[tuple[str, ...], ...]:
+    """The fields that stand in Envoy's bootstrap. Cached, since it evaluates the annotations of all structs."""
+    return tuple(field.path for field in settings_fields(GatewaySpec, ("spec",)) if field.restart)
 
 
 def _at(gateway: Gateway, path: tuple[str, ...]) -> JsonValue:

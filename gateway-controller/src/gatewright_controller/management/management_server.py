@@ -39,6 +39,7 @@ def management_server(app: Starlette) -> ManagementServer:
     config = uvicorn.Config(
         app,
         http=functools.partial(BoundedProtocol, Limits(), {}),  # type: ignore[arg-type]
+        ws="none",  # the API has no WebSockets; by default uvicorn imports a library for them where there is one
         log_config=None,
         access_log=False,
         server_header=False,
