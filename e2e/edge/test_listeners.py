@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,12 +135,12 @@ def test_listeners_change_without_a_failed_request(
     gateway.deploy(
         api("changing", upstream.url, [attach("add-python-header", {"headerName": "x", "headerValue": "y"})])
     )
-    with traffic(f"{gateway.url}/changing/x", clients=4, pause=0.01) as (flow,):
+    with traffic(f"{gateway.url}/changing/x", clients=4, pause=0.05) as (flow,):
         assert "listeners: as the Gateway says now" in node.listen(http, https(second), certificates=web)
         secure = f"https://127.0.0.1:{second}"
         assert httpx.get(f"{secure}/changing/x", verify=trust).status_code == 200
         assert [listener["url"] for listener in gateway.status()["listeners"]] == [gateway.url, secure]
-        for idle in ("40s", "41s", "42s"):  # the listener that is under load
+        for idle in ("40s", "41s"):  # the listener that is under load
             node.listen(http, https(second), certificates=web, timeouts={"connectionIdle": idle})
         node.listen(http)
         eventually("the port is closed", lambda: _is_closed(second))
@@ -177,29 +178,6 @@ def test_a_refused_reload_keeps_the_listeners(node: Node, tmp_path: Path, upstre
     assert "nothing to reload" in node.listen(http)
 
 
-def test_a_listener_that_envoy_refuses_is_reported_and_others_stay(
-    build: Path, tmp_path: Path, upstream: Upstream
-) -> None:
-    """An address of another machine, by the management API: the node finds out."""
-    with running(build, tmp_path / "state") as gateway, gateway.controller() as client:
-        gateway.deploy(api("stays", upstream.url))
-        listeners = [{"name": "http", "port": gateway.port}, {"name": "far", "address": "192.0.2.1", "port": 8081}]
-        document = {"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": {"listeners": listeners}}
-        status = client.put("/v1/gateway", json=document, params={"wait": "15"}).json()["status"]
-        assert status["state"] == "rejected", status
-        assert "192.0.2.1" in status["reason"]
-        assert httpx.get(f"{gateway.url}/stays/x").status_code == 200
-        listeners[1] = {"name": "near", "address": "127.0.0.1", "port": free_port()}
-        status = client.put("/v1/gateway", json=document, params={"wait": "15"}).json()["status"]
-        assert status["state"] == "deployed", status
-        assert httpx.get(f"http://127.0.0.1:{listeners[1]['port']}/stays/x").status_code == 200
-        gateway.kill("engine")
-        eventually("the engine is back", lambda: gateway.process_status("engine")["state"] == "ready", 30)
-        gateway.kill("envoy")
-        both = [f"{gateway.url}/stays/x", f"http://127.0.0.1:{listeners[1]['port']}/stays/x"]
-        eventually("both are back", lambda: [_status_of(url) for url in both] == [200, 200], 30)
-
-
 def _status_of(url: str) -> int:
     try:
         return httpx.get(url).status_code
@@ -231,24 +209,27 @@ def test_a_node_listens_and_reloads_without_a_controller(
         assert "192.0.2.1" in gateway.reload().stderr
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_a_stop_loses_no_request_on_any_listener(build: Path, tmp_path: Path, upstream: Upstream, host: str) -> None:
-    ports = free_port(), free_port(host)
-    listeners: tuple[Json, Json] = {"name": "one", "port": ports[0]}, {"name": "two", "address": host, "port": ports[1]}
+def test_a_stop_loses_no_request_on_any_listener(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+    """Two listeners on one address, and one of IPv6."""
+    hosts = ("127.0.0.1", "127.0.0.1", "::1")
+    listeners: list[Json] = [
+        {"name": f"listener-{number}", "address": host, "port": free_port(host)} for number, host in enumerate(hosts)
+    ]
     file = write(tmp_path / "gateway.yaml", *listeners)
-    with running(build, tmp_path / "state", "--gateway", str(file), "--port", str(ports[0])) as gateway:
+    with running(build, tmp_path / "state", "--gateway", str(file), "--port", str(listeners[0]["port"])) as gateway:
         gateway.deploy(api("stopping", upstream.url))
         urls = [listener["url"] for listener in gateway.status()["listeners"]]
-        assert urls[1].endswith(f":{ports[1]}")
-        with (
-            clients.run_clients(f"{urls[0]}/stopping/x", keep_alive=False, clients=2) as first_clients,
-            clients.run_clients(f"{urls[1]}/stopping/x", keep_alive=False, clients=2) as two,
-        ):
-            eventually("traffic flows", lambda: min(first_clients.answered, two.answered) > 200)
+        assert [url.rsplit(":", 1)[1] for url in urls] == [str(listener["port"]) for listener in listeners]
+        with ExitStack() as stack:
+            flows = [
+                stack.enter_context(clients.run_clients(f"{url}/stopping/x", keep_alive=False, clients=2))
+                for url in urls
+            ]
+            eventually("traffic flows", lambda: min(flow.answered for flow in flows) > 50)
             assert gateway.stop() == 0
-    for client in (first_clients, two):
-        assert client.lost == []
-        assert client.first_refusal > client.last_answered_connect
+    for flow in flows:
+        assert flow.lost == []
+        assert flow.first_refusal > flow.last_answered_connect
     assert "could not be drained" not in "".join(gateway.log)
 
 
@@ -388,7 +369,7 @@ def test_a_listener_gets_another_address_or_name_on_its_port(node: Node, upstrea
             url = f"http://127.0.0.1:{listener['port']}/stays/x"
             eventually(f"{listener} is there", lambda url=url: _status_of(url) == 200)  # type: ignore[misc]
 
-    with traffic(f"http://127.0.0.1:{port}/stays/x", clients=4, pause=0.01) as (flow,):
+    with traffic(f"http://127.0.0.1:{port}/stays/x", clients=4, pause=0.05) as (flow,):
         listening({"name": "http", "port": port, "address": "0.0.0.0"})  # noqa: S104
         listening({"name": "http", "port": port})
         listening({"name": "renamed", "port": port})
