@@ -169,7 +169,7 @@ def test_a_certificate_is_renewed_under_requests(site: Site, acme_gateway: Gatew
                 outcomes[request(site.https, host, tls=trust, server_name=host, path="/acme/x").status] += 1
             except RefusedError as error:
                 outcomes[EXPIRED if EXPIRED in str(error) else str(error)] += 1
-            time.sleep(0.005)
+            time.sleep(0.03)
 
     def more_answers() -> None:
         expected = outcomes[200] + 50

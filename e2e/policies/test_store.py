@@ -29,17 +29,31 @@ def tally(gateway: Gateway, upstream: Upstream, path: str) -> int:
     return int(request.value("x-tally") or 0)
 
 
-def test_all_executors_of_a_node_share_it_and_a_restart_of_one_loses_nothing(
-    build: Path, tmp_path: Path, upstream: Upstream
-) -> None:
-    with running(build, tmp_path / "state", "--executors", "2") as gateway:
-        gateway.deploy(api("counts", upstream.url, [attach("tally")]))
-        gateway.deploy(api("apart", upstream.url, [attach("tally")]))
-        assert [tally(gateway, upstream, "counts/x") for _ in range(60)] == list(range(1, 61))
-        assert tally(gateway, upstream, "apart/x") == 1, "each API has its own"
-        killed = gateway.kill(gateway.executors()[0]["name"])
-        eventually("another process is there", lambda: len({e["pid"] for e in gateway.executors()} - {killed}) == 2, 60)
-        assert tally(gateway, upstream, "counts/x") == 61
+@dataclass
+class Alone:
+    """A node of two executors, whose state is in memory unless its Gateway names a store."""
+
+    gateway: Gateway
+    file: Path
+
+
+@pytest.fixture(scope="module")
+def alone(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alone]:
+    folder = tmp_path_factory.mktemp("alone")
+    file = write(folder / "gateway.yaml", {"name": "http"})
+    with running(build, folder / "state", "--executors", "2", "--gateway", str(file)) as gateway:
+        yield Alone(gateway, file)
+
+
+def test_all_executors_of_a_node_share_it_and_a_restart_of_one_loses_nothing(alone: Alone, upstream: Upstream) -> None:
+    gateway, counts, apart = alone.gateway, fresh_name("counts"), fresh_name("apart")
+    gateway.deploy(api(counts, upstream.url, [attach("tally")]))
+    gateway.deploy(api(apart, upstream.url, [attach("tally")]))
+    assert [tally(gateway, upstream, f"{counts}/x") for _ in range(60)] == list(range(1, 61))
+    assert tally(gateway, upstream, f"{apart}/x") == 1, "each API has its own"
+    killed = gateway.kill(gateway.executors()[0]["name"])
+    eventually("another process is there", lambda: len({e["pid"] for e in gateway.executors()} - {killed}) == 2, 60)
+    assert tally(gateway, upstream, f"{counts}/x") == 61
 
 
 @pytest.fixture(scope="module")
@@ -160,25 +174,26 @@ def test_nodes_share_answers_and_purges_and_ask_upstream_while_the_valkey_is_awa
 
 
 def test_the_gateway_names_another_store_while_it_runs(
-    build: Path, tmp_path: Path, upstream: Upstream, valkey: Server
+    alone: Alone, tmp_path: Path, upstream: Upstream, valkey: Server
 ) -> None:
-    file = write(tmp_path / "gateway.yaml", {"name": "http"})
-    with running(build, tmp_path / "state", "--gateway", str(file)) as gateway:
-        gateway.deploy(api("moves", upstream.url, [attach("tally")]))
-        assert [tally(gateway, upstream, "moves/x") for _ in range(3)] == [1, 2, 3]
-        write(file, {"name": "http"}, store=store_at(valkey, prefix=f"{tmp_path.name}:"))
+    gateway, file, moves = alone.gateway, alone.file, fresh_name("moves")
+    gateway.deploy(api(moves, upstream.url, [attach("tally")]))
+    assert [tally(gateway, upstream, f"{moves}/x") for _ in range(3)] == [1, 2, 3]
+    write(file, {"name": "http"}, store=store_at(valkey, prefix=f"{tmp_path.name}:"))
+    try:
         assert gateway.reload().returncode == 0
-        eventually("it is elsewhere", lambda: _count(gateway, upstream) in {1, 2}, 30)
-        assert f"{tmp_path.name}:tally:moves:k:tally:all".encode() in valkey.ask(f"KEYS {tmp_path.name}:*")
+        eventually("it is elsewhere", lambda: _count(gateway, upstream, moves) in {1, 2}, 30)
+        assert f"{tmp_path.name}:tally:{moves}:k:tally:all".encode() in valkey.ask(f"KEYS {tmp_path.name}:*")
+    finally:
         write(file, {"name": "http"})
         assert gateway.reload().returncode == 0
-        eventually("it is in memory again, as it was", lambda: _count(gateway, upstream) == 4, 30)
+    eventually("it is in memory again, as it was", lambda: _count(gateway, upstream, moves) == 4, 30)
 
 
-def _count(gateway: Gateway, upstream: Upstream) -> int:
+def _count(gateway: Gateway, upstream: Upstream, name: str) -> int:
     """0 where there is no store at this moment."""
     upstream.received.clear()
-    httpx.get(f"{gateway.url}/moves/x")
+    httpx.get(f"{gateway.url}/{name}/x")
     return int(upstream.received[-1].value("x-tally") or 0) if upstream.received else 0
 
 

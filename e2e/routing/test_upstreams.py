@@ -15,7 +15,7 @@ from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
 from e2e.kit.pool_targets import HEALTH, Mode, Target, take_counts, targets
 from e2e.kit.traffic import Traffic, traffic
 
-REQUESTS = 600
+REQUESTS = 300
 DEVIATIONS = 5
 """Standard deviations of a binomial distribution: chance leaves this bound once in a million."""
 CLIENTS, PAUSE = 4, 0.018

@@ -10,6 +10,7 @@ import ssl
 import struct
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import grpc.aio
@@ -20,7 +21,7 @@ from grpc_health.v1.health import aio as health
 
 from e2e.kit.certificates import Authority, authority
 from e2e.kit.gateway import Gateway, Json, api, eventually, running
-from e2e.kit.name_server import name_server
+from e2e.kit.name_server import NameServer, name_server
 from e2e.kit.names import Names
 from e2e.kit.pool_targets import Target, targets, tls_of
 from e2e.kit.traffic import traffic
@@ -48,6 +49,27 @@ def socket_gateway(
         patch.setenv("GATEWRIGHT_CONTROLLER_TRUSTED_CA", str(trusted_authority.file))
         with running(build, tmp_path_factory.mktemp("state")) as gateway:
             yield gateway
+
+
+@dataclass
+class Resolving:
+    """A gateway to which `a.test` and `b.test` are this machine. server: its name server."""
+
+    gateway: Gateway
+    server: NameServer
+
+
+@pytest.fixture(scope="module")
+def resolving(
+    build: Path, trusted_authority: Authority, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Resolving]:
+    folder = tmp_path_factory.mktemp("names")
+    with name_server() as server, pytest.MonkeyPatch.context() as patch:
+        names = Names(folder, server=server.address)
+        names.resolve_to_loopback("a.test", "b.test")
+        patch.setenv("GATEWRIGHT_CONTROLLER_TRUSTED_CA", str(trusted_authority.file))
+        with running(build, folder / "state", within=names.within) as gateway:
+            yield Resolving(gateway, server)
 
 
 def api_with_pool(name: str, pool: Json) -> Json:
@@ -147,22 +169,20 @@ def test_the_lowest_version_of_tls_is_enforced(
 
 
 def test_targets_of_one_pool_are_verified_by_their_own_names(
-    build: Path, trusted_authority: Authority, tmp_path: Path
+    resolving: Resolving, trusted_authority: Authority
 ) -> None:
     """The targets share one Host."""
-    names = Names(tmp_path)
-    names.resolve_to_loopback("a.test", "b.test")
+    gateway = resolving.gateway
     a, asked_a = tls_target("a", trusted_authority, "a.test")
     b, asked_b = tls_target("b", trusted_authority, "b.test")
-    with pytest.MonkeyPatch.context() as patch, a, b:
-        patch.setenv("GATEWRIGHT_CONTROLLER_TRUSTED_CA", str(trusted_authority.file))
-        with running(build, tmp_path / "state", within=names.within) as gateway:
-            urls = [{"url": f"https://{target.name}.test:{target.port}"} for target in (a, b)]
-            gateway.deploy(api_with_pool("both", {"targets": urls, "host": "orders.example"}))
-            answers = {httpx.get(f"{gateway.url}/both/x").text for _ in range(40)}
-            assert answers == {"a", "b"}
-            assert (set(asked_a), set(asked_b)) == ({"a.test"}, {"b.test"})
-            assert set(a.hosts) | set(b.hosts) == {"orders.example"}
+    with a, b:
+        urls = [{"url": f"https://{target.name}.test:{target.port}"} for target in (a, b)]
+        gateway.deploy(api_with_pool("both", {"targets": urls, "host": "orders.example"}))
+        answers = {httpx.get(f"{gateway.url}/both/x").text for _ in range(40)}
+        assert answers == {"a", "b"}
+        assert (set(asked_a), set(asked_b)) == ({"a.test"}, {"b.test"})
+        assert set(a.hosts) | set(b.hosts) == {"orders.example"}
+    gateway.remove("both")
 
 
 def test_a_grpc_health_check_ejects_a_target(socket_gateway: Gateway) -> None:
@@ -207,28 +227,28 @@ def test_a_grpc_health_check_ejects_a_target(socket_gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("discovery", ["strict", "logical"])
-def test_a_names_addresses_are_followed(build: Path, tmp_path: Path, discovery: str) -> None:
+def test_a_names_addresses_are_followed(resolving: Resolving, discovery: str) -> None:
     """Requests move without a failure. logical: only those of new connections."""
-    with name_server() as server, Target("a", "127.0.0.1") as a, Target("b", "127.0.0.2", a.port) as b:
-        server.known["orders.test"] = ["127.0.0.1"]
-        names = Names(tmp_path, server=server.address)
-        with running(build, tmp_path / "state", within=names.within) as gateway:
-            dns = {"discovery": discovery, "refresh": "200ms"}
-            pool: Json = {"url": f"http://orders.test:{a.port}", "dns": dns}
-            if discovery == "logical":
-                pool["maxRequestsPerConnection"] = 20
-            gateway.deploy(api_with_pool("moving", pool))
-            with traffic(f"{gateway.url}/moving/x", clients=CLIENTS, pause=PAUSE) as (flow,):
-                eventually("a is asked", lambda: len(a.seen) > 20)
-                server.known["orders.test"] = ["127.0.0.2"]
-                eventually("b is asked", lambda: len(b.seen) > 20)
-                if discovery == "strict":
-                    server.known["orders.test"] = ["127.0.0.1", "127.0.0.2"]
-                    a.seen.clear()
-                    eventually("both are asked", lambda: len(a.seen) > 20)
-                else:
-                    eventually("a is left", lambda: _gets_no_requests(a))
-            assert set(flow.counts()) == {200}, flow.problems[:3]
+    gateway, known, name = resolving.gateway, resolving.server.known, f"{discovery}.test"
+    with Target("a", "127.0.0.1") as a, Target("b", "127.0.0.2", a.port) as b:
+        known[name] = ["127.0.0.1"]
+        dns = {"discovery": discovery, "refresh": "200ms"}
+        pool: Json = {"url": f"http://{name}:{a.port}", "dns": dns}
+        if discovery == "logical":
+            pool["maxRequestsPerConnection"] = 20
+        gateway.deploy(api_with_pool(discovery, pool))
+        with traffic(f"{gateway.url}/{discovery}/x", clients=CLIENTS, pause=PAUSE) as (flow,):
+            eventually("a is asked", lambda: len(a.seen) > 20)
+            known[name] = ["127.0.0.2"]
+            eventually("b is asked", lambda: len(b.seen) > 20)
+            if discovery == "strict":
+                known[name] = ["127.0.0.1", "127.0.0.2"]
+                a.seen.clear()
+                eventually("both are asked", lambda: len(a.seen) > 20)
+            else:
+                eventually("a is left", lambda: _gets_no_requests(a))
+        assert set(flow.counts()) == {200}, flow.problems[:3]
+        gateway.remove(discovery)
 
 
 def _gets_no_requests(target: Target) -> bool:
