@@ -31,7 +31,7 @@ from e2e.kit.upstream import Reply, Upstream
 
 pytestmark = pytest.mark.timeout(180)
 T = TypeVar("T")
-LARGE = 5 << 20
+LARGE = 2 << 20
 WORDS = ["Write ", "to ", "ada@example.org", " now", ". "]
 PAUSE = 0.02
 """Seconds between two requests of a client: a handshake in Python takes as much CPU as ten requests of others."""

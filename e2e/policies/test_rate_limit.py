@@ -28,7 +28,7 @@ from e2e.kit.upstream import Upstream
 
 SECONDS = float(os.environ.get("RATE_LIMIT_SECONDS", "8"))
 WITHIN = 0.02 if SECONDS >= 20 else 0.05
-RATE, BURST = 60, 6
+RATE, BURST = 30, 3
 PARAMS = {
     "limits": [{"requests": RATE, "per": "1s", "burst": BURST}],
     "key": [{"from": "header", "name": "x-key"}],
