@@ -17,6 +17,7 @@ import httpx
 import jwt
 import postgresql_server
 import pytest
+import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gatewright.streams import SseParser
 from jwt.algorithms import OKPAlgorithm
@@ -31,6 +32,7 @@ from e2e.kit.upstream import Recorded, Reply, Upstream
 
 pytestmark = pytest.mark.timeout(300)
 ISSUER = "https://id.example"
+SAMPLES = ROOT / "sample-policies"
 PLANS_TOKEN = "token-of-the-plans"  # noqa: S105
 
 
@@ -55,12 +57,35 @@ def database() -> Iterator[postgresql_server.Server]:
 
 
 @pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """sample-policies/build.yaml with sqlite-lookup adapted to a folder of ours, as an author adapts a copy."""
+    place = tmp_path_factory.mktemp("manifest")
+    folder, copied = place / "plans", place / "sqlite_lookup"
+    folder.mkdir()
+    shutil.copytree(SAMPLES / "sqlite-lookup", copied)
+    for name in ("policy-definition.yaml", "policy.py"):
+        text = (copied / name).read_text()
+        assert "/etc/gatewright/plans" in text
+        (copied / name).write_text(text.replace("/etc/gatewright/plans", str(folder)))
+    with sqlite3.connect(folder / "plans.db") as connection:
+        connection.execute("CREATE TABLE plans (tenant TEXT PRIMARY KEY, plan TEXT NOT NULL)")
+        connection.execute("INSERT INTO plans VALUES ('blue', 'gold')")
+    connection.close()
+    document = yaml.safe_load((SAMPLES / "build.yaml").read_text())
+    for entry in document["policies"]:
+        is_adapted = entry["name"] == "sqlite-lookup"
+        entry["filePath"] = str(copied if is_adapted else (SAMPLES / entry["filePath"]).resolve())
+    file = place / "build.yaml"
+    file.write_text(yaml.safe_dump(document))
+    return file
+
+
+@pytest.fixture(scope="module")
 def samples(
-    tmp_path_factory: pytest.TempPathFactory, plan_service: Upstream, database: postgresql_server.Server
+    manifest: Path, tmp_path_factory: pytest.TempPathFactory, plan_service: Upstream, database: postgresql_server.Server
 ) -> Iterator[Gateway]:
-    """A gateway with all of sample-policies/build.yaml."""
+    """A gateway with all sample policies."""
     output = ROOT / "build" / "samples"
-    manifest = ROOT / "sample-policies" / "build.yaml"
     subprocess.run(["gatewright", "build", "--manifest", str(manifest), "--output", str(output)], check=True)
     secrets = tmp_path_factory.mktemp("secrets")
     (secrets / "plans-token").write_text(f"{PLANS_TOKEN}\n")
@@ -307,27 +332,11 @@ def test_a_plan_is_looked_up_in_postgresql_and_its_absence_is_a_503(
     eventually("it is asked again", lambda: status("blue") == 200)
 
 
-def test_a_plan_is_looked_up_in_an_sqlite_file(tmp_path: Path, upstream: Upstream) -> None:
-    """The sample adapted to this test's folder, as an author adapts a copy."""
-    folder, copied = tmp_path / "plans", tmp_path / "policies" / "sqlite_lookup"
-    folder.mkdir()
-    shutil.copytree(ROOT / "sample-policies" / "sqlite-lookup", copied)
-    for name in ("policy-definition.yaml", "policy.py"):
-        text = (copied / name).read_text()
-        assert "/etc/gatewright/plans" in text
-        (copied / name).write_text(text.replace("/etc/gatewright/plans", str(folder)))
-    with sqlite3.connect(folder / "plans.db") as connection:
-        connection.execute("CREATE TABLE plans (tenant TEXT PRIMARY KEY, plan TEXT NOT NULL)")
-        connection.execute("INSERT INTO plans VALUES ('blue', 'gold')")
-    connection.close()
-    manifest = tmp_path / "build.yaml"
-    manifest.write_text("version: v1\npolicies: [{name: sqlite-lookup, filePath: policies/sqlite_lookup}]\n")
-    arguments = ("--manifest", str(manifest), "--output", str(tmp_path / "build"))
-    with running(None, tmp_path / "state", *arguments) as gateway:
-        gateway.deploy(api("file", upstream.url, [attach("sqlite-lookup")]))
-        answers = {
-            tenant: httpx.get(f"{gateway.url}/file/x", headers={"x-tenant": tenant}).status_code
-            for tenant in ("blue", "green")
-        }
-        assert answers == {"blue": 200, "green": 403}
-        assert upstream.received[-1].value("x-plan") == "gold"
+def test_a_plan_is_looked_up_in_an_sqlite_file(samples: Gateway, upstream: Upstream) -> None:
+    samples.deploy(api("file", upstream.url, [attach("sqlite-lookup")]))
+    answers = {
+        tenant: httpx.get(f"{samples.url}/file/x", headers={"x-tenant": tenant}).status_code
+        for tenant in ("blue", "green")
+    }
+    assert answers == {"blue": 200, "green": 403}
+    assert upstream.received[-1].value("x-plan") == "gold"
