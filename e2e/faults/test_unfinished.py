@@ -327,7 +327,7 @@ def environment(build: Path, tool: Path) -> Iterator[Environment]:
 def test_bodies_that_stop_halfway_are_held_within_the_budget(
     environment: Environment, load: unfinished.Stalling
 ) -> None:
-    """Without the budget, 200 MB would be held, in more than twice the memory."""
-    figures = unfinished.measure(replace(load, growth=128 * unfinished.MIB, undisturbed_seconds=1.0), environment)
+    """The engine grows by 42 to 45 MiB, and by 81 and more with a budget that is not reached."""
+    figures = unfinished.measure(replace(load, growth=64 * unfinished.MIB, undisturbed_seconds=1.0), environment)
     judged = [figure for figure in figures if "p99" not in figure.name]  # other tests run beside this one
     assert all(figure.kept for figure in judged), "; ".join(map(str, judged))
