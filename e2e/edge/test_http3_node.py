@@ -33,7 +33,7 @@ pytestmark = pytest.mark.timeout(180)
 T = TypeVar("T")
 LARGE = 2 << 20
 WORDS = ["Write ", "to ", "ada@example.org", " now", ". "]
-PAUSE = 0.02
+PAUSE = 0.05
 """Seconds between two requests of a client: a handshake in Python takes as much CPU as ten requests of others."""
 
 
