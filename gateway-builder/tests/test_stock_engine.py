@@ -106,6 +106,13 @@ def test_a_copy_of_a_policy_that_ships_needs_no_engine_of_its_own(place: Place) 
     assert second.engine.read_bytes() == first.engine.read_bytes()
 
 
+def test_python_policies_that_ship_are_not_looked_into_for_it(place: Place) -> None:
+    """It has none of them; a build that wants one reads that one."""
+    paint = shutil.copytree(TESTDATA / "policies" / "paint", place.product / "policies" / "paint")
+    (paint / "policy.py").write_text("def on_request(")
+    assert place.build("first", STOCK_ONLY).is_stock
+
+
 def test_the_engine_of_a_changed_product_is_compiled_anew(place: Place) -> None:
     place.build("first", STOCK_ONLY)
     words = place.product / "policies/add-headers/internal/words/words.go"

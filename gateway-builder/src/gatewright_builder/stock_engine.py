@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gatewright.definition import Runtime
@@ -119,7 +119,8 @@ def stock_policies(sources: Sources) -> tuple[Policy, ...]:
     """The Go policies that every stock engine has: those that ship."""
     entries = tuple(Entry(path.name, Kind.SHIPPED, path.name, 1) for path in sources.shipped_policies)
     located = locate(Manifest(sources.root / "policies", entries), product=sources)
-    return of_runtime(validate(discover(located)), Runtime.GO)
+    discovery = discover(located)
+    return validate(replace(discovery, policies=of_runtime(discovery.policies, Runtime.GO)))
 
 
 def main(folder: str, checkout: str = "") -> None:
