@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import itertools
 import json
 import os
 import re
@@ -9,6 +11,8 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from collections import defaultdict
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pytest
@@ -19,17 +23,17 @@ from e2e.kit.places import ROOT
 MEMBERS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["workspace"]["members"]
 SOURCES = [ROOT / member for member in MEMBERS]
 
-# Each module of ours alone in a process of its own, forked from one that has third-party modules loaded already.
+# Each module of ours in a process of its own, which has nothing of ours loaded but what the module imports itself: it
+# is forked from the process of one of these imports, and the first from one that has third-party modules loaded.
 IMPORT_EACH = """
-import importlib, os, sys, traceback
-folder, *names = sys.argv[1:]
-ours = {name.split(".")[0] for name in names}
+import gc, importlib, json, os, sys, traceback
+folder, followers = sys.argv[1], json.loads(sys.argv[2])
+ours = {name.split(".")[0] for names in followers.values() for name in names}
 
 def in_child(work):
     child = os.fork()
     if child == 0:
         try:
-            sys.path.insert(0, folder)
             work()
             os._exit(0)
         except BaseException:
@@ -38,21 +42,35 @@ def in_child(work):
     return os.waitpid(child, 0)[1] == 0
 
 def load_all():
-    for name in names:
-        importlib.import_module(name)
+    sys.path.insert(0, folder)
+    for names in followers.values():
+        for name in names:
+            importlib.import_module(name)
     loaded = (name for name, module in sys.modules.items() if getattr(module, "__spec__", None))
     os.write(write, "\\n".join(name for name in loaded if name.split(".")[0] not in ours).encode())
+
+def import_with_followers(name):
+    importlib.import_module(name)
+    import_each_of(name)
+
+def import_each_of(name):
+    ends = [in_child(lambda: import_with_followers(follower)) for follower in followers.get(name, [])]
+    assert all(ends), f"see above, in a process that has imported {name or 'nothing'}"
 
 read, write = os.pipe()
 if not in_child(load_all):
     sys.exit(1)
 os.close(write)
-for name in os.fdopen(read).read().split():
+with os.fdopen(read) as loaded:
+    third_party = loaded.read().split()
+for name in third_party:
     try:
         importlib.import_module(name)
     except ImportError:
         pass
-sys.exit(not all([in_child(lambda: importlib.import_module(name)) for name in names]))
+sys.path.insert(0, folder)
+gc.freeze()  # else a collection in a child copies what the parent has loaded
+import_each_of("")
 """
 
 
@@ -62,9 +80,50 @@ def modules_in(folder: Path) -> list[str]:
     return sorted(".".join(file.with_suffix("").parts).removesuffix(".__init__") for file in files)
 
 
+def imports_in(folder: Path, module: str, modules: Collection[str]) -> set[str]:
+    """The modules among these that the module imports wherever it is imported, but for the packages around them."""
+    file = folder.joinpath(*module.split("."))
+    file = file / "__init__.py" if file.is_dir() else file.with_suffix(".py")
+    found: set[str] = set()
+    for statement in ast.parse(file.read_bytes()).body:
+        if isinstance(statement, ast.Import):
+            found |= {alias.name for alias in statement.names}
+        elif isinstance(statement, ast.ImportFrom) and statement.module and not statement.level:
+            found |= {f"{statement.module}.{alias.name}" for alias in statement.names} & {*modules} or {
+                statement.module
+            }
+    return (found & {*modules}) - {module}
+
+
+def followers_of(folder: Path, modules: Collection[str]) -> dict[str, list[str]]:
+    """By module, those to be imported after it: it is the largest of their imports. By "", those without an import.
+
+    A module whose import would import it again, in a cycle, is none of them.
+    """
+    imports = {module: imports_in(folder, module, modules) for module in modules}
+    closures = {module: closure(module, imports) for module in modules}
+    followers: dict[str, list[str]] = defaultdict(list)
+    for module in modules:
+        before = [name for name in sorted(imports[module]) if module not in closures[name]]
+        followers[max(before, key=lambda name: len(closures[name]), default="")].append(module)
+    return followers
+
+
+def closure(module: str, imports: Mapping[str, set[str]]) -> set[str]:
+    """The module, and all that is imported with it."""
+    found, ahead = {module}, [module]
+    while ahead:
+        new = imports[ahead.pop()] - found
+        found |= new
+        ahead += new
+    return found
+
+
 def import_each(python: Path, folder: Path, modules: list[str], cwd: Path, **environment: str) -> None:
     assert modules, f"no modules in {folder}"
-    command = [str(python), "-W", "error", "-c", IMPORT_EACH, str(folder), *modules]
+    followers = followers_of(folder, modules)
+    assert sorted(itertools.chain(*followers.values())) == sorted(modules)
+    command = [str(python), "-W", "error", "-c", IMPORT_EACH, str(folder), json.dumps(followers)]
     env = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"} | environment
     result = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=120)
     assert result.returncode == 0, result.stderr
