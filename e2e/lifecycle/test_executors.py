@@ -98,12 +98,12 @@ def value(url: str) -> str:
 
 
 def test_recycling_under_load_fails_nothing(start: Start, upstream: Upstream) -> None:
-    gateway = start("--executors", "2", "--recycle-executions", "300")
+    gateway = start("--executors", "2", "--recycle-executions", "150")
     gateway.deploy(api("moody", upstream.url, [attach("moody", {"value": "a"})]))
     before = pids(gateway)
-    with traffic(f"{gateway.url}/moody/x", clients=4, pause=0.002) as (flow,):
+    with traffic(f"{gateway.url}/moody/x", clients=4, pause=0.02) as (flow,):
         eventually("both have been replaced, under load", lambda: len(replacements(gateway)) >= 3, 60)
-        eventually("2,000 requests", lambda: len(flow.answers) > 2000, 60)
+        flow.wait_for(100)
     assert flow.counts().keys() == {200}, flow.problems[:3]
     assert not before & pids(gateway)
     reasons = {record["reason"].split(" of ")[0] for record in gateway.find_records(message="executor is replaced")}
@@ -126,7 +126,7 @@ def test_a_policy_that_holds_the_interpreter_is_named_and_costs_one_restart(star
     gateway.deploy(api("well", upstream.url, [attach("moody", {"value": "well"})]))
     gateway.deploy(api("held", upstream.url, [attach("holds", {})]))
     assert httpx.get(f"{gateway.url}/held/x").status_code == 200
-    with traffic(f"{gateway.url}/well/x", clients=1, pause=0.02) as (flow,):
+    with traffic(f"{gateway.url}/well/x", clients=1, pause=0.05) as (flow,):
         flow.wait_for(20)
         ask = partial(httpx.get, f"{gateway.url}/held/x", headers={"x-hold": ""}, timeout=30)
         statuses = [ask().status_code for _ in range(30)]
@@ -156,28 +156,28 @@ def test_a_policy_that_holds_the_interpreter_is_named_and_costs_one_restart(star
     )
 
 
-@pytest.mark.parametrize("how", ["allocate", "recurse"])
-def test_endless_recursion_and_allocation_stay_the_policys_error(start: Start, upstream: Upstream, how: str) -> None:
+def test_endless_recursion_and_allocation_stay_the_policys_error(start: Start, upstream: Upstream) -> None:
     gateway = start("--executors", "2", "--executor-memory-limit", "128MiB")
     gateway.deploy(api("well", upstream.url, [attach("moody", {"value": "well"})]))
-    gateway.deploy(api("taking", upstream.url, [attach("forgetful", {"how": how}, timeout="20s")]))
-    answers = [httpx.get(f"{gateway.url}/taking/x", timeout=30).status_code for _ in range(3)]
-    assert set(answers) <= {500, 503}, answers
-    eventually("the other API answers", lambda: httpx.get(f"{gateway.url}/well/x").status_code == 200)
-    assert value(f"{gateway.url}/well/x") == "well"
-    if how == "allocate" and 500 in answers:  # it raised MemoryError, and the process did not end of it
+    for how in ("recurse", "allocate"):
+        gateway.deploy(api(how, upstream.url, [attach("forgetful", {"how": how}, timeout="20s")]))
+        answers = [httpx.get(f"{gateway.url}/{how}/x", timeout=30).status_code for _ in range(3)]
+        assert set(answers) <= {500, 503}, answers
+        eventually("the other API answers", lambda: httpx.get(f"{gateway.url}/well/x").status_code == 200)
+        assert value(f"{gateway.url}/well/x") == "well"
+    if 500 in answers:  # allocation raised MemoryError, and the process did not end of it
         eventually("a process without memory is replaced", lambda: replacements(gateway), 30)
         assert any("memory" in record["reason"] for record in gateway.find_records(message="executor is replaced"))
 
 
 def test_fifty_hung_calls_delay_no_other_and_the_process_is_replaced(start: Start, upstream: Upstream) -> None:
     gateway = start("--py.hung-seconds", "2")
-    names = [f"other-{number}" for number in range(5)]
+    names = [f"other-{number}" for number in range(3)]
     gateway.deploy(api("hung", upstream.url, [attach("moody", {"value": "hung", "hang": True}, timeout="500ms")]))
     for name in names:
         gateway.deploy(api(name, upstream.url, [attach("moody", {"value": name})]))
     (before,) = pids(gateway)
-    with traffic(*(f"{gateway.url}/{name}/x" for name in names), clients=1, pause=0.02) as flows:
+    with traffic(*(f"{gateway.url}/{name}/x" for name in names), clients=1, pause=0.05) as flows:
         send_hanging(f"{gateway.url}/hung/x", 50)
         eventually("it is replaced", lambda: replacements(gateway), 30)
         eventually("the old one is gone", lambda: len(gateway.executors()) == 1 and before not in pids(gateway))
@@ -224,7 +224,7 @@ def assert_logged(gateway: Gateway) -> None:
 def test_a_stopped_process_is_replaced(start: Start, upstream: Upstream) -> None:
     gateway = start("--executors", "2")
     gateway.deploy(api("moody", upstream.url, [attach("moody", {"value": "a"})]))
-    with traffic(f"{gateway.url}/moody/x", clients=2, pause=0.01) as (flow,):
+    with traffic(f"{gateway.url}/moody/x", clients=2, pause=0.03) as (flow,):
         eventually("some traffic", lambda: len(flow.answers) > 20)
         stopped = gateway.kill(gateway.executors()[0]["name"], signal.SIGSTOP)
         eventually("it is silent for too long", lambda: gateway.find_records(message="executor is replaced"))
