@@ -173,7 +173,7 @@ def test_a_rename_answers_every_request_however_long_the_new_one_prepares(tmp_pa
             renamed = apply(gateway, *options, "--no-wait")
             assert (renamed.returncode, renamed.stdout) == (0, "purchases renamed from orders\n"), renamed.stderr
             assert asked.wait(30)
-            flow.wait_for(300)
+            flow.wait_for(60)
             assert _state(gateway, "purchases") == "pending"
             released.set()
             eventually("it is deployed", lambda: _state(gateway, "purchases") == "deployed")
