@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -56,15 +57,15 @@ def status(gateway: Gateway) -> tuple[int, list[str], str]:
 
 @pytest.mark.parametrize(("spoil", "reason"), [(damage, DAMAGED), (fill, FULL)])
 def test_a_node_whose_controller_cannot_open_its_database_serves_its_last_good_state(
-    build: Path, tmp_path: Path, state: Path, upstream: Upstream, spoil: Callable[[Path], Undo], reason: str
-) -> None:
-    with running(build, state) as gateway:
-        gateway.deploy(api("stored", upstream.url))
+    build: Path, stored_state: Path, state: Path, tmp_path: Path, upstream: Upstream,
+    spoil: Callable[[Path], Undo], reason: str,
+) -> None:  # fmt: skip
+    shutil.copytree(stored_state, state, dirs_exist_ok=True)
     undo = spoil(state)
     file = tmp_path / "filed.json"
     file.write_text(json.dumps(api("filed", upstream.url)))
     with running(build, state, "--apis", str(file), "--admin-port", str(admin := free_port())) as gateway:
-        assert httpx.get(f"{gateway.url}/stored/x").status_code == 200
+        assert httpx.get(f"{gateway.url}/kept/x").status_code == 200
         gateway.wait_printed("  degraded the controller cannot open its database: ")
         gateway.wait_printed(reason)
         code, shortcomings, table = status(gateway)
@@ -78,7 +79,7 @@ def test_a_node_whose_controller_cannot_open_its_database_serves_its_last_good_s
             assert (answer.status_code, reason in answer.json()["detail"]) == (503, True)
         undo()
         eventually("the controller has it again", lambda: status(gateway)[:2] == (0, []))
-        assert httpx.get(f"{gateway.url}/stored/x").status_code == 200
+        assert httpx.get(f"{gateway.url}/kept/x").status_code == 200
         assert httpx.get(f"{gateway.url}/filed/x").status_code == 200
         assert "gatewright_controller_database_open 1\n" in httpx.get(f"http://127.0.0.1:{admin}/metrics").text
 
