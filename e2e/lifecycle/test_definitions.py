@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -33,70 +33,10 @@ ONE_STEP = "change both in one step, `gatewright apply --reload -f FILE`"
 STRICT = "parameters: {type: object, required: [text], properties: {text: {type: string}}}\n"
 
 
-def write_old_version(project: PolicyProject, version: str = "v1.0.0", word: str = "old") -> None:
+def write_old_version(project: PolicyProject, name: str, version: str = "v1.0.0", word: str = "old") -> None:
     project.write_policy(
-        "says", SAYS.format(field='["word"]'), version, more=OLD.replace("default: old", f"default: {word}")
+        name, SAYS.format(field='["word"]'), version, more=OLD.replace("default: old", f"default: {word}")
     )
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> PolicyProject:
-    policies = PolicyProject(tmp_path, "e2e-definitions", ("log-message",))
-    write_old_version(policies)
-    return policies
-
-
-@pytest.fixture
-def changing_gateway(project: PolicyProject, tmp_path: Path, upstream: Upstream) -> Iterator[Gateway]:
-    upstream.reply = show_word
-    with running(None, tmp_path / "state", *project.arguments, "--executors", "2") as gateway:
-        gateway.deploy(api("says", upstream.url, [attach("says")]))
-        yield gateway
-
-
-def word(gateway: Gateway, name: str = "says") -> str:
-    answer = httpx.get(f"{gateway.url}/{name}/x")
-    assert answer.status_code == 200, answer.text
-    return answer.headers["x-response-word"]
-
-
-def status(gateway: Gateway, name: str = "says") -> Json:
-    with gateway.controller() as client:
-        answer: Json = client.get(f"/v1/apis/{name}/status").json()
-    return answer
-
-
-def test_a_changed_definition_is_taken_over_with_its_apis_and_fails_no_request(
-    changing_gateway: Gateway, project: PolicyProject
-) -> None:
-    with load(f"{changing_gateway.url}/says/x") as flow:
-        eventually("some traffic before", lambda: len(flow.answers) > 50)
-        project.write_policy(
-            "says", SAYS.format(field='["text"]'), more=NEW
-        )  # the new code cannot take the old parameters
-        result = changing_gateway.reload()
-        assert result.returncode == 0, result.stderr
-        eventually("the new default", lambda: word(changing_gateway) == "new")
-        counted = len(flow.answers)
-        eventually("some traffic after", lambda: len(flow.answers) > counted + 50)
-    assert flow.failures() == []
-    assert flow.crossed() == []
-    assert {answer[2] for answer in flow.answers} == {"old", "new"}
-    assert status(changing_gateway)["state"] == "deployed"
-    eventually("the old executors go", lambda: len(changing_gateway.executors()) == 2, 60)
-
-
-def test_a_changed_definition_that_an_api_does_not_fit_is_refused_with_the_cure(
-    changing_gateway: Gateway, project: PolicyProject
-) -> None:
-    with load(f"{changing_gateway.url}/says/x") as flow:
-        project.write_policy("says", SAYS.format(field='["text"]'), more=STRICT)
-        result = changing_gateway.reload()
-    assert result.returncode == 1
-    assert f"API says: spec.policies[0].params.text: expected a string, got nothing; {ONE_STEP}" in result.stderr
-    assert flow.failures() == []
-    assert {answer[2] for answer in flow.answers} == {"old"}
-    assert len(changing_gateway.executors()) == 2
 
 
 CODE_AND_PARAMS = """\
@@ -113,6 +53,96 @@ def on_response(ctx, params):
 """
 
 
+@pytest.fixture(scope="module")
+def shared_project(tmp_path_factory: pytest.TempPathFactory) -> PolicyProject:
+    """A policy for each test that changes one."""
+    policies = PolicyProject(tmp_path_factory.mktemp("shared"), "e2e-definitions", ("log-message",))
+    for name in ("changes", "refused", "moves"):
+        write_old_version(policies, name)
+    policies.write_policy("one-step", CODE_AND_PARAMS.replace("CODE", "old"), more=OLD)
+    return policies
+
+
+@pytest.fixture(scope="module")
+def changing_gateway(shared_project: PolicyProject, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    state = tmp_path_factory.mktemp("state")
+    with running(None, state, *shared_project.arguments, "--executors", "2") as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def deploy(changing_gateway: Gateway, upstream: Upstream) -> Iterator[Callable[[str], str]]:
+    """deploy(policy) → the URL of an API of the same name that has it, until the test ends."""
+    upstream.reply = show_word
+    deployed: list[str] = []
+
+    def deploy_api(name: str) -> str:
+        changing_gateway.deploy(api(name, upstream.url, [attach(name)]))
+        deployed.append(name)
+        return f"{changing_gateway.url}/{name}/x"
+
+    yield deploy_api
+    for name in deployed:
+        changing_gateway.remove(name)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> PolicyProject:
+    """That of a gateway of the test's own."""
+    policies = PolicyProject(tmp_path, "e2e-definitions-own", ("log-message",))
+    write_old_version(policies, "says")
+    return policies
+
+
+def word(gateway: Gateway, name: str = "says") -> str:
+    answer = httpx.get(f"{gateway.url}/{name}/x")
+    assert answer.status_code == 200, answer.text
+    return answer.headers["x-response-word"]
+
+
+def status(gateway: Gateway, name: str = "says") -> Json:
+    with gateway.controller() as client:
+        answer: Json = client.get(f"/v1/apis/{name}/status").json()
+    return answer
+
+
+def test_a_changed_definition_is_taken_over_with_its_apis_and_fails_no_request(
+    changing_gateway: Gateway, shared_project: PolicyProject, deploy: Callable[[str], str]
+) -> None:
+    with load(deploy("changes")) as flow:
+        eventually("some traffic before", lambda: len(flow.answers) > 50)
+        shared_project.write_policy(
+            "changes", SAYS.format(field='["text"]'), more=NEW
+        )  # the new code cannot take the old parameters
+        result = changing_gateway.reload()
+        assert result.returncode == 0, result.stderr
+        eventually("the new default", lambda: word(changing_gateway, "changes") == "new")
+        counted = len(flow.answers)
+        eventually("some traffic after", lambda: len(flow.answers) > counted + 50)
+    assert flow.failures() == []
+    assert flow.crossed() == []
+    assert {answer[2] for answer in flow.answers} == {"old", "new"}
+    assert status(changing_gateway, "changes")["state"] == "deployed"
+    eventually("the old executors go", lambda: len(changing_gateway.executors()) == 2, 60)
+
+
+def test_a_changed_definition_that_an_api_does_not_fit_is_refused_with_the_cure(
+    changing_gateway: Gateway, shared_project: PolicyProject, deploy: Callable[[str], str]
+) -> None:
+    before = {executor["pid"] for executor in changing_gateway.executors()}
+    with load(deploy("refused")) as flow:
+        shared_project.write_policy("refused", SAYS.format(field='["text"]'), more=STRICT)
+        result = changing_gateway.reload()
+        write_old_version(shared_project, "refused")
+        counted = len(flow.answers)
+        eventually("some traffic after", lambda: len(flow.answers) > counted + 20)
+    assert result.returncode == 1
+    assert f"API refused: spec.policies[0].params.text: expected a string, got nothing; {ONE_STEP}" in result.stderr
+    assert flow.failures() == []
+    assert {answer[2] for answer in flow.answers} == {"old"}
+    assert {executor["pid"] for executor in changing_gateway.executors()} == before
+
+
 def api_file(folder: Path, *definitions: Json) -> str:
     path = folder / "apis.yaml"
     path.write_text(yaml.safe_dump_all(definitions, sort_keys=False))
@@ -120,33 +150,38 @@ def api_file(folder: Path, *definitions: Json) -> str:
 
 
 def test_a_required_parameter_and_the_api_that_sets_it_change_in_one_step(
-    changing_gateway: Gateway, project: PolicyProject, upstream: Upstream, tmp_path: Path
+    changing_gateway: Gateway,
+    shared_project: PolicyProject,
+    deploy: Callable[[str], str],
+    upstream: Upstream,
+    tmp_path: Path,
 ) -> None:
     """No request meets the new policy with the old parameters, nor the reverse; a refused change leaves both."""
-    project.write_policy("says", CODE_AND_PARAMS.replace("CODE", "old"), more=OLD)
-    assert changing_gateway.reload().returncode == 0
-    new = api("says", upstream.url, [attach("says", {"text": "hello"})])
-    wrong = api("wrong", upstream.url, [attach("says", {"text": 7})])
-    with load(f"{changing_gateway.url}/says/x") as flow:
+    new = api("one-step", upstream.url, [attach("one-step", {"text": "hello"})])
+    wrong = api("wrong", upstream.url, [attach("one-step", {"text": 7})])
+    with load(deploy("one-step")) as flow:
         eventually("some traffic before", lambda: len(flow.answers) > 50)
         api_first = apply(changing_gateway, "-f", api_file(tmp_path, new))
-        assert (api_first.returncode, word(changing_gateway)) == (1, "old sees word=old")
+        assert (api_first.returncode, word(changing_gateway, "one-step")) == (1, "old sees word=old")
         assert "deploy both: `gatewright apply --reload -f FILE`" in api_first.stderr
-        project.write_policy("says", CODE_AND_PARAMS.replace("CODE", "new"), more=STRICT)
+        shared_project.write_policy("one-step", CODE_AND_PARAMS.replace("CODE", "new"), more=STRICT)
         policy_first = changing_gateway.reload()
-        assert (policy_first.returncode, word(changing_gateway)) == (1, "old sees word=old")
+        assert (policy_first.returncode, word(changing_gateway, "one-step")) == (1, "old sees word=old")
         assert ONE_STEP in policy_first.stderr
-        before = status(changing_gateway)
+        before = status(changing_gateway, "one-step")
         with_a_mistake = apply(changing_gateway, "--reload", "-f", api_file(tmp_path, new, wrong))
         assert (with_a_mistake.returncode, with_a_mistake.stdout) == (1, "")
         assert "apis.yaml:" in with_a_mistake.stderr
         assert "spec.policies[0].params.text: expected a string, got 7" in with_a_mistake.stderr
-        assert (status(changing_gateway), word(changing_gateway)) == (before, "old sees word=old")
+        assert (status(changing_gateway, "one-step"), word(changing_gateway, "one-step")) == (
+            before,
+            "old sees word=old",
+        )
         result = apply(changing_gateway, "--reload", "-f", api_file(tmp_path, new))
         assert result.returncode == 0, result.stderr
         assert result.stdout.startswith("reloaded generation=")
-        assert result.stdout.endswith("says changed, deployed\n")
-        assert word(changing_gateway) == "new sees text=hello"
+        assert result.stdout.endswith("one-step changed, deployed\n")
+        assert word(changing_gateway, "one-step") == "new sees text=hello"
         counted = len(flow.answers)
         eventually("some traffic after", lambda: len(flow.answers) > counted + 50)
     assert flow.failures() == []
@@ -154,34 +189,36 @@ def test_a_required_parameter_and_the_api_that_sets_it_change_in_one_step(
     assert {answer[2] for answer in flow.answers} == {"old sees word=old", "new sees text=hello"}
     eventually("the old executors go", lambda: len(changing_gateway.executors()) == 2, 60)
     again = apply(changing_gateway, "--reload", "-f", api_file(tmp_path, new))
-    assert (again.returncode, again.stdout.splitlines()[-1]) == (0, "says unchanged, deployed")
+    assert (again.returncode, again.stdout.splitlines()[-1]) == (0, "one-step unchanged, deployed")
 
 
 def test_a_policy_without_the_system_parameters_that_it_needs_is_refused(
-    changing_gateway: Gateway, project: PolicyProject
+    changing_gateway: Gateway, shared_project: PolicyProject
 ) -> None:
     more = "systemParameters: {type: object, required: [issuer], properties: {issuer: {type: string}}}\n"
-    project.write_policy("needs", SAYS.format(field='["word"]'), more=OLD + more)
+    shared_project.write_policy("needs", SAYS.format(field='["word"]'), more=OLD + more)
     result = changing_gateway.reload()
+    shared_project.remove_policy("needs")
     assert result.returncode == 1
     message = "systemParameters.needs.issuer: expected a string, got nothing"
     assert f"{message}; set it in GATEWRIGHT_CONTROLLER_SYSTEM_PARAMETERS" in result.stderr
 
 
 def test_an_api_that_asks_for_v1_moves_when_its_version_is_gone(
-    changing_gateway: Gateway, project: PolicyProject
+    changing_gateway: Gateway, shared_project: PolicyProject, deploy: Callable[[str], str]
 ) -> None:
-    write_old_version(project, "v1.1.0", "newer")
+    url = deploy("moves")
+    write_old_version(shared_project, "moves", "v1.1.0", "newer")
     assert changing_gateway.reload().returncode == 0
-    assert word(changing_gateway) == "old"  # it keeps its version
-    with load(f"{changing_gateway.url}/says/x") as flow:
-        project.remove_policy("says")
+    assert word(changing_gateway, "moves") == "old"  # it keeps its version
+    with load(url) as flow:
+        shared_project.remove_policy("moves")
         result = changing_gateway.reload()
         assert result.returncode == 0, result.stderr
-        assert "API says has says v1.1.0, since the build no longer has v1.0.0" in result.stdout + result.stderr
-        eventually("it has moved", lambda: word(changing_gateway) == "newer")
+        assert "API moves has moves v1.1.0, since the build no longer has v1.0.0" in result.stdout + result.stderr
+        eventually("it has moved", lambda: word(changing_gateway, "moves") == "newer")
     assert flow.failures() == []
-    assert [policy["version"] for policy in status(changing_gateway)["policies"]] == ["v1.1.0"]
+    assert [policy["version"] for policy in status(changing_gateway, "moves")["policies"]] == ["v1.1.0"]
 
 
 def test_versions_move_over_a_restart_or_the_status_has_the_reason(
@@ -192,7 +229,7 @@ def test_versions_move_over_a_restart_or_the_status_has_the_reason(
         first.deploy(api("says", upstream.url, [attach("says")]))
         first.deploy(api("exact", upstream.url, [{"name": "says", "version": "v1.0.0", "params": {}}]))
     project.remove_policy("says")
-    write_old_version(project, "v1.0.1", "patched")
+    write_old_version(project, "says", "v1.0.1", "patched")
     with running(None, tmp_path / "state", *project.arguments) as second:
         eventually("it serves", lambda: httpx.get(f"{second.url}/says/x").status_code == 200)
         assert word(second) == "patched"
@@ -203,7 +240,7 @@ def test_versions_move_over_a_restart_or_the_status_has_the_reason(
         assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
         assert status(second, "exact")["state"] == "rejected"
         assert "expected a version of says in this build, v1.0.1, got 'v1.0.0'" in status(second, "exact")["reason"]
-        write_old_version(project)
+        write_old_version(project, "says")
         assert second.reload().returncode == 0
         eventually("it is back", lambda: httpx.get(f"{second.url}/exact/x").status_code == 200)
 
@@ -213,7 +250,7 @@ def test_a_saved_definition_goes_live_with_its_apis(project: PolicyProject, tmp_
     with running(None, tmp_path / "state", *project.arguments, "--watch") as gateway:
         gateway.deploy(api("says", upstream.url, [attach("says")]))
         assert word(gateway) == "old"
-        write_old_version(project, word="saved")
+        write_old_version(project, "says", word="saved")
         eventually("the new default", lambda: word(gateway) == "saved", 30)
         project.write_policy("says", SAYS.format(field='["text"]'), more=STRICT)
         eventually(

@@ -177,21 +177,6 @@ def test_a_strict_start_fails_with_all_reasons(build: Path, tmp_path: Path, one_
     assert f"error: not deployed:\n  rejected: {one_of_each}/unknown.yaml:" in refused.stderr
 
 
-def test_sighup_reloads_and_a_failed_reload_changes_nothing(tmp_path: Path, upstream: Upstream) -> None:
-    project = PolicyProject(tmp_path, "e2e-ready")
-    project.write_policy("plain", PLAIN)
-    with running(None, tmp_path / "state", *project.arguments) as gateway:
-        gateway.deploy(api("plain", upstream.url, [attach("plain")]))
-        project.write_policy("plain", PLAIN.replace("yes", "again"))
-        gateway.process.send_signal(signal.SIGHUP)
-        eventually("it is reloaded", lambda: gateway.find_records(message="reloaded"), 60)
-        project.write_policy("plain", "import no_such_module\n")
-        gateway.process.send_signal(signal.SIGHUP)
-        eventually("it is refused", lambda: [r for r in gateway.records() if "refused" in r["message"]], 60)
-        assert httpx.get(f"{gateway.url}/plain/x").status_code == 200
-    assert upstream.received[0].value("x-seen") == "again"
-
-
 def test_the_health_check_fails_as_soon_as_a_stop_begins(build: Path, tmp_path: Path, upstream: Upstream) -> None:
     loading, let_go = threading.Event(), threading.Event()
     answers: list[int] = []
