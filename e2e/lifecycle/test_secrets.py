@@ -27,12 +27,18 @@ def processes(root: int) -> Iterator[int]:
             yield from processes(int(child))
 
 
-@pytest.fixture
-def gateway_with_secrets(build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
-    for name, value in GIVEN.items():
-        monkeypatch.setenv(name, value)
-    with running(build, tmp_path / "state") as gateway:
-        yield gateway
+@pytest.fixture(scope="module")
+def gateway_with_secrets(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in GIVEN.items():
+            patch.setenv(name, value)
+        gateway = Gateway(build, tmp_path_factory.mktemp("state"))
+    try:
+        yield gateway.wait_ready()
+    finally:
+        gateway.stop()
+    for name in ("management-token", "system-parameters.yaml", "inspector.html"):
+        assert not (gateway.run_dir / name).exists()
 
 
 def test_no_process_of_a_run_has_its_secrets_in_its_environment(gateway_with_secrets: Gateway) -> None:
@@ -54,10 +60,6 @@ def test_the_operators_token_is_the_runs_and_no_other_is_taken(gateway_with_secr
         assert content in file.read_text()
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert gateway_with_secrets.status()["tokenFile"] == str(gateway_with_secrets.run_dir / "management-token")
-    gateway_with_secrets.stop()
-    assert not (gateway_with_secrets.run_dir / "management-token").exists()
-    assert not (gateway_with_secrets.run_dir / "system-parameters.yaml").exists()
-    assert not (gateway_with_secrets.run_dir / "inspector.html").exists()
 
 
 def test_a_run_that_is_given_no_token_makes_one(gateway: Gateway) -> None:
