@@ -77,7 +77,7 @@ def test_an_edit_waits_for_no_import_of_its_neighbour(project: PolicyProject, ga
 @pytest.mark.slow("a policy takes three seconds to import, in each build and in each executor")
 @pytest.mark.timeout(300)
 def test_a_policy_moves_to_another_group_under_traffic(project: PolicyProject, gateway: Gateway) -> None:
-    with traffic(f"{gateway.url}/greet/x", clients=2, pause=0.02) as (flow,):
+    with traffic(f"{gateway.url}/greet/x", clients=2, pause=0.05) as (flow,):
         flow.wait_for(20)
         project.write_policy("greet", ANSWERS.format(text="moved"), group="apart", more=REQUEST_ONLY)
         eventually("the policy answers from its new group", lambda: body(gateway, "greet") == "moved", 60)
