@@ -1,6 +1,5 @@
-"""Policies of `gatewright new policy` are built and serve: Python while the gateway runs with --watch, Go at its start.
-
-And the part of docs/tutorial/quickstart.md about it, by its own commands.
+"""Policies of `gatewright new policy` are built and serve: of each kind at a start; and, by the commands of
+docs/tutorial/quickstart.md, while the gateway runs with --watch.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.kit.gateway import Gateway, Json, api, attach, running
 from e2e.kit.markdown import blocks, inline, page, section
 from e2e.kit.places import ROOT
 from e2e.kit.upstream import Recorded, Reply, Upstream
@@ -25,7 +24,8 @@ pytestmark = pytest.mark.timeout(180)
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
     run_gatewright(folder, "init")
-    run_gatewright(folder, "new", "policy", "in-go", "--go")
+    for name, *options in (("in-go", "--go"), ("plain-one",), ("asks-one", "--async"), ("streams-one", "--stream")):
+        run_gatewright(folder, "new", "policy", name, *options)
     return folder
 
 
@@ -43,25 +43,21 @@ def run_gatewright(folder: Path, *arguments: str) -> str:
     return result.stdout
 
 
-def deploy_when_built(gateway: Gateway, name: str, upstream: str, params: Json) -> str:
-    """The URL of an API that attaches it, once the gateway has it."""
-    definition = api(name, upstream, [attach(name, params)])
-    with gateway.controller() as client:
-        eventually(f"{name} is built in", lambda: name in client.get("/v1/policies").text, 60)
-    gateway.deploy(definition)
+def deploy(gateway: Gateway, name: str, upstream: str, params: Json) -> str:
+    """The URL of an API that attaches it."""
+    gateway.deploy(api(name, upstream, [attach(name, params)]))
     return f"{gateway.url}/{name}/x"
 
 
 def test_a_new_policy_in_go_runs(watching_gateway: Gateway, upstream: Upstream) -> None:
-    url = deploy_when_built(watching_gateway, "in-go", upstream.url, {})
+    url = deploy(watching_gateway, "in-go", upstream.url, {})
     assert (httpx.get(url).status_code, upstream.received) == (400, [])
     assert httpx.get(url, headers={"x-tenant": "blue"}).status_code == 200
     assert upstream.received[0].value("x-seen-tenant") == "blue"
 
 
-def test_a_new_plain_policy_runs(watching_gateway: Gateway, project: Path, upstream: Upstream) -> None:
-    run_gatewright(project, "new", "policy", "plain-one")
-    url = deploy_when_built(watching_gateway, "plain-one", upstream.url, {"header": "x-shop"})
+def test_a_new_plain_policy_runs(watching_gateway: Gateway, upstream: Upstream) -> None:
+    url = deploy(watching_gateway, "plain-one", upstream.url, {"header": "x-shop"})
     refused = httpx.get(url, headers=[("x-shop", "blue"), ("x-shop", "green")])
     assert (refused.status_code, refused.text) == (400, "expected one header x-shop, got 2\n")
     assert httpx.get(url, headers={"x-shop": "blue"}).status_code == 200
@@ -73,10 +69,9 @@ def plans(request: Recorded) -> Reply:
     return Reply(200, [("content-type", "application/json")], plan)
 
 
-def test_a_new_policy_that_calls_a_service_runs(watching_gateway: Gateway, project: Path, upstream: Upstream) -> None:
-    run_gatewright(project, "new", "policy", "asks-one", "--async")
+def test_a_new_policy_that_calls_a_service_runs(watching_gateway: Gateway, upstream: Upstream) -> None:
     upstream.reply = plans
-    url = deploy_when_built(watching_gateway, "asks-one", upstream.url, {"url": f"{upstream.url}/plans"})
+    url = deploy(watching_gateway, "asks-one", upstream.url, {"url": f"{upstream.url}/plans"})
     refused = httpx.get(url, headers={"x-tenant": "green"})
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
     assert httpx.get(url, headers={"x-tenant": "blue"}).status_code == 200
@@ -85,10 +80,9 @@ def test_a_new_policy_that_calls_a_service_runs(watching_gateway: Gateway, proje
     assert passed.value("x-plan") == "gold"
 
 
-def test_a_new_stream_policy_runs(watching_gateway: Gateway, project: Path, upstream: Upstream) -> None:
-    run_gatewright(project, "new", "policy", "streams-one", "--stream")
+def test_a_new_stream_policy_runs(watching_gateway: Gateway, upstream: Upstream) -> None:
     upstream.reply = lambda _: Reply(200, [("content-type", "text/plain")], b"a secret, secretly")
-    url = deploy_when_built(watching_gateway, "streams-one", upstream.url, {})
+    url = deploy(watching_gateway, "streams-one", upstream.url, {})
     assert httpx.get(url).text == "a ***, ***ly"
 
 
