@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,4 +36,6 @@ class TemporaryFolder:
         if self.path.exists():
             removing = subprocess.Popen([*REMOVE, self.path], stderr=subprocess.DEVNULL)
             on_pid(removing.pid)
-            await asyncio.to_thread(removing.wait)
+            reaper = threading.Thread(target=removing.wait, name="reaper", daemon=True)
+            reaper.start()  # by itself, so that the process is reaped also when this is cancelled
+            await asyncio.to_thread(reaper.join)

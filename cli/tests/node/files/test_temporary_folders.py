@@ -5,6 +5,9 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -98,6 +101,33 @@ def test_temporary_folders_of_killed_runs_are_removed_and_those_of_live_runs_sta
     assert sorted(home.iterdir()) == sorted([live.path, other.path])
     for folders in (live, other):
         folders.close()
+
+
+def test_a_removal_that_is_cancelled_leaves_no_process(tmp_path: Path) -> None:
+    folder = TemporaryFolder(tmp_path / "one")
+    folder.path.mkdir()
+    go_on = threading.Event()
+
+    async def cancel_at_once() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        busy = loop.run_in_executor(None, go_on.wait)  # as with many processes that stop at once
+        pid = loop.create_future()
+        removing = asyncio.create_task(folder.remove(pid.set_result))
+        process = Path(f"/proc/{await pid}")
+        removing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await removing
+        end = time.monotonic() + 30
+        while process.exists() and time.monotonic() < end:
+            await asyncio.sleep(0.01)
+        is_reaped = not process.exists()
+        go_on.set()
+        await busy
+        assert is_reaped
+
+    asyncio.run(cancel_at_once())
+    assert not folder.path.exists()
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs to be root")
