@@ -34,9 +34,9 @@ OPTIONS = (
     "--body-memory", "1MiB", "--access-log", "/dev/null",
 )  # fmt: skip
 COUNTED = (
-    Flow("go", "/go/x", rate=40.0, count=200),
-    Flow("paced", "/paced/x", rate=20.0, count=100),
-    Flow("failing", "/failing/x", rate=20.0, count=100),
+    Flow("go", "/go/x", rate=40.0, count=400),
+    Flow("paced", "/paced/x", rate=20.0, count=200),
+    Flow("failing", "/failing/x", rate=20.0, count=200),
 )
 CERTIFICATE = "edge"
 FEWEST_SERIES = 100
@@ -167,6 +167,7 @@ class Faults:
             self.many_series,
             self.certificate_files,
             self.controller_away,
+            self.no_database,
         )
         for fault in faults:
             fault()
@@ -204,9 +205,9 @@ class Faults:
         self.fires("GatewrightErrorsToClients", "GatewrightPolicyFails")
 
     def crash(self) -> None:
-        """Again and again, until it is under quarantine; by then its process has been started again three times."""
+        """Again and again, until it is under quarantine."""
         with self.asking("/crashing/x"):
-            self.fires("GatewrightPolicyQuarantined", "GatewrightProcessRestarts")
+            self.fires("GatewrightPolicyQuarantined")
 
     def slowness(self) -> None:
         """Clients that leave; then three times as much as four workers can do. The policy may have eight executions, so
@@ -306,20 +307,25 @@ class Faults:
         eventually("it is open", lambda: not self.prometheus.query("gatewright_listener_closed == 1"), 60)
 
     def controller_away(self) -> None:
-        """The controller ends, and does not get ready without its token; with it, it has no database, since another
-        file is in its place."""
+        """It ends, and does not get ready without its token."""
         token = self.gateway.run_dir / "management-token"
         kept_token = token.rename(token.with_suffix(".kept"))
         self.gateway.kill("controller")
         self.fires("GatewrightProcessDown", "GatewrightControllerAway")
+        again = 'ALERTS{alertname="GatewrightProcessRestarts", alertstate="firing", component="controller"}'
+        eventually("it is started again and again", lambda: self.prometheus.query(again), FIRES_SECONDS)
+        kept_token.rename(token)
+        eventually("it is back", lambda: self.prometheus.query("min(gatewright_process_up) == 1"), 60)
+
+    def no_database(self) -> None:
+        """The controller starts again, and something else is in the place of its database."""
         state = Path(self.gateway.status()["stateDir"])
         kept_database = state / "kept"
         kept_database.mkdir()
         files = [file.rename(kept_database / file.name) for file in state.glob("controller.db*")]
         (state / "controller.db").write_text("no database" * 100)
-        kept_token.rename(token)
+        self.gateway.kill("controller")
         self.fires("GatewrightControllerDatabase")
         for file in files:
             file.replace(state / file.name)
         eventually("it is open", lambda: self.prometheus.query("min(gatewright_controller_database_open) == 1"), 60)
-        eventually("all run", lambda: self.prometheus.query("min(gatewright_process_up) == 1"), 60)
