@@ -104,8 +104,11 @@ def test_an_address_reachable_from_elsewhere_is_warned_about(node: Gateway) -> N
     port = free_port("0.0.0.0")  # noqa: S104
     listen(node, address="0.0.0.0", port=port)  # noqa: S104
     assert answers(f"127.0.0.1:{port}")
-    warnings = node.find_records(component="policy-engine", level="warning")
-    assert any("other machines" in warning["message"] for warning in warnings)
+
+    def warnings() -> list[str]:
+        return [record["message"] for record in node.find_records(component="policy-engine", level="warning")]
+
+    eventually("the log has a warning", lambda: any("other machines" in warning for warning in warnings()))
 
 
 def test_the_page_about_the_admin_listener_is_true(node: Gateway) -> None:
