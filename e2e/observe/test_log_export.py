@@ -103,7 +103,6 @@ def test_all_components_are_services_of_the_collector(node: Node, upstream: Upst
 def test_logs_are_exported_over_http(node: Node, upstream: Upstream) -> None:
     node.reload(collector=f"http://127.0.0.1:{node.received.http}", protocol="http")
     deploy_and_ask(node, upstream, "says-http")
-    eventually("lines come", lambda: lines_of(node, "says-http"), 30)
     check_lines_of(node, "says-http")
 
 
@@ -121,6 +120,7 @@ def lines_of(node: Node, name: str) -> list[Json]:
 
 def check_lines_of(node: Node, name: str) -> None:
     """The line of the one request, and the error of its policy, are exported with all that the log has of them."""
+    eventually("its line comes", lambda: lines_of(node, name), 30)
     (access,) = lines_of(node, name)
     assert (access["path"], access["status"]) == (f"/{name}/x?page=2", "200")
     errors = {"component": "python-executor", "message": "it failed", "requestId": access["requestId"]}
