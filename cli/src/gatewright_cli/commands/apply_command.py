@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gatewright_cli.commands.options import A_PATH, PRUNE, RUN_DIR, NamedController, controller_options, terms_options
+from gatewright_cli.commands.options import (
+    A_PATH,
+    PRUNE,
+    RUN_DIR,
+    NamedController,
+    controller_options,
+    files_option,
+    terms_options,
+)
 from gatewright_cli.commands.units import DURATION
 from gatewright_cli.mistakes import ExitStatus, PreflightError, refuse
 
@@ -33,14 +41,7 @@ class Choices:
 
 
 @click.command()
-@click.option(
-    "-f",
-    "--file",
-    "places",
-    multiple=True,
-    type=A_PATH,
-    help="A file of APIs and the Gateway, or a folder of them; - for standard input. Repeatable.",
-)
+@files_option()
 @click.option("--plan", type=A_PATH, metavar="FILE", help="Apply what `gatewright plan -o FILE` said, or nothing.")
 @PRUNE
 @RUN_DIR

@@ -82,6 +82,21 @@ OWNER = click.option(
 TAKE_OVER = click.option("--take-over", is_flag=True, help="Change what another owner has, too.")
 TERMS_OPTIONS = (REASON, OWNER, TAKE_OVER)
 FORCE = click.option("--force", is_flag=True, help="Replace the output file if it exists.")
+
+
+def files_option(*, required: bool = False) -> Callable[..., Any]:
+    """The option `-f` of commands that take sets of resources; the parameter is `places`."""
+    return click.option(
+        "-f",
+        "--file",
+        "places",
+        multiple=True,
+        required=required,
+        type=A_PATH,
+        help="A file of APIs and the Gateway, or a folder of them; - for standard input. Repeatable.",
+    )
+
+
 PRUNE = click.option("--prune", is_flag=True, help="Delete what the same owner has applied and the files do not have.")
 
 

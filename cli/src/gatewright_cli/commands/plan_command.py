@@ -15,20 +15,13 @@ from gatewright_cli.commands.options import (
     TAKE_OVER,
     NamedController,
     controller_options,
+    files_option,
 )
 from gatewright_cli.mistakes import ExitStatus, refuse
 
 
 @click.command()
-@click.option(
-    "-f",
-    "--file",
-    "places",
-    multiple=True,
-    required=True,
-    type=A_PATH,
-    help="A file of APIs and the Gateway, or a folder of them; - for standard input. Repeatable.",
-)
+@files_option(required=True)
 @OWNER
 @TAKE_OVER
 @PRUNE

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from gatewright_controller.management.authors import OWNER, owner_of
+from gatewright_controller.management.authors import OWNER_SCHEMA, owner_of
 from gatewright_controller.management.pages import NAME, fits_name
 from gatewright_controller.management.problems import Problem
 from gatewright_controller.management.queries import choice
@@ -17,11 +17,7 @@ from gatewright_controller.model.common import LABEL_KEY, LABEL_VALUE
 from gatewright_controller.store import StoredApi
 
 STATE = Parameter("state", {"enum": ["deployed", "pending", "rejected"]}, "Only those in this state.")
-OWNED_BY = Parameter(
-    "owner",
-    {"type": "string", "pattern": f"^{OWNER.pattern}$", "examples": ["team-payments"]},
-    "Only those of this owner.",
-)
+OWNED_BY = Parameter("owner", OWNER_SCHEMA, "Only those of this owner.")
 LABEL = Parameter(
     "label",
     {"type": "string", "pattern": f"^{LABEL_KEY}(={LABEL_VALUE})?$", "examples": ["team=payments", "team"]},

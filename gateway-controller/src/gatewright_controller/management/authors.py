@@ -15,6 +15,7 @@ from gatewright_controller.store import Author, Terms
 
 LONGEST_REASON = 1000
 OWNER = re.compile(plans.OWNER)
+OWNER_SCHEMA = {"type": "string", "pattern": f"^{OWNER.pattern}$", "examples": ["team-payments"]}
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 """Control characters, but tab and new line."""
 ACTOR = "gatewright_actor"
@@ -26,7 +27,7 @@ TERMS = (
     REASON,
     Parameter(
         "owner",
-        {"type": "string", "pattern": f"^{OWNER.pattern}$", "examples": ["team-payments"]},
+        OWNER_SCHEMA,
         "Whose the resource is from then on; without it, it stays whose it is.",
     ),
     Parameter("take_over", {"type": "boolean", "default": False}, "Writes what another owner has, too."),
