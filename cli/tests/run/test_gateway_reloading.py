@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,12 @@ from gatewright_cli.run.gateway_reloading import GatewayRefusedError, GatewayRel
 from gatewright_cli.supervision.orphans import Orphans
 
 FIRST = Gateway({"kind": "Gateway"}, (Listener("http"),))
+GATEWAY = """apiVersion: gatewright.dev/v1
+kind: Gateway
+spec:
+  listeners:
+  - {{name: http, port: {port}}}
+"""
 SECOND = Gateway({"kind": "Gateway", "spec": {}}, (Listener("http", port=8081),))
 
 
@@ -72,3 +79,36 @@ def test_a_listener_overlaps_where_it_takes_from_another() -> None:
     listener = Listener("one", "127.0.0.1", 8080)
     assert listener.overlaps(Listener("two", "0.0.0.0", 8080))  # noqa: S104
     assert not listener.overlaps(Listener("two", "127.0.0.1", 8081))
+
+
+class CountedOrphans(Orphans):
+    """Counts the processes that are started."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda _: None)
+        self.started = 0
+
+    @contextmanager
+    def starting(self) -> Iterator[Callable[[int], None]]:
+        self.started += 1
+        with super().starting() as started:
+            yield started
+
+
+def test_a_file_is_read_by_a_process_only_after_it_has_changed(run_dir: RunDir, tmp_path: Path) -> None:
+    """A start of that process takes longer than all else of a reload that changes nothing."""
+    file, orphans = tmp_path / "gateway.yaml", CountedOrphans()
+    file.write_text(GATEWAY.format(port=8081))
+    first = gateway.gateway_from_json(gateway.effective_as_json(file, {}))
+    source = GatewaySource(file, {}, first, tmp_path)
+    listening = GatewayReloads(source, run_dir, None, Engine(run_dir), orphans)
+    assert asyncio.run(listening.prepare()) is None
+    assert orphans.started == 0
+    file.write_text(GATEWAY.format(port=8082))
+    changed = asyncio.run(listening.prepare())
+    assert changed
+    assert [listener.port for listener in changed.gateway.listeners] == [8082]
+    assert orphans.started == 1
+    file.unlink()
+    with pytest.raises(GatewayRefusedError, match="no such file"):
+        asyncio.run(listening.prepare())

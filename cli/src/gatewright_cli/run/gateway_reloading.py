@@ -79,6 +79,8 @@ class GatewayReloads:
         """
         if self._source.file is None or not (self.current.source or self._source.file.exists()):
             return None
+        if await asyncio.to_thread(self._is_unchanged, self._source.file):
+            return None
         effective = await self._read_effective()
         try:
             new = gateway.gateway_from_json(effective)
@@ -92,6 +94,13 @@ class GatewayReloads:
             raise GatewayRefusedError(mistakes)
         notes = [f"{sentence}; what the files held before is still served, if anything" for sentence in unchanged]
         return Prepared(new, effective["rendered"], notes)
+
+    def _is_unchanged(self, file: Path) -> bool:
+        """Whether the file holds what it held when it was read; options and environment stay the same in a run."""
+        try:
+            return bool(self.current.file_digest) and gateway.digest_of(file.read_bytes()) == self.current.file_digest
+        except OSError:
+            return False  # the reader says why
 
     async def apply(self, prepared: Prepared) -> list[str]:
         """Applies the Gateway, and returns its notes. Raises GatewayRefusedError."""

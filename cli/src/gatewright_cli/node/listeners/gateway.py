@@ -6,6 +6,7 @@ A child of the supervisor reads and renders it, since the supervisor would else 
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 from collections.abc import Generator, Mapping, Sequence
@@ -60,6 +61,7 @@ class Gateway:
     """An effective document, and the parts of it that the supervisor needs.
 
     connections, heap: of Envoy; None if the document leaves them to the node. secret_names: None if unknown.
+    file_digest: of the bytes of its file; "" without one.
     """
 
     document: JsonObject = field(default_factory=lambda: {"apiVersion": "gatewright.dev/v1", "kind": "Gateway"})
@@ -67,6 +69,7 @@ class Gateway:
     connections: int | None = None
     heap: int | None = None
     secret_names: SecretNames | None = None
+    file_digest: str = ""
 
     @property
     def addresses(self) -> str:
@@ -182,7 +185,13 @@ def effective_as_json(file: Path | None, options: Mapping[str, object]) -> dict[
         for listener in gateway_file.listening(document)
     ]
     fields = {"document": document, "listeners": listeners, "connections": values.connections, "heap": values.memory}
-    return {**fields, "secretNames": gateway_file.secret_names(document)}
+    names = gateway_file.secret_names(document)
+    return {**fields, "secretNames": names, "fileDigest": digest_of(read.text) if read else ""}
+
+
+def digest_of(text: bytes) -> str:
+    """The digest of a file's content, for `Gateway.file_digest`."""
+    return hashlib.sha256(text).hexdigest()
 
 
 def _is_a_field(name: str) -> bool:
@@ -196,7 +205,7 @@ def gateway_from_json(answer: dict[str, Any]) -> Gateway:
         raise GatewayError(answer["mistakes"])
     listeners = tuple(Listener(*fields) for fields in answer["listeners"])
     names = msgspec.convert(answer["secretNames"], SecretNames)
-    return Gateway(answer["document"], listeners, answer["connections"], answer["heap"], names)
+    return Gateway(answer["document"], listeners, answer["connections"], answer["heap"], names, answer["fileDigest"])
 
 
 def render_as_base64(document: JsonObject, state_dir: Path) -> str:
