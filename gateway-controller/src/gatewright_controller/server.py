@@ -19,7 +19,8 @@ from gatewright_controller.apis.controller import Controller
 from gatewright_controller.gateway.gateways import Gateways
 from gatewright_controller.local.loopback import is_loopback
 from gatewright_controller.local.metrics import Metrics, serving_metrics
-from gatewright_controller.management.api import create_app
+from gatewright_controller.management.access import CallerLimits
+from gatewright_controller.management.api import ApiLimits, create_app
 from gatewright_controller.management.management_server import STOP_SECONDS, management_server
 from gatewright_controller.model import milliseconds
 from gatewright_controller.nodes.deployment import Deployment
@@ -81,6 +82,7 @@ async def _run(
         max_request_bytes=settings.max_request_bytes,
         metrics=metrics,
         watching=Watching(observations),
+        limits=ApiLimits(callers=CallerLimits(settings.requests_per_second)),
     )
     server = management_server(app)
     peers = Path(settings.peers) if settings.peers else None

@@ -93,6 +93,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     max_request_bytes: Annotated[
         int, Meta(ge=1024, description="Largest body that the management API takes, in bytes.")
     ] = 1024 * 1024
+    requests_per_second: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="Requests that the management API takes of each token, but for the one of `token`; five times "
+            "as many at once.",
+        ),
+    ] = 200.0
     request_timeout: Annotated[
         Timeout, described("Time an upstream has from the end of a request until its answer begins.")
     ] = "60s"
@@ -200,7 +208,7 @@ def _plain(text: str, name: str) -> object:
     """Text, but for the fields that hold something else, whose variables hold YAML."""
     if name == "system_parameters":
         return _mapping(text, PREFIX + name.upper())
-    if name not in ("max_request_bytes", "allowed_upstreams"):
+    if name not in ("max_request_bytes", "requests_per_second", "allowed_upstreams"):
         return text
     try:
         return read_yaml(text.encode())

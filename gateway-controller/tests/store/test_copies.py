@@ -7,7 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from gatewright_controller.store import API, GATEWAY, THE_GATEWAY, Author, Store, StoreError, Terms, open_store
+from gatewright_controller.access import Grant, Token
+from gatewright_controller.store import (
+    API,
+    GATEWAY,
+    THE_GATEWAY,
+    AuditFilter,
+    Author,
+    Store,
+    StoreError,
+    Terms,
+    open_store,
+)
 from gatewright_controller.store.copies import back_up, restore
 
 from .apis import api
@@ -24,6 +35,7 @@ def source(new_postgresql: Callable[[], str]) -> str:
     store.delete("gone")
     store.write_all([(api(f"more-{number}", f"/more-{number}"), ()) for number in range(600)])
     store.put_gateway({"spec": {"listeners": [{"port": 80}]}}, terms)
+    store.create_token(Token("ci", Grant("publisher"), "2026-01-01T00:00:00.000Z", "local"), "digest", terms.author)
     store.close()
     return url
 
@@ -34,7 +46,7 @@ def content(url: str) -> tuple[object, ...]:
     pasts = [store.at(kind, name, 0) for kind, name in ((API, "kept"), (API, "gone"), (GATEWAY, THE_GATEWAY))]
     found = (
         store.revision, store.list(), store.claims(), store.gateway(), pasts,
-        [store.history(API, name) for name in names],
+        [store.history(API, name) for name in names], store.tokens(), store.audit(AuditFilter(), 1000),
     )  # fmt: skip
     store.close()
     return found
@@ -50,10 +62,10 @@ def test_a_backup_is_restored_into_either_kind(source: str, database: str, tmp_p
     assert restore(file, database) == 601
     assert content(database) == content(source)
     assert file.read_bytes() == before
-    with pytest.raises(StoreError, match="expected an empty database, got one that was written to, up to revision 5"):
+    with pytest.raises(StoreError, match="expected an empty database, got one that was written to, up to revision 6"):
         restore(file, database)
     store = open_store(database)
-    assert store.create(api("next", "/next")).revision == 6
+    assert store.create(api("next", "/next")).revision == 7
     store.close()
 
 

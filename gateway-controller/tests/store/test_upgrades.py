@@ -20,6 +20,7 @@ from gatewright_controller.store import (
     before_revisions,
     open_store,
 )
+from gatewright_controller.store.tables import metadata
 from gatewright_documents.values import JsonObject
 
 from .apis import api
@@ -100,7 +101,7 @@ def test_a_controller_of_version_5_refuses_the_new_database_by_its_number(path: 
         assert connection.execute("PRAGMA user_version").fetchone() == (6,)
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     connection.close()
-    assert tables == {"schema_version", "revision", "resources", "history", "claims"}
+    assert tables == {*metadata.tables}
 
 
 VERSION_1 = """

@@ -312,9 +312,9 @@ class Controller:
         write = partial(self.store.roll_back, past, terms=terms)
         return await finished(self._write(partial(self._prepared_past, past, terms), write))
 
-    async def try_create(self, document: JsonObject) -> TriedWrite:
+    async def try_create(self, document: JsonObject, terms: Terms = ANY_TERMS) -> TriedWrite:
         """As `create`, and nothing is written. Raises the same."""
-        tried = await self._tried(partial(self._prepared, document, ANY_TERMS))
+        tried = await self._tried(partial(self._prepared, document, terms))
         if tried.before:
             raise ApiExistsError(tried.before.name)
         return tried
@@ -384,6 +384,7 @@ class Controller:
         """What a write stores and hands to the nodes."""
         self._refuse(_name_of(document), terms)
         api = self._validated(document, self.definitions, self._claims_beside(document))
+        terms.permit.refuse_others(api)
         versions = newest_versions(api, self.definitions)
         return api, versions, self._translated(with_exact_versions(api, versions))
 
@@ -392,6 +393,7 @@ class Controller:
         document = kept_document(past)
         self._refuse(past.entry.name, terms, is_there=False)
         api = self._validated(document, self.definitions, self._claims_beside(document))
+        terms.permit.refuse_others(api)
         versions = kept_versions(api, past.versions, self.definitions)
         exact = validate(to_document(with_exact_versions(api, versions)), self.definitions, {}, self._upstreams)
         return api, versions, self._translated(exact)

@@ -1,48 +1,106 @@
-"""Access to the management API: by the token; without one, from this machine only, and from no other web page."""
+"""Who sends a request to the management API: by a token; without any configured, whoever is on this machine, but for
+web pages of others."""
 
 from __future__ import annotations
 
+import math
 import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gatewright_controller.access import LOCAL, Caller, Grant
 from gatewright_controller.inspector import is_page_file
 from gatewright_controller.local.loopback import is_loopback
-from gatewright_controller.management.authors import ACTOR
-from gatewright_controller.management.problems import problem_response
+from gatewright_controller.management.callers import CALLER, NOBODY
+from gatewright_controller.management.problems import Problem, on_storage, problem_response
+from gatewright_controller.management.rate_limits import RateLimit
 from gatewright_controller.management.table import is_open
+from gatewright_controller.store import StorageError
+
+CONFIGURED = Caller("token", (Grant("admin"),))
+"""Whoever has the token that the controller was started with."""
+
+FindCaller = Callable[[str], Awaitable[Caller | None]]
+"""Who comes with a credential, which a client has sent as a bearer token; None: nobody. Raises `Problem`."""
+
+
+async def find_nobody(_: str) -> Caller | None:
+    """For a controller that knows no token but its own."""
+    return None
+
+
+@dataclass(frozen=True)
+class CallerLimits:
+    """How often clients may ask. requests_per_second: each token, and five times as many at once. failures: of each
+    address, without a token that is known."""
+
+    requests_per_second: float = 200.0
+    failures_per_second: float = 1.0
+    failures_at_once: float = 100.0
 
 
 class Access:
-    """With a token: `Authorization: Bearer TOKEN` or 401, but for the Inspector's files and what needs no right.
-    Without: requests must name this machine as their host, because another page's script can reach loopback under that
-    page's own name (DNS rebinding)."""
+    """With `Authorization: Bearer TOKEN` it is whose token that is, or 401. Without it, what is open needs none, such
+    as the Inspector's files; else it is 401 where a token is configured. Where none is, requests must name this machine
+    as their host, because another page's script can reach loopback under that page's own name (DNS rebinding).
+    """
 
-    def __init__(self, app: ASGIApp, token: str) -> None:
-        self._app = app
-        self._token = token
+    def __init__(
+        self, app: ASGIApp, token: str, find: FindCaller = find_nobody, limits: CallerLimits = CallerLimits()
+    ) -> None:
+        self._app, self._token, self._find = app, token, find
+        self._requests = RateLimit(limits.requests_per_second, 5 * limits.requests_per_second)
+        self._failures = RateLimit(limits.failures_per_second, limits.failures_at_once)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope[ACTOR] = "token" if self._token else "local"
-        if scope["type"] != "http" or is_open(scope["path"]):
+        scope[CALLER] = NOBODY
+        if scope["type"] != "http" or is_open(scope["path"]) or (self._token and is_page_file(scope["path"])):
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        if self._token and is_page_file(scope["path"]):
-            await self._app(scope, receive, send)
-        elif self._token and not self._knows_token(headers.get("authorization", "")):
-            detail = "expected the header 'Authorization: Bearer TOKEN' with the controller's token"
-            await problem_response(401, detail, {"www-authenticate": "Bearer"})(scope, receive, send)
-        elif not self._token and not is_loopback(_host_name(headers.get("host", ""))):
-            await problem_response(403, "expected a Host header that names this machine")(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
+        try:
+            scope[CALLER] = await self._caller(Headers(scope=scope), _origin(scope))
+        except Problem as problem:
+            await problem_response(problem.status, problem.detail, problem.headers)(scope, receive, send)
+            return
+        except StorageError as error:
+            await on_storage(Request(scope), error)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
 
-    def _knows_token(self, authorization: str) -> bool:
-        scheme, _, token = authorization.partition(" ")
-        same = secrets.compare_digest(token.strip().encode(), self._token.encode())
-        return scheme.lower() == "bearer" and same
+    async def _caller(self, headers: Headers, origin: str) -> Caller:
+        """Raises `Problem`."""
+        scheme, _, text = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            token = text.strip()
+            if self._token and secrets.compare_digest(token.encode(), self._token.encode()):
+                return CONFIGURED
+            if caller := await self._find(token):
+                _refuse_more(self._requests.take(caller.actor), f"requests of {caller.actor}")
+                return caller
+        if self._token or scheme:
+            _refuse_more(self._failures.take(origin), "requests without a token that is known")
+            detail = (
+                "expected the header 'Authorization: Bearer TOKEN' with a token that is known here and has not expired"
+            )
+            raise Problem(401, detail, {"www-authenticate": "Bearer"})
+        if not is_loopback(_host_name(headers.get("host", ""))):
+            raise Problem(403, "expected a Host header that names this machine")
+        return LOCAL
+
+
+def _refuse_more(seconds: float, what: str) -> None:
+    """Raises `Problem` where something may happen again only after so many seconds."""
+    if seconds:
+        after = {"retry-after": str(math.ceil(seconds))}
+        raise Problem(429, f"there were too many {what} in a short time; try again later", after)
+
+
+def _origin(scope: Scope) -> str:
+    return scope["client"][0] if scope.get("client") else ""
 
 
 def _host_name(host: str) -> str:

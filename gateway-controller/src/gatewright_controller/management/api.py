@@ -14,9 +14,12 @@ from gatewright_controller.apis.controller import Controller
 from gatewright_controller.gateway.gateways import Gateways
 from gatewright_controller.inspector import inspector_routes
 from gatewright_controller.local.metrics import Measured, Metrics
-from gatewright_controller.management.access import Access
+from gatewright_controller.management.access import Access, CallerLimits
 from gatewright_controller.management.apis_api import ApiEndpoints
+from gatewright_controller.management.audit_api import AuditEndpoints
+from gatewright_controller.management.auditing import Audited
 from gatewright_controller.management.bodies import Bodies
+from gatewright_controller.management.callers import permitted
 from gatewright_controller.management.exchange_api import ExchangeEndpoints, ExchangeTimes
 from gatewright_controller.management.gateway_api import GatewayEndpoints
 from gatewright_controller.management.log_level_api import LogLevelEndpoints
@@ -30,6 +33,7 @@ from gatewright_controller.management.process_api import ProcessEndpoints
 from gatewright_controller.management.request_api import RequestEndpoints, RequestLimits
 from gatewright_controller.management.revision_api import RevisionEndpoints
 from gatewright_controller.management.table import PARTS, routes_of
+from gatewright_controller.management.token_api import TokenEndpoints
 from gatewright_controller.nodes.node_documents import DocumentLimits, NodeDocuments
 from gatewright_controller.nodes.observations import Observations
 from gatewright_controller.nodes.watching import Watching
@@ -43,6 +47,7 @@ class ApiLimits:
     documents: DocumentLimits = dataclasses.field(default_factory=DocumentLimits)
     exchanges: ExchangeTimes = dataclasses.field(default_factory=ExchangeTimes)
     requests: RequestLimits = dataclasses.field(default_factory=RequestLimits)
+    callers: CallerLimits = dataclasses.field(default_factory=CallerLimits)
 
 
 def create_app(
@@ -60,6 +65,7 @@ def create_app(
     metrics = metrics or Metrics(deployment.states, lambda: len(deployment.nodes))
     watching = watching or Watching(Observations(deployment))
     documents = NodeDocuments(watching.observations, deployment, limits.documents)
+    tokens = TokenEndpoints(controller.store, bodies.json_object)
     endpoints = (
         ProcessEndpoints(metrics),
         DocumentEndpoints(lambda: openapi(PARTS)),
@@ -72,9 +78,15 @@ def create_app(
         RevisionEndpoints(controller, gateways),
         ExchangeEndpoints(watching, controller, limits.exchanges),
         RequestEndpoints(controller, gateways, watching, limits.requests),
+        tokens,
+        AuditEndpoints(controller.store, controller, gateways),
     )
     return Starlette(
-        routes=[*routes_of(endpoints), *inspector_routes()],
-        middleware=[Middleware(Measured, metrics=metrics), Middleware(Access, token=token)],
+        routes=[*routes_of(endpoints, [permitted]), *inspector_routes()],
+        middleware=[
+            Middleware(Measured, metrics=metrics),
+            Middleware(Audited, store=controller.store),
+            Middleware(Access, token=token, find=tokens.caller_of_token, limits=limits.callers),
+        ],
         exception_handlers=HANDLERS,
     )

@@ -21,6 +21,7 @@ from gatewright_controller.management.accept import YAML, prefers_yaml
 from gatewright_controller.management.api_filters import API_FILTERS, ApiFilter
 from gatewright_controller.management.authors import TERMS, terms_of
 from gatewright_controller.management.bodies import MEDIA_TYPES, Bodies
+from gatewright_controller.management.callers import permit_of
 from gatewright_controller.management.json_answer import JsonAnswer, shaped
 from gatewright_controller.management.pages import PAGED, page_of
 from gatewright_controller.management.preconditions import ETAG, IF_MATCH, etag
@@ -46,12 +47,12 @@ class ApiEndpoints:
 
     async def list(self, request: Request) -> Response:
         """By name, secrets masked."""
-        asked = ApiFilter.of(request)
+        asked, permit = ApiFilter.of(request), permit_of(request)
         await self._deployment.wait_until_all_converged(wait_seconds(request))
         fitting = (
             stored
             for stored in await self._controller.list()
-            if asked.fits(stored, self._deployment.status(stored.name).state)
+            if permit.covers(stored.api) and asked.fits(stored, self._deployment.status(stored.name).state)
         )
         page = page_of(request, fitting, lambda stored: stored.name)
         return JsonAnswer(page.answer("apis", self._resource))
@@ -61,14 +62,14 @@ class ApiEndpoints:
         wait, tried, terms = wait_seconds(request), dry_run(request), terms_of(request)
         async with self._bodies.document(request) as document:
             if tried:
-                return await self._would_be(await self._controller.try_create(document))
+                return await self._would_be(await self._controller.try_create(document, terms))
             stored = await self._controller.create(document, terms)
         location = {"location": f"/v1/apis/{stored.name}"}
         return JsonAnswer(await self._resource_after(stored, wait), 201, location)
 
     async def get(self, request: Request) -> Response:
         """The resource, secrets masked, with its status; as YAML without. 404."""
-        stored = await self._controller.get(request.path_params["name"])
+        stored = await self._permitted(request)
         headers = {"etag": etag(stored.revision), "cache-control": "no-store", "vary": "accept"}
         if not prefers_yaml(request.headers.get("accept", "")):
             return JsonAnswer(self._resource(stored), headers=headers)
@@ -79,7 +80,7 @@ class ApiEndpoints:
         """The resource as it is now. A mask stands for the secret that is stored at its place."""
         wait, tried, name = wait_seconds(request), dry_run(request), request.path_params["name"]
         terms = terms_of(request)
-        await self._controller.get(name)
+        await self._permitted(request)
         async with self._bodies.document(request) as document:
             _refuse_rename(document, name)
             if tried:
@@ -107,8 +108,14 @@ class ApiEndpoints:
 
     async def status(self, request: Request) -> Response:
         """Its state, and that of each connected node."""
-        stored = await self._controller.get(request.path_params["name"])
+        stored = await self._permitted(request)
         return JsonAnswer(_status(self._deployment.status(stored.name), stored))
+
+    async def _permitted(self, request: Request) -> StoredApi:
+        """The API that the request names. Raises `NoSuchApiError`, `NotPermittedError`."""
+        stored = await self._controller.get(request.path_params["name"])
+        permit_of(request).refuse_others(stored.api)
+        return stored
 
     def _resource(self, stored: StoredApi) -> JsonObject:
         return {**self._shown(stored), "status": _status(self._deployment.status(stored.name), stored)}

@@ -6,6 +6,7 @@ import re
 
 from starlette.requests import Request
 
+from gatewright_controller.management.callers import caller_of, permit_of
 from gatewright_controller.management.preconditions import if_match
 from gatewright_controller.management.problems import Problem
 from gatewright_controller.management.queries import flag
@@ -18,8 +19,6 @@ OWNER = re.compile(plans.OWNER)
 OWNER_SCHEMA = {"type": "string", "pattern": f"^{OWNER.pattern}$", "examples": ["team-payments"]}
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 """Control characters, but tab and new line."""
-ACTOR = "gatewright_actor"
-"""Of a scope: who asks, as the history of resources names it (`store.Author`)."""
 REASON = Parameter(
     "reason", {"type": "string", "maxLength": LONGEST_REASON}, "Why it is written: the resource's history has it."
 )
@@ -37,7 +36,8 @@ TERMS = (
 
 def terms_of(request: Request) -> Terms:
     """`?reason=TEXT`, `?owner=NAME`, `?take_over=true`, `If-Match`. Raises `Problem`."""
-    return Terms(author_of(request), owner_of(request), flag(request, "take_over"), if_match(request))
+    take_over = flag(request, "take_over")
+    return Terms(author_of(request), owner_of(request), take_over, if_match(request), permit_of(request))
 
 
 def owner_of(request: Request) -> str:
@@ -59,4 +59,4 @@ def author_of(request: Request) -> Author:
     if CONTROL.search(reason):
         raise Problem(400, "expected reason to be text without control characters, got some")
     origin = request.client.host if request.client else ""
-    return Author(request.scope[ACTOR], origin, reason)
+    return Author(caller_of(request).actor, origin, reason)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
 from typing import TypeVar
 
@@ -28,6 +28,8 @@ PARSERS: dict[str, Callable[[bytes], JsonObject]] = {
 MEDIA_TYPES = tuple(PARSERS)
 MAX_DEFINITIONS_BYTES = 32 * 1024 * 1024
 T = TypeVar("T")
+ReadObject = Callable[[Request], Awaitable[JsonObject]]
+"""Reads the JSON object in a request's body, as `Bodies.json_object`."""
 
 
 class Bodies:

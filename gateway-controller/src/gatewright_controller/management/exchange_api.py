@@ -14,7 +14,9 @@ from gatewright_documents.values import JsonValue
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gatewright_controller.access import NotPermittedError
 from gatewright_controller.apis.controller import Controller
+from gatewright_controller.management.callers import permit_of
 from gatewright_controller.management.exchange_stream import (
     JSON_LINES,
     SERVER_SENT_EVENTS,
@@ -61,6 +63,7 @@ class ExchangeEndpoints:
         """`GET /v1/exchanges`: a stream of those that fit and end from now on or, `kept`, of those that nodes have."""
         media_type = media_type_for(request)
         exchange_filter = self._from_query(request)
+        await self._refuse_other(request, exchange_filter.api)
         seconds = whole_number(request, "seconds", DEFAULT_SECONDS, 1, LONGEST_SECONDS)
         limit, kept = whole_number(request, "limit", 0, 1, MOST_EXCHANGES), flag(request, "kept")
         if request.method == "HEAD":
@@ -77,7 +80,9 @@ class ExchangeEndpoints:
         wanted, seconds = request.path_params["id"], self._times.find_seconds
         found = await self._watching.find(ExchangeFilter(id=wanted).encoded(), seconds)
         if found.exchanges:
-            return Response(max(found.exchanges, key=_started_at), media_type=JSON)
+            newest = max(found.exchanges, key=_started_at)
+            await self._refuse_other(request, _api_of(newest))
+            return Response(newest, media_type=JSON)
         if found.silent:
             raise Problem(504, f"expected an answer within {seconds:g} s, got none of {listed(found.silent)}")
         raise Problem(404, f"no node has an exchange {wanted}{self._missing_reports()}; {KEPT}")
@@ -91,6 +96,7 @@ class ExchangeEndpoints:
             raise _refused(422, mistakes)
         wanted = msgspec.convert(document, WantedRecording)
         self._refuse_unknown(wanted.filter, "filter.", 422)
+        await self._refuse_other(request, wanted.filter.api)
         try:
             recording = self._watching.record(wanted.filter.encoded(), wanted.seconds)
         except TooManyError as error:
@@ -101,20 +107,45 @@ class ExchangeEndpoints:
 
     async def list_recordings(self, request: Request) -> Response:
         """Those under way, the oldest first."""
-        page = page_of(request, sorted(self._watching.recordings, key=_age), _age)
+        under_way = [
+            recording for recording in self._watching.recordings if await self._is_permitted(request, recording)
+        ]
+        page = page_of(request, sorted(under_way, key=_age), _age)
         return JsonAnswer(page.answer("recordings", _shown))
 
     async def get_recording(self, request: Request) -> Response:
         """`GET /v1/recordings/ID`; 404 where it is over."""
-        if (recording := self._watching.recording(request.path_params["id"])) is None:
-            raise _no_recording(request)
-        return JsonAnswer(_shown(recording))
+        return JsonAnswer(_shown(await self._permitted(request)))
 
     async def end_recording(self, request: Request) -> Response:
         """`DELETE /v1/recordings/ID`: 204. What nodes have recorded they keep."""
-        if not self._watching.end_recording(request.path_params["id"]):
-            raise _no_recording(request)
+        self._watching.end_recording((await self._permitted(request)).id)
         return Response(status_code=204)
+
+    async def _permitted(self, request: Request) -> Recording:
+        """The recording that the request names. Raises `Problem`, `NotPermittedError`."""
+        if (recording := self._watching.recording(request.path_params["id"])) is None:
+            raise _no_recording(request)
+        await self._refuse_other(request, _filter_of(recording).api)
+        return recording
+
+    async def _is_permitted(self, request: Request, recording: Recording) -> bool:
+        try:
+            await self._refuse_other(request, _filter_of(recording).api)
+        except (Problem, NotPermittedError):
+            return False
+        return True
+
+    async def _refuse_other(self, request: Request, api: str) -> None:
+        """api: whose exchanges are asked for; "" for those of all. Raises `Problem`, `NotPermittedError`."""
+        permit = permit_of(request)
+        if permit.apis is None:
+            return
+        if not api or api not in self._controller.deployment.apis:
+            raise Problem(
+                403, f"expected exchanges of one API, for {permit.actor} is not for all; name it with api=NAME"
+            )
+        permit.refuse_others((await self._controller.get(api)).api)
 
     def _from_query(self, request: Request) -> ExchangeFilter:
         parameters = [(name, text) for name, text in request.query_params.multi_items() if name in MEMBERS]
@@ -159,12 +190,16 @@ def _refused(status: int, mistakes: Sequence[Mistake]) -> Problem:
 def _shown(recording: Recording) -> shapes.RecordingUnderWay:
     return shapes.RecordingUnderWay(
         id=recording.id,
-        filter=msgspec.json.decode(recording.filter, type=ExchangeFilter),
+        filter=_filter_of(recording),
         seconds=recording.seconds,
         started_at=_time(recording.started_at),
         ends_at=_time(recording.ends_at),
         nodes=shaped(list[shapes.ObservedNode], recording.nodes()),
     )
+
+
+def _filter_of(recording: Recording) -> ExchangeFilter:
+    return msgspec.json.decode(recording.filter, type=ExchangeFilter)
 
 
 def _age(recording: Recording) -> str:
@@ -178,6 +213,11 @@ def _time(when: datetime) -> str:
 def _started_at(exchange: bytes) -> str:
     found: JsonValue = msgspec.json.decode(exchange)
     return str(found.get("startedAt", ""))
+
+
+def _api_of(exchange: bytes) -> str:
+    found: JsonValue = msgspec.json.decode(exchange)
+    return str(found.get("api", ""))
 
 
 def _no_recording(request: Request) -> Problem:
@@ -271,6 +311,7 @@ PART = Part(
             },
             body=Body((WantedRecording,)),
             refusals=(409, 413, 415, 422),
+            audit="all",
         ),
         Row(
             "getRecording",
@@ -282,6 +323,7 @@ PART = Part(
             {200: Answer("The recording.", (shapes.RecordingUnderWay,))},
             in_path=(_RECORDING_ID,),
             refusals=(404,),
+            audit="all",
         ),
         Row(
             "deleteRecording",
@@ -293,6 +335,7 @@ PART = Part(
             {204: Answer("It has ended.")},
             in_path=(_RECORDING_ID,),
             refusals=(404,),
+            audit="all",
         ),
     ),
 )

@@ -14,11 +14,11 @@ from starlette.responses import Response
 from gatewright_controller.gateway.gateway_masks import masked_gateway
 from gatewright_controller.gateway.gateways import GatewayChange, Gateways
 from gatewright_controller.management.authors import REASON, TERMS, author_of, terms_of
-from gatewright_controller.management.bodies import MEDIA_TYPES
+from gatewright_controller.management.bodies import MEDIA_TYPES, ReadObject
 from gatewright_controller.management.json_answer import JsonAnswer, shaped
 from gatewright_controller.management.preconditions import ETAG, IF_MATCH, etag
 from gatewright_controller.management.queries import DRY_RUN, WAIT, dry_run, wait
-from gatewright_controller.management.revision_api import ROLLBACK, ReadObject, rollback_target
+from gatewright_controller.management.revision_api import ROLLBACK, rollback_target
 from gatewright_controller.management.rows import Answer, Body, Part, Row
 from gatewright_controller.management.shapes import gateway as shapes
 from gatewright_controller.management.shapes.apis import NodeStatus
@@ -149,6 +149,7 @@ PART = Part(
             {200: _CHANGED},
             query=(WAIT, DRY_RUN, REASON),
             refusals=(404, 422, 503),
+            audit="all",
         ),
         Row(
             "rollBackGateway",

@@ -49,7 +49,7 @@ PART = Part(
             "GET",
             "/v1/log-level",
             LogLevelEndpoints.get,
-            "nodes:read",
+            "nodes:inspect",
             "The level of the controller's log.",
             {200: Answer("The level.", (LogLevel,))},
         ),
@@ -63,6 +63,7 @@ PART = Part(
             {200: Answer("It is changed.", (LogLevel,))},
             body=Body((LogLevel,)),
             refusals=(413, 422),
+            audit="all",
         ),
     ),
 )

@@ -22,7 +22,7 @@ VERSION = "3.1.1"
 TOKEN = "token"  # noqa: S105 - the name of a security scheme
 RIGHT = "x-gatewright-right"
 OF_EVERY_ROW = (400,)
-OF_EVERY_RIGHT = (401, 403)
+OF_EVERY_RIGHT = (401, 403, 429)
 WORDS = """What the controller keeps and brings to the nodes of a gateway.
 
 Every error is a problem (RFC 9457).

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from gatewright_controller.apis.api_source import ApiSource
 from gatewright_controller.management.authors import REASON, author_of
 from gatewright_controller.management.bodies import Bodies
+from gatewright_controller.management.callers import permit_of
 from gatewright_controller.management.json_answer import JsonAnswer
 from gatewright_controller.management.plan_shapes import shaped_change, shaped_plan, shaped_unchanged
 from gatewright_controller.management.queries import WAIT, wait
@@ -37,7 +38,7 @@ class PlanEndpoints:
     async def plan(self, request: Request) -> Response:
         """Nothing is changed. 422 with all mistakes, and conflicts with who has what; 409 for another owner's."""
         asked = await self._asked(request, shapes.ResourceSet)
-        return JsonAnswer(shaped_plan(await self._plans.plan(self._sources(asked), _intent(asked))))
+        return JsonAnswer(shaped_plan(await self._plans.plan(self._sources(asked), _intent(asked), permit_of(request))))
 
     async def apply(self, request: Request) -> Response:
         """All of it is stored and handed to the nodes, or nothing. As `plan`; 409 where the digest is another's."""
@@ -45,7 +46,8 @@ class PlanEndpoints:
         asked = await self._asked(request, shapes.ReviewedSet)
         since = None if asked.revision is UNSET else asked.revision
         reviewed = None if asked.digest is UNSET else Reviewed(asked.digest, since)
-        done = await self._plans.apply(self._sources(asked), _intent(asked), author_of(request), reviewed)
+        author, permit = author_of(request), permit_of(request)
+        done = await self._plans.apply(self._sources(asked), _intent(asked), author, reviewed, permit)
         resources = await asyncio.gather(*self._outcomes(done, seconds))
         applied = shapes.Applied(
             changes=[shaped_change(change) for change in done.changes],
@@ -117,6 +119,7 @@ PART = Part(
             {200: Answer("The changes.", (shapes.Plan,))},
             body=Body((shapes.ResourceSet,)),
             refusals=(409, 413, 415, 422, 503),
+            audit="nothing",
         ),
         Row(
             "apply",

@@ -133,6 +133,7 @@ PART = Part(
             {200: Answer("What they would change.", (shapes.PolicyImpact,))},
             body=Body((shapes.Definitions,)),
             refusals=(413, 415, 422, 503),
+            audit="nothing",
         ),
         Row(
             "reloadPolicies",
@@ -149,6 +150,7 @@ PART = Part(
             query=(WAIT, *TERMS),
             body=Body((shapes.Reload,), required=False),
             refusals=(409, 413, 415, 422, 503, 507),
+            audit="all",
         ),
     ),
 )

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from gatewright_controller.access import NotPermittedError
 from gatewright_controller.gateway.gateways import GatewayOfFileError, NoGatewayError
 from gatewright_controller.management.json_answer import JsonAnswer
 from gatewright_controller.management.plan_shapes import shaped_plan
@@ -23,9 +24,11 @@ from gatewright_controller.store import (
     ApiExistsError,
     NoSuchApiError,
     NoSuchRevisionError,
+    NoSuchTokenError,
     OtherOwnerError,
     OtherRevisionError,
     StorageError,
+    TokenExistsError,
 )
 
 log = logging.getLogger(__name__)
@@ -143,7 +146,20 @@ def _on_no_gateway(_: Request, __: Exception) -> Response:
     return problem_response(404, "no Gateway was written here; PUT /v1/gateway writes one")
 
 
-def _on_storage(request: Request, error: Exception) -> Response:
+def _on_not_permitted(_: Request, error: Exception) -> Response:
+    return problem_response(403, str(error))
+
+
+def _on_token_exists(_: Request, error: Exception) -> Response:
+    return problem_response(409, f"there is a token {error} already; delete it first, or name this one differently")
+
+
+def _on_no_token(_: Request, error: Exception) -> Response:
+    return problem_response(404, f"there is no token {error}; GET /v1/tokens lists them")
+
+
+def on_storage(request: Request, error: Exception) -> Response:
+    """The database does not do now what is asked of it."""
     assert isinstance(error, StorageError)
     log.error("storage failed", extra={"reason": str(error), "method": request.method, "path": request.url.path})
     if error.full:
@@ -183,7 +199,10 @@ HANDLERS = {
     MovedError: _on_moved,
     GatewayOfFileError: _on_gateway_of_file,
     NoGatewayError: _on_no_gateway,
-    StorageError: _on_storage,
+    NotPermittedError: _on_not_permitted,
+    TokenExistsError: _on_token_exists,
+    NoSuchTokenError: _on_no_token,
+    StorageError: on_storage,
     HTTPException: _on_http,
     Exception: _on_fault,
 }

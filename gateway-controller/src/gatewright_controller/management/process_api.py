@@ -44,7 +44,7 @@ PART = Part(
             "GET",
             "/metrics",
             ProcessEndpoints.metrics,
-            "nodes:read",
+            "nodes:inspect",
             "The controller's metrics, for Prometheus.",
             {200: Answer("Prometheus' text.", (str,), (CONTENT_TYPE_LATEST,))},
         ),

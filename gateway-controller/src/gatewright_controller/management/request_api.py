@@ -222,6 +222,7 @@ PART = Part(
             {200: Answer("What the gateway answered, whatever its status.", (GatewayAnswer,))},
             body=Body((WantedRequest,)),
             refusals=(409, 413, 415, 422, 502, 503, 504),
+            audit="all",
         ),
     ),
 )

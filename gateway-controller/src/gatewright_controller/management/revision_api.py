@@ -16,10 +16,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gatewright_controller.apis.controller import Controller
+from gatewright_controller.apis.past_apis import PastApi
 from gatewright_controller.gateway.gateway_diff import gateway_text
 from gatewright_controller.gateway.gateway_masks import masked_gateway
 from gatewright_controller.gateway.gateways import Gateways
 from gatewright_controller.management.accept import YAML, prefers_yaml
+from gatewright_controller.management.bodies import ReadObject
+from gatewright_controller.management.callers import permit_of
 from gatewright_controller.management.json_answer import JsonAnswer
 from gatewright_controller.management.pages import MOST
 from gatewright_controller.management.preconditions import ETAG, etag
@@ -33,7 +36,6 @@ from gatewright_controller.store import Entry
 
 ENTRIES = 100
 LARGEST = 10**18 - 1
-ReadObject = Callable[[Request], Awaitable[JsonObject]]
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class RevisionEndpoints:
     async def list_of_api(self, request: Request) -> Response:
         """The newest first. 404."""
         name = request.path_params["name"]
+        await self._refuse_others(request, name)
         return await _list(request, lambda before, limit: self._controller.history(name, before, limit))
 
     async def list_of_gateway(self, request: Request) -> Response:
@@ -66,6 +69,7 @@ class RevisionEndpoints:
     async def api(self, request: Request) -> Response:
         """As it was, secrets masked; as YAML without its entry. 404, also where it was gone then."""
         past = await self._controller.past(request.path_params["name"], _revision(request))
+        _refuse_other(request, past)
         definitions = self._controller.definitions
         document = masked(past.api, past.versions, definitions) if past.api else None
         text = await asyncio.to_thread(api_text, document) if document else ""
@@ -81,12 +85,22 @@ class RevisionEndpoints:
         """Unified, secrets masked. Without `from` it is the revision before the newest, without `to` the newest."""
         name = request.path_params["name"]
         before, after = [await self._controller.past(name, revision) for revision in _from_and_to(request)]
+        for past in (before, after):
+            _refuse_other(request, past)
         return _diff(before.entry, after.entry, await self._controller.diff(before, after))
 
     async def diff_of_gateway(self, request: Request) -> Response:
         """The same of the Gateway."""
         before, after = [await self._gateways.past(revision) for revision in _from_and_to(request)]
         return _diff(before.entry, after.entry, await self._gateways.diff(before, after))
+
+    async def _refuse_others(self, request: Request, name: str) -> None:
+        """By what the API is now, or was before it was deleted or got another name. Raises `NotPermittedError`,
+        `NoSuchRevisionError`."""
+        if permit_of(request).apis is None:
+            return
+        newest = await self._controller.past(name, 0)
+        _refuse_other(request, newest if newest.api else await self._controller.past(name, -1))
 
 
 ROLLBACK = Body((shapes.Rollback,))
@@ -99,6 +113,12 @@ async def rollback_target(request: Request, read: ReadObject) -> int:
     if set(document) != {"revision"} or not isinstance(revision, int) or isinstance(revision, bool):
         raise Problem(422, 'expected {"revision": REVISION}, the number of a revision')
     return _in_range(revision)
+
+
+def _refuse_other(request: Request, past: PastApi) -> None:
+    """Raises `NotPermittedError`."""
+    if past.api:
+        permit_of(request).refuse_others(past.api)
 
 
 async def _list(request: Request, read: Callable[[int | None, int], Awaitable[Sequence[Entry]]]) -> Response:

@@ -14,27 +14,20 @@ from gatewright_documents.values import JsonObject
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gatewright_controller.access import Right
+
 JSON = "application/json"
 
-Right = Literal[
-    "apis:read",
-    "apis:write",
-    "audit:read",
-    "exchanges:read",
-    "gateway:write",
-    "logs:write",
-    "nodes:read",
-    "policies:write",
-    "requests:send",
-    "tokens:write",
-]
-"""What a client has to be allowed to do."""
 Method = Literal["GET", "POST", "PUT", "DELETE"]
 Endpoint = Callable[[Request], Awaitable[Response]]
 Unbound = Callable[[Any, Request], Awaitable[Response]]
 """A method of a class of endpoints."""
 Shapes = tuple[Any, ...]
 """Types of which msgspec makes a JSON Schema; a value is of any of them."""
+
+
+ROW = "gatewright_row"
+"""Of a scope: the `Row` whose endpoint answers."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +65,8 @@ class Row:
     """One method of one path. id: its name in the OpenAPI document (`operationId`). words: what it does.
 
     right: None: no token is asked for. refusals: the statuses of errors of its own, beside those that every row has.
+    audit: which requests that are no GET are entered into the audit log because of how they were answered; the store
+    enters writes of resources by itself.
     """
 
     id: str
@@ -86,6 +81,7 @@ class Row:
     headers: tuple[Parameter, ...] = ()
     body: Body | None = None
     refusals: tuple[int, ...] = ()
+    audit: Literal["nothing", "refusals", "all"] = "refusals"
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from starlette.routing import Route, compile_path
 from gatewright_controller.local.metrics import ROUTE
 from gatewright_controller.management import (
     apis_api,
+    audit_api,
     exchange_api,
     gateway_api,
     log_level_api,
@@ -25,9 +26,10 @@ from gatewright_controller.management import (
     process_api,
     request_api,
     revision_api,
+    token_api,
 )
 from gatewright_controller.management.problems import Problem
-from gatewright_controller.management.rows import Endpoint, Row
+from gatewright_controller.management.rows import ROW, Endpoint, Row
 
 PARTS = (
     apis_api.PART,
@@ -39,6 +41,8 @@ PARTS = (
     exchange_api.PART,
     request_api.PART,
     log_level_api.PART,
+    token_api.PART,
+    audit_api.PART,
     openapi_api.PART,
     process_api.PART,
 )
@@ -73,7 +77,7 @@ def routes_of(endpoints: Iterable[object], checks: Sequence[Check] = ()) -> list
 
 def _checked(row: Row, endpoint: Endpoint, checks: Sequence[Check]) -> Endpoint:
     async def checked(request: Request) -> Response:
-        request.scope[ROUTE] = row.path
+        request.scope[ROUTE], request.scope[ROW] = row.path, row
         for check in checks:
             await check(row, request)
         return await endpoint(request)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from gatewright_documents.mistake import Invalid
 from gatewright_documents.values import JsonObject
 
+from gatewright_controller.access import EVERYTHING, Permit
 from gatewright_controller.apis.api_source import ApiSource
 from gatewright_controller.apis.controller import Controller
 from gatewright_controller.gateway.gateways import Gateways, names_in, unnamed
@@ -84,11 +85,11 @@ class Plans:
     def __init__(self, controller: Controller, gateways: Gateways) -> None:
         self._controller, self._gateways = controller, gateways
 
-    async def plan(self, sources: Sequence[ApiSource], intent: Intent) -> ShownPlan:
-        """Raises `Invalid`, `ForeignError`, `GatewayOfFileError`."""
+    async def plan(self, sources: Sequence[ApiSource], intent: Intent, permit: Permit = EVERYTHING) -> ShownPlan:
+        """permit: for whom it is. Raises `Invalid`, `ForeignError`, `NotPermittedError`, `GatewayOfFileError`."""
 
         def planned() -> ShownPlan:
-            prepared = self._prepared(read_documents(sources), intent)
+            prepared = self._prepared(read_documents(sources), intent, permit)
             return self._described(prepared, sources, intent)
 
         return await asyncio.to_thread(planned)
@@ -99,13 +100,14 @@ class Plans:
         intent: Intent,
         author: Author = UNKNOWN,
         reviewed: Reviewed | None = None,
+        permit: Permit = EVERYTHING,
     ) -> ShownPlan:
         """What was done: all of it is stored, in one transaction, and handed to the nodes, or nothing is.
 
         Raises as `plan`, `MovedError`, `StorageError`.
         """
         documents = await asyncio.to_thread(read_documents, sources)
-        terms = Terms(author, intent.owner, intent.take_over)
+        terms = Terms(author, intent.owner, intent.take_over, permit=permit)
         return await finished(self._apply(documents, sources, intent, terms, reviewed))
 
     async def _apply(
@@ -117,17 +119,19 @@ class Plans:
         reviewed: Reviewed | None,
     ) -> ShownPlan:
         async with self._gateways.writing, self._controller.writing:
-            prepared = await asyncio.to_thread(self._prepared, documents, intent)
+            prepared = await asyncio.to_thread(self._prepared, documents, intent, terms.permit)
             shown = ShownPlan(tuple(self._outlined(prepared)), prepared.unchanged, prepared.revision)
             if reviewed:
                 shown = await asyncio.to_thread(self._described, prepared, sources, intent)
-                _refuse_moved(shown, reviewed, prepared.stored)
+                _refuse_moved(
+                    shown, reviewed, [api for api in prepared.stored.values() if terms.permit.covers(api.api)]
+                )
             if prepared.is_empty:
                 return shown
             revision = await self._written(prepared, terms)
             return ShownPlan(shown.changes, shown.unchanged, revision, shown.digest)
 
-    def _prepared(self, documents: Documents, intent: Intent) -> Prepared:
+    def _prepared(self, documents: Documents, intent: Intent, permit: Permit) -> Prepared:
         store = self._controller.store
         revision = store.revision
         stored = {api.name: api for api in store.list()}
@@ -143,6 +147,7 @@ class Plans:
             foreign.append(("Gateway", NAME, gateway.stored.owner))
         if foreign:
             raise ForeignError(foreign, intent.owner)
+        _refuse_not_permitted(plan, gateway, permit)
         document = self._gateway_after(gateway) if gateway.action else None
         if document and (mistakes := list(unnamed(document, _apis_after(plan, stored).values()))):
             raise Invalid(mistakes)
@@ -230,10 +235,21 @@ def _batch(prepared: Prepared) -> Batch:
     )
 
 
-def _refuse_moved(shown: ShownPlan, reviewed: Reviewed, stored: Mapping[str, StoredApi]) -> None:
+def _refuse_not_permitted(plan: ApiPlan, gateway: GatewayPlan, permit: Permit) -> None:
+    """Raises `NotPermittedError`, before anything is shown of what is stored."""
+    if gateway.action:
+        permit.refuse_gateway()
+    for step in plan.steps:
+        for side in (step.before, step.after):
+            if side:
+                permit.refuse_others(side.api)
+
+
+def _refuse_moved(shown: ShownPlan, reviewed: Reviewed, stored: Iterable[StoredApi]) -> None:
+    """stored: those that may be named."""
     if shown.digest != reviewed.digest:
         since = reviewed.revision
-        moved = [name for name, api in stored.items() if since is not None and api.revision > since]
+        moved = [api.name for api in stored if since is not None and api.revision > since]
         raise MovedError(shown, moved)
 
 

@@ -1,5 +1,6 @@
 """Where resources and their history are kept: what a store does (`contract`), in SQLite or PostgreSQL (`databases`)."""
 
+from gatewright_controller.store.audit_rows import AuditEntry, AuditFilter
 from gatewright_controller.store.authors import ANY_TERMS, NO_OWNER, UNKNOWN, Author, ExpectedRevisions, Terms
 from gatewright_controller.store.contract import Store
 from gatewright_controller.store.databases import open_store
@@ -9,15 +10,18 @@ from gatewright_controller.store.errors import (
     NoDatabaseError,
     NoSuchApiError,
     NoSuchRevisionError,
+    NoSuchTokenError,
     OtherOwnerError,
     OtherRevisionError,
     StorageError,
     StoreError,
+    TokenExistsError,
 )
 from gatewright_controller.store.resources import (
     API,
     GATEWAY,
     THE_GATEWAY,
+    TOKEN,
     Batch,
     Entry,
     PastResource,
@@ -36,8 +40,11 @@ __all__ = [
     "GATEWAY",
     "NO_OWNER",
     "THE_GATEWAY",
+    "TOKEN",
     "UNKNOWN",
     "ApiExistsError",
+    "AuditEntry",
+    "AuditFilter",
     "Author",
     "Batch",
     "ContextTakenError",
@@ -46,6 +53,7 @@ __all__ = [
     "NoDatabaseError",
     "NoSuchApiError",
     "NoSuchRevisionError",
+    "NoSuchTokenError",
     "OtherOwnerError",
     "OtherRevisionError",
     "PastResource",
@@ -55,6 +63,7 @@ __all__ = [
     "StoredApi",
     "StoredGateway",
     "Terms",
+    "TokenExistsError",
     "WrittenBatch",
     "context_of",
     "is_same",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gatewright_controller.access import EVERYTHING, Permit
+
 ExpectedRevisions = frozenset[int] | None
 """The revisions that a write is for; None: any."""
 NO_OWNER = ""
@@ -12,8 +14,8 @@ NO_OWNER = ""
 
 @dataclass(frozen=True)
 class Author:
-    """actor: `local` (this machine, without a token), `token` (the configured one), `file`, or `unknown`. origin: the
-    address of the client, or the file. reason: in the actor's words, "" for none.
+    """actor: `local` (this machine, without a token), `token` (the configured one), `token:NAME`, `file`, or `unknown`.
+    origin: the address of the client, or the file. reason: in the actor's words, "" for none.
     """
 
     actor: str
@@ -29,13 +31,14 @@ class Terms:
     """What a write is done under.
 
     owner: whose the resource is from then on; NO_OWNER keeps the stored owner. take_over: whether it may be another's
-    now. expected: the revisions that the resource may have.
+    now. expected: the revisions that the resource may have. permit: what the author may write.
     """
 
     author: Author = UNKNOWN
     owner: str = NO_OWNER
     take_over: bool = False
     expected: ExpectedRevisions = None
+    permit: Permit = EVERYTHING
 
 
 ANY_TERMS = Terms()

@@ -7,9 +7,11 @@ from typing import Protocol
 
 from gatewright_documents.values import JsonObject
 
+from gatewright_controller.access import Token
 from gatewright_controller.model import Api
 from gatewright_controller.resource.claims import Claim
 from gatewright_controller.resource.versions import Versions
+from gatewright_controller.store.audit_rows import AuditEntry, AuditFilter
 from gatewright_controller.store.authors import ANY_TERMS, Author, Terms
 from gatewright_controller.store.resources import (
     Batch,
@@ -23,10 +25,11 @@ from gatewright_controller.store.resources import (
 
 class Store(Protocol):
     """Every write is whole and on disk when it returns, and has a revision of its own, greater than all before. It
-    leaves an entry in the history of each resource that it changes; one that changes nothing leaves none, and has no
-    revision.
+    leaves an entry in the history of each resource that it changes, and in the audit log; one that changes nothing
+    leaves none, and has no revision.
 
-    All raise `StorageError`; all writes of resources raise `OtherRevisionError` and `OtherOwnerError`.
+    All raise `StorageError`; all writes of resources raise `NotPermittedError`, `OtherRevisionError` and
+    `OtherOwnerError`.
     """
 
     @property
@@ -90,6 +93,27 @@ class Store(Protocol):
     def at(self, kind: str, name: str, revision: int) -> PastResource:
         """As the write of that revision left it; 0: the newest, -1: the one before it, and so on. Raises
         `NoSuchRevisionError`."""
+
+    def create_token(self, token: Token, digest: str, author: Author) -> None:
+        """digest: of its text. Raises `TokenExistsError`."""
+
+    def delete_token(self, name: str, author: Author) -> None:
+        """Raises `NoSuchTokenError`."""
+
+    def tokens(self) -> Sequence[Token]:
+        """All, by name."""
+
+    def token_of(self, digest: str) -> Token | None:
+        """The token whose text has this digest, if there is one."""
+
+    def audit(self, asked: AuditFilter, limit: int) -> Sequence[AuditEntry]:
+        """Entries of the audit log, the newest first."""
+
+    def audit_entry(self, number: int) -> AuditEntry | None:
+        """The entry with this number, if there is one."""
+
+    def record(self, entry: AuditEntry) -> None:
+        """An entry for something that left none by itself, as a write that was refused."""
 
     def close(self) -> None:
         """After this nothing else is called."""

@@ -24,6 +24,12 @@ from gatewright_controller.store.errors import StoreError
 from gatewright_controller.store.resources import API
 from gatewright_controller.store.sqlite import open_sqlite
 
+CONTINUE_AUDIT = select(
+    func.setval(
+        func.pg_get_serial_sequence("audit", "number"), func.coalesce(func.max(tables.audit.c.number), 0) + 1, False
+    )
+)
+"""New entries get numbers behind those that were copied."""
 ROWS = 500
 """Read and written at a time."""
 
@@ -104,6 +110,8 @@ def _copy(source: Connection, target: Connection) -> int:
         rows = source.execution_options(yield_per=ROWS).execute(select(table)).mappings()
         for part in rows.partitions(ROWS):
             target.execute(insert(table), [dict(row) for row in part])
+    if target.dialect.name != "sqlite":  # which goes on from the greatest number by itself
+        target.execute(CONTINUE_AUDIT)
     count: int = source.execute(
         select(func.count()).select_from(tables.resources).where(tables.resources.c.kind == API)
     ).scalar_one()

@@ -19,6 +19,14 @@ class NoSuchRevisionError(LookupError):
         super().__init__(f"{kind} {name} has no revision {revision}")
 
 
+class TokenExistsError(Exception):
+    """A token of this name is there already."""
+
+
+class NoSuchTokenError(LookupError):
+    """There is no token of this name."""
+
+
 class OtherRevisionError(Exception):
     """The resource has another revision than a write was made for; updated_at: when it got that one. 0 and "": it is
     not there."""

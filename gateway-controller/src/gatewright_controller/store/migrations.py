@@ -36,7 +36,13 @@ class Migration:
     upgrade: Callable[[Operations], None]
 
 
-MIGRATIONS: tuple[Migration, ...] = ()
+def _add_tokens_and_audit(operations: Operations) -> None:
+    tables.metadata.create_all(operations.get_bind(), [tables.tokens, tables.audit])
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration(7, readable_from=6, change="tokens, and an audit log", upgrade=_add_tokens_and_audit),
+)
 """In the order of their versions, without a gap."""
 
 

@@ -16,7 +16,7 @@ from gatewright_controller.resource.versions import Versions
 from gatewright_controller.store.authors import NO_OWNER, Author, Terms
 from gatewright_controller.store.errors import OtherOwnerError, OtherRevisionError
 
-API, GATEWAY = "Api", "Gateway"
+API, GATEWAY, TOKEN = "Api", "Gateway", "Token"
 """Kinds of resources."""
 THE_GATEWAY = "gateway"
 """The name by which the one Gateway is kept."""
@@ -132,7 +132,12 @@ def owner_after(owner: str, terms: Terms) -> str:
 
 
 def refuse(kind: str, name: str, stored: StoredApi | StoredGateway | None, terms: Terms) -> None:
-    """Raises `OtherRevisionError` and `OtherOwnerError` where what is stored is not what the write is for."""
+    """Raises `NotPermittedError`, `OtherRevisionError` and `OtherOwnerError` where what is stored is not what the write
+    may change, or is for."""
+    if isinstance(stored, StoredApi):
+        terms.permit.refuse_others(stored.api)
+    if kind == GATEWAY:
+        terms.permit.refuse_gateway()
     revision, updated_at = (stored.revision, stored.updated_at) if stored else (0, "")
     if terms.expected is not None and revision not in terms.expected:
         raise OtherRevisionError(kind, name, revision, updated_at)

@@ -12,9 +12,11 @@ from sqlalchemy import Connection, Engine, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from gatewright_controller.access import Token
 from gatewright_controller.model import Api
 from gatewright_controller.resource.claims import Claim
 from gatewright_controller.resource.versions import Versions
+from gatewright_controller.store.audit_rows import AuditEntry, AuditFilter, insert_entry, read_entries, read_entry
 from gatewright_controller.store.authors import ANY_TERMS, NO_OWNER, Author, Terms
 from gatewright_controller.store.batches import write_batch
 from gatewright_controller.store.database_obstacles import is_full
@@ -24,6 +26,7 @@ from gatewright_controller.store.resources import (
     API,
     GATEWAY,
     THE_GATEWAY,
+    TOKEN,
     Action,
     Batch,
     Entry,
@@ -37,6 +40,7 @@ from gatewright_controller.store.resources import (
     refuse,
 )
 from gatewright_controller.store.tables import claims, resources, revision
+from gatewright_controller.store.token_rows import delete_token, insert_token, read_tokens, token_of
 from gatewright_controller.store.transaction import RESOURCE, Transaction, decode_api, read_api, read_gateway
 
 NEXT_REVISION = update(revision).values(value=revision.c.value + 1).returning(revision.c.value)
@@ -193,6 +197,36 @@ class SqlStore:
     def at(self, kind: str, name: str, revision: int) -> PastResource:
         with self._using() as connection:
             return past_resource(connection, kind, name, revision)
+
+    def create_token(self, token: Token, digest: str, author: Author) -> None:
+        with self._write(Terms(author)) as transaction:
+            insert_token(transaction.connection, token, digest)
+            transaction.audit("created", TOKEN, token.name)
+
+    def delete_token(self, name: str, author: Author) -> None:
+        with self._write(Terms(author)) as transaction:
+            delete_token(transaction.connection, name)
+            transaction.audit("deleted", TOKEN, name)
+
+    def tokens(self) -> Sequence[Token]:
+        with self._using() as connection:
+            return read_tokens(connection)
+
+    def token_of(self, digest: str) -> Token | None:
+        with self._using() as connection:
+            return token_of(connection, digest)
+
+    def audit(self, asked: AuditFilter, limit: int) -> Sequence[AuditEntry]:
+        with self._using() as connection:
+            return read_entries(connection, asked, limit)
+
+    def audit_entry(self, number: int) -> AuditEntry | None:
+        with self._using() as connection:
+            return read_entry(connection, number)
+
+    def record(self, entry: AuditEntry) -> None:
+        with self._using(writes=True) as connection:
+            insert_entry(connection, entry)
 
     def close(self) -> None:
         with self._turn:

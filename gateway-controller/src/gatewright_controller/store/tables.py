@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, PrimaryKeyConstraint, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, PrimaryKeyConstraint, Table, Text, UniqueConstraint
 
 BYTEWISE = Text().with_variant(Text(collation="C"), "postgresql")
 """Text in the order of its bytes, as SQLite has it, whatever the language of the database."""
@@ -67,3 +67,31 @@ claims = Table(
     sqlite_with_rowid=False,
 )
 """What APIs have alone (`resource.claims`)."""
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("name", BYTEWISE, primary_key=True),
+    Column("digest", Text, nullable=False),
+    Column("token", Text, nullable=False),
+    UniqueConstraint("digest", name="tokens_digest"),
+)
+"""`token`: all that is known of one, as JSON; `digest`: of its text."""
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True),
+    Column("at", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("name", BYTEWISE, nullable=False),
+    Column("revision", BigInteger),
+    Column("status", Integer, nullable=False),
+    Column("detail", Text, nullable=False),
+)
+"""A row for each write, also one that was refused, in the order in which they happened. What a write has changed is in
+`history`, by kind, name and revision."""

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, and_, bindparam, delete, insert, or_, se
 from gatewright_controller.model import Api, from_document
 from gatewright_controller.resource.claims import EVERY_LISTENER, Claim, claims_of
 from gatewright_controller.resource.versions import Versions
+from gatewright_controller.store.audit_rows import AuditEntry, insert_entry
 from gatewright_controller.store.authors import NO_OWNER, Author, Terms
 from gatewright_controller.store.errors import ContextTakenError, NoSuchApiError
 from gatewright_controller.store.resources import (
@@ -110,7 +111,8 @@ class Transaction:
         created_at: str = "",
         owner: str = NO_OWNER,
     ) -> StoredApi:
-        """An API that is not there. Raises `ContextTakenError`."""
+        """An API that is not there. Raises `NotPermittedError`, `ContextTakenError`."""
+        self.terms.permit.refuse_others(api)
         self._claim(api)
         stored = StoredApi(
             api, self.revision, created_at or self.now, self.now, versions, owner_after(owner, self.terms)
@@ -123,7 +125,8 @@ class Transaction:
     def update(
         self, old: StoredApi, api: Api, versions: Versions, action: Action = "changed", counterpart: str = ""
     ) -> StoredApi:
-        """An API in the place of one that is there. Raises `ContextTakenError`."""
+        """An API in the place of one that is there. Raises `NotPermittedError`, `ContextTakenError`."""
+        self.terms.permit.refuse_others(api)
         self._claim(api)
         owner = owner_after(old.owner, self.terms)
         document = encode_api(api)
@@ -168,7 +171,7 @@ class Transaction:
         versions: Versions = (),
         counterpart: str = "",
     ) -> None:
-        """The entry of this write in the history of a resource."""
+        """The entries of this write in the history of a resource and in the audit log."""
         author: Author = self.terms.author
         self.connection.execute(
             INSERT_ENTRY,
@@ -187,6 +190,11 @@ class Transaction:
                 "counterpart": counterpart,
             },
         )
+        self.audit(action, kind, name)
+
+    def audit(self, action: str, kind: str, name: str) -> None:
+        """The entry of this write in the audit log."""
+        insert_entry(self.connection, AuditEntry(self.now, self.terms.author, action, kind, name, self.revision))
 
     def _insert(self, kind: str, name: str, document: str, created_at: str, versions: str, owner: str) -> None:
         row = {"kind": kind, "name": name, "document": document, "revision": self.revision, "created_at": created_at}

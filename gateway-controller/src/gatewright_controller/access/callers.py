@@ -1,0 +1,84 @@
+"""Who asks, and what they may: a caller has grants, each a role for some APIs or for all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gatewright_controller.access.roles import BOUND, RIGHTS, Right, Role
+from gatewright_controller.access.scopes import EVERY_API, Scope
+from gatewright_controller.model import Api
+
+
+class NotPermittedError(Exception):
+    """The caller may not do this; the message says what they may."""
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A role. scope: the APIs that it is for; it then gives no right that concerns others (`BOUND`)."""
+
+    role: Role
+    scope: Scope = EVERY_API
+
+    @property
+    def rights(self) -> frozenset[Right]:
+        """All that it gives."""
+        rights = RIGHTS[self.role]
+        return rights if self.scope.is_every_api else rights & BOUND
+
+
+@dataclass(frozen=True)
+class Permit:
+    """What one request may touch. apis: those in one of these scopes; None: all of them. gateway: whether the Gateway
+    may be written."""
+
+    actor: str = ""
+    apis: Sequence[Scope] | None = None
+    gateway: bool = True
+
+    def covers(self, api: Api) -> bool:
+        """Whether the API may be touched."""
+        return self.apis is None or any(scope.covers(api) for scope in self.apis)
+
+    def refuse_others(self, api: Api) -> None:
+        """Raises `NotPermittedError` where the API may not be touched."""
+        if not self.covers(api):
+            scopes = " or ".join(f"APIs with {scope}" for scope in self.apis or ())
+            raise NotPermittedError(
+                f"expected one of the {scopes}, which {self.actor} is for, got {api.metadata.name}, which is none"
+            )
+
+    def refuse_gateway(self) -> None:
+        """Raises `NotPermittedError` where the Gateway may not be written."""
+        if not self.gateway:
+            raise NotPermittedError(f"{self.actor} has not the right gateway:write, which what nodes listen on needs")
+
+
+EVERYTHING = Permit()
+"""For what nobody has asked for, as at a start."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who sends a request. actor: as the history of resources names them (`store.Author`)."""
+
+    actor: str
+    grants: Sequence[Grant] = ()
+
+    @property
+    def rights(self) -> frozenset[Right]:
+        """Of all grants."""
+        return frozenset[Right]().union(*(grant.rights for grant in self.grants))
+
+    def permit(self, right: Right) -> Permit | None:
+        """What a request may touch that needs this right; None: the caller has not got it."""
+        scopes = [grant.scope for grant in self.grants if right in grant.rights]
+        if not scopes:
+            return None
+        is_bound = not any(scope.is_every_api for scope in scopes)
+        return Permit(self.actor, scopes if is_bound else None, "gateway:write" in self.rights)
+
+
+LOCAL = Caller("local", (Grant("admin"),))
+"""Whoever is on this machine, where no token is configured."""

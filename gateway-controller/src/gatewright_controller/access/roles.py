@@ -1,0 +1,37 @@
+"""Roles, and the rights that each has. Every row of the management API names the right that it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+Right = Literal[
+    "apis:read",
+    "apis:write",
+    "audit:read",
+    "caller:read",
+    "exchanges:read",
+    "gateway:write",
+    "logs:write",
+    "nodes:read",
+    "nodes:inspect",
+    "policies:write",
+    "requests:send",
+    "tokens:write",
+]
+"""What a client has to be allowed to do. `exchanges:read`: what clients and upstreams have sent. `nodes:inspect`: what
+nodes report of themselves, of all APIs."""
+Role = Literal["admin", "publisher", "viewer"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+BOUND: frozenset[Right] = frozenset(
+    ("apis:read", "apis:write", "caller:read", "exchanges:read", "nodes:read", "requests:send")
+)
+"""Rights of a grant that is bound to some APIs: those that concern one API, or none."""
+
+_VIEWER: frozenset[Right] = frozenset(("apis:read", "caller:read", "nodes:read", "nodes:inspect"))
+RIGHTS: Mapping[Role, frozenset[Right]] = {
+    "admin": frozenset(get_args(Right)),
+    "publisher": _VIEWER | {"apis:write", "exchanges:read", "requests:send"},
+    "viewer": _VIEWER,
+}

@@ -1,0 +1,64 @@
+"""Which APIs a grant is for: by name, label, host and context."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from gatewright_documents.mistake import listed
+
+from gatewright_controller.model import Api
+from gatewright_controller.resource.hosts import covers_host, patterns_of
+from gatewright_controller.resource.paths import context_of
+
+
+@dataclass(frozen=True)
+class Scope:
+    """An API is in it that fits all of its members; one that is empty fits every API.
+
+    names: globs. labels: the API has all of them. hosts: names or patterns, that cover every host of the API; one
+    without hosts is on every host, which they do not cover. contexts: paths; the API's is one of them or below one.
+    """
+
+    names: Sequence[str] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    hosts: Sequence[str] = ()
+    contexts: Sequence[str] = ()
+
+    @property
+    def is_every_api(self) -> bool:
+        """Whether it leaves no API out."""
+        return not (self.names or self.labels or self.hosts or self.contexts)
+
+    def covers(self, api: Api) -> bool:
+        """Whether the API is in it."""
+        labels, context = api.metadata.labels, context_of(api.spec.context, api.spec.version)
+        return (
+            (not self.names or any(fnmatchcase(api.metadata.name, glob) for glob in self.names))
+            and all(labels.get(key) == value for key, value in self.labels.items())
+            and (not self.hosts or all(self._has_host(host) for host in patterns_of(api.spec.hosts)))
+            and (not self.contexts or any(is_below(context, top) for top in self.contexts))
+        )
+
+    def _has_host(self, host: str) -> bool:
+        return any(covers_host(pattern, host) for pattern in self.hosts)
+
+    def __str__(self) -> str:
+        """As in `APIs with …`."""
+        pairs = [f"{key}={value}" for key, value in self.labels.items()]
+        members = (
+            ("a name like", self.names),
+            ("the label", pairs),
+            ("hosts of", self.hosts),
+            ("a context of", self.contexts),
+        )
+        return " and ".join(f"{words} {listed(list(values))}" for words, values in members if values)
+
+
+def is_below(context: str, top: str) -> bool:
+    """Whether a context is this path, or one below it."""
+    return context == top or context.startswith(f"{top.rstrip('/')}/")
+
+
+EVERY_API = Scope()

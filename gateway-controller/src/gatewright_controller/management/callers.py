@@ -1,0 +1,39 @@
+"""Whether a caller may do what they ask: asked before an endpoint is called, and of each API that it touches."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+
+from gatewright_controller.access import Caller, Permit
+from gatewright_controller.management.problems import Problem
+from gatewright_controller.management.rows import Row
+
+CALLER = "gatewright_caller"
+"""Of a scope: the `Caller`."""
+NOBODY = Caller("nobody")
+"""Who comes without a token that is known."""
+PERMIT = "gatewright_permit"
+"""Of a scope: what the request may touch."""
+
+
+async def permitted(row: Row, request: Request) -> None:
+    """Raises `Problem` where the caller has not the row's right."""
+    if row.right is None:
+        return
+    caller = caller_of(request)
+    if (permit := caller.permit(row.right)) is None:
+        roles = " and ".join(sorted({grant.role for grant in caller.grants})) or "none"
+        raise Problem(403, f"{caller.actor} has not the right {row.right}, which this needs; its role is {roles}")
+    request.scope[PERMIT] = permit
+
+
+def caller_of(request: Request) -> Caller:
+    """Who sends the request."""
+    caller: Caller = request.scope[CALLER]
+    return caller
+
+
+def permit_of(request: Request) -> Permit:
+    """What the request may touch, by the right that its row needs."""
+    permit: Permit = request.scope[PERMIT]
+    return permit
