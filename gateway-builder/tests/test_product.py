@@ -92,7 +92,7 @@ def checkout(tmp_path: Path, product: Path) -> Sources:
 
 
 @pytest.mark.compiles
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.slow("compiles the real engine, in a checkout of its own")
 @pytest.mark.usefixtures("packages")
 def test_a_policy_that_ships_is_a_folder_and_nothing_else(tmp_path: Path, checkout: Sources) -> None:
