@@ -1,9 +1,12 @@
 """Worker threads: each execution runs once, on as many threads as there may be."""
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
+from typing import Any
 
 import pytest
 from gatewright.policy import PolicyMetadata
@@ -169,3 +172,32 @@ def test_each_runs_once_while_threads_come_and_go(size: int, rounds: list[int]) 
         assert eventually(lambda: len(work.ran) == sum(rounds))
         assert len({*work.ran}) == sum(rounds)
         assert eventually(lambda: pool.grown == 0)
+
+
+def test_no_execution_is_left_to_a_thread_that_wakes_nobody() -> None:
+    """A thread that finds nobody to wake is held there, while another becomes idle and a third submits: that one leaves
+    the waking to the first."""
+    held = list[str]()
+    with working(1) as (pool, work):
+        pool.submit(execution_of(WAITS))
+        assert eventually(lambda: work.begun == [WAITS])
+
+        def hold(frame: FrameType, event: str, argument: object) -> Any:
+            if frame.f_code.co_name != "_wake_one":
+                return None
+            if event == "return" and argument is False and not held:
+                held.append("here")
+                work.gate.set()
+                assert eventually(lambda: work.ran == [WAITS, 1] and pool.idle == 1)
+                submitting = threading.Thread(target=pool.submit, args=[execution_of(2)])
+                submitting.start()
+                submitting.join()
+            return hold
+
+        sys.settrace(hold)
+        try:
+            pool.submit(execution_of(1))
+        finally:
+            sys.settrace(None)
+        assert held
+        assert eventually(lambda: work.ran == [WAITS, 1, 2])

@@ -74,6 +74,11 @@ class WorkerPool:
         return len(self._queue)
 
     @property
+    def idle(self) -> int:
+        """The number of threads that wait for an execution."""
+        return len(self._idle)
+
+    @property
     def grown(self) -> int:
         """The number of added threads."""
         return len(self._slots) - self._size
@@ -160,10 +165,13 @@ class WorkerPool:
 
     def _wake_more(self) -> None:
         """Wakes one thread at a time, since all that are awake wait for the GIL; it wakes the next one if needed."""
-        if self._queue and not self._one_wakes:
+        while self._queue and not self._one_wakes:
             self._one_wakes = True
-            if not self._wake_one():
-                self._one_wakes = False
+            if self._wake_one():
+                return
+            self._one_wakes = False
+            if not self._idle:  # one that is idle now may have read the queue before others left waking to this thread
+                return
 
     def _wake_one(self) -> bool:
         slot = _popped(self._idle)
