@@ -52,7 +52,13 @@ def openapi(parts: Sequence[Part]) -> JsonObject:
         "components": {
             "schemas": components,
             "responses": dict(_problems(rows, schema_of)),
-            "securitySchemes": {TOKEN: {"type": "http", "scheme": "bearer", "description": "The controller's token."}},
+            "securitySchemes": {
+                TOKEN: {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "The controller's own token, or one of `/v1/tokens`.",
+                }
+            },
         },
     }
 

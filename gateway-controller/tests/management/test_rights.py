@@ -1,0 +1,128 @@
+"""Which caller may call which operation, asked of the API itself: docs/reference/rights.md is written from the answers.
+
+After a change of rights: `pytest gateway-controller/tests/management/test_rights.py --update`.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+from gatewright_controller.access import BOUND, RIGHTS, ROLES
+from gatewright_controller.management.rows import Row
+from gatewright_controller.management.table import PARTS, ROWS
+from gatewright_documents.values import JsonObject
+
+from .test_tokens import create
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "rights.md"
+HEAD = """# Rights
+
+Every operation of the [management API](management-api.md) needs one right, or none. A role is a set of rights; how to give one to somebody: [who may do what](../how-to/access.md).
+
+A test writes this page from what a controller answers to each caller: `yes`, or the status of the refusal.
+
+## Roles
+
+{roles}
+
+A token that is bound to some APIs has of these only the rights that concern one API: {bound}.
+
+## Operations
+
+`bound` is a publisher that is bound to one team's APIs: with its own API, and with one of another team. A list has its own alone.
+
+{operations}
+"""  # noqa: E501 - one sentence a line
+MINE, THEIRS = "mine", "theirs"
+BOUND_CALLER, OWN = "bound", "bound-own"
+
+
+def api_of(orders: JsonObject, name: str) -> JsonObject:
+    document = copy.deepcopy(orders)
+    document["metadata"] = {"name": name, "labels": {"team": name.removeprefix("new-")}}
+    document["spec"]["context"] = f"/{name}"
+    return document
+
+
+def request_of(row: Row, orders: JsonObject, team: str) -> tuple[str, dict[str, str], JsonObject | None]:
+    """Path, query and body of a request that concerns this team's API, if the row concerns one."""
+    name = team if row.path.startswith("/v1/apis") else "none"
+    path = re.sub(r"\{.*?\}", name, row.path.replace("{revision}", "0"))
+    changed = api_of(orders, team)
+    changed["spec"]["context"] = f"/{team}-too"
+    sources = {"sources": [{"file": "api.json", "text": json.dumps(changed)}]}
+    bodies: dict[str, JsonObject] = {
+        "createApi": api_of(orders, f"new-{team}"),
+        "replaceApi": changed,
+        "rollBackApi": {"revision": 0},
+        "plan": sources,
+        "apply": sources,
+        "createRecording": {"filter": {"api": team}, "seconds": 1},
+    }
+    query = {"api": team, "kept": "true", "seconds": "1"} if row.id == "watchExchanges" else {}
+    return path, query, bodies.get(row.id, {} if row.body else None)
+
+
+async def outcomes(client: httpx.AsyncClient, tokens: dict[str, str], orders: JsonObject, row: Row) -> dict[str, str]:
+    """What each caller is answered: `yes`, or the status of a refusal."""
+    found = {}
+    for caller, token in tokens.items():
+        for name in (MINE, THEIRS):
+            await client.delete(f"/v1/apis/{name}")
+            await client.delete(f"/v1/apis/new-{name}")
+            await client.post("/v1/apis", json=api_of(orders, name))
+        path, query, body = request_of(row, orders, MINE if caller == OWN else THEIRS)
+        answer = await client.request(row.method, path, params=query, headers={"authorization": token}, json=body)
+        found[caller] = str(answer.status_code) if answer.status_code in (401, 403) else "yes"
+    return found
+
+
+@pytest.fixture
+async def tokens(client: httpx.AsyncClient) -> dict[str, str]:
+    """Authorization headers, by caller."""
+    found = {role: (await create(client, role, role))["authorization"] for role in ROLES}
+    bound = (await create(client, BOUND_CALLER, "publisher", labels={"team": MINE}))["authorization"]
+    return {**found, "nobody": f"Bearer gatewright_{'x' * 43}", BOUND_CALLER: bound, OWN: bound}
+
+
+async def test_the_page_has_what_each_caller_is_answered(
+    client: httpx.AsyncClient, tokens: dict[str, str], orders: JsonObject, request: pytest.FixtureRequest
+) -> None:
+    lines = ["| operation | right | nobody | viewer | publisher | admin | bound: own | bound: another's |"]
+    lines.append("| --- " * 8 + "|")
+    for row in (row for part in PARTS for row in part.rows if row.right):
+        found = await outcomes(client, tokens, orders, row)
+        assert found["admin"] == "yes", row.id
+        assert found["nobody"] == "401", row.id
+        for role in ROLES:
+            assert (found[role] == "yes") == (row.right in RIGHTS[role]), (row.id, role)
+        cells = [found[caller] for caller in ("nobody", "viewer", "publisher", "admin", OWN, BOUND_CALLER)]
+        path = row.path.replace(":path}", "}")
+        lines.append(f"| `{row.method} {path}` | `{row.right}` | {' | '.join(cells)} |")
+    page = HEAD.format(roles=roles_table(), bound=", ".join(bound_rights()), operations="\n".join(lines))
+    if request.config.getoption("--update"):
+        PAGE.write_text(page)
+    assert page == PAGE.read_text(), "make it anew with --update, and read what has changed"
+
+
+def bound_rights() -> list[str]:
+    return [f"`{right}`" for right in sorted(BOUND)]
+
+
+def roles_table() -> str:
+    rights = sorted(RIGHTS["admin"])
+    rows = [
+        f"| `{right}` | {' | '.join('yes' if right in RIGHTS[role] else 'no' for role in reversed(ROLES))} |"
+        for right in rights
+    ]
+    return "\n".join(["| right | viewer | publisher | admin |", "| --- | --- | --- | --- |", *rows])
+
+
+def test_each_right_is_needed_somewhere() -> None:
+    assert {row.right for row in ROWS} - {None} == RIGHTS["admin"]
