@@ -3,8 +3,9 @@
 Starts a controller of its own, in a temporary folder, and runs `st run` against it: each operation by what the document
 lets a client send and by what it forbids, and sequences of operations in which one takes what another answered. A 5xx,
 a status, header or body that the document does not have, and data that should have been refused are failures; each
-comes with the curl command that repeats it. --short: a few examples of each operation, with a fixed seed, and no
-sequences; some minutes.
+comes with the curl command that repeats it. All of that as each role, at a controller of its own: what is answered
+without the right that the document gives the operation is a failure too (api_fuzz_checks.py). --short: a few examples
+of each operation, with a fixed seed, and no sequences; some minutes.
 """
 
 from __future__ import annotations
@@ -12,23 +13,33 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import random
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from gatewright_controller.access import Grant, Scope
 from own_environment import install
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFINITIONS = ROOT / "gateway-controller" / "tests" / "testdata" / "definitions"
 TOKEN = "for-this-run-alone"  # noqa: S105
 SHORT_SEED = 20
-SETTINGS = f"""
+BOUND = Scope(names=["a*", "orders-*"])
+ROLES = {
+    "admin": Grant("admin"),
+    "publisher": Grant("publisher"),
+    "viewer": Grant("viewer"),
+    "bound": Grant("publisher", BOUND),
+}
+SETTINGS = """
 [auth.openapi.token]
-bearer = "{TOKEN}"
+bearer = "TOKEN"
 [parameters]
 wait = 0 # else requests wait for nodes, of which there are none
 [generation]
@@ -39,7 +50,7 @@ positive_data_acceptance.enabled = false # an API that fits its schema may still
 negative_data_rejection.expected-statuses = [400, 401, 403, 404, 405, 406, 409, 412, 413, 415, 422] # 412 is first
 [[operations]]
 include-operation-id = "watchExchanges"
-parameters = {{"query.kept" = true, "query.seconds" = 1}} # else the answer lasts as long as the client asks for
+parameters = {"query.kept" = true, "query.seconds" = 1} # else the answer lasts as long as the client asks for
 """
 
 
@@ -48,9 +59,31 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="a few examples of each operation, with a fixed seed")
     parser.add_argument("--examples", type=int, default=200, help="of each operation (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="of a run that is repeated")  # noqa: S311
+    parser.add_argument("--role", choices=ROLES, action="append", help="whose requests are sent (default: each one's)")
     options = parser.parse_args()
+    failed = [role for role in options.role or ROLES if run_as(role, options)]
+    if failed:
+        raise SystemExit(f"api-fuzz: failures as {', '.join(failed)}; what repeats them stands above")
+
+
+def run_as(role: str, options: argparse.Namespace) -> int:
+    """The exit status of schemathesis, as this role at a new controller."""
     with tempfile.TemporaryDirectory() as folder, controller(Path(folder)) as url:
-        raise SystemExit(run(Path(folder), url, options))
+        sys.stdout.write(f"api-fuzz: as {role}\n")
+        sys.stdout.flush()
+        token = TOKEN if role == "admin" else new_token(url, role)
+        return run(Path(folder), url, token, ROLES[role], options)
+
+
+def new_token(url: str, role: str) -> str:
+    """The text of a token that the controller makes."""
+    grant = ROLES[role]
+    wanted = {"name": role, "role": grant.role, "names": list(grant.scope.names)}
+    headers = {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"}
+    request = urllib.request.Request(f"{url}/v1/tokens", json.dumps(wanted).encode(), headers)  # noqa: S310 - of our own
+    with urllib.request.urlopen(request) as answer:  # noqa: S310
+        text: str = json.load(answer)["token"]
+    return text
 
 
 @contextlib.contextmanager
@@ -80,10 +113,10 @@ def address(log: Path, process: subprocess.Popen[bytes]) -> str:
     raise SystemExit(f"api-fuzz: expected a controller that starts, got one that ended:\n{log.read_text()}")
 
 
-def run(folder: Path, url: str, options: argparse.Namespace) -> int:
+def run(folder: Path, url: str, token: str, grant: Grant, options: argparse.Namespace) -> int:
     """The exit status of schemathesis."""
     settings = folder / "schemathesis.toml"
-    settings.write_text(SETTINGS)
+    settings.write_text(SETTINGS.replace("TOKEN", token))
     phases = "examples,coverage,fuzzing" if options.short else "examples,coverage,fuzzing,stateful"
     examples, seed = (3, SHORT_SEED) if options.short else (options.examples, options.seed)
     command = [
@@ -91,7 +124,12 @@ def run(folder: Path, url: str, options: argparse.Namespace) -> int:
         "--phases", phases, "--max-examples", str(examples),
         "--seed", str(seed), "--continue-on-failure", "--no-color",
     ]  # fmt: skip
-    return subprocess.run(command, cwd=folder, check=False).returncode
+    checks = {
+        "SCHEMATHESIS_HOOKS": "api_fuzz_checks",
+        "PYTHONPATH": str(ROOT / "tools"),
+        "RIGHTS": ",".join(sorted(grant.rights)),
+    }
+    return subprocess.run(command, cwd=folder, check=False, env={**os.environ, **checks}).returncode
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def _filter_of(request: Request) -> AuditFilter:
     before = whole_number(request, _BEFORE.name, 0, 1, LARGEST)
     return AuditFilter(
         before=before or None,
-        since=_since(query.get(_SINCE.name, "")),
+        since=_since(query[_SINCE.name]) if _SINCE.name in query else "",
         actor=_text(request, _ACTOR.name),
         name=_text(request, _NAME.name),
         refused=outcome == "refused" if outcome else None,
@@ -87,8 +87,6 @@ def _text(request: Request, name: str) -> str:
 
 def _since(text: str) -> str:
     """In the form of the log's own times. Raises `Problem`."""
-    if not text:
-        return ""
     try:
         when = datetime.fromisoformat(text)
     except ValueError:
