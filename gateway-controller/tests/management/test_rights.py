@@ -86,7 +86,7 @@ async def outcomes(client: httpx.AsyncClient, tokens: dict[str, str], orders: Js
 @pytest.fixture
 async def tokens(client: httpx.AsyncClient) -> dict[str, str]:
     """Authorization headers, by caller."""
-    found = {role: (await create(client, role, role))["authorization"] for role in ROLES}
+    found: dict[str, str] = {role: (await create(client, role, role))["authorization"] for role in ROLES}
     bound = (await create(client, BOUND_CALLER, "publisher", labels={"team": MINE}))["authorization"]
     return {**found, "nobody": f"Bearer gatewright_{'x' * 43}", BOUND_CALLER: bound, OWN: bound}
 
