@@ -6,7 +6,7 @@ import importlib.util
 import itertools
 import random
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import httpx
@@ -27,29 +27,33 @@ SAID = (
 CUTS = 150
 """For each client; 10,000 the sample's own tests try."""
 
-Tokens = Iterator[tuple[str, object]]
+Tokens = Generator[str, None, None]
+"""Closed, the client leaves."""
 
 
 def openai_tokens(gateway: Gateway) -> Tokens:
-    """The texts that the client receives, event by event, and their stream."""
+    """The texts that the client receives, event by event."""
     import openai  # here, for it takes seconds, in each process that collects this file
 
-    client = openai.OpenAI(base_url=f"{gateway.url}/model/v1", api_key="k", max_retries=0, timeout=SECONDS)
     messages: Any = [{"role": "user", "content": "Whom can I ask?"}]
-    stream = client.chat.completions.create(model="fake", messages=messages, stream=True)
-    for chunk in stream:
-        yield chunk.choices[0].delta.content or "", stream
+    with (
+        openai.OpenAI(base_url=f"{gateway.url}/model/v1", api_key="k", max_retries=0, timeout=SECONDS) as client,
+        client.chat.completions.create(model="fake", messages=messages, stream=True) as stream,
+    ):
+        for chunk in stream:
+            yield chunk.choices[0].delta.content or ""
 
 
 def anthropic_tokens(gateway: Gateway) -> Tokens:
     import anthropic
 
-    client = anthropic.Anthropic(base_url=f"{gateway.url}/model", api_key="k", max_retries=0, timeout=SECONDS)
     messages: Any = [{"role": "user", "content": "Whom can I ask?"}]
-    stream = client.messages.create(model="fake", max_tokens=100, messages=messages, stream=True)
-    for event in stream:
-        text = event.delta.text if event.type == "content_block_delta" and event.delta.type == "text_delta" else ""
-        yield text, stream
+    with (
+        anthropic.Anthropic(base_url=f"{gateway.url}/model", api_key="k", max_retries=0, timeout=SECONDS) as client,
+        client.messages.create(model="fake", max_tokens=100, messages=messages, stream=True) as stream,
+    ):
+        for event in stream:
+            yield event.delta.text if event.type == "content_block_delta" and event.delta.type == "text_delta" else ""
 
 
 Ask = Callable[[Gateway], Tokens]
@@ -97,7 +101,7 @@ def test_tokens_come_one_by_one(ask: Ask, make: Make, masking_gateway: Gateway, 
     events = [event for event in make(words(SAID)) if b"ping" not in event]
     texts = []
     with model.answer_with(events, permits=1):
-        for text, _ in ask(masking_gateway):
+        for text in ask(masking_gateway):
             texts.append(text)
             assert model.sent <= len(texts) + 1
             model.permit()
@@ -113,7 +117,7 @@ def test_the_text_is_masked_wherever_it_is_cut(
         tokens = cut_at_random(SAID, chance.randint(0, 25), chance)
         body = b"".join(make(tokens))
         with model.answer_with(cut_at_random(body, chance.randint(0, 40), chance)):
-            assert "".join(text for text, _ in ask(masking_gateway)) == whole, tokens
+            assert "".join(ask(masking_gateway)) == whole, tokens
 
 
 def cut_at_random(whole: Any, times: int, chance: random.Random) -> list[Any]:
@@ -130,8 +134,8 @@ def test_a_client_that_leaves_in_the_middle_frees_policy_and_upstream(
     with model.answer_with(make(words(SAID)), permits=8):
         tokens = ask(masking_gateway)
         for _ in range(4):
-            _, stream = next(tokens)
-        stream.close()  # type: ignore[attr-defined]
+            next(tokens)
+        tokens.close()
         eventually("the policy's finally has run", lambda: len(streams_closed(masking_gateway)) > before)
         eventually("upstream is left too", model.gone.is_set)
 
