@@ -1,4 +1,4 @@
-"""Any sequence of edits, applies, prunes and renames, against a model of a few lines."""
+"""Any sequence of edits, applies, prunes, renames and rollbacks, against a model of a few lines."""
 
 from __future__ import annotations
 
@@ -46,8 +46,16 @@ def sources(folder: dict[str, Content]) -> list[ApiSource]:
     return [ApiSource(f"{name}.json", json.dumps(document(name, content)).encode()) for name, content in folder.items()]
 
 
+def clashes(world: dict[str, tuple[Content, str]]) -> bool:
+    """Whether two have one context on one host."""
+    claimed = [(context, host) for (context, hosts, _), _ in world.values() for host in hosts or ("*",)]
+    return len(set(claimed)) < len(claimed)
+
+
 class Sequences(RuleBasedStateMachine):
-    """world: what is to be stored, content and owner by name. folder: the files that are edited and applied."""
+    """world: what is to be stored, content and owner by name. folder: the files that are edited and applied. past: of
+    each name the revisions of its writes, with what it was then; None where it was gone.
+    """
 
     @initialize()
     def open(self) -> None:
@@ -57,7 +65,7 @@ class Sequences(RuleBasedStateMachine):
         self.world: dict[str, tuple[Content, str]] = {}
         self.folder: dict[str, Content] = {}
         self.kept: tuple[list[ApiSource], Intent, ShownPlan, dict[str, tuple[Content, str]]] | None = None
-        self.written = 0
+        self.past: dict[str, list[tuple[int, tuple[Content, str] | None]]] = {}
 
     async def _start(self) -> None:
         definitions = load_definitions(DEFINITIONS, {"guard": {"issuer": "https://id.example"}})
@@ -107,7 +115,7 @@ class Sequences(RuleBasedStateMachine):
         folder = {name: self._content(source) for name, source in ((s.file.removesuffix(".json"), s) for s in made)}
         after = self.expected(intent, folder)
         assert after is not None
-        self.world = after
+        self.become(after)
         self.kept = None
 
     @rule(intent=INTENTS)
@@ -122,9 +130,33 @@ class Sequences(RuleBasedStateMachine):
         done = self.loop.run_until_complete(self.plans.apply(made, intent, reviewed=Reviewed(shown.digest)))
         assert done.changes == shown.changes
         assert (self.store.revision > before) == bool(done.changes)
-        self.world = after
+        self.become(after)
         again = self.loop.run_until_complete(self.plans.apply(made, intent))
         assert (again.changes, again.revision) == ((), self.store.revision)
+
+    @precondition(lambda self: self.past)
+    @rule(data=st.data())
+    def roll_back(self, data: st.DataObject) -> None:
+        """The API is what it was, and keeps its owner where it has one."""
+        name = data.draw(st.sampled_from(sorted(self.past)))
+        revision, was = data.draw(st.sampled_from(self.past[name]))
+        before = self.store.revision
+        after = self.world | {name: (was[0], self.world.get(name, was)[1])} if was else None
+        if after is None or clashes(after):
+            with pytest.raises(Invalid):
+                self.loop.run_until_complete(self.controller.roll_back(name, revision))
+            assert self.store.revision == before
+            return
+        self.loop.run_until_complete(self.controller.roll_back(name, revision))
+        assert (self.store.revision > before) == (after != self.world)
+        self.become(after)
+
+    def become(self, after: dict[str, tuple[Content, str]]) -> None:
+        """The world is this one, by the write that was the last."""
+        for name in {*self.world, *after}:
+            if self.world.get(name) != after.get(name):
+                self.past.setdefault(name, []).append((self.store.revision, after.get(name)))
+        self.world = after
 
     def expected(
         self, intent: Intent, folder: dict[str, Content] | None = None
@@ -139,8 +171,7 @@ class Sequences(RuleBasedStateMachine):
             after[name] = (content, intent.owner or owner)
         if intent.prune and intent.owner:
             after = {name: kept for name, kept in after.items() if name in wanted or kept[1] != intent.owner}
-        claimed = [(context, host) for (context, hosts, _), _ in after.values() for host in hosts or ("*",)]
-        return None if len(set(claimed)) < len(claimed) else after
+        return None if clashes(after) else after
 
     def _content(self, source: ApiSource) -> Content:
         spec = json.loads(source.text)["spec"]
