@@ -16,6 +16,7 @@ from gatewright_documents.mistake import Invalid, Mistake
 from gatewright_controller.acme.certificates import AcmeCertificates, listening
 from gatewright_controller.acme.challenges import challenge_socket
 from gatewright_controller.apis.controller import Controller
+from gatewright_controller.following import Following
 from gatewright_controller.gateway.gateways import Gateways
 from gatewright_controller.local.loopback import is_loopback
 from gatewright_controller.local.metrics import Metrics, serving_metrics
@@ -85,6 +86,7 @@ async def _run(
         limits=ApiLimits(callers=CallerLimits(settings.requests_per_second)),
     )
     server = management_server(app)
+    following = asyncio.create_task(Following(controller, gateways).run(), name="following other controllers")
     peers = Path(settings.peers) if settings.peers else None
     nodes = await start_node_server(
         controller.deployment, observations, settings.node_listen, peers, controller.recheck_upstreams
@@ -95,6 +97,8 @@ async def _run(
         log.info("ready", extra={"listen": f"{host}:{port}", "nodeListen": settings.node_listen})
         await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
         log.info("stopping")
+    following.cancel()
+    await asyncio.wait([following])
     controller.deployment.stop()
     observations.stop()
     server.ended.set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from gatewright_documents.mistake import Invalid, Mistake
@@ -37,6 +37,7 @@ from gatewright_controller.store import (
     ContextTakenError,
     Entry,
     NoSuchApiError,
+    OtherRevisionError,
     PastResource,
     StorageError,
     Store,
@@ -60,6 +61,9 @@ from gatewright_controller.validation import (
 log = logging.getLogger(__name__)
 Prepare = Callable[[], tuple[Api, Versions, Bundle]]
 """Makes what a write stores, the versions of its policies and what nodes are handed."""
+Write = Callable[[Api, Versions, Terms], StoredApi]
+TRIES = 10
+"""Of a write, while other controllers write the same API."""
 
 
 @dataclass(frozen=True)
@@ -112,9 +116,9 @@ class Controller:
     def load(self) -> None:
         """Hands what is stored to the nodes. An API that this build's definitions no longer fit is suspended."""
         for stored in self.store.list():
-            self._plan_offer(stored)()
+            self.offer_of(stored)()
 
-    def _plan_offer(self, stored: StoredApi) -> Callable[[], None]:
+    def offer_of(self, stored: StoredApi) -> Callable[[], None]:
         """What hands the API to the nodes, or suspends it. That is for the event loop, all else for any thread."""
         versions = kept_versions(stored.api, stored.versions, self.definitions)
         try:
@@ -206,7 +210,7 @@ class Controller:
             if stored.name not in replaced
             and (stored.name in prospect.apis or self.deployment.is_suspended(stored.name))
         ]
-        return [self._plan_offer(stored) for stored in (*replaced.values(), *concerned)]
+        return [self.offer_of(stored) for stored in (*replaced.values(), *concerned)]
 
     def _prospect(
         self, fresh: Definitions, present: Iterable[StoredApi], sources: Sequence[ApiSource] = ()
@@ -286,20 +290,20 @@ class Controller:
     def _rechecked(self) -> list[Callable[[], None]]:
         upstreams = self._upstreams
         return [
-            self._plan_offer(stored)
+            self.offer_of(stored)
             for stored in self.store.list()
             if self.deployment.is_suspended(stored.name) or names_private_upstream(stored.api, upstreams)
         ]
 
     async def create(self, document: JsonObject, terms: Terms = ANY_TERMS) -> StoredApi:
         """Raises `Invalid`, `ApiExistsError`."""
-        write = partial(self.store.create, terms=terms)
-        return await finished(self._write(partial(self._prepared, document, terms), write))
+        prepare = partial(self._prepared, document, terms)
+        return await finished(self._write(_name_of(document), prepare, self.store.create, terms))
 
     async def replace(self, document: JsonObject, terms: Terms = ANY_TERMS) -> StoredApi:
         """Raises `Invalid`, `NoSuchApiError`, `OtherRevisionError`, `OtherOwnerError`."""
-        write = partial(self.store.replace, terms=terms)
-        return await finished(self._write(partial(self._prepared, document, terms), write))
+        prepare = partial(self._prepared, document, terms)
+        return await finished(self._write(_name_of(document), prepare, self.store.replace, terms))
 
     async def delete(self, name: str, terms: Terms = ANY_TERMS) -> None:
         """Raises `NoSuchApiError`, `OtherRevisionError`, `OtherOwnerError`."""
@@ -309,8 +313,8 @@ class Controller:
         """The API as it was, with the exact versions of policies that it had then, as far as the build has them. One
         that was deleted is there again. Raises as `replace`, and `NoSuchRevisionError`."""
         past = await asyncio.to_thread(self.store.at, API, name, revision)
-        write = partial(self.store.roll_back, past, terms=terms)
-        return await finished(self._write(partial(self._prepared_past, past, terms), write))
+        prepare, write = partial(self._prepared_past, past, terms), partial(self.store.roll_back, past)
+        return await finished(self._write(name, prepare, write, terms))
 
     async def try_create(self, document: JsonObject, terms: Terms = ANY_TERMS) -> TriedWrite:
         """As `create`, and nothing is written. Raises the same."""
@@ -354,23 +358,33 @@ class Controller:
         """Unified, of the YAML that is shown of both, without secrets."""
         return await asyncio.to_thread(diff_of_past, before, after, self.definitions)
 
-    async def _write(self, prepare: Prepare, write: Callable[[Api, Versions], StoredApi]) -> StoredApi:
+    async def _write(self, name: str | None, prepare: Prepare, write: Write, terms: Terms) -> StoredApi:
         async with self._writing:
-            stored, bundle, is_new = await asyncio.to_thread(self._written, prepare, write)
+            stored, bundle, is_new = await asyncio.to_thread(self._written, name, prepare, write, terms)
             self.deployment.set_desired(bundle, stored.revision)
         if is_new:
             log.info("API written", extra={"api": stored.name, "revision": stored.revision})
         return stored
 
-    def _written(self, prepare: Prepare, write: Callable[[Api, Versions], StoredApi]) -> tuple[StoredApi, Bundle, bool]:
-        """The bool: whether there was anything to write, for the same again stays as it is."""
-        api, versions, bundle = prepare()
-        before = self.store.revision
-        try:
-            stored = write(api, versions)
-            return stored, bundle, stored.revision > before
-        except ContextTakenError as error:
-            raise Invalid([context_taken(error.host, error.context, error.api)]) from None
+    def _written(
+        self, name: str | None, prepare: Prepare, write: Write, terms: Terms
+    ) -> tuple[StoredApi, Bundle, bool]:
+        """The bool: whether there was anything to write, for the same again stays as it is. Where another controller
+        has written the API since it was read, the write is made anew."""
+        for _ in range(TRIES):
+            seen = self._stored(name) if name else None
+            api, versions, bundle = prepare()
+            expected = frozenset([seen.revision if seen else 0]) if terms.expected is None else terms.expected
+            before = self.store.revision
+            try:
+                stored = write(api, versions, replace(terms, expected=expected))
+                return stored, bundle, stored.revision > before
+            except ContextTakenError as error:
+                raise Invalid([context_taken(error.host, error.context, error.api)]) from None
+            except OtherRevisionError:
+                if terms.expected is not None:
+                    raise
+        raise StorageError(f"the API was written by others {TRIES} times meanwhile", full=False)
 
     async def _tried(self, prepare: Prepare) -> TriedWrite:
         async with self._writing:

@@ -140,7 +140,8 @@ class Gateways:
     ) -> GatewayChange:
         async with self._writing:
             self._refuse_of_file()
-            refuse(GATEWAY, THE_GATEWAY, await asyncio.to_thread(self._store.gateway), terms)
+            await self.read_again()
+            refuse(GATEWAY, THE_GATEWAY, self._current.stored if self._current else None, terms)
             written = self.checked(document)
             await self._refuse_unnamed(written)
             change = self.change(written)
@@ -175,6 +176,16 @@ class Gateways:
     def adopt(self, stored: StoredGateway | None) -> None:
         """What has been stored is current from now on, or what there is without one."""
         self._current = CurrentGateway(stored.document, "api", stored) if stored else self._chosen(self._written, None)
+        self._offer()
+
+    async def read_again(self) -> None:
+        """What another controller has stored meanwhile takes the place of what was. For who holds `writing`."""
+        stored, current = await asyncio.to_thread(self._store.gateway), self._current
+        if (stored and stored.revision) == (current and current.stored and current.stored.revision):
+            return
+        self._current = self._chosen(self._written, stored)
+        if self._current and self._acme:
+            await self._acme.prepare(wanted_by(gateway_from_document(self._current.document)))
         self._offer()
 
     def _refuse_of_file(self) -> None:

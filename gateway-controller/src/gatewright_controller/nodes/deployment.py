@@ -123,6 +123,8 @@ class Deployment:
         self.admin_addresses: dict[str, str] = {}
         """Node → where it answers /metrics, "127.0.0.1:9901", as its newest hello says; kept while it is away."""
         self._desired: dict[str, Bundle] = {}
+        self._revisions: dict[str, int] = {}
+        """Of each API that there is."""
         self._suspended: dict[str, Bundle] = {}
         self._successors: dict[str, frozenset[str]] = {}
         """Of APIs that are to go: those that take their contexts over."""
@@ -137,6 +139,7 @@ class Deployment:
         self._suspended.pop(bundle.api, None)
         self._successors.pop(bundle.api, None)
         self._desired[bundle.api] = bundle
+        self._revisions[bundle.api] = revision
         self._advance_revision(revision)
 
     def suspend(self, unserved: Bundle, revision: int) -> None:
@@ -144,7 +147,12 @@ class Deployment:
         self._desired.pop(unserved.api, None)
         self._successors.pop(unserved.api, None)
         self._suspended[unserved.api] = unserved
+        self._revisions[unserved.api] = revision
         self._advance_revision(revision)
+
+    def revision_of(self, api: str) -> int:
+        """Of what nodes are to run of the API; 0 where there is none."""
+        return self._revisions.get(api, 0)
 
     def is_suspended(self, api: str) -> bool:
         """Whether the API is held by `suspend`."""
@@ -158,6 +166,7 @@ class Deployment:
         self._suspended.pop(api, None)
         self._desired.pop(api, None)
         self._successors.pop(api, None)
+        self._revisions.pop(api, None)
         if successors:
             self._successors[api] = frozenset(successors)
         self._advance_revision(revision)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,12 +24,22 @@ from gatewright_controller.plans.plan import ApiPlan, ApiStep, Intent, claims
 from gatewright_controller.plans.planner import plan_apis
 from gatewright_controller.plans.shown import Change, Kind, ShownPlan, described, digest_of, outlined
 from gatewright_controller.plans.wanted import Documents, conflict_mistakes, read_documents, wanted_apis
-from gatewright_controller.store import UNKNOWN, Author, Batch, StoredApi, Terms
+from gatewright_controller.store import (
+    UNKNOWN,
+    Author,
+    Batch,
+    StorageError,
+    StoredApi,
+    Terms,
+    WrittenMeanwhileError,
+)
 from gatewright_controller.store.finished import finished
 from gatewright_controller.translate import Bundle
 from gatewright_controller.validation import GatewayNames
 
 log = logging.getLogger(__name__)
+TRIES = 10
+"""Of an apply, while other controllers write its APIs."""
 
 
 class ForeignError(Exception):
@@ -119,17 +130,30 @@ class Plans:
         reviewed: Reviewed | None,
     ) -> ShownPlan:
         async with self._gateways.writing, self._controller.writing:
-            prepared = await asyncio.to_thread(self._prepared, documents, intent, terms.permit)
-            shown = ShownPlan(tuple(self._outlined(prepared)), prepared.unchanged, prepared.revision)
-            if reviewed:
-                shown = await asyncio.to_thread(self._described, prepared, sources, intent)
-                _refuse_moved(
-                    shown, reviewed, [api for api in prepared.stored.values() if terms.permit.covers(api.api)]
-                )
-            if prepared.is_empty:
-                return shown
-            revision = await self._written(prepared, terms)
-            return ShownPlan(shown.changes, shown.unchanged, revision, shown.digest)
+            for _ in range(TRIES):
+                with contextlib.suppress(WrittenMeanwhileError):
+                    return await self._applied(documents, sources, intent, terms, reviewed)
+            raise StorageError(f"APIs of the set were written by others {TRIES} times meanwhile", full=False)
+
+    async def _applied(
+        self,
+        documents: Documents,
+        sources: Sequence[ApiSource],
+        intent: Intent,
+        terms: Terms,
+        reviewed: Reviewed | None,
+    ) -> ShownPlan:
+        """Raises as `apply`, and `WrittenMeanwhileError`: by another controller."""
+        prepared = await asyncio.to_thread(self._prepared, documents, intent, terms.permit)
+        shown = ShownPlan(tuple(self._outlined(prepared)), prepared.unchanged, prepared.revision)
+        if reviewed:
+            shown = await asyncio.to_thread(self._described, prepared, sources, intent)
+            named = [api for api in prepared.stored.values() if terms.permit.covers(api.api)]
+            _refuse_moved(shown, reviewed, named)
+        if prepared.is_empty:
+            return shown
+        revision = await self._written(prepared, terms)
+        return ShownPlan(shown.changes, shown.unchanged, revision, shown.digest)
 
     def _prepared(self, documents: Documents, intent: Intent, permit: Permit) -> Prepared:
         store = self._controller.store
@@ -232,6 +256,7 @@ def _batch(prepared: Prepared) -> Batch:
         [step.name for step in steps if step.action == "delete"],
         gateway.document if gateway.action in ("add", "change") else None,
         deletes_gateway=gateway.action == "delete",
+        seen={name: api.revision for name, api in prepared.stored.items()},
     )
 
 

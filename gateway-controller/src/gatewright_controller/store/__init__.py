@@ -16,6 +16,7 @@ from gatewright_controller.store.errors import (
     StorageError,
     StoreError,
     TokenExistsError,
+    WrittenMeanwhileError,
 )
 from gatewright_controller.store.resources import (
     API,
@@ -23,6 +24,7 @@ from gatewright_controller.store.resources import (
     THE_GATEWAY,
     TOKEN,
     Batch,
+    Changes,
     Entry,
     PastResource,
     StoredApi,
@@ -47,6 +49,7 @@ __all__ = [
     "AuditFilter",
     "Author",
     "Batch",
+    "Changes",
     "ContextTakenError",
     "Entry",
     "ExpectedRevisions",
@@ -65,6 +68,7 @@ __all__ = [
     "Terms",
     "TokenExistsError",
     "WrittenBatch",
+    "WrittenMeanwhileError",
     "context_of",
     "is_same",
     "kept_document",

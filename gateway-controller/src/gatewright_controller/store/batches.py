@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from gatewright_controller.model import Api
 from gatewright_controller.resource.versions import Versions
 from gatewright_controller.store.authors import NO_OWNER
+from gatewright_controller.store.errors import WrittenMeanwhileError
 from gatewright_controller.store.resources import (
     API,
     GATEWAY,
@@ -23,10 +24,11 @@ from gatewright_controller.store.transaction import Transaction, read_api, read_
 
 def write_batch(batch: Batch, transaction: Transaction) -> WrittenBatch:
     """A context may pass from one API to another. Raises `NoSuchApiError`, `ContextTakenError`, and where a resource is
-    not what the write is for `OtherRevisionError`, `OtherOwnerError`.
+    not what the write is for `OtherRevisionError`, `OtherOwnerError`, `WrittenMeanwhileError`.
     """
     going = {name: transaction.existing(name) for name in (*batch.deleted, *batch.renamed.values())}
     present = _present(batch, transaction)
+    _refuse_written_meanwhile(batch, {**present, **going})
     for name in (*going, *present):
         transaction.release(name)
     for name in batch.deleted:
@@ -34,6 +36,14 @@ def write_batch(batch: Batch, transaction: Transaction) -> WrittenBatch:
     for api, versions in batch.apis:
         _write(api, versions, transaction, going.get(batch.renamed.get(api.metadata.name, "")), present)
     return WrittenBatch(transaction.revision, _write_gateway(batch, transaction))
+
+
+def _refuse_written_meanwhile(batch: Batch, stored: Mapping[str, StoredApi]) -> None:
+    if batch.seen is None:
+        return
+    for name in (*(api.metadata.name for api, _ in batch.apis), *stored):
+        if (stored[name].revision if name in stored else 0) != batch.seen.get(name, 0):
+            raise WrittenMeanwhileError(name)
 
 
 def _present(batch: Batch, transaction: Transaction) -> dict[str, StoredApi]:

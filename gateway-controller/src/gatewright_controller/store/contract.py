@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from gatewright_documents.values import JsonObject
@@ -15,6 +15,7 @@ from gatewright_controller.store.audit_rows import AuditEntry, AuditFilter
 from gatewright_controller.store.authors import ANY_TERMS, Author, Terms
 from gatewright_controller.store.resources import (
     Batch,
+    Changes,
     Entry,
     PastResource,
     StoredApi,
@@ -114,6 +115,17 @@ class Store(Protocol):
 
     def record(self, entry: AuditEntry) -> None:
         """An entry for something that left none by itself, as a write that was refused."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other controllers may write here, too."""
+
+    async def listen(self, written: Callable[[], None]) -> None:
+        """Calls `written` whenever something may have been written, by whichever controller, until it is cancelled;
+        only where `is_shared`."""
+
+    def changes_since(self, revision: int) -> Changes:
+        """What was written after that revision."""
 
     def close(self) -> None:
         """After this nothing else is called."""

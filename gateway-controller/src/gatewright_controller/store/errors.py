@@ -36,6 +36,10 @@ class OtherRevisionError(Exception):
         super().__init__(f"{kind} {name} has revision {revision}")
 
 
+class WrittenMeanwhileError(Exception):
+    """Another controller has written what a write was made of; it is to be made anew."""
+
+
 class OtherOwnerError(Exception):
     """The resource is `owner`'s, and a write for another did not say that it takes it over."""
 

@@ -38,10 +38,16 @@ class Migration:
 
 def _add_tokens_and_audit(operations: Operations) -> None:
     tables.metadata.create_all(operations.get_bind(), [tables.tokens, tables.audit])
+    operations.create_index("history_in_order", "history", ["revision"])
 
 
 MIGRATIONS: tuple[Migration, ...] = (
-    Migration(7, readable_from=6, change="tokens, and an audit log", upgrade=_add_tokens_and_audit),
+    Migration(
+        7,
+        readable_from=6,
+        change="tokens, and an audit log",
+        upgrade=_add_tokens_and_audit,
+    ),
 )
 """In the order of their versions, without a gap."""
 

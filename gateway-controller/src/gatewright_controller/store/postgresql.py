@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, inspect
@@ -13,6 +14,7 @@ from gatewright_controller.store import migrations
 from gatewright_controller.store.database_obstacles import postgresql_obstacle
 from gatewright_controller.store.errors import NoDatabaseError, StoreError
 from gatewright_controller.store.migrations import MIGRATIONS, Migration
+from gatewright_controller.store.notifications import listen
 
 DEFAULTS = {
     "application_name": "gatewright-controller",
@@ -50,6 +52,11 @@ def open_as_it_is(url: str) -> Engine:
         if migrations.is_older(connection, place):
             raise StoreError(f"{place}: expected a database of this version, got an older one; use its own release")
     return engine
+
+
+def listening_to(url: str) -> Callable[[Callable[[], None]], Coroutine[None, None, None]]:
+    """Calls what it is given whenever something may have been written there: `notifications.listen`."""
+    return partial(listen, _connection_options(url))
 
 
 @contextlib.contextmanager

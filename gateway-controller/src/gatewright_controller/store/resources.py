@@ -99,6 +99,7 @@ class PastResource:
 class Batch:
     """apis: created, or put in the place of those that there are, as they are: one that is the same gets the revision
     too. renamed: new names, of `apis`, with those that they had. gateway: takes the place of the one that there is.
+    seen: the revisions of all APIs of which the batch was made, by name; None: they may be any.
     """
 
     apis: Sequence[tuple[Api, Versions]] = ()
@@ -106,6 +107,18 @@ class Batch:
     deleted: Sequence[str] = ()
     gateway: JsonObject | None = None
     deletes_gateway: bool = False
+    seen: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What was written after a revision. written: APIs as they are now. removed: names of those that are gone.
+    gateway: whether the Gateway is among it. revision: of the newest write."""
+
+    revision: int
+    written: Sequence[StoredApi] = ()
+    removed: Sequence[str] = ()
+    gateway: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 
@@ -19,6 +19,7 @@ from gatewright_controller.resource.versions import Versions
 from gatewright_controller.store.audit_rows import AuditEntry, AuditFilter, insert_entry, read_entries, read_entry
 from gatewright_controller.store.authors import ANY_TERMS, NO_OWNER, Author, Terms
 from gatewright_controller.store.batches import write_batch
+from gatewright_controller.store.changes import changes_since
 from gatewright_controller.store.database_obstacles import is_full
 from gatewright_controller.store.errors import ApiExistsError, NoSuchApiError, StorageError
 from gatewright_controller.store.past import entries, newest_document, past_resource
@@ -29,6 +30,7 @@ from gatewright_controller.store.resources import (
     TOKEN,
     Action,
     Batch,
+    Changes,
     Entry,
     PastResource,
     StoredApi,
@@ -47,16 +49,37 @@ NEXT_REVISION = update(revision).values(value=revision.c.value + 1).returning(re
 LIST = select(*RESOURCE).where(resources.c.kind == API).order_by(resources.c.name)
 
 
+Listen = Callable[[Callable[[], None]], Coroutine[None, None, None]]
+"""Calls what it is given whenever something may have been written."""
+
+
 class _UnchangedError(Exception):
     """Raised within a transaction that has nothing to write, which is undone with its revision."""
 
 
 class SqlStore:
-    """`turn`: what a thread holds while it uses the engine; SQLite's one connection is used by one thread at a time."""
+    """`turn`: what a thread holds while it uses the engine; SQLite's one connection is used by one thread at a time.
+    notify: the statement by which other controllers hear of a write, and `listen` how this one hears of theirs; None
+    where there are no others.
+    """
 
-    def __init__(self, engine: Engine, turn: AbstractContextManager[object]) -> None:
+    def __init__(
+        self, engine: Engine, turn: AbstractContextManager[object], notify: str = "", listen: Listen | None = None
+    ) -> None:
         self.engine = engine
-        self._turn = turn
+        self._turn, self._notify, self._listen = turn, notify, listen
+
+    @property
+    def is_shared(self) -> bool:
+        return self._listen is not None
+
+    async def listen(self, written: Callable[[], None]) -> None:
+        if self._listen:
+            await self._listen(written)
+
+    def changes_since(self, revision: int) -> Changes:
+        with self._using() as connection:
+            return changes_since(connection, revision)
 
     @property
     def revision(self) -> int:
@@ -251,6 +274,8 @@ class SqlStore:
             number: int = connection.execute(NEXT_REVISION).scalar_one()
             now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
             yield Transaction(connection, number, now, terms)
+            if self._notify:
+                connection.exec_driver_sql(self._notify)
 
 
 def _changes(stored: StoredApi, api: Api, versions: Versions, terms: Terms) -> bool:

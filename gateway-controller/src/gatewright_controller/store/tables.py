@@ -52,6 +52,7 @@ history = Table(
     Column("reason", Text, nullable=False),
     Column("counterpart", Text, nullable=False),
     PrimaryKeyConstraint("kind", "name", "revision", name="history_key"),
+    Index("history_in_order", "revision"),
 )
 """A row for each write of a resource. Documents are large: rows are apart from their key, which lists are read by."""
 

@@ -1,0 +1,89 @@
+"""Two controllers of one database: what another one has written is handed to this one's nodes, too."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+from gatewright_controller.apis.controller import Controller
+from gatewright_controller.apis.past_apis import decode_past
+from gatewright_controller.gateway.gateways import Gateways
+from gatewright_controller.resource.claims import Claim, claims_of
+from gatewright_controller.store import API, Changes, StorageError, StoredApi, context_of
+
+log = logging.getLogger(__name__)
+RETRY_SECONDS = 1.0
+
+
+class Following:
+    """Keeps a controller at what its database has. Run it once it has loaded what there was."""
+
+    def __init__(self, controller: Controller, gateways: Gateways) -> None:
+        self._store, self._controller, self._gateways = controller.store, controller, gateways
+        self._seen = controller.deployment.revision
+
+    async def run(self) -> None:
+        """Until it is cancelled; ends at once where nobody else can write."""
+        if not self._store.is_shared:
+            return
+        written = asyncio.Event()
+        listening = asyncio.create_task(self._store.listen(written.set), name="listening for writes")
+        try:
+            while True:
+                await written.wait()
+                written.clear()
+                try:
+                    await self.catch_up()
+                except StorageError as error:
+                    log.error("what other controllers have written is not read", extra={"reason": str(error)})
+                    await asyncio.sleep(RETRY_SECONDS)
+                    written.set()
+        finally:
+            listening.cancel()
+            await asyncio.wait([listening])
+
+    async def catch_up(self) -> None:
+        """Hands out what has been written since the last time, as far as this controller has not. Raises
+        `StorageError`."""
+        catching_up = asyncio.create_task(self._catch_up())
+        try:
+            await asyncio.shield(catching_up)
+        finally:
+            await asyncio.wait([catching_up])  # whoever is cancelled leaves no half of it, and no use of the store
+
+    async def _catch_up(self) -> None:
+        if await asyncio.to_thread(lambda: self._store.revision) <= self._seen:
+            return
+        async with self._gateways.writing, self._controller.writing:
+            changes = await asyncio.to_thread(self._store.changes_since, self._seen)
+            if changes.gateway:
+                await self._gateways.read_again()
+            for step in await asyncio.to_thread(self._steps, changes):
+                step()
+            self._seen = changes.revision
+
+    def _steps(self, changes: Changes) -> Sequence[Callable[[], None]]:
+        """What is done on the event loop, one right behind the other: nodes are sent all of it together."""
+        deployment = self._controller.deployment
+        written = [api for api in changes.written if deployment.revision_of(api.name) < api.revision]
+        removed = [name for name in changes.removed if name in deployment.apis]
+        successors = {name: set(self._successors(name, written)) for name in removed}
+        return [
+            *map(self._controller.offer_of, written),
+            *(partial(deployment.remove, name, changes.revision, successors[name]) for name in removed),
+        ]
+
+    def _successors(self, gone: str, written: Sequence[StoredApi]) -> Iterator[str]:
+        """Those that have taken over what an API had that is gone."""
+        before = decode_past(self._store.at(API, gone, -1)).api
+        claims = list(claims_of(before.spec.hosts, context_of(before), before.spec.listeners)) if before else []
+        for stored in written:
+            own = claims_of(stored.api.spec.hosts, stored.context, stored.api.spec.listeners)
+            if _clash(claims, list(own)):
+                yield stored.name
+
+
+def _clash(claims: Sequence[Claim], others: Sequence[Claim]) -> bool:
+    return any(claim.clashes(other) for claim in claims for other in others)

@@ -1,0 +1,41 @@
+"""PostgreSQL tells of writes: controllers of one database hear of each other's (LISTEN and NOTIFY)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+log = logging.getLogger(__name__)
+CHANNEL = "gatewright_written"
+NOTIFY = f"NOTIFY {CHANNEL}"
+"""In a writing transaction: heard once that is committed."""
+LOOK_SECONDS = 5.0
+"""After which is looked without having heard of anything: what is heard may be lost with a connection."""
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 5.0
+
+
+async def listen(options: Mapping[str, Any], written: Callable[[], None]) -> None:
+    """Calls `written` whenever something may have been written, until it is cancelled. options: of the connection."""
+    import psycopg
+
+    pause = FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            async with await psycopg.AsyncConnection.connect(**options, autocommit=True) as connection:
+                await connection.execute(f"LISTEN {CHANNEL}")
+                written()  # what nobody heard of before
+                if pause > FIRST_PAUSE_SECONDS:
+                    log.info("writes of other controllers are heard again")
+                pause = FIRST_PAUSE_SECONDS
+                while True:
+                    async for _ in connection.notifies(timeout=LOOK_SECONDS, stop_after=1):
+                        pass
+                    written()
+        except psycopg.Error as error:
+            if pause == FIRST_PAUSE_SECONDS:
+                reason = " ".join(str(error).split())
+                log.warning("writes of other controllers are not heard; trying again", extra={"reason": reason})
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)

@@ -1,0 +1,242 @@
+"""Two controllers of one PostgreSQL: each hands out what the other has written, and no write is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import json
+import os
+import random
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import psycopg
+import pytest
+from gatewright_controller.apis.api_source import ApiSource
+from gatewright_controller.apis.controller import Controller
+from gatewright_controller.following import Following
+from gatewright_controller.gateway.gateways import Gateways
+from gatewright_controller.model import Api, from_document
+from gatewright_controller.nodes.deployment import Node
+from gatewright_controller.plans import Intent, Plans
+from gatewright_controller.resource.definitions import Definitions, load_definitions
+from gatewright_controller.resource.versions import Versions
+from gatewright_controller.store import API, OtherRevisionError, Store, StoredApi, Terms, open_store
+from gatewright_controller.store.sql_store import SqlStore
+from gatewright_controller.translate import EdgeSettings
+from gatewright_documents.secret_masks import MASK
+from gatewright_documents.values import JsonObject
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
+SECONDS = 30.0
+KEYED = b"""
+name: keyed
+version: v1.0.0
+runtime: python
+processingMode: {requestHeaderMode: PROCESS}
+allowContinue: false
+parameters:
+  type: object
+  properties:
+    password: {type: string, writeOnly: true}
+"""
+CHANGES = int(os.environ.get("CHANGES_OF_A_WRITER", "12"))
+"""200 in the run that the issue of the time asked for."""
+WRITERS, NAMES = 8, 20
+
+
+@dataclass
+class Side:
+    """One of the two controllers, with a node."""
+
+    controller: Controller
+    gateways: Gateways
+    following: Following
+    node: Node
+
+    @property
+    def store(self) -> Store:
+        return self.controller.store
+
+    def at_the_node(self) -> dict[str, str]:
+        """Digests by API: of all that the node has been sent."""
+        deployment = self.controller.deployment
+        while True:
+            update = deployment.next_update(self.node)
+            if not update.bundles and not update.removed_apis:
+                return {name: digest for name, digest in self.node.sent.items() if digest}
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(SECONDS):
+            while not condition():
+                await self.controller.deployment.wait_for_change()
+
+
+@pytest.fixture
+def url(new_postgresql: Callable[[], str]) -> str:
+    return new_postgresql()
+
+
+@pytest.fixture
+def definitions(folder: Path) -> Definitions:
+    (folder / "keyed-v1.0.0.yaml").write_bytes(KEYED)
+    return load_definitions(folder, {"guard": {"issuer": "https://id.example"}})
+
+
+@pytest.fixture
+async def sides(
+    url: str, definitions: Definitions, connect: Callable[[Controller], Node]
+) -> AsyncIterator[tuple[Side, Side]]:
+    async with contextlib.AsyncExitStack() as stack:
+        made = []
+        for _ in range(2):
+            store = stack.enter_context(contextlib.closing(open_store(url)))
+            controller = Controller(store, lambda: definitions, EdgeSettings())
+            controller.load()
+            gateways = Gateways(store, controller.deployment, None)
+            controller.gateway_names = gateways.names
+            gateways.load()
+            following = Following(controller, gateways)
+            task = asyncio.create_task(following.run())
+            stack.push_async_callback(asyncio.wait, [task])
+            stack.callback(task.cancel)
+            made.append(Side(controller, gateways, following, connect(controller)))
+        yield made[0], made[1]
+
+
+def keyed(document: JsonObject, secret: str) -> JsonObject:
+    document["spec"]["policies"] = [{"name": "keyed", "version": "v1", "params": {"password": secret}}]
+    return document
+
+
+def named(orders: JsonObject, name: str, context: str = "") -> JsonObject:
+    document = copy.deepcopy(orders)
+    document["metadata"]["name"], document["spec"]["context"] = name, context or f"/{name}"
+    return document
+
+
+async def test_what_one_writes_the_others_nodes_get(sides: tuple[Side, Side], orders: JsonObject) -> None:
+    one, other = sides
+    await one.controller.create(named(orders, "a"))
+    await other.until(lambda: "a" in other.controller.deployment.apis)
+    assert other.at_the_node() == one.at_the_node()
+    await other.controller.replace(named(orders, "a", "/changed"))
+    revision = other.store.get("a").revision
+    await one.until(lambda: one.controller.deployment.revision_of("a") == revision)
+    assert other.at_the_node() == one.at_the_node()
+    await one.controller.delete("a")
+    await other.until(lambda: other.controller.deployment.apis == set())
+    assert other.at_the_node() == {}
+
+
+async def test_a_context_that_passes_on_stays_until_its_successor_is_there(
+    sides: tuple[Side, Side], orders: JsonObject
+) -> None:
+    one, other = sides
+    await one.controller.create(named(orders, "old", "/here"))
+    await other.until(lambda: "old" in other.controller.deployment.apis)
+    other.at_the_node()
+    other.node.applied["old"] = other.node.sent["old"]
+    new = ApiSource("new.json", json.dumps(named(orders, "new", "/here")).encode())
+    owned = await one.controller.replace(named(orders, "old", "/here"), Terms(owner="team"))
+    assert owned.owner == "team"
+    await Plans(one.controller, one.gateways).apply([new], Intent("team", prune=True))
+    await other.until(lambda: "new" in other.controller.deployment.apis)
+    update = other.controller.deployment.next_update(other.node)
+    assert ([bundle.api for bundle in update.bundles], [*update.removed_apis]) == (["new"], [])
+
+
+async def test_the_gateway_is_followed_too(sides: tuple[Side, Side]) -> None:
+    one, other = sides
+    listening = {"listeners": [{"name": "http", "port": 8080}]}
+    await one.gateways.replace({"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": listening})
+    await other.until(lambda: other.gateways.names() is not None)
+    assert other.gateways.current.document == one.gateways.current.document
+    await other.gateways.delete()
+    await one.until(lambda: one.gateways.names() is None)
+
+
+async def test_what_was_written_while_nobody_could_listen_is_caught_up_with(
+    sides: tuple[Side, Side], url: str, orders: JsonObject
+) -> None:
+    one, other = sides
+    await one.controller.create(named(orders, "before"))
+    await other.until(lambda: "before" in other.controller.deployment.apis)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' OR query LIKE 'NOTIFY%'"
+        )
+    await one.controller.create(named(orders, "after"))
+    await other.until(lambda: "after" in other.controller.deployment.apis)
+
+
+async def test_an_update_of_what_another_controller_has_changed_is_refused(
+    sides: tuple[Side, Side], orders: JsonObject
+) -> None:
+    one, other = sides
+    seen = await one.controller.create(named(orders, "a"))
+    await one.controller.replace(named(orders, "a", "/one"))
+    with pytest.raises(OtherRevisionError):
+        await other.controller.replace(named(orders, "a", "/other"), Terms(expected=frozenset([seen.revision])))
+    assert one.store.get("a").api.spec.context == "/one"
+
+
+async def test_a_mask_stands_for_the_secret_that_another_controller_has_just_written(
+    sides: tuple[Side, Side], orders: JsonObject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The write of the other one comes between the reading of what is stored and the write."""
+    one, other = sides
+    first = await one.controller.create(keyed(named(orders, "a"), "first"))
+    between = [msgspec.structs.replace(first.api, spec=from_document(keyed(named(orders, "a"), "second")).spec)]
+
+    def replace_late(api: Api, versions: Versions, terms: Terms) -> StoredApi:
+        while between:
+            one.store.replace(between.pop(), versions)
+        return SqlStore.replace(other.store, api, versions, terms)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(other.store, "replace", replace_late)
+    await other.controller.replace(keyed(named(orders, "a", "/changed"), MASK))
+    stored = one.store.get("a").api.spec
+    assert (stored.context, stored.policies[0].params) == ("/changed", {"password": "second"})
+
+
+async def test_writers_at_both_lose_no_update(
+    sides: tuple[Side, Side], orders: JsonObject, definitions: Definitions, connect: Callable[[Controller], Node]
+) -> None:
+    """Each writer reads, changes and writes with the revision that it has read; half of them also without."""
+    names = [f"api-{number}" for number in range(NAMES)]
+    for name in names:
+        await sides[0].controller.create(named(orders, name))
+    acknowledged: list[tuple[str, int]] = []
+    refused = 0
+
+    async def write(writer: int) -> None:
+        nonlocal refused
+        chance, side = random.Random(writer), sides[writer % 2]  # noqa: S311 - no secret
+        for number in range(CHANGES):
+            name = chance.choice(names)
+            seen = await side.controller.get(name)
+            document = named(orders, name, f"/{name}/w{writer}n{number}")
+            terms = Terms(expected=frozenset([seen.revision])) if writer < WRITERS // 2 else Terms()
+            try:
+                stored = await side.controller.replace(document, terms)
+                acknowledged.append((name, stored.revision))
+            except OtherRevisionError:
+                refused += 1
+
+    await asyncio.gather(*map(write, range(WRITERS)))
+    store = sides[0].store
+    assert len(acknowledged) + refused == WRITERS * CHANGES
+    written = {(name, entry.revision) for name in names for entry in store.history(API, name, limit=10_000)}
+    assert written == {*acknowledged} | {(name, number) for number, name in enumerate(names, start=1)}
+    newest = max(revision for _, revision in acknowledged)
+    fresh = Controller(store, lambda: definitions, EdgeSettings())
+    fresh.load()
+    expected = Side(fresh, sides[0].gateways, sides[0].following, connect(fresh)).at_the_node()
+    for side in sides:
+        await side.until(lambda side=side: side.controller.deployment.revision >= newest)  # type: ignore[misc]
+        await side.following.catch_up()
+        assert side.at_the_node() == expected
