@@ -119,87 +119,87 @@ def named(orders: JsonObject, name: str, context: str = "") -> JsonObject:
 
 
 async def test_what_one_writes_the_others_nodes_get(sides: tuple[Side, Side], orders: JsonObject) -> None:
-    one, other = sides
-    await one.controller.create(named(orders, "a"))
-    await other.until(lambda: "a" in other.controller.deployment.apis)
-    assert other.at_the_node() == one.at_the_node()
-    await other.controller.replace(named(orders, "a", "/changed"))
-    revision = other.store.get("a").revision
-    await one.until(lambda: one.controller.deployment.revision_of("a") == revision)
-    assert other.at_the_node() == one.at_the_node()
-    await one.controller.delete("a")
-    await other.until(lambda: other.controller.deployment.apis == set())
-    assert other.at_the_node() == {}
+    here, there = sides
+    await here.controller.create(named(orders, "a"))
+    await there.until(lambda: "a" in there.controller.deployment.apis)
+    assert there.at_the_node() == here.at_the_node()
+    await there.controller.replace(named(orders, "a", "/changed"))
+    revision = there.store.get("a").revision
+    await here.until(lambda: here.controller.deployment.revision_of("a") == revision)
+    assert there.at_the_node() == here.at_the_node()
+    await here.controller.delete("a")
+    await there.until(lambda: there.controller.deployment.apis == set())
+    assert there.at_the_node() == {}
 
 
 async def test_a_context_that_passes_on_stays_until_its_successor_is_there(
     sides: tuple[Side, Side], orders: JsonObject
 ) -> None:
-    one, other = sides
-    await one.controller.create(named(orders, "old", "/here"))
-    await other.until(lambda: "old" in other.controller.deployment.apis)
-    other.at_the_node()
-    other.node.applied["old"] = other.node.sent["old"]
+    here, there = sides
+    await here.controller.create(named(orders, "old", "/here"))
+    await there.until(lambda: "old" in there.controller.deployment.apis)
+    there.at_the_node()
+    there.node.applied["old"] = there.node.sent["old"]
     new = ApiSource("new.json", json.dumps(named(orders, "new", "/here")).encode())
-    owned = await one.controller.replace(named(orders, "old", "/here"), Terms(owner="team"))
+    owned = await here.controller.replace(named(orders, "old", "/here"), Terms(owner="team"))
     assert owned.owner == "team"
-    await Plans(one.controller, one.gateways).apply([new], Intent("team", prune=True))
-    await other.until(lambda: "new" in other.controller.deployment.apis)
-    update = other.controller.deployment.next_update(other.node)
+    await Plans(here.controller, here.gateways).apply([new], Intent("team", prune=True))
+    await there.until(lambda: "new" in there.controller.deployment.apis)
+    update = there.controller.deployment.next_update(there.node)
     assert ([bundle.api for bundle in update.bundles], [*update.removed_apis]) == (["new"], [])
 
 
 async def test_the_gateway_is_followed_too(sides: tuple[Side, Side]) -> None:
-    one, other = sides
+    here, there = sides
     listening = {"listeners": [{"name": "http", "port": 8080}]}
-    await one.gateways.replace({"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": listening})
-    await other.until(lambda: other.gateways.names() is not None)
-    assert other.gateways.current.document == one.gateways.current.document
-    await other.gateways.delete()
-    await one.until(lambda: one.gateways.names() is None)
+    await here.gateways.replace({"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": listening})
+    await there.until(lambda: there.gateways.names() is not None)
+    assert there.gateways.current.document == here.gateways.current.document
+    await there.gateways.delete()
+    await here.until(lambda: here.gateways.names() is None)
 
 
 async def test_what_was_written_while_nobody_could_listen_is_caught_up_with(
     sides: tuple[Side, Side], url: str, orders: JsonObject
 ) -> None:
-    one, other = sides
-    await one.controller.create(named(orders, "before"))
-    await other.until(lambda: "before" in other.controller.deployment.apis)
+    here, there = sides
+    await here.controller.create(named(orders, "before"))
+    await there.until(lambda: "before" in there.controller.deployment.apis)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' OR query LIKE 'NOTIFY%'"
         )
-    await one.controller.create(named(orders, "after"))
-    await other.until(lambda: "after" in other.controller.deployment.apis)
+    await here.controller.create(named(orders, "after"))
+    await there.until(lambda: "after" in there.controller.deployment.apis)
 
 
 async def test_an_update_of_what_another_controller_has_changed_is_refused(
     sides: tuple[Side, Side], orders: JsonObject
 ) -> None:
-    one, other = sides
-    seen = await one.controller.create(named(orders, "a"))
-    await one.controller.replace(named(orders, "a", "/one"))
+    here, there = sides
+    seen = await here.controller.create(named(orders, "a"))
+    await here.controller.replace(named(orders, "a", "/one"))
     with pytest.raises(OtherRevisionError):
-        await other.controller.replace(named(orders, "a", "/other"), Terms(expected=frozenset([seen.revision])))
-    assert one.store.get("a").api.spec.context == "/one"
+        await there.controller.replace(named(orders, "a", "/other"), Terms(expected=frozenset([seen.revision])))
+    assert here.store.get("a").api.spec.context == "/one"
 
 
 async def test_a_mask_stands_for_the_secret_that_another_controller_has_just_written(
     sides: tuple[Side, Side], orders: JsonObject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The write of the other one comes between the reading of what is stored and the write."""
-    one, other = sides
-    first = await one.controller.create(keyed(named(orders, "a"), "first"))
+    here, there = sides
+    first = await here.controller.create(keyed(named(orders, "a"), "first"))
     between = [msgspec.structs.replace(first.api, spec=from_document(keyed(named(orders, "a"), "second")).spec)]
 
     def replace_late(api: Api, versions: Versions, terms: Terms) -> StoredApi:
         while between:
-            one.store.replace(between.pop(), versions)
-        return SqlStore.replace(other.store, api, versions, terms)  # type: ignore[arg-type]
+            here.store.replace(between.pop(), versions)
+        return SqlStore.replace(there.store, api, versions, terms)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(other.store, "replace", replace_late)
-    await other.controller.replace(keyed(named(orders, "a", "/changed"), MASK))
-    stored = one.store.get("a").api.spec
+    monkeypatch.setattr(there.store, "replace", replace_late)
+    await there.controller.replace(keyed(named(orders, "a", "/changed"), MASK))
+    stored = here.store.get("a").api.spec
     assert (stored.context, stored.policies[0].params) == ("/changed", {"password": "second"})
 
 

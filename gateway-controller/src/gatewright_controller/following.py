@@ -25,7 +25,7 @@ class Following:
         self._seen = controller.deployment.revision
 
     async def run(self) -> None:
-        """Until it is cancelled; ends at once where nobody else can write."""
+        """Until it is cancelled; ends at once where no other controller can write."""
         if not self._store.is_shared:
             return
         written = asyncio.Event()
@@ -51,7 +51,7 @@ class Following:
         try:
             await asyncio.shield(catching_up)
         finally:
-            await asyncio.wait([catching_up])  # whoever is cancelled leaves no half of it, and no use of the store
+            await asyncio.wait([catching_up])  # a cancelled task leaves no half of it, and no use of the store
 
     async def _catch_up(self) -> None:
         if await asyncio.to_thread(lambda: self._store.revision) <= self._seen:

@@ -46,7 +46,7 @@ async def test_writes_and_refusals_are_entered_in_their_order(client: httpx.Asyn
         ("token:ci", "changed", "orders-v1", "done", 200),
         ("token:ci", "deleteApi", "orders-v1", "refused", 412),
         ("token:ci", "listTokens", "", "refused", 403),
-        ("nobody", "GET /v1/apis", "", "refused", 401),
+        ("stranger", "GET /v1/apis", "", "refused", 401),
         ("local", "replaceLogLevel", "", "done", 200),
     ]
     assert (await entries(client, actor="token:ci"))[0]["reason"] == "new shop"

@@ -23,7 +23,8 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "rights.md"
 HEAD = """# Rights
 
-Every operation of the [management API](management-api.md) needs one right, or none. A role is a set of rights; how to give one to somebody: [who may do what](../how-to/access.md).
+Every operation of the [management API](management-api.md) needs one right, or none.
+A role is a set of rights; how to give one to somebody: [who may do what](../how-to/access.md).
 
 A test writes this page from what a controller answers to each caller: `yes`, or the status of the refusal.
 
@@ -35,10 +36,11 @@ A token that is bound to some APIs has of these only the rights that concern one
 
 ## Operations
 
-`bound` is a publisher that is bound to one team's APIs: with its own API, and with one of another team. A list has its own alone.
+`bound` is a publisher that is bound to one team's APIs: with its own API, and with one of another team.
+A list has its own alone.
 
 {operations}
-"""  # noqa: E501 - one sentence a line
+"""
 MINE, THEIRS = "mine", "theirs"
 BOUND_CALLER, OWN = "bound", "bound-own"
 
@@ -88,21 +90,21 @@ async def tokens(client: httpx.AsyncClient) -> dict[str, str]:
     """Authorization headers, by caller."""
     found: dict[str, str] = {role: (await create(client, role, role))["authorization"] for role in ROLES}
     bound = (await create(client, BOUND_CALLER, "publisher", labels={"team": MINE}))["authorization"]
-    return {**found, "nobody": f"Bearer gatewright_{'x' * 43}", BOUND_CALLER: bound, OWN: bound}
+    return {**found, "stranger": f"Bearer gatewright_{'x' * 43}", BOUND_CALLER: bound, OWN: bound}
 
 
 async def test_the_page_has_what_each_caller_is_answered(
     client: httpx.AsyncClient, tokens: dict[str, str], orders: JsonObject, request: pytest.FixtureRequest
 ) -> None:
-    lines = ["| operation | right | nobody | viewer | publisher | admin | bound: own | bound: another's |"]
+    lines = ["| operation | right | stranger | viewer | publisher | admin | bound: own | bound: another's |"]
     lines.append("| --- " * 8 + "|")
     for row in (row for part in PARTS for row in part.rows if row.right):
         found = await outcomes(client, tokens, orders, row)
         assert found["admin"] == "yes", row.id
-        assert found["nobody"] == "401", row.id
+        assert found["stranger"] == "401", row.id
         for role in ROLES:
             assert (found[role] == "yes") == (row.right in RIGHTS[role]), (row.id, role)
-        cells = [found[caller] for caller in ("nobody", "viewer", "publisher", "admin", OWN, BOUND_CALLER)]
+        cells = [found[caller] for caller in ("stranger", "viewer", "publisher", "admin", OWN, BOUND_CALLER)]
         path = row.path.replace(":path}", "}")
         lines.append(f"| `{row.method} {path}` | `{row.right}` | {' | '.join(cells)} |")
     page = HEAD.format(roles=roles_table(), bound=", ".join(bound_rights()), operations="\n".join(lines))

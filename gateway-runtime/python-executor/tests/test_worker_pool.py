@@ -174,8 +174,8 @@ def test_each_runs_once_while_threads_come_and_go(size: int, rounds: list[int]) 
         assert eventually(lambda: pool.grown == 0)
 
 
-def test_no_execution_is_left_to_a_thread_that_wakes_nobody() -> None:
-    """A thread that finds nobody to wake is held there, while another becomes idle and a third submits: that one leaves
+def test_no_execution_is_left_to_a_thread_that_wakes_none() -> None:
+    """A thread that finds no other to wake is held there, while another becomes idle and a third submits, and leaves
     the waking to the first."""
     held = list[str]()
     with working(1) as (pool, work):

@@ -56,7 +56,7 @@ class Permit:
 
 
 EVERYTHING = Permit()
-"""For what nobody has asked for, as at a start."""
+"""For what no caller has asked for, as at a start."""
 
 
 @dataclass(frozen=True)
@@ -81,4 +81,4 @@ class Caller:
 
 
 LOCAL = Caller("local", (Grant("admin"),))
-"""Whoever is on this machine, where no token is configured."""
+"""Any client on this machine, where no token is configured."""

@@ -35,5 +35,5 @@ def new_text() -> str:
 
 
 def digest_of(text: str) -> str:
-    """What is kept of a token: nobody guesses a text of 32 random bytes, so that one plain hash is enough."""
+    """What is kept of a token: no attacker guesses a text of 32 random bytes, so that one plain hash is enough."""
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Who sends a request to the management API: by a token; without any configured, whoever is on this machine, but for
+"""Who sends a request to the management API: by a token; without any configured, any client on this machine, but for
 web pages of others."""
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gatewright_controller.access import LOCAL, Caller, Grant
 from gatewright_controller.inspector import is_page_file
 from gatewright_controller.local.loopback import is_loopback
-from gatewright_controller.management.callers import CALLER, NOBODY
+from gatewright_controller.management.callers import CALLER, STRANGER
 from gatewright_controller.management.problems import Problem, on_storage, problem_response
 from gatewright_controller.management.rate_limits import RateLimit
 from gatewright_controller.management.table import is_open
 from gatewright_controller.store import StorageError
 
 CONFIGURED = Caller("token", (Grant("admin"),))
-"""Whoever has the token that the controller was started with."""
+"""The client with the token that the controller was started with."""
 
 FindCaller = Callable[[str], Awaitable[Caller | None]]
-"""Who comes with a credential, which a client has sent as a bearer token; None: nobody. Raises `Problem`."""
+"""Who comes with a credential, which a client has sent as a bearer token; None: no caller. Raises `Problem`."""
 
 
-async def find_nobody(_: str) -> Caller | None:
+async def find_no_caller(_: str) -> Caller | None:
     """For a controller that knows no token but its own."""
     return None
 
@@ -50,14 +50,14 @@ class Access:
     """
 
     def __init__(
-        self, app: ASGIApp, token: str, find: FindCaller = find_nobody, limits: CallerLimits = CallerLimits()
+        self, app: ASGIApp, token: str, find: FindCaller = find_no_caller, limits: CallerLimits = CallerLimits()
     ) -> None:
         self._app, self._token, self._find = app, token, find
         self._requests = RateLimit(limits.requests_per_second, 5 * limits.requests_per_second)
         self._failures = RateLimit(limits.failures_per_second, limits.failures_at_once)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope[CALLER] = NOBODY
+        scope[CALLER] = STRANGER
         if scope["type"] != "http" or is_open(scope["path"]) or (self._token and is_page_file(scope["path"])):
             await self._app(scope, receive, send)
             return

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gatewright_controller.management.authors import author_of
-from gatewright_controller.management.callers import CALLER, NOBODY
+from gatewright_controller.management.callers import CALLER, STRANGER
 from gatewright_controller.management.problems import Problem
 from gatewright_controller.management.rate_limits import RateLimit
 from gatewright_controller.management.rows import ROW, Row
@@ -56,7 +56,7 @@ class Audited:
                 await self._enter(scope, status, body)
 
     async def _enter(self, scope: Scope, status: int, body: bytes) -> None:
-        limit = self._strangers if scope.get(CALLER, NOBODY) == NOBODY else self._known
+        limit = self._strangers if scope.get(CALLER, STRANGER) == STRANGER else self._known
         if status >= 400 and limit.take():
             return
         try:
@@ -99,7 +99,7 @@ def _author(request: Request) -> Author:
     try:
         return author_of(request)
     except Problem:  # the reason may be what was refused
-        return Author(request.scope.get(CALLER, NOBODY).actor, request.client.host if request.client else "")
+        return Author(request.scope.get(CALLER, STRANGER).actor, request.client.host if request.client else "")
 
 
 def _detail(body: bytes) -> str:

@@ -10,7 +10,7 @@ from gatewright_controller.management.rows import Row
 
 CALLER = "gatewright_caller"
 """Of a scope: the `Caller`."""
-NOBODY = Caller("nobody")
+STRANGER = Caller("stranger")
 """Who comes without a token that is known."""
 PERMIT = "gatewright_permit"
 """Of a scope: what the request may touch."""

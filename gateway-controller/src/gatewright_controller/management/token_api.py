@@ -30,13 +30,13 @@ Now = Callable[[], datetime]
 
 
 class TokenEndpoints:
-    """Tokens are no resources that are applied: their texts are known to nobody but who uses them."""
+    """Tokens are no resources that are applied: their texts are known to their users alone."""
 
     def __init__(self, store: Store, read: ReadObject, now: Now = utc_now) -> None:
         self._store, self._read, self._now = store, read, now
 
     async def caller_of_token(self, text: str) -> Caller | None:
-        """Who comes with this token: nobody where it is unknown or has expired. Raises `StorageError`."""
+        """Who comes with this token: no caller where it is unknown or has expired. Raises `StorageError`."""
         if not text.startswith(access.PREFIX):
             return None
         token = await asyncio.to_thread(self._store.token_of, access.digest_of(text))

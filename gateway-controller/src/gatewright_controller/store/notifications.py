@@ -25,7 +25,7 @@ async def listen(options: Mapping[str, Any], written: Callable[[], None]) -> Non
         try:
             async with await psycopg.AsyncConnection.connect(**options, autocommit=True) as connection:
                 await connection.execute(f"LISTEN {CHANNEL}")
-                written()  # what nobody heard of before
+                written()  # what was written before
                 if pause > FIRST_PAUSE_SECONDS:
                     log.info("writes of other controllers are heard again")
                 pause = FIRST_PAUSE_SECONDS

@@ -91,7 +91,7 @@ class TokenResource(Grant, frozen=True, kw_only=True):
 
 
 class CreatedToken(TokenResource, frozen=True, kw_only=True):
-    """A new token, with its text: nobody can be shown it again."""
+    """A new token, with its text: no other answer has it."""
 
     token: str
 
@@ -119,7 +119,7 @@ class AuditEntry(Answered, frozen=True):
     at: str
     """RFC 3339, UTC."""
     actor: str
-    """Who: `local` (this machine, without a token), `token` (the controller's own), `token:NAME`, `file`, `nobody`
+    """Who: `local` (this machine, without a token), `token` (the controller's own), `token:NAME`, `file`, `stranger`
     (without a token that is known) or `unknown`."""
     origin: str
     """The address of the client, or the file."""
