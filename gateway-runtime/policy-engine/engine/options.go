@@ -9,24 +9,26 @@ import (
 	"time"
 
 	"gatewright.dev/policy-engine/internal/metrics"
+	"gatewright.dev/policy-engine/internal/node"
 )
 
 // Options are the options of an engine. DefaultOptions has the values of the optional ones. Addresses of sockets are
 // "unix:PATH". Errors name an option as the command line does: ExtProc is --ext-proc.
 type Options struct {
-	Manifest       string              // path of a build's manifest.json
-	Register       func(*Registry)     // registers the compiled-in Go policies; called once, before the engine starts
-	NodeID         string              // of this node, as in its Envoy's bootstrap
-	StateDir       string              // directory for the last good state; created if missing
-	Secrets        string              // folder of the files of secrets that parameters name; empty: none
-	Gateway        string              // path of a serialized node.v1.Gateway that applies from the start; empty: no listeners until a controller sends one
-	KeepGateway    bool                // the file's Gateway applies even if the controller sends another
-	Controller     string              // address, unix:PATH or host:port; empty: the node uses its last good state
-	Peers          string              // peers.json, which lists the pids that may connect; empty: any process of this user
-	Executors      map[string][]string // addresses of executor processes by group
-	MetricsSources []metrics.Source    // other processes of the node, whose metrics are served with the engine's
-	Log            *slog.Logger        // nil: slog.Default()
-	LogLevel       *slog.LevelVar      // the level of Log; nil: it cannot be changed while the engine runs
+	Manifest              string              // path of a build's manifest.json
+	Register              func(*Registry)     // registers the compiled-in Go policies; called once, before the engine starts
+	NodeID                string              // of this node, as in its Envoy's bootstrap
+	StateDir              string              // directory for the last good state; created if missing
+	Secrets               string              // folder of the files of secrets that parameters name; empty: none
+	Gateway               string              // path of a serialized node.v1.Gateway that applies from the start; empty: no listeners until a controller sends one
+	KeepGateway           bool                // the file's Gateway applies even if the controller sends another
+	Controller            string              // address, unix:PATH or host:port; empty: the node uses its last good state
+	ControllerCredentials node.Credentials    // of a controller over the network
+	Peers                 string              // peers.json, which lists the pids that may connect; empty: any process of this user
+	Executors             map[string][]string // addresses of executor processes by group
+	MetricsSources        []metrics.Source    // other processes of the node, whose metrics are served with the engine's
+	Log                   *slog.Logger        // nil: slog.Default()
+	LogLevel              *slog.LevelVar      // the level of Log; nil: it cannot be changed while the engine runs
 
 	ExtProc string // the socket to which Envoy sends requests
 	XDS     string // the socket from which Envoy gets its configuration
@@ -85,6 +87,9 @@ func (o *Options) mistakes() (errs []error) {
 				refuse("executor", "group %s: %w", group, err)
 			}
 		}
+	}
+	if err := o.ControllerCredentials.Check(); err != nil {
+		refuse("controller-authority", "%w", err)
 	}
 	if o.DrainTimeout < 0 {
 		refuse("drain-timeout", "expected a time like 10s, got %s", o.DrainTimeout)

@@ -51,11 +51,15 @@ type Resolver interface {
 	LookupHost(ctx context.Context, host string) ([]string, error)
 }
 
+// Credentials are files by which a node and a controller over the network know each other.
+type Credentials = controller.Credentials
+
 // Options configure a node.
 type Options struct {
 	NodeID        string
 	EngineVersion string
-	Controller    string // "unix:PATH" or "host:port"; empty: the node serves its last good state only
+	Controller    string      // "unix:PATH" or "host:port"; empty: the node serves its last good state only
+	Credentials   Credentials // of a controller over the network
 	StateDir      string
 	Gateway       *nodev1.Gateway                                       // the Gateway to begin with, from a file; nil: the node has no listener until the controller sends a Gateway
 	GatewayDigest func() string                                         // digest of that file's present content; nil: the file does not change
@@ -160,7 +164,7 @@ func New(options Options) (*Node, error) {
 		gateway: gateway.New(gateway.Options{File: options.Gateway, FileDigest: options.GatewayDigest, Directory: state,
 			Envoy: options.Envoy, Acknowledge: timing.Acknowledge, Watch: timing.Watch, Retry: timing.retry(), Log: options.Log}),
 	}
-	n.client = &controller.Client{Address: options.Controller, KeepsGateway: options.KeepsGateway, Hello: n.hello,
+	n.client = &controller.Client{Address: options.Controller, Credentials: options.Credentials, KeepsGateway: options.KeepsGateway, Hello: n.hello,
 		FirstReport: func() *nodev1.Report { return n.snapshot.Load().notReady },
 		Observe:     options.Observe, Inbox: n.inbox, Outbox: n.outbox, Log: options.Log}
 	n.reporter = &reporter{outbox: n.outbox, log: options.Log}

@@ -15,7 +15,6 @@ import (
 	"google.golang.org/grpc"
 	grpcbackoff "google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
@@ -30,7 +29,8 @@ const observeAgain = 30 * time.Second // after a controller without the Observe 
 // Client keeps a stream to the controller.
 type Client struct {
 	Address      string // "unix:PATH" or "host:port"; empty: there is no controller
-	KeepsGateway bool   // leave the Gateways of updates out
+	Credentials  Credentials
+	KeepsGateway bool // leave the Gateways of updates out
 	Hello        func() *nodev1.Hello
 	FirstReport  func() *nodev1.Report                                 // what the hello lacks, for the beginning of a stream; nil: nothing
 	Observe      func(context.Context, nodev1.NodeServiceClient) error // sends exchanges to the controller until ctx or the stream ends; nil: none are sent
@@ -50,7 +50,10 @@ func (c *Client) Run(ctx context.Context) {
 		c.Log.Info("no --controller: the node serves its last good state only")
 		return
 	}
-	connection, err := dial(c.Address)
+	refused := &changes{say: func(err error) {
+		c.Log.Error("the controller and this node do not accept each other; trying again", "controller", c.Address, "error", err.Error())
+	}}
+	connection, err := c.dial(refused.note)
 	if err != nil {
 		c.Log.Error("expected a controller address like unix:PATH or host:port", "got", c.Address, "error", err.Error())
 		return
@@ -70,7 +73,10 @@ func (c *Client) Run(ctx context.Context) {
 		}
 		if answered {
 			failures = 0
+			refused.forget()
 			c.Log.Warn("connection to the controller lost", "error", status.Convert(err).Message())
+		} else if code := status.Code(err); code == codes.Unauthenticated || code == codes.PermissionDenied {
+			refused.note(errors.New(status.Convert(err).Message()))
 		}
 		backoff.Sleep(ctx, reconnect.Wait(failures))
 	}
@@ -92,14 +98,17 @@ func (c *Client) runObserve(ctx context.Context, client nodev1.NodeServiceClient
 	}
 }
 
-func dial(target string) (*grpc.ClientConn, error) {
-	return grpc.NewClient(target,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+func (c *Client) dial(failed func(error)) (*grpc.ClientConn, error) {
+	options, err := c.Credentials.options(failed)
+	if err != nil {
+		return nil, err
+	}
+	return grpc.NewClient(c.Address, append(options,
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(math.MaxInt32), grpc.WaitForReady(true)),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           grpcbackoff.Config{BaseDelay: reconnect.First, Multiplier: 2, Jitter: 0.2, MaxDelay: reconnect.Longest},
 			MinConnectTimeout: time.Second,
-		}))
+		}))...)
 }
 
 // syncStream runs one stream: hello, then updates in and reports out. answered reports whether the controller sent anything.

@@ -1,0 +1,213 @@
+package controller_test
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"log/slog"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/await"
+	"gatewright.dev/policy-engine/internal/node/controller"
+)
+
+// issued writes a certificate for 127.0.0.1 that signs itself, and its key, and returns their files.
+func issued(t *testing.T, name string) (certificate, key string) {
+	t.Helper()
+	secret, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature}
+	signed, err := x509.CreateCertificate(rand.Reader, template, template, secret.Public(), secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encoded, err := x509.MarshalPKCS8PrivateKey(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	directory := t.TempDir()
+	return write(t, directory, "certificate.pem", pemOf("CERTIFICATE", signed)), write(t, directory, "key.pem", pemOf("PRIVATE KEY", encoded))
+}
+
+func pemOf(kind string, content []byte) string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: content}))
+}
+
+func write(t *testing.T, directory, name, content string) string {
+	t.Helper()
+	path := filepath.Join(directory, name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// secured is a controller over the network that says of each stream with which token and which certificate it came.
+type secured struct {
+	nodev1.UnimplementedNodeServiceServer
+	came    chan string
+	refuses codes.Code
+}
+
+func (s *secured) Sync(stream nodev1.NodeService_SyncServer) error {
+	headers, _ := metadata.FromIncomingContext(stream.Context())
+	select {
+	case s.came <- strings.Join(headers.Get("authorization"), ","):
+	case <-stream.Context().Done():
+	}
+	if s.refuses != codes.OK {
+		return status.Error(s.refuses, "expected a token with the role node")
+	}
+	<-stream.Context().Done()
+	return nil
+}
+
+// serve serves with the certificate until the test ends, and returns the address. clients: who signs those of nodes; empty: no
+// certificate is asked for.
+func serve(t *testing.T, service *secured, certificate, key, clients string) string {
+	t.Helper()
+	pair, err := tls.LoadX509KeyPair(certificate, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
+	if clients != "" {
+		content, err := os.ReadFile(clients)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config.ClientCAs, config.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
+		config.ClientCAs.AppendCertsFromPEM(content)
+	}
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer(grpc.Creds(credentials.NewTLS(config)))
+	nodev1.RegisterNodeServiceServer(server, service)
+	go func() { _ = server.Serve(listener) }()
+	t.Cleanup(server.Stop)
+	return listener.Addr().String()
+}
+
+// lines is a log that tests read.
+type lines struct {
+	mutex   sync.Mutex
+	written bytes.Buffer
+}
+
+func (l *lines) Write(line []byte) (int, error) {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	return l.written.Write(line)
+}
+
+func (l *lines) text() string {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	return l.written.String()
+}
+
+func join(t *testing.T, address string, files controller.Credentials) *lines {
+	t.Helper()
+	log := &lines{}
+	run(t, "", func(client *controller.Client) {
+		client.Address, client.Credentials, client.Log = address, files, slog.New(slog.NewTextHandler(log, nil))
+	})
+	return log
+}
+
+func TestATokenIsReadAgainForEachStream(t *testing.T) {
+	certificate, key := issued(t, "controller")
+	service := &secured{came: make(chan string), refuses: codes.Unavailable}
+	token := write(t, t.TempDir(), "token", "first\n")
+	join(t, serve(t, service, certificate, key, ""), controller.Credentials{Authority: certificate, Token: token})
+	if came := await.Receive(t, service.came, "a stream"); came != "Bearer first" {
+		t.Errorf("expected the token, got %q", came)
+	}
+	write(t, filepath.Dir(token), "token", "second")
+	await.Until(t, "the other token comes", func() bool { return <-service.came == "Bearer second" })
+}
+
+func TestANodeShowsItsCertificate(t *testing.T) {
+	certificate, key := issued(t, "controller")
+	own, ownKey := issued(t, "node-1")
+	service := &secured{came: make(chan string)}
+	address := serve(t, service, certificate, key, own)
+	join(t, address, controller.Credentials{Authority: certificate, Certificate: own, Key: ownKey})
+	await.Receive(t, service.came, "a stream")
+}
+
+func TestWhyAControllerAndANodeDoNotAcceptEachOtherIsLoggedOnce(t *testing.T) {
+	certificate, key := issued(t, "controller")
+	other, _ := issued(t, "other")
+	for name, c := range map[string]struct {
+		files    controller.Credentials
+		refuses  codes.Code
+		expected string
+	}{
+		"another authority": {controller.Credentials{Authority: other}, codes.OK, "certificate signed by unknown authority"},
+		"the token":         {controller.Credentials{Authority: certificate}, codes.Unauthenticated, "expected a token with the role node"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			service := &secured{came: make(chan string, 100), refuses: c.refuses}
+			log := join(t, serve(t, service, certificate, key, ""), c.files)
+			await.Until(t, "the reason is logged", func() bool { return strings.Contains(log.text(), c.expected) })
+			if c.refuses != codes.OK {
+				for range 3 {
+					await.Receive(t, service.came, "a further stream")
+				}
+			}
+			if count := strings.Count(log.text(), "do not accept each other"); count != 1 {
+				t.Errorf("expected one line, got %d:\n%s", count, log.text())
+			}
+		})
+	}
+}
+
+func TestFilesThatCannotBeUsedAreReported(t *testing.T) {
+	certificate, key := issued(t, "node")
+	directory := t.TempDir()
+	empty := write(t, directory, "empty", "")
+	absent := filepath.Join(directory, "absent")
+	for expected, files := range map[string]controller.Credentials{
+		"expected a file of certificate authorities, got none": {Token: empty},
+		"expected certificates (PEM), got none":                {Authority: empty},
+		"no such file or directory":                            {Authority: absent},
+		"expected a certificate with its key, got one of them": {Authority: certificate, Certificate: certificate},
+		"expected one line with a token":                       {Authority: certificate, Token: empty},
+		"failed to find any PEM data":                          {Authority: certificate, Certificate: empty, Key: key},
+	} {
+		if err := files.Check(); err == nil || !strings.Contains(err.Error(), expected) {
+			t.Errorf("expected %q, got %v", expected, err)
+		}
+	}
+	for _, files := range []controller.Credentials{{}, {Authority: certificate}, {Authority: certificate, Certificate: certificate, Key: key}} {
+		if err := files.Check(); err != nil {
+			t.Errorf("expected %v to be fine, got %v", files, err)
+		}
+	}
+}
