@@ -9,17 +9,20 @@ import os
 import queue
 import signal
 import socket
+import ssl
 import stat
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 import httpx
 import pytest
+from cryptography import x509
 from gatewright_controller._gen import node_pb2, node_pb2_grpc
 from gatewright_controller.nodes.node_server import ListenError
 from gatewright_controller.server import serve
@@ -27,6 +30,8 @@ from gatewright_controller.settings import load_settings
 from gatewright_controller.store import StoreError
 from gatewright_documents.mistake import Invalid
 from gatewright_documents.values import JsonObject
+
+from e2e.kit.certificates import Authority, authority
 
 pytestmark = pytest.mark.timeout(180)
 Line = dict[str, object]
@@ -65,7 +70,7 @@ class Process:
         if not self._url:
             line = self._ready.get(timeout=30)
             assert line, self.lines
-            self._url = f"http://{line['listen']}"
+            self._url = f"http{'s' if line['tls'] else ''}://{line['listen']}"
         return self._url
 
     def wait_for(self, words: str) -> None:
@@ -394,6 +399,110 @@ def test_with_a_token_it_may_listen_everywhere_and_asks_for_it(start: Start) -> 
     assert httpx.get(f"{url}/v1/apis").status_code == 401
     assert httpx.get(f"{url}/v1/apis", headers={"Authorization": "Bearer s3cret"}).json() == {"apis": []}
     assert httpx.get(f"{url}/healthz").status_code == 200
+
+
+CLEAR = "go in clear: name a certificate with --tls-certificate or GATEWRIGHT_CONTROLLER_TLS_CERTIFICATE, or listen on"
+
+
+def test_a_controller_beyond_this_machine_warns_that_its_token_goes_in_clear(start: Start, signed: Signed) -> None:
+    token = {"GATEWRIGHT_CONTROLLER_TOKEN": "s3cret"}
+    everywhere = "--listen", "0.0.0.0:0"
+    for options, warnings in ((everywhere, 1), ((*everywhere, *signed.options), 0), ((), 0)):
+        controller = start(*options, **token)
+        controller.url()
+        assert controller.end() == 0
+        assert controller.log_text().count(CLEAR) == warnings
+    refused = start(*everywhere, *signed.options)
+    assert refused.wait() == 1
+    assert "expected a token for the management API on 0.0.0.0:0, got none" in refused.log_text()
+
+
+@dataclass
+class Signed:
+    """The files of a certificate for 127.0.0.1, as the controller's options, and trust in it."""
+
+    signer: Authority
+    pair: tuple[Path, Path]
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        return "--tls-certificate", str(self.pair[0]), "--tls-key", str(self.pair[1])
+
+    @property
+    def trust(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=self.signer.file)
+
+
+@pytest.fixture
+def signed(tmp_path: Path) -> Signed:
+    (tmp_path / "tls").mkdir()
+    signer = authority(tmp_path / "tls")
+    return Signed(signer, signer.issue("controller", "127.0.0.1"))
+
+
+def serial_number(client: httpx.Client, url: str) -> int:
+    """That of the certificate of the connection on which the answer comes."""
+    with client.stream("GET", f"{url}/healthz") as answer:
+        stream = answer.extensions["network_stream"]
+        certificate = stream.get_extra_info("ssl_object").getpeercert(True)
+        assert b"".join(answer.iter_bytes()) == b'{"status":"ok"}'
+    return x509.load_der_x509_certificate(certificate).serial_number
+
+
+def test_with_a_certificate_it_speaks_tls_and_renews_it_without_losing_a_connection(
+    start: Start, signed: Signed
+) -> None:
+    controller = start(*signed.options)
+    url = controller.url()
+    assert url.startswith("https://")
+    with httpx.Client(verify=signed.trust) as open_before:
+        first = serial_number(open_before, url)
+        assert httpx.get(url.replace("https", "http")).json() == {
+            "type": "about:blank",
+            "title": "Bad Request",
+            "status": 400,
+            "detail": "expected TLS, got a request in clear: use https:// for this port",
+        }
+        new = signed.signer.issue("new", "127.0.0.1")
+        for file, renewed in zip(signed.pair, new, strict=True):
+            renewed.rename(file)
+        controller.wait_for("the renewed certificate is used")
+        assert serial_number(open_before, url) == first
+        with httpx.Client(verify=signed.trust) as open_after:
+            assert serial_number(open_after, url) != first
+        assert controller.end() == 0
+
+
+def test_while_the_database_cannot_be_opened_it_speaks_tls(start: Start, signed: Signed, tmp_path: Path) -> None:
+    (tmp_path / "last-good").touch()
+    (tmp_path / "controller.db").write_text("no database" * 100)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    start("--listen", f"127.0.0.1:{port}", "--last-good", str(tmp_path / "last-good"), *signed.options)
+    transport = httpx.HTTPTransport(verify=signed.trust, retries=10)
+    with httpx.Client(base_url=f"https://127.0.0.1:{port}", transport=transport, timeout=30) as client:
+        assert client.get("/healthz").json()["status"] == "no database"
+
+
+def test_a_certificate_that_cannot_be_used_ends_the_start(start: Start, signed: Signed) -> None:
+    wrong = start("--tls-certificate", str(signed.pair[0]), "--tls-key", str(signed.signer.file))
+    assert wrong.wait() == 1
+    (line,) = wrong.lines
+    assert line["message"] == (
+        f"tlsKey: {signed.signer.file}: expected a PEM block PRIVATE KEY, got none: name the certificate's key, in PEM"
+    )
+
+
+def test_without_a_certificate_nothing_of_tls_is_imported() -> None:
+    program = (
+        "import sys\nfrom gatewright_controller import server\nfrom starlette.applications import Starlette\n"
+        "server.management_server(Starlette())\n"
+        "print(*(name for name in sys.modules if name.rpartition('.')[2] in "
+        "('listener_tls', 'certificate_pair', 'certificate_pin', 'handshakes', 'cryptography')))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
 
 
 def test_the_controllers_own_port_is_no_upstream(shared: Process, orders: JsonObject) -> None:

@@ -100,3 +100,20 @@ def test_the_reference_is_a_settings_file_of_all_defaults(tmp_path: Path) -> Non
     assert load_settings(file, {}, {}) == Settings()
     assert set(yaml.safe_load(reference())) == {field.encode_name for field in msgspec.structs.fields(Settings)}
     assert reference().count("# Environment: GATEWRIGHT_CONTROLLER_") == len(msgspec.structs.fields(Settings))
+
+
+def test_a_certificate_and_its_key_are_named_together() -> None:
+    both = {"tls_certificate": "a.pem", "tls_key": "a.key"}
+    assert load_settings(None, {}, both).tls_key == "a.key"
+    assert (
+        load_settings(None, {"GATEWRIGHT_CONTROLLER_TLS_KEY": "b.key"}, {"tls_certificate": "a.pem"}).tls_key == "b.key"
+    )
+    for name, cure in (
+        ("tls_key", "tlsCertificate: expected a PEM file beside tlsKey, got none; name it with --tls-certificate or "
+         "GATEWRIGHT_CONTROLLER_TLS_CERTIFICATE, or leave tlsKey out"),
+        ("tls_certificate", "tlsKey: expected a PEM file beside tlsCertificate, got none; name it with --tls-key or "
+         "GATEWRIGHT_CONTROLLER_TLS_KEY, or leave tlsCertificate out"),
+    ):  # fmt: skip
+        with pytest.raises(Invalid) as caught:
+            load_settings(None, {}, {name: "a"})
+        assert str(caught.value) == cure

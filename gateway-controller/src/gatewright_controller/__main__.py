@@ -92,6 +92,8 @@ def _serve(settings: Settings) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="gatewright_controller", description=__doc__)
     parser.add_argument("--listen", metavar="HOST:PORT", help="the management API")
+    parser.add_argument("--tls-certificate", metavar="FILE", help="PEM; the management API speaks TLS with it")
+    parser.add_argument("--tls-key", metavar="FILE", help="PEM; the certificate's key")
     parser.add_argument("--node-listen", metavar="unix:PATH|HOST:PORT", help="where nodes connect")
     parser.add_argument("--peers", metavar="FILE", help="the pids that may connect to the nodes' socket")
     parser.add_argument("--definitions", metavar="DIR", help="policy definitions")

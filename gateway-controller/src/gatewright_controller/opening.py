@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 from gatewright_controller.inspector import inspector_routes
 from gatewright_controller.local.metrics import Metrics, serving_metrics
 from gatewright_controller.management.access import Access
-from gatewright_controller.management.management_server import management_server
+from gatewright_controller.management.management_server import Listener, management_server
 from gatewright_controller.management.problem_types import NO_DATABASE
 from gatewright_controller.management.problems import RETRY_SECONDS, problem_response
 from gatewright_controller.settings import Settings
@@ -34,7 +33,7 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 10.0
 """Between two tries; each is twice the one before."""
 
 
-async def open_database(settings: Settings, listener: socket.socket, stop: asyncio.Event) -> Store | None:
+async def open_database(settings: Settings, listener: Listener, stop: asyncio.Event) -> Store | None:
     """The store; None where `stop` was set before there was one.
 
     Raises `StoreError` where trying again does not help, or no node serves meanwhile (`settings.last_good`).
@@ -78,10 +77,10 @@ async def _opened(url: str, waiting: _Waiting, stop: asyncio.Event) -> Store | N
 
 
 @contextlib.asynccontextmanager
-async def _answering(settings: Settings, listener: socket.socket, waiting: _Waiting) -> AsyncIterator[None]:
+async def _answering(settings: Settings, listener: Listener, waiting: _Waiting) -> AsyncIterator[None]:
     """Answers at the management API meanwhile: the Inspector's files, and the reason to all else."""
-    server = management_server(_app(waiting, settings.token))
-    serving = asyncio.create_task(server.serve(sockets=[listener.dup()]))  # which closes what it is given
+    server = management_server(_app(waiting, settings.token), listener.tls)
+    serving = asyncio.create_task(server.serve(sockets=[listener.socket.dup()]))  # which closes what it is given
     try:
         yield
     finally:

@@ -10,6 +10,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gatewright_documents.mistake import Invalid, Mistake
 
@@ -22,7 +23,7 @@ from gatewright_controller.local.loopback import is_loopback
 from gatewright_controller.local.metrics import Metrics, serving_metrics
 from gatewright_controller.management.access import CallerLimits
 from gatewright_controller.management.api import ApiLimits, create_app
-from gatewright_controller.management.management_server import STOP_SECONDS, management_server
+from gatewright_controller.management.management_server import STOP_SECONDS, Listener, management_server
 from gatewright_controller.model import milliseconds
 from gatewright_controller.nodes.deployment import Deployment
 from gatewright_controller.nodes.node_server import ListenError, start_node_server
@@ -36,21 +37,27 @@ from gatewright_controller.settings import PREFIX, Settings
 from gatewright_controller.store import Store
 from gatewright_controller.translate import EdgeSettings
 
+if TYPE_CHECKING:
+    from gatewright_controller.local.listener_tls import ListenerTls
+
 log = logging.getLogger(__name__)
 
 
 async def serve(settings: Settings) -> None:
     """Until SIGTERM or SIGINT. Raises `ListenError`, `StoreError`, `Invalid` when it cannot start."""
     address = _api_address(settings)
+    tls = _tls(settings)
     stop = _stop_signal()
-    with _listening(*address) as listener:
-        if (store := await open_database(settings, listener, stop)) is not None:
-            with contextlib.closing(store):
-                await _serve_stored(store, settings, listener, stop)
+    async with tls.renewing() if tls else contextlib.nullcontext():
+        with _listening(*address) as bound:
+            listener = Listener(bound, tls)
+            if (store := await open_database(settings, listener, stop)) is not None:
+                with contextlib.closing(store):
+                    await _serve_stored(store, settings, listener, stop)
     log.info("stopped")
 
 
-async def _serve_stored(store: Store, settings: Settings, listener: socket.socket, stop: asyncio.Event) -> None:
+async def _serve_stored(store: Store, settings: Settings, listener: Listener, stop: asyncio.Event) -> None:
     read_definitions = functools.partial(load_definitions, Path(settings.definitions), settings.system_parameters)
     parse_definitions = functools.partial(definitions_of, system_parameters=settings.system_parameters)
     edge = EdgeSettings(
@@ -59,7 +66,7 @@ async def _serve_stored(store: Store, settings: Settings, listener: socket.socke
         connect_timeout_ms=milliseconds(settings.connect_timeout),
         trusted_ca=settings.trusted_ca,
     )
-    upstreams = _private_upstreams(settings, listener)
+    upstreams = _private_upstreams(settings, listener.socket)
     conditions = Conditions(Path(settings.engine) if settings.engine else None)
     controller = Controller(store, read_definitions, edge, parse_definitions, upstreams, conditions)
     controller.load()
@@ -72,7 +79,7 @@ async def _serve_stored(store: Store, settings: Settings, listener: socket.socke
 
 
 async def _run(
-    controller: Controller, gateways: Gateways, settings: Settings, listener: socket.socket, stop: asyncio.Event
+    controller: Controller, gateways: Gateways, settings: Settings, listener: Listener, stop: asyncio.Event
 ) -> None:
     metrics = Metrics(controller.deployment.states, lambda: len(controller.deployment.nodes))
     observations = Observations(controller.deployment)
@@ -85,16 +92,18 @@ async def _run(
         watching=Watching(observations),
         limits=ApiLimits(callers=CallerLimits(settings.requests_per_second)),
     )
-    server = management_server(app)
+    server = management_server(app, listener.tls)
     following = asyncio.create_task(Following(controller, gateways).run(), name="following other controllers")
     peers = Path(settings.peers) if settings.peers else None
     nodes = await start_node_server(
         controller.deployment, observations, settings.node_listen, peers, controller.recheck_upstreams
     )
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    host, port = listener.getsockname()[:2]
+    serving = asyncio.create_task(server.serve(sockets=[listener.socket]))
+    host, port = listener.socket.getsockname()[:2]
     async with serving_metrics(settings.metrics_listen, settings.peers, metrics):
-        log.info("ready", extra={"listen": f"{host}:{port}", "nodeListen": settings.node_listen})
+        log.info(
+            "ready", extra={"listen": f"{host}:{port}", "tls": bool(listener.tls), "nodeListen": settings.node_listen}
+        )
         await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
         log.info("stopping")
     following.cancel()
@@ -150,10 +159,22 @@ def _api_address(settings: Settings) -> tuple[str, int]:
     if not is_loopback(host) and not settings.token:
         cure = f"name a file that holds one with --token-file or {PREFIX}TOKEN_FILE, or listen on 127.0.0.1"
         raise ListenError(f"expected a token for the management API on {settings.listen}, got none; {cure}")
+    if not is_loopback(host) and not settings.tls_certificate:
+        cure = f"name a certificate with --tls-certificate or {PREFIX}TLS_CERTIFICATE, or listen on 127.0.0.1"
+        log.warning(f"the token and all answers of the management API on {settings.listen} go in clear: {cure}")
     if not settings.node_listen.startswith("unix:") and not is_loopback(_host_and_port(settings.node_listen)[0]):
         reason = "what nodes are sent is neither encrypted nor asked for with credentials"
         raise ListenError(f"expected unix:PATH or a loopback address for nodes, got {settings.node_listen}; {reason}")
     return host, port
+
+
+def _tls(settings: Settings) -> ListenerTls | None:
+    """Raises `Invalid`."""
+    if not settings.tls_certificate:
+        return None
+    from gatewright_controller.local.listener_tls import ListenerTls  # here, for most controllers have no TLS
+
+    return ListenerTls(settings.tls_certificate, settings.tls_key)
 
 
 def _host_and_port(address: str) -> tuple[str, int]:

@@ -33,6 +33,16 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     """Every field has a default; unknown keys are refused."""
 
     listen: Annotated[str, described("HOST:PORT of the management API; port 0 takes a free one.")] = "127.0.0.1:9090"
+    tls_certificate: Annotated[
+        str,
+        described(
+            "PEM file of the management API's certificate, followed by those of its authorities: the API then speaks "
+            "TLS 1.2 or later, and no HTTP in clear. It is read again when it has been renewed. None: HTTP in clear."
+        ),
+    ] = ""
+    tls_key: Annotated[
+        str, described("PEM file of the certificate's key, without a passphrase; with `tlsCertificate` only.")
+    ] = ""
     node_listen: Annotated[
         str, described("Where nodes connect: unix:PATH, or HOST:PORT on loopback. The socket is the owner's alone.")
     ] = "unix:/run/gatewright/controller.sock"
@@ -145,7 +155,7 @@ def load_settings(file: Path | None, environment: Mapping[str, str], options: Ma
         if (text := environment.get(PREFIX + field.name.upper())) is not None:
             values[field.encode_name] = _plain(text, field.name)
     values |= {fields[name].encode_name: value for name, value in options.items()}
-    mistakes = list(_take_from_files(values))
+    mistakes = [*_take_from_files(values), *_alone(values)]
     mistakes += mistakes_of(Settings, values)
     if mistakes:
         raise Invalid(mistakes)
@@ -166,6 +176,17 @@ def _take_from_files(values: JsonObject) -> Iterator[Mistake]:
             values[field] = _mapping(text, path) if field == "systemParameters" else _line(text, path, field)
         except Invalid as invalid:
             yield from invalid.mistakes
+
+
+def _alone(values: JsonObject) -> Iterator[Mistake]:
+    """A mistake where there is a certificate without its key, or the other way round."""
+    for field, other, option in (
+        ("tlsKey", "tlsCertificate", "tls-key"),
+        ("tlsCertificate", "tlsKey", "tls-certificate"),
+    ):
+        if values.get(other) and not values.get(field):
+            cure = f"name it with --{option} or {PREFIX}{option.upper().replace('-', '_')}, or leave {other} out"
+            yield Mistake.expecting(f"a PEM file beside {other}", "none", cure, field=field)
 
 
 def _line(text: str, where: str, field: str) -> str:

@@ -7,9 +7,10 @@ there are too many connections, the one that has waited longest makes room for a
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sized
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -21,7 +22,8 @@ from gatewright_controller.management.shapes.problem import Problem
 class Limits:
     """connections: at once. request_seconds: from a connection, or from the last answer, to the end of a request.
     write_seconds: how long a client may take nothing of an answer. head_bytes, message_bytes: of a request; the second
-    is more than any body that is wanted.
+    is more than any body that is wanted. handshake_seconds: from a connection until TLS is established on it.
+    close_seconds: how long a client may take to agree to the end of a connection with TLS.
     """
 
     connections: int = 256
@@ -29,10 +31,33 @@ class Limits:
     write_seconds: float = 30.0
     head_bytes: int = 64 * 1024
     message_bytes: int = 33 * 1024 * 1024
+    handshake_seconds: float = 10.0
+    close_seconds: float = 1.0
 
 
-Waiting = dict["BoundedProtocol", None]
-"""Connections that wait for a request, the longest waiting first."""
+class Waits(Protocol):
+    """A connection that waits for its client."""
+
+    def give_way(self) -> None:
+        """Ends the connection."""
+
+
+Waiting = dict[Waits, None]
+"""Connections that wait for TLS or for a request, the longest waiting first."""
+
+
+def make_room(connections: Sized, waiting: Waiting, limits: Limits) -> None:
+    """Ends the connection that has waited longest, if there are too many. The newest one waits too."""
+    if len(connections) > limits.connections:
+        next(iter(waiting)).give_way()
+
+
+def problem_bytes(status: int, detail: str) -> bytes:
+    """An answer after which the connection is closed."""
+    title = HTTPStatus(status).phrase
+    body = msgspec.json.encode(Problem(title=title, status=status, detail=detail))
+    head = f"HTTP/1.1 {status} {title}\r\ncontent-type: application/problem+json\r\n"
+    return f"{head}content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode() + body
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -47,11 +72,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
-        if len(self.connections) > self._limits.connections:
-            last = next(iter(self._waiting), self)
-            last._stop_waiting()
-            last.transport.abort()
         self._wait_for_request()
+        make_room(self.connections, self._waiting, self._limits)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
@@ -96,6 +118,11 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             self._stop_waiting()
 
+    def give_way(self) -> None:
+        """Ends the connection."""
+        self._stop_waiting()
+        self.transport.abort()
+
     @property
     def _is_idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
@@ -126,9 +153,5 @@ class BoundedProtocol(HttpToolsProtocol):
         """Says so and closes the connection."""
         if self.transport.is_closing():
             return
-        title = HTTPStatus(status).phrase
-        body = msgspec.json.encode(Problem(title=title, status=status, detail=detail))
-        head = f"HTTP/1.1 {status} {title}\r\ncontent-type: application/problem+json\r\n"
-        head += f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
-        self.transport.write(head.encode() + body)
+        self.transport.write(problem_bytes(status, detail))
         self.transport.close()

@@ -5,14 +5,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import uvicorn
 from starlette.applications import Starlette
 
-from gatewright_controller.management.connections import BoundedProtocol, Limits
+from gatewright_controller.management.connections import BoundedProtocol, Limits, Waiting
+
+if TYPE_CHECKING:
+    from gatewright_controller.local.listener_tls import ListenerTls
 
 STOP_SECONDS = 3
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Where the management API is served. tls: None for HTTP in clear."""
+
+    socket: socket.socket
+    tls: ListenerTls | None
 
 
 class ManagementServer(uvicorn.Server):
@@ -34,11 +48,17 @@ class ManagementServer(uvicorn.Server):
         await self.ended.wait()
 
 
-def management_server(app: Starlette) -> ManagementServer:
-    """A server of `app`, to be given its sockets."""
+def management_server(app: Starlette, tls: ListenerTls | None = None) -> ManagementServer:
+    """A server of `app`, to be given its sockets. tls: None for HTTP in clear."""
+    limits, waiting = Limits(), Waiting()
+    protocol: Callable[..., asyncio.Protocol] = functools.partial(BoundedProtocol, limits, waiting)
+    if tls:
+        from gatewright_controller.management.handshakes import Handshake  # here, for most controllers have no TLS
+
+        protocol = functools.partial(Handshake, tls, limits, waiting)
     config = uvicorn.Config(
         app,
-        http=functools.partial(BoundedProtocol, Limits(), {}),  # type: ignore[arg-type]
+        http=protocol,  # type: ignore[arg-type]
         ws="none",  # the API has no WebSockets; by default uvicorn imports a library for them where there is one
         log_config=None,
         access_log=False,
