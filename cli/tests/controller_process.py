@@ -19,9 +19,14 @@ TOKEN = "only-for-these-tests"  # noqa: S105
 
 
 class Controller:
-    """Runs until `end`. definitions: of policies, by the names of their files."""
+    """Runs until `end`. definitions: of policies, by the names of their files. certificate: its file and its key's."""
 
-    def __init__(self, folder: Path, definitions: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        definitions: Mapping[str, str] | None = None,
+        certificate: tuple[Path, Path] | None = None,
+    ) -> None:
         self.folder, self.socket, self.token = folder, folder / "n.sock", folder / "token"
         (folder / "definitions").mkdir()
         for name, text in (definitions or {}).items():
@@ -31,12 +36,14 @@ class Controller:
             "--listen", "127.0.0.1:0", "--node-listen", f"unix:{self.socket}", "--token-file", str(self.token),
             "--definitions", f"{folder}/definitions", "--database", f"sqlite:{folder}/c.db",
         ]  # fmt: skip
+        if certificate:
+            arguments += ["--tls-certificate", str(certificate[0]), "--tls-key", str(certificate[1])]
         command = [sys.executable, "-m", "gatewright_controller", *arguments]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         self._ready: queue.Queue[str] = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        self.url = f"http://{self._ready.get(timeout=LIMIT_SECONDS)}"
+        self.url = f"{'https' if certificate else 'http'}://{self._ready.get(timeout=LIMIT_SECONDS)}"
 
     def _read(self) -> None:
         assert self.process.stderr
@@ -60,8 +67,10 @@ class Controller:
 
 
 @contextmanager
-def controlling(folder: Path, definitions: Mapping[str, str] | None = None) -> Iterator[Controller]:
-    controller = Controller(folder, definitions)
+def controlling(
+    folder: Path, definitions: Mapping[str, str] | None = None, certificate: tuple[Path, Path] | None = None
+) -> Iterator[Controller]:
+    controller = Controller(folder, definitions, certificate)
     try:
         yield controller
     finally:

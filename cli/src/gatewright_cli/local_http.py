@@ -273,11 +273,23 @@ class _Reading:
         self.complete = True
 
 
+UNTRUSTED = "name the authority that signs it with --controller-authority, or as the `ca` of the context"
+VERIFY_CURES = {
+    9: "renew it at the controller, or set the clock of this machine",
+    10: "renew it at the controller",
+    62: "name the controller by a host that the certificate is for",
+    64: "name the controller by an address that the certificate is for",
+}
+"""By OpenSSL's X509_V_ERR: not yet valid, expired, another host, another address."""
+
+
 def _reason(error: Exception) -> str:
-    """The kind of error; for an untrusted certificate, why."""
+    """The kind of error; for TLS that was not established, why, and the cure."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        cure = "name the authority that signs it with --controller-authority, or as the `ca` of the context"
-        return f"its certificate is not trusted: {error.verify_message}; {cure}"
+        cure = VERIFY_CURES.get(error.verify_code, UNTRUSTED)
+        return f"its certificate is not trusted: {error.verify_message.rstrip('.')}; {cure}"
+    if isinstance(error, ssl.SSLError):
+        return f"expected TLS, got another protocol ({error.reason}): a controller without TLS has an http:// URL"
     return type(error).__name__
 
 
