@@ -10,7 +10,7 @@ from gatewright_cli.api_files import ApiFile, RefusedFile
 from gatewright_cli.commands.run_command import run
 from gatewright_cli.commands.scaffold.starter import write_starter
 from gatewright_cli.node.listeners.ports import ECHO_PORT, free_port
-from gatewright_cli.run.options import Options, read_again, secrets_place, with_defaults
+from gatewright_cli.run.options import Options, controller_tls, read_again, secrets_place, with_defaults
 
 
 def options(*arguments: str) -> Options:
@@ -112,3 +112,13 @@ def test_secrets_are_beside_the_manifest_or_where_the_option_says(project: Path)
     assert secrets_place(options(*manifest)) == project / "secrets", "expected a place even before the folder is there"
     assert secrets_place(options(*manifest, "--secrets", str(project / "other"))) == project / "other"
     assert secrets_place(options("--build", str(project))) is None
+
+
+def test_a_controllers_certificate_is_named_by_options_or_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert controller_tls(options()) is None
+    monkeypatch.setenv("GATEWRIGHT_CONTROLLER_TLS_CERTIFICATE", "/tls/web.pem")
+    monkeypatch.setenv("GATEWRIGHT_CONTROLLER_TLS_KEY", "/tls/web.key")
+    tls = controller_tls(options("--controller-tls-key", "other.key"))
+    assert tls is not None
+    assert (tls.certificate, tls.key) == (Path("/tls/web.pem"), Path("other.key").absolute())
+    assert controller_tls(options("--no-controller")) is None

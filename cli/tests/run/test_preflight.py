@@ -75,3 +75,14 @@ def test_a_variable_that_cannot_be_passed_is_a_mistake(
         check(run_options, [])
     (mistake,) = [text for text in found.value.mistakes if "--pass-env" in text]
     assert mistake.startswith(expected)
+
+
+def test_a_certificate_of_the_controller_that_cannot_be_used_is_a_mistake(tmp_path: Path) -> None:
+    run_options = options(
+        "--port", str(free_port("127.0.0.1")), "--controller-port", str(free_port("127.0.0.1")),
+        "--controller-tls-certificate", str(tmp_path / "none"), "--controller-tls-key", str(tmp_path / "none"),
+    )  # fmt: skip
+    with pytest.raises(PreflightError) as found:
+        check(run_options, [])
+    expected = f"the controller's certificate: {tmp_path}/none: expected a file that can be read"
+    assert any(mistake.startswith(expected) for mistake in found.value.mistakes), found.value.mistakes

@@ -20,6 +20,7 @@ from gatewright_cli.commands.options import CONTROLLER_VARIABLE, NamedController
 from gatewright_cli.contexts import contexts_file, file_beside, read_contexts
 from gatewright_cli.mistakes import PreflightError
 from gatewright_cli.node.files import finding_run, operator_secrets
+from gatewright_cli.node.files.controller_tls import read_trust
 from gatewright_cli.node.files.run_dir import RunDirError, read_status
 
 CONTEXT_VARIABLE = "GATEWRIGHT_CONTEXT"
@@ -31,7 +32,7 @@ class ControllerAddress:
     """A controller's URL and token. echo_port: that of its run's echo upstream, if it has one.
 
     run: a description of its run, and run_dir: the run's directory; "" and None for a controller named by its URL.
-    tls: for an https URL, with the authorities to trust. context: the name of its context; "" for none. chosen_by:
+    tls: for an https URL, with what to trust. context: the name of its context; "" for none. chosen_by:
     the option, variable or file that named it.
     """
 
@@ -93,18 +94,21 @@ def _run_address(directory: str, chosen_by: str) -> ControllerAddress:
     run_dir = Path(directory)
     try:
         status = read_status(run_dir)
+        url = status["controller"] or ""
+        tls = read_trust(run_dir) if url.startswith("https:") else None
     except RunDirError as error:
         raise PreflightError([f"{error}, {ELSEWHERE}"]) from error
-    if not status["controller"]:
+    if not url:
         cure = "name another's with --controller, and no --run-dir"
         raise PreflightError([f"the run in {run_dir} has no controller: {cure}"])
     echo = http_address(status["echo"] or "")
     token = operator_secrets.read_token(run_dir / operator_secrets.TOKEN_FILE)
     return ControllerAddress(
-        status["controller"],
+        url,
         token,
         echo[1] if echo else None,
         finding_run.describe_run(run_dir),
+        tls,
         run_dir=run_dir,
         chosen_by=chosen_by,
     )

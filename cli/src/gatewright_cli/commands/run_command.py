@@ -31,6 +31,19 @@ PORT = click.IntRange(0, 65535)
 @click.option("--port", type=PORT, help="Its port; 0: a free one. [default: the Gateway's, or 8080]")
 @click.option("--controller-host", default="127.0.0.1", show_default=True, help="The address of the management API.")
 @click.option("--controller-port", type=PORT, default=9090, show_default=True, help="Its port; 0: a free one.")
+@click.option(
+    "--controller-tls-certificate",
+    type=A_PATH,
+    envvar="GATEWRIGHT_CONTROLLER_TLS_CERTIFICATE",
+    help="Its certificate in PEM, with those of its authorities: it speaks TLS."
+    " [default: GATEWRIGHT_CONTROLLER_TLS_CERTIFICATE, or none: HTTP]",
+)
+@click.option(
+    "--controller-tls-key",
+    type=A_PATH,
+    envvar="GATEWRIGHT_CONTROLLER_TLS_KEY",
+    help="The certificate's key in PEM. [default: GATEWRIGHT_CONTROLLER_TLS_KEY]",
+)
 @click.option("--no-controller", is_flag=True, help="Run the node alone, from its last good state.")
 @click.option("--state-dir", type=A_PATH, default=STATE_DIR, show_default=True, help="The state that outlives a run.")
 @click.option(

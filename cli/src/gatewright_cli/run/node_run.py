@@ -237,8 +237,7 @@ class NodeRun:
             for listener in listeners:
                 if listener.http3:
                     click.echo(f"HTTP/3 on {listener.url} (listener {listener.name})")
-            if settings.controller:
-                url = addresses.url(settings.controller)
+            if url := settings.controller_url:
                 click.echo(f"management API {url}, token in {self._token_file}")
                 click.echo(f"Inspector {inspector_page.address(url)} (`gatewright inspector --open` signs in)")
             closed = [("closed", f"the listener {name}") for name in report.closed]
@@ -328,7 +327,7 @@ class NodeRun:
             "listeners": [
                 {"name": listener.name, "url": listener.url, "http3": listener.http3} for listener in listeners
             ],
-            "controller": addresses.url(settings.controller) if settings.controller else None,
+            "controller": settings.controller_url,
             "tokenFile": str(self._token_file) if settings.controller else None,
             "echo": addresses.url(settings.echo) if settings.echo else None,
             "manifest": str(settings.manifest) if settings.manifest else None,

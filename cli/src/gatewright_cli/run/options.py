@@ -11,6 +11,7 @@ from gatewright_cli.addresses import http_address
 from gatewright_cli.api_files import ApiFile, ApiFileError, RefusedFile
 from gatewright_cli.isolation.levels import Level
 from gatewright_cli.node.executors.recycling import Limits
+from gatewright_cli.node.files.controller_tls import ControllerTls
 from gatewright_cli.node.listeners import gateway, ports
 from gatewright_cli.node.listeners.gateway import Listener
 from gatewright_cli.node.listeners.ports import ECHO_HOST, ECHO_NAMES, ECHO_PORT, Place
@@ -39,6 +40,8 @@ class Options:
     port: int | None
     controller_host: str
     controller_port: int
+    controller_tls_certificate: Path | None
+    controller_tls_key: Path | None
     no_controller: bool
     state_dir: Path
     run_dir: Path | None
@@ -131,6 +134,14 @@ def secrets_place(options: Options) -> Path | None:
     if options.secrets is not None:
         return options.secrets.absolute()
     return None if options.build_output else options.manifest.parent.absolute() / SECRETS
+
+
+def controller_tls(options: Options) -> ControllerTls | None:
+    """TLS of the run's controller; None: it speaks HTTP in clear."""
+    certificate, key = options.controller_tls_certificate, options.controller_tls_key
+    if options.no_controller or certificate is None or key is None:
+        return None
+    return ControllerTls(certificate.absolute(), key.absolute())
 
 
 def _names_a_free_echo(options: Options, apis: Path) -> bool:

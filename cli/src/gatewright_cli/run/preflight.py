@@ -21,7 +21,7 @@ from gatewright_cli.builds.generation import GenerationError
 from gatewright_cli.isolation import kernel_probe, levels
 from gatewright_cli.isolation.levels import Kernel
 from gatewright_cli.mistakes import PreflightError, refuse
-from gatewright_cli.node.files import operator_secrets
+from gatewright_cli.node.files import controller_tls, operator_secrets
 from gatewright_cli.node.files.operator_secrets import OperatorSecrets
 from gatewright_cli.node.files.run_dir import RunDirError
 from gatewright_cli.node.listeners import certificate_files, gateway
@@ -71,6 +71,8 @@ def _check(options: Options, rest: Sequence[str], reader: GatewayReader) -> RunI
             mistakes += certificate_files.mistakes(listening)
         mistakes += certificate_files.unobtained(listening, controller=not options.no_controller)
         mistakes += port_mistakes(listeners(options, listening.listeners))
+    if not options.no_controller:
+        mistakes += controller_tls.mistakes(options.controller_tls_certificate, options.controller_tls_key)
     with collecting(mistakes):
         flags = forwarded.parse(rest)
     with collecting(mistakes):

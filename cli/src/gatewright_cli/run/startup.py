@@ -37,6 +37,7 @@ from gatewright_cli.run.live_updates import UpdateSources
 from gatewright_cli.run.node_run import Failure, NodeRun
 from gatewright_cli.run.options import (
     Options,
+    controller_tls,
     gateway_place,
     listeners,
     read_again,
@@ -125,6 +126,7 @@ def node_settings(
         edge=options.edge,
         gateway=inputs.gateway,
         controller=None if options.no_controller else controller,
+        controller_tls=controller_tls(options),
         echo=addresses.join_address(ECHO_HOST, options.echo_port) if options.with_echo else None,
         executors=options.executors,
         log_level=options.log_level,
@@ -196,12 +198,14 @@ def _run_node(
 
 def _management(settings: NodeSettings, secrets: OperatorSecrets, run_dir: RunDir) -> Management | None:
     """A client of the run's controller, whose secrets go into files; None without a controller."""
-    if settings.controller is None:
+    if (url := settings.controller_url) is None:
         return None
     secrets.write(run_dir)
-    url = addresses.url(settings.controller)
+    tls = settings.controller_tls
+    if tls:
+        tls.keep_in(run_dir)
     inspector_page.write_page(run_dir, url, secrets.token)
-    return Management(url, secrets.token, terms={"reason": "from a file of the run"})
+    return Management(url, secrets.token, tls.trust() if tls else None, {"reason": "from a file of the run"})
 
 
 def _failure_text(failure: Failure | None, options: Options, changes: UpdateSources) -> str:

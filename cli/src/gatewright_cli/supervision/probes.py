@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -69,17 +71,18 @@ class Speaks:
 class Answers:
     """Ready once GET `path` answers 200, on a Unix socket or at `base` ("http://127.0.0.1:9090").
 
-    any_status: once it answers at all.
+    any_status: once it answers at all. trust: for an https `base`.
     """
 
     path: str
     socket: Path | None = None
     base: str = "http://process"
     any_status: bool = False
+    trust: Callable[[], ssl.SSLContext] | None = None
 
     async def obstacle(self) -> str | None:
         try:
-            answer = await LocalClient(self.socket, self.base).get(self.path)
+            answer = await LocalClient(self.socket, self.base, tls=self.trust() if self.trust else None).get(self.path)
         except LocalHttpError as error:
             return f"GET {self.path}: {error}"
         if self.any_status or answer.status_code == 200:

@@ -22,9 +22,11 @@ class Pin:
         self.context.check_hostname = False
         self.context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | NO_CHECK_TIME
 
-    def add(self, chain: str) -> None:
+    def add(self, chain: str) -> str:
         """Trusts the first certificate of a PEM text: the others are of authorities, which sign for many servers.
-        Raises ValueError (ssl.SSLError is one) where there is none.
+        Returns its own text. Raises ValueError (ssl.SSLError is no other) where there is none.
         """
         start = chain.index(FIRST)
-        self.context.load_verify_locations(cadata=chain[start : chain.index(LAST, start) + len(LAST)])
+        certificate = chain[start : chain.index(LAST, start) + len(LAST)]
+        self.context.load_verify_locations(cadata=certificate)
+        return certificate

@@ -13,6 +13,7 @@ from gatewright_cli.addresses import url
 from gatewright_cli.builds.build_output import BuildOutput
 from gatewright_cli.builds.generation import Generation
 from gatewright_cli.isolation.levels import Isolation
+from gatewright_cli.node.files.controller_tls import ControllerTls
 from gatewright_cli.node.files.operator_secrets import SYSTEM_PARAMETERS_FILE, TOKEN_FILE
 from gatewright_cli.node.files.run_dir import RunDir
 from gatewright_cli.node.listeners import gateway
@@ -64,7 +65,7 @@ class NodeSettings:
     manifest: the build.yaml of the build; None if a build output is run as it is.
     build: the first build; definitions: the folder with the policy definitions of the present build.
     gateway: the Gateway that Envoy serves.
-    controller, echo: HOST:PORT, or None for none.
+    controller, echo: HOST:PORT, or None for none. controller_tls: None for HTTP in clear.
     executors: processes for each group of Python policies. drain_seconds: how long requests may take to end at a stop.
     executor_drain_seconds: how long a replaced executor may go on. memory_limit: bytes that an executor may hold before
     its allocations fail; None for no limit. silence_seconds: how long any other process may neither answer nor make
@@ -87,6 +88,7 @@ class NodeSettings:
     manifest: Path | None = None
     checker: Path | None = None
     controller: str | None = "127.0.0.1:9090"
+    controller_tls: ControllerTls | None = None
     echo: str | None = None
     executors: int = 1
     log_level: LogLevel = "info"
@@ -104,6 +106,11 @@ class NodeSettings:
     def url(self) -> str:
         """Where a client on this machine reaches the first listener."""
         return self.gateway.listeners[0].url
+
+    @property
+    def controller_url(self) -> str | None:
+        """Where a client on this machine reaches the management API; None without a controller."""
+        return url(self.controller, "https" if self.controller_tls else "http") if self.controller else None
 
 
 @dataclass(frozen=True)
@@ -153,12 +160,13 @@ def at_start(settings: NodeSettings, run_dir: RunDir) -> list[ProcessSpec]:
 
 def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
     """The controller of a node; also writes the Gateway's document into the run directory."""
-    address = settings.controller or ""
+    address, base, tls = settings.controller or "", settings.controller_url or "", settings.controller_tls
     elsewhere, database = _database_variable(), database_of(settings.state_dir)
     own = f"Its database is in {settings.state_dir}; another --state-dir starts with a new one."
     socket, challenges, metrics = (run_dir.socket(name) for name in ("controller", CHALLENGES, CONTROLLER_METRICS))
     options: Flags = {
         "listen": address,
+        **({"tls-certificate": str(tls.certificate), "tls-key": str(tls.key)} if tls else {}),
         "node-listen": f"unix:{socket}",
         "peers": str(run_dir.peers),
         "definitions": str(settings.definitions),
@@ -178,8 +186,8 @@ def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         command=(sys.executable, "-m", "gatewright_controller", *command_line(options, {})),
         environment=UNBUFFERED,
         inherits=environment.CONTROLLER,
-        ready=Answers("/healthz", base=url(address)),
-        alive=Answers("/healthz", base=url(address), any_status=True),
+        ready=Answers("/healthz", base=base, trust=tls.trust if tls else None),
+        alive=Answers("/healthz", base=base, trust=tls.trust if tls else None, any_status=True),
         silence_seconds=settings.silence_seconds,
         sockets=(socket, challenges, metrics),
         listen=address,
