@@ -19,6 +19,8 @@ from gatewright_controller.acme.challenges import challenge_socket
 from gatewright_controller.apis.controller import Controller
 from gatewright_controller.following import Following
 from gatewright_controller.gateway.gateways import Gateways
+from gatewright_controller.known_tokens import KnownTokens
+from gatewright_controller.local.certificate_pair import unreadable
 from gatewright_controller.local.loopback import is_loopback
 from gatewright_controller.local.metrics import Metrics, serving_metrics
 from gatewright_controller.management.access import CallerLimits
@@ -26,6 +28,7 @@ from gatewright_controller.management.api import ApiLimits, create_app
 from gatewright_controller.management.management_server import STOP_SECONDS, Listener, management_server
 from gatewright_controller.model import milliseconds
 from gatewright_controller.nodes.deployment import Deployment
+from gatewright_controller.nodes.node_access import NodeAccess, NodeTls
 from gatewright_controller.nodes.node_server import ListenError, start_node_server
 from gatewright_controller.nodes.observations import Observations
 from gatewright_controller.nodes.watching import Watching
@@ -96,7 +99,12 @@ async def _run(
     following = asyncio.create_task(Following(controller, gateways).run(), name="following other controllers")
     peers = Path(settings.peers) if settings.peers else None
     nodes = await start_node_server(
-        controller.deployment, observations, settings.node_listen, peers, controller.recheck_upstreams
+        controller.deployment,
+        observations,
+        settings.node_listen,
+        peers,
+        controller.recheck_upstreams,
+        _nodes_network(settings, controller.store),
     )
     serving = asyncio.create_task(server.serve(sockets=[listener.socket]))
     host, port = listener.socket.getsockname()[:2]
@@ -113,6 +121,20 @@ async def _run(
     server.ended.set()
     await serving
     await nodes.stop(STOP_SECONDS)
+
+
+def _nodes_network(settings: Settings, store: Store) -> tuple[NodeTls, NodeAccess] | None:
+    """Where nodes connect over the network, and which may. Raises `ListenError`."""
+    if not settings.node_tls_listen:
+        return None
+    if not settings.tls_certificate:
+        cure = "name tlsCertificate and tlsKey, or leave nodeTlsListen out"
+        raise ListenError(f"expected a certificate for nodes over the network, got none; {cure}")
+    files = settings.tls_certificate, settings.tls_key, settings.node_tls_authority
+    if mistakes := list(unreadable(settings.node_tls_authority)) if settings.node_tls_authority else []:
+        raise ListenError(f"nodeTlsAuthority: {mistakes[0]}")
+    _host_and_port(settings.node_tls_listen)
+    return NodeTls(settings.node_tls_listen, *files), NodeAccess(KnownTokens(store).caller)
 
 
 @contextlib.asynccontextmanager

@@ -46,6 +46,17 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     node_listen: Annotated[
         str, described("Where nodes connect: unix:PATH, or HOST:PORT on loopback. The socket is the owner's alone.")
     ] = "unix:/run/gatewright/controller.sock"
+    node_tls_listen: Annotated[
+        str,
+        described("HOST:PORT where nodes connect over the network; it shows them `tlsCertificate`. None: nowhere."),
+    ] = ""
+    node_tls_authority: Annotated[
+        str,
+        described(
+            "PEM file of who signs the certificates of nodes: each shows one for its own id. None: nodes have tokens "
+            "with the role node."
+        ),
+    ] = ""
     peers: Annotated[
         str, described("File in which a supervisor names the pids that may connect as nodes; none: any of the owner's.")
     ] = ""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from gatewright_controller.access import BOUND, RIGHTS, ROLES
+from gatewright_controller.access import BOUND, RIGHTS, ROLES, Role
 from gatewright_controller.management.rows import Row
 from gatewright_controller.management.table import PARTS, ROWS
 from gatewright_documents.values import JsonObject
@@ -42,6 +42,7 @@ A list has its own alone.
 {operations}
 """
 MINE, THEIRS = "mine", "theirs"
+SHOWN: tuple[Role, ...] = ("node", "viewer", "publisher", "admin")
 BOUND_CALLER, OWN = "bound", "bound-own"
 
 
@@ -96,15 +97,15 @@ async def tokens(client: httpx.AsyncClient) -> dict[str, str]:
 async def test_the_page_has_what_each_caller_is_answered(
     client: httpx.AsyncClient, tokens: dict[str, str], orders: JsonObject, request: pytest.FixtureRequest
 ) -> None:
-    lines = ["| operation | right | stranger | viewer | publisher | admin | bound: own | bound: another's |"]
-    lines.append("| --- " * 8 + "|")
+    lines = ["| operation | right | stranger | node | viewer | publisher | admin | bound: own | bound: another's |"]
+    lines.append("| --- " * 9 + "|")
     for row in (row for part in PARTS for row in part.rows if row.right):
         found = await outcomes(client, tokens, orders, row)
         assert found["admin"] == "yes", row.id
         assert found["stranger"] == "401", row.id
         for role in ROLES:
             assert (found[role] == "yes") == (row.right in RIGHTS[role]), (row.id, role)
-        cells = [found[caller] for caller in ("stranger", "viewer", "publisher", "admin", OWN, BOUND_CALLER)]
+        cells = [found[caller] for caller in ("stranger", "node", "viewer", "publisher", "admin", OWN, BOUND_CALLER)]
         path = row.path.replace(":path}", "}")
         lines.append(f"| `{row.method} {path}` | `{row.right}` | {' | '.join(cells)} |")
     page = HEAD.format(roles=roles_table(), bound=", ".join(bound_rights()), operations="\n".join(lines))
@@ -120,11 +121,10 @@ def bound_rights() -> list[str]:
 def roles_table() -> str:
     rights = sorted(RIGHTS["admin"])
     rows = [
-        f"| `{right}` | {' | '.join('yes' if right in RIGHTS[role] else 'no' for role in reversed(ROLES))} |"
-        for right in rights
+        f"| `{right}` | {' | '.join('yes' if right in RIGHTS[role] else 'no' for role in SHOWN)} |" for right in rights
     ]
-    return "\n".join(["| right | viewer | publisher | admin |", "| --- | --- | --- | --- |", *rows])
+    return "\n".join([f"| right | {' | '.join(SHOWN)} |", "| --- " * 5 + "|", *rows])
 
 
 def test_each_right_is_needed_somewhere() -> None:
-    assert {row.right for row in ROWS} - {None} == RIGHTS["admin"]
+    assert {row.right for row in ROWS} - {None} == RIGHTS["admin"] - {"nodes:connect"}

@@ -71,6 +71,10 @@ class Caller:
         """Of all grants."""
         return frozenset[Right]().union(*(grant.rights for grant in self.grants))
 
+    def may_be_node(self, node: str) -> bool:
+        """Whether the caller may connect as this node."""
+        return any("nodes:connect" in grant.rights and grant.scope.has_name(node) for grant in self.grants)
+
     def permit(self, right: Right) -> Permit | None:
         """What a request may touch that needs this right; None: the caller has not got it."""
         scopes = [grant.scope for grant in self.grants if right in grant.rights]

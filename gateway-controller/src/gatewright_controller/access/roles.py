@@ -13,25 +13,27 @@ Right = Literal[
     "exchanges:read",
     "gateway:write",
     "logs:write",
-    "nodes:read",
+    "nodes:connect",
     "nodes:inspect",
+    "nodes:read",
     "policies:write",
     "requests:send",
     "tokens:write",
 ]
 """What a client has to be allowed to do. `exchanges:read`: what clients and upstreams have sent. `nodes:inspect`: what
-nodes report of themselves, of all APIs."""
-Role = Literal["admin", "publisher", "viewer"]
+nodes report of themselves, of all APIs. `nodes:connect`: to be a node, which is sent all APIs with their secrets."""
+Role = Literal["admin", "publisher", "viewer", "node"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
 BOUND: frozenset[Right] = frozenset(
-    ("apis:read", "apis:write", "caller:read", "exchanges:read", "nodes:read", "requests:send")
+    ("apis:read", "apis:write", "caller:read", "exchanges:read", "nodes:connect", "nodes:read", "requests:send")
 )
-"""Rights of a grant that is bound to some APIs: those that concern one API, or none."""
+"""Rights of a grant that is bound to some APIs or nodes: those that concern one of them, or none."""
 
 _VIEWER: frozenset[Right] = frozenset(("apis:read", "caller:read", "nodes:read", "nodes:inspect"))
 RIGHTS: Mapping[Role, frozenset[Right]] = {
     "admin": frozenset(get_args(Right)),
     "publisher": _VIEWER | {"apis:write", "exchanges:read", "requests:send"},
     "viewer": _VIEWER,
+    "node": frozenset(("caller:read", "nodes:connect")),
 }

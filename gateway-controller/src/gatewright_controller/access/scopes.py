@@ -35,11 +35,15 @@ class Scope:
         """Whether the API is in it."""
         labels, context = api.metadata.labels, context_of(api.spec.context, api.spec.version)
         return (
-            (not self.names or any(fnmatchcase(api.metadata.name, glob) for glob in self.names))
+            self.has_name(api.metadata.name)
             and all(labels.get(key) == value for key, value in self.labels.items())
             and (not self.hosts or all(self._has_host(host) for host in patterns_of(api.spec.hosts)))
             and (not self.contexts or any(is_below(context, top) for top in self.contexts))
         )
+
+    def has_name(self, name: str) -> bool:
+        """Whether one of the names fits."""
+        return not self.names or any(fnmatchcase(name, glob) for glob in self.names)
 
     def _has_host(self, host: str) -> bool:
         return any(covers_host(pattern, host) for pattern in self.hosts)

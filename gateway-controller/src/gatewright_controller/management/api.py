@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 from gatewright_controller.apis.controller import Controller
 from gatewright_controller.gateway.gateways import Gateways
 from gatewright_controller.inspector import inspector_routes
+from gatewright_controller.known_tokens import KnownTokens
 from gatewright_controller.local.metrics import Measured, Metrics
 from gatewright_controller.management.access import Access, CallerLimits
 from gatewright_controller.management.apis_api import ApiEndpoints
@@ -65,7 +66,6 @@ def create_app(
     metrics = metrics or Metrics(deployment.states, lambda: len(deployment.nodes))
     watching = watching or Watching(Observations(deployment))
     documents = NodeDocuments(watching.observations, deployment, limits.documents)
-    tokens = TokenEndpoints(controller.store, bodies.json_object)
     endpoints = (
         ProcessEndpoints(metrics),
         DocumentEndpoints(lambda: openapi(PARTS)),
@@ -78,7 +78,7 @@ def create_app(
         RevisionEndpoints(controller, gateways),
         ExchangeEndpoints(watching, controller, limits.exchanges),
         RequestEndpoints(controller, gateways, watching, limits.requests),
-        tokens,
+        TokenEndpoints(controller.store, bodies.json_object),
         AuditEndpoints(controller.store, controller, gateways),
     )
     return Starlette(
@@ -86,7 +86,7 @@ def create_app(
         middleware=[
             Middleware(Measured, metrics=metrics),
             Middleware(Audited, store=controller.store),
-            Middleware(Access, token=token, find=tokens.caller_of_token, limits=limits.callers),
+            Middleware(Access, token=token, find=KnownTokens(controller.store).caller, limits=limits.callers),
         ],
         exception_handlers=HANDLERS,
     )

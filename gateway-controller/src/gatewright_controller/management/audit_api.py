@@ -19,7 +19,6 @@ from gatewright_controller.management.problems import Problem
 from gatewright_controller.management.queries import choice, flag, whole_number
 from gatewright_controller.management.rows import Answer, Parameter, Part, Row
 from gatewright_controller.management.shapes import access as shapes
-from gatewright_controller.management.times import timestamp
 from gatewright_controller.store import (
     API,
     GATEWAY,
@@ -29,6 +28,7 @@ from gatewright_controller.store import (
     NoSuchRevisionError,
     Store,
 )
+from gatewright_controller.times import timestamp
 
 ENTRIES = 100
 LARGEST = 10**18 - 1

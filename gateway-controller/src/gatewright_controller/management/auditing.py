@@ -17,8 +17,8 @@ from gatewright_controller.management.callers import CALLER, STRANGER
 from gatewright_controller.management.problems import Problem
 from gatewright_controller.management.rate_limits import RateLimit
 from gatewright_controller.management.rows import ROW, Row
-from gatewright_controller.management.times import timestamp, utc_now
 from gatewright_controller.store import API, GATEWAY, TOKEN, AuditEntry, Author, StorageError, Store
+from gatewright_controller.times import timestamp, utc_now
 
 log = logging.getLogger(__name__)
 KINDS = {"/v1/apis": API, "/v1/gateway": GATEWAY, "/v1/tokens": TOKEN}

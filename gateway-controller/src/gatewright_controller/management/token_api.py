@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import msgspec
 from gatewright_documents.mistake import Invalid, Mistake
@@ -15,7 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gatewright_controller import access
-from gatewright_controller.access import Caller, Scope, Token
+from gatewright_controller.access import Scope, Token
+from gatewright_controller.known_tokens import has_expired
 from gatewright_controller.management.authors import REASON, author_of
 from gatewright_controller.management.bodies import ReadObject
 from gatewright_controller.management.callers import caller_of
@@ -23,24 +23,15 @@ from gatewright_controller.management.json_answer import JsonAnswer
 from gatewright_controller.management.pages import PAGED, page_of
 from gatewright_controller.management.rows import Answer, Body, Parameter, Part, Row
 from gatewright_controller.management.shapes import access as shapes
-from gatewright_controller.management.times import timestamp, utc_now
 from gatewright_controller.store import NoSuchTokenError, Store
-
-Now = Callable[[], datetime]
+from gatewright_controller.times import timestamp, utc_now
 
 
 class TokenEndpoints:
     """Tokens are no resources that are applied: their texts are known to their users alone."""
 
-    def __init__(self, store: Store, read: ReadObject, now: Now = utc_now) -> None:
-        self._store, self._read, self._now = store, read, now
-
-    async def caller_of_token(self, text: str) -> Caller | None:
-        """Who comes with this token: no caller where it is unknown or has expired. Raises `StorageError`."""
-        if not text.startswith(access.PREFIX):
-            return None
-        token = await asyncio.to_thread(self._store.token_of, access.digest_of(text))
-        return token.caller if token and not self._has_expired(token) else None
+    def __init__(self, store: Store, read: ReadObject) -> None:
+        self._store, self._read = store, read
 
     async def caller(self, request: Request) -> Response:
         """Who sends this request, and what they may."""
@@ -68,11 +59,9 @@ class TokenEndpoints:
         author, document = author_of(request), await self._read(request)
         if mistakes := list(mistakes_of(shapes.WantedToken, document)):
             raise Invalid(mistakes)
-        wanted, now = msgspec.convert(document, shapes.WantedToken), self._now()
+        wanted, now = msgspec.convert(document, shapes.WantedToken), utc_now()
         scope = Scope(tuple(wanted.names), wanted.labels, tuple(wanted.hosts), tuple(wanted.contexts))
-        if wanted.role == "admin" and not scope.is_every_api:
-            cure = "leave names, labels, hosts and contexts out, or make it a publisher"
-            raise Invalid([Mistake.expecting("an admin for all APIs", "one that is bound", cure, field="role")])
+        _refuse_bounds(wanted)
         expires_at = "" if wanted.days is UNSET else timestamp(now + timedelta(days=wanted.days))
         grant = access.Grant(wanted.role, scope)
         token, text = Token(wanted.name, grant, timestamp(now), author.actor, expires_at), access.new_text()
@@ -86,13 +75,21 @@ class TokenEndpoints:
         await asyncio.to_thread(self._store.delete_token, request.path_params["name"], author_of(request))
         return Response(status_code=204)
 
-    def _has_expired(self, token: Token) -> bool:
-        return bool(token.expires_at) and token.expires_at <= timestamp(self._now())
-
     def _shown(self, token: Token) -> shapes.TokenResource:
-        when = {"createdAt": token.created_at, "createdBy": token.created_by, "expired": self._has_expired(token)}
+        when = {"createdAt": token.created_at, "createdBy": token.created_by, "expired": has_expired(token)}
         expiry = {"expiresAt": token.expires_at} if token.expires_at else {}
         return msgspec.convert({"name": token.name, **_fields(token.grant), **when, **expiry}, shapes.TokenResource)
+
+
+def _refuse_bounds(wanted: shapes.WantedToken) -> None:
+    """Raises `Invalid` where the role cannot be bound so."""
+    of_apis = wanted.labels or wanted.hosts or wanted.contexts
+    if wanted.role == "admin" and (wanted.names or of_apis):
+        cure = "leave names, labels, hosts and contexts out, or make it a publisher"
+        raise Invalid([Mistake.expecting("an admin for all APIs", "one that is bound", cure, field="role")])
+    if wanted.role == "node" and of_apis:
+        cure = "leave labels, hosts and contexts out; names are those of the nodes"
+        raise Invalid([Mistake.expecting("a node without bounds of APIs", "one with them", cure, field="role")])
 
 
 def _fields(grant: access.Grant) -> JsonObject:

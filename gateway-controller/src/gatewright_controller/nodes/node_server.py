@@ -19,6 +19,7 @@ from gatewright_controller._gen import node_pb2, node_pb2_grpc
 from gatewright_controller.local.peers import ENGINE, PeerCheck, Rule, in_file
 from gatewright_controller.local.relay import Relay, Unnamed
 from gatewright_controller.nodes.deployment import UNAPPLIED_STATES, Deployment, Node
+from gatewright_controller.nodes.node_access import Context, NodeAccess, NodeTls
 from gatewright_controller.nodes.observations import Observations, ObservingNode
 
 log = logging.getLogger(__name__)
@@ -45,8 +46,11 @@ class ListenError(Exception):
 class NodeService(node_pb2_grpc.NodeServiceServicer):
     """A stream's life: hello → one update, even if empty → updates as the desired state changes; reports meanwhile."""
 
-    def __init__(self, deployment: Deployment, observations: Observations, admin_moved: AdminMoved) -> None:
+    def __init__(
+        self, deployment: Deployment, observations: Observations, admin_moved: AdminMoved, access: NodeAccess | None
+    ) -> None:
         self._deployment, self._observations, self._admin_moved = deployment, observations, admin_moved
+        self._access = access
 
     async def Sync(  # noqa: N802 - gRPC's name
         self,
@@ -54,17 +58,20 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
         context: aio.ServicerContext[node_pb2.NodeMessage, node_pb2.ControllerMessage],
     ) -> AsyncIterator[node_pb2.ControllerMessage]:
         hello = await _hello(request_iterator, context)
+        await self._admit(context, hello.node_id)
         await self._learn_admin_address(hello)  # before the first update, which may bring an API that names it
         node = self._deployment.connect(hello)
         self._observations.nodes_changed()
         log.info("node connected", extra={"node": node.id, "apis": len(node.sent), "policies": len(node.policies)})
         reading = asyncio.create_task(self._read_reports(node, request_iterator))
+        watching = asyncio.create_task(self._disconnect_refused(context, node))
         try:
             async for update in self._updates(node):
                 log.info("update sent", extra=_update_fields(node, update))
                 yield node_pb2.ControllerMessage(update=update)
         finally:
             reading.cancel()
+            watching.cancel()
             self._deployment.disconnect(node)
             self._observations.nodes_changed()
             log.info("node disconnected", extra={"node": node.id})
@@ -91,6 +98,17 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
         finally:
             self._deployment.disconnect(node)
 
+    async def _admit(self, context: Context, node_id: str) -> None:
+        if self._access is not None:
+            await self._access.admit(context, node_id)
+
+    async def _disconnect_refused(self, context: Context, node: Node) -> None:
+        """Once the stream may be this node's no longer."""
+        if self._access is not None:
+            await self._access.watch(context, node.id)
+            log.warning("node disconnected, since its token opens nothing any more", extra={"node": node.id})
+            self._deployment.disconnect(node)
+
     async def _learn_admin_address(self, hello: node_pb2.Hello) -> None:
         if self._deployment.learn_admin_address(hello):
             await self._admin_moved()
@@ -103,6 +121,7 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
         first = await anext(request_iterator, node_pb2.Observed())
         if not first.node_id:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "expected a node_id in the first message")
+        await self._admit(context, first.node_id)
         node = self._observations.connect(first.node_id, first.documents)
         reading = asyncio.create_task(self._read_observed(node, request_iterator))
         try:
@@ -167,13 +186,19 @@ async def start_node_server(
     address: str,
     peers: Path | None = None,
     admin_moved: AdminMoved = _ignore_admin,
+    network: tuple[NodeTls, NodeAccess] | None = None,
 ) -> NodeServer:
-    """Serves nodes on `unix:PATH` (mode 0600) or on a `HOST:PORT` of this machine. Raises `ListenError`.
+    """Serves nodes on `unix:PATH` (mode 0600) or on a `HOST:PORT` of this machine, and over the `network`. Raises
+    `ListenError`.
 
     peers: the supervisor's file; then only the engine, and processes that are not below the supervisor, may connect.
     """
     server = aio.server(options=OPTIONS)
-    node_pb2_grpc.add_NodeServiceServicer_to_server(NodeService(deployment, observations, admin_moved), server)
+    tls, access = network or (None, None)
+    service = NodeService(deployment, observations, admin_moved, access)
+    node_pb2_grpc.add_NodeServiceServicer_to_server(service, server)
+    if tls is not None:
+        _add_secure_port(server, tls)
     path = Path(address.removeprefix("unix:")) if address.startswith("unix:") else None
     if path is None:
         _add_port(server, address)
@@ -216,6 +241,17 @@ def _add_port(server: aio.Server, address: str) -> None:
         server.add_insecure_port(address)
     except RuntimeError:
         raise ListenError(f"cannot listen for nodes on {address}: it is taken or not ours; choose another") from None
+
+
+def _add_secure_port(server: aio.Server, tls: NodeTls) -> None:
+    try:
+        server.add_secure_port(tls.listen, tls.credentials())
+    except RuntimeError:
+        raise ListenError(f"cannot listen for nodes on {tls.listen}: it is taken or not ours; choose another") from None
+    log.info(
+        "nodes may connect over the network",
+        extra={"listen": tls.listen, "by": "certificate" if tls.authority else "token"},
+    )
 
 
 def _remove_stale(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Times as the management API says them."""
+"""Times as resources and the management API say them."""
 
 from __future__ import annotations
 
