@@ -57,6 +57,15 @@ def test_others_are_not(scope: Scope, api: Api) -> None:
     assert not scope.covers(api)
 
 
+def test_a_scope_says_which_apis_it_is_for() -> None:
+    """Of a list one is enough; of labels all are needed."""
+    scope = Scope(["a", "b-*"], {"team": "shop", "tier": "gold"}, ["*.example"], ["/pay", "/buy"])
+    assert str(scope) == (
+        "a name like a or b-* and hosts of *.example and a context of /pay or /buy"
+        " and the label team=shop and the label tier=gold"
+    )
+
+
 def test_an_api_without_hosts_is_on_those_of_others_too(orders: JsonObject) -> None:
     assert not Scope(hosts=["shop.example"]).covers(from_document(orders))
     assert Scope(names=["orders-v1"]).covers(from_document(orders))

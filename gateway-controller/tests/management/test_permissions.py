@@ -138,3 +138,4 @@ async def test_what_concerns_all_apis_is_not_for_a_bound_token(
     refused = await client.get(path, headers=team)
     assert refused.status_code == 403
     assert "token:team-a has not the right" in refused.json()["detail"]
+    assert refused.json()["detail"].endswith("its role is publisher for some APIs")

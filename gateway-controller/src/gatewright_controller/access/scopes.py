@@ -50,14 +50,9 @@ class Scope:
 
     def __str__(self) -> str:
         """As in `APIs with …`."""
-        pairs = [f"{key}={value}" for key, value in self.labels.items()]
-        members = (
-            ("a name like", self.names),
-            ("the label", pairs),
-            ("hosts of", self.hosts),
-            ("a context of", self.contexts),
-        )
-        return " and ".join(f"{words} {listed(list(values))}" for words, values in members if values)
+        members = (("a name like", self.names), ("hosts of", self.hosts), ("a context of", self.contexts))
+        words = [f"{words} {listed(list(values))}" for words, values in members if values]
+        return " and ".join([*words, *(f"the label {key}={value}" for key, value in self.labels.items())])
 
 
 def is_below(context: str, top: str) -> bool:

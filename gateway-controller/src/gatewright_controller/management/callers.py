@@ -22,7 +22,8 @@ async def permitted(row: Row, request: Request) -> None:
         return
     caller = caller_of(request)
     if (permit := caller.permit(row.right)) is None:
-        roles = " and ".join(sorted({grant.role for grant in caller.grants})) or "none"
+        grants = {f"{grant.role}{'' if grant.scope.is_every_api else ' for some APIs'}" for grant in caller.grants}
+        roles = " and ".join(sorted(grants)) or "none"
         raise Problem(403, f"{caller.actor} has not the right {row.right}, which this needs; its role is {roles}")
     request.scope[PERMIT] = permit
 
