@@ -76,7 +76,16 @@ async def test_a_change_is_shown_without_secrets(client: httpx.AsyncClient, fold
     assert "+  context: /other/$version" in changed["diff"]
     assert f'password: "{MASK}"  # a new value' in changed["diff"]
     assert deleted["diff"].startswith("--- orders-v1@2\n+++ /dev/null")
-    assert created["action"] == "created"
+    assert created["diff"].startswith("--- /dev/null\n+++ orders-v1@1\n")
+    assert f'+        password: "{MASK}"' in created["diff"]
+    written = {
+        "apiVersion": "gatewright.dev/v1",
+        "kind": "Gateway",
+        "spec": {"listeners": [{"name": "a", "port": 8080}]},
+    }
+    assert (await client.put("/v1/gateway", json=written)).status_code == 200
+    (gateway,) = (await client.get("/v1/audit", params={"changes": "true", "limit": "1"})).json()["entries"]
+    assert gateway["diff"].startswith("--- /dev/null\n+++ gateway@")
 
 
 async def test_pages_follow_each_other(client: httpx.AsyncClient, orders: JsonObject) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 
@@ -56,11 +57,14 @@ class AuditEndpoints:
             return UNSET
         name = THE_GATEWAY if entry.kind == GATEWAY else entry.name
         older = await asyncio.to_thread(self._store.history, entry.kind, name, entry.revision, 1)
-        revisions = [older[0].revision if older else entry.revision, entry.revision]
         try:
             if entry.kind == GATEWAY:
-                return await self._gateways.diff(*[await self._gateways.past(revision) for revision in revisions])
-            return await self._controller.diff(*[await self._controller.past(name, revision) for revision in revisions])
+                written = await self._gateways.past(entry.revision)
+                before = await self._gateways.past(older[0].revision) if older else replace(written, document=None)
+                return await self._gateways.diff(before, written)
+            api = await self._controller.past(name, entry.revision)
+            api_before = await self._controller.past(name, older[0].revision) if older else replace(api, api=None)
+            return await self._controller.diff(api_before, api)
         except (NoSuchRevisionError, Invalid):
             return UNSET
 
