@@ -96,10 +96,13 @@ def client_token(environment: Mapping[str, str] = os.environ) -> str:
 def read_token(file: Path) -> str:
     """The token in a file. Raises PreflightError."""
     try:
-        return file.read_text(encoding="ascii").strip()
+        token = file.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no ASCII text"
         raise PreflightError([f"{file}: expected a file with the management API's token: {reason}"]) from error
+    if token and not _is_token(token):
+        raise PreflightError([f"{file}: expected the management API's token alone, got more: copy the token again"])
+    return token
 
 
 def _handed_over(environment: Environment) -> dict[str, str]:
