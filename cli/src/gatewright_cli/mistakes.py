@@ -29,9 +29,10 @@ STATUSES = {
     404: ExitStatus.NOT_FOUND,
     409: ExitStatus.CONFLICT,
     412: ExitStatus.CONFLICT,
+    429: ExitStatus.UNREACHABLE,
     503: ExitStatus.UNREACHABLE,
 }
-"""By the status of the controller's answer. 503: the controller cannot answer now, and a retry may help."""
+"""By the status of the controller's answer. 429, 503: the controller does not answer now, and a retry may help."""
 WORST_FIRST = (
     ExitStatus.NOT_ALLOWED,
     ExitStatus.UNREACHABLE,

@@ -32,10 +32,13 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 @pytest.fixture(scope="module")
 def controller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Controller]:
     with controlling(tmp_path_factory.mktemp("c")) as controller:
+        headers = {"authorization": f"Bearer {TOKEN}"}
         for name in ("orders", "orders-v2", "users"):
             document = yaml.safe_load(API.replace("NAME", name))
-            headers = {"authorization": f"Bearer {TOKEN}"}
             assert httpx.post(f"{controller.url}/v1/apis", json=document, headers=headers).status_code == 201
+        for name in ("ci-orders", "ci-users"):
+            document = {"name": name, "role": "viewer"}
+            assert httpx.post(f"{controller.url}/v1/tokens", json=document, headers=headers).status_code == 201
         yield controller
 
 
@@ -72,6 +75,9 @@ def test_bash_completes_commands_kinds_names_options_and_contexts(environment: d
     assert complete(environment, "get", "apis", "--context", "") == ["live", "away"]
     assert complete(environment, "context", "use", "l") == ["live"]
     assert complete(environment, "completion", "z") == ["zsh"]
+    assert complete(environment, "token", "") == ["create", "delete", "list"]
+    assert complete(environment, "token", "create", "ci", "--role", "p") == ["publisher"]
+    assert complete(environment, "token", "delete", "ci-orders", "") == ["ci-users"]
 
 
 def test_names_come_from_the_controller_that_the_line_names(

@@ -49,10 +49,18 @@ ASKS = {
     "record": ["record"],
     "record DIR": ["record", "recorded", "--kept"],
     "inspector": ["inspector"],
+    "token create": ["token", "create", "one", "--role", "viewer"],
+    "token list": ["token", "list"],
+    "token delete": ["token", "delete", "one"],
+    "whoami": ["whoami"],
+    "audit": ["audit"],
+    "audit -o jsonl": ["audit", "-o", "jsonl"],
 }
 """A command line of each command that talks to a controller, and of each way in which one does."""
 WITHOUT_TOKEN = {"inspector"}
 """They ask for nothing that needs the token."""
+ASKING_NOTHING = {"context"}
+"""Of this group, a command prints which controller others would talk to."""
 PLAN = """{
   "format": "gatewright.dev/plan/v1",
   "resources": {"sources": []},
@@ -74,17 +82,34 @@ def named(controller: Controller, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "one.yaml").write_text(API.replace("NAME", "one"))
     (tmp_path / "one.plan.json").write_text(PLAN)
     yield
-    httpx.delete(f"{controller.url}/v1/apis/one", headers={"authorization": f"Bearer {TOKEN}"})
+    for kind in ("apis", "tokens"):
+        httpx.delete(f"{controller.url}/v1/{kind}/one", headers={"authorization": f"Bearer {TOKEN}"})
 
 
 def test_the_table_has_each_command_that_talks_to_a_controller() -> None:
-    context = click.Context(cli)
-    found = {name: cli.get_command(context, name) for name in cli.list_commands(context)}
     talking = {
-        name for name, command in found.items()
-        if command and any("--controller" in parameter.opts for parameter in command.params)
+        words for words, command in single_commands(cli)
+        if any("--controller" in parameter.opts for parameter in command.params) and words[0] not in ASKING_NOTHING
     }  # fmt: skip
-    assert talking == {arguments[0] for arguments in ASKS.values()}, "expected a line in ASKS for each"
+    asked = {words for words in talking if any(tuple(asks[: len(words)]) == words for asks in ASKS.values())}
+    assert talking == asked, "expected a line in ASKS for each"
+
+
+def single_commands(group: click.Group, *words: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """All commands that are no groups, with the words that name them."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command
+        if isinstance(command, click.Group):
+            yield from single_commands(command, *words, name)
+        else:
+            yield (*words, name), command
+
+
+def test_the_page_has_each_command_that_talks_to_a_controller() -> None:
+    listed = re.findall(r"`([a-z -]+)`", PAGE.partition("talk to a controller")[0])
+    assert sorted(name.removeprefix("gatewright ") for name in listed) == sorted({asks[0] for asks in ASKS.values()})
 
 
 @pytest.mark.parametrize("command", ASKS)
@@ -109,7 +134,18 @@ def test_an_unknown_option(invoke: Invoke, command: str) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["get NAME", "delete", "wait deployed", "history", "diff", "rollback", "export", "explain", "explain --last"],
+    [
+        "get NAME",
+        "delete",
+        "wait deployed",
+        "history",
+        "diff",
+        "rollback",
+        "export",
+        "explain",
+        "explain --last",
+        "token delete",
+    ],
 )
 def test_what_is_not_there(invoke: Invoke, command: str) -> None:
     assert invoke(*ASKS[command]).status == ExitStatus.NOT_FOUND
@@ -140,6 +176,11 @@ def test_a_plan_and_what_it_finds_later(invoke: Invoke) -> None:
     assert invoke(*ASKS["apply --plan"]).status == ExitStatus.CONFLICT
 
 
+def test_a_name_that_is_taken(invoke: Invoke) -> None:
+    assert invoke(*ASKS["token create"]).status == ExitStatus.DONE
+    assert invoke(*ASKS["token create"]).status == ExitStatus.CONFLICT
+
+
 @pytest.mark.parametrize("arguments", [("apply",), ("plan",)])
 def test_a_missing_file_option(invoke: Invoke, arguments: tuple[str, ...]) -> None:
     assert invoke(*arguments).status == ExitStatus.USAGE
@@ -157,6 +198,7 @@ def test_a_missing_file_option(invoke: Invoke, arguments: tuple[str, ...]) -> No
     ("tail", "--sample", "2"),
     ("record", "--sample", "2"),
     ("get", "apis", "--context", "none", "--controller", "http://127.0.0.1:1"),
+    ("token", "create", "Wrong Name", "--role", "viewer"),
 ])  # fmt: skip
 def test_what_is_refused(invoke: Invoke, tmp_path: Path, arguments: tuple[str, ...]) -> None:
     (tmp_path / "wrong.yaml").write_text(API.replace("GET", "G T"))
@@ -164,7 +206,22 @@ def test_what_is_refused(invoke: Invoke, tmp_path: Path, arguments: tuple[str, .
 
 
 @pytest.mark.parametrize(
-    "command", ["get", "list", "get NAME", "delete", "wait deleted", "apply --dry-run", "plan", "export"]
+    "command",
+    [
+        "get",
+        "list",
+        "get NAME",
+        "delete",
+        "wait deleted",
+        "apply --dry-run",
+        "plan",
+        "export",
+        "token create",
+        "token list",
+        "whoami",
+        "audit",
+        "audit -o jsonl",
+    ],
 )
 def test_what_is_done(invoke: Invoke, command: str) -> None:
     if command not in ("wait deleted", "apply --dry-run", "plan"):
@@ -182,7 +239,7 @@ def test_of_several_outcomes_the_worst_counts() -> None:
 
 
 @pytest.mark.parametrize(("http_status", "status"), [
-    (400, 1), (401, 7), (403, 7), (404, 3), (409, 4), (412, 4), (413, 1), (422, 1), (429, 1), (500, 1), (503, 6),
+    (400, 1), (401, 7), (403, 7), (404, 3), (409, 4), (412, 4), (413, 1), (422, 1), (429, 6), (500, 1), (503, 6),
     (507, 1),
 ])  # fmt: skip
 def test_answers_of_the_controller(http_status: int, status: int) -> None:
@@ -198,4 +255,4 @@ def test_the_page_has_all_of_them() -> None:
         for row in answers.splitlines()
         for codes, number in re.findall(r"^\| ([\d, ]+) \| (\d) \|", row)
         for http_status in codes.split(", ")
-    )) == {401: 7, 403: 7, 404: 3, 409: 4, 412: 4, 503: 6}  # fmt: skip
+    )) == {401: 7, 403: 7, 404: 3, 409: 4, 412: 4, 429: 6, 503: 6}  # fmt: skip

@@ -12,11 +12,13 @@ from gatewright_documents.mistake import Mistake
 from gatewright_cli.local_http import Answer
 from gatewright_cli.mistakes import ExitStatus, PreflightError, exit_status_of
 
-UNAUTHORIZED = 401
+UNAUTHORIZED, FORBIDDEN, TOO_MANY = 401, 403, 429
 UNAUTHORIZED_CURE = (
     "with --controller, name the file with the token in GATEWRIGHT_CONTROLLER_TOKEN_FILE; "
     "with a context, `gatewright context add NAME --replace` has --token-file"
 )
+FORBIDDEN_CURE = "`gatewright whoami` prints what you may do there"
+CURES = {UNAUTHORIZED: UNAUTHORIZED_CURE, FORBIDDEN: FORBIDDEN_CURE}
 
 
 class _ProblemError(msgspec.Struct):
@@ -58,12 +60,19 @@ class NoDatabaseError(NoAnswerError):
 
 
 class RefusedError(DeployError):
-    """The controller refused a request; the message says why."""
+    """The controller refused a request; the message says why. mistakes: each reason, where the controller gave them."""
+
+    def __init__(
+        self, message: str, status: ExitStatus = ExitStatus.FAILED, mistakes: tuple[Mistake, ...] = ()
+    ) -> None:
+        super().__init__(message, status)
+        self.mistakes = mistakes
 
     @classmethod
     def of(cls, answer: Answer) -> RefusedError:
         """The error for an error answer."""
-        return cls(refusal_text(answer), exit_status_of(answer.status_code))
+        mistakes = read_mistakes(answer)
+        return cls("; ".join(_sentences(mistakes)), exit_status_of(answer.status_code), mistakes)
 
 
 class InvalidError(DeployError):
@@ -90,16 +99,22 @@ def raise_without_database(answer: Answer) -> None:
 
 
 def read_mistakes(answer: Answer) -> tuple[Mistake, ...]:
-    """The mistakes that an error answer names; one with its status and detail if it names none. The cure for a missing
-    or wrong token is the command line's own.
+    """The mistakes that an error answer names; one with its status and detail if it names none. The cures for missing
+    rights are the command line's own.
     """
     try:
         problem = msgspec.json.decode(answer.content, type=_Problem)
     except msgspec.DecodeError:
         return (Mistake("", f"{answer.status_code} {answer.text[:500]}"),)
     mistakes = tuple(Mistake(error.field, error.message, error.line) for error in problem.errors)
-    cure = f"; {UNAUTHORIZED_CURE}" if answer.status_code == UNAUTHORIZED else ""
-    return mistakes or (Mistake("", f"{answer.status_code} {problem.detail}{cure}"),)
+    return mistakes or (Mistake("", f"{answer.status_code} {problem.detail}{_cure(answer)}"),)
+
+
+def _cure(answer: Answer) -> str:
+    """Behind a refusal; "" where none is known."""
+    if answer.status_code == TOO_MANY and (seconds := answer.headers.get("retry-after")):
+        return f" (Retry-After: {seconds} s)"
+    return f"; {CURES[answer.status_code]}" if answer.status_code in CURES else ""
 
 
 def refusal_text(answer: Answer, separator: str = "; ") -> str:

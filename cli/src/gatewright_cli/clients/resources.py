@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -38,23 +38,35 @@ class Resources:
 
     async def fetch_all(self, path: str, member: str, query: Query = ()) -> list[Resource]:
         """The resources of a list, in its order, all pages of it. member: of the answer that has them."""
+        return [resource async for resource in self.stream_all(path, member, query)]
+
+    async def stream_all(self, path: str, member: str, query: Query = ()) -> AsyncIterator[Resource]:
+        """As `fetch_all`, each as it arrives. A page is asked for when the one before it has been used."""
         page = await self.fetch(f"{path}?{urlencode(query)}" if query else path)
-        resources = self._items(page, member)
-        while (following := page.get("next")) and page[member]:
-            page = await self.fetch(following)
-            resources += self._items(page, member)
-        return resources
+        while True:
+            for resource in self._items(page, member):
+                yield resource
+            if not page.get("next") or not page[member]:
+                return
+            page = await self.fetch(page["next"])
 
     async def fetch(self, path: str) -> Resource:
         """The JSON object at a path."""
         return self._decode(await self._ask("GET", path))
 
-    async def delete(self, path: str, wait: float, headers: Mapping[str, str]) -> str:
+    async def create(self, path: str, document: Resource, terms: Mapping[str, str]) -> Resource:
+        """Creates a resource, and returns it. terms: of the write."""
+        content, headers = msgspec.json.encode(document), {"content-type": "application/json"}
+        return self._decode(await self._ask("POST", path, content=content, headers=headers, params=terms))
+
+    async def delete(
+        self, path: str, wait: float, headers: Mapping[str, str], terms: Mapping[str, str] | None = None
+    ) -> str:
         """Deletes a resource. Returns the reason why it is not gone from each node yet; "" if it is.
 
-        wait: how many seconds to wait for the nodes.
+        wait: how many seconds to wait for the nodes. terms: of the write.
         """
-        query = {"wait": f"{wait:.3f}"} if wait else {}
+        query = {**({"wait": f"{wait:.3f}"} if wait else {}), **(terms or {})}
         answer = await self._ask("DELETE", path, params=query, headers=headers, timeout=self._client.timeout + wait)
         return str(self._decode(answer).get("reason", "")) if answer.status_code == ACCEPTED else ""
 

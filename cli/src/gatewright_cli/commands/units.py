@@ -1,8 +1,9 @@
-"""Durations and sizes as people write them on a command line."""
+"""Durations, sizes, times and labels as people write them on a command line."""
 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 
 import click
 
@@ -39,6 +40,39 @@ class Uids(click.ParamType[tuple[int, int]]):
         return int(match[1]), int(match[2])
 
 
+class Since(click.ParamType[str]):
+    """A time, or a duration before now; the value is a time by RFC 3339."""
+
+    name = "since"
+
+    def convert(self, value: object, param: click.Parameter | None, context: click.Context | None) -> str:
+        text = str(value).strip()
+        try:
+            if AMOUNT.fullmatch(text):
+                return (datetime.now(UTC) - timedelta(seconds=DURATION.convert(text, param, context))).isoformat()
+            time = datetime.fromisoformat(text)
+        except (click.BadParameter, OverflowError, ValueError):
+            time = None
+        if time is None or time.tzinfo is None:
+            example = "a duration such as 2h, or a time such as 2026-11-30T08:00:00Z"
+            self.fail(f"expected {example}, got {value!r}", param, context)
+        return time.isoformat()
+
+
+class Label(click.ParamType[tuple[str, str]]):
+    """A key and its value, KEY=VALUE."""
+
+    name = "label"
+
+    def convert(self, value: object, param: click.Parameter | None, context: click.Context | None) -> tuple[str, str]:
+        key, equals, text = str(value).partition("=")
+        if not key or not equals:
+            self.fail(f"expected KEY=VALUE, such as team=payments, got {value!r}", param, context)
+        return key, text
+
+
 UIDS = Uids()
+SINCE = Since()
+LABEL = Label()
 DURATION = Amount("duration", SECONDS, "24h")
 SIZE = Amount("size", {unit: float(size) for unit, size in BYTES.items()}, "512MiB")

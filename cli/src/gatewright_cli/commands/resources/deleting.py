@@ -18,12 +18,16 @@ from gatewright_cli.mistakes import ExitStatus, worst
 
 @dataclass(frozen=True)
 class Deletion:
-    """What to delete. revision: that it has to have; None for any. wait: how many seconds to wait for the nodes."""
+    """What to delete. revision: that it has to have; None for any. wait: how many seconds to wait for the nodes.
+
+    reason: kept with it; "" for none.
+    """
 
     kind: Kind
     names: tuple[str, ...]
     revision: int | None
     wait: float
+    reason: str = ""
 
 
 def delete_resources(deletion: Deletion, run_dir: Path | None, controller: NamedController | None) -> ExitStatus:
@@ -44,8 +48,9 @@ async def _delete_all(source: Resources, deletion: Deletion, names: tuple[str, .
 
 async def _delete(source: Resources, deletion: Deletion, name: str) -> ExitStatus:
     headers = {} if deletion.revision is None else {"if-match": f'"{deletion.revision}"'}
+    terms = {"reason": deletion.reason} if deletion.reason else {}
     try:
-        reason = await source.delete(deletion.kind.path_of(name), min(deletion.wait, LONGEST_WAIT), headers)
+        reason = await source.delete(deletion.kind.path_of(name), min(deletion.wait, LONGEST_WAIT), headers, terms)
     except RefusedError as error:
         click.echo(f"error: {error}", err=True)
         return error.status

@@ -11,7 +11,15 @@ ANSWER_SECONDS = 1.5
 
 
 def complete_names(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
-    """The names that begin so and have not been typed yet; none if the controller does not answer in time."""
+    """The names, of the kind that has been typed, that begin so and have not been typed yet."""
+    kind = context.params.get("kind")
+    return names_of_kind(context, kind, incomplete) if isinstance(kind, Kind) and not kind.is_single else []
+
+
+def names_of_kind(context: click.Context, kind: Kind, incomplete: str) -> list[str]:
+    """The names of this kind that begin so and have not been typed yet; none if the controller does not answer in
+    time.
+    """
     import asyncio
 
     from gatewright_cli.clients.controller_refusals import DeployError
@@ -19,9 +27,7 @@ def complete_names(context: click.Context, _: click.Parameter, incomplete: str) 
     from gatewright_cli.commands.resources.fetching import fetch_list, find_resources
     from gatewright_cli.mistakes import PreflightError
 
-    kind, options = context.params.get("kind"), dict(context.params)
-    if not isinstance(kind, Kind) or kind.is_single:
-        return []
+    options = dict(context.params)
     try:
         source = find_resources(options.get("run_dir"), pop_controller(options), ANSWER_SECONDS)
         names = map(kind.name_of, asyncio.run(fetch_list(source, kind)))
