@@ -59,6 +59,26 @@ def test_all_pages_of_a_list_are_fetched(bench: Bench) -> None:
     assert len(pages.asked) == 3, "expected an end at a page without resources"
 
 
+def test_a_page_is_used_before_the_next_is_asked_for(bench: Bench) -> None:
+    """An export that fails has printed what came before."""
+    pages = Pages({
+        "/v1/apis": page("a", "b", following="/v1/apis?after=b"),
+        "/v1/apis?after=b": (429, b'{"detail": "too many"}'),
+    })  # fmt: skip
+    events: list[object] = []
+
+    async def ask() -> None:
+        async with await asyncio.start_server(pages, "127.0.0.1", 0) as server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            async for item in Resources(url, "").stream_all("/v1/apis", "apis"):
+                events.append((item["name"], len(pages.asked)))  # noqa: PERF401 - what came before the failure
+
+    with pytest.raises(RefusedError, match="429 too many") as refused:
+        bench.run(ask())
+    assert refused.value.status is ExitStatus.UNREACHABLE
+    assert events == [("a", 1), ("b", 1)]
+
+
 @pytest.mark.parametrize(("answer", "expected", "kind", "status"), [
     ((200, b"<html>"), "expected a JSON object from http", RefusedError, ExitStatus.FAILED),
     ((200, b"[]"), "expected a JSON object from http", RefusedError, ExitStatus.FAILED),

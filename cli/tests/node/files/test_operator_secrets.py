@@ -95,3 +95,11 @@ def test_secrets_are_written_for_their_owner_alone_and_not_printed(tmp_path: Pat
     assert "s3cret" not in repr(secrets)
     run_dir.remove()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_with_more_than_a_token_is_refused(tmp_path: Path) -> None:
+    """Such as one that has a command's stderr, too."""
+    file = tmp_path / "token"
+    file.write_text("writing to http://127.0.0.1:9090\ns3cret\n")
+    with pytest.raises(PreflightError, match="expected the management API's token alone, got more: copy the token"):
+        read_token(file)
