@@ -75,7 +75,7 @@ CONTROLLER_OPTIONS = (
 DATABASE_URL = click.option(
     "--database", metavar="URL", default="", help="The controller's database: sqlite:PATH or postgresql://…"
 )
-REASON = click.option("--reason", metavar="TEXT", default="", help="Why: it is kept in the history of what changes.")
+REASON = click.option("--reason", metavar="TEXT", default="", help="Why: the history and the audit log keep it.")
 OWNER = click.option(
     "--owner", metavar="NAME", default="", help="Whose it is from then on. [default: it stays whose it is]"
 )

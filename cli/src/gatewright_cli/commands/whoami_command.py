@@ -16,7 +16,7 @@ from gatewright_cli.commands.options import RUN_DIR, NamedController, controller
 @RUN_DIR
 @controller_options
 def whoami(form: str, run_dir: Path | None, controller: NamedController | None) -> None:
-    """Print as whom a controller takes you, by the token that you send, and what you may do there.
+    """Print who you are to a controller, by your token, and what you may do there.
 
     Exit status 7 if it refuses the token.
     """
