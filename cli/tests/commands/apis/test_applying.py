@@ -254,8 +254,8 @@ def test_no_controller_and_no_token_are_reported(bench: Bench) -> None:
         printed = Printed(management)
         del management._client.headers["authorization"]
         assert await printed.apply(load_unread([path], nothing)) is ExitStatus.NOT_ALLOWED
-        refusal = "401 expected the header 'Authorization: Bearer TOKEN' with the controller's token"
-        assert printed.err == [f"error: {refusal}; {UNAUTHORIZED_CURE}"]
+        header = "expected the header 'Authorization: Bearer TOKEN' with a token that is known here and has not expired"
+        assert printed.err == [f"error: 401 {header}; {UNAUTHORIZED_CURE}"]
 
     with_controller(bench, work)
 
