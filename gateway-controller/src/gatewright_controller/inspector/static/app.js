@@ -1,30 +1,33 @@
 // The frame around the pages: menu, sign-in, theme, and the warning while the controller does not answer.
 
 import { answers, get, NO_DATABASE, Problem } from "./lib/api.js";
-import { empty, problem } from "./lib/components.js";
+import { currentCaller, haveSameRights, lack, may, readCaller, roleNames, rolesInWords } from "./lib/caller.js";
+import { empty, heading, lackOfRight, problem } from "./lib/components.js";
 import { el, replace } from "./lib/dom.js";
 import { match } from "./lib/router.js";
 import { signInByAddress, signOut, token } from "./lib/session.js";
 import { askForToken } from "./lib/sign_in.js";
 import { themeSwitch } from "./lib/theme.js";
+import { visible } from "./lib/visible_text.js";
 
-/** @type {import("./lib/router.js").Route[]} */
+/** `right`: what the page is nothing without; `open`: it needs no token. @type {import("./lib/router.js").Route[]} */
 const ROUTES = [
   { pattern: "/", load: () => import("./pages/overview.js") },
-  { pattern: "/exchanges", load: () => import("./pages/exchanges.js") },
-  { pattern: "/exchanges/:id*", load: () => import("./pages/exchange.js") },
+  { pattern: "/exchanges", right: "exchanges:read", load: () => import("./pages/exchanges.js") },
+  { pattern: "/exchanges/:id*", right: "exchanges:read", load: () => import("./pages/exchange.js") },
   { pattern: "/apis", load: () => import("./pages/apis.js") },
-  { pattern: "/apis/new", load: () => import("./pages/editor.js") },
+  { pattern: "/apis/new", right: "apis:write", load: () => import("./pages/editor.js") },
   { pattern: "/apis/:name", load: () => import("./pages/api.js") },
-  { pattern: "/apis/:name/edit", load: () => import("./pages/editor.js") },
+  { pattern: "/apis/:name/edit", right: "apis:write", load: () => import("./pages/editor.js") },
   { pattern: "/policies", load: () => import("./pages/policies.js") },
   { pattern: "/policies/:name/:version", load: () => import("./pages/policy.js") },
-  { pattern: "/nodes", load: () => import("./pages/nodes.js") },
-  { pattern: "/nodes/:id*", load: () => import("./pages/node.js") },
-  { pattern: "/management", load: () => import("./pages/management.js") },
-  { pattern: "/management/operations/:id", load: () => import("./pages/management_operation.js") },
-  { pattern: "/management/shapes/:name", load: () => import("./pages/management_shape.js") },
-  { pattern: "/compose", load: () => import("./pages/compose.js") },
+  { pattern: "/nodes", right: "nodes:inspect", load: () => import("./pages/nodes.js") },
+  { pattern: "/nodes/:id*", right: "nodes:inspect", load: () => import("./pages/node.js") },
+  { pattern: "/management", open: true, load: () => import("./pages/management.js") },
+  { pattern: "/management/operations/:id", open: true, load: () => import("./pages/management_operation.js") },
+  { pattern: "/management/shapes/:name", open: true, load: () => import("./pages/management_shape.js") },
+  { pattern: "/compose", right: "requests:send", load: () => import("./pages/compose.js") },
+  { pattern: "/access", load: () => import("./pages/access.js") },
 ];
 const MENU = [
   ["Overview", "/"],
@@ -56,10 +59,13 @@ async function show() {
     return;
   }
   try {
-    const { page } = await matched.route.load();
+    const { open, right, load } = matched.route;
+    if (!open) await meetCaller(signal);
+    const { page } = await load();
     if (signal.aborted) return;
     setTitle(page.title);
-    await page.show(root, matched.params, signal);
+    if (right && lack(right)) replace(root, heading(page.title), lackOfRight(right));
+    else await page.show(root, matched.params, signal);
   } catch (error) {
     if (signal.aborted) return;
     unanswered = error instanceof Problem && [0, 401].includes(error.status);
@@ -101,15 +107,42 @@ async function showAnswerStatus(event) {
   const line = byId("connection");
   if (line.textContent !== warning) line.textContent = warning;
   if (status !== 401) return;
-  if (await askForToken()) {
-    showTools();
-    if (unanswered) show();
-  }
+  if (!(await askForToken())) return;
+  const before = currentCaller();
+  await meetCaller().catch(() => {}); // the page's own questions have the same problem
+  showTools();
+  if (unanswered || !haveSameRights(before, currentCaller())) show();
+}
+
+/** Once for each token: the menu has the pages that its role may see. @param {AbortSignal} [signal] */
+async function meetCaller(signal) {
+  const before = currentCaller();
+  await readCaller(signal);
+  if (currentCaller() === before) return;
+  showMenu();
+  showTools();
+}
+
+function showMenu() {
+  const links = MENU.filter(([, path]) => maySee(path)).map(([text, path]) => el("a", { href: `#${path}` }, text));
+  replace(byId("menu"), links);
+  markMenu();
+}
+
+/** @param {string} path */
+function maySee(path) {
+  const right = match(ROUTES, path)?.route.right;
+  return !right || may(right);
 }
 
 function showTools() {
+  const caller = currentCaller();
+  const who = caller && el(
+    "a", { class: "who", href: "#/access", title: visible(`${caller.actor}, ${rolesInWords(caller)}`) },
+    el("span", { class: "unseen" }, "You are "), el("bdi", { class: "actor" }, visible(caller.actor)), ` ${visible(roleNames(caller))}`,
+  );
   const leave = el("button", { type: "button", onclick: () => { signOut(); location.reload(); } }, "Sign out");
-  replace(byId("tools"), themeSwitch(), token() ? leave : null);
+  replace(byId("tools"), who, themeSwitch(), token() ? leave : null);
 }
 
 /** @param {string} id */
@@ -124,7 +157,7 @@ async function retry() {
 }
 
 signInByAddress();
-replace(byId("menu"), MENU.map(([text, path]) => el("a", { href: `#${path}` }, text)));
+showMenu();
 showTools();
 answers.addEventListener("answer", showAnswerStatus);
 window.addEventListener("hashchange", () => {

@@ -1,7 +1,9 @@
 // Elements that several pages share.
 
 import { Problem } from "./api.js";
+import { lack } from "./caller.js";
 import { el } from "./dom.js";
+import { visible } from "./visible_text.js";
 
 /** @typedef {import("./dom.js").Child} Child */
 
@@ -67,6 +69,16 @@ export function problem(error) {
     el("li", null, line ? `line ${line}: ` : null, field ? el("code", null, field) : null, field ? ": " : null, message),
   );
   return notice("bad", el("p", null, sentence(error.detail)), mistakes.length ? el("ul", null, mistakes) : null);
+}
+
+/**
+ * Stands where a part of a page is not shown, because the caller's role has not the right for it.
+ * @param {string} right
+ * @returns {Child} null for a caller who has it
+ */
+export function lackOfRight(right) {
+  const why = lack(right);
+  return why ? el("p", { class: "quiet" }, visible(why)) : null;
 }
 
 /**

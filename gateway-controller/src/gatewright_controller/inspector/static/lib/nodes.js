@@ -1,6 +1,7 @@
 // Reports of all nodes, through the controller.
 
 import { get, getAll, Problem } from "./api.js";
+import { may } from "./caller.js";
 import { parse } from "./metrics.js";
 
 /** @typedef {import("./metrics.js").Metrics} Metrics */
@@ -26,9 +27,10 @@ import { parse } from "./metrics.js";
 /**
  * @param {AbortSignal} signal
  * @param {{metrics?: (name: string) => boolean, stats?: boolean, notes?: boolean, id?: string}} wanted metrics: of these names; id: of one node
- * @returns {Promise<NodeReport[]>} of each node that is connected, by name
+ * @returns {Promise<NodeReport[]>} of each node that is connected, by name; none for a caller who may not ask nodes
  */
 export async function askNodes(signal, wanted) {
+  if (!may("nodes:inspect")) return [];
   const nodes = wanted.id ? [await get(pathOf(wanted.id), { signal })] : (await getAll("/v1/nodes", { signal })).nodes;
   return Promise.all(nodes.map((/** @type {any} */ node) => askNode(node, signal, wanted)));
 }

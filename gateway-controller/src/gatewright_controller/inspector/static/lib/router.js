@@ -2,7 +2,7 @@
 
 /** @typedef {Record<string, string> & {query: URLSearchParams}} Params parts of the path by name, and its query */
 /** @typedef {{title: string, show: (root: HTMLElement, params: any, signal: AbortSignal) => Promise<void>}} Page */
-/** @typedef {{pattern: string, load: () => Promise<{page: Page}>}} Route `pattern`: "/apis/:name"; the last `:rest*` has slashes */
+/** @typedef {{pattern: string, right?: string, open?: boolean, load: () => Promise<{page: Page}>}} Route `pattern`: "/apis/:name"; the last `:rest*` has slashes */
 
 /**
  * @param {Route[]} routes

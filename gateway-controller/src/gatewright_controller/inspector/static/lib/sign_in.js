@@ -34,7 +34,7 @@ function showDialog() {
       el("button", { type: "submit", class: "primary" }, "Sign in"),
     );
     const dialog = el("dialog", { class: "sign-in", "aria-labelledby": "token-title" }, form);
-    if (token()) replace(wrong, "The controller no longer accepts the token that was used until now.");
+    if (token()) replace(wrong, "The controller no longer accepts the token that was used until now: it was deleted, or has expired.");
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
       const reason = await refusal(input.value.trim());
@@ -57,7 +57,8 @@ function showDialog() {
 async function refusal(token) {
   if (/[^\x21-\x7e]/.test(token)) return "Expected a token of printable ASCII characters, without spaces.";
   try {
-    const response = await fetch("/v1/log-level", { headers: { authorization: `Bearer ${token}` }, credentials: "omit" });
+    const response = await fetch("/v1/caller", { headers: { authorization: `Bearer ${token}` }, credentials: "omit" });
+    if (response.status === 429) return "There were too many attempts. Try again later.";
     return response.status === 401 ? "The controller does not accept this token." : "";
   } catch {
     return "The controller does not answer.";

@@ -1,7 +1,8 @@
 // One API: its state on the nodes, and the policies and upstreams of each operation.
 
 import { get, send } from "../lib/api.js";
-import { badge, facts, heading, notice, problem, table } from "../lib/components.js";
+import { may } from "../lib/caller.js";
+import { badge, facts, heading, lackOfRight, notice, problem, table } from "../lib/components.js";
 import { el, replace } from "../lib/dom.js";
 import { dateTime } from "../lib/format.js";
 import { live } from "../lib/live.js";
@@ -30,10 +31,11 @@ async function show(root, { name }, signal) {
     root,
     heading(
       name,
-      el("a", { class: "button primary", href: href(["apis", name, "edit"]) }, "Edit"),
-      el("a", { class: "button", href: href(["exchanges"], { api: name }) }, "Exchanges"),
-      el("button", { type: "button", class: "danger", onclick: confirm }, "Delete …"),
+      may("apis:write") && el("a", { class: "button primary", href: href(["apis", name, "edit"]) }, "Edit"),
+      may("exchanges:read") && el("a", { class: "button", href: href(["exchanges"], { api: name }) }, "Exchanges"),
+      may("apis:write") && el("button", { type: "button", class: "danger", onclick: confirm }, "Delete …"),
     ),
+    lackOfRight("apis:write"),
     region,
     asYaml,
   );
@@ -78,7 +80,7 @@ function described({ metadata, spec, status }, note) {
 export function nodeStates(nodes) {
   if (!nodes.length) return notice("warn", "No node is connected, so the API is not served.");
   const rows = nodes.map(({ node, state, reason }) => [
-    el("a", { href: href(["nodes", node]) }, node), badge(state), el("span", { class: "reason" }, reason),
+    may("nodes:inspect") ? el("a", { href: href(["nodes", node]) }, node) : node, badge(state), el("span", { class: "reason" }, reason),
   ]);
   return table("Nodes", ["Node", "State", "Reason"], rows);
 }

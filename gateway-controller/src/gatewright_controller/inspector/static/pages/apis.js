@@ -1,7 +1,8 @@
 // All APIs: their states, where they are served, and on how many nodes.
 
 import { getAll } from "../lib/api.js";
-import { badge, empty, heading, table } from "../lib/components.js";
+import { may } from "../lib/caller.js";
+import { badge, empty, heading, lackOfRight, table } from "../lib/components.js";
 import { el, replace } from "../lib/dom.js";
 import { dateTime } from "../lib/format.js";
 import { live, redraw } from "../lib/live.js";
@@ -39,7 +40,8 @@ async function show(root, params, signal) {
   state.addEventListener("change", filter);
   replace(
     root,
-    heading("APIs", el("a", { class: "button primary", href: href(["apis", "new"]) }, "New API")),
+    heading("APIs", may("apis:write") && el("a", { class: "button primary", href: href(["apis", "new"]) }, "New API")),
+    lackOfRight("apis:write"),
     el(
       "div", { class: "form-row", role: "search" },
       el("div", { class: "field" }, el("label", { for: "apis-text" }, "Name, context or host"), text),
@@ -110,6 +112,7 @@ function nodesInWords(nodes) {
 }
 
 function nothing() {
+  if (!may("apis:write")) return empty("There is no API here.");
   return empty(
     "There are no APIs yet. ", el("a", { href: href(["apis", "new"]) }, "Write the first one"), ", or publish a file with ",
     el("code", null, "gatewright apply -f FILE"), ".",

@@ -1,6 +1,7 @@
 // One exchange explained: the party that answered and why, what each policy took, changed, and where it failed.
 
 import { Problem, request } from "../lib/api.js";
+import { may } from "../lib/caller.js";
 import { facts, heading, problem } from "../lib/components.js";
 import { el, replace } from "../lib/dom.js";
 import { curl } from "../lib/exchange/curl.js";
@@ -56,7 +57,7 @@ function explained(exchange, text) {
       title,
       el("button", { type: "button", onclick: () => copy(exchange, message) }, "Copy as curl"),
       el("button", { type: "button", onclick: () => download(exchange, text) }, "Download"),
-      el("a", { class: "button", href: href(["compose"], { exchange: exchange.id }) }, "Compose again"),
+      may("requests:send") && el("a", { class: "button", href: href(["compose"], { exchange: exchange.id }) }, "Compose again"),
       ways(exchange.id),
     ),
     el("p", { class: `notice verdict ${kindOf(exchange)}` }, el("bdi", null, sentence(exchange))),
@@ -105,7 +106,7 @@ function factsOf(exchange) {
     ["API", api && el("a", { href: href(["apis", api]) }, visible(`${api} ${apiVersion}`))],
     ["Operation", written(exchange.operation)],
     ["Chain", written(exchange.chain, "mono")],
-    ["Node", el("a", { href: href(["nodes", node]) }, visible(node))],
+    ["Node", may("nodes:inspect") ? el("a", { href: href(["nodes", node]) }, visible(node)) : visible(node)],
     ["Client", written(client?.address, "mono")],
     ["Client's certificate", client?.peer && written(JSON.stringify(client.peer))],
     ["Began", el("time", { datetime: exchange.startedAt, title: exchange.startedAt }, dateTime(exchange.startedAt))],

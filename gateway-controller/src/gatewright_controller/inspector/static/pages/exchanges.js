@@ -1,12 +1,14 @@
 // Exchanges as they end.
 
-import { answers, get, Problem } from "../lib/api.js";
-import { heading, notice, problem } from "../lib/components.js";
+import { answers, get, getAll, Problem } from "../lib/api.js";
+import { isBound } from "../lib/caller.js";
+import { empty, heading, notice, problem } from "../lib/components.js";
 import { el, replace } from "../lib/dom.js";
 import { asQuery, fromQuery } from "../lib/exchange/filter.js";
 import { remember } from "../lib/exchange/listed.js";
 import { Newest } from "../lib/exchange/newest.js";
 import { number } from "../lib/format.js";
+import { href } from "../lib/router.js";
 import { token } from "../lib/session.js";
 import { startWorker } from "../lib/worker.js";
 import { filterForm } from "./exchanges_filter.js";
@@ -29,7 +31,20 @@ const HIDDEN_MS = 5 * 60_000;
 /** @type {import("../lib/router.js").Page["show"]} */
 async function show(root, { query }, signal) {
   await get("/v1/recordings", { signal }); // a user without a token signs in here first
-  new ExchangesPage(root, query, signal).watch();
+  if (isBound() && !query.get("api")) await askForApi(root, signal);
+  else new ExchangesPage(root, query, signal).watch();
+}
+
+/** The controller shows exchanges of one API at a time to a caller who is not for all. @param {HTMLElement} root @param {AbortSignal} signal */
+async function askForApi(root, signal) {
+  const { apis } = await getAll("/v1/apis", { signal });
+  const names = apis.map((/** @type {any} */ { metadata }) => metadata.name);
+  const links = names.map((/** @type {string} */ name) => el("a", { class: "button", href: href(["exchanges"], { api: name }) }, name));
+  replace(
+    root, heading("Exchanges"),
+    el("p", null, "Your role is for some APIs, so exchanges are shown of one at a time. Choose it:"),
+    links.length ? el("div", { class: "form-row" }, links) : empty("There is no API here."),
+  );
 }
 
 /** The page of exchanges. `data-passed`, `data-dropped` and `data-state` of `.counts` are for tests. */
@@ -103,6 +118,10 @@ class ExchangesPage {
   }
 
   refilter() {
+    if (isBound() && !this.filter.filter().api) {
+      location.hash = "#/exchanges"; // asks for one
+      return;
+    }
     history.replaceState(null, "", `${location.pathname}${this.address}`);
     this.filter.mistakes([]);
     this.isPaused = false;

@@ -1,8 +1,9 @@
 // The overview: figures of all nodes, and what needs attention first.
 
 import { getAll } from "../lib/api.js";
-import { badge, empty, heading, notice, table } from "../lib/components.js";
-import { el } from "../lib/dom.js";
+import { may } from "../lib/caller.js";
+import { badge, empty, heading, lackOfRight, notice, table } from "../lib/components.js";
+import { el, replace } from "../lib/dom.js";
 import { executed, Sampler, quantileMs } from "../lib/executions.js";
 import { durationOrNone, figures, rate, share, troubleList } from "../lib/figures.js";
 import { number } from "../lib/format.js";
@@ -13,7 +14,7 @@ import { patch } from "../lib/patch.js";
 import { href } from "../lib/router.js";
 import { errors, quietWords, requestCharts, requests, requestSources, requestTime } from "../lib/traffic.js";
 import { troubles } from "../lib/troubles.js";
-import { stateOf } from "./apis.js";
+import { contextOf, stateOf } from "./apis.js";
 
 export const page = { title: "Overview", show };
 
@@ -24,6 +25,7 @@ const API = "api ";
 
 /** @type {import("../lib/router.js").Page["show"]} */
 async function show(root, _, signal) {
+  if (!may("nodes:inspect")) return showApis(root, signal);
   const sampler = new Sampler([
     ...requestSources(),
     { name: "gatewright_exchanges_total", group: ({ api }) => (api ? API + api : null), as: ({ result }) => result },
@@ -50,8 +52,22 @@ function programs() {
   return el("p", { class: "quiet" }, "Programs read and change the same by the ", el("a", { href: href(["management"]) }, "management API"), ".");
 }
 
+/** For a caller who may not ask nodes. @param {HTMLElement} root @param {AbortSignal} signal */
+async function showApis(root, signal) {
+  const list = el("div");
+  replace(root, heading("Overview"), lackOfRight("nodes:inspect"), list, programs());
+  await pollPage(root, SECONDS, signal, async () => {
+    const { apis } = await getAll("/v1/apis", { signal });
+    const rows = apis.map((/** @type {any} */ { metadata, spec, status }) => [
+      el("a", { href: href(["apis", metadata.name]) }, metadata.name), stateOf(metadata.name, status, new Map()), el("code", null, contextOf(spec)),
+    ]);
+    patch(list, el("h2", null, "APIs"), rows.length ? table("APIs", ["API", "State", "Context"], rows) : empty("There is no API here."));
+  });
+}
+
 /** @param {string} words */
 function quietNotice(words) {
+  if (!may("requests:send")) return notice("info", words);
   return notice("info", words, " ", el("a", { href: href(["compose"]) }, "Send one: Compose"), ".");
 }
 

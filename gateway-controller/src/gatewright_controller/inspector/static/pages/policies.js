@@ -2,8 +2,9 @@
 
 import { getAll } from "../lib/api.js";
 import { attachmentsOf } from "../lib/attachments.js";
-import { badge, empty, heading, table } from "../lib/components.js";
-import { el } from "../lib/dom.js";
+import { may } from "../lib/caller.js";
+import { badge, empty, heading, lackOfRight, table } from "../lib/components.js";
+import { el, replace } from "../lib/dom.js";
 import { executed, executionSources, failed, Sampler, quantileMs } from "../lib/executions.js";
 import { durationOrNone, rate, share } from "../lib/figures.js";
 import { number } from "../lib/format.js";
@@ -18,7 +19,8 @@ export const page = { title: "Policies", show };
 const SECONDS = 3;
 const RECENT = 60;
 const MOST_APIS = 3;
-const COLUMNS = ["Policy", "Version", "Runtime", "Attached to", "Executions", "Failures", "Work p50", "Work p95", "Waiting p95"];
+const ABOUT = ["Policy", "Version", "Runtime", "Attached to"];
+const COLUMNS = [...ABOUT, "Executions", "Failures", "Work p50", "Work p95", "Waiting p95"];
 
 /** @type {import("../lib/router.js").Page["show"]} */
 async function show(root, _, signal) {
@@ -27,12 +29,15 @@ async function show(root, _, signal) {
   const attached = el("input", { type: "checkbox" });
   const since = el("select", { id: "policy-since" }, el("option", { value: "recent" }, "of the last minute"), el("option", { value: "start" }, "since the nodes started"));
   const list = el("div");
-  root.append(
+  const columns = may("nodes:inspect") ? COLUMNS : ABOUT;
+  replace(
+    root,
     heading("Policies"),
+    lackOfRight("nodes:inspect"),
     el(
       "div", { class: "form-row" },
       el("div", { class: "field" }, el("label", { for: "policy-search" }, "Find"), search),
-      el("div", { class: "field" }, el("label", { for: "policy-since" }, "Figures"), since),
+      may("nodes:inspect") && el("div", { class: "field" }, el("label", { for: "policy-since" }, "Figures"), since),
       el("label", null, attached, "attached only"),
     ),
     list,
@@ -47,8 +52,8 @@ async function show(root, _, signal) {
     const rows = policies
       .map((policy) => ({ policy, at: attachmentsOf(apis, policy.name, policy.version) }))
       .filter(({ policy, at }) => fits(textOf(policy), search.value) && (!attached.checked || at.length))
-      .map(({ policy, at }) => row(policy, at, of.groups.get(`${policy.name}:${policy.version}`), of.seconds));
-    patch(list, rows.length ? table("Policies", COLUMNS, rows) : empty(policies.length ? "No policy matches." : "The build has no policies."));
+      .map(({ policy, at }) => row(policy, at, of.groups.get(`${policy.name}:${policy.version}`), of.seconds).slice(0, columns.length));
+    patch(list, rows.length ? table("Policies", columns, rows) : empty(policies.length ? "No policy matches." : "The build has no policies."));
   };
   for (const control of [search, attached, since]) control.addEventListener("input", draw, { signal });
   await pollPage(root, SECONDS, signal, async () => {

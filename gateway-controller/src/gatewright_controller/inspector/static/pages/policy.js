@@ -3,7 +3,8 @@
 import { getAll, Problem } from "../lib/api.js";
 import { attachmentsOf } from "../lib/attachments.js";
 import { lineChart } from "../lib/chart.js";
-import { badge, empty, facts, heading, notice, table } from "../lib/components.js";
+import { may } from "../lib/caller.js";
+import { badge, empty, facts, heading, lackOfRight, notice, table } from "../lib/components.js";
 import { el, replace } from "../lib/dom.js";
 import { executed, executionSources, failed, failures, Sampler, quantileMs, together } from "../lib/executions.js";
 import { durationOrNone, figures, rate, share } from "../lib/figures.js";
@@ -46,14 +47,17 @@ async function show(root, { name, version }, signal) {
   const others = policies.filter((/** @type {any} */ other) => other.name === name && other.version !== version);
   const charts = chartsOf(policy);
   const choice = el("select", { id: "policy-api" });
-  root.append(
+  replace(
+    root,
     heading([name, " ", el("span", { class: "quiet" }, version)], others.map((/** @type {any} */ other) =>
       el("a", { class: "button", href: href(["policies", other.name, other.version]) }, other.version))),
     el("p", null, policy.description || "The policy has no description."),
     about,
-    el("h2", null, "Since this page was opened"),
-    el("div", { class: "form-row" }, el("div", { class: "field" }, el("label", { for: "policy-api" }, "Executions for"), choice)),
-    el("div", { class: "charts" }, charts.map(({ element }) => element)),
+    lackOfRight("nodes:inspect") ?? [
+      el("h2", null, "Since this page was opened"),
+      el("div", { class: "form-row" }, el("div", { class: "field" }, el("label", { for: "policy-api" }, "Executions for"), choice)),
+      el("div", { class: "charts" }, charts.map(({ element }) => element)),
+    ],
     el("h2", null, "Parameters"),
     parameterTable(policy.parameters),
     el("h2", null, "What it sees"),
@@ -93,20 +97,20 @@ function summary(policy, reports, sampler, at) {
     "div", null,
     quarantined.map(({ note, node }) => notice("bad", el("p", null, badge("quarantined"), ` for API ${note.about.api} on ${node}: ${asSentence(note.reason)} ${asSentence(note.cure)}`))),
     hung.map((execution) => notice("bad", el("p", null, badge("hung"), ` for API ${execution.api} on ${execution.node}: ${execution.count} ${execution.count === 1 ? "execution still runs" : "executions still run"} long after the deadline, the oldest for ${duration(execution.oldestMs)}.`))),
-    figures([
+    may("nodes:inspect") && figures([
       ["Executions", seconds ? rate(executed(recent) / seconds) : "–", `${number(executed(since))} since the start`],
       ["Failures", share(failed(recent), executed(recent)), `${number(failed(since))} since the start`],
       ...QUANTILES.map(([q, value]) => /** @type {[string, string, string]} */ ([`Work ${q}`, durationOrNone(quantileMs(recent, "work", value)), `${durationOrNone(quantileMs(since, "work", value))} since the start`])),
     ]),
     facts([
       ["Runtime", policy.runtime],
-      ["Nodes whose build has it", reports.length ? `${builds.length} of ${reports.length}` : "no node is connected"],
+      ["Nodes whose build has it", may("nodes:inspect") && (reports.length ? `${builds.length} of ${reports.length}` : "no node is connected")],
       ["onError: continue", policy.allowContinue ? "allowed" : "not allowed"],
       ["Definition", el("code", null, policy.definitionDigest.slice(0, 12))],
     ]),
     classes(since),
     el("h2", null, "Where it is attached"),
-    at.length ? table("Attachments", ["API", "State", "To", "Asked for", "Timeout", "onError", "Executions in the API", "Failures", "Work p95"], at.map((attachment) => attachmentRow(attachment, groups, seconds))) : empty("No API attaches this policy."),
+    at.length ? attachmentTable(at, groups, seconds) : empty("No API attaches this policy."),
   );
 }
 
@@ -116,6 +120,13 @@ function classes(since) {
   if (!byClass.length) return null;
   const rows = byClass.map(([name, count]) => [badge(name, "bad"), number(count), CLASSES[name] ?? ""]);
   return [el("h2", null, "Failures since the nodes started"), table("Failures by class", ["Class", "Count", "What it means"], rows)];
+}
+
+/** @param {Attachment[]} at @param {Groups} groups @param {number} seconds */
+function attachmentTable(at, groups, seconds) {
+  const figured = may("nodes:inspect");
+  const columns = ["API", "State", "To", "Asked for", "Timeout", "onError", ...(figured ? ["Executions in the API", "Failures", "Work p95"] : [])];
+  return table("Attachments", columns, at.map((attachment) => attachmentRow(attachment, groups, seconds).slice(0, columns.length)));
 }
 
 /** @param {Attachment} attachment @param {Groups} groups @param {number} seconds */

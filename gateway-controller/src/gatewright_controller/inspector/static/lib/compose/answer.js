@@ -1,5 +1,6 @@
 // The answer to a request that was composed.
 
+import { may } from "../caller.js";
 import { badge, notice, tabs, table } from "../components.js";
 import { el } from "../dom.js";
 import { bytes, duration } from "../format.js";
@@ -29,7 +30,7 @@ export function answerView(answer) {
 
 /** @param {any} answer */
 function exchangeLine({ recorded, requestId, notRecorded }) {
-  if (recorded) {
+  if (recorded && may("exchanges:read")) {
     const link = el("a", { class: "button", href: href(["exchanges", requestId]) }, "What each policy did");
     return el("p", null, link, " ", el("code", null, requestId));
   }
