@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import httpx
 from playwright.sync_api import Page, expect
 
-from e2e.inspector.accessibility import axe
+from e2e.inspector.accessibility import axe, check_looks
 from e2e.inspector.chromium import WIDE, Faults
 from e2e.inspector.conftest import PRETENDED_TOKEN, KeptNode, Open
-from e2e.inspector.pages import show, sign_in
+from e2e.inspector.pages import show, sign_in, table
+from e2e.inspector.screenshots import Screenshots
 
 REFUSED = r"status of 401"
 
@@ -47,7 +50,7 @@ def test_a_viewer_is_told_what_the_role_is_not_for(kept_node: KeptNode, next_pag
         expect(page.get_by_role(role, name=name)).to_have_count(0)  # type: ignore[arg-type]
     show(page, "#/compose")
     expect(page.get_by_text("Sending requests needs the right requests:send.")).to_be_visible()
-    page.get_by_role("link", name="You are token:vera viewer").click()
+    page.get_by_role("link", name="You are token:vera, viewer").click()
     expect(page.get_by_text("Reading APIs and policies apis:read")).to_be_visible()
     axe(page)
 
@@ -87,5 +90,81 @@ def test_a_deleted_token_leads_back_to_the_dialog_and_another_shows_its_own_page
     expect(dialog.get_by_role("alert")).to_contain_text("it was deleted, or has expired")
     dialog.get_by_label("Management token").fill(PRETENDED_TOKEN)
     page.keyboard.press("Enter")
-    expect(page.get_by_role("link", name="You are token admin")).to_be_visible()
+    expect(page.get_by_role("link", name="You are token, admin")).to_be_visible()
     assert "Compose" in menu_of(page)
+
+
+# ---------------------------------------------------------------- history
+
+
+def write(client: httpx.Client, name: str, display_name: str, reason: str = "") -> int:
+    """The new revision."""
+    document = client.get(f"/v1/apis/{name}").json()
+    del document["status"]
+    document["spec"]["displayName"] = display_name
+    answer = client.put(f"/v1/apis/{name}", params={"reason": reason}, json=document)
+    assert answer.status_code == 200, answer.text
+    revision: int = answer.json()["status"]["revision"]
+    return revision
+
+
+def test_a_revision_is_rolled_back_to_unless_another_author_has_written(
+    kept_node: KeptNode, next_page: Open, faults: Faults, screenshot: Screenshots
+) -> None:
+    faults.allow(r"status of 412.*/rollback")
+    origin, _ = kept_node
+    page = sign_in(next_page(WIDE, origin), origin, PRETENDED_TOKEN)
+    with client_of(origin) as client:
+        second = write(client, "orders", "Orders of today", "<b>markup</b> is text \u202e too")
+        show(page, "#/apis/orders")
+        page.get_by_role("link", name="History").click()
+        rows = table(page, "History of orders").locator("tbody tr")
+        expect(rows.first).to_contain_text("<b>markup</b> is text \\u202e too")
+        expect(rows).to_have_count(2)
+        check_looks(page, lambda: screenshot(page, "history"))
+        rows.last.get_by_role("link").click()
+        expect(page.get_by_text("there is nothing before it")).to_be_visible()
+        page.get_by_role("button", name="Roll back to it …").click()
+        expect(page.get_by_label("What would change")).to_contain_text("displayName: Orders of today")
+        check_looks(page, lambda: screenshot(page, "rollback"))
+
+        page.get_by_label("Reason").fill("today is over")
+        third = write(client, "orders", "Orders of tomorrow")
+        page.get_by_role("button", name="Roll back", exact=True).click()
+        expect(page.get_by_role("alert")).to_contain_text("another author has written orders meanwhile")
+        expect(page.get_by_label("What would change")).to_contain_text("displayName: Orders of tomorrow")
+        assert client.get("/v1/apis/orders/status").json()["revision"] == third
+        page.get_by_role("button", name="Roll back", exact=True).click()
+        expect(page).to_have_url(re.compile("#/apis/orders$"))
+        newest, *_ = client.get("/v1/apis/orders/revisions").json()["revisions"]
+        assert (newest["action"], newest["reason"]) == ("rolledBack", "today is over")
+
+    show(page, f"#/apis/orders/history/{second}")
+    expect(page.get_by_role("tabpanel", name="What it changed")).to_contain_text("displayName: Orders of today")
+    page.get_by_role("tab", name="What is different now").click()
+    expect(page.get_by_role("tabpanel", name="What is different now")).to_contain_text("displayName: orders")
+    page.get_by_role("tab", name="The API then").click()
+    expect(page.get_by_role("tabpanel", name="The API then")).to_contain_text("displayName: Orders of today")
+
+
+def test_a_deleted_api_is_brought_back_unless_another_author_has(kept_node: KeptNode, next_page: Open) -> None:
+    origin, _ = kept_node
+    page = sign_in(next_page(WIDE, origin), origin, PRETENDED_TOKEN)
+    with client_of(origin) as client:
+        document = client.get("/v1/apis/answered").json()
+        del document["status"]
+        assert client.delete("/v1/apis/answered").status_code == 204
+        show(page, "#/apis?text=answered")
+        page.get_by_role("link", name="history of answered").click()
+        expect(page.get_by_text("answered is not there any more: it was deleted.")).to_be_visible()
+        table(page, "History of answered").locator("tbody tr").last.get_by_role("link").click()
+        page.get_by_role("button", name="Roll back to it …").click()
+        expect(page.get_by_text("The API would be there again.")).to_be_visible()
+        document["spec"]["displayName"] = "Created meanwhile"
+        assert client.post("/v1/apis", json=document).status_code == 201
+        page.get_by_role("button", name="Roll back", exact=True).click()
+        expect(page.get_by_role("alert")).to_contain_text("another author has written answered meanwhile")
+        assert client.get("/v1/apis/answered").json()["spec"]["displayName"] == "Created meanwhile"
+        page.get_by_role("button", name="Roll back", exact=True).click()
+        expect(page).to_have_url(re.compile("#/apis/answered$"))
+        assert client.get("/v1/apis/answered").json()["spec"]["displayName"] == "answered"

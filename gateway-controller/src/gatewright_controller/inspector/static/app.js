@@ -19,6 +19,8 @@ const ROUTES = [
   { pattern: "/apis/new", right: "apis:write", load: () => import("./pages/editor.js") },
   { pattern: "/apis/:name", load: () => import("./pages/api.js") },
   { pattern: "/apis/:name/edit", right: "apis:write", load: () => import("./pages/editor.js") },
+  { pattern: "/apis/:name/history", load: () => import("./pages/history.js") },
+  { pattern: "/apis/:name/history/:revision", load: () => import("./pages/revision.js") },
   { pattern: "/policies", load: () => import("./pages/policies.js") },
   { pattern: "/policies/:name/:version", load: () => import("./pages/policy.js") },
   { pattern: "/nodes", right: "nodes:inspect", load: () => import("./pages/nodes.js") },
@@ -139,7 +141,7 @@ function showTools() {
   const caller = currentCaller();
   const who = caller && el(
     "a", { class: "who", href: "#/access", title: visible(`${caller.actor}, ${rolesInWords(caller)}`) },
-    el("span", { class: "unseen" }, "You are "), el("bdi", { class: "actor" }, visible(caller.actor)), ` ${visible(roleNames(caller))}`,
+    el("span", { class: "unseen" }, "You are "), el("span", { class: "actor" }, el("bdi", null, visible(caller.actor)), ", "), visible(roleNames(caller)),
   );
   const leave = el("button", { type: "button", onclick: () => { signOut(); location.reload(); } }, "Sign out");
   replace(byId("tools"), who, themeSwitch(), token() ? leave : null);

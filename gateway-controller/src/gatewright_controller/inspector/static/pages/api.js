@@ -32,6 +32,7 @@ async function show(root, { name }, signal) {
     heading(
       name,
       may("apis:write") && el("a", { class: "button primary", href: href(["apis", name, "edit"]) }, "Edit"),
+      el("a", { class: "button", href: href(["apis", name, "history"]) }, "History"),
       may("exchanges:read") && el("a", { class: "button", href: href(["exchanges"], { api: name }) }, "Exchanges"),
       may("apis:write") && el("button", { type: "button", class: "danger", onclick: confirm }, "Delete …"),
     ),

@@ -13,6 +13,7 @@ import { href } from "../lib/router.js";
 export const page = { title: "APIs", show };
 
 const STATES = ["deployed", "pending", "rejected"];
+const NAME = /^[a-z0-9][a-z0-9-]*$/;
 const COLUMNS = ["API", "State", "Context", "Hosts", "Version", "Nodes", "Written"];
 
 /** @type {import("../lib/router.js").Page["show"]} */
@@ -30,7 +31,7 @@ async function show(root, params, signal) {
     const shown = apis.filter((api) => fits(api, text.value, state.value));
     replace(count, shown.length === apis.length ? `${apis.length} APIs` : `${shown.length} of ${apis.length} APIs`);
     if (shown.length) return table("APIs", COLUMNS, shown.map((api) => row(api, notes)));
-    return apis.length ? empty("No API matches the filter.") : nothing();
+    return apis.length ? noneFits(text.value.trim()) : nothing();
   };
   const filter = () => {
     history.replaceState(null, "", href(["apis"], queryOf(text.value, state.value)));
@@ -109,6 +110,12 @@ function nodesInWords(nodes) {
   if (!nodes.length) return "none";
   const parts = STATES.map((state) => [nodes.filter((node) => node.state === state).length, state]);
   return parts.filter(([number]) => number).map(([number, state]) => `${number} ${state}`).join(", ");
+}
+
+/** @param {string} text of the filter: perhaps the name of an API that was deleted */
+function noneFits(text) {
+  const history = NAME.test(text) && [" If it was deleted: ", el("a", { href: href(["apis", text, "history"]) }, `history of ${text}`), "."];
+  return empty("No API matches the filter.", history);
 }
 
 function nothing() {
