@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import httpx
 from playwright.sync_api import Page, expect
@@ -12,6 +13,7 @@ from e2e.inspector.chromium import WIDE, Faults
 from e2e.inspector.conftest import PRETENDED_TOKEN, KeptNode, Open
 from e2e.inspector.pages import show, sign_in, table
 from e2e.inspector.screenshots import Screenshots
+from e2e.kit.gateway import eventually
 
 REFUSED = r"status of 401"
 
@@ -168,3 +170,114 @@ def test_a_deleted_api_is_brought_back_unless_another_author_has(kept_node: Kept
         page.get_by_role("button", name="Roll back", exact=True).click()
         expect(page).to_have_url(re.compile("#/apis/answered$"))
         assert client.get("/v1/apis/answered").json()["spec"]["displayName"] == "answered"
+
+
+# ---------------------------------------------------------------- audit log and tokens
+
+
+def refuse_deletions(origin: str, viewer: str, apis: Sequence[str]) -> None:
+    """Returns once the audit log has an entry for each."""
+    text = create_token(origin, viewer, "viewer")
+    with httpx.Client(base_url=origin, headers={"authorization": f"Bearer {text}"}) as client:
+        for name in apis:
+            assert client.delete(f"/v1/apis/{name}").status_code == 403
+
+    def all_are_entered() -> bool:
+        with client_of(origin) as client:
+            entries = client.get("/v1/audit", params={"actor": f"token:{viewer}", "limit": 100}).json()["entries"]
+        return len(entries) == len(apis)
+
+    eventually("the audit log has the refusals", all_are_entered, 20)
+
+
+def test_the_audit_log_is_filtered_and_shows_what_a_write_changed(
+    kept_node: KeptNode, next_page: Open, screenshot: Screenshots
+) -> None:
+    origin, _ = kept_node
+    refuse_deletions(origin, "victor", ["slow"])
+    with client_of(origin) as client:
+        write(client, "slow", "Slow <i>as ever</i>", "its name")
+    page = sign_in(next_page(WIDE, origin), origin, PRETENDED_TOKEN)
+    page.get_by_role("link", name="audit log").click()
+    rows = table(page, "Audit log").locator("tbody tr")
+    expect(rows.first).to_contain_text("changed Api slow")
+    page.get_by_label("Name of the resource").fill("slow")
+    page.get_by_role("button", name="Show").click()
+    expect(rows).to_have_count(3)
+    check_looks(page, lambda: screenshot(page, "audit"))
+    rows.first.get_by_role("link").first.click()
+    expect(page.get_by_role("list", name="What it changed")).to_contain_text('displayName: "Slow <i>as ever</i>"')
+    axe(page)
+    page.go_back()
+    page.get_by_label("Refused only").check()
+    page.get_by_label("Who").fill("token:victor")
+    page.keyboard.press("Enter")
+    expect(rows).to_have_count(1)
+    expect(rows).to_contain_text("token:victor has not the right apis:write")
+    assert page.url.endswith("#/audit?actor=token%3Avictor&name=slow&refused=true")
+
+
+def test_older_entries_of_the_audit_log_have_pages_of_their_own(kept_node: KeptNode, next_page: Open) -> None:
+    origin, _ = kept_node
+    refuse_deletions(origin, "oscar", [f"none-{number}" for number in range(51)])
+    page = sign_in(next_page(WIDE, origin), origin, PRETENDED_TOKEN)
+    show(page, "#/audit?actor=token%3Aoscar")
+    rows = table(page, "Audit log").locator("tbody tr")
+    expect(rows).to_have_count(50)
+    page.get_by_role("link", name="Older").click()
+    expect(rows).to_have_count(1)
+    expect(rows).to_contain_text("deleteApi none-0")
+    expect(page.get_by_role("link", name="Older")).to_have_count(0)
+    page.get_by_role("link", name="Newest").click()
+    expect(rows).to_have_count(50)
+
+
+def test_a_token_is_created_shown_once_and_deleted(
+    kept_node: KeptNode, next_page: Open, faults: Faults, screenshot: Screenshots
+) -> None:
+    faults.allow(r"status of 422.*/v1/tokens")
+    origin, _ = kept_node
+    with client_of(origin) as client:
+        for token in client.get("/v1/tokens").json()["tokens"]:
+            client.delete(f"/v1/tokens/{token['name']}")
+    page = sign_in(next_page(WIDE, origin), origin, PRETENDED_TOKEN)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    show(page, "#/tokens")
+    expect(page.get_by_text("There are no tokens yet")).to_be_visible()
+    page.get_by_text("New token").click()
+    page.get_by_label("Name", exact=True).fill("the bot")
+    page.get_by_label("Names").fill("orders, pay-*")
+    page.get_by_label("Labels").fill("team")
+    create = page.get_by_role("button", name="Create")
+    create.click()
+    expect(page.get_by_role("alert")).to_have_text("Expected labels as name=value, got team.")
+    page.get_by_label("Labels").fill("team=a")
+    create.click()
+    expect(page.get_by_role("alert")).to_contain_text("name: expected 1 to 63 lower-case letters")
+    page.get_by_label("Name", exact=True).fill("bot")
+    create.click()
+    text = page.get_by_label("Token bot")
+    expect(text).to_be_focused()
+    expect(table(page, "Tokens").locator("tbody tr")).to_contain_text(
+        "APIs with a name like orders or pay-* and the label team=a"
+    )
+    check_looks(page, lambda: screenshot(page, "tokens", mask=[text]))
+    page.get_by_role("button", name="Copy").click()
+    expect(page.get_by_text("Copied.")).to_be_visible()
+    bearer = {"authorization": f"Bearer {page.evaluate('() => navigator.clipboard.readText()')}"}
+    assert httpx.get(f"{origin}/v1/caller", headers=bearer).json()["actor"] == "token:bot"
+
+    page.get_by_role("button", name="Delete … bot").click()
+    dialog = page.get_by_role("dialog", name="Delete the token bot?")
+    expect(dialog.get_by_role("button", name="Cancel")).to_be_focused()
+    axe(page)
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(dialog).to_have_count(0)
+    assert httpx.get(f"{origin}/v1/caller", headers=bearer).status_code == 200
+    page.get_by_role("button", name="Delete … bot").click()
+    dialog.get_by_role("button", name="Delete").click()
+    expect(page.get_by_text("There are no tokens yet")).to_be_visible()
+    assert httpx.get(f"{origin}/v1/caller", headers=bearer).status_code == 401
+    show(page, "#/access")
+    show(page, "#/tokens")
+    expect(page.get_by_label("Token bot")).to_have_count(0)

@@ -30,6 +30,9 @@ const ROUTES = [
   { pattern: "/management/shapes/:name", open: true, load: () => import("./pages/management_shape.js") },
   { pattern: "/compose", right: "requests:send", load: () => import("./pages/compose.js") },
   { pattern: "/access", load: () => import("./pages/access.js") },
+  { pattern: "/audit", right: "audit:read", load: () => import("./pages/audit.js") },
+  { pattern: "/audit/:number", right: "audit:read", load: () => import("./pages/audit_entry.js") },
+  { pattern: "/tokens", right: "tokens:write", load: () => import("./pages/tokens.js") },
 ];
 const MENU = [
   ["Overview", "/"],

@@ -13,7 +13,7 @@
  * @property {string} [to] the name that the API has got
  */
 
-/** @param {string} action @returns {string} `rolled back`, `roll back api` */
+/** @param {string} action @returns {string} `rolled back` */
 export function spaced(action) {
   return action.replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
 }

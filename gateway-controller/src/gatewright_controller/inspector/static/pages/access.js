@@ -1,6 +1,6 @@
 // Who is signed in, and what they may do.
 
-import { currentCaller, listedRights, purpose, rolesInWords } from "../lib/caller.js";
+import { currentCaller, listedRights, may, purpose, rolesInWords } from "../lib/caller.js";
 import { facts, heading } from "../lib/components.js";
 import { el } from "../lib/dom.js";
 import { visible } from "../lib/visible_text.js";
@@ -13,7 +13,11 @@ async function show(root) {
   if (!caller) return;
   const rights = listedRights(caller).map((right) => el("li", null, `${purpose(right)} `, el("code", null, right)));
   root.append(
-    heading("Access"),
+    heading(
+      "Access",
+      may("tokens:write") && el("a", { class: "button", href: "#/tokens" }, "Tokens"),
+      may("audit:read") && el("a", { class: "button", href: "#/audit" }, "Audit log"),
+    ),
     facts([
       ["You are", el("bdi", null, visible(caller.actor))],
       ["Your role", visible(rolesInWords(caller))],

@@ -49,7 +49,12 @@ async function show(root, _, signal) {
 }
 
 function programs() {
-  return el("p", { class: "quiet" }, "Programs read and change the same by the ", el("a", { href: href(["management"]) }, "management API"), ".");
+  return el(
+    "p", { class: "quiet" },
+    "Programs read and change the same by the ", el("a", { href: href(["management"]) }, "management API"), ".",
+    may("audit:read") && [" Who changed what: ", el("a", { href: href(["audit"]) }, "audit log"), "."],
+    may("tokens:write") && [" Who may: ", el("a", { href: href(["tokens"]) }, "tokens"), "."],
+  );
 }
 
 /** For a caller who may not ask nodes. @param {HTMLElement} root @param {AbortSignal} signal */
