@@ -20,7 +20,6 @@ from gatewright_controller.apis.controller import Controller
 from gatewright_controller.following import Following
 from gatewright_controller.gateway.gateways import Gateways
 from gatewright_controller.known_tokens import KnownTokens
-from gatewright_controller.local.certificate_pair import unreadable
 from gatewright_controller.local.loopback import is_loopback
 from gatewright_controller.local.metrics import Metrics, serving_metrics
 from gatewright_controller.management.access import CallerLimits
@@ -130,6 +129,8 @@ def _nodes_network(settings: Settings, store: Store) -> tuple[NodeTls, NodeAcces
     if not settings.tls_certificate:
         cure = "name tlsCertificate and tlsKey, or leave nodeTlsListen out"
         raise ListenError(f"expected a certificate for nodes over the network, got none; {cure}")
+    from gatewright_controller.local.certificate_pair import unreadable  # here, for a start without TLS
+
     files = settings.tls_certificate, settings.tls_key, settings.node_tls_authority
     if mistakes := list(unreadable(settings.node_tls_authority)) if settings.node_tls_authority else []:
         raise ListenError(f"nodeTlsAuthority: {mistakes[0]}")

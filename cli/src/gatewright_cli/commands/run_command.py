@@ -44,7 +44,29 @@ PORT = click.IntRange(0, 65535)
     envvar="GATEWRIGHT_CONTROLLER_TLS_KEY",
     help="The certificate's key in PEM. [default: GATEWRIGHT_CONTROLLER_TLS_KEY]",
 )
+@click.option(
+    "--nodes-listen",
+    metavar="HOST:PORT",
+    help="Where nodes of other machines join this controller; it shows them its certificate.",
+)
+@click.option(
+    "--nodes-authority",
+    type=A_PATH,
+    help="PEM file of who signs the certificates of those nodes. [default: none, they have tokens with the role node]",
+)
 @click.option("--no-controller", is_flag=True, help="Run the node alone, from its last good state.")
+@click.option(
+    "--join", metavar="HOST:PORT", help="Take the APIs from a controller elsewhere; no controller is started here."
+)
+@click.option("--join-authority", type=A_PATH, help="PEM file of who signs that controller's certificate.")
+@click.option(
+    "--join-token-file",
+    type=A_PATH,
+    envvar="GATEWRIGHT_JOIN_TOKEN_FILE",
+    help="The file of a token of that controller, with the role node. [default: GATEWRIGHT_JOIN_TOKEN_FILE]",
+)
+@click.option("--join-certificate", type=A_PATH, help="PEM file of this node's certificate, which names its id.")
+@click.option("--join-key", type=A_PATH, help="PEM file of its key.")
 @click.option("--state-dir", type=A_PATH, default=STATE_DIR, show_default=True, help="The state that outlives a run.")
 @click.option(
     "--run-dir",

@@ -21,6 +21,7 @@ def token() -> None:
 @click.argument("name")
 @click.option("--role", required=True, type=click.Choice(ROLES), help="What it may do.")
 @click.option("--api", "apis", metavar="GLOB", multiple=True, help="For APIs whose name fits, such as orders-*.")
+@click.option("--node", "nodes", metavar="GLOB", multiple=True, help="With the role node: for nodes whose id fits.")
 @click.option("--label", "labels", metavar="KEY=VALUE", type=LABEL, multiple=True, help="For APIs with this label.")
 @click.option(
     "--host", "hosts", metavar="HOST", multiple=True, help="For APIs with no hosts but this: shop.example, *.example."
@@ -42,6 +43,7 @@ def create(
     name: str,
     role: str,
     apis: tuple[str, ...],
+    nodes: tuple[str, ...],
     labels: tuple[tuple[str, str], ...],
     hosts: tuple[str, ...],
     paths: tuple[str, ...],
@@ -61,7 +63,7 @@ def create(
     from gatewright_cli.commands.access.tokens import create_token, describe_token
     from gatewright_cli.commands.resources.output import json_text
 
-    bounds = {"names": apis, "labels": dict(labels), "hosts": hosts, "contexts": paths}
+    bounds = {"names": (*apis, *nodes), "labels": dict(labels), "hosts": hosts, "contexts": paths}
     document = {"name": name, "role": role, **bounds, **({} if days is None else {"days": days})}
     created = create_token(document, {"reason": reason} if reason else {}, run_dir, controller)
     click.echo(json_text(created) if output == "json" else f"{created['token']}\n", nl=False)

@@ -12,6 +12,7 @@ from gatewright_cli.api_files import ApiFile, ApiFileError, RefusedFile
 from gatewright_cli.isolation.levels import Level
 from gatewright_cli.node.executors.recycling import Limits
 from gatewright_cli.node.files.controller_tls import ControllerTls
+from gatewright_cli.node.files.joined_controller import JoinedController
 from gatewright_cli.node.listeners import gateway, ports
 from gatewright_cli.node.listeners.gateway import Listener
 from gatewright_cli.node.listeners.ports import ECHO_HOST, ECHO_NAMES, ECHO_PORT, Place
@@ -42,7 +43,14 @@ class Options:
     controller_port: int
     controller_tls_certificate: Path | None
     controller_tls_key: Path | None
+    nodes_listen: str | None
+    nodes_authority: Path | None
     no_controller: bool
+    join: str | None
+    join_authority: Path | None
+    join_token_file: Path | None
+    join_certificate: Path | None
+    join_key: Path | None
     state_dir: Path
     run_dir: Path | None
     apis: Path | None
@@ -80,6 +88,14 @@ class Options:
     pass_env: tuple[str, ...]
 
     @property
+    def joined(self) -> JoinedController | None:
+        """The controller elsewhere; None for none."""
+        if self.join is None:
+            return None
+        files = self.join_authority, self.join_token_file, self.join_certificate, self.join_key
+        return JoinedController(self.join, *files)
+
+    @property
     def edge(self) -> Edge:
         """The limits that protect the node from its clients."""
         return edge(self.memory, self.body_memory, self.request_limit, self.max_connections)
@@ -111,6 +127,7 @@ def with_defaults(options: Options) -> Options:
     """The options with defaults from the manifest's folder: `apis` and `gateway.yaml` in it, and the echo if an API
     names it.
     """
+    options = replace(options, no_controller=options.no_controller or options.join is not None)
     written = gateway_place(options)
     if written is not None and written.is_file():
         options = replace(options, gateway=written)

@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
+from gatewright_controller.local import certificate_pair
+
 from gatewright_cli import api_files
 from gatewright_cli.api_files import ApiFileError, ApiFiles
 from gatewright_cli.builds import build_output
@@ -71,6 +73,7 @@ def _check(options: Options, rest: Sequence[str], reader: GatewayReader) -> RunI
             mistakes += certificate_files.mistakes(listening)
         mistakes += certificate_files.unobtained(listening, controller=not options.no_controller)
         mistakes += port_mistakes(listeners(options, listening.listeners))
+    mistakes += _network_mistakes(options)
     if not options.no_controller:
         mistakes += controller_tls.mistakes(options.controller_tls_certificate, options.controller_tls_key)
     with collecting(mistakes):
@@ -98,6 +101,19 @@ def _check(options: Options, rest: Sequence[str], reader: GatewayReader) -> RunI
     mistakes += environment.passed_mistakes(options.pass_env)
     refuse(mistakes)
     return RunInputs(files, listening, reader, flags, envoy, template, secrets, kernel_probe.probe())
+
+
+def _network_mistakes(options: Options) -> Iterator[str]:
+    """Of a controller elsewhere, and of nodes elsewhere."""
+    if options.joined:
+        yield from options.joined.mistakes()
+    if options.nodes_listen and options.no_controller:
+        yield "--nodes-listen: expected a controller, which nodes join, got none: leave --no-controller and --join out"
+    elif options.nodes_listen and not options.controller_tls_certificate:
+        yield "--nodes-listen: expected --controller-tls-certificate, which nodes are shown, got none: name it"
+    if options.nodes_authority:
+        mistakes = certificate_pair.unreadable(str(options.nodes_authority))
+        yield from (f"--nodes-authority: {sentence}" for sentence in mistakes)
 
 
 @contextlib.contextmanager

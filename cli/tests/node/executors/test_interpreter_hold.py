@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import re
 import sys
 import textwrap
@@ -17,6 +18,7 @@ from gatewright_cli.supervision.specs import ProcessSpec
 if TYPE_CHECKING:
     from cli.tests.conftest import Bench
 
+SECONDS = 30.0
 REGISTRY = Registry({"greet:v1.0.0": "policies.greet_v1_0_0.policy"}, {"greet_v1_0_0": "policies/greet"})
 COPY = "/b/generations/run-1/1/python-executor/policies"
 STACK = [
@@ -100,12 +102,17 @@ def test_the_hold_in_a_real_process_is_found(bench: Bench, policies: dict[str, s
             await bench.until(lambda: len(lines) == len(policies))
             begun = child.cpu_seconds()
             await bench.until(lambda: "holds" not in policies or child.cpu_seconds() > begun + 0.2)
-            assert child.stack_page is not None
-            holds.append(await find_hold(child.pid, child.stack_page, Group("default", Path(sys.executable), registry)))
+            page = child.stack_page
+            assert page is not None
+            group = Group("default", Path(sys.executable), registry)
+            async with asyncio.timeout(SECONDS):
+                while not holds or (found and not holds[-1]):  # one look finds none where the child gets no core
+                    holds.append(await find_hold(child.pid, page, group))
         finally:
             child.kill()
             await child.exited
 
     bench.run(live())
-    assert (holds[0].at if holds[0] else None) == found, (holds, lines)
-    assert found is None or re.match(r"\w+:v1\.0\.0$", holds[0].policy if holds[0] else "")
+    hold = holds[-1]
+    assert (hold.at if hold else None) == found, (holds, lines)
+    assert found is None or re.match(r"\w+:v1\.0\.0$", hold.policy if hold else "")

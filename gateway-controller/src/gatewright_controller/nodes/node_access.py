@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 Context = aio.ServicerContext[Any, Any]
 FindCaller = Callable[[str], Awaitable[Caller | None]]
 """Who comes with a token; None: no caller."""
+MOST_REMEMBERED = 1000
 RECHECK_SECONDS = 30.0
 """Between two looks at the token of a stream: a deleted one opens nothing for long."""
 
@@ -68,13 +69,17 @@ class NodeAccess:
 
     def __init__(self, find: FindCaller) -> None:
         self._find = find
+        self._refused: dict[str, str] = {}  # why, by node, as it was logged
 
     async def admit(self, context: Context, node_id: str) -> None:
         """Ends the stream with UNAUTHENTICATED or PERMISSION_DENIED where it may not be this node's."""
         if refusal := await self._refusal(context, node_id):
             code, why = refusal
-            log.warning("node refused", extra={"node": node_id, "peer": context.peer(), "reason": why})
+            if self._refused.get(node_id) != why:  # the node tries again and again
+                log.warning("node refused", extra={"node": node_id, "peer": context.peer(), "reason": why})
+                self._refused = {**self._refused, node_id: why} if len(self._refused) < MOST_REMEMBERED else {}
             await context.abort(code, why)
+        self._refused.pop(node_id, None)
 
     async def watch(self, context: Context, node_id: str) -> None:
         """Returns once the stream may be this node's no longer."""
@@ -94,10 +99,8 @@ class NodeAccess:
             return grpc.StatusCode.UNAUTHENTICATED, expected
         if caller.may_be_node(node_id):
             return None
-        return (
-            grpc.StatusCode.PERMISSION_DENIED,
-            f"expected a token with the role node for {node_id}, got {caller.actor}",
-        )
+        expected = f"expected a token with the role node, for {node_id}; got one with another role, or for other nodes"
+        return grpc.StatusCode.PERMISSION_DENIED, expected
 
 
 def _names(properties: Any) -> Iterator[str]:

@@ -9,11 +9,12 @@ from gatewright_cli.commands.resources.kinds import Resource
 
 
 def apis_of(grant: Resource) -> str:
-    """The APIs that a grant is for."""
+    """The APIs that a grant is for, or the nodes."""
     from gatewright_controller.access import Scope
 
     scope = Scope(grant["names"], grant["labels"], grant["hosts"], grant["contexts"])
-    return "every API" if scope.is_every_api else f"APIs with {scope}"
+    of, every = ("nodes", "every node") if grant["role"] == "node" else ("APIs", "every API")
+    return every if scope.is_every_api else f"{of} with {scope}"
 
 
 def describe_caller(caller: Resource, place: str) -> Iterator[str]:

@@ -19,7 +19,7 @@ from gatewright_cli.commands.resources.names import names_of_kind
 if TYPE_CHECKING:
     from gatewright_documents.mistake import Mistake
 
-ROLES = ("admin", "publisher", "viewer")
+ROLES = ("admin", "publisher", "viewer", "node")
 OPTIONS = {
     "name": "NAME",
     "role": "--role",

@@ -14,6 +14,7 @@ from gatewright_cli.builds.build_output import BuildOutput
 from gatewright_cli.builds.generation import Generation
 from gatewright_cli.isolation.levels import Isolation
 from gatewright_cli.node.files.controller_tls import ControllerTls
+from gatewright_cli.node.files.joined_controller import JoinedController
 from gatewright_cli.node.files.operator_secrets import SYSTEM_PARAMETERS_FILE, TOKEN_FILE
 from gatewright_cli.node.files.run_dir import RunDir
 from gatewright_cli.node.listeners import gateway
@@ -65,7 +66,8 @@ class NodeSettings:
     manifest: the build.yaml of the build; None if a build output is run as it is.
     build: the first build; definitions: the folder with the policy definitions of the present build.
     gateway: the Gateway that Envoy serves.
-    controller, echo: HOST:PORT, or None for none. controller_tls: None for HTTP in clear.
+    controller, echo: HOST:PORT, or None for none. controller_tls: None for HTTP in clear. nodes_listen: where nodes of
+    other machines join the controller, nodes_authority: who signs their certificates. joined: a controller elsewhere.
     executors: processes for each group of Python policies. drain_seconds: how long requests may take to end at a stop.
     executor_drain_seconds: how long a replaced executor may go on. memory_limit: bytes that an executor may hold before
     its allocations fail; None for no limit. silence_seconds: how long any other process may neither answer nor make
@@ -89,6 +91,9 @@ class NodeSettings:
     checker: Path | None = None
     controller: str | None = "127.0.0.1:9090"
     controller_tls: ControllerTls | None = None
+    nodes_listen: str | None = None
+    nodes_authority: Path | None = None
+    joined: JoinedController | None = None
     echo: str | None = None
     executors: int = 1
     log_level: LogLevel = "info"
@@ -168,6 +173,8 @@ def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         "listen": address,
         **({"tls-certificate": str(tls.certificate), "tls-key": str(tls.key)} if tls else {}),
         "node-listen": f"unix:{socket}",
+        **({"node-tls-listen": settings.nodes_listen} if settings.nodes_listen else {}),
+        **({"node-tls-authority": str(settings.nodes_authority.absolute())} if settings.nodes_authority else {}),
         "peers": str(run_dir.peers),
         "definitions": str(settings.definitions),
         **({"engine": str(settings.checker)} if settings.checker else {}),
@@ -279,8 +286,8 @@ def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, rost
         options["secrets"] = str(settings.secrets)
     if settings.controller:
         options["controller"] = f"unix:{run_dir.socket('controller')}"
-    else:  # a controller in --pe.controller is another run's, with other ports
-        options["keep-gateway"] = None
+    else:  # a controller elsewhere, here or in --pe.controller, is another run's, with other ports
+        options |= {"keep-gateway": None, **(settings.joined.engine_options if settings.joined else {})}
     executors = [f"{group}={','.join(places)}" for group, places in addresses(roster).items()]
     return ProcessSpec(
         name="engine",
