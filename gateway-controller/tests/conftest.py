@@ -26,6 +26,7 @@ from gatewright_controller.management.table import PARTS, ROWS
 from gatewright_controller.nodes.deployment import Node
 from gatewright_controller.nodes.observations import Observations
 from gatewright_controller.nodes.watching import Watching
+from gatewright_controller.oidc import People
 from gatewright_controller.resource.definitions import Definitions, load_definitions
 from gatewright_controller.store import Store, open_store
 from gatewright_controller.translate import EdgeSettings
@@ -218,13 +219,20 @@ async def hold_to_document(response: httpx.Response) -> None:
 @pytest.fixture
 async def client_with(
     controller: Controller, gateways: Gateways, observations: Observations
-) -> AsyncIterator[Callable[[ApiLimits], httpx.AsyncClient]]:
-    """Clients of a management API with these limits; all have the same controller."""
+) -> AsyncIterator[Callable[..., httpx.AsyncClient]]:
+    """Clients of a management API with these limits, people and token; all have the same controller."""
     async with contextlib.AsyncExitStack() as clients:
 
-        def open_client(limits: ApiLimits) -> httpx.AsyncClient:
-            watching = Watching(observations)
-            app = create_app(controller, gateways, max_request_bytes=20_000, watching=watching, limits=limits)
+        def open_client(limits: ApiLimits, people: People | None = None, token: str = "") -> httpx.AsyncClient:
+            app = create_app(
+                controller,
+                gateways,
+                token=token,
+                max_request_bytes=20_000,
+                watching=Watching(observations),
+                people=people,
+                limits=limits,
+            )
             transport = httpx.ASGITransport(app, raise_app_exceptions=False)
             hooks = {"response": [hold_to_document]}
             client = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", event_hooks=hooks)
@@ -235,7 +243,7 @@ async def client_with(
 
 
 @pytest.fixture
-def client(client_with: Callable[[ApiLimits], httpx.AsyncClient]) -> httpx.AsyncClient:
+def client(client_with: Callable[..., httpx.AsyncClient]) -> httpx.AsyncClient:
     return client_with(ApiLimits())
 
 

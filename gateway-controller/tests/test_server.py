@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import os
@@ -503,6 +504,25 @@ def test_without_a_certificate_nothing_of_tls_is_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_with_an_openid_provider_it_may_listen_everywhere_and_asks_for_credentials(start: Start) -> None:
+    """The provider is away: what needs it is answered so, and the start does not wait for it."""
+    grant = "{claim: groups, value: ops, role: admin}"
+    oidc = f"{{issuer: 'http://127.0.0.1:1', audience: gatewright, grants: [{grant}]}}"
+    url = start("--listen", "0.0.0.0:0", GATEWRIGHT_CONTROLLER_OIDC=oidc).url().replace("0.0.0.0", "127.0.0.1")  # noqa: S104
+    assert httpx.get(f"{url}/v1/apis").status_code == 401
+    header, claims = ('{"alg":"RS256"}', '{"iss":"http://127.0.0.1:1"}')
+    parts = (base64.urlsafe_b64encode(part.encode()).rstrip(b"=").decode() for part in (header, claims, "signature"))
+    away = httpx.get(f"{url}/v1/apis", headers={"authorization": f"Bearer {'.'.join(parts)}"})
+    assert (away.status_code, away.headers["retry-after"]) == (503, "5")
+    assert "the OpenID provider http://127.0.0.1:1 cannot be asked" in away.json()["detail"]
+
+
+def test_a_start_without_an_openid_provider_imports_nothing_for_it() -> None:
+    code = "import sys, gatewright_controller.server; print(*{'jwt', 'httpx', 'cryptography'} & set(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == []
 
 
 def test_the_controllers_own_port_is_no_upstream(shared: Process, orders: JsonObject) -> None:

@@ -30,6 +30,65 @@ def test_system_parameters_can_come_from_the_environment() -> None:
     assert settings.system_parameters == {"guard": {"issuer": "y"}}
 
 
+OIDC = """oidc:
+  issuer: https://id.example
+  audience: gatewright
+  grants:
+    - {claim: groups, value: ops, role: admin}
+    - {claim: realm_access.roles, value: team-a, role: publisher, labels: {team: a}, contexts: [/a]}
+"""
+
+
+def test_people_come_from_the_file_or_the_environment(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text(OIDC)
+    from_file = load_settings(file, {}, {}).oidc
+    assert from_file is not None
+    assert (from_file.actor_claim, from_file.leeway, from_file.jwks_uri) == ("email", "30s", None)
+    assert [entry.grant.role for entry in from_file.grants] == ["admin", "publisher"]
+    assert str(from_file.grants[1].grant.scope) == "a context of /a and the label team=a"
+    written = str(yaml.safe_load(OIDC)["oidc"])
+    assert load_settings(None, {"GATEWRIGHT_CONTROLLER_OIDC": written}, {}).oidc == from_file
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            {"issuer": "http://id.example"},
+            "oidc.issuer: expected an https URL such as https://id.example, or http on this",
+        ),
+        ({"issuer": "https://id.example/?a"}, "oidc.issuer: expected an https URL"),
+        ({"issuer": "http://127.0.0.1.evil.example"}, "oidc.issuer: expected an https URL"),
+        ({"jwksUri": "ftp://id.example"}, "oidc.jwksUri: expected an https URL"),
+        ({"audience": ""}, "oidc.audience: expected"),
+        ({"grants": []}, "oidc.grants: expected"),
+        ({"grants": [{"claim": "a", "value": "b", "role": "root"}]}, "oidc.grants[0].role: expected 'admin', 'publ"),
+        (
+            {"grants": [{"claim": "a", "value": "b", "role": "admin", "names": ["c"]}]},
+            "oidc.grants[0].role: expected an admin for all APIs, got one that is bound; leave names, labels, hosts",
+        ),
+        ({"grants": [{"claim": "a", "value": "b", "role": "node"}]}, "oidc.grants[0].role: expected 'admin', 'publ"),
+        ({"actor": "sub"}, "oidc.actor: expected one of actorClaim, "),
+    ],
+)
+def test_a_mistake_about_people_is_said_with_its_field(change: dict[str, object], sentence: str) -> None:
+    written = str({**yaml.safe_load(OIDC)["oidc"], **change})
+    with pytest.raises(Invalid) as caught:
+        load_settings(None, {"GATEWRIGHT_CONTROLLER_OIDC": written}, {})
+    (mistake,) = caught.value.mistakes
+    assert str(mistake).startswith(sentence)
+
+
+@pytest.mark.parametrize("issuer", ["https://id.example", "https://id.example:8443/realms/a/", "http://127.0.0.1:9998",
+                                    "http://localhost:1/a", "http://[::1]:1"])  # fmt: skip
+def test_an_issuer_is_reached_by_tls_or_on_this_machine(issuer: str) -> None:
+    written = str({**yaml.safe_load(OIDC)["oidc"], "issuer": issuer})
+    oidc = load_settings(None, {"GATEWRIGHT_CONTROLLER_OIDC": written}, {}).oidc
+    assert oidc is not None
+    assert oidc.issuer == issuer
+
+
 def test_all_mistakes_of_a_file_are_reported(tmp_path: Path) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text("{lisen: 'a:1', maxRequestBytes: 3, requestTimeout: 1h}")

@@ -79,7 +79,7 @@ async def _opened(url: str, waiting: _Waiting, stop: asyncio.Event) -> Store | N
 @contextlib.asynccontextmanager
 async def _answering(settings: Settings, listener: Listener, waiting: _Waiting) -> AsyncIterator[None]:
     """Answers at the management API meanwhile: the Inspector's files, and the reason to all else."""
-    server = management_server(_app(waiting, settings.token), listener.tls)
+    server = management_server(_app(waiting, settings), listener.tls)
     serving = asyncio.create_task(server.serve(sockets=[listener.socket.dup()]))  # which closes what it is given
     try:
         yield
@@ -88,7 +88,7 @@ async def _answering(settings: Settings, listener: Listener, waiting: _Waiting) 
         await serving
 
 
-def _app(waiting: _Waiting, token: str) -> Starlette:
+def _app(waiting: _Waiting, settings: Settings) -> Starlette:
     async def health(_: Request) -> Response:
         return JSONResponse({"status": "no database", "reason": waiting.reason})
 
@@ -97,4 +97,5 @@ def _app(waiting: _Waiting, token: str) -> Starlette:
         await answer(scope, receive, send)
 
     routes = [Route("/healthz", health), *inspector_routes(), Mount("/", refuse)]
-    return Starlette(routes=routes, middleware=[Middleware(Access, token=token)])
+    access = Middleware(Access, token=settings.token, has_people=settings.oidc is not None)
+    return Starlette(routes=routes, middleware=[access])

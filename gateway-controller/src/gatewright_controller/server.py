@@ -31,6 +31,7 @@ from gatewright_controller.nodes.node_access import NodeAccess, NodeTls
 from gatewright_controller.nodes.node_server import ListenError, start_node_server
 from gatewright_controller.nodes.observations import Observations
 from gatewright_controller.nodes.watching import Watching
+from gatewright_controller.oidc import Oidc, People
 from gatewright_controller.opening import open_database
 from gatewright_controller.resource.conditions import Conditions
 from gatewright_controller.resource.definitions import definitions_of, load_definitions
@@ -77,11 +78,17 @@ async def _serve_stored(store: Store, settings: Settings, listener: Listener, st
         gateways = Gateways(store, controller.deployment, file, acme)
         controller.gateway_names = gateways.names
         gateways.load()
-        await _run(controller, gateways, settings, listener, stop)
+        async with _people(settings.oidc) as people:
+            await _run(controller, gateways, people, settings, listener, stop)
 
 
 async def _run(
-    controller: Controller, gateways: Gateways, settings: Settings, listener: Listener, stop: asyncio.Event
+    controller: Controller,
+    gateways: Gateways,
+    people: People | None,
+    settings: Settings,
+    listener: Listener,
+    stop: asyncio.Event,
 ) -> None:
     metrics = Metrics(controller.deployment.states, lambda: len(controller.deployment.nodes))
     observations = Observations(controller.deployment)
@@ -92,6 +99,7 @@ async def _run(
         max_request_bytes=settings.max_request_bytes,
         metrics=metrics,
         watching=Watching(observations),
+        people=people,
         limits=ApiLimits(callers=CallerLimits(settings.requests_per_second)),
     )
     server = management_server(app, listener.tls)
@@ -159,6 +167,21 @@ async def _obtaining(settings: Settings, deployment: Deployment) -> AsyncIterato
         await answers.close()
 
 
+@contextlib.asynccontextmanager
+async def _people(oidc: Oidc | None) -> AsyncIterator[People | None]:
+    """Asks the OpenID provider meanwhile; None where none is configured. Raises `Invalid`."""
+    if oidc is None:
+        yield None
+        return
+    try:
+        from gatewright_controller.oidc.people import open_people  # here, for a start without it
+    except ImportError as error:
+        cure = "pip install 'gatewright[oidc]', or leave oidc out"
+        raise Invalid([Mistake.expecting("PyJWT, cryptography and httpx", str(error), cure, field="oidc")]) from None
+    async with open_people(oidc) as people:
+        yield people
+
+
 def _private_upstreams(settings: Settings, listener: socket.socket) -> PrivateUpstreams:
     """What this process listens on, and what the operator allows. Raises `Invalid`."""
     own = [listener.getsockname()[:2]]
@@ -179,7 +202,7 @@ def _stop_signal() -> asyncio.Event:
 
 def _api_address(settings: Settings) -> tuple[str, int]:
     host, port = _host_and_port(settings.listen)
-    if not is_loopback(host) and not settings.token:
+    if not is_loopback(host) and not settings.token and settings.oidc is None:
         cure = f"name a file that holds one with --token-file or {PREFIX}TOKEN_FILE, or listen on 127.0.0.1"
         raise ListenError(f"expected a token for the management API on {settings.listen}, got none; {cure}")
     if not is_loopback(host) and not settings.tls_certificate:

@@ -15,6 +15,7 @@ from gatewright_documents.yaml_reader import read_yaml
 from msgspec import Meta
 
 from gatewright_controller.model import Timeout
+from gatewright_controller.oidc import Oidc
 
 PREFIX = "GATEWRIGHT_CONTROLLER_"
 
@@ -106,11 +107,18 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
         ),
     ] = ""
     token: Annotated[
-        str, secret("Bearer token of the management API. Required unless it listens on loopback only.")
+        str, secret("Bearer token of the management API. It or `oidc` is required unless it listens on loopback only.")
     ] = ""
     token_file: Annotated[
         str, described("File that holds the token, instead of `token`; white space around it does not count.")
     ] = ""
+    oidc: Annotated[
+        Oidc | None,
+        described(
+            "People who come with a JWT of an OpenID provider: `issuer`, `audience`, `grants` and more. A controller "
+            "with it refuses requests without credentials, on loopback too."
+        ),
+    ] = None
     max_request_bytes: Annotated[
         int, Meta(ge=1024, description="Largest body that the management API takes, in bytes.")
     ] = 1024 * 1024
@@ -170,7 +178,10 @@ def load_settings(file: Path | None, environment: Mapping[str, str], options: Ma
     mistakes += mistakes_of(Settings, values)
     if mistakes:
         raise Invalid(mistakes)
-    return msgspec.convert(values, Settings)
+    settings = msgspec.convert(values, Settings)
+    if settings.oidc and (mistakes := list(settings.oidc.mistakes())):
+        raise Invalid(mistakes)
+    return settings
 
 
 def _take_from_files(values: JsonObject) -> Iterator[Mistake]:
@@ -238,7 +249,7 @@ def _mapping(text: str, where: str) -> JsonObject:
 
 def _plain(text: str, name: str) -> object:
     """Text, but for the fields that hold something else, whose variables hold YAML."""
-    if name == "system_parameters":
+    if name in ("system_parameters", "oidc"):
         return _mapping(text, PREFIX + name.upper())
     if name not in ("max_request_bytes", "requests_per_second", "allowed_upstreams"):
         return text

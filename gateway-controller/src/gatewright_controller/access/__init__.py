@@ -8,7 +8,7 @@ from gatewright_controller.access.callers import (
     NotPermittedError,
     Permit,
 )
-from gatewright_controller.access.roles import BOUND, RIGHTS, ROLES, Right, Role
+from gatewright_controller.access.roles import BOUND, RIGHTS, ROLES, PersonRole, Right, Role
 from gatewright_controller.access.scopes import EVERY_API, Scope
 from gatewright_controller.access.tokens import PREFIX, Token, digest_of, new_text
 
@@ -24,6 +24,7 @@ __all__ = [
     "Grant",
     "NotPermittedError",
     "Permit",
+    "PersonRole",
     "Right",
     "Role",
     "Scope",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+from gatewright_documents.mistake import Mistake
 
 from gatewright_controller.access.roles import BOUND, RIGHTS, Right, Role
 from gatewright_controller.access.scopes import EVERY_API, Scope
@@ -26,6 +28,15 @@ class Grant:
         """All that it gives."""
         rights = RIGHTS[self.role]
         return rights if self.scope.is_every_api else rights & BOUND
+
+    def mistakes(self, field: str) -> Iterator[Mistake]:
+        """What is wrong with it, found at this field of a document, which has the role."""
+        if self.role == "admin" and not self.scope.is_every_api:
+            cure = "leave names, labels, hosts and contexts out, or make it a publisher"
+            yield Mistake.expecting("an admin for all APIs", "one that is bound", cure, field=field)
+        if self.role == "node" and (self.scope.labels or self.scope.hosts or self.scope.contexts):
+            cure = "leave labels, hosts and contexts out; names are those of the nodes"
+            yield Mistake.expecting("a node without bounds of APIs", "one with them", cure, field=field)
 
 
 @dataclass(frozen=True)
@@ -61,10 +72,12 @@ EVERYTHING = Permit()
 
 @dataclass(frozen=True)
 class Caller:
-    """Who sends a request. actor: as the history of resources names them (`store.Author`)."""
+    """Who sends a request. actor: as the history of resources names them (`store.Author`). lack: why there is no grant,
+    of a caller who is known all the same."""
 
     actor: str
     grants: Sequence[Grant] = ()
+    lack: str = ""
 
     @property
     def rights(self) -> frozenset[Right]:

@@ -24,6 +24,8 @@ Right = Literal[
 nodes report of themselves, of all APIs. `nodes:connect`: to be a node, which is sent all APIs with their secrets."""
 Role = Literal["admin", "publisher", "viewer", "node"]
 ROLES: tuple[Role, ...] = get_args(Role)
+PersonRole = Literal["admin", "publisher", "viewer"]
+"""Those that a person may have; a node is a program, and has a token."""
 
 BOUND: frozenset[Right] = frozenset(
     ("apis:read", "apis:write", "caller:read", "exchanges:read", "nodes:connect", "nodes:read", "requests:send")

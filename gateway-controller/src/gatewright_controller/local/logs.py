@@ -41,7 +41,7 @@ def set_up() -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.captureWarnings(True)
     sys.excepthook = lambda kind, error, trace: log.critical("failed", exc_info=(kind, error, trace))
-    for noisy in ("uvicorn", "asyncio"):
+    for noisy in ("uvicorn", "asyncio", "httpx", "httpcore"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

@@ -10,12 +10,13 @@ import dataclasses
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
+from gatewright_controller.access import Caller
 from gatewright_controller.apis.controller import Controller
 from gatewright_controller.gateway.gateways import Gateways
 from gatewright_controller.inspector import inspector_routes
 from gatewright_controller.known_tokens import KnownTokens
 from gatewright_controller.local.metrics import Measured, Metrics
-from gatewright_controller.management.access import Access, CallerLimits
+from gatewright_controller.management.access import Access, CallerLimits, FindCaller
 from gatewright_controller.management.apis_api import ApiEndpoints
 from gatewright_controller.management.audit_api import AuditEndpoints
 from gatewright_controller.management.auditing import Audited
@@ -38,6 +39,7 @@ from gatewright_controller.management.token_api import TokenEndpoints
 from gatewright_controller.nodes.node_documents import DocumentLimits, NodeDocuments
 from gatewright_controller.nodes.observations import Observations
 from gatewright_controller.nodes.watching import Watching
+from gatewright_controller.oidc import People
 from gatewright_controller.plans import Plans
 
 
@@ -59,9 +61,10 @@ def create_app(
     max_request_bytes: int = 1024 * 1024,
     metrics: Metrics | None = None,
     watching: Watching | None = None,
+    people: People | None = None,
     limits: ApiLimits = ApiLimits(),
 ) -> Starlette:
-    """The ASGI application. An empty `token` asks for none, and is for loopback only."""
+    """The ASGI application. An empty `token` without `people` asks for none, and is for loopback only."""
     bodies, deployment = Bodies(max_request_bytes), controller.deployment
     metrics = metrics or Metrics(deployment.states, lambda: len(deployment.nodes))
     watching = watching or Watching(Observations(deployment))
@@ -86,7 +89,24 @@ def create_app(
         middleware=[
             Middleware(Measured, metrics=metrics),
             Middleware(Audited, store=controller.store),
-            Middleware(Access, token=token, find=KnownTokens(controller.store).caller, limits=limits.callers),
+            Middleware(
+                Access,
+                token=token,
+                find=_finding(KnownTokens(controller.store), people),
+                limits=limits.callers,
+                has_people=people is not None,
+            ),
         ],
         exception_handlers=HANDLERS,
     )
+
+
+def _finding(tokens: KnownTokens, people: People | None) -> FindCaller:
+    """By a token of this controller, else by a JWT of a person."""
+
+    async def find(text: str) -> Caller | None:
+        if caller := await tokens.caller(text):
+            return caller
+        return await people.caller_of(text) if people else None
+
+    return find

@@ -22,6 +22,8 @@ async def permitted(row: Row, request: Request) -> None:
         return
     caller = caller_of(request)
     if (permit := caller.permit(row.right)) is None:
+        if caller.lack:
+            raise Problem(403, f"{caller.actor} has no role here: {caller.lack}")
         grants = {f"{grant.role}{'' if grant.scope.is_every_api else ' for some APIs'}" for grant in caller.grants}
         roles = " and ".join(sorted(grants)) or "none"
         raise Problem(403, f"{caller.actor} has not the right {row.right}, which this needs; its role is {roles}")

@@ -22,7 +22,7 @@ VERSION = "3.1.1"
 TOKEN = "token"  # noqa: S105 - the name of a security scheme
 RIGHT = "x-gatewright-right"
 OF_EVERY_ROW = (400,)
-OF_EVERY_RIGHT = (401, 403, 429)
+OF_EVERY_RIGHT = (401, 403, 429, 503)
 WORDS = """What the controller keeps and brings to the nodes of a gateway.
 
 Every error is a problem (RFC 9457).
@@ -56,7 +56,7 @@ def openapi(parts: Sequence[Part]) -> JsonObject:
                 TOKEN: {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "The controller's own token, or one of `/v1/tokens`.",
+                    "description": "The controller's own token, one of `/v1/tokens`, or a JWT of its OpenID provider.",
                 }
             },
         },

@@ -18,6 +18,7 @@ from gatewright_controller.gateway.gateways import GatewayOfFileError, NoGateway
 from gatewright_controller.management.json_answer import JsonAnswer
 from gatewright_controller.management.plan_shapes import shaped_plan
 from gatewright_controller.management.shapes import problem as shapes
+from gatewright_controller.oidc import ProviderAwayError
 from gatewright_controller.plans import ForeignError, MovedError
 from gatewright_controller.store import (
     API,
@@ -168,6 +169,11 @@ def on_storage(request: Request, error: Exception) -> Response:
     return problem_response(503, detail, {"retry-after": RETRY_SECONDS})
 
 
+def on_provider_away(_: Request, error: Exception) -> Response:
+    """The OpenID provider does not answer now."""
+    return problem_response(503, f"{error}; tokens of this controller are accepted", {"retry-after": RETRY_SECONDS})
+
+
 def _on_http(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return problem_response(error.status_code, "there is nothing at this path for this method", error.headers)
@@ -203,6 +209,7 @@ HANDLERS = {
     TokenExistsError: _on_token_exists,
     NoSuchTokenError: _on_no_token,
     StorageError: on_storage,
+    ProviderAwayError: on_provider_away,
     HTTPException: _on_http,
     Exception: _on_fault,
 }

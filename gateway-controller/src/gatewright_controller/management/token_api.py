@@ -6,7 +6,7 @@ import asyncio
 from datetime import timedelta
 
 import msgspec
-from gatewright_documents.mistake import Invalid, Mistake
+from gatewright_documents.mistake import Invalid
 from gatewright_documents.strict import mistakes_of
 from gatewright_documents.values import JsonObject
 from msgspec import UNSET
@@ -61,9 +61,10 @@ class TokenEndpoints:
             raise Invalid(mistakes)
         wanted, now = msgspec.convert(document, shapes.WantedToken), utc_now()
         scope = Scope(tuple(wanted.names), wanted.labels, tuple(wanted.hosts), tuple(wanted.contexts))
-        _refuse_bounds(wanted)
-        expires_at = "" if wanted.days is UNSET else timestamp(now + timedelta(days=wanted.days))
         grant = access.Grant(wanted.role, scope)
+        if mistakes := list(grant.mistakes("role")):
+            raise Invalid(mistakes)
+        expires_at = "" if wanted.days is UNSET else timestamp(now + timedelta(days=wanted.days))
         token, text = Token(wanted.name, grant, timestamp(now), author.actor, expires_at), access.new_text()
         await asyncio.to_thread(self._store.create_token, token, access.digest_of(text), author)
         created = shapes.CreatedToken(**msgspec.structs.asdict(self._shown(token)), token=text)
@@ -79,17 +80,6 @@ class TokenEndpoints:
         when = {"createdAt": token.created_at, "createdBy": token.created_by, "expired": has_expired(token)}
         expiry = {"expiresAt": token.expires_at} if token.expires_at else {}
         return msgspec.convert({"name": token.name, **_fields(token.grant), **when, **expiry}, shapes.TokenResource)
-
-
-def _refuse_bounds(wanted: shapes.WantedToken) -> None:
-    """Raises `Invalid` where the role cannot be bound so."""
-    of_apis = wanted.labels or wanted.hosts or wanted.contexts
-    if wanted.role == "admin" and (wanted.names or of_apis):
-        cure = "leave names, labels, hosts and contexts out, or make it a publisher"
-        raise Invalid([Mistake.expecting("an admin for all APIs", "one that is bound", cure, field="role")])
-    if wanted.role == "node" and of_apis:
-        cure = "leave labels, hosts and contexts out; names are those of the nodes"
-        raise Invalid([Mistake.expecting("a node without bounds of APIs", "one with them", cure, field="role")])
 
 
 def _fields(grant: access.Grant) -> JsonObject:

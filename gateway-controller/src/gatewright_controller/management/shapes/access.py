@@ -4,52 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from gatewright_documents.strict import expecting
 from msgspec import UNSET, Meta, UnsetType, field
 
 from gatewright_controller.access import Right, Role
+from gatewright_controller.access.bounds import Contexts, Globs, Hosts
 from gatewright_controller.management.shapes.answer import Answered
 from gatewright_controller.model import Strict
 from gatewright_controller.model.common import Labels, ResourceName
 
 LONGEST_DAYS = 3650
-MOST = 64
-Globs = Annotated[
-    list[
-        Annotated[
-            str,
-            Meta(
-                pattern=r"^[a-z0-9*?-]{1,63}$",
-                extra_json_schema=expecting("a name of an API, or a glob of names such as 'orders-*'"),
-            ),
-        ]
-    ],
-    Meta(max_length=MOST),
-]
-Hosts = Annotated[
-    list[
-        Annotated[
-            str,
-            Meta(
-                pattern=r"^(\*\.)?[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$",
-                extra_json_schema=expecting("a host such as 'shop.example', or '*.example' for all below it"),
-            ),
-        ]
-    ],
-    Meta(max_length=MOST),
-]
-Contexts = Annotated[
-    list[
-        Annotated[
-            str,
-            Meta(
-                pattern=r"^/[A-Za-z0-9._~/-]{0,255}$",
-                extra_json_schema=expecting("a path such as '/payments', with all contexts below it"),
-            ),
-        ]
-    ],
-    Meta(max_length=MOST),
-]
 
 
 class WantedToken(Strict, frozen=True):
@@ -119,8 +82,8 @@ class AuditEntry(Answered, frozen=True):
     at: str
     """RFC 3339, UTC."""
     actor: str
-    """Who: `local` (this machine, without a token), `token` (the controller's own), `token:NAME`, `file`, `stranger`
-    (without a token that is known) or `unknown`."""
+    """Who: `local` (this machine, without a token), `token` (the controller's own), `token:NAME`, `oidc:NAME` (a
+    person), `file`, `stranger` (without a token that is known) or `unknown`."""
     origin: str
     """The address of the client, or the file."""
     reason: str

@@ -1,0 +1,48 @@
+"""What a provider publishes of itself: by its discovery document (OpenID Connect Discovery 1.0, 4) and its JWK Set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gatewright_documents.values import JsonObject
+
+from gatewright_controller.oidc.documents import DocumentError, Documents
+from gatewright_controller.oidc.keys import KeySet
+from gatewright_controller.oidc.settings import Oidc
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a fetch has found."""
+
+    keys: KeySet
+
+
+async def fetch_published(documents: Documents, oidc: Oidc) -> Published:
+    """Raises `DocumentError`."""
+    if oidc.jwks_uri is None:
+        discovered = await _discover(documents, oidc.issuer)
+        uri = _endpoint(discovered, "jwks_uri", oidc.issuer)
+    else:
+        uri = oidc.jwks_uri
+    try:
+        return Published(KeySet(await documents.get(uri)))
+    except ValueError as error:
+        raise DocumentError(f"{uri}: {error}") from None
+
+
+async def _discover(documents: Documents, issuer: str) -> JsonObject:
+    place = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
+    document = await documents.get(place)
+    if document.get("issuer") != issuer:
+        raise DocumentError(f"{place}: expected the issuer {issuer}, got {str(document.get('issuer'))[:200]}")
+    return document
+
+
+def _endpoint(discovered: JsonObject, name: str, issuer: str) -> str:
+    """A URL of the discovery document; as safe as the issuer's own."""
+    schemes = ("https://",) if issuer.startswith("https://") else ("https://", "http://")
+    url = discovered.get(name)
+    if not isinstance(url, str) or not url.startswith(schemes) or not url.isascii() or not url.isprintable():
+        raise DocumentError(f"{issuer}: expected {name} with {' or '.join(schemes)}, got {str(url)[:200]}")
+    return url
