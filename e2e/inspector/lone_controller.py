@@ -3,9 +3,12 @@ those that a test pretends to be."""
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -36,14 +39,15 @@ class LoneController:
         self.token = ""
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, token: str) -> LoneController:
-        """Returns once it answers. token "": it asks for none."""
+    def start(self, token: str, oidc: dict[str, Any] | None = None) -> LoneController:
+        """Returns once it answers. token "": it asks for none. oidc: its setting of this name."""
         self.token = token
         self._token_file.write_text(token)
         command = [*self._command, "--definitions", str(self.definitions)]
         command += ["--token-file", str(self._token_file)] if token else []
+        environment = {**os.environ, **({"GATEWRIGHT_CONTROLLER_OIDC": json.dumps(oidc)} if oidc else {})}
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(command, stderr=log, stdout=log)
+            self._process = subprocess.Popen(command, stderr=log, stdout=log, env=environment)
         eventually(f"the controller answers; its log: {self._log}", self._answers, 60)
         return self
 

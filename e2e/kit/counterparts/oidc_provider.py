@@ -18,18 +18,24 @@ from e2e.kit.places import ROOT
 SECRET = "a-secret-of-tests"  # noqa: S105 - of all its clients
 GATEWAY = "gateway"
 """The client that may introspect tokens and log users in."""
+INSPECTOR = "inspector"
+"""The public client that logs people in at the Inspector."""
 CALLBACK, LOGGED_OUT = "/callback", "/bye"
-USER, PASSWORD = "test-user@127.0.0.1", "verysecure"
+USER, OTHER_USER, PASSWORD = "test-user@127.0.0.1", "test-user2", "verysecure"
 
 
 class Provider:
     """A provider that can be stopped and started again, with the same address and with other keys and tokens."""
 
-    def __init__(self, folder: Path, origin: str = "http://127.0.0.1", api: str = "/app") -> None:
-        """origin and api: of the API that users log in at. They come back to CALLBACK and LOGGED_OUT of it."""
+    def __init__(
+        self, folder: Path, origin: str = "http://127.0.0.1", api: str = "/app", inspector: str = "http://127.0.0.1/"
+    ) -> None:
+        """origin and api: of the API that users log in at. They come back to CALLBACK and LOGGED_OUT of it. inspector:
+        where those of INSPECTOR come back to."""
         self.address = f"127.0.0.1:{free_port()}"
         self.issuer = f"http://{self.address}"
         self._returns = ["-redirect", f"{origin}{api}{CALLBACK}", "-logged-out", f"{origin}{api}{LOGGED_OUT}"]
+        self._returns += ["-inspector", inspector]
         self._log = folder / "provider.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._client = httpx.Client(base_url=self.issuer, timeout=30)

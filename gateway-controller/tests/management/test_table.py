@@ -39,10 +39,17 @@ def test_ids_are_unique_and_so_are_methods_of_a_path() -> None:
 
 
 def test_what_changes_something_needs_a_right_to_write() -> None:
-    """Recordings keep copies of exchanges, and a check of policies reads what a client sends."""
+    """Recordings keep copies of exchanges, a check of policies reads what a client sends, and who logs in has no right
+    yet."""
     reading = {row.id for row in ROWS if row.method != "GET" and not (row.right or "").endswith((":write", ":send"))}
-    assert reading == {"createRecording", "deleteRecording"}
-    assert {row.id for row in ROWS if row.right is None} == {"getHealth", "getOpenApi", "getSchema"}
+    assert reading == {"createRecording", "deleteRecording", "logIn"}
+    assert {row.id for row in ROWS if row.right is None} == {
+        "getHealth",
+        "getLogin",
+        "getOpenApi",
+        "getSchema",
+        "logIn",
+    }
 
 
 async def test_the_application_has_a_route_for_each_row(controller: Controller, gateways: Gateways) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import jwt
@@ -22,7 +23,7 @@ from gatewright_documents.values import JsonObject
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm, get_default_algorithms
 from msgspec import convert
 
-AUDIENCE = "gatewright"
+AUDIENCE, CLIENT = "gatewright", "inspector"
 RSA_KEY, OTHER_KEY = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
 KEYS: dict[str, Any] = {
     "RS256": RSA_KEY,
@@ -68,6 +69,8 @@ class Provider:
         self.answers: dict[str, Answer] = {}
         """By path, in place of its own."""
         self.issuer = ""
+        self.codes: dict[str, JsonObject] = {}
+        """Those that are not exchanged yet: what the ID token is to say, and what the exchange has to."""
         self._server: TestServer | None = None
         self._port = 0
 
@@ -91,10 +94,29 @@ class Provider:
             return await answer if isinstance(answer, Awaitable) else answer
         if request.path == "/keys":
             return web.json_response({"keys": self.keys})
+        if request.path == "/token":
+            return self._exchange(await request.post())
         return web.json_response(self.discovery())
 
     def discovery(self) -> JsonObject:
-        return {"issuer": self.issuer, "jwks_uri": f"{self.issuer}/keys"}
+        places = {"jwks_uri": "keys", "authorization_endpoint": "authorize", "token_endpoint": "token"}
+        return {"issuer": self.issuer, **{name: f"{self.issuer}/{path}" for name, path in places.items()}}
+
+    def authorize(self, verifier: str, redirect_uri: str, **claims: Any) -> str:
+        """A code, as a user gets it who has logged in at a page that keeps this verifier."""
+        code = f"code-{len(self.codes)}-{self.asked.total()}"
+        challenge = encoded(hashlib.sha256(verifier.encode()).digest())
+        self.codes[code] = {"challenge": challenge, "redirect_uri": redirect_uri, "claims": {"aud": CLIENT, **claims}}
+        return code
+
+    def _exchange(self, form: Mapping[str, Any]) -> web.StreamResponse:
+        """As a public client's (RFC 6749, 4.1.3; RFC 7636, 4.6): a code counts once."""
+        issued = self.codes.pop(str(form["code"]), None)
+        challenge = encoded(hashlib.sha256(str(form["code_verifier"]).encode()).digest())
+        fits = issued and (issued["challenge"], issued["redirect_uri"]) == (challenge, form["redirect_uri"])
+        if not issued or not fits or form["client_id"] != CLIENT or form["grant_type"] != "authorization_code":
+            return web.json_response({"error": "invalid_grant"}, status=400)
+        return web.json_response({"access_token": "opaque", "id_token": self.jwt(**issued["claims"])})
 
     def claims(self, **more: Any) -> JsonObject:
         """Those of ada; None takes one out."""

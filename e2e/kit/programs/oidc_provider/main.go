@@ -37,6 +37,8 @@ const (
 	secret   = "a-secret-of-tests"
 	audience = "orders"
 	lifetime = time.Hour // of access tokens: longer than any test
+
+	inspector = "inspector" // a public client, whose ID tokens have the claims about the user
 )
 
 // clients who get access tokens by client credentials, all with the same secret: which kind each one gets.
@@ -45,10 +47,14 @@ var clients = map[string]op.AccessTokenType{"reporting": op.AccessTokenTypeJWT, 
 func main() {
 	listen := flag.String("listen", "127.0.0.1:9998", "where it listens, and so what its issuer is")
 	redirect := flag.String("redirect", "http://127.0.0.1/callback", "where a login comes back to")
+	inspectorRedirect := flag.String("inspector", "http://127.0.0.1/", "where a login of the public client comes back to")
 	loggedOut := flag.String("logged-out", "http://127.0.0.1/", "where a logout comes back to")
 	flag.Parse()
 	issuer := "http://" + *listen
-	storage.RegisterClients(storage.WebClient("gateway", secret, *redirect))
+	storage.RegisterClients(
+		storage.WebClient("gateway", secret, *redirect),
+		storage.NativeClient(inspector, *inspectorRedirect),
+	)
 	s := &store{
 		Storage:   storage.NewStorage(storage.NewUserStore(issuer)),
 		loggedOut: *loggedOut,
@@ -162,7 +168,8 @@ type website struct {
 	loggedOut string
 }
 
-func (w website) PostLogoutRedirectURIs() []string { return []string{w.loggedOut} }
+func (w website) PostLogoutRedirectURIs() []string     { return []string{w.loggedOut} }
+func (w website) IDTokenUserinfoClaimsAssertion() bool { return w.GetID() == inspector }
 
 // GetClientByClientID implements op.Storage.
 func (s *store) GetClientByClientID(ctx context.Context, id string) (op.Client, error) {

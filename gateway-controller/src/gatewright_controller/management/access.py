@@ -3,7 +3,6 @@ configured, any client on this machine, but for web pages of others."""
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from gatewright_controller.inspector import is_page_file
 from gatewright_controller.local.loopback import is_loopback
 from gatewright_controller.management.callers import CALLER, STRANGER
 from gatewright_controller.management.problems import Problem, on_provider_away, on_storage, problem_response
-from gatewright_controller.management.rate_limits import RateLimit
+from gatewright_controller.management.rate_limits import RateLimit, refuse_more
 from gatewright_controller.management.table import is_open
 from gatewright_controller.oidc import NotSignedInError, ProviderAwayError
 from gatewright_controller.store import StorageError
@@ -94,23 +93,16 @@ class Access:
                 return CONFIGURED
             try:
                 if caller := await self._find(token):
-                    _refuse_more(self._requests.take(caller.actor), f"requests of {caller.actor}")
+                    refuse_more(self._requests.take(caller.actor), f"requests of {caller.actor}")
                     return caller
             except NotSignedInError as error:
                 refusal, challenge = str(error), 'Bearer error="invalid_token"'
         if self._asks or scheme:
-            _refuse_more(self._failures.take(origin), "requests without a token that is known")
+            refuse_more(self._failures.take(origin), "requests without a token that is known")
             raise Problem(401, refusal, {"www-authenticate": challenge})
         if not is_loopback(_host_name(headers.get("host", ""))):
             raise Problem(403, "expected a Host header that names this machine")
         return LOCAL
-
-
-def _refuse_more(seconds: float, what: str) -> None:
-    """Raises `Problem` where something may happen again only after so many seconds."""
-    if seconds:
-        after = {"retry-after": str(math.ceil(seconds))}
-        raise Problem(429, f"there were too many {what} in a short time; try again later", after)
 
 
 def _origin(scope: Scope) -> str:

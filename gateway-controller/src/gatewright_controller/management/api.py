@@ -25,6 +25,7 @@ from gatewright_controller.management.callers import permitted
 from gatewright_controller.management.exchange_api import ExchangeEndpoints, ExchangeTimes
 from gatewright_controller.management.gateway_api import GatewayEndpoints
 from gatewright_controller.management.log_level_api import LogLevelEndpoints
+from gatewright_controller.management.login_api import LoginEndpoints
 from gatewright_controller.management.node_api import NodeEndpoints
 from gatewright_controller.management.openapi import openapi
 from gatewright_controller.management.openapi_api import DocumentEndpoints
@@ -82,6 +83,7 @@ def create_app(
         ExchangeEndpoints(watching, controller, limits.exchanges),
         RequestEndpoints(controller, gateways, watching, limits.requests),
         TokenEndpoints(controller.store, bodies.json_object),
+        LoginEndpoints(people, bodies.json_object),
         AuditEndpoints(controller.store, controller, gateways),
     )
     return Starlette(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+
+from gatewright_controller.management.problems import Problem
 
 MOST_KEYS = 10_000
 """The one that was used longest ago is forgotten first, and begins anew."""
@@ -27,3 +30,10 @@ class RateLimit:
         if len(self._buckets) > MOST_KEYS:
             self._buckets.popitem(last=False)
         return 0.0 if is_free else (1 - left) / self._rate
+
+
+def refuse_more(seconds: float, what: str) -> None:
+    """Raises `Problem` where something may happen again only after so many seconds."""
+    if seconds:
+        after = {"retry-after": str(math.ceil(seconds))}
+        raise Problem(429, f"there were too many {what} in a short time; try again later", after)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from gatewright_controller.access import Caller
@@ -15,8 +16,42 @@ class ProviderAwayError(Exception):
     """The provider does not answer now, so that no JWT can be verified; the message has the reason."""
 
 
+@dataclass(frozen=True)
+class LoginPlace:
+    """Where and as which client a page has its user log in. scope: as the request for authorization has it."""
+
+    authorization_endpoint: str
+    client_id: str
+    scope: str
+
+
+@dataclass(frozen=True)
+class ProviderAnswer:
+    """What a page has got of the provider, and what it had sent there or kept for that: RFC 6749, 4.1.3, with the
+    code_verifier of RFC 7636; nonce: OpenID Connect Core 1.0, 3.1.2.1."""
+
+    code: str
+    code_verifier: str
+    redirect_uri: str
+    nonce: str
+
+
+@dataclass(frozen=True)
+class LoggedIn:
+    """jwt: with which the person comes from now on."""
+
+    caller: Caller
+    jwt: str
+
+
 class People(Protocol):
     """Those who come with a JWT of the configured provider."""
 
     async def caller_of(self, text: str) -> Caller | None:
         """Who comes with this text; None: it is no JWT. Raises `NotSignedInError`, `ProviderAwayError`."""
+
+    async def login_place(self) -> LoginPlace | None:
+        """None: people log in elsewhere. Raises `ProviderAwayError`."""
+
+    async def log_in(self, answer: ProviderAnswer) -> LoggedIn:
+        """Exchanges the code. Raises `NotSignedInError`, `ProviderAwayError`."""

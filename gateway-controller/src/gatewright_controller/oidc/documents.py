@@ -16,7 +16,12 @@ MOST_BYTES = 1 << 20
 
 
 class DocumentError(Exception):
-    """The provider has not answered with a document; the message says where and why."""
+    """The provider has not answered with a document; the message says where and why. status: of its answer, 0 for
+    none."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class Documents:
@@ -29,11 +34,16 @@ class Documents:
         """Raises `DocumentError`."""
         return await self._ask("GET", url)
 
+    async def post(self, url: str, form: Mapping[str, str]) -> JsonObject:
+        """Raises `DocumentError`."""
+        return await self._ask("POST", url, form)
+
     async def _ask(self, method: str, url: str, form: Mapping[str, str] | None = None) -> JsonObject:
         try:
             async with asyncio.timeout(self._seconds), self._client.stream(method, url, data=form) as answer:
-                if answer.status_code != 200:
-                    raise ValueError(f"expected the status 200, got {answer.status_code}; redirects are not followed")
+                if (status := answer.status_code) != 200:
+                    reason = f"expected the status 200, got {status}; redirects are not followed"
+                    raise DocumentError(f"{url}: {reason}", status)
                 return json_object(await _bounded(answer))
         except TimeoutError:
             raise DocumentError(f"{url}: expected an answer within {self._seconds:g} s, got none") from None

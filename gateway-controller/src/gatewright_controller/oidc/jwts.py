@@ -5,7 +5,6 @@ PyJWT does it; here is what it leaves to its callers.
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -74,7 +73,7 @@ def verify(text: str, signer: Signer, key: Any, oidc: Oidc) -> JsonObject:
             key,
             algorithms=[signer.algorithm],
             issuer=oidc.issuer,
-            audience=[oidc.audience],
+            audience=oidc.audiences,
             leeway=milliseconds(oidc.leeway) / 1000,
             options={"require": ["exp", "iss", "aud", "sub"]},
         )
@@ -94,4 +93,4 @@ def refused(reason: str) -> NotSignedInError:
 
 
 def _is_time(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -12,21 +12,29 @@ from gatewright_controller.oidc.settings import Oidc
 
 
 @dataclass(frozen=True)
+class LoginEndpoints:
+    """Where people log in, and where a code is exchanged."""
+
+    authorization: str
+    token: str
+
+
+@dataclass(frozen=True)
 class Published:
     """What a fetch has found."""
 
     keys: KeySet
+    login: LoginEndpoints | None
 
 
 async def fetch_published(documents: Documents, oidc: Oidc) -> Published:
     """Raises `DocumentError`."""
-    if oidc.jwks_uri is None:
-        discovered = await _discover(documents, oidc.issuer)
-        uri = _endpoint(discovered, "jwks_uri", oidc.issuer)
-    else:
-        uri = oidc.jwks_uri
+    needs_discovery = oidc.jwks_uri is None or oidc.client_id is not None
+    discovered = await _discover(documents, oidc.issuer) if needs_discovery else {}
+    uri = oidc.jwks_uri or _endpoint(discovered, "jwks_uri", oidc.issuer)
+    login = _login_endpoints(discovered, oidc.issuer) if oidc.client_id else None
     try:
-        return Published(KeySet(await documents.get(uri)))
+        return Published(KeySet(await documents.get(uri)), login)
     except ValueError as error:
         raise DocumentError(f"{uri}: {error}") from None
 
@@ -37,6 +45,11 @@ async def _discover(documents: Documents, issuer: str) -> JsonObject:
     if document.get("issuer") != issuer:
         raise DocumentError(f"{place}: expected the issuer {issuer}, got {str(document.get('issuer'))[:200]}")
     return document
+
+
+def _login_endpoints(discovered: JsonObject, issuer: str) -> LoginEndpoints:
+    authorization, token = (_endpoint(discovered, f"{name}_endpoint", issuer) for name in ("authorization", "token"))
+    return LoginEndpoints(authorization, token)
 
 
 def _endpoint(discovered: JsonObject, name: str, issuer: str) -> str:

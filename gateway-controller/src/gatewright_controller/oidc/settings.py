@@ -24,6 +24,7 @@ Url = Annotated[
         extra_json_schema=expecting("an https URL such as https://id.example, or http on this machine"),
     ),
 ]
+ScopeName = Annotated[str, Meta(pattern=r"^[!#-\[\]-~]+$", extra_json_schema=expecting("a scope (RFC 6749, 3.3)"))]
 Name = Annotated[str, Meta(min_length=1, max_length=2048)]
 
 
@@ -60,6 +61,15 @@ class Oidc(Strict, frozen=True):
     """Of the name in the history and the audit log."""
     leeway: Timeout = "30s"
     """By which the provider's clock may differ from this one."""
+    client_id: Name | None = None
+    """Of the public client by which people log in at the Inspector; None: they do not. Its ID tokens are accepted."""
+    scopes: Annotated[list[ScopeName], Meta(max_length=64)] = field(default_factory=lambda: ["profile", "email"])
+    """What the Inspector asks for beside `openid`."""
+
+    @property
+    def audiences(self) -> list[str]:
+        """Those for which a JWT may be."""
+        return [self.audience, *([self.client_id] if self.client_id else [])]
 
     def mistakes(self) -> Iterator[Mistake]:
         """What the types of the fields do not say."""

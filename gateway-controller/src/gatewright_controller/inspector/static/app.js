@@ -4,6 +4,7 @@ import { answers, get, NO_DATABASE, Problem } from "./lib/api.js";
 import { currentCaller, haveSameRights, lack, may, readCaller, roleNames, rolesInWords } from "./lib/caller.js";
 import { empty, heading, lackOfRight, problem } from "./lib/components.js";
 import { el, replace } from "./lib/dom.js";
+import { finishLogin } from "./lib/login.js";
 import { match } from "./lib/router.js";
 import { signInByAddress, signOut, token } from "./lib/session.js";
 import { askForToken } from "./lib/sign_in.js";
@@ -46,6 +47,7 @@ const MENU = [
 const main = byId("main");
 let shown = new AbortController();
 let withoutDatabase = false; // as the controller answered the page's first question
+let failedLogin = ""; // why the login that the browser has come back from has failed
 let unanswered = false; // the page's first question had no answer: no token, or the controller was away
 
 async function show() {
@@ -112,7 +114,9 @@ async function showAnswerStatus(event) {
   const line = byId("connection");
   if (line.textContent !== warning) line.textContent = warning;
   if (status !== 401) return;
-  if (!(await askForToken())) return;
+  const reason = failedLogin;
+  failedLogin = "";
+  if (!(await askForToken(reason))) return;
   const before = currentCaller();
   await meetCaller().catch(() => {}); // the page's own questions have the same problem
   showTools();
@@ -162,6 +166,7 @@ async function retry() {
 }
 
 signInByAddress();
+failedLogin = await finishLogin();
 showMenu();
 showTools();
 answers.addEventListener("answer", showAnswerStatus);

@@ -75,6 +75,39 @@ class CallerResource(Answered, frozen=True):
     grants: list[Grant]
 
 
+class LoginPlace(Answered, frozen=True):
+    """Where people log in by the authorization code flow with PKCE (S256), as which client; empty for nowhere."""
+
+    authorization_endpoint: str | UnsetType = UNSET
+    client_id: str | UnsetType = UNSET
+    scope: str | UnsetType = UNSET
+    """As the request for authorization has it."""
+
+
+LoginText = Annotated[str, Meta(min_length=1, max_length=4096)]
+
+
+class WantedLogin(Strict, frozen=True):
+    """What the provider has answered to a page, and what the page has kept for that."""
+
+    code: LoginText
+    code_verifier: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._~-]{43,128}$")]
+    """Of RFC 7636."""
+    redirect_uri: LoginText
+    """As in the request for authorization."""
+    nonce: LoginText
+    """As in the request for authorization."""
+
+
+class Login(Answered, frozen=True):
+    """A person who has logged in."""
+
+    token: str
+    """A JWT: the bearer token of their requests."""
+    actor: str
+    """Who, as the history of resources names them."""
+
+
 class AuditEntry(Answered, frozen=True):
     """A write, or one that was refused."""
 
