@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import gc
 import logging
 import os
 import signal
@@ -36,6 +37,7 @@ log = logging.getLogger("gatewright_executor")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs until SIGTERM or SIGINT, and exits with 0. Exits with 1 if it cannot start, and logs why."""
+    gc.freeze()  # imported modules stay: neither a collection nor the end of the process goes through them
     options = _parse(arguments)
     logs.set_up(options.log_level)
     policy_threads.set_up()
