@@ -12,7 +12,8 @@ import httpx
 import pytest
 from gatewright_controller.apis.controller import Controller
 from gatewright_controller.gateway.gateways import Gateways
-from gatewright_controller.local.metrics import Metrics, metrics_socket
+from gatewright_controller.local.metrics import CONTENT_TYPE_LATEST, Metrics, engines_socket
+from gatewright_controller.local.metrics_socket import MEDIA_TYPE
 from gatewright_controller.management.api import create_app
 from gatewright_controller.nodes.deployment import Node
 from gatewright_documents.values import JsonObject
@@ -34,7 +35,7 @@ def samples(text: str) -> Samples:
 async def scraped(client: httpx.AsyncClient) -> Samples:
     answer = await client.get("/metrics")
     assert answer.status_code == 200
-    assert answer.headers["content-type"].startswith("text/plain; version=")
+    assert answer.headers["content-type"] == CONTENT_TYPE_LATEST == MEDIA_TYPE
     return samples(answer.text)
 
 
@@ -94,7 +95,7 @@ async def test_they_are_behind_the_token(controller: Controller, gateways: Gatew
 async def test_the_engine_asks_on_a_socket_of_its_own(tmp_path: Path) -> None:
     at, peers, metrics, warned = tmp_path / "m.sock", tmp_path / "peers.json", Metrics(lambda: {"deployed": 3}), []
     peers.write_text(json.dumps({"supervisor": os.getpid(), "engine": os.getpid()}))
-    server = metrics_socket(at, peers, metrics, lambda *warning: warned.append(warning))
+    server = engines_socket(at, peers, metrics, lambda *warning: warned.append(warning))
     await server.start()
     try:
         assert stat.S_IMODE(at.stat().st_mode) == 0o600
@@ -124,7 +125,7 @@ async def test_a_failure_is_answered_with_its_reason_and_logged_once(
 
     monkeypatch.setattr(metrics, "text", text)
     (tmp_path / "peers.json").write_text(json.dumps({"supervisor": os.getpid(), "engine": os.getpid()}))
-    server = metrics_socket(at, tmp_path / "peers.json", metrics, lambda *_: None)
+    server = engines_socket(at, tmp_path / "peers.json", metrics, lambda *_: None)
     await server.start()
     answers = []
     try:

@@ -21,18 +21,17 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gatewright_controller.local.metrics_socket import METRICS_FAILED, metrics_socket
 from gatewright_controller.local.peers import ENGINE, PeerCheck, Rule, in_file
-from gatewright_controller.local.private_http import http_socket
 from gatewright_controller.local.private_socket import PrivateSocket
 
 __all__ = [
     "CONTENT_TYPE_LATEST",
-    "METRICS_FAILED",
     "ROUTE",
     "Measured",
     "Metrics",
     "build_info",
-    "metrics_socket",
+    "engines_socket",
     "serving_metrics",
 ]
 
@@ -40,8 +39,6 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 OTHER = "other"
 ROUTE = "gatewright.route"  # of a scope: the path of the route that has answered, "/v1/apis/{name}"
-PATH = "/metrics"
-METRICS_FAILED = "metrics cannot be reported"
 log = logging.getLogger(__name__)
 
 
@@ -147,7 +144,7 @@ async def serving_metrics(listen: str | None, peers: str | None, metrics: Metric
         return
     at = Path(listen.removeprefix("unix:"))
     at.unlink(missing_ok=True)
-    served = metrics_socket(at, Path(peers), metrics, _warn_of_peer)
+    served = engines_socket(at, Path(peers), metrics, _warn_of_peer)
     await served.start()
     try:
         yield
@@ -159,13 +156,7 @@ def _warn_of_peer(at: str, pid: int, why: str) -> None:
     log.warning("connection refused", extra={"socket": at, "pid": pid, "reason": why})
 
 
-def metrics_socket(at: Path, peers: Path, metrics: Metrics, warn: Callable[[str, int, str], None]) -> PrivateSocket:
+def engines_socket(at: Path, peers: Path, metrics: Metrics, warn: Callable[[str, int, str], None]) -> PrivateSocket:
     """Serves them to the engine of the node. peers: the supervisor's file. Start it, close it."""
     check = PeerCheck(Rule(in_file(peers), (ENGINE,)), at, warn)
-    return http_socket(
-        at,
-        check,
-        lambda path: metrics.text() if path == PATH else None,
-        CONTENT_TYPE_LATEST,
-        lambda error: log.error(METRICS_FAILED, exc_info=error),
-    )
+    return metrics_socket(at, check, metrics.text, lambda error: log.error(METRICS_FAILED, exc_info=error))
