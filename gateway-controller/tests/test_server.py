@@ -25,6 +25,8 @@ import httpx
 import pytest
 from cryptography import x509
 from gatewright_controller._gen import node_pb2, node_pb2_grpc
+from gatewright_controller.gateway.gateway_file import read_effective, render
+from gatewright_controller.local.acme_folder import certificate_file
 from gatewright_controller.nodes.node_server import ListenError
 from gatewright_controller.server import serve
 from gatewright_controller.settings import load_settings
@@ -328,6 +330,7 @@ def test_a_mistake_of_the_operator_is_logged_in_one_line(start: Start, more: lis
         ({"node_listen": "0.0.0.0:1"}, "expected unix:PATH or a loopback address for nodes"),
         ({"definitions": "/no/such/folder"}, "/no/such/folder: expected a folder of policy definitions"),
         ({"database": "mysql://x"}, "expected a database such as sqlite:"),
+        ({"rendered_gateway": "/x"}, "renderedGateway: expected a Gateway to render, got none: name one"),
     ],
 )
 def test_a_mistake_of_the_operator_ends_the_start(arguments: list[str], setting: dict[str, str], sentence: str) -> None:
@@ -383,6 +386,27 @@ def test_a_controller_whose_node_serves_logs_why_it_has_no_database_and_opens_it
         assert client.get("/v1/apis").json() == {"apis": []}
     assert controller.end() == 0
     assert "the database can be opened again" in controller.log_text()
+
+
+def test_the_gateway_is_rendered_for_an_engine_before_there_is_a_database(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "last-good").touch()
+    (tmp_path / "controller.db").write_text("no database" * 100)
+    file, rendered, folder = tmp_path / "gateway.json", tmp_path / "gateway.binpb", tmp_path / "acme"
+    asked = {"hosts": ["web.example"], "termsOfServiceAgreed": True}
+    spec = {"certificates": {"web": {"acme": asked}}}
+    file.write_text(json.dumps({"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": spec}))
+    files = "--gateway", str(file), "--rendered-gateway", str(rendered), "--acme-folder", str(folder)
+    start("--last-good", str(tmp_path / "last-good"), *files).wait_for("cannot open its database")
+    assert rendered.read_bytes() == render(read_effective(file), folder)
+    assert stat.S_IMODE(rendered.stat().st_mode) == 0o600
+    assert "BEGIN CERTIFICATE" in certificate_file(folder, "web").read_text(), "a placeholder"
+
+
+def test_a_rendered_gateway_that_cannot_be_written_ends_the_start(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "gateway.json").write_text('{"apiVersion": "gatewright.dev/v1", "kind": "Gateway"}')
+    controller = start("--gateway", str(tmp_path / "gateway.json"), "--rendered-gateway", "/proc/none/gateway.binpb")
+    assert controller.wait() == 1
+    assert "renderedGateway: it could not be written (/proc/none: " in controller.log_text()
 
 
 def test_a_controller_that_waits_for_its_database_ends_at_a_signal(start: Start, tmp_path: Path) -> None:

@@ -100,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--peers", metavar="FILE", help="the pids that may connect to the nodes' socket")
     parser.add_argument("--definitions", metavar="DIR", help="policy definitions")
     parser.add_argument("--gateway", metavar="FILE", help="what nodes listen on")
+    parser.add_argument("--rendered-gateway", metavar="FILE", help="gets it as a node's engine reads it")
     parser.add_argument("--acme-folder", metavar="DIR", help="what is obtained by ACME")
     parser.add_argument("--challenges-listen", metavar="unix:PATH", help="where Envoy asks for answers to challenges")
     parser.add_argument("--metrics-listen", metavar="unix:PATH", help="where a node's engine asks for metrics")

@@ -13,19 +13,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gatewright_documents.mistake import Invalid, Mistake
+from gatewright_documents.os_errors import os_reason
 
-from gatewright_controller.acme.certificates import AcmeCertificates, listening
+from gatewright_controller.acme.certificates import (
+    AcmeCertificates,
+    listening,
+    wanted_by,
+    write_missing_placeholders,
+)
 from gatewright_controller.acme.challenges import challenge_socket
 from gatewright_controller.apis.controller import Controller
 from gatewright_controller.following import Following
+from gatewright_controller.gateway.gateway_file import read_effective, render
 from gatewright_controller.gateway.gateways import Gateways
 from gatewright_controller.known_tokens import KnownTokens
+from gatewright_controller.local.acme_folder import write_private
 from gatewright_controller.local.loopback import is_loopback
 from gatewright_controller.local.metrics import Metrics, serving_metrics
 from gatewright_controller.management.access import CallerLimits
 from gatewright_controller.management.api import ApiLimits, create_app
 from gatewright_controller.management.management_server import STOP_SECONDS, Listener, management_server
-from gatewright_controller.model import milliseconds
+from gatewright_controller.model import gateway_from_document, milliseconds
 from gatewright_controller.nodes.deployment import Deployment
 from gatewright_controller.nodes.node_access import NodeAccess, NodeTls
 from gatewright_controller.nodes.node_server import ListenError, start_node_server
@@ -54,10 +62,25 @@ async def serve(settings: Settings) -> None:
     async with tls.renewing() if tls else contextlib.nullcontext():
         with _listening(*address) as bound:
             listener = Listener(bound, tls)
+            if settings.rendered_gateway:
+                await _write_rendered_gateway(settings)
             if (store := await open_database(settings, listener, stop)) is not None:
                 with contextlib.closing(store):
                     await _serve_stored(store, settings, listener, stop)
     log.info("stopped")
+
+
+async def _write_rendered_gateway(settings: Settings) -> None:
+    """Before the database is open: a node starts without one. Raises `Invalid`."""
+    if not settings.gateway:
+        raise Invalid([Mistake("renderedGateway", "expected a Gateway to render, got none: name one with --gateway")])
+    document, folder = read_effective(Path(settings.gateway)), Path(settings.acme_folder).absolute()
+    try:
+        await write_missing_placeholders(folder, wanted_by(gateway_from_document(document)))
+        write_private(Path(settings.rendered_gateway), render(document, folder))
+    except OSError as error:
+        reason = f"it could not be written ({os_reason(error)}): make room, or name another file"
+        raise Invalid([Mistake("renderedGateway", reason)]) from None
 
 
 async def _serve_stored(store: Store, settings: Settings, listener: Listener, stop: asyncio.Event) -> None:

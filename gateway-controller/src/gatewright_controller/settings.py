@@ -67,6 +67,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     gateway: Annotated[
         str, described("File of the Gateway: what nodes listen on. None: what each node has by itself.")
     ] = ""
+    rendered_gateway: Annotated[
+        str,
+        described(
+            "File that gets the Gateway of `gateway` in the form that a node's engine reads when it starts; "
+            "certificates that ACME is to obtain get placeholders. None: it is not written."
+        ),
+    ] = ""
     acme_folder: Annotated[
         str, described("Folder of what is obtained by ACME: certificates, their keys, accounts.")
     ] = "acme"

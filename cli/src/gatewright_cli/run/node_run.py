@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,8 @@ class NodeRun:
     """One run of a node, from the first process started to the last one stopped.
 
     management: of the node's controller, if it has one. files: what to deploy; read: reads one of them again.
-    rendered: waits for the Gateway as the engine reads it. strict: the start fails if an API is not deployed.
+    rendered: waits for the Gateway as the engine reads it; None if the controller writes it.
+    strict: the start fails if an API is not deployed.
     spent: the seconds of the phases before; this run adds its own phases and logs all.
     """
 
@@ -73,7 +75,7 @@ class NodeRun:
         output: LogOutput,
         changes: UpdateSources,
         spent: PhaseTimes,
-        rendered: Callable[[], str],
+        rendered: Callable[[], str] | None,
         strict: bool = False,
     ) -> None:
         self._settings, self._run_dir, self._files, self._output = settings, run_dir, files, output
@@ -179,7 +181,8 @@ class NodeRun:
         for relay in self._relays:
             await relay.start()
         await self._metrics_socket.start()
-        started = await self._supervisor.start({"engine": self._write_gateway})
+        before = {"engine": partial(self._write_gateway, self._rendered)} if self._rendered else {}
+        started = await self._supervisor.start(before)
         self._spent.seconds |= {process.name: process.seconds for process in started}
         async with live_updates(
             self._changes,
@@ -207,8 +210,8 @@ class NodeRun:
             self._announce_ready(open_listeners, report)
             await self._deployment.follow()
 
-    async def _write_gateway(self) -> None:
-        write_rendered(self._run_dir, await asyncio.to_thread(self._rendered))
+    async def _write_gateway(self, rendered: Callable[[], str]) -> None:
+        write_rendered(self._run_dir, await asyncio.to_thread(rendered))
 
     async def _until_envoy_acknowledges(self, end: float) -> None:
         """Waits until Envoy has acknowledged everything that the engine sent it, or until `end` (time.monotonic()).

@@ -64,7 +64,10 @@ def run(options: Options, rest: Sequence[str]) -> int:
         state_dir = StateDir.open(options.state_dir)
         stack.callback(state_dir.close)
         spent = PhaseTimes()
-        inputs.reader.start_rendering(state_dir.path)  # during the build and the controller's start
+        if options.no_controller:
+            inputs.reader.start_rendering(state_dir.path)  # during the build
+        else:
+            inputs.reader.close()
         build(options, spent)
         generations = _generations(options)
         stack.callback(generations.close)
@@ -182,7 +185,8 @@ def _run_node(
         read = partial(read_again, options)
         management = _management(settings, inputs.secrets, run_dir)
         node = settings, run_dir, management, inputs.files, read, output, changes, spent
-        running = NodeRun(*node, inputs.reader.rendered, options.strict)
+        rendered = None if settings.controller else inputs.reader.rendered
+        running = NodeRun(*node, rendered, options.strict)
         failure = asyncio.run(running.run())
         text = _failure_text(failure, options, changes)
         if failure is not None and options.log_format == "json":

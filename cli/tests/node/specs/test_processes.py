@@ -83,7 +83,8 @@ def test_command_lines(settings: NodeSettings, run_dir: RunDir) -> None:
         " --last-good /state/engine/last-good"
         f" --token-file {run_dir.path}/management-token"
         f" --system-parameters-file {run_dir.path}/system-parameters.yaml"
-        f" --gateway {run_dir.path}/gateway.json --acme-folder /state/acme"
+        f" --gateway {run_dir.path}/gateway.json --rendered-gateway {run_dir.path}/gateway.binpb"
+        " --acme-folder /state/acme"
         f" --challenges-listen unix:{run_dir.path}/challenges.sock"
         f" --metrics-listen unix:{run_dir.path}/controller-metrics.sock --log-level info"
     )

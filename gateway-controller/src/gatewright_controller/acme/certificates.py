@@ -89,14 +89,7 @@ class AcmeCertificates:
 
     async def prepare(self, wanted: Mapping[str, Wanted]) -> None:
         """Writes placeholders, so that listeners are whole before there are certificates."""
-        missing = {
-            name: certificate.hosts
-            for name, certificate in wanted.items()
-            if not certificate_file(self._folder, name).exists()
-        }
-        if missing:
-            asked = {"folder": str(self._folder), "hosts": missing}
-            await _child("gatewright_controller.acme.placeholder", json.dumps(asked).encode())
+        await write_missing_placeholders(self._folder, wanted)
 
     def status(self) -> dict[str, JsonObject]:
         """For each certificate: hosts, obtained, notAfter and next (RFC 3339, "" for none), failures, error."""
@@ -211,6 +204,16 @@ def _status(wanted: Wanted, record: Record) -> JsonObject:
 
 def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z") if seconds else ""
+
+
+async def write_missing_placeholders(folder: Path, wanted: Mapping[str, Wanted]) -> None:
+    """Writes a placeholder for each wanted certificate that has no file."""
+    missing = {
+        name: certificate.hosts for name, certificate in wanted.items() if not certificate_file(folder, name).exists()
+    }
+    if missing:
+        asked = {"folder": str(folder), "hosts": missing}
+        await _child("gatewright_controller.acme.placeholder", json.dumps(asked).encode())
 
 
 async def listening(deployment: Deployment) -> None:

@@ -90,6 +90,10 @@ class RunDir:
         """The path of the socket `name`."""
         return self._track(f"{name}.sock")
 
+    def file(self, name: str) -> Path:
+        """The path of the file `name`, which another process writes."""
+        return self._track(name)
+
     def remove_file(self, path: Path) -> None:
         """Removes a file that was written here, or a socket."""
         path.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """The Gateway of a node: what it listens on, by the Gateway's file, the environment and options.
 
-A child of the supervisor reads and renders it, since the supervisor would else keep Envoy's types in memory.
+A child of the supervisor reads it, and renders it in a run without a controller, which would else render it: the
+supervisor keeps neither the reader nor Envoy's types in memory.
 """
 
 from __future__ import annotations

@@ -164,7 +164,7 @@ def at_start(settings: NodeSettings, run_dir: RunDir) -> list[ProcessSpec]:
 
 
 def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
-    """The controller of a node; also writes the Gateway's document into the run directory."""
+    """The controller of a node, which renders the Gateway; also writes its document into the run directory."""
     address, base, tls = settings.controller or "", settings.controller_url or "", settings.controller_tls
     elsewhere, database = _database_variable(), database_of(settings.state_dir)
     own = f"Its database is in {settings.state_dir}; another --state-dir starts with a new one."
@@ -183,6 +183,7 @@ def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         "token-file": str(run_dir.path / TOKEN_FILE),
         "system-parameters-file": str(run_dir.path / SYSTEM_PARAMETERS_FILE),
         "gateway": str(gateway.write_document(run_dir, settings.gateway)),
+        "rendered-gateway": str(run_dir.file(gateway.RENDERED)),
         "acme-folder": str(gateway.acme_folder(settings.state_dir)),
         "challenges-listen": f"unix:{challenges}",
         "metrics-listen": f"unix:{metrics}",
