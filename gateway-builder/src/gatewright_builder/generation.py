@@ -11,10 +11,9 @@ from gatewright.definition import Runtime
 
 from gatewright_builder.go_module_copy import go_version, moved_module
 from gatewright_builder.policy import DEFAULT_GROUP, Policy, group_access, groups, of_runtime
-from gatewright_builder.policy_definition import DEFINITION_FILE
 from gatewright_builder.registry_files import BUILD_MODULE, plugin_registry, python_policy_registry, template
 from gatewright_builder.resolution import Group
-from gatewright_builder.sources import Sources
+from gatewright_builder.sources import DEFINITION_FILE, Sources
 from gatewright_builder.tree import Tree, below, is_cache, read_tree, text_digest, tree_digest
 
 REGISTRY_STEM = "python_policy_registry"

@@ -14,8 +14,7 @@ from gatewright_documents.values import JsonObject
 from gatewright_builder.author_file import read_author_file
 from gatewright_builder.mistake import BuildError, refuse_if_any
 from gatewright_builder.redaction import shown_redacted
-
-DEFINITION_FILE = "policy-definition.yaml"
+from gatewright_builder.sources import DEFINITION_FILE
 
 
 @dataclass(frozen=True, slots=True)

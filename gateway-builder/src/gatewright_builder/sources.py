@@ -12,8 +12,8 @@ from pathlib import Path
 from gatewright_documents.mistake import Mistake
 
 from gatewright_builder.mistake import BuildError
-from gatewright_builder.policy_definition import DEFINITION_FILE
 
+DEFINITION_FILE = "policy-definition.yaml"
 PACKAGE = Path(__file__).resolve().parent
 
 

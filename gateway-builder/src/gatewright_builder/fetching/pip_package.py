@@ -19,7 +19,7 @@ from gatewright_builder.fetching.source_request import SourceRequest
 from gatewright_builder.fetching.uv_command import UvError, uv
 from gatewright_builder.mistake import BuildError
 from gatewright_builder.origin import Kind, Origin, Pin
-from gatewright_builder.policy_definition import DEFINITION_FILE
+from gatewright_builder.sources import DEFINITION_FILE
 from gatewright_builder.tree import Tree, below, read_tree, tree_digest
 
 METADATA = "METADATA"

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from gatewright.definition import PolicyDefinition
 from gatewright_builder.mistake import BuildError
-from gatewright_builder.policy_definition import DEFINITION_FILE
-from gatewright_builder.sources import find_sources
+from gatewright_builder.sources import DEFINITION_FILE, find_sources
 from gatewright_documents.document import read_file
 from gatewright_documents.mistake import Invalid, listed
 from gatewright_documents.policy_definition import mistakes_in_definition

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from string import Template
 
-from gatewright_cli.supervision import forked
-
 VARIABLE = "GATEWRIGHT_BOOTSTRAP"
 GATEWAYS_OWN = frozenset(
     {"host", "port", "access_log", "access_log_sample", "underscored_headers", "request_headers_timeout"}
@@ -34,18 +32,12 @@ def find(chosen: Path | None = None) -> Path:
 
 
 def _shipped_template() -> Path:
-    path = forked.in_child(_shipped_with_the_builder)  # else the supervisor would keep the builder in memory
-    if not path:
-        raise BootstrapError(f"there is no template for Envoy's bootstrap: name it with --bootstrap or {VARIABLE}")
-    return Path(path)
-
-
-def _shipped_with_the_builder() -> str:
     try:
         from gatewright_builder.sources import find_sources
     except ImportError:  # an image has no builder, and names its template
-        return ""
-    return str(find_sources().bootstrap)
+        text = f"there is no template for Envoy's bootstrap: name it with --bootstrap or {VARIABLE}"
+        raise BootstrapError(text) from None
+    return find_sources().bootstrap
 
 
 def render(template: Path, fields: Mapping[str, str]) -> str:
