@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from gatewright_cli.node.files.folder_lock import lock_folder
 from gatewright_cli.supervision import orphans
 
@@ -114,7 +116,7 @@ class RunDir:
 
     def write_status(self, status: object) -> None:
         """Writes status.json."""
-        self.write(STATUS, json.dumps(status, indent=2) + "\n")
+        self.write_bytes(STATUS, msgspec.json.format(msgspec.json.encode(status), indent=2) + b"\n")
 
     def remove(self) -> None:
         """Removes the files that were written here, and the directory if this object made it."""
