@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from gatewright_builder.build import BuildResult, BuiltPolicy
 from gatewright_builder.events import Download, Note, Step, Waiting
-from gatewright_cli.builds import building
+from gatewright_cli.builds import build_as_json, building
 from gatewright_cli.commands import build_command
 from gatewright_cli.main import main
 
@@ -63,8 +63,8 @@ def result(path: Path) -> BuildResult:
 
 def test_as_json_progress_is_events(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for event in EVENTS:
-        building.say_as_json(event)
-    building.say_built_as_json(result(tmp_path))
+        build_as_json.say_as_json(event)
+    build_as_json.say_built_as_json(result(tmp_path))
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [
         {"event": "step", "text": "fetching limit"},
         {"event": "waiting", "text": "fetching limit", "seconds": 4.04},

@@ -117,7 +117,8 @@ def _copy_shipped(folder: Path) -> None:
 
 def stock_policies(sources: Sources) -> tuple[Policy, ...]:
     """The Go policies that every stock engine has: those that ship."""
-    entries = tuple(Entry(path.name, Kind.SHIPPED, path.name, 1) for path in sources.shipped_policies)
+    folders = [path for path in sources.shipped_policies if any(path.glob("*.go"))]  # the others need not be read
+    entries = tuple(Entry(path.name, Kind.SHIPPED, path.name, 1) for path in folders)
     located = locate(Manifest(sources.root / "policies", entries), product=sources)
     discovery = discover(located)
     return validate(replace(discovery, policies=of_runtime(discovery.policies, Runtime.GO)))

@@ -18,11 +18,13 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import cyclonedx.output.json  # noqa: F401 - a build needs it late, and would take a quarter of a second to load it
+import cyclonedx.contrib.license.factories
+import cyclonedx.model.bom
+import cyclonedx.output.json  # noqa: F401 - a build needs the three late, and would take long to load them
 from gatewright_builder.build import BuildOptions
 from gatewright_builder.tool_environment import for_builder
 
-from gatewright_cli.builds.building import build_as_json
+from gatewright_cli.builds.build_as_json import build_as_json
 from gatewright_cli.supervision import forked
 
 BUILD, STOP = b"b", b"s"

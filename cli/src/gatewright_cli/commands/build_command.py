@@ -24,11 +24,11 @@ def build(
     context: click.Context, manifest: Path, output: Path, locked: bool, import_limit: float, as_json: bool
 ) -> None:
     """Build a policy engine and an executor from build.yaml."""
-    from gatewright_cli.builds import building
+    from gatewright_cli.builds import build_as_json, building
 
     options = build_options(manifest, output, locked, import_limit)
     if as_json:
-        context.exit(building.build_as_json(options))
+        context.exit(build_as_json.build_as_json(options))
     click.echo(summary(building.build(options)))
 
 
