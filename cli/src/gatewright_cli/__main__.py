@@ -1,5 +1,6 @@
 """The command `gatewright`, also as `python -m gatewright_cli`: how the supervisor starts the echo upstream."""
 
+import gc
 import sys
 
 INTERRUPTED = 130  # as a shell has it: 128 + SIGINT
@@ -13,6 +14,8 @@ def main() -> None:
         command()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    finally:
+        gc.freeze()  # the process ends: its last collection need not go through all that was imported
 
 
 if __name__ == "__main__":

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-
 import click
 
 from gatewright_cli.commands.options import A_PATH, IMPORT_LIMIT, MANIFEST, OUTPUT, STATE_DIR
@@ -259,5 +257,4 @@ def run(context: click.Context, /, **options: object) -> None:
     from gatewright_cli.run import startup
     from gatewright_cli.run.options import Options
 
-    gc.freeze()  # imported modules stay: neither a collection nor the end of the process goes through them
     context.exit(startup.run(Options(**options), context.args))  # type: ignore[arg-type]
