@@ -47,7 +47,7 @@ database = "none"
 allow-extra-parameters = false # a header that is not known is none of an API's business
 [checks]
 positive_data_acceptance.enabled = false # an API that fits its schema may still be wrong: 422
-negative_data_rejection.expected-statuses = [400, 401, 403, 404, 405, 406, 409, 412, 413, 415, 422] # 412 is first
+negative_data_rejection.expected-statuses = [400, 401, 403, 404, 405, 406, 409, 412, 413, 415, 422, 429] # 412 is first
 [[operations]]
 include-operation-id = "watchExchanges"
 parameters = {"query.kept" = true, "query.seconds" = 1} # else the answer lasts as long as the client asks for
