@@ -59,7 +59,10 @@ async def test_what_only_looks_leaves_no_entry(client: httpx.AsyncClient, orders
     await client.post("/v1/apis", json={"kind": "Api"}, params={"dry_run": "true"})
     await client.post("/v1/plan", json={"sources": [{"file": "a.yaml", "text": "["}]})
     await client.get("/v1/apis/none")
-    assert await entries(client) == []
+    viewer = await create(client, "ann", "viewer")
+    refused = await client.post("/v1/apis", json=orders, params={"dry_run": "true"}, headers=viewer)
+    assert refused.status_code == 403
+    assert [entry["name"] for entry in await entries(client)] == ["ann"], "the token alone"
 
 
 async def test_a_change_is_shown_without_secrets(client: httpx.AsyncClient, folder: Path, orders: JsonObject) -> None:

@@ -131,6 +131,16 @@ async def test_exchanges_are_asked_for_by_api(client: httpx.AsyncClient, team: d
     assert (await client.get("/v1/exchanges?kept=true&seconds=1", headers=team)).status_code == 403
 
 
+@pytest.mark.parametrize("path", ["/theirs/7", "/none/7", "/mine/../theirs/7", "/mine/%2e%2e/theirs/7", "//theirs/7"])
+async def test_requests_are_sent_to_the_own_apis_alone(
+    client: httpx.AsyncClient, team: dict[str, str], path: str
+) -> None:
+    refused = await client.post("/v1/requests", json={"path": path}, headers=team)
+    assert (refused.status_code, refused.json()["title"]) in ((403, "Forbidden"), (422, "Unprocessable Entity"))
+    own = await client.post("/v1/requests", json={"path": "/mine/7?x=/theirs"}, headers=team)
+    assert own.status_code == 409, "there is no listener here"
+
+
 @pytest.mark.parametrize("path", ["/v1/nodes", "/metrics", "/v1/tokens", "/v1/audit", "/v1/log-level"])
 async def test_what_concerns_all_apis_is_not_for_a_bound_token(
     client: httpx.AsyncClient, team: dict[str, str], path: str

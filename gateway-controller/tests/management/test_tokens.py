@@ -73,6 +73,7 @@ async def test_a_mistake_is_said_with_its_field(client: httpx.AsyncClient, docum
     refused = await client.post("/v1/tokens", json=document)
     assert refused.status_code == 422
     assert [error["field"] for error in refused.json()["errors"]] == [field]
+    assert refused.json()["detail"] == "1 mistake in the token"
 
 
 async def test_a_name_is_taken_once(client: httpx.AsyncClient) -> None:

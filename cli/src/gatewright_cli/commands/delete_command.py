@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gatewright_cli.commands.options import RUN_DIR, NamedController, controller_options
+from gatewright_cli.commands.options import REASON, RUN_DIR, NamedController, controller_options
 from gatewright_cli.commands.resources.kinds import WRITTEN_KINDS, Kind, KindType
 from gatewright_cli.commands.resources.names import complete_names
 from gatewright_cli.commands.units import DURATION
@@ -16,6 +16,7 @@ from gatewright_cli.commands.units import DURATION
 @click.argument("kind", type=KindType(WRITTEN_KINDS))
 @click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_names)
 @click.option("--revision", type=click.IntRange(1), help="Delete it only if it still has this revision.")
+@REASON
 @RUN_DIR
 @controller_options
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until no node serves it.")
@@ -26,6 +27,7 @@ def delete(
     kind: Kind,
     names: tuple[str, ...],
     revision: int | None,
+    reason: str,
     run_dir: Path | None,
     controller: NamedController | None,
     wait: bool,
@@ -41,5 +43,5 @@ def delete(
 
     if revision is not None and len(names) != 1:
         raise click.UsageError(f"--revision: expected one NAME with it, got {len(names)}")
-    deletion = Deletion(kind, names, revision, timeout if wait else 0.0)
+    deletion = Deletion(kind, names, revision, timeout if wait else 0.0, reason)
     context.exit(delete_resources(deletion, run_dir, controller))

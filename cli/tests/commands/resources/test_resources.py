@@ -156,10 +156,11 @@ def test_names_that_are_there_are_printed_beside_those_that_are_not(invoke: Invo
 
 
 def test_apis_are_deleted_one_by_one(invoke: Invoke, controller: Controller) -> None:
-    status, out, err = invoke("delete", "api", "one", "none", "two", "one")
+    status, out, err = invoke("delete", "api", "one", "none", "two", "one", "--reason", "no longer used")
     assert (status, out) == (3, "one deleted\ntwo deleted\n")
     assert err == f"writing to {controller.url}\nerror: 404 there is no API none; POST /v1/apis creates one\n"
     assert invoke("get", "apis", "-o", "name").out == ""
+    assert "no longer used" in invoke("history", "one").out
 
 
 def test_an_api_is_deleted_only_at_the_revision_that_is_named(invoke: Invoke) -> None:

@@ -23,7 +23,8 @@ from gatewright_controller.times import timestamp, utc_now
 log = logging.getLogger(__name__)
 KINDS = {"/v1/apis": API, "/v1/gateway": GATEWAY, "/v1/tokens": TOKEN}
 """What is at the paths that begin so."""
-NOT_PERMITTED = (401, 403, 429)
+UNKNOWN_CALLER = 401
+NOT_PERMITTED = (UNKNOWN_CALLER, 403, 429)
 LONGEST_DETAIL, LONGEST_PATH = 2000, 200
 
 
@@ -70,11 +71,11 @@ class Audited:
 def is_entered(scope: Scope, status: int) -> bool:
     """Whether the request leaves an entry because of how it was answered; 0: not at all."""
     row: Row | None = scope.get(ROW)
+    if Request(scope).query_params.get("dry_run") == "true":
+        return status == UNKNOWN_CALLER  # an editor asks at each pause of typing what a write would do
     if status in NOT_PERMITTED:
         return True
     if row is None or row.method == "GET" or row.audit == "nothing" or status == 0:
-        return False
-    if Request(scope).query_params.get("dry_run") == "true":
         return False
     return status >= 400 or row.audit == "all"
 

@@ -1,4 +1,5 @@
-"""Whether policies may run for a request, as far as its method and path say. Never no where they do."""
+"""Which APIs a request may be for, and whether policies may run for it, as far as method and path say. Never no where they
+do."""
 
 from __future__ import annotations
 
@@ -22,6 +23,18 @@ def may_run_policies(apis: Iterable[StoredApi], method: str, path: str) -> bool:
         for operation in stored.api.spec.operations
         if stored.api.spec.policies or operation.policies
     )
+
+
+def apis_on_path(apis: Iterable[StoredApi], path: str) -> list[StoredApi]:
+    """Those with the longest context that the path is below, on whichever hosts; none for a path that Envoy may read as
+    another one. path: without the query."""
+    try:
+        parse_path(path)
+    except PathSyntaxError:
+        return []
+    found = [stored for stored in apis if _is_below(path, stored.context)]
+    longest = max((len(stored.context) for stored in found), default=0)
+    return [stored for stored in found if len(stored.context) == longest]
 
 
 def _is_below(path: str, context: str) -> bool:

@@ -29,10 +29,11 @@ from gatewright_controller.gateway.gateway_listeners import (
     unknown_listener,
 )
 from gatewright_controller.gateway.gateways import Gateways
+from gatewright_controller.management.callers import permit_of
 from gatewright_controller.management.composed_request import WantedRequest, composed, wanted_request
 from gatewright_controller.management.json_answer import JsonAnswer
 from gatewright_controller.management.json_body import json_body
-from gatewright_controller.management.policies_on_path import may_run_policies
+from gatewright_controller.management.policies_on_path import apis_on_path, may_run_policies
 from gatewright_controller.management.problems import PROBLEM, Problem
 from gatewright_controller.management.request_recording import RecordedRequest, RecordingTimes, recording
 from gatewright_controller.management.request_sending import (
@@ -79,6 +80,7 @@ class RequestEndpoints:
             wanted = wanted_request(document)
         except Invalid as invalid:
             raise _refused(invalid.mistakes) from None
+        await self._refuse_other(request, wanted.path.partition("?")[0])
         listener = self._listener(wanted.listener)
         if self._under_way >= self._limits.most_at_once:
             detail = f"{self._limits.most_at_once} requests are being sent already; try again when one is through"
@@ -88,6 +90,17 @@ class RequestEndpoints:
             return JsonAnswer(await _unless_gone(request, self._sent(wanted, listener)))
         finally:
             self._under_way -= 1
+
+    async def _refuse_other(self, request: Request, path: str) -> None:
+        """Raises `Problem` and `NotPermittedError` where the path is not one of the caller's APIs."""
+        permit = permit_of(request)
+        if permit.apis is None:
+            return
+        found = apis_on_path(await self._controller.list(), path)
+        if not found:
+            raise Problem(403, f"expected a path below the context of an API that {permit.actor} is for, got {path}")
+        for stored in found:
+            permit.refuse_others(stored.api)
 
     def _listener(self, name: str) -> ReachableListener:
         try:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 
 import msgspec
-from gatewright_documents.mistake import Invalid
+from gatewright_documents.mistake import Mistake
 from gatewright_documents.strict import mistakes_of
 from gatewright_documents.values import JsonObject
 from msgspec import UNSET
@@ -21,6 +22,7 @@ from gatewright_controller.management.bodies import ReadObject
 from gatewright_controller.management.callers import caller_of
 from gatewright_controller.management.json_answer import JsonAnswer
 from gatewright_controller.management.pages import PAGED, page_of
+from gatewright_controller.management.problems import Problem
 from gatewright_controller.management.rows import Answer, Body, Parameter, Part, Row
 from gatewright_controller.management.shapes import access as shapes
 from gatewright_controller.store import NoSuchTokenError, Store
@@ -58,12 +60,12 @@ class TokenEndpoints:
         """201 with the text, which is not shown again; 409, 422."""
         author, document = author_of(request), await self._read(request)
         if mistakes := list(mistakes_of(shapes.WantedToken, document)):
-            raise Invalid(mistakes)
+            raise _refused(mistakes)
         wanted, now = msgspec.convert(document, shapes.WantedToken), utc_now()
         scope = Scope(tuple(wanted.names), wanted.labels, tuple(wanted.hosts), tuple(wanted.contexts))
         grant = access.Grant(wanted.role, scope)
         if mistakes := list(grant.mistakes("role")):
-            raise Invalid(mistakes)
+            raise _refused(mistakes)
         expires_at = "" if wanted.days is UNSET else timestamp(now + timedelta(days=wanted.days))
         token, text = Token(wanted.name, grant, timestamp(now), author.actor, expires_at), access.new_text()
         await asyncio.to_thread(self._store.create_token, token, access.digest_of(text), author)
@@ -80,6 +82,11 @@ class TokenEndpoints:
         when = {"createdAt": token.created_at, "createdBy": token.created_by, "expired": has_expired(token)}
         expiry = {"expiresAt": token.expires_at} if token.expires_at else {}
         return msgspec.convert({"name": token.name, **_fields(token.grant), **when, **expiry}, shapes.TokenResource)
+
+
+def _refused(mistakes: Sequence[Mistake]) -> Problem:
+    count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+    return Problem(422, f"{count} in the token", mistakes=mistakes)
 
 
 def _fields(grant: access.Grant) -> JsonObject:
