@@ -1,5 +1,7 @@
-"""Which APIs a request may be for, and whether policies may run for it, as far as method and path say. Never no where they
-do."""
+"""Which APIs a request may be for, and whether policies may run for it, by its method and path.
+
+Never no where they do.
+"""
 
 from __future__ import annotations
 
