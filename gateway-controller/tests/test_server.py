@@ -519,17 +519,6 @@ def test_a_certificate_that_cannot_be_used_ends_the_start(start: Start, signed: 
     )
 
 
-def test_without_a_certificate_nothing_of_tls_is_imported() -> None:
-    program = (
-        "import sys\nfrom gatewright_controller import server\nfrom starlette.applications import Starlette\n"
-        "server.management_server(Starlette())\n"
-        "print(*(name for name in sys.modules if name.rpartition('.')[2] in "
-        "('listener_tls', 'certificate_pair', 'certificate_pin', 'handshakes', 'cryptography')))"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == []
-
-
 def test_with_an_openid_provider_it_may_listen_everywhere_and_asks_for_credentials(start: Start) -> None:
     """The provider is away: what needs it is answered so, and the start does not wait for it."""
     grant = "{claim: groups, value: ops, role: admin}"
@@ -541,12 +530,6 @@ def test_with_an_openid_provider_it_may_listen_everywhere_and_asks_for_credentia
     away = httpx.get(f"{url}/v1/apis", headers={"authorization": f"Bearer {'.'.join(parts)}"})
     assert (away.status_code, away.headers["retry-after"]) == (503, "5")
     assert "the OpenID provider http://127.0.0.1:1 cannot be asked" in away.json()["detail"]
-
-
-def test_a_start_without_an_openid_provider_imports_nothing_for_it() -> None:
-    code = "import sys, gatewright_controller.server; print(*{'jwt', 'httpx', 'cryptography'} & set(sys.modules))"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.split() == []
 
 
 def test_the_controllers_own_port_is_no_upstream(shared: Process, orders: JsonObject) -> None:
