@@ -151,21 +151,21 @@ async def test_the_answer_to_a_refused_jwt_has_the_reason(provider: Provider, cl
     assert refused.headers["www-authenticate"] == 'Bearer error="invalid_token"'
 
 
-@pytest.mark.parametrize(
-    "claims",
-    [
-        {"aud": ["orders", "gatewright"]},
-        {"exp": int(time.time()) - 10},
-        {"iat": int(time.time()) + 10},
-        {"nbf": int(time.time()) - 1.5},
-        {"iat": None},
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize(("claim", "seconds"), [("exp", -10), ("iat", 10), ("nbf", -1.5), ("nbf", 10)])
 async def test_a_jwt_within_the_leeway_is_accepted(
-    provider: Provider, client_with: ClientWith, claims: JsonObject
+    provider: Provider, client_with: ClientWith, claim: str, seconds: float
 ) -> None:
     async with provider.people(leeway="120s") as people:
+        claims: JsonObject = {claim: int(time.time()) + seconds}
+        jwt = provider.jwt(**claims)
+        assert (await ask(client_with(LIMITS, people), jwt)).status_code == 200
+
+
+@pytest.mark.parametrize("claims", [{"aud": ["orders", "gatewright"]}, {"iat": None}], ids=str)
+async def test_claims_that_need_not_be_there_or_are_several_are_accepted(
+    provider: Provider, client_with: ClientWith, claims: JsonObject
+) -> None:
+    async with provider.people() as people:
         assert (await ask(client_with(LIMITS, people), provider.jwt(**claims))).status_code == 200
 
 
