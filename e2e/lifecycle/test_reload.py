@@ -163,6 +163,7 @@ def test_reloads_under_load_fail_nothing_and_no_exchange_crosses(
             headers = held.result().headers
             assert (headers["x-seen"], headers["x-response-word"]) == (before, before), "it ends where it began"
         eventually("enough requests", lambda: len(flow.answers) > 125 * RELOADS, 60)
+        eventually("the last version answers", lambda: flow.answers[-1][2] == f"word-{RELOADS - 1}", 60)
     assert flow.failures() == []
     assert flow.crossed() == []
     assert {answer[2] for answer in flow.answers} >= {f"word-{number}" for number in range(RELOADS)}
