@@ -1,23 +1,14 @@
 package controller_test
 
 import (
-	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"log/slog"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -27,33 +18,21 @@ import (
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/await"
+	"gatewright.dev/policy-engine/internal/certificates/certificatestest"
+	"gatewright.dev/policy-engine/internal/logtest"
 	"gatewright.dev/policy-engine/internal/node/controller"
 )
 
-// issued writes a certificate for 127.0.0.1 that signs itself, and its key, and returns their files.
-func issued(t *testing.T, name string) (certificate, key string) {
-	t.Helper()
-	secret, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature}
-	signed, err := x509.CreateCertificate(rand.Reader, template, template, secret.Public(), secret)
-	if err != nil {
-		t.Fatal(err)
-	}
-	encoded, err := x509.MarshalPKCS8PrivateKey(secret)
-	if err != nil {
-		t.Fatal(err)
-	}
-	directory := t.TempDir()
-	return write(t, directory, "certificate.pem", pemOf("CERTIFICATE", signed)), write(t, directory, "key.pem", pemOf("PRIVATE KEY", encoded))
-}
+// host is what the controllers' certificates are for.
+const host = "localhost"
 
-func pemOf(kind string, content []byte) string {
-	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: content}))
+// issued writes a certificate and its key, and the certificate of an authority of its own, and returns their files.
+func issued(t *testing.T, name string) (authority, certificate, key string) {
+	t.Helper()
+	signer := certificatestest.NewAuthority(t, name)
+	pair, directory := signer.Issue(name), t.TempDir()
+	return write(t, directory, "authority.pem", string(signer.PEM)), write(t, directory, "certificate.pem", string(pair.Chain)),
+		write(t, directory, "key.pem", string(pair.Key))
 }
 
 func write(t *testing.T, directory, name, content string) string {
@@ -110,30 +89,16 @@ func serve(t *testing.T, service *secured, certificate, key, clients string) str
 	nodev1.RegisterNodeServiceServer(server, service)
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(server.Stop)
-	return listener.Addr().String()
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return net.JoinHostPort(host, port)
 }
 
-// lines is a log that tests read.
-type lines struct {
-	mutex   sync.Mutex
-	written bytes.Buffer
-}
-
-func (l *lines) Write(line []byte) (int, error) {
-	l.mutex.Lock()
-	defer l.mutex.Unlock()
-	return l.written.Write(line)
-}
-
-func (l *lines) text() string {
-	l.mutex.Lock()
-	defer l.mutex.Unlock()
-	return l.written.String()
-}
-
-func join(t *testing.T, address string, files controller.Credentials) *lines {
+func join(t *testing.T, address string, files controller.Credentials) *logtest.Log {
 	t.Helper()
-	log := &lines{}
+	log := &logtest.Log{}
 	run(t, "", func(client *controller.Client) {
 		client.Address, client.Credentials, client.Log = address, files, slog.New(slog.NewTextHandler(log, nil))
 	})
@@ -141,10 +106,10 @@ func join(t *testing.T, address string, files controller.Credentials) *lines {
 }
 
 func TestATokenIsReadAgainForEachStream(t *testing.T) {
-	certificate, key := issued(t, "controller")
+	authority, certificate, key := issued(t, host)
 	service := &secured{came: make(chan string), refuses: codes.Unavailable}
 	token := write(t, t.TempDir(), "token", "first\n")
-	join(t, serve(t, service, certificate, key, ""), controller.Credentials{Authority: certificate, Token: token})
+	join(t, serve(t, service, certificate, key, ""), controller.Credentials{Authority: authority, Token: token})
 	if came := await.Receive(t, service.came, "a stream"); came != "Bearer first" {
 		t.Errorf("expected the token, got %q", came)
 	}
@@ -153,43 +118,43 @@ func TestATokenIsReadAgainForEachStream(t *testing.T) {
 }
 
 func TestANodeShowsItsCertificate(t *testing.T) {
-	certificate, key := issued(t, "controller")
-	own, ownKey := issued(t, "node-1")
+	authority, certificate, key := issued(t, host)
+	nodes, own, ownKey := issued(t, "node-1")
 	service := &secured{came: make(chan string)}
-	address := serve(t, service, certificate, key, own)
-	join(t, address, controller.Credentials{Authority: certificate, Certificate: own, Key: ownKey})
+	address := serve(t, service, certificate, key, nodes)
+	join(t, address, controller.Credentials{Authority: authority, Certificate: own, Key: ownKey})
 	await.Receive(t, service.came, "a stream")
 }
 
 func TestWhyAControllerAndANodeDoNotAcceptEachOtherIsLoggedOnce(t *testing.T) {
-	certificate, key := issued(t, "controller")
-	other, _ := issued(t, "other")
+	authority, certificate, key := issued(t, host)
+	other, _, _ := issued(t, "other")
 	for name, c := range map[string]struct {
 		files    controller.Credentials
 		refuses  codes.Code
 		expected string
 	}{
 		"another authority": {controller.Credentials{Authority: other}, codes.OK, "certificate signed by unknown authority"},
-		"the token":         {controller.Credentials{Authority: certificate}, codes.Unauthenticated, "expected a token with the role node"},
+		"the token":         {controller.Credentials{Authority: authority}, codes.Unauthenticated, "expected a token with the role node"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			service := &secured{came: make(chan string, 100), refuses: c.refuses}
 			log := join(t, serve(t, service, certificate, key, ""), c.files)
-			await.Until(t, "the reason is logged", func() bool { return strings.Contains(log.text(), c.expected) })
+			await.Until(t, "the reason is logged", func() bool { return log.Count(c.expected) > 0 })
 			if c.refuses != codes.OK {
 				for range 3 {
 					await.Receive(t, service.came, "a further stream")
 				}
 			}
-			if count := strings.Count(log.text(), "do not accept each other"); count != 1 {
-				t.Errorf("expected one line, got %d:\n%s", count, log.text())
+			if count := log.Count("do not accept each other"); count != 1 {
+				t.Errorf("expected one line, got %d:\n%s", count, log.String())
 			}
 		})
 	}
 }
 
 func TestFilesThatCannotBeUsedAreReported(t *testing.T) {
-	certificate, key := issued(t, "node")
+	authority, certificate, key := issued(t, "node")
 	directory := t.TempDir()
 	empty := write(t, directory, "empty", "")
 	absent := filepath.Join(directory, "absent")
@@ -197,15 +162,15 @@ func TestFilesThatCannotBeUsedAreReported(t *testing.T) {
 		"expected a file of certificate authorities, got none": {Token: empty},
 		"expected certificates (PEM), got none":                {Authority: empty},
 		"no such file or directory":                            {Authority: absent},
-		"expected a certificate with its key, got one of them": {Authority: certificate, Certificate: certificate},
-		"expected one line with a token":                       {Authority: certificate, Token: empty},
-		"failed to find any PEM data":                          {Authority: certificate, Certificate: empty, Key: key},
+		"expected a certificate with its key, got one of them": {Authority: authority, Certificate: certificate},
+		"expected one line with a token":                       {Authority: authority, Token: empty},
+		"failed to find any PEM data":                          {Authority: authority, Certificate: empty, Key: key},
 	} {
 		if err := files.Check(); err == nil || !strings.Contains(err.Error(), expected) {
 			t.Errorf("expected %q, got %v", expected, err)
 		}
 	}
-	for _, files := range []controller.Credentials{{}, {Authority: certificate}, {Authority: certificate, Certificate: certificate, Key: key}} {
+	for _, files := range []controller.Credentials{{}, {Authority: authority}, {Authority: authority, Certificate: certificate, Key: key}} {
 		if err := files.Check(); err != nil {
 			t.Errorf("expected %v to be fine, got %v", files, err)
 		}
