@@ -38,7 +38,7 @@ def menu_of(page: Page) -> list[str]:
 # ---------------------------------------------------------------- roles
 
 
-def test_a_viewer_is_told_what_the_role_is_not_for(kept_node: KeptNode, next_page: Open) -> None:
+def test_a_viewer_reads_what_the_role_is_not_for(kept_node: KeptNode, next_page: Open) -> None:
     origin, _ = kept_node
     page = sign_in(next_page(WIDE, origin), origin, create_token(origin, "vera", "viewer"))
     assert menu_of(page) == ["Overview", "APIs", "Policies", "Nodes"]

@@ -48,14 +48,20 @@ def ask_controller(gateway: Gateway, signer: Authority, method: str, path: str, 
     return httpx.request(method, url, verify=trust, headers=credentials(gateway.run_dir), **values)  # type: ignore[arg-type]
 
 
+def join_options(first: Gateway, signer: Authority, port: int, role: str) -> list[str]:
+    """Those of a second node, which has a new token with this role."""
+    created = ask_controller(first, signer, "POST", "/v1/tokens", json={"name": "second", "role": role})
+    token = signer.folder / "token"
+    token.write_text(created.json()["token"])
+    files = "--join-authority", str(signer.file), "--join-token-file", str(token)
+    return ["--join", f"127.0.0.1:{port}", *files, "--node-id", "second"]
+
+
 def test_a_node_joins_with_a_token_and_serves_on_without_the_controller(
     build: Path, tmp_path: Path, first: Gateway, signer: Authority, port: int
 ) -> None:
-    created = ask_controller(first, signer, "POST", "/v1/tokens", json={"name": "nodes", "role": "node"})
-    token = tmp_path / "token"
-    token.write_text(created.json()["token"])
-    join = "--join", f"127.0.0.1:{port}", "--join-authority", str(signer.file), "--join-token-file", str(token)
-    with running(build, tmp_path / "second", *join, "--node-id", "second") as second:
+    join = join_options(first, signer, port, "node")
+    with running(build, tmp_path / "second", *join) as second:
         eventually("the second node serves the API", lambda: httpx.get(f"{second.url}/shared/x").status_code == 200)
         nodes = ask_controller(first, signer, "GET", "/v1/nodes").json()["nodes"]
         assert [node["id"] for node in nodes] == ["first", "second"]
@@ -63,18 +69,15 @@ def test_a_node_joins_with_a_token_and_serves_on_without_the_controller(
         states = {node["node"]: node["state"] for node in shared["status"]["nodes"]}
         assert states == {"first": "deployed", "second": "deployed"}
     first.stop()
-    with running(build, tmp_path / "second", *join, "--node-id", "second") as again:
+    with running(build, tmp_path / "second", *join) as again:
         assert httpx.get(f"{again.url}/shared/x").status_code == 200, "from its last good state"
 
 
 def test_a_node_that_is_refused_says_why(
     build: Path, tmp_path: Path, first: Gateway, signer: Authority, port: int
 ) -> None:
-    created = ask_controller(first, signer, "POST", "/v1/tokens", json={"name": "ann", "role": "viewer"})
-    token = tmp_path / "token"
-    token.write_text(created.json()["token"])
-    join = "--join", f"127.0.0.1:{port}", "--join-authority", str(signer.file), "--join-token-file", str(token)
-    with running(build, tmp_path / "second", *join, "--node-id", "second") as second:
+    join = join_options(first, signer, port, "viewer")
+    with running(build, tmp_path / "second", *join) as second:
         why = "expected a token with the role node, for second; got one with another role, or for other nodes"
         eventually("the node says why", lambda: second.find_records(error=why))
         (line,) = first.find_records(message="node refused")

@@ -8,6 +8,7 @@ import copy
 import json
 import os
 import random
+import shutil
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,17 +33,6 @@ from gatewright_documents.values import JsonObject
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 SECONDS = 30.0
-KEYED = b"""
-name: keyed
-version: v1.0.0
-runtime: python
-processingMode: {requestHeaderMode: PROCESS}
-allowContinue: false
-parameters:
-  type: object
-  properties:
-    password: {type: string, writeOnly: true}
-"""
 CHANGES = int(os.environ.get("CHANGES_OF_A_WRITER", "12"))
 """200 in the run that the issue of the time asked for."""
 WRITERS, NAMES = 8, 20
@@ -81,8 +71,8 @@ def url(new_postgresql: Callable[[], str]) -> str:
 
 
 @pytest.fixture
-def definitions(folder: Path) -> Definitions:
-    (folder / "keyed-v1.0.0.yaml").write_bytes(KEYED)
+def definitions(folder: Path, testdata: Path) -> Definitions:
+    shutil.copy(testdata / "keyed-v1.0.0.yaml", folder)
     return load_definitions(folder, {"guard": {"issuer": "https://id.example"}})
 
 
@@ -159,7 +149,7 @@ async def test_the_gateway_is_followed_too(sides: tuple[Side, Side]) -> None:
     await here.until(lambda: here.gateways.names() is None)
 
 
-async def test_what_was_written_while_nobody_could_listen_is_caught_up_with(
+async def test_writes_during_a_lost_connection_are_caught_up_with(
     sides: tuple[Side, Side], url: str, orders: JsonObject
 ) -> None:
     here, there = sides

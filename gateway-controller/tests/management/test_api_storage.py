@@ -83,8 +83,7 @@ async def test_a_storage_that_fails_is_a_problem_and_changes_nothing(
     answer = await client.post("/v1/apis", json=orders)
     assert (answer.status_code, answer.headers["content-type"]) == (status, PROBLEM)
     assert "as it was" in answer.json()["detail"]
-    assert {(record.message, record.exc_info) for record in caplog.records} <= {
-        ("storage failed", None),
-        ("the audit log lacks an entry", None),
-    }
+    first, *more = [(record.message, record.exc_info) for record in caplog.records]
+    assert first == ("storage failed", None)
+    assert more in ([], [("the audit log lacks an entry", None)])
     assert (await client.get("/v1/apis")).json() == {"apis": []}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import httpx
@@ -9,7 +10,7 @@ import pytest
 from gatewright_documents.secret_masks import MASK
 from gatewright_documents.values import JsonObject
 
-from .test_revisions import KEYED, keyed
+from .test_revisions import keyed
 from .test_tokens import create
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
@@ -65,8 +66,10 @@ async def test_what_only_looks_leaves_no_entry(client: httpx.AsyncClient, orders
     assert [entry["name"] for entry in await entries(client)] == ["ann"], "the token alone"
 
 
-async def test_a_change_is_shown_without_secrets(client: httpx.AsyncClient, folder: Path, orders: JsonObject) -> None:
-    (folder / "keyed-v1.0.0.yaml").write_bytes(KEYED)
+async def test_a_change_is_shown_without_secrets(
+    client: httpx.AsyncClient, folder: Path, testdata: Path, orders: JsonObject
+) -> None:
+    shutil.copy(testdata / "keyed-v1.0.0.yaml", folder)
     await client.post("/v1/policies/reload")
     assert (await client.post("/v1/apis", json=keyed(orders, "planted-one"))).status_code == 201
     changed_document = keyed(orders, "planted-two")

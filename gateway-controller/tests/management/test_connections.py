@@ -203,7 +203,7 @@ async def test_a_client_that_does_not_establish_tls_is_disconnected(sent: bytes,
         assert served.waiting == {}
 
 
-async def test_a_request_in_clear_is_told_to_use_https(encrypted: Tls) -> None:
+async def test_a_request_in_clear_is_answered_with_the_cure(encrypted: Tls) -> None:
     async with serving(SHORT, encrypted) as served:
         reader, writer = await served.open_in_clear()
         writer.write(LAST_REQUEST)

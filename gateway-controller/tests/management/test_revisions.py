@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,28 +85,15 @@ async def test_what_two_revisions_have_different_is_a_diff(client: httpx.AsyncCl
     assert gone.startswith("--- orders-v1@3\n+++ /dev/null\n")
 
 
-KEYED = b"""
-name: keyed
-version: v1.0.0
-runtime: python
-processingMode: {requestHeaderMode: PROCESS}
-allowContinue: false
-parameters:
-  type: object
-  properties:
-    password: {type: string, writeOnly: true}
-"""
-
-
 def keyed(orders: JsonObject, secret: str) -> JsonObject:
     policies = [{"name": "keyed", "version": "v1", "params": {"password": secret}}]
     return {**orders, "spec": {**orders["spec"], "policies": policies}}
 
 
 async def test_secrets_of_past_revisions_are_masked_and_restored(
-    client: httpx.AsyncClient, controller: Controller, folder: Path, orders: JsonObject
+    client: httpx.AsyncClient, controller: Controller, folder: Path, testdata: Path, orders: JsonObject
 ) -> None:
-    (folder / "keyed-v1.0.0.yaml").write_bytes(KEYED)
+    shutil.copy(testdata / "keyed-v1.0.0.yaml", folder)
     await client.post("/v1/policies/reload")
     answer = await client.post("/v1/apis", json=keyed(orders, "hunter2"))
     assert answer.status_code == 201, answer.text

@@ -89,7 +89,7 @@ async def test_history_names_the_token(client: httpx.AsyncClient, orders: JsonOb
     assert entry["actor"] == "token:ci"
 
 
-async def test_who_guesses_is_told_to_wait(client: httpx.AsyncClient) -> None:
+async def test_a_client_that_guesses_has_to_wait(client: httpx.AsyncClient) -> None:
     answers = [await client.get("/v1/apis", headers={"authorization": f"Bearer gatewright_{n}"}) for n in range(120)]
     assert {answer.status_code for answer in answers} == {401, 429}
     assert answers[0].status_code == 401

@@ -80,7 +80,7 @@ async def open_network(tmp_path: Path) -> AsyncIterator[Callable[..., object]]:
     """Opens a server with a certificate for 127.0.0.1. nodes: who signs those of nodes."""
     opened = []
 
-    async def open_one(nodes: Authority | None = None) -> Network:
+    async def open_server(nodes: Authority | None = None) -> Network:
         signer = authority(tmp_path)
         chain, key = signer.issue("controller", "127.0.0.1")
         tls = NodeTls(f"127.0.0.1:{free_port()}", str(chain), str(key), str(nodes.file) if nodes else "")
@@ -98,7 +98,7 @@ async def open_network(tmp_path: Path) -> AsyncIterator[Callable[..., object]]:
         opened.append((network, server))
         return network
 
-    yield open_one
+    yield open_server
     for network, server in opened:
         network.deployment.stop()
         await server.stop(1)

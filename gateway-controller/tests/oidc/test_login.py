@@ -29,7 +29,7 @@ def answer(code: str, /, **change: str) -> JsonObject:
     return {"code": code, "codeVerifier": VERIFIER, "redirectUri": PAGE, "nonce": NONCE, **change}
 
 
-async def test_a_page_is_told_where_to_log_in(client: httpx.AsyncClient, provider: Provider) -> None:
+async def test_a_page_learns_where_to_log_in(client: httpx.AsyncClient, provider: Provider) -> None:
     assert (await client.get("/v1/login")).json() == {
         "authorizationEndpoint": f"{provider.issuer}/authorize",
         "clientId": CLIENT,
@@ -121,7 +121,7 @@ async def test_the_provider_is_not_asked_as_often_as_a_client_likes(
     assert provider.asked["/token"] == statuses.count(401) < 40
 
 
-async def test_without_a_client_nobody_logs_in_here(
+async def test_without_a_client_people_log_in_elsewhere(
     provider: Provider, client_with: Callable[..., httpx.AsyncClient]
 ) -> None:
     async with provider.people() as people:

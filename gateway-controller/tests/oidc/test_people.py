@@ -54,7 +54,7 @@ async def test_tokens_of_the_controller_go_on_beside_it(provider: Provider, clie
     assert actors == ["token", "token:ci", "oidc:ada"]
 
 
-async def test_without_credentials_nobody_is_let_in(provider: Provider, client_with: ClientWith) -> None:
+async def test_a_request_without_credentials_is_refused(provider: Provider, client_with: ClientWith) -> None:
     """Also where no token is configured: this machine is no longer enough."""
     async with provider.people() as people:
         client = client_with(LIMITS, people)
@@ -266,7 +266,9 @@ async def test_a_bound_person_sees_no_others_apis(
         assert (await client.get("/v1/apis/theirs", headers=person)).status_code == 403
 
 
-async def test_whom_no_grant_fits_is_told_where_was_looked(provider: Provider, client_with: ClientWith) -> None:
+async def test_the_refusal_of_a_person_without_a_grant_names_the_claims(
+    provider: Provider, client_with: ClientWith
+) -> None:
     async with provider.people(VIEWER, BOUND) as people:
         client = client_with(LIMITS, people, TOKEN)
         refused = await ask(

@@ -10,7 +10,7 @@ from gatewright_documents.mistake import listed
 
 from gatewright_controller.model import Api
 from gatewright_controller.resource.hosts import covers_host, patterns_of
-from gatewright_controller.resource.paths import context_of
+from gatewright_controller.resource.paths import context_of, is_below
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,6 @@ class Scope:
         members = (("a name like", self.names), ("hosts of", self.hosts), ("a context of", self.contexts))
         words = [f"{words} {listed(list(values))}" for words, values in members if values]
         return " and ".join([*words, *(f"the label {key}={value}" for key, value in self.labels.items())])
-
-
-def is_below(context: str, top: str) -> bool:
-    """Whether a context is this path, or one below it."""
-    return context == top or context.startswith(f"{top.rstrip('/')}/")
 
 
 EVERY_API = Scope()

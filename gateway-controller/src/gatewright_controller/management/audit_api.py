@@ -15,7 +15,7 @@ from starlette.responses import Response
 from gatewright_controller.apis.controller import Controller
 from gatewright_controller.gateway.gateways import Gateways
 from gatewright_controller.management.json_answer import JsonAnswer
-from gatewright_controller.management.pages import MOST
+from gatewright_controller.management.pages import ENTRIES, LARGEST, MOST, NEWEST
 from gatewright_controller.management.problems import Problem
 from gatewright_controller.management.queries import choice, flag, whole_number
 from gatewright_controller.management.rows import Answer, Parameter, Part, Row
@@ -31,10 +31,6 @@ from gatewright_controller.store import (
 )
 from gatewright_controller.times import timestamp
 
-ENTRIES = 100
-LARGEST = 10**18 - 1
-FIRST_REFUSAL = 400
-
 
 class AuditEndpoints:
     """Reads the log that writes and refusals leave."""
@@ -44,7 +40,7 @@ class AuditEndpoints:
 
     async def list(self, request: Request) -> Response:
         """Those that fit; with `changes` what each write has changed."""
-        limit, asked = whole_number(request, _LIMIT.name, ENTRIES, 1, MOST), _filter_of(request)
+        limit, asked = whole_number(request, NEWEST.name, ENTRIES, 1, MOST), _filter_of(request)
         with_changes = flag(request, _CHANGES.name)
         found = await asyncio.to_thread(self._store.audit, asked, limit + 1)
         entries = [_shaped(entry, await self._diff(entry) if with_changes else UNSET) for entry in found[:limit]]
@@ -113,7 +109,7 @@ def _shaped(entry: AuditEntry, diff: str | UnsetType) -> shapes.AuditEntry:
         origin=entry.author.origin,
         reason=entry.author.reason,
         action=entry.action,
-        outcome="refused" if entry.status >= FIRST_REFUSAL else "done",
+        outcome="refused" if entry.is_refused else "done",
         status=entry.status,
         kind=entry.kind,
         name=entry.name,
@@ -123,11 +119,6 @@ def _shaped(entry: AuditEntry, diff: str | UnsetType) -> shapes.AuditEntry:
     )
 
 
-_LIMIT = Parameter(
-    "limit",
-    {"type": "integer", "minimum": 1, "maximum": MOST, "default": ENTRIES},
-    "How many at most; where there are more, `next` of the answer is the path of the older ones.",
-)
 _BEFORE = Parameter(
     "before", {"type": "integer", "minimum": 1, "maximum": LARGEST}, "Only those older than this number."
 )
@@ -149,7 +140,7 @@ PART = Part(
             "audit:read",
             "Every write and every refusal, the newest first.",
             {200: Answer("The entries.", (shapes.AuditLog,))},
-            query=(_LIMIT, _BEFORE, _SINCE, _ACTOR, _NAME, _OUTCOME, _CHANGES),
+            query=(NEWEST, _BEFORE, _SINCE, _ACTOR, _NAME, _OUTCOME, _CHANGES),
             refusals=(503,),
         ),
     ),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 
 import msgspec
 from gatewright_documents.json_reader import parse_json
@@ -33,6 +32,7 @@ from gatewright_controller.management.shapes import exchanges as shapes
 from gatewright_controller.management.shapes.exchanges import DEFAULT_SECONDS, LONGEST_SECONDS, WantedRecording
 from gatewright_controller.nodes.watching import Recording, TooManyError, Watching
 from gatewright_controller.resource.exchange_filter import CLIENT, MEMBERS, ExchangeFilter, from_query
+from gatewright_controller.times import timestamp
 
 MOST_EXCHANGES = 1_000_000
 MAX_BODY_BYTES = 64 * 1024
@@ -192,8 +192,8 @@ def _shown(recording: Recording) -> shapes.RecordingUnderWay:
         id=recording.id,
         filter=_filter_of(recording),
         seconds=recording.seconds,
-        started_at=_time(recording.started_at),
-        ends_at=_time(recording.ends_at),
+        started_at=timestamp(recording.started_at),
+        ends_at=timestamp(recording.ends_at),
         nodes=shaped(list[shapes.ObservedNode], recording.nodes()),
     )
 
@@ -204,10 +204,6 @@ def _filter_of(recording: Recording) -> ExchangeFilter:
 
 def _age(recording: Recording) -> str:
     return f"{recording.started_at.isoformat(timespec='microseconds')},{recording.id}"
-
-
-def _time(when: datetime) -> str:
-    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _started_at(exchange: bytes) -> str:

@@ -20,6 +20,13 @@ LIMIT = Parameter(
     {"type": "integer", "minimum": 1, "maximum": MOST, "default": MOST},
     "How many at most; where there are more, `next` of the answer is the path of the next page.",
 )
+ENTRIES, LARGEST = 100, 10**18 - 1
+"""Of entries in the order of their numbers, the newest first: how many without `limit`, and the largest number."""
+NEWEST = Parameter(
+    "limit",
+    {"type": "integer", "minimum": 1, "maximum": MOST, "default": ENTRIES},
+    "How many at most; where there are more, `next` of the answer is the path of the older ones.",
+)
 AFTER = Parameter("after", {"type": "string"}, "The page behind this one, as `next` has it.")
 NAME = Parameter("name", {"type": "string", "examples": ["orders-*"]}, "Only those whose name fits this glob.")
 PAGED = (LIMIT, AFTER)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gatewright_controller.model import Operation
-from gatewright_controller.resource.paths import PathSyntaxError, PathTemplate, parse_path
+from gatewright_controller.resource.paths import PathSyntaxError, PathTemplate, is_below, parse_path
 from gatewright_controller.store import StoredApi
 
 
@@ -21,7 +21,7 @@ def may_run_policies(apis: Iterable[StoredApi], method: str, path: str) -> bool:
     return any(
         _takes(operation, method) and _covers(stored.context, operation.path, request)
         for stored in apis
-        if _is_below(path, stored.context)
+        if is_below(path, stored.context)
         for operation in stored.api.spec.operations
         if stored.api.spec.policies or operation.policies
     )
@@ -34,13 +34,9 @@ def apis_on_path(apis: Iterable[StoredApi], path: str) -> list[StoredApi]:
         parse_path(path)
     except PathSyntaxError:
         return []
-    found = [stored for stored in apis if _is_below(path, stored.context)]
+    found = [stored for stored in apis if is_below(path, stored.context)]
     longest = max((len(stored.context) for stored in found), default=0)
     return [stored for stored in found if len(stored.context) == longest]
-
-
-def _is_below(path: str, context: str) -> bool:
-    return context == "/" or path == context or path.startswith(f"{context}/")
 
 
 def _takes(operation: Operation, method: str) -> bool:

@@ -24,7 +24,7 @@ from gatewright_controller.management.accept import YAML, prefers_yaml
 from gatewright_controller.management.bodies import ReadObject
 from gatewright_controller.management.callers import permit_of
 from gatewright_controller.management.json_answer import JsonAnswer
-from gatewright_controller.management.pages import MOST
+from gatewright_controller.management.pages import ENTRIES, LARGEST, MOST, NEWEST
 from gatewright_controller.management.preconditions import ETAG, etag
 from gatewright_controller.management.problems import Problem
 from gatewright_controller.management.queries import whole_number
@@ -33,9 +33,6 @@ from gatewright_controller.management.shapes import revisions as shapes
 from gatewright_controller.resource.api_text import api_text
 from gatewright_controller.resource.secrets import masked
 from gatewright_controller.store import Entry
-
-ENTRIES = 100
-LARGEST = 10**18 - 1
 
 
 @dataclass(frozen=True)
@@ -122,7 +119,7 @@ def _refuse_other(request: Request, past: PastApi) -> None:
 
 
 async def _list(request: Request, read: Callable[[int | None, int], Awaitable[Sequence[Entry]]]) -> Response:
-    limit = whole_number(request, _LIMIT.name, ENTRIES, 1, MOST)
+    limit = whole_number(request, NEWEST.name, ENTRIES, 1, MOST)
     before = whole_number(request, _BEFORE.name, 0, 1, LARGEST)
     found = await read(before or None, limit + 1)
     more = len(found) > limit
@@ -189,11 +186,6 @@ _NUMBER = {"type": "integer", "minimum": -LARGEST, "maximum": LARGEST}
 _REVISION = Parameter(
     "revision", _NUMBER, "A number of the history; 0 stands for the newest, -1 for the one before it, and so on."
 )
-_LIMIT = Parameter(
-    "limit",
-    {"type": "integer", "minimum": 1, "maximum": MOST, "default": ENTRIES},
-    "How many at most; where there are more, `next` of the answer is the path of the older ones.",
-)
 _BEFORE = Parameter(
     "before", {"type": "integer", "minimum": 1, "maximum": LARGEST}, "Only those older than this revision."
 )
@@ -217,7 +209,7 @@ PART = Part(
             "Who wrote an API, when and why; also one that was deleted.",
             _LISTED,
             in_path=(_NAME,),
-            query=(_LIMIT, _BEFORE),
+            query=(NEWEST, _BEFORE),
             refusals=(404, 503),
         ),
         Row(
@@ -251,7 +243,7 @@ PART = Part(
             "nodes:read",
             "Who wrote the Gateway, when and why.",
             _LISTED,
-            query=(_LIMIT, _BEFORE),
+            query=(NEWEST, _BEFORE),
             refusals=(404, 503),
         ),
         Row(

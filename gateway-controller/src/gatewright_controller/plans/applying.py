@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -119,23 +119,17 @@ class Plans:
         """
         documents = await asyncio.to_thread(read_documents, sources)
         terms = Terms(author, intent.owner, intent.take_over, permit=permit)
-        return await finished(self._apply(documents, sources, intent, terms, reviewed))
+        apply_once = partial(self._apply_once, documents, sources, intent, terms, reviewed)
+        return await finished(self._apply(apply_once))
 
-    async def _apply(
-        self,
-        documents: Documents,
-        sources: Sequence[ApiSource],
-        intent: Intent,
-        terms: Terms,
-        reviewed: Reviewed | None,
-    ) -> ShownPlan:
+    async def _apply(self, apply_once: Callable[[], Awaitable[ShownPlan]]) -> ShownPlan:
         async with self._gateways.writing, self._controller.writing:
             for _ in range(TRIES):
                 with contextlib.suppress(WrittenMeanwhileError):
-                    return await self._applied(documents, sources, intent, terms, reviewed)
+                    return await apply_once()
             raise StorageError(f"APIs of the set were written by others {TRIES} times meanwhile", full=False)
 
-    async def _applied(
+    async def _apply_once(
         self,
         documents: Documents,
         sources: Sequence[ApiSource],

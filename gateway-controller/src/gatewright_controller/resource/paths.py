@@ -244,6 +244,11 @@ def context_of(context: str, version: str) -> str:
     return context.replace("$version", version)
 
 
+def is_below(path: str, top: str) -> bool:
+    """Whether a path is this one, or below it."""
+    return path == top or path.startswith(f"{top.rstrip('/')}/")
+
+
 def check_context(context: str, version: str) -> None:
     """Raises `PathSyntaxError`.
 

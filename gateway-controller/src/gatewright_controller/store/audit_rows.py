@@ -32,6 +32,11 @@ class AuditEntry:
     detail: str = ""
     number: int = 0
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether it is of a request that was refused."""
+        return self.status >= FIRST_REFUSAL
+
 
 @dataclass(frozen=True)
 class AuditFilter:

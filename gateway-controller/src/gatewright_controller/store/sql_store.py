@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, datetime
 
 from gatewright_documents.values import JsonObject
 from sqlalchemy import Connection, Engine, select, update
@@ -44,6 +43,7 @@ from gatewright_controller.store.resources import (
 from gatewright_controller.store.tables import claims, resources, revision
 from gatewright_controller.store.token_rows import delete_token, insert_token, read_tokens, token_of
 from gatewright_controller.store.transaction import RESOURCE, Transaction, decode_api, read_api, read_gateway
+from gatewright_controller.times import timestamp, utc_now
 
 NEXT_REVISION = update(revision).values(value=revision.c.value + 1).returning(revision.c.value)
 LIST = select(*RESOURCE).where(resources.c.kind == API).order_by(resources.c.name)
@@ -272,8 +272,7 @@ class SqlStore:
         """One transaction with its revision and time."""
         with self._using(writes=True) as connection:
             number: int = connection.execute(NEXT_REVISION).scalar_one()
-            now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            yield Transaction(connection, number, now, terms)
+            yield Transaction(connection, number, timestamp(utc_now()), terms)
             if self._notify:
                 connection.exec_driver_sql(self._notify)
 
