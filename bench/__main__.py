@@ -30,6 +30,7 @@ from bench import (
 from bench.error import BenchError
 from bench.executor import command as executors
 from bench.sample import Sample
+from bench.scale import command as scale
 from bench.settings import README, Settings
 
 
@@ -68,6 +69,7 @@ COMMANDS = {
     "costs": costs.main,
     "edit": edit.main,
     "recording": recording.main,
+    "scale": scale.main,
     "shipped": shipped.main,
     "streams": streams.main,
     "tls": secure.main,
@@ -75,7 +77,8 @@ COMMANDS = {
     "traces": traces.main,
 }
 """Other measurements: executors without a gateway, the cost of an idle gateway and of its log lines, the time until an
-edit is live, and the cost of recordings, shipped policies, streams and large bodies, TLS, metrics, and traces."""
+edit is live, a node with many APIs, and the cost of recordings, shipped policies, streams and large bodies, TLS,
+metrics, and traces."""
 
 
 def run_command(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> None:
