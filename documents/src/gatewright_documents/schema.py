@@ -34,6 +34,8 @@ class Schema:
         jsonschema_rs.Draft202012Validator(self.document, offline=True)  # only a right schema can be closed
         if close:
             self.document = closed(self.document)
+        self._formats = schema_walk.formats_in(self.document)
+        self._has_secrets = secret_masks.may_have_secrets(self.document)
         self._checked = secret_references.with_references(self.document)
         self._validator = jsonschema_rs.Draft202012Validator(self._checked, offline=True)
 
@@ -45,12 +47,12 @@ class Schema:
         No mistake shows what the schema calls a secret; with `hide_values` none shows more than the keys
         that the schema names. public: the value as it may be shown, where its owner knows better.
         """
-        if public is NOT_GIVEN:
-            public = self.without_values(value) if hide_values else self.masked(value)
         found = set[Mistake]()
         for error in self._validator.iter_errors(value):
             if self._is_refused_by_values(error):
                 continue
+            if public is NOT_GIVEN:
+                public = self._public(value, hide_values)
             for mistake in self._mistakes_of_error(error, root, public):
                 if mistake not in found:  # several parts of a schema may want the same
                     found.add(mistake)
@@ -69,17 +71,26 @@ class Schema:
         calls a JSON Schema (`format: json-schema`) is one.
         """
         yield from self.mistakes(value, root, hide_values=hide_values)
-        public = self.without_values(value) if hide_values else self.masked(value)
         for path in secret_references.misplaced(value, [self.document], self.document):
             cure = "write the value itself: its schema says of no secret there (format: secret)"
-            field = format_path(_public_path(path, public), root)
+            field = format_path(_public_path(path, self._public(value, hide_values)), root)
             yield Mistake.expecting("no reference to a secret", "secretRef", cure, field=field)
-        for path, found in schema_walk.values_of(value, [self.document], self.document, parameter_schemas.FORMAT):
+        for path, found in self._values_of(value, parameter_schemas.FORMAT):
             mistakes = list(parameter_schemas.mistakes_in(found, format_path(path, root)))
-            if mistakes and _within(public, path) != found:
+            if mistakes and _within(public := self._public(value, hide_values), path) != found:
                 field = format_path(_public_path(path, public), root)
                 mistakes = [Mistake.expecting("a JSON Schema", "something else", "fix it", field=field)]
             yield from mistakes
+
+    def _public(self, value: JsonValue, hide_values: bool) -> JsonValue:
+        """The value as mistakes may show it."""
+        return self.without_values(value) if hide_values else self.masked(value)
+
+    def _values_of(self, value: JsonValue, format_name: str) -> Iterator[tuple[KeyPath, JsonValue]]:
+        """`schema_walk.values_of` this schema, which is walked only where it has the format."""
+        if format_name not in self._formats:
+            return iter(())
+        return schema_walk.values_of(value, [self.document], self.document, format_name)
 
     def masked(self, value: JsonValue) -> JsonValue:
         """The value as it may be shown: where the schema says of a secret (`writeOnly`, `format: password`,
@@ -89,6 +100,8 @@ class Schema:
 
     def for_nodes(self, value: JsonValue) -> JsonValue:
         """The value as nodes are sent it: secrets that may be named are marked (secret_references)."""
+        if secret_references.FORMAT not in self._formats:
+            return value
         return secret_references.for_nodes(value, [self.document], self.document)
 
     def without_values(self, value: JsonValue) -> JsonValue:
@@ -97,11 +110,13 @@ class Schema:
 
     def restored(self, value: JsonValue, stored: JsonValue) -> JsonValue:
         """The value with what is stored in the place of masks. Items of a list are known by what of them is shown."""
+        if not self._has_secrets:
+            return value
         return secret_masks.restored(value, stored, self.masked(value), self.masked(stored))
 
     def texts(self, value: JsonValue, format_name: str) -> Iterator[tuple[KeyPath, str]]:
         """The texts in the value that have this `format`, each with its path; whether they fit it is others' to say."""
-        found = schema_walk.values_of(value, [self.document], self.document, format_name)
+        found = self._values_of(value, format_name)
         return ((path, text) for path, text in found if isinstance(text, str))
 
     def with_defaults(self, value: JsonObject) -> JsonObject:

@@ -34,6 +34,16 @@ def schemas_with_paths(schema: JsonValue, path: KeyPath = ()) -> Iterator[tuple[
             yield from schemas_with_paths(child, (*path, keyword, index))
 
 
+def formats_in(schema: JsonValue) -> frozenset[str]:
+    """Each `format` that stands anywhere in the schema, also where it applies to nothing."""
+    if isinstance(schema, list):
+        return frozenset().union(*map(formats_in, schema))
+    if not isinstance(schema, dict):
+        return frozenset()
+    own = [found] if isinstance(found := schema.get("format"), str) else []
+    return frozenset(own).union(*map(formats_in, schema.values()))
+
+
 def in_place(schema: JsonValue, root: JsonObject, seen: frozenset[str] = frozenset()) -> Iterator[JsonObject]:
     """The schema and all that it applies to the same value."""
     if not isinstance(schema, dict):

@@ -7,12 +7,23 @@ import copy
 import json
 from collections.abc import Mapping, Sequence
 
-from gatewright_documents.schema_walk import in_place, of_item, of_key
-from gatewright_documents.secret_references import is_reference, is_secret
+from gatewright_documents.schema_walk import formats_in, in_place, of_item, of_key
+from gatewright_documents.secret_references import FORMAT, is_reference, is_secret
 from gatewright_documents.values import JsonObject, JsonValue
 
 MASK = "********"
 """Stands for a value that is written and never shown."""
+
+
+def may_have_secrets(schema: JsonValue) -> bool:
+    """Whether the schema says of a secret anywhere, also where it applies to nothing."""
+    return not formats_in(schema).isdisjoint(("password", FORMAT)) or _has_write_only(schema)
+
+
+def _has_write_only(schema: JsonValue) -> bool:
+    if isinstance(schema, dict):
+        return schema.get("writeOnly") is True or any(map(_has_write_only, schema.values()))
+    return isinstance(schema, list) and any(map(_has_write_only, schema))
 
 
 def masked(value: JsonValue, schemas: Sequence[JsonValue], root: JsonObject) -> JsonValue:

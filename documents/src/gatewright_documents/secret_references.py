@@ -78,20 +78,29 @@ def for_nodes(value: JsonValue, schemas: Sequence[JsonValue], root: JsonObject) 
     return value
 
 
-def misplaced(
-    value: JsonValue, schemas: Sequence[JsonValue], root: JsonObject, path: KeyPath = ()
-) -> Iterator[KeyPath]:
+def misplaced(value: JsonValue, schemas: Sequence[JsonValue], root: JsonObject) -> Iterator[KeyPath]:
     """The paths of objects with the key `secretRef` where the schema says of no secret: nothing would put one there."""
+    return _misplaced(value, schemas, root, ()) if _has_key(value) else iter(())
+
+
+def _has_key(value: JsonValue) -> bool:
+    """Whether an object in the value has the key `secretRef`."""
+    if isinstance(value, dict):
+        return KEY in value or any(map(_has_key, value.values()))
+    return isinstance(value, list) and any(map(_has_key, value))
+
+
+def _misplaced(value: JsonValue, schemas: Sequence[JsonValue], root: JsonObject, path: KeyPath) -> Iterator[KeyPath]:
     parts = [part for schema in schemas for part in in_place(schema, root)]
     if isinstance(value, dict):
         if KEY in value and not is_secret(parts):
             yield path
             return
         for key, item in value.items():
-            yield from misplaced(item, of_key(key, parts), root, (*path, key))
+            yield from _misplaced(item, of_key(key, parts), root, (*path, key))
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from misplaced(item, of_item(index, parts), root, (*path, index))
+            yield from _misplaced(item, of_item(index, parts), root, (*path, index))
 
 
 def references(value: JsonValue, path: KeyPath = ()) -> Iterator[KeyPath]:

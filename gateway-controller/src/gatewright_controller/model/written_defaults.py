@@ -6,6 +6,8 @@ from typing import TypeVar, cast
 
 import msgspec
 
+from gatewright_controller.model.fields import fields_of
+
 S = TypeVar("S", bound=msgspec.Struct)
 
 
@@ -19,7 +21,7 @@ def without_written_defaults(struct: S) -> S:
 
 def _plain(value: object) -> object:
     if isinstance(value, msgspec.Struct):
-        fields = ((field, getattr(value, field.name)) for field in msgspec.structs.fields(value))
+        fields = ((field, getattr(value, field.name)) for field in fields_of(type(value)))
         plain = {field.name: (old, _of_field(old, field.default)) for field, old in fields}
         changed = {name: new for name, (old, new) in plain.items() if new is not old}
         return msgspec.structs.replace(value, **changed) if changed else value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from gatewright.definition import PolicyDefinition, definition_digest
@@ -44,9 +45,12 @@ class Definition:
         """What an attachment of it may take with nothing moving meanwhile: its timeout, twice where it is called with
         the headers of a direction, and then with the stream.
         """
-        mode = self.policy.processing_mode
-        in_a_row = any(hook in mode.hooks and f"{hook}_stream" in mode.hooks for hook in ("on_request", "on_response"))
-        return 2 * timeout_ms if in_a_row else timeout_ms
+        return 2 * timeout_ms if self._is_called_twice else timeout_ms
+
+    @cached_property
+    def _is_called_twice(self) -> bool:
+        hooks = self.policy.processing_mode.hooks
+        return any(hook in hooks and f"{hook}_stream" in hooks for hook in ("on_request", "on_response"))
 
 
 class UnknownPolicyError(LookupError):
@@ -64,6 +68,7 @@ class Definitions:
         self._by_name: dict[str, dict[str, Definition]] = {}
         for definition in definitions:
             self._by_name.setdefault(definition.name, {})[definition.version] = definition
+        self._in_order = {name: sorted(versions, key=_version_key) for name, versions in self._by_name.items()}
 
     def __iter__(self) -> Iterator[Definition]:
         for name in sorted(self._by_name):
@@ -99,7 +104,8 @@ class Definitions:
         return ", ".join(sorted(self._by_name)) or "none"
 
     def _versions(self, name: str) -> list[str]:
-        return sorted(self._by_name[name], key=_version_key)
+        """The oldest first."""
+        return self._in_order[name]
 
 
 @dataclass(frozen=True)

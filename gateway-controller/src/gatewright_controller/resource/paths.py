@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from urllib.parse import unquote
 
 from gatewright_controller._gen import envoy_names
@@ -25,6 +25,8 @@ CHARACTER = re.compile(r"%[0-9A-F]{2}|.")
 DOUBTFUL = re.compile(envoy_names.DOUBTFUL_PATH_PATTERN)
 """The literals that are refused under `strictPaths`, as the engine has Envoy refuse paths of requests."""
 PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]*)\}")
+PATHS_KEPT = 1000
+"""APIs have many paths in common."""
 LONGEST = 1024
 
 
@@ -161,6 +163,7 @@ class PathSyntaxError(ValueError):
     """The message says what was expected and what came."""
 
 
+@lru_cache(maxsize=PATHS_KEPT)
 def parse_path(path: str) -> PathTemplate:
     """`/items/{id}/*` as a template. Raises `PathSyntaxError`."""
     if not path.startswith("/"):

@@ -37,6 +37,8 @@ def masked(api: Api, versions: Versions, definitions: Definitions) -> JsonObject
 
 def restored(document: JsonObject, stored: Api, definitions: Definitions) -> JsonObject:
     """The document with what is stored in the place of masks, wherever it can be read and something is."""
+    if next(mask_paths(document), None) is None:
+        return document
     filled = copy.deepcopy(document)
     before = {position: attachment.params for position, attachment in _positioned(stored)}
     for position, attachment in _positioned_documents(filled):

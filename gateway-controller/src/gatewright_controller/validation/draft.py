@@ -11,6 +11,7 @@ from gatewright_documents.values import JsonObject, JsonValue
 
 from gatewright_controller import model
 from gatewright_controller.model import HeaderMatch, PolicyAttachment, QueryMatch, Upstream, milliseconds
+from gatewright_controller.model.fields import fields_of
 from gatewright_controller.resource.matches import Matches, all_matches, kinds_of
 from gatewright_controller.validation.values import as_list, as_object, as_text, texts_of
 
@@ -215,7 +216,7 @@ def _draft_policies(raw: JsonObject, where: str) -> list[DraftPolicy]:
 def _readable(kind: type[S], raw: JsonObject) -> S | None:
     """`raw` without the fields that its structure refuses, or None if it needs one of them."""
     good: dict[str, JsonValue] = {}
-    for part in msgspec.structs.fields(kind):
+    for part in fields_of(kind):
         try:
             if part.encode_name in raw:
                 good[part.name] = msgspec.convert(raw[part.encode_name], part.type)
