@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from gatewright.definition import BodyMode, EncodedBodies, HeaderMode, ProcessingModeConfig
 from gatewright_documents.values import JsonValue
@@ -33,9 +34,14 @@ ENCODED = {
 }
 
 
-def attach(
-    api: Api, level: str, policies: Sequence[PolicyAttachment], definitions: Definitions
-) -> list[node_pb2.Attachment]:
+class Attached(NamedTuple):
+    """An attachment as nodes are sent it. content: what its chains are named by."""
+
+    message: node_pb2.Attachment
+    content: JsonValue
+
+
+def attach(api: Api, level: str, policies: Sequence[PolicyAttachment], definitions: Definitions) -> list[Attached]:
     """The level's attachments in order. `level` is "" for the API's own, or an operation such as "GET /{id}".
 
     An instance's id says nothing of its neighbours, so an edit elsewhere leaves it, and what it counts, alone;
@@ -46,10 +52,11 @@ def attach(
     for policy in policies:
         attachment = _attachment(policy, definitions.resolve(policy.name, policy.version))
         attachment.operation = level
-        content = digest_of([api.metadata.name, api.spec.version, level, _content(attachment)])
-        attachment.instance = digest_of([content, seen[content]])
-        seen[content] += 1
-        attachments.append(attachment)
+        content = _content(attachment)
+        digest = digest_of([api.metadata.name, api.spec.version, level, content])
+        attachment.instance = digest_of([digest, seen[digest]])
+        seen[digest] += 1
+        attachments.append(Attached(attachment, [attachment.instance, content]))
     return attachments
 
 
@@ -102,7 +109,7 @@ def _decodes(mode: node_pb2.ProcessingMode) -> bool:
 def chain(
     api: Api,
     operation: str,
-    attachments: Sequence[node_pb2.Attachment],
+    attachments: Sequence[Attached],
     upstream_paths: Sequence[node_pb2.UpstreamPath] = (),
 ) -> node_pb2.Chain:
     """The operation's chain. Its id holds all that it is made of: API, context, operation, every instance with all that
@@ -114,7 +121,7 @@ def chain(
         api.metadata.name,
         context,
         operation,
-        [[attachment.instance, _content(attachment)] for attachment in attachments],
+        [attached.content for attached in attachments],
         *(["encodedResponses"] if api.spec.encoded_responses else []),
         *([["upstreams", *upstreams]] if upstreams != [MAIN] else []),  # one that is always there changes no chain's id
         *([] if api.spec.strict_paths else ["loosePaths"]),
@@ -124,8 +131,8 @@ def chain(
         id=digest_of(content),
         encoded_responses=api.spec.encoded_responses,
         operation=operation,
-        attachments=attachments,
-        processing_mode=_union([attachment.processing_mode for attachment in attachments]),
+        attachments=(attached.message for attached in attachments),
+        processing_mode=_union([attached.message.processing_mode for attached in attachments]),
         upstreams=upstreams,
         upstream_paths=upstream_paths,
     )

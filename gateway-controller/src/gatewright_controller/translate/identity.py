@@ -7,10 +7,12 @@ import json
 
 from gatewright_documents.values import JsonValue
 
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
 
 def canonical(value: JsonValue) -> bytes:
     """JSON with sorted keys and no spaces, UTF-8."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return _encode(value).encode()
 
 
 def digest_of(value: JsonValue) -> str:

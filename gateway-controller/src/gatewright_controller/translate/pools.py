@@ -7,8 +7,10 @@ stands beside the old until routes have moved.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
+import msgspec
 from msgspec import UNSET
 
 from gatewright_controller.model import Target, Upstream
@@ -16,6 +18,8 @@ from gatewright_controller.resource.upstream import parse_url
 from gatewright_controller.translate import envoy
 from gatewright_controller.translate.settings import EdgeSettings
 
+POOLS_KEPT = 1000
+"""Made once for the APIs that have them in common."""
 MAIN = "main"
 """The pool of operations that name none."""
 
@@ -45,10 +49,11 @@ class Pools:
     @staticmethod
     def of(upstreams: Mapping[str, Upstream], settings: EdgeSettings, *, maps_paths: bool = False) -> Pools:
         """Of an API's valid `spec.upstream`."""
-        contents = {name: _content(upstream, settings, maps_paths) for name, upstream in upstreams.items()}
-        messages = {name: envoy.cluster(content) for name, content in contents.items()}
-        pools = {name: _pool(name, upstreams[name], message, maps_paths) for name, message in messages.items()}
-        return Pools(pools, messages)
+        made = {
+            name: _made(msgspec.json.encode(upstream), settings, maps_paths) for name, upstream in upstreams.items()
+        }
+        pools = {name: replace(pool, name=name) for name, (pool, _) in made.items()}
+        return Pools(pools, {name: message for name, (_, message) in made.items()})
 
     def pool(self, name: str) -> Pool:
         """Raises `KeyError` for a name that the API does not have."""
@@ -68,9 +73,13 @@ def _content(upstream: Upstream, settings: EdgeSettings, maps_paths: bool) -> en
     return envoy.Content(upstream, targets, protocol, settings.connect_timeout_ms, settings.trusted_ca, maps_paths)
 
 
-def _pool(name: str, upstream: Upstream, cluster: envoy.EnvoyMessage, maps_paths: bool) -> Pool:
+@lru_cache(maxsize=POOLS_KEPT)
+def _made(document: bytes, settings: EdgeSettings, maps_paths: bool) -> tuple[Pool, envoy.EnvoyMessage]:
+    """A pool without its name, and its cluster. document: the upstream, as JSON."""
+    upstream = msgspec.json.decode(document, type=Upstream)
+    cluster = envoy.cluster(_content(upstream, settings, maps_paths))
     first = parse_url(targets_of(upstream)[0].url)
-    return Pool(name, envoy.name_of(cluster), upstream.host or first.authority, first.base, maps_paths)
+    return Pool("", envoy.name_of(cluster), upstream.host or first.authority, first.base, maps_paths), cluster
 
 
 def targets_of(upstream: Upstream) -> list[Target]:

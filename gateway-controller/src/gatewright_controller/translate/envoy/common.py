@@ -9,6 +9,9 @@ from envoy.config.core.v3 import base_pb2
 from envoy.type.matcher.v3 import regex_pb2
 from google.protobuf import any_pb2, duration_pb2, message, struct_pb2
 
+PARTS_KEPT = 1000
+"""Parts of messages of each kind that many APIs have in common."""
+
 
 class EnvoyMessage(Protocol):
     """What is done with a finished message: it is put into another one, or serialized."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, cast
 
 from envoy.config.route.v3 import route_components_pb2
 from envoy.type.matcher.v3 import string_pb2
 
-from gatewright_controller.translate.envoy.common import EnvoyMessage, regex
+from gatewright_controller.translate.envoy.common import PARTS_KEPT, EnvoyMessage, regex
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ def method_match(named: Sequence[str]) -> EnvoyMessage:
     return _header(value_match)
 
 
+@lru_cache(maxsize=PARTS_KEPT)
 def _header(match: ValueMatch) -> EnvoyMessage:
     built = route_components_pb2.HeaderMatcher(name=match.name, invert_match=match.not_)
     if match.kind in ("present", "absent"):

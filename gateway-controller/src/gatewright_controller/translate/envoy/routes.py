@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache, lru_cache
 from typing import cast
 
 from envoy.config.route.v3 import route_components_pb2
@@ -14,10 +15,18 @@ from envoy.extensions.filters.http.set_metadata.v3 import set_metadata_pb2
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
 from envoy.type.matcher.v3 import regex_pb2, string_pb2
 from envoy.type.v3 import percent_pb2
-from google.protobuf import wrappers_pb2
+from google.protobuf import any_pb2, struct_pb2, wrappers_pb2
 
 from gatewright_controller._gen import envoy_names
-from gatewright_controller.translate.envoy.common import EnvoyMessage, duration, header, packed_any, regex, struct
+from gatewright_controller.translate.envoy.common import (
+    PARTS_KEPT,
+    EnvoyMessage,
+    duration,
+    header,
+    packed_any,
+    regex,
+    struct,
+)
 from gatewright_controller.translate.envoy.matches import method_match
 from gatewright_controller.translate.envoy.upstream_paths import UpstreamPaths
 
@@ -170,9 +179,7 @@ def forwarding_route(name: str, match: EnvoyMessage, forward: Forward, filters: 
     to.request_mirror_policies.extend(map(_mirror, forward.mirrors))
     if forward.policies_choose_authority:
         to.host_rewrite = _chosen_or_own_authority()
-        route.metadata.filter_metadata[envoy_names.AUTHORITY_NAMESPACE].CopyFrom(
-            struct({envoy_names.CHOSEN_VALUE_KEY: forward.authority})
-        )
+        route.metadata.filter_metadata[envoy_names.AUTHORITY_NAMESPACE].CopyFrom(_authority(forward.authority))
     else:
         to.host_rewrite_literal = forward.authority
     if forward.choice:
@@ -185,6 +192,12 @@ def forwarding_route(name: str, match: EnvoyMessage, forward: Forward, filters: 
         )
     _map_paths(route, forward)
     return cast("EnvoyMessage", route)
+
+
+@lru_cache(maxsize=PARTS_KEPT)
+def _authority(authority: str) -> struct_pb2.Struct:
+    """What an upstream is given, unless a policy chooses another."""
+    return struct({envoy_names.CHOSEN_VALUE_KEY: authority})
 
 
 def _map_paths(route: route_components_pb2.Route, forward: Forward) -> None:
@@ -231,6 +244,7 @@ def _substitute(into: regex_pb2.RegexMatchAndSubstitute, substitution: tuple[str
     into.substitution = substitution[1]
 
 
+@cache
 def _chosen_or_own_authority() -> str:
     """A literal would overwrite what a policy set: Envoy rewrites hosts after all filters have run."""
     value = f"{envoy_names.AUTHORITY_NAMESPACE}:{envoy_names.CHOSEN_VALUE_KEY}"
@@ -281,22 +295,28 @@ def answering_route(name: str, match: EnvoyMessage, answer: Answer, filters: Fil
 def refusing_route(name: str, match: EnvoyMessage, problem: Problem, filters: Filters) -> EnvoyMessage:
     """A route that Envoy answers itself with a problem."""
     route = _route(name, match, filters)
-    route.direct_response.status = problem.status
+    route.direct_response.CopyFrom(_refusal(problem))
+    return cast("EnvoyMessage", route)
+
+
+@lru_cache(maxsize=PARTS_KEPT)
+def _refusal(problem: Problem) -> route_components_pb2.DirectResponseAction:
+    refusal = route_components_pb2.DirectResponseAction(status=problem.status)
     shown = {
         "type": "about:blank",
         "title": problem.title,
         "detail": problem.detail,
         "requestId": "%REQ(X-REQUEST-ID)%",
     }
-    route.direct_response.body_format.json_format.update({**shown, "status": problem.status})
-    route.direct_response.body_format.content_type = "application/problem+json"
-    return cast("EnvoyMessage", route)
+    refusal.body_format.json_format.update({**shown, "status": problem.status})
+    refusal.body_format.content_type = "application/problem+json"
+    return refusal
 
 
 def _route(name: str, match: EnvoyMessage, filters: Filters) -> route_components_pb2.Route:
     route = route_components_pb2.Route(name=name, match=match)
     if filters.ext_proc:
-        route.typed_per_filter_config[envoy_names.EXT_PROC_FILTER].CopyFrom(packed_any(_per_route(filters.ext_proc)))
+        route.typed_per_filter_config[envoy_names.EXT_PROC_FILTER].CopyFrom(_per_route(filters.ext_proc))
         _keep_path(route)
     if filters.access_log != "all":
         route.typed_per_filter_config[envoy_names.ACCESS_LOG_FILTER].CopyFrom(
@@ -307,9 +327,14 @@ def _route(name: str, match: EnvoyMessage, filters: Filters) -> route_components
 
 def _keep_path(route: route_components_pb2.Route) -> None:
     """What there is to keep is the filter's own to say: it is enabled, and given no settings of the route."""
+    route.typed_per_filter_config[envoy_names.LOGGED_PATH_FILTER].CopyFrom(_enabled())
+
+
+@cache
+def _enabled() -> any_pb2.Any:
     enabled = route_components_pb2.FilterConfig()
     enabled.config.SetInParent()
-    route.typed_per_filter_config[envoy_names.LOGGED_PATH_FILTER].CopyFrom(packed_any(cast("EnvoyMessage", enabled)))
+    return packed_any(cast("EnvoyMessage", enabled))
 
 
 def _access_log(lines: str) -> EnvoyMessage:
@@ -319,7 +344,8 @@ def _access_log(lines: str) -> EnvoyMessage:
     return cast("EnvoyMessage", set_metadata_pb2.Config(metadata=[metadata]))
 
 
-def _per_route(ext_proc: ExtProc) -> EnvoyMessage:
+@cache
+def _per_route(ext_proc: ExtProc) -> any_pb2.Any:
     mode = processing_mode_pb2.ProcessingMode
     body = {True: mode.FULL_DUPLEX_STREAMED, False: mode.NONE}
     send = {True: mode.SEND, False: mode.SKIP}
@@ -334,4 +360,4 @@ def _per_route(ext_proc: ExtProc) -> EnvoyMessage:
     overrides = ext_proc_pb2.ExtProcOverrides(
         processing_mode=wanted, failure_mode_allow=wrappers_pb2.BoolValue(value=ext_proc.failure_mode_allow)
     )
-    return cast("EnvoyMessage", ext_proc_pb2.ExtProcPerRoute(overrides=overrides))
+    return packed_any(cast("EnvoyMessage", ext_proc_pb2.ExtProcPerRoute(overrides=overrides)))
