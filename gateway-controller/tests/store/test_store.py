@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 import pytest
 from gatewright_controller.model import from_document
+from gatewright_controller.resource.claims import Claim
 from gatewright_controller.store import (
     API,
     GATEWAY,
@@ -76,6 +77,16 @@ def test_names_come_in_the_order_of_their_bytes(store: Store) -> None:
     for name in names:
         store.create(api(name, f"/{name}"))
     assert [stored.name for stored in store.list()] == sorted(names)
+    assert [stored.name for stored in store.list("a1", 2)] == ["aa", "ab"]
+    assert [stored.name for stored in store.list("aa\0")] == ["ab", "b"]
+
+
+def test_what_apis_have_at_a_place_is_read_alone(store: Store) -> None:
+    store.create(api("a", "/x", ["a.example"], ["public"]))
+    store.create(api("b", "/y", ["a.example"]))
+    store.create(api("c", "/x"))
+    wanted = [Claim("a.example", "/x", ""), Claim("*", "/z", ""), Claim("\0", "\0", "")]
+    assert store.holders(wanted) == {Claim("a.example", "/x", "public"): "a"}
 
 
 def test_an_unknown_field_in_a_stored_document_is_not_ours(store: Store) -> None:

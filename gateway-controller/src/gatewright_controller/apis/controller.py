@@ -53,6 +53,7 @@ from gatewright_controller.validation import (
     NO_CONDITIONS,
     NO_PRIVATE_UPSTREAMS,
     GatewayNames,
+    claimed_by,
     context_taken,
     names_private_upstream,
     validate,
@@ -245,7 +246,8 @@ class Controller:
             except Invalid as invalid:
                 mistakes += invalid.mistakes
         replaced = {_name_of(document) for _, document in documents}
-        claims = {claim: name for claim, name in self.store.claims().items() if name not in replaced}
+        holders = self.store.holders(claim for _, document in documents for claim in claimed_by(document))
+        claims = {claim: name for claim, name in holders.items() if name not in replaced}
         writes: dict[str, tuple[Api, Versions]] = {}
         for source, document in documents:
             try:
@@ -339,9 +341,9 @@ class Controller:
         """Raises `NoSuchApiError`."""
         return await asyncio.to_thread(self.store.get, name)
 
-    async def list(self) -> list[StoredApi]:
-        """All, by name."""
-        return await asyncio.to_thread(self.store.list)
+    async def list(self, after: str = "", limit: int | None = None) -> list[StoredApi]:
+        """By name, those behind `after`; at most `limit` of them."""
+        return await asyncio.to_thread(self.store.list, after, limit)
 
     async def history(self, name: str, before: int | None, limit: int) -> Sequence[Entry]:
         """The newest first; those older than the revision `before`. Raises `NoSuchApiError`: there never was one."""
@@ -433,7 +435,7 @@ class Controller:
 
     def _claims_beside(self, document: JsonObject) -> dict[Claim, str]:
         own = _name_of(document)
-        return {claim: name for claim, name in self.store.claims().items() if name != own}
+        return {claim: name for claim, name in self.store.holders(claimed_by(document)).items() if name != own}
 
     def _translated(self, api: Api) -> Bundle:
         return translate(api, self.definitions, self._edge)

@@ -49,13 +49,18 @@ class AuditFilter:
     refused: bool | None = None
 
 
-def insert_entry(connection: Connection, entry: AuditEntry) -> None:
-    """The log's newest entry."""
+def insert_entries(connection: Connection, entries: Sequence[AuditEntry]) -> None:
+    """The log's newest entries, in this order."""
+    if entries:
+        connection.execute(insert(audit), list(map(_values, entries)))
+
+
+def _values(entry: AuditEntry) -> dict[str, Any]:
     author = entry.author
     who = {"actor": author.actor, "origin": author.origin, "reason": author.reason}
     what = {"action": entry.action, "kind": entry.kind, "name": entry.name, "revision": entry.revision}
     outcome = {"at": entry.at, "status": entry.status, "detail": entry.detail}
-    connection.execute(insert(audit).values({**who, **what, **outcome}))
+    return {**who, **what, **outcome}
 
 
 def read_entries(connection: Connection, asked: AuditFilter, limit: int) -> Sequence[AuditEntry]:

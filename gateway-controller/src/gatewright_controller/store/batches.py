@@ -19,7 +19,7 @@ from gatewright_controller.store.resources import (
     owner_after,
     refuse,
 )
-from gatewright_controller.store.transaction import Transaction, read_api, read_gateway
+from gatewright_controller.store.transaction import Transaction, read_apis, read_gateway
 
 
 def write_batch(batch: Batch, transaction: Transaction) -> WrittenBatch:
@@ -29,8 +29,6 @@ def write_batch(batch: Batch, transaction: Transaction) -> WrittenBatch:
     going = {name: transaction.existing(name) for name in (*batch.deleted, *batch.renamed.values())}
     present = _present(batch, transaction)
     _refuse_written_meanwhile(batch, {**present, **going})
-    for name in (*going, *present):
-        transaction.release(name)
     for name in batch.deleted:
         transaction.delete(going[name])
     for api, versions in batch.apis:
@@ -47,8 +45,7 @@ def _refuse_written_meanwhile(batch: Batch, stored: Mapping[str, StoredApi]) -> 
 
 
 def _present(batch: Batch, transaction: Transaction) -> dict[str, StoredApi]:
-    found = (read_api(transaction.connection, api.metadata.name) for api, _ in batch.apis)
-    present = {stored.name: stored for stored in found if stored}
+    present = read_apis(transaction.connection, (api.metadata.name for api, _ in batch.apis))
     for name, stored in present.items():
         refuse(API, name, stored, transaction.terms)
     return present

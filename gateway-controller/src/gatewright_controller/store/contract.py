@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from gatewright_documents.values import JsonObject
@@ -66,11 +66,17 @@ class Store(Protocol):
     def get(self, name: str) -> StoredApi:
         """Raises `NoSuchApiError`."""
 
-    def list(self) -> list[StoredApi]:
-        """All, by name."""
+    def find(self, names: Iterable[str]) -> dict[str, StoredApi]:
+        """The APIs of these names, as far as there are any, by name."""
+
+    def list(self, after: str = "", limit: int | None = None) -> list[StoredApi]:
+        """By name, those behind `after`; at most `limit` of them."""
 
     def claims(self) -> dict[Claim, str]:
         """What APIs have → their names."""
+
+    def holders(self, wanted: Iterable[Claim]) -> dict[Claim, str]:
+        """What APIs have at the hosts and contexts of these claims, on any listener → their names."""
 
     def gateway(self) -> StoredGateway | None:
         """The Gateway that was written last, None where none was or it was deleted."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 from gatewright_documents.values import JsonObject
@@ -15,7 +15,7 @@ from gatewright_controller.access import Token
 from gatewright_controller.model import Api
 from gatewright_controller.resource.claims import Claim
 from gatewright_controller.resource.versions import Versions
-from gatewright_controller.store.audit_rows import AuditEntry, AuditFilter, insert_entry, read_entries, read_entry
+from gatewright_controller.store.audit_rows import AuditEntry, AuditFilter, insert_entries, read_entries, read_entry
 from gatewright_controller.store.authors import ANY_TERMS, NO_OWNER, Author, Terms
 from gatewright_controller.store.batches import write_batch
 from gatewright_controller.store.changes import changes_since
@@ -40,13 +40,22 @@ from gatewright_controller.store.resources import (
     owner_after,
     refuse,
 )
-from gatewright_controller.store.tables import claims, resources, revision
+from gatewright_controller.store.tables import resources, revision
 from gatewright_controller.store.token_rows import delete_token, insert_token, read_tokens, token_of
-from gatewright_controller.store.transaction import RESOURCE, Transaction, decode_api, read_api, read_gateway
+from gatewright_controller.store.transaction import (
+    HOLDERS,
+    READ_SOME,
+    Transaction,
+    decode_api,
+    decode_claims,
+    read_api,
+    read_apis,
+    read_gateway,
+    read_holders,
+)
 from gatewright_controller.times import timestamp, utc_now
 
 NEXT_REVISION = update(revision).values(value=revision.c.value + 1).returning(revision.c.value)
-LIST = select(*RESOURCE).where(resources.c.kind == API).order_by(resources.c.name)
 
 
 Listen = Callable[[Callable[[], None]], Coroutine[None, None, None]]
@@ -113,16 +122,10 @@ class SqlStore:
         if _changed(writes, present, terms):
             with self._write(terms) as transaction:
                 present = _present(transaction.connection, writes)
-                present |= self._write_each(transaction, _changed(writes, present, terms), present)
+                for api, versions in _changed(writes, present, terms):
+                    name = api.metadata.name
+                    present[name] = _put(transaction, present.get(name), api, versions)
         return [present[api.metadata.name] for api, _ in writes]
-
-    def _write_each(
-        self, transaction: Transaction, writes: Sequence[tuple[Api, Versions]], present: dict[str, StoredApi]
-    ) -> dict[str, StoredApi]:
-        """All of them, which may pass a context from one to another."""
-        for api, _ in writes:
-            transaction.release(api.metadata.name)
-        return {api.metadata.name: _put(transaction, present.get(api.metadata.name), api, v) for api, v in writes}
 
     def write_batch(self, batch: Batch, terms: Terms = ANY_TERMS) -> WrittenBatch:
         with self._write(terms) as transaction:
@@ -167,14 +170,24 @@ class SqlStore:
                 raise NoSuchApiError(name)
             return stored
 
-    def list(self) -> list[StoredApi]:
+    def find(self, names: Iterable[str]) -> dict[str, StoredApi]:
         with self._using() as connection:
-            return [decode_api(row) for row in connection.execute(LIST)]
+            return read_apis(connection, names)
+
+    def list(self, after: str = "", limit: int | None = None) -> list[StoredApi]:
+        if "\0" in after:  # which PostgreSQL has in no text, and no name has
+            after = after.partition("\0")[0]
+        statement = READ_SOME.where(resources.c.name > after) if after else READ_SOME
+        with self._using() as connection:
+            return [decode_api(row) for row in connection.execute(statement.limit(limit))]
 
     def claims(self) -> dict[Claim, str]:
         with self._using() as connection:
-            rows = connection.execute(select(claims.c.host, claims.c.context, claims.c.listener, claims.c.api))
-            return {Claim(host, context, listener): api for host, context, listener, api in rows}
+            return decode_claims(connection.execute(HOLDERS))
+
+    def holders(self, wanted: Iterable[Claim]) -> dict[Claim, str]:
+        with self._using() as connection:
+            return read_holders(connection, wanted)
 
     def gateway(self) -> StoredGateway | None:
         with self._using() as connection:
@@ -249,7 +262,7 @@ class SqlStore:
 
     def record(self, entry: AuditEntry) -> None:
         with self._using(writes=True) as connection:
-            insert_entry(connection, entry)
+            insert_entries(connection, [entry])
 
     def close(self) -> None:
         with self._turn:
@@ -272,7 +285,9 @@ class SqlStore:
         """One transaction with its revision and time."""
         with self._using(writes=True) as connection:
             number: int = connection.execute(NEXT_REVISION).scalar_one()
-            yield Transaction(connection, number, timestamp(utc_now()), terms)
+            transaction = Transaction(connection, number, timestamp(utc_now()), terms)
+            yield transaction
+            transaction.flush()
             if self._notify:
                 connection.exec_driver_sql(self._notify)
 
@@ -286,8 +301,7 @@ def _changes_gateway(stored: StoredGateway, document: JsonObject, terms: Terms) 
 
 
 def _present(connection: Connection, writes: Sequence[tuple[Api, Versions]]) -> dict[str, StoredApi]:
-    found = (read_api(connection, api.metadata.name) for api, _ in writes)
-    return {stored.name: stored for stored in found if stored}
+    return read_apis(connection, (api.metadata.name for api, _ in writes))
 
 
 def _changed(

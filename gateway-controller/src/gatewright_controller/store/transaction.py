@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from gatewright_documents.values import JsonObject
-from sqlalchemy import Connection, Row, and_, bindparam, delete, insert, or_, select, update
+from sqlalchemy import Connection, Executable, Row, and_, bindparam, delete, insert, select, update
 
 from gatewright_controller.model import Api, from_document
-from gatewright_controller.resource.claims import EVERY_LISTENER, Claim, claims_of
+from gatewright_controller.resource.claims import Claim, claims_of
 from gatewright_controller.resource.versions import Versions
-from gatewright_controller.store.audit_rows import AuditEntry, insert_entry
+from gatewright_controller.store.audit_rows import AuditEntry, insert_entries
 from gatewright_controller.store.authors import NO_OWNER, Author, Terms
 from gatewright_controller.store.errors import ContextTakenError, NoSuchApiError
 from gatewright_controller.store.resources import (
@@ -40,6 +41,9 @@ RESOURCE = (
 Columns = Row[*tuple[Any, ...]]
 KEY = and_(resources.c.kind == bindparam("of_kind"), resources.c.name == bindparam("of_name"))
 READ = select(*RESOURCE).where(KEY)
+READ_SOME = select(*RESOURCE).where(resources.c.kind == API).order_by(resources.c.name)
+HOLDERS = select(claims.c.host, claims.c.context, claims.c.listener, claims.c.api)
+NAMES_AT_ONCE = 500
 INSERT = insert(resources)
 UPDATE = (
     update(resources)
@@ -48,16 +52,6 @@ UPDATE = (
 )
 DELETE = delete(resources).where(KEY)
 INSERT_ENTRY = insert(history)
-CLASHING = select(claims.c.api).where(
-    claims.c.host == bindparam("of_host"),
-    claims.c.context == bindparam("of_context"),
-    or_(
-        bindparam("of_listener", type_=claims.c.listener.type) == EVERY_LISTENER,
-        claims.c.listener == bindparam("of_listener"),
-        claims.c.listener == EVERY_LISTENER,
-    ),
-)
-"""As `Claim.clashes`."""
 INSERT_CLAIM = insert(claims)
 DELETE_CLAIMS = delete(claims).where(claims.c.api == bindparam("of_api"))
 
@@ -66,6 +60,39 @@ def read_api(connection: Connection, name: str) -> StoredApi | None:
     """The API of this name, if there is one."""
     row = _read(connection, API, name)
     return decode_api(row) if row else None
+
+
+def read_apis(connection: Connection, names: Iterable[str]) -> dict[str, StoredApi]:
+    """The APIs of these names, as far as there are any, in the order of their names."""
+    some = (READ_SOME.where(resources.c.name.in_(portion)) for portion in _portions(names))
+    rows = (row for statement in some for row in connection.execute(statement))
+    return {stored.name: stored for stored in map(decode_api, rows)}
+
+
+def read_holders(connection: Connection, wanted: Iterable[Claim]) -> dict[Claim, str]:
+    """What APIs have at the same hosts and contexts, on any listener → their names."""
+    contexts: dict[str, set[str]] = {}
+    for claim in wanted:
+        if "\0" not in claim.host:
+            contexts.setdefault(claim.host, set()).add(claim.context)
+    rows = (
+        row
+        for host, at_host in contexts.items()
+        for some in _portions(at_host)
+        for row in connection.execute(HOLDERS.where(claims.c.host == host, claims.c.context.in_(some)))
+    )
+    return decode_claims(rows)
+
+
+def decode_claims(rows: Iterable[Row[*tuple[Any, ...]]]) -> dict[Claim, str]:
+    """Of rows with the columns of HOLDERS."""
+    return {Claim(host, context, listener): api for host, context, listener, api in rows}
+
+
+def _portions(names: Iterable[str]) -> Iterator[list[str]]:
+    """What a statement can name at once: SQLite takes a bounded number of parameters, PostgreSQL no text with \\0."""
+    whole = sorted(name for name in names if "\0" not in name)
+    return (whole[start : start + NAMES_AT_ONCE] for start in range(0, len(whole), NAMES_AT_ONCE))
 
 
 def read_gateway(connection: Connection) -> StoredGateway | None:
@@ -89,10 +116,40 @@ def decode_api(row: Columns) -> StoredApi:
 
 
 class Transaction:
-    """The writes of one revision, each with its entry in the history. now: RFC 3339, UTC."""
+    """The writes of one revision, each with its entry in the history. now: RFC 3339, UTC.
+
+    Rows that come wait for `flush`, which sends all of a kind by one statement: so a context may pass from one API of
+    the transaction to another.
+    """
 
     def __init__(self, connection: Connection, revision: int, now: str, terms: Terms) -> None:
         self.connection, self.revision, self.now, self.terms = connection, revision, now, terms
+        self._rows: dict[Executable, list[dict[str, Any]]] = {DELETE: [], INSERT: [], UPDATE: [], INSERT_ENTRY: []}
+        self._released = set[str]()
+        self._claims: dict[Claim, str] = {}
+        self._audited: list[AuditEntry] = []
+
+    def flush(self) -> None:
+        """Sends the rows that wait. Raises `ContextTakenError`."""
+        if names := sorted(self._released.union(self._claims.values())):
+            self.connection.execute(DELETE_CLAIMS, [{"of_api": name} for name in names])
+        self._refuse_taken()
+        self._rows[INSERT_CLAIM] = [{**claim._asdict(), "api": name} for claim, name in self._claims.items()]
+        for statement, rows in self._rows.items():
+            if rows:
+                self.connection.execute(statement, rows)
+        insert_entries(self.connection, self._audited)
+
+    def _refuse_taken(self) -> None:
+        """Raises `ContextTakenError` for a claim that clashes with another API's, which may get its own right now."""
+        held = [*read_holders(self.connection, self._claims).items(), *self._claims.items()]
+        by_place: dict[tuple[str, str], list[tuple[Claim, str]]] = {}
+        for claim, name in held:
+            by_place.setdefault((claim.host, claim.context), []).append((claim, name))
+        for claim, name in self._claims.items():
+            for other, owner in by_place[claim.host, claim.context]:
+                if owner != name and claim.clashes(other):
+                    raise ContextTakenError(claim.host, claim.context, owner)
 
     def existing(self, name: str) -> StoredApi:
         """Raises `NoSuchApiError`, and where the API is not what the write is for."""
@@ -136,13 +193,9 @@ class Transaction:
 
     def delete(self, stored: StoredApi, action: Action = "deleted", counterpart: str = "") -> None:
         """The API goes, with its claims."""
-        self.connection.execute(DELETE, {"of_kind": API, "of_name": stored.name})
-        self.release(stored.name)
+        self._rows[DELETE].append({"of_kind": API, "of_name": stored.name})
+        self._released.add(stored.name)
         self.note(API, stored.name, action, stored.owner, counterpart=counterpart)
-
-    def release(self, name: str) -> None:
-        """The API's contexts are free: another one of this transaction may get them."""
-        self.connection.execute(DELETE_CLAIMS, {"of_api": name})
 
     def put_gateway(
         self, old: StoredGateway | None, document: JsonObject, action: Action, counterpart: str, owner: str
@@ -158,7 +211,7 @@ class Transaction:
 
     def delete_gateway(self, old: StoredGateway) -> None:
         """The Gateway goes."""
-        self.connection.execute(DELETE, {"of_kind": GATEWAY, "of_name": THE_GATEWAY})
+        self._rows[DELETE].append({"of_kind": GATEWAY, "of_name": THE_GATEWAY})
         self.note(GATEWAY, THE_GATEWAY, "deleted", old.owner)
 
     def note(
@@ -173,8 +226,7 @@ class Transaction:
     ) -> None:
         """The entries of this write in the history of a resource and in the audit log."""
         author: Author = self.terms.author
-        self.connection.execute(
-            INSERT_ENTRY,
+        self._rows[INSERT_ENTRY].append(
             {
                 "kind": kind,
                 "name": name,
@@ -194,27 +246,21 @@ class Transaction:
 
     def audit(self, action: str, kind: str, name: str) -> None:
         """The entry of this write in the audit log."""
-        insert_entry(self.connection, AuditEntry(self.now, self.terms.author, action, kind, name, self.revision))
+        self._audited.append(AuditEntry(self.now, self.terms.author, action, kind, name, self.revision))
 
     def _insert(self, kind: str, name: str, document: str, created_at: str, versions: str, owner: str) -> None:
         row = {"kind": kind, "name": name, "document": document, "revision": self.revision, "created_at": created_at}
-        self.connection.execute(INSERT, {**row, "updated_at": self.now, "versions": versions, "owner": owner})
+        self._rows[INSERT].append({**row, "updated_at": self.now, "versions": versions, "owner": owner})
 
     def _update(self, kind: str, name: str, document: str, versions: str, owner: str) -> None:
         key = {"of_kind": kind, "of_name": name}
         values = {"document": document, "revision": self.revision, "updated_at": self.now}
         values |= {"versions": versions, "owner": owner}
-        self.connection.execute(UPDATE, {**key, **{f"new_{column}": value for column, value in values.items()}})
+        self._rows[UPDATE].append({**key, **{f"new_{column}": value for column, value in values.items()}})
 
     def _claim(self, api: Api) -> None:
         """The API's context on each of its hosts and listeners, in place of what it had before."""
-        context, name = context_of(api), api.metadata.name
-        self.release(name)
-        for claim in claims_of(api.spec.hosts, context, api.spec.listeners):
-            if (owner := self._holder(claim)) is not None:
-                raise ContextTakenError(claim.host, context, owner)
-            self.connection.execute(INSERT_CLAIM, {**claim._asdict(), "api": name})
-
-    def _holder(self, claim: Claim) -> str | None:
-        values = {"of_host": claim.host, "of_context": claim.context, "of_listener": claim.listener}
-        return self.connection.execute(CLASHING, values).scalars().first()
+        name = api.metadata.name
+        for claim in claims_of(api.spec.hosts, context_of(api), api.spec.listeners):
+            if (owner := self._claims.setdefault(claim, name)) != name:
+                raise ContextTakenError(claim.host, claim.context, owner)

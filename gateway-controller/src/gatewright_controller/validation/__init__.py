@@ -19,7 +19,7 @@ from gatewright_controller.resource.conditions import Conditions
 from gatewright_controller.resource.definitions import Definitions
 from gatewright_controller.resource.private_upstreams import PrivateUpstreams
 from gatewright_controller.validation.draft import Draft
-from gatewright_controller.validation.hosts import Claims, check_hosts, context_taken
+from gatewright_controller.validation.hosts import Claims, check_hosts, claimed_by, context_taken
 from gatewright_controller.validation.listeners import GatewayNames, check_listeners
 from gatewright_controller.validation.paths import check_context_of, check_new_paths, check_operations
 from gatewright_controller.validation.policies import check_chains, check_conditions, check_idle_timeouts, check_policy
@@ -31,6 +31,7 @@ __all__ = [
     "NO_PRIVATE_UPSTREAMS",
     "Claims",
     "GatewayNames",
+    "claimed_by",
     "context_taken",
     "names_private_upstream",
     "validate",

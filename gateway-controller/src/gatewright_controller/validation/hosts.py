@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from gatewright_documents.mistake import Mistake
+from gatewright_documents.values import JsonObject
 
 from gatewright_controller.resource.claims import Claim, claims_of
 from gatewright_controller.resource.hosts import EVERY_HOST, HostSyntaxError, check_host
+from gatewright_controller.resource.paths import context_of
 from gatewright_controller.validation.draft import Draft
+from gatewright_controller.validation.values import as_object, as_text, texts_of
 
 Claims = Mapping[Claim, str]
 """→ the name of the API that has it."""
@@ -36,6 +39,15 @@ def check_claims(draft: Draft, context: str, claims: Claims) -> Iterator[Mistake
     own = claims_of(hosts, context, draft.listeners)
     for host, name in dict.fromkeys((mine.host, name) for mine in own for claim, name in others if claim.clashes(mine)):
         yield context_taken(host, context, name)
+
+
+def claimed_by(document: JsonObject) -> list[Claim]:
+    """What an API's document claims, as far as it can be read."""
+    spec = as_object(document.get("spec"))
+    context, version = as_text(spec.get("context")), as_text(spec.get("version"))
+    if context is None or version is None:
+        return []
+    return list(claims_of(texts_of(spec.get("hosts")), context_of(context, version), texts_of(spec.get("listeners"))))
 
 
 def context_taken(host: str, context: str, api: str) -> Mistake:
