@@ -68,7 +68,7 @@ class Following:
         """What is done on the event loop, one right behind the other: nodes are sent all of it together."""
         deployment = self._controller.deployment
         written = [api for api in changes.written if deployment.revision_of(api.name) < api.revision]
-        removed = [name for name in changes.removed if name in deployment.apis]
+        removed = sorted(deployment.apis.intersection(changes.removed))
         successors = {name: set(self._successors(name, written)) for name in removed}
         return [
             *map(self._controller.offer_of, written),

@@ -156,6 +156,26 @@ async def test_what_a_node_cannot_run_now_is_pending_and_waited_for_no_longer() 
     assert deployment.status("a").state == "deployed"
 
 
+async def test_an_api_that_is_written_again_is_waited_for_again() -> None:
+    deployment = Deployment()
+    for name in ("a", "b", "c"):
+        deployment.set_desired(bundle(name, "1"), 1)
+    node = deployment.connect(hello())
+    waiting = asyncio.create_task(deployment.wait_until_all_converged(60, ["a", "b"]))
+    for name, digest in (("a", "1"), ("b", "1")):
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        if name == "b":
+            deployment.set_desired(bundle("a", "2"), 2)
+        applied(deployment, node, name, digest)
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    applied(deployment, node, "a", "2")
+    async with asyncio.timeout(60):
+        await waiting
+    assert [deployment.status(name).state for name in ("a", "b", "c")] == ["deployed", "deployed", "pending"]
+
+
 async def test_an_api_that_ran_may_be_pending_again() -> None:
     deployment = Deployment()
     deployment.set_desired(bundle("a", "1"), 1)
@@ -211,7 +231,7 @@ async def test_a_deleted_api_is_gone_when_every_node_has_confirmed_it() -> None:
     deployment.set_desired(bundle("a", "1"), 1)
     node = deployment.connect(hello("n1", {"a": "1"}))
     deployment.remove("a", 2)
-    waiting = asyncio.create_task(deployment.wait_until_removed("a", 60))
+    waiting = asyncio.create_task(deployment.wait_until_removed(["a"], 60))
     assert sent(deployment.next_update(node)) == ([], ["a"])
     await asyncio.sleep(0)
     assert not waiting.done()

@@ -129,7 +129,7 @@ async def test_a_conversation(deployment: Deployment, node: NodeStream) -> None:
     removal = await node.update()
     assert list(removal.removed_apis) == ["a"]
     await node.report(removal)
-    assert await deployment.wait_until_removed("a", 10)
+    assert await deployment.wait_until_removed(["a"], 10)
 
 
 async def test_a_conversation_about_what_to_listen_on(deployment: Deployment, node: NodeStream) -> None:

@@ -23,7 +23,7 @@ from gatewright_controller.management.authors import TERMS, terms_of
 from gatewright_controller.management.bodies import MEDIA_TYPES, Bodies
 from gatewright_controller.management.callers import permit_of
 from gatewright_controller.management.json_answer import JsonAnswer, shaped
-from gatewright_controller.management.pages import PAGED, page_of
+from gatewright_controller.management.pages import PAGED, read_page
 from gatewright_controller.management.preconditions import ETAG, IF_MATCH, etag
 from gatewright_controller.management.queries import DRY_RUN, WAIT, dry_run
 from gatewright_controller.management.queries import wait as wait_seconds
@@ -49,12 +49,11 @@ class ApiEndpoints:
         """By name, secrets masked."""
         asked, permit = ApiFilter.of(request), permit_of(request)
         await self._deployment.wait_until_all_converged(wait_seconds(request))
-        fitting = (
-            stored
-            for stored in await self._controller.list()
-            if permit.covers(stored.api) and asked.fits(stored, self._deployment.status(stored.name).state)
-        )
-        page = page_of(request, fitting, lambda stored: stored.name)
+
+        def fits(stored: StoredApi) -> bool:
+            return permit.covers(stored.api) and asked.fits(stored, self._deployment.status(stored.name).state)
+
+        page = await read_page(request, self._controller.list, fits, lambda stored: stored.name)
         return JsonAnswer(page.answer("apis", self._resource))
 
     async def create(self, request: Request) -> Response:
@@ -92,7 +91,7 @@ class ApiEndpoints:
         """204; with `wait` 202 where a node still runs it when time is up."""
         wait, name = wait_seconds(request), request.path_params["name"]
         await self._controller.delete(name, terms_of(request))
-        if wait and not await self._deployment.wait_until_removed(name, wait):
+        if wait and not await self._deployment.wait_until_removed([name], wait):
             return JsonAnswer(shapes.Removal(state="pending", reason="not every node has removed it yet"), 202)
         return Response(status_code=204)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import islice
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlencode
 
@@ -30,6 +31,8 @@ NEWEST = Parameter(
 AFTER = Parameter("after", {"type": "string"}, "The page behind this one, as `next` has it.")
 NAME = Parameter("name", {"type": "string", "examples": ["orders-*"]}, "Only those whose name fits this glob.")
 PAGED = (LIMIT, AFTER)
+LEAST_READ = 100
+"""Items that are read at once for a page, where few of them may fit."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +54,36 @@ def page_of(
 
     order: what keys are compared by.
     """
-    limit = whole_number(request, LIMIT.name, MOST, 1, MOST)
-    after = order(request.query_params.get(AFTER.name, ""))
+    limit, after = _limit(request), order(request.query_params.get(AFTER.name, ""))
     behind = (item for item in items if order(key(item)) > after)
-    found = [item for _, item in zip(range(limit + 1), behind, strict=False)]
+    return _page(request, list(islice(behind, limit + 1)), limit, key)
+
+
+async def read_page(
+    request: Request,
+    read: Callable[[str, int], Awaitable[Sequence[T]]],
+    fits: Callable[[T], bool],
+    key: Callable[[T], str],
+) -> Page[T]:
+    """The same of items that `read` has the first of behind a key, at most so many; of those that fit. Raises
+    `Problem`."""
+    limit, after, found = _limit(request), request.query_params.get(AFTER.name, ""), list[T]()
+    at_once = max(limit + 1, LEAST_READ)
+    while len(found) <= limit:
+        items = await read(after, at_once)
+        found += filter(fits, items)
+        if len(items) < at_once:
+            break
+        after = key(items[-1])
+    return _page(request, found[: limit + 1], limit, key)
+
+
+def _limit(request: Request) -> int:
+    return whole_number(request, LIMIT.name, MOST, 1, MOST)
+
+
+def _page(request: Request, found: list[T], limit: int, key: Callable[[T], str]) -> Page[T]:
+    """found: the items of the page, and one more where there is a page behind it."""
     if len(found) <= limit:
         return Page(found)
     query = [(name, text) for name, text in request.query_params.multi_items() if name not in (AFTER.name, "wait")]

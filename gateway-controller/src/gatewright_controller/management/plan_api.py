@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable
+from collections.abc import Iterator
 from typing import TypeVar
 
 import msgspec
@@ -24,7 +24,7 @@ from gatewright_controller.management.queries import WAIT, wait
 from gatewright_controller.management.rows import Answer, Body, Part, Row
 from gatewright_controller.management.shapes import plans as shapes
 from gatewright_controller.nodes.deployment import Deployment
-from gatewright_controller.plans import Intent, Plans, Reviewed, ShownPlan
+from gatewright_controller.plans import Change, Intent, Plans, Reviewed, ShownPlan
 
 S = TypeVar("S", bound=shapes.ResourceSet)
 
@@ -48,12 +48,12 @@ class PlanEndpoints:
         reviewed = None if asked.digest is UNSET else Reviewed(asked.digest, since)
         author, permit = author_of(request), permit_of(request)
         done = await self._plans.apply(self._sources(asked), _intent(asked), author, reviewed, permit)
-        resources = await asyncio.gather(*self._outcomes(done, seconds))
+        resources = await self._outcomes(done, seconds)
         applied = shapes.Applied(
             changes=[shaped_change(change) for change in done.changes],
             unchanged=shaped_unchanged(done),
             revision=done.revision,
-            resources=list(resources),
+            resources=resources,
         )
         return JsonAnswer(applied)
 
@@ -64,30 +64,51 @@ class PlanEndpoints:
     def _sources(self, asked: shapes.ResourceSet) -> list[ApiSource]:
         return self._bodies.bounded(ApiSource(source.file, source.text.encode()) for source in asked.sources)
 
-    def _outcomes(self, done: ShownPlan, seconds: float) -> Iterable[Awaitable[shapes.Outcome]]:
-        for change in done.changes:
-            gone = change.renamed_from or (change.name if change.action == "delete" else "")
-            if change.kind == "Gateway":
-                yield self._gateway(seconds)
-            elif gone:
-                yield self._gone(gone, seconds)
-            if change.kind == "Api" and change.action != "delete":
-                yield self._api(change.name, seconds)
-        for kind, name in done.unchanged:
-            yield self._gateway(0) if kind == "Gateway" else self._api(name, seconds)
+    async def _outcomes(self, done: ShownPlan, seconds: float) -> list[shapes.Outcome]:
+        """What has become of each resource after at most so many seconds."""
+        served = {change.name for change in done.changes if change.kind == "Api" and change.action != "delete"}
+        served |= {name for kind, name in done.unchanged if kind == "Api"}
+        gone = {gone for change in done.changes if (gone := _gone(change))}
+        await asyncio.gather(
+            self._deployment.wait_until_all_converged(seconds, served),
+            self._deployment.wait_until_removed(gone, seconds),
+            self._wait_for_gateway(done, seconds),
+        )
+        changed = (outcome for change in done.changes for outcome in self._outcomes_of(change))
+        unchanged = (self._gateway() if kind == "Gateway" else self._api(name) for kind, name in done.unchanged)
+        return [*changed, *unchanged]
 
-    async def _api(self, name: str, seconds: float) -> shapes.Outcome:
-        status = await self._deployment.wait_until_converged(name, seconds)
+    async def _wait_for_gateway(self, done: ShownPlan, seconds: float) -> None:
+        if any(change.kind == "Gateway" for change in done.changes):
+            await self._deployment.wait_until_gateway_converged(seconds)
+
+    def _outcomes_of(self, change: Change) -> Iterator[shapes.Outcome]:
+        if change.kind == "Gateway":
+            yield self._gateway()
+        elif gone := _gone(change):
+            yield self._removed(gone)
+        if change.kind == "Api" and change.action != "delete":
+            yield self._api(change.name)
+
+    def _api(self, name: str) -> shapes.Outcome:
+        status = self._deployment.status(name)
         return shapes.Outcome(kind="Api", name=name, state=status.state, reason=status.reason)
 
-    async def _gone(self, name: str, seconds: float) -> shapes.Outcome:
-        if await self._deployment.wait_until_removed(name, seconds):
+    def _removed(self, name: str) -> shapes.Outcome:
+        if self._deployment.is_removed(name):
             return shapes.Outcome(kind="Api", name=name, state="deleted", reason="")
         return shapes.Outcome(kind="Api", name=name, state="pending", reason="not every node has removed it yet")
 
-    async def _gateway(self, seconds: float) -> shapes.Outcome:
-        status = await self._deployment.wait_until_gateway_converged(seconds)
+    def _gateway(self) -> shapes.Outcome:
+        status = self._deployment.gateway_status()
         return shapes.Outcome(kind="Gateway", name="gateway", state=status.state, reason=status.reason)
+
+
+def _gone(change: Change) -> str:
+    """The name of the API that goes by this change; "" where none does."""
+    if change.kind == "Gateway":
+        return ""
+    return change.renamed_from or (change.name if change.action == "delete" else "")
 
 
 def _checked(document: JsonObject, shape: type[S]) -> S:

@@ -6,7 +6,7 @@ Everything here lives on one event loop and is in memory only: nodes say what th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
@@ -230,9 +230,9 @@ class Deployment:
         await self._wait_until(lambda: self._has_converged(api, changing), seconds)
         return self.status(api)
 
-    async def wait_until_all_converged(self, seconds: float) -> None:
-        """Returns once every node has answered to every API, or after so many seconds."""
-        await self._wait_until(lambda: all(self._has_converged(api) for api in self._known()), seconds)
+    async def wait_until_all_converged(self, seconds: float, apis: Collection[str] | None = None) -> None:
+        """Returns once every node has answered to all of these APIs, None: to every API, or after so many seconds."""
+        await self._wait_until(_of_all(self._known if apis is None else lambda: apis, self._has_converged), seconds)
 
     def _has_converged(self, api: str, changing: bool = False) -> bool:
         if (bundle := self._desired.get(api)) is None:
@@ -244,9 +244,9 @@ class Deployment:
         ]
         return bool(self.nodes) and not waits
 
-    async def wait_until_removed(self, api: str, seconds: float) -> bool:
-        """`is_removed`, waited for as long as that."""
-        return await self._wait_until(lambda: self.is_removed(api), seconds)
+    async def wait_until_removed(self, apis: Collection[str], seconds: float) -> bool:
+        """Whether each of them `is_removed`, waited for as long as that."""
+        return await self._wait_until(_of_all(lambda: apis, self.is_removed), seconds)
 
     def stop(self) -> None:
         """Ends all waiting, and the nodes' streams."""
@@ -381,6 +381,20 @@ class Deployment:
         except TimeoutError:
             pass
         return condition()
+
+
+def _of_all(names: Callable[[], Iterable[str]], condition: Callable[[str], bool]) -> Callable[[], bool]:
+    """Whether the condition holds for all of the names; what it holds for is only asked again once it does for all."""
+    left = list[str]()
+
+    def holds() -> bool:
+        if not left:
+            left.extend(name for name in names() if not condition(name))
+        while left and condition(left[-1]):
+            left.pop()
+        return not left and all(map(condition, names()))
+
+    return holds
 
 
 def _report_gateway(node: Node, status: node_pb2.GatewayStatus) -> None:

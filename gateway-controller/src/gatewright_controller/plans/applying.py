@@ -23,7 +23,7 @@ from gatewright_controller.plans.holders import Holders
 from gatewright_controller.plans.plan import ApiPlan, ApiStep, Intent, claims
 from gatewright_controller.plans.planner import plan_apis
 from gatewright_controller.plans.shown import Change, Kind, ShownPlan, described, digest_of, outlined
-from gatewright_controller.plans.wanted import Documents, conflict_mistakes, read_documents, wanted_apis
+from gatewright_controller.plans.wanted import Documents, conflict_mistakes, name_of, read_documents, wanted_apis
 from gatewright_controller.store import (
     UNKNOWN,
     Author,
@@ -35,7 +35,7 @@ from gatewright_controller.store import (
 )
 from gatewright_controller.store.finished import finished
 from gatewright_controller.translate import Bundle
-from gatewright_controller.validation import GatewayNames
+from gatewright_controller.validation import GatewayNames, claimed_by
 
 log = logging.getLogger(__name__)
 TRIES = 10
@@ -69,7 +69,7 @@ class Reviewed:
 
 @dataclass(frozen=True)
 class Prepared:
-    """All of a plan, ready to be stored. stored: every API that there is."""
+    """All of a plan, ready to be stored. stored: every API that it has to do with."""
 
     plan: ApiPlan
     gateway: GatewayPlan
@@ -100,7 +100,7 @@ class Plans:
         """permit: for whom it is. Raises `Invalid`, `ForeignError`, `NotPermittedError`, `GatewayOfFileError`."""
 
         def planned() -> ShownPlan:
-            prepared = self._prepared(read_documents(sources), intent, permit)
+            prepared = self._prepared(read_documents(sources), intent, permit, shows=True)
             return self._described(prepared, sources, intent)
 
         return await asyncio.to_thread(planned)
@@ -138,7 +138,8 @@ class Plans:
         reviewed: Reviewed | None,
     ) -> ShownPlan:
         """Raises as `apply`, and `WrittenMeanwhileError`: by another controller."""
-        prepared = await asyncio.to_thread(self._prepared, documents, intent, terms.permit)
+        shows = reviewed is not None
+        prepared = await asyncio.to_thread(self._prepared, documents, intent, terms.permit, shows=shows)
         shown = ShownPlan(tuple(self._outlined(prepared)), prepared.unchanged, prepared.revision)
         if reviewed:
             shown = await asyncio.to_thread(self._described, prepared, sources, intent)
@@ -149,10 +150,12 @@ class Plans:
         revision = await self._written(prepared, terms)
         return ShownPlan(shown.changes, shown.unchanged, revision, shown.digest)
 
-    def _prepared(self, documents: Documents, intent: Intent, permit: Permit) -> Prepared:
+    def _prepared(self, documents: Documents, intent: Intent, permit: Permit, *, shows: bool) -> Prepared:
+        """shows: whether the plan is to be described, for which all APIs must be known."""
         store = self._controller.store
         revision = store.revision
-        stored = {api.name: api for api in store.list()}
+        needs_all = shows or intent.prune or documents.gateway is not None
+        stored = {api.name: api for api in store.list()} if needs_all else self._stored_beside(documents)
         gateway = plan_gateway(store.gateway(), self._wanted_gateway(documents), intent)
         validate = partial(self._controller.validate_alone, names=self._names_after(gateway))
         plan = plan_apis(
@@ -175,6 +178,13 @@ class Plans:
             if step.after
         }
         return Prepared(plan, gateway, stored, bundles, revision)
+
+    def _stored_beside(self, documents: Documents) -> dict[str, StoredApi]:
+        """The stored APIs that those of the set replace, and those that have what they claim."""
+        store = self._controller.store
+        holders = store.holders(claim for _, document in documents.apis for claim in claimed_by(document))
+        names = {name for _, document in documents.apis if (name := name_of(document))}
+        return store.find(names.union(holders.values()))
 
     def _wanted_gateway(self, documents: Documents) -> JsonObject | None:
         """None too where it is wrong: then its mistakes are among those of the documents."""
