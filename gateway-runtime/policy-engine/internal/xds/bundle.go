@@ -52,7 +52,8 @@ type Bundle struct {
 	Names      Names     // the names that Envoy resolves for the clusters
 	Operations []string  // "GET /{id}", in the order of their routes
 	Secrets    []string  // the names of the clusters' secrets, sorted: "certificate/NAME", "authority/NAME"
-	routes     []byte    // a serialized RouteList, so that composing copies bytes
+	entry      []byte    // its context's entry in the tree, serialized, if no other bundle has the context; its end is
+	routeBytes int       // a serialized RouteList of this size
 	chosen     chosen    // the routes of the pools that policies choose between
 	unserved   bool      // any other bundle of its context takes precedence
 }
@@ -66,13 +67,23 @@ func ParseBundle(message *nodev1.ApiBundle) (*Bundle, error) {
 	bundle := &Bundle{API: message.GetApi(), Digest: message.GetDigest(), Context: message.GetContext(), Listeners: message.GetListeners()}
 	var errs [3]error
 	bundle.Hosts, errs[0] = parseHosts(message.GetHosts())
-	bundle.routes, bundle.chosen, bundle.Operations, errs[1] = parseRoutes(message)
+	var routes []byte
+	routes, bundle.chosen, bundle.Operations, errs[1] = parseRoutes(message)
 	errs[2] = bundle.parseClusters(message.GetClusters())
 	if err := errors.Join(checkContext(bundle.Context), errs[0], errs[1], errs[2]); err != nil {
 		return nil, err
 	}
+	bundle.setRoutes(routes)
 	return bundle, nil
 }
+
+// setRoutes sets the bundle's routes, a serialized RouteList, once its context is known. Composing copies what this serializes.
+func (b *Bundle) setRoutes(list []byte) {
+	b.entry, b.routeBytes = contextEntry(b.Context, list).join(), len(list)
+}
+
+// routes returns the bundle's routes, a serialized RouteList: all that the entry has around them stands before them.
+func (b *Bundle) routes() []byte { return b.entry[len(b.entry)-b.routeBytes:] }
 
 // Covers reports whether the bundle's context contains a context.
 func (b *Bundle) Covers(context string) bool {

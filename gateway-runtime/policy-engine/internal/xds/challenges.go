@@ -11,7 +11,7 @@ import (
 
 const challengesTimeout = 10 * time.Second
 
-var toChallenges = mustRoutes(challengesRoute())
+var toChallenges = alwaysRoutes(challengesRoute())
 
 // challengesRoute belongs to no API and has no chain. Listeners that redirect have the same: the controller's listeners.py.
 func challengesRoute() *routev3.Route {

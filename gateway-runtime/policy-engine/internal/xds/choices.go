@@ -6,13 +6,11 @@ import (
 	"maps"
 	"slices"
 
-	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
 	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	setstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/set_filter_state/v3"
 	inputsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/matching/common_inputs/network/v3"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
 
 	"gatewright.dev/policy-engine/gen/envoynames"
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
@@ -114,46 +112,22 @@ var choiceInput = mustInput("choice", &inputsv3.FilterStateInput{Key: envoynames
 
 // choicesBefore matches the routes of choices, and only these, once a policy has chosen: whatever policies have changed in a
 // request, no route with other policies than those that have run can match it.
-func choicesBefore(tree *xdsmatcherv3.Matcher, choices chosen) *xdsmatcherv3.Matcher {
+func choicesBefore(tree matcher, choices chosen) matcher {
 	if len(choices) == 0 {
 		return tree
 	}
-	lists := make(map[string]*xdsmatcherv3.Matcher_OnMatch, len(choices))
+	lists := make(map[string]onMatch, len(choices))
 	for key, list := range choices {
-		lists[key] = serializedList(list)
+		lists[key] = toRoutes(list)
 	}
-	byChoice := &xdsmatcherv3.Matcher{
-		MatcherType: &xdsmatcherv3.Matcher_MatcherTree_{MatcherTree: &xdsmatcherv3.Matcher_MatcherTree{
-			Input:    choiceInput,
-			TreeType: &xdsmatcherv3.Matcher_MatcherTree_ExactMatchMap{ExactMatchMap: &xdsmatcherv3.Matcher_MatcherTree_MatchMap{Map: lists}},
-		}},
-		OnNoMatch: unknownChoice,
-	}
-	return &xdsmatcherv3.Matcher{
-		MatcherType: &xdsmatcherv3.Matcher_MatcherList_{MatcherList: &xdsmatcherv3.Matcher_MatcherList{
-			Matchers: []*xdsmatcherv3.Matcher_MatcherList_FieldMatcher{{
-				Predicate: matches(choiceInput, &xdsmatcherv3.StringMatcher{MatchPattern: &xdsmatcherv3.StringMatcher_Contains{Contains: envoynames.ChoiceSeparator}}),
-				OnMatch:   &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Matcher{Matcher: byChoice}},
-			}},
-		}},
-		OnNoMatch: &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Matcher{Matcher: tree}},
-	}
+	isChosen := matches(choiceInput, &xdsmatcherv3.StringMatcher{MatchPattern: &xdsmatcherv3.StringMatcher_Contains{Contains: envoynames.ChoiceSeparator}})
+	byChoice := byValue(choiceInput, lists).otherwise(unknownChoice)
+	return firstOf(ifMatches(isChosen, toMatcher(byChoice))).otherwise(toMatcher(tree))
 }
 
 // unknownChoice answers an impossible choice: the engine refuses choices outside of the chain's pools.
-var unknownChoice = func() *xdsmatcherv3.Matcher_OnMatch {
+var unknownChoice = func() onMatch {
 	route := answering(refusalName("", 500), 500, "Internal Server Error", "The gateway has no such upstream.")
 	route.Match = &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}}
-	text, err := marshal(&routev3.RouteList{Routes: []*routev3.Route{route}})
-	if err != nil {
-		panic(err) // a constant message always serializes
-	}
-	return serializedList(text)
+	return alwaysRoutes(route)
 }()
-
-func serializedList(text []byte) *xdsmatcherv3.Matcher_OnMatch {
-	return &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{Action: &xdscorev3.TypedExtensionConfig{
-		Name:        "routes",
-		TypedConfig: &anypb.Any{TypeUrl: "type.googleapis.com/envoy.config.route.v3.RouteList", Value: text},
-	}}}
-}

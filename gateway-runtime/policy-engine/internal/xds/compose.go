@@ -1,8 +1,6 @@
 package xds
 
 import (
-	"bytes"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -51,11 +49,8 @@ func Compose(bundles []*Bundle, front Front) (Resource, error) {
 		IgnorePortInHostMatching:       true,
 		MaxDirectResponseBodySizeBytes: wrapperspb.UInt32(answerBytes),
 	}
-	config.VirtualHosts = withFront(virtualHosts(bundles, front.internal), front.challenges)
-	text, err := marshal(config)
-	if err != nil {
-		return Resource{}, fmt.Errorf("serialize route configuration: %w", err)
-	}
+	hosts := withFront(virtualHosts(bundles, front.internal), front.challenges)
+	text := concat(append([]rope{serialized(config)}, hosts...)...).join()
 	return newResource(envoynames.RouteConfiguration, RouteType, text), nil
 }
 
@@ -68,16 +63,22 @@ func Clusters(bundles []*Bundle) Resources {
 	return clusters
 }
 
+// virtualHost is a virtual host without its serialized matcher, and that matcher.
+type virtualHost struct {
+	*routev3.VirtualHost
+	matcher matcher
+}
+
 // virtualHosts returns a virtual host for each set of bundles that cover a host: all hosts on which an API is alone share one.
-func virtualHosts(bundles []*Bundle, internal string) []*routev3.VirtualHost {
-	var result []*routev3.VirtualHost
-	byOwners := map[string]*routev3.VirtualHost{}
-	views, under := viewsOf(bundles, internal), map[*Bundle]*xdsmatcherv3.Matcher_OnMatch{}
+func virtualHosts(bundles []*Bundle, internal string) []*virtualHost {
+	var result []*virtualHost
+	byOwners := map[string]*virtualHost{}
+	views := viewsOf(bundles, internal)
 	for _, host := range slices.Sorted(maps.Keys(byPattern(bundles))) {
 		owned, key := ownersIn(views, host)
 		same := byOwners[key]
 		if same == nil {
-			same = &routev3.VirtualHost{Name: host, Matcher: treeOf(views, owned, under)}
+			same = &virtualHost{&routev3.VirtualHost{Name: host}, treeOf(views, owned)}
 			byOwners[key] = same
 			result = append(result, same)
 		}
@@ -94,12 +95,12 @@ func domains(host string) []string {
 	return []string{host, host + "."}
 }
 
-// underContext matches the paths in a context, by whole segments, with its owners' routes. If the path continues within a
-// segment, Envoy tries the next shorter context of the tree.
-func underContext(context string, owners []*Bundle) *xdsmatcherv3.Matcher_OnMatch {
-	list := routeList(owners)
+// contextEntry is the entry of a context in the tree: it matches the paths in the context, by whole segments, with the routes of
+// its owners, as serialized RouteLists. If the path continues within a segment, Envoy tries the next shorter context of the tree.
+func contextEntry(context string, routes ...[]byte) rope {
+	list := toRoutes(routes...)
 	if context == "/" {
-		return list
+		return entryOf(context, list)
 	}
 	boundary := &xdsmatcherv3.Matcher_MatcherList_Predicate{MatchType: &xdsmatcherv3.Matcher_MatcherList_Predicate_OrMatcher{
 		OrMatcher: &xdsmatcherv3.Matcher_MatcherList_Predicate_PredicateList{Predicate: []*xdsmatcherv3.Matcher_MatcherList_Predicate{
@@ -108,20 +109,7 @@ func underContext(context string, owners []*Bundle) *xdsmatcherv3.Matcher_OnMatc
 			pathIs(&xdsmatcherv3.StringMatcher{MatchPattern: &xdsmatcherv3.StringMatcher_Prefix{Prefix: context + "?"}}),
 		}},
 	}}
-	return &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Matcher{Matcher: &xdsmatcherv3.Matcher{
-		MatcherType: &xdsmatcherv3.Matcher_MatcherList_{MatcherList: &xdsmatcherv3.Matcher_MatcherList{
-			Matchers: []*xdsmatcherv3.Matcher_MatcherList_FieldMatcher{{Predicate: boundary, OnMatch: list}},
-		}},
-	}}}
-}
-
-// routeList joins the serialized lists of the owners: protobuf appends repeated fields of concatenated messages.
-func routeList(owners []*Bundle) *xdsmatcherv3.Matcher_OnMatch {
-	texts := make([][]byte, 0, len(owners))
-	for _, bundle := range owners {
-		texts = append(texts, bundle.routes)
-	}
-	return serializedList(bytes.Join(texts, nil))
+	return entryOf(context, toMatcher(firstOf(ifMatches(boundary, list))))
 }
 
 var pathInput = mustInput("path", &matcherv3.HttpRequestHeaderMatchInput{HeaderName: ":path"})
@@ -141,13 +129,4 @@ func matches(input *xdscorev3.TypedExtensionConfig, match *xdsmatcherv3.StringMa
 			Matcher: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate_ValueMatch{ValueMatch: match},
 		},
 	}}
-}
-
-func prefixTree(tree map[string]*xdsmatcherv3.Matcher_OnMatch) *xdsmatcherv3.Matcher {
-	return &xdsmatcherv3.Matcher{MatcherType: &xdsmatcherv3.Matcher_MatcherTree_{MatcherTree: &xdsmatcherv3.Matcher_MatcherTree{
-		Input: pathInput,
-		TreeType: &xdsmatcherv3.Matcher_MatcherTree_PrefixMatchMap{
-			PrefixMatchMap: &xdsmatcherv3.Matcher_MatcherTree_MatchMap{Map: tree},
-		},
-	}}}
 }

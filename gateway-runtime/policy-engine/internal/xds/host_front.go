@@ -3,7 +3,6 @@ package xds
 import (
 	"slices"
 
-	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
 	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
@@ -15,39 +14,43 @@ import (
 
 var (
 	authorityInput = mustInput("authority", &matcherv3.HttpRequestHeaderMatchInput{HeaderName: ":authority"})
-	twoHosts       = mustRoutes(twoHostsRoute())
+	twoHosts       = alwaysRoutes(twoHostsRoute())
 )
 
 // withFront has every host answer two kinds of requests before all APIs: those with two Host headers with 400
 // (RFC 9112, 3.2; Envoy joins the values with a comma), and, if challenges, those of ACME by the controller. A matcher
 // before the tree costs almost nothing per request; a filter for the same would be created and called for each request.
-func withFront(hosts []*routev3.VirtualHost, challenges bool) []*routev3.VirtualHost {
-	covered := false
+//
+// It returns the fields of the route configuration that hold the virtual hosts.
+func withFront(hosts []*virtualHost, challenges bool) []rope {
+	fields, covered := make([]rope, 0, len(hosts)+1), false
 	for _, host := range hosts {
-		host.Matcher = behindFront(host.GetMatcher(), challenges)
 		covered = covered || slices.Contains(host.GetDomains(), everyHost)
+		fields = append(fields, hostField(host, challenges))
 	}
-	if covered {
-		return hosts
+	if !covered {
+		fields = append(fields, hostField(&virtualHost{VirtualHost: &routev3.VirtualHost{Name: everyHost, Domains: []string{everyHost}}}, challenges))
 	}
-	return append(hosts, &routev3.VirtualHost{Name: everyHost, Domains: []string{everyHost}, Matcher: behindFront(nil, challenges)})
+	return fields
 }
 
-// behindFront puts the two kinds before the matcher of all other requests, nil for none.
-func behindFront(rest *xdsmatcherv3.Matcher, challenges bool) *xdsmatcherv3.Matcher {
+func hostField(host *virtualHost, challenges bool) rope {
+	front := behindFront(host.matcher, challenges)
+	return concat(serialized(host.VirtualHost), rope(front).in(matcherField)).in(hostsField)
+}
+
+// behindFront puts the two kinds before the matcher of all other requests; empty: none.
+func behindFront(rest matcher, challenges bool) matcher {
 	joined := &xdsmatcherv3.StringMatcher{MatchPattern: &xdsmatcherv3.StringMatcher_Contains{Contains: ","}}
-	front := []*xdsmatcherv3.Matcher_MatcherList_FieldMatcher{{Predicate: matches(authorityInput, joined), OnMatch: twoHosts}}
+	front := []rope{ifMatches(matches(authorityInput, joined), twoHosts)}
 	if challenges {
 		below := &xdsmatcherv3.StringMatcher{MatchPattern: &xdsmatcherv3.StringMatcher_Prefix{Prefix: envoynames.ChallengePath}}
-		front = append(front, &xdsmatcherv3.Matcher_MatcherList_FieldMatcher{Predicate: pathIs(below), OnMatch: toChallenges})
+		front = append(front, ifMatches(pathIs(below), toChallenges))
 	}
-	matcher := &xdsmatcherv3.Matcher{MatcherType: &xdsmatcherv3.Matcher_MatcherList_{
-		MatcherList: &xdsmatcherv3.Matcher_MatcherList{Matchers: front},
-	}}
-	if rest != nil {
-		matcher.OnNoMatch = &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Matcher{Matcher: rest}}
+	if rest.isEmpty() {
+		return firstOf(front...)
 	}
-	return matcher
+	return firstOf(front...).otherwise(toMatcher(rest))
 }
 
 // twoHostsRoute belongs to no API and has no chain. Listeners use the same texts for their own refusals.
@@ -57,10 +60,8 @@ func twoHostsRoute() *routev3.Route {
 	return route
 }
 
-func mustRoutes(routes ...*routev3.Route) *xdsmatcherv3.Matcher_OnMatch {
-	return &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
-		Action: &xdscorev3.TypedExtensionConfig{Name: "routes", TypedConfig: mustAny(&routev3.RouteList{Routes: routes})},
-	}}
+func alwaysRoutes(routes ...*routev3.Route) onMatch {
+	return toRoutes(serialized(&routev3.RouteList{Routes: routes}).join())
 }
 
 func mustAny(message proto.Message) *anypb.Any {

@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strings"
 
-	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
 	inputsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/matching/common_inputs/network/v3"
 
 	"gatewright.dev/policy-engine/gen/envoynames"
@@ -76,32 +75,26 @@ func ownersIn(views []listenerView, host string) (all []owners, key string) {
 
 // treeOf matches by the tree of the connection's listener if that has one, otherwise by the common tree. If all views agree,
 // there is one tree, and the listener is not matched.
-func treeOf(views []listenerView, all []owners, under map[*Bundle]*xdsmatcherv3.Matcher_OnMatch) *xdsmatcherv3.Matcher {
-	every, own := all[0], map[string]*xdsmatcherv3.Matcher_OnMatch{}
+func treeOf(views []listenerView, all []owners) matcher {
+	every, own := all[0], map[string]onMatch{}
 	for i, owned := range all[1:] {
 		if owned.key() != every.key() {
-			own[views[i+1].listener] = owned.onMatch(under, noRoutes)
+			own[views[i+1].listener] = owned.onMatch(noRoutes)
 		}
 	}
 	if len(own) == 0 {
-		return every.tree(under, nil)
+		return every.tree(onMatch{})
 	}
-	return &xdsmatcherv3.Matcher{
-		MatcherType: &xdsmatcherv3.Matcher_MatcherTree_{MatcherTree: &xdsmatcherv3.Matcher_MatcherTree{
-			Input:    listenerInput,
-			TreeType: &xdsmatcherv3.Matcher_MatcherTree_ExactMatchMap{ExactMatchMap: &xdsmatcherv3.Matcher_MatcherTree_MatchMap{Map: own}},
-		}},
-		OnNoMatch: every.onMatch(under, nil),
-	}
+	return byValue(listenerInput, own).otherwise(every.onMatch(onMatch{}))
 }
 
 // noRoutes is Envoy's 404. Without it, Envoy would continue with the common tree where a listener's own tree has no match.
-var noRoutes = serializedList(nil)
+var noRoutes = toRoutes()
 
-// onMatch returns the tree, or unclaimed if there are no owners.
-func (o owners) onMatch(under map[*Bundle]*xdsmatcherv3.Matcher_OnMatch, unclaimed *xdsmatcherv3.Matcher_OnMatch) *xdsmatcherv3.Matcher_OnMatch {
+// onMatch returns the tree, or Envoy's 404 if there are no owners.
+func (o owners) onMatch(unclaimed onMatch) onMatch {
 	if len(o) == 0 {
 		return noRoutes
 	}
-	return &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Matcher{Matcher: o.tree(under, unclaimed)}}
+	return toMatcher(o.tree(unclaimed))
 }

@@ -5,8 +5,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-
-	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
 )
 
 // owners are the bundles that own each context on a host, by API; usually one, two while one replaces the other.
@@ -61,25 +59,30 @@ func (o owners) key() string {
 	return strings.Join(names, "\n")
 }
 
-// tree returns a prefix tree from contexts to routes. under caches the matchers of bundles that are alone at their contexts,
-// since bundles of every host occur in each tree. unclaimed answers a path in no context; nil: the next matcher
-// does, and without one it is Envoy's 404.
-func (o owners) tree(under map[*Bundle]*xdsmatcherv3.Matcher_OnMatch, unclaimed *xdsmatcherv3.Matcher_OnMatch) *xdsmatcherv3.Matcher {
-	tree, choices := make(map[string]*xdsmatcherv3.Matcher_OnMatch, len(o)), chosen{}
-	for context, bundles := range o {
-		for _, bundle := range bundles {
+// tree returns a prefix tree from contexts to routes. unclaimed answers a path in no context; empty: the next matcher does, and
+// without one it is Envoy's 404.
+func (o owners) tree(unclaimed onMatch) matcher {
+	entries, choices := make([]rope, 0, len(o)), chosen{}
+	for _, context := range slices.Sorted(maps.Keys(o)) {
+		for _, bundle := range o[context] {
 			maps.Copy(choices, bundle.chosen)
 		}
-		if len(bundles) > 1 {
-			tree[context] = underContext(context, bundles)
-			continue
-		}
-		if under[bundles[0]] == nil {
-			under[bundles[0]] = underContext(context, bundles)
-		}
-		tree[context] = under[bundles[0]]
+		entries = append(entries, entryOfOwners(context, o[context]))
 	}
-	matcher := prefixTree(tree)
-	matcher.OnNoMatch = unclaimed
-	return choicesBefore(matcher, choices)
+	tree := byPrefix(entries)
+	if unclaimed.size > 0 {
+		tree = tree.otherwise(unclaimed)
+	}
+	return choicesBefore(tree, choices)
+}
+
+func entryOfOwners(context string, bundles []*Bundle) rope {
+	if len(bundles) == 1 {
+		return ropeOf(bundles[0].entry)
+	}
+	lists := make([][]byte, 0, len(bundles))
+	for _, bundle := range bundles {
+		lists = append(lists, bundle.routes())
+	}
+	return contextEntry(context, lists...)
 }

@@ -17,12 +17,13 @@ const unservedRetrySeconds = "5"
 // unless another bundle has the context. It uses the message's API name, context, hosts and listeners only.
 func Unserved(message *nodev1.ApiBundle) (*Bundle, error) {
 	bundle := &Bundle{API: message.GetApi(), Digest: message.GetDigest(), Context: message.GetContext(), Listeners: message.GetListeners(), unserved: true}
-	var hostsErr, routesErr error
+	var hostsErr error
 	bundle.Hosts, hostsErr = parseHosts(message.GetHosts())
-	bundle.routes, routesErr = marshal(&routev3.RouteList{Routes: []*routev3.Route{unavailable(message.GetApi())}})
+	routes, routesErr := marshal(&routev3.RouteList{Routes: []*routev3.Route{unavailable(message.GetApi())}})
 	if err := errors.Join(checkContext(bundle.Context), hostsErr, routesErr); err != nil {
 		return nil, err
 	}
+	bundle.setRoutes(routes)
 	return bundle, nil
 }
 

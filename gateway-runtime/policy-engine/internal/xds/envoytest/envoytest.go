@@ -116,6 +116,9 @@ func run(t *testing.T, directory string, port int, listeners string) *Envoy {
 	return envoy
 }
 
+// PID returns the id of Envoy's process.
+func (e *Envoy) PID() int { return e.process.Process.Pid }
+
 // Stop kills Envoy, and shows its log if the test has failed.
 func (e *Envoy) Stop() {
 	_ = e.process.Process.Kill()
