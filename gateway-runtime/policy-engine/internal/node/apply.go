@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -170,16 +171,22 @@ func (n *Node) replace(api string, next *version) {
 	}
 }
 
-// storeLastGood writes the last good state. If that fails the old file stays, and the next update tries again.
+// storeLastGood stores the last good state. If that fails the old one stays, and the next update tries again.
 func (n *Node) storeLastGood() {
-	state := n.running.lastGood()
+	revision, bundles := n.running.lastGood()
 	for _, bundle := range n.unserved {
-		state.Bundles = append(state.Bundles, bundle)
+		bundles = append(bundles, bundle)
 	}
-	state.Bundles = append(state.Bundles, n.queue.Unserved(func(api string) bool {
-		return n.running[api] != nil || n.unserved[api] != nil
-	})...)
-	if err := n.state.Write(statedir.LastGood, state); err != nil {
+	var err error
+	for _, message := range n.queue.Unserved(func(api string) bool { return n.running[api] != nil || n.unserved[api] != nil }) {
+		bundle, packErr := statedir.Pack(message)
+		if packErr != nil {
+			err = packErr
+			continue
+		}
+		bundles = append(bundles, bundle)
+	}
+	if err = cmp.Or(n.state.StoreLastGood(revision, bundles), err); err != nil {
 		n.log.Error("cannot store the last good state: after a restart without controller the previous state would come back",
 			"directory", n.state.Path(), "error", err.Error())
 	}

@@ -8,6 +8,7 @@ import (
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/node/statedir"
 	"gatewright.dev/policy-engine/internal/node/transient"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -37,6 +38,8 @@ func (m *builtInstance) notReadyReason() error {
 // is done.
 type build struct {
 	message    *nodev1.ApiBundle
+	kept       *statedir.Bundle // the message, to be kept; nil, with the reason in unkept: it cannot be
+	unkept     error
 	bound      map[string]*boundAttachment // by the instance id that the controller assigned
 	built      map[string]*builtInstance
 	failures   map[string]error
@@ -59,6 +62,7 @@ func (c *chains) startBuild(message *nodev1.ApiBundle, resolve func() error, don
 	c.builds.Go(func() {
 		var resolving sync.WaitGroup
 		resolving.Go(func() { b.unresolved = resolve() })
+		b.kept, b.unkept = statedir.Pack(message)
 		c.buildInstances(b, missing)
 		resolving.Wait()
 		done(b)

@@ -14,6 +14,8 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/condition"
+	"gatewright.dev/policy-engine/internal/node/rotation"
+	"gatewright.dev/policy-engine/internal/node/statedir"
 	"gatewright.dev/policy-engine/internal/node/transient"
 	"gatewright.dev/policy-engine/internal/redaction"
 	"gatewright.dev/policy-engine/internal/secrets"
@@ -49,8 +51,9 @@ func newChains(options Options, policies *atomic.Pointer[policies], binder *bind
 
 type chainRef struct {
 	chain      *chain.Chain
-	bundle     *nodev1.ApiBundle // a bundle that has the chain, and
-	message    *nodev1.Chain     // the chain in that bundle
+	id         string
+	of         rotation.Version // of a bundle that has the chain
+	kept       *statedir.Bundle // that bundle
 	instances  []string
 	secrets    []secrets.Ref // the secrets that its instances were built with
 	bundles    int           // the number of bundles that use it; 0: it is being retired
@@ -118,7 +121,7 @@ func (c *chains) acquireBundle(b *build) error {
 			fresh[message.GetId()] = chain
 		}
 	}
-	if err := transient.Join(mistakes.err(), b.unresolved); err != nil {
+	if err := transient.Join(mistakes.err(), b.unresolved, b.unkept); err != nil {
 		for _, chain := range fresh {
 			chain.Close()
 		}
@@ -197,8 +200,8 @@ func upstreamPaths(message *nodev1.Chain) []chain.UpstreamPath {
 func (c *chains) acquireChain(b *build, message *nodev1.Chain, built *chain.Chain) {
 	ref := c.refs[message.GetId()]
 	if ref == nil {
-		ref = &chainRef{bundle: b.message, message: message}
-		c.bindChain(ref, b, built)
+		ref = &chainRef{id: message.GetId(), of: rotationOf(b.message), kept: b.kept}
+		c.bindChain(ref, b, message, built)
 		c.refs[message.GetId()] = ref
 	}
 	if ref.bundles == 0 {
@@ -209,9 +212,9 @@ func (c *chains) acquireChain(b *build, message *nodev1.Chain, built *chain.Chai
 }
 
 // bindChain makes built the chain of ref, and adds a reference to each of its instances.
-func (c *chains) bindChain(ref *chainRef, b *build, built *chain.Chain) {
+func (c *chains) bindChain(ref *chainRef, b *build, message *nodev1.Chain, built *chain.Chain) {
 	ref.chain, ref.instances, ref.secrets = built, nil, nil
-	for _, attachment := range ref.message.GetAttachments() {
+	for _, attachment := range message.GetAttachments() {
 		id := b.instance(attachment)
 		ref.instances = append(ref.instances, id)
 		ref.secrets = append(ref.secrets, b.bound[attachment.GetInstance()].refs...)

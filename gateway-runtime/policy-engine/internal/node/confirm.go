@@ -33,7 +33,7 @@ func (n *Node) restoreState(ctx context.Context, state *nodev1.Update) {
 	var builds []*build
 	for _, message := range state.GetBundles() {
 		if message.GetUnserved() == "" {
-			n.unserved[message.GetApi()] = message
+			n.keepUnserved(message)
 		}
 		if b := n.enqueue(message, state.GetRevision(), outcomes); b != nil { //nolint:contextcheck // a build ends with the node
 			builds = append(builds, b)
@@ -52,6 +52,15 @@ func (n *Node) restoreState(ctx context.Context, state *nodev1.Update) {
 	if len(state.GetBundles()) > 0 {
 		n.log.Info("last good state restored", "apis", len(versions), "building", left, "revision", state.GetRevision())
 	}
+}
+
+func (n *Node) keepUnserved(message *nodev1.ApiBundle) {
+	kept, err := statedir.Pack(message)
+	if err != nil { // it has just been read
+		n.log.Error("cannot keep an API of the last good state", "api", message.GetApi(), "error", err.Error())
+		return
+	}
+	n.unserved[message.GetApi()] = kept
 }
 
 // confirm waits until an Envoy that has just connected has acknowledged everything. A version that it refuses is rejected, in
@@ -97,8 +106,10 @@ func (n *Node) rollBack(ctx context.Context, converged convergence, outcomes out
 	var before []*version
 	for _, refused := range converged.refused {
 		v := refused.candidate
-		if n.queue.Get(v.bundle.API) == nil { // otherwise a newer bundle has arrived
-			n.reject(n.queue.Put(v.message, v.revision, secretsOf(v.message)), refused.err, outcomes)
+		if message, err := v.kept.Message(); err != nil {
+			n.log.Error("an API that Envoy refuses cannot be tried again", "api", v.bundle.API, "error", err.Error())
+		} else if n.queue.Get(v.bundle.API) == nil { // otherwise a newer bundle has arrived
+			n.reject(n.queue.Put(message, v.revision, secretsOf(message)), refused.err, outcomes)
 		}
 		n.chains.release(v.message)
 		delete(n.running, v.bundle.API)
@@ -106,7 +117,7 @@ func (n *Node) rollBack(ctx context.Context, converged convergence, outcomes out
 		case v.previous != nil:
 			before = append(before, v.previous)
 		case v.acknowledged:
-			n.unserved[v.bundle.API] = v.message // Envoy accepted it once, and may again
+			n.unserved[v.bundle.API] = v.kept // Envoy accepted it once, and may again
 		}
 	}
 	again := n.rollout.converge(ctx, n.target(n.running, n.running), before, n.timing.Probe)
@@ -115,6 +126,6 @@ func (n *Node) rollBack(ctx context.Context, converged convergence, outcomes out
 	}
 	for _, refused := range again.refused {
 		n.chains.release(refused.candidate.message)
-		n.unserved[refused.candidate.bundle.API] = refused.candidate.message
+		n.unserved[refused.candidate.bundle.API] = refused.candidate.kept
 	}
 }

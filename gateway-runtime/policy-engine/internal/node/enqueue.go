@@ -84,7 +84,7 @@ func (n *Node) acquireBuilt(outcomes outcomes) (candidates []*version) {
 			n.reject(entry, err, outcomes)
 		} else {
 			n.rotations.Add(n.chains.rotatable(b.message)...)
-			candidates = append(candidates, &version{message: entry.Message, bundle: entry.Bundle, revision: entry.Revision})
+			candidates = append(candidates, &version{message: outlineOf(b.message), kept: b.kept, bundle: entry.Bundle, revision: entry.Revision})
 		}
 		if next := entry.DrainNext(); next != nil {
 			n.inbox.Requeue(next)

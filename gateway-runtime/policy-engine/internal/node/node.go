@@ -140,8 +140,8 @@ type Node struct {
 	background *background
 
 	running    running
-	unserved   map[string]*nodev1.ApiBundle // last good versions that did not come up: they stay on disk, and are tried again
-	queue      *buildQueue                  // the newest bundles of APIs that do not run, or not yet
+	unserved   map[string]*statedir.Bundle // last good versions that did not come up: they stay on disk, and are tried again
+	queue      *buildQueue                 // the newest bundles of APIs that do not run, or not yet
 	rollout    *rollout
 	rotations  *rotation.Schedule
 	notReady   statuses // of APIs that run and have a policy that is no longer ready
@@ -159,7 +159,7 @@ func New(options Options) (*Node, error) {
 		published: newPublished(), options: options, timing: timing, log: options.Log, state: state,
 		inbox: controller.NewInbox(), outbox: controller.NewOutbox(), renewed: make(chan struct{}, 1),
 		secrets: secrets.NewStore(options.Secrets, timing.Watch, options.Log), names: nameResolver{options.Resolver, timing.Resolve},
-		background: newBackground(), running: running{}, unserved: map[string]*nodev1.ApiBundle{},
+		background: newBackground(), running: running{}, unserved: map[string]*statedir.Bundle{},
 		queue: queue.New[*build](timing.retry(), timing.LastGood), rotations: rotation.NewSchedule(timing.retry()),
 		gateway: gateway.New(gateway.Options{File: options.Gateway, FileDigest: options.GatewayDigest, Directory: state,
 			Envoy: options.Envoy, Acknowledge: timing.Acknowledge, Watch: timing.Watch, Retry: timing.retry(), Log: options.Log}),
@@ -249,7 +249,7 @@ func (n *Node) tick(now time.Time) {
 	}
 	n.unrestored.expire(now, func(api string) bool { // not served, and no newer bundle has arrived
 		entry := n.queue.Get(api)
-		return n.running[api] == nil && n.unserved[api] != nil && (entry == nil || entry.Message == n.unserved[api])
+		return n.running[api] == nil && n.unserved[api] != nil && (entry == nil || entry.Message.GetDigest() == n.unserved[api].GetDigest())
 	}, n.log)
 	n.secrets.Keep(usedSecrets(n.chains, n.queue))
 	n.rotate(now)

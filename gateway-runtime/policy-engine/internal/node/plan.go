@@ -6,16 +6,28 @@ import (
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/node/gateway"
+	"gatewright.dev/policy-engine/internal/node/statedir"
 	"gatewright.dev/policy-engine/internal/xds"
 )
 
 // version is one version of an API on this node.
 type version struct {
-	message      *nodev1.ApiBundle
+	message      *nodev1.ApiBundle // its outline
+	kept         *statedir.Bundle  // all of it
 	bundle       *xds.Bundle
 	revision     uint64   // of the update that brought it
 	acknowledged bool     // an Envoy has accepted it
 	previous     *version // the acknowledged version before it, until this one is acknowledged; otherwise nil
+}
+
+// outlineOf returns what a running version's bundle is asked for: its names, and those of its chains. Thousands of decoded bundles
+// would be most of what the engine's memory holds.
+func outlineOf(message *nodev1.ApiBundle) *nodev1.ApiBundle {
+	outline := &nodev1.ApiBundle{Api: message.GetApi(), Digest: message.GetDigest(), Context: message.GetContext(), Version: message.GetVersion()}
+	for _, chain := range message.GetChains() {
+		outline.Chains = append(outline.Chains, &nodev1.Chain{Id: chain.GetId(), Operation: chain.GetOperation()})
+	}
+	return outline
 }
 
 // lastGood returns the newest version that an Envoy has accepted, or nil.
@@ -88,13 +100,11 @@ func (r running) secretUses() (uses []gateway.Use) {
 }
 
 // lastGood returns the state to store: of each API, the version that an Envoy has accepted.
-func (r running) lastGood() *nodev1.Update {
-	state := &nodev1.Update{}
-	for _, api := range slices.Sorted(maps.Keys(r)) {
-		if good := r[api].lastGood(); good != nil {
-			state.Bundles = append(state.Bundles, good.message)
-			state.Revision = max(state.Revision, good.revision)
+func (r running) lastGood() (revision uint64, bundles []*statedir.Bundle) {
+	for _, current := range r {
+		if good := current.lastGood(); good != nil {
+			bundles, revision = append(bundles, good.kept), max(revision, good.revision)
 		}
 	}
-	return state
+	return revision, bundles
 }

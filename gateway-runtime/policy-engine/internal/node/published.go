@@ -9,6 +9,7 @@ import (
 	"gatewright.dev/policy-engine/internal/certificates"
 	"gatewright.dev/policy-engine/internal/node/gateway"
 	"gatewright.dev/policy-engine/internal/node/queue"
+	"gatewright.dev/policy-engine/internal/node/statedir"
 	"gatewright.dev/policy-engine/internal/xds"
 )
 
@@ -87,7 +88,7 @@ func (p *published) Near(listener, authority, path string) xds.Near {
 }
 
 // bundleRefs returns the APIs as a hello names them, sorted, and how many of them an Envoy serves.
-func bundleRefs(versions running, unserved map[string]*nodev1.ApiBundle, queued map[string]Obstacle) (refs []*nodev1.BundleRef, served int) {
+func bundleRefs(versions running, unserved map[string]*statedir.Bundle, queued map[string]Obstacle) (refs []*nodev1.BundleRef, served int) {
 	byAPI := map[string]*nodev1.BundleRef{}
 	for api := range unserved {
 		byAPI[api] = &nodev1.BundleRef{Api: api, Unsettled: true}

@@ -7,6 +7,7 @@ import (
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/node/controller/controllertest"
+	"gatewright.dev/policy-engine/internal/node/statedir"
 	"gatewright.dev/policy-engine/internal/xds"
 )
 
@@ -15,7 +16,7 @@ func TestAHelloNamesTheVersionThatAnEnvoyServesAndWhatMayReplaceIt(t *testing.T)
 		return &version{message: &nodev1.ApiBundle{Digest: digest}, acknowledged: acknowledged, previous: previous}
 	}
 	versions := running{"served": made("1", true, nil), "new": made("1", false, nil), "updated": made("2", false, made("1", true, nil)), "queued": made("1", true, nil)}
-	unserved := map[string]*nodev1.ApiBundle{"down": {Digest: "1"}, "new": {Digest: "1"}}
+	unserved := map[string]*statedir.Bundle{"down": {Digest: "1"}, "new": {Digest: "1"}}
 	refs, served := bundleRefs(versions, unserved, map[string]Obstacle{"queued": {}, "waits": {Reason: "no route to host"}})
 	var got []string
 	for _, ref := range refs {

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -8,6 +9,7 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/node/rotation"
+	"gatewright.dev/policy-engine/internal/node/statedir"
 	"gatewright.dev/policy-engine/internal/node/transient"
 	"gatewright.dev/policy-engine/internal/secrets"
 )
@@ -73,15 +75,15 @@ func usedSecrets(c *chains, queued *buildQueue) map[secrets.Ref]bool {
 	return used
 }
 
-func (r *chainRef) version() rotation.Version {
-	return rotation.Version{API: r.bundle.GetApi(), Version: r.bundle.GetVersion(), Context: r.bundle.GetContext()}
+func rotationOf(message *nodev1.ApiBundle) rotation.Version {
+	return rotation.Version{API: message.GetApi(), Version: message.GetVersion(), Context: message.GetContext()}
 }
 
 // withSecrets returns the versions whose chains use secrets.
 func (c *chains) withSecrets() (versions []rotation.Version) {
 	for _, ref := range c.refs {
 		if len(ref.secrets) > 0 {
-			versions = append(versions, ref.version())
+			versions = append(versions, ref.of)
 		}
 	}
 	return versions
@@ -89,9 +91,9 @@ func (c *chains) withSecrets() (versions []rotation.Version) {
 
 // moved returns the versions in use with a policy that has moved to another executor group.
 func (c *chains) moved() (versions []rotation.Version) {
-	for _, ref := range c.refs {
-		if ref.bundles > 0 && !c.isCurrent(ref) {
-			versions = append(versions, ref.version())
+	for ref, message := range c.inUse(func(*chainRef) bool { return true }) {
+		if !c.isCurrent(ref, message) {
+			versions = append(versions, ref.of)
 		}
 	}
 	return versions
@@ -101,8 +103,8 @@ func (c *chains) moved() (versions []rotation.Version) {
 // since the bundle's build began.
 func (c *chains) rotatable(message *nodev1.ApiBundle) (versions []rotation.Version) {
 	for _, chain := range message.GetChains() {
-		if ref := c.refs[chain.GetId()]; ref != nil && (len(ref.secrets) > 0 || !c.isCurrent(ref)) {
-			versions = append(versions, ref.version())
+		if ref := c.refs[chain.GetId()]; ref != nil && (len(ref.secrets) > 0 || !c.isCurrent(ref, chain)) {
+			versions = append(versions, ref.of)
 		}
 	}
 	return versions
@@ -112,21 +114,44 @@ func (c *chains) rotatable(message *nodev1.ApiBundle) (versions []rotation.Versi
 // bundle of these alone.
 func (c *chains) staleChains(of rotation.Version) *nodev1.ApiBundle {
 	bundle := &nodev1.ApiBundle{Api: of.API, Version: of.Version, Context: of.Context}
-	for _, ref := range c.refs {
-		if ref.bundles == 0 || of != ref.version() {
-			continue
-		}
-		if !c.isCurrent(ref) {
-			bundle.Chains = append(bundle.Chains, ref.message)
+	for ref, message := range c.inUse(func(ref *chainRef) bool { return ref.of == of }) {
+		if !c.isCurrent(ref, message) {
+			bundle.Chains = append(bundle.Chains, message)
 		}
 	}
 	slices.SortFunc(bundle.Chains, func(a, b *nodev1.Chain) int { return strings.Compare(a.GetId(), b.GetId()) })
 	return bundle
 }
 
-func (c *chains) isCurrent(ref *chainRef) bool {
-	for i, attachment := range ref.message.GetAttachments() {
-		bound, err := c.binder.bind(ref.bundle.GetApi(), attachment)
+// inUse yields the chains in use that are wanted, with their messages. It reads each kept bundle once.
+func (c *chains) inUse(isWanted func(*chainRef) bool) iter.Seq2[*chainRef, *nodev1.Chain] {
+	byBundle := map[*statedir.Bundle][]*chainRef{}
+	for _, ref := range c.refs {
+		if ref.bundles > 0 && isWanted(ref) {
+			byBundle[ref.kept] = append(byBundle[ref.kept], ref)
+		}
+	}
+	return func(yield func(*chainRef, *nodev1.Chain) bool) {
+		for kept, refs := range byBundle {
+			bundle, err := kept.Message()
+			if err != nil {
+				c.log.Error("chains stay as they are", "api", kept.API, "error", err.Error())
+				continue
+			}
+			for _, ref := range refs {
+				at := slices.IndexFunc(bundle.GetChains(), func(chain *nodev1.Chain) bool { return chain.GetId() == ref.id })
+				if !yield(ref, bundle.GetChains()[at]) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// isCurrent reports whether a chain would be built of the same instances now.
+func (c *chains) isCurrent(ref *chainRef, message *nodev1.Chain) bool {
+	for i, attachment := range message.GetAttachments() {
+		bound, err := c.binder.bind(ref.of.API, attachment)
 		if err == nil && bound.instance != ref.instances[i] {
 			return false
 		}
@@ -152,7 +177,7 @@ func (c *chains) replace(b *build) error {
 	var mistakes buildErrors
 	for _, message := range b.message.GetChains() {
 		if ref := c.refs[message.GetId()]; ref != nil && ref.bundles > 0 {
-			c.replaceChain(b, ref, &mistakes)
+			c.replaceChain(b, ref, message, &mistakes)
 		}
 	}
 	for id, instance := range b.built {
@@ -163,20 +188,20 @@ func (c *chains) replace(b *build) error {
 	return mistakes.err()
 }
 
-func (c *chains) replaceChain(b *build, ref *chainRef, mistakes *buildErrors) {
-	for _, attachment := range ref.message.GetAttachments() {
+func (c *chains) replaceChain(b *build, ref *chainRef, message *nodev1.Chain, mistakes *buildErrors) {
+	for _, attachment := range message.GetAttachments() {
 		id := b.instance(attachment)
 		if c.instances[id] == nil && b.built[id] == nil && b.failures[id] == nil {
-			mistakes.add(ref.message.GetOperation(), []error{transient.Mark(errStale)})
+			mistakes.add(message.GetOperation(), []error{transient.Mark(errStale)})
 			return
 		}
 	}
-	built := c.newChain(b, ref.message, mistakes)
+	built := c.newChain(b, message, mistakes)
 	if built == nil {
 		return
 	}
 	old := &replacedChain{ref.chain, ref.instances}
-	c.bindChain(ref, b, built)
+	c.bindChain(ref, b, message, built)
 	c.replaced[old] = true
 	c.table.Replace(built, c.grace, func() { c.gone(departure{replaced: old}) })
 }

@@ -2,6 +2,7 @@
 package statedir
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
@@ -10,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 
 	"google.golang.org/protobuf/proto"
@@ -26,10 +28,13 @@ const (
 	stateMagic = "gatewright-state 1 "
 )
 
+const writeBytes = 64 << 10 // written at once
+
 // Directory is a state directory. A file in it is replaced as a whole or not at all.
 type Directory struct {
 	path         string
 	failedWrites atomic.Uint64
+	stored       *stored // the last good state as the files hold it; nil: not known
 }
 
 // Open makes the directory if there is none.
@@ -64,18 +69,45 @@ func (d *Directory) writeMessage(name string, prefix []byte, message proto.Messa
 	if err != nil {
 		return fmt.Errorf("serialize %s: %w", name, err)
 	}
-	digest := sha256.Sum256(content)
-	head := stateMagic + hex.EncodeToString(digest[:]) + "\n"
-	path := filepath.Join(d.path, name)
-	if err := writeSynced(path+".new", append([]byte(head), content...)); err != nil {
-		_ = os.Remove(path + ".new")
+	if name == LastGood {
+		d.stored = nil
+	}
+	_, _, err = d.replace(name, func(write func([]byte) error) error { return write(content) })
+	return err
+}
+
+// replace replaces a file: a line with the digest of the rest, and what content writes. It returns the size and the digest of the
+// rest. After an error the old file is still there, whole.
+func (d *Directory) replace(name string, content func(write func([]byte) error) error) (int64, [sha256.Size]byte, error) {
+	path, hash, size := filepath.Join(d.path, name), sha256.New(), int64(0)
+	err := writeSynced(path+".new", func(file *os.File) error {
+		buffer := bufio.NewWriterSize(file, writeBytes)
+		if _, err := buffer.WriteString(headOf(hash.Sum(nil))); err != nil { // keeps the place: all digests are of one length
+			return err
+		}
+		err := content(func(text []byte) error {
+			size += int64(len(text))
+			_, _ = hash.Write(text)
+			_, err := buffer.Write(text)
+			return err
+		})
+		if err = errors.Join(err, buffer.Flush()); err != nil {
+			return err
+		}
+		_, err = file.WriteAt([]byte(headOf(hash.Sum(nil))), 0)
 		return err
+	})
+	if err != nil {
+		_ = os.Remove(path + ".new")
+		return 0, [sha256.Size]byte{}, err
 	}
 	if err := os.Rename(path+".new", path); err != nil {
-		return err
+		return 0, [sha256.Size]byte{}, err
 	}
-	return d.sync()
+	return size, [sha256.Size]byte(hash.Sum(nil)), d.sync()
 }
+
+func headOf(digest []byte) string { return stateMagic + hex.EncodeToString(digest) + "\n" }
 
 // WriteGateway stores a Gateway and the digest of the file that it replaced; "": no file.
 func (d *Directory) WriteGateway(gateway *nodev1.Gateway, replaced string) error {
@@ -99,12 +131,12 @@ func (d *Directory) ReadGateway(file string) (*nodev1.Gateway, error) {
 	return gateway, nil
 }
 
-func writeSynced(path string, content []byte) error {
+func writeSynced(path string, content func(*os.File) error) error {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = file.Write(content)
+	err = content(file)
 	if err == nil {
 		err = file.Sync()
 	}
@@ -119,7 +151,7 @@ func (d *Directory) sync() error {
 	return errors.Join(directory.Sync(), directory.Close())
 }
 
-// Read returns a file's update; nil, nil when there is none. A damaged file is an error that names it.
+// Read returns a file's update, the last good state with the changes of its journal; nil, nil when there is none. A damaged file is an error that names it.
 func (d *Directory) Read(name string) (*nodev1.Update, error) {
 	content, err := d.readContent(name)
 	if content == nil || err != nil {
@@ -128,6 +160,11 @@ func (d *Directory) Read(name string) (*nodev1.Update, error) {
 	update := &nodev1.Update{}
 	if err := proto.Unmarshal(content, update); err != nil {
 		return nil, fmt.Errorf("%s is damaged: %w", filepath.Join(d.path, name), err)
+	}
+	if name == LastGood {
+		if err := d.readJournal(update, sha256.Sum256(content)); err != nil {
+			return nil, err
+		}
 	}
 	return update, nil
 }
@@ -144,7 +181,7 @@ func (d *Directory) readContent(name string) ([]byte, error) {
 	}
 	head, body, _ := bytes.Cut(content, []byte("\n"))
 	digest := sha256.Sum256(body)
-	if expected := stateMagic + hex.EncodeToString(digest[:]); string(head) != expected {
+	if expected := strings.TrimSuffix(headOf(digest[:]), "\n"); string(head) != expected {
 		return nil, fmt.Errorf("%s is damaged: expected its first line to be %q, got another one", path, expected) // the line found may contain a secret
 	}
 	return body, nil
@@ -159,8 +196,9 @@ func (d *Directory) Remove(name string) error {
 	return err
 }
 
-// RenameDamaged renames a damaged file to NAME.damaged.
+// RenameDamaged renames a damaged file to NAME.damaged, and its journal, if there is one.
 func (d *Directory) RenameDamaged(name string) {
-	path := filepath.Join(d.path, name)
-	_ = os.Rename(path, path+".damaged")
+	for _, path := range []string{filepath.Join(d.path, name), filepath.Join(d.path, name+".journal")} {
+		_ = os.Rename(path, path+".damaged")
+	}
 }
