@@ -77,6 +77,18 @@ def test_a_variable_that_cannot_be_passed_is_a_mistake(
     assert mistake.startswith(expected)
 
 
+def test_labels_of_another_form_are_a_mistake() -> None:
+    labels = ("zone=eu", "zone=us", "Tier=edge", "team=a b")
+    run_options = options("--no-controller", *(word for label in labels for word in ("--node-label", label)))
+    with pytest.raises(PreflightError) as found:
+        check(run_options, [])
+    assert [text for text in found.value.mistakes if text.startswith("--node-label")] == [
+        "--node-label: expected one value of the label zone, got eu and us: leave one out",
+        "--node-label: expected 1 to 63 letters, digits and inner '-', '.' and '_', as 'payments', got 'a b'",
+        "--node-label: expected 1 to 63 lower-case letters, digits and inner '-', '.' and '/', as 'team', got 'Tier'",
+    ]
+
+
 def test_a_certificate_of_the_controller_that_cannot_be_used_is_a_mistake(tmp_path: Path) -> None:
     run_options = options(
         "--port", str(free_port("127.0.0.1")), "--controller-port", str(free_port("127.0.0.1")),

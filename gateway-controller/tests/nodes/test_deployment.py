@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from gatewright_controller._gen import node_pb2
@@ -11,16 +12,18 @@ pytestmark = pytest.mark.anyio
 POLICY = ("log-message", "v1.0.0", "d" * 64)
 
 
-def bundle(api: str, digest: str, *policies: tuple[str, str, str], size: int = 0) -> Bundle:
+def bundle(api: str, digest: str, *policies: tuple[str, str, str], size: int = 0, **nodes: str) -> Bundle:
+    """nodes: the labels of those that it is for."""
     message = node_pb2.ApiBundle(api=api, digest=digest, context=f"/{api}", routes=[b"x" * size])
-    return Bundle(message, frozenset(policies))
+    return Bundle(message, frozenset(policies), nodes)
 
 
 def hello(
-    node_id: str = "n1", bundles: dict[str, str] | None = None, *policies: tuple[str, str, str]
+    node_id: str = "n1", bundles: dict[str, str] | None = None, *policies: tuple[str, str, str], **labels: str
 ) -> node_pb2.Hello:
     return node_pb2.Hello(
         node_id=node_id,
+        labels=labels,
         policies=[node_pb2.PolicyRef(name=name, version=v, definition_digest=digest) for name, v, digest in policies],
         bundles=[node_pb2.BundleRef(api=api, digest=digest) for api, digest in (bundles or {}).items()],
     )
@@ -274,3 +277,111 @@ async def test_waiting_ends_with_the_answer_the_time_or_the_controller() -> None
 
 async def test_the_status_of_an_api_that_is_being_written_is_pending() -> None:
     assert Deployment().status("unheard-of").state == "pending"
+
+
+async def test_a_node_is_sent_what_is_for_its_labels() -> None:
+    deployment = Deployment()
+    for api in (bundle("all", "1"), bundle("eu", "1", zone="eu"), bundle("edge", "1", zone="eu", tier="edge")):
+        deployment.set_desired(api, 1)
+    deployment.suspend(replace(unserved("old", "/old", "v1", "no longer valid: …"), nodes={"zone": "us"}), 1)
+    east, west, bare = (
+        deployment.connect(hello("n1", zone="eu", disk="fast")),
+        deployment.connect(hello("n2", zone="us")),
+        deployment.connect(hello("n3", {"eu": "1"})),
+    )
+    assert sent(deployment.next_update(east)) == (["all@1", "eu@1"], [])
+    update = deployment.next_update(west)
+    assert (sent(update), unserved_in(update)) == ((["all@1"], []), [("/old", "no longer valid: …")])
+    assert sent(deployment.next_update(bare)) == (["all@1"], ["eu"]), "its labels are others than before its start"
+    assert [node.node for node in deployment.status("eu").nodes] == ["n1"]
+    applied(deployment, east, "eu", "1")
+    assert deployment.status("eu").state == "deployed"
+    assert [(api, status.state) for api, status in deployment.statuses_on(west)] == [
+        ("all", "pending"),
+        ("old", "rejected"),
+    ]
+
+
+async def test_an_api_that_fits_no_connected_node_says_so_at_once() -> None:
+    deployment = Deployment()
+    deployment.set_desired(bundle("a", "1", zone="eu", tier="edge"), 1)
+    assert deployment.status("a").reason == "no node is connected"
+    deployment.connect(hello("n1", zone="eu"))
+    deployment.connect(hello("n2"))
+    status = await deployment.wait_until_converged("a", 1000)
+    assert (status.state, status.nodes) == ("pending", ())
+    assert status.reason == (
+        "expected a node with tier=edge, zone=eu, got n1 (zone=eu), n2 (no labels): start a node with "
+        "--node-label tier=edge --node-label zone=eu, or change spec.nodes"
+    )
+    await deployment.wait_until_all_converged(1000)
+    node = deployment.connect(hello("n3", zone="eu", tier="edge"))
+    assert sent(deployment.next_update(node)) == (["a@1"], [])
+    applied(deployment, node, "a", "1")
+    assert deployment.status("a").state == "deployed"
+
+
+async def test_an_api_that_moves_stays_where_it_was_until_it_runs_where_it_is_to() -> None:
+    deployment = Deployment()
+    deployment.set_desired(bundle("a", "1", zone="eu"), 1)
+    east, west = deployment.connect(hello("n1", {"a": "1"}, zone="eu")), deployment.connect(hello("n2", zone="us"))
+    deployment.set_desired(bundle("a", "2", zone="us"), 2)
+    assert sent(deployment.next_update(east)) == ([], [])
+    assert sent(deployment.next_update(west)) == (["a@2"], [])
+    deployment.report(west, reported("a", "2", node_pb2.ApiStatus.STATE_PENDING, "it is being built"))
+    assert sent(deployment.next_update(east)) == ([], [])
+    applied(deployment, west, "a", "2")
+    assert deployment.status("a").state == "deployed"
+    assert sent(deployment.next_update(east)) == ([], ["a"])
+
+
+async def test_an_api_that_moves_to_nodes_that_are_not_there_says_where_it_stays() -> None:
+    deployment = Deployment()
+    deployment.set_desired(bundle("a", "1", zone="eu"), 1)
+    east = deployment.connect(hello("n1", {"a": "1"}, zone="eu"))
+    deployment.set_desired(bundle("a", "1", zone="us"), 2)
+    assert deployment.status("a").reason.endswith("or change spec.nodes; until then n1 keeps the version before")
+    assert sent(deployment.next_update(east)) == ([], [])
+    deployment.set_desired(bundle("a", "1", zone="eu"), 3)
+    assert deployment.status("a").state == "deployed", "back again"
+    deployment.set_desired(bundle("a", "1", zone="us"), 4)
+    deployment.remove("a", 5)
+    assert sent(deployment.next_update(east)) == ([], ["a"])
+
+
+async def test_what_goes_stays_until_its_successor_runs_on_the_nodes_that_that_is_for() -> None:
+    deployment = Deployment()
+    deployment.set_desired(bundle("old", "1"), 1)
+    east, west = (
+        deployment.connect(hello("n1", {"old": "1"}, zone="eu")),
+        deployment.connect(hello("n2", {"old": "1"}, zone="us")),
+    )
+    deployment.set_desired(bundle("new", "1", zone="us"), 2)
+    deployment.remove("old", 2, ["new"])
+    assert (sent(deployment.next_update(east)), sent(deployment.next_update(west))) == (([], []), (["new@1"], []))
+    applied(deployment, west, "new", "1")
+    assert (sent(deployment.next_update(east)), sent(deployment.next_update(west))) == (([], ["old"]), ([], ["old"]))
+
+
+async def test_a_node_that_gets_other_labels_runs_what_is_for_these() -> None:
+    deployment = Deployment()
+    deployment.set_desired(bundle("eu", "1", zone="eu"), 1)
+    deployment.set_desired(bundle("us", "1", zone="us"), 1)
+    node = deployment.connect(hello("n1", {"eu": "1"}, zone="eu"))
+    assert sent(deployment.next_update(node)) == ([], [])
+    deployment.update(node, hello("n1", zone="us"))
+    assert sent(deployment.next_update(node)) == (["us@1"], ["eu"])
+
+
+async def test_a_build_that_lacks_a_policy_keeps_no_other_from_serving() -> None:
+    deployment = Deployment()
+    deployment.set_desired(bundle("a", "1", POLICY), 1)
+    whole, lacking = deployment.connect(hello("n1", {}, POLICY)), deployment.connect(hello("n2", {"a": "0"}))
+    assert sent(deployment.next_update(whole)) == (["a@1"], [])
+    assert unserved_in(deployment.next_update(lacking)) == [("/a", deployment.status("a").nodes[1].reason)]
+    applied(deployment, whole, "a", "1")
+    status = await deployment.wait_until_converged("a", 1000)
+    assert [(node.node, node.state) for node in status.nodes] == [("n1", "deployed"), ("n2", "rejected")]
+    assert status.reason == (
+        "n2: the node's build has no policy log-message:v1.0.0; build it in, or take it off the API"
+    )

@@ -47,19 +47,19 @@ class Network:
         async with aio.secure_channel(self.tls.listen, credentials) as channel:
             yield node_pb2_grpc.NodeServiceStub(channel).Sync()
 
-    async def outcome(self, node: str, token: str = "", pair: tuple[Path, Path] | None = None) -> str:
+    async def outcome(self, node: str, token: str = "", pair: tuple[Path, Path] | None = None, **labels: str) -> str:
         """`served`, or the status by which the stream ended."""
         async with self.stream(token, pair) as call:
             try:
-                await call.write(hello(node))
+                await call.write(hello(node, **labels))
                 answer = await call.read()
             except aio.AioRpcError as error:
                 return error.code().name
             return "served" if isinstance(answer, node_pb2.ControllerMessage) else (await call.code()).name
 
 
-def hello(node: str) -> node_pb2.NodeMessage:
-    return node_pb2.NodeMessage(hello=node_pb2.Hello(node_id=node))
+def hello(node: str, **labels: str) -> node_pb2.NodeMessage:
+    return node_pb2.NodeMessage(hello=node_pb2.Hello(node_id=node, labels=labels))
 
 
 def free_port() -> int:
@@ -117,6 +117,53 @@ async def test_a_token_with_the_role_opens_and_no_other_does(open_network: Calla
     assert await network.outcome("n1", "viewer") == "PERMISSION_DENIED"
     assert await network.outcome("n1", "unknown") == "UNAUTHENTICATED"
     assert await network.outcome("n1") == "UNAUTHENTICATED"
+    assert network.deployment.nodes == {}
+
+
+LABELLED = Caller("token:eu", (Grant("node", Scope(labels={"zone": "eu"})),))
+
+
+async def test_a_token_with_labels_opens_for_nodes_that_have_them(
+    open_network: Callable[..., object], caplog: pytest.LogCaptureFixture
+) -> None:
+    network: Network = await open_network()  # type: ignore[misc]
+    network.tokens["eu"] = LABELLED
+    assert await network.outcome("n1", "eu", zone="eu", tier="edge") == "served"
+    for _ in range(2):
+        assert await network.outcome("n1", "eu", zone="us") == "PERMISSION_DENIED"
+    assert await network.outcome("n2", "eu") == "PERMISSION_DENIED"
+    assert [(record.node, record.reason) for record in caplog.records if record.message == "node refused"] == [
+        (
+            node,
+            f"expected the labels zone=eu, which token:eu is for, of the node {node}, got {got}: "
+            "start the node with --node-label zone=eu, or give it another token",
+        )
+        for node, got in (("n1", "zone=us"), ("n2", "no labels"))
+    ], "once for each reason"
+
+
+async def test_labels_of_another_form_are_refused(open_network: Callable[..., object]) -> None:
+    network: Network = await open_network()  # type: ignore[misc]
+    network.tokens["node"] = NODE
+    async with network.stream("node") as call:
+        await call.write(hello("n1", Zone="eu"))
+        with pytest.raises(aio.AioRpcError, match=r"node n1: labels\.Zone: expected 1 to 63 lower-case"):
+            await call.read()
+
+
+async def test_another_hello_with_labels_that_the_token_is_not_for_ends_the_stream(
+    open_network: Callable[..., object],
+) -> None:
+    network: Network = await open_network()  # type: ignore[misc]
+    network.tokens["eu"] = LABELLED
+    async with network.stream("eu") as call:
+        await call.write(hello("n1", zone="eu"))
+        assert isinstance(await call.read(), node_pb2.ControllerMessage)
+        await call.write(hello("n1", zone="eu", tier="edge"))
+        while network.deployment.nodes["n1"].labels != {"zone": "eu", "tier": "edge"}:
+            await asyncio.sleep(0.001)
+        await call.write(hello("n1", zone="us"))
+        assert await call.read() is aio.EOF
     assert network.deployment.nodes == {}
 
 

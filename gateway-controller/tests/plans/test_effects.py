@@ -83,6 +83,14 @@ def test_policies_are_said_with_their_exact_versions(describe: Describe, orders:
     assert "policy log-message v1.0.0 no longer runs on every operation" in sentences
 
 
+def test_nodes_are_said_with_those_before(describe: Describe, orders: JsonObject) -> None:
+    eu, us = (changed(orders, nodes={"zone": zone}) for zone in ("eu", "us"))
+    assert "orders-v1 runs on nodes with zone=eu" in describe([], [eu])
+    assert describe([orders], [eu]) == ["orders-v1 runs on nodes with zone=eu, was on every node"]
+    assert describe([eu], [us]) == ["orders-v1 runs on nodes with zone=us, was on nodes with zone=eu"]
+    assert describe([us], [orders]) == ["orders-v1 runs on every node, was on nodes with zone=us"]
+
+
 def test_parameters_are_not_shown(describe: Describe, orders: JsonObject) -> None:
     def with_value(value: str) -> JsonObject:
         params = {"headers": [{"name": "x-a", "value": value}]}

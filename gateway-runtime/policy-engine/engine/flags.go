@@ -52,13 +52,14 @@ func parseCommandLine(arguments []string, usage io.Writer) (*commandLine, error)
 
 func (line *commandLine) flags() *flag.FlagSet {
 	o := &line.options
-	o.Executors = map[string][]string{}
+	o.Executors, o.Labels = map[string][]string{}, map[string]string{}
 	flags := flag.NewFlagSet("policy-engine", flag.ContinueOnError)
 	flags.StringVar(&o.Manifest, "manifest", "", "manifest.json of the build `PATH`")
 	flags.StringVar(&o.ExtProc, "ext-proc", "", "socket to which Envoy sends requests, `unix:PATH`")
 	flags.StringVar(&o.XDS, "xds", "", "socket from which Envoy gets its configuration, `unix:PATH`")
 	flags.StringVar(&o.Admin, "admin", "", "socket that answers /healthz, /ready, /stats, /chains and /executors, `unix:PATH`")
 	flags.StringVar(&o.NodeID, "node-id", "", "this node's `ID`, also in its Envoy's bootstrap")
+	flags.Var(labels(o.Labels), "node-label", "a label of this node, by which APIs choose nodes, `KEY=VALUE`; may be repeated")
 	flags.StringVar(&o.Controller, "controller", "", "the controller's `ADDRESS`, unix:PATH or host:port; none: run on the last good state")
 	flags.StringVar(&o.ControllerCredentials.Authority, "controller-authority", "", "`FILE` (PEM) of who signs the controller's certificate; none: the stream to the controller is not encrypted")
 	flags.StringVar(&o.ControllerCredentials.Certificate, "controller-certificate", "", "`FILE` (PEM) with the certificate that this node shows the controller")
@@ -98,6 +99,23 @@ func (m metricsSources) Set(text string) error {
 		}
 	}
 	*m.all = append(*m.all, source)
+	return nil
+}
+
+// labels is a flag.Value: labels of the node.
+type labels map[string]string
+
+func (l labels) String() string { return "" }
+
+func (l labels) Set(text string) error {
+	key, value, ok := strings.Cut(text, "=")
+	if !ok || key == "" || value == "" {
+		return fmt.Errorf("expected KEY=VALUE, got %q", text)
+	}
+	if earlier, ok := l[key]; ok && earlier != value {
+		return fmt.Errorf("expected one value of the label %s, got %s and %s", key, earlier, value)
+	}
+	l[key] = value
 	return nil
 }
 

@@ -18,6 +18,7 @@ type Options struct {
 	Manifest              string              // path of a build's manifest.json
 	Register              func(*Registry)     // registers the compiled-in Go policies; called once, before the engine starts
 	NodeID                string              // of this node, as in its Envoy's bootstrap
+	Labels                map[string]string   // of this node, by which APIs choose nodes; the controller checks them
 	StateDir              string              // directory for the last good state; created if missing
 	Secrets               string              // folder of the files of secrets that parameters name; empty: none
 	Gateway               string              // path of a serialized node.v1.Gateway that applies from the start; empty: no listeners until a controller sends one

@@ -42,11 +42,12 @@ func TestStartNamesAllMistakesOfItsOptions(t *testing.T) {
 func TestTheCommandLineNamesAllItsMistakes(t *testing.T) {
 	var usage bytes.Buffer
 	_, err := parseCommandLine([]string{"--what", "---x", "--xds", "here", "stray", "--log-level=warn", "--memory-limit", "-1", "--body-memory", "much",
-		"--metrics-source", "envoy", "--metrics-source", "a=unix:/a", "--metrics-source", "a=unix:/b"}, &usage)
+		"--metrics-source", "envoy", "--metrics-source", "a=unix:/a", "--metrics-source", "a=unix:/b",
+		"--node-label", "zone", "--node-label", "zone=eu", "--node-label", "zone=us"}, &usage)
 	for _, mistake := range []string{
 		"flag provided but not defined: -what", "bad flag syntax: ---x", `expected flags only, got "stray"`, `invalid value "warn" for flag -log-level`,
 		`invalid value "much" for flag -body-memory`,
-		`expected NAME=unix:PATH[:/path], got "envoy"`, "expected one source a, got another", `--xds: expected unix:PATH, got "here"`, "--node-id: expected a value", "--memory-limit: expected",
+		`expected NAME=unix:PATH[:/path], got "envoy"`, "expected one source a, got another", `expected KEY=VALUE, got "zone"`, "expected one value of the label zone, got eu and us", `--xds: expected unix:PATH, got "here"`, "--node-id: expected a value", "--memory-limit: expected",
 	} {
 		if err == nil || !strings.Contains(err.Error(), mistake) {
 			t.Errorf("expected %q, got %v", mistake, err)

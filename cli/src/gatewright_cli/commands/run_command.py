@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from gatewright_cli.commands.options import A_PATH, IMPORT_LIMIT, MANIFEST, OUTPUT, STATE_DIR
-from gatewright_cli.commands.units import DURATION, SIZE, UIDS
+from gatewright_cli.commands.units import DURATION, LABEL, SIZE, UIDS
 from gatewright_cli.isolation.executor_users import FIRST, LAST
 from gatewright_cli.node.listeners.ports import ECHO_PORT
 
@@ -96,6 +96,15 @@ PORT = click.IntRange(0, 65535)
     help="Processes per group of Python policies.",
 )
 @click.option("--node-id", help="The node's name for the controller. [default: the host's name]")
+@click.option(
+    "--node-label",
+    "node_labels",
+    metavar="KEY=VALUE",
+    type=LABEL,
+    multiple=True,
+    envvar="GATEWRIGHT_NODE_LABELS",
+    help="A label of the node, by which APIs choose nodes; repeatable. [default: GATEWRIGHT_NODE_LABELS, or none]",
+)
 @click.option("--bootstrap", type=A_PATH, help="Envoy's bootstrap template. [default: the one that ships]")
 @click.option(
     "--access-log",

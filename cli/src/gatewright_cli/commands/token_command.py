@@ -22,7 +22,14 @@ def token() -> None:
 @click.option("--role", required=True, type=click.Choice(ROLES), help="What it may do.")
 @click.option("--api", "apis", metavar="GLOB", multiple=True, help="For APIs whose name fits, such as orders-*.")
 @click.option("--node", "nodes", metavar="GLOB", multiple=True, help="With the role node: for nodes whose id fits.")
-@click.option("--label", "labels", metavar="KEY=VALUE", type=LABEL, multiple=True, help="For APIs with this label.")
+@click.option(
+    "--label",
+    "labels",
+    metavar="KEY=VALUE",
+    type=LABEL,
+    multiple=True,
+    help="For APIs with this label; with the role node: for nodes that have it.",
+)
 @click.option(
     "--host", "hosts", metavar="HOST", multiple=True, help="For APIs with no hosts but this: shop.example, *.example."
 )

@@ -58,6 +58,7 @@ class Options:
     echo_port: int
     executors: int
     node_id: str | None
+    node_labels: tuple[tuple[str, str], ...]
     bootstrap: Path | None
     access_log: str | None
     access_log_sample: float | None

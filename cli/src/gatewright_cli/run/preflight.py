@@ -74,6 +74,7 @@ def _check(options: Options, rest: Sequence[str], reader: GatewayReader) -> RunI
         mistakes += certificate_files.unobtained(listening, controller=not options.no_controller)
         mistakes += port_mistakes(listeners(options, listening.listeners))
     mistakes += _network_mistakes(options)
+    mistakes += _label_mistakes(options)
     if not options.no_controller:
         mistakes += controller_tls.mistakes(options.controller_tls_certificate, options.controller_tls_key)
     with collecting(mistakes):
@@ -114,6 +115,19 @@ def _network_mistakes(options: Options) -> Iterator[str]:
     if options.nodes_authority:
         mistakes = certificate_pair.unreadable(str(options.nodes_authority))
         yield from (f"--nodes-authority: {sentence}" for sentence in mistakes)
+
+
+def _label_mistakes(options: Options) -> Iterator[str]:
+    if not options.node_labels:
+        return
+    from gatewright_controller.resource.node_labels import label_mistakes  # here, since most nodes have no labels
+
+    labels = dict(options.node_labels)
+    for key, value in dict.fromkeys(options.node_labels):
+        if labels[key] != value:
+            yield f"--node-label: expected one value of the label {key}, got {value} and {labels[key]}: leave one out"
+    for mistake in label_mistakes(labels):
+        yield f"--node-label: {mistake.message}"
 
 
 @contextlib.contextmanager

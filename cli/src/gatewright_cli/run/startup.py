@@ -126,6 +126,7 @@ def node_settings(
         envoy=inputs.envoy,
         bootstrap_template=inputs.bootstrap,
         node_id=options.node_id or socket.gethostname(),
+        node_labels=dict(options.node_labels),
         edge=options.edge,
         gateway=inputs.gateway,
         controller=None if options.no_controller else controller,

@@ -7,6 +7,13 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class DrainState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DRAIN_STATE_UNSPECIFIED: _ClassVar[DrainState]
+    DRAIN_STATE_SERVING: _ClassVar[DrainState]
+    DRAIN_STATE_DRAINING: _ClassVar[DrainState]
+    DRAIN_STATE_DRAINED: _ClassVar[DrainState]
+
 class Document(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     DOCUMENT_UNSPECIFIED: _ClassVar[Document]
@@ -41,6 +48,10 @@ class BodyMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     BODY_MODE_SKIP: _ClassVar[BodyMode]
     BODY_MODE_BUFFER: _ClassVar[BodyMode]
     BODY_MODE_STREAM: _ClassVar[BodyMode]
+DRAIN_STATE_UNSPECIFIED: DrainState
+DRAIN_STATE_SERVING: DrainState
+DRAIN_STATE_DRAINING: DrainState
+DRAIN_STATE_DRAINED: DrainState
 DOCUMENT_UNSPECIFIED: Document
 DOCUMENT_METRICS: Document
 DOCUMENT_STATS: Document
@@ -71,7 +82,14 @@ class NodeMessage(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("node_id", "engine_version", "policies", "bundles", "gateway_digest", "keeps_gateway", "admin_address")
+    __slots__ = ("node_id", "engine_version", "policies", "bundles", "gateway_digest", "keeps_gateway", "admin_address", "labels", "drain")
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     ENGINE_VERSION_FIELD_NUMBER: _ClassVar[int]
     POLICIES_FIELD_NUMBER: _ClassVar[int]
@@ -79,6 +97,8 @@ class Hello(_message.Message):
     GATEWAY_DIGEST_FIELD_NUMBER: _ClassVar[int]
     KEEPS_GATEWAY_FIELD_NUMBER: _ClassVar[int]
     ADMIN_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    DRAIN_FIELD_NUMBER: _ClassVar[int]
     node_id: str
     engine_version: str
     policies: _containers.RepeatedCompositeFieldContainer[PolicyRef]
@@ -86,7 +106,9 @@ class Hello(_message.Message):
     gateway_digest: str
     keeps_gateway: bool
     admin_address: str
-    def __init__(self, node_id: _Optional[str] = ..., engine_version: _Optional[str] = ..., policies: _Optional[_Iterable[_Union[PolicyRef, _Mapping]]] = ..., bundles: _Optional[_Iterable[_Union[BundleRef, _Mapping]]] = ..., gateway_digest: _Optional[str] = ..., keeps_gateway: _Optional[bool] = ..., admin_address: _Optional[str] = ...) -> None: ...
+    labels: _containers.ScalarMap[str, str]
+    drain: DrainState
+    def __init__(self, node_id: _Optional[str] = ..., engine_version: _Optional[str] = ..., policies: _Optional[_Iterable[_Union[PolicyRef, _Mapping]]] = ..., bundles: _Optional[_Iterable[_Union[BundleRef, _Mapping]]] = ..., gateway_digest: _Optional[str] = ..., keeps_gateway: _Optional[bool] = ..., admin_address: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., drain: _Optional[_Union[DrainState, str]] = ...) -> None: ...
 
 class PolicyRef(_message.Message):
     __slots__ = ("name", "version", "definition_digest")
@@ -153,7 +175,14 @@ class ApiStatus(_message.Message):
     def __init__(self, api: _Optional[str] = ..., digest: _Optional[str] = ..., state: _Optional[_Union[ApiStatus.State, str]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Observed(_message.Message):
-    __slots__ = ("node_id", "observation", "exchanges", "dropped", "ended", "refused", "documents", "piece")
+    __slots__ = ("node_id", "observation", "exchanges", "dropped", "ended", "refused", "documents", "piece", "labels")
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     OBSERVATION_FIELD_NUMBER: _ClassVar[int]
     EXCHANGES_FIELD_NUMBER: _ClassVar[int]
@@ -162,6 +191,7 @@ class Observed(_message.Message):
     REFUSED_FIELD_NUMBER: _ClassVar[int]
     DOCUMENTS_FIELD_NUMBER: _ClassVar[int]
     PIECE_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
     node_id: str
     observation: int
     exchanges: _containers.RepeatedScalarFieldContainer[bytes]
@@ -170,7 +200,8 @@ class Observed(_message.Message):
     refused: str
     documents: _containers.RepeatedScalarFieldContainer[Document]
     piece: bytes
-    def __init__(self, node_id: _Optional[str] = ..., observation: _Optional[int] = ..., exchanges: _Optional[_Iterable[bytes]] = ..., dropped: _Optional[int] = ..., ended: _Optional[bool] = ..., refused: _Optional[str] = ..., documents: _Optional[_Iterable[_Union[Document, str]]] = ..., piece: _Optional[bytes] = ...) -> None: ...
+    labels: _containers.ScalarMap[str, str]
+    def __init__(self, node_id: _Optional[str] = ..., observation: _Optional[int] = ..., exchanges: _Optional[_Iterable[bytes]] = ..., dropped: _Optional[int] = ..., ended: _Optional[bool] = ..., refused: _Optional[str] = ..., documents: _Optional[_Iterable[_Union[Document, str]]] = ..., piece: _Optional[bytes] = ..., labels: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Observation(_message.Message):
     __slots__ = ("id", "stop", "filter", "kept", "seconds", "record_only", "document")
@@ -191,10 +222,20 @@ class Observation(_message.Message):
     def __init__(self, id: _Optional[int] = ..., stop: _Optional[bool] = ..., filter: _Optional[bytes] = ..., kept: _Optional[bool] = ..., seconds: _Optional[int] = ..., record_only: _Optional[bool] = ..., document: _Optional[_Union[Document, str]] = ...) -> None: ...
 
 class ControllerMessage(_message.Message):
-    __slots__ = ("update",)
+    __slots__ = ("update", "drain")
     UPDATE_FIELD_NUMBER: _ClassVar[int]
+    DRAIN_FIELD_NUMBER: _ClassVar[int]
     update: Update
-    def __init__(self, update: _Optional[_Union[Update, _Mapping]] = ...) -> None: ...
+    drain: Drain
+    def __init__(self, update: _Optional[_Union[Update, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ...) -> None: ...
+
+class Drain(_message.Message):
+    __slots__ = ("drained", "accept_seconds")
+    DRAINED_FIELD_NUMBER: _ClassVar[int]
+    ACCEPT_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    drained: bool
+    accept_seconds: int
+    def __init__(self, drained: _Optional[bool] = ..., accept_seconds: _Optional[int] = ...) -> None: ...
 
 class Update(_message.Message):
     __slots__ = ("revision", "bundles", "removed_apis", "gateway")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from gatewright_documents.mistake import Mistake
@@ -10,6 +10,7 @@ from gatewright_documents.mistake import Mistake
 from gatewright_controller.access.roles import BOUND, RIGHTS, Right, Role
 from gatewright_controller.access.scopes import EVERY_API, Scope
 from gatewright_controller.model import Api
+from gatewright_controller.resource.node_labels import has_labels, labels_text
 
 
 class NotPermittedError(Exception):
@@ -34,8 +35,8 @@ class Grant:
         if self.role == "admin" and not self.scope.is_every_api:
             cure = "leave names, labels, hosts and contexts out, or make it a publisher"
             yield Mistake.expecting("an admin for all APIs", "one that is bound", cure, field=field)
-        if self.role == "node" and (self.scope.labels or self.scope.hosts or self.scope.contexts):
-            cure = "leave labels, hosts and contexts out; names are those of the nodes"
+        if self.role == "node" and (self.scope.hosts or self.scope.contexts):
+            cure = "leave hosts and contexts out; names and labels are those of the nodes"
             yield Mistake.expecting("a node without bounds of APIs", "one with them", cure, field=field)
 
 
@@ -84,9 +85,20 @@ class Caller:
         """Of all grants."""
         return frozenset[Right]().union(*(grant.rights for grant in self.grants))
 
-    def may_be_node(self, node: str) -> bool:
-        """Whether the caller may connect as this node."""
-        return any("nodes:connect" in grant.rights and grant.scope.has_name(node) for grant in self.grants)
+    def node_refusal(self, node: str, labels: Mapping[str, str]) -> str:
+        """Why the caller may not connect as a node with these labels; "" where it may."""
+        scopes = [grant.scope for grant in self.grants if "nodes:connect" in grant.rights]
+        named = [scope for scope in scopes if scope.has_name(node)]
+        if not named:
+            return f"expected a token with the role node, for {node}; got one with another role, or for other nodes"
+        if any(has_labels(labels, scope.labels) for scope in named):
+            return ""
+        wanted = " or ".join(labels_text(scope.labels) for scope in named)
+        options = " ".join(f"--node-label {key}={value}" for key, value in sorted(named[0].labels.items()))
+        return (
+            f"expected the labels {wanted}, which {self.actor} is for, of the node {node}, got {labels_text(labels)}: "
+            f"start the node with {options}, or give it another token"
+        )
 
     def permit(self, right: Right) -> Permit | None:
         """What a request may touch that needs this right; None: the caller has not got it."""

@@ -10,12 +10,15 @@ from gatewright_documents.mistake import listed
 
 from gatewright_controller.model import Api
 from gatewright_controller.resource.hosts import covers_host, patterns_of
+from gatewright_controller.resource.node_labels import has_labels
 from gatewright_controller.resource.paths import context_of, is_below
 
 
 @dataclass(frozen=True)
 class Scope:
     """An API is in it that fits all of its members; one that is empty fits every API.
+
+    Of the role node, names and labels are those of nodes.
 
     names: globs. labels: the API has all of them. hosts: names or patterns, that cover every host of the API; one
     without hosts is on every host, which they do not cover. contexts: paths; the API's is one of them or below one.
@@ -36,7 +39,7 @@ class Scope:
         labels, context = api.metadata.labels, context_of(api.spec.context, api.spec.version)
         return (
             self.has_name(api.metadata.name)
-            and all(labels.get(key) == value for key, value in self.labels.items())
+            and has_labels(labels, self.labels)
             and (not self.hosts or all(self._has_host(host) for host in patterns_of(api.spec.hosts)))
             and (not self.contexts or any(is_below(context, top) for top in self.contexts))
         )

@@ -133,6 +133,7 @@ class Controller:
             )
             spec, reason = stored.api.spec, f"no longer valid: {invalid}"
             suspended = unserved(stored.name, stored.context, spec.version, reason, spec.hosts, spec.listeners)
+            suspended = replace(suspended, nodes=spec.nodes)
             return partial(self.deployment.suspend, suspended, stored.revision)
         self._move(stored, versions)
         return partial(self.deployment.set_desired, self._translated(api), stored.revision)
@@ -382,7 +383,9 @@ class Controller:
                 stored = write(api, versions, replace(terms, expected=expected))
                 return stored, bundle, stored.revision > before
             except ContextTakenError as error:
-                raise Invalid([context_taken(error.host, error.context, error.api)]) from None
+                raise Invalid(
+                    [context_taken(error.host, error.context, error.api, chooses_nodes=bool(api.spec.nodes))]
+                ) from None
             except OtherRevisionError:
                 if terms.expected is not None:
                     raise

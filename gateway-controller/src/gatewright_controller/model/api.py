@@ -76,6 +76,8 @@ class ApiSpec(Routing, frozen=True, kw_only=True):
     """`shop.example`, `*.shop.example`: the hosts that the API is served on, at any port; none: on every one."""
     listeners: Annotated[list[ResourceName], Meta(max_length=100)] = msgspec.field(default_factory=list)
     """Names of the Gateway's listeners that serve the API, and no others do; none: all that are not `internal`."""
+    nodes: Labels = msgspec.field(default_factory=dict)
+    """`{zone: eu, tier: edge}`: the API runs on the nodes that have all of these labels; none: on every node."""
     upstream: Upstreams
     policies: Policies = msgspec.field(default_factory=list)
     """API level: these run before the operation's own."""

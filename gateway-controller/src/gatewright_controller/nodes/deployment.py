@@ -6,12 +6,13 @@ Everything here lives on one event loop and is in memory only: nodes say what th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
 from gatewright_controller._gen import node_pb2
+from gatewright_controller.resource.node_labels import has_labels, labels_text
 from gatewright_controller.translate import Bundle
 
 State = Literal["deployed", "pending", "rejected"]
@@ -19,6 +20,8 @@ UNAPPLIED_STATES: dict[int, Literal["pending", "rejected"]] = {
     node_pb2.ApiStatus.STATE_PENDING: "pending",
     node_pb2.ApiStatus.STATE_REJECTED: "rejected",
 }
+MOST_NAMED = 5
+"""Nodes that a reason names; of more it says how many there are."""
 UPDATE_BYTES = 2 * 1024 * 1024
 """About how much one Update holds: gRPC's receivers take 4 MiB unless configured otherwise."""
 
@@ -34,8 +37,9 @@ class NodeStatus:
 
 @dataclass(frozen=True)
 class ApiStatus:
-    """`deployed`: every connected node has it. `rejected`: one of them, or all, cannot run it until an operator changes
-    something. `pending`: one of them has yet to answer, or cannot run it now and tries again by itself."""
+    """Of the connected nodes that are to run it. `deployed`: all have it. `rejected`: one of them, or all, cannot run
+    it until an operator changes something. `pending`: one of them has yet to answer, or cannot run it now and tries
+    again by itself; or there is none."""
 
     state: State
     reason: str = ""
@@ -61,6 +65,7 @@ class Node:
     sent: dict[str, str]
     """API → digest; at first what the node says it runs, and of what is unsettled there an empty one."""
     applied: dict[str, str]
+    labels: Mapping[str, str] = field(default_factory=dict)
     connected_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     unapplied: dict[str, Unapplied] = field(default_factory=dict)
     """By API, as the node reported it."""
@@ -79,10 +84,14 @@ class Node:
         policies = {(policy.name, policy.version): policy.definition_digest for policy in hello.policies}
         sent = {bundle.api: "" if bundle.unsettled else bundle.digest for bundle in hello.bundles}
         applied = {bundle.api: bundle.digest for bundle in hello.bundles if bundle.digest}
-        node = Node(hello.node_id, hello.engine_version, policies, sent, applied)
+        node = Node(hello.node_id, hello.engine_version, policies, sent, applied, dict(hello.labels))
         node.gateway_sent = node.gateway_applied = hello.gateway_digest
         node.keeps_gateway = hello.keeps_gateway
         return node
+
+    def is_to_run(self, bundle: Bundle) -> bool:
+        """Whether the API is for nodes with these labels."""
+        return has_labels(self.labels, bundle.nodes)
 
     def has_reported(self, bundle: Bundle) -> bool:
         """Whether the node has said what it makes of the bundle."""
@@ -128,6 +137,8 @@ class Deployment:
         self._suspended: dict[str, Bundle] = {}
         self._successors: dict[str, frozenset[str]] = {}
         """Of APIs that are to go: those that take their contexts over."""
+        self._leaving: dict[str, set[str]] = {}
+        """By API, the nodes that it is not for any more, until it runs on those that it is for now."""
         self._gateway: node_pb2.Gateway | None = None
         self._changed = asyncio.Event()
         self._stopping = False
@@ -135,7 +146,9 @@ class Deployment:
     # ------------------------------------------------------------ from the API
 
     def set_desired(self, bundle: Bundle, revision: int) -> None:
-        """The API is to be run as this bundle says."""
+        """The API is to be run as this bundle says. Nodes that it is not for any more go on with what they have of it
+        until a node that it is for runs it. What is remembered of that is in memory, as of `remove`."""
+        self._note_leaving(bundle)
         self._suspended.pop(bundle.api, None)
         self._successors.pop(bundle.api, None)
         self._desired[bundle.api] = bundle
@@ -144,6 +157,7 @@ class Deployment:
 
     def suspend(self, unserved: Bundle, revision: int) -> None:
         """The API cannot be translated: nodes keep what they have of it, or answer 503 for it."""
+        self._note_leaving(unserved)
         self._desired.pop(unserved.api, None)
         self._successors.pop(unserved.api, None)
         self._suspended[unserved.api] = unserved
@@ -167,6 +181,7 @@ class Deployment:
         self._desired.pop(api, None)
         self._successors.pop(api, None)
         self._revisions.pop(api, None)
+        self._leaving.pop(api, None)
         if successors:
             self._successors[api] = frozenset(successors)
         self._advance_revision(revision)
@@ -208,7 +223,36 @@ class Deployment:
             return ApiStatus("rejected", self._suspended[api].message.unserved)
         if (bundle := self._desired.get(api)) is None:
             return ApiStatus("pending", "it is being written or deleted")
-        return _together(tuple(_node_status(node, bundle) for _, node in sorted(self.nodes.items())))
+        running = self._nodes_of(bundle)
+        if self.nodes and not running:
+            return ApiStatus("pending", self._lacking_nodes(bundle))
+        return _together(tuple(_node_status(node, bundle) for node in running))
+
+    def statuses_on(self, node: Node) -> Iterator[tuple[str, NodeStatus]]:
+        """What the node makes of each API that it is to run, by name."""
+        for api, bundle in sorted((self._desired | self._suspended).items()):
+            if not node.is_to_run(bundle):
+                continue
+            suspended = api in self._suspended
+            reason = bundle.message.unserved
+            yield api, NodeStatus(node.id, "rejected", reason) if suspended else _node_status(node, bundle)
+
+    def _nodes_of(self, bundle: Bundle) -> list[Node]:
+        """The connected nodes that are to run it, by id."""
+        return [node for _, node in sorted(self.nodes.items()) if node.is_to_run(bundle)]
+
+    def _lacking_nodes(self, bundle: Bundle) -> str:
+        """Why no node runs it."""
+        known = [f"{node.id} ({labels_text(node.labels)})" for _, node in sorted(self.nodes.items())]
+        more = len(known) - MOST_NAMED
+        named = ", ".join([*known[:MOST_NAMED], f"{more} more"] if more > 1 else known)
+        options = " ".join(f"--node-label {key}={value}" for key, value in sorted(bundle.nodes.items()))
+        left = [node.id for node in self.nodes.values() if self._is_needed(bundle.api, node)]
+        behind = f"; until then {', '.join(sorted(left))} keeps the version before" if left else ""
+        return (
+            f"expected a node with {labels_text(bundle.nodes)}, got {named}: start a node with {options}, "
+            f"or change spec.nodes{behind}"
+        )
 
     def states(self) -> dict[str, int]:
         """How many APIs are in each state."""
@@ -239,7 +283,7 @@ class Deployment:
             return True
         waits = [
             node
-            for node in self.nodes.values()
+            for node in self._nodes_of(bundle)
             if not node.has_reported(bundle) and (changing or not node.unfit_for(bundle))
         ]
         return bool(self.nodes) and not waits
@@ -273,9 +317,10 @@ class Deployment:
             self.admin_addresses.pop(hello.node_id, None)
         return known != hello.admin_address
 
-    def update_policies(self, node: Node, hello: node_pb2.Hello) -> None:
-        """The node can run other policies than it said before; what it runs has not changed."""
-        node.policies = Node.of(hello).policies
+    def update(self, node: Node, hello: node_pb2.Hello) -> None:
+        """The node can run other policies than it said before, or has other labels; what it runs has not changed."""
+        newest = Node.of(hello)
+        node.policies, node.labels = newest.policies, newest.labels
         self._notify()
 
     def disconnect(self, node: Node) -> None:
@@ -291,8 +336,9 @@ class Deployment:
 
     def next_update(self, node: Node) -> node_pb2.Update:
         """What the node lacks, as far as one message holds it; from then on it counts as sent. May be empty."""
-        known = self._known()
-        removed = [api for api in sorted(node.sent) if api not in known and not self._is_needed(api, node)]
+        known = self._desired | self._suspended
+        gone = (api for api in sorted(node.sent) if api not in known or not node.is_to_run(known[api]))
+        removed = [api for api in gone if not self._is_needed(api, node)]
         bundles = list(self._unsent(node))
         for api in removed:
             del node.sent[api]
@@ -322,14 +368,41 @@ class Deployment:
             _report_gateway(node, report.gateway)
         if not any(self._successors.keys() & known.sent.keys() for known in self.nodes.values()):
             self._successors.clear()
+        if self._leaving:
+            known = self._desired | self._suspended
+            self._leaving = {api: ids for api, ids in self._leaving.items() if not self._has_arrived(known[api])}
         self._notify()
 
+    def _note_leaving(self, bundle: Bundle) -> None:
+        before = self._desired.get(bundle.api) or self._suspended.get(bundle.api)
+        if before is None or before.nodes == bundle.nodes:
+            return
+        running = {node.id for node in self.nodes.values() if node.is_to_run(before)}
+        staying = {node.id for node in self.nodes.values() if node.is_to_run(bundle)}
+        leaving = (running | self._leaving.pop(bundle.api, set())) - staying
+        if leaving:
+            self._leaving[bundle.api] = leaving
+
     def _is_needed(self, api: str, node: Node) -> bool:
-        """Whether the node runs an API that is to go, and does not run one of its successors yet."""
+        """Whether the node runs an API that is to go from it, while what takes its place does not run yet."""
         if api not in node.applied:
             return False
+        if bundle := self._desired.get(api) or self._suspended.get(api):
+            return node.id in self._leaving.get(api, ()) and not self._has_arrived(bundle)
         bundles = (self._desired.get(successor) for successor in self._last_successors(api))
-        return any(bundle and node.applied.get(bundle.api) != bundle.digest for bundle in bundles)
+        return any(bundle and not self._has_come(bundle, node) for bundle in bundles)
+
+    def _has_come(self, successor: Bundle, node: Node) -> bool:
+        """Whether the successor of what the node runs does so there, or on the nodes that it is for."""
+        if node.is_to_run(successor):
+            return node.applied.get(successor.api) == successor.digest
+        return self._has_arrived(successor)
+
+    def _has_arrived(self, bundle: Bundle) -> bool:
+        """Whether a node that the API is for runs it, and the others have said why they do not."""
+        nodes = self._nodes_of(bundle)
+        is_run = any(node.applied.get(bundle.api) == bundle.digest for node in nodes)
+        return is_run and all(node.has_reported(bundle) or node.unfit_for(bundle) for node in nodes)
 
     def _last_successors(self, api: str) -> set[str]:
         """Of successors that are to go themselves, theirs."""
@@ -350,6 +423,8 @@ class Deployment:
     def _unsent(self, node: Node) -> Iterator[Bundle]:
         size = 0
         for _, desired in sorted((self._desired | self._suspended).items()):
+            if not node.is_to_run(desired):
+                continue
             bundle = node.wanted(desired)
             if node.sent.get(bundle.api) != bundle.digest:
                 size += bundle.message.ByteSize()

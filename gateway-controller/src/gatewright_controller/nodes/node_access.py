@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,9 +71,9 @@ class NodeAccess:
         self._find = find
         self._refused: dict[str, str] = {}  # why, by node, as it was logged
 
-    async def admit(self, context: Context, node_id: str) -> None:
+    async def admit(self, context: Context, node_id: str, labels: Mapping[str, str]) -> None:
         """Ends the stream with UNAUTHENTICATED or PERMISSION_DENIED where it may not be this node's."""
-        if refusal := await self._refusal(context, node_id):
+        if refusal := await self._refusal(context, node_id, labels):
             code, why = refusal
             if self._refused.get(node_id) != why:  # the node tries again and again
                 log.warning("node refused", extra={"node": node_id, "peer": context.peer(), "reason": why})
@@ -81,12 +81,19 @@ class NodeAccess:
             await context.abort(code, why)
         self._refused.pop(node_id, None)
 
-    async def watch(self, context: Context, node_id: str) -> None:
-        """Returns once the stream may be this node's no longer."""
-        while not await self._refusal(context, node_id):
+    async def watch(self, context: Context, node_id: str, labels: Callable[[], Mapping[str, str]]) -> str:
+        """Returns once the stream may be this node's no longer, and why. labels: those that it has now."""
+        while not (refusal := await self._refusal(context, node_id, labels())):
             await asyncio.sleep(RECHECK_SECONDS)
+        return refusal[1]
 
-    async def _refusal(self, context: Context, node_id: str) -> tuple[grpc.StatusCode, str] | None:
+    async def permits(self, context: Context, node_id: str, labels: Mapping[str, str]) -> bool:
+        """Whether the stream may be this node's, with other labels than before."""
+        return not await self._refusal(context, node_id, labels)
+
+    async def _refusal(
+        self, context: Context, node_id: str, labels: Mapping[str, str]
+    ) -> tuple[grpc.StatusCode, str] | None:
         properties = context.auth_context()
         if properties.get("transport_security_type") != [b"ssl"]:
             return None
@@ -97,10 +104,8 @@ class NodeAccess:
         if caller is None:
             expected = "expected a token with the role node, which is known here and has not expired"
             return grpc.StatusCode.UNAUTHENTICATED, expected
-        if caller.may_be_node(node_id):
-            return None
-        expected = f"expected a token with the role node, for {node_id}; got one with another role, or for other nodes"
-        return grpc.StatusCode.PERMISSION_DENIED, expected
+        why = caller.node_refusal(node_id, labels)
+        return (grpc.StatusCode.PERMISSION_DENIED, why) if why else None
 
 
 def _names(properties: Any) -> Iterator[str]:

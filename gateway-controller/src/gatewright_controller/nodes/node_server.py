@@ -9,7 +9,7 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 
 import grpc
@@ -21,6 +21,7 @@ from gatewright_controller.local.relay import Relay, Unnamed
 from gatewright_controller.nodes.deployment import UNAPPLIED_STATES, Deployment, Node
 from gatewright_controller.nodes.node_access import Context, NodeAccess, NodeTls
 from gatewright_controller.nodes.observations import Observations, ObservingNode
+from gatewright_controller.resource.node_labels import label_mistakes
 
 log = logging.getLogger(__name__)
 
@@ -58,12 +59,12 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
         context: aio.ServicerContext[node_pb2.NodeMessage, node_pb2.ControllerMessage],
     ) -> AsyncIterator[node_pb2.ControllerMessage]:
         hello = await _hello(request_iterator, context)
-        await self._admit(context, hello.node_id)
+        await self._admit(context, hello.node_id, hello.labels)
         await self._learn_admin_address(hello)  # before the first update, which may bring an API that names it
         node = self._deployment.connect(hello)
         self._observations.nodes_changed()
         log.info("node connected", extra={"node": node.id, "apis": len(node.sent), "policies": len(node.policies)})
-        reading = asyncio.create_task(self._read_reports(node, request_iterator))
+        reading = asyncio.create_task(self._read_messages(context, node, request_iterator))
         watching = asyncio.create_task(self._disconnect_refused(context, node))
         try:
             async for update in self._updates(node):
@@ -85,12 +86,14 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
             else:
                 await self._deployment.wait_for_change()
 
-    async def _read_reports(self, node: Node, messages: AsyncIterator[node_pb2.NodeMessage]) -> None:
+    async def _read_messages(self, context: Context, node: Node, messages: AsyncIterator[node_pb2.NodeMessage]) -> None:
         try:
             async for message in messages:
                 if message.HasField("hello"):
+                    if not await self._permits(context, node.id, message.hello.labels):
+                        return  # its next stream is refused, with the reason
                     await self._learn_admin_address(message.hello)
-                    self._deployment.update_policies(node, message.hello)
+                    self._deployment.update(node, message.hello)
                     log.info("node said hello again", extra={"node": node.id, "policies": len(node.policies)})
                 if message.HasField("report"):
                     _log_unapplied(node, message.report)
@@ -98,15 +101,21 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
         finally:
             self._deployment.disconnect(node)
 
-    async def _admit(self, context: Context, node_id: str) -> None:
+    async def _admit(self, context: Context, node_id: str, labels: Mapping[str, str]) -> None:
+        if mistakes := list(label_mistakes(labels)):
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"node {node_id}: {mistakes[0]}")
         if self._access is not None:
-            await self._access.admit(context, node_id)
+            await self._access.admit(context, node_id, labels)
+
+    async def _permits(self, context: Context, node_id: str, labels: Mapping[str, str]) -> bool:
+        is_permitted = self._access is None or await self._access.permits(context, node_id, labels)
+        return is_permitted and not any(label_mistakes(labels))
 
     async def _disconnect_refused(self, context: Context, node: Node) -> None:
         """Once the stream may be this node's no longer."""
         if self._access is not None:
-            await self._access.watch(context, node.id)
-            log.warning("node disconnected, since its token opens nothing any more", extra={"node": node.id})
+            why = await self._access.watch(context, node.id, lambda: node.labels)
+            log.warning("node disconnected, since its token no longer fits it", extra={"node": node.id, "reason": why})
             self._deployment.disconnect(node)
 
     async def _learn_admin_address(self, hello: node_pb2.Hello) -> None:
@@ -121,7 +130,7 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
         first = await anext(request_iterator, node_pb2.Observed())
         if not first.node_id:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "expected a node_id in the first message")
-        await self._admit(context, first.node_id)
+        await self._admit(context, first.node_id, first.labels)
         node = self._observations.connect(first.node_id, first.documents)
         reading = asyncio.create_task(self._read_observed(node, request_iterator))
         try:

@@ -12,12 +12,14 @@ from gatewright_controller.resource.claims import EVERY_LISTENER, Claim
 from gatewright_controller.resource.definitions import Definitions, UnknownPolicyError
 from gatewright_controller.resource.hosts import patterns_of
 from gatewright_controller.resource.matches import ANY_METHOD
+from gatewright_controller.resource.node_labels import labels_text
 from gatewright_controller.resource.versions import Versions, with_exact_versions
 from gatewright_controller.translate import EdgeSettings, RouteSummary, summarize_routes, translate
 
 MOST_SENTENCES = 40
 MOST_NAMED = 3
 """Operations that a sentence names; of more it says how many there are."""
+EVERY_NODE = "every node"
 NO_EFFECT = "nothing changes for requests"
 Routes = Mapping[str, RouteSummary]
 """By the operation: `GET /items/{id}`."""
@@ -55,6 +57,7 @@ class Effects:
             yield f"{step.name} serves what {step.renamed_from} did, without a gap"
             kept = f"what policies keep for {step.renamed_from}, such as counters and cached responses"
             yield f"{kept}, is not carried over"
+        yield from _of_nodes(step)
         for claim in sorted(has - had):
             yield f"requests below {_place(claim)} are served by {step.name}, {self._was(claim)}"
         for claim in sorted(had - has):
@@ -95,6 +98,19 @@ class Effects:
         pairs = ((step.before.api, step.before.versions), (step.after.api, step.after.versions))
         old, new = (translate(with_exact_versions(*pair), self._definitions, self._settings).digest for pair in pairs)
         return old == new
+
+
+def _of_nodes(step: ApiStep) -> Iterator[str]:
+    """Which nodes run it; nothing where these are every node, or the same as before."""
+    if step.after is None:
+        return
+    before, after = (_nodes(side.api) if side else EVERY_NODE for side in (step.before, step.after))
+    if after != before:
+        yield f"{step.name} runs on {after}" + (f", was on {before}" if step.before else "")
+
+
+def _nodes(api: Api) -> str:
+    return f"nodes with {labels_text(api.spec.nodes)}" if api.spec.nodes else EVERY_NODE
 
 
 def _of_owner(step: ApiStep) -> Iterator[str]:

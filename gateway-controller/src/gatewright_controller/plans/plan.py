@@ -72,7 +72,7 @@ class ApiStep:
 class Conflict:
     """An API of the set that cannot have what it claims, since a request could be for the winner too. since: when the
     winner was written, "" where it stands in the same set. owner: the winner's. may_be_renamed: the winner would go, if
-    its owner pruned.
+    its owner pruned. chooses_nodes: the API that cannot have it names nodes.
     """
 
     name: str
@@ -81,6 +81,7 @@ class Conflict:
     since: str = ""
     owner: str = ""
     may_be_renamed: bool = False
+    chooses_nodes: bool = False
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,8 @@ def _conflicts(
 def _conflict(
     api: WantedApi, claim: Claim, winner: str, holder: StoredApi | None, stays: bool, intent: Intent
 ) -> Conflict:
-    had = claims(holder.api) if holder else frozenset()
+    had, chooses_nodes = claims(holder.api) if holder else frozenset(), bool(api.api.spec.nodes)
     if holder is None or not any(held.clashes(claim) for held in had):
-        return Conflict(api.name, claim, winner, owner=intent.owner)  # which comes with the same set
-    return Conflict(api.name, claim, winner, holder.updated_at, holder.owner, stays and had == api.claims)
+        return Conflict(api.name, claim, winner, owner=intent.owner, chooses_nodes=chooses_nodes)  # of the same set
+    may_be_renamed = stays and had == api.claims
+    return Conflict(api.name, claim, winner, holder.updated_at, holder.owner, may_be_renamed, chooses_nodes)

@@ -13,6 +13,7 @@ from gatewright_controller.apis.api_source import ApiSource
 from gatewright_controller.model import Api, from_document, without_written_defaults
 from gatewright_controller.plans.plan import Conflict, WantedApi
 from gatewright_controller.plans.planner import means_the_same
+from gatewright_controller.resource.claims import NODES_SHARE_CONTEXTS
 from gatewright_controller.resource.definitions import Definitions, UnknownPolicyError
 from gatewright_controller.resource.hosts import EVERY_HOST
 from gatewright_controller.resource.secrets import restored
@@ -116,10 +117,12 @@ def _conflict_mistake(conflict: Conflict) -> Mistake:
     where = "" if claim.host == EVERY_HOST else f" on the host {claim.host!r}"
     holder = f"{claim.context!r}, which {conflict.winner} has"
     if not conflict.since:
-        cure = "give one of the two another context"
+        cure = NODES_SHARE_CONTEXTS if conflict.chooses_nodes else "give one of the two another context"
         return Mistake.expecting(f"a context that no other API has{where}", f"{holder} too", cure, field="spec.context")
     owner = f"owner {conflict.owner}" if conflict.owner else "no owner"
     cure = f"choose another context, or change or delete {conflict.winner} first"
+    if conflict.chooses_nodes:
+        cure = f"{cure}; {NODES_SHARE_CONTEXTS}"
     if conflict.may_be_renamed:
         prune = (
             f"prune with the owner {conflict.owner}" if conflict.owner else "delete it first: it has no owner to prune"

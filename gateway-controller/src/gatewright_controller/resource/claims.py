@@ -10,6 +10,9 @@ from gatewright_controller.resource.hosts import patterns_of
 EVERY_LISTENER = ""
 """What an API that names no listener has. Which these are changes with the Gateway, so it has all of them."""
 
+NODES_SHARE_CONTEXTS = "a context is one API's on every node: give the APIs of other nodes other hosts or contexts"
+"""To append to a refusal of an API that names nodes (decision 80)."""
+
 
 class Claim(NamedTuple):
     """A host pattern (`*`: every host), a context with its version, and a listener."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.model import Api, Operation
@@ -32,10 +32,12 @@ from gatewright_controller.translate.upstream_paths import upstream_paths
 
 @dataclass(frozen=True)
 class Bundle:
-    """The message, and the policies that a node must have to run it: name, version, digest of the definition."""
+    """The message, and the policies that a node must have to run it: name, version, digest of the definition. nodes:
+    the labels of those that are to run it."""
 
     message: node_pb2.ApiBundle
     policies: frozenset[tuple[str, str, str]]
+    nodes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def api(self) -> str:
@@ -50,7 +52,8 @@ class Bundle:
     def unserved(self, reason: str) -> Bundle:
         """What a node is sent of the API that cannot run it as it is."""
         message = self.message
-        return unserved(self.api, message.context, message.version, reason, message.hosts, message.listeners)
+        bundle = unserved(self.api, message.context, message.version, reason, message.hosts, message.listeners)
+        return replace(bundle, nodes=self.nodes)
 
 
 def unserved(
@@ -86,7 +89,7 @@ def translate(api: Api, definitions: Definitions, settings: EdgeSettings) -> Bun
         chains=_distinct(paths),
     )
     message.digest = _digest(message)
-    return Bundle(message, _policies(message))
+    return Bundle(message, _policies(message), api.spec.nodes)
 
 
 def _target(api: Api, pool: Callable[[str], Pool]) -> Target:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from gatewright_documents.mistake import Mistake
 from gatewright_documents.values import JsonObject
 
-from gatewright_controller.resource.claims import Claim, claims_of
+from gatewright_controller.resource.claims import NODES_SHARE_CONTEXTS, Claim, claims_of
 from gatewright_controller.resource.hosts import EVERY_HOST, HostSyntaxError, check_host
 from gatewright_controller.resource.paths import context_of
 from gatewright_controller.validation.draft import Draft
@@ -38,7 +38,7 @@ def check_claims(draft: Draft, context: str, claims: Claims) -> Iterator[Mistake
     hosts = [host for host in draft.hosts if isinstance(host, str)]
     own = claims_of(hosts, context, draft.listeners)
     for host, name in dict.fromkeys((mine.host, name) for mine in own for claim, name in others if claim.clashes(mine)):
-        yield context_taken(host, context, name)
+        yield context_taken(host, context, name, chooses_nodes=bool(draft.routing.raw.get("nodes")))
 
 
 def claimed_by(document: JsonObject) -> list[Claim]:
@@ -50,9 +50,11 @@ def claimed_by(document: JsonObject) -> list[Claim]:
     return list(claims_of(texts_of(spec.get("hosts")), context_of(context, version), texts_of(spec.get("listeners"))))
 
 
-def context_taken(host: str, context: str, api: str) -> Mistake:
-    """Two APIs at one context of one host: which one a request meets would be chance."""
+def context_taken(host: str, context: str, api: str, *, chooses_nodes: bool = False) -> Mistake:
+    """Two APIs at one context of one host: which one a request meets would be chance. chooses_nodes: whether the API
+    that is refused names nodes."""
     where = "" if host == EVERY_HOST else f" on the host {host!r}"
+    which = f"; {NODES_SHARE_CONTEXTS}" if chooses_nodes else ""
     return Mistake(
-        "spec.context", f"expected a context that no other API has{where}, got {context!r}, which is {api}'s"
+        "spec.context", f"expected a context that no other API has{where}, got {context!r}, which is {api}'s{which}"
     )

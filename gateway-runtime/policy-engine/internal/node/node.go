@@ -57,6 +57,7 @@ type Credentials = controller.Credentials
 // Options configure a node.
 type Options struct {
 	NodeID        string
+	Labels        map[string]string // by which APIs choose nodes
 	EngineVersion string
 	Controller    string      // "unix:PATH" or "host:port"; empty: the node serves its last good state only
 	Credentials   Credentials // of a controller over the network
@@ -326,7 +327,7 @@ func (n *Node) followGateway(outcome gateway.Outcome) {
 // hello describes the node to a controller. It may be called from any goroutine.
 func (n *Node) hello() *nodev1.Hello {
 	now := n.snapshot.Load()
-	hello := &nodev1.Hello{NodeId: n.options.NodeID, EngineVersion: n.options.EngineVersion, Bundles: now.refs,
+	hello := &nodev1.Hello{NodeId: n.options.NodeID, Labels: n.options.Labels, EngineVersion: n.options.EngineVersion, Bundles: now.refs,
 		GatewayDigest: now.gateway.Stats.Digest, KeepsGateway: n.options.KeepsGateway, AdminAddress: now.adminAddress}
 	policies := *n.policies.Load()
 	for _, id := range slices.Sorted(maps.Keys(policies)) {

@@ -26,7 +26,7 @@ func (r *Recorder) Observe(ctx context.Context, client nodev1.NodeServiceClient)
 	defer o.stopRecordings()
 	defer o.senders.Wait()
 	defer cancel()
-	if err := o.send(&nodev1.Observed{NodeId: r.options.Node, Documents: r.options.Documents.kinds()}); err != nil {
+	if err := o.send(&nodev1.Observed{NodeId: r.options.Node, Labels: r.options.Labels, Documents: r.options.Documents.kinds()}); err != nil {
 		_, err = stream.Recv() // returns the reason
 		return err
 	}

@@ -36,7 +36,8 @@ var ErrTooMany = errors.New("too many recordings")
 
 // Options configure a Recorder.
 type Options struct {
-	Node      string // its id
+	Node      string            // its id
+	Labels    map[string]string // the node's, for a controller
 	Watches   *exchange.Watches
 	Values    *redaction.Values // secrets by value, beside those that the Gateway names; nil: none
 	Documents Documents         // documents that a controller may request on the same stream; nil: none

@@ -68,6 +68,7 @@ class NodeSettings:
     gateway: the Gateway that Envoy serves.
     controller, echo: HOST:PORT, or None for none. controller_tls: None for HTTP in clear. nodes_listen: where nodes of
     other machines join the controller, nodes_authority: who signs their certificates. joined: a controller elsewhere.
+    node_labels: by which APIs choose nodes.
     executors: processes for each group of Python policies. drain_seconds: how long requests may take to end at a stop.
     executor_drain_seconds: how long a replaced executor may go on. memory_limit: bytes that an executor may hold before
     its allocations fail; None for no limit. silence_seconds: how long any other process may neither answer nor make
@@ -86,6 +87,7 @@ class NodeSettings:
     node_id: str
     temporary: Path
     edge: Edge = field(default_factory=edge)
+    node_labels: Mapping[str, str] = field(default_factory=dict)
     gateway: Gateway = field(default_factory=Gateway)
     manifest: Path | None = None
     checker: Path | None = None
@@ -296,6 +298,7 @@ def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, rost
         command=(
             str(generation.build.engine),
             *command_line(options, settings.forwarded.pe),
+            *(word for label in _labels(settings) for word in ("--node-label", label)),
             *(word for source in metrics_sources(settings, run_dir) for word in ("--metrics-source", source)),
             *(word for executor in executors for word in ("--executor", executor)),
         ),
@@ -309,6 +312,10 @@ def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, rost
         stop_seconds=settings.drain_seconds + STOP_SLACK_SECONDS,
         cure=f"Its last good state is in {settings.state_dir / ENGINE_STATE}; another --state-dir starts without one.",
     )
+
+
+def _labels(settings: NodeSettings) -> list[str]:
+    return [f"{key}={value}" for key, value in settings.node_labels.items()]
 
 
 def metrics_sources(settings: NodeSettings, run_dir: RunDir) -> list[str]:

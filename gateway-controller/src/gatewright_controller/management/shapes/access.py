@@ -23,7 +23,7 @@ class WantedToken(Strict, frozen=True):
     names: Globs = field(default_factory=list)
     """Of the APIs that it is for: an API's name fits one of these globs."""
     labels: Labels = field(default_factory=dict)
-    """An API that it is for has all of these."""
+    """An API that it is for has all of these; with the role node: a node."""
     hosts: Hosts = field(default_factory=list)
     """They cover every host of an API that it is for; one without hosts is on every host, which they do not cover."""
     contexts: Contexts = field(default_factory=list)

@@ -26,6 +26,59 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Whether the node takes new connections.
+type DrainState int32
+
+const (
+	DrainState_DRAIN_STATE_UNSPECIFIED DrainState = 0 // the node cannot be drained by a controller
+	DrainState_DRAIN_STATE_SERVING     DrainState = 1
+	DrainState_DRAIN_STATE_DRAINING    DrainState = 2 // it is not ready, and then its listeners close; requests end
+	DrainState_DRAIN_STATE_DRAINED     DrainState = 3 // no exchange is under way, and its listeners are closed
+)
+
+// Enum value maps for DrainState.
+var (
+	DrainState_name = map[int32]string{
+		0: "DRAIN_STATE_UNSPECIFIED",
+		1: "DRAIN_STATE_SERVING",
+		2: "DRAIN_STATE_DRAINING",
+		3: "DRAIN_STATE_DRAINED",
+	}
+	DrainState_value = map[string]int32{
+		"DRAIN_STATE_UNSPECIFIED": 0,
+		"DRAIN_STATE_SERVING":     1,
+		"DRAIN_STATE_DRAINING":    2,
+		"DRAIN_STATE_DRAINED":     3,
+	}
+)
+
+func (x DrainState) Enum() *DrainState {
+	p := new(DrainState)
+	*p = x
+	return p
+}
+
+func (x DrainState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DrainState) Descriptor() protoreflect.EnumDescriptor {
+	return file_gatewright_node_v1_node_proto_enumTypes[0].Descriptor()
+}
+
+func (DrainState) Type() protoreflect.EnumType {
+	return &file_gatewright_node_v1_node_proto_enumTypes[0]
+}
+
+func (x DrainState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DrainState.Descriptor instead.
+func (DrainState) EnumDescriptor() ([]byte, []int) {
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{0}
+}
+
 // A document that a node reports about itself on request, once, as it is at that moment.
 type Document int32
 
@@ -69,11 +122,11 @@ func (x Document) String() string {
 }
 
 func (Document) Descriptor() protoreflect.EnumDescriptor {
-	return file_gatewright_node_v1_node_proto_enumTypes[0].Descriptor()
+	return file_gatewright_node_v1_node_proto_enumTypes[1].Descriptor()
 }
 
 func (Document) Type() protoreflect.EnumType {
-	return &file_gatewright_node_v1_node_proto_enumTypes[0]
+	return &file_gatewright_node_v1_node_proto_enumTypes[1]
 }
 
 func (x Document) Number() protoreflect.EnumNumber {
@@ -82,7 +135,7 @@ func (x Document) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Document.Descriptor instead.
 func (Document) EnumDescriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{0}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{1}
 }
 
 type OnError int32
@@ -118,11 +171,11 @@ func (x OnError) String() string {
 }
 
 func (OnError) Descriptor() protoreflect.EnumDescriptor {
-	return file_gatewright_node_v1_node_proto_enumTypes[1].Descriptor()
+	return file_gatewright_node_v1_node_proto_enumTypes[2].Descriptor()
 }
 
 func (OnError) Type() protoreflect.EnumType {
-	return &file_gatewright_node_v1_node_proto_enumTypes[1]
+	return &file_gatewright_node_v1_node_proto_enumTypes[2]
 }
 
 func (x OnError) Number() protoreflect.EnumNumber {
@@ -131,7 +184,7 @@ func (x OnError) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use OnError.Descriptor instead.
 func (OnError) EnumDescriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{1}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{2}
 }
 
 type HeaderMode int32
@@ -167,11 +220,11 @@ func (x HeaderMode) String() string {
 }
 
 func (HeaderMode) Descriptor() protoreflect.EnumDescriptor {
-	return file_gatewright_node_v1_node_proto_enumTypes[2].Descriptor()
+	return file_gatewright_node_v1_node_proto_enumTypes[3].Descriptor()
 }
 
 func (HeaderMode) Type() protoreflect.EnumType {
-	return &file_gatewright_node_v1_node_proto_enumTypes[2]
+	return &file_gatewright_node_v1_node_proto_enumTypes[3]
 }
 
 func (x HeaderMode) Number() protoreflect.EnumNumber {
@@ -180,7 +233,7 @@ func (x HeaderMode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use HeaderMode.Descriptor instead.
 func (HeaderMode) EnumDescriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{2}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{3}
 }
 
 // What becomes of a body that a policy wants and that has a content encoding other than identity.
@@ -220,11 +273,11 @@ func (x EncodedBodies) String() string {
 }
 
 func (EncodedBodies) Descriptor() protoreflect.EnumDescriptor {
-	return file_gatewright_node_v1_node_proto_enumTypes[3].Descriptor()
+	return file_gatewright_node_v1_node_proto_enumTypes[4].Descriptor()
 }
 
 func (EncodedBodies) Type() protoreflect.EnumType {
-	return &file_gatewright_node_v1_node_proto_enumTypes[3]
+	return &file_gatewright_node_v1_node_proto_enumTypes[4]
 }
 
 func (x EncodedBodies) Number() protoreflect.EnumNumber {
@@ -233,7 +286,7 @@ func (x EncodedBodies) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use EncodedBodies.Descriptor instead.
 func (EncodedBodies) EnumDescriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{3}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{4}
 }
 
 type BodyMode int32
@@ -272,11 +325,11 @@ func (x BodyMode) String() string {
 }
 
 func (BodyMode) Descriptor() protoreflect.EnumDescriptor {
-	return file_gatewright_node_v1_node_proto_enumTypes[4].Descriptor()
+	return file_gatewright_node_v1_node_proto_enumTypes[5].Descriptor()
 }
 
 func (BodyMode) Type() protoreflect.EnumType {
-	return &file_gatewright_node_v1_node_proto_enumTypes[4]
+	return &file_gatewright_node_v1_node_proto_enumTypes[5]
 }
 
 func (x BodyMode) Number() protoreflect.EnumNumber {
@@ -285,7 +338,7 @@ func (x BodyMode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use BodyMode.Descriptor instead.
 func (BodyMode) EnumDescriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{4}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{5}
 }
 
 type ApiStatus_State int32
@@ -327,11 +380,11 @@ func (x ApiStatus_State) String() string {
 }
 
 func (ApiStatus_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_gatewright_node_v1_node_proto_enumTypes[5].Descriptor()
+	return file_gatewright_node_v1_node_proto_enumTypes[6].Descriptor()
 }
 
 func (ApiStatus_State) Type() protoreflect.EnumType {
-	return &file_gatewright_node_v1_node_proto_enumTypes[5]
+	return &file_gatewright_node_v1_node_proto_enumTypes[6]
 }
 
 func (x ApiStatus_State) Number() protoreflect.EnumNumber {
@@ -414,7 +467,7 @@ type isNodeMessage_Message interface {
 }
 
 type NodeMessage_Hello struct {
-	Hello *Hello `protobuf:"bytes,1,opt,name=hello,proto3,oneof"` // first; again when the node's policies or its admin address have changed: then only these count
+	Hello *Hello `protobuf:"bytes,1,opt,name=hello,proto3,oneof"` // first; again when the node's policies, its admin address, its labels or its drain have changed: then only these count
 }
 
 type NodeMessage_Report struct {
@@ -429,11 +482,13 @@ type Hello struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
 	EngineVersion string                 `protobuf:"bytes,2,opt,name=engine_version,json=engineVersion,proto3" json:"engine_version,omitempty"`
-	Policies      []*PolicyRef           `protobuf:"bytes,3,rep,name=policies,proto3" json:"policies,omitempty"`                                // what this node can run
-	Bundles       []*BundleRef           `protobuf:"bytes,4,rep,name=bundles,proto3" json:"bundles,omitempty"`                                  // every API of which it runs, keeps or tries something
-	GatewayDigest string                 `protobuf:"bytes,5,opt,name=gateway_digest,json=gatewayDigest,proto3" json:"gateway_digest,omitempty"` // of the Gateway that it serves; empty where it serves none
-	KeepsGateway  bool                   `protobuf:"varint,6,opt,name=keeps_gateway,json=keepsGateway,proto3" json:"keeps_gateway,omitempty"`   // it listens by its own file, whatever the controller's Gateway is, and is sent none
-	AdminAddress  string                 `protobuf:"bytes,7,opt,name=admin_address,json=adminAddress,proto3" json:"admin_address,omitempty"`    // where it answers /metrics, "127.0.0.1:9901": no API may name it as its upstream; empty: nowhere
+	Policies      []*PolicyRef           `protobuf:"bytes,3,rep,name=policies,proto3" json:"policies,omitempty"`                                                                        // what this node can run
+	Bundles       []*BundleRef           `protobuf:"bytes,4,rep,name=bundles,proto3" json:"bundles,omitempty"`                                                                          // every API of which it runs, keeps or tries something
+	GatewayDigest string                 `protobuf:"bytes,5,opt,name=gateway_digest,json=gatewayDigest,proto3" json:"gateway_digest,omitempty"`                                         // of the Gateway that it serves; empty where it serves none
+	KeepsGateway  bool                   `protobuf:"varint,6,opt,name=keeps_gateway,json=keepsGateway,proto3" json:"keeps_gateway,omitempty"`                                           // it listens by its own file, whatever the controller's Gateway is, and is sent none
+	AdminAddress  string                 `protobuf:"bytes,7,opt,name=admin_address,json=adminAddress,proto3" json:"admin_address,omitempty"`                                            // where it answers /metrics, "127.0.0.1:9901": no API may name it as its upstream; empty: nowhere
+	Labels        map[string]string      `protobuf:"bytes,20,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // by which APIs choose nodes
+	Drain         DrainState             `protobuf:"varint,21,opt,name=drain,proto3,enum=gatewright.node.v1.DrainState" json:"drain,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -515,6 +570,20 @@ func (x *Hello) GetAdminAddress() string {
 		return x.AdminAddress
 	}
 	return ""
+}
+
+func (x *Hello) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *Hello) GetDrain() DrainState {
+	if x != nil {
+		return x.Drain
+	}
+	return DrainState_DRAIN_STATE_UNSPECIFIED
 }
 
 type PolicyRef struct {
@@ -833,14 +902,15 @@ func (x *ApiStatus) GetReason() string {
 // records from here on.
 type Observed struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`                                  // in the first message, with documents
-	Observation   uint64                 `protobuf:"varint,2,opt,name=observation,proto3" json:"observation,omitempty"`                                     // what the following is for
-	Exchanges     [][]byte               `protobuf:"bytes,3,rep,name=exchanges,proto3" json:"exchanges,omitempty"`                                          // recorded ones, each as JSON, docs/reference/recordings.md
-	Dropped       uint64                 `protobuf:"varint,4,opt,name=dropped,proto3" json:"dropped,omitempty"`                                             // recorded exchanges that were dropped since the last message, for nobody took them fast enough
-	Ended         bool                   `protobuf:"varint,5,opt,name=ended,proto3" json:"ended,omitempty"`                                                 // no more comes: all that was asked for has been sent, its time is over, or it was stopped
-	Refused       string                 `protobuf:"bytes,6,opt,name=refused,proto3" json:"refused,omitempty"`                                              // with ended: why the node refuses
-	Documents     []Document             `protobuf:"varint,7,rep,packed,name=documents,proto3,enum=gatewright.node.v1.Document" json:"documents,omitempty"` // in the first message: what it can be asked for; a node is asked for no other
-	Piece         []byte                 `protobuf:"bytes,8,opt,name=piece,proto3" json:"piece,omitempty"`                                                  // the next one of a document
+	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`                                                              // in the first message, with documents
+	Observation   uint64                 `protobuf:"varint,2,opt,name=observation,proto3" json:"observation,omitempty"`                                                                 // what the following is for
+	Exchanges     [][]byte               `protobuf:"bytes,3,rep,name=exchanges,proto3" json:"exchanges,omitempty"`                                                                      // recorded ones, each as JSON, docs/reference/recordings.md
+	Dropped       uint64                 `protobuf:"varint,4,opt,name=dropped,proto3" json:"dropped,omitempty"`                                                                         // recorded exchanges that were dropped since the last message, for nobody took them fast enough
+	Ended         bool                   `protobuf:"varint,5,opt,name=ended,proto3" json:"ended,omitempty"`                                                                             // no more comes: all that was asked for has been sent, its time is over, or it was stopped
+	Refused       string                 `protobuf:"bytes,6,opt,name=refused,proto3" json:"refused,omitempty"`                                                                          // with ended: why the node refuses
+	Documents     []Document             `protobuf:"varint,7,rep,packed,name=documents,proto3,enum=gatewright.node.v1.Document" json:"documents,omitempty"`                             // in the first message: what it can be asked for; a node is asked for no other
+	Piece         []byte                 `protobuf:"bytes,8,opt,name=piece,proto3" json:"piece,omitempty"`                                                                              // the next one of a document
+	Labels        map[string]string      `protobuf:"bytes,20,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // in the first message: as in the node's hello
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -927,6 +997,13 @@ func (x *Observed) GetDocuments() []Document {
 func (x *Observed) GetPiece() []byte {
 	if x != nil {
 		return x.Piece
+	}
+	return nil
+}
+
+func (x *Observed) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
 	}
 	return nil
 }
@@ -1029,6 +1106,7 @@ type ControllerMessage struct {
 	// Types that are valid to be assigned to Message:
 	//
 	//	*ControllerMessage_Update
+	//	*ControllerMessage_Drain
 	Message       isControllerMessage_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1080,6 +1158,15 @@ func (x *ControllerMessage) GetUpdate() *Update {
 	return nil
 }
 
+func (x *ControllerMessage) GetDrain() *Drain {
+	if x != nil {
+		if x, ok := x.Message.(*ControllerMessage_Drain); ok {
+			return x.Drain
+		}
+	}
+	return nil
+}
+
 type isControllerMessage_Message interface {
 	isControllerMessage_Message()
 }
@@ -1088,7 +1175,66 @@ type ControllerMessage_Update struct {
 	Update *Update `protobuf:"bytes,1,opt,name=update,proto3,oneof"`
 }
 
+type ControllerMessage_Drain struct {
+	Drain *Drain `protobuf:"bytes,20,opt,name=drain,proto3,oneof"` // only to a node that can be drained
+}
+
 func (*ControllerMessage_Update) isControllerMessage_Message() {}
+
+func (*ControllerMessage_Drain) isControllerMessage_Message() {}
+
+// Whether the node is to take new connections. It lasts as long as the node's run, with and without a controller.
+type Drain struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Drained       bool                   `protobuf:"varint,1,opt,name=drained,proto3" json:"drained,omitempty"`                                  // false: it serves again
+	AcceptSeconds uint32                 `protobuf:"varint,2,opt,name=accept_seconds,json=acceptSeconds,proto3" json:"accept_seconds,omitempty"` // how long it still accepts connections once it is not ready, so that load balancers leave it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Drain) Reset() {
+	*x = Drain{}
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Drain) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Drain) ProtoMessage() {}
+
+func (x *Drain) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Drain.ProtoReflect.Descriptor instead.
+func (*Drain) Descriptor() ([]byte, []int) {
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Drain) GetDrained() bool {
+	if x != nil {
+		return x.Drained
+	}
+	return false
+}
+
+func (x *Drain) GetAcceptSeconds() uint32 {
+	if x != nil {
+		return x.AcceptSeconds
+	}
+	return 0
+}
 
 // A step of the node's desired state. A node that has just said hello gets one, even if empty.
 type Update struct {
@@ -1103,7 +1249,7 @@ type Update struct {
 
 func (x *Update) Reset() {
 	*x = Update{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[10]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1115,7 +1261,7 @@ func (x *Update) String() string {
 func (*Update) ProtoMessage() {}
 
 func (x *Update) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[10]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1128,7 +1274,7 @@ func (x *Update) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Update.ProtoReflect.Descriptor instead.
 func (*Update) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Update) GetRevision() uint64 {
@@ -1182,7 +1328,7 @@ type Gateway struct {
 
 func (x *Gateway) Reset() {
 	*x = Gateway{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[11]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1194,7 +1340,7 @@ func (x *Gateway) String() string {
 func (*Gateway) ProtoMessage() {}
 
 func (x *Gateway) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[11]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1207,7 +1353,7 @@ func (x *Gateway) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gateway.ProtoReflect.Descriptor instead.
 func (*Gateway) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Gateway) GetDigest() string {
@@ -1277,7 +1423,7 @@ type Store struct {
 
 func (x *Store) Reset() {
 	*x = Store{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[12]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1289,7 +1435,7 @@ func (x *Store) String() string {
 func (*Store) ProtoMessage() {}
 
 func (x *Store) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[12]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1302,7 +1448,7 @@ func (x *Store) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Store.ProtoReflect.Descriptor instead.
 func (*Store) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Store) GetMaxBytes() uint64 {
@@ -1336,7 +1482,7 @@ type ValkeyStore struct {
 
 func (x *ValkeyStore) Reset() {
 	*x = ValkeyStore{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[13]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1348,7 +1494,7 @@ func (x *ValkeyStore) String() string {
 func (*ValkeyStore) ProtoMessage() {}
 
 func (x *ValkeyStore) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[13]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1361,7 +1507,7 @@ func (x *ValkeyStore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ValkeyStore.ProtoReflect.Descriptor instead.
 func (*ValkeyStore) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ValkeyStore) GetAddress() string {
@@ -1435,7 +1581,7 @@ type Telemetry struct {
 
 func (x *Telemetry) Reset() {
 	*x = Telemetry{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[14]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1447,7 +1593,7 @@ func (x *Telemetry) String() string {
 func (*Telemetry) ProtoMessage() {}
 
 func (x *Telemetry) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[14]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1460,7 +1606,7 @@ func (x *Telemetry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Telemetry.ProtoReflect.Descriptor instead.
 func (*Telemetry) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Telemetry) GetAdmin() *Admin {
@@ -1517,7 +1663,7 @@ type Admin struct {
 
 func (x *Admin) Reset() {
 	*x = Admin{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[15]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1529,7 +1675,7 @@ func (x *Admin) String() string {
 func (*Admin) ProtoMessage() {}
 
 func (x *Admin) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[15]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1542,7 +1688,7 @@ func (x *Admin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Admin.ProtoReflect.Descriptor instead.
 func (*Admin) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Admin) GetAddress() string {
@@ -1577,7 +1723,7 @@ type Metrics struct {
 
 func (x *Metrics) Reset() {
 	*x = Metrics{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[16]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1589,7 +1735,7 @@ func (x *Metrics) String() string {
 func (*Metrics) ProtoMessage() {}
 
 func (x *Metrics) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[16]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1602,7 +1748,7 @@ func (x *Metrics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Metrics.ProtoReflect.Descriptor instead.
 func (*Metrics) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Metrics) GetDisabled() bool {
@@ -1643,7 +1789,7 @@ type Tracing struct {
 
 func (x *Tracing) Reset() {
 	*x = Tracing{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[17]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1655,7 +1801,7 @@ func (x *Tracing) String() string {
 func (*Tracing) ProtoMessage() {}
 
 func (x *Tracing) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[17]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1668,7 +1814,7 @@ func (x *Tracing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tracing.ProtoReflect.Descriptor instead.
 func (*Tracing) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Tracing) GetEndpoint() string {
@@ -1746,7 +1892,7 @@ type Logging struct {
 
 func (x *Logging) Reset() {
 	*x = Logging{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[18]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1758,7 +1904,7 @@ func (x *Logging) String() string {
 func (*Logging) ProtoMessage() {}
 
 func (x *Logging) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[18]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1771,7 +1917,7 @@ func (x *Logging) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Logging.ProtoReflect.Descriptor instead.
 func (*Logging) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Logging) GetEndpoint() string {
@@ -1814,7 +1960,7 @@ type Redaction struct {
 
 func (x *Redaction) Reset() {
 	*x = Redaction{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[19]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1826,7 +1972,7 @@ func (x *Redaction) String() string {
 func (*Redaction) ProtoMessage() {}
 
 func (x *Redaction) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[19]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1839,7 +1985,7 @@ func (x *Redaction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Redaction.ProtoReflect.Descriptor instead.
 func (*Redaction) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Redaction) GetHeaders() []string {
@@ -1873,7 +2019,7 @@ type Recording struct {
 
 func (x *Recording) Reset() {
 	*x = Recording{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[20]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1885,7 +2031,7 @@ func (x *Recording) String() string {
 func (*Recording) ProtoMessage() {}
 
 func (x *Recording) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[20]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1898,7 +2044,7 @@ func (x *Recording) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recording.ProtoReflect.Descriptor instead.
 func (*Recording) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Recording) GetMaxBytes() uint64 {
@@ -1929,7 +2075,7 @@ type Certificate struct {
 
 func (x *Certificate) Reset() {
 	*x = Certificate{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[21]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1941,7 +2087,7 @@ func (x *Certificate) String() string {
 func (*Certificate) ProtoMessage() {}
 
 func (x *Certificate) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[21]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1954,7 +2100,7 @@ func (x *Certificate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Certificate.ProtoReflect.Descriptor instead.
 func (*Certificate) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Certificate) GetName() string {
@@ -1997,7 +2143,7 @@ type CertificateAuthority struct {
 
 func (x *CertificateAuthority) Reset() {
 	*x = CertificateAuthority{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[22]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2009,7 +2155,7 @@ func (x *CertificateAuthority) String() string {
 func (*CertificateAuthority) ProtoMessage() {}
 
 func (x *CertificateAuthority) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[22]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2022,7 +2168,7 @@ func (x *CertificateAuthority) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CertificateAuthority.ProtoReflect.Descriptor instead.
 func (*CertificateAuthority) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CertificateAuthority) GetName() string {
@@ -2081,7 +2227,7 @@ type ApiBundle struct {
 
 func (x *ApiBundle) Reset() {
 	*x = ApiBundle{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[23]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2093,7 +2239,7 @@ func (x *ApiBundle) String() string {
 func (*ApiBundle) ProtoMessage() {}
 
 func (x *ApiBundle) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[23]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2106,7 +2252,7 @@ func (x *ApiBundle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApiBundle.ProtoReflect.Descriptor instead.
 func (*ApiBundle) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ApiBundle) GetApi() string {
@@ -2225,7 +2371,7 @@ type Chain struct {
 
 func (x *Chain) Reset() {
 	*x = Chain{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[24]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2237,7 +2383,7 @@ func (x *Chain) String() string {
 func (*Chain) ProtoMessage() {}
 
 func (x *Chain) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[24]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2250,7 +2396,7 @@ func (x *Chain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chain.ProtoReflect.Descriptor instead.
 func (*Chain) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Chain) GetId() string {
@@ -2314,7 +2460,7 @@ type UpstreamPath struct {
 
 func (x *UpstreamPath) Reset() {
 	*x = UpstreamPath{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[25]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2326,7 +2472,7 @@ func (x *UpstreamPath) String() string {
 func (*UpstreamPath) ProtoMessage() {}
 
 func (x *UpstreamPath) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[25]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2339,7 +2485,7 @@ func (x *UpstreamPath) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpstreamPath.ProtoReflect.Descriptor instead.
 func (*UpstreamPath) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *UpstreamPath) GetUpstream() string {
@@ -2396,7 +2542,7 @@ type Attachment struct {
 
 func (x *Attachment) Reset() {
 	*x = Attachment{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[26]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2408,7 +2554,7 @@ func (x *Attachment) String() string {
 func (*Attachment) ProtoMessage() {}
 
 func (x *Attachment) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[26]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2421,7 +2567,7 @@ func (x *Attachment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attachment.ProtoReflect.Descriptor instead.
 func (*Attachment) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Attachment) GetInstance() string {
@@ -2550,7 +2696,7 @@ type ProcessingMode struct {
 
 func (x *ProcessingMode) Reset() {
 	*x = ProcessingMode{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[27]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2562,7 +2708,7 @@ func (x *ProcessingMode) String() string {
 func (*ProcessingMode) ProtoMessage() {}
 
 func (x *ProcessingMode) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[27]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2575,7 +2721,7 @@ func (x *ProcessingMode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessingMode.ProtoReflect.Descriptor instead.
 func (*ProcessingMode) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ProcessingMode) GetRequestHeaders() HeaderMode {
@@ -2628,7 +2774,7 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\vNodeMessage\x121\n" +
 	"\x05hello\x18\x01 \x01(\v2\x19.gatewright.node.v1.HelloH\x00R\x05hello\x124\n" +
 	"\x06report\x18\x02 \x01(\v2\x1a.gatewright.node.v1.ReportH\x00R\x06reportB\t\n" +
-	"\amessage\"\xac\x02\n" +
+	"\amessage\"\xdc\x03\n" +
 	"\x05Hello\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12%\n" +
 	"\x0eengine_version\x18\x02 \x01(\tR\rengineVersion\x129\n" +
@@ -2636,7 +2782,12 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\abundles\x18\x04 \x03(\v2\x1d.gatewright.node.v1.BundleRefR\abundles\x12%\n" +
 	"\x0egateway_digest\x18\x05 \x01(\tR\rgatewayDigest\x12#\n" +
 	"\rkeeps_gateway\x18\x06 \x01(\bR\fkeepsGateway\x12#\n" +
-	"\radmin_address\x18\a \x01(\tR\fadminAddress\"f\n" +
+	"\radmin_address\x18\a \x01(\tR\fadminAddress\x12=\n" +
+	"\x06labels\x18\x14 \x03(\v2%.gatewright.node.v1.Hello.LabelsEntryR\x06labels\x124\n" +
+	"\x05drain\x18\x15 \x01(\x0e2\x1e.gatewright.node.v1.DrainStateR\x05drain\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"f\n" +
 	"\tPolicyRef\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12+\n" +
@@ -2663,7 +2814,7 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\rSTATE_APPLIED\x10\x01\x12\x12\n" +
 	"\x0eSTATE_REJECTED\x10\x02\x12\x11\n" +
 	"\rSTATE_REMOVED\x10\x03\x12\x11\n" +
-	"\rSTATE_PENDING\x10\x04\"\xff\x01\n" +
+	"\rSTATE_PENDING\x10\x04\"\xfc\x02\n" +
 	"\bObserved\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12 \n" +
 	"\vobservation\x18\x02 \x01(\x04R\vobservation\x12\x1c\n" +
@@ -2672,7 +2823,11 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\x05ended\x18\x05 \x01(\bR\x05ended\x12\x18\n" +
 	"\arefused\x18\x06 \x01(\tR\arefused\x12:\n" +
 	"\tdocuments\x18\a \x03(\x0e2\x1c.gatewright.node.v1.DocumentR\tdocuments\x12\x14\n" +
-	"\x05piece\x18\b \x01(\fR\x05piece\"\xd2\x01\n" +
+	"\x05piece\x18\b \x01(\fR\x05piece\x12@\n" +
+	"\x06labels\x18\x14 \x03(\v2(.gatewright.node.v1.Observed.LabelsEntryR\x06labels\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd2\x01\n" +
 	"\vObservation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04stop\x18\x02 \x01(\bR\x04stop\x12\x16\n" +
@@ -2681,10 +2836,14 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\aseconds\x18\x05 \x01(\rR\aseconds\x12\x1f\n" +
 	"\vrecord_only\x18\x06 \x01(\bR\n" +
 	"recordOnly\x128\n" +
-	"\bdocument\x18\a \x01(\x0e2\x1c.gatewright.node.v1.DocumentR\bdocument\"T\n" +
+	"\bdocument\x18\a \x01(\x0e2\x1c.gatewright.node.v1.DocumentR\bdocument\"\x87\x01\n" +
 	"\x11ControllerMessage\x124\n" +
-	"\x06update\x18\x01 \x01(\v2\x1a.gatewright.node.v1.UpdateH\x00R\x06updateB\t\n" +
-	"\amessage\"\xb7\x01\n" +
+	"\x06update\x18\x01 \x01(\v2\x1a.gatewright.node.v1.UpdateH\x00R\x06update\x121\n" +
+	"\x05drain\x18\x14 \x01(\v2\x19.gatewright.node.v1.DrainH\x00R\x05drainB\t\n" +
+	"\amessage\"H\n" +
+	"\x05Drain\x12\x18\n" +
+	"\adrained\x18\x01 \x01(\bR\adrained\x12%\n" +
+	"\x0eaccept_seconds\x18\x02 \x01(\rR\racceptSeconds\"\xb7\x01\n" +
 	"\x06Update\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x127\n" +
 	"\abundles\x18\x02 \x03(\v2\x1d.gatewright.node.v1.ApiBundleR\abundles\x12!\n" +
@@ -2834,7 +2993,13 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\x10response_headers\x18\x03 \x01(\x0e2\x1e.gatewright.node.v1.HeaderModeR\x0fresponseHeaders\x12A\n" +
 	"\rresponse_body\x18\x04 \x01(\x0e2\x1c.gatewright.node.v1.BodyModeR\fresponseBody\x127\n" +
 	"\x18request_body_in_response\x18\x05 \x01(\bR\x15requestBodyInResponse\x12H\n" +
-	"\x0eencoded_bodies\x18\x06 \x01(\x0e2!.gatewright.node.v1.EncodedBodiesR\rencodedBodies*\x8e\x01\n" +
+	"\x0eencoded_bodies\x18\x06 \x01(\x0e2!.gatewright.node.v1.EncodedBodiesR\rencodedBodies*u\n" +
+	"\n" +
+	"DrainState\x12\x1b\n" +
+	"\x17DRAIN_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13DRAIN_STATE_SERVING\x10\x01\x12\x18\n" +
+	"\x14DRAIN_STATE_DRAINING\x10\x02\x12\x17\n" +
+	"\x13DRAIN_STATE_DRAINED\x10\x03*\x8e\x01\n" +
 	"\bDocument\x12\x18\n" +
 	"\x14DOCUMENT_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10DOCUMENT_METRICS\x10\x01\x12\x12\n" +
@@ -2877,98 +3042,106 @@ func file_gatewright_node_v1_node_proto_rawDescGZIP() []byte {
 	return file_gatewright_node_v1_node_proto_rawDescData
 }
 
-var file_gatewright_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_gatewright_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_gatewright_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
+var file_gatewright_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_gatewright_node_v1_node_proto_goTypes = []any{
-	(Document)(0),                // 0: gatewright.node.v1.Document
-	(OnError)(0),                 // 1: gatewright.node.v1.OnError
-	(HeaderMode)(0),              // 2: gatewright.node.v1.HeaderMode
-	(EncodedBodies)(0),           // 3: gatewright.node.v1.EncodedBodies
-	(BodyMode)(0),                // 4: gatewright.node.v1.BodyMode
-	(ApiStatus_State)(0),         // 5: gatewright.node.v1.ApiStatus.State
-	(*NodeMessage)(nil),          // 6: gatewright.node.v1.NodeMessage
-	(*Hello)(nil),                // 7: gatewright.node.v1.Hello
-	(*PolicyRef)(nil),            // 8: gatewright.node.v1.PolicyRef
-	(*BundleRef)(nil),            // 9: gatewright.node.v1.BundleRef
-	(*Report)(nil),               // 10: gatewright.node.v1.Report
-	(*GatewayStatus)(nil),        // 11: gatewright.node.v1.GatewayStatus
-	(*ApiStatus)(nil),            // 12: gatewright.node.v1.ApiStatus
-	(*Observed)(nil),             // 13: gatewright.node.v1.Observed
-	(*Observation)(nil),          // 14: gatewright.node.v1.Observation
-	(*ControllerMessage)(nil),    // 15: gatewright.node.v1.ControllerMessage
-	(*Update)(nil),               // 16: gatewright.node.v1.Update
-	(*Gateway)(nil),              // 17: gatewright.node.v1.Gateway
-	(*Store)(nil),                // 18: gatewright.node.v1.Store
-	(*ValkeyStore)(nil),          // 19: gatewright.node.v1.ValkeyStore
-	(*Telemetry)(nil),            // 20: gatewright.node.v1.Telemetry
-	(*Admin)(nil),                // 21: gatewright.node.v1.Admin
-	(*Metrics)(nil),              // 22: gatewright.node.v1.Metrics
-	(*Tracing)(nil),              // 23: gatewright.node.v1.Tracing
-	(*Logging)(nil),              // 24: gatewright.node.v1.Logging
-	(*Redaction)(nil),            // 25: gatewright.node.v1.Redaction
-	(*Recording)(nil),            // 26: gatewright.node.v1.Recording
-	(*Certificate)(nil),          // 27: gatewright.node.v1.Certificate
-	(*CertificateAuthority)(nil), // 28: gatewright.node.v1.CertificateAuthority
-	(*ApiBundle)(nil),            // 29: gatewright.node.v1.ApiBundle
-	(*Chain)(nil),                // 30: gatewright.node.v1.Chain
-	(*UpstreamPath)(nil),         // 31: gatewright.node.v1.UpstreamPath
-	(*Attachment)(nil),           // 32: gatewright.node.v1.Attachment
-	(*ProcessingMode)(nil),       // 33: gatewright.node.v1.ProcessingMode
-	nil,                          // 34: gatewright.node.v1.Tracing.ResourceAttributesEntry
-	nil,                          // 35: gatewright.node.v1.Tracing.HeadersEntry
-	nil,                          // 36: gatewright.node.v1.Logging.HeadersEntry
-	nil,                          // 37: gatewright.node.v1.Attachment.OnErrorByClassEntry
+	(DrainState)(0),              // 0: gatewright.node.v1.DrainState
+	(Document)(0),                // 1: gatewright.node.v1.Document
+	(OnError)(0),                 // 2: gatewright.node.v1.OnError
+	(HeaderMode)(0),              // 3: gatewright.node.v1.HeaderMode
+	(EncodedBodies)(0),           // 4: gatewright.node.v1.EncodedBodies
+	(BodyMode)(0),                // 5: gatewright.node.v1.BodyMode
+	(ApiStatus_State)(0),         // 6: gatewright.node.v1.ApiStatus.State
+	(*NodeMessage)(nil),          // 7: gatewright.node.v1.NodeMessage
+	(*Hello)(nil),                // 8: gatewright.node.v1.Hello
+	(*PolicyRef)(nil),            // 9: gatewright.node.v1.PolicyRef
+	(*BundleRef)(nil),            // 10: gatewright.node.v1.BundleRef
+	(*Report)(nil),               // 11: gatewright.node.v1.Report
+	(*GatewayStatus)(nil),        // 12: gatewright.node.v1.GatewayStatus
+	(*ApiStatus)(nil),            // 13: gatewright.node.v1.ApiStatus
+	(*Observed)(nil),             // 14: gatewright.node.v1.Observed
+	(*Observation)(nil),          // 15: gatewright.node.v1.Observation
+	(*ControllerMessage)(nil),    // 16: gatewright.node.v1.ControllerMessage
+	(*Drain)(nil),                // 17: gatewright.node.v1.Drain
+	(*Update)(nil),               // 18: gatewright.node.v1.Update
+	(*Gateway)(nil),              // 19: gatewright.node.v1.Gateway
+	(*Store)(nil),                // 20: gatewright.node.v1.Store
+	(*ValkeyStore)(nil),          // 21: gatewright.node.v1.ValkeyStore
+	(*Telemetry)(nil),            // 22: gatewright.node.v1.Telemetry
+	(*Admin)(nil),                // 23: gatewright.node.v1.Admin
+	(*Metrics)(nil),              // 24: gatewright.node.v1.Metrics
+	(*Tracing)(nil),              // 25: gatewright.node.v1.Tracing
+	(*Logging)(nil),              // 26: gatewright.node.v1.Logging
+	(*Redaction)(nil),            // 27: gatewright.node.v1.Redaction
+	(*Recording)(nil),            // 28: gatewright.node.v1.Recording
+	(*Certificate)(nil),          // 29: gatewright.node.v1.Certificate
+	(*CertificateAuthority)(nil), // 30: gatewright.node.v1.CertificateAuthority
+	(*ApiBundle)(nil),            // 31: gatewright.node.v1.ApiBundle
+	(*Chain)(nil),                // 32: gatewright.node.v1.Chain
+	(*UpstreamPath)(nil),         // 33: gatewright.node.v1.UpstreamPath
+	(*Attachment)(nil),           // 34: gatewright.node.v1.Attachment
+	(*ProcessingMode)(nil),       // 35: gatewright.node.v1.ProcessingMode
+	nil,                          // 36: gatewright.node.v1.Hello.LabelsEntry
+	nil,                          // 37: gatewright.node.v1.Observed.LabelsEntry
+	nil,                          // 38: gatewright.node.v1.Tracing.ResourceAttributesEntry
+	nil,                          // 39: gatewright.node.v1.Tracing.HeadersEntry
+	nil,                          // 40: gatewright.node.v1.Logging.HeadersEntry
+	nil,                          // 41: gatewright.node.v1.Attachment.OnErrorByClassEntry
 }
 var file_gatewright_node_v1_node_proto_depIdxs = []int32{
-	7,  // 0: gatewright.node.v1.NodeMessage.hello:type_name -> gatewright.node.v1.Hello
-	10, // 1: gatewright.node.v1.NodeMessage.report:type_name -> gatewright.node.v1.Report
-	8,  // 2: gatewright.node.v1.Hello.policies:type_name -> gatewright.node.v1.PolicyRef
-	9,  // 3: gatewright.node.v1.Hello.bundles:type_name -> gatewright.node.v1.BundleRef
-	12, // 4: gatewright.node.v1.Report.apis:type_name -> gatewright.node.v1.ApiStatus
-	11, // 5: gatewright.node.v1.Report.gateway:type_name -> gatewright.node.v1.GatewayStatus
-	5,  // 6: gatewright.node.v1.GatewayStatus.state:type_name -> gatewright.node.v1.ApiStatus.State
-	5,  // 7: gatewright.node.v1.ApiStatus.state:type_name -> gatewright.node.v1.ApiStatus.State
-	0,  // 8: gatewright.node.v1.Observed.documents:type_name -> gatewright.node.v1.Document
-	0,  // 9: gatewright.node.v1.Observation.document:type_name -> gatewright.node.v1.Document
-	16, // 10: gatewright.node.v1.ControllerMessage.update:type_name -> gatewright.node.v1.Update
-	29, // 11: gatewright.node.v1.Update.bundles:type_name -> gatewright.node.v1.ApiBundle
-	17, // 12: gatewright.node.v1.Update.gateway:type_name -> gatewright.node.v1.Gateway
-	27, // 13: gatewright.node.v1.Gateway.certificates:type_name -> gatewright.node.v1.Certificate
-	28, // 14: gatewright.node.v1.Gateway.authorities:type_name -> gatewright.node.v1.CertificateAuthority
-	20, // 15: gatewright.node.v1.Gateway.telemetry:type_name -> gatewright.node.v1.Telemetry
-	18, // 16: gatewright.node.v1.Gateway.store:type_name -> gatewright.node.v1.Store
-	19, // 17: gatewright.node.v1.Store.valkey:type_name -> gatewright.node.v1.ValkeyStore
-	21, // 18: gatewright.node.v1.Telemetry.admin:type_name -> gatewright.node.v1.Admin
-	22, // 19: gatewright.node.v1.Telemetry.metrics:type_name -> gatewright.node.v1.Metrics
-	23, // 20: gatewright.node.v1.Telemetry.tracing:type_name -> gatewright.node.v1.Tracing
-	24, // 21: gatewright.node.v1.Telemetry.logging:type_name -> gatewright.node.v1.Logging
-	25, // 22: gatewright.node.v1.Telemetry.redaction:type_name -> gatewright.node.v1.Redaction
-	26, // 23: gatewright.node.v1.Telemetry.recording:type_name -> gatewright.node.v1.Recording
-	34, // 24: gatewright.node.v1.Tracing.resource_attributes:type_name -> gatewright.node.v1.Tracing.ResourceAttributesEntry
-	35, // 25: gatewright.node.v1.Tracing.headers:type_name -> gatewright.node.v1.Tracing.HeadersEntry
-	36, // 26: gatewright.node.v1.Logging.headers:type_name -> gatewright.node.v1.Logging.HeadersEntry
-	30, // 27: gatewright.node.v1.ApiBundle.chains:type_name -> gatewright.node.v1.Chain
-	32, // 28: gatewright.node.v1.Chain.attachments:type_name -> gatewright.node.v1.Attachment
-	33, // 29: gatewright.node.v1.Chain.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
-	31, // 30: gatewright.node.v1.Chain.upstream_paths:type_name -> gatewright.node.v1.UpstreamPath
-	33, // 31: gatewright.node.v1.Attachment.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
-	1,  // 32: gatewright.node.v1.Attachment.on_error:type_name -> gatewright.node.v1.OnError
-	37, // 33: gatewright.node.v1.Attachment.on_error_by_class:type_name -> gatewright.node.v1.Attachment.OnErrorByClassEntry
-	2,  // 34: gatewright.node.v1.ProcessingMode.request_headers:type_name -> gatewright.node.v1.HeaderMode
-	4,  // 35: gatewright.node.v1.ProcessingMode.request_body:type_name -> gatewright.node.v1.BodyMode
-	2,  // 36: gatewright.node.v1.ProcessingMode.response_headers:type_name -> gatewright.node.v1.HeaderMode
-	4,  // 37: gatewright.node.v1.ProcessingMode.response_body:type_name -> gatewright.node.v1.BodyMode
-	3,  // 38: gatewright.node.v1.ProcessingMode.encoded_bodies:type_name -> gatewright.node.v1.EncodedBodies
-	1,  // 39: gatewright.node.v1.Attachment.OnErrorByClassEntry.value:type_name -> gatewright.node.v1.OnError
-	6,  // 40: gatewright.node.v1.NodeService.Sync:input_type -> gatewright.node.v1.NodeMessage
-	13, // 41: gatewright.node.v1.NodeService.Observe:input_type -> gatewright.node.v1.Observed
-	15, // 42: gatewright.node.v1.NodeService.Sync:output_type -> gatewright.node.v1.ControllerMessage
-	14, // 43: gatewright.node.v1.NodeService.Observe:output_type -> gatewright.node.v1.Observation
-	42, // [42:44] is the sub-list for method output_type
-	40, // [40:42] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	8,  // 0: gatewright.node.v1.NodeMessage.hello:type_name -> gatewright.node.v1.Hello
+	11, // 1: gatewright.node.v1.NodeMessage.report:type_name -> gatewright.node.v1.Report
+	9,  // 2: gatewright.node.v1.Hello.policies:type_name -> gatewright.node.v1.PolicyRef
+	10, // 3: gatewright.node.v1.Hello.bundles:type_name -> gatewright.node.v1.BundleRef
+	36, // 4: gatewright.node.v1.Hello.labels:type_name -> gatewright.node.v1.Hello.LabelsEntry
+	0,  // 5: gatewright.node.v1.Hello.drain:type_name -> gatewright.node.v1.DrainState
+	13, // 6: gatewright.node.v1.Report.apis:type_name -> gatewright.node.v1.ApiStatus
+	12, // 7: gatewright.node.v1.Report.gateway:type_name -> gatewright.node.v1.GatewayStatus
+	6,  // 8: gatewright.node.v1.GatewayStatus.state:type_name -> gatewright.node.v1.ApiStatus.State
+	6,  // 9: gatewright.node.v1.ApiStatus.state:type_name -> gatewright.node.v1.ApiStatus.State
+	1,  // 10: gatewright.node.v1.Observed.documents:type_name -> gatewright.node.v1.Document
+	37, // 11: gatewright.node.v1.Observed.labels:type_name -> gatewright.node.v1.Observed.LabelsEntry
+	1,  // 12: gatewright.node.v1.Observation.document:type_name -> gatewright.node.v1.Document
+	18, // 13: gatewright.node.v1.ControllerMessage.update:type_name -> gatewright.node.v1.Update
+	17, // 14: gatewright.node.v1.ControllerMessage.drain:type_name -> gatewright.node.v1.Drain
+	31, // 15: gatewright.node.v1.Update.bundles:type_name -> gatewright.node.v1.ApiBundle
+	19, // 16: gatewright.node.v1.Update.gateway:type_name -> gatewright.node.v1.Gateway
+	29, // 17: gatewright.node.v1.Gateway.certificates:type_name -> gatewright.node.v1.Certificate
+	30, // 18: gatewright.node.v1.Gateway.authorities:type_name -> gatewright.node.v1.CertificateAuthority
+	22, // 19: gatewright.node.v1.Gateway.telemetry:type_name -> gatewright.node.v1.Telemetry
+	20, // 20: gatewright.node.v1.Gateway.store:type_name -> gatewright.node.v1.Store
+	21, // 21: gatewright.node.v1.Store.valkey:type_name -> gatewright.node.v1.ValkeyStore
+	23, // 22: gatewright.node.v1.Telemetry.admin:type_name -> gatewright.node.v1.Admin
+	24, // 23: gatewright.node.v1.Telemetry.metrics:type_name -> gatewright.node.v1.Metrics
+	25, // 24: gatewright.node.v1.Telemetry.tracing:type_name -> gatewright.node.v1.Tracing
+	26, // 25: gatewright.node.v1.Telemetry.logging:type_name -> gatewright.node.v1.Logging
+	27, // 26: gatewright.node.v1.Telemetry.redaction:type_name -> gatewright.node.v1.Redaction
+	28, // 27: gatewright.node.v1.Telemetry.recording:type_name -> gatewright.node.v1.Recording
+	38, // 28: gatewright.node.v1.Tracing.resource_attributes:type_name -> gatewright.node.v1.Tracing.ResourceAttributesEntry
+	39, // 29: gatewright.node.v1.Tracing.headers:type_name -> gatewright.node.v1.Tracing.HeadersEntry
+	40, // 30: gatewright.node.v1.Logging.headers:type_name -> gatewright.node.v1.Logging.HeadersEntry
+	32, // 31: gatewright.node.v1.ApiBundle.chains:type_name -> gatewright.node.v1.Chain
+	34, // 32: gatewright.node.v1.Chain.attachments:type_name -> gatewright.node.v1.Attachment
+	35, // 33: gatewright.node.v1.Chain.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
+	33, // 34: gatewright.node.v1.Chain.upstream_paths:type_name -> gatewright.node.v1.UpstreamPath
+	35, // 35: gatewright.node.v1.Attachment.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
+	2,  // 36: gatewright.node.v1.Attachment.on_error:type_name -> gatewright.node.v1.OnError
+	41, // 37: gatewright.node.v1.Attachment.on_error_by_class:type_name -> gatewright.node.v1.Attachment.OnErrorByClassEntry
+	3,  // 38: gatewright.node.v1.ProcessingMode.request_headers:type_name -> gatewright.node.v1.HeaderMode
+	5,  // 39: gatewright.node.v1.ProcessingMode.request_body:type_name -> gatewright.node.v1.BodyMode
+	3,  // 40: gatewright.node.v1.ProcessingMode.response_headers:type_name -> gatewright.node.v1.HeaderMode
+	5,  // 41: gatewright.node.v1.ProcessingMode.response_body:type_name -> gatewright.node.v1.BodyMode
+	4,  // 42: gatewright.node.v1.ProcessingMode.encoded_bodies:type_name -> gatewright.node.v1.EncodedBodies
+	2,  // 43: gatewright.node.v1.Attachment.OnErrorByClassEntry.value:type_name -> gatewright.node.v1.OnError
+	7,  // 44: gatewright.node.v1.NodeService.Sync:input_type -> gatewright.node.v1.NodeMessage
+	14, // 45: gatewright.node.v1.NodeService.Observe:input_type -> gatewright.node.v1.Observed
+	16, // 46: gatewright.node.v1.NodeService.Sync:output_type -> gatewright.node.v1.ControllerMessage
+	15, // 47: gatewright.node.v1.NodeService.Observe:output_type -> gatewright.node.v1.Observation
+	46, // [46:48] is the sub-list for method output_type
+	44, // [44:46] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_gatewright_node_v1_node_proto_init() }
@@ -2982,14 +3155,15 @@ func file_gatewright_node_v1_node_proto_init() {
 	}
 	file_gatewright_node_v1_node_proto_msgTypes[9].OneofWrappers = []any{
 		(*ControllerMessage_Update)(nil),
+		(*ControllerMessage_Drain)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gatewright_node_v1_node_proto_rawDesc), len(file_gatewright_node_v1_node_proto_rawDesc)),
-			NumEnums:      6,
-			NumMessages:   32,
+			NumEnums:      7,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"math"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -23,6 +24,9 @@ import (
 
 // reconnect is the wait between two streams to the controller.
 var reconnect = backoff.Doubling{First: 100 * time.Millisecond, Longest: 800 * time.Millisecond, More: 0.25}
+
+// refusals are the codes by which a controller refuses a node: by its token, its certificate or its hello.
+var refusals = []codes.Code{codes.Unauthenticated, codes.PermissionDenied, codes.InvalidArgument}
 
 const observeAgain = 30 * time.Second // after a controller without the Observe method
 
@@ -75,7 +79,7 @@ func (c *Client) Run(ctx context.Context) {
 			failures = 0
 			refused.forget()
 			c.Log.Warn("connection to the controller lost", "error", status.Convert(err).Message())
-		} else if code := status.Code(err); code == codes.Unauthenticated || code == codes.PermissionDenied {
+		} else if slices.Contains(refusals, status.Code(err)) {
 			refused.note(errors.New(status.Convert(err).Message()))
 		}
 		backoff.Sleep(ctx, reconnect.Wait(failures))

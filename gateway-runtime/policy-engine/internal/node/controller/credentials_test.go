@@ -136,6 +136,7 @@ func TestWhyAControllerAndANodeDoNotAcceptEachOtherIsLoggedOnce(t *testing.T) {
 	}{
 		"another authority": {controller.Credentials{Authority: other}, codes.OK, "certificate signed by unknown authority"},
 		"the token":         {controller.Credentials{Authority: authority}, codes.Unauthenticated, "expected a token with the role node"},
+		"the hello":         {controller.Credentials{Authority: authority}, codes.InvalidArgument, "expected a token with the role node"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			service := &secured{came: make(chan string, 100), refuses: c.refuses}
