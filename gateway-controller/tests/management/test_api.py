@@ -203,6 +203,8 @@ async def test_nodes_and_policies_are_listed(
     (node,) = (await client.get("/v1/nodes")).json()["nodes"]
     assert (node["id"], node["engineVersion"]) == ("n1", "1.2")
     assert [api["name"] for api in node["apis"]] == ["orders-v1"]
+    assert (node["labels"], node["states"]) == ({}, {"deployed": 1, "pending": 0, "rejected": 0})
+    assert (node["lacks"], node["drain"]) == ([], {"state": "unsupported"})
     policies = (await client.get("/v1/policies")).json()["policies"]
     assert {"add-headers", "guard", "log-message"} <= {policy["name"] for policy in policies}
     assert "issuer" not in json.dumps(policies)

@@ -309,7 +309,7 @@ async def test_an_api_that_fits_no_connected_node_says_so_at_once() -> None:
     deployment.connect(hello("n1", zone="eu"))
     deployment.connect(hello("n2"))
     status = await deployment.wait_until_converged("a", 1000)
-    assert (status.state, status.nodes) == ("pending", ())
+    assert (status.state, status.nodes, status.unplaced) == ("pending", (), True)
     assert status.reason == (
         "expected a node with tier=edge, zone=eu, got n1 (zone=eu), n2 (no labels): start a node with "
         "--node-label tier=edge --node-label zone=eu, or change spec.nodes"
@@ -385,3 +385,9 @@ async def test_a_build_that_lacks_a_policy_keeps_no_other_from_serving() -> None
     assert status.reason == (
         "n2: the node's build has no policy log-message:v1.0.0; build it in, or take it off the API"
     )
+    assert deployment.lacking_on(whole) == []
+    (lacks,) = deployment.lacking_on(lacking)
+    assert (lacks.name, lacks.version, lacks.apis) == ("log-message", "v1.0.0", ("a",))
+    assert status.reason == f"n2: {lacks.reason}"
+    deployment.update(lacking, hello("n2", {}, POLICY))
+    assert sent(deployment.next_update(lacking)) == (["a@1"], [])

@@ -19,7 +19,7 @@ func (e *Engine) adminSources() admin.Sources {
 		Ready: e.ready.Load, Node: e.node.Stats, Clusters: e.node.Clusters, Notes: e.notes, XDS: e.xds.Stats, Exchanges: e.counters.Stats,
 		Policies: e.counters.ExecutionStats, Shadows: e.counters.ShadowStats, Bodies: e.bodies.Stats, Executors: e.groups.Stats,
 		Generation: e.groups.Generation, Quarantined: e.groups.Quarantined, Traces: e.traces.Stats, Store: e.store.Stats, MetricsFailing: e.metrics.Failing, Deploy: e.deploy, RecordHold: e.groups.RecordHold, Gateway: e.reloadGateway, Table: e.table,
-		Listener: e.adminListener.Actual, LogLevel: e.setLogLevel, Logs: e.logs, Secrets: e.secretNames.Load,
+		Draining: e.node.Draining(), Listener: e.adminListener.Actual, LogLevel: e.setLogLevel, Logs: e.logs, Secrets: e.secretNames.Load,
 		Recorder: e.recorder,
 	}
 }

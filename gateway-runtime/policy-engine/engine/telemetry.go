@@ -67,6 +67,9 @@ func (e *Engine) obstacle() string {
 	if !e.ready.Load() {
 		return admin.NotReady
 	}
+	if reason := e.node.Draining().Obstacle(); reason != "" {
+		return reason
+	}
 	return e.node.Stats().Gateway.Obstacle()
 }
 

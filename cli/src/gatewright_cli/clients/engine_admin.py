@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -203,6 +204,16 @@ class LogSettings(msgspec.Struct, frozen=True):
     redaction: SecretNames | None = None
 
 
+DrainPhase = Literal["serving", "draining", "drained"]
+
+
+class DrainWish(msgspec.Struct, frozen=True, rename="camel"):
+    """Whether no listener of the node is to be open. accept_seconds: how long they stay open once it is not ready."""
+
+    drained: bool
+    accept_seconds: float = 0.0
+
+
 class _Refusal(msgspec.Struct):
     reason: str
 
@@ -281,6 +292,12 @@ class EngineAdmin:
         """Has the engine send log lines to its collector. Raises LocalHttpError; then it has taken none."""
         answer = await self._client.request("POST", "/logs", content=lines)
         answer.raise_for_status()
+
+    async def report_drain(self, phase: DrainPhase) -> DrainWish:
+        """Reports how far a drain of the node is, and returns what is wanted. Raises LocalHttpError."""
+        answer = await self._client.post("/drain", json={"phase": phase})
+        answer.raise_for_status()
+        return msgspec.json.decode(answer.content, type=DrainWish)
 
     async def record_hold(self, address: str, pid: int, policy: str, at: str) -> None:
         """Has the engine put a policy under quarantine that holds the interpreter of a process at FILE:LINE, if it has

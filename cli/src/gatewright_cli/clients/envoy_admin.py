@@ -67,6 +67,10 @@ class EnvoyAdmin:
         """Has the health check fail, so that load balancers choose other nodes."""
         await self._client.post("/healthcheck/fail")
 
+    async def pass_health_check(self) -> None:
+        """Undoes `fail_health_check`."""
+        await self._client.post("/healthcheck/ok")
+
     async def drain_listeners(self) -> None:
         """Closes all listeners; their connections go on."""
         await self._client.post("/drain_listeners")

@@ -59,6 +59,10 @@ class Resources:
         content, headers = msgspec.json.encode(document), {"content-type": "application/json"}
         return self._decode(await self._ask("POST", path, content=content, headers=headers, params=terms))
 
+    async def act(self, path: str, query: Mapping[str, str], wait: float) -> Resource:
+        """Has the controller do what is at the path, and returns the resource. wait: how long it may take, in s."""
+        return self._decode(await self._ask("POST", path, params=query, timeout=self._client.timeout + wait))
+
     async def delete(
         self, path: str, wait: float, headers: Mapping[str, str], terms: Mapping[str, str] | None = None
     ) -> str:

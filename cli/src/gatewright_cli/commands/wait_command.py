@@ -31,7 +31,8 @@ def wait(
 ) -> None:
     """Wait until every connected node serves these APIs, or the Gateway, as they are now; or until none serves them.
 
-    It ends early for what is rejected, which a node cannot serve until it is written anew.
+    An API that names nodes is waited for on these. It ends early for what is rejected, which a node cannot serve until
+    it is written anew, and for an API that names nodes of which none is connected.
 
     Exit status 5 if it is not reached, 3 if a name is not there (with --for deployed).
     """

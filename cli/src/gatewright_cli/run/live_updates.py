@@ -19,6 +19,7 @@ from gatewright_cli.node.files.run_dir import RunDir
 from gatewright_cli.node.specs.processes import NodeSettings
 from gatewright_cli.node.supervisor_metrics import SupervisorMetrics
 from gatewright_cli.run.control import SOCKET, Control, Status
+from gatewright_cli.run.draining import NodeDrain
 from gatewright_cli.run.gateway_reloading import GatewayReloads, GatewaySource
 from gatewright_cli.run.logs.levels import LogLevels
 from gatewright_cli.run.reloading import ReloadError, Reloads
@@ -89,6 +90,9 @@ async def live_updates(
             name="executor recycling",
         ),
         asyncio.create_task(_reload_when_asked(interface.reload, reloads, output), name="reload by signal"),
+        asyncio.create_task(
+            NodeDrain(admin, supervisor.process("envoy"), run_dir.socket("envoy-admin"), output).run(), name="drain"
+        ),
     ]
     if changes.watch and changes.manifest is not None:
         from gatewright_cli.run.watching import SourceWatcher  # here, since an image runs without the builder

@@ -123,7 +123,7 @@ def test_policies_and_nodes(invoke: Invoke) -> None:
         assert json.loads(invoke("get", "policy", asked, "-o", "json").out)["name"] == "api-key-auth"
     missing = invoke("get", "policy", "quota")
     assert (missing.status, missing.err) == (3, f"error: expected a policy ({name}), got 'quota': correct the name\n")
-    assert invoke("get", "nodes").out == "NAME  CONNECTED  GATEWAY  APIS  PENDING  REJECTED\n"
+    assert invoke("get", "nodes").out == "NAME  LABELS  STATE  CONNECTED  GATEWAY  APIS  PENDING  REJECTED\n"
     assert invoke("get", "nodes", "-o", "json").out == "[]\n"
     assert invoke("get", "nodes", "-o", "yaml").out == ""
     missing = invoke("get", "node", "eu/1")

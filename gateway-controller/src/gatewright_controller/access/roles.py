@@ -16,12 +16,14 @@ Right = Literal[
     "nodes:connect",
     "nodes:inspect",
     "nodes:read",
+    "nodes:write",
     "policies:write",
     "requests:send",
     "tokens:write",
 ]
 """What a client has to be allowed to do. `exchanges:read`: what clients and upstreams have sent. `nodes:inspect`: what
-nodes report of themselves, of all APIs. `nodes:connect`: to be a node, which is sent all APIs with their secrets."""
+nodes report of themselves, of all APIs. `nodes:write`: to drain them. `nodes:connect`: to be a node, which is sent all
+APIs with their secrets."""
 Role = Literal["admin", "publisher", "viewer", "node"]
 ROLES: tuple[Role, ...] = get_args(Role)
 PersonRole = Literal["admin", "publisher", "viewer"]

@@ -37,6 +37,7 @@ from gatewright_controller.management.request_api import RequestEndpoints, Reque
 from gatewright_controller.management.revision_api import RevisionEndpoints
 from gatewright_controller.management.table import PARTS, routes_of
 from gatewright_controller.management.token_api import TokenEndpoints
+from gatewright_controller.nodes.draining import Draining
 from gatewright_controller.nodes.node_documents import DocumentLimits, NodeDocuments
 from gatewright_controller.nodes.observations import Observations
 from gatewright_controller.nodes.watching import Watching
@@ -76,7 +77,7 @@ def create_app(
         ApiEndpoints(controller, bodies),
         PlanEndpoints(Plans(controller, gateways), deployment, bodies),
         PolicyEndpoints(controller, bodies),
-        NodeEndpoints(deployment, documents),
+        NodeEndpoints(deployment, documents, Draining(deployment)),
         LogLevelEndpoints(bodies.json_object),
         GatewayEndpoints(gateways, deployment, bodies.document, bodies.json_object),
         RevisionEndpoints(controller, gateways),

@@ -153,6 +153,7 @@ def _status(status: ApiStatus, stored: StoredApi) -> shapes.ApiStatus:
         updated_at=stored.updated_at,
         owner=stored.owner or UNSET,
         nodes=shaped(list[shapes.NodeStatus], status.nodes),
+        unplaced=status.unplaced,
         policies=_policies(stored.api, stored.versions),
     )
 

@@ -21,7 +21,8 @@ from gatewright_controller.store import API, GATEWAY, TOKEN, AuditEntry, Author,
 from gatewright_controller.times import timestamp, utc_now
 
 log = logging.getLogger(__name__)
-KINDS = {"/v1/apis": API, "/v1/gateway": GATEWAY, "/v1/tokens": TOKEN}
+NODE = "Node"
+KINDS = {"/v1/apis": API, "/v1/gateway": GATEWAY, "/v1/tokens": TOKEN, "/v1/nodes": NODE}
 """What is at the paths that begin so."""
 UNKNOWN_CALLER = 401
 NOT_PERMITTED = (UNKNOWN_CALLER, 403, 429)
@@ -90,7 +91,7 @@ def entry_of(scope: Scope, status: int, body: bytes) -> AuditEntry:
         author=_author(Request(scope)),
         action=row.id if row else f"{scope['method']} {path}"[:LONGEST_PATH],
         kind=kind,
-        name=str(scope.get("path_params", {}).get("name", ""))[:LONGEST_PATH],
+        name=str(scope.get("path_params", {}).get("id" if kind == NODE else "name", ""))[:LONGEST_PATH],
         status=status,
         detail=_detail(body) if status >= 400 else "",
     )

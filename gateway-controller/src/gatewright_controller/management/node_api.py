@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from gatewright_documents.mistake import listed
+from msgspec import UNSET
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gatewright_controller.management.json_answer import JsonAnswer
+from gatewright_controller.management.authors import REASON, author_of
+from gatewright_controller.management.json_answer import JsonAnswer, shaped
 from gatewright_controller.management.pages import NAME, PAGED, fits_name, page_of
 from gatewright_controller.management.problems import Problem
+from gatewright_controller.management.queries import LONGEST_WAIT, whole_number
+from gatewright_controller.management.queries import wait as wait_seconds
 from gatewright_controller.management.rows import JSON, Answer, Parameter, Part, Row, Unbound
 from gatewright_controller.management.shapes import nodes as shapes
 from gatewright_controller.nodes.deployment import Deployment, Node
+from gatewright_controller.nodes.draining import Draining, DrainRequest, NotDrainedError
 from gatewright_controller.nodes.node_documents import DOCUMENTS, NodeDocuments, NoDocumentError, Why
+from gatewright_controller.times import timestamp, utc_now
 
 MEDIA_TYPES = {"metrics": CONTENT_TYPE_LATEST}
+ACCEPT_SECONDS, LONGEST_ACCEPT = 5, 600
 STATUSES: dict[Why, int] = {"unknown": 404, "unsupported": 501, "refused": 502, "disconnected": 503, "silent": 504}
 
 
 class NodeEndpoints:
     """The connected nodes, and what they report about themselves: docs/reference/nodes-api.md."""
 
-    def __init__(self, deployment: Deployment, documents: NodeDocuments) -> None:
-        self._deployment, self._documents = deployment, documents
+    def __init__(self, deployment: Deployment, documents: NodeDocuments, draining: Draining) -> None:
+        self._deployment, self._documents, self._draining = deployment, documents, draining
 
     async def list(self, request: Request) -> Response:
         """The connected nodes, and the APIs that each does not run, with reasons."""
@@ -39,6 +48,26 @@ class NodeEndpoints:
             )
         return JsonAnswer(self._shown(node))
 
+    async def drain(self, request: Request) -> Response:
+        """`POST /v1/nodes/ID/drain`: 200 once it is drained, 202 where `wait` is over before; 404, 501, 503, 504."""
+        author, node_id, wait = author_of(request), request.path_params["id"], wait_seconds(request)
+        accept = whole_number(request, "accept", ACCEPT_SECONDS, 0, LONGEST_ACCEPT)
+        wanted = DrainRequest(author.actor, timestamp(utc_now()), author.reason)
+        try:
+            node = await self._draining.drain(node_id, wanted, accept, wait)
+        except NotDrainedError as error:
+            raise Problem(STATUSES[error.why], str(error)) from None
+        return JsonAnswer(self._shown(node), 200 if node.drain == "drained" else 202)
+
+    async def undrain(self, request: Request) -> Response:
+        """`POST /v1/nodes/ID/undrain`: 200 once it serves again, 202 where `wait` is over before; 404, 501 to 504."""
+        author_of(request)  # refuses a reason that cannot be entered into the audit log
+        try:
+            node = await self._draining.undrain(request.path_params["id"], wait_seconds(request))
+        except NotDrainedError as error:
+            raise Problem(STATUSES[error.why], str(error)) from None
+        return JsonAnswer(self._shown(node), 200 if node.drain == "serving" else 202)
+
     async def document(self, name: str, request: Request) -> Response:
         """One of `DOCUMENTS`: as the node reports it now; 404, 501 to 504."""
         try:
@@ -50,8 +79,13 @@ class NodeEndpoints:
     def _shown(self, node: Node) -> shapes.Node:
         listening = self._deployment.gateway_on(node)
         gateway = shapes.NodeGateway(digest=node.gateway_applied, state=listening.state, reason=listening.reason)
+        states = Counter(status.state for _, status in self._deployment.statuses_on(node))
         return shapes.Node(
             id=node.id,
+            labels=dict(sorted(node.labels.items())),
+            drain=_drain(node, self._draining.request_of(node)),
+            states=shapes.NodeStates(**{state: states[state] for state in ("deployed", "pending", "rejected")}),
+            lacks=shaped(list[shapes.LackingPolicy], self._deployment.lacking_on(node)),
             engine_version=node.engine_version,
             connected_at=node.connected_at,
             policies=[shapes.NodePolicy(name=name, version=version) for name, version in sorted(node.policies)],
@@ -61,6 +95,12 @@ class NodeEndpoints:
             gateway=gateway,
             documents=self._documents.documents_of(node.id),
         )
+
+
+def _drain(node: Node, request: DrainRequest | None) -> shapes.NodeDrain:
+    if request is None:
+        return shapes.NodeDrain(state=node.drain)
+    return shapes.NodeDrain(state=node.drain, by=request.actor, since=request.at, reason=request.reason or UNSET)
 
 
 def _unserved(node: Node, state: str) -> list[shapes.UnservedApi]:
@@ -75,6 +115,16 @@ def _document_endpoint(name: str) -> Unbound:
     return document
 
 
+_WAIT = Parameter(
+    "wait",
+    {"type": "number", "minimum": 0, "maximum": int(LONGEST_WAIT), "default": 0},
+    "Seconds to wait until it is done.",
+)
+_ACCEPT = Parameter(
+    "accept",
+    {"type": "integer", "minimum": 0, "maximum": LONGEST_ACCEPT, "default": ACCEPT_SECONDS},
+    "Seconds that the node still accepts connections once it is not ready, so that load balancers leave it.",
+)
 _ID = Parameter("id", {"type": "string"}, "Of the node.")
 _WORDS = {
     "chains": "The chains that run on a node, and the policy instances of each.",
@@ -118,6 +168,38 @@ PART = Part(
                 refusals=tuple(STATUSES.values()),
             )
             for name in DOCUMENTS
+        ),
+        Row(
+            "drainNode",
+            "POST",
+            "/v1/nodes/{id:path}/drain",
+            NodeEndpoints.drain,
+            "nodes:write",
+            "Has a node take no new connections, and end its requests; it stays up.",
+            {
+                200: Answer("It is drained: no exchange is under way.", (shapes.Node,)),
+                202: Answer("It has begun; when `wait` was over it was not done.", (shapes.Node,)),
+            },
+            in_path=(_ID,),
+            query=(_WAIT, _ACCEPT, REASON),
+            refusals=(404, 501, 503, 504),
+            audit="all",
+        ),
+        Row(
+            "undrainNode",
+            "POST",
+            "/v1/nodes/{id:path}/undrain",
+            NodeEndpoints.undrain,
+            "nodes:write",
+            "Has a drained node serve again.",
+            {
+                200: Answer("It serves.", (shapes.Node,)),
+                202: Answer("It has begun; when `wait` was over it was not done.", (shapes.Node,)),
+            },
+            in_path=(_ID,),
+            query=(_WAIT, REASON),
+            refusals=(404, 501, 503, 504),
+            audit="all",
         ),
         Row(
             "getNode",

@@ -22,6 +22,13 @@ UNAPPLIED_STATES: dict[int, Literal["pending", "rejected"]] = {
 }
 MOST_NAMED = 5
 """Nodes that a reason names; of more it says how many there are."""
+DrainState = Literal["unsupported", "serving", "draining", "drained"]
+DRAIN_STATES: dict[int, DrainState] = {
+    node_pb2.DRAIN_STATE_UNSPECIFIED: "unsupported",
+    node_pb2.DRAIN_STATE_SERVING: "serving",
+    node_pb2.DRAIN_STATE_DRAINING: "draining",
+    node_pb2.DRAIN_STATE_DRAINED: "drained",
+}
 UPDATE_BYTES = 2 * 1024 * 1024
 """About how much one Update holds: gRPC's receivers take 4 MiB unless configured otherwise."""
 
@@ -44,6 +51,8 @@ class ApiStatus:
     state: State
     reason: str = ""
     nodes: tuple[NodeStatus, ...] = ()
+    unplaced: bool = False
+    """It is for none of the connected nodes."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,17 @@ class Unapplied:
     digest: str
     state: Literal["pending", "rejected"]
     reason: str
+
+
+@dataclass(frozen=True)
+class LackingPolicy:
+    """A policy that a node's build lacks, or has with another definition; why, with the cure. apis: of those that the
+    node is to run, the ones that need it."""
+
+    name: str
+    version: str
+    reason: str
+    apis: tuple[str, ...]
 
 
 @dataclass(eq=False)
@@ -76,6 +96,9 @@ class Node:
     gateway_unapplied: Unapplied | None = None
     keeps_gateway: bool = False
     """It listens by its own file: another run's, with a controller that is not its own."""
+    drain: DrainState = "unsupported"
+    orders: list[node_pb2.Drain] = field(default_factory=list)
+    """What it is still to be sent."""
     connected: bool = True
 
     @staticmethod
@@ -87,6 +110,7 @@ class Node:
         node = Node(hello.node_id, hello.engine_version, policies, sent, applied, dict(hello.labels))
         node.gateway_sent = node.gateway_applied = hello.gateway_digest
         node.keeps_gateway = hello.keeps_gateway
+        node.drain = DRAIN_STATES.get(hello.drain, "unsupported")
         return node
 
     def is_to_run(self, bundle: Bundle) -> bool:
@@ -105,18 +129,21 @@ class Node:
 
     def unfit_for(self, bundle: Bundle) -> str:
         """Why the node cannot run the bundle; empty if it can."""
-        return "; ".join(sorted(self._missing_policies(bundle)))
+        return "; ".join(sorted(reason for _, _, reason in self.missing_policies(bundle)))
 
-    def _missing_policies(self, bundle: Bundle) -> Iterator[str]:
+    def missing_policies(self, bundle: Bundle) -> Iterator[tuple[str, str, str]]:
+        """Name, version and reason of each policy of the bundle that the node's build lacks."""
         for name, version, digest in bundle.policies:
             own = self.policies.get((name, version))
             if own is None:
-                yield f"the node's build has no policy {name}:{version}; build it in, or take it off the API"
+                reason = f"the node's build has no policy {name}:{version}; build it in, or take it off the API"
+                yield name, version, reason
             elif own != digest:
-                yield (
+                reason = (
                     f"the node's build has another definition of {name}:{version} ({own[:12]}) than the controller "
                     f"({digest[:12]}); start both from one build"
                 )
+                yield name, version, reason
 
 
 class Deployment:
@@ -225,7 +252,7 @@ class Deployment:
             return ApiStatus("pending", "it is being written or deleted")
         running = self._nodes_of(bundle)
         if self.nodes and not running:
-            return ApiStatus("pending", self._lacking_nodes(bundle))
+            return ApiStatus("pending", self._lacking_nodes(bundle), unplaced=True)
         return _together(tuple(_node_status(node, bundle) for node in running))
 
     def statuses_on(self, node: Node) -> Iterator[tuple[str, NodeStatus]]:
@@ -236,6 +263,15 @@ class Deployment:
             suspended = api in self._suspended
             reason = bundle.message.unserved
             yield api, NodeStatus(node.id, "rejected", reason) if suspended else _node_status(node, bundle)
+
+    def lacking_on(self, node: Node) -> list[LackingPolicy]:
+        """What the node's build lacks of what it is to run, by name and version."""
+        apis: dict[tuple[str, str, str], list[str]] = {}
+        for api, bundle in sorted(self._desired.items()):
+            if node.is_to_run(bundle):
+                for missing in node.missing_policies(bundle):
+                    apis.setdefault(missing, []).append(api)
+        return [LackingPolicy(*missing, tuple(names)) for missing, names in sorted(apis.items())]
 
     def _nodes_of(self, bundle: Bundle) -> list[Node]:
         """The connected nodes that are to run it, by id."""
@@ -320,8 +356,23 @@ class Deployment:
     def update(self, node: Node, hello: node_pb2.Hello) -> None:
         """The node can run other policies than it said before, or has other labels; what it runs has not changed."""
         newest = Node.of(hello)
-        node.policies, node.labels = newest.policies, newest.labels
+        node.policies, node.labels, node.drain = newest.policies, newest.labels, newest.drain
         self._notify()
+
+    def order(self, node: Node, order: node_pb2.Drain) -> None:
+        """The node is sent the order on its stream."""
+        node.orders.append(order)
+        self._notify()
+
+    def take_orders(self, node: Node) -> list[node_pb2.Drain]:
+        """What the node is still to be sent; from then on it counts as sent."""
+        orders, node.orders = node.orders, []
+        return orders
+
+    async def wait_until(self, condition: Callable[[], bool], seconds: float, node: Node) -> bool:
+        """Whether the condition came to hold within so many seconds, while the node was connected."""
+        await self._wait_until(lambda: condition() or not node.connected, seconds)
+        return condition()
 
     def disconnect(self, node: Node) -> None:
         """The node's stream has ended; what it was sent is forgotten."""

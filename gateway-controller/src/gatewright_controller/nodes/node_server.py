@@ -67,9 +67,8 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
         reading = asyncio.create_task(self._read_messages(context, node, request_iterator))
         watching = asyncio.create_task(self._disconnect_refused(context, node))
         try:
-            async for update in self._updates(node):
-                log.info("update sent", extra=_update_fields(node, update))
-                yield node_pb2.ControllerMessage(update=update)
+            async for message in self._messages(node):
+                yield message
         finally:
             reading.cancel()
             watching.cancel()
@@ -77,13 +76,17 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
             self._observations.nodes_changed()
             log.info("node disconnected", extra={"node": node.id})
 
-    async def _updates(self, node: Node) -> AsyncIterator[node_pb2.Update]:
-        yield self._deployment.next_update(node)
+    async def _messages(self, node: Node) -> AsyncIterator[node_pb2.ControllerMessage]:
+        yield _message_of(node, self._deployment.next_update(node))
         while self._deployment.is_current(node):
+            orders = self._deployment.take_orders(node)
+            for order in orders:
+                log.info("node is to drain" if order.drained else "node is to serve again", extra={"node": node.id})
+                yield node_pb2.ControllerMessage(drain=order)
             update = self._deployment.next_update(node)
             if update.bundles or update.removed_apis or update.HasField("gateway"):
-                yield update
-            else:
+                yield _message_of(node, update)
+            elif not orders:
                 await self._deployment.wait_for_change()
 
     async def _read_messages(self, context: Context, node: Node, messages: AsyncIterator[node_pb2.NodeMessage]) -> None:
@@ -156,6 +159,11 @@ async def _hello(
     if not first.hello.node_id:
         await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "expected a hello with a node_id as the first message")
     return first.hello
+
+
+def _message_of(node: Node, update: node_pb2.Update) -> node_pb2.ControllerMessage:
+    log.info("update sent", extra=_update_fields(node, update))
+    return node_pb2.ControllerMessage(update=update)
 
 
 def _update_fields(node: Node, update: node_pb2.Update) -> dict[str, object]:

@@ -1,7 +1,8 @@
 // Package admin answers an operator's requests to a policy engine, as JSON over HTTP on a private socket: GET /healthz, /ready,
 // /stats, /chains, /clusters, /notes and /executors; POST /executors switches to other executor processes, POST /executors/hold
 // reports the policy that holds the interpreter of one, POST /gateway another Gateway, POST /log-level changes the log level;
-// POST /logs exports log lines, and GET /logs counts them. /recordings and /exchanges are those of internal/recording.
+// POST /logs exports log lines, and GET /logs counts them; POST /drain reports how far a drain is, and is answered with what is
+// wanted. /recordings and /exchanges are those of internal/recording.
 package admin
 
 import (
@@ -21,6 +22,7 @@ import (
 	"gatewright.dev/policy-engine/internal/exchange"
 	"gatewright.dev/policy-engine/internal/logexport"
 	"gatewright.dev/policy-engine/internal/node"
+	"gatewright.dev/policy-engine/internal/node/draining"
 	"gatewright.dev/policy-engine/internal/notes"
 	"gatewright.dev/policy-engine/internal/pythonbridge"
 	"gatewright.dev/policy-engine/internal/recording"
@@ -54,6 +56,7 @@ type Sources struct {
 	Store       func() store.Stats
 	Deploy      func(context.Context, Deployment) error
 	RecordHold  func(pythonbridge.InterpreterHold) (instance string, err error)
+	Draining    *draining.State
 	Gateway     func(context.Context) error // reads the Gateway's file again
 	LogLevel    func(ctx context.Context, component, level string) error
 	Logs        *logexport.Exporter
@@ -148,6 +151,7 @@ func Handler(sources Sources) http.Handler {
 	mux.HandleFunc("GET /executors", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, sources.executors()) })
 	mux.HandleFunc("POST /executors", sources.deploy)
 	mux.HandleFunc("POST /executors/hold", sources.recordHold)
+	mux.HandleFunc("POST /drain", sources.reportDrain)
 	mux.HandleFunc("GET /logs", sources.whenReady(func(*http.Request) (any, error) { return sources.logs(), nil }))
 	mux.HandleFunc("POST /logs", sources.whenReady(sources.exportLogs))
 	mux.HandleFunc("POST /log-level", sources.setLogLevel)
@@ -206,6 +210,20 @@ func (s Sources) recordHold(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, http.StatusOK, Hold{instance})
+}
+
+// Drain is the body of POST /drain: how far the supervisor is. The answer is what it is to do.
+type Drain struct {
+	Phase draining.Phase `json:"phase"`
+}
+
+func (s Sources) reportDrain(w http.ResponseWriter, r *http.Request) {
+	var drain Drain
+	if err := decode(w, r, &drain); err != nil || !drain.Phase.Known() {
+		answer(w, http.StatusBadRequest, Refusal{"expected a phase as JSON: serving, draining or drained"})
+		return
+	}
+	answer(w, http.StatusOK, s.Draining.Report(drain.Phase))
 }
 
 func (s Sources) setLogLevel(w http.ResponseWriter, r *http.Request) {

@@ -9,6 +9,7 @@ import (
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/node/controller/controllertest"
+	"gatewright.dev/policy-engine/internal/node/draining"
 )
 
 func TestANodeConversesWithItsController(t *testing.T) {
@@ -94,6 +95,32 @@ func TestTheHelloNamesTheAdminListenerAndIsRepeatedWhenItMoves(t *testing.T) {
 	if hello := c.Accept(t).Receive().GetHello(); hello.GetAdminAddress() != "127.0.0.1:9902" {
 		t.Errorf("expected where it is in the first hello of another stream, got %v", hello)
 	}
+}
+
+// The drain is the node's own state: each hello has it, also the first one of another stream.
+func TestTheHelloHasTheLabelsAndIsRepeatedWhenTheNodeDrains(t *testing.T) {
+	address := controllertest.SocketPath(t)
+	c, _ := controllertest.Start(t, address)
+	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+	b.node.options.Labels = map[string]string{"zone": "eu"}
+	b.node.client.Address = "unix:" + address
+	b.run()
+	stream := c.Accept(t)
+	expect := func(message *nodev1.NodeMessage, state nodev1.DrainState) {
+		t.Helper()
+		if hello := message.GetHello(); hello.GetDrain() != state || hello.GetLabels()["zone"] != "eu" {
+			t.Errorf("expected a hello with zone=eu and %v, got %v", state, message)
+		}
+	}
+	expect(stream.Receive(), nodev1.DrainState_DRAIN_STATE_UNSPECIFIED)
+	b.node.Draining().Report(draining.Serving)
+	expect(stream.Receive(), nodev1.DrainState_DRAIN_STATE_SERVING)
+	stream.SendDrain(&nodev1.Drain{Drained: true})
+	expect(stream.Receive(), nodev1.DrainState_DRAIN_STATE_DRAINING)
+	b.node.Draining().Report(draining.Drained)
+	expect(stream.Receive(), nodev1.DrainState_DRAIN_STATE_DRAINED)
+	stream.End()
+	expect(c.Accept(t).Receive(), nodev1.DrainState_DRAIN_STATE_DRAINED)
 }
 
 func listeningAt(digest, address string) *nodev1.Gateway {

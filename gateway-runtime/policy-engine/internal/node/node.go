@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"gatewright.dev/policy-engine/internal/certificates"
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/node/controller"
+	"gatewright.dev/policy-engine/internal/node/draining"
 	"gatewright.dev/policy-engine/internal/node/gateway"
 	"gatewright.dev/policy-engine/internal/node/queue"
 	"gatewright.dev/policy-engine/internal/node/rotation"
@@ -132,6 +134,8 @@ type Node struct {
 	inbox      *controller.Inbox
 	outbox     *controller.Outbox
 	reporter   *reporter
+	draining   *draining.State
+	hellos     sync.Mutex // held while a hello is made and put into the outbox
 	gateway    *gateway.State
 	policies   atomic.Pointer[policies]
 	renewed    chan struct{} // receives a value after the policies have changed
@@ -168,6 +172,8 @@ func New(options Options) (*Node, error) {
 	n.client = &controller.Client{Address: options.Controller, Credentials: options.Credentials, KeepsGateway: options.KeepsGateway, Hello: n.hello,
 		FirstReport: func() *nodev1.Report { return n.snapshot.Load().notReady },
 		Observe:     options.Observe, Inbox: n.inbox, Outbox: n.outbox, Log: options.Log}
+	n.draining = draining.New(n.sayHello)
+	n.client.Drain = n.draining.Want
 	n.reporter = &reporter{outbox: n.outbox, log: options.Log}
 	n.rollout = &rollout{envoy: options.Envoy, timing: timing, log: options.Log, published: n.published,
 		retired: retirements{grace: timing.Grace, held: timing.Held}}
@@ -185,8 +191,11 @@ func (n *Node) SetPolicies(policies []Policy) {
 	case n.renewed <- struct{}{}:
 	default:
 	}
-	n.outbox.AddHello(n.hello())
+	n.sayHello()
 }
+
+// Draining is whether the node takes new connections.
+func (n *Node) Draining() *draining.State { return n.draining }
 
 // Run applies updates until ctx ends. It needs Restore to have returned.
 func (n *Node) Run(ctx context.Context) {
@@ -309,7 +318,7 @@ func (n *Node) followGateway(outcome gateway.Outcome) {
 			notify(committed.GetTelemetry())
 		}
 		if address := n.options.AdminAddress; address != nil && n.setAdminAddress(address()) {
-			n.outbox.AddHello(n.hello()) // no API may use that address
+			n.sayHello() // no API may use that address
 		}
 		if notify := n.options.Store; notify != nil {
 			notify(committed.GetStore())
@@ -328,13 +337,20 @@ func (n *Node) followGateway(outcome gateway.Outcome) {
 func (n *Node) hello() *nodev1.Hello {
 	now := n.snapshot.Load()
 	hello := &nodev1.Hello{NodeId: n.options.NodeID, Labels: n.options.Labels, EngineVersion: n.options.EngineVersion, Bundles: now.refs,
-		GatewayDigest: now.gateway.Stats.Digest, KeepsGateway: n.options.KeepsGateway, AdminAddress: now.adminAddress}
+		GatewayDigest: now.gateway.Stats.Digest, KeepsGateway: n.options.KeepsGateway, AdminAddress: now.adminAddress, Drain: n.draining.Hello()}
 	policies := *n.policies.Load()
 	for _, id := range slices.Sorted(maps.Keys(policies)) {
 		hello.Policies = append(hello.Policies, &nodev1.PolicyRef{
 			Name: policies[id].Name, Version: policies[id].Version, DefinitionDigest: policies[id].DefinitionDigest})
 	}
 	return hello
+}
+
+// sayHello describes the node to the controller again. It may be called from any goroutine: the last hello is the newest one.
+func (n *Node) sayHello() {
+	n.hellos.Lock()
+	defer n.hellos.Unlock()
+	n.outbox.AddHello(n.hello())
 }
 
 // publish updates what other goroutines read of the APIs and the Gateway.

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from gatewright_cli.clients.controller_refusals import RefusedError
+from gatewright_cli.clients.controller_refusals import NoAnswerError, RefusedError, preflight_error
 from gatewright_cli.clients.resources import ANSWER_SECONDS, Query, Resources
 from gatewright_cli.commands.controller_address import controller_address
 from gatewright_cli.commands.options import NamedController
 from gatewright_cli.commands.resources.kinds import Kind, Resource
-from gatewright_cli.mistakes import ExitStatus
+from gatewright_cli.mistakes import ExitStatus, PreflightError
 
 
 def find_resources(
@@ -26,6 +27,17 @@ async def fetch_list(source: Resources, kind: Kind, query: Query = ()) -> list[R
     if kind.is_single:
         return [await source.fetch(kind.path)]
     return await source.fetch_all(kind.path, kind.plural, query)
+
+
+def fetch_one(kind: Kind, name: str, run_dir: Path | None, controller: NamedController | None) -> Resource:
+    """The resource of this name. Raises PreflightError."""
+    source = find_resources(run_dir, controller)
+    try:
+        return asyncio.run(source.fetch(kind.path_of(name)))
+    except RefusedError as error:
+        raise PreflightError([str(error)], error.status) from error
+    except NoAnswerError as error:
+        raise preflight_error(error) from error
 
 
 async def fetch_named(source: Resources, kind: Kind, names: Sequence[str]) -> tuple[list[Resource], list[RefusedError]]:

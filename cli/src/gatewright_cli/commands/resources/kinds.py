@@ -88,6 +88,22 @@ def _labels(api: Resource) -> str:
     return ",".join(f"{key}={value}" for key, value in sorted(api["metadata"].get("labels", {}).items()))
 
 
+def labels_of_node(node: Resource) -> str:
+    """`tier=edge,zone=eu`; "" for none."""
+    return ",".join(f"{key}={value}" for key, value in sorted(node.get("labels", {}).items()))
+
+
+def drain_text(drain: Resource) -> str:
+    """`serving`, or `drained, by token:ann since 2026-12-01T08:00:00Z: new kernel`, as far as it is known."""
+    state = "serving" if drain["state"] == "unsupported" else str(drain["state"])
+    by = f", by {drain['by']} since {drain['since']}" if "by" in drain else ""
+    return f"{state}{by}" + (f": {drain['reason']}" if "reason" in drain else "")
+
+
+def _drain_state(node: Resource) -> str:
+    return drain_text({"state": node.get("drain", {}).get("state", "unsupported")})
+
+
 def _policy_name(policy: Resource) -> str:
     return f"{policy['name']}:{policy['version']}"
 
@@ -145,13 +161,16 @@ NODE = Kind(
     "/v1/nodes",
     (
         Column("NAME", lambda node: node["id"]),
+        Column("LABELS", labels_of_node),
+        Column("STATE", _drain_state),
         Column("CONNECTED", lambda node: node["connectedAt"]),
         Column("ENGINE", lambda node: node["engineVersion"], wide=True),
         Column("POLICIES", lambda node: len(node["policies"]), wide=True),
         Column("GATEWAY", lambda node: node["gateway"]["state"]),
         Column("APIS", lambda node: len(node["apis"])),
-        Column("PENDING", lambda node: len(node["pending"])),
-        Column("REJECTED", lambda node: len(node["rejected"])),
+        Column("PENDING", lambda node: node["states"]["pending"]),
+        Column("REJECTED", lambda node: node["states"]["rejected"]),
+        Column("LACKS", lambda node: ",".join(map(_policy_name, node["lacks"])), wide=True),
     ),
     lambda node: str(node["id"]),
 )

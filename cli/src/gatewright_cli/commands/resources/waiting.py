@@ -64,10 +64,12 @@ async def _wait(source: Resources, kind: Kind, name: str, look: Looker, end: flo
 
 
 async def look_deployed(source: Resources, kind: Kind, name: str) -> Look:
-    """Whether each connected node serves it. Rejected is hopeless: it stays so until someone writes another."""
+    """Whether each connected node that is to serve it does. Rejected is hopeless: it stays so until another is written.
+    So is an API that is for none of the connected nodes."""
     status = (await source.fetch(kind.path_of(name)))["status"]
     reason = ": ".join(filter(None, (status["state"], " ".join(status["reason"].split()))))
-    return Look(status["state"] == "deployed", reason, hopeless=status["state"] == "rejected")
+    hopeless = status["state"] == "rejected" or bool(status.get("unplaced"))
+    return Look(status["state"] == "deployed", reason, hopeless=hopeless)
 
 
 async def look_deleted(source: Resources, kind: Kind, name: str) -> Look:

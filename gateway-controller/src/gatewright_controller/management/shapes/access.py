@@ -127,7 +127,7 @@ class AuditEntry(Answered, frozen=True):
     status: int
     """By which the request was answered."""
     kind: str
-    """Of the resource: `Api`, `Gateway`, `Token`; empty for none."""
+    """Of the resource: `Api`, `Gateway`, `Token`, `Node`; empty for none."""
     name: str
     """Of the resource; empty for none."""
     revision: int | UnsetType = UNSET

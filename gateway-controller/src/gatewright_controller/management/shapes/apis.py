@@ -10,8 +10,9 @@ from gatewright_controller.management.shapes.answer import Answered
 from gatewright_controller.model import Api
 
 State = Literal["deployed", "pending", "rejected"]
-"""deployed: every connected node serves it. rejected: a node cannot serve it until an operator changes something.
-pending: a node has not answered yet, or cannot serve it now and retries by itself."""
+"""Of the connected nodes that are to serve it. deployed: all do. rejected: a node cannot serve it until an operator
+changes something. pending: a node has not answered yet, or cannot serve it now and retries by itself; or there is none.
+"""
 
 
 class NodeStatus(Answered, frozen=True):
@@ -47,7 +48,9 @@ class ApiStatus(Answered, frozen=True):
     """RFC 3339, UTC; so is `updatedAt`."""
     updated_at: str
     nodes: list[NodeStatus]
-    """The connected nodes."""
+    """The connected nodes that are to serve it."""
+    unplaced: bool
+    """Nodes are connected, and none has the labels of `spec.nodes`: to wait for it is of no use."""
     policies: list[AttachedPolicy]
     owner: str | UnsetType = UNSET
     """Who applies it, where a write said so."""

@@ -40,10 +40,48 @@ class NodeGateway(Answered, frozen=True):
     reason: str
 
 
+class NodeStates(Answered, frozen=True):
+    """How many of the APIs that a node is to serve are in each state there."""
+
+    deployed: int
+    pending: int
+    rejected: int
+
+
+class LackingPolicy(Answered, frozen=True):
+    """A policy that a node's build lacks, or has with another definition than the controller."""
+
+    name: str
+    version: str
+    reason: str
+    """Why, with the cure."""
+    apis: list[str]
+    """The APIs that are rejected for it."""
+
+
+class NodeDrain(Answered, frozen=True):
+    """Whether a node takes new connections."""
+
+    state: Literal["unsupported", "serving", "draining", "drained"]
+    """unsupported: the node cannot be drained by a controller. draining: it is not ready, and then its listeners close;
+    requests end. drained: no exchange is under way, and its listeners are closed."""
+    by: str | UnsetType = UNSET
+    """Who had it drained, as in the history of a resource; with `since` and `reason`. Another controller, or one that
+    was started since, does not know: the audit log does."""
+    since: str | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+
+
 class Node(Answered, frozen=True):
     """A connected node."""
 
     id: str
+    labels: dict[str, str]
+    """By which APIs choose nodes."""
+    drain: NodeDrain
+    states: NodeStates
+    lacks: list[LackingPolicy]
+    """What its build lacks of what it is to serve."""
     engine_version: str
     connected_at: str
     """RFC 3339, UTC."""

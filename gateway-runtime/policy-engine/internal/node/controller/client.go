@@ -38,6 +38,7 @@ type Client struct {
 	Hello        func() *nodev1.Hello
 	FirstReport  func() *nodev1.Report                                 // what the hello lacks, for the beginning of a stream; nil: nothing
 	Observe      func(context.Context, nodev1.NodeServiceClient) error // sends exchanges to the controller until ctx or the stream ends; nil: none are sent
+	Drain        func(*nodev1.Drain)                                   // whether the node is to take new connections; must not block. nil: the node cannot be drained
 	Inbox        *Inbox
 	Outbox       *Outbox
 	Log          *slog.Logger
@@ -161,6 +162,11 @@ func (c *Client) receive(message *nodev1.ControllerMessage) {
 			update.Gateway = nil // sent by a controller that does not know this mode
 		}
 		c.Inbox.Add(update)
+		return
+	}
+	if drain := message.GetDrain(); drain != nil && c.Drain != nil {
+		c.Log.Info("the controller asks the node to drain, or to serve again", "drained", drain.GetDrained(), "acceptSeconds", drain.GetAcceptSeconds())
+		c.Drain(drain)
 		return
 	}
 	c.Log.Warn("expected an update from the controller, got a message of an unknown kind")

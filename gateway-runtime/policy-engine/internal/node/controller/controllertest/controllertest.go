@@ -82,7 +82,18 @@ func (s *Stream) End() { close(s.end) }
 // Send sends an update.
 func (s *Stream) Send(update *nodev1.Update) {
 	s.t.Helper()
-	if err := s.stream.Send(&nodev1.ControllerMessage{Message: &nodev1.ControllerMessage_Update{Update: update}}); err != nil {
+	s.send(&nodev1.ControllerMessage{Message: &nodev1.ControllerMessage_Update{Update: update}})
+}
+
+// SendDrain has the node take no new connections, or take them again.
+func (s *Stream) SendDrain(drain *nodev1.Drain) {
+	s.t.Helper()
+	s.send(&nodev1.ControllerMessage{Message: &nodev1.ControllerMessage_Drain{Drain: drain}})
+}
+
+func (s *Stream) send(message *nodev1.ControllerMessage) {
+	s.t.Helper()
+	if err := s.stream.Send(message); err != nil {
 		s.t.Fatal(err)
 	}
 }
