@@ -95,7 +95,9 @@ def test_all_mistakes_of_a_file_are_reported(tmp_path: Path) -> None:
     with pytest.raises(Invalid) as caught:
         load_settings(file, {}, {})
     mistakes = [str(mistake) for mistake in caught.value.mistakes]
-    assert mistakes[0].startswith("lisen: expected one of acmeFolder, allowedUpstreams, challengesListen, connect")
+    assert mistakes[0].startswith(
+        "lisen: expected one of acmeFolder, allowedUpstreams, auditKeepDays, auditKeepEntries, "
+    )
     assert mistakes[1:] == [
         "maxRequestBytes: expected at least 1024, got 3",
         "requestTimeout: expected a whole number of ms or s, such as '200ms' or '1s', got '1h'",

@@ -44,6 +44,7 @@ from gatewright_controller.opening import open_database
 from gatewright_controller.resource.conditions import Conditions
 from gatewright_controller.resource.definitions import definitions_of, load_definitions
 from gatewright_controller.resource.private_upstreams import AllowedUpstreamError, PrivateUpstreams
+from gatewright_controller.retention import Keep, Pruning
 from gatewright_controller.settings import PREFIX, Settings
 from gatewright_controller.store import Store
 from gatewright_controller.translate import EdgeSettings
@@ -127,6 +128,8 @@ async def _run(
     )
     server = management_server(app, listener.tls)
     following = asyncio.create_task(Following(controller, gateways).run(), name="following other controllers")
+    keeping = Pruning(controller.store, _keep(settings), metrics.count_pruned)
+    pruning = asyncio.create_task(keeping.run(), name="pruning")
     peers = Path(settings.peers) if settings.peers else None
     nodes = await start_node_server(
         controller.deployment,
@@ -145,12 +148,23 @@ async def _run(
         await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
         log.info("stopping")
     following.cancel()
-    await asyncio.wait([following])
+    pruning.cancel()
+    await asyncio.wait([following, pruning])
     controller.deployment.stop()
     observations.stop()
     server.ended.set()
     await serving
     await nodes.stop(STOP_SECONDS)
+
+
+def _keep(settings: Settings) -> Keep:
+    """How much of the history and the audit log is kept."""
+    return Keep(
+        settings.history_keep,
+        settings.history_keep_deleted_days,
+        settings.audit_keep_days,
+        settings.audit_keep_entries,
+    )
 
 
 def _nodes_network(settings: Settings, store: Store) -> tuple[NodeTls, NodeAccess] | None:

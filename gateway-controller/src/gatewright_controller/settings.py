@@ -106,6 +106,25 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
         str,
         described("File that holds the database's URL, instead of `database`; white space around it does not count."),
     ] = ""
+    history_keep: Annotated[
+        int,
+        Meta(ge=2, le=1_000_000, description="Revisions of each resource that are kept, the newest; older are pruned."),
+    ] = 100
+    history_keep_deleted_days: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=36_500,
+            description="Days for which a resource that was deleted can be rolled back; then its history is pruned.",
+        ),
+    ] = 90
+    audit_keep_days: Annotated[
+        int, Meta(ge=1, le=36_500, description="Days for which an entry of the audit log is kept.")
+    ] = 400
+    audit_keep_entries: Annotated[
+        int,
+        Meta(ge=1000, description="Entries of the audit log that are kept at most, the newest, whatever their age."),
+    ] = 1_000_000
     last_good: Annotated[
         str,
         described(
@@ -170,6 +189,16 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
 
 FROM_FILES = {"tokenFile": "token", "databaseFile": "database", "systemParametersFile": "systemParameters"}
 """Settings that name a file, and those whose value the file holds."""
+NOT_TEXT = (
+    "max_request_bytes",
+    "requests_per_second",
+    "allowed_upstreams",
+    "history_keep",
+    "history_keep_deleted_days",
+    "audit_keep_days",
+    "audit_keep_entries",
+)
+"""Fields whose variables hold YAML of a number or a list."""
 
 
 def load_settings(file: Path | None, environment: Mapping[str, str], options: Mapping[str, str]) -> Settings:
@@ -258,7 +287,7 @@ def _plain(text: str, name: str) -> object:
     """Text, but for the fields that hold something else, whose variables hold YAML."""
     if name in ("system_parameters", "oidc"):
         return _mapping(text, PREFIX + name.upper())
-    if name not in ("max_request_bytes", "requests_per_second", "allowed_upstreams"):
+    if name not in NOT_TEXT:
         return text
     try:
         return read_yaml(text.encode())

@@ -38,6 +38,7 @@ __all__ = [
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 OTHER = "other"
+REVISIONS, AUDIT_ENTRIES = "revisions", "auditEntries"
 ROUTE = "gatewright.route"  # of a scope: the path of the route that has answered, "/v1/apis/{name}"
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,14 @@ class Metrics:
             buckets=BUCKETS,
             registry=self._registry,
         )
+        self._pruned = Counter(
+            "gatewright_controller_pruned_total",
+            "Rows that were deleted since they need not be kept: revisions of resources, entries of the audit log.",
+            ["rows"],
+            registry=self._registry,
+        )
+        for rows in (REVISIONS, AUDIT_ENTRIES):
+            self._pruned.labels(rows)
         self._registry.register(_State(api_states, nodes, database_open))
 
     def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -74,6 +83,11 @@ class Metrics:
         method = method if method in METHODS else OTHER
         self._requests.labels(method, route, status).inc()
         self._durations.labels(method, route).observe(seconds)
+
+    def count_pruned(self, revisions: int, audit_entries: int) -> None:
+        """So many rows are gone from the database."""
+        self._pruned.labels(REVISIONS).inc(revisions)
+        self._pruned.labels(AUDIT_ENTRIES).inc(audit_entries)
 
     def text(self) -> bytes:
         """All of them, as Prometheus' text."""

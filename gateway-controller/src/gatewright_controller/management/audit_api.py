@@ -31,6 +31,9 @@ from gatewright_controller.store import (
 )
 from gatewright_controller.times import timestamp
 
+FIRST_ACTIONS = ("created", "renamed")
+"""Of writes before which there was nothing by that name: others without an older one had theirs, which is pruned."""
+
 
 class AuditEndpoints:
     """Reads the log that writes and refusals leave."""
@@ -56,9 +59,13 @@ class AuditEndpoints:
         try:
             if entry.kind == GATEWAY:
                 written = await self._gateways.past(entry.revision)
+                if not older and written.entry.action not in FIRST_ACTIONS:
+                    return UNSET
                 before = await self._gateways.past(older[0].revision) if older else replace(written, document=None)
                 return await self._gateways.diff(before, written)
             api = await self._controller.past(name, entry.revision)
+            if not older and api.entry.action not in FIRST_ACTIONS:
+                return UNSET
             api_before = await self._controller.past(name, older[0].revision) if older else replace(api, api=None)
             return await self._controller.diff(api_before, api)
         except (NoSuchRevisionError, Invalid):

@@ -110,9 +110,13 @@ def _on_other_owner(_: Request, error: Exception) -> Response:
 def _on_no_revision(_: Request, error: Exception) -> Response:
     assert isinstance(error, NoSuchRevisionError)
     resource, path = _resource(error.kind, error.name)
-    if error.newest is None:
-        return problem_response(404, f"{resource} was never written")
-    detail = f"{resource} has no revision {error.revision}, its newest is {error.newest}"
+    if error.oldest is None or error.newest is None:
+        return problem_response(404, f"{resource} was never written, or its history is pruned since it was deleted")
+    if error.revision < error.oldest:
+        detail = f"{resource} has no revision {error.revision}: the oldest that is kept is {error.oldest}"
+        detail = f"{detail}, since the controller keeps the newest of each resource alone (historyKeep)"
+    else:
+        detail = f"{resource} has no revision {error.revision}, its newest is {error.newest}"
     return problem_response(404, f"{detail}; GET {path}/revisions lists them")
 
 

@@ -18,6 +18,7 @@ from gatewright_controller.store.errors import (
     TokenExistsError,
     WrittenMeanwhileError,
 )
+from gatewright_controller.store.pruning import Pruned, Retention
 from gatewright_controller.store.resources import (
     API,
     GATEWAY,
@@ -60,6 +61,8 @@ __all__ = [
     "OtherOwnerError",
     "OtherRevisionError",
     "PastResource",
+    "Pruned",
+    "Retention",
     "StorageError",
     "Store",
     "StoreError",

@@ -13,6 +13,7 @@ from gatewright_controller.store.tables import audit
 
 DONE = 200
 FIRST_REFUSAL = 400
+INSERT = insert(audit).returning(audit.c.number)
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,12 @@ def insert_entries(connection: Connection, entries: Sequence[AuditEntry]) -> Non
     """The log's newest entries, in this order."""
     if entries:
         connection.execute(insert(audit), list(map(_values, entries)))
+
+
+def insert_entry(connection: Connection, entry: AuditEntry) -> int:
+    """The log's newest entry; returns its number."""
+    number: int = connection.execute(INSERT, _values(entry)).scalar_one()
+    return number
 
 
 def _values(entry: AuditEntry) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from gatewright_documents.values import JsonObject
@@ -13,6 +13,7 @@ from gatewright_controller.resource.claims import Claim
 from gatewright_controller.resource.versions import Versions
 from gatewright_controller.store.audit_rows import AuditEntry, AuditFilter
 from gatewright_controller.store.authors import ANY_TERMS, Author, Terms
+from gatewright_controller.store.pruning import Pruned, Retention
 from gatewright_controller.store.resources import (
     Batch,
     Changes,
@@ -121,6 +122,10 @@ class Store(Protocol):
 
     def record(self, entry: AuditEntry) -> None:
         """An entry for something that left none by itself, as a write that was refused."""
+
+    def prune(self, keep: Retention) -> Iterator[Pruned]:
+        """Deletes what need not be kept of the history and the audit log. Each step is a small transaction of its own,
+        and returns what it has deleted; all of them have one entry in the audit log, where anything was deleted."""
 
     @property
     def is_shared(self) -> bool:

@@ -12,10 +12,11 @@ class NoSuchApiError(LookupError):
 
 
 class NoSuchRevisionError(LookupError):
-    """The resource has no such revision. newest: the revision of its newest write, None where it was never written."""
+    """The resource has no such revision. oldest, newest: those of its writes that are kept, None where none are."""
 
-    def __init__(self, kind: str, name: str, revision: int, newest: int | None) -> None:
-        self.kind, self.name, self.revision, self.newest = kind, name, revision, newest
+    def __init__(self, kind: str, name: str, revision: int, oldest: int | None, newest: int | None) -> None:
+        self.kind, self.name, self.revision = kind, name, revision
+        self.oldest, self.newest = oldest, newest
         super().__init__(f"{kind} {name} has no revision {revision}")
 
 

@@ -37,16 +37,16 @@ def entries(connection: Connection, kind: str, name: str, before: int | None, li
 
 
 def past_resource(connection: Connection, kind: str, name: str, revision: int) -> PastResource:
-    """As the write of that revision left it; 0 is the newest, a negative revision counts back
-    from it. Raises
+    """As the write of that revision left it; 0 is the newest, a negative revision counts back from it. Raises
     `NoSuchRevisionError`."""
     if "\0" in name:
-        raise NoSuchRevisionError(kind, name, revision, None)
+        raise NoSuchRevisionError(kind, name, revision, None, None)
     statement = _newest_first(select(*ENTRY, history.c.document, history.c.versions), kind, name).limit(1)
     statement = statement.where(history.c.revision == revision) if revision > 0 else statement.offset(-revision)
     if (row := connection.execute(statement).one_or_none()) is None:
-        newest = select(func.max(history.c.revision)).where(history.c.kind == kind, history.c.name == name)
-        raise NoSuchRevisionError(kind, name, revision, connection.execute(newest).scalar_one())
+        kept = select(func.min(history.c.revision), func.max(history.c.revision))
+        oldest, newest = connection.execute(kept.where(history.c.kind == kind, history.c.name == name)).one()
+        raise NoSuchRevisionError(kind, name, revision, oldest, newest)
     document = json.loads(row.document) if row.document is not None else None
     return PastResource(_entry(row), document, tuple(json.loads(row.versions)))
 

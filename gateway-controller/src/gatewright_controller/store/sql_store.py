@@ -22,6 +22,7 @@ from gatewright_controller.store.changes import changes_since
 from gatewright_controller.store.database_obstacles import is_full
 from gatewright_controller.store.errors import ApiExistsError, NoSuchApiError, StorageError
 from gatewright_controller.store.past import entries, newest_document, past_resource
+from gatewright_controller.store.pruning import START, Position, Pruned, PruningRound, Retention, find_excess
 from gatewright_controller.store.resources import (
     API,
     GATEWAY,
@@ -263,6 +264,24 @@ class SqlStore:
     def record(self, entry: AuditEntry) -> None:
         with self._using(writes=True) as connection:
             insert_entries(connection, [entry])
+
+    def prune(self, keep: Retention) -> Iterator[Pruned]:
+        pruning = PruningRound(keep)
+        after: Position | None = START
+        while after is not None:
+            with self._using() as connection:
+                excess, after = find_excess(connection, after, keep)
+            yield Pruned()
+            while excess:
+                with self._using(writes=True) as connection:
+                    pruned, excess = pruning.delete_excess(connection, excess)
+                yield pruned
+        while pruned := self._prune_audit_log(pruning):
+            yield pruned
+
+    def _prune_audit_log(self, pruning: PruningRound) -> Pruned:
+        with self._using(writes=True) as connection:
+            return pruning.delete_audit_entries(connection)
 
     def close(self) -> None:
         with self._turn:
