@@ -96,7 +96,7 @@ def test_all_mistakes_of_a_file_are_reported(tmp_path: Path) -> None:
         load_settings(file, {}, {})
     mistakes = [str(mistake) for mistake in caught.value.mistakes]
     assert mistakes[0].startswith(
-        "lisen: expected one of acmeFolder, allowedUpstreams, auditKeepDays, auditKeepEntries, "
+        "lisen: expected one of acmeFolder, allowedUpstreams, apis, auditKeepDays, auditKeepEntries, "
     )
     assert mistakes[1:] == [
         "maxRequestBytes: expected at least 1024, got 3",

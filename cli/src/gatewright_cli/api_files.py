@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ from gatewright_controller import API_DOCUMENT
 from gatewright_documents.json_reader import line_tree, parse_json
 from gatewright_documents.mistake import Invalid, Mistake, shown
 from gatewright_documents.values import JsonValue
+from gatewright_documents.yaml_documents import split_documents
 from gatewright_documents.yaml_reader import parse_yaml
 
 from gatewright_cli.addresses import http_address, join_address
@@ -21,8 +21,6 @@ SUFFIXES = (".yaml", ".yml", ".json")
 READING = ("GET", "HEAD")
 Stamp = tuple[int, int, int] | None
 """Time, size and inode, which change when a file is saved; None for no file."""
-SEPARATOR = re.compile(rb"^---(?=\s|$)", re.MULTILINE)
-EMPTY = re.compile(rb"(?:---(?=\s|$))?(?:\s|#[^\n]*(?:\n|\Z)|\.\.\.(?=\s|$))*")
 PARAMETER = re.compile(r"\{[^}/]+\}|\*+")
 
 
@@ -132,7 +130,7 @@ def read(file: Path) -> list[ApiFile | RefusedFile]:
 
 def documents(file: Path, content: bytes) -> list[ApiFile | RefusedFile]:
     """Each document of the file's content, as `read` returns them."""
-    parts = [(0, content)] if file.suffix == ".json" else _parts(content)
+    parts = [(0, content)] if file.suffix == ".json" else split_documents(content)
     return [_document(file, above, part) for above, part in parts]
 
 
@@ -145,7 +143,7 @@ def unread_documents(file: Path, content: bytes) -> list[ApiFile]:
         line = content.count(b"\n", 0, error.start) + 1
         byte = content[error.start]
         raise ApiFileError([f"{file}:{line}: expected UTF-8, got the byte 0x{byte:02X}; save it as UTF-8"]) from None
-    parts = [(0, content)] if file.suffix == ".json" else _parts(content)
+    parts = [(0, content)] if file.suffix == ".json" else split_documents(content)
     return [ApiFile(file, "", part, above=above) for above, part in parts]
 
 
@@ -159,17 +157,6 @@ def _document(file: Path, above: int, content: bytes) -> ApiFile | RefusedFile:
 def below(mistake: Mistake, above: int) -> Mistake:
     """The mistake in a document that begins after `above` lines of its file, with its line in the file."""
     return replace(mistake, line=mistake.line + above) if mistake.line else mistake
-
-
-def _parts(content: bytes) -> list[tuple[int, bytes]]:
-    """The YAML documents of a file, each with the number of lines above it; the whole content if there is only one.
-
-    No scalar may have a line that begins with `---` (YAML 1.2, 9.1.2). Documents with only comments are left out.
-    """
-    cuts = [0, *(match.start() for match in SEPARATOR.finditer(content)), len(content)]
-    parts = [(content.count(b"\n", 0, begin), content[begin:end]) for begin, end in pairwise(cuts)]
-    filled = [(above, part) for above, part in parts if not EMPTY.fullmatch(part)]
-    return filled if len(filled) > 1 else [(0, content)]
 
 
 def stamp(file: Path) -> Stamp:

@@ -104,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--acme-folder", metavar="DIR", help="what is obtained by ACME")
     parser.add_argument("--challenges-listen", metavar="unix:PATH", help="where Envoy asks for answers to challenges")
     parser.add_argument("--metrics-listen", metavar="unix:PATH", help="where a node's engine asks for metrics")
+    parser.add_argument("--apis", metavar="DIR", help="the files that all APIs are taken from")
     parser.add_argument("--engine", metavar="FILE", help="the policy engine's program, which checks conditions")
     parser.add_argument("--database", metavar="URL", help="sqlite:PATH or postgresql://…: where APIs are kept")
     parser.add_argument("--database-file", metavar="FILE", help="holds the URL, which may have a password in it")

@@ -22,6 +22,7 @@ from gatewright_controller.acme.certificates import (
     write_missing_placeholders,
 )
 from gatewright_controller.acme.challenges import challenge_socket
+from gatewright_controller.api_folder import ApiFolder
 from gatewright_controller.apis.controller import Controller
 from gatewright_controller.following import Following
 from gatewright_controller.gateway.gateway_file import read_effective, render
@@ -41,6 +42,7 @@ from gatewright_controller.nodes.observations import Observations
 from gatewright_controller.nodes.watching import Watching
 from gatewright_controller.oidc import Oidc, People
 from gatewright_controller.opening import open_database
+from gatewright_controller.plans import Plans
 from gatewright_controller.resource.conditions import Conditions
 from gatewright_controller.resource.definitions import definitions_of, load_definitions
 from gatewright_controller.resource.private_upstreams import AllowedUpstreamError, PrivateUpstreams
@@ -116,6 +118,9 @@ async def _run(
 ) -> None:
     metrics = Metrics(controller.deployment.states, lambda: len(controller.deployment.nodes))
     observations = Observations(controller.deployment)
+    folder = _folder(settings, controller, gateways)
+    if folder:
+        await folder.apply()
     app = create_app(
         controller,
         gateways,
@@ -124,12 +129,16 @@ async def _run(
         metrics=metrics,
         watching=Watching(observations),
         people=people,
+        folder=folder,
         limits=ApiLimits(callers=CallerLimits(settings.requests_per_second)),
     )
     server = management_server(app, listener.tls)
-    following = asyncio.create_task(Following(controller, gateways).run(), name="following other controllers")
     keeping = Pruning(controller.store, _keep(settings), metrics.count_pruned)
-    pruning = asyncio.create_task(keeping.run(), name="pruning")
+    tasks = [
+        asyncio.create_task(Following(controller, gateways).run(), name="following other controllers"),
+        asyncio.create_task(keeping.run(), name="pruning"),
+        *([asyncio.create_task(folder.run(), name="following files")] if folder else []),
+    ]
     peers = Path(settings.peers) if settings.peers else None
     nodes = await start_node_server(
         controller.deployment,
@@ -147,14 +156,21 @@ async def _run(
         )
         await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
         log.info("stopping")
-    following.cancel()
-    pruning.cancel()
-    await asyncio.wait([following, pruning])
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
     controller.deployment.stop()
     observations.stop()
     server.ended.set()
     await serving
     await nodes.stop(STOP_SECONDS)
+
+
+def _folder(settings: Settings, controller: Controller, gateways: Gateways) -> ApiFolder | None:
+    """The files that all APIs are taken from; None where the management API writes them."""
+    if not settings.apis:
+        return None
+    return ApiFolder(Path(settings.apis).absolute(), Plans(controller, gateways), lambda: controller.definitions)
 
 
 def _keep(settings: Settings) -> Keep:

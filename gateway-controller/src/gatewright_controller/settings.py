@@ -88,6 +88,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
         str,
         described("unix:PATH where the engine of a node gathers the controller's metrics; it needs `peers`."),
     ] = ""
+    apis: Annotated[
+        str,
+        described(
+            "Folder of files, or a file, that all APIs are taken from: what is saved there is applied, what is deleted "
+            "goes, and the management API takes no writes of APIs. None: APIs are written by the management API."
+        ),
+    ] = ""
     engine: Annotated[
         str,
         described(

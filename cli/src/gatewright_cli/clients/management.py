@@ -72,6 +72,20 @@ class StoredApi(msgspec.Struct, frozen=True):
         return (self.metadata, self.spec) == (other.metadata, other.spec)
 
 
+class FolderDocument(msgspec.Struct, frozen=True):
+    """A document of the folder that a controller takes all APIs from. state: `served`, or why it is not: `reason`."""
+
+    file: str
+    api: str
+    state: str
+    reason: str
+
+
+class _Folder(msgspec.Struct):
+    files: list[FolderDocument]
+    trouble: str
+
+
 class _Listed(msgspec.Struct):
     apis: list[StoredApi]
     next: str = ""
@@ -224,6 +238,15 @@ class Management:
             if not page.next:
                 return apis
             answer = await self._ask("GET", page.next)
+
+    async def unserved_files(self) -> list[FolderDocument]:
+        """The documents of the controller's folder that it does not serve as they are. Raises NoAnswerError."""
+        answer = await self._ask("GET", "/v1/files")
+        if answer.is_error:
+            raise NoAnswerError.of(answer)
+        folder = msgspec.json.decode(answer.content, type=_Folder)
+        trouble = [FolderDocument("", "", "", folder.trouble)] if folder.trouble else []
+        return [*trouble, *(document for document in folder.files if document.state != "served")]
 
     async def write(self, api: ApiFile) -> StoredApi:
         """Creates or changes the API; does not wait until a node has it. Raises InvalidError, NoAnswerError."""

@@ -76,6 +76,11 @@ PORT = click.IntRange(0, 65535)
 )
 @click.option("--apis", type=A_PATH, help="API file, or folder of them, to deploy. [default: apis beside the manifest]")
 @click.option(
+    "--files-only",
+    is_flag=True,
+    help="The files of --apis have all APIs: saved and deleted ones are followed, and the management API writes none.",
+)
+@click.option(
     "--with-echo",
     is_flag=True,
     default=None,

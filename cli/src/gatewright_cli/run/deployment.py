@@ -44,6 +44,7 @@ class Deployment:
     """Start it, follow it. `on_change` is called whenever its report on the APIs may have changed.
 
     management: None without a controller; then it has no APIs. read: reads a file of `files` again, after it was saved.
+    folder: the controller takes all APIs from there by itself; then nothing is deployed here.
     """
 
     def __init__(
@@ -53,11 +54,12 @@ class Deployment:
         read: Reader,
         output: LogOutput,
         on_change: Callable[[], None] = lambda: None,
+        folder: Path | None = None,
         pauses: Pauses = Pauses(),
     ) -> None:
         self._pauses = pauses
         self._management, self._files, self._read, self._output = management, files, read, output
-        self._on_change = on_change
+        self._on_change, self._folder = on_change, folder
         self._file_of = {api.name: api.path for api in files.apis}
         self._stored: dict[str, StoredApi] = {}
         self._unsent: dict[Document, tuple[ApiFile, str]] = {}
@@ -133,14 +135,17 @@ class Deployment:
     async def start(self, end: float) -> None:
         """Writes the APIs of all files, and waits for pending ones until `end` (time.monotonic())."""
         await self.refresh()
-        before = dict(self._stored)
+        if self._folder is None:
+            await self._write_files(dict(self._stored))
+        while (left := end - time.monotonic()) > 0 and not (await self.refresh(left) or self._database_trouble):
+            await asyncio.sleep(self._pauses.poll_seconds)
+
+    async def _write_files(self, before: dict[str, StoredApi]) -> None:
         for file in self._files.refused:
             self._refuse(file)
         for api in self._files.apis:
             await self._write(api, before.get(api.name))
         self._warn_of_apis_without_file(before)
-        while (left := end - time.monotonic()) > 0 and not (await self.refresh(left) or self._database_trouble):
-            await asyncio.sleep(self._pauses.poll_seconds)
 
     async def log_undeployed(self) -> None:
         """Logs each API that is not deployed, after a last refresh."""
@@ -177,16 +182,28 @@ class Deployment:
             return True
         try:
             apis = await self._management.apis(wait)
+            refused = await self._refused_by_controller()
         except NoDatabaseError as error:
             self._note_database(str(error))
             return False
         except NoAnswerError:
             return False
         self._note_database("")
-        if apis != self._stored:
-            self._stored = apis
+        if (apis, refused) != (self._stored, self._refused):
+            self._stored, self._refused = apis, refused
             self._on_change()
         return True
+
+    async def _refused_by_controller(self) -> dict[Document, RefusedFile]:
+        """The documents of the controller's folder that it does not serve as they are. Raises `NoAnswerError`."""
+        if self._folder is None or self._management is None:
+            return self._refused
+        files = await self._management.unserved_files()
+        place = self._folder.parent if self._folder.is_file() else self._folder
+        return {
+            (self._folder, number): RefusedFile(place / file.file, (Mistake("", file.reason),), file.api)
+            for number, file in enumerate(files)
+        }
 
     def _note_database(self, trouble: str) -> None:
         if trouble != self._database_trouble:
@@ -196,6 +213,8 @@ class Deployment:
     async def _try_again(self) -> None:
         """Writes unanswered APIs again, and reads refused files again: those that were saved, or all after a reload."""
         if self._database_trouble and not await self.refresh():
+            return
+        if self._folder:
             return
         for api, _ in list(self._unsent.values()):
             await self._write(api, self._stored.get(api.name))

@@ -92,7 +92,7 @@ class NodeRun:
         self._supervisor = Supervisor(specs, output, None, self._on_change, self._on_pid, started_with)
         self._export = LogExport(output, self._engine, settings.gateway.secret_names)
         self._management = management
-        self._deployment = Deployment(management, files, read, output, self._write_status)
+        self._deployment = Deployment(management, files, read, output, self._write_status, settings.apis)
         self._listening = GatewayReloads(changes.gateway, run_dir, management, self._engine, self._orphans)
         self._metrics = SupervisorMetrics(lambda: self._supervisor.processes)
         at = run_dir.socket(SUPERVISOR_METRICS)

@@ -54,6 +54,7 @@ class Options:
     state_dir: Path
     run_dir: Path | None
     apis: Path | None
+    files_only: bool
     with_echo: bool | None
     echo_port: int
     executors: int
@@ -145,6 +146,11 @@ def gateway_place(options: Options) -> Path | None:
     if options.gateway is not None:
         return options.gateway.absolute()
     return None if options.build_output else options.manifest.parent.absolute() / gateway.FILE
+
+
+def files_place(options: Options) -> Path | None:
+    """The folder that the controller takes all APIs from; None: the management API writes them."""
+    return options.apis.absolute() if options.files_only and options.apis else None
 
 
 def secrets_place(options: Options) -> Path | None:

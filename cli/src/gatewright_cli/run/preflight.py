@@ -92,8 +92,7 @@ def _check(options: Options, rest: Sequence[str], reader: GatewayReader) -> RunI
     mistakes += levels.obstacles(options.isolation)
     if options.secrets is not None and not options.secrets.is_dir():
         mistakes.append(f"--secrets: expected a folder, got {options.secrets}, which is none: make it, or name another")
-    if options.apis and options.no_controller:
-        mistakes.append("--apis needs the controller: leave out --no-controller, or --apis")
+    mistakes += _files_mistakes(options)
     if options.build_output and options.watch:
         mistakes.append("--watch needs a build.yaml to build from: leave out --build, or --watch")
     if options.build_output:
@@ -102,6 +101,13 @@ def _check(options: Options, rest: Sequence[str], reader: GatewayReader) -> RunI
     mistakes += environment.passed_mistakes(options.pass_env)
     refuse(mistakes)
     return RunInputs(files, listening, reader, flags, program, template, secrets, kernel_probe.probe())
+
+
+def _files_mistakes(options: Options) -> Iterator[str]:
+    if options.apis and options.no_controller:
+        yield "--apis needs the controller: leave out --no-controller, or --apis"
+    if options.files_only and options.apis is None:
+        yield "--files-only needs the files: name them with --apis, or leave it out"
 
 
 def _network_mistakes(options: Options) -> Iterator[str]:

@@ -38,6 +38,7 @@ from gatewright_cli.run.node_run import Failure, NodeRun
 from gatewright_cli.run.options import (
     Options,
     controller_tls,
+    files_place,
     gateway_place,
     listeners,
     read_again,
@@ -131,6 +132,7 @@ def node_settings(
         gateway=inputs.gateway,
         controller=None if options.no_controller else controller,
         controller_tls=controller_tls(options),
+        apis=files_place(options),
         nodes_listen=options.nodes_listen,
         nodes_authority=options.nodes_authority,
         joined=options.joined,

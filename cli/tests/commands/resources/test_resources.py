@@ -182,7 +182,7 @@ def test_a_wait_that_runs_out_names_the_reason(invoke: Invoke) -> None:
 
 
 @pytest.mark.parametrize(("arguments", "expected"), [
-    (("get", "routes"), "expected api, gateway, node, policy, got 'routes'"),
+    (("get", "routes"), "expected api, file, gateway, node, policy, got 'routes'"),
     (("delete", "node", "a"), "expected api, gateway, got 'node'"),
     (("delete", "apis"), "expected NAME of at least one api, got none"),
     (("get", "gateway", "x"), "expected no NAME, since a controller has one gateway, got 'x'"),

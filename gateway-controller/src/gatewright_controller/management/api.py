@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from gatewright_controller.access import Caller
+from gatewright_controller.api_folder import ApiFolder
 from gatewright_controller.apis.controller import Controller
 from gatewright_controller.gateway.gateways import Gateways
 from gatewright_controller.inspector import inspector_routes
@@ -23,6 +24,7 @@ from gatewright_controller.management.auditing import Audited
 from gatewright_controller.management.bodies import Bodies
 from gatewright_controller.management.callers import permitted
 from gatewright_controller.management.exchange_api import ExchangeEndpoints, ExchangeTimes
+from gatewright_controller.management.folder_api import FolderEndpoints
 from gatewright_controller.management.gateway_api import GatewayEndpoints
 from gatewright_controller.management.log_level_api import LogLevelEndpoints
 from gatewright_controller.management.login_api import LoginEndpoints
@@ -64,14 +66,18 @@ def create_app(
     metrics: Metrics | None = None,
     watching: Watching | None = None,
     people: People | None = None,
+    folder: ApiFolder | None = None,
     limits: ApiLimits = ApiLimits(),
 ) -> Starlette:
-    """The ASGI application. An empty `token` without `people` asks for none, and is for loopback only."""
+    """The ASGI application. An empty `token` without `people` asks for none, and is for loopback only.
+    folder: the files that all APIs are taken from."""
     bodies, deployment = Bodies(max_request_bytes), controller.deployment
     metrics = metrics or Metrics(deployment.states, lambda: len(deployment.nodes))
     watching = watching or Watching(Observations(deployment))
     documents = NodeDocuments(watching.observations, deployment, limits.documents)
+    folder_endpoints = FolderEndpoints(folder)
     endpoints = (
+        folder_endpoints,
         ProcessEndpoints(metrics),
         DocumentEndpoints(lambda: openapi(PARTS)),
         ApiEndpoints(controller, bodies),
@@ -88,7 +94,7 @@ def create_app(
         AuditEndpoints(controller.store, controller, gateways),
     )
     return Starlette(
-        routes=[*routes_of(endpoints, [permitted]), *inspector_routes()],
+        routes=[*routes_of(endpoints, [permitted, folder_endpoints.refuse_writes]), *inspector_routes()],
         middleware=[
             Middleware(Measured, metrics=metrics),
             Middleware(Audited, store=controller.store),

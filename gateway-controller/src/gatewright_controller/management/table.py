@@ -17,6 +17,7 @@ from gatewright_controller.management import (
     apis_api,
     audit_api,
     exchange_api,
+    folder_api,
     gateway_api,
     log_level_api,
     login_api,
@@ -35,6 +36,7 @@ from gatewright_controller.management.rows import ROW, Endpoint, Row
 PARTS = (
     apis_api.PART,
     plan_api.PART,
+    folder_api.PART,
     policy_api.PART,
     gateway_api.PART,
     revision_api.PART,

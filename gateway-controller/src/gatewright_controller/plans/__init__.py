@@ -4,7 +4,19 @@
 """
 
 from gatewright_controller.plans.applying import ForeignError, MovedError, Plans, Reviewed
+from gatewright_controller.plans.folder import DocumentStatus, FolderDocument, FolderPlan
 from gatewright_controller.plans.plan import Intent
 from gatewright_controller.plans.shown import Change, ShownPlan
 
-__all__ = ["Change", "ForeignError", "Intent", "MovedError", "Plans", "Reviewed", "ShownPlan"]
+__all__ = [
+    "Change",
+    "DocumentStatus",
+    "FolderDocument",
+    "FolderPlan",
+    "ForeignError",
+    "Intent",
+    "MovedError",
+    "Plans",
+    "Reviewed",
+    "ShownPlan",
+]

@@ -18,12 +18,20 @@ from gatewright_controller.apis.controller import Controller
 from gatewright_controller.gateway.gateways import Gateways, names_in, unnamed
 from gatewright_controller.model import Api
 from gatewright_controller.plans.effects import Effects
+from gatewright_controller.plans.folder import FolderDocument, FolderPlan, plan_folder
 from gatewright_controller.plans.gateway_step import NAME, GatewayPlan, gateway_diff, gateway_effects, plan_gateway
 from gatewright_controller.plans.holders import Holders
-from gatewright_controller.plans.plan import ApiPlan, ApiStep, Intent, claims
+from gatewright_controller.plans.plan import ApiPlan, ApiStep, Intent, WantedApi, claims
 from gatewright_controller.plans.planner import plan_apis
 from gatewright_controller.plans.shown import Change, Kind, ShownPlan, described, digest_of, outlined
-from gatewright_controller.plans.wanted import Documents, conflict_mistakes, name_of, read_documents, wanted_apis
+from gatewright_controller.plans.wanted import (
+    Documents,
+    conflict_mistakes,
+    name_of,
+    read_documents,
+    wanted_api,
+    wanted_apis,
+)
 from gatewright_controller.store import (
     UNKNOWN,
     Author,
@@ -121,6 +129,43 @@ class Plans:
         terms = Terms(author, intent.owner, intent.take_over, permit=permit)
         apply_once = partial(self._apply_once, documents, sources, intent, terms, reviewed)
         return await finished(self._apply(apply_once))
+
+    async def apply_folder(
+        self, documents: Sequence[FolderDocument], holders: Mapping[str, str], author: Author
+    ) -> FolderPlan:
+        """What can be served of a folder whose files have all APIs that there are: that is stored and handed to the
+        nodes, and what it has not goes. holders: of the last look. Raises `StorageError`."""
+        done: list[FolderPlan] = []
+
+        async def apply_once() -> ShownPlan:
+            folder, prepared = await asyncio.to_thread(self._prepared_folder, documents, holders)
+            shown = ShownPlan(tuple(self._outlined(prepared)), prepared.unchanged, prepared.revision)
+            if not prepared.is_empty:
+                await self._written(prepared, Terms(author))
+            done[:] = [folder]
+            return shown
+
+        await finished(self._apply(apply_once))
+        return done[0]
+
+    def _prepared_folder(
+        self, documents: Sequence[FolderDocument], holders: Mapping[str, str]
+    ) -> tuple[FolderPlan, Prepared]:
+        store, controller = self._controller.store, self._controller
+        revision = store.revision
+        stored = {api.name: api for api in store.list()}
+        validate = partial(controller.validate_alone, names=self._gateways.names())
+
+        def read(source: ApiSource, document: JsonObject, before: StoredApi | None) -> WantedApi:
+            return wanted_api(source, document, before, controller.definitions, validate)
+
+        folder = plan_folder(documents, stored, holders, read)
+        bundles = {
+            step.name: controller.translate(step.after.api, step.after.versions)
+            for step in folder.plan.steps
+            if step.after
+        }
+        return folder, Prepared(folder.plan, GatewayPlan(), stored, bundles, revision)
 
     async def _apply(self, apply_once: Callable[[], Awaitable[ShownPlan]]) -> ShownPlan:
         async with self._gateways.writing, self._controller.writing:

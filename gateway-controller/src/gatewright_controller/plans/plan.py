@@ -17,12 +17,14 @@ Action = Literal["add", "change", "move", "rename", "delete"]
 @dataclass(frozen=True)
 class Intent:
     """Who applies a set of resources. owner: "" for no one; what is stored keeps its owner then. prune: what this owner
-    has and the set has not goes. take_over: what another owner has becomes this owner's.
+    has and the set has not goes. take_over: what another owner has becomes this owner's. is_all: the set is all that
+    there is to be, and whatever it has not goes.
     """
 
     owner: str = ""
     prune: bool = False
     take_over: bool = False
+    is_all: bool = False
 
 
 @dataclass(frozen=True)

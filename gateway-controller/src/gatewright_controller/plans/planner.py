@@ -54,7 +54,7 @@ def _parameters(api: Api) -> str:
 
 
 def _is_pruned(api: StoredApi, intent: Intent) -> bool:
-    return intent.prune and bool(intent.owner) and api.owner == intent.owner
+    return intent.is_all or (intent.prune and bool(intent.owner) and api.owner == intent.owner)
 
 
 def _is_unchanged(before: StoredApi, after: WantedApi, owner: str) -> bool:

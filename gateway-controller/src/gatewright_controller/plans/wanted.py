@@ -76,20 +76,26 @@ def wanted_apis(
     wanted: list[WantedApi] = []
     mistakes = list(documents.mistakes)
     for source, document in documents.apis:
-        before = stored.get(name_of(document) or "")
-        filled = restored(document, before.api, definitions) if before else document
-        if before and (same := _unchanged(filled, before, definitions)):
-            wanted.append(same)
-            continue
         try:
-            with source.locating():
-                api = without_written_defaults(validate(filled))
-                wanted.append(WantedApi(api, newest_versions(api, definitions)))
+            before = stored.get(name_of(document) or "")
+            wanted.append(wanted_api(source, document, before, definitions, validate))
         except Invalid as invalid:
             mistakes += invalid.mistakes
     if mistakes:
         raise Invalid(mistakes)
     return wanted
+
+
+def wanted_api(
+    source: ApiSource, document: JsonObject, before: StoredApi | None, definitions: Definitions, validate: Validate
+) -> WantedApi:
+    """As `wanted_apis`, of one document. before: the API that is stored by its name."""
+    filled = restored(document, before.api, definitions) if before else document
+    if before and (same := _unchanged(filled, before, definitions)):
+        return same
+    with source.locating():
+        api = without_written_defaults(validate(filled))
+        return WantedApi(api, newest_versions(api, definitions))
 
 
 def _unchanged(document: JsonObject, before: StoredApi, definitions: Definitions) -> WantedApi | None:

@@ -188,7 +188,20 @@ POLICY = Kind(
     _policy_name,
     matches=lambda policy, name: name in (policy["name"], _policy_name(policy)),
 )
-KINDS = (API, GATEWAY, NODE, POLICY)
+FILE = Kind(
+    "file",
+    "files",
+    "/v1/files",
+    (
+        Column("NAME", lambda document: document["file"]),
+        Column("API", lambda document: document["api"]),
+        Column("STATE", lambda document: document["state"]),
+        Column("WINNER", lambda document: document.get("winner", "")),
+        Column("REASON", lambda document: document["reason"]),
+    ),
+    lambda document: str(document["file"]),
+)
+KINDS = (API, FILE, GATEWAY, NODE, POLICY)
 
 
 class KindType(click.ParamType[Kind]):

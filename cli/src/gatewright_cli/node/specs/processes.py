@@ -66,9 +66,10 @@ class NodeSettings:
     manifest: the build.yaml of the build; None if a build output is run as it is.
     build: the first build; definitions: the folder with the policy definitions of the present build.
     gateway: the Gateway that Envoy serves.
-    controller, echo: HOST:PORT, or None for none. controller_tls: None for HTTP in clear. nodes_listen: where nodes of
-    other machines join the controller, nodes_authority: who signs their certificates. joined: a controller elsewhere.
-    node_labels: by which APIs choose nodes.
+    controller, echo: HOST:PORT, or None for none. controller_tls: None for HTTP in clear. apis: files that
+    the controller takes all APIs from; None for its management API. nodes_listen: where nodes of other machines join
+    the controller, nodes_authority: who signs their certificates. joined: a controller elsewhere. node_labels: by which
+    APIs choose nodes.
     executors: processes for each group of Python policies. drain_seconds: how long requests may take to end at a stop.
     executor_drain_seconds: how long a replaced executor may go on. memory_limit: bytes that an executor may hold before
     its allocations fail; None for no limit. silence_seconds: how long any other process may neither answer nor make
@@ -93,6 +94,7 @@ class NodeSettings:
     checker: Path | None = None
     controller: str | None = "127.0.0.1:9090"
     controller_tls: ControllerTls | None = None
+    apis: Path | None = None
     nodes_listen: str | None = None
     nodes_authority: Path | None = None
     joined: JoinedController | None = None
@@ -179,6 +181,7 @@ def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         **({"node-tls-authority": str(settings.nodes_authority.absolute())} if settings.nodes_authority else {}),
         "peers": str(run_dir.peers),
         "definitions": str(settings.definitions),
+        **({"apis": str(settings.apis)} if settings.apis else {}),
         **({"engine": str(settings.checker)} if settings.checker else {}),
         **({"database": database} if database else {}),
         "last-good": str(settings.state_dir / ENGINE_STATE / LAST_GOOD),

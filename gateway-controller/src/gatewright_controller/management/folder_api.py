@@ -1,0 +1,76 @@
+"""The management API's /v1/files: what has become of the files that a controller takes all of its APIs from, and the
+refusal of writes beside them."""
+
+from __future__ import annotations
+
+from msgspec import UNSET
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gatewright_controller.api_folder import ApiFolder
+from gatewright_controller.management.bodies import has_body
+from gatewright_controller.management.json_answer import JsonAnswer
+from gatewright_controller.management.problems import Problem
+from gatewright_controller.management.queries import DRY_RUN, flag
+from gatewright_controller.management.rows import Answer, Part, Row
+from gatewright_controller.management.shapes import folder as shapes
+
+WITH_APIS = "reloadPolicies"
+"""The id of the row that writes APIs where its body has some."""
+
+
+class FolderEndpoints:
+    """folder: None where the controller has none."""
+
+    def __init__(self, folder: ApiFolder | None) -> None:
+        self._folder = folder
+
+    async def list(self, _: Request) -> Response:
+        """Every document, in the order of files."""
+        if self._folder is None:
+            return JsonAnswer(shapes.ApiFolder(folder="", trouble="", files=[]))
+        files = [
+            shapes.ApiDocument(
+                file=status.place,
+                api=status.api,
+                state=status.state,
+                reason=status.reason,
+                winner=status.winner or UNSET,
+            )
+            for status in self._folder.documents
+        ]
+        return JsonAnswer(shapes.ApiFolder(folder=str(self._folder.folder), trouble=self._folder.trouble, files=files))
+
+    async def refuse_writes(self, row: Row, request: Request) -> None:
+        """Raises `Problem` for what would write an API. What is only tried or planned is not refused."""
+        if self._folder is None or not _writes_apis(row, request):
+            return
+        name = request.path_params.get("name", "")
+        place = self._folder.place_of(name)
+        where = f"{name} is in {place} there: change that file" if place else "add, change or delete a file there"
+        detail = f"this controller takes its APIs from the files of {self._folder.folder} alone; {where}"
+        raise Problem(409, f"{detail}, and it is applied within seconds")
+
+
+def _writes_apis(row: Row, request: Request) -> bool:
+    if row.id == WITH_APIS:
+        return has_body(request)
+    is_write = row.right == "apis:write" and row.audit != "nothing"
+    return is_write and not (DRY_RUN in row.query and flag(request, DRY_RUN.name))
+
+
+PART = Part(
+    "Files",
+    FolderEndpoints,
+    (
+        Row(
+            "listFiles",
+            "GET",
+            "/v1/files",
+            FolderEndpoints.list,
+            "nodes:inspect",
+            "The files that all APIs are taken from, if the controller does so, and what has become of each document.",
+            {200: Answer("The documents, in the order of files.", (shapes.ApiFolder,))},
+        ),
+    ),
+)

@@ -1,0 +1,282 @@
+"""A folder whose files have all APIs: what is served of it, who wins, and that a loser is served once it can be."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from gatewright_controller import api_folder
+from gatewright_controller.api_folder import ApiFolder
+from gatewright_controller.apis.controller import Controller
+from gatewright_controller.gateway.gateways import Gateways
+from gatewright_controller.management.api import create_app
+from gatewright_controller.plans import Plans
+from gatewright_documents.values import JsonObject
+
+pytestmark = pytest.mark.anyio
+Changes = tuple[ApiFolder, Path]
+
+
+@pytest.fixture
+async def files(tmp_path: Path, controller: Controller, gateways: Gateways) -> Changes:
+    """A folder without files."""
+    path = tmp_path / "apis"
+    path.mkdir()
+    return ApiFolder(path, Plans(controller, gateways), lambda: controller.definitions), path
+
+
+@pytest.fixture
+def write(files: Changes, orders: JsonObject) -> Callable[..., None]:
+    """Writes an API into a file."""
+
+    def write_api(file: str, name: str, context: str, **spec: object) -> None:
+        document = copy.deepcopy(orders)
+        document["metadata"]["name"] = name
+        document["spec"] |= {"context": context, **spec}
+        (files[1] / file).write_text(json.dumps(document))
+
+    return write_api
+
+
+async def served(folder: ApiFolder, controller: Controller) -> dict[str, str]:
+    """Contexts by API, once the folder is applied."""
+    await folder.apply()
+    return {stored.name: stored.context for stored in await controller.list()}
+
+
+def states(folder: ApiFolder) -> list[tuple[str, str, str, str]]:
+    return [(status.place, status.api, status.state, status.winner) for status in folder.documents]
+
+
+async def test_what_is_saved_is_served_and_what_is_deleted_goes(
+    files: Changes, write: Callable[..., None], controller: Controller, orders: JsonObject
+) -> None:
+    folder, path = files
+    await controller.create(orders)
+    write("a.json", "a", "/a")
+    write("b.json", "b", "/b")
+    assert await served(folder, controller) == {"a": "/a", "b": "/b"}
+    (path / "a.json").unlink()
+    write("b.json", "b", "/b2")
+    assert await served(folder, controller) == {"b": "/b2"}
+    entry = controller.store.history("Api", "a")[0]
+    assert (entry.action, entry.author.actor, entry.author.origin) == ("deleted", "file", str(path))
+    before = controller.store.revision
+    await served(folder, controller)
+    assert controller.store.revision == before, "a second look changes nothing"
+
+
+async def test_the_api_that_has_a_context_keeps_it_and_the_loser_is_served_once_it_is_gone(
+    files: Changes, write: Callable[..., None], controller: Controller
+) -> None:
+    folder, path = files
+    write("z.json", "first", "/shop")
+    await served(folder, controller)
+    write("a.json", "second", "/shop")
+    assert await served(folder, controller) == {"first": "/shop"}
+    assert states(folder) == [("a.json", "second", "notServed", "first"), ("z.json", "first", "served", "")]
+    reason = folder.documents[0].reason
+    assert reason.startswith("the context '/shop' is first's, which had it first, since 20")
+    assert "second is served once first is gone or has moved" in reason
+    (path / "z.json").unlink()
+    assert await served(folder, controller) == {"second": "/shop"}
+    assert states(folder) == [("a.json", "second", "served", "")]
+
+
+async def test_a_loser_is_served_once_the_winner_has_moved(
+    files: Changes, write: Callable[..., None], controller: Controller
+) -> None:
+    folder, _ = files
+    write("a.json", "a", "/shop", hosts=["shop.example"])
+    write("b.json", "b", "/shop", hosts=["shop.example", "other.example"])
+    assert await served(folder, controller) == {"a": "/shop"}
+    assert "on the host 'shop.example' is a's, which stands first in the order of files" in folder.documents[1].reason
+    write("a.json", "a", "/other", hosts=["shop.example"])
+    assert await served(folder, controller) == {"a": "/other", "b": "/shop"}
+
+
+async def test_a_served_api_that_moves_onto_another_stays_where_it_is(
+    files: Changes, write: Callable[..., None], controller: Controller
+) -> None:
+    folder, path = files
+    write("a.json", "a", "/a")
+    write("b.json", "b", "/b")
+    await served(folder, controller)
+    write("a.json", "a", "/b")
+    write("c.json", "c", "/a")
+    assert await served(folder, controller) == {"a": "/a", "b": "/b"}
+    assert states(folder) == [
+        ("a.json", "a", "kept", "b"),
+        ("b.json", "b", "served", ""),
+        ("c.json", "c", "notServed", "a"),
+    ]
+    (path / "b.json").unlink()
+    assert await served(folder, controller) == {"a": "/b", "c": "/a"}
+
+
+async def test_two_files_of_one_name_are_one_api_and_the_second_is_served_once_the_first_is_gone(
+    files: Changes, write: Callable[..., None], controller: Controller
+) -> None:
+    folder, path = files
+    write("b.json", "a", "/b")
+    await served(folder, controller)
+    write("a.json", "a", "/a")
+    assert await served(folder, controller) == {"a": "/b"}, "the file that has it"
+    assert states(folder) == [("a.json", "a", "notServed", "b.json"), ("b.json", "a", "served", "")]
+    write("b.json", "a", "/b2")
+    assert await served(folder, controller) == {"a": "/b2"}, "it keeps it when it changes"
+    (path / "b.json").unlink()
+    assert await served(folder, controller) == {"a": "/a"}
+
+
+async def test_after_a_start_the_file_that_says_what_is_stored_has_the_name(
+    files: Changes, write: Callable[..., None], controller: Controller, gateways: Gateways
+) -> None:
+    folder, path = files
+    write("b.json", "a", "/b")
+    await served(folder, controller)
+    write("a.json", "a", "/a")
+    again = ApiFolder(path, Plans(controller, gateways), lambda: controller.definitions)
+    assert await served(again, controller) == {"a": "/b"}
+
+
+async def test_a_wrong_file_keeps_what_it_was_and_nothing_goes_while_its_name_is_unknown(
+    files: Changes, write: Callable[..., None], controller: Controller
+) -> None:
+    folder, path = files
+    write("a.json", "a", "/a")
+    write("b.json", "b", "/b")
+    await served(folder, controller)
+    write("a.json", "a", "no path")
+    assert await served(folder, controller) == {"a": "/a", "b": "/b"}
+    assert states(folder)[0] == ("a.json", "a", "kept", "")
+    assert folder.documents[0].reason.startswith("a.json:1: spec.context: expected")
+    (path / "a.json").write_text("{")
+    (path / "b.json").unlink()
+    assert await served(folder, controller) == {"a": "/a", "b": "/b"}
+    assert folder.trouble == "nothing is deleted while a file has no name that can be read"
+    write("a.json", "a", "/a2")
+    assert await served(folder, controller) == {"a": "/a2"}
+    assert folder.trouble == ""
+
+
+async def test_an_empty_or_missing_folder_deletes_nothing(
+    files: Changes, write: Callable[..., None], controller: Controller
+) -> None:
+    folder, path = files
+    write("a.json", "a", "/a")
+    await served(folder, controller)
+    (path / "a.json").unlink()
+    assert await served(folder, controller) == {"a": "/a"}
+    assert "has no API; what is served stays" in folder.trouble
+    path.rmdir()
+    assert await served(folder, controller) == {"a": "/a"}
+    assert "cannot be read (" in folder.trouble
+
+
+async def test_several_documents_of_a_file_have_their_lines(
+    files: Changes, controller: Controller, orders: JsonObject
+) -> None:
+    folder, path = files
+    other = json.dumps(orders | {"metadata": {"name": "other"}})
+    gateway = json.dumps({"apiVersion": "gatewright.dev/v1", "kind": "Gateway"})
+    (path / "all.yaml").write_text(f"---\n{json.dumps(orders)}\n---\n# the other\n{other}\n---\n{gateway}\n")
+    await served(folder, controller)
+    assert states(folder) == [
+        ("all.yaml:1", "orders-v1", "served", ""),
+        ("all.yaml:3", "other", "notServed", "orders-v1"),
+        ("all.yaml:6", "", "notServed", ""),
+    ]
+    assert "all.yaml:7: kind: expected 'Api', got 'Gateway'" in folder.documents[2].reason
+
+
+async def test_each_refusal_is_logged_once(
+    files: Changes, write: Callable[..., None], controller: Controller, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, path = files
+    write("a.json", "a", "/shop")
+    write("b.json", "b", "/shop")
+    with caplog.at_level(logging.INFO, api_folder.__name__):
+        for _ in range(3):
+            await served(folder, controller)
+        (path / "a.json").unlink()
+        await served(folder, controller)
+    lines = [(record.getMessage(), record.__dict__.get("file")) for record in caplog.records]
+    assert lines == [("API file not served", "b.json"), ("API file served", "b.json")]
+
+
+async def test_it_follows_the_files(
+    files: Changes, write: Callable[..., None], controller: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api_folder, "LOOK_SECONDS", 0.01)
+    folder, path = files
+
+    async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+        async with asyncio.timeout(30):
+            while not await holds():
+                await asyncio.sleep(0.01)
+
+    async def names() -> set[str]:
+        return {stored.name for stored in await controller.list()}
+
+    following = asyncio.create_task(folder.run())
+    write("a.json", "a", "/a")
+    write("b.json", "b", "/b")
+    await until(lambda: _equal(names, {"a", "b"}))
+    (path / "a.json").unlink()
+    await until(lambda: _equal(names, {"b"}))
+    following.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await following
+
+
+async def _equal(names: Callable[[], Awaitable[set[str]]], expected: set[str]) -> bool:
+    return await names() == expected
+
+
+async def test_the_management_api_takes_no_writes_beside_it(
+    files: Changes, write: Callable[..., None], controller: Controller, gateways: Gateways, orders: JsonObject
+) -> None:
+    folder, path = files
+    write("orders.json", "orders-v1", "/orders/$version")
+    write("zlate.json", "late", "/orders/$version")
+    await folder.apply()
+    transport = httpx.ASGITransport(create_app(controller, gateways, folder=folder), client=("127.0.0.1", 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        source = {"file": "a.json", "text": json.dumps(orders)}
+        refused = [
+            await client.post("/v1/apis", json=orders),
+            await client.put("/v1/apis/orders-v1", json=orders),
+            await client.delete("/v1/apis/late"),
+            await client.post("/v1/apis/orders-v1/rollback", json={"revision": 1}),
+            await client.post("/v1/apply", json={"sources": [source]}),
+            await client.post("/v1/policies/reload", json={"apis": [source]}),
+        ]
+        assert [answer.status_code for answer in refused] == [409] * 6
+        sentence = f"this controller takes its APIs from the files of {path} alone; "
+        assert refused[1].json()["detail"].startswith(f"{sentence}orders-v1 is in orders.json there: change that file")
+        assert refused[2].json()["detail"].startswith(f"{sentence}late is in zlate.json there")
+        assert refused[0].json()["detail"].startswith(f"{sentence}add, change or delete a file there")
+        taken = [
+            await client.put("/v1/apis/orders-v1", json=orders, params={"dry_run": "true"}),
+            await client.post("/v1/plan", json={"sources": [source]}),
+            await client.post("/v1/policies/reload"),
+        ]
+        assert [answer.status_code for answer in taken] == [200] * 3
+        shown = (await client.get("/v1/files")).json()
+        assert (shown["folder"], shown["trouble"]) == (str(path), "")
+        assert [(file["file"], file["state"], file.get("winner")) for file in shown["files"]] == [
+            ("orders.json", "served", None),
+            ("zlate.json", "notServed", "orders-v1"),
+        ]
+
+
+async def test_without_a_folder_the_list_of_files_is_empty(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/v1/files")).json() == {"folder": "", "trouble": "", "files": []}
