@@ -1,11 +1,14 @@
-"""A PostgreSQL of this machine that tests start, with data of its own in a temporary folder."""
+"""A PostgreSQL of this machine that tests start, with data of its own in a temporary folder; and a standby of it."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +16,8 @@ from pathlib import Path
 from postgresql import programs
 
 USER, PASSWORD, DATABASE = "gateway", "s3cret-of-the-database", "postgres"
+STANDBY = "standby"
+"""The name of a standby, for its primary's `synchronous_standby_names`."""
 NOBODY = 65534
 """The user of the server, which refuses to run as root."""
 SECONDS = 120
@@ -22,20 +27,24 @@ SECONDS = 120
 class Server:
     """A server that can be stopped and started again, and keeps its data.
 
-    port: where it listens on 127.0.0.1, too; None: at its Unix socket alone.
+    port: where it listens on 127.0.0.1, too; None: at its Unix socket alone. primary: whose standby it is.
     """
 
-    def __init__(self, programs: Path, folder: Path, port: int | None) -> None:
-        self.folder = folder
+    def __init__(self, programs: Path, folder: Path, port: int | None, primary: Server | None = None) -> None:
+        self.folder, self.runs = folder, False
         self._port, self._programs = port, programs
         self._identity = {"user": NOBODY, "group": NOBODY} if os.geteuid() == 0 else {}
         if self._identity:
             os.chown(folder, NOBODY, NOBODY)
-        secret = folder / "password"
-        secret.write_text(PASSWORD)
-        self._run(
-            "initdb", "-D", str(folder / "data"), "-U", USER, "--pwfile", str(secret), "-A", "scram-sha-256", "-N"
-        )
+        data = str(folder / "data")
+        if primary is not None:
+            self._run(
+                "pg_basebackup", "-D", data, "-d", f"{primary.url}&application_name={STANDBY}", "-R", "-c", "fast"
+            )
+        else:
+            secret = folder / "password"
+            secret.write_text(PASSWORD)
+            self._run("initdb", "-D", data, "-U", USER, "--pwfile", str(secret), "-A", "scram-sha-256", "-N")
         self.start()
 
     @property
@@ -53,10 +62,31 @@ class Server:
         """Starts the server and returns when it answers."""
         options = f"-p {self._port or 5432} -c listen_addresses={'127.0.0.1' if self._port else ''} -k {self.folder} -F"
         self._control("start", "-l", str(self.folder / "log"), "-o", options)
+        self.runs = True
 
     def stop(self) -> None:
         """Stops the server, and closes all its connections, at once."""
         self._control("stop", "-m", "fast")  # without waiting for connected clients
+        self.runs = False
+
+    def kill(self) -> None:
+        """Ends the server by SIGKILL; what it has acknowledged is in its files. Returns once all its processes are
+        gone."""
+        postmaster = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+        processes = [postmaster, *_children(postmaster)]
+        for pid in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        end = time.monotonic() + SECONDS
+        while any(map(_is_alive, processes)):
+            if time.monotonic() > end:
+                raise RuntimeError(f"the processes {processes} are still there")
+            time.sleep(0.01)
+        self.runs = False
+
+    def promote(self) -> None:
+        """Makes a standby the primary; returns when it can be written to."""
+        self._control("promote")
 
     def _control(self, *arguments: str) -> None:
         self._run("pg_ctl", "-D", str(self.folder / "data"), "-w", "-s", *arguments)
@@ -72,12 +102,25 @@ class Server:
 
 
 @contextmanager
-def server(port: int | None = None) -> Iterator[Server]:
-    """Runs a server in a folder that its user can reach, unlike a test's own."""
+def server(port: int | None = None, primary: Server | None = None) -> Iterator[Server]:
+    """Runs a server in a folder that its user can reach, unlike a test's own. primary: whose standby it is."""
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
-    started = Server(programs(), folder, port)
+    started = Server(programs(), folder, port, primary)
     try:
         yield started
     finally:
-        started.stop()
+        if started.runs:
+            started.stop()
         shutil.rmtree(folder)
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _is_alive(pid: int) -> bool:
+    """Not one that has ended and is not waited for yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
