@@ -17,7 +17,8 @@ from gatewright_controller.gateway.gateway_file import effective, render
 from gatewright_controller.gateway.gateways import Gateways
 from gatewright_controller.management.api import create_app
 from gatewright_controller.nodes.deployment import Deployment, Node
-from gatewright_controller.store import open_store
+from gatewright_controller.store import StorageError, open_store
+from gatewright_controller.store.sql_store import SqlStore
 from gatewright_documents.mistake import Invalid
 from gatewright_documents.values import JsonObject
 
@@ -77,6 +78,19 @@ async def test_without_a_file_there_is_none_until_one_is_written(controller: Con
         answer = await client.put("/v1/gateway", json=written(8081))
         assert answer.json()["status"]["change"] == {"added": ["http"], "changed": [], "removed": [], "restart": []}
         assert (await client.get("/v1/gateway")).json()["status"]["origin"] == "api"
+        assert controller.deployment.next_update(node).gateway.digest == digest(written(8081))
+
+
+async def test_a_stored_gateway_is_handed_out_although_the_database_goes_away_then(
+    controller: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_: SqlStore) -> int:
+        raise StorageError("no connection", full=False, away=True)
+
+    async with api(controller, None) as client:
+        node = connected(controller.deployment)
+        monkeypatch.setattr(SqlStore, "revision", property(away))
+        assert (await client.put("/v1/gateway", json=written(8081))).status_code == 200
         assert controller.deployment.next_update(node).gateway.digest == digest(written(8081))
 
 

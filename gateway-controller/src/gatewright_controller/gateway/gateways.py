@@ -286,10 +286,12 @@ class Gateways:
             raise Invalid(mistakes)
 
     def _offer(self) -> None:
+        """Hands the current Gateway to nodes. The store is not asked: it has the write already, and may be away now."""
+        stored = self._current.stored if self._current else None
         gateway = gateway_from_document(self._current.document) if self._current else None
         folder = {"obtained": self._acme.folder} if self._acme else {}
         message = translate_gateway(gateway, **folder) if gateway else None
-        self._deployment.set_gateway(message, self._store.revision)
+        self._deployment.set_gateway(message, stored.revision if stored else 0)
         if self._acme:
             self._acme.want(gateway)
         if message and message.digest != self._logged_digest:
